@@ -1,0 +1,1 @@
+"""Which processes belong to a run, and whether they live: start events held against /proc."""

@@ -1,0 +1,124 @@
+"""The words that all collectors share: points, log lines, events, stack samples, offsets.
+
+A collector's `collect()` returns records; the store appends what it is handed in one transaction, so that an
+`Offset` commits together with the records that were read up to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+Labels: TypeAlias = tuple[tuple[str, str], ...]
+"""Sorted (key, value) pairs, e.g. `(("gpu", "0"), ("host", "box"), ("uuid", "GPU-1"))`."""
+
+
+def labels_of(**labels: object) -> Labels:
+    """`labels_of(host="box", rank=1) -> (("host", "box"), ("rank", "1"))`; None values are left out."""
+    return tuple(sorted((key, str(value)) for key, value in labels.items() if value is not None))
+
+
+class Points(NamedTuple):
+    """Values that share their time and step: one line of a log, or one look at a device.
+
+    `{"time_s":1.5,"step":7,"train/loss":0.25,"train/lr":1e-3}` of run "a" ->
+    `Points("a", (("host", "box"),), ("train/loss", "train/lr"), (0.25, 0.001), 1.5, 7)`
+    """
+
+    run: str | None  # None for the machine's own series (`gpu/*`, `host/*`)
+    labels: Labels
+    names: tuple[str, ...]
+    values: tuple[float, ...]  # one a name; NaN and infinities are values, too
+    time_s: float | None  # Unix seconds; None where the file tells no time
+    step: int | None
+    segment: int = 0  # rises when a run's steps go back or its process starts again
+
+
+class LogLine(NamedTuple):
+    """One line of a text log, without its line end."""
+
+    run: str
+    file: str  # relative to the run's folder
+    time_s: float
+    level: int  # as in `logging`: 10, 20, 30, 40, 50; 0 where the line names none
+    text: str
+
+
+class Event(NamedTuple):
+    """Something that happened at a moment of a run: `start`, `end`, `checkpoint`, `validation`, `overflow`, ..."""
+
+    run: str
+    kind: str
+    time_s: float
+    rank: int = 0
+    step: int | None = None
+    seconds: float | None = None
+    text: str = ""
+    fields: Mapping[str, Any] = {}  # what else the line carried: pid, pid_start_ticks, boot_id, host, status, reason
+
+
+class RunInfo(NamedTuple):
+    """What `run.json` says of a run; replaces what was known."""
+
+    run: str
+    info: Mapping[str, Any]
+
+
+class Frame(NamedTuple):
+    """One function on a stack, with the line it stood on."""
+
+    name: str
+    file: str
+    line: int
+
+
+class StackSample(NamedTuple):
+    """One thread's stack, and how long it was seen to stand.
+
+    Times are CLOCK_MONOTONIC nanoseconds; `Profile` carries the wall clock of the same moment.
+    """
+
+    mono_ns: int
+    duration_ns: int
+    tid: int
+    stack: tuple[Frame, ...]  # from the root to the leaf
+    gil: bool | None = None  # holds the GIL; None where the sampler cannot tell
+    cpu_ns: int | None = None  # CPU time since the thread's last sample; None where the sampler cannot tell
+    resolved: bool = True  # False: the lower part may mix two moments, or was cut
+
+
+class Profile(NamedTuple):
+    """The samples of one process over one window of time, as one recorder delivered them."""
+
+    run: str
+    rank: int
+    pid: int
+    role: str  # "main" or "worker"
+    host: str
+    sampler: str  # "native" or "py-spy"
+    hz: float
+    start_s: float  # wall clock at start_mono_ns, Unix seconds
+    start_mono_ns: int
+    end_mono_ns: int
+    threads: Mapping[int, str]  # tid -> name
+    samples: list[StackSample]
+    count: int  # samples taken, before equal neighbours were merged
+    errors: int = 0
+
+
+class Offset(NamedTuple):
+    """How far a file of the log folder has been read, and what its parser must remember to go on."""
+
+    path: str  # relative to the log folder
+    run: str
+    device: int
+    inode: int
+    offset: int  # bytes; the next line starts here
+    lines_read: int
+    lines_skipped: int
+    fields_skipped: int
+    first_skip: str  # reason and line number of the first skip, "" where there was none
+    state: Mapping[str, Any]  # the parser's own, JSON
+
+
+Record: TypeAlias = Points | LogLine | Event | RunInfo | Profile | Offset

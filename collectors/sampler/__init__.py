@@ -1,0 +1,50 @@
+"""What every stack sampler offers; `pyspy.py` is one, the resident native sampler the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from ..records import Profile
+
+
+class Target(NamedTuple):
+    """One process to sample."""
+
+    run: str
+    rank: int
+    pid: int
+    start_ticks: int  # field 22 of /proc/<pid>/stat: with the pid, the process's identity on this boot
+    role: str  # "main" or "worker"
+    hz: float
+
+
+class Trouble(NamedTuple):
+    """Why a process is not sampled, as a person reads it."""
+
+    sentence: str
+    remedy: str  # one command or one setting for this host; "" where there is none
+
+
+class Sampler(Protocol):
+    """Samples the stacks of other processes without stopping them."""
+
+    name: str
+
+    def follow(self, targets: Sequence[Target]) -> None:
+        """Replace what is sampled: new targets are attached, missing ones are let go."""
+
+    def hurry(self, until_mono_s: float) -> None:
+        """Somebody is watching: deliver with little delay until then (CLOCK_MONOTONIC seconds)."""
+
+    def profiles(self) -> Iterable[Profile]:
+        """What was recorded since last asked, without blocking."""
+
+    def troubles(self) -> dict[int, Trouble]:
+        """By pid, for targets that cannot be sampled."""
+
+    def retry(self) -> None:
+        """Try the troubled targets again."""
+
+    def close(self) -> None:
+        """Stop all recorders; none is left running."""

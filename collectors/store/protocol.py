@@ -1,0 +1,196 @@
+"""The Store interface: what collectors write and what the web reads, whatever engine stands behind it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import Event, Frame, Labels, LogLine, Offset, Record
+
+Axis = Literal["time", "step"]
+
+
+def series_id(run: str | None, name: str, labels: Labels) -> int:
+    """The identity of a series, the same in every file and on every host: 63 bits of BLAKE2b over run, name and labels."""
+    text = "\0".join([run or "", name, *(part for pair in labels for part in pair)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+class Series(NamedTuple):
+    """One row of the catalogue of stored series."""
+
+    id: int
+    run: str | None
+    name: str
+    labels: Labels
+    points: int
+    first_time_s: float | None
+    last_time_s: float | None
+    first_step: int | None
+    last_step: int | None
+
+
+class Buckets(NamedTuple):
+    """A range of one series in at most `buckets` buckets, in the order of the asked axis within each segment.
+
+    All columns have the same length. `t` and `t_end` are the first and last point of a bucket on the asked axis. min, max and
+    mean are over finite values (NaN where there are none), `last` is the last value whatever it is, `count` counts all.
+    """
+
+    t: NDArray[np.float64]
+    t_end: NDArray[np.float64]
+    step: NDArray[np.float64]  # of the bucket's last point; NaN where it has none
+    segment: NDArray[np.int64]
+    min: NDArray[np.float64]
+    max: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    last: NDArray[np.float64]
+    count: NDArray[np.int64]
+    non_finite: NDArray[np.int64]
+    points_total: int  # points of the series inside the asked range
+
+
+class Last(NamedTuple):
+    """The newest point of a series, by arrival."""
+
+    time_s: float | None
+    step: int | None
+    value: float
+
+
+class Run(NamedTuple):
+    """What is known of one run, from its files alone (no process is looked at)."""
+
+    name: str
+    info: dict[str, object]  # run.json; {} where there is none
+    first_time_s: float | None
+    last_time_s: float | None
+    last_step: int | None
+    median_interval_s: float | None  # between the last lines of metrics, up to 100; None where fewer than 3
+    series: int
+    points: int
+    lines_read: int
+    lines_skipped: int
+    fields_skipped: int
+
+
+class LogQuery(NamedTuple):
+    """Which log lines. `before` is the cursor of an earlier page; the newest `limit` matches come back, oldest first."""
+
+    run: str | None = None
+    text: str = ""  # case-insensitive substring
+    level: int = 0  # at least
+    from_s: float | None = None
+    to_s: float | None = None
+    before: int | None = None
+    limit: int = 200
+
+
+class LogPage(NamedTuple):
+    lines: list[LogLine]
+    total: int  # lines that match, in all
+    before: int | None  # cursor of the next older page; None at the beginning
+
+
+class StackColumns(NamedTuple):
+    """Spans of stacks that touch a window, cut to it. All arrays have one entry a span.
+
+    `stacks[stack[i]]` is span i's stack, from the root to the leaf, as indices into `frames`.
+    """
+
+    frames: list[Frame]
+    stacks: list[tuple[int, ...]]
+    processes: list[tuple[str, int, int, str]]  # run, rank, pid, role
+    threads: dict[tuple[int, int], str]  # (pid, tid) -> name
+    time_s: NDArray[np.float64]
+    duration_s: NDArray[np.float64]
+    process: NDArray[np.int32]  # index into processes
+    tid: NDArray[np.int64]
+    stack: NDArray[np.int32]
+    resolved: NDArray[np.bool_]
+    gil: NDArray[np.int8]  # 1 yes, 0 no, -1 unknown
+    cpu_s: NDArray[np.float64]  # NaN where unknown
+    samples: int
+    hz: float
+    covered: list[tuple[float, float]]  # what of the window was recorded at all, by any process of the run
+
+
+class LivePoints(NamedTuple):
+    """New points of one series, by arrival."""
+
+    run: str | None
+    name: str
+    labels: Labels
+    time_s: NDArray[np.float64]  # NaN where the point has no time
+    step: NDArray[np.float64]  # NaN where the point has no step
+    segment: NDArray[np.int64]
+    value: NDArray[np.float64]
+
+
+class Delta(NamedTuple):
+    """What was committed after a cursor."""
+
+    seq: int  # the cursor to ask with next
+    complete: bool  # False: the cursor is older than what is kept for deltas; read the range anew
+    points: list[LivePoints]
+    lines: list[LogLine]
+    events: list[Event]
+
+
+class StoreError(Exception):
+    """The store cannot be used; the text is one sentence with the remedy."""
+
+
+class Store(Protocol):
+    """One writer, any number of readers in other processes. Readers see whole commits only."""
+
+    def append(self, records: Iterable[Record]) -> int:
+        """Commit records and offsets; return the cursor after them.
+
+        What comes from the log folder (points and lines of runs, events, offsets) is one transaction; what the machine itself tells
+        (points without a run, profiles) is another. Raises StoreError when nothing could be kept, e.g. on a full disk.
+        """
+
+    def compact(self, deadline_s: float) -> bool:
+        """Pack fresh records into chunks for about `deadline_s` seconds; True where there is more to do."""
+
+    def offsets(self) -> dict[str, Offset]:
+        """By path relative to the log folder."""
+
+    def runs(self) -> list[Run]: ...
+
+    def series(self, run: str | None = None, match: str = "") -> list[Series]:
+        """The series of a run, or of the machine where `run` is None; `match` is a case-insensitive substring, with * or ? a glob."""
+
+    def range(
+        self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", buckets: int = 2000
+    ) -> dict[int, Buckets]:
+        """`lo` and `hi` are inclusive, None is open. With no more points than buckets, each point is its own bucket."""
+
+    def last(self, ids: Sequence[int]) -> dict[int, Last]: ...
+
+    def logs(self, query: LogQuery) -> LogPage: ...
+
+    def events(self, run: str | None = None, lo: float | None = None, hi: float | None = None) -> list[Event]: ...
+
+    def stacks(
+        self, lo: float, hi: float, run: str, rank: int | None = None, pid: int | None = None, thread: str | None = None
+    ) -> StackColumns: ...
+
+    def profiled_until(self, run: str) -> float | None:
+        """Wall time up to which the run's stacks are stored."""
+
+    def seq(self) -> int:
+        """The newest committed cursor."""
+
+    def changed(self) -> bool:
+        """Whether anything was committed since this was last asked from this object; about 5 us."""
+
+    def since(self, seq: int) -> Delta:
+        """What was committed after `seq`, for live pages."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""A thread per collector: its cadence, its health, its stop."""

