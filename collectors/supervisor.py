@@ -1,1 +1,148 @@
 """A thread per collector: its cadence, its health, its stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+from .nvml import StaleLibrary
+from .records import Record
+from .store.protocol import Store, StoreError
+
+COALESCE_S = 0.02  # a collector that is woken works at most this often
+BACK_OFF_S = (1.0, 30.0)  # after a failure: the first wait, and the longest
+COMPACT_S = 0.05  # how long packing may hold the store at a time
+COMPACT_PAUSE_S = (0.1, 1.0)  # between two packings: while there is more to do, and when there is not
+STOP_S = 2.0
+
+log = logging.getLogger("collectors")
+
+
+class Collector(Protocol):
+    """A source of records."""
+
+    name: str
+    period_s: float  # between the starts of two `collect` calls
+
+    def collect(self) -> Iterable[Record]:
+        """What is new since the last call; must not block."""
+
+    def close(self) -> None: ...
+
+
+class Health(NamedTuple):
+    """How one collector fares."""
+
+    name: str
+    state: str  # "ok", "failing" (its source), "paused" (the store cannot take what it has), "stopped"
+    lag_s: float  # since it last delivered, beyond its period
+    last_error: str
+
+
+class Supervisor:
+    """Runs collectors against one store, and packs the store in between."""
+
+    def __init__(self, store: Store, on_stale: Callable[[StaleLibrary], None]) -> None:
+        """`on_stale` is called when only a new process can go on: a collector found its library replaced under it."""
+        self._store, self._on_stale = store, on_stale
+        self._workers: list[_Worker] = []
+        self._stopping = threading.Event()
+        self._packer = threading.Thread(target=self._pack, name="compact", daemon=True)
+
+    def add(self, collector: Collector, wake: threading.Event | None = None) -> None:
+        """`wake` lets the source itself say that there is something to collect before the period is over."""
+        self._workers.append(_Worker(collector, self._store, wake or threading.Event(), self._on_stale))
+
+    def start(self) -> None:
+        for worker in self._workers:
+            worker.start()
+        self._packer.start()
+
+    def stop(self) -> None:
+        """Ends all threads, then the collectors; what was collected is in the store."""
+        self._stopping.set()
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            worker.join(STOP_S)
+        self._packer.join(STOP_S)
+
+    def health(self) -> list[Health]:
+        return [worker.health() for worker in self._workers]
+
+    def _pack(self) -> None:
+        more = False
+        while not self._stopping.wait(COMPACT_PAUSE_S[0] if more else COMPACT_PAUSE_S[1]):
+            try:
+                more = self._store.compact(COMPACT_S)
+            except StoreError as error:  # a full disk: the workers tell of it
+                log.debug("not packed: %s", error)
+                more = False
+
+
+class _Worker(threading.Thread):
+    def __init__(self, collector: Collector, store: Store, wake: threading.Event, on_stale: Callable[[StaleLibrary], None]) -> None:
+        super().__init__(name=collector.name, daemon=True)
+        self._collector, self._store, self._wake, self._on_stale = collector, store, wake, on_stale
+        self._ending = threading.Event()
+        self._state, self._error = "ok", ""
+        self._delivered = time.monotonic()
+        self._back_off_s = BACK_OFF_S[0]
+
+    def health(self) -> Health:
+        state = self._state if self.is_alive() else "stopped"
+        lag_s = max(0.0, time.monotonic() - self._delivered - self._collector.period_s)
+        return Health(self.name, state, round(lag_s, 3), self._error)
+
+    def stop(self) -> None:
+        self._ending.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        due = time.monotonic()
+        while not self._ending.is_set():
+            self._wake.clear()
+            pause_s = self._turn()
+            due = max(due + self._collector.period_s, time.monotonic())
+            if pause_s:
+                self._ending.wait(pause_s)
+            elif self._wake.wait(due - time.monotonic()):
+                self._ending.wait(COALESCE_S)
+        self._collector.close()
+
+    def _turn(self) -> float:
+        """Collect once and store it; the seconds to wait before the next try after a failure, else 0."""
+        try:
+            records = list(self._collector.collect())
+        except StaleLibrary as error:
+            self._failed("failing", str(error), trace=False)
+            self._on_stale(error)
+            return BACK_OFF_S[1]
+        except Exception as error:  # whatever goes wrong in one source must not end the others; it is shown and tried again
+            self._failed("failing", f"{type(error).__name__}: {error}", trace=True)
+            pause_s, self._back_off_s = self._back_off_s, min(2 * self._back_off_s, BACK_OFF_S[1])
+            return pause_s
+        if records:
+            self._store_all(records)
+        self._state, self._error, self._back_off_s = "ok", "", BACK_OFF_S[0]
+        self._delivered = time.monotonic()
+        return 0.0
+
+    def _store_all(self, records: list[Record]) -> None:
+        """Keeps what was collected until the store takes it: a full disk pauses the source, it loses nothing."""
+        while True:
+            try:
+                self._store.append(records)
+                return
+            except StoreError as error:
+                self._failed("paused", str(error), trace=False)
+                if self._ending.wait(BACK_OFF_S[0]):
+                    return
+
+    def _failed(self, state: str, error: str, *, trace: bool) -> None:
+        if error != self._error:
+            log.warning("%s: %s", self.name, error, exc_info=trace)
+        self._state, self._error = state, error

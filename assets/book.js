@@ -1,0 +1,115 @@
+/** What the page knows of the series that are shown: read once, then kept by deltas. */
+
+import { get } from "./api.js";
+import { keysOf, lanesOf } from "./lanes.js";
+import { Series, keyOf } from "./series.js";
+
+/** @typedef {{lo: number, hi: number}} View */
+/** @typedef {import("./series.js").Meta} Meta */
+
+const BUCKETS = 800;
+const ANY = ["gpu/*", "host/*"]; // a pattern may match nothing, and the answer's cursor is needed all the same
+
+export class Book {
+  constructor() {
+    /** @type {Map<string, Series>} */
+    this.series = new Map();
+    /** @type {Meta[]} */
+    this.metas = [];
+    /** @type {import("./lanes.js").Lane[]} */
+    this.lanes = [];
+    /** @type {string | null} */
+    this.run = null;
+    this.points = 0;
+    /** @type {any[] | null} deltas that came while a read was under way */
+    this.meanwhile = null;
+  }
+
+  /** Learn which series there are. @param {string | null} run */
+  async catalogue(run) {
+    const ask = (/** @type {string | null} */ of) => get("series", { run: of }).then(({ series }) => series.map((/** @type {Meta} */ meta) => ({ ...meta, run: of })));
+    const [machine, own] = await Promise.all([ask(null), run === null ? [] : ask(run)]);
+    this.run = run;
+    this.metas = [...machine, ...own];
+    this.lanes = lanesOf(this.metas);
+    this.points = this.metas.reduce((sum, meta) => sum + Number(/** @type {any} */ (meta).points ?? 0), 0);
+  }
+
+  /**
+   * Read the shown series over a view. @param {View} view @param {boolean} following the end is open
+   * @returns {Promise<{series: Map<string, Series>, cursor: number}>} `cursor`: what deltas must follow on
+   */
+  async read(view, following) {
+    this.meanwhile = [];
+    const width = (view.hi - view.lo) / BUCKETS;
+    const from = view.lo - 2 * width;
+    const to = following ? null : view.hi + 2 * width;
+    const answers = await Promise.all(
+      [null, this.run].map((run, i) => {
+        if (i === 1 && run === null) return null;
+        const names = this.names(run);
+        return get("points", { run, series: names.length ? names : ANY, from, to, buckets: BUCKETS }).then((told) => ({ ...told, run }));
+      }),
+    );
+    const told = answers.filter((answer) => answer !== null);
+    /** @type {Map<string, Series>} */
+    const series = new Map();
+    for (const { run, series: list } of told) for (const one of list) this.#fill(series, { run, ...one }, width);
+    return { series, cursor: Math.min(...told.map(({ cursor }) => cursor)) };
+  }
+
+  /** Let what was read stand, with what came meanwhile. @param {Map<string, Series>} series @param {boolean} following */
+  replace(series, following) {
+    this.series = series;
+    const late = this.meanwhile ?? [];
+    this.meanwhile = null;
+    for (const delta of late) this.take(delta, following);
+  }
+
+  /** @param {any} delta @param {boolean} following otherwise only the newest values are kept: the view is held */
+  take(delta, following) {
+    this.meanwhile?.push(delta);
+    for (const told of delta.series) {
+      const one = this.series.get(keyOf({ ...told, run: told.run ?? null }));
+      if (following) one?.append(told);
+      else one?.glance(told);
+    }
+  }
+
+  /** @param {number} time_s */
+  trim(time_s) {
+    for (const one of this.series.values()) one.trim(time_s);
+  }
+
+  /** Names of the shown series of a run, or of the machine. @param {string | null} run @returns {string[]} */
+  names(run) {
+    const keys = keysOf(this.lanes);
+    return [...new Set(this.metas.filter((meta) => meta.run === run && keys.has(keyOf(meta))).map((meta) => meta.name))];
+  }
+
+  /** @returns {import("./feed.js").Wish[]} */
+  wishes() {
+    const machine = this.names(null);
+    const source = (/** @type {string} */ name) => ({ source: name, series: machine.filter((one) => one.startsWith(`${name}/`)) });
+    return [...(this.run === null ? [] : [{ run: this.run, series: this.names(this.run) }]), source("gpu"), source("host")];
+  }
+
+  /** The run's series that counts steps best: the one with the most points. @returns {Series | null} */
+  stepper() {
+    const own = [...this.series.values()].filter((one) => one.meta.run !== null && one.newest.step !== null);
+    return own.sort((a, b) => b.points - a.points)[0] ?? null;
+  }
+
+  /** The first series of these names that has points. @param {string[]} names @returns {Series | null} */
+  first(names) {
+    const known = names.flatMap((name) => [...this.series.values()].filter((one) => one.meta.name === name && one.meta.run !== null));
+    return known.find((one) => one.bin.length > 0) ?? null;
+  }
+
+  /** @param {Map<string, Series>} series @param {any} told @param {number} width */
+  #fill(series, told, width) {
+    const one = new Series({ run: told.run, name: told.name, labels: told.labels, unit: told.unit }, width);
+    one.fill(told);
+    series.set(keyOf(one.meta), one);
+  }
+}

@@ -1,0 +1,80 @@
+/** Gestures on the plots: drag selects, an edge adjusts, a click points, Ctrl and wheel zoom. */
+
+const CLICK_PX = 3; // less is a click, not a drag
+const EDGE_PX = { mouse: 6, pen: 8, touch: 18 };
+
+/**
+ * @typedef {Object} Gestures
+ * @property {(time_s: number | null) => void} hover
+ * @property {(from_s: number, to_s: number, done: boolean) => void} select during the drag, and once more at its end
+ * @property {(time_s: number) => void} click
+ * @property {() => void} whole
+ * @property {(time_s: number, factor: number) => void} zoom
+ * @property {() => {lo: number, hi: number}} view Unix seconds at the surface's left and right
+ * @property {() => {from: number, to: number} | null} window
+ */
+
+/** @param {HTMLElement} surface the plots' area @param {Gestures} gestures */
+export function brush(surface, gestures) {
+  /** @type {{anchor_s: number, x: number, moved: boolean} | null} */
+  let drag = null;
+  let dragged = false;
+
+  const x = (/** @type {MouseEvent} */ event) => event.clientX - surface.getBoundingClientRect().left;
+  const time = (/** @type {MouseEvent} */ event) => {
+    const { lo, hi } = gestures.view();
+    return lo + Math.max(0, Math.min(1, x(event) / surface.clientWidth)) * (hi - lo);
+  };
+  const edge = (/** @type {PointerEvent} */ event) => grabbed(x(event), surface.clientWidth, gestures, EDGE_PX[/** @type {keyof typeof EDGE_PX} */ (event.pointerType)] ?? EDGE_PX.mouse);
+
+  surface.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    const held = edge(event);
+    surface.setPointerCapture(event.pointerId);
+    drag = { anchor_s: held ?? time(event), x: x(event), moved: held !== null };
+    dragged = false;
+  });
+  surface.addEventListener("pointermove", (event) => {
+    gestures.hover(time(event));
+    if (!drag) surface.style.cursor = edge(event) === null ? "crosshair" : "ew-resize";
+    else if ((drag.moved ||= Math.abs(x(event) - drag.x) > CLICK_PX)) {
+      dragged = true;
+      select(drag.anchor_s, time(event), false);
+    }
+  });
+  surface.addEventListener("pointerup", (event) => {
+    if (drag && dragged) select(drag.anchor_s, time(event), true);
+    drag = null;
+  });
+  surface.addEventListener("pointercancel", () => (drag = null));
+  surface.addEventListener("pointerleave", () => gestures.hover(null));
+  surface.addEventListener("click", (event) => {
+    if (!dragged && event.detail === 1) gestures.click(time(event));
+  });
+  surface.addEventListener("dblclick", () => gestures.whole());
+  surface.addEventListener(
+    "wheel",
+    (event) => {
+      if (!event.ctrlKey) return;
+      event.preventDefault();
+      gestures.zoom(time(event), 1.002 ** event.deltaY);
+    },
+    { passive: false },
+  );
+
+  /** @param {number} a @param {number} b @param {boolean} done */
+  function select(a, b, done) {
+    gestures.select(Math.min(a, b), Math.max(a, b), done);
+  }
+}
+
+/** The far edge of the window when the pointer is at the near one: it stays while the near one moves. @param {number} x @param {number} width @param {Gestures} gestures @param {number} reach_px */
+function grabbed(x, width, gestures, reach_px) {
+  const window = gestures.window();
+  if (!window) return null;
+  const { lo, hi } = gestures.view();
+  const at = (/** @type {number} */ time_s) => ((time_s - lo) / (hi - lo)) * width;
+  const [toFrom, toEnd] = [Math.abs(x - at(window.from)), Math.abs(x - at(window.to))];
+  if (Math.min(toFrom, toEnd) > reach_px) return null;
+  return toFrom < toEnd ? window.to : window.from;
+}

@@ -1,0 +1,74 @@
+/** Series side by side on one grid of bins, as a lane draws and averages them (pure). */
+
+/** @typedef {import("./series.js").Series} Series */
+
+/**
+ * @typedef {Object} Columns
+ * One entry a bin of the grid: a number; undefined where no point fell (the line goes on); null where the line must break.
+ * @property {(number | null | undefined)[]} min
+ * @property {(number | null | undefined)[]} max
+ * @property {(number | null | undefined)[]} mean
+ * @property {{t: number, text: string}[]} bad non-finite points
+ */
+
+/**
+ * One or several series as one line: over several, the lowest, the highest and the mean of means.
+ * @param {Series[]} series all of the grid's width
+ * @param {number} first number of the grid's first bin
+ * @param {number} length bins
+ * @param {number} scale factor from the series' unit to the lane's
+ * @returns {Columns}
+ */
+export function columns(series, first, length, scale) {
+  /** @type {Columns} */
+  const out = { min: new Array(length), max: new Array(length), mean: new Array(length), bad: [] };
+  const members = new Uint8Array(length);
+  const breaks = new Set();
+  for (const one of series) addSeries(one, first, scale, out, members, breaks);
+  for (let i = 0; i < length; i++) if (members[i] > 1) out.mean[i] = /** @type {number} */ (out.mean[i]) / members[i];
+  for (const i of breaks) if (i < length && !members[i]) out.min[i] = out.max[i] = out.mean[i] = null;
+  return out;
+}
+
+/**
+ * @param {Series} one @param {number} first @param {number} scale @param {Columns} out
+ * @param {Uint8Array} members how many series have a value in a bin @param {Set<number>} breaks
+ */
+function addSeries(one, first, scale, out, members, breaks) {
+  const gap_s = one.gap_s;
+  for (let at = Math.max(0, one.at(first * one.width)); at < one.bin.length; at++) {
+    const i = one.bin[at] - first;
+    if (i >= members.length) break;
+    if (i < 0) continue;
+    if (at && one.t[at] - one.t[at - 1] > gap_s) breaks.add(Math.max(0, one.bin[at - 1] - first + 1));
+    if (one.bad[at]) out.bad.push({ t: one.t[at], text: one.bad[at] });
+    if (!one.finite[at]) {
+      breaks.add(i);
+      continue;
+    }
+    const [min, max, mean] = [one.min[at] * scale, one.max[at] * scale, one.mean(at) * scale];
+    const more = members[i]++ > 0;
+    out.min[i] = more ? Math.min(/** @type {number} */ (out.min[i]), min) : min;
+    out.max[i] = more ? Math.max(/** @type {number} */ (out.max[i]), max) : max;
+    out.mean[i] = more ? /** @type {number} */ (out.mean[i]) + mean : mean;
+  }
+}
+
+/**
+ * Mean and spread of a series over [from, to], or over the rest of [lo, hi] when `outside`.
+ * @param {Series} series @param {{lo: number, hi: number}} view @param {{from: number, to: number}} range @param {boolean} outside
+ * @returns {{mean: number, spread: number, points: number}} NaN where there is nothing
+ */
+export function average(series, view, range, outside) {
+  let [points, sum, squares] = [0, 0, 0];
+  for (let i = Math.max(0, series.at(view.lo)); i < series.bin.length && series.t[i] <= view.hi; i++) {
+    const inside = series.t[i] >= range.from && series.t[i] - range.to <= 0;
+    if (inside === outside || !series.finite[i]) continue;
+    const mean = series.mean(i);
+    points += series.finite[i];
+    sum += series.sum[i];
+    squares += series.finite[i] * mean * mean;
+  }
+  const mean = sum / points;
+  return { mean, spread: Math.sqrt(Math.max(0, squares / points - mean * mean)), points };
+}

@@ -1,0 +1,64 @@
+/** Elements, and text that touches the page only when it changes. */
+
+/**
+ * `el("button", {class: "btn", onclick: go}, "Go")`. Children that are null or false are left out; strings become text, never HTML.
+ * @param {string} tag
+ * @param {Record<string, any>} [attributes] properties that start with "on" become listeners
+ * @param {...(Node | string | null | false)} children
+ * @returns {any}
+ */
+export function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== false));
+  return node;
+}
+
+/** @param {Element} node @param {string} text */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** @param {Element} node @param {string} name @param {boolean} on */
+export function setClass(node, name, on) {
+  if (node.classList.contains(name) !== on) node.classList.toggle(name, on);
+}
+
+/**
+ * A button that copies what `text()` says at the moment of the click.
+ * @param {string} label @param {() => string} text
+ */
+export function copyButton(label, text) {
+  const button = el("button", { class: "btn", type: "button" }, label);
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(text());
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = label), 1500);
+  });
+  return button;
+}
+
+const SHAPES = {
+  diamond: "M5 0 10 5 5 10 0 5Z",
+  triangle: "M5 .5 10 9.5H0Z",
+  cross: "M1.5 1.5 8.5 8.5M8.5 1.5 1.5 8.5",
+  bar: "M5 0V10",
+};
+
+/**
+ * A status is told by its shape first and by its colour second.
+ * @param {keyof typeof SHAPES} shape @param {string} kind a CSS class that sets the colour
+ */
+export function icon(shape, kind) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  for (const [name, value] of Object.entries({ width: 10, height: 10, class: `icon ${kind}`, "aria-hidden": "true" })) svg.setAttribute(name, String(value));
+  path.setAttribute("d", SHAPES[shape]);
+  path.setAttribute(shape === "cross" || shape === "bar" ? "stroke" : "fill", "currentColor");
+  path.setAttribute("stroke-width", "2");
+  svg.append(path);
+  return svg;
+}

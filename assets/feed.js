@@ -1,0 +1,85 @@
+/** The WebSocket: new points, lines and events, as long as the page stands. */
+
+const FIRST_RETRY_MS = 250;
+const LAST_RETRY_MS = 5000;
+const SILENCE_MS = 6000; // the server says its state about once a second
+
+/** @typedef {{run?: string, source?: string, series: string[]}} Wish */
+
+export class Feed {
+  /**
+   * @param {string} url
+   * @param {{delta: (message: any) => void, state: (message: any) => void, reset: () => void, status: (lostSince_ms: number | null) => void}} listener
+   */
+  constructor(url, listener) {
+    this.url = url;
+    this.listener = listener;
+    /** @type {Wish[]} */
+    this.wishes = [];
+    this.cursor = 0; // behind the last delta
+    this.retry_ms = FIRST_RETRY_MS;
+    this.heard_ms = 0;
+    /** @type {WebSocket | null} */
+    this.socket = null;
+    this.connect();
+    setInterval(() => this.check(), 1000);
+  }
+
+  /**
+   * Ask for what comes behind a cursor; who asks for the same again just goes on.
+   * @param {Wish[]} wishes @param {number} cursor
+   */
+  subscribe(wishes, cursor) {
+    if (JSON.stringify(wishes) === JSON.stringify(this.wishes)) return;
+    this.wishes = wishes;
+    this.cursor = cursor;
+    if (this.socket?.readyState === WebSocket.OPEN) this.tell();
+  }
+
+  tell() {
+    this.socket?.send(JSON.stringify({ subscribe: this.wishes, cursor: this.cursor }));
+  }
+
+  connect() {
+    const socket = new WebSocket(this.url);
+    this.socket = socket;
+    this.heard_ms = Date.now();
+    socket.onopen = () => {
+      this.retry_ms = FIRST_RETRY_MS;
+      this.listener.status(null);
+      if (this.wishes.length) this.tell();
+    };
+    socket.onmessage = (event) => this.hear(JSON.parse(event.data));
+    socket.onclose = () => this.lost(socket);
+  }
+
+  /** @param {any} message */
+  hear(message) {
+    this.heard_ms = Date.now();
+    if (message.type === "state") this.listener.state(message);
+    else if (message.type === "reset") {
+      this.wishes = [];
+      this.listener.reset();
+    } else if (message.cursor >= this.cursor) {
+      this.cursor = message.cursor;
+      this.listener.delta(message);
+    }
+  }
+
+  /** @param {WebSocket} socket */
+  lost(socket) {
+    if (socket !== this.socket) return;
+    this.socket = null;
+    this.listener.status(this.heard_ms);
+    setTimeout(() => this.connect(), this.retry_ms * (0.75 + Math.random() / 2)); // spread, so that many tabs do not return at once
+    this.retry_ms = Math.min(LAST_RETRY_MS, this.retry_ms * 2);
+  }
+
+  /** A connection that died without a word looks open for minutes. */
+  check() {
+    const { socket } = this;
+    if (!socket || Date.now() - this.heard_ms < SILENCE_MS) return;
+    this.lost(socket);
+    socket.close();
+  }
+}

@@ -1,0 +1,79 @@
+/** Numbers, sizes and times as a person reads them. */
+
+const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+const NONE = "–";
+
+/** `41280 -> "41,280"` @param {number | null | undefined} n */
+export const count = (n) => (n === null || n === undefined ? NONE : WHOLE.format(n));
+
+/**
+ * About four significant digits, or exactly `digits` after the point: `521.3`, `2.242`, `2.61e-4`, `32,768`.
+ * @param {number | null | undefined} value @param {number} [digits]
+ */
+export function figure(value, digits) {
+  if (value === null || value === undefined) return NONE;
+  if (!Number.isFinite(value)) return nonFinite(value);
+  const size = Math.abs(value);
+  if (size >= 1000) return WHOLE.format(value).replace("-", "−");
+  if (size > 0 && size < 1e-3) return value.toExponential(2).replace("e-", "e−");
+  const places = digits ?? (size >= 100 ? 1 : size >= 10 ? 2 : 3);
+  return value.toFixed(places).replace("-", "−");
+}
+
+/** @param {number} value */
+export const nonFinite = (value) => (Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "−∞");
+
+/** Five characters at most, for an axis: `64k`, `2.5`, `1e-4`. @param {number} value */
+export function tick(value) {
+  const size = Math.abs(value);
+  if (size === 0) return "0";
+  if (size < 1e-2 || size >= 1e9) return Number(value.toPrecision(2)).toExponential().replace("e+", "e");
+  if (size >= 1e6) return `${Number((value / 1e6).toPrecision(3))}M`;
+  if (size >= 1e4) return `${Number((value / 1e3).toPrecision(3))}k`;
+  return String(Number(value.toPrecision(3)));
+}
+
+/** `31 -> "31 MB"` @param {number} bytes */
+export function megabytes(bytes) {
+  return `${WHOLE.format(bytes / 1e6)} MB`;
+}
+
+/** @param {number} time_s Unix seconds */
+const parts = (time_s) => {
+  const date = new Date(time_s * 1000);
+  return [date.getHours(), date.getMinutes(), date.getSeconds()].map((n) => String(n).padStart(2, "0"));
+};
+
+/** `14:25:03` in the browser's zone. @param {number} time_s Unix seconds */
+export const clock = (time_s) => parts(time_s).join(":");
+
+/** `14:25` @param {number} time_s Unix seconds */
+export const minute = (time_s) => parts(time_s).slice(0, 2).join(":");
+
+/** `24 Nov` @param {number} time_s Unix seconds */
+export const day = (time_s) => new Date(time_s * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+
+/** @param {number} a Unix seconds @param {number} b Unix seconds */
+export const sameDay = (a, b) => new Date(a * 1000).toDateString() === new Date(b * 1000).toDateString();
+
+/** `0.42 -> "420 ms"`, `48 -> "48 s"`, `9240 -> "2 h 34 min"` @param {number} seconds */
+export function duration(seconds) {
+  if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 10) return `${Number(seconds.toFixed(1))} s`;
+  if (seconds < 59.5) return `${Math.round(seconds)} s`;
+  if (seconds < 3570) {
+    const rest = Math.round(seconds % 60);
+    return seconds < 600 && rest ? `${Math.floor(seconds / 60)} min ${rest} s` : `${Math.round(seconds / 60)} min`;
+  }
+  if (seconds < 172800) {
+    const minutes = Math.round(seconds / 60);
+    return minutes % 60 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${minutes / 60} h`;
+  }
+  return `${Math.round(seconds / 86400)} days`;
+}
+
+/** `data/images.py:88` with the folders that lead to site-packages or the file's own folder cut. @param {string} file @param {number} line */
+export function place(file, line) {
+  const name = file.split("/").pop();
+  return line > 0 ? `${name}:${line}` : String(name);
+}

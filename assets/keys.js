@@ -1,0 +1,29 @@
+/** The keyboard: one table of keys, what they do, and the dialog that shows it. */
+
+import { el } from "./dom.js";
+
+/** @typedef {{keys: string[], shown: string, says: string, run: () => void}} Key */
+
+/** Keys go to whatever has them unless the person types or picks. @param {Key[]} table */
+export function listen(table) {
+  document.addEventListener("keydown", (event) => {
+    const target = /** @type {HTMLElement} */ (event.target);
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (target.closest("input, textarea, select, dialog[open]")) return;
+    if (event.key === " " && target.closest("button, a")) return;
+    const key = table.find(({ keys }) => keys.includes(event.key));
+    if (!key) return;
+    event.preventDefault();
+    key.run();
+  });
+}
+
+/** @param {Key[]} table @returns {HTMLDialogElement} */
+export function helpDialog(table) {
+  const rows = [["drag", "select a window on every lane"], ["drag an edge", "adjust the window"], ["click", "the nearest step"], ["double click", "whole range"], ["Ctrl wheel", "zoom at the cursor"]];
+  const line = (/** @type {string} */ shown, /** @type {string} */ says) => el("tr", {}, el("td", {}, el("kbd", {}, shown)), el("td", {}, says));
+  const dialog = el("dialog", { class: "help", "aria-label": "All keys" }, el("h2", {}, "Keys and gestures"), el("table", {}, ...rows.map(([a, b]) => line(a, b)), ...table.map(({ shown, says }) => line(shown, says))));
+  dialog.append(el("button", { class: "btn", type: "button", onclick: () => dialog.close() }, "Close"));
+  dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === dialog && dialog.close());
+  return dialog;
+}

@@ -1,0 +1,217 @@
+/** One lane: its name, its plot on uPlot, its values. */
+
+import uPlot from "./vendor/uPlot.esm.js";
+import { columns } from "./columns.js";
+import { el, setClass, setText } from "./dom.js";
+import { count, tick } from "./format.js";
+import { legend } from "./legend.js";
+import { drawBad, drawCuts, drawHeat, drawLimit } from "./marks.js";
+import { fromZero, logTicks, robust, robustLog, ticks } from "./scale.js";
+import { faded, token } from "./theme.js";
+
+/** @typedef {import("./lanes.js").Lane} Spec */
+/** @typedef {import("./columns.js").Columns} Columns */
+/** @typedef {import("./series.js").Series} Series */
+
+const AXIS_WIDTH = 36;
+const TICK_HEIGHT = 26;
+const FOLDED = "folded lanes";
+const PERCENT = { lo: 0, hi: 104 };
+
+export class LaneView {
+  /** @param {Spec} spec @param {boolean} narrow a phone: the name stands above the plot, without an axis */
+  constructor(spec, narrow) {
+    this.spec = spec;
+    this.narrow = narrow;
+    this.range = PERCENT;
+    this.view = { lo: 0, hi: 1 };
+    /** @type {Columns[]} */
+    this.columns = [];
+    /** @type {number[]} */
+    this.times = [];
+    /** @type {number | null} */
+    this.limit = null;
+    /** @type {Map<string, Series>} */
+    this.series = new Map();
+    this.note = el("span", {}, spec.note ?? "");
+    const ramp = spec.kind === "heat" && spec.height > 80 ? el("span", { class: "ramp" }, "0", el("i"), "100 %") : null;
+    this.name = el("button", { class: "name", type: "button", title: "Fold this lane", onclick: () => this.fold(!this.folded) }, spec.title, this.note, ramp);
+    this.plot = el("div", { class: "plot", role: "img", "aria-label": spec.title });
+    this.values = el("div", { class: "vals" });
+    this.element = el("section", { class: `lane lane-${spec.kind} waiting`, "data-lane": spec.id, style: `--h:${spec.height}px;--grow:${spec.height}` }, this.name, this.plot, this.values);
+    this.fold(foldedLanes().includes(spec.id));
+  }
+
+  get folded() {
+    return this.element.classList.contains("folded");
+  }
+
+  /** @param {boolean} folded */
+  fold(folded) {
+    setClass(this.element, "folded", folded);
+    this.name.setAttribute("aria-expanded", String(!folded));
+    const others = foldedLanes().filter((id) => id !== this.spec.id);
+    localStorage.setItem(FOLDED, JSON.stringify(folded ? [...others, this.spec.id] : others));
+  }
+
+  /** Fit the plot to its place; call when the place or the theme changed. */
+  fit() {
+    const { clientWidth: width, clientHeight: height } = this.plot;
+    if (!width || !height) return;
+    this.chart?.destroy();
+    this.chart = new uPlot(this.options(width, height), this.data(), this.plot);
+  }
+
+  /**
+   * @param {Map<string, Series>} series by key @param {{lo: number, hi: number}} view @param {number | null} cursor_s
+   */
+  draw(series, view, cursor_s) {
+    this.series = series;
+    this.view = view;
+    this.#gather(series, view);
+    if (this.chart) this.chart.setData(this.data());
+    this.#tell(cursor_s);
+  }
+
+  destroy() {
+    this.chart?.destroy();
+    this.element.remove();
+  }
+
+  /** @param {Map<string, Series>} series @param {{lo: number, hi: number}} view */
+  #gather(series, view) {
+    const members = this.spec.traces.map((trace) => trace.keys.flatMap((key) => series.get(key) ?? []));
+    const width = members.flat()[0]?.width ?? view.hi - view.lo;
+    const first = Math.floor(view.lo / width) - 1;
+    const length = Math.ceil((view.hi - view.lo) / width) + 3;
+    this.times = Array.from({ length }, (_, i) => (first + i + 0.5) * width);
+    this.columns = members.map((some) => columns(some, first, length, this.spec.scale));
+    const limit = this.spec.limit && series.get(this.spec.limit);
+    this.limit = limit && Number.isFinite(limit.newest.v) ? limit.newest.v * this.spec.scale : null;
+    this.layers = this.spec.kind === "stack" ? stacked(this.columns) : [];
+    this.range = this.#yRange();
+    setClass(this.element, "waiting", !members.flat().length);
+  }
+
+  #yRange() {
+    const { y, kind } = this.spec;
+    const numbers = (/** @type {(number | null | undefined)[]} */ values) => /** @type {number[]} */ (values.filter((v) => v !== null && v !== undefined));
+    const highs = kind === "stack" ? numbers(this.layers[0] ?? []) : this.columns.flatMap((column) => numbers(column.max));
+    const lows = kind === "stack" ? [] : this.columns.flatMap((column) => numbers(column.min));
+    if (y === "percent") return PERCENT;
+    if (y === "zero") return fromZero(highs, this.limit);
+    return y === "log" ? robustLog(lows, highs) : robust(lows, highs);
+  }
+
+  data() {
+    const { kind } = this.spec;
+    if (kind === "heat") return [this.times, this.times.map(() => undefined)];
+    if (kind === "stack") return [this.times, ...(this.layers.length ? this.layers : this.spec.traces.map(() => []))];
+    const empty = { min: [], max: [], mean: [] };
+    return [this.times, ...this.spec.traces.flatMap((_, i) => [this.columns[i]?.max ?? empty.max, this.columns[i]?.min ?? empty.min, this.columns[i]?.mean ?? empty.mean])];
+  }
+
+  /** @param {number} width @param {number} height */
+  options(width, height) {
+    const { kind, y, traces } = this.spec;
+    const wanted = Math.max(1, Math.floor(height / TICK_HEIGHT));
+    const splits = () => (kind === "heat" ? [] : y === "percent" ? (height > 60 ? [0, 50, 100] : [0, 100]) : y === "log" ? logTicks(this.range, wanted) : ticks(this.range, wanted));
+    const axis = { size: this.narrow ? 0 : AXIS_WIDTH, gap: 4, stroke: token("ink-3"), font: `11px ${token("font-ui")}`, splits, filter: (/** @type {any} */ _, /** @type {number[]} */ at) => at, values: (/** @type {any} */ _, /** @type {number[]} */ at) => (this.narrow ? at.map(() => "") : at.map(tick)), grid: { stroke: token("line"), width: 1 }, ticks: { show: false } };
+    return {
+      width,
+      height,
+      padding: [6, 0, 5, 0],
+      legend: { show: false },
+      cursor: { show: false },
+      select: { show: false },
+      scales: {
+        x: { time: false, range: () => [this.view.lo, this.view.hi] },
+        y: { range: () => [this.range.lo, this.range.hi], distr: y === "log" ? 3 : 1, log: 10 },
+      },
+      axes: [{ show: false }, axis],
+      series: [{}, ...(kind === "heat" ? [{ show: false }] : kind === "stack" ? traces.map((trace) => ({ stroke: "transparent", width: 0, fill: token(trace.colour), points: { show: false } })) : traces.flatMap((trace) => this.#line(trace)))],
+      bands: kind === "lines" ? traces.map((trace, i) => ({ series: [3 * i + 1, 3 * i + 2], fill: faded(token(trace.colour), traces.length > 2 ? 0.12 : 0.24) })) : [],
+      hooks: { draw: [(/** @type {any} */ u) => this.#mark(u)] },
+    };
+  }
+
+  /** The series of one trace: the two edges of its band, and its mean. @param {Spec["traces"][0]} trace */
+  #line(trace) {
+    const many = this.spec.traces.length > 3;
+    const edge = { stroke: "transparent", width: 0, points: { show: false } };
+    const paths = this.spec.stepped ? uPlot.paths.stepped({ align: 1 }) : uPlot.paths.linear();
+    const points = trace.points ? { show: true, size: 5, width: 0, fill: token(trace.colour) } : { show: false };
+    return [edge, edge, { stroke: token(trace.colour), width: many ? 1 : 1.4, paths, points }];
+  }
+
+  /** @param {any} u */
+  #mark(u) {
+    const { kind, digits } = this.spec;
+    if (kind === "heat") drawHeat(u, this.columns, this.times);
+    if (this.limit !== null) drawLimit(u, this.limit);
+    for (const column of kind === "lines" ? this.columns : []) {
+      drawCuts(u, column.max, this.times, true, digits);
+      drawCuts(u, column.min, this.times, false, digits);
+      drawBad(u, column.bad);
+    }
+    if (kind === "stack" && this.layers.length) drawCuts(u, this.layers[0], this.times, true, digits);
+    this.ondrawn?.(this);
+  }
+
+  /** @type {((lane: LaneView) => void) | undefined} called when the canvas has been painted */
+  ondrawn;
+
+  /** @param {number | null} cursor_s */
+  #tell(cursor_s) {
+    const all = this.spec.traces.map((trace) => trace.keys.flatMap((key) => this.series.get(key) ?? []));
+    const values = all.map((series, i) => (cursor_s === null ? newest(series, this.spec.scale) : under(this.columns[i], this.times, cursor_s)));
+    const bad = this.columns.flatMap((column) => column.bad).at(-1);
+    const badStep = bad ? (all[0][0]?.step[all[0][0].at(bad.t)] ?? null) : null;
+    fillRows(this.values, legend(this.spec, values, bad ? { ...bad, step: badStep } : null));
+    const points = Math.max(0, ...all.flat().map((series) => series.points));
+    const note = this.spec.note ?? (points ? `${count(points)} points` : "");
+    setText(this.note, this.limit === null ? note : `${note}, limit ${tick(this.limit)}`);
+  }
+}
+
+/** @returns {string[]} */
+const foldedLanes = () => JSON.parse(localStorage.getItem(FOLDED) ?? "[]");
+
+/** Sums from the bottom up; the first layer is the whole. @param {Columns[]} layers from the top down @returns {(number | null | undefined)[][]} */
+function stacked(layers) {
+  /** @type {(number | null | undefined)[][]} */
+  const out = [];
+  for (const { mean } of [...layers].reverse()) {
+    const below = out[0];
+    out.unshift(mean.map((value, i) => (typeof value === "number" ? value + Number(below?.[i] ?? 0) : (below?.[i] ?? value))));
+  }
+  return out;
+}
+
+/** @param {Series[]} series @param {number} scale @returns {number | null} */
+function newest(series, scale) {
+  const known = series.filter((one) => one.newest.t > -Infinity);
+  return known.length ? (known.reduce((sum, one) => sum + one.newest.v, 0) / known.length) * scale : null;
+}
+
+/** The value under the cursor: of the last bin at or before it. @param {Columns} column @param {number[]} times @param {number} cursor_s */
+function under(column, times, cursor_s) {
+  let i = Math.round((cursor_s - times[0]) / (times[1] - times[0]));
+  while (i > 0 && column.mean[i] === undefined) i--;
+  return column.mean[i] ?? null;
+}
+
+/** @param {HTMLElement} host @param {import("./legend.js").Row[]} rows */
+function fillRows(host, rows) {
+  while (host.children.length > rows.length) host.lastElementChild?.remove();
+  while (host.children.length < rows.length) host.append(el("div", {}, el("span", {}, el("i"), el("span")), el("b")));
+  rows.forEach((row, i) => {
+    const [left, value] = host.children[i].children;
+    const [mark, label] = left.children;
+    host.children[i].className = `row ${row.tone ?? ""}`;
+    mark.className = row.mark === "line" ? "keyl" : row.mark === "box" ? "key" : "none";
+    /** @type {HTMLElement} */ (mark).style.background = row.colour && row.mark ? `var(--${row.colour})` : "";
+    setText(label, row.label);
+    setText(value, row.value);
+  });
+}

@@ -1,0 +1,94 @@
+/** Log lines as elements: ANSI colours become classes, everything else stays inert text. */
+
+import { el } from "./dom.js";
+import { clock } from "./format.js";
+
+/** @typedef {{time_s: number | null, level: number, file: string, text: string}} Line */
+
+const LEVELS = /** @type {[number, string, string][]} */ ([[40, "ERR", "bad"], [30, "WARN", "warn"], [20, "INFO", ""], [10, "DEBUG", "dim"]]);
+const SEQUENCE = /\x1b\[([0-9;]*)m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b./g;
+const CONTROL = /[\x00-\x08\x0b-\x1f\x7f]/g;
+const COLOURS = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
+const RESET = 0, BOLD = 1, FAINT = 2, NOT_BOLD = 22, FOREGROUND = 30, DEFAULT = 39, BRIGHT = 90; // prettier-ignore
+
+/** @param {Line} line @param {{file: boolean, washed?: boolean}} show */
+export function logLine({ time_s, level, file, text }, show) {
+  const [, name, tone] = LEVELS.find(([least]) => level >= least) ?? [0, "", ""];
+  return el(
+    "div",
+    { class: `l ${tone} ${show.washed ? "washed" : ""}`, title: text.replace(SEQUENCE, "").replace(CONTROL, "") },
+    el("span", { class: "t" }, time_s === null ? "" : clock(time_s)),
+    el("span", { class: "lv" }, name),
+    show.file ? el("span", { class: "f" }, file) : null,
+    el("span", { class: "m" }, ...coloured(text)),
+  );
+}
+
+/**
+ * `"\x1b[31mbad\x1b[0m end" -> [<span class="ansi-red">bad</span>, " end"]`; sequences that set no colour vanish.
+ * @param {string} text @returns {(Node | string)[]}
+ */
+export function coloured(text) {
+  /** @type {(Node | string)[]} */
+  const out = [];
+  let style = { colour: "", bold: false, faint: false };
+  let from = 0;
+  const push = (/** @type {number} */ to) => {
+    const part = text.slice(from, to).replace(CONTROL, "");
+    const names = [style.colour && `ansi-${style.colour}`, style.bold && "strong", style.faint && "dim"].filter(Boolean).join(" ");
+    if (part) out.push(names ? el("span", { class: names }, part) : part);
+  };
+  for (const match of text.matchAll(SEQUENCE)) {
+    push(match.index);
+    from = match.index + match[0].length;
+    if (match[1] !== undefined) style = restyled(style, match[1]);
+  }
+  push(text.length);
+  return out;
+}
+
+/** @param {{colour: string, bold: boolean, faint: boolean}} style @param {string} codes */
+function restyled(style, codes) {
+  let next = { ...style };
+  for (const code of codes.split(";").map(Number)) {
+    if (code === RESET) next = { colour: "", bold: false, faint: false };
+    else if (code === BOLD) next.bold = true;
+    else if (code === FAINT) next.faint = true;
+    else if (code === NOT_BOLD) next.bold = next.faint = false;
+    else if (code === DEFAULT) next.colour = "";
+    else if (code === 38 || code === 48) break; // 256 and true colours: the rest of the sequence is their number
+    else next.colour = COLOURS[code - FOREGROUND] ?? COLOURS[code - BRIGHT] ?? next.colour;
+  }
+  return next;
+}
+
+const TAIL = 5;
+
+/** The last lines of the run, at the foot of the page. */
+export class LogTail {
+  constructor() {
+    /** @type {Line[]} */
+    this.lines = [];
+    this.total = 0;
+    this.count = el("span", { class: "dim" });
+    this.body = el("div", { class: "log", role: "log", "aria-live": "off" });
+    this.element = el("section", { class: "tail", "aria-label": "Log" }, el("div", { class: "tail-head" }, el("h2", {}, "Log"), this.count), this.body);
+  }
+
+  /** @param {Line[]} lines oldest first @param {number} total of the run */
+  replace(lines, total) {
+    this.lines = lines.slice(-TAIL);
+    this.total = total;
+  }
+
+  /** @param {Line[]} lines */
+  append(lines) {
+    this.replace([...this.lines, ...lines], this.total + lines.length);
+  }
+
+  draw() {
+    const { lines, total } = this;
+    this.count.textContent = total ? `last ${lines.length} of ${total.toLocaleString("en-US")} lines` : "no lines yet";
+    this.body.replaceChildren(...lines.map((line) => logLine(line, { file: true })));
+  }
+}

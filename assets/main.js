@@ -1,0 +1,43 @@
+/** The frame: theme, keys, and the Live page, which is drawn at once and moves into Dash's layout when that is there. */
+
+import { el, setText } from "./dom.js";
+import { helpDialog, listen } from "./keys.js";
+import { Live } from "./live.js";
+import { setTheme, theme } from "./theme.js";
+import { writeAddress } from "./url.js";
+
+const CONTAINER = "live"; // dashboard/pages/live.py
+
+const controls = /** @type {HTMLElement} */ (document.getElementById("controls"));
+const foot = /** @type {HTMLElement} */ (document.getElementById("status"));
+const live = new Live(controls, foot);
+
+const themeName = el("span");
+const themeButton = el("button", { class: "plain", type: "button", title: "Dark or light", onclick: toggleTheme }, el("kbd", {}, "t"), themeName);
+controls.append(themeButton);
+setText(themeName, theme() === "dark" ? "Dark" : "Light");
+
+const table = [
+  ...live.keys(),
+  { keys: ["t"], shown: "t", says: "dark or light", run: toggleTheme },
+  { keys: ["?"], shown: "?", says: "this list", run: () => help.showModal() },
+];
+const help = helpDialog(table);
+document.body.append(help);
+listen(table);
+
+adopt();
+new MutationObserver(adopt).observe(document.body, { childList: true, subtree: true });
+
+function toggleTheme() {
+  const name = theme() === "dark" ? "light" : "dark";
+  setTheme(name);
+  setText(themeName, name === "dark" ? "Dark" : "Light");
+  if (new URLSearchParams(location.search).has("theme")) writeAddress({ theme: name });
+}
+
+/** Before Dash has laid out the page's container, the page stands in the index's own place. */
+function adopt() {
+  const home = document.getElementById(CONTAINER) ?? /** @type {HTMLElement} */ (document.getElementById("first"));
+  if (live.element.parentElement !== home) home.append(live.element);
+}

@@ -1,0 +1,77 @@
+/** Ranges and ticks of a lane's y axis (pure). */
+
+const INNER = 0.02; // the share of bins at either end that may be cut off
+const REACH = 1.5; // how many times the inner spread a value may lie outside before it is cut
+
+/** @typedef {{lo: number, hi: number}} Range */
+
+/**
+ * The range that shows nearly everything; what lies far outside is cut and marked, so that one spike does not flatten the rest.
+ * @param {number[]} lows finite, one a bin @param {number[]} highs finite, one a bin
+ * @returns {Range}
+ */
+export function robust(lows, highs) {
+  if (!lows.length) return { lo: 0, hi: 1 };
+  const low = Float64Array.from(lows).sort();
+  const high = Float64Array.from(highs).sort();
+  const edge = Math.floor(low.length * INNER);
+  const [inner, outer] = [low[edge], high[high.length - 1 - edge]];
+  const reach = REACH * (outer - inner) || Math.abs(outer) * 0.05 || 1;
+  const lo = Math.max(low[0], inner - reach);
+  const hi = Math.min(high[high.length - 1], outer + reach);
+  const pad = (hi - lo) * 0.08 || Math.abs(hi) * 0.1 || 1;
+  return { lo: lo >= 0 && lo - pad < 0 ? 0 : lo - pad, hi: hi + pad };
+}
+
+/** Robust in powers of ten. @param {number[]} lows @param {number[]} highs @returns {Range} */
+export function robustLog(lows, highs) {
+  const log = (/** @type {number[]} */ values) => values.filter((v) => v > 0).map(Math.log10);
+  const [low, high] = [log(lows), log(highs)];
+  if (!low.length) return { lo: 0.1, hi: 10 };
+  const range = { lo: Math.min(...low), hi: Math.max(...high) }; // a power of ten more costs little room: nothing is cut
+  return { lo: 10 ** (range.lo - 0.15), hi: 10 ** Math.max(range.hi + 0.1, range.lo + 1) };
+}
+
+/** From zero to what is needed, at least to `limit`. @param {number[]} highs @param {number | null} limit @returns {Range} */
+export function fromZero(highs, limit) {
+  const { hi } = robust(highs, highs);
+  return { lo: 0, hi: limit ? Math.max(limit * 1.06, 0) : hi };
+}
+
+/** About `wanted` round numbers inside the range; more where so few would miss it. @param {Range} range @param {number} wanted */
+export function ticks({ lo, hi }, wanted) {
+  for (let parts = Math.max(1, wanted); ; parts++) {
+    const rough = (hi - lo) / parts;
+    const unit = 10 ** Math.floor(Math.log10(rough));
+    const step = [1, 2, 2.5, 5, 10].map((m) => m * unit).find((s) => s >= rough) ?? unit * 10;
+    const out = [];
+    for (let k = Math.ceil(lo / step); k * step <= hi; k++) out.push(Number((k * step).toPrecision(12)));
+    if (out.length > 1 || parts > wanted + 3) return out;
+  }
+}
+
+/** Powers of ten inside the range, or 1, 2 and 5 of them where there are too few; at most `wanted` and one. @param {Range} range @param {number} wanted */
+export function logTicks({ lo, hi }, wanted) {
+  const inside = (/** @type {number[]} */ list) => list.filter((v) => v >= lo && v <= hi);
+  const powers = [];
+  for (let k = Math.floor(Math.log10(lo)); k <= Math.ceil(Math.log10(hi)); k++) powers.push(Number(`1e${k}`));
+  const few = inside(powers);
+  const all = few.length > 1 ? few : inside(powers.flatMap((p) => [p, p * 2, p * 5]));
+  const every = Math.ceil(all.length / (wanted + 1));
+  return all.filter((_, i) => i % every === 0);
+}
+
+const TIME_STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
+
+/**
+ * Round local times inside the range, at most about `wanted`.
+ * @param {Range} range Unix seconds @param {number} wanted
+ * @returns {{step_s: number, times: number[]}}
+ */
+export function timeTicks({ lo, hi }, wanted) {
+  const step_s = TIME_STEPS.find((s) => (hi - lo) / s <= wanted) ?? 2419200;
+  const zone = new Date(lo * 1000).getTimezoneOffset() * 60;
+  const times = [];
+  for (let k = Math.ceil((lo - zone) / step_s); k * step_s + zone <= hi; k++) times.push(k * step_s + zone);
+  return { step_s, times };
+}

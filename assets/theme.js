@@ -1,0 +1,48 @@
+/** Dark or light, and the colours of `tokens.css` for what is drawn on a canvas. */
+
+/** @type {Map<string, string>} */
+const cache = new Map();
+/** @type {Set<() => void>} */
+const listeners = new Set();
+
+/** @returns {"dark" | "light"} */
+export const theme = () => (document.documentElement.dataset.theme === "light" ? "light" : "dark");
+
+/** @param {"dark" | "light"} name */
+export function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  localStorage.setItem("theme", name);
+  cache.clear();
+  for (const listener of listeners) listener();
+}
+
+/** @param {() => void} listener called after the colours have changed */
+export const onTheme = (listener) => listeners.add(listener);
+
+/** The value of a token: `token("accent") -> "#45c7b3"`. @param {string} name */
+export function token(name) {
+  let value = cache.get(name);
+  if (value === undefined) {
+    value = getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+    cache.set(name, value);
+  }
+  return value;
+}
+
+/** @param {string} hex #rrggbb */
+const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+
+/** @param {string} hex #rrggbb @param {number} alpha */
+export const faded = (hex, alpha) => `rgba(${channels(hex).join(",")},${alpha})`;
+
+const HEAT_STEPS = 101;
+
+/** The colours of utilization 0..100 %, one a per cent. @returns {string[]} */
+export function heatRamp() {
+  const stops = [0, 1, 2, 3, 4].map((i) => channels(token(`heat-${i}`)));
+  return Array.from({ length: HEAT_STEPS }, (_, percent) => {
+    const at = Math.min(3.999, percent / 25);
+    const [from, to, part] = [stops[Math.floor(at)], stops[Math.floor(at) + 1], at % 1];
+    return `rgb(${from.map((value, i) => Math.round(value + (to[i] - value) * part)).join(",")})`;
+  });
+}

@@ -1,0 +1,165 @@
+/** All lanes on one time axis, with what lies over them: events, the selected window, the crosshair. */
+
+import { brush } from "./brush.js";
+import { copyButton, el, setClass, setText } from "./dom.js";
+import { axisMark, laneMark, placed } from "./events.js";
+import { clock, count, day, duration, minute, sameDay } from "./format.js";
+import { LaneView } from "./lane.js";
+import { timeTicks } from "./scale.js";
+import { onTheme } from "./theme.js";
+
+/** @typedef {import("./lanes.js").Lane} Lane */
+/** @typedef {import("./series.js").Series} Series */
+
+/**
+ * @typedef {Object} Picture what is to be seen
+ * @property {{lo: number, hi: number}} view Unix seconds
+ * @property {{from: number, to: number} | null} window
+ * @property {number | null} cursor_s
+ * @property {number | null} cursor_step
+ * @property {Map<string, Series>} series
+ * @property {import("./events.js").Event[]} events
+ * @property {string} end the word at the right end of the axis
+ * @property {boolean} following
+ */
+
+const NARROW = matchMedia("(max-width: 639px)");
+const TICK_PX = 64;
+
+export class Timeline {
+  /** @param {Omit<import("./brush.js").Gestures, "view" | "window">} gestures @param {(lane: LaneView) => void} drawn */
+  constructor(gestures, drawn) {
+    this.drawn = drawn;
+    /** @type {LaneView[]} */
+    this.lanes = [];
+    /** @type {Picture | null} */
+    this.picture = null;
+    this.caption = el("span", { class: "cap" });
+    this.ticks = el("div", { class: "ticks" });
+    this.marks = el("div", { class: "marks" });
+    this.tag = el("div", { class: "tag" });
+    this.now = el("span", { class: "now" });
+    this.hour = el("span", { class: "hour" });
+    this.axis = el("div", { class: "axis", "aria-hidden": "true" }, this.caption, el("div", { class: "scale" }, this.ticks, this.marks, this.tag, this.hour), this.now);
+    this.stack = el("div", { class: "lanes" });
+    this.lines = el("div", { class: "events" });
+    this.box = el("div", { class: "window" }, el("i", { class: "handle left" }), el("i", { class: "handle right" }));
+    this.cross = el("div", { class: "cross" });
+    this.surface = el("div", { class: "surface", role: "application", "aria-label": "Time axis of all lanes: drag to select a window, arrow keys move it" }, this.lines, this.box, this.cross);
+    this.error = el("p", { class: "error", role: "alert", hidden: true });
+    this.help = el("section", { class: "empty", hidden: true });
+    this.element = el("div", { class: "timeline" }, el("div", { class: "field" }, this.axis, this.stack, this.surface), this.error, this.help);
+    brush(this.surface, { ...gestures, view: () => this.picture?.view ?? { lo: 0, hi: 1 }, window: () => this.picture?.window ?? null });
+    new ResizeObserver(() => this.fit()).observe(this.element);
+    onTheme(() => this.fit());
+    NARROW.addEventListener("change", () => this.setLanes(this.lanes.map((lane) => lane.spec), true));
+  }
+
+  /** Lanes that stay the same keep their plots. @param {Lane[]} specs @param {boolean} [anew] */
+  setLanes(specs, anew = false) {
+    const old = new Map(this.lanes.map((lane) => [lane.spec.id, lane]));
+    this.lanes = specs.map((spec) => {
+      const known = old.get(spec.id);
+      if (known && !anew && JSON.stringify(known.spec) === JSON.stringify(spec)) {
+        old.delete(spec.id);
+        return known;
+      }
+      return new LaneView(spec, NARROW.matches);
+    });
+    for (const lane of old.values()) lane.destroy();
+    this.stack.replaceChildren(...this.lanes.map((lane) => lane.element));
+    for (const lane of this.lanes) {
+      lane.ondrawn = this.drawn;
+      this.#resized.observe(lane.plot);
+    }
+  }
+
+  #resized = new ResizeObserver((entries) => {
+    for (const { target } of entries) this.lanes.find((lane) => lane.plot === target)?.fit();
+  });
+
+  fit() {
+    this.width = this.surface.clientWidth;
+    for (const lane of this.lanes) lane.fit();
+    if (this.picture) this.draw(this.picture);
+  }
+
+  /** @param {Picture} picture */
+  draw(picture) {
+    this.picture = picture;
+    this.width ||= this.surface.clientWidth;
+    for (const lane of this.lanes) if (!lane.folded) lane.draw(picture.series, picture.view, picture.cursor_s);
+    this.#drawAxis(picture);
+    this.#drawEvents(picture);
+    this.#drawWindow(picture);
+    this.#drawCross(picture);
+  }
+
+  /** A question that the server refused, in its own words; "" takes it away. @param {string} sentence */
+  say(sentence) {
+    this.error.hidden = !sentence;
+    setText(this.error, sentence);
+  }
+
+  /** In the place of a run's lanes while there is no run. @param {{sentence: string, code: string} | null} help */
+  showHelp(help) {
+    this.help.hidden = help === null;
+    if (help) this.help.replaceChildren(el("p", {}, help.sentence), el("pre", {}, help.code), copyButton("Copy", () => help.code));
+  }
+
+  /** @param {number} time_s */
+  x(time_s) {
+    const { lo, hi } = /** @type {Picture} */ (this.picture).view;
+    return ((time_s - lo) / (hi - lo)) * (this.width ?? 0);
+  }
+
+  /** @param {Picture} picture */
+  #drawAxis({ view, end, following }) {
+    const { step_s, times } = timeTicks(view, (this.width ?? 0) / TICK_PX);
+    const word = (/** @type {number} */ t) => (step_s >= 86400 ? day(t) : step_s >= 60 ? minute(t) : step_s >= 1 ? clock(t) : `${clock(t)}.${Math.round((t % 1) * 10) % 10}`);
+    const room = times.filter((t) => this.x(t) > 14 && this.x(t) < (this.width ?? 0) - 20);
+    while (this.ticks.children.length > room.length) this.ticks.lastElementChild?.remove();
+    while (this.ticks.children.length < room.length) this.ticks.append(el("span"));
+    room.forEach((t, i) => {
+      this.ticks.children[i].style.transform = `translateX(calc(${this.x(t).toFixed(1)}px - 50%))`;
+      setText(this.ticks.children[i], word(t));
+    });
+    const today = sameDay(view.lo, Date.now() / 1000) ? "" : `${day(view.lo)}, `;
+    setText(this.caption, `${today}${duration(view.hi - view.lo)}`);
+    setText(this.now, end);
+    setClass(this.now, "acc", following);
+  }
+
+  /** @param {Picture} picture */
+  #drawEvents({ events, view }) {
+    const marks = placed(events, view, this.width ?? 0);
+    const looks = marks.map(({ x, label, labelled }) => `${x.toFixed(0)}${label}${labelled}`).join();
+    if (looks === this.#looks) return;
+    this.#looks = looks;
+    this.marks.replaceChildren(...marks.map(axisMark));
+    this.lines.replaceChildren(...marks.map(laneMark).filter((line) => line !== null));
+  }
+
+  #looks = "";
+
+  /** @param {Picture} picture */
+  #drawWindow({ window, view }) {
+    const shown = window !== null && window.to > view.lo && window.from < view.hi;
+    this.box.hidden = this.tag.hidden = !shown;
+    if (!shown) return;
+    const [x0, x1] = [Math.max(-1, this.x(window.from)), Math.min((this.width ?? 0) + 1, this.x(window.to))];
+    this.box.style.left = this.tag.style.left = `${x0}px`;
+    this.box.style.width = this.tag.style.width = `${Math.max(1, x1 - x0)}px`;
+    setText(this.tag, duration(window.to - window.from));
+  }
+
+  /** @param {Picture} picture */
+  #drawCross({ cursor_s, cursor_step }) {
+    this.cross.hidden = this.hour.hidden = cursor_s === null;
+    if (cursor_s === null) return;
+    this.cross.style.transform = `translateX(${this.x(cursor_s)}px)`;
+    setText(this.hour, `${clock(cursor_s)}${cursor_step === null ? "" : `  step ${count(cursor_step)}`}`);
+    const x = Math.max(60, Math.min((this.width ?? 0) - 60, this.x(cursor_s)));
+    this.hour.style.transform = `translateX(calc(${x}px - 50%))`;
+  }
+}

@@ -1,0 +1,28 @@
+/** The address is the state: what a colleague opens is what you saw. */
+
+/**
+ * @typedef {Object} Address
+ * @property {string | null} run
+ * @property {number | null} from start of the selected window, Unix seconds
+ * @property {number | null} to its end
+ * @property {number | null} span seconds shown
+ * @property {number | null} at end of a held view, Unix seconds; null follows
+ */
+
+/** @returns {Address} */
+export function readAddress() {
+  const query = new URLSearchParams(location.search);
+  const number = (/** @type {string} */ name) => (Number.isFinite(parseFloat(query.get(name) ?? "")) ? parseFloat(query.get(name) ?? "") : null);
+  return { run: query.get("run"), from: number("from"), to: number("to"), span: number("span"), at: number("at") };
+}
+
+/** Replace what the address says; null removes. @param {Record<string, string | number | null>} changes */
+export function writeAddress(changes) {
+  const query = new URLSearchParams(location.search);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) query.delete(name);
+    else query.set(name, typeof value === "number" ? String(Number(value.toFixed(3))) : value);
+  }
+  const search = query.toString();
+  history.replaceState(history.state, "", search ? `?${search}` : location.pathname);
+}

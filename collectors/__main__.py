@@ -1,0 +1,126 @@
+"""The collector process: the only writer of the store.
+
+python -m collectors --log-dir ./logs
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import VERSION, folders, lock
+from .control import ControlServer, Verb
+from .host import HostCollector
+from .keeper import EXIT_AGAIN
+from .nvml import NvmlCollector, StaleLibrary
+from .profile import ProfileCollector
+from .records import Event
+from .sampler.pyspy import PySpy
+from .store.protocol import Store
+from .store.sqlite import SqliteStore
+from .supervisor import Supervisor
+from .tail import Tail
+from .watch import is_remote
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    logging.basicConfig(format=LOG_FORMAT, level=logging.INFO)
+    data_dir: Path = options.data_dir or folders.data_dir_of(options.log_dir)
+    try:
+        lock.take(data_dir, VERSION, {"profile": options.profile, "log_dir": str(options.log_dir)})
+    except lock.Locked as error:
+        logging.error("%s", error)
+        return 2
+    return Collectors(options.log_dir, data_dir, profile=options.profile).run()
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m collectors", description=__doc__.splitlines()[0])
+    parser.add_argument("--log-dir", type=Path, required=True, metavar="FOLDER", help="the log folder to follow")
+    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the store lies (default: <log-dir>/.deepseek)")
+    parser.add_argument("--no-profile", dest="profile", action="store_false", help="do not sample the trainers' stacks")
+    options = parser.parse_args(arguments)
+    options.log_dir = options.log_dir.resolve()
+    return options
+
+
+class Collectors:
+    """All collectors of one log folder, their store, and the socket by which the web process asks for things."""
+
+    def __init__(self, log_dir: Path, data_dir: Path, *, profile: bool) -> None:
+        self._ending = threading.Event()
+        self._exit_code = 0
+        self._host = socket.gethostname()
+        self._store: Store = SqliteStore(data_dir, write=True)
+        wake = threading.Event()
+        tail = Tail(log_dir, self._host, self._store.offsets(), wake, poll_only=is_remote(log_dir))
+        self._gpu = NvmlCollector(self._host)
+        self._profile = ProfileCollector(tail.live_runs, PySpy(), host=self._host, enabled=profile)
+        self._supervisor = Supervisor(self._store, on_stale=self._start_again)
+        self._supervisor.add(tail, wake)
+        for collector in (HostCollector(self._host), self._gpu, self._profile):
+            self._supervisor.add(collector)
+        self._control = ControlServer(data_dir, self._verbs())
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT; the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._ending.set())
+        self._supervisor.start()
+        while not self._ending.wait(3600):
+            pass
+        self._control.close()
+        self._supervisor.stop()
+        self._store.close()
+        return self._exit_code
+
+    def _start_again(self, error: StaleLibrary) -> None:
+        """A driver upgrade leaves the old library mapped: only a new process can load the new one."""
+        logging.warning("starting again: %s", error)
+        self._exit_code = EXIT_AGAIN
+        self._ending.set()
+
+    def _verbs(self) -> dict[str, Verb]:
+        return {"status": self._status, "watch": self._watch, "profile": self._switch_profile, "note": self._note}
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "host": self._host,
+            "collectors": [health._asdict() for health in self._supervisor.health()],
+            "profile": self._profile.status()._asdict(),
+            "gpus": [gpu._asdict() for gpu in self._gpu.inventory().gpus],
+            "gpu_note": self._gpu.inventory().note,
+        }
+
+    def _watch(self, run: str, until: float) -> None:
+        """Somebody looks at this run until then: its stacks are delivered with little delay."""
+        self._profile.watch(run, until)
+
+    def _switch_profile(self, action: str) -> None:
+        match action:
+            case "on" | "off":
+                self._profile.set_enabled(action == "on")
+            case "retry":
+                self._profile.retry()
+            case _:
+                raise ValueError(f"profile takes on, off or retry, not {action!r}")
+
+    def _note(self, run: str, text: str, time_s: float | None = None) -> None:
+        self._store.append([Event(run, "note", time.time() if time_s is None else time_s, text=text)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Formats of the log folder: one file a format, each turns lines into records and remembers what it needs to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..records import Record
+
+MAX_LINE_BYTES = 1 << 20  # a longer line is skipped
+
+
+@dataclass
+class Tally:
+    """What became of a file's lines."""
+
+    lines_read: int = 0  # all of them, skipped ones too
+    lines_skipped: int = 0
+    fields_skipped: int = 0
+    first_skip: str = ""  # "line 7: not JSON"
+
+    def skip_line(self, reason: str) -> None:
+        self.lines_skipped += 1
+        self._note(reason)
+
+    def skip_field(self, name: str, reason: str) -> None:
+        self.fields_skipped += 1
+        self._note(f"{name[:80]} {reason}")
+
+    def _note(self, reason: str) -> None:
+        self.first_skip = self.first_skip or f"line {self.lines_read}: {reason}"
+
+
+class Format(Protocol):
+    """One file's parser. `state` is JSON: stored with the offset, handed to the constructor when the file is taken up again."""
+
+    tally: Tally
+
+    def parse(self, lines: Iterable[bytes], arrival_s: float | None) -> list[Record]:
+        """Records of whole lines (without line ends). `arrival_s` is None for what was there before it was followed."""
+
+    def state(self) -> dict[str, Any]: ...

@@ -1,0 +1,111 @@
+"""The GPUs of this machine, how they fare, and who uses them: what `/gpus` and `/processes` answer with."""
+
+from __future__ import annotations
+
+import pwd
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+COMMAND_LENGTH = 400
+"""Of a command line that is kept: enough to tell two runs apart, and one process in a thousand cannot fill the page."""
+
+
+class GpuProcess(NamedTuple):
+    """A process with a context on a GPU. In a container the driver may tell pids of the host: then nothing but the pid is known."""
+
+    pid: int
+    kind: Literal["compute", "graphics"]
+    used_memory_bytes: int | None
+    utilization_pct: int | None  # of the multiprocessors, over the driver's last sample period
+    name: str
+    command: str
+    user: str
+    time_s: float  # when the driver was asked
+
+
+class Gpu(NamedTuple):
+    """A card, or one MIG instance of a card."""
+
+    index: int  # type: ignore[assignment]  # of the card, in PCI order; `tuple.index` is not missed
+    uuid: str
+    name: str
+    memory_total_bytes: int | None
+    power_limit_w: float | None
+    mig: int | None = None  # GPU instance id; None for a whole card
+    state: Literal["ok", "lost"] = "ok"
+    reason: str = ""  # one sentence when it is lost
+    since_s: float | None = None  # when it was lost, Unix seconds
+    sample_period_s: float | None = None  # between two entries of the driver's utilization buffer, as measured
+    processes: tuple[GpuProcess, ...] = ()
+
+
+class Looks(NamedTuple):
+    """What one source of the catalog costs on this machine, since the driver was opened."""
+
+    source: str
+    looks: int
+    mean_ms: float
+    slowest_ms: float
+    sentence: str = ""  # why it is looked at less often than the catalog says
+
+
+class Inventory(NamedTuple):
+    gpus: tuple[Gpu, ...] = ()
+    note: str | None = None  # one sentence where there is no GPU to show
+    looks: tuple[Looks, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, down to the processes."""
+        gpus = [gpu._asdict() | {"processes": [process._asdict() for process in gpu.processes]} for gpu in self.gpus]
+        return {"gpus": gpus, "note": self.note, "looks": [looks._asdict() for looks in self.looks]}
+
+
+class Owner(NamedTuple):
+    """Who stands behind a pid."""
+
+    name: str = ""
+    command: str = ""
+    user: str = ""
+
+
+def owner_of(pid: int, proc: Path = Path("/proc")) -> Owner:
+    """From /proc; empty where the process is gone, or lives in another pid namespace."""
+    folder = proc / str(pid)
+    try:
+        name = (folder / "comm").read_text(errors="replace").strip()
+        words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        return Owner(name, " ".join(words).strip()[:COMMAND_LENGTH], user_of(folder.stat().st_uid))
+    except OSError:
+        return Owner()
+
+
+def user_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container often has no name for the host's users
+        return str(uid)
+
+
+NO_DRIVER = "No NVIDIA driver found: showing the host."
+NO_GPU = "The NVIDIA driver sees no GPU: showing the host."
+NO_DEVICES = "The NVIDIA driver is loaded, but this process was given no GPU: start the container with --gpus all."
+
+
+def device_nodes(root: Path = Path("/")) -> list[str]:
+    """What changes when a GPU is plugged in or out, a container's devices change, or a MIG instance comes or goes.
+
+    Looked up in the file system, as asking the driver for it anew means to shut its library down first.
+    """
+    instances = (root / "proc/driver/nvidia/capabilities").glob("gpu*/mig/gi*")
+    return sorted(str(path) for path in [*(root / "dev").glob("nvidia[0-9]*"), *instances])
+
+
+def without_devices(root: Path = Path("/")) -> bool:
+    """Whether the host's driver can be seen but none of its GPUs: a container that was started without them."""
+    return (root / "proc/driver/nvidia/version").exists() and not device_nodes(root)
+
+
+def library_replaced(root: Path = Path("/")) -> bool:
+    """Whether the NVIDIA library that this process has mapped is no longer the file on disk: a driver upgrade."""
+    lines = (root / "proc/self/maps").read_text().splitlines()
+    return any("libnvidia-ml.so" in line and line.endswith("(deleted)") for line in lines)

@@ -1,0 +1,51 @@
+"""The threads of one process: which of the kernel's threads is which of Python's, and its name."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from ..processes import threads
+from .window import start
+
+
+class Thread(NamedTuple):
+    tid: int  # the kernel's
+    name: str
+
+
+class ThreadNames:
+    """Known from `py-spy dump`, which is asked again only when the kernel's list of threads has changed: it costs 10 ms."""
+
+    def __init__(self, program: list[str], pid: int, folder: Path) -> None:
+        self.by_ident: dict[int, Thread] = {}
+        self._command = [*program, "dump", "--pid", str(pid), "--nonblocking", "--json"]
+        self._pid, self._output = pid, folder / f"{pid}-threads.json"
+        self._dump: subprocess.Popen[bytes] | None = None
+        self._seen: frozenset[int] = frozenset()
+
+    def look(self) -> None:
+        """Ask for the names of new threads; `poll` takes the answer."""
+        now = threads(self._pid)
+        if self._dump is None and now != self._seen:
+            self._seen = now
+            self._dump = start(self._command, self._output)
+
+    def poll(self) -> None:
+        if self._dump is None or self._dump.poll() is None:
+            return
+        if self._dump.returncode == 0:
+            found = orjson.loads(self._output.read_bytes())
+            self.by_ident |= {row["thread_id"]: Thread(row["os_thread_id"], row["thread_name"] or "") for row in found}
+        else:  # the process ended or changed under its eyes
+            self._seen = frozenset()
+        self._dump = None
+
+    def close(self) -> None:
+        if self._dump is not None:
+            self._dump.kill()
+            self._dump.wait()
+        self._output.unlink(missing_ok=True)

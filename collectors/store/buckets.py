@@ -1,0 +1,137 @@
+"""Points and summaries of points become the buckets of a chart (pure).
+
+A bucket is honest: its min, max and count are those of the raw points between its own edges. So a boundary may stand only where
+no unit reaches across it, and points that share their place on the axis stay together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .protocol import Buckets
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Units(NamedTuple):
+    """Summaries of points, one entry each; a single point is a unit of one row. `low` and `high` lie on the asked axis."""
+
+    low: Floats
+    high: Floats
+    step: Floats  # of its last point
+    segment: Ints
+    rows: Ints
+    non_finite: Ints
+    least: Floats  # of finite values, NaN where there are none
+    most: Floats
+    total: Floats
+    last: Floats
+
+
+class Points(NamedTuple):
+    """Points of one series that have a place on the asked axis."""
+
+    place: Floats
+    step: Floats
+    segment: Ints
+    value: Floats
+
+    def units(self) -> Units:
+        finite = np.isfinite(self.value)
+        known = self.value if finite.all() else np.where(finite, self.value, np.nan)
+        ones = np.ones(len(self.value), np.int64)
+        total = known if finite.all() else np.where(finite, self.value, 0.0)
+        return Units(self.place, self.place, self.step, self.segment, ones, ones - finite, known, known, total, self.value)
+
+    def ordered(self) -> Points:
+        """By segment, then by place; equal places keep their order of arrival."""
+        if _rises(self.segment, self.place):
+            return self
+        order = np.lexsort((self.place, self.segment))
+        return Points._make(column[order] for column in self)
+
+
+def join_points(parts: Sequence[Points]) -> Points:
+    if len(parts) == 1:
+        return parts[0]
+    none, no = np.empty(0), np.empty(0, np.int64)
+    return Points._make(np.concatenate(column) for column in zip(Points(none, none, no, none), *parts, strict=True))
+
+
+def bucket(points: Points, summaries: Sequence[Units], buckets: int) -> Buckets:
+    """At most `buckets` buckets of equal width on the axis, or one for each segment where there are more of these."""
+    points = points.ordered()
+    units = points.units()
+    if not summaries and len(points.place) <= buckets:
+        return _answer(units, len(points.place))
+    joined = Units._make(np.concatenate(column) for column in zip(*summaries, units, strict=True))
+    order = np.lexsort((joined.low, joined.segment))
+    return _reduce(Units._make(column[order] for column in joined), buckets)
+
+
+def _reduce(units: Units, buckets: int) -> Buckets:
+    new_segment = np.flatnonzero(np.diff(units.segment, prepend=units.segment[0] - 1))
+    reach = _reach(units.high, new_segment)
+    apart = np.append(True, units.low[1:] > reach[:-1])  # a boundary may stand before this unit
+    apart[new_segment] = True
+    islands = np.flatnonzero(apart)
+    cells = _cells(units, new_segment, reach, islands, buckets)
+    first = np.append(True, cells[1:] != cells[:-1]) | np.isin(islands, new_segment)
+    starts = islands[first]
+    with np.errstate(over="ignore"):
+        reduced = Units(
+            np.minimum.reduceat(units.low, starts),
+            np.maximum.reduceat(units.high, starts),
+            units.step[np.append(starts[1:], len(units.low)) - 1],
+            units.segment[starts],
+            np.add.reduceat(units.rows, starts),
+            np.add.reduceat(units.non_finite, starts),
+            np.fmin.reduceat(units.least, starts),
+            np.fmax.reduceat(units.most, starts),
+            np.add.reduceat(units.total, starts),
+            units.last[np.append(starts[1:], len(units.low)) - 1],
+        )
+    return _answer(reduced, int(units.rows.sum()))
+
+
+def _reach(high: Floats, new_segment: Ints) -> Floats:
+    """How far any unit up to this one reaches, within its segment."""
+    ends = [*new_segment[1:].tolist(), len(high)]
+    return np.concatenate([np.maximum.accumulate(high[start:end]) for start, end in zip(new_segment.tolist(), ends, strict=True)])
+
+
+def _cells(units: Units, new_segment: Ints, reach: Floats, islands: Ints, buckets: int) -> Ints:
+    """In which bucket of its segment each island begins. Over all segments these are at most `buckets`, or one a segment."""
+    ends = np.append(new_segment[1:], len(units.low)) - 1
+    widths = reach[ends] - units.low[new_segment]
+    spare = buckets - len(new_segment)
+    if spare <= 0 or not widths.sum() > 0:
+        return np.zeros(len(islands), np.int64)
+    width = widths.sum() / spare
+    segment = np.searchsorted(new_segment, islands, "right") - 1
+    # Rounding must not open a bucket beyond the segment's last.
+    highest = np.floor(widths / width).astype(np.int64)
+    cells = np.floor((units.low[islands] - units.low[new_segment][segment]) / width).astype(np.int64)
+    clipped: Ints = np.minimum(cells, highest[segment])
+    return clipped
+
+
+def _answer(units: Units, points_total: int) -> Buckets:
+    finite = units.rows - units.non_finite
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = units.total / finite
+    return Buckets(
+        units.low, units.high, units.step, units.segment, units.least, units.most, mean, units.last, units.rows, units.non_finite,
+        points_total,
+    )  # fmt: skip
+
+
+def _rises(segment: Ints, place: Floats) -> bool:
+    if len(place) < 2:
+        return True
+    return bool(segment[0] == segment[-1] and np.all(place[1:] >= place[:-1]) and np.all(segment == segment[0]))

@@ -1,0 +1,127 @@
+"""The files of a data folder: which there are, which week a time belongs to, and each thread's connections to read them."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+from . import schema
+
+RUNS_FILE = "runs.sqlite"
+MACHINE_GLOB = "machine-[0-9][0-9][0-9][0-9]-W[0-9][0-9].sqlite"
+WEEK_S = 7 * 86400
+LIVE_WEEKS = 2  # machine files that new records may go to: last week's and this week's
+LOOK_S = 1.0  # how often a reader looks for new files
+
+Source: TypeAlias = tuple[Path, sqlite3.Connection]
+
+
+def week_file(time_s: float) -> str:
+    """`1764000000 -> "machine-2025-W48.sqlite"`: ISO weeks, UTC."""
+    year, week, _ = datetime.datetime.fromtimestamp(time_s, datetime.UTC).isocalendar()
+    return f"machine-{year}-W{week:02}.sqlite"
+
+
+def week_start(path: Path) -> float:
+    """`machine-2025-W48.sqlite -> 1763942400.0`"""
+    return datetime.datetime.strptime(f"{path.stem[-8:]}-1 +0000", "%G-W%V-%u %z").timestamp()
+
+
+def machine_files(data_dir: Path) -> list[Path]:
+    """Oldest first."""
+    return sorted(data_dir.glob(MACHINE_GLOB))
+
+
+def all_files(data_dir: Path) -> list[Path]:
+    runs = data_dir / RUNS_FILE
+    return [*([runs] if runs.exists() else []), *machine_files(data_dir)]
+
+
+def wal_bytes(path: Path) -> int:
+    """Of a file's write-ahead log."""
+    return _size(path.with_name(f"{path.name}-wal"))
+
+
+def size_bytes(path: Path) -> int:
+    """Of a file with its write-ahead log."""
+    return _size(path) + wal_bytes(path)
+
+
+class Readers:
+    """One read-only connection per file and thread, opened when the file appears and closed when the thread is gone."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._dir = data_dir
+        self._lock = threading.Lock()
+        self._open: dict[threading.Thread, dict[Path, sqlite3.Connection]] = {}
+        self._files: list[Path] = []
+        self._looked_s = -LOOK_S
+
+    def runs(self) -> list[Source]:
+        """One or, before the collector's first start, none."""
+        return self._connect(path for path in self.files() if path.name == RUNS_FILE)
+
+    def machine(self, lo: float = -math.inf, hi: float = math.inf) -> list[Source]:
+        """Oldest first, those whose week touches a range of time."""
+        weeks = (path for path in self.files() if path.name != RUNS_FILE)
+        return self._connect(path for path in weeks if week_start(path) <= hi and week_start(path) + WEEK_S >= lo)
+
+    def live(self) -> list[Source]:
+        return self._connect(self.live_files())
+
+    def live_files(self) -> list[Path]:
+        """Those that new records go to."""
+        return [path for path in self.files() if path.name == RUNS_FILE] + [
+            path for path in self.files() if path.name != RUNS_FILE
+        ][-LIVE_WEEKS:]
+
+    def files(self) -> list[Path]:
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= LOOK_S:
+            self._files = all_files(self._dir)
+            self._looked_s = now_s
+        return self._files
+
+    def look(self) -> None:
+        """Look for new files at the next question, however soon that is."""
+        self._looked_s = -LOOK_S
+
+    def close(self) -> None:
+        with self._lock:
+            for connections in self._open.values():
+                _close(connections)
+            self._open.clear()
+
+    def _connect(self, paths: Iterable[Path]) -> list[Source]:
+        """The calling thread's connections; a file that cannot be opened yet is left out."""
+        mine = self._open.get(threading.current_thread())
+        if mine is None:
+            mine = self._enter()
+        for path in (paths := list(paths)):
+            if path not in mine and (db := schema.open_reader(path)) is not None:
+                mine[path] = db
+        return [(path, mine[path]) for path in paths if path in mine]
+
+    def _enter(self) -> dict[Path, sqlite3.Connection]:
+        with self._lock:
+            for thread in [thread for thread in self._open if not thread.is_alive()]:
+                _close(self._open.pop(thread))
+            return self._open.setdefault(threading.current_thread(), {})
+
+
+def _close(connections: dict[Path, sqlite3.Connection]) -> None:
+    for db in connections.values():
+        db.close()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

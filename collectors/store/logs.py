@@ -1,0 +1,187 @@
+"""Log lines: a block a commit and run, merged into compressed blocks of 2,000, searched newest first."""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+
+from ..records import LogLine
+from . import codec, schema
+from .protocol import LogPage, LogQuery
+
+BLOCK_LINES = 2000
+MANY_BLOCKS = 32  # of one run, that are worth merging
+MANY_LINES = 500
+NO_CURSOR = 1 << 62
+_BLOCK = "id, run, first_line, last_line, lines, first_time_s, last_time_s, max_level, files, columns, texts"
+
+
+class Block(NamedTuple):
+    """The lines of one run that stand in one row; all lists have one entry a line."""
+
+    run: str
+    numbers: list[int]
+    times_s: list[float]
+    levels: list[int]
+    files: list[str]
+    texts: list[str]
+
+    def line(self, i: int) -> LogLine:
+        return LogLine(self.run, self.files[i], self.times_s[i], self.levels[i], self.texts[i])
+
+
+class Row(NamedTuple):
+    """A row of the table `log`."""
+
+    id: int
+    run: str
+    first_line: int
+    last_line: int
+    lines: int
+    first_time_s: float
+    last_time_s: float
+    max_level: int
+    files: str
+    columns: bytes
+    texts: bytes
+
+    def read(self) -> Block:
+        numbers, times_s, levels, files = (column.tolist() for column in codec.decode(self.columns))
+        names = orjson.loads(self.files)
+        return Block(self.run, numbers, times_s, levels, [names[i] for i in files], _texts(self.texts).split("\n"))
+
+    def matches(self, query: LogQuery, needle: str) -> Iterator[tuple[int, LogLine]]:
+        if needle and needle not in _texts(self.texts).lower():
+            return
+        lo, hi = query.from_s, query.to_s
+        block = self.read()
+        for i, time_s in enumerate(block.times_s):
+            in_time = (lo is None or time_s >= lo) and (hi is None or time_s <= hi)
+            if in_time and block.levels[i] >= query.level and needle in block.texts[i].lower():
+                yield block.numbers[i], block.line(i)
+
+
+def write(db: sqlite3.Connection, lines: Sequence[LogLine], seq: int) -> None:
+    if not lines:
+        return
+    last = schema.meta(db, "lines")
+    by_run: dict[str, list[tuple[int, LogLine]]] = {}
+    for number, line in enumerate(lines, last + 1):
+        by_run.setdefault(line.run, []).append((number, line))
+    for run, numbered in by_run.items():
+        for at in range(0, len(numbered), BLOCK_LINES):
+            _insert(db, _block(run, numbered[at : at + BLOCK_LINES]), seq)
+    schema.set_meta(db, "lines", last + len(lines))
+
+
+def mergeable(db: sqlite3.Connection, upto_seq: int) -> list[str]:
+    """Runs with many small blocks from commits up to `upto_seq`."""
+    many = "SELECT run FROM log WHERE seq <= ? GROUP BY run HAVING count(*) >= ? OR sum(lines) >= ?"
+    return [run for (run,) in db.execute(many, (upto_seq, MANY_BLOCKS, MANY_LINES))]
+
+
+def fresh(db: sqlite3.Connection, run: str, upto_seq: int) -> bool:
+    return db.execute("SELECT 1 FROM log WHERE run = ? AND seq <= ? LIMIT 1", (run, upto_seq)).fetchone() is not None
+
+
+def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[Block, list[int]]:
+    """One block of up to 2,000 lines instead of the run's small ones, and the rows that it replaces."""
+    open_block = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq IS NULL ORDER BY last_line DESC LIMIT 1"
+    fresh = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq <= ? ORDER BY last_line LIMIT ?"
+    rows = [row for row in map(Row._make, db.execute(open_block, (run,))) if row.lines < BLOCK_LINES]
+    rows += map(Row._make, db.execute(fresh, (run, upto_seq, BLOCK_LINES)))
+    sizes = np.cumsum([row.lines for row in rows])
+    taken = rows[: max(1, int(np.searchsorted(sizes, BLOCK_LINES, "right")))]
+    blocks = [row.read() for row in taken]
+    joined = Block._make([run, *([one for block in blocks for one in block[i]] for i in range(1, 6))])
+    return joined, [row.id for row in taken]
+
+
+def replace(db: sqlite3.Connection, block: Block, ids: Iterable[int]) -> None:
+    db.executemany("DELETE FROM log WHERE id = ?", [(one,) for one in ids])
+    _insert(db, block, None)
+
+
+def search(db: sqlite3.Connection, query: LogQuery) -> LogPage:
+    """Newest first through the blocks; a block is opened only where its row does not say enough."""
+    needle = query.text.lower()
+    before = NO_CURSOR if query.before is None else query.before
+    found: list[tuple[int, LogLine]] = []  # a heap, the oldest line first
+    total = older = 0  # lines that match; those of them before the cursor
+    for row in _rows(db, query):
+        full = len(found) == query.limit and (not found or row.last_line < found[0][0])
+        if (full or row.first_line >= before) and not needle and query.level <= 0 and _inside(query, row):
+            total += row.lines
+            older += row.lines if row.last_line < before else 0
+            continue
+        for number, line in row.matches(query, needle):
+            total += 1
+            older += number < before
+            if number < before and query.limit:
+                _keep(found, (number, line), query.limit)
+    found.sort()
+    return LogPage([line for _, line in found], total, found[0][0] if older > len(found) > 0 else None)
+
+
+def read_after(db: sqlite3.Connection, seq: int, upto: int) -> list[LogLine]:
+    """Lines of later commits, by arrival."""
+    blocks = [Row._make(row).read() for row in db.execute(f"SELECT {_BLOCK} FROM log WHERE seq > ? AND seq <= ?", (seq, upto))]
+    numbered = [(number, block.line(i)) for block in blocks for i, number in enumerate(block.numbers)]
+    return [line for _, line in sorted(numbered)]
+
+
+def _block(run: str, numbered: Sequence[tuple[int, LogLine]]) -> Block:
+    numbers, lines = zip(*numbered, strict=True)
+    _, files, times_s, levels, texts = zip(*lines, strict=True)
+    return Block(run, list(numbers), list(times_s), list(levels), list(files), [text.replace("\n", " ") for text in texts])
+
+
+def _insert(db: sqlite3.Connection, block: Block, seq: int | None) -> None:
+    names = sorted(set(block.files))
+    columns = codec.encode(
+        [
+            np.array(block.numbers, np.int64),
+            np.array(block.times_s, np.float64),
+            np.array(block.levels, np.int64),
+            np.array([names.index(name) for name in block.files], np.int64),
+        ]
+    )
+    texts = codec.compress("\n".join(block.texts).encode("utf-8", "surrogatepass"))
+    summary = (min(block.times_s), max(block.times_s), max(block.levels))
+    span = (min(block.numbers), max(block.numbers), len(block.numbers))
+    insert = "INSERT INTO log VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    db.execute(insert, (block.run, seq, *span, *summary, orjson.dumps(names).decode(), columns, texts))
+
+
+def _rows(db: sqlite3.Connection, query: LogQuery) -> Iterator[Row]:
+    terms = [
+        ("run = ?", query.run),
+        ("max_level >= ?", query.level or None),
+        ("last_time_s >= ?", query.from_s),
+        ("first_time_s <= ?", query.to_s),
+    ]
+    asked = [(term, value) for term, value in terms if value is not None]
+    where = " AND ".join([term for term, _ in asked] or ["1"])
+    rows = db.execute(f"SELECT {_BLOCK} FROM log WHERE {where} ORDER BY last_line DESC", [value for _, value in asked])
+    return map(Row._make, rows)
+
+
+def _inside(query: LogQuery, row: Row) -> bool:
+    after = query.from_s is None or row.first_time_s >= query.from_s
+    return after and (query.to_s is None or row.last_time_s <= query.to_s)
+
+
+def _keep(found: list[tuple[int, LogLine]], one: tuple[int, LogLine], limit: int) -> None:
+    if len(found) < limit:
+        heapq.heappush(found, one)
+    else:
+        heapq.heappushpop(found, one)
+
+
+def _texts(data: bytes) -> str:
+    return codec.decompress(data).decode("utf-8", "surrogatepass")

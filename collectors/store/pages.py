@@ -1,0 +1,116 @@
+"""Pages: the roll-up of 64 chunks of a series, in units of 256 points, so that a wide range is drawn without its chunks."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import chunks, codec
+from .buckets import Units
+from .groups import NO_STEP
+from .protocol import Axis
+
+CHUNKS = 64  # of a page
+GRAIN = 256  # points of a unit: 4 min at 1 Hz; finer units cost more to read than they show
+
+_INSERT = f"INSERT INTO page VALUES (NULL, {', '.join('?' * 17)})"
+_UNPAGED = """SELECT chunk.start, chunk.rows, segment, axis.data, chunk.data FROM chunk JOIN axis ON axis.id = chunk.axis
+  WHERE series = ? AND start >= ? ORDER BY start LIMIT ?"""
+
+
+class Columns(NamedTuple):
+    """The units of a page, on both axes; the columns of a page's blob in their order."""
+
+    first_time_s: NDArray[np.float64]
+    last_time_s: NDArray[np.float64]
+    first_step: NDArray[np.int64]
+    last_step: NDArray[np.int64]
+    end_step: NDArray[np.int64]
+    segment: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    non_finite: NDArray[np.int64]
+    least: NDArray[np.float64]
+    most: NDArray[np.float64]
+    total: NDArray[np.float64]
+    last: NDArray[np.float64]
+
+    def units(self, axis: Axis) -> Units:
+        """Those that have a place on the axis."""
+        has_step = self.end_step != NO_STEP
+        if axis == "time":
+            low, high, has = self.first_time_s, self.last_time_s, ~np.isnan(self.first_time_s)
+        else:
+            low, high, has = self.first_step.astype(np.float64), self.last_step.astype(np.float64), has_step
+        step = np.where(has_step, self.end_step, np.nan)
+        units = Units(low, high, step, *self[5:])
+        return units if has.all() else Units._make(column[has] for column in units)
+
+
+def due(db: sqlite3.Connection, series: int) -> bool:
+    count = "SELECT count(*) FROM chunk JOIN series ON series.id = chunk.series AND start >= paged WHERE series.id = ?"
+    return int(db.execute(count, (series,)).fetchone()[0]) >= CHUNKS
+
+
+def plan(db: sqlite3.Connection, series: int) -> tuple[object, ...]:
+    """The row of the series' next page."""
+    (paged,) = db.execute("SELECT paged FROM series WHERE id = ?", (series,)).fetchone()
+    rows = db.execute(_UNPAGED, (series, paged, CHUNKS)).fetchall()
+    columns = _roll_up([(segment, *chunks.read_axis(axis), chunks.read_values(data)) for _, _, segment, axis, data in rows])
+    return (series, rows[0][0], int(columns.rows.sum()), *_summary(columns), len(columns.rows), encode(columns))
+
+
+def store(db: sqlite3.Connection, row: tuple[object, ...]) -> None:
+    db.execute(_INSERT, row)
+    db.execute("UPDATE series SET paged = paged + ? WHERE id = ?", (row[2], row[0]))
+
+
+def encode(columns: Columns) -> bytes:
+    return codec.encode(columns)
+
+
+def decode(blob: bytes) -> Columns:
+    """Raises CodecError."""
+    return Columns._make(codec.decode(blob))
+
+
+def _roll_up(parts: list[tuple[int, NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]]) -> Columns:
+    """Units never reach across a chunk."""
+    sizes = [len(values) for _, _, _, values in parts]
+    begins = np.cumsum([0, *sizes[:-1]])
+    starts = np.concatenate([np.arange(begin, begin + size, GRAIN) for begin, size in zip(begins, sizes, strict=True)])
+    ends = np.append(starts[1:], sum(sizes)) - 1
+    time_s, step, value = (np.concatenate(column) for column in list(zip(*parts, strict=True))[1:])
+    segment = np.repeat([segment for segment, *_ in parts], sizes)
+    finite = np.isfinite(value)
+    known = np.where(finite, value, np.nan)
+    with np.errstate(over="ignore"):
+        return Columns(
+            np.minimum.reduceat(time_s, starts),
+            np.maximum.reduceat(time_s, starts),
+            np.minimum.reduceat(step, starts),
+            np.maximum.reduceat(step, starts),
+            step[ends],
+            segment[starts],
+            ends - starts + 1,
+            np.add.reduceat(~finite, starts, dtype=np.int64),
+            np.fmin.reduceat(known, starts),
+            np.fmax.reduceat(known, starts),
+            np.add.reduceat(np.where(finite, value, 0.0), starts),
+            value[ends],
+        )
+
+
+def _summary(columns: Columns) -> tuple[object, ...]:
+    """The page as one unit. Segment is NULL where it cannot be one: it mixes segments, or points with and without an axis."""
+    span = chunks.Span.of(np.concatenate(columns[:2]), np.concatenate(columns[2:4]))
+    timed, stepped = ~np.isnan(columns.first_time_s), columns.end_step != NO_STEP
+    alike = all(column.min() == column.max() for column in (columns.segment, timed, stepped))
+    with np.errstate(over="ignore"):
+        totals = (int(columns.non_finite.sum()), float(np.fmin.reduce(columns.least)), float(np.fmax.reduce(columns.most)))
+        total = float(columns.total.sum())
+    end_step = chunks.whole(columns.end_step[-1])
+    segment = int(columns.segment[0]) if alike else None
+    return (segment, *totals, total, None, float(columns.last[-1]), *span, end_step)

@@ -1,0 +1,111 @@
+"""What is known of runs as a whole: aggregates kept with each commit, run.json, events, and how far each file has been read."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from ..records import Event, LogLine, Offset, RunInfo
+from .chunks import Span
+from .protocol import Run
+
+_UPSERT = """INSERT INTO run (name, first_time_s, last_time_s, last_step, median_interval_s, series, points)
+  VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
+  first_time_s = CASE WHEN excluded.first_time_s >= first_time_s THEN first_time_s
+    ELSE coalesce(excluded.first_time_s, first_time_s) END,
+  last_time_s = CASE WHEN excluded.last_time_s <= last_time_s THEN last_time_s
+    ELSE coalesce(excluded.last_time_s, last_time_s) END,
+  last_step = coalesce(excluded.last_step, last_step),
+  median_interval_s = coalesce(excluded.median_interval_s, median_interval_s),
+  series = series + excluded.series, points = points + excluded.points"""
+_RUNS = """SELECT name, info, first_time_s, last_time_s, last_step, median_interval_s, series, points,
+  coalesce(total(lines_read), 0), coalesce(total(lines_skipped), 0), coalesce(total(fields_skipped), 0)
+  FROM run LEFT JOIN offset ON offset.run = run.name GROUP BY run.name ORDER BY run.name"""
+_EVENT = "run, kind, time_s, rank, step, seconds, text, fields"
+_OFFSET = """INSERT INTO offset VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET
+  run = excluded.run, device = excluded.device, inode = excluded.inode, offset = excluded.offset, lines_read = excluded.lines_read,
+  lines_skipped = excluded.lines_skipped, fields_skipped = excluded.fields_skipped, first_skip = excluded.first_skip,
+  state = excluded.state"""
+
+
+class Activity(NamedTuple):
+    """What one commit brought to one run from one source."""
+
+    run: str
+    points: int
+    span: Span
+    arrival: int  # of its last row
+    last_step: int | None
+    median_interval_s: float | None
+
+
+def note_points(db: sqlite3.Connection, activities: Iterable[Activity], new_series: Counter[str | None]) -> None:
+    for one in sorted(activities, key=lambda activity: activity.arrival):
+        times = (one.span.first_time_s, one.span.last_time_s)
+        db.execute(_UPSERT, (one.run, *times, one.last_step, one.median_interval_s, new_series.pop(one.run, 0), one.points))
+
+
+def note_lines(db: sqlite3.Connection, lines: Iterable[LogLine]) -> None:
+    times: dict[str, list[float]] = {}
+    for line in lines:
+        times.setdefault(line.run, []).append(line.time_s)
+    db.executemany(_UPSERT, [(run, min(seen), max(seen), None, None, 0, 0) for run, seen in times.items()])
+
+
+def write_events(db: sqlite3.Connection, events: Iterable[Event], seq: int) -> None:
+    rows = [(seq, *event[:7], orjson.dumps(dict(event.fields), default=str).decode()) for event in events]
+    db.executemany("INSERT INTO event VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    db.executemany("INSERT OR IGNORE INTO run (name) VALUES (?)", [(run,) for run in {row[1] for row in rows}])
+
+
+def write_infos(db: sqlite3.Connection, infos: Iterable[RunInfo]) -> None:
+    rows = [(run, orjson.dumps(dict(info), default=str).decode()) for run, info in infos]
+    db.executemany("INSERT INTO run (name, info) VALUES (?, ?) ON CONFLICT DO UPDATE SET info = excluded.info", rows)
+
+
+def write_offsets(db: sqlite3.Connection, offsets: Sequence[Offset]) -> None:
+    rows = [
+        (one.path, one.run, str(one.device), str(one.inode), *one[4:9], orjson.dumps(dict(one.state), default=str).decode())
+        for one in offsets
+    ]
+    db.executemany(_OFFSET, rows)
+    db.executemany("INSERT OR IGNORE INTO run (name) VALUES (?)", [(run,) for run in {one.run for one in offsets}])
+
+
+def read_runs(db: sqlite3.Connection) -> list[Run]:
+    return [
+        Run._make([name, orjson.loads(info), *aggregates, int(read), int(skipped), int(fields)])
+        for name, info, *aggregates, read, skipped, fields in db.execute(_RUNS)
+    ]
+
+
+def read_events(
+    db: sqlite3.Connection, run: str | None, lo: float | None, hi: float | None, kinds: Sequence[str] = ()
+) -> list[Event]:
+    """In order of time, then of arrival."""
+    terms = [("run = ?", run), ("time_s >= ?", lo), ("time_s <= ?", hi)]
+    asked = [(term, value) for term, value in terms if value is not None]
+    if kinds:
+        asked.append(("kind IN (SELECT value FROM json_each(?))", orjson.dumps(list(kinds)).decode()))
+    where = " AND ".join([term for term, _ in asked] or ["1"])
+    return _events(db.execute(f"SELECT {_EVENT} FROM event WHERE {where} ORDER BY time_s, id", [value for _, value in asked]))
+
+
+def read_events_after(db: sqlite3.Connection, seq: int, upto: int) -> list[Event]:
+    return _events(db.execute(f"SELECT {_EVENT} FROM event WHERE seq > ? AND seq <= ? ORDER BY id", (seq, upto)))
+
+
+def read_offsets(db: sqlite3.Connection) -> dict[str, Offset]:
+    rows = db.execute("SELECT * FROM offset").fetchall()
+    return {
+        path: Offset._make([path, run, int(device), int(inode), *counts, orjson.loads(state)])
+        for path, run, device, inode, *counts, state in rows
+    }
+
+
+def _events(rows: Iterable[tuple[Any, ...]]) -> list[Event]:
+    return [Event._make([*row[:7], orjson.loads(row[7])]) for row in rows]

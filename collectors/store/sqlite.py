@@ -1,0 +1,262 @@
+"""The default store: SQLite files in one folder, one writing process, any number of reading ones."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+import sqlite3
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from ..records import Event, LogLine, Offset, Points, Profile, Record, RunInfo
+from . import buckets as bucketing
+from . import files, logs, points, runs, schema, stacks
+from .compact import Compactor
+from .ingest import BULK_ROWS, Batch, FileWriter
+from .protocol import (
+    Axis,
+    Buckets,
+    Delta,
+    Last,
+    LogPage,
+    LogQuery,
+    Run,
+    Series,
+    StackColumns,
+    StoreError,
+)
+from .search import Found, Window
+
+REMEDIES = {
+    sqlite3.SQLITE_FULL: "the disk is full; make room, collecting goes on by itself",
+    sqlite3.SQLITE_IOERR: "the disk fails; look at the kernel's log, or move --data-dir",
+    sqlite3.SQLITE_READONLY: "the data folder is read-only; make it writable or pass another --data-dir",
+    sqlite3.SQLITE_CANTOPEN: "the data folder cannot be written; make it writable or pass another --data-dir",
+}
+
+
+class SqliteStore:
+    """Implements `protocol.Store`. Any method may be called from any thread."""
+
+    def __init__(self, data_dir: Path, *, write: bool) -> None:
+        self._dir = data_dir
+        self._readers = files.Readers(data_dir)
+        self._of_file: dict[Path, points.FileReader] = defaultdict(points.FileReader)
+        self._stacks = stacks.Reader()
+        self._watched: dict[Path, tuple[sqlite3.Connection, int]] = {}
+        self._watch_lock = threading.Lock()
+        self._write = write
+        self._lock = threading.Lock()  # from the choice of a seq until its commit: seqs become visible in their order
+        self._compacting = threading.Lock()
+        self._writers: dict[str, FileWriter] = {}
+        self._compactors: dict[str, Compactor] = {}
+        self._seq = 0
+        if write:
+            self._open_writers()
+
+    # Writing
+
+    def append(self, records: Iterable[Record]) -> int:
+        now_s = time.time()
+        batches = _sort(records, now_s)
+        with _failing(), ExitStack() as stack:
+            writers = [(self._writer(name), batch) for name, batch in sorted(batches.items())]
+            for writer, batch in writers:
+                if len(batch.points) >= BULK_ROWS:
+                    stack.enter_context(writer.packing)
+            stack.enter_context(self._lock)
+            for writer, batch in writers:
+                writer.commit(batch, self._seq + 1, now_s)
+                self._seq += 1
+            return self._seq
+
+    def compact(self, deadline_s: float) -> bool:
+        until_s = time.monotonic() + deadline_s
+        with _failing(), self._compacting:
+            more = [compactor.run(until_s) for compactor in list(self._compactors.values())]
+            return any(more)
+
+    def settle(self) -> None:
+        """Pack everything there is, however fresh; for `store compact`."""
+        with _failing(), self._compacting:
+            for compactor in self._compactors.values():
+                compactor.settle()
+
+    # Reading
+
+    def offsets(self) -> dict[str, Offset]:
+        return {path: offset for _, db in self._readers.runs() for path, offset in runs.read_offsets(db).items()}
+
+    def runs(self) -> list[Run]:
+        return [run for _, db in self._readers.runs() for run in runs.read_runs(db)]
+
+    def series(self, run: str | None = None, match: str = "") -> list[Series]:
+        found: dict[int, list[Series]] = {}
+        for path, db in self._readers.machine() if run is None else self._readers.runs():
+            for one in self._of_file[path].series(db, run):
+                found.setdefault(one.id, []).append(one)
+        return [points.joined(parts) for parts in found.values() if _matches(parts[0].name, match)]
+
+    def range(
+        self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", buckets: int = 2000
+    ) -> dict[int, Buckets]:
+        low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
+        sources = [*self._readers.runs(), *(self._readers.machine(low, high) if axis == "time" else self._readers.machine())]
+        windows = self._windows(sources, ids, axis, low, high, buckets)
+        found = self._find(sources, windows)
+        exact = {one: Window(axis, low, high, -1.0) for one, part in found.items() if part.units and part.rows() <= buckets}
+        found |= self._find(sources, exact)  # with no more points than buckets, each is its own
+        return {one: bucketing.bucket(bucketing.join_points(part.points), part.units, buckets) for one, part in found.items()}
+
+    def last(self, ids: Sequence[int]) -> dict[int, Last]:
+        found: dict[int, Last] = {}
+        for path, db in [*self._readers.runs(), *reversed(self._readers.machine())]:
+            missing = [one for one in ids if one not in found]
+            if missing:
+                found |= self._of_file[path].last(db, missing)
+        return found
+
+    def logs(self, query: LogQuery) -> LogPage:
+        for _, db in self._readers.runs():
+            return logs.search(db, query)
+        return LogPage([], 0, None)
+
+    def events(
+        self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = ()
+    ) -> list[Event]:
+        return [event for _, db in self._readers.runs() for event in runs.read_events(db, run, lo, hi, kinds)]
+
+    def stacks(
+        self, lo: float, hi: float, run: str, rank: int | None = None, pid: int | None = None, thread: str | None = None
+    ) -> StackColumns:
+        query = stacks.Query(lo, hi, run, rank, pid, thread)
+        return self._stacks.read([db for _, db in self._readers.machine(lo, hi)], query)
+
+    def profiled_until(self, run: str) -> float | None:
+        ends = (stacks.profiled_until(db, run) for _, db in reversed(self._readers.machine()))
+        return next((end for end in ends if end is not None), None)
+
+    # Following
+
+    def seq(self) -> int:
+        return max((schema.meta(db, "seq") for _, db in self._readers.live()), default=0)
+
+    def changed(self) -> bool:
+        with self._watch_lock:
+            changes = [self._changed(path) for path in self._readers.live_files()]
+            return any(changes)
+
+    def since(self, seq: int) -> Delta:
+        newest = self.seq()  # first: whatever has a seq up to this is visible in all files by now
+        parts = [self._of_file[path].since(db, seq, newest) for path, db in self._readers.live()]
+        lines = [line for _, db in self._readers.runs() for line in logs.read_after(db, seq, newest)]
+        events = [event for _, db in self._readers.runs() for event in runs.read_events_after(db, seq, newest)]
+        return Delta(newest, all(complete for complete, _ in parts), [one for _, found in parts for one in found], lines, events)
+
+    def close(self) -> None:
+        with self._compacting:
+            for compactor in self._compactors.values():
+                compactor.close()
+            for writer in self._writers.values():
+                writer.close()
+        with self._watch_lock:
+            for db, _ in self._watched.values():
+                db.close()
+            self._watched.clear()
+        self._readers.close()
+
+    def _open_writers(self) -> None:
+        self._dir.mkdir(parents=True, exist_ok=True)
+        with _failing():
+            self._writer(files.RUNS_FILE)
+            for path in files.machine_files(self._dir)[-files.LIVE_WEEKS :]:
+                self._writer(path.name)
+        self._readers.look()
+
+    def _writer(self, name: str) -> FileWriter:
+        with self._lock:
+            if name not in self._writers:
+                if not self._write:
+                    raise StoreError("this store was opened for reading; only the collector writes")
+                kind: schema.Kind = "runs" if name == files.RUNS_FILE else "machine"
+                writer = self._writers[name] = FileWriter(self._dir / name, kind, self._lock)
+                self._compactors[name] = Compactor(writer)
+                self._seq = max(self._seq, writer.seq)
+            return self._writers[name]
+
+    def _changed(self, path: Path) -> bool:
+        if path not in self._watched:
+            db = schema.open_reader(path)
+            if db is None:
+                return False
+            self._watched[path] = (db, -1)
+        db, before = self._watched[path]
+        version = db.execute("PRAGMA data_version").fetchone()[0]
+        self._watched[path] = (db, version)
+        return bool(version != before)
+
+    def _windows(
+        self, sources: Sequence[files.Source], ids: Collection[int], axis: Axis, lo: float, hi: float, buckets: int
+    ) -> dict[int, Window]:
+        """A summary may stand for its points where it is at most half a bucket wide."""
+        low, high = dict.fromkeys(ids, math.inf), dict.fromkeys(ids, -math.inf)
+        for path, db in sources:
+            for one, known in self._of_file[path].known(db, ids, axis).items():
+                if known.low is not None and known.high is not None:
+                    low[one], high[one] = min(low[one], known.low), max(high[one], known.high)
+        widths = {one: min(hi, high[one]) - max(lo, low[one]) for one in ids}
+        return {one: Window(axis, lo, hi, width / buckets / 2 if width > 0 else -1.0) for one, width in widths.items()}
+
+    def _find(self, sources: Sequence[files.Source], windows: Mapping[int, Window]) -> dict[int, Found]:
+        found: dict[int, Found] = {}
+        for path, db in sources:
+            for one, part in self._of_file[path].find(db, windows).items():
+                joined = found.setdefault(one, Found([], []))
+                joined.points.extend(part.points)
+                joined.units.extend(part.units)
+        return found
+
+
+def _sort(records: Iterable[Record], now_s: float) -> dict[str, Batch]:
+    """By the file that they belong to. What the machine tells stands in the week of its own time."""
+    from_log, machine = Batch(), defaultdict[str, Batch](Batch)
+    for record in records:
+        match record:
+            case Points() if record.run is None:
+                machine[files.week_file(record.time_s or now_s)].points.append(record)
+            case Points():
+                from_log.points.append(record)
+            case LogLine():
+                from_log.lines.append(record)
+            case Event():
+                from_log.events.append(record)
+            case RunInfo():
+                from_log.infos.append(record)
+            case Offset():
+                from_log.offsets.append(record)
+            case Profile():
+                machine[files.week_file(record.start_s)].profiles.append(record)
+    return {**machine, **({files.RUNS_FILE: from_log} if any(vars(from_log).values()) else {})}
+
+
+def _matches(name: str, match: str) -> bool:
+    pattern = match.lower()
+    if "*" in pattern or "?" in pattern:
+        return fnmatch.fnmatchcase(name.lower(), pattern.replace("[", "[[]"))
+    return pattern in name.lower()
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    """SQLite's failures that a person can mend, in one sentence with the remedy."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        remedy = REMEDIES.get(error.sqlite_errorcode & 0xFF)
+        if remedy is None:
+            raise
+        raise StoreError(f"nothing was stored ({error}): {remedy}") from error

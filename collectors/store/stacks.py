@@ -1,0 +1,251 @@
+"""Profiles: a row a window and process, with stacks and frames interned by the hash of what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from ..records import Frame, Profile
+from . import codec
+from .protocol import StackColumns
+
+UNKNOWN = -1  # of gil and cpu_ns
+NS = 1_000_000_000
+REMEMBERED = 200_000  # stacks, before starting afresh
+TOUCHING_S = 1e-3  # windows that lie this close to each other leave no gap
+_PROFILE = "id, run, rank, pid, role, host, sampler, hz, start_s, end_s, samples, errors, threads, spans, data"
+_TOUCHING = f"SELECT {_PROFILE} FROM profile WHERE run = ? AND end_s > ? AND start_s < ? ORDER BY start_s"
+_NONE = np.empty(0, np.int64)
+_INSERT = f"INSERT INTO profile VALUES (NULL, {', '.join('?' * 14)})"
+
+
+class Spans(NamedTuple):
+    """What was seen of one process, one entry a span; the columns of a profile's blob in their order."""
+
+    start_ns: NDArray[np.int64]  # wall clock
+    duration_ns: NDArray[np.int64]
+    tid: NDArray[np.int64]
+    stack: NDArray[np.int64]  # hash; in the blob an index into `stacks`, which follows the columns
+    gil: NDArray[np.int64]
+    cpu_ns: NDArray[np.int64]
+    resolved: NDArray[np.int64]
+
+
+class Row(NamedTuple):
+    """A row of the table `profile`."""
+
+    id: int
+    run: str
+    rank: int
+    pid: int
+    role: str
+    host: str
+    sampler: str
+    hz: float
+    start_s: float
+    end_s: float
+    samples: int
+    errors: int
+    threads: str
+    spans: int
+    data: bytes
+
+    def read(self) -> Spans:
+        *columns, stacks = (column.view(np.int64) for column in codec.decode(self.data))
+        spans = Spans(*columns)
+        return spans._replace(stack=stacks[spans.stack])
+
+    def process(self) -> tuple[str, int, int, str]:
+        return self.run, self.rank, self.pid, self.role
+
+
+class Interner:
+    """The write side's memory of which stacks one file already holds."""
+
+    def __init__(self) -> None:
+        self._stacks: dict[tuple[Frame, ...], int] = {}
+        self._frames: dict[Frame, int] = {}
+
+    def forget(self) -> None:
+        self._stacks.clear()
+        self._frames.clear()
+
+    def trim(self) -> None:
+        if len(self._stacks) > REMEMBERED:
+            self.forget()
+
+    def stack(self, db: sqlite3.Connection, stack: tuple[Frame, ...]) -> int:
+        """The stack's hash; it stands in the file afterwards."""
+        known = self._stacks.get(stack)
+        if known is None:
+            frames = np.array([self._frame(db, frame) for frame in stack], "<i8").tobytes()
+            known = self._stacks[stack] = _hash(frames)
+            db.execute("INSERT OR IGNORE INTO stack VALUES (?, ?)", (known, frames))
+        return known
+
+    def _frame(self, db: sqlite3.Connection, frame: Frame) -> int:
+        known = self._frames.get(frame)
+        if known is None:
+            known = self._frames[frame] = _hash(f"{frame.name}\0{frame.file}\0{frame.line}".encode("utf-8", "surrogatepass"))
+            db.execute("INSERT OR IGNORE INTO frame VALUES (?, ?, ?, ?)", (known, *frame))
+        return known
+
+
+def write(db: sqlite3.Connection, interner: Interner, profiles: Iterable[Profile]) -> None:
+    interner.trim()
+    for profile in profiles:
+        stacks = [interner.stack(db, sample.stack) for sample in profile.samples]
+        end_s = profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / NS
+        about = (profile.run, profile.rank, profile.pid, profile.role, profile.host, profile.sampler, profile.hz)
+        threads = orjson.dumps({str(tid): name for tid, name in profile.threads.items()}).decode()
+        data = encode(_spans(profile, stacks))
+        counts = (profile.count, profile.errors, threads, len(stacks))
+        db.execute(_INSERT, (*about, profile.start_s, end_s, *counts, data))
+
+
+def encode(spans: Spans) -> bytes:
+    stacks, index = np.unique(spans.stack, return_inverse=True)
+    return codec.encode([*spans._replace(stack=index.astype(np.int64)), stacks])
+
+
+def profiled_until(db: sqlite3.Connection, run: str) -> float | None:
+    end_s: float | None = db.execute("SELECT max(end_s) FROM profile WHERE run = ?", (run,)).fetchone()[0]
+    return end_s
+
+
+class Query(NamedTuple):
+    lo: float
+    hi: float
+    run: str
+    rank: int | None
+    pid: int | None
+    thread: str | None  # a name or a number
+
+    def cut(self, row: Row) -> Spans | None:
+        """The row's spans inside the window; None where the row is of another process."""
+        if self.rank not in (None, row.rank) or self.pid not in (None, row.pid):
+            return None
+        spans = row.read()
+        start = np.maximum(spans.start_ns, round(self.lo * NS))
+        end = np.minimum(spans.start_ns + spans.duration_ns, round(self.hi * NS))
+        keep = end > start
+        if self.thread is not None:
+            named = [int(tid) for tid, name in orjson.loads(row.threads).items() if self.thread in (name, tid)]
+            keep &= np.isin(spans.tid, named)
+        whole = spans._replace(start_ns=start, duration_ns=end - start)
+        return Spans(*(column[keep] for column in whole))
+
+
+class Reader:
+    """Remembers the stacks it has read: a hash never changes its meaning, whatever file it stands in."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._frames: dict[int, Frame] = {}
+        self._stacks: dict[int, tuple[int, ...]] = {}
+
+    def read(self, files: Sequence[sqlite3.Connection], query: Query) -> StackColumns:
+        """The spans that touch the window, cut to it, from all files of the machine."""
+        covered: list[tuple[float, float]] = []
+        found: list[tuple[Row, Spans]] = []
+        with self._lock:
+            self._trim()
+            for db in files:
+                rows = [Row._make(row) for row in db.execute(_TOUCHING, (query.run, query.lo, query.hi))]
+                covered += [(max(row.start_s, query.lo), min(row.end_s, query.hi)) for row in rows]
+                mine = [(row, spans) for row in rows if (spans := query.cut(row)) is not None]
+                self._load(db, [spans.stack for _, spans in mine])
+                found += mine
+            return self._columns(found, query, _union(covered))
+
+    def _trim(self) -> None:
+        if len(self._stacks) > REMEMBERED:
+            self._stacks.clear()
+            self._frames.clear()
+
+    def _load(self, db: sqlite3.Connection, columns: Sequence[NDArray[np.int64]]) -> None:
+        seen = np.unique(np.concatenate([_NONE, *columns])).tolist()
+        stacks = {stack: tuple(np.frombuffer(data, "<i8").tolist()) for stack, data in _rows(db, "stack", seen, self._stacks)}
+        frames = {frame for stack in stacks.values() for frame in stack}
+        self._frames |= {frame: Frame(*about) for frame, *about in _rows(db, "frame", frames, self._frames)}
+        self._stacks |= stacks
+
+    def _columns(self, found: list[tuple[Row, Spans]], query: Query, covered: list[tuple[float, float]]) -> StackColumns:
+        processes: dict[tuple[str, int, int, str], int] = {}
+        threads: dict[tuple[int, int], str] = {}
+        for row, _ in found:
+            processes.setdefault(row.process(), len(processes))
+            threads |= {(row.pid, int(tid)): name for tid, name in orjson.loads(row.threads).items()}
+        spans = Spans(*(np.concatenate([_NONE, *(one[i] for _, one in found)]) for i in range(len(Spans._fields))))
+        process = np.repeat([processes[row.process()] for row, _ in found], [len(one.tid) for _, one in found]).astype(np.int32)
+        hashes, index = np.unique(spans.stack, return_inverse=True)
+        frames, stacks = self._tables(hashes.tolist())
+        order = np.argsort(spans.start_ns, kind="stable")
+        return StackColumns(
+            frames,
+            stacks,
+            list(processes),
+            threads,
+            time_s=spans.start_ns[order] / NS,
+            duration_s=spans.duration_ns[order] / NS,
+            process=process[order],
+            tid=spans.tid[order],
+            stack=index[order].astype(np.int32),
+            resolved=spans.resolved[order] == 1,
+            gil=spans.gil[order].astype(np.int8),
+            cpu_s=np.where(spans.cpu_ns == UNKNOWN, np.nan, spans.cpu_ns / NS)[order],
+            samples=round(sum(row.samples * _share(row, query) for row, _ in found)),
+            hz=max((row.hz for row, _ in found), default=0.0),
+            covered=covered,
+        )
+
+    def _tables(self, hashes: list[int]) -> tuple[list[Frame], list[tuple[int, ...]]]:
+        """The frames, and the stacks as places in that list."""
+        places: dict[int, int] = {}
+        stacks = [tuple(places.setdefault(frame, len(places)) for frame in self._stacks[stack]) for stack in hashes]
+        return [self._frames[frame] for frame in places], stacks
+
+
+def _spans(profile: Profile, stacks: list[int]) -> Spans:
+    wall_ns = round(profile.start_s * NS) - profile.start_mono_ns
+    rows = [
+        (one.mono_ns + wall_ns, one.duration_ns, one.tid, stack, _or_unknown(one.gil), _or_unknown(one.cpu_ns), one.resolved)
+        for one, stack in zip(profile.samples, stacks, strict=True)
+    ]
+    return Spans(*np.array(rows, np.int64).reshape(-1, len(Spans._fields)).T)
+
+
+def _or_unknown(value: int | None) -> int:
+    return UNKNOWN if value is None else int(value)
+
+
+def _rows(db: sqlite3.Connection, table: str, ids: Iterable[int], known: Mapping[int, object]) -> list[tuple[Any, ...]]:
+    missing = orjson.dumps([one for one in ids if one not in known]).decode()
+    return db.execute(f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))", (missing,)).fetchall()
+
+
+def _share(row: Row, query: Query) -> float:
+    """How much of the row's time lies in the window."""
+    inside_s = min(row.end_s, query.hi) - max(row.start_s, query.lo)
+    return min(1.0, inside_s / (row.end_s - row.start_s)) if row.end_s > row.start_s else 1.0
+
+
+def _union(ranges: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    joined: list[tuple[float, float]] = []
+    for start, end in sorted(ranges):
+        if joined and start <= joined[-1][1] + TOUCHING_S:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _hash(data: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") >> 1

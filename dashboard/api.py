@@ -1,0 +1,185 @@
+"""The HTTP face of `queries`, under /api/v1; documented at /api/docs."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, PlainTextResponse
+from pydantic import BaseModel
+
+from collectors.store.protocol import LogQuery
+
+from . import folding, wire
+from .queries import BadRequest, NotFound, Queries
+
+PREFIX = "/api/v1"
+MAX_BUCKETS = 20_000
+MAX_LINES = 5_000
+
+RunParameter = Annotated[str, Query(description="a run's name; GET /runs lists them")]
+OptionalRun = Annotated[str | None, Query(description="a run's name; without it, the machine's own series")]
+From = Annotated[float | None, Query(alias="from", description="inclusive: Unix seconds, or a step where axis=step")]
+To = Annotated[float | None, Query(alias="to", description="inclusive: Unix seconds, or a step where axis=step")]
+Since = Annotated[float, Query(alias="from", description="Unix seconds")]
+Until = Annotated[float, Query(alias="to", description="Unix seconds")]
+
+
+class Json(Response):
+    """Numpy columns as they are; NaN, where it means missing, as null."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return wire.encode(content)
+
+
+class ProfileAction(BaseModel):
+    action: Literal["on", "off", "retry"]
+
+
+def register(app: FastAPI, queries: Queries) -> None:
+    """Add the routes, and the error answers: 400 and 404 with `{"error": one sentence}`."""
+    app.include_router(routes(queries))
+    app.add_api_route("/healthz", lambda: Json(wire.health(queries.state())), response_class=Json, summary="Is it well?")
+    app.add_api_route("/api/docs", lambda: HTMLResponse(documentation(app)), include_in_schema=False)
+    app.add_exception_handler(RequestValidationError, _answer(400, _first_problem))
+    app.add_exception_handler(BadRequest, _answer(400, str))
+    app.add_exception_handler(NotFound, _answer(404, str))
+
+
+def routes(queries: Queries) -> APIRouter:
+    """Plain functions: the framework runs them in threads, each with its own connection to the store."""
+    router = APIRouter(prefix=PREFIX, default_response_class=Json)
+
+    @router.get("/runs", summary="All runs, the newest first")
+    def runs() -> Response:
+        return Json({"runs": [wire.run(view) for view in queries.runs()]})
+
+    @router.get("/run", summary="One run: config, attempts, processes")
+    def run(run: RunParameter) -> Response:
+        return Json(wire.run_detail(queries.run(run)))
+
+    @router.get("/files", summary="What was read of each file of a run, and the first reason why something was not")
+    def files(run: RunParameter) -> Response:
+        return Json({"files": [wire.file(one) for one in queries.files(run)]})
+
+    @router.get("/series", summary="Names, labels, units and extents of series")
+    def series(run: OptionalRun = None, match: str = "") -> Response:
+        return Json({"series": [wire.series(one) for one in queries.series(run, match)]})
+
+    @router.get("/points", summary="Ranges of series in buckets that never hide a spike")
+    def points(
+        series: Annotated[list[str], Query(description="names or globs; repeatable, or separated by commas")],
+        run: OptionalRun = None,
+        gpu: Annotated[str | None, Query(description="index or uuid")] = None,
+        lo: From = None,
+        hi: To = None,
+        axis: Literal["time", "step"] = "time",
+        buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS)] = 2000,
+    ) -> Response:
+        names = [name for part in series for name in part.split(",") if name]
+        return Json(wire.curves(queries.curves(run, names, gpu, lo, hi, axis, buckets)))
+
+    @router.get("/logs", summary="Text log lines, the newest matches, oldest first")
+    def logs(
+        run: OptionalRun = None,
+        q: Annotated[str, Query(description="case-insensitive substring")] = "",
+        level: Annotated[int, Query(ge=0, le=50, description="at least: 10, 20, 30, 40, 50")] = 0,
+        lo: From = None,
+        hi: To = None,
+        before: Annotated[int | None, Query(description="cursor of an earlier page")] = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_LINES)] = 200,
+    ) -> Response:
+        return Json(wire.log_page(queries.logs(LogQuery(run, q, level, lo, hi, before, limit))))
+
+    @router.get("/events", summary="Starts, ends, checkpoints, validations and other events of a run")
+    def events(run: OptionalRun = None, lo: From = None, hi: To = None) -> Response:
+        return Json({"events": [wire.event(one) for one in queries.events(run, lo, hi)]})
+
+    @router.get("/flame", summary="The Python stacks of a window as a tree")
+    def flame(
+        run: RunParameter,
+        lo: Since,
+        hi: Until,
+        rank: int | None = None,
+        pid: int | None = None,
+        thread: str | None = None,
+        view: folding.View = "main",
+        baseline_from: float | None = None,
+        baseline_to: float | None = None,
+        prune: Annotated[float, Query(ge=0, le=1, description="leave out what is below this share")] = folding.PRUNE,
+        shape: Annotated[Literal["tree", "folded", "speedscope"], Query(alias="format")] = "tree",
+    ) -> Response:
+        baseline = None if baseline_from is None or baseline_to is None else (baseline_from, baseline_to)
+        answer = queries.flame(run, lo, hi, rank=rank, pid=pid, thread=thread, view=view, baseline=baseline, prune=prune)
+        match shape:
+            case "folded":
+                return PlainTextResponse(folding.to_folded(answer.tree))
+            case "speedscope":
+                return Json(folding.to_speedscope(answer.tree, name=f"{run} {lo:.3f} to {hi:.3f}"))
+            case _:
+                return Json(wire.flame(answer))
+
+    @router.get("/gpus", summary="The GPUs with their latest values")
+    def gpus() -> Response:
+        state = queries.state()
+        return Json({"gpus": state.gpus, "note": state.gpu_note})
+
+    @router.get("/processes", summary="Who uses which GPU")
+    def processes() -> Response:
+        return Json({"processes": [{"gpu": gpu["index"], **one} for gpu in queries.state().gpus for one in gpu["processes"]]})
+
+    @router.post("/profile", summary="Turn the profiler on or off, or try refused processes again")
+    def profile(action: ProfileAction) -> Response:
+        queries.steer_profile(action.action)
+        return Json({"profile": queries.state().profile})
+
+    return router
+
+
+def documentation(app: FastAPI) -> str:
+    """The OpenAPI description as one plain page: nothing is loaded from elsewhere."""
+    sections = []
+    for path, methods in app.openapi()["paths"].items():
+        for method, operation in methods.items():
+            rows = "".join(_parameter(one) for one in operation.get("parameters", []))
+            title = f"<code>{method.upper()} {html.escape(path)}</code>"
+            sections.append(f"<h2>{title}</h2><p>{html.escape(operation.get('summary', ''))}</p><table>{rows}</table>")
+    style = '<link rel="stylesheet" href="/assets/tokens.css"><link rel="stylesheet" href="/assets/docs.css">'
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>HTTP API</title>{style}'
+    return (
+        f'{head}<main><h1>HTTP API</h1><p>As OpenAPI: <a href="/openapi.json">openapi.json</a></p>{"".join(sections)}</main></html>'
+    )
+
+
+def _parameter(one: dict[str, Any]) -> str:
+    schema = one.get("schema", {})
+    kinds = [part.get("type") or " | ".join(map(str, part.get("enum", []))) for part in schema.get("anyOf", [schema])]
+    kind = " | ".join(kind for kind in kinds if kind and kind != "null")
+    default = (
+        "required" if one.get("required") else f"default {schema['default']}" if schema.get("default") not in (None, "") else ""
+    )
+    cells = (
+        f"<code>{html.escape(one['name'])}</code>",
+        html.escape(kind),
+        html.escape(default),
+        html.escape(one.get("description", "")),
+    )
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _answer(status: int, sentence: Callable[[Any], str]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def answer(_: Request, error: Exception) -> Response:
+        return Json({"error": sentence(error)}, status_code=status)
+
+    return answer
+
+
+def _first_problem(error: RequestValidationError) -> str:
+    problem = error.errors()[0]
+    name = problem["loc"][-1] if problem["loc"] else "request"
+    return f"{name}: {problem['msg']}; /api/docs lists the parameters"

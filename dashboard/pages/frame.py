@@ -1,0 +1,96 @@
+"""The frame around all pages: the HTML that the browser gets first, and Dash's outermost layout.
+
+The bar, the status line and a place for the first picture stand in the HTML itself, so that the page draws while Dash's
+bundles still load. When Dash has laid out a page's container, `assets/main.js` moves the drawn page into it.
+"""
+
+from __future__ import annotations
+
+from dash import html
+
+from . import live
+
+PAGES = (("1", "Live", "/"),)
+STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css")
+MODULES = (
+    "main.js",
+    "live.js",
+    "api.js",
+    "book.js",
+    "brush.js",
+    "columns.js",
+    "dom.js",
+    "events.js",
+    "evidence.js",
+    "feed.js",
+    "flame.js",
+    "format.js",
+    "keys.js",
+    "lane.js",
+    "lanes.js",
+    "legend.js",
+    "log.js",
+    "marks.js",
+    "panel.js",
+    "progress.js",
+    "range.js",
+    "scale.js",
+    "series.js",
+    "status.js",
+    "theme.js",
+    "timeline.js",
+    "tree.js",
+    "url.js",
+    "verdict.js",
+    "vendor/uPlot.esm.js",
+)
+
+THEME = """
+const asked = new URLSearchParams(location.search).get("theme") || localStorage.getItem("theme");
+const system = matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark";
+document.documentElement.dataset.theme = ["dark", "light"].includes(asked) ? asked : system;
+"""
+
+LOGO = """<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">
+<path d="M0 4h5v3h-1.5v5h9v-5H11V4h5" fill="none" stroke="var(--accent)" stroke-width="1.6"/></svg>"""
+
+
+def index() -> str:
+    """Dash's index string; the places in {%...%} are Dash's to fill."""
+    styles = "\n".join(f'<link rel="stylesheet" href="/assets/{name}">' for name in STYLES)
+    preloads = "\n".join(f'<link rel="modulepreload" href="/assets/{name}">' for name in MODULES)
+    links = "".join(f'<a href="{path}" aria-current="page"><i>{key}</i>{name}</a>' for key, name, path in PAGES)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+{{%metas%}}
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{%title%}}</title>
+<script>{THEME}</script>
+{styles}
+{preloads}
+{{%favicon%}}
+{{%css%}}
+</head>
+<body>
+<header id="bar" class="bar">
+<div class="brand">{LOGO}<span>DeepSeek Dashboard</span></div>
+<nav class="nav" aria-label="Pages">{links}</nav>
+<div id="controls" class="controls"></div>
+</header>
+<main id="first"></main>
+<script type="module" async src="/assets/main.js"></script>
+{{%app_entry%}}
+<footer id="status" class="status"></footer>
+{{%config%}}
+{{%scripts%}}
+{{%renderer%}}
+</body>
+</html>"""
+
+
+INDEX = index()
+
+
+def layout() -> html.Main:
+    return html.Main(id="page", children=live.layout())

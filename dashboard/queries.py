@@ -1,0 +1,269 @@
+"""Every question that pages put to the store and to the collector, answered by frozen dataclasses."""
+
+from __future__ import annotations
+
+import fnmatch
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from collectors import catalog
+from collectors.control import ControlError, ask
+from collectors.processes import RunActivity, RunProcess, processes_of, state_of
+from collectors.records import Event, Offset
+from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
+
+from . import folding
+from .cost import Cost, CostMeter
+
+MAX_SERIES = 200  # a request may name so many
+LIFETIMES = ("start", "end")
+
+
+class NotFound(Exception):
+    """No such run or series; the text is one sentence with the remedy."""
+
+
+class BadRequest(Exception):
+    """A parameter that cannot be; the text is one sentence with the remedy."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run, as its files and its processes tell."""
+
+    stored: Run
+    state: str  # running, finished, crashed, stalled
+    state_reason: str
+    pid: int | None
+    started_s: float | None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A range of one series, in buckets."""
+
+    series: Series
+    unit: str
+    buckets: Buckets
+
+
+@dataclass(frozen=True)
+class Curves:
+    """`cursor` is the newest commit that they surely hold: deltas after it continue them."""
+
+    cursor: int
+    curves: list[Curve]
+
+
+@dataclass(frozen=True)
+class Flame:
+    """A folded window, how far the profile reaches, and why there may be nothing in it."""
+
+    tree: folding.FlameTree
+    sampler: str
+    profile_until: float | None
+    note: dict[str, str] | None
+
+
+@dataclass(frozen=True)
+class RunDetail:
+    run: RunView
+    attempts: list[Event]
+    processes: list[RunProcess]
+
+
+@dataclass(frozen=True)
+class State:
+    """What the frame of every page shows: collectors, GPUs, profiler, own cost."""
+
+    time_s: float
+    host: str
+    read_only: str | None
+    collectors: list[dict[str, Any]]
+    gpus: list[dict[str, Any]]
+    gpu_note: str | None
+    profile: dict[str, Any]
+    cost: Cost
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        return "ok" if self.collectors and all(row["state"] == "ok" for row in self.collectors) else "degraded"
+
+
+class Queries:
+    """One object for the whole web process; its methods are called from many threads."""
+
+    def __init__(self, store: Store, log_dir: Path, data_dir: Path) -> None:
+        self._store, self._log_dir, self._data_dir = store, log_dir.resolve(), data_dir
+        self._meter = CostMeter()
+        self.read_only: str | None = None  # why this dashboard cannot steer the collector
+
+    # -- runs ----------------------------------------------------------------------------------------------------------
+
+    def runs(self) -> list[RunView]:
+        """All runs, the newest first."""
+        lifetimes: dict[str, list[Event]] = {}
+        for event in self._store.events(kinds=LIFETIMES):
+            lifetimes.setdefault(event.run, []).append(event)
+        now_s = time.time()
+        views = [self._view(run, lifetimes.get(run.name, []), now_s) for run in self._store.runs()]
+        return sorted(views, key=lambda view: view.stored.last_time_s or 0.0, reverse=True)
+
+    def run(self, name: str) -> RunDetail:
+        stored = next((run for run in self._store.runs() if run.name == name), None)
+        if stored is None:
+            raise NotFound(f"no run {name!r}; GET /api/v1/runs lists them")
+        lifetimes = self._store.events(name, kinds=LIFETIMES)
+        attempts = [event for event in lifetimes if event.kind == "start"]
+        return RunDetail(self._view(stored, lifetimes, time.time()), attempts, processes_of(self._activity(stored, lifetimes)))
+
+    def files(self, run: str) -> list[Offset]:
+        """What was read of each file of a run."""
+        return [offset for offset in self._store.offsets().values() if offset.run == run]
+
+    def events(self, run: str | None, lo: float | None, hi: float | None) -> list[Event]:
+        return self._store.events(run, lo, hi)
+
+    # -- points --------------------------------------------------------------------------------------------------------
+
+    def series(self, run: str | None, match: str = "") -> list[Series]:
+        return self._store.series(run, match)
+
+    def curves(
+        self,
+        run: str | None,
+        names: Sequence[str],
+        gpu: str | None = None,
+        lo: float | None = None,
+        hi: float | None = None,
+        axis: Axis = "time",
+        buckets: int = 2000,
+    ) -> Curves:
+        """Ranges of the named series; a name with * or ? stands for all that it matches. Raises NotFound, BadRequest."""
+        cursor = self._store.seq()
+        chosen = [series for series in self._store.series(run) if wanted(series.name, names)]
+        if gpu is not None:
+            chosen = [series for series in chosen if gpu in (dict(series.labels).get("gpu"), dict(series.labels).get("uuid"))]
+        self._check(run, names, chosen)
+        ranges = self._store.range([series.id for series in chosen], lo, hi, axis, buckets)
+        return Curves(cursor, [Curve(series, catalog.unit_of(series.name), ranges[series.id]) for series in chosen])
+
+    def last(self, series: Sequence[Series]) -> dict[int, Last]:
+        return self._store.last([one.id for one in series])
+
+    def changed(self) -> bool:
+        return self._store.changed()
+
+    def since(self, cursor: int) -> Delta:
+        return self._store.since(cursor)
+
+    def logs(self, query: LogQuery) -> LogPage:
+        return self._store.logs(query)
+
+    # -- profile -------------------------------------------------------------------------------------------------------
+
+    def flame(
+        self,
+        run: str,
+        lo: float,
+        hi: float,
+        *,
+        rank: int | None = None,
+        pid: int | None = None,
+        thread: str | None = None,
+        view: folding.View = "main",
+        baseline: tuple[float, float] | None = None,
+        prune: float = folding.PRUNE,
+    ) -> Flame:
+        """The stacks of a window as a tree; with `baseline`, beside those of another window."""
+        columns = self._store.stacks(lo, hi, run, rank, pid, thread)
+        normal = self._store.stacks(*baseline, run, rank, pid, thread) if baseline else None
+        folder = next((str(one.info.get("cwd", "")) for one in self._store.runs() if one.name == run), "")
+        tree = folding.fold(columns, thread=thread, rank=rank, pid=pid, view=view, baseline=normal, prune=prune, own_folder=folder)
+        profile = self._collector().get("profile", {})
+        sentence = profile.get("sentence", "")
+        note = {"sentence": sentence, "remedy": profile.get("remedy", "")} if sentence else None
+        return Flame(tree, str(profile.get("sampler", "")), self._store.profiled_until(run), note)
+
+    def steer_profile(self, action: str) -> None:
+        """Turn the profiler on or off, or try refused processes again. Raises BadRequest where nothing can be steered."""
+        if self.read_only:
+            raise BadRequest(self.read_only)
+        try:
+            ask(self._data_dir, "profile", action=action)
+        except ControlError as error:
+            raise BadRequest(str(error)) from error
+
+    def watch(self, runs: Sequence[str], until_s: float) -> None:
+        """Somebody looks at these runs until then, so that their stacks should arrive soon."""
+        for run in runs:
+            try:
+                ask(self._data_dir, "watch", run=run, until=until_s)
+            except ControlError:  # it is starting again, and will be asked again
+                return
+
+    # -- the dashboard itself ------------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        answer = self._collector()
+        return State(
+            time_s=time.time(),
+            host=str(answer.get("host") or socket.gethostname()),
+            read_only=self.read_only,
+            collectors=answer.get("collectors", []),
+            gpus=answer.get("gpus", []),
+            gpu_note=answer.get("gpu_note"),
+            profile=answer.get("profile", {"state": "starting", "sentence": "", "remedy": ""}),
+            cost=self._meter.read(answer.get("pid")),
+            problems=[] if answer else ["The collector does not answer; it is being started again, and nothing is lost."],
+        )
+
+    def _collector(self) -> dict[str, Any]:
+        """The collector's own account; {} while it is down."""
+        try:
+            answer: dict[str, Any] = ask(self._data_dir, "status")
+        except ControlError:
+            return {}
+        return answer
+
+    def _view(self, run: Run, lifetimes: list[Event], now_s: float) -> RunView:
+        state = state_of(self._activity(run, lifetimes), now_s)
+        starts = [event.time_s for event in lifetimes if event.kind == "start"]
+        started_s = as_time(run.info.get("started_s")) or min(starts, default=run.first_time_s)
+        return RunView(run, state.state, state.reason, state.pid, started_s)
+
+    def _activity(self, run: Run, lifetimes: list[Event]) -> RunActivity:
+        starts = [event for event in lifetimes if event.kind == "start"]
+        ends = [event for event in lifetimes if event.kind == "end"]
+        return RunActivity(run.name, self._log_dir / run.name, run.info, starts, ends, run.last_time_s, run.median_interval_s)
+
+    def _check(self, run: str | None, names: Sequence[str], chosen: list[Series]) -> None:
+        if len(chosen) > MAX_SERIES:
+            raise BadRequest(f"{len(chosen)} series match; a request may name at most {MAX_SERIES}: narrow the pattern")
+        if run is not None and not chosen and all(one.name != run for one in self._store.runs()):
+            raise NotFound(f"no run {run!r}; GET /api/v1/runs lists them")
+        if not chosen and not any(is_glob(name) for name in names):
+            where = f"run {run!r} has" if run else "the machine has"
+            raise NotFound(f"{where} no series {', '.join(map(repr, names))}; GET /api/v1/series lists them")
+
+
+def wanted(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a series is asked for: by its exact name, or by a glob, case-insensitive."""
+    return any(fnmatch.fnmatchcase(name.lower(), one.lower()) if is_glob(one) else name == one for one in patterns)
+
+
+def is_glob(pattern: str) -> bool:
+    return "*" in pattern or "?" in pattern
+
+
+def as_time(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and value > 0 else None
+
+
+def plain(labels: Sequence[tuple[str, str]]) -> Mapping[str, str]:
+    return dict(labels)

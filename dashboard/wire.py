@@ -1,0 +1,128 @@
+"""Answers as JSON: what `queries` returns, in the shapes of docs/http-api.md. Times are Unix seconds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from collectors import catalog
+from collectors.records import Event, LogLine, Offset
+from collectors.store.protocol import LivePoints, LogPage, Series
+
+from .queries import Curve, Curves, Flame, RunDetail, RunView, State
+
+OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+
+
+def encode(value: object) -> bytes:
+    """JSON; a NaN that nobody named stands for a missing number and becomes null."""
+    return orjson.dumps(value, option=OPTIONS)
+
+
+def numbers(values: NDArray[np.float64]) -> NDArray[np.float64] | list[float | str]:
+    """Values that were logged: non-finite ones travel as the strings "NaN", "Infinity", "-Infinity"."""
+    return values if np.isfinite(values).all() else [number(value) for value in values.tolist()]
+
+
+def number(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def run(view: RunView) -> dict[str, Any]:
+    stored = view.stored
+    return {
+        "run": stored.name,
+        "state": view.state,
+        "state_reason": view.state_reason,
+        "pid": view.pid,
+        "started_s": view.started_s,
+        "last_time_s": stored.last_time_s,
+        "last_step": stored.last_step,
+        "series": stored.series,
+        "points": stored.points,
+        "lines_read": stored.lines_read,
+        "lines_skipped": stored.lines_skipped,
+        "fields_skipped": stored.fields_skipped,
+        "info": stored.info,
+    }
+
+
+def run_detail(detail: RunDetail) -> dict[str, Any]:
+    return {
+        **run(detail.run),
+        "attempts": [event(attempt) for attempt in detail.attempts],
+        "processes": [{"pid": process.pid, "rank": process.rank} for process in detail.processes],
+    }
+
+
+def file(offset: Offset) -> dict[str, Any]:
+    names = ("path", "offset", "lines_read", "lines_skipped", "fields_skipped", "first_skip")
+    return {name: getattr(offset, name) for name in names}
+
+
+def series(row: Series) -> dict[str, Any]:
+    known = {"unit": catalog.unit_of(row.name), "label": catalog.label_of(row.name), "labels": dict(row.labels)}
+    times = ("points", "first_time_s", "last_time_s", "first_step", "last_step")
+    return {"name": row.name, **known, **{name: getattr(row, name) for name in times}}
+
+
+def curves(answer: Curves) -> dict[str, Any]:
+    return {"cursor": answer.cursor, "series": [curve(one) for one in answer.curves]}
+
+
+def curve(one: Curve) -> dict[str, Any]:
+    columns = one.buckets._asdict()
+    columns["last"] = numbers(one.buckets.last)
+    return {"name": one.series.name, "labels": dict(one.series.labels), "unit": one.unit, **columns}
+
+
+def live_points(points: LivePoints) -> dict[str, Any]:
+    return {
+        "run": points.run,
+        "name": points.name,
+        "labels": dict(points.labels),
+        "t": points.time_s,
+        "v": numbers(points.value),
+        "step": points.step,
+        "segment": points.segment,
+    }
+
+
+def line(one: LogLine) -> dict[str, Any]:
+    return {"run": one.run, "time_s": one.time_s, "level": one.level, "file": one.file, "text": one.text}
+
+
+def log_page(page: LogPage) -> dict[str, Any]:
+    return {"lines": [line(one) for one in page.lines], "total": page.total, "before": page.before}
+
+
+def event(one: Event) -> dict[str, Any]:
+    own = {name: getattr(one, name) for name in ("run", "kind", "time_s", "rank", "step", "seconds", "text")}
+    return {**one.fields, **own}
+
+
+def flame(answer: Flame) -> dict[str, Any]:
+    body = answer.tree.as_json()
+    return {**body, "sampler": answer.sampler, "profile_until": answer.profile_until, "note": answer.note}
+
+
+def state(answer: State) -> dict[str, Any]:
+    names = ("time_s", "host", "read_only", "collectors", "gpus", "gpu_note", "profile", "problems")
+    return {**{name: getattr(answer, name) for name in names}, "cost": asdict(answer.cost)}
+
+
+def health(answer: State) -> dict[str, Any]:
+    return {
+        "status": answer.status,
+        "collectors": answer.collectors,
+        "problems": answer.problems,
+        "cpu_pct": answer.cost.cpu_pct,
+        "rss_bytes": answer.cost.rss_bytes,
+    }

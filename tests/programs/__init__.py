@@ -1,0 +1,24 @@
+"""Small targets for the profiler, each a script that prints `ready` when its steady state begins."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+@contextmanager
+def running(name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`with running("busy") as target:` starts `busy.py`, waits until it is ready, and kills it at the end."""
+    command = [sys.executable, str(HERE / f"{name}.py"), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as target:
+        try:
+            assert target.stdout is not None
+            assert target.stdout.readline() == "ready\n", f"{name}.py did not start"
+            yield target
+        finally:
+            target.kill()

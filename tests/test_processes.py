@@ -1,0 +1,177 @@
+"""Which processes belong to a run, and what state it is in: real processes, and folders in the shape of /proc."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectors import processes
+from collectors.processes import RunActivity, RunProcess, alive, boot_id, processes_of, spoken, start_ticks, state_of, workers_of
+from collectors.records import Event
+from tests.programs import running
+
+HOST = socket.gethostname()
+NOW = time.time()
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "3600"]) as process:
+        yield process
+        process.kill()
+
+
+def start(pid: int, *, rank: int = 0, time_s: float = NOW - 10, **changed: Any) -> Event:
+    here = {"pid": pid, "pid_start_ticks": start_ticks(pid), "boot_id": boot_id(), "host": HOST}
+    return Event("run", "start", time_s, rank, fields={**here, **changed})
+
+
+def end(*, rank: int = 0, time_s: float = NOW - 5, **fields: Any) -> Event:
+    return Event("run", "end", time_s, rank, fields=fields)
+
+
+def activity(
+    starts: list[Event] | None = None,
+    ends: list[Event] | None = None,
+    *,
+    info: dict[str, Any] | None = None,
+    silent_s: float = 1.0,
+    interval_s: float | None = 0.1,
+    folder: Path = Path("/nowhere"),
+) -> RunActivity:
+    return RunActivity("run", folder, info or {}, starts or [], ends or [], NOW - silent_s, interval_s)
+
+
+def test_a_process_is_alive_while_its_start_time_is_the_same(child: subprocess.Popen[bytes]) -> None:
+    ticks = start_ticks(child.pid)
+    assert ticks is not None
+    assert alive(child.pid, ticks)
+    assert not alive(child.pid, ticks + 1), "another process with this pid is another process"
+
+
+def test_a_zombie_is_gone(child: subprocess.Popen[bytes]) -> None:
+    ticks = start_ticks(child.pid)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert ticks is not None
+    assert not alive(child.pid, ticks)
+
+
+def test_a_process_name_may_hold_blanks_and_brackets(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "stat").write_text("7 (a) S 1 (b) R " + " ".join(str(field) for field in range(4, 53)))
+    assert start_ticks(7, tmp_path) == 22
+
+
+def test_a_run_with_a_living_process_that_writes_is_running(child: subprocess.Popen[bytes]) -> None:
+    run = activity([start(child.pid)])
+    assert state_of(run, NOW) == ("running", "", child.pid)
+    assert [process.pid for process in processes_of(run)] == [child.pid]
+
+
+def test_a_run_whose_process_is_gone_without_an_end_event_has_crashed(child: subprocess.Popen[bytes]) -> None:
+    run = activity([start(child.pid)])
+    child.kill()
+    child.wait()
+    assert state_of(run, NOW) == ("crashed", f"Killed: process {child.pid} is gone without an end event", child.pid)
+    assert processes_of(run) == []
+
+
+def test_a_living_process_that_writes_nothing_is_stalled(child: subprocess.Popen[bytes]) -> None:
+    run = activity([start(child.pid, time_s=NOW - 20_000)], silent_s=10_260)
+    assert state_of(run, NOW) == ("stalled", "No line for 2 h 51 min (normal 0.1 s)", child.pid)
+
+
+def test_a_run_of_slow_steps_is_given_twenty_of_them_before_it_is_stalled(child: subprocess.Popen[bytes]) -> None:
+    starts = [start(child.pid, time_s=NOW - 20_000)]
+    assert state_of(activity(starts, silent_s=1100, interval_s=60), NOW).state == "running"
+    assert state_of(activity(starts, silent_s=1300, interval_s=60), NOW).state == "stalled"
+
+
+def test_a_run_that_has_just_started_is_not_stalled_before_its_first_line(child: subprocess.Popen[bytes]) -> None:
+    run = activity([start(child.pid, time_s=NOW - 5)])._replace(last_line_s=None, median_interval_s=None)
+    assert state_of(run, NOW).state == "running"
+
+
+def test_an_end_event_says_how_it_ended(child: subprocess.Popen[bytes]) -> None:
+    starts = [start(child.pid)]
+    finished = activity(starts, [end(status="finished", reason="stopped by SIGTERM")])
+    crashed = activity(starts, [end(status="crashed", reason="ValueError: no")])
+    assert state_of(finished, NOW) == ("finished", "stopped by SIGTERM", None)
+    assert state_of(crashed, NOW)[:2] == ("crashed", "ValueError: no")
+    assert processes_of(finished) == [], "what a notebook's process does afterwards is not the run's"
+
+
+def test_a_run_that_was_started_again_is_judged_by_its_newest_attempt(child: subprocess.Popen[bytes]) -> None:
+    first = start(4_194_304, time_s=NOW - 100, pid_start_ticks=1)
+    run = activity([first, start(child.pid)], [end(time_s=NOW - 50, status="crashed", reason="out of memory")])
+    assert state_of(run, NOW).state == "running"
+
+
+def test_one_rank_that_is_gone_crashes_the_run(child: subprocess.Popen[bytes]) -> None:
+    run = activity([start(os.getpid(), rank=0), start(child.pid, rank=1)])
+    assert [process.rank for process in processes_of(run)] == [0, 1]
+    child.kill()
+    child.wait()
+    assert state_of(run, NOW).pid == child.pid
+
+
+@pytest.mark.parametrize("elsewhere", [{"host": "another"}, {"boot_id": "an-earlier-boot"}])
+def test_a_process_of_another_host_or_boot_is_not_looked_for(elsewhere: dict[str, str]) -> None:
+    starts = [start(os.getpid(), time_s=NOW - 1000, **elsewhere)]
+    assert processes_of(activity(starts)) == []
+    assert state_of(activity(starts), NOW).state == "running"
+    assert state_of(activity(starts, silent_s=61), NOW) == ("finished", "no process known", None)
+
+
+def test_run_json_names_a_process_where_there_is_no_start_event(child: subprocess.Popen[bytes]) -> None:
+    run = activity(info={"pid": child.pid, "host": HOST, "started_s": time.time()})
+    assert [process.pid for process in processes_of(run)] == [child.pid]
+    assert state_of(run, NOW).state == "running"
+
+
+def test_a_pid_in_run_json_that_was_given_to_a_later_process_is_gone(child: subprocess.Popen[bytes]) -> None:
+    run = activity(info={"pid": child.pid, "host": HOST, "started_s": time.time() - 60})
+    booted_s = processes._booted_s(processes.PROC, -1)
+    if time.time() - 60 < booted_s:
+        pytest.skip("this machine has only just booted")
+    assert processes_of(run) == []
+    assert state_of(run, NOW).state == "crashed"
+
+
+def test_without_a_known_process_it_is_whoever_holds_the_files_open_for_writing(tmp_path: Path) -> None:
+    run = activity(folder=tmp_path, silent_s=61)
+    script = f"f = open({str(tmp_path / 'metrics.jsonl')!r}, 'w'); print('ready', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        processes._writers.cache_clear()
+        with (tmp_path / "metrics.jsonl").open():  # we read it, and are not of the run
+            assert processes_of(run) == [RunProcess(writer.pid, 0, start_ticks(writer.pid) or 0)]
+        assert state_of(run, NOW).state == "stalled"
+        writer.kill()
+    processes._writers.cache_clear()
+    assert state_of(run, NOW) == ("finished", "no process known", None)
+
+
+def test_the_workers_of_a_trainer_are_the_python_processes_below_it() -> None:
+    with running("starved", os.devnull) as trainer, subprocess.Popen(["sleep", "60"]) as sleeper:
+        assert len(workers_of(trainer.pid)) == 2
+        assert trainer.pid in workers_of(os.getpid())
+        assert sleeper.pid not in workers_of(os.getpid()), "sleep is not a Python"
+        sleeper.kill()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.1, "0.1 s"), (3, "3 s"), (95, "95 s"), (1200, "20 min"), (3599.9, "1 h 0 min"), (10260, "2 h 51 min")]
+)
+def test_durations_are_spoken_as_a_person_would(seconds: float, words: str) -> None:
+    assert spoken(seconds) == words

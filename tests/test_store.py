@@ -1,0 +1,264 @@
+"""What every store must do, whatever engine stands behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collectors.records import Event, Frame, LogLine, Offset, Points, Profile, Record, RunInfo, StackSample, labels_of
+from collectors.store.protocol import LogQuery, Store, series_id
+from collectors.store.sqlite import SqliteStore
+
+HOST = labels_of(host="box")
+GPU = labels_of(gpu=0, host="box", uuid="GPU-1")
+START_S = 1_764_000_000.0
+LOSS = series_id("a", "train/loss", HOST)
+
+Open = Callable[[bool], Store]
+
+
+@pytest.fixture(params=["sqlite"])
+def opened(tmp_path: Path) -> Iterator[Open]:
+    """Opens the store of this test, to write or to read, any number of times."""
+    stores: list[Store] = []
+
+    def open_store(write: bool) -> Store:
+        stores.append(SqliteStore(tmp_path, write=write))
+        return stores[-1]
+
+    yield open_store
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(opened: Open) -> Store:
+    return opened(True)
+
+
+def line(step: int, value: float, *, run: str = "a", name: str = "train/loss", segment: int = 0) -> Points:
+    return Points(run, HOST, (name,), (value,), START_S + step, step, segment)
+
+
+def read_offset(offset: int, path: str = "a/metrics.jsonl") -> Offset:
+    return Offset(path, "a", 1, 2**63 + 5, offset, 10, 1, 2, "line 3: not JSON", {"step": 7})
+
+
+def test_an_empty_folder_answers_empty(opened: Open) -> None:
+    reader = opened(False)
+    assert reader.runs() == [] and reader.series("a") == [] and reader.offsets() == {} and reader.events() == []
+    assert reader.range([LOSS], None, None) == {} and reader.last([LOSS]) == {} and reader.logs(LogQuery()).lines == []
+    assert reader.seq() == 0 and not reader.changed() and reader.since(0).complete and reader.profiled_until("a") is None
+    assert reader.stacks(0, 1, "a").covered == []
+
+
+def test_a_reader_that_was_there_first_picks_up_what_a_writer_writes(opened: Open) -> None:
+    reader = opened(False)
+    assert reader.seq() == 0
+    opened(True).append([line(0, 2.5)])
+    fresh = opened(False)
+    assert fresh.changed() and not fresh.changed()
+    wait_for(lambda: reader.seq() == 1)
+    assert reader.range([LOSS], None, None)[LOSS].last.tolist() == [2.5]
+
+
+def test_a_point_comes_back_as_it_was_on_both_axes(store: Store) -> None:
+    store.append([Points("a", HOST, ("train/loss", "train/lr"), (2.5, 1e-3), START_S + 0.25, 7, 3)])
+    for axis, place in (("time", START_S + 0.25), ("step", 7.0)):
+        (buckets,) = store.range([LOSS], None, None, axis).values()  # type: ignore[arg-type]
+        assert (buckets.t.tolist(), buckets.t_end.tolist(), buckets.step.tolist()) == ([place], [place], [7.0])
+        assert buckets.segment.tolist() == [3] and buckets.count.tolist() == [1] and buckets.points_total == 1
+        assert buckets.min == buckets.max == buckets.mean == buckets.last == [2.5]
+
+
+def test_points_without_a_time_stand_on_the_step_axis_only(store: Store) -> None:
+    store.append([Points("a", HOST, ("train/loss",), (1.0,), None, 3)])
+    assert store.range([LOSS], None, None, "time")[LOSS].points_total == 0
+    assert store.range([LOSS], None, None, "step")[LOSS].t.tolist() == [3.0]
+    assert store.last([LOSS])[LOSS] == (None, 3, 1.0)
+
+
+def test_the_edges_of_a_range_belong_to_it(store: Store) -> None:
+    store.append([line(step, float(step)) for step in range(10)])
+    assert store.range([LOSS], 3, 6, "step")[LOSS].last.tolist() == [3, 4, 5, 6]
+    assert store.range([LOSS], START_S + 8, None)[LOSS].last.tolist() == [8, 9]
+    assert store.range([LOSS], None, START_S - 1)[LOSS].points_total == 0
+
+
+def test_nan_and_infinities_are_kept_and_counted_and_stay_out_of_the_mean(store: Store) -> None:
+    store.append([line(step, value) for step, value in enumerate([1.0, math.nan, math.inf, 3.0])])
+    (one,) = store.range([LOSS], None, None, buckets=1).values()
+    assert (one.count[0], one.non_finite[0], one.min[0], one.max[0], one.mean[0], one.last[0]) == (4, 2, 1.0, 3.0, 2.0, 3.0)
+    each = store.range([LOSS], None, None)[LOSS]
+    assert math.isnan(each.last[1]) and each.last[2] == math.inf and math.isnan(each.min[2])
+
+
+def test_a_resumed_run_keeps_both_segments_apart(store: Store) -> None:
+    store.append([line(step, 1.0) for step in range(100)])
+    store.append([line(step, 2.0, segment=1) for step in range(50, 120)])
+    few = store.range([LOSS], None, None, "step", buckets=4)[LOSS]
+    assert len(few.t) <= 4 and set(zip(few.segment.tolist(), few.mean.tolist(), strict=True)) == {(0, 1.0), (1, 2.0)}
+    assert few.count.sum() == 170
+
+
+def test_series_are_listed_in_order_of_appearance_and_matched(store: Store) -> None:
+    store.append([Points("a", HOST, ("val/loss", "train/loss", "lr"), (1.0, 2.0, 3.0), START_S, 5)])
+    store.append([line(6, 2.0)])
+    assert [one.name for one in store.series("a")] == ["val/loss", "train/loss", "lr"]
+    assert [one.name for one in store.series("a", "LOSS")] == ["val/loss", "train/loss"]
+    assert [one.name for one in store.series("a", "*loss")] == ["val/loss", "train/loss"]
+    assert [one.name for one in store.series("a", "l?")] == ["lr"]
+    loss = store.series("a", "train")[0]
+    assert loss == (LOSS, "a", "train/loss", HOST, 2, START_S, START_S + 6, 5, 6)
+
+
+def test_machine_series_have_no_run_and_stay_out_of_those_of_runs(store: Store) -> None:
+    store.append([Points(None, GPU, ("gpu/util",), (97.0,), START_S, None), line(0, 1.0)])
+    assert [(one.name, one.labels, one.last_step) for one in store.series()] == [("gpu/util", GPU, None)]
+    assert [one.name for one in store.series("a")] == ["train/loss"]
+    assert [run.name for run in store.runs()] == ["a"]
+
+
+def test_machine_series_are_read_across_the_weeks_of_their_points(store: Store, tmp_path: Path) -> None:
+    week_s = 7 * 86400.0
+    util = series_id(None, "gpu/util", GPU)
+    for week in range(4):
+        store.append([Points(None, GPU, ("gpu/util",), (float(week),), START_S + week * week_s, None)])
+    assert len(list(tmp_path.glob("machine-*.sqlite"))) == 4
+    assert store.range([util], None, None)[util].last.tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert store.range([util], START_S + 1, START_S + 2 * week_s)[util].last.tolist() == [1.0, 2.0]
+    assert store.last([util])[util].value == 3.0
+    assert store.series()[0].points == 4
+
+
+def test_a_run_is_summed_up(store: Store) -> None:
+    store.append([RunInfo("a", {"kind": "training"}), *[line(step, 1.0) for step in range(4)], read_offset(10)])
+    store.append([Points("a", HOST, ("lr",), (1.0,), START_S + 4, 4), read_offset(20), read_offset(5, "a/other.jsonl")])
+    (run,) = store.runs()
+    assert run == ("a", {"kind": "training"}, START_S, START_S + 4, 4, 1.0, 2, 5, 20, 2, 4)
+    store.append([RunInfo("a", {"kind": "job"})])
+    assert store.runs()[0].info == {"kind": "job"}
+
+
+def test_offsets_come_back_and_are_replaced(store: Store, opened: Open) -> None:
+    store.append([read_offset(10), line(0, 1.0)])
+    store.append([read_offset(20), line(1, 1.0)])
+    store.close()
+    assert opened(False).offsets() == {"a/metrics.jsonl": read_offset(20)}
+
+
+def test_a_record_that_cannot_be_written_takes_its_whole_commit_with_it(store: Store) -> None:
+    store.append([line(0, 1.0), read_offset(10)])
+    broken: list[Record] = [line(1, 1.0), Event("a", "note", "no number", fields={}), read_offset(20)]  # type: ignore[arg-type]
+    with pytest.raises(Exception):  # noqa: B017 - whatever the engine raises for a wrong type
+        store.append([*broken, Event("a", None, START_S)])  # type: ignore[arg-type]
+    assert store.offsets()["a/metrics.jsonl"].offset == 10 and store.last([LOSS])[LOSS].step == 0
+    store.append([line(1, 1.0), Points("a", HOST, ("new",), (1.0,), START_S, 1)])
+    assert [one.points for one in store.series("a")] == [2, 1]
+
+
+def test_events_come_back_in_order_of_time(store: Store) -> None:
+    later = Event("a", "end", START_S + 9, 1, 5, None, "done", {"status": "ok"})
+    store.append([later, Event("a", "start", START_S, fields={"pid": 7}), Event("b", "note", START_S + 1)])
+    assert [event.kind for event in store.events()] == ["start", "note", "end"]
+    assert store.events("a", START_S + 1) == [later]
+    assert [event.kind for event in store.events(None, None, START_S + 1)] == ["start", "note"]
+    assert {run.name for run in store.runs()} == {"a", "b"}
+
+
+def test_log_lines_are_found_by_run_text_level_and_time(store: Store) -> None:
+    lines = [LogLine("ab"[i % 2], "out.log", START_S + i, 40 if i % 10 == 0 else 20, f"Step {i} ☃\x1b[0m") for i in range(100)]
+    store.append(lines[:50])
+    store.append(lines[50:])
+    assert store.logs(LogQuery(limit=3)) == (lines[-3:], 100, 98)
+    assert store.logs(LogQuery(run="b", limit=1)).lines == lines[-1:]
+    assert store.logs(LogQuery(text="sTEP 42")) == ([lines[42]], 1, None)
+    assert store.logs(LogQuery(level=30)) == (lines[::10], 10, None)
+    assert store.logs(LogQuery(from_s=START_S + 10, to_s=START_S + 12)).lines == lines[10:13]
+
+
+def test_pages_of_log_lines_meet_without_gap_or_overlap(store: Store) -> None:
+    lines = [LogLine("a", "out.log", START_S, 20, f"line {i}") for i in range(23)]
+    for one in lines:
+        store.append([one])
+    found: list[LogLine] = []
+    before = None
+    for _ in range(3):
+        page = store.logs(LogQuery(before=before, limit=10))
+        found, before = [*page.lines, *found], page.before
+        assert page.total == 23
+    assert found == lines and before is None
+
+
+def test_stacks_of_a_window_are_cut_to_it(store: Store) -> None:
+    main, leaf = Frame("main", "train.py", 1), Frame("load", "data.py", 88)
+    samples = [
+        StackSample(5_000_000_000, 1_000_000_000, 7, (main, leaf), True, 400_000_000),
+        StackSample(6_000_000_000, 2_000_000_000, 7, (main,), None, None, False),
+        StackSample(6_000_000_000, 500_000_000, 8, (leaf,)),
+    ]
+    store.append([profile(samples)])
+    found = store.stacks(START_S + 0.5, START_S + 1.5, "a")
+    assert [[found.frames[i] for i in found.stacks[one]] for one in found.stack] == [[main, leaf], [main], [leaf]]
+    assert found.time_s.tolist() == [START_S + 0.5, START_S + 1, START_S + 1]
+    assert found.duration_s.tolist() == [0.5, 0.5, 0.5]
+    assert found.resolved.tolist() == [True, False, True] and found.gil.tolist() == [1, -1, -1]
+    assert found.cpu_s[0] == 0.4 and math.isnan(found.cpu_s[1])
+    assert found.processes == [("a", 0, 99, "main")] and found.threads == {(99, 7): "MainThread", (99, 8): "loader"}
+    assert found.covered == [(START_S + 0.5, START_S + 1.5)] and found.hz == 100.0 and found.samples == 75
+    assert store.profiled_until("a") == START_S + 4 and store.profiled_until("b") is None
+
+
+def test_stacks_are_chosen_by_rank_process_and_thread(store: Store) -> None:
+    sample = StackSample(5_000_000_000, 1_000_000_000, 7, (Frame("main", "train.py", 1),))
+    store.append([profile([sample]), profile([sample._replace(tid=8)], rank=1, pid=100)])
+    whole = (START_S, START_S + 10, "a")
+    assert len(store.stacks(*whole).tid) == 2
+    assert store.stacks(*whole, rank=1).processes == [("a", 1, 100, "main")]
+    assert store.stacks(*whole, pid=99).tid.tolist() == [7]
+    assert store.stacks(*whole, thread="loader").tid.tolist() == [8] and store.stacks(*whole, thread="7").tid.tolist() == [7]
+    assert len(store.stacks(START_S, START_S + 10, "b").tid) == 0
+
+
+def test_what_came_after_a_cursor_is_handed_out_once(store: Store) -> None:
+    cursor = store.append([line(0, 1.0)])
+    first = LogLine("a", "out.log", START_S, 20, "hello")
+    store.append([line(1, 2.0), first, Event("a", "note", START_S)])
+    store.append([line(2, 3.0), Points(None, GPU, ("gpu/util",), (5.0,), START_S, None)])
+    delta = store.since(cursor)
+    assert delta.complete and delta.lines == [first] and [event.kind for event in delta.events] == ["note"]
+    by_name = {one.name: one for one in delta.points}
+    assert by_name["train/loss"].value.tolist() == [2.0, 3.0] and by_name["train/loss"].step.tolist() == [1.0, 2.0]
+    assert by_name["gpu/util"].run is None and by_name["gpu/util"].labels == GPU and np.isnan(by_name["gpu/util"].step).all()
+    again = store.since(delta.seq)
+    assert (again.seq, again.points, again.lines, again.events) == (store.seq(), [], [], [])
+
+
+def test_the_cursor_rises_across_a_restart(store: Store, opened: Open) -> None:
+    before = store.append([line(0, 1.0), Points(None, GPU, ("gpu/util",), (5.0,), START_S, None)])
+    store.close()
+    assert opened(True).append([line(1, 1.0)]) == before + 1
+
+
+def test_two_values_of_one_name_in_one_line_are_two_points(store: Store) -> None:
+    store.append([Points("a", HOST, ("train/loss", "train/loss"), (1.0, 2.0), START_S, 0)])
+    assert store.range([LOSS], None, None)[LOSS].last.tolist() == [1.0, 2.0]
+
+
+def profile(samples: list[StackSample], rank: int = 0, pid: int = 99) -> Profile:
+    threads = {7: "MainThread", 8: "loader"}
+    start, end = 5_000_000_000, 9_000_000_000
+    return Profile("a", rank, pid, "main", "box", "native", 100.0, START_S, start, end, threads, samples, 300)
+
+
+def wait_for(condition: Callable[[], bool], deadline_s: float = 5.0) -> None:
+    import time
+
+    until = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < until, "the condition did not come true in time"
+        time.sleep(0.01)

@@ -1,0 +1,187 @@
+"""The log folder is followed: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collectors.records import Event, LogLine, Offset, Points, Record, RunInfo
+from collectors.tail import BATCH_BYTES, Tail
+
+DEADLINE_S = 10.0
+
+
+class Follower:
+    """A tail that is asked until what is waited for has come; keeps the offsets like the store does."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.records, self.offsets = root, [], {}
+        self._start()
+
+    records: list[Record]
+    offsets: dict[str, Offset]
+
+    def _start(self) -> None:
+        self.wake = threading.Event()
+        self.tail = Tail(self.root, "box", self.offsets, self.wake)
+        self.wake.set()
+
+    def collect(self) -> None:
+        self.wake.clear()
+        got = self.tail.collect()
+        self.records += got
+        self.offsets |= {record.path: record for record in got if isinstance(record, Offset)}
+
+    def restart(self) -> None:
+        self.tail.close()
+        self._start()
+
+    def values(self, count: int) -> list[float]:
+        """All values so far, once there are `count`; a little longer, to see that no more come."""
+        deadline = time.monotonic() + DEADLINE_S
+        while len(self._values()) < count and time.monotonic() < deadline:
+            self.collect()
+            self.wake.wait(0.05)
+        self.collect()
+        return self._values()
+
+    def _values(self) -> list[float]:
+        return [value for record in self.records if isinstance(record, Points) for value in record.values]
+
+
+@pytest.fixture
+def follower(tmp_path: Path) -> Iterator[Follower]:
+    follower = Follower(tmp_path)
+    yield follower
+    follower.tail.close()
+
+
+def write(path: Path, *values: float, mode: str = "a") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open(mode) as file:
+        for value in values:
+            file.write(json.dumps({"time_s": 1.0, "step": int(value), "x": value}) + "\n")
+
+
+def test_a_new_run_is_noticed_and_its_lines_come_once(follower: Follower) -> None:
+    write(follower.root / "group" / "a" / "metrics.jsonl", 1, 2, 3)
+    assert follower.values(3) == [1, 2, 3]
+    write(follower.root / "group" / "a" / "metrics.jsonl", 4)
+    assert follower.values(4) == [1, 2, 3, 4]
+    assert {record.run for record in follower.records if isinstance(record, Points)} == {"group/a"}
+
+
+def test_a_half_written_line_waits_for_its_newline(follower: Follower) -> None:
+    path = follower.root / "a" / "metrics.jsonl"
+    write(path, 1)
+    with path.open("a") as file:
+        file.write('{"time_s": 1.0, "step": 2, ')
+    assert follower.values(1) == [1]
+    with path.open("a") as file:
+        file.write('"x": 2}\n')
+    assert follower.values(2) == [1, 2]
+
+
+def test_reading_goes_on_from_the_stored_offset(follower: Follower) -> None:
+    path = follower.root / "a" / "metrics.jsonl"
+    write(path, 1, 2)
+    follower.values(2)
+    write(path, 3)
+    follower.restart()
+    write(path, 4)
+    assert follower.values(4) == [1, 2, 3, 4]
+
+
+def test_a_rotated_file_is_read_to_its_end_and_its_successor_from_the_start(follower: Follower) -> None:
+    path = follower.root / "a" / "metrics.jsonl"
+    write(path, 1)
+    follower.values(1)
+    write(path, 2)
+    path.rename(path.with_suffix(".old"))
+    write(path, 3)
+    assert follower.values(3) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("longer", [False, True])
+def test_a_truncated_file_is_read_from_its_new_start(follower: Follower, longer: bool) -> None:
+    path = follower.root / "a" / "metrics.jsonl"
+    write(path, 1, 2)
+    follower.values(2)
+    write(path, *([7, 8, 9] if longer else [7]), mode="w")
+    assert follower.values(5 if longer else 3)[2:] == ([7, 8, 9] if longer else [7])
+
+
+def test_a_line_over_a_mebibyte_is_skipped_and_counted(follower: Follower) -> None:
+    path = follower.root / "a" / "metrics.jsonl"
+    write(path, 1)
+    with path.open("a") as file:
+        file.write('{"y": "' + "x" * (3 * BATCH_BYTES) + '"}\n')
+    write(path, 2)
+    assert follower.values(2) == [1, 2]
+    offset = follower.offsets["a/metrics.jsonl"]
+    assert (offset.lines_read, offset.lines_skipped, offset.first_skip) == (3, 1, "line 2: longer than 1 MiB")
+
+
+def test_a_large_file_comes_in_batches(follower: Follower) -> None:
+    path = follower.root / "a" / "metrics.jsonl"
+    values = [float(value) for value in range(60_000)]
+    write(path, *values)
+    assert path.stat().st_size > 2 * BATCH_BYTES
+    assert follower.values(len(values)) == values
+
+
+def test_run_info_and_events_come_before_the_metrics_that_follow_them(follower: Follower) -> None:
+    folder = follower.root / "a"
+    write(folder / "metrics.jsonl", 1)
+    (folder / "events.jsonl").write_text('{"time_s": 0.5, "kind": "start", "pid": 1}\n')
+    (folder / "run.json").write_text('{"run": "a", "host": "node7"}')
+    follower.values(1)
+    kinds = [type(record) for record in follower.records if not isinstance(record, Offset)]
+    assert kinds == [RunInfo, Event, Points]
+    assert next(record for record in follower.records if isinstance(record, Points)).labels == (("host", "node7"),)
+
+
+def test_each_rank_has_its_label(follower: Follower) -> None:
+    write(follower.root / "a" / "metrics.jsonl", 1)
+    write(follower.root / "a" / "metrics.rank1.jsonl", 2)
+    follower.values(2)
+    labels = {record.values[0]: dict(record.labels) for record in follower.records if isinstance(record, Points)}
+    assert labels == {1.0: {"host": "box"}, 2.0: {"host": "box", "rank": "1"}}
+
+
+def test_a_file_in_the_log_folder_itself_is_a_run(follower: Follower) -> None:
+    write(follower.root / "mine.jsonl", 1)
+    follower.values(1)
+    assert [record.run for record in follower.records if isinstance(record, Points)] == ["mine"]
+
+
+def test_links_that_leave_the_log_folder_and_hidden_folders_are_refused(tmp_path: Path) -> None:
+    outside = tmp_path / "outside" / "metrics.jsonl"
+    write(outside, 1)
+    root = tmp_path / "logs"
+    write(root / "a" / "metrics.jsonl", 2)
+    write(root / ".deepseek" / "x.jsonl", 3)
+    (root / "a" / "linked.jsonl").symlink_to(outside)
+    (root / "b").symlink_to(outside.parent)
+    follower = Follower(root)
+    assert follower.values(1) == [2]
+    follower.tail.close()
+
+
+def test_text_lines_are_followed_with_their_arrival(follower: Follower) -> None:
+    before = time.time()
+    path = follower.root / "a" / "train.log"
+    path.parent.mkdir()
+    path.write_text("hello\n")
+    deadline = time.monotonic() + DEADLINE_S
+    while not any(isinstance(record, LogLine) for record in follower.records) and time.monotonic() < deadline:
+        follower.collect()
+        follower.wake.wait(0.05)
+    line = next(record for record in follower.records if isinstance(record, LogLine))
+    assert (line.text, line.file) == ("hello", "train.log")
+    assert before <= line.time_s <= time.time()

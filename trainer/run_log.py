@@ -1,0 +1,284 @@
+"""Write a run's scalars, events and text where the dashboard reads them; standard library only, for any script.
+
+    with RunLog("logs", config={"lr": 3e-4}) as log:
+        for step in range(1000):
+            log.scalars(step, {"train/loss": loss, "train/lr": lr})
+
+The calls only queue: one daemon thread turns what is queued into lines and appends them every 50 ms. Nothing is lost when the
+script ends, raises or gets SIGTERM; `kill -9` loses the last 50 ms. What the files look like: `docs/log-format.md`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic, sleep, strftime, time
+from types import FrameType, TracebackType
+from typing import Any
+
+from .log_file import LogFile, event_line, scalars_line, text_line, warn
+
+FLUSH_S = 0.05
+BACKLOG_S = 0.001  # the pause between slices while more is queued
+SLICE_LINES = 64  # what is encoded in one go, about 0.5 ms: the training thread may be waiting for the GIL meanwhile
+GIVE_UP_S = 5.0  # close() waits as long as the writer gets on, and this long when it does not
+REASON_CHARS = 1000
+
+
+class RunLog:
+    """One process's part of a run. After a fork the child's copy is inert, and so is a closed one: calls do nothing.
+
+    `run` may name sub-folders; given the name of a run that is there already, it goes on with that run. `name` is what the text
+    log, and a run without a name, are called: the script's name if not given. Rank and world size come from RANK and WORLD_SIZE.
+    Raises OSError when the folder cannot be written, ValueError for a name that leaves it.
+    """
+
+    def __init__(
+        self,
+        log_dir: str | Path,
+        run: str | None = None,
+        *,
+        config: Mapping[str, Any] | None = None,
+        kind: str = "training",
+        name: str | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        self.rank = int(os.environ.get("RANK", 0)) if rank is None else rank
+        self.world_size = int(os.environ.get("WORLD_SIZE", 1)) if world_size is None else world_size
+        name = name or _script_name()
+        self.folder = _make_folder(Path(log_dir), run, name, self.world_size)
+        self.run = self.folder.relative_to(log_dir).as_posix()
+        suffix = f".rank{self.rank}" if self.rank else ""
+        self._metrics = LogFile(self.folder / f"metrics{suffix}.jsonl")
+        self._text = LogFile(self.folder / f"{name}{suffix}.log")
+        self._events = LogFile(self.folder / "events.jsonl")
+        self._queue: deque[tuple[float, object, Mapping[str, object]] | tuple[LogFile, str]] = deque()
+        self._stop = self._closing = False
+        self._lines = 0
+        start = _process() | {"rank": self.rank}
+        if self.rank == 0:
+            _describe(self.folder / "run.json", self.run, kind, config, self.world_size, start)
+        self.event("start", **start)
+        self._writer = threading.Thread(target=self._write, name="run-log", daemon=True)
+        self._writer.start()
+        _open_logs.add(self)
+        _install_hooks()
+        _handle_sigterm()
+
+    def scalars(self, step: int, values: Mapping[str, object] | None = None, /, **named: object) -> None:
+        """Log numbers of one step: Python's, numpy's, or tensors of one element; about 0.5 us.
+
+        A device tensor is read (and waited for) in the writer thread, up to 50 ms later: do not change it in place, and while a
+        CUDA graph is being captured pass numbers only.
+        """
+        self._queue.append((time(), step, {**values, **named} if values else named))
+
+    def event(self, kind: str, **fields: object) -> None:
+        """Something that happened: `event("checkpoint", step=500, seconds=0.04, text="step 500")`; any JSON values."""
+        rank = {"rank": self.rank} if self.rank else {}
+        self._queue.append((self._events, event_line(time(), kind, {**rank, **fields})))
+
+    def text(self, message: str, level: str = "INFO") -> None:
+        """A line of the text log; further lines of the message stand below it, without a time of their own."""
+        self._text_at(time(), message, level)
+
+    def handler(self) -> logging.Handler:
+        """`logging.getLogger().addHandler(log.handler())` sends the script's logging to the text log."""
+        return _Handler(self)
+
+    def close(self, status: str = "finished", reason: str = "") -> None:
+        """Write what is queued and the end event. A script that ends without calling it has it called."""
+        if not self._closing:
+            self._closing = True  # a signal's handler may call this again from within: the second caller only waits
+            self.event("end", status=status, reason=reason[:REASON_CHARS])
+        self._stop = True
+        self._wait_for_writer()
+        self._queue = deque(maxlen=0)
+        _open_logs.discard(self)
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close_after(error)
+
+    def _close_after(self, error: BaseException | None) -> None:
+        status, reason = _ending(error)
+        if error is not None and status == "crashed":
+            self.text("".join(traceback.format_exception(error)), "ERROR")
+        self.close(status, reason)
+
+    def _text_at(self, time_s: float, message: str, level: str) -> None:
+        self._queue.append((self._text, text_line(time_s, level, message)))
+
+    def _write(self) -> None:
+        while not self._stop:
+            self._write_slice()
+            sleep(BACKLOG_S if self._queue else FLUSH_S)
+        while self._queue:
+            self._write_slice()
+        for file in (self._metrics, self._text, self._events):
+            file.close()
+
+    def _write_slice(self) -> None:
+        for _ in range(min(len(self._queue), SLICE_LINES)):
+            item = self._queue.popleft()
+            if len(item) == 2:
+                file, line = item
+                file.add(line)
+            else:
+                self._metrics.add(scalars_line(*item))
+            self._lines += 1
+        for file in (self._metrics, self._text, self._events):
+            file.flush()
+
+    def _wait_for_writer(self) -> None:
+        while self._writer.is_alive():
+            lines = self._lines
+            self._writer.join(GIVE_UP_S)
+            if self._writer.is_alive() and self._lines == lines:
+                warn(f"gave up on {len(self._queue)} lines of {self.folder}: the writer hangs on a device or a file system")
+                return
+
+
+class _Handler(logging.Handler):
+    def __init__(self, log: RunLog) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log._text_at(record.created, self.format(record), record.levelname)
+
+
+def _script_name() -> str:
+    """`python finetune.py -> finetune`, `python -m package -> package`, an interactive session -> python."""
+    path = Path(sys.argv[0] if sys.argv else "")
+    name = path.resolve().parent.name if path.stem == "__main__" else path.stem
+    return name if name not in ("", "-c", "-m", "-") else "python"
+
+
+def _make_folder(log_dir: Path, run: str | None, name: str, world_size: int) -> Path:
+    if run is None and world_size > 1:
+        raise ValueError("several ranks write into one run: name it, e.g. RunLog(log_dir, 'baseline')")
+    if run is not None:
+        if not run or Path(run).is_absolute() or ".." in Path(run).parts:
+            raise ValueError(f"the run's name {run!r} leaves the log folder: use a plain name like 'baseline'")
+        (log_dir / run).mkdir(parents=True, exist_ok=True)
+        return log_dir / run
+    base = folder = log_dir / f"{name}-{strftime('%Y%m%d-%H%M%S')}"
+    log_dir.mkdir(parents=True, exist_ok=True)
+    others = 1
+    while True:
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            others += 1
+            folder = base.with_name(f"{base.name}-{others}")
+        else:
+            return folder
+
+
+def _describe(path: Path, run: str, kind: str, config: Mapping[str, Any] | None, world_size: int, start: dict[str, object]) -> None:
+    """Write run.json; a run that goes on keeps what its first start said of the process."""
+    info = {
+        "run": run,
+        "kind": kind,
+        "config": dict(config or {}),
+        "command": shlex.join(sys.orig_argv),
+        "git_commit": _git_commit(),
+        "world_size": world_size,
+        "pid": start["pid"],
+        "host": start["host"],
+        "started_s": round(time(), 6),
+    }
+    with suppress(FileNotFoundError, ValueError):
+        first = json.loads(path.read_text())
+        info |= {key: first[key] for key in ("pid", "host", "started_s") if key in first}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(info, indent=1, default=str) + "\n")
+    temporary.replace(path)
+
+
+def _git_commit() -> str | None:
+    folder = Path(sys.argv[0] if sys.argv else "").resolve().parent
+    with suppress(OSError, subprocess.TimeoutExpired):
+        git = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+        return subprocess.run(git, capture_output=True, text=True, timeout=2, check=False).stdout.strip() or None
+    return None
+
+
+def _process() -> dict[str, object]:
+    """Which process this is, so that nobody takes a later one with the same pid for it; what /proc does not tell is left out."""
+    process: dict[str, object] = {"pid": os.getpid(), "host": os.uname().nodename, "mono_s": round(monotonic(), 6)}
+    with suppress(OSError):
+        stat = Path("/proc/self/stat").read_text()
+        process["pid_start_ticks"] = int(stat.rpartition(")")[2].split()[19])  # field 22; the name before it may hold spaces
+        process["boot_id"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return process
+
+
+def _ending(error: BaseException | None) -> tuple[str, str]:
+    """Status and reason of a run that ends with this exception."""
+    match error:
+        case None | SystemExit(code=None | 0):
+            return "finished", ""
+        case KeyboardInterrupt():
+            return "finished", "stopped by SIGINT"
+        case SystemExit():
+            return "crashed", f"exit {error.code}"
+        case _:
+            return "crashed", f"{type(error).__qualname__}: {error}"
+
+
+_open_logs: set[RunLog] = set()
+
+
+@functools.cache
+def _install_hooks() -> None:
+    """However the process ends, its logs are closed first."""
+    previous = sys.excepthook
+
+    def close_after(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        for log in list(_open_logs):
+            log._close_after(error)
+        previous(kind, error, trace)
+
+    sys.excepthook = close_after
+    atexit.register(_close_all)
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+def _handle_sigterm() -> None:
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _close_and_die)
+
+
+def _close_and_die(signum: int, frame: FrameType | None) -> None:
+    _close_all(reason=f"stopped by {signal.Signals(signum).name}")
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
+
+
+def _close_all(reason: str = "") -> None:
+    for log in list(_open_logs):
+        log.close(reason=reason)
+
+
+def _forget_all() -> None:
+    for log in list(_open_logs):
+        log._queue = deque(maxlen=0)
+    _open_logs.clear()
