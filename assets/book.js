@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { keysOf, lanesOf } from "./lanes.js";
+import { Pace } from "./progress.js";
 import { Series, keyOf } from "./series.js";
 
 /** @typedef {{lo: number, hi: number}} View */
@@ -21,6 +22,7 @@ export class Book {
     /** @type {string | null} */
     this.run = null;
     this.points = 0;
+    this.pace = new Pace();
     /** @type {any[] | null} deltas that came while a read was under way */
     this.meanwhile = null;
   }
@@ -29,6 +31,7 @@ export class Book {
   async catalogue(run) {
     const ask = (/** @type {string | null} */ of) => get("series", { run: of }).then(({ series }) => series.map((/** @type {Meta} */ meta) => ({ ...meta, run: of })));
     const [machine, own] = await Promise.all([ask(null), run === null ? [] : ask(run)]);
+    if (run !== this.run) this.pace = new Pace();
     this.run = run;
     this.metas = [...machine, ...own];
     this.lanes = lanesOf(this.metas);
@@ -61,6 +64,8 @@ export class Book {
   /** Let what was read stand, with what came meanwhile. @param {Map<string, Series>} series @param {boolean} following */
   replace(series, following) {
     this.series = series;
+    const stepper = following ? this.stepper() : null;
+    stepper?.t.forEach((t, i) => this.pace.add(t, stepper.step[i]));
     const late = this.meanwhile ?? [];
     this.meanwhile = null;
     for (const delta of late) this.take(delta, following);
@@ -73,6 +78,7 @@ export class Book {
       const one = this.series.get(keyOf({ ...told, run: told.run ?? null }));
       if (following) one?.append(told);
       else one?.glance(told);
+      if (one?.meta.run) this.pace.add(one.newest.t, one.newest.step);
     }
   }
 

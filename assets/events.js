@@ -13,9 +13,10 @@ const MINOR = new Set(["validation", "gc", "collective"]); // drawn as ticks wit
 
 /**
  * @param {Event[]} events @param {{lo: number, hi: number}} view @param {number} width px
+ * @param {{from: number, to: number}} taken px, where no label may stand
  * @returns {Mark[]}
  */
-export function placed(events, view, width) {
+export function placed(events, view, width, taken) {
   const inside = events.filter(({ time_s }) => time_s >= view.lo && time_s <= view.hi).sort((a, b) => a.time_s - b.time_s);
   const major = inside.filter(({ kind }) => !MINOR.has(kind));
   const shown = inside.length > MOST ? major.slice(-MOST) : inside;
@@ -24,7 +25,8 @@ export function placed(events, view, width) {
   marks.forEach((mark, i) => {
     const next = marks.slice(i + 1).find(({ label }) => label);
     const end = mark.x + ICON_PX + mark.label.length * CHARACTER_PX;
-    mark.labelled = mark.label !== "" && mark.x >= free && end < Math.min(width, next ? next.x - ICON_PX / 2 : width);
+    const clear = end < taken.from || mark.x > taken.to;
+    mark.labelled = mark.label !== "" && clear && mark.x >= free && end < Math.min(width, next ? next.x - ICON_PX / 2 : width);
     if (mark.labelled) free = end;
   });
   return marks;

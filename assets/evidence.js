@@ -8,7 +8,7 @@ import { stepRate } from "./progress.js";
 /** @typedef {import("./series.js").Series} Series */
 
 const MOST = 5;
-const SLACK = 0.02; // differences below this share of the value are noise even where the rest does not move at all
+const SLACK = 0.02; // differences below this share of the value, or of the least that the lane shows, are noise even where the rest does not move
 
 /**
  * @param {Lane[]} lanes @param {Map<string, Series>} series @param {Series | null} stepper
@@ -16,13 +16,13 @@ const SLACK = 0.02; // differences below this share of the value are noise even 
  * @returns {Fact[]} in the order of the lanes
  */
 export function evidence(lanes, series, stepper, view, window) {
-  const facts = subjects(lanes).flatMap(({ name, keys, scale, digits }) => {
+  const facts = subjects(lanes).flatMap(({ name, keys, scale, digits, least }) => {
     const members = keys.flatMap((key) => series.get(key) ?? []);
     const inside = members.map((one) => average(one, view, window, false)).filter(({ points }) => points > 0);
     const outside = members.map((one) => average(one, view, window, true)).filter(({ points }) => points > 0);
     if (!inside.length || !outside.length) return [];
     const [a, b, spread] = [mean(inside.map((one) => one.mean)), mean(outside.map((one) => one.mean)), mean(outside.map((one) => one.spread))];
-    return [{ name, window: a * scale, rest: b * scale, digits, score: Math.abs(a - b) / (spread + SLACK * Math.abs(b) + 1e-12) }];
+    return [{ name, window: a * scale, rest: b * scale, digits, score: Math.abs(a - b) / (spread + SLACK * (Math.abs(b) + least / scale) || 1) }];
   });
   const kept = new Set([...facts].sort((a, b) => b.score - a.score).slice(0, MOST));
   return [...rate(stepper, view, window), ...facts.filter((fact) => kept.has(fact))];
@@ -33,11 +33,11 @@ function subjects(lanes) {
   return lanes
     .filter(({ kind }) => kind !== "heat")
     .flatMap((lane) => {
-      const { title, traces, scale, digits, kind } = lane;
+      const { title, traces, scale, digits, kind, least = 0 } = lane;
       const [what, unit] = title.split(", ");
       const same = traces.every((trace) => /^GPU |^\w+ \d+$/.test(trace.label)) || traces.length === 1;
-      if (same) return [{ name: title, keys: traces.flatMap((trace) => trace.keys), scale, digits }];
-      return traces.map((trace) => ({ name: `${kind === "stack" ? capital(trace.label) : `${what} ${trace.label}`}${unit ? `, ${unit}` : ""}`, keys: trace.keys, scale, digits }));
+      if (same) return [{ name: title, keys: traces.flatMap((trace) => trace.keys), scale, digits, least }];
+      return traces.map((trace) => ({ name: `${kind === "stack" ? capital(trace.label) : `${what} ${trace.label}`}${unit ? `, ${unit}` : ""}`, keys: trace.keys, scale, digits, least }));
     });
 }
 

@@ -3,6 +3,8 @@
 const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const NONE = "–";
 
+const COARSE = 4; // with fewer digits asked for, what is too small to see is zero
+
 /** `41280 -> "41,280"` @param {number | null | undefined} n */
 export const count = (n) => (n === null || n === undefined ? NONE : WHOLE.format(n));
 
@@ -15,7 +17,7 @@ export function figure(value, digits) {
   if (!Number.isFinite(value)) return nonFinite(value);
   const size = Math.abs(value);
   if (size >= 1000) return WHOLE.format(value).replace("-", "−");
-  if (size > 0 && size < 1e-3) return value.toExponential(2).replace("e-", "e−");
+  if (size > 0 && size < 1e-3 && (digits ?? COARSE) >= COARSE) return value.toExponential(2).replace("e-", "e−");
   const places = digits ?? (size >= 100 ? 1 : size >= 10 ? 2 : 3);
   return value.toFixed(places).replace("-", "−");
 }

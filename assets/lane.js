@@ -99,7 +99,7 @@ export class LaneView {
     const highs = kind === "stack" ? numbers(this.layers[0] ?? []) : this.columns.flatMap((column) => numbers(column.max));
     const lows = kind === "stack" ? [] : this.columns.flatMap((column) => numbers(column.min));
     if (y === "percent") return PERCENT;
-    if (y === "zero") return fromZero(highs, this.limit);
+    if (y === "zero") return fromZero(highs, this.limit, this.spec.least ?? 0);
     return y === "log" ? robustLog(lows, highs) : robust(lows, highs);
   }
 

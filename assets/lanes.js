@@ -24,6 +24,7 @@ import { keyOf } from "./series.js";
  * @property {number} digits after the point, in the values
  * @property {Trace[]} traces
  * @property {string} [limit] key of the series whose newest value is drawn as the limit
+ * @property {number} [least] the axis reaches at least so far, and smaller differences are noise
  * @property {boolean} [stepped]
  * @property {string} [sum] unit in which the sum of all traces is told
  * @property {string} [unit] said behind the value
@@ -80,10 +81,10 @@ function gpuLanes(machine) {
 function hostLanes(machine) {
   const trace = (/** @type {string} */ name, /** @type {string} */ label, /** @type {string} */ colour) => named(machine, name).map((meta) => ({ label, colour, keys: [keyOf(meta)] }));
   return [
-    { id: "cpu", title: "Host CPU, %", note: "all cores", height: 71, kind: "lines", y: "percent", scale: 1, digits: 0, traces: trace("host/cpu_pct", "busy", "accent"), unit: "%" },
+    { id: "cpu", title: "Host CPU, %", note: "all cores", height: 71, kind: "lines", y: "percent", scale: 1, digits: 0, least: 1, traces: trace("host/cpu_pct", "busy", "accent"), unit: "%" },
     { id: "memory", title: "Memory, GiB", note: "used", height: 53, kind: "lines", y: "zero", scale: GIB, digits: 1, traces: trace("host/memory_used_bytes", "used", "gpu-1"), limit: limitOf(machine, "host/memory_total_bytes") },
-    { id: "disk", title: "Disk, MB/s", height: 53, kind: "lines", y: "zero", scale: MB, digits: 1, traces: [...trace("host/disk_read_bytes_per_s", "read", "gpu-1"), ...trace("host/disk_write_bytes_per_s", "written", "gpu-0")] },
-    { id: "network", title: "Network, MB/s", height: 53, kind: "lines", y: "zero", scale: MB, digits: 2, traces: [...trace("host/net_recv_bytes_per_s", "in", "gpu-1"), ...trace("host/net_sent_bytes_per_s", "out", "gpu-0")] },
+    { id: "disk", title: "Disk, MB/s", least: 1, height: 53, kind: "lines", y: "zero", scale: MB, digits: 1, traces: [...trace("host/disk_read_bytes_per_s", "read", "gpu-1"), ...trace("host/disk_write_bytes_per_s", "written", "gpu-0")] },
+    { id: "network", title: "Network, MB/s", least: 1, height: 53, kind: "lines", y: "zero", scale: MB, digits: 2, traces: [...trace("host/net_recv_bytes_per_s", "in", "gpu-1"), ...trace("host/net_sent_bytes_per_s", "out", "gpu-0")] },
   ];
 }
 

@@ -5,10 +5,10 @@ import { Book } from "./book.js";
 import { el, setClass, setText } from "./dom.js";
 import { evidence } from "./evidence.js";
 import { Feed } from "./feed.js";
-import { clock, duration } from "./format.js";
+import { clock, duration, minute } from "./format.js";
 import { LogTail } from "./log.js";
 import { Panel } from "./panel.js";
-import { stepAt, stepRate, totalSteps } from "./progress.js";
+import { stepAt, totalSteps } from "./progress.js";
 import { Range, SPANS_S } from "./range.js";
 import { Status } from "./status.js";
 import { Timeline } from "./timeline.js";
@@ -18,7 +18,6 @@ import { Verdict, worst } from "./verdict.js";
 const NOW_S = 10; // how much of the newest profile is shown while nothing is selected
 const NOW_EVERY_MS = 2000;
 const BEFORE_S = 2; // log lines from this long before a window
-const RATE_S = 30; // steps per second over the last
 const LOSSES = ["train/loss", "loss"];
 const SNIPPET = `import json, time
 with open("logs/my-run/metrics.jsonl", "a") as log:
@@ -124,11 +123,15 @@ export class Live {
     return this.runs.find((one) => one.run === this.run) ?? null;
   }
 
+  /** Nothing more comes from the run. */
+  get over() {
+    return ["finished", "crashed"].includes(this.current?.state);
+  }
+
   /** Where a following view ends: now, or where a run that is over ended. */
   get end_s() {
     const { current } = this;
-    const over = current !== null && (current.state === "finished" || current.state === "crashed");
-    return over && current.last_time_s ? current.last_time_s + this.range.span_s / 100 : Math.max(this.now_s, this.book.stepper()?.newest.t ?? 0);
+    return this.over && current.last_time_s ? current.last_time_s + this.range.span_s / 100 : Math.max(this.now_s, this.book.stepper()?.newest.t ?? 0);
   }
 
   /** Draw once in the next frame; a hidden tab has none. */
@@ -147,8 +150,8 @@ export class Live {
     const stepper = book.stepper();
     painted.window = range.window;
     if (range.following) book.trim(view.lo);
-    const word = range.following ? (this.current && this.end_s < this.now_s - 5 ? `end ${clock(this.end_s).slice(0, 5)}` : `now ${clock(view.hi).slice(0, 5)}`) : clock(view.hi);
-    this.timeline.draw({ view, window: range.window, cursor_s: this.cursor_s, cursor_step: this.cursor_s === null ? null : stepAt(stepper, this.cursor_s), series: book.series, events: this.events, end: word, following: range.following });
+    const word = range.following ? `${this.over ? "end" : "now"} ${minute(view.hi)}` : clock(view.hi);
+    this.timeline.draw({ view, window: range.window, cursor_s: this.cursor_s, cursor_step: this.cursor_s === null ? null : stepAt(stepper, this.cursor_s), series: book.series, events: this.events, end: word, following: range.following && !this.over });
     this.#drawVerdict(view, stepper);
     this.#drawPanel(view, stepper);
     this.#drawBar();
@@ -166,9 +169,9 @@ export class Live {
       now_s: this.now_s,
       step: newestStep,
       total: totalSteps(this.current?.info),
-      rate: stepper ? stepRate(stepper, stepper.newest.t - RATE_S, stepper.newest.t) : null,
+      rate: this.book.pace.rate,
       loss: loss ? loss.newest.v : null,
-      lossBefore: Number.isFinite(before) ? before : null,
+      lossBefore: this.range.following && Number.isFinite(before) ? before : null,
       span_s: loss ? Math.min(view.hi - view.lo, loss.newest.t - loss.t[0]) : 0,
       finding: worst(this.told, this.current, this.lost_s === null ? null : this.lost_s + this.clock_off_s, this.now_s),
     });
@@ -177,8 +180,7 @@ export class Live {
   /** @param {import("./range.js").View} view @param {import("./series.js").Series | null} stepper */
   #drawPanel(view, stepper) {
     const { window } = this.range;
-    const over = this.current !== null && this.current.state !== "running";
-    this.panel.showWindow(window, window ? { from: stepAt(stepper, window.from), to: stepAt(stepper, window.to) } : { from: null, to: null }, over ? "What Python did at the end" : "What Python is doing now");
+    this.panel.showWindow(window, window ? { from: stepAt(stepper, window.from), to: stepAt(stepper, window.to) } : { from: null, to: null }, this.over ? "What Python did at the end" : "What Python is doing now");
     if (window) this.panel.showFacts(evidence(this.book.lanes, this.book.series, stepper, view, window));
   }
 
@@ -186,7 +188,8 @@ export class Live {
     const { following } = this.range;
     const mode = this.lost_s !== null ? "lost" : following ? "live" : "held";
     setClass(this.back, "held", mode !== "live");
-    setText(this.back, { live: "Live", held: "Back to live", lost: "Not connected" }[mode]);
+    setText(this.back, { live: this.over ? "Ended" : "Live", held: this.over ? "Back to the end" : "Back to live", lost: "Not connected" }[mode]);
+    setClass(this.back, "over", this.over && mode === "live");
     this.back.disabled = following;
     setText(this.host, this.told?.host ? `host ${this.told.host}` : "");
     const view = this.range.view(this.end_s);
@@ -440,9 +443,10 @@ export class Live {
   }
 
   #noRun() {
+    if (this.run === null) this.panel.showTrouble({ sentence: "A run’s Python appears here when it starts.", remedy: "", action: null });
     this.timeline.showHelp(
       this.run === null
-        ? { sentence: `No runs in ${this.told?.log_dir ?? "the log folder"} yet. Any JSONL file there becomes one.`, code: SNIPPET }
+        ? { sentence: "No runs in the log folder yet. Any JSONL file there becomes one.", code: SNIPPET }
         : null,
     );
   }

@@ -88,7 +88,7 @@ export class Panel {
     this.#say(flame, asked, now);
     if (now) setText(this.sub, flame?.samples ? `${duration(asked.to - asked.from)}, ${clock(asked.from)} – ${clock(asked.to)}` : "");
     setText(this.samples, flame?.samples ? `${count(flame.samples)} samples` : "");
-    this.#showTrouble(flame?.samples ? null : trouble);
+    this.showTrouble(flame?.samples ? null : trouble);
   }
 
   /** @param {Flame | null} flame @param {Window} asked @param {boolean} now */
@@ -101,7 +101,8 @@ export class Panel {
   }
 
   /** @param {Trouble | null} trouble */
-  #showTrouble(trouble) {
+  showTrouble(trouble) {
+    if (trouble) setText(this.aside, "");
     this.trouble.hidden = trouble === null;
     const told = JSON.stringify(trouble);
     if (trouble === null || told === this.trouble.dataset.told) return;

@@ -32,10 +32,9 @@ export function robustLog(lows, highs) {
   return { lo: 10 ** (range.lo - 0.15), hi: 10 ** Math.max(range.hi + 0.1, range.lo + 1) };
 }
 
-/** From zero to what is needed, at least to `limit`. @param {number[]} highs @param {number | null} limit @returns {Range} */
-export function fromZero(highs, limit) {
-  const { hi } = robust(highs, highs);
-  return { lo: 0, hi: limit ? Math.max(limit * 1.06, 0) : hi };
+/** From zero to the limit, else to what is needed, at least to `least`. @param {number[]} highs @param {number | null} limit @param {number} least @returns {Range} */
+export function fromZero(highs, limit, least) {
+  return { lo: 0, hi: limit === null ? Math.max(least, robust(highs, highs).hi) : limit * 1.06 };
 }
 
 /** About `wanted` round numbers inside the range; more where so few would miss it. @param {Range} range @param {number} wanted */

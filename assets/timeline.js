@@ -131,8 +131,9 @@ export class Timeline {
   }
 
   /** @param {Picture} picture */
-  #drawEvents({ events, view }) {
-    const marks = placed(events, view, this.width ?? 0);
+  #drawEvents({ events, view, window }) {
+    const tag = window ? { from: this.x(window.from), to: this.x(window.to) } : { from: Infinity, to: -Infinity };
+    const marks = placed(events, view, this.width ?? 0, tag);
     const looks = marks.map(({ x, label, labelled }) => `${x.toFixed(0)}${label}${labelled}`).join();
     if (looks === this.#looks) return;
     this.#looks = looks;

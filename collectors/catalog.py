@@ -186,7 +186,7 @@ GPU: tuple[Source, ...] = (
         Metric("gpu/nvlink_crc_errors", "", "NVLink CRC errors", "Flow-control and data CRC errors over all links"),
         Metric("gpu/nvlink_replays", "", "NVLink replays", "Over all links"),
     )),
-    Source("gpu.pcie", 10, 2, "nvmlGpmMetricsGet, nvmlDeviceGetFieldValues or nvmlDeviceGetPcieThroughput",
+    Source("gpu.pcie", 5, 2, "nvmlGpmMetricsGet, nvmlDeviceGetFieldValues or nvmlDeviceGetPcieThroughput",
            "GPUs in MIG mode before Hopper", (
         Metric("gpu/pcie_tx_bytes_per_s", "B/s", "PCIe from the GPU",
                "On Hopper and later 5 times a second, together with SM active"),

@@ -614,18 +614,18 @@ UNION_MEMBER = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: 
 
 
 def ask_fields(device: Device, fields: tuple[Field, ...]) -> Values:
-    """All of them in one call; a field that the card lacks is asked once. Raises NotSupported where none is left."""
+    """All of them in one call; a field that the card lacks is asked once. Raises NotSupported when none is left."""
     asked = [field for field in fields if field.id not in device.absent_fields]
-    if not asked:
-        raise nvml.NVMLError(nvml.NVML_ERROR_NOT_SUPPORTED)
-    values: Values = {}
     answers = nvml.nvmlDeviceGetFieldValues(device.handle, [(field.id, field.scope) for field in asked])
+    values: Values = {}
     for field, answer in zip(asked, answers, strict=True):
         if answer.nvmlReturn == nvml.NVML_SUCCESS:
             value = getattr(answer.value, UNION_MEMBER[answer.valueType]) * field.factor
             values[field.name] = values.get(field.name, 0) + value
         elif answer.nvmlReturn in ABSENT | {nvml.NVML_ERROR_INVALID_ARGUMENT}:  # a number that an older driver does not know
             device.absent_fields.add(field.id)
+    if device.absent_fields.issuperset(field.id for field in fields):
+        raise nvml.NVMLError(nvml.NVML_ERROR_NOT_SUPPORTED)
     return values
 
 

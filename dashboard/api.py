@@ -46,6 +46,7 @@ def register(app: FastAPI, queries: Queries) -> None:
     app.include_router(routes(queries))
     app.add_api_route("/healthz", lambda: Json(wire.health(queries.state())), response_class=Json, summary="Is it well?")
     app.add_api_route("/api/docs", lambda: HTMLResponse(documentation(app)), include_in_schema=False)
+    app.add_api_route("/api/{path:path}", _unknown, methods=["GET", "POST"], include_in_schema=False)
     app.add_exception_handler(RequestValidationError, _answer(400, _first_problem))
     app.add_exception_handler(BadRequest, _answer(400, str))
     app.add_exception_handler(NotFound, _answer(404, str))
@@ -170,6 +171,10 @@ def _parameter(one: dict[str, Any]) -> str:
         html.escape(one.get("description", "")),
     )
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _unknown(path: str) -> Response:
+    raise NotFound(f"no route /api/{path}; /api/docs lists them")
 
 
 def _answer(status: int, sentence: Callable[[Any], str]) -> Callable[[Request, Exception], Awaitable[Response]]:

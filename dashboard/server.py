@@ -37,6 +37,7 @@ def make_app(queries: Queries) -> FastAPI:
         assets_ignore=".*",  # our modules are loaded by the index, as modules
         serve_locally=True,
     )
+    dash.backend.websocket_capability = False  # else its renderer opens a socket of its own on every page
     dash.layout = frame.layout
     app.add_middleware(LoopbackOnly)  # added last, so that it stands before everything else
     return app

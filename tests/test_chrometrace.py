@@ -23,7 +23,8 @@ stacks = st.lists(frames, max_size=4).map(tuple)
 def written(stretches: list[tuple[int, tuple[Frame, ...]]], tid: int = 1) -> list[dict[str, Any]]:
     """The events with which py-spy tells of a thread that stands so many microseconds in one stack after the other."""
     events: list[dict[str, Any]] = []
-    now_us, before = 10, ()
+    now_us = 10
+    before: tuple[Frame, ...] = ()
     for length_us, stack in [*stretches, (0, ())]:
         same = 0
         while same < min(len(before), len(stack)) and before[same] == stack[same]:

@@ -29,7 +29,7 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def start(pid: int, *, rank: int = 0, time_s: float = NOW - 10, **changed: Any) -> Event:
+def start(pid: int, rank: int = 0, time_s: float = NOW - 10, **changed: Any) -> Event:
     here = {"pid": pid, "pid_start_ticks": start_ticks(pid), "boot_id": boot_id(), "host": HOST}
     return Event("run", "start", time_s, rank, fields={**here, **changed})
 
@@ -125,7 +125,7 @@ def test_one_rank_that_is_gone_crashes_the_run(child: subprocess.Popen[bytes]) -
 
 
 @pytest.mark.parametrize("elsewhere", [{"host": "another"}, {"boot_id": "an-earlier-boot"}])
-def test_a_process_of_another_host_or_boot_is_not_looked_for(elsewhere: dict[str, str]) -> None:
+def test_a_process_of_another_host_or_boot_is_not_looked_for(elsewhere: dict[str, Any]) -> None:
     starts = [start(os.getpid(), time_s=NOW - 1000, **elsewhere)]
     assert processes_of(activity(starts)) == []
     assert state_of(activity(starts), NOW).state == "running"

@@ -31,7 +31,7 @@ class Phases(dict[str, Phase]):
 
     def take_s(self) -> dict[str, float]:
         """`{"phase/forward_s": 0.0021, ...}` since last asked."""
-        spent = {f"phase/{name}_s": phase.spent_ns / 1e9 for name, phase in self.items()}
+        spent = {f"phase/{name}_s": round(phase.spent_ns / 1e9, 6) for name, phase in self.items()}
         for phase in self.values():
             phase.spent_ns = 0
         return spent

@@ -160,7 +160,7 @@ class Recorder:
 
 
 def _cut_tail(spans: list[Span], hz: float) -> list[Span]:
-    """The last stack of a thread that ended, as long as one sample stands for."""
+    """The last stack of a thread that ended, as long as one sample stands for: nothing in the file tells how long it stood."""
     if not spans:
         return []
     last = spans[-1]

@@ -37,7 +37,7 @@ def _unreadable(pid: int, sampler: str, proc: Path = PROC) -> Trouble:
     owner = (proc / str(pid)).stat().st_uid
     if os.geteuid() not in (0, owner):
         user = _user(owner)
-        return Trouble(f"{who}: it belongs to user {user}.", f"run the dashboard as {user}, or as root")
+        return Trouble(f"{who}: it belongs to user {user}.", f"run the dashboard as {user}")
     scope, capable = _ptrace_scope(proc), _may_ptrace(proc)
     if scope == NEVER or (scope and not capable):
         remedy = (

@@ -39,7 +39,8 @@ class Text(NamedTuple):
 def load(folder: Path | None = None) -> tuple[Text, Text]:
     """Train and validation, split by file and the same way on every machine: about 11 MB of source, without its tests."""
     folder = folder or Path(sysconfig.get_path("stdlib"))
-    train, validation = [], []
+    train: list[bytes] = []
+    validation: list[bytes] = []
     for path in source_files(folder):
         (validation if held_out(path.relative_to(folder)) else train).append(path.read_bytes())
     if not train or not validation:

@@ -1,0 +1,120 @@
+"""Starts the real thing: the dashboard as a process of its own, scripts that log, a real Chromium."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = "/usr/bin/chromium"
+QUIET = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+START_S = 30.0
+T = TypeVar("T")
+
+
+def wait_for(what: Callable[[], T], timeout_s: float = 20.0, because: str = "") -> T:
+    """The first true answer; asks again until then. Fails with the last answer."""
+    deadline = time.monotonic() + timeout_s
+    while not (answer := what()):
+        assert time.monotonic() < deadline, f"{because or 'not so'} after {timeout_s:g} s: {answer!r}"
+        time.sleep(0.05)
+    return answer
+
+
+class Dashboard:
+    """`app.py` in a process of its own, on a free port."""
+
+    def __init__(self, log_dir: Path, *flags: str) -> None:
+        self.log_dir = log_dir
+        command = [sys.executable, "-W", "error::DeprecationWarning:__main__", str(ROOT / "app.py")]
+        command += ["--port", "0", "--log-dir", str(log_dir), *flags]
+        self._errors = log_dir.parent / f"{log_dir.name}.stderr"
+        with self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=log_dir.parent)
+        assert self.process.stdout is not None
+        self.announcement = self.process.stdout.readline()
+        found = re.search(r"http://\S+", self.announcement)
+        assert found, f"no address in {self.announcement!r}; {self._errors.read_text()}"
+        self.address = found[0]
+        wait_for(self.collector_pid, START_S, "the collector does not write")
+
+    def get(self, path: str) -> Any:
+        """The JSON of an answer, also of an error."""
+        try:
+            with urllib.request.urlopen(self.address + path) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            return json.load(error)
+
+    def collector_pid(self) -> int | None:
+        """None while there is none that answers."""
+        health = self.get("/healthz")
+        lock = self.log_dir / ".deepseek" / "writer.lock"
+        return json.loads(lock.read_text())["pid"] if health["collectors"] else None
+
+    def run(self, name: str) -> dict[str, Any]:
+        """The run's row in /runs; {} while there is none."""
+        return next((run for run in self.get("/api/v1/runs")["runs"] if run["run"] == name), {})
+
+    def values(self, run: str, series: str) -> list[float]:
+        """All values of a series, each its own bucket."""
+        answer = self.get(f"/api/v1/points?run={run}&series={series}&buckets=20000")
+        return [value for one in answer.get("series", []) for value in one["last"]]
+
+    def stop(self, number: int = signal.SIGINT) -> float:
+        """Seconds until it ended."""
+        started = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(10)
+        return time.monotonic() - started
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.stop()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@contextmanager
+def dashboard(log_dir: Path, *flags: str) -> Iterator[Dashboard]:
+    log_dir.mkdir(exist_ok=True)
+    running = Dashboard(log_dir, *flags)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@contextmanager
+def script(code: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python script that may import the trainer; killed in the end."""
+    everything = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    command = [sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(command, env=everything, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET.split(), *sandbox])
+        yield browser
+        browser.close()

@@ -1,0 +1,113 @@
+"""The command line: one sentence and exit code 2 for a mistake, one line with the address otherwise."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from collectors import lock
+from tests.conftest import ROOT, Dashboard, dashboard, wait_for
+
+LOGGER = '{"time_s": 1764000000.25, "step": 1, "train/loss": 2.5}\n'
+
+
+def mistake(*flags: str, cwd: Path) -> str:
+    """The one sentence that a wrong command answers with."""
+    done = subprocess.run([sys.executable, ROOT / "app.py", *flags], cwd=cwd, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "remedy"),
+    [
+        (["--prot", "8080"], "--help lists the options"),
+        (["--port", "eighty"], "is no port"),
+        (["--port", "70000"], "is no port"),
+        ([], "mkdir -p logs"),
+        (["--log-dir", "nowhere"], "mkdir -p nowhere"),
+        (["--log-dir", ".", "--host", "0.0.0.0"], "ssh -L"),
+        (["--log-dir", ".", "--data-dir", "/proc/nowhere"], "choose another folder with --data-dir"),
+    ],
+)
+def test_a_mistake_gets_one_sentence_with_the_remedy(flags: list[str], remedy: str, tmp_path: Path) -> None:
+    assert remedy in mistake(*flags, cwd=tmp_path)
+
+
+def test_a_taken_port_gets_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        assert f"port {number} is taken; choose another one with: --port {number + 1}" in mistake(
+            "--log-dir", ".", "--port", str(number), cwd=tmp_path
+        )
+
+
+def test_help_names_every_flag() -> None:
+    shown = subprocess.run([sys.executable, ROOT / "app.py", "--help"], capture_output=True, text=True, check=True).stdout
+    for flag in ("--port", "--host", "--log-dir", "--data-dir", "--demo", "--no-profile"):
+        assert flag in shown
+
+
+def test_it_prints_one_line_and_ends_all_children_on_ctrl_c(tmp_path: Path) -> None:
+    with dashboard(tmp_path / "logs") as running:
+        assert running.announcement.count("\n") == 1
+        collector = running.collector_pid()
+        assert running.stop() < 3
+        assert running.process.returncode == 0
+        assert not Path(f"/proc/{collector}").exists()
+
+
+def test_a_killed_dashboard_leaves_a_collector_that_the_next_one_adopts(tmp_path: Path) -> None:
+    with dashboard(tmp_path / "logs") as first:
+        collector = first.collector_pid()
+        first.stop(signal.SIGKILL)
+        with dashboard(tmp_path / "logs") as second:
+            assert second.collector_pid() == collector
+            (tmp_path / "logs" / "a.jsonl").write_text(LOGGER)
+            wait_for(lambda: second.values("a", "train/loss") == [2.5])
+            second.stop()
+            assert not Path(f"/proc/{collector}").exists(), "an orphan is ended by the one that adopted it"
+
+
+def test_an_orphan_with_other_options_is_replaced(tmp_path: Path) -> None:
+    with dashboard(tmp_path / "logs") as first:
+        collector = first.collector_pid()
+        first.stop(signal.SIGKILL)
+        with dashboard(tmp_path / "logs", "--no-profile") as second:
+            assert second.collector_pid() != collector
+            assert not Path(f"/proc/{collector}").exists()
+
+
+def test_beside_a_live_dashboard_with_other_options_a_second_one_only_reads(tmp_path: Path) -> None:
+    with dashboard(tmp_path / "logs") as first, dashboard(tmp_path / "logs", "--no-profile") as second:
+        assert second.collector_pid() == first.collector_pid()
+        (tmp_path / "logs" / "a.jsonl").write_text(LOGGER)
+        wait_for(lambda: second.values("a", "train/loss") == [2.5])
+        second.stop()
+        assert first.collector_pid() is not None, "another one's collector is left alone"
+
+
+def test_a_collector_that_dies_is_started_again(tmp_path: Path) -> None:
+    with dashboard(tmp_path / "logs") as running:
+        first = running.collector_pid()
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: (writer := lock.writer_of(tmp_path / "logs" / ".deepseek")) and writer.pid != first)
+        wait_for(lambda: running.get("/healthz")["status"] == "ok")
+
+
+def test_a_data_folder_with_a_very_long_path_works(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100) / ("y" * 100)
+    deep.mkdir(parents=True)
+    running = Dashboard(deep)
+    running.close()

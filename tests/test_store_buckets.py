@@ -1,0 +1,148 @@
+"""Whatever was appended, in whatever state of packing: buckets tell the truth about the raw points between their edges."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collectors.records import Points, labels_of
+from collectors.store.protocol import Axis, Buckets, Store, series_id
+from collectors.store.sqlite import SqliteStore
+
+START_S = 1_764_000_000.0
+HOST = labels_of(host="box")
+LOSS = series_id("a", "loss", HOST)
+
+
+class Raw(NamedTuple):
+    """What was appended of one series."""
+
+    time_s: np.ndarray
+    step: np.ndarray
+    segment: np.ndarray
+    value: np.ndarray
+
+    @classmethod
+    def of(cls, points: list[Points], name: str) -> Raw:
+        mine = [one for one in points if name in one.names]
+        columns = [(one.time_s, one.step, one.segment, one.values[one.names.index(name)]) for one in mine]
+        return cls(*np.array(columns, np.float64).reshape(-1, 4).T)
+
+
+def check_honest(raw: Raw, found: Buckets, lo: float, hi: float, axis: Axis, buckets: int) -> None:
+    """The definition of an honest answer, by a naive reader."""
+    place = raw.time_s if axis == "time" else raw.step
+    inside = (place >= lo) & (place <= hi)
+    segments = np.unique(raw.segment[inside])
+    assert found.points_total == inside.sum() == found.count.sum()
+    assert len(found.t) <= max(buckets, len(segments))
+    if inside.sum() <= buckets:
+        assert len(found.t) == inside.sum()
+    for i in range(len(found.t)):
+        mine = inside & (raw.segment == found.segment[i]) & (place >= found.t[i]) & (place <= found.t_end[i])
+        value = raw.value[mine]
+        finite = value[np.isfinite(value)]
+        if inside.sum() > buckets:
+            assert (len(value), len(value) - len(finite)) == (found.count[i], found.non_finite[i])
+            expected = (finite.min(), finite.max(), finite.mean()) if len(finite) else (math.nan,) * 3
+            np.testing.assert_array_equal([found.min[i], found.max[i]], expected[:2])
+            np.testing.assert_allclose(found.mean[i], expected[2], rtol=1e-9, atol=1e-9)
+        assert any(found.last[i] == one or (math.isnan(found.last[i]) and math.isnan(one)) for one in value)
+    if inside.any():
+        assert found.t.min() == place[inside].min() and found.t_end.max() == place[inside].max()
+        for segment in segments:  # in order, and apart
+            mine = found.segment == segment
+            edges = np.stack([found.t[mine], found.t_end[mine]], axis=1).reshape(-1)
+            assert np.all(np.diff(edges) >= 0)
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[Points]]:
+    """200,000 points in pages, chunks, packs and head, with a spike, a resumed segment, a pause and a NaN."""
+    rng = np.random.default_rng(7)
+    count = 200_000
+    values = np.round(rng.normal(2, 0.1, count), 3)
+    values[123_456] = 99.0
+    values[77] = math.nan
+    time_s = START_S + np.cumsum(rng.exponential(1.0, count)) + np.where(np.arange(count) > 150_000, 86400.0, 0.0)
+    step, segment = np.arange(count), np.zeros(count, int)
+    step[170_000:] -= 5_000
+    segment[170_000:] = 1
+    points = [Points("a", HOST, ("loss",), (v,), t, s, g) for v, t, s, g in zip(values.tolist(), time_s.tolist(), step.tolist(), segment.tolist(), strict=True)]
+    store = SqliteStore(tmp_path_factory.mktemp("long"), write=True)
+    for at in range(0, 199_000, 20_000):
+        store.append(points[at : min(at + 20_000, 199_000)])
+    while store.compact(1.0):
+        pass
+    for at in range(199_000, count, 100):
+        store.append(points[at : at + 100])
+        if at == 199_500:
+            store.compact(1.0)
+    return store, points
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    ends=st.tuples(st.floats(-0.1, 1.1), st.floats(-0.1, 1.1)),
+    axis=st.sampled_from(["time", "step"]),
+    buckets=st.integers(1, 5000),
+    zoom=st.sampled_from([1.0, 0.1, 0.001]),
+)
+def test_buckets_of_a_long_run_are_honest(
+    long_run: tuple[Store, list[Points]], ends: tuple[float, float], axis: Axis, buckets: int, zoom: float
+) -> None:
+    store, points = long_run
+    raw = Raw.of(points, "loss")
+    place = raw.time_s if axis == "time" else raw.step
+    lo, hi = (place.min() + (place.max() - place.min()) * end * zoom for end in sorted(ends))
+    found = store.range([LOSS], lo, hi, axis, buckets)[LOSS]
+    check_honest(raw, found, lo, hi, axis, min(buckets, 5000))
+
+
+@pytest.mark.parametrize("axis", ["time", "step"])
+def test_a_spike_of_one_step_is_in_every_answer(long_run: tuple[Store, list[Points]], axis: Axis) -> None:
+    store, _ = long_run
+    for buckets in [*range(1, 5000, 97), 5000]:
+        found = store.range([LOSS], None, None, axis, buckets)[LOSS]
+        assert np.nanmax(found.max) == 99.0 and len(found.t) <= buckets + 1
+
+
+VALUES = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, math.nan, math.inf, 1e308, -1e308, 5e-324]))
+LINES = st.builds(
+    lambda names, values, time_s, step, segment: Points("a", HOST, tuple(names), tuple(values[: len(names)]), time_s, step, segment),
+    st.lists(st.sampled_from(["loss", "lr", "norm"]), min_size=1, max_size=3, unique=True),
+    st.lists(VALUES, min_size=3, max_size=3),
+    st.one_of(st.none(), st.integers(0, 50).map(lambda t: START_S + t / 4)),
+    st.one_of(st.none(), st.integers(0, 40)),
+    st.integers(0, 2),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(commits=st.lists(st.tuples(st.lists(LINES, max_size=30), st.booleans()), max_size=6), buckets=st.integers(1, 60), axis=st.sampled_from(["time", "step"]))
+def test_points_in_any_order_are_told_honestly(
+    tmp_path_factory: pytest.TempPathFactory, commits: list[tuple[list[Points], bool]], buckets: int, axis: Axis
+) -> None:
+    store = SqliteStore(tmp_path_factory.mktemp("any"), write=True)
+    points: list[Points] = []
+    for lines, settle in commits:
+        store.append(lines)
+        points += lines
+        if settle:
+            store.settle()
+    for name in ("loss", "lr", "norm"):
+        raw = Raw.of(points, name)
+        one = series_id("a", name, HOST)
+        found = store.range([one], None, None, axis, buckets)
+        if len(raw.value):
+            check_honest(raw, found[one], -math.inf, math.inf, axis, buckets)
+            newest = store.last([one])[one]
+            np.testing.assert_array_equal([newest.time_s, newest.step, newest.value], [x[-1] for x in (raw.time_s, raw.step, raw.value)])
+            assert store.series("a", name)[0].points == len(raw.value)
+    store.close()
