@@ -15,7 +15,7 @@ export async function get(path, parameters = {}) {
   for (const [name, value] of Object.entries(parameters)) {
     if (value !== null) for (const one of Array.isArray(value) ? value : [value]) query.append(name, String(one));
   }
-  return answer(await fetch(`${ROOT}/${path}?${query}`));
+  return answer(await fetch(`${ROOT}/${path}${query.size ? "?" : ""}${query}`));
 }
 
 /** @param {string} path @param {Object} body @returns {Promise<any>} */

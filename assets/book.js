@@ -27,10 +27,11 @@ export class Book {
     this.meanwhile = null;
   }
 
-  /** Learn which series there are. @param {string | null} run */
-  async catalogue(run) {
+  /** Learn which series there are. @param {Promise<string | null>} chosen the run to show; the machine is asked meanwhile */
+  async catalogue(chosen) {
     const ask = (/** @type {string | null} */ of) => get("series", { run: of }).then(({ series }) => series.map((/** @type {Meta} */ meta) => ({ ...meta, run: of })));
-    const [machine, own] = await Promise.all([ask(null), run === null ? [] : ask(run)]);
+    const asked = chosen.then((name) => (name === null ? [] : ask(name)));
+    const [run, machine, own] = await Promise.all([chosen, ask(null), asked]);
     if (run !== this.run) this.pace = new Pace();
     this.run = run;
     this.metas = [...machine, ...own];

@@ -18,6 +18,7 @@ import { Verdict, worst } from "./verdict.js";
 const NOW_S = 10; // how much of the newest profile is shown while nothing is selected
 const NOW_EVERY_MS = 2000;
 const BEFORE_S = 2; // log lines from this long before a window
+const CLOCK_SLACK_S = 1; // a first view that is off by less is as good
 const LOSSES = ["train/loss", "loss"];
 const SNIPPET = `import json, time
 with open("logs/my-run/metrics.jsonl", "a") as log:
@@ -81,30 +82,49 @@ export class Live {
     this.feed = new Feed(`${scheme}://${location.host}/api/v1/live`, { delta: (message) => this.#delta(message), state: (message) => this.#state(message), reset: () => this.load(), status: (lost_ms) => this.#status(lost_ms) });
     setInterval(() => this.#tick(), NOW_EVERY_MS);
     Object.defineProperty(globalThis, "deepseek", { value: painted });
+    /** Settles when there is a first picture, or nothing to draw. */
+    this.ready = new Promise((settle) => (this.#settle = settle));
     this.load();
+    this.ready.then(() => (this.range.window ? this.#ask() : this.#tick()));
   }
+
+  /** @type {(value?: unknown) => void} */
+  #settle = () => {};
 
   // What is shown
 
   /** Learn the run's series, lanes, events and last lines, then its points. */
   async load() {
+    if (this.#loading) return;
+    this.#loading = true;
     try {
-      if (this.run === null || !this.runs.length) this.runs = (await get("runs")).runs;
-      this.run ??= preferred(this.runs);
-      const { run } = this;
-      const rest = run === null ? null : Promise.all([get("events", { run }), get("logs", { run, limit: 5 })]);
-      await this.book.catalogue(run);
+      await this.book.catalogue(this.#chosen());
       this.timeline.setLanes(this.book.lanes);
       this.#noRun();
       this.refresh();
-      const [events, logs] = (await rest) ?? [{ events: [] }, { lines: [], total: 0 }];
-      this.events = events.events;
-      this.tail.replace(logs.lines, logs.total);
-      this.tail.draw();
-      this.invalidate();
+      if (this.run !== null) await this.#readStory(this.run);
     } catch (error) {
       this.#failed(error);
     }
+    this.#loading = false;
+  }
+
+  #loading = false;
+
+  /** The run to show: the address's, else the newest that runs. */
+  async #chosen() {
+    if (!this.runs.length) this.runs = (await get("runs")).runs;
+    this.run ??= preferred(this.runs);
+    return this.run;
+  }
+
+  /** The run's events and last lines. @param {string} run */
+  async #readStory(run) {
+    const [{ events }, { lines, total }] = await Promise.all([get("events", { run }), get("logs", { run, limit: 5 })]);
+    this.events = events;
+    this.tail.replace(lines, total);
+    this.tail.draw();
+    this.invalidate();
   }
 
   /** Read the points of the view anew, and what belongs to the window. */
@@ -369,11 +389,9 @@ export class Live {
     this.invalidate();
   }
 
-  /** The server's clock and the run's end are known only now; without either, the first view may have been another. */
+  /** Only now is the server's clock known. */
   #firstState() {
-    if (this.range.following) this.refresh();
-    this.#tick();
-    if (this.range.window) this.#ask();
+    if (this.range.following && Math.abs(this.clock_off_s) > CLOCK_SLACK_S) this.refresh();
   }
 
   /** @param {number | null} lost_ms */
@@ -386,11 +404,13 @@ export class Live {
   #read({ series, cursor }, following) {
     this.book.replace(series, following);
     this.feed.subscribe(this.book.wishes(), cursor);
-    this.invalidate();
+    this.draw();
+    this.#settle();
   }
 
   /** @param {unknown} error */
   #failed(error) {
+    this.#settle();
     if (error instanceof Refused) this.timeline.say(error.message);
     else if (!(error instanceof TypeError)) throw error; // TypeError is fetch's word for "no connection": the feed tells that
   }

@@ -26,6 +26,7 @@ const help = helpDialog(table);
 document.body.append(help);
 listen(table);
 
+live.ready.then(startDash);
 adopt();
 new MutationObserver(adopt).observe(document.body, { childList: true, subtree: true });
 
@@ -40,4 +41,22 @@ function toggleTheme() {
 function adopt() {
   const home = document.getElementById(CONTAINER) ?? /** @type {HTMLElement} */ (document.getElementById("first"));
   if (live.element.parentElement !== home) home.append(live.element);
+}
+
+/** Dash's bundles wait in a template until the first picture is drawn, so that they do not compete with it. */
+async function startDash() {
+  const { content } = /** @type {HTMLTemplateElement} */ (document.getElementById("dash"));
+  const scripts = [...content.querySelectorAll("script")].map(revived);
+  const loaded = scripts.filter(({ src }) => src).map((script) => new Promise((done) => script.addEventListener("load", done)));
+  document.body.append(...scripts.filter(({ src }) => src));
+  await Promise.all(loaded);
+  document.body.append(...scripts.filter(({ src }) => !src));
+}
+
+/** A script out of a template never runs; its copy does, in the order of the others. @param {HTMLScriptElement} script */
+function revived(script) {
+  const copy = el("script", Object.fromEntries([...script.attributes].map(({ name, value }) => [name, value])));
+  copy.async = false;
+  copy.textContent = script.textContent;
+  return copy;
 }

@@ -154,9 +154,13 @@ def pressure(machine: HostCollector) -> Iterator[Reading]:
 
 
 def data_disk(machine: HostCollector) -> Iterator[Reading]:
-    if machine.data_path:
+    if machine.data_path is None:
+        return
+    try:
         usage = psutil.disk_usage(str(machine.data_path))
-        yield {}, {"host/disk_free_bytes": usage.free, "host/disk_total_bytes": usage.total}
+    except OSError:  # the folder is gone, or its server is: the store says so; the machine's charts go on
+        return
+    yield {}, {"host/disk_free_bytes": usage.free, "host/disk_total_bytes": usage.total}
 
 
 def cgroup(machine: HostCollector) -> Iterator[Reading]:

@@ -17,11 +17,12 @@ import numpy as np
 from collectors.records import Frame
 from collectors.store.protocol import StackColumns
 
+from .joining import HEADS, join
 from .trie import Bools, Floats, Ints, Weighed, build
 from .waits import wait_of
 
-View: TypeAlias = Literal["main", "threads"]
-Kind: TypeAlias = Literal["own", "library", "wait"]
+View: TypeAlias = Literal["main", "joined", "threads"]
+Kind: TypeAlias = Literal["own", "library", "wait", "joined"]
 
 PRUNE = 0.001  # a node below this share of the whole is not drawn
 LIBRARY = re.compile(r"/(site|dist)-packages/|/lib(64)?/python\d|^<")
@@ -83,14 +84,16 @@ def fold(
     prune: float = PRUNE,
     own_folder: str = "",
 ) -> FlameTree:
-    """The view `main` is the main thread of each rank; `threads`, or a `thread` by name or id, has a node for each thread.
+    """The view `main` is the main thread of each rank, `joined` the same with its waits for others replaced by what those did;
+    `threads`, or a `thread` by name or id, has a node for each thread.
 
     `own_folder` is the run's working folder: code below it counts as the run's own. A node stays where its share of the window
     or of the baseline is at least `prune`.
     """
     lanes = _Lanes("threads" if thread else view, thread, rank, pid)
     sources = [columns] if baseline is None else [columns, baseline]
-    trie = build([lanes.weigh(source) for source in sources]).pruned(prune).preorder()
+    folded = [join(source) for source in sources] if lanes.view == "joined" else sources
+    trie = build([lanes.weigh(source) for source in folded]).pruned(prune).preorder()
     used, frame = np.unique(trie.frame, return_inverse=True)
     frames = [Frame(lanes.title(columns), "", 0), *(trie.frames[i] for i in used[1:])]
     kinds = _kinds(frames, own_folder)
@@ -176,8 +179,10 @@ class _Lanes(NamedTuple):
     pid: int | None
 
     def title(self, columns: StackColumns) -> str:
-        run = columns.processes[0][0] if columns.processes else "no samples"
-        return f"{run} main thread" if self.view == "main" else run
+        if not columns.processes:
+            return "no samples"
+        run = columns.processes[0][0]
+        return run if self.view == "threads" else f"{run} main thread"
 
     def weigh(self, columns: StackColumns) -> Weighed:
         spans = np.flatnonzero(self._chosen(columns))
@@ -197,7 +202,7 @@ class _Lanes(NamedTuple):
         if self.thread is not None:
             tids = [tid for (_, tid), name in columns.threads.items() if self.thread in (name, str(tid))]
             return chosen & np.isin(columns.tid, tids)
-        return chosen & (columns.tid == pids[columns.process]) if self.view == "main" else chosen
+        return chosen if self.view == "threads" else chosen & (columns.tid == pids[columns.process])
 
     def _wants(self, _run: str, rank: int, pid: int, role: str) -> bool:
         if self.rank not in (None, rank) or self.pid not in (None, pid):
@@ -206,7 +211,7 @@ class _Lanes(NamedTuple):
 
     def _heads(self, columns: StackColumns, spans: Ints) -> tuple[list[Frame | None], Ints]:
         """A node for each rank or thread, none where there is only one rank; and which of them each span stands below."""
-        if self.view == "main":
+        if self.view != "threads":
             ranks = [rank for _, rank, _, _ in columns.processes]
             several = len(set(ranks)) > 1
             heads = [Frame(f"rank {rank}", "", 0) if several else None for rank in ranks]
@@ -241,4 +246,10 @@ def _kinds(frames: list[Frame], own_folder: str) -> list[Kind]:
     mine = [not LIBRARY.search(frame.file) and bool(frame.file) for frame in frames]
     below = [is_mine and Path(frame.file).is_relative_to(own_folder) for is_mine, frame in zip(mine, frames, strict=True)]
     own = below if own_folder and any(below) else mine
-    return ["wait" if wait_of(frame) else "own" if is_own else "library" for frame, is_own in zip(frames, own, strict=True)]
+    return [_kind(frame, is_own) for frame, is_own in zip(frames, own, strict=True)]
+
+
+def _kind(frame: Frame, own: bool) -> Kind:
+    if frame in HEADS.values():
+        return "joined"
+    return "wait" if wait_of(frame) else "own" if own else "library"

@@ -18,7 +18,7 @@ import pytest
 from collectors import catalog, inventory, nvml
 from collectors.nvml import NvmlCollector, StaleLibrary
 from collectors.records import Points
-from tests import fake_nvml
+from tests import fake_nvml, record_nvml
 
 DEADLINE_S = 10.0
 TICK_S = 0.02
@@ -156,7 +156,7 @@ def test_an_idle_gpu_whose_buffer_is_empty_is_polled(machine: Machine, monkeypat
     assert set(values_of(points, "gpu/utilization_pct")) == {0.0}
 
 
-def test_a_consumer_card_shows_what_it_has_and_is_asked_once_for_the_rest(machine: Machine) -> None:
+def test_a_consumer_card_shows_what_it_has_and_nothing_else(machine: Machine) -> None:
     collector, _ = machine(fake_nvml.consumer())
     wanted = {"gpu/utilization_pct", "gpu/memory_used_bytes", "gpu/power_w", "gpu/fan_pct", "gpu/pcie_rx_bytes_per_s"}
     points = collect_until(collector, lambda points: names_in(points) >= wanted)
@@ -343,3 +343,19 @@ def test_values_are_those_that_nvitop_reads(machine: Machine) -> None:
         assert values_of(ours, "gpu/temperature_c")[-1] == device.temperature()
         assert values_of(ours, "gpu/sm_clock_mhz")[-1] == device.sm_clock()
         assert values_of(ours, "gpu/utilization_pct")[-1] == device.gpu_utilization()
+
+
+def test_a_recorded_machine_replays(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvml, "INVENTORY_S", 0.0)
+    collector, _ = machine(fake_nvml.consumer())
+    collector.collect()
+    description = record_nvml.record(collector, seconds=1.5)
+    collector.close()
+    replayed, _ = machine(description)
+    wanted = {"gpu/utilization_pct", "gpu/memory_used_bytes", "gpu/power_w", "gpu/sm_clock_mhz"}
+    points = collect_until(replayed, lambda points: names_in(points) >= wanted)
+    assert values_of(points, "gpu/utilization_pct")[-1] == 97
+    assert values_of(points, "gpu/memory_used_bytes")[-1] == 9e9
+    assert values_of(points, "gpu/sm_clock_mhz")[-1] == 2520
+    assert replayed.inventory().gpus[0].name == "NVIDIA GeForce RTX 4090"
+    assert not {"gpu/ecc_corrected", "gpu/sm_active_pct"} & names_in(points)

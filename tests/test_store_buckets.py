@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -44,22 +43,27 @@ def check_honest(raw: Raw, found: Buckets, lo: float, hi: float, axis: Axis, buc
     assert len(found.t) <= max(buckets, len(segments))
     if inside.sum() <= buckets:
         assert len(found.t) == inside.sum()
-    for i in range(len(found.t)):
-        mine = inside & (raw.segment == found.segment[i]) & (place >= found.t[i]) & (place <= found.t_end[i])
-        value = raw.value[mine]
-        finite = value[np.isfinite(value)]
-        if inside.sum() > buckets:
-            assert (len(value), len(value) - len(finite)) == (found.count[i], found.non_finite[i])
-            expected = (finite.min(), finite.max(), finite.mean()) if len(finite) else (math.nan,) * 3
-            np.testing.assert_array_equal([found.min[i], found.max[i]], expected[:2])
-            np.testing.assert_allclose(found.mean[i], expected[2], rtol=1e-9, atol=1e-9)
-        assert any(found.last[i] == one or (math.isnan(found.last[i]) and math.isnan(one)) for one in value)
-    if inside.any():
-        assert found.t.min() == place[inside].min() and found.t_end.max() == place[inside].max()
-        for segment in segments:  # in order, and apart
-            mine = found.segment == segment
-            edges = np.stack([found.t[mine], found.t_end[mine]], axis=1).reshape(-1)
-            assert np.all(np.diff(edges) >= 0)
+    for segment in segments:
+        mine = inside & (raw.segment == segment)
+        order = np.argsort(place[mine], kind="stable")
+        places, values = place[mine][order], raw.value[mine][order]
+        told = np.flatnonzero(found.segment == segment)
+        assert found.t[told[0]] == places[0] and found.t_end[told[-1]] == places[-1]
+        assert np.all(np.diff(np.stack([found.t[told], found.t_end[told]], axis=1).reshape(-1)) >= 0)  # in order, and apart
+        starts, ends = np.searchsorted(places, found.t[told], "left"), np.searchsorted(places, found.t_end[told], "right")
+        for i, start, end in zip(told.tolist(), starts.tolist(), ends.tolist(), strict=True):
+            check_bucket(found, i, values[start:end], alone=inside.sum() <= buckets)
+
+
+def check_bucket(found: Buckets, i: int, values: np.ndarray, alone: bool) -> None:
+    """`values` are the raw ones between the edges; with `alone`, a point at the same place may have its own bucket."""
+    finite = values[np.isfinite(values)]
+    assert found.last[i] in values or (math.isnan(found.last[i]) and np.isnan(values).any())
+    if not alone:
+        assert (len(values), len(values) - len(finite)) == (found.count[i], found.non_finite[i])
+        expected = (finite.min(), finite.max(), finite.mean()) if len(finite) else (math.nan,) * 3
+        np.testing.assert_array_equal([found.min[i], found.max[i]], expected[:2])
+        np.testing.assert_allclose(found.mean[i], expected[2], atol=1e-9 * np.abs(finite).max(initial=0.0))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,10 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[Poin
     step, segment = np.arange(count), np.zeros(count, int)
     step[170_000:] -= 5_000
     segment[170_000:] = 1
-    points = [Points("a", HOST, ("loss",), (v,), t, s, g) for v, t, s, g in zip(values.tolist(), time_s.tolist(), step.tolist(), segment.tolist(), strict=True)]
+    points = [
+        Points("a", HOST, ("loss",), (v,), t, s, g)
+        for v, t, s, g in zip(values.tolist(), time_s.tolist(), step.tolist(), segment.tolist(), strict=True)
+    ]
     store = SqliteStore(tmp_path_factory.mktemp("long"), write=True)
     for at in range(0, 199_000, 20_000):
         store.append(points[at : min(at + 20_000, 199_000)])
@@ -87,7 +94,7 @@ def long_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, list[Poin
     return store, points
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     ends=st.tuples(st.floats(-0.1, 1.1), st.floats(-0.1, 1.1)),
     axis=st.sampled_from(["time", "step"]),
@@ -108,14 +115,16 @@ def test_buckets_of_a_long_run_are_honest(
 @pytest.mark.parametrize("axis", ["time", "step"])
 def test_a_spike_of_one_step_is_in_every_answer(long_run: tuple[Store, list[Points]], axis: Axis) -> None:
     store, _ = long_run
-    for buckets in [*range(1, 5000, 97), 5000]:
+    for buckets in [*range(1, 5000, 397), 5000]:
         found = store.range([LOSS], None, None, axis, buckets)[LOSS]
         assert np.nanmax(found.max) == 99.0 and len(found.t) <= buckets + 1
 
 
-VALUES = st.one_of(st.floats(), st.sampled_from([0.0, -0.0, math.nan, math.inf, 1e308, -1e308, 5e-324]))
+VALUES = st.one_of(st.floats(-1e200, 1e200), st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324]))
 LINES = st.builds(
-    lambda names, values, time_s, step, segment: Points("a", HOST, tuple(names), tuple(values[: len(names)]), time_s, step, segment),
+    lambda names, values, time_s, step, segment: Points(
+        "a", HOST, tuple(names), tuple(values[: len(names)]), time_s, step, segment
+    ),
     st.lists(st.sampled_from(["loss", "lr", "norm"]), min_size=1, max_size=3, unique=True),
     st.lists(VALUES, min_size=3, max_size=3),
     st.one_of(st.none(), st.integers(0, 50).map(lambda t: START_S + t / 4)),
@@ -125,7 +134,11 @@ LINES = st.builds(
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(commits=st.lists(st.tuples(st.lists(LINES, max_size=30), st.booleans()), max_size=6), buckets=st.integers(1, 60), axis=st.sampled_from(["time", "step"]))
+@given(
+    commits=st.lists(st.tuples(st.lists(LINES, max_size=30), st.booleans()), max_size=6),
+    buckets=st.integers(1, 60),
+    axis=st.sampled_from(["time", "step"]),
+)
 def test_points_in_any_order_are_told_honestly(
     tmp_path_factory: pytest.TempPathFactory, commits: list[tuple[list[Points], bool]], buckets: int, axis: Axis
 ) -> None:
@@ -142,7 +155,7 @@ def test_points_in_any_order_are_told_honestly(
         found = store.range([one], None, None, axis, buckets)
         if len(raw.value):
             check_honest(raw, found[one], -math.inf, math.inf, axis, buckets)
-            newest = store.last([one])[one]
-            np.testing.assert_array_equal([newest.time_s, newest.step, newest.value], [x[-1] for x in (raw.time_s, raw.step, raw.value)])
+            newest = np.array(store.last([one])[one], np.float64)
+            np.testing.assert_array_equal(newest, [raw.time_s[-1], raw.step[-1], raw.value[-1]])
             assert store.series("a", name)[0].points == len(raw.value)
     store.close()

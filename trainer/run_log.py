@@ -60,19 +60,23 @@ class RunLog:
         self.rank = int(os.environ.get("RANK", 0)) if rank is None else rank
         self.world_size = int(os.environ.get("WORLD_SIZE", 1)) if world_size is None else world_size
         name = name or _script_name()
-        self.folder = _make_folder(Path(log_dir), run, name, self.world_size)
+        log_dir = Path(log_dir).absolute()  # files are opened later, and the script may change its folder
+        self.folder = _make_folder(log_dir, run, name, self.world_size)
         self.run = self.folder.relative_to(log_dir).as_posix()
         suffix = f".rank{self.rank}" if self.rank else ""
         self._metrics = LogFile(self.folder / f"metrics{suffix}.jsonl")
         self._text = LogFile(self.folder / f"{name}{suffix}.log")
         self._events = LogFile(self.folder / "events.jsonl")
+        self._files = (self._metrics, self._text, self._events)  # in the order in which they are written: the end event comes last
         self._queue: deque[tuple[float, object, Mapping[str, object]] | tuple[LogFile, str]] = deque()
         self._stop = self._closing = False
         self._lines = 0
-        start = _process() | {"rank": self.rank}
+        start = _process()
         if self.rank == 0:
             _describe(self.folder / "run.json", self.run, kind, config, self.world_size, start)
-        self.event("start", **start)
+        # written at once, for profilers wait for it, and with both clocks at one moment
+        self._events.add(event_line(time(), "start", {"rank": self.rank, **start, "mono_s": round(monotonic(), 6)}))
+        self._events.flush()
         self._writer = threading.Thread(target=self._write, name="run-log", daemon=True)
         self._writer.start()
         _open_logs.add(self)
@@ -131,7 +135,7 @@ class RunLog:
             sleep(BACKLOG_S if self._queue else FLUSH_S)
         while self._queue:
             self._write_slice()
-        for file in (self._metrics, self._text, self._events):
+        for file in self._files:
             file.close()
 
     def _write_slice(self) -> None:
@@ -143,7 +147,7 @@ class RunLog:
             else:
                 self._metrics.add(scalars_line(*item))
             self._lines += 1
-        for file in (self._metrics, self._text, self._events):
+        for file in self._files:
             file.flush()
 
     def _wait_for_writer(self) -> None:
@@ -223,7 +227,7 @@ def _git_commit() -> str | None:
 
 def _process() -> dict[str, object]:
     """Which process this is, so that nobody takes a later one with the same pid for it; what /proc does not tell is left out."""
-    process: dict[str, object] = {"pid": os.getpid(), "host": os.uname().nodename, "mono_s": round(monotonic(), 6)}
+    process: dict[str, object] = {"pid": os.getpid(), "host": os.uname().nodename}
     with suppress(OSError):
         stat = Path("/proc/self/stat").read_text()
         process["pid_start_ticks"] = int(stat.rpartition(")")[2].split()[19])  # field 22; the name before it may hold spaces

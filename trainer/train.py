@@ -112,7 +112,7 @@ def train(options: argparse.Namespace) -> None:
                 begun_s = perf_counter()
                 path = checkpoint.save(log.folder, model, optimizer, scaler, step + 1, config)
                 log.event("checkpoint", step=step, seconds=round(perf_counter() - begun_s, 6), text=path.name)
-                logger.info(f"step {step} | saved {path}")
+                logger.info(f"step {step} | saved {path.name}")
             if stopping:
                 logger.info(stop.reason)
                 log.close(reason=stop.reason)

@@ -1,7 +1,8 @@
 """The frame around all pages: the HTML that the browser gets first, and Dash's outermost layout.
 
-The bar, the status line and a place for the first picture stand in the HTML itself, so that the page draws while Dash's
-bundles still load. When Dash has laid out a page's container, `assets/main.js` moves the drawn page into it.
+The bar, the status line and a place for the first picture stand in the HTML itself, so that the page draws before Dash is
+there: `assets/main.js` takes Dash's bundles out of their template when the first picture is drawn, and moves the drawn page
+into its container when Dash has laid that out.
 """
 
 from __future__ import annotations
@@ -83,8 +84,10 @@ def index() -> str:
 {{%app_entry%}}
 <footer id="status" class="status"></footer>
 {{%config%}}
+<template id="dash">
 {{%scripts%}}
 {{%renderer%}}
+</template>
 </body>
 </html>"""
 

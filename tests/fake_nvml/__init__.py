@@ -7,6 +7,7 @@ import mmap
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("fake_nvml.c")
@@ -129,5 +130,5 @@ def eight_gpus(pid: int | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def changes(gpu: str, at_s: float, signals: dict[str, float]) -> list[str]:
+def changes(gpu: str, at_s: float, signals: Mapping[str, float]) -> list[str]:
     return [f"at {gpu} {at_s:g} {signal} {value:.10g}" for signal, value in signals.items()]

@@ -202,7 +202,10 @@ static double mean(struct gpu *gpu, int signal, double from, double to) {
 static double now(struct gpu *gpu, int signal) { return value_at(gpu, signal, now_s()); }
 
 /* What the driver's own period number `k` measured; an idle GPU writes no entries. */
-static u32 sample(struct gpu *gpu, int signal, long k) { return lround(mean(gpu, signal, (k - 1) * period_s, k * period_s)); }
+static u32 sample(struct gpu *gpu, int signal, long k) {
+    if (k < 1) k = 1; /* asked before the first period is over */
+    return lround(mean(gpu, signal, (k - 1) * period_s, k * period_s));
+}
 static long newest(void) { return floor(now_s() / period_s + 1e-9); }
 static int idle(struct gpu *gpu) {
     double t = now_s(), from = fmax(0, t - IDLE_PERIODS * period_s);

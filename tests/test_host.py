@@ -1,0 +1,193 @@
+"""The host collector on this machine, and on described ones where this machine lacks something."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from collectors import host
+from collectors.host import HostCollector
+from collectors.processes import RunActivity, boot_id, start_ticks
+from collectors.records import Event, Points
+
+DEADLINE_S = 10.0
+TICK_S = 0.02
+
+
+def collect_until(collector: HostCollector, done: Callable[[list[Points]], bool]) -> list[Points]:
+    deadline = time.monotonic() + DEADLINE_S
+    points: list[Points] = []
+    while time.monotonic() < deadline:
+        points += collector.collect()
+        if done(points):
+            return points
+        time.sleep(TICK_S)
+    raise AssertionError(f"not reached in {DEADLINE_S:g} s; seen: {sorted(names_in(points))}")
+
+
+def names_in(points: list[Points]) -> set[str]:
+    return {name for record in points for name in record.names}
+
+
+def values_of(points: list[Points], name: str) -> list[float]:
+    return [value for record in points for found, value in zip(record.names, record.values, strict=True) if found == name]
+
+
+@pytest.fixture
+def busy() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that works, in a child of its own."""
+    work = "import os\nos.fork()\nprint(flush=True)\nwhile True: pass"
+    process = subprocess.Popen([sys.executable, "-c", work], stdout=subprocess.PIPE, process_group=0)
+    assert process.stdout and process.stdout.readline()
+    yield process
+    os.killpg(process.pid, 9)
+    process.wait()
+    process.stdout.close()
+
+
+def test_what_is_no_rate_comes_at_once(tmp_path: Path) -> None:
+    names = names_in(HostCollector("box", data_path=tmp_path).collect())
+    assert {
+        "host/memory_used_bytes",
+        "host/memory_total_bytes",
+        "host/swap_used_bytes",
+        "host/load_1m",
+        "host/disk_free_bytes",
+    } <= names
+
+
+def test_rates_come_from_the_second_look_on() -> None:
+    wanted = {"host/cpu_pct", "host/cpu_core_pct", "host/net_recv_bytes_per_s"}
+    points = collect_until(HostCollector("box"), lambda points: names_in(points) >= wanted)
+    assert all(dict(record.labels)["host"] == "box" and record.run is None for record in points)
+    assert {dict(r.labels)["core"] for r in points if "host/cpu_core_pct" in r.names} == {
+        str(n) for n in range(os.cpu_count() or 1)
+    }
+
+
+def test_a_busy_machine_reads_busy(busy: subprocess.Popen[bytes]) -> None:
+    collector = HostCollector("box")
+    points = collect_until(collector, lambda points: len(values_of(points, "host/cpu_pct")) >= 3)
+    assert max(values_of(points, "host/cpu_pct")) > 80 / (os.cpu_count() or 1)
+    assert max(values_of(points, "host/cpu_pct")) <= 100
+
+
+def test_memory_is_what_the_kernel_says() -> None:
+    points = HostCollector("box").collect()
+    assert values_of(points, "host/memory_total_bytes") == [psutil.virtual_memory().total]
+
+
+def test_collect_does_not_wait() -> None:
+    collector = HostCollector("box")
+    collector.collect()
+    started_s, slept_s = time.monotonic(), time.thread_time()
+    collector.collect()
+    assert time.monotonic() - started_s < 0.1
+    assert time.thread_time() - slept_s < 0.1
+
+
+def test_only_whole_real_disks_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "block/sda/device").mkdir(parents=True)
+    (tmp_path / "block/loop0").mkdir()
+    (tmp_path / "block/dm-0").mkdir()
+    counts = {name: disk(1000) for name in ("sda", "sda1", "loop0", "dm-0")}
+    monkeypatch.setattr(psutil, "disk_io_counters", lambda **_: counts)
+    collector = HostCollector("box", sys=tmp_path)
+    assert list(host.disk(collector)) == [({}, {})]
+    counts.update({name: disk(3000) for name in counts})
+    now_s = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s + 1)
+    ((_, rates),) = host.disk(collector)
+    assert rates["host/disk_read_bytes_per_s"] == pytest.approx(2000, rel=0.05)
+
+
+def disk(read_bytes: int) -> SimpleNamespace:
+    return SimpleNamespace(read_bytes=read_bytes, write_bytes=0)
+
+
+def test_pressure_is_a_share_of_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collector = HostCollector("box", proc=tmp_path)
+    assert list(host.pressure(collector)) == []  # a kernel without it
+    (tmp_path / "pressure").mkdir()
+    tell_pressure(tmp_path, 1_000_000)
+    list(host.pressure(collector))
+    tell_pressure(tmp_path, 1_250_000)
+    now_s = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s + 1)
+    ((_, values),) = host.pressure(collector)
+    assert values["host/pressure_io_pct"] == pytest.approx(25, rel=0.05)
+
+
+def tell_pressure(proc: Path, total_us: int) -> None:
+    for kind in ("cpu", "memory", "io"):
+        line = f"some avg10=0.00 avg60=0.00 avg300=0.00 total={total_us}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+        (proc / "pressure" / kind).write_text(line)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_the_narrowest_cgroup_limit_counts(tmp_path: Path, version: str) -> None:
+    memory, cpu = (tmp_path / "sys/fs/cgroup" / name for name in (("memory", "cpu") if version == "v1" else ("", "")))
+    own, limits = ("8:memory:/pod/job\n3:cpu,cpuacct:/pod/job\n", V1) if version == "v1" else ("0::/pod/job\n", V2)
+    for root in (memory, cpu):
+        (root / "pod/job").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(own)
+    for name, (pod, job) in limits.items():
+        root = memory if name.startswith("memory") else cpu
+        (root / "pod" / name).write_text(pod)
+        (root / "pod/job" / name).write_text(job)
+    collector = HostCollector("box", proc=tmp_path / "proc", sys=tmp_path / "sys")
+    expected = {
+        "host/cgroup_memory_limit_bytes": 2000000,
+        "host/cgroup_memory_used_bytes": 600000,
+        "host/cgroup_cpu_limit_cores": 1.5,
+    }
+    assert list(host.cgroup(collector)) == [({}, expected)]
+
+
+V2 = {  # file -> (in the pod's cgroup, in the job's below it)
+    "memory.max": ("2000000\n", "max\n"),
+    "memory.current": ("600000\n", "500000\n"),
+    "cpu.max": ("400000 100000\n", "150000 100000\n"),
+}
+V1 = {
+    "memory.limit_in_bytes": ("2000000\n", "9223372036854771712\n"),
+    "memory.usage_in_bytes": ("600000\n", "500000\n"),
+    "cpu.cfs_quota_us": ("-1\n", "150000\n"),
+    "cpu.cfs_period_us": ("100000\n", "100000\n"),
+}
+
+
+def test_a_run_is_charged_for_its_children(busy: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    fields = {"pid": busy.pid, "pid_start_ticks": start_ticks(busy.pid), "boot_id": boot_id(), "host": "box"}
+    start = Event("mine", "start", time.time(), rank=1, fields=fields)
+    activity = RunActivity("mine", tmp_path, {}, [start], [], time.time(), None)
+    collector = HostCollector("box", live_runs=lambda: [activity])
+    points = collect_until(collector, lambda points: "host/run_cpu_pct" in names_in(points))
+    ours = [record for record in points if "host/run_processes" in record.names]
+    assert dict(ours[-1].labels) == {"host": "box", "run": "mine", "rank": "1"}
+    assert values_of(ours, "host/run_processes")[-1] == 2
+    assert values_of(ours, "host/run_memory_bytes")[-1] > 2e6
+    assert values_of(ours, "host/run_cpu_pct")[-1] > 20
+
+
+def test_a_run_that_ended_is_forgotten(tmp_path: Path) -> None:
+    live = [RunActivity("mine", tmp_path, {}, [own_start()], [], time.time(), None)]
+    collector = HostCollector("box", live_runs=lambda: live)
+    assert "host/run_memory_bytes" in names_in(collector.collect())
+    assert "run mine 0" in collector.counters
+    live.clear()
+    collect_until(collector, lambda points: "run mine 0" not in collector.counters)
+
+
+def own_start() -> Event:
+    fields = {"pid": os.getpid(), "pid_start_ticks": start_ticks(os.getpid()), "boot_id": boot_id(), "host": "box"}
+    return Event("mine", "start", time.time(), fields=fields)

@@ -1,0 +1,162 @@
+"""Waits replaced by what others did meanwhile: by hand, by law, and on a real loop that starves."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors.processes import RunActivity, boot_id, start_ticks
+from collectors.profile import ProfileCollector
+from collectors.records import Event, Frame
+from collectors.sampler.pyspy import PySpy
+from collectors.store.protocol import StackColumns
+from collectors.store.sqlite import SqliteStore
+from dashboard.folding import FlameTree, fold
+from dashboard.joining import HEADS, join
+from tests.programs import running
+from tests.stacks import MAIN, Span, columns, drawn
+
+LIBRARY = "/usr/lib/python3.11"
+MODULE = Frame("<module>", "/job/train.py", 9)
+LOADER = Frame("_MultiProcessingDataLoaderIter._try_get_data", "/site-packages/torch/utils/data/dataloader.py", 1291)
+GET = Frame("Queue.get", f"{LIBRARY}/multiprocessing/queues.py", 113)
+SELECT = Frame("_PollLikeSelector.select", f"{LIBRARY}/selectors.py", 415)
+DETACH = Frame("DupFd.detach", f"{LIBRARY}/multiprocessing/resource_sharer.py", 57)
+RECEIVE = Frame("Connection._recv", f"{LIBRARY}/multiprocessing/connection.py", 395)
+RUN = Frame("BaseProcess.run", f"{LIBRARY}/multiprocessing/process.py", 108)
+FETCH, DECODE, COLLATE = (
+    Frame("fetch", "/job/data.py", 3),
+    Frame("decode", "/job/data.py", 88),
+    Frame("collate", "/job/data.py", 60),
+)
+WAITS = (MODULE, LOADER, GET, SELECT)
+IDLE = (MODULE, RUN, GET, SELECT)
+
+TWO_WORKERS = (MAIN, ("run", 0, 8, "worker"), ("run", 0, 9, "worker"))
+
+
+def at(spans: StackColumns, *times_s: float) -> StackColumns:
+    """The same spans, each at its own time."""
+    return spans._replace(time_s=spans.time_s * 0 + times_s)
+
+
+def test_a_wait_for_workers_shows_what_they_did_below_it() -> None:
+    spans = columns((0, 7, 4.0, WAITS), (1, 8, 4.0, (MODULE, RUN, FETCH, DECODE)), (2, 9, 4.0, IDLE), processes=TWO_WORKERS)
+    tree = fold(at(spans, 0, 0, 0), view="joined")
+    assert drawn(tree) == [
+        "run main thread 4",
+        "  <module> 4",
+        f"    {LOADER.name} 4",
+        "      in the workers 4",
+        "        fetch 4",
+        "          decode 4",
+    ]
+    assert tree.kind[3] == "joined"
+
+
+def test_the_time_is_shared_out_among_those_who_were_at_work() -> None:
+    decoding, collating = (MODULE, RUN, DECODE), (MODULE, RUN, COLLATE)
+    spans = columns((0, 7, 6.0, WAITS), (1, 8, 4.0, decoding), (2, 9, 2.0, collating), processes=TWO_WORKERS)
+    tree = fold(at(spans, 0, 0, 2), view="joined")
+    times = {tree.frames[frame].name: total for frame, total in zip(tree.frame, tree.total_s, strict=True)}
+    assert times["decode"] == pytest.approx(3), "alone for 2 s, then half of 2 s"
+    assert times["collate"] == pytest.approx(1)
+    assert times["Queue.get"] == pytest.approx(2), "nobody was at work: it stays a wait"
+    assert tree.seconds == pytest.approx(6)
+
+
+def test_a_transfer_and_work_inside_the_wait_are_not_blamed_on_the_workers() -> None:
+    transfer, unpickle = (MODULE, LOADER, GET, DETACH, RECEIVE), (MODULE, LOADER, GET, Frame("rebuild", "/torch/x.py", 1))
+    spans = columns((0, 7, 1.0, transfer), (0, 7, 1.0, unpickle), (1, 8, 2.0, (MODULE, RUN, DECODE)), processes=TWO_WORKERS)
+    plain = at(spans, 0, 1, 0)
+    assert join(plain) is plain, "nothing is joined"
+
+
+def test_a_wait_for_another_thread_shows_what_that_thread_did() -> None:
+    result = Frame("Future.result", f"{LIBRARY}/concurrent/futures/_base.py", 451)
+    condition = Frame("Condition.wait", f"{LIBRARY}/threading.py", 327)
+    pool = (Frame("Thread._bootstrap", f"{LIBRARY}/threading.py", 1002), DECODE)
+    spans = columns((0, 7, 2.0, (MODULE, result, condition)), (0, 70, 2.0, pool), (0, 71, 2.0, (pool[0], condition)))
+    tree = fold(at(spans, 0, 0, 0), view="joined")
+    assert [line.strip() for line in drawn(tree)][2:] == [
+        "Future.result 2",
+        "in other threads 2",
+        "Thread._bootstrap 2",
+        "decode 2",
+    ]
+
+
+def test_the_workers_of_another_rank_are_not_waited_for() -> None:
+    ranks = (MAIN, ("run", 1, 8, "main"), ("run", 1, 9, "worker"))
+    spans = columns((0, 7, 2.0, WAITS), (1, 8, 2.0, WAITS), (2, 9, 2.0, (RUN, DECODE)), processes=ranks)
+    lines = drawn(fold(at(spans, 0, 0, 0), view="joined"))
+    assert any("select" in line for line in lines[: lines.index("  rank 1 2")])
+    assert lines[-1].strip() == "decode 2"
+
+
+kinds = st.sampled_from([WAITS, (MODULE,), IDLE, (MODULE, RUN, DECODE), (MODULE, RUN, COLLATE)])
+lanes = st.lists(st.tuples(st.integers(1, 5), kinds), max_size=8)
+
+
+@given(st.tuples(lanes, lanes, lanes))
+def test_joining_never_changes_how_long_a_main_thread_took(lanes: tuple[list[tuple[int, tuple[Frame, ...]]], ...]) -> None:
+    rows: list[Span] = []
+    times_s: list[float] = []
+    for process, lane in enumerate(lanes):
+        now_s = 1.8e9
+        for seconds, stack in lane:
+            rows.append((process, 7 + process, float(seconds), stack))
+            times_s.append(now_s)
+            now_s += seconds
+    spans = at(columns(*rows, processes=TWO_WORKERS), *times_s)
+    together = join(spans)
+    for process in range(3):
+        before, after = spans.duration_s[spans.process == process].sum(), together.duration_s[together.process == process].sum()
+        assert after == pytest.approx(before, abs=1e-5)
+    assert (together.duration_s >= 0).all()
+    waited = sum(seconds for seconds, stack in lanes[0] if stack in (WAITS, IDLE))
+    assert below_heads(fold(spans, view="joined", prune=0)) <= waited + 1e-5
+
+
+def below_heads(tree: FlameTree) -> float:
+    heads = [tree.frames[frame] in HEADS.values() for frame in tree.frame]
+    return float(tree.total_s[heads].sum())
+
+
+def test_a_loop_that_starves_names_the_slow_function_in_the_worker(tmp_path: Path) -> None:
+    truth = tmp_path / "truth"
+    store = SqliteStore(tmp_path / "data", write=True)
+    with running("starved", str(truth)) as trainer:
+        here = {"pid": trainer.pid, "pid_start_ticks": start_ticks(trainer.pid), "boot_id": boot_id(), "host": socket.gethostname()}
+        run = RunActivity("run", tmp_path, {}, [Event("run", "start", time.time(), fields=here)], [], time.time(), 0.1)
+        collector = ProfileCollector(lambda: [run], PySpy(), host=os.uname().nodename)
+        collector.watch("run", time.time() + 60)
+        to_wall_s = time.time() - time.monotonic()
+        while (healthy_s := second_healthy_s(truth)) is None or (store.profiled_until("run") or 0.0) < healthy_s + to_wall_s + 2:
+            store.append(collector.collect())
+            time.sleep(collector.period_s)
+        collector.close()
+    starved = store.stacks(healthy_s + to_wall_s - 3, healthy_s + to_wall_s - 1, "run")
+    healthy = store.stacks(healthy_s + to_wall_s + 1, healthy_s + to_wall_s + 2, "run")
+    store.close()
+    assert share(fold(starved, view="joined"), "decode_image") > 0.6
+    assert share(fold(starved), "decode_image") == 0, "it runs in the workers"
+    assert share(fold(healthy, view="joined"), "decode_image") < 0.1
+    assert share(fold(healthy, view="joined"), "train_step") > 0.6
+
+
+def second_healthy_s(truth: Path) -> float | None:
+    """When the second healthy phase began, CLOCK_MONOTONIC; None while it has not."""
+    begun = [float(line.split()[0]) for line in truth.read_text().splitlines() if line.endswith("healthy")]
+    return begun[1] if len(begun) > 1 else None
+
+
+def share(tree: FlameTree, function: str) -> float:
+    named = [tree.frames[frame].name == function for frame in tree.frame]
+    return float(tree.total_s[named].sum() / tree.seconds)
