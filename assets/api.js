@@ -20,7 +20,9 @@ export async function get(path, parameters = {}) {
 
 /** @param {string} path @param {Object} body @returns {Promise<any>} */
 export async function post(path, body) {
-  return answer(await fetch(`${ROOT}/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }));
+  return answer(
+    await fetch(`${ROOT}/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
+  );
 }
 
 /** @param {Response} response */

@@ -21,7 +21,7 @@ export class Book {
     this.lanes = [];
     /** @type {string | null} */
     this.run = null;
-    this.points = 0;
+    this.first_s = Infinity; // of the run's first point, else of the machine's
     this.pace = new Pace();
     /** @type {any[] | null} deltas that came while a read was under way */
     this.meanwhile = null;
@@ -29,30 +29,35 @@ export class Book {
 
   /** Learn which series there are. @param {Promise<string | null>} chosen the run to show; the machine is asked meanwhile */
   async catalogue(chosen) {
-    const ask = (/** @type {string | null} */ of) => get("series", { run: of }).then(({ series }) => series.map((/** @type {Meta} */ meta) => ({ ...meta, run: of })));
+    const ask = (/** @type {string | null} */ of) =>
+      get("series", { run: of }).then(({ series }) => series.map((/** @type {Meta} */ meta) => ({ ...meta, run: of })));
     const asked = chosen.then((name) => (name === null ? [] : ask(name)));
     const [run, machine, own] = await Promise.all([chosen, ask(null), asked]);
     if (run !== this.run) this.pace = new Pace();
     this.run = run;
     this.metas = [...machine, ...own];
     this.lanes = lanesOf(this.metas);
-    this.points = this.metas.reduce((sum, meta) => sum + Number(/** @type {any} */ (meta).points ?? 0), 0);
+    const shown = this.metas.filter((meta) => run === null || meta.run !== null);
+    this.first_s = Math.min(...shown.map((meta) => meta.first_time_s ?? Infinity));
   }
 
   /**
-   * Read the shown series over a view. @param {View} view @param {boolean} following the end is open
+   * Read the shown series over a view. @param {View} view @param {boolean} growing the end is open
    * @returns {Promise<{series: Map<string, Series>, cursor: number}>} `cursor`: what deltas must follow on
    */
-  async read(view, following) {
+  async read(view, growing) {
     this.meanwhile = [];
     const width = (view.hi - view.lo) / BUCKETS;
     const from = view.lo - 2 * width;
-    const to = following ? null : view.hi + 2 * width;
+    const to = growing ? null : view.hi + 2 * width;
     const answers = await Promise.all(
       [null, this.run].map((run, i) => {
         if (i === 1 && run === null) return null;
         const names = this.names(run);
-        return get("points", { run, series: names.length ? names : ANY, from, to, buckets: BUCKETS }).then((told) => ({ ...told, run }));
+        return get("points", { run, series: names.length ? names : ANY, from, to, buckets: BUCKETS }).then((told) => ({
+          ...told,
+          run,
+        }));
       }),
     );
     const told = answers.filter((answer) => answer !== null);
@@ -62,22 +67,22 @@ export class Book {
     return { series, cursor: Math.min(...told.map(({ cursor }) => cursor)) };
   }
 
-  /** Let what was read stand, with what came meanwhile. @param {Map<string, Series>} series @param {boolean} following */
-  replace(series, following) {
+  /** Let what was read stand, with what came meanwhile. @param {Map<string, Series>} series @param {boolean} growing */
+  replace(series, growing) {
     this.series = series;
-    const stepper = following ? this.stepper() : null;
+    const stepper = growing ? this.stepper() : null;
     stepper?.t.forEach((t, i) => this.pace.add(t, stepper.step[i]));
     const late = this.meanwhile ?? [];
     this.meanwhile = null;
-    for (const delta of late) this.take(delta, following);
+    for (const delta of late) this.take(delta, growing);
   }
 
-  /** @param {any} delta @param {boolean} following otherwise only the newest values are kept: the view is held */
-  take(delta, following) {
+  /** @param {any} delta @param {boolean} growing otherwise only the newest values are kept: nothing new comes into view */
+  take(delta, growing) {
     this.meanwhile?.push(delta);
     for (const told of delta.series) {
       const one = this.series.get(keyOf({ ...told, run: told.run ?? null }));
-      if (following) one?.append(told);
+      if (growing) one?.append(told);
       else one?.glance(told);
       if (one?.meta.run) this.pace.add(one.newest.t, one.newest.step);
     }
@@ -109,13 +114,15 @@ export class Book {
 
   /** The first series of these names that has points. @param {string[]} names @returns {Series | null} */
   first(names) {
-    const known = names.flatMap((name) => [...this.series.values()].filter((one) => one.meta.name === name && one.meta.run !== null));
+    const known = names.flatMap((name) =>
+      [...this.series.values()].filter((one) => one.meta.name === name && one.meta.run !== null),
+    );
     return known.find((one) => one.bin.length > 0) ?? null;
   }
 
   /** @param {Map<string, Series>} series @param {any} told @param {number} width */
   #fill(series, told, width) {
-    const one = new Series({ run: told.run, name: told.name, labels: told.labels, unit: told.unit }, width);
+    const one = new Series({ run: told.run, name: told.name, labels: told.labels }, width);
     one.fill(told);
     series.set(keyOf(one.meta), one);
   }

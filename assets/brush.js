@@ -1,6 +1,7 @@
 /** Gestures on the plots: drag selects, an edge adjusts, a click points, Ctrl and wheel zoom. */
 
 const CLICK_PX = 3; // less is a click, not a drag
+const ZOOM_PER_PX = 1.002; // of the wheel
 const EDGE_PX = { mouse: 6, pen: 8, touch: 18 };
 
 /**
@@ -25,7 +26,13 @@ export function brush(surface, gestures) {
     const { lo, hi } = gestures.view();
     return lo + Math.max(0, Math.min(1, x(event) / surface.clientWidth)) * (hi - lo);
   };
-  const edge = (/** @type {PointerEvent} */ event) => grabbed(x(event), surface.clientWidth, gestures, EDGE_PX[/** @type {keyof typeof EDGE_PX} */ (event.pointerType)] ?? EDGE_PX.mouse);
+  const edge = (/** @type {PointerEvent} */ event) =>
+    grabbed(
+      x(event),
+      surface.clientWidth,
+      gestures,
+      EDGE_PX[/** @type {keyof typeof EDGE_PX} */ (event.pointerType)] ?? EDGE_PX.mouse,
+    );
 
   surface.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
@@ -57,7 +64,7 @@ export function brush(surface, gestures) {
     (event) => {
       if (!event.ctrlKey) return;
       event.preventDefault();
-      gestures.zoom(time(event), 1.002 ** event.deltaY);
+      gestures.zoom(time(event), ZOOM_PER_PX ** event.deltaY);
     },
     { passive: false },
   );

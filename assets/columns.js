@@ -23,16 +23,18 @@ export function columns(series, first, length, scale) {
   /** @type {Columns} */
   const out = { min: new Array(length), max: new Array(length), mean: new Array(length), bad: [] };
   const members = new Uint8Array(length);
-  const breaks = new Set();
+  const breaks = new Uint8Array(length);
   for (const one of series) addSeries(one, first, scale, out, members, breaks);
-  for (let i = 0; i < length; i++) if (members[i] > 1) out.mean[i] = /** @type {number} */ (out.mean[i]) / members[i];
-  for (const i of breaks) if (i < length && !members[i]) out.min[i] = out.max[i] = out.mean[i] = null;
+  for (let i = 0; i < length; i++) {
+    if (members[i] > 1) out.mean[i] = /** @type {number} */ (out.mean[i]) / members[i];
+    else if (breaks[i] && !members[i]) out.min[i] = out.max[i] = out.mean[i] = null;
+  }
   return out;
 }
 
 /**
  * @param {Series} one @param {number} first @param {number} scale @param {Columns} out
- * @param {Uint8Array} members how many series have a value in a bin @param {Set<number>} breaks
+ * @param {Uint8Array} members how many series have a value in a bin @param {Uint8Array} breaks 1 where a line must not pass
  */
 function addSeries(one, first, scale, out, members, breaks) {
   const gap_s = one.gap_s;
@@ -40,10 +42,10 @@ function addSeries(one, first, scale, out, members, breaks) {
     const i = one.bin[at] - first;
     if (i >= members.length) break;
     if (i < 0) continue;
-    if (at && one.t[at] - one.t[at - 1] > gap_s) breaks.add(Math.max(0, one.bin[at - 1] - first + 1));
+    if (at && one.t[at] - one.t[at - 1] > gap_s) breaks.fill(1, Math.max(0, one.bin[at - 1] - first + 1), i);
     if (one.bad[at]) out.bad.push({ t: one.t[at], text: one.bad[at] });
     if (!one.finite[at]) {
-      breaks.add(i);
+      breaks[i] = 1;
       continue;
     }
     const [min, max, mean] = [one.min[at] * scale, one.max[at] * scale, one.mean(at) * scale];

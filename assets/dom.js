@@ -55,7 +55,8 @@ const SHAPES = {
 export function icon(shape, kind) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  for (const [name, value] of Object.entries({ width: 10, height: 10, class: `icon ${kind}`, "aria-hidden": "true" })) svg.setAttribute(name, String(value));
+  for (const [name, value] of Object.entries({ width: 10, height: 10, class: `icon ${kind}`, "aria-hidden": "true" }))
+    svg.setAttribute(name, String(value));
   path.setAttribute("d", SHAPES[shape]);
   path.setAttribute(shape === "cross" || shape === "bar" ? "stroke" : "fill", "currentColor");
   path.setAttribute("stroke-width", "2");

@@ -20,7 +20,12 @@ export function placed(events, view, width, taken) {
   const inside = events.filter(({ time_s }) => time_s >= view.lo && time_s <= view.hi).sort((a, b) => a.time_s - b.time_s);
   const major = inside.filter(({ kind }) => !MINOR.has(kind));
   const shown = inside.length > MOST ? major.slice(-MOST) : inside;
-  const marks = shown.map((event) => ({ ...looks(event), event, x: ((event.time_s - view.lo) / (view.hi - view.lo)) * width, labelled: false }));
+  const marks = shown.map((event) => ({
+    ...looks(event),
+    event,
+    x: ((event.time_s - view.lo) / (view.hi - view.lo)) * width,
+    labelled: false,
+  }));
   let free = -Infinity;
   marks.forEach((mark, i) => {
     const next = marks.slice(i + 1).find(({ label }) => label);
@@ -37,11 +42,17 @@ function looks({ kind, step, seconds, text = "", ...fields }) {
   const status = /** @type {any} */ (fields).status ?? "";
   switch (kind) {
     case "checkpoint":
-      return { shape: "diamond", tone: "dim", label: step ? `ckpt ${step >= 10000 ? `${Math.round(step / 1000)}k` : step}` : "ckpt" };
+      return {
+        shape: "diamond",
+        tone: "dim",
+        label: step ? `ckpt ${step >= 10000 ? `${Math.round(step / 1000)}k` : step}` : "ckpt",
+      };
     case "overflow":
       return { shape: "cross", tone: "bad", label: "overflow" };
     case "end":
-      return /crash|error|fail/.test(status) ? { shape: "cross", tone: "bad", label: "crashed" } : { shape: "bar", tone: "dim", label: "end" };
+      return /crash|error|fail/.test(status)
+        ? { shape: "cross", tone: "bad", label: "crashed" }
+        : { shape: "bar", tone: "dim", label: "end" };
     case "start":
       return { shape: "bar", tone: "dim", label: "start" };
     case "note":
@@ -57,9 +68,20 @@ function looks({ kind, step, seconds, text = "", ...fields }) {
 
 /** The icon and word of a mark on the axis. @param {Mark} mark */
 export function axisMark({ x, event, shape, tone, label, labelled }) {
-  const text = [event.kind, event.step === null || event.step === undefined ? "" : `step ${event.step.toLocaleString("en-US")}`, event.seconds ? duration(event.seconds) : "", event.text ?? ""];
-  return el("div", { class: `mark ${tone}`, title: text.filter(Boolean).join(", "), style: `left:${x}px` }, icon(shape, tone), labelled ? el("span", {}, label) : null);
+  const text = [
+    event.kind,
+    event.step === null || event.step === undefined ? "" : `step ${event.step.toLocaleString("en-US")}`,
+    event.seconds ? duration(event.seconds) : "",
+    event.text ?? "",
+  ];
+  return el(
+    "div",
+    { class: `mark ${tone}`, title: text.filter(Boolean).join(", "), style: `left:${x}px` },
+    icon(shape, tone),
+    labelled ? el("span", {}, label) : null,
+  );
 }
 
 /** The line of a mark across all lanes. Minor ones have none, nor has an overflow: its NaN tags stand there. @param {Mark} mark */
-export const laneMark = ({ x, tone, label, event }) => (label && event.kind !== "overflow" ? el("i", { class: `event ${tone}`, style: `left:${x}px` }) : null);
+export const laneMark = ({ x, tone, label, event }) =>
+  label && event.kind !== "overflow" ? el("i", { class: `event ${tone}`, style: `left:${x}px` }) : null;

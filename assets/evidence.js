@@ -21,8 +21,20 @@ export function evidence(lanes, series, stepper, view, window) {
     const inside = members.map((one) => average(one, view, window, false)).filter(({ points }) => points > 0);
     const outside = members.map((one) => average(one, view, window, true)).filter(({ points }) => points > 0);
     if (!inside.length || !outside.length) return [];
-    const [a, b, spread] = [mean(inside.map((one) => one.mean)), mean(outside.map((one) => one.mean)), mean(outside.map((one) => one.spread))];
-    return [{ name, window: a * scale, rest: b * scale, digits, score: Math.abs(a - b) / (spread + SLACK * (Math.abs(b) + least / scale) || 1) }];
+    const [a, b, spread] = [
+      mean(inside.map((one) => one.mean)),
+      mean(outside.map((one) => one.mean)),
+      mean(outside.map((one) => one.spread)),
+    ];
+    return [
+      {
+        name,
+        window: a * scale,
+        rest: b * scale,
+        digits,
+        score: Math.abs(a - b) / (spread + SLACK * (Math.abs(b) + least / scale) || 1),
+      },
+    ];
   });
   const kept = new Set([...facts].sort((a, b) => b.score - a.score).slice(0, MOST));
   return [...rate(stepper, view, window), ...facts.filter((fact) => kept.has(fact))];
@@ -37,7 +49,13 @@ function subjects(lanes) {
       const [what, unit] = title.split(", ");
       const same = traces.every((trace) => /^GPU |^\w+ \d+$/.test(trace.label)) || traces.length === 1;
       if (same) return [{ name: title, keys: traces.flatMap((trace) => trace.keys), scale, digits, least }];
-      return traces.map((trace) => ({ name: `${kind === "stack" ? capital(trace.label) : `${what} ${trace.label}`}${unit ? `, ${unit}` : ""}`, keys: trace.keys, scale, digits, least }));
+      return traces.map((trace) => ({
+        name: `${kind === "stack" ? capital(trace.label) : `${what} ${trace.label}`}${unit ? `, ${unit}` : ""}`,
+        keys: trace.keys,
+        scale,
+        digits,
+        least,
+      }));
     });
 }
 

@@ -18,7 +18,8 @@ export class Feed {
     this.wishes = [];
     this.cursor = 0; // behind the last delta
     this.retry_ms = FIRST_RETRY_MS;
-    this.heard_ms = 0;
+    this.heard_ms = Date.now(); // of the last message
+    this.tried_ms = 0; // of the last attempt to connect
     /** @type {WebSocket | null} */
     this.socket = null;
     this.connect();
@@ -43,7 +44,7 @@ export class Feed {
   connect() {
     const socket = new WebSocket(this.url);
     this.socket = socket;
-    this.heard_ms = Date.now();
+    this.tried_ms = Date.now();
     socket.onopen = () => {
       this.retry_ms = FIRST_RETRY_MS;
       this.listener.status(null);
@@ -78,7 +79,8 @@ export class Feed {
   /** A connection that died without a word looks open for minutes. */
   check() {
     const { socket } = this;
-    if (!socket || Date.now() - this.heard_ms < SILENCE_MS) return;
+    if (socket?.readyState !== WebSocket.OPEN) this.listener.status(this.heard_ms);
+    if (!socket || Date.now() - Math.max(this.heard_ms, this.tried_ms) < SILENCE_MS) return;
     this.lost(socket);
     socket.close();
   }

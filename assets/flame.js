@@ -1,6 +1,6 @@
 /** The flame graph on a canvas: draw, zoom, point, walk by keys; a hidden table says the same to screen readers. */
 
-import { el, setText } from "./dom.js";
+import { el } from "./dom.js";
 import { duration, place } from "./format.js";
 import { onTheme, token } from "./theme.js";
 import { Tree } from "./tree.js";
@@ -38,7 +38,8 @@ export class FlameGraph {
 
   /** A refetched tree keeps the place that a person zoomed to. @param {import("./tree.js").Flame | null} flame */
   show(flame) {
-    const names = this.tree && this.focus >= 0 ? this.tree.path(this.focus).map((node) => /** @type {Tree} */ (this.tree).name(node)) : [];
+    const names =
+      this.tree && this.focus >= 0 ? this.tree.path(this.focus).map((node) => /** @type {Tree} */ (this.tree).name(node)) : [];
     const zoomed = this.tree !== null && this.focus !== this.tree.trunk() && names.length > 0;
     this.tree = flame && flame.nodes.frame.length ? new Tree(flame) : null;
     this.selected = null;
@@ -137,7 +138,11 @@ export class FlameGraph {
     this.tip.replaceChildren(
       el("b", {}, name),
       el("span", {}, line > 0 ? `${file}:${line}` : file),
-      el("span", {}, `${percent(total / tree.total_s)} in total, ${duration(total)}; ${percent(self / tree.total_s)} itself, ${duration(self)}`),
+      el(
+        "span",
+        {},
+        `${percent(total / tree.total_s)} in total, ${duration(total)}; ${percent(self / tree.total_s)} itself, ${duration(self)}`,
+      ),
       el("span", { class: "dim" }, says[/** @type {keyof typeof says} */ (tree.nodes.kind[node])] ?? ""),
     );
   }
@@ -187,7 +192,12 @@ export class FlameGraph {
     const siblings = at < 0 ? [] : tree.children(tree.nodes.parent[at]);
     const place = siblings.indexOf(at);
     const widest = tree.children(at).sort((a, b) => tree.nodes.total_s[b] - tree.nodes.total_s[a])[0];
-    const to = { parent: at < 0 ? undefined : tree.nodes.parent[at], child: widest, before: siblings[place - 1], after: siblings[place + 1] }[way];
+    const to = {
+      parent: at < 0 ? undefined : tree.nodes.parent[at],
+      child: widest,
+      before: siblings[place - 1],
+      after: siblings[place + 1],
+    }[way];
     if (to === undefined || to < 0) return;
     this.selected = to;
     this.draw();
@@ -205,9 +215,14 @@ export class FlameGraph {
 
   #tell() {
     const hottest = this.tree?.hottest();
-    this.canvas.setAttribute("aria-label", hottest ? `Flame graph. ${percent(hottest.share)}: ${hottest.frame.name}` : "Flame graph, empty");
+    this.canvas.setAttribute(
+      "aria-label",
+      hottest ? `Flame graph. ${percent(hottest.share)}: ${hottest.frame.name}` : "Flame graph, empty",
+    );
     const head = el("tr", {}, ...["function", "place", "own share", "own time"].map((name) => el("th", {}, name)));
-    const rows = (this.tree?.functions(TABLE_ROWS) ?? []).map(({ name, file, line, self_s, share }) => el("tr", {}, ...[name, place(file, line), percent(share), duration(self_s)].map((text) => el("td", {}, text))));
+    const rows = (this.tree?.functions(TABLE_ROWS) ?? []).map(({ name, file, line, self_s, share }) =>
+      el("tr", {}, ...[name, place(file, line), percent(share), duration(self_s)].map((text) => el("td", {}, text))),
+    );
     this.table.replaceChildren(el("caption", {}, "Functions by their own time"), head, ...rows);
   }
 }

@@ -20,9 +20,21 @@ export function listen(table) {
 
 /** @param {Key[]} table @returns {HTMLDialogElement} */
 export function helpDialog(table) {
-  const rows = [["drag", "select a window on every lane"], ["drag an edge", "adjust the window"], ["click", "the nearest step"], ["double click", "whole range"], ["Ctrl wheel", "zoom at the cursor"]];
-  const line = (/** @type {string} */ shown, /** @type {string} */ says) => el("tr", {}, el("td", {}, el("kbd", {}, shown)), el("td", {}, says));
-  const dialog = el("dialog", { class: "help", "aria-label": "All keys" }, el("h2", {}, "Keys and gestures"), el("table", {}, ...rows.map(([a, b]) => line(a, b)), ...table.map(({ shown, says }) => line(shown, says))));
+  const rows = [
+    ["drag", "select a window on every lane"],
+    ["drag an edge", "adjust the window"],
+    ["click", "the nearest step"],
+    ["double click", "whole range"],
+    ["Ctrl wheel", "zoom at the cursor"],
+  ];
+  const line = (/** @type {string} */ shown, /** @type {string} */ says) =>
+    el("tr", {}, el("td", {}, el("kbd", {}, shown)), el("td", {}, says));
+  const dialog = el(
+    "dialog",
+    { class: "help", "aria-label": "All keys" },
+    el("h2", {}, "Keys and gestures"),
+    el("table", {}, ...rows.map(([a, b]) => line(a, b)), ...table.map(({ shown, says }) => line(shown, says))),
+  );
   dialog.append(el("button", { class: "btn", type: "button", onclick: () => dialog.close() }, "Close"));
   dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === dialog && dialog.close());
   return dialog;

@@ -1,6 +1,6 @@
 /** One lane: its name, its plot on uPlot, its values. */
 
-import uPlot from "./vendor/uPlot.esm.js";
+import UPlot from "./vendor/uPlot.esm.js";
 import { columns } from "./columns.js";
 import { el, setClass, setText } from "./dom.js";
 import { count, tick } from "./format.js";
@@ -13,6 +13,7 @@ import { faded, token } from "./theme.js";
 /** @typedef {import("./columns.js").Columns} Columns */
 /** @typedef {import("./series.js").Series} Series */
 
+const Plot = /** @type {any} */ (UPlot); // its types are not vendored
 const AXIS_WIDTH = 36;
 const TICK_HEIGHT = 26;
 const FOLDED = "folded lanes";
@@ -25,8 +26,12 @@ export class LaneView {
     this.narrow = narrow;
     this.range = PERCENT;
     this.view = { lo: 0, hi: 1 };
+    /** @type {any} */
+    this.chart = null;
     /** @type {Columns[]} */
     this.columns = [];
+    /** @type {(number | null | undefined)[][]} of a stack: the sums from the bottom up, the whole first */
+    this.layers = [];
     /** @type {number[]} */
     this.times = [];
     /** @type {number | null} */
@@ -35,10 +40,22 @@ export class LaneView {
     this.series = new Map();
     this.note = el("span", {}, spec.note ?? "");
     const ramp = spec.kind === "heat" && spec.height > 80 ? el("span", { class: "ramp" }, "0", el("i"), "100 %") : null;
-    this.name = el("button", { class: "name", type: "button", title: "Fold this lane", onclick: () => this.fold(!this.folded) }, spec.title, this.note, ramp);
+    this.name = el(
+      "button",
+      { class: "name", type: "button", title: "Fold this lane", onclick: () => this.fold(!this.folded) },
+      spec.title,
+      this.note,
+      ramp,
+    );
     this.plot = el("div", { class: "plot", role: "img", "aria-label": spec.title });
     this.values = el("div", { class: "vals" });
-    this.element = el("section", { class: `lane lane-${spec.kind} waiting`, "data-lane": spec.id, style: `--h:${spec.height}px;--grow:${spec.height}` }, this.name, this.plot, this.values);
+    this.element = el(
+      "section",
+      { class: `lane lane-${spec.kind} waiting`, "data-lane": spec.id, style: `--h:${spec.height}px;--grow:${spec.height}` },
+      this.name,
+      this.plot,
+      this.values,
+    );
     this.fold(foldedLanes().includes(spec.id));
   }
 
@@ -59,7 +76,7 @@ export class LaneView {
     const { clientWidth: width, clientHeight: height } = this.plot;
     if (!width || !height) return;
     this.chart?.destroy();
-    this.chart = new uPlot(this.options(width, height), this.data(), this.plot);
+    this.chart = new Plot(this.options(width, height), this.data(), this.plot);
   }
 
   /**
@@ -95,7 +112,8 @@ export class LaneView {
 
   #yRange() {
     const { y, kind } = this.spec;
-    const numbers = (/** @type {(number | null | undefined)[]} */ values) => /** @type {number[]} */ (values.filter((v) => v !== null && v !== undefined));
+    const numbers = (/** @type {(number | null | undefined)[]} */ values) =>
+      /** @type {number[]} */ (values.filter((v) => v !== null && v !== undefined));
     const highs = kind === "stack" ? numbers(this.layers[0] ?? []) : this.columns.flatMap((column) => numbers(column.max));
     const lows = kind === "stack" ? [] : this.columns.flatMap((column) => numbers(column.min));
     if (y === "percent") return PERCENT;
@@ -108,15 +126,41 @@ export class LaneView {
     if (kind === "heat") return [this.times, this.times.map(() => undefined)];
     if (kind === "stack") return [this.times, ...(this.layers.length ? this.layers : this.spec.traces.map(() => []))];
     const empty = { min: [], max: [], mean: [] };
-    return [this.times, ...this.spec.traces.flatMap((_, i) => [this.columns[i]?.max ?? empty.max, this.columns[i]?.min ?? empty.min, this.columns[i]?.mean ?? empty.mean])];
+    return [
+      this.times,
+      ...this.spec.traces.flatMap((_, i) => [
+        this.columns[i]?.max ?? empty.max,
+        this.columns[i]?.min ?? empty.min,
+        this.columns[i]?.mean ?? empty.mean,
+      ]),
+    ];
   }
 
   /** @param {number} width @param {number} height */
   options(width, height) {
     const { kind, y, traces } = this.spec;
     const wanted = Math.max(1, Math.floor(height / TICK_HEIGHT));
-    const splits = () => (kind === "heat" ? [] : y === "percent" ? (height > 60 ? [0, 50, 100] : [0, 100]) : y === "log" ? logTicks(this.range, wanted) : ticks(this.range, wanted));
-    const axis = { size: this.narrow ? 0 : AXIS_WIDTH, gap: 4, stroke: token("ink-3"), font: `11px ${token("font-ui")}`, splits, filter: (/** @type {any} */ _, /** @type {number[]} */ at) => at, values: (/** @type {any} */ _, /** @type {number[]} */ at) => (this.narrow ? at.map(() => "") : at.map(tick)), grid: { stroke: token("line"), width: 1 }, ticks: { show: false } };
+    const splits = () =>
+      kind === "heat"
+        ? []
+        : y === "percent"
+          ? height > 60
+            ? [0, 50, 100]
+            : [0, 100]
+          : y === "log"
+            ? logTicks(this.range, wanted)
+            : ticks(this.range, wanted);
+    const axis = {
+      size: this.narrow ? 0 : AXIS_WIDTH,
+      gap: 4,
+      stroke: token("ink-3"),
+      font: `11px ${token("font-ui")}`,
+      splits,
+      filter: (/** @type {any} */ _, /** @type {number[]} */ at) => at,
+      values: (/** @type {any} */ _, /** @type {number[]} */ at) => (this.narrow ? at.map(() => "") : at.map(tick)),
+      grid: { stroke: token("line"), width: 1 },
+      ticks: { show: false },
+    };
     return {
       width,
       height,
@@ -129,8 +173,21 @@ export class LaneView {
         y: { range: () => [this.range.lo, this.range.hi], distr: y === "log" ? 3 : 1, log: 10 },
       },
       axes: [{ show: false }, axis],
-      series: [{}, ...(kind === "heat" ? [{ show: false }] : kind === "stack" ? traces.map((trace) => ({ stroke: "transparent", width: 0, fill: token(trace.colour), points: { show: false } })) : traces.flatMap((trace) => this.#line(trace)))],
-      bands: kind === "lines" ? traces.map((trace, i) => ({ series: [3 * i + 1, 3 * i + 2], fill: faded(token(trace.colour), traces.length > 2 ? 0.12 : 0.24) })) : [],
+      series: [
+        {},
+        ...(kind === "heat"
+          ? [{ show: false }]
+          : kind === "stack"
+            ? traces.map((trace) => ({ stroke: "transparent", width: 0, fill: token(trace.colour), points: { show: false } }))
+            : traces.flatMap((trace) => this.#line(trace))),
+      ],
+      bands:
+        kind === "lines"
+          ? traces.map((trace, i) => ({
+              series: [3 * i + 1, 3 * i + 2],
+              fill: faded(token(trace.colour), traces.length > 2 ? 0.12 : 0.24),
+            }))
+          : [],
       hooks: { draw: [(/** @type {any} */ u) => this.#mark(u)] },
     };
   }
@@ -139,7 +196,7 @@ export class LaneView {
   #line(trace) {
     const many = this.spec.traces.length > 3;
     const edge = { stroke: "transparent", width: 0, points: { show: false } };
-    const paths = this.spec.stepped ? uPlot.paths.stepped({ align: 1 }) : uPlot.paths.linear();
+    const paths = this.spec.stepped ? Plot.paths.stepped({ align: 1 }) : Plot.paths.linear();
     const points = trace.points ? { show: true, size: 5, width: 0, fill: token(trace.colour) } : { show: false };
     return [edge, edge, { stroke: token(trace.colour), width: many ? 1 : 1.4, paths, points }];
   }
@@ -164,10 +221,11 @@ export class LaneView {
   /** @param {number | null} cursor_s */
   #tell(cursor_s) {
     const all = this.spec.traces.map((trace) => trace.keys.flatMap((key) => this.series.get(key) ?? []));
-    const values = all.map((series, i) => (cursor_s === null ? newest(series, this.spec.scale) : under(this.columns[i], this.times, cursor_s)));
+    const values = all.map((series, i) =>
+      cursor_s === null ? newest(series, this.spec.scale) : under(this.columns[i], this.times, cursor_s),
+    );
     const bad = this.columns.flatMap((column) => column.bad).at(-1);
-    const badStep = bad ? (all[0][0]?.step[all[0][0].at(bad.t)] ?? null) : null;
-    fillRows(this.values, legend(this.spec, values, bad ? { ...bad, step: badStep } : null));
+    fillRows(this.values, legend(this.spec, values, bad ?? null));
     const points = Math.max(0, ...all.flat().map((series) => series.points));
     const note = this.spec.note ?? (points ? `${count(points)} points` : "");
     setText(this.note, this.limit === null ? note : `${note}, limit ${tick(this.limit)}`);

@@ -1,6 +1,6 @@
 /** The right column of a lane: its values now, or under the cursor (pure). */
 
-import { count, figure } from "./format.js";
+import { clock, figure } from "./format.js";
 
 /** @typedef {import("./lanes.js").Lane} Lane */
 /** @typedef {{label: string, value: string, colour?: string, mark?: "box" | "line", tone?: "bad" | "main"}} Row */
@@ -10,20 +10,22 @@ const FEW = 3; // with more lines than this, only the highest and the range of t
 /**
  * @param {Lane} lane
  * @param {(number | null)[]} values one a trace, in the lane's unit; null where there is none
- * @param {{t: number, text: string, step: number | null} | null} bad the last non-finite point in view
+ * @param {{t: number, text: string} | null} bad the last non-finite point in view
  * @returns {Row[]}
  */
 export function legend(lane, values, bad) {
   const rows = lane.kind === "heat" ? each(lane, values, "box") : lane.kind === "stack" ? stack(lane, values) : lines(lane, values);
-  if (bad) rows.push({ label: `${bad.text}${bad.step === null ? "" : `, ${count(bad.step)}`}`, value: "", tone: "bad" });
+  if (bad) rows.push({ label: `${bad.text} at ${clock(bad.t)}`, value: "", tone: "bad" });
   return rows;
 }
 
 /** @param {Lane} lane @param {number | null} value */
-const told = (lane, value) => `${figure(value, value !== null && Math.abs(value) < 1 && lane.digits < 2 ? 1 : lane.digits)}${lane.unit && value !== null ? ` ${lane.unit}` : ""}`;
+const told = (lane, value) =>
+  `${figure(value, value !== null && Math.abs(value) < 1 && lane.digits < 2 ? 1 : lane.digits)}${lane.unit && value !== null ? ` ${lane.unit}` : ""}`;
 
 /** @param {Lane} lane @param {(number | null)[]} values @param {"box" | "line"} mark @returns {Row[]} */
-const each = (lane, values, mark) => lane.traces.map((trace, i) => ({ label: trace.label, value: told(lane, values[i]), colour: trace.colour, mark }));
+const each = (lane, values, mark) =>
+  lane.traces.map((trace, i) => ({ label: trace.label, value: told(lane, values[i]), colour: trace.colour, mark }));
 
 /** @param {Lane} lane @param {(number | null)[]} values @returns {Row[]} */
 function lines(lane, values) {
@@ -32,10 +34,17 @@ function lines(lane, values) {
   const known = values.flatMap((value, i) => (value === null ? [] : [{ value, i }])).sort((a, b) => b.value - a.value);
   /** @type {Row[]} */
   const rows = [];
-  if (lane.sum && known.length) rows.push({ label: "sum", value: `${figure(known.reduce((sum, { value }) => sum + value, 0))} ${lane.sum}`, tone: "main" });
+  if (lane.sum && known.length)
+    rows.push({ label: "sum", value: `${figure(known.reduce((sum, { value }) => sum + value, 0))} ${lane.sum}`, tone: "main" });
   if (!known.length) return [{ label: "now", value: told(lane, null), tone: "main" }];
   const [top, ...others] = known;
-  rows.push({ label: lane.traces[top.i].label, value: told(lane, top.value), colour: lane.traces[top.i].colour, mark: "box", tone: lane.sum ? undefined : "main" });
+  rows.push({
+    label: lane.traces[top.i].label,
+    value: told(lane, top.value),
+    colour: lane.traces[top.i].colour,
+    mark: "box",
+    tone: lane.sum ? undefined : "main",
+  });
   const [high, low] = [others[0], others[others.length - 1]].map(({ value }) => figure(value, value >= 10 ? 0 : lane.digits));
   rows.push({ label: "others", value: high === low ? high : `${low}–${high}` });
   return rows;

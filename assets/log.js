@@ -5,11 +5,16 @@ import { clock } from "./format.js";
 
 /** @typedef {{time_s: number | null, level: number, file: string, text: string}} Line */
 
-const LEVELS = /** @type {[number, string, string][]} */ ([[40, "ERR", "bad"], [30, "WARN", "warn"], [20, "INFO", ""], [10, "DEBUG", "dim"]]);
+const LEVELS = /** @type {[number, string, string][]} */ ([
+  [40, "ERR", "bad"],
+  [30, "WARN", "warn"],
+  [20, "INFO", ""],
+  [10, "DEBUG", "dim"],
+]);
 const SEQUENCE = /\x1b\[([0-9;]*)m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b./g;
 const CONTROL = /[\x00-\x08\x0b-\x1f\x7f]/g;
 const COLOURS = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
-const RESET = 0, BOLD = 1, FAINT = 2, NOT_BOLD = 22, FOREGROUND = 30, DEFAULT = 39, BRIGHT = 90; // prettier-ignore
+const CODE = { reset: 0, bold: 1, faint: 2, notBold: 22, foreground: 30, extended: 38, normal: 39, background: 48, bright: 90 };
 
 /** @param {Line} line @param {{file: boolean, washed?: boolean}} show */
 export function logLine({ time_s, level, file, text }, show) {
@@ -51,13 +56,14 @@ export function coloured(text) {
 function restyled(style, codes) {
   let next = { ...style };
   for (const code of codes.split(";").map(Number)) {
-    if (code === RESET) next = { colour: "", bold: false, faint: false };
-    else if (code === BOLD) next.bold = true;
-    else if (code === FAINT) next.faint = true;
-    else if (code === NOT_BOLD) next.bold = next.faint = false;
-    else if (code === DEFAULT) next.colour = "";
-    else if (code === 38 || code === 48) break; // 256 and true colours: the rest of the sequence is their number
-    else next.colour = COLOURS[code - FOREGROUND] ?? COLOURS[code - BRIGHT] ?? next.colour;
+    if (code === CODE.reset) next = { colour: "", bold: false, faint: false };
+    else if (code === CODE.bold) next.bold = true;
+    else if (code === CODE.faint) next.faint = true;
+    else if (code === CODE.notBold) next.bold = next.faint = false;
+    else if (code === CODE.normal) next.colour = "";
+    else if (code === CODE.extended || code === CODE.background)
+      break; // the rest of the sequence is the number of a colour
+    else next.colour = COLOURS[code - CODE.foreground] ?? COLOURS[code - CODE.bright] ?? next.colour;
   }
   return next;
 }
@@ -72,7 +78,12 @@ export class LogTail {
     this.total = 0;
     this.count = el("span", { class: "dim" });
     this.body = el("div", { class: "log", role: "log", "aria-live": "off" });
-    this.element = el("section", { class: "tail", "aria-label": "Log" }, el("div", { class: "tail-head" }, el("h2", {}, "Log"), this.count), this.body);
+    this.element = el(
+      "section",
+      { class: "tail", "aria-label": "Log" },
+      el("div", { class: "tail-head" }, el("h2", {}, "Log"), this.count),
+      this.body,
+    );
   }
 
   /** @param {Line[]} lines oldest first @param {number} total of the run */

@@ -13,7 +13,12 @@ const foot = /** @type {HTMLElement} */ (document.getElementById("status"));
 const live = new Live(controls, foot);
 
 const themeName = el("span");
-const themeButton = el("button", { class: "plain", type: "button", title: "Dark or light", onclick: toggleTheme }, el("kbd", {}, "t"), themeName);
+const themeButton = el(
+  "button",
+  { class: "plain", type: "button", title: "Dark or light", onclick: toggleTheme },
+  el("kbd", {}, "t"),
+  themeName,
+);
 controls.append(themeButton);
 setText(themeName, theme() === "dark" ? "Dark" : "Light");
 

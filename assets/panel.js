@@ -20,19 +20,46 @@ export class Panel {
     this.flame = new FlameGraph();
     this.title = el("div", { class: "title" });
     this.sub = el("div", { class: "sub" });
-    this.escape = el("button", { class: "key-button", type: "button", title: "Clear the window", onclick: actions.clear }, el("kbd", {}, "Esc"));
+    this.escape = el(
+      "button",
+      { class: "key-button", type: "button", title: "Clear the window", onclick: actions.clear },
+      el("kbd", {}, "Esc"),
+    );
     this.said = el("p", { class: "said", "aria-live": "polite" });
     this.aside = el("p", { class: "aside" });
     this.facts = el("tbody");
-    this.table = el("section", { class: "facts" }, el("table", {}, el("thead", {}, el("tr", {}, ...["", "window", "rest", ""].map((name, i) => el("th", i ? { class: "num" } : {}, name)))), this.facts));
+    this.table = el(
+      "section",
+      { class: "facts" },
+      el(
+        "table",
+        {},
+        el("thead", {}, el("tr", {}, ...["", "window", "rest", ""].map((name, i) => el("th", i ? { class: "num" } : {}, name)))),
+        this.facts,
+      ),
+    );
     this.samples = el("span", { class: "dim" });
     this.trouble = el("div", { class: "trouble" });
     this.lines = el("div", { class: "log" });
     this.told = el("span", { class: "dim" });
-    this.logs = el("section", { class: "window-log" }, el("div", { class: "head" }, el("h2", {}, "Log in this window"), this.told), this.lines);
+    this.logs = el(
+      "section",
+      { class: "window-log" },
+      el("div", { class: "head" }, el("h2", {}, "Log in this window"), this.told),
+      this.lines,
+    );
     this.hint = el("p", { class: "hint" }, "Drag over a dip to see which line of Python caused it.");
-    this.actionsRow = el("section", { class: "actions" }, copyButton("Copy link", () => location.href));
-    this.grip = el("button", { class: "grip", type: "button", "aria-label": "Pull the panel up or down", onclick: () => this.pull() });
+    this.actionsRow = el(
+      "section",
+      { class: "actions" },
+      copyButton("Copy link", () => location.href),
+    );
+    this.grip = el("button", {
+      class: "grip",
+      type: "button",
+      "aria-label": "Pull the panel up or down",
+      onclick: () => this.pull(),
+    });
     this.element = el(
       "aside",
       { class: "panel", "aria-label": "What Python does", "data-sheet": "peek" },
@@ -40,7 +67,13 @@ export class Panel {
       el("section", { class: "head" }, el("div", {}, this.title, this.sub), this.escape),
       el("section", { class: "verdict-line" }, this.said, this.aside),
       this.table,
-      el("section", { class: "graph" }, el("div", { class: "head" }, el("h2", {}, "Flame graph"), legendOfKinds(), this.samples), this.trouble, el("div", { class: "graph-box" }, this.flame.element)),
+      el(
+        "section",
+        { class: "graph" },
+        el("div", { class: "head" }, el("h2", {}, "Flame graph"), legendOfKinds(), this.samples),
+        this.trouble,
+        el("div", { class: "graph-box" }, this.flame.element),
+      ),
       this.logs,
       this.hint,
       this.actionsRow,
@@ -71,7 +104,12 @@ export class Panel {
     const fine = window.to - window.from < 10;
     const time = (/** @type {number} */ t) => (fine ? `${clock(t)}.${String(Math.floor((t % 1) * 10))}` : clock(t));
     setText(this.title, `${time(window.from)} – ${time(window.to)}`);
-    const range = steps.from === null || steps.to === null ? "" : steps.from === steps.to ? `, step ${count(steps.to)}` : `, steps ${count(steps.from)}–${count(steps.to)}`;
+    const range =
+      steps.from === null || steps.to === null
+        ? ""
+        : steps.from === steps.to
+          ? `, step ${count(steps.to)}`
+          : `, steps ${count(steps.from)}–${count(steps.to)}`;
     setText(this.sub, `${duration(window.to - window.from)}${range}`);
   }
 
@@ -81,23 +119,30 @@ export class Panel {
   }
 
   /**
-   * @param {Flame | null} flame @param {Window} asked @param {boolean} now the last seconds, not a selected window @param {Trouble | null} trouble
+   * @param {Flame | null} flame @param {Window} asked
+   * @param {{now: boolean, growing: boolean, trouble: Trouble | null}} about `now`: the last seconds, not a selected window; `growing`: more of the profile may come
    */
-  showFlame(flame, asked, now, trouble) {
+  showFlame(flame, asked, { now, growing, trouble }) {
     this.flame.show(flame);
-    this.#say(flame, asked, now);
-    if (now) setText(this.sub, flame?.samples ? `${duration(asked.to - asked.from)}, ${clock(asked.from)} – ${clock(asked.to)}` : "");
+    this.#say(asked, now);
+    setText(this.aside, aside(flame, asked, growing));
+    if (now)
+      setText(this.sub, flame?.samples ? `${duration(asked.to - asked.from)}, ${clock(asked.from)} – ${clock(asked.to)}` : "");
     setText(this.samples, flame?.samples ? `${count(flame.samples)} samples` : "");
     this.showTrouble(flame?.samples ? null : trouble);
   }
 
-  /** @param {Flame | null} flame @param {Window} asked @param {boolean} now */
-  #say(flame, asked, now) {
+  /** @param {Window} asked @param {boolean} now */
+  #say(asked, now) {
     const top = this.flame.tree?.hottest();
     const whole = now ? `the last ${duration(asked.to - asked.from)}` : "this window";
-    if (top) this.said.replaceChildren(el("b", {}, percent(top.share)), ` of ${whole}: `, el("code", {}, `${place(top.frame.file, top.frame.line)} ${top.frame.name}`));
-    else this.said.replaceChildren(flame?.samples ? `No frame of your own code in ${whole}.` : "");
-    setText(this.aside, aside(flame, asked));
+    if (top)
+      this.said.replaceChildren(
+        el("b", {}, percent(top.share)),
+        ` of ${whole}: `,
+        el("code", {}, `${place(top.frame.file, top.frame.line)} ${top.frame.name}`),
+      );
+    else this.said.replaceChildren();
   }
 
   /** @param {Trouble | null} trouble */
@@ -108,9 +153,19 @@ export class Panel {
     if (trouble === null || told === this.trouble.dataset.told) return;
     this.trouble.dataset.told = told;
     const { sentence, remedy, action } = trouble;
-    const button = action && el("button", { class: "btn pri", type: "button", onclick: () => this.actions.profile(action) }, action === "on" ? "Turn on" : "Try again");
+    const button =
+      action &&
+      el(
+        "button",
+        { class: "btn pri", type: "button", onclick: () => this.actions.profile(action) },
+        action === "on" ? "Turn on" : "Try again",
+      );
     const copy = remedy && copyButton("Copy", () => remedy);
-    this.trouble.replaceChildren(el("p", {}, sentence), remedy ? el("div", { class: "remedy" }, el("b", {}, "Remedy: "), el("code", {}, remedy)) : "", el("div", { class: "actions" }, button, copy || null));
+    this.trouble.replaceChildren(
+      el("p", {}, sentence),
+      remedy ? el("div", { class: "remedy" }, el("b", {}, "Remedy: "), el("code", {}, remedy)) : "",
+      el("div", { class: "actions" }, button, copy || null),
+    );
   }
 
   /** @param {import("./log.js").Line[]} lines of the window, oldest first @param {number} total */
@@ -128,10 +183,11 @@ function choose(lines) {
   return lines.filter((line) => loud.includes(line) || rest.includes(line));
 }
 
-/** What the samples are worth. @param {Flame | null} flame @param {Window} asked */
-function aside(flame, asked) {
+/** What the samples are worth. @param {Flame | null} flame @param {Window} asked @param {boolean} growing */
+function aside(flame, asked, growing) {
   if (!flame) return "";
-  if (flame.profile_until !== null && flame.profile_until < asked.to) return `Profile arrives until ${clock(asked.to)}; it is there until ${clock(flame.profile_until)}.`;
+  if (growing && flame.profile_until !== null && flame.profile_until < asked.to)
+    return `The profile arrives until ${clock(asked.to)}; so far it reaches ${clock(flame.profile_until)}.`;
   if (!flame.samples) return flame.note ? "" : "No stack was sampled in this time.";
   if (flame.samples < FEW_SAMPLES) return `Only ${flame.samples} samples in this window: too few to blame a line.`;
   return `Share of the main thread’s time, ${flame.sampler} at ${figure(flame.hz, 0)} Hz.`;
@@ -142,8 +198,30 @@ function factRow({ name, window, rest, digits }) {
   const most = Math.max(Math.abs(window), Math.abs(rest)) * 1.15 || 1;
   const at = (/** @type {number} */ value) => (Math.max(0, value) / most) * 100;
   const [left, right] = [Math.min(at(window), at(rest)), Math.max(at(window), at(rest))];
-  const bar = el("span", { class: "delta", "aria-hidden": "true" }, el("i", { class: window > rest ? "more" : "less", style: `left:${left}%;width:${right - left}%` }), el("i", { class: "normal", style: `left:${at(rest)}%` }));
-  return el("tr", {}, el("td", {}, name), el("td", { class: "num strong" }, figure(window, digits)), el("td", { class: "num mid" }, figure(rest, digits)), el("td", { class: "num" }, bar));
+  const bar = el(
+    "span",
+    { class: "delta", "aria-hidden": "true" },
+    el("i", { class: window > rest ? "more" : "less", style: `left:${left}%;width:${right - left}%` }),
+    el("i", { class: "normal", style: `left:${at(rest)}%` }),
+  );
+  return el(
+    "tr",
+    {},
+    el("td", {}, name),
+    el("td", { class: "num strong" }, figure(window, digits)),
+    el("td", { class: "num mid" }, figure(rest, digits)),
+    el("td", { class: "num" }, bar),
+  );
 }
 
-const legendOfKinds = () => el("span", { class: "kinds", "aria-hidden": "true" }, el("i", { class: "own" }), "your code", el("i", { class: "library" }), "library", el("i", { class: "wait" }), "waits");
+const legendOfKinds = () =>
+  el(
+    "span",
+    { class: "kinds", "aria-hidden": "true" },
+    el("i", { class: "own" }),
+    "your code",
+    el("i", { class: "library" }),
+    "library",
+    el("i", { class: "wait" }),
+    "waits",
+  );

@@ -48,6 +48,12 @@ export class Range {
     this.held = true;
   }
 
+  /** A held view keeps its end. @param {number} span_s */
+  setSpan(span_s) {
+    this.span_s = span_s;
+    if (this.frozen) this.hold({ lo: this.frozen.hi - span_s, hi: this.frozen.hi });
+  }
+
   follow() {
     this.window = this.frozen = null;
     this.held = false;
@@ -76,6 +82,11 @@ export class Range {
   address(end_s) {
     const { lo, hi } = this.view(end_s);
     const span = this.following ? this.span_s : hi - lo;
-    return { from: this.window?.from ?? null, to: this.window?.to ?? null, span: Math.abs(span - DEFAULT_SPAN_S) < 0.001 ? null : span, at: this.following ? null : hi };
+    return {
+      from: this.window?.from ?? null,
+      to: this.window?.to ?? null,
+      span: Math.abs(span - DEFAULT_SPAN_S) < 0.001 ? null : span,
+      at: this.following ? null : hi,
+    };
   }
 }

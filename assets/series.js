@@ -5,11 +5,15 @@
  * @property {string | null} run null for the machine's own
  * @property {string} name
  * @property {Record<string, string>} labels
- * @property {string} [unit]
+ * @property {number | null} [first_time_s]
  */
 
 /** @param {Meta} meta */
-export const keyOf = ({ run, name, labels }) => `${run ?? ""}\n${name}\n${Object.keys(labels).sort().map((label) => `${label}=${labels[label]}`).join(",")}`;
+export const keyOf = ({ run, name, labels }) =>
+  `${run ?? ""}\n${name}\n${Object.keys(labels)
+    .sort()
+    .map((label) => `${label}=${labels[label]}`)
+    .join(",")}`;
 
 /** Numbers travel as numbers, non-finite ones as strings, missing ones as null. @param {number | string | null} told */
 const numeric = (told) => (told === null ? NaN : Number(told));
@@ -39,7 +43,15 @@ export class Series {
     for (let i = 0; i < told.t.length; i++) {
       if (told.t[i] === null) continue;
       const bad = told.non_finite[i] ? (typeof told.last[i] === "string" ? told.last[i] : "NaN") : "";
-      this.#merge(told.t_end[i], numeric(told.min[i]), numeric(told.max[i]), numeric(told.mean[i]), told.count[i] - told.non_finite[i], told.step[i], bad);
+      this.#merge(
+        told.t_end[i],
+        numeric(told.min[i]),
+        numeric(told.max[i]),
+        numeric(told.mean[i]),
+        told.count[i] - told.non_finite[i],
+        told.step[i],
+        bad,
+      );
       this.newest = { t: told.t_end[i], v: numeric(told.last[i]), step: told.step[i] };
     }
     this.points = told.points_total;
@@ -67,7 +79,8 @@ export class Series {
   trim(time_s) {
     const first = this.t.findIndex((t) => t >= time_s);
     if (first < TRIM_AT) return;
-    for (const column of [this.bin, this.t, this.min, this.max, this.sum, this.finite, this.step, this.bad]) column.splice(0, first);
+    for (const column of [this.bin, this.t, this.min, this.max, this.sum, this.finite, this.step, this.bad])
+      column.splice(0, first);
   }
 
   /** Index of the newest bin that starts at or before `time_s`, or -1. @param {number} time_s */

@@ -3,7 +3,13 @@
 import { el, setText } from "./dom.js";
 import { duration, figure, megabytes } from "./format.js";
 
-const KEYS = [["drag", "select"], ["f", "flame"], ["space", "pause"], ["0", "whole range"], ["?", "all keys"]];
+const KEYS = [
+  ["drag", "select"],
+  ["f", "flame"],
+  ["space", "pause"],
+  ["0", "whole range"],
+  ["?", "all keys"],
+];
 
 export class Status {
   /** @param {HTMLElement} host */
@@ -11,12 +17,16 @@ export class Status {
     this.cost = el("span");
     this.profiler = el("span");
     this.lag = el("span");
-    host.append(...KEYS.map(([key, does]) => el("span", { class: "hint-key" }, el("kbd", {}, key), does)), el("span", { class: "right" }, this.cost, this.profiler, this.lag));
+    host.append(
+      ...KEYS.map(([key, does]) => el("span", { class: "hint-key" }, el("kbd", {}, key), does)),
+      el("span", { class: "right" }, this.cost, this.profiler, this.lag),
+    );
   }
 
   /** @param {any} told the server's state @param {number | null} behind_s */
   draw(told, behind_s) {
-    if (told?.cost) setText(this.cost, `dashboard costs ${figure(told.cost.cpu_pct, 1)} % of a core, ${megabytes(told.cost.rss_bytes)}`);
+    if (told?.cost)
+      setText(this.cost, `dashboard costs ${figure(told.cost.cpu_pct, 1)} % of a core, ${megabytes(told.cost.rss_bytes)}`);
     setText(this.profiler, told?.profile?.state === "on" ? `profiler ${figure(told.cost?.profiler_pct, 1)} %` : "");
     setText(this.lag, behind_s === null ? "" : `${duration(Math.max(0, behind_s))} behind`);
   }

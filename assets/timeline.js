@@ -40,19 +40,50 @@ export class Timeline {
     this.tag = el("div", { class: "tag" });
     this.now = el("span", { class: "now" });
     this.hour = el("span", { class: "hour" });
-    this.axis = el("div", { class: "axis", "aria-hidden": "true" }, this.caption, el("div", { class: "scale" }, this.ticks, this.marks, this.tag, this.hour), this.now);
+    this.axis = el(
+      "div",
+      { class: "axis", "aria-hidden": "true" },
+      this.caption,
+      el("div", { class: "scale" }, this.ticks, this.marks, this.tag, this.hour),
+      this.now,
+    );
     this.stack = el("div", { class: "lanes" });
     this.lines = el("div", { class: "events" });
     this.box = el("div", { class: "window" }, el("i", { class: "handle left" }), el("i", { class: "handle right" }));
     this.cross = el("div", { class: "cross" });
-    this.surface = el("div", { class: "surface", role: "application", "aria-label": "Time axis of all lanes: drag to select a window, arrow keys move it" }, this.lines, this.box, this.cross);
+    this.surface = el(
+      "div",
+      {
+        class: "surface",
+        role: "application",
+        "aria-label": "Time axis of all lanes: drag to select a window, arrow keys move it",
+      },
+      this.lines,
+      this.box,
+      this.cross,
+    );
     this.error = el("p", { class: "error", role: "alert", hidden: true });
     this.help = el("section", { class: "empty", hidden: true });
-    this.element = el("div", { class: "timeline" }, el("div", { class: "field" }, this.axis, this.stack, this.surface), this.error, this.help);
-    brush(this.surface, { ...gestures, view: () => this.picture?.view ?? { lo: 0, hi: 1 }, window: () => this.picture?.window ?? null });
+    this.element = el(
+      "div",
+      { class: "timeline" },
+      el("div", { class: "field" }, this.axis, this.stack, this.surface),
+      this.error,
+      this.help,
+    );
+    brush(this.surface, {
+      ...gestures,
+      view: () => this.picture?.view ?? { lo: 0, hi: 1 },
+      window: () => this.picture?.window ?? null,
+    });
     new ResizeObserver(() => this.fit()).observe(this.element);
     onTheme(() => this.fit());
-    NARROW.addEventListener("change", () => this.setLanes(this.lanes.map((lane) => lane.spec), true));
+    NARROW.addEventListener("change", () =>
+      this.setLanes(
+        this.lanes.map((lane) => lane.spec),
+        true,
+      ),
+    );
   }
 
   /** Lanes that stay the same keep their plots. @param {Lane[]} specs @param {boolean} [anew] */
@@ -104,7 +135,12 @@ export class Timeline {
   /** In the place of a run's lanes while there is no run. @param {{sentence: string, code: string} | null} help */
   showHelp(help) {
     this.help.hidden = help === null;
-    if (help) this.help.replaceChildren(el("p", {}, help.sentence), el("pre", {}, help.code), copyButton("Copy", () => help.code));
+    if (help)
+      this.help.replaceChildren(
+        el("p", {}, help.sentence),
+        el("pre", {}, help.code),
+        copyButton("Copy", () => help.code),
+      );
   }
 
   /** @param {number} time_s */
@@ -116,7 +152,8 @@ export class Timeline {
   /** @param {Picture} picture */
   #drawAxis({ view, end, following }) {
     const { step_s, times } = timeTicks(view, (this.width ?? 0) / TICK_PX);
-    const word = (/** @type {number} */ t) => (step_s >= 86400 ? day(t) : step_s >= 60 ? minute(t) : step_s >= 1 ? clock(t) : `${clock(t)}.${Math.round((t % 1) * 10) % 10}`);
+    const word = (/** @type {number} */ t) =>
+      step_s >= 86400 ? day(t) : step_s >= 60 ? minute(t) : step_s >= 1 ? clock(t) : `${clock(t)}.${Math.round((t % 1) * 10) % 10}`;
     const room = times.filter((t) => this.x(t) > 14 && this.x(t) < (this.width ?? 0) - 20);
     while (this.ticks.children.length > room.length) this.ticks.lastElementChild?.remove();
     while (this.ticks.children.length < room.length) this.ticks.append(el("span"));

@@ -52,14 +52,20 @@ export class Tree {
   /** @param {number} node -1 for the roots @returns {number[]} */
   children(node) {
     const out = [];
-    for (let i = node + 1; i < this.count && (node < 0 || this.depth[i] > this.depth[node]); i++) if (this.nodes.parent[i] === node) out.push(i);
+    for (let i = node + 1; i < this.count && (node < 0 || this.depth[i] > this.depth[node]); i++)
+      if (this.nodes.parent[i] === node) out.push(i);
     return out;
   }
 
   /** The last frame that nearly all samples share: what lies above it says nothing. -1 when the tree splits at once. */
   trunk() {
     let node = -1;
-    for (let [next] = this.children(-1).filter((child) => this.#carries(child)); next !== undefined; [next] = this.children(node).filter((child) => this.#carries(child))) node = next;
+    for (
+      let [next] = this.children(-1).filter((child) => this.#carries(child));
+      next !== undefined;
+      [next] = this.children(node).filter((child) => this.#carries(child))
+    )
+      node = next;
     return node;
   }
 
@@ -86,20 +92,23 @@ export class Tree {
   }
 
   /**
-   * The user's own line under which most time passed: a node's own time counts for the deepest own frame on its stack.
-   * @returns {{frame: {name: string, file: string, line: number}, share: number, node: number} | null} null where no own frame was seen
+   * The line under which most time passed: a node's own time counts for the deepest frame of the user's own code on its stack,
+   * or for the node itself where no own code was seen at all.
+   * @returns {{frame: {name: string, file: string, line: number}, share: number, node: number} | null} null for an empty tree
    */
   hottest() {
-    const { frame, parent, self_s, kind } = this.nodes;
+    const own = this.nodes.kind.some((kind, i) => kind === "own" && this.frame(i).file !== "");
+    const { frame, parent, self_s, total_s, kind } = this.nodes;
     const owner = new Int32Array(this.count);
     /** @type {Map<number, {seconds: number, node: number}>} */
     const sums = new Map();
     for (let i = 0; i < this.count; i++) {
-      owner[i] = kind[i] === "own" && this.frames[frame[i]].file ? i : parent[i] < 0 ? -1 : owner[parent[i]];
+      const counts = this.frame(i).file !== "" && (!own || kind[i] === "own"); // the root has no file
+      owner[i] = counts ? i : parent[i] < 0 ? -1 : owner[parent[i]];
       if (owner[i] < 0) continue;
       const sum = sums.get(frame[owner[i]]) ?? { seconds: 0, node: owner[i] };
       sum.seconds += self_s[i];
-      if (this.nodes.total_s[owner[i]] > this.nodes.total_s[sum.node]) sum.node = owner[i];
+      if (total_s[owner[i]] > total_s[sum.node]) sum.node = owner[i];
       sums.set(frame[owner[i]], sum);
     }
     const [top] = [...sums].sort(([, a], [, b]) => b.seconds - a.seconds);

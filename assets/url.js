@@ -12,7 +12,10 @@
 /** @returns {Address} */
 export function readAddress() {
   const query = new URLSearchParams(location.search);
-  const number = (/** @type {string} */ name) => (Number.isFinite(parseFloat(query.get(name) ?? "")) ? parseFloat(query.get(name) ?? "") : null);
+  const number = (/** @type {string} */ name) => {
+    const value = parseFloat(query.get(name) ?? "");
+    return Number.isFinite(value) ? value : null;
+  };
   return { run: query.get("run"), from: number("from"), to: number("to"), span: number("span"), at: number("at") };
 }
 

@@ -28,7 +28,13 @@ export class Verdict {
     this.state = el("div", { class: "state" });
     this.figures = Object.fromEntries(["Step", "Steps/s", "Done in", "Loss"].map((name) => [name, new Figure(name)]));
     this.finding = el("div", { class: "finding", role: "status" });
-    this.element = el("section", { class: "verdict", "aria-label": "The run" }, el("div", { class: "who" }, this.picker, this.state), ...Object.values(this.figures).map((one) => one.element), this.finding);
+    this.element = el(
+      "section",
+      { class: "verdict", "aria-label": "The run" },
+      el("div", { class: "who" }, this.picker, this.state),
+      ...Object.values(this.figures).map((one) => one.element),
+      this.finding,
+    );
   }
 
   /** @param {Standing} standing */
@@ -40,7 +46,10 @@ export class Verdict {
     const left = total && rate && step !== null && run?.state === "running" ? Math.max(0, total - step) / rate : null;
     this.figures["Done in"].draw(left === null ? "–" : duration(left), left === null ? "" : doneAt(now_s, left));
     const change = loss !== null && lossBefore !== null ? loss - lossBefore : null;
-    this.figures["Loss"].draw(figure(loss, 4), change === null ? "" : `${change > 0 ? "+" : ""}${figure(change, 3)} in ${duration(span_s)}`);
+    this.figures["Loss"].draw(
+      figure(loss, 4),
+      change === null ? "" : `${change > 0 ? "+" : ""}${figure(change, 3)} in ${duration(span_s)}`,
+    );
     this.#drawFinding(standing.finding);
   }
 
@@ -50,16 +59,28 @@ export class Verdict {
     const told = JSON.stringify([names, run?.run]);
     if (told !== this.#names) {
       this.#names = told;
-      this.picker.replaceChildren(...(names.length ? names : ["no run yet"]).map((name) => el("option", { value: name, selected: name === run?.run }, name)));
+      this.picker.replaceChildren(
+        ...(names.length ? names : ["no run yet"]).map((name) => el("option", { value: name, selected: name === run?.run }, name)),
+      );
       this.picker.disabled = !names.length;
     }
     const state = run?.state ?? "";
-    const length = run?.started_s ? duration(Math.max(0, (state === "running" || state === "stalled" ? now_s : (run.last_time_s ?? now_s)) - run.started_s)) : "";
+    const length = run?.started_s
+      ? duration(Math.max(0, (state === "running" || state === "stalled" ? now_s : (run.last_time_s ?? now_s)) - run.started_s))
+      : "";
     const word = WORDS[/** @type {keyof typeof WORDS} */ (state)] ?? state;
     const looks = `${word} ${length}`;
     if (looks === this.#state) return;
     this.#state = looks;
-    this.state.replaceChildren(el("span", { class: `live ${TONES[/** @type {keyof typeof TONES} */ (state)] ?? "dim"}` }, word ? el("i", { class: "dot" }) : "", word), ` ${length}`);
+    this.state.replaceChildren(
+      el(
+        "span",
+        { class: `live ${TONES[/** @type {keyof typeof TONES} */ (state)] ?? "dim"}` },
+        word ? el("i", { class: "dot" }) : "",
+        word,
+      ),
+      ` ${length}`,
+    );
   }
 
   #names = "";
@@ -71,7 +92,14 @@ export class Verdict {
     if (told === this.finding.dataset.told) return;
     this.finding.dataset.told = told;
     const shape = finding?.tone === "bad" ? "cross" : "triangle";
-    this.finding.replaceChildren(...(finding ? [...(finding.tone === "dim" ? [] : [icon(shape, finding.tone)]), el("span", { class: `text ${finding.tone}` }, finding.sentence)] : []));
+    this.finding.replaceChildren(
+      ...(finding
+        ? [
+            ...(finding.tone === "dim" ? [] : [icon(shape, finding.tone)]),
+            el("span", { class: `text ${finding.tone}` }, finding.sentence),
+          ]
+        : []),
+    );
   }
 }
 
@@ -80,7 +108,12 @@ class Figure {
   constructor(name) {
     this.value = el("span");
     this.more = el("small");
-    this.element = el("div", { class: "figure" }, el("div", { class: "k" }, name), el("div", { class: "v" }, this.value, " ", this.more));
+    this.element = el(
+      "div",
+      { class: "figure" },
+      el("div", { class: "k" }, name),
+      el("div", { class: "v" }, this.value, " ", this.more),
+    );
   }
 
   /** @param {string} value @param {string} more */
@@ -91,7 +124,12 @@ class Figure {
 }
 
 /** @param {number} now_s @param {number} left_s */
-const doneAt = (now_s, left_s) => (sameDay(now_s, now_s + left_s) ? `at ${minute(now_s + left_s)}` : left_s > 86400 * 6 ? "" : `${new Date((now_s + left_s) * 1000).toLocaleDateString("en-GB", { weekday: "short" })} ${minute(now_s + left_s)}`);
+const doneAt = (now_s, left_s) =>
+  sameDay(now_s, now_s + left_s)
+    ? `at ${minute(now_s + left_s)}`
+    : left_s > 86400 * 6
+      ? ""
+      : `${new Date((now_s + left_s) * 1000).toLocaleDateString("en-GB", { weekday: "short" })} ${minute(now_s + left_s)}`;
 
 /**
  * The one thing to know first, or nothing: what cuts the page off, then what is wrong with the run, then what is missing.
@@ -99,11 +137,12 @@ const doneAt = (now_s, left_s) => (sameDay(now_s, now_s + left_s) ? `at ${minute
  * @returns {Finding | null}
  */
 export function worst(told, run, lost_s, now_s) {
-  if (lost_s !== null) return { tone: "warn", sentence: `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying.` };
+  if (lost_s !== null)
+    return { tone: "warn", sentence: `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying.` };
   if (!told) return null;
-  if (told.read_only) return { tone: "warn", sentence: told.read_only };
-  const down = told.collectors.find((/** @type {any} */ one) => !["ok", "running", "idle", "starting"].includes(one.state) && one.last_error);
-  if (down) return { tone: "warn", sentence: down.last_error };
+  const failed = told.collectors.find((/** @type {any} */ one) => one.state !== "ok" && one.last_error);
+  const problem = told.problems[0] ?? told.read_only ?? failed?.last_error;
+  if (problem) return { tone: "warn", sentence: problem };
   if (run?.state === "crashed") return { tone: "bad", sentence: run.state_reason || `Crashed at ${clock(run.last_time_s)}.` };
   if (run?.state === "stalled") return { tone: "warn", sentence: run.state_reason };
   return told.gpu_note ? { tone: "dim", sentence: told.gpu_note } : null;

@@ -319,7 +319,7 @@ class Device:
         try:
             self.close()
             self.open()
-            memory(self)
+            self._read(VITAL)
         except nvml.NVMLError as error:
             if error.value in DRIVER_GONE:
                 raise
@@ -399,7 +399,8 @@ class Events:
         try:
             while True:
                 event = nvml.nvmlEventSetWait(self._set, EVENT_WAIT_MS)
-                yield self._cards[address_of(event.device)], event.eventData
+                if card := self._cards.get(address_of(event.device)):
+                    yield card, event.eventData
         except nvml.NVMLError as error:
             if error.value in DRIVER_GONE:
                 raise
@@ -540,11 +541,11 @@ def memory_before_r510(device: Device) -> list[Reading]:
 
 
 def gpm(device: Device) -> list[Reading]:
-    if device.gpm is None:
-        device.gpm = Gpm(device)
-        for source in ("gpu.pcie", "gpu.nvlink"):  # GPM tells them, and without integrating 20 ms
-            device.readers[source].clear()
-    return now(device.gpm.read(device))
+    device.gpm = device.gpm or Gpm(device)
+    values = device.gpm.read(device)
+    for source in ("gpu.pcie", "gpu.nvlink"):  # GPM tells them, and without integrating 20 ms
+        device.readers[source].clear()
+    return now(values)
 
 
 def remapped(device: Device) -> list[Reading]:

@@ -205,11 +205,14 @@ def test_a_lost_gpu_leaves_seven_and_comes_back_by_itself(machine: Machine, monk
 
 
 def test_a_gpu_that_answers_unknown_is_lost_with_the_drivers_words(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvml, "LOST_RETRY_S", 0.2)
     monkeypatch.setattr(nvml, "INVENTORY_S", 0.0)
-    collector, control = machine(fake_nvml.hopper(2))
+    collector, control = machine(fake_nvml.hopper(2) + "lacks * memory_v2\n")  # it must also heal with an older driver
     control.gpu_error[1] = pynvml.NVML_ERROR_UNKNOWN
     collect_until(collector, lambda points: states(collector) == ["ok", "lost"])
     assert "Unknown Error" in collector.inventory().gpus[1].reason
+    control.gpu_error[1] = 0
+    collect_until(collector, lambda points: states(collector) == ["ok", "ok"])
 
 
 def test_a_driver_of_another_version_is_named_and_tried_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,10 @@ script ends, raises or gets SIGTERM; `kill -9` loses the last 50 ms. What the fi
 
 from __future__ import annotations
 
-import atexit
-import functools
 import json
 import logging
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import threading
@@ -26,9 +23,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep, strftime, time
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
+from . import endings
 from .log_file import LogFile, event_line, scalars_line, text_line, warn
 
 FLUSH_S = 0.05
@@ -79,9 +77,7 @@ class RunLog:
         self._events.flush()
         self._writer = threading.Thread(target=self._write, name="run-log", daemon=True)
         self._writer.start()
-        _open_logs.add(self)
-        _install_hooks()
-        _handle_sigterm()
+        endings.watch(self)
 
     def scalars(self, step: int, values: Mapping[str, object] | None = None, /, **named: object) -> None:
         """Log numbers of one step: Python's, numpy's, or tensors of one element; about 0.5 us.
@@ -112,19 +108,24 @@ class RunLog:
         self._stop = True
         self._wait_for_writer()
         self._queue = deque(maxlen=0)
-        _open_logs.discard(self)
+        endings.forget(self)
 
     def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._close_after(error)
+        self.close_after(error)
 
-    def _close_after(self, error: BaseException | None) -> None:
-        status, reason = _ending(error)
+    def close_after(self, error: BaseException | None) -> None:
+        """Close with what the exception says, and with its traceback in the text log."""
+        status, reason = endings.of(error)
         if error is not None and status == "crashed":
             self.text("".join(traceback.format_exception(error)), "ERROR")
         self.close(status, reason)
+
+    def disown(self) -> None:
+        """Take nothing any more: this process is a forked child, and the log is its parent's."""
+        self._queue = deque(maxlen=0)
 
     def _text_at(self, time_s: float, message: str, level: str) -> None:
         self._queue.append((self._text, text_line(time_s, level, message)))
@@ -233,56 +234,3 @@ def _process() -> dict[str, object]:
         process["pid_start_ticks"] = int(stat.rpartition(")")[2].split()[19])  # field 22; the name before it may hold spaces
         process["boot_id"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return process
-
-
-def _ending(error: BaseException | None) -> tuple[str, str]:
-    """Status and reason of a run that ends with this exception."""
-    match error:
-        case None | SystemExit(code=None | 0):
-            return "finished", ""
-        case KeyboardInterrupt():
-            return "finished", "stopped by SIGINT"
-        case SystemExit():
-            return "crashed", f"exit {error.code}"
-        case _:
-            return "crashed", f"{type(error).__qualname__}: {error}"
-
-
-_open_logs: set[RunLog] = set()
-
-
-@functools.cache
-def _install_hooks() -> None:
-    """However the process ends, its logs are closed first."""
-    previous = sys.excepthook
-
-    def close_after(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        for log in list(_open_logs):
-            log._close_after(error)
-        previous(kind, error, trace)
-
-    sys.excepthook = close_after
-    atexit.register(_close_all)
-    os.register_at_fork(after_in_child=_forget_all)
-
-
-def _handle_sigterm() -> None:
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _close_and_die)
-
-
-def _close_and_die(signum: int, frame: FrameType | None) -> None:
-    _close_all(reason=f"stopped by {signal.Signals(signum).name}")
-    signal.signal(signum, signal.SIG_DFL)
-    os.kill(os.getpid(), signum)
-
-
-def _close_all(reason: str = "") -> None:
-    for log in list(_open_logs):
-        log.close(reason=reason)
-
-
-def _forget_all() -> None:
-    for log in list(_open_logs):
-        log._queue = deque(maxlen=0)
-    _open_logs.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import sysconfig
@@ -101,6 +102,6 @@ def find_program() -> Path | None:
 def _remove_stale_folders() -> None:
     """Of collectors that were killed; a folder's name tells whose it is."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
-        pid, ticks = folder.name.removeprefix(FOLDER_PREFIX).split("-")[:2]
-        if folder.stat().st_uid == os.geteuid() and not alive(int(pid), int(ticks)):
-            shutil.rmtree(folder, ignore_errors=True)
+        owner = re.match(r"(\d+)-(\d+)-", folder.name.removeprefix(FOLDER_PREFIX))
+        if owner and not alive(int(owner[1]), int(owner[2])):
+            shutil.rmtree(folder, ignore_errors=True)  # another user's stays

@@ -67,8 +67,8 @@ def bucket(points: Points, summaries: Sequence[Units], buckets: int) -> Buckets:
     """At most `buckets` buckets of equal width on the axis, or one for each segment where there are more of these."""
     points = points.ordered()
     units = points.units()
-    if not summaries and len(points.place) <= buckets:
-        return _answer(units, len(points.place))
+    if not summaries:
+        return _answer(units, len(points.place)) if len(points.place) <= buckets else _reduce(units, buckets)
     joined = Units._make(np.concatenate(column) for column in zip(*summaries, units, strict=True))
     order = np.lexsort((joined.low, joined.segment))
     return _reduce(Units._make(column[order] for column in joined), buckets)

@@ -27,7 +27,7 @@ class Compactor:
         self._db = schema.open_again(writer.path)
         self._swept_s = self._reviewed_s = clock()
         self._idle: dict[int, tuple[int, float]] = {}  # stream -> its newest pack, and since when that is the newest
-        self._unpaged = {series for (series,) in self._db.execute(_UNPAGED, (pages.CHUNKS * chunks.ROWS,))}
+        writer.grown |= {series for (series,) in self._db.execute(_UNPAGED, (pages.CHUNKS * chunks.LEAST_ROWS,))}
 
     def run(self, until_mono_s: float) -> bool:
         """Work until then; True where there is more to do."""
@@ -46,7 +46,7 @@ class Compactor:
             self._pack(stream)
         for (stream,) in self._db.execute("SELECT DISTINCT stream FROM pack").fetchall():
             self._seal(stream, everything=True)
-        for series in sorted(self._unpaged):
+        for series in list(self._writer.grown):
             self._page(series)
 
     def _steps(self) -> Iterator[None]:
@@ -56,7 +56,7 @@ class Compactor:
             if self._packed_rows(stream) >= chunks.ROWS:
                 self._seal(stream)
                 yield
-        for series in sorted(self._unpaged):
+        for series in list(self._writer.grown):
             self._page(series)
             yield
         now_s = self._clock()
@@ -102,7 +102,7 @@ class Compactor:
             sealed, rest = chunks.plan(parts, everything)
             with writer.lock, schema.transaction(writer.db) as db:
                 chunks.store(db, stream, sealed, rest)
-        self._unpaged |= {series for block in sealed for series, *_ in block.chunks}
+            writer.grown |= {series for block in sealed for series, *_ in block.chunks}
 
     def _page(self, series: int) -> None:
         writer = self._writer
@@ -111,7 +111,7 @@ class Compactor:
                 row = pages.plan(self._db, series)
                 with writer.lock, schema.transaction(writer.db) as db:
                     pages.store(db, row)
-        self._unpaged.discard(series)
+            writer.grown.discard(series)
 
     def _sweep(self, now_s: float) -> None:
         """Head rows go when all of their points are packed and no live page can want them."""

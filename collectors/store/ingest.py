@@ -78,6 +78,7 @@ class FileWriter:
         self.db = schema.open_writer(path, kind)
         self.seq = schema.meta(self.db, "seq")
         self.pending: dict[int, Pending] = {}
+        self.grown: set[int] = set()  # series with new chunks, for whoever makes pages of them
         self._shapes: dict[ShapeKey, Shape] = {}
         self._stored: set[ShapeKey] = set()
         self._interner = stacks.Interner()
@@ -187,6 +188,7 @@ class FileWriter:
         chunks.note_packed(self.db, stream, fresh, seq)
         sealed, rest = chunks.plan(groups.partition([*chunks.packed(self.db, stream), *fresh]))
         chunks.store(self.db, stream, sealed, rest)
+        self.grown |= {series for block in sealed for series, *_ in block.chunks}
 
     def _write_runs(self, batch: Batch, made: list[tuple[Shape, Group]], new: Counter[str | None], seq: int) -> None:
         db = self.db

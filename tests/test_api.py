@@ -1,0 +1,188 @@
+"""The HTTP and WebSocket contracts, against a real dashboard over a folder with known lines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+
+from tests.conftest import Dashboard, dashboard, wait_for
+
+T0 = 1_764_000_000.0
+SPIKE_STEP = 617
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    log_dir = tmp_path_factory.mktemp("api") / "logs"
+    run = log_dir / "group" / "a"
+    run.mkdir(parents=True)
+    with (run / "metrics.jsonl").open("w") as file:
+        for step in range(1000):
+            loss = 234.5 if step == SPIKE_STEP else 1.0
+            file.write(json.dumps({"time_s": T0 + step, "step": step, "train/loss": loss, "other": step}) + "\n")
+        file.write('{"time_s": %r, "step": 1000, "train/loss": NaN}\nnot json\n' % (T0 + 1000))
+    (run / "train.log").write_text("2025-11-24 16:00:00+00:00 INFO one\n2025-11-24 16:00:01+00:00 ERROR <b>two</b>\n")
+    (run / "events.jsonl").write_text('{"time_s": 1764000500.0, "kind": "checkpoint", "step": 500, "seconds": 0.25}\n')
+    with dashboard(log_dir) as running:
+        wait_for(lambda: running.run("group/a").get("points") == 2001)
+        wait_for(lambda: running.run("group/a").get("lines_read") == 1005)
+        yield running
+
+
+def status_of(running: Dashboard, path: str, **headers: str) -> tuple[int, Any]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(running.address + path, headers=headers)) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_runs_tell_state_extent_and_what_was_skipped(running: Dashboard) -> None:
+    run = running.run("group/a")
+    assert (run["state"], run["state_reason"]) == ("finished", "no process known")
+    assert (run["last_step"], run["last_time_s"], run["series"], run["points"]) == (1000, T0 + 1000, 2, 2001)
+    assert (run["lines_skipped"], run["fields_skipped"]) == (1, 0)
+
+
+def test_files_tell_the_first_reason_and_line_number(running: Dashboard) -> None:
+    files = {file["path"]: file for file in running.get("/api/v1/files?run=group/a")["files"]}
+    assert files["group/a/metrics.jsonl"]["first_skip"] == "line 1002: not JSON"
+
+
+def test_series_are_found_by_substring_and_by_glob(running: Dashboard) -> None:
+    def names(match: str) -> list[str]:
+        return [one["name"] for one in running.get(f"/api/v1/series?run=group/a&match={match}")["series"]]
+
+    assert names("LOSS") == ["train/loss"]
+    assert names("*other") == ["other"]
+    assert names("oth*s") == []
+
+
+def test_with_enough_buckets_each_point_is_its_own(running: Dashboard) -> None:
+    (other,) = running.get("/api/v1/points?run=group/a&series=other&buckets=2000")["series"]
+    assert other["last"] == list(range(1000))
+    assert other["t"] == other["t_end"] == [T0 + step for step in range(1000)]
+    assert (other["count"], other["points_total"]) == ([1] * 1000, 1000)
+
+
+@pytest.mark.parametrize("buckets", [1, 2, 7, 100, 999])
+@pytest.mark.parametrize("axis", ["time", "step"])
+def test_a_one_step_spike_is_always_in_the_answer(running: Dashboard, buckets: int, axis: str) -> None:
+    (loss,) = running.get(f"/api/v1/points?run=group/a&series=train/loss&axis={axis}&buckets={buckets}")["series"]
+    assert max(value for value in loss["max"] if value is not None) == 234.5
+    assert len(loss["t"]) <= buckets
+    assert sum(loss["count"]) == loss["points_total"] == 1001
+
+
+def test_a_range_is_inclusive_at_both_ends(running: Dashboard) -> None:
+    (other,) = running.get("/api/v1/points?run=group/a&series=other&axis=step&from=10&to=12")["series"]
+    assert other["last"] == [10, 11, 12]
+
+
+def test_nan_travels_as_a_string(running: Dashboard) -> None:
+    (loss,) = running.get(f"/api/v1/points?run=group/a&series=train/loss&from={T0 + 999}")["series"]
+    assert loss["last"] == [1.0, "NaN"]
+    assert (loss["min"], loss["non_finite"]) == ([1.0, None], [0, 1])
+
+
+def test_logs_are_searched_and_filtered_by_level(running: Dashboard) -> None:
+    page = running.get("/api/v1/logs?run=group/a&q=TWO&level=40")
+    assert (page["total"], page["lines"][0]["text"]) == (1, "2025-11-24 16:00:01+00:00 ERROR <b>two</b>")
+    assert running.get("/api/v1/logs?run=group/a&q=three")["lines"] == []
+
+
+def test_events_carry_their_length(running: Dashboard) -> None:
+    (event,) = running.get("/api/v1/events?run=group/a")["events"]
+    assert (event["kind"], event["step"], event["seconds"]) == ("checkpoint", 500, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "remedy"),
+    [
+        ("/api/v1/points?run=group/a", 400, "/api/docs lists"),
+        ("/api/v1/points?run=group/a&series=x&buckets=0", 400, "/api/docs lists"),
+        ("/api/v1/points?run=group/a&series=nope", 404, "/api/v1/series lists"),
+        ("/api/v1/points?run=nope&series=x", 404, "/api/v1/runs lists"),
+        ("/api/v1/run?run=nope", 404, "/api/v1/runs lists"),
+        ("/api/v1/flame?run=group/a&from=0&to=later", 400, "/api/docs lists"),
+        ("/api/v1/nothing", 404, "/api/docs lists"),
+    ],
+)
+def test_a_wrong_request_gets_one_sentence_with_the_remedy(running: Dashboard, path: str, status: int, remedy: str) -> None:
+    code, body = status_of(running, path)
+    assert code == status
+    assert remedy in body["error"]
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}])
+@pytest.mark.parametrize("path", ["/api/v1/runs", "/healthz", "/", "/assets/tokens.css"])
+def test_foreign_hosts_and_origins_are_refused_on_every_route(running: Dashboard, path: str, headers: dict[str, str]) -> None:
+    assert status_of(running, path, **headers)[0] == 403
+
+
+def test_a_tunnel_that_ends_on_another_port_may_look(running: Dashboard) -> None:
+    assert status_of(running, "/healthz", Host="localhost:9999", Origin="http://localhost:9999")[0] == 200
+
+
+def test_every_documented_route_stands_in_the_docs_page(running: Dashboard) -> None:
+    with urllib.request.urlopen(running.address + "/api/docs") as answer:
+        page = answer.read().decode()
+    for path in running.get("/openapi.json")["paths"]:
+        assert path in page
+    documented = (Path(__file__).parents[1] / "docs" / "http-api.md").read_text()
+    for path in running.get("/openapi.json")["paths"]:
+        assert path.removeprefix("/api/v1") in documented
+
+
+# -- the socket ------------------------------------------------------------------------------------------------------------
+
+
+def socket_url(running: Dashboard) -> str:
+    return running.address.replace("http", "ws") + "/api/v1/live"
+
+
+async def next_of(socket: websockets.ClientConnection, kind: str, has: str = "", timeout_s: float = 10.0) -> Any:
+    async with asyncio.timeout(timeout_s):
+        while True:
+            message = json.loads(await socket.recv())
+            if message["type"] == kind and (not has or message.get(has)):
+                return message
+
+
+def test_the_socket_refuses_a_foreign_origin(running: Dashboard) -> None:
+    async def connect() -> None:
+        async with websockets.connect(socket_url(running), origin=websockets.Origin("http://evil.example")):
+            pass
+
+    with pytest.raises(websockets.InvalidStatus):
+        asyncio.run(connect())
+
+
+def test_the_socket_sends_state_at_once_and_only_what_is_new(running: Dashboard) -> None:
+    path = running.log_dir / "live.jsonl"
+    path.write_text('{"time_s": 1764000000.0, "step": 1, "x": 1}\n')
+    wait_for(lambda: running.values("live", "x") == [1.0])
+    cursor = running.get("/api/v1/points?run=live&series=x")["cursor"]
+
+    async def follow() -> Any:
+        async with websockets.connect(socket_url(running)) as socket:
+            state = await next_of(socket, "state")
+            assert {"collectors", "profile", "cost", "runs", "gpu_note"} <= state.keys()
+            await socket.send(json.dumps({"subscribe": [{"run": "live", "series": ["x"]}], "cursor": cursor}))
+            with path.open("a") as file:
+                file.write('{"time_s": 1764000001.0, "step": 2, "x": NaN, "unasked": 5}\n')
+            return await next_of(socket, "delta")
+
+    delta = asyncio.run(follow())
+    (series,) = delta["series"]
+    assert (series["run"], series["name"], series["t"], series["v"], series["step"]) == ("live", "x", [T0 + 1], ["NaN"], [2.0])
+    assert delta["cursor"] > cursor
+

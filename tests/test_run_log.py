@@ -1,0 +1,390 @@
+"""RunLog as scripts use it, most of them in processes of their own: however a script ends, what it said it logged is in its files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import ROOT, script, wait_for
+from trainer.log_file import LogFile, number
+from trainer.run_log import RunLog
+
+LOG_FOR_EVER = """
+import sys
+from trainer.run_log import RunLog
+log = RunLog(sys.argv[1], "run")
+step = 0
+while True:
+    log.scalars(step, loss=step / 2)
+    print(step, flush=True)
+    step += 1
+"""
+LOG_THOUSAND = """
+import os, sys
+from trainer.run_log import RunLog
+log = RunLog(sys.argv[1], "run")
+for step in range(1000):
+    log.scalars(step, loss=step / 2)
+log.text("logged all")
+"""
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def steps_of(log_dir: Path, file: str = "metrics.jsonl") -> list[int]:
+    return [line["step"] for line in lines_of(log_dir / "run" / file)]
+
+
+def events_of(log_dir: Path, kind: str) -> list[dict[str, Any]]:
+    return [event for event in lines_of(log_dir / "run" / "events.jsonl") if event["kind"] == kind]
+
+
+def run_to_its_end(code: str, log_dir: Path, **environment: str) -> subprocess.Popen[str]:
+    with script(code, str(log_dir), **environment) as process:
+        process.wait(30)
+    return process
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[RunLog]:
+    with RunLog(tmp_path, "run") as log:
+        yield log
+
+
+def test_a_script_that_ends_without_closing_its_log_loses_no_line(tmp_path: Path) -> None:
+    assert run_to_its_end(LOG_THOUSAND, tmp_path).returncode == 0
+    assert steps_of(tmp_path) == list(range(1000))
+    (end,) = events_of(tmp_path, "end")
+    assert (end["status"], end["reason"]) == ("finished", "")
+    assert (tmp_path / "run" / "python.log").read_text().endswith(" INFO logged all\n")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_script_that_raises_loses_no_line_and_is_marked_crashed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_to_its_end(LOG_THOUSAND + "raise ValueError('bad batch')", tmp_path).returncode == 1
+    assert steps_of(tmp_path) == list(range(1000))
+    (end,) = events_of(tmp_path, "end")
+    assert (end["status"], end["reason"]) == ("crashed", "ValueError: bad batch")
+    text = (tmp_path / "run" / "python.log").read_text()
+    assert "ERROR Traceback" in text
+    assert text.endswith("\nValueError: bad batch\n")
+    assert "ValueError: bad batch" in capfd.readouterr().err, "the hook that was there before still prints"
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "status", "reason"),
+    [
+        ("raise SystemExit(3)", 3, "crashed", "exit 3"),
+        ("raise SystemExit", 0, "finished", ""),
+        ("raise KeyboardInterrupt", -signal.SIGINT, "finished", "stopped by SIGINT"),
+    ],
+)
+def test_a_with_block_tells_how_it_was_left(tmp_path: Path, ending: str, code: int, status: str, reason: str) -> None:
+    body = f"import sys\nfrom trainer.run_log import RunLog\nwith RunLog(sys.argv[1], 'run'):\n {ending}"
+    assert run_to_its_end(body, tmp_path).returncode == code
+    (end,) = events_of(tmp_path, "end")
+    assert (end["status"], end["reason"]) == (status, reason)
+
+
+def said(process: subprocess.Popen[str], at_least: int) -> int:
+    """The last step that the script says it has logged; it goes on meanwhile."""
+    assert process.stdout is not None
+    return [int(process.stdout.readline()) for _ in range(at_least)][-1]
+
+
+def test_sigterm_loses_no_line_and_still_kills(tmp_path: Path) -> None:
+    with script(LOG_FOR_EVER, str(tmp_path)) as process:
+        said(process, 500)
+        process.terminate()
+        assert process.stdout is not None
+        last = int(process.stdout.read().splitlines()[-1])
+        assert process.wait(10) == -signal.SIGTERM
+    steps = steps_of(tmp_path)
+    assert steps == list(range(len(steps)))
+    assert last in (len(steps) - 1, len(steps) - 2), "the signal may come between a call and the word of it"
+    (end,) = events_of(tmp_path, "end")
+    assert (end["status"], end["reason"]) == ("finished", "stopped by SIGTERM")
+
+
+def test_a_script_that_handles_sigterm_itself_keeps_its_handler(tmp_path: Path) -> None:
+    own = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+    with script(own + LOG_FOR_EVER, str(tmp_path)) as process:
+        said(process, 10)
+        process.terminate()
+        assert process.stdout is not None
+        process.stdout.read()
+        assert process.wait(10) == 7
+    assert steps_of(tmp_path) == list(range(len(steps_of(tmp_path))))
+    assert len(events_of(tmp_path, "end")) == 1
+
+
+def test_kill_9_loses_at_most_the_last_moment_and_the_next_attempt_starts_on_a_line_of_its_own(tmp_path: Path) -> None:
+    with script(LOG_FOR_EVER, str(tmp_path)) as process:
+        said(process, 500)
+        wait_for(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
+        process.kill()
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    whole = metrics.read_bytes()
+    metrics.write_bytes(whole[:-5])  # the kernel may have taken half of the last write
+    run_to_its_end(LOG_THOUSAND, tmp_path)
+    cut, *rest = metrics.read_bytes()[len(whole[:-5].rpartition(b"\n")[0]) + 1 :].splitlines()
+    assert whole.endswith(cut + whole[-5:])
+    assert [json.loads(line)["step"] for line in rest] == list(range(1000))
+    assert len(events_of(tmp_path, "start")) == 2
+    assert len(events_of(tmp_path, "end")) == 1
+
+
+def test_a_forked_child_logs_nothing_and_ends_nothing(tmp_path: Path) -> None:
+    fork = """
+    if step == 500 and os.fork() == 0:
+        log.text("from the child")
+        sys.exit(0)  # runs the child's atexit hooks, too
+"""
+    run_to_its_end(LOG_THOUSAND.replace("log.text", f"{fork}log.text"), tmp_path)
+    assert steps_of(tmp_path) == list(range(1000))
+    assert "child" not in (tmp_path / "run" / "python.log").read_text()
+    assert len(events_of(tmp_path, "end")) == 1
+
+
+def test_a_terminated_worker_process_dies_of_the_signal_and_leaves_the_log_alone(tmp_path: Path) -> None:
+    worker = """
+import multiprocessing, time
+process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+process.start()
+process.terminate()
+process.join(10)
+log.text(f"worker ended with {process.exitcode}")
+"""
+    run_to_its_end(LOG_THOUSAND + worker, tmp_path)
+    assert "worker ended with -15" in (tmp_path / "run" / "python.log").read_text()
+    assert [event["reason"] for event in events_of(tmp_path, "end")] == [""]
+
+
+def test_two_ranks_write_one_run(tmp_path: Path) -> None:
+    with (
+        script(LOG_THOUSAND, str(tmp_path), RANK="0", WORLD_SIZE="2") as one,
+        script(LOG_THOUSAND, str(tmp_path), RANK="1", WORLD_SIZE="2") as two,
+    ):
+        assert (one.wait(30), two.wait(30)) == (0, 0)
+    assert steps_of(tmp_path) == steps_of(tmp_path, "metrics.rank1.jsonl") == list(range(1000))
+    assert sorted(event["rank"] for event in events_of(tmp_path, "start")) == [0, 1]
+    assert sorted(event.get("rank", 0) for event in events_of(tmp_path, "end")) == [0, 1]
+    info = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (info["world_size"], info["pid"]) == (2, one.pid)
+
+
+def test_several_ranks_need_a_name_and_no_name_leaves_the_log_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="name it"):
+        RunLog(tmp_path, world_size=2)
+    for name in ("", "../other", "/elsewhere", "a/../../b"):
+        with pytest.raises(ValueError, match="plain name"):
+            RunLog(tmp_path, name)
+    with RunLog(tmp_path, "sweep/lr-3") as log:
+        assert log.run == "sweep/lr-3"
+
+
+def test_runs_without_a_name_that_start_in_the_same_second_are_two(tmp_path: Path) -> None:
+    with RunLog(tmp_path, name="train") as one, RunLog(tmp_path, name="train") as two:
+        assert one.run != two.run
+        assert one.run.startswith("train-2")
+
+
+def test_the_start_event_tells_which_process_logs(tmp_path: Path, log: RunLog) -> None:
+    (start,) = events_of(tmp_path, "start")
+    stat = Path(f"/proc/{os.getpid()}/stat").read_text()
+    assert start["pid"] == os.getpid()
+    assert start["pid_start_ticks"] == int(stat[stat.rindex(")") + 2 :].split()[19])
+    assert start["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert (start["host"], start["rank"]) == (os.uname().nodename, 0)
+
+
+def test_a_resumed_run_keeps_what_its_first_start_said_of_the_process(tmp_path: Path) -> None:
+    run_to_its_end(LOG_THOUSAND, tmp_path)
+    first = json.loads((tmp_path / "run" / "run.json").read_text())
+    with RunLog(tmp_path, "run", config={"lr": 0.1, "data": tmp_path}):
+        pass
+    again = json.loads((tmp_path / "run" / "run.json").read_text())
+    kept = ("pid", "host", "started_s", "kind", "run")
+    assert {key: again[key] for key in kept} == {key: first[key] for key in kept}
+    assert again["config"] == {"lr": 0.1, "data": str(tmp_path)}
+    assert len(events_of(tmp_path, "start")) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (7, "7"),
+        (True, "true"),
+        (0.1, "0.1"),
+        (1 / 3, "0.3333333333333333"),
+        (1e300, "1e+300"),
+        (torch.tensor(0.1), "0.1"),
+        (torch.tensor(1 / 3), "0.33333334"),
+        (torch.tensor(2.5, requires_grad=True), "2.5"),
+        (torch.tensor([3]), "3"),
+        (torch.tensor(math.pi, dtype=torch.bfloat16), "3.140625"),
+        (torch.finfo(torch.float32).max, "3.4028235e+38"),
+        (math.nan, '"NaN"'),
+        (-math.inf, '"-Infinity"'),
+    ],
+)
+def test_numbers_are_written_as_short_as_they_can_be(value: object, written: str) -> None:
+    assert number(value) == written
+    json.loads(written)
+
+
+def test_every_float32_is_read_back_and_every_float64_is_kept() -> None:
+    bits = torch.randint(-(2**31), 2**31, (20_000,), generator=torch.Generator().manual_seed(1), dtype=torch.int64).to(torch.int32)
+    singles = bits.view(torch.float32)
+    singles = singles[singles.isfinite()]
+    read = torch.tensor([float(number(single)) for single in singles.unbind()], dtype=torch.float64)
+    assert torch.equal(read.float(), singles)
+    doubles = torch.rand(1_000, dtype=torch.float64).tolist()
+    assert [float(number(double)) for double in doubles] == doubles
+
+
+def test_what_is_not_a_countis_left_out_and_warned_about_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunLog(tmp_path, "run") as log:
+        for step in range(3):
+            log.scalars(step, {"loss": 0.5, "name": "0.5", "both": torch.ones(2), "none": None})
+    assert [set(line) for line in lines_of(tmp_path / "run" / "metrics.jsonl")] == [{"time_s", "step", "loss"}] * 3
+    warnings = capsys.readouterr().err.splitlines()
+    assert [warning.split("'")[1] for warning in warnings] == ["name", "both", "none"]
+
+
+def test_a_dict_that_is_used_again_is_logged_as_it_was(tmp_path: Path) -> None:
+    values = {"loss": 0.0}
+    with RunLog(tmp_path, "run") as log:
+        for step in range(100):
+            values["loss"] = float(step)
+            log.scalars(step, values)
+    assert [line["loss"] for line in lines_of(tmp_path / "run" / "metrics.jsonl")] == list(range(100))
+
+
+def log_many(log: RunLog, count: int) -> None:
+    for step in range(count):
+        log.scalars(step, loss=0.5)
+
+
+def test_threads_log_into_one_file_of_whole_lines(tmp_path: Path) -> None:
+    with RunLog(tmp_path, "run") as log:
+        threads = [threading.Thread(target=log_many, args=(log, 2000)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(lines_of(tmp_path / "run" / "metrics.jsonl")) == 8000
+
+
+def test_events_take_any_value_and_lines_of_text_stay_together(tmp_path: Path) -> None:
+    with RunLog(tmp_path, "run", name="mine", rank=2, world_size=3) as log:
+        log.event("note", step=3, seconds=0.25, text="a\nb", path=tmp_path, nan=math.nan, nested={"a": [1, None]})
+        log.text("first\nsecond\n", level="WARNING")
+    (note,) = events_of(tmp_path, "note")
+    assert (note["rank"], note["step"], note["text"], note["path"], note["nan"]) == (2, 3, "a\nb", str(tmp_path), "NaN")
+    assert note["nested"] == {"a": [1, None]}
+    first, second = (tmp_path / "run" / "mine.rank2.log").read_text().splitlines()
+    assert first.endswith(" WARNING first")
+    assert second == "second"
+
+
+def test_the_logging_handler_sends_a_scripts_logging_to_the_text_log(tmp_path: Path) -> None:
+    logger = logging.getLogger("a script")
+    with RunLog(tmp_path, "run", name="mine") as log:
+        logger.addHandler(log.handler())
+        logger.warning("learning rate %g is high", 0.5)
+    logger.warning("nobody listens any more")
+    assert (tmp_path / "run" / "mine.log").read_text().endswith(" WARNING learning rate 0.5 is high\n")
+
+
+def test_a_script_that_changes_its_folder_still_logs_where_it_began(tmp_path: Path) -> None:
+    code = LOG_THOUSAND.replace("for step", "os.chdir('/')\nfor step").replace("sys.argv[1]", "'logs'")
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
+        assert process.wait(30) == 0
+    assert steps_of(tmp_path / "logs") == list(range(1000))
+
+
+def test_a_full_disk_stops_nothing_and_what_waits_is_written_when_there_is_room(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = LogFile(tmp_path / "metrics.jsonl")
+    with full_disk(at_bytes=250):
+        for count in range(100):
+            file.add(f"line {count}")
+            file.flush()
+        assert (tmp_path / "metrics.jsonl").stat().st_size == 250, "the disk took half a line"
+    file.close()
+    assert (tmp_path / "metrics.jsonl").read_text().splitlines() == [f"line {count}" for count in range(100)]
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "File too large" in warning
+
+
+def test_a_file_that_can_never_be_written_keeps_the_newest_lines_and_says_what_it_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.log_file.WAITING_LINES", 10)
+    file = LogFile(tmp_path / "not yet" / "metrics.jsonl")
+    for count in range(25):
+        file.add(f"line {count}")
+        file.flush()
+    (tmp_path / "not yet").mkdir()
+    file.close()
+    assert (tmp_path / "not yet" / "metrics.jsonl").read_text().splitlines() == [f"line {count}" for count in range(15, 25)]
+    refused, lost = capsys.readouterr().err.splitlines()
+    assert "No such file or directory" in refused
+    assert "15 waiting lines are lost" in lost
+
+
+class full_disk:
+    """RLIMIT_FSIZE refuses what a full disk would, after taking what there is room for."""
+
+    def __init__(self, at_bytes: int) -> None:
+        self._at_bytes = at_bytes
+
+    def __enter__(self) -> None:
+        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self._handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self._at_bytes, self._limits[1]))
+
+    def __exit__(self, *_: object) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
+        signal.signal(signal.SIGXFSZ, self._handler)
+
+
+def test_opening_and_closing_leaks_no_thread_and_no_descriptor(tmp_path: Path) -> None:
+    before = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+    for count in range(50):
+        with RunLog(tmp_path, f"run-{count}", name="x", rank=1) as log:
+            log.scalars(0, loss=1.0)
+            log.text("hello")
+    assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == before
+
+
+def test_a_closed_log_takes_no_more_and_closing_twice_is_closing_once(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, "run")
+    log.close()
+    log.scalars(1, loss=0.5)
+    log.close(status="crashed", reason="too late")
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+    assert [event["status"] for event in events_of(tmp_path, "end")] == ["finished"]
+
+
+def test_it_needs_nothing_but_the_standard_library() -> None:
+    code = "import sys; before = set(sys.modules); import trainer.run_log; print(*{n.partition('.')[0] for n in set(sys.modules) - before})"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(answer.stdout.split()) <= sys.stdlib_module_names | {"trainer"}

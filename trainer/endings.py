@@ -1,0 +1,92 @@
+"""However a process ends, the logs that are open in it are closed first: at its normal end, by an exception, by SIGTERM."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+from typing import Protocol
+
+
+class Log(Protocol):
+    def close(self, status: str = ..., reason: str = ...) -> None: ...
+
+    def close_after(self, error: BaseException | None) -> None: ...
+
+    def disown(self) -> None: ...
+
+
+_open_logs: set[Log] = set()
+_forking = threading.local()
+
+
+def watch(log: Log) -> None:
+    """Close it when the process ends; SIGTERM is handled only where nobody else handles it, and still kills."""
+    _open_logs.add(log)
+    _install_hooks()
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _close_and_die)
+
+
+def forget(log: Log) -> None:
+    _open_logs.discard(log)
+
+
+def of(error: BaseException | None) -> tuple[str, str]:
+    """Status and reason of a run that ends with this exception."""
+    match error:
+        case None | SystemExit(code=None | 0):
+            return "finished", ""
+        case KeyboardInterrupt():
+            return "finished", "stopped by SIGINT"
+        case SystemExit():
+            return "crashed", f"exit {error.code}"
+        case _:
+            return "crashed", f"{type(error).__qualname__}: {error}"
+
+
+@functools.cache
+def _install_hooks() -> None:
+    previous = sys.excepthook
+
+    def close_after(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        for log in list(_open_logs):
+            log.close_after(error)
+        previous(kind, error, trace)
+
+    sys.excepthook = close_after
+    atexit.register(_close_all)
+    os.register_at_fork(before=_hold_sigterm, after_in_parent=_release_sigterm, after_in_child=_disown_all)
+
+
+def _close_all(reason: str = "") -> None:
+    for log in list(_open_logs):
+        log.close(reason=reason)
+
+
+def _close_and_die(signum: int, frame: FrameType | None) -> None:
+    _close_all(reason=f"stopped by {signal.Signals(signum).name}")
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
+
+
+def _hold_sigterm() -> None:
+    """Python drops a signal that reaches a child's handler at the moment of the fork: held back, it still ends the child."""
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
+def _release_sigterm() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
+def _disown_all() -> None:
+    for log in list(_open_logs):
+        log.disown()
+    _open_logs.clear()
+    if signal.getsignal(signal.SIGTERM) is _close_and_die:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _release_sigterm()
