@@ -21,6 +21,7 @@ export class Book {
     this.lanes = [];
     /** @type {string | null} */
     this.run = null;
+    this.points = 0; // of all series, in the store
     this.first_s = Infinity; // of the run's first point, else of the machine's
     this.pace = new Pace();
     /** @type {any[] | null} deltas that came while a read was under way */
@@ -37,6 +38,7 @@ export class Book {
     this.run = run;
     this.metas = [...machine, ...own];
     this.lanes = lanesOf(this.metas);
+    this.points = this.metas.reduce((sum, meta) => sum + (meta.points ?? 0), 0);
     const shown = this.metas.filter((meta) => run === null || meta.run !== null);
     this.first_s = Math.min(...shown.map((meta) => meta.first_time_s ?? Infinity));
   }
@@ -70,7 +72,7 @@ export class Book {
   /** Let what was read stand, with what came meanwhile. @param {Map<string, Series>} series @param {boolean} growing */
   replace(series, growing) {
     this.series = series;
-    const stepper = growing ? this.stepper() : null;
+    const stepper = this.stepper();
     stepper?.t.forEach((t, i) => this.pace.add(t, stepper.step[i]));
     const late = this.meanwhile ?? [];
     this.meanwhile = null;

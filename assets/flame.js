@@ -24,7 +24,7 @@ export class FlameGraph {
     this.hot = -1;
     /** @type {Box[][]} */
     this.rows = [];
-    this.canvas = el("canvas", { tabindex: 0, role: "img", "aria-label": "Flame graph", "aria-keyshortcuts": "f" });
+    this.canvas = el("canvas", { tabindex: 0, role: "application", "aria-label": "Flame graph", "aria-keyshortcuts": "f" });
     this.tip = el("div", { class: "tip", role: "status", hidden: true });
     this.table = el("table", { class: "unseen" });
     this.element = el("div", { class: "flame" }, this.canvas, this.tip, this.table);

@@ -288,16 +288,14 @@ function otherLanes(own, shown) {
   const names = new Set(
     own.filter((meta) => !shown.has(keyOf(meta)) && !/^(gpu_)?phase\//.test(meta.name)).map((meta) => meta.name),
   );
-  return [...names]
-    .slice(0, OTHERS)
-    .map((name) => ({
-      id: name,
-      title: name,
-      height: 50,
-      kind: "lines",
-      y: "robust",
-      scale: 1,
-      digits: 4,
-      traces: ranked(named(own, name), "now", false),
-    }));
+  return [...names].slice(0, OTHERS).map((name) => ({
+    id: name,
+    title: name,
+    height: 50,
+    kind: "lines",
+    y: "robust",
+    scale: 1,
+    digits: 4,
+    traces: ranked(named(own, name), "now", false),
+  }));
 }

@@ -6,12 +6,14 @@ import { Controls } from "./controls.js";
 import { el } from "./dom.js";
 import { evidence } from "./evidence.js";
 import { Feed } from "./feed.js";
-import { clock, minute } from "./format.js";
+import { clock, count, minute } from "./format.js";
 import { LogTail } from "./log.js";
+import { painted, paintedLane } from "./painted.js";
 import { Panel } from "./panel.js";
 import { Profile } from "./profile.js";
 import { stepAt, totalSteps } from "./progress.js";
 import { Range, SPANS_S } from "./range.js";
+import { Runs } from "./runs.js";
 import { Status } from "./status.js";
 import { Timeline } from "./timeline.js";
 import { readAddress, writeAddress } from "./url.js";
@@ -27,27 +29,13 @@ const SNIPPET = `import json, time
 with open("logs/my-run/metrics.jsonl", "a") as log:
     log.write(json.dumps({"time_s": time.time(), "step": 1, "loss": 2.31}) + "\\n")`;
 
-/**
- * What has been painted, for tests and benchmarks: `deepseek.drawn["train/loss"] -> {t, v, at, count}`; `at` is wall time in ms.
- * @type {{drawn: Record<string, {t: number, v: number, at: number, count: number}>, window: {from: number, to: number} | null, flame: {names: string[]}}}
- */
-const painted = { drawn: {}, window: null, flame: { names: [] } };
-
 export class Live {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
   constructor(bar, foot) {
     const address = readAddress();
     this.range = new Range(address);
     this.book = new Book();
-    /** @type {any[]} */
-    this.runs = [];
-    /** @type {string | null} */
-    this.run = address.run;
-    /** @type {any} the server's last state */
-    this.told = null;
-    this.clock_off_s = 0; // server's clock minus the browser's
-    /** @type {number | null} when the connection was lost, browser's Unix seconds */
-    this.lost_s = null;
+    this.runs = new Runs(address.run);
     /** @type {number | null} */
     this.cursor_s = null;
     /** @type {import("./events.js").Event[]} */
@@ -63,7 +51,7 @@ export class Live {
         whole: () => this.whole(),
         zoom: (t, factor) => this.zoom(t, factor),
       },
-      (lane) => this.#drawn(lane),
+      paintedLane,
     );
     this.panel = new Panel({
       clear: () => this.clear(),
@@ -82,7 +70,8 @@ export class Live {
       this.panel.element,
     );
     this.readPoints = newest(
-      (/** @type {{view: import("./range.js").View, growing: boolean}} */ { view, growing }) => this.book.read(view, growing),
+      (/** @type {{view: import("./range.js").View, growing: boolean}} */ { view, growing }) =>
+        this.timeline.during(this.book.read(view, growing), `Reading ${count(this.book.points)} points …`),
       (told, { growing }) => this.#read(told, growing),
       (error) => this.#failed(error),
     );
@@ -92,7 +81,6 @@ export class Live {
       reset: () => this.load(),
       status: (lost_ms) => this.#connection(lost_ms),
     });
-    Object.defineProperty(globalThis, "deepseek", { value: painted });
     /** Settles when there is a first picture, or nothing to draw. */
     this.ready = new Promise((settle) => (this.#settle = settle));
     this.ready.then(() => this.#inquire());
@@ -105,29 +93,17 @@ export class Live {
 
   // What is shown
 
-  get now_s() {
-    return Date.now() / 1000 + this.clock_off_s;
-  }
-
-  /** The shown run, as the server last told it. */
-  get current() {
-    return this.runs.find((one) => one.run === this.run) ?? null;
-  }
-
-  /** Nothing more comes from the run. */
-  get over() {
-    return ["finished", "crashed"].includes(this.current?.state);
-  }
-
   /** New points come into view. */
   get growing() {
-    return this.range.following && !this.over;
+    return this.range.following && !this.runs.over;
   }
 
   /** Where a following view ends: now, or a little behind the end of a run that is over. */
   get end_s() {
-    const last = this.current?.last_time_s;
-    return this.over && last ? last + this.range.span_s * END_ROOM : Math.max(this.now_s, this.book.stepper()?.newest.t ?? 0);
+    const last = this.runs.current?.last_time_s;
+    return this.runs.over && last
+      ? last + this.range.span_s * END_ROOM
+      : Math.max(this.runs.now_s, this.book.stepper()?.newest.t ?? 0);
   }
 
   /** Learn the run's series, lanes, events and last lines, then its points. */
@@ -135,12 +111,12 @@ export class Live {
     if (this.#loading) return;
     this.#loading = true;
     try {
-      await this.book.catalogue(this.#chosen());
+      await this.book.catalogue(this.runs.choose());
       this.timeline.say("");
       this.timeline.setLanes(this.book.lanes);
       this.#helpToStart();
       this.refresh();
-      if (this.run !== null) await this.#readStory(this.run);
+      if (this.runs.name !== null) await this.#readStory(this.runs.name);
     } catch (error) {
       this.#failed(error);
     } finally {
@@ -149,13 +125,6 @@ export class Live {
   }
 
   #loading = false;
-
-  /** The run to show: the address's, else the newest that runs. */
-  async #chosen() {
-    if (!this.runs.length) this.runs = (await get("runs")).runs;
-    this.run ??= (this.runs.find(({ state }) => state === "running") ?? this.runs[0])?.run ?? null;
-    return this.run;
-  }
 
   /** The run's events and last lines. @param {string} run */
   async #readStory(run) {
@@ -194,18 +163,18 @@ export class Live {
       cursor_step: this.cursor_s === null ? null : stepAt(stepper, this.cursor_s),
       series: book.series,
       events: this.events,
-      end: range.following ? `${this.over ? "end" : "now"} ${minute(view.hi)}` : clock(view.hi),
+      end: range.following ? `${this.runs.over ? "end" : "now"} ${minute(view.hi)}` : clock(view.hi),
       following: growing,
     });
     this.#drawVerdict(view, stepper);
     this.#drawPanel(view, stepper);
     this.controls.draw({
-      mode: this.lost_s !== null ? "lost" : range.following ? "live" : "held",
-      over: this.over,
-      host: this.told?.host ?? "",
+      mode: this.runs.lost_s !== null ? "lost" : range.following ? "live" : "held",
+      over: this.runs.over,
+      host: this.runs.told?.host ?? "",
       span_s: range.following ? range.span_s : view.hi - view.lo,
     });
-    this.status.draw(this.told, growing ? this.behind_s : null);
+    this.status.draw(this.runs.told, growing ? this.behind_s : null);
   }
 
   /** @param {import("./range.js").View} view @param {import("./series.js").Series | null} stepper */
@@ -214,15 +183,13 @@ export class Live {
     const before = loss ? loss.mean(Math.max(0, loss.at(view.lo))) : NaN;
     this.verdict.draw({
       runs: this.runs,
-      run: this.current,
-      now_s: this.now_s,
-      step: stepper?.newest.step ?? this.current?.last_step ?? null,
-      total: totalSteps(this.current?.info),
+      step: stepper?.newest.step ?? this.runs.current?.last_step ?? null,
+      total: totalSteps(this.runs.current?.info),
       rate: this.book.pace.rate,
       loss: loss ? loss.newest.v : null,
       lossBefore: this.range.following && Number.isFinite(before) ? before : null,
       span_s: loss ? Math.min(view.hi - view.lo, loss.newest.t - loss.t[0]) : 0,
-      finding: worst(this.told, this.current, this.lost_s === null ? null : this.lost_s + this.clock_off_s, this.now_s),
+      finding: worst(this.runs),
     });
   }
 
@@ -230,12 +197,12 @@ export class Live {
   #drawPanel(view, stepper) {
     const { window } = this.range;
     const steps = { from: window && stepAt(stepper, window.from), to: window && stepAt(stepper, window.to) };
-    this.panel.showWindow(window, steps, this.over ? "What Python did at the end" : "What Python is doing now");
+    this.panel.showWindow(window, steps, this.runs.over ? "What Python did at the end" : "What Python is doing now");
     if (window) this.panel.showFacts(evidence(this.book.lanes, this.book.series, stepper, view, window));
   }
 
   #helpToStart() {
-    const none = this.run === null;
+    const none = this.runs.name === null;
     if (none) this.panel.showTrouble({ sentence: "A run’s Python appears here when it starts.", remedy: "", action: null });
     this.timeline.showHelp(
       none ? { sentence: "No runs in the log folder yet. Any JSONL file there becomes one.", code: SNIPPET } : null,
@@ -243,14 +210,14 @@ export class Live {
   }
 
   #address() {
-    writeAddress({ run: this.run, ...this.range.address(this.end_s) });
+    writeAddress({ run: this.runs.name, ...this.range.address(this.end_s) });
   }
 
   // What a person does
 
   /** @param {string} run */
   pick(run) {
-    this.run = run;
+    this.runs.name = run;
     this.range.follow();
     this.events = [];
     this.book.series = new Map();
@@ -279,7 +246,7 @@ export class Live {
     const asked = ++this.#click;
     const reach_s = Math.max(CLICK_REACH_S, 4 * stepper.width);
     const { series } = await get("points", {
-      run: this.run,
+      run: this.runs.name,
       series: [stepper.meta.name],
       from: time_s - reach_s,
       to: time_s + reach_s,
@@ -303,7 +270,7 @@ export class Live {
   whole() {
     this.#click++;
     this.range.clear();
-    const lo = Math.min(this.current?.started_s ?? Infinity, this.book.first_s);
+    const lo = Math.min(this.runs.current?.started_s ?? Infinity, this.book.first_s);
     const hi = this.end_s;
     if (lo < hi) this.range.hold({ lo: lo - (hi - lo) * END_ROOM, hi });
     this.refresh();
@@ -377,40 +344,35 @@ export class Live {
   /** @param {any} message */
   #delta(message) {
     this.book.take(message, this.growing);
-    const mine = (/** @type {{run: string}} */ { run }) => run === this.run;
+    const mine = (/** @type {{run: string}} */ { run }) => run === this.runs.name;
     this.events.push(...message.events.filter(mine));
     const lines = message.lines.filter(mine);
     if (lines.length) this.tail.append(lines);
     if (lines.length && !document.hidden) this.tail.draw();
     const newestPoint = Math.max(...message.series.map((/** @type {{t: number[]}} */ { t }) => t.at(-1) ?? -Infinity));
-    if (newestPoint > 0) this.behind_s = this.now_s - newestPoint;
+    if (newestPoint > 0) this.behind_s = this.runs.now_s - newestPoint;
     this.invalidate();
   }
 
   /** @param {any} message */
   #state(message) {
-    const first = this.told === null;
-    this.told = message;
-    this.clock_off_s = message.time_s - Date.now() / 1000;
-    const series = this.current?.series;
-    const near = new Map(message.runs.map((/** @type {any} */ run) => [run.run, run]));
-    this.runs = this.runs.map((run) => near.get(run.run) ?? run);
-    this.profile.hear(message.profile ?? {}, this.over);
-    if (first && this.range.following && Math.abs(this.clock_off_s) > CLOCK_SLACK_S) this.refresh();
-    if (!first && message.runs_total !== this.runs.length) this.#newRuns();
-    else if (!first && (this.current?.series !== series || !this.book.lanes.length)) this.load();
+    const { first, more, grown } = this.runs.hear(message);
+    this.profile.hear(message.profile ?? {}, this.runs.over);
+    if (first && this.range.following && Math.abs(this.runs.clock_off_s) > CLOCK_SLACK_S) this.refresh();
+    if (!first && more) this.#newRuns();
+    else if (!first && (grown || !this.book.lanes.length)) this.load();
     this.invalidate();
   }
 
   async #newRuns() {
-    this.runs = (await get("runs").catch(() => ({ runs: this.runs }))).runs;
-    if (this.run === null) this.load();
+    await this.runs.read().catch((error) => this.#failed(error));
+    if (this.runs.name === null) this.load();
     this.invalidate();
   }
 
-  /** @param {number | null} lost_ms */
+  /** @param {number | null} lost_ms the browser's clock */
   #connection(lost_ms) {
-    this.lost_s = lost_ms === null ? null : lost_ms / 1000;
+    this.runs.lost_s = lost_ms === null ? null : lost_ms / 1000 + this.runs.clock_off_s;
     this.invalidate();
   }
 
@@ -431,17 +393,9 @@ export class Live {
 
   /** Ask for the profile of the window, or of now. */
   #inquire() {
-    if (this.run === null) return;
-    if (this.range.window) this.profile.ask(this.run, this.range.window);
-    else this.profile.askNow(this.run, this.over ? this.current.last_time_s : this.end_s);
-  }
-
-  /** @param {import("./lane.js").LaneView} lane */
-  #drawn(lane) {
-    const at = performance.timeOrigin + performance.now();
-    for (const one of lane.spec.traces.flatMap((trace) => trace.keys).map((key) => lane.series.get(key))) {
-      if (!one?.bin.length || one.newest.t > lane.view.hi) continue;
-      painted.drawn[one.meta.name] = { t: one.newest.t, v: one.newest.v, at, count: one.points };
-    }
+    const { name, current, over } = this.runs;
+    if (name === null) return;
+    if (this.range.window) this.profile.ask(name, this.range.window);
+    else this.profile.askNow(name, over ? current.last_time_s : this.end_s);
   }
 }

@@ -23,7 +23,7 @@ export class Profile {
     /** @type {{question: Question, answer: Flame | null} | null} what the panel shows */
     this.had = null;
     this.readFlame = newest(
-      (/** @type {Question} */ { run, asked }) => get("flame", { run, ...asked }),
+      (/** @type {Question} */ { run, asked }) => get("flame", { run, ...asked, view: "joined" }),
       (answer, question) => this.#show(answer, question, ""),
       (error, question) => this.#show(null, question, error instanceof Refused ? error.message : ""),
     );

@@ -5,6 +5,7 @@
  * @property {string | null} run null for the machine's own
  * @property {string} name
  * @property {Record<string, string>} labels
+ * @property {number} [points] in the store
  * @property {number | null} [first_time_s]
  */
 

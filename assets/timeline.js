@@ -25,6 +25,7 @@ import { onTheme } from "./theme.js";
 
 const NARROW = matchMedia("(max-width: 639px)");
 const TICK_PX = 64;
+const SLOW_MS = 2000;
 
 export class Timeline {
   /** @param {Omit<import("./brush.js").Gestures, "view" | "window">} gestures @param {(lane: LaneView) => void} drawn */
@@ -55,20 +56,20 @@ export class Timeline {
       "div",
       {
         class: "surface",
-        role: "application",
+        role: "img",
         "aria-label": "Time axis of all lanes: drag to select a window, arrow keys move it",
       },
       this.lines,
       this.box,
       this.cross,
     );
-    this.error = el("p", { class: "error", role: "alert", hidden: true });
+    this.notice = el("p", { class: "notice", role: "status", hidden: true });
     this.help = el("section", { class: "empty", hidden: true });
     this.element = el(
       "div",
       { class: "timeline" },
       el("div", { class: "field" }, this.axis, this.stack, this.surface),
-      this.error,
+      this.notice,
       this.help,
     );
     brush(this.surface, {
@@ -128,8 +129,26 @@ export class Timeline {
 
   /** A question that the server refused, in its own words; "" takes it away. @param {string} sentence */
   say(sentence) {
-    this.error.hidden = !sentence;
-    setText(this.error, sentence);
+    this.notice.hidden = !sentence;
+    setText(this.notice, sentence);
+  }
+
+  /**
+   * Dim the lanes while they wait for an answer, and say so when that takes long.
+   * @template T
+   * @param {Promise<T>} answer @param {string} sentence
+   * @returns {Promise<T>}
+   */
+  async during(answer, sentence) {
+    setClass(this.element, "stale", true);
+    const slow = setTimeout(() => this.say(sentence), SLOW_MS);
+    try {
+      return await answer;
+    } finally {
+      clearTimeout(slow);
+      if (this.notice.textContent === sentence) this.say("");
+      setClass(this.element, "stale", false);
+    }
   }
 
   /** In the place of a run's lanes while there is no run. @param {{sentence: string, code: string} | null} help */
@@ -186,8 +205,9 @@ export class Timeline {
     this.box.hidden = this.tag.hidden = !shown;
     if (!shown) return;
     const [x0, x1] = [Math.max(-1, this.x(window.from)), Math.min((this.width ?? 0) + 1, this.x(window.to))];
-    this.box.style.left = this.tag.style.left = `${x0}px`;
-    this.box.style.width = this.tag.style.width = `${Math.max(1, x1 - x0)}px`;
+    this.box.style.left = `${x0}px`;
+    this.box.style.width = this.tag.style.minWidth = `${Math.max(1, x1 - x0)}px`;
+    this.tag.style.left = `${(x0 + x1) / 2}px`;
     setText(this.tag, duration(window.to - window.from));
   }
 

@@ -5,9 +5,7 @@ import { clock, count, duration, figure, minute, sameDay } from "./format.js";
 
 /**
  * @typedef {Object} Standing what the strip tells
- * @property {any[]} runs
- * @property {any | null} run the shown one
- * @property {number} now_s
+ * @property {import("./runs.js").Runs} runs
  * @property {number | null} step
  * @property {number | null} total
  * @property {number | null} rate steps per second
@@ -39,8 +37,9 @@ export class Verdict {
 
   /** @param {Standing} standing */
   draw(standing) {
-    this.#drawRun(standing);
-    const { step, total, rate, loss, lossBefore, span_s, now_s, run } = standing;
+    this.#drawRun(standing.runs);
+    const { step, total, rate, loss, lossBefore, span_s } = standing;
+    const { now_s, current: run } = standing.runs;
     this.figures["Step"].draw(count(step), total ? `of ${count(total)}` : "");
     this.figures["Steps/s"].draw(figure(rate, rate !== null && rate < 10 ? 2 : 1), "");
     const left = total && rate && step !== null && run?.state === "running" ? Math.max(0, total - step) / rate : null;
@@ -53,9 +52,9 @@ export class Verdict {
     this.#drawFinding(standing.finding);
   }
 
-  /** @param {Standing} standing */
-  #drawRun({ runs, run, now_s }) {
-    const names = runs.map((one) => one.run);
+  /** @param {import("./runs.js").Runs} runs */
+  #drawRun({ list, current: run, now_s, over }) {
+    const names = list.map((one) => one.run);
     const told = JSON.stringify([names, run?.run]);
     if (told !== this.#names) {
       this.#names = told;
@@ -65,9 +64,7 @@ export class Verdict {
       this.picker.disabled = !names.length;
     }
     const state = run?.state ?? "";
-    const length = run?.started_s
-      ? duration(Math.max(0, (state === "running" || state === "stalled" ? now_s : (run.last_time_s ?? now_s)) - run.started_s))
-      : "";
+    const length = run?.started_s ? duration(Math.max(0, (over ? (run.last_time_s ?? now_s) : now_s) - run.started_s)) : "";
     const word = WORDS[/** @type {keyof typeof WORDS} */ (state)] ?? state;
     const looks = `${word} ${length}`;
     if (looks === this.#state) return;
@@ -133,10 +130,9 @@ const doneAt = (now_s, left_s) =>
 
 /**
  * The one thing to know first, or nothing: what cuts the page off, then what is wrong with the run, then what is missing.
- * @param {any} told the server's last state, or null @param {any} run @param {number | null} lost_s since when the connection is gone @param {number} now_s
- * @returns {Finding | null}
+ * @param {import("./runs.js").Runs} runs @returns {Finding | null}
  */
-export function worst(told, run, lost_s, now_s) {
+export function worst({ told, current: run, lost_s, now_s }) {
   if (lost_s !== null)
     return { tone: "warn", sentence: `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying.` };
   if (!told) return null;

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.report import Row, run
-from collectors import nvml
+from collectors import gpu_device, nvml
 from collectors.host import HostCollector
 from collectors.nvml import NvmlCollector
 from collectors.records import Points
@@ -49,7 +49,7 @@ def measure() -> list[Row]:
 
 def allowed_calls_per_s() -> float:
     """What the catalog's cadences add up to."""
-    per_gpu = sum(source.calls / source.period_s for source in nvml.PER_GPU)
+    per_gpu = sum(source.calls / source.period_s for source in gpu_device.PER_GPU)
     return GPU_COUNT * per_gpu + sum(source.calls / source.period_s for source in nvml.FOR_ALL)
 
 

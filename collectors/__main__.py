@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     logging.basicConfig(format=LOG_FORMAT, level=logging.INFO)
     data_dir: Path = options.data_dir or folders.data_dir_of(options.log_dir)
+    data_dir.mkdir(parents=True, exist_ok=True)
     try:
         lock.take(data_dir, VERSION, {"profile": options.profile, "log_dir": str(options.log_dir)})
     except lock.Locked as error:
@@ -70,8 +71,9 @@ class Collectors:
         self._profile = ProfileCollector(tail.live_runs, PySpy(), host=self._host, enabled=profile)
         self._supervisor = Supervisor(self._store, on_stale=self._start_again)
         self._supervisor.add(tail, wake)
-        for collector in (HostCollector(self._host), self._gpu, self._profile):
-            self._supervisor.add(collector)
+        self._supervisor.add(HostCollector(self._host, data_path=data_dir, live_runs=tail.live_runs))
+        self._supervisor.add(self._gpu)
+        self._supervisor.add(self._profile)
         self._control = ControlServer(data_dir, self._verbs())
 
     def run(self) -> int:
@@ -101,8 +103,7 @@ class Collectors:
             "host": self._host,
             "collectors": [health._asdict() for health in self._supervisor.health()],
             "profile": self._profile.status()._asdict(),
-            "gpus": [gpu._asdict() for gpu in self._gpu.inventory().gpus],
-            "gpu_note": self._gpu.inventory().note,
+            "gpu": self._gpu.inventory().as_dict(),
         }
 
     def _watch(self, run: str, until: float) -> None:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from .processes import RunActivity, processes_of, runs_python, start_ticks, workers_of
 from .records import Profile, Record
-from .sampler import Sampler, Target
+from .sampler import Sampler, Target, Trouble
 
 LOOK_S = 1.0  # how often processes are looked for
 LOOK_SHARE = 0.02  # looking may take this share of the time: with 10,000 runs it happens less often
@@ -48,6 +48,7 @@ class ProfileCollector:
         self._live_runs, self._sampler, self._host = live_runs, sampler, host
         self._enabled, self._retry = enabled, False
         self._targets: list[Target] = []
+        self._troubles: dict[int, Trouble] = {}
         self._look_at_s = 0.0
         self._watched_until_s: dict[str, float] = {}  # by run, CLOCK_MONOTONIC
         self._until: dict[str, float] = {}
@@ -65,6 +66,7 @@ class ProfileCollector:
         live = {target.run for target in self._targets}
         self._sampler.hurry(max((until_s for run, until_s in self._watched_until_s.items() if run in live), default=0.0))
         profiles = list(self._sampler.profiles())
+        self._troubles = self._sampler.troubles()
         for profile in profiles:
             self._count(profile)
         return [*profiles]
@@ -94,9 +96,8 @@ class ProfileCollector:
     def _state(self) -> tuple[Literal["on", "off", "refused", "starting"], str, str]:
         if not self._enabled:
             return "off", f"Profiling is off. It would cost {COST}.", ""
-        targets = self._targets
-        troubles = self._sampler.troubles()
-        mains = [target for target in targets if target.role == "main"]
+        mains = [target for target in self._targets if target.role == "main"]
+        troubles = self._troubles  # a new one at each turn, in the other thread
         refused = [troubles[target.pid] for target in mains if target.pid in troubles]
         if refused:
             return "refused" if len(refused) == len(mains) else "on", refused[0].sentence, refused[0].remedy

@@ -102,7 +102,7 @@ class Profile(NamedTuple):
     end_mono_ns: int
     threads: Mapping[int, str]  # tid -> name
     samples: list[StackSample]
-    count: int  # samples taken, before equal neighbours were merged
+    count: int  # type: ignore[assignment]  # samples taken, before equal neighbours were merged
     errors: int = 0
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psutil
+
+from collectors.processes import descendants
 
 INTERVAL_S = 1.0
 
@@ -37,33 +41,27 @@ class CostMeter:
             return self._cost
 
     def _measure(self, collector_pid: int | None) -> None:
-        own, profilers = _processes(collector_pid)
-        now, spent_s = time.monotonic(), {}
+        now, spent_s, rss_bytes = time.monotonic(), {}, 0
         used_s = {True: 0.0, False: 0.0}
-        rss_bytes = 0
-        for process in own + profilers:
+        for pid, samples in _processes(collector_pid):
             try:
+                process = psutil.Process(pid)
                 with process.oneshot():
-                    key, times = (process.pid, process.create_time()), process.cpu_times()
+                    key, times = (pid, process.create_time()), process.cpu_times()
                     rss_bytes += process.memory_info().rss
             except psutil.Error:  # ended meanwhile
                 continue
             spent_s[key] = times.user + times.system
-            used_s[process in profilers] += spent_s[key] - self._cpu_s.get(key, spent_s[key])
+            used_s[samples] += spent_s[key] - self._cpu_s.get(key, spent_s[key])
         elapsed_s = max(now - self._at, 1e-3)
         profiler_pct = 100 * used_s[True] / elapsed_s
         self._cost = Cost(round(100 * used_s[False] / elapsed_s + profiler_pct, 2), rss_bytes, round(profiler_pct, 2))
         self._cpu_s, self._at = spent_s, now
 
 
-def _processes(collector_pid: int | None) -> tuple[list[psutil.Process], list[psutil.Process]]:
-    """The web and collector processes, and the samplers."""
-    own, profilers = [psutil.Process()], []
+def _processes(collector_pid: int | None) -> Iterator[tuple[int, bool]]:
+    """The web and collector processes, and the samplers below the collector; whether it is a sampler."""
+    yield os.getpid(), False
     if collector_pid is not None:
-        try:
-            collector = psutil.Process(collector_pid)
-            own.append(collector)
-            profilers = collector.children(recursive=True)
-        except psutil.NoSuchProcess:
-            pass
-    return own, profilers
+        yield collector_pid, False
+        yield from ((pid, True) for pid in descendants(collector_pid))

@@ -79,15 +79,16 @@ def _share_out(columns: StackColumns, waits: Ints, busy: Ints) -> _Pieces:
     count = np.maximum(np.searchsorted(starts, busy_ends, "left") - first, 0)
     who = np.repeat(np.arange(len(busy)), count)
     which = np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(who))
-    moments, share, anybody = _at_work(busy_starts, busy_ends)
-    lo, hi = np.maximum(starts[which], busy_starts[who]), np.minimum(ends[which], busy_ends[who])
-    shared = np.interp(hi, moments, share) - np.interp(lo, moments, share)
-    covered = np.interp(ends, moments, anybody) - np.interp(starts, moments, anybody)
+    clock = _clock(busy_starts, busy_ends)
+    # A share only grows with time, so that the later of two moments is the one with the greater share.
+    lo = np.maximum(np.interp(starts, clock.moments, clock.share)[which], clock.share_at_start[who])
+    hi = np.minimum(np.interp(ends, clock.moments, clock.share)[which], clock.share_at_end[who])
+    covered = np.interp(ends, clock.moments, clock.anybody) - np.interp(starts, clock.moments, clock.anybody)
     return _Pieces(
         wait=waits[np.r_[which, np.arange(len(waits))]],
         other=np.r_[columns.stack[busy][who], np.full(len(waits), -1)],
-        time_s=np.r_[lo, starts] + begin_s,
-        duration_s=np.maximum(np.r_[shared, ends - starts - covered], 0.0),
+        time_s=np.r_[np.maximum(starts[which], busy_starts[who]), starts] + begin_s,
+        duration_s=np.maximum(np.r_[hi - lo, ends - starts - covered], 0.0),
     )
 
 
@@ -96,21 +97,34 @@ def _bounds(columns: StackColumns, spans: Ints, begin_s: float) -> tuple[Floats,
     return starts, starts + columns.duration_s[spans]
 
 
-def _at_work(starts: Floats, ends: Floats) -> tuple[Floats, Floats, Floats]:
-    """At each moment where somebody begins or stops: one thread's share of the time so far, and for how long anybody worked."""
+class _Clock(NamedTuple):
+    """Sums over time, at each moment where somebody begins or stops to work."""
+
+    moments: Floats
+    share: Floats  # seconds that fell to one of those at work, had they shared out all time
+    anybody: Floats  # seconds in which anybody worked
+    share_at_start: Floats  # the same at the start and the end of each span of work
+    share_at_end: Floats
+
+
+def _clock(starts: Floats, ends: Floats) -> _Clock:
     moments = np.r_[starts, ends]
     order = np.argsort(moments, kind="stable")
     working = np.cumsum(np.repeat([1, -1], len(starts))[order])[:-1]
     elapsed = np.where(working > 0, np.diff(moments[order]), 0.0)
-    share = np.cumsum(elapsed / np.maximum(working, 1))
-    return moments[order], np.r_[0.0, share], np.r_[0.0, np.cumsum(elapsed)]
+    share = np.r_[0.0, np.cumsum(elapsed / np.maximum(working, 1))]
+    at = np.empty(len(order))
+    at[order] = share
+    return _Clock(moments[order], share, np.r_[0.0, np.cumsum(elapsed)], at[: len(starts)], at[len(starts) :])
 
 
 def _rebuilt(columns: StackColumns, waits: list[Waiting | None], pieces: list[_Pieces]) -> StackColumns:
     """The spans with some of them replaced by their pieces."""
     if not pieces:
         return columns
-    whole = np.setdiff1d(np.arange(len(columns.stack)), np.concatenate([part.wait for part in pieces]))
+    split = np.zeros(len(columns.stack), bool)
+    split[np.concatenate([part.wait for part in pieces])] = True
+    whole = np.flatnonzero(~split)
     source = np.concatenate([whole, *(part.wait for part in pieces)])
     other = np.concatenate([np.full(len(whole), -1), *(part.other for part in pieces)])
     keys, stack = np.unique(columns.stack[source] * np.int64(len(columns.stacks) + 1) + other + 1, return_inverse=True)

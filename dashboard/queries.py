@@ -211,13 +211,14 @@ class Queries:
 
     def state(self) -> State:
         answer = self._collector()
+        gpu = answer.get("gpu", {})
         return State(
             time_s=time.time(),
             host=str(answer.get("host") or socket.gethostname()),
             read_only=self.read_only,
             collectors=answer.get("collectors", []),
-            gpus=answer.get("gpus", []),
-            gpu_note=answer.get("gpu_note"),
+            gpus=gpu.get("gpus", []),
+            gpu_note=gpu.get("note"),
             profile=answer.get("profile", {"state": "starting", "sentence": "", "remedy": ""}),
             cost=self._meter.read(answer.get("pid")),
             problems=[] if answer else ["The collector does not answer; it is being started again, and nothing is lost."],

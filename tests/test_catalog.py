@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors import catalog, host, nvml
+from collectors import catalog, gpu_readers, host
 from collectors.catalog import Source, Timetable, label_of, reasons_of, unit_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
@@ -41,7 +41,7 @@ def test_the_page_is_the_catalog() -> None:
 
 
 def test_every_source_has_a_reader_and_every_reader_a_source() -> None:
-    assert set(nvml.READERS) == {source.key for source in nvml.PER_GPU}
+    assert set(gpu_readers.READERS) == {source.key for source in catalog.GPU if source.key != "gpu.xid"}
     assert set(host.READERS) == {source.key for source in catalog.HOST}
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pynvml
 import pytest
 
-from collectors import catalog, inventory, nvml
+from collectors import catalog, gpu_card, gpu_device, inventory, nvml
 from collectors.nvml import NvmlCollector, StaleLibrary
 from collectors.records import Points
 from tests import fake_nvml, record_nvml
@@ -150,7 +150,7 @@ def test_no_sample_of_the_buffer_is_told_twice(machine: Machine) -> None:
 
 
 def test_an_idle_gpu_whose_buffer_is_empty_is_polled(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvml, "POLL_AFTER_S", 0.2)
+    monkeypatch.setattr(gpu_card, "POLL_AFTER_S", 0.2)
     collector, _ = machine("gpus 1\n")
     points = collect_until(collector, lambda points: len(values_of(points, "gpu/utilization_pct")) >= 3)
     assert set(values_of(points, "gpu/utilization_pct")) == {0.0}
@@ -184,7 +184,7 @@ def catalog_names() -> set[str]:
 
 
 def test_a_lost_gpu_leaves_seven_and_comes_back_by_itself(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvml, "LOST_RETRY_S", 0.2)
+    monkeypatch.setattr(gpu_device, "LOST_RETRY_S", 0.2)
     monkeypatch.setattr(nvml, "INVENTORY_S", 0.0)
     collector, control = machine(fake_nvml.hopper(8))
     collect_until(collector, lambda points: len(gpus_in(points)) == 8)
@@ -205,7 +205,7 @@ def test_a_lost_gpu_leaves_seven_and_comes_back_by_itself(machine: Machine, monk
 
 
 def test_a_gpu_that_answers_unknown_is_lost_with_the_drivers_words(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvml, "LOST_RETRY_S", 0.2)
+    monkeypatch.setattr(gpu_device, "LOST_RETRY_S", 0.2)
     monkeypatch.setattr(nvml, "INVENTORY_S", 0.0)
     collector, control = machine(fake_nvml.hopper(2) + "lacks * memory_v2\n")  # it must also heal with an older driver
     control.gpu_error[1] = pynvml.NVML_ERROR_UNKNOWN
@@ -310,7 +310,7 @@ def test_a_slow_call_is_made_less_often_and_said_so(machine: Machine) -> None:
 def test_the_driver_is_asked_no_more_often_than_the_catalog_says(machine: Machine) -> None:
     collector, control = machine(fake_nvml.hopper(8))
     collector.collect()
-    per_gpu = sum(source.calls / source.period_s for source in nvml.PER_GPU)
+    per_gpu = sum(source.calls / source.period_s for source in gpu_device.PER_GPU)
     allowed_per_s = 8 * per_gpu + sum(source.calls / source.period_s for source in nvml.FOR_ALL)
     calls, started_s = control.calls, time.monotonic()
     collect_until(collector, lambda points: time.monotonic() - started_s > 3)

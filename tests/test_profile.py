@@ -166,8 +166,10 @@ def test_a_refusal_is_told_with_its_remedy_and_can_be_tried_again(
     trouble = Trouble("py-spy may not read process 1: no.", "become root")
     collector.collect()
     notebook.refused = {first.pid: trouble}
+    collector.collect()
     assert collector.status()[:1] + collector.status()[3:5] == ("on", *trouble), "one rank is still seen"
     notebook.refused[second.pid] = trouble
+    collector.collect()
     assert collector.status()[:1] + collector.status()[3:5] == ("refused", *trouble)
     collector.retry()
     collector.collect()

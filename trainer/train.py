@@ -11,6 +11,7 @@ Installed, it is called deepseek-train. SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 sav
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import math
 import os
@@ -58,11 +59,12 @@ def train(options: argparse.Namespace) -> None:
     shared = ranks.share(model)
     first = checkpoint.restore(resumed, model, optimizer, scaler) if resumed else 0
 
-    with open_log(options, ranks, config | {"precision": numbers.name, "device": str(device), **size._asdict()}) as log:
+    with open_log(options, ranks, size._asdict() | config | {"precision": numbers.name, "device": str(device)}) as log:
         parameters = sum(weight.numel() for weight in model.parameters())
         logger.info(f"{parameters:,} parameters on {device}, {torch.get_num_threads()} threads; {numbers.name}: {numbers.reason}")
         logger.info(f"training on {len(train_text.tokens):,} bytes of source from step {first}")
         phases = Phases()
+        gc.freeze()  # PyTorch's modules stay: collections pass them over, and the end of the process takes 0.2 s instead of 0.8 s
         for step in range(first, options.steps):
             begun_s = perf_counter()
             with phases["data"]:
@@ -92,9 +94,7 @@ def train(options: argparse.Namespace) -> None:
                 scalars["train/grad_scale"] = scale
             log.scalars(step, scalars | phases.take_s())
             if scaler.get_scale() < scale:
-                log.event(
-                    "overflow", step=step, text=f"gradients overflowed, step skipped; scale {scale:g} -> {scaler.get_scale():g}"
-                )
+                log.event("overflow", step=step, text=f"step skipped, scale {scale:g} -> {scaler.get_scale():g}")
             if step % PRINT_EVERY == 0:  # reading the loss waits for the GPU
                 logger.info(f"step {step} | loss {loss:.4f} | grad norm {grad_norm:.3f} | lr {lr:.2e} | {tokens_per_s:,} tokens/s")
 
@@ -114,8 +114,9 @@ def train(options: argparse.Namespace) -> None:
                 log.event("checkpoint", step=step, seconds=round(perf_counter() - begun_s, 6), text=path.name)
                 logger.info(f"step {step} | saved {path.name}")
             if stopping:
-                logger.info(stop.reason)
-                log.close(reason=stop.reason)
+                reason = stop.reason or "stopped with another rank"
+                logger.info(reason)
+                log.close(reason=reason)
                 break
     ranks.leave()
 

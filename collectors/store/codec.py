@@ -1,13 +1,14 @@
 """Columns of numbers as bytes and back, without loss: the transform that suits each column, byte shuffle, zstd, checksum.
 
-A blob is one version byte and a zstd frame that carries a checksum. The frame holds a header a column, then the columns' byte
-planes: plane 0 has the lowest byte of every row, so that bytes of a kind stand together and compress.
+A blob is one version byte, a checksum and a zstd frame. The frame holds a header a column, then the columns' byte planes: plane 0
+has the lowest byte of every row, so that bytes of a kind stand together and compress.
 """
 
 from __future__ import annotations
 
 import struct
 import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -24,7 +25,8 @@ CLOCK_SCALE = float(2**22)
 MAX_EXACT = 2.0**53
 PROBE = 16  # rows that are tried before a whole column is
 LEVEL = 3  # of zstd: 6 gains 1 % here and takes twice the time
-MAX_BYTES = 1 << 28  # of one decoded blob: a damaged length must not ask for all memory
+ZERO, ONE = np.uint64(0), np.uint64(1)
+PREFIX = 5  # bytes before the frame
 
 Column: TypeAlias = NDArray[np.float64] | NDArray[np.int64]
 _HEADER = struct.Struct("<BBBxIq")
@@ -47,37 +49,47 @@ def encode(columns: Sequence[Column]) -> bytes:
     """`decode(encode(columns))` gives back the same bits, NaN payloads and negative zeros included."""
     coded = [_smallest(_candidates(column)) for column in columns]
     headers = [_HEADER.pack(c.kind, c.width, c.scale, len(column), c.base) for c, column in zip(coded, columns, strict=True)]
-    return VERSION + compress(b"".join([bytes([len(columns)]), *headers, *(c.planes for c in coded)]))
+    return seal(b"".join([bytes([len(columns)]), *headers, *(c.planes for c in coded)]))
 
 
 def decode(blob: bytes) -> list[Column]:
     """The columns, float64 or int64. Raises CodecError."""
-    if blob[:1] != VERSION:
-        raise CodecError(f"unknown codec version {blob[:1].hex() or 'of an empty blob'}")
-    data = decompress(blob[1:])
+    data = unseal(blob)
     try:
         return list(_columns(data))
     except (struct.error, IndexError, ValueError) as error:
         raise CodecError(f"inconsistent columns: {error}") from error
 
 
-def compress(data: bytes, level: int = LEVEL) -> bytes:
-    """One zstd frame that carries its length and a checksum."""
+def seal(data: bytes, level: int = LEVEL) -> bytes:
+    """Version, CRC-32 of the frame, zstd frame: how every blob of the store begins."""
+    frame = _compress(data, level)
+    return VERSION + zlib.crc32(frame).to_bytes(4, "little") + frame
+
+
+def unseal(blob: bytes) -> bytes:
+    """Raises CodecError where a single bit is wrong."""
+    if blob[:1] != VERSION:
+        raise CodecError(f"damaged blob, or of a newer version: it begins with {blob[:1].hex() or 'nothing'}")
+    frame = blob[PREFIX:]
+    if zlib.crc32(frame).to_bytes(4, "little") != blob[1:PREFIX]:
+        raise CodecError("damaged blob: its checksum is wrong")
+    return _decompress(frame)
+
+
+def _compress(data: bytes, level: int) -> bytes:
     compressors: dict[int, zstandard.ZstdCompressor] = _local.__dict__.setdefault("compressors", {})
     if level not in compressors:
-        compressors[level] = zstandard.ZstdCompressor(level=level, write_checksum=True)
+        compressors[level] = zstandard.ZstdCompressor(level=level)
     return compressors[level].compress(data)
 
 
-def decompress(data: bytes) -> bytes:
-    """Raises CodecError where a bit is wrong."""
+def _decompress(frame: bytes) -> bytes:
     if not hasattr(_local, "decompressor"):
         _local.decompressor = zstandard.ZstdDecompressor()
+    decompressor: zstandard.ZstdDecompressor = _local.decompressor
     try:
-        if zstandard.frame_content_size(data) > MAX_BYTES:
-            raise CodecError("the blob claims an impossible length")
-        decompressor: zstandard.ZstdDecompressor = _local.decompressor
-        return decompressor.decompress(data)
+        return decompressor.decompress(frame)
     except zstandard.ZstdError as error:
         raise CodecError(f"damaged blob: {error}") from error
 
@@ -103,7 +115,9 @@ def _column(kind: int, scale: int, base: int, planes: NDArray[np.uint8]) -> Colu
             return np.asarray(np.rint(_short(planes[:4]).astype(np.float64) * powers) / powers)
     whole = _unshuffle(planes)
     if kind in (DELTA, SCALED_DELTA):
-        whole = np.cumsum((whole >> 1) ^ -(whole & 1)) + base  # arithmetic wraps around, so that any int64 survives
+        zigzag = whole.view(np.uint64)
+        steps = (zigzag >> ONE) ^ (ZERO - (zigzag & ONE))
+        whole = np.cumsum(steps.view(np.int64)) + base  # arithmetic wraps around, so that any int64 survives
     elif kind in (PLAIN, SCALED):
         whole = whole + base
     else:
@@ -136,7 +150,7 @@ def _smallest(candidates: Iterator[_Coded]) -> _Coded:
     options = list(candidates)
     if len(options) == 1:
         return options[0]
-    return min(options, key=lambda coded: len(compress(coded.planes)))
+    return min(options, key=lambda coded: len(_compress(coded.planes, LEVEL)))
 
 
 def _whole(whole: NDArray[np.int64], plain: int, delta: int, scale: int) -> Iterator[_Coded]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 
-from . import chunks, files, groups, logs, pages, schema
+from . import chunks, files, groups, logs, pages, schema, stacks
 from .groups import PLACE_BITS
 from .ingest import FileWriter
 
@@ -15,6 +16,7 @@ IDLE_S = 300.0  # a stream that has been silent for this long is sealed as it is
 IDLE_ROWS = 64  # unless it has fewer rows than this, which one small pack holds well
 SWEEP_S = 1.0  # how often old head rows go
 REVIEW_S = 30.0  # how often idle streams and small log blocks are looked for
+PROFILES_S = 3600.0  # how far back profiles are looked at that could be merged
 CHECKPOINT_BYTES = 4 << 20
 
 
@@ -48,6 +50,9 @@ class Compactor:
             self._seal(stream, everything=True)
         for series in list(self._writer.grown):
             self._page(series)
+        self._sweep(math.inf)
+        for _ in self._merge_logs() if self._writer.kind == "runs" else self._merge_profiles(-math.inf, math.inf):
+            pass
 
     def _steps(self) -> Iterator[None]:
         for stream in self._due():
@@ -128,8 +133,7 @@ class Compactor:
         for stream in self._silent(now_s):
             self._seal(stream, everything=True)
             yield
-        if self._writer.kind == "runs":
-            yield from self._merge_logs()
+        yield from self._merge_logs() if self._writer.kind == "runs" else self._merge_profiles(now_s - PROFILES_S, now_s - LIVE_S)
 
     def _silent(self, now_s: float) -> list[int]:
         found = dict(self._db.execute(_PACKS, (IDLE_ROWS,)).fetchall())
@@ -148,6 +152,13 @@ class Compactor:
                 with self._writer.lock, schema.transaction(self._writer.db) as db:
                     logs.replace(db, block, replaced)
                 yield
+
+    def _merge_profiles(self, after_s: float, before_s: float) -> Iterator[None]:
+        for chain in stacks.mergeable(self._db, after_s, before_s):
+            row = stacks.merged(chain)
+            with self._writer.lock, schema.transaction(self._writer.db) as db:
+                stacks.replace(db, chain, row)
+            yield
 
 
 _UNPAGED = "SELECT id FROM series WHERE sealed - paged >= ?"

@@ -103,6 +103,8 @@ class Readers:
         mine = self._open.get(threading.current_thread())
         if mine is None:
             mine = self._enter()
+        for path in mine.keys() - self.files():
+            mine.pop(path).close()
         for path in (paths := list(paths)):
             if path not in mine and (db := schema.open_reader(path)) is not None:
                 mine[path] = db
@@ -118,6 +120,12 @@ class Readers:
 def _close(connections: dict[Path, sqlite3.Connection]) -> None:
     for db in connections.values():
         db.close()
+
+
+def unlink(path: Path) -> None:
+    """Remove a file with its write-ahead log. Readers that have it open keep their view until they look again."""
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
 
 
 def _size(path: Path) -> int:

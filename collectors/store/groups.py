@@ -17,7 +17,6 @@ from . import codec
 NO_STEP = -(2**63)
 PLACE_BITS = 24  # of `arrival`: rows that one commit may hold
 FAST = 1  # zstd level of what is rewritten soon
-VERSION = b"\x01"
 
 
 class Group(NamedTuple):
@@ -50,14 +49,12 @@ def encode(groups: Sequence[Group]) -> bytes:
     for group in groups:
         parts.append(np.array([len(group.ids), len(group.arrival)], np.int64))
         parts += [np.ascontiguousarray(column).reshape(-1).view(np.int64) for column in group]
-    return VERSION + codec.compress(np.concatenate(parts).astype("<i8", copy=False).tobytes(), FAST)
+    return codec.seal(np.concatenate(parts).astype("<i8", copy=False).tobytes(), FAST)
 
 
 def decode(blob: bytes) -> list[Group]:
     """Raises CodecError."""
-    if blob[:1] != VERSION:
-        raise codec.CodecError(f"unknown version {blob[:1].hex()} of a head row")
-    data = np.frombuffer(codec.decompress(blob[1:]), "<i8").astype(np.int64, copy=False)
+    data = np.frombuffer(codec.unseal(blob), "<i8").astype(np.int64, copy=False)
     groups, at = [], 1
     for _ in range(int(data[0])):
         series, rows = int(data[at]), int(data[at + 1])

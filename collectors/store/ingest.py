@@ -124,6 +124,15 @@ class FileWriter:
         else:
             del self.pending[stream]
 
+    def forget(self, run: str) -> None:
+        """Remove a run. The caller holds `packing` and `lock`."""
+        with schema.transaction(self.db) as db:
+            streams = runs.remove(db, run)
+        for stream in streams:
+            self.pending.pop(stream, None)
+        self._shapes.clear()
+        self._stored.clear()
+
     def close(self) -> None:
         with self.packing, self.lock:
             self.db.close()
@@ -133,9 +142,9 @@ class FileWriter:
         packed: dict[int, int] = dict(self.db.execute("SELECT id, packed_seq FROM stream").fetchall())
         for time_s, data in self.db.execute("SELECT time_s, data FROM head ORDER BY seq").fetchall():
             for group in groups.decode(data):
-                (stream,) = self.db.execute("SELECT stream FROM series WHERE id = ?", (int(group.ids[0]),)).fetchone()
-                if int(group.arrival[0]) >> PLACE_BITS > packed[stream]:
-                    self._wait(stream, group, time_s)
+                row = self.db.execute("SELECT stream FROM series WHERE id = ?", (int(group.ids[0]),)).fetchone()
+                if row and int(group.arrival[0]) >> PLACE_BITS > packed[row[0]]:  # no row: the run was removed
+                    self._wait(row[0], group, time_s)
 
     def _wait(self, stream: int, group: Group, now_s: float) -> None:
         waiting = self.pending.setdefault(stream, Pending(since_s=now_s))
@@ -173,7 +182,8 @@ class FileWriter:
             if shape.key in self._stored:
                 continue
             labels = orjson.dumps(shape.labels).decode()
-            self.db.execute("INSERT OR IGNORE INTO stream (id, run, labels) VALUES (?, ?, ?)", (shape.stream, shape.run, labels))
+            # What head may still hold of a run of this name that was removed lies before this commit.
+            self.db.execute("INSERT OR IGNORE INTO stream VALUES (?, ?, ?, ?)", (shape.stream, shape.run, labels, seq - 1))
             born = range(seq << NAME_BITS, (seq << NAME_BITS) + len(shape.names))
             rows = [(i, shape.stream, name, at) for i, name, at in zip(shape.ids.tolist(), shape.names, born, strict=True)]
             entered = self.db.executemany("INSERT OR IGNORE INTO series (id, stream, name, born) VALUES (?, ?, ?, ?)", rows)

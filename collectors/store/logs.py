@@ -151,7 +151,7 @@ def _insert(db: sqlite3.Connection, block: Block, seq: int | None) -> None:
             np.array([names.index(name) for name in block.files], np.int64),
         ]
     )
-    texts = codec.compress("\n".join(block.texts).encode("utf-8", "surrogatepass"))
+    texts = codec.seal("\n".join(block.texts).encode("utf-8", "surrogatepass"))
     summary = (min(block.times_s), max(block.times_s), max(block.levels))
     span = (min(block.numbers), max(block.numbers), len(block.numbers))
     insert = "INSERT INTO log VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -184,4 +184,4 @@ def _keep(found: list[tuple[int, LogLine]], one: tuple[int, LogLine], limit: int
 
 
 def _texts(data: bytes) -> str:
-    return codec.decompress(data).decode("utf-8", "surrogatepass")
+    return codec.unseal(data).decode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Pages: the roll-up of 64 chunks of a series, in units of 128 points, so that a wide range is drawn without its chunks."""
+"""Pages: the roll-up of 64 chunks of a series, in units of 512 and of 128 points, so that a wide range is drawn without its chunks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from .groups import NO_STEP
 from .protocol import Axis
 
 CHUNKS = 64  # of a page
-GRAIN = 128  # points of a unit, about 2 min at 1 Hz
-VERSION = b"\x01"
+COARSE, FINE = 512, 128  # points of a unit: about 9 and 2 min at 1 Hz
 
-_INSERT = f"INSERT INTO page VALUES (NULL, {', '.join('?' * 17)})"
-_UNPAGED = """SELECT chunk.start, chunk.rows, segment, axis.data, chunk.data FROM chunk JOIN axis ON axis.id = chunk.axis
+_INSERT = f"INSERT INTO page VALUES (NULL, {', '.join('?' * 19)})"
+_UNPAGED = """SELECT start, segment, axis.data, chunk.data FROM chunk JOIN axis ON axis.id = chunk.axis
   WHERE series = ? AND start >= ? ORDER BY start LIMIT ?"""
 
 
@@ -59,8 +58,10 @@ def plan(db: sqlite3.Connection, series: int) -> tuple[object, ...]:
     """The row of the series' next page."""
     (paged,) = db.execute("SELECT paged FROM series WHERE id = ?", (series,)).fetchone()
     rows = db.execute(_UNPAGED, (series, paged, CHUNKS)).fetchall()
-    columns = _roll_up([(segment, *chunks.read_axis(axis), chunks.read_values(data)) for _, _, segment, axis, data in rows])
-    return (series, rows[0][0], int(columns.rows.sum()), *_summary(columns), len(columns.rows), encode(columns))
+    parts = [(segment, *chunks.read_axis(axis), chunks.read_values(data)) for _, segment, axis, data in rows]
+    coarse, fine = (_roll_up(parts, grain) for grain in (COARSE, FINE))
+    units = (len(coarse.rows), len(fine.rows), encode(coarse), encode(fine))
+    return (series, rows[0][0], int(fine.rows.sum()), *_summary(fine), *units)
 
 
 def store(db: sqlite3.Connection, row: tuple[object, ...]) -> None:
@@ -77,14 +78,12 @@ def encode(columns: Columns) -> bytes:
     varies = (matrix != matrix[:, :1]).any(axis=1)
     planes = matrix[varies].view(np.uint8).reshape(int(varies.sum()), -1, 8).transpose(0, 2, 1)
     header = np.concatenate([[len(columns.rows)], varies, matrix[:, 0]]).astype("<i8")
-    return VERSION + codec.compress(header.tobytes() + planes.tobytes())
+    return codec.seal(header.tobytes() + planes.tobytes())
 
 
 def decode(blob: bytes) -> Columns:
     """Raises CodecError."""
-    if blob[:1] != VERSION:
-        raise codec.CodecError(f"unknown version {blob[:1].hex()} of a page")
-    data = codec.decompress(blob[1:])
+    data = codec.unseal(blob)
     count = len(Columns._fields)
     units, *about = np.frombuffer(data, "<i8", 1 + 2 * count).tolist()
     varies, first = about[:count], about[count:]
@@ -95,11 +94,11 @@ def decode(blob: bytes) -> Columns:
     return Columns(floats[0], floats[1], *columns[2:8], *floats[8:])
 
 
-def _roll_up(parts: list[tuple[int, NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]]) -> Columns:
+def _roll_up(parts: list[tuple[int, NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]], grain: int) -> Columns:
     """Units never reach across a chunk."""
     sizes = [len(values) for _, _, _, values in parts]
     begins = np.cumsum([0, *sizes[:-1]])
-    starts = np.concatenate([np.arange(begin, begin + size, GRAIN) for begin, size in zip(begins, sizes, strict=True)])
+    starts = np.concatenate([np.arange(begin, begin + size, grain) for begin, size in zip(begins, sizes, strict=True)])
     ends = np.append(starts[1:], sum(sizes)) - 1
     time_s, step, value = (np.concatenate(column) for column in list(zip(*parts, strict=True))[1:])
     segment = np.repeat([segment for segment, *_ in parts], sizes)

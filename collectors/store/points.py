@@ -90,7 +90,8 @@ class FileReader:
             later = [group.after(seq).upto(upto) for group in self._head.load(db)]
             parts = groups.partition(group for group in later if len(group.arrival))
             self._learn(db, [series for part in parts for series in part.ids.tolist()])
-        return complete, [self._live(part, i) for part in parts for i in range(len(part.ids))]
+        known = ((part, i) for part in parts for i, one in enumerate(part.ids.tolist()) if one in self._names)
+        return complete, [self._live(part, i) for part, i in known]
 
     def _unpacked(self, db: sqlite3.Connection, packed_seq: Mapping[int, int]) -> list[Group]:
         """The rows of these series that stand in head only; other series of the same rows come along."""

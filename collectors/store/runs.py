@@ -76,6 +76,22 @@ def write_offsets(db: sqlite3.Connection, offsets: Sequence[Offset]) -> None:
     db.executemany("INSERT OR IGNORE INTO run (name) VALUES (?)", [(run,) for run in {one.run for one in offsets}])
 
 
+def remove(db: sqlite3.Connection, run: str) -> list[int]:
+    """Remove all that is known of a run; the streams that it had. Its rows in head go with their commits."""
+    streams = [stream for (stream,) in db.execute("SELECT id FROM stream WHERE run = ?", (run,))]
+    for stream in streams:
+        series = "(SELECT id FROM series WHERE stream = ?)"
+        db.execute(f"DELETE FROM axis WHERE id IN (SELECT axis FROM chunk WHERE series IN {series})", (stream,))
+        for table in ("chunk", "page"):
+            db.execute(f"DELETE FROM {table} WHERE series IN {series}", (stream,))
+        for table in ("pack", "series"):
+            db.execute(f"DELETE FROM {table} WHERE stream = ?", (stream,))
+    for table in ("stream", "offset", "event", "log"):
+        db.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
+    db.execute("DELETE FROM run WHERE name = ?", (run,))
+    return streams
+
+
 def read_runs(db: sqlite3.Connection) -> list[Run]:
     return [
         Run._make([name, orjson.loads(info), *aggregates, int(read), int(skipped), int(fields)])

@@ -31,7 +31,7 @@ SUMMARY = """
 POINTS = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 -- A stream is what one source writes: a rank of a run, a device. Rows up to packed_seq stand in pack or chunk, later ones in head.
-CREATE TABLE stream (id INTEGER PRIMARY KEY, run TEXT, labels TEXT NOT NULL, packed_seq INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE stream (id INTEGER PRIMARY KEY, run TEXT, labels TEXT NOT NULL, packed_seq INTEGER NOT NULL);
 CREATE INDEX stream_run ON stream (run);
 CREATE TABLE series (
   id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, name TEXT NOT NULL,
@@ -48,7 +48,7 @@ CREATE INDEX pack_stream ON pack (stream);
 CREATE TABLE axis (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE chunk ({SUMMARY} axis INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX chunk_place ON chunk (series, start, first_time_s, last_time_s, first_step, last_step);
-CREATE TABLE page ({SUMMARY} units INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE page ({SUMMARY} coarse_units INTEGER NOT NULL, fine_units INTEGER NOT NULL, coarse BLOB NOT NULL, fine BLOB NOT NULL);
 CREATE INDEX page_place ON page (series, start, first_time_s, last_time_s, first_step, last_step);
 """
 RUNS = """

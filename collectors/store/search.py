@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -68,7 +69,7 @@ class Search:
 
     def _pages(self, series: int, window: Window, found: Found) -> list[tuple[int, int]]:
         """A page stands for its points as one unit, or by its smaller units; the others are returned as ranges of places."""
-        wanted = f"{SPAN[window.axis]}, {_SUMMARY}, id, start, units"
+        wanted = f"{SPAN[window.axis]}, {_SUMMARY}, id, start, coarse_units, fine_units"
         rows = self._select("page", wanted, series, window, 0, None)
         if not rows:
             return []
@@ -77,13 +78,15 @@ class Search:
         _take(found, units, single)
         apart = []
         for i in np.flatnonzero(~single).tolist():
-            page, start, count = rows[i][-3:]
-            if not (inside[i] and width[i] <= window.widest * count and self._unit_page(page, window, found)):
+            page, start, coarse, fine = rows[i][-4:]
+            enough = width[i] / window.widest if inside[i] and window.widest > 0 else math.inf  # units
+            level = "coarse" if enough <= coarse else "fine" if enough <= fine else None
+            if not (level and self._units(page, level, window, found)):
                 apart.append((start, start + rows[i][4]))
         return apart
 
-    def _unit_page(self, page: int, window: Window, found: Found) -> bool:
-        (data,) = self._db.execute("SELECT data FROM page WHERE id = ?", (page,)).fetchone()
+    def _units(self, page: int, level: str, window: Window, found: Found) -> bool:
+        (data,) = self._db.execute(f"SELECT {level} FROM page WHERE id = ?", (page,)).fetchone()
         columns = decoded("page", page, pages.decode, data)
         if columns is not None:
             found.units.append(columns.units(window.axis))

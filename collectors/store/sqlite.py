@@ -29,6 +29,7 @@ from .protocol import (
     StackColumns,
     StoreError,
 )
+from .retention import Limits, judge
 from .search import Found, Window
 
 REMEDIES = {
@@ -38,12 +39,19 @@ REMEDIES = {
     sqlite3.SQLITE_CANTOPEN: "the data folder cannot be written; make it writable or pass another --data-dir",
 }
 
+JUDGE_S = 10.0  # how often sizes and ages are looked at
+TOO_LARGE = "the store has reached --max-size without machine samples left to drop; raise it, or remove runs that are not needed"
+NO_LIMITS = Limits()
+
 
 class SqliteStore:
     """Implements `protocol.Store`. Any method may be called from any thread."""
 
-    def __init__(self, data_dir: Path, *, write: bool) -> None:
+    def __init__(self, data_dir: Path, *, write: bool, limits: Limits = NO_LIMITS) -> None:
         self._dir = data_dir
+        self._limits = limits
+        self._over = ""  # why nothing is stored at present
+        self._judged_s = -JUDGE_S
         self._readers = files.Readers(data_dir)
         self._of_file: dict[Path, points.FileReader] = defaultdict(points.FileReader)
         self._stacks = stacks.Reader()
@@ -61,6 +69,8 @@ class SqliteStore:
     # Writing
 
     def append(self, records: Iterable[Record]) -> int:
+        if self._over:
+            raise StoreError(self._over)
         now_s = time.time()
         batches = _sort(records, now_s)
         with _failing(), ExitStack() as stack:
@@ -77,14 +87,23 @@ class SqliteStore:
     def compact(self, deadline_s: float) -> bool:
         until_s = time.monotonic() + deadline_s
         with _failing(), self._compacting:
+            self._retire()
             more = [compactor.run(until_s) for compactor in list(self._compactors.values())]
             return any(more)
 
     def settle(self) -> None:
-        """Pack everything there is, however fresh; for `store compact`."""
+        """Pack everything there is, in all files and however fresh; for `store compact`."""
         with _failing(), self._compacting:
+            for path in files.machine_files(self._dir):
+                self._writer(path.name)
             for compactor in self._compactors.values():
                 compactor.settle()
+
+    def forget(self, run: str) -> None:
+        """Remove a run from the store, offsets included: what is in its folder, if that is still there, will be read again."""
+        writer = self._writer(files.RUNS_FILE)
+        with _failing(), writer.packing, self._lock:
+            writer.forget(run)
 
     # Reading
 
@@ -187,6 +206,22 @@ class SqliteStore:
                 self._compactors[name] = Compactor(writer)
                 self._seq = max(self._seq, writer.seq)
             return self._writers[name]
+
+    def _retire(self) -> None:
+        """Unlink machine files that are too old or too many; pause where that is not enough."""
+        if time.monotonic() - self._judged_s < JUDGE_S:
+            return
+        self._judged_s = time.monotonic()
+        sizes = [(path, files.size_bytes(path)) for path in files.all_files(self._dir)]
+        verdict = judge(sizes, self._limits, time.time())
+        for path in verdict.remove:
+            with self._lock:
+                writer, compactor = self._writers.pop(path.name, None), self._compactors.pop(path.name, None)
+            if writer and compactor:
+                compactor.close()
+                writer.close()
+            files.unlink(path)
+        self._over = TOO_LARGE if verdict.over else ""
 
     def _changed(self, path: Path) -> bool:
         if path not in self._watched:

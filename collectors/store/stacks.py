@@ -19,6 +19,8 @@ from .protocol import StackColumns
 UNKNOWN = -1  # of gil and cpu_ns
 NS = 1_000_000_000
 REMEMBERED = 200_000  # stacks, before starting afresh
+MERGED_S = 60.0  # length of a merged window: 3 hours of a process are then read as 180 rows
+MERGED_AT_ONCE = 500  # rows
 TOUCHING_S = 1e-3  # windows that lie this close to each other leave no gap
 _PROFILE = "id, run, rank, pid, role, host, sampler, hz, start_s, end_s, samples, errors, threads, spans, data"
 _TOUCHING = f"SELECT {_PROFILE} FROM profile WHERE run = ? AND end_s > ? AND start_s < ? ORDER BY start_s"
@@ -108,6 +110,39 @@ def write(db: sqlite3.Connection, interner: Interner, profiles: Iterable[Profile
         data = encode(_spans(profile, stacks))
         counts = (profile.count, profile.errors, threads, len(stacks))
         db.execute(_INSERT, (*about, profile.start_s, end_s, *counts, data))
+
+
+def mergeable(db: sqlite3.Connection, after_s: float, before_s: float) -> list[list[Row]]:
+    """Windows of one process that touch each other and are small enough to become one."""
+    small = f"SELECT {_PROFILE} FROM profile WHERE end_s BETWEEN ? AND ? AND end_s - start_s < ? ORDER BY run, rank, pid, host, start_s LIMIT ?"
+    chains: list[list[Row]] = []
+    for row in map(Row._make, db.execute(small, (after_s, before_s, MERGED_S / 2, MERGED_AT_ONCE))):
+        if chains and _continues(chains[-1], row):
+            chains[-1].append(row)
+        else:
+            chains.append([row])
+    return [chain for chain in chains if len(chain) > 1]
+
+
+def merged(chain: Sequence[Row]) -> tuple[object, ...]:
+    """The row that replaces a chain of them."""
+    parts = [row.read() for row in chain]
+    spans = Spans._make(np.concatenate(column) for column in zip(*parts, strict=True))
+    first, last = chain[0], chain[-1]
+    threads = orjson.dumps({tid: name for row in chain for tid, name in orjson.loads(row.threads).items()}).decode()
+    counts = (sum(row.samples for row in chain), sum(row.errors for row in chain), threads, len(spans.tid))
+    return (*first[1:8], first.start_s, last.end_s, *counts, encode(spans))
+
+
+def replace(db: sqlite3.Connection, chain: Sequence[Row], row: tuple[object, ...]) -> None:
+    db.executemany("DELETE FROM profile WHERE id = ?", [(one.id,) for one in chain])
+    db.execute(_INSERT, row)
+
+
+def _continues(chain: Sequence[Row], row: Row) -> bool:
+    first, last = chain[0], chain[-1]
+    touches = abs(row.start_s - last.end_s) <= TOUCHING_S
+    return touches and row[1:8] == last[1:8] and row.end_s - first.start_s <= MERGED_S
 
 
 def encode(spans: Spans) -> bytes:

@@ -1,0 +1,57 @@
+/** The runs and the server's state, as last told: which run is shown, whether it is over, and what time it is there. */
+
+import { get } from "./api.js";
+
+export class Runs {
+  /** @param {string | null} name of the run that the address asks for */
+  constructor(name) {
+    this.name = name;
+    /** @type {any[]} the newest first */
+    this.list = [];
+    /** @type {any} the server's last state message */
+    this.told = null;
+    this.clock_off_s = 0; // server's clock minus the browser's
+    /** @type {number | null} when the connection was lost, on the server's clock */
+    this.lost_s = null;
+  }
+
+  get now_s() {
+    return Date.now() / 1000 + this.clock_off_s;
+  }
+
+  /** The shown run, or null. */
+  get current() {
+    return this.list.find((one) => one.run === this.name) ?? null;
+  }
+
+  /** Nothing more comes from the shown run. */
+  get over() {
+    return ["finished", "crashed"].includes(this.current?.state);
+  }
+
+  /** The run to show: the address's, else the newest that runs, else the newest. */
+  async choose() {
+    if (!this.list.length) await this.read();
+    this.name ??= (this.list.find(({ state }) => state === "running") ?? this.list[0])?.run ?? null;
+    return this.name;
+  }
+
+  async read() {
+    this.list = (await get("runs")).runs;
+  }
+
+  /**
+   * Take over a state message, which tells of the runs that live only.
+   * @param {any} message
+   * @returns {{first: boolean, more: boolean, grown: boolean}} `more`: there are runs that the list lacks; `grown`: the shown run has new series
+   */
+  hear(message) {
+    const first = this.told === null;
+    const series = this.current?.series;
+    const near = new Map(message.runs.map((/** @type {any} */ run) => [run.run, run]));
+    this.told = message;
+    this.clock_off_s = message.time_s - Date.now() / 1000;
+    this.list = this.list.map((run) => near.get(run.run) ?? run);
+    return { first, more: message.runs_total !== this.list.length, grown: this.current?.series !== series };
+  }
+}

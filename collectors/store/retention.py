@@ -1,0 +1,34 @@
+"""Which machine files have had their time: by age, and by the size of the whole folder (pure). Runs are never among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .files import RUNS_FILE, WEEK_S, week_start
+
+
+class Limits(NamedTuple):
+    retention_s: float | None = None  # age of machine samples
+    max_bytes: int | None = None  # of all files of the store
+
+
+class Verdict(NamedTuple):
+    remove: list[Path]  # oldest first
+    over: bool  # even then the folder is larger than allowed
+
+
+def judge(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> Verdict:
+    """`sizes` has all files; this week's is always kept."""
+    total = sum(size for _, size in sizes)
+    remove = []
+    for path, size in sorted(sizes):
+        if path.name == RUNS_FILE or week_start(path) + WEEK_S > now_s:
+            continue
+        expired = limits.retention_s is not None and week_start(path) + WEEK_S < now_s - limits.retention_s
+        too_many = limits.max_bytes is not None and total > limits.max_bytes
+        if expired or too_many:
+            remove.append(path)
+            total -= size
+    return Verdict(remove, limits.max_bytes is not None and total > limits.max_bytes)

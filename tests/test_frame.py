@@ -1,0 +1,58 @@
+"""The frame that the browser gets first, and whether `assets/` holds together."""
+
+from __future__ import annotations
+
+import graphlib
+import re
+from pathlib import Path
+
+from dash import Dash
+
+from dashboard.pages import frame, live
+
+ASSETS = Path(__file__).parents[1] / "assets"
+OWN_MODULES = sorted(path.name for path in ASSETS.glob("*.js"))
+
+
+def imports(module: str) -> set[str]:
+    return set(re.findall(r'from "\./([^"]+)"', (ASSETS / module).read_text()))
+
+
+def test_every_module_is_preloaded_and_every_preload_exists() -> None:
+    assert sorted(frame.MODULES) == sorted([*OWN_MODULES, "vendor/uPlot.esm.js"])
+    assert all((ASSETS / name).exists() for name in (*frame.MODULES, *frame.STYLES))
+
+
+def test_dash_takes_the_index_and_finds_its_places_in_it() -> None:
+    dash = Dash("deepseek", index_string=frame.INDEX, assets_ignore=".*")
+    assert dash.index_string == frame.INDEX
+    assert not re.search(r"\{%(?!metas|title|favicon|css|app_entry|config|scripts|renderer)", frame.INDEX)
+
+
+def test_the_script_mounts_in_the_container_that_the_layout_offers() -> None:
+    assert f'const CONTAINER = "{live.CONTAINER_ID}";' in (ASSETS / "main.js").read_text()
+    assert frame.layout().children.id == live.CONTAINER_ID
+
+
+def test_modules_import_what_exists_and_never_in_a_circle() -> None:
+    graph = {name: imports(name) for name in OWN_MODULES}
+    assert all((ASSETS / target).exists() for targets in graph.values() for target in targets)
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_every_colour_that_is_used_is_a_token_of_both_themes() -> None:
+    tokens = (ASSETS / "tokens.css").read_text()
+    known = set(re.findall(r"--([\w-]+):", tokens))
+    used = set(re.findall(r"var\(--([\w-]+)\)", (ASSETS / "app.css").read_text()))
+    drawn = {name for module in OWN_MODULES for name in re.findall(r'token\("([\w-]+)"\)', (ASSETS / module).read_text())}
+    local = {"gutter", "grow", "h"}  # set where a lane is made
+    assert (used | drawn) - known == local & used
+    dark, light = (set(re.findall(r"--([\w-]+): *#", block)) for block in themes(tokens))
+    assert dark == light
+
+
+def themes(tokens: str) -> tuple[str, str]:
+    """The text of all blocks of the dark theme, and of the light one."""
+    blocks = re.findall(r"(:root[^{]*)\{([^}]*)\}", tokens)
+    dark = "".join(text for selector, text in blocks if '"dark"' in selector)
+    return dark, "".join(text for selector, text in blocks if '"light"' in selector)

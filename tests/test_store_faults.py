@@ -1,0 +1,250 @@
+"""What the store does when processes are killed, bits flip and disks fill up."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collectors.records import LogLine, Offset, Points, Profile, labels_of
+from collectors.store import compact, files, schema
+from collectors.store.check import check, compact_all
+from collectors.store.protocol import LogQuery, StoreError, series_id
+from collectors.store.retention import Limits, judge
+from collectors.store.sqlite import SqliteStore
+
+ROOT = Path(__file__).parents[1]
+START_S = 1_764_000_000.0
+HOST = labels_of(host="box")
+LOSS = series_id("a", "loss", HOST)
+WEEK_S = 7 * 86400
+
+
+def killed_after(data_dir: Path, batch: int, after_s: float) -> dict[str, int]:
+    """Let the writer run for a while, kill it, and return what it had acknowledged."""
+    command = [sys.executable, str(ROOT / "tests/programs/store_writer.py"), str(ROOT), str(data_dir), str(batch)]
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert writer.stdout
+    first = writer.stdout.readline()
+    assert first, "the writer ended by itself"
+    time.sleep(after_s)  # the fault itself: a moment that nothing announces
+    writer.kill()
+    told = (first + writer.stdout.read()).decode().splitlines(keepends=True)
+    writer.stdout.close()
+    writer.wait()
+    return {line.split()[0]: int(line.split()[1]) for line in told if line.endswith("\n")}
+
+
+def assert_exactly_once(data_dir: Path, acknowledged: dict[str, int]) -> None:
+    store = SqliteStore(data_dir, write=False)
+    offsets = store.offsets()
+    for source, safe in acknowledged.items():
+        offset = offsets[source].offset
+        assert offset >= safe
+        run, labels = source.split("/")[0], labels_of(host="box", rank=1 if "rank1" in source else None)
+        for name, every in (("loss", 1), ("lr", 1), ("norm", 7)):
+            one = series_id(run, name, labels)
+            steps = store.range([one], None, None, "step", buckets=10**9)[one].t
+            np.testing.assert_array_equal(steps, np.arange(0, offset, every))
+        lines = store.logs(LogQuery(run=run, text=f"{source} ", limit=10**9))
+        assert [line.text for line in lines.lines] == [f"{source} {step}" for step in range(0, offset, 3)]
+    store.close()
+    assert check(data_dir) == []
+
+
+def kill_again_and_again(data_dir: Path, times: int) -> None:
+    chance = random.Random(5)
+    safe: dict[str, int] = {}
+    for round_ in range(times):
+        safe |= killed_after(data_dir, chance.choice([1, 20, 200, 3000]), chance.uniform(0.0, 0.4))
+        if round_ % 20 == 19 or round_ == times - 1:
+            assert_exactly_once(data_dir, safe)
+
+
+def test_kill_9_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    kill_again_and_again(tmp_path, 10)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_kill_9_two_hundred_times_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    for part in range(4):
+        kill_again_and_again(tmp_path / str(part), 50)
+
+
+def lines(start: int, count: int) -> list[Points]:
+    return [
+        Points("a", HOST, ("loss", "lr"), (float(step), step / 7), START_S + step, step) for step in range(start, start + count)
+    ]
+
+
+def test_a_flipped_bit_is_named_and_costs_only_itself(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, write=True)
+    store.append(lines(0, 10_240))
+    store.close()
+    assert check(tmp_path) == []
+    db = sqlite3.connect(tmp_path / files.RUNS_FILE)
+    chunk, data = db.execute("SELECT id, data FROM chunk WHERE series = ? AND start = 2048", (LOSS,)).fetchone()
+    for at in (0, 5, len(data) // 2, len(data) - 1):
+        with db:
+            db.execute("UPDATE chunk SET data = ? WHERE id = ?", (data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :], chunk))
+        reader = SqliteStore(tmp_path, write=False)
+        steps = reader.range([LOSS], None, None, "step", buckets=10**6)[LOSS].t
+        np.testing.assert_array_equal(steps, np.concatenate([np.arange(2048), np.arange(3072, 10_240)]))
+        reader.close()
+        (trouble,) = check(tmp_path)
+        assert f"chunk {chunk} of loss of a" in trouble
+    db.close()
+
+
+def test_a_wrong_summary_is_named(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, write=True)
+    store.append(lines(0, 2048))
+    store.close()
+    db = sqlite3.connect(tmp_path / files.RUNS_FILE)
+    with db:
+        db.execute("UPDATE chunk SET most = 1e9 WHERE series = ? AND start = 0", (LOSS,))
+    db.close()
+    (trouble,) = check(tmp_path)
+    assert "its points are not those of its summary" in trouble
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 3 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], check=False).returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_full_disk_pauses_and_goes_on_when_there_is_room(small_disk: Path) -> None:
+    store = SqliteStore(small_disk / "data", write=True)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(1_500_000))
+    kept = 0
+    with pytest.raises(StoreError, match="the disk is full; make room"):
+        while True:
+            store.append([*lines(kept, 500), Offset("a/m.jsonl", "a", 1, 2, kept + 500, 0, 0, 0, "", {})])
+            kept += 500
+    assert store.offsets()["a/m.jsonl"].offset == kept == store.range([LOSS], None, None)[LOSS].points_total
+    ballast.unlink()
+    store.append([*lines(kept, 500), Offset("a/m.jsonl", "a", 1, 2, kept + 500, 0, 0, 0, "", {})])
+    assert store.offsets()["a/m.jsonl"].offset == kept + 500 == store.range([LOSS], None, None)[LOSS].points_total
+    store.close()
+    assert check(small_disk / "data") == []
+
+
+def test_a_store_of_a_newer_version_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    SqliteStore(tmp_path, write=True).close()
+    db = sqlite3.connect(tmp_path / files.RUNS_FILE)
+    db.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    db.close()
+    with pytest.raises(StoreError, match="written by a newer version"):
+        SqliteStore(tmp_path, write=True)
+    with pytest.raises(StoreError, match="written by a newer version"):
+        SqliteStore(tmp_path, write=False).runs()
+
+
+def test_a_migration_runs_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SqliteStore(tmp_path, write=True)
+    store.append(lines(0, 10))
+    store.close()
+
+    def add_a_column(db: sqlite3.Connection) -> None:
+        db.execute("ALTER TABLE head ADD COLUMN note TEXT")
+
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
+    monkeypatch.setitem(schema.MIGRATIONS, schema.VERSION - 1, add_a_column)
+    for _ in range(2):
+        store = SqliteStore(tmp_path, write=True)
+        assert store.range([LOSS], None, None)[LOSS].points_total == 10
+        store.close()
+
+
+def test_old_machine_files_go_first_and_runs_never(tmp_path: Path) -> None:
+    weeks = [tmp_path / files.week_file(START_S + week * WEEK_S) for week in range(4)]
+    sizes = [(tmp_path / files.RUNS_FILE, 50), *((week, 10) for week in weeks)]
+    now_s = files.week_start(weeks[3]) + 3600
+    assert judge(sizes, Limits(), now_s) == ([], False)
+    assert judge(sizes, Limits(retention_s=WEEK_S), now_s) == (weeks[:2], False)
+    assert judge(sizes, Limits(max_bytes=75), now_s) == (weeks[:2], False)
+    assert judge(sizes, Limits(max_bytes=55), now_s) == (weeks[:3], True)
+
+
+def test_too_large_a_store_drops_machine_files_then_pauses(tmp_path: Path) -> None:
+    gpu = Points(None, HOST, ("gpu/util",), (1.0,), START_S, None)
+    store = SqliteStore(tmp_path, write=True, limits=Limits(max_bytes=1))
+    store.append([gpu, *lines(0, 10)])
+    assert len(files.machine_files(tmp_path)) == 1
+    store.compact(0.1)
+    assert files.machine_files(tmp_path) == []
+    with pytest.raises(StoreError, match="--max-size"):
+        store.append(lines(10, 10))
+    assert store.range([LOSS], None, None)[LOSS].points_total == 10
+
+
+def test_a_forgotten_run_is_gone_and_can_come_back(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, write=True)
+    other = Points("b", HOST, ("loss",), (1.0,), START_S, 0)
+    cursor = store.append([*lines(0, 3000), other, LogLine("a", "out.log", START_S, 20, "hello")])
+    store.append(lines(3000, 10))
+    store.forget("a")
+    assert [run.name for run in store.runs()] == ["b"] and store.series("a") == [] and store.logs(LogQuery()).lines == []
+    assert store.range([LOSS], None, None) == {} and store.since(cursor).points == []
+    store.append(lines(0, 5))
+    assert store.range([LOSS], None, None)[LOSS].points_total == 5
+    store.close()
+    assert SqliteStore(tmp_path, write=True).series("a")[0].points == 5
+    assert check(tmp_path) == []
+
+
+def test_compacting_by_hand_keeps_everything_in_less_space(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, write=True)
+    for at in range(0, 3000, 10):
+        store.append([*lines(at, 10), LogLine("a", "out.log", START_S + at, 20, f"line {at}"), window(at / 10)])
+    store.close()
+    before = sum(files.size_bytes(path) for path in files.all_files(tmp_path))
+    compact_all(tmp_path)
+    assert sum(files.size_bytes(path) for path in files.all_files(tmp_path)) < before
+    db = sqlite3.connect(tmp_path / files.RUNS_FILE)
+    assert db.execute("SELECT (SELECT count(*) FROM pack), (SELECT count(*) FROM log)").fetchone() == (0, 1)
+    db.close()
+    reader = SqliteStore(tmp_path, write=False)
+    np.testing.assert_array_equal(reader.range([LOSS], None, None, "step", 10**6)[LOSS].last, np.arange(3000))
+    assert len(reader.logs(LogQuery(limit=1000)).lines) == 300
+    found = reader.stacks(START_S, START_S + 300, "a")
+    assert (found.covered, found.samples) == ([(START_S, START_S + 300)], 300)
+    reader.close()
+    assert check(tmp_path) == []
+
+
+def window(second: float) -> Profile:
+    start = int(second * 1e9)
+    return Profile("a", 0, 7, "main", "box", "native", 1.0, START_S + second, start, start + 10**9, {7: "main"}, [], 1)
+
+
+def test_head_rows_go_when_they_are_packed_and_old(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, write=True)
+    cursor = store.append(lines(0, 10))
+    store.append(lines(10, 100))
+    while store.compact(1.0):
+        pass
+    assert store.since(cursor).complete and len(store.since(cursor).points[0].value) == 100
+    writer = store._writers[files.RUNS_FILE]
+    later = compact.Compactor(writer, clock=lambda: time.time() + compact.LIVE_S + 1)
+    later._swept_s = 0
+    later.run(time.monotonic() + 5)
+    later.close()
+    assert not store.since(cursor).complete and store.since(store.seq()).complete
+    assert store.range([LOSS], None, None)[LOSS].points_total == 110
