@@ -18,8 +18,8 @@ export function figure(value, digits) {
   const size = Math.abs(value);
   if (size >= 1000) return WHOLE.format(value).replace("-", "−");
   if (size > 0 && size < 1e-3 && (digits ?? COARSE) >= COARSE) return value.toExponential(2).replace("e-", "e−");
-  const places = digits ?? (size >= 100 ? 1 : size >= 10 ? 2 : 3);
-  return value.toFixed(places).replace("-", "−");
+  if (digits === undefined && size < 1) return String(Number(value.toPrecision(3))).replace("-", "−");
+  return value.toFixed(digits ?? (size >= 100 ? 1 : size >= 10 ? 2 : 3)).replace("-", "−");
 }
 
 /** @param {number} value */

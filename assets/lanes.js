@@ -21,7 +21,7 @@ import { keyOf } from "./series.js";
  * @property {"lines" | "stack" | "heat"} kind
  * @property {"percent" | "zero" | "robust" | "log"} y
  * @property {number} scale from the series' unit to the lane's
- * @property {number} digits after the point, in the values
+ * @property {number} [digits] after the point, in the values; without them, as many as say something
  * @property {Trace[]} traces
  * @property {string} [limit] key of the series whose newest value is drawn as the limit
  * @property {number} [least] the axis reaches at least so far, and smaller differences are noise
@@ -213,7 +213,7 @@ const order = (phase) => (PHASES.includes(phase) ? PHASES.indexOf(phase) : PHASE
 /** @param {Meta} meta */
 const rankOf = (meta) => Number(meta.labels.rank ?? 0);
 
-/** @type {{id: string, title: string, height: number, y: Lane["y"], digits: number, stepped?: boolean, note?: string, of: [string, string, boolean][]}[]} */
+/** @type {{id: string, title: string, height: number, y: Lane["y"], digits?: number, stepped?: boolean, note?: string, of: [string, string, boolean][]}[]} */
 const KNOWN = [
   {
     id: "loss",

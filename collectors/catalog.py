@@ -17,6 +17,7 @@ class Metric(NamedTuple):
     unit: str  # %, B, B/s, W, J, °C, MHz, s, 1/s; "" for counts, bit masks and numbers without a unit
     label: str
     description: str
+    counter: bool = False  # only rises, until the driver is loaded anew
 
 
 class Source(NamedTuple):
@@ -132,7 +133,7 @@ GPU: tuple[Source, ...] = (
     Source("gpu.power_now", 0.5, 1, "nvmlDeviceGetFieldValues",
            "power of the moment before Ampere, energy before Volta; MIG instances", (
         Metric("gpu/power_instant_w", "W", "Power now", "Power of the moment"),
-        Metric("gpu/energy_j", "J", "Energy", "Consumed since the driver was loaded"),
+        Metric("gpu/energy_j", "J", "Energy", "Consumed since the driver was loaded", counter=True),
     )),
     Source("gpu.sm_clock", 0.5, 1, "nvmlDeviceGetClockInfo(SM)", "MIG instances", (
         Metric("gpu/sm_clock_mhz", "MHz", "SM clock", "Clock of the multiprocessors"),
@@ -176,15 +177,18 @@ GPU: tuple[Source, ...] = (
     )),
     Source("gpu.counters", 5, 1, "nvmlDeviceGetFieldValues", "each where the card has no such counter; MIG instances", (
         Metric("gpu/memory_temperature_c", "°C", "Memory temperature", "Of the GPU memory"),
-        Metric("gpu/slowed_by_power_s", "s", "Slowed by the power cap", "Time with a lowered clock since the driver was loaded"),
-        Metric("gpu/slowed_by_heat_s", "s", "Slowed by heat (driver)", "Time with a lowered clock since the driver was loaded"),
+        Metric("gpu/slowed_by_power_s", "s", "Slowed by the power cap",
+               "Time with a lowered clock since the driver was loaded", counter=True),
+        Metric("gpu/slowed_by_heat_s", "s", "Slowed by heat (driver)",
+               "Time with a lowered clock since the driver was loaded", counter=True),
         Metric("gpu/slowed_by_hw_heat_s", "s", "Slowed by heat (hardware)",
-               "Time with a halved clock, or worse, since the driver was loaded"),
+               "Time with a halved clock, or worse, since the driver was loaded", counter=True),
         Metric("gpu/slowed_by_power_brake_s", "s", "Slowed by the power brake",
-               "Time with a halved clock, or worse, since the driver was loaded"),
-        Metric("gpu/pcie_replays", "", "PCIe replays", "Transfers that had to be repeated; a rising count is a bad riser or slot"),
-        Metric("gpu/nvlink_crc_errors", "", "NVLink CRC errors", "Flow-control and data CRC errors over all links"),
-        Metric("gpu/nvlink_replays", "", "NVLink replays", "Over all links"),
+               "Time with a halved clock, or worse, since the driver was loaded", counter=True),
+        Metric("gpu/pcie_replays", "", "PCIe replays",
+               "Transfers that had to be repeated; a rising count is a bad riser or slot", counter=True),
+        Metric("gpu/nvlink_crc_errors", "", "NVLink CRC errors", "Flow-control and data CRC errors over all links", counter=True),
+        Metric("gpu/nvlink_replays", "", "NVLink replays", "Over all links", counter=True),
     )),
     Source("gpu.pcie", 5, 2, "nvmlGpmMetricsGet, nvmlDeviceGetFieldValues or nvmlDeviceGetPcieThroughput",
            "GPUs in MIG mode before Hopper", (
@@ -198,14 +202,15 @@ GPU: tuple[Source, ...] = (
         Metric("gpu/nvlink_rx_bytes_per_s", "B/s", "NVLink to the GPU", "Over all links, without protocol overhead"),
     )),
     Source("gpu.ecc", 10, 2, "nvmlDeviceGetTotalEccErrors(volatile)", "consumer cards; cards with ECC switched off", (
-        Metric("gpu/ecc_corrected", "", "ECC errors corrected", "Since the driver was loaded"),
-        Metric("gpu/ecc_uncorrected", "", "ECC errors not corrected", "Since the driver was loaded; any new one is an alarm"),
+        Metric("gpu/ecc_corrected", "", "ECC errors corrected", "Since the driver was loaded", counter=True),
+        Metric("gpu/ecc_uncorrected", "", "ECC errors not corrected",
+               "Since the driver was loaded; any new one is an alarm", counter=True),
     )),
     Source("gpu.remapped", 10, 1, "nvmlDeviceGetRemappedRows", "cards before Ampere; consumer cards", (
         Metric("gpu/remapped_rows_corrected", "", "Rows remapped, corrected",
-               "Memory rows replaced after errors that were corrected"),
+               "Memory rows replaced after errors that were corrected", counter=True),
         Metric("gpu/remapped_rows_uncorrected", "", "Rows remapped, not corrected",
-               "Memory rows replaced after errors that were not corrected"),
+               "Memory rows replaced after errors that were not corrected", counter=True),
         Metric("gpu/remap_pending", "", "Row remap pending", "1: a reset of the GPU would replace rows"),
         Metric("gpu/remap_failed", "", "Row remap failed", "1: a row could not be replaced; the card is due for exchange"),
     )),

@@ -64,7 +64,8 @@ class ProfileCollector:
             self._retry = False
             self._sampler.retry()
         live = {target.run for target in self._targets}
-        self._sampler.hurry(max((until_s for run, until_s in self._watched_until_s.items() if run in live), default=0.0))
+        watched = dict(self._watched_until_s)  # `watch` may add to it meanwhile
+        self._sampler.hurry(max((until_s for run, until_s in watched.items() if run in live), default=0.0))
         profiles = list(self._sampler.profiles())
         self._troubles = self._sampler.troubles()
         for profile in profiles:

@@ -109,7 +109,7 @@ def routes(queries: Queries) -> APIRouter:
         rank: int | None = None,
         pid: int | None = None,
         thread: str | None = None,
-        view: folding.View = "main",
+        view: folding.View = "joined",
         baseline_from: float | None = None,
         baseline_to: float | None = None,
         prune: Annotated[float, Query(ge=0, le=1, description="leave out what is below this share")] = folding.PRUNE,

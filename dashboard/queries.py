@@ -176,13 +176,13 @@ class Queries:
         rank: int | None = None,
         pid: int | None = None,
         thread: str | None = None,
-        view: folding.View = "main",
+        view: folding.View = "joined",
         baseline: tuple[float, float] | None = None,
         prune: float = folding.PRUNE,
     ) -> Flame:
         """The stacks of a window as a tree; with `baseline`, beside those of another window."""
-        columns = self._store.stacks(lo, hi, run, rank, pid, thread)
-        normal = self._store.stacks(*baseline, run, rank, pid, thread) if baseline else None
+        columns = self._store.stacks(lo, hi, run, rank, pid)  # all threads: the answer lists them, whichever is drawn
+        normal = self._store.stacks(*baseline, run, rank, pid) if baseline else None
         folder = next((str(one.info.get("cwd", "")) for one in self._store.runs() if one.name == run), "")
         tree = folding.fold(columns, thread=thread, rank=rank, pid=pid, view=view, baseline=normal, prune=prune, own_folder=folder)
         profile = self._collector().get("profile", {})

@@ -27,7 +27,7 @@ def make_app(queries: Queries) -> FastAPI:
     api.register(app, queries)
     app.include_router(live.routes(queries))
     dash = Dash(
-        "deepseek",
+        __name__,
         server=app,
         backend="fastapi",
         title="DeepSeek Dashboard",

@@ -50,7 +50,7 @@ def load(folder: Path) -> dict[str, Any]:
         raise UserError(f"no checkpoint in {folder}: start the run without --resume, or name another with --run")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, UnpicklingError) as error:
+    except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
         raise UserError(f"{path} is not a whole checkpoint: delete it and start the run under another name") from error
     return state
 

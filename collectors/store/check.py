@@ -15,8 +15,8 @@ from .sqlite import SqliteStore
 _BLOBS: list[tuple[str, str, Callable[[bytes], object]]] = [
     ("head", "data", groups.decode),
     ("pack", "data", groups.decode),
-    ("page", "coarse", pages.decode),
-    ("page", "fine", pages.decode),
+    ("page", "coarse", pages.decode_coarse),
+    ("page", "fine", pages.decode_fine),
     ("log", "columns", codec.decode),
     ("log", "texts", codec.unseal),
     ("profile", "data", codec.decode),

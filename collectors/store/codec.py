@@ -10,7 +10,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import zstandard
@@ -28,6 +28,7 @@ LEVEL = 3  # of zstd: 6 gains 1 % here and takes twice the time
 ZERO, ONE = np.uint64(0), np.uint64(1)
 PREFIX = 5  # bytes before the frame
 
+U = TypeVar("U", np.uint32, np.uint64)
 Column: TypeAlias = NDArray[np.float64] | NDArray[np.int64]
 _HEADER = struct.Struct("<BBBxIq")
 _local = threading.local()
@@ -106,7 +107,7 @@ def _columns(data: bytes) -> Iterator[Column]:
 
 def _column(kind: int, scale: int, base: int, planes: NDArray[np.uint8]) -> Column:
     if kind == WIDE:
-        return _unshuffle(planes).view(np.float64)
+        return _turned_back(_unshuffle(planes).view(np.uint64)).view(np.float64)
     if kind == SHORT:
         return _short(planes).astype(np.float64)
     if kind == SHORT_DECIMAL:
@@ -137,13 +138,13 @@ def _candidates(column: Column) -> Iterator[_Coded]:
     with np.errstate(all="ignore"):
         short = values.astype(np.float32)
         if _same(short.astype(np.float64), values):
-            yield _Coded(SHORT, 4, 0, 0, _shuffle(short.view(np.uint32), 4))
+            yield _Coded(SHORT, 4, 0, 0, _shuffle(_turned(short.view(np.uint32)), 4))
         elif scaled is None or scaled[1] != CLOCK:
             decimals = _decimals(values, short.astype(np.float64))
             if decimals is not None:
-                yield _Coded(SHORT_DECIMAL, 5, 0, 0, _shuffle(short.view(np.uint32), 4) + decimals.tobytes())
+                yield _Coded(SHORT_DECIMAL, 5, 0, 0, _shuffle(_turned(short.view(np.uint32)), 4) + decimals.tobytes())
     if scaled is None:
-        yield _Coded(WIDE, 8, 0, 0, _shuffle(values.view(np.uint64), 8))
+        yield _Coded(WIDE, 8, 0, 0, _shuffle(_turned(values.view(np.uint64)), 8))
 
 
 def _smallest(candidates: Iterator[_Coded]) -> _Coded:
@@ -224,4 +225,15 @@ def _unshuffle(planes: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def _short(planes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(planes.T).reshape(-1).view("<f4")
+    return _turned_back(np.ascontiguousarray(planes.T).reshape(-1).view("<u4")).view(np.float32)
+
+
+def _turned(bits: NDArray[U]) -> NDArray[U]:
+    """The sign moved from the highest bit to the lowest, so that the exponent has the highest byte for itself."""
+    top = bits.dtype.type(bits.dtype.itemsize * 8 - 1)
+    return (bits << bits.dtype.type(1)) | (bits >> top)
+
+
+def _turned_back(bits: NDArray[U]) -> NDArray[U]:
+    top = bits.dtype.type(bits.dtype.itemsize * 8 - 1)
+    return (bits >> bits.dtype.type(1)) | (bits << top)

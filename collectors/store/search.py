@@ -87,7 +87,8 @@ class Search:
 
     def _units(self, page: int, level: str, window: Window, found: Found) -> bool:
         (data,) = self._db.execute(f"SELECT {level} FROM page WHERE id = ?", (page,)).fetchone()
-        columns = decoded("page", page, pages.decode, data)
+        decode = pages.decode_coarse if level == "coarse" else pages.decode_fine
+        columns = decoded("page", page, decode, data)
         if columns is not None:
             found.units.append(columns.units(window.axis))
         return columns is not None
