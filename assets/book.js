@@ -9,10 +9,17 @@ import { Series, keyOf } from "./series.js";
 /** @typedef {import("./series.js").Meta} Meta */
 
 const BUCKETS = 800;
+const MOST_SERIES = 200; // that one question may name
 const ANY = ["gpu/*", "host/*"]; // a pattern may match nothing, and the answer's cursor is needed all the same
 
 export class Book {
-  constructor() {
+  /**
+   * @param {(metas: Meta[]) => import("./lanes.js").Lane[]} [lanes] what to show of the series that there are
+   * @param {number} [buckets] that a view is read in
+   */
+  constructor(lanes = lanesOf, buckets = BUCKETS) {
+    this.lanesOf = lanes;
+    this.buckets = buckets;
     /** @type {Map<string, Series>} */
     this.series = new Map();
     /** @type {Meta[]} */
@@ -37,7 +44,7 @@ export class Book {
     if (run !== this.run) this.pace = new Pace();
     this.run = run;
     this.metas = [...machine, ...own];
-    this.lanes = lanesOf(this.metas);
+    this.lanes = this.lanesOf(this.metas);
     this.points = this.metas.reduce((sum, meta) => sum + (meta.points ?? 0), 0);
     const shown = this.metas.filter((meta) => run === null || meta.run !== null);
     this.first_s = Math.min(...shown.map((meta) => meta.first_time_s ?? Infinity));
@@ -49,20 +56,17 @@ export class Book {
    */
   async read(view, growing) {
     this.meanwhile = [];
-    const width = (view.hi - view.lo) / BUCKETS;
+    const width = (view.hi - view.lo) / this.buckets;
     const from = view.lo - 2 * width;
     const to = growing ? null : view.hi + 2 * width;
-    const answers = await Promise.all(
-      [null, this.run].map((run, i) => {
-        if (i === 1 && run === null) return null;
-        const names = this.names(run);
-        return get("points", { run, series: names.length ? names : ANY, from, to, buckets: BUCKETS }).then((told) => ({
-          ...told,
+    const told = await Promise.all(
+      (this.run === null ? [null] : [null, this.run]).flatMap((run) =>
+        this.#portions(run).map(async (series) => ({
+          ...(await get("points", { run, series, from, to, buckets: this.buckets })),
           run,
-        }));
-      }),
+        })),
+      ),
     );
-    const told = answers.filter((answer) => answer !== null);
     /** @type {Map<string, Series>} */
     const series = new Map();
     for (const { run, series: list } of told) for (const one of list) this.#fill(series, { run, ...one }, width);
@@ -99,6 +103,21 @@ export class Book {
   names(run) {
     const keys = keysOf(this.lanes);
     return [...new Set(this.metas.filter((meta) => meta.run === run && keys.has(keyOf(meta))).map((meta) => meta.name))];
+  }
+
+  /** The same in portions that one question may ask for. @param {string | null} run @returns {string[][]} */
+  #portions(run) {
+    const portions = [{ names: /** @type {string[]} */ ([]), series: 0 }];
+    for (const name of this.names(run)) {
+      const series = this.metas.filter((meta) => meta.run === run && meta.name === name).length;
+      const last = portions[portions.length - 1];
+      if (last.series && last.series + series > MOST_SERIES) portions.push({ names: [name], series });
+      else {
+        last.names.push(name);
+        last.series += series;
+      }
+    }
+    return portions.map(({ names }) => (names.length ? names : ANY));
   }
 
   /** @returns {import("./feed.js").Wish[]} */

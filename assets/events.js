@@ -76,7 +76,7 @@ export function axisMark({ x, event, shape, tone, label, labelled }) {
   ];
   return el(
     "div",
-    { class: `mark ${tone}`, title: text.filter(Boolean).join(", "), style: `left:${x}px` },
+    { class: `mark ${tone} ${label ? "" : "minor"}`, title: text.filter(Boolean).join(", "), style: `left:${x}px` },
     icon(shape, tone),
     labelled ? el("span", {}, label) : null,
   );

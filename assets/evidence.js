@@ -3,7 +3,7 @@
 import { average } from "./columns.js";
 import { stepRate } from "./progress.js";
 
-/** @typedef {{name: string, window: number, rest: number, digits: number}} Fact */
+/** @typedef {{name: string, window: number, rest: number, digits?: number}} Fact */
 /** @typedef {import("./lanes.js").Lane} Lane */
 /** @typedef {import("./series.js").Series} Series */
 

@@ -5,7 +5,7 @@ import { columns } from "./columns.js";
 import { el, setClass, setText } from "./dom.js";
 import { count, tick } from "./format.js";
 import { legend } from "./legend.js";
-import { drawBad, drawCuts, drawHeat, drawLimit } from "./marks.js";
+import { drawBad, drawCuts, drawHeat, drawLimit, drawLoss } from "./marks.js";
 import { fromZero, logTicks, robust, robustLog, ticks } from "./scale.js";
 import { faded, token } from "./theme.js";
 
@@ -157,7 +157,8 @@ export class LaneView {
       font: `11px ${token("font-ui")}`,
       splits,
       filter: (/** @type {any} */ _, /** @type {number[]} */ at) => at,
-      values: (/** @type {any} */ _, /** @type {number[]} */ at) => (this.narrow ? at.map(() => "") : at.map(tick)),
+      values: (/** @type {any} */ _, /** @type {number[]} */ at) =>
+        this.narrow ? at.map(() => "") : at.map(tick).map((word, i, all) => (word === all[i - 1] ? "" : word)),
       grid: { stroke: token("line"), width: 1 },
       ticks: { show: false },
     };
@@ -203,8 +204,11 @@ export class LaneView {
 
   /** @param {any} u */
   #mark(u) {
-    const { kind, digits } = this.spec;
-    if (kind === "heat") drawHeat(u, this.columns, this.times);
+    const { kind, digits, traces } = this.spec;
+    if (kind === "heat") {
+      drawHeat(u, this.columns, this.times);
+      traces.forEach(({ lost_s }, k) => lost_s !== undefined && drawLoss(u, k, traces.length, lost_s));
+    }
     if (this.limit !== null) drawLimit(u, this.limit);
     for (const column of kind === "lines" ? this.columns : []) {
       drawCuts(u, column.max, this.times, true, digits);
@@ -221,9 +225,10 @@ export class LaneView {
   /** @param {number | null} cursor_s */
   #tell(cursor_s) {
     const all = this.spec.traces.map((trace) => trace.keys.flatMap((key) => this.series.get(key) ?? []));
-    const values = all.map((series, i) =>
-      cursor_s === null ? newest(series, this.spec.scale) : under(this.columns[i], this.times, cursor_s),
-    );
+    const values = all.map((series, i) => {
+      if ((cursor_s ?? Infinity) >= (this.spec.traces[i].lost_s ?? Infinity)) return null;
+      return cursor_s === null ? newest(series, this.spec.scale) : under(this.columns[i], this.times, cursor_s);
+    });
     const bad = this.columns.flatMap((column) => column.bad).at(-1);
     fillRows(this.values, legend(this.spec, values, bad ?? null));
     const points = Math.max(0, ...all.flat().map((series) => series.points));

@@ -10,6 +10,7 @@ import { keyOf } from "./series.js";
  * @property {string} colour a token of `tokens.css`
  * @property {string[]} keys the series behind it; over several, their mean, lowest and highest
  * @property {boolean} [points] mark each point: they are few
+ * @property {number} [lost_s] since when the GPU behind it does not answer
  */
 
 /**
@@ -30,7 +31,7 @@ import { keyOf } from "./series.js";
  * @property {string} [unit] said behind the value
  */
 
-const GIB = 2 ** -30;
+export const GIB = 2 ** -30;
 const MB = 1e-6;
 const OTHERS = 4; // lanes of series that nobody named here
 
@@ -50,161 +51,79 @@ export function keysOf(lanes) {
 }
 
 /** @param {Meta[]} metas @param {string} name */
-const named = (metas, name) => metas.filter((meta) => meta.name === name);
+export const named = (metas, name) => metas.filter((meta) => meta.name === name);
 
 /** @param {Meta[]} metas @param {string} name @returns {string | undefined} */
-const limitOf = (metas, name) => named(metas, name).map(keyOf)[0];
+export const limitOf = (metas, name) => named(metas, name).map(keyOf)[0];
 
-/** @param {Meta[]} machine @param {string} name @returns {Trace[]} */
-function perGpu(machine, name) {
-  const index = (/** @type {Meta} */ meta) => Number(meta.labels.gpu);
+/** A MIG instance stands behind its card. @param {Meta[]} machine @param {string} name @returns {Trace[]} */
+export function perGpu(machine, name) {
+  const index = (/** @type {Meta} */ { labels }) => Number(labels.gpu) + Number(labels.mig ?? -1) / 100;
+  const label = (/** @type {Meta["labels"]} */ { gpu, mig }) => (mig === undefined ? `GPU ${gpu}` : `GPU ${gpu}.${mig}`);
   const sorted = named(machine, name).sort((a, b) => index(a) - index(b));
-  return sorted.map((meta) => ({ label: `GPU ${meta.labels.gpu}`, colour: `gpu-${index(meta) % 8}`, keys: [keyOf(meta)] }));
+  return sorted.map((meta) => ({ label: label(meta.labels), colour: `gpu-${Number(meta.labels.gpu) % 8}`, keys: [keyOf(meta)] }));
 }
 
 const HEAT_ROW = 11;
 
+/**
+ * @param {string} id @param {string} title @param {number} height @param {Lane["y"]} y @param {Trace[]} traces @param {Partial<Lane>} [more]
+ * @returns {Lane}
+ */
+export const lane = (id, title, height, y, traces, more = {}) => ({ id, title, height, y, traces, kind: "lines", scale: 1, ...more });
+
 /** @param {Meta[]} machine @returns {Lane[]} */
 function gpuLanes(machine) {
   const busy = perGpu(machine, "gpu/utilization_pct");
-  const all = { label: "busy", colour: "accent", keys: busy.flatMap((trace) => trace.keys) };
+  const heat = Math.max(54, 13 + HEAT_ROW * busy.length);
+  const all = busy.length ? [{ label: "busy", colour: "accent", keys: busy.flatMap((trace) => trace.keys) }] : [];
+  const of = (/** @type {string} */ name) => perGpu(machine, name);
+  const [memory, power] = [limitOf(machine, "gpu/memory_total_bytes"), limitOf(machine, "gpu/power_limit_w")];
+  const note = "per GPU";
   return [
-    {
-      id: "heat",
-      title: "GPU utilisation",
-      note: "worst per pixel",
-      height: Math.max(54, 13 + HEAT_ROW * busy.length),
-      kind: "heat",
-      y: "percent",
-      scale: 1,
-      digits: 0,
-      traces: busy,
-      unit: "%",
-    },
-    {
-      id: "busy",
-      title: "Busy, %",
+    lane("heat", "GPU utilisation", heat, "percent", busy, { kind: "heat", note: "worst per pixel", digits: 0, unit: "%" }),
+    lane("busy", "Busy, %", 71, "percent", all, {
       note: busy.length > 1 ? "mean, min to max" : "min to max",
-      height: 71,
-      kind: "lines",
-      y: "percent",
-      scale: 1,
       digits: 0,
-      traces: busy.length ? [all] : [],
       unit: "%",
-    },
-    {
-      id: "memory",
-      title: "Memory, GiB",
-      note: "per GPU",
-      height: 53,
-      kind: "lines",
-      y: "zero",
-      scale: GIB,
-      digits: 1,
-      traces: perGpu(machine, "gpu/memory_used_bytes"),
-      limit: limitOf(machine, "gpu/memory_total_bytes"),
-    },
-    {
-      id: "power",
-      title: "Power, W",
-      note: "per GPU",
-      height: 53,
-      kind: "lines",
-      y: "zero",
-      scale: 1,
-      digits: 0,
-      traces: perGpu(machine, "gpu/power_w"),
-      limit: limitOf(machine, "gpu/power_limit_w"),
-      sum: "W",
-    },
-    {
-      id: "temperature",
-      title: "Temperature, °C",
-      note: "per GPU",
-      height: 49,
-      kind: "lines",
-      y: "robust",
-      scale: 1,
-      digits: 0,
-      traces: perGpu(machine, "gpu/temperature_c"),
-    },
+    }),
+    lane("memory", "Memory, GiB", 53, "zero", of("gpu/memory_used_bytes"), { note, scale: GIB, digits: 1, limit: memory }),
+    lane("power", "Power, W", 53, "zero", of("gpu/power_w"), { note, digits: 0, limit: power, sum: "W" }),
+    lane("temperature", "Temperature, °C", 49, "robust", of("gpu/temperature_c"), { note, digits: 0 }),
   ];
 }
 
 /** @param {Meta[]} machine @returns {Lane[]} */
-function hostLanes(machine) {
-  const trace = (/** @type {string} */ name, /** @type {string} */ label, /** @type {string} */ colour) =>
+export function hostLanes(machine) {
+  const of = (/** @type {string} */ name, /** @type {string} */ label, /** @type {string} */ colour) =>
     named(machine, name).map((meta) => ({ label, colour, keys: [keyOf(meta)] }));
+  const disk = [...of("host/disk_read_bytes_per_s", "read", "gpu-1"), ...of("host/disk_write_bytes_per_s", "written", "gpu-0")];
+  const network = [...of("host/net_recv_bytes_per_s", "in", "gpu-1"), ...of("host/net_sent_bytes_per_s", "out", "gpu-0")];
+  const cpu = of("host/cpu_pct", "busy", "accent");
+  const memory = of("host/memory_used_bytes", "used", "gpu-1");
+  const limit = limitOf(machine, "host/memory_total_bytes");
   return [
-    {
-      id: "cpu",
-      title: "Host CPU, %",
-      note: "all cores",
-      height: 71,
-      kind: "lines",
-      y: "percent",
-      scale: 1,
-      digits: 0,
-      least: 1,
-      traces: trace("host/cpu_pct", "busy", "accent"),
-      unit: "%",
-    },
-    {
-      id: "memory",
-      title: "Memory, GiB",
-      note: "used",
-      height: 53,
-      kind: "lines",
-      y: "zero",
-      scale: GIB,
-      digits: 1,
-      traces: trace("host/memory_used_bytes", "used", "gpu-1"),
-      limit: limitOf(machine, "host/memory_total_bytes"),
-    },
-    {
-      id: "disk",
-      title: "Disk, MB/s",
-      least: 1,
-      height: 53,
-      kind: "lines",
-      y: "zero",
-      scale: MB,
-      digits: 1,
-      traces: [
-        ...trace("host/disk_read_bytes_per_s", "read", "gpu-1"),
-        ...trace("host/disk_write_bytes_per_s", "written", "gpu-0"),
-      ],
-    },
-    {
-      id: "network",
-      title: "Network, MB/s",
-      least: 1,
-      height: 53,
-      kind: "lines",
-      y: "zero",
-      scale: MB,
-      digits: 2,
-      traces: [...trace("host/net_recv_bytes_per_s", "in", "gpu-1"), ...trace("host/net_sent_bytes_per_s", "out", "gpu-0")],
-    },
+    lane("cpu", "Host CPU, %", 71, "percent", cpu, { note: "all cores", digits: 0, least: 1, unit: "%" }),
+    lane("memory", "Memory, GiB", 53, "zero", memory, { note: "used", scale: GIB, digits: 1, limit }),
+    lane("disk", "Disk, MB/s", 53, "zero", disk, { scale: MB, digits: 1, least: 1 }),
+    lane("network", "Network, MB/s", 53, "zero", network, { scale: MB, digits: 2, least: 1 }),
   ];
 }
 
 const PHASE = /^phase\/(.+)_s$/;
 const PHASES = ["data", "forward", "backward", "optimizer"]; // from the top of the stack down
 
-/** @param {Meta[]} own @returns {Lane[]} */
+/** The phases of one rank; of several ranks, the lowest. @param {Meta[]} own @returns {Lane[]} */
 function phaseLanes(own) {
-  const rank = Math.min(...own.filter((meta) => PHASE.test(meta.name)).map(rankOf));
-  const traces = own
-    .filter((meta) => PHASE.test(meta.name) && rankOf(meta) === rank)
-    .map((meta) => ({ label: /** @type {RegExpExecArray} */ (PHASE.exec(meta.name))[1], keys: [keyOf(meta)] }))
+  const phases = own.filter((meta) => PHASE.test(meta.name));
+  const rank = Math.min(...phases.map(rankOf));
+  const traces = phases
+    .filter((meta) => rankOf(meta) === rank)
+    .map((meta) => ({ label: meta.name.replace(PHASE, "$1"), keys: [keyOf(meta)] }))
     .sort((a, b) => order(a.label) - order(b.label))
     .map((trace) => ({ ...trace, colour: PHASES.includes(trace.label) ? `phase-${trace.label}` : "phase-other" }));
-  const note = rank > 0 || own.some((meta) => rankOf(meta) > 0) ? `rank ${rank}` : undefined;
-  return traces.length
-    ? [{ id: "phases", title: "Step phases, ms", note, height: 97, kind: "stack", y: "zero", scale: 1000, digits: 0, traces }]
-    : [];
+  const note = phases.some((meta) => rankOf(meta) !== rank) ? `rank ${rank}` : undefined;
+  return [lane("phases", "Step phases, ms", 97, "zero", traces, { kind: "stack", note, scale: 1000, digits: 0 })];
 }
 
 /** @param {string} phase */
@@ -213,89 +132,36 @@ const order = (phase) => (PHASES.includes(phase) ? PHASES.indexOf(phase) : PHASE
 /** @param {Meta} meta */
 const rankOf = (meta) => Number(meta.labels.rank ?? 0);
 
-/** @type {{id: string, title: string, height: number, y: Lane["y"], digits?: number, stepped?: boolean, note?: string, of: [string, string, boolean][]}[]} */
-const KNOWN = [
-  {
-    id: "loss",
-    title: "Loss",
-    height: 111,
-    y: "robust",
-    digits: 4,
-    of: [
-      ["train/loss", "train", false],
-      ["loss", "train", false],
-      ["val/loss", "val", true],
-    ],
-  },
-  {
-    id: "grad_norm",
-    title: "Gradient norm",
-    note: "log",
-    height: 50,
-    y: "log",
-    digits: 3,
-    of: [
-      ["train/grad_norm", "now", false],
-      ["grad_norm", "now", false],
-    ],
-  },
-  {
-    id: "grad_scale",
-    title: "Gradient scale",
-    height: 36,
-    y: "robust",
-    digits: 0,
-    stepped: true,
-    of: [["train/grad_scale", "now", false]],
-  },
-  { id: "tokens", title: "Tokens/s", height: 50, y: "zero", digits: 0, of: [["train/tokens_per_s", "now", false]] },
-  {
-    id: "lr",
-    title: "Learning rate",
-    height: 40,
-    y: "robust",
-    digits: 6,
-    of: [
-      ["train/lr", "now", false],
-      ["lr", "now", false],
-    ],
-  },
-];
-
 /** @param {Meta[]} own @returns {Lane[]} */
 function knownLanes(own) {
-  return KNOWN.map(({ of, ...lane }) => {
-    const traces = of.flatMap(([name, label, points]) => ranked(named(own, name), label, points));
-    return { ...lane, kind: "lines", scale: 1, traces };
-  });
+  const of = (/** @type {string} */ label, /** @type {string[]} */ ...names) =>
+    names.flatMap((name) => ranked(named(own, name), label, label === "val"));
+  return [
+    lane("loss", "Loss", 111, "robust", [...of("train", "train/loss", "loss"), ...of("val", "val/loss")], { digits: 4 }),
+    lane("grad_norm", "Gradient norm", 50, "log", of("now", "train/grad_norm", "grad_norm"), { note: "log", digits: 3 }),
+    lane("grad_scale", "Gradient scale", 36, "robust", of("now", "train/grad_scale"), { digits: 0, stepped: true }),
+    lane("tokens", "Tokens/s", 50, "zero", of("now", "train/tokens_per_s"), { digits: 0 }),
+    lane("lr", "Learning rate", 40, "robust", of("now", "train/lr", "lr")),
+  ];
 }
 
-/** One trace a rank; the first in ink, further ones in GPU colours. @param {Meta[]} metas @param {string} label @param {boolean} points @returns {Trace[]} */
+/**
+ * One trace a rank; the first in ink, further ones in GPU colours.
+ * @param {Meta[]} metas @param {string} label @param {boolean} points @returns {Trace[]}
+ */
 function ranked(metas, label, points) {
-  const several = metas.length > 1;
-  return metas
-    .sort((a, b) => rankOf(a) - rankOf(b))
-    .map((meta, i) => ({
-      label: several ? `${label} ${rankOf(meta)}` : label,
-      colour: points ? "gpu-1" : i ? `gpu-${i % 8}` : "ink",
-      keys: [keyOf(meta)],
-      points,
-    }));
+  const sorted = [...metas].sort((a, b) => rankOf(a) - rankOf(b));
+  return sorted.map((meta, i) => ({
+    label: sorted.length > 1 ? `${label} ${rankOf(meta)}` : label,
+    colour: points ? "gpu-1" : i ? `gpu-${i % 8}` : "ink",
+    keys: [keyOf(meta)],
+    points,
+  }));
 }
 
 /** @param {Meta[]} own @param {Set<string>} shown @returns {Lane[]} */
 function otherLanes(own, shown) {
-  const names = new Set(
-    own.filter((meta) => !shown.has(keyOf(meta)) && !/^(gpu_)?phase\//.test(meta.name)).map((meta) => meta.name),
-  );
-  return [...names].slice(0, OTHERS).map((name) => ({
-    id: name,
-    title: name,
-    height: 50,
-    kind: "lines",
-    y: "robust",
-    scale: 1,
-    digits: 4,
-    traces: ranked(named(own, name), "now", false),
-  }));
+  const others = own.filter((meta) => !shown.has(keyOf(meta)) && !/^(gpu_)?phase\//.test(meta.name));
+  const names = [...new Set(others.map((meta) => meta.name))].slice(0, OTHERS);
+  return names.map((name) => lane(`other ${name}`, name, 50, "robust", ranked(named(own, name), "now", false)));
 }

@@ -19,9 +19,12 @@ export function legend(lane, values, bad) {
   return rows;
 }
 
-/** @param {Lane} lane @param {number | null} value */
-const told = (lane, value) =>
-  `${figure(value, value !== null && Math.abs(value) < 1 && lane.digits < 2 ? 1 : lane.digits)}${lane.unit && value !== null ? ` ${lane.unit}` : ""}`;
+/** A value below one keeps a digit where whole numbers are told. @param {Lane} lane @param {number | null} value */
+function told({ digits, unit }, value) {
+  if (value === null) return figure(null);
+  const number = figure(value, digits === 0 && Math.abs(value) < 1 ? 1 : digits);
+  return unit ? `${number} ${unit}` : number;
+}
 
 /** @param {Lane} lane @param {(number | null)[]} values @param {"box" | "line"} mark @returns {Row[]} */
 const each = (lane, values, mark) =>

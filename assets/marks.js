@@ -6,6 +6,7 @@ import { heatRamp, token } from "./theme.js";
 /** @typedef {import("./columns.js").Columns} Columns */
 
 const TAG = { width: 30, height: 14 };
+const HATCH_PX = 6;
 
 /** @param {any} u uPlot @param {number} css_px */
 const px = (u, css_px) => css_px * (u.ctx.canvas.width / u.width);
@@ -57,6 +58,26 @@ function runs(pixels, from, to) {
   return out;
 }
 
+/** A row of a heat map from the moment on when its GPU was lost. @param {any} u @param {number} row @param {number} rows @param {number} lost_s */
+export function drawLoss(u, row, rows, lost_s) {
+  const { ctx, bbox } = u;
+  const x = Math.max(bbox.left, Math.round(u.valToPos(lost_s, "x", true)));
+  const [y, y1] = [row, row + 1].map((k) => Math.round(bbox.top + (k * bbox.height) / rows));
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(x, y, bbox.left + bbox.width - x, y1 - y - px(u, 1));
+  ctx.clip();
+  ctx.strokeStyle = token("bad");
+  ctx.lineWidth = px(u, 1);
+  ctx.beginPath();
+  for (let at = x - bbox.height; at < bbox.left + bbox.width; at += px(u, HATCH_PX)) {
+    ctx.moveTo(at, y1);
+    ctx.lineTo(at + y1 - y, y);
+  }
+  ctx.stroke();
+  ctx.restore();
+}
+
 /** A dashed line at a value. @param {any} u @param {number} value */
 export function drawLimit(u, value) {
   const { ctx, bbox } = u;
@@ -98,7 +119,7 @@ export function drawBad(u, bad) {
 /**
  * Arrows where values lie outside the range, each with its number: the farthest of neighbours that would overlap.
  * @param {any} u @param {(number | null | undefined)[]} values @param {number[]} times @param {boolean} up above the range, or below it
- * @param {number} digits
+ * @param {number | undefined} digits
  */
 export function drawCuts(u, values, times, up, digits) {
   const bound = up ? u.scales.y.max : u.scales.y.min;
@@ -115,7 +136,7 @@ export function drawCuts(u, values, times, up, digits) {
   for (const cut of cuts) drawArrow(u, cut, up, digits);
 }
 
-/** @param {any} u @param {{x: number, value: number}} cut @param {boolean} up @param {number} digits */
+/** @param {any} u @param {{x: number, value: number}} cut @param {boolean} up @param {number | undefined} digits */
 function drawArrow(u, { x, value }, up, digits) {
   const { ctx, bbox } = u;
   if (x < bbox.left || x > bbox.left + bbox.width) return;
@@ -132,6 +153,6 @@ function drawArrow(u, { x, value }, up, digits) {
   ctx.font = `${px(u, 11)}px ${token("font-ui")}`;
   ctx.textAlign = onRight ? "left" : "right";
   ctx.textBaseline = "middle";
-  ctx.fillText(figure(value, Math.min(digits, 2)), x + px(u, onRight ? 8 : -8), tip + px(u, up ? 6 : -6));
+  ctx.fillText(figure(value, digits && Math.min(digits, 2)), x + px(u, onRight ? 8 : -8), tip + px(u, up ? 6 : -6));
   ctx.restore();
 }

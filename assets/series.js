@@ -19,6 +19,7 @@ export const keyOf = ({ run, name, labels }) =>
 /** Numbers travel as numbers, non-finite ones as strings, missing ones as null. @param {number | string | null} told */
 const numeric = (told) => (told === null ? NaN : Number(told));
 
+const GAP_LEAST_S = 3; // a shorter silence is a slow step, not a missing source
 const TRIM_AT = 64; // bins; cutting an array's front costs its whole length
 
 export class Series {
@@ -104,7 +105,7 @@ export class Series {
   /** Longest distance between two points that is no gap. */
   get gap_s() {
     const n = this.t.length;
-    return n < 3 ? Infinity : Math.max(2.5 * this.width, (5 * (this.t[n - 1] - this.t[0])) / (n - 1));
+    return n < 3 ? Infinity : Math.max(GAP_LEAST_S, 2.5 * this.width, (5 * (this.t[n - 1] - this.t[0])) / (n - 1));
   }
 
   /**

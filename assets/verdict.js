@@ -100,7 +100,7 @@ export class Verdict {
   }
 }
 
-class Figure {
+export class Figure {
   /** @param {string} name */
   constructor(name) {
     this.value = el("span");

@@ -2,9 +2,10 @@
 
     python -m benchmarks.run_log
 
-Flat out: calls back to back. Paced: 100 calls a second from a loop that computes in between, as a training loop does. Asleep: the
-same from a loop that sleeps in between. That one has no budget: on a virtual machine it is mostly the time that the processor takes
-to wake up, which the empty call pays as well.
+Flat out: calls back to back. Paced: 100 calls a second from a loop that computes in between, as a training loop does. Asleep: the same
+from a loop that sleeps in between; that has no budget, for it is mostly the time that a virtual processor takes to wake up, which
+the empty call (the baseline) pays as well. Figures are of the round that others on the machine disturbed least, the spread is over
+all rounds.
 """
 
 from __future__ import annotations
@@ -12,22 +13,22 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from time import perf_counter, perf_counter_ns
+from time import perf_counter, perf_counter_ns, process_time, sleep, thread_time
 
 from benchmarks import report
 from trainer.run_log import RunLog
 
 VALUES = {f"train/series_{index}": 0.1234567 * index for index in range(10)}
-FLAT_CALLS, PACED_CALLS = 200_000, 1_000
-PEER_FLAT_CALLS, PEER_PACED_CALLS = 2_000, 300
+ROUNDS, FLAT_CALLS, PACED_CALLS = 5, 40_000, 300
+PEER_FLAT_CALLS = 2_000
 PERIOD_S = 0.01
-BUFFER = bytes(1 << 18)  # hashed as work: it frees the GIL and fills the caches, as a training step does
+BUFFER = bytes(1 << 18)  # hashed as work: that frees the GIL and fills the caches, as a training step does
 
 Call = Callable[[int], object]
 
@@ -37,36 +38,114 @@ def measure() -> list[report.Row]:
         rows = ours(Path(folder))
         for name, peer in PEERS.items():
             if importlib.util.find_spec(name):
-                with peer(Path(folder)) as call:
+                with peer(folder) as call:
                     rows += theirs(name, call)
     return rows
 
 
 def ours(folder: Path) -> list[report.Row]:
     with RunLog(folder, "paced") as log:
-        paced, paced_empty = alternate(lambda step: log.scalars(step, VALUES), empty, work)
-        asleep, asleep_empty = alternate(lambda step: log.scalars(step, VALUES), empty, time.sleep)
-    cpu_s = time.process_time()
+        paced = rounds(lambda step: log.scalars(step, VALUES), PACED_CALLS, work)
+        paced_empty = rounds(empty, PACED_CALLS, work)
+        asleep = rounds(lambda step: log.scalars(step, VALUES), PACED_CALLS, sleep)
+        asleep_empty = rounds(empty, PACED_CALLS, sleep)
+    flat_empty = rounds(empty, FLAT_CALLS)
+    others_s = process_time() - thread_time()
     with RunLog(folder, "flat") as log:
-        flat = [once(lambda step: log.scalars(step, VALUES), step) for step in range(FLAT_CALLS)]
-        called_s = time.process_time() - cpu_s
-        began_s = perf_counter()
-    drained_s, cpu_s = perf_counter() - began_s, time.process_time() - cpu_s
-    flat_empty = [once(empty, step) for step in range(FLAT_CALLS)]
-    lines = sum(1 for _ in (folder / "flat" / "metrics.jsonl").open())
-    assert lines == FLAT_CALLS, f"{lines} of {FLAT_CALLS} lines were written"
+        flat = rounds(lambda step: log.scalars(step, VALUES), FLAT_CALLS)
+        closing_s = perf_counter()
+    closing_s = perf_counter() - closing_s
+    writer_s = process_time() - thread_time() - others_s
+    with (folder / "flat" / "metrics.jsonl").open() as file:
+        lines = sum(1 for _ in file)
+    assert lines == ROUNDS * FLAT_CALLS, f"{lines} of {ROUNDS * FLAT_CALLS} lines were written"
     return [
-        *both("flat out", flat, flat_empty, 1, 10),
-        *both("paced, 100 a second", paced, paced_empty, 10, 30),
-        *both("asleep, 100 a second", asleep, asleep_empty, None, None),
-        report.Row("writer thread, processor time a line", (cpu_s - called_s * 0) / FLAT_CALLS * 1e6, "us", spread=f"backlog {drained_s:.1f} s"),
+        *quantiles("flat out", flat, flat_empty, 1, 10),
+        *quantiles("paced", paced, paced_empty, 10, 30),
+        *quantiles("asleep", asleep, asleep_empty),
+        report.Row("processor time of the writer thread, a line", writer_s / lines * 1e6, "us"),
+        report.Row(f"close() after {lines:,} calls at once", closing_s, "s"),
     ]
 
 
 def theirs(name: str, call: Call) -> list[report.Row]:
-    flat = [once(call, step) for step in range(PEER_FLAT_CALLS)]
-    paced = []
-    for step in range(PEER_PACED_CALLS):
-        work(PERIOD_S)
-        paced.append(once(call, step))
-    return [*both(f"{name}, flat out", flat, None, None, None), *both(f"{name}, paced", paced, None, None, None)]
+    paced = rounds(call, PACED_CALLS, work)
+    return [*quantiles(f"{name}, paced", paced), *quantiles(f"{name}, flat out", rounds(call, PEER_FLAT_CALLS))]
+
+
+def rounds(call: Call, calls: int, pause: Callable[[float], None] | None = None) -> list[list[float]]:
+    """Times of the calls in us, by round; a pause before each call."""
+    times: list[list[float]] = []
+    for _ in range(ROUNDS):
+        times.append([])
+        for step in range(calls):
+            if pause:
+                pause(PERIOD_S)
+            times[-1].append(took_us(call, step))
+    return times
+
+
+def took_us(call: Call, step: int) -> float:
+    begun = perf_counter_ns()
+    call(step)
+    return (perf_counter_ns() - begun) / 1e3
+
+
+def empty(step: int) -> None:
+    pass
+
+
+def work(seconds: float) -> None:
+    until = perf_counter() + seconds
+    while perf_counter() < until:
+        hashlib.sha1(BUFFER)
+
+
+def quantiles(
+    name: str, times: list[list[float]], empty: list[list[float]] | None = None, p50: float | None = None, p99: float | None = None
+) -> list[report.Row]:
+    rows = []
+    for percent, budget in ((50, p50), (99, p99)):
+        found = at(times, percent)
+        baseline = at(empty, percent)[0] if empty else None
+        spread = f"{found[0]:.2f} to {found[-1]:.2f}"
+        rows.append(report.Row(f"{name}, p{percent}", found[0], "us", budget, baseline=baseline, spread=spread))
+    return rows
+
+
+def at(times: list[list[float]], percent: int) -> list[float]:
+    """The percentile of every round, the least first."""
+    return sorted(statistics.quantiles(one, n=100)[percent - 1] for one in times)
+
+
+@contextmanager
+def tensorboard(folder: str) -> Iterator[Call]:
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(folder) as writer:
+        yield lambda step: [writer.add_scalar(name, value, step) for name, value in VALUES.items()]
+
+
+@contextmanager
+def trackio(folder: str) -> Iterator[Call]:
+    os.environ["TRACKIO_DIR"] = folder
+    import trackio  # type: ignore[import-not-found]
+
+    trackio.init(project="benchmark", embed=False)
+    yield lambda step: trackio.log(VALUES, step=step)
+    trackio.finish()
+
+
+@contextmanager
+def wandb(folder: str) -> Iterator[Call]:
+    import wandb  # type: ignore[import-not-found]
+
+    with wandb.init(mode="offline", dir=folder, project="benchmark") as run:
+        yield lambda step: run.log(VALUES, step=step)
+
+
+PEERS: dict[str, Callable[[str], AbstractContextManager[Call]]] = {"tensorboard": tensorboard, "trackio": trackio, "wandb": wandb}
+
+
+if __name__ == "__main__":
+    sys.exit(report.run(measure, "What RunLog costs its caller."))

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from collectors.store.protocol import LogQuery
 
-from . import folding, wire
+from . import folding, openmetrics, wire
 from .queries import BadRequest, NotFound, Queries
 
 PREFIX = "/api/v1"
@@ -45,6 +45,9 @@ def register(app: FastAPI, queries: Queries) -> None:
     """Add the routes, and the error answers: 400 and 404 with `{"error": one sentence}`."""
     app.include_router(routes(queries))
     app.add_api_route("/healthz", lambda: Json(wire.health(queries.state())), response_class=Json, summary="Is it well?")
+    app.add_api_route(
+        "/metrics", lambda: _metrics(queries), response_class=PlainTextResponse, summary="The machine, for Prometheus"
+    )
     app.add_api_route("/api/docs", lambda: HTMLResponse(documentation(app)), include_in_schema=False)
     app.add_api_route("/api/{path:path}", _unknown, methods=["GET", "POST"], include_in_schema=False)
     app.add_exception_handler(RequestValidationError, _answer(400, _first_problem))
@@ -127,12 +130,11 @@ def routes(queries: Queries) -> APIRouter:
 
     @router.get("/gpus", summary="The GPUs with their latest values")
     def gpus() -> Response:
-        state = queries.state()
-        return Json({"gpus": state.gpus, "note": state.gpu_note})
+        return Json(wire.machine(queries.machine()))
 
     @router.get("/processes", summary="Who uses which GPU")
     def processes() -> Response:
-        return Json({"processes": [{"gpu": gpu["index"], **one} for gpu in queries.state().gpus for one in gpu["processes"]]})
+        return Json({"processes": [wire.gpu_user(one) for one in queries.gpu_users()]})
 
     @router.post("/profile", summary="Turn the profiler on or off, or try refused processes again")
     def profile(action: ProfileAction) -> Response:
@@ -140,6 +142,10 @@ def routes(queries: Queries) -> APIRouter:
         return Json({"profile": queries.state().profile})
 
     return router
+
+
+def _metrics(queries: Queries) -> Response:
+    return Response(openmetrics.render(queries.machine()), media_type=openmetrics.CONTENT_TYPE)
 
 
 def documentation(app: FastAPI) -> str:

@@ -12,12 +12,13 @@ from typing import Any
 
 from collectors import catalog
 from collectors.control import ControlError, ask
-from collectors.processes import RunActivity, RunProcess, processes_of, state_of
+from collectors.processes import RunActivity, RunProcess, descendants, processes_of, state_of
 from collectors.records import Event, Offset
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
 
 from . import folding
 from .cost import Cost, CostMeter
+from .machine import GpuUser, Machine, Owner, values_now
 
 MAX_SERIES = 200  # a request may name so many
 LIFETIMES = ("start", "end")
@@ -107,10 +108,7 @@ class Queries:
 
     def runs(self) -> list[RunView]:
         """All runs, the newest first."""
-        lifetimes: dict[str, list[Event]] = {}
-        for event in self._store.events(kinds=LIFETIMES):
-            lifetimes.setdefault(event.run, []).append(event)
-        now_s = time.time()
+        lifetimes, now_s = self._lifetimes(), time.time()
         views = [self._view(run, lifetimes.get(run.name, []), now_s) for run in self._store.runs()]
         return sorted(views, key=lambda view: view.stored.last_time_s or 0.0, reverse=True)
 
@@ -207,6 +205,33 @@ class Queries:
             except ControlError:  # it is starting again, and will be asked again
                 return
 
+    # -- the machine ---------------------------------------------------------------------------------------------------
+
+    def machine(self) -> Machine:
+        """Its GPUs, and the newest value of each of its series."""
+        answer = self._collector()
+        gpu = answer.get("gpu", {})
+        series, gpus = self._store.series(None), gpu.get("gpus", [])
+        values = values_now(series, self.last(series), gpus, time.time())
+        return Machine(str(answer.get("host") or socket.gethostname()), gpus, gpu.get("note"), gpu.get("looks", []), values)
+
+    def gpu_users(self) -> list[GpuUser]:
+        """Who uses which GPU, in the order of the GPUs."""
+        gpus = self._collector().get("gpu", {}).get("gpus", [])
+        found = [(gpu, process) for gpu in gpus for process in gpu["processes"]]
+        owners = self._owners() if found else {}
+        return [GpuUser(gpu["index"], gpu["mig"], process, owners.get(process["pid"])) for gpu, process in found]
+
+    def _owners(self) -> dict[int, Owner]:
+        """By pid, the living runs' processes and their children."""
+        lifetimes = self._lifetimes()
+        owners: dict[int, Owner] = {}
+        for run in self._store.runs():
+            for process in processes_of(self._activity(run, lifetimes.get(run.name, []))):
+                pids = [process.pid, *descendants(process.pid)]
+                owners |= dict.fromkeys(pids, Owner(run.name, process.rank))
+        return owners
+
     # -- the dashboard itself ------------------------------------------------------------------------------------------
 
     def state(self) -> State:
@@ -237,6 +262,13 @@ class Queries:
         starts = [event.time_s for event in lifetimes if event.kind == "start"]
         started_s = as_time(run.info.get("started_s")) or min(starts, default=run.first_time_s)
         return RunView(run, state.state, state.reason, state.pid, started_s)
+
+    def _lifetimes(self) -> dict[str, list[Event]]:
+        """By run, its starts and ends."""
+        lifetimes: dict[str, list[Event]] = {}
+        for event in self._store.events(kinds=LIFETIMES):
+            lifetimes.setdefault(event.run, []).append(event)
+        return lifetimes
 
     def _activity(self, run: Run, lifetimes: list[Event]) -> RunActivity:
         starts = [event for event in lifetimes if event.kind == "start"]

@@ -14,6 +14,7 @@ from collectors import catalog
 from collectors.records import Event, LogLine, Offset
 from collectors.store.protocol import LivePoints, LogPage, Series
 
+from .machine import GpuUser, Machine
 from .queries import Curve, Curves, Flame, RunDetail, RunView, State
 
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
@@ -111,6 +112,15 @@ def event(one: Event) -> dict[str, Any]:
 def flame(answer: Flame) -> dict[str, Any]:
     body = answer.tree.as_json()
     return {**body, "sampler": answer.sampler, "profile_until": answer.profile_until, "note": answer.note}
+
+
+def machine(answer: Machine) -> dict[str, Any]:
+    return {"gpus": [gpu | {"latest": answer.latest(gpu)} for gpu in answer.gpus], "note": answer.note, "looks": answer.looks}
+
+
+def gpu_user(one: GpuUser) -> dict[str, Any]:
+    owner = one.owner._asdict() if one.owner else {"run": None, "rank": None}
+    return {"gpu": one.gpu, "mig": one.mig, **one.process, **owner}
 
 
 def state(answer: State) -> dict[str, Any]:

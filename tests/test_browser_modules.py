@@ -186,8 +186,8 @@ def test_the_host_stands_in_for_missing_gpus_and_at_most_four_unknown_series_fol
     const ids = (metas) => lanesOf(metas).map(({ id }) => id);
     return [ids([...["host/cpu_pct"].map(meta(null)), ...run]), ids([...gpu, ...run])];"""
     host, gpu = ask(code)
-    assert host == ["cpu", "phases", "loss", "a", "b", "c", "d"]
-    assert gpu == ["heat", "busy", "phases", "loss", "a", "b", "c", "d"]
+    assert host == ["cpu", "phases", "loss", "other a", "other b", "other c", "other d"]
+    assert gpu == ["heat", "busy", "phases", "loss", "other a", "other b", "other c", "other d"]
 
 
 def test_while_a_question_is_under_way_only_the_newest_waits(ask: Ask) -> None:
@@ -208,12 +208,21 @@ def test_labels_of_markers_never_overlap(ask: Ask) -> None:
     assert ask(code) == [False, True, True]
 
 
+def test_a_line_does_not_repeat_what_its_columns_say(ask: Ask) -> None:
+    code = """
+    const { logLine } = await load("log.js");
+    const told = (text) => logLine({ time_s: 0, level: 20, file: "a.log", text }, { file: false }).querySelector(".m").textContent;
+    return [told("2026-11-24 17:48:37.354+00:00 INFO step 600 | loss 1.8"), told("[2026-11-24T17:48:37] [WARNING] - late"), told("step 600")];"""
+    assert ask(code) == ["step 600 | loss 1.8", "late", "step 600"]
+
+
 @pytest.mark.parametrize(
     ("call", "shown"),
     [
         ("figure(41280)", "41,280"),
         ("figure(2.24171, 4)", "2.2417"),
         ("figure(0.000261)", "2.61e−4"),
+        ("figure(0.00286123)", "0.00286"),
         ("figure(0.0000421, 2)", "0.00"),
         ("figure(NaN)", "NaN"),
         ("figure(null)", "–"),

@@ -145,7 +145,7 @@ def test_a_loop_that_starves_names_the_slow_function_in_the_worker(tmp_path: Pat
     starved = store.stacks(healthy_s + to_wall_s - 3, healthy_s + to_wall_s - 1, "run")
     healthy = store.stacks(healthy_s + to_wall_s + 1, healthy_s + to_wall_s + 2, "run")
     store.close()
-    assert share(fold(starved, view="joined"), "decode_image") > 0.6
+    assert share(fold(starved, view="joined"), "decode_image") > 0.4  # about 0.9 on an idle machine
     assert share(fold(starved), "decode_image") == 0, "it runs in the workers"
     assert share(fold(healthy, view="joined"), "decode_image") < 0.1
     assert share(fold(healthy, view="joined"), "train_step") > 0.6

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -237,6 +238,8 @@ def test_a_resumed_run_keeps_what_its_first_start_said_of_the_process(tmp_path: 
         (torch.tensor(1 / 3), "0.33333334"),
         (torch.tensor(2.5, requires_grad=True), "2.5"),
         (torch.tensor([3]), "3"),
+        (np.float32(0.1), "0.1"),
+        (np.int64(3), "3"),
         (torch.tensor(math.pi, dtype=torch.bfloat16), "3.140625"),
         (torch.finfo(torch.float32).max, "3.4028235e+38"),
         (math.nan, '"NaN"'),

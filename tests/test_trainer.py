@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -141,11 +142,17 @@ def test_mixed_precision_trains_and_only_fp16_scales_its_gradients(tmp_path: Pat
     assert skipped == [step for step in scales if scales.get(step + 1, scales[step]) < scales[step]]
 
 
+def free_port() -> str:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
 def test_two_ranks_are_one_run_and_stop_together(tmp_path: Path) -> None:
-    flags = ("--run", "two", "--batch", "2")
+    flags, port = ("--run", "two", "--batch", "2"), free_port()
     with (
-        training(tmp_path, *flags, RANK="0", WORLD_SIZE="2", MASTER_PORT="29511") as one,
-        training(tmp_path, *flags, RANK="1", WORLD_SIZE="2", MASTER_PORT="29511") as two,
+        training(tmp_path, *flags, RANK="0", WORLD_SIZE="2", MASTER_PORT=port) as one,
+        training(tmp_path, *flags, RANK="1", WORLD_SIZE="2", MASTER_PORT=port) as two,
     ):
         wait_for(lambda: len(lines_of(tmp_path, "two")) > 3, timeout_s=30)
         two.send_signal(signal.SIGTERM)
@@ -154,6 +161,19 @@ def test_two_ranks_are_one_run_and_stop_together(tmp_path: Path) -> None:
     assert first == second, "gradients are averaged over the ranks"
     assert values_of(tmp_path, "two", "train/loss") != values_of(tmp_path, "two", "train/loss", "metrics.rank1.jsonl")
     assert [event["kind"] for event in lines_of(tmp_path, "two", "events.jsonl")].count("checkpoint") == 1
+
+
+def test_a_rank_that_waits_for_the_others_can_be_ended(tmp_path: Path) -> None:
+    port = free_port()
+    with training(tmp_path, "--run", "alone", RANK="0", WORLD_SIZE="2", MASTER_PORT=port) as process:
+        wait_for(lambda: answers(port), because="it does not listen for the others")
+        process.terminate()
+        assert process.wait(STOP_S) == -signal.SIGTERM
+
+
+def answers(port: str) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", int(port))) == 0
 
 
 @pytest.fixture
@@ -192,7 +212,7 @@ def test_a_mistake_gets_one_sentence_with_the_remedy(
     assert sentence in line
 
 
-@pytest.mark.parametrize("flags", [["--precision", "int3"], ["--resume"], ["--steps", "many"], ["--nonsense"]])
+@pytest.mark.parametrize("flags", [["--precision", "int3"], ["--resume"], ["--steps", "many"], ["--batch", "0"], ["--nonsense"]])
 def test_a_wrong_flag_gets_one_sentence_and_exit_code_2(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(flags)

@@ -15,6 +15,7 @@ import gc
 import logging
 import math
 import os
+import signal
 import sys
 from pathlib import Path
 from time import perf_counter
@@ -42,7 +43,6 @@ logger = logging.getLogger("trainer")
 
 
 def train(options: argparse.Namespace) -> None:
-    stop = Stop()
     ranks = Ranks.join()
     torch.set_num_threads(options.threads or spare_threads(ranks.world_size))
     device = pick_device(options.device, ranks.local_rank)
@@ -59,6 +59,7 @@ def train(options: argparse.Namespace) -> None:
     shared = ranks.share(model)
     first = checkpoint.restore(resumed, model, optimizer, scaler) if resumed else 0
 
+    stop = Stop()  # from here on; until here there is nothing to save, and a signal ends it at once
     with open_log(options, ranks, size._asdict() | config | {"precision": numbers.name, "device": str(device)}) as log:
         parameters = sum(weight.numel() for weight in model.parameters())
         logger.info(f"{parameters:,} parameters on {device}, {torch.get_num_threads()} threads; {numbers.name}: {numbers.reason}")
@@ -184,18 +185,24 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
+def count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = Parser("deepseek-train", description="Train a small GPT on the Python standard library's source.")
     parser.add_argument("--log-dir", type=Path, default=Path("logs"), help="folder of all runs (default: ./logs)")
     parser.add_argument("--run", help="name of this run (default: train-<date>-<time>)")
     parser.add_argument("--resume", action="store_true", help="go on with --run from its checkpoint, with its size, batch and seed")
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"number of the step to end before (default: {STEPS:,})")
+    parser.add_argument("--steps", type=count, default=STEPS, help=f"number of the step to end before (default: {STEPS:,})")
     parser.add_argument("--size", choices=SIZES, help="of the model (default: base on a GPU, tiny on a CPU)")
-    parser.add_argument("--batch", type=int, help="sequences a step on each rank (default: that of the size)")
+    parser.add_argument("--batch", type=count, help="sequences a step on each rank (default: that of the size)")
     parser.add_argument("--precision", choices=precision.CHOICES, default="auto", help="of matrix products (default: auto)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data order (default: 0)")
-    parser.add_argument("--threads", type=int, help="CPU threads of PyTorch (default: all cores but one)")
+    parser.add_argument("--threads", type=count, help="CPU threads of PyTorch (default: all cores but one)")
     options = parser.parse_args(arguments)
     if options.resume and not options.run:
         parser.error("--resume needs --run, the name of the run to go on with")
@@ -208,4 +215,6 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"deepseek-train: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return 0

@@ -107,7 +107,7 @@ def open_again(path: Path) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection | None:
-    """A read-only connection, or None where the file is not there yet or still being made."""
+    """A read-only connection, or None where the file is not there yet, or its writer has still to make or migrate it."""
     if not path.exists():
         return None
     try:
@@ -120,12 +120,11 @@ def open_reader(path: Path) -> sqlite3.Connection | None:
         if error.sqlite_errorcode == sqlite3.SQLITE_CANTOPEN:
             return None
         raise
-    if version == 0:
+    if version != VERSION:
         db.close()
-        return None
     if version > VERSION:
         raise StoreError(_too_new(path, version))
-    return db
+    return db if version == VERSION else None
 
 
 @contextmanager

@@ -170,7 +170,8 @@ class SqliteStore:
             return any(changes)
 
     def since(self, seq: int) -> Delta:
-        newest = self.seq()  # first: whatever has a seq up to this is visible in all files by now
+        newest = self.seq()  # first: whatever has a seq up to this is visible by now, in files that are there by now
+        self._readers.look()
         parts = [self._of_file[path].since(db, seq, newest) for path, db in self._readers.live()]
         lines = [line for _, db in self._readers.runs() for line in logs.read_after(db, seq, newest)]
         events = [event for _, db in self._readers.runs() for event in runs.read_events_after(db, seq, newest)]
@@ -192,7 +193,10 @@ class SqliteStore:
         self._dir.mkdir(parents=True, exist_ok=True)
         with _failing():
             self._writer(files.RUNS_FILE)
-            for path in files.machine_files(self._dir)[-files.LIVE_WEEKS :]:
+            weeks = files.machine_files(self._dir)
+            for path in weeks[: -files.LIVE_WEEKS]:
+                schema.open_writer(path, "machine").close()  # migrates it
+            for path in weeks[-files.LIVE_WEEKS :]:
                 self._writer(path.name)
         self._readers.look()
 

@@ -1,0 +1,104 @@
+/** Which lanes the GPUs page has (pure): the heat strip, what an expert looks at first, then whatever else the catalog knows. */
+
+import { GIB, hostLanes, lane, limitOf, named, perGpu } from "./lanes.js";
+import { keyOf } from "./series.js";
+
+/** @typedef {import("./series.js").Meta & {label: string, unit: string}} Meta as `GET /series` tells it */
+/** @typedef {import("./lanes.js").Lane} Lane */
+/** @typedef {import("./lanes.js").Trace} Trace */
+
+const HEAT_ROW = 14;
+const HEAT_MOST = 240; // px, for however many rows
+const LANE = 46; // px at least
+
+const FIRST = [
+  "gpu/sm_active_pct",
+  "gpu/tensor_active_pct",
+  "gpu/dram_active_pct",
+  "gpu/memory_used_bytes",
+  "gpu/power_w",
+  "gpu/temperature_c",
+  "gpu/sm_clock_mhz",
+  "gpu/pcie_rx_bytes_per_s",
+  "gpu/pcie_tx_bytes_per_s",
+  "gpu/nvlink_tx_bytes_per_s",
+];
+const FIRST_OF_HOST = [
+  "host/pressure_cpu_pct",
+  "host/pressure_memory_pct",
+  "host/pressure_io_pct",
+  "host/run_cpu_pct",
+  "host/run_memory_bytes",
+];
+const LIMIT = new Map([
+  ["gpu/memory_used_bytes", "gpu/memory_total_bytes"],
+  ["gpu/power_w", "gpu/power_limit_w"],
+  ["gpu/power_instant_w", "gpu/power_limit_w"],
+  ["gpu/temperature_c", "gpu/temperature_slowdown_c"],
+  ["gpu/sm_clock_mhz", "gpu/sm_clock_max_mhz"],
+  ["gpu/memory_clock_mhz", "gpu/memory_clock_max_mhz"],
+  ["host/cgroup_memory_used_bytes", "host/cgroup_memory_limit_bytes"],
+]);
+const NO_LANE = new Set([
+  ...LIMIT.values(),
+  "gpu/utilization_pct", // the heat strip
+  "gpu/clock_event_reasons", // a bit mask, told in words
+  "gpu/xid", // a mark on the axis
+]);
+
+/** By the catalog's unit: what the lane is in. @type {Map<string, Partial<Lane> & {shown: string}>} */
+const UNITS = new Map([
+  ["%", { shown: "%", y: "percent", digits: 0 }],
+  ["B", { shown: "GiB", scale: GIB, digits: 1 }],
+  ["B/s", { shown: "GB/s", scale: 1e-9, digits: 1 }],
+  ["W", { shown: "W", digits: 0, sum: "W" }],
+  ["J", { shown: "kJ", scale: 1e-3, digits: 0 }],
+  ["MHz", { shown: "MHz", digits: 0 }],
+  ["°C", { shown: "°C", digits: 0 }],
+]);
+
+/**
+ * @param {Meta[]} machine @param {Map<string, number>} lost by uuid, since when a GPU does not answer @param {boolean} all also what few look at
+ * @returns {Lane[]}
+ */
+export function gpuPageLanes(machine, lost, all) {
+  const gpu = machine.some(({ name }) => name.startsWith("gpu/"));
+  const prefix = gpu ? "gpu/" : "host/";
+  const metas = machine.filter(({ name }) => name.startsWith(prefix));
+  const top = gpu ? [heat(metas, "gpu/utilization_pct", "GPU utilization")] : [...hostLanes(metas), heat(metas, "host/cpu_core_pct", "Cores")];
+  const drawn = new Set(top.flatMap(({ traces, limit }) => [...traces.flatMap(({ keys }) => keys), limit]));
+  const others = metas.filter((meta) => !drawn.has(keyOf(meta)) && !NO_LANE.has(meta.name)).map(({ name }) => name);
+  const first = gpu ? FIRST : FIRST_OF_HOST;
+  const names = new Set([...first, ...(all ? others : [])]);
+  const lanes = [...top, ...[...names].map((name) => metricLane(metas, name))].filter(({ traces }) => traces.length);
+  const since = new Map(metas.map((meta) => [keyOf(meta), lost.get(meta.labels.uuid)]));
+  return lanes.map((one) => ({ ...one, traces: one.traces.map((trace) => withLoss(trace, since.get(trace.keys[0]))) }));
+}
+
+/** A row a GPU, or a core. @param {Meta[]} metas @param {string} name @param {string} title */
+function heat(metas, name, title) {
+  const traces = tracesOf(metas, name);
+  const height = Math.min(HEAT_MOST, Math.max(54, 13 + HEAT_ROW * traces.length));
+  return lane(name, title, height, "percent", traces, { kind: "heat", note: "worst per pixel", digits: 0, unit: "%" });
+}
+
+/** One line a GPU. @param {Meta[]} metas @param {string} name */
+function metricLane(metas, name) {
+  const [{ label, unit } = { label: name, unit: "" }] = named(metas, name);
+  const { shown, y = "zero", ...more } = UNITS.get(unit) ?? { shown: unit };
+  const limit = limitOf(metas, LIMIT.get(name) ?? "");
+  return lane(name, shown ? `${label}, ${shown}` : label, LANE, y, tracesOf(metas, name), { ...more, note: "", limit });
+}
+
+/** @param {Meta[]} metas @param {string} name @returns {Trace[]} */
+function tracesOf(metas, name) {
+  if (name.startsWith("gpu/")) return perGpu(metas, name);
+  return named(metas, name).map((meta, i) => {
+    const { core, run, rank } = meta.labels;
+    const label = core !== undefined ? `core ${core}` : run !== undefined ? [run, rank].filter(Boolean).join(" ") : "now";
+    return { label, colour: i ? `gpu-${i % 8}` : "accent", keys: [keyOf(meta)] };
+  });
+}
+
+/** @param {Trace} trace @param {number | undefined} lost_s @returns {Trace} */
+const withLoss = (trace, lost_s) => (lost_s === undefined ? trace : { ...trace, lost_s });

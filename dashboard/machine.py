@@ -1,0 +1,76 @@
+"""The machine as it is now: its GPUs, the newest value of everything that is measured on it, and who uses which GPU (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from collectors import catalog
+from collectors.catalog import Metric, Source
+from collectors.store.protocol import Last, Series
+
+MISSED_LOOKS = 3  # a value is no longer that of now when so many looks at its source have told nothing new
+LEAST_FRESH_S = 10.0  # ... and this much time has passed
+LASTING = ("gpu.xid",)  # of what happens at a moment the last one stays known
+
+_ROWS: dict[str, tuple[Metric, Source]] = {metric.name: (metric, source) for metric, source in catalog.rows()}
+
+
+class Value(NamedTuple):
+    """What one series tells now."""
+
+    metric: Metric
+    labels: Mapping[str, str]
+    value: float
+
+
+class Owner(NamedTuple):
+    """The run that a process belongs to."""
+
+    run: str
+    rank: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`gpus` and `looks` are rows of the collector's inventory; `note` says why there is no GPU."""
+
+    host: str
+    gpus: list[dict[str, Any]]
+    note: str | None
+    looks: list[dict[str, Any]]
+    values: list[Value]  # in the order of the catalog
+
+    def latest(self, gpu: Mapping[str, Any]) -> dict[str, float]:
+        """By metric, of one GPU or MIG instance."""
+        return {one.metric.name: one.value for one in self.values if one.labels.get("uuid") == gpu["uuid"]}
+
+
+@dataclass(frozen=True)
+class GpuUser:
+    """A process with a context on a GPU; `owner` where it belongs to a run."""
+
+    gpu: int
+    mig: int | None
+    process: dict[str, Any]
+    owner: Owner | None
+
+
+def values_now(series: Iterable[Series], last: Mapping[int, Last], gpus: Iterable[Mapping[str, Any]], now_s: float) -> list[Value]:
+    """What of the stored values still holds: a source that fell silent and a GPU that is lost tell nothing."""
+    lost = {gpu["uuid"] for gpu in gpus if gpu["state"] == "lost"}
+    values = []
+    for one in series:
+        if one.name not in _ROWS or one.id not in last:
+            continue
+        metric, source = _ROWS[one.name]
+        labels = dict(one.labels)
+        if source.key in LASTING or (labels.get("uuid") not in lost and _fresh(source, last[one.id], now_s)):
+            values.append(Value(metric, labels, last[one.id].value))
+    order = {name: place for place, name in enumerate(_ROWS)}
+    return sorted(values, key=lambda value: order[value.metric.name])
+
+
+def _fresh(source: Source, last: Last, now_s: float) -> bool:
+    return now_s - (last.time_s or 0.0) < max(LEAST_FRESH_S, MISSED_LOOKS * source.period_s)
