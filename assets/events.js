@@ -59,6 +59,8 @@ function looks({ kind, step, seconds, text = "", ...fields }) {
       return { shape: "bar", tone: "acc", label: text.slice(0, 24) };
     case "allocator_retry":
       return { shape: "triangle", tone: "warn", label: "allocator retry" };
+    case "xid":
+      return { shape: "cross", tone: "bad", label: text };
     case "recompile":
       return { shape: "triangle", tone: "warn", label: seconds ? `recompile ${duration(seconds)}` : "recompile" };
     default:

@@ -64,8 +64,8 @@ export function duration(seconds) {
   if (seconds < 10) return `${Number(seconds.toFixed(1))} s`;
   if (seconds < 59.5) return `${Math.round(seconds)} s`;
   if (seconds < 3570) {
-    const rest = Math.round(seconds % 60);
-    return seconds < 600 && rest ? `${Math.floor(seconds / 60)} min ${rest} s` : `${Math.round(seconds / 60)} min`;
+    const whole = Math.round(seconds);
+    return whole < 600 && whole % 60 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.round(whole / 60)} min`;
   }
   if (seconds < 172800) {
     const minutes = Math.round(seconds / 60);

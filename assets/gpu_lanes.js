@@ -9,7 +9,7 @@ import { keyOf } from "./series.js";
 
 const HEAT_ROW = 14;
 const HEAT_MOST = 240; // px, for however many rows
-const LANE = 46; // px at least
+const LANE = 52; // px at least
 
 const FIRST = [
   "gpu/sm_active_pct",
@@ -55,6 +55,7 @@ const UNITS = new Map([
   ["J", { shown: "kJ", scale: 1e-3, digits: 0 }],
   ["MHz", { shown: "MHz", digits: 0 }],
   ["°C", { shown: "°C", digits: 0 }],
+  ["", { shown: "", digits: 0 }],
 ]);
 
 /**
@@ -67,9 +68,9 @@ export function gpuPageLanes(machine, lost, all) {
   const metas = machine.filter(({ name }) => name.startsWith(prefix));
   const top = gpu ? [heat(metas, "gpu/utilization_pct", "GPU utilization")] : [...hostLanes(metas), heat(metas, "host/cpu_core_pct", "Cores")];
   const drawn = new Set(top.flatMap(({ traces, limit }) => [...traces.flatMap(({ keys }) => keys), limit]));
-  const others = metas.filter((meta) => !drawn.has(keyOf(meta)) && !NO_LANE.has(meta.name)).map(({ name }) => name);
+  const others = metas.filter((meta) => !drawn.has(keyOf(meta)) && !NO_LANE.has(meta.name));
   const first = gpu ? FIRST : FIRST_OF_HOST;
-  const names = new Set([...first, ...(all ? others : [])]);
+  const names = new Set([...first, ...(all ? others.sort((a, b) => a.label.localeCompare(b.label)).map(({ name }) => name) : [])]);
   const lanes = [...top, ...[...names].map((name) => metricLane(metas, name))].filter(({ traces }) => traces.length);
   const since = new Map(metas.map((meta) => [keyOf(meta), lost.get(meta.labels.uuid)]));
   return lanes.map((one) => ({ ...one, traces: one.traces.map((trace) => withLoss(trace, since.get(trace.keys[0]))) }));
@@ -87,7 +88,7 @@ function metricLane(metas, name) {
   const [{ label, unit } = { label: name, unit: "" }] = named(metas, name);
   const { shown, y = "zero", ...more } = UNITS.get(unit) ?? { shown: unit };
   const limit = limitOf(metas, LIMIT.get(name) ?? "");
-  return lane(name, shown ? `${label}, ${shown}` : label, LANE, y, tracesOf(metas, name), { ...more, note: "", limit });
+  return lane(name, label, LANE, y, tracesOf(metas, name), { ...more, note: shown, limit });
 }
 
 /** @param {Meta[]} metas @param {string} name @returns {Trace[]} */

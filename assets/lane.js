@@ -226,7 +226,8 @@ export class LaneView {
   #tell(cursor_s) {
     const all = this.spec.traces.map((trace) => trace.keys.flatMap((key) => this.series.get(key) ?? []));
     const values = all.map((series, i) => {
-      if ((cursor_s ?? Infinity) >= (this.spec.traces[i].lost_s ?? Infinity)) return null;
+      const { lost_s } = this.spec.traces[i];
+      if (lost_s !== undefined && (cursor_s ?? Infinity) >= lost_s) return null;
       return cursor_s === null ? newest(series, this.spec.scale) : under(this.columns[i], this.times, cursor_s);
     });
     const bad = this.columns.flatMap((column) => column.bad).at(-1);

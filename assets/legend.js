@@ -28,7 +28,10 @@ function told({ digits, unit }, value) {
 
 /** @param {Lane} lane @param {(number | null)[]} values @param {"box" | "line"} mark @returns {Row[]} */
 const each = (lane, values, mark) =>
-  lane.traces.map((trace, i) => ({ label: trace.label, value: told(lane, values[i]), colour: trace.colour, mark }));
+  lane.traces.map(({ label, colour, lost_s }, i) => {
+    const gone = lost_s !== undefined && values[i] === null;
+    return { label, value: gone ? "lost" : told(lane, values[i]), colour, mark };
+  });
 
 /** @param {Lane} lane @param {(number | null)[]} values @returns {Row[]} */
 function lines(lane, values) {
@@ -48,6 +51,7 @@ function lines(lane, values) {
     mark: "box",
     tone: lane.sum ? undefined : "main",
   });
+  if (!others.length) return rows;
   const [high, low] = [others[0], others[others.length - 1]].map(({ value }) => figure(value, value >= 10 ? 0 : lane.digits));
   rows.push({ label: "others", value: high === low ? high : `${low}–${high}` });
   return rows;

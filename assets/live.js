@@ -115,6 +115,7 @@ export class Live {
       this.timeline.say("");
       this.timeline.setLanes(this.book.lanes);
       this.#helpToStart();
+      this.#fit();
       this.refresh();
       if (this.runs.name !== null) await this.#readStory(this.runs.name);
     } catch (error) {
@@ -125,6 +126,13 @@ export class Live {
   }
 
   #loading = false;
+
+  /** Whether the view has another span now, because the run grew. */
+  #fit() {
+    const run = this.runs.current;
+    const last = this.runs.over ? run?.last_time_s : this.runs.now_s;
+    return this.range.fit(run?.started_s && last ? last - run.started_s : Infinity);
+  }
 
   /** The run's events and last lines. @param {string} run */
   async #readStory(run) {
@@ -358,7 +366,8 @@ export class Live {
   #state(message) {
     const { first, more, grown } = this.runs.hear(message);
     this.profile.hear(message.profile ?? {}, this.runs.over);
-    if (first && this.range.following && Math.abs(this.runs.clock_off_s) > CLOCK_SLACK_S) this.refresh();
+    const off = first && this.range.following && Math.abs(this.runs.clock_off_s) > CLOCK_SLACK_S;
+    if (this.#fit() || off) this.refresh();
     if (!first && more) this.#newRuns();
     else if (!first && (grown || !this.book.lanes.length)) this.load();
     this.invalidate();

@@ -1,16 +1,22 @@
-/** The frame: theme, keys, and the Live page, which is drawn at once and moves into Dash's layout when that is there. */
+/** The frame: theme, keys, and the page of this address, which is drawn at once and moves into Dash's layout when that is there. */
 
 import { el, setText } from "./dom.js";
+import { Gpus } from "./gpus.js";
 import { helpDialog, listen } from "./keys.js";
 import { Live } from "./live.js";
 import { setTheme, theme } from "./theme.js";
-import { writeAddress } from "./url.js";
+import { linkPages, writeAddress } from "./url.js";
 
-const CONTAINER = "live"; // dashboard/pages/live.py
+/** Of each page its path, its container in dashboard/pages/, and its class. */
+const PAGES = /** @type {const} */ ([
+  ["/", "live", Live],
+  ["/gpus", "gpus", Gpus],
+]);
+const [PATH, CONTAINER, Page] = PAGES.find(([path]) => path === location.pathname) ?? PAGES[0];
 
 const controls = /** @type {HTMLElement} */ (document.getElementById("controls"));
 const foot = /** @type {HTMLElement} */ (document.getElementById("status"));
-const live = new Live(controls, foot);
+const page = new Page(controls, foot);
 
 const themeName = el("span");
 const themeButton = el(
@@ -23,7 +29,8 @@ controls.append(themeButton);
 setText(themeName, theme() === "dark" ? "Dark" : "Light");
 
 const table = [
-  ...live.keys(),
+  ...page.keys(),
+  ...pageLinks().map(({ link, key, name }) => ({ keys: [key], shown: key, says: `page ${name}`, run: () => link.click() })),
   { keys: ["t"], shown: "t", says: "dark or light", run: toggleTheme },
   { keys: ["?"], shown: "?", says: "this list", run: () => help.showModal() },
 ];
@@ -31,9 +38,17 @@ const help = helpDialog(table);
 document.body.append(help);
 listen(table);
 
-live.ready.then(startDash);
+for (const { link } of pageLinks()) if (link.pathname === PATH) link.setAttribute("aria-current", "page");
+linkPages();
+page.ready.then(startDash);
 adopt();
 new MutationObserver(adopt).observe(document.body, { childList: true, subtree: true });
+
+/** The bar's links, with the keys that stand in front of them. */
+function pageLinks() {
+  const links = /** @type {HTMLAnchorElement[]} */ ([...document.querySelectorAll(".nav a")]);
+  return links.map((link) => ({ link, key: link.firstElementChild?.textContent ?? "", name: link.lastChild?.textContent ?? "" }));
+}
 
 function toggleTheme() {
   const name = theme() === "dark" ? "light" : "dark";
@@ -45,7 +60,7 @@ function toggleTheme() {
 /** Before Dash has laid out the page's container, the page stands in the index's own place. */
 function adopt() {
   const home = document.getElementById(CONTAINER) ?? /** @type {HTMLElement} */ (document.getElementById("first"));
-  if (live.element.parentElement !== home) home.append(live.element);
+  if (page.element.parentElement !== home) home.append(page.element);
 }
 
 /** Dash's bundles wait in a template until the first picture is drawn, so that they do not compete with it. */

@@ -3,8 +3,8 @@
 /** @typedef {{from: number, to: number}} Window Unix seconds */
 /** @typedef {{lo: number, hi: number}} View Unix seconds */
 
-export const SPANS_S = [60, 300, 600, 3600, 21600, 86400];
-export const DEFAULT_SPAN_S = 600;
+export const SPANS_S = [60, 120, 300, 600, 3600, 21600, 86400];
+export const DEFAULT_SPAN_S = 600; // of a run that is that old; a younger one fills the page
 const LEAST_S = 0.05;
 const MOST_S = 90 * 86400;
 
@@ -18,6 +18,15 @@ export class Range {
     /** @type {View | null} */
     this.frozen = hi === null ? null : { lo: Math.min(hi - this.span_s, this.window?.from ?? Infinity), hi };
     this.held = at !== null && this.window === null;
+    this.fitting = span === null && this.frozen === null; // until a person sets the span
+  }
+
+  /** A young run fills the page. @param {number} age_s @returns {boolean} whether the view has another span now */
+  fit(age_s) {
+    if (!this.fitting || !this.following) return false;
+    const before = this.span_s;
+    this.span_s = SPANS_S.find((span) => span >= Math.min(age_s, DEFAULT_SPAN_S)) ?? DEFAULT_SPAN_S;
+    return this.span_s !== before;
   }
 
   get following() {
@@ -51,6 +60,7 @@ export class Range {
   /** A held view keeps its end. @param {number} span_s */
   setSpan(span_s) {
     this.span_s = span_s;
+    this.fitting = false;
     if (this.frozen) this.hold({ lo: this.frozen.hi - span_s, hi: this.frozen.hi });
   }
 
@@ -85,7 +95,7 @@ export class Range {
     return {
       from: this.window?.from ?? null,
       to: this.window?.to ?? null,
-      span: Math.abs(span - DEFAULT_SPAN_S) < 0.001 ? null : span,
+      span: this.fitting && this.following ? null : span,
       at: this.following ? null : hi,
     };
   }

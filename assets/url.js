@@ -28,4 +28,10 @@ export function writeAddress(changes) {
   }
   const search = query.toString();
   history.replaceState(history.state, "", search ? `?${search}` : location.pathname);
+  linkPages();
+}
+
+/** The other pages show the same stretch of time, in the same theme. */
+export function linkPages() {
+  for (const link of document.querySelectorAll(".nav a")) /** @type {HTMLAnchorElement} */ (link).search = location.search;
 }

@@ -103,12 +103,13 @@ export class Verdict {
 export class Figure {
   /** @param {string} name */
   constructor(name) {
+    this.label = el("div", { class: "k" }, name);
     this.value = el("span");
     this.more = el("small");
     this.element = el(
       "div",
       { class: "figure" },
-      el("div", { class: "k" }, name),
+      this.label,
       el("div", { class: "v" }, this.value, " ", this.more),
     );
   }

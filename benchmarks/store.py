@@ -17,8 +17,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ GPU_METRICS = tuple(f"gpu/metric_{i}" for i in range(25))  # of 8 GPUs: the 200 
 REPEATS = 9
 
 T = TypeVar("T")
-Floats: TypeAlias = NDArray[np.float64]
+Floats: TypeAlias = NDArray[np.floating[Any]]
 Question: TypeAlias = tuple[str, float | None, Callable[[SqliteStore], object], Callable[[], object] | None]
 
 
@@ -95,13 +96,13 @@ def writing_rows(folder: Path) -> list[Row]:
     ):
         points = sum(len(line.values) for line in lines)
         store, plain = SqliteStore(folder / f"append-{batch}", write=True), RowTable(folder / f"plain-append-{batch}.sqlite")
-        taken_s = seconds(lambda store=store, lines=lines, batch=batch: append(store, lines, batch))  # type: ignore[misc]
-        plain_s = seconds(lambda plain=plain, lines=lines, batch=batch: plain.append(lines, batch))  # type: ignore[misc]
+        taken_s = seconds(partial(append, store, lines, batch))
+        plain_s = seconds(partial(plain.append, lines, batch))
         store.close()
         rows.append(Row(what, points / taken_s, "points/s", budget, True, points / plain_s))
     with written(folder / "small") as commits_s:
         time.sleep(max(5.0, 60 * SCALE))
-    p50, p99 = np.percentile(np.array(commits_s) * 1e3, [50, 99])
+    p50, p99 = np.percentile(np.array(commits_s) * 1e3, [50, 99]).tolist()
     spread = f"p50 {p50:.2f}, most {max(commits_s) * 1e3:.1f}, n = {len(commits_s)}"
     return [*rows, Row("commit of 200 points, 10 a second, with compaction: p99", p99, "ms", 25, spread=spread)]
 
@@ -120,7 +121,10 @@ def log_rows(folder: Path) -> list[Row]:
         for i in range(count)
     )
     taken_s = seconds(lambda: [store.append(part) for part in parts_of(lines, 2000)])
+    store.settle()
+    store.close()
     stored = files.size_bytes(folder / "logs" / files.RUNS_FILE)
+    store = SqliteStore(folder / "logs", write=False)
     rare, _ = median_ms(lambda: store.logs(LogQuery(text="loss is nan")), 3)
     newest, _ = median_ms(lambda: store.logs(LogQuery(run="a", limit=200)))
     store.close()
@@ -138,7 +142,7 @@ def reading_rows(folder: Path) -> list[Row]:
     rows = []
     reader = SqliteStore(where, write=False)
     for what, budget, ask, ask_plain in questions:
-        typical, spread = median_ms(lambda ask=ask: ask(reader))  # type: ignore[misc]
+        typical, spread = median_ms(partial(ask, reader))
         baseline = seconds(ask_plain) * 1e3 if ask_plain else None
         rows.append(Row(what, typical, "ms", budget, baseline=baseline, spread=spread))
     rows.append(Row("cold open and first question, in a new process", cold_ms(where), "ms", 100))
@@ -147,7 +151,7 @@ def reading_rows(folder: Path) -> list[Row]:
         live = [series_id(None, name, labels) for labels in GPUS for name in GPU_METRICS]
         recent: Question = ("last 10 min of 200 series", 25, lambda s: s.range(live, time.time() - 600, None), None)
         for what, budget, ask, _ in [recent, *questions]:
-            typical, spread = median_ms(lambda ask=ask: ask(reader))  # type: ignore[misc]
+            typical, spread = median_ms(partial(ask, reader))
             rows.append(Row(f"{what}, while 2,000 points/s are written", typical, "ms", budget, spread=spread))
     reader.close()
     return rows
@@ -181,16 +185,7 @@ def fill(where: Path, plain: RowTable) -> list[Question]:
     while store.compact(5.0):
         pass
     store.close()
-    middle = START_S + LONG / 200
-    zooms: list[Question] = [
-        (
-            f"zoom, {share:.0%} of it -> 2,000 buckets",
-            100,
-            lambda s, to=middle + share * LONG / 100: s.range([long], middle, to),
-            None,
-        )  # type: ignore[misc]
-        for share in (0.01, 0.03, 0.1, 0.3)
-    ]
+    zooms = [zoom(long, START_S + LONG / 200, share) for share in (0.01, 0.03, 0.1, 0.3)]
     return [
         (
             f"{LONG / 1e6:g}M points -> 2,000 buckets",
@@ -207,6 +202,11 @@ def fill(where: Path, plain: RowTable) -> list[Question]:
         ("last value of 4,000 series", 50, lambda s: s.last(catalogue), lambda: plain.last(catalogue)),
         *zooms,
     ]
+
+
+def zoom(series: int, start_s: float, share: float) -> Question:
+    end_s = start_s + share * LONG / 100
+    return f"zoom, {share:.0%} of it -> 2,000 buckets", 100, lambda store: store.range([series], start_s, end_s), None
 
 
 @contextmanager
@@ -230,12 +230,16 @@ def write_until_eof(where: Path) -> None:
     """The other process of `written`."""
     store = SqliteStore(where, write=True)
     end = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), end.set()), daemon=True).start()
+
+    def wait_for_eof() -> None:
+        sys.stdin.read()
+        end.set()
 
     def compact() -> None:
         while not end.wait(0.1):
             store.compact(0.05)
 
+    threading.Thread(target=wait_for_eof, daemon=True).start()
     compacting = threading.Thread(target=compact)
     compacting.start()
     rng = np.random.default_rng(5)
@@ -298,7 +302,7 @@ class RowTable:
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return self._path.stat().st_size
 
-    def _insert(self, rows: list[tuple[object, ...]]) -> None:
+    def _insert(self, rows: Sequence[tuple[object, ...]]) -> None:
         self._db.execute("BEGIN")
         self._db.executemany("INSERT INTO point VALUES (?, ?, ?, ?)", rows)
         self._db.execute("COMMIT")

@@ -69,7 +69,9 @@ def values_now(series: Iterable[Series], last: Mapping[int, Last], gpus: Iterabl
         if source.key in LASTING or (labels.get("uuid") not in lost and _fresh(source, last[one.id], now_s)):
             values.append(Value(metric, labels, last[one.id].value))
     order = {name: place for place, name in enumerate(_ROWS)}
-    return sorted(values, key=lambda value: order[value.metric.name])
+    return sorted(
+        values, key=lambda value: (order[value.metric.name], int(value.labels.get("gpu", 0)), value.labels.get("mig", ""))
+    )
 
 
 def _fresh(source: Source, last: Last, now_s: float) -> bool:

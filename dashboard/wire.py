@@ -115,7 +115,12 @@ def flame(answer: Flame) -> dict[str, Any]:
 
 
 def machine(answer: Machine) -> dict[str, Any]:
-    return {"gpus": [gpu | {"latest": answer.latest(gpu)} for gpu in answer.gpus], "note": answer.note, "looks": answer.looks}
+    return {"gpus": [_gpu(gpu, answer.latest(gpu)) for gpu in answer.gpus], "note": answer.note, "looks": answer.looks}
+
+
+def _gpu(gpu: dict[str, Any], latest: dict[str, float]) -> dict[str, Any]:
+    reasons = catalog.reasons_of(int(latest.get("gpu/clock_event_reasons", 0)))
+    return {**gpu, "latest": latest, "clock_reasons": reasons}
 
 
 def gpu_user(one: GpuUser) -> dict[str, Any]:

@@ -121,6 +121,16 @@ def test_a_window_set_by_a_person_never_moves(ask: Ask) -> None:
     assert ask(code) == [{"lo": 940, "hi": 1000}, {"lo": 1940, "hi": 2000}]
 
 
+def test_a_young_run_fills_the_page_until_a_person_sets_the_span(ask: Ask) -> None:
+    code = """
+    const { Range } = await load("range.js");
+    const range = new Range({ run: null, from: null, to: null, span: null, at: null });
+    const spans = [20, 61, 599, 5000].map((age_s) => [range.fit(age_s), range.span_s]);
+    range.setSpan(3600);
+    return [spans, range.fit(20), range.span_s, range.address(0).span];"""
+    assert ask(code) == [[[True, 60], [True, 120], [True, 600], [False, 600]], False, 3600, 3600]
+
+
 def test_an_address_brings_back_what_was_seen(ask: Ask) -> None:
     code = """
     const { Range } = await load("range.js");

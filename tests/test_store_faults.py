@@ -229,6 +229,21 @@ def test_compacting_by_hand_keeps_everything_in_less_space(tmp_path: Path) -> No
     assert check(tmp_path) == []
 
 
+def test_log_blocks_of_any_size_are_merged_in_order(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, write=True)
+    count = 0
+    for size in (1500, 2000, 1, 1, 700, 5000, 1200, 900, 3):
+        store.append([LogLine("a", "out.log", START_S, 20, f"line {count + i}") for i in range(size)])
+        count += size
+    store.settle()
+    found = store.logs(LogQuery(limit=count))
+    assert [line.text for line in found.lines] == [f"line {i}" for i in range(count)] and found.total == count
+    store.close()
+    db = sqlite3.connect(tmp_path / files.RUNS_FILE)
+    assert db.execute("SELECT count(*), max(lines), count(seq) FROM log").fetchone() == (8, 2000, 0)
+    db.close()
+
+
 def window(second: float) -> Profile:
     start = int(second * 1e9)
     return Profile("a", 0, 7, "main", "box", "native", 1.0, START_S + second, start, start + 10**9, {7: "main"}, [], 1)

@@ -147,7 +147,7 @@ class Compactor:
         """Only what live pages no longer ask for by commit."""
         upto = schema.meta(self._db, "live_from")
         for run in logs.mergeable(self._db, upto):
-            while logs.fresh(self._db, run, upto):
+            while logs.unmerged(self._db, run, upto):
                 block, replaced = logs.merge(self._db, run, upto)
                 with self._writer.lock, schema.transaction(self._writer.db) as db:
                     logs.replace(db, block, replaced)

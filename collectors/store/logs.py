@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -85,7 +85,7 @@ def mergeable(db: sqlite3.Connection, upto_seq: int) -> list[str]:
     return [run for (run,) in db.execute(many, (upto_seq, MANY_BLOCKS, MANY_LINES))]
 
 
-def fresh(db: sqlite3.Connection, run: str, upto_seq: int) -> bool:
+def unmerged(db: sqlite3.Connection, run: str, upto_seq: int) -> bool:
     return db.execute("SELECT 1 FROM log WHERE run = ? AND seq <= ? LIMIT 1", (run, upto_seq)).fetchone() is not None
 
 
@@ -93,8 +93,10 @@ def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[Block, list[
     """One block of up to 2,000 lines instead of the run's small ones, and the rows that it replaces."""
     open_block = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq IS NULL ORDER BY last_line DESC LIMIT 1"
     fresh = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq <= ? ORDER BY last_line LIMIT ?"
-    rows = [row for row in map(Row._make, db.execute(open_block, (run,))) if row.lines < BLOCK_LINES]
-    rows += map(Row._make, db.execute(fresh, (run, upto_seq, BLOCK_LINES)))
+    rows = [Row._make(row) for row in db.execute(fresh, (run, upto_seq, BLOCK_LINES))]
+    last = [Row._make(row) for row in db.execute(open_block, (run,))]
+    if last and last[0].lines + rows[0].lines <= BLOCK_LINES:
+        rows = [*last, *rows]
     sizes = np.cumsum([row.lines for row in rows])
     taken = rows[: max(1, int(np.searchsorted(sizes, BLOCK_LINES, "right")))]
     blocks = [row.read() for row in taken]
@@ -102,7 +104,10 @@ def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[Block, list[
     return joined, [row.id for row in taken]
 
 
-def replace(db: sqlite3.Connection, block: Block, ids: Iterable[int]) -> None:
+def replace(db: sqlite3.Connection, block: Block, ids: Sequence[int]) -> None:
+    if len(ids) == 1:
+        db.execute("UPDATE log SET seq = NULL WHERE id = ?", ids)
+        return
     db.executemany("DELETE FROM log WHERE id = ?", [(one,) for one in ids])
     _insert(db, block, None)
 

@@ -124,7 +124,7 @@ class SqliteStore:
         self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", buckets: int = 2000
     ) -> dict[int, Buckets]:
         low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
-        sources = [*self._readers.runs(), *(self._readers.machine(low, high) if axis == "time" else self._readers.machine())]
+        sources = self._sources(ids, axis, low, high)
         windows = self._windows(sources, ids, axis, low, high, buckets)
         found = self._find(sources, windows)
         exact = {one: Window(axis, low, high, -1.0) for one, part in found.items() if part.units and part.rows() <= buckets}
@@ -237,6 +237,16 @@ class SqliteStore:
         version = db.execute("PRAGMA data_version").fetchone()[0]
         self._watched[path] = (db, version)
         return bool(version != before)
+
+    def _sources(self, ids: Collection[int], axis: Axis, lo: float, hi: float) -> list[files.Source]:
+        """The files that may hold these series; a year of machine files is left alone where only runs are asked for."""
+        sources = self._readers.runs()
+        elsewhere = set(ids)
+        for path, db in sources:
+            elsewhere -= self._of_file[path].known(db, ids, axis).keys()
+        if elsewhere:
+            sources += self._readers.machine(lo, hi) if axis == "time" else self._readers.machine()
+        return sources
 
     def _windows(
         self, sources: Sequence[files.Source], ids: Collection[int], axis: Axis, lo: float, hi: float, buckets: int

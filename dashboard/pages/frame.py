@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dash import html
 
-from . import live
+from . import gpus, live
 
-PAGES = (("1", "Live", "/"),)
-STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css")
+PAGES = (("1", "Live", "/", live), ("2", "GPUs", "/gpus", gpus))
+STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css", "gpus.css")
 MODULES = (
     "main.js",
     "live.js",
@@ -27,6 +27,9 @@ MODULES = (
     "feed.js",
     "flame.js",
     "format.js",
+    "gpu_head.js",
+    "gpu_lanes.js",
+    "gpus.js",
     "keys.js",
     "lane.js",
     "lanes.js",
@@ -35,6 +38,7 @@ MODULES = (
     "marks.js",
     "painted.js",
     "panel.js",
+    "processes.js",
     "profile.js",
     "progress.js",
     "range.js",
@@ -42,6 +46,7 @@ MODULES = (
     "scale.js",
     "series.js",
     "status.js",
+    "steering.js",
     "theme.js",
     "timeline.js",
     "tree.js",
@@ -64,7 +69,7 @@ def index() -> str:
     """Dash's index string; the places in {%...%} are Dash's to fill."""
     styles = "\n".join(f'<link rel="stylesheet" href="/assets/{name}">' for name in STYLES)
     preloads = "\n".join(f'<link rel="modulepreload" href="/assets/{name}">' for name in MODULES)
-    links = "".join(f'<a href="{path}" aria-current="page"><i>{key}</i>{name}</a>' for key, name, path in PAGES)
+    links = "".join(f'<a href="{path}"><i>{key}</i>{name}</a>' for key, name, path, _ in PAGES)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -100,4 +105,5 @@ INDEX = index()
 
 
 def layout() -> html.Main:
-    return html.Main(id="page", children=live.layout())
+    """The containers of all pages; the script fills that of the address."""
+    return html.Main(id="page", children=[page.layout() for *_, page in PAGES])
