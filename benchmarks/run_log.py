@@ -30,7 +30,7 @@ PEER_FLAT_CALLS = 2_000
 PERIOD_S = 0.01
 BUFFER = bytes(1 << 18)  # hashed as work: that frees the GIL and fills the caches, as a training step does
 
-Call = Callable[[int], object]
+Call = Callable[[int, dict[str, float]], object]
 
 
 def measure() -> list[report.Row]:
@@ -45,14 +45,14 @@ def measure() -> list[report.Row]:
 
 def ours(folder: Path) -> list[report.Row]:
     with RunLog(folder, "paced") as log:
-        paced = rounds(lambda step: log.scalars(step, VALUES), PACED_CALLS, work)
+        paced = rounds(log.scalars, PACED_CALLS, work)
         paced_empty = rounds(empty, PACED_CALLS, work)
-        asleep = rounds(lambda step: log.scalars(step, VALUES), PACED_CALLS, sleep)
+        asleep = rounds(log.scalars, PACED_CALLS, sleep)
         asleep_empty = rounds(empty, PACED_CALLS, sleep)
     flat_empty = rounds(empty, FLAT_CALLS)
     others_s = process_time() - thread_time()
     with RunLog(folder, "flat") as log:
-        flat = rounds(lambda step: log.scalars(step, VALUES), FLAT_CALLS)
+        flat = rounds(log.scalars, FLAT_CALLS)
         closing_s = perf_counter()
     closing_s = perf_counter() - closing_s
     writer_s = process_time() - thread_time() - others_s
@@ -76,22 +76,18 @@ def theirs(name: str, call: Call) -> list[report.Row]:
 def rounds(call: Call, calls: int, pause: Callable[[float], None] | None = None) -> list[list[float]]:
     """Times of the calls in us, by round; a pause before each call."""
     times: list[list[float]] = []
-    for _ in range(ROUNDS):
+    for first in range(0, ROUNDS * calls, calls):
         times.append([])
-        for step in range(calls):
+        for step in range(first, first + calls):
             if pause:
                 pause(PERIOD_S)
-            times[-1].append(took_us(call, step))
+            begun_ns = perf_counter_ns()
+            call(step, VALUES)
+            times[-1].append((perf_counter_ns() - begun_ns) / 1e3)
     return times
 
 
-def took_us(call: Call, step: int) -> float:
-    begun = perf_counter_ns()
-    call(step)
-    return (perf_counter_ns() - begun) / 1e3
-
-
-def empty(step: int) -> None:
+def empty(step: int, values: dict[str, float]) -> None:
     pass
 
 
@@ -123,7 +119,7 @@ def tensorboard(folder: str) -> Iterator[Call]:
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(folder) as writer:
-        yield lambda step: [writer.add_scalar(name, value, step) for name, value in VALUES.items()]
+        yield lambda step, values: [writer.add_scalar(name, value, step) for name, value in values.items()]
 
 
 @contextmanager
@@ -132,7 +128,7 @@ def trackio(folder: str) -> Iterator[Call]:
     import trackio  # type: ignore[import-not-found]
 
     trackio.init(project="benchmark", embed=False)
-    yield lambda step: trackio.log(VALUES, step=step)
+    yield lambda step, values: trackio.log(values, step=step)
     trackio.finish()
 
 
@@ -141,7 +137,7 @@ def wandb(folder: str) -> Iterator[Call]:
     import wandb  # type: ignore[import-not-found]
 
     with wandb.init(mode="offline", dir=folder, project="benchmark") as run:
-        yield lambda step: run.log(VALUES, step=step)
+        yield lambda step, values: run.log(values, step=step)
 
 
 PEERS: dict[str, Callable[[str], AbstractContextManager[Call]]] = {"tensorboard": tensorboard, "trackio": trackio, "wandb": wandb}

@@ -185,4 +185,3 @@ def test_the_socket_sends_state_at_once_and_only_what_is_new(running: Dashboard)
     (series,) = delta["series"]
     assert (series["run"], series["name"], series["t"], series["v"], series["step"]) == ("live", "x", [T0 + 1], ["NaN"], [2.0])
     assert delta["cursor"] > cursor
-

@@ -123,7 +123,18 @@ def test_ctrl_c_ends_everything_within_three_seconds_and_leaves_a_checkpoint_to_
     events = [json.loads(line) for line in (demo.log_dir / run / "events.jsonl").read_text().splitlines()]
     saved = [event for event in events if event["kind"] == "checkpoint"][-1]
     assert events[-1]["kind"] == "end"
-    command = [sys.executable, "-m", "trainer", "--log-dir", demo.log_dir, "--run", run, "--resume", "--steps", str(saved["step"] + 5)]
+    command = [
+        sys.executable,
+        "-m",
+        "trainer",
+        "--log-dir",
+        demo.log_dir,
+        "--run",
+        run,
+        "--resume",
+        "--steps",
+        str(saved["step"] + 5),
+    ]
     subprocess.run(command, cwd=ROOT, check=True, timeout=60)
     lines = map(json.loads, (demo.log_dir / run / "metrics.jsonl").read_text().splitlines())
     steps = [line["step"] for line in lines if "train/loss" in line]
