@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -256,8 +257,6 @@ def profile(samples: list[StackSample], rank: int = 0, pid: int = 99) -> Profile
 
 
 def wait_for(condition: Callable[[], bool], deadline_s: float = 5.0) -> None:
-    import time
-
     until = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < until, "the condition did not come true in time"
