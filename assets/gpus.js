@@ -19,7 +19,7 @@ import { readAddress, writeAddress } from "./url.js";
 
 /** @typedef {import("./gpu_head.js").Card} Card */
 
-const BUCKETS = 500; // each is drawn from its lowest to its highest, so that fewer hide nothing
+const BUCKETS = 400; // each is drawn from its lowest to its highest, so that fewer hide nothing
 const PROCESSES_MS = 2000;
 const CARDS_MS = 5000;
 const DEAREST = 4; // of what reading costs
