@@ -1,6 +1,7 @@
 """The dashboard's command: start the collector process and serve the web pages.
 
 deepseek-dashboard --port 8080 --log-dir ./logs
+deepseek-dashboard store check --log-dir ./logs
 python app.py --demo
 """
 
@@ -11,6 +12,7 @@ import contextlib
 import datetime
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -21,7 +23,7 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))  # installed, the packages lie beside this file in the namespace `deepseek`
 
-from collectors import folders  # noqa: E402
+from collectors import VERSION, folders, lock, units  # noqa: E402
 from collectors.keeper import Keeper  # noqa: E402
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -36,11 +38,13 @@ class Mistake(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 2 for a mistake in the command."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends everything in order, like Ctrl-C
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        options = parse(arguments)
+        if words[:1] == ["store"]:
+            return tend_store(parse_store(words[1:]))
+        options = parse(words)
         log_dir, data_dir = prepare(options)
-        listener = listen(options.host, options.port)
-        return serve(listener, log_dir, data_dir, demo=options.demo, profile=options.profile)
+        return serve(listen(options.host, options.port), log_dir, data_dir, options)
     except Mistake as mistake:
         print(f"deepseek-dashboard: {mistake}", file=sys.stderr)
         return 2
@@ -50,22 +54,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise Mistake(f"{message}; deepseek-dashboard --help lists the options")
+        raise Mistake(f"{message}; {self.prog} --help lists the options")
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = Parser(prog="deepseek-dashboard", description="Live GPU charts, training curves, logs and flame graphs on one clock.")
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = Parser(
+        prog="deepseek-dashboard",
+        description="Live GPU charts, training curves, logs and flame graphs on one clock.",
+        epilog="deepseek-dashboard store check|compact looks after the store.",
+    )
     parser.add_argument("--port", type=port, default=8080, metavar="N", help="TCP port to serve on (default: 8080)")
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="NAME", help="address to listen on; loopback only (default: 127.0.0.1)"
     )
+    add_folders(parser)
+    parser.add_argument(
+        "--retention",
+        type=units.seconds,
+        metavar="TIME",
+        help="drop GPU, host and profile samples after so long, e.g. 30d; runs are kept (default: never)",
+    )
+    parser.add_argument(
+        "--max-size",
+        type=units.size_bytes,
+        metavar="SIZE",
+        help="of the store, e.g. 20GB: drop the oldest of those samples, then pause (default: no limit)",
+    )
+    parser.add_argument("--demo", action="store_true", help="start a small real training run and watch it")
+    parser.add_argument("--no-profile", dest="profile", action="store_false", help="do not sample the trainers' Python stacks")
+    return parser.parse_args(words)
+
+
+def parse_store(words: Sequence[str]) -> argparse.Namespace:
+    parser = Parser(prog="deepseek-dashboard store", description="Look after the store of a log folder.")
+    parser.add_argument(
+        "action", choices=["check", "compact"], help="check: name all that is damaged; compact: pack everything as dense as it gets"
+    )
+    add_folders(parser)
+    return parser.parse_args(words)
+
+
+def add_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-dir", type=Path, default=Path("logs"), metavar="FOLDER", help="log folder to follow (default: ./logs)"
     )
     parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the store lies (default: <log-dir>/.deepseek)")
-    parser.add_argument("--demo", action="store_true", help="start a small real training run and watch it")
-    parser.add_argument("--no-profile", dest="profile", action="store_false", help="do not sample the trainers' Python stacks")
-    return parser.parse_args(arguments)
 
 
 def port(text: str) -> int:
@@ -119,13 +152,49 @@ def listen(host: str, number: int) -> socket.socket:
     return listener
 
 
-def serve(listener: socket.socket, log_dir: Path, data_dir: Path, *, demo: bool, profile: bool) -> int:
+def tend_store(options: argparse.Namespace) -> int:
+    """The exit code: 1 where something is damaged. Raises Mistake."""
+    from collectors.store import check, files
+
+    data_dir: Path = (options.data_dir or folders.data_dir_of(options.log_dir)).resolve()
+    if not files.all_files(data_dir):
+        raise Mistake(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
+    if options.action == "compact":
+        make_folder(data_dir, "--data-dir")
+        compact(data_dir)
+        return 0
+    troubles = check.check(data_dir)
+    print("\n".join(troubles) or f"all is well in {data_dir}")
+    return int(bool(troubles))
+
+
+def compact(data_dir: Path) -> None:
+    """As the store's only writer, and with the bytes before and after. Raises Mistake."""
+    from collectors.store import check, files
+    from collectors.store.protocol import StoreError
+
+    before = files.folder_bytes(data_dir)
+    try:
+        lock.take(data_dir, VERSION, {"store": "compact"})
+        check.compact_all(data_dir)
+    except lock.Locked as error:
+        raise Mistake(f"{error}; end the dashboard of this folder first") from None
+    except StoreError as error:
+        raise Mistake(str(error)) from None
+    except sqlite3.DatabaseError as error:
+        raise Mistake(f"{error}; see what is damaged with: deepseek-dashboard store check --data-dir {data_dir}") from None
+    print(f"{data_dir}: {before / 1e6:.1f} MB before, {files.folder_bytes(data_dir) / 1e6:.1f} MB now")
+
+
+def serve(listener: socket.socket, log_dir: Path, data_dir: Path, options: argparse.Namespace) -> int:
     """Until Ctrl-C; ends all children."""
     with contextlib.ExitStack() as children:
-        keeper = Keeper(log_dir, data_dir, profile=profile)  # starts while the web process still imports
+        keeper = Keeper(  # starts while the web process still imports
+            log_dir, data_dir, profile=options.profile, retention_s=options.retention, max_bytes=options.max_size
+        )
         keeper.start()
         children.callback(keeper.stop)
-        if demo:
+        if options.demo:
             trainer = start_trainer(log_dir)
             children.callback(stop_trainer, trainer)
         run_web(listener, log_dir, data_dir, keeper)

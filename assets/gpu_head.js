@@ -25,7 +25,7 @@ import { Figure, worst } from "./verdict.js";
  * @typedef {Object} Standing
  * @property {Card[]} cards
  * @property {import("./runs.js").Runs} server
- * @property {Series[]} series
+ * @property {Series[]} series of what works
  * @property {{lo: number, hi: number}} view
  * @property {{from: number, to: number} | null} window
  */
@@ -33,18 +33,18 @@ import { Figure, worst } from "./verdict.js";
 const GIB = 2 ** -30;
 const HARMLESS = new Set(["idle", "power cap", "clocks set by a user", "sync boost", "display clock"]); // at full load the cap is normal
 
-/** Name, series, how the GPUs become one figure, scale, digits, unit, the series of its limit. @type {[string, string, "mean" | "sum" | "most", number, number, string, string?][]} */
+/** Name, series, how the GPUs become one figure, scale, digits, the series of its limit. @type {[string, string, "mean" | "sum" | "most", number, number, string?][]} */
 const FIGURES = [
-  ["Busy", "gpu/utilization_pct", "mean", 1, 0, "%"],
-  ["Memory", "gpu/memory_used_bytes", "sum", GIB, 0, "GiB", "gpu/memory_total_bytes"],
-  ["Power", "gpu/power_w", "sum", 1e-3, 2, "kW", "gpu/power_limit_w"],
-  ["Hottest", "gpu/temperature_c", "most", 1, 0, "°C"],
+  ["Busy, %", "gpu/utilization_pct", "mean", 1, 0],
+  ["Memory, GiB", "gpu/memory_used_bytes", "sum", GIB, 0, "gpu/memory_total_bytes"],
+  ["Power, kW", "gpu/power_w", "sum", 1e-3, 2, "gpu/power_limit_w"],
+  ["Hottest, °C", "gpu/temperature_c", "most", 1, 0],
 ];
 const HOST_FIGURES = /** @type {typeof FIGURES} */ ([
-  ["CPU", "host/cpu_pct", "mean", 1, 0, "%"],
-  ["Memory", "host/memory_used_bytes", "sum", GIB, 1, "GiB", "host/memory_total_bytes"],
-  ["Disk read", "host/disk_read_bytes_per_s", "sum", 1e-6, 1, "MB/s"],
-  ["Network in", "host/net_recv_bytes_per_s", "sum", 1e-6, 1, "MB/s"],
+  ["CPU, %", "host/cpu_pct", "mean", 1, 0],
+  ["Memory, GiB", "host/memory_used_bytes", "sum", GIB, 1, "host/memory_total_bytes"],
+  ["Disk read, MB/s", "host/disk_read_bytes_per_s", "sum", 1e-6, 1],
+  ["Network in, MB/s", "host/net_recv_bytes_per_s", "sum", 1e-6, 1],
 ]);
 
 export class GpuHead {
@@ -65,21 +65,20 @@ export class GpuHead {
   /** @param {Standing} standing */
   draw({ cards, server, series, view, window }) {
     const whole = cards.filter(({ mig }) => mig === null);
-    const names = [...new Set(whole.map(({ name }) => name))];
+    const names = [...new Set(whole.flatMap(({ name }) => name || []))];
     setText(this.title, names.length ? names.join(", ") : (server.told?.host ?? ""));
     const working = whole.filter(({ state }) => state === "ok").length;
     const span = window ? `, mean over ${duration(window.to - window.from)}` : "";
     setText(this.sub, whole.length ? `${working === whole.length ? "" : `${working} of `}${whole.length} ${whole.length > 1 ? "GPUs" : "GPU"}${span}` : `The host${span}`);
-    const lost = new Set(cards.filter(({ state }) => state === "lost").map(({ uuid }) => uuid));
-    const alive = series.filter(({ meta }) => meta.labels.mig === undefined && !lost.has(meta.labels.uuid));
-    (whole.length || !server.told ? FIGURES : HOST_FIGURES).forEach(([name, of, how, scale, digits, unit, limit], i) => {
+    const alive = series.filter(({ meta }) => meta.labels.mig === undefined);
+    (whole.length || !server.told ? FIGURES : HOST_FIGURES).forEach(([name, of, how, scale, digits, limit], i) => {
       const now = (/** @type {Series} */ one) => (window ? average(one, view, window, false).mean : one.newest.v);
       const value = together(alive, of, how, now);
       const most = limit ? together(alive, limit, how, (one) => one.newest.v) : null;
       const told = (/** @type {number | null} */ v) => figure(v === null ? null : v * scale, digits);
       setText(this.figures[i].label, name);
       const where = how === "most" && whole.length > 1 ? alive.find((one) => one.meta.name === of && now(one) === value) : null;
-      const more = most !== null ? `of ${told(most)} ${unit}` : where ? `${unit}, GPU ${where.meta.labels.gpu}` : unit;
+      const more = most !== null ? `of ${told(most)}` : where ? `GPU ${where.meta.labels.gpu}` : "";
       this.figures[i].draw(told(value), value === null ? "" : more);
     });
     this.#say(findings(cards, server));

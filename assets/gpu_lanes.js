@@ -66,7 +66,7 @@ export function gpuPageLanes(machine, lost, all) {
   const gpu = machine.some(({ name }) => name.startsWith("gpu/"));
   const prefix = gpu ? "gpu/" : "host/";
   const metas = machine.filter(({ name }) => name.startsWith(prefix));
-  const top = gpu ? [heat(metas, "gpu/utilization_pct", "GPU utilization")] : [...hostLanes(metas), heat(metas, "host/cpu_core_pct", "Cores")];
+  const top = gpu ? [heat(metas, "gpu/utilization_pct")] : [...hostLanes(metas), heat(metas, "host/cpu_core_pct")];
   const drawn = new Set(top.flatMap(({ traces, limit }) => [...traces.flatMap(({ keys }) => keys), limit]));
   const others = metas.filter((meta) => !drawn.has(keyOf(meta)) && !NO_LANE.has(meta.name));
   const first = gpu ? FIRST : FIRST_OF_HOST;
@@ -76,11 +76,32 @@ export function gpuPageLanes(machine, lost, all) {
   return lanes.map((one) => ({ ...one, traces: one.traces.map((trace) => withLoss(trace, since.get(trace.keys[0]))) }));
 }
 
-/** A row a GPU, or a core. @param {Meta[]} metas @param {string} name @param {string} title */
-function heat(metas, name, title) {
+/**
+ * By uuid, since when a GPU does not answer. One that was lost before the collector started has not told its uuid: it is the one
+ * that last had its index.
+ * @param {import("./gpu_head.js").Card[]} cards @param {(Meta & {last_time_s: number | null})[]} machine
+ * @returns {Map<string, number>}
+ */
+export function lostSince(cards, machine) {
+  const known = new Set(cards.map(({ uuid }) => uuid));
+  return new Map(
+    cards
+      .filter(({ state }) => state === "lost")
+      .flatMap(({ uuid, index, since_s }) => {
+        if (uuid) return [[uuid, Number(since_s)]];
+        const former = machine.filter(({ labels }) => labels.gpu === String(index) && !known.has(labels.uuid));
+        return former.map(({ labels, last_time_s }) => /** @type {[string, number]} */ ([labels.uuid, Number(last_time_s)]));
+      })
+      .sort(([, a], [, b]) => a - b), // of several series the one that told last
+  );
+}
+
+/** A row a GPU, or a core. @param {Meta[]} metas @param {string} name */
+function heat(metas, name) {
+  const [{ label } = { label: name }] = named(metas, name);
   const traces = tracesOf(metas, name);
   const height = Math.min(HEAT_MOST, Math.max(54, 13 + HEAT_ROW * traces.length));
-  return lane(name, title, height, "percent", traces, { kind: "heat", note: "worst per pixel", digits: 0, unit: "%" });
+  return lane(name, label, height, "percent", traces, { kind: "heat", note: "worst per pixel", digits: 0, unit: "%" });
 }
 
 /** One line a GPU. @param {Meta[]} metas @param {string} name */
@@ -94,7 +115,8 @@ function metricLane(metas, name) {
 /** @param {Meta[]} metas @param {string} name @returns {Trace[]} */
 function tracesOf(metas, name) {
   if (name.startsWith("gpu/")) return perGpu(metas, name);
-  return named(metas, name).map((meta, i) => {
+  const sorted = named(metas, name).sort((a, b) => Number(a.labels.core ?? 0) - Number(b.labels.core ?? 0));
+  return sorted.map((meta, i) => {
     const { core, run, rank } = meta.labels;
     const label = core !== undefined ? `core ${core}` : run !== undefined ? [run, rank].filter(Boolean).join(" ") : "now";
     return { label, colour: i ? `gpu-${i % 8}` : "accent", keys: [keyOf(meta)] };

@@ -5,12 +5,13 @@ import { Book } from "./book.js";
 import { Controls } from "./controls.js";
 import { el, setClass, setText } from "./dom.js";
 import { Feed } from "./feed.js";
-import { clock, count, duration, figure, minute } from "./format.js";
+import { clock, count, duration, minute } from "./format.js";
 import { GpuHead } from "./gpu_head.js";
-import { gpuPageLanes } from "./gpu_lanes.js";
+import { gpuPageLanes, lostSince } from "./gpu_lanes.js";
 import { painted, paintedLane } from "./painted.js";
 import { Processes } from "./processes.js";
 import { Range } from "./range.js";
+import { Reading } from "./reading.js";
 import { Runs } from "./runs.js";
 import { Status } from "./status.js";
 import { Steering } from "./steering.js";
@@ -21,8 +22,7 @@ import { readAddress, writeAddress } from "./url.js";
 
 const BUCKETS = 400; // each is drawn from its lowest to its highest, so that fewer hide nothing
 const PROCESSES_MS = 2000;
-const CARDS_MS = 5000;
-const DEAREST = 4; // of what reading costs
+const CATALOGUE_MS = { first: 1500, last: 12_000 }; // some series have their first point late; each wait is twice the one before
 
 export class Gpus {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
@@ -32,8 +32,8 @@ export class Gpus {
     this.server = new Runs(null);
     /** @type {Card[]} */
     this.cards = [];
-    /** @type {any[]} */
-    this.looks = [];
+    /** @type {Map<string, number>} by uuid, since when */
+    this.lost = new Map();
     /** @type {import("./events.js").Event[]} */
     this.xids = [];
     /** @type {number | null} */
@@ -55,13 +55,13 @@ export class Gpus {
     this.moment = el("div", { class: "title" });
     this.hint = el("div", { class: "sub" });
     this.flame = el("a", { class: "btn pri" }, "Flame graph of this window");
-    this.reading = el("section", { class: "reading" });
+    this.reading = new Reading();
     this.side = el(
       "aside",
       { class: "side", "aria-label": "Processes, and how the GPUs are read" },
       el("section", { class: "chosen" }, this.moment, this.hint, this.flame),
       this.processes.element,
-      this.reading,
+      this.reading.element,
     );
     this.element = el(
       "div",
@@ -84,13 +84,14 @@ export class Gpus {
     this.feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/v1/live`, {
       delta: (message) => this.#delta(message),
       state: (message) => this.#state(message),
-      reset: () => this.load(),
+      reset: () => this.refresh(),
       status: (lost_ms) => this.#connection(lost_ms),
     });
     this.ready = new Promise((settle) => (this.#settle = settle));
     setInterval(() => document.hidden || this.#readProcesses(), PROCESSES_MS);
-    setInterval(() => document.hidden || this.#readCards(), CARDS_MS);
     this.load();
+    this.#loadAgain(CATALOGUE_MS.first);
+    this.#readProcesses();
   }
 
   /** @type {(value?: unknown) => void} */
@@ -98,13 +99,32 @@ export class Gpus {
 
   // What is shown
 
-  /** Learn which cards and series there are, then read their points. */
+  /** Learn which cards and series there are; read their points where that changes what is drawn. */
   async load() {
-    await Promise.all([this.#readCards(), this.#readProcesses()]);
-    await this.book.catalogue(Promise.resolve(null)).catch((error) => this.#failed(error));
-    this.#setLanes();
-    this.#fit();
-    this.refresh();
+    if (this.#loading) return;
+    this.#loading = true;
+    const before = JSON.stringify(this.book.lanes);
+    try {
+      await Promise.all([this.#readCards(), this.book.catalogue(Promise.resolve(null))]);
+      this.timeline.say("");
+      this.#setLanes();
+      if (this.#fit() || JSON.stringify(this.book.lanes) !== before) this.refresh();
+    } catch (error) {
+      this.#failed(error);
+    } finally {
+      this.#loading = false;
+      if (!this.book.lanes.length) this.#settle();
+    }
+  }
+
+  #loading = false;
+
+  /** @param {number} wait_ms */
+  #loadAgain(wait_ms) {
+    setTimeout(async () => {
+      if (!document.hidden) await this.load();
+      this.#loadAgain(Math.min(2 * wait_ms, CATALOGUE_MS.last));
+    }, wait_ms);
   }
 
   /** Whether the view has another span now, because there is more to show. */
@@ -145,7 +165,8 @@ export class Gpus {
       end: following ? `now ${minute(view.hi)}` : clock(view.hi),
       following,
     });
-    this.head.draw({ cards, server, series: [...book.series.values()], view, window });
+    const working = [...book.series.values()].filter(({ meta }) => !this.lost.has(meta.labels.uuid));
+    this.head.draw({ cards, server, series: working, view, window });
     this.#drawSide(window);
     this.controls.draw({
       mode: server.lost_s !== null ? "lost" : following ? "live" : "held",
@@ -168,24 +189,6 @@ export class Gpus {
     if (window) this.flame.href = `/${location.search}`;
   }
 
-  /** How the cards are read, and what that costs. */
-  #drawReading() {
-    const dearest = [...this.looks].sort((a, b) => b.mean_ms - a.mean_ms).slice(0, DEAREST);
-    const slowed = this.looks.filter(({ sentence }) => sentence).map(({ source, sentence }) => `${source}: ${sentence}`);
-    this.reading.replaceChildren(
-      el("h2", {}, "How it is read"),
-      ...[sampling(this.cards), ...slowed].map((sentence) => el("p", {}, sentence)),
-      el(
-        "table",
-        {},
-        el("tr", {}, el("th", {}, "Dearest looks at a GPU"), el("th", { class: "num" }, "mean, ms"), el("th", { class: "num" }, "slowest")),
-        ...dearest.map(({ source, mean_ms, slowest_ms }) =>
-          el("tr", {}, el("td", {}, source), el("td", { class: "num" }, figure(mean_ms, 2)), el("td", { class: "num" }, figure(slowest_ms, 2))),
-        ),
-      ),
-    );
-  }
-
   /** @param {any[]} metas @returns {import("./lanes.js").Lane[]} */
   #lanes(metas) {
     const { lo, hi } = this.range.view(this.server.now_s);
@@ -193,8 +196,8 @@ export class Gpus {
     const shown = metas.filter(
       ({ labels, first_time_s, last_time_s }) => !labels.uuid || known.has(labels.uuid) || (last_time_s >= lo && first_time_s <= hi),
     );
-    const lost = new Map(this.cards.flatMap(({ uuid, since_s }) => (since_s === null ? [] : [[uuid, since_s]])));
-    const lanes = (/** @type {boolean} */ all) => gpuPageLanes(shown, lost, all);
+    this.lost = lostSince(this.cards, shown);
+    const lanes = (/** @type {boolean} */ all) => gpuPageLanes(shown, this.lost, all);
     const further = lanes(true).length - lanes(false).length;
     this.more.hidden = !further;
     setText(this.more, this.all ? "Show fewer metrics" : `Show ${further} more metrics`);
@@ -237,26 +240,16 @@ export class Gpus {
   // What the server says
 
   async #readCards() {
-    const { gpus, looks } = await this.#ask("gpus", { gpus: this.cards, looks: this.looks });
-    this.looks = looks;
+    const { gpus, looks } = await get("gpus");
     this.#take(gpus);
-    const measured = new Set(this.book.metas.map(({ name }) => name));
-    const fresh = gpus.some((/** @type {any} */ { latest }) => Object.keys(latest).some((name) => !measured.has(name)));
-    if (fresh && measured.size) this.load();
-    this.#drawReading();
+    this.reading.draw(this.cards, looks);
   }
 
-  async #readProcesses() {
-    const { processes } = await this.#ask("processes", { processes: [] });
-    this.processes.draw(processes);
-  }
-
-  /** While there is no connection, what was known stays. @param {string} what @param {any} known */
-  #ask(what, known) {
-    return get(what).catch((error) => {
-      this.#failed(error);
-      return known;
-    });
+  #readProcesses() {
+    get("processes").then(
+      ({ processes }) => this.processes.draw(processes),
+      (error) => this.#failed(error),
+    );
   }
 
   /** XID errors in view, as marks on the axis. @param {import("./range.js").View} view */
@@ -268,19 +261,13 @@ export class Gpus {
     this.invalidate();
   }
 
-  /** Cards as they are now; one that comes, goes, falls silent or heals changes the lanes. @param {Card[]} cards */
+  /** Cards as they are now; one that comes or goes, falls silent or heals changes the lanes. @param {Card[]} cards */
   #take(cards) {
     const looks = (/** @type {Card[]} */ all) => JSON.stringify(all.map(({ uuid, since_s }) => [uuid, since_s]));
-    const ids = (/** @type {Card[]} */ all) => all.map(({ uuid }) => uuid).join();
-    const [changed, others] = [looks(cards) !== looks(this.cards), ids(cards) !== ids(this.cards)];
+    const changed = looks(cards) !== looks(this.cards);
     const reasons = new Map(this.cards.map(({ uuid, clock_reasons }) => [uuid, clock_reasons]));
     this.cards = cards.map((card) => ({ clock_reasons: reasons.get(card.uuid), ...card }));
-    if (!changed || !this.book.metas.length) return;
-    if (others) this.load();
-    else {
-      this.#setLanes();
-      this.#readXids(this.range.view(this.server.now_s)).catch((error) => this.#failed(error));
-    }
+    if (changed) this.load();
   }
 
   /** @param {any} message */
@@ -293,7 +280,8 @@ export class Gpus {
   #state(message) {
     this.server.hear(message);
     this.#take(message.gpus);
-    if (this.book.lanes.length && this.#fit()) this.refresh();
+    if (!this.book.lanes.length) this.load();
+    else if (this.#fit()) this.refresh();
     this.invalidate();
   }
 

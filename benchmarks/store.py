@@ -78,7 +78,7 @@ def bytes_a_point(folder: Path) -> list[Row]:
         append(store, kept)
         store.settle()
         store.close()
-        stored = sum(files.size_bytes(path) for path in files.all_files(folder / f"bytes-{number}"))
+        stored = files.folder_bytes(folder / f"bytes-{number}")
         rows.append(Row(f"bytes a point, {what}", stored / points, "B", budget, baseline=plain.bytes() / points))
     return rows
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import VERSION, folders, lock
+from . import VERSION, folders, lock, units
 from .control import ControlServer, Verb
 from .host import HostCollector
 from .keeper import EXIT_AGAIN
@@ -26,6 +26,7 @@ from .profile import ProfileCollector
 from .records import Event
 from .sampler.pyspy import PySpy
 from .store.protocol import Store
+from .store.retention import Limits
 from .store.sqlite import SqliteStore
 from .supervisor import Supervisor
 from .tail import Tail
@@ -39,18 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format=LOG_FORMAT, level=logging.INFO)
     data_dir: Path = options.data_dir or folders.data_dir_of(options.log_dir)
     data_dir.mkdir(parents=True, exist_ok=True)
+    limits = Limits(options.retention, options.max_size)
     try:
-        lock.take(data_dir, VERSION, {"profile": options.profile, "log_dir": str(options.log_dir)})
+        lock.take(data_dir, VERSION, {"profile": options.profile, "log_dir": str(options.log_dir), **limits._asdict()})
     except lock.Locked as error:
         logging.error("%s", error)
         return 2
-    return Collectors(options.log_dir, data_dir, profile=options.profile).run()
+    return Collectors(options.log_dir, data_dir, profile=options.profile, limits=limits).run()
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m collectors", description=__doc__.splitlines()[0])
     parser.add_argument("--log-dir", type=Path, required=True, metavar="FOLDER", help="the log folder to follow")
     parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the store lies (default: <log-dir>/.deepseek)")
+    parser.add_argument("--retention", type=units.seconds, metavar="TIME", help="age of the machine's samples, e.g. 30d")
+    parser.add_argument("--max-size", type=units.size_bytes, metavar="SIZE", help="of the store, e.g. 20GB")
     parser.add_argument("--no-profile", dest="profile", action="store_false", help="do not sample the trainers' stacks")
     options = parser.parse_args(arguments)
     options.log_dir = options.log_dir.resolve()
@@ -60,11 +64,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 class Collectors:
     """All collectors of one log folder, their store, and the socket by which the web process asks for things."""
 
-    def __init__(self, log_dir: Path, data_dir: Path, *, profile: bool) -> None:
+    def __init__(self, log_dir: Path, data_dir: Path, *, profile: bool, limits: Limits) -> None:
         self._ending = threading.Event()
         self._exit_code = 0
         self._host = socket.gethostname()
-        self._store: Store = SqliteStore(data_dir, write=True)
+        self._store: Store = SqliteStore(data_dir, write=True, limits=limits)
         wake = threading.Event()
         tail = Tail(log_dir, self._host, self._store.offsets(), wake, poll_only=is_remote(log_dir))
         self._gpu = NvmlCollector(self._host)

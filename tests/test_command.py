@@ -36,6 +36,12 @@ def mistake(*flags: str, cwd: Path) -> str:
         (["--log-dir", "nowhere"], "mkdir -p nowhere"),
         (["--log-dir", ".", "--host", "0.0.0.0"], "ssh -L"),
         (["--log-dir", ".", "--data-dir", "/proc/nowhere"], "choose another folder with --data-dir"),
+        (["--retention", "a month"], "is no duration such as 30d"),
+        (["--max-size", "20"], "is no size such as 20GB"),
+        (["--max-size", "0GB"], "is no size such as 20GB"),
+        (["store"], "deepseek-dashboard store --help lists the options"),
+        (["store", "mend"], "choose from 'check', 'compact'"),
+        (["store", "check"], "name its folder with --log-dir or --data-dir"),
     ],
 )
 def test_a_mistake_gets_one_sentence_with_the_remedy(flags: list[str], remedy: str, tmp_path: Path) -> None:
@@ -54,8 +60,44 @@ def test_a_taken_port_gets_one_sentence(tmp_path: Path) -> None:
 
 def test_help_names_every_flag() -> None:
     shown = subprocess.run([sys.executable, ROOT / "app.py", "--help"], capture_output=True, text=True, check=True).stdout
-    for flag in ("--port", "--host", "--log-dir", "--data-dir", "--demo", "--no-profile"):
+    for flag in ("--port", "--host", "--log-dir", "--data-dir", "--retention", "--max-size", "--demo", "--no-profile"):
         assert flag in shown
+
+
+def tend_store(action: str, log_dir: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "app.py", "store", action, "--log-dir", log_dir.name]
+    return subprocess.run(command, cwd=log_dir.parent, capture_output=True, text=True, timeout=20)
+
+
+def test_a_store_is_checked_beside_its_collector_and_compacted_after_it(tmp_path: Path) -> None:
+    with dashboard(tmp_path / "logs") as running:
+        (tmp_path / "logs" / "a.jsonl").write_text(LOGGER)
+        wait_for(lambda: running.values("a", "train/loss") == [2.5])
+        assert tend_store("check", tmp_path / "logs").stdout.startswith("all is well")
+        assert "end the dashboard of this folder first" in tend_store("compact", tmp_path / "logs").stderr
+    compacted = tend_store("compact", tmp_path / "logs")
+    assert (compacted.returncode, compacted.stderr) == (0, "")
+    assert tend_store("check", tmp_path / "logs").returncode == 0
+
+
+def test_a_damaged_store_is_named(tmp_path: Path) -> None:
+    data_dir = tmp_path / ".deepseek"
+    data_dir.mkdir()
+    (data_dir / "runs.sqlite").write_bytes(b"not a store" * 1000)
+    checked = tend_store("check", tmp_path)
+    assert checked.returncode == 1
+    assert checked.stdout.startswith("runs.sqlite: ")
+    compacted = tend_store("compact", tmp_path)
+    assert compacted.returncode == 2
+    assert "deepseek-dashboard store check" in compacted.stderr
+
+
+def test_the_limits_of_the_store_reach_the_collector(tmp_path: Path) -> None:
+    with dashboard(tmp_path / "logs", "--retention", "30d", "--max-size", "20kB") as running:
+        writer = lock.writer_of(tmp_path / "logs" / ".deepseek")
+        assert writer and (writer.options["retention_s"], writer.options["max_bytes"]) == (30 * 86400, 20_000)
+        health = wait_for(lambda: [one for one in running.get("/healthz")["collectors"] if "--max-size" in one["last_error"]])
+        assert {one["state"] for one in health} == {"paused"}
 
 
 def test_it_prints_one_line_and_ends_all_children_on_ctrl_c(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dash import Dash
 
-from dashboard.pages import frame, live
+from dashboard.pages import frame
 
 ASSETS = Path(__file__).parents[1] / "assets"
 OWN_MODULES = sorted(path.name for path in ASSETS.glob("*.js"))
@@ -29,9 +29,12 @@ def test_dash_takes_the_index_and_finds_its_places_in_it() -> None:
     assert not re.search(r"\{%(?!metas|title|favicon|css|app_entry|config|scripts|renderer)", frame.INDEX)
 
 
-def test_the_script_mounts_in_the_container_that_the_layout_offers() -> None:
-    assert f'const CONTAINER = "{live.CONTAINER_ID}";' in (ASSETS / "main.js").read_text()
-    assert frame.layout().children.id == live.CONTAINER_ID
+def test_the_script_mounts_in_the_containers_that_the_layout_offers() -> None:
+    script = (ASSETS / "main.js").read_text()
+    assert [(path, container) for path, container, _ in re.findall(r'\["(/\w*)", "(\w+)", (\w+)\]', script)] == [
+        (path, page.CONTAINER_ID) for _, _, path, page in frame.PAGES
+    ]
+    assert [container.id for container in frame.layout().children] == [page.CONTAINER_ID for *_, page in frame.PAGES]
 
 
 def test_modules_import_what_exists_and_never_in_a_circle() -> None:
@@ -43,7 +46,8 @@ def test_modules_import_what_exists_and_never_in_a_circle() -> None:
 def test_every_colour_that_is_used_is_a_token_of_both_themes() -> None:
     tokens = (ASSETS / "tokens.css").read_text()
     known = set(re.findall(r"--([\w-]+):", tokens))
-    used = set(re.findall(r"var\(--([\w-]+)\)", (ASSETS / "app.css").read_text()))
+    styles = "".join((ASSETS / name).read_text() for name in frame.STYLES if "/" not in name and name != "tokens.css")
+    used = set(re.findall(r"var\(--([\w-]+)\)", styles))
     drawn = {name for module in OWN_MODULES for name in re.findall(r'token\("([\w-]+)"\)', (ASSETS / module).read_text())}
     local = {"gutter", "grow", "h"}  # set where a lane is made
     assert (used | drawn) - known == local & used

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import chunks, codec, files, groups, pages, schema
-from .sqlite import SqliteStore
+from .protocol import StoreError
+from .sqlite import SqliteStore, failing
 
 _BLOBS: list[tuple[str, str, Callable[[bytes], object]]] = [
     ("head", "data", groups.decode),
@@ -34,7 +36,10 @@ def check(data_dir: Path) -> list[str]:
 
 
 def compact_all(data_dir: Path) -> None:
-    """Put everything into its densest form and give free space back. The collector must not be running."""
+    """Put everything into its densest form and give free space back. The collector must not be running.
+
+    Raises StoreError, e.g. on a full disk: a file needs its own size again while it is rewritten.
+    """
     store = SqliteStore(data_dir, write=True)
     try:
         store.settle()
@@ -42,18 +47,21 @@ def compact_all(data_dir: Path) -> None:
         store.close()
     for path in files.all_files(data_dir):
         db = schema.open_again(path)
-        db.execute("VACUUM")
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        db.close()
+        try:
+            with failing():
+                db.execute("VACUUM")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            db.close()
 
 
 def _check_file(path: Path) -> Iterator[str]:
-    db = schema.open_reader(path)
-    if db is None:
-        yield "it is no store file, or is still being made"
-        return
     try:
-        with schema.transaction(db, "DEFERRED"):
+        db = schema.open_reader(path)
+        if db is None:
+            yield "it is no store file, or is still being made"
+            return
+        with contextlib.closing(db), schema.transaction(db, "DEFERRED"):
             for (message,) in db.execute("PRAGMA integrity_check").fetchall():
                 if message != "ok":
                     yield f"SQLite says: {message}"
@@ -61,10 +69,10 @@ def _check_file(path: Path) -> Iterator[str]:
             yield from _check_chunks(db)
             for name, sealed, rows, _ in db.execute(_GAPS).fetchall():
                 yield f"series {name} should have {sealed} points in chunks and has {int(rows)}"
+    except StoreError as error:  # of a newer version
+        yield str(error)
     except sqlite3.DatabaseError as error:
         yield f"it cannot be read on: {error}"
-    finally:
-        db.close()
 
 
 def _check_blobs(db: sqlite3.Connection) -> Iterator[str]:

@@ -53,6 +53,11 @@ def size_bytes(path: Path) -> int:
     return _size(path) + wal_bytes(path)
 
 
+def folder_bytes(data_dir: Path) -> int:
+    """Of all files of a store."""
+    return sum(size_bytes(path) for path in all_files(data_dir))
+
+
 class Readers:
     """One read-only connection per file and thread, opened when the file appears and closed when the thread is gone."""
 

@@ -73,7 +73,7 @@ class SqliteStore:
             raise StoreError(self._over)
         now_s = time.time()
         batches = _sort(records, now_s)
-        with _failing(), ExitStack() as stack:
+        with failing(), ExitStack() as stack:
             writers = [(self._writer(name), batch) for name, batch in sorted(batches.items())]
             for writer, batch in writers:
                 if len(batch.points) >= BULK_ROWS:
@@ -86,14 +86,14 @@ class SqliteStore:
 
     def compact(self, deadline_s: float) -> bool:
         until_s = time.monotonic() + deadline_s
-        with _failing(), self._compacting:
+        with failing(), self._compacting:
             self._retire()
             more = [compactor.run(until_s) for compactor in list(self._compactors.values())]
             return any(more)
 
     def settle(self) -> None:
         """Pack everything there is, in all files and however fresh; for `store compact`."""
-        with _failing(), self._compacting:
+        with failing(), self._compacting:
             for path in files.machine_files(self._dir):
                 self._writer(path.name)
             for compactor in self._compactors.values():
@@ -102,7 +102,7 @@ class SqliteStore:
     def forget(self, run: str) -> None:
         """Remove a run from the store, offsets included: what is in its folder, if that is still there, will be read again."""
         writer = self._writer(files.RUNS_FILE)
-        with _failing(), writer.packing, self._lock:
+        with failing(), writer.packing, self._lock:
             writer.forget(run)
 
     # Reading
@@ -191,7 +191,7 @@ class SqliteStore:
 
     def _open_writers(self) -> None:
         self._dir.mkdir(parents=True, exist_ok=True)
-        with _failing():
+        with failing():
             self._writer(files.RUNS_FILE)
             weeks = files.machine_files(self._dir)
             for path in weeks[: -files.LIVE_WEEKS]:
@@ -300,7 +300,7 @@ def _matches(name: str, match: str) -> bool:
 
 
 @contextmanager
-def _failing() -> Iterator[None]:
+def failing() -> Iterator[None]:
     """SQLite's failures that a person can mend, in one sentence with the remedy."""
     try:
         yield

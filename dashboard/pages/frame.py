@@ -42,6 +42,7 @@ MODULES = (
     "profile.js",
     "progress.js",
     "range.js",
+    "reading.js",
     "runs.js",
     "scale.js",
     "series.js",

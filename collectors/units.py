@@ -1,0 +1,31 @@
+"""Durations and sizes as people write them on a command line: `30d`, `20GB`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+
+SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?) ?([a-z]+)", re.IGNORECASE)
+
+
+def seconds(text: str) -> float:
+    """`30d -> 2592000.0`"""
+    return _quantity(text, SECONDS, "duration such as 30d")
+
+
+def size_bytes(text: str) -> int:
+    """`20GB -> 20000000000`"""
+    return int(_quantity(text, BYTES, "size such as 20GB"))
+
+
+def _quantity(text: str, units: Mapping[str, int], what: str) -> float:
+    """More than nothing of a unit, which may be written in any case. Raises the error whose one sentence argparse shows."""
+    found = _QUANTITY.fullmatch(text.strip())
+    scale = {unit.lower(): value for unit, value in units.items()}.get(found[2].lower()) if found else None
+    if found is None or scale is None or float(found[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what} (units: {', '.join(units)})")
+    return float(found[1]) * scale

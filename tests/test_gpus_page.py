@@ -1,0 +1,231 @@
+"""The GPUs page, `/gpus`, `/processes` and `/metrics` on a node of eight cards: a real dashboard over the fake NVML, a real Chromium."""
+
+from __future__ import annotations
+
+import ctypes.util
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pynvml
+import pytest
+from playwright.sync_api import Browser, Page
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from collectors import catalog
+from dashboard import openmetrics
+from tests import fake_nvml
+from tests.conftest import Dashboard, dashboard, script, wait_for
+
+TRAINER = """
+import sys, time
+from trainer.run_log import RunLog
+
+with RunLog(sys.argv[1], run="on-gpus") as log:
+    for step in range(1_000_000):
+        time.sleep(0.05)
+        log.scalars(step, {"train/loss": 1.0})
+"""
+HEAT = '.lane[data-lane="gpu/utilization_pct"]'
+NO_DRIVER_TEXT = "No NVIDIA driver found: showing the host."
+
+
+class Node(NamedTuple):
+    running: Dashboard
+    control: fake_nvml.Shared
+    trainer_pid: int
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """Eight cards, all of them used by one run."""
+    folder = tmp_path_factory.mktemp("node")
+    log_dir = folder / "logs"
+    log_dir.mkdir()
+    with script(TRAINER, str(log_dir)) as trainer, ExitStack() as started:
+        with pytest.MonkeyPatch.context() as patch:  # of the dashboard alone
+            for name, value in fake_nvml.environment(folder, fake_nvml.eight_gpus(trainer.pid)).items():
+                patch.setenv(name, value)
+            control = fake_nvml.Control(folder / "control")
+            running = started.enter_context(dashboard(log_dir, "--no-profile"))
+        yield Node(running, control.shared, trainer.pid)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Any error in the browser's console fails the test."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    yield page
+    page.close()
+    assert [problem for problem in problems if "ERR_CONNECTION_REFUSED" not in problem] == []  # the server may end before the page
+
+
+def drawn(page: Page) -> set[str]:
+    """Names of the series that have been painted."""
+    names: list[str] = page.evaluate("() => Object.keys(globalThis.deepseek?.drawn ?? {})")
+    return set(names)
+
+
+def heat_rows(page: Page) -> list[str]:
+    """`["GPU 0 97 %", ...]`: what stands beside the heat strip."""
+    return [" ".join(row.split()) for row in page.locator(f"{HEAT} .row").all_inner_texts()]
+
+
+def metrics(running: Dashboard) -> dict[str, Family]:
+    with urllib.request.urlopen(running.address + "/metrics") as answer:
+        assert answer.headers["Content-Type"] == openmetrics.CONTENT_TYPE
+        return {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
+
+
+def test_eight_gpus_arrive_with_a_lane_a_metric_and_the_measured_sample_period(node: Node, page: Page) -> None:
+    page.goto(f"{node.running.address}/gpus")
+    wait_for(lambda: len(heat_rows(page)) == 8 and all(row.endswith("%") for row in heat_rows(page)), 20, "not eight rows")
+    wanted = {
+        "gpu/sm_active_pct",
+        "gpu/memory_used_bytes",
+        "gpu/power_w",
+        "gpu/temperature_c",
+        "gpu/sm_clock_mhz",
+        "gpu/pcie_rx_bytes_per_s",
+    }
+    wait_for(lambda: wanted <= drawn(page), 20, "lanes are missing")
+    wait_for(lambda: "over each 167 ms" in page.inner_text(".reading"), 20, "the page does not tell the sample period")
+    assert "8 GPUs" in page.inner_text(".verdict")
+
+
+def test_every_other_metric_is_one_key_away(node: Node, page: Page) -> None:
+    page.goto(f"{node.running.address}/gpus?all=1")
+    shown = {metric.name for source in catalog.GPU for metric in source.metrics}
+    told_otherwise = {"gpu/clock_event_reasons", "gpu/xid"}  # in words, and as marks
+    wait_for(lambda: shown - told_otherwise <= drawn(page) | limits(), 40, "metrics are missing")
+    page.keyboard.press("m")
+    wait_for(lambda: "more metrics" in page.inner_text(".further"), 5, "they do not go away again")
+    assert "all=" not in page.url
+
+
+def limits() -> set[str]:
+    """Drawn as limits of lanes."""
+    return {
+        "gpu/memory_total_bytes",
+        "gpu/power_limit_w",
+        "gpu/temperature_slowdown_c",
+        "gpu/sm_clock_max_mhz",
+        "gpu/memory_clock_max_mhz",
+    }
+
+
+def test_a_process_leads_to_the_flame_graph_of_its_run(node: Node, page: Page) -> None:
+    page.goto(f"{node.running.address}/gpus")
+    row = page.locator(f'.processes tbody[data-pid="{node.trainer_pid}"]')
+    wait_for(lambda: "0–7" in row.inner_text(), 20, "the process is not listed")
+    told = row.inner_text()
+    assert "476.8" in told, "64 GB on each of eight cards"
+    assert "96" in told
+    row.get_by_role("link").click()
+    wait_for(lambda: page.evaluate("() => document.querySelector('.picker')?.value") == "on-gpus", 20, "not the run's page")
+    assert page.url.startswith(f"{node.running.address}/?")
+
+
+def test_a_dragged_window_is_the_same_on_the_live_page(node: Node, page: Page) -> None:
+    page.goto(f"{node.running.address}/gpus?theme=light")
+    wait_for(lambda: "gpu/utilization_pct" in drawn(page), 20, "nothing drawn")
+    surface = page.locator(".surface").bounding_box()
+    assert surface is not None
+    right = surface["x"] + surface["width"] - 10
+    page.mouse.move(right - 200, surface["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(right, surface["y"] + 40, steps=5)
+    page.mouse.up()
+    window = wait_for(lambda: page.evaluate("() => globalThis.deepseek.window"), 5, "no window was selected")
+    assert "from=" in page.url
+    page.get_by_role("link", name="Flame graph of this window").click()
+    wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Live"), 10, "not on the Live page")
+    there = wait_for(lambda: page.evaluate("() => globalThis.deepseek?.window"), 20, "the window is lost on the way")
+    assert there == pytest.approx(window, abs=0.002)
+    assert page.evaluate("() => document.documentElement.dataset.theme") == "light"
+    page.keyboard.press("2")
+    wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("GPUs"), 10, "key 2 does not lead back")
+    assert wait_for(lambda: page.evaluate("() => globalThis.deepseek?.window"), 20) == pytest.approx(window, abs=0.002)
+
+
+def test_the_api_tells_the_latest_values_and_the_run_of_a_process(node: Node) -> None:
+    gpus = node.running.get("/api/v1/gpus")["gpus"]
+    assert [gpu["index"] for gpu in gpus] == list(range(8))
+    wait_for(lambda: len(node.running.get("/api/v1/gpus")["gpus"][7]["latest"]) > 40, 20, "too few metrics")
+    assert gpus[0]["latest"]["gpu/memory_used_bytes"] == 66e9
+    assert set(gpus[0]["clock_reasons"]) <= set(catalog.CLOCK_EVENT_REASONS.values())
+    processes = node.running.get("/api/v1/processes")["processes"]
+    assert {(one["gpu"], one["pid"], one["run"], one["rank"]) for one in processes} == {
+        (gpu, node.trainer_pid, "on-gpus", 0) for gpu in range(8)
+    }
+
+
+def test_prometheus_reads_every_metric_of_all_cards(node: Node) -> None:
+    rows = [metric for source in catalog.GPU for metric in source.metrics if metric.name != "gpu/xid"]
+    wanted = {openmetrics.name_of(metric) for metric in rows}
+    wait_for(lambda: wanted <= metrics(node.running).keys(), 30, "metrics are missing")
+    told = metrics(node.running)
+    assert {len(told[name].samples) for name in wanted} == {8}
+    labels = told["deepseek_gpu_power_watts"].samples[5].labels
+    assert labels == labels | {"gpu": "5", "modelName": "NVIDIA H100 80GB HBM3"}
+    assert {"UUID", "Hostname"} <= labels.keys()
+
+
+def test_a_lost_gpu_leaves_seven_lanes_and_says_why(node: Node, page: Page) -> None:
+    page.goto(f"{node.running.address}/gpus")
+    wait_for(lambda: len(heat_rows(page)) == 8, 20, "not eight rows")
+    node.control.xid[3], node.control.gpu_error[3] = 79, pynvml.NVML_ERROR_GPU_IS_LOST
+    wait_for(lambda: heat_rows(page)[3] == "GPU 3 lost", 15, "the strip does not show the loss")
+    clock = time.strftime("%H:%M:", time.localtime(node.running.get("/api/v1/gpus")["gpus"][3]["since_s"]))
+    wait_for(lambda: "(XID 79)" in page.inner_text(".finding"), 10, "the reason is not told")
+    assert f"GPU 3 stopped answering at {clock}" in page.inner_text(".finding")
+    assert "7 of 8 GPUs" in page.inner_text(".verdict")
+    assert [row.endswith("%") for row in heat_rows(page)].count(True) == 7
+    before = newest_by_gpu(node)
+    after = wait_for(lambda: advanced(before, newest_by_gpu(node), 7), 15, "the others do not go on")
+    assert after["3"] == before["3"]
+    up = {sample.labels["gpu"]: sample.value for sample in metrics(node.running)["deepseek_gpu_up"].samples}
+    assert up == {str(gpu): float(gpu != 3) for gpu in range(8)}
+    assert len(metrics(node.running)["deepseek_gpu_power_watts"].samples) == 7
+
+
+def newest_by_gpu(node: Node) -> dict[str, float]:
+    told = node.running.get("/api/v1/series?match=gpu/utilization_pct")["series"]
+    return {one["labels"]["gpu"]: one["last_time_s"] for one in told}
+
+
+def advanced(before: dict[str, float], after: dict[str, float], gpus: int) -> dict[str, float] | None:
+    """`after`, when so many GPUs have newer points."""
+    return after if sum(after[gpu] > before[gpu] for gpu in before) >= gpus else None
+
+
+def test_a_gpu_that_was_lost_before_the_start_is_found_by_its_index(node: Node, page: Page) -> None:
+    page.goto(f"{node.running.address}/gpus")
+    told: Any = page.evaluate(
+        """async () => {
+          const { lostSince } = await import("/assets/gpu_lanes.js");
+          const card = (index, uuid, state) => ({ index, uuid, state, since_s: state === "lost" ? 500 : null });
+          const meta = (gpu, uuid, last_time_s) => ({ name: "gpu/power_w", labels: { gpu: String(gpu), uuid }, last_time_s });
+          const machine = [meta(0, "A", 900), meta(1, "B", 400), meta(1, "B", 410), meta(2, "C", 505)];
+          return [...lostSince([card(0, "A", "ok"), card(1, "", "lost"), card(2, "C", "lost")], machine)];
+        }"""
+    )
+    assert dict(told) == {"B": 410, "C": 500}
+
+
+def test_a_machine_without_a_gpu_says_so_and_shows_the_host(tmp_path: Path, page: Page) -> None:
+    if ctypes.util.find_library("nvidia-ml"):
+        pytest.skip("this machine has a driver")
+    with dashboard(tmp_path / "logs", "--no-profile") as running:
+        page.goto(f"{running.address}/gpus")
+        wait_for(lambda: {"host/cpu_pct", "host/memory_used_bytes", "host/cpu_core_pct"} <= drawn(page), 30, "no host lanes")
+        wait_for(lambda: page.inner_text(".finding") == NO_DRIVER_TEXT, 10, "not one clear sentence")
+        assert not page.locator(".side").is_visible()
+        assert running.get("/api/v1/gpus") == {"gpus": [], "note": NO_DRIVER_TEXT, "looks": []}
