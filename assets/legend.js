@@ -22,7 +22,7 @@ export function legend(lane, values, bad) {
 /** A value below one keeps a digit where whole numbers are told. @param {Lane} lane @param {number | null} value */
 function told({ digits, unit }, value) {
   if (value === null) return figure(null);
-  const number = figure(value, digits === 0 && Math.abs(value) < 1 ? 1 : digits);
+  const number = figure(value, digits === 0 && value !== 0 && Math.abs(value) < 1 ? 1 : digits);
   return unit ? `${number} ${unit}` : number;
 }
 
