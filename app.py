@@ -208,8 +208,7 @@ def run_web(listener: socket.socket, log_dir: Path, data_dir: Path, keeper: Keep
     from dashboard.queries import Queries
     from dashboard.server import make_app
 
-    queries = Queries(SqliteStore(data_dir, write=False), log_dir, data_dir)
-    queries.read_only = keeper.read_only
+    queries = Queries(SqliteStore(data_dir, write=False), log_dir, data_dir, lambda: keeper.read_only)
     config = uvicorn.Config(
         make_app(queries),
         log_level="warning",

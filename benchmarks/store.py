@@ -1,4 +1,4 @@
-"""The store beside a plain SQLite table with a row a point: bytes, writing, reading, and reading while it is written.
+"""The store beside a plain SQLite table with a row a point, and beside DuckDB where that is installed: bytes, writing, reading, and reading while it is written.
 
 python -m benchmarks.store                             everything: about 10 minutes and 3 GB of disk
 STORE_BENCH_SCALE=0.02 python -m benchmarks.store      the same questions to a fiftieth of the points
@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,16 +18,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from collectors.records import Labels, LogLine, Points, labels_of
+from collectors.records import LogLine, Points, labels_of
 from collectors.store import files
 from collectors.store.protocol import LogQuery, series_id
 from collectors.store.sqlite import SqliteStore
 
+from .peers import duck_table
+from .peers.duck_table import DuckTable
+from .peers.row_table import Floats, RowTable, parts_of
 from .report import Row, run
 
 SCALE = float(os.environ.get("STORE_BENCH_SCALE", "1"))
@@ -42,9 +43,8 @@ SCALARS = tuple(f"train/metric_{i}" for i in range(10))
 GPU_METRICS = tuple(f"gpu/metric_{i}" for i in range(25))  # of 8 GPUs: the 200 series of a live page
 REPEATS = 9
 
-T = TypeVar("T")
-Floats: TypeAlias = NDArray[np.floating[Any]]
-Question: TypeAlias = tuple[str, float | None, Callable[[SqliteStore], object], Callable[[], object] | None]
+Peer: TypeAlias = RowTable | DuckTable
+Question: TypeAlias = tuple[str, float | None, Callable[[SqliteStore], object], Callable[[Peer], object] | None]
 
 
 def measure() -> list[Row]:
@@ -138,13 +138,24 @@ def log_rows(folder: Path) -> list[Row]:
 
 def reading_rows(folder: Path) -> list[Row]:
     where, plain = folder / "read", RowTable(folder / "plain.sqlite")
-    questions = fill(where, plain)
+    ducks = [DuckTable(folder / "plain.duckdb")] if duck_table.installed() else []
+    questions = fill(where, [plain, *ducks])
     rows = []
     reader = SqliteStore(where, write=False)
     for what, budget, ask, ask_plain in questions:
         typical, spread = median_ms(partial(ask, reader))
-        baseline = seconds(ask_plain) * 1e3 if ask_plain else None
+        baseline = seconds(partial(ask_plain, plain)) * 1e3 if ask_plain else None
         rows.append(Row(what, typical, "ms", budget, baseline=baseline, spread=spread))
+        if ask_plain:
+            rows += [
+                Row(f"{what}, by DuckDB", median_ms(partial(ask_plain, duck), 3)[0], "ms", baseline=baseline) for duck in ducks
+            ]
+    points = LONG + len(GPUS) * MONTH
+    rows += [
+        Row("bytes a point of these, by DuckDB", duck.bytes() / points, "B", baseline=plain.bytes() / points) for duck in ducks
+    ]
+    stored = files.folder_bytes(where)
+    rows.append(Row("bytes a point of these", stored / points, "B", baseline=plain.bytes() / points))
     rows.append(Row("cold open and first question, in a new process", cold_ms(where), "ms", 100))
     with written(where):
         time.sleep(max(10.0, 60 * SCALE))
@@ -157,7 +168,7 @@ def reading_rows(folder: Path) -> list[Row]:
     return rows
 
 
-def fill(where: Path, plain: RowTable) -> list[Question]:
+def fill(where: Path, peers: Sequence[Peer]) -> list[Question]:
     """Data as big as the budgets name it, and the questions to it."""
     rng = np.random.default_rng(4)
     store = SqliteStore(where, write=True)
@@ -168,7 +179,8 @@ def fill(where: Path, plain: RowTable) -> list[Question]:
         (Points("long", HOST, ("loss",), (v,), t, i) for i, (v, t) in enumerate(zip(values.tolist(), times.tolist(), strict=True))),
     )
     long = series_id("long", "loss", HOST)
-    plain.append_columns(long, times, values)
+    for peer in peers:
+        peer.append_columns(long, times, values)
     power = [series_id(None, "gpu/power_w", labels) for labels in GPUS]
     for labels, one in zip(GPUS, power, strict=True):
         watts, seen = np.round(450 + rng.normal(0, 12, MONTH), 3), START_S + np.arange(MONTH) + rng.normal(0, 0.003, MONTH)
@@ -176,12 +188,13 @@ def fill(where: Path, plain: RowTable) -> list[Question]:
             store,
             (Points(None, labels, ("gpu/power_w",), (v,), t, None) for v, t in zip(watts.tolist(), seen.tolist(), strict=True)),
         )
-        plain.append_columns(one, seen, watts)
+        for peer in peers:
+            peer.append_columns(one, seen, watts)
     catalogue = [series_id(f"run-{i}", name, HOST) for i in range(400) for name in SCALARS]
     for i in range(400):
         append(store, scalar_lines(rng.normal(size=(60, 10)), f"run-{i}"))
-    for one in catalogue:
-        plain.append_columns(one, START_S + np.arange(60), rng.normal(size=60))
+    for peer, one in itertools.product(peers, catalogue):
+        peer.append_columns(one, START_S + np.arange(60), rng.normal(size=60))
     while store.compact(5.0):
         pass
     store.close()
@@ -191,15 +204,15 @@ def fill(where: Path, plain: RowTable) -> list[Question]:
             f"{LONG / 1e6:g}M points -> 2,000 buckets",
             20,
             lambda s: s.range([long], None, None),
-            lambda: plain.buckets([long], 2000),
+            lambda peer: peer.buckets([long], 2000),
         ),
         (
             f"8 GPUs x 1 metric, {8 * MONTH / 1e6:.3g}M points -> 1,000 buckets",
             40,
             lambda s: s.range(power, None, None, buckets=1000),
-            lambda: plain.buckets(power, 1000),
+            lambda peer: peer.buckets(power, 1000),
         ),
-        ("last value of 4,000 series", 50, lambda s: s.last(catalogue), lambda: plain.last(catalogue)),
+        ("last value of 4,000 series", 50, lambda s: s.last(catalogue), lambda peer: peer.last(catalogue)),
         *zooms,
     ]
 
@@ -257,57 +270,6 @@ def write_until_eof(where: Path) -> None:
     print("\n".join(map(str, commits_s)))
 
 
-class RowTable:
-    """The peer: one row a point, by series and time."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute("CREATE TABLE point (series INTEGER, time_s REAL, step INTEGER, value REAL)")
-        self._db.execute("CREATE INDEX point_place ON point (series, time_s)")
-
-    def append(self, lines: Iterable[Points], batch: int) -> None:
-        ids: dict[tuple[str | None, str, Labels], int] = {}
-        for part in parts_of(lines, batch):
-            rows = [
-                (ids.setdefault((one.run, name, one.labels), len(ids)), one.time_s, one.step, value)
-                for one in part
-                for name, value in zip(one.names, one.values, strict=True)
-            ]
-            self._insert(rows)
-
-    def append_columns(self, series: int, times: Floats, values: Floats) -> None:
-        for at in range(0, len(times), 500_000):
-            cut = slice(at, at + 500_000)
-            self._insert(
-                list(zip(itertools.repeat(series), times[cut].tolist(), itertools.repeat(None), values[cut].tolist(), strict=False))
-            )
-
-    def buckets(self, ids: Sequence[int], buckets: int) -> None:
-        for one in ids:
-            lo, hi = self._db.execute("SELECT min(time_s), max(time_s) FROM point WHERE series = ?", (one,)).fetchone()
-            wanted = "min(time_s), max(time_s), min(value), max(value), avg(value), count(*)"
-            by = f"cast((time_s - {lo}) * {buckets} / {hi - lo} AS INTEGER)"
-            self._db.execute(f"SELECT {wanted} FROM point WHERE series = ? GROUP BY {by}", (one,)).fetchall()
-
-    def last(self, ids: Sequence[int]) -> None:
-        for one in ids:
-            self._db.execute(
-                "SELECT time_s, step, value FROM point WHERE series = ? ORDER BY time_s DESC LIMIT 1", (one,)
-            ).fetchone()
-
-    def bytes(self) -> int:
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return self._path.stat().st_size
-
-    def _insert(self, rows: Sequence[tuple[object, ...]]) -> None:
-        self._db.execute("BEGIN")
-        self._db.executemany("INSERT INTO point VALUES (?, ?, ?, ?)", rows)
-        self._db.execute("COMMIT")
-
-
 def scalar_lines(values: Floats, run_name: str = "a") -> Iterator[Points]:
     """One line a row, 20 a second with some jitter, times to the microsecond, as RunLog writes them."""
     names = SCALARS[: values.shape[1]]
@@ -336,12 +298,6 @@ def gpu_lines(count: int) -> Iterator[Points]:
 def append(store: SqliteStore, lines: Iterable[Points], batch: int = BATCH) -> None:
     for part in parts_of(lines, batch):
         store.append(part)
-
-
-def parts_of(lines: Iterable[T], size: int) -> Iterator[list[T]]:
-    it = iter(lines)
-    while part := list(itertools.islice(it, size)):
-        yield part
 
 
 def cold_ms(where: Path) -> float:

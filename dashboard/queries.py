@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,10 +99,11 @@ class State:
 class Queries:
     """One object for the whole web process; its methods are called from many threads."""
 
-    def __init__(self, store: Store, log_dir: Path, data_dir: Path) -> None:
+    def __init__(self, store: Store, log_dir: Path, data_dir: Path, read_only: Callable[[], str | None] = lambda: None) -> None:
+        """`read_only` tells why this dashboard cannot steer the collector, while it cannot."""
         self._store, self._log_dir, self._data_dir = store, log_dir.resolve(), data_dir
         self._meter = CostMeter()
-        self.read_only: str | None = None  # why this dashboard cannot steer the collector
+        self._read_only = read_only
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 
@@ -190,8 +191,8 @@ class Queries:
 
     def steer_profile(self, action: str) -> None:
         """Turn the profiler on or off, or try refused processes again. Raises BadRequest where nothing can be steered."""
-        if self.read_only:
-            raise BadRequest(self.read_only)
+        if reason := self._read_only():
+            raise BadRequest(reason)
         try:
             ask(self._data_dir, "profile", action=action)
         except ControlError as error:
@@ -240,7 +241,7 @@ class Queries:
         return State(
             time_s=time.time(),
             host=str(answer.get("host") or socket.gethostname()),
-            read_only=self.read_only,
+            read_only=self._read_only(),
             collectors=answer.get("collectors", []),
             gpus=gpu.get("gpus", []),
             gpu_note=gpu.get("note"),
@@ -296,7 +297,3 @@ def is_glob(pattern: str) -> bool:
 
 def as_time(value: object) -> float | None:
     return float(value) if isinstance(value, (int, float)) and value > 0 else None
-
-
-def plain(labels: Sequence[tuple[str, str]]) -> Mapping[str, str]:
-    return dict(labels)

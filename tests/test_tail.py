@@ -129,7 +129,7 @@ def test_a_line_over_a_mebibyte_is_skipped_and_counted(follower: Follower) -> No
 
 def test_a_large_file_comes_in_batches(follower: Follower) -> None:
     path = follower.root / "a" / "metrics.jsonl"
-    values = [float(value) for value in range(60_000)]
+    values = [float(value) for value in range(120_000)]
     write(path, *values)
     assert path.stat().st_size > 2 * BATCH_BYTES
     assert follower.values(len(values)) == values

@@ -17,6 +17,7 @@ from . import MAX_LINE_BYTES, Tally
 
 BACKWARD_STEPS = 100  # a step this far below the file's highest begins a new segment; less is disorder
 MAX_STEP = 2**53  # beyond it a step is no longer exact in every reader
+FLOATS = {float}
 NON_FINITE = {"nan": math.nan, "infinity": math.inf, "+infinity": math.inf, "-infinity": -math.inf}
 NON_FINITE |= {"inf": math.inf, "+inf": math.inf, "-inf": -math.inf}
 
@@ -55,6 +56,8 @@ class Metrics:
         return Points(self._run, self._labels, self._names.setdefault(names, names), values, time_s, step, self._segment)
 
     def _time_s(self, value: object, arrival_s: float | None) -> float | None:
+        if type(value) is float and math.isfinite(value):  # the usual line, kept cheap here as below
+            return value
         if value is None:
             return arrival_s
         number = as_number(value)
@@ -65,6 +68,9 @@ class Metrics:
 
     def _step_of(self, value: object) -> int:
         """The line's own step, else the last step seen in this file, else the line number."""
+        if type(value) is int and -MAX_STEP <= value <= MAX_STEP:
+            self._step = value
+            return value
         number = as_number(value) if value is not None else None
         if number is not None and abs(number) <= MAX_STEP:
             self._step = int(number)
@@ -75,7 +81,7 @@ class Metrics:
 
     def _numbers(self, fields: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ...]]:
         values = tuple(fields.values())
-        if all(type(value) is float for value in values):  # the usual line, kept cheap
+        if set(map(type, values)) == FLOATS:
             return tuple(fields), values
         names, numbers = [], []
         for name, value in flat(fields):
@@ -89,15 +95,17 @@ class Metrics:
 
     def _advance(self, step: int, time_s: float | None, starts: list[float]) -> None:
         """Begin a new segment where the process started again or the steps went back."""
-        attempt = len(starts) if time_s is None else sum(start <= time_s for start in starts[self._attempt :]) + self._attempt
+        attempt = self._attempt
+        if attempt < len(starts):
+            attempt = len(starts) if time_s is None else attempt + sum(start <= time_s for start in starts[attempt:])
         if attempt > self._attempt:
             self._segment += attempt - max(self._attempt, 1)  # the first start is where segment 0 begins
             self._attempt, self._top = attempt, step
-        elif self._top is not None and step < self._top - BACKWARD_STEPS:
+        elif self._top is None or step > self._top:
+            self._top = step
+        elif step < self._top - BACKWARD_STEPS:
             self._segment += 1
             self._top = step
-        else:
-            self._top = step if self._top is None else max(self._top, step)
 
 
 class Events:
@@ -136,15 +144,14 @@ def objects(lines: Iterable[bytes], tally: Tally) -> Iterator[dict[str, Any]]:
         tally.lines_read += 1
         if tally.lines_read == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
-        if not line.strip():
-            continue
         if len(line) > MAX_LINE_BYTES:
             tally.skip_line("longer than 1 MiB")
             continue
         try:
             value = loads(line)
         except (ValueError, RecursionError):
-            tally.skip_line("NUL bytes" if b"\0" in line else "not JSON")
+            if line.strip():
+                tally.skip_line("NUL bytes" if b"\0" in line else "not JSON")
             continue
         if isinstance(value, dict):
             yield value

@@ -157,15 +157,17 @@ class FileWriter:
             self._shapes.clear()
             self._stored.clear()
         rows: dict[ShapeKey, tuple[list[int], list[Points]]] = {}
+        last: ShapeKey | None = None
         for place, one in enumerate(points):
-            found = rows.get(one[:3])
-            if found is None:
-                if not one.names:
-                    continue
-                found = rows[one[:3]] = ([], [])
-            found[0].append(place)
-            found[1].append(one)
-        return [(self._shape(key), _build(self._shape(key).ids, places, same, seq)) for key, (places, same) in rows.items()]
+            key = one[:3]
+            if key != last:  # mostly the line before has the same names, and a key is dear to hash
+                places, same = rows.setdefault(key, ([], []))
+                last = key
+            places.append(place)
+            same.append(one)
+        return [
+            (self._shape(key), _build(self._shape(key).ids, places, same, seq)) for key, (places, same) in rows.items() if key[2]
+        ]
 
     def _shape(self, key: ShapeKey) -> Shape:
         shape = self._shapes.get(key)

@@ -1,0 +1,170 @@
+"""From JSONL files into the store, by the collector's own tail, store and packing: files that are already there, and live ones.
+
+python -m benchmarks.ingest                             about a minute
+INGEST_BENCH_SCALE=0.1 python -m benchmarks.ingest      a tenth of the lines
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+
+from collectors.records import Points, labels_of
+from collectors.store import files
+from collectors.store.check import compact_all
+from collectors.store.sqlite import SqliteStore
+from collectors.supervisor import Supervisor
+from collectors.tail import Tail
+
+from .peers.row_table import RowTable
+from .report import Row, run
+
+SCALE = float(os.environ.get("INGEST_BENCH_SCALE", "1"))
+WIDE_LINES, NARROW_LINES = int(400_000 * SCALE), int(1_000_000 * SCALE)
+LIVE_FILES = 8
+LIVE_POINTS_S = 150_000  # written, over all files: half as many again as must be kept up with
+LIVE_S = max(2.0, 15 * SCALE)
+TURN_S = 0.02  # between two writes to all live files
+PEER_BATCH = 50_000
+START_S = 1_764_000_000.0
+POLL_S = 0.02
+
+
+class Done(NamedTuple):
+    seconds: float  # from its start to the last point
+    peak_bytes: int  # resident, of the whole process
+    idle_bytes: int  # before the first file was read
+
+
+def measure() -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="ingest-bench-", dir=os.environ.get("INGEST_BENCH_DIR")) as folder:
+        root = Path(folder)
+        return [
+            *backlog_rows(root / "wide", 10, WIDE_LINES, 500_000),
+            *backlog_rows(root / "narrow", 1, NARROW_LINES, 150_000),
+            *live_rows(root / "live"),
+        ]
+
+
+def backlog_rows(folder: Path, scalars: int, lines: int, budget: int) -> list[Row]:
+    """A file that is there before the collector starts."""
+    path = folder / "logs" / "a" / "metrics.jsonl"
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.writelines(json_lines(0, lines, scalars))
+    with collecting(folder, lines * scalars) as found:
+        pass
+    (done,) = found
+    what, size = f"a file of {path.stat().st_size / 1e6:.0f} MB, {scalars} a line", lines * scalars
+    compact_all(folder / "data")
+    stored = files.folder_bytes(folder / "data")
+    both = stored + path.stat().st_size
+    grown = (done.peak_bytes - done.idle_bytes) / 1e6
+    return [
+        Row(what, size / done.seconds, "points/s", budget, True, size / peer_seconds(path, folder / "plain.sqlite")),
+        Row(f"{what}: memory", grown, "MB", 150, spread=f"whole process {done.peak_bytes / 1e6:.0f}"),
+        Row(f"{what}: log and store together", both / size, "B a point", spread=f"of it the store {stored / size:.2f}"),
+    ]
+
+
+def live_rows(folder: Path) -> list[Row]:
+    """Files that grow meanwhile, all at the same pace."""
+    paths = [folder / "logs" / f"run-{i}" / "metrics.jsonl" for i in range(LIVE_FILES)]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+    a_turn = round(LIVE_POINTS_S * TURN_S / LIVE_FILES / 10)
+    turns = round(LIVE_S / TURN_S)
+    text = [b"".join(json_lines(turn * a_turn, a_turn, 10)) for turn in range(turns)]
+    size = turns * a_turn * 10 * LIVE_FILES
+    with collecting(folder, size) as found, ExitStack() as stack:
+        handles = [stack.enter_context(path.open("ab", buffering=0)) for path in paths]
+        began_s = due_s = time.monotonic()
+        for part in text:
+            time.sleep(max(0.0, due_s - time.monotonic()))
+            for handle in handles:
+                handle.write(part)
+            due_s += TURN_S
+        written_s = time.monotonic()
+    late_s = time.monotonic() - written_s
+    return [
+        Row(f"following {LIVE_FILES} files, 10 a line", size / (written_s + late_s - began_s), "points/s", 100_000, True),
+        Row(f"following, {size / (written_s - began_s):,.0f} points/s written: last one stored after", late_s * 1e3, "ms"),
+        Row("following: memory", (found[0].peak_bytes - found[0].idle_bytes) / 1e6, "MB", 150),
+    ]
+
+
+@contextmanager
+def collecting(folder: Path, points: int) -> Iterator[list[Done]]:
+    """Another process collects `folder/logs`; at the end, waits until it has stored so many points and tells how it did."""
+    found: list[Done] = []
+    command = [sys.executable, "-m", "benchmarks.ingest", "--collect", str(folder), str(points)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as collector:
+        assert collector.stdout
+        collector.stdout.readline()  # it has begun
+        yield found
+        seconds, peak, idle = collector.stdout.readline().split()
+        found.append(Done(float(seconds), int(peak), int(idle)))
+
+
+def collect(folder: Path, points: int) -> None:
+    """The other process of `collecting`."""
+    store, wake = SqliteStore(folder / "data", write=True), threading.Event()
+    idle = peak_bytes()
+    began_s = time.monotonic()
+    supervisor = Supervisor(store, on_stale=lambda error: None)
+    supervisor.add(Tail(folder / "logs", "box", store.offsets(), wake), wake)
+    supervisor.start()
+    print("begun", flush=True)
+    while sum(run.points for run in store.runs()) < points:
+        time.sleep(POLL_S)
+    print(time.monotonic() - began_s, peak_bytes(), idle, flush=True)
+    supervisor.stop()
+    store.close()
+
+
+def peak_bytes() -> int:
+    """Of this process alone: `ru_maxrss` begins with that of the process which started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def peer_seconds(path: Path, plain: Path) -> float:
+    """The same file into a plain SQLite table with a row a point, by the shortest way and without a memory of how far it got."""
+    table = RowTable(plain)
+    began_s = time.monotonic()
+    with path.open("rb") as file:
+        table.append((as_points(orjson.loads(line)) for line in file), PEER_BATCH)
+    return time.monotonic() - began_s
+
+
+def as_points(fields: dict[str, float]) -> Points:
+    time_s, step = fields.pop("time_s"), fields.pop("step")
+    return Points("a", labels_of(), tuple(fields), tuple(fields.values()), time_s, int(step))
+
+
+def json_lines(first: int, count: int, scalars: int) -> Iterator[bytes]:
+    """As RunLog writes them: times to the microsecond, values as float32 in shortest decimal form."""
+    rng = np.random.default_rng(first)
+    names = [f"train/metric_{i}" for i in range(scalars)]
+    for step in range(first, first + count):
+        values = map(float, map(str, rng.normal(2, 0.1, scalars).astype(np.float32)))
+        fields = {"time_s": round(START_S + step / 20, 6), "step": step, **dict(zip(names, values, strict=True))}
+        yield orjson.dumps(fields) + b"\n"
+
+
+if __name__ == "__main__":
+    if "--collect" in sys.argv:
+        collect(Path(sys.argv[-2]), int(sys.argv[-1]))
+    else:
+        sys.exit(run(measure, __doc__))
