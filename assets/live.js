@@ -12,9 +12,10 @@ import { painted, paintedLane } from "./painted.js";
 import { Panel } from "./panel.js";
 import { Profile } from "./profile.js";
 import { stepAt, totalSteps } from "./progress.js";
-import { Range, SPANS_S } from "./range.js";
+import { Range } from "./range.js";
 import { Runs } from "./runs.js";
 import { Status } from "./status.js";
+import { Steering } from "./steering.js";
 import { Timeline } from "./timeline.js";
 import { readAddress, writeAddress } from "./url.js";
 import { Verdict, worst } from "./verdict.js";
@@ -43,25 +44,28 @@ export class Live {
     /** @type {number | null} age of the newest point when it arrived */
     this.behind_s = null;
 
+    this.steering = new Steering(this.range, {
+      end_s: () => this.end_s,
+      first_s: () => this.#first_s,
+      refresh: () => this.#moved(),
+      chosen: (done) => this.#chosen(done),
+    });
     this.timeline = new Timeline(
-      {
-        hover: (t) => this.hover(t),
-        select: (from, to, done) => this.select(from, to, done),
-        click: (t) => this.selectStep(t),
-        whole: () => this.whole(),
-        zoom: (t, factor) => this.zoom(t, factor),
-      },
+      { ...this.steering.gestures(), hover: (t) => this.hover(t), click: (t) => this.selectStep(t) },
       paintedLane,
     );
     this.panel = new Panel({
-      clear: () => this.clear(),
+      clear: () => this.steering.clear(),
       profile: (action) => this.profile.steer(action).catch((error) => this.#failed(error)),
     });
     this.profile = new Profile(this.panel, (names) => (painted.flame = { names }));
     this.verdict = new Verdict((run) => this.pick(run));
     this.tail = new LogTail();
     this.status = new Status(foot);
-    this.controls = new Controls(bar, { resume: () => this.resume(), span: (span_s) => this.setSpan(span_s) });
+    this.controls = new Controls(bar, {
+      resume: () => this.steering.resume(),
+      span: (span_s) => this.steering.setSpan(span_s),
+    });
     this.element = el(
       "div",
       { class: "live-page" },
@@ -239,9 +243,21 @@ export class Live {
     this.invalidate();
   }
 
-  /** @param {number} from @param {number} to @param {boolean} done */
-  select(from, to, done) {
-    this.range.select({ from, to }, this.end_s);
+  /** Where the run begins, with a little room before it. */
+  get #first_s() {
+    const lo = Math.min(this.runs.current?.started_s ?? Infinity, this.book.first_s);
+    return lo - (this.end_s - lo) * END_ROOM;
+  }
+
+  /** A person moved the view. */
+  #moved() {
+    this.#click++;
+    this.refresh();
+    this.#inquire();
+  }
+
+  /** A person drew a window, or is drawing it. @param {boolean} done */
+  #chosen(done) {
     this.#inquire();
     if (done) this.#address();
     this.invalidate();
@@ -263,81 +279,15 @@ export class Live {
     /** @type {number[]} */
     const times = series[0]?.t ?? [];
     const nearest = times.reduce((best, t, i) => (Math.abs(t - time_s) < Math.abs(times[best] - time_s) ? i : best), 0);
-    if (asked === this.#click && nearest > 0) this.select(times[nearest - 1], times[nearest], true);
+    if (asked === this.#click && nearest > 0) this.steering.select(times[nearest - 1], times[nearest], true);
   }
 
   #click = 0; // a double click outdates the answer to its first click
 
-  clear() {
-    this.range.clear();
-    this.refresh();
-    this.#inquire();
-  }
-
-  /** The whole run in one view. */
-  whole() {
-    this.#click++;
-    this.range.clear();
-    const lo = Math.min(this.runs.current?.started_s ?? Infinity, this.book.first_s);
-    const hi = this.end_s;
-    if (lo < hi) this.range.hold({ lo: lo - (hi - lo) * END_ROOM, hi });
-    this.refresh();
-    this.#inquire();
-  }
-
-  /** @param {number} time_s @param {number} factor */
-  zoom(time_s, factor) {
-    this.range.zoom(time_s, factor, this.end_s);
-    this.refresh();
-  }
-
-  /** @param {number} factor */
-  zoomCentre(factor) {
-    const { lo, hi } = this.range.view(this.end_s);
-    const { from, to } = this.range.window ?? { from: lo, to: hi };
-    this.zoom((from + to) / 2, factor);
-  }
-
-  resume() {
-    this.range.follow();
-    this.refresh();
-    this.#inquire();
-  }
-
-  pause() {
-    if (!this.range.following) return this.resume();
-    this.range.hold(this.range.view(this.end_s));
-    return this.refresh();
-  }
-
-  /** @param {number} span_s */
-  setSpan(span_s) {
-    this.range.setSpan(span_s);
-    this.refresh();
-  }
-
-  nextSpan() {
-    this.setSpan(SPANS_S[(SPANS_S.indexOf(this.range.span_s) + 1) % SPANS_S.length]);
-  }
-
-  /** @param {-1 | 1} way */
-  move(way) {
-    this.range.move(way, this.end_s);
-    this.refresh();
-    if (this.range.window) this.#inquire();
-  }
-
   /** @returns {import("./keys.js").Key[]} */
   keys() {
     return [
-      { keys: [" "], shown: "space", says: "pause, resume live", run: () => this.pause() },
-      { keys: ["0"], shown: "0", says: "whole range", run: () => this.whole() },
-      { keys: ["Escape"], shown: "Esc", says: "clear the window", run: () => this.clear() },
-      { keys: ["r"], shown: "r", says: "next range", run: () => this.nextSpan() },
-      { keys: ["+", "="], shown: "+", says: "zoom in", run: () => this.zoomCentre(0.5) },
-      { keys: ["-"], shown: "-", says: "zoom out", run: () => this.zoomCentre(2) },
-      { keys: ["ArrowLeft"], shown: "←", says: "move the window, or the view, back", run: () => this.move(-1) },
-      { keys: ["ArrowRight"], shown: "→", says: "move it on", run: () => this.move(1) },
+      ...this.steering.keys(),
       {
         keys: ["f"],
         shown: "f",
