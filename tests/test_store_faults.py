@@ -16,7 +16,8 @@ import pytest
 
 from collectors.records import LogLine, Offset, Points, Profile, labels_of
 from collectors.store import compact, files, schema
-from collectors.store.check import check, compact_all
+from collectors.store.check import check
+from collectors.store.chunks import ROWS, compact_all
 from collectors.store.protocol import LogQuery, StoreError, series_id
 from collectors.store.retention import Limits, judge
 from collectors.store.sqlite import SqliteStore
@@ -92,13 +93,13 @@ def test_a_flipped_bit_is_named_and_costs_only_itself(tmp_path: Path) -> None:
     store.close()
     assert check(tmp_path) == []
     db = sqlite3.connect(tmp_path / files.RUNS_FILE)
-    chunk, data = db.execute("SELECT id, data FROM chunk WHERE series = ? AND start = 2048", (LOSS,)).fetchone()
+    chunk, data = db.execute("SELECT id, data FROM chunk WHERE series = ? AND start = ?", (LOSS, 2 * ROWS)).fetchone()
     for at in (0, 5, len(data) // 2, len(data) - 1):
         with db:
             db.execute("UPDATE chunk SET data = ? WHERE id = ?", (data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :], chunk))
         reader = SqliteStore(tmp_path, write=False)
         steps = reader.range([LOSS], None, None, "step", buckets=10**6)[LOSS].t
-        np.testing.assert_array_equal(steps, np.concatenate([np.arange(2048), np.arange(3072, 10_240)]))
+        np.testing.assert_array_equal(steps, np.concatenate([np.arange(2 * ROWS), np.arange(3 * ROWS, 10_240)]))
         reader.close()
         (trouble,) = check(tmp_path)
         assert f"chunk {chunk} of loss of a" in trouble

@@ -1,4 +1,4 @@
-"""Rows become chunks: at most 1,024 points of one series, with their summary beside them, and one axis for all that share it."""
+"""Rows become chunks: at most 1,088 points of one series, with their summary beside them, and one axis for all that share it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import codec, groups
 from .groups import NO_STEP, Group
 
-ROWS = 1024  # of a chunk
+ROWS = 1088  # of a chunk: two of arbitrary float64 fill a page of the file, or five of what RunLog writes
 LEAST_ROWS = ROWS // 2  # a series with this many is cut where its stream's longest is, so that they share one axis from there on
 
 _INSERT_CHUNK = f"INSERT INTO chunk VALUES (NULL, {', '.join('?' * 17)})"

@@ -24,7 +24,7 @@ INTERVALS = 100
 FEW_LINES = 3
 STEP_LIMIT = 2**62
 NAME_BITS = 16  # of `born`: names that one line may hold before they share a place in the order of appearance
-BULK_ROWS = 1024
+BULK_ROWS = chunks.ROWS
 
 ShapeKey: TypeAlias = tuple[str | None, Labels, tuple[str, ...]]
 

@@ -1,4 +1,4 @@
-"""Pages: the roll-up of 64 chunks of a series, in units of 512 and of 128 points, so that a wide range is drawn without its chunks."""
+"""Pages: the roll-up of 64 chunks of a series, in units of 544 and of 136 points, so that a wide range is drawn without its chunks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .groups import NO_STEP
 from .protocol import Axis
 
 CHUNKS = 64  # of a page
-COARSE, FINE = 512, 128  # points of a unit: about 9 and 2 min at 1 Hz
+COARSE, FINE = 544, 136  # points of a unit: about 9 and 2 min at 1 Hz
 
 _INSERT = f"INSERT INTO page VALUES (NULL, {', '.join('?' * 19)})"
 _UNPAGED = """SELECT start, segment, axis.data, chunk.data FROM chunk JOIN axis ON axis.id = chunk.axis
