@@ -124,12 +124,49 @@ def test_one_rank_that_is_gone_crashes_the_run(child: subprocess.Popen[bytes]) -
     assert state_of(run, NOW).pid == child.pid
 
 
-@pytest.mark.parametrize("elsewhere", [{"host": "another"}, {"boot_id": "an-earlier-boot"}])
-def test_a_process_of_another_host_or_boot_is_not_looked_for(elsewhere: dict[str, Any]) -> None:
-    starts = [start(os.getpid(), time_s=NOW - 1000, **elsewhere)]
+def test_a_process_of_another_boot_is_not_looked_for() -> None:
+    starts = [start(os.getpid(), time_s=NOW - 1000, boot_id="an-earlier-boot")]
     assert processes_of(activity(starts)) == []
     assert state_of(activity(starts), NOW).state == "running"
     assert state_of(activity(starts, silent_s=61), NOW) == ("finished", "no process known", None)
+
+
+def test_a_process_that_another_host_started_and_nobody_sees_is_not_called_crashed() -> None:
+    starts = [start(os.getpid(), time_s=NOW - 1000, pid_start_ticks=1, host="another")]
+    assert processes_of(activity(starts)) == []
+    assert state_of(activity(starts), NOW).state == "running"
+    assert state_of(activity(starts, silent_s=61), NOW) == ("finished", "no process known", None)
+
+
+@pytest.mark.skipif(not can_unshare(), reason="this machine gives no pid namespace to whoever runs the tests")
+def test_a_run_inside_a_container_is_found_by_the_pid_that_it_has_out_here() -> None:
+    script = "import os; print(os.getpid(), open('/proc/self/stat').read().split()[21], flush=True); input()"
+    inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-c", script]
+    with subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as container:
+        assert container.stdout is not None
+        pid, ticks = map(int, container.stdout.readline().split())
+        run = activity([start(pid, time_s=time.time(), pid_start_ticks=ticks, host="3f2a9c0d81be")])
+        wait_for(lambda: processes_of(run), because="walks over /proc are a second apart")
+        ((here, _, _),) = processes_of(run)
+        assert here != pid
+        assert here in descendants(container.pid)
+        assert state_of(run, NOW).pid == here
+        container.kill()
+    wait_for(lambda: not alive(here, ticks))
+    assert state_of(run, NOW).state == "crashed", "we have seen it, whatever it calls its host"
+
+
+@pytest.mark.skipif(not can_unshare(), reason="this machine gives no pid namespace to whoever runs the tests")
+def test_a_dashboard_inside_a_container_finds_the_run_beside_it() -> None:
+    script = (
+        "import os, pathlib, time; from collectors.processes import *; from collectors.records import Event;"
+        "here = dict(pid=os.getpid(), pid_start_ticks=start_ticks(os.getpid()), boot_id=boot_id(), host=socket.gethostname());"
+        "run = RunActivity('r', pathlib.Path('/nowhere'), {}, [Event('r', 'start', time.time(), fields=here)], [], time.time(), None);"
+        "print(os.getpid(), processes_of(run)[0].pid)"
+    )
+    inside = ["unshare", "--pid", "--fork", "--mount-proc", "--uts", sys.executable, "-c", script.replace("socket.", "os.uname().node")]
+    said = subprocess.run(inside, capture_output=True, text=True, cwd=ROOT, check=True).stdout.split()
+    assert said == ["1", "1"]
 
 
 def test_run_json_names_a_process_where_there_is_no_start_event(child: subprocess.Popen[bytes]) -> None:

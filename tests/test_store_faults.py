@@ -16,8 +16,8 @@ import pytest
 
 from collectors.records import LogLine, Offset, Points, Profile, labels_of
 from collectors.store import compact, files, schema
-from collectors.store.check import check
-from collectors.store.chunks import ROWS, compact_all
+from collectors.store.check import check, compact_all
+from collectors.store.chunks import ROWS
 from collectors.store.protocol import LogQuery, StoreError, series_id
 from collectors.store.retention import Limits, judge
 from collectors.store.sqlite import SqliteStore
