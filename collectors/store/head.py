@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
 import logging
 import sqlite3
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from . import groups
 from .codec import CodecError
 from .groups import Group
 
 CACHED_PACKS = 512
+Commit: TypeAlias = tuple[int, list[Group]]  # its seq, and its rows
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -28,30 +30,55 @@ def decoded(what: str, row: int, decode: Callable[[bytes], T], blob: bytes) -> T
 
 
 class Head:
-    """The head rows of one file, joined by series."""
+    """The head rows of one file, by commit, and joined by series."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._groups: list[Group] = []
-        self._first = self._last = 0  # seq of the rows that are held
+        self._commits: list[Commit] = []
+        self._joined: list[Group] = []
+        self._joined_seq = 0  # of the newest commit that is in it
 
     def load(self, db: sqlite3.Connection) -> list[Group]:
-        """All rows that the connection's transaction sees, perhaps with later ones."""
+        """All rows that the connection's transaction sees, perhaps with others."""
+        with self._lock:
+            commits = self._look(db)
+            if commits is not self._commits:
+                return _joined(commits)
+            new = _later(commits, self._joined_seq)
+            if new:
+                kept = [group.after(commits[0][0] - 1) for group in self._joined]
+                self._joined = groups.stack([*(group for group in kept if len(group.arrival)), *_joined(new)])
+                self._joined_seq = commits[-1][0]
+            return self._joined
+
+    def after(self, db: sqlite3.Connection, seq: int) -> list[Group]:
+        """The rows of later commits, as they were committed; asked ten times a second, so nothing else is touched."""
+        with self._lock:
+            return [group for _, made in _later(self._look(db), seq) for group in made]
+
+    def _look(self, db: sqlite3.Connection) -> list[Commit]:
         first, last = db.execute("SELECT min(seq), max(seq) FROM head").fetchone()
         if last is None:
             return []
-        with self._lock:
-            if first < self._first:  # an older transaction than the one that filled this: it sees rows that are gone
-                return self._read(db, 0)
-            if last > self._last:
-                kept = [group.after(first - 1) for group in self._groups]
-                self._groups = groups.stack([*(group for group in kept if len(group.arrival)), *self._read(db, self._last)])
-                self._first, self._last = first, last
-            return self._groups
+        known = self._commits
+        if known and first < known[0][0]:  # an older transaction than the one that filled this: it sees rows that are gone
+            return self._read(db, 0)
+        newest = known[-1][0] if known else 0
+        if last > newest:
+            self._commits = [*_later(known, first - 1), *self._read(db, newest)]
+        return self._commits
 
-    def _read(self, db: sqlite3.Connection, after: int) -> list[Group]:
+    def _read(self, db: sqlite3.Connection, after: int) -> list[Commit]:
         rows = db.execute("SELECT seq, data FROM head WHERE seq > ? ORDER BY seq", (after,)).fetchall()
-        return groups.stack(group for seq, data in rows for group in decoded("head", seq, groups.decode, data) or [])
+        return [(seq, decoded("head", seq, groups.decode, data) or []) for seq, data in rows]
+
+
+def _later(commits: list[Commit], seq: int) -> list[Commit]:
+    return commits[bisect.bisect_right(commits, seq, key=lambda commit: commit[0]) :]
+
+
+def _joined(commits: list[Commit]) -> list[Group]:
+    return groups.stack(group for _, made in commits for group in made)
 
 
 class Packs:

@@ -87,7 +87,7 @@ class FileReader:
         """The points of later commits by series, and whether all of them are still at hand."""
         with schema.transaction(db, "DEFERRED"):
             complete = seq >= schema.meta(db, "live_from")
-            later = [group.after(seq).upto(upto) for group in self._head.load(db)]
+            later = [group.upto(upto) for group in self._head.after(db, seq)]
             parts = groups.partition(group for group in later if len(group.arrival))
             self._learn(db, [series for part in parts for series in part.ids.tolist()])
         known = ((part, i) for part in parts for i, one in enumerate(part.ids.tolist()) if one in self._names)
