@@ -77,7 +77,8 @@ class Hub:
             if time.monotonic() >= state_due:
                 state_due = time.monotonic() + STATE_S
                 await self._send_states()
-            await asyncio.sleep(POLL_S)
+            free_s = min((client.free_s for client in self._clients), default=0.0)
+            await asyncio.sleep(max(POLL_S, free_s - time.monotonic()))
 
     async def _send_states(self) -> None:
         await self._look()
@@ -97,6 +98,7 @@ class Client:
     def __init__(self, socket: WebSocket, queries: Queries) -> None:
         self.wake = asyncio.Event()
         self.runs: set[str] = set()
+        self.free_s = 0.0  # until then (time.monotonic) it takes no delta, so nobody needs to look for one
         self._socket, self._queries = socket, queries
         self._wants: dict[str | None, list[str]] = {}  # run -> series globs; None: the machine's
         self._cursor: int | None = None
@@ -136,6 +138,7 @@ class Client:
                 await self._send({"type": "reset", "cursor": delta.seq})
             elif message := self._chosen(delta):
                 await self._send(message)
+                self.free_s = time.monotonic() + DELTA_GAP_S
                 await asyncio.sleep(DELTA_GAP_S)
 
     def _chosen(self, delta: Delta) -> dict[str, Any] | None:

@@ -66,6 +66,7 @@ class Readers:
         self._lock = threading.Lock()
         self._open: dict[threading.Thread, dict[Path, sqlite3.Connection]] = {}
         self._files: list[Path] = []
+        self._live: list[Path] = []
         self._looked_s = -LOOK_S
 
     def runs(self) -> list[Source]:
@@ -82,15 +83,19 @@ class Readers:
 
     def live_files(self) -> list[Path]:
         """Those that new records go to."""
-        return [path for path in self.files() if path.name == RUNS_FILE] + [
-            path for path in self.files() if path.name != RUNS_FILE
-        ][-LIVE_WEEKS:]
+        self.files()
+        return self._live
 
     def files(self) -> list[Path]:
+        """The same list again while there are no others."""
         now_s = time.monotonic()
         if now_s - self._looked_s >= LOOK_S:
-            self._files = all_files(self._dir)
             self._looked_s = now_s
+            found = all_files(self._dir)
+            if found != self._files:
+                weeks = [path for path in found if path.name != RUNS_FILE]
+                self._live = [*(path for path in found if path.name == RUNS_FILE), *weeks[-LIVE_WEEKS:]]
+                self._files = found
         return self._files
 
     def look(self) -> None:
