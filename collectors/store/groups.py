@@ -38,10 +38,6 @@ class Group(NamedTuple):
         """The rows of later commits."""
         return self.rows(int(np.searchsorted(self.arrival, (seq + 1) << PLACE_BITS)), None)
 
-    def upto(self, seq: int) -> Group:
-        """The rows of this and earlier commits."""
-        return self.rows(0, int(np.searchsorted(self.arrival, (seq + 1) << PLACE_BITS)))
-
 
 def encode(groups: Sequence[Group]) -> bytes:
     """Numbers of 8 bytes throughout: the count of groups; for each its count of series and rows, then the columns."""
@@ -77,6 +73,9 @@ def stack(groups: Iterable[Group]) -> list[Group]:
 def partition(groups: Iterable[Group], wanted: Collection[int] | None = None) -> list[Group]:
     """Regroup so that each series stands in exactly one group, with all of its rows in order of arrival."""
     stacked = stack(groups)
+    everyone = [series for group in stacked for series in group.ids.tolist()]
+    if wanted is None and len(set(everyone)) == len(everyone):
+        return stacked
     places: dict[int, list[tuple[int, int]]] = {}  # series -> (group, line)
     for index, group in enumerate(stacked):
         for line, series in enumerate(group.ids.tolist()):

@@ -51,10 +51,10 @@ class Head:
                 self._joined_seq = commits[-1][0]
             return self._joined
 
-    def after(self, db: sqlite3.Connection, seq: int) -> list[Group]:
-        """The rows of later commits, as they were committed; asked ten times a second, so nothing else is touched."""
+    def between(self, db: sqlite3.Connection, after: int, upto: int) -> list[Group]:
+        """The rows of these commits, as they were committed; asked ten times a second, so nothing else is touched."""
         with self._lock:
-            return [group for _, made in _later(self._look(db), seq) for group in made]
+            return [group for seq, made in _later(self._look(db), after) if seq <= upto for group in made]
 
     def _look(self, db: sqlite3.Connection) -> list[Commit]:
         first, last = db.execute("SELECT min(seq), max(seq) FROM head").fetchone()

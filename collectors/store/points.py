@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -87,11 +87,9 @@ class FileReader:
         """The points of later commits by series, and whether all of them are still at hand."""
         with schema.transaction(db, "DEFERRED"):
             complete = seq >= schema.meta(db, "live_from")
-            later = [group.upto(upto) for group in self._head.after(db, seq)]
-            parts = groups.partition(group for group in later if len(group.arrival))
+            parts = groups.partition(self._head.between(db, seq, upto))
             self._learn(db, [series for part in parts for series in part.ids.tolist()])
-        known = ((part, i) for part in parts for i, one in enumerate(part.ids.tolist()) if one in self._names)
-        return complete, [self._live(part, i) for part, i in known]
+        return complete, [one for part in parts for one in self._live(part)]
 
     def _unpacked(self, db: sqlite3.Connection, packed_seq: Mapping[int, int]) -> list[Group]:
         """The rows of these series that stand in head only; other series of the same rows come along."""
@@ -108,9 +106,11 @@ class FileReader:
             rows = db.execute(f"SELECT {_LISTED} {_FROM} {_AMONG}", (_json(missing),))
             self._names |= {row[0]: (row[1], row[2], labels_from(row[3])) for row in rows}
 
-    def _live(self, part: Group, i: int) -> LivePoints:
+    def _live(self, part: Group) -> Iterator[LivePoints]:
         step = np.where(part.step == NO_STEP, np.nan, part.step)
-        return LivePoints(*self._names[int(part.ids[i])], part.time_s, step, part.segment, part.values[i])
+        for series, values in zip(part.ids.tolist(), part.values, strict=True):
+            if series in self._names:  # else its run was removed meanwhile
+                yield LivePoints(*self._names[series], part.time_s, step, part.segment, values)
 
 
 def joined(parts: Iterable[Series]) -> Series:
