@@ -32,6 +32,7 @@ with RunLog(sys.argv[1], run="on-gpus") as log:
 """
 HEAT = '.lane[data-lane="gpu/utilization_pct"]'
 NO_DRIVER_TEXT = "No NVIDIA driver found: showing the host."
+DRIVER_NOT_LOADED_TEXT = "The NVIDIA library is installed, but its driver is not loaded: showing the host."
 
 
 class Node(NamedTuple):
@@ -229,3 +230,15 @@ def test_a_machine_without_a_gpu_says_so_and_shows_the_host(tmp_path: Path, page
         wait_for(lambda: page.inner_text(".finding") == NO_DRIVER_TEXT, 10, "not one clear sentence")
         assert not page.locator(".side").is_visible()
         assert running.get("/api/v1/gpus") == {"gpus": [], "note": NO_DRIVER_TEXT, "looks": []}
+
+
+def test_a_library_without_its_driver_says_so_and_shows_the_host(
+    tmp_path: Path, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_nvml.build(tmp_path / "library")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path / "library"))
+    monkeypatch.delenv("FAKE_NVML_TRACE", raising=False)
+    with dashboard(tmp_path / "logs", "--no-profile") as running:
+        page.goto(f"{running.address}/gpus")
+        wait_for(lambda: "host/cpu_pct" in drawn(page), 30, "no host lanes")
+        wait_for(lambda: page.inner_text(".finding") == DRIVER_NOT_LOADED_TEXT, 10, "not one clear sentence")

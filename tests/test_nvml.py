@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import ctypes.util
 import getpass
@@ -11,14 +12,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import nvitop
 import pynvml
 import pytest
+from fastapi import FastAPI
 
 from collectors import catalog, gpu_card, gpu_device, inventory, nvml
 from collectors.nvml import NvmlCollector, StaleLibrary
 from collectors.records import Points
+from collectors.store.sqlite import SqliteStore
+from dashboard import api
+from dashboard.queries import Queries
 from tests import fake_nvml, record_nvml
 
 DEADLINE_S = 10.0
@@ -133,6 +140,27 @@ def test_a_dip_between_two_polls_is_kept_by_the_drivers_own_buffer(machine: Mach
 def test_without_the_buffer_the_same_dip_is_missed(machine: Machine) -> None:
     collector, control = machine(fake_nvml.dip(1.3, 0.4) + "lacks * samples\n")
     assert min(values_of(poll_each_second(collector, control, seconds=3), "gpu/utilization_pct")) > 90
+
+
+@pytest.mark.parametrize(("lacks", "lowest_pct"), [("", (0, 20)), ("lacks * samples\n", (90, 100))])
+def test_the_dip_reads_in_points_what_the_buffer_kept_of_it(
+    machine: Machine, tmp_path: Path, lacks: str, lowest_pct: tuple[float, float]
+) -> None:
+    collector, control = machine(fake_nvml.dip(1.3, 0.4) + lacks)
+    store = SqliteStore(tmp_path / "store", write=True)
+    store.append(poll_each_second(collector, control, seconds=3))
+    app = FastAPI()
+    api.register(app, Queries(store, tmp_path, tmp_path / "store"))
+    asked = {"series": "gpu/utilization_pct", "gpu": "0", "from": control.epoch_s, "to": control.epoch_s + 3}
+    (told,) = asyncio.run(answer(app, "/api/v1/points", asked))["series"]
+    store.close()
+    low, high = lowest_pct
+    assert low <= min(told["min"]) <= high
+
+
+async def answer(app: FastAPI, path: str, parameters: dict[str, object]) -> Any:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        return (await client.get(path, params=parameters)).json()
 
 
 def poll_each_second(collector: NvmlCollector, control: fake_nvml.Shared, seconds: int) -> list[Points]:
@@ -259,6 +287,23 @@ def test_a_container_without_devices_is_told_how_to_get_them(machine: Machine, t
     collector, _ = machine("gpus 0\n", tmp_path / "root")
     assert collector.collect() == []
     assert collector.inventory().note == inventory.NO_DEVICES
+
+
+def test_the_container_is_known_by_the_kernels_own_files(library: Path, tmp_path: Path) -> None:
+    """In a mount namespace where the host's driver shows in /proc, as it does in a container that was given no device."""
+    (tmp_path / "trace").write_text("gpus 0\n")
+    fake_nvml.Control(tmp_path / "control")
+    show_driver = "mount -t tmpfs tmpfs /proc/driver && mkdir /proc/driver/nvidia && touch /proc/driver/nvidia/version"
+    code = "from collectors.nvml import NvmlCollector; one = NvmlCollector('box'); one.collect(); print(one.inventory().note)"
+    command = ["unshare", "--mount", "sh", "-c", f'{show_driver} && exec "$@"', "sh", sys.executable, "-c", code]
+    environment = {"LD_LIBRARY_PATH": str(library.parent), "FAKE_NVML_TRACE": str(tmp_path / "trace")}
+    environment |= {"FAKE_NVML_CONTROL": str(tmp_path / "control")}
+    ran = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False
+    )
+    if "unshare:" in ran.stderr or "mount:" in ran.stderr:
+        pytest.skip("needs the right to make a mount namespace")
+    assert ran.stdout.strip() == inventory.NO_DEVICES, ran.stderr
 
 
 def test_no_gpu_is_one_sentence(machine: Machine) -> None:
