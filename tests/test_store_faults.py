@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import random
 import sqlite3
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -27,21 +29,34 @@ START_S = 1_764_000_000.0
 HOST = labels_of(host="box")
 LOSS = series_id("a", "loss", HOST)
 WEEK_S = 7 * 86400
+AIM_S = 0.5  # a writer of small batches compacts seldom
 
 
-def killed_after(data_dir: Path, batch: int, after_s: float) -> dict[str, int]:
-    """Let the writer run for a while, kill it, and return what it had acknowledged."""
-    command = [sys.executable, str(ROOT / "tests/programs/store_writer.py"), str(ROOT), str(data_dir), str(batch)]
+class Killed(NamedTuple):
+    safe: dict[str, int]  # by source, the offset that the writer had acknowledged
+    compacting: bool  # whether it was changing packed data at that moment
+
+
+def killed_after(data_dir: Path, batch: int, after_s: float, aimed: bool) -> Killed:
+    """Let the writer run for a while, then kill it: at once or, aimed, when the compaction is next seen at work."""
+    flag = data_dir.with_suffix(".compacting")
+    flag.write_bytes(b"\0")
+    command = [sys.executable, str(ROOT / "tests/programs/store_writer.py"), str(ROOT), str(data_dir), str(batch), str(flag)]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert writer.stdout
     first = writer.stdout.readline()
     assert first, "the writer ended by itself"
     time.sleep(after_s)  # the fault itself: a moment that nothing announces
-    writer.kill()
-    told = (first + writer.stdout.read()).decode().splitlines(keepends=True)
-    writer.stdout.close()
-    writer.wait()
-    return {line.split()[0]: int(line.split()[1]) for line in told if line.endswith("\n")}
+    give_up_s = time.monotonic() + AIM_S
+    with flag.open("r+b") as file, mmap.mmap(file.fileno(), 1) as inside:
+        while aimed and not inside[0] and time.monotonic() < give_up_s:
+            pass
+        writer.kill()
+        told = (first + writer.stdout.read()).decode().splitlines(keepends=True)
+        writer.stdout.close()
+        writer.wait()
+        safe = {line.split()[0]: int(line.split()[1]) for line in told if line.endswith("\n")}
+        return Killed(safe, inside[0] == 1)
 
 
 def assert_exactly_once(data_dir: Path, acknowledged: dict[str, int]) -> None:
@@ -64,10 +79,14 @@ def assert_exactly_once(data_dir: Path, acknowledged: dict[str, int]) -> None:
 def kill_again_and_again(data_dir: Path, times: int) -> None:
     chance = random.Random(5)
     safe: dict[str, int] = {}
+    compacting = 0
     for round_ in range(times):
-        safe |= killed_after(data_dir, chance.choice([1, 20, 200, 3000]), chance.uniform(0.0, 0.4))
+        killed = killed_after(data_dir, chance.choice([1, 20, 200, 3000]), chance.uniform(0.0, 0.4), aimed=round_ % 2 == 0)
+        safe |= killed.safe
+        compacting += killed.compacting
         if round_ % 20 == 19 or round_ == times - 1:
             assert_exactly_once(data_dir, safe)
+    assert compacting >= times // 5, f"only {compacting} of {times} kills fell into a compaction"
 
 
 def test_kill_9_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:

@@ -1,19 +1,23 @@
 """Appends numbered lines of three sources to a store, each with its offset, from where the store says it stopped, until killed.
 
-    python tests/programs/store_writer.py <checkout> <data folder> <lines in a batch>
+    python tests/programs/store_writer.py <checkout> <data folder> <lines in a batch> <a file of one byte>
 
-Compaction runs all the time in a thread of its own. After each commit one line tells the source and the offset that are safe.
+Compaction runs all the time in a thread of its own; while it changes the file, the byte is 1. After each commit one line tells the
+source and the offset that are safe.
 """
 
+import mmap
 import os
 import sys
 import threading
+from typing import Any
 
 sys.path.insert(0, sys.argv[1])
 
 from pathlib import Path
 
 from collectors.records import LogLine, Offset, Points, Record, labels_of
+from collectors.store import chunks, logs, pages
 from collectors.store.sqlite import SqliteStore
 
 START_S = 1_764_000_000.0
@@ -34,12 +38,28 @@ def lines(source: str, start: int, count: int) -> list[Record]:
     return found
 
 
+def mark(module: Any, name: str, inside: mmap.mmap) -> None:
+    """Let one step of the compaction show that it is at work."""
+    work = getattr(module, name)
+
+    def marked(*arguments: object) -> None:
+        inside[0] = 1
+        work(*arguments)
+        inside[0] = 0
+
+    setattr(module, name, marked)
+
+
 def compact(store: SqliteStore) -> None:
     while True:
         store.compact(1.0)
 
 
 def main() -> None:
+    with Path(sys.argv[4]).open("r+b") as file:
+        inside = mmap.mmap(file.fileno(), 1)
+    for module, name in ((chunks, "pack"), (chunks, "store"), (pages, "store"), (logs, "replace")):
+        mark(module, name, inside)
     store = SqliteStore(Path(sys.argv[2]), write=True)
     threading.Thread(target=compact, args=(store,), daemon=True).start()
     offsets = {path: offset.offset for path, offset in store.offsets().items()}
