@@ -49,6 +49,9 @@ def ours(folder: Path) -> list[report.Row]:
         paced_empty = rounds(empty, PACED_CALLS, work)
         asleep = rounds(log.scalars, PACED_CALLS, sleep)
         asleep_empty = rounds(empty, PACED_CALLS, sleep)
+    with RunLog(folder, "phases") as log:
+        phase = rounds(lambda step, values: phase_of(log), FLAT_CALLS)
+        with_phases = rounds(lambda step, values: scalars_with_phases(log, step, values), PACED_CALLS, work)
     flat_empty = rounds(empty, FLAT_CALLS)
     others_s = process_time() - thread_time()
     with RunLog(folder, "flat") as log:
@@ -63,6 +66,8 @@ def ours(folder: Path) -> list[report.Row]:
         *quantiles("flat out", flat, flat_empty, 1, 10),
         *quantiles("paced", paced, paced_empty, 10, 30),
         *quantiles("asleep", asleep, asleep_empty),
+        *quantiles("a phase, flat out", phase, flat_empty, 1, 10),
+        *quantiles("four phases and their scalars, paced", with_phases, paced_empty),
         report.Row("processor time of the writer thread, a line", writer_s / lines * 1e6, "us"),
         report.Row(f"close() after {lines:,} calls at once", closing_s, "s"),
     ]
@@ -89,6 +94,18 @@ def rounds(call: Call, calls: int, pause: Callable[[float], None] | None = None)
 
 def empty(step: int, values: dict[str, float]) -> None:
     pass
+
+
+def phase_of(log: RunLog) -> None:
+    with log.phase("data"):
+        pass
+
+
+def scalars_with_phases(log: RunLog, step: int, values: dict[str, float]) -> None:
+    for name in ("data", "forward", "backward", "optimizer"):
+        with log.phase(name):
+            pass
+    log.scalars(step, values)
 
 
 def work(seconds: float) -> None:

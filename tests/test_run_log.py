@@ -6,21 +6,20 @@ import json
 import logging
 import math
 import os
-import resource
+import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from tests.conftest import ROOT, script, wait_for
-from trainer.log_file import LogFile, number
 from trainer.run_log import RunLog
 
 LOG_FOR_EVER = """
@@ -110,10 +109,10 @@ def said(process: subprocess.Popen[str], at_least: int) -> int:
 
 def test_sigterm_loses_no_line_and_still_kills(tmp_path: Path) -> None:
     with script(LOG_FOR_EVER, str(tmp_path)) as process:
-        said(process, 500)
+        before = said(process, 500)
         process.terminate()
         assert process.stdout is not None
-        last = int(process.stdout.read().splitlines()[-1])
+        last = int([before, *process.stdout.read().splitlines()][-1])
         assert process.wait(10) == -signal.SIGTERM
     steps = steps_of(tmp_path)
     assert steps == list(range(len(steps)))
@@ -226,42 +225,7 @@ def test_a_resumed_run_keeps_what_its_first_start_said_of_the_process(tmp_path: 
     assert len(events_of(tmp_path, "start")) == 2
 
 
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [
-        (7, "7"),
-        (True, "true"),
-        (0.1, "0.1"),
-        (1 / 3, "0.3333333333333333"),
-        (1e300, "1e+300"),
-        (torch.tensor(0.1), "0.1"),
-        (torch.tensor(1 / 3), "0.33333334"),
-        (torch.tensor(2.5, requires_grad=True), "2.5"),
-        (torch.tensor([3]), "3"),
-        (np.float32(0.1), "0.1"),
-        (np.int64(3), "3"),
-        (torch.tensor(math.pi, dtype=torch.bfloat16), "3.140625"),
-        (torch.finfo(torch.float32).max, "3.4028235e+38"),
-        (math.nan, '"NaN"'),
-        (-math.inf, '"-Infinity"'),
-    ],
-)
-def test_numbers_are_written_as_short_as_they_can_be(value: object, written: str) -> None:
-    assert number(value) == written
-    json.loads(written)
-
-
-def test_every_float32_is_read_back_and_every_float64_is_kept() -> None:
-    bits = torch.randint(-(2**31), 2**31, (20_000,), generator=torch.Generator().manual_seed(1), dtype=torch.int64).to(torch.int32)
-    singles = bits.view(torch.float32)
-    singles = singles[singles.isfinite()]
-    read = torch.tensor([float(number(single)) for single in singles.unbind()], dtype=torch.float64)
-    assert torch.equal(read.float(), singles)
-    doubles = torch.rand(1_000, dtype=torch.float64).tolist()
-    assert [float(number(double)) for double in doubles] == doubles
-
-
-def test_what_is_not_a_countis_left_out_and_warned_about_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_a_number_is_left_out_and_warned_about_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with RunLog(tmp_path, "run") as log:
         for step in range(3):
             log.scalars(step, {"loss": 0.5, "name": "0.5", "both": torch.ones(2), "none": None})
@@ -282,6 +246,57 @@ def test_a_dict_that_is_used_again_is_logged_as_it_was(tmp_path: Path) -> None:
 def log_many(log: RunLog, count: int) -> None:
     for step in range(count):
         log.scalars(step, loss=0.5)
+
+
+def test_phases_go_with_the_next_line_of_scalars_and_begin_anew(log: RunLog) -> None:
+    for step in range(2):
+        with log.phase("data"):
+            time.sleep(0.01)
+        with log.phase("forward"):
+            pass
+        log.scalars(step, loss=0.5)
+        log.scalars(step, {"val/loss": 0.5})
+    log.close()
+    first, validation, second, _ = lines_of(log.folder / "metrics.jsonl")
+    assert first.keys() == {"time_s", "step", "loss", "phase/data_s", "phase/forward_s"}
+    assert validation["phase/data_s"] == 0
+    assert all(0.01 <= line["phase/data_s"] < 1 for line in (first, second))
+    assert all(line["phase/forward_s"] < 0.01 for line in (first, second))
+
+
+def test_what_is_known_late_keeps_its_own_step_and_time(log: RunLog) -> None:
+    with log.phase("data"):
+        log.scalars_at(1.5, 7, {"train/loss": 0.25})
+    log.event("recompile", time_s=1.25, seconds=0.5)
+    log.close()
+    assert lines_of(log.folder / "metrics.jsonl") == [{"time_s": 1.5, "step": 7, "train/loss": 0.25}]
+    (event,) = lines_of(log.folder / "events.jsonl")[1:-1]
+    assert event == {"time_s": 1.25, "kind": "recompile", "seconds": 0.5}
+
+
+def test_a_run_says_what_its_unit_of_work_is(tmp_path: Path) -> None:
+    for unit in ("", " "):
+        with pytest.raises(ValueError, match="a unit of work needs a name"):
+            RunLog(tmp_path, "run", unit=unit)
+    with RunLog(tmp_path, "plain"), RunLog(tmp_path, "service", kind="service", unit="request"):
+        pass
+    told = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("plain", "service")]
+    assert [(info["kind"], info["unit"]) for info in told] == [("training", "step"), ("service", "request")]
+
+
+GUIDE = (ROOT / "docs" / "run-log.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "example", re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL), ids=["training", "units", "logging", "profiling"]
+)
+def test_the_examples_of_the_guide_run(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with script(example.replace("deepseek.trainer", "trainer")) as process:
+        assert process.wait(20) == 0
+    (events,) = tmp_path.glob("logs/*/events.jsonl")
+    assert lines_of(events)[-1]["status"] == "finished"
+    assert len(list(events.parent.glob("*.jsonl"))) + len(list(events.parent.glob("*.log"))) >= 2
 
 
 def test_threads_log_into_one_file_of_whole_lines(tmp_path: Path) -> None:
@@ -320,53 +335,6 @@ def test_a_script_that_changes_its_folder_still_logs_where_it_began(tmp_path: Pa
     with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
         assert process.wait(30) == 0
     assert steps_of(tmp_path / "logs") == list(range(1000))
-
-
-def test_a_full_disk_stops_nothing_and_what_waits_is_written_when_there_is_room(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = LogFile(tmp_path / "metrics.jsonl")
-    with full_disk(at_bytes=250):
-        for count in range(100):
-            file.add(f"line {count}")
-            file.flush()
-        assert (tmp_path / "metrics.jsonl").stat().st_size == 250, "the disk took half a line"
-    file.close()
-    assert (tmp_path / "metrics.jsonl").read_text().splitlines() == [f"line {count}" for count in range(100)]
-    (warning,) = capsys.readouterr().err.splitlines()
-    assert "File too large" in warning
-
-
-def test_a_file_that_can_never_be_written_keeps_the_newest_lines_and_says_what_it_lost(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trainer.log_file.WAITING_LINES", 10)
-    file = LogFile(tmp_path / "not yet" / "metrics.jsonl")
-    for count in range(25):
-        file.add(f"line {count}")
-        file.flush()
-    (tmp_path / "not yet").mkdir()
-    file.close()
-    assert (tmp_path / "not yet" / "metrics.jsonl").read_text().splitlines() == [f"line {count}" for count in range(15, 25)]
-    refused, lost = capsys.readouterr().err.splitlines()
-    assert "No such file or directory" in refused
-    assert "15 waiting lines are lost" in lost
-
-
-class full_disk:
-    """RLIMIT_FSIZE refuses what a full disk would, after taking what there is room for."""
-
-    def __init__(self, at_bytes: int) -> None:
-        self._at_bytes = at_bytes
-
-    def __enter__(self) -> None:
-        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        self._handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (self._at_bytes, self._limits[1]))
-
-    def __exit__(self, *_: object) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, self._limits)
-        signal.signal(signal.SIGXFSZ, self._handler)
 
 
 def test_opening_and_closing_leaks_no_thread_and_no_descriptor(tmp_path: Path) -> None:

@@ -5,35 +5,48 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from .errors import UserError
+from .precision import Scaler
+from .ranks import Ranks
 
 NAME = "checkpoint.pt"
+FORMAT = 2  # of what is saved; rises when older checkpoints cannot be read any more
 
 
-def save(
-    folder: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    step: int,
-    config: dict[str, Any],
-) -> Path:
-    """Write beside, sync, rename: after a crash at any moment one whole checkpoint is there. `step` is the one to go on with."""
-    state = {
-        "step": step,
-        "config": config,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scaler": scaler.state_dict(),
-        "rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state_all(),
-    }
+class Trained(NamedTuple):
+    """What training changes."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: Scaler
+    device: torch.device
+
+
+def save(folder: Path, trained: Trained, step: int, position: int, config: dict[str, Any], ranks: Ranks) -> Path:
+    """All ranks call it at the same step, for each has random generators of its own; rank 0 writes.
+
+    Write beside, sync, rename: after a crash at any moment one whole checkpoint is there. `step` is the one to go on with,
+    `position` the number of samples that all ranks drew from their data.
+    """
     path, temporary = folder / NAME, folder / f".{NAME}"
+    generators = ranks.gather(_generators(trained.device))
+    if ranks.rank != 0:
+        return path
+    state = {
+        "format": FORMAT,
+        "step": step,
+        "position": position,
+        "config": config,
+        "model": trained.model.state_dict(),
+        "optimizer": trained.optimizer.state_dict(),
+        "scaler": trained.scaler.state_dict(),
+        "generators": generators,
+    }
     with temporary.open("wb") as file:
         torch.save(state, file)
         file.flush()
@@ -52,23 +65,36 @@ def load(folder: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
         raise UserError(f"{path} is not a whole checkpoint: delete it and start the run under another name") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UserError(
+            f"{path} is of another version of this trainer: resume it with that one, or start the run under another name"
+        )
     return state
 
 
-def restore(state: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> int:
-    """Return the step to go on with. Call it last before the loop: it sets the random generators back, too."""
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    if scaler.is_enabled() and state["scaler"]:  # empty when the run was trained without one until now
-        scaler.load_state_dict(state["scaler"])
-    torch.set_rng_state(state["rng"])
-    if len(state["cuda_rng"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda_rng"])
-    return int(state["step"])
+def restore(state: dict[str, Any], trained: Trained, ranks: Ranks) -> None:
+    """Call it last before the loop: it sets the random generators back, too, where the ranks are as many as they were."""
+    trained.model.load_state_dict(state["model"])
+    trained.optimizer.load_state_dict(state["optimizer"])
+    if trained.scaler.is_enabled() and state["scaler"]:  # empty when the run was trained without one until now
+        trained.scaler.load_state_dict(state["scaler"])
+    if len(state["generators"]) == ranks.world_size:
+        _set_generators(state["generators"][ranks.rank], trained.device)
+
+
+def _generators(device: torch.device) -> dict[str, torch.Tensor]:
+    host = {"cpu": torch.get_rng_state()}
+    return host | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else host
+
+
+def _set_generators(states: dict[str, torch.Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
 
 
 def _sync(folder: Path) -> None:
-    """A rename is safe only when its folder is on the disk, too."""
+    """Makes the rename last."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
 
 
 class Ranks(NamedTuple):
@@ -28,16 +31,35 @@ class Ranks(NamedTuple):
 
     def share(self, model: nn.Module) -> nn.Module:
         """The same model, its gradients averaged over all ranks in the backward pass."""
-        return DistributedDataParallel(model) if self.world_size > 1 else model
+        return DistributedDataParallel(model, gradient_as_bucket_view=True) if self.world_size > 1 else model
+
+    def averaging(self, shared: nn.Module, last: bool) -> AbstractContextManager[None]:
+        """Around the passes of a micro-batch: gradients add up on each rank, and only with the last one travel."""
+        return nullcontext() if last or self.world_size == 1 else shared.no_sync()
 
     def any(self, flag: bool) -> bool:
         """Whether it is true on any rank; all must ask at the same step, or they would wait for each other for ever."""
+        return self._reduce(int(flag), distributed.ReduceOp.MAX) > 0
+
+    def mean(self, value: float) -> float:
+        """Over all ranks, which must all ask."""
+        return self._reduce(value, distributed.ReduceOp.SUM) / self.world_size
+
+    def gather(self, value: T) -> list[T]:
+        """Of all ranks, which must all ask; only rank 0 gets the others' ones."""
         if self.world_size == 1:
-            return flag
-        flags = torch.tensor(int(flag))
-        distributed.all_reduce(flags, distributed.ReduceOp.MAX)
-        return bool(flags)
+            return [value]
+        values: list[T | None] | None = [None] * self.world_size if self.rank == 0 else None
+        distributed.gather_object(value, values)
+        return [one for one in values or [value] if one is not None]
 
     def leave(self) -> None:
         if self.world_size > 1:
             distributed.destroy_process_group()
+
+    def _reduce(self, value: float, operation: distributed.ReduceOp) -> float:
+        if self.world_size == 1:
+            return value
+        reduced = torch.tensor(float(value), dtype=torch.float64)
+        distributed.all_reduce(reduced, operation)
+        return float(reduced)

@@ -2,32 +2,32 @@
 
     with RunLog("logs", config={"lr": 3e-4}) as log:
         for step in range(1000):
+            with log.phase("data"):
+                batch = next(batches)
             log.scalars(step, {"train/loss": loss, "train/lr": lr})
 
 The calls only queue: one daemon thread turns what is queued into lines and appends them every 50 ms. Nothing is lost when the
-script ends, raises or gets SIGTERM; `kill -9` loses the last 50 ms. What the files look like: `docs/log-format.md`.
+script ends, raises or gets SIGTERM; `kill -9` loses the last 50 ms. How to use it: `docs/run-log.md`; what it writes:
+`docs/log-format.md`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shlex
-import subprocess
 import sys
 import threading
 import traceback
 from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep, strftime, time
 from types import TracebackType
 from typing import Any
 
-from . import endings
+from . import endings, ptracer, run_info
 from .log_file import LogFile, event_line, scalars_line, text_line, warn
+from .phases import Phase, Phases
 
 FLUSH_S = 0.05
 BACKLOG_S = 0.001  # the pause between slices while more is queued
@@ -41,6 +41,8 @@ class RunLog:
 
     `run` may name sub-folders; given the name of a run that is there already, it goes on with that run. `name` is what the text
     log, and a run without a name, are called: the script's name if not given. Rank and world size come from RANK and WORLD_SIZE.
+    `unit` is what a step is: "request", "document". `allow_profiling` lets any process of the same user attach to this one and to
+    what it forks, where the kernel would allow its ancestors only (ptrace_scope 1).
     Raises OSError when the folder cannot be written, ValueError for a name that leaves it.
     """
 
@@ -51,10 +53,14 @@ class RunLog:
         *,
         config: Mapping[str, Any] | None = None,
         kind: str = "training",
+        unit: str = "step",
         name: str | None = None,
         rank: int | None = None,
         world_size: int | None = None,
+        allow_profiling: bool = False,
     ) -> None:
+        if not unit.strip():
+            raise ValueError("a unit of work needs a name, e.g. unit='request'")
         self.rank = int(os.environ.get("RANK", 0)) if rank is None else rank
         self.world_size = int(os.environ.get("WORLD_SIZE", 1)) if world_size is None else world_size
         name = name or _script_name()
@@ -69,9 +75,13 @@ class RunLog:
         self._queue: deque[tuple[float, object, Mapping[str, object]] | tuple[LogFile, str]] = deque()
         self._stop = self._closing = False
         self._lines = 0
-        start = _process()
+        self._phases = Phases()
+        if allow_profiling:
+            ptracer.allow_any()
+        start = run_info.process()
         if self.rank == 0:
-            _describe(self.folder / "run.json", self.run, kind, config, self.world_size, start)
+            what = {"run": self.run, "kind": kind, "unit": unit, "config": dict(config or {}), "world_size": self.world_size}
+            run_info.write(self.folder / "run.json", what, start)
         # written at once, for profilers wait for it, and with both clocks at one moment
         self._events.add(event_line(time(), "start", {"rank": self.rank, **start, "mono_s": round(monotonic(), 6)}))
         self._events.flush()
@@ -85,10 +95,26 @@ class RunLog:
         A device tensor is read (and waited for) in the writer thread, up to 50 ms later: do not change it in place, and while a
         CUDA graph is being captured pass numbers only.
         """
+        if self._phases:
+            named |= self._phases.take_s()
         self._queue.append((time(), step, {**values, **named} if values else named))
 
+    def scalars_at(self, time_s: float, step: int, values: Mapping[str, object]) -> None:
+        """Numbers that are known only now, of a step that ended at `time_s` (Unix time); the mapping must not change any more."""
+        self._queue.append((time_s, step, values))
+
+    def phase(self, name: str) -> Phase:
+        """`with log.phase("data"): ...`: the seconds spent in it go with the next `scalars` as `phase/data_s`; about 0.4 us.
+
+        For one thread, and not within itself: a phase that is entered a second time begins anew.
+        """
+        return self._phases[name]
+
     def event(self, kind: str, **fields: object) -> None:
-        """Something that happened: `event("checkpoint", step=500, seconds=0.04, text="step 500")`; any JSON values."""
+        """Something that happened: `event("checkpoint", step=500, seconds=0.04, text="step 500")`; any JSON values.
+
+        It happened now, or at `time_s=...`; with `seconds`, that is when it was over.
+        """
         rank = {"rank": self.rank} if self.rank else {}
         self._queue.append((self._events, event_line(time(), kind, {**rank, **fields})))
 
@@ -195,43 +221,3 @@ def _make_folder(log_dir: Path, run: str | None, name: str, world_size: int) -> 
             folder = base.with_name(f"{base.name}-{others}")
         else:
             return folder
-
-
-def _describe(path: Path, run: str, kind: str, config: Mapping[str, Any] | None, world_size: int, start: dict[str, object]) -> None:
-    """Write run.json; a run that goes on keeps what its first start said of the process."""
-    info = {
-        "run": run,
-        "kind": kind,
-        "config": dict(config or {}),
-        "command": shlex.join(sys.orig_argv),
-        "cwd": str(Path.cwd()),
-        "git_commit": _git_commit(),
-        "world_size": world_size,
-        "pid": start["pid"],
-        "host": start["host"],
-        "started_s": round(time(), 6),
-    }
-    with suppress(FileNotFoundError, ValueError):
-        first = json.loads(path.read_text())
-        info |= {key: first[key] for key in ("pid", "host", "started_s") if key in first}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(info, indent=1, default=str) + "\n")
-    temporary.replace(path)
-
-
-def _git_commit() -> str | None:
-    folder = Path(sys.argv[0] if sys.argv else "").resolve().parent
-    with suppress(OSError, subprocess.TimeoutExpired):
-        git = ["git", "-C", str(folder), "rev-parse", "HEAD"]
-        return subprocess.run(git, capture_output=True, text=True, timeout=2, check=False).stdout.strip() or None
-    return None
-
-
-def _process() -> dict[str, object]:
-    """Which process this is, so that nobody takes a later one with the same pid for it; what /proc does not tell is left out."""
-    process: dict[str, object] = {"pid": os.getpid(), "host": os.uname().nodename}
-    with suppress(OSError):
-        stat = Path("/proc/self/stat").read_text()
-        process["pid_start_ticks"] = int(stat.rpartition(")")[2].split()[19])  # field 22; the name before it may hold spaces
-        process["boot_id"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return process

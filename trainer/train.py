@@ -1,9 +1,9 @@
-"""Train a small GPT on the Python standard library's own source.
+"""Train a model in mixed precision: a small GPT, BERT, ResNet-50 or 3D U-Net on real data.
 
-    python -m trainer                                # the GPU if there is one, else the CPU, until Ctrl-C
-    python -m trainer --steps 50 --run tiny          # a short one; the run's files are in logs/tiny
-    python -m trainer --steps 90 --run tiny --resume # goes on where it stopped
-    RANK=0 WORLD_SIZE=2 python -m trainer --run two  # with the same for RANK=1: two ranks of one run
+    python -m trainer                                    # a GPT on the GPU if there is one, else the CPU, until Ctrl-C
+    python -m trainer --task unet3d --steps 50 --run ct  # a short one; the run's files are in logs/ct
+    python -m trainer --run ct --resume --steps 90       # goes on where it stopped
+    torchrun --nproc-per-node 2 -m trainer --run two     # two ranks of one run
 
 Installed, it is called deepseek-train. SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 save a checkpoint at the end of the step and end it.
 """
@@ -17,132 +17,208 @@ import math
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from . import checkpoint, precision
-from .data import stdlib_text
+from . import checkpoint, fitting, precision
+from .checkpoint import Trained
+from .data.places import Batch, Data, Shuffled, batches, held_out
 from .errors import UserError
-from .models.gpt import GPT, SIZES
-from .phases import Phases
+from .instruments import Instruments
+from .models.recompute import recompute
+from .options import Config, parse
+from .peaks import mfu, peak_flops
+from .precision import Precision
 from .ranks import Ranks
 from .run_log import RunLog
 from .stop import Stop
+from .tasks import TASKS, flops_per_batch
+from .vitals import Vitals
 
-STEPS = 1_000_000
-WARMUP_STEPS = 100
+WARMUP_STEPS, WARMUP_SHARE = 100, 0.1  # the lesser of the two
 CLIP_NORM = 1.0
+WEIGHT_DECAY = 0.1
 PRINT_EVERY, VALIDATE_EVERY, SAVE_EVERY = 20, 100, 500  # steps
-VALIDATION_BATCHES = 16
+WORKERS = 4  # at most, unless the command line says otherwise
 
 logger = logging.getLogger("trainer")
 
 
 def train(options: argparse.Namespace) -> None:
+    """Settle everything, so that a person's mistake shows before there is a run; then run."""
     ranks = Ranks.join()
-    torch.set_num_threads(options.threads or spare_threads(ranks.world_size))
+    torch.set_num_threads(options.threads or spare_cores(ranks.world_size))
     device = pick_device(options.device, ranks.local_rank)
     numbers = precision.choose(options.precision, device)
     resumed = checkpoint.load(run_folder(options)) if options.resume else None
-    config = resumed["config"] if resumed else new_config(options, device)
-    train_text, validation_text = stdlib_text.load()
+    config = Config.resumed(resumed["config"], options) if resumed else Config.new(options, device)
+    workers = spare_workers(device, ranks.world_size) if options.workers is None else options.workers
+    shape = TASKS[config.task].sizes[config.size].shape
+    train_data, validation_data = TASKS[config.task].data(shape)
+    told = shape._asdict() | config._asdict() | {"precision": numbers.name, "device": str(device), "workers": workers}
+    with open_log(options, ranks, told) as log:
+        try:
+            plan = Plan(config, ranks, device, numbers, resumed, train_data, validation_data, workers, options.prefetch)
+            run(plan, log)
+        except RuntimeError as error:
+            if not fitting.is_out_of_memory(error):
+                raise
+        else:
+            return ranks.leave()
+        raise UserError(fitting.advice(config, validation_data, device, numbers))  # what the run held is free again
 
-    size, batch, seed = SIZES[config["size"]], config["batch"], config["seed"]
-    torch.manual_seed(seed)
-    model = GPT(size, stdlib_text.VOCABULARY).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=size.lr, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+
+class Plan(NamedTuple):
+    config: Config
+    ranks: Ranks
+    device: torch.device
+    numbers: Precision
+    resumed: dict[str, Any] | None  # a checkpoint
+    train_data: Data
+    validation_data: Data
+    workers: int
+    prefetch: int
+
+
+def run(plan: Plan, log: RunLog) -> None:
+    config, ranks, device, numbers = plan.config, plan.ranks, plan.device, plan.numbers
+    task, size = TASKS[config.task], TASKS[config.task].sizes[config.size]
+    torch.manual_seed(config.seed + ranks.rank)  # dropout differs from rank to rank; weights come from rank 0
+    model = task.model(size.shape).to(device)
+    if config.checkpointing:
+        recompute(model)
+    if config.compile:
+        model.compile()
+    optimizer = torch.optim.AdamW(decay_groups(model), lr=config.lr, betas=(0.9, 0.95), fused=True)
     scaler = numbers.scaler(device)
     shared = ranks.share(model)
-    first = checkpoint.restore(resumed, model, optimizer, scaler) if resumed else 0
+    trained = Trained(model, optimizer, scaler, device)
+    first, position = (plan.resumed["step"], plan.resumed["position"]) if plan.resumed else (0, 0)
+
+    validation = held_out(plan.validation_data, size.validation, config.batch, ranks.rank, ranks.world_size)
+    places = Shuffled(len(plan.train_data), config.seed, position, ranks.rank, ranks.world_size)
+    coming = batches(plan.train_data, places, config.batch, plan.workers, plan.prefetch, pin=device.type == "cuda")
+    peak = peak_flops(device, numbers.name)
+    flops = config.accumulate * flops_per_batch(lambda: task.model(size.shape), validation[0]) if peak else 0.0
+    parameters = sum(weight.numel() for weight in model.parameters())
+    logger.info(f"{parameters:,} parameters on {device}, {torch.get_num_threads()} threads; {numbers.name}: {numbers.reason}")
+    logger.info(f"{config.task} {config.size}: {len(plan.train_data):,} samples an epoch, from step {first}")
 
     stop = Stop()  # from here on; until here there is nothing to save, and a signal ends it at once
-    with open_log(options, ranks, size._asdict() | config | {"precision": numbers.name, "device": str(device)}) as log:
-        parameters = sum(weight.numel() for weight in model.parameters())
-        logger.info(f"{parameters:,} parameters on {device}, {torch.get_num_threads()} threads; {numbers.name}: {numbers.reason}")
-        logger.info(f"training on {len(train_text.tokens):,} bytes of source from step {first}")
-        phases = Phases()
+    vitals = Vitals(log, log.folder / checkpoint.NAME if plan.resumed else None)
+    with closing(coming), Instruments(log, device) as instruments:
+        instruments.time_first_all_reduce(shared)
+        phases = instruments.phases
+        if plan.resumed:
+            checkpoint.restore(plan.resumed, trained, ranks)
         gc.freeze()  # PyTorch's modules stay: collections pass them over, and the end of the process takes 0.2 s instead of 0.8 s
-        for step in range(first, options.steps):
+        stopping = False
+        for step in range(first, config.steps):
             begun_s = perf_counter()
-            with phases["data"]:
-                draw = (seed * ranks.world_size + ranks.rank) * STEPS + step  # other windows on every rank and step
-                tokens_BT, targets_BT = (part.to(device) for part in train_text.batch(batch, size.context, draw))
-            with phases["forward"], numbers.autocast(device):
-                loss = shared(tokens_BT, targets_BT)
-            with phases["backward"]:
-                scaler.scale(loss).backward()
+            loss, units = torch.zeros((), device=device), 0
+            for micro_batch in range(config.accumulate):
+                with phases["data"]:
+                    inputs, targets = next(coming)
+                with phases["h2d"]:
+                    inputs, targets = inputs.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+                with ranks.averaging(shared, last=micro_batch + 1 == config.accumulate):
+                    with phases["forward"], numbers.autocast(device):
+                        part = shared(inputs, targets) / config.accumulate
+                    with phases["backward"]:
+                        scaler.scale(part).backward()
+                loss += part.detach()
+                units += task.units(inputs) * ranks.world_size
+            position += config.accumulate * config.batch * ranks.world_size
             with phases["optimizer"]:
-                lr = optimizer.param_groups[0]["lr"] = learning_rate(size.lr, step, options.steps)
+                lr = learning_rate(config.lr, step, config.steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
                 scaler.unscale_(optimizer)
                 grad_norm = nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-                scale = scaler.get_scale()  # waits for the GPU, but only under fp16, where step() does, too
                 scaler.step(optimizer)
                 scaler.update()
                 optimizer.zero_grad()
-
-            tokens_per_s = round(tokens_BT.numel() * ranks.world_size / (perf_counter() - begun_s))
-            scalars = {
-                "train/loss": loss.detach(),
+            step_s = perf_counter() - begun_s
+            values = {
+                "train/loss": loss,
                 "train/grad_norm": grad_norm,
-                "train/lr": lr,
-                "train/tokens_per_s": tokens_per_s,
+                "train/lr": round(lr, 9),
+                f"train/{task.unit}_per_s": round(units / step_s),
             }
-            if scaler.is_enabled():
-                scalars["train/grad_scale"] = scale
-            log.scalars(step, scalars | phases.take_s())
-            if scaler.get_scale() < scale:
-                log.event("overflow", step=step, text=f"step skipped, scale {scale:g} -> {scaler.get_scale():g}")
-            if step % PRINT_EVERY == 0:  # reading the loss waits for the GPU
-                logger.info(f"step {step} | loss {loss:.4f} | grad norm {grad_norm:.3f} | lr {lr:.2e} | {tokens_per_s:,} tokens/s")
+            values |= scaler.readings()
+            if peak:
+                values["train/mfu"] = mfu(flops, step_s, peak)
 
-            if step % VALIDATE_EVERY == 0:
-                begun_s = perf_counter()
-                with torch.no_grad(), numbers.autocast(device):
-                    val_loss = validate(model, validation_text, batch, size.context, device)
+            last = step + 1 == config.steps
+            if step % VALIDATE_EVERY == 0 or last:
+                with phases["validation"]:
+                    val_loss = ranks.mean(validate(model, validation, numbers, device))
                 log.scalars(step, {"val/loss": val_loss})
-                log.event("validation", step=step, seconds=round(perf_counter() - begun_s, 6), text=f"loss {val_loss:.4f}")
+                seconds = round(phases["validation"].spent_ns / 1e9, 6)
+                log.event("validation", step=step, seconds=seconds, text=f"loss {val_loss:.4f}")
                 logger.info(f"step {step} | validation loss {val_loss:.4f}")
 
             stopping = ranks.any(bool(stop))
-            saving = stopping or (step + 1) % SAVE_EVERY == 0 or step + 1 == options.steps
-            if saving and ranks.rank == 0:
-                begun_s = perf_counter()
-                path = checkpoint.save(log.folder, model, optimizer, scaler, step + 1, config)
-                log.event("checkpoint", step=step, seconds=round(perf_counter() - begun_s, 6), text=path.name)
-                logger.info(f"step {step} | saved {path.name}")
+            if stopping or last or (step + 1) % SAVE_EVERY == 0:
+                # Waits for the GPU, as saving does anyway
+                vitals.require_finite(step, {name: float(value) for name, value in values.items()})
+                with phases["checkpoint"]:
+                    path = checkpoint.save(log.folder, trained, step + 1, position, config._asdict(), ranks)
+                vitals.saved(path)
+                if ranks.rank == 0:
+                    seconds = round(phases["checkpoint"].spent_ns / 1e9, 6)
+                    log.event("checkpoint", step=step, seconds=seconds, text=path.name)
+                    logger.info(f"step {step} | saved {path.name}")
+
+            for known in instruments.end_step(step, values):  # on a GPU of a step some time ago
+                vitals.watch(known.step, known.values)
+                if known.step % PRINT_EVERY == 0:
+                    logger.info(line(known.step, known.values, task.unit))
             if stopping:
-                reason = stop.reason or "stopped with another rank"
-                logger.info(reason)
-                log.close(reason=reason)
                 break
-    ranks.leave()
+    if stop:
+        logger.info(stop.reason)
+    log.close(reason=stop.reason or ("stopped with another rank" if stopping else ""))
 
 
-def validate(model: nn.Module, text: stdlib_text.Text, batch: int, context: int, device: torch.device) -> float:
-    """Mean loss in nats a byte, over the same windows every time."""
-    losses: list[Tensor] = []
-    for draw in range(VALIDATION_BATCHES):
-        tokens_BT, targets_BT = text.batch(batch, context, draw)
-        losses.append(model(tokens_BT.to(device), targets_BT.to(device)))
+def line(step: int, values: Mapping[str, float], unit: str) -> str:
+    return (
+        f"step {step} | loss {values['train/loss']:.4f} | grad norm {values['train/grad_norm']:.3f} | "
+        f"lr {values['train/lr']:.2e} | {values[f'train/{unit}_per_s']:,} {unit}/s"
+    )
+
+
+def validate(model: nn.Module, validation: list[Batch], numbers: Precision, device: torch.device) -> float:
+    """Mean loss over the held-out batches."""
+    model.eval()
+    with torch.no_grad(), numbers.autocast(device):
+        losses = [model(inputs.to(device), targets.to(device)) for inputs, targets in validation]
+    model.train()
     return torch.stack(losses).mean().item()
 
 
 def learning_rate(peak: float, step: int, steps: int) -> float:
     """A linear warm-up, then half a cosine down to a tenth of the peak."""
-    if step < WARMUP_STEPS:
-        return peak * (step + 1) / WARMUP_STEPS
-    done = (step - WARMUP_STEPS) / max(1, steps - WARMUP_STEPS)
+    warmup = min(WARMUP_STEPS, max(1, int(WARMUP_SHARE * steps)))
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
     return peak * (0.55 + 0.45 * math.cos(math.pi * done))
 
 
-def new_config(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """What a resumed run must keep."""
-    size = options.size or ("base" if device.type == "cuda" else "tiny")
-    return {"model": "gpt", "size": size, "batch": options.batch or SIZES[size].batch, "seed": options.seed}
+def decay_groups(model: nn.Module) -> list[dict[str, Any]]:
+    """Matrices and kernels are pulled towards zero; norms and biases are not."""
+    weights = list(model.parameters())
+    return [
+        {"params": [weight for weight in weights if weight.dim() > 1], "weight_decay": WEIGHT_DECAY},
+        {"params": [weight for weight in weights if weight.dim() <= 1], "weight_decay": 0.0},
+    ]
 
 
 def pick_device(wanted: str, local_rank: int) -> torch.device:
@@ -154,9 +230,14 @@ def pick_device(wanted: str, local_rank: int) -> torch.device:
     return torch.device("cuda", local_rank)
 
 
-def spare_threads(world_size: int) -> int:
+def spare_cores(world_size: int) -> int:
     """One core stays free for everything else on the machine."""
     return max(1, (len(os.sched_getaffinity(0)) - 1) // world_size)
+
+
+def spare_workers(device: torch.device, world_size: int) -> int:
+    """On a CPU the loop computes anyway while the data are prepared."""
+    return min(WORKERS, spare_cores(world_size)) if device.type == "cuda" else 0
 
 
 def run_folder(options: argparse.Namespace) -> Path:
@@ -180,41 +261,12 @@ def open_log(options: argparse.Namespace, ranks: Ranks, config: dict[str, Any]) 
     return log
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
-def count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser("deepseek-train", description="Train a small GPT on the Python standard library's source.")
-    parser.add_argument("--log-dir", type=Path, default=Path("logs"), help="folder of all runs (default: ./logs)")
-    parser.add_argument("--run", help="name of this run (default: train-<date>-<time>)")
-    parser.add_argument("--resume", action="store_true", help="go on with --run from its checkpoint, with its size, batch and seed")
-    parser.add_argument("--steps", type=count, default=STEPS, help=f"number of the step to end before (default: {STEPS:,})")
-    parser.add_argument("--size", choices=SIZES, help="of the model (default: base on a GPU, tiny on a CPU)")
-    parser.add_argument("--batch", type=count, help="sequences a step on each rank (default: that of the size)")
-    parser.add_argument("--precision", choices=precision.CHOICES, default="auto", help="of matrix products (default: auto)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and data order (default: 0)")
-    parser.add_argument("--threads", type=count, help="CPU threads of PyTorch (default: all cores but one)")
-    options = parser.parse_args(arguments)
-    if options.resume and not options.run:
-        parser.error("--resume needs --run, the name of the run to go on with")
-    return options
-
-
 def main(arguments: list[str] | None = None) -> int:
     try:
         train(parse(arguments))
     except UserError as error:
         print(f"deepseek-train: {error}", file=sys.stderr)
-        return 2
+        return error.code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return 0

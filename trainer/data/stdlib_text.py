@@ -1,4 +1,4 @@
-"""The Python standard library's own source, as bytes: real text that every machine has. Shapes: B batch, T time."""
+"""The Python standard library's own source, as bytes: real text that every machine has. Shapes: T time."""
 
 from __future__ import annotations
 
@@ -7,45 +7,72 @@ import sysconfig
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import UserError
+from .places import Batch, Place
 
 VOCABULARY = 256  # a token is a byte
+MASK = 256  # the token that hides another
+IGNORED = -100  # the target where nothing was hidden; cross_entropy passes it over
+HIDDEN_SHARE, MASKED_SHARE, REPLACED_SHARE = 0.15, 0.8, 0.1  # BERT's (arXiv 1810.04805): of the tokens; of the hidden ones, twice
 VALIDATION_SHARE = 0.05  # of the files
 NOT_DESCENDED = {"site-packages", "dist-packages", "test", "tests", "__pycache__"}
 
 
-class Text(NamedTuple):
-    """Tokens of many files one after the other, from which windows are drawn."""
+class Windows:
+    """Windows of the text with what follows each token: tokens_T and targets_T, in which the targets are one token ahead."""
 
-    tokens: Tensor  # uint8
+    def __init__(self, tokens: Tensor, context: int) -> None:
+        self.tokens = tokens  # uint8, of many files one after the other
+        self.context = context
 
-    @classmethod
-    def of(cls, files: list[bytes]) -> Text:
-        return cls(torch.frombuffer(bytearray(b"\n".join(files)), dtype=torch.uint8))
+    def __len__(self) -> int:
+        return len(self.tokens) // self.context - 1
 
-    def batch(self, sequences: int, context: int, seed: int) -> tuple[Tensor, Tensor]:
-        """tokens_BT and the targets_BT that follow them; the same seed draws the same windows, so a step's number is its position."""
-        generator = torch.Generator().manual_seed(seed)
-        starts = torch.randint(len(self.tokens) - context, (sequences,), generator=generator).tolist()
-        windows_BT = torch.stack([self.tokens[start : start + context + 1] for start in starts]).long()
-        return windows_BT[:, :-1], windows_BT[:, 1:]
+    def __getitem__(self, place: Place) -> Batch:
+        window_T = self._window(place)
+        return window_T[:-1], window_T[1:]
+
+    def _window(self, place: Place) -> Tensor:
+        """context + 1 tokens; where in its stretch of the text a window begins differs from epoch to epoch."""
+        start = place.sample * self.context + place.random().randrange(self.context)
+        return self.tokens[start : start + self.context + 1].long()
 
 
-def load(folder: Path | None = None) -> tuple[Text, Text]:
+class MaskedWindows(Windows):
+    """Windows in which some tokens are hidden, always equally many, and as targets those tokens alone."""
+
+    def __getitem__(self, place: Place) -> Batch:
+        window_T = self._window(place)[:-1]
+        tokens_T, targets_T = window_T.clone(), torch.full_like(window_T, IGNORED)
+        chance = place.random()
+        for position in chance.sample(range(self.context), round(HIDDEN_SHARE * self.context)):
+            targets_T[position] = window_T[position]
+            lot = chance.random()
+            if lot < MASKED_SHARE:
+                tokens_T[position] = MASK
+            elif lot < MASKED_SHARE + REPLACED_SHARE:
+                tokens_T[position] = chance.randrange(VOCABULARY)
+        return tokens_T, targets_T
+
+
+def load(folder: Path | None = None) -> tuple[Tensor, Tensor]:
     """Train and validation, split by file and the same way on every machine: about 11 MB of source, without its tests."""
     folder = folder or Path(sysconfig.get_path("stdlib"))
     train: list[bytes] = []
     validation: list[bytes] = []
     for path in source_files(folder):
-        (validation if held_out(path.relative_to(folder)) else train).append(path.read_bytes())
+        (validation if is_held_out(path.relative_to(folder)) else train).append(path.read_bytes())
     if not train or not validation:
         raise UserError(f"too little Python source in {folder}: train with a Python that has its standard library as files")
-    return Text.of(train), Text.of(validation)
+    return tokens_of(train), tokens_of(validation)
+
+
+def tokens_of(files: list[bytes]) -> Tensor:
+    return torch.frombuffer(bytearray(b"\n".join(files)), dtype=torch.uint8)
 
 
 def source_files(folder: Path) -> Iterator[Path]:
@@ -55,5 +82,5 @@ def source_files(folder: Path) -> Iterator[Path]:
         yield from (Path(parent, name) for name in sorted(files) if name.endswith(".py"))
 
 
-def held_out(path: Path) -> bool:
+def is_held_out(path: Path) -> bool:
     return zlib.crc32(path.as_posix().encode()) < VALIDATION_SHARE * 2**32

@@ -5,7 +5,7 @@ Shapes: B batch, T time, C channels, H heads, D channels of a head, V vocabulary
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,38 +14,44 @@ from torch.nn import functional as F
 ROTARY_BASE = 10_000
 
 
-class Size(NamedTuple):
+class Shape(NamedTuple):
     layers: int
     channels: int
     heads: int
     context: int  # tokens that a prediction may look back at
-    batch: int  # sequences a step, unless the command line says otherwise
-    lr: float  # at its peak
+    vocabulary: int
 
 
-SIZES = {
-    "tiny": Size(layers=2, channels=128, heads=4, context=128, batch=8, lr=3e-3),  # about 50 ms a step on one CPU core
-    "base": Size(layers=12, channels=768, heads=6, context=1024, batch=16, lr=6e-4),  # 85M parameters, for a GPU
-}
+class Block(nn.Module):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.attention = Attention(shape)
+        self.mlp = MLP(shape)
+
+    def forward(self, x_BTC: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
+        x_BTC = x_BTC + self.attention(norm(x_BTC), cos_TD, sin_TD)
+        return x_BTC + self.mlp(norm(x_BTC))
 
 
 class GPT(nn.Module):
     """`model(tokens_BT) -> logits_BTV`; `model(tokens_BT, targets_BT) -> loss`, the mean cross entropy in nats a token."""
 
-    def __init__(self, size: Size, vocabulary: int) -> None:
+    recomputed: ClassVar = Block  # what activation checkpointing keeps only the inputs of
+
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.embed = nn.Embedding(vocabulary, size.channels)
-        self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
-        self.head = nn.Linear(size.channels, vocabulary, bias=False)
-        cos_TD, sin_TD = rotary_angles(size.context, size.channels // size.heads)
+        self.embed = nn.Embedding(shape.vocabulary, shape.channels)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.head = nn.Linear(shape.channels, shape.vocabulary, bias=False)
+        cos_TD, sin_TD = rotary_angles(shape.context, shape.channels // shape.heads)
         self.register_buffer("cos_TD", cos_TD, persistent=False)
         self.register_buffer("sin_TD", sin_TD, persistent=False)
-        self._init_weights(size)
+        self._init_weights(shape)
 
-    def _init_weights(self, size: Size) -> None:
+    def _init_weights(self, shape: Shape) -> None:
         """Each block starts as the identity, so that depth costs nothing at first."""
         for weight in self.parameters():
-            nn.init.normal_(weight, std=size.channels**-0.5)
+            nn.init.normal_(weight, std=shape.channels**-0.5)
         for block in self.blocks:
             nn.init.zeros_(block.attention.out.weight)
             nn.init.zeros_(block.mlp.down.weight)
@@ -62,23 +68,12 @@ class GPT(nn.Module):
         return F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten())
 
 
-class Block(nn.Module):
-    def __init__(self, size: Size) -> None:
-        super().__init__()
-        self.attention = Attention(size)
-        self.mlp = MLP(size)
-
-    def forward(self, x_BTC: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
-        x_BTC = x_BTC + self.attention(norm(x_BTC), cos_TD, sin_TD)
-        return x_BTC + self.mlp(norm(x_BTC))
-
-
 class Attention(nn.Module):
-    def __init__(self, size: Size) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.heads = size.heads
-        self.qkv = nn.Linear(size.channels, 3 * size.channels, bias=False)
-        self.out = nn.Linear(size.channels, size.channels, bias=False)
+        self.heads = shape.heads
+        self.qkv = nn.Linear(shape.channels, 3 * shape.channels, bias=False)
+        self.out = nn.Linear(shape.channels, shape.channels, bias=False)
 
     def forward(self, x_BTC: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
         q_BHTD, k_BHTD, v_BHTD = (
@@ -90,10 +85,10 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    def __init__(self, size: Size) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.up = nn.Linear(size.channels, 4 * size.channels, bias=False)
-        self.down = nn.Linear(4 * size.channels, size.channels, bias=False)
+        self.up = nn.Linear(shape.channels, 4 * shape.channels, bias=False)
+        self.down = nn.Linear(4 * shape.channels, shape.channels, bias=False)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         return self.down(F.relu(self.up(x_BTC)).square())

@@ -1,0 +1,78 @@
+"""Out of memory: which batch would fit? Found by trying, for nothing else knows the allocator, the kernels and the neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from .data.places import Batch, Data, Place
+from .models.recompute import recompute
+from .options import Config
+from .precision import Precision
+from .tasks import TASKS
+
+PRECISE_SHARE = 8  # the answer is less than an eighth below the best one
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """On a GPU; or on a CPU where the memory of a process is limited. Elsewhere Linux kills the process instead."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error) for words in ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    )
+
+
+def advice(config: Config, data: Data, device: torch.device, numbers: Precision) -> str:
+    """One sentence. Call it where everything of the step that failed is free again."""
+    asked = f"{config.task} {config.size} in {numbers.name} runs out of memory with --batch {config.batch}"
+    less = "--size tiny" if config.checkpointing else "--checkpointing"
+    batch = largest_batch(config.batch, lambda batch: fits(batch, config, data, device, numbers))
+    if batch == 0:
+        return f"{asked}, and with a single sample, too: try {less}"
+    micro_batches = -(-config.batch * config.accumulate // batch)
+    return (
+        f"{asked}: {batch} fits; the same number of samples a step is --batch {batch} --accumulate {micro_batches}, or try {less}"
+    )
+
+
+def largest_batch(too_large: int, fits: Callable[[int], bool]) -> int:
+    """0 when not even one sample fits."""
+    found = 0
+    while too_large - found > max(1, found // PRECISE_SHARE):
+        middle = (found + too_large) // 2
+        if fits(middle):
+            found = middle
+        else:
+            too_large = middle
+    return found
+
+
+def fits(batch: int, config: Config, data: Data, device: torch.device, numbers: Precision) -> bool:
+    """Train a model of its own for one step."""
+    sample = data[Place(0, "fitting")]
+    try:
+        _step((_repeated(sample[0], batch), _repeated(sample[1], batch)), config, device, numbers)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    finally:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    return True
+
+
+def _repeated(sample: torch.Tensor, batch: int) -> torch.Tensor:
+    return sample.unsqueeze(0).repeat(batch, *[1] * sample.dim())
+
+
+def _step(batch: Batch, config: Config, device: torch.device, numbers: Precision) -> None:
+    task = TASKS[config.task]
+    model = task.model(task.sizes[config.size].shape).to(device)
+    if config.checkpointing:
+        recompute(model)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    with numbers.autocast(device):
+        loss = model(*(part.to(device) for part in batch))
+    loss.backward()
+    optimizer.step()

@@ -1,0 +1,51 @@
+"""What a run says of itself when it starts: `run.json`, and in the start event which process it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from time import time
+
+KEPT = ("pid", "host", "started_s")  # of the first start, when the run goes on
+
+
+def write(path: Path, what: Mapping[str, object], process: Mapping[str, object]) -> None:
+    info = {
+        **what,
+        "command": shlex.join(sys.orig_argv),
+        "cwd": str(Path.cwd()),
+        "git_commit": _git_commit(),
+        "pid": process["pid"],
+        "host": process["host"],
+        "started_s": round(time(), 6),
+    }
+    with suppress(FileNotFoundError, ValueError):
+        first = json.loads(path.read_text())
+        info |= {key: first[key] for key in KEPT if key in first}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(info, indent=1, default=str) + "\n")
+    temporary.replace(path)
+
+
+def process() -> dict[str, object]:
+    """Which process this is, so that nobody takes a later one with the same pid for it; what /proc does not tell is left out."""
+    process: dict[str, object] = {"pid": os.getpid(), "host": os.uname().nodename}
+    with suppress(OSError):
+        stat = Path("/proc/self/stat").read_text()
+        process["pid_start_ticks"] = int(stat.rpartition(")")[2].split()[19])  # field 22; the name before it may hold spaces
+        process["boot_id"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return process
+
+
+def _git_commit() -> str | None:
+    folder = Path(sys.argv[0] if sys.argv else "").resolve().parent
+    with suppress(OSError, subprocess.TimeoutExpired):
+        git = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+        return subprocess.run(git, capture_output=True, text=True, timeout=2, check=False).stdout.strip() or None
+    return None
