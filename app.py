@@ -2,6 +2,7 @@
 
 deepseek-dashboard --port 8080 --log-dir ./logs
 deepseek-dashboard store check --log-dir ./logs
+deepseek-dashboard profile --pid 4127 --seconds 10
 python app.py --demo
 """
 
@@ -18,21 +19,18 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))  # installed, the packages lie beside this file in the namespace `deepseek`
 
-from collectors import VERSION, folders, lock, units  # noqa: E402
+from collectors import VERSION, folders, lock  # noqa: E402
 from collectors.keeper import Keeper  # noqa: E402
+from collectors.records import Frame  # noqa: E402
+from dashboard.options import Mistake, parse, parse_profile, parse_store  # noqa: E402
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TRAINER_STOP_S = 2.5  # it ends its step and saves a checkpoint
 GRACE_S = 1  # for open requests; a WebSocket would hold the server for ever
-
-
-class Mistake(Exception):
-    """The person's to mend; the text is one sentence with the remedy."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["store"]:
             return tend_store(parse_store(words[1:]))
+        if words[:1] == ["profile"]:
+            return profile(parse_profile(words[1:]))
         options = parse(words)
         log_dir, data_dir = prepare(options)
         return serve(listen(options.host, options.port), log_dir, data_dir, options)
@@ -50,61 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 0
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Mistake(f"{message}; {self.prog} --help lists the options")
-
-
-def parse(words: Sequence[str]) -> argparse.Namespace:
-    parser = Parser(
-        prog="deepseek-dashboard",
-        description="Live GPU charts, training curves, logs and flame graphs on one clock.",
-        epilog="deepseek-dashboard store check|compact looks after the store.",
-    )
-    parser.add_argument("--port", type=port, default=8080, metavar="N", help="TCP port to serve on (default: 8080)")
-    parser.add_argument(
-        "--host", default="127.0.0.1", metavar="NAME", help="address to listen on; loopback only (default: 127.0.0.1)"
-    )
-    add_folders(parser)
-    parser.add_argument(
-        "--retention",
-        type=units.seconds,
-        metavar="TIME",
-        help="drop GPU, host and profile samples after so long, e.g. 30d; runs are kept (default: never)",
-    )
-    parser.add_argument(
-        "--max-size",
-        type=units.size_bytes,
-        metavar="SIZE",
-        help="of the store, e.g. 20GB: drop the oldest of those samples, then pause (default: no limit)",
-    )
-    parser.add_argument("--demo", action="store_true", help="start a small real training run and watch it")
-    parser.add_argument("--no-profile", dest="profile", action="store_false", help="do not sample the trainers' Python stacks")
-    return parser.parse_args(words)
-
-
-def parse_store(words: Sequence[str]) -> argparse.Namespace:
-    parser = Parser(prog="deepseek-dashboard store", description="Look after the store of a log folder.")
-    parser.add_argument(
-        "action", choices=["check", "compact"], help="check: name all that is damaged; compact: pack everything as dense as it gets"
-    )
-    add_folders(parser)
-    return parser.parse_args(words)
-
-
-def add_folders(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--log-dir", type=Path, default=Path("logs"), metavar="FOLDER", help="log folder to follow (default: ./logs)"
-    )
-    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the store lies (default: <log-dir>/.deepseek)")
-
-
-def port(text: str) -> int:
-    if not text.isdecimal() or not 0 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 (any free one) and 65535")
-    return int(text)
 
 
 def prepare(options: argparse.Namespace) -> tuple[Path, Path]:
@@ -186,11 +131,36 @@ def compact(data_dir: Path) -> None:
     print(f"{data_dir}: {before / 1e6:.1f} MB before, {files.folder_bytes(data_dir) / 1e6:.1f} MB now")
 
 
+def profile(options: argparse.Namespace) -> int:
+    """Raises Mistake."""
+    from collectors.sampler import choice, report
+
+    try:
+        lines = report.of(options.pid, options.seconds, choice.choose(options.sampler), what_waits)
+    except report.Refused as refused:
+        raise Mistake(str(refused)) from None
+    print("\n".join(lines))
+    return 0
+
+
+def what_waits(stack: tuple[Frame, ...]) -> str:
+    from dashboard.waits import wait_of, waiting
+
+    found = waiting([wait_of(frame) for frame in stack])
+    return found.wait.what if found else ""
+
+
 def serve(listener: socket.socket, log_dir: Path, data_dir: Path, options: argparse.Namespace) -> int:
     """Until Ctrl-C; ends all children."""
     with contextlib.ExitStack() as children:
         keeper = Keeper(  # starts while the web process still imports
-            log_dir, data_dir, profile=options.profile, retention_s=options.retention, max_bytes=options.max_size
+            log_dir,
+            data_dir,
+            profile=options.profile,
+            sampler=options.sampler,
+            budget_pct=options.profile_budget,
+            retention_s=options.retention,
+            max_bytes=options.max_size,
         )
         keeper.start()
         children.callback(keeper.stop)

@@ -24,7 +24,7 @@ from .keeper import EXIT_AGAIN
 from .nvml import NvmlCollector, StaleLibrary
 from .profile import ProfileCollector
 from .records import Event
-from .sampler.pyspy import PySpy
+from .sampler.choice import choose
 from .store.protocol import Store
 from .store.retention import Limits
 from .store.sqlite import SqliteStore
@@ -42,11 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data_dir.mkdir(parents=True, exist_ok=True)
     limits = Limits(options.retention, options.max_size)
     try:
-        lock.take(data_dir, VERSION, {"profile": options.profile, "log_dir": str(options.log_dir), **limits._asdict()})
+        profiling = {"profile": options.profile, "sampler": options.sampler, "budget_pct": options.profile_budget}
+        lock.take(data_dir, VERSION, {**profiling, "log_dir": str(options.log_dir), **limits._asdict()})
     except lock.Locked as error:
         logging.error("%s", error)
         return 2
-    return Collectors(options.log_dir, data_dir, profile=options.profile, limits=limits).run()
+    return Collectors(options, data_dir, limits).run()
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -55,6 +56,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the store lies (default: <log-dir>/.deepseek)")
     parser.add_argument("--retention", type=units.seconds, metavar="TIME", help="age of the machine's samples, e.g. 30d")
     parser.add_argument("--max-size", type=units.size_bytes, metavar="SIZE", help="of the store, e.g. 20GB")
+    parser.add_argument("--sampler", choices=["native", "py-spy"], help="what samples stacks (default: native, where it can)")
+    parser.add_argument("--profile-budget", type=float, metavar="PERCENT", help="of one core, for sampling")
     parser.add_argument("--no-profile", dest="profile", action="store_false", help="do not sample the trainers' stacks")
     options = parser.parse_args(arguments)
     options.log_dir = options.log_dir.resolve()
@@ -64,7 +67,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 class Collectors:
     """All collectors of one log folder, their store, and the socket by which the web process asks for things."""
 
-    def __init__(self, log_dir: Path, data_dir: Path, *, profile: bool, limits: Limits) -> None:
+    def __init__(self, options: argparse.Namespace, data_dir: Path, limits: Limits) -> None:
+        log_dir: Path = options.log_dir
         self._ending = threading.Event()
         self._exit_code = 0
         self._host = socket.gethostname()
@@ -72,7 +76,13 @@ class Collectors:
         wake = threading.Event()
         tail = Tail(log_dir, self._host, self._store.offsets(), wake, poll_only=is_remote(log_dir))
         self._gpu = NvmlCollector(self._host)
-        self._profile = ProfileCollector(tail.live_runs, PySpy(), host=self._host, enabled=profile)
+        self._profile = ProfileCollector(
+            tail.live_runs,
+            choose(options.sampler, self._host),
+            host=self._host,
+            enabled=options.profile,
+            budget_pct=options.profile_budget,
+        )
         self._supervisor = Supervisor(self._store, on_stale=self._start_again)
         self._supervisor.add(tail, wake)
         self._supervisor.add(HostCollector(self._host, data_path=data_dir, live_runs=tail.live_runs))

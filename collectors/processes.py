@@ -127,6 +127,11 @@ def threads(pid: int, proc: Path = PROC) -> frozenset[int]:
         return frozenset()
 
 
+def threads_inside(pid: int, proc: Path = PROC) -> dict[int, int]:
+    """The ids of a process's threads here, by those that they have in its own pid namespace."""
+    return {_inner_pid(f"{proc}/{pid}/task/{tid}/status") or tid: tid for tid in threads(pid, proc)}
+
+
 def descendants(pid: int, proc: Path = PROC) -> Iterator[int]:
     """The process tree below a process, parents first. About 5 us a thread, of which any may have children."""
     for child in _children(pid, proc):
@@ -143,7 +148,7 @@ def runs_python(pid: int, proc: Path = PROC) -> bool:
     """Whether a process is a Python that may run a user's code, not one of multiprocessing's own helpers."""
     try:
         exe = (proc / str(pid) / "exe").readlink().name.removesuffix(" (deleted)")
-        command = (proc / str(pid) / "cmdline").read_bytes()
+        command = _read(f"{proc}/{pid}/cmdline")
     except OSError:  # gone, a zombie, or another user's
         return False
     return bool(PYTHON.match(exe)) and not any(helper in command for helper in HELPERS)
@@ -232,13 +237,17 @@ def _contained(proc: Path) -> dict[tuple[int, int], int | None]:
     """By the pid inside and start ticks, the processes of pid namespaces below ours. About 10 us a process."""
     found: dict[tuple[int, int], int | None] = {}
     for name in (entry.name for entry in proc.iterdir() if entry.name.isdecimal()):
-        status = _read(f"{proc}/{name}/status")
-        pids = status.partition(b"\nNSpid:")[2].partition(b"\n")[0].split()
-        ticks = start_ticks(int(name), proc) if len(pids) > 1 else None
-        if ticks is not None:
-            key = int(pids[-1]), ticks
-            found[key] = None if key in found else int(name)
+        inside = _inner_pid(f"{proc}/{name}/status")
+        ticks = start_ticks(int(name), proc) if inside else None
+        if inside and ticks is not None:
+            found[inside, ticks] = None if (inside, ticks) in found else int(name)
     return found
+
+
+def _inner_pid(status: str) -> int | None:
+    """What a process or thread of a pid namespace below ours is called there; None where it is of ours."""
+    pids = _read(status).partition(b"\nNSpid:")[2].partition(b"\n")[0].split()
+    return int(pids[-1]) if len(pids) > 1 else None
 
 
 def _claim_of_info(info: Mapping[str, Any], host: str, proc: Path) -> _Claim | None:

@@ -1,40 +1,76 @@
-"""Which processes are sampled, at what rate, by which Sampler: every live trainer and its Python children."""
+"""Which processes are sampled, at what rate, by which Sampler: every live trainer and its Python children, inside a budget."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
 
-from .processes import RunActivity, processes_of, runs_python, start_ticks, workers_of
+from .processes import RunActivity, children_cpu_s, processes_of, runs_python, start_ticks, workers_of
 from .records import Profile, Record
 from .sampler import Sampler, Target, Trouble
+from .sampler.choice import Choice
 
-LOOK_S = 1.0  # how often processes are looked for
-LOOK_SHARE = 0.02  # looking may take this share of the time: with 10,000 runs it happens less often
-MAIN_HZ = 100.0
-WORKER_HZ = 50.0
-MANY_MAINS = 4  # from so many on, rates are lower, and only some workers of each rank are sampled at a time
-MANY_MAIN_HZ = 50.0
-MANY_WORKER_HZ = 10.0
-MANY_WORKERS = 2
+LOOK_S = (1.0, 10.0)  # how often processes are looked for: at most, and at least
+LOOK_SHARE = 0.005  # of a core: 104 processes take 9 ms, and are looked for every other second
+MOST_TARGETS = 512
+MANY_MAINS = 4  # from so many on, py-spy samples at lower rates, and only some workers of each rank at a time
 ROTATE_S = 30.0
-COST = "about 4 % of one core"
+LOWEST_HZ = 5.0
+
+MEASURE_S = 10.0  # how often the samplers' cost is held against the budget
+MANY_PROCESSES = 104  # 8 ranks with 12 workers each: the budget grows up to there
+AIM = 0.9  # of the budget, whenever the pace changes
+RAISE_BELOW = 0.75  # of the budget; from there to the whole of it the pace stays
+STEP = 2.0  # by which it changes at most at a time: attaching costs more than what comes after it
+LOWEST_PACE = 0.05
+
+State: TypeAlias = Literal["on", "off", "refused", "starting"]
+
+
+class Rates(NamedTuple):
+    """What is sampled where the budget allows it."""
+
+    main_hz: float
+    worker_hz: float
+    workers: int  # of a rank, at a time
+
+
+class Budget(NamedTuple):
+    """Percent of one core."""
+
+    one: float  # for one process
+    many: float  # for MANY_PROCESSES
+
+
+FULL_RATES = Rates(100.0, 50.0, MOST_TARGETS)
+SPARING_RATES = Rates(50.0, 10.0, 2)
+BUDGETS = {"native": Budget(2.0, 10.0), "py-spy": Budget(5.0, 25.0)}
+
+
+class Rank(NamedTuple):
+    """A process of a run and the Python processes below it; their rates are yet to be chosen."""
+
+    main: Target
+    workers: list[Target]
 
 
 class ProfileStatus(NamedTuple):
     """What the page says of profiling."""
 
-    state: Literal["on", "off", "refused", "starting"]
+    state: State
     sampler: str
     hz: float  # of main processes
-    sentence: str  # "" where there is nothing to say
+    sentence: str  # why stacks are missing; "" where none are
     remedy: str
     until: Mapping[str, float]  # by run: Unix seconds up to which stacks were delivered
-    processes: int
+    processes: int  # that are sampled
     samples: int  # since the start
     errors: int  # reads that failed, since the start
+    about: str  # by whom and why, of whom, at what rate and why, in short sentences; "" where all is as usual
+    cost_pct: float  # of a core: what the samplers used lately
+    budget_pct: float
 
 
 class ProfileCollector:
@@ -42,12 +78,26 @@ class ProfileCollector:
     period_s = 0.5
 
     def __init__(
-        self, live_runs: Callable[[], Iterable[RunActivity]], sampler: Sampler, *, host: str, enabled: bool = True
+        self,
+        live_runs: Callable[[], Iterable[RunActivity]],
+        sampler: Sampler | Choice,
+        *,
+        host: str,
+        enabled: bool = True,
+        budget_pct: float | None = None,
+        cpu_s: Callable[[], float] = children_cpu_s,
     ) -> None:
-        """`collect` and `close` belong to one thread; `watch`, `set_enabled`, `retry` and `status` may come from any."""
-        self._live_runs, self._sampler, self._host = live_runs, sampler, host
-        self._enabled, self._retry = enabled, False
+        """`budget_pct` is of one core, by default what the number of processes makes it; `cpu_s` tells what all samplers have used.
+
+        `collect` and `close` belong to one thread; `watch`, `set_enabled`, `retry` and `status` may come from any.
+        """
+        self._live_runs, self._host = live_runs, host
+        self._sampler = sampler if isinstance(sampler, Choice) else Choice(sampler)
+        self._enabled, self._retry, self._budget_pct = enabled, False, budget_pct
+        self._pacer = Pacer(cpu_s)
+        self._ranks: list[Rank] = []
         self._targets: list[Target] = []
+        self._speaker, self._why = self._sampler.name, self._sampler.why
         self._troubles: dict[int, Trouble] = {}
         self._look_at_s = 0.0
         self._watched_until_s: dict[str, float] = {}  # by run, CLOCK_MONOTONIC
@@ -55,11 +105,12 @@ class ProfileCollector:
         self._samples = self._errors = 0
 
     def collect(self) -> list[Record]:
-        now_s = time.monotonic()
-        if now_s >= self._look_at_s:
-            self._targets = self._find() if self._enabled else []
-            self._sampler.follow(self._targets)
-            self._look_at_s = now_s + max(LOOK_S, (time.monotonic() - now_s) / LOOK_SHARE)
+        paced = self._pacer.turn(self._allowed_pct())
+        if time.monotonic() >= self._look_at_s:
+            self._look()
+            self._follow()
+        elif paced:
+            self._follow()
         if self._retry:
             self._retry = False
             self._sampler.retry()
@@ -67,9 +118,7 @@ class ProfileCollector:
         watched = dict(self._watched_until_s)  # `watch` may add to it meanwhile
         self._sampler.hurry(max((until_s for run, until_s in watched.items() if run in live), default=0.0))
         profiles = list(self._sampler.profiles())
-        self._troubles = self._sampler.troubles()
-        for profile in profiles:
-            self._count(profile)
+        self._hear(profiles)
         return [*profiles]
 
     def watch(self, run: str, until_s: float) -> None:
@@ -86,17 +135,63 @@ class ProfileCollector:
 
     def status(self) -> ProfileStatus:
         state, sentence, remedy = self._state()
-        hz = max((target.hz for target in self._targets if target.role == "main"), default=MAIN_HZ)
         return ProfileStatus(
-            state, self._sampler.name, hz, sentence, remedy, dict(self._until), len(self._targets), self._samples, self._errors
+            state=state,
+            sampler=self._speaker,
+            hz=self._hz(),
+            sentence=sentence,
+            remedy=remedy,
+            until=dict(self._until),
+            processes=len(self._targets),
+            samples=self._samples,
+            errors=self._errors,
+            about=self._about() if state == "on" else "",
+            cost_pct=round(self._pacer.cost_pct, 2),
+            budget_pct=round(self._allowed_pct(), 2),
         )
 
     def close(self) -> None:
         self._sampler.close()
 
-    def _state(self) -> tuple[Literal["on", "off", "refused", "starting"], str, str]:
+    def _look(self) -> None:
+        begun_s = time.thread_time()
+        self._ranks = self._find() if self._enabled else []
+        shortest_s, longest_s = LOOK_S
+        pause_s = min(longest_s, max(shortest_s, (time.thread_time() - begun_s) / LOOK_SHARE))
+        self._look_at_s = time.monotonic() + pause_s
+
+    def _find(self) -> list[Rank]:
+        mains = {main.pid: main for activity in self._live_runs() for main in self._mains(activity)}
+        taken = {*mains, os.getpid()}
+        return [Rank(main, list(_workers(main, taken))) for main in mains.values()]
+
+    def _mains(self, activity: RunActivity) -> Iterator[Target]:
+        for process in processes_of(activity, host=self._host):
+            # Who only holds a file of the run open may be anything: a shell's `tee`, say.
+            if process.pid != os.getpid() and (activity.starts or activity.info or runs_python(process.pid)):
+                yield Target(activity.run, process.rank, process.pid, process.start_ticks, "main", FULL_RATES.main_hz)
+
+    def _follow(self) -> None:
+        sparing = self._sampler.name == "py-spy" and len(self._ranks) >= MANY_MAINS
+        rates = SPARING_RATES if sparing else FULL_RATES
+        self._targets = chosen(self._ranks, rates, self._pacer.pace, time.monotonic())
+        self._sampler.follow(self._targets)
+
+    def _hear(self, profiles: list[Profile]) -> None:
+        self._speaker, self._why, self._troubles = self._sampler.name, self._sampler.why, self._sampler.troubles()
+        for profile in profiles:
+            self._samples += profile.count
+            self._errors += profile.errors
+            if profile.role == "main":
+                end_s = profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / 1e9
+                self._until[profile.run] = max(end_s, self._until.get(profile.run, 0.0))
+
+    def _allowed_pct(self) -> float:
+        return allowed_pct(self._speaker, _processes(self._ranks)) if self._budget_pct is None else self._budget_pct
+
+    def _state(self) -> tuple[State, str, str]:
         if not self._enabled:
-            return "off", f"Profiling is off. It would cost {COST}.", ""
+            return "off", f"Profiling is off. It would cost about {self._allowed_pct():g} % of one core.", ""
         mains = [target for target in self._targets if target.role == "main"]
         troubles = self._troubles  # a new one at each turn, in the other thread
         refused = [troubles[target.pid] for target in mains if target.pid in troubles]
@@ -106,35 +201,76 @@ class ProfileCollector:
             return "starting", "The first stacks arrive within a few seconds.", ""
         return "on", "", ""
 
-    def _count(self, profile: Profile) -> None:
-        self._samples += profile.count
-        self._errors += profile.errors
-        if profile.role == "main":
-            end_s = profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / 1e9
-            self._until[profile.run] = max(end_s, self._until.get(profile.run, 0.0))
+    def _about(self) -> str:
+        live, pace = _processes(self._ranks), self._pacer.pace
+        left_out = f"{len(self._targets)} of {live} processes are sampled at a time, in rotation."
+        slower = f"Sampled at {self._hz():g} Hz to stay inside {self._allowed_pct():.2g} % of a core."
+        if pace == LOWEST_PACE and self._pacer.cost_pct > self._allowed_pct():
+            slower = f"Sampled at {self._hz():g} Hz, the lowest rate, it costs {self._pacer.cost_pct:.2g} % of a core."
+        said = [self._why, left_out if len(self._targets) < live else "", slower if pace < 1 else ""]
+        return " ".join(sentence for sentence in said if sentence)
 
-    def _find(self) -> list[Target]:
-        mains = [main for activity in self._live_runs() for main in self._mains(activity)]
-        many = len(mains) >= MANY_MAINS
-        mains = [main._replace(hz=MANY_MAIN_HZ if many else MAIN_HZ) for main in mains]
-        taken = {main.pid for main in mains} | {os.getpid()}
-        workers = [worker for main in mains for worker in _workers(main, taken, many)]
-        return [*mains, *workers]
-
-    def _mains(self, activity: RunActivity) -> Iterator[Target]:
-        for process in processes_of(activity, host=self._host):
-            # Who only holds a file of the run open may be anything: a shell's `tee`, say.
-            if process.pid != os.getpid() and (activity.starts or activity.info or runs_python(process.pid)):
-                yield Target(activity.run, process.rank, process.pid, process.start_ticks, "main", MAIN_HZ)
+    def _hz(self) -> float:
+        return max((target.hz for target in self._targets if target.role == "main"), default=FULL_RATES.main_hz)
 
 
-def _workers(main: Target, taken: set[int], many: bool) -> Iterator[Target]:
+class Pacer:
+    """Lowers all rates by one factor when the samplers use more than they may, and raises them again when there is room."""
+
+    def __init__(self, cpu_s: Callable[[], float]) -> None:
+        self.pace, self.cost_pct = 1.0, 0.0
+        self._cpu_s = cpu_s
+        self._used_s, self._since_s = cpu_s(), time.monotonic()
+
+    def turn(self, budget_pct: float) -> bool:
+        """Whether the pace has changed."""
+        elapsed_s = time.monotonic() - self._since_s
+        if elapsed_s < MEASURE_S:
+            return False
+        used_s, before = self._cpu_s(), self.pace
+        self.cost_pct = 100 * (used_s - self._used_s) / elapsed_s
+        self._used_s, self._since_s = used_s, self._since_s + elapsed_s
+        self.pace = paced(self.pace, self.cost_pct, budget_pct)
+        return self.pace != before
+
+
+def paced(pace: float, cost_pct: float, budget_pct: float) -> float:
+    """The share of the full rates to go on with: cost follows the rate, as far as it does not stand for itself."""
+    if RAISE_BELOW * budget_pct <= cost_pct <= budget_pct:
+        return pace
+    wanted = pace * min(STEP, max(1 / STEP, AIM * budget_pct / max(cost_pct, 1e-9)))
+    return min(1.0, max(LOWEST_PACE, wanted))
+
+
+def allowed_pct(sampler: str, processes: int) -> float:
+    """The budget for so many processes, in percent of a core: `allowed_pct("native", 104) -> 10.0`"""
+    one, many = BUDGETS[sampler]
+    return one + (many - one) * min(1.0, max(0, processes - 1) / (MANY_PROCESSES - 1))
+
+
+def chosen(ranks: Sequence[Rank], rates: Rates, pace: float, at_s: float) -> list[Target]:
+    """Who is sampled at that moment: every rank, and as many of its workers as the rates and the cap allow, in rotation."""
+    ranks = ranks[:MOST_TARGETS]
+    each = min(rates.workers, (MOST_TARGETS - len(ranks)) // max(1, len(ranks)))
+    main_hz, worker_hz = (max(LOWEST_HZ, float(round(hz * pace))) for hz in (rates.main_hz, rates.worker_hz))
+    mains = [rank.main._replace(hz=main_hz) for rank in ranks]
+    return [*mains, *(worker._replace(hz=worker_hz) for rank in ranks for worker in _in_turn(rank.workers, each, at_s))]
+
+
+def _in_turn(workers: list[Target], each: int, at_s: float) -> list[Target]:
+    if len(workers) <= each:
+        return workers
+    first = int(at_s / ROTATE_S) * each % len(workers)
+    return [*workers, *workers][first : first + each]
+
+
+def _processes(ranks: Sequence[Rank]) -> int:
+    return len(ranks) + sum(len(rank.workers) for rank in ranks)
+
+
+def _workers(main: Target, taken: set[int]) -> Iterator[Target]:
     """The Python processes below a main, unless they are mains themselves (`mp.spawn` below rank 0)."""
-    pids = [pid for pid in workers_of(main.pid) if pid not in taken]
-    if many and len(pids) > MANY_WORKERS:
-        first = int(time.monotonic() / ROTATE_S) * MANY_WORKERS % len(pids)
-        pids = [*pids, *pids][first : first + MANY_WORKERS]
-    for pid in pids:
+    for pid in workers_of(main.pid):
         ticks = start_ticks(pid)
-        if ticks is not None:
-            yield main._replace(pid=pid, start_ticks=ticks, role="worker", hz=MANY_WORKER_HZ if many else WORKER_HZ)
+        if pid not in taken and ticks is not None:
+            yield main._replace(pid=pid, start_ticks=ticks, role="worker")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from collectors import lock
-from tests.conftest import ROOT, Dashboard, dashboard, wait_for
+from collectors.control import ask
+from tests.conftest import ROOT, Dashboard, dashboard, script, wait_for
 
 LOGGER = '{"time_s": 1764000000.25, "step": 1, "train/loss": 2.5}\n'
 
@@ -39,6 +41,12 @@ def mistake(*flags: str, cwd: Path) -> str:
         (["--retention", "a month"], "is no duration such as 30d"),
         (["--max-size", "20"], "is no size such as 20GB"),
         (["--max-size", "0GB"], "is no size such as 20GB"),
+        (["--profile-budget", "-1"], "is no number above 0"),
+        (["--sampler", "perf"], "choose from 'native', 'py-spy'"),
+        (["profile"], "deepseek-dashboard profile --help lists the options"),
+        (["profile", "--pid", "4194304"], "there is no process 4194304; list those of Python with: pgrep -af python"),
+        (["profile", "--pid", "1", "--seconds", "0"], "is no number above 0"),
+        (["profile", "--pid", "1", "--sampler", "perf"], "choose from 'native', 'py-spy'"),
         (["store"], "deepseek-dashboard store --help lists the options"),
         (["store", "mend"], "choose from 'check', 'compact'"),
         (["store", "check"], "name its folder with --log-dir or --data-dir"),
@@ -60,8 +68,67 @@ def test_a_taken_port_gets_one_sentence(tmp_path: Path) -> None:
 
 def test_help_names_every_flag() -> None:
     shown = subprocess.run([sys.executable, ROOT / "app.py", "--help"], capture_output=True, text=True, check=True).stdout
-    for flag in ("--port", "--host", "--log-dir", "--data-dir", "--retention", "--max-size", "--demo", "--no-profile"):
+    profiling = ("--no-profile", "--sampler", "--profile-budget")
+    for flag in ("--port", "--host", "--log-dir", "--data-dir", "--retention", "--max-size", "--demo", *profiling):
         assert flag in shown
+
+
+def test_the_sampler_and_its_budget_reach_the_collector(tmp_path: Path) -> None:
+    with dashboard(tmp_path / "logs", "--sampler", "py-spy", "--profile-budget", "1.5") as running:
+        writer = lock.writer_of(tmp_path / "logs" / ".deepseek")
+        assert writer and (writer.options["sampler"], writer.options["budget_pct"]) == ("py-spy", 1.5)
+        told = ask(tmp_path / "logs" / ".deepseek", "status")["profile"]
+        assert (told["sampler"], told["budget_pct"], told["about"]) == ("py-spy", 1.5, "Sampled by py-spy, as --sampler says.")
+        assert running.get("/healthz")["status"] == "ok"
+
+
+def test_a_process_that_is_no_python_cannot_be_profiled(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        said = mistake("profile", "--pid", str(sleeper.pid), cwd=tmp_path)
+        sleeper.kill()
+    assert said.startswith(f"deepseek-dashboard: py-spy finds no Python that it knows in process {sleeper.pid}; list those")
+
+
+FED_BY_A_THREAD = """
+import queue, threading, time
+
+def decode():
+    until = time.monotonic() + 0.05
+    while time.monotonic() < until:
+        pass
+
+def feed(batches):
+    while True:
+        decode()
+        batches.put(1)
+
+batches = queue.Queue()
+threading.Thread(target=feed, args=(batches,), name="feeder", daemon=True).start()
+print(flush=True)
+while True:
+    batches.get()
+"""
+
+
+@pytest.mark.parametrize("sampler", ["native", "py-spy"])
+def test_a_shell_is_shown_the_hottest_lines_and_what_is_waited_for(sampler: str) -> None:
+    with script(FED_BY_A_THREAD) as target:
+        assert target.stdout and target.stdout.readline()
+        command = [sys.executable, ROOT / "app.py", "profile", "--pid", str(target.pid), "--seconds", "1", "--sampler", sampler]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    head, empty, main, titles, hottest, *rows = shown.splitlines()
+    assert re.fullmatch(rf"Process {target.pid}: [1-4]\.\d s by {sampler} at 100 Hz, [\d,]+ samples", head)
+    assert re.match(r"MainThread: (9\d|100) % waiting \(queue (9\d|100) %", main), shown
+    assert (empty, titles) == ("", "   own s   share  line")
+    assert re.fullmatch(r" +\d\.\d\d +(9\d|100) %  threading.py:\d+ (Condition\.)?wait", hottest), shown
+    assert re.match(r"feeder: \d % waiting.*, most at <string>:\d+ decode", rows[-1]), shown
+
+
+def test_a_process_that_ends_while_it_is_profiled_is_shown_as_far_as_it_got() -> None:
+    with script("import time\ndef spin():\n    while time.process_time() < 4: pass\nspin()") as target:
+        command = [sys.executable, ROOT / "app.py", "profile", "--pid", str(target.pid), "--seconds", "60"]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "<string>:3 spin" in shown
 
 
 def tend_store(action: str, log_dir: Path) -> subprocess.CompletedProcess[str]:

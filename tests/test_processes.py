@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from collectors import processes
-from collectors.processes import RunActivity, RunProcess, alive, boot_id, processes_of, spoken, start_ticks, state_of, workers_of
+from collectors.processes import (
+    RunActivity,
+    RunProcess,
+    alive,
+    boot_id,
+    children_cpu_s,
+    descendants,
+    processes_of,
+    spoken,
+    start_ticks,
+    state_of,
+    workers_of,
+)
 from collectors.records import Event
+from tests.conftest import script, wait_for
 from tests.programs import running
 
 HOST = socket.gethostname()
@@ -32,6 +47,17 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 def start(pid: int, rank: int = 0, time_s: float = NOW - 10, **changed: Any) -> Event:
     here = {"pid": pid, "pid_start_ticks": start_ticks(pid), "boot_id": boot_id(), "host": HOST}
     return Event("run", "start", time_s, rank, fields={**here, **changed})
+
+
+def can_unshare() -> bool:
+    return subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode == 0
+
+
+def write_process(proc: Path, pid: int, *, ticks: int, inner: int) -> None:
+    """As much of /proc/<pid> as tells of a process in a pid namespace of its own."""
+    (proc / str(pid)).mkdir()
+    (proc / str(pid) / "stat").write_text(f"{pid} (python) S " + " ".join(["0"] * 18 + [str(ticks)]))
+    (proc / str(pid) / "status").write_text(f"Name:\tpython\nNSpid:\t{pid}\t{inner}\nVmPeak:\t1 kB\n")
 
 
 def end(*, rank: int = 0, time_s: float = NOW - 5, **fields: Any) -> Event:
@@ -142,7 +168,8 @@ def test_a_process_that_another_host_started_and_nobody_sees_is_not_called_crash
 def test_a_run_inside_a_container_is_found_by_the_pid_that_it_has_out_here() -> None:
     script = "import os; print(os.getpid(), open('/proc/self/stat').read().split()[21], flush=True); input()"
     inside = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-c", script]
-    with subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as container:
+    with subprocess.Popen(inside, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as container, ExitStack() as ending:
+        ending.callback(container.kill)
         assert container.stdout is not None
         pid, ticks = map(int, container.stdout.readline().split())
         run = activity([start(pid, time_s=time.time(), pid_start_ticks=ticks, host="3f2a9c0d81be")])
@@ -156,17 +183,19 @@ def test_a_run_inside_a_container_is_found_by_the_pid_that_it_has_out_here() -> 
     assert state_of(run, NOW).state == "crashed", "we have seen it, whatever it calls its host"
 
 
-@pytest.mark.skipif(not can_unshare(), reason="this machine gives no pid namespace to whoever runs the tests")
-def test_a_dashboard_inside_a_container_finds_the_run_beside_it() -> None:
-    script = (
-        "import os, pathlib, time; from collectors.processes import *; from collectors.records import Event;"
-        "here = dict(pid=os.getpid(), pid_start_ticks=start_ticks(os.getpid()), boot_id=boot_id(), host=socket.gethostname());"
-        "run = RunActivity('r', pathlib.Path('/nowhere'), {}, [Event('r', 'start', time.time(), fields=here)], [], time.time(), None);"
-        "print(os.getpid(), processes_of(run)[0].pid)"
-    )
-    inside = ["unshare", "--pid", "--fork", "--mount-proc", "--uts", sys.executable, "-c", script.replace("socket.", "os.uname().node")]
-    said = subprocess.run(inside, capture_output=True, text=True, cwd=ROOT, check=True).stdout.split()
-    assert said == ["1", "1"]
+def test_a_process_that_we_see_is_the_runs_whatever_its_container_calls_the_host(child: subprocess.Popen[bytes]) -> None:
+    run = activity([start(child.pid, host="3f2a9c0d81be")])
+    assert [process.pid for process in processes_of(run)] == [child.pid], "docker run --pid=host"
+
+
+def test_two_containers_with_the_same_inner_process_are_not_told_apart_by_guessing(tmp_path: Path) -> None:
+    for pid in (70, 80):
+        write_process(tmp_path, pid, ticks=5, inner=7)
+    write_process(tmp_path, 90, ticks=5, inner=8)
+    seen = processes._Seen(tmp_path)
+    assert seen.pid_here(7, 5, NOW) is None
+    assert seen.pid_here(8, 5, NOW) == 90
+    assert seen.pid_here(8, 6, NOW) is None, "another process with this pid is another process"
 
 
 def test_run_json_names_a_process_where_there_is_no_start_event(child: subprocess.Popen[bytes]) -> None:
@@ -201,10 +230,24 @@ def test_without_a_known_process_it_is_whoever_holds_the_files_open_for_writing(
 
 def test_the_workers_of_a_trainer_are_the_python_processes_below_it() -> None:
     with running("starved", os.devnull) as trainer, subprocess.Popen(["sleep", "60"]) as sleeper:
-        assert len(workers_of(trainer.pid)) == 2
+        workers = workers_of(trainer.pid)
+        assert len(workers) == 2
         assert trainer.pid in workers_of(os.getpid())
         assert sleeper.pid not in workers_of(os.getpid()), "sleep is not a Python"
         sleeper.kill()
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+
+
+def test_what_children_use_is_counted_while_they_live_and_afterwards() -> None:
+    before_s = children_cpu_s()
+    burn = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True); input()"
+    with script(burn) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        living_s = children_cpu_s() - before_s
+    assert 0.28 <= living_s < 0.6
+    assert children_cpu_s() - before_s >= living_s
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
+from collectors import profile as profiling
 from collectors.processes import RunActivity, boot_id, start_ticks, workers_of
-from collectors.profile import ProfileCollector
+from collectors.profile import FULL_RATES, SPARING_RATES, ProfileCollector, Rank, allowed_pct, chosen, paced
 from collectors.records import Event, Frame, Profile, StackSample
 from collectors.sampler import Target, Trouble
-from collectors.sampler.pyspy import PySpy
+from collectors.sampler.choice import choose
+from tests.conftest import script
 from tests.programs import running
 
 HOST = socket.gethostname()
@@ -25,7 +31,7 @@ DEADLINE_S = 20.0
 class Notebook:
     """A Sampler that samples nothing."""
 
-    name = "notebook"
+    name = "native"
 
     def __init__(self) -> None:
         self.targets: list[Target] = []
@@ -85,10 +91,26 @@ def live(*pids: int, run: str = "run") -> RunActivity:
     return RunActivity(run, Path("/nowhere"), {}, starts, [], time.time(), 0.1)
 
 
+def kill_all(pids: Iterable[int]) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def made_up(*, ranks: int, workers: int) -> list[Rank]:
+    pids = itertools.count(1000)
+    return [
+        Rank(
+            Target("run", rank, next(pids), 1, "main", 0.0),
+            [Target("run", rank, next(pids), 1, "worker", 0.0) for _ in range(workers)],
+        )
+        for rank in range(ranks)
+    ]
+
+
 def profile(target: Target, end_s: float) -> Profile:
     sample = StackSample(0, 10**9, target.pid, (Frame("main", "t.py", 1),))
     return Profile(
-        target.run, target.rank, target.pid, target.role, HOST, "notebook", 100.0, end_s - 1, 0, 10**9, {}, [sample], 100, 1
+        target.run, target.rank, target.pid, target.role, HOST, "native", 100.0, end_s - 1, 0, 10**9, {}, [sample], 100, 1
     )
 
 
@@ -96,21 +118,97 @@ def test_a_trainer_and_its_python_children_are_sampled_at_their_rates(notebook: 
     with running("starved", os.devnull) as trainer:
         ProfileCollector(lambda: [live(trainer.pid)], notebook, host=HOST).collect()
         workers = workers_of(trainer.pid)
+        kill_all(workers)
     assert len(workers) == 2
     found = [(one.run, one.rank, one.pid, one.role, one.hz) for one in notebook.targets]
     assert found == [("run", 0, trainer.pid, "main", 100.0), *(("run", 0, pid, "worker", 50.0) for pid in workers)]
 
 
-def test_four_ranks_are_sampled_at_a_lower_rate(notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]) -> None:
+def test_py_spy_samples_four_ranks_at_a_lower_rate(notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]) -> None:
     pids = [process.pid for process in sleepers]
-    ProfileCollector(lambda: [live(*pids)], notebook, host=HOST).collect()
-    assert [(one.rank, one.pid, one.hz) for one in notebook.targets] == [(rank, pid, 50.0) for rank, pid in enumerate(pids)]
+    for name, hz in (("native", 100.0), ("py-spy", 50.0)):
+        notebook.name = name
+        ProfileCollector(lambda: [live(*pids)], notebook, host=HOST).collect()
+        assert [(one.rank, one.pid, one.hz) for one in notebook.targets] == [(rank, pid, hz) for rank, pid in enumerate(pids)]
+
+
+def test_workers_take_turns_where_not_all_are_sampled_at_a_time() -> None:
+    ranks = made_up(ranks=4, workers=12)
+    seen = [chosen(ranks, SPARING_RATES, 1.0, at_s) for at_s in range(0, 180, 30)]
+    assert {len(targets) for targets in seen} == {4 + 4 * 2}
+    for turn in seen:
+        assert [target for target in turn if target.role == "main"] == [rank.main._replace(hz=50.0) for rank in ranks]
+    turns = Counter(target.pid for turn in seen for target in turn if target.role == "worker")
+    assert turns == Counter(worker.pid for rank in ranks for worker in rank.workers), "each stands for the same number of others"
+    assert chosen(ranks, SPARING_RATES, 1.0, 29.9) == seen[0]
+
+
+def test_more_processes_than_the_cap_take_turns_and_no_rank_is_left_out() -> None:
+    targets = chosen(made_up(ranks=8, workers=100), FULL_RATES, 1.0, 0.0)
+    assert len(targets) == 8 + 8 * 63 == profiling.MOST_TARGETS
+    assert len({target.rank for target in targets if target.role == "worker"}) == 8
+    assert len(chosen(made_up(ranks=600, workers=1), FULL_RATES, 1.0, 0.0)) == profiling.MOST_TARGETS
+
+
+def test_a_slower_pace_is_one_for_all_and_ends_at_five_hertz() -> None:
+    ranks = made_up(ranks=1, workers=1)
+    assert [target.hz for target in chosen(ranks, FULL_RATES, 0.41, 0.0)] == [41.0, 20.0]
+    assert [target.hz for target in chosen(ranks, FULL_RATES, 0.05, 0.0)] == [5.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("fixed_pct", "pct_at_full_rate", "budget_pct"), [(0, 1, 2), (0, 12, 10), (0.5, 4, 2), (1, 40, 2), (0, 3, 2)]
+)
+def test_the_pace_settles_inside_the_budget_without_swinging(fixed_pct: float, pct_at_full_rate: float, budget_pct: float) -> None:
+    paces = [1.0]
+    for _ in range(30):
+        paces.append(paced(paces[-1], fixed_pct + pct_at_full_rate * paces[-1], budget_pct))
+    assert len(set(paces[10:])) == 1
+    assert fixed_pct + pct_at_full_rate * paces[-1] <= budget_pct or paces[-1] == profiling.LOWEST_PACE
+    assert paces[-1] == 1.0 or fixed_pct + pct_at_full_rate * paces[-1] >= profiling.RAISE_BELOW * budget_pct
+
+
+def test_a_pace_rises_again_where_there_is_room() -> None:
+    pace = 0.2
+    for _ in range(3):
+        pace = paced(pace, 4.0 * pace, 10.0)
+    assert pace == 1.0
+    assert paced(0.2, 0.0, 2.0) == 0.4, "nothing costs nothing: it doubles, and is measured again"
+
+
+def test_the_budget_grows_with_the_processes() -> None:
+    assert (allowed_pct("native", 1), allowed_pct("native", 104), allowed_pct("native", 500)) == (2, 10, 10)
+    assert (allowed_pct("py-spy", 0), allowed_pct("py-spy", 104)) == (5, 25)
+
+
+def test_a_sampler_that_uses_too_much_is_slowed_down_and_the_page_is_told(
+    notebook: Notebook, sleepers: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiling, "MEASURE_S", 0.1)
+    begun_s, share = time.monotonic(), 0.04
+    collector = ProfileCollector(
+        lambda: [live(sleepers[0].pid)], notebook, host=HOST, budget_pct=3.0, cpu_s=lambda: share * (time.monotonic() - begun_s)
+    )
+    collector.period_s = 0.1
+    wait_for(collector, lambda: notebook.targets != [] and notebook.targets[0].hz < 100)
+    notebook.ready = [profile(notebook.targets[0], 1000.0)]
+    collector.collect()
+    status = collector.status()
+    assert (status.budget_pct, status.hz) == (3.0, notebook.targets[0].hz)
+    assert status.cost_pct == pytest.approx(4.0, rel=0.1)
+    assert status.about == f"Sampled at {status.hz:g} Hz to stay inside 3 % of a core."
+    wait_for(collector, lambda: "the lowest rate" in collector.status().about)
+    assert collector.status().about.startswith("Sampled at 5 Hz, the lowest rate, it costs 4")
+    share, begun_s = 0.0, time.monotonic()
+    wait_for(collector, lambda: notebook.targets[0].hz == 100)
+    assert collector.status().about == ""
 
 
 def test_a_rank_that_is_a_child_of_another_is_a_main_once(notebook: Notebook) -> None:
     with running("starved", os.devnull) as trainer:
         child, other = workers_of(trainer.pid)
         ProfileCollector(lambda: [live(trainer.pid, child)], notebook, host=HOST).collect()
+        kill_all([child, other])
     assert [(one.pid, one.role) for one in notebook.targets] == [(trainer.pid, "main"), (child, "main"), (other, "worker")]
 
 
@@ -149,7 +247,7 @@ def test_profiling_can_be_turned_off_and_on(notebook: Notebook, sleepers: list[s
     collector.collect()
     assert notebook.targets == []
     assert collector.status().state == "off"
-    assert collector.status().sentence == "Profiling is off. It would cost about 4 % of one core."
+    assert collector.status().sentence == "Profiling is off. It would cost about 2 % of one core."
     collector.set_enabled(True)
     collector.collect()
     assert len(notebook.targets) == 1
@@ -167,10 +265,10 @@ def test_a_refusal_is_told_with_its_remedy_and_can_be_tried_again(
     collector.collect()
     notebook.refused = {first.pid: trouble}
     collector.collect()
-    assert collector.status()[:1] + collector.status()[3:5] == ("on", *trouble), "one rank is still seen"
+    assert collector.status()[:1] + collector.status()[3:5] == ("on", *trouble[:2]), "one rank is still seen"
     notebook.refused[second.pid] = trouble
     collector.collect()
-    assert collector.status()[:1] + collector.status()[3:5] == ("refused", *trouble)
+    assert collector.status()[:1] + collector.status()[3:5] == ("refused", *trouble[:2])
     collector.retry()
     collector.collect()
     collector.collect()
@@ -179,14 +277,59 @@ def test_a_refusal_is_told_with_its_remedy_and_can_be_tried_again(
     assert notebook.closed
 
 
-def test_the_first_profile_of_a_new_trainer_arrives_soon_and_no_turn_takes_long() -> None:
+@pytest.mark.parametrize("sampler", ["native", "py-spy"])
+def test_the_first_profile_of_a_new_trainer_arrives_soon_and_no_turn_takes_long(sampler: str) -> None:
     with running("busy") as trainer:
-        collector = ProfileCollector(lambda: [live(trainer.pid)], PySpy(HOST), host=HOST)
+        collector = ProfileCollector(lambda: [live(trainer.pid)], choose(sampler), host=HOST)
         begun_s = time.monotonic()
         turns_s = wait_for(collector, lambda: bool(collector.status().until))
         assert time.monotonic() - begun_s < 6, "3 s on a machine that is not busy with tests"
         assert sorted(turns_s)[len(turns_s) // 2] < 0.1
         collector.close()
+
+
+WITH_TWELVE_WORKERS = """
+import multiprocessing, threading, time
+
+def decode():
+    time.sleep(0.05)
+
+def work():
+    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+    while True:
+        decode()
+
+for _ in range(12):
+    multiprocessing.get_context("fork").Process(target=work, daemon=True).start()
+for _ in range(4):
+    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+print("ready", flush=True)
+while True:
+    decode()
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("sampler", ["native", "py-spy"])
+def test_eight_ranks_with_twelve_workers_are_sampled_inside_the_budget(sampler: str) -> None:
+    with ExitStack() as stack:
+        ranks = [stack.enter_context(script(WITH_TWELVE_WORKERS)) for _ in range(8)]
+        for rank in ranks:
+            assert rank.stdout and rank.stdout.readline() == "ready\n"
+            stack.callback(kill_all, workers_of(rank.pid))  # a killed rank leaves its workers behind
+        choice = stack.enter_context(closing(choose(sampler)))
+        collector = ProfileCollector(lambda: [live(*(rank.pid for rank in ranks))], choice, host=HOST)
+        begun_s, costs = time.monotonic(), []
+        while time.monotonic() - begun_s < 100:
+            collector.collect()
+            costs.append(collector.status().cost_pct)
+            time.sleep(collector.period_s)
+        status = collector.status()
+    print(status)
+    assert status.errors <= 0.005 * status.samples
+    assert (status.processes, status.budget_pct) == {"native": (104, 10), "py-spy": (24, 25)}[sampler]
+    assert sum(costs[-60:]) / 60 <= status.budget_pct, "the last 30 s"
+    assert status.hz > profiling.LOWEST_HZ
 
 
 def wait_for(collector: ProfileCollector, condition: Callable[[], bool]) -> list[float]:

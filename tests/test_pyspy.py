@@ -225,7 +225,7 @@ def test_a_process_that_is_no_python_is_reported(sampler: PySpy) -> None:
     with subprocess.Popen(["sleep", "3600"]) as sleeper:
         sampler.follow([target(sleeper.pid)])
         record(sampler, lambda _: sleeper.pid in sampler.troubles())
-        assert sampler.troubles()[sleeper.pid] == (f"py-spy finds no Python that it knows in process {sleeper.pid}.", "")
+        assert sampler.troubles()[sleeper.pid][:2] == (f"py-spy finds no Python that it knows in process {sleeper.pid}.", "")
         sleeper.kill()
 
 
@@ -234,7 +234,7 @@ def test_a_machine_without_pyspy_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     sampler = PySpy("box")
     sampler.follow([target(os.getpid())])
     assert [*sampler.profiles()] == []
-    assert sampler.troubles()[os.getpid()] == ("py-spy is not installed beside the dashboard.", "pip install py-spy")
+    assert sampler.troubles()[os.getpid()][:2] == ("py-spy is not installed beside the dashboard.", "pip install py-spy")
     sampler.close()
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from ..processes import threads
+from ..processes import threads, threads_inside
 from .window import start
 
 
@@ -39,7 +39,11 @@ class ThreadNames:
             return
         if self._dump.returncode == 0:
             found = orjson.loads(self._output.read_bytes())
-            self.by_ident |= {row["thread_id"]: Thread(row["os_thread_id"], row["thread_name"] or "") for row in found}
+            here = threads_inside(self._pid)  # the ids of a container's threads are told as it knows them
+            self.by_ident |= {
+                row["thread_id"]: Thread(here.get(row["os_thread_id"], row["os_thread_id"]), row["thread_name"] or "")
+                for row in found
+            }
         else:  # the process ended or changed under its eyes
             self._seen = frozenset()
         self._dump = None

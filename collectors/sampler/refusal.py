@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..processes import PROC
 from . import Trouble
 
 CAP_SYS_PTRACE = 1 << 19
-NEVER = 3  # Yama's ptrace_scope that only a reboot lowers
-CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
+SCOPE_OF_PARENTS, SCOPE_OF_NOBODY = 1, 3  # Yama's ptrace_scope: only ancestors and whom the process names; nobody until a reboot
+SECCOMP_FILTER = "2"
+LOWER_SCOPE = "sudo sysctl kernel.yama.ptrace_scope=0"
+AS_ROOT = 'sudo env "PATH=$PATH" deepseek-dashboard'
+GRANTS = {  # by kind of container: how it gets the capability
+    "docker": "docker run --cap-add=SYS_PTRACE ...",
+    "podman": "podman run --cap-add=SYS_PTRACE ...",
+    "kubernetes": "securityContext: {capabilities: {add: [SYS_PTRACE]}}",
+}
+MARKS = {"/.dockerenv": "docker", "/run/.containerenv": "podman"}
+GROUPS = {"kubepods": "kubernetes", "docker": "docker", "libpod": "podman", "containerd": "docker", "lxc": "docker"}
 
 
 def missing(sampler: str) -> Trouble:
@@ -21,7 +31,8 @@ def missing(sampler: str) -> Trouble:
 def trouble(pid: int, sampler: str, said: str, proc: Path = PROC) -> Trouble | None:
     """What a failed sampler's words mean; None where the process has ended meanwhile."""
     try:
-        return _unreadable(pid, sampler, proc) if _is_refusal(said) else _unknown(pid, sampler, said)
+        owner = (proc / str(pid)).stat().st_uid
+        return _unreadable(pid, owner, sampler, proc) if _is_refusal(said) else _unknown(pid, sampler, said)
     except FileNotFoundError:
         return None
 
@@ -31,26 +42,34 @@ def _is_refusal(said: str) -> bool:
     return "permission denied" in said.lower() or "not permitted" in said.lower()
 
 
-def _unreadable(pid: int, sampler: str, proc: Path = PROC) -> Trouble:
+def _unreadable(pid: int, owner: int, sampler: str, proc: Path) -> Trouble:
     """The kernel forbids it; find out by which rule, the likeliest first."""
     who = f"{sampler} may not read process {pid}"
-    owner = (proc / str(pid)).stat().st_uid
     if os.geteuid() not in (0, owner):
         user = _user(owner)
         return Trouble(f"{who}: it belongs to user {user}.", f"run the dashboard as {user}")
-    scope, capable = _ptrace_scope(proc), _may_ptrace(proc)
-    if scope == NEVER or (scope and not capable):
-        remedy = (
-            "set kernel.yama.ptrace_scope = 0 in /etc/sysctl.d and reboot"
-            if scope == NEVER
-            else "sudo sysctl kernel.yama.ptrace_scope=0"
-        )
-        return Trouble(f"{who}: the kernel forbids it (ptrace_scope is {scope}).", remedy)
-    if not capable and _in_container(proc):
-        return Trouble(f"{who}: this container lacks the capability SYS_PTRACE.", "docker run --cap-add=SYS_PTRACE ...")
-    return Trouble(
-        f"{who}: the kernel forbids it.", f'sudo env "PATH=$PATH" deepseek-dashboard, or check: grep Cap /proc/{pid}/status'
-    )
+    ours = _status(proc / "self")
+    capable, container = bool(int(ours["CapEff"], 16) & CAP_SYS_PTRACE), _container(proc)
+    scope = _ptrace_scope(proc)
+    if scope == SCOPE_OF_NOBODY or (scope and not capable):
+        return Trouble(f"{who}: the kernel forbids it (ptrace_scope is {scope}).", _beyond_scope(scope, container))
+    if container and not capable:
+        return Trouble(f"{who}: this container lacks the capability SYS_PTRACE.", GRANTS[container])
+    if os.geteuid() == 0 and not capable:
+        return Trouble(f"{who}: root lacks the capability SYS_PTRACE here.", "start the dashboard with CAP_SYS_PTRACE")
+    if container and ours.get("Seccomp") == SECCOMP_FILTER:
+        return Trouble(f"{who}: a seccomp filter of this container forbids it.", "docker run --security-opt seccomp=unconfined ...")
+    if not capable and (proc / str(pid) / "environ").stat().st_uid != owner:  # its files belong to root, whoever runs it
+        return Trouble(f"{who}: it does not let itself be read (PR_SET_DUMPABLE).", AS_ROOT)
+    return Trouble(f"{who}: the kernel forbids it.", f"{AS_ROOT}  # or see: grep Cap /proc/{pid}/status")
+
+
+def _beyond_scope(scope: int, container: str) -> str:
+    if scope == SCOPE_OF_NOBODY:
+        return "set kernel.yama.ptrace_scope = 0 in /etc/sysctl.d and reboot"
+    if container:
+        return f"{GRANTS[container]}  # or on the host: {LOWER_SCOPE}"
+    return f"{LOWER_SCOPE}  # or in the script: RunLog(..., allow_profiling=True)" if scope == SCOPE_OF_PARENTS else LOWER_SCOPE
 
 
 def _unknown(pid: int, sampler: str, said: str) -> Trouble:
@@ -74,13 +93,15 @@ def _ptrace_scope(proc: Path) -> int:
         return 0
 
 
-def _may_ptrace(proc: Path) -> bool:
-    status = (proc / "self/status").read_text()
-    return bool(int(status.split("CapEff:", 1)[1].split(maxsplit=1)[0], 16) & CAP_SYS_PTRACE)
+def _status(process: Path) -> Mapping[str, str]:
+    rows = (line.partition(":") for line in (process / "status").read_text().splitlines())
+    return {name: value.strip() for name, _, value in rows}
 
 
-def _in_container(proc: Path) -> bool:
-    if any(Path(mark).exists() for mark in CONTAINER_MARKS):
-        return True
+def _container(proc: Path) -> str:
+    """The kind of container that we are in, "" where in none."""
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        return "kubernetes"
+    marked = next((kind for mark, kind in MARKS.items() if Path(mark).exists()), "")
     words = (proc / "self/cgroup").read_text() + (proc / "1/cgroup").read_text()
-    return any(word in words for word in ("docker", "kubepods", "containerd", "lxc", "libpod"))
+    return marked or next((kind for word, kind in GROUPS.items() if word in words), "")

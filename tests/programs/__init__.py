@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,12 +15,12 @@ HERE = Path(__file__).parent
 
 @contextmanager
 def running(name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """`with running("busy") as target:` starts `busy.py`, waits until it is ready, and kills it at the end."""
+    """`with running("busy") as target:` starts `busy.py`, waits until it is ready, and kills it with its children at the end."""
     command = [sys.executable, str(HERE / f"{name}.py"), *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as target:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, process_group=0) as target:
         try:
             assert target.stdout is not None
             assert target.stdout.readline() == "ready\n", f"{name}.py did not start"
             yield target
         finally:
-            target.kill()
+            os.killpg(target.pid, signal.SIGKILL)  # it is not reaped yet, so that its group is there

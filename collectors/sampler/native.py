@@ -1,0 +1,281 @@
+"""Sample stacks with our own sampler: one resident process for all targets, written in C (native/README.md)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..records import Profile
+from . import Target, Trouble, refusal
+from .build import find_program
+from .stream import Attached, Gone, Message, Refused, StreamError, StreamReader, Window
+
+NAME = "native"
+SPOKEN = "The native sampler"
+WINDOW_S = 5.0
+HURRIED_WINDOW_S = 0.5
+PIPE_BYTES = 1 << 20
+MOST_READ = 4 << 20  # bytes in one call; what is more waits
+RETRY_S = 60.0  # a refused process is tried again
+RESTART_S = (0.0, 1.0, 5.0, 60.0)  # after the first, second, ... end in a row of the sampler itself
+TROUBLE_AFTER = 3  # ends in a row
+SOUND_AFTER_S = 60.0  # what has run for so long did not end in a row with the one before
+END_WITHIN_S = 2.0
+NOT_BUILT = Trouble(
+    f"{SPOKEN} was not built on this machine.",
+    "sudo apt-get install gcc libc6-dev, then: make setup (or install the dashboard again)",
+    other_may=True,
+)
+OTHER_MAY = {  # reasons to refuse a process that py-spy may not share
+    "python": "finds no Python that it knows in process {pid}",
+    "version": "does not know Python {detail}, the version of process {pid}",
+    "free-threaded": "cannot read the free-threaded Python {detail} of process {pid}",
+    "crowd": "has no room for process {pid} ({detail})",
+}
+
+
+@dataclass
+class _Followed:
+    """A target, under the number by which the sampler knows it."""
+
+    number: int
+    target: Target
+    trouble: Trouble | None = None
+    retry_at_s: float | None = None  # None while the sampler has it
+
+
+class Native:
+    """A Sampler. All calls come from one thread."""
+
+    name = NAME
+
+    def __init__(self, host: str | None = None, program: Path | None = None) -> None:
+        """`program` is the sampler to use, by default the one that was built beside this file."""
+        self._host = host or socket.gethostname()
+        self._given, self._program = program, program or find_program()
+        self._resident: _Resident | None = None
+        self._start_at_s = 0.0
+        self._ends = 0  # of the resident process, in a row
+        self._broken: Trouble | None = None
+        self._numbers = 0
+        self._followed: dict[tuple[int, int], _Followed] = {}  # by pid and start ticks
+        self._by_number: dict[int, _Followed] = {}  # also those that were let go, until their last window has come
+        self._hurry_until_s = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """Of the resident process."""
+        return self._resident.pid if self._resident else None
+
+    def follow(self, targets: Sequence[Target]) -> None:
+        wanted = {(target.pid, target.start_ticks): target for target in targets}
+        for key in self._followed.keys() - wanted.keys():
+            self._send(f"- {self._followed.pop(key).number}")
+        for key, target in wanted.items():
+            followed = self._followed.get(key)
+            if followed is None:
+                self._begin(_Followed(0, target))
+            elif followed.target != target:
+                rate_changed, followed.target = followed.target.hz != target.hz, target
+                if rate_changed and followed.retry_at_s is None:
+                    self._ask_for(followed)
+        self._keep_running()
+
+    def hurry(self, until_mono_s: float) -> None:
+        self._hurry_until_s = until_mono_s
+
+    def profiles(self) -> Iterable[Profile]:
+        self._keep_running()
+        if self._resident is None:
+            return []
+        messages, end = self._resident.read()
+        wall_s = time.time() - time.monotonic_ns() / 1e9
+        profiles = [profile for message in messages if (profile := self._take(message, wall_s))]
+        if end:
+            self._ended(end)
+            return profiles
+        if profiles:
+            self._broken = None
+        self._retry_refused()
+        self._resident.set_window(HURRIED_WINDOW_S if time.monotonic() < self._hurry_until_s else WINDOW_S)
+        return profiles
+
+    def troubles(self) -> dict[int, Trouble]:
+        general = self._broken or (NOT_BUILT if self._program is None else None)
+        return {pid: trouble for (pid, _), followed in self._followed.items() if (trouble := general or followed.trouble)}
+
+    def retry(self) -> None:
+        self._program = self._given or find_program()
+        self._start_at_s = 0.0
+        for followed in self._followed.values():
+            if followed.retry_at_s is not None:
+                followed.retry_at_s = 0.0
+
+    def close(self) -> None:
+        if self._resident:
+            self._resident.close()
+            self._resident = None
+
+    def _keep_running(self) -> None:
+        """Start the resident process when there is something to follow, and tell it of everything."""
+        if self._resident or not self._followed or self._program is None or time.monotonic() < self._start_at_s:
+            return
+        try:
+            self._resident = _Resident(self._program)
+        except OSError as error:  # for another machine, or no longer there
+            self._ended(str(error))
+            return
+        self._by_number.clear()
+        for followed in self._followed.values():
+            self._begin(followed)
+
+    def _begin(self, followed: _Followed) -> None:
+        """Under a new number: what comes under an older one is of an earlier attempt, or of another process with its pid."""
+        self._numbers += 1
+        followed.number, followed.retry_at_s = self._numbers, None
+        self._followed[followed.target.pid, followed.target.start_ticks] = followed
+        self._by_number[followed.number] = followed
+        self._ask_for(followed)
+
+    def _ask_for(self, followed: _Followed) -> None:
+        target = followed.target
+        self._send(f"+ {followed.number} {target.pid} {target.start_ticks} {target.hz:g}")
+
+    def _send(self, command: str) -> None:
+        if self._resident:
+            self._resident.send(command)
+
+    def _take(self, message: Message, wall_s: float) -> Profile | None:
+        followed = self._by_number.get(message.target)
+        if followed is None:
+            return None
+        match message:
+            case Attached():
+                followed.trouble = None
+            case Refused():
+                followed.trouble = _trouble(followed.target.pid, message)
+                followed.retry_at_s = time.monotonic() + RETRY_S
+            case Gone():
+                del self._by_number[message.target]
+            case Window():
+                return _profile(followed.target, message, self._host, wall_s)
+        return None
+
+    def _retry_refused(self) -> None:
+        now_s = time.monotonic()
+        for followed in self._followed.values():
+            if followed.retry_at_s is not None and now_s >= followed.retry_at_s:
+                self._begin(followed)
+
+    def _ended(self, why: str) -> None:
+        lived_s = self._resident.age_s if self._resident else 0.0
+        self.close()
+        self._ends = 1 if lived_s > SOUND_AFTER_S else self._ends + 1
+        self._start_at_s = time.monotonic() + RESTART_S[min(self._ends, len(RESTART_S)) - 1]
+        self._broken = Trouble(f"{SPOKEN} does not run: {why}.", "", other_may=True) if self._ends >= TROUBLE_AFTER else None
+
+
+class _Resident:
+    """The sampler's process, and the pipes to it and from it. It ends when its input does, also when we are killed."""
+
+    def __init__(self, program: Path) -> None:
+        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, process_group=0)
+        assert self._process.stdin
+        assert self._process.stdout
+        self._input, self._output = self._process.stdin, self._process.stdout
+        self._reader = StreamReader()
+        self._begun_s = time.monotonic()
+        self._window_s = 0.0
+        self._stuck = False
+        os.set_blocking(self._input.fileno(), False)
+        os.set_blocking(self._output.fileno(), False)
+        with suppress(PermissionError):  # this user has too many large pipes already
+            fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self._begun_s
+
+    def send(self, command: str) -> None:
+        try:
+            os.write(self._input.fileno(), f"{command}\n".encode())
+        except BlockingIOError:
+            self._stuck = True
+        except BrokenPipeError:  # it has ended: `read` tells
+            self._stuck = False
+
+    def set_window(self, window_s: float) -> None:
+        if window_s != self._window_s:
+            self._window_s = window_s
+            self.send(f"w {window_s * 1000:.0f}")
+
+    def read(self) -> tuple[list[Message], str]:
+        """What has come, and why no more will come, "" while it runs. Does not wait."""
+        messages: list[Message] = []
+        taken = 0
+        try:
+            while data := os.read(self._output.fileno(), PIPE_BYTES):
+                messages += self._reader.feed(data)
+                taken += len(data)
+                if taken >= MOST_READ:
+                    return messages, ""
+        except BlockingIOError:  # no more for now
+            return messages, "it does not take commands" if self._stuck else ""
+        except StreamError as error:
+            return messages, str(error)
+        return messages, self._how_it_ended()
+
+    def close(self) -> None:
+        self._input.close()
+        try:
+            self._process.wait(END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+
+    def _how_it_ended(self) -> str:
+        try:
+            code = self._process.wait(END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            return "it closed its output"
+        return f"it was ended by signal {-code}" if code < 0 else f"it ended with code {code}"
+
+
+def _trouble(pid: int, refused: Refused) -> Trouble | None:
+    """As a person reads it; None where the process has ended meanwhile."""
+    if (text := OTHER_MAY.get(refused.reason)) is None:
+        return refusal.trouble(pid, SPOKEN, refused.detail)
+    return Trouble(f"{SPOKEN} {text.format(pid=pid, detail=refused.detail)}.", "", other_may=True)
+
+
+def _profile(target: Target, window: Window, host: str, wall_s: float) -> Profile | None:
+    if window.end_ns <= window.start_ns:
+        return None
+    return Profile(
+        run=target.run,
+        rank=target.rank,
+        pid=target.pid,
+        role=target.role,
+        host=host,
+        sampler=NAME,
+        hz=window.hz,
+        start_s=wall_s + window.start_ns / 1e9,
+        start_mono_ns=window.start_ns,
+        end_mono_ns=window.end_ns,
+        threads=window.threads,
+        samples=window.spans,
+        count=window.samples,
+        errors=window.errors,
+    )

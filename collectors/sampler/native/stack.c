@@ -1,0 +1,177 @@
+#include "stack.h"
+
+#include <string.h>
+
+enum {
+    DEEPEST = 4096, // frames
+    TRIES = 13,
+    MOST_HELD = 64,           // values of a caller that are compared
+    QUICK_NS = 10000,         // for both copies, and so much more for each block of them
+    QUICK_BLOCK_NS = 1000,
+    OWNED_BY_C_STACK = 3,
+    OWNED_BY_INTERPRETER = 4,
+};
+
+typedef struct {
+    Frame frame[DEEPEST]; // innermost first
+    int count;
+    bool sound;     // everything could be read
+    int32_t calls;  // how many Python frames the thread itself counts, -1 where it does not tell
+} Walk;
+
+bool is_python(const Frame *frame) { return frame->owner != OWNED_BY_C_STACK && frame->owner != OWNED_BY_INTERPRETER; }
+
+static Walk first, second; // of copy A and of copy B
+
+static bool get_word(Place place, Copies *copies, Which which, Address at, uint64_t *to) {
+    return copies_get(copies, place.remote, which, at, to, sizeof *to);
+}
+
+// Asked for first: its two copies are closest together.
+static bool find_innermost(Place place, Copies *copies, Which which, Address *at) {
+    const Layout *layout = place.layout;
+    return get_word(place, copies, which, place.thread + layout->thread_frame, at) &&
+           (!layout->has_cframe || (*at && get_word(place, copies, which, *at + layout->cframe_frame, at)));
+}
+
+static int32_t count_calls(Place place, Copies *copies, Which which) {
+    const Layout *layout = place.layout;
+    int32_t left, most;
+    bool told = layout->thread_calls_most &&
+                copies_get(copies, place.remote, which, place.thread + layout->thread_calls_left, &left, sizeof left) &&
+                copies_get(copies, place.remote, which, place.thread + layout->thread_calls_most, &most, sizeof most);
+    return told ? most - left : -1;
+}
+
+// What a caller holds: its variables and the values below the call.
+static bool hash_held(Place place, Copies *copies, Which which, Frame *frame, int32_t count) {
+    uint64_t held[MOST_HELD];
+    if (count > MOST_HELD) count = MOST_HELD;
+    if (!copies_get(copies, place.remote, which, frame->at + place.layout->frame_locals, held, (size_t)count * sizeof *held)) return false;
+    for (int i = 0; i < count; i++) frame->held = mix(frame->held ^ held[i]);
+    return true;
+}
+
+static void walk(Place place, Copies *copies, Which which, Walk *walk) {
+    const Layout *layout = place.layout;
+    unsigned char bytes[FRAME_BYTES];
+    Address at = 0;
+    walk->count = 0;
+    walk->sound = find_innermost(place, copies, which, &at);
+    walk->calls = count_calls(place, copies, which);
+    while (walk->sound && at && walk->count < DEEPEST) {
+        walk->sound = at % 8 == 0 && copies_get(copies, place.remote, which, at, bytes, layout->frame_locals);
+        if (!walk->sound) return;
+        int32_t stack_top = (int32_t)word_at(bytes, layout->frame_stack_top);
+        Frame *frame = &walk->frame[walk->count++];
+        *frame = (Frame){ .at = at,
+                          .code = word_at(bytes, layout->frame_code) & ~(Address)3, // the lowest bits may be a tag
+                          .previous = word_at(bytes, layout->frame_previous),
+                          .instruction = word_at(bytes, layout->frame_instruction),
+                          .owner = bytes[layout->frame_owner],
+                          .entry = layout->frame_entry && bytes[layout->frame_entry],
+                          .waits = stack_top >= 0 };
+        if (frame->waits) walk->sound = hash_held(place, copies, which, frame, stack_top);
+        at = frame->previous;
+    }
+}
+
+// Whether a caller waits for a frame exactly when it has called one, and not C code that called one: else the callee is left over
+// from an earlier call. Not so under a trace function, whose own frames are therefore not seen.
+static bool may_have_called(const Frame *caller, const Frame *callee) {
+    return !is_python(caller) || caller->waits == (is_python(callee) && !callee->entry);
+}
+
+// How many frames the two walks share, counted from the outermost. That the frames lie at the same addresses is not enough:
+// all callees of one depth do. A caller must also stand at the same instruction and hold the same, or it is not known whom it calls.
+static int agreed(const Walk *a, const Walk *b) {
+    int shared = 0;
+    while (shared < a->count && shared < b->count) {
+        const Frame *x = &a->frame[a->count - 1 - shared], *y = &b->frame[b->count - 1 - shared];
+        if (x->at != y->at || x->code != y->code || x->previous != y->previous) break;
+        if (shared && !may_have_called(x + 1, x)) break;
+        shared++;
+        bool innermost = shared == a->count && shared == b->count;
+        if ((x->instruction != y->instruction || x->held != y->held) && !innermost) break;
+    }
+    return shared;
+}
+
+// One double collect; how many frames agree.
+static int collect(Place place, Copies *copies, uint64_t *moment_ns, bool *quick) {
+    *moment_ns = clock_ns();
+    copies_take_both(copies, place.remote);
+    *quick = clock_ns() - *moment_ns < QUICK_NS + QUICK_BLOCK_NS * (uint64_t)copies->count;
+    walk(place, copies, COPY_A, &first);
+    if (!first.sound || !copies_complete(copies)) { // B comes after all of A
+        copies_take_second(copies, place.remote);
+        *quick = false;
+    }
+    walk(place, copies, COPY_B, &second);
+    return first.sound && second.sound ? agreed(&first, &second) : 0;
+}
+
+// Whether there are as many frames as the thread counts. Where an old frame was taken for a new one, its callers are others.
+static bool calls_match(const Walk *walk) {
+    int count = 0;
+    for (int i = 0; i < walk->count; i++) count += is_python(&walk->frame[i]);
+    return walk->calls < 0 || walk->calls == count || walk->count == DEEPEST;
+}
+
+static bool all_agree(int shared) {
+    return first.sound && second.sound && shared == first.count && shared == second.count && calls_match(&first);
+}
+
+// What else is told of the thread, from copy B. False: it is no thread of this interpreter any more.
+static bool describe(Place place, Copies *copies, Look *look) {
+    const Layout *layout = place.layout;
+    uint64_t native_id = 0, holder = 0;
+    uint32_t locked = 0;
+    Address interpreter = 0;
+    bool known = get_word(place, copies, COPY_B, place.thread + layout->thread_next, &look->next) &&
+                 get_word(place, copies, COPY_B, place.thread + layout->thread_interpreter, &interpreter) &&
+                 get_word(place, copies, COPY_B, place.thread + layout->thread_native_id, &native_id);
+    look->gil = copies_get(copies, place.remote, COPY_B, place.gil + layout->gil_locked, &locked, sizeof locked) && locked == 1 &&
+                get_word(place, copies, COPY_B, place.gil + layout->gil_holder, &holder) && holder == place.thread;
+    look->native_id = (uint32_t)native_id;
+    return known && interpreter == place.interpreter;
+}
+
+// Whether the innermost frame may be one that was left already, but whose place another one has that was called in the meantime.
+static bool is_leaving(Place place, Copies *copies) {
+    Address instruction = first.frame[0].instruction;
+    uint8_t opcode;
+    if (!first.count || instruction == copies->inside || !is_python(&first.frame[0])) return false;
+    if (!remote_read(place.remote, instruction, &opcode, sizeof opcode)) return true;
+    if (memchr(place.layout->leaving, opcode, LEAVING)) return true;
+    copies->inside = instruction;
+    return false;
+}
+
+Look stack_look(Place place, Copies *copies) {
+    Look look = { .frame = first.frame };
+    bool settled = false, quick;
+    for (int try = 0; try < TRIES && !settled; try++) {
+        look.count = collect(place, copies, &look.moment_ns, &quick);
+        settled = all_agree(look.count) && (try == TRIES - 1 || (quick && !is_leaving(place, copies))); // a slow machine is never quick
+    }
+    if (!describe(place, copies, &look))
+        look.outcome = LOOK_OVER;
+    else if (look.count)
+        look.outcome = LOOK_STACK;
+    else
+        look.outcome = settled ? LOOK_IDLE : LOOK_TORN;
+    // From here on only the frames that agree are frames of this look.
+    look.frame = first.frame + first.count - look.count;
+    look.whole = settled && first.count < DEEPEST;
+    copies_settle(copies);
+    return look;
+}
+
+bool stack_stands(Place place, Copies *copies, int count) {
+    copies_take_second(copies, place.remote);
+    walk(place, copies, COPY_B, &second);
+    return second.sound && agreed(&first, &second) >= count;
+}
+
+const Frame *outer_frame(const Look *look, int i) { return &look->frame[look->count - 1 - i]; }

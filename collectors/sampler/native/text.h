@@ -1,0 +1,10 @@
+// Text of another process.
+#pragma once
+
+#include "layout.h"
+#include "remote.h"
+
+enum { TEXT_BYTES = 2048 };
+
+// A str as UTF-8, cut to what has room; false where there is none.
+bool read_text(const Remote *remote, const Layout *layout, Address at, char to[TEXT_BYTES]);

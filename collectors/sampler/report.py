@@ -1,0 +1,131 @@
+"""Sample one process for some seconds, and say in a few lines of text where its time went."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+from ..processes import alive, start_ticks
+from ..records import Frame, Profile, StackSample
+from . import Target
+from .choice import Choice
+
+PYTHONS = "list those of Python with: pgrep -af python"
+HZ = 100.0
+HOTTEST = 10
+THREADS = 20
+POLL_S = 0.05
+GRACE_S = 2.0  # for what was recorded of a process that has ended
+NS = 1e9
+
+WaitOf: TypeAlias = Callable[[tuple[Frame, ...]], str]
+"""What a stack waits for, `"data loader"`; "" where it is at work."""
+
+
+class Refused(Exception):
+    """The process cannot be sampled; the text is one sentence with the remedy."""
+
+
+def of(pid: int, seconds: float, sampler: Choice, wait_of: WaitOf) -> list[str]:
+    """Closes the sampler. Raises Refused."""
+    with contextlib.closing(sampler):
+        ticks = start_ticks(pid)
+        if ticks is None:
+            raise Refused(f"there is no process {pid}; {PYTHONS}")
+        profiles = _record(sampler, Target("", 0, pid, ticks, "main", HZ), seconds)
+    return list(lines(profiles, pid, wait_of))
+
+
+def lines(profiles: list[Profile], pid: int, wait_of: WaitOf) -> Iterator[str]:
+    """The main thread's hottest lines and waits, then a line for each other thread."""
+    threads: dict[int, list[StackSample]] = {}
+    for sample in (sample for profile in profiles for sample in profile.samples):
+        threads.setdefault(sample.tid, []).append(sample)
+    if not threads:
+        yield f"Process {pid} showed no Python stack."
+        return
+    names = {tid: name for profile in profiles for tid, name in profile.threads.items()}
+    seconds, samples = _seen_s(profiles), sum(profile.count for profile in profiles)
+    yield f"Process {pid}: {seconds:.1f} s by {profiles[-1].sampler} at {profiles[-1].hz:g} Hz, {samples:,} samples"
+    main = threads.pop(pid, [])
+    yield from ["", f"{names.get(pid, 'MainThread')}: {_told(main, wait_of)}", "   own s   share  line"]
+    for frame, own_ns in _hottest(main).most_common(HOTTEST):
+        yield f"{own_ns / NS:8.2f}  {100 * own_ns / _total_ns(main):4.0f} %  {_place(frame)}"
+    yield from _others(threads, names, wait_of)
+
+
+def _record(sampler: Choice, target: Target, seconds: float) -> list[Profile]:
+    """What was seen in so many seconds, in fewer where the process ends or Ctrl-C comes first. Raises Refused."""
+    profiles: list[Profile] = []
+    give_up_s = float("inf")
+    sampler.follow([target])
+    sampler.hurry(float("inf"))
+    with contextlib.suppress(KeyboardInterrupt):
+        while _seen_s(profiles) < seconds and time.monotonic() < give_up_s:
+            profiles += sampler.profiles()
+            if trouble := sampler.troubles().get(target.pid):
+                raise Refused(f"{trouble.sentence.rstrip('.')}; {trouble.remedy or PYTHONS}")
+            if not alive(target.pid, target.start_ticks):
+                give_up_s = min(give_up_s, time.monotonic() + GRACE_S)
+            time.sleep(POLL_S)
+    return profiles
+
+
+def _others(threads: Mapping[int, list[StackSample]], names: Mapping[int, str], wait_of: WaitOf) -> Iterator[str]:
+    """Those that wait least first."""
+    if threads:
+        yield ""
+    busiest = sorted(threads, key=lambda tid: _waited(threads[tid], wait_of).total() - _total_ns(threads[tid]))
+    for tid in busiest[:THREADS]:
+        ((frame, _),) = _hottest(threads[tid]).most_common(1)
+        yield f"{names.get(tid, tid)}: {_told(threads[tid], wait_of)}, most at {_place(frame)}"
+    if len(busiest) > THREADS:
+        yield f"... and {len(busiest) - THREADS} more threads"
+
+
+def _told(samples: Sequence[StackSample], wait_of: WaitOf) -> str:
+    """`"38 % waiting (data loader 31 %, queue 7 %), 55 % on a CPU"`; the CPU where the sampler knows it"""
+    if not samples:
+        return "not seen"
+    total_ns, waited = _total_ns(samples), _waited(samples, wait_of)
+    kinds = ", ".join(f"{what} {100 * ns / total_ns:.0f} %" for what, ns in waited.most_common())
+    cpu_ns = [sample.cpu_ns for sample in samples if sample.cpu_ns is not None]
+    return (
+        f"{100 * waited.total() / total_ns:.0f} % waiting"
+        + (f" ({kinds})" if kinds else "")
+        + (f", {100 * sum(cpu_ns) / total_ns:.0f} % on a CPU" if cpu_ns else "")
+    )
+
+
+def _waited(samples: Iterable[StackSample], wait_of: WaitOf) -> Counter[str]:
+    """Nanoseconds by what was waited for."""
+    waited: Counter[str] = Counter()
+    for sample in samples:
+        if what := wait_of(sample.stack):
+            waited[what] += sample.duration_ns
+    return waited
+
+
+def _hottest(samples: Iterable[StackSample]) -> Counter[Frame]:
+    """Nanoseconds by the line that a thread stood on."""
+    own: Counter[Frame] = Counter()
+    for sample in samples:
+        own[sample.stack[-1]] += sample.duration_ns
+    return own
+
+
+def _total_ns(samples: Iterable[StackSample]) -> int:
+    return sum(sample.duration_ns for sample in samples)
+
+
+def _seen_s(profiles: Iterable[Profile]) -> float:
+    return sum(profile.end_mono_ns - profile.start_mono_ns for profile in profiles) / NS
+
+
+def _place(frame: Frame) -> str:
+    """`data.py:88 decode_image`, with the folder where the name alone says nothing: `models/__init__.py:3 build`."""
+    parts = frame.file.split("/")
+    return f"{'/'.join(parts[-2:] if parts[-1] == '__init__.py' else parts[-1:])}:{frame.line} {frame.name}"
