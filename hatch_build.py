@@ -1,4 +1,7 @@
-"""Fetch uPlot with npm and put it into assets/vendor/: for the wheel (as hatch's build hook) and for a checkout (`python hatch_build.py`)."""
+"""What is built and not committed, for the wheel (as hatch's build hook) and for a checkout (`python hatch_build.py`).
+
+uPlot, which npm fetches, goes to assets/vendor/; the native sampler, which the system's C compiler makes, beside its reader.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,9 +22,10 @@ except ImportError:  # a checkout runs this file without hatchling
 ROOT = Path(__file__).parent
 NPM_FILES = ("package.json", "package-lock.json", ".npmrc")
 VENDORED = ("uPlot.esm.js", "uPlot.min.css")
+SAMPLER = "collectors/sampler/_sampler"
 
 
-class VendorHook(BuildHookInterface):  # type: ignore[misc,valid-type]
+class BuildHook(BuildHookInterface):  # type: ignore[misc,valid-type]
     """Runs before hatch packs the wheel or the source archive."""
 
     def dependencies(self) -> list[str]:
@@ -29,6 +34,10 @@ class VendorHook(BuildHookInterface):  # type: ignore[misc,valid-type]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         vendor(Path(self.root))
+        if self.target_name == "wheel" and sampler(Path(self.root)):
+            build_data["artifacts"].append(SAMPLER)
+            build_data["pure_python"] = False
+            build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 
 
 def vendor(root: Path) -> None:
@@ -45,6 +54,11 @@ def vendor(root: Path) -> None:
         for name in VENDORED:
             shutil.copy(package / "dist" / name, target / name)
         shutil.copy(package / "LICENSE", target / "uPlot.LICENSE")
+
+
+def sampler(root: Path) -> bool:
+    """Build the native sampler; where that cannot be done it says so, and the dashboard does without."""
+    return subprocess.run([sys.executable, "-m", "collectors.sampler.build"], cwd=root).returncode == 0
 
 
 def npm() -> list[str]:
@@ -64,3 +78,4 @@ def node_environment() -> dict[str, str]:
 
 if __name__ == "__main__":
     vendor(ROOT)
+    sampler(ROOT)

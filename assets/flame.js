@@ -1,185 +1,269 @@
-/** The flame graph on a canvas: draw, zoom, point, walk by keys; a hidden table says the same to screen readers. */
+/** The flame graph on a canvas: draw, zoom, pan, point, walk by keys; a hidden table says the same to screen readers. */
 
 import { el } from "./dom.js";
-import { duration, place } from "./format.js";
+import { percent, signed } from "./figures.js";
+import { listenTo } from "./flame_gestures.js";
+import { layout, panned, zoomed } from "./flame_layout.js";
+import { Painter, words } from "./flame_paint.js";
+import { tableRows } from "./flame_table.js";
+import { describe } from "./flame_tip.js";
 import { onTheme, token } from "./theme.js";
-import { Tree } from "./tree.js";
+import { tints } from "./tint.js";
 
-const ROW = 18;
-const LEAST_PX = 0.6; // narrower frames are not drawn
-const LABEL_PX = 24; // narrower ones carry no name
-const TABLE_ROWS = 20;
-const HATCH_PX = 6;
+const TIP_PX = 16; // from the pointer to what is told of a frame
+const KEY_ZOOM = 0.5;
+const MOVES = { ArrowUp: "parent", ArrowDown: "child", ArrowLeft: "before", ArrowRight: "after" };
 
-/** @typedef {{node: number, x: number, width: number}} Box node -1 stands for all frames above the focus */
+/** @typedef {import("./flame_layout.js").Box} Box */
+/** @typedef {import("./flame_layout.js").View} View */
+/** @typedef {import("./tree.js").Tree} Tree */
 
 export class FlameGraph {
-  constructor() {
+  /** @param {{row?: number, chosen?: (node: number) => void}} [options] height of a row in px; called when a person selects a frame */
+  constructor({ row = 18, chosen = () => {} } = {}) {
+    this.row = row;
+    this.chosen = chosen;
     /** @type {Tree | null} */
     this.tree = null;
-    this.focus = -1;
+    /** @type {View} */
+    this.view = { focus: -1, from: 0, to: 1, trunk: -1 };
     this.whole = false; // shows the frames above the trunk, too
+    this.difference = true;
+    this.found = "";
+    /** @type {Set<number>} frames that the search found */
+    this.hits = new Set();
     /** @type {number | null} */
     this.selected = null;
     this.hot = -1;
     /** @type {Box[][]} */
     this.rows = [];
-    this.canvas = el("canvas", { tabindex: 0, role: "application", "aria-label": "Flame graph", "aria-keyshortcuts": "f" });
+    this.canvas = el("canvas", { tabindex: 0, role: "application", "aria-label": "Flame graph" });
     this.tip = el("div", { class: "tip", role: "status", hidden: true });
     this.table = el("table", { class: "unseen" });
-    this.element = el("div", { class: "flame" }, this.canvas, this.tip, this.table);
-    this.canvas.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => this.#point(event));
-    this.canvas.addEventListener("pointerleave", () => (this.tip.hidden = true));
-    this.canvas.addEventListener("click", (/** @type {MouseEvent} */ event) => this.#click(event));
-    this.canvas.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#key(event));
-    new ResizeObserver(() => this.draw()).observe(this.element);
+    this.room = el("div", { class: "flame-room" }, this.canvas);
+    this.scroll = el("div", { class: "flame-scroll" }, this.room);
+    this.element = el("div", { class: "flame" }, this.scroll, this.tip, this.table);
+    this.#listen();
+    new ResizeObserver(() => this.draw()).observe(this.scroll);
     onTheme(() => this.draw());
   }
 
-  /** A refetched tree keeps the place that a person zoomed to. @param {import("./tree.js").Flame | null} flame */
-  show(flame) {
-    const names =
-      this.tree && this.focus >= 0 ? this.tree.path(this.focus).map((node) => /** @type {Tree} */ (this.tree).name(node)) : [];
-    const zoomed = this.tree !== null && this.focus !== this.tree.trunk() && names.length > 0;
-    this.tree = flame && flame.nodes.frame.length ? new Tree(flame) : null;
-    this.selected = null;
-    this.hot = this.tree?.hottest()?.node ?? -1;
-    this.focus = !this.tree ? -1 : zoomed ? this.tree.find(names) : this.whole ? -1 : this.tree.trunk();
-    this.draw();
+  /** A refetched tree keeps the place that a person zoomed to and the frame that is selected. @param {Tree | null} tree */
+  show(tree) {
+    const { tree: old, view, selected } = this;
+    const way = (/** @type {number} */ node) => (old && node >= 0 ? old.path(node).map((at) => old.name(at)) : []);
+    const [zoom, choice] = [view.focus === view.trunk ? [] : way(view.focus), way(selected ?? -1)];
+    this.tree = tree;
+    this.hot = tree?.hottest()?.node ?? -1;
+    const trunk = this.whole || !tree ? -1 : tree.trunk();
+    const focus = zoom.length && tree ? tree.find(zoom) : trunk;
+    this.view = { ...(focus === trunk && zoom.length ? { from: 0, to: 1 } : view), focus, trunk };
+    const again = choice.length && tree ? tree.find(choice) : -1;
+    this.selected = again < 0 ? null : again;
+    this.search(this.found);
     this.#tell();
   }
 
-  get names() {
-    return this.tree ? [...new Set(this.tree.nodes.frame.map((frame) => /** @type {Tree} */ (this.tree).frames[frame].name))] : [];
+  /** Select a function, as `nameOf` tells it, and scroll to where it took most, unless one of its frames is selected. @param {string | null} name */
+  mark(name) {
+    const { tree, selected } = this;
+    if (selected !== null && tree && tree.name(selected) === name) return;
+    const node = name !== null && tree ? tree.widest(name) : -1;
+    this.selected = node < 0 ? null : node;
+    this.draw();
+    if (node >= 0) this.#reveal(node);
   }
+
+  /** @param {string} text @returns {import("./tree.js").Match} */
+  search(text) {
+    this.found = text.toLowerCase();
+    const match = (text && this.tree?.search(text)) || { frames: new Set(), functions: 0, share: 0 };
+    this.hits = match.frames;
+    this.draw();
+    return match;
+  }
+
+  get names() {
+    return [...new Set(this.tree?.frames.map(({ name }) => name))];
+  }
+
+  // Drawing
+
+  /** In the next frame at once for however many changes. */
+  invalidate() {
+    this.#frame ||= requestAnimationFrame(() => this.draw());
+  }
+
+  #frame = 0;
 
   draw() {
-    const { clientWidth: width } = this.element;
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    const { clientWidth: width } = this.scroll;
     if (!width) return;
-    this.rows = this.tree ? layout(this.tree, this.focus, width) : [];
-    const height = Math.max(1, this.rows.length) * ROW;
+    const { tree, row } = this;
+    this.rows = tree ? layout(tree, this.view, width) : [];
+    this.room.style.height = `${this.rows.length * row}px`;
+    const height = Math.max(1, Math.min(this.rows.length * row, this.scroll.clientHeight));
+    const ctx = this.#sized(width, height);
+    if (!tree) return;
+    const top = this.scroll.scrollTop;
+    const painter = new Painter(ctx, row, this.found);
+    const tint = tints(tree, this.difference, this.hot);
+    const focusDepth = this.view.focus < 0 ? -1 : tree.depth[this.view.focus];
+    for (let at = Math.floor(top / row); at < Math.min(this.rows.length, Math.ceil((top + height) / row)); at++)
+      for (const box of this.rows[at]) this.#box(painter, box, at * row - top, tint, focusDepth);
+  }
+
+  /** The canvas covers what is seen of the graph; the room behind it is as tall as the whole. @param {number} width @param {number} height */
+  #sized(width, height) {
     const ratio = devicePixelRatio;
-    this.canvas.width = Math.round(width * ratio);
-    this.canvas.height = Math.round(height * ratio);
+    const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
+    if (this.canvas.width !== w) this.canvas.width = w;
+    if (this.canvas.height !== h) this.canvas.height = h;
     this.canvas.style.height = `${height}px`;
     const ctx = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
-    ctx.scale(ratio, ratio);
-    ctx.textBaseline = "middle";
-    this.rows.forEach((row, depth) => row.forEach((box) => this.#box(ctx, box, depth * ROW)));
+    ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+    ctx.clearRect(0, 0, width, height);
+    return ctx;
   }
 
-  /** @param {CanvasRenderingContext2D} ctx @param {Box} box @param {number} y */
-  #box(ctx, { node, x, width }, y) {
+  /** @param {Painter} painter @param {Box} box @param {number} y @param {ReturnType<typeof tints>} tint @param {number} focusDepth */
+  #box(painter, { node, x, width, narrow }, y, tint, focusDepth) {
     const tree = /** @type {Tree} */ (this.tree);
-    const [left, wide] = [Math.round(x), Math.max(1, Math.round(x + width) - Math.round(x) - 1)];
-    const kind = node < 0 ? "above" : tree.nodes.kind[node];
-    ctx.fillStyle = node >= 0 && node === this.hot ? token("flame-hot") : token(kind === "own" ? "flame-own" : "flame-library");
-    if (kind !== "above") ctx.fillRect(left, y, wide, ROW - 1);
-    if (kind === "wait" || kind === "joined") hatch(ctx, left, y, wide);
-    if (wide > LABEL_PX) this.#label(ctx, node, left, wide, y + ROW / 2);
-    if (node >= 0 && node === this.selected) {
-      ctx.strokeStyle = token("ink");
-      ctx.lineWidth = 2;
-      ctx.strokeRect(left + 1, y + 1, wide - 2, ROW - 3);
-    }
+    if (narrow) return painter.box(x, y, width, { tint: tint(node, true), title: "" });
+    if (node < 0) return painter.box(x, y, width, { tint: { fill: "transparent", ink: token("ink-3") }, title: this.#above() });
+    const kind = tree.nodes.kind[node];
+    return painter.box(x, y, width, {
+      tint: tint(node, tree.untrusted(node) || tree.depth[node] < focusDepth),
+      ...words(tree.frame(node)),
+      value: this.#value(node),
+      hatched: kind === "wait" || kind === "joined",
+      strong: node === this.hot,
+      selected: node === this.selected,
+      found: this.hits.has(tree.nodes.frame[node]),
+    });
   }
 
-  /** @param {CanvasRenderingContext2D} ctx @param {number} node @param {number} left @param {number} wide @param {number} y */
-  #label(ctx, node, left, wide, y) {
+  /** @param {number} node */
+  #value(node) {
     const tree = /** @type {Tree} */ (this.tree);
-    const font = token("font-ui");
-    ctx.font = `11px ${font}`;
-    if (node < 0) {
-      ctx.fillStyle = token("ink-3");
-      const path = this.focus < 0 ? [] : tree.path(this.focus).slice(0, -1);
-      return ctx.fillText(fitted(ctx, `‹ ${path.map((at) => tree.frame(at).name).join(" › ")}`, wide - 8), left + 4, y);
-    }
-    const { name, file, line } = tree.frame(node);
-    ctx.font = `${node === this.hot ? "600 " : ""}11px ${font}`;
-    ctx.fillStyle = node === this.hot ? token("on-flame-hot") : token("ink");
-    ctx.fillText(fitted(ctx, name, wide - 8), left + 4, y);
-    let used = 8 + ctx.measureText(name).width;
-    ctx.font = `10px ${font}`;
-    if (node !== this.hot) ctx.fillStyle = token("ink-2");
-    const [where, share] = [place(file, line), percent(tree.nodes.total_s[node] / tree.total_s)];
-    const [whereWidth, shareWidth] = [ctx.measureText(where).width, ctx.measureText(share).width];
-    if (used + whereWidth + 4 < wide) {
-      ctx.fillText(where, left + used + 3, y);
-      used += whereWidth + 8;
-    }
-    if (used + shareWidth + 8 < wide) ctx.fillText(share, left + wide - shareWidth - 4, y);
-    return undefined;
+    const share = percent(tree.nodes.total_s[node] / tree.total_s);
+    return tree.compared && this.difference ? `${share}  ${signed(tree.excess(node))}` : share;
   }
 
-  /** @param {MouseEvent} event @returns {Box | undefined} */
-  #hit(event) {
-    const row = this.rows[Math.floor(event.offsetY / ROW)] ?? [];
-    return row.find(({ x, width }) => event.offsetX >= x && event.offsetX < x + width);
+  #above() {
+    const tree = /** @type {Tree} */ (this.tree);
+    const path = tree.path(this.view.trunk).slice(0, -1);
+    return `‹ ${path.map((at) => tree.frame(at).name).join(" › ")}`;
   }
 
-  /** @param {PointerEvent} event */
-  #point(event) {
-    const box = this.#hit(event);
+  // What a person does
+
+  #listen() {
+    let held = this.view;
+    listenTo(this.canvas, this.scroll, {
+      point: (x, y) => this.#point(x, y),
+      leave: () => (this.tip.hidden = true),
+      click: (x, y) => this.#click(x, y),
+      grab: () => (held = this.view),
+      pan: (share) => this.#pan(held, share),
+      shift: (share) => this.#pan(this.view, share),
+      zoom: (factor, at) => this.zoom(factor, at),
+    });
+    this.canvas.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#key(event));
+    this.scroll.addEventListener("scroll", () => this.invalidate());
+  }
+
+  /** @param {number} factor of what is seen @param {number} [at] the place that stays, 0 left to 1 right */
+  zoom(factor, at = 0.5) {
+    if (!this.tree) return;
+    this.view = zoomed(this.tree, this.view, factor, at);
+    this.invalidate();
+  }
+
+  /** @param {View} view @param {number} by a share of the width */
+  #pan(view, by) {
+    if (!this.tree) return;
+    this.tip.hidden = true;
+    this.view = panned(this.tree, view, by);
+    this.invalidate();
+  }
+
+  /** @param {number} x @param {number} y on the canvas @returns {Box | undefined} */
+  #hit(x, y) {
+    const row = this.rows[Math.floor((y + this.scroll.scrollTop) / this.row)] ?? [];
+    return row.find((box) => x >= box.x && x < box.x + box.width);
+  }
+
+  /** @param {number} x @param {number} y */
+  #point(x, y) {
+    const box = this.#hit(x, y);
     this.tip.hidden = !box || box.node < 0;
     this.canvas.style.cursor = box ? "pointer" : "";
     if (!box || box.node < 0) return;
-    this.#describe(box.node);
-    const { clientWidth } = this.element;
-    this.tip.style.left = `${Math.max(0, Math.min(clientWidth - this.tip.offsetWidth, event.offsetX + 12))}px`;
-    this.tip.style.top = `${event.offsetY + 20}px`;
+    this.#describe(box);
+    const { clientWidth, clientHeight } = this.element;
+    const { offsetWidth: wide, offsetHeight: tall } = this.tip;
+    const below = y + TIP_PX + tall <= clientHeight || y < tall + TIP_PX;
+    this.tip.style.left = `${Math.max(0, Math.min(clientWidth - wide, x + TIP_PX))}px`;
+    this.tip.style.top = `${below ? y + TIP_PX : y - tall - TIP_PX / 2}px`;
   }
 
-  /** @param {number} node */
-  #describe(node) {
-    const tree = /** @type {Tree} */ (this.tree);
-    const { name, file, line } = tree.frame(node);
-    const [total, self] = [tree.nodes.total_s[node], tree.nodes.self_s[node]];
-    const says = { wait: "waits here", joined: "runs in another thread or process", own: "your code", library: "library" };
-    this.tip.replaceChildren(
-      el("b", {}, name),
-      el("span", {}, line > 0 ? `${file}:${line}` : file),
-      el(
-        "span",
-        {},
-        `${percent(total / tree.total_s)} in total, ${duration(total)}; ${percent(self / tree.total_s)} itself, ${duration(self)}`,
-      ),
-      el("span", { class: "dim" }, says[/** @type {keyof typeof says} */ (tree.nodes.kind[node])] ?? ""),
-    );
+  /** @param {Box} box */
+  #describe(box) {
+    this.tip.replaceChildren(...describe(/** @type {Tree} */ (this.tree), box));
   }
 
-  /** @param {MouseEvent} event */
-  #click(event) {
-    const box = this.#hit(event);
+  /** @param {number} x @param {number} y */
+  #click(x, y) {
+    const box = this.#hit(x, y);
     if (!box || !this.tree) return;
-    if (box.node < 0 || box.node === this.focus) this.#out();
-    else this.#zoom(box.node);
+    if (box.node < 0 || (box.node === this.view.focus && this.#still)) return this.out();
+    this.select(box.node);
+    return this.focus(box.node);
+  }
+
+  /** Nothing was zoomed or panned since the focus was set. */
+  get #still() {
+    return this.view.from === 0 && this.view.to === 1;
   }
 
   /** @param {number} node */
-  #zoom(node) {
-    this.focus = node;
+  select(node) {
     this.selected = node;
+    this.chosen(node);
+    this.invalidate();
+  }
+
+  /** Zoom until this frame is as wide as the graph. @param {number} node */
+  focus(node) {
+    this.view = { ...this.view, focus: node, from: 0, to: 1 };
     this.tip.hidden = true;
     this.draw();
+    this.#reveal(node);
   }
 
   /** One zoom back, from the trunk to all frames and back. */
-  #out() {
-    const tree = /** @type {Tree} */ (this.tree);
+  out() {
+    const { tree, view } = this;
+    if (!tree) return;
     const trunk = tree.trunk();
-    this.whole = this.focus === trunk;
-    this.#zoom(this.whole ? -1 : trunk);
-    this.selected = null;
+    if (!this.#still) return this.focus(view.focus);
+    this.whole = view.focus === view.trunk && view.trunk === trunk && trunk >= 0;
+    this.view.trunk = this.whole ? -1 : trunk;
+    return this.focus(this.view.trunk);
   }
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    const moves = { ArrowUp: "parent", ArrowDown: "child", ArrowLeft: "before", ArrowRight: "after" };
-    const tree = this.tree;
-    if (!tree) return;
-    if (event.key in moves) this.#walk(moves[/** @type {keyof typeof moves} */ (event.key)]);
-    else if (event.key === "Enter" && this.selected !== null) this.#zoom(this.selected);
-    else if (event.key === "Backspace" || (event.key === "Escape" && this.focus !== tree.trunk())) this.#out();
+    const zoomed = this.view.focus !== this.view.trunk || !this.#still || this.whole;
+    if (!this.tree || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key in MOVES) this.#walk(MOVES[/** @type {keyof typeof MOVES} */ (event.key)]);
+    else if (event.key === "Enter" && this.selected !== null) this.focus(this.selected);
+    else if (event.key === "Backspace" || (event.key === "Escape" && zoomed)) this.out();
+    else if (event.key === "+" || event.key === "=") this.zoom(KEY_ZOOM);
+    else if (event.key === "-") this.zoom(1 / KEY_ZOOM);
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -188,89 +272,42 @@ export class FlameGraph {
   /** @param {string} way */
   #walk(way) {
     const tree = /** @type {Tree} */ (this.tree);
-    const at = this.selected ?? this.focus;
-    const siblings = at < 0 ? [] : tree.children(tree.nodes.parent[at]);
+    const at = this.selected ?? this.view.focus;
+    const siblings = at < 0 ? tree.children(-1) : tree.children(tree.nodes.parent[at]);
     const place = siblings.indexOf(at);
-    const widest = tree.children(at).sort((a, b) => tree.nodes.total_s[b] - tree.nodes.total_s[a])[0];
-    const to = {
-      parent: at < 0 ? undefined : tree.nodes.parent[at],
-      child: widest,
-      before: siblings[place - 1],
-      after: siblings[place + 1],
-    }[way];
+    const below = tree.children(at);
+    const widest = below.length ? below.reduce((a, b) => (tree.nodes.total_s[b] > tree.nodes.total_s[a] ? b : a)) : undefined;
+    const ways = { parent: tree.nodes.parent[at], child: widest, before: siblings[place - 1], after: siblings[place + 1] };
+    const to = ways[/** @type {keyof typeof ways} */ (way)];
     if (to === undefined || to < 0) return;
-    this.selected = to;
+    this.select(to);
     this.draw();
-    this.#describe(to);
     this.#reveal(to);
+    this.#describe({ node: to, x: 0, width: 0, narrow: 0 });
+    this.tip.hidden = false;
+    this.tip.style.left = `${Math.max(0, this.element.clientWidth - this.tip.offsetWidth)}px`;
+    this.tip.style.top = `${this.#depth(to) * this.row - this.scroll.scrollTop + this.row + 4}px`;
   }
 
-  /** Put the description beside a frame chosen by keys. @param {number} node */
+  /** Which row a node stands in. @param {number} node */
+  #depth(node) {
+    return this.rows.findIndex((row) => row.some((box) => box.node === node && !box.narrow));
+  }
+
+  /** Scroll until a frame is seen, with what is below it. @param {number} node */
   #reveal(node) {
-    const depth = this.rows.findIndex((row) => row.some((box) => box.node === node));
-    this.tip.hidden = depth < 0;
-    this.tip.style.left = "0px";
-    this.tip.style.top = `${(depth + 1) * ROW + 4}px`;
+    const y = this.#depth(node) * this.row;
+    const { scrollTop, clientHeight } = this.scroll;
+    if (y >= 0 && (y < scrollTop || y > scrollTop + clientHeight - 3 * this.row)) this.scroll.scrollTop = y - 2 * this.row;
   }
 
   #tell() {
-    const hottest = this.tree?.hottest();
+    const { tree } = this;
+    const hottest = tree?.hottest();
     this.canvas.setAttribute(
       "aria-label",
       hottest ? `Flame graph. ${percent(hottest.share)}: ${hottest.frame.name}` : "Flame graph, empty",
     );
-    const head = el("tr", {}, ...["function", "place", "own share", "own time"].map((name) => el("th", {}, name)));
-    const rows = (this.tree?.functions(TABLE_ROWS) ?? []).map(({ name, file, line, self_s, share }) =>
-      el("tr", {}, ...[name, place(file, line), percent(share), duration(self_s)].map((text) => el("td", {}, text))),
-    );
-    this.table.replaceChildren(el("caption", {}, "Functions by their own time"), head, ...rows);
+    this.table.replaceChildren(...tableRows(tree));
   }
-}
-
-/** @param {number} share */
-export const percent = (share) => `${share > 0 && share < 0.095 ? (share * 100).toFixed(1) : Math.round(share * 100)} %`;
-
-/**
- * Boxes by row, in CSS pixels: one row for all frames above the focus, then what is below it at full width.
- * @param {Tree} tree @param {number} focus -1 for everything @param {number} width @returns {Box[][]}
- */
-export function layout(tree, focus, width) {
-  const { total_s, parent } = tree.nodes;
-  const above = focus >= 0 && parent[focus] >= 0 ? 1 : 0;
-  const [from_s, over_s, top] = focus < 0 ? [0, tree.total_s, 0] : [tree.left[focus], total_s[focus], tree.depth[focus]];
-  /** @type {Box[][]} */
-  const rows = above ? [[{ node: -1, x: 0, width }]] : [];
-  for (let i = Math.max(0, focus); i < tree.count && (i === focus || focus < 0 || tree.depth[i] > top); i++) {
-    const box = { node: i, x: ((tree.left[i] - from_s) / over_s) * width, width: (total_s[i] / over_s) * width };
-    if (box.width >= LEAST_PX) (rows[tree.depth[i] - top + above] ??= []).push(box);
-  }
-  return rows;
-}
-
-/** @param {CanvasRenderingContext2D} ctx @param {string} text @param {number} width */
-function fitted(ctx, text, width) {
-  if (ctx.measureText(text).width <= width) return text;
-  let [low, high] = [0, text.length];
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if (ctx.measureText(`${text.slice(0, middle)}…`).width <= width) low = middle;
-    else high = middle - 1;
-  }
-  return low > 1 ? `${text.slice(0, low)}…` : "";
-}
-
-/** @param {CanvasRenderingContext2D} ctx @param {number} left @param {number} y @param {number} wide */
-function hatch(ctx, left, y, wide) {
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(left, y, wide, ROW - 1);
-  ctx.clip();
-  ctx.strokeStyle = token("line-strong");
-  ctx.beginPath();
-  for (let x = left - ROW; x < left + wide; x += HATCH_PX) {
-    ctx.moveTo(x, y + ROW);
-    ctx.lineTo(x + ROW, y);
-  }
-  ctx.stroke();
-  ctx.restore();
 }

@@ -1,6 +1,7 @@
 /** Which lanes the GPUs page has (pure): the heat strip, what an expert looks at first, then whatever else the catalog knows. */
 
 import { GIB, hostLanes, lane, limitOf, named, perGpu } from "./lanes.js";
+import { withLost } from "./lost.js";
 import { keyOf } from "./series.js";
 
 /** @typedef {import("./series.js").Meta & {label: string, unit: string}} Meta as `GET /series` tells it */
@@ -72,28 +73,7 @@ export function gpuPageLanes(machine, lost, all) {
   const first = gpu ? FIRST : FIRST_OF_HOST;
   const names = new Set([...first, ...(all ? others.sort((a, b) => a.label.localeCompare(b.label)).map(({ name }) => name) : [])]);
   const lanes = [...top, ...[...names].map((name) => metricLane(metas, name))].filter(({ traces }) => traces.length);
-  const since = new Map(metas.map((meta) => [keyOf(meta), lost.get(meta.labels.uuid)]));
-  return lanes.map((one) => ({ ...one, traces: one.traces.map((trace) => withLoss(trace, since.get(trace.keys[0]))) }));
-}
-
-/**
- * By uuid, since when a GPU does not answer. One that was lost before the collector started has not told its uuid: it is the one
- * that last had its index.
- * @param {import("./gpu_head.js").Card[]} cards @param {(Meta & {last_time_s: number | null})[]} machine
- * @returns {Map<string, number>}
- */
-export function lostSince(cards, machine) {
-  const known = new Set(cards.map(({ uuid }) => uuid));
-  return new Map(
-    cards
-      .filter(({ state }) => state === "lost")
-      .flatMap(({ uuid, index, since_s }) => {
-        if (uuid) return [[uuid, Number(since_s)]];
-        const former = machine.filter(({ labels }) => labels.gpu === String(index) && !known.has(labels.uuid));
-        return former.map(({ labels, last_time_s }) => /** @type {[string, number]} */ ([labels.uuid, Number(last_time_s)]));
-      })
-      .sort(([, a], [, b]) => a - b), // of several series the one that told last
-  );
+  return withLost(lanes, metas, lost);
 }
 
 /** A row a GPU, or a core. @param {Meta[]} metas @param {string} name */
@@ -122,6 +102,3 @@ function tracesOf(metas, name) {
     return { label, colour: i ? `gpu-${i % 8}` : "accent", keys: [keyOf(meta)] };
   });
 }
-
-/** @param {Trace} trace @param {number | undefined} lost_s @returns {Trace} */
-const withLoss = (trace, lost_s) => (lost_s === undefined ? trace : { ...trace, lost_s });

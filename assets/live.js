@@ -2,12 +2,15 @@
 
 import { Refused, get, newest } from "./api.js";
 import { Book } from "./book.js";
+import { Compare } from "./compare.js";
 import { Controls } from "./controls.js";
 import { el } from "./dom.js";
 import { evidence } from "./evidence.js";
 import { Feed } from "./feed.js";
 import { clock, count, minute } from "./format.js";
+import { lanesOf } from "./lanes.js";
 import { LogTail } from "./log.js";
+import { lostSince, withLost } from "./lost.js";
 import { painted, paintedLane } from "./painted.js";
 import { Panel } from "./panel.js";
 import { Profile } from "./profile.js";
@@ -35,8 +38,8 @@ export class Live {
   constructor(bar, foot) {
     const address = readAddress();
     this.range = new Range(address);
-    this.book = new Book();
     this.runs = new Runs(address.run);
+    this.book = new Book((metas) => withLost(lanesOf(metas), metas, this.#lost(metas)));
     /** @type {number | null} */
     this.cursor_s = null;
     /** @type {import("./events.js").Event[]} */
@@ -51,14 +54,23 @@ export class Live {
       chosen: (done) => this.#chosen(done),
     });
     this.timeline = new Timeline(
-      { ...this.steering.gestures(), hover: (t) => this.hover(t), click: (t) => this.selectStep(t) },
+      {
+        ...this.steering.gestures(),
+        select: (from, to, done) => this.compare.select(from, to, done),
+        hover: (t) => this.hover(t),
+        click: (t) => this.selectStep(t),
+      },
       paintedLane,
     );
+    this.compare = new Compare(this.timeline, this.steering, () => this.#compared());
     this.panel = new Panel({
-      clear: () => this.steering.clear(),
+      clear: () => this.compare.clear() || this.steering.clear(),
       profile: (action) => this.profile.steer(action).catch((error) => this.#failed(error)),
+      hover: (t) => this.hover(t),
+      compare: () => this.compare.toggle(),
     });
-    this.profile = new Profile(this.panel, (names) => (painted.flame = { names }));
+    this.profile = new Profile(this.panel);
+    this.profile.baseline = this.compare.window;
     this.verdict = new Verdict((run) => this.pick(run));
     this.tail = new LogTail();
     this.status = new Status(foot);
@@ -178,6 +190,7 @@ export class Live {
       end: range.following ? `${this.runs.over ? "end" : "now"} ${minute(view.hi)}` : clock(view.hi),
       following: growing,
     });
+    this.compare.draw();
     this.#drawVerdict(view, stepper);
     this.#drawPanel(view, stepper);
     this.controls.draw({
@@ -209,6 +222,7 @@ export class Live {
   #drawPanel(view, stepper) {
     const { window } = this.range;
     const steps = { from: window && stepAt(stepper, window.from), to: window && stepAt(stepper, window.to) };
+    this.panel.point(this.cursor_s);
     this.panel.showWindow(window, steps, this.runs.over ? "What Python did at the end" : "What Python is doing now");
     if (window) this.panel.showFacts(evidence(this.book.lanes, this.book.series, stepper, view, window));
   }
@@ -222,7 +236,7 @@ export class Live {
   }
 
   #address() {
-    writeAddress({ run: this.runs.name, ...this.range.address(this.end_s) });
+    writeAddress({ run: this.runs.name, ...this.range.address(this.end_s), ...this.compare.address() });
   }
 
   // What a person does
@@ -258,8 +272,16 @@ export class Live {
 
   /** A person drew a window, or is drawing it. @param {boolean} done */
   #chosen(done) {
-    this.#inquire();
+    this.#inquire(done);
     if (done) this.#address();
+    this.invalidate();
+  }
+
+  /** A person chose what to compare with. */
+  #compared() {
+    this.profile.baseline = this.compare.window;
+    this.#inquire(!this.compare.pending);
+    this.#address();
     this.invalidate();
   }
 
@@ -287,12 +309,12 @@ export class Live {
   /** @returns {import("./keys.js").Key[]} */
   keys() {
     return [
-      ...this.steering.keys(),
+      ...this.compare.keys(),
       {
         keys: ["f"],
         shown: "f",
-        says: "flame graph: arrows walk, Enter zooms, Backspace returns",
-        run: () => this.panel.flame.canvas.focus(),
+        says: "flame graph of the window, on a page of its own",
+        run: () => location.assign(`/flame${location.search}`),
       },
     ];
   }
@@ -314,13 +336,28 @@ export class Live {
 
   /** @param {any} message */
   #state(message) {
-    const { first, more, grown } = this.runs.hear(message);
+    const { first, more, grown, silenced } = this.runs.hear(message);
     this.profile.hear(message.profile ?? {}, this.runs.over);
     const off = first && this.range.following && Math.abs(this.runs.clock_off_s) > CLOCK_SLACK_S;
     if (this.#fit() || off) this.refresh();
     if (!first && more) this.#newRuns();
     else if (!first && (grown || !this.book.lanes.length)) this.load();
+    else if (silenced) this.#relane();
     this.invalidate();
+  }
+
+  /** A GPU fell silent, or came back. */
+  #relane() {
+    this.book.lanes = this.book.lanesOf(this.book.metas);
+    this.timeline.setLanes(this.book.lanes);
+  }
+
+  /** @param {any[]} metas */
+  #lost(metas) {
+    return lostSince(
+      this.runs.told?.gpus ?? [],
+      metas.filter(({ run }) => run === null),
+    );
   }
 
   async #newRuns() {
@@ -350,11 +387,11 @@ export class Live {
     else if (!(error instanceof TypeError)) throw error; // TypeError is fetch's word for "no connection": the feed tells that
   }
 
-  /** Ask for the profile of the window, or of now. */
-  #inquire() {
+  /** Ask for the profile of the window, or of now. @param {boolean} [done] false while it is being drawn */
+  #inquire(done = true) {
     const { name, current, over } = this.runs;
     if (name === null) return;
-    if (this.range.window) this.profile.ask(name, this.range.window);
+    if (this.range.window) this.profile.ask(name, this.range.window, done);
     else this.profile.askNow(name, over ? current.last_time_s : this.end_s);
   }
 }

@@ -1,6 +1,7 @@
 /** The frame: theme, keys, and the page of this address, which is drawn at once and moves into Dash's layout when that is there. */
 
 import { el, setText } from "./dom.js";
+import { FlamePage } from "./flame_page.js";
 import { Gpus } from "./gpus.js";
 import { helpDialog, listen } from "./keys.js";
 import { Live } from "./live.js";
@@ -11,6 +12,7 @@ import { linkPages, writeAddress } from "./url.js";
 const PAGES = /** @type {const} */ ([
   ["/", "live", Live],
   ["/gpus", "gpus", Gpus],
+  ["/flame", "flame", FlamePage],
 ]);
 const [PATH, CONTAINER, Page] = PAGES.find(([path]) => path === location.pathname) ?? PAGES[0];
 
@@ -60,7 +62,10 @@ function toggleTheme() {
 /** Before Dash has laid out the page's container, the page stands in the index's own place. */
 function adopt() {
   const home = document.getElementById(CONTAINER) ?? /** @type {HTMLElement} */ (document.getElementById("first"));
-  if (page.element.parentElement !== home) home.append(page.element);
+  if (page.element.parentElement === home) return;
+  const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+  home.append(page.element);
+  if (page.element.contains(focused)) focused?.focus({ preventScroll: true }); // what moves loses the focus
 }
 
 /** Dash's bundles wait in a template until the first picture is drawn, so that they do not compete with it. */

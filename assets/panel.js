@@ -1,22 +1,30 @@
 /** The side panel: what Python is doing now, or what it did in the selected window. */
 
+import { basis, facts, ownSentence, sentence, worth } from "./blame.js";
 import { copyButton, el, setClass, setText } from "./dom.js";
-import { clock, count, duration, figure, place } from "./format.js";
-import { FlameGraph, percent } from "./flame.js";
+import { FlameGraph } from "./flame.js";
+import { clock, count, duration, figure } from "./format.js";
+import { legendOfDifference, legendOfKinds } from "./legends.js";
 import { logLine } from "./log.js";
+import { paintedFlame } from "./painted.js";
+import { Tree, nameOf } from "./tree.js";
+import { TroubleBox } from "./trouble.js";
 
-const FEW_SAMPLES = 50;
 const LINES = 8;
 const SHEETS = ["peek", "half", "full"]; // how far the panel is pulled up on a phone
 
 /** @typedef {import("./tree.js").Flame} Flame */
+/** @typedef {import("./blame.js").Blame} Blame */
+/** @typedef {import("./profile.js").Question} Question */
+/** @typedef {import("./profile.js").Trouble} Trouble */
 /** @typedef {{from: number, to: number}} Window */
-/** @typedef {{sentence: string, remedy: string, action: "on" | "retry" | null}} Trouble */
 
 export class Panel {
-  /** @param {{clear: () => void, profile: (action: "on" | "retry") => void}} actions */
+  /** @param {{clear: () => void, profile: (action: "on" | "retry") => void, hover: (time_s: number | null) => void, compare: () => void}} actions */
   constructor(actions) {
-    this.actions = actions;
+    /** @type {Blame | null} */
+    this.blame = null;
+    this.chosen = false; // a person chose what the window is compared with
     this.flame = new FlameGraph();
     this.title = el("div", { class: "title" });
     this.sub = el("div", { class: "sub" });
@@ -28,19 +36,25 @@ export class Panel {
     this.said = el("p", { class: "said", "aria-live": "polite" });
     this.aside = el("p", { class: "aside" });
     this.facts = el("tbody");
+    this.against = el("th", { class: "num" }, "rest");
     this.table = el(
       "section",
       { class: "facts" },
       el(
         "table",
         {},
-        el("thead", {}, el("tr", {}, ...["", "window", "rest", ""].map((name, i) => el("th", i ? { class: "num" } : {}, name)))),
+        el("thead", {}, el("tr", {}, el("th"), el("th", { class: "num" }, "window"), this.against, el("th"))),
         this.facts,
       ),
     );
     this.samples = el("span", { class: "dim" });
-    this.trouble = el("div", { class: "trouble" });
-    this.lines = el("div", { class: "log" });
+    this.legend = el("span", { class: "kinds", "aria-hidden": "true" });
+    this.trouble = new TroubleBox(actions.profile);
+    this.lines = el("div", {
+      class: "log",
+      onpointerover: (/** @type {PointerEvent} */ event) => actions.hover(timeOf(event)),
+      onpointerleave: () => actions.hover(null),
+    });
     this.told = el("span", { class: "dim" });
     this.logs = el(
       "section",
@@ -49,9 +63,12 @@ export class Panel {
       this.lines,
     );
     this.hint = el("p", { class: "hint" }, "Drag over a dip to see which line of Python caused it.");
+    this.open = el("a", { class: "btn pri" }, "Open flame graph", el("kbd", {}, "f"));
     this.actionsRow = el(
       "section",
       { class: "actions" },
+      this.open,
+      el("button", { class: "btn", type: "button", onclick: actions.compare }, "Compare", el("kbd", {}, "d")),
       copyButton("Copy link", () => location.href),
     );
     this.grip = el("button", {
@@ -70,8 +87,8 @@ export class Panel {
       el(
         "section",
         { class: "graph" },
-        el("div", { class: "head" }, el("h2", {}, "Flame graph"), legendOfKinds(), this.samples),
-        this.trouble,
+        el("div", { class: "head" }, el("h2", {}, "Flame graph"), this.legend, this.samples),
+        this.trouble.element,
         el("div", { class: "graph-box" }, this.flame.element),
       ),
       this.logs,
@@ -97,6 +114,7 @@ export class Panel {
     if (window !== null && !had) this.element.dataset.sheet = "half";
     this.escape.hidden = this.table.hidden = this.logs.hidden = this.actionsRow.hidden = window === null;
     this.hint.hidden = window !== null;
+    this.open.href = `/flame${location.search}`;
     if (!window) {
       setText(this.title, otherwise);
       return;
@@ -113,67 +131,78 @@ export class Panel {
     setText(this.sub, `${duration(window.to - window.from)}${range}`);
   }
 
-  /** @param {import("./evidence.js").Fact[]} facts */
-  showFacts(facts) {
-    this.facts.replaceChildren(...facts.map(factRow));
+  /** What the page itself knows of the window; the server's comparison with normal takes its place. @param {import("./evidence.js").Fact[]} own */
+  showFacts(own) {
+    const told = this.blame ? facts(this.blame) : [];
+    setText(this.against, told.length ? (this.chosen ? "other" : "normal") : "rest");
+    this.facts.replaceChildren(...(told.length ? told : own).map(factRow));
   }
 
-  /**
-   * @param {Flame | null} flame @param {Window} asked
-   * @param {{now: boolean, growing: boolean, trouble: Trouble | null}} about `now`: the last seconds, not a selected window; `growing`: more of the profile may come
-   */
-  showFlame(flame, asked, { now, growing, trouble }) {
-    this.flame.show(flame);
-    this.#say(asked, now);
-    setText(this.aside, aside(flame, asked, growing));
+  /** @param {Flame | null} flame @param {Question} question @param {{growing: boolean, trouble: Trouble | null}} about */
+  showFlame(flame, { asked, now }, { growing, trouble }) {
+    this.flame.show(flame?.samples ? new Tree(flame) : null);
+    paintedFlame(this.flame.names, asked);
+    if (this.flame.selected === null) this.#mark();
+    const whole = now ? `the last ${duration(asked.to - asked.from)}` : "this window";
+    this.own = { said: ownSentence(this.flame.tree, whole), aside: worth(flame, asked, growing) };
+    this.#say();
     if (now)
       setText(this.sub, flame?.samples ? `${duration(asked.to - asked.from)}, ${clock(asked.from)} – ${clock(asked.to)}` : "");
     setText(this.samples, flame?.samples ? `${count(flame.samples)} samples` : "");
+    this.legend.replaceChildren(...(this.flame.tree?.compared ? legendOfDifference() : legendOfKinds()));
     this.showTrouble(flame?.samples ? null : trouble);
   }
 
-  /** @param {Window} asked @param {boolean} now */
-  #say(asked, now) {
-    const top = this.flame.tree?.hottest();
-    const whole = now ? `the last ${duration(asked.to - asked.from)}` : "this window";
-    if (top)
-      this.said.replaceChildren(
-        el("b", {}, percent(top.share)),
-        ` of ${whole}: `,
-        el("code", {}, `${place(top.frame.file, top.frame.line)} ${top.frame.name}`),
-      );
-    else this.said.replaceChildren();
+  /** @type {{said: (Node | string)[], aside: string}} the page's own words */
+  own = { said: [], aside: "" };
+
+  /** @param {Blame | null} blame null until the server has answered @param {Question} question */
+  showBlame(blame, { baseline }) {
+    this.blame = blame;
+    this.chosen = baseline !== null;
+    this.#mark();
+    this.#say();
+  }
+
+  /** The blamed function is selected in the graph. */
+  #mark() {
+    const { blame } = this;
+    if (blame?.function && blame.file) this.flame.mark(nameOf({ name: blame.function, file: blame.file }));
+  }
+
+  #say() {
+    const { blame, own } = this;
+    const said = blame?.sentence ? sentence(blame) : own.said;
+    this.said.replaceChildren(...said);
+    setText(this.aside, blame?.sentence && blame.verdict !== "no_profile" ? basis(blame, this.chosen) : own.aside);
   }
 
   /** @param {Trouble | null} trouble */
   showTrouble(trouble) {
     if (trouble) setText(this.aside, "");
-    this.trouble.hidden = trouble === null;
-    const told = JSON.stringify(trouble);
-    if (trouble === null || told === this.trouble.dataset.told) return;
-    this.trouble.dataset.told = told;
-    const { sentence, remedy, action } = trouble;
-    const button =
-      action &&
-      el(
-        "button",
-        { class: "btn pri", type: "button", onclick: () => this.actions.profile(action) },
-        action === "on" ? "Turn on" : "Try again",
-      );
-    const copy = remedy && copyButton("Copy", () => remedy);
-    this.trouble.replaceChildren(
-      el("p", {}, sentence),
-      remedy ? el("div", { class: "remedy" }, el("b", {}, "Remedy: "), el("code", {}, remedy)) : "",
-      el("div", { class: "actions" }, button, copy || null),
-    );
+    this.trouble.show(trouble);
+  }
+
+  /** The crosshair in the log: the last line before it. @param {number | null} time_s */
+  point(time_s) {
+    const lines = /** @type {HTMLElement[]} */ ([...this.lines.children]);
+    const at = time_s === null ? undefined : lines.findLast((line) => Number(line.dataset.time) <= time_s);
+    for (const line of lines) setClass(line, "at", line === at);
   }
 
   /** @param {import("./log.js").Line[]} lines of the window, oldest first @param {number} total */
   showLines(lines, total) {
     const kept = choose(lines);
-    this.lines.replaceChildren(...kept.map((line) => logLine(line, { file: false })));
+    this.lines.replaceChildren(...kept.map((line) => timed(line)));
     setText(this.told, total ? `${kept.length} of ${count(total)} lines, from 2 s before` : "no lines, from 2 s before");
   }
+}
+
+/** A line that knows its time, for the crosshair. @param {import("./log.js").Line} line */
+function timed(line) {
+  const element = logLine(line, { file: false });
+  element.dataset.time = String(line.time_s);
+  return element;
 }
 
 /** Warnings and errors stay when not all fit. @param {import("./log.js").Line[]} lines */
@@ -181,16 +210,6 @@ function choose(lines) {
   const loud = lines.filter(({ level }) => level >= 30).slice(0, LINES);
   const rest = lines.filter((line) => !loud.includes(line)).slice(0, LINES - loud.length);
   return lines.filter((line) => loud.includes(line) || rest.includes(line));
-}
-
-/** What the samples are worth. @param {Flame | null} flame @param {Window} asked @param {boolean} growing */
-function aside(flame, asked, growing) {
-  if (!flame) return "";
-  if (growing && flame.profile_until !== null && flame.profile_until < asked.to)
-    return `The profile arrives until ${clock(asked.to)}; so far it reaches ${clock(flame.profile_until)}.`;
-  if (!flame.samples) return flame.note ? "" : "No stack was sampled in this time.";
-  if (flame.samples < FEW_SAMPLES) return `Only ${flame.samples} samples in this window: too few to blame a line.`;
-  return `Share of the main thread’s time, ${flame.sampler} at ${figure(flame.hz, 0)} Hz.`;
 }
 
 /** @param {import("./evidence.js").Fact} fact */
@@ -214,14 +233,5 @@ function factRow({ name, window, rest, digits }) {
   );
 }
 
-const legendOfKinds = () =>
-  el(
-    "span",
-    { class: "kinds", "aria-hidden": "true" },
-    el("i", { class: "own" }),
-    "your code",
-    el("i", { class: "library" }),
-    "library",
-    el("i", { class: "wait" }),
-    "waits",
-  );
+/** @param {PointerEvent} event over a log line */
+const timeOf = (event) => Number(/** @type {HTMLElement} */ (event.target).closest(".l")?.getAttribute("data-time")) || null;

@@ -1,4 +1,4 @@
-/** Asks for the flame graph and the log lines of the selected window, or of the last seconds, and shows them in the panel. */
+/** Asks for the flame graph, the blame and the log lines of a window, or for the stacks of the last seconds, and hands them on. */
 
 import { Refused, get, newest, post } from "./api.js";
 
@@ -7,58 +7,96 @@ const BEFORE_S = 2; // log lines from this long before a window
 const LINES = 200;
 
 /** @typedef {{from: number, to: number}} Window Unix seconds */
-/** @typedef {{run: string, asked: Window, now: boolean}} Question `now`: the last seconds, not a selected window */
+/** @typedef {{run: string, asked: Window, now: boolean, baseline: Window | null, filter: Record<string, any>}} Question `now`: the last seconds, not a selected window */
 /** @typedef {import("./tree.js").Flame} Flame */
+/** @typedef {import("./blame.js").Blame} Blame */
+/** @typedef {{sentence: string, remedy: string, action: "on" | "retry" | null}} Trouble */
+
+/**
+ * @typedef {Object} Sink what shows the answers
+ * @property {(stale: boolean) => void} dim older content stays, dimmed, until the answer is there
+ * @property {(flame: Flame | null, question: Question, about: {growing: boolean, trouble: Trouble | null}) => void} showFlame `growing`: more of the profile may come
+ * @property {(blame: Blame | null, question: Question) => void} showBlame null until the server has answered
+ * @property {(lines: import("./log.js").Line[], total: number) => void} showLines
+ */
 
 export class Profile {
-  /** @param {import("./panel.js").Panel} panel @param {(names: string[]) => void} shown called with the functions of a new flame graph */
-  constructor(panel, shown) {
-    this.panel = panel;
-    this.shown = shown;
+  /** @param {Sink} sink */
+  constructor(sink) {
+    this.sink = sink;
     /** @type {any} what the server says of the profiler */
     this.told = {};
     this.over = false; // nothing more comes
-    /** @type {Question | null} what the panel is for */
+    /** @type {Record<string, any>} view, thread, phase, ...: parameters of `GET /flame` */
+    this.filter = { view: "joined" };
+    /** @type {Window | null} compared with; null is the run's normal */
+    this.baseline = null;
+    /** @type {Question | null} what is to be shown */
     this.wanted = null;
-    /** @type {{question: Question, answer: Flame | null} | null} what the panel shows */
+    /** @type {{question: Question, answer: Flame | null, refused: string} | null} what is shown */
     this.had = null;
     this.readFlame = newest(
-      (/** @type {Question} */ { run, asked }) => get("flame", { run, ...asked, view: "joined" }),
+      (/** @type {Question} */ question) => get("flame", parameters(question)),
       (answer, question) => this.#show(answer, question, ""),
       (error, question) => this.#show(null, question, error instanceof Refused ? error.message : ""),
     );
+    this.readBlame = newest(
+      (/** @type {Question} */ { run, asked, baseline, filter: { rank = null } }) =>
+        get("blame", { run, ...asked, rank, ...against(baseline) }),
+      (answer, question) => question === this.wanted && this.sink.showBlame(answer, question),
+      () => {},
+    );
     this.readLines = newest(
       (/** @type {Question} */ { run, asked: { from, to } }) => get("logs", { run, from: from - BEFORE_S, to, limit: LINES }),
-      ({ lines, total }) => panel.showLines(lines, total),
-      () => panel.showLines([], 0),
+      ({ lines, total }) => this.sink.showLines(lines, total),
+      () => this.sink.showLines([], 0),
     );
   }
 
-  /** The stacks and lines of a window. @param {string} run @param {Window} window */
-  ask(run, window) {
-    this.wanted = { run, asked: window, now: false };
-    this.panel.dim(true);
+  /** The stacks of a window; once it is drawn, its blame and its lines, too. @param {string} run @param {Window} window @param {boolean} done */
+  ask(run, window, done) {
+    const before = this.wanted;
+    this.wanted = { run, asked: window, now: false, baseline: this.baseline, filter: this.filter };
+    this.sink.dim(done);
+    if (!before || about(before) !== about(this.wanted)) this.sink.showBlame(null, this.wanted);
     this.readFlame(this.wanted);
+    if (!done) return;
+    this.readBlame(this.wanted);
     this.readLines(this.wanted);
   }
 
   /** The stacks of the last seconds; asks nothing while no newer ones are there. @param {string} run @param {number} end_s where the run is now */
   askNow(run, end_s) {
     const to = this.told.until?.[run] ?? end_s;
-    const same = this.had?.question.now && this.had.question.run === run && this.had.question.asked.to === to;
-    this.wanted = { run, asked: { from: to - NOW_S, to }, now: true };
-    if (!same || !this.had?.answer?.samples) this.readFlame(this.wanted);
+    const { had, filter } = this;
+    const same = had?.question.now && had.question.run === run && had.question.asked.to === to && had.question.filter === filter;
+    const before = this.wanted;
+    this.wanted = { run, asked: { from: to - NOW_S, to }, now: true, baseline: null, filter };
+    if (!before?.now) this.sink.showBlame(null, this.wanted);
+    if (!same || !had?.answer?.samples) this.readFlame(this.wanted);
+  }
+
+  /** The same question again, with another filter or baseline. */
+  again() {
+    const { wanted } = this;
+    if (wanted?.now) this.askNow(wanted.run, wanted.asked.to);
+    else if (wanted) this.ask(wanted.run, wanted.asked, true);
   }
 
   /** @param {any} told the server's account of the profiler @param {boolean} over */
   hear(told, over) {
+    const news = told.state !== this.told.state;
     this.told = told;
     this.over = over;
     const { wanted, had } = this;
+    if (news && had && !had.answer?.samples) this.#show(had.answer, had.question, had.refused);
     const until = wanted && told.until?.[wanted.run];
     const reached = had?.answer?.profile_until ?? null;
     if (!wanted || wanted.now || had?.question !== wanted || !until || reached === null) return;
-    if (reached < wanted.asked.to && until > reached) this.readFlame(wanted);
+    if (reached < wanted.asked.to && until > reached) {
+      this.readFlame(wanted);
+      this.readBlame(wanted);
+    }
   }
 
   /** @param {"on" | "retry"} action */
@@ -69,18 +107,14 @@ export class Profile {
 
   /** @param {Flame | null} answer @param {Question} question @param {string} refused */
   #show(answer, question, refused) {
-    if (question.now !== this.wanted?.now || question.run !== this.wanted.run) return;
-    this.had = { question, answer };
-    if (question === this.wanted) this.panel.dim(false);
-    this.panel.showFlame(answer, question.asked, {
-      now: question.now,
-      growing: !this.over,
-      trouble: this.#trouble(answer, refused),
-    });
-    this.shown(this.panel.flame.names);
+    const { wanted } = this;
+    if (question.now !== wanted?.now || question.run !== wanted.run || question.filter !== wanted.filter) return;
+    this.had = { question, answer, refused };
+    if (question === wanted) this.sink.dim(false);
+    this.sink.showFlame(answer, question, { growing: !this.over, trouble: this.#trouble(answer, refused) });
   }
 
-  /** Why there is no profile, and what to do. @param {Flame | null} answer @param {string} refused @returns {import("./panel.js").Trouble | null} */
+  /** Why there is no profile, and what to do. @param {Flame | null} answer @param {string} refused @returns {Trouble | null} */
   #trouble(answer, refused) {
     const { state, sentence, remedy } = this.told;
     if (refused) return { sentence: refused, remedy: "", action: null };
@@ -90,3 +124,14 @@ export class Profile {
     return state === "starting" && sentence ? { sentence, remedy: "", action: null } : null;
   }
 }
+
+/** What `GET /flame` is asked. @param {Question} question @returns {Record<string, any>} */
+export function parameters({ run, asked, now, baseline, filter }) {
+  return { run, ...asked, ...filter, ...(now ? {} : baseline ? against(baseline) : { baseline: "normal" }) };
+}
+
+/** @param {Window | null} baseline @returns {Record<string, number>} */
+const against = (baseline) => (baseline ? { baseline_from: baseline.from, baseline_to: baseline.to } : {});
+
+/** What a blame is about. @param {Question} question */
+const about = ({ run, asked, now, baseline, filter }) => JSON.stringify([run, asked, now, baseline, filter.rank]);

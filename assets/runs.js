@@ -43,15 +43,25 @@ export class Runs {
   /**
    * Take over a state message, which tells of the runs that live only.
    * @param {any} message
-   * @returns {{first: boolean, more: boolean, grown: boolean}} `more`: there are runs that the list lacks; `grown`: the shown run has new series
+   * @returns {{first: boolean, more: boolean, grown: boolean, silenced: boolean}} `more`: there are runs that the list lacks;
+   *   `grown`: the shown run has new series; `silenced`: other GPUs than before do not answer
    */
   hear(message) {
     const first = this.told === null;
     const series = this.current?.series;
+    const silent = silentOf(this.told);
     const near = new Map(message.runs.map((/** @type {any} */ run) => [run.run, run]));
     this.told = message;
     this.clock_off_s = message.time_s - Date.now() / 1000;
     this.list = this.list.map((run) => near.get(run.run) ?? run);
-    return { first, more: message.runs_total !== this.list.length, grown: this.current?.series !== series };
+    return {
+      first,
+      more: message.runs_total !== this.list.length,
+      grown: this.current?.series !== series,
+      silenced: silentOf(message) !== silent,
+    };
   }
 }
+
+/** @param {any} told @returns {string} which GPUs do not answer, and since when */
+const silentOf = (told) => (told?.gpus ?? []).map((/** @type {any} */ { index, since_s }) => `${index} ${since_s ?? ""}`).join();

@@ -1,4 +1,4 @@
-/** A flame graph without a screen: depths, places, totals, and the hottest own line of a tree in preorder columns (pure). */
+/** A flame graph without a screen: places, differences and searches in a tree of preorder columns (pure). */
 
 /**
  * @typedef {Object} Flame what `GET /flame` answers
@@ -6,35 +6,71 @@
  * @property {number} seconds
  * @property {number} hz
  * @property {string} sampler
- * @property {{name: string, file: string, line: number}[]} frames
- * @property {{frame: number[], parent: number[], self_s: number[], total_s: number[], kind: string[]}} nodes
+ * @property {number} baseline_samples
+ * @property {number} baseline_seconds
+ * @property {number | null} units steps in the window; null where the run logs none
+ * @property {number | null} baseline_units
+ * @property {string} per the unit's name
+ * @property {[number, number][]} normal the stretches that the baseline is made of, Unix seconds
+ * @property {number} unresolved_share
+ * @property {Frame[]} frames
+ * @property {Nodes} nodes
  * @property {number | null} profile_until Unix seconds
  * @property {{sentence: string, remedy: string} | null} note
- * @property {{pid: number, tid: number, name: string, rank: number, role: string, seconds: number}[]} threads
+ * @property {Thread[]} threads
+ * @property {number[]} ranks
+ * @property {{name: string, seconds: number, normal_s: number | null}[]} phases seconds a step
  */
+/** @typedef {{name: string, file: string, line: number}} Frame */
+/** @typedef {{pid: number, tid: number, name: string, rank: number, role: string, seconds: number}} Thread */
+/** @typedef {{frame: number[], parent: number[], self_s: number[], total_s: number[], untrusted_s: number[], base_self_s: number[] | null, base_total_s: number[] | null, kind: string[]}} Nodes */
+/** @typedef {"time" | "name"} Order of siblings: the longest first, or as the server sends them */
+/** @typedef {{functions: number, share: number}} Match */
 
 /** A child that carries at least this share of the whole is trunk: it splits nothing. */
 const TRUNK = 0.985;
+/** Colours are full at the slowdown itself, but never at less than this share of a normal unit: that is noise. */
+const NOISE = 0.1;
 
 export class Tree {
-  /** @param {Flame} flame */
-  constructor(flame) {
+  /** @param {Flame} flame @param {Order} [order] */
+  constructor(flame, order = "time") {
     const { nodes } = flame;
     this.frames = flame.frames;
     this.nodes = nodes;
     this.count = nodes.frame.length;
+    this.per = flame.units ? flame.per : "second";
+    this.units = flame.units || flame.seconds || 1;
+    this.baseUnits = (flame.units ? flame.baseline_units : flame.baseline_seconds) || 1;
+    this.compared = nodes.base_total_s !== null && flame.baseline_seconds > 0;
     this.depth = new Int32Array(this.count);
     this.left = new Float64Array(this.count); // seconds from the left edge
-    const next = new Float64Array(this.count);
     this.total_s = 0;
-    for (let i = 0; i < this.count; i++) {
-      const parent = nodes.parent[i];
-      this.depth[i] = parent < 0 ? 0 : this.depth[parent] + 1;
-      this.left[i] = parent < 0 ? this.total_s : next[parent];
-      if (parent < 0) this.total_s += nodes.total_s[i];
-      else next[parent] += nodes.total_s[i];
-      next[i] = this.left[i];
-    }
+    const { first, kids } = linked(nodes, this.count, order);
+    /** The children of node i, in their order, are `kids[first[i]] ... kids[first[i + 1] - 1]`; those of -1 stand at the end. */
+    this.first = first;
+    this.kids = kids;
+    this.#place();
+  }
+
+  /** @param {number} slot */
+  #slice(slot) {
+    return this.kids.subarray(this.first[slot], this.first[slot + 1]);
+  }
+
+  /** Parents come before their children in the columns. */
+  #place() {
+    const { total_s } = this.nodes;
+    const put = (/** @type {Int32Array} */ siblings, /** @type {number} */ left, /** @type {number} */ depth) => {
+      for (const node of siblings) {
+        this.left[node] = left;
+        this.depth[node] = depth;
+        left += total_s[node];
+      }
+      return left;
+    };
+    this.total_s = put(this.children(-1), 0, 0);
+    for (let i = 0; i < this.count; i++) put(this.#slice(i), this.left[i], this.depth[i] + 1);
   }
 
   /** @param {number} node */
@@ -49,29 +85,19 @@ export class Tree {
     return out;
   }
 
-  /** @param {number} node -1 for the roots @returns {number[]} */
+  /** In their order. @param {number} node -1 for the roots @returns {Int32Array} */
   children(node) {
-    const out = [];
-    for (let i = node + 1; i < this.count && (node < 0 || this.depth[i] > this.depth[node]); i++)
-      if (this.nodes.parent[i] === node) out.push(i);
-    return out;
+    return this.#slice(node < 0 ? this.count : node);
   }
 
   /** The last frame that nearly all samples share: what lies above it says nothing. -1 when the tree splits at once. */
   trunk() {
     let node = -1;
-    for (
-      let [next] = this.children(-1).filter((child) => this.#carries(child));
-      next !== undefined;
-      [next] = this.children(node).filter((child) => this.#carries(child))
-    )
+    for (;;) {
+      const next = this.children(node).find((child) => this.nodes.total_s[child] >= TRUNK * this.total_s);
+      if (next === undefined) return node;
       node = next;
-    return node;
-  }
-
-  /** @param {number} node */
-  #carries(node) {
-    return this.nodes.total_s[node] >= TRUNK * this.total_s;
+    }
   }
 
   /** The node at the same place in this tree as `names` say, or the deepest one above it. @param {string[]} names @returns {number} */
@@ -85,16 +111,56 @@ export class Tree {
     return node;
   }
 
+  /** Of all nodes of a function the one with most time, or -1. @param {string} name as `name()` tells it */
+  widest(name) {
+    const frames = this.frames.map((frame) => nameOf(frame) === name);
+    let best = -1;
+    for (let i = 0; i < this.count; i++)
+      if (frames[this.nodes.frame[i]] && (best < 0 || this.nodes.total_s[i] > this.nodes.total_s[best])) best = i;
+    return best;
+  }
+
   /** @param {number} node */
   name(node) {
-    const { name, file } = this.frame(node);
-    return `${name} ${file}`;
+    return nameOf(this.frame(node));
   }
+
+  // Seconds a unit
+
+  /** @param {number} node */
+  perUnit(node) {
+    return this.nodes.total_s[node] / this.units;
+  }
+
+  /** @param {number} node @returns {number} 0 without a baseline */
+  normal(node) {
+    return (this.nodes.base_total_s?.[node] ?? 0) / this.baseUnits;
+  }
+
+  /** Seconds a unit more than normal. @param {number} node */
+  excess(node) {
+    return this.perUnit(node) - this.normal(node);
+  }
+
+  /** The excess at which a colour is full. */
+  fullExcess() {
+    const roots = [...this.children(-1)];
+    const normal = roots.reduce((sum, node) => sum + this.normal(node), 0);
+    const slower = roots.reduce((sum, node) => sum + this.excess(node), 0);
+    return Math.max(Math.abs(slower), NOISE * normal) || 1;
+  }
+
+  /** Most of its time lies below a call that may mix two moments. @param {number} node */
+  untrusted(node) {
+    return this.nodes.untrusted_s?.[node] > this.nodes.total_s[node] / 2;
+  }
+
+  // Questions to the whole
 
   /**
    * The line under which most time passed: a node's own time counts for the deepest frame of the user's own code on its stack,
    * or for the node itself where no own code was seen at all.
-   * @returns {{frame: {name: string, file: string, line: number}, share: number, node: number} | null} null for an empty tree
+   * @returns {{frame: Frame, share: number, node: number} | null} null for an empty tree
    */
   hottest() {
     const own = this.nodes.kind.some((kind, i) => kind === "own" && this.frame(i).file !== "");
@@ -115,12 +181,37 @@ export class Tree {
     return top && this.total_s ? { frame: this.frames[top[0]], share: top[1].seconds / this.total_s, node: top[1].node } : null;
   }
 
-  /** Functions by own time, for the table that screen readers get. @param {number} most */
-  functions(most) {
-    /** @type {Map<number, number>} */
-    const sums = new Map();
-    this.nodes.frame.forEach((frame, i) => sums.set(frame, (sums.get(frame) ?? 0) + this.nodes.self_s[i]));
-    const sorted = [...sums].sort((a, b) => b[1] - a[1]).slice(0, most);
-    return sorted.map(([frame, self_s]) => ({ ...this.frames[frame], self_s, share: this.total_s ? self_s / this.total_s : 0 }));
+  /** Which frames a search finds, and what share of the time passed in them or below. @param {string} text @returns {Match & {frames: Set<number>}} */
+  search(text) {
+    const wanted = text.toLowerCase();
+    const frames = new Set(this.frames.flatMap((frame, i) => (nameOf(frame).toLowerCase().includes(wanted) ? [i] : [])));
+    let seconds = 0;
+    const inside = new Uint8Array(this.count);
+    for (let i = 0; i < this.count; i++) {
+      const parent = this.nodes.parent[i];
+      const below = parent >= 0 && inside[parent];
+      const hit = frames.has(this.nodes.frame[i]);
+      inside[i] = below || hit ? 1 : 0;
+      if (hit && !below) seconds += this.nodes.total_s[i];
+    }
+    return { frames, functions: frames.size, share: this.total_s ? seconds / this.total_s : 0 };
   }
 }
+
+/** Who is whose child. @param {Nodes} nodes @param {number} count @param {Order} order */
+function linked({ parent, total_s }, count, order) {
+  const slot = (/** @type {number} */ node) => (node < 0 ? count : node);
+  const first = new Int32Array(count + 2);
+  for (const node of parent) first[slot(node) + 1]++;
+  for (let i = 0; i <= count; i++) first[i + 1] += first[i];
+  const next = first.slice();
+  const kids = new Int32Array(count);
+  parent.forEach((node, i) => (kids[next[slot(node)]++] = i));
+  const longest = (/** @type {number} */ a, /** @type {number} */ b) => total_s[b] - total_s[a];
+  for (let i = 0; order === "time" && i <= count; i++)
+    if (first[i + 1] - first[i] > 1) kids.subarray(first[i], first[i + 1]).sort(longest);
+  return { first, kids };
+}
+
+/** What makes two frames the same function. @param {{name: string, file: string}} frame */
+export const nameOf = ({ name, file }) => `${name} ${file}`;

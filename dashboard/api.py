@@ -13,12 +13,16 @@ from pydantic import BaseModel
 
 from collectors.store.protocol import LogQuery
 
-from . import folding, openmetrics, wire
+from . import exporting, folding, lanes, openmetrics, reshaping, wire
 from .queries import BadRequest, NotFound, Queries
+from .source import Refused
+from .traces import Range
 
 PREFIX = "/api/v1"
 MAX_BUCKETS = 20_000
 MAX_LINES = 5_000
+MAX_WIDTH = 4000
+MAX_CONTEXT = 200  # lines of source on each side
 
 RunParameter = Annotated[str, Query(description="a run's name; GET /runs lists them")]
 OptionalRun = Annotated[str | None, Query(description="a run's name; without it, the machine's own series")]
@@ -111,22 +115,77 @@ def routes(queries: Queries) -> APIRouter:
         hi: Until,
         rank: int | None = None,
         pid: int | None = None,
-        thread: str | None = None,
-        view: folding.View = "joined",
+        thread: Annotated[str | None, Query(description="a name or an id")] = None,
+        view: lanes.View = "joined",
+        phase: Annotated[str, Query(description="only what steps spent in this phase, as they log it")] = "",
+        baseline: Annotated[Literal["", "normal"], Query(description="normal: beside the run's normal")] = "",
         baseline_from: float | None = None,
         baseline_to: float | None = None,
+        focus: Annotated[str, Query(description="only stacks with such a frame, from it on")] = "",
+        hide: Annotated[str, Query(description="without such frames")] = "",
+        roll: reshaping.Roll = "function",
+        invert: Annotated[bool, Query(description="callees first")] = False,
         prune: Annotated[float, Query(ge=0, le=1, description="leave out what is below this share")] = folding.PRUNE,
         shape: Annotated[Literal["tree", "folded", "speedscope"], Query(alias="format")] = "tree",
     ) -> Response:
-        baseline = None if baseline_from is None or baseline_to is None else (baseline_from, baseline_to)
-        answer = queries.flame(run, lo, hi, rank=rank, pid=pid, thread=thread, view=view, baseline=baseline, prune=prune)
+        queries.check_run(run)
+        answer = queries.flames.fold(
+            run,
+            _window(lo, hi),
+            lanes.Lanes(view, thread, rank, pid),
+            shape=reshaping.Shape(focus, hide, roll, invert),
+            phase=phase,
+            baseline=_other(baseline_from, baseline_to),
+            against_normal=baseline == "normal",
+            prune=prune,
+        )
         match shape:
             case "folded":
-                return PlainTextResponse(folding.to_folded(answer.tree))
+                return PlainTextResponse(exporting.to_folded(answer.tree))
             case "speedscope":
-                return Json(folding.to_speedscope(answer.tree, name=f"{run} {lo:.3f} to {hi:.3f}"))
+                return Json(exporting.to_speedscope(answer.tree, name=f"{run} {lo:.3f} to {hi:.3f}"))
             case _:
-                return Json(wire.flame(answer))
+                return Json(wire.flame(answer, queries.profiler()))
+
+    @router.get("/flamechart", summary="The Python stacks of a window in time order")
+    def flamechart(
+        run: RunParameter,
+        lo: Since,
+        hi: Until,
+        width: Annotated[int, Query(ge=1, le=MAX_WIDTH, description="pixels: what is narrower than one is merged")] = 1200,
+        rank: int | None = None,
+        pid: int | None = None,
+        thread: Annotated[str | None, Query(description="a name or an id")] = None,
+        view: lanes.View = "joined",
+    ) -> Response:
+        queries.check_run(run)
+        chosen = lanes.Lanes(view, thread, rank, pid)
+        return Json(wire.flamechart(queries.flames.chart(run, _window(lo, hi), width, chosen)))
+
+    @router.get("/blame", summary="Which line a window was lost to, beside the run's normal")
+    def blame(
+        run: RunParameter,
+        lo: Since,
+        hi: Until,
+        rank: int | None = None,
+        baseline_from: float | None = None,
+        baseline_to: float | None = None,
+    ) -> Response:
+        queries.check_run(run)
+        return Json(queries.flames.blame(run, _window(lo, hi), rank, _other(baseline_from, baseline_to)).as_json())
+
+    @router.get("/source", summary="Lines of a file of the run's own folder that its profile names")
+    def source(
+        run: RunParameter,
+        file: Annotated[str, Query(description="as a frame names it")],
+        line: Annotated[int, Query(ge=1)] = 1,
+        context: Annotated[int, Query(ge=0, le=MAX_CONTEXT, description="lines on each side")] = 8,
+    ) -> Response:
+        queries.check_run(run)
+        try:
+            return Json(wire.source(queries.flames.source(run, file, line, context)))
+        except Refused as error:
+            raise NotFound(str(error)) from error
 
     @router.get("/gpus", summary="The GPUs with their latest values")
     def gpus() -> Response:
@@ -142,6 +201,16 @@ def routes(queries: Queries) -> APIRouter:
         return Json({"profile": queries.state().profile})
 
     return router
+
+
+def _window(lo: float, hi: float) -> Range:
+    if not lo < hi:
+        raise BadRequest("to must be later than from; both are Unix seconds")
+    return lo, hi
+
+
+def _other(lo: float | None, hi: float | None) -> Range | None:
+    return None if lo is None or hi is None else _window(lo, hi)
 
 
 def _metrics(queries: Queries) -> Response:

@@ -1,159 +1,339 @@
-"""Join stacks at waits: while a main thread waits for others, what they did then hangs below its wait.
+"""Join stacks at waits: while a thread waits for others, what they did then hangs below its wait.
 
 The time waited is shared out equally among those that were at work at that moment, so that a tree has one denominator, the
 main thread's wall time, from its root to the slow line in a worker. Where nobody was at work the wait stays as it is.
+Joins go over several hops: a thread of the main process that waits for workers passes on what these do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from collectors.records import Frame
-from collectors.store.protocol import StackColumns
 
-from .trie import Bools, Floats, Ints
-from .waits import Joined, Waiting, wait_of, waiting
+from .traces import Bools, Floats, Ints, Traces, compact, overlaps
+from .trust import LineOf, no_source
+from .waits import Joined, Waiting, holds_lock, wait_at, wait_of, waiting
 
-HEADS: dict[Joined, Frame] = {"workers": Frame("in the workers", "", 0), "threads": Frame("in other threads", "", 0)}
+IN_WORKERS = Frame("in the workers", "", 0)
+IN_THREADS = Frame("in other threads", "", 0)
+IN_PINNING = Frame("in the pin-memory thread", "", 0)
+IN_BACKWARD = Frame("in the backward threads", "", 0)
 LEAD_IN = ("run", "/multiprocessing/process.py")  # what stands above it in a worker is how the worker was started
+PINNING = "torch/utils/data/_utils/pin_memory.py"
+STARTED_BY_PYTHON = "/threading.py"  # in the root frame of a thread; those of autograd's own threads have another
+OTHERS: tuple[Joined, ...] = ("workers", "threads", "lock", "ranks")
+MOMENT_S = 1e-7  # what is shorter is rounding
 
 
-def join(columns: StackColumns) -> StackColumns:
-    """The same time of the same main threads, with their waits for workers and for other threads replaced by what those did."""
-    waits = _waits_of_stacks(columns)
-    at_work = np.array([wait is None or wait.wait.joined not in HEADS for wait in waits], bool)
-    pieces = [
-        _share_out(columns, waiting_spans, busy)
-        for kind in HEADS
-        for process, (_, _, _, role) in enumerate(columns.processes)
-        if role == "main"
-        for waiting_spans in [_waiting_for(kind, process, columns, waits)]
-        for busy in [np.flatnonzero(_others(kind, process, columns) & at_work[columns.stack])]
-        if len(waiting_spans) and len(busy)
+def in_rank(rank: int) -> Frame:
+    return Frame(f"in rank {rank}", "", 0)
+
+
+def rank_of_head(frame: Frame) -> int | None:
+    """`Frame("in rank 2", "", 0)` -> 2"""
+    word, _, number = frame.name.rpartition(" ")
+    return int(number) if word == "in rank" and not frame.file else None
+
+
+def is_head(frame: Frame) -> bool:
+    """Whether the frame stands for a join, not for a function."""
+    return not frame.file and frame.name.startswith("in ")
+
+
+def join(traces: Traces, line_of: LineOf = no_source) -> Traces:
+    """The same time of the same main threads, with their waits for others replaced by what those did."""
+    joining = _Joining(traces, waits_of_stacks(traces, line_of))
+    for hop in _hops(line_of):
+        joining = hop.of(joining)
+    return joining.traces
+
+
+def waits_of_stacks(traces: Traces, line_of: LineOf = no_source) -> list[Waiting | None]:
+    """What each stack waits for; None where its last frame is at work."""
+    rows = [wait_of(frame) for frame in traces.frames]
+    leaves = {stack[-1] for stack in traces.stacks if stack}
+    told = {i: wait_at(line_of(traces.frames[i].file, traces.frames[i].line)) for i in leaves if rows[i] is None}
+    found: list[Waiting | None] = []
+    for stack in traces.stacks:
+        row = rows[stack[-1]] if stack else None
+        at_line = told.get(stack[-1]) if stack else None
+        found.append(waiting([rows[i] for i in stack]) if row else Waiting(at_line, len(stack) - 1) if at_line else None)
+    return found
+
+
+class _Joining(NamedTuple):
+    traces: Traces
+    waits: list[Waiting | None]  # of each stack; where something was joined, of that
+
+    def waiting_for(self, kinds: tuple[Joined, ...]) -> Bools:
+        wanted: Bools = np.array([wait is not None and wait.wait.joined in kinds for wait in self.waits], bool)
+        return wanted[self.traces.stack] if len(wanted) else np.zeros(0, bool)
+
+
+class _Group(NamedTuple):
+    """Who waits, and who may explain it, as marks on the spans."""
+
+    waiters: Bools
+    others: Bools
+    heads: list[Frame]  # what stands above the stacks of each process where they are joined
+
+
+class _Hop(NamedTuple):
+    kinds: tuple[Joined, ...]
+    groups: Callable[[Traces], Iterator[_Group]]
+    idle: tuple[Joined, ...] = OTHERS  # who waits for these explains nothing
+
+    def of(self, joining: _Joining) -> _Joining:
+        if not any(wait is not None and wait.wait.joined in self.kinds for wait in joining.waits):
+            return joining
+        wanted, at_work = joining.waiting_for(self.kinds), ~joining.waiting_for(self.idle)
+        pieces = [
+            _share_out(joining.traces, waits, busy, group.heads)
+            for group in self.groups(joining.traces)
+            for busy in [np.flatnonzero(group.others & at_work)]
+            if len(busy)
+            for waits in _by_thread(joining.traces, np.flatnonzero(group.waiters & wanted))
+        ]
+        return _rebuilt(joining, pieces) if pieces else joining
+
+
+def _inside_workers(traces: Traces) -> Iterator[_Group]:
+    for process in _processes(traces, "worker"):
+        here, main = traces.process == process, traces.main
+        yield _Group(here & main, here & ~main, _heads(traces, IN_THREADS))
+
+
+def _other_threads_for_workers(traces: Traces) -> Iterator[_Group]:
+    others = ~traces.main & ~_standing_in(traces, PINNING)
+    for process in _processes(traces, "main"):
+        yield _Group((traces.process == process) & others, _workers(traces, process), _heads(traces, IN_WORKERS))
+
+
+def _main_for_pinning(traces: Traces) -> Iterator[_Group]:
+    pinning = ~traces.main & _standing_in(traces, PINNING)
+    for process in _processes(traces, "main"):
+        here = traces.process == process
+        yield _Group(here & traces.main, here & pinning, _heads(traces, IN_PINNING))
+
+
+def _main_for_workers(traces: Traces) -> Iterator[_Group]:
+    for process in _processes(traces, "main"):
+        yield _Group((traces.process == process) & traces.main, _workers(traces, process), _heads(traces, IN_WORKERS))
+
+
+def _main_for_threads(traces: Traces) -> Iterator[_Group]:
+    for process in _processes(traces, "main"):
+        here, main = traces.process == process, traces.main
+        yield _Group(here & main, here & ~main, _heads(traces, IN_THREADS))
+
+
+def _main_for_holders(line_of: LineOf) -> Callable[[Traces], Iterator[_Group]]:
+    def groups(traces: Traces) -> Iterator[_Group]:
+        for group in _main_for_threads(traces):
+            stacks = np.unique(traces.stack[group.others]).tolist()
+            frames = {frame for stack in stacks for frame in traces.stacks[stack]}
+            holding = {i for i in frames if holds_lock(traces.frames[i], line_of)}
+            holders = [stack for stack in stacks if not holding.isdisjoint(traces.stacks[stack])]
+            yield group._replace(others=group.others & np.isin(traces.stack, holders))
+
+    return groups
+
+
+def _main_for_backward(traces: Traces) -> Iterator[_Group]:
+    roots = [bool(stack) and not traces.frames[stack[0]].file.endswith(STARTED_BY_PYTHON) for stack in traces.stacks]
+    foreign = np.array(roots, bool)[traces.stack]
+    for process in _processes(traces, "main"):
+        here, main = traces.process == process, traces.main
+        yield _Group(here & main, here & ~main & foreign, _heads(traces, IN_BACKWARD))
+
+
+def _main_for_ranks(traces: Traces) -> Iterator[_Group]:
+    ranks, main = [rank for _, rank, _, _ in traces.processes], traces.main
+    for process in _processes(traces, "main"):
+        others = [role == "main" and rank != ranks[process] for _, rank, _, role in traces.processes]
+        yield _Group((traces.process == process) & main, main & traces.of(others), [in_rank(rank) for rank in ranks])
+
+
+def _hops(line_of: LineOf) -> list[_Hop]:
+    """In order: what a hop leaves is the next one's."""
+    sleepers: tuple[Joined, ...] = (*OTHERS, "sleep")
+    return [
+        _Hop(("threads", "lock"), _inside_workers, idle=sleepers),
+        _Hop(("workers",), _other_threads_for_workers),
+        _Hop(("workers",), _main_for_pinning),
+        _Hop(("workers",), _main_for_workers),
+        _Hop(("lock",), _main_for_holders(line_of)),
+        _Hop(("threads", "lock"), _main_for_threads, idle=sleepers),
+        _Hop(("backward",), _main_for_backward),
+        _Hop(("ranks",), _main_for_ranks),
+        _Hop(("backward",), _main_for_ranks, idle=(*OTHERS, "backward")),  # gradients are exchanged there
     ]
-    return _rebuilt(columns, waits, pieces)
+
+
+def _processes(traces: Traces, role: str) -> Iterator[int]:
+    yield from (i for i, (*_, its) in enumerate(traces.processes) if its == role)
+
+
+def _heads(traces: Traces, head: Frame) -> list[Frame]:
+    return [head] * len(traces.processes)
+
+
+def _workers(traces: Traces, process: int) -> Bools:
+    """The main threads of a process's workers: those of its rank."""
+    rank = traces.processes[process][1]
+    return traces.main & traces.of([role == "worker" and its == rank for _, its, _, role in traces.processes])
+
+
+def _standing_in(traces: Traces, file: str) -> Bools:
+    there = {i for i, frame in enumerate(traces.frames) if frame.file.endswith(file)}
+    stacks = np.array([bool(there) and not there.isdisjoint(stack) for stack in traces.stacks], bool)
+    standing: Bools = stacks[traces.stack] if len(stacks) else np.zeros(0, bool)
+    return standing
+
+
+def _by_thread(traces: Traces, spans: Ints) -> Iterator[Ints]:
+    """The spans of each thread, in order of time."""
+    ordered = spans[np.argsort(traces.start_s[spans], kind="stable")]
+    for tid in np.unique(traces.tid[ordered]):
+        yield ordered[traces.tid[ordered] == tid]
 
 
 class _Pieces(NamedTuple):
-    """Parts of waits: as long as somebody's share of the time waited, each with that thread's stack, or -1 for the rest."""
+    """Parts of waits: each with the stack that somebody else had then, below a head of its own; -1 where nobody was at work."""
 
     wait: Ints  # index of the span that waited
     other: Ints
-    time_s: Floats
-    duration_s: Floats
+    head: Ints  # index into heads
+    heads: list[Frame]
+    start_s: Floats
+    end_s: Floats
+    weight: Floats
 
 
-def _waits_of_stacks(columns: StackColumns) -> list[Waiting | None]:
-    rows = [wait_of(frame) for frame in columns.frames]
-    return [waiting([rows[frame] for frame in stack]) for stack in columns.stacks]
-
-
-def _waiting_for(kind: Joined, process: int, columns: StackColumns, waits: list[Waiting | None]) -> Ints:
-    """The spans of a process's main thread that wait for these others, in order of time."""
-    wanted = np.array([wait is not None and wait.wait.joined == kind for wait in waits], bool)
-    main = (columns.process == process) & (columns.tid == columns.processes[process][2])
-    spans = np.flatnonzero(main & wanted[columns.stack])
-    return spans[np.argsort(columns.time_s[spans], kind="stable")]
-
-
-def _others(kind: Joined, process: int, columns: StackColumns) -> Bools:
-    """The spans of those that a main thread may wait for: its workers' main threads, or its own process's other threads."""
-    _, rank, pid, _ = columns.processes[process]
-    if kind == "threads":
-        same: Bools = (columns.process == process) & (columns.tid != pid)
-        return same
-    worker = np.array([role == "worker" and its == rank for _, its, _, role in columns.processes], bool)
-    pids = np.array([pid for _, _, pid, _ in columns.processes], np.int64)
-    theirs: Bools = worker[columns.process] & (columns.tid == pids[columns.process])
-    return theirs
-
-
-def _share_out(columns: StackColumns, waits: Ints, busy: Ints) -> _Pieces:
-    """Every overlap of a wait with somebody at work, weighted by one over how many were; then what is left of each wait."""
-    begin_s = float(columns.time_s[waits[0]])  # small numbers keep their microseconds
-    starts, ends = _bounds(columns, waits, begin_s)
-    busy_starts, busy_ends = _bounds(columns, busy, begin_s)
-    first = np.searchsorted(ends, busy_starts, "right")
-    count = np.maximum(np.searchsorted(starts, busy_ends, "left") - first, 0)
-    who = np.repeat(np.arange(len(busy)), count)
-    which = np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(who))
-    clock = _clock(busy_starts, busy_ends)
+def _share_out(traces: Traces, waits: Ints, busy: Ints, heads: list[Frame]) -> _Pieces:
+    """Every overlap of one thread's waits with somebody at work, by weight; then what is left of the waits."""
+    begin_s = float(traces.start_s[waits[0]])  # small numbers keep their microseconds
+    starts, ends = traces.start_s[waits] - begin_s, traces.end_s[waits] - begin_s
+    busy_starts, busy_ends = traces.start_s[busy] - begin_s, traces.end_s[busy] - begin_s
+    who, which = overlaps(busy_starts, busy_ends, starts, ends)
+    clock = _clock(busy_starts, busy_ends, traces.weight[busy])
     # A share only grows with time, so that the later of two moments is the one with the greater share.
-    lo = np.maximum(np.interp(starts, clock.moments, clock.share)[which], clock.share_at_start[who])
-    hi = np.minimum(np.interp(ends, clock.moments, clock.share)[which], clock.share_at_end[who])
-    covered = np.interp(ends, clock.moments, clock.anybody) - np.interp(starts, clock.moments, clock.anybody)
+    lo_share = np.maximum(np.interp(starts, clock.moments, clock.share)[which], clock.share_at_start[who])
+    hi_share = np.minimum(np.interp(ends, clock.moments, clock.share)[which], clock.share_at_end[who])
+    lo, hi = np.maximum(starts[which], busy_starts[who]), np.minimum(ends[which], busy_ends[who])
+    share = (hi_share - lo_share) * traces.weight[busy][who] / np.maximum(hi - lo, MOMENT_S)
+    left, gap = overlaps(starts, ends, clock.gap_starts, clock.gap_ends)
     return _Pieces(
-        wait=waits[np.r_[which, np.arange(len(waits))]],
-        other=np.r_[columns.stack[busy][who], np.full(len(waits), -1)],
-        time_s=np.r_[np.maximum(starts[which], busy_starts[who]), starts] + begin_s,
-        duration_s=np.maximum(np.r_[hi - lo, ends - starts - covered], 0.0),
+        wait=waits[np.r_[which, left]],
+        other=np.r_[traces.stack[busy][who], np.full(len(left), -1)],
+        head=np.r_[traces.process[busy][who], np.zeros(len(left), np.int64)],
+        heads=heads,
+        start_s=np.r_[lo, np.maximum(starts[left], clock.gap_starts[gap])] + begin_s,
+        end_s=np.r_[hi, np.minimum(ends[left], clock.gap_ends[gap])] + begin_s,
+        weight=traces.weight[waits][np.r_[which, left]] * np.r_[np.maximum(share, 0.0), np.ones(len(left))],
     )
-
-
-def _bounds(columns: StackColumns, spans: Ints, begin_s: float) -> tuple[Floats, Floats]:
-    starts = columns.time_s[spans] - begin_s
-    return starts, starts + columns.duration_s[spans]
 
 
 class _Clock(NamedTuple):
-    """Sums over time, at each moment where somebody begins or stops to work."""
+    """Sums over time, at each moment where somebody begins or stops to work; and the gaps in which nobody does."""
 
     moments: Floats
-    share: Floats  # seconds that fell to one of those at work, had they shared out all time
-    anybody: Floats  # seconds in which anybody worked
+    share: Floats  # seconds that fell to one of weight 1 among those at work, had they shared out all time
     share_at_start: Floats  # the same at the start and the end of each span of work
     share_at_end: Floats
+    gap_starts: Floats
+    gap_ends: Floats
 
 
-def _clock(starts: Floats, ends: Floats) -> _Clock:
+def _clock(starts: Floats, ends: Floats, weight: Floats) -> _Clock:
     moments = np.r_[starts, ends]
     order = np.argsort(moments, kind="stable")
-    working = np.cumsum(np.repeat([1, -1], len(starts))[order])[:-1]
-    elapsed = np.where(working > 0, np.diff(moments[order]), 0.0)
-    share = np.r_[0.0, np.cumsum(elapsed / np.maximum(working, 1))]
+    ordered = moments[order]
+    working = np.cumsum(np.where(order < len(starts), 1, -1))[:-1]
+    together = np.maximum(np.cumsum(np.r_[weight, -weight][order])[:-1], 1e-6)
+    elapsed = np.diff(ordered)
+    share = np.r_[0.0, np.cumsum(np.where(working > 0, elapsed / together, 0.0))]
     at = np.empty(len(order))
     at[order] = share
-    return _Clock(moments[order], share, np.r_[0.0, np.cumsum(elapsed)], at[: len(starts)], at[len(starts) :])
-
-
-def _rebuilt(columns: StackColumns, waits: list[Waiting | None], pieces: list[_Pieces]) -> StackColumns:
-    """The spans with some of them replaced by their pieces."""
-    if not pieces:
-        return columns
-    split = np.zeros(len(columns.stack), bool)
-    split[np.concatenate([part.wait for part in pieces])] = True
-    whole = np.flatnonzero(~split)
-    source = np.concatenate([whole, *(part.wait for part in pieces)])
-    other = np.concatenate([np.full(len(whole), -1), *(part.other for part in pieces)])
-    keys, stack = np.unique(columns.stack[source] * np.int64(len(columns.stacks) + 1) + other + 1, return_inverse=True)
-    heads = {kind: len(columns.frames) + i for i, kind in enumerate(HEADS)}
-    stacks = [_joined_stack(columns, waits, heads, *divmod(key, len(columns.stacks) + 1)) for key in keys.tolist()]
-    return columns._replace(
-        frames=[*columns.frames, *HEADS.values()],
-        stacks=stacks,
-        time_s=np.concatenate([columns.time_s[whole], *(part.time_s for part in pieces)]),
-        duration_s=np.concatenate([columns.duration_s[whole], *(part.duration_s for part in pieces)]),
-        process=columns.process[source],
-        tid=columns.tid[source],
-        stack=stack.astype(np.int32),
-        resolved=columns.resolved[source],
-        gil=columns.gil[source],
-        cpu_s=columns.cpu_s[source],
+    idle = np.flatnonzero((working == 0) & (elapsed > MOMENT_S))
+    return _Clock(
+        ordered,
+        share,
+        at[: len(starts)],
+        at[len(starts) :],
+        np.r_[-np.inf, ordered[idle], ordered[-1]],
+        np.r_[ordered[0], ordered[idle + 1], np.inf],
     )
 
 
-def _joined_stack(
-    columns: StackColumns, waits: list[Waiting | None], heads: dict[Joined, int], stack: int, other: int
-) -> tuple[int, ...]:
+def _rebuilt(joining: _Joining, parts: list[_Pieces]) -> _Joining:
+    """The spans with some of them replaced by their pieces."""
+    traces, waits = joining
+    split = np.zeros(len(traces.stack), bool)
+    split[np.concatenate([part.wait for part in parts])] = True
+    heads = list(dict.fromkeys(head for part in parts for head in part.heads))
+    places = [np.array([heads.index(head) for head in part.heads]) for part in parts]
+    whole = traces.take(~split)
+    cut = traces.take(np.concatenate([part.wait for part in parts]))
+    other = np.concatenate([part.other for part in parts])
+    head = np.concatenate([place[part.head] for place, part in zip(places, parts, strict=True)])
+    above, over = compact(cut.stack, len(traces.stacks))
+    below, under = compact(other + 1, len(traces.stacks) + 1)
+    keys, pieces = compact((over * len(below) + under) * len(heads) + head, len(above) * len(below) * len(heads))
+    triples = zip(
+        above[keys // len(heads) // len(below)].tolist(),
+        below[keys // len(heads) % len(below)].tolist(),
+        (keys % len(heads)).tolist(),
+        strict=True,
+    )
+    made = [_joined_stack(joining, len(traces.frames), *triple) for triple in triples]
+    return _Joining(
+        traces._replace(
+            frames=[*traces.frames, *heads],
+            stacks=[*traces.stacks, *(one.stack for one in made)],
+            trusted=np.r_[traces.trusted, np.array([one.trusted for one in made], np.int64)],
+            start_s=np.r_[whole.start_s, *(part.start_s for part in parts)],
+            end_s=np.r_[whole.end_s, *(part.end_s for part in parts)],
+            weight=np.r_[whole.weight, *(part.weight for part in parts)],
+            process=np.r_[whole.process, cut.process],
+            tid=np.r_[whole.tid, cut.tid],
+            stack=np.r_[whole.stack, len(traces.stacks) + pieces],
+            gil=np.r_[whole.gil, cut.gil],
+            running=np.r_[whole.running, cut.running],
+        ),
+        [*waits, *(one.wait for one in made)],
+    )
+
+
+class _Made(NamedTuple):
+    stack: tuple[int, ...]
+    trusted: int
+    wait: Waiting | None
+
+
+def _joined_stack(joining: _Joining, first_head: int, stack: int, other: int, head: int) -> _Made:
     """A wait down to its first frame, then what somebody else did below their own lead-in. `other` is 0 for nobody, else 1 more."""
-    wait = waits[stack]
+    traces, waits = joining
+    above, wait = traces.stacks[stack], waits[stack]
     if other == 0 or wait is None:
-        return columns.stacks[stack]
-    below = columns.stacks[other - 1]
-    lead_in = [i for i, frame in enumerate(below) if _leads_in(columns.frames[frame])]
-    return (*columns.stacks[stack][: wait.since + 1], heads[wait.wait.joined], *below[lead_in[-1] + 1 if lead_in else 0 :])
+        return _Made(above, int(traces.trusted[stack]), wait)
+    below = traces.stacks[other - 1]
+    lead_in = max((i + 1 for i, frame in enumerate(below) if _leads_in(traces.frames[frame])), default=0)
+    trusted = int(traces.trusted[stack])
+    if trusted > wait.since:
+        trusted = wait.since + 2 + max(0, int(traces.trusted[other - 1]) - lead_in)
+    return _Made(
+        (*above[: wait.since + 1], first_head + head, *below[lead_in:]), trusted, _shifted(waits[other - 1], wait, lead_in)
+    )
+
+
+def _shifted(wait: Waiting | None, above: Waiting, lead_in: int) -> Waiting | None:
+    """What the other waits for itself, where it stands now."""
+    return wait._replace(since=wait.since - lead_in + above.since + 2) if wait else None
 
 
 def _leads_in(frame: Frame) -> bool:

@@ -16,8 +16,8 @@ from collectors.processes import RunActivity, RunProcess, descendants, processes
 from collectors.records import Event, Offset
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
 
-from . import folding
 from .cost import Cost, CostMeter
+from .flames import Flames
 from .machine import GpuUser, Machine, Owner, values_now
 
 MAX_SERIES = 200  # a request may name so many
@@ -61,12 +61,10 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Flame:
-    """A folded window, how far the profile reaches, and why there may be nothing in it."""
+class Profiler:
+    """Which sampler is at work, and why there may be no stacks."""
 
-    tree: folding.FlameTree
     sampler: str
-    profile_until: float | None
     note: dict[str, str] | None
 
 
@@ -103,6 +101,7 @@ class Queries:
         """`read_only` tells why this dashboard cannot steer the collector, while it cannot."""
         self._store, self._log_dir, self._data_dir = store, log_dir.resolve(), data_dir
         self._meter = CostMeter()
+        self.flames = Flames(store)
         self._read_only = read_only
 
     # -- runs ----------------------------------------------------------------------------------------------------------
@@ -166,28 +165,16 @@ class Queries:
 
     # -- profile -------------------------------------------------------------------------------------------------------
 
-    def flame(
-        self,
-        run: str,
-        lo: float,
-        hi: float,
-        *,
-        rank: int | None = None,
-        pid: int | None = None,
-        thread: str | None = None,
-        view: folding.View = "joined",
-        baseline: tuple[float, float] | None = None,
-        prune: float = folding.PRUNE,
-    ) -> Flame:
-        """The stacks of a window as a tree; with `baseline`, beside those of another window."""
-        columns = self._store.stacks(lo, hi, run, rank, pid)  # all threads: the answer lists them, whichever is drawn
-        normal = self._store.stacks(*baseline, run, rank, pid) if baseline else None
-        folder = next((str(one.info.get("cwd", "")) for one in self._store.runs() if one.name == run), "")
-        tree = folding.fold(columns, thread=thread, rank=rank, pid=pid, view=view, baseline=normal, prune=prune, own_folder=folder)
+    def profiler(self) -> Profiler:
         profile = self._collector().get("profile", {})
         sentence = profile.get("sentence", "")
         note = {"sentence": sentence, "remedy": profile.get("remedy", "")} if sentence else None
-        return Flame(tree, str(profile.get("sampler", "")), self._store.profiled_until(run), note)
+        return Profiler(str(profile.get("sampler", "")), note)
+
+    def check_run(self, run: str) -> None:
+        """Raises NotFound where there is no such run."""
+        if all(one.name != run for one in self._store.runs()):
+            raise NotFound(f"no run {run!r}; GET /api/v1/runs lists them")
 
     def steer_profile(self, action: str) -> None:
         """Turn the profiler on or off, or try refused processes again. Raises BadRequest where nothing can be steered."""
@@ -279,8 +266,8 @@ class Queries:
     def _check(self, run: str | None, names: Sequence[str], chosen: list[Series]) -> None:
         if len(chosen) > MAX_SERIES:
             raise BadRequest(f"{len(chosen)} series match; a request may name at most {MAX_SERIES}: narrow the pattern")
-        if run is not None and not chosen and all(one.name != run for one in self._store.runs()):
-            raise NotFound(f"no run {run!r}; GET /api/v1/runs lists them")
+        if run is not None and not chosen:
+            self.check_run(run)
         if not chosen and not any(is_glob(name) for name in names):
             where = f"run {run!r} has" if run else "the machine has"
             raise NotFound(f"{where} no series {', '.join(map(repr, names))}; GET /api/v1/series lists them")

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from collectors.records import Frame
 
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
-Bools: TypeAlias = NDArray[np.bool_]
+from .traces import Floats, Ints
 
 
 class Weighed(NamedTuple):
@@ -22,6 +19,7 @@ class Weighed(NamedTuple):
 
     frames: list[Frame]
     stacks: list[tuple[int, ...]]  # indices into frames, from below the root to the leaf
+    trusted: Ints  # one a stack: so many of its frames, from below the root, surely stood on each other
     seconds: Floats  # one a stack
 
 
@@ -35,6 +33,9 @@ class Trie:
     depth: Ints
     self_s: Floats
     total_s: Floats
+    untrusted_s: Floats  # of the total, what may not belong here
+    leaf: Ints  # the node of each stack's last frame, the stacks of all weighings one after the other; -1 where it was cut
+    unresolved_s: Floats  # one a weighing: of stacks that are not trusted to their leaf
 
     def pruned(self, share: float) -> Trie:
         """Without what is below this share of every weighing. What was cut counts in its parent's total, in nobody's self."""
@@ -65,6 +66,9 @@ class Trie:
             depth=self.depth[nodes],
             self_s=self.self_s[:, nodes],
             total_s=self.total_s[:, nodes],
+            untrusted_s=self.untrusted_s[:, nodes],
+            leaf=moved[self.leaf],
+            unresolved_s=self.unresolved_s,
         )
 
 
@@ -74,17 +78,21 @@ def build(weighings: Sequence[Weighed]) -> Trie:
     function, functions = _functions(frames)
     lengths = np.array([len(stack) for one in weighings for stack in one.stacks], np.int64)
     starts = np.cumsum(lengths) - lengths
+    trusted = np.concatenate([np.zeros(0, np.int64), *(one.trusted for one in weighings)])
     seconds = _by_weighing(weighings)
     heat = seconds[0] + 1e-9 * seconds.sum(axis=0)  # the window's lines, and the baseline's where the window has none
     node = np.zeros(len(lengths), np.int64)
     active = np.flatnonzero(lengths > 0)
-    levels = [_Level(np.array([-1]), np.array([-1]), seconds.sum(axis=1, keepdims=True))]
+    whole = seconds.sum(axis=1, keepdims=True)
+    levels = [_Level(np.array([-1]), np.array([-1]), whole, np.zeros_like(whole))]
     nodes = 1
     while len(active):
         frame = flat[starts[active] + len(levels) - 1]
         keys, child = np.unique(node[active] * functions + function[frame], return_inverse=True)
         total_s = np.array([np.bincount(child, row[active], len(keys)) for row in seconds])
-        levels.append(_Level(_hottest(child, frame, heat[active], len(frames)), keys // functions, total_s))
+        doubtful = trusted[active] < len(levels)
+        untrusted_s = np.array([np.bincount(child, row[active] * doubtful, len(keys)) for row in seconds])
+        levels.append(_Level(_hottest(child, frame, heat[active], len(frames)), keys // functions, total_s, untrusted_s))
         node[active] = nodes + child
         nodes += len(keys)
         active = active[lengths[active] >= len(levels)]
@@ -95,6 +103,9 @@ def build(weighings: Sequence[Weighed]) -> Trie:
         depth=np.repeat(np.arange(len(levels)), [len(level.frame) for level in levels]),
         self_s=np.array([np.bincount(node, row, nodes) for row in seconds]),
         total_s=np.concatenate([level.total_s for level in levels], axis=1),
+        untrusted_s=np.concatenate([level.untrusted_s for level in levels], axis=1),
+        leaf=node,
+        unresolved_s=seconds @ (trusted < lengths),
     )
 
 
@@ -102,6 +113,7 @@ class _Level(NamedTuple):
     frame: Ints
     parent: Ints
     total_s: Floats
+    untrusted_s: Floats
 
 
 def _shared_frames(weighings: Sequence[Weighed]) -> tuple[list[Frame], Ints]:

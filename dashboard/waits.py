@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from collectors.records import Frame
 
-Joined: TypeAlias = Literal["workers", "threads", "child", "ranks", "gpu", ""]
+Joined: TypeAlias = Literal["workers", "threads", "lock", "backward", "ranks", "gpu", "sleep", ""]
 
 
 class Wait(NamedTuple):
@@ -21,39 +22,80 @@ class Wait(NamedTuple):
 
 
 DISTRIBUTED = "torch/distributed/distributed_c10d.py"
+COLLECTIVES = (
+    *("all_reduce", "all_reduce_coalesced", "all_gather", "all_gather_into_tensor", "all_gather_object", "all_to_all"),
+    *("all_to_all_single", "barrier", "broadcast", "broadcast_object_list", "gather", "gather_object", "monitored_barrier"),
+    *("recv", "reduce", "reduce_scatter", "reduce_scatter_tensor", "scatter", "send"),
+)
 WAITS = (
     Wait("_try_get_data", "torch/utils/data/dataloader.py", "data loader", "workers"),
     Wait("get", "/multiprocessing/queues.py", "queue", "workers"),
     Wait("put", "/multiprocessing/queues.py", "queue", "workers"),
+    Wait("get", "/multiprocessing/pool.py", "process pool", "workers"),
+    Wait("wait", "/multiprocessing/pool.py", "process pool", "workers"),
+    Wait("join", "/multiprocessing/process.py", "child process", "workers"),
+    Wait("poll", "/multiprocessing/popen_fork.py", "child process", "workers"),
+    Wait("wait", "/multiprocessing/popen_fork.py", "child process", "workers"),
+    Wait("_wait", "/subprocess.py", "child process", "workers"),
+    Wait("_try_wait", "/subprocess.py", "child process", "workers"),
+    Wait("communicate", "/subprocess.py", "child process", "workers"),
+    Wait("_communicate", "/subprocess.py", "child process", "workers"),
     Wait("get", "/queue.py", "queue", "threads"),
     Wait("put", "/queue.py", "queue", "threads"),
+    Wait("join", "/queue.py", "queue", "threads"),
     Wait("join", "/threading.py", "thread", "threads"),
+    Wait("_wait_for_tstate_lock", "/threading.py", "thread", "threads", plumbing=True),
     Wait("result", "/concurrent/futures/_base.py", "future", "threads"),
     Wait("wait", "/concurrent/futures/_base.py", "future", "threads"),
-    Wait("_wait", "/subprocess.py", "child process", "child"),
-    Wait("_try_wait", "/subprocess.py", "child process", "child"),
-    Wait("poll", "/multiprocessing/popen_fork.py", "child process", "child"),
-    Wait("detach", "/multiprocessing/resource_sharer.py", "transfer", ""),
-    Wait("recvfds", "/multiprocessing/reduction.py", "transfer", ""),
-    Wait("accept", "/socket.py", "connection", ""),
-    Wait("readinto", "/socket.py", "network", ""),
+    Wait("as_completed", "/concurrent/futures/_base.py", "future", "threads"),
+    Wait("result_iterator", "/concurrent/futures/_base.py", "future", "threads"),
+    Wait("wait", "/threading.py", "condition", "threads", plumbing=True),
+    Wait("wait_for", "/threading.py", "condition", "threads", plumbing=True),
+    Wait("_engine_run_backward", "torch/autograd/graph.py", "backward pass", "backward"),
+    *(Wait(name, DISTRIBUTED, "collective", "ranks") for name in COLLECTIVES),
     Wait("synchronize", "torch/cuda/__init__.py", "GPU", "gpu"),
     Wait("synchronize", "torch/cuda/streams.py", "GPU", "gpu"),
-    Wait("all_reduce", DISTRIBUTED, "collective", "ranks"),
-    Wait("all_gather", DISTRIBUTED, "collective", "ranks"),
-    Wait("broadcast", DISTRIBUTED, "collective", "ranks"),
-    Wait("barrier", DISTRIBUTED, "collective", "ranks"),
-    Wait("wait", "/threading.py", "condition", "threads", plumbing=True),
-    Wait("_wait_for_tstate_lock", "/threading.py", "thread", "threads", plumbing=True),
+    Wait("wait", "torch/cuda/streams.py", "GPU", "gpu"),
+    Wait(
+        "detach", "/multiprocessing/resource_sharer.py", "transfer", "workers"
+    ),  # a thread of the worker serves it, and needs its GIL
+    Wait("recvfds", "/multiprocessing/reduction.py", "transfer", "workers"),
+    Wait("accept", "/socket.py", "connection", ""),
+    Wait("readinto", "/socket.py", "network", ""),
     Wait("wait", "/multiprocessing/connection.py", "pipe", "workers", plumbing=True),
     Wait("_recv", "/multiprocessing/connection.py", "pipe", "workers", plumbing=True),
     Wait("select", "/selectors.py", "input", "", plumbing=True),
 )
+LOCK, SLEEP = Wait("acquire", "", "lock", "lock"), Wait("sleep", "", "time", "sleep")
+BLOCK_LINES = 200  # a `with` is looked for so far above
+
+_SLEEPS = re.compile(r"\bsleep\(")
+_TAKES_LOCK = re.compile(r"\.acquire\(|\bwith\b.*(lock|mutex|semaphore|condition)\w*\b", re.IGNORECASE)
+_FUNCTION = re.compile(r"\s*(async\s+)?(def|class)\b")
+_READS_GPU = re.compile(r"\.(item|cpu|tolist|numpy|synchronize)\(|\.to\(\s*[\"']cpu")
 
 
 class Waiting(NamedTuple):
     wait: Wait
     since: int  # index of the frame in which the wait begins; what stands below is how it waits
+
+
+class Reason(NamedTuple):
+    """Work that is not what its caller asked for, told by where its frames lie."""
+
+    function: str  # "" for any
+    file: str  # a part of the path
+    word: str
+
+
+REASONS = (
+    Reason("", "/torch/_dynamo/", "recompiling"),
+    Reason("", "/torch/_inductor/", "recompiling"),
+    Reason("save", "/torch/serialization.py", "checkpoint"),
+    Reason("_save", "/torch/serialization.py", "checkpoint"),
+    Reason("save_file", "/safetensors/", "checkpoint"),
+    Reason("", "/torch/distributed/checkpoint/", "checkpoint"),
+)
 
 
 def wait_of(frame: Frame) -> Wait | None:
@@ -76,6 +118,48 @@ def waiting(waits: Sequence[Wait | None]) -> Waiting | None:
     rows = [(i, wait) for i, wait in enumerate(waits) if wait]
     decisive = next((wait for _, wait in reversed(rows) if not wait.plumbing), rows[-1][1])
     return Waiting(decisive, next(i for i, wait in rows if wait.joined == decisive.joined))
+
+
+def takes_lock(text: str) -> bool:
+    """Whether a thread whose last frame stands on this line of source waits for a lock: what runs inside `with` has lines of its own."""
+    return bool(_TAKES_LOCK.search(text))
+
+
+def wait_at(text: str) -> Wait | None:
+    """What a thread waits for whose last frame stands on this line of source: calls into C have no frame of their own."""
+    return LOCK if takes_lock(text) else SLEEP if _SLEEPS.search(text) else None
+
+
+def holds_lock(frame: Frame, line_of: Callable[[str, int], str]) -> bool:
+    """Whether the line stands inside a `with` that takes a lock, or after an `acquire` that nothing has released yet."""
+    depth = _depth(line_of(frame.file, frame.line))
+    for line in range(frame.line - 1, max(0, frame.line - BLOCK_LINES), -1):
+        text = line_of(frame.file, line)
+        if not text.strip():
+            continue
+        if ".release(" in text:
+            return False
+        if takes_lock(text) and (".acquire(" in text or _depth(text) < depth):
+            return True
+        if _FUNCTION.match(text) and _depth(text) < depth:
+            return False
+        depth = min(depth, _depth(text))
+    return False
+
+
+def _depth(text: str) -> int:
+    return len(text) - len(text.lstrip())
+
+
+def reads_gpu(text: str) -> bool:
+    """Whether this line of source fetches a value from the GPU, which has no frame of its own."""
+    return bool(_READS_GPU.search(text))
+
+
+def reason_of(frame: Frame) -> str:
+    """`"checkpoint"` for a frame of `torch.save`; "" for most."""
+    function = frame.name.rpartition(".")[2]
+    return next((one.word for one in REASONS if one.file in frame.file and one.function in ("", function)), "")
 
 
 _BY_FUNCTION = {wait.function: [row for row in WAITS if row.function == wait.function] for wait in WAITS}

@@ -14,8 +14,10 @@ from collectors import catalog
 from collectors.records import Event, LogLine, Offset
 from collectors.store.protocol import LivePoints, LogPage, Series
 
+from .flames import Charted, Folded
 from .machine import GpuUser, Machine
-from .queries import Curve, Curves, Flame, RunDetail, RunView, State
+from .queries import Curve, Curves, Profiler, RunDetail, RunView, State
+from .source import Excerpt
 
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
@@ -109,9 +111,19 @@ def event(one: Event) -> dict[str, Any]:
     return {**one.fields, **own}
 
 
-def flame(answer: Flame) -> dict[str, Any]:
-    body = answer.tree.as_json()
-    return {**body, "sampler": answer.sampler, "profile_until": answer.profile_until, "note": answer.note}
+def flame(answer: Folded, profiler: Profiler) -> dict[str, Any]:
+    plain = {name: getattr(answer, name) for name in ("units", "baseline_units", "per", "normal", "profile_until")}
+    ranks = sorted({thread.rank for thread in answer.tree.threads})
+    phases = [asdict(phase) for phase in answer.phases]
+    return {**answer.tree.as_json(), **plain, "ranks": ranks, "phases": phases, **asdict(profiler)}
+
+
+def flamechart(answer: Charted) -> dict[str, Any]:
+    return {**answer.chart.as_json(), "profile_until": answer.profile_until}
+
+
+def source(answer: Excerpt) -> dict[str, Any]:
+    return asdict(answer)
 
 
 def machine(answer: Machine) -> dict[str, Any]:

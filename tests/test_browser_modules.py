@@ -36,7 +36,7 @@ def ask(browser: Browser) -> Iterator[Ask]:
 def serve(route: Route) -> None:
     name = route.request.url.removeprefix(f"{ORIGIN}/")
     if name:
-        route.fulfill(path=ASSETS / name, content_type="text/javascript")
+        route.fulfill(path=ASSETS / name, content_type="text/css" if name.endswith(".css") else "text/javascript")
     else:
         route.fulfill(body="<!doctype html>", content_type="text/html")
 
@@ -147,35 +147,154 @@ def test_an_address_brings_back_what_was_seen(ask: Ask) -> None:
 FLAME = """
 const { Tree } = await load("tree.js");
 const names = ["root", "main", "step", "forward", "matmul", "load"];
-const frames = names.map((name, i) => ({ name, file: i ? `${name}.py` : "", line: i }));
-const nodes = {
-  frame: [0, 1, 2, 3, 4, 5],
-  parent: [-1, 0, 1, 2, 3, 2],
-  total_s: [10, 10, 10, 6, 5, 4],
-  self_s: [0, 0, 0, 1, 5, 4],
-  kind: ["own", "own", "own", "own", "library", "own"],
+const flame = {
+  seconds: 10, units: 20, per: "step", baseline_seconds: 30, baseline_units: 100,
+  frames: names.map((name, i) => ({ name, file: i ? `${name}.py` : "", line: i })),
+  nodes: {
+    frame: [0, 1, 2, 3, 4, 5],
+    parent: [-1, 0, 1, 2, 3, 2],
+    total_s: [10, 10, 10, 4, 3, 6],
+    self_s: [0, 0, 0, 1, 3, 6],
+    untrusted_s: [0, 0, 0, 0, 0, 4],
+    base_total_s: [30, 30, 30, 20, 15, 10],
+    base_self_s: [0, 0, 0, 5, 15, 10],
+    kind: ["own", "own", "own", "own", "library", "own"],
+  },
 };
-const tree = new Tree({ frames, nodes });
+const tree = new Tree(flame);
+const view = { focus: tree.trunk(), from: 0, to: 1, trunk: tree.trunk() };
 """
 
 
 def test_the_hottest_own_line_counts_what_libraries_below_it_took(ask: Ask) -> None:
-    top = ask(FLAME + "return tree.hottest();")
+    code = "flame.nodes.self_s = [0, 0, 0, 1, 5, 4]; flame.nodes.total_s = [10, 10, 10, 6, 5, 4]; return new Tree(flame).hottest();"
+    top = ask(FLAME + code)
     assert (top["frame"]["name"], top["share"]) == ("forward", 0.6)
 
 
-def test_frames_that_all_samples_share_fold_into_one_row(ask: Ask) -> None:
-    code = (
-        FLAME
-        + """
-    const { layout } = await load("flame.js");
-    return layout(tree, tree.trunk(), 100).map((row) => row.map(({ node, x, width }) => [node, x, width]));"""
-    )
-    assert ask(code) == [[[-1, 0, 100]], [[2, 0, 100]], [[3, 0, 60], [5, 60, 40]], [[4, 0, 50]]]
+def test_frames_that_all_samples_share_fold_into_one_row_and_the_longest_stands_first(ask: Ask) -> None:
+    code = """
+    const { layout } = await load("flame_layout.js");
+    return layout(tree, view, 100).map((row) => row.map(({ node, x, width }) => [node, x, width]));"""
+    assert ask(FLAME + code) == [[[-1, 0, 100]], [[2, 0, 100]], [[3, 60, 40], [5, 0, 60]], [[4, 60, 30]]]
+
+
+def test_by_name_frames_stay_where_they_are_while_a_window_is_dragged(ask: Ask) -> None:
+    assert ask(FLAME + "return [...new Tree(flame, 'name').children(2)];") == [3, 5]
+    assert ask(FLAME + "return [...tree.children(2)];") == [5, 3]
+
+
+def test_a_zoom_keeps_the_place_under_the_pointer_and_ends_at_the_whole(ask: Ask) -> None:
+    code = """
+    const { panned, zoomed } = await load("flame_layout.js");
+    const closer = zoomed(tree, view, 0.5, 0.25);
+    const moved = panned(tree, closer, 10);
+    return [closer, moved, zoomed(tree, moved, 8, 0.5)].map(({ from, to }) => [from, to]);"""
+    assert ask(FLAME + code) == [[0.125, 0.625], [0.5, 1], [0, 1]]
+
+
+def test_frames_narrower_than_a_pixel_are_drawn_as_one(ask: Ask) -> None:
+    code = """
+    const { layout } = await load("flame_layout.js");
+    const many = 1000;
+    flame.nodes = {
+      frame: Array.from({ length: many + 1 }, (_, i) => i % 6),
+      parent: Array.from({ length: many + 1 }, (_, i) => (i ? 0 : -1)),
+      total_s: Array.from({ length: many + 1 }, (_, i) => (i ? 1 : many)),
+    };
+    const rows = layout(new Tree({ ...flame, baseline_seconds: 0 }), { focus: -1, from: 0, to: 1, trunk: -1 }, 100);
+    return rows[1].map(({ x, width, narrow }) => [x, Math.round(width), narrow]);"""
+    assert ask(FLAME + code) == [[0, 100, 1000]]
 
 
 def test_a_refetched_tree_is_found_at_the_same_place(ask: Ask) -> None:
     assert ask(FLAME + "return [tree.find(tree.path(4).map((node) => tree.name(node))), tree.find(['root ', 'gone x'])];") == [4, 0]
+
+
+def test_excess_is_in_seconds_a_unit_and_adds_up_to_the_slowdown(ask: Ask) -> None:
+    excess = ask(FLAME + "return [0, 3, 5].map((node) => tree.excess(node));")
+    assert excess == pytest.approx([0.2, 0.0, 0.2])
+    assert ask(FLAME + "return tree.fullExcess();") == pytest.approx(0.2)
+
+
+def test_without_steps_excess_is_in_seconds_a_second(ask: Ask) -> None:
+    told = ask(
+        FLAME + "const other = new Tree({ ...flame, units: null, baseline_units: null }); return [other.per, other.excess(5)];"
+    )
+    assert told == ["second", pytest.approx(6 / 10 - 10 / 30)]
+
+
+def test_a_function_that_calls_itself_counts_once(ask: Ask) -> None:
+    code = """
+    const { spent, neighbours } = await load("callers.js");
+    flame.nodes.frame = [0, 1, 1, 3, 4, 5]; // main calls main
+    const again = new Tree(flame);
+    const { callers, callees } = neighbours(again, 1);
+    const told = (rows) => rows.map(({ frame, seconds }) => [frame, seconds]);
+    return [spent(again)[1].total_s, told(callers), told(callees)];"""
+    assert ask(FLAME + code) == [10, [[0, 10]], [[5, 6], [3, 4]]]
+
+
+def test_the_callers_of_a_function_stand_below_it_up_to_main(ask: Ask) -> None:
+    code = """
+    const { callersOf } = await load("callers.js");
+    const { nodes } = callersOf(flame, tree, 4);
+    return [nodes.frame, nodes.parent, nodes.total_s, nodes.base_total_s];"""
+    assert ask(FLAME + code) == [[4, 3, 2, 1, 0], [-1, 0, 1, 2, 3], [3] * 5, [15] * 5]
+
+
+def test_a_search_tells_the_share_of_time_in_what_it_found_once(ask: Ask) -> None:
+    told = ask(FLAME + "const { functions, share } = tree.search('M'); return [functions, share];")
+    assert told == [2, 1], "main and matmul below it"
+    assert ask(FLAME + "return tree.search('LOAD.py').share;") == 0.6
+
+
+def test_frames_below_a_call_that_may_mix_moments_are_not_trusted(ask: Ask) -> None:
+    assert ask(FLAME + "return [3, 5].map((node) => tree.untrusted(node));") == [False, True]
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_words_in_frames_can_be_read_on_every_colour(ask: Ask, theme: str) -> None:
+    code = """
+    const style = document.createElement("style");
+    style.textContent = await (await fetch("/tokens.css")).text();
+    document.head.append(style);
+    const { setTheme } = await load("theme.js");
+    setTheme("THEME");
+    const { contrast, differenceTint, tokenTint } = await load("tint.js");
+    const channels = (colour) =>
+      colour.startsWith("#") ? [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)) : colour.match(/[0-9]+/g).map(Number);
+    const shares = Array.from({ length: 49 }, (_, i) => i / 24 - 1);
+    const tints = [false, true].flatMap((faded) => [
+      ...shares.map((share) => differenceTint(share, faded)),
+      ...["flame-own", "flame-library", "flame-hot"].map((name) => tokenTint(name, faded)),
+    ]);
+    return Math.min(...tints.map(({ fill, ink }) => contrast(channels(fill), channels(ink))));""".replace("THEME", theme)
+    assert ask(code) >= 4.5
+
+
+def test_the_blamed_place_is_set_in_code_and_the_rest_is_text(ask: Ask) -> None:
+    code = """
+    const { sentence } = await load("blame.js");
+    const told = { sentence: "94 % of the lost time: data.py:88 decode_image, +369 of +393 ms a step.", function: "decode_image",
+      file: "/job/data.py", line: 88 };
+    const line = document.createElement("p");
+    line.append(...sentence(told));
+    const other = document.createElement("p");
+    other.append(...sentence({ ...told, sentence: "This window looks like <normal>.", function: null }));
+    return [line.innerHTML, other.innerHTML];"""
+    assert ask(code) == [
+        '<b class="more">94 %</b> of the lost time: <code>data.py:88 decode_image</code>, +369 of +393 ms a step.',
+        "This window looks like &lt;normal&gt;.",
+    ]
+
+
+def test_rows_of_the_chart_that_stand_all_the_time_are_left_out_but_the_last(ask: Ask) -> None:
+    code = """
+    const { boxes, trunkOf } = await load("chart.js");
+    const spans = { start: [0, 0, 0, 5], end: [10, 10, 4, 9], depth: [0, 1, 2, 2], frame: [0, 1, 2, 3] };
+    return [trunkOf(spans), boxes(spans, { lo: 5, hi: 10 }, 100, 1, 2).map(({ span, row, x, width }) => [span, row, x, width])];"""
+    assert ask(code) == [1, [[1, 0, 0, 100], [3, 1, 0, 80]]]
 
 
 def test_ansi_colours_are_shown_and_html_is_text(ask: Ask) -> None:
@@ -241,7 +360,12 @@ def test_a_line_does_not_repeat_what_its_columns_say(ask: Ask) -> None:
         ("duration(48)", "48 s"),
         ("duration(9240)", "2 h 34 min"),
         ("place('/home/me/data/images.py', 88)", "images.py:88"),
+        ("percent(0.0312)", "3.1 %"),
+        ("signed(0.369)", "+369 ms"),
+        ("signed(-0.0042)", "−4.2 ms"),
+        ("signed(0.00001)", "0 ms"),
     ],
 )
 def test_numbers_are_told_as_a_person_reads_them(ask: Ask, call: str, shown: str) -> None:
-    assert ask(f"const {{ figure, tick, duration, place }} = await load('format.js'); return {call};") == shown
+    words = "{ ...await load('format.js'), ...await load('figures.js') }"
+    assert ask(f"const {{ figure, tick, duration, place, percent, signed }} = {words}; return {call};") == shown

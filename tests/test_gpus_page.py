@@ -30,6 +30,7 @@ with RunLog(sys.argv[1], run="on-gpus") as log:
         time.sleep(0.05)
         log.scalars(step, {"train/loss": 1.0})
 """
+LIVE_HEAT = '.lane[data-lane="heat"]'
 HEAT = '.lane[data-lane="gpu/utilization_pct"]'
 NO_DRIVER_TEXT = "No NVIDIA driver found: showing the host."
 DRIVER_NOT_LOADED_TEXT = "The NVIDIA library is installed, but its driver is not loaded: showing the host."
@@ -74,9 +75,9 @@ def drawn(page: Page) -> set[str]:
     return set(names)
 
 
-def heat_rows(page: Page) -> list[str]:
+def heat_rows(page: Page, lane: str = HEAT) -> list[str]:
     """`["GPU 0 97 %", ...]`: what stands beside the heat strip."""
-    return [" ".join(row.split()) for row in page.locator(f"{HEAT} .row").all_inner_texts()]
+    return [" ".join(row.split()) for row in page.locator(f"{lane} .row").all_inner_texts()]
 
 
 def metrics(running: Dashboard) -> dict[str, Family]:
@@ -190,6 +191,8 @@ def test_a_lost_gpu_leaves_seven_lanes_and_says_why(node: Node, page: Page) -> N
     assert "7 of 8 GPUs" in page.inner_text(".verdict")
     wait_for(lambda: [row.endswith("%") for row in heat_rows(page)].count(True) == 7, 5, "not seven working rows")
     before = newest_by_gpu(node)
+    page.goto(f"{node.running.address}/")
+    wait_for(lambda: "GPU 3 lost" in heat_rows(page, LIVE_HEAT), 15, "the Live page does not show the loss")
     after = wait_for(lambda: advanced(before, newest_by_gpu(node), 7), 15, "the others do not go on")
     assert after["3"] == before["3"]
     up = {sample.labels["gpu"]: sample.value for sample in metrics(node.running)["deepseek_gpu_up"].samples}
@@ -211,7 +214,7 @@ def test_a_gpu_that_was_lost_before_the_start_is_found_by_its_index(node: Node, 
     page.goto(f"{node.running.address}/gpus")
     told: Any = page.evaluate(
         """async () => {
-          const { lostSince } = await import("/assets/gpu_lanes.js");
+          const { lostSince } = await import("/assets/lost.js");
           const card = (index, uuid, state) => ({ index, uuid, state, since_s: state === "lost" ? 500 : null });
           const meta = (gpu, uuid, last_time_s) => ({ name: "gpu/power_w", labels: { gpu: String(gpu), uuid }, last_time_s });
           const machine = [meta(0, "A", 900), meta(1, "B", 400), meta(1, "B", 410), meta(2, "C", 505)];

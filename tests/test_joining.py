@@ -18,7 +18,8 @@ from collectors.sampler.pyspy import PySpy
 from collectors.store.protocol import StackColumns
 from collectors.store.sqlite import SqliteStore
 from dashboard.folding import FlameTree, fold
-from dashboard.joining import HEADS, join
+from dashboard.joining import is_head, join
+from dashboard.trust import traces_of
 from tests.programs import running
 from tests.stacks import MAIN, Span, columns, drawn
 
@@ -71,11 +72,17 @@ def test_the_time_is_shared_out_among_those_who_were_at_work() -> None:
     assert tree.seconds == pytest.approx(6)
 
 
-def test_a_transfer_and_work_inside_the_wait_are_not_blamed_on_the_workers() -> None:
+def test_a_transfer_is_served_by_the_worker_but_work_inside_the_wait_is_the_main_threads_own() -> None:
     transfer, unpickle = (MODULE, LOADER, GET, DETACH, RECEIVE), (MODULE, LOADER, GET, Frame("rebuild", "/torch/x.py", 1))
     spans = columns((0, 7, 1.0, transfer), (0, 7, 1.0, unpickle), (1, 8, 2.0, (MODULE, RUN, DECODE)), processes=TWO_WORKERS)
-    plain = at(spans, 0, 1, 0)
-    assert join(plain) is plain, "nothing is joined"
+    tree = fold(at(spans, 0, 1, 0), view="joined")
+    assert [line.strip() for line in drawn(tree)][2:] == [
+        f"{LOADER.name} 2",
+        "Queue.get 1",
+        "rebuild 1",
+        "in the workers 1",
+        "decode 1",
+    ]
 
 
 def test_a_wait_for_another_thread_shows_what_that_thread_did() -> None:
@@ -115,22 +122,24 @@ def test_joining_never_changes_how_long_a_main_thread_took(lanes: tuple[list[tup
             times_s.append(now_s)
             now_s += seconds
     spans = at(columns(*rows, processes=TWO_WORKERS), *times_s)
-    together = join(spans)
+    apart = traces_of(spans)
+    together = join(apart)
     for process in range(3):
-        before, after = spans.duration_s[spans.process == process].sum(), together.duration_s[together.process == process].sum()
+        before, after = apart.seconds[apart.process == process].sum(), together.seconds[together.process == process].sum()
         assert after == pytest.approx(before, abs=1e-5)
-    assert (together.duration_s >= 0).all()
+    assert (together.seconds >= 0).all()
     waited = sum(seconds for seconds, stack in lanes[0] if stack in (WAITS, IDLE))
     assert below_heads(fold(spans, view="joined", prune=0)) <= waited + 1e-5
 
 
 def below_heads(tree: FlameTree) -> float:
-    heads = [tree.frames[frame] in HEADS.values() for frame in tree.frame]
+    heads = [is_head(tree.frames[frame]) for frame in tree.frame]
     return float(tree.total_s[heads].sum())
 
 
 def test_a_loop_that_starves_names_the_slow_function_in_the_worker(tmp_path: Path) -> None:
     truth = tmp_path / "truth"
+    truth.touch()
     store = SqliteStore(tmp_path / "data", write=True)
     with running("starved", str(truth)) as trainer:
         here = {"pid": trainer.pid, "pid_start_ticks": start_ticks(trainer.pid), "boot_id": boot_id(), "host": socket.gethostname()}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
@@ -15,6 +17,15 @@ from .precision import Scaler
 from .ranks import Ranks
 
 NAME = "checkpoint.pt"
+NOT_WHOLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    UnpicklingError,
+)  # what damage makes readers raise
 FORMAT = 2  # of what is saved; rises when older checkpoints cannot be read any more
 
 
@@ -57,13 +68,17 @@ def save(folder: Path, trained: Trained, step: int, position: int, config: dict[
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """What `save` wrote, with every tensor in host memory."""
+    """What `save` wrote, with every tensor in host memory. Checks the sums that torch.save wrote, for torch.load does not."""
     path = folder / NAME
     if not path.exists():
         raise UserError(f"no checkpoint in {folder}: start the run without --resume, or name another with --run")
     try:
+        with zipfile.ZipFile(path) as records:
+            damaged = records.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(damaged)
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
+    except NOT_WHOLE as error:
         raise UserError(f"{path} is not a whole checkpoint: delete it and start the run under another name") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import torch
@@ -12,7 +13,8 @@ from .options import Config
 from .precision import Precision
 from .tasks import TASKS
 
-PRECISE_SHARE = 8  # the answer is less than an eighth below the best one
+PRECISE_SHARE = 8  # the search ends less than an eighth below the largest batch
+SPARE_SHARE = 10  # of what fits, a tenth is left for what differs from run to run
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -23,10 +25,13 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def advice(config: Config, data: Data, device: torch.device, numbers: Precision) -> str:
-    """One sentence. Call it where everything of the step that failed is free again."""
+    """One sentence. Call it where nothing holds the model that failed any more."""
+    gc.unfreeze()
+    gc.collect()  # shared and recomputed models refer to themselves
     asked = f"{config.task} {config.size} in {numbers.name} runs out of memory with --batch {config.batch}"
     less = "--size tiny" if config.checkpointing else "--checkpointing"
-    batch = largest_batch(config.batch, lambda batch: fits(batch, config, data, device, numbers))
+    largest = largest_batch(config.batch, lambda batch: fits(batch, config, data, device, numbers))
+    batch = largest - largest // SPARE_SHARE
     if batch == 0:
         return f"{asked}, and with a single sample, too: try {less}"
     micro_batches = -(-config.batch * config.accumulate // batch)
@@ -56,9 +61,6 @@ def fits(batch: int, config: Config, data: Data, device: torch.device, numbers: 
         if not is_out_of_memory(error):
             raise
         return False
-    finally:
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
     return True
 
 

@@ -51,7 +51,7 @@ class Config(NamedTuple):
         for name, value in saved.items():
             wanted = getattr(options, name)
             if name not in ("steps", "lr") and wanted is not None and wanted != value:
-                raise UserError(f"run {options.run!r} was begun with --{name} {value}: leave --{name} out, or start another --run")
+                raise UserError(f"run {options.run!r} was begun with {name} {value}: leave --{name} out, or start another --run")
         return config._replace(steps=options.steps or config.steps, lr=options.lr or config.lr)
 
 

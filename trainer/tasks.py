@@ -65,7 +65,7 @@ TASKS = {
         masked_windows,
         "tokens",
         {
-            "tiny": Size(bert.Shape(2, 128, 4, context=128, vocabulary=BYTES_AND_MASK, dropout=0.1), 8, 2e-3, 64),
+            "tiny": Size(bert.Shape(2, 128, 4, context=128, vocabulary=BYTES_AND_MASK, dropout=0.1), 8, 1e-3, 64),
             "base": Size(bert.Shape(12, 768, 12, context=512, vocabulary=BYTES_AND_MASK, dropout=0.1), 32, 2e-4, 256),
         },
     ),
@@ -90,11 +90,11 @@ TASKS = {
 }
 
 
-def flops_per_batch(model: Callable[[], nn.Module], batch: Batch) -> float:
+def flops_per_sample(model: Callable[[], nn.Module], batch: Batch) -> float:
     """Of the forward and backward pass, as PyTorch counts them: matrix products and convolutions. Nothing is computed for it."""
     with torch.device("meta"):
         counted = model()
     inputs, targets = (part.to("meta") for part in batch)
     with FlopCounterMode(display=False) as counter:
         counted(inputs, targets).backward()
-    return counter.get_total_flops()
+    return counter.get_total_flops() / len(inputs)

@@ -3,7 +3,7 @@
     python -m trainer                                    # a GPT on the GPU if there is one, else the CPU, until Ctrl-C
     python -m trainer --task unet3d --steps 50 --run ct  # a short one; the run's files are in logs/ct
     python -m trainer --run ct --resume --steps 90       # goes on where it stopped
-    torchrun --nproc-per-node 2 -m trainer --run two     # two ranks of one run
+    torchrun --nproc-per-node 2 -m -- trainer --run two  # two ranks of one run; the -- keeps torchrun from reading --run
 
 Installed, it is called deepseek-train. SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 save a checkpoint at the end of the step and end it.
 """
@@ -38,7 +38,7 @@ from .precision import Precision
 from .ranks import Ranks
 from .run_log import RunLog
 from .stop import Stop
-from .tasks import TASKS, flops_per_batch
+from .tasks import TASKS, flops_per_sample
 from .vitals import Vitals
 
 WARMUP_STEPS, WARMUP_SHARE = 100, 0.1  # the lesser of the two
@@ -70,8 +70,9 @@ def train(options: argparse.Namespace) -> None:
             if not fitting.is_out_of_memory(error):
                 raise
         else:
-            return ranks.leave()
-        raise UserError(fitting.advice(config, validation_data, device, numbers))  # what the run held is free again
+            ranks.leave()
+            return
+        raise UserError(fitting.advice(config, validation_data, device, numbers))  # here the run's own memory is free again
 
 
 class Plan(NamedTuple):
@@ -105,7 +106,7 @@ def run(plan: Plan, log: RunLog) -> None:
     places = Shuffled(len(plan.train_data), config.seed, position, ranks.rank, ranks.world_size)
     coming = batches(plan.train_data, places, config.batch, plan.workers, plan.prefetch, pin=device.type == "cuda")
     peak = peak_flops(device, numbers.name)
-    flops = config.accumulate * flops_per_batch(lambda: task.model(size.shape), validation[0]) if peak else 0.0
+    flops = config.accumulate * config.batch * flops_per_sample(lambda: task.model(size.shape), validation[0]) if peak else 0.0
     parameters = sum(weight.numel() for weight in model.parameters())
     logger.info(f"{parameters:,} parameters on {device}, {torch.get_num_threads()} threads; {numbers.name}: {numbers.reason}")
     logger.info(f"{config.task} {config.size}: {len(plan.train_data):,} samples an epoch, from step {first}")

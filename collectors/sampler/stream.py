@@ -133,7 +133,8 @@ class StreamReader:
         threads[tid] = self._texts[name]
 
     def _span(self, target: int, tid: int, start_ns: int, duration_ns: int, stack: int, flags: int, cpu_ns: int) -> None:
-        if not (0 <= start_ns < LATEST_NS and 0 < duration_ns < LATEST_NS and cpu_ns < LATEST_NS) or self._waiting >= MOST_SPANS:
+        possible = 0 <= start_ns < LATEST_NS and 0 < duration_ns < LATEST_NS and cpu_ns < LATEST_NS and 0 <= tid < LATEST_NS
+        if not possible or self._waiting >= MOST_SPANS:
             raise StreamError(f"the native sampler tells of too many spans, or of one that cannot be: {start_ns} {duration_ns}")
         cpu = None if cpu_ns < 0 else cpu_ns
         gil, whole = bool(flags & HELD_GIL), not flags & CUT

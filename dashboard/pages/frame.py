@@ -9,23 +9,40 @@ from __future__ import annotations
 
 from dash import html
 
-from . import gpus, live
+from . import flame, gpus, live
 
-PAGES = (("1", "Live", "/", live), ("2", "GPUs", "/gpus", gpus))
-STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css", "gpus.css")
+PAGES = (("1", "Live", "/", live), ("2", "GPUs", "/gpus", gpus), ("4", "Flame", "/flame", flame))
+STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css", "gpus.css", "flame.css")
 MODULES = (
     "main.js",
     "live.js",
     "api.js",
+    "blame.js",
     "book.js",
     "brush.js",
+    "callers.js",
+    "chart.js",
     "columns.js",
+    "compare.js",
     "controls.js",
     "dom.js",
+    "download.js",
     "events.js",
     "evidence.js",
     "feed.js",
+    "figures.js",
     "flame.js",
+    "flame_gestures.js",
+    "flame_head.js",
+    "flame_layout.js",
+    "flame_options.js",
+    "flame_page.js",
+    "flame_paint.js",
+    "flame_side.js",
+    "flame_stage.js",
+    "flame_table.js",
+    "flame_tip.js",
+    "flame_tools.js",
     "format.js",
     "gpu_head.js",
     "gpu_lanes.js",
@@ -34,7 +51,9 @@ MODULES = (
     "lane.js",
     "lanes.js",
     "legend.js",
+    "legends.js",
     "log.js",
+    "lost.js",
     "marks.js",
     "painted.js",
     "panel.js",
@@ -46,11 +65,15 @@ MODULES = (
     "runs.js",
     "scale.js",
     "series.js",
+    "source.js",
     "status.js",
     "steering.js",
+    "strip.js",
     "theme.js",
     "timeline.js",
+    "tint.js",
     "tree.js",
+    "trouble.js",
     "url.js",
     "verdict.js",
     "vendor/uPlot.esm.js",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sysconfig
 import zlib
 from collections.abc import Iterator
@@ -49,14 +50,18 @@ class MaskedWindows(Windows):
         window_T = self._window(place)[:-1]
         tokens_T, targets_T = window_T.clone(), torch.full_like(window_T, IGNORED)
         chance = place.random()
-        for position in chance.sample(range(self.context), round(HIDDEN_SHARE * self.context)):
-            targets_T[position] = window_T[position]
-            lot = chance.random()
-            if lot < MASKED_SHARE:
-                tokens_T[position] = MASK
-            elif lot < MASKED_SHARE + REPLACED_SHARE:
-                tokens_T[position] = chance.randrange(VOCABULARY)
+        hidden = torch.tensor(chance.sample(range(self.context), round(HIDDEN_SHARE * self.context)))
+        targets_T[hidden] = window_T[hidden]
+        tokens_T[hidden] = torch.tensor([shown_for(token, chance) for token in window_T[hidden].tolist()])
         return tokens_T, targets_T
+
+
+def shown_for(token: int, chance: random.Random) -> int:
+    """What stands where a token is hidden: mostly the mask, at times another token, at times the token itself."""
+    lot = chance.random()
+    if lot < MASKED_SHARE:
+        return MASK
+    return chance.randrange(VOCABULARY) if lot < MASKED_SHARE + REPLACED_SHARE else token
 
 
 def load(folder: Path | None = None) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,8 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .stream import LayerNorm, in_half
+
 INIT_STD = 0.02
 
 
@@ -25,7 +27,7 @@ class Shape(NamedTuple):
 class Attention(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.heads, self.dropout = shape.heads, shape.dropout
+        self.heads = shape.heads
         self.qkv = nn.Linear(shape.channels, 3 * shape.channels)
         self.out = nn.Linear(shape.channels, shape.channels)
 
@@ -33,7 +35,7 @@ class Attention(nn.Module):
         q_BHTD, k_BHTD, v_BHTD = (
             part_BTC.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part_BTC in self.qkv(x_BTC).chunk(3, -1)
         )
-        y_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, dropout_p=self.dropout if self.training else 0.0)
+        y_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD)
         return self.out(y_BHTD.transpose(1, 2).flatten(2))
 
 
@@ -44,7 +46,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(shape.channels, 4 * shape.channels), nn.GELU(), nn.Linear(4 * shape.channels, shape.channels)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(shape.channels) for _ in range(2))
+        self.norms = nn.ModuleList(LayerNorm(shape.channels) for _ in range(2))
         self.dropout = nn.Dropout(shape.dropout)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
@@ -63,12 +65,12 @@ class BERT(nn.Module):
         self.position_TC = nn.Parameter(nn.init.normal_(self.embed.weight.new_empty(shape.context, shape.channels), std=INIT_STD))
         self.dropout = nn.Dropout(shape.dropout)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
-        self.norm = nn.LayerNorm(shape.channels)
+        self.norm = LayerNorm(shape.channels)
         self.head = nn.Linear(shape.channels, shape.vocabulary)
         self.apply(init_weights)
 
     def forward(self, tokens_BT: Tensor, targets_BT: Tensor) -> Tensor:
-        x_BTC = self.dropout(self.embed(tokens_BT) + self.position_TC)
+        x_BTC = self.dropout(in_half(self.embed(tokens_BT) + self.position_TC))
         for block in self.blocks:
             x_BTC = block(x_BTC)
         logits_BTV = self.head(self.norm(x_BTC))

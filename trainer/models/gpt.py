@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .stream import in_half, rms_norm
+
 ROTARY_BASE = 10_000
 
 
@@ -29,8 +31,8 @@ class Block(nn.Module):
         self.mlp = MLP(shape)
 
     def forward(self, x_BTC: Tensor, cos_TD: Tensor, sin_TD: Tensor) -> Tensor:
-        x_BTC = x_BTC + self.attention(norm(x_BTC), cos_TD, sin_TD)
-        return x_BTC + self.mlp(norm(x_BTC))
+        x_BTC = x_BTC + self.attention(rms_norm(x_BTC), cos_TD, sin_TD)
+        return x_BTC + self.mlp(rms_norm(x_BTC))
 
 
 class GPT(nn.Module):
@@ -59,10 +61,10 @@ class GPT(nn.Module):
 
     def forward(self, tokens_BT: Tensor, targets_BT: Tensor | None = None) -> Tensor:
         time = tokens_BT.shape[1]
-        x_BTC = norm(self.embed(tokens_BT))
+        x_BTC = rms_norm(in_half(self.embed(tokens_BT)))
         for block in self.blocks:
             x_BTC = block(x_BTC, self.cos_TD[:time], self.sin_TD[:time])
-        logits_BTV = self.head(norm(x_BTC))
+        logits_BTV = self.head(rms_norm(x_BTC))
         if targets_BT is None:
             return logits_BTV
         return F.cross_entropy(logits_BTV.flatten(0, 1).float(), targets_BT.flatten())
@@ -79,7 +81,7 @@ class Attention(nn.Module):
         q_BHTD, k_BHTD, v_BHTD = (
             part_BTC.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part_BTC in self.qkv(x_BTC).chunk(3, -1)
         )
-        q_BHTD, k_BHTD = norm(rotate(q_BHTD, cos_TD, sin_TD)), norm(rotate(k_BHTD, cos_TD, sin_TD))
+        q_BHTD, k_BHTD = rms_norm(rotate(q_BHTD, cos_TD, sin_TD)), rms_norm(rotate(k_BHTD, cos_TD, sin_TD))
         y_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, is_causal=True)
         return self.out(y_BHTD.transpose(1, 2).flatten(2))
 
@@ -92,11 +94,6 @@ class MLP(nn.Module):
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         return self.down(F.relu(self.up(x_BTC)).square())
-
-
-def norm(x: Tensor) -> Tensor:
-    """RMS norm over the last dimension, without a weight."""
-    return F.rms_norm(x, (x.shape[-1],))
 
 
 def rotary_angles(context: int, head_channels: int) -> tuple[Tensor, Tensor]:

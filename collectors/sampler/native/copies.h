@@ -23,7 +23,9 @@ typedef struct {
 typedef struct {
     Block *block; // in the order in which the last sample asked for them
     int count, hint, age, asked;
-    Address inside; // an instruction that does not leave its frame, as was found at the last sample
+    // What was found at the last sample:
+    Address inside;   // an instruction that does not leave its frame
+    uint64_t stood;   // the mark of the stack
 } Copies;
 
 void copies_take_both(Copies *copies, const Remote *remote);

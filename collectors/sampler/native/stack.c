@@ -8,6 +8,7 @@ enum {
     MOST_HELD = 64,           // values of a caller that are compared
     QUICK_NS = 10000,         // for both copies, and so much more for each block of them
     QUICK_BLOCK_NS = 1000,
+    OWNED_BY_GENERATOR = 1,
     OWNED_BY_C_STACK = 3,
     OWNED_BY_INTERPRETER = 4,
 };
@@ -148,12 +149,41 @@ static bool is_leaving(Place place, Copies *copies) {
     return false;
 }
 
+// A number that stands for the stack of the first walk: who called whom, from where, holding what.
+static uint64_t mark_of_stack(void) {
+    uint64_t mark = (uint64_t)first.count;
+    for (int i = 0; i < first.count; i++) {
+        const Frame *frame = &first.frame[i];
+        mark = mix(mark ^ frame->at) ^ frame->code;
+        if (i) mark = mix(mark ^ frame->instruction) ^ frame->held;
+    }
+    return mark;
+}
+
+static bool has_generator(void) {
+    for (int i = 0; i < first.count; i++)
+        if (first.frame[i].owner == OWNED_BY_GENERATOR) return true;
+    return false;
+}
+
+// Generators and coroutines have their frames apart from the others, so that the copies of a stack with one are further apart in
+// time: such a stack must be found twice, now or at the last sample.
+static bool is_confirmed(Copies *copies, uint64_t marks[TRIES], int try) {
+    if (!has_generator()) return true;
+    marks[try] = mark_of_stack();
+    for (int i = 0; i < try; i++)
+        if (marks[i] == marks[try]) copies->stood = marks[try];
+    return copies->stood == marks[try];
+}
+
 Look stack_look(Place place, Copies *copies) {
     Look look = { .frame = first.frame };
     bool settled = false, quick;
+    uint64_t marks[TRIES] = { 0 };
     for (int try = 0; try < TRIES && !settled; try++) {
         look.count = collect(place, copies, &look.moment_ns, &quick);
-        settled = all_agree(look.count) && (try == TRIES - 1 || (quick && !is_leaving(place, copies))); // a slow machine is never quick
+        settled = all_agree(look.count) && (quick || try == TRIES - 1) && // a slow machine is never quick
+                  (!is_leaving(place, copies) || try == TRIES - 1) && is_confirmed(copies, marks, try);
     }
     if (!describe(place, copies, &look))
         look.outcome = LOOK_OVER;

@@ -1,0 +1,87 @@
+/** What the server says of a window: the sentence with its place set apart, and what it rests on. */
+
+import { el } from "./dom.js";
+import { percent } from "./figures.js";
+import { clock, count, figure, minute, place } from "./format.js";
+
+/**
+ * @typedef {Object} Blame what `GET /blame` answers
+ * @property {"line" | "gpu_slower" | "collective_wait" | "unknown" | "no_difference" | "too_few_samples" | "no_profile"} verdict
+ * @property {string} sentence
+ * @property {string | null} function
+ * @property {string | null} file
+ * @property {number | null} line
+ * @property {number} samples
+ * @property {number} normal_samples
+ * @property {number | null} unresolved_share
+ * @property {"high" | "medium" | "low" | null} confidence
+ * @property {string} tier
+ * @property {[number, number][]} normal
+ * @property {{name: string, unit: string, window: number | null, normal: number | null}[]} evidence
+ */
+/** @typedef {import("./tree.js").Flame} Flame */
+
+const FEW_SAMPLES = 50;
+
+/** The blamed place in the letters of code, a share in front in the colour of "more". @param {Blame} blame @returns {(Node | string)[]} */
+export function sentence({ sentence, function: name, file, line }) {
+  const share = /^\d[\d.]* %/.exec(sentence)?.[0] ?? "";
+  const rest = sentence.slice(share.length);
+  const what = name && file ? `${place(file, line ?? 0)} ${name}` : "";
+  const at = what ? rest.indexOf(what) : -1;
+  const parts = at < 0 ? [rest] : [rest.slice(0, at), el("code", {}, what), rest.slice(at + what.length)];
+  return [share ? el("b", { class: "more" }, share) : "", ...parts];
+}
+
+/** How sure it is, and what it was compared with. @param {Blame} blame @param {boolean} chosen a person chose what to compare with */
+export function basis({ confidence, samples, normal_samples, normal, unresolved_share, tier }, chosen) {
+  const parts = [
+    confidence && `confidence ${confidence}`,
+    `${count(samples)} samples`,
+    normal.length
+      ? `${chosen ? "compared with" : "normal is"} ${count(normal_samples)} samples ${ranges(normal)}`
+      : "no normal to compare with",
+    (unresolved_share ?? 0) > 0.005 ? `${percent(Number(unresolved_share))} unresolved` : "",
+    tier && `tier ${tier}`,
+  ];
+  const told = parts.filter(Boolean).join("; ");
+  return `${told[0].toUpperCase()}${told.slice(1)}.`;
+}
+
+/** `from 14:02 to 14:24`; of several stretches the first start and the last end. @param {[number, number][]} normal Unix seconds */
+export function ranges(normal) {
+  const [from, to] = [Math.min(...normal.map(([lo]) => lo)), Math.max(...normal.map(([, hi]) => hi))];
+  const time = to - from < 120 ? clock : minute;
+  return `from ${time(from)} to ${time(to)}${normal.length > 1 ? `, ${normal.length} stretches` : ""}`;
+}
+
+/** How a unit of the evidence is shown: its word, and by how much it is multiplied. @type {Record<string, [string, number]>} */
+const UNITS = { "s/step": ["ms", 1000], s: ["ms", 1000], share: ["%", 100] };
+
+/** What the server compares, as rows beside the page's own. @param {Blame} blame @returns {import("./evidence.js").Fact[]} */
+export function facts({ evidence }) {
+  return evidence.flatMap(({ name, unit, window, normal }) => {
+    if (window === null || normal === null) return [];
+    const [word, scale] = UNITS[unit] ?? [unit, 1];
+    const title = word === "" || name.toLowerCase().includes(word) ? name : `${name}, ${word}`;
+    return [{ name: title, window: window * scale, rest: normal * scale, digits: scale === 1 ? undefined : 1 }];
+  });
+}
+
+/** The page's own words while the server's are not there: what most of the time went to. @param {import("./tree.js").Tree | null} tree @param {string} whole @returns {(Node | string)[]} */
+export function ownSentence(tree, whole) {
+  const top = tree?.hottest();
+  if (!top) return [];
+  const { file, line, name } = top.frame;
+  return [el("b", {}, percent(top.share)), ` of ${whole}: `, el("code", {}, `${place(file, line)} ${name}`)];
+}
+
+/** What the samples are worth. @param {Flame | null} flame @param {{from: number, to: number}} asked @param {boolean} growing more of the profile may come */
+export function worth(flame, asked, growing) {
+  if (!flame) return "";
+  if (growing && flame.profile_until !== null && flame.profile_until < asked.to)
+    return `The profile arrives until ${clock(asked.to)}; so far it reaches ${clock(flame.profile_until)}.`;
+  if (!flame.samples) return flame.note ? "" : "No stack was sampled in this time.";
+  if (flame.samples < FEW_SAMPLES) return `Only ${flame.samples} samples in this window: too few to blame a line.`;
+  return `Share of the main thread’s time, ${flame.sampler} at ${figure(flame.hz, 0)} Hz.`;
+}

@@ -1,0 +1,19 @@
+/** Shares and differences as a person reads them. */
+
+import { duration } from "./format.js";
+
+/** `0.6204 -> "62 %"`, `0.0312 -> "3.1 %"` @param {number} share */
+export const percent = (share) => `${share > 0 && share < 0.095 ? (share * 100).toFixed(1) : Math.round(share * 100)} %`;
+
+export const NOTHING_S = 5e-5; // a difference that is told as zero
+
+/** `0.369 -> "+369 ms"` @param {number} seconds */
+export const signed = (seconds) =>
+  Math.abs(seconds) < NOTHING_S ? "0 ms" : `${seconds < 0 ? "−" : "+"}${brief(Math.abs(seconds))}`;
+
+/** As a duration, with a digit more where milliseconds are few: `0.0042 -> "4.2 ms"`. @param {number} seconds */
+export const brief = (seconds) =>
+  seconds > 0 && seconds < 0.00995 ? `${seconds < NOTHING_S ? "0" : (seconds * 1000).toFixed(1)} ms` : duration(seconds);
+
+/** The colour of a difference: orange is more than normal, blue is less. @param {number} difference seconds */
+export const toneOf = (difference) => (difference > NOTHING_S ? "more" : difference < -NOTHING_S ? "less" : "");

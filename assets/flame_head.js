@@ -1,0 +1,70 @@
+/** The head of the Flame page: which run and window, what is to blame, what that rests on, and where to take it. */
+
+import { basis, sentence } from "./blame.js";
+import { copyButton, el, setText } from "./dom.js";
+import { clock, count, duration } from "./format.js";
+
+/** @typedef {import("./blame.js").Blame} Blame */
+/** @typedef {{from: number, to: number}} Window Unix seconds */
+
+export class FlameHead {
+  /** @param {{pick: (run: string) => void, download: (format: "speedscope" | "folded") => void}} actions */
+  constructor(actions) {
+    this.picker = el("select", { class: "picker", "aria-label": "Run", onchange: () => actions.pick(this.picker.value) });
+    this.when = el("div", { class: "state" });
+    this.said = el("p", { class: "said", "aria-live": "polite" });
+    this.basis = el("p", { class: "sub" });
+    const button = (/** @type {"speedscope" | "folded"} */ format, /** @type {string} */ name, /** @type {string} */ key) =>
+      el(
+        "button",
+        { class: `btn ${format === "speedscope" ? "pri" : ""}`, type: "button", onclick: () => actions.download(format) },
+        name,
+        el("kbd", {}, key),
+      );
+    this.element = el(
+      "section",
+      { class: "verdict flame-head", "aria-label": "The window" },
+      el("div", { class: "who" }, this.picker, this.when),
+      el("div", { class: "finding" }, el("div", {}, this.said, this.basis)),
+      el(
+        "div",
+        { class: "actions" },
+        copyButton("Copy link", () => location.href),
+        button("folded", "Folded", "E"),
+        button("speedscope", "Export to speedscope", "e"),
+      ),
+    );
+  }
+
+  /** @param {import("./runs.js").Runs} runs */
+  drawRuns({ list, current }) {
+    const names = list.map(({ run }) => run);
+    const told = JSON.stringify([names, current?.run]);
+    if (told === this.#told) return;
+    this.#told = told;
+    const options = names.map((name) => el("option", { value: name, selected: name === current?.run }, name));
+    this.picker.replaceChildren(...(options.length ? options : [el("option", {}, "no run yet")]));
+    this.picker.disabled = !names.length;
+  }
+
+  #told = "";
+
+  /** @param {Window} shown @param {boolean} chosen by a person; else the last seconds @param {{from: number | null, to: number | null}} steps */
+  drawWindow(shown, chosen, { from, to }) {
+    const steps = from === null || to === null ? "" : `, steps ${count(from)}–${count(to)}`;
+    const length = duration(shown.to - shown.from);
+    setText(
+      this.when,
+      `${chosen ? "" : "the last "}${chosen ? `${clock(shown.from)} – ${clock(shown.to)}, ` : ""}${length}${chosen ? steps : ""}`,
+    );
+  }
+
+  /** @param {Blame | null} blame @param {{said: (Node | string)[], aside: string}} own the page's words while the server has none @param {boolean} chosen a person chose what to compare with */
+  say(blame, own, chosen) {
+    const told = blame?.sentence ? blame : null;
+    this.said.replaceChildren(...(told ? sentence(told) : own.said));
+    const rests = told && told.verdict !== "no_profile" ? basis(told, chosen) : own.aside;
+    setText(this.basis, rests === told?.sentence ? "" : rests);
+    this.basis.title = this.basis.textContent;
+  }
+}

@@ -1,0 +1,139 @@
+"""Threads in time order: what stood at each depth, at the grain of a picture's pixels.
+
+Of what is narrower than a pixel the widest is shown: at each depth the function that took most of the pixel, below what was
+shown above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from collectors.records import Frame
+from collectors.store.protocol import StackColumns
+
+from .joining import join
+from .lanes import Lanes, ThreadTime, threads_of
+from .owning import Kind, kinds_of
+from .traces import Ints, Range, Traces, compact, overlaps
+from .trust import LineOf, no_source, traces_of
+
+
+class Bars(NamedTuple):
+    """Columns, by depth, then by time."""
+
+    start: list[float]  # Unix seconds
+    end: list[float]
+    depth: list[int]
+    frame: list[int]  # index into the chart's frames
+    kind: list[Kind]
+
+
+@dataclass(frozen=True)
+class Lane:
+    thread: ThreadTime
+    depth: int  # how many rows it takes
+    bars: Bars
+
+
+@dataclass(frozen=True)
+class Chart:
+    window: Range
+    frames: list[Frame]
+    lanes: list[Lane]
+
+    def as_json(self) -> dict[str, Any]:
+        lanes = [{**lane.thread._asdict(), "depth": lane.depth, "spans": lane.bars._asdict()} for lane in self.lanes]
+        return {
+            "from": self.window[0],
+            "to": self.window[1],
+            "frames": [frame._asdict() for frame in self.frames],
+            "lanes": lanes,
+        }
+
+
+def chart(
+    columns: StackColumns, window: Range, width: int, lanes: Lanes, *, own_folder: str = "", line_of: LineOf = no_source
+) -> Chart:
+    """A lane for each main thread, or for each thread where these are asked for; `width` in pixels."""
+    traces = traces_of(columns, line_of)
+    threads = threads_of(traces, columns.threads)
+    if lanes.joined:
+        traces = join(traces, line_of)
+    traces = traces.take(lanes.chosen(traces, columns.threads))
+    function, functions, frames = _functions(traces)
+    kinds = kinds_of(frames, own_folder)
+    places = {pid: i for i, (_, _, pid, _) in enumerate(traces.processes)}
+    drawn = []
+    for thread in threads:
+        mine = traces.take((traces.process == places[thread.pid]) & (traces.tid == thread.tid))
+        if len(mine.stack):
+            rows = list(_rows(mine, window, width, function, functions))
+            drawn.append(Lane(thread, len(rows), _bars(rows, window, width, kinds)))
+    return Chart(window, frames, drawn)
+
+
+def _functions(traces: Traces) -> tuple[Ints, int, list[Frame]]:
+    """The number of each frame's function, how many there are, and one frame for each."""
+    numbers: dict[tuple[str, str], int] = {}
+    function = np.array([numbers.setdefault(frame[:2], len(numbers)) for frame in traces.frames], np.int64)
+    first = np.unique(function, return_index=True)[1].tolist() if len(function) else []
+    return function, max(1, len(numbers)), [traces.frames[i] for i in first]
+
+
+def _rows(traces: Traces, window: Range, width: int, function: Ints, functions: int) -> Iterator[Ints]:
+    """Depth by depth, the function that is shown in each pixel; -1 for none."""
+    pixel, stack, seconds = _by_pixel(traces, window, width)
+    lengths = np.array([len(one) for one in traces.stacks], np.int64)
+    starts = np.cumsum(lengths) - lengths
+    flat = function[np.fromiter((frame for one in traces.stacks for frame in one), np.int64, int(lengths.sum()))]
+    depth = 0
+    while len(pixel):
+        longer = lengths[stack] > depth
+        here = np.where(longer, flat[np.minimum(starts[stack] + depth, len(flat) - 1)], functions)  # `functions` stands for the end
+        keys, key = compact(pixel * (functions + 1) + here, width * (functions + 1))
+        sums = np.bincount(key, seconds)
+        owner = keys // (functions + 1)
+        order = np.lexsort((sums, owner))
+        widest = order[np.r_[owner[order][1:] != owner[order][:-1], True]]
+        shown = np.full(width, -1)
+        shown[owner[widest]] = np.where(keys[widest] % (functions + 1) == functions, -1, keys[widest] % (functions + 1))
+        if (shown < 0).all():
+            return
+        yield shown
+        kept = shown[pixel] == here
+        pixel, stack, seconds = pixel[kept], stack[kept], seconds[kept]
+        depth += 1
+
+
+def _by_pixel(traces: Traces, window: Range, width: int) -> tuple[Ints, Ints, np.ndarray]:
+    """The seconds of each stack in each pixel: (pixel, stack, seconds)."""
+    edges = np.linspace(*window, width + 1)
+    span, pixel = overlaps(traces.start_s, traces.end_s, edges[:-1], edges[1:])
+    seconds = np.minimum(traces.end_s[span], edges[pixel + 1]) - np.maximum(traces.start_s[span], edges[pixel])
+    stacks = max(1, len(traces.stacks))
+    keys, key = compact(pixel * stacks + traces.stack[span], width * stacks)
+    return keys // stacks, keys % stacks, np.bincount(key, seconds * traces.weight[span])
+
+
+def _bars(rows: list[Ints], window: Range, width: int, kinds: list[Kind]) -> Bars:
+    """Neighbouring pixels with the same functions down to a depth are one bar."""
+    scale_s = (window[1] - window[0]) / width
+    bars = Bars([], [], [], [], [])
+    breaks = np.zeros(width + 1, bool)
+    breaks[[0, -1]] = True
+    for depth, row in enumerate(rows):
+        breaks[1:-1] |= row[1:] != row[:-1]
+        edges = np.flatnonzero(breaks)
+        begins, ends = edges[:-1], edges[1:]
+        there = row[begins] >= 0
+        frames = row[begins[there]].tolist()
+        bars.start.extend((window[0] + begins[there] * scale_s).tolist())
+        bars.end.extend((window[0] + ends[there] * scale_s).tolist())
+        bars.depth.extend([depth] * len(frames))
+        bars.frame.extend(frames)
+        bars.kind.extend(kinds[frame] for frame in frames)
+    return bars

@@ -1,0 +1,136 @@
+"""Every question about stacks: a window as a tree, its threads in time order, and which line it was lost to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from collectors.store.protocol import Store
+
+from . import flamechart, folding, inquiry, recorded, source, steplog
+from .blame import Verdict
+from .flamechart import Chart
+from .folding import PRUNE, FlameTree, Gathered
+from .lanes import Lanes
+from .minutes import Minutes
+from .reshaping import Shape
+from .steplog import StepLog
+from .traces import Range
+
+NEAREST = 2  # of the window's own lengths: to draw what normal looks like, fewer do than to judge by
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Seconds a unit of the window, and of normal."""
+
+    name: str
+    seconds: float
+    normal_s: float | None
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A window as a tree, and how many units it and its baseline have."""
+
+    tree: FlameTree
+    units: float | None
+    baseline_units: float | None
+    per: str
+    normal: list[Range]
+    phases: list[Phase]
+    profile_until: float | None
+
+
+@dataclass(frozen=True)
+class Charted:
+    chart: Chart
+    profile_until: float | None
+
+
+class Flames:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._seen = source.Seen()
+        self._minutes = Minutes(store, source.line_of)
+
+    def fold(
+        self,
+        run: str,
+        window: Range,
+        lanes: Lanes,
+        *,
+        shape: Shape = folding.PLAIN,
+        phase: str = "",
+        baseline: Range | None = None,
+        against_normal: bool = False,
+        prune: float = PRUNE,
+    ) -> Folded:
+        """With `baseline` beside another window, with `against_normal` beside what the run's normal is."""
+        log = steplog.read(self._store, run, window, lanes.rank or 0)
+        if against_normal and baseline is None:
+            columns, _, ranges, _ = recorded.read(self._store, run, window, log, windows=NEAREST)
+            parts = [_in_phase(part, log, phase) for part in ([window], ranges) if part]
+            sides = folding.gather_parts(columns, lanes, parts, source.line_of)
+        else:
+            ranges = [baseline] if baseline else []
+            sides = [self._gather(run, one, lanes, log, phase) for one in (window, *ranges)]
+        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=self._folder(run))
+        self._seen.add(run, {frame.file for frame in tree.frames})
+        return Folded(
+            tree,
+            units=log.units.within([window]) if log.units else None,
+            baseline_units=log.units.within(ranges) if log.units and ranges else None,
+            per=log.per if log.units else "second",
+            normal=ranges,
+            phases=_phases(log, window, ranges),
+            profile_until=self._store.profiled_until(run),
+        )
+
+    def blame(self, run: str, window: Range, rank: int | None = None, baseline: Range | None = None) -> Verdict:
+        """What the window was lost to, beside the run's normal or beside another window."""
+        verdict = inquiry.blame(self._store, run, window, rank, baseline, self._folder(run))
+        if verdict.suspect:
+            self._seen.add(run, {frame.file for frame in verdict.suspect.path})
+        return verdict
+
+    def chart(self, run: str, window: Range, width: int, lanes: Lanes) -> Charted:
+        """The window in time order, `width` pixels wide."""
+        columns = self._store.stacks(*window, run)
+        drawn = flamechart.chart(columns, window, width, lanes, own_folder=self._folder(run), line_of=source.line_of)
+        self._seen.add(run, {frame.file for frame in drawn.frames})
+        return Charted(drawn, self._store.profiled_until(run))
+
+    def source(self, run: str, file: str, line: int, context: int) -> source.Excerpt:
+        """Raises source.Refused for a file that is not in the run's profile, not in its folder, or not readable."""
+        if not self._seen.has(run, file):
+            raise source.Refused("only files that stand in the run's profile are shown; open its flame graph first")
+        return source.excerpt(file, line, context, self._folder(run))
+
+    def _gather(self, run: str, window: Range, lanes: Lanes, log: StepLog, phase: str) -> Gathered:
+        if not phase:
+            return self._minutes.gather(run, window, lanes)
+        columns = self._store.stacks(*window, run)
+        return folding.gather_parts(columns, lanes, [_in_phase([window], log, phase)], source.line_of)[0]
+
+    def _folder(self, run: str) -> str:
+        return next((str(one.info.get("cwd", "")) for one in self._store.runs() if one.name == run), "")
+
+
+def _in_phase(ranges: Sequence[Range], log: StepLog, phase: str) -> list[Range]:
+    """What of these ranges was spent in a phase; all of it where none is named."""
+    if not phase:
+        return list(ranges)
+    spans = log.phases.ranges(phase)
+    return [(max(lo, start), min(hi, end)) for lo, hi in ranges for start, end in spans if start < hi and end > lo]
+
+
+def _phases(log: StepLog, window: Range, ranges: Sequence[Range]) -> list[Phase]:
+    """Per step; normal's beside it where there is one."""
+    phases = log.phases
+    steps, base = phases.steps_within([window]), phases.steps_within(ranges) if ranges else 0
+    if not steps:
+        return []
+    seconds = phases.seconds_within([window]) / steps
+    normal_s = phases.seconds_within(ranges) / base if base else [None] * len(phases.names)
+    return [Phase(*one) for one in zip(phases.names, seconds.tolist(), list(normal_s), strict=True)]

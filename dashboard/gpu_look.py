@@ -1,0 +1,45 @@
+"""What the GPUs did in a window and in its normal: were they idle, or slow?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from collectors import catalog
+from collectors.store.protocol import Store
+
+from .blame import Gpu
+from .steplog import GPU_PHASE, StepLog, values_of
+from .traces import Range
+
+SIGNALS = {"gpu/sm_active_pct": "SM active", "gpu/power_w": "power", "gpu/utilization_pct": "busy"}  # the first that is there
+CLOCK, REASONS = "gpu/sm_clock_mhz", "gpu/clock_event_reasons"
+
+
+def look(store: Store, run: str, window: Range, normal: Sequence[Range], log: StepLog) -> Gpu | None:
+    """None where there is no GPU, or nothing was read of it in one of the two."""
+    found = values_of(store, None, [*SIGNALS, CLOCK, REASONS], [window], normal)
+    signal = next((name for name in SIGNALS if name in found and len(found[name][0]) and len(found[name][1])), None)
+    if signal is None:
+        return None
+    here, there = (float(np.mean(values)) for values in found[signal])
+    clock = tuple(float(np.mean(values)) for values in found.get(CLOCK, ()) if len(values))
+    told = np.bitwise_or.reduce(found[REASONS][0].astype(np.int64)) if REASONS in found and len(found[REASONS][0]) else 0
+    return Gpu(
+        signal=SIGNALS[signal],
+        busy_pct=(here, there) if signal != "gpu/power_w" else (100 * here / max(there, 1.0), 100.0),
+        clock_mhz=(clock[0], clock[1]) if len(clock) == 2 else None,
+        reasons=catalog.reasons_of(int(told)),
+        kernels_s=_kernels(store, run, window, normal, log),
+    )
+
+
+def _kernels(store: Store, run: str, window: Range, normal: Sequence[Range], log: StepLog) -> tuple[float, float] | None:
+    """Seconds of GPU work a unit, as the run logs it: all its GPU phases together."""
+    if log.units is None:
+        return None
+    found = values_of(store, run, [f"{GPU_PHASE}*"], [window], normal)
+    sums = [[float(np.mean(values)) for values in one if len(values)] for one in found.values()]
+    both = [one for one in sums if len(one) == 2]
+    return (sum(one[0] for one in both), sum(one[1] for one in both)) if both else None

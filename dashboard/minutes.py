@@ -1,0 +1,163 @@
+"""Folded minutes of runs, remembered: a window of hours is then the sum of what is known, and its two edges.
+
+What was recorded does not change once all of it has arrived. Three hours of a trainer with four workers take about a second to
+read and to join, and a tenth of that to add up.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from typing import NamedTuple
+
+import numpy as np
+
+from collectors.records import Frame
+from collectors.store.protocol import StackColumns, Store
+
+from .folding import Gathered, gather
+from .joining import join
+from .lanes import Lanes, ThreadTime, summed, threads_of
+from .traces import Floats, Ints, Range, Traces
+from .trie import Weighed
+from .trust import LineOf, traces_of
+
+MINUTE_S = 60.0
+LEAST = 4  # a window with fewer whole minutes is read as it is
+SETTLED_S = 60.0  # before the end of the profile: nothing comes late any more
+MOST_MINUTES = 1000  # remembered, of all runs
+MOST_STACKS = 300_000
+READ_AT_ONCE = 60  # minutes
+
+
+class _Key(NamedTuple):
+    run: str
+    joined: bool
+    minute: int  # Unix time / 60
+
+
+class Minute(NamedTuple):
+    rank: Ints  # one entry a pair of rank and stack
+    stack: Ints  # number in the table
+    seconds: Floats
+    threads: list[ThreadTime]
+    samples: float
+    hz: float
+
+
+class Minutes:
+    """May be asked from many threads."""
+
+    def __init__(self, store: Store, line_of: LineOf) -> None:
+        self._store, self._line_of = store, line_of
+        self._lock = threading.Lock()
+        self._known: OrderedDict[_Key, Minute] = OrderedDict()
+        self._table = _Table()
+
+    def gather(self, run: str, window: Range, lanes: Lanes) -> Gathered:
+        """The same as `folding.gather` of the window's stacks."""
+        whole = self._whole(run, window, lanes)
+        if len(whole) < LEAST:
+            return gather(self._store.stacks(*window, run), lanes, line_of=self._line_of)
+        edges = [(window[0], whole[0] * MINUTE_S), ((whole[-1] + 1) * MINUTE_S, window[1])]
+        with self._lock:
+            self._forget()
+            minutes = self._remembered(run, lanes.joined, whole)
+            rest = [minute for edge in edges if edge[1] > edge[0] for minute in self._read(run, lanes.joined, [edge])]
+            return _gathered(run, [*minutes, *rest], lanes, self._table)
+
+    def _whole(self, run: str, window: Range, lanes: Lanes) -> range:
+        """The minutes that lie in the window and in the settled profile; none for a choice of threads that is not kept."""
+        if lanes.by_thread or lanes.pid is not None:
+            return range(0)
+        until_s = min(window[1], (self._store.profiled_until(run) or 0.0) - SETTLED_S)
+        return range(math.ceil(window[0] / MINUTE_S), int(until_s / MINUTE_S))
+
+    def _forget(self) -> None:
+        if self._table.stacks > MOST_STACKS:
+            self._table = _Table()
+            self._known.clear()
+        while len(self._known) > MOST_MINUTES:
+            self._known.popitem(last=False)
+
+    def _remembered(self, run: str, joined: bool, whole: range) -> list[Minute]:
+        keys = [_Key(run, joined, minute) for minute in whole]
+        missing = [key for key in keys if key not in self._known]
+        for i in range(0, len(missing), READ_AT_ONCE):
+            some = missing[i : i + READ_AT_ONCE]
+            ranges = [(key.minute * MINUTE_S, (key.minute + 1) * MINUTE_S) for key in some]
+            self._known |= zip(some, self._read(run, joined, ranges), strict=True)
+        for key in keys:
+            self._known.move_to_end(key)
+        return [self._known[key] for key in keys]
+
+    def _read(self, run: str, joined: bool, ranges: list[Range]) -> list[Minute]:
+        columns = self._store.stacks(ranges[0][0], ranges[-1][1], run)
+        traces = traces_of(columns, self._line_of)
+        mains = join(traces, self._line_of) if joined else traces
+        mains = mains.take(mains.main & mains.of([role == "main" for *_, role in mains.processes]))
+        numbers = self._table.numbers(mains)
+        samples_a_second = columns.samples / max(float(traces.seconds.sum()), 1e-9)
+        return [_minute(mains.within([one]), traces.within([one]), columns, numbers, samples_a_second) for one in ranges]
+
+
+def _minute(mains: Traces, all_threads: Traces, columns: StackColumns, numbers: Ints, samples_a_second: float) -> Minute:
+    ranks = np.array([rank for _, rank, _, _ in mains.processes], np.int64)[mains.process]
+    keys, key = np.unique(ranks * (1 << 32) + numbers[mains.stack], return_inverse=True)
+    return Minute(
+        rank=keys >> 32,
+        stack=keys & ((1 << 32) - 1),
+        seconds=np.bincount(key, mains.seconds, len(keys)).astype(np.float64),
+        threads=threads_of(all_threads, columns.threads),
+        samples=samples_a_second * float(all_threads.seconds.sum()),
+        hz=columns.hz,
+    )
+
+
+def _gathered(run: str, minutes: list[Minute], lanes: Lanes, table: _Table) -> Gathered:
+    rank, stack, seconds = (np.concatenate([one[i] for one in minutes]) for i in range(3))
+    wanted = np.ones(len(rank), bool) if lanes.rank is None else rank == lanes.rank
+    keys, key = np.unique(rank[wanted] * (1 << 32) + stack[wanted], return_inverse=True)
+    threads = summed(thread for minute in minutes for thread in minute.threads)
+    several = len({thread.rank for thread in threads}) > 1
+    frames, rows = table.frames(), table.rows()
+    heads = {one: len(frames) + i for i, one in enumerate(sorted({thread.rank for thread in threads}))}
+    found = [
+        (rows[number], heads[its]) for its, number in zip((keys >> 32).tolist(), (keys & ((1 << 32) - 1)).tolist(), strict=True)
+    ]
+    weighed = Weighed(
+        frames=[*frames, *(Frame(f"rank {one}", "", 0) for one in heads)],
+        stacks=[(head, *row) if several else row for (row, _), head in found],
+        trusted=np.array([trusted + several for (_, trusted), _ in found], np.int64),
+        seconds=np.bincount(key, seconds[wanted], len(keys)).astype(np.float64),
+    )
+    samples, hz = sum(one.samples for one in minutes), max(one.hz for one in minutes)
+    return Gathered(weighed, lanes.title(run if threads else None), threads, samples, hz)
+
+
+class _Table:
+    """Numbers for stacks, the same for all minutes."""
+
+    def __init__(self) -> None:
+        self._frames: dict[Frame, int] = {}
+        self._stacks: dict[tuple[tuple[int, ...], int], int] = {}  # with how far it is trusted
+
+    @property
+    def stacks(self) -> int:
+        return len(self._stacks)
+
+    def numbers(self, traces: Traces) -> Ints:
+        """Of each of the traces' stacks that is in use; 0 of the others."""
+        frames = [self._frames.setdefault(frame, len(self._frames)) for frame in traces.frames]
+        numbers = np.zeros(len(traces.stacks), np.int64)
+        for i in np.unique(traces.stack).tolist():
+            key = (tuple(frames[frame] for frame in traces.stacks[i]), int(traces.trusted[i]))
+            numbers[i] = self._stacks.setdefault(key, len(self._stacks))
+        return numbers
+
+    def frames(self) -> list[Frame]:
+        return list(self._frames)
+
+    def rows(self) -> list[tuple[tuple[int, ...], int]]:
+        return list(self._stacks)

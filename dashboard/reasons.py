@@ -1,0 +1,203 @@
+"""What a line alone does not tell: that it waits, holds a lock or the GIL, is a checkpoint, or the garbage collector's work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from collectors.records import Frame
+
+from . import suspect
+from .blame import Case, Gpu, Side, Verdict
+from .joining import IN_THREADS
+from .suspect import Suspect
+from .traces import Bools, Ints, Traces
+from .waits import reads_gpu, reason_of, takes_lock, wait_of
+
+MOST = 0.5  # of the slowdown: what explains so much of it is the reason
+BUSY_PCT = 20.0  # GPUs that are less busy than this in normal are not what the run waits for
+IDLER_PCT = 5.0  # so much less busy is idle
+SLOWER_CLOCK = 0.97
+OTHERS_AT_WORK = 0.3  # seconds of every second, by which a process's other threads must have become busier
+WAS_THERE = 0.02  # of its time in the window: so much a function must take in normal to be the same, only slower
+PAUSE = 3.0  # times the longest that a stack usually stands there
+USUAL_PCT = 99
+PAUSED = 0.8  # of the excess
+SOME_UNITS = 0.25  # a pause in more units than this is no garbage collection
+
+GC = "garbage collection"
+
+
+class Facts(NamedTuple):
+    """What else is known of a window and its normal."""
+
+    others: tuple[Side, Side] | None = None  # the other threads of the process, as far as they are at work
+    gc_s: tuple[float, float] | None = None  # seconds a unit; None where the run does not log it
+    gpu: Gpu | None = None
+
+
+def reasoned(verdict: Verdict, case: Case, facts: Facts) -> Verdict:
+    """The verdict with its reason; or another one, where the reason says that the line is innocent."""
+    if verdict.verdict not in ("line", "unknown") or not verdict.normal or not verdict.slowdown_s:
+        return replace(verdict, reason=_of_line(verdict.suspect, case)) if verdict.suspect else verdict
+    if facts.gc_s and facts.gc_s[0] - facts.gc_s[1] >= MOST * verdict.slowdown_s:
+        return _collector(verdict, facts.gc_s[0] - facts.gc_s[1])
+    if _gpu_is_slower(verdict, case, facts.gpu):
+        return replace(verdict, verdict="gpu_slower", suspect=None, excess_s=None, excess_share=None, rank_among_normal=None)
+    if pool := _holder_of_gil(verdict, case, facts):
+        return pool
+    if verdict.suspect is None:
+        return verdict
+    reason = _of_line(verdict.suspect, case)
+    if not reason and facts.gc_s is None and _pauses(verdict.suspect, case):
+        reason = f"may be {GC}"
+    return replace(verdict, reason=reason)
+
+
+def _of_line(found: Suspect | None, case: Case) -> str:
+    """By the frames below it, by what its line says, and by how it came below the main thread."""
+    if found is None:
+        return ""
+    for frame in (*found.below, found.frame):
+        if word := reason_of(frame):
+            return word
+    leaf = found.below[-1] if found.below else found.frame
+    if wait := wait_of(leaf):
+        return f"waits for the {wait.what}"
+    text = case.line_of(found.frame.file, found.frame.line)
+    if not found.below and reads_gpu(text):
+        return "waits for the GPU"
+    return "while the main thread waits for its lock" if _below_lock(found, case) else ""
+
+
+def _below_lock(found: Suspect, case: Case) -> bool:
+    """Whether most of its time in the window hangs below a line that takes a lock."""
+    traces = case.window.traces
+    if IN_THREADS not in traces.frames:
+        return False
+    heads = {i for i, frame in enumerate(traces.frames) if frame == IN_THREADS}
+    takers = {i for i, frame in enumerate(traces.frames) if takes_lock(case.line_of(frame.file, frame.line))}
+    locked = [any(a in takers and b in heads for a, b in pairwise(stack)) for stack in traces.stacks]
+    there = _standing(traces, found.frame)
+    below = there & np.array(locked, bool)[traces.stack]
+    return bool(traces.seconds[below].sum() > MOST * traces.seconds[there].sum())
+
+
+def _standing(traces: Traces, function: Frame) -> Bools:
+    """The spans on whose stacks the function is."""
+    places = {i for i, frame in enumerate(traces.frames) if frame[:2] == function[:2]}
+    stacks = np.array([not places.isdisjoint(stack) for stack in traces.stacks], bool)
+    standing: Bools = stacks[traces.stack] if len(stacks) else np.zeros(0, bool)
+    return standing
+
+
+def _collector(verdict: Verdict, excess_s: float) -> Verdict:
+    slowdown_s = verdict.slowdown_s or excess_s
+    return replace(
+        verdict,
+        verdict="line",
+        suspect=Suspect(Frame("gc", "", 0), "", excess_s, False, [], []),
+        reason=GC,
+        excess_s=excess_s,
+        excess_share=min(1.0, excess_s / slowdown_s),
+        unexplained_s=slowdown_s - excess_s,
+    )
+
+
+def _gpu_is_slower(verdict: Verdict, case: Case, gpu: Gpu | None) -> bool:
+    """No more idle than normal, and: clocks down, kernels longer, or all that the main thread does more is wait for it."""
+    if gpu is None or verdict.units is None or gpu.busy_pct[1] < BUSY_PCT or gpu.busy_pct[0] < gpu.busy_pct[1] - IDLER_PCT:
+        return False
+    clocks_down = gpu.clock_mhz is not None and gpu.clock_mhz[0] < SLOWER_CLOCK * gpu.clock_mhz[1]
+    longer_s = gpu.kernels_s[0] - gpu.kernels_s[1] if gpu.kernels_s else 0.0
+    waits = _of_line(verdict.suspect, case) == "waits for the GPU"
+    return clocks_down or waits or longer_s >= MOST * (verdict.slowdown_s or 0.0)
+
+
+def _holder_of_gil(verdict: Verdict, case: Case, facts: Facts) -> Verdict | None:
+    """Where the main thread's own work only takes longer while other threads of its process became busy: what they do."""
+    if facts.others is None or case.normal is None or verdict.units is None or not _only_slower(verdict.suspect, case):
+        return None
+    window, normal = facts.others
+    rise = window.seconds / case.window.seconds - normal.seconds / case.normal.seconds
+    blocked_s = _blocked(case.window, window) / case.window.per - _blocked(case.normal, normal) / case.normal.per
+    slowdown_s = verdict.slowdown_s or 0.0
+    if (blocked_s < MOST * slowdown_s) if case.certain else (rise < OTHERS_AT_WORK):
+        return None
+    trie, weighings = suspect.tree_of(window.traces, normal.traces)
+    per = (case.window.seconds, case.normal.seconds)
+    found = suspect.find(suspect.excess_of(trie, per, case.own_folder), rise, weighings, per)
+    if found is None:
+        return None
+    excess_s = verdict.excess_s or slowdown_s  # of the work that became slower: without the GIL it stands, or gets less of a core
+    return replace(
+        verdict,
+        verdict="line",
+        suspect=found,
+        reason="while the main thread waits for the GIL",
+        excess_s=excess_s,
+        excess_share=min(1.0, excess_s / slowdown_s),
+        unexplained_s=slowdown_s - excess_s,
+        confidence=verdict.confidence or "low",
+    )
+
+
+def _only_slower(found: Suspect | None, case: Case) -> bool:
+    """Whether what was found is work of the main thread that normal has, too; so it is where nothing was found."""
+    if found is None or case.normal is None:
+        return found is None
+    if any(not frame.file for frame in found.path) or wait_of(found.frame):
+        return False
+    here, there = (
+        float(side.traces.seconds[_standing(side.traces, found.frame)].sum()) / side.per for side in (case.window, case.normal)
+    )
+    return there >= WAS_THERE * here
+
+
+def _blocked(main: Side, others: Side) -> float:
+    """Seconds in which the main thread was at work without the GIL while another thread of its process held it."""
+    held = others.traces.take(others.traces.gil == 1)
+    without = main.traces.take((main.traces.gil == 0) & (main.traces.running < MOST))
+    return _shared_s(without, held)
+
+
+def _shared_s(one: Traces, other: Traces) -> float:
+    """For how long both were there; several others at once count once."""
+    moments = np.r_[other.start_s, other.end_s]
+    order = np.argsort(moments, kind="stable")
+    there = np.cumsum(np.where(order < len(other.start_s), 1, -1))[:-1] > 0
+    share = np.r_[0.0, np.cumsum(np.where(there, np.diff(moments[order]), 0.0))] if len(order) else np.zeros(0)
+    if not len(order):
+        return 0.0
+    until = [np.interp(edge, moments[order], share) for edge in (one.start_s, one.end_s)]
+    return float(((until[1] - until[0]) * one.weight).sum())
+
+
+def _pauses(found: Suspect, case: Case) -> bool:
+    """Whether the excess stands in few units, in stacks that are usual there and stood unusually long: so a collector's pause looks."""
+    assert case.normal is not None
+    here, there = case.window.traces, case.normal.traces
+    usual, long = _standing(there, found.frame), _standing(here, found.frame)
+    if not usual.any():
+        return False
+    least_s = PAUSE * float(np.percentile((there.end_s - there.start_s)[usual], USUAL_PCT))
+    known = {_function(there, stack) for stack in set(there.stack[usual].tolist())}
+    familiar = np.array([_function(here, stack) in known for stack in range(len(here.stacks))], bool)
+    pauses = np.flatnonzero(long & (here.end_s - here.start_s > least_s) & familiar[here.stack])
+    on_cpu = ~(here.running[pauses] < MOST)  # unknown counts as on
+    paused_s = float((here.end_s - here.start_s)[pauses][on_cpu].sum())
+    return paused_s >= PAUSED * found.excess_s * case.window.per and _in_few_units(here, pauses, case)
+
+
+def _function(traces: Traces, stack: int) -> tuple[str, str]:
+    return traces.frames[traces.stacks[stack][-1]][:2] if traces.stacks[stack] else ("", "")
+
+
+def _in_few_units(traces: Traces, pauses: Ints, case: Case) -> bool:
+    if case.units is None or not case.window.units:
+        return True
+    units = np.searchsorted(case.units.end_s, traces.start_s[pauses])
+    return len(set(units.tolist())) <= SOME_UNITS * case.window.units

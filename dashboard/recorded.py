@@ -1,0 +1,73 @@
+"""The stacks of a window and of its normal, read from the store at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from collectors.store.protocol import StackColumns, Store
+
+from .joining import waits_of_stacks
+from .normal import BEFORE_S, WINDOWS, Activity, normal
+from .steplog import StepLog
+from .traces import Bools, Range, Traces
+from .trust import LineOf, no_source, traces_of
+
+WHOLE = 0.9  # of the wanted normal: more need not be looked for
+
+
+class Recorded(NamedTuple):
+    columns: StackColumns  # of all processes, from the first of the ranges to the last
+    window: Range
+    normal: list[Range]  # [] where there is nothing to compare with
+    log: StepLog
+
+
+def read(store: Store, run: str, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS) -> Recorded:
+    """`baseline` stands for normal where it is given. Reads first what would be enough if all of it was recorded."""
+    if baseline is not None:
+        return Recorded(store.stacks(*_hull([window, baseline]), run), window, [baseline], log)
+    left_out = log.left_out(window)
+    if log.units is not None:
+        wanted = normal(window, log.units, left_out=left_out, windows=windows)
+        columns = store.stacks(*_hull([window, *wanted]), run)
+        found = normal(window, log.units, left_out=left_out, recorded=columns.covered, windows=windows)
+        if _length(found) >= WHOLE * _length(wanted):
+            return Recorded(columns, window, found, log)
+    columns = store.stacks(window[0] - BEFORE_S, window[1] + BEFORE_S, run)
+    activity = None if log.units is not None else _activity(columns)
+    found = normal(window, log.units, activity=activity, left_out=left_out, recorded=columns.covered, windows=windows)
+    return Recorded(columns, window, found, log)
+
+
+def main_threads(traces: Traces, rank: int) -> Traces:
+    """The spans of one rank's main thread."""
+    return traces.take(traces.main & traces.of([role == "main" and its == rank for _, its, _, role in traces.processes]))
+
+
+def other_threads(traces: Traces, rank: int, line_of: LineOf = no_source) -> Traces:
+    """What the other threads of a rank's own process did, without their waits and their sleep."""
+    mine = traces.take(~traces.main & traces.of([role == "main" and its == rank for _, its, _, role in traces.processes]))
+    return mine.take(~_waiting(mine, line_of))
+
+
+def _activity(columns: StackColumns) -> Activity:
+    """How much of its time a run's main threads work, as its stacks tell."""
+    traces = traces_of(columns)
+    mains = traces.take(traces.main & traces.of([role == "main" for *_, role in traces.processes]))
+    return Activity(mains.start_s, np.where(_waiting(mains), 0.0, 1.0))
+
+
+def _waiting(traces: Traces, line_of: LineOf = no_source) -> Bools:
+    waiting = np.array([wait is not None for wait in waits_of_stacks(traces, line_of)], bool)
+    return waiting[traces.stack] if len(waiting) else np.zeros(0, bool)
+
+
+def _hull(ranges: Sequence[Range]) -> Range:
+    return min(lo for lo, _ in ranges), max(hi for _, hi in ranges)
+
+
+def _length(ranges: Sequence[Range]) -> float:
+    return sum(hi - lo for lo, hi in ranges)

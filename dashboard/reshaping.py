@@ -1,0 +1,100 @@
+"""Other looks at the same stacks: only some of them, without some frames, rolled up, or from the leaf to the root."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import re
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from collectors.records import Frame
+
+from .traces import Ints
+from .trie import Weighed
+
+Roll: TypeAlias = Literal["function", "module", "file"]
+
+_LIBRARIES = re.compile(r".*/(?:(?:site|dist)-packages|lib(?:64)?/python\d[\d.]*)/")
+
+
+class Shape(NamedTuple):
+    """Patterns are case-insensitive substrings of `name file`; with * or ? globs over all of it."""
+
+    focus: str = ""  # only stacks in which a frame matches, from the first such frame on
+    hide: str = ""  # without the frames that match: their callees move up to their callers
+    roll: Roll = "function"
+    invert: bool = False  # from the leaf to the root
+
+    def of(self, one: Weighed) -> Weighed:
+        """The parts of the shape in the order of its fields."""
+        if self.focus:
+            one = focused(one, matching(one.frames, self.focus))
+        if self.hide:
+            one = hidden(one, matching(one.frames, self.hide))
+        if self.roll != "function":
+            one = rolled(one, self.roll)
+        return inverted(one) if self.invert else one
+
+
+def matching(frames: list[Frame], pattern: str) -> set[int]:
+    """The indices of the frames that match."""
+    pattern = pattern.lower()
+    wanted = pattern if "*" in pattern or "?" in pattern else f"*{glob.escape(pattern)}*"
+    return {i for i, frame in enumerate(frames) if fnmatch.fnmatchcase(f"{frame.name} {frame.file}".lower(), wanted)}
+
+
+def focused(one: Weighed, wanted: set[int]) -> Weighed:
+    starts = [next((i for i, frame in enumerate(stack) if frame in wanted), -1) for stack in one.stacks]
+    kept = [i for i, start in enumerate(starts) if start >= 0]
+    return Weighed(
+        one.frames,
+        [one.stacks[i][starts[i] :] for i in kept],
+        np.array([max(0, int(one.trusted[i]) - starts[i]) for i in kept], np.int64),
+        one.seconds[kept],
+    )
+
+
+def hidden(one: Weighed, unwanted: set[int]) -> Weighed:
+    return _each(one, lambda stack: [i for i, frame in enumerate(stack) if frame not in unwanted])
+
+
+def rolled(one: Weighed, roll: Roll) -> Weighed:
+    """One frame a file or module; neighbours in the same one become one."""
+    frames = [_rolled(frame, roll) for frame in one.frames]
+    numbers: dict[Frame, int] = {}
+    places = [numbers.setdefault(frame, len(numbers)) for frame in frames]
+    moved = one._replace(frames=list(numbers), stacks=[tuple(places[frame] for frame in stack) for stack in one.stacks])
+    return _each(moved, lambda stack: [i for i, frame in enumerate(stack) if i == 0 or frame != stack[i - 1]])
+
+
+def inverted(one: Weighed) -> Weighed:
+    """A stack that is not trusted to its leaf is not trusted at all when the leaf comes first."""
+    lengths = np.array([len(stack) for stack in one.stacks], np.int64)
+    trusted = np.where(one.trusted >= lengths, lengths, 0)
+    return one._replace(stacks=[stack[::-1] for stack in one.stacks], trusted=trusted)
+
+
+def module_of(file: str) -> str:
+    """`torch.nn.modules.module` for a library's file, `data` for one of the user's own."""
+    inside = _LIBRARIES.sub("", file)
+    parts = inside if inside != file else file.rpartition("/")[2]
+    return parts.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _each(one: Weighed, kept: Callable[[tuple[int, ...]], list[int]]) -> Weighed:
+    """Each stack with only these of its frames."""
+    places = [kept(stack) for stack in one.stacks]
+    stacks = [tuple(stack[i] for i in place) for stack, place in zip(one.stacks, places, strict=True)]
+    trusted: Ints = np.array(
+        [sum(i < depth for i in place) for place, depth in zip(places, one.trusted.tolist(), strict=True)], np.int64
+    )
+    return one._replace(stacks=stacks, trusted=trusted)
+
+
+def _rolled(frame: Frame, roll: Roll) -> Frame:
+    if not frame.file:
+        return frame
+    return Frame(module_of(frame.file) if roll == "module" else frame.file.rpartition("/")[2], frame.file, 0)

@@ -1,0 +1,155 @@
+"""The line that a window lost its time to: down the tree of excess, as long as one function carries most of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+import numpy as np
+
+from collectors.records import Frame
+
+from .owning import Kind, kinds_of, library_name
+from .traces import Floats, Traces
+from .trie import Trie, Weighed, build
+
+CARRIES = 0.8  # of its caller's excess
+LEAST = 0.5  # of the whole loss
+DRAWN = 0.001  # smaller nodes are not looked at
+
+
+class Excess(NamedTuple):
+    """A tree in preorder whose nodes carry seconds per unit in the window minus the same in normal."""
+
+    trie: Trie  # the window's seconds in its first row, normal's in its second
+    end: list[int]  # where each node's descendants end
+    function: list[tuple[str, str]]  # name and file of each node
+    kind: list[Kind]
+    excess_s: list[float]  # per unit
+
+    @property
+    def slowdown_s(self) -> float:
+        return self.excess_s[0]
+
+    @property
+    def shifted_s(self) -> float:
+        """What is spent more anywhere, whether or not it is spent less elsewhere."""
+        own = np.array(self.excess_s)
+        np.subtract.at(own, self.trie.parent[1:], own[1:])
+        return float(own[own > 0].sum())
+
+
+class Step(NamedTuple):
+    """A function on the way down."""
+
+    function: tuple[str, str]
+    nodes: list[int]  # where it stands, none above another
+    excess_s: float
+
+
+class Suspect(NamedTuple):
+    frame: Frame  # the function, at the line that cost most
+    leaf: str  # the library's function below it that carries most of it, "" for none
+    excess_s: float  # per unit
+    own: bool  # False: no code of the user's own carries it
+    path: list[Frame]  # the functions that lead to it, from the root, itself last
+    below: list[Frame]  # the library's functions below it that carry most of it
+
+
+def weighed(traces: Traces) -> Weighed:
+    """All stacks as far as they are trusted, with their seconds; a stack's place is its place in `traces.stacks`."""
+    stacks = [stack[:depth] for stack, depth in zip(traces.stacks, traces.trusted.tolist(), strict=True)]
+    seconds = np.bincount(traces.stack, traces.seconds, len(stacks)).astype(np.float64)
+    return Weighed(traces.frames, stacks, traces.trusted, seconds)
+
+
+def excess_of(trie: Trie, per: tuple[float, float], own_folder: str) -> Excess:
+    """From a tree of window and normal, and how many units (or seconds) each of them has; 0 for no normal."""
+    drawn = trie.pruned(DRAWN).preorder()
+    window_s, normal_s = drawn.total_s
+    kinds = kinds_of(drawn.frames, own_folder)
+    excess_s: Floats = window_s / per[0] - (normal_s / per[1] if per[1] else 0.0)
+    return Excess(
+        drawn,
+        _ends(drawn),
+        [drawn.frames[i][:2] if i >= 0 else ("", "") for i in drawn.frame.tolist()],
+        [kinds[i] if i >= 0 else "library" for i in drawn.frame.tolist()],
+        excess_s.tolist(),
+    )
+
+
+def find(excess: Excess, lost_s: float, weighings: list[Weighed], per: tuple[float, float]) -> Suspect | None:
+    """The deepest own function on the way down; else the deepest of all; None where no function carries most of the loss."""
+    steps = _walk(excess, lost_s)
+    frames = [_at_hottest_line(step, excess) for step in steps]
+    last_own = max((i for i, step in enumerate(steps) if excess.kind[step.nodes[0]] == "own"), default=None)
+    last = len(steps) - 1 if last_own is None else last_own
+    if last < 0:
+        return None
+    frame = frames[last]._replace(line=_hottest_line(steps[last].function, weighings, per))
+    below = [frame for frame in frames[last + 1 :] if frame.file]
+    own = [one for one, step in zip(frames[:last], steps, strict=False) if excess.kind[step.nodes[0]] == "own"]
+    return Suspect(
+        frame, library_name(below[-1]) if below else "", steps[last].excess_s, last_own is not None, [*own, frame], below
+    )
+
+
+def _walk(excess: Excess, lost_s: float) -> list[Step]:
+    """From function to function, each time to the one that carries most of what the last one does, wherever it stands below."""
+    path: list[Step] = []
+    here = Step(("", ""), [0], lost_s)
+    while True:
+        below = _functions_below(excess, here.nodes)
+        following = max(below, key=lambda one: (one.excess_s, -min(one.nodes)), default=None)
+        if following is None or following.excess_s < max(CARRIES * here.excess_s, LEAST * lost_s) or following.excess_s <= 0:
+            return path
+        path.append(following)
+        here = following
+
+
+def _functions_below(excess: Excess, nodes: list[int]) -> list[Step]:
+    """Every function below the nodes, with what it carries; where it calls itself, the outermost counts."""
+    carried: dict[tuple[str, str], float] = defaultdict(float)
+    places: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for node in nodes:
+        open_until: dict[tuple[str, str], int] = {}
+        for i in range(node + 1, excess.end[node]):
+            function = excess.function[i]
+            if open_until.get(function, 0) <= i:
+                open_until[function] = excess.end[i]
+                carried[function] += excess.excess_s[i]
+                places[function].append(i)
+    return [Step(function, places[function], excess_s) for function, excess_s in carried.items()]
+
+
+def _ends(trie: Trie) -> list[int]:
+    """Where each node's descendants end, for nodes in preorder."""
+    parent = trie.parent.tolist()
+    end = list(range(1, len(parent) + 1))
+    for i in range(len(parent) - 1, 0, -1):
+        end[parent[i]] = max(end[parent[i]], end[i])
+    return end
+
+
+def _at_hottest_line(step: Step, excess: Excess) -> Frame:
+    hottest = max(step.nodes, key=lambda node: excess.excess_s[node])
+    return excess.trie.frames[int(excess.trie.frame[hottest])]
+
+
+def _hottest_line(function: tuple[str, str], weighings: list[Weighed], per: tuple[float, float]) -> int:
+    """The line of a function with the largest excess."""
+    lines: dict[int, float] = defaultdict(float)
+    for one, units, sign in zip(weighings, per, (1, -1), strict=False):
+        there = {i: frame.line for i, frame in enumerate(one.frames) if frame[:2] == function}
+        for stack, seconds in zip(one.stacks, one.seconds.tolist(), strict=True):
+            line = next((there[frame] for frame in stack if frame in there), None) if seconds else None
+            if line is not None:
+                lines[line] += sign * seconds / units
+    return max(lines, key=lambda line: lines[line])
+
+
+def tree_of(window: Traces, normal: Traces | None) -> tuple[Trie, list[Weighed]]:
+    """One tree for both, with normal's seconds all 0 where there is none."""
+    one = weighed(window)
+    other = weighed(normal) if normal is not None else one._replace(seconds=np.zeros_like(one.seconds))
+    return build([one, other]), [one, other]

@@ -1,0 +1,169 @@
+"""The logs and the stacks of target programs, recorded into a store as the collector does, and windows of them drawn at random."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from collectors.processes import start_ticks, workers_of
+from collectors.sampler import Sampler, Target
+from collectors.sampler.build import find_program
+from collectors.sampler.native import Native
+from collectors.sampler.pyspy import PySpy
+from collectors.store.sqlite import SqliteStore
+from collectors.tail import Tail
+from dashboard.blame import Verdict
+from dashboard.flames import Flames
+from dashboard.steplog import EACH_POINT
+from dashboard.traces import Range
+
+ROOT = Path(__file__).parents[1]
+LOSSES = Path(__file__).parent / "programs" / "losses"
+TURN_S = 0.2
+LATE_S, SHORT_S = 10.0, 1.0  # a sampler that was told to stop has so long to deliver what it has, but for the last second
+MAIN_HZ, WORKER_HZ = 100.0, 50.0
+TRIES = 20
+UNDISTURBED = 1.15
+EDGE_S = 0.7  # of a stretch: what was prefetched is used up first
+
+
+class Plan(NamedTuple):
+    """Programs that run at the same time, each a run of its own name."""
+
+    programs: Sequence[str]
+    sampler: str  # "native" or "py-spy"
+    seconds: float  # from the first beginning on
+    healthy_s: float
+    lossy_s: float
+    ranks: int = 1
+    head_start_s: float = 2.0  # until the first beginning: what they import takes time
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+class Stretch(NamedTuple):
+    """While a loss was on, or off, without interruption."""
+
+    lo: float
+    hi: float
+    lossy: bool
+
+
+class Recording:
+    """One run."""
+
+    def __init__(self, store: SqliteStore, run: str) -> None:
+        self.store, self.run, self.flames = store, run, Flames(store)
+        time_s, lossy = self.series("truth/lossy")
+        bounds = [0, *(np.flatnonzero(np.diff(lossy)) + 1).tolist(), len(lossy)]
+        self.stretches = [Stretch(time_s[a], time_s[b - 1], bool(lossy[a])) for a, b in pairwise(bounds)]
+
+    def series(self, name: str, rank: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Times and values."""
+        found = [one for one in self.store.series(self.run) if one.name == name]
+        (one,) = [one for one in found if dict(one.labels).get("rank", "0") == str(rank)]
+        points = self.store.range([one.id], None, None, buckets=EACH_POINT)[one.id]
+        return points.t, points.last
+
+    def windows(self, seconds: float, count: int, *, lossy: bool, seed: int = 0) -> list[Range]:
+        """Drawn at random from the stretches where the loss was on, or off; never from the first, which has nothing before it."""
+        until_s = self.store.profiled_until(self.run) or 0.0
+        fit = [one for one in self.stretches[1:] if one.lossy == lossy and min(one.hi, until_s) - one.lo > seconds + 2 * EDGE_S]
+        assert fit, f"{self.run}: no stretch for {seconds:g} s, lossy {lossy}: {self.stretches}, profiled until {until_s}"
+        random = np.random.default_rng(seed)
+        found: list[Range] = []
+        for i in random.integers(0, len(fit), TRIES * count):
+            start_s = float(random.uniform(fit[i].lo + EDGE_S, min(fit[i].hi, until_s) - seconds - EDGE_S))
+            if lossy or self.is_healthy((start_s, start_s + seconds)):
+                found.append((start_s, start_s + seconds))
+        assert len(found) >= count, f"{self.run}: by its own clock only {len(found)} of {TRIES * count} windows were healthy"
+        return found[:count]
+
+    def is_healthy(self, window: Range) -> bool:
+        """Whether the machine let the program be as fast as it usually is without its loss."""
+        time_s, _ = self.series("truth/lossy")
+        usual_s = [np.median(np.diff(time_s[(time_s >= one.lo) & (time_s <= one.hi)])) for one in self.stretches if not one.lossy]
+        inside = time_s[(time_s >= window[0]) & (time_s <= window[1])]
+        return len(inside) > 1 and float(np.diff(inside).mean()) <= UNDISTURBED * min(usual_s)
+
+    def blame(self, window: Range) -> Verdict:
+        return self.flames.blame(self.run, window)
+
+    def lost_s(self, ranges: Sequence[Range], rank: int = 0, name: str = "truth/lost_s") -> float:
+        """A step, by the target's own clock; a step that is cut counts by its part."""
+        time_s, value = self.series(name, rank)
+        part = np.zeros(len(time_s) - 1)
+        for lo, hi in ranges:
+            inside_s = np.minimum(time_s[1:], hi) - np.maximum(time_s[:-1], lo)
+            part += np.maximum(inside_s, 0.0) / np.diff(time_s)
+        return float((part * value[1:]).sum() / part.sum())
+
+
+def best_sampler() -> str:
+    """The native one where it is built."""
+    return "native" if find_program() else "py-spy"
+
+
+@contextmanager
+def recorded(folder: Path, plan: Plan) -> Iterator[dict[str, Recording]]:
+    """By program. Everything has ended when this begins."""
+    (folder / "logs").mkdir(parents=True)
+    store = SqliteStore(folder / "data", write=True)
+    try:
+        record(store, folder / "logs", plan)
+        yield {program: Recording(store, program) for program in plan.programs}
+    finally:
+        store.close()
+
+
+def record(store: SqliteStore, log_dir: Path, plan: Plan) -> None:
+    tail = Tail(log_dir, "box", {}, threading.Event())
+    sampler: Sampler = Native("box") if plan.sampler == "native" else PySpy("box")
+    sampler.hurry(time.monotonic() + 3600)
+    begin_s = time.monotonic() + plan.head_start_s
+    with ExitStack() as stack:
+        places = [(program, rank) for program in plan.programs for rank in range(plan.ranks)]
+        mains = [stack.enter_context(_running(log_dir, plan, program, rank, begin_s)) for program, rank in places]
+        while time.monotonic() < begin_s + plan.seconds:
+            wanted = [_targets(main.pid, *place) for main, place in zip(mains, places, strict=True)]
+            sampler.follow([target for targets in wanted for target in targets])
+            store.append([*tail.collect(), *sampler.profiles()])
+            assert all(main.poll() is None for main in mains), f"one of {plan.programs} ended"
+            time.sleep(TURN_S)
+        sampler.follow([])
+        enough_s = time.time() - SHORT_S
+        until_s = time.monotonic() + LATE_S
+        while time.monotonic() < until_s and any((store.profiled_until(one) or 0.0) < enough_s for one in plan.programs):
+            store.append([*tail.collect(), *sampler.profiles()])
+            time.sleep(TURN_S)
+    while records := tail.collect():
+        store.append(records)
+    tail.close()
+    sampler.close()
+
+
+def _targets(pid: int, run: str, rank: int) -> list[Target]:
+    rows = [(pid, "main", MAIN_HZ), *((worker, "worker", WORKER_HZ) for worker in workers_of(pid))]
+    ticks = [(row, start_ticks(row[0])) for row in rows]
+    return [Target(run, rank, worker, at, role, hz) for (worker, role, hz), at in ticks if at is not None]
+
+
+@contextmanager
+def _running(log_dir: Path, plan: Plan, program: str, rank: int, begin_s: float) -> Iterator[subprocess.Popen[str]]:
+    options = map(str, (ROOT, log_dir, program, plan.healthy_s, plan.lossy_s, begin_s, rank, plan.ranks))
+    command = [sys.executable, "-W", "ignore", str(LOSSES / f"{program}.py"), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", **dict(plan.environment)}
+    with subprocess.Popen(command, cwd=LOSSES, env=environment, stdout=subprocess.PIPE, text=True) as target:
+        try:
+            yield target
+        finally:
+            target.kill()

@@ -1,0 +1,77 @@
+"""Which line a window was lost to: on real programs with a loss planted in each, and by hand where no program can show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from dashboard.blame import Verdict
+from dashboard.traces import Range
+from tests.recording import Plan, Recording, best_sampler, recorded
+
+LOCK, GIL = "while the main thread waits for its lock", "while the main thread waits for the GIL"
+TO_BLAME = {  # program -> function, reason
+    "slow_decode": ("decode_image", ""),
+    "slow_decode_in_worker": ("decode_image", ""),
+    "slow_decode_in_one_worker": ("decode_image", ""),
+    "slow_collate": ("pad_batch", ""),
+    "gil_pool": ("tokenize", GIL),
+    "lock": ("write_cache", LOCK),
+    "disk_wait": ("save_activations", ""),
+    "logging_in_the_loop": ("log_tensors", ""),
+    "one_step_of_twenty": ("rebuild_index", ""),
+    "short_steps": ("normalize", ""),
+    "collector": ("gc", "garbage collection"),
+}
+WINDOW_S = {"one_step_of_twenty": 4.0}
+IN_PROCESS = ("slow_decode", "gil_pool", "lock", "disk_wait", "one_step_of_twenty", "short_steps", "collector")
+WITH_WORKERS = ("slow_decode_in_worker", "slow_collate")
+COUNT = 2  # windows a target; test_blame_long.py has the full counts
+TRUTH = 0.2  # while several programs and other tests share two cores; 0.1 in test_blame_long.py
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Recording]]:
+    """All at the same time: most of them wait most of the time."""
+    plans = [
+        Plan(IN_PROCESS, best_sampler(), seconds=17, healthy_s=5.5, lossy_s=5.5, head_start_s=1.5),
+        Plan(WITH_WORKERS, "py-spy", seconds=17, healthy_s=5.5, lossy_s=5.5, head_start_s=5),
+    ]
+    with ExitStack() as stack:
+        yield {
+            program: run
+            for plan in plans
+            for program, run in stack.enter_context(recorded(tmp_path_factory.mktemp("losses"), plan)).items()
+        }
+
+
+@pytest.mark.parametrize("program", [*IN_PROCESS, *WITH_WORKERS])
+def test_the_planted_function_is_named_with_what_it_cost(runs: dict[str, Recording], program: str) -> None:
+    run, (function, reason) = runs[program], TO_BLAME[program]
+    for window in run.windows(WINDOW_S.get(program, 3.0), COUNT, lossy=True):
+        verdict = run.blame(window)
+        assert verdict.verdict == "line", verdict.sentence
+        assert named(verdict) == function, verdict.sentence
+        assert verdict.reason == reason
+        assert verdict.excess_s == pytest.approx(truth(run, window, verdict), rel=TRUTH)
+        assert verdict.tier == "B"
+        assert 0.5 < (verdict.excess_share or 0) <= 1
+
+
+@pytest.mark.parametrize("program", ["slow_decode", "disk_wait", "slow_decode_in_worker"])
+def test_a_healthy_window_looks_like_normal(runs: dict[str, Recording], program: str) -> None:
+    for window in runs[program].windows(3.0, COUNT, lossy=False):
+        verdict = runs[program].blame(window)
+        assert verdict.verdict == "no_difference", verdict.sentence
+        assert verdict.sentence == "This window looks like normal: no function's excess stands out from 200 normal windows."
+
+
+def named(verdict: Verdict) -> str:
+    return verdict.suspect.frame.name.rpartition(".")[2] if verdict.suspect else ""
+
+
+def truth(run: Recording, window: Range, verdict: Verdict) -> float:
+    """Seconds a step that the window lost more than normal, as the program itself counts."""
+    return run.lost_s([window]) - run.lost_s(verdict.normal)

@@ -1,0 +1,276 @@
+"""The Flame page and the panel beside the lanes: a real run that starves, a real profile, a real Chromium."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.conftest import Dashboard, dashboard, wait_for
+from tests.conftest import script as started
+
+TRAINER = '''"""Healthy for a while, then starved by a slow decode, then healthy until it is killed."""
+
+import hashlib
+import sys
+import time
+
+from trainer.run_log import RunLog
+
+HEALTHY_S, STARVED_S = 9.0, 5.0
+
+
+def decode_image(slow):
+    until = time.perf_counter() + (0.06 if slow else 0.001)
+    while time.perf_counter() < until:
+        hashlib.md5(bytes(5000))
+
+
+def train_step():
+    sum(range(50_000))
+    time.sleep(0.01)
+
+
+def train(log, begun_s):
+    for step in range(1_000_000):
+        slow = HEALTHY_S < time.time() - begun_s < HEALTHY_S + STARVED_S
+        begun = time.perf_counter()
+        decode_image(slow)
+        decoded = time.perf_counter()
+        train_step()
+        log.scalars(step, {"train/loss": 1.0, "phase/data_s": decoded - begun, "phase/forward_s": time.perf_counter() - decoded})
+        if slow and step % 10 == 0:
+            log.text(f"slow at step {step}", "WARNING")
+
+
+with RunLog(sys.argv[1], run="starves") as log:
+    begun_s = time.time()
+    print(begun_s, flush=True)
+    train(log, begun_s)
+'''
+HEALTHY_S, STARVED_S = 9.0, 5.0  # as the trainer has them
+
+
+class Run(NamedTuple):
+    running: Dashboard
+    begun_s: float
+
+    @property
+    def starved(self) -> str:
+        """The address's words for a window inside the starved stretch, with the healthy one in view."""
+        lo = self.begun_s + HEALTHY_S + 0.7
+        return f"run=starves&from={lo:.3f}&to={lo + 3.5:.3f}&span=20&at={self.begun_s + 19:.3f}"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run whose profile covers its starved stretch. The trainer lies in a folder of its own: its source is shown."""
+    folder = tmp_path_factory.mktemp("job")
+    (folder / "job.py").write_text(TRAINER)
+    code = (
+        f"import os, sys, runpy; os.chdir({str(folder)!r}); sys.path.insert(0, '.'); runpy.run_path('job.py', run_name='__main__')"
+    )
+    with dashboard(folder / "logs") as running, started(code, str(running.log_dir)) as trainer:
+        assert trainer.stdout is not None
+        begun_s = float(trainer.stdout.readline())
+        reached = begun_s + HEALTHY_S + STARVED_S + 1
+        wait_for(lambda: (profile_until(running) or 0) > reached, 60, "the profile does not reach the starved stretch")
+        yield Run(running, begun_s)
+
+
+def profile_until(running: Dashboard) -> float | None:
+    now = time.time()
+    told: float | None = running.get(f"/api/v1/flame?run=starves&from={now - 1}&to={now}").get("profile_until")
+    return told
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Any error in the browser's console fails the test."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on(
+        "console", lambda message: problems.append(f"{message.text} {message.location['url']}") if message.type == "error" else None
+    )
+    yield page
+    page.close()
+    assert [problem for problem in problems if "ERR_CONNECTION_REFUSED" not in problem] == []  # the server may end before the page
+
+
+def flame_names(page: Page) -> list[str]:
+    told: list[str] = page.evaluate("() => globalThis.deepseek?.flame?.names ?? []")
+    return told
+
+
+def address(page: Page) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlparse(page.url).query).items()}
+
+
+def open_starved(run: Run, page: Page, more: str = "") -> None:
+    page.goto(f"{run.running.address}/flame?{run.starved}{more}")
+    wait_for(lambda: "decode_image" in flame_names(page), 30, "no flame graph of the window")
+    wait_for(lambda: "decode_image" in page.inner_text(".flame-head .said"), 20, "the head does not name the function")
+
+
+def first_row(page: Page) -> str:
+    """Of the table behind the graph: the function with most time of its own."""
+    return page.locator(".flame table.unseen tr:has(td)").first.inner_text()
+
+
+def drag(page: Page, lo: float, hi: float) -> None:
+    """Over the lanes, from one share of their width to another."""
+    surface = page.locator(".surface").bounding_box()
+    assert surface is not None
+    at = [surface["x"] + share * surface["width"] for share in (lo, hi)]
+    page.mouse.move(at[0], surface["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(at[1], surface["y"] + 22, steps=6)
+    page.mouse.up()
+
+
+def test_the_page_names_the_line_its_source_its_callers_and_what_it_was_compared_with(run: Run, page: Page) -> None:
+    open_starved(run, page)
+    wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), 20, "the head does not tell what normal is")
+    wait_for(lambda: page.inner_text(".flame-side .title") == "decode_image", 10, "the blamed function is not the selected one")
+    wait_for(lambda: "hashlib.md5(bytes(5000))" in page.inner_text(".source"), 10, "the source is not shown")
+    assert re.search(r"\+\d+ ms", page.inner_text(".totals"))
+    side = page.inner_text(".flame-side")
+    assert "Callers" in side
+    assert "train" in side
+    assert "train_step" in page.inner_text(".ranking")
+    assert "data" in page.inner_text(".tools"), "the run's phases are chips"
+
+
+def test_the_graph_can_be_walked_and_zoomed_by_keys_and_read_as_a_table(run: Run, page: Page) -> None:
+    open_starved(run, page)
+    page.keyboard.press("f")
+    page.keyboard.press("ArrowUp")
+    wait_for(lambda: page.inner_text(".flame-side .title") == "train", 5, "the caller is not selected")
+    assert "in total" in page.inner_text(".flame .tip")
+    page.keyboard.press("ArrowDown")
+    wait_for(lambda: page.inner_text(".flame-side .title") == "decode_image", 5, "the widest callee is not selected")
+    page.keyboard.press("Enter")
+    assert "decode_image" in page.locator(".flame table.unseen").inner_text()
+    page.keyboard.press("Escape")
+    assert "from=" in page.url, "Esc leaves the zoom before it clears the window"
+
+
+def test_a_window_is_redrawn_while_it_is_being_dragged(run: Run, page: Page) -> None:
+    open_starved(run, page)
+    before = page.evaluate("() => deepseek.flame.window")
+    surface = page.locator(".surface").bounding_box()
+    assert surface is not None
+    page.mouse.move(surface["x"] + 20, surface["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(surface["x"] + 0.3 * surface["width"], surface["y"] + 20, steps=4)
+    during = wait_for(lambda: changed(page, before), 10, "nothing is drawn before the mouse is released")
+    page.mouse.up()
+    window = wait_for(lambda: page.evaluate("() => deepseek.window"), 5)
+    wait_for(lambda: page.evaluate("() => deepseek.flame.window") == window, 10, "the last window is not the one that is drawn")
+    assert during["from"] == pytest.approx(window["from"], abs=0.1)
+    wait_for(lambda: address(page)["from"] == str(round(window["from"], 3)), 5, "the window is not in the address")
+
+
+def changed(page: Page, before: dict[str, float]) -> Any:
+    now = page.evaluate("() => deepseek.flame.window")
+    return now if now != before else None
+
+
+def test_another_window_can_be_compared_with(run: Run, page: Page) -> None:
+    open_starved(run, page)
+    page.keyboard.press("d")
+    wait_for(lambda: page.get_by_text("Drag over the window to compare with").is_visible(), 5, "no hint")
+    drag(page, 0.1, 0.35)
+    wait_for(lambda: "compared with" in page.inner_text(".flame-head .sub"), 20, "the head does not tell of the comparison")
+    assert "baseline" in address(page)
+    page.keyboard.press("Escape")
+    wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), 20, "Esc does not lead back to normal")
+    assert "baseline" not in address(page)
+    assert "from" in address(page)
+
+
+def test_what_a_colleague_opens_is_what_was_seen(run: Run, page: Page) -> None:
+    open_starved(run, page)
+    page.keyboard.press("/")
+    page.keyboard.type("decode")
+    wait_for(lambda: "1 function" in page.inner_text(".search"), 5, "the search tells nothing")
+    page.locator(".ranking .fn", has_text="train_step").first.click()
+    page.keyboard.press("Escape")
+    page.keyboard.press("c")
+    wait_for(lambda: "callers" in address(page), 5)
+    page.goto(page.url)
+    wait_for(lambda: page.inner_text(".flame-side .title") == "train_step", 30, "another function is selected")
+    assert page.get_by_role("button", name="Callers").get_attribute("aria-pressed") == "true"
+    assert "callers" in page.inner_text(".graph-foot")
+
+
+def test_phases_threads_and_inversion_ask_the_server_anew(run: Run, page: Page) -> None:
+    open_starved(run, page)
+    page.locator(".chip", has_text="forward").click()
+    wait_for(lambda: first_row(page).startswith("train_step"), 20, "not the phase alone")
+    page.locator(".chip", has_text="Every thread").click()
+    page.get_by_role("group", name="Phases").get_by_text("All").click()
+    wait_for(lambda: any("run-log" in name or "python" in name for name in flame_names(page)), 20, "no other thread")
+    page.keyboard.press("i")
+    wait_for(lambda: address(page).get("invert") == "1", 5)
+    wait_for(lambda: page.locator(".flame-page.stale").count() == 0, 20, "no inverted graph arrives")
+
+
+def test_what_is_searched_for_can_be_all_that_is_shown_or_be_left_out(run: Run, page: Page) -> None:
+    open_starved(run, page)
+    page.keyboard.press("/")
+    page.keyboard.type("decode")
+    page.get_by_role("button", name="without").click()
+    wait_for(lambda: first_row(page).startswith("train"), 20, "the frame is not left out")
+    assert address(page)["hide"] == "decode"
+    page.get_by_role("button", name="without decode").click()
+    wait_for(lambda: first_row(page).startswith("decode_image"), 20, "the frame does not come back")
+
+
+def test_the_window_is_exported_to_speedscope_and_folded(run: Run, page: Page) -> None:
+    open_starved(run, page)
+    with page.expect_download() as waiting:
+        page.keyboard.press("e")
+    told = json.loads(Path(waiting.value.path()).read_text())
+    assert waiting.value.suggested_filename.endswith(".speedscope.json")
+    assert "decode_image" in {frame["name"] for frame in told["shared"]["frames"]}
+    with page.expect_download() as waiting:
+        page.keyboard.press("E")
+    assert "decode_image" in Path(waiting.value.path()).read_text()
+
+
+def test_the_panel_on_live_says_the_same_and_leads_to_the_page_with_the_window(run: Run, page: Page) -> None:
+    page.goto(f"{run.running.address}/?{run.starved}")
+    wait_for(lambda: "decode_image" in page.inner_text(".panel .said"), 30, "the panel does not name the function")
+    wait_for(lambda: "normal" in page.inner_text(".facts"), 20, "the panel's evidence is not against normal")
+    wait_for(lambda: "slow at step" in page.inner_text(".window-log"), 10, "no log lines")
+    window = page.evaluate("() => deepseek.window")
+    page.keyboard.press("f")
+    wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Flame"), 10, "not on the Flame page")
+    wait_for(lambda: "decode_image" in flame_names(page), 30, "no flame graph of the window")
+    assert page.evaluate("() => deepseek.flame.window") == pytest.approx(window, abs=0.002)
+
+
+def test_without_a_window_the_page_shows_what_python_is_doing_now(run: Run, page: Page) -> None:
+    page.goto(f"{run.running.address}/flame?run=starves")
+    wait_for(lambda: "train_step" in flame_names(page), 30, "no flame graph of now")
+    assert "the last 10 s" in page.inner_text(".flame-head .state")
+    first = page.evaluate("() => deepseek.flame.window.to")
+    wait_for(lambda: page.evaluate("() => deepseek.flame.window.to") > first, 20, "it stands still")
+
+
+def test_without_profiling_the_page_says_why_and_what_to_do(tmp_path: Path, page: Page) -> None:
+    with dashboard(tmp_path / "logs", "--no-profile") as running:
+        (running.log_dir / "a.jsonl").write_text(f'{{"time_s": {time.time()}, "step": 1, "train/loss": 1}}\n')
+        wait_for(lambda: running.run("a").get("points"), 20)
+        page.goto(f"{running.address}/flame?run=a")
+        wait_for(lambda: "Profiling is off" in page.inner_text(".graph-place"), 20, "the page does not say why it is empty")
+        wait_for(lambda: page.get_by_role("button", name="Turn on").is_visible(), 10, "no remedy")

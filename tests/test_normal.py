@@ -1,0 +1,110 @@
+"""Which stretches of a run are its normal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashboard.normal import Activity, normal, unsteady_by_nature
+from dashboard.traces import Range
+from dashboard.units import Units, phases_of, units_of
+
+
+def steps(*stretches: tuple[float, float], begin_s: float = 1000.0) -> Units:
+    """Steps one after the other: so many seconds of steps that take so long."""
+    lengths = np.concatenate([np.full(round(seconds / step_s), step_s) for seconds, step_s in stretches])
+    ends = begin_s + np.cumsum(lengths)
+    return units_of(np.r_[begin_s, ends], np.arange(len(ends) + 1.0), np.zeros(len(ends) + 1, np.int64))
+
+
+def length(ranges: list[Range]) -> float:
+    return sum(hi - lo for lo, hi in ranges)
+
+
+def test_the_nearest_steady_minute_before_the_window_is_normal() -> None:
+    assert normal((1300.0, 1303.0), steps((400, 0.1))) == [pytest.approx((1225.0, 1300.0))], "25 times the window's length"
+    assert normal((1300.0, 1301.0), steps((400, 0.1))) == [pytest.approx((1240.0, 1300.0))], "a minute at least"
+
+
+def test_slow_stretches_are_no_normal_even_where_they_are_nearer() -> None:
+    units = steps((30, 0.1), (15, 0.4), (15, 0.1), (15, 0.4))
+    (first, second) = normal((1065.0, 1068.0), units)
+    assert first == pytest.approx((1000.0, 1030.0), abs=1.01)
+    assert second == pytest.approx((1045.0, 1060.0), abs=1.01)
+
+
+def test_a_few_slow_steps_among_many_fast_ones_are_no_normal_either() -> None:
+    ends = 1000.0 + np.cumsum(np.r_[np.full(300, 0.1), np.tile([0.1] * 9 + [1.1], 15)])
+    units = units_of(np.r_[1000.0, ends], np.arange(len(ends) + 1.0), np.zeros(len(ends) + 1, np.int64))
+    (only,) = normal((1055.0, 1058.0), units)
+    assert only == pytest.approx((1000.0, 1030.0), abs=1.01), "their median is that of the others, their mean is not"
+
+
+def test_what_follows_counts_where_there_is_little_before() -> None:
+    units = steps((5, 0.1), (10, 0.4), (60, 0.1))
+    before, after = normal((1006.0, 1009.0), units)
+    assert before == pytest.approx((1000.0, 1005.0), abs=1.01)
+    assert after[0] >= 1014.9
+    assert length([before, after]) == pytest.approx(64, abs=2)
+
+
+def test_less_than_three_seconds_are_no_normal() -> None:
+    assert normal((1002.5, 1010.0), steps((2.5, 0.1), (30, 0.4))) != []
+    assert normal((1002.5, 1032.5), steps((2.5, 0.1), (30, 0.4))) == []
+
+
+def test_only_what_was_recorded_counts() -> None:
+    ranges = normal((1300.0, 1303.0), steps((400, 0.1)), recorded=[(1100.0, 1150.0), (1290.0, 1310.0)])
+    assert ranges == [pytest.approx((1100.0, 1150.0)), pytest.approx((1290.0, 1300.0))]
+
+
+def test_checkpoints_and_the_first_steps_are_left_out() -> None:
+    units = steps((60, 0.1))
+    left_out = unsteady_by_nature(units, True, [(1030.5, 1031.5)], (1050.0, 1053.0))
+    assert left_out == [pytest.approx((-800.0, 1005.0)), (1030.5, 1031.5)]
+    assert normal((1050.0, 1053.0), units, left_out=left_out) == [pytest.approx((1005.0, 1030.0)), pytest.approx((1032.0, 1050.0))]
+    assert unsteady_by_nature(units, False, [(1030.5, 1031.5)], (1050.0, 1053.0)) == [(1030.5, 1031.5)]
+
+
+def test_a_window_that_is_a_checkpoint_is_compared_with_others() -> None:
+    assert unsteady_by_nature(steps((60, 0.1)), False, [(1030.0, 1033.0)], (1030.5, 1032.5)) == []
+
+
+def test_without_steps_slices_count_in_which_as_much_is_done_as_usual() -> None:
+    time_s = np.arange(1000.0, 1100.0, 0.1)
+    busy = np.where((time_s >= 1040) & (time_s < 1060), 0.2, 0.9)
+    assert normal((1080.0, 1083.0), None, activity=Activity(time_s, busy)) == [
+        pytest.approx((1005.0, 1040.0), abs=5.01),
+        pytest.approx((1060.0, 1080.0)),
+    ]
+    assert normal((1080.0, 1083.0), None) == []
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.sampled_from([0.02, 0.1, 0.5, 3.0])), min_size=1, max_size=8), st.floats(0, 120))
+def test_normal_never_touches_the_window_and_is_in_order(stretches: list[tuple[float, float]], at: float) -> None:
+    window = (1000.0 + at, 1003.0 + at)
+    ranges = normal(window, steps(*[(seconds, step_s) for seconds, step_s in stretches if seconds >= step_s] or [(5, 0.1)]))
+    edges = [edge for one in ranges for edge in one]
+    assert edges == sorted(edges)
+    assert all(hi <= window[0] + 1e-6 or lo >= window[1] - 1e-6 for lo, hi in ranges)
+    assert not ranges or length(ranges) >= 3
+
+
+def test_units_count_by_parts_and_by_how_many_are_logged() -> None:
+    units = units_of(np.array([0.0, 1.0, 2.0, 9.0, 10.0]), np.array([3.0, 4.0, 6.0, 2.0, 3.0]), np.array([0, 0, 0, 1, 1]))
+    assert units.seconds.tolist() == [1.0, 0.5, 1.0]
+    assert units.within([(0.0, 10.0)]) == 4, "not the time in which it was down"
+    assert units.within([(0.5, 1.5)]) == pytest.approx(1.5)
+    assert units.within([(0.0, 0.25), (1.75, 2.0)]) == pytest.approx(0.75)
+
+
+def test_phases_follow_each_other_and_end_when_the_step_is_logged() -> None:
+    times = np.array([10.0, 20.0])
+    phases = phases_of(["data", "forward"], [times, times], [np.array([2.0, 3.0]), np.array([4.0, 30.0])])
+    assert phases.ranges("forward") == [(6.0, 10.0), (10.0, 20.0)], "a step cannot reach into the one before"
+    assert phases.ranges("data") == [(4.0, 6.0)]
+    assert phases.ranges("backward") == []
+    assert phases.seconds_within([(0.0, 10.0)]).tolist() == [2.0, 4.0]
+    assert phases.steps_within([(0.0, 20.0)]) == 2
