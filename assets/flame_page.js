@@ -30,7 +30,7 @@ export class FlamePage {
     const address = readAddress();
     this.range = new Range(address);
     this.runs = new Runs(address.run);
-    this.book = new Book(stripLanes, BUCKETS);
+    this.book = new Book((metas) => stripLanes(metas, this.runs.told?.gpus ?? []), BUCKETS);
     /** @type {number | null} */
     this.cursor_s = null;
     /** @type {import("./events.js").Event[]} */
@@ -280,11 +280,12 @@ export class FlamePage {
 
   /** @param {any} message */
   #state(message) {
-    const { first, more, grown } = this.runs.hear(message);
+    const { first, more, grown, silenced } = this.runs.hear(message);
     this.profile.hear(message.profile ?? {}, this.runs.over);
     if (this.#fit()) this.refresh();
     if (!first && more) this.#newRuns();
     else if (!first && (grown || !this.book.lanes.length)) this.load();
+    else if (silenced) this.strip.timeline.setLanes((this.book.lanes = this.book.lanesOf(this.book.metas)));
     this.invalidate();
   }
 

@@ -2,7 +2,7 @@
 
 /**
  * `deepseek.drawn["train/loss"] -> {t, v, at, count}`: the newest point on the canvas, the wall time of its painting in ms, and
- * how many points the line stands for. `deepseek.flame`: the functions and the window of the flame graph, and when it was drawn.
+ * how many points the line stands for. `deepseek.flame`: the functions and the window of the flame graph, and when it was first drawn.
  * @type {{drawn: Record<string, {t: number, v: number, at: number, count: number}>, window: {from: number, to: number} | null, flame: {names: string[], window: {from: number, to: number} | null, at: number}}}
  */
 export const painted = { drawn: {}, window: null, flame: { names: [], window: null, at: 0 } };
@@ -13,7 +13,9 @@ const now_ms = () => performance.timeOrigin + performance.now();
 
 /** @param {string[]} names functions of the flame graph that has just been drawn @param {{from: number, to: number}} window */
 export function paintedFlame(names, window) {
-  painted.flame = { names, window, at: now_ms() };
+  const { flame } = painted;
+  const again = flame.window?.from === window.from && flame.window.to === window.to;
+  painted.flame = { names, window, at: again ? flame.at : now_ms() };
 }
 
 /** @param {import("./lane.js").LaneView} lane whose canvas has just been painted */

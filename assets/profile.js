@@ -1,13 +1,14 @@
 /** Asks for the flame graph, the blame and the log lines of a window, or for the stacks of the last seconds, and hands them on. */
 
 import { Refused, get, newest, post } from "./api.js";
+import { withNormalOf } from "./borrow.js";
 
 const NOW_S = 10; // how much of the newest profile is shown while nothing is selected
 const BEFORE_S = 2; // log lines from this long before a window
 const LINES = 200;
 
 /** @typedef {{from: number, to: number}} Window Unix seconds */
-/** @typedef {{run: string, asked: Window, now: boolean, baseline: Window | null, filter: Record<string, any>}} Question `now`: the last seconds, not a selected window */
+/** @typedef {{run: string, asked: Window, now: boolean, baseline: Window | null, quick: boolean, filter: Record<string, any>}} Question `now`: the last seconds, not a selected window; `quick`: while it is being drawn, its normal is that of the last one */
 /** @typedef {import("./tree.js").Flame} Flame */
 /** @typedef {import("./blame.js").Blame} Blame */
 /** @typedef {{sentence: string, remedy: string, action: "on" | "retry" | null}} Trouble */
@@ -35,6 +36,8 @@ export class Profile {
     this.wanted = null;
     /** @type {{question: Question, answer: Flame | null, refused: string} | null} what is shown */
     this.had = null;
+    /** @type {{question: Question, answer: Flame} | null} the last answer with a baseline */
+    this.compared = null;
     this.readFlame = newest(
       (/** @type {Question} */ question) => get("flame", parameters(question)),
       (answer, question) => this.#show(answer, question, ""),
@@ -55,9 +58,12 @@ export class Profile {
 
   /** The stacks of a window; once it is drawn, its blame and its lines, too. @param {string} run @param {Window} window @param {boolean} done */
   ask(run, window, done) {
-    const before = this.wanted;
-    this.wanted = { run, asked: window, now: false, baseline: this.baseline, filter: this.filter };
-    this.sink.dim(done);
+    const { baseline, filter, had, wanted: before } = this;
+    const quick = !done && (baseline === null || baseline === this.compared?.question.baseline);
+    this.wanted = { run, asked: window, now: false, baseline, quick, filter };
+    this.sink.dim(
+      done && (had?.question.asked.from !== window.from || had.question.asked.to !== window.to || had.question.filter !== filter),
+    );
     if (!before || about(before) !== about(this.wanted)) this.sink.showBlame(null, this.wanted);
     this.readFlame(this.wanted);
     if (!done) return;
@@ -71,7 +77,7 @@ export class Profile {
     const { had, filter } = this;
     const same = had?.question.now && had.question.run === run && had.question.asked.to === to && had.question.filter === filter;
     const before = this.wanted;
-    this.wanted = { run, asked: { from: to - NOW_S, to }, now: true, baseline: null, filter };
+    this.wanted = { run, asked: { from: to - NOW_S, to }, now: true, baseline: null, quick: false, filter };
     if (!before?.now) this.sink.showBlame(null, this.wanted);
     if (!same || !had?.answer?.samples) this.readFlame(this.wanted);
   }
@@ -111,7 +117,18 @@ export class Profile {
     if (question.now !== wanted?.now || question.run !== wanted.run || question.filter !== wanted.filter) return;
     this.had = { question, answer, refused };
     if (question === wanted) this.sink.dim(false);
-    this.sink.showFlame(answer, question, { growing: !this.over, trouble: this.#trouble(answer, refused) });
+    if (answer?.baseline_seconds) this.compared = { question, answer };
+    this.sink.showFlame(answer && this.#beside(answer, question), question, {
+      growing: !this.over,
+      trouble: this.#trouble(answer, refused),
+    });
+  }
+
+  /** A quick answer beside the normal of the last one. @param {Flame} answer @param {Question} question @returns {Flame} */
+  #beside(answer, { run, baseline, quick, filter }) {
+    const { compared } = this;
+    const same = compared?.question.run === run && compared.question.filter === filter && compared.question.baseline === baseline;
+    return quick && same && answer.samples ? withNormalOf(answer, compared.answer) : answer;
   }
 
   /** Why there is no profile, and what to do. @param {Flame | null} answer @param {string} refused @returns {Trouble | null} */
@@ -126,8 +143,8 @@ export class Profile {
 }
 
 /** What `GET /flame` is asked. @param {Question} question @returns {Record<string, any>} */
-export function parameters({ run, asked, now, baseline, filter }) {
-  return { run, ...asked, ...filter, ...(now ? {} : baseline ? against(baseline) : { baseline: "normal" }) };
+export function parameters({ run, asked, now, baseline, quick, filter }) {
+  return { run, ...asked, ...filter, ...(now || quick ? {} : baseline ? against(baseline) : { baseline: "normal" }) };
 }
 
 /** @param {Window | null} baseline @returns {Record<string, number>} */

@@ -5,6 +5,7 @@ import { ChartLane } from "./chart.js";
 import { Compare } from "./compare.js";
 import { el } from "./dom.js";
 import { lanesOf } from "./lanes.js";
+import { lostSince, withLost } from "./lost.js";
 import { paintedLane } from "./painted.js";
 import { Timeline } from "./timeline.js";
 
@@ -54,8 +55,10 @@ export class Strip {
   }
 }
 
-/** What shows dips best. @param {import("./series.js").Meta[]} metas */
-export function stripLanes(metas) {
+/** What shows dips best. @param {any[]} metas @param {import("./gpu_head.js").Card[]} cards */
+export function stripLanes(metas, cards) {
   const lanes = lanesOf(metas);
-  return FIRST.flatMap((id) => lanes.filter((lane) => lane.id === id)).slice(0, 1);
+  const first = FIRST.flatMap((id) => lanes.filter((lane) => lane.id === id)).slice(0, 1);
+  const machine = metas.filter(({ run }) => run === null);
+  return withLost(first, metas, lostSince(cards, machine));
 }

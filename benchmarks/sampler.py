@@ -11,13 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from benchmarks.report import Row, run
 from collectors.processes import start_ticks
@@ -157,7 +157,8 @@ def first_sample() -> Row:
         sampler.follow(at(FULL_HZ, [before.pid]))
         for _ in range(ATTACHES):
             with running("steady", "50") as process:
-                begun_ns, begins = time.monotonic_ns(), []
+                begins: list[int] = []
+                begun_ns = time.monotonic_ns()
                 sampler.follow(at(FULL_HZ, [before.pid, process.pid]))
                 while not begins:
                     begins = [one.start_mono_ns for one in sampler.profiles() if one.pid == process.pid]
@@ -174,9 +175,10 @@ def slow_down() -> list[Row]:
     for name, switch in (("nothing (A/A)", nothing), ("native", with_native), ("py-spy", with_pyspy)):
         with running("blocks") as target:
             wall, cpu = paired(target, switch)
-        budget = 1.0 if name == "native" else None
-        rows.append(Row(f"slow-down of pure Python, {name}: wall", wall[0], "%", budget=budget, spread=interval(wall)))
-        rows.append(Row(f"slow-down of pure Python, {name}: CPU", cpu[0], "%", spread=interval(cpu)))
+        rows.append(Row(f"slow-down of pure Python, {name}: wall", wall.median, "%", spread=wall.interval))
+        rows.append(Row(f"slow-down of pure Python, {name}: CPU", cpu.median, "%", spread=cpu.interval))
+        if name == "native":  # a failure only where the whole interval lies above
+            rows.append(Row(f"slow-down of pure Python, {name}: wall, lower end of the interval", wall.low, "%", budget=1.0))
     return rows
 
 
@@ -201,47 +203,54 @@ def with_pyspy(target: Target) -> Iterator[None]:
     recorder.wait()
 
 
-Figures = tuple[float, float, float]  # percent: median, and the ends of its 95 % interval
+class SlowDown(NamedTuple):
+    """Percent by which a block takes longer: median, and the ends of its 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+    pairs: int
+
+    @property
+    def interval(self) -> str:
+        return f"95 % interval {self.low:.1f} to {self.high:.1f}, {self.pairs} pairs"
 
 
-def paired(target: subprocess.Popen[str], switch: Callable[[Target], object]) -> tuple[Figures, Figures]:
+def paired(target: subprocess.Popen[str], switch: Callable[[Target], AbstractContextManager[None]]) -> tuple[SlowDown, SlowDown]:
     (found,) = at(FULL_HZ, [target.pid])
     slices: list[tuple[bool, float, float]] = []
     for pair in range(PAIRS):
         for on in (pair % 2 == 0, pair % 2 == 1):
-            with switch(found) if on else nothing(found):  # type: ignore[attr-defined]
+            with switch(found) if on else nothing(found):
                 begun_s = time.monotonic() + SLICE_S / 5  # attaching is not what is measured
                 time.sleep(SLICE_S)
                 slices.append((on, begun_s, time.monotonic()))
     blocks = told(target)
     walls, cpus = (np.array([block_s(blocks, one, column) for one in slices]) for column in (1, 2))
-    on = np.array([one[0] for one in slices])
-    return ratio(walls[on], walls[~on]), ratio(cpus[on], cpus[~on])
+    sampled = np.array([one[0] for one in slices])
+    return slow_down_of(walls[sampled], walls[~sampled]), slow_down_of(cpus[sampled], cpus[~sampled])
 
 
-def told(target: subprocess.Popen[str]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def told(target: subprocess.Popen[str]) -> NDArray[np.float64]:
     target.terminate()
     assert target.stdout
     lines = target.stdout.read().splitlines()
     return np.array([[float(word) for word in line.split()] for line in lines[:-1]])
 
 
-def block_s(blocks: np.ndarray[tuple[int, int], np.dtype[np.float64]], one: tuple[bool, float, float], column: int) -> float:
+def block_s(blocks: NDArray[np.float64], one: tuple[bool, float, float], column: int) -> float:
+    """The median of a slice; NaN where no block lies inside it."""
     inside = (blocks[:, 0] - blocks[:, 1] >= one[1]) & (blocks[:, 0] <= one[2])
-    return float(np.median(blocks[inside, column]))
+    return float(np.median(blocks[inside, column])) if inside.any() else float("nan")
 
 
-def ratio(on: np.ndarray[tuple[int], np.dtype[np.float64]], off: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Figures:
-    """Percent by which a block takes longer; the interval is of 2,000 resamples of the pairs."""
+def slow_down_of(on: NDArray[np.float64], off: NDArray[np.float64]) -> SlowDown:
+    """The interval is that of 2,000 resamples of the pairs."""
     pairs = 100 * (on / off - 1)
-    chance = np.random.default_rng(1)
-    resampled = np.median(chance.choice(pairs, (2_000, len(pairs))), axis=1)
+    pairs = pairs[np.isfinite(pairs)]
+    resampled = np.median(np.random.default_rng(1).choice(pairs, (2_000, len(pairs))), axis=1)
     low, high = np.percentile(resampled, [2.5, 97.5])
-    return float(np.median(pairs)), float(low), float(high)
-
-
-def interval(figures: Figures) -> str:
-    return f"95 % interval {figures[1]:.1f} to {figures[2]:.1f}, {PAIRS} pairs"
+    return SlowDown(float(np.median(pairs)), float(low), float(high), len(pairs))
 
 
 if __name__ == "__main__":

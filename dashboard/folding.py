@@ -16,7 +16,7 @@ from collectors.records import Frame
 from collectors.store.protocol import StackColumns
 
 from .joining import join
-from .lanes import Lanes, ThreadTime, View, threads_of
+from .lanes import Lanes, ThreadTime, threads_of
 from .owning import Kind, kinds_of
 from .reshaping import Shape
 from .traces import EVER, Floats, Ints, Range, Traces
@@ -105,25 +105,6 @@ def _share(traces: Traces, part: Sequence[Range]) -> float:
     """Of all threads' time, how much lies in these ranges."""
     all_s = float(traces.seconds.sum())
     return float(traces.within(part).seconds.sum()) / all_s if all_s else 0.0
-
-
-def fold(
-    columns: StackColumns,
-    *,
-    thread: str | None = None,
-    rank: int | None = None,
-    pid: int | None = None,
-    view: View = "main",
-    baseline: StackColumns | None = None,
-    prune: float = PRUNE,
-    own_folder: str = "",
-) -> FlameTree:
-    """The view `main` is the main thread of each rank, `joined` the same with its waits for others replaced by what those did;
-    `threads`, or a `thread` by name or id, has a node for each thread.
-    """
-    lanes = Lanes(view, thread, rank, pid)
-    normal = gather(baseline, lanes) if baseline is not None else None
-    return tree_of(gather(columns, lanes), normal, prune=prune, own_folder=own_folder)
 
 
 def tree_of(

@@ -11,6 +11,7 @@ from .traces import EVER, Bools, Floats, Range, overlaps, union
 from .units import Units
 
 SLICE_S = 1.0
+COVERED = 0.9  # of a slice, by units
 BEFORE_S = 1800.0  # how far from the window normal may lie
 FIRST_UNITS = 50  # a run's beginning is not its normal
 SLOWEST = 1.5  # times the 25th percentile over steps
@@ -26,6 +27,7 @@ class Activity(NamedTuple):
 
     time_s: Floats
     value: Floats
+    weight: Floats
 
 
 def normal(
@@ -79,7 +81,7 @@ def _steady(starts: Floats, units: Units | None, activity: Activity | None) -> B
 
 
 def _by_slice(starts: Floats, units: Units) -> tuple[Floats, Floats]:
-    """The median and the mean time of the units that touch each slice; infinite where none does."""
+    """The median and the mean time of the units that touch each slice; infinite where they do not fill it."""
     order = np.argsort(starts)
     ordered = starts[order]
     unit, place = overlaps(units.start_s, units.end_s, ordered, ordered + SLICE_S)
@@ -87,7 +89,8 @@ def _by_slice(starts: Floats, units: Units) -> tuple[Floats, Floats]:
     inside_s = np.minimum(units.end_s[unit], ordered[place] + SLICE_S) - np.maximum(units.start_s[unit], ordered[place])
     covered_s = np.bincount(place, inside_s, len(starts))
     count = np.bincount(place, inside_s / units.seconds[unit], len(starts))
-    mean_s[order[count > 0]] = (covered_s / np.maximum(count, 1e-9))[count > 0]
+    whole = covered_s >= COVERED * SLICE_S
+    mean_s[order[whole]] = (covered_s / np.maximum(count, 1e-9))[whole]
     by_place = np.lexsort((units.seconds[unit], place))
     places, first, many = np.unique(place[by_place], return_index=True, return_counts=True)
     median_s[order[places]] = units.seconds[unit][by_place][first + (many - 1) // 2]
@@ -107,10 +110,11 @@ def _means(starts: Floats, activity: Activity) -> Floats:
     ordered = starts[order]
     place = np.searchsorted(ordered, activity.time_s, "right") - 1
     inside = (place >= 0) & np.isfinite(activity.value) & (activity.time_s < ordered[np.maximum(place, 0)] + SLICE_S)
-    sums = np.bincount(place[inside], activity.value[inside], len(starts))
-    counts = np.bincount(place[inside], minlength=len(starts))
+    weight = activity.weight[inside]
+    sums = np.bincount(place[inside], activity.value[inside] * weight, len(starts))
+    weights = np.bincount(place[inside], weight, len(starts))
     value = np.full(len(starts), np.nan)
-    value[order] = np.where(counts, sums / np.maximum(counts, 1), np.nan)
+    value[order] = np.where(weights > 0, sums / np.maximum(weights, 1e-9), np.nan)
     return value
 
 

@@ -57,7 +57,7 @@ def _activity(columns: StackColumns) -> Activity:
     """How much of its time a run's main threads work, as its stacks tell."""
     traces = traces_of(columns)
     mains = traces.take(traces.main & traces.of([role == "main" for *_, role in traces.processes]))
-    return Activity(mains.start_s, np.where(_waiting(mains), 0.0, 1.0))
+    return Activity(mains.start_s, np.where(_waiting(mains), 0.0, 1.0), mains.seconds)
 
 
 def _waiting(traces: Traces, line_of: LineOf = no_source) -> Bools:

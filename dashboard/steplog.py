@@ -69,7 +69,7 @@ def values_of(store: Store, run: str | None, names: Sequence[str], *sides: Seque
 
 
 def _within(time_s: Floats, one: Range) -> Bools:
-    within: Bools = (time_s >= one[0]) & (time_s <= one[1])
+    within: Bools = (time_s >= one[0]) & (time_s < one[1])
     return within
 
 

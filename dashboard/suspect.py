@@ -23,6 +23,7 @@ class Excess(NamedTuple):
 
     trie: Trie  # the window's seconds in its first row, normal's in its second
     end: list[int]  # where each node's descendants end
+    depth: list[int]
     function: list[tuple[str, str]]  # name and file of each node
     kind: list[Kind]
     excess_s: list[float]  # per unit
@@ -72,6 +73,7 @@ def excess_of(trie: Trie, per: tuple[float, float], own_folder: str) -> Excess:
     return Excess(
         drawn,
         _ends(drawn),
+        drawn.depth.tolist(),
         [drawn.frames[i][:2] if i >= 0 else ("", "") for i in drawn.frame.tolist()],
         [kinds[i] if i >= 0 else "library" for i in drawn.frame.tolist()],
         excess_s.tolist(),
@@ -79,32 +81,45 @@ def excess_of(trie: Trie, per: tuple[float, float], own_folder: str) -> Excess:
 
 
 def find(excess: Excess, lost_s: float, weighings: list[Weighed], per: tuple[float, float]) -> Suspect | None:
-    """The deepest own function on the way down; else the deepest of all; None where no function carries most of the loss."""
+    """The deepest own function on the way down, or the nearest one above it; None where no function carries most of the loss."""
     steps = _walk(excess, lost_s)
-    frames = [_at_hottest_line(step, excess) for step in steps]
-    last_own = max((i for i, step in enumerate(steps) if excess.kind[step.nodes[0]] == "own"), default=None)
-    last = len(steps) - 1 if last_own is None else last_own
-    if last < 0:
+    if not steps:
         return None
-    frame = frames[last]._replace(line=_hottest_line(steps[last].function, weighings, per))
-    below = [frame for frame in frames[last + 1 :] if frame.file]
-    own = [one for one, step in zip(frames[:last], steps, strict=False) if excess.kind[step.nodes[0]] == "own"]
-    return Suspect(
-        frame, library_name(below[-1]) if below else "", steps[last].excess_s, last_own is not None, [*own, frame], below
-    )
+    last_own = max((i for i, step in enumerate(steps) if excess.kind[step.nodes[0]] == "own"), default=-1)
+    above = [] if last_own >= 0 else _own_above(excess, steps[-1])
+    own = [_at_hottest_line(step, excess) for step in steps[: last_own + 1] if excess.kind[step.nodes[0]] == "own"] or above
+    below = [_at_hottest_line(step, excess) for step in steps[last_own + 1 :]]
+    below = [frame for frame in below if frame.file]
+    path = own or below[-1:]
+    if not path:
+        return None
+    frame = path[-1]._replace(line=_hottest_line(path[-1][:2], weighings, per))
+    leaf = library_name(below[-1]) if own and below else ""
+    carried_s = steps[last_own].excess_s if last_own >= 0 else steps[-1].excess_s
+    return Suspect(frame, leaf, carried_s, bool(own), [*path[:-1], frame], below)
 
 
 def _walk(excess: Excess, lost_s: float) -> list[Step]:
-    """From function to function, each time to the one that carries most of what the last one does, wherever it stands below."""
+    """From function to function, each time to the next one that carries most of what the last one does, wherever it stands below."""
     path: list[Step] = []
     here = Step(("", ""), [0], lost_s)
     while True:
-        below = _functions_below(excess, here.nodes)
-        following = max(below, key=lambda one: (one.excess_s, -min(one.nodes)), default=None)
-        if following is None or following.excess_s < max(CARRIES * here.excess_s, LEAST * lost_s) or following.excess_s <= 0:
+        least_s = max(CARRIES * here.excess_s, LEAST * lost_s)
+        heavy = [one for one in _functions_below(excess, here.nodes) if one.excess_s >= least_s > 0]
+        if not heavy:
             return path
-        path.append(following)
-        here = following
+        here = min(heavy, key=lambda one: (min(excess.depth[node] for node in one.nodes), -one.excess_s))
+        path.append(here)
+
+
+def _own_above(excess: Excess, step: Step) -> list[Frame]:
+    """The own functions that lead to where a step is heaviest: they took no longer, only this below them did."""
+    node = max(step.nodes, key=lambda one: excess.excess_s[one])
+    found: list[Frame] = []
+    while (node := int(excess.trie.parent[node])) > 0:
+        if excess.kind[node] == "own":
+            found.append(excess.trie.frames[int(excess.trie.frame[node])])
+    return found[::-1]
 
 
 def _functions_below(excess: Excess, nodes: list[int]) -> list[Step]:

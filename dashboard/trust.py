@@ -21,6 +21,8 @@ from .traces import Bools, Floats, Ints, Traces, compact
 LineOf = Callable[[str, int], str]
 """The text of a line of a source file, "" where it cannot be read."""
 
+NOT_SEEN = Frame("not seen", "", 0)
+
 ONE_SAMPLE = 1.5  # periods: a span that is longer was seen twice in a row
 MISSED = 2.5  # periods: neighbours may lie this far apart
 HOLE_S = 0.25
@@ -47,14 +49,19 @@ def no_source(_file: str, _line: int) -> str:
 
 
 def traces_of(columns: StackColumns, line_of: LineOf = no_source) -> Traces:
-    """The spans as they are stored, with as many entries for a stack as there are different trusts in it."""
+    """The spans as they are stored, with as many entries for a stack as there are different trusts in it.
+
+    Where our own sampler had to cut a stack, it ends with a frame that says so.
+    """
     depth = trusted_depth(columns, line_of)
     deepest = max(map(len, columns.stacks), default=0) + 1
-    keys, stack = compact(columns.stack * deepest + depth, len(columns.stacks) * deepest)
+    cut = ~columns.resolved & (columns.gil >= 0)
+    keys, stack = compact((columns.stack.astype(np.int64) * deepest + depth) * 2 + cut, len(columns.stacks) * deepest * 2)
+    ends = [(), (len(columns.frames),)]
     return Traces(
-        frames=columns.frames,
-        stacks=[columns.stacks[i] for i in (keys // deepest).tolist()],
-        trusted=keys % deepest,
+        frames=[*columns.frames, NOT_SEEN],
+        stacks=[columns.stacks[key // 2 // deepest] + ends[key % 2] for key in keys.tolist()],
+        trusted=keys // 2 % deepest,
         processes=columns.processes,
         start_s=columns.time_s,
         end_s=_until_the_next(columns),

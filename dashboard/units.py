@@ -73,14 +73,17 @@ class Phases(NamedTuple):
 
     def seconds_within(self, ranges: Sequence[Range]) -> Floats:
         """Of each phase, over the steps that were logged in these ranges."""
-        bounds = np.asarray(ranges, np.float64).reshape(-1, 2)
-        chosen, _ = overlaps(self.end_s, np.nextafter(self.end_s, np.inf), bounds[:, 0], bounds[:, 1])
-        seconds: Floats = self.seconds[:, chosen].sum(axis=1)
+        seconds: Floats = self.seconds[:, self._inside(ranges)].sum(axis=1)
         return seconds
 
     def steps_within(self, ranges: Sequence[Range]) -> int:
-        bounds = np.asarray(ranges, np.float64).reshape(-1, 2)
-        return len(overlaps(self.end_s, np.nextafter(self.end_s, np.inf), bounds[:, 0], bounds[:, 1])[0])
+        return int(self._inside(ranges).sum())
+
+    def _inside(self, ranges: Sequence[Range]) -> Bools:
+        bounds = np.asarray([*ranges, (np.inf, np.inf)], np.float64)
+        place = np.searchsorted(bounds[:, 1], self.end_s)
+        inside: Bools = self.end_s > bounds[place, 0]
+        return inside
 
 
 NO_PHASES = Phases([], np.zeros(0), np.zeros((0, 0)))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from collectors.processes import start_ticks
@@ -54,7 +55,12 @@ def running_by(interpreter: str, name: str, *arguments: str, prefix: Sequence[st
             assert process.stdout.readline() == "ready\n", f"{name}.py did not start"
             yield process
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended, and so have its children
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def running(name: str, *arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return running_by(sys.executable, name, *arguments)
 
 
 @contextmanager

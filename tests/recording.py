@@ -42,11 +42,10 @@ class Plan(NamedTuple):
 
     programs: Sequence[str]
     sampler: str  # "native" or "py-spy"
-    seconds: float  # from the first beginning on
+    seconds: float  # from the beginning on
     healthy_s: float
     lossy_s: float
     ranks: int = 1
-    head_start_s: float = 2.0  # until the first beginning: what they import takes time
     environment: tuple[tuple[str, str], ...] = ()
 
 
@@ -129,10 +128,10 @@ def record(store: SqliteStore, log_dir: Path, plan: Plan) -> None:
     tail = Tail(log_dir, "box", {}, threading.Event())
     sampler: Sampler = Native("box") if plan.sampler == "native" else PySpy("box")
     sampler.hurry(time.monotonic() + 3600)
-    begin_s = time.monotonic() + plan.head_start_s
     with ExitStack() as stack:
         places = [(program, rank) for program in plan.programs for rank in range(plan.ranks)]
-        mains = [stack.enter_context(_running(log_dir, plan, program, rank, begin_s)) for program, rank in places]
+        mains = [stack.enter_context(_running(log_dir, plan, program, rank)) for program, rank in places]
+        begin_s = _begin(mains)
         while time.monotonic() < begin_s + plan.seconds:
             wanted = [_targets(main.pid, *place) for main, place in zip(mains, places, strict=True)]
             sampler.follow([target for targets in wanted for target in targets])
@@ -157,12 +156,23 @@ def _targets(pid: int, run: str, rank: int) -> list[Target]:
     return [Target(run, rank, worker, at, role, hz) for (worker, role, hz), at in ticks if at is not None]
 
 
+def _begin(mains: Sequence[subprocess.Popen[str]]) -> float:
+    """When all are ready, tell them when they begin."""
+    for main in mains:
+        assert main.stdout is not None
+        assert main.stdout.readline() == "ready\n", f"{main.args!r} did not get ready"
+    begin_s = time.monotonic()
+    for main in mains:
+        print(begin_s, file=main.stdin, flush=True)
+    return begin_s
+
+
 @contextmanager
-def _running(log_dir: Path, plan: Plan, program: str, rank: int, begin_s: float) -> Iterator[subprocess.Popen[str]]:
-    options = map(str, (ROOT, log_dir, program, plan.healthy_s, plan.lossy_s, begin_s, rank, plan.ranks))
+def _running(log_dir: Path, plan: Plan, program: str, rank: int) -> Iterator[subprocess.Popen[str]]:
+    options = map(str, (ROOT, log_dir, program, plan.healthy_s, plan.lossy_s, rank, plan.ranks))
     command = [sys.executable, "-W", "ignore", str(LOSSES / f"{program}.py"), *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", **dict(plan.environment)}
-    with subprocess.Popen(command, cwd=LOSSES, env=environment, stdout=subprocess.PIPE, text=True) as target:
+    with subprocess.Popen(command, cwd=LOSSES, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as target:
         try:
             yield target
         finally:

@@ -1,4 +1,4 @@
-"""Stack columns by hand, and trees as text."""
+"""Stack columns by hand, the trees that they become, and trees as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 
 from collectors.records import Frame
 from collectors.store.protocol import StackColumns
-from dashboard.folding import FlameTree
+from dashboard.folding import PRUNE, FlameTree, gather, tree_of
+from dashboard.lanes import Lanes, View
 
 Span = tuple[int, int, float, tuple[Frame, ...]]  # process, tid, seconds, stack
 MAIN = ("run", 0, 7, "main")
@@ -47,3 +48,20 @@ def drawn(tree: FlameTree) -> list[str]:
         depth.append(depth[parent] + 1 if parent >= 0 else 0)
     names = [tree.frames[frame].name for frame in tree.frame]
     return [f"{'  ' * deep}{name} {total:g}" for deep, name, total in zip(depth, names, tree.total_s, strict=True)]
+
+
+def fold(
+    window: StackColumns,
+    *,
+    thread: str | None = None,
+    rank: int | None = None,
+    pid: int | None = None,
+    view: View = "main",
+    baseline: StackColumns | None = None,
+    prune: float = PRUNE,
+    own_folder: str = "",
+) -> FlameTree:
+    """As a page would ask for it."""
+    lanes = Lanes(view, thread, rank, pid)
+    sides = [gather(one, lanes) for one in (window, baseline) if one is not None]
+    return tree_of(*sides, prune=prune, own_folder=own_folder)

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import websockets
 
+from collectors.records import Frame, Profile, StackSample
+from collectors.store.sqlite import SqliteStore
 from tests.conftest import Dashboard, dashboard, wait_for
 
 T0 = 1_764_000_000.0
@@ -30,11 +32,29 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
             file.write(json.dumps({"time_s": T0 + step, "step": step, "train/loss": loss, "other": step}) + "\n")
         file.write('{"time_s": %r, "step": 1000, "train/loss": NaN}\nnot json\n' % (T0 + 1000))
     (run / "train.log").write_text("2025-11-24 16:00:00+00:00 INFO one\n2025-11-24 16:00:01+00:00 ERROR <b>two</b>\n")
+    (run / "run.json").write_text(json.dumps({"run": "group/a", "cwd": str(log_dir.parent / "job")}))
+    (log_dir.parent / "job").mkdir()
+    (log_dir.parent / "job" / "data.py").write_text("def decode():\n    return 1\n")
+    (log_dir.parent / "secret.py").write_text("password = 1\n")
+    profile(log_dir)
     (run / "events.jsonl").write_text('{"time_s": 1764000500.0, "kind": "checkpoint", "step": 500, "seconds": 0.25}\n')
     with dashboard(log_dir) as running:
         wait_for(lambda: running.run("group/a").get("points") == 2001)
         wait_for(lambda: running.run("group/a").get("lines_read") == 1005)
         yield running
+
+
+def profile(log_dir: Path) -> None:
+    """Steps of a second, all of it in `forward`; from 300 s on half of it in `decode`, which a link of the same folder names, too."""
+    job = log_dir.parent / "job"
+    step, forward = Frame("step", str(job / "train.py"), 3), Frame("forward", str(job / "model.py"), 5)
+    decode, elsewhere = Frame("decode", str(job / "data.py"), 2), Frame("decode", str(log_dir.parent / "secret.py"), 1)
+    times = [(t, (step, forward) if t < 300 or t % 2 else (step, decode)) for t in range(100, 400)] + [(400, (step, elsewhere))]
+    samples = [StackSample((t - 100) * 10**9, 10**9, 7, stack, False) for t, stack in times]
+    about = ("group/a", 0, 7, "main", "box", "native", 100.0)
+    store = SqliteStore(log_dir / ".deepseek", write=True)
+    store.append([Profile(*about, T0 + 100, 0, 301 * 10**9, {7: "MainThread"}, samples, 30100)])
+    store.close()
 
 
 def status_of(running: Dashboard, path: str, **headers: str) -> tuple[int, Any]:
@@ -104,6 +124,61 @@ def test_events_carry_their_length(running: Dashboard) -> None:
     assert (event["kind"], event["step"], event["seconds"]) == ("checkpoint", 500, 0.25)
 
 
+WINDOW = f"run=group/a&from={T0 + 310}&to={T0 + 370}"
+
+
+def test_a_window_is_a_tree_beside_the_runs_normal(running: Dashboard) -> None:
+    flame = running.get(f"/api/v1/flame?{WINDOW}&baseline=normal")
+    names = [flame["frames"][i]["name"] for i in flame["nodes"]["frame"]]
+    assert names == ["group/a main thread", "step", "decode", "forward"]
+    assert flame["nodes"]["total_s"] == pytest.approx([60, 60, 30, 30], abs=1.01)
+    assert (flame["units"], flame["per"], flame["ranks"]) == (pytest.approx(60), "step", [0])
+    assert flame["nodes"]["base_total_s"][0] == pytest.approx(flame["baseline_units"], rel=0.02)
+    assert {"normal", "unresolved_share", "threads", "phases", "profile_until", "note", "sampler", "hz"} <= flame.keys()
+    assert flame["profile_until"] == T0 + 401
+
+
+def test_a_tree_takes_other_shapes(running: Dashboard) -> None:
+    inverted = running.get(f"/api/v1/flame?{WINDOW}&invert=true&hide=forward")
+    assert [inverted["frames"][i]["name"] for i in inverted["nodes"]["frame"]][1:] == ["decode", "step", "step"]
+    focused = running.get(f"/api/v1/flame?{WINDOW}&focus=DATA.py&roll=file")
+    assert [focused["frames"][i]["name"] for i in focused["nodes"]["frame"]][1:] == ["data.py"]
+    beside = running.get(f"/api/v1/flame?{WINDOW}&baseline_from={T0 + 200}&baseline_to={T0 + 230}")
+    assert (beside["baseline_seconds"], beside["normal"]) == (30, [[T0 + 200, T0 + 230]])
+
+
+def test_a_window_is_exported_for_other_programs(running: Dashboard) -> None:
+    speedscope = running.get(f"/api/v1/flame?{WINDOW}&format=speedscope")
+    assert sum(speedscope["profiles"][0]["weights"]) == pytest.approx(60)
+    with urllib.request.urlopen(f"{running.address}/api/v1/flame?{WINDOW}&format=folded") as answer:
+        assert sum(int(line.rpartition(" ")[2]) for line in answer.read().decode().splitlines()) == pytest.approx(60e6)
+
+
+def test_a_window_is_a_chart_in_time_order(running: Dashboard) -> None:
+    chart = running.get(f"/api/v1/flamechart?{WINDOW}&width=60")
+    (lane,) = chart["lanes"]
+    assert (lane["name"], lane["depth"], lane["spans"]["depth"].count(0)) == ("MainThread", 2, 1)
+    assert lane["spans"]["depth"].count(1) == 60
+    assert (chart["from"], chart["to"], chart["profile_until"]) == (T0 + 310, T0 + 370, T0 + 401)
+
+
+def test_a_window_is_blamed_on_a_line(running: Dashboard) -> None:
+    blame = running.get(f"/api/v1/blame?{WINDOW}")
+    assert blame["verdict"] == "no_difference", "steps take a second, whatever they do"
+    nothing = running.get(f"/api/v1/blame?run=group/a&from={T0 + 800}&to={T0 + 810}")
+    assert (nothing["verdict"], nothing["function"], nothing["evidence"][0]["name"]) == ("no_profile", None, "Steps/s")
+
+
+def test_source_lines_are_those_of_the_runs_own_folder_that_were_shown(running: Dashboard) -> None:
+    running.get(f"/api/v1/flame?run=group/a&from={T0 + 310}&to={T0 + 401}")
+    job = running.log_dir.parent / "job"
+    shown = running.get(f"/api/v1/source?run=group/a&file={job / 'data.py'}&line=2")
+    assert (shown["first"], shown["lines"]) == (1, ["def decode():", "    return 1"])
+    for file in (running.log_dir.parent / "secret.py", job / ".." / "secret.py", job / "unseen.py"):
+        code, body = status_of(running, f"/api/v1/source?run=group/a&file={file}")
+        assert (code, "password" in body["error"]) == (404, False)
+
+
 @pytest.mark.parametrize(
     ("path", "status", "remedy"),
     [
@@ -113,6 +188,11 @@ def test_events_carry_their_length(running: Dashboard) -> None:
         ("/api/v1/points?run=nope&series=x", 404, "/api/v1/runs lists"),
         ("/api/v1/run?run=nope", 404, "/api/v1/runs lists"),
         ("/api/v1/flame?run=group/a&from=0&to=later", 400, "/api/docs lists"),
+        ("/api/v1/flame?run=group/a&from=2&to=1", 400, "later than from"),
+        ("/api/v1/flame?run=nope&from=1&to=2", 404, "/api/v1/runs lists"),
+        ("/api/v1/blame?run=nope&from=1&to=2", 404, "/api/v1/runs lists"),
+        ("/api/v1/flamechart?run=group/a&from=1&to=2&width=0", 400, "/api/docs lists"),
+        ("/api/v1/source?run=group/a&file=/etc/passwd", 404, "flame graph"),
         ("/api/v1/nothing", 404, "/api/docs lists"),
     ],
 )

@@ -243,6 +243,21 @@ def test_the_callers_of_a_function_stand_below_it_up_to_main(ask: Ask) -> None:
     assert ask(FLAME + code) == [[4, 3, 2, 1, 0], [-1, 0, 1, 2, 3], [3] * 5, [15] * 5]
 
 
+def test_a_window_that_is_being_drawn_stands_beside_the_normal_of_the_last_one(ask: Ask) -> None:
+    code = """
+    const { withNormalOf } = await load("borrow.js");
+    const { nodes } = flame;
+    const plain = {
+      ...flame, units: 10, baseline_seconds: 0, baseline_units: null,
+      frames: [...flame.frames, { name: "new", file: "new.py", line: 1 }],
+      nodes: { frame: [0, 1, 2, 6, 5], parent: [-1, 0, 1, 2, 2], total_s: [9, 9, 9, 4, 5], self_s: [0, 0, 0, 4, 5], kind: nodes.kind.slice(0, 5),
+        base_total_s: null, base_self_s: null },
+    };
+    const beside = withNormalOf(plain, flame);
+    return [new Tree(plain).compared, new Tree(beside).compared, beside.nodes.base_total_s, new Tree(beside).excess(4)];"""
+    assert ask(FLAME + code) == [False, True, [30, 30, 30, 0, 10], pytest.approx(5 / 10 - 10 / 100)]
+
+
 def test_a_search_tells_the_share_of_time_in_what_it_found_once(ask: Ask) -> None:
     told = ask(FLAME + "const { functions, share } = tree.search('M'); return [functions, share];")
     assert told == [2, 1], "main and matmul below it"

@@ -17,11 +17,12 @@ from collectors.records import Event, Frame
 from collectors.sampler.pyspy import PySpy
 from collectors.store.protocol import StackColumns
 from collectors.store.sqlite import SqliteStore
-from dashboard.folding import FlameTree, fold
+from dashboard.folding import FlameTree
 from dashboard.joining import is_head, join
+from dashboard.source import line_of
 from dashboard.trust import traces_of
 from tests.programs import running
-from tests.stacks import MAIN, Span, columns, drawn
+from tests.stacks import MAIN, Span, columns, drawn, fold
 
 LIBRARY = "/usr/lib/python3.11"
 MODULE = Frame("<module>", "/job/train.py", 9)
@@ -97,6 +98,79 @@ def test_a_wait_for_another_thread_shows_what_that_thread_did() -> None:
         "Thread._bootstrap 2",
         "decode 2",
     ]
+
+
+PIN = Frame("_pin_memory_loop", "/site-packages/torch/utils/data/_utils/pin_memory.py", 40)
+BOOTSTRAP = Frame("Thread._bootstrap", f"{LIBRARY}/threading.py", 1002)
+CONDITION = Frame("Condition.wait", f"{LIBRARY}/threading.py", 327)
+
+
+def test_pinning_comes_before_the_workers_and_waits_for_them_itself() -> None:
+    pinning, starving = (BOOTSTRAP, PIN, Frame("pin_memory", PIN.file, 60)), (BOOTSTRAP, PIN, GET, SELECT)
+    main, worker = (MODULE, LOADER, CONDITION), (MODULE, RUN, DECODE)
+    spans = columns((0, 7, 3.0, main), (0, 70, 1.0, pinning), (0, 70, 2.0, starving), (1, 8, 3.0, worker), processes=TWO_WORKERS)
+    lines = [line.strip() for line in drawn(fold(at(spans, 0, 0, 1, 0), view="joined"))]
+    assert "in the pin-memory thread 1" in lines
+    assert "in the workers 2" in lines
+    assert lines[-1] == "decode 2"
+
+
+def test_a_thread_that_waits_for_workers_passes_on_what_they_do() -> None:
+    main, prefetch = (MODULE, Frame("Queue.get", f"{LIBRARY}/queue.py", 171)), (BOOTSTRAP, GET, SELECT)
+    spans = columns((0, 7, 2.0, main), (0, 70, 2.0, prefetch), (1, 8, 2.0, (MODULE, RUN, DECODE)), processes=TWO_WORKERS)
+    lines = [line.strip() for line in drawn(fold(at(spans, 0, 0, 0), view="joined"))]
+    assert lines[2:] == ["Queue.get 2", "in other threads 2", "Thread._bootstrap 2", "Queue.get 2", "in the workers 2", "decode 2"]
+
+
+def test_a_worker_that_waits_for_its_own_threads_passes_on_what_they_do() -> None:
+    pool = Frame("Future.result", f"{LIBRARY}/concurrent/futures/_base.py", 451)
+    spans = columns(
+        (0, 7, 2.0, WAITS),
+        (1, 8, 2.0, (MODULE, RUN, pool, CONDITION)),
+        (1, 80, 2.0, (BOOTSTRAP, DECODE)),
+        (1, 81, 1.0, (BOOTSTRAP, COLLATE)),
+        processes=TWO_WORKERS,
+    )
+    tree = fold(at(spans, 0, 0, 0, 0), view="joined")
+    times = {tree.frames[frame].name: total for frame, total in zip(tree.frame, tree.total_s, strict=True)}
+    assert (times["decode"], times["collate"]) == (pytest.approx(1.5), pytest.approx(0.5))
+
+
+def test_the_backward_pass_shows_the_python_that_autograds_threads_run() -> None:
+    backward = Frame("_engine_run_backward", "/site-packages/torch/autograd/graph.py", 823)
+    hook, logger = (Frame("hook", "/job/model.py", 7),), (BOOTSTRAP, Frame("write", "/job/log.py", 3))
+    spans = columns((0, 7, 2.0, (MODULE, backward)), (0, 70, 0.5, hook), (0, 71, 2.0, logger))
+    lines = [line.strip() for line in drawn(fold(at(spans, 0, 0, 0), view="joined"))]
+    assert lines[2:] == ["_engine_run_backward 2", "in the backward threads 0.5", "hook 0.5"], (
+        "a thread that Python started is none of these"
+    )
+
+
+def test_a_collective_shows_the_rank_that_is_not_there_and_what_it_waits_for() -> None:
+    reduce = (MODULE, Frame("all_reduce", "/site-packages/torch/distributed/distributed_c10d.py", 2800))
+    ranks = (MAIN, ("run", 1, 8, "main"), ("run", 2, 9, "main"), ("run", 2, 90, "worker"))
+    spans = columns(
+        (0, 7, 4.0, reduce), (1, 8, 4.0, reduce), (2, 9, 4.0, WAITS), (3, 90, 4.0, (MODULE, RUN, DECODE)), processes=ranks
+    )
+    lines = [line.strip() for line in drawn(fold(at(spans, 0, 0, 0, 0), view="joined", rank=0))]
+    assert lines[2:] == [
+        "<module> 4",
+        "all_reduce 4",
+        "in rank 2 4",
+        "<module> 4",
+        f"{LOADER.name} 4",
+        "in the workers 4",
+        "decode 4",
+    ]
+
+
+def test_a_wait_for_a_lock_shows_who_holds_it(tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text("with LOCK:\n    write()\nother()\n")
+    take, write, other = (Frame(name, str(tmp_path / "job.py"), line) for name, line in (("take", 1), ("write", 2), ("other", 3)))
+    spans = columns((0, 7, 2.0, (MODULE, take)), (0, 70, 2.0, (BOOTSTRAP, write)), (0, 71, 2.0, (BOOTSTRAP, other)))
+    joined = join(traces_of(at(spans, 0, 0, 0)), line_of)
+    leaves = {joined.frames[joined.stacks[stack][-1]].name for stack in joined.stack[joined.main]}
+    assert leaves == {"write"}
 
 
 def test_the_workers_of_another_rank_are_not_waited_for() -> None:

@@ -36,7 +36,7 @@ def test_a_callee_is_only_seen_below_its_own_caller(callee_us: int, enough: int)
         sampler.follow([target(pairs.pid, hz=HZ)])
         profiles = record(sampler, lambda found: samples_of(found) >= enough, deadline_s=100)
     pairs_in_spans, impossible = pairs_seen(sample for profile in profiles for sample in profile.samples)
-    assert pairs_in_spans > 0.5 * sum(len(profile.samples) for profile in profiles)
+    assert pairs_in_spans > 0.3 * sum(len(profile.samples) for profile in profiles)
     assert impossible == []
 
 

@@ -36,7 +36,7 @@ def test_slow_stretches_are_no_normal_even_where_they_are_nearer() -> None:
 
 
 def test_a_few_slow_steps_among_many_fast_ones_are_no_normal_either() -> None:
-    ends = 1000.0 + np.cumsum(np.r_[np.full(300, 0.1), np.tile([0.1] * 9 + [1.1], 15)])
+    ends = 1000.0 + np.cumsum(np.r_[np.full(300, 0.1), np.tile([0.1] * 4 + [0.6], 30)])
     units = units_of(np.r_[1000.0, ends], np.arange(len(ends) + 1.0), np.zeros(len(ends) + 1, np.int64))
     (only,) = normal((1055.0, 1058.0), units)
     assert only == pytest.approx((1000.0, 1030.0), abs=1.01), "their median is that of the others, their mean is not"
@@ -51,7 +51,7 @@ def test_what_follows_counts_where_there_is_little_before() -> None:
 
 
 def test_less_than_three_seconds_are_no_normal() -> None:
-    assert normal((1002.5, 1010.0), steps((2.5, 0.1), (30, 0.4))) != []
+    assert normal((1003.5, 1033.5), steps((3.5, 0.1), (30, 0.4))) != []
     assert normal((1002.5, 1032.5), steps((2.5, 0.1), (30, 0.4))) == []
 
 
@@ -75,7 +75,7 @@ def test_a_window_that_is_a_checkpoint_is_compared_with_others() -> None:
 def test_without_steps_slices_count_in_which_as_much_is_done_as_usual() -> None:
     time_s = np.arange(1000.0, 1100.0, 0.1)
     busy = np.where((time_s >= 1040) & (time_s < 1060), 0.2, 0.9)
-    assert normal((1080.0, 1083.0), None, activity=Activity(time_s, busy)) == [
+    assert normal((1080.0, 1083.0), None, activity=Activity(time_s, busy, np.ones(len(time_s)))) == [
         pytest.approx((1005.0, 1040.0), abs=5.01),
         pytest.approx((1060.0, 1080.0)),
     ]

@@ -11,10 +11,12 @@ from torch import nn
 
 from tests.trainings import events_of, train_here, values_of
 from trainer import precision
-from trainer.errors import UserError
+from trainer.errors import Diverged, UserError
 from trainer.precision import Scaler
+from trainer.run_log import RunLog
 from trainer.tasks import TASKS
 from trainer.train import pick_device
+from trainer.vitals import Vitals
 
 CPU = torch.device("cpu")
 HERE = pick_device("auto", 0)
@@ -102,8 +104,18 @@ def test_fp16_trains_and_tells_its_scale_and_each_skipped_step(tmp_path: Path) -
     assert values_of(tmp_path, "fp16", "train/skipped_steps")[3] == len(skipped)
 
 
+@pytest.mark.parametrize("scale", [None, 0.5])
+def test_a_gradient_that_is_not_finite_ends_it_unless_the_scaler_skips_the_step(tmp_path: Path, scale: float | None) -> None:
+    values = {"train/loss": 1.0, "train/grad_norm": math.inf}
+    with RunLog(tmp_path, "run") as log:
+        vitals = Vitals(log, None)
+        vitals.watch(0, values | {"train/grad_scale": 32768, "train/skipped_steps": 1})
+        with pytest.raises(Diverged, match="train/grad_norm is inf at step 1: there is no checkpoint of it yet"):
+            vitals.watch(1, values | ({"train/grad_scale": scale, "train/skipped_steps": 2} if scale else {}))
+
+
 @pytest.mark.long
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3000)
 @pytest.mark.parametrize("task", TASKS)
 def test_every_precision_ends_within_2_percent_of_fp32(tmp_path: Path, task: str) -> None:
     """The mean of three seeds."""

@@ -19,6 +19,7 @@ MODULES = (
     "api.js",
     "blame.js",
     "book.js",
+    "borrow.js",
     "brush.js",
     "callers.js",
     "chart.js",

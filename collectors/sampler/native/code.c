@@ -9,6 +9,7 @@
 enum {
     FIRST_SIZE = 64,
     MOST_CODES = 4096, // of one process, before all are read anew
+    MOST_TABLE_BYTES = 8 << 20,
     MOST_UNITS = 1 << 22,
     LONGEST_TABLE = 1 << 20,
     CHECK_EVERY_NS = 100 * MS,
@@ -134,7 +135,7 @@ static bool load(Code *code, const Remote *remote, Address code_type, const Layo
 }
 
 Code *codes_get(Codes *codes, const Remote *remote, Address code_type, const Layout *layout, Address at, uint64_t now_ns) {
-    if (codes->used >= MOST_CODES) codes_forget(codes);
+    if (codes->used >= MOST_CODES || codes->table_bytes >= MOST_TABLE_BYTES) codes_forget(codes);
     if (codes->used >= codes->size / 4 * 3) widen(codes);
     Code **place = place_of(codes, at);
     if (!*place) {
@@ -143,7 +144,10 @@ Code *codes_get(Codes *codes, const Remote *remote, Address code_type, const Lay
         codes->used++;
     }
     Code *code = *place;
-    if (!code->loaded) code->loaded = at % 8 == 0 && load(code, remote, code_type, layout, now_ns);
+    if (!code->loaded) {
+        code->loaded = at % 8 == 0 && load(code, remote, code_type, layout, now_ns);
+        codes->table_bytes += code->lines_length;
+    }
     return code->loaded ? code : NULL;
 }
 

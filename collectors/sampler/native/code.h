@@ -28,6 +28,7 @@ typedef struct {
 typedef struct {
     Code **slot; // by address; its size is a power of two
     uint32_t size, used;
+    size_t table_bytes; // of all line tables
 } Codes;
 
 // Look again at those of a stack's code objects that are due, all in one call.

@@ -8,6 +8,7 @@ enum {
     GRAIN = 64,       // ranges grow by lines of the processor's cache
     AT_ONCE = 1024,   // ranges in one call, the kernel's limit
     TIDY_EVERY = 32,  // samples
+    MOST = 1024,      // blocks of one thread
     LOWEST = BLOCK,   // no address below is mapped
 };
 
@@ -54,6 +55,7 @@ static Block *block_at(Copies *copies, Address at) {
     if (copies->hint < copies->count && copies->block[copies->hint].at == at) return &copies->block[copies->hint];
     for (copies->hint = 0; copies->hint < copies->count; copies->hint++)
         if (copies->block[copies->hint].at == at) return &copies->block[copies->hint];
+    if (copies->count == MOST) return NULL;
     copies->block = resize(copies->block, sizeof(Block) * (size_t)(copies->count + 1));
     Block *block = &copies->block[copies->count++];
     *block = (Block){ .at = at, .from = BLOCK, .asked_from = BLOCK };
@@ -89,7 +91,8 @@ static bool get_within(Copies *copies, Block *block, const Remote *remote, Which
 bool copies_get(Copies *copies, const Remote *remote, Which which, Address at, void *to, size_t length) {
     while (length) {
         size_t offset = at % BLOCK, part = BLOCK - offset < length ? BLOCK - offset : length;
-        if (at < LOWEST || !get_within(copies, block_at(copies, at - offset), remote, which, offset, to, part)) return false;
+        Block *block = at < LOWEST ? NULL : block_at(copies, at - offset);
+        if (!block || !get_within(copies, block, remote, which, offset, to, part)) return false;
         to = (char *)to + part;
         at += part;
         length -= part;

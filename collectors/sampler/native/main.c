@@ -25,6 +25,7 @@ enum {
     FLUSH_EVERY_NS = 100 * MS,
     WAIT_NS = SECOND,
     HIGHEST_HZ = 10000,
+    MOST_MEMORY = 512 << 20,
 };
 
 static Target *target[MOST_TARGETS];
@@ -112,16 +113,20 @@ static bool wait_until(uint64_t until_ns) {
     return (!pipes[1].revents || stream_flush()) && (!pipes[0].revents || read_commands());
 }
 
-static void allow_many_files(void) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
+// A file for each target and each thread; and no more memory than this, whatever the targets hold: beyond, we end, and are started again.
+static void set_limits(void) {
+    struct rlimit files, memory = { MOST_MEMORY, MOST_MEMORY };
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+#ifndef __SANITIZE_ADDRESS__ // which takes all of the address space
+    setrlimit(RLIMIT_AS, &memory);
+#endif
 }
 
 int main(void) {
     signal(SIGPIPE, SIG_IGN);
-    allow_many_files();
+    set_limits();
     stream_open();
     uint64_t flush_ns = 0;
     bool goes_on = true;

@@ -71,13 +71,14 @@ int process_thread(int pid, uint32_t inner_id) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task", pid);
     DIR *tasks = opendir(path);
-    int found = 0;
+    int found = 0, count = 0;
     for (struct dirent *task; tasks && !found && (task = readdir(tasks));) {
         int tid = atoi(task->d_name);
+        count += tid > 0;
         if (tid && innermost_id(pid, tid) == inner_id) found = tid;
     }
     if (tasks) closedir(tasks);
-    return found;
+    return count == 1 && !found ? pid : found; // a forked child may know itself by its parent's id
 }
 
 void process_thread_name(int pid, int tid, char name[THREAD_NAME]) {

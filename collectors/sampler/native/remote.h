@@ -26,7 +26,7 @@ ssize_t remote_gather(const Remote *remote, const struct iovec *to, const struct
 uint64_t process_start_ticks(int pid);
 
 // A thread's id in /proc here, from the one by which the process itself knows it; they differ where it lives in a container
-// with its own process ids. 0 where it has no such thread.
+// with its own process ids. 0 where it has no such thread, and more than one.
 int process_thread(int pid, uint32_t inner_id);
 
 enum { THREAD_NAME = 256 };

@@ -138,14 +138,15 @@ static bool describe(Place place, Copies *copies, Look *look) {
     return known && interpreter == place.interpreter;
 }
 
-// Whether the innermost frame may be one that was left already, but whose place another one has that was called in the meantime.
-static bool is_leaving(Place place, Copies *copies) {
-    Address instruction = first.frame[0].instruction;
+// Whether the innermost frame may be one that was left already, or is only about to be entered, while its place is another one's.
+static bool at_an_end(Place place, Copies *copies) {
+    const Frame *frame = &first.frame[0];
     uint8_t opcode;
-    if (!first.count || instruction == copies->inside || !is_python(&first.frame[0])) return false;
-    if (!remote_read(place.remote, instruction, &opcode, sizeof opcode)) return true;
+    if (!first.count || !is_python(frame) || frame->instruction == copies->inside) return false;
+    if (frame->instruction <= frame->code + place.layout->code_units) return true;
+    if (!remote_read(place.remote, frame->instruction, &opcode, sizeof opcode)) return true;
     if (memchr(place.layout->leaving, opcode, LEAVING)) return true;
-    copies->inside = instruction;
+    copies->inside = frame->instruction;
     return false;
 }
 
@@ -166,10 +167,11 @@ static bool has_generator(void) {
     return false;
 }
 
-// Generators and coroutines have their frames apart from the others, so that the copies of a stack with one are further apart in
-// time: such a stack must be found twice, now or at the last sample.
+// Generators and coroutines have their frames apart from the others, so that their copies are further apart in time.
+static bool is_doubtful(Place place, Copies *copies) { return has_generator() || at_an_end(place, copies); }
+
+// Whether a stack was found before, at this look or the last one.
 static bool is_confirmed(Copies *copies, uint64_t marks[TRIES], int try) {
-    if (!has_generator()) return true;
     marks[try] = mark_of_stack();
     for (int i = 0; i < try; i++)
         if (marks[i] == marks[try]) copies->stood = marks[try];
@@ -183,7 +185,7 @@ Look stack_look(Place place, Copies *copies) {
     for (int try = 0; try < TRIES && !settled; try++) {
         look.count = collect(place, copies, &look.moment_ns, &quick);
         settled = all_agree(look.count) && (quick || try == TRIES - 1) && // a slow machine is never quick
-                  (!is_leaving(place, copies) || try == TRIES - 1) && is_confirmed(copies, marks, try);
+                  (!is_doubtful(place, copies) || is_confirmed(copies, marks, try));
     }
     if (!describe(place, copies, &look))
         look.outcome = LOOK_OVER;

@@ -156,7 +156,7 @@ Sample thread_sample(Thread *thread, Process *process, Place place, const Look *
     uint32_t stack = EMPTY;
     int read = 0;
     identify(thread, process, look);
-    if (look->outcome == LOOK_TORN) return failed(thread);
+    if (look->outcome == LOOK_TORN || !thread->tid) return failed(thread);
     codes_check(&process->codes, place.remote, place.layout, look, look->moment_ns);
     if (!number_stack(thread, process, place, look, &stack, &read)) return failed(thread);
     // Names that were just read are right if the frames still hold the code objects.

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from loop import Step, lossy, train
+from loop import Step, begin, lossy, train
 
 THREADS = 2
 
@@ -34,6 +34,7 @@ def step(step: Step) -> None:
 
 
 if __name__ == "__main__":
+    begin()
     for i in range(THREADS):
         threading.Thread(target=work, name=f"tokenizer-{i}", daemon=True).start()
     train(step)

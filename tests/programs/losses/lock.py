@@ -3,7 +3,7 @@
 import threading
 import time
 
-from loop import Step, lossy, train
+from loop import Step, begin, lossy, train
 from work import forward
 
 CACHE_LOCK = threading.Lock()
@@ -30,5 +30,6 @@ def step(step: Step) -> None:
 
 
 if __name__ == "__main__":
+    begin()
     threading.Thread(target=keep_cache, name="cache", daemon=True).start()
     train(step)

@@ -1,9 +1,9 @@
 """A training loop that goes on from healthy to one kind of loss and back, and logs the truth. Each file beside this one plants a loss.
 
-    python slow_decode.py <checkout> <log folder> <run> <seconds healthy> <seconds at a loss> <when it begins> <rank> <ranks>
+    python slow_decode.py <checkout> <log folder> <run> <seconds healthy> <seconds at a loss> <rank> <ranks>
 
-It begins at a moment of CLOCK_MONOTONIC, healthy. `truth/lost_s` is what the planted code took from a step by the target's own
-clock, `truth/lossy` whether it was meant to.
+When it is ready it says so, reads from its standard input when to begin (CLOCK_MONOTONIC), and is healthy first. `truth/lost_s` is
+what the planted code took from a step by the target's own clock, `truth/lossy` whether it was meant to.
 """
 
 import sys
@@ -13,16 +13,25 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 CHECKOUT, LOG_DIR, RUN = sys.argv[1:4]
-HEALTHY_S, LOSSY_S, BEGUN_S = map(float, sys.argv[4:7])
-RANK, RANKS = map(int, sys.argv[7:9])
+HEALTHY_S, LOSSY_S = map(float, sys.argv[4:6])
+RANK, RANKS = map(int, sys.argv[6:8])
 sys.path.append(CHECKOUT)  # last: the programs' own names come first
 
 from trainer.run_log import RunLog  # noqa: E402
 
+begun_s = 0.0
+
+
+def begin() -> None:
+    """To be called when all is imported, and before other processes are forked."""
+    global begun_s
+    print("ready", flush=True)
+    begun_s = float(sys.stdin.readline())
+
 
 def lossy() -> bool:
     """Whether the loss is on: the same in every process, whenever it asks."""
-    since_s = time.monotonic() - BEGUN_S
+    since_s = time.monotonic() - begun_s
     return since_s > 0 and since_s % (HEALTHY_S + LOSSY_S) >= HEALTHY_S
 
 
@@ -58,9 +67,10 @@ class Step(NamedTuple):
 
 def train(one_step: Callable[[Step], None]) -> None:
     """Until it is killed."""
+    if not begun_s:
+        begin()
     clock = Clock()
     with RunLog(LOG_DIR, RUN, rank=RANK, world_size=RANKS) as log:
-        print("ready", flush=True)
         number = 0
         while True:
             step = Step(number, lossy(), clock, log)

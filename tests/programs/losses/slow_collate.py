@@ -2,7 +2,7 @@
 
 import time
 
-from loop import Step, lossy, train
+from loop import Step, begin, lossy, train
 from torch.utils.data import DataLoader, Dataset
 from work import compute, forward
 
@@ -31,5 +31,6 @@ def step(step: Step) -> None:
 
 
 if __name__ == "__main__":
+    begin()
     batches = iter(DataLoader(Texts(), batch_size=4, num_workers=1, prefetch_factor=2, collate_fn=pad_batch))
     train(step)

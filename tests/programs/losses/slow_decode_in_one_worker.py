@@ -2,7 +2,7 @@
 
 import time
 
-from loop import Step, lossy, train
+from loop import Step, begin, lossy, train
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from work import forward
 
@@ -33,5 +33,6 @@ def step(step: Step) -> None:
 
 
 if __name__ == "__main__":
+    begin()
     batches = iter(DataLoader(Images(), batch_size=1, num_workers=4, prefetch_factor=2))
     train(step)

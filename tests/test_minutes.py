@@ -1,0 +1,79 @@
+"""Hours of a run added up from minutes that are remembered: the same as if they were read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collectors.records import Frame, Profile, StackSample
+from collectors.store.sqlite import SqliteStore
+from dashboard.folding import FlameTree, gather, tree_of
+from dashboard.lanes import Lanes
+from dashboard.minutes import Minutes
+from dashboard.trust import no_source
+from tests.stacks import drawn
+
+T0 = 1_764_000_007.0
+LIBRARY = "/usr/lib/python3.11"
+MODULE, STEP, GET = (
+    Frame("<module>", "/job/t.py", 9),
+    Frame("step", "/job/t.py", 3),
+    Frame("Queue.get", f"{LIBRARY}/multiprocessing/queues.py", 1),
+)
+DECODE, COLLATE = Frame("decode", "/job/d.py", 3), Frame("collate", "/job/d.py", 7)
+
+
+def profile(random: np.random.Generator, rank: int, pid: int, role: str, lo_s: float, stacks: list[tuple[Frame, ...]]) -> Profile:
+    edges = np.r_[0, np.cumsum(random.integers(1, 400, 60)) * 1_000_000]
+    samples = [StackSample(a, b - a, pid, stacks[random.integers(len(stacks))], False) for a, b in pairwise(edges.tolist())]
+    return Profile(
+        "run", rank, pid, role, "box", "native", 100.0, lo_s, 0, int(edges[-1]), {pid: "MainThread"}, samples, len(samples)
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    random = np.random.default_rng(0)
+    store = SqliteStore(tmp_path, write=True)
+    for lo_s in np.arange(T0, T0 + 900, 13.0).tolist():
+        main, worker = [(MODULE, STEP), (MODULE, GET)], [(MODULE, DECODE), (MODULE, COLLATE), (MODULE, GET)]
+        store.append([profile(random, rank, 7 + rank, "main", lo_s, main) for rank in range(2)])
+        store.append([profile(random, rank, 70 + rank, "worker", lo_s, worker) for rank in range(2)])
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "lanes", [Lanes("joined"), Lanes("main"), Lanes("joined", rank=1), Lanes("threads"), Lanes("main", pid=70)]
+)
+def test_the_tree_is_the_same_as_from_all_stacks(store: SqliteStore, lanes: Lanes) -> None:
+    minutes = Minutes(store, no_source)
+    for window in ((T0 + 5, T0 + 700), (T0 + 31.5, T0 + 705.25), (T0 + 100, T0 + 160)):
+        same(tree_of(minutes.gather("run", window, lanes)), tree_of(gather(store.stacks(*window, "run"), lanes)))
+
+
+def test_what_is_not_settled_yet_is_read_each_time(store: SqliteStore) -> None:
+    minutes, window = Minutes(store, no_source), (T0 + 5, T0 + 2000)
+    before = minutes.gather("run", window, Lanes())
+    store.append([profile(np.random.default_rng(1), 0, 7, "main", T0 + 920, [(MODULE, COLLATE)])])
+    after = minutes.gather("run", window, Lanes())
+    assert after.weighed.seconds.sum() > before.weighed.seconds.sum()
+    same(tree_of(after), tree_of(gather(store.stacks(*window, "run"), Lanes())))
+
+
+def test_a_window_after_the_profile_is_empty(store: SqliteStore) -> None:
+    assert drawn(tree_of(Minutes(store, no_source).gather("run", (T0 + 5000, T0 + 9000), Lanes("joined")))) == ["no samples 0"]
+
+
+def same(one: FlameTree, other: FlameTree) -> None:
+    assert [(one.frames[i].name, one.frames[i].file) for i in one.frame] == [
+        (other.frames[i].name, other.frames[i].file) for i in other.frame
+    ]
+    assert one.total_s == pytest.approx(other.total_s, abs=1e-3)
+    assert one.self_s == pytest.approx(other.self_s, abs=1e-3)
+    assert one.samples == pytest.approx(other.samples, rel=0.01)
+    assert [thread[:5] for thread in one.threads] == [thread[:5] for thread in other.threads]

@@ -1,0 +1,222 @@
+"""Verdicts on runs made by hand: what no small program can show, such as a GPU that is slow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample, labels_of
+from collectors.store.sqlite import SqliteStore
+from dashboard.blame import Verdict
+from dashboard.flames import Flames
+
+T0 = 1_764_000_000.0
+TORCH, LIBRARY = "/usr/lib/python3.11/site-packages/torch", "/usr/lib/python3.11"
+MODULE, STEP = Frame("<module>", "/job/train.py", 90), Frame("step", "/job/train.py", 40)
+DECODE, FORWARD = Frame("decode", "/job/data.py", 88), Frame("forward", "/job/model.py", 7)
+OPEN = Frame("ImageFile.load", f"{LIBRARY}/site-packages/PIL/ImageFile.py", 300)
+SYNCHRONIZE = Frame("synchronize", f"{TORCH}/cuda/__init__.py", 1000)
+REDUCE = Frame("all_reduce", f"{TORCH}/distributed/distributed_c10d.py", 2800)
+SAVE, ZIP = Frame("save", f"{TORCH}/serialization.py", 900), Frame("_save", f"{TORCH}/serialization.py", 1200)
+Part = tuple[float, tuple[Frame, ...]]  # milliseconds of every step, and where
+NORMAL: tuple[Part, ...] = ((10, (MODULE, STEP, DECODE)), (90, (MODULE, STEP, FORWARD)))
+SLOW: tuple[Part, ...] = ((110, (MODULE, STEP, DECODE, OPEN)), (90, (MODULE, STEP, FORWARD)))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path, write=True)
+    yield store
+    store.close()
+
+
+def run(
+    store: SqliteStore, *stretches: tuple[float, tuple[Part, ...]], rank: int = 0, steps: bool = True, sampler: str = "native"
+) -> None:
+    """So many seconds of steps that are alike, each made of its parts."""
+    now_ns, step = 0, 0
+    samples: list[StackSample] = []
+    points: list[Points] = []
+    labels = labels_of(host="box", rank=rank or None)
+    for seconds, parts in stretches:
+        until_ns = now_ns + round(seconds * 1e9)
+        while now_ns < until_ns:
+            for ms, stack in parts:
+                samples.append(StackSample(now_ns, round(ms * 1e6), 7 + rank, stack, False if sampler == "native" else None))
+                now_ns += round(ms * 1e6)
+            step += 1
+            if steps:
+                points.append(Points("run", labels, ("train/loss",), (1.0,), T0 + now_ns / 1e9, step + 100))
+    about = ("run", rank, 7 + rank, "main", "box", sampler, 100.0)
+    store.append([Profile(*about, T0, 0, now_ns, {7 + rank: "MainThread"}, samples, round(now_ns / 1e7))])
+    store.append([RunInfo("run", {"run": "run", "cwd": "/job"}), *points])
+
+
+def blame(store: SqliteStore, lo: float, hi: float, **options: int) -> Verdict:
+    return Flames(store).blame("run", (T0 + lo, T0 + hi), **options)
+
+
+def gpu(store: SqliteStore, seconds: int, metric: str, value: float, slow: float, since: float) -> None:
+    labels: Labels = labels_of(gpu=0, host="box", uuid="GPU-0")
+    store.append([Points(None, labels, (metric,), (slow if t >= since else value,), T0 + t, None) for t in range(seconds)])
+
+
+def test_the_sentence_names_line_leaf_and_cost(store: SqliteStore) -> None:
+    run(store, (80, NORMAL), (10, SLOW))
+    verdict = blame(store, 82, 85)
+    assert verdict.sentence == "100 % of the lost time: data.py:88 decode, in PIL ImageFile.load, +100 of +100 ms a step."
+    assert (verdict.verdict, verdict.confidence, verdict.tier) == ("line", "high", "B")
+    assert (verdict.rank_among_normal, verdict.per) == (1.0, "step")
+    assert (verdict.window_unit_s, verdict.normal_unit_s) == (pytest.approx(0.2), pytest.approx(0.1))
+    assert verdict.suspect is not None
+    assert [frame.name for frame in verdict.suspect.path] == ["<module>", "step", "decode"]
+    assert verdict.unexplained_s == pytest.approx(0, abs=1e-3)
+
+
+def test_the_answer_has_the_fields_of_the_contract(store: SqliteStore) -> None:
+    run(store, (60, NORMAL), (10, SLOW))
+    answer = blame(store, 62, 65).as_json()
+    assert (answer["function"], answer["file"], answer["line"], answer["leaf"]) == (
+        "decode",
+        "/job/data.py",
+        88,
+        "PIL ImageFile.load",
+    )
+    (rate,) = [row for row in answer["evidence"] if row["name"] == "Steps/s"]
+    assert rate == {
+        "name": "Steps/s",
+        "unit": "steps/s",
+        "window": pytest.approx(5, rel=0.01),
+        "normal": pytest.approx(10, rel=0.01),
+    }
+    assert answer["normal"] == [(T0 + 6, T0 + 60)], "without the first 50 steps"
+
+
+def test_stacks_of_py_spy_give_medium_confidence_at_most(store: SqliteStore) -> None:
+    run(store, (80, NORMAL), (10, SLOW), sampler="py-spy")
+    assert blame(store, 82, 85).confidence == "medium"
+
+
+def test_with_little_normal_confidence_is_low(store: SqliteStore) -> None:
+    run(store, (15, NORMAL), (10, SLOW))
+    assert blame(store, 17, 20).confidence == "low"
+
+
+def test_without_normal_shares_are_absolute_and_confidence_is_low(store: SqliteStore) -> None:
+    run(store, (8, SLOW))
+    verdict = blame(store, 0, 8)
+    assert verdict.sentence == ("100 % of this window: train.py:40 step; there is no normal to compare it with."), (
+        "55 % are in decode: no function below carries most of it"
+    )
+    assert (verdict.confidence, verdict.normal) == ("low", [])
+
+
+def test_without_steps_differences_are_in_seconds_of_every_second(store: SqliteStore) -> None:
+    waits = (MODULE, STEP, Frame("Queue.get", f"{LIBRARY}/queue.py", 171))
+    run(store, (60, ((10, waits), (90, (MODULE, STEP, FORWARD)))), (10, ((60, waits), (40, (MODULE, STEP, FORWARD)))), steps=False)
+    verdict = blame(store, 62, 66)
+    assert (verdict.per, verdict.tier, verdict.units) == ("second", "A", None)
+    assert verdict.sentence == (
+        "100 % of the time spent otherwise than normal: train.py:40 step, in queue Queue.get, waits for the queue, +500 ms of every second."
+    )
+
+
+def test_two_causes_of_one_size_are_named_by_what_calls_both(store: SqliteStore) -> None:
+    both: tuple[Part, ...] = ((60, (MODULE, STEP, DECODE)), (140, (MODULE, STEP, FORWARD)))
+    run(store, (60, NORMAL), (10, both))
+    assert "train.py:40 step, +100 of +100 ms a step" in blame(store, 62, 65).sentence
+
+
+def test_a_function_is_found_below_different_callers(store: SqliteStore) -> None:
+    one, other = Frame("left", "/job/model.py", 20), Frame("right", "/job/model.py", 30)
+    twice: tuple[Part, ...] = (
+        (10, (MODULE, STEP, DECODE)),
+        (90, (MODULE, STEP, FORWARD)),
+        (50, (MODULE, STEP, one, OPEN._replace(file="/job/norm.py", name="norm"))),
+        (50, (MODULE, STEP, other, OPEN._replace(file="/job/norm.py", name="norm"))),
+    )
+    run(store, (60, NORMAL), (10, twice))
+    assert "norm.py:300 norm, +100 of +100 ms a step" in blame(store, 62, 65).sentence
+
+
+def test_a_short_window_or_one_without_stacks_says_so(store: SqliteStore) -> None:
+    run(store, (60, NORMAL))
+    assert blame(store, 40, 40.3).sentence == "Only 30 samples in this window: too few to blame a line."
+    assert blame(store, 400, 403).sentence == "No stack was sampled in this time."
+
+
+def test_a_healthy_window_looks_like_normal(store: SqliteStore) -> None:
+    run(store, (60, NORMAL))
+    assert blame(store, 50, 53).verdict == "no_difference"
+
+
+def test_another_window_may_stand_for_normal(store: SqliteStore) -> None:
+    run(store, (60, NORMAL), (20, SLOW))
+    verdict = Flames(store).blame("run", (T0 + 62, T0 + 65), baseline=(T0 + 70, T0 + 75))
+    assert (verdict.verdict, verdict.normal) == ("no_difference", [(T0 + 70, T0 + 75)])
+
+
+def test_a_gpu_whose_clock_is_down_is_slower_and_no_line_is_blamed(store: SqliteStore) -> None:
+    waiting: tuple[Part, ...] = ((10, (MODULE, STEP, DECODE)), (150, (MODULE, STEP, FORWARD, SYNCHRONIZE)))
+    run(store, (60, NORMAL), (10, waiting))
+    gpu(store, 70, "gpu/utilization_pct", 95.0, 97.0, 60)
+    gpu(store, 70, "gpu/sm_clock_mhz", 1980.0, 1410.0, 60)
+    gpu(store, 70, "gpu/clock_event_reasons", 0.0, 4.0, 60)
+    verdict = blame(store, 62, 65)
+    assert verdict.sentence == "The GPU is slower, clock 1410 MHz, normal 1980 MHz (power cap): +60 ms a step, normal 100 ms."
+    assert (verdict.verdict, verdict.suspect) == ("gpu_slower", None)
+    assert any(row.name == "SM clock" for row in verdict.evidence)
+
+
+def test_a_gpu_that_idles_more_is_starved_and_the_line_is_blamed(store: SqliteStore) -> None:
+    run(store, (60, NORMAL), (10, SLOW))
+    gpu(store, 70, "gpu/utilization_pct", 95.0, 45.0, 60)
+    gpu(store, 70, "gpu/sm_clock_mhz", 1980.0, 1410.0, 60)
+    assert blame(store, 62, 65).suspect is not None
+
+
+def test_a_gpu_that_the_run_does_not_use_says_nothing(store: SqliteStore) -> None:
+    run(store, (60, NORMAL), (10, SLOW))
+    gpu(store, 70, "gpu/utilization_pct", 0.0, 0.0, 60)
+    gpu(store, 70, "gpu/sm_clock_mhz", 1980.0, 210.0, 60)
+    assert blame(store, 62, 65).suspect is not None
+
+
+def test_waiting_for_the_gpu_is_told_where_there_is_none_to_look_at(store: SqliteStore) -> None:
+    waiting: tuple[Part, ...] = ((10, (MODULE, STEP, DECODE)), (190, (MODULE, STEP, FORWARD, SYNCHRONIZE)))
+    run(store, (60, NORMAL), (10, waiting))
+    assert blame(store, 62, 65).reason == "waits for the GPU"
+
+
+def test_the_rank_that_the_others_wait_for_is_looked_at(store: SqliteStore) -> None:
+    healthy: tuple[Part, ...] = ((10, (MODULE, STEP, DECODE)), (80, (MODULE, STEP, FORWARD)), (10, (MODULE, STEP, REDUCE)))
+    late: tuple[Part, ...] = ((110, (MODULE, STEP, DECODE)), (80, (MODULE, STEP, FORWARD)), (10, (MODULE, STEP, REDUCE)))
+    waiting: tuple[Part, ...] = ((10, (MODULE, STEP, DECODE)), (80, (MODULE, STEP, FORWARD)), (110, (MODULE, STEP, REDUCE)))
+    for rank in range(4):
+        run(store, (60, healthy), (10, late if rank == 2 else waiting), rank=rank)
+    verdict = blame(store, 62, 65)
+    assert verdict.sentence == (
+        "100 % of the lost time: rank 2, data.py:88 decode, +100 of +100 ms a step; the other ranks wait for it."
+    )
+    assert (verdict.verdict, verdict.rank) == ("collective_wait", 2)
+
+
+def test_a_checkpoint_is_told_by_its_frames(store: SqliteStore) -> None:
+    saving: tuple[Part, ...] = (*NORMAL, (100, (MODULE, STEP, SAVE, ZIP)))
+    run(store, (60, NORMAL), (10, saving))
+    assert blame(store, 62, 65).sentence == (
+        "100 % of the lost time: train.py:40 step, in torch _save, checkpoint, +100 of +100 ms a step."
+    )
+
+
+def test_garbage_collection_is_named_where_the_run_logs_it_and_marked_where_it_does_not(store: SqliteStore) -> None:
+    pause: tuple[Part, ...] = (*NORMAL[:1], (90, (MODULE, STEP, FORWARD)))
+    stopped: tuple[Part, ...] = (*pause * 4, (10, (MODULE, STEP, DECODE)), (600, (MODULE, STEP, FORWARD)))
+    run(store, (60, NORMAL), (20, stopped))
+    assert blame(store, 63, 73).verdict in ("line", "unknown", "no_difference")
+    times = np.arange(61.0, 80.0, 1.0)
+    store.append([Event("run", "gc", T0 + float(t), seconds=0.5) for t in times])
+    assert "garbage collection" in blame(store, 63, 73).sentence

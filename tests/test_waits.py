@@ -1,0 +1,151 @@
+"""The table of waits: each row names a function that exists, and threads that really wait are recognised by it."""
+
+from __future__ import annotations
+
+import ast
+import multiprocessing
+import queue
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from collectors.records import Frame
+from dashboard.source import line_of
+from dashboard.waits import WAITS, Wait, Waiting, holds_lock, reads_gpu, reason_of, takes_lock, wait_at, wait_of, waiting
+from tests.conftest import wait_for
+
+PLACES = (Path(sysconfig.get_path("stdlib")), Path(torch.__file__).parents[1])
+
+
+@cache
+def functions(file: Path) -> set[str]:
+    return {
+        node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+
+
+@pytest.mark.parametrize("row", WAITS, ids=lambda row: f"{Path(row.file).stem}.{row.function}")
+def test_a_row_names_a_function_that_exists(row: Wait) -> None:
+    files = [place / row.file.removeprefix("/") for place in PLACES]
+    (file,) = [file for file in files if file.exists()]
+    assert row.function in functions(file)
+
+
+def stack_of(thread: threading.Thread) -> list[Frame]:
+    """From the root to the leaf, as a sampler sees it."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    found: list[Frame] = []
+    while frame is not None:
+        found.append(Frame(frame.f_code.co_qualname, frame.f_code.co_filename, frame.f_lineno))
+        frame = frame.f_back
+    return found[::-1]
+
+
+def recognised(wait: Callable[[], object]) -> Waiting | None:
+    """What a thread is found to wait for that does this."""
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    stack: list[Frame] = []
+
+    def stands() -> bool:
+        before, now = stack[:], stack_of(thread)
+        stack[:] = now
+        return bool(before) and before == now and wait_of(now[-1]) is not None
+
+    wait_for(stands, 5.0, "the thread does not come to stand in a wait")
+    return waiting([wait_of(frame) for frame in stack])
+
+
+def forever() -> None:
+    threading.Event().wait()
+
+
+PIPE = multiprocessing.Pipe()
+SITUATIONS: dict[str, tuple[Callable[[], object], str, str]] = {
+    "an empty queue": (lambda: queue.Queue[int]().get(), "queue", "threads"),
+    "a queue with a time limit": (lambda: queue.Queue[int]().get(timeout=60), "queue", "threads"),
+    "a condition": (forever, "condition", "threads"),
+    "a future": (lambda: Future[int]().result(), "future", "threads"),
+    "a queue of processes": (lambda: multiprocessing.Queue().get(), "queue", "workers"),
+    "a pipe": (lambda: PIPE[0].recv(), "pipe", "workers"),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_a_thread_that_waits_is_recognised(situation: str) -> None:
+    wait, what, joined = SITUATIONS[situation]
+    found = recognised(wait)
+    assert found is not None
+    assert (found.wait.what, found.wait.joined) == (what, joined)
+
+
+def test_joining_a_thread_is_a_wait_for_threads() -> None:
+    other = threading.Thread(target=forever, daemon=True)
+    other.start()
+    found = recognised(other.join)
+    assert found is not None
+    assert (found.wait.what, found.wait.joined) == ("thread", "threads")
+
+
+def test_waiting_for_a_child_is_a_wait_for_processes() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        found = recognised(child.wait)
+        child.kill()
+    assert found is not None
+    assert (found.wait.what, found.wait.joined) == ("child process", "workers")
+
+
+def test_work_inside_a_wait_is_no_wait() -> None:
+    get = Frame("Queue.get", "/usr/lib/python3.11/multiprocessing/queues.py", 113)
+    rebuild = Frame("rebuild_tensor", "/site-packages/torch/multiprocessing/reductions.py", 1)
+    assert waiting([wait_of(get), wait_of(rebuild)]) is None
+    assert wait_of(Frame("get", "/job/queue_of_mine.py", 1)) is None
+
+
+@pytest.mark.parametrize("text", ["with self._lock:", "    with LOCK, open(path) as file:", "cache_lock.acquire()", "with mutex:"])
+def test_a_line_that_takes_a_lock_is_told_by_its_text(text: str) -> None:
+    assert takes_lock(text)
+    assert wait_at(text) is not None
+
+
+@pytest.mark.parametrize("text", ["with open(path) as file:", "lock = Lock()", "block.forward(x)", "lock.release()"])
+def test_other_lines_take_no_lock(text: str) -> None:
+    assert not takes_lock(text)
+    assert wait_at(text) is None
+
+
+def test_who_stands_inside_a_with_holds_the_lock(tmp_path: Path) -> None:
+    file = tmp_path / "cache.py"
+    lines = [
+        "def write():",
+        "    prepare()",
+        "    with LOCK:",
+        "        if full:",
+        "            flush()",
+        "    after()",
+        "def other():",
+        "    LOCK.acquire()",
+        "    flush()",
+        "    LOCK.release()",
+        "    after()",
+    ]
+    file.write_text("\n".join(lines))
+    holding = [number for number in range(1, len(lines) + 1) if holds_lock(Frame("f", str(file), number), line_of)]
+    assert holding == [4, 5, 9, 10]
+
+
+def test_lines_that_fetch_from_the_gpu_and_frames_of_known_work_are_told() -> None:
+    assert reads_gpu("total += loss.item()")
+    assert reads_gpu("x = x.to('cpu')")
+    assert not reads_gpu("item(loss)")
+    assert reason_of(Frame("save", "/site-packages/torch/serialization.py", 900)) == "checkpoint"
+    assert reason_of(Frame("compile_inner", "/site-packages/torch/_dynamo/convert_frame.py", 1)) == "recompiling"
+    assert reason_of(Frame("save", "/job/torch.py", 9)) == ""
