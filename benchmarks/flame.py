@@ -187,6 +187,7 @@ def drag(page: Page, noise: random.Random, longest: float) -> float:
     page.mouse.move(x1, y, steps=12)
     page.mouse.up()
     delay_ms, _ = wait_for(lambda: page.evaluate(DRAWN), 120, "the window is not drawn")
+    wait_for(lambda: "samples" in page.inner_text(".panel .aside"), 120, "no blame")  # else the next drag waits for it on the server
     return float(delay_ms)
 
 

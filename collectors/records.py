@@ -83,7 +83,7 @@ class StackSample(NamedTuple):
     tid: int
     stack: tuple[Frame, ...]  # from the root to the leaf
     gil: bool | None = None  # holds the GIL; None where the sampler cannot tell
-    cpu_ns: int | None = None  # CPU time since the thread's last sample; None where the sampler cannot tell
+    cpu_ns: int | None = None  # CPU time used while it stood, at most duration_ns; None where the sampler cannot tell
     resolved: bool = True  # False: the lower part may mix two moments, or was cut
 
 

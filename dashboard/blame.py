@@ -199,7 +199,5 @@ def _stands(found: Suspect, case: Case) -> bool:
         return True
     if case.units is None:
         return len(spans) >= SPANS
-    whole = case.units.touching(case.window.ranges[0])
-    unit, _ = overlaps(starts, ends, whole.start_s, whole.end_s)
-    steps = len(set(overlaps(starts, ends, whole.start_s, whole.end_s)[1].tolist())) if len(unit) else 0
-    return len(spans) >= SPANS and steps >= min(STEPS, int(case.window.units or 0))
+    _, steps = overlaps(starts, ends, case.units.start_s, case.units.end_s)
+    return len(spans) >= SPANS and len(np.unique(steps)) >= min(STEPS, int(case.window.units or 0))

@@ -99,7 +99,7 @@ def _collector(verdict: Verdict, excess_s: float) -> Verdict:
     return replace(
         verdict,
         verdict="line",
-        suspect=Suspect(Frame("gc", "", 0), "", excess_s, False, [], []),
+        suspect=Suspect(Frame("gc", "", 0), "", excess_s, [], []),
         reason=GC,
         excess_s=excess_s,
         excess_share=min(1.0, excess_s / slowdown_s),

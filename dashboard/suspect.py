@@ -52,7 +52,6 @@ class Suspect(NamedTuple):
     frame: Frame  # the function, at the line that cost most
     leaf: str  # the library's function below it that carries most of it, "" for none
     excess_s: float  # per unit
-    own: bool  # False: no code of the user's own carries it
     path: list[Frame]  # the functions that lead to it, from the root, itself last
     below: list[Frame]  # the library's functions below it that carry most of it
 
@@ -96,7 +95,7 @@ def find(excess: Excess, lost_s: float, weighings: list[Weighed], per: tuple[flo
     frame = path[-1]._replace(line=_hottest_line(path[-1][:2], weighings, per))
     leaf = library_name(below[-1]) if own and below else ""
     carried_s = steps[last_own].excess_s if last_own >= 0 else steps[-1].excess_s
-    return Suspect(frame, leaf, carried_s, bool(own), [*path[:-1], frame], below)
+    return Suspect(frame, leaf, carried_s, [*path[:-1], frame], below)
 
 
 def _walk(excess: Excess, lost_s: float) -> list[Step]:

@@ -31,13 +31,6 @@ class Units(NamedTuple):
         inside = np.minimum(self.end_s[unit], bounds[which, 1]) - np.maximum(self.start_s[unit], bounds[which, 0])
         return float((inside / self.seconds[unit]).sum())
 
-    def touching(self, window: Range) -> Units:
-        """Those that lie in the window at least in part."""
-        return self.take((self.end_s > window[0]) & (self.start_s < window[1]))
-
-    def take(self, units: Ints | Bools) -> Units:
-        return Units(*(column[units] for column in self))
-
     def ends(self) -> Floats:
         """The moments at which one unit ends and the next begins."""
         return np.unique(np.r_[self.start_s, self.end_s])

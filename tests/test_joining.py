@@ -133,7 +133,8 @@ def test_a_worker_that_waits_for_its_own_threads_passes_on_what_they_do() -> Non
     )
     tree = fold(at(spans, 0, 0, 0, 0), view="joined")
     times = {tree.frames[frame].name: total for frame, total in zip(tree.frame, tree.total_s, strict=True)}
-    assert (times["decode"], times["collate"]) == (pytest.approx(1.5), pytest.approx(0.5))
+    assert times["decode"] == pytest.approx(1.5, abs=0.11), "a share is the mean over the time that it lasts"
+    assert times["decode"] + times["collate"] == pytest.approx(2)
 
 
 def test_the_backward_pass_shows_the_python_that_autograds_threads_run() -> None:

@@ -90,12 +90,12 @@ class Readers:
         """The same list again while there are no others."""
         now_s = time.monotonic()
         if now_s - self._looked_s >= LOOK_S:
-            self._looked_s = now_s
             found = all_files(self._dir)
             if found != self._files:
                 weeks = [path for path in found if path.name != RUNS_FILE]
                 self._live = [*(path for path in found if path.name == RUNS_FILE), *weeks[-LIVE_WEEKS:]]
                 self._files = found
+            self._looked_s = now_s  # last: another thread that asks meanwhile looks for itself
         return self._files
 
     def look(self) -> None:
