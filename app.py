@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))  # installed, the packages lie beside this file in
 from collectors import VERSION, folders, lock  # noqa: E402
 from collectors.keeper import Keeper  # noqa: E402
 from collectors.records import Frame  # noqa: E402
+from dashboard import memory  # noqa: E402
 from dashboard.options import Mistake, parse, parse_profile, parse_store  # noqa: E402
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -152,6 +153,7 @@ def what_waits(stack: tuple[Frame, ...]) -> str:
 
 def serve(listener: socket.socket, log_dir: Path, data_dir: Path, options: argparse.Namespace) -> int:
     """Until Ctrl-C; ends all children."""
+    memory.give_back()
     with contextlib.ExitStack() as children:
         keeper = Keeper(  # starts while the web process still imports
             log_dir,

@@ -22,6 +22,7 @@ import { clock, count, figure, minute, place } from "./format.js";
 /** @typedef {import("./tree.js").Flame} Flame */
 
 const FEW_SAMPLES = 50;
+const LEAST = 0.05; // in the unit that is shown: less is told as zero
 
 /** The blamed place in the letters of code, a share in front in the colour of "more". @param {Blame} blame @returns {(Node | string)[]} */
 export function sentence({ sentence, function: name, file, line }) {
@@ -63,6 +64,7 @@ export function facts({ evidence }) {
   return evidence.flatMap(({ name, unit, window, normal }) => {
     if (window === null || normal === null) return [];
     const [word, scale] = UNITS[unit] ?? [unit, 1];
+    if (Math.max(Math.abs(window), Math.abs(normal)) * scale < LEAST) return [];
     const title = word === "" || name.toLowerCase().includes(word) ? name : `${name}, ${word}`;
     return [{ name: title, window: window * scale, rest: normal * scale, digits: scale === 1 ? undefined : 1 }];
   });

@@ -5,6 +5,7 @@ import { clock, figure } from "./format.js";
 /** @typedef {import("./lanes.js").Lane} Lane */
 /** @typedef {{label: string, value: string, colour?: string, mark?: "box" | "line", tone?: "bad" | "main"}} Row */
 
+const LAYERS = 5; // of a stack that are told one by one; of more, the largest, and the sum of the others
 const FEW = 3; // with more lines than this, only the highest and the range of the others are told
 
 /**
@@ -61,5 +62,11 @@ function lines(lane, values) {
 function stack(lane, values) {
   const known = values.filter((value) => value !== null);
   const total = known.length ? known.reduce((sum, value) => Number(sum) + Number(value), 0) : null;
-  return [{ label: "step", value: told(lane, total), tone: "main" }, ...each(lane, values, "box")];
+  const parts = each(lane, values, "box");
+  const step = /** @type {Row} */ ({ label: "step", value: told(lane, total), tone: "main" });
+  if (parts.length <= LAYERS) return [step, ...parts];
+  const size = (/** @type {number} */ i) => values[i] ?? -Infinity;
+  const large = new Set(parts.map((_, i) => i).sort((a, b) => size(b) - size(a)).slice(0, LAYERS - 1));
+  const others = values.reduce((sum, value, i) => Number(sum) + (large.has(i) ? 0 : Number(value)), 0);
+  return [step, ...parts.filter((_, i) => large.has(i)), { label: "others", value: told(lane, others) }];
 }

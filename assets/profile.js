@@ -8,7 +8,7 @@ const BEFORE_S = 2; // log lines from this long before a window
 const LINES = 200;
 
 /** @typedef {{from: number, to: number}} Window Unix seconds */
-/** @typedef {{run: string, asked: Window, now: boolean, baseline: Window | null, quick: boolean, filter: Record<string, any>}} Question `now`: the last seconds, not a selected window; `quick`: while it is being drawn, its normal is that of the last one */
+/** @typedef {{run: string, asked: Window, now: boolean, baseline: Window | null, quick: boolean, done: boolean, filter: Record<string, any>}} Question `now`: the last seconds, not a selected window; `quick`: its normal is that of the last one; `done`: it is not being drawn any more */
 /** @typedef {import("./tree.js").Flame} Flame */
 /** @typedef {import("./blame.js").Blame} Blame */
 /** @typedef {{sentence: string, remedy: string, action: "on" | "retry" | null}} Trouble */
@@ -56,17 +56,29 @@ export class Profile {
     );
   }
 
-  /** The stacks of a window; once it is drawn, its blame and its lines, too. @param {string} run @param {Window} window @param {boolean} done */
+  /** The stacks of a window; once they are drawn, its own normal, its blame and its lines, too. @param {string} run @param {Window} window @param {boolean} done */
   ask(run, window, done) {
     const { baseline, filter, had, wanted: before } = this;
-    const quick = !done && (baseline === null || baseline === this.compared?.question.baseline);
-    this.wanted = { run, asked: window, now: false, baseline, quick, filter };
-    this.sink.dim(
-      done && (had?.question.asked.from !== window.from || had.question.asked.to !== window.to || had.question.filter !== filter),
-    );
+    const quick = this.#lends(run) || (!done && baseline === null);
+    const drawn = had?.question.filter === filter && same(had.question.asked, window);
+    this.wanted = { run, asked: window, now: false, baseline, quick, done, filter };
+    this.sink.dim(done && !drawn);
     if (!before || about(before) !== about(this.wanted)) this.sink.showBlame(null, this.wanted);
+    if (done && (drawn || !quick)) this.#complete();
+    else this.readFlame(this.wanted);
+  }
+
+  /** The last compared answer has a normal that another window of the run may stand beside. @param {string} run */
+  #lends(run) {
+    const asked = this.compared?.question;
+    return asked?.run === run && asked.filter === this.filter && asked.baseline === this.baseline;
+  }
+
+  /** What takes longer than the stacks alone. */
+  #complete() {
+    if (!this.wanted) return;
+    this.wanted = { ...this.wanted, quick: false };
     this.readFlame(this.wanted);
-    if (!done) return;
     this.readBlame(this.wanted);
     this.readLines(this.wanted);
   }
@@ -75,11 +87,11 @@ export class Profile {
   askNow(run, end_s) {
     const to = this.told.until?.[run] ?? end_s;
     const { had, filter } = this;
-    const same = had?.question.now && had.question.run === run && had.question.asked.to === to && had.question.filter === filter;
+    const known = had?.question.now && had.question.run === run && had.question.asked.to === to && had.question.filter === filter;
     const before = this.wanted;
-    this.wanted = { run, asked: { from: to - NOW_S, to }, now: true, baseline: null, quick: false, filter };
+    this.wanted = { run, asked: { from: to - NOW_S, to }, now: true, baseline: null, quick: false, done: true, filter };
     if (!before?.now) this.sink.showBlame(null, this.wanted);
-    if (!same || !had?.answer?.samples) this.readFlame(this.wanted);
+    if (!known || !had?.answer?.samples) this.readFlame(this.wanted);
   }
 
   /** The same question again, with another filter or baseline. */
@@ -118,17 +130,12 @@ export class Profile {
     this.had = { question, answer, refused };
     if (question === wanted) this.sink.dim(false);
     if (answer?.baseline_seconds) this.compared = { question, answer };
-    this.sink.showFlame(answer && this.#beside(answer, question), question, {
+    const lender = question.quick && answer?.samples && this.#lends(question.run) ? this.compared : null;
+    this.sink.showFlame(answer && lender ? withNormalOf(answer, lender.answer) : answer, question, {
       growing: !this.over,
       trouble: this.#trouble(answer, refused),
     });
-  }
-
-  /** A quick answer beside the normal of the last one. @param {Flame} answer @param {Question} question @returns {Flame} */
-  #beside(answer, { run, baseline, quick, filter }) {
-    const { compared } = this;
-    const same = compared?.question.run === run && compared.question.filter === filter && compared.question.baseline === baseline;
-    return quick && same && answer.samples ? withNormalOf(answer, compared.answer) : answer;
+    if (question === wanted && question.quick && question.done) this.#complete();
   }
 
   /** Why there is no profile, and what to do. @param {Flame | null} answer @param {string} refused @returns {Trouble | null} */
@@ -149,6 +156,9 @@ export function parameters({ run, asked, now, baseline, quick, filter }) {
 
 /** @param {Window | null} baseline @returns {Record<string, number>} */
 const against = (baseline) => (baseline ? { baseline_from: baseline.from, baseline_to: baseline.to } : {});
+
+/** @param {Window} a @param {Window} b */
+const same = (a, b) => a.from === b.from && a.to === b.to;
 
 /** What a blame is about. @param {Question} question */
 const about = ({ run, asked, now, baseline, filter }) => JSON.stringify([run, asked, now, baseline, filter.rank]);

@@ -142,5 +142,7 @@ export function worst({ told, current: run, lost_s, now_s }) {
   if (problem) return { tone: "warn", sentence: problem };
   if (run?.state === "crashed") return { tone: "bad", sentence: run.state_reason || `Crashed at ${clock(run.last_time_s)}.` };
   if (run?.state === "stalled") return { tone: "warn", sentence: run.state_reason };
+  const lost = told.gpus.find((/** @type {any} */ { state }) => state === "lost");
+  if (lost) return { tone: "bad", sentence: lost.reason };
   return told.gpu_note ? { tone: "dim", sentence: told.gpu_note } : null;
 }

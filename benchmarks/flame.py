@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, Route, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, Response, Route, ViewportSize, sync_playwright
 
 from benchmarks.report import Row, run
 from tests import long_run
@@ -19,6 +19,7 @@ ASSETS = Path(__file__).parents[1] / "assets"
 ORIGIN = "http://assets.test"
 SIZE: ViewportSize = {"width": 1440, "height": 900}
 FRAMES = 60  # of a zoom or a pan
+WAIT_MS = 120_000.0
 STORED_S = 3 * 3600.0
 DRAGS = 40
 VIEW_S = 600.0  # what the lanes show while windows up to 60 s are drawn
@@ -184,11 +185,20 @@ def drag(page: Page, noise: random.Random, longest: float) -> float:
     page.keyboard.press("Escape")
     page.mouse.move(x0, y)
     page.mouse.down()
-    page.mouse.move(x1, y, steps=12)
-    page.mouse.up()
-    delay_ms, _ = wait_for(lambda: page.evaluate(DRAWN), 120, "the window is not drawn")
-    wait_for(lambda: "samples" in page.inner_text(".panel .aside"), 120, "no blame")  # else the next drag waits for it on the server
+    with page.expect_response(is_compared, timeout=WAIT_MS), page.expect_response(is_blame, timeout=WAIT_MS):
+        page.mouse.move(x1, y, steps=12)
+        page.mouse.up()
+        delay_ms, _ = wait_for(lambda: page.evaluate(DRAWN), WAIT_MS / 1000, "the window is not drawn")
     return float(delay_ms)
+
+
+def is_compared(response: Response) -> bool:
+    """What the server is asked once the window is drawn; the next drag would wait for it."""
+    return "/flame?" in response.url and "baseline=" in response.url
+
+
+def is_blame(response: Response) -> bool:
+    return "/blame?" in response.url
 
 
 def percentile(values: list[float], share: float) -> float:

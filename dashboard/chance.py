@@ -44,7 +44,7 @@ def chance(normal: Traces, trie: Trie, first: int, ranges: Sequence[Range], unit
     blocks = blocks_of(ranges, units)
     bounds = np.array(blocks)
     total_s = _totals(normal, trie, first, bounds)
-    per = np.array([units.within([block]) for block in blocks]) if units is not None else bounds[:, 1] - bounds[:, 0]
+    per = units.within_each(blocks) if units is not None else bounds[:, 1] - bounds[:, 0]
     length_s = float((bounds[:, 1] - bounds[:, 0]).mean())
     picks = np.random.default_rng(0).integers(0, len(blocks), (DRAWN, max(1, round(window_s / length_s))))
     times = np.array([np.bincount(row, minlength=len(blocks)) for row in picks], np.float64)
@@ -56,11 +56,12 @@ def blocks_of(ranges: Sequence[Range], units: Units | None) -> list[Range]:
     """Stretches of normal: whole units, as many as make up a second; without units a quarter of a second each."""
     least_s = BLOCK_S if units is not None else BLOCK_WITHOUT_UNITS_S
     least_s = max(least_s, sum(hi - lo for lo, hi in ranges) / MOST_BLOCKS)
+    all_ends = units.ends() if units is not None else None
     blocks: list[Range] = []
     for lo, hi in ranges:
-        ends = units.ends() if units is not None else np.arange(lo, hi, least_s)
+        ends = np.arange(lo, hi, least_s) if all_ends is None else all_ends[slice(*np.searchsorted(all_ends, (lo, hi)))]
         edges = [lo]
-        for end in ends[(ends > lo) & (ends < hi)].tolist():
+        for end in ends[ends > lo].tolist():
             if end - edges[-1] >= least_s and hi - end >= 0.5 * least_s:
                 edges.append(end)
         blocks += pairwise([*edges, hi])

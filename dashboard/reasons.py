@@ -12,10 +12,10 @@ from collectors.records import Frame
 
 from . import suspect
 from .blame import Case, Gpu, Side, Verdict
-from .joining import IN_THREADS
+from .joining import IN_THREADS, is_head
 from .suspect import Suspect
 from .traces import Bools, Ints, Traces
-from .waits import reads_gpu, reason_of, takes_lock, wait_of
+from .waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
 BUSY_PCT = 20.0  # GPUs that are less busy than this in normal are not what the run waits for
@@ -52,7 +52,7 @@ def reasoned(verdict: Verdict, case: Case, facts: Facts) -> Verdict:
     if verdict.suspect is None:
         return verdict
     reason = _of_line(verdict.suspect, case)
-    if not reason and facts.gc_s is None and _pauses(verdict.suspect, case):
+    if not reason and facts.gc_s is None and not _elsewhere(verdict.suspect, case) and _pauses(verdict.suspect, case):
         reason = f"may be {GC}"
     return replace(verdict, reason=reason)
 
@@ -174,6 +174,16 @@ def _shared_s(one: Traces, other: Traces) -> float:
         return 0.0
     until = [np.interp(edge, moments[order], share) for edge in (one.start_s, one.end_s)]
     return float(((until[1] - until[0]) * one.weight).sum())
+
+
+def _elsewhere(found: Suspect, case: Case) -> bool:
+    """Whether it runs in another thread or process, or sleeps: no collector's pause shows there."""
+    traces = case.window.traces
+    heads = {i for i, frame in enumerate(traces.frames) if is_head(frame)}
+    joined = np.array([not heads.isdisjoint(stack) for stack in traces.stacks], bool)[traces.stack]
+    there = _standing(traces, found.frame)
+    mostly = traces.seconds[there & joined].sum() > MOST * traces.seconds[there].sum()
+    return bool(mostly) or wait_at(case.line_of(found.frame.file, found.frame.line)) is not None
 
 
 def _pauses(found: Suspect, case: Case) -> bool:

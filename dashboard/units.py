@@ -26,10 +26,14 @@ class Units(NamedTuple):
 
     def within(self, ranges: Sequence[Range]) -> float:
         """How many units fall into these ranges, which are apart and in order; a unit that is cut counts by its part."""
+        return float(self.within_each(ranges).sum())
+
+    def within_each(self, ranges: Sequence[Range]) -> Floats:
+        """The same for each range."""
         bounds = np.asarray(ranges, np.float64).reshape(-1, 2)
         unit, which = overlaps(self.start_s, self.end_s, bounds[:, 0], bounds[:, 1])
-        inside = np.minimum(self.end_s[unit], bounds[which, 1]) - np.maximum(self.start_s[unit], bounds[which, 0])
-        return float((inside / self.seconds[unit]).sum())
+        inside_s = np.minimum(self.end_s[unit], bounds[which, 1]) - np.maximum(self.start_s[unit], bounds[which, 0])
+        return np.bincount(which, inside_s / self.seconds[unit], len(bounds)).astype(np.float64)
 
     def ends(self) -> Floats:
         """The moments at which one unit ends and the next begins."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -11,13 +12,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.processes import start_ticks, workers_of
+from collectors.processes import RunActivity, boot_id, start_ticks, workers_of
+from collectors.profile import ProfileCollector
+from collectors.records import Event, Record
 from collectors.sampler import Sampler, Target
 from collectors.sampler.build import find_program
+from collectors.sampler.choice import choose
 from collectors.sampler.native import Native
 from collectors.sampler.pyspy import PySpy
 from collectors.store.sqlite import SqliteStore
@@ -30,11 +34,15 @@ from dashboard.traces import Range
 ROOT = Path(__file__).parents[1]
 LOSSES = Path(__file__).parent / "programs" / "losses"
 TURN_S = 0.2
-LATE_S, SHORT_S = 10.0, 1.0  # a sampler that was told to stop has so long to deliver what it has, but for the last second
+LATE_S = 15.0  # a sampler delivers what it has some seconds later
+HOST = "box"
 MAIN_HZ, WORKER_HZ = 100.0, 50.0
 TRIES = 20
-UNDISTURBED = 1.15
+DISTURBED = 0.15  # of a step
 EDGE_S = 0.7  # of a stretch: what was prefetched is used up first
+
+
+Mains: TypeAlias = dict[tuple[str, int], subprocess.Popen[str]]  # by run and rank
 
 
 class Plan(NamedTuple):
@@ -46,6 +54,7 @@ class Plan(NamedTuple):
     healthy_s: float
     lossy_s: float
     ranks: int = 1
+    within_budget: bool = False  # sampled as the collector does, not all of it at full rate
     environment: tuple[tuple[str, str], ...] = ()
 
 
@@ -73,8 +82,11 @@ class Recording:
         points = self.store.range([one.id], None, None, buckets=EACH_POINT)[one.id]
         return points.t, points.last
 
-    def windows(self, seconds: float, count: int, *, lossy: bool, seed: int = 0) -> list[Range]:
-        """Drawn at random from the stretches where the loss was on, or off; never from the first, which has nothing before it."""
+    def windows(self, seconds: float, count: int, *, lossy: bool, seed: int = 0, rank: int = 0) -> list[Range]:
+        """Drawn at random from the stretches where the loss was on, or off; never from the first, which has nothing before it.
+
+        Left out are windows in which, by the own clock of the rank that loses, the machine's other work made the program slower.
+        """
         until_s = self.store.profiled_until(self.run) or 0.0
         fit = [one for one in self.stretches[1:] if one.lossy == lossy and min(one.hi, until_s) - one.lo > seconds + 2 * EDGE_S]
         assert fit, f"{self.run}: no stretch for {seconds:g} s, lossy {lossy}: {self.stretches}, profiled until {until_s}"
@@ -82,17 +94,25 @@ class Recording:
         found: list[Range] = []
         for i in random.integers(0, len(fit), TRIES * count):
             start_s = float(random.uniform(fit[i].lo + EDGE_S, min(fit[i].hi, until_s) - seconds - EDGE_S))
-            if lossy or self.is_healthy((start_s, start_s + seconds)):
+            if len(found) < count and self._undisturbed((start_s, start_s + seconds), rank):
                 found.append((start_s, start_s + seconds))
-        assert len(found) >= count, f"{self.run}: by its own clock only {len(found)} of {TRIES * count} windows were healthy"
-        return found[:count]
+        assert len(found) == count, (
+            f"{self.run}: the machine disturbed all but {len(found)} of {TRIES * count} windows, lossy {lossy}"
+        )
+        return found
 
-    def is_healthy(self, window: Range) -> bool:
-        """Whether the machine let the program be as fast as it usually is without its loss."""
-        time_s, _ = self.series("truth/lossy")
-        usual_s = [np.median(np.diff(time_s[(time_s >= one.lo) & (time_s <= one.hi)])) for one in self.stretches if not one.lossy]
-        inside = time_s[(time_s >= window[0]) & (time_s <= window[1])]
-        return len(inside) > 1 and float(np.diff(inside).mean()) <= UNDISTURBED * min(usual_s)
+    def _undisturbed(self, window: Range, rank: int) -> bool:
+        """Whether its steps are as long as the healthy ones, and as long as the loss makes them."""
+        healthy = [(one.lo, one.hi) for one in self.stretches if not one.lossy]
+        usual_s, usually_lost_s = self._step_s(healthy, rank), self.lost_s(healthy, rank)
+        expected_s = usual_s + self.lost_s([window], rank) - usually_lost_s
+        return abs(self._step_s([window], rank) - expected_s) <= DISTURBED * max(usual_s, expected_s)
+
+    def _step_s(self, ranges: Sequence[Range], rank: int) -> float:
+        """The median over ranges of how long a step takes."""
+        time_s, _ = self.series("truth/lossy", rank)
+        inside = [time_s[(time_s >= lo) & (time_s <= hi)] for lo, hi in ranges]
+        return float(np.median([(one[-1] - one[0]) / (len(one) - 1) for one in inside if len(one) > 1] or [np.inf]))
 
     def blame(self, window: Range) -> Verdict:
         return self.flames.blame(self.run, window)
@@ -125,29 +145,50 @@ def recorded(folder: Path, plan: Plan) -> Iterator[dict[str, Recording]]:
 
 
 def record(store: SqliteStore, log_dir: Path, plan: Plan) -> None:
-    tail = Tail(log_dir, "box", {}, threading.Event())
-    sampler: Sampler = Native("box") if plan.sampler == "native" else PySpy("box")
-    sampler.hurry(time.monotonic() + 3600)
+    """Until the programs have run for so long, and their stacks up to then have been delivered."""
+    tail = Tail(log_dir, HOST, {}, threading.Event())
     with ExitStack() as stack:
         places = [(program, rank) for program in plan.programs for rank in range(plan.ranks)]
-        mains = [stack.enter_context(_running(log_dir, plan, program, rank)) for program, rank in places]
-        begin_s = _begin(mains)
-        while time.monotonic() < begin_s + plan.seconds:
-            wanted = [_targets(main.pid, *place) for main, place in zip(mains, places, strict=True)]
-            sampler.follow([target for targets in wanted for target in targets])
-            store.append([*tail.collect(), *sampler.profiles()])
-            assert all(main.poll() is None for main in mains), f"one of {plan.programs} ended"
-            time.sleep(TURN_S)
-        sampler.follow([])
-        enough_s = time.time() - SHORT_S
-        until_s = time.monotonic() + LATE_S
-        while time.monotonic() < until_s and any((store.profiled_until(one) or 0.0) < enough_s for one in plan.programs):
-            store.append([*tail.collect(), *sampler.profiles()])
+        mains = {place: stack.enter_context(_running(log_dir, plan, *place)) for place in places}
+        _begin(list(mains.values()))
+        until_s = time.time() + plan.seconds
+        profiler: _Everything | ProfileCollector = _within_budget(plan, mains) if plan.within_budget else _Everything(plan, mains)
+        stack.callback(profiler.close)
+        while time.time() < until_s + LATE_S and any((store.profiled_until(one) or 0.0) < until_s for one in plan.programs):
+            store.append([*tail.collect(), *profiler.collect()])
+            assert all(main.poll() is None for main in mains.values()), f"one of {plan.programs} ended"
             time.sleep(TURN_S)
     while records := tail.collect():
         store.append(records)
     tail.close()
-    sampler.close()
+
+
+class _Everything:
+    """Samples all processes at full rate, whatever it costs."""
+
+    def __init__(self, plan: Plan, mains: Mains) -> None:
+        self._sampler: Sampler = Native(HOST) if plan.sampler == "native" else PySpy(HOST)
+        self._sampler.hurry(time.monotonic() + 3600)
+        self._mains = mains
+
+    def collect(self) -> list[Record]:
+        self._sampler.follow([target for place, main in self._mains.items() for target in _targets(main.pid, *place)])
+        return [*self._sampler.profiles()]
+
+    def close(self) -> None:
+        self._sampler.close()
+
+
+def _within_budget(plan: Plan, mains: Mains) -> ProfileCollector:
+    """Samples as the collector does."""
+    runs: dict[str, RunActivity] = {}
+    for (program, rank), main in mains.items():
+        here = {"pid": main.pid, "pid_start_ticks": start_ticks(main.pid), "boot_id": boot_id(), "host": socket.gethostname()}
+        empty = RunActivity(program, Path(), {}, [], [], time.time(), 0.1)
+        start = Event(program, "start", time.time(), rank=rank, fields=here)
+        before = runs.get(program, empty)
+        runs[program] = before._replace(starts=[*before.starts, start])
+    return ProfileCollector(lambda: list(runs.values()), choose(plan.sampler), host=socket.gethostname())
 
 
 def _targets(pid: int, run: str, rank: int) -> list[Target]:
@@ -156,7 +197,7 @@ def _targets(pid: int, run: str, rank: int) -> list[Target]:
     return [Target(run, rank, worker, at, role, hz) for (worker, role, hz), at in ticks if at is not None]
 
 
-def _begin(mains: Sequence[subprocess.Popen[str]]) -> float:
+def _begin(mains: Sequence[subprocess.Popen[str]]) -> None:
     """When all are ready, tell them when they begin."""
     for main in mains:
         assert main.stdout is not None
@@ -164,7 +205,6 @@ def _begin(mains: Sequence[subprocess.Popen[str]]) -> float:
     begin_s = time.monotonic()
     for main in mains:
         print(begin_s, file=main.stdin, flush=True)
-    return begin_s
 
 
 @contextmanager

@@ -193,6 +193,7 @@ def test_a_lost_gpu_leaves_seven_lanes_and_says_why(node: Node, page: Page) -> N
     before = newest_by_gpu(node)
     page.goto(f"{node.running.address}/")
     wait_for(lambda: "GPU 3 lost" in heat_rows(page, LIVE_HEAT), 15, "the Live page does not show the loss")
+    assert "(XID 79)" in page.inner_text(".verdict")
     after = wait_for(lambda: advanced(before, newest_by_gpu(node), 7), 15, "the others do not go on")
     assert after["3"] == before["3"]
     up = {sample.labels["gpu"]: sample.value for sample in metrics(node.running)["deepseek_gpu_up"].samples}
