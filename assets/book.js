@@ -10,7 +10,7 @@ import { Series, keyOf } from "./series.js";
 
 const BUCKETS = 800;
 const MOST_SERIES = 200; // that one question may name
-const ANY = ["gpu/*", "host/*"]; // a pattern may match nothing, and the answer's cursor is needed all the same
+const NOTHING = ["none/*"]; // a pattern may match nothing, and the answer's cursor is needed all the same
 
 export class Book {
   /**
@@ -117,7 +117,7 @@ export class Book {
         last.series += series;
       }
     }
-    return portions.map(({ names }) => (names.length ? names : ANY));
+    return portions.map(({ names }) => (names.length ? names : NOTHING));
   }
 
   /** @returns {import("./feed.js").Wish[]} */

@@ -187,7 +187,7 @@ export class Gpus {
       window ? `${duration(window.to - window.from)}: which Python ran in it?` : "Drag over a dip to see which line of Python caused it.",
     );
     this.flame.hidden = window === null;
-    if (window) this.flame.href = `/${location.search}`;
+    if (window) this.flame.href = `/flame${location.search}`;
   }
 
   /** @param {any[]} metas @returns {import("./lanes.js").Lane[]} */
@@ -233,7 +233,7 @@ export class Gpus {
   keys() {
     return [
       ...this.steering.keys(),
-      { keys: ["f"], shown: "f", says: "flame graph, on Live", run: () => location.assign(`/${location.search}`) },
+      { keys: ["f"], shown: "f", says: "flame graph", run: () => location.assign(`/flame${location.search}`) },
       { keys: ["m"], shown: "m", says: "all metrics, or the most important", run: () => this.showAll(!this.all) },
     ];
   }

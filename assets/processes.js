@@ -108,7 +108,7 @@ function swatches(uses) {
 function flameLink(run, rank) {
   const query = new URLSearchParams(location.search);
   query.set("run", run);
-  return el("a", { href: `/?${query}`, title: `Flame graph of ${run}` }, rank ? `${run} ${rank}` : run, " flame graph →");
+  return el("a", { href: `/flame?${query}`, title: `Flame graph of ${run}` }, rank ? `${run} ${rank}` : run, " flame graph →");
 }
 
 /** @param {(number | null)[]} values */

@@ -132,10 +132,10 @@ def test_a_process_leads_to_the_flame_graph_of_its_run(node: Node, page: Page) -
     assert "96" in told
     row.get_by_role("link").click()
     wait_for(lambda: page.evaluate("() => document.querySelector('.picker')?.value") == "on-gpus", 20, "not the run's page")
-    assert page.url.startswith(f"{node.running.address}/?")
+    assert page.url.startswith(f"{node.running.address}/flame?")
 
 
-def test_a_dragged_window_is_the_same_on_the_live_page(node: Node, page: Page) -> None:
+def test_a_dragged_window_is_the_same_on_the_flame_page(node: Node, page: Page) -> None:
     page.goto(f"{node.running.address}/gpus?theme=light")
     wait_for(lambda: "gpu/utilization_pct" in drawn(page), 20, "nothing drawn")
     surface = page.locator(".surface").bounding_box()
@@ -148,7 +148,7 @@ def test_a_dragged_window_is_the_same_on_the_live_page(node: Node, page: Page) -
     window = wait_for(lambda: page.evaluate("() => globalThis.deepseek.window"), 5, "no window was selected")
     assert "from=" in page.url
     page.get_by_role("link", name="Flame graph of this window").click()
-    wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Live"), 10, "not on the Live page")
+    wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Flame"), 10, "not on the Flame page")
     there = wait_for(lambda: page.evaluate("() => globalThis.deepseek?.window"), 20, "the window is lost on the way")
     assert there == pytest.approx(window, abs=0.002)
     assert page.evaluate("() => document.documentElement.dataset.theme") == "light"
