@@ -11,7 +11,8 @@ from typing import TypeAlias
 import psutil
 
 from .catalog import HOST, Timetable
-from .processes import TICKS_PER_S, RunActivity, descendants, processes_of
+from .proc import TICKS_PER_S, descendants
+from .processes import RunActivity, processes_of
 from .records import Points, labels_of
 
 Values: TypeAlias = dict[str, float]

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .processes import start_ticks
+from .proc import start_ticks
 
 FILE = "writer.lock"
 

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
-from .processes import RunActivity, children_cpu_s, processes_of, runs_python, start_ticks, workers_of
+from .pace import LOWEST_PACE, Pacer, allowed_pct
+from .proc import children_cpu_s, runs_python, start_ticks, workers_of
+from .processes import RunActivity, processes_of
 from .records import Profile, Record
 from .sampler import Sampler, Target, Trouble
 from .sampler.choice import Choice
@@ -19,12 +21,6 @@ MANY_MAINS = 4  # from so many on, py-spy samples at lower rates, and only some 
 ROTATE_S = 30.0
 LOWEST_HZ = 5.0
 
-MEASURE_S = 10.0  # how often the samplers' cost is held against the budget
-MANY_PROCESSES = 104  # 8 ranks with 12 workers each: the budget grows up to there
-AIM = 0.9  # of the budget, whenever the pace changes
-RAISE_BELOW = 0.75  # of the budget; from there to the whole of it the pace stays
-STEP = 2.0  # by which it changes at most at a time: attaching costs more than what comes after it
-LOWEST_PACE = 0.05
 
 State: TypeAlias = Literal["on", "off", "refused", "starting"]
 
@@ -37,16 +33,8 @@ class Rates(NamedTuple):
     workers: int  # of a rank, at a time
 
 
-class Budget(NamedTuple):
-    """Percent of one core."""
-
-    one: float  # for one process
-    many: float  # for MANY_PROCESSES
-
-
 FULL_RATES = Rates(100.0, 50.0, MOST_TARGETS)
 SPARING_RATES = Rates(50.0, 10.0, 2)
-BUDGETS = {"native": Budget(2.0, 10.0), "py-spy": Budget(5.0, 25.0)}
 
 
 class Rank(NamedTuple):
@@ -212,40 +200,6 @@ class ProfileCollector:
 
     def _hz(self) -> float:
         return max((target.hz for target in self._targets if target.role == "main"), default=FULL_RATES.main_hz)
-
-
-class Pacer:
-    """Lowers all rates by one factor when the samplers use more than they may, and raises them again when there is room."""
-
-    def __init__(self, cpu_s: Callable[[], float]) -> None:
-        self.pace, self.cost_pct = 1.0, 0.0
-        self._cpu_s = cpu_s
-        self._used_s, self._since_s = cpu_s(), time.monotonic()
-
-    def turn(self, budget_pct: float) -> bool:
-        """Whether the pace has changed."""
-        elapsed_s = time.monotonic() - self._since_s
-        if elapsed_s < MEASURE_S:
-            return False
-        used_s, before = self._cpu_s(), self.pace
-        self.cost_pct = 100 * (used_s - self._used_s) / elapsed_s
-        self._used_s, self._since_s = used_s, self._since_s + elapsed_s
-        self.pace = paced(self.pace, self.cost_pct, budget_pct)
-        return self.pace != before
-
-
-def paced(pace: float, cost_pct: float, budget_pct: float) -> float:
-    """The share of the full rates to go on with: cost follows the rate, as far as it does not stand for itself."""
-    if RAISE_BELOW * budget_pct <= cost_pct <= budget_pct:
-        return pace
-    wanted = pace * min(STEP, max(1 / STEP, AIM * budget_pct / max(cost_pct, 1e-9)))
-    return min(1.0, max(LOWEST_PACE, wanted))
-
-
-def allowed_pct(sampler: str, processes: int) -> float:
-    """The budget for so many processes, in percent of a core: `allowed_pct("native", 104) -> 10.0`"""
-    one, many = BUDGETS[sampler]
-    return one + (many - one) * min(1.0, max(0, processes - 1) / (MANY_PROCESSES - 1))
 
 
 def chosen(ranks: Sequence[Rank], rates: Rates, pace: float, at_s: float) -> list[Target]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from collectors.processes import descendants
+from collectors.proc import descendants
 
 INTERVAL_S = 1.0
 

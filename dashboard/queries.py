@@ -12,7 +12,8 @@ from typing import Any
 
 from collectors import catalog
 from collectors.control import ControlError, ask
-from collectors.processes import RunActivity, RunProcess, descendants, processes_of, state_of
+from collectors.proc import descendants
+from collectors.processes import RunActivity, RunProcess, processes_of, state_of
 from collectors.records import Event, Offset
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
 

@@ -16,7 +16,8 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.processes import RunActivity, boot_id, start_ticks, workers_of
+from collectors.proc import boot_id, start_ticks, workers_of
+from collectors.processes import RunActivity
 from collectors.profile import ProfileCollector
 from collectors.records import Event, Record
 from collectors.sampler import Sampler, Target

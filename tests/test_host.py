@@ -15,7 +15,8 @@ import pytest
 
 from collectors import host
 from collectors.host import HostCollector
-from collectors.processes import RunActivity, boot_id, start_ticks
+from collectors.proc import boot_id, start_ticks
+from collectors.processes import RunActivity
 from collectors.records import Event, Points
 
 DEADLINE_S = 10.0

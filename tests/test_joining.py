@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.processes import RunActivity, boot_id, start_ticks
+from collectors.proc import boot_id, start_ticks
+from collectors.processes import RunActivity
 from collectors.profile import ProfileCollector
 from collectors.records import Event, Frame
 from collectors.sampler.pyspy import PySpy

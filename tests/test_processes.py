@@ -16,19 +16,8 @@ from typing import Any
 import pytest
 
 from collectors import processes
-from collectors.processes import (
-    RunActivity,
-    RunProcess,
-    alive,
-    boot_id,
-    children_cpu_s,
-    descendants,
-    processes_of,
-    spoken,
-    start_ticks,
-    state_of,
-    workers_of,
-)
+from collectors.proc import alive, boot_id, children_cpu_s, descendants, start_ticks, workers_of
+from collectors.processes import RunActivity, RunProcess, processes_of, spoken, state_of
 from collectors.records import Event
 from tests.conftest import script, wait_for
 from tests.programs import running

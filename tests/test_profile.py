@@ -15,9 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from collectors import pace
 from collectors import profile as profiling
-from collectors.processes import RunActivity, boot_id, start_ticks, workers_of
-from collectors.profile import FULL_RATES, SPARING_RATES, ProfileCollector, Rank, allowed_pct, chosen, paced
+from collectors.pace import allowed_pct, paced
+from collectors.proc import boot_id, start_ticks, workers_of
+from collectors.processes import RunActivity
+from collectors.profile import FULL_RATES, SPARING_RATES, ProfileCollector, Rank, chosen
 from collectors.records import Event, Frame, Profile, StackSample
 from collectors.sampler import Target, Trouble
 from collectors.sampler.choice import choose
@@ -164,8 +167,8 @@ def test_the_pace_settles_inside_the_budget_without_swinging(fixed_pct: float, p
     for _ in range(30):
         paces.append(paced(paces[-1], fixed_pct + pct_at_full_rate * paces[-1], budget_pct))
     assert len(set(paces[10:])) == 1
-    assert fixed_pct + pct_at_full_rate * paces[-1] <= budget_pct or paces[-1] == profiling.LOWEST_PACE
-    assert paces[-1] == 1.0 or fixed_pct + pct_at_full_rate * paces[-1] >= profiling.RAISE_BELOW * budget_pct
+    assert fixed_pct + pct_at_full_rate * paces[-1] <= budget_pct or paces[-1] == pace.LOWEST_PACE
+    assert paces[-1] == 1.0 or fixed_pct + pct_at_full_rate * paces[-1] >= pace.RAISE_BELOW * budget_pct
 
 
 def test_a_pace_rises_again_where_there_is_room() -> None:
@@ -184,7 +187,7 @@ def test_the_budget_grows_with_the_processes() -> None:
 def test_a_sampler_that_uses_too_much_is_slowed_down_and_the_page_is_told(
     notebook: Notebook, sleepers: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profiling, "MEASURE_S", 0.1)
+    monkeypatch.setattr(pace, "MEASURE_S", 0.1)
     begun_s, share = time.monotonic(), 0.04
     collector = ProfileCollector(
         lambda: [live(sleepers[0].pid)], notebook, host=HOST, budget_pct=3.0, cpu_s=lambda: share * (time.monotonic() - begun_s)

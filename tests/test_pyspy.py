@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from collectors.processes import start_ticks
+from collectors.proc import start_ticks
 from collectors.records import Frame, Profile
 from collectors.sampler import Target, refusal
 from collectors.sampler.pyspy import FOLDER_PREFIX, PySpy

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from ..processes import threads, threads_inside
+from ..proc import threads, threads_inside
 from .window import start
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..processes import alive, start_ticks
+from ..proc import alive, start_ticks
 from ..records import Profile
 from . import Target, Trouble, refusal
 from .recorder import NAME, Recorder
