@@ -34,6 +34,9 @@ export function sentence({ sentence, function: name, file, line }) {
   return [share ? el("b", { class: "more" }, share) : "", ...parts];
 }
 
+/** What a verdict rests on. @type {Record<string, string>} */
+const TIERS = { A: "stacks alone", B: "stacks and the step log" };
+
 /** How sure it is, and what it was compared with. @param {Blame} blame @param {boolean} chosen a person chose what to compare with */
 export function basis({ confidence, samples, normal_samples, normal, unresolved_share, tier }, chosen) {
   const parts = [
@@ -43,7 +46,7 @@ export function basis({ confidence, samples, normal_samples, normal, unresolved_
       ? `${chosen ? "compared with" : "normal is"} ${count(normal_samples)} samples ${ranges(normal)}`
       : "no normal to compare with",
     (unresolved_share ?? 0) > 0.005 ? `${percent(Number(unresolved_share))} unresolved` : "",
-    tier && `tier ${tier}`,
+    tier && `tier ${tier} (${TIERS[tier]})`,
   ];
   const told = parts.filter(Boolean).join("; ");
   return `${told[0].toUpperCase()}${told.slice(1)}.`;

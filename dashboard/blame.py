@@ -9,7 +9,7 @@ import numpy as np
 
 from . import suspect
 from .chance import Chance, chance
-from .suspect import Suspect
+from .suspect import Excess, Suspect
 from .traces import Range, Traces, overlaps
 from .trust import LineOf, no_source
 from .units import Units
@@ -127,12 +127,12 @@ def judge(case: Case) -> Verdict:
         return Verdict("too_few_samples", **known)
     trie, weighings = suspect.tree_of(window.traces, normal.traces if normal else None)
     per = (window.per, normal.per if normal else 0.0)
-    excess = suspect.excess_of(trie, per, case.own_folder)
+    excess = suspect.excess_of(trie, per, known["samples"], case.own_folder)
     slowdown_s = excess.slowdown_s if window.units is not None or normal is None else excess.shifted_s
     known |= {"slowdown_s": slowdown_s, "unexplained_s": slowdown_s}
     found = suspect.find(excess, slowdown_s, weighings, per)
     luck = chance(normal.traces, trie, len(window.traces.stacks), normal.ranges, case.units, window.seconds) if normal else None
-    least_s = _least(case, found, known, luck)
+    least_s = _least(excess, found, known["normal_unit_s"] or 1.0, luck)
     largest_s = max(found.excess_s if found else 0.0, slowdown_s if window.units is not None else 0.0)
     if normal is not None and largest_s <= least_s:
         return Verdict("no_difference", **known)
@@ -173,13 +173,11 @@ def unresolved_share(traces: Traces) -> float:
     return float(traces.seconds[doubtful].sum()) / total_s if total_s else 0.0
 
 
-def _least(case: Case, found: Suspect | None, known: dict[str, Any], luck: Chance | None) -> float:
+def _least(excess: Excess, found: Suspect | None, normal_unit_s: float, luck: Chance | None) -> float:
     """An excess up to this may be chance, or nothing that matters."""
-    unit_s = known["window_unit_s"] or 1.0
-    share = min(0.5, max(0.0, found.excess_s / unit_s)) if found else 0.0
-    counting_s = SIGMAS * float(np.sqrt(share * (1 - share) / known["samples"])) * unit_s
+    counting_s = SIGMAS * excess.noise_s(found.excess_s if found else 0.0)
     least = LEAST if luck and luck.windows >= FEW_WINDOWS else LEAST_UNSURE
-    return max(least * (known["normal_unit_s"] or 1.0), counting_s, luck.threshold_s if luck else 0.0)
+    return max(least * normal_unit_s, counting_s, luck.threshold_s if luck else 0.0)
 
 
 def _confidence(case: Case, luck: Chance | None) -> Confidence:

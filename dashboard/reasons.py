@@ -23,8 +23,7 @@ IDLER_PCT = 5.0  # so much less busy is idle
 SLOWER_CLOCK = 0.97
 OTHERS_AT_WORK = 0.3  # seconds of every second, by which a process's other threads must have become busier
 WAS_THERE = 0.02  # of its time in the window: so much a function must take in normal to be the same, only slower
-PAUSE = 3.0  # times the longest that a stack usually stands there
-USUAL_PCT = 99
+PAUSE = 3.0  # times as long as a stack usually stands there, and at least so many samples
 PAUSED = 0.8  # of the excess
 SOME_UNITS = 0.25  # a pause in more units than this is no garbage collection
 
@@ -129,7 +128,7 @@ def _holder_of_gil(verdict: Verdict, case: Case, facts: Facts) -> Verdict | None
         return None
     trie, weighings = suspect.tree_of(window.traces, normal.traces)
     per = (case.window.seconds, case.normal.seconds)
-    found = suspect.find(suspect.excess_of(trie, per, case.own_folder), rise, weighings, per)
+    found = suspect.find(suspect.excess_of(trie, per, verdict.samples, case.own_folder), rise, weighings, per)
     if found is None:
         return None
     excess_s = verdict.excess_s or slowdown_s  # of the work that became slower: without the GIL it stands, or gets less of a core
@@ -193,7 +192,7 @@ def _pauses(found: Suspect, case: Case) -> bool:
     usual, long = _standing(there, found.frame), _standing(here, found.frame)
     if not usual.any():
         return False
-    least_s = PAUSE * float(np.percentile((there.end_s - there.start_s)[usual], USUAL_PCT))
+    least_s = PAUSE * max(float(np.median((there.end_s - there.start_s)[usual])), 1 / case.hz)
     known = {_function(there, stack) for stack in set(there.stack[usual].tolist())}
     familiar = np.array([_function(here, stack) in known for stack in range(len(here.stacks))], bool)
     pauses = np.flatnonzero(long & (here.end_s - here.start_s > least_s) & familiar[here.stack])

@@ -16,6 +16,7 @@ from .traces import Bools, Range, Traces
 from .trust import LineOf, no_source, traces_of
 
 WHOLE = 0.9  # of the wanted normal: more need not be looked for
+WITHOUT_UNITS_S = 600.0  # how far normal may lie where all stacks must be read to find it
 
 
 class Recorded(NamedTuple):
@@ -36,7 +37,8 @@ def read(store: Store, run: str, window: Range, log: StepLog, baseline: Range | 
         found = normal(window, log.units, left_out=left_out, recorded=columns.covered, windows=windows)
         if _length(found) >= WHOLE * _length(wanted):
             return Recorded(columns, window, found, log)
-    columns = store.stacks(window[0] - BEFORE_S, window[1] + BEFORE_S, run)
+    around_s = BEFORE_S if log.units is not None else WITHOUT_UNITS_S
+    columns = store.stacks(window[0] - around_s, window[1] + around_s, run)
     activity = None if log.units is not None else _activity(columns)
     found = normal(window, log.units, activity=activity, left_out=left_out, recorded=columns.covered, windows=windows)
     return Recorded(columns, window, found, log)

@@ -27,10 +27,17 @@ class Excess(NamedTuple):
     function: list[tuple[str, str]]  # name and file of each node
     kind: list[Kind]
     excess_s: list[float]  # per unit
+    unit_s: float  # how long one takes in the window
+    samples: int  # of the window
 
     @property
     def slowdown_s(self) -> float:
         return self.excess_s[0]
+
+    def noise_s(self, excess_s: float) -> float:
+        """One standard deviation of what so large an excess may be off, because samples are counted."""
+        share = min(0.5, max(0.0, excess_s / self.unit_s))
+        return float(np.sqrt(share * (1 - share) / self.samples)) * self.unit_s
 
     @property
     def shifted_s(self) -> float:
@@ -63,7 +70,7 @@ def weighed(traces: Traces) -> Weighed:
     return Weighed(traces.frames, stacks, traces.trusted, seconds)
 
 
-def excess_of(trie: Trie, per: tuple[float, float], own_folder: str) -> Excess:
+def excess_of(trie: Trie, per: tuple[float, float], samples: int, own_folder: str) -> Excess:
     """From a tree of window and normal, and how many units (or seconds) each of them has; 0 for no normal."""
     drawn = trie.pruned(DRAWN).preorder()
     window_s, normal_s = drawn.total_s
@@ -76,6 +83,8 @@ def excess_of(trie: Trie, per: tuple[float, float], own_folder: str) -> Excess:
         [drawn.frames[i][:2] if i >= 0 else ("", "") for i in drawn.frame.tolist()],
         [kinds[i] if i >= 0 else "library" for i in drawn.frame.tolist()],
         excess_s.tolist(),
+        unit_s=float(window_s[0]) / per[0],
+        samples=samples,
     )
 
 
@@ -103,7 +112,7 @@ def _walk(excess: Excess, lost_s: float) -> list[Step]:
     path: list[Step] = []
     here = Step(("", ""), [0], lost_s)
     while True:
-        least_s = max(CARRIES * here.excess_s, LEAST * lost_s)
+        least_s = max(CARRIES * here.excess_s - excess.noise_s(here.excess_s), LEAST * lost_s)
         heavy = [one for one in _functions_below(excess, here.nodes) if one.excess_s >= least_s > 0]
         if not heavy:
             return path

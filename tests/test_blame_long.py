@@ -82,7 +82,7 @@ def test_garbage_collection_that_nobody_logs_is_marked(tmp_path: Path, sampler: 
 def test_an_impossible_pair_is_never_blamed(tmp_path: Path) -> None:
     with recorded(tmp_path, Plan(["pairs"], "py-spy", seconds=75, healthy_s=10, lossy_s=10)) as runs:
         verdicts = [runs["pairs"].blame(window) for window in runs["pairs"].windows(1, 200, lossy=True)]
-    assert sum(named(verdict) in ("caller_3", "callee_3") for verdict in verdicts) >= 180
+    assert sum(named(verdict) in ("call_all", "caller_3", "callee_3") for verdict in verdicts) >= 190
     assert not [verdict.sentence for verdict in verdicts if is_impossible(verdict)]
     assert all(verdict.unresolved_share > 0 for verdict in verdicts), "it says how much it does not know"
 

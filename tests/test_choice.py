@@ -171,13 +171,13 @@ def test_without_a_built_sampler_py_spy_samples_and_says_why(monkeypatch: pytest
 
 
 def test_a_sampler_that_is_killed_loses_no_target() -> None:
-    with sampling(Native()) as choice, running("busy") as busy:
+    native = Native()
+    with sampling(native) as choice, running("busy") as busy:
         choice.follow([real(busy.pid)])
         choice.hurry(time.monotonic() + 60)
         wait_for(lambda: [*choice.profiles()])
-        for child in psutil.Process().children():
-            if child.pid != busy.pid:
-                child.send_signal(signal.SIGKILL)
+        assert native.pid
+        os.kill(native.pid, signal.SIGKILL)
         begun_ns = time.monotonic_ns()
         wait_for(lambda: [one for one in choice.profiles() if one.start_mono_ns > begun_ns])
         assert choice.troubles() == {}

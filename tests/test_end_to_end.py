@@ -105,8 +105,8 @@ def test_a_dragged_window_shows_the_flame_graph_and_the_log_lines_of_exactly_tha
 
 
 def run_of(demo: Dashboard) -> str:
-    name: str = demo.get("/api/v1/runs")["runs"][0]["run"]
-    return name
+    runs = wait_for(lambda: demo.get("/api/v1/runs")["runs"], 60, "no run")
+    return str(runs[0]["run"])
 
 
 def demo_flame(demo: Dashboard) -> Any:
@@ -116,6 +116,7 @@ def demo_flame(demo: Dashboard) -> Any:
 
 def test_ctrl_c_ends_everything_within_three_seconds_and_leaves_a_checkpoint_to_go_on_from(demo: Dashboard) -> None:
     run = run_of(demo)
+    wait_for(lambda: demo.run(run).get("last_step") is not None, 60, "it does not train")
     children = [int(pid) for pid in Path(f"/proc/{demo.process.pid}/task/{demo.process.pid}/children").read_text().split()]
     assert len(children) == 2
     assert demo.stop(signal.SIGINT) < 3

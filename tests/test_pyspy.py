@@ -104,6 +104,7 @@ def test_two_processes_keep_their_own_stacks(sampler: PySpy) -> None:
         assert (profile.run, profile.rank, *files) == expected
 
 
+@pytest.mark.long
 def test_windows_follow_each_other_without_gap_or_overlap_for_twenty_seconds(sampler: PySpy) -> None:
     sampler.hurry(time.monotonic() + 60)
     with running("busy") as busy:
