@@ -213,6 +213,7 @@ def below_heads(tree: FlameTree) -> float:
     return float(tree.total_s[heads].sum())
 
 
+@pytest.mark.long
 def test_a_loop_that_starves_names_the_slow_function_in_the_worker(tmp_path: Path) -> None:
     truth = tmp_path / "truth"
     truth.touch()
