@@ -14,7 +14,8 @@ from . import suspect
 from .blame import Case, Gpu, Side, Verdict
 from .joining import IN_THREADS, is_head
 from .suspect import Suspect
-from .traces import Bools, Ints, Traces
+from .traces import Bools, Traces
+from .units import Units
 from .waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
@@ -23,9 +24,11 @@ IDLER_PCT = 5.0  # so much less busy is idle
 SLOWER_CLOCK = 0.97
 OTHERS_AT_WORK = 0.3  # seconds of every second, by which a process's other threads must have become busier
 WAS_THERE = 0.02  # of its time in the window: so much a function must take in normal to be the same, only slower
-PAUSE = 3.0  # times as long as a stack usually stands there, and at least so many samples
+PAUSE = 3.0  # samples
 PAUSED = 0.8  # of the excess
+ON_CPU = 0.2  # of the time: a machine with other work may let it stand most of it
 SOME_UNITS = 0.25  # a pause in more units than this is no garbage collection
+PASSING = 3  # units without a pause, in which the function was seen: it is there all the time, not only when it takes long
 
 GC = "garbage collection"
 
@@ -186,27 +189,27 @@ def _elsewhere(found: Suspect, case: Case) -> bool:
 
 
 def _pauses(found: Suspect, case: Case) -> bool:
-    """Whether the excess stands in few units, in stacks that are usual there and stood unusually long: so a collector's pause looks."""
-    assert case.normal is not None
-    here, there = case.window.traces, case.normal.traces
-    usual, long = _standing(there, found.frame), _standing(here, found.frame)
-    if not usual.any():
+    """Whether the excess is long standstills in few units, of a function that many others pass through in no time: so a collector's pause looks."""
+    if case.normal is None or case.units is None or not case.window.units:
         return False
-    least_s = PAUSE * max(float(np.median((there.end_s - there.start_s)[usual])), 1 / case.hz)
-    known = {_function(there, stack) for stack in set(there.stack[usual].tolist())}
-    familiar = np.array([_function(here, stack) in known for stack in range(len(here.stacks))], bool)
-    pauses = np.flatnonzero(long & (here.end_s - here.start_s > least_s) & familiar[here.stack])
-    on_cpu = ~(here.running[pauses] < MOST)  # unknown counts as on
-    paused_s = float((here.end_s - here.start_s)[pauses][on_cpu].sum())
-    return paused_s >= PAUSED * found.excess_s * case.window.per and _in_few_units(here, pauses, case)
+    here, there = (_seen(found.frame, side.traces, case.units, case.hz) for side in (case.window, case.normal))
+    enough = here.paused_s >= PAUSED * found.excess_s * case.window.per
+    few = len(here.paused) <= SOME_UNITS * case.window.units
+    return enough and few and len(here.passing) + len(there.passing) >= max(PASSING, MOST * len(here.paused))
 
 
-def _function(traces: Traces, stack: int) -> tuple[str, str]:
-    return traces.frames[traces.stacks[stack][-1]][:2] if traces.stacks[stack] else ("", "")
+class _Seen(NamedTuple):
+    """The units in which a function was seen: to stand still for long, or only to pass."""
+
+    paused: set[int]
+    passing: set[int]
+    paused_s: float
 
 
-def _in_few_units(traces: Traces, pauses: Ints, case: Case) -> bool:
-    if case.units is None or not case.window.units:
-        return True
-    units = np.searchsorted(case.units.end_s, traces.start_s[pauses])
-    return len(set(units.tolist())) <= SOME_UNITS * case.window.units
+def _seen(function: Frame, traces: Traces, units: Units, hz: float) -> _Seen:
+    spans = np.flatnonzero(_standing(traces, function))
+    unit = np.searchsorted(units.end_s, traces.start_s[spans])
+    long = traces.end_s[spans] - traces.start_s[spans] > PAUSE / hz
+    long &= (traces.gil[spans] == 1) | ~(traces.running[spans] < ON_CPU)  # who holds the GIL does not wait for a disk
+    paused = set(unit[long].tolist())
+    return _Seen(paused, set(unit.tolist()) - paused, float(traces.seconds[spans][long].sum()))
