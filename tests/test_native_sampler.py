@@ -97,6 +97,7 @@ def test_windows_follow_each_other_without_gap_or_overlap(sampler: Native) -> No
     assert sum(length for _, length in spans) / 1e9 == pytest.approx(sum(map(length_s, profiles)), rel=0.1)
 
 
+@pytest.mark.long
 def test_nobody_watches_and_windows_are_longer() -> None:
     sampler = Native("box")
     with running("busy") as busy:

@@ -120,6 +120,7 @@ def test_windows_follow_each_other_without_gap_or_overlap_for_twenty_seconds(sam
     assert (profiles[0].start_mono_ns / 1e9 - begun_s) < 3, "attach to first sample"
 
 
+@pytest.mark.long
 def test_a_thread_that_has_ended_is_not_seen_any_longer(sampler: PySpy) -> None:
     sampler.hurry(time.monotonic() + 60)
     with running("brief_threads") as brief:
