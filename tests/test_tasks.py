@@ -111,7 +111,7 @@ def test_flops_are_counted_without_computing(task: str) -> None:
         weights = 12 * 12 * 768**2 + 768 * 256
         attention = 12 * 12 * 768 * 1024
         assert flops == pytest.approx(1024 * (6 * weights + attention), rel=0.01)
-    assert 1e9 < flops < 1e13
+    assert 1e8 < flops < 1e13  # the least is a digit of 8 x 8 for the ResNet
 
 
 def test_mfu_is_the_share_of_the_peak_that_the_models_flops_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
