@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from collectors.records import LogLine, Offset, Points, Profile, labels_of
-from collectors.store import compact, files, schema
+from collectors.store import compact, files
 from collectors.store.check import check, compact_all
 from collectors.store.chunks import ROWS
 from collectors.store.protocol import LogQuery, StoreError, series_id
@@ -163,33 +163,6 @@ def test_a_full_disk_pauses_and_goes_on_when_there_is_room(small_disk: Path) -> 
     assert store.offsets()["a/m.jsonl"].offset == kept + 500 == store.range([LOSS], None, None)[LOSS].points_total
     store.close()
     assert check(small_disk / "data") == []
-
-
-def test_a_store_of_a_newer_version_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    SqliteStore(tmp_path, write=True).close()
-    db = sqlite3.connect(tmp_path / files.RUNS_FILE)
-    db.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
-    db.close()
-    with pytest.raises(StoreError, match="written by a newer version"):
-        SqliteStore(tmp_path, write=True)
-    with pytest.raises(StoreError, match="written by a newer version"):
-        SqliteStore(tmp_path, write=False).runs()
-
-
-def test_a_migration_runs_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = SqliteStore(tmp_path, write=True)
-    store.append(lines(0, 10))
-    store.close()
-
-    def add_a_column(db: sqlite3.Connection) -> None:
-        db.execute("ALTER TABLE head ADD COLUMN note TEXT")
-
-    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
-    monkeypatch.setitem(schema.MIGRATIONS, schema.VERSION - 1, add_a_column)
-    for _ in range(2):
-        store = SqliteStore(tmp_path, write=True)
-        assert store.range([LOSS], None, None)[LOSS].points_total == 10
-        store.close()
 
 
 def test_old_machine_files_go_first_and_runs_never(tmp_path: Path) -> None:
