@@ -175,6 +175,32 @@ def test_old_machine_files_go_first_and_runs_never(tmp_path: Path) -> None:
     assert judge(sizes, Limits(max_bytes=55), now_s) == (weeks[:3], True)
 
 
+def test_samples_of_the_machine_go_by_age_as_whole_files_and_nothing_else_does(tmp_path: Path) -> None:
+    """The week of these is long over; the run is as old."""
+    log_file = tmp_path / "a" / "metrics.jsonl"
+    log_file.parent.mkdir()
+    log_file.write_text("the user's own")
+    data_dir = tmp_path / ".deepseek"
+    old, recent = files.week_start(Path(files.week_file(time.time()))) - 6 * WEEK_S, time.time()
+    store = SqliteStore(data_dir, write=True, limits=Limits(retention_s=3 * WEEK_S))
+    util = series_id(None, "gpu/util", HOST)
+    store.append([Points(None, HOST, ("gpu/util",), (float(i),), second, None) for i, second in enumerate((old, recent))])
+    store.append([*lines(0, 10), window(0)])
+    reader = SqliteStore(data_dir, write=False)
+    assert reader.range([util], None, None)[util].last.tolist() == [0, 1]
+    store.compact(0.1)
+    assert [path.name for path in files.machine_files(data_dir)] == [files.week_file(recent)]
+    reader._readers.look()
+    assert reader.range([util], None, None)[util].last.tolist() == [1]
+    assert reader.range([LOSS], None, None)[LOSS].points_total == 10 and reader.stacks(START_S, START_S + 1, "a").covered == []
+    assert log_file.read_text() == "the user's own"
+    store.append([Points(None, HOST, ("gpu/util",), (2.0,), recent, None)])
+    assert reader.range([util], None, None)[util].last.tolist() == [1, 2]
+    reader.close()
+    store.close()
+    assert check(data_dir) == []
+
+
 def test_too_large_a_store_drops_machine_files_then_pauses(tmp_path: Path) -> None:
     gpu = Points(None, HOST, ("gpu/util",), (1.0,), START_S, None)
     store = SqliteStore(tmp_path, write=True, limits=Limits(max_bytes=1))
