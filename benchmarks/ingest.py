@@ -1,7 +1,8 @@
 """From JSONL files into the store, by the collector's own tail, store and packing: files that are already there, and live ones.
 
-python -m benchmarks.ingest                             about a minute
+python -m benchmarks.ingest                             about 4 minutes and 3 GB of disk
 INGEST_BENCH_SCALE=0.1 python -m benchmarks.ingest      a tenth of the lines
+INGEST_BENCH_LARGE_GB=10 python -m benchmarks.ingest    the largest file has 10 GB instead of 2
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from .report import Row, run
 
 SCALE = float(os.environ.get("INGEST_BENCH_SCALE", "1"))
 WIDE_LINES, NARROW_LINES = int(400_000 * SCALE), int(1_000_000 * SCALE)
+LARGE_BYTES = int(float(os.environ.get("INGEST_BENCH_LARGE_GB", "2")) * SCALE * 1e9)
 LIVE_FILES = 8
 LIVE_POINTS_S = 150_000  # written, over all files: half as many again as must be kept up with
 LIVE_S = max(2.0, 15 * SCALE)
@@ -53,6 +55,7 @@ def measure() -> list[Row]:
         return [
             *backlog_rows(root / "wide", 10, WIDE_LINES, 500_000),
             *backlog_rows(root / "narrow", 1, NARROW_LINES, 150_000),
+            *large_rows(root / "large"),
             *live_rows(root / "live"),
         ]
 
@@ -75,6 +78,23 @@ def backlog_rows(folder: Path, scalars: int, lines: int, budget: int) -> list[Ro
         Row(what, size / done.seconds, "points/s", budget, True, size / peer_seconds(path, folder / "plain.sqlite")),
         Row(f"{what}: memory", grown, "MB", 150, spread=f"whole process {done.peak_bytes / 1e6:.0f}"),
         Row(f"{what}: log and store together", both / size, "B a point", spread=f"of it the store {stored / size:.2f}"),
+    ]
+
+
+def large_rows(folder: Path) -> list[Row]:
+    """A file that no memory should hold: what a process needs for it must be what it needs for a small one."""
+    path = folder / "logs" / "a" / "metrics.jsonl"
+    path.parent.mkdir(parents=True)
+    lines = write_large(path, LARGE_BYTES)
+    with collecting(folder, lines * 10) as found:
+        pass
+    (done,) = found
+    what = f"a file of {path.stat().st_size / 1e9:.2g} GB, 10 a line"
+    grown = (done.peak_bytes - done.idle_bytes) / 1e6
+    path.unlink()
+    return [
+        Row(what, lines * 10 / done.seconds, "points/s", 500_000, True),
+        Row(f"{what}: memory", grown, "MB", 150, spread=f"whole process {done.peak_bytes / 1e6:.0f}"),
     ]
 
 
@@ -151,6 +171,20 @@ def peer_seconds(path: Path, plain: Path) -> float:
 def as_points(fields: dict[str, float]) -> Points:
     time_s, step = fields.pop("time_s"), fields.pop("step")
     return Points("a", labels_of(), tuple(fields), tuple(fields.values()), time_s, int(step))
+
+
+def write_large(path: Path, size: int) -> int:
+    """Lines up to about `size` bytes, as `json_lines` makes them, but for values that come again; how many these are."""
+    ends = [line.partition(b',"train')[2] for line in json_lines(0, 10_000, 10)]
+    count = 0
+    with path.open("wb") as file:
+        while file.tell() < size:
+            steps = range(count, count + len(ends))
+            file.writelines(
+                b'{"time_s":%.6f,"step":%d,"train%b' % (START_S + i / 20, i, end) for i, end in zip(steps, ends, strict=True)
+            )
+            count += len(ends)
+    return count
 
 
 def json_lines(first: int, count: int, scalars: int) -> Iterator[bytes]:

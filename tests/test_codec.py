@@ -38,6 +38,10 @@ def size(values: list[float] | np.ndarray) -> float:
 @example([1.5])
 @example(ODD)
 @example([math.nan, -math.nan])
+@example([0.1] * 2000)
+@example([math.nan] * 2000)
+@example([5e-324 * i for i in range(2000)])
+@example([2.0**62 + 2048 * i for i in range(600)])
 @example([1.0, -1.0] * 50)
 def test_any_floats_survive(values: list[float]) -> None:
     assert_same([np.array(values, np.float64)])

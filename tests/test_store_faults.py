@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from collectors.records import LogLine, Offset, Points, Profile, labels_of
-from collectors.store import compact, files, schema
+from collectors.store import compact, files
 from collectors.store.check import check, compact_all
 from collectors.store.chunks import ROWS
 from collectors.store.protocol import LogQuery, StoreError, series_id
@@ -165,33 +165,6 @@ def test_a_full_disk_pauses_and_goes_on_when_there_is_room(small_disk: Path) -> 
     assert check(small_disk / "data") == []
 
 
-def test_a_store_of_a_newer_version_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    SqliteStore(tmp_path, write=True).close()
-    db = sqlite3.connect(tmp_path / files.RUNS_FILE)
-    db.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
-    db.close()
-    with pytest.raises(StoreError, match="written by a newer version"):
-        SqliteStore(tmp_path, write=True)
-    with pytest.raises(StoreError, match="written by a newer version"):
-        SqliteStore(tmp_path, write=False).runs()
-
-
-def test_a_migration_runs_once_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = SqliteStore(tmp_path, write=True)
-    store.append(lines(0, 10))
-    store.close()
-
-    def add_a_column(db: sqlite3.Connection) -> None:
-        db.execute("ALTER TABLE head ADD COLUMN note TEXT")
-
-    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
-    monkeypatch.setitem(schema.MIGRATIONS, schema.VERSION - 1, add_a_column)
-    for _ in range(2):
-        store = SqliteStore(tmp_path, write=True)
-        assert store.range([LOSS], None, None)[LOSS].points_total == 10
-        store.close()
-
-
 def test_old_machine_files_go_first_and_runs_never(tmp_path: Path) -> None:
     weeks = [tmp_path / files.week_file(START_S + week * WEEK_S) for week in range(4)]
     sizes = [(tmp_path / files.RUNS_FILE, 50), *((week, 10) for week in weeks)]
@@ -200,6 +173,32 @@ def test_old_machine_files_go_first_and_runs_never(tmp_path: Path) -> None:
     assert judge(sizes, Limits(retention_s=WEEK_S), now_s) == (weeks[:2], False)
     assert judge(sizes, Limits(max_bytes=75), now_s) == (weeks[:2], False)
     assert judge(sizes, Limits(max_bytes=55), now_s) == (weeks[:3], True)
+
+
+def test_samples_of_the_machine_go_by_age_as_whole_files_and_nothing_else_does(tmp_path: Path) -> None:
+    """The week of these is long over; the run is as old."""
+    log_file = tmp_path / "a" / "metrics.jsonl"
+    log_file.parent.mkdir()
+    log_file.write_text("the user's own")
+    data_dir = tmp_path / ".deepseek"
+    old, recent = files.week_start(Path(files.week_file(time.time()))) - 6 * WEEK_S, time.time()
+    store = SqliteStore(data_dir, write=True, limits=Limits(retention_s=3 * WEEK_S))
+    util = series_id(None, "gpu/util", HOST)
+    store.append([Points(None, HOST, ("gpu/util",), (float(i),), second, None) for i, second in enumerate((old, recent))])
+    store.append([*lines(0, 10), window(0)])
+    reader = SqliteStore(data_dir, write=False)
+    assert reader.range([util], None, None)[util].last.tolist() == [0, 1]
+    store.compact(0.1)
+    assert [path.name for path in files.machine_files(data_dir)] == [files.week_file(recent)]
+    reader._readers.look()
+    assert reader.range([util], None, None)[util].last.tolist() == [1]
+    assert reader.range([LOSS], None, None)[LOSS].points_total == 10 and reader.stacks(START_S, START_S + 1, "a").covered == []
+    assert log_file.read_text() == "the user's own"
+    store.append([Points(None, HOST, ("gpu/util",), (2.0,), recent, None)])
+    assert reader.range([util], None, None)[util].last.tolist() == [1, 2]
+    reader.close()
+    store.close()
+    assert check(data_dir) == []
 
 
 def test_too_large_a_store_drops_machine_files_then_pauses(tmp_path: Path) -> None:

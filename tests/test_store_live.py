@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from collectors.records import Labels, LogLine, Points, Record, labels_of
+from collectors.store import files
+from collectors.store.compact import CHECKPOINT_BYTES
 from collectors.store.protocol import series_id
 from collectors.store.sqlite import SqliteStore
+from tests.conftest import script
 
 START_S = 1_764_000_000.0
 COMMITS = 150
@@ -86,3 +89,39 @@ def test_readers_see_whole_commits_and_a_cursor_hands_out_everything_once(tmp_pa
         assert followed[run, labels, "y"] == [-float(step) for step in range(COMMITS * ROWS)]
     assert sorted(lines) == sorted(f"run-{number} {commit}" for number in (0, 2) for commit in range(COMMITS))
     store.close()
+
+
+READER = """
+import sys, threading
+from pathlib import Path
+from collectors.store.protocol import series_id
+from collectors.store.sqlite import SqliteStore
+ended = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+store, one, seen = SqliteStore(Path(sys.argv[1]), write=False), series_id("a", "x", (("host", "box"),)), set()
+print("begun", flush=True)
+while not ended.is_set():
+    seen.add(sum(buckets.points_total for buckets in store.range([one], None, None).values()))
+print(max(seen), len(seen))
+"""
+
+
+def test_the_write_ahead_log_stays_short_while_another_process_reads(tmp_path: Path) -> None:
+    """800 commits alone make it 40 MB long."""
+    store = SqliteStore(tmp_path, write=True)
+    longest = 0
+    with script(READER, str(tmp_path)) as reader:
+        assert reader.stdout and reader.stdin and reader.stdout.readline() == "begun\n"
+        for commit in range(800):
+            steps = range(commit * 20, (commit + 1) * 20)
+            store.append(
+                [Points("a", labels_of(host="box"), ("x", "y"), (step / 3, step / 7), START_S + step, step) for step in steps]
+            )
+            if commit % 5 == 0:
+                store.compact(0.05)
+            longest = max(longest, files.wal_bytes(tmp_path / files.RUNS_FILE))
+        reader.stdin.close()
+        most, different = map(int, reader.stdout.readline().split())
+    store.close()
+    assert longest < 4 * CHECKPOINT_BYTES
+    assert 0 < most <= 16_000 and different > 10

@@ -135,6 +135,33 @@ def test_a_large_file_comes_in_batches(follower: Follower) -> None:
     assert follower.values(len(values)) == values
 
 
+@pytest.mark.long
+@pytest.mark.timeout(300)  # most of it the kernel's, which fills 10 GB with zeros
+def test_ten_gigabytes_without_a_newline_are_skipped_in_the_memory_of_a_batch(follower: Follower) -> None:
+    """The file is sparse: its holes read as zeros."""
+    path = follower.root / "a" / "metrics.jsonl"
+    write(path, 1)
+    with path.open("r+b") as file:
+        file.truncate(10 * 10**9)
+    with path.open("ab") as file:
+        file.write(b"\n")
+    write(path, 2)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here on
+    before = resident("VmRSS")
+    while len(follower._values()) < 2:
+        follower.collect()
+    offset = follower.offsets["a/metrics.jsonl"]
+    assert follower.values(2) == [1, 2] and offset.offset == path.stat().st_size > 10**10
+    assert (offset.lines_read, offset.lines_skipped, offset.first_skip) == (3, 1, "line 2: longer than 1 MiB")
+    assert resident("VmHWM") - before < 16 * BATCH_BYTES
+
+
+def resident(field: str) -> int:
+    """Bytes of this process: `VmRSS` now, `VmHWM` at most."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition(f"{field}:")[2].split()[0]) * 1024
+
+
 def test_run_info_and_events_come_before_the_metrics_that_follow_them(follower: Follower) -> None:
     folder = follower.root / "a"
     write(folder / "metrics.jsonl", 1)

@@ -75,13 +75,14 @@ def bucket(points: Points, summaries: Sequence[Units], buckets: int) -> Buckets:
 
 
 def _reduce(units: Units, buckets: int) -> Buckets:
-    new_segment = np.flatnonzero(np.diff(units.segment, prepend=units.segment[0] - 1))
+    new_segment = np.append(0, np.flatnonzero(units.segment[1:] != units.segment[:-1]) + 1)
     reach = _reach(units.high, new_segment)
     apart = np.append(True, units.low[1:] > reach[:-1])  # a boundary may stand before this unit
     apart[new_segment] = True
     islands = np.flatnonzero(apart)
     cells = _cells(units, new_segment, reach, islands, buckets)
-    first = np.append(True, cells[1:] != cells[:-1]) | np.isin(islands, new_segment)
+    first = np.append(True, cells[1:] != cells[:-1])
+    first[np.searchsorted(islands, new_segment)] = True
     starts = islands[first]
     with np.errstate(over="ignore"):
         reduced = Units(
@@ -113,7 +114,7 @@ def _cells(units: Units, new_segment: Ints, reach: Floats, islands: Ints, bucket
     if spare <= 0 or not widths.sum() > 0:
         return np.zeros(len(islands), np.int64)
     width = widths.sum() / spare
-    segment = np.searchsorted(new_segment, islands, "right") - 1
+    segment = np.searchsorted(new_segment, islands, "right") - 1 if len(new_segment) > 1 else np.zeros(1, np.int64)
     # Rounding must not open a bucket beyond the segment's last.
     highest = np.floor(widths / width).astype(np.int64)
     cells = np.floor((units.low[islands] - units.low[new_segment][segment]) / width).astype(np.int64)

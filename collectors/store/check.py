@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from . import chunks, codec, files, groups, pages, schema
+from ..records import Frame
+from . import chunks, codec, files, groups, pages, schema, stacks
 from .protocol import StoreError
 from .sqlite import SqliteStore, failing
 
@@ -67,6 +68,7 @@ def _check_file(path: Path) -> Iterator[str]:
                     yield f"SQLite says: {message}"
             yield from _check_blobs(db)
             yield from _check_chunks(db)
+            yield from _check_stacks(db)
             for name, sealed, rows, _ in db.execute(_GAPS).fetchall():
                 yield f"series {name} should have {sealed} points in chunks and has {int(rows)}"
     except StoreError as error:  # of a newer version
@@ -95,6 +97,17 @@ def _check_chunks(db: sqlite3.Connection) -> Iterator[str]:
                 trouble = "its points are not those of its summary"
         if trouble:
             yield f"chunk {chunk} of {name} of {run}: {trouble}"
+
+
+def _check_stacks(db: sqlite3.Connection) -> Iterator[str]:
+    """Their rows are named by the hash of what they hold."""
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'stack'").fetchone():
+        for stack, frames in db.execute("SELECT id, frames FROM stack"):
+            if stacks.content_hash(frames) != stack:
+                yield f"stack {stack}: damaged, it does not match its hash"
+        for frame, *about in db.execute("SELECT id, name, file, line FROM frame"):
+            if stacks.frame_hash(Frame(*about)) != frame:
+                yield f"frame {frame}: damaged, it does not match its hash"
 
 
 def _range(values: NDArray[np.float64]) -> tuple[float | None, float | None]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import codec, groups
+from .damage import decoded
 from .groups import NO_STEP, Group
 
 ROWS = 1088  # of a chunk: two of arbitrary float64 fill a page of the file, or five of what RunLog writes
@@ -98,8 +99,8 @@ def store(db: sqlite3.Connection, stream: int, sealed: Iterable[Sealed], rest: S
 
 
 def packed(db: sqlite3.Connection, stream: int) -> list[Group]:
-    rows = db.execute("SELECT data FROM pack WHERE stream = ? ORDER BY id", (stream,)).fetchall()
-    return [group for (data,) in rows for group in groups.decode(data)]
+    rows = db.execute("SELECT id, data FROM pack WHERE stream = ? ORDER BY id", (stream,)).fetchall()
+    return [group for pack, data in rows for group in decoded("pack", pack, groups.decode, data) or []]
 
 
 def read_axis(blob: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -156,6 +156,8 @@ class Compactor:
     def _merge_profiles(self, after_s: float, before_s: float) -> Iterator[None]:
         for chain in stacks.mergeable(self._db, after_s, before_s):
             row = stacks.merged(chain)
+            if row is None:
+                continue
             with self._writer.lock, schema.transaction(self._writer.db) as db:
                 stacks.replace(db, chain, row)
             yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 import sqlite3
 import threading
@@ -28,6 +29,7 @@ def week_file(time_s: float) -> str:
     return f"machine-{year}-W{week:02}.sqlite"
 
 
+@functools.cache
 def week_start(path: Path) -> float:
     """`machine-2025-W48.sqlite -> 1763942400.0`"""
     return datetime.datetime.strptime(f"{path.stem[-8:]}-1 +0000", "%G-W%V-%u %z").timestamp()

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import bisect
-import logging
 import sqlite3
 import threading
-from collections.abc import Callable
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from . import groups
-from .codec import CodecError
+from .damage import decoded
 from .groups import Group
 
 CACHED_PACKS = 512
 Commit: TypeAlias = tuple[int, list[Group]]  # its seq, and its rows
-
-T = TypeVar("T")
-log = logging.getLogger(__name__)
-
-
-def decoded(what: str, row: int, decode: Callable[[bytes], T], blob: bytes) -> T | None:
-    """What stands in a blob; None, and a line in the log, where it is damaged: it costs only itself."""
-    try:
-        return decode(blob)
-    except CodecError as error:
-        log.error("%s %d is left out: %s", what, row, error)
-        return None
 
 
 class Head:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..records import Event, Labels, LogLine, Offset, Points, Profile, RunInfo
 from . import chunks, groups, logs, runs, schema, stacks
 from .chunks import Span, whole
+from .damage import decoded
 from .groups import NO_STEP, PLACE_BITS, Group
 from .protocol import series_id
 
@@ -140,8 +141,8 @@ class FileWriter:
     def _restore(self) -> None:
         """Find what was committed but not packed when the last writer ended."""
         packed: dict[int, int] = dict(self.db.execute("SELECT id, packed_seq FROM stream").fetchall())
-        for time_s, data in self.db.execute("SELECT time_s, data FROM head ORDER BY seq").fetchall():
-            for group in groups.decode(data):
+        for seq, time_s, data in self.db.execute("SELECT seq, time_s, data FROM head ORDER BY seq").fetchall():
+            for group in decoded("head", seq, groups.decode, data) or []:
                 row = self.db.execute("SELECT stream FROM series WHERE id = ?", (int(group.ids[0]),)).fetchone()
                 if row and int(group.arrival[0]) >> PLACE_BITS > packed[row[0]]:  # no row: the run was removed
                     self._wait(row[0], group, time_s)

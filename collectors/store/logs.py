@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import orjson
 
 from ..records import LogLine
 from . import codec, schema
+from .damage import decoded
 from .protocol import LogPage, LogQuery
 
 BLOCK_LINES = 2000
@@ -50,16 +52,21 @@ class Row(NamedTuple):
     columns: bytes
     texts: bytes
 
-    def read(self) -> Block:
-        numbers, times_s, levels, files = (column.tolist() for column in codec.decode(self.columns))
+    def read(self) -> Block | None:
+        columns, texts = decoded("log", self.id, codec.decode, self.columns), decoded("log", self.id, _texts, self.texts)
+        if columns is None or texts is None:
+            return None
+        numbers, times_s, levels, files = (column.tolist() for column in columns)
         names = orjson.loads(self.files)
-        return Block(self.run, numbers, times_s, levels, [names[i] for i in files], _texts(self.texts).split("\n"))
+        return Block(self.run, numbers, times_s, levels, [names[i] for i in files], texts.split("\n"))
 
     def matches(self, query: LogQuery, needle: str) -> Iterator[tuple[int, LogLine]]:
-        if needle and needle not in _texts(self.texts).lower():
+        if needle and needle not in (decoded("log", self.id, _texts, self.texts) or "").lower():
             return
         lo, hi = query.from_s, query.to_s
         block = self.read()
+        if block is None:
+            return
         for i, time_s in enumerate(block.times_s):
             in_time = (lo is None or time_s >= lo) and (hi is None or time_s <= hi)
             if in_time and block.levels[i] >= query.level and needle in block.texts[i].lower():
@@ -89,23 +96,25 @@ def unmerged(db: sqlite3.Connection, run: str, upto_seq: int) -> bool:
     return db.execute("SELECT 1 FROM log WHERE run = ? AND seq <= ? LIMIT 1", (run, upto_seq)).fetchone() is not None
 
 
-def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[Block, list[int]]:
-    """One block of up to 2,000 lines instead of the run's small ones, and the rows that it replaces."""
+def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[Block | None, list[int]]:
+    """One block of up to 2,000 lines instead of the run's small ones, and the rows that it replaces; None for a damaged row."""
     open_block = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq IS NULL ORDER BY last_line DESC LIMIT 1"
     fresh = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq <= ? ORDER BY last_line LIMIT ?"
     rows = [Row._make(row) for row in db.execute(fresh, (run, upto_seq, BLOCK_LINES))]
     last = [Row._make(row) for row in db.execute(open_block, (run,))]
-    if last and last[0].lines + rows[0].lines <= BLOCK_LINES:
+    if last and last[0].lines + rows[0].lines <= BLOCK_LINES and last[0].read():
         rows = [*last, *rows]
     sizes = np.cumsum([row.lines for row in rows])
     taken = rows[: max(1, int(np.searchsorted(sizes, BLOCK_LINES, "right")))]
-    blocks = [row.read() for row in taken]
-    joined = Block._make([run, *([one for block in blocks for one in block[i]] for i in range(1, 6))])
-    return joined, [row.id for row in taken]
+    blocks = list(itertools.takewhile(bool, (row.read() for row in taken)))
+    if not blocks:
+        return None, [taken[0].id]
+    joined = Block._make([run, *([one for block in blocks if block for one in block[i]] for i in range(1, 6))])
+    return joined, [row.id for row in taken[: len(blocks)]]
 
 
-def replace(db: sqlite3.Connection, block: Block, ids: Sequence[int]) -> None:
-    if len(ids) == 1:
+def replace(db: sqlite3.Connection, block: Block | None, ids: Sequence[int]) -> None:
+    if block is None or len(ids) == 1:
         db.execute("UPDATE log SET seq = NULL WHERE id = ?", ids)
         return
     db.executemany("DELETE FROM log WHERE id = ?", [(one,) for one in ids])
@@ -136,7 +145,7 @@ def search(db: sqlite3.Connection, query: LogQuery) -> LogPage:
 def read_after(db: sqlite3.Connection, seq: int, upto: int) -> list[LogLine]:
     """Lines of later commits, by arrival."""
     blocks = [Row._make(row).read() for row in db.execute(f"SELECT {_BLOCK} FROM log WHERE seq > ? AND seq <= ?", (seq, upto))]
-    numbered = [(number, block.line(i)) for block in blocks for i, number in enumerate(block.numbers)]
+    numbered = [(number, block.line(i)) for block in blocks if block for i, number in enumerate(block.numbers)]
     return [line for _, line in sorted(numbered)]
 
 

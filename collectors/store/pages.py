@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import chunks, codec
 from .buckets import Units
+from .damage import decoded
 from .groups import NO_STEP
 from .protocol import Axis
 
 CHUNKS = 64  # of a page
 COARSE, FINE = 544, 136  # points of a unit: about 9 and 2 min at 1 Hz
 
+Points: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]  # times, steps, values
+
 _INSERT = f"INSERT INTO page VALUES (NULL, {', '.join('?' * 19)})"
-_UNPAGED = """SELECT start, segment, axis.data, chunk.data FROM chunk JOIN axis ON axis.id = chunk.axis
-  WHERE series = ? AND start >= ? ORDER BY start LIMIT ?"""
+_UNPAGED = """SELECT start, segment, axis.id, axis.data, chunk.id, chunk.data, rows, first_time_s, last_time_s, first_step, last_step
+  FROM chunk JOIN axis ON axis.id = chunk.axis WHERE series = ? AND start >= ? ORDER BY start LIMIT ?"""
 
 
 class Columns(NamedTuple):
@@ -58,7 +62,7 @@ def plan(db: sqlite3.Connection, series: int) -> tuple[object, ...]:
     """The row of the series' next page."""
     (paged,) = db.execute("SELECT paged FROM series WHERE id = ?", (series,)).fetchone()
     rows = db.execute(_UNPAGED, (series, paged, CHUNKS)).fetchall()
-    parts = [(segment, *chunks.read_axis(axis), chunks.read_values(data)) for _, segment, axis, data in rows]
+    parts = [(row[1], *_points(*row[2:])) for row in rows]
     coarse, fine = (_roll_up(parts, grain) for grain in (COARSE, FINE))
     units = (len(coarse.rows), len(fine.rows), encode_coarse(coarse), codec.encode(fine))
     return (series, rows[0][0], int(fine.rows.sum()), *_summary(fine), *units)
@@ -90,16 +94,34 @@ def decode_coarse(blob: bytes) -> Columns:
     """Raises CodecError."""
     data = codec.unseal(blob)
     count = len(Columns._fields)
-    units, *about = np.frombuffer(data, "<i8", 1 + 2 * count).tolist()
-    varies, first = about[:count], about[count:]
-    planes = np.frombuffer(data, np.uint8, offset=8 * (1 + 2 * count)).reshape(sum(varies), 8, units)
-    varying = iter(np.ascontiguousarray(planes.transpose(0, 2, 1)).view("<i8")[..., 0].astype(np.int64, copy=False))
-    columns = [next(varying) if changes else np.full(units, value) for changes, value in zip(varies, first, strict=True)]
-    floats = [column.view(np.float64) for column in columns]
-    return Columns(floats[0], floats[1], *columns[2:8], *floats[8:])
+    header = np.frombuffer(data, "<i8", 1 + 2 * count).astype(np.int64, copy=False)
+    units, varies, first = int(header[0]), header[1 : 1 + count] != 0, header[1 + count :]
+    planes = np.frombuffer(data, np.uint8, offset=header.nbytes).reshape(-1, 8, units)
+    matrix = np.repeat(first[:, np.newaxis], units, axis=1)
+    matrix[varies] = np.ascontiguousarray(planes.transpose(0, 2, 1)).view("<i8")[..., 0]
+    floats = matrix.view(np.float64)
+    return Columns(floats[0], floats[1], *matrix[2:8], *floats[8:])
 
 
-def _roll_up(parts: list[tuple[int, NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]], grain: int) -> Columns:
+def join(parts: Sequence[Columns]) -> Columns:
+    return Columns._make(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *span: Any) -> Points:
+    """Of a chunk; where it is damaged, NaN between its edges, so that the chunks behind it keep their places."""
+    place = decoded("axis", axis, chunks.read_axis, axis_data)
+    value = decoded("chunk", chunk, chunks.read_values, data)
+    if place is not None and value is not None:
+        return *place, value
+    first_time_s, last_time_s, first_step, last_step = span
+    time_s = np.full(rows, np.nan if first_time_s is None else first_time_s)
+    step = np.full(rows, NO_STEP if first_step is None else first_step)
+    time_s[-1] = np.nan if last_time_s is None else last_time_s
+    step[-1] = NO_STEP if last_step is None else last_step
+    return time_s, step, np.full(rows, np.nan)
+
+
+def _roll_up(parts: list[tuple[int, *Points]], grain: int) -> Columns:
     """Units never reach across a chunk."""
     sizes = [len(values) for _, _, _, values in parts]
     begins = np.cumsum([0, *sizes[:-1]])

@@ -74,6 +74,8 @@ class FileReader:
             return {}
         with schema.transaction(db, "DEFERRED"):
             known = self.known(db, windows.keys(), "time")
+            if not known:
+                return {}
             search = Search(db)
             found = {series: search.find(series, about.paged, windows[series]) for series, about in known.items()}
             packs = [group for stream in {about.stream for about in known.values()} for group in self._packs.load(db, stream)]

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from . import chunks, pages
 from .buckets import Points, Units
+from .damage import decoded
 from .groups import NO_STEP
-from .head import decoded
 from .protocol import Axis
 
 SPAN: dict[Axis, str] = {"time": "first_time_s, last_time_s", "step": "first_step, last_step"}
@@ -37,8 +38,7 @@ class Window(NamedTuple):
     ) -> Points:
         """Those with a place in the window."""
         steps = step.astype(np.float64)
-        if NO_STEP in step[:: max(1, len(step) - 1)] or (step == NO_STEP).any():
-            steps[step == NO_STEP] = np.nan
+        steps[step == NO_STEP] = np.nan
         place = time_s if self.axis == "time" else steps
         points = Points(place, steps, segment, value)
         inside = (place >= self.lo) & (place <= self.hi)  # false for NaN
@@ -76,45 +76,53 @@ class Search:
         units, inside, width = _table(rows, window)
         single = inside & (width <= window.widest) & np.array([row[3] is not None for row in rows])
         _take(found, units, single)
-        apart = []
-        for i in np.flatnonzero(~single).tolist():
-            page, start, coarse, fine = rows[i][-4:]
-            enough = width[i] / window.widest if inside[i] and window.widest > 0 else math.inf  # units
-            level = "coarse" if enough <= coarse else "fine" if enough <= fine else None
-            if not (level and self._units(page, level, window, found)):
-                apart.append((start, start + rows[i][4]))
-        return apart
+        sizes = np.array([row[-2:] for row in rows])  # how many units, coarse and fine
+        enough = np.where(inside, width / window.widest, math.inf) if window.widest > 0 else np.full(len(rows), math.inf)
+        coarse = ~single & (enough <= sizes[:, 0])
+        fine = ~single & ~coarse & (enough <= sizes[:, 1])
+        opened = {rows[i][10] for i in np.flatnonzero(~single & ~coarse & ~fine).tolist()}
+        for level, which in (("coarse", coarse), ("fine", fine)):
+            opened |= self._units([rows[i][10] for i in np.flatnonzero(which).tolist()], level, window, found)
+        return [(row[11], row[11] + row[4]) for row in rows if row[10] in opened]
 
-    def _units(self, page: int, level: str, window: Window, found: Found) -> bool:
-        (data,) = self._db.execute(f"SELECT {level} FROM page WHERE id = ?", (page,)).fetchone()
+    def _units(self, wanted: Sequence[int], level: str, window: Window, found: Found) -> set[int]:
+        """Take the smaller units of these pages; the pages whose units are damaged."""
         decode = pages.decode_coarse if level == "coarse" else pages.decode_fine
-        columns = decoded("page", page, decode, data)
-        if columns is not None:
-            found.units.append(columns.units(window.axis))
-        return columns is not None
+        read = {page: decoded("page", page, decode, data) for page, data in self._blobs("page", level, wanted)}
+        parts = [columns for page in wanted if (columns := read[page]) is not None]
+        if parts:
+            found.units.append(pages.join(parts).units(window.axis))
+        return {page for page in wanted if read[page] is None}
 
     def _chunks(self, series: int, window: Window, found: Found, start: int, stop: int | None) -> None:
         """A chunk stands for its points, or is opened."""
-        rows = self._select("chunk", f"{SPAN[window.axis]}, {_SUMMARY}, id, axis, data", series, window, start, stop)
+        rows = self._select("chunk", f"{SPAN[window.axis]}, {_SUMMARY}, id, axis", series, window, start, stop)
         if not rows:
             return
         units, inside, width = _table(rows, window)
         single = inside & (width <= window.widest)
         _take(found, units, single)
-        for i in np.flatnonzero(~single).tolist():
-            points = self._open(rows[i], window)
-            if points is not None:
-                found.points.append(points)
+        opened = [rows[i] for i in np.flatnonzero(~single).tolist()]
+        data = dict(self._blobs("chunk", "data", [row[10] for row in opened]))
+        parts = [(row[3], *part) for row in opened if (part := self._open(row, data[row[10]])) is not None]
+        if parts:
+            segments, *columns = zip(*parts, strict=True)
+            time_s, step, value = (np.concatenate(column) for column in columns)
+            segment = np.repeat(segments, [len(part[-1]) for part in parts])
+            found.points.append(window.points(time_s, step, segment, value))
 
-    def _open(self, row: tuple[Any, ...], window: Window) -> Points | None:
-        segment, (chunk, axis, data) = row[3], row[-3:]
+    def _open(self, row: tuple[Any, ...], data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]] | None:
+        """Its times, steps and values."""
+        chunk, axis = row[-2:]
         if axis not in self._axes:
-            (coded,) = self._db.execute("SELECT data FROM axis WHERE id = ?", (axis,)).fetchone()
+            ((_, coded),) = self._blobs("axis", "data", [axis])
             self._axes[axis] = decoded("axis", axis, chunks.read_axis, coded)
         place, value = self._axes[axis], decoded("chunk", chunk, chunks.read_values, data)
-        if place is None or value is None:
-            return None
-        return window.points(*place, np.full(len(value), segment), value)
+        return None if place is None or value is None else (*place, value)
+
+    def _blobs(self, table: str, column: str, ids: Sequence[int]) -> list[tuple[int, bytes]]:
+        wanted = f"SELECT id, {column} FROM {table} WHERE id IN (SELECT value FROM json_each(?))"
+        return self._db.execute(wanted, (orjson.dumps(ids).decode(),)).fetchall() if ids else []
 
     def _select(self, table: str, wanted: str, series: int, window: Window, start: int, stop: int | None) -> list[tuple[Any, ...]]:
         until = "" if stop is None else "AND start < :stop"

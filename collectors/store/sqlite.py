@@ -251,14 +251,14 @@ class SqliteStore:
     def _windows(
         self, sources: Sequence[files.Source], ids: Collection[int], axis: Axis, lo: float, hi: float, buckets: int
     ) -> dict[int, Window]:
-        """A summary may stand for its points where it is at most half a bucket wide."""
+        """A summary may stand for its points where it is at most a bucket wide, so that no bucket of the range stays empty."""
         low, high = dict.fromkeys(ids, math.inf), dict.fromkeys(ids, -math.inf)
         for path, db in sources:
             for one, known in self._of_file[path].known(db, ids, axis).items():
                 if known.low is not None and known.high is not None:
                     low[one], high[one] = min(low[one], known.low), max(high[one], known.high)
         widths = {one: min(hi, high[one]) - max(lo, low[one]) for one in ids}
-        return {one: Window(axis, lo, hi, width / buckets / 2 if width > 0 else -1.0) for one, width in widths.items()}
+        return {one: Window(axis, lo, hi, width / buckets if width > 0 else -1.0) for one, width in widths.items()}
 
     def _find(self, sources: Sequence[files.Source], windows: Mapping[int, Window]) -> dict[int, Found]:
         found: dict[int, Found] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 
 from ..records import Frame, Profile
 from . import codec
+from .damage import decoded
 from .protocol import StackColumns
 
 UNKNOWN = -1  # of gil and cpu_ns
 NS = 1_000_000_000
+NOWHERE, DAMAGED = -1, Frame("(damaged)", "", 0)
 REMEMBERED = 200_000  # stacks, before starting afresh
 MERGED_S = 60.0  # length of a merged window: 3 hours of a process are then read as 180 rows
 MERGED_AT_ONCE = 500  # rows
@@ -26,6 +29,7 @@ _PROFILE = "id, run, rank, pid, role, host, sampler, hz, start_s, end_s, samples
 _TOUCHING = f"SELECT {_PROFILE} FROM profile WHERE run = ? AND end_s > ? AND start_s < ? ORDER BY start_s"
 _NONE = np.empty(0, np.int64)
 _INSERT = f"INSERT INTO profile VALUES (NULL, {', '.join('?' * 14)})"
+log = logging.getLogger(__name__)
 
 
 class Spans(NamedTuple):
@@ -59,8 +63,11 @@ class Row(NamedTuple):
     spans: int
     data: bytes
 
-    def read(self) -> Spans:
-        *columns, stacks = (column.view(np.int64) for column in codec.decode(self.data))
+    def read(self) -> Spans | None:
+        found = decoded("profile", self.id, codec.decode, self.data)
+        if found is None:
+            return None
+        *columns, stacks = (column.view(np.int64) for column in found)
         spans = Spans(*columns)
         return spans._replace(stack=stacks[spans.stack])
 
@@ -88,14 +95,14 @@ class Interner:
         known = self._stacks.get(stack)
         if known is None:
             frames = np.array([self._frame(db, frame) for frame in stack], "<i8").tobytes()
-            known = self._stacks[stack] = _hash(frames)
+            known = self._stacks[stack] = content_hash(frames)
             db.execute("INSERT OR IGNORE INTO stack VALUES (?, ?)", (known, frames))
         return known
 
     def _frame(self, db: sqlite3.Connection, frame: Frame) -> int:
         known = self._frames.get(frame)
         if known is None:
-            known = self._frames[frame] = _hash(f"{frame.name}\0{frame.file}\0{frame.line}".encode("utf-8", "surrogatepass"))
+            known = self._frames[frame] = frame_hash(frame)
             db.execute("INSERT OR IGNORE INTO frame VALUES (?, ?, ?, ?)", (known, *frame))
         return known
 
@@ -124,9 +131,11 @@ def mergeable(db: sqlite3.Connection, after_s: float, before_s: float) -> list[l
     return [chain for chain in chains if len(chain) > 1]
 
 
-def merged(chain: Sequence[Row]) -> tuple[object, ...]:
-    """The row that replaces a chain of them."""
-    parts = [row.read() for row in chain]
+def merged(chain: Sequence[Row]) -> tuple[object, ...] | None:
+    """The row that replaces a chain of them; None where one of these is damaged."""
+    parts = [spans for row in chain if (spans := row.read()) is not None]
+    if len(parts) < len(chain):
+        return None
     spans = Spans._make(np.concatenate(column) for column in zip(*parts, strict=True))
     first, last = chain[0], chain[-1]
     threads = orjson.dumps({tid: name for row in chain for tid, name in orjson.loads(row.threads).items()}).decode()
@@ -164,10 +173,12 @@ class Query(NamedTuple):
     thread: str | None  # a name or a number
 
     def cut(self, row: Row) -> Spans | None:
-        """The row's spans inside the window; None where the row is of another process."""
+        """The row's spans inside the window; None where the row is of another process, or damaged."""
         if self.rank not in (None, row.rank) or self.pid not in (None, row.pid):
             return None
         spans = row.read()
+        if spans is None:
+            return None
         start = np.maximum(spans.start_ns, round(self.lo * NS))
         end = np.minimum(spans.start_ns + spans.duration_ns, round(self.hi * NS))
         keep = end > start
@@ -207,7 +218,7 @@ class Reader:
 
     def _load(self, db: sqlite3.Connection, columns: Sequence[NDArray[np.int64]]) -> None:
         seen = np.unique(np.concatenate([_NONE, *columns])).tolist()
-        stacks = {stack: tuple(np.frombuffer(data, "<i8").tolist()) for stack, data in _rows(db, "stack", seen, self._stacks)}
+        stacks = {stack: _frames(stack, data) for stack, data in _rows(db, "stack", seen, self._stacks)}
         frames = {frame for stack in stacks.values() for frame in stack}
         self._frames |= {frame: Frame(*about) for frame, *about in _rows(db, "frame", frames, self._frames)}
         self._stacks |= stacks
@@ -245,7 +256,15 @@ class Reader:
         """The frames, and the stacks as places in that list."""
         places: dict[int, int] = {}
         stacks = [tuple(places.setdefault(frame, len(places)) for frame in self._stacks[stack]) for stack in hashes]
-        return [self._frames[frame] for frame in places], stacks
+        return [self._frames.get(frame, DAMAGED) for frame in places], stacks
+
+
+def _frames(stack: int, data: bytes) -> tuple[int, ...]:
+    """From the root to the leaf; one that is nowhere, for a damaged stack."""
+    if content_hash(data) == stack:
+        return tuple(np.frombuffer(data, "<i8").tolist())
+    log.error("stack %d is left out: damaged", stack)
+    return (NOWHERE,)
 
 
 def _spans(profile: Profile, stacks: list[int]) -> Spans:
@@ -282,5 +301,10 @@ def _union(ranges: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     return joined
 
 
-def _hash(data: bytes) -> int:
+def frame_hash(frame: Frame) -> int:
+    return content_hash(f"{frame.name}\0{frame.file}\0{frame.line}".encode("utf-8", "surrogatepass"))
+
+
+def content_hash(data: bytes) -> int:
+    """What a stack's row is called, so that it tells as well whether a bit of it is wrong."""
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") >> 1
