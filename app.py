@@ -145,7 +145,7 @@ def profile(options: argparse.Namespace) -> int:
 
 
 def what_waits(stack: tuple[Frame, ...]) -> str:
-    from dashboard.waits import wait_of, waiting
+    from dashboard.flame.waits import wait_of, waiting
 
     found = waiting([wait_of(frame) for frame in stack])
     return found.wait.what if found else ""

@@ -20,10 +20,10 @@ import numpy as np
 from collectors.records import Frame, Points, Profile, Record, StackSample, labels_of
 from collectors.store.sqlite import SqliteStore
 from dashboard import wire
-from dashboard.flames import Flames
-from dashboard.lanes import Lanes
+from dashboard.flame.lanes import Lanes
+from dashboard.flame.traces import Range
 from dashboard.queries import Profiler
-from dashboard.traces import Range
+from dashboard.stacks import Stacks
 
 from .report import Row, run
 
@@ -46,24 +46,24 @@ def measure() -> list[Row]:
         for records in job():
             store.append(records)
         store.settle()
-        flames = Flames(store)
+        stacks = Stacks(store)
         minute, whole = (END_S - 600, END_S - 540), (START_S, END_S)
         questions: list[tuple[str, float, Callable[[], bytes]]] = [
-            ("/flame, 60 s, joined", 80, lambda: flame(flames, minute)),
-            ("/flame, 60 s, beside normal", 300, lambda: flame(flames, minute, against_normal=True)),
-            (f"/flame, {HOURS:g} h, joined", 300, lambda: flame(flames, whole)),
-            ("/blame, 60 s", 1000, lambda: wire.encode(flames.blame("run", minute).as_json())),
-            ("/blame, 3 s", 1000, lambda: wire.encode(flames.blame("run", (minute[0], minute[0] + 3)).as_json())),
-            ("/flamechart, 60 s", 150, lambda: wire.encode(flames.chart("run", minute, 1200, Lanes("joined")).chart.as_json())),
+            ("/flame, 60 s, joined", 80, lambda: flame(stacks, minute)),
+            ("/flame, 60 s, beside normal", 300, lambda: flame(stacks, minute, against_normal=True)),
+            (f"/flame, {HOURS:g} h, joined", 300, lambda: flame(stacks, whole)),
+            ("/blame, 60 s", 1000, lambda: wire.encode(stacks.blame("run", minute).as_json())),
+            ("/blame, 3 s", 1000, lambda: wire.encode(stacks.blame("run", (minute[0], minute[0] + 3)).as_json())),
+            ("/flamechart, 60 s", 150, lambda: wire.encode(stacks.chart("run", minute, 1200, Lanes("joined")).chart.as_json())),
         ]
         rows = [timed(*question) for question in questions]
         store.close()
     return rows
 
 
-def flame(flames: Flames, window: Range, *, against_normal: bool = False) -> bytes:
+def flame(stacks: Stacks, window: Range, *, against_normal: bool = False) -> bytes:
     return wire.encode(
-        wire.flame(flames.fold("run", window, Lanes("joined"), against_normal=against_normal), Profiler("native", None))
+        wire.flame(stacks.fold("run", window, Lanes("joined"), against_normal=against_normal), Profiler("native", None))
     )
 
 

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.records import Frame
-from dashboard.exporting import from_folded, from_speedscope, to_folded, to_speedscope
-from dashboard.folding import FlameTree, Gathered, tree_of
-from dashboard.reshaping import Shape, matching, module_of
-from dashboard.trie import Weighed
+from dashboard.flame.exporting import from_folded, from_speedscope, to_folded, to_speedscope
+from dashboard.flame.folding import FlameTree, Gathered, tree_of
+from dashboard.flame.reshaping import Shape, matching, module_of
+from dashboard.flame.trie import Weighed
 from tests.stacks import Span, columns, drawn, fold
 
 names = st.sampled_from(["<module>", "Net.forward", "fetch.<locals>.<listcomp>", "f"])

@@ -11,10 +11,10 @@ import pytest
 
 from collectors.records import Frame, Profile, StackSample
 from collectors.store.sqlite import SqliteStore
-from dashboard.folding import FlameTree, gather, tree_of
-from dashboard.lanes import Lanes
-from dashboard.minutes import Minutes
-from dashboard.trust import no_source
+from dashboard.flame.folding import FlameTree, gather, tree_of
+from dashboard.flame.lanes import Lanes
+from dashboard.flame.minutes import Minutes
+from dashboard.flame.trust import no_source
 from tests.stacks import drawn
 
 T0 = 1_764_000_007.0

@@ -10,8 +10,8 @@ import pytest
 
 from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample, labels_of
 from collectors.store.sqlite import SqliteStore
-from dashboard.blame import Verdict
-from dashboard.flames import Flames
+from dashboard.blame.verdict import Verdict
+from dashboard.stacks import Stacks
 
 T0 = 1_764_000_000.0
 TORCH, LIBRARY = "/usr/lib/python3.11/site-packages/torch", "/usr/lib/python3.11"
@@ -56,7 +56,7 @@ def run(
 
 
 def blame(store: SqliteStore, lo: float, hi: float, **options: int) -> Verdict:
-    return Flames(store).blame("run", (T0 + lo, T0 + hi), **options)
+    return Stacks(store).blame("run", (T0 + lo, T0 + hi), **options)
 
 
 def gpu(store: SqliteStore, seconds: int, metric: str, value: float, slow: float, since: float) -> None:
@@ -155,7 +155,7 @@ def test_a_healthy_window_looks_like_normal(store: SqliteStore) -> None:
 
 def test_another_window_may_stand_for_normal(store: SqliteStore) -> None:
     run(store, (60, NORMAL), (20, SLOW))
-    verdict = Flames(store).blame("run", (T0 + 62, T0 + 65), baseline=(T0 + 70, T0 + 75))
+    verdict = Stacks(store).blame("run", (T0 + 62, T0 + 65), baseline=(T0 + 70, T0 + 75))
     assert (verdict.verdict, verdict.normal) == ("no_difference", [(T0 + 70, T0 + 75)])
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from collectors.store.protocol import Buckets, Series, Store
 
+from ..flame.traces import Bools, Floats, Range
 from . import units
 from .normal import BEFORE_S, unsteady_by_nature
-from .traces import Bools, Floats, Range
 from .units import NO_PHASES, Phases, Units
 
 EACH_POINT = 5_000_000  # buckets: each point is its own

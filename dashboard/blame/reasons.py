@@ -10,13 +10,13 @@ import numpy as np
 
 from collectors.records import Frame
 
+from ..flame.joining import IN_THREADS, is_head
+from ..flame.traces import Bools, Traces
+from ..flame.waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of
 from . import suspect
-from .blame import Case, Gpu, Side, Verdict
-from .joining import IN_THREADS, is_head
 from .suspect import Suspect
-from .traces import Bools, Traces
 from .units import Units
-from .waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of
+from .verdict import Case, Gpu, Side, Verdict
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
 BUSY_PCT = 20.0  # GPUs that are less busy than this in normal are not what the run waits for

@@ -9,9 +9,9 @@ import numpy as np
 from collectors import catalog
 from collectors.store.protocol import Store
 
-from .blame import Gpu
+from ..flame.traces import Range
 from .steplog import GPU_PHASE, StepLog, values_of
-from .traces import Range
+from .verdict import Gpu
 
 SIGNALS = {"gpu/sm_active_pct": "SM active", "gpu/power_w": "power", "gpu/utilization_pct": "busy"}  # the first that is there
 CLOCK, REASONS = "gpu/sm_clock_mhz", "gpu/clock_event_reasons"

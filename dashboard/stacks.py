@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 from collectors.store.protocol import Store
 
-from . import flamechart, folding, inquiry, recorded, source, steplog
-from .blame import Verdict
-from .flamechart import Chart
-from .folding import PRUNE, FlameTree, Gathered
-from .lanes import Lanes
-from .minutes import Minutes
-from .reshaping import Shape
-from .steplog import StepLog
-from .traces import Range
+from .blame import inquiry, recorded, steplog
+from .blame.steplog import StepLog
+from .blame.verdict import Verdict
+from .flame import flamechart, folding, source
+from .flame.flamechart import Chart
+from .flame.folding import PRUNE, FlameTree, Gathered
+from .flame.lanes import Lanes
+from .flame.minutes import Minutes
+from .flame.reshaping import Shape
+from .flame.traces import Range
 
 NEAREST = 2  # of the window's own lengths: to draw what normal looks like, fewer do than to judge by
 
@@ -48,7 +49,7 @@ class Charted:
     profile_until: float | None
 
 
-class Flames:
+class Stacks:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._seen = source.Seen()

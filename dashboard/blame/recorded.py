@@ -9,11 +9,11 @@ import numpy as np
 
 from collectors.store.protocol import StackColumns, Store
 
-from .joining import waits_of_stacks
+from ..flame.joining import waits_of_stacks
+from ..flame.traces import Bools, Range, Traces
+from ..flame.trust import LineOf, no_source, traces_of
 from .normal import BEFORE_S, WINDOWS, Activity, normal
 from .steplog import StepLog
-from .traces import Bools, Range, Traces
-from .trust import LineOf, no_source, traces_of
 
 WHOLE = 0.9  # of the wanted normal: more need not be looked for
 WITHOUT_UNITS_S = 600.0  # how far normal may lie where all stacks must be read to find it
