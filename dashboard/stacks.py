@@ -76,7 +76,7 @@ class Stacks:
         else:
             ranges = [baseline] if baseline else []
             sides = [self._gather(run, one, lanes, log, phase) for one in (window, *ranges)]
-        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=self._folder(run))
+        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=self._folder(run), line_of=source.line_of)
         self._seen.add(run, {frame.file for frame in tree.frames})
         return Folded(
             tree,

@@ -11,6 +11,7 @@ import pytest
 from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample, labels_of
 from collectors.store.sqlite import SqliteStore
 from dashboard.blame.verdict import Verdict
+from dashboard.flame.lanes import Lanes
 from dashboard.stacks import Stacks
 
 T0 = 1_764_000_000.0
@@ -213,10 +214,27 @@ def test_a_checkpoint_is_told_by_its_frames(store: SqliteStore) -> None:
 
 
 def test_garbage_collection_is_named_where_the_run_logs_it_and_marked_where_it_does_not(store: SqliteStore) -> None:
-    pause: tuple[Part, ...] = (*NORMAL[:1], (90, (MODULE, STEP, FORWARD)))
-    stopped: tuple[Part, ...] = (*pause * 4, (10, (MODULE, STEP, DECODE)), (600, (MODULE, STEP, FORWARD)))
-    run(store, (60, NORMAL), (20, stopped))
-    assert blame(store, 63, 73).verdict in ("line", "unknown", "no_difference")
-    times = np.arange(61.0, 80.0, 1.0)
-    store.append([Event("run", "gc", T0 + float(t), seconds=0.5) for t in times])
-    assert "garbage collection" in blame(store, 63, 73).sentence
+    lines: tuple[Part, ...] = ((10, (MODULE, STEP, FORWARD)), (10, (MODULE, STEP, FORWARD._replace(line=8))))
+    steady: tuple[Part, ...] = (NORMAL[0], *lines * 4)
+    pause: tuple[Part, ...] = (NORMAL[0], *lines * 3, (620, (MODULE, STEP, FORWARD)))
+    run(store, (60, steady), *((0.9, steady), (0.69, pause)) * 12)
+    unlogged = blame(store, 63, 73)
+    assert (unlogged.verdict, unlogged.reason) == ("line", "may be garbage collection")
+    assert "model.py:7 forward" in unlogged.sentence
+    store.append([Event("run", "gc", T0 + float(t), seconds=0.5) for t in np.arange(61.0, 78.0, 1.6)])
+    logged = blame(store, 63, 73)
+    assert (logged.verdict, logged.reason) == ("line", "garbage collection")
+    assert logged.suspect is not None
+    assert logged.suspect.frame.name == "gc"
+
+
+def test_a_phase_is_folded_alone_beside_the_same_phase_of_normal(store: SqliteStore) -> None:
+    run(store, (60, NORMAL), (10, SLOW))
+    ends_s = [T0 + 60 + 0.2 * i for i in range(1, 51)]
+    phases = ("phase/data_s", "phase/forward_s")
+    store.append([Points("run", labels_of(host="box"), phases, (0.11, 0.09), t, 700 + i) for i, t in enumerate(ends_s)])
+    folded = Stacks(store).fold("run", (T0 + 62, T0 + 66), Lanes("main"), phase="data")
+    names = {folded.tree.frames[i].name: total for i, total in zip(folded.tree.frame, folded.tree.total_s, strict=True)}
+    assert names["ImageFile.load"] == pytest.approx(2.2, rel=0.02)
+    assert names.get("forward", 0) < 0.05
+    assert [(one.name, one.seconds) for one in folded.phases] == [("data", pytest.approx(0.11)), ("forward", pytest.approx(0.09))]
