@@ -191,7 +191,10 @@ def run_web(listener: socket.socket, log_dir: Path, data_dir: Path, keeper: Keep
     )
     server = uvicorn.Server(config)
     threading.Thread(target=announce, args=(server, listener, log_dir), name="announce", daemon=True).start()
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    finally:
+        queries.close()
 
 
 def announce(server: object, listener: socket.socket, log_dir: Path) -> None:

@@ -141,6 +141,7 @@ def routes(queries: Queries) -> APIRouter:
             against_normal=baseline == "normal",
             prune=prune,
         )
+        queries.ahead.want(run)
         match shape:
             case "folded":
                 return PlainTextResponse(exporting.to_folded(answer.tree))

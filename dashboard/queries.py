@@ -18,6 +18,7 @@ from collectors.records import Event, Offset
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
 
 from .cost import Cost, CostMeter
+from .flame.ahead import Ahead
 from .machine import GpuUser, Machine, Owner, values_now
 from .stacks import Stacks
 
@@ -103,7 +104,12 @@ class Queries:
         self._store, self._log_dir, self._data_dir = store, log_dir.resolve(), data_dir
         self._meter = CostMeter()
         self.stacks = Stacks(store)
+        self.ahead = Ahead(self.stacks.minutes)
         self._read_only = read_only
+
+    def close(self) -> None:
+        """Ends what was begun for later questions."""
+        self.ahead.close()
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ class Stacks:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._seen = source.Seen()
-        self._minutes = Minutes(store, source.line_of)
+        self.minutes = Minutes(store, source.line_of)
 
     def fold(
         self,
@@ -110,7 +110,7 @@ class Stacks:
 
     def _gather(self, run: str, window: Range, lanes: Lanes, log: StepLog, phase: str) -> Gathered:
         if not phase:
-            return self._minutes.gather(run, window, lanes)
+            return self.minutes.gather(run, window, lanes)
         columns = self._store.stacks(*window, run)
         return folding.gather_parts(columns, lanes, [_in_phase([window], log, phase)], source.line_of)[0]
 
