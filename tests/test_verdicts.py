@@ -60,8 +60,8 @@ def blame(store: SqliteStore, lo: float, hi: float, **options: int) -> Verdict:
     return Stacks(store).blame("run", (T0 + lo, T0 + hi), **options)
 
 
-def gpu(store: SqliteStore, seconds: int, metric: str, value: float, slow: float, since: float) -> None:
-    labels: Labels = labels_of(gpu=0, host="box", uuid="GPU-0")
+def gpu(store: SqliteStore, seconds: int, metric: str, value: float, slow: float, since: float, card: int = 0) -> None:
+    labels: Labels = labels_of(gpu=card, host="box", uuid=f"GPU-{card}")
     store.append([Points(None, labels, (metric,), (slow if t >= since else value,), T0 + t, None) for t in range(seconds)])
 
 
@@ -177,6 +177,19 @@ def test_a_gpu_that_idles_more_is_starved_and_the_line_is_blamed(store: SqliteSt
     gpu(store, 70, "gpu/utilization_pct", 95.0, 45.0, 60)
     gpu(store, 70, "gpu/sm_clock_mhz", 1980.0, 1410.0, 60)
     assert blame(store, 62, 65).suspect is not None
+
+
+def test_the_gpus_that_idle_in_normal_say_nothing_of_those_at_work(store: SqliteStore) -> None:
+    run(store, (60, NORMAL), (10, SLOW))
+    gpu(store, 70, "gpu/utilization_pct", 95.0, 97.0, 60)
+    gpu(store, 70, "gpu/sm_clock_mhz", 1980.0, 1410.0, 60)
+    for card in range(1, 8):
+        gpu(store, 70, "gpu/utilization_pct", 0.0, 0.0, 60, card)
+        gpu(store, 70, "gpu/sm_clock_mhz", 210.0, 210.0, 60, card)
+    verdict = blame(store, 62, 65)
+    assert (verdict.verdict, verdict.suspect) == ("gpu_slower", None)
+    assert "clock 1410 MHz, normal 1980 MHz" in verdict.sentence
+    assert ("GPU busy", 97.0, 95.0) in [(row.name, row.window, row.normal) for row in verdict.evidence]
 
 
 def test_a_gpu_that_the_run_does_not_use_says_nothing(store: SqliteStore) -> None:

@@ -14,15 +14,17 @@ from .steplog import GPU_PHASE, StepLog, values_of
 from .verdict import Gpu
 
 SIGNALS = {"gpu/sm_active_pct": "SM active", "gpu/power_w": "power", "gpu/utilization_pct": "busy"}  # the first that is there
+AT_WORK = 0.5  # of what the busiest one shows, on the average over normal
 CLOCK, REASONS = "gpu/sm_clock_mhz", "gpu/clock_event_reasons"
 
 
 def look(store: Store, run: str, window: Range, normal: Sequence[Range], log: StepLog) -> Gpu | None:
-    """None where there is no GPU, or nothing was read of it in one of the two."""
-    found = values_of(store, None, [*SIGNALS, CLOCK, REASONS], [window], normal)
-    signal = next((name for name in SIGNALS if name in found and len(found[name][0]) and len(found[name][1])), None)
+    """None where there is no GPU, or nothing was read of it in one of the two. A GPU that idles in normal says nothing while others do not."""
+    known = values_of(store, None, [*SIGNALS], [window], normal)
+    signal = next((name for name in SIGNALS if name in known and len(known[name][0]) and len(known[name][1])), None)
     if signal is None:
         return None
+    found = values_of(store, None, [signal, CLOCK, REASONS], [window], normal, cards=_at_work(store, signal, normal))
     here, there = (float(np.mean(values)) for values in found[signal])
     clock = tuple(float(np.mean(values)) for values in found.get(CLOCK, ()) if len(values))
     told = np.bitwise_or.reduce(found[REASONS][0].astype(np.int64)) if REASONS in found and len(found[REASONS][0]) else 0
@@ -33,6 +35,14 @@ def look(store: Store, run: str, window: Range, normal: Sequence[Range], log: St
         reasons=catalog.reasons_of(int(told)),
         kernels_s=_kernels(store, run, window, normal, log),
     )
+
+
+def _at_work(store: Store, signal: str, normal: Sequence[Range]) -> set[str]:
+    """The GPUs that the signal shows at work in normal; all of them where it shows none. Idle is far below the busiest one."""
+    cards = {dict(one.labels).get("uuid", "") for one in store.series(None) if one.name == signal}
+    values = {card: values_of(store, None, [signal], normal, cards=[card]).get(signal, [np.zeros(0)])[0] for card in cards}
+    means = {card: float(np.mean(one)) for card, one in values.items() if len(one)}
+    return {card for card, mean in means.items() if mean >= AT_WORK * max(means.values())}
 
 
 def _kernels(store: Store, run: str, window: Range, normal: Sequence[Range], log: StepLog) -> tuple[float, float] | None:
