@@ -125,6 +125,21 @@ def test_without_steps_differences_are_in_seconds_of_every_second(store: SqliteS
     )
 
 
+def test_without_steps_the_seconds_in_which_the_gpu_is_as_busy_as_usual_are_normal(store: SqliteStore) -> None:
+    run(store, (30, NORMAL), (20, SLOW), (20, NORMAL), (10, SLOW), steps=False)
+    for since, until, busy_pct in ((0, 30, 95.0), (30, 50, 40.0), (50, 70, 95.0), (70, 80, 40.0)):
+        labels = labels_of(gpu=0, host="box", uuid="GPU-0")
+        store.append(
+            [Points(None, labels, ("gpu/utilization_pct",), (busy_pct,), T0 + t / 2, None) for t in range(2 * since, 2 * until)]
+        )
+    verdict = blame(store, 72, 76)
+    assert verdict.normal == [
+        (pytest.approx(T0, abs=1), pytest.approx(T0 + 30, abs=1)),
+        (pytest.approx(T0 + 50, abs=1), T0 + 72 - 2),
+    ]
+    assert "data.py:88 decode, in PIL ImageFile.load" in verdict.sentence, "no thread waits in either"
+
+
 def test_two_causes_of_one_size_are_named_by_what_calls_both(store: SqliteStore) -> None:
     both: tuple[Part, ...] = ((60, (MODULE, STEP, DECODE)), (140, (MODULE, STEP, FORWARD)))
     run(store, (60, NORMAL), (10, both))

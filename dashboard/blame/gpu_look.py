@@ -1,4 +1,4 @@
-"""What the GPUs did in a window and in its normal: were they idle, or slow?"""
+"""What the GPUs did in a window and in its normal: were they idle, or slow? And when they were as busy as usual."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from collectors import catalog
 from collectors.store.protocol import Store
 
 from ..flame.traces import Range
-from .steplog import GPU_PHASE, StepLog, values_of
+from .normal import Activity
+from .steplog import EACH_POINT, GPU_PHASE, StepLog, values_of
 from .verdict import Gpu
 
-SIGNALS = {"gpu/sm_active_pct": "SM active", "gpu/power_w": "power", "gpu/utilization_pct": "busy"}  # the first that is there
+BUSY = "gpu/utilization_pct"
+SIGNALS = {"gpu/sm_active_pct": "SM active", "gpu/power_w": "power", BUSY: "busy"}  # the first that is there
+LEAST_BUSY_PCT = 20.0  # GPUs that are less busy than this are not what a run is about
 AT_WORK = 0.5  # of what the busiest one shows, on the average over normal
 CLOCK, REASONS = "gpu/sm_clock_mhz", "gpu/clock_event_reasons"
 
@@ -35,6 +38,17 @@ def look(store: Store, run: str, window: Range, normal: Sequence[Range], log: St
         reasons=catalog.reasons_of(int(told)),
         kernels_s=_kernels(store, run, window, normal, log),
     )
+
+
+def activity(store: Store, around: Range) -> Activity | None:
+    """How busy the GPUs at work are, 1 for 100 %; None where they idle, or there is none."""
+    cards = _at_work(store, BUSY, [around])
+    series = [one.id for one in store.series(None) if one.name == BUSY and dict(one.labels).get("uuid") in cards]
+    points = [*store.range(series, *around, buckets=EACH_POINT).values()] if series else []
+    time_s, busy_pct = (np.concatenate([getattr(one, name) for one in points] or [np.zeros(0)]) for name in ("t", "last"))
+    if not np.isfinite(busy_pct).any() or np.nanmean(busy_pct) < LEAST_BUSY_PCT:
+        return None
+    return Activity(time_s, busy_pct / 100, np.ones(len(time_s)))
 
 
 def _at_work(store: Store, signal: str, normal: Sequence[Range]) -> set[str]:
