@@ -145,7 +145,7 @@ def profile(options: argparse.Namespace) -> int:
 
 
 def what_waits(stack: tuple[Frame, ...]) -> str:
-    from dashboard.waits import wait_of, waiting
+    from dashboard.flame.waits import wait_of, waiting
 
     found = waiting([wait_of(frame) for frame in stack])
     return found.wait.what if found else ""
@@ -191,7 +191,10 @@ def run_web(listener: socket.socket, log_dir: Path, data_dir: Path, keeper: Keep
     )
     server = uvicorn.Server(config)
     threading.Thread(target=announce, args=(server, listener, log_dir), name="announce", daemon=True).start()
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    finally:
+        queries.close()
 
 
 def announce(server: object, listener: socket.socket, log_dir: Path) -> None:

@@ -13,10 +13,11 @@ from pydantic import BaseModel
 
 from collectors.store.protocol import LogQuery
 
-from . import exporting, folding, lanes, openmetrics, reshaping, wire
+from . import openmetrics, wire
+from .flame import exporting, folding, lanes, reshaping
+from .flame.source import Refused
+from .flame.traces import Range
 from .queries import BadRequest, NotFound, Queries
-from .source import Refused
-from .traces import Range
 
 PREFIX = "/api/v1"
 MAX_BUCKETS = 20_000
@@ -121,6 +122,7 @@ def routes(queries: Queries) -> APIRouter:
         baseline: Annotated[Literal["", "normal"], Query(description="normal: beside the run's normal")] = "",
         baseline_from: float | None = None,
         baseline_to: float | None = None,
+        waits: Annotated[bool, Query(description="false: without the time in which a thread only waits")] = True,
         focus: Annotated[str, Query(description="only stacks with such a frame, from it on")] = "",
         hide: Annotated[str, Query(description="without such frames")] = "",
         roll: reshaping.Roll = "function",
@@ -129,16 +131,17 @@ def routes(queries: Queries) -> APIRouter:
         shape: Annotated[Literal["tree", "folded", "speedscope"], Query(alias="format")] = "tree",
     ) -> Response:
         queries.check_run(run)
-        answer = queries.flames.fold(
+        answer = queries.stacks.fold(
             run,
             _window(lo, hi),
             lanes.Lanes(view, thread, rank, pid),
-            shape=reshaping.Shape(focus, hide, roll, invert),
+            shape=reshaping.Shape(waits, focus, hide, roll, invert),
             phase=phase,
             baseline=_other(baseline_from, baseline_to),
             against_normal=baseline == "normal",
             prune=prune,
         )
+        queries.ahead.want(run)
         match shape:
             case "folded":
                 return PlainTextResponse(exporting.to_folded(answer.tree))
@@ -160,7 +163,7 @@ def routes(queries: Queries) -> APIRouter:
     ) -> Response:
         queries.check_run(run)
         chosen = lanes.Lanes(view, thread, rank, pid)
-        return Json(wire.flamechart(queries.flames.chart(run, _window(lo, hi), width, chosen)))
+        return Json(wire.flamechart(queries.stacks.chart(run, _window(lo, hi), width, chosen)))
 
     @router.get("/blame", summary="Which line a window was lost to, beside the run's normal")
     def blame(
@@ -172,7 +175,7 @@ def routes(queries: Queries) -> APIRouter:
         baseline_to: float | None = None,
     ) -> Response:
         queries.check_run(run)
-        return Json(queries.flames.blame(run, _window(lo, hi), rank, _other(baseline_from, baseline_to)).as_json())
+        return Json(queries.stacks.blame(run, _window(lo, hi), rank, _other(baseline_from, baseline_to)).as_json())
 
     @router.get("/source", summary="Lines of a file of the run's own folder that its profile names")
     def source(
@@ -183,7 +186,7 @@ def routes(queries: Queries) -> APIRouter:
     ) -> Response:
         queries.check_run(run)
         try:
-            return Json(wire.source(queries.flames.source(run, file, line, context)))
+            return Json(wire.source(queries.stacks.source(run, file, line, context)))
         except Refused as error:
             raise NotFound(str(error)) from error
 

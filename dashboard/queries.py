@@ -18,8 +18,9 @@ from collectors.records import Event, Offset
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
 
 from .cost import Cost, CostMeter
-from .flames import Flames
+from .flame.ahead import Ahead
 from .machine import GpuUser, Machine, Owner, values_now
+from .stacks import Stacks
 
 MAX_SERIES = 200  # a request may name so many
 LIFETIMES = ("start", "end")
@@ -102,8 +103,13 @@ class Queries:
         """`read_only` tells why this dashboard cannot steer the collector, while it cannot."""
         self._store, self._log_dir, self._data_dir = store, log_dir.resolve(), data_dir
         self._meter = CostMeter()
-        self.flames = Flames(store)
+        self.stacks = Stacks(store)
+        self.ahead = Ahead(self.stacks.minutes)
         self._read_only = read_only
+
+    def close(self) -> None:
+        """Ends what was begun for later questions."""
+        self.ahead.close()
 
     # -- runs ----------------------------------------------------------------------------------------------------------
 

@@ -14,10 +14,10 @@ from collectors import catalog
 from collectors.records import Event, LogLine, Offset
 from collectors.store.protocol import LivePoints, LogPage, Series
 
-from .flames import Charted, Folded
+from .flame.source import Excerpt
 from .machine import GpuUser, Machine
 from .queries import Curve, Curves, Profiler, RunDetail, RunView, State
-from .source import Excerpt
+from .stacks import Charted, Folded
 
 OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 

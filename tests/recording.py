@@ -27,10 +27,10 @@ from collectors.sampler.native import Native
 from collectors.sampler.pyspy import PySpy
 from collectors.store.sqlite import SqliteStore
 from collectors.tail import Tail
-from dashboard.blame import Verdict
-from dashboard.flames import Flames
-from dashboard.steplog import EACH_POINT
-from dashboard.traces import Range
+from dashboard.blame.steplog import EACH_POINT
+from dashboard.blame.verdict import Verdict
+from dashboard.flame.traces import Range
+from dashboard.stacks import Stacks
 
 ROOT = Path(__file__).parents[1]
 LOSSES = Path(__file__).parent / "programs" / "losses"
@@ -71,7 +71,7 @@ class Recording:
     """One run."""
 
     def __init__(self, store: SqliteStore, run: str) -> None:
-        self.store, self.run, self.flames = store, run, Flames(store)
+        self.store, self.run, self.stacks = store, run, Stacks(store)
         time_s, lossy = self.series("truth/lossy")
         bounds = [0, *(np.flatnonzero(np.diff(lossy)) + 1).tolist(), len(lossy)]
         self.stretches = [Stretch(time_s[a], time_s[b - 1], bool(lossy[a])) for a, b in pairwise(bounds)]
@@ -116,7 +116,7 @@ class Recording:
         return float(np.median([(one[-1] - one[0]) / (len(one) - 1) for one in inside if len(one) > 1] or [np.inf]))
 
     def blame(self, window: Range) -> Verdict:
-        return self.flames.blame(self.run, window)
+        return self.stacks.blame(self.run, window)
 
     def lost_s(self, ranges: Sequence[Range], rank: int = 0, name: str = "truth/lost_s") -> float:
         """A step, by the target's own clock; a step that is cut counts by its part."""

@@ -6,8 +6,8 @@ import numpy as np
 
 from collectors.records import Frame
 from collectors.store.protocol import StackColumns
-from dashboard.folding import PRUNE, FlameTree, gather, tree_of
-from dashboard.lanes import Lanes, View
+from dashboard.flame.folding import PRUNE, FlameTree, gather, tree_of
+from dashboard.flame.lanes import Lanes, View
 
 Span = tuple[int, int, float, tuple[Frame, ...]]  # process, tid, seconds, stack
 MAIN = ("run", 0, 7, "main")

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dashboard.blame import Verdict
-from dashboard.lanes import Lanes
+from dashboard.blame.verdict import Verdict
+from dashboard.flame.lanes import Lanes
 from tests.recording import Plan, Recording, best_sampler, recorded
 from tests.test_blame import TO_BLAME, named, truth
 
@@ -65,7 +65,7 @@ def test_a_late_rank_is_named_with_its_line(tmp_path: Path) -> None:
             if (verdict.verdict, verdict.rank, named(verdict)) == ("collective_wait", 2, "load_shard")
         ]
         assert len(found) >= 19, [verdict.sentence for verdict in verdicts]
-        tree = run.flames.fold("late_rank", run.windows(3, 1, lossy=True, rank=2)[0], Lanes("joined", rank=0)).tree
+        tree = run.stacks.fold("late_rank", run.windows(3, 1, lossy=True, rank=2)[0], Lanes("joined", rank=0)).tree
         assert "in rank 2" in {frame.name for frame in tree.frames}
 
 
@@ -99,7 +99,7 @@ def test_the_starved_worker_of_a_large_job_is_named_within_the_budget(tmp_path: 
     program = "many_workers"
     with recorded(tmp_path, Plan([program], "py-spy", seconds=90, healthy_s=20, lossy_s=20, ranks=8, within_budget=True)) as runs:
         windows = runs[program].windows(10, SOME, lossy=True, rank=3)
-        verdicts = [runs[program].flames.blame(program, window, rank=3) for window in windows]
+        verdicts = [runs[program].stacks.blame(program, window, rank=3) for window in windows]
     assert sum(is_right(verdict, "read_shard", "") for verdict in verdicts) >= 19, [verdict.sentence for verdict in verdicts]
 
 
@@ -108,7 +108,7 @@ def test_the_wait_share_of_the_profile_is_the_data_phase_of_the_log(tmp_path: Pa
     with recorded(tmp_path, Plan([program], best_sampler(), seconds=75, healthy_s=15, lossy_s=15)) as runs:
         run = runs[program]
         for window in run.windows(10, SOME, lossy=True):
-            tree = run.flames.fold(program, window, Lanes("main")).tree
+            tree = run.stacks.fold(program, window, Lanes("main")).tree
             loader = [tree.frames[i].name.endswith("_next_data") for i in tree.frame]
             share = float(tree.total_s[loader].sum()) / tree.seconds
             logged = run.lost_s([window], name="phase/data_s")

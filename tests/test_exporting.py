@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.records import Frame
-from dashboard.exporting import from_folded, from_speedscope, to_folded, to_speedscope
-from dashboard.folding import FlameTree, Gathered, tree_of
-from dashboard.reshaping import Shape, matching, module_of
-from dashboard.trie import Weighed
+from dashboard.flame.exporting import from_folded, from_speedscope, to_folded, to_speedscope
+from dashboard.flame.folding import FlameTree, Gathered, tree_of
+from dashboard.flame.reshaping import Shape, matching, module_of
+from dashboard.flame.source import line_of
+from dashboard.flame.trie import Weighed
 from tests.stacks import Span, columns, drawn, fold
 
 names = st.sampled_from(["<module>", "Net.forward", "fetch.<locals>.<listcomp>", "f"])
@@ -79,6 +80,16 @@ def shaped(shape: Shape) -> list[str]:
 def test_focus_keeps_what_stands_below_a_frame_that_matches() -> None:
     assert shaped(Shape(focus="CONV")) == ["run 3", "  Conv.forward 3"]
     assert shaped(Shape(focus="net.*")) == ["run 2", "  Net.forward 2", "    Conv.forward 2"]
+
+
+def test_without_waits_only_work_is_left(tmp_path: Path) -> None:
+    job = tmp_path / "train.py"
+    job.write_text("def step():\n    with LOCK:\n        work()\n")
+    get = Frame("Queue.get", "/usr/lib/python3.11/queue.py", 171)
+    locked, working = Frame("step", str(job), 2), Frame("step", str(job), 3)
+    weighed = Weighed([MODULE, get, locked, working], [(0, 1), (0, 2), (0, 3), (0, 1, 3)], np.array([2, 2, 2, 3]), np.ones(4))
+    tree = tree_of(Gathered(weighed, "run", [], 0, 100.0), shape=Shape(waits=False), line_of=line_of)
+    assert drawn(tree) == ["run 2", "  <module> 2", "    Queue.get 1", "      step 1", "    step 1"]
 
 
 def test_hidden_frames_give_their_callees_to_their_callers() -> None:

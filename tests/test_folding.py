@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.records import Frame
-from dashboard.exporting import to_folded, to_speedscope
-from dashboard.folding import FlameTree
-from dashboard.waits import WAITS, wait_of
+from dashboard.flame.exporting import to_folded, to_speedscope
+from dashboard.flame.folding import FlameTree
+from dashboard.flame.waits import WAITS, wait_of
 from tests.stacks import MAIN, Span, columns, drawn, fold
 
 MODULE, TRAIN, STEP = Frame("<module>", "/job/train.py", 90), Frame("train", "/job/train.py", 40), Frame("step", "/job/train.py", 7)

@@ -18,10 +18,10 @@ from collectors.records import Event, Frame
 from collectors.sampler.pyspy import PySpy
 from collectors.store.protocol import StackColumns
 from collectors.store.sqlite import SqliteStore
-from dashboard.folding import FlameTree
-from dashboard.joining import is_head, join
-from dashboard.source import line_of
-from dashboard.trust import traces_of
+from dashboard.flame.folding import FlameTree
+from dashboard.flame.joining import is_head, join
+from dashboard.flame.source import line_of
+from dashboard.flame.trust import traces_of
 from tests.programs import running
 from tests.stacks import MAIN, Span, columns, drawn, fold
 

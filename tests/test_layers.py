@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "collectors": set(),
     "trainer": set(),
 }
+INSIDE_DASHBOARD = {"flame": {"flame"}, "blame": {"blame", "flame"}}  # what each folder may import of the dashboard
 TOP_OF_COLLECTORS = {"supervisor", "__main__", "keeper"}  # what puts the collectors together
 
 
@@ -66,6 +67,15 @@ def test_imports_point_one_way(module: str) -> None:
 
 def test_there_are_no_import_circles() -> None:
     graphlib.TopologicalSorter({module: imports(module, path) for module, path in modules().items()}).prepare()
+
+
+@pytest.mark.parametrize("folder", INSIDE_DASHBOARD)
+def test_blame_reads_flame_graphs_which_know_nothing_of_blame(folder: str) -> None:
+    for module, path in modules().items():
+        if module.startswith(f"dashboard.{folder}."):
+            own = {name for name in imports(module, path) if name.startswith("dashboard.")}
+            others = {name.split(".")[1] for name in own} - INSIDE_DASHBOARD[folder]
+            assert not others, f"{module} must not import dashboard's {others}"
 
 
 def test_collectors_do_not_import_what_puts_them_together() -> None:

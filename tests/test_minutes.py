@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 
 from collectors.records import Frame, Profile, StackSample
+from collectors.store.protocol import StackColumns, Store
 from collectors.store.sqlite import SqliteStore
-from dashboard.folding import FlameTree, gather, tree_of
-from dashboard.lanes import Lanes
-from dashboard.minutes import Minutes
-from dashboard.trust import no_source
+from dashboard.flame.ahead import Ahead
+from dashboard.flame.folding import FlameTree, gather, tree_of
+from dashboard.flame.lanes import Lanes
+from dashboard.flame.minutes import Minutes
+from dashboard.flame.trust import no_source
+from tests.conftest import wait_for
 from tests.stacks import drawn
 
 T0 = 1_764_000_007.0
@@ -67,6 +72,44 @@ def test_what_is_not_settled_yet_is_read_each_time(store: SqliteStore) -> None:
 
 def test_a_window_after_the_profile_is_empty(store: SqliteStore) -> None:
     assert drawn(tree_of(Minutes(store, no_source).gather("run", (T0 + 5000, T0 + 9000), Lanes("joined")))) == ["no samples 0"]
+
+
+class Counting:
+    """A store that counts the minutes that were read."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store, self.read_s = store, 0.0
+
+    def profiled_until(self, run: str) -> float | None:
+        return self._store.profiled_until(run)
+
+    def stacks(self, lo: float, hi: float, run: str) -> StackColumns:
+        self.read_s += hi - lo
+        return self._store.stacks(lo, hi, run)
+
+
+def test_what_was_folded_ahead_is_not_read_again(store: SqliteStore) -> None:
+    counting, window = Counting(store), (T0 + 5, T0 + 700)
+    minutes = Minutes(cast(Store, counting), no_source)
+    while minutes.fold_ahead("run"):
+        pass
+    assert counting.read_s == 3 * 3600
+    found = minutes.gather("run", window, Lanes("joined"))
+    assert counting.read_s - 3 * 3600 < 120, "only the edges of the window"
+    same(tree_of(found), tree_of(gather(store.stacks(*window, "run"), Lanes("joined"))))
+
+
+def test_a_run_that_somebody_looks_at_is_folded_ahead_until_the_end_of_the_process(store: SqliteStore) -> None:
+    counting = Counting(store)
+    ahead = Ahead(Minutes(cast(Store, counting), no_source))
+    assert not counting.read_s
+    ahead.want("run")
+    wait_for(lambda: counting.read_s > 1800, 20.0, "nothing is folded ahead")
+    ahead.close()
+    read_s = counting.read_s
+    ahead.want("run")
+    assert not [thread for thread in threading.enumerate() if thread.name == "fold-ahead"]
+    assert counting.read_s == read_s
 
 
 def same(one: FlameTree, other: FlameTree) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboard import source
-from dashboard.source import Refused, excerpt, inside, line_of
+from dashboard.flame import source
+from dashboard.flame.source import Refused, excerpt, inside, line_of
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 
 from collectors.records import Frame
 from collectors.store.protocol import StackColumns
-from dashboard.suspect import weighed
-from dashboard.trust import source_tells, traces_of, trusted_depth
+from dashboard.blame.suspect import weighed
+from dashboard.flame.trust import source_tells, traces_of, trusted_depth
 from tests.stacks import Span, columns, drawn, fold
 
 LINES = {("t.py", 7): "    loss = model.forward(x)", ("t.py", 8): "    for row in rows:", ("t.py", 9): "    item = data[i]"}

@@ -10,8 +10,9 @@ import pytest
 
 from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample, labels_of
 from collectors.store.sqlite import SqliteStore
-from dashboard.blame import Verdict
-from dashboard.flames import Flames
+from dashboard.blame.verdict import Verdict
+from dashboard.flame.lanes import Lanes
+from dashboard.stacks import Stacks
 
 T0 = 1_764_000_000.0
 TORCH, LIBRARY = "/usr/lib/python3.11/site-packages/torch", "/usr/lib/python3.11"
@@ -56,11 +57,11 @@ def run(
 
 
 def blame(store: SqliteStore, lo: float, hi: float, **options: int) -> Verdict:
-    return Flames(store).blame("run", (T0 + lo, T0 + hi), **options)
+    return Stacks(store).blame("run", (T0 + lo, T0 + hi), **options)
 
 
-def gpu(store: SqliteStore, seconds: int, metric: str, value: float, slow: float, since: float) -> None:
-    labels: Labels = labels_of(gpu=0, host="box", uuid="GPU-0")
+def gpu(store: SqliteStore, seconds: int, metric: str, value: float, slow: float, since: float, card: int = 0) -> None:
+    labels: Labels = labels_of(gpu=card, host="box", uuid=f"GPU-{card}")
     store.append([Points(None, labels, (metric,), (slow if t >= since else value,), T0 + t, None) for t in range(seconds)])
 
 
@@ -124,6 +125,21 @@ def test_without_steps_differences_are_in_seconds_of_every_second(store: SqliteS
     )
 
 
+def test_without_steps_the_seconds_in_which_the_gpu_is_as_busy_as_usual_are_normal(store: SqliteStore) -> None:
+    run(store, (30, NORMAL), (20, SLOW), (20, NORMAL), (10, SLOW), steps=False)
+    for since, until, busy_pct in ((0, 30, 95.0), (30, 50, 40.0), (50, 70, 95.0), (70, 80, 40.0)):
+        labels = labels_of(gpu=0, host="box", uuid="GPU-0")
+        store.append(
+            [Points(None, labels, ("gpu/utilization_pct",), (busy_pct,), T0 + t / 2, None) for t in range(2 * since, 2 * until)]
+        )
+    verdict = blame(store, 72, 76)
+    assert verdict.normal == [
+        (pytest.approx(T0, abs=1), pytest.approx(T0 + 30, abs=1)),
+        (pytest.approx(T0 + 50, abs=1), T0 + 72 - 2),
+    ]
+    assert "data.py:88 decode, in PIL ImageFile.load" in verdict.sentence, "no thread waits in either"
+
+
 def test_two_causes_of_one_size_are_named_by_what_calls_both(store: SqliteStore) -> None:
     both: tuple[Part, ...] = ((60, (MODULE, STEP, DECODE)), (140, (MODULE, STEP, FORWARD)))
     run(store, (60, NORMAL), (10, both))
@@ -155,7 +171,7 @@ def test_a_healthy_window_looks_like_normal(store: SqliteStore) -> None:
 
 def test_another_window_may_stand_for_normal(store: SqliteStore) -> None:
     run(store, (60, NORMAL), (20, SLOW))
-    verdict = Flames(store).blame("run", (T0 + 62, T0 + 65), baseline=(T0 + 70, T0 + 75))
+    verdict = Stacks(store).blame("run", (T0 + 62, T0 + 65), baseline=(T0 + 70, T0 + 75))
     assert (verdict.verdict, verdict.normal) == ("no_difference", [(T0 + 70, T0 + 75)])
 
 
@@ -176,6 +192,19 @@ def test_a_gpu_that_idles_more_is_starved_and_the_line_is_blamed(store: SqliteSt
     gpu(store, 70, "gpu/utilization_pct", 95.0, 45.0, 60)
     gpu(store, 70, "gpu/sm_clock_mhz", 1980.0, 1410.0, 60)
     assert blame(store, 62, 65).suspect is not None
+
+
+def test_the_gpus_that_idle_in_normal_say_nothing_of_those_at_work(store: SqliteStore) -> None:
+    run(store, (60, NORMAL), (10, SLOW))
+    gpu(store, 70, "gpu/utilization_pct", 95.0, 97.0, 60)
+    gpu(store, 70, "gpu/sm_clock_mhz", 1980.0, 1410.0, 60)
+    for card in range(1, 8):
+        gpu(store, 70, "gpu/utilization_pct", 0.0, 0.0, 60, card)
+        gpu(store, 70, "gpu/sm_clock_mhz", 210.0, 210.0, 60, card)
+    verdict = blame(store, 62, 65)
+    assert (verdict.verdict, verdict.suspect) == ("gpu_slower", None)
+    assert "clock 1410 MHz, normal 1980 MHz" in verdict.sentence
+    assert ("GPU busy", 97.0, 95.0) in [(row.name, row.window, row.normal) for row in verdict.evidence]
 
 
 def test_a_gpu_that_the_run_does_not_use_says_nothing(store: SqliteStore) -> None:
@@ -213,10 +242,27 @@ def test_a_checkpoint_is_told_by_its_frames(store: SqliteStore) -> None:
 
 
 def test_garbage_collection_is_named_where_the_run_logs_it_and_marked_where_it_does_not(store: SqliteStore) -> None:
-    pause: tuple[Part, ...] = (*NORMAL[:1], (90, (MODULE, STEP, FORWARD)))
-    stopped: tuple[Part, ...] = (*pause * 4, (10, (MODULE, STEP, DECODE)), (600, (MODULE, STEP, FORWARD)))
-    run(store, (60, NORMAL), (20, stopped))
-    assert blame(store, 63, 73).verdict in ("line", "unknown", "no_difference")
-    times = np.arange(61.0, 80.0, 1.0)
-    store.append([Event("run", "gc", T0 + float(t), seconds=0.5) for t in times])
-    assert "garbage collection" in blame(store, 63, 73).sentence
+    lines: tuple[Part, ...] = ((10, (MODULE, STEP, FORWARD)), (10, (MODULE, STEP, FORWARD._replace(line=8))))
+    steady: tuple[Part, ...] = (NORMAL[0], *lines * 4)
+    pause: tuple[Part, ...] = (NORMAL[0], *lines * 3, (620, (MODULE, STEP, FORWARD)))
+    run(store, (60, steady), *((0.9, steady), (0.69, pause)) * 12)
+    unlogged = blame(store, 63, 73)
+    assert (unlogged.verdict, unlogged.reason) == ("line", "may be garbage collection")
+    assert "model.py:7 forward" in unlogged.sentence
+    store.append([Event("run", "gc", T0 + float(t), seconds=0.5) for t in np.arange(61.0, 78.0, 1.6)])
+    logged = blame(store, 63, 73)
+    assert (logged.verdict, logged.reason) == ("line", "garbage collection")
+    assert logged.suspect is not None
+    assert logged.suspect.frame.name == "gc"
+
+
+def test_a_phase_is_folded_alone_beside_the_same_phase_of_normal(store: SqliteStore) -> None:
+    run(store, (60, NORMAL), (10, SLOW))
+    ends_s = [T0 + 60 + 0.2 * i for i in range(1, 51)]
+    phases = ("phase/data_s", "phase/forward_s")
+    store.append([Points("run", labels_of(host="box"), phases, (0.11, 0.09), t, 700 + i) for i, t in enumerate(ends_s)])
+    folded = Stacks(store).fold("run", (T0 + 62, T0 + 66), Lanes("main"), phase="data")
+    names = {folded.tree.frames[i].name: total for i, total in zip(folded.tree.frame, folded.tree.total_s, strict=True)}
+    assert names["ImageFile.load"] == pytest.approx(2.2, rel=0.02)
+    assert names.get("forward", 0) < 0.05
+    assert [(one.name, one.seconds) for one in folded.phases] == [("data", pytest.approx(0.11)), ("forward", pytest.approx(0.09))]

@@ -9,9 +9,9 @@ import numpy as np
 
 from collectors.records import Frame
 
-from .owning import Kind, kinds_of, library_name
-from .traces import Floats, Traces
-from .trie import Trie, Weighed, build
+from ..flame.owning import Kind, kinds_of, library_name
+from ..flame.traces import Floats, Traces
+from ..flame.trie import Trie, Weighed, build
 
 CARRIES = 0.8  # of its caller's excess
 LEAST = 0.5  # of the whole loss

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .traces import Floats, Range, Traces, overlaps
-from .trie import Trie
+from ..flame.traces import Floats, Range, Traces, overlaps
+from ..flame.trie import Trie
 from .units import Units
 
 DRAWN = 200  # windows

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .traces import EVER, Bools, Floats, Range, overlaps, union
+from ..flame.traces import EVER, Bools, Floats, Range, overlaps, union
 from .units import Units
 
 SLICE_S = 1.0

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .joining import rank_of_head
-from .traces import Floats, Range, Traces
+from ..flame.joining import rank_of_head
+from ..flame.traces import Floats, Range, Traces
 
 
 class Straggler(NamedTuple):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from collectors.records import Frame
 
-from .blame import Gpu, Verdict
+from .verdict import Gpu, Verdict
 
 
 def worded(verdict: Verdict, gpu: Gpu | None = None) -> Verdict:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .traces import Bools, Floats, Ints, Range, overlaps
+from ..flame.traces import Bools, Floats, Ints, Range, overlaps
 
 
 class Units(NamedTuple):

@@ -108,11 +108,17 @@ def _share(traces: Traces, part: Sequence[Range]) -> float:
 
 
 def tree_of(
-    window: Gathered, baseline: Gathered | None = None, *, shape: Shape = PLAIN, prune: float = PRUNE, own_folder: str = ""
+    window: Gathered,
+    baseline: Gathered | None = None,
+    *,
+    shape: Shape = PLAIN,
+    prune: float = PRUNE,
+    own_folder: str = "",
+    line_of: LineOf = no_source,
 ) -> FlameTree:
     """A node stays where its share of the window or of the baseline is at least `prune`; `own_folder` is the run's working folder."""
     sides = [window] if baseline is None else [window, baseline]
-    trie = build([shape.of(side.weighed) for side in sides]).pruned(prune).preorder()
+    trie = build([shape.of(side.weighed, line_of) for side in sides]).pruned(prune).preorder()
     used, frame = np.unique(trie.frame, return_inverse=True)
     frames = [Frame(window.title, "", 0), *(trie.frames[i] for i in used[1:])]
     kinds = kinds_of(frames, own_folder)

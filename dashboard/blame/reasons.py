@@ -10,16 +10,16 @@ import numpy as np
 
 from collectors.records import Frame
 
+from ..flame.joining import IN_THREADS, is_head
+from ..flame.traces import Bools, Traces
+from ..flame.waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of
 from . import suspect
-from .blame import Case, Gpu, Side, Verdict
-from .joining import IN_THREADS, is_head
+from .gpu_look import LEAST_BUSY_PCT
 from .suspect import Suspect
-from .traces import Bools, Traces
 from .units import Units
-from .waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of
+from .verdict import Case, Gpu, Side, Verdict
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
-BUSY_PCT = 20.0  # GPUs that are less busy than this in normal are not what the run waits for
 IDLER_PCT = 5.0  # so much less busy is idle
 SLOWER_CLOCK = 0.97
 OTHERS_AT_WORK = 0.3  # seconds of every second, by which a process's other threads must have become busier
@@ -111,7 +111,7 @@ def _collector(verdict: Verdict, excess_s: float) -> Verdict:
 
 def _gpu_is_slower(verdict: Verdict, case: Case, gpu: Gpu | None) -> bool:
     """No more idle than normal, and: clocks down, kernels longer, or all that the main thread does more is wait for it."""
-    if gpu is None or verdict.units is None or gpu.busy_pct[1] < BUSY_PCT or gpu.busy_pct[0] < gpu.busy_pct[1] - IDLER_PCT:
+    if gpu is None or verdict.units is None or gpu.busy_pct[1] < LEAST_BUSY_PCT or gpu.busy_pct[0] < gpu.busy_pct[1] - IDLER_PCT:
         return False
     clocks_down = gpu.clock_mhz is not None and gpu.clock_mhz[0] < SLOWER_CLOCK * gpu.clock_mhz[1]
     longer_s = gpu.kernels_s[0] - gpu.kernels_s[1] if gpu.kernels_s else 0.0

@@ -7,11 +7,11 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..flame.traces import Range, Traces, overlaps
+from ..flame.trust import LineOf, no_source
 from . import suspect
 from .chance import Chance, chance
 from .suspect import Excess, Suspect
-from .traces import Range, Traces, overlaps
-from .trust import LineOf, no_source
 from .units import Units
 
 Kind: TypeAlias = Literal["line", "gpu_slower", "collective_wait", "unknown", "no_difference", "too_few_samples", "no_profile"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from collectors.store.protocol import Buckets, Series, Store
 
+from ..flame.traces import Bools, Floats, Range
 from . import units
 from .normal import BEFORE_S, unsteady_by_nature
-from .traces import Bools, Floats, Range
 from .units import NO_PHASES, Phases, Units
 
 EACH_POINT = 5_000_000  # buckets: each point is its own
@@ -52,9 +52,16 @@ def read(store: Store, run: str, window: Range, rank: int = 0, around_s: float =
     )
 
 
-def values_of(store: Store, run: str | None, names: Sequence[str], *sides: Sequence[Range]) -> dict[str, list[Floats]]:
-    """By name, for each side, the finite values of all series of that name in its ranges; a name may be a glob."""
+def values_of(
+    store: Store, run: str | None, names: Sequence[str], *sides: Sequence[Range], cards: Collection[str] | None = None
+) -> dict[str, list[Floats]]:
+    """By name, for each side, the finite values of all series of that name in its ranges; a name may be a glob.
+
+    `cards`: only what was measured on these GPUs.
+    """
     chosen = [one for one in store.series(run) if any(fnmatchcase(one.name, name) for name in names)]
+    if cards is not None:
+        chosen = [one for one in chosen if dict(one.labels).get("uuid") in cards]
     if not chosen or not any(sides):
         return {}
     lo, hi = min(lo for side in sides for lo, _ in side), max(hi for side in sides for _, hi in side)

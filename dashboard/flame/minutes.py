@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ SETTLED_S = 60.0  # before the end of the profile: nothing comes late any more
 MOST_MINUTES = 1000  # remembered, of all runs
 MOST_STACKS = 300_000
 READ_AT_ONCE = 60  # minutes
+AHEAD_AT_ONCE = 3  # minutes: whoever asks meanwhile waits for so many
+AHEAD = 180  # minutes before the end of the profile
 
 
 class _Key(NamedTuple):
@@ -67,6 +70,17 @@ class Minutes:
             rest = [minute for edge in edges if edge[1] > edge[0] for minute in self._read(run, lanes.joined, [edge])]
             return _gathered(run, [*minutes, *rest], lanes, self._table)
 
+    def fold_ahead(self, run: str) -> int:
+        """Remember the newest few of the last hours' minutes that are not known yet, joined as pages ask for them; how many it were."""
+        settled = int(((self._store.profiled_until(run) or 0.0) - SETTLED_S) / MINUTE_S)
+        with self._lock:
+            if self._table.stacks > MOST_STACKS / 2:
+                return 0  # the rest is for what is asked
+            missing = [one for one in range(max(0, settled - AHEAD), settled) if _Key(run, True, one) not in self._known]
+            chosen = [one for one in missing if one > missing[-1] - AHEAD_AT_ONCE]
+            self._remembered(run, True, chosen)
+        return len(chosen)
+
     def _whole(self, run: str, window: Range, lanes: Lanes) -> range:
         """The minutes that lie in the window and in the settled profile; none for a choice of threads that is not kept."""
         if lanes.by_thread or lanes.pid is not None:
@@ -81,7 +95,7 @@ class Minutes:
         while len(self._known) > MOST_MINUTES:
             self._known.popitem(last=False)
 
-    def _remembered(self, run: str, joined: bool, whole: range) -> list[Minute]:
+    def _remembered(self, run: str, joined: bool, whole: Sequence[int]) -> list[Minute]:
         keys = [_Key(run, joined, minute) for minute in whole]
         missing = [key for key in keys if key not in self._known]
         for i in range(0, len(missing), READ_AT_ONCE):

@@ -14,6 +14,8 @@ from collectors.records import Frame
 
 from .traces import Ints
 from .trie import Weighed
+from .trust import LineOf, no_source
+from .waits import wait_at, wait_of
 
 Roll: TypeAlias = Literal["function", "module", "file"]
 
@@ -23,13 +25,16 @@ _LIBRARIES = re.compile(r".*/(?:(?:site|dist)-packages|lib(?:64)?/python\d[\d.]*
 class Shape(NamedTuple):
     """Patterns are case-insensitive substrings of `name file`; with * or ? globs over all of it."""
 
+    waits: bool = True  # False: without the time in which a thread only waits
     focus: str = ""  # only stacks in which a frame matches, from the first such frame on
     hide: str = ""  # without the frames that match: their callees move up to their callers
     roll: Roll = "function"
     invert: bool = False  # from the leaf to the root
 
-    def of(self, one: Weighed) -> Weighed:
+    def of(self, one: Weighed, line_of: LineOf = no_source) -> Weighed:
         """The parts of the shape in the order of its fields."""
+        if not self.waits:
+            one = at_work(one, line_of)
         if self.focus:
             one = focused(one, matching(one.frames, self.focus))
         if self.hide:
@@ -44,6 +49,13 @@ def matching(frames: list[Frame], pattern: str) -> set[int]:
     pattern = pattern.lower()
     wanted = pattern if "*" in pattern or "?" in pattern else f"*{glob.escape(pattern)}*"
     return {i for i, frame in enumerate(frames) if fnmatch.fnmatchcase(f"{frame.name} {frame.file}".lower(), wanted)}
+
+
+def at_work(one: Weighed, line_of: LineOf) -> Weighed:
+    """The stacks whose last frame does not wait."""
+    waiting = {i for i, frame in enumerate(one.frames) if wait_of(frame) or wait_at(line_of(frame.file, frame.line))}
+    kept = [i for i, stack in enumerate(one.stacks) if not stack or stack[-1] not in waiting]
+    return Weighed(one.frames, [one.stacks[i] for i in kept], one.trusted[kept], one.seconds[kept])
 
 
 def focused(one: Weighed, wanted: set[int]) -> Weighed:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 from collectors.store.protocol import Store
 
-from . import flamechart, folding, inquiry, recorded, source, steplog
-from .blame import Verdict
-from .flamechart import Chart
-from .folding import PRUNE, FlameTree, Gathered
-from .lanes import Lanes
-from .minutes import Minutes
-from .reshaping import Shape
-from .steplog import StepLog
-from .traces import Range
+from .blame import inquiry, recorded, steplog
+from .blame.steplog import StepLog
+from .blame.verdict import Verdict
+from .flame import flamechart, folding, source
+from .flame.flamechart import Chart
+from .flame.folding import PRUNE, FlameTree, Gathered
+from .flame.lanes import Lanes
+from .flame.minutes import Minutes
+from .flame.reshaping import Shape
+from .flame.traces import Range
 
 NEAREST = 2  # of the window's own lengths: to draw what normal looks like, fewer do than to judge by
 
@@ -48,11 +49,11 @@ class Charted:
     profile_until: float | None
 
 
-class Flames:
+class Stacks:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._seen = source.Seen()
-        self._minutes = Minutes(store, source.line_of)
+        self.minutes = Minutes(store, source.line_of)
 
     def fold(
         self,
@@ -75,7 +76,7 @@ class Flames:
         else:
             ranges = [baseline] if baseline else []
             sides = [self._gather(run, one, lanes, log, phase) for one in (window, *ranges)]
-        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=self._folder(run))
+        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=self._folder(run), line_of=source.line_of)
         self._seen.add(run, {frame.file for frame in tree.frames})
         return Folded(
             tree,
@@ -109,7 +110,7 @@ class Flames:
 
     def _gather(self, run: str, window: Range, lanes: Lanes, log: StepLog, phase: str) -> Gathered:
         if not phase:
-            return self._minutes.gather(run, window, lanes)
+            return self.minutes.gather(run, window, lanes)
         columns = self._store.stacks(*window, run)
         return folding.gather_parts(columns, lanes, [_in_phase([window], log, phase)], source.line_of)[0]
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from collectors.store.protocol import StackColumns, Store
 
-from .joining import waits_of_stacks
+from ..flame.joining import waits_of_stacks
+from ..flame.traces import Bools, Range, Traces
+from ..flame.trust import LineOf, no_source, traces_of
+from . import gpu_look
 from .normal import BEFORE_S, WINDOWS, Activity, normal
 from .steplog import StepLog
-from .traces import Bools, Range, Traces
-from .trust import LineOf, no_source, traces_of
 
 WHOLE = 0.9  # of the wanted normal: more need not be looked for
 WITHOUT_UNITS_S = 600.0  # how far normal may lie where all stacks must be read to find it
@@ -38,8 +39,9 @@ def read(store: Store, run: str, window: Range, log: StepLog, baseline: Range | 
         if _length(found) >= WHOLE * _length(wanted):
             return Recorded(columns, window, found, log)
     around_s = BEFORE_S if log.units is not None else WITHOUT_UNITS_S
-    columns = store.stacks(window[0] - around_s, window[1] + around_s, run)
-    activity = None if log.units is not None else _activity(columns)
+    around = (window[0] - around_s, window[1] + around_s)
+    columns = store.stacks(*around, run)
+    activity = None if log.units is not None else gpu_look.activity(store, around) or _activity(columns)
     found = normal(window, log.units, activity=activity, left_out=left_out, recorded=columns.covered, windows=windows)
     return Recorded(columns, window, found, log)
 

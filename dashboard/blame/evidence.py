@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .blame import Case, Gpu, Row, Side
-from .joining import waits_of_stacks
+from ..flame.joining import waits_of_stacks
+from ..flame.traces import Range
 from .steplog import StepLog
-from .traces import Range
+from .verdict import Case, Gpu, Row, Side
 
 
 def rows(case: Case, log: StepLog, gpu: Gpu | None = None) -> list[Row]:

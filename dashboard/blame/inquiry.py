@@ -7,16 +7,16 @@ from dataclasses import replace
 
 from collectors.store.protocol import Store
 
+from ..flame.joining import join
+from ..flame.source import line_of
+from ..flame.traces import Range, Traces, union
+from ..flame.trust import traces_of
 from . import evidence, gpu_look, recorded, steplog
-from .blame import Case, Side, Verdict, judge
 from .collective import straggler
-from .joining import join
 from .reasons import MOST, Facts, reasoned
 from .recorded import Recorded, main_threads, other_threads
-from .source import line_of
 from .steplog import StepLog
-from .traces import Range, Traces, union
-from .trust import traces_of
+from .verdict import Case, Side, Verdict, judge
 from .wording import worded
 
 TOUCHING_S = 0.05  # spans this close leave no hole in what was recorded

@@ -1,0 +1,49 @@
+"""Fold the minutes of a run that somebody looks at before they ask for hours of it, a little at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from .minutes import Minutes
+
+SHARE = 0.05  # of the time, so of one core, until all is folded
+
+
+class Ahead:
+    """One thread, from the first wish on until `close`."""
+
+    def __init__(self, minutes: Minutes) -> None:
+        self._minutes = minutes
+        self._run = ""
+        self._wanted, self._closed = threading.Event(), threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def want(self, run: str) -> None:
+        """Somebody looks at this run; the last one wins."""
+        self._run = run
+        with self._starting:
+            if self._thread is None and not self._closed.is_set():
+                self._thread = threading.Thread(target=self._work, name="fold-ahead", daemon=True)
+                self._thread.start()
+        self._wanted.set()
+
+    def close(self) -> None:
+        self._closed.set()
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while self._wanted.wait() and not self._closed.is_set():
+            self._wanted.clear()
+            self._fold()
+
+    def _fold(self) -> None:
+        """Until nothing is left, or all is over."""
+        while not self._closed.is_set():
+            begun_s = time.perf_counter()
+            if not self._minutes.fold_ahead(self._run):
+                return
+            self._closed.wait((time.perf_counter() - begun_s) * (1 / SHARE - 1))
