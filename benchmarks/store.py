@@ -198,7 +198,7 @@ def fill(where: Path, peers: Sequence[Peer]) -> list[Question]:
     while store.compact(5.0):
         pass
     store.close()
-    zooms = [zoom(long, START_S + LONG / 200, share) for share in (0.01, 0.03, 0.1, 0.3)]
+    zooms = [zoom(long, START_S + LONG / 200, share) for share in (0.01, 0.02, 0.027, 0.1, 0.3)]
     return [
         (
             f"{LONG / 1e6:g}M points -> 2,000 buckets",
@@ -219,7 +219,12 @@ def fill(where: Path, peers: Sequence[Peer]) -> list[Question]:
 
 def zoom(series: int, start_s: float, share: float) -> Question:
     end_s = start_s + share * LONG / 100
-    return f"zoom, {share:.0%} of it -> 2,000 buckets", 100, lambda store: store.range([series], start_s, end_s), None
+    return (
+        f"zoom to {share * LONG / 1e6:.3g}M of it -> 2,000 buckets",
+        100,
+        lambda store: store.range([series], start_s, end_s),
+        None,
+    )
 
 
 @contextmanager

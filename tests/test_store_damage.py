@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from collectors.records import Frame, LogLine, Points, Profile, Record, StackSample, labels_of
-from collectors.store import codec, files
+from collectors.store import codec, files, schema
 from collectors.store.check import check
 from collectors.store.chunks import ROWS
-from collectors.store.protocol import LogQuery, Store, series_id
+from collectors.store.protocol import LogQuery, Store, StoreError, series_id
 from collectors.store.sqlite import SqliteStore
 
 START_S = 1_764_000_000.0
@@ -155,6 +155,27 @@ def test_the_writer_goes_on_beside_it(copy: Path, table: str, column: str) -> No
     assert len(steps(store, OTHER)) == 2 * ROWS
     store.close()
     assert all("damaged" in trouble for trouble in check(copy))
+
+
+def test_a_wrong_frame_is_named(copy: Path) -> None:
+    (path,) = files.machine_files(copy)
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE frame SET line = line + 1 WHERE file = 'train.py'")
+    (trouble,) = check(copy)
+    assert "frame" in trouble and "damaged" in trouble
+
+
+@pytest.mark.parametrize("at", [0, 3 * schema.PAGE_BYTES], ids=["header", "tables"])
+def test_a_file_that_sqlite_cannot_read_is_told_in_one_sentence_with_the_remedy(copy: Path, at: int) -> None:
+    path = copy / files.RUNS_FILE
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"\xa5" * (path.stat().st_size // 2))
+    with pytest.raises(StoreError, match="the store is damaged; deepseek-dashboard store check names what"):
+        store = SqliteStore(copy, write=True)
+        store.append(lines(POINTS, 10))
+        store.settle()
+    assert any(trouble.startswith(files.RUNS_FILE) for trouble in check(copy))
 
 
 def test_every_blob_begins_with_the_version_of_the_codec(whole: Path) -> None:

@@ -13,7 +13,9 @@ from collectors.store import files
 from collectors.store.compact import CHECKPOINT_BYTES
 from collectors.store.protocol import series_id
 from collectors.store.sqlite import SqliteStore
-from tests.conftest import script
+from collectors.supervisor import Supervisor
+from collectors.tail import Tail
+from tests.conftest import script, wait_for
 
 START_S = 1_764_000_000.0
 COMMITS = 150
@@ -125,3 +127,55 @@ def test_the_write_ahead_log_stays_short_while_another_process_reads(tmp_path: P
     store.close()
     assert longest < 4 * CHECKPOINT_BYTES
     assert 0 < most <= 16_000 and different > 10
+
+
+def test_of_a_large_file_that_is_being_read_what_has_arrived_so_far_can_be_drawn(tmp_path: Path) -> None:
+    """And it has come to an end exactly once, when all of it is there."""
+    rows = 150_000
+    path = tmp_path / "logs" / "a" / "metrics.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f'{{"time_s":{START_S + step},"step":{step},"x":{step}}}\n' for step in range(rows)))
+    store, wake = SqliteStore(tmp_path / "data", write=True), threading.Event()
+    supervisor = Supervisor(store, on_stale=lambda error: None)
+    supervisor.add(Tail(tmp_path / "logs", "box", store.offsets(), wake), wake)
+    supervisor.start()
+    reader, one = SqliteStore(tmp_path / "data", write=False), series_id("a", "x", labels_of(host="box"))
+    seen: list[int] = []
+
+    def drawn() -> bool:
+        found = reader.range([one], None, None, "step").get(one)
+        if found is not None and found.points_total:
+            assert (found.t[0], found.t_end[-1], found.count.sum()) == (0, found.points_total - 1, found.points_total)
+            seen.append(found.points_total)
+        return bool(seen) and seen[-1] == rows
+
+    wait_for(drawn)
+    supervisor.stop()
+    reader.close()
+    store.close()
+    assert len(set(seen)) > 1 and seen == sorted(seen)
+
+
+def test_threads_that_are_gone_and_stores_that_are_closed_leave_no_file_open(tmp_path: Path) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    def opened_and_closed(write: bool) -> None:
+        store = SqliteStore(tmp_path, write=write)
+        store.runs()
+        store.changed()
+        store.close()
+
+    opened_and_closed(write=True)
+    before = descriptors()
+    for number in range(50):
+        opened_and_closed(write=number % 2 == 0)
+    assert descriptors() == before
+    store = SqliteStore(tmp_path, write=False)
+    for _ in range(50):
+        thread = threading.Thread(target=store.runs)
+        thread.start()
+        thread.join()
+    assert descriptors() <= before + 2 * 3  # a file, its log and its index, of the last thread that asked and of the one before
+    store.close()
+    assert descriptors() == before

@@ -23,6 +23,7 @@ _OVERLAP: dict[Axis, str] = {
     "step": "last_step >= :lo AND first_step <= :hi",
 }
 _SUMMARY = "end_step, segment, rows, non_finite, least, most, total, last"  # with the span before them, the fields of Units
+SEGMENT, ROWS, ID, START = 3, 4, 10, 11  # places in a selected row
 
 
 class Window(NamedTuple):
@@ -74,16 +75,16 @@ class Search:
         if not rows:
             return []
         units, inside, width = _table(rows, window)
-        single = inside & (width <= window.widest) & np.array([row[3] is not None for row in rows])
+        single = inside & (width <= window.widest) & np.array([row[SEGMENT] is not None for row in rows])
         _take(found, units, single)
         sizes = np.array([row[-2:] for row in rows])  # how many units, coarse and fine
         enough = np.where(inside, width / window.widest, math.inf) if window.widest > 0 else np.full(len(rows), math.inf)
         coarse = ~single & (enough <= sizes[:, 0])
         fine = ~single & ~coarse & (enough <= sizes[:, 1])
-        opened = {rows[i][10] for i in np.flatnonzero(~single & ~coarse & ~fine).tolist()}
+        opened = {rows[i][ID] for i in np.flatnonzero(~single & ~coarse & ~fine).tolist()}
         for level, which in (("coarse", coarse), ("fine", fine)):
-            opened |= self._units([rows[i][10] for i in np.flatnonzero(which).tolist()], level, window, found)
-        return [(row[11], row[11] + row[4]) for row in rows if row[10] in opened]
+            opened |= self._units([rows[i][ID] for i in np.flatnonzero(which).tolist()], level, window, found)
+        return [(row[START], row[START] + row[ROWS]) for row in rows if row[ID] in opened]
 
     def _units(self, wanted: Sequence[int], level: str, window: Window, found: Found) -> set[int]:
         """Take the smaller units of these pages; the pages whose units are damaged."""
@@ -103,8 +104,8 @@ class Search:
         single = inside & (width <= window.widest)
         _take(found, units, single)
         opened = [rows[i] for i in np.flatnonzero(~single).tolist()]
-        data = dict(self._blobs("chunk", "data", [row[10] for row in opened]))
-        parts = [(row[3], *part) for row in opened if (part := self._open(row, data[row[10]])) is not None]
+        data = dict(self._blobs("chunk", "data", [row[ID] for row in opened]))
+        parts = [(row[SEGMENT], *part) for row in opened if (part := self._open(row, data[row[ID]])) is not None]
         if parts:
             segments, *columns = zip(*parts, strict=True)
             time_s, step, value = (np.concatenate(column) for column in columns)

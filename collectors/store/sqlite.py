@@ -32,11 +32,14 @@ from .protocol import (
 from .retention import Limits, judge
 from .search import Found, Window
 
+DAMAGED = "the store is damaged; deepseek-dashboard store check names what; move that file away, and the log folder is read anew"
 REMEDIES = {
     sqlite3.SQLITE_FULL: "the disk is full; make room, collecting goes on by itself",
     sqlite3.SQLITE_IOERR: "the disk fails; look at the kernel's log, or move --data-dir",
     sqlite3.SQLITE_READONLY: "the data folder is read-only; make it writable or pass another --data-dir",
     sqlite3.SQLITE_CANTOPEN: "the data folder cannot be written; make it writable or pass another --data-dir",
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    sqlite3.SQLITE_NOTADB: DAMAGED,
 }
 
 JUDGE_S = 10.0  # how often sizes and ages are looked at
@@ -304,8 +307,8 @@ def failing() -> Iterator[None]:
     """SQLite's failures that a person can mend, in one sentence with the remedy."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        remedy = REMEDIES.get(error.sqlite_errorcode & 0xFF)
+    except sqlite3.DatabaseError as error:
+        remedy = REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)  # what sqlite3 itself refuses has no code
         if remedy is None:
             raise
         raise StoreError(f"nothing was stored ({error}): {remedy}") from error
