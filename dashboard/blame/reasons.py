@@ -12,7 +12,7 @@ from collectors.records import Frame
 
 from ..flame.joining import IN_THREADS, is_head
 from ..flame.traces import Bools, Traces
-from ..flame.waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of
+from ..flame.waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of, waiting
 from . import suspect
 from .gpu_look import LEAST_BUSY_PCT
 from .suspect import Suspect
@@ -66,9 +66,8 @@ def _of_line(found: Suspect | None, case: Case) -> str:
     for frame in (*found.below, found.frame):
         if word := reason_of(frame):
             return word
-    leaf = found.below[-1] if found.below else found.frame
-    if wait := wait_of(leaf):
-        return f"waits for the {wait.what}"
+    if wait := waiting([wait_of(frame) for frame in (found.frame, *found.below)]):
+        return f"waits for the {wait.wait.what}"
     text = case.line_of(found.frame.file, found.frame.line)
     if not found.below and reads_gpu(text):
         return "waits for the GPU"
