@@ -11,7 +11,7 @@ import numpy as np
 from collectors.records import Frame
 
 from ..flame.joining import IN_THREADS, is_head
-from ..flame.traces import Bools, Traces
+from ..flame.traces import Bools, Floats, Ints, Traces
 from ..flame.waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of, waiting
 from . import suspect
 from .gpu_look import LEAST_BUSY_PCT
@@ -28,7 +28,7 @@ PAUSE = 3.0  # samples
 PAUSED = 0.8  # of the excess
 ON_CPU = 0.2  # of the time: a machine with other work may let it stand most of it
 SOME_UNITS = 0.25  # a pause in more units than this is no garbage collection
-PASSING = 3  # units without a pause, in which the function was seen: it is there all the time, not only when it takes long
+PASSING = 3  # units without a pause, in which the line was seen: it is there all the time, not only when it takes long
 
 GC = "garbage collection"
 
@@ -188,27 +188,36 @@ def _elsewhere(found: Suspect, case: Case) -> bool:
 
 
 def _pauses(found: Suspect, case: Case) -> bool:
-    """Whether the excess is long standstills in few units, of a function that many others pass through in no time: so a collector's pause looks."""
+    """Whether the excess is long standstills in few units, at lines that many others pass in no time: so a collector's pause looks."""
     if case.normal is None or case.units is None or not case.window.units:
         return False
     here, there = (_seen(found.frame, side.traces, case.units, case.hz) for side in (case.window, case.normal))
-    enough = here.paused_s >= PAUSED * found.excess_s * case.window.per
-    few = len(here.paused) <= SOME_UNITS * case.window.units
-    return enough and few and len(here.passing) + len(there.passing) >= max(PASSING, MOST * len(here.paused))
+    passed = np.union1d(here.line[~here.long], there.line[~there.long])
+    paused = here.long & np.isin(here.line, passed)
+    units, lines = set(here.unit[paused].tolist()), here.line[paused]
+    enough = here.seconds[paused].sum() >= PAUSED * found.excess_s * case.window.per
+    passing = {unit for seen in (here, there) for unit in seen.unit[~seen.long & np.isin(seen.line, lines)].tolist()} - units
+    return bool(enough) and len(units) <= SOME_UNITS * case.window.units and len(passing) >= max(PASSING, MOST * len(units))
 
 
 class _Seen(NamedTuple):
-    """The units in which a function was seen: to stand still for long, or only to pass."""
+    """A function's spans: in which unit, at which of its lines, for how long, and whether it stood still at work."""
 
-    paused: set[int]
-    passing: set[int]
-    paused_s: float
+    unit: Ints
+    line: Ints
+    seconds: Floats
+    long: Bools
 
 
 def _seen(function: Frame, traces: Traces, units: Units, hz: float) -> _Seen:
     spans = np.flatnonzero(_standing(traces, function))
-    unit = np.searchsorted(units.end_s, traces.start_s[spans])
+    places = {i: frame.line for i, frame in enumerate(traces.frames) if frame[:2] == function[:2]}
+    stacks = [next((places[frame] for frame in reversed(stack) if frame in places), 0) for stack in traces.stacks]
     long = traces.end_s[spans] - traces.start_s[spans] > PAUSE / hz
     long &= (traces.gil[spans] == 1) | ~(traces.running[spans] < ON_CPU)  # who holds the GIL does not wait for a disk
-    paused = set(unit[long].tolist())
-    return _Seen(paused, set(unit.tolist()) - paused, float(traces.seconds[spans][long].sum()))
+    return _Seen(
+        unit=np.searchsorted(units.end_s, traces.start_s[spans]),
+        line=np.array(stacks, np.int64)[traces.stack[spans]],
+        seconds=traces.seconds[spans],
+        long=long,
+    )
