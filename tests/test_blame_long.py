@@ -1,4 +1,4 @@
-"""The full counts behind docs/blame.md: windows drawn at random from real programs with a planted loss. About 20 minutes."""
+"""The full counts behind docs/blame.md: windows drawn at random from real programs with a planted loss. About an hour."""
 
 from __future__ import annotations
 
