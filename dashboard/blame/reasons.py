@@ -28,7 +28,7 @@ PAUSE = 3.0  # samples
 PAUSED = 0.8  # of the excess
 ON_CPU = 0.2  # of the time: a machine with other work may let it stand most of it
 SOME_UNITS = 0.25  # a pause in more units than this is no garbage collection
-PASSING = 3  # units without a pause, in which the line was seen: it is there all the time, not only when it takes long
+PASSING = 2  # units in which the line was seen in passing: it is there all the time, not only when it takes long
 
 GC = "garbage collection"
 
@@ -188,36 +188,38 @@ def _elsewhere(found: Suspect, case: Case) -> bool:
 
 
 def _pauses(found: Suspect, case: Case) -> bool:
-    """Whether the excess is long standstills in few units, at lines that many others pass in no time: so a collector's pause looks."""
+    """Whether the excess is long standstills in few units, at lines that other units pass in no time: so a collector's pause looks."""
     if case.normal is None or case.units is None or not case.window.units:
         return False
-    here, there = (_seen(found.frame, side.traces, case.units, case.hz) for side in (case.window, case.normal))
-    passed = np.union1d(here.line[~here.long], there.line[~there.long])
-    paused = here.long & np.isin(here.line, passed)
-    units, lines = set(here.unit[paused].tolist()), here.line[paused]
+    here, there = (_seen(found.frame, side, case.units, case.hz) for side in (case.window, case.normal))
+    paused = here.long & np.isin(here.line, np.r_[here.line[here.passing], there.line[there.passing]])
     enough = here.seconds[paused].sum() >= PAUSED * found.excess_s * case.window.per
-    passing = {unit for seen in (here, there) for unit in seen.unit[~seen.long & np.isin(seen.line, lines)].tolist()} - units
-    return bool(enough) and len(units) <= SOME_UNITS * case.window.units and len(passing) >= max(PASSING, MOST * len(units))
+    few = len(np.unique(here.unit[paused])) <= SOME_UNITS * case.window.units
+    passing = np.r_[tuple(seen.unit[seen.passing & np.isin(seen.line, here.line[paused])] for seen in (here, there))]
+    return bool(enough) and few and len(np.unique(passing)) >= PASSING
 
 
 class _Seen(NamedTuple):
-    """A function's spans: in which unit, at which of its lines, for how long, and whether it stood still at work."""
+    """A function's spans: in which unit, at which of its lines, for how long."""
 
     unit: Ints
     line: Ints
     seconds: Floats
-    long: Bools
+    long: Bools  # it stood still, at work
+    passing: Bools  # the whole unit was seen, and the function never stood still in it
 
 
-def _seen(function: Frame, traces: Traces, units: Units, hz: float) -> _Seen:
-    spans = np.flatnonzero(_standing(traces, function))
+def _seen(function: Frame, side: Side, units: Units, hz: float) -> _Seen:
+    traces = side.traces.take(_standing(side.traces, function))
     places = {i: frame.line for i, frame in enumerate(traces.frames) if frame[:2] == function[:2]}
-    stacks = [next((places[frame] for frame in reversed(stack) if frame in places), 0) for stack in traces.stacks]
-    long = traces.end_s[spans] - traces.start_s[spans] > PAUSE / hz
-    long &= (traces.gil[spans] == 1) | ~(traces.running[spans] < ON_CPU)  # who holds the GIL does not wait for a disk
+    lines = [next((places[frame] for frame in reversed(stack) if frame in places), 0) for stack in traces.stacks]
+    unit = np.searchsorted(units.end_s, (traces.start_s + traces.end_s) / 2)
+    whole = [np.any([(lo <= units.start_s) & (units.end_s <= hi) for lo, hi in side.ranges], axis=0), [False]]
+    long = traces.end_s - traces.start_s > PAUSE / hz
     return _Seen(
-        unit=np.searchsorted(units.end_s, traces.start_s[spans]),
-        line=np.array(stacks, np.int64)[traces.stack[spans]],
-        seconds=traces.seconds[spans],
-        long=long,
+        unit=unit,
+        line=np.array(lines, np.int64)[traces.stack],
+        seconds=traces.seconds,
+        long=long & ((traces.gil == 1) | ~(traces.running < ON_CPU)),  # who holds the GIL does not wait for a disk
+        passing=np.concatenate(whole)[unit] & ~np.isin(unit, unit[long]),
     )
