@@ -1,4 +1,4 @@
-"""The full counts behind docs/blame.md: windows drawn at random from real programs with a planted loss. About 20 minutes."""
+"""The full counts behind docs/blame.md: windows drawn at random from real programs with a planted loss. About an hour."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from dashboard.blame.verdict import Verdict
 from dashboard.flame.lanes import Lanes
 from tests.recording import Plan, Recording, best_sampler, recorded
-from tests.test_blame import TO_BLAME, named, truth
+from tests.test_blame import LOCK, TO_BLAME, named, truth
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -53,6 +53,28 @@ def test_a_starved_loop_is_blamed_in_99_of_100_windows(tmp_path: Path, program: 
 def test_other_losses_are_named_in_19_of_20_windows(tmp_path: Path, program: str, sampler: str) -> None:
     with recorded(tmp_path, Plan([program], sampler, seconds=75, healthy_s=10, lossy_s=10)) as runs:
         assert right(runs[program], 5 if program == "one_step_of_twenty" else 3, SOME, *TO_BLAME[program]) >= 19
+
+
+LATER = {  # written when the rules stood; one of them, `cache_miss`, changed a rule (docs/decisions/0087)
+    "slow_tokenizer": ("merge", ""),
+    "log_handler": ("write", LOCK),
+    "slow_item": ("__getitem__", ""),
+    "slow_pipe": ("show_progress", ""),
+    "slow_augmentation": ("jitter", ""),
+    "scattered_gc": ("step", "may be garbage collection"),
+    "slow_backward": ("backward", ""),
+    "cache_miss": ("load_features", ""),
+}
+PAIRS = [[*LATER][i : i + 2] for i in range(0, len(LATER), 2)]  # recorded together
+
+
+@pytest.mark.parametrize("programs", PAIRS, ids="-".join)
+def test_losses_that_the_rules_were_not_made_with_are_named_in_19_of_20_windows(tmp_path: Path, programs: list[str]) -> None:
+    with recorded(tmp_path, Plan(programs, best_sampler(), seconds=54, healthy_s=6, lossy_s=6)) as runs:
+        for program, run in runs.items():
+            assert right(run, 3, SOME, *LATER[program]) >= 19
+            quiet = [run.blame(window).verdict for window in run.windows(3, SOME, lossy=False)]
+            assert quiet.count("no_difference") >= 19
 
 
 def test_a_late_rank_is_named_with_its_line(tmp_path: Path) -> None:

@@ -80,6 +80,9 @@ def test_the_sentence_names_line_leaf_and_cost(store: SqliteStore) -> None:
 def test_the_answer_has_the_fields_of_the_contract(store: SqliteStore) -> None:
     run(store, (60, NORMAL), (10, SLOW))
     answer = blame(store, 62, 65).as_json()
+    named = {"verdict", "sentence", "function", "file", "line", "leaf", "confidence", "tier", "normal", "evidence", "profile_until"}
+    counted = {"excess_s", "excess_share", "slowdown_s", "unexplained_s", "per", "samples", "normal_samples", "unresolved_share"}
+    assert named | counted <= answer.keys()
     assert (answer["function"], answer["file"], answer["line"], answer["leaf"]) == (
         "decode",
         "/job/data.py",
@@ -254,6 +257,16 @@ def test_garbage_collection_is_named_where_the_run_logs_it_and_marked_where_it_d
     assert (logged.verdict, logged.reason) == ("line", "garbage collection")
     assert logged.suspect is not None
     assert logged.suspect.frame.name == "gc"
+
+
+def test_a_slow_branch_on_a_line_of_its_own_is_no_garbage_collection(store: SqliteStore) -> None:
+    lines: tuple[Part, ...] = ((10, (MODULE, STEP, FORWARD)), (10, (MODULE, STEP, FORWARD._replace(line=8))))
+    steady: tuple[Part, ...] = (NORMAL[0], *lines * 4)
+    miss: tuple[Part, ...] = (NORMAL[0], *lines * 3, (620, (MODULE, STEP, FORWARD._replace(line=12))))
+    run(store, (60, steady), *((0.9, steady), (0.69, miss)) * 12)
+    verdict = blame(store, 63, 73)
+    assert (verdict.verdict, verdict.reason) == ("line", "")
+    assert "model.py:12 forward" in verdict.sentence
 
 
 def test_a_phase_is_folded_alone_beside_the_same_phase_of_normal(store: SqliteStore) -> None:

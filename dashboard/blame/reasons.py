@@ -11,8 +11,8 @@ import numpy as np
 from collectors.records import Frame
 
 from ..flame.joining import IN_THREADS, is_head
-from ..flame.traces import Bools, Traces
-from ..flame.waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of
+from ..flame.traces import Bools, Floats, Ints, Traces
+from ..flame.waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of, waiting
 from . import suspect
 from .gpu_look import LEAST_BUSY_PCT
 from .suspect import Suspect
@@ -28,7 +28,7 @@ PAUSE = 3.0  # samples
 PAUSED = 0.8  # of the excess
 ON_CPU = 0.2  # of the time: a machine with other work may let it stand most of it
 SOME_UNITS = 0.25  # a pause in more units than this is no garbage collection
-PASSING = 3  # units without a pause, in which the function was seen: it is there all the time, not only when it takes long
+PASSING = 2  # units in which the line was seen in passing: it is there all the time, not only when it takes long
 
 GC = "garbage collection"
 
@@ -66,9 +66,8 @@ def _of_line(found: Suspect | None, case: Case) -> str:
     for frame in (*found.below, found.frame):
         if word := reason_of(frame):
             return word
-    leaf = found.below[-1] if found.below else found.frame
-    if wait := wait_of(leaf):
-        return f"waits for the {wait.what}"
+    if wait := waiting([wait_of(frame) for frame in (found.frame, *found.below)]):
+        return f"waits for the {wait.wait.what}"
     text = case.line_of(found.frame.file, found.frame.line)
     if not found.below and reads_gpu(text):
         return "waits for the GPU"
@@ -189,27 +188,38 @@ def _elsewhere(found: Suspect, case: Case) -> bool:
 
 
 def _pauses(found: Suspect, case: Case) -> bool:
-    """Whether the excess is long standstills in few units, of a function that many others pass through in no time: so a collector's pause looks."""
+    """Whether the excess is long standstills in few units, at lines that other units pass in no time: so a collector's pause looks."""
     if case.normal is None or case.units is None or not case.window.units:
         return False
-    here, there = (_seen(found.frame, side.traces, case.units, case.hz) for side in (case.window, case.normal))
-    enough = here.paused_s >= PAUSED * found.excess_s * case.window.per
-    few = len(here.paused) <= SOME_UNITS * case.window.units
-    return enough and few and len(here.passing) + len(there.passing) >= max(PASSING, MOST * len(here.paused))
+    here, there = (_seen(found.frame, side, case.units, case.hz) for side in (case.window, case.normal))
+    paused = here.long & np.isin(here.line, np.r_[here.line[here.passing], there.line[there.passing]])
+    enough = here.seconds[paused].sum() >= PAUSED * found.excess_s * case.window.per
+    few = len(np.unique(here.unit[paused])) <= SOME_UNITS * case.window.units
+    passing = np.r_[tuple(seen.unit[seen.passing & np.isin(seen.line, here.line[paused])] for seen in (here, there))]
+    return bool(enough) and few and len(np.unique(passing)) >= PASSING
 
 
 class _Seen(NamedTuple):
-    """The units in which a function was seen: to stand still for long, or only to pass."""
+    """A function's spans: in which unit, at which of its lines, for how long."""
 
-    paused: set[int]
-    passing: set[int]
-    paused_s: float
+    unit: Ints
+    line: Ints
+    seconds: Floats
+    long: Bools  # it stood still, at work
+    passing: Bools  # the whole unit was seen, and the function never stood still in it
 
 
-def _seen(function: Frame, traces: Traces, units: Units, hz: float) -> _Seen:
-    spans = np.flatnonzero(_standing(traces, function))
-    unit = np.searchsorted(units.end_s, traces.start_s[spans])
-    long = traces.end_s[spans] - traces.start_s[spans] > PAUSE / hz
-    long &= (traces.gil[spans] == 1) | ~(traces.running[spans] < ON_CPU)  # who holds the GIL does not wait for a disk
-    paused = set(unit[long].tolist())
-    return _Seen(paused, set(unit.tolist()) - paused, float(traces.seconds[spans][long].sum()))
+def _seen(function: Frame, side: Side, units: Units, hz: float) -> _Seen:
+    traces = side.traces.take(_standing(side.traces, function))
+    places = {i: frame.line for i, frame in enumerate(traces.frames) if frame[:2] == function[:2]}
+    lines = [next((places[frame] for frame in reversed(stack) if frame in places), 0) for stack in traces.stacks]
+    unit = np.searchsorted(units.end_s, (traces.start_s + traces.end_s) / 2)
+    whole = [np.any([(lo <= units.start_s) & (units.end_s <= hi) for lo, hi in side.ranges], axis=0), [False]]
+    long = traces.end_s - traces.start_s > PAUSE / hz
+    return _Seen(
+        unit=unit,
+        line=np.array(lines, np.int64)[traces.stack],
+        seconds=traces.seconds,
+        long=long & ((traces.gil == 1) | ~(traces.running < ON_CPU)),  # who holds the GIL does not wait for a disk
+        passing=np.concatenate(whole)[unit] & ~np.isin(unit, unit[long]),
+    )

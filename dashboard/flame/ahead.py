@@ -11,7 +11,7 @@ SHARE = 0.05  # of the time, so of one core, until all is folded
 
 
 class Ahead:
-    """One thread, from the first wish on until `close`."""
+    """One thread, from the first wish on until `close`; a wish starts it anew if the store failed it."""
 
     def __init__(self, minutes: Minutes) -> None:
         self._minutes = minutes
@@ -24,7 +24,7 @@ class Ahead:
         """Somebody looks at this run; the last one wins."""
         self._run = run
         with self._starting:
-            if self._thread is None and not self._closed.is_set():
+            if not self._closed.is_set() and (self._thread is None or not self._thread.is_alive()):
                 self._thread = threading.Thread(target=self._work, name="fold-ahead", daemon=True)
                 self._thread.start()
         self._wanted.set()

@@ -23,14 +23,24 @@ class Wait(NamedTuple):
 
 DISTRIBUTED = "torch/distributed/distributed_c10d.py"
 COLLECTIVES = (
-    *("all_reduce", "all_reduce_coalesced", "all_gather", "all_gather_into_tensor", "all_gather_object", "all_to_all"),
-    *("all_to_all_single", "barrier", "broadcast", "broadcast_object_list", "gather", "gather_object", "monitored_barrier"),
-    *("recv", "reduce", "reduce_scatter", "reduce_scatter_tensor", "scatter", "send"),
+    *("all_reduce", "all_reduce_coalesced", "all_gather", "all_gather_coalesced", "all_gather_into_tensor", "all_gather_object"),
+    *(
+        "all_gather_single",
+        "all_to_all",
+        "all_to_all_single",
+        "barrier",
+        "broadcast",
+        "broadcast_object_list",
+        "gather",
+        "gather_object",
+        "monitored_barrier",
+    ),
+    *("recv", "reduce", "reduce_scatter", "reduce_scatter_single", "reduce_scatter_tensor", "scatter", "send"),
 )
 WAITS = (
     Wait("_try_get_data", "torch/utils/data/dataloader.py", "data loader", "workers"),
-    Wait("get", "/multiprocessing/queues.py", "queue", "workers"),
-    Wait("put", "/multiprocessing/queues.py", "queue", "workers"),
+    Wait("get", "/multiprocessing/queues.py", "queue", "workers", plumbing=True),
+    Wait("put", "/multiprocessing/queues.py", "queue", "workers", plumbing=True),
     Wait("get", "/multiprocessing/pool.py", "process pool", "workers"),
     Wait("wait", "/multiprocessing/pool.py", "process pool", "workers"),
     Wait("join", "/multiprocessing/process.py", "child process", "workers"),
@@ -110,13 +120,13 @@ def wait_of(frame: Frame) -> Wait | None:
 def waiting(waits: Sequence[Wait | None]) -> Waiting | None:
     """What a stack waits for, given each frame's row from the root to the leaf; None where its leaf is at work.
 
-    The innermost row decides, plumbing aside: unpickling a tensor inside the data loader's wait is a transfer. The wait begins at
-    the outermost row that says the same of whose stacks explain it.
+    The innermost row decides, plumbing aside: fetching a tensor inside the data loader's wait is a transfer. Of plumbing alone
+    the outermost does. The wait begins at the outermost row that says the same of whose stacks explain it.
     """
     if not waits or waits[-1] is None:
         return None
     rows = [(i, wait) for i, wait in enumerate(waits) if wait]
-    decisive = next((wait for _, wait in reversed(rows) if not wait.plumbing), rows[-1][1])
+    decisive = next((wait for _, wait in reversed(rows) if not wait.plumbing), rows[0][1])
     return Waiting(decisive, next(i for i, wait in rows if wait.joined == decisive.joined))
 
 
