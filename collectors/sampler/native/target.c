@@ -12,6 +12,7 @@ enum {
     SEEK_EVERY_NS = 10 * MS,      // a process that is just starting
     PATIENCE_NS = SECOND,         // with a process that is no Python: perhaps it becomes one
     FIRST_WINDOW_NS = 500 * MS,   // a new process shows soon
+    MOST_LISTED = 1 << 16,
     JITTER_PARTS = 1000,
     JITTER = 400,                 // of them: +-20 % of a period, against lockstep with the target
 };
@@ -129,6 +130,14 @@ static Thread *thread_at(Target *target, Address state, int hint) {
     return target->thread[target->threads++] = thread_new(state);
 }
 
+// The list begins with the newest thread and ends with the main one.
+static Address oldest_thread(const Target *target, Address at) {
+    Address next;
+    for (int i = 0; i < MOST_LISTED && (next = remote_word(&target->process.remote, at + target->process.python.layout.thread_next)); i++)
+        at = next;
+    return at;
+}
+
 static void count(Target *target, Sample sample) {
     if (sample == SAMPLE_TAKEN) target->samples++;
     if (sample == SAMPLE_FAILED) target->errors++;
@@ -144,6 +153,7 @@ static bool sample_interpreter(Target *target, Address interpreter, int *seen) {
                     .gil = layout->gil_in_runtime ? process->python.runtime : interpreter,
                     .thread = remote_word(&process->remote, interpreter + layout->interpreter_threads) };
     while (place.thread && *seen < MOST_THREADS) {
+        if (*seen == MOST_THREADS - 1) place.thread = oldest_thread(target, place.thread);
         Thread *thread = thread_at(target, place.thread, *seen);
         if (!thread) return true;
         thread->seen = true;
