@@ -202,6 +202,18 @@ def test_a_process_that_is_let_go_delivers_what_was_recorded(sampler: Native) ->
     assert abs(rest[-1].end_mono_ns - let_go_ns) < 1e9
 
 
+def test_it_keeps_nothing_on_disk(sampler: Native) -> None:
+    with running("busy") as busy:
+        sampler.follow([target(busy.pid)])
+        record(sampler, bool)
+        opened = {entry.name: str(entry.readlink()) for entry in Path(f"/proc/{sampler.pid}/fd").iterdir()}
+    assert opened.pop("0").startswith("pipe:")
+    assert opened.pop("1").startswith("pipe:")
+    assert opened.pop("2") == str(Path("/proc/self/fd/2").readlink())
+    assert opened
+    assert all(file.startswith(f"/proc/{busy.pid}/") for file in opened.values())
+
+
 def test_close_ends_the_sampler_within_a_second() -> None:
     sampler = Native("box")
     with running("busy") as busy:
