@@ -13,9 +13,11 @@ run: $(VENV)/run.stamp
 setup: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp chromium
+	$(BIN)/python -m tests.interpreters
 	$(BIN)/python -m pytest -m "not long"
 
 test-long: $(VENV)/dev.stamp chromium
+	$(BIN)/python -m tests.interpreters
 	$(BIN)/python -m pytest -m long
 
 bench: $(VENV)/dev.stamp chromium
@@ -27,7 +29,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) assets/vendor dist collectors/sampler/_sampler
+	rm -rf $(VENV) .pythons assets/vendor dist collectors/sampler/_sampler
 
 # Debian keeps venv out of python3; as root it is installed, else the one line to type is printed.
 $(VENV)/bin/pip:

@@ -1,4 +1,7 @@
-"""The CPythons of this machine that the native sampler knows: each minor version's tests run against each of them."""
+"""The CPythons of this machine that the native sampler knows: each minor version's tests run against each of them.
+
+`python -m tests.interpreters` fetches those that it lacks and a later suite of Debian has, into `.pythons/`; nothing is installed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,13 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-KNOWN = ((3, 11), (3, 12), (3, 13))
+import pytest
+
+KNOWN = ((3, 11), (3, 12), (3, 13), (3, 14))
+SUITES = {(3, 14): "forky"}  # where Debian has it
+PACKAGES = ("python{0}-minimal", "libpython{0}-minimal", "libpython{0}-stdlib", "libpython{0}-dev")
+FETCHED = Path(__file__).parents[1] / ".pythons"
+FETCH_WITHIN_S = 14.0  # update and download, each; they take 3 s where the registry answers
 ASK = "import json, sys, sysconfig\nprint(json.dumps([list(sys.version_info[:3]), sys.executable, sysconfig.get_path('include'), sys.implementation.name]))"
 
 
@@ -27,7 +36,7 @@ class Interpreter(NamedTuple):
 
 @functools.lru_cache(maxsize=1)
 def interpreters() -> list[Interpreter]:
-    """One for each version, this one first: on the PATH, and those of pyenv."""
+    """One for each version, this one first: on the PATH, those of pyenv, and those that were fetched."""
     names = [f"python{major}.{minor}" for major, minor in KNOWN]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     paths = [
@@ -35,9 +44,30 @@ def interpreters() -> list[Interpreter]:
         *(shutil.which(name) or "" for name in names),
         "/usr/bin/python3",
         *map(str, pyenv.glob("*/bin/python3")),
+        *(str(FETCHED / name / "usr/bin" / name) for name in names),
     ]
     found = {one.version: one for path in reversed(paths) if (one := _asked(path))}
     return sorted(found.values(), key=lambda one: one.path != sys.executable)
+
+
+def every_python() -> pytest.MarkDecorator:
+    """Runs a test with each of them as its `python`; a minor version that is not here is skipped by name."""
+    skipped = [
+        pytest.param(
+            None,
+            id=f"{major}.{minor}",
+            marks=pytest.mark.skip(
+                f"there is no Python {major}.{minor} here (python -m tests.interpreters fetches 3.14 from Debian)"
+            ),
+        )
+        for major, minor in _missing()
+    ]
+    return pytest.mark.parametrize("python", [*(pytest.param(one, id=one.name) for one in interpreters()), *skipped])
+
+
+def _missing() -> list[tuple[int, int]]:
+    here = {one.version[:2] for one in interpreters()}
+    return [version for version in KNOWN if version not in here]
 
 
 def _asked(path: str) -> Interpreter | None:
@@ -51,3 +81,69 @@ def _asked(path: str) -> Interpreter | None:
         return None
     major, minor, micro = version
     return Interpreter((major, minor, micro), executable, Path(include))
+
+
+class FetchError(Exception):
+    """An interpreter cannot be had here; the text is one sentence."""
+
+
+def fetch(version: tuple[int, int]) -> None:
+    """With apt lists and a cache of its own. Raises FetchError."""
+    name = "python{}.{}".format(*version)
+    scratch = FETCHED / f"{name}.{os.getpid()}"
+    try:
+        for folder in ("lists/partial", "archives/partial", "root"):
+            (scratch / folder).mkdir(parents=True)
+        (scratch / "sources.list").write_text(_source(SUITES[version]))
+        _apt(scratch, "update")
+        _apt(scratch, "download", *(package.format(name.removeprefix("python")) for package in PACKAGES))
+        for package in scratch.glob("*.deb"):
+            subprocess.run(["dpkg", "-x", package, scratch / "root"], check=True)
+        (scratch / "root").replace(FETCHED / name)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise FetchError(f"Python {version[0]}.{version[1]} cannot be fetched, its tests are skipped: {_said(error)}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _source(suite: str) -> str:
+    """This machine's own Debian mirror, at another suite."""
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(COMPONENT) [signed-by=$(SIGNED_BY)]", "Created-By: Packages"]
+    for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
+        mirror, component, signed_by = line.split(" ", 2)
+        if mirror.endswith("/debian/") and component == "main":
+            return f"deb {signed_by if '/' in signed_by else ''} {mirror} {suite} main\n"
+    raise OSError("this machine has no mirror of Debian among its apt sources")
+
+
+def _apt(scratch: Path, *words: str) -> None:
+    options = {
+        "Dir::Etc::sourcelist": scratch / "sources.list",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::Etc::preferencesparts": "/dev/null",
+        "Dir::State::lists": scratch / "lists",
+        "Dir::Cache": scratch,
+        "APT::Sandbox::User": "root",  # else root's folders are closed to apt's own user
+        "Acquire::Languages": "none",
+        "Acquire::Retries": 0,
+        "Acquire::http::Timeout": 5,
+        "APT::Update::Error-Mode": "any",
+    }
+    settings = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+    subprocess.run(
+        ["apt-get", "-q", *settings, *words], cwd=scratch, capture_output=True, text=True, check=True, timeout=FETCH_WITHIN_S
+    )
+
+
+def _said(error: Exception) -> str:
+    """What apt said, by its own first error."""
+    lines = (getattr(error, "stderr", None) or "").splitlines()
+    return next((line for line in lines if line.startswith("E: ")), str(error))
+
+
+if __name__ == "__main__":
+    for wanted in set(_missing()) & SUITES.keys():
+        try:
+            fetch(wanted)
+        except FetchError as error:
+            print(error, file=sys.stderr)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -17,13 +18,13 @@ import pytest
 
 from collectors.sampler.build import compiler, find_program
 from collectors.sampler.native import Native
-from tests.interpreters import Interpreter, interpreters
+from tests.conftest import script
+from tests.interpreters import Interpreter, every_python
 from tests.native import length_s, native, record, running, running_by, samples_of, target, time_by, until
 from tests.programs import HERE
 
 pytestmark = pytest.mark.skipif(find_program() is None, reason="the native sampler is not built")
 NOBODY = 65534
-EVERY_PYTHON = pytest.mark.parametrize("python", interpreters(), ids=lambda one: one.name)
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def leaf(stack: tuple[object, ...]) -> str:
     return str(stack[-1][0])  # type: ignore[index]
 
 
-@EVERY_PYTHON
+@every_python()
 def test_a_busy_function_has_the_time_and_a_sleeping_thread_is_seen_asleep(sampler: Native, python: Interpreter) -> None:
     with running_by(python.path, "busy") as busy:
         sampler.follow([target(busy.pid)])
@@ -201,6 +202,18 @@ def test_a_process_that_is_let_go_delivers_what_was_recorded(sampler: Native) ->
     assert abs(rest[-1].end_mono_ns - let_go_ns) < 1e9
 
 
+def test_it_keeps_nothing_on_disk(sampler: Native) -> None:
+    with running("busy") as busy:
+        sampler.follow([target(busy.pid)])
+        record(sampler, bool)
+        opened = {entry.name: str(entry.readlink()) for entry in Path(f"/proc/{sampler.pid}/fd").iterdir()}
+    assert opened.pop("0").startswith("pipe:")
+    assert opened.pop("1").startswith("pipe:")
+    assert opened.pop("2") == str(Path("/proc/self/fd/2").readlink())
+    assert opened
+    assert all(file.startswith(f"/proc/{busy.pid}/") for file in opened.values())
+
+
 def test_close_ends_the_sampler_within_a_second() -> None:
     sampler = Native("box")
     with running("busy") as busy:
@@ -245,9 +258,9 @@ def test_a_process_that_is_no_python_is_left_to_the_other_sampler(sampler: Nativ
 PRETENDS = """
 #include <unistd.h>
 #if NEW
-const unsigned long _PyRuntime[80] = { 0x7970677562656478ul /* "xdebugpy" */, VERSION, FREE_THREADED };
+const unsigned long _PyRuntime[81] = { 0x7970677562656478ul /* "xdebugpy" */, VERSION, FREE_THREADED };
 #else
-const unsigned long _PyRuntime[80], Py_Version = VERSION;
+const unsigned long _PyRuntime[81], Py_Version = VERSION;
 #endif
 int main(void) { return write(1, "ready\\n", 6) == 6 ? pause() : 1; }
 """
@@ -257,8 +270,10 @@ int main(void) { return write(1, "ready\\n", 6) == 6 ? pause() : 1; }
     ("defines", "sentence"),
     [
         (("-DNEW=0", "-DVERSION=0x030a0df0"), "does not know Python 3.10.13, the version of process"),
-        (("-DNEW=1", "-DVERSION=0x030e00f0", "-DFREE_THREADED=0"), "does not know Python 3.14.0, the version of process"),
+        (("-DNEW=1", "-DVERSION=0x030e00a7", "-DFREE_THREADED=0"), "does not know Python 3.14.0a7, the version of process"),
+        (("-DNEW=1", "-DVERSION=0x030f00f0", "-DFREE_THREADED=0"), "does not know Python 3.15.0, the version of process"),
         (("-DNEW=1", "-DVERSION=0x030d05f0", "-DFREE_THREADED=1"), "cannot read the free-threaded Python 3.13.5 of process"),
+        (("-DNEW=1", "-DVERSION=0x030e08f0", "-DFREE_THREADED=1"), "cannot read the free-threaded Python 3.14.8 of process"),
     ],
 )
 def test_an_unknown_python_is_left_to_the_other_sampler(
@@ -278,7 +293,78 @@ def test_an_unknown_python_is_left_to_the_other_sampler(
     assert trouble.other_may
 
 
-@EVERY_PYTHON
+WITH_SIX_HUNDRED_THREADS = """
+import threading, time
+
+def wait_here():
+    time.sleep(3600)
+
+for _ in range(600):
+    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+print("ready", flush=True)
+wait_here()
+"""
+
+
+def test_of_more_threads_than_it_holds_the_main_one_is_seen(sampler: Native) -> None:
+    with script(WITH_SIX_HUNDRED_THREADS) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        sampler.follow([target(process.pid, hz=20)])
+        profiles = record(sampler, lambda found: sum(map(length_s, found)) >= 1)
+    assert {len(profile.threads) for profile in profiles} == {512}
+    assert time_by(profiles, leaf)["wait_here"] >= 0.5 * sum(map(length_s, profiles))
+
+
+def test_more_processes_than_it_holds_are_refused_by_name() -> None:
+    program = find_program()
+    assert program
+    ticks = target(os.getpid()).start_ticks
+    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as crowded:
+        assert crowded.stdin and crowded.stdout
+        crowded.stdin.write(b"".join(b"+ %d %d %d 1\n" % (number, os.getpid(), ticks) for number in range(1025)))
+        crowded.stdin.flush()
+        refused = next(line for line in crowded.stdout if b"refused" in line and b"too many" in line)
+        crowded.stdin.close()
+    assert refused == b'["refused",1024,"crowd","too many processes"]\n'
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root chooses the next process id")
+def test_a_process_that_gets_the_id_of_one_that_has_ended_is_not_taken_for_it(sampler: Native) -> None:
+    with running("busy") as busy:
+        sampler.follow([target(busy.pid)])
+        record(sampler, bool)
+        busy.kill()
+        busy.wait()
+        with again(busy.pid) as other:
+            begun_ns = time.monotonic_ns()
+            rest = record(sampler, lambda _: time.monotonic_ns() > begun_ns + 1_000_000_000)
+            assert all(profile.end_mono_ns <= begun_ns + 100_000_000 for profile in rest)
+            sampler.follow([target(other.pid)])
+            (first, *_) = record(sampler, bool)
+            assert first.start_mono_ns > begun_ns
+    assert {name for profile in rest for name in time_by([profile], leaf)} <= {"spin"}
+    assert time_by([first], leaf).keys() == {"wait_here"}
+
+
+@contextmanager
+def again(pid: int) -> Iterator[subprocess.Popen[str]]:
+    """Another program under this process id."""
+    last = Path("/proc/sys/kernel/ns_last_pid")
+    for _ in range(50):
+        try:
+            last.write_text(str(pid - 1))
+        except OSError as error:
+            pytest.skip(f"the next process id cannot be chosen here: {error}")
+        with script("import time\ndef wait_here(): time.sleep(60)\nprint(flush=True)\nwait_here()") as process:
+            if process.pid == pid and process.stdout:
+                process.stdout.readline()
+                yield process
+                return
+    pytest.skip("somebody else has that process id")
+
+
+@every_python()
 def test_a_program_that_another_one_replaces_by_exec_is_followed_into_it(sampler: Native, python: Interpreter) -> None:
     with running_by(python.path, "execs", "3", "300") as process:
         sampler.follow([target(process.pid)])
@@ -300,7 +386,7 @@ def test_threads_of_a_container_have_the_ids_by_which_this_machine_knows_them(sa
     assert profiles[0].threads[inside.pid] == "MainThread"
 
 
-@EVERY_PYTHON
+@every_python()
 def test_forked_children_are_told_apart_from_their_parent(sampler: Native, python: Interpreter) -> None:
     with running_by(python.path, "forks") as parent:
         assert parent.stdout is not None

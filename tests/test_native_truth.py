@@ -17,13 +17,12 @@ import pytest
 from collectors.proc import start_ticks
 from collectors.sampler import Target
 from collectors.sampler.build import BuildError, build, find_program
-from tests.interpreters import Interpreter, interpreters
+from tests.interpreters import Interpreter, every_python, interpreters
 from tests.native import SANITIZED, native, record, running_by, samples_of, target
 from tests.programs import HERE
 from tests.truth import Truth, pairs_seen
 
 pytestmark = pytest.mark.skipif(find_program() is None, reason="the native sampler is not built")
-EVERY_PYTHON = pytest.mark.parametrize("python", interpreters(), ids=lambda one: one.name)
 LONG = pytest.mark.long
 HZ = 1000.0
 TINY = ("-DWAITING=65536", "-DFULL=3000")  # what is kept before lines are dropped, and before numbers are forgotten
@@ -40,7 +39,7 @@ def test_a_callee_is_only_seen_below_its_own_caller(callee_us: int, enough: int)
     assert impossible == []
 
 
-@EVERY_PYTHON
+@every_python()
 @pytest.mark.parametrize(
     "enough", [3_000, pytest.param(1_000_000 // max(1, len(interpreters())), marks=[LONG, pytest.mark.timeout(900)])]
 )

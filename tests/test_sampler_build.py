@@ -12,7 +12,7 @@ import pytest
 
 from collectors.sampler import build as building
 from collectors.sampler.build import FLAGS, SOURCES, BuildError, build, build_or_say, compiler, find_program, is_current
-from tests.interpreters import Interpreter, interpreters
+from tests.interpreters import Interpreter, every_python
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,12 +29,12 @@ NEEDS_COMPILER = pytest.mark.skipif(not has_compiler(), reason="there is no C co
 
 
 @NEEDS_COMPILER
-@pytest.mark.parametrize("python", interpreters(), ids=lambda one: one.name)
+@every_python()
 def test_the_offsets_of_each_python_are_those_of_its_headers(python: Interpreter, tmp_path: Path) -> None:
     if not (python.include / "internal" / "pycore_frame.h").exists():
         pytest.skip("its headers are not installed")
     program = tmp_path / "layout_check"
-    includes = [f"-I{SOURCES}", f"-I{python.include}", f"-I{python.include / 'internal'}"]
+    includes = [f"-I{folder}" for folder in (SOURCES, python.include, python.include / "internal", python.include.parent)]
     sources = [str(SOURCES / name) for name in ("layout_check.c", "layout.c", "base.c")]
     subprocess.run([*compiler(), "-w", *includes, "-o", str(program), *sources], check=True)
     said = subprocess.run([program], capture_output=True, text=True)

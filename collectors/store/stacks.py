@@ -20,6 +20,7 @@ from .protocol import StackColumns
 
 UNKNOWN = -1  # of gil and cpu_ns
 NS = 1_000_000_000
+US = 1_000  # in nanoseconds
 NOWHERE, DAMAGED = -1, Frame("(damaged)", "", 0)
 REMEMBERED = 200_000  # stacks, before starting afresh
 MERGED_S = 60.0  # length of a merged window: 3 hours of a process are then read as 180 rows
@@ -33,12 +34,12 @@ log = logging.getLogger(__name__)
 
 
 class Spans(NamedTuple):
-    """What was seen of one process, one entry a span; the columns of a profile's blob in their order."""
+    """What was seen of one process, one entry a span."""
 
     start_ns: NDArray[np.int64]  # wall clock
     duration_ns: NDArray[np.int64]
     tid: NDArray[np.int64]
-    stack: NDArray[np.int64]  # hash; in the blob an index into `stacks`, which follows the columns
+    stack: NDArray[np.int64]  # hash
     gil: NDArray[np.int64]
     cpu_ns: NDArray[np.int64]
     resolved: NDArray[np.int64]
@@ -64,12 +65,7 @@ class Row(NamedTuple):
     data: bytes
 
     def read(self) -> Spans | None:
-        found = decoded("profile", self.id, codec.decode, self.data)
-        if found is None:
-            return None
-        *columns, stacks = (column.view(np.int64) for column in found)
-        spans = Spans(*columns)
-        return spans._replace(stack=stacks[spans.stack])
+        return decoded("profile", self.id, decode, self.data)
 
     def process(self) -> tuple[str, int, int, str]:
         return self.run, self.rank, self.pid, self.role
@@ -155,8 +151,29 @@ def _continues(chain: Sequence[Row], row: Row) -> bool:
 
 
 def encode(spans: Spans) -> bytes:
+    """In whole microseconds. A thread's spans stand together, each with the gap to the next one's start instead of its length: mostly 0."""
+    order = np.lexsort((spans.start_ns, spans.tid))
+    spans = Spans(*(column[order] for column in spans))
+    start = spans.start_ns // US
+    gap = _next(start) - (spans.start_ns + spans.duration_ns) // US
+    cpu = np.where(spans.cpu_ns == UNKNOWN, UNKNOWN, spans.cpu_ns // US)
     stacks, index = np.unique(spans.stack, return_inverse=True)
-    return codec.encode([*spans._replace(stack=index.astype(np.int64)), stacks])
+    columns = [start, gap, spans.tid, index.astype(np.int64), spans.gil, cpu, spans.resolved]
+    return codec.encode([*columns, stacks, np.array([US])])
+
+
+def decode(data: bytes) -> Spans:
+    columns = [column.view(np.int64) for column in codec.decode(data)]
+    spans, stacks = Spans(*columns[:7]), columns[7]
+    if len(columns) > 8:  # else of a store whose spans had lengths, in nanoseconds
+        start, gap, cpu = spans.start_ns, spans.duration_ns, spans.cpu_ns
+        duration_ns = (_next(start) - gap - start) * US
+        spans = spans._replace(start_ns=start * US, duration_ns=duration_ns, cpu_ns=np.where(cpu == UNKNOWN, UNKNOWN, cpu * US))
+    return spans._replace(stack=stacks[spans.stack])
+
+
+def _next(start: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.append(start[1:], start[-1:])
 
 
 def profiled_until(db: sqlite3.Connection, run: str) -> float | None:

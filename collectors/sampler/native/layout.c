@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+enum { MOST_OFFSET = 1 << 24 }; // in any structure
+
 // 3.11 and 3.12 tell nothing of themselves; layout_check.c holds these numbers against their headers.
 static const Layout python_3_11 = {
     .runtime_interpreters = 40,
@@ -71,6 +73,54 @@ static const Layout python_3_12 = {
     .leaving = { 83, 121, 150, 75 },
 };
 
+// 3.13 and 3.14 tell most of it themselves; this they do not.
+static const Layout python_3_13 = {
+    .thread_calls_left = 44,
+    .thread_calls_most = 48,
+    .frame_stack_top = 64,
+    .type_size = 32,
+    .type_keys = 880,
+    .values = VALUES_INLINE,
+    .leaving = { 36, 103, 118, 35 },
+};
+static const Layout python_3_14 = {
+    .thread_calls_left = 48,
+    .thread_calls_most = 52,
+    .type_size = 32,
+    .type_keys = 880,
+    .values = VALUES_INLINE,
+    .leaving = { 35, 35, 120, 34 }, // it has no RETURN_CONST
+};
+
+// What they tell: the how-manieth word of _Py_DebugOffsets is which field, in 3.13 and in 3.14; 0 where it is not told.
+static const struct {
+    size_t field;
+    int word[2];
+} told[] = {
+    { offsetof(Layout, runtime_interpreters), { 5, 5 } },
+    { offsetof(Layout, interpreter_next), { 8, 8 } },
+    { offsetof(Layout, interpreter_threads), { 9, 9 } },
+    { offsetof(Layout, gil_locked), { 17, 18 } },
+    { offsetof(Layout, gil_holder), { 18, 19 } },
+    { offsetof(Layout, thread_next), { 21, 24 } },
+    { offsetof(Layout, thread_interpreter), { 22, 25 } },
+    { offsetof(Layout, thread_frame), { 23, 26 } },
+    { offsetof(Layout, thread_native_id), { 25, 28 } },
+    { offsetof(Layout, frame_previous), { 29, 32 } },
+    { offsetof(Layout, frame_code), { 30, 33 } },
+    { offsetof(Layout, frame_instruction), { 31, 34 } },
+    { offsetof(Layout, frame_locals), { 32, 35 } },
+    { offsetof(Layout, frame_owner), { 33, 36 } },
+    { offsetof(Layout, frame_stack_pointer), { 0, 37 } },
+    { offsetof(Layout, code_file), { 35, 40 } },
+    { offsetof(Layout, code_name), { 36, 41 } },
+    { offsetof(Layout, code_qualname), { 37, 42 } },
+    { offsetof(Layout, code_lines), { 38, 43 } },
+    { offsetof(Layout, code_first_line), { 39, 44 } },
+    { offsetof(Layout, code_units), { 43, 48 } },
+    { offsetof(Layout, text_ascii), { 70, 80 } },
+};
+
 const Layout *layout_of(uint32_t version) {
     switch (version >> 16) {
     case 0x030b: return &python_3_11;
@@ -83,44 +133,30 @@ bool has_debug_offsets(const uint64_t words[DEBUG_WORDS]) { return !memcmp(words
 uint32_t version_in(const uint64_t words[DEBUG_WORDS]) { return (uint32_t)words[1]; }
 bool is_free_threaded(const uint64_t words[DEBUG_WORDS]) { return words[2] != 0; }
 
+static bool lies_before(uint32_t at, uint32_t length, uint32_t end) { return at + length <= end; }
+
+static bool is_possible(const Layout *l) {
+    return l->frame_locals <= FRAME_BYTES && lies_before(l->frame_previous, 8, l->frame_locals) &&
+           lies_before(l->frame_code, 8, l->frame_locals) && lies_before(l->frame_instruction, 8, l->frame_locals) &&
+           lies_before(l->frame_owner, 1, l->frame_locals) && lies_before(l->frame_stack_top, 4, l->frame_locals) &&
+           lies_before(l->frame_stack_pointer, 8, l->frame_locals) && l->code_units <= CODE_BYTES &&
+           lies_before(l->code_file, 8, l->code_units) && lies_before(l->code_name, 8, l->code_units) &&
+           lies_before(l->code_qualname, 8, l->code_units) && lies_before(l->code_lines, 8, l->code_units) &&
+           lies_before(l->code_first_line, 4, l->code_units);
+}
+
 bool layout_from_debug_offsets(const uint64_t words[DEBUG_WORDS], Layout *layout) {
-    if (!has_debug_offsets(words) || version_in(words) >> 16 != 0x030d) return false;
-    for (int i = 3; i < DEBUG_WORDS; i++)
-        if (words[i] > UINT32_MAX) return false;
-    *layout = (Layout){
-        .runtime_interpreters = (uint32_t)words[5],
-        .interpreter_next = (uint32_t)words[8],
-        .interpreter_threads = (uint32_t)words[9],
-        .gil_locked = (uint32_t)words[17],
-        .gil_holder = (uint32_t)words[18],
-        .thread_next = (uint32_t)words[21],
-        .thread_interpreter = (uint32_t)words[22],
-        .thread_frame = (uint32_t)words[23],
-        .thread_native_id = (uint32_t)words[25],
-        .frame_previous = (uint32_t)words[29],
-        .frame_code = (uint32_t)words[30],
-        .frame_instruction = (uint32_t)words[31],
-        .frame_locals = (uint32_t)words[32],
-        .frame_owner = (uint32_t)words[33],
-        .code_file = (uint32_t)words[35],
-        .code_name = (uint32_t)words[36],
-        .code_qualname = (uint32_t)words[37],
-        .code_lines = (uint32_t)words[38],
-        .code_first_line = (uint32_t)words[39],
-        .code_units = (uint32_t)words[43],
-        .text_ascii = (uint32_t)words[70],
-        .text_compact = (uint32_t)words[70] + 16,
-        .thread_calls_left = 44, // this and what follows it does not tell
-        .thread_calls_most = 48,
-        .frame_stack_top = 64,
-        .type_size = 32,
-        .type_keys = 880,
-        .values = VALUES_INLINE,
-        .leaving = { 36, 103, 118, 35 },
-    };
-    const Layout *l = layout;
-    return l->frame_locals <= FRAME_BYTES && l->frame_previous + 8 <= l->frame_locals && l->frame_code + 8 <= l->frame_locals &&
-           l->frame_instruction + 8 <= l->frame_locals && l->frame_owner < l->frame_locals && l->frame_stack_top + 4 <= l->frame_locals && l->code_units <= CODE_BYTES &&
-           l->code_file + 8 <= l->code_units && l->code_name + 8 <= l->code_units && l->code_qualname + 8 <= l->code_units &&
-           l->code_lines + 8 <= l->code_units && l->code_first_line + 4 <= l->code_units;
+    enum { CANDIDATE = 0xc0 }; // before it, structures still change
+    uint32_t version = version_in(words), minor = (version >> 16) - 0x030d;
+    if (!has_debug_offsets(words) || minor > 1 || (version & 0xff) < CANDIDATE) return false;
+    *layout = minor ? python_3_14 : python_3_13;
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        int word = told[i].word[minor];
+        if (!word) continue;
+        if (words[word] > MOST_OFFSET) return false;
+        uint32_t offset = (uint32_t)words[word];
+        memcpy((char *)layout + told[i].field, &offset, sizeof offset);
+    }
+    layout->text_compact = layout->text_ascii + 16;
+    return is_possible(layout);
 }

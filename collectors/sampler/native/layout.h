@@ -7,7 +7,7 @@
 typedef enum {
     VALUES_BEFORE,        // 3.11: behind a pointer four words before the object
     VALUES_BEFORE_TAGGED, // 3.12: behind a pointer three words before it, less one to tell it from a dict's
-    VALUES_INLINE,        // 3.13: after the object itself
+    VALUES_INLINE,        // 3.13 on: after the object itself
 } Values;
 
 enum { LEAVING = 4 };
@@ -23,7 +23,8 @@ typedef struct {
     bool has_cframe;                                                                // thread_frame leads to a _PyCFrame,
     uint32_t cframe_frame;                                                          // ... and that to the frame
     uint32_t frame_code, frame_previous, frame_instruction, frame_owner, frame_locals; // in _PyInterpreterFrame
-    uint32_t frame_stack_top; // in it: an int, which is -1 while the frame itself runs and not one that it called
+    uint32_t frame_stack_top; // in it: an int, which is -1 while the frame itself runs and not one that it called;
+    uint32_t frame_stack_pointer; // from 3.14 on a pointer instead, which says the end of what it held when it called last
     uint32_t frame_entry;     // in it: whether C code called it; 0 where a frame of its own stands for that code
     uint32_t code_file, code_name, code_qualname, code_lines, code_first_line, code_units; // in PyCodeObject
     uint32_t text_ascii, text_compact;                                              // the characters of a str
@@ -45,13 +46,13 @@ enum {
     KEYS_START = 32,
     KEY_BYTES = 16,     // a key and a place for its value
     INLINE_VALUES_START = 8,
-    DEBUG_WORDS = 73,   // of 3.13's _Py_DebugOffsets, from its cookie to the last one that is used
+    DEBUG_WORDS = 81,   // of _Py_DebugOffsets, from its cookie to the last one that is used
 };
 
 // For `version` as in Py_Version (0x030b07f0 is 3.11.7); NULL where it is not known.
 const Layout *layout_of(uint32_t version);
 
-// What a runtime of 3.13 tells of itself at its beginning; false where it tells nothing that can be true.
+// What a runtime of 3.13 or 3.14 tells of itself at its beginning; false where it tells nothing that can be true.
 bool layout_from_debug_offsets(const uint64_t words[DEBUG_WORDS], Layout *layout);
 bool has_debug_offsets(const uint64_t words[DEBUG_WORDS]);
 uint32_t version_in(const uint64_t words[DEBUG_WORDS]);

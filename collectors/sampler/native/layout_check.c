@@ -22,6 +22,12 @@ static void hold(const char *name, size_t ours, size_t theirs) {
     wrong = 1;
 }
 
+#if PY_VERSION_HEX >= 0x030e0000
+#define TOLD_OF_STACK .interpreter_frame.stackpointer = offsetof(_PyInterpreterFrame, stackpointer),
+#else
+#define TOLD_OF_STACK
+#endif
+
 #if PY_VERSION_HEX >= 0x030d0000
 // What a runtime tells of itself: each word at its place in the structure holds the offset that it is named after.
 static Layout layout_here(void) {
@@ -43,6 +49,7 @@ static Layout layout_here(void) {
         .interpreter_frame.instr_ptr = offsetof(_PyInterpreterFrame, instr_ptr),
         .interpreter_frame.localsplus = offsetof(_PyInterpreterFrame, localsplus),
         .interpreter_frame.owner = offsetof(_PyInterpreterFrame, owner),
+        TOLD_OF_STACK
         .code_object.filename = offsetof(PyCodeObject, co_filename),
         .code_object.name = offsetof(PyCodeObject, co_name),
         .code_object.qualname = offsetof(PyCodeObject, co_qualname),
@@ -103,7 +110,13 @@ int main(void) {
     HOLD(frame_previous, _PyInterpreterFrame, previous);
     HOLD(frame_instruction, _PyInterpreterFrame, INSTRUCTION);
     HOLD(frame_owner, _PyInterpreterFrame, owner);
+#if PY_VERSION_HEX >= 0x030e0000
+    HOLD(frame_stack_pointer, _PyInterpreterFrame, stackpointer);
+    hold("frame_stack_top", layout.frame_stack_top, 0);
+#else
     HOLD(frame_stack_top, _PyInterpreterFrame, stacktop);
+    hold("frame_stack_pointer", layout.frame_stack_pointer, 0);
+#endif
     HOLD(frame_locals, _PyInterpreterFrame, localsplus);
     HOLD(code_file, PyCodeObject, co_filename);
     HOLD(code_name, PyCodeObject, co_name);

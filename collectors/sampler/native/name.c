@@ -36,7 +36,8 @@ static Address values_of(Place place, Address object, Address type) {
 }
 
 void read_thread_name(Place place, const Frame *bootstrap, char name[TEXT_BYTES]) {
-    Address object = remote_word(place.remote, bootstrap->at + place.layout->frame_locals); // the first local is `self`
+    // The first local is `self`; the lowest bits may be a tag.
+    Address object = remote_word(place.remote, bootstrap->at + place.layout->frame_locals) & ~(Address)3;
     Address type = object ? remote_word(place.remote, object + OBJECT_TYPE) : 0;
     Address values = type ? values_of(place, object, type) : 0;
     int at = values ? place_of_name(place, type) : -1;

@@ -92,5 +92,7 @@ Found python_find(Python *python, const Remote *remote) {
 }
 
 void version_text(uint32_t version, char text[VERSION_TEXT]) {
-    snprintf(text, VERSION_TEXT, "%u.%u.%u", version >> 24, version >> 16 & 255, version >> 8 & 255);
+    const char *level = (version & 0xf0) == 0xa0 ? "a" : (version & 0xf0) == 0xb0 ? "b" : (version & 0xf0) == 0xc0 ? "rc" : "";
+    int length = snprintf(text, VERSION_TEXT, "%u.%u.%u%s", version >> 24, version >> 16 & 255, version >> 8 & 255, level);
+    if (*level) snprintf(text + length, VERSION_TEXT - (size_t)length, "%u", version & 15);
 }

@@ -21,4 +21,4 @@ typedef struct {
 Found python_find(Python *python, const Remote *remote);
 
 enum { VERSION_TEXT = 24 };
-void version_text(uint32_t version, char text[VERSION_TEXT]); // 0x030b07f0 -> "3.11.7"
+void version_text(uint32_t version, char text[VERSION_TEXT]); // 0x030b07f0 -> "3.11.7", 0x030e00a7 -> "3.14.0a7"

@@ -10,7 +10,8 @@ enum {
     QUICK_BLOCK_NS = 1000,
     OWNED_BY_GENERATOR = 1,
     OWNED_BY_C_STACK = 3,
-    OWNED_BY_INTERPRETER = 4,
+    OWNED_BY_INTERPRETER = 4, // 3.14 has these two the other way round
+    NOT_TOLD = -1,
 };
 
 typedef struct {
@@ -44,8 +45,14 @@ static int32_t count_calls(Place place, Copies *copies, Which which) {
     return told ? most - left : -1;
 }
 
-// What a caller holds: its variables and the values below the call.
-static bool hash_held(Place place, Copies *copies, Which which, Frame *frame, int32_t count) {
+// How many values a frame holds, its variables and those below the call; -1 where it has called none.
+static int64_t count_held(const Layout *layout, const unsigned char *bytes, const Frame *frame, bool innermost) {
+    if (!layout->frame_stack_pointer) return (int32_t)word_at(bytes, layout->frame_stack_top);
+    int64_t held = (int64_t)(word_at(bytes, layout->frame_stack_pointer) - frame->at - layout->frame_locals) / 8;
+    return innermost || held < 0 ? -1 : held;
+}
+
+static bool hash_held(Place place, Copies *copies, Which which, Frame *frame, int64_t count) {
     uint64_t held[MOST_HELD];
     if (count > MOST_HELD) count = MOST_HELD;
     if (!copies_get(copies, place.remote, which, frame->at + place.layout->frame_locals, held, (size_t)count * sizeof *held)) return false;
@@ -63,16 +70,16 @@ static void walk(Place place, Copies *copies, Which which, Walk *walk) {
     while (walk->sound && at && walk->count < DEEPEST) {
         walk->sound = at % 8 == 0 && copies_get(copies, place.remote, which, at, bytes, layout->frame_locals);
         if (!walk->sound) return;
-        int32_t stack_top = (int32_t)word_at(bytes, layout->frame_stack_top);
         Frame *frame = &walk->frame[walk->count++];
         *frame = (Frame){ .at = at,
                           .code = word_at(bytes, layout->frame_code) & ~(Address)3, // the lowest bits may be a tag
                           .previous = word_at(bytes, layout->frame_previous),
                           .instruction = word_at(bytes, layout->frame_instruction),
                           .owner = bytes[layout->frame_owner],
-                          .entry = layout->frame_entry && bytes[layout->frame_entry],
-                          .waits = stack_top >= 0 };
-        if (frame->waits) walk->sound = hash_held(place, copies, which, frame, stack_top);
+                          .entry = layout->frame_entry && bytes[layout->frame_entry] };
+        int64_t held = count_held(layout, bytes, frame, walk->count == 1);
+        frame->waits = layout->frame_stack_pointer ? NOT_TOLD : held >= 0;
+        if (held >= 0) walk->sound = hash_held(place, copies, which, frame, held);
         at = frame->previous;
     }
 }
@@ -80,7 +87,7 @@ static void walk(Place place, Copies *copies, Which which, Walk *walk) {
 // Whether a caller waits for a frame exactly when it has called one, and not C code that called one: else the callee is left over
 // from an earlier call. Not so under a trace function, whose own frames are therefore not seen.
 static bool may_have_called(const Frame *caller, const Frame *callee) {
-    return !is_python(caller) || caller->waits == (is_python(callee) && !callee->entry);
+    return !is_python(caller) || caller->waits == NOT_TOLD || caller->waits == (is_python(callee) && !callee->entry);
 }
 
 // How many frames the two walks share, counted from the outermost. That the frames lie at the same addresses is not enough:

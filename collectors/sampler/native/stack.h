@@ -12,8 +12,8 @@ typedef struct {
     Address at, code, previous, instruction;
     uint8_t owner;
     bool entry;   // C code called it
-    bool waits;   // for a frame that it called
-    uint64_t held; // where it waits: a hash of its variables and of what it was computing
+    int8_t waits; // for a frame that it called: 1 or 0, -1 where nothing tells that
+    uint64_t held; // where it may wait: a hash of its variables and of what it was computing
 } Frame;
 
 typedef enum {

@@ -12,6 +12,7 @@ enum {
     SEEK_EVERY_NS = 10 * MS,      // a process that is just starting
     PATIENCE_NS = SECOND,         // with a process that is no Python: perhaps it becomes one
     FIRST_WINDOW_NS = 500 * MS,   // a new process shows soon
+    MOST_LISTED = 1 << 13,
     JITTER_PARTS = 1000,
     JITTER = 400,                 // of them: +-20 % of a period, against lockstep with the target
 };
@@ -111,13 +112,17 @@ static bool attach(Target *target, uint64_t now_ns) {
     return false;
 }
 
-static void list_interpreters(Target *target, Address head, uint64_t now_ns) {
+// False where the program is no longer there.
+static bool list_interpreters(Target *target, uint64_t now_ns) {
     const Remote *remote = &target->process.remote;
+    const Python *python = &target->process.python;
+    Address at;
+    if (!remote_read(remote, python->runtime + python->layout.runtime_interpreters, &at, sizeof at)) return false;
     target->interpreters = 0;
     target->listed_ns = now_ns;
-    for (Address at = head; at && target->interpreters < MOST_INTERPRETERS;
-         at = remote_word(remote, at + target->process.python.layout.interpreter_next))
+    for (; at && target->interpreters < MOST_INTERPRETERS; at = remote_word(remote, at + python->layout.interpreter_next))
         target->interpreter[target->interpreters++] = at;
+    return true;
 }
 
 // The list of threads is nearly always in the order of the last time: `hint` is the place to look at first.
@@ -127,6 +132,14 @@ static Thread *thread_at(Target *target, Address state, int hint) {
         if (target->thread[i]->state == state) return target->thread[i];
     if (target->threads == MOST_THREADS) return NULL;
     return target->thread[target->threads++] = thread_new(state);
+}
+
+// The list begins with the newest thread and ends with the main one.
+static Address oldest_thread(const Target *target, Address at) {
+    Address next;
+    for (int i = 0; i < MOST_LISTED && (next = remote_word(&target->process.remote, at + target->process.python.layout.thread_next)); i++)
+        at = next;
+    return at;
 }
 
 static void count(Target *target, Sample sample) {
@@ -144,6 +157,7 @@ static bool sample_interpreter(Target *target, Address interpreter, int *seen) {
                     .gil = layout->gil_in_runtime ? process->python.runtime : interpreter,
                     .thread = remote_word(&process->remote, interpreter + layout->interpreter_threads) };
     while (place.thread && *seen < MOST_THREADS) {
+        if (*seen == MOST_THREADS - 1) place.thread = oldest_thread(target, place.thread);
         Thread *thread = thread_at(target, place.thread, *seen);
         if (!thread) return true;
         thread->seen = true;
@@ -175,14 +189,13 @@ static void drop_unseen(Target *target, uint64_t now_ns) {
 
 // False where the program is no longer there.
 static bool sample(Target *target, uint64_t now_ns) {
-    const Python *python = &target->process.python;
-    Address head = remote_word(&target->process.remote, python->runtime + python->layout.runtime_interpreters);
-    if (!head && !remote_read(&target->process.remote, python->runtime, &head, sizeof head)) return false;
-    if (now_ns - target->listed_ns >= LIST_EVERY_NS || !target->interpreters || !target->threads) list_interpreters(target, head, now_ns);
+    bool due = now_ns - target->listed_ns >= LIST_EVERY_NS || !target->interpreters || !target->threads;
+    if (due && !list_interpreters(target, now_ns)) return false;
     bool whole = true;
     int seen = 0;
     for (int i = 0; i < target->threads; i++) target->thread[i]->seen = false;
     for (int i = 0; i < target->interpreters; i++) whole &= sample_interpreter(target, target->interpreter[i], &seen);
+    if (!seen && !list_interpreters(target, now_ns)) return false;
     if (whole) drop_unseen(target, now_ns);
     if (!target->window_ns && target->threads) target->window_ns = now_ns;
     return true;
