@@ -71,7 +71,7 @@ def forever() -> None:
 PIPE = multiprocessing.Pipe()
 SITUATIONS: dict[str, tuple[Callable[[], object], str, str]] = {
     "an empty queue": (lambda: queue.Queue[int]().get(), "queue", "threads"),
-    "a queue with a time limit": (lambda: queue.Queue[int]().get(timeout=60), "queue", "threads"),
+    "a queue with a time limit": (lambda: queue.Queue[int]().get(timeout=3600), "queue", "threads"),
     "a condition": (forever, "condition", "threads"),
     "a future": (lambda: Future[int]().result(), "future", "threads"),
     "a queue of processes": (lambda: multiprocessing.Queue().get(), "queue", "workers"),
