@@ -36,8 +36,8 @@ TRUTH = 0.2  # while several programs and other tests share two cores; 0.1 in te
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Recording]]:
     """All at the same time: most of them wait most of the time."""
     plans = [
-        Plan(IN_PROCESS, best_sampler(), seconds=17, healthy_s=5.5, lossy_s=5.5),
-        Plan(WITH_WORKERS, "py-spy", seconds=17, healthy_s=5.5, lossy_s=5.5),
+        Plan(IN_PROCESS, best_sampler(), seconds=20, healthy_s=6.5, lossy_s=6.5),
+        Plan(WITH_WORKERS, "py-spy", seconds=20, healthy_s=6.5, lossy_s=6.5),
     ]
     with ExitStack() as stack:
         yield {
