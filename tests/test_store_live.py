@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +88,18 @@ def test_readers_see_whole_commits_and_a_cursor_hands_out_everything_once(tmp_pa
         assert followed[run, labels, "y"] == [-float(step) for step in range(COMMITS * ROWS)]
     assert sorted(lines) == sorted(f"run-{number} {commit}" for number in (0, 2) for commit in range(COMMITS))
     store.close()
+
+
+def test_a_follower_is_woken_by_records_and_not_by_packing(tmp_path: Path) -> None:
+    store, reader = SqliteStore(tmp_path, write=True), SqliteStore(tmp_path, write=False)
+    for number in (0, 1):
+        write(store, number)
+    assert reader.changed() and not reader.changed()
+    store.settle()
+    assert not reader.changed()
+    with closing(sqlite3.connect(tmp_path / "runs.sqlite")) as db:
+        assert db.execute("SELECT count(*) FROM chunk").fetchone()[0], "nothing was packed that could have woken it"
+    store.append([LogLine("run-0", "out.log", START_S, 20, "one more")])
+    assert reader.changed() and not reader.changed()
+    store.close()
+    reader.close()
