@@ -22,6 +22,7 @@ XID_FRESH_S = 60.0  # an XID this near is taken for the cause of a loss
 VITAL = "gpu.memory"  # every working GPU answers this; where it fails the GPU is lost, whatever the code says
 
 PER_GPU = tuple(source for source in GPU if source.key in READERS)
+PERIODS_S = {source.key: source.period_s for source in PER_GPU}
 
 
 class Device:
@@ -48,6 +49,7 @@ class Device:
         self.answered: set[str] = set()
         self.costs: dict[str, Cost] = {}
         self.latest: Values = {}
+        self.gathered: dict[float, tuple[float, Values]] = {}  # by period: when, Unix seconds; what
         self.card = Card()
 
     def open(self) -> None:
@@ -64,7 +66,7 @@ class Device:
         self.card.close()
 
     def look(self, key: str) -> list[Points]:
-        """Read one source of the catalog. Raises the errors that mean that there is no driver."""
+        """Read one source of the catalog; what is true now waits for `rows`. Raises the errors that mean that there is no driver."""
         started_s = time.monotonic()
         readings: list[Reading] = []
         try:
@@ -75,9 +77,19 @@ class Device:
         cost = self.costs.setdefault(key, Cost())
         cost.add(time.monotonic() - started_s)
         self.timetable.done(key, started_s, cost.rest_s)
-        for _, values in readings:
+        for time_s, values in readings:
             self.latest |= values
-        return [Points(None, self.labels, tuple(v), tuple(map(float, v.values())), time_s, None) for time_s, v in readings if v]
+            if time_s is None and values:
+                self.gathered.setdefault(PERIODS_S[key], (time.time(), {}))[1].update(values)
+        return [self._points(time_s, values) for time_s, values in readings if time_s is not None]
+
+    def rows(self) -> list[Points]:
+        """What `look` has gathered: a row for all sources of one period, which then share a commit's row and a chunk's axis."""
+        gathered, self.gathered = self.gathered, {}
+        return [self._points(time_s, values) for time_s, values in gathered.values()]
+
+    def _points(self, time_s: float, values: Values) -> Points:
+        return Points(None, self.labels, tuple(values), tuple(map(float, values.values())), time_s, None)
 
     def _read(self, key: str) -> list[Reading]:
         """By the first reader that this card supports; those before it are asked once and then left."""

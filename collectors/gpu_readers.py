@@ -13,7 +13,7 @@ from .gpu_card import Buffer, Card, Gpm, Values
 from .gpu_errors import ABSENT
 from .inventory import GpuProcess, owner_of
 
-Reading: TypeAlias = tuple[float, Values]  # when, Unix seconds; what, by name
+Reading: TypeAlias = tuple[float | None, Values]  # when, Unix seconds, or None for now; what, by name
 Reader: TypeAlias = Callable[[Card], list[Reading]]
 
 PROCESS_WINDOW_S = 2.5  # from which the newest utilization of each process is taken
@@ -21,7 +21,7 @@ ALL_LINKS = 0xFFFFFFFF  # scope of an NVLink counter
 
 
 def now(values: Values) -> list[Reading]:
-    return [(time.time(), values)]
+    return [(None, values)]
 
 
 def scalar(name: str, ask: Callable[..., float], *arguments: int, factor: float = 1) -> Reader:
@@ -102,7 +102,7 @@ def processes(kind: Literal["compute", "graphics"], ask: Callable[[Any], list[An
         time_s = time.time()
         running = [(process.pid, process.usedGpuMemory) for process in ask(card.handle)]
         card.users[kind] = [process_of(pid, kind, used, card.busy.get(pid), time_s) for pid, used in running]
-        return [(time_s, {name: len(running)})]
+        return now({name: len(running)})
 
     return read
 

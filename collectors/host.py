@@ -13,12 +13,13 @@ import psutil
 from .catalog import HOST, Timetable
 from .proc import TICKS_PER_S, descendants
 from .processes import RunActivity, processes_of
-from .records import Points, labels_of
+from .records import Labels, Points, labels_of
 
 Values: TypeAlias = dict[str, float]
 Reading: TypeAlias = tuple[dict[str, object], Values]  # what varies in the labels; what was read, by name
 
 VIRTUAL_CARDS = ("lo", "ifb", "veth", "docker", "br-", "virbr", "cni", "flannel", "cali", "tun", "tap", "dummy", "tailscale")
+PERIODS_S = {source.key: source.period_s for source in HOST}
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -47,11 +48,17 @@ class HostCollector:
 
     def collect(self) -> list[Points]:
         now_s = time.monotonic()
-        points: list[Points] = []
+        rows: dict[tuple[Labels, float], Values] = {}  # what has one period and the same labels shares a row, and so an axis
         for _, key in self._timetable.due(now_s):
             self._timetable.done(key, now_s)
-            points += [self._points(labels, values) for labels, values in READERS[key](self) if values]
-        return points
+            for labels, values in READERS[key](self):
+                rows.setdefault((labels_of(host=self.host, **labels), PERIODS_S[key]), {}).update(values)
+        time_s = time.time()
+        return [
+            Points(None, labels, tuple(values), tuple(map(float, values.values())), time_s, None)
+            for (labels, _), values in rows.items()
+            if values
+        ]
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -61,11 +68,6 @@ class HostCollector:
 
     def rates(self, key: str, counts: Values) -> Values:
         return self.counters.setdefault(key, Counters()).rates(counts)
-
-    def _points(self, labels: dict[str, object], values: Values) -> Points:
-        return Points(
-            None, labels_of(host=self.host, **labels), tuple(values), tuple(map(float, values.values())), time.time(), None
-        )
 
 
 class Counters:

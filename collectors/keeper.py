@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]  # holds the package `collectors`, in a checkou
 EXIT_AGAIN = 75  # EX_TEMPFAIL: it asks to be started again at once
 BACK_OFF_S = (0.5, 30.0)
 HEALTHY_S = 60.0  # after running for so long, a death is a first death
+LOOK_S = 0.5  # how often the child is looked at
 POLL_S = 0.1
 STOP_S = 2.0
 
@@ -61,7 +62,7 @@ class Keeper(threading.Thread):
 
     def run(self) -> None:
         back_off_s, started = BACK_OFF_S[0], time.monotonic()
-        while not self._ending.wait(POLL_S):
+        while not self._ending.wait(LOOK_S):
             if self._child is None:
                 self._take_over()
             elif (code := self._child.poll()) is not None and not self._ending.is_set():

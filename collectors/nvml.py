@@ -116,11 +116,14 @@ class NvmlCollector:
             device.xid, device.xid_s = xid, time.time()
             points.append(Points(None, device.labels, ("gpu/xid",), (float(xid),), device.xid_s, None))
         due = [(deadline_s, key, device) for device in self._devices for deadline_s, key in device.timetable.due(now_s)]
-        for _, key, device in sorted(due, key=lambda look: look[0]):
-            if time.monotonic() - now_s > BUDGET_S:
-                break
-            if not device.lost:
-                points += device.look(key)
+        try:
+            for _, key, device in sorted(due, key=lambda look: look[0]):
+                if time.monotonic() - now_s > BUDGET_S:
+                    break
+                if not device.lost:
+                    points += device.look(key)
+        finally:
+            points += [row for device in self._devices for row in device.rows()]
 
     def _take_stock(self, now_s: float) -> None:
         if now_s >= self._snapshot_at_s:

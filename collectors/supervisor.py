@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,7 +13,8 @@ from .nvml import StaleLibrary
 from .records import Record
 from .store.protocol import Store, StoreError
 
-COALESCE_S = 0.02  # a collector that is woken works at most this often
+COALESCE_S = 0.02  # a collector that is woken waits so long for more
+BEAT_S = 0.2  # all of them work on the beat: what commits at one moment wakes the web process, and every page, once
 BACK_OFF_S = (1.0, 30.0)  # after a failure: the first wait, and the longest
 COMPACT_S = 0.05  # how long packing may hold the store at a time
 COMPACT_PAUSE_S = (0.1, 1.0)  # between two packings: while there is more to do, and when there is not
@@ -25,7 +27,10 @@ class Collector(Protocol):
     """A source of records."""
 
     name: str
-    period_s: float  # between the starts of two `collect` calls
+
+    @property
+    def period_s(self) -> float:
+        """Between the starts of two `collect` calls; 0 while more is waiting."""
 
     def collect(self) -> Iterable[Record]:
         """What is new since the last call; must not block."""
@@ -105,12 +110,15 @@ class _Worker(threading.Thread):
         due = time.monotonic()
         while not self._ending.is_set():
             self._wake.clear()
+            began = time.monotonic()
             pause_s = self._turn()
-            due = max(due + self._collector.period_s, time.monotonic())
             if pause_s:
                 self._ending.wait(pause_s)
-            elif self._wake.wait(due - time.monotonic()):
-                self._ending.wait(COALESCE_S)
+            elif self._collector.period_s:
+                if began >= due:
+                    due = max(due + self._collector.period_s, time.monotonic())
+                if self._wake.wait(beat_at(due) - time.monotonic()):
+                    self._ending.wait(rest_s(began, time.monotonic()))
         self._collector.close()
 
     def _turn(self) -> float:
@@ -146,3 +154,13 @@ class _Worker(threading.Thread):
         if error != self._error:
             log.warning("%s: %s", self.name, error, exc_info=trace)
         self._state, self._error = state, error
+
+
+def beat_at(due: float) -> float:
+    """The first beat that is not before: the multiples of `BEAT_S` on the monotonic clock, the same for all threads."""
+    return math.ceil(due / BEAT_S) * BEAT_S
+
+
+def rest_s(began: float, now: float) -> float:
+    """How long a collector that is woken waits for more: after a pause a moment, in a steady flow until the next beat."""
+    return COALESCE_S if now - began >= BEAT_S else max(COALESCE_S, beat_at(now) - now)

@@ -29,6 +29,7 @@ BATCH_BYTES = 2 << 20  # read from one file before the next one has its turn: ab
 BATCH_RECORDS = 5_000  # handed on at once
 IDLE_S = 60.0  # a file that did not change for so long is closed
 HEAD_BYTES = 64  # what is remembered of a file's start, to notice that it was written anew
+PERIOD_S = 1.0  # at the latest; `wake` is set as soon as a file changes
 RANK = re.compile(r"\.rank(\d+)\.jsonl$")
 INTERVALS = 100  # between lines, for a run's median
 
@@ -39,7 +40,6 @@ class Tail:
     """The collector of everything that stands in the log folder."""
 
     name = "tail"
-    period_s = 1.0  # at the latest; `wake` is set as soon as a file changes
 
     def __init__(
         self, root: Path, host: str, offsets: Mapping[str, Offset], wake: threading.Event, *, poll_only: bool = False
@@ -56,16 +56,18 @@ class Tail:
         self._queue(there)
 
     def collect(self) -> list[Record]:
-        """The records of the files that changed, about a batch; `wake` is set again while more is waiting."""
+        """The records of the files that changed, about a batch."""
         self._queue(self._watch.take())
         records: list[Record] = []
         while self._waiting and len(records) < BATCH_RECORDS:
             path = next(iter(self._waiting))
             del self._waiting[path]
             records += self._read(path)
-        if self._waiting:
-            self._wake.set()
         return records
+
+    @property
+    def period_s(self) -> float:
+        return 0.0 if self._waiting else PERIOD_S
 
     def live_runs(self) -> list[RunActivity]:
         """What the files say of each run's life, for whoever looks for its processes."""

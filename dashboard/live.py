@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +17,7 @@ from . import wire
 from .api import PREFIX
 from .queries import Queries, wanted
 
-POLL_S = 0.02  # the store is asked for changes (5 us) so often, and only while a socket is open
+POLL_S = 0.04  # the store is asked for changes so often, and only while a socket is open
 DELTA_GAP_S = 0.1  # at most 10 deltas a second; the first after a pause goes out at once
 STATE_S = 1.0
 WATCH_S = 10.0  # the collector is told, at every state, that somebody looks at these runs for so long
@@ -39,7 +39,8 @@ def routes(queries: Queries) -> APIRouter:
 
 
 class Hub:
-    """Polls the store once for all sockets."""
+    """Polls the store once for all sockets, on the event loop: what came since the last look is read in less time than a hop to a
+    thread and back takes."""
 
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
@@ -47,16 +48,17 @@ class Hub:
         self._poller: asyncio.Task[None] | None = None
         self._state: dict[str, Any] = {}
         self._runs: list[dict[str, Any]] = []
+        self._deltas: dict[int, Delta] = {}  # by cursor, until the next change: sockets in step share one
 
     async def serve(self, socket: WebSocket) -> None:
         """Until the socket closes."""
-        client = Client(socket, self._queries)
+        client = Client(socket, self.since)
         self._clients.add(client)
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll(), name="live poll")
         sender = asyncio.create_task(client.send_deltas(), name="live deltas")
         try:
-            await self._look()
+            await run_in_threadpool(self._look)
             await client.send_state(self._state, self._runs)
             while True:
                 client.subscribe(await socket.receive_json())
@@ -68,39 +70,44 @@ class Hub:
             with suppress(asyncio.CancelledError):
                 await sender
 
+    def since(self, cursor: int) -> Delta:
+        if cursor not in self._deltas:
+            self._deltas[cursor] = self._queries.since(cursor)
+        return self._deltas[cursor]
+
     async def _poll(self) -> None:
         state_due = time.monotonic()
         while self._clients:
-            if self._queries.changed():
+            if changed := self._queries.changed():
+                self._deltas.clear()
                 for client in self._clients:
                     client.wake.set()
             if time.monotonic() >= state_due:
                 state_due = time.monotonic() + STATE_S
                 await self._send_states()
-            free_s = min((client.free_s for client in self._clients), default=0.0)
-            await asyncio.sleep(max(POLL_S, free_s - time.monotonic()))
+            await asyncio.sleep(DELTA_GAP_S if changed else POLL_S)
 
     async def _send_states(self) -> None:
-        await self._look()
-        watched = sorted({run for client in self._clients for run in client.runs})
-        await run_in_threadpool(self._queries.watch, watched, time.time() + WATCH_S)
+        await run_in_threadpool(self._look)
         for client in list(self._clients):
             await client.send_state(self._state, self._runs)
 
-    async def _look(self) -> None:
-        self._state = wire.state(await run_in_threadpool(self._queries.state))
-        self._runs = [wire.run(view) for view in await run_in_threadpool(self._queries.runs)]
+    def _look(self) -> None:
+        watched = sorted({run for client in list(self._clients) for run in client.runs})
+        self._queries.watch(watched, time.time() + WATCH_S)
+        self._state = wire.state(self._queries.state())
+        self._runs = [wire.run(view) for view in self._queries.runs()]
 
 
 class Client:
     """One socket: what it wants, and how far it has been told."""
 
-    def __init__(self, socket: WebSocket, queries: Queries) -> None:
+    def __init__(self, socket: WebSocket, since: Callable[[int], Delta]) -> None:
         self.wake = asyncio.Event()
         self.runs: set[str] = set()
-        self.free_s = 0.0  # until then (time.monotonic) it takes no delta, so nobody needs to look for one
-        self._socket, self._queries = socket, queries
+        self._socket, self._since = socket, since
         self._wants: dict[str | None, list[str]] = {}  # run -> series globs; None: the machine's
+        self._wanted: dict[tuple[str | None, str], bool] = {}  # what the globs have said of (run, name)
         self._cursor: int | None = None
 
     def subscribe(self, message: Mapping[str, Any]) -> None:
@@ -116,7 +123,7 @@ class Client:
             self._cursor = int(message["cursor"])
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a subscription: {error}") from error
-        self._wants = wants
+        self._wants, self._wanted = wants, {}
         self.runs = {run for run in wants if run is not None}
         self.wake.set()
 
@@ -132,22 +139,26 @@ class Client:
             self.wake.clear()
             if self._cursor is None:
                 continue
-            delta = await run_in_threadpool(self._queries.since, self._cursor)
+            delta = self._since(self._cursor)
             self._cursor = delta.seq
             if not delta.complete:
                 await self._send({"type": "reset", "cursor": delta.seq})
             elif message := self._chosen(delta):
                 await self._send(message)
-                self.free_s = time.monotonic() + DELTA_GAP_S
-                await asyncio.sleep(DELTA_GAP_S)
 
     def _chosen(self, delta: Delta) -> dict[str, Any] | None:
-        series = [wire.live_points(one) for one in delta.points if wanted(one.name, self._wants.get(one.run, []))]
+        series = [wire.live_points(one) for one in delta.points if self._wants_it(one.run, one.name)]
         lines = [wire.line(one) for one in delta.lines if one.run in self.runs]
         events = [wire.event(one) for one in delta.events if one.run in self.runs]
         if not (series or lines or events):
             return None
         return {"type": "delta", "cursor": delta.seq, "series": series, "lines": lines, "events": events}
+
+    def _wants_it(self, run: str | None, name: str) -> bool:
+        key = (run, name)
+        if key not in self._wanted:
+            self._wanted[key] = wanted(name, self._wants.get(run, []))
+        return self._wanted[key]
 
     async def _send(self, message: dict[str, Any]) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):  # closed meanwhile: `serve` notices

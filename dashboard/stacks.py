@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from collectors.store.protocol import Store
@@ -18,6 +20,7 @@ from .flame.minutes import Minutes
 from .flame.reshaping import Shape
 from .flame.traces import Range
 
+LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
 NEAREST = 2  # of the window's own lengths: to draw what normal looks like, fewer do than to judge by
 
 
@@ -54,6 +57,7 @@ class Stacks:
         self._store = store
         self._seen = source.Seen()
         self.minutes = Minutes(store, source.line_of)
+        self._long = threading.Lock()
 
     def fold(
         self,
@@ -97,8 +101,8 @@ class Stacks:
 
     def chart(self, run: str, window: Range, width: int, lanes: Lanes) -> Charted:
         """The window in time order, `width` pixels wide."""
-        columns = self._store.stacks(*window, run)
-        drawn = flamechart.chart(columns, window, width, lanes, own_folder=self._folder(run), line_of=source.line_of)
+        with self._turn(window):
+            drawn = self._draw(run, window, width, lanes)
         self._seen.add(run, {frame.file for frame in drawn.frames})
         return Charted(drawn, self._store.profiled_until(run))
 
@@ -108,11 +112,19 @@ class Stacks:
             raise source.Refused("only files that stand in the run's profile are shown; open its flame graph first")
         return source.excerpt(file, line, context, self._folder(run))
 
+    def _draw(self, run: str, window: Range, width: int, lanes: Lanes) -> Chart:
+        columns = self._store.stacks(*window, run)
+        return flamechart.chart(columns, window, width, lanes, own_folder=self._folder(run), line_of=source.line_of)
+
     def _gather(self, run: str, window: Range, lanes: Lanes, log: StepLog, phase: str) -> Gathered:
         if not phase:
             return self.minutes.gather(run, window, lanes)
-        columns = self._store.stacks(*window, run)
-        return folding.gather_parts(columns, lanes, [_in_phase([window], log, phase)], source.line_of)[0]
+        with self._turn(window):
+            columns = self._store.stacks(*window, run)
+            return folding.gather_parts(columns, lanes, [_in_phase([window], log, phase)], source.line_of)[0]
+
+    def _turn(self, window: Range) -> AbstractContextManager[object]:
+        return self._long if window[1] - window[0] > LONG_S else nullcontext()
 
     def _folder(self, run: str) -> str:
         return next((str(one.info.get("cwd", "")) for one in self._store.runs() if one.name == run), "")

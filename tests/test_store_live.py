@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +181,18 @@ def test_threads_that_are_gone_and_stores_that_are_closed_leave_no_file_open(tmp
     assert descriptors() <= before + 2 * 3  # a file, its log and its index, of the last thread that asked and of the one before
     store.close()
     assert descriptors() == before
+
+
+def test_a_follower_is_woken_by_records_and_not_by_packing(tmp_path: Path) -> None:
+    store, reader = SqliteStore(tmp_path, write=True), SqliteStore(tmp_path, write=False)
+    for number in (0, 1):
+        write(store, number)
+    assert reader.changed() and not reader.changed()
+    store.settle()
+    assert not reader.changed()
+    with closing(sqlite3.connect(tmp_path / "runs.sqlite")) as db:
+        assert db.execute("SELECT count(*) FROM chunk").fetchone()[0], "nothing was packed that could have woken it"
+    store.append([LogLine("run-0", "out.log", START_S, 20, "one more")])
+    assert reader.changed() and not reader.changed()
+    store.close()
+    reader.close()

@@ -10,11 +10,11 @@ from . import chunks, files, groups, logs, pages, schema, stacks
 from .groups import PLACE_BITS
 from .ingest import FileWriter
 
-PACK_ROWS = 64
+PACK_ROWS = 512  # of a stream, which leave head for a pack at the latest after LIVE_S
 LIVE_S = 30.0  # head rows stay this long, for the cursors of live pages
 IDLE_S = 300.0  # a stream that has been silent for this long is sealed as it is,
 IDLE_ROWS = 64  # unless it has fewer rows than this, which one small pack holds well
-SWEEP_S = 1.0  # how often old head rows go
+SWEEP_S = 10.0  # how often old head rows go
 REVIEW_S = 30.0  # how often idle streams and small log blocks are looked for
 PROFILES_S = 3600.0  # how far back profiles are looked at that could be merged
 CHECKPOINT_BYTES = 4 << 20

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import functools
 import math
+import os
+import re
 import sqlite3
 import threading
 import time
@@ -15,7 +17,7 @@ from typing import TypeAlias
 from . import schema
 
 RUNS_FILE = "runs.sqlite"
-MACHINE_GLOB = "machine-[0-9][0-9][0-9][0-9]-W[0-9][0-9].sqlite"
+MACHINE_FILE = re.compile(r"machine-\d{4}-W\d\d\.sqlite")
 WEEK_S = 7 * 86400
 LIVE_WEEKS = 2  # machine files that new records may go to: last week's and this week's
 LOOK_S = 1.0  # how often a reader looks for new files
@@ -37,7 +39,7 @@ def week_start(path: Path) -> float:
 
 def machine_files(data_dir: Path) -> list[Path]:
     """Oldest first."""
-    return sorted(data_dir.glob(MACHINE_GLOB))
+    return [data_dir / name for name in sorted(filter(MACHINE_FILE.fullmatch, _names(data_dir)))]
 
 
 def all_files(data_dir: Path) -> list[Path]:
@@ -127,6 +129,13 @@ class Readers:
             for thread in [thread for thread in self._open if not thread.is_alive()]:
                 _close(self._open.pop(thread))
             return self._open.setdefault(threading.current_thread(), {})
+
+
+def _names(data_dir: Path) -> list[str]:
+    try:
+        return os.listdir(data_dir)  # noqa: PTH208  # a tenth of what Path.iterdir costs, at every delta
+    except FileNotFoundError:
+        return []
 
 
 def _close(connections: dict[Path, sqlite3.Connection]) -> None:

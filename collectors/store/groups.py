@@ -6,6 +6,7 @@ names; `partition` regroups, so that every series stands in one group with all o
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
@@ -41,11 +42,13 @@ class Group(NamedTuple):
 
 def encode(groups: Sequence[Group]) -> bytes:
     """Numbers of 8 bytes throughout: the count of groups; for each its count of series and rows, then the columns."""
-    parts: list[NDArray[np.int64]] = [np.array([len(groups)], np.int64)]
-    for group in groups:
-        parts.append(np.array([len(group.ids), len(group.arrival)], np.int64))
-        parts += [np.ascontiguousarray(column).reshape(-1).view(np.int64) for column in group]
-    return codec.seal(np.concatenate(parts).astype("<i8", copy=False).tobytes(), FAST)
+    counts = [len(groups), *(count for group in groups for count in (len(group.ids), len(group.arrival)))]
+    numbers = np.array(counts, np.int64).tobytes()
+    parts = [numbers[:8]]
+    for i, group in enumerate(groups):
+        parts.append(numbers[8 + 16 * i : 24 + 16 * i])
+        parts += [column.tobytes() for column in group]
+    return codec.seal(np.frombuffer(b"".join(parts), np.int64).astype("<i8", copy=False).tobytes(), FAST)
 
 
 def decode(blob: bytes) -> list[Group]:
@@ -54,7 +57,7 @@ def decode(blob: bytes) -> list[Group]:
     groups, at = [], 1
     for _ in range(int(data[0])):
         series, rows = int(data[at]), int(data[at + 1])
-        ends = np.cumsum([at + 2, series, rows, rows, rows, rows, series * rows]).tolist()
+        ends = list(itertools.accumulate([at + 2, series, rows, rows, rows, rows, series * rows]))
         ids, arrival, time_s, step, segment, values = (data[ends[i] : ends[i + 1]] for i in range(6))
         values_2d = values.view(np.float64).reshape(series, rows)
         groups.append(Group(ids, arrival, time_s.view(np.float64), step, segment, values_2d))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -231,7 +233,7 @@ class FileWriter:
         recent.extend(time_s for time_s in group.time_s[-INTERVALS - 1 :].tolist() if time_s == time_s)
         if len(recent) < FEW_LINES:
             return None
-        return float(np.median(np.diff(np.array(recent))))
+        return statistics.median(after - before for before, after in itertools.pairwise(recent))
 
 
 def _build(ids: NDArray[np.int64], places: list[int], points: list[Points], seq: int) -> Group:

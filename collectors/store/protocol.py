@@ -191,7 +191,7 @@ class Store(Protocol):
         """The newest committed cursor."""
 
     def changed(self) -> bool:
-        """Whether anything was committed since this was last asked from this object; about 5 us."""
+        """Whether records were committed since this was last asked from this object; 5 us, or 20 where something was written."""
 
     def since(self, seq: int) -> Delta:
         """What was committed after `seq`, for live pages."""

@@ -58,7 +58,7 @@ class SqliteStore:
         self._readers = files.Readers(data_dir)
         self._of_file: dict[Path, points.FileReader] = defaultdict(points.FileReader)
         self._stacks = stacks.Reader()
-        self._watched: dict[Path, tuple[sqlite3.Connection, int]] = {}
+        self._watched: dict[Path, Watched] = {}
         self._watch_lock = threading.Lock()
         self._write = write
         self._lock = threading.Lock()  # from the choice of a seq until its commit: seqs become visible in their order
@@ -187,8 +187,8 @@ class SqliteStore:
             for writer in self._writers.values():
                 writer.close()
         with self._watch_lock:
-            for db, _ in self._watched.values():
-                db.close()
+            for watched in self._watched.values():
+                watched.db.close()
             self._watched.clear()
         self._readers.close()
 
@@ -235,11 +235,8 @@ class SqliteStore:
             db = schema.open_reader(path)
             if db is None:
                 return False
-            self._watched[path] = (db, -1)
-        db, before = self._watched[path]
-        version = db.execute("PRAGMA data_version").fetchone()[0]
-        self._watched[path] = (db, version)
-        return bool(version != before)
+            self._watched[path] = Watched(db)
+        return self._watched[path].changed()
 
     def _sources(self, ids: Collection[int], axis: Axis, lo: float, hi: float) -> list[files.Source]:
         """The files that may hold these series; a year of machine files is left alone where only runs are asked for."""
@@ -271,6 +268,21 @@ class SqliteStore:
                 joined.points.extend(part.points)
                 joined.units.extend(part.units)
         return found
+
+
+class Watched:
+    """One file, as a follower looks at it: the version says at little cost whether anything was written, `seq` whether records were."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self._version = self._seq = -1
+
+    def changed(self) -> bool:
+        before, (self._version,) = self._version, self.db.execute("PRAGMA data_version").fetchone()
+        if self._version == before:
+            return False
+        seq, self._seq = self._seq, schema.meta(self.db, "seq")
+        return self._seq != seq
 
 
 def _sort(records: Iterable[Record], now_s: float) -> dict[str, Batch]:

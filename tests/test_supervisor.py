@@ -1,0 +1,86 @@
+"""When collectors work: on the beat, at once after a pause, without a pause while more is waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from collectors.records import Points, Record
+from collectors.store.sqlite import SqliteStore
+from collectors.supervisor import BEAT_S, COALESCE_S, Supervisor, beat_at, rest_s
+
+DEADLINE_S = 20.0
+
+
+class Noting:
+    """A collector that notes when it is asked, and then does what it is told."""
+
+    name = "noting"
+
+    def __init__(self, period_s: float, then: Callable[[], None] = lambda: None) -> None:
+        self.period_s = period_s
+        self.asked: list[float] = []
+        self._then = then
+
+    def collect(self) -> list[Record]:
+        self.asked.append(time.monotonic())
+        self._then()
+        return [Points(None, (("host", "box"),), ("host/load_1m",), (1.0,), time.time(), None)]
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def wait(self, times: int) -> list[float]:
+        deadline = time.monotonic() + DEADLINE_S
+        while len(self.asked) < times:
+            assert time.monotonic() < deadline, f"asked {len(self.asked)} of {times} times"
+            time.sleep(0.01)
+        return self.asked[:times]
+
+
+def supervised(tmp_path: Path, *collectors: tuple[Noting, threading.Event]) -> Supervisor:
+    supervisor = Supervisor(SqliteStore(tmp_path / "data", write=True), on_stale=lambda error: None)
+    for collector, wake in collectors:
+        supervisor.add(collector, wake)
+    supervisor.start()
+    return supervisor
+
+
+def test_two_collectors_work_at_the_same_moments(tmp_path: Path) -> None:
+    left, right = Noting(2.5 * BEAT_S), Noting(BEAT_S)
+    supervisor = supervised(tmp_path, (left, threading.Event()), (right, threading.Event()))
+    phases = [asked % BEAT_S for collector in (left, right) for asked in collector.wait(6)[1:]]
+    supervisor.stop()
+    assert sum(phase < BEAT_S / 4 for phase in phases) >= 8, f"of 10, after the beat by seconds: {phases}"  # one may be late
+
+
+def test_who_is_woken_without_end_works_once_a_beat(tmp_path: Path) -> None:
+    wake = threading.Event()
+    flooded = Noting(60.0, then=wake.set)
+    supervisor = supervised(tmp_path, (flooded, wake))
+    asked = flooded.wait(11)
+    supervisor.stop()
+    assert (asked[-1] - asked[1]) / 9 >= 0.95 * BEAT_S
+
+
+def test_who_has_more_waiting_does_not_wait_for_the_beat(tmp_path: Path) -> None:
+    behind = Noting(0.0)
+    supervisor = supervised(tmp_path, (behind, threading.Event()))
+    asked = behind.wait(200)
+    supervisor.stop()
+    assert asked[-1] - asked[0] < 200 * BEAT_S / 4
+
+
+@pytest.mark.parametrize("pause_s", [BEAT_S, 1.0, 100.0])
+def test_after_a_pause_the_first_change_is_read_at_once(pause_s: float) -> None:
+    assert rest_s(began=50.0, now=50.0 + pause_s) == COALESCE_S
+
+
+def test_in_a_steady_flow_it_rests_until_the_beat() -> None:
+    assert rest_s(began=50.01, now=50.05) == pytest.approx(beat_at(50.05) - 50.05)
+    assert beat_at(50.05) == pytest.approx(50.2)
+    assert rest_s(began=50.05, now=50.195) == COALESCE_S, "a beat that is nearer than that still takes what comes with it"
