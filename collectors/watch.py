@@ -6,12 +6,24 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
-from .inotify import Inotify
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import ObservedWatch
 
-MAX_WATCHED = 1000  # folders followed by inotify: a user may have some thousands; the others are looked at by the scan
+EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
+EVENTS += [DirCreatedEvent, DirMovedEvent]
+MAX_WATCHED = 64  # folders followed by inotify, each a thread of watchdog; the others are looked at by the scan
 LIVELY_S = 3600.0  # a folder whose files changed this recently is followed
 SCAN_S = 2.0
 SCAN_SHARE = 0.02  # a scan may take this share of the time: a folder of 10,000 runs is looked at less often
@@ -28,8 +40,11 @@ class FolderWatch:
         self._dirty: set[Path] = set()
         self._seen: dict[Path, tuple[int, int, int]] = {}  # inode, size, mtime_ns
         self._next_scan = 0.0
-        self._inotify = None if poll_only else self._listen()
-        self._follow_the_lively({})
+        self._watches: dict[Path, ObservedWatch] = {}
+        self._observer = None if poll_only else Observer()
+        if self._observer is not None:
+            self._observer.start()
+            self._follow(self._root)
 
     def take(self) -> list[Path]:
         """What changed since last asked; a scan of the whole tree is part of it every few seconds."""
@@ -43,8 +58,9 @@ class FolderWatch:
         return sorted(path for path in dirty if self._inside(path))
 
     def close(self) -> None:
-        if self._inotify is not None:
-            self._inotify.close()
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join()
 
     def _scan(self) -> Iterator[Path]:
         lively: dict[Path, float] = {}
@@ -67,39 +83,48 @@ class FolderWatch:
                 except OSError:  # gone since it was listed, or a link to nowhere
                     continue
 
-    def _listen(self) -> Inotify | None:
-        try:
-            return Inotify(self._noticed, self._scan_soon)
-        except OSError:  # the user's instances are used up: the scan finds all changes
-            return None
-
     def _follow_the_lively(self, newest: dict[Path, float]) -> None:
-        if self._inotify is None:
+        if self._observer is None:
             return
         since = time.time() - LIVELY_S
         wanted = [folder for folder in sorted(newest, key=lambda path: newest[path], reverse=True) if newest[folder] >= since]
         keep = {self._root, *wanted[:MAX_WATCHED]}
-        for folder in self._inotify.followed - keep:
-            self._inotify.leave(folder)
-        for folder in keep - self._inotify.followed:
-            with suppress(OSError):  # the folder is gone, or the user's watches are used up: the scan finds its changes
-                self._inotify.follow(folder)
+        for folder in [folder for folder in self._watches if folder not in keep]:
+            self._observer.unschedule(self._watches.pop(folder))
+        for folder in keep - self._watches.keys():
+            self._follow(folder)
 
-    def _noticed(self, folder: Path, name: str, is_folder: bool) -> None:
-        """Runs in the thread of inotify."""
-        if is_folder and not name.startswith("."):
-            self._scan_soon()
-        elif not is_folder and self._accept(name):
+    def _follow(self, folder: Path) -> None:
+        assert self._observer is not None
+        try:
+            self._watches[folder] = self._observer.schedule(_Handler(self._noticed), str(folder), event_filter=EVENTS)
+        except OSError:  # the folder is gone, or the user's inotify watches are used up: the scan finds its changes
+            return
+
+    def _noticed(self, event: FileSystemEvent) -> None:
+        """Runs in watchdog's thread."""
+        paths = [Path(os.fsdecode(path)) for path in (event.src_path, event.dest_path) if path]
+        if event.is_directory:
+            if all(path.name.startswith(".") for path in paths):
+                return
+            self._next_scan = 0.0
+        else:
             with self._lock:
-                self._dirty.add(folder / name)
-            self._wake.set()
-
-    def _scan_soon(self) -> None:
-        self._next_scan = 0.0
+                self._dirty.update(path for path in paths if self._accept(path.name))
+                if not self._dirty:
+                    return
         self._wake.set()
 
     def _inside(self, path: Path) -> bool:
         return not path.is_symlink() or path.resolve().is_relative_to(self._root)
+
+
+class _Handler(FileSystemEventHandler):
+    def __init__(self, noticed: Callable[[FileSystemEvent], None]) -> None:
+        self._noticed = noticed
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        self._noticed(event)
 
 
 def is_remote(path: Path) -> bool:
