@@ -28,6 +28,7 @@ export class Book {
     this.lanes = [];
     /** @type {string | null} */
     this.run = null;
+    this.version = 0; // rises when there is something new to draw
     this.points = 0; // of all series, in the store
     this.first_s = Infinity; // of the run's first point, else of the machine's
     this.pace = new Pace();
@@ -76,6 +77,7 @@ export class Book {
   /** Let what was read stand, with what came meanwhile. @param {Map<string, Series>} series @param {boolean} growing */
   replace(series, growing) {
     this.series = series;
+    this.version++;
     const stepper = this.stepper();
     stepper?.t.forEach((t, i) => this.pace.add(t, stepper.step[i]));
     const late = this.meanwhile ?? [];
@@ -86,6 +88,7 @@ export class Book {
   /** @param {any} delta @param {boolean} growing otherwise only the newest values are kept: nothing new comes into view */
   take(delta, growing) {
     this.meanwhile?.push(delta);
+    if (growing) this.version++;
     for (const told of delta.series) {
       const one = this.series.get(keyOf({ ...told, run: told.run ?? null }));
       if (growing) one?.append(told);

@@ -4,6 +4,7 @@ import { el, setText } from "./dom.js";
 import { Painter, words } from "./flame_paint.js";
 import { clock, duration, place } from "./format.js";
 import { onTheme } from "./theme.js";
+import { kindToken, tokenTint } from "./tint.js";
 
 /** @typedef {import("./tree.js").Frame} Frame */
 /** @typedef {{start: number[], end: number[], depth: number[], frame: number[], kind: string[]}} Spans Unix seconds */
@@ -66,7 +67,7 @@ export class ChartLane {
     this.boxes = thread ? boxes(thread.spans, this.view, width, hidden, rows) : [];
     this.plot.style.height = `${rows * ROW + 8}px`;
     const painter = new Painter(this.#sized(width, rows * ROW), ROW, "");
-    if (this.chart && thread) for (const box of this.boxes) this.#box(painter, box, this.chart, thread.spans);
+    if (this.chart && thread) for (const box of this.boxes) this.#box(painter, box, this.chart, thread.spans, hidden > 0 && box.row === 0);
     const who = thread && thread.tid !== thread.pid ? thread.name : "Main thread";
     setText(this.title, thread?.rank ? `${who}, rank ${thread.rank}` : who);
     setText(this.values, thread && thread.depth - hidden > rows ? `${rows} of ${thread.depth - hidden} rows` : "");
@@ -83,11 +84,11 @@ export class ChartLane {
     return ctx;
   }
 
-  /** @param {Painter} painter @param {Box} box @param {Chart} chart @param {Spans} spans */
-  #box(painter, { span, row, x, width }, chart, spans) {
+  /** @param {Painter} painter @param {Box} box @param {Chart} chart @param {Spans} spans @param {boolean} trunk stands all the time, whatever else differs */
+  #box(painter, { span, row, x, width }, chart, spans, trunk) {
     const [frame, kind] = [chart.frames[spans.frame[span]], spans.kind[span]];
     const hatched = width > 3 && (kind === "wait" || kind === "joined");
-    painter.box(x, row * ROW, width, { tint: this.tint(frame, kind), ...words(frame), hatched });
+    painter.box(x, row * ROW, width, { tint: trunk ? tokenTint(kindToken("library"), false) : this.tint(frame, kind), ...words(frame), hatched });
   }
 
   /** What stands at a place of the screen, beside the pointer. @param {PointerEvent} event */

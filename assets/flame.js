@@ -12,6 +12,7 @@ import { tints } from "./tint.js";
 
 const TIP_PX = 16; // from the pointer to what is told of a frame
 const KEY_ZOOM = 0.5;
+const TELL_MS = 200; // the table follows a little later: nobody hears sixty of them a second
 const MOVES = { ArrowUp: "parent", ArrowDown: "child", ArrowLeft: "before", ArrowRight: "after" };
 
 /** @typedef {import("./flame_layout.js").Box} Box */
@@ -34,6 +35,8 @@ export class FlameGraph {
     this.hits = new Set();
     /** @type {number | null} */
     this.selected = null;
+    /** @type {string | null} the function that is selected where a person selected none */
+    this.marked = null;
     this.hot = -1;
     /** @type {Box[][]} */
     this.rows = [];
@@ -59,28 +62,41 @@ export class FlameGraph {
     const focus = zoom.length && tree ? tree.find(zoom) : trunk;
     this.view = { ...(focus === trunk && zoom.length ? { from: 0, to: 1 } : view), focus, trunk };
     const again = choice.length && tree ? tree.find(choice) : -1;
-    this.selected = again < 0 ? null : again;
-    this.search(this.found);
-    this.#tell();
+    this.selected = again < 0 ? this.#marked() : again;
+    this.hits = this.#match().frames;
+    this.draw();
+    this.#telling ||= setTimeout(() => this.#tell(), TELL_MS);
   }
+
+  #telling = 0;
 
   /** Select a function, as `nameOf` tells it, and scroll to where it took most, unless one of its frames is selected. @param {string | null} name */
   mark(name) {
     const { tree, selected } = this;
+    this.marked = name;
     if (selected !== null && tree && tree.name(selected) === name) return;
-    const node = name !== null && tree ? tree.widest(name) : -1;
-    this.selected = node < 0 ? null : node;
-    this.draw();
-    if (node >= 0) this.#reveal(node);
+    this.selected = this.#marked();
+    this.invalidate();
+    if (this.selected !== null) this.#reveal(this.selected);
+  }
+
+  #marked() {
+    const node = this.marked !== null && this.tree ? this.tree.widest(this.marked) : -1;
+    return node < 0 ? null : node;
   }
 
   /** @param {string} text @returns {import("./tree.js").Match} */
   search(text) {
+    const before = this.hits;
     this.found = text.toLowerCase();
-    const match = (text && this.tree?.search(text)) || { frames: new Set(), functions: 0, share: 0 };
+    const match = this.#match();
     this.hits = match.frames;
-    this.draw();
+    if (before.size || match.frames.size) this.invalidate();
     return match;
+  }
+
+  #match() {
+    return (this.found && this.tree?.search(this.found)) || { frames: new Set(), functions: 0, share: 0 };
   }
 
   get names() {
@@ -302,6 +318,7 @@ export class FlameGraph {
   }
 
   #tell() {
+    this.#telling = 0;
     const { tree } = this;
     const hottest = tree?.hottest();
     this.canvas.setAttribute(

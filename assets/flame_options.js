@@ -11,6 +11,7 @@ import { writeAddress } from "./url.js";
  * @property {"function" | "module" | "file"} roll
  * @property {string | null} focus only stacks with a frame like this, from there down
  * @property {string | null} hide frames like this are left out, and what they call moves up
+ * @property {boolean} waits false: without the time in which a thread only waits
  * @property {boolean} invert the leaves at the root
  * @property {import("./tree.js").Order} order of siblings
  * @property {boolean} difference colours tell the difference from normal, else the kind of code
@@ -28,6 +29,7 @@ const USUAL = {
   roll: "function",
   focus: null,
   hide: null,
+  waits: true,
   invert: false,
   order: "time",
   difference: true,
@@ -35,7 +37,7 @@ const USUAL = {
   frame: null,
   callers: false,
 };
-const SWITCHES = new Set(["invert", "difference", "callers"]);
+const SWITCHES = new Set(["waits", "invert", "difference", "callers"]);
 
 /** @returns {Choice} */
 export function readChoice() {
@@ -57,7 +59,7 @@ export function writeChoice(choice) {
 }
 
 /** What the server is asked for. @param {Choice} choice */
-export function filterOf({ view, thread, phase, rank, roll, focus, hide, invert }) {
+export function filterOf({ view, thread, phase, rank, roll, focus, hide, waits, invert }) {
   return {
     view: thread ? "threads" : view,
     thread,
@@ -66,6 +68,7 @@ export function filterOf({ view, thread, phase, rank, roll, focus, hide, invert 
     roll: roll === "function" ? null : roll,
     focus,
     hide,
+    waits: waits ? null : 0,
     invert: invert ? 1 : null,
   };
 }

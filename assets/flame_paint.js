@@ -22,6 +22,7 @@ const LABEL_PX = 24; // narrower boxes carry no name
 const HATCH_PX = 6;
 const PAD_PX = 4;
 const MARK_PX = 3;
+const TALL_PX = 22; // higher rows have larger letters
 const CUT = "…";
 
 export class Painter {
@@ -82,12 +83,12 @@ export class Painter {
   #label(left, y, wide, { tint, title, where = "", value = "", strong = false, found = false }) {
     const { ctx } = this;
     ctx.fillStyle = tint.ink;
-    this.#use(`${strong ? "600 " : ""}11px`);
+    this.#use(`${strong ? "600 " : ""}${this.row < TALL_PX ? 11 : 12}px`);
     const name = this.#fitted(title, wide - 2 * PAD_PX);
     ctx.fillText(name, left + PAD_PX, y);
     if (found) this.#highlight(name, left + PAD_PX, y);
     let used = left + PAD_PX + this.#wide(name) + PAD_PX + 2;
-    this.#use("10px");
+    this.#use(`${this.row < TALL_PX ? 10 : 11}px`);
     if (where && used + this.#wide(where) + PAD_PX < left + wide) {
       ctx.fillText(where, used, y);
       used += this.#wide(where) + PAD_PX;

@@ -81,7 +81,8 @@ export class FlameSide {
       this.#share(tree, total_s, base_total_s),
     );
     const own = tree.nodes.kind[tree.nodes.frame.indexOf(one.frame)] === "own"; // the server shows no other code
-    return this.source.show(own ? { run, file, line, share: percent(total_s / tree.total_s) } : null);
+    const tone = tree.compared ? toneOf(excessOf(tree, total_s, base_total_s)) : "";
+    return this.source.show(own ? { run, file, line, share: percent(total_s / tree.total_s), tone } : null);
   }
 
   /** Seconds a unit. @param {Tree} tree @param {string} name @param {number} seconds @param {number} normal_s */
@@ -97,7 +98,7 @@ export class FlameSide {
 
   /** @param {Tree} tree @param {number} seconds @param {number} normal_s */
   #share(tree, seconds, normal_s) {
-    const excess = seconds / tree.units - normal_s / tree.baseUnits;
+    const excess = excessOf(tree, seconds, normal_s);
     return el(
       "div",
       { class: "figure" },
@@ -118,7 +119,7 @@ export class FlameSide {
     const weight = (/** @type {Row} */ { seconds, normal_s }) =>
       Math.abs(seconds / tree.units - (tree.compared ? normal_s / tree.baseUnits : 0));
     setText(this.heading, tree.compared ? `Functions, by ${this.by} time that changed` : `Functions, by ${this.by} time`);
-    const told = rows.filter((row) => weight(row) > NOTHING_S);
+    const told = rows.filter(({ seconds, normal_s }) => Math.max(seconds / tree.units, normal_s / tree.baseUnits) > NOTHING_S);
     this.#fill(this.functions, tree, told.sort((a, b) => weight(b) - weight(a)).slice(0, FUNCTIONS));
   }
 
@@ -148,3 +149,6 @@ export class FlameSide {
     return el("tr", {}, el("td", {}, name), el("td", { class: "num strong" }, brief(now)), ...cells);
   }
 }
+
+/** Seconds a unit. @param {Tree} tree @param {number} seconds @param {number} normal_s */
+const excessOf = (tree, seconds, normal_s) => seconds / tree.units - normal_s / tree.baseUnits;

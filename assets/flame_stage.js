@@ -17,7 +17,7 @@ import { TroubleBox } from "./trouble.js";
 /** @typedef {import("./blame.js").Blame} Blame */
 /** @typedef {import("./profile.js").Question} Question */
 
-const ROW = 20;
+const ROW = 24;
 
 export class FlameStage {
   /** @param {{chosen: () => void, profile: (action: "on" | "retry") => void}} actions `chosen`: a person looks at it in another way */
@@ -96,6 +96,7 @@ export class FlameStage {
 
   draw() {
     const { graph, tree, choice, frame } = this;
+    if (graph.difference !== choice.difference) graph.invalidate();
     graph.difference = choice.difference;
     graph.mark(frame);
     this.tools.showFound(graph.search(choice.q));

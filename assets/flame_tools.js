@@ -84,7 +84,7 @@ export class FlameTools {
     const told = JSON.stringify([choice, compared, flame?.phases, flame?.ranks, flame?.threads]);
     if (told === this.#told) return;
     this.#told = told;
-    const { thread, rank, phase, callers, invert, difference } = choice;
+    const { thread, rank, phase, waits, callers, invert, difference } = choice;
     const chip = (/** @type {boolean} */ on, /** @type {Partial<Choice>} */ change, /** @type {(Node | string)[]} */ ...words) =>
       el("button", { class: "chip", type: "button", "aria-pressed": String(on), onclick: () => this.choose(change) }, ...words);
     this.views.replaceChildren(
@@ -113,6 +113,7 @@ export class FlameTools {
     );
     this.roll.value = choice.roll;
     this.ways.replaceChildren(
+      chip(!waits, { waits: !waits }, "No waits"),
       chip(invert, { invert: !invert, callers: false }, "Invert", el("kbd", {}, "i")),
       chip(callers, { callers: !callers }, "Callers", el("kbd", {}, "c")),
     );

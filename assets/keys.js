@@ -26,6 +26,8 @@ export function helpDialog(table) {
     ["click", "the nearest step"],
     ["double click", "whole range"],
     ["Ctrl wheel", "zoom at the cursor"],
+    ["drag a lane’s name", "move the lane; Shift ↑ ↓ on a name, too"],
+    ["click a lane’s name", "fold it"],
   ];
   const line = (/** @type {string} */ shown, /** @type {string} */ says) =>
     el("tr", {}, el("td", {}, el("kbd", {}, shown)), el("td", {}, says));

@@ -42,7 +42,12 @@ export class LaneView {
     const ramp = spec.kind === "heat" && spec.height > 80 ? el("span", { class: "ramp" }, "0", el("i"), "100 %") : null;
     this.name = el(
       "button",
-      { class: "name", type: "button", title: "Fold this lane", onclick: () => this.fold(!this.folded) },
+      {
+        class: "name",
+        type: "button",
+        title: "Click to fold, drag to move; Shift and arrow keys move it, too",
+        onclick: () => this.fold(!this.folded),
+      },
       spec.title,
       this.note,
       ramp,
@@ -79,16 +84,20 @@ export class LaneView {
     this.chart = new Plot(this.options(width, height), this.data(), this.plot);
   }
 
-  /**
-   * @param {Map<string, Series>} series by key @param {{lo: number, hi: number}} view @param {number | null} cursor_s
-   */
-  draw(series, view, cursor_s) {
-    this.series = series;
-    this.view = view;
-    this.#gather(series, view);
-    if (this.chart) this.chart.setData(this.data());
+  /** Lines are drawn when there are new points or another stretch of time; values, which follow the cursor, always. @param {import("./timeline.js").Picture} picture */
+  draw({ series, version, view, cursor_s }) {
+    const drawn = `${version} ${view.lo} ${view.hi}`;
+    if (drawn !== this.#drawn) {
+      this.#drawn = drawn;
+      this.series = series;
+      this.view = view;
+      this.#gather(series, view);
+      if (this.chart) this.chart.setData(this.data());
+    }
     this.#tell(cursor_s);
   }
+
+  #drawn = "";
 
   destroy() {
     this.chart?.destroy();
@@ -210,12 +219,13 @@ export class LaneView {
       traces.forEach(({ lost_s }, k) => lost_s !== undefined && drawLoss(u, k, traces.length, lost_s));
     }
     if (this.limit !== null) drawLimit(u, this.limit);
+    const [above, below] = [[], []]; // where numbers stand
     for (const column of kind === "lines" ? this.columns : []) {
-      drawCuts(u, column.max, this.times, true, digits);
-      drawCuts(u, column.min, this.times, false, digits);
+      drawCuts(u, column.max, this.times, true, digits, above);
+      drawCuts(u, column.min, this.times, false, digits, below);
       drawBad(u, column.bad);
     }
-    if (kind === "stack" && this.layers.length) drawCuts(u, this.layers[0], this.times, true, digits);
+    if (kind === "stack" && this.layers.length) drawCuts(u, this.layers[0], this.times, true, digits, above);
     this.ondrawn?.(this);
   }
 

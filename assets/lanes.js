@@ -152,7 +152,7 @@ function knownLanes(own) {
 function ranked(metas, label, points) {
   const sorted = [...metas].sort((a, b) => rankOf(a) - rankOf(b));
   return sorted.map((meta, i) => ({
-    label: sorted.length > 1 ? `${label} ${rankOf(meta)}` : label,
+    label: sorted.length > 1 ? `${label === "now" ? "rank" : label} ${rankOf(meta)}` : label,
     colour: points ? "gpu-1" : i ? `gpu-${i % 8}` : "ink",
     keys: [keyOf(meta)],
     points,

@@ -53,10 +53,13 @@ function lines(lane, values) {
     tone: lane.sum ? undefined : "main",
   });
   if (!others.length) return rows;
-  const [high, low] = [others[0], others[others.length - 1]].map(({ value }) => figure(value, value >= 10 ? 0 : lane.digits));
+  const [high, low] = [others[0], others[others.length - 1]].map(({ value }) => brief(value, lane.digits));
   rows.push({ label: "others", value: high === low ? high : `${low}–${high}` });
   return rows;
 }
+
+/** Two of them stand in one row. @param {number} value @param {number | undefined} digits */
+const brief = (value, digits) => (value >= 10 ? figure(value, 0) : figure(digits === undefined ? Number(value.toPrecision(2)) : value, digits));
 
 /** @param {Lane} lane @param {(number | null)[]} values @returns {Row[]} */
 function stack(lane, values) {

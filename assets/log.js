@@ -1,6 +1,6 @@
 /** Log lines as elements: ANSI colours become classes, everything else stays inert text. */
 
-import { el } from "./dom.js";
+import { el, setClass } from "./dom.js";
 import { clock } from "./format.js";
 
 /** @typedef {{time_s: number | null, level: number, file: string, text: string}} Line */
@@ -19,12 +19,12 @@ const CONTROL = /[\x00-\x08\x0b-\x1f\x7f]/g;
 const COLOURS = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
 const CODE = { reset: 0, bold: 1, faint: 2, notBold: 22, foreground: 30, extended: 38, normal: 39, background: 48, bright: 90 };
 
-/** @param {Line} line @param {{file: boolean, washed?: boolean}} show */
+/** @param {Line} line @param {{file: boolean}} show */
 export function logLine({ time_s, level, file, text }, show) {
   const [, name, tone] = LEVELS.find(([least]) => level >= least) ?? [0, "", ""];
   return el(
     "div",
-    { class: `l ${tone} ${show.washed ? "washed" : ""}`, title: text.replace(SEQUENCE, "").replace(CONTROL, "") },
+    { class: `l ${tone}`, "data-time": time_s, title: text.replace(SEQUENCE, "").replace(CONTROL, "") },
     el("span", { class: "t" }, time_s === null ? "" : clock(time_s)),
     el("span", { class: "lv" }, name),
     show.file ? el("span", { class: "f" }, file) : null,
@@ -71,38 +71,13 @@ function restyled(style, codes) {
   return next;
 }
 
-const TAIL = 5;
-
-/** The last lines of the run, at the foot of the page. */
-export class LogTail {
-  constructor() {
-    /** @type {Line[]} */
-    this.lines = [];
-    this.total = 0;
-    this.count = el("span", { class: "dim" });
-    this.body = el("div", { class: "log", role: "log", "aria-live": "off" });
-    this.element = el(
-      "section",
-      { class: "tail", "aria-label": "Log" },
-      el("div", { class: "tail-head" }, el("h2", {}, "Log"), this.count),
-      this.body,
-    );
-  }
-
-  /** @param {Line[]} lines oldest first @param {number} total of the run */
-  replace(lines, total) {
-    this.lines = lines.slice(-TAIL);
-    this.total = total;
-  }
-
-  /** @param {Line[]} lines */
-  append(lines) {
-    this.replace([...this.lines, ...lines], this.total + lines.length);
-  }
-
-  draw() {
-    const { lines, total } = this;
-    this.count.textContent = total ? `last ${lines.length} of ${total.toLocaleString("en-US")} lines` : "no lines yet";
-    this.body.replaceChildren(...lines.map((line) => logLine(line, { file: true })));
-  }
+/** In the log, the last line at or before the crosshair. @param {HTMLElement} log @param {number | null} time_s */
+export function pointLine(log, time_s) {
+  const lines = /** @type {HTMLElement[]} */ ([...log.children]);
+  const at = time_s === null ? undefined : lines.findLast(({ dataset }) => dataset.time && Number(dataset.time) <= time_s);
+  for (const line of lines) setClass(line, "at", line === at);
 }
+
+/** The time of the log line that a pointer is over. @param {PointerEvent} event */
+export const timeOf = (event) =>
+  Number(/** @type {HTMLElement} */ (event.target).closest(".l")?.getAttribute("data-time")) || null;

@@ -119,9 +119,9 @@ export function drawBad(u, bad) {
 /**
  * Arrows where values lie outside the range, each with its number: the farthest of neighbours that would overlap.
  * @param {any} u @param {(number | null | undefined)[]} values @param {number[]} times @param {boolean} up above the range, or below it
- * @param {number | undefined} digits
+ * @param {number | undefined} digits @param {{from: number, to: number}[]} taken where numbers stand already; it grows
  */
-export function drawCuts(u, values, times, up, digits) {
+export function drawCuts(u, values, times, up, digits, taken) {
   const bound = up ? u.scales.y.max : u.scales.y.min;
   const beyond = (/** @type {number | null | undefined} */ v) => v !== null && v !== undefined && (up ? v > bound : v < bound);
   /** @type {{x: number, value: number}[]} */
@@ -133,11 +133,11 @@ export function drawCuts(u, values, times, up, digits) {
     if (!last || cut.x - last.x > px(u, 48)) cuts.push(cut);
     else if (up ? cut.value > last.value : cut.value < last.value) Object.assign(last, cut);
   });
-  for (const cut of cuts) drawArrow(u, cut, up, digits);
+  for (const cut of cuts) drawArrow(u, cut, up, digits, taken);
 }
 
-/** @param {any} u @param {{x: number, value: number}} cut @param {boolean} up @param {number | undefined} digits */
-function drawArrow(u, { x, value }, up, digits) {
+/** @param {any} u @param {{x: number, value: number}} cut @param {boolean} up @param {number | undefined} digits @param {{from: number, to: number}[]} taken */
+function drawArrow(u, { x, value }, up, digits, taken) {
   const { ctx, bbox } = u;
   if (x < bbox.left || x > bbox.left + bbox.width) return;
   const tip = up ? bbox.top : bbox.top + bbox.height;
@@ -153,6 +153,12 @@ function drawArrow(u, { x, value }, up, digits) {
   ctx.font = `${px(u, 11)}px ${token("font-ui")}`;
   ctx.textAlign = onRight ? "left" : "right";
   ctx.textBaseline = "middle";
-  ctx.fillText(figure(value, digits && Math.min(digits, 2)), x + px(u, onRight ? 8 : -8), tip + px(u, up ? 6 : -6));
+  const word = figure(value, digits && Math.min(digits, 2));
+  const [at, width] = [x + px(u, onRight ? 8 : -8), ctx.measureText(word).width];
+  const room = onRight ? { from: x, to: at + width } : { from: at - width, to: x };
+  if (!taken.some(({ from, to }) => room.from < to && room.to > from)) {
+    taken.push(room);
+    ctx.fillText(word, at, tip + px(u, up ? 6 : -6));
+  }
   ctx.restore();
 }

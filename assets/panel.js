@@ -5,13 +5,13 @@ import { copyButton, el, setClass, setText } from "./dom.js";
 import { FlameGraph } from "./flame.js";
 import { clock, count, duration, figure } from "./format.js";
 import { legendOfDifference, legendOfKinds } from "./legends.js";
-import { logLine } from "./log.js";
+import { logLine, pointLine, timeOf } from "./log.js";
 import { paintedFlame } from "./painted.js";
+import { grip } from "./sheet.js";
 import { Tree, nameOf } from "./tree.js";
 import { TroubleBox } from "./trouble.js";
 
 const LINES = 8;
-const SHEETS = ["peek", "half", "full"]; // how far the panel is pulled up on a phone
 
 /** @typedef {import("./tree.js").Flame} Flame */
 /** @typedef {import("./blame.js").Blame} Blame */
@@ -20,7 +20,7 @@ const SHEETS = ["peek", "half", "full"]; // how far the panel is pulled up on a 
 /** @typedef {{from: number, to: number}} Window */
 
 export class Panel {
-  /** @param {{clear: () => void, profile: (action: "on" | "retry") => void, hover: (time_s: number | null) => void, compare: () => void}} actions */
+  /** @param {{clear: () => void, profile: (action: "on" | "retry") => void, hover: (time_s: number | null) => void, compare: () => void, pin: () => void}} actions */
   constructor(actions) {
     /** @type {Blame | null} */
     this.blame = null;
@@ -63,24 +63,20 @@ export class Panel {
       this.lines,
     );
     this.hint = el("p", { class: "hint" }, "Drag over a dip to see which line of Python caused it.");
-    this.open = el("a", { class: "btn pri" }, "Open flame graph", el("kbd", {}, "f"));
+    this.open = el("a", { class: "btn pri" }, "Flame graph", el("kbd", {}, "f"));
+    this.pin = el("button", { class: "btn", type: "button", "aria-pressed": "false", onclick: actions.pin }, "Pin", el("kbd", {}, "p"));
     this.actionsRow = el(
       "section",
       { class: "actions" },
       this.open,
       el("button", { class: "btn", type: "button", onclick: actions.compare }, "Compare", el("kbd", {}, "d")),
+      this.pin,
       copyButton("Copy link", () => location.href),
     );
-    this.grip = el("button", {
-      class: "grip",
-      type: "button",
-      "aria-label": "Pull the panel up or down",
-      onclick: () => this.pull(),
-    });
     this.element = el(
       "aside",
       { class: "panel", "aria-label": "What Python does", "data-sheet": "peek" },
-      this.grip,
+      grip(() => this.element),
       el("section", { class: "head" }, el("div", {}, this.title, this.sub), this.escape),
       el("section", { class: "verdict-line" }, this.said, this.aside),
       this.table,
@@ -97,18 +93,14 @@ export class Panel {
     );
   }
 
-  pull() {
-    const { dataset } = this.element;
-    dataset.sheet = SHEETS[(SHEETS.indexOf(dataset.sheet) + 1) % SHEETS.length];
-  }
-
   /** Older content stays, dimmed, until the answer is there. @param {boolean} stale */
   dim(stale) {
     setClass(this.element, "stale", stale);
   }
 
-  /** @param {Window | null} window @param {{from: number | null, to: number | null}} steps @param {string} otherwise the title without a window */
-  showWindow(window, steps, otherwise) {
+  /** @param {Window | null} window @param {{from: number | null, to: number | null}} steps @param {boolean} pinned @param {string} otherwise the title without a window */
+  showWindow(window, steps, pinned, otherwise) {
+    this.pin.setAttribute("aria-pressed", String(pinned));
     const had = this.element.classList.contains("selected");
     setClass(this.element, "selected", window !== null);
     if (window !== null && !had) this.element.dataset.sheet = "half";
@@ -135,14 +127,19 @@ export class Panel {
   showFacts(own) {
     const told = this.blame ? facts(this.blame) : [];
     setText(this.against, told.length ? (this.chosen ? "other" : "normal") : "rest");
-    this.facts.replaceChildren(...(told.length ? told : own).map(factRow));
+    const shown = told.length ? told : own;
+    const looks = JSON.stringify(shown);
+    if (looks === this.#facts) return;
+    this.#facts = looks;
+    this.facts.replaceChildren(...shown.map(factRow));
   }
+
+  #facts = "";
 
   /** @param {Flame | null} flame @param {Question} question @param {{growing: boolean, trouble: Trouble | null}} about */
   showFlame(flame, { asked, now }, { growing, trouble }) {
     this.flame.show(flame?.samples ? new Tree(flame) : null);
     paintedFlame(this.flame.names, asked);
-    if (this.flame.selected === null) this.#mark();
     const whole = now ? `the last ${duration(asked.to - asked.from)}` : "this window";
     this.own = { said: ownSentence(this.flame.tree, whole), aside: worth(flame, asked, growing) };
     this.#say();
@@ -183,26 +180,17 @@ export class Panel {
     this.trouble.show(trouble);
   }
 
-  /** The crosshair in the log: the last line before it. @param {number | null} time_s */
+  /** The crosshair in the log. @param {number | null} time_s */
   point(time_s) {
-    const lines = /** @type {HTMLElement[]} */ ([...this.lines.children]);
-    const at = time_s === null ? undefined : lines.findLast((line) => Number(line.dataset.time) <= time_s);
-    for (const line of lines) setClass(line, "at", line === at);
+    pointLine(this.lines, time_s);
   }
 
   /** @param {import("./log.js").Line[]} lines of the window, oldest first @param {number} total */
   showLines(lines, total) {
     const kept = choose(lines);
-    this.lines.replaceChildren(...kept.map((line) => timed(line)));
+    this.lines.replaceChildren(...kept.map((line) => logLine(line, { file: false })));
     setText(this.told, total ? `${kept.length} of ${count(total)} lines, from 2 s before` : "no lines, from 2 s before");
   }
-}
-
-/** A line that knows its time, for the crosshair. @param {import("./log.js").Line} line */
-function timed(line) {
-  const element = logLine(line, { file: false });
-  element.dataset.time = String(line.time_s);
-  return element;
 }
 
 /** Warnings and errors stay when not all fit. @param {import("./log.js").Line[]} lines */
@@ -214,7 +202,7 @@ function choose(lines) {
 
 /** @param {import("./evidence.js").Fact} fact */
 function factRow({ name, window, rest, digits }) {
-  const most = Math.max(Math.abs(window), Math.abs(rest)) * 1.15 || 1;
+  const most = name.endsWith("%") ? Math.max(100, window, rest) : Math.max(Math.abs(window), Math.abs(rest)) * 1.15 || 1;
   const at = (/** @type {number} */ value) => (Math.max(0, value) / most) * 100;
   const [left, right] = [Math.min(at(window), at(rest)), Math.max(at(window), at(rest))];
   const bar = el(
@@ -232,6 +220,3 @@ function factRow({ name, window, rest, digits }) {
     el("td", { class: "num" }, bar),
   );
 }
-
-/** @param {PointerEvent} event over a log line */
-const timeOf = (event) => Number(/** @type {HTMLElement} */ (event.target).closest(".l")?.getAttribute("data-time")) || null;

@@ -61,11 +61,16 @@ export class Profile {
     const { baseline, filter, had, wanted: before } = this;
     const quick = this.#lends(run) || (!done && baseline === null);
     const drawn = had?.question.filter === filter && same(had.question.asked, window);
-    this.wanted = { run, asked: window, now: false, baseline, quick, done, filter };
+    const wanted = { run, asked: window, now: false, baseline, quick, done, filter };
     this.sink.dim(done && !drawn);
-    if (!before || about(before) !== about(this.wanted)) this.sink.showBlame(null, this.wanted);
+    if (before && quick && !drawn && before.filter === filter && alike(before, wanted)) {
+      before.done = done; // it is under way already
+      return;
+    }
+    this.wanted = wanted;
+    if (!before || about(before) !== about(wanted)) this.sink.showBlame(null, this.wanted);
     if (done && (drawn || !quick)) this.#complete();
-    else this.readFlame(this.wanted);
+    else this.readFlame(wanted);
   }
 
   /** The last compared answer has a normal that another window of the run may stand beside. @param {string} run */
@@ -159,6 +164,9 @@ const against = (baseline) => (baseline ? { baseline_from: baseline.from, baseli
 
 /** @param {Window} a @param {Window} b */
 const same = (a, b) => a.from === b.from && a.to === b.to;
+
+/** The same stacks asked in the same way. @param {Question} a @param {Question} b */
+const alike = (a, b) => about(a) === about(b) && a.quick === b.quick;
 
 /** What a blame is about. @param {Question} question */
 const about = ({ run, asked, now, baseline, filter }) => JSON.stringify([run, asked, now, baseline, filter.rank]);

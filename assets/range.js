@@ -5,6 +5,8 @@
 
 export const SPANS_S = [60, 120, 300, 600, 3600, 21600, 86400];
 export const DEFAULT_SPAN_S = 600; // of a run that is that old; a younger one fills the page
+const LEAST_FIT_S = 10;
+const ROOM = 1.05; // around a run that is over
 const LEAST_S = 0.05;
 const MOST_S = 90 * 86400;
 
@@ -21,11 +23,12 @@ export class Range {
     this.fitting = span === null && this.frozen === null; // until a person sets the span
   }
 
-  /** A young run fills the page. @param {number} age_s @returns {boolean} whether the view has another span now */
-  fit(age_s) {
+  /** A young run fills the page, one that is over exactly. @param {number} age_s @param {boolean} over @returns {boolean} whether the view has another span now */
+  fit(age_s, over) {
     if (!this.fitting || !this.following) return false;
     const before = this.span_s;
-    this.span_s = SPANS_S.find((span) => span >= Math.min(age_s, DEFAULT_SPAN_S)) ?? DEFAULT_SPAN_S;
+    const grown = SPANS_S.find((span) => span >= age_s) ?? DEFAULT_SPAN_S;
+    this.span_s = Math.min(DEFAULT_SPAN_S, over ? Math.max(LEAST_FIT_S, Math.ceil(age_s * ROOM)) : grown);
     return this.span_s !== before;
   }
 

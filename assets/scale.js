@@ -34,7 +34,8 @@ export function robustLog(lows, highs) {
 
 /** From zero to the limit, else to what is needed, at least to `least`. @param {number[]} highs @param {number | null} limit @param {number} least @returns {Range} */
 export function fromZero(highs, limit, least) {
-  return { lo: 0, hi: limit === null ? Math.max(least, robust(highs, highs).hi) : limit * 1.06 };
+  const zeros = highs.map(() => 0); // what lies outside does so beside the whole height
+  return { lo: 0, hi: limit === null ? Math.max(least, robust(zeros, highs).hi) : limit * 1.06 };
 }
 
 /** About `wanted` round numbers inside the range; more where so few would miss it. @param {Range} range @param {number} wanted */

@@ -5,7 +5,7 @@ import { el } from "./dom.js";
 
 const CONTEXT = 4; // lines on each side
 
-/** @typedef {{run: string, file: string, line: number, share: string}} Place `share`: what stands behind the line itself */
+/** @typedef {{run: string, file: string, line: number, share: string, tone: string}} Place `share`: what stands behind the line itself, `tone`: in which colour */
 
 export class Source {
   constructor() {
@@ -37,7 +37,7 @@ export class Source {
         { class: first + i === line ? "line here" : "line" },
         el("i", {}, String(first + i)),
         el("span", {}, text.slice(indent)),
-        first + i === line ? el("b", { class: "more" }, place.share) : null,
+        first + i === line ? el("b", { class: place.tone }, place.share) : null,
       );
     this.element.replaceChildren(el("pre", {}, ...lines.map(row)));
   }

@@ -5,6 +5,7 @@ import { copyButton, el, setClass, setText } from "./dom.js";
 import { axisMark, laneMark, placed } from "./events.js";
 import { clock, count, day, duration, minute, sameDay } from "./format.js";
 import { LaneView } from "./lane.js";
+import { movable, ordered, remember } from "./lane_order.js";
 import { timeTicks } from "./scale.js";
 import { onTheme } from "./theme.js";
 
@@ -18,6 +19,7 @@ import { onTheme } from "./theme.js";
  * @property {number | null} cursor_s
  * @property {number | null} cursor_step
  * @property {Map<string, Series>} series
+ * @property {number} version rises when the series have something new
  * @property {import("./events.js").Event[]} events
  * @property {string} end the word at the right end of the axis
  * @property {boolean} following
@@ -90,13 +92,13 @@ export class Timeline {
   /** Lanes that stay the same keep their plots. @param {Lane[]} specs @param {boolean} [anew] */
   setLanes(specs, anew = false) {
     const old = new Map(this.lanes.map((lane) => [lane.spec.id, lane]));
-    this.lanes = specs.map((spec) => {
+    this.lanes = ordered(specs).map((spec) => {
       const known = old.get(spec.id);
       if (known && !anew && JSON.stringify(known.spec) === JSON.stringify(spec)) {
         old.delete(spec.id);
         return known;
       }
-      return new LaneView(spec, NARROW.matches);
+      return this.#lane(spec);
     });
     for (const lane of old.values()) lane.destroy();
     this.stack.replaceChildren(...this.lanes.map((lane) => lane.element));
@@ -104,6 +106,20 @@ export class Timeline {
       lane.ondrawn = this.drawn;
       this.#resized.observe(lane.plot);
     }
+  }
+
+  /** @param {Lane} spec */
+  #lane(spec) {
+    const lane = new LaneView(spec, NARROW.matches);
+    movable(lane.element, lane.name, () => this.#reordered());
+    return lane;
+  }
+
+  /** A person moved a lane. */
+  #reordered() {
+    const places = [...this.stack.children];
+    this.lanes.sort((a, b) => places.indexOf(a.element) - places.indexOf(b.element));
+    remember(this.lanes.map(({ spec }) => spec.id));
   }
 
   #resized = new ResizeObserver((entries) => {
@@ -120,7 +136,7 @@ export class Timeline {
   draw(picture) {
     this.picture = picture;
     this.width ||= this.surface.clientWidth;
-    for (const lane of this.lanes) if (!lane.folded) lane.draw(picture.series, picture.view, picture.cursor_s);
+    for (const lane of this.lanes) if (!lane.folded) lane.draw(picture);
     this.#drawAxis(picture);
     this.#drawEvents(picture);
     this.#drawWindow(picture);

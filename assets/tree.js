@@ -31,6 +31,8 @@
 const TRUNK = 0.985;
 /** Colours are full at the slowdown itself, but never at less than this share of a normal unit: that is noise. */
 const NOISE = 0.1;
+/** The user's own code says something when so much of the time passed in it. */
+const LEAST_OWN = 0.05;
 
 export class Tree {
   /** @param {Flame} flame @param {Order} [order] */
@@ -40,8 +42,9 @@ export class Tree {
     this.nodes = nodes;
     this.count = nodes.frame.length;
     this.per = flame.units ? flame.per : "second";
-    this.units = flame.units || flame.seconds || 1;
-    this.baseUnits = (flame.units ? flame.baseline_units : flame.baseline_seconds) || 1;
+    const ranks = flame.units ? ranksIn(flame.frames) : 1; // each takes the same steps
+    this.units = ranks * (flame.units || flame.seconds || 1);
+    this.baseUnits = ranks * ((flame.units ? flame.baseline_units : flame.baseline_seconds) || 1);
     this.compared = nodes.base_total_s !== null && flame.baseline_seconds > 0;
     this.depth = new Int32Array(this.count);
     this.left = new Float64Array(this.count); // seconds from the left edge
@@ -159,11 +162,16 @@ export class Tree {
 
   /**
    * The line under which most time passed: a node's own time counts for the deepest frame of the user's own code on its stack,
-   * or for the node itself where no own code was seen at all.
+   * or for the node itself where the user's own code was hardly seen.
    * @returns {{frame: Frame, share: number, node: number} | null} null for an empty tree
    */
   hottest() {
-    const own = this.nodes.kind.some((kind, i) => kind === "own" && this.frame(i).file !== "");
+    const own = this.#hottest(true);
+    return own && own.share >= LEAST_OWN ? own : this.#hottest(false);
+  }
+
+  /** @param {boolean} own only the user's own code counts */
+  #hottest(own) {
     const { frame, parent, self_s, total_s, kind } = this.nodes;
     const owner = new Int32Array(this.count);
     /** @type {Map<number, {seconds: number, node: number}>} */
@@ -215,3 +223,6 @@ function linked({ parent, total_s }, count, order) {
 
 /** What makes two frames the same function. @param {{name: string, file: string}} frame */
 export const nameOf = ({ name, file }) => `${name} ${file}`;
+
+/** How many ranks stand side by side. @param {Frame[]} frames */
+const ranksIn = (frames) => frames.filter(({ name, file }) => !file && /^rank \d+$/.test(name)).length || 1;

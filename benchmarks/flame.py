@@ -100,6 +100,20 @@ RECORD = """() => {
   globalThis.moved = 0;
   document.querySelector(".surface").addEventListener("pointermove", () => (globalThis.moved = performance.timeOrigin + performance.now()), true);
 }"""
+POINT = """async (frames) => {
+  const surface = document.querySelector(".surface");
+  const { left, top, width } = surface.getBoundingClientRect();
+  const costs = [];
+  for (let i = 0; i < frames; i++) {
+    const drawn = new Promise((done) => requestAnimationFrame(() => { // before the page's own
+      const begun = performance.now();
+      setTimeout(() => done(costs.push(performance.now() - begun)));
+    }));
+    surface.dispatchEvent(new PointerEvent("pointermove", { clientX: left + (width * i) / frames, clientY: top + 30 }));
+    await drawn;
+  }
+  return costs;
+}"""
 DRAWN = """() => {
   const { window, flame } = deepseek;
   return window && flame.window && window.from === flame.window.from && window.to === flame.window.to ? [flame.at - moved, window.to - window.from] : null;
@@ -159,11 +173,13 @@ def dragging(browser: Browser) -> list[Row]:
             end_s = begun_s + STORED_S + 5
             page.goto(f"{running.address}/?run={long_run.RUN}&span={VIEW_S:g}&at={end_s:.3f}")
             short = drags(page, DRAGS, LONGEST_S / VIEW_S)
+            frames_ms = page.evaluate(POINT, FRAMES)
             page.goto(f"{running.address}/?run={long_run.RUN}&span={STORED_S:g}&at={end_s:.3f}")
             long = drags(page, DRAGS // 4, 0.95)
             page.close()
     return [
         Row("drag -> flame graph drawn, windows up to 60 s, p50", percentile(short, 0.5), "ms", budget=150, spread=told(short)),
+        Row("the pointer moves over the lanes: a frame, p50", percentile(frames_ms, 0.5), "ms", spread=told(frames_ms)),
         Row("drag -> flame graph drawn, windows up to 3 h, p50", percentile(long, 0.5), "ms", budget=300, spread=told(long)),
     ]
 

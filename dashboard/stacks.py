@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from collectors.store.protocol import Store
 
 from .blame import inquiry, recorded, steplog
+from .blame.normal import BEFORE_S
 from .blame.steplog import StepLog
 from .blame.verdict import Verdict
 from .flame import flamechart, folding, source
@@ -21,6 +22,7 @@ from .flame.reshaping import Shape
 from .flame.traces import Range
 
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
+EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than this beyond it
 NEAREST = 2  # of the window's own lengths: to draw what normal looks like, fewer do than to judge by
 
 
@@ -72,7 +74,8 @@ class Stacks:
         prune: float = PRUNE,
     ) -> Folded:
         """With `baseline` beside another window, with `against_normal` beside what the run's normal is."""
-        log = steplog.read(self._store, run, window, lanes.rank or 0)
+        around_s = BEFORE_S if against_normal else EDGE_S
+        log = steplog.read(self._store, run, _hull(window, baseline), lanes.rank or 0, around_s)
         if against_normal and baseline is None:
             columns, _, ranges, _ = recorded.read(self._store, run, window, log, windows=NEAREST)
             parts = [_in_phase(part, log, phase) for part in ([window], ranges) if part]
@@ -128,6 +131,11 @@ class Stacks:
 
     def _folder(self, run: str) -> str:
         return next((str(one.info.get("cwd", "")) for one in self._store.runs() if one.name == run), "")
+
+
+def _hull(window: Range, other: Range | None) -> Range:
+    lo, hi = zip(window, other or window, strict=True)
+    return min(lo), max(hi)
 
 
 def _in_phase(ranges: Sequence[Range], log: StepLog, phase: str) -> list[Range]:

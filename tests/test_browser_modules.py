@@ -103,6 +103,16 @@ def test_a_spike_is_cut_and_a_falling_loss_is_not(ask: Ask) -> None:
     assert falling >= 9
 
 
+def test_from_zero_only_what_towers_over_the_rest_is_cut(ask: Ask) -> None:
+    code = """
+    const { fromZero } = await load("scale.js");
+    const steady = Array(200).fill(10);
+    return [fromZero([...steady, 12], null, 0).hi, fromZero([...steady, 90], null, 0).hi];"""
+    near, far = ask(code)
+    assert near > 12
+    assert far < 40
+
+
 def test_ticks_are_round_and_never_fewer_than_the_axis_can_be_read_by(ask: Ask) -> None:
     code = """
     const { ticks, logTicks } = await load("scale.js");
@@ -125,10 +135,13 @@ def test_a_young_run_fills_the_page_until_a_person_sets_the_span(ask: Ask) -> No
     code = """
     const { Range } = await load("range.js");
     const range = new Range({ run: null, from: null, to: null, span: null, at: null });
-    const spans = [20, 61, 599, 5000].map((age_s) => [range.fit(age_s), range.span_s]);
+    const spans = [20, 61, 599, 5000].map((age_s) => [range.fit(age_s, false), range.span_s]);
+    const over = [3, 100, 5000].map((age_s) => [range.fit(age_s, true), range.span_s]);
     range.setSpan(3600);
-    return [spans, range.fit(20), range.span_s, range.address(0).span];"""
-    assert ask(code) == [[[True, 60], [True, 120], [True, 600], [False, 600]], False, 3600, 3600]
+    return [spans, over, range.fit(20, false), range.span_s, range.address(0).span];"""
+    spans = [[True, 60], [True, 120], [True, 600], [False, 600]]
+    over = [[True, 10], [True, 105], [True, 600]]
+    assert ask(code) == [spans, over, False, 3600, 3600]
 
 
 def test_an_address_brings_back_what_was_seen(ask: Ask) -> None:
@@ -215,6 +228,15 @@ def test_excess_is_in_seconds_a_unit_and_adds_up_to_the_slowdown(ask: Ask) -> No
     excess = ask(FLAME + "return [0, 3, 5].map((node) => tree.excess(node));")
     assert excess == pytest.approx([0.2, 0.0, 0.2])
     assert ask(FLAME + "return tree.fullExcess();") == pytest.approx(0.2)
+
+
+def test_of_several_ranks_excess_is_that_of_a_step_of_each(ask: Ask) -> None:
+    """The same stacks of two ranks: the mean, so that the graph says what the sentence says."""
+    code = """
+    const ranks = ["rank 0", "rank 1"].map((name) => ({ name, file: "", line: 0 }));
+    return [tree.excess(0), new Tree({ ...flame, frames: [...flame.frames, ...ranks] }).excess(0)];"""
+    one, mean_of_two = ask(FLAME + code)
+    assert mean_of_two == pytest.approx(one / 2)
 
 
 def test_without_steps_excess_is_in_seconds_a_second(ask: Ask) -> None:
@@ -332,6 +354,15 @@ def test_the_host_stands_in_for_missing_gpus_and_at_most_four_unknown_series_fol
     host, gpu = ask(code)
     assert host == ["cpu", "phases", "loss", "other a", "other b", "other c", "other d"]
     assert gpu == ["heat", "busy", "phases", "loss", "other a", "other b", "other c", "other d"]
+
+
+def test_lanes_stand_as_a_person_put_them_and_new_ones_where_they_belong(ask: Ask) -> None:
+    body = """
+    const { ordered } = await load("lane_order.js");
+    const ids = (all, order) => ordered(all.map((id) => ({ id })), order).map(({ id }) => id);
+    return [ids(["a", "b", "c"], []), ids(["a", "b", "c"], ["c", "a", "b"]), ids(["a", "new", "b", "c"], ["c", "a", "gone", "b"])];
+    """
+    assert ask(body) == [["a", "b", "c"], ["c", "a", "b"], ["c", "a", "new", "b"]]
 
 
 def test_while_a_question_is_under_way_only_the_newest_waits(ask: Ask) -> None:

@@ -111,7 +111,8 @@ def flame_names(page: Page) -> list[str]:
 
 
 def address(page: Page) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(urlparse(page.url).query).items()}
+    """As the page has it now: `page.url` is of the last event that Playwright was told."""
+    return {name: values[0] for name, values in parse_qs(urlparse(page.evaluate("() => location.href")).query).items()}
 
 
 def open_starved(run: Run, page: Page, more: str = "") -> None:
@@ -158,7 +159,7 @@ def test_the_graph_can_be_walked_and_zoomed_by_keys_and_read_as_a_table(run: Run
     page.keyboard.press("ArrowDown")
     wait_for(lambda: page.inner_text(".flame-side .title") == "decode_image", 5, "the widest callee is not selected")
     page.keyboard.press("Enter")
-    assert "decode_image" in page.locator(".flame table.unseen").inner_text()
+    wait_for(lambda: "decode_image" in page.locator(".flame table.unseen").inner_text(), 5, "the table says something else")
     page.keyboard.press("Escape")
     assert "from=" in page.url, "Esc leaves the zoom before it clears the window"
 
@@ -206,7 +207,7 @@ def test_what_a_colleague_opens_is_what_was_seen(run: Run, page: Page) -> None:
     page.keyboard.press("Escape")
     page.keyboard.press("c")
     wait_for(lambda: "callers" in address(page), 5)
-    page.goto(page.url)
+    page.goto(page.evaluate("() => location.href"))
     wait_for(lambda: page.inner_text(".flame-side .title") == "train_step", 30, "another function is selected")
     assert page.get_by_role("button", name="Callers").get_attribute("aria-pressed") == "true"
     assert "callers" in page.inner_text(".graph-foot")
@@ -219,6 +220,9 @@ def test_phases_threads_and_inversion_ask_the_server_anew(run: Run, page: Page) 
     page.locator(".chip", has_text="Every thread").click()
     page.get_by_role("group", name="Phases").get_by_text("All").click()
     wait_for(lambda: any("run-log" in name or "python" in name for name in flame_names(page)), 20, "no other thread")
+    with page.expect_response(lambda answer: "/flame?" in answer.url and "waits=0" in answer.url) as answer:
+        page.get_by_role("button", name="No waits").click()
+    assert "wait" not in answer.value.json()["nodes"]["kind"]
     page.keyboard.press("i")
     wait_for(lambda: address(page).get("invert") == "1", 5)
     wait_for(lambda: page.locator(".flame-page.stale").count() == 0, 20, "no inverted graph arrives")

@@ -1,4 +1,4 @@
-"""Questions about long windows take turns, so that their stacks do not stand in memory beside each other."""
+"""Questions about stacks: long windows take turns, and a baseline far away has its own steps."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from collectors.records import Points
 from collectors.store.protocol import StackColumns
 from collectors.store.sqlite import SqliteStore
 from dashboard.flame.lanes import Lanes
 from dashboard.stacks import LONG_S, Stacks
+
+T0, HOURS_S = 1_764_000_000.0, 2 * 3600
 
 
 class MeetingStore(SqliteStore):
@@ -42,4 +45,12 @@ def test_two_long_windows_are_read_one_after_the_other_and_short_ones_at_once(
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: stacks.chart("run", (0.0, length_s), 100, Lanes()), range(2)))
     assert store.met is meet
+    store.close()
+
+
+def test_a_baseline_hours_away_has_its_own_steps(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, write=True)
+    store.append([Points("run", (("host", "box"),), ("train/loss",), (1.0,), T0 + step, step) for step in range(HOURS_S)])
+    folded = Stacks(store).fold("run", (T0 + 7000.5, T0 + 7010.5), Lanes("joined"), baseline=(T0 + 10.5, T0 + 60.5))
+    assert (folded.units, folded.baseline_units) == (pytest.approx(10), pytest.approx(50))
     store.close()

@@ -1,0 +1,195 @@
+"""What a person does on the Live page besides dragging a window: move lanes, pin, filter the log, point, pull the phone's sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.conftest import Dashboard, dashboard, script, wait_for
+
+TRAINER = """
+import sys, time
+from trainer.run_log import RunLog
+
+with RunLog(sys.argv[1], run="steady") as log:
+    for step in range(1_000_000):
+        time.sleep(0.02)
+        log.scalars(step, {"train/loss": 1 + 1 / (1 + step), "train/grad_norm": 0.5})
+        if step % 10 == 0:
+            log.text(f"step {step} went well")
+        if step % 50 == 0:
+            log.text(f"shard {step} is missing", "WARNING")
+"""
+PHONE = {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    log_dir = tmp_path_factory.mktemp("live") / "logs"
+    log_dir.mkdir()
+    with script(TRAINER, str(log_dir)), dashboard(log_dir, "--no-profile") as running:
+        wait_for(lambda: running.run("steady").get("last_step", 0) > 150, 30, "the run does not get on")
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Any error in the browser's console fails the test."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    yield page
+    page.close()
+    assert problems == []
+
+
+def open_live(running: Dashboard, page: Page, query: str = "") -> None:
+    page.goto(f"{running.address}/?{query}")
+    wait_for(lambda: page.evaluate("() => 'train/loss' in (globalThis.deepseek?.drawn ?? {})"), 30, "no loss on the chart")
+
+
+def lanes(page: Page) -> list[str]:
+    names: list[str] = page.locator("section.lane").evaluate_all("lanes => lanes.map((lane) => lane.dataset.lane)")
+    return names
+
+
+def address(page: Page) -> dict[str, str]:
+    """As the page has it now: `page.url` is of the last event that Playwright was told."""
+    return {name: values[0] for name, values in parse_qs(urlparse(page.evaluate("() => location.href")).query).items()}
+
+
+def drag(page: Page, lo: float, hi: float) -> None:
+    """Over the lanes, from one share of their width to another."""
+    surface = page.locator(".surface").bounding_box()
+    assert surface is not None
+    at = [surface["x"] + share * surface["width"] for share in (lo, hi)]
+    page.mouse.move(at[0], surface["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(at[1], surface["y"] + 22, steps=4)
+    page.mouse.up()
+
+
+def test_a_lane_is_dragged_by_its_name_and_the_browser_remembers(running: Dashboard, page: Page) -> None:
+    open_live(running, page)
+    before = lanes(page)
+    name, above = (page.locator(f'[data-lane="{lane}"]').bounding_box() for lane in ("loss", before[0]))
+    assert name is not None
+    assert above is not None
+    page.mouse.move(name["x"] + 30, name["y"] + 12)
+    page.mouse.down()
+    page.mouse.move(above["x"] + 30, above["y"] + 2, steps=20)
+    page.mouse.up()
+    assert lanes(page) == ["loss", *(lane for lane in before if lane != "loss")]
+    assert "folded" not in str(page.locator('[data-lane="loss"]').get_attribute("class")), "a drag is no click"
+    open_live(running, page)
+    assert lanes(page)[0] == "loss"
+
+
+def test_a_lane_is_moved_by_keys_and_keeps_the_focus(running: Dashboard, page: Page) -> None:
+    open_live(running, page)
+    before = lanes(page)
+    page.locator('[data-lane="grad_norm"] .name').focus()
+    page.keyboard.press("Shift+ArrowUp")
+    page.keyboard.press("Shift+ArrowUp")
+    assert lanes(page).index("grad_norm") == before.index("grad_norm") - 2
+    page.keyboard.press("Shift+ArrowDown")
+    assert lanes(page).index("grad_norm") == before.index("grad_norm") - 1
+    page.keyboard.press("Enter")
+    assert "folded" in str(page.locator('[data-lane="grad_norm"]').get_attribute("class")), "Enter still folds"
+
+
+def test_a_pinned_window_stays_on_the_axis_and_in_the_address(running: Dashboard, page: Page) -> None:
+    open_live(running, page)
+    drag(page, 0.5, 0.7)
+    told = wait_for(lambda: address(page) if "from" in address(page) else None, 5, "the address does not tell the window")
+    window = {name: told[name] for name in ("from", "to")}
+    page.keyboard.press("p")
+    assert page.locator(".pin").count() == 0, "the selected window has a tag of its own"
+    page.keyboard.press("Escape")
+    wait_for(lambda: page.locator(".pin").count() == 1, 5, "the pin is not shown")
+    wait_for(lambda: "from" not in address(page), 5, "the window is still in the address")
+    page.reload()
+    wait_for(lambda: page.locator(".pin").count() == 1, 20, "the address does not keep the pin")
+    page.locator(".pin").click()
+    wait_for(lambda: {name: address(page).get(name) for name in window} == window, 5, "the pin does not select its window")
+    page.keyboard.press("p")
+    wait_for(lambda: "pins" not in address(page), 5, "the pin is not taken away")
+
+
+def test_the_log_is_filtered_by_text_and_by_level_also_as_it_grows(running: Dashboard, page: Page) -> None:
+    open_live(running, page)
+    tail = page.locator(".tail")
+    wait_for(lambda: "went well" in tail.inner_text(), 10, "no log lines")
+    tail.locator("select").select_option("30")
+    wait_for(lambda: "went well" not in tail.locator(".log").inner_text(), 5, "the level filters nothing")
+    seen = tail.locator(".l .m").last.inner_text()
+    assert seen.endswith("is missing")
+    wait_for(lambda: tail.locator(".l .m").last.inner_text() not in (seen, ""), 10, "new lines do not come")
+    assert tail.locator(".l.warn").count() == tail.locator(".l").count() == 5
+    page.keyboard.press("/")
+    page.keyboard.type("shard 100 ")
+    wait_for(lambda: [*tail.locator(".l .m").all_inner_texts()] == ["shard 100 is missing"], 5, "the text filters nothing")
+    assert "last 1 of 1 lines that match" in tail.inner_text()
+    assert (address(page)["log"], address(page)["level"]) == ("shard 100 ", "30")
+    page.keyboard.press("Escape")
+    wait_for(lambda: tail.locator(".l").count() == 5, 5, "Esc does not end the search")
+
+
+def test_one_crosshair_shows_on_the_lanes_and_in_the_log(running: Dashboard, page: Page) -> None:
+    open_live(running, page)
+    page.keyboard.press("Space")
+    line = page.locator(".tail .l").nth(2)
+    line.hover()
+    wait_for(lambda: page.locator(".cross").is_visible(), 5, "pointing at a line draws no crosshair over the lanes")
+    wait_for(lambda: "at" in str(page.locator(".tail .l").nth(2).get_attribute("class")).split(), 5, "the line is not marked")
+    surface = page.locator(".surface").bounding_box()
+    assert surface is not None
+    page.mouse.move(surface["x"] + surface["width"] - 1, surface["y"] + 40)
+    wait_for(lambda: page.locator(".tail .l.at").count() == 1, 5, "pointing at the lanes marks no line")
+
+
+def test_the_sheet_of_a_phone_is_pulled_by_its_grip_or_tapped(running: Dashboard, page: Page) -> None:
+    page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
+    open_live(running, page)
+    panel = page.locator(".panel")
+    grip = page.locator(".grip").bounding_box()
+    assert grip is not None
+    assert grip["height"] >= 44
+    x, y = grip["x"] + grip["width"] / 2, grip["y"] + 12
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y - 250, steps=6)
+    wait_for(lambda: 330 < panel.evaluate("panel => panel.offsetHeight") < 350, 5, "the sheet does not follow the pointer")
+    page.mouse.move(x, 120, steps=6)
+    page.mouse.up()
+    wait_for(lambda: panel.get_attribute("data-sheet") == "full", 5, "the sheet does not stay where it was let go")
+    page.locator(".grip").focus()
+    page.keyboard.press("Enter")
+    assert panel.get_attribute("data-sheet") == "peek"
+
+
+def test_without_motion_nothing_moves_by_itself(running: Dashboard, page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
+    open_live(running, page)
+    moving = page.evaluate(
+        """() => [...document.querySelectorAll("*")].filter((element) => {
+          const { transitionDuration, animationName } = getComputedStyle(element);
+          return animationName !== "none" || transitionDuration.split(",").some((one) => parseFloat(one) > 0);
+        }).map((element) => element.className)"""
+    )
+    assert moving == []
+
+
+def test_the_first_load_is_at_most_600_kilobytes_on_the_wire(running: Dashboard, page: Page) -> None:
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    sizes: list[float] = []
+    network.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    open_live(running, page)
+    wait_for(lambda: page.locator("#live .live-page").count() == 1, 20, "Dash does not take the page over")
+    assert 50_000 < sum(sizes) <= 600_000
