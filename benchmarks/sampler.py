@@ -202,7 +202,13 @@ def hour_of_profile() -> list[Row]:
             spread=f"from {STORED_S:g} s",
         ),
         Row("time between two windows of a process, the longest", 1e3 * found.longest_gap_s, "ms", budget=1.0),
-        Row("time of a thread that no span covers", 100 * found.unseen_share, "%", budget=0.5),
+        Row(
+            "time of a thread that no span covers",
+            100 * found.unseen_share,
+            "%",
+            budget=0.5,
+            spread=f"the sampler waited {100 * found.waited_share:.1f} % of the time for a core",
+        ),
         Row("samples that failed", 100 * found.errors / found.samples, "%", budget=0.5),
         Row("of the same loop and its worker: CPU of the sampler", found.cost_pct, "% of a core", budget=2.0),
     ]

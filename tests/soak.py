@@ -31,6 +31,7 @@ class Soak(NamedTuple):
     longest_gap_s: float  # between two windows of one process
     gap_share: float  # of the time between the first and the last window of a process, the worst one's
     unseen_share: float  # of the main threads' time, what no span covers, the worst one's
+    waited_share: float  # of all the time, in which the sampler waited for a core
     samples: int
     errors: int
     stored_mb: float  # an hour and process, in the second half: the stacks themselves are stored once
@@ -58,7 +59,7 @@ def soak(seconds: float, folder: Path, program: str = "torch_loop") -> Soak:
                 windows[profile.pid].append(without_stacks(profile))
             costs.append(collector.status().cost_pct)
             time.sleep(collector.period_s)
-        status = collector.status()
+        status, waited_s = collector.status(), run_delay_s(sampler)
         assert half
         grown_mb = (stored_bytes(folder) - half[0]) / 1e6 / (hours(windows) - half[1])
     gaps_s = {pid: gaps_of(found) for pid, found in windows.items()}
@@ -68,6 +69,7 @@ def soak(seconds: float, folder: Path, program: str = "torch_loop") -> Soak:
         max(max(gaps, default=0.0) for gaps in gaps_s.values()),
         max(sum(gaps_s[pid]) / length_s(found) for pid, found in windows.items()),
         max(1 - seen_s(found) / length_s(found) for found in windows.values()),
+        waited_s / seconds,
         status.samples,
         status.errors,
         grown_mb,
@@ -95,6 +97,10 @@ def cpu_s(sampler: Native) -> float:
     """Of the sampler alone: this process has the training for a child, too."""
     times = psutil.Process(sampler.pid).cpu_times() if sampler.pid else None
     return times.user + times.system if times else 0.0
+
+
+def run_delay_s(sampler: Native) -> float:
+    return int(Path(f"/proc/{sampler.pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def without_stacks(profile: Profile) -> Profile:
