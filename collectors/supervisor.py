@@ -79,13 +79,16 @@ class Supervisor:
         return [worker.health() for worker in self._workers]
 
     def _pack(self) -> None:
-        more = False
-        while not self._stopping.wait(COMPACT_PAUSE_S[0] if more else COMPACT_PAUSE_S[1]):
+        pause_s = COMPACT_PAUSE_S[1]
+        while not self._stopping.wait(pause_s):
             try:
-                more = self._store.compact(COMPACT_S)
+                pause_s = COMPACT_PAUSE_S[0] if self._store.compact(COMPACT_S) else COMPACT_PAUSE_S[1]
             except StoreError as error:  # a full disk: the workers tell of it
                 log.debug("not packed: %s", error)
-                more = False
+                pause_s = COMPACT_PAUSE_S[1]
+            except Exception:  # collecting goes on, and what cannot be packed today is still read
+                log.exception("not packed")
+                pause_s = BACK_OFF_S[1]
 
 
 class _Worker(threading.Thread):

@@ -75,6 +75,34 @@ def test_who_has_more_waiting_does_not_wait_for_the_beat(tmp_path: Path) -> None
     assert asked[-1] - asked[0] < 200 * BEAT_S / 4
 
 
+class FailingStore(SqliteStore):
+    """Packing fails the first time."""
+
+    packings = 0
+
+    def compact(self, deadline_s: float) -> bool:
+        self.packings += 1
+        if self.packings == 1:
+            raise ValueError("a row that nobody expected")
+        return super().compact(deadline_s)
+
+
+def test_packing_that_fails_is_told_and_tried_again_and_collecting_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("collectors.supervisor.COMPACT_PAUSE_S", (0.01, 0.01))
+    monkeypatch.setattr("collectors.supervisor.BACK_OFF_S", (0.01, 0.01))
+    store, source = FailingStore(tmp_path / "data", write=True), Noting(BEAT_S)
+    supervisor = Supervisor(store, on_stale=lambda error: None)
+    supervisor.add(source)
+    supervisor.start()
+    source.wait(3)
+    supervisor.stop()
+    store.close()
+    assert store.packings > 1
+    assert "a row that nobody expected" in caplog.text
+
+
 @pytest.mark.parametrize("pause_s", [BEAT_S, 1.0, 100.0])
 def test_after_a_pause_the_first_change_is_read_at_once(pause_s: float) -> None:
     assert rest_s(began=50.0, now=50.0 + pause_s) == COALESCE_S
