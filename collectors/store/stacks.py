@@ -90,7 +90,7 @@ class Interner:
         """The stack's hash; it stands in the file afterwards."""
         known = self._stacks.get(stack)
         if known is None:
-            frames = np.array([self._frame(db, frame) for frame in stack], "<i8").tobytes()
+            frames = codec.VERSION + np.array([self._frame(db, frame) for frame in stack], "<i8").tobytes()
             known = self._stacks[stack] = content_hash(frames)
             db.execute("INSERT OR IGNORE INTO stack VALUES (?, ?)", (known, frames))
         return known
@@ -279,7 +279,7 @@ class Reader:
 def _frames(stack: int, data: bytes) -> tuple[int, ...]:
     """From the root to the leaf; one that is nowhere, for a damaged stack."""
     if content_hash(data) == stack:
-        return tuple(np.frombuffer(data, "<i8").tolist())
+        return tuple(np.frombuffer(data, "<i8", offset=len(data) % 8).tolist())  # the oldest have no version byte
     log.error("stack %d is left out: damaged", stack)
     return (NOWHERE,)
 
