@@ -14,13 +14,14 @@ from collectors.records import Frame, LogLine, Points, Profile, Record, StackSam
 from collectors.store import codec, files, schema
 from collectors.store.check import check
 from collectors.store.chunks import ROWS
+from collectors.store.compact import PACK_ROWS
 from collectors.store.protocol import LogQuery, Store, StoreError, series_id
 from collectors.store.sqlite import SqliteStore
 
 START_S = 1_764_000_000.0
 HOST = labels_of(host="box")
 LOSS, LR, OTHER = (series_id(run, name, HOST) for run, name in (("a", "loss"), ("a", "lr"), ("b", "loss")))
-PAGED, SEALED, PACKED, FRESH = 64 * ROWS, 4 * ROWS, 100, 20
+PAGED, SEALED, PACKED, FRESH = 64 * ROWS, 4 * ROWS, PACK_ROWS, 20
 POINTS = PAGED + SEALED + PACKED + FRESH
 BLOBS = [
     ("head", "data"),
