@@ -153,6 +153,7 @@ def test_one_crosshair_shows_on_the_lanes_and_in_the_log(running: Dashboard, pag
 
 
 def test_the_sheet_of_a_phone_is_pulled_by_its_grip_or_tapped(running: Dashboard, page: Page) -> None:
+    """Also while the page moves into Dash's layout, which would end the gesture."""
     page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
     open_live(running, page)
     panel = page.locator(".panel")
@@ -162,11 +163,14 @@ def test_the_sheet_of_a_phone_is_pulled_by_its_grip_or_tapped(running: Dashboard
     x, y = grip["x"] + grip["width"] / 2, grip["y"] + 12
     page.mouse.move(x, y)
     page.mouse.down()
-    page.mouse.move(x, y - 250, steps=6)
+    page.mouse.move(x, y - 50, steps=2)
+    wait_for(lambda: page.locator("#live").count() == 1, 30, "Dash lays nothing out")
+    page.mouse.move(x, y - 250, steps=4)
     wait_for(lambda: 330 < panel.evaluate("panel => panel.offsetHeight") < 350, 5, "the sheet does not follow the pointer")
     page.mouse.move(x, 120, steps=6)
     page.mouse.up()
     wait_for(lambda: panel.get_attribute("data-sheet") == "full", 5, "the sheet does not stay where it was let go")
+    wait_for(lambda: page.locator("#live .panel").count() == 1, 5, "the page does not move into Dash's layout")
     page.locator(".grip").focus()
     page.keyboard.press("Enter")
     assert panel.get_attribute("data-sheet") == "peek"
