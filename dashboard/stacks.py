@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from collectors.store.protocol import Store
+import numpy as np
+
+from collectors.store.protocol import StackColumns, Store
 
 from .blame import inquiry, recorded, steplog
 from .blame.normal import BEFORE_S
@@ -19,7 +21,7 @@ from .flame.folding import PRUNE, FlameTree, Gathered
 from .flame.lanes import Lanes
 from .flame.minutes import Minutes
 from .flame.reshaping import Shape
-from .flame.traces import Range
+from .flame.traces import Range, to_samples
 
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
 EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than this beyond it
@@ -78,7 +80,7 @@ class Stacks:
         log = steplog.read(self._store, run, _hull(window, baseline), lanes.rank or 0, around_s)
         if against_normal and baseline is None:
             columns, _, ranges, _ = recorded.read(self._store, run, window, log, windows=NEAREST)
-            parts = [_in_phase(part, log, phase) for part in ([window], ranges) if part]
+            parts = [_in_phase(part, log, phase, columns, lanes.rank or 0) for part in ([window], ranges) if part]
             sides = folding.gather_parts(columns, lanes, parts, source.line_of)
         else:
             ranges = [baseline] if baseline else []
@@ -124,7 +126,8 @@ class Stacks:
             return self.minutes.gather(run, window, lanes)
         with self._turn(window):
             columns = self._store.stacks(*window, run)
-            return folding.gather_parts(columns, lanes, [_in_phase([window], log, phase)], source.line_of)[0]
+            part = _in_phase([window], log, phase, columns, lanes.rank or 0)
+            return folding.gather_parts(columns, lanes, [part], source.line_of)[0]
 
     def _turn(self, window: Range) -> AbstractContextManager[object]:
         return self._long if window[1] - window[0] > LONG_S else nullcontext()
@@ -138,12 +141,17 @@ def _hull(window: Range, other: Range | None) -> Range:
     return min(lo), max(hi)
 
 
-def _in_phase(ranges: Sequence[Range], log: StepLog, phase: str) -> list[Range]:
-    """What of these ranges was spent in a phase; all of it where none is named."""
+def _in_phase(ranges: Sequence[Range], log: StepLog, phase: str, columns: StackColumns, rank: int) -> list[Range]:
+    """What of these ranges the rank spent in a phase, by the looks at its main thread; all of it where none is named."""
     if not phase:
         return list(ranges)
     spans = log.phases.ranges(phase)
-    return [(max(lo, start), min(hi, end)) for lo, hi in ranges for start, end in spans if start < hi and end > lo]
+    inside = [(max(lo, start), min(hi, end)) for lo, hi in ranges for start, end in spans if start < hi and end > lo]
+    mains = [pid if (of, role) == (rank, "main") else -1 for _, of, pid, role in columns.processes]
+    main = np.flatnonzero(columns.tid == np.array([*mains, -1])[columns.process])
+    main = main[np.argsort(columns.time_s[main], kind="stable")]
+    starts = columns.time_s[main]
+    return to_samples(inside, starts, starts + columns.duration_s[main], 1 / columns.hz) if columns.hz else inside
 
 
 def _phases(log: StepLog, window: Range, ranges: Sequence[Range]) -> list[Phase]:

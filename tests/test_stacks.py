@@ -6,12 +6,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from collectors.records import Points
 from collectors.store.protocol import StackColumns
 from collectors.store.sqlite import SqliteStore
 from dashboard.flame.lanes import Lanes
+from dashboard.flame.traces import overlaps, to_samples
 from dashboard.stacks import LONG_S, Stacks
 
 T0, HOURS_S = 1_764_000_000.0, 2 * 3600
@@ -54,3 +56,20 @@ def test_a_baseline_hours_away_has_its_own_steps(tmp_path: Path) -> None:
     folded = Stacks(store).fold("run", (T0 + 7000.5, T0 + 7010.5), Lanes("joined"), baseline=(T0 + 10.5, T0 + 60.5))
     assert (folded.units, folded.baseline_units) == (pytest.approx(10), pytest.approx(50))
     store.close()
+
+
+def test_a_phase_as_short_as_the_time_between_two_looks_holds_only_what_was_seen_in_it() -> None:
+    """Steps of 60 ms of data and 11 ms of forward; who looks every 10 ms sees each forward once or twice."""
+    data_s, forward_s, period_s, steps = 0.06, 0.011, 0.01, 1000
+    ends = np.arange(1, steps + 1) * (data_s + forward_s)
+    looks = np.arange(0.0037, ends[-1], period_s)
+    in_forward = looks % (data_s + forward_s) >= data_s
+    changes = np.flatnonzero(np.diff(in_forward, prepend=~in_forward[0]))
+    span_starts = looks[changes]
+    span_ends = np.r_[span_starts[1:], looks[-1] + period_s]
+    forward = [(end - forward_s, end) for end in ends.tolist()]
+    found = np.array(to_samples(forward, span_starts, span_ends, period_s))
+    span, which = overlaps(span_starts, span_ends, found[:, 0], found[:, 1])
+    seen_s = np.minimum(span_ends[span], found[which, 1]) - np.maximum(span_starts[span], found[which, 0])
+    assert seen_s[~in_forward[changes][span]].sum() == pytest.approx(0, abs=1e-6)
+    assert seen_s.sum() == pytest.approx(forward_s * steps, rel=0.02)

@@ -16,6 +16,7 @@ Bools: TypeAlias = NDArray[np.bool_]
 Range: TypeAlias = tuple[float, float]  # Unix seconds, from and to
 
 EVER: tuple[Range, ...] = ((-np.inf, np.inf),)
+AT_LOOK = 0.01  # of a period: an edge this little after a look is at it
 DENSE = 8  # times as many counters as keys are still faster than a sort
 
 
@@ -88,6 +89,21 @@ def overlaps(starts: Floats, ends: Floats, row_starts: Floats, row_ends: Floats)
     count = np.maximum(np.searchsorted(row_starts, ends, "left") - first, 0)
     i = np.repeat(np.arange(len(starts)), count)
     return i, np.repeat(first - np.cumsum(count) + count, count) + np.arange(len(i))
+
+
+def to_samples(ranges: Sequence[Range], starts: Floats, ends: Floats, period_s: float) -> list[Range]:
+    """Each edge moved on to when a thread was next looked at, by its spans in order; ranges in which it never was are left out.
+
+    A span lasts until the next look, up to a period after the stack has gone: a phase as short as that would be full of the one before.
+    """
+    edges = np.asarray(ranges, np.float64).reshape(-1)
+    if not len(starts) or not len(edges):
+        return list(ranges)
+    span = np.maximum(np.searchsorted(starts, edges, "right") - 1, 0)
+    looks = starts[span] + np.ceil((edges - starts[span]) / period_s - AT_LOOK) * period_s
+    inside = (edges > starts[span]) & (edges < ends[span])
+    moved = np.where(inside, np.minimum(looks, ends[span]), edges).reshape(-1, 2)
+    return [(lo, hi) for lo, hi in moved.tolist() if hi > lo]
 
 
 def union(ranges: Sequence[Range], touching_s: float = 0.0) -> list[Range]:
