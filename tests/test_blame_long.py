@@ -101,8 +101,10 @@ def test_garbage_collection_that_nobody_logs_is_marked(tmp_path: Path, sampler: 
         assert sum(verdict.reason == "may be garbage collection" for verdict in verdicts) >= 19
 
 
-def test_an_impossible_pair_is_never_blamed(tmp_path: Path) -> None:
-    with recorded(tmp_path, Plan(["pairs"], "py-spy", seconds=75, healthy_s=10, lossy_s=10)) as runs:
+@pytest.mark.parametrize("turns", ["100", "1000"], ids=["5us", "50us"])
+def test_an_impossible_pair_is_never_blamed(tmp_path: Path, turns: str) -> None:
+    plan = Plan(["pairs"], "py-spy", seconds=75, healthy_s=10, lossy_s=10, environment=(("TURNS", turns),))
+    with recorded(tmp_path, plan) as runs:
         verdicts = [runs["pairs"].blame(window) for window in runs["pairs"].windows(1, 200, lossy=True)]
     assert sum(named(verdict) in ("call_all", "caller_3", "callee_3") for verdict in verdicts) >= 190
     assert not [verdict.sentence for verdict in verdicts if is_impossible(verdict)]
