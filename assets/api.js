@@ -48,13 +48,16 @@ export function newest(ask, done, failed) {
     waiting = [question];
     if (busy) return;
     busy = true;
-    while (waiting.length) {
-      const [now] = waiting.splice(0);
-      await ask(now).then(
-        (told) => done(told, now),
-        (error) => failed(error, now),
-      );
+    try {
+      while (waiting.length) {
+        const [now] = waiting.splice(0);
+        await ask(now).then(
+          (told) => done(told, now),
+          (error) => failed(error, now),
+        );
+      }
+    } finally {
+      busy = false; // also after an answer that could not be drawn
     }
-    busy = false;
   };
 }
