@@ -25,7 +25,7 @@ from .nvml import NvmlCollector, StaleLibrary
 from .profile import ProfileCollector
 from .records import Event
 from .sampler.choice import choose
-from .store.protocol import Store
+from .store.protocol import Store, StoreError
 from .store.retention import Limits
 from .store.sqlite import SqliteStore
 from .supervisor import Supervisor
@@ -47,7 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except lock.Locked as error:
         logging.error("%s", error)
         return 2
-    return Collectors(options, data_dir, limits).run()
+    try:
+        collectors = Collectors(options, data_dir, limits)
+    except StoreError as error:
+        logging.error("%s", error)
+        return 1
+    return collectors.run()
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from pydantic import BaseModel
 
-from collectors.store.protocol import LogQuery
+from collectors.store.protocol import LogQuery, StoreError
 
 from . import openmetrics, wire
 from .flame import exporting, folding, lanes, reshaping
@@ -47,7 +47,7 @@ class ProfileAction(BaseModel):
 
 
 def register(app: FastAPI, queries: Queries) -> None:
-    """Add the routes, and the error answers: 400 and 404 with `{"error": one sentence}`."""
+    """Add the routes, and the error answers: 400, 404 and 503 with `{"error": one sentence}`."""
     app.include_router(routes(queries))
     app.add_api_route("/healthz", lambda: Json(wire.health(queries.state())), response_class=Json, summary="Is it well?")
     app.add_api_route(
@@ -58,6 +58,7 @@ def register(app: FastAPI, queries: Queries) -> None:
     app.add_exception_handler(RequestValidationError, _answer(400, _first_problem))
     app.add_exception_handler(BadRequest, _answer(400, str))
     app.add_exception_handler(NotFound, _answer(404, str))
+    app.add_exception_handler(StoreError, _answer(503, str))
 
 
 def routes(queries: Queries) -> APIRouter:

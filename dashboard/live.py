@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
 
-from collectors.store.protocol import Delta
+from collectors.store.protocol import Delta, StoreError
 
 from . import wire
 from .api import PREFIX
@@ -78,7 +78,7 @@ class Hub:
     async def _poll(self) -> None:
         state_due = time.monotonic()
         while self._clients:
-            if changed := self._queries.changed():
+            if changed := self._changed():
                 self._deltas.clear()
                 for client in self._clients:
                     client.wake.set()
@@ -86,6 +86,12 @@ class Hub:
                 state_due = time.monotonic() + STATE_S
                 await self._send_states()
             await asyncio.sleep(DELTA_GAP_S if changed else POLL_S)
+
+    def _changed(self) -> bool:
+        try:
+            return self._queries.changed()
+        except StoreError:  # the state tells of it
+            return False
 
     async def _send_states(self) -> None:
         await run_in_threadpool(self._look)
@@ -96,7 +102,10 @@ class Hub:
         watched = sorted({run for client in list(self._clients) for run in client.runs})
         self._queries.watch(watched, time.time() + WATCH_S)
         self._state = wire.state(self._queries.state())
-        self._runs = [wire.run(view) for view in self._queries.runs()]
+        try:
+            self._runs = [wire.run(view) for view in self._queries.runs()]
+        except StoreError as error:
+            self._state["problems"].insert(0, str(error))
 
 
 class Client:
@@ -139,7 +148,10 @@ class Client:
             self.wake.clear()
             if self._cursor is None:
                 continue
-            delta = self._since(self._cursor)
+            try:
+                delta = self._since(self._cursor)
+            except StoreError:  # the state tells of it
+                continue
             self._cursor = delta.seq
             if not delta.complete:
                 await self._send({"type": "reset", "cursor": delta.seq})

@@ -42,15 +42,14 @@ class Dashboard:
         self.log_dir = log_dir
         command = [sys.executable, "-W", "error::DeprecationWarning:__main__", str(ROOT / "app.py")]
         command += ["--port", "0", "--log-dir", str(log_dir), *flags]
-        self._errors = log_dir.parent / f"{log_dir.name}.stderr"
-        with self._errors.open("wb") as errors:
+        self.errors = log_dir.parent / f"{log_dir.name}.stderr"
+        with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=log_dir.parent)
         assert self.process.stdout is not None
         self.announcement = self.process.stdout.readline()
         found = re.search(r"http://\S+", self.announcement)
-        assert found, f"no address in {self.announcement!r}; {self._errors.read_text()}"
+        assert found, f"no address in {self.announcement!r}; {self.errors.read_text()}"
         self.address = found[0]
-        wait_for(self.collector_pid, START_S, "the collector does not write")
 
     def get(self, path: str) -> Any:
         """The JSON of an answer, also of an error."""
@@ -94,6 +93,7 @@ def dashboard(log_dir: Path, *flags: str) -> Iterator[Dashboard]:
     log_dir.mkdir(exist_ok=True)
     running = Dashboard(log_dir, *flags)
     try:
+        wait_for(running.collector_pid, START_S, "the collector does not write")
         yield running
     finally:
         running.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import signal
@@ -11,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect
 
 from collectors import lock
 from collectors.control import ask
@@ -159,6 +162,24 @@ def test_a_damaged_store_is_named(tmp_path: Path) -> None:
     assert "deepseek-dashboard store check" in compacted.stderr
 
 
+def test_beside_a_store_that_cannot_be_read_every_answer_says_so_until_it_is_moved_away(tmp_path: Path) -> None:
+    log_dir = tmp_path / "logs"
+    (log_dir / ".deepseek").mkdir(parents=True)
+    (log_dir / "a.jsonl").write_text(LOGGER)
+    runs = log_dir / ".deepseek" / "runs.sqlite"
+    runs.write_bytes(b"not a store" * 1000)
+    with contextlib.closing(Dashboard(log_dir)) as running:
+        for question in ("runs", "series?run=a", "points?run=a&series=loss", "logs?run=a", "flame?run=a&from=1&to=2"):
+            assert "the store is damaged; deepseek-dashboard store check" in running.get(f"/api/v1/{question}")["error"]
+        with connect(running.address.replace("http", "ws") + "/api/v1/live") as socket:
+            assert "the store is damaged" in json.loads(socket.recv(10))["problems"][0]
+            runs.rename(runs.with_suffix(".damaged"))
+            wait_for(lambda: json.loads(socket.recv(10)).get("problems") == [], timeout_s=40)
+        wait_for(lambda: running.values("a", "train/loss") == [2.5])
+        told = running.errors.read_text()
+        assert "the store is damaged" in told and "Traceback" not in told
+
+
 def test_the_limits_of_the_store_reach_the_collector(tmp_path: Path) -> None:
     with dashboard(tmp_path / "logs", "--retention", "30d", "--max-size", "20kB") as running:
         writer = lock.writer_of(tmp_path / "logs" / ".deepseek")
@@ -218,5 +239,5 @@ def test_a_collector_that_dies_is_started_again(tmp_path: Path) -> None:
 def test_a_data_folder_with_a_very_long_path_works(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 100) / ("y" * 100)
     deep.mkdir(parents=True)
-    running = Dashboard(deep)
-    running.close()
+    with dashboard(deep) as running:
+        assert running.collector_pid()

@@ -177,6 +177,9 @@ def test_a_file_that_sqlite_cannot_read_is_told_in_one_sentence_with_the_remedy(
         store.append(lines(POINTS, 10))
         store.settle()
     assert any(trouble.startswith(files.RUNS_FILE) for trouble in check(copy))
+    with pytest.raises(StoreError, match=r"the store cannot be read .*: the store is damaged"):
+        reader = SqliteStore(copy, write=False)
+        reader.range([LOSS], None, None, "step")
 
 
 def test_every_blob_begins_with_the_version_of_the_codec(whole: Path) -> None:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ..records import Frame
 from . import chunks, codec, files, groups, pages, schema, stacks
+from .damage import failing
 from .protocol import StoreError
-from .sqlite import SqliteStore, failing
+from .sqlite import SqliteStore
 
 _BLOBS: list[tuple[str, str, Callable[[bytes], object]]] = [
     ("head", "data", groups.decode),

@@ -1,15 +1,28 @@
-"""What stands in a blob, or None where it is damaged: that costs only itself, whoever reads it."""
+"""Damage: of a blob, which costs only itself, whoever reads it; and of a file or its disk, told in one sentence with the remedy."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from .codec import CodecError
+from .protocol import StoreError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+DAMAGED = "the store is damaged; deepseek-dashboard store check names what; move that file away, and the log folder is read anew"
+REMEDIES = {
+    sqlite3.SQLITE_FULL: "the disk is full; make room, collecting goes on by itself",
+    sqlite3.SQLITE_IOERR: "the disk fails; look at the kernel's log, or move --data-dir",
+    sqlite3.SQLITE_READONLY: "the data folder is read-only; make it writable or pass another --data-dir",
+    sqlite3.SQLITE_CANTOPEN: "the data folder cannot be written; make it writable or pass another --data-dir",
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    sqlite3.SQLITE_NOTADB: DAMAGED,
+}
 
 
 def decoded(what: str, row: int, decode: Callable[[bytes], T], blob: bytes) -> T | None:
@@ -19,3 +32,15 @@ def decoded(what: str, row: int, decode: Callable[[bytes], T], blob: bytes) -> T
     except CodecError as error:
         log.error("%s %d is left out: %s", what, row, error)
         return None
+
+
+@contextmanager
+def failing(so: str = "nothing was stored") -> Iterator[None]:
+    """SQLite's failures that a person can mend, in one sentence with the remedy, as StoreError."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        remedy = REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)  # what sqlite3 itself refuses has no code
+        if remedy is None:
+            raise
+        raise StoreError(f"{so} ({error}): {remedy}") from error

@@ -8,14 +8,15 @@ import sqlite3
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from ..records import Event, LogLine, Offset, Points, Profile, Record, RunInfo
 from . import buckets as bucketing
 from . import files, logs, points, runs, schema, stacks
 from .compact import Compactor
+from .damage import failing
 from .ingest import BULK_ROWS, Batch, FileWriter
 from .protocol import (
     Axis,
@@ -32,15 +33,7 @@ from .protocol import (
 from .retention import Limits, judge
 from .search import Found, Window
 
-DAMAGED = "the store is damaged; deepseek-dashboard store check names what; move that file away, and the log folder is read anew"
-REMEDIES = {
-    sqlite3.SQLITE_FULL: "the disk is full; make room, collecting goes on by itself",
-    sqlite3.SQLITE_IOERR: "the disk fails; look at the kernel's log, or move --data-dir",
-    sqlite3.SQLITE_READONLY: "the data folder is read-only; make it writable or pass another --data-dir",
-    sqlite3.SQLITE_CANTOPEN: "the data folder cannot be written; make it writable or pass another --data-dir",
-    sqlite3.SQLITE_CORRUPT: DAMAGED,
-    sqlite3.SQLITE_NOTADB: DAMAGED,
-}
+UNREADABLE = "the store cannot be read"
 
 JUDGE_S = 10.0  # how often sizes and ages are looked at
 TOO_LARGE = "the store has reached --max-size without machine samples left to drop; raise it, or remove runs that are not needed"
@@ -110,12 +103,15 @@ class SqliteStore:
 
     # Reading
 
+    @failing(UNREADABLE)
     def offsets(self) -> dict[str, Offset]:
         return {path: offset for _, db in self._readers.runs() for path, offset in runs.read_offsets(db).items()}
 
+    @failing(UNREADABLE)
     def runs(self) -> list[Run]:
         return [run for _, db in self._readers.runs() for run in runs.read_runs(db)]
 
+    @failing(UNREADABLE)
     def series(self, run: str | None = None, match: str = "") -> list[Series]:
         found: dict[int, list[Series]] = {}
         for path, db in self._readers.machine() if run is None else self._readers.runs():
@@ -123,6 +119,7 @@ class SqliteStore:
                 found.setdefault(one.id, []).append(one)
         return [points.joined(parts) for parts in found.values() if _matches(parts[0].name, match)]
 
+    @failing(UNREADABLE)
     def range(
         self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", buckets: int = 2000
     ) -> dict[int, Buckets]:
@@ -134,6 +131,7 @@ class SqliteStore:
         found |= self._find(sources, exact)  # with no more points than buckets, each is its own
         return {one: bucketing.bucket(bucketing.join_points(part.points), part.units, buckets) for one, part in found.items()}
 
+    @failing(UNREADABLE)
     def last(self, ids: Sequence[int]) -> dict[int, Last]:
         found: dict[int, Last] = {}
         for path, db in [*self._readers.runs(), *reversed(self._readers.machine())]:
@@ -142,36 +140,43 @@ class SqliteStore:
                 found |= self._of_file[path].last(db, missing)
         return found
 
+    @failing(UNREADABLE)
     def logs(self, query: LogQuery) -> LogPage:
         for _, db in self._readers.runs():
             return logs.search(db, query)
         return LogPage([], 0, None)
 
+    @failing(UNREADABLE)
     def events(
         self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = ()
     ) -> list[Event]:
         return [event for _, db in self._readers.runs() for event in runs.read_events(db, run, lo, hi, kinds)]
 
+    @failing(UNREADABLE)
     def stacks(
         self, lo: float, hi: float, run: str, rank: int | None = None, pid: int | None = None, thread: str | None = None
     ) -> StackColumns:
         query = stacks.Query(lo, hi, run, rank, pid, thread)
         return self._stacks.read([db for _, db in self._readers.machine(lo, hi)], query)
 
+    @failing(UNREADABLE)
     def profiled_until(self, run: str) -> float | None:
         ends = (stacks.profiled_until(db, run) for _, db in reversed(self._readers.machine()))
         return next((end for end in ends if end is not None), None)
 
     # Following
 
+    @failing(UNREADABLE)
     def seq(self) -> int:
         return max((schema.meta(db, "seq") for _, db in self._readers.live()), default=0)
 
+    @failing(UNREADABLE)
     def changed(self) -> bool:
         with self._watch_lock:
             changes = [self._changed(path) for path in self._readers.live_files()]
             return any(changes)
 
+    @failing(UNREADABLE)
     def since(self, seq: int) -> Delta:
         newest = self.seq()  # first: whatever has a seq up to this is visible by now, in files that are there by now
         self._readers.look()
@@ -312,15 +317,3 @@ def _matches(name: str, match: str) -> bool:
     if "*" in pattern or "?" in pattern:
         return fnmatch.fnmatchcase(name.lower(), pattern.replace("[", "[[]"))
     return pattern in name.lower()
-
-
-@contextmanager
-def failing() -> Iterator[None]:
-    """SQLite's failures that a person can mend, in one sentence with the remedy."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        remedy = REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)  # what sqlite3 itself refuses has no code
-        if remedy is None:
-            raise
-        raise StoreError(f"nothing was stored ({error}): {remedy}") from error
