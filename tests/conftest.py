@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
@@ -118,3 +118,14 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET.split(), *sandbox])
         yield browser
         browser.close()
+
+
+def drag(page: Page, lo: float, hi: float) -> None:
+    """Over the lanes, from one share of their width to another."""
+    surface = page.locator(".surface").bounding_box()
+    assert surface is not None
+    at = [surface["x"] + share * surface["width"] for share in (lo, hi)]
+    page.mouse.move(at[0], surface["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(at[1], surface["y"] + 22, steps=6)
+    page.mouse.up()

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from collectors.host import HostCollector
 from collectors.proc import boot_id, start_ticks, workers_of
 from collectors.processes import RunActivity
 from collectors.profile import ProfileCollector
@@ -36,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 LOSSES = Path(__file__).parent / "programs" / "losses"
 TURN_S = 0.2
 LATE_S = 15.0  # a sampler delivers what it has some seconds later
-HOST = "box"
+HOST = socket.gethostname()
 MAIN_HZ, WORKER_HZ = 100.0, 50.0
 TRIES = 20
 DISTURBED = 0.15  # of a step
@@ -148,6 +149,7 @@ def recorded(folder: Path, plan: Plan) -> Iterator[dict[str, Recording]]:
 def record(store: SqliteStore, log_dir: Path, plan: Plan) -> None:
     """Until the programs have run for so long, and their stacks up to then have been delivered."""
     tail = Tail(log_dir, HOST, {}, threading.Event())
+    machine = HostCollector(HOST, data_path=log_dir, live_runs=tail.live_runs)
     with ExitStack() as stack:
         places = [(program, rank) for program in plan.programs for rank in range(plan.ranks)]
         mains = {place: stack.enter_context(_running(log_dir, plan, *place)) for place in places}
@@ -156,7 +158,7 @@ def record(store: SqliteStore, log_dir: Path, plan: Plan) -> None:
         profiler: _Everything | ProfileCollector = _within_budget(plan, mains) if plan.within_budget else _Everything(plan, mains)
         stack.callback(profiler.close)
         while time.time() < until_s + LATE_S and any((store.profiled_until(one) or 0.0) < until_s for one in plan.programs):
-            store.append([*tail.collect(), *profiler.collect()])
+            store.append([*tail.collect(), *machine.collect(), *profiler.collect()])
             assert all(main.poll() is None for main in mains.values()), f"one of {plan.programs} ended"
             time.sleep(TURN_S)
     while records := tail.collect():
@@ -184,12 +186,12 @@ def _within_budget(plan: Plan, mains: Mains) -> ProfileCollector:
     """Samples as the collector does."""
     runs: dict[str, RunActivity] = {}
     for (program, rank), main in mains.items():
-        here = {"pid": main.pid, "pid_start_ticks": start_ticks(main.pid), "boot_id": boot_id(), "host": socket.gethostname()}
+        here = {"pid": main.pid, "pid_start_ticks": start_ticks(main.pid), "boot_id": boot_id(), "host": HOST}
         empty = RunActivity(program, Path(), {}, [], [], time.time(), 0.1)
         start = Event(program, "start", time.time(), rank=rank, fields=here)
         before = runs.get(program, empty)
         runs[program] = before._replace(starts=[*before.starts, start])
-    return ProfileCollector(lambda: list(runs.values()), choose(plan.sampler), host=socket.gethostname())
+    return ProfileCollector(lambda: list(runs.values()), choose(plan.sampler), host=HOST)
 
 
 def _targets(pid: int, run: str, rank: int) -> list[Target]:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.conftest import Dashboard, dashboard, wait_for
+from tests.conftest import Dashboard, dashboard, drag, wait_for
 from tests.conftest import script as started
 
 TRAINER = '''"""Healthy for a while, then starved by a slow decode, then healthy until it is killed."""
@@ -125,17 +125,6 @@ def open_starved(run: Run, page: Page, more: str = "") -> None:
 def first_row(page: Page) -> str:
     """Of the table behind the graph: the function with most time of its own."""
     return page.locator(".flame table.unseen tr:has(td)").first.inner_text()
-
-
-def drag(page: Page, lo: float, hi: float) -> None:
-    """Over the lanes, from one share of their width to another."""
-    surface = page.locator(".surface").bounding_box()
-    assert surface is not None
-    at = [surface["x"] + share * surface["width"] for share in (lo, hi)]
-    page.mouse.move(at[0], surface["y"] + 20)
-    page.mouse.down()
-    page.mouse.move(at[1], surface["y"] + 22, steps=6)
-    page.mouse.up()
 
 
 def test_the_page_names_the_line_its_source_its_callers_and_what_it_was_compared_with(run: Run, page: Page) -> None:

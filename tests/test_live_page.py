@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.conftest import Dashboard, dashboard, script, wait_for
+from tests.conftest import Dashboard, dashboard, drag, script, wait_for
 
 TRAINER = """
 import sys, time
@@ -60,17 +60,6 @@ def lanes(page: Page) -> list[str]:
 def address(page: Page) -> dict[str, str]:
     """As the page has it now: `page.url` is of the last event that Playwright was told."""
     return {name: values[0] for name, values in parse_qs(urlparse(page.evaluate("() => location.href")).query).items()}
-
-
-def drag(page: Page, lo: float, hi: float) -> None:
-    """Over the lanes, from one share of their width to another."""
-    surface = page.locator(".surface").bounding_box()
-    assert surface is not None
-    at = [surface["x"] + share * surface["width"] for share in (lo, hi)]
-    page.mouse.move(at[0], surface["y"] + 20)
-    page.mouse.down()
-    page.mouse.move(at[1], surface["y"] + 22, steps=4)
-    page.mouse.up()
 
 
 def test_a_lane_is_dragged_by_its_name_and_the_browser_remembers(running: Dashboard, page: Page) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -35,19 +36,26 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 
 def run(
-    store: SqliteStore, *stretches: tuple[float, tuple[Part, ...]], rank: int = 0, steps: bool = True, sampler: str = "native"
+    store: SqliteStore,
+    *stretches: tuple[float, tuple[Part, ...]],
+    rank: int = 0,
+    steps: bool = True,
+    sampler: str = "native",
+    on_core: Sequence[float] = (),
 ) -> None:
-    """So many seconds of steps that are alike, each made of its parts."""
+    """So many seconds of steps that are alike, each made of its parts; `on_core`: which share of each stretch it had a core."""
     now_ns, step = 0, 0
     samples: list[StackSample] = []
     points: list[Points] = []
     labels = labels_of(host="box", rank=rank or None)
-    for seconds, parts in stretches:
+    for (seconds, parts), share in zip_longest(stretches, on_core):
         until_ns = now_ns + round(seconds * 1e9)
         while now_ns < until_ns:
             for ms, stack in parts:
-                samples.append(StackSample(now_ns, round(ms * 1e6), 7 + rank, stack, False if sampler == "native" else None))
-                now_ns += round(ms * 1e6)
+                took_ns = round(ms * 1e6)
+                cpu_ns = None if share is None else round(share * took_ns)
+                samples.append(StackSample(now_ns, took_ns, 7 + rank, stack, False if sampler == "native" else None, cpu_ns))
+                now_ns += took_ns
             step += 1
             if steps:
                 points.append(Points("run", labels, ("train/loss",), (1.0,), T0 + now_ns / 1e9, step + 100))
@@ -63,6 +71,18 @@ def blame(store: SqliteStore, lo: float, hi: float, **options: int) -> Verdict:
 def gpu(store: SqliteStore, seconds: int, metric: str, value: float, slow: float, since: float, card: int = 0) -> None:
     labels: Labels = labels_of(gpu=card, host="box", uuid=f"GPU-{card}")
     store.append([Points(None, labels, (metric,), (slow if t >= since else value,), T0 + t, None) for t in range(seconds)])
+
+
+def machine(store: SqliteStore, seconds: int, since: int, busy_pct: float, own_pct: float) -> None:
+    """Four cores of which the run keeps one busy, from `since` on as told."""
+    for t in range(seconds):
+        values = (busy_pct, own_pct) if t >= since else (27.0, 100.0)
+        for labels, names, value in (
+            (labels_of(host="box"), ("host/cpu_pct",), values[0]),
+            (labels_of(host="box", run="run"), ("host/run_cpu_pct",), values[1]),
+            *((labels_of(host="box", core=core), ("host/cpu_core_pct",), values[0]) for core in range(4)),
+        ):
+            store.append([Points(None, labels, names, (value,), T0 + t, None)])
 
 
 def test_the_sentence_names_line_leaf_and_cost(store: SqliteStore) -> None:
@@ -188,6 +208,38 @@ def test_a_gpu_whose_clock_is_down_is_slower_and_no_line_is_blamed(store: Sqlite
     assert verdict.sentence == "The GPU is slower, clock 1410 MHz, normal 1980 MHz (power cap): +60 ms a step, normal 100 ms."
     assert (verdict.verdict, verdict.suspect) == ("gpu_slower", None)
     assert any(row.name == "SM clock" for row in verdict.evidence)
+
+
+WRITING: tuple[Part, ...] = (*NORMAL, (100, (MODULE, STEP, Frame("write", "/job/data.py", 99))))
+SLOWER: tuple[Part, ...] = ((20, (MODULE, STEP, DECODE)), (180, (MODULE, STEP, FORWARD)))
+
+
+@pytest.mark.parametrize("sampler", ["native", "py-spy"])
+def test_where_other_programs_took_the_cores_no_line_is_blamed(store: SqliteStore, sampler: str) -> None:
+    run(store, (80, NORMAL), (10, SLOWER), on_core=[1.0, 0.5] if sampler == "native" else (), sampler=sampler)
+    machine(store, 92, 81, 98.0, 50.0)
+    verdict = blame(store, 82, 85)
+    assert verdict.sentence == "Other programs keep 3.4 of 4 cores busy, normal 0.1: +100 ms a step, normal 100 ms."
+    assert (verdict.verdict, verdict.suspect) == ("cpu_taken", None)
+    assert ("CPU of others", 3.42, pytest.approx(0.08)) in [(row.name, row.window, row.normal) for row in verdict.evidence]
+
+
+@pytest.mark.parametrize(
+    ("slow", "on_core", "busy_pct", "own_pct"),
+    [
+        (SLOWER, 1.0, 98.0, 50.0),  # it had a core all the time
+        (SLOWER, 0.5, 60.0, 50.0),  # cores were free
+        (SLOWER, 0.5, 98.0, 384.0),  # it is the run itself that takes them
+        (WRITING, 0.1, 98.0, 50.0),  # what is slow is not what was there before
+    ],
+    ids=["on-core", "free-cores", "own", "new"],
+)
+def test_other_programs_are_not_blamed_for_what_they_did_not_do(
+    store: SqliteStore, slow: tuple[Part, ...], on_core: float, busy_pct: float, own_pct: float
+) -> None:
+    run(store, (80, NORMAL), (10, slow), on_core=[1.0, on_core])
+    machine(store, 92, 81, busy_pct, own_pct)
+    assert blame(store, 82, 85).verdict == "line"
 
 
 def test_a_gpu_that_idles_more_is_starved_and_the_line_is_blamed(store: SqliteStore) -> None:

@@ -7,13 +7,15 @@ import numpy as np
 from ..flame.joining import waits_of_stacks
 from ..flame.traces import Range
 from .steplog import StepLog
-from .verdict import Case, Gpu, Row, Side
+from .verdict import Case, Gpu, Host, Row, Side
+
+NEXT_TO_NOTHING = 0.1  # of all cores
 
 
-def rows(case: Case, log: StepLog, gpu: Gpu | None = None) -> list[Row]:
-    """Steps a second, phases, how busy the GPUs are, and how much of its time the main thread waits."""
+def rows(case: Case, log: StepLog, gpu: Gpu | None = None, host: Host | None = None) -> list[Row]:
+    """Steps a second, phases, how busy the GPUs are and other programs keep the cores, and how much of its time the main thread waits."""
     phases = _phases(log, case.window.ranges, case.normal.ranges if case.normal else [])
-    return [*_rate(case), *phases, *_gpus(gpu), _waits(case)]
+    return [*_rate(case), *phases, *_gpus(gpu), *_others(host), _waits(case)]
 
 
 def _rate(case: Case) -> list[Row]:
@@ -43,6 +45,13 @@ def _gpus(gpu: Gpu | None) -> list[Row]:
     unit = "% of normal" if gpu.signal == "power" else "%"
     clock = [Row("SM clock", "MHz", *gpu.clock_mhz)] if gpu.clock_mhz else []
     return [Row(f"GPU {gpu.signal}", unit, *gpu.busy_pct), *clock]
+
+
+def _others(host: Host | None) -> list[Row]:
+    """Where they matter: most of the time the machine's other programs do next to nothing."""
+    if host is None or max(host.others) < NEXT_TO_NOTHING * host.cores:
+        return []
+    return [Row("CPU of others", "cores", *host.others)]
 
 
 def _waits(case: Case) -> Row:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from collectors import catalog
-from collectors.store.protocol import Store
+from collectors.store.protocol import Series, Store
 
 from ..flame.traces import Range
 from .normal import Activity
@@ -27,7 +27,9 @@ def look(store: Store, run: str, window: Range, normal: Sequence[Range], log: St
     signal = next((name for name in SIGNALS if name in known and len(known[name][0]) and len(known[name][1])), None)
     if signal is None:
         return None
-    found = values_of(store, None, [signal, CLOCK, REASONS], [window], normal, cards=_at_work(store, signal, normal))
+    found = values_of(
+        store, None, [signal, CLOCK, REASONS], [window], normal, only=_of_cards(store, _at_work(store, signal, normal))
+    )
     here, there = (float(np.mean(values)) for values in found[signal])
     clock = tuple(float(np.mean(values)) for values in found.get(CLOCK, ()) if len(values))
     told = np.bitwise_or.reduce(found[REASONS][0].astype(np.int64)) if REASONS in found and len(found[REASONS][0]) else 0
@@ -53,10 +55,16 @@ def activity(store: Store, around: Range) -> Activity | None:
 
 def _at_work(store: Store, signal: str, normal: Sequence[Range]) -> set[str]:
     """The GPUs that the signal shows at work in normal; all of them where it shows none. Idle is far below the busiest one."""
-    cards = {dict(one.labels).get("uuid", "") for one in store.series(None) if one.name == signal}
-    values = {card: values_of(store, None, [signal], normal, cards=[card]).get(signal, [np.zeros(0)])[0] for card in cards}
+    cards = {dict(one.labels).get("uuid", ""): one for one in store.series(None) if one.name == signal}
+    values = {
+        card: values_of(store, None, [signal], normal, only=[one]).get(signal, [np.zeros(0)])[0] for card, one in cards.items()
+    }
     means = {card: float(np.mean(one)) for card, one in values.items() if len(one)}
     return {card for card, mean in means.items() if mean >= AT_WORK * max(means.values())}
+
+
+def _of_cards(store: Store, cards: Collection[str]) -> list[Series]:
+    return [one for one in store.series(None) if dict(one.labels).get("uuid") in cards]
 
 
 def _kernels(store: Store, run: str, window: Range, normal: Sequence[Range], log: StepLog) -> tuple[float, float] | None:

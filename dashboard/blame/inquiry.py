@@ -11,7 +11,7 @@ from ..flame.joining import join
 from ..flame.source import line_of
 from ..flame.traces import Range, Traces, union
 from ..flame.trust import traces_of
-from . import evidence, gpu_look, recorded, steplog
+from . import evidence, gpu_look, host_look, recorded, steplog
 from .collective import straggler
 from .reasons import MOST, Facts, reasoned
 from .recorded import Recorded, main_threads, other_threads
@@ -40,12 +40,13 @@ def blame(
         case = _case(joined, about, late.rank, folder)
         verdict = replace(judge(case), rank=late.rank)
     gpu = gpu_look.look(store, run, window, about.normal, log)
-    facts = Facts(_others(stacks, about, late.rank if late and awaited else first), _collections(case, log), gpu)
+    host = host_look.look(store, run, window, about.normal) if about.normal else None
+    facts = Facts(_others(stacks, about, late.rank if late and awaited else first), _collections(case, log), gpu, host)
     verdict = reasoned(verdict, case, facts)
     if awaited and verdict.verdict in ("line", "unknown"):
         verdict = replace(verdict, verdict="collective_wait")
-    rows = evidence.rows(case, log, gpu)
-    return worded(replace(verdict, evidence=rows, profile_until=store.profiled_until(run)), gpu)
+    rows = evidence.rows(case, log, gpu, host)
+    return worded(replace(verdict, evidence=rows, profile_until=store.profiled_until(run)), gpu, host)
 
 
 def _case(joined: Traces, about: Recorded, rank: int, folder: str) -> Case:

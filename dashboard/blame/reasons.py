@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -12,18 +12,22 @@ from collectors.records import Frame
 
 from ..flame.joining import IN_THREADS, is_head
 from ..flame.traces import Bools, Floats, Ints, Traces
+from ..flame.trust import LineOf
 from ..flame.waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of, waiting
 from . import suspect
 from .gpu_look import LEAST_BUSY_PCT
+from .recorded import at_work
 from .suspect import Suspect
 from .units import Units
-from .verdict import Case, Gpu, Side, Verdict
+from .verdict import Case, Gpu, Host, Side, Verdict
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
 IDLER_PCT = 5.0  # so much less busy is idle
 SLOWER_CLOCK = 0.97
 OTHERS_AT_WORK = 0.3  # seconds of every second, by which a process's other threads must have become busier
 WAS_THERE = 0.02  # of its time in the window: so much a function must take in normal to be the same, only slower
+CORE_TAKEN = 0.25  # of one core, on the average over the window
+FULL_PCT = 80.0  # of all cores: where there are free ones, nobody has to wait for one
 PAUSE = 3.0  # samples
 PAUSED = 0.8  # of the excess
 ON_CPU = 0.2  # of the time: a machine with other work may let it stand most of it
@@ -39,6 +43,7 @@ class Facts(NamedTuple):
     others: tuple[Side, Side] | None = None  # the other threads of the process, as far as they are at work
     gc_s: tuple[float, float] | None = None  # seconds a unit; None where the run does not log it
     gpu: Gpu | None = None
+    host: Host | None = None
 
 
 def reasoned(verdict: Verdict, case: Case, facts: Facts) -> Verdict:
@@ -48,15 +53,21 @@ def reasoned(verdict: Verdict, case: Case, facts: Facts) -> Verdict:
     if facts.gc_s and facts.gc_s[0] - facts.gc_s[1] >= MOST * verdict.slowdown_s:
         return _collector(verdict, facts.gc_s[0] - facts.gc_s[1])
     if _gpu_is_slower(verdict, case, facts.gpu):
-        return replace(verdict, verdict="gpu_slower", suspect=None, excess_s=None, excess_share=None, rank_among_normal=None)
+        return _without_line(verdict, "gpu_slower")
     if pool := _holder_of_gil(verdict, case, facts):
         return pool
+    if _cpu_is_taken(verdict, case, facts.host):
+        return _without_line(verdict, "cpu_taken")
     if verdict.suspect is None:
         return verdict
     reason = _of_line(verdict.suspect, case)
     if not reason and facts.gc_s is None and not _elsewhere(verdict.suspect, case) and _pauses(verdict.suspect, case):
         reason = f"may be {GC}"
     return replace(verdict, reason=reason)
+
+
+def _without_line(verdict: Verdict, kind: Literal["gpu_slower", "cpu_taken"]) -> Verdict:
+    return replace(verdict, verdict=kind, suspect=None, excess_s=None, excess_share=None, rank_among_normal=None)
 
 
 def _of_line(found: Suspect | None, case: Case) -> str:
@@ -146,11 +157,31 @@ def _holder_of_gil(verdict: Verdict, case: Case, facts: Facts) -> Verdict | None
     )
 
 
+def _cpu_is_taken(verdict: Verdict, case: Case, host: Host | None) -> bool:
+    """Work that normal has, too, only takes longer, without a core for most of that, while other programs took the cores."""
+    if host is None or case.normal is None or verdict.units is None or not _was_there(verdict.suspect, case):
+        return False
+    taken = host.others[0] - host.others[1] >= CORE_TAKEN and host.busy_pct[0] >= FULL_PCT
+    coreless_s = _coreless(case.window, case.line_of) / case.window.per - _coreless(case.normal, case.line_of) / case.normal.per
+    return taken and (coreless_s >= MOST * (verdict.slowdown_s or 0.0) if case.certain else True)
+
+
+def _coreless(side: Side, line_of: LineOf) -> float:
+    """Seconds in which the main thread, or who works for it, had something to do and no core to do it on."""
+    working = at_work(side.traces, line_of)
+    return float(((1 - np.clip(working.running, 0, 1)) * working.seconds).sum())
+
+
 def _only_slower(found: Suspect | None, case: Case) -> bool:
     """Whether what was found is work of the main thread that normal has, too; so it is where nothing was found."""
+    return not (found and any(not frame.file for frame in found.path)) and _was_there(found, case)
+
+
+def _was_there(found: Suspect | None, case: Case) -> bool:
+    """Whether what was found is work that normal has, too; so it is where nothing was found."""
     if found is None or case.normal is None:
         return found is None
-    if any(not frame.file for frame in found.path) or wait_of(found.frame):
+    if wait_of(found.frame):
         return False
     here, there = (
         float(side.traces.seconds[_standing(side.traces, found.frame)].sum()) / side.per for side in (case.window, case.normal)

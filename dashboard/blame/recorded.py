@@ -54,7 +54,12 @@ def main_threads(traces: Traces, rank: int) -> Traces:
 def other_threads(traces: Traces, rank: int, line_of: LineOf = no_source) -> Traces:
     """What the other threads of a rank's own process did, without their waits and their sleep."""
     mine = traces.take(~traces.main & traces.of([role == "main" and its == rank for _, its, _, role in traces.processes]))
-    return mine.take(~_waiting(mine, line_of))
+    return at_work(mine, line_of)
+
+
+def at_work(traces: Traces, line_of: LineOf = no_source) -> Traces:
+    """Without waits and sleep."""
+    return traces.take(~_waiting(traces, line_of))
 
 
 def _activity(columns: StackColumns) -> Activity:

@@ -53,15 +53,14 @@ def read(store: Store, run: str, window: Range, rank: int = 0, around_s: float =
 
 
 def values_of(
-    store: Store, run: str | None, names: Sequence[str], *sides: Sequence[Range], cards: Collection[str] | None = None
+    store: Store, run: str | None, names: Sequence[str], *sides: Sequence[Range], only: Collection[Series] | None = None
 ) -> dict[str, list[Floats]]:
     """By name, for each side, the finite values of all series of that name in its ranges; a name may be a glob.
 
-    `cards`: only what was measured on these GPUs.
+    `only`: none but these series.
     """
-    chosen = [one for one in store.series(run) if any(fnmatchcase(one.name, name) for name in names)]
-    if cards is not None:
-        chosen = [one for one in chosen if dict(one.labels).get("uuid") in cards]
+    known = store.series(run) if only is None else only
+    chosen = [one for one in known if any(fnmatchcase(one.name, name) for name in names)]
     if not chosen or not any(sides):
         return {}
     lo, hi = min(lo for side in sides for lo, _ in side), max(hi for side in sides for _, hi in side)

@@ -14,7 +14,9 @@ from .chance import Chance, chance
 from .suspect import Excess, Suspect
 from .units import Units
 
-Kind: TypeAlias = Literal["line", "gpu_slower", "collective_wait", "unknown", "no_difference", "too_few_samples", "no_profile"]
+Kind: TypeAlias = Literal[
+    "line", "gpu_slower", "cpu_taken", "collective_wait", "unknown", "no_difference", "too_few_samples", "no_profile"
+]
 Confidence: TypeAlias = Literal["high", "medium", "low"]
 
 FEW_SAMPLES = 50
@@ -59,6 +61,14 @@ class Gpu(NamedTuple):
     clock_mhz: tuple[float, float] | None
     reasons: list[str]  # why clocks were lowered
     kernels_s: tuple[float, float] | None  # a unit, as the run logs them
+
+
+class Host(NamedTuple):
+    """What the machine's cores do in a window and in its normal."""
+
+    cores: int
+    busy_pct: tuple[float, float]  # of all cores
+    others: tuple[float, float]  # cores' worth of time of all programs but the run's
 
 
 @dataclass(frozen=True)

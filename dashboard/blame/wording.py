@@ -6,15 +6,15 @@ from dataclasses import replace
 
 from collectors.records import Frame
 
-from .verdict import Gpu, Verdict
+from .verdict import Gpu, Host, Verdict
 
 
-def worded(verdict: Verdict, gpu: Gpu | None = None) -> Verdict:
+def worded(verdict: Verdict, gpu: Gpu | None = None, host: Host | None = None) -> Verdict:
     """The verdict with its sentence."""
-    return replace(verdict, sentence=_sentence(verdict, gpu))
+    return replace(verdict, sentence=_sentence(verdict, gpu, host))
 
 
-def _sentence(verdict: Verdict, gpu: Gpu | None) -> str:
+def _sentence(verdict: Verdict, gpu: Gpu | None, host: Host | None) -> str:
     match verdict.verdict:
         case "no_profile":
             return "No stack was sampled in this time."
@@ -24,6 +24,8 @@ def _sentence(verdict: Verdict, gpu: Gpu | None) -> str:
             return "This window looks like normal: no function's excess stands out from 200 normal windows."
         case "gpu_slower":
             return f"{gpu_cause(gpu)}: {_lost(verdict)}." if gpu else ""
+        case "cpu_taken":
+            return f"{cpu_cause(host)}: {_lost(verdict)}." if host else ""
         case "collective_wait" if verdict.suspect is None:
             return f"The other ranks wait for rank {verdict.rank}, and no line of it stands out: {_lost(verdict)}."
         case "unknown":
@@ -53,6 +55,11 @@ def gpu_cause(gpu: Gpu | None) -> str:
         why = f" ({', '.join(gpu.reasons)})" if gpu.reasons else ""
         return f"The GPU is slower, clock {gpu.clock_mhz[0]:.0f} MHz, normal {gpu.clock_mhz[1]:.0f} MHz{why}"
     return "The GPU is as busy as normal and its kernels take longer"
+
+
+def cpu_cause(host: Host) -> str:
+    """`Other programs keep 1.9 of 2 cores busy, normal 0.1`."""
+    return f"Other programs keep {host.others[0]:.1f} of {host.cores} cores busy, normal {host.others[1]:.1f}"
 
 
 def place(frame: Frame) -> str:
