@@ -141,3 +141,14 @@ def test_the_wait_share_of_the_profile_is_the_data_phase_of_the_log(tmp_path: Pa
             logged = run.lost_s([window], name="phase/data_s")
             whole = logged + run.lost_s([window], name="phase/forward_s")
             assert share == pytest.approx(logged / whole, abs=0.05)
+
+
+@pytest.mark.parametrize("sampler", ["native", "py-spy"])
+def test_other_programs_that_take_the_cores_are_told_and_no_line_is(tmp_path: Path, sampler: str) -> None:
+    with recorded(tmp_path, Plan(["neighbour"], sampler, seconds=75, healthy_s=10, lossy_s=10)) as runs:
+        run = runs["neighbour"]
+        verdicts = [run.blame(window) for window in run.windows(3, SOME, lossy=True)]
+        print({verdict.sentence for verdict in verdicts})
+        assert sum(verdict.verdict == "cpu_taken" for verdict in verdicts) >= 19
+        quiet = [run.blame(window).verdict for window in run.windows(3, SOME, lossy=False)]
+        assert quiet.count("no_difference") >= 19

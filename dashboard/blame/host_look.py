@@ -25,8 +25,9 @@ def look(store: Store, run: str, window: Range, normal: Sequence[Range]) -> Host
     busy_pct, of_rank_pct = _means(store, BUSY, window, normal), _means(store, OF_RUN, window, normal, ranks)
     if not cores or busy_pct is None or of_rank_pct is None:
         return None
-    others = [max(0.0, cores * all_of_it - len(ranks) * own) / 100 for all_of_it, own in zip(busy_pct, of_rank_pct, strict=True)]
-    return Host(cores, busy_pct, (others[0], others[1]))
+    own = (len(ranks) * of_rank_pct[0] / 100, len(ranks) * of_rank_pct[1] / 100)
+    others = (max(0.0, cores * busy_pct[0] / 100 - own[0]), max(0.0, cores * busy_pct[1] / 100 - own[1]))
+    return Host(cores, busy_pct, own, others)
 
 
 def _means(

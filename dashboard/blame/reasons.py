@@ -27,6 +27,8 @@ SLOWER_CLOCK = 0.97
 OTHERS_AT_WORK = 0.3  # seconds of every second, by which a process's other threads must have become busier
 WAS_THERE = 0.02  # of its time in the window: so much a function must take in normal to be the same, only slower
 CORE_TAKEN = 0.25  # of one core, on the average over the window
+CORELESS = 0.7  # of the slowdown: work without a core
+SAME_WORK = 1.25  # times the CPU time of a normal unit
 FULL_PCT = 80.0  # of all cores: where there are free ones, nobody has to wait for one
 PAUSE = 3.0  # samples
 PAUSED = 0.8  # of the excess
@@ -158,12 +160,15 @@ def _holder_of_gil(verdict: Verdict, case: Case, facts: Facts) -> Verdict | None
 
 
 def _cpu_is_taken(verdict: Verdict, case: Case, host: Host | None) -> bool:
-    """Work that normal has, too, only takes longer, without a core for most of that, while other programs took the cores."""
-    if host is None or case.normal is None or verdict.units is None or not _was_there(verdict.suspect, case):
+    """The work that normal has, too, and no more of it, takes longer for want of a core, while other programs took the cores."""
+    if host is None or case.normal is None or verdict.window_unit_s is None or verdict.normal_unit_s is None:
         return False
     taken = host.others[0] - host.others[1] >= CORE_TAKEN and host.busy_pct[0] >= FULL_PCT
+    same_work = host.own[0] * verdict.window_unit_s <= SAME_WORK * host.own[1] * verdict.normal_unit_s
+    if not (taken and same_work and _was_there(verdict.suspect, case)):
+        return False
     coreless_s = _coreless(case.window, case.line_of) / case.window.per - _coreless(case.normal, case.line_of) / case.normal.per
-    return taken and (coreless_s >= MOST * (verdict.slowdown_s or 0.0) if case.certain else True)
+    return not case.certain or coreless_s >= CORELESS * (verdict.slowdown_s or 0.0)
 
 
 def _coreless(side: Side, line_of: LineOf) -> float:

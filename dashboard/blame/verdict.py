@@ -68,7 +68,8 @@ class Host(NamedTuple):
 
     cores: int
     busy_pct: tuple[float, float]  # of all cores
-    others: tuple[float, float]  # cores' worth of time of all programs but the run's
+    own: tuple[float, float]  # cores' worth of time of the run: all its ranks and their children
+    others: tuple[float, float]  # of all other programs
 
 
 @dataclass(frozen=True)

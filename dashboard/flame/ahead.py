@@ -7,7 +7,7 @@ import time
 
 from .minutes import Minutes
 
-SHARE = 0.05  # of the time, so of one core, until all is folded
+SHARE = 0.1  # of the time, so of one core, until all is folded
 
 
 class Ahead:

@@ -235,7 +235,7 @@ def _rebuilt(joining: _Joining, parts: list[Pieces]) -> _Joining:
             tid=np.r_[whole.tid, cut.tid],
             stack=np.r_[whole.stack, len(traces.stacks) + pieces],
             gil=np.r_[whole.gil, cut.gil],
-            running=np.r_[whole.running, cut.running],
+            running=np.r_[whole.running, *(part.running for part in parts)],
         ),
         [*waits, *(one.wait for one in made)],
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from collectors.records import Frame
 
-from .traces import Bools, Ints, Traces
+from .traces import Bools, Ints, Traces, compact
 from .trie import Weighed
 
 View: TypeAlias = Literal["main", "joined", "threads"]
@@ -123,8 +123,10 @@ def _threads(process: Ints, tid: Ints) -> tuple[list[tuple[int, int]], Ints]:
     if not len(tid):
         return [], np.zeros(0, np.int64)
     heads = np.flatnonzero(np.r_[True, (process[1:] != process[:-1]) | (tid[1:] != tid[:-1])])
-    pairs, thread = np.unique(np.stack([process[heads], tid[heads]], axis=1), axis=0, return_inverse=True)
-    return [(int(a), int(b)) for a, b in pairs], np.repeat(thread.reshape(-1), np.diff(np.r_[heads, len(tid)]))
+    tids, place = np.unique(tid[heads], return_inverse=True)
+    keys, thread = compact(process[heads] * len(tids) + place, (int(process.max()) + 1) * len(tids))
+    pairs = zip((keys // len(tids)).tolist(), tids[keys % len(tids)].tolist(), strict=True)
+    return list(pairs), np.repeat(thread, np.diff(np.r_[heads, len(tid)]))
 
 
 def _thread_time(

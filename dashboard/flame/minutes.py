@@ -113,7 +113,8 @@ class Minutes:
         mains = mains.take(mains.main & mains.of([role == "main" for *_, role in mains.processes]))
         numbers = self._table.numbers(mains)
         samples_a_second = columns.samples / max(float(traces.seconds.sum()), 1e-9)
-        return [_minute(mains.within([one]), traces.within([one]), columns, numbers, samples_a_second) for one in ranges]
+        parts = zip(mains.each_within(ranges), traces.each_within(ranges), strict=True)
+        return [_minute(of_mains, of_all, columns, numbers, samples_a_second) for of_mains, of_all in parts]
 
 
 def _minute(mains: Traces, all_threads: Traces, columns: StackColumns, numbers: Ints, samples_a_second: float) -> Minute:

@@ -23,6 +23,7 @@ class Pieces(NamedTuple):
     start_s: Floats
     end_s: Floats
     weight: Floats
+    running: Floats  # of whoever was at work, else of who waited
 
 
 def share_out(traces: Traces, waits: Ints, busy: Ints, heads: list[Frame]) -> Pieces:
@@ -46,6 +47,7 @@ def share_out(traces: Traces, waits: Ints, busy: Ints, heads: list[Frame]) -> Pi
         start_s=np.r_[lo, np.maximum(starts[left], clock.gap_starts[gap])] + begin_s,
         end_s=np.r_[hi, np.minimum(ends[left], clock.gap_ends[gap])] + begin_s,
         weight=traces.weight[waits][np.r_[which, left]] * np.r_[np.maximum(share, 0.0), np.ones(len(left))],
+        running=np.r_[traces.running[busy][who], traces.running[waits][left]],
     )
 
 

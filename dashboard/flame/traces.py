@@ -34,7 +34,7 @@ class Traces(NamedTuple):
     tid: Ints
     stack: Ints
     gil: NDArray[np.int8]  # 1 held, 0 not, -1 unknown
-    running: Floats  # share of the time in which it was on a CPU; NaN where unknown
+    running: Floats  # share of the time on a CPU, after a join of whoever did the work; NaN where unknown
 
     @property
     def seconds(self) -> Floats:
@@ -74,13 +74,21 @@ class Traces(NamedTuple):
         """What lies in these ranges, which neither overlap nor stand out of order."""
         if ranges is EVER:
             return self
-        bounds = np.asarray(ranges, np.float64).reshape(-1, 2)
+        return self._cut(np.asarray(ranges, np.float64).reshape(-1, 2))[0]
+
+    def each_within(self, ranges: Sequence[Range]) -> list[Traces]:
+        """What lies in each of these ranges, which neither overlap nor stand out of order."""
+        cut, which = self._cut(np.asarray(ranges, np.float64).reshape(-1, 2))
+        order = np.argsort(which, kind="stable")
+        ends = np.cumsum(np.bincount(which, minlength=len(ranges)))
+        return [cut.take(part) for part in np.split(order, ends[:-1])]
+
+    def _cut(self, bounds: Floats) -> tuple[Traces, Ints]:
+        """What lies in the ranges, and in which of them."""
         span, which = overlaps(self.start_s, self.end_s, bounds[:, 0], bounds[:, 1])
         cut = self.take(span)
-        return cut._replace(
-            start_s=np.maximum(cut.start_s, bounds[which, 0]),
-            end_s=np.minimum(cut.end_s, bounds[which, 1]),
-        )
+        starts, ends = np.maximum(cut.start_s, bounds[which, 0]), np.minimum(cut.end_s, bounds[which, 1])
+        return cut._replace(start_s=starts, end_s=ends), which
 
 
 def overlaps(starts: Floats, ends: Floats, row_starts: Floats, row_ends: Floats) -> tuple[Ints, Ints]:
