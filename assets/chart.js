@@ -17,6 +17,7 @@ import { kindToken, tokenTint } from "./tint.js";
 const ROW = 13;
 const ROWS = 9; // at most so many are shown
 const TRUNK = 0.97; // a frame that stands for so much of the time says nothing
+const TIP = 4; // rows of a trunk that does not split: what it ends in does say something
 
 export class ChartLane {
   constructor() {
@@ -114,7 +115,7 @@ export class ChartLane {
   }
 }
 
-/** How many rows at the top are one frame that stands nearly all the time. @param {Spans} spans */
+/** How many rows at the top are left out, because one frame stands there nearly all the time. @param {Spans} spans */
 export function trunkOf({ start, end, depth, frame }) {
   /** @type {Map<number, number>[]} by row, the seconds of each frame */
   const rows = [];
@@ -122,9 +123,10 @@ export function trunkOf({ start, end, depth, frame }) {
     const row = (rows[depth[i]] ??= new Map());
     row.set(frame[i], (row.get(frame[i]) ?? 0) + end[i] - start[i]);
   }
-  const all_s = rows.length ? [...rows[0].values()].reduce((sum, seconds) => sum + seconds, 0) : 0;
-  const splits = rows.findIndex((row) => Math.max(...row.values()) < TRUNK * all_s);
-  return Math.max(0, (splits < 0 ? rows.length : splits) - 1);
+  const filled_s = rows.map((row) => [...row.values()].reduce((sum, seconds) => sum + seconds, 0));
+  const trunk = rows.findIndex((row) => Math.max(...row.values()) < TRUNK * filled_s[0]);
+  const splits = trunk >= 0 && filled_s[trunk] >= (1 - TRUNK) * filled_s[0];
+  return Math.max(0, (trunk < 0 ? rows.length : trunk) - (splits ? 1 : TIP));
 }
 
 /** Where the spans stand that are in view. @param {Spans} spans @param {View} view @param {number} width @param {number} from the first row shown @param {number} rows @returns {Box[]} */

@@ -330,8 +330,10 @@ def test_rows_of_the_chart_that_stand_all_the_time_are_left_out_but_the_last(ask
     code = """
     const { boxes, trunkOf } = await load("chart.js");
     const spans = { start: [0, 0, 0, 5], end: [10, 10, 4, 9], depth: [0, 1, 2, 2], frame: [0, 1, 2, 3] };
-    return [trunkOf(spans), boxes(spans, { lo: 5, hi: 10 }, 100, 1, 2).map(({ span, row, x, width }) => [span, row, x, width])];"""
-    assert ask(code) == [1, [[1, 0, 0, 100], [3, 1, 0, 80]]]
+    const unsplit = { start: [0, 0, 0, 0, 0, 0, 9.9], end: Array(7).fill(10), depth: [0, 1, 2, 3, 4, 5, 6], frame: [0, 1, 2, 3, 4, 5, 6] };
+    const drawn = boxes(spans, { lo: 5, hi: 10 }, 100, 1, 2).map(({ span, row, x, width }) => [span, row, x, width]);
+    return [trunkOf(spans), trunkOf(unsplit), drawn];"""
+    assert ask(code) == [1, 2, [[1, 0, 0, 100], [3, 1, 0, 80]]], "of a trunk that ends without a split the last four rows stay"
 
 
 def test_ansi_colours_are_shown_and_html_is_text(ask: Ask) -> None:
