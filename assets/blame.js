@@ -59,17 +59,17 @@ export function ranges(normal) {
   return `from ${time(from)} to ${time(to)}${normal.length > 1 ? `, ${normal.length} stretches` : ""}`;
 }
 
-/** How a unit of the evidence is shown: its word, and by how much it is multiplied. @type {Record<string, [string, number]>} */
-const UNITS = { "s/step": ["ms", 1000], s: ["ms", 1000], share: ["%", 100] };
+/** How a unit of the evidence is shown: its word, by how much it is multiplied, and with how many digits behind the point. @type {Record<string, [string, number, number]>} */
+const UNITS = { s: ["ms", 1000, 1], share: ["%", 100, 1], "%": ["%", 1, 1], MHz: ["MHz", 1, 0], cores: ["cores", 1, 1] };
 
 /** What the server compares, as rows beside the page's own. @param {Blame} blame @returns {import("./evidence.js").Fact[]} */
 export function facts({ evidence }) {
   return evidence.flatMap(({ name, unit, window, normal }) => {
     if (window === null || normal === null) return [];
-    const [word, scale] = UNITS[unit] ?? [unit, 1];
+    const [word, scale, digits] = UNITS[unit.startsWith("s/") ? "s" : unit] ?? [unit, 1, undefined];
     if (Math.max(Math.abs(window), Math.abs(normal)) * scale < LEAST) return [];
     const title = word === "" || name.toLowerCase().includes(word) ? name : `${name}, ${word}`;
-    return [{ name: title, window: window * scale, rest: normal * scale, digits: scale === 1 ? undefined : 1 }];
+    return [{ name: title, window: window * scale, rest: normal * scale, digits }];
   });
 }
 

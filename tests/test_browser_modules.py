@@ -336,6 +336,15 @@ def test_rows_of_the_chart_that_stand_all_the_time_are_left_out_but_the_last(ask
     assert ask(code) == [1, 2, [[1, 0, 0, 100], [3, 1, 0, 80]]], "of a trunk that ends without a split the last four rows stay"
 
 
+def test_the_servers_evidence_is_shown_in_units_that_are_easy_to_read(ask: Ask) -> None:
+    code = """
+    const { facts } = await load("blame.js");
+    const row = (name, unit, window, normal) => ({ name, unit, window, normal });
+    const evidence = [row("Data", "s/batch", 0.0125, 0.001), row("CPU of others", "cores", 1.75, 0.0625), row("SM clock", "MHz", 1731.5, 1794)];
+    return facts({ evidence }).map(({ name, window, rest, digits }) => [name, window, rest, digits]);"""
+    assert ask(code) == [["Data, ms", 12.5, 1, 1], ["CPU of others, cores", 1.75, 0.0625, 1], ["SM clock, MHz", 1731.5, 1794, 0]]
+
+
 def test_ansi_colours_are_shown_and_html_is_text(ask: Ask) -> None:
     code = r"""
     const { coloured } = await load("log.js");
