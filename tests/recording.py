@@ -58,6 +58,7 @@ class Plan(NamedTuple):
     ranks: int = 1
     within_budget: bool = False  # sampled as the collector does, not all of it at full rate
     environment: tuple[tuple[str, str], ...] = ()
+    native: Path | None = None  # the native sampler's program where it is not the one that is installed
 
 
 class Stretch(NamedTuple):
@@ -170,7 +171,7 @@ class _Everything:
     """Samples all processes at full rate, whatever it costs."""
 
     def __init__(self, plan: Plan, mains: Mains) -> None:
-        self._sampler: Sampler = Native(HOST) if plan.sampler == "native" else PySpy(HOST)
+        self._sampler: Sampler = Native(HOST, plan.native) if plan.sampler == "native" else PySpy(HOST)
         self._sampler.hurry(time.monotonic() + 3600)
         self._mains = mains
 

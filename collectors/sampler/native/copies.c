@@ -1,5 +1,7 @@
 #include "copies.h"
 
+#include "faults.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +12,11 @@ enum {
     TIDY_EVERY = 32,  // samples
     MOST = 1024,      // blocks of one thread
     LOWEST = BLOCK,   // no address below is mapped
+#ifdef FAULTS
+    SLOW = true,      // each block by itself, so that it can take its time
+#else
+    SLOW = false,
+#endif
 };
 
 // What is left to read in one call.
@@ -31,7 +38,8 @@ static void batch_add(Batch *batch, const Remote *remote, Block *block, Which wh
     batch->to[batch->count] = (struct iovec){ block->bytes[which] + block->from, length };
     batch->from[batch->count] = (struct iovec){ (void *)(uintptr_t)(block->at + block->from), length };
     batch->filled[batch->count++] = &block->filled[which];
-    if (batch->count == AT_ONCE) batch_read(batch, remote);
+    if (batch->count == AT_ONCE || SLOW) batch_read(batch, remote);
+    faults_delay();
 }
 
 static Batch batch; // 40 kB: not on the stack

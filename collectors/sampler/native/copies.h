@@ -23,6 +23,7 @@ typedef struct {
 typedef struct {
     Block *block; // in the order in which the last sample asked for them
     int count, hint, age, asked;
+    uint64_t usual_ns; // what two copies of one block have taken lately, where memory is slow to read; see is_quick
     // What was found at the last sample:
     Address inside;   // an instruction that does not leave its frame
     uint64_t stood;   // the mark of the stack

@@ -6,8 +6,10 @@ enum {
     DEEPEST = 4096, // frames
     TRIES = 13,
     MOST_HELD = 64,           // values of a caller that are compared
-    QUICK_NS = 10000,         // for both copies, and so much more for each block of them
-    QUICK_BLOCK_NS = 1000,
+    QUICK_BLOCKS = 10,        // both copies are quick that take no longer than so many blocks more would,
+    QUICK_BLOCK_NS = 1000,    // at so much a block, or twice what it has been lately,
+    SLOWEST_BLOCK_NS = 5000,  // but no more than this
+    CALMS_BY = 64,            // the part by which "lately" rises where memory became slower
     OWNED_BY_GENERATOR = 1,
     OWNED_BY_C_STACK = 3,
     OWNED_BY_INTERPRETER = 4, // 3.14 has these two the other way round
@@ -105,11 +107,23 @@ static int agreed(const Walk *a, const Walk *b) {
     return shared;
 }
 
+// Whether both copies were taken without a pause, in which a loop may have gone round. On a machine whose memory is slow to read,
+// all copies take longer: what counts there is how long they take without a pause, the least of the last hundred or so.
+static bool is_quick(Copies *copies, uint64_t took_ns) {
+    uint64_t blocks = QUICK_BLOCKS + (uint64_t)copies->count, each_ns = took_ns / blocks;
+    if (each_ns < copies->usual_ns)
+        copies->usual_ns = each_ns;
+    else if (copies->usual_ns < SLOWEST_BLOCK_NS / 2)
+        copies->usual_ns += copies->usual_ns / CALMS_BY + 1;
+    uint64_t most_ns = 2 * copies->usual_ns < QUICK_BLOCK_NS ? QUICK_BLOCK_NS : 2 * copies->usual_ns;
+    return each_ns < most_ns;
+}
+
 // One double collect; how many frames agree.
 static int collect(Place place, Copies *copies, uint64_t *moment_ns, bool *quick) {
     *moment_ns = clock_ns();
     copies_take_both(copies, place.remote);
-    *quick = clock_ns() - *moment_ns < QUICK_NS + QUICK_BLOCK_NS * (uint64_t)copies->count;
+    *quick = is_quick(copies, clock_ns() - *moment_ns);
     walk(place, copies, COPY_A, &first);
     if (!first.sound || !copies_complete(copies)) { // B comes after all of A
         copies_take_second(copies, place.remote);
@@ -185,23 +199,50 @@ static bool is_confirmed(Copies *copies, uint64_t marks[TRIES], int try) {
     return copies->stood == marks[try];
 }
 
-Look stack_look(Place place, Copies *copies) {
-    Look look = { .frame = first.frame };
+// The outer part that agreed in one of the tries, the longest.
+static struct {
+    Frame frame[DEEPEST];
+    int count;
+    uint64_t moment_ns;
+} best;
+
+static void keep_if_better(const Look *look) {
+    if (look->count <= best.count) return;
+    best.count = look->count;
+    best.moment_ns = look->moment_ns;
+    memcpy(best.frame, first.frame + first.count - look->count, (size_t)look->count * sizeof *best.frame);
+}
+
+// Tries until a whole stack is found, and else is content with its outer part. On a slow machine the last try need not be quick.
+static bool settle(Place place, Copies *copies, Look *look) {
     bool settled = false, quick;
     uint64_t marks[TRIES] = { 0 };
+    best.count = 0;
     for (int try = 0; try < TRIES && !settled; try++) {
-        look.count = collect(place, copies, &look.moment_ns, &quick);
-        settled = all_agree(look.count) && (quick || try == TRIES - 1) && // a slow machine is never quick
-                  (!is_doubtful(place, copies) || is_confirmed(copies, marks, try));
+        look->count = collect(place, copies, &look->moment_ns, &quick);
+        quick = quick || try == TRIES - 1;
+        settled = quick && all_agree(look->count) && (!is_doubtful(place, copies) || is_confirmed(copies, marks, try));
+        if (quick && !settled) keep_if_better(look);
     }
+    if (!settled && best.count > look->count) {
+        memcpy(first.frame, best.frame, (size_t)best.count * sizeof *best.frame);
+        first.count = look->count = best.count;
+        look->moment_ns = best.moment_ns;
+    }
+    // From here on only the frames that agree are frames of this look.
+    look->frame = first.frame + first.count - look->count;
+    return settled;
+}
+
+Look stack_look(Place place, Copies *copies) {
+    Look look = { .frame = first.frame };
+    bool settled = settle(place, copies, &look);
     if (!describe(place, copies, &look))
         look.outcome = LOOK_OVER;
     else if (look.count)
         look.outcome = LOOK_STACK;
     else
         look.outcome = settled ? LOOK_IDLE : LOOK_TORN;
-    // From here on only the frames that agree are frames of this look.
-    look.frame = first.frame + first.count - look.count;
     look.whole = settled && first.count < DEEPEST;
     copies_settle(copies);
     return look;

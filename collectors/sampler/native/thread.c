@@ -1,6 +1,7 @@
 #include "thread.h"
 
 #include "dictionary.h"
+#include "faults.h"
 #include "name.h"
 #include "stream.h"
 
@@ -25,6 +26,7 @@ static void forget_kernel_thread(Thread *thread) {
     thread->name = 0;
     thread->told = false;
     thread->steps = 0;
+    thread->failing_ns = 0;
 }
 
 void thread_free(Thread *thread) {
@@ -52,12 +54,12 @@ static void tell_name(Thread *thread, int target) {
     thread->told = thread->name != 0;
 }
 
-void thread_cut(Thread *thread, const Process *process, uint64_t now_ns) {
+// Tells the open span up to a time, at which the thread had used so much CPU time; it goes on from there.
+static void tell_until(Thread *thread, const Process *process, uint64_t until_ns, int64_t total_ns) {
     Span *span = &thread->span;
-    if (!span->open) return;
     uint64_t holds_ns = span->last_ns + HOLDS_PERIODS * process->period_ns;
-    uint64_t end_ns = now_ns < holds_ns ? now_ns : holds_ns;
-    int64_t total_ns = cpu_ns(thread, process->remote.pid), used_ns = -1;
+    uint64_t end_ns = until_ns < holds_ns ? until_ns : holds_ns;
+    int64_t used_ns = -1;
     if (end_ns > span->start_ns) {
         int64_t length_ns = (int64_t)(end_ns - span->start_ns);
         if (span->cpu_ns >= 0 && total_ns >= span->cpu_ns) used_ns = total_ns - span->cpu_ns;
@@ -67,8 +69,30 @@ void thread_cut(Thread *thread, const Process *process, uint64_t now_ns) {
                     span->stack, (span->gil ? FLAG_GIL : 0) | (span->whole ? 0 : FLAG_CUT), used_ns);
     }
     span->cpu_ns = total_ns;
-    span->start_ns = now_ns;
-    span->open = now_ns < holds_ns;
+    span->start_ns = until_ns;
+    span->open = until_ns < holds_ns;
+}
+
+void thread_cut(Thread *thread, const Process *process, uint64_t now_ns) {
+    if (thread->span.open) tell_until(thread, process, now_ns, cpu_ns(thread, process->remote.pid));
+}
+
+// Ends the open span where another state begins: at this look, or in the middle of those that failed before it, so that neither what
+// was seen before them nor what was seen after has all of their time. CPU time is shared out by the same measure.
+static void turn_over(Thread *thread, const Process *process, uint64_t now_ns) {
+    Span *span = &thread->span;
+    int64_t total_ns = cpu_ns(thread, process->remote.pid);
+    uint64_t at_ns = now_ns, earliest_ns = now_ns - HOLDS_PERIODS * process->period_ns;
+    if (thread->failing_ns) {
+        uint64_t failed_ns = now_ns - thread->failing_ns;
+        at_ns = now_ns - failed_ns / 2;
+        if (at_ns < earliest_ns) at_ns = earliest_ns;
+        if (at_ns < span->start_ns) at_ns = span->start_ns; // up to there it is told
+        int64_t used_ns = thread->failing_cpu_ns < 0 ? -1 : total_ns - thread->failing_cpu_ns;
+        if (used_ns > 0) total_ns -= (int64_t)((double)used_ns * (double)(now_ns - at_ns) / (double)failed_ns);
+    }
+    if (span->open) tell_until(thread, process, at_ns, total_ns);
+    *span = (Span){ .start_ns = at_ns, .cpu_ns = total_ns };
 }
 
 // Goes on with the open span, or ends it and begins another.
@@ -76,12 +100,14 @@ static void stand(Thread *thread, const Process *process, const Look *look, uint
     Span *span = &thread->span;
     bool on_time = span->open && look->moment_ns < span->last_ns + HOLDS_PERIODS * process->period_ns;
     if (!on_time || span->stack != stack || span->gil != look->gil || span->whole != look->whole) {
-        bool known = span->open;
-        thread_cut(thread, process, look->moment_ns); // takes the CPU time at this moment, too
-        int64_t total_ns = known ? span->cpu_ns : cpu_ns(thread, process->remote.pid);
-        *span = (Span){ .open = true, .gil = look->gil, .whole = look->whole, .stack = stack, .start_ns = look->moment_ns, .cpu_ns = total_ns };
+        turn_over(thread, process, look->moment_ns);
+        span->open = true;
+        span->gil = look->gil;
+        span->whole = look->whole;
+        span->stack = stack;
     }
     span->last_ns = look->moment_ns;
+    thread->failing_ns = 0;
 }
 
 // Another thread may have got the address of one that ended.
@@ -154,8 +180,12 @@ static void find_name(Thread *thread, Process *process, Place place, const Look 
     thread->name = number_of_text(name);
 }
 
-static Sample failed(Thread *thread) {
-    thread->steps = 0; // the open span holds on, for its five periods
+static Sample failed(Thread *thread, const Process *process, const Look *look) {
+    thread->steps = 0;
+    if (!thread->failing_ns && thread->tid) {
+        thread->failing_ns = look->moment_ns;
+        thread->failing_cpu_ns = cpu_ns(thread, process->remote.pid);
+    }
     return SAMPLE_FAILED;
 }
 
@@ -163,14 +193,15 @@ Sample thread_sample(Thread *thread, Process *process, Place place, const Look *
     uint32_t stack = EMPTY;
     int read = 0;
     identify(thread, process, look);
-    if (look->outcome == LOOK_TORN || !thread->tid) return failed(thread);
+    if (look->outcome == LOOK_TORN || !thread->tid || faults_fail(thread->looks++)) return failed(thread, process, look);
     codes_check(&process->codes, place.remote, place.layout, look, look->moment_ns);
-    if (!number_stack(thread, process, place, look, &stack, &read)) return failed(thread);
+    if (!number_stack(thread, process, place, look, &stack, &read)) return failed(thread, process, look);
     // Names that were just read are right if the frames still hold the code objects.
-    if (read && !stack_stands(place, &thread->copies, read)) return failed(thread);
+    if (read && !stack_stands(place, &thread->copies, read)) return failed(thread, process, look);
     if (stack == EMPTY) {
-        thread_cut(thread, process, look->moment_ns);
-        thread->span.open = false;
+        if (thread->span.open) turn_over(thread, process, look->moment_ns);
+        thread->span.start_ns = look->moment_ns;
+        thread->failing_ns = 0;
         return SAMPLE_NONE;
     }
     if (!thread->name) find_name(thread, process, place, look);

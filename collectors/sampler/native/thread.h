@@ -20,7 +20,8 @@ typedef struct {
     uint32_t stack;
 } Step;
 
-// A stack that stands since `start_ns`; a sample holds until the thread's next one, but for no more than five periods.
+// A stack that stands since `start_ns`; a sample holds until the thread's next one, but for no more than five periods. Looks that
+// failed in between belong half to the stack before them and half to the one after.
 typedef struct {
     bool open, gil, whole;
     uint32_t stack;
@@ -40,6 +41,9 @@ typedef struct {
     Step *step; // outermost first
     int steps, room;
     Span span;
+    uint64_t looks;
+    uint64_t failing_ns;    // the first look that failed since the last one that did not; 0 where none did
+    int64_t failing_cpu_ns; // the thread's CPU time at it
 } Thread;
 
 typedef enum { SAMPLE_TAKEN, SAMPLE_NONE, SAMPLE_FAILED } Sample;
