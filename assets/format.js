@@ -8,6 +8,9 @@ const COARSE = 4; // with fewer digits asked for, what is too small to see is ze
 /** `41280 -> "41,280"` @param {number | null | undefined} n */
 export const count = (n) => (n === null || n === undefined ? NONE : WHOLE.format(n));
 
+/** `counted(1, "sample") -> "1 sample"`, `counted(2000, "sample") -> "2,000 samples"` @param {number} n @param {string} noun @param {string} [many] */
+export const counted = (n, noun, many = `${noun}s`) => `${count(n)} ${n === 1 ? noun : many}`;
+
 /**
  * About four significant digits, or exactly `digits` after the point: `521.3`, `2.242`, `2.61e-4`, `32,768`.
  * @param {number | null | undefined} value @param {number} [digits]
@@ -79,3 +82,6 @@ export function place(file, line) {
   const name = file.split("/").pop();
   return line > 0 ? `${name}:${line}` : String(name);
 }
+
+/** @param {string} text */
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

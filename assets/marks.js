@@ -93,9 +93,10 @@ export function drawLimit(u, value) {
   ctx.restore();
 }
 
-/** A red tag where a value was not a number. @param {any} u @param {Columns["bad"]} bad */
-export function drawBad(u, bad) {
+/** A red tag where a value was not a number, of all lines of a lane: what would overlap is left out. @param {any} u @param {Columns["bad"]} all */
+export function drawBad(u, all) {
   const { ctx, bbox } = u;
+  const bad = [...all].sort((a, b) => a.t - b.t);
   let [lastLine, lastTag] = [-Infinity, -Infinity];
   ctx.save();
   ctx.font = `600 ${px(u, 10)}px ${token("font-ui")}`;

@@ -145,7 +145,7 @@ def gpu_user(one: GpuUser) -> dict[str, Any]:
 
 
 def state(answer: State) -> dict[str, Any]:
-    names = ("time_s", "host", "read_only", "collectors", "gpus", "gpu_note", "profile", "problems")
+    names = ("time_s", "host", "log_dir", "read_only", "collectors", "gpus", "gpu_note", "profile", "problems")
     return {**{name: getattr(answer, name) for name in names}, "cost": asdict(answer.cost)}
 
 
