@@ -66,7 +66,7 @@ export class Page {
     this.again = {
       load: new Retry(() => this.load()),
       points: new Retry(() => this.refresh()),
-      more: new Retry(() => this.more()),
+      more: new Retry(() => this.readMore()),
     };
     /** Settles when there is a first picture, or nothing to draw. */
     this.ready = new Promise((settle) => (this.#settle = settle));
@@ -172,7 +172,7 @@ export class Page {
       this.timeline.setLanes(this.book.lanes);
       const settled = this.range.settle(this.end_s);
       if (this.#fit() || settled || anew || JSON.stringify(this.book.lanes) !== before) this.refresh();
-      await this.more();
+      await this.readMore();
     } catch (error) {
       this.failed(error, this.again.load);
     } finally {
@@ -189,7 +189,7 @@ export class Page {
   #afterwards = false;
 
   /** What stands beside the points may fail alone. */
-  async more() {
+  async readMore() {
     try {
       await this.learnMore();
       this.again.more.done();
