@@ -2,7 +2,7 @@
 
 import { get, newest } from "./api.js";
 import { el, setText } from "./dom.js";
-import { counted, megabytes } from "./format.js";
+import { counted, size } from "./format.js";
 
 /** @typedef {{path: string, offset: number, lines_read: number, lines_skipped: number, fields_skipped: number, first_skip: string, trouble?: string}} File a row of `GET /files` */
 
@@ -73,7 +73,7 @@ const reason = ({ trouble, first_skip }) => trouble || first_skip;
 function row(file) {
   const { path, offset, lines_read, lines_skipped, fields_skipped } = file;
   const counts = [
-    `${counted(lines_read, "line")} read (${megabytes(offset)})`,
+    `${counted(lines_read, "line")} read (${size(offset)})`,
     lines_skipped ? `${counted(lines_skipped, "line")} skipped` : "",
     fields_skipped ? `${counted(fields_skipped, "field")} skipped` : "",
   ];

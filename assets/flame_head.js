@@ -2,7 +2,7 @@
 
 import { basis, sentence } from "./blame.js";
 import { copyButton, el, setText } from "./dom.js";
-import { clock, count, duration } from "./format.js";
+import { clock, duration, stepRange } from "./format.js";
 import { Picker } from "./picker.js";
 
 /** @typedef {import("./blame.js").Blame} Blame */
@@ -43,13 +43,10 @@ export class FlameHead {
   }
 
   /** @param {Window} shown @param {boolean} chosen by a person; else the last seconds @param {{from: number | null, to: number | null}} steps */
-  drawWindow(shown, chosen, { from, to }) {
-    const steps = from === null || to === null ? "" : `, steps ${count(from)}–${count(to)}`;
+  drawWindow(shown, chosen, steps) {
     const length = duration(shown.to - shown.from);
-    setText(
-      this.when,
-      `${chosen ? "" : "the last "}${chosen ? `${clock(shown.from)} – ${clock(shown.to)}, ` : ""}${length}${chosen ? steps : ""}`,
-    );
+    const words = [`${clock(shown.from)} – ${clock(shown.to)}`, length, stepRange(steps)];
+    setText(this.when, chosen ? words.filter(Boolean).join(", ") : `the last ${length}`);
   }
 
   /** @param {Blame | null} blame @param {{said: (Node | string)[], aside: string}} own the page's words while the server has none @param {boolean} chosen a person chose what to compare with */

@@ -41,7 +41,6 @@ export class FlamePage extends RunPage {
   async learn() {
     await super.learn();
     const none = this.runs.name === null;
-    setClass(this.element, "bare", none || this.absent !== "");
     const sentence = none ? "No runs in the log folder yet. Any JSONL file there becomes one." : this.absent && `${this.absent} Choose one at the top left.`;
     if (sentence) this.stage.trouble.show({ sentence, remedy: "", action: null });
     this.inquire();
@@ -79,7 +78,8 @@ export class FlamePage extends RunPage {
     const shown = window ?? this.profile.wanted?.asked;
     this.strip.chart.draw(view);
     this.head.drawRuns(this.runs);
-    if (shown && this.range.axis === TIME) this.head.drawWindow(shown, window !== null, this.steps(shown, stepper));
+    setClass(this.element, "bare", !this.runs.current || this.range.axis !== TIME);
+    if (shown && this.range.axis === TIME) this.head.drawWindow(shown, window !== null, this.steps(window, stepper));
   }
 
   keepAddress() {

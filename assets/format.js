@@ -38,6 +38,9 @@ export function tick(value) {
   return String(Number(value.toPrecision(3)));
 }
 
+/** `12_300 -> "12 kB"`, `31e6 -> "31 MB"` @param {number} bytes */
+export const size = (bytes) => (bytes < 1e6 ? `${WHOLE.format(bytes / 1e3)} kB` : megabytes(bytes));
+
 /** `31 -> "31 MB"` @param {number} bytes */
 export function megabytes(bytes) {
   return `${WHOLE.format(bytes / 1e6)} MB`;
@@ -85,3 +88,9 @@ export function place(file, line) {
 
 /** @param {string} text */
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** `steps 1,203–1,410`, `step 7`, or "" @param {{from: number | null, to: number | null}} steps */
+export function stepRange({ from, to }) {
+  if (from === null || to === null) return "";
+  return from === to ? `step ${count(to)}` : `steps ${count(from)}–${count(to)}`;
+}

@@ -110,9 +110,11 @@ export function drawBad(u, all) {
     ctx.fillRect(x, bbox.top, px(u, 1), bbox.height);
     if (x - lastTag < px(u, TAG.width + 4)) continue;
     lastTag = x;
-    ctx.fillRect(x - px(u, TAG.width / 2), bbox.top, px(u, TAG.width), px(u, TAG.height));
+    const half = px(u, TAG.width / 2);
+    const middle = Math.max(bbox.left + half, Math.min(bbox.left + bbox.width - half, x)); // whole at the edges, too
+    ctx.fillRect(middle - half, bbox.top, 2 * half, px(u, TAG.height));
     ctx.fillStyle = token("bg");
-    ctx.fillText(text === "Infinity" ? "inf" : text === "-Infinity" ? "−inf" : text, x, bbox.top + px(u, TAG.height / 2 + 0.5));
+    ctx.fillText(text === "Infinity" ? "inf" : text === "-Infinity" ? "−inf" : text, middle, bbox.top + px(u, TAG.height / 2 + 0.5));
   }
   ctx.restore();
 }

@@ -4,7 +4,7 @@ import { STEP } from "./axis.js";
 import { basis, facts, ownSentence, sentence, worth } from "./blame.js";
 import { copyButton, el, setClass, setText } from "./dom.js";
 import { FlameGraph } from "./flame.js";
-import { capital, clock, count, counted, duration, figure } from "./format.js";
+import { capital, clock, count, counted, duration, figure, stepRange } from "./format.js";
 import { legendOfDifference, legendOfKinds } from "./legends.js";
 import { logLine, pointLine, timeOf } from "./log.js";
 import { paintedFlame } from "./painted.js";
@@ -117,13 +117,8 @@ export class Panel {
       return;
     }
     setText(this.title, capital(axis.range(window.from, window.to)));
-    const range =
-      steps.from === null || steps.to === null
-        ? ""
-        : steps.from === steps.to
-          ? `, step ${count(steps.to)}`
-          : `, steps ${count(steps.from)}–${count(steps.to)}`;
-    setText(this.sub, `${axis.length(window.to - window.from)}${range}`);
+    const range = stepRange(steps);
+    setText(this.sub, [axis.length(window.to - window.from), range].filter(Boolean).join(", "));
   }
 
   /** What the page itself knows of the window; the server's comparison with normal takes its place. @param {import("./evidence.js").Fact[]} own */

@@ -8,6 +8,7 @@ import { Pins } from "./pins.js";
 import { Profile } from "./profile.js";
 import { stepAt } from "./progress.js";
 import { readAddress } from "./url.js";
+import { WindowSteps } from "./window_steps.js";
 
 const SAME_START_S = 5; // a start so near to the first point after it is the same
 const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is asked for so often
@@ -22,6 +23,7 @@ export class RunPage extends Page {
     this.pins = new Pins(this.timeline, this.steering, () => this.pinned());
     this.profile = new Profile(/** @type {any} */ (this));
     this.profile.baseline = this.compare.window;
+    this.windowSteps = new WindowSteps(() => this.invalidate());
     setInterval(() => this.range.window || document.hidden || this.inquire(), NOW_EVERY_MS);
   }
 
@@ -83,11 +85,14 @@ export class RunPage extends Page {
     return events.flatMap((event) => (axis.place(event) === null ? [] : [{ ...event, time_s: Number(axis.place(event)) }]));
   }
 
-  /** The steps that a window spans. @param {import("./range.js").Window | null | undefined} window @param {import("./series.js").Series | null} stepper */
+  /** The steps that a window holds: exactly, once it is drawn; about, while it is being drawn. @param {import("./range.js").Window | null | undefined} window @param {import("./series.js").Series | null} stepper */
   steps(window, stepper) {
-    if (this.range.axis === STEP) return { from: null, to: null };
-    return { from: window ? stepAt(stepper, window.from) : null, to: window ? stepAt(stepper, window.to) : null };
+    if (!window || this.range.axis === STEP) return { from: null, to: null };
+    const exact = this.#drawing ? null : this.windowSteps.of(this.runs.name, this.book.metas, window);
+    return exact ?? { from: stepAt(stepper, window.from), to: stepAt(stepper, window.to) };
   }
+
+  #drawing = false;
 
   address() {
     return { run: this.runs.name, ...super.address(), ...this.compare.address(), ...this.pins.address() };
@@ -139,6 +144,7 @@ export class RunPage extends Page {
 
   /** @param {boolean} done */
   chosen(done) {
+    this.#drawing = !done;
     this.inquire(done);
     super.chosen(done);
   }

@@ -45,7 +45,7 @@ export class Verdict {
     this.figures["Steps/s"].draw(figure(rate, rate !== null && rate < 10 ? 2 : 1), "");
     const left = total && rate && step !== null && run?.state === "running" ? Math.max(0, total - step) / rate : null;
     this.figures["Done in"].draw(left === null ? "–" : duration(left), left === null ? "" : doneAt(now_s, left));
-    const change = loss !== null && lossBefore !== null ? loss - lossBefore : null;
+    const change = loss !== null && lossBefore !== null && Number.isFinite(loss - lossBefore) ? loss - lossBefore : null;
     this.figures["Loss"].draw(
       figure(loss, 4),
       change === null ? "" : `${change > 0 ? "+" : ""}${figure(change, 3)} in ${span}`,

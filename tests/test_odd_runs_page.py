@@ -207,6 +207,16 @@ def test_the_mouse_moves_the_view_and_another_run_forgets_the_crosshair(running:
     assert not page.locator(".cross").is_visible()
 
 
+def test_one_window_has_one_range_of_steps_on_every_page(running: Dashboard, page: Page) -> None:
+    """Steps 41 to 59, whose points are a second apart: the window begins and ends between two of them."""
+    first_s = running.get("/api/v1/points?run=timed&series=train/loss")["series"][0]["t"][0]
+    window = f"from={first_s + 40.5:.3f}&to={first_s + 59.5:.3f}"
+    open_run(running, page, "timed", "train/loss", window)
+    wait_for(lambda: "steps 41–59" in page.locator(".panel .sub").inner_text(), 10, "the panel tells other steps")
+    page.goto(f"{running.address}/flame?run=timed&span=3600&{window}")
+    wait_for(lambda: "steps 41–59" in page.locator(".flame-head .state").inner_text(), 20, "the Flame page tells other steps")
+
+
 def test_the_empty_page_names_the_log_folder_and_its_lines_make_a_run(tmp_path: Path, page: Page) -> None:
     with dashboard(tmp_path / "my logs", "--no-profile") as running:
         page.goto(running.address)

@@ -91,6 +91,7 @@ MODULES = (
     "url.js",
     "verdict.js",
     "visible.js",
+    "window_steps.js",
     "vendor/uPlot.esm.js",
 )
 
