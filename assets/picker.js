@@ -22,7 +22,7 @@ export class Picker {
     });
     this.rows = el("div", { class: "rows", role: "listbox" });
     this.more = el("div", { class: "dim" });
-    this.list = el("div", { class: "runs", popover: "auto" }, el("span", { class: "search" }, this.input), this.rows, this.more);
+    this.list = el("div", { class: "runs", popover: "auto" }, el("span", { class: "find" }, this.input), this.rows, this.more);
     this.element = el("div", { class: "pick" }, this.button, this.list);
   }
 
