@@ -69,9 +69,11 @@ export function holders(names, seconds, step_s) {
   const left = names.map((_, i) => i).filter((i) => !held.has(i) && seconds[i] > 0);
   left.sort((a, b) => seconds[b] - seconds[a]);
   const sum = () => left.reduce((all, i) => all + seconds[i], 0);
+  const fits = (/** @type {number} */ i) => seconds[i] <= SLACK * Number(step_s); // else the phases are of other steps
+  const known = step_s !== null && left.every(fits);
   /** @type {number[]} */
   const taken = [];
-  while (left.length > 1 && (step_s === null ? WHOLE.test(names[left[0]]) : sum() > SLACK * step_s)) taken.push(left.splice(0, 1)[0]);
+  while (left.length > 1 && (known ? sum() > SLACK * Number(step_s) : WHOLE.test(names[left[0]]))) taken.push(left.splice(0, 1)[0]);
   for (const i of taken) if (!BESIDE.test(names[i]) && seconds[i] >= HOLDS * sum()) held.add(i);
   return held;
 }
