@@ -111,7 +111,7 @@ def test_a_phase_with_a_line_of_its_own_leaves_the_others_standing(ask: Ask) -> 
         (["data", "forward", "backward"], [0.6, 0.2, 0.2], 1.0, []),
         (["data", "forward", "backward"], [1.0, 0.5, 0.5], None, []),
         (["data", "train_step", "forward", "backward"], [1.0, 0.9, 0.4, 0.5], 1.0, [1]),
-        (["data", "train_step", "forward"], [0.1, 1.0, 0.9], 0.001, []),
+        (["data", "train_step", "forward"], [0.1, 1.0, 0.9], 0.001, [1]),
         (["step"], [1.0], 1.0, []),
     ],
 )
