@@ -133,7 +133,8 @@ class Stacks:
         return self._long if window[1] - window[0] > LONG_S else nullcontext()
 
     def _folder(self, run: str) -> str:
-        return next((str(one.info.get("cwd", "")) for one in self._store.runs() if one.name == run), "")
+        stored = self._store.run(run)
+        return str(stored.info.get("cwd", "")) if stored else ""
 
 
 def _hull(window: Range, other: Range | None) -> Range:
