@@ -26,7 +26,7 @@ export class Runs {
 
   /** Nothing more comes from the shown run. */
   get over() {
-    return ["finished", "crashed"].includes(this.current?.state);
+    return ["ended", "finished", "failed", "killed"].includes(this.current?.state);
   }
 
   /** The run to show: the address's, else the newest that runs, else the newest. */

@@ -16,8 +16,15 @@ import { clock, count, duration, figure, minute, sameDay } from "./format.js";
  */
 /** @typedef {{tone: "bad" | "warn" | "dim", sentence: string}} Finding */
 
-const WORDS = { running: "Running", finished: "Finished", crashed: "Crashed", stalled: "Stalled" };
-const TONES = { running: "acc", finished: "dim", crashed: "bad", stalled: "warn" };
+const WORDS = {
+  running: "Running",
+  stalled: "Stalled",
+  ended: "Ended",
+  finished: "Finished",
+  failed: "Failed",
+  killed: "Killed",
+};
+const TONES = { running: "acc", stalled: "warn", ended: "dim", finished: "dim", failed: "bad", killed: "bad" };
 
 export class Verdict {
   /** @param {(run: string) => void} pick */
@@ -140,7 +147,8 @@ export function worst({ told, current: run, lost_s, now_s }) {
   const failed = told.collectors.find((/** @type {any} */ one) => one.state !== "ok" && one.last_error);
   const problem = told.problems[0] ?? told.read_only ?? failed?.last_error;
   if (problem) return { tone: "warn", sentence: problem };
-  if (run?.state === "crashed") return { tone: "bad", sentence: run.state_reason || `Crashed at ${clock(run.last_time_s)}.` };
+  if (["failed", "killed"].includes(run?.state))
+    return { tone: "bad", sentence: run.state_reason || `${WORDS[run.state]} at ${clock(run.last_time_s)}.` };
   if (run?.state === "stalled") return { tone: "warn", sentence: run.state_reason };
   const lost = told.gpus.find((/** @type {any} */ { state }) => state === "lost");
   if (lost) return { tone: "bad", sentence: lost.reason };
