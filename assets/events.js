@@ -1,7 +1,7 @@
 /** Event markers: which are shown, with which shape, and which labels have room (pure), and their elements. */
 
 import { el, icon } from "./dom.js";
-import { duration } from "./format.js";
+import { count, duration } from "./format.js";
 
 /** @typedef {{kind: string, time_s: number, rank?: number, step?: number | null, seconds?: number | null, text?: string}} Event */
 /** @typedef {{x: number, event: Event, shape: "diamond" | "triangle" | "cross" | "bar", tone: string, label: string, labelled: boolean}} Mark */
@@ -50,8 +50,8 @@ function looks({ kind, step, seconds, text = "", ...fields }) {
     case "overflow":
       return { shape: "cross", tone: "bad", label: "overflow" };
     case "end":
-      return /crash|error|fail/.test(status)
-        ? { shape: "cross", tone: "bad", label: "failed" }
+      return /crash|error|fail|kill/.test(status)
+        ? { shape: "cross", tone: "bad", label: /kill/.test(status) ? "killed" : "failed" }
         : { shape: "bar", tone: "dim", label: "end" };
     case "exit": {
       const state = /** @type {any} */ (fields).state ?? "";
@@ -61,6 +61,8 @@ function looks({ kind, step, seconds, text = "", ...fields }) {
     }
     case "start":
       return { shape: "bar", tone: "dim", label: "start" };
+    case "resume":
+      return { shape: "bar", tone: "acc", label: `resumed at ${count(step)}` };
     case "note":
       return { shape: "bar", tone: "acc", label: text.slice(0, 24) };
     case "allocator_retry":

@@ -96,6 +96,7 @@ class State:
 
     time_s: float
     host: str
+    log_dir: str
     read_only: str | None
     collectors: list[dict[str, Any]]
     gpus: list[dict[str, Any]]
@@ -250,6 +251,7 @@ class Queries:
         return State(
             time_s=time.time(),
             host=str(answer.get("host") or socket.gethostname()),
+            log_dir=str(self._log_dir),
             read_only=self._read_only(),
             collectors=answer.get("collectors", []),
             gpus=gpu.get("gpus", []),

@@ -79,7 +79,7 @@ def rank(view: RankView) -> dict[str, Any]:
 
 
 def file(offset: Offset) -> dict[str, Any]:
-    names = ("path", "offset", "lines_read", "lines_skipped", "fields_skipped", "first_skip")
+    names = ("path", "offset", "lines_read", "lines_skipped", "fields_skipped", "first_skip", "trouble")
     return {name: getattr(offset, name) for name in names}
 
 
@@ -154,7 +154,7 @@ def gpu_user(one: GpuUser) -> dict[str, Any]:
 
 
 def state(answer: State) -> dict[str, Any]:
-    names = ("time_s", "host", "read_only", "collectors", "gpus", "gpu_note", "profile", "problems")
+    names = ("time_s", "host", "log_dir", "read_only", "collectors", "gpus", "gpu_note", "profile", "problems")
     return {**{name: getattr(answer, name) for name in names}, "cost": asdict(answer.cost)}
 
 
