@@ -5,15 +5,18 @@ from __future__ import annotations
 import fnmatch
 import socket
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from collectors import catalog
 from collectors.control import ControlError, ask
-from collectors.proc import descendants
+from collectors.proc import descendants, environment_of
 from collectors.processes import RunActivity, RunProcess, processes_of, state_of
+from collectors.processes.activity import EXIT, LIFETIMES, SEEN
+from collectors.processes.identity import Identity, identity_of
+from collectors.processes.ranks import Gpus, Ranks, gpus_of, ranks_of
 from collectors.records import Event, Offset
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
 
@@ -23,7 +26,6 @@ from .machine import GpuUser, Machine, Owner, values_now
 from .stacks import Stacks
 
 MAX_SERIES = 200  # a request may name so many
-LIFETIMES = ("start", "end")
 
 
 class NotFound(Exception):
@@ -39,10 +41,12 @@ class RunView:
     """One run, as its files and its processes tell."""
 
     stored: Run
-    state: str  # running, finished, crashed, stalled
+    state: str  # running, stalled, ended, finished, failed, killed
     state_reason: str
     pid: int | None
     started_s: float | None
+    ranks: Ranks
+    cwd: str  # of run.json, else of the process; "" where nobody says it
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,19 @@ class Profiler:
 
 
 @dataclass(frozen=True)
+class RankView:
+    """A living process of a run."""
+
+    process: RunProcess
+    identity: Identity
+    gpus: Gpus
+
+
+@dataclass(frozen=True)
 class RunDetail:
     run: RunView
     attempts: list[Event]
-    processes: list[RunProcess]
+    processes: list[RankView]
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,7 @@ class State:
 
     time_s: float
     host: str
+    log_dir: str
     read_only: str | None
     collectors: list[dict[str, Any]]
     gpus: list[dict[str, Any]]
@@ -123,7 +137,9 @@ class Queries:
         stored = self.check_run(name)
         lifetimes = self._store.events(name, kinds=LIFETIMES)
         attempts = [event for event in lifetimes if event.kind == "start"]
-        return RunDetail(self._view(stored, lifetimes, time.time()), attempts, processes_of(self._activity(stored, lifetimes)))
+        gpus = self._collector().get("gpu", {}).get("gpus", [])
+        processes = [rank_view(process, gpus) for process in processes_of(self._activity(stored, lifetimes))]
+        return RunDetail(self._view(stored, lifetimes, time.time()), attempts, processes)
 
     def files(self, run: str) -> list[Offset]:
         """What was read of each file of a run. Raises NotFound."""
@@ -249,6 +265,7 @@ class Queries:
         return State(
             time_s=time.time(),
             host=str(answer.get("host") or socket.gethostname()),
+            log_dir=str(self._log_dir),
             read_only=self._read_only(),
             collectors=answer.get("collectors", []),
             gpus=gpu.get("gpus", []),
@@ -267,22 +284,24 @@ class Queries:
         return answer
 
     def _view(self, run: Run, lifetimes: list[Event], now_s: float) -> RunView:
-        state = state_of(self._activity(run, lifetimes), now_s)
-        starts = [event.time_s for event in lifetimes if event.kind == "start"]
-        started_s = as_time(run.info.get("started_s")) or min(starts, default=run.first_time_s)
-        return RunView(run, state.state, state.reason, state.pid, started_s)
+        activity = self._activity(run, lifetimes)
+        state = state_of(activity, now_s)
+        started_s = as_time(run.info.get("started_s")) or min((event.time_s for event in activity.starts), default=run.first_time_s)
+        folders = [event.fields.get("cwd") for event in reversed(activity.seen)]
+        cwd = next((folder for folder in [run.info.get("cwd"), *folders] if isinstance(folder, str) and folder), "")
+        return RunView(run, state.state, state.reason, state.pid, started_s, ranks_of(activity, socket.gethostname()), cwd)
 
     def _lifetimes(self) -> dict[str, list[Event]]:
-        """By run, its starts and ends."""
+        """By run, its starts and ends, and what was seen of its processes."""
         lifetimes: dict[str, list[Event]] = {}
         for event in self._store.events(kinds=LIFETIMES):
             lifetimes.setdefault(event.run, []).append(event)
         return lifetimes
 
     def _activity(self, run: Run, lifetimes: list[Event]) -> RunActivity:
-        starts = [event for event in lifetimes if event.kind == "start"]
-        ends = [event for event in lifetimes if event.kind == "end"]
-        return RunActivity(run.name, self._log_dir / run.name, run.info, starts, ends, run.last_time_s, run.median_interval_s)
+        starts, ends, seen, exits = ([event for event in lifetimes if event.kind == kind] for kind in ("start", "end", SEEN, EXIT))
+        folder = self._log_dir / run.name
+        return RunActivity(run.name, folder, run.info, starts, ends, run.last_time_s, run.median_interval_s, seen, exits)
 
     def _check(self, run: str | None, names: Sequence[str], chosen: list[Series]) -> None:
         if len(chosen) > MAX_SERIES:
@@ -292,6 +311,12 @@ class Queries:
         if not chosen and not any(is_glob(name) for name in names):
             where = f"run {run!r} has" if run else "the machine has"
             raise NotFound(f"{where} no series {', '.join(map(repr, names))}; GET /api/v1/series lists them")
+
+
+def rank_view(process: RunProcess, gpus: Sequence[Mapping[str, Any]]) -> RankView:
+    environment = environment_of(process.pid)
+    pids = {process.pid, *descendants(process.pid)}
+    return RankView(process, identity_of(environment), gpus_of(pids, environment, gpus))
 
 
 def wanted(name: str, patterns: Sequence[str]) -> bool:
