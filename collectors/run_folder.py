@@ -82,6 +82,7 @@ class RunFolder:
                 [event for event in lifetimes if event.kind == "end"],
                 self.last_line_s,
                 statistics.median(self._intervals) if len(self._intervals) >= 3 else None,
+                single_file=self.single_file,
             )
         return self._activity
 
