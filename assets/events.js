@@ -9,7 +9,7 @@ import { count, duration } from "./format.js";
 const CHARACTER_PX = 5.8; // of an 11 px label, generously
 const ICON_PX = 16;
 const MOST = 80; // more markers than this say nothing
-const MINOR = new Set(["validation", "gc", "collective"]); // drawn as ticks without a word
+const MINOR = new Set(["validation", "gc", "collective", "process"]); // drawn as ticks without a word
 
 /**
  * @param {Event[]} events @param {{lo: number, hi: number}} view @param {number} width px
@@ -53,6 +53,12 @@ function looks({ kind, step, seconds, text = "", ...fields }) {
       return /crash|error|fail|kill/.test(status)
         ? { shape: "cross", tone: "bad", label: /kill/.test(status) ? "killed" : "failed" }
         : { shape: "bar", tone: "dim", label: "end" };
+    case "exit": {
+      const state = /** @type {any} */ (fields).state ?? "";
+      return ["failed", "killed"].includes(state)
+        ? { shape: "cross", tone: "bad", label: state }
+        : { shape: "bar", tone: "dim", label: "ended" };
+    }
     case "start":
       return { shape: "bar", tone: "dim", label: "start" };
     case "resume":
