@@ -153,7 +153,7 @@ def test_a_window_whose_stacks_cannot_be_answered_says_so_and_asks_again(running
     page.goto(f"{running.address}{path}?run=timed&from={now_s - 60:.3f}&to={now_s - 40:.3f}")
     trouble = page.locator(".trouble")
     wait_for(lambda: "The store is locked. Asking again in" in trouble.inner_text(), 20, "nothing is said")
-    wait_for(lambda: len(answers) > 1, 10, "it is not asked again")
+    wait_for(lambda: trouble.is_visible() and len(answers) > 1, 10, "it is not asked again")
     page.unroute("**/api/v1/flame?*")
     wait_for(lambda: "locked" not in trouble.inner_text(), 20, "it does not heal")
 
