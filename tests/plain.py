@@ -20,6 +20,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from collectors.control import ControlError, ask
+from collectors.store.sqlite import SqliteStore
+
 ROOT = Path(__file__).parents[1]
 SOURCES = Path(__file__).parent / "programs" / "plain"
 PLAIN = "{python} {name}.py {logs}/{name}"
@@ -29,6 +32,7 @@ TORCHRUN = (
 LATE_S = 14.0  # a sampler delivers what it has some seconds later
 FIRST_LINE_S = 120.0  # the longest wait for a program's first line: three at once import torch, one compiles
 END_S = 10.0
+TURN_S, WATCH_S = 0.5, 5.0  # as a page that shows the run: what is watched is delivered soon
 
 Stretch: TypeAlias = tuple[float, float, float]  # since_s, until_s, factor
 
@@ -135,10 +139,7 @@ def record(folder: Path, plans: Mapping[str, Sequence[Stretch]]) -> None:
         absolute = {name: [(begun_s + lo, begun_s + hi, factor) for lo, hi, factor in plan] for name, plan in plans.items()}
         for name, plan in absolute.items():
             _write(plan_file(folder, name), plan)
-        until_s = max(plan[-1][1] for plan in absolute.values()) + LATE_S
-        while time.time() < until_s:
-            _none_ended(started)
-            time.sleep(0.5)
+        _wait_for_profiles(folder, {PROGRAMS[name].run_name: plan[-1][1] for name, plan in absolute.items()}, started)
     _write(folder / "truth.json", {"begun_s": begun_s, "plans": absolute, "host": socket.gethostname(), "commit": _commit()})
 
 
@@ -200,6 +201,24 @@ def _wait_for_lines(logs: Path, started: Mapping[str, subprocess.Popen[bytes]]) 
         _none_ended(started)
         assert time.monotonic() < deadline_s, f"one of {[*started]} logs nothing"
         time.sleep(0.2)
+
+
+def _wait_for_profiles(folder: Path, until_s: Mapping[str, float], started: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    """Until the stacks of each run up to then are stored; no longer than LATE_S after that."""
+    last_s = max(until_s.values())
+    data = folder / "logs" / ".deepseek"
+    store = SqliteStore(data, write=False)
+    try:
+        while time.time() < last_s + LATE_S:
+            if time.time() > last_s and all((store.profiled_until(run) or 0.0) >= end_s for run, end_s in until_s.items()):
+                return
+            _none_ended(started)
+            for run in until_s:
+                with contextlib.suppress(ControlError):  # busy; the next one counts
+                    ask(data, "watch", run=run, until=time.time() + WATCH_S)
+            time.sleep(TURN_S)
+    finally:
+        store.close()
 
 
 def _has_lines(folder: Path) -> bool:

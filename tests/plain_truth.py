@@ -114,5 +114,8 @@ def is_right(program: Program, expected: Expected, verdict: Verdict) -> bool:
 
 
 def names(program: Program, verdict: Verdict) -> bool:
+    """A comprehension or lambda in a function counts as that function."""
     frame = verdict.suspect.frame if verdict.suspect else None
-    return frame is not None and frame.name.rpartition(".")[2] == program.function and frame.file.endswith(program.file)
+    if frame is None or not frame.file.endswith(program.file):
+        return False
+    return frame.name.partition(".<locals>")[0].rpartition(".")[2] == program.function
