@@ -1,0 +1,209 @@
+"""A dashboard with a healthy run that is written live, and a watch over it that never looks away."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
+
+from tests.conftest import ROOT, START_S, Dashboard, dashboard, wait_for
+from tests.poisons import HEALTHY, Poison, Scene
+
+LATE_S = 1.5  # from a line's stamp to its arrival over the socket
+ANSWER_S = 1.0  # within which /runs answers
+NAMED_S, WELL_S, PROFILED_S = 12.0, 15.0, 10.0
+ASK_EVERY_S = 0.3
+SERIES = "train/loss"
+
+
+class Worst(NamedTuple):
+    """Since the watch was begun anew."""
+
+    late_s: float
+    answer_s: float
+    pss_mb: float
+    errors: tuple[str, ...]  # answers that should not be
+
+
+class Watch:
+    """Listens to the healthy run on the live socket, as a page does, and asks for /runs and for memory over and over."""
+
+    def __init__(self, running: Dashboard) -> None:
+        self._running = running
+        self._ending = threading.Event()
+        self._lock = threading.Lock()
+        self._cursor = running.get(f"/api/v1/points?run={HEALTHY}&series={SERIES}&buckets=1")["cursor"]
+        self.newest_s = self.profiled_s = 0.0  # Unix seconds: of the newest point that arrived, of the profile's end
+        self._begun_s = time.time()
+        self._worst = Worst(0, 0, 0, ())
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._listen, self._ask)]
+        for thread in self._threads:
+            thread.start()
+
+    def begin(self) -> None:
+        with self._lock:
+            self._begun_s, self._worst = time.time(), Worst(0, 0, 0, ())
+
+    def worst(self) -> Worst:
+        with self._lock:
+            pending_s = time.time() - max(self.newest_s, self._begun_s)
+            return self._worst._replace(late_s=max(self._worst.late_s, pending_s))
+
+    def close(self) -> None:
+        self._ending.set()
+        for thread in self._threads:
+            thread.join(20)
+
+    def _listen(self) -> None:
+        subscription = [{"run": HEALTHY, "series": ["train/*"]}]
+        while not self._ending.is_set():
+            try:
+                with connect(self._running.address.replace("http", "ws") + "/api/v1/live", max_size=None) as socket:
+                    socket.send(json.dumps({"subscribe": subscription, "cursor": self._cursor}))
+                    while not self._ending.is_set():
+                        with contextlib.suppress(TimeoutError):
+                            self._hear(json.loads(socket.recv(0.5)))
+            except (OSError, WebSocketException) as error:
+                self._note(errors=f"live socket: {type(error).__name__} {error}")
+                self._ending.wait(0.2)
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        now_s = time.time()
+        self._cursor = message.get("cursor", self._cursor)
+        self.profiled_s = max(self.profiled_s, message.get("profile", {}).get("until", {}).get(HEALTHY, 0.0))
+        for series in message.get("series", []):
+            if series["run"] == HEALTHY and series["name"] == SERIES:
+                times = [time_s for time_s in series["t"] if time_s > self._begun_s]
+                self._note(late_s=max((now_s - time_s for time_s in times), default=0.0))
+                self.newest_s = max([self.newest_s, *times])
+
+    def _ask(self) -> None:
+        while not self._ending.wait(ASK_EVERY_S):
+            asked = time.monotonic()
+            try:
+                with urllib.request.urlopen(self._running.address + "/api/v1/runs", timeout=15) as answer:
+                    answer.read()
+            except urllib.error.HTTPError as error:
+                self._note(errors=f"/runs: {error.code} {error.read()[:200]!r}")
+            except OSError as error:
+                self._note(errors=f"/runs: {error}")
+            self._note(answer_s=time.monotonic() - asked, pss_mb=pss_mb(self._running.process.pid))
+
+    def _note(self, *, late_s: float = 0, answer_s: float = 0, pss_mb: float = 0, errors: str = "") -> None:
+        with self._lock:
+            old = self._worst
+            new = (*old.errors, errors) if errors and errors not in old.errors else old.errors
+            self._worst = Worst(max(old.late_s, late_s), max(old.answer_s, answer_s), max(old.pss_mb, pss_mb), new)
+
+
+def pss_mb(web_pid: int) -> float:
+    """Of the web process and the collector that it keeps."""
+    total = 0.0
+    with contextlib.suppress(OSError, psutil.Error, StopIteration):
+        for pid in (web_pid, *(child.pid for child in psutil.Process(web_pid).children())):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1e3
+    return total
+
+
+class House:
+    """A dashboard, a healthy run in its log folder, and the watch over it."""
+
+    def __init__(self, running: Dashboard, healthy: subprocess.Popen[bytes], watch: Watch) -> None:
+        self.running, self.healthy, self.watch = running, healthy, watch
+
+    def suffer(self, poison: Poison) -> Outcome:
+        """Places the poison, takes it away again, and tells all that was not as it should be."""
+        scene = Scene(self.running, self.healthy.pid, poison.name)
+        faults: list[str] = []
+        self.watch.begin()
+        begun = time.monotonic()
+        with poison.place(scene):
+            placed_s = time.time()
+            faults += unless(lambda: poison.says(scene), NAMED_S, f"nothing names it: {self.told()}")
+            faults += unless(lambda: self.watch.profiled_s > placed_s, PROFILED_S, "the healthy run's profile stands still")
+            faults += unless(lambda: time.time() > placed_s + poison.stays_s, poison.stays_s + 1, "")
+        gone_s = time.time()
+        faults += unless(self.is_well, WELL_S, f"all is not well after it: {self.told()}")
+        faults += unless(lambda: self.watch.newest_s > gone_s, WELL_S, "no point of the healthy run arrives after it")
+        worst = self.watch.worst()
+        faults += self.harm(worst, poison.memory_mb)
+        return Outcome(poison.name, round(time.monotonic() - begun, 1), worst, [fault for fault in faults if fault])
+
+    def harm(self, worst: Worst, memory_mb: float) -> list[str]:
+        """What happened to the healthy run and the processes meanwhile."""
+        found = list(worst.errors)
+        found += [f"a point arrived after {worst.late_s:.1f} s"] * (worst.late_s > LATE_S)
+        found += [f"/runs took {worst.answer_s:.1f} s"] * (worst.answer_s > ANSWER_S)
+        found += [f"{worst.pss_mb:.0f} MB"] * (worst.pss_mb > memory_mb)
+        found += [f"steps of the healthy run are missing: {lost[:5]}" for lost in [self.lost_steps()] if lost]
+        return found
+
+    def is_well(self) -> bool:
+        return bool(self.running.get("/healthz")["status"] == "ok")
+
+    def lost_steps(self) -> list[int]:
+        answer = self.running.get(f"/api/v1/points?run={HEALTHY}&series={SERIES}&buckets=20000&axis=step")
+        steps = [step for one in answer.get("series", []) for step in one["step"]]
+        return [one for one, expected in zip(steps, range(len(steps)), strict=True) if one != expected] or [0] * (not steps)
+
+    def told(self) -> str:
+        health = self.running.get("/healthz")
+        troubles = [f"{one['name']} {one['state']}: {one['last_error']}" for one in health.get("collectors", [])]
+        return f"{health.get('status')}, {health.get('problems')}, {troubles}"
+
+
+class Outcome(NamedTuple):
+    """What a poison did."""
+
+    poison: str
+    took_s: float
+    worst: Worst
+    faults: list[str]
+
+    def row(self) -> str:
+        """Of the table that the report shows."""
+        verdict = "; ".join(self.faults) or "held"
+        late, answer, pss = self.worst.late_s, self.worst.answer_s, self.worst.pss_mb
+        return f"| {self.poison} | {late:.2f} | {answer:.2f} | {pss:.0f} | {self.took_s:.1f} | {verdict.replace('|', '/')[:600]} |"
+
+
+def unless(holds: Callable[[], bool], within_s: float, fault: str) -> list[str]:
+    """Waits until it holds; the fault where it does not in time. An answer that does not come is one that does not hold."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, KeyError):
+            if holds():
+                return []
+        time.sleep(0.05)
+    return [fault]
+
+
+@contextmanager
+def house(folder: Path, *flags: str) -> Iterator[House]:
+    with dashboard(folder / "logs", *flags) as running:
+        command = [sys.executable, str(ROOT / "tests" / "programs" / "healthy.py"), str(running.log_dir), HEALTHY]
+        with subprocess.Popen(command) as healthy:
+            try:
+                wait_for(lambda: running.run(HEALTHY).get("points", 0) > 5, START_S, "the healthy run is not seen")
+                watch = Watch(running)
+                try:
+                    wait_for(lambda: watch.profiled_s and watch.newest_s, START_S, "the healthy run is not profiled")
+                    yield House(running, healthy, watch)
+                finally:
+                    watch.close()
+            finally:
+                healthy.kill()
