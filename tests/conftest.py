@@ -14,10 +14,13 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+if TYPE_CHECKING:
+    from tests.poisons.house import Houses
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
@@ -118,6 +121,16 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET.split(), *sandbox])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def houses() -> Iterator[Houses]:
+    """Of dashboards with a healthy run, one after the other."""
+    from tests.poisons.house import Houses
+
+    houses = Houses()
+    yield houses
+    houses.leave()
 
 
 def drag(page: Page, lo: float, hi: float) -> None:

@@ -4,44 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
-from collections.abc import Iterator
+import shutil
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from tests.poisons import Poison, clients, contents, crowds, kinds_of_files, logs, names, processes, run_info
-from tests.poisons.house import House, house
+from tests.conftest import wait_for
+from tests.poisons import Poison, Scene, clients, contents, crowds, kinds_of_files, logs, names, processes, run_info, whole, written
+from tests.poisons.house import House, Houses, house
+from tests.poisons.whole import collector_of, future_files
 
-PARTS = (kinds_of_files, names, run_info, contents, logs, processes, clients, crowds)
+PARTS = (kinds_of_files, names, run_info, contents, logs, processes, clients, crowds, whole)
 POISONS: list[Poison] = [poison for part in PARTS for poison in part.POISONS]
 TABLE = os.environ.get("ISOLATION_TABLE")  # a file to which a row of each poison is appended
-ALONE_MB = 200
-
-
-class Houses:
-    """One dashboard for successive poisons; a new one after a poison that did harm, or leaves much behind."""
-
-    def __init__(self) -> None:
-        self._stack = contextlib.ExitStack()
-        self._living: House | None = None
-
-    def living(self) -> House:
-        if self._living is None:
-            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="isolation-", ignore_cleanup_errors=True)))
-            self._living = self._stack.enter_context(house(folder))
-        return self._living
-
-    def leave(self) -> None:
-        self._living = None
-        self._stack.close()
-
-
-@pytest.fixture(scope="module")
-def houses() -> Iterator[Houses]:
-    houses = Houses()
-    yield houses
-    houses.leave()
+ALONE_MB, MEMORY_MB = 200, 500
 
 
 def rows(quick: bool) -> list[Poison]:
@@ -67,12 +45,7 @@ def suffer(houses: Houses, poison: Poison) -> None:
 
 
 def test_alone_the_healthy_run_arrives_at_once_and_both_processes_are_small(houses: Houses) -> None:
-    living = houses.living()
-    living.watch.begin()
-    newest = living.watch.newest_s
-    while living.watch.newest_s < newest + 2:
-        pass
-    assert living.harm(living.watch.worst(), ALONE_MB) == []
+    assert watched(houses.living(), 2.0, ALONE_MB) == []
 
 
 @pytest.mark.parametrize("poison", rows(quick=True), ids=name_of)
@@ -84,3 +57,60 @@ def test_a_healthy_run_is_untouched_beside(poison: Poison, houses: Houses) -> No
 @pytest.mark.parametrize("poison", rows(quick=False), ids=name_of)
 def test_a_healthy_run_is_untouched_also_beside(poison: Poison, houses: Houses) -> None:
     suffer(houses, poison)
+
+
+# -- what cannot share a dashboard -------------------------------------------------------------------------------------
+
+
+class Empty(NamedTuple):
+    """Stands for a dashboard that is not started yet."""
+
+    log_dir: Path
+
+
+LYING_THERE = [poison for poison in POISONS if isinstance(poison.place, written)]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_all_poisons_at_once_are_there_before_the_start(tmp_path: Path) -> None:
+    """And are there still when the collector is killed."""
+    (tmp_path / "logs").mkdir()
+    with contextlib.ExitStack() as placed:
+        for poison in LYING_THERE:
+            placed.enter_context(poison.place(Scene(Empty(tmp_path / "logs"), 0, poison.name)))
+        with house(tmp_path) as living:
+            assert watched(living, 5.0, MEMORY_MB) == []
+            collector_of(living.running).kill()
+            wait_for(lambda: living.watch.newest_s > time.time() - 1, 30, "no point after the collector was killed")
+            assert watched(living, 3.0, MEMORY_MB) == []
+
+
+@pytest.mark.long
+def test_a_store_file_of_a_future_clock_holds_nothing_up(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    future_files(tmp_path / "logs" / ".deepseek")
+    with house(tmp_path) as living:
+        assert watched(living, 3.0, ALONE_MB) == []
+        host = living.running.get("/api/v1/points?series=host/cpu_pct&buckets=20000")["series"]
+        assert host and len(host[0]["t"]) > 2
+
+
+@pytest.mark.long
+def test_a_log_folder_that_is_removed_is_said_and_followed_again_when_it_is_back(tmp_path: Path) -> None:
+    with house(tmp_path) as living:
+        shutil.rmtree(living.running.log_dir)
+        wait_for(lambda: not living.is_well(), 20, "nobody says that the log folder is gone")
+        assert str(living.running.log_dir) in living.told()
+        living.running.log_dir.mkdir()
+        wait_for(living.is_well, 20, "not well again though the folder is back")
+        (living.running.log_dir / "new.jsonl").write_bytes(kinds_of_files.GOOD)
+        wait_for(lambda: living.running.values("new", "x") == [1.0, 2.0], 10, "a run in the new folder is not read")
+
+
+def watched(living: House, seconds: float, memory_mb: float) -> list[str]:
+    """What was not as it should be in these seconds."""
+    living.watch.begin()
+    until_s = time.time() + seconds
+    wait_for(lambda: living.watch.newest_s > until_s, seconds + 10, "no point of the healthy run arrives")
+    return living.harm(living.watch.worst(), memory_mb)

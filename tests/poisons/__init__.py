@@ -32,6 +32,10 @@ class Scene(NamedTuple):
         return self.running.log_dir
 
     @property
+    def data_dir(self) -> Path:
+        return self.log_dir / ".deepseek"
+
+    @property
     def folder(self) -> Path:
         return self.log_dir / self.name
 
@@ -52,6 +56,21 @@ Place: TypeAlias = Callable[[Scene], AbstractContextManager[None]]
 Says: TypeAlias = Callable[[Scene], bool]
 
 
+class written(NamedTuple):  # reads as a verb in the tables
+    """A folder of the poison's own, into which `write` puts it; it goes with the folder."""
+
+    write: Callable[[Path], object]
+
+    @contextmanager
+    def __call__(self, scene: Scene) -> Iterator[None]:
+        scene.folder.mkdir()
+        self.write(scene.folder)
+        try:
+            yield
+        finally:
+            shutil.rmtree(scene.folder)
+
+
 class Poison(NamedTuple):
     """One bad input."""
 
@@ -63,21 +82,7 @@ class Poison(NamedTuple):
     spoils: bool = False  # what it leaves behind (thousands of runs, say) is not for the next poison: a new dashboard is started
     stays_s: float = 1.5  # at least
     memory_mb: int = 500  # of both processes
-
-
-def written(write: Callable[[Path], object]) -> Place:
-    """A folder of its own, into which `write` puts the poison; it goes with the folder."""
-
-    @contextmanager
-    def place(scene: Scene) -> Iterator[None]:
-        scene.folder.mkdir()
-        write(scene.folder)
-        try:
-            yield
-        finally:
-            shutil.rmtree(scene.folder)
-
-    return place
+    late_s: float = 1.5  # a point of the healthy run may arrive so long after it was written
 
 
 def lines(*parts: bytes, name: str = "metrics.jsonl") -> Place:
