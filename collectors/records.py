@@ -119,6 +119,7 @@ class Offset(NamedTuple):
     fields_skipped: int
     first_skip: str  # reason and line number of the first skip, "" where there was none
     state: Mapping[str, Any]  # the parser's own, JSON
+    trouble: str = ""  # why the file is set aside, one sentence; "" while it is read
 
 
 Record: TypeAlias = Points | LogLine | Event | RunInfo | Profile | Offset

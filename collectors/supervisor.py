@@ -7,11 +7,12 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from .nvml import StaleLibrary
 from .records import Record
 from .store.protocol import Store, StoreError
+from .storing import Refused, store_all
 
 COALESCE_S = 0.02  # a collector that is woken waits so long for more
 BEAT_S = 0.2  # all of them work on the beat: what commits at one moment wakes the web process, and every page, once
@@ -36,6 +37,17 @@ class Collector(Protocol):
         """What is new since the last call; must not block."""
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Isolating(Protocol):
+    """A collector of many inputs, which knows which of them is at fault."""
+
+    def refused(self, refused: list[Refused]) -> None:
+        """The store took everything but these records."""
+
+    def trouble(self) -> str:
+        """One sentence that names an input which is not read; "" where all are."""
 
 
 class Health(NamedTuple):
@@ -138,7 +150,8 @@ class _Worker(threading.Thread):
             return pause_s
         if records:
             self._store_all(records)
-        self._state, self._error, self._back_off_s = "ok", "", BACK_OFF_S[0]
+        self._state, self._back_off_s = "ok", BACK_OFF_S[0]
+        self._error = self._collector.trouble() if isinstance(self._collector, Isolating) else ""
         self._delivered = time.monotonic()
         return 0.0
 
@@ -146,7 +159,9 @@ class _Worker(threading.Thread):
         """Keeps what was collected until the store takes it: a full disk pauses the source, it loses nothing."""
         while True:
             try:
-                self._store.append(records)
+                refused = store_all(self._store, records)
+                if refused and isinstance(self._collector, Isolating):
+                    self._collector.refused(refused)
                 return
             except StoreError as error:
                 self._failed("paused", str(error), trace=False)

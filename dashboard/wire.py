@@ -70,7 +70,7 @@ def run_detail(detail: RunDetail) -> dict[str, Any]:
 
 
 def file(offset: Offset) -> dict[str, Any]:
-    names = ("path", "offset", "lines_read", "lines_skipped", "fields_skipped", "first_skip")
+    names = ("path", "offset", "lines_read", "lines_skipped", "fields_skipped", "first_skip", "trouble")
     return {name: getattr(offset, name) for name in names}
 
 

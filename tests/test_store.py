@@ -140,7 +140,7 @@ def test_a_run_is_summed_up(store: Store) -> None:
     store.append([RunInfo("a", {"kind": "training"}), *[line(step, 1.0) for step in range(4)], read_offset(10)])
     store.append([Points("a", HOST, ("lr",), (1.0,), START_S + 4, 4), read_offset(20), read_offset(5, "a/other.jsonl")])
     (run,) = store.runs()
-    assert run == ("a", {"kind": "training"}, START_S, START_S + 4, 4, 1.0, 2, 5, 20, 2, 4)
+    assert run == ("a", {"kind": "training"}, START_S, START_S + 4, 4, 1.0, 2, 5, True, 20, 2, 4, 0, "")
     store.append([RunInfo("a", {"kind": "job"})])
     assert store.runs()[0].info == {"kind": "job"}
 

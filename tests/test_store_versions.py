@@ -101,7 +101,7 @@ def test_a_reader_waits_until_the_writer_has_brought_the_file_up_to_date(tmp_pat
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data_dir = recorded(1, tmp_path / "old")
+    data_dir = recorded(schema.VERSION, tmp_path / "old")
     before = layout(data_dir)
 
     def fail(db: sqlite3.Connection) -> None:

@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 DAMAGED = "the store is damaged; deepseek-dashboard store check names what; move that file away, and the log folder is read anew"
 REMEDIES = {
     sqlite3.SQLITE_FULL: "the disk is full; make room, collecting goes on by itself",
+    sqlite3.SQLITE_BUSY: "another program holds the store's file; close it (sqlite3, a backup), collecting goes on by itself",
+    sqlite3.SQLITE_LOCKED: "another program holds the store's file; close it (sqlite3, a backup), collecting goes on by itself",
+    sqlite3.SQLITE_PERM: "the data folder cannot be written; make it writable or pass another --data-dir",
     sqlite3.SQLITE_IOERR: "the disk fails; look at the kernel's log, or move --data-dir",
     sqlite3.SQLITE_READONLY: "the data folder is read-only; make it writable or pass another --data-dir",
     sqlite3.SQLITE_CANTOPEN: "the data folder cannot be written; make it writable or pass another --data-dir",

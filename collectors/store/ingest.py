@@ -70,6 +70,10 @@ class Pending:
         return int(self.groups[0].arrival[0]) >> PLACE_BITS
 
 
+class _Rehearsed(Exception):
+    """All of the batch would have been stored."""
+
+
 class FileWriter:
     """`lock` (the store's) guards the connection and `pending`; `packing`, taken before it, whoever turns rows into chunks."""
 
@@ -88,8 +92,11 @@ class FileWriter:
         self._recent: dict[int, deque[float]] = {}  # stream -> times of its last lines
         self._restore()
 
-    def commit(self, batch: Batch, seq: int, now_s: float) -> None:
-        """All of the batch or, on any error, nothing. The caller holds `lock` and, for a batch of `BULK_ROWS` points, `packing`."""
+    def commit(self, batch: Batch, seq: int, now_s: float, *, rehearse: bool = False) -> None:
+        """All of the batch or, on any error, nothing; with `rehearse` nothing either way.
+
+        The caller holds `lock` and, for a batch of `BULK_ROWS` points, `packing`.
+        """
         made = self._group(batch.points, seq)
         bulk = _bulk(made)
         try:
@@ -106,11 +113,16 @@ class FileWriter:
                     self._write_runs(batch, made, new, seq)
                 else:
                     stacks.write(db, self._interner, batch.profiles)
-        except BaseException:
+                if rehearse:
+                    raise _Rehearsed
+        except BaseException as error:
             self._shapes.clear()  # what was noted as stored may have been rolled back
             self._stored.clear()
             self._interner.forget()
-            raise
+            self._recent.clear()
+            if not isinstance(error, _Rehearsed):
+                raise
+            return
         self.seq = seq
         for stream in bulk:
             self.pending.pop(stream, None)

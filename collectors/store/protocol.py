@@ -73,9 +73,12 @@ class Run(NamedTuple):
     median_interval_s: float | None  # between the last lines of metrics, up to 100; None where fewer than 3
     series: int
     points: int
+    timed: bool  # whether any of its points has a time; without one, a run has a step axis only
     lines_read: int
     lines_skipped: int
     fields_skipped: int
+    files_aside: int = 0  # files that are set aside,
+    trouble: str = ""  # and why one of them is
 
 
 class LogQuery(NamedTuple):
@@ -154,6 +157,9 @@ class Store(Protocol):
         What comes from the log folder (points and lines of runs, events, offsets) is one transaction; what the machine itself tells
         (points without a run, profiles) is another. Raises StoreError when nothing could be kept, e.g. on a full disk.
         """
+
+    def rehearse(self, records: Iterable[Record]) -> None:
+        """Keep nothing, but raise what `append` would raise: to find the record of a batch that cannot be stored."""
 
     def compact(self, deadline_s: float) -> bool:
         """Pack fresh records into chunks for about `deadline_s` seconds; True where there is more to do."""

@@ -13,23 +13,24 @@ from ..records import Event, LogLine, Offset, RunInfo
 from .chunks import Span
 from .protocol import Run
 
-_UPSERT = """INSERT INTO run (name, first_time_s, last_time_s, last_step, median_interval_s, series, points)
-  VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
+_UPSERT = """INSERT INTO run (name, first_time_s, last_time_s, last_step, median_interval_s, series, points, timed)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
   first_time_s = CASE WHEN excluded.first_time_s >= first_time_s THEN first_time_s
     ELSE coalesce(excluded.first_time_s, first_time_s) END,
   last_time_s = CASE WHEN excluded.last_time_s <= last_time_s THEN last_time_s
     ELSE coalesce(excluded.last_time_s, last_time_s) END,
   last_step = coalesce(excluded.last_step, last_step),
   median_interval_s = coalesce(excluded.median_interval_s, median_interval_s),
-  series = series + excluded.series, points = points + excluded.points"""
-_RUNS = """SELECT name, info, first_time_s, last_time_s, last_step, median_interval_s, series, points,
-  coalesce(total(lines_read), 0), coalesce(total(lines_skipped), 0), coalesce(total(fields_skipped), 0)
+  series = series + excluded.series, points = points + excluded.points, timed = max(timed, excluded.timed)"""
+_RUNS = """SELECT name, info, first_time_s, last_time_s, last_step, median_interval_s, series, points, timed,
+  coalesce(total(lines_read), 0), coalesce(total(lines_skipped), 0), coalesce(total(fields_skipped), 0),
+  coalesce(sum(trouble != ''), 0), coalesce(max(trouble), '')
   FROM run LEFT JOIN offset ON offset.run = run.name GROUP BY run.name ORDER BY run.name"""
 _EVENT = "run, kind, time_s, rank, step, seconds, text, fields"
-_OFFSET = """INSERT INTO offset VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET
+_OFFSET = """INSERT INTO offset VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET
   run = excluded.run, device = excluded.device, inode = excluded.inode, offset = excluded.offset, lines_read = excluded.lines_read,
   lines_skipped = excluded.lines_skipped, fields_skipped = excluded.fields_skipped, first_skip = excluded.first_skip,
-  state = excluded.state"""
+  state = excluded.state, trouble = excluded.trouble"""
 
 
 class Activity(NamedTuple):
@@ -45,15 +46,16 @@ class Activity(NamedTuple):
 
 def note_points(db: sqlite3.Connection, activities: Iterable[Activity], new_series: Counter[str | None]) -> None:
     for one in sorted(activities, key=lambda activity: activity.arrival):
-        times = (one.span.first_time_s, one.span.last_time_s)
-        db.execute(_UPSERT, (one.run, *times, one.last_step, one.median_interval_s, new_series.pop(one.run, 0), one.points))
+        first, last, timed = one.span.first_time_s, one.span.last_time_s, one.span.first_time_s is not None
+        gained = new_series.pop(one.run, 0)
+        db.execute(_UPSERT, (one.run, first, last, one.last_step, one.median_interval_s, gained, one.points, timed))
 
 
 def note_lines(db: sqlite3.Connection, lines: Iterable[LogLine]) -> None:
     times: dict[str, list[float]] = {}
     for line in lines:
         times.setdefault(line.run, []).append(line.time_s)
-    db.executemany(_UPSERT, [(run, min(seen), max(seen), None, None, 0, 0) for run, seen in times.items()])
+    db.executemany(_UPSERT, [(run, min(seen), max(seen), None, None, 0, 0, False) for run, seen in times.items()])
 
 
 def write_events(db: sqlite3.Connection, events: Iterable[Event], seq: int) -> None:
@@ -69,7 +71,15 @@ def write_infos(db: sqlite3.Connection, infos: Iterable[RunInfo]) -> None:
 
 def write_offsets(db: sqlite3.Connection, offsets: Sequence[Offset]) -> None:
     rows = [
-        (one.path, one.run, str(one.device), str(one.inode), *one[4:9], orjson.dumps(dict(one.state), default=str).decode())
+        (
+            one.path,
+            one.run,
+            str(one.device),
+            str(one.inode),
+            *one[4:9],
+            orjson.dumps(dict(one.state), default=str).decode(),
+            one.trouble,
+        )
         for one in offsets
     ]
     db.executemany(_OFFSET, rows)
@@ -94,8 +104,8 @@ def remove(db: sqlite3.Connection, run: str) -> list[int]:
 
 def read_runs(db: sqlite3.Connection) -> list[Run]:
     return [
-        Run._make([name, orjson.loads(info), *aggregates, int(read), int(skipped), int(fields)])
-        for name, info, *aggregates, read, skipped, fields in db.execute(_RUNS)
+        Run._make([name, orjson.loads(info), *aggregates, bool(timed), int(read), int(skipped), int(fields), aside, trouble])
+        for name, info, *aggregates, timed, read, skipped, fields, aside, trouble in db.execute(_RUNS)
     ]
 
 
@@ -118,8 +128,8 @@ def read_events_after(db: sqlite3.Connection, seq: int, upto: int) -> list[Event
 def read_offsets(db: sqlite3.Connection) -> dict[str, Offset]:
     rows = db.execute("SELECT * FROM offset").fetchall()
     return {
-        path: Offset._make([path, run, int(device), int(inode), *counts, orjson.loads(state)])
-        for path, run, device, inode, *counts, state in rows
+        path: Offset._make([path, run, int(device), int(inode), *counts, orjson.loads(state), trouble])
+        for path, run, device, inode, *counts, state, trouble in rows
     }
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 from .protocol import StoreError
 
 Kind = Literal["runs", "machine"]
-VERSION = 1
+VERSION = 2
 PAGE_BYTES = 16384  # chunk rows take 1 to 8 kB: in pages of 4 kB a third of the file would be empty
 CACHE_KIB = 8192
 BUSY_MS = 5000
@@ -54,11 +54,12 @@ CREATE INDEX page_place ON page (series, start, first_time_s, last_time_s, first
 RUNS = """
 CREATE TABLE run (
   name TEXT PRIMARY KEY, info TEXT NOT NULL DEFAULT '{}', first_time_s REAL, last_time_s REAL, last_step INTEGER,
-  median_interval_s REAL, series INTEGER NOT NULL DEFAULT 0, points INTEGER NOT NULL DEFAULT 0);
+  median_interval_s REAL, series INTEGER NOT NULL DEFAULT 0, points INTEGER NOT NULL DEFAULT 0,
+  timed INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE offset (
   path TEXT PRIMARY KEY, run TEXT NOT NULL, device TEXT NOT NULL, inode TEXT NOT NULL, offset INTEGER NOT NULL,
   lines_read INTEGER NOT NULL, lines_skipped INTEGER NOT NULL, fields_skipped INTEGER NOT NULL,
-  first_skip TEXT NOT NULL, state TEXT NOT NULL);
+  first_skip TEXT NOT NULL, state TEXT NOT NULL, trouble TEXT NOT NULL DEFAULT '');
 CREATE TABLE event (
   id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, run TEXT NOT NULL, kind TEXT NOT NULL, time_s REAL NOT NULL,
   rank INTEGER NOT NULL, step INTEGER, seconds REAL, text TEXT NOT NULL, fields TEXT NOT NULL);
@@ -83,7 +84,21 @@ CREATE TABLE profile (
 CREATE INDEX profile_run ON profile (run, end_s, start_s);
 """
 TABLES: dict[Kind, str] = {"runs": POINTS + RUNS, "machine": POINTS + MACHINE}
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}  # from version -> the step to the next one
+
+
+def _to_version_2(db: sqlite3.Connection) -> None:
+    """Files that are set aside, and whether a run's points have times."""
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'offset'").fetchone() is None:
+        return  # a machine file
+    db.execute("ALTER TABLE offset ADD COLUMN trouble TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE run ADD COLUMN timed INTEGER NOT NULL DEFAULT 0")
+    has_time = (
+        "SELECT 1 FROM series JOIN stream ON stream.id = stream WHERE stream.run = run.name AND series.first_time_s IS NOT NULL"
+    )
+    db.execute(f"UPDATE run SET timed = median_interval_s IS NOT NULL OR EXISTS ({has_time})")
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _to_version_2}  # from version -> the step to the next one
 
 
 def open_writer(path: Path, kind: Kind) -> sqlite3.Connection:
@@ -156,7 +171,8 @@ def _update(db: sqlite3.Connection, path: Path, kind: Kind) -> None:
         raise StoreError(_too_new(path, version))
     if version == 0:
         db.executescript(f"BEGIN IMMEDIATE; {TABLES[kind]} PRAGMA user_version = {VERSION}; COMMIT;")
-    for step in range(max(version, 1), VERSION):
+        return
+    for step in range(version, VERSION):
         with transaction(db):
             MIGRATIONS[step](db)
             db.execute(f"PRAGMA user_version = {step + 1}")

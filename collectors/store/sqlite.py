@@ -65,6 +65,12 @@ class SqliteStore:
     # Writing
 
     def append(self, records: Iterable[Record]) -> int:
+        return self._commit(records, rehearse=False)
+
+    def rehearse(self, records: Iterable[Record]) -> None:
+        self._commit(records, rehearse=True)
+
+    def _commit(self, records: Iterable[Record], *, rehearse: bool) -> int:
         if self._over:
             raise StoreError(self._over)
         now_s = time.time()
@@ -76,8 +82,8 @@ class SqliteStore:
                     stack.enter_context(writer.packing)
             stack.enter_context(self._lock)
             for writer, batch in writers:
-                writer.commit(batch, self._seq + 1, now_s)
-                self._seq += 1
+                writer.commit(batch, self._seq + 1, now_s, rehearse=rehearse)
+                self._seq += not rehearse
             return self._seq
 
     def compact(self, deadline_s: float) -> bool:
