@@ -127,25 +127,28 @@ class House:
 
     def suffer(self, poison: Poison) -> Outcome:
         """Places the poison, takes it away again, and tells all that was not as it should be."""
-        scene = Scene(self.running, self.healthy.pid, poison.name)
         found = Faults()
         self.watch.begin()
         begun = time.monotonic()
-        with poison.place(scene):
-            placed_s = time.time()
-            found.unless(lambda: poison.says(scene), NAMED_S, lambda: f"nothing names it: {self.told()}")
-            found.unless(
-                lambda: self.watch.profiled_s > placed_s, PROFILED_S + poison.late_s, "the healthy run's profile stands still"
-            )
-            time.sleep(max(0.0, placed_s + poison.stays_s - time.time()))
-        gone_s = time.time()
-        found.unless(self.is_well, WELL_S, lambda: f"all is not well after it: {self.told()}")
-        found.unless(
-            lambda: self.watch.newest_s > gone_s, ARRIVES_S + poison.late_s, "no point of the healthy run arrives after it"
-        )
+        try:
+            self._bear(poison, found)
+        except (AssertionError, OSError) as error:  # a 500, or a server that cannot be reached
+            found.append(f"{type(error).__name__}: {error}")
         worst = self.watch.worst()
         found += self.harm(worst, poison.memory_mb, poison.late_s)
         return Outcome(poison.name, round(time.monotonic() - begun, 1), worst, found)
+
+    def _bear(self, poison: Poison, found: Faults) -> None:
+        still, gone = "the healthy run's profile stands still", "no point of the healthy run arrives after it"
+        scene = Scene(self.running, self.healthy.pid, poison.name)
+        with poison.place(scene):
+            placed_s = time.time()
+            found.unless(lambda: poison.says(scene), NAMED_S, lambda: f"nothing names it: {self.told()}")
+            found.unless(lambda: self.watch.profiled_s > placed_s, PROFILED_S + poison.late_s, still)
+            time.sleep(max(0.0, placed_s + poison.stays_s - time.time()))
+        gone_s = time.time()
+        found.unless(self.is_well, WELL_S, lambda: f"all is not well after it: {self.told()}")
+        found.unless(lambda: self.watch.newest_s > gone_s, ARRIVES_S + poison.late_s, gone)
 
     def harm(self, worst: Worst, memory_mb: float, late_s: float = 1.5) -> list[str]:
         """What happened to the healthy run and the processes meanwhile."""
@@ -161,8 +164,11 @@ class House:
 
     def lost_steps(self) -> list[int]:
         """Of the healthy run, up to its newest stored one."""
-        answer = self.running.get(f"/api/v1/points?run={HEALTHY}&series={SERIES}&buckets=20000&axis=step")
-        steps = [step for one in answer.get("series", []) for step in one["step"]]
+        try:
+            answer = self.running.get(f"/api/v1/points?run={HEALTHY}&series={SERIES}&buckets=20000&axis=step")
+        except OSError:  # said already
+            return []
+        steps = [int(step) for one in answer.get("series", []) for step in one["step"]]
         return sorted(set(range(max(steps, default=0) + 1)) - set(steps))
 
     def told(self) -> str:
