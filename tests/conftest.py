@@ -85,8 +85,13 @@ class Dashboard:
         return time.monotonic() - started
 
     def close(self) -> None:
-        if self.process.poll() is None:
-            self.stop()
+        """A web process that does not end by itself is a failure, but not one that outlives its test."""
+        try:
+            if self.process.poll() is None:
+                self.stop()
+        finally:
+            self.process.kill()
+            self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
 
