@@ -168,6 +168,7 @@ class _Run:
             [event for event in events if event.kind == "end"],
             self.last_line_s,
             statistics.median(self._intervals) if len(self._intervals) >= 3 else None,
+            single_file=self.single_file,
         )
 
 

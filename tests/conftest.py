@@ -14,10 +14,10 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 if TYPE_CHECKING:
     from tests.poisons.house import Houses
@@ -26,7 +26,9 @@ ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
 QUIET = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
 START_S = 30.0
+ASSETS_ORIGIN = "http://assets.test"
 T = TypeVar("T")
+Ask: TypeAlias = Callable[[str], Any]
 
 
 def wait_for(what: Callable[[], T], timeout_s: float = 20.0, because: str = "") -> T:
@@ -136,6 +138,25 @@ def houses() -> Iterator[Houses]:
     houses = Houses()
     yield houses
     houses.leave()
+
+
+@pytest.fixture(scope="module")
+def ask(browser: Browser) -> Iterator[Ask]:
+    """Runs a function body that may `await load("module.js")`, and returns what it returns."""
+    page = browser.new_page()
+    page.route(f"{ASSETS_ORIGIN}/**", _serve_asset)
+    page.goto(f"{ASSETS_ORIGIN}/")
+    yield lambda body: page.evaluate(f"async () => {{ const load = (name) => import('/' + name); {body} }}")
+    page.close()
+
+
+def _serve_asset(route: Route) -> None:
+    name = route.request.url.removeprefix(f"{ASSETS_ORIGIN}/")
+    if name:
+        kind = "text/css" if name.endswith(".css") else "text/javascript"
+        route.fulfill(path=ROOT / "assets" / name, content_type=kind)
+    else:
+        route.fulfill(body="<!doctype html>", content_type="text/html")
 
 
 def drag(page: Page, lo: float, hi: float) -> None:

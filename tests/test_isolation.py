@@ -18,12 +18,14 @@ from tests.poisons.whole import collector_of, future_files
 
 PARTS = (kinds_of_files, names, run_info, contents, logs, processes, clients, crowds, whole)
 POISONS: list[Poison] = [poison for part in PARTS for poison in part.POISONS]
+AWAITED = frozenset([])  # their mend is under way: run with ISOLATION_AWAITED=1
 TABLE = os.environ.get("ISOLATION_TABLE")  # a file to which a row of each poison is appended
 ALONE_MB, MEMORY_MB = 200, 500
 
 
 def rows(quick: bool) -> list[Poison]:
-    return [poison for poison in POISONS if poison.quick == quick]
+    left_out = frozenset() if os.environ.get("ISOLATION_AWAITED") else AWAITED
+    return [poison for poison in POISONS if poison.quick == quick and poison.name not in left_out]
 
 
 def name_of(poison: Poison) -> str:

@@ -65,28 +65,28 @@ def address(page: Page) -> dict[str, str]:
 def test_a_lane_is_dragged_by_its_name_and_the_browser_remembers(running: Dashboard, page: Page) -> None:
     open_live(running, page)
     before = lanes(page)
-    name, above = (page.locator(f'[data-lane="{lane}"]').bounding_box() for lane in ("loss", before[0]))
+    name, above = (page.locator(f'[data-lane="{lane}"]').bounding_box() for lane in ("grad_norm", before[0]))
     assert name is not None
     assert above is not None
     page.mouse.move(name["x"] + 30, name["y"] + 12)
     page.mouse.down()
     page.mouse.move(above["x"] + 30, above["y"] + 2, steps=20)
     page.mouse.up()
-    assert lanes(page) == ["loss", *(lane for lane in before if lane != "loss")]
-    assert "folded" not in str(page.locator('[data-lane="loss"]').get_attribute("class")), "a drag is no click"
+    assert lanes(page) == ["grad_norm", *(lane for lane in before if lane != "grad_norm")]
+    assert "folded" not in str(page.locator('[data-lane="grad_norm"]').get_attribute("class")), "a drag is no click"
     open_live(running, page)
-    assert lanes(page)[0] == "loss"
+    assert lanes(page)[0] == "grad_norm"
 
 
 def test_a_lane_is_moved_by_keys_and_keeps_the_focus(running: Dashboard, page: Page) -> None:
     open_live(running, page)
     before = lanes(page)
     page.locator('[data-lane="grad_norm"] .name').focus()
-    page.keyboard.press("Shift+ArrowUp")
-    page.keyboard.press("Shift+ArrowUp")
-    assert lanes(page).index("grad_norm") == before.index("grad_norm") - 2
     page.keyboard.press("Shift+ArrowDown")
-    assert lanes(page).index("grad_norm") == before.index("grad_norm") - 1
+    page.keyboard.press("Shift+ArrowDown")
+    assert lanes(page).index("grad_norm") == before.index("grad_norm") + 2
+    page.keyboard.press("Shift+ArrowUp")
+    assert lanes(page).index("grad_norm") == before.index("grad_norm") + 1
     page.keyboard.press("Enter")
     assert "folded" in str(page.locator('[data-lane="grad_norm"]').get_attribute("class")), "Enter still folds"
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import httpx
 import nvitop
-import pynvml
 import psutil
+import pynvml
 import pytest
 from fastapi import FastAPI
 

@@ -19,7 +19,7 @@ import pytest
 
 from collectors.proc import start_ticks
 from collectors.records import Frame, Profile
-from collectors.sampler import Target, refusal
+from collectors.sampler import Target, pyspy, refusal
 from collectors.sampler.pyspy import FOLDER_PREFIX, PySpy
 from tests.programs import HERE, running
 
@@ -276,3 +276,52 @@ def test_a_process_that_ended_while_it_was_asked_about_is_no_trouble(tmp_path: P
 def own_folder(pid: int) -> Path:
     (folder,) = Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}{pid}-*")
     return folder
+
+
+NONSENSE = (
+    '{"a": [1]}',
+    "[1, 2]",
+    '[{"ph": "B", "tid": "x"}]',
+    "null",
+    '[{"ph":"B","ts":1e400,"tid":1,"pid":1,"name":7,"args":[]}]',
+)
+
+
+@pytest.mark.parametrize("written", [NONSENSE[0], *(pytest.param(one, marks=pytest.mark.long) for one in NONSENSE[1:])])
+def test_a_process_whose_trace_is_nonsense_costs_only_itself(written: str, tmp_path: Path) -> None:
+    """A py-spy that writes nonsense for one process, and is the real one for the other."""
+    real = pyspy.find_program()
+    with running("busy") as busy, running("brief_threads") as odd:
+        program = tmp_path / "py-spy"
+        program.write_text(f"""#!/bin/bash
+        case " $* " in *" record --pid {odd.pid} "*) ;; *) exec {real} "$@";; esac
+        while [ "$1" != --output ]; do shift; done
+        echo '{written}' > "$2"
+        """)
+        program.chmod(0o755)
+        sampler = PySpy("box", program)
+        try:
+            sampler.follow([target(odd.pid), target(busy.pid)])
+            profiles = record(sampler, lambda found: len(found) >= 1 and odd.pid in sampler.troubles())
+            assert {profile.pid for profile in profiles} == {busy.pid}
+            assert sampler.troubles().keys() == {odd.pid}
+        finally:
+            sampler.close()
+
+
+def test_a_py_spy_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collectors.sampler.window.LONGEST_S", 1)
+    monkeypatch.setattr("collectors.sampler.window.WRITE_WITHIN_S", 0.2)
+    monkeypatch.setattr("collectors.sampler.names.ANSWER_WITHIN_S", 0.5)
+    program = tmp_path / "py-spy"
+    program.write_text("#!/bin/bash\ntrap '' INT TERM\nexec sleep 3600\n")
+    program.chmod(0o755)
+    sampler = PySpy("box", program)
+    with running("busy") as busy:
+        try:
+            sampler.follow([target(busy.pid)])
+            record(sampler, lambda _: busy.pid in sampler.troubles())
+            assert "ended by signal 9" in sampler.troubles()[busy.pid].sentence
+        finally:
+            sampler.close()
+    assert not [child for child in psutil.Process().children() if child.name() == "sleep"]

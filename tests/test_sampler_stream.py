@@ -11,7 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.records import Frame, StackSample
-from collectors.sampler.stream import KINDS, LONGEST_LINE, Attached, Gone, Message, Refused, StreamError, StreamReader, Window
+from collectors.sampler.stream import (
+    KINDS,
+    LONGEST_LINE,
+    MOST_FAULTS,
+    MOST_GARBAGE,
+    Attached,
+    Gone,
+    Message,
+    Refused,
+    StreamError,
+    StreamReader,
+    Window,
+)
 
 LINES: list[list[Any]] = [
     ["native", 1],
@@ -114,21 +126,50 @@ def test_after_a_reset_numbers_mean_something_else_and_spans_without_a_window_ar
         [["native"], 1],
     ],
 )
-def test_a_line_that_cannot_be_is_an_error(line: Any) -> None:
+def test_a_line_that_cannot_be_costs_its_target_and_no_other(line: Any) -> None:
+    reader = StreamReader()
+    assert reader.feed(written([*LINES[:13], line])) == MESSAGES[:1]
+    (own, other) = reader.feed(written([LINES[13], ["s", 8, 5, 3_000, 10, 2, 0, 0], ["w", 8, 3_000, 4_000, 1, 0, 100.0]]))
+    assert isinstance(own, Window) and isinstance(other, Window)
+    assert (own.spans, own.samples) == (MESSAGES[1].spans, 12)  # type: ignore[union-attr]
+    assert own.errors in (3, 4), "one more where the line names the target"
+    assert ([span.stack for span in other.spans], other.errors) == ([(MODULE, STEP)], 0)
+
+
+@pytest.mark.parametrize("data", [b"\n", b"[\n", b"\xff\n", b"x" * (LONGEST_LINE + 1) + b"\n", b"[" * 40_000 + b"\n"])
+def test_bytes_that_are_no_lines_cost_none_of_the_others(data: bytes) -> None:
+    reader = StreamReader()
+    begun = reader.feed(written(LINES[:1]))
+    for byte in data:
+        begun += reader.feed(bytes([byte])) if len(data) < 9 else []
+    begun += reader.feed(data) if len(data) >= 9 else []
+    assert begun + reader.feed(written(LINES[1:])) == MESSAGES
+
+
+def test_a_name_that_is_no_utf_8_costs_its_bad_bytes() -> None:
+    reader = StreamReader()
+    reader.feed(written(LINES[:9]) + b'["n",4,"gpu\xffworker \xed\xa0\x80"]\n')
+    (window,) = reader.feed(written(LINES[10:14]))
+    assert isinstance(window, Window)
+    assert window.threads == {4711: "gpu\N{REPLACEMENT CHARACTER}worker " + 3 * "\N{REPLACEMENT CHARACTER}"}
+
+
+def test_a_target_of_which_only_nonsense_comes_is_refused_and_the_others_go_on() -> None:
+    reader, bad = StreamReader(), ["s", 7, 1, 0, -1, 1, 0, 0]
+    messages = reader.feed(written([*LINES[:9], *[bad] * (MOST_FAULTS + 5), *LINES[11:14]]))
+    assert messages[0] == MESSAGES[0]
+    assert isinstance(messages[1], Refused) and (messages[1].target, messages[1].reason) == (7, "stream")
+    assert len(messages) == 2, "its windows are passed over"
+    (other,) = reader.feed(written([["s", 8, 5, 3_000, 10, 2, 0, 0], ["w", 8, 3_000, 4_000, 1, 0, 100.0]]))
+    assert isinstance(other, Window) and len(other.spans) == 1
+    assert reader.feed(written([["gone", 7], *LINES[11:14]]))[0] == Gone(7), "its number may be given anew"
+
+
+def test_a_stream_of_nothing_but_garbage_is_given_up() -> None:
     reader = StreamReader()
     reader.feed(written(LINES))
-    with pytest.raises(StreamError):
-        reader.feed(json.dumps(line).encode() + b"\n")
-
-
-@pytest.mark.parametrize(
-    "data", [b"\n", b"[\n", b"\xff\n", b'["n",1,"\xed\xa0\x80"]\n', b"x" * (LONGEST_LINE + 1), b"[" * 40_000 + b"\n"]
-)
-def test_bytes_that_are_no_lines_are_an_error(data: bytes) -> None:
-    reader = StreamReader()
-    reader.feed(written(LINES[:1]))
-    with pytest.raises(StreamError):
-        reader.feed(data)
+    with pytest.raises(StreamError, match="not a line"):
+        reader.feed(b"garbage\n" * (MOST_GARBAGE + 1))
 
 
 def test_the_first_line_tells_the_version() -> None:
@@ -159,6 +200,24 @@ def test_flipped_bytes_are_read_or_an_error(seed: int, flips: int) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_an_error(data: bytes) -> None:
     survive(written(LINES[:1]) + data)
+
+
+@settings(max_examples=200)
+@given(st.integers(), st.lists(st.binary(max_size=60), max_size=4), st.booleans())
+def test_a_healthy_target_loses_no_window_whatever_stands_between_its_lines(seed: int, noise: list[bytes], shuffled: bool) -> None:
+    """Lines of another target: cut short, twice, in another order, with any bytes between them."""
+    chance = random.Random(seed)
+    other = [json.dumps([line[0], 9, *line[2:]]).encode() for line in LINES[10:17]]
+    lines = [one[: chance.randrange(len(one) + 1)] for one in other] + [one.replace(b"\n", b" ") for one in noise]
+    if shuffled:
+        chance.shuffle(lines)
+    own = [json.dumps(line).encode() for line in LINES]
+    places = sorted(chance.randrange(9, len(own) + 1) for _ in lines)
+    for place, line in reversed([*zip(places, lines, strict=True)]):
+        if b'"reset"' not in line:  # which is the sampler's own word: all before it is void
+            own.insert(place, line)
+    messages = StreamReader().feed(b"\n".join(own) + b"\n")
+    assert [message for message in messages if message.target in (7, 8)] == MESSAGES
 
 
 def survive(data: bytes) -> None:

@@ -38,6 +38,7 @@ OTHER_MAY = {  # reasons to refuse a process that py-spy may not share
     "version": "does not know Python {detail}, the version of process {pid}",
     "free-threaded": "cannot read the free-threaded Python {detail} of process {pid}",
     "crowd": "has no room for process {pid} ({detail})",
+    "stream": "is not understood in what it says of process {pid} ({detail})",
 }
 
 
@@ -162,6 +163,8 @@ class Native:
             case Refused():
                 followed.trouble = _trouble(followed.target.pid, message)
                 followed.retry_at_s = time.monotonic() + RETRY_S
+                if message.reason == "stream":  # the sampler itself has it still
+                    self._send(f"- {followed.number}")
             case Gone():
                 del self._by_number[message.target]
             case Window():

@@ -9,7 +9,8 @@ import socket
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..proc import alive, start_ticks
@@ -61,13 +62,15 @@ class PySpy:
         until_s = time.monotonic() + TURN_S
         profiles: list[Profile] = []
         for recorder in [*self._recorders.values(), *self._leaving]:
-            for profile in recorder.finish():
-                profiles.append(profile)
-                if time.monotonic() > until_s:
-                    return profiles
+            with _at_its_own_cost(recorder):
+                for profile in recorder.finish():
+                    profiles.append(profile)
+                    if time.monotonic() > until_s:
+                        return profiles
         length_s = HURRIED_WINDOW_S if time.monotonic() < self._hurry_until_s else WINDOW_S
         for recorder in self._recorders.values():
-            recorder.turn(length_s)
+            with _at_its_own_cost(recorder):
+                recorder.turn(length_s)
             if time.monotonic() > until_s:
                 break
         self._let_go()
@@ -91,6 +94,15 @@ class PySpy:
         for recorder in [recorder for recorder in self._leaving if recorder.idle]:
             recorder.close()
             self._leaving.remove(recorder)
+
+
+@contextmanager
+def _at_its_own_cost(recorder: Recorder) -> Iterator[None]:
+    """Whatever goes wrong with one process (its files, its trace, py-spy itself) is that process's trouble, and no other's."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        recorder.fail(f"{type(error).__name__}: {error}")
 
 
 def find_program() -> Path | None:

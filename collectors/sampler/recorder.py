@@ -56,9 +56,11 @@ class Recorder:
         """Read the windows that have ended, one a step, about 50 ms for 10 s of a busy process."""
         for window in [window for window in self._windows if window.ended]:
             self._names.poll()
-            profile = self._read(window)
             self._windows.remove(window)
-            window.discard()
+            try:
+                profile = self._read(window)
+            finally:
+                window.discard()
             if profile:
                 self._delivered += 1
                 yield profile
@@ -73,6 +75,13 @@ class Recorder:
 
     def retry(self) -> None:
         self._retry_at_s = 0.0
+
+    def fail(self, said: str) -> None:
+        """Something that py-spy does not do: its windows are given up, and it is tried again later."""
+        for window in self._windows:
+            window.discard()
+        self._windows.clear()
+        self._failed(said)
 
     def close(self) -> None:
         for window in self._windows:
@@ -103,18 +112,18 @@ class Recorder:
         try:
             trace = parse(window.take())
         except orjson.JSONDecodeError:  # empty or cut short: it failed, or was killed while it wrote
-            self._failed(window)
+            self._failed(window.said())
             return None
         self._failures, self.trouble = 0, None
         return self._profile(window, trace)
 
-    def _failed(self, window: Window) -> None:
+    def _failed(self, said: str) -> None:
         if not self._lives():
             return
         self._retry_at_s = time.monotonic() + RETRY_S[min(self._failures, len(RETRY_S) - 1)]
         self._failures += 1
         if self._failures >= TROUBLE_AFTER:
-            self.trouble = refusal.trouble(self.target.pid, NAME, window.said())
+            self.trouble = refusal.trouble(self.target.pid, NAME, said)
 
     def _profile(self, window: Window, trace: Trace) -> Profile | None:
         origin_ns = window.start_mono_ns

@@ -33,8 +33,10 @@ def trouble(pid: int, sampler: str, said: str, proc: Path = PROC) -> Trouble | N
     try:
         owner = (proc / str(pid)).stat().st_uid
         return _unreadable(pid, owner, sampler, proc) if _is_refusal(said) else _unknown(pid, sampler, said)
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
+    except (OSError, LookupError, ValueError) as error:  # why is not to be found out here: too few descriptors, a strange /proc
+        return _unknown(pid, sampler, f"{said} ({error})")
 
 
 def _is_refusal(said: str) -> bool:

@@ -1,6 +1,8 @@
 """Read what the native sampler tells: lines of JSON become windows of spans, and what became of each target.
 
-The format stands in native/stream.h. Whatever the bytes are, the only error is StreamError, and memory is bounded.
+The format stands in native/stream.h. Whatever the bytes are, the only error is StreamError, and memory is bounded. A line that
+cannot be costs the target that it names: it counts as an error of that target's window, and after MOST_FAULTS of them the target is
+refused and the rest of its lines is passed over. Only a stream that is mostly garbage is given up.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ LONGEST_LINE = 65536  # bytes
 MOST_NUMBERS = 1 << 20  # texts, frames or stacks; the sampler starts anew at 65,536
 MOST_SPANS = 1 << 20  # that wait for the end of their windows
 MOST_THREADS = 1 << 16
+MOST_TARGETS = 1 << 12  # whose faults are counted; the sampler takes 1,024
+MOST_FAULTS = 100  # lines of one target that cannot be
+MOST_GARBAGE = 1000  # lines that name no target and cannot be
 LATEST_NS = 1 << 62
 EMPTY = 0  # number of the stack without a frame
 HELD_GIL, CUT = 1, 2
@@ -31,7 +36,7 @@ class Attached(NamedTuple):
 
 class Refused(NamedTuple):
     target: int
-    reason: str  # permission, python, version, free-threaded, crowd
+    reason: str  # permission, python, version, free-threaded, crowd; stream: what is told of it cannot be
     detail: str
 
 
@@ -59,6 +64,10 @@ class StreamError(Exception):
     """What came is not what the sampler tells; the text is one sentence."""
 
 
+class _Faulty(Exception):
+    """One line that cannot be; the text is one sentence."""
+
+
 class StreamReader:
     def __init__(self) -> None:
         self._rest = b""
@@ -71,31 +80,71 @@ class StreamReader:
         self._threads: dict[int, dict[int, str]] = defaultdict(dict)  # by target
         self._spans: dict[int, list[StackSample]] = defaultdict(list)  # by target
         self._waiting = 0  # spans in all
+        self._faults: dict[int, int] = {}  # by target: lines that could not be, since it was first named
+        self._lost: dict[int, int] = {}  # the same, since its last window
+        self._garbage = 0
+        self._endless = False  # what stands in the line at hand is passed over up to its end
 
     def feed(self, data: bytes) -> list[Message]:
         """What became complete with these bytes. A window of 500 spans takes about 1.5 ms. Raises StreamError, after which this is done."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > LONGEST_LINE:
-            raise StreamError("a line of the native sampler has no end")
+        if lines and self._endless:
+            lines, self._endless = lines[1:], False
         for line in lines:
             self._read(line)
+        if len(self._rest) > LONGEST_LINE:
+            if not self._endless:
+                self._count_garbage("a line of the native sampler has no end")
+            self._rest, self._endless = b"", True
         messages, self._messages = self._messages, []
         return messages
 
     def _read(self, line: bytes) -> None:
         try:
-            kind, *values = orjson.loads(line)
+            kind, *values = _parse(line)
             types, read = KINDS[kind]
-        except (ValueError, TypeError, KeyError) as error:  # no JSON, no list, no such kind
-            raise StreamError(f"not a line of the native sampler: {line[:80]!r}") from error
-        if tuple(map(type, values)) != types or (kind != "native") != self._begun:
-            raise StreamError(f"not a line of the native sampler here: {line[:80]!r}")
+        except (ValueError, TypeError, KeyError):  # no JSON, no list, no such kind
+            self._count_garbage(f"not a line of the native sampler: {line[:80]!r}")
+            return
+        if not self._begun and kind != "native":
+            raise StreamError(f"the native sampler does not begin with its version: {line[:80]!r}")
+        target = values[0] if kind in OF_A_TARGET and values and type(values[0]) is int else None
+        if target is not None and kind not in ENDS and self._faults.get(target, 0) >= MOST_FAULTS:
+            return
         try:
+            if tuple(map(type, values)) != types:
+                raise _Faulty(f"not a line of the native sampler here: {line[:80]!r}")
             read(self, *values)
-        except KeyError as error:
-            raise StreamError(f"the native sampler tells of a number that it did not explain: {line[:80]!r}") from error
+        except KeyError:
+            self._count_fault(target, f"the native sampler tells of a number that it did not explain: {line[:80]!r}")
+        except _Faulty as fault:
+            self._count_fault(target, str(fault))
+
+    def _count_fault(self, target: int | None, sentence: str) -> None:
+        if target is None:
+            self._count_garbage(sentence)
+            return
+        _make_room(self._faults, target)
+        _make_room(self._lost, target)
+        self._faults[target] = self._faults.get(target, 0) + 1
+        self._lost[target] = self._lost.get(target, 0) + 1
+        if self._faults[target] == MOST_FAULTS:
+            self._drop(target)
+            self._messages.append(Refused(target, "stream", sentence))
+
+    def _count_garbage(self, sentence: str) -> None:
+        self._garbage += 1
+        if self._garbage > MOST_GARBAGE or not self._begun:
+            raise StreamError(sentence)
+
+    def _drop(self, target: int) -> None:
+        self._waiting -= len(self._spans.pop(target, ()))
+        self._threads.pop(target, None)
+        self._lost.pop(target, None)
 
     def _native(self, version: int) -> None:
+        if self._begun:
+            raise _Faulty("the native sampler tells its version twice")
         if version != VERSION:
             raise StreamError(f"the native sampler is of another version ({version}, not {VERSION}); build it again: make setup")
         self._begun = True
@@ -107,8 +156,8 @@ class StreamReader:
         self._messages.append(Refused(target, reason, detail))
 
     def _gone(self, target: int) -> None:
-        self._waiting -= len(self._spans.pop(target, ()))
-        self._threads.pop(target, None)
+        self._drop(target)
+        self._faults.pop(target, None)
         self._messages.append(Gone(target))
 
     def _text(self, number: int, text: str) -> None:
@@ -118,24 +167,26 @@ class StreamReader:
     def _frame(self, number: int, file: int, function: int, line: int) -> None:
         _bound(self._frames, MOST_NUMBERS)
         if line < 0 or line >= LATEST_NS:
-            raise StreamError(f"the native sampler tells of line {line}")
+            raise _Faulty(f"the native sampler tells of line {line}")
         self._frames[number] = Frame(self._texts[function], self._texts[file], line)
 
     def _stack(self, number: int, caller: int, frame: int) -> None:
         _bound(self._callers, MOST_NUMBERS)
         if number <= caller or (caller != EMPTY and caller not in self._callers):  # so a walk over callers ends
-            raise StreamError(f"the native sampler tells of stack {number} called by {caller}")
+            raise _Faulty(f"the native sampler tells of stack {number} called by {caller}")
         self._callers[number] = (caller, self._frames[frame])
 
     def _thread(self, target: int, tid: int, name: int) -> None:
+        text = self._texts[name]
+        _bound(self._threads, MOST_TARGETS)
         threads = self._threads[target]
         _bound(threads, MOST_THREADS)
-        threads[tid] = self._texts[name]
+        threads[tid] = text
 
     def _span(self, target: int, tid: int, start_ns: int, duration_ns: int, stack: int, flags: int, cpu_ns: int) -> None:
         possible = 0 <= start_ns < LATEST_NS and 0 < duration_ns < LATEST_NS and cpu_ns < LATEST_NS and 0 <= tid < LATEST_NS
         if not possible or self._waiting >= MOST_SPANS:
-            raise StreamError(f"the native sampler tells of too many spans, or of one that cannot be: {start_ns} {duration_ns}")
+            raise _Faulty(f"the native sampler tells of too many spans, or of one that cannot be: {start_ns} {duration_ns}")
         cpu = None if cpu_ns < 0 else cpu_ns
         gil, whole = bool(flags & HELD_GIL), not flags & CUT
         self._spans[target].append(StackSample(start_ns, duration_ns, tid, self._frames_of(stack), gil, cpu, whole))
@@ -153,9 +204,10 @@ class StreamReader:
 
     def _window(self, target: int, start_ns: int, end_ns: int, samples: int, errors: int, hz: float) -> None:
         if not 0 <= start_ns <= end_ns < LATEST_NS or min(samples, errors) < 0 or max(samples, errors) >= LATEST_NS:
-            raise StreamError(f"the native sampler tells of a window that cannot be: {start_ns} {end_ns}")
+            raise _Faulty(f"the native sampler tells of a window that cannot be: {start_ns} {end_ns}")
         spans = self._spans.pop(target, [])
         self._waiting -= len(spans)
+        errors += self._lost.pop(target, 0)
         self._messages.append(Window(target, start_ns, end_ns, samples, errors, hz, self._threads.pop(target, {}), spans))
 
     def _reset(self) -> None:
@@ -165,9 +217,23 @@ class StreamReader:
         self._waiting = 0
 
 
+def _parse(line: bytes) -> Any:
+    """Raises ValueError. Bytes that are no UTF-8, which the sampler should not write, cost a character and not the line."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return orjson.loads(line.decode("utf-8", "replace"))
+
+
 def _bound(known: dict[int, Any], most: int) -> None:
     if len(known) >= most:
-        raise StreamError("the native sampler explains too many numbers")
+        raise _Faulty("the native sampler explains too many numbers")
+
+
+def _make_room(counts: dict[int, int], target: int) -> None:
+    """So that targets that were never followed do not fill the memory."""
+    if target not in counts and len(counts) >= MOST_TARGETS:
+        del counts[next(iter(counts))]
 
 
 KINDS: dict[str, tuple[tuple[type, ...], Callable[..., None]]] = {
@@ -183,3 +249,5 @@ KINDS: dict[str, tuple[tuple[type, ...], Callable[..., None]]] = {
     "w": ((int, int, int, int, int, float), StreamReader._window),
     "reset": ((), StreamReader._reset),
 }
+OF_A_TARGET = frozenset(("attached", "refused", "gone", "t", "s", "w"))  # its number comes first
+ENDS = frozenset(("refused", "gone"))  # also of a target whose other lines are passed over

@@ -12,12 +12,14 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from . import Target
 
 LONGEST_S = 60  # a recorder that nobody ends ends by itself
 WRITE_WITHIN_S = 5.0  # after SIGINT; writing takes 10-40 ms
+DIE_WITHIN_S = 1.0  # after SIGKILL; one that reads memory of a file system that hangs dies when it answers
 COUNTS = re.compile(r"Samples: (\d+) Errors: (\d+)")
 
 
@@ -58,7 +60,8 @@ class Window:
 
     @property
     def ended(self) -> bool:
-        if self._stopped_s is not None and time.monotonic() - self._stopped_s > WRITE_WITHIN_S:
+        written_s = None if self._stopped_s is None else time.monotonic() - self._stopped_s
+        if (written_s or 0.0) > WRITE_WITHIN_S or self.age_s > LONGEST_S + WRITE_WITHIN_S:
             self._process.kill()
         return self._process.poll() is not None
 
@@ -86,10 +89,15 @@ class Window:
 
     def discard(self) -> None:
         """Remove its files; end it where it still runs."""
-        self._process.kill()
-        self._process.wait()
+        end(self._process)
         self._trace.unlink(missing_ok=True)
         self._log.unlink(missing_ok=True)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    with suppress(subprocess.TimeoutExpired):  # it is reaped when it dies after all
+        process.wait(DIE_WITHIN_S)
 
 
 def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:

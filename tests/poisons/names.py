@@ -59,7 +59,7 @@ POISONS = [
     Poison("name-long", "a name of 250 bytes", named(b"n" * 250), listed("n" * 250)),
     Poison("name-glob", "a name of glob signs, commas and quotes", named(b"a*[b]?,\"c'd&e=f#g%00"), listed("a*[b]")),
     Poison("name-blanks", "a name of blanks", named(b"   "), listed("   ")),
-    Poison("name-backslash", "a name of backslashes", named(b"..\\..\\x"), listed("..\\")),
+    Poison("name-backslash", "a name of backslashes", named(b"a\\..\\x"), listed("a\\")),
     Poison("name-just-ending", "a file named only .jsonl beside one named -.jsonl", loose(b"-.jsonl"), listed("-")),
     Poison("name-surrogate-bytes", "a name that is an encoded surrogate", named(b"s\xed\xa0\x80s"), silent),
 ]  # fmt: skip

@@ -4,14 +4,18 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, MOST_HEADERS = 4096, MOST_BYTES = 64 << 20 };
+enum { PAGE = 4096, MOST_HEADERS = 4096, MOST_BYTES = 64 << 20, MOST_IN_ALL = 256 << 20 };
+
+static uint64_t left; // bytes that may still be read of the file at hand: one that was made to be read for ever costs only itself
 
 // A part of the file on the heap, ended by a zero byte; NULL where the file is shorter or the part is too large to be true.
 // Read, not mapped: a file that is cut short under a mapping would end the sampler.
 static void *part(int file, uint64_t at, uint64_t length) {
-    if (length > MOST_BYTES || at > INT64_MAX) return NULL;
+    if (length > MOST_BYTES || length > left || at > INT64_MAX) return NULL;
+    left -= length;
     char *bytes = allocate(length + 1);
     if (pread(file, bytes, length, (off_t)at) == (ssize_t)length) return bytes;
     free(bytes);
@@ -53,9 +57,12 @@ static void read_segments(int file, const Elf64_Ehdr *head, Symbols *symbols) {
 
 Symbols elf_symbols(const char *path) {
     Symbols symbols = { 0 };
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat about;
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe under that name by now would wait for its writer
     if (file < 0) return symbols;
-    Elf64_Ehdr *head = part(file, 0, sizeof *head);
+    left = MOST_IN_ALL;
+    bool regular = fstat(file, &about) == 0 && S_ISREG(about.st_mode);
+    Elf64_Ehdr *head = regular ? part(file, 0, sizeof *head) : NULL;
     bool sound = head && !memcmp(head->e_ident, ELFMAG, SELFMAG) && head->e_ident[EI_CLASS] == ELFCLASS64 &&
                  head->e_shnum <= MOST_HEADERS && head->e_phnum <= MOST_HEADERS;
     if (sound) {

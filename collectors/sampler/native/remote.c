@@ -85,5 +85,6 @@ void process_thread_name(int pid, int tid, char name[THREAD_NAME]) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task/%d/comm", pid, tid);
     read_head(path, name, THREAD_NAME);
-    name[strcspn(name, "\n")] = 0;
+    size_t length = strlen(name);
+    if (length && name[length - 1] == '\n') name[length - 1] = 0; // the kernel's; others may be of the name
 }

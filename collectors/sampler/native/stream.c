@@ -1,5 +1,7 @@
 #include "stream.h"
 
+#include "text.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -34,16 +36,19 @@ void stream_line(const char *format, ...) {
     if (!cut) length += (size_t)needed;
 }
 
-// A JSON string without its quotes, cut to LONGEST_TEXT.
+// A JSON string without its quotes, cut to LONGEST_TEXT. Bytes that are no UTF-8 become U+FFFD, each: a thread's name and a path may hold any.
 static const char *quoted(const char *text) {
     static char to[LONGEST_TEXT];
     size_t at = 0;
-    for (; *text && at < LONGEST_TEXT - 8; text++) {
+    for (size_t bytes; *text && at < LONGEST_TEXT - 8; text += bytes ? bytes : 1) {
         unsigned char c = (unsigned char)*text;
-        if (c < ' ' || c == '"' || c == '\\')
-            at += (size_t)snprintf(to + at, 8, "\\u%04x", c);
-        else
-            to[at++] = (char)c;
+        bytes = utf8_length(text);
+        if (!bytes || c < ' ' || c == '"' || c == '\\') {
+            at += (size_t)snprintf(to + at, 8, "\\u%04x", bytes ? c : 0xfffdu);
+        } else {
+            memcpy(to + at, text, bytes);
+            at += bytes;
+        }
     }
     to[at] = 0;
     return to;

@@ -4,7 +4,7 @@
 //   ["attached", target, "3.11.7", us]                how long finding the runtime took
 //   ["refused", target, "reason", "detail"]           it is let go; reason: permission, python, version, free-threaded, crowd
 //   ["gone", target]                                  it has ended or was let go; its last window came before
-//   ["n", number, "text"]                             a text
+//   ["n", number, "text"]                             a text, always UTF-8: bytes that are none became U+FFFD
 //   ["f", number, text, text, line]                   a frame: file, function
 //   ["k", number, stack, frame]                       a stack: its caller's, 0 where there is none, and one more frame
 //   ["t", target, tid, text]                          a thread's name, in each window that has a span of it

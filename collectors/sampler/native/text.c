@@ -2,8 +2,10 @@
 
 #include <string.h>
 
+enum { REPLACEMENT = 0xfffd, LAST = 0x10ffff };
+
 static char *put_utf8(char *to, uint32_t c) {
-    if (c >= 0xd800 && c < 0xe000) c = 0xfffd; // half a pair: no UTF-8
+    if ((c >= 0xd800 && c < 0xe000) || c > LAST) c = REPLACEMENT; // half a pair, or no character: no UTF-8
     if (c < 0x80) {
         *to++ = (char)c;
         return to;
@@ -27,8 +29,26 @@ bool read_text(const Remote *remote, const Layout *layout, Address at, char to[T
     for (uint64_t i = 0; i < length; i++) {
         uint32_t c = 0;
         memcpy(&c, raw + i * kind, kind);
-        to = put_utf8(to, c ? c : 0xfffd);
+        to = put_utf8(to, c ? c : REPLACEMENT);
     }
     *to = 0;
     return true;
+}
+
+static size_t continued(const unsigned char *bytes, size_t length) {
+    for (size_t i = 1; i < length; i++)
+        if ((bytes[i] & 0xc0) != 0x80) return 0;
+    return length;
+}
+
+size_t utf8_length(const char *text) {
+    const unsigned char *bytes = (const unsigned char *)text;
+    unsigned char first = bytes[0];
+    if (first < 0x80) return 1;
+    if (first < 0xc2 || first > 0xf4) return 0;
+    if (first < 0xe0) return continued(bytes, 2);
+    // The second byte's least and greatest: nothing that is told in more bytes than it needs, no half of a pair, nothing above LAST.
+    unsigned char least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80, most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+    if (bytes[1] < least || bytes[1] > most) return 0;
+    return continued(bytes, first < 0xf0 ? 3 : 4);
 }

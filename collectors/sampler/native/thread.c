@@ -131,6 +131,12 @@ static bool number_stack(Thread *thread, Process *process, Place place, const Lo
     return true;
 }
 
+// A name is one line of a table: what would break it becomes a blank.
+static void make_plain(char *name) {
+    for (; *name; name++)
+        if ((unsigned char)*name < ' ' || *name == 127) *name = ' ';
+}
+
 // The main thread has the process's id. One that `threading` does not know has its name from the kernel.
 static void find_name(Thread *thread, Process *process, Place place, const Look *look) {
     int outermost = 0;
@@ -144,6 +150,7 @@ static void find_name(Thread *thread, Process *process, Place place, const Look 
         read_thread_name(place, frame, name);
     if (!name[0]) process_thread_name(process->remote.pid, thread->tid, name);
     if (!stack_stands(place, &thread->copies, outermost + 1)) return; // it may have ended meanwhile: at the next sample
+    make_plain(name);
     thread->name = number_of_text(name);
 }
 
