@@ -85,7 +85,7 @@ class Poison(NamedTuple):
     late_s: float = 1.5  # a point of the healthy run may arrive so long after it was written
 
 
-def lines(*parts: bytes, name: str = "metrics.jsonl") -> Place:
+def lines(*parts: bytes, name: str = "metrics.jsonl") -> written:
     """A file of these lines between two good ones, of the steps 1 and 2."""
     good = [b'{"time_s": 1764000000.0, "step": 1, "x": 1}\n', b'{"time_s": 1764000001.0, "step": 2, "x": 2}\n']
     return written(lambda folder: (folder / name).write_bytes(good[0] + b"".join(part + b"\n" for part in parts) + good[1]))
