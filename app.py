@@ -33,7 +33,6 @@ from dashboard.options import Mistake, parse, parse_profile, parse_store  # noqa
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TRAINER_STOP_S = 2.5  # it ends its step and saves a checkpoint
-GRACE_S = 1  # for open requests; a WebSocket would hold the server for ever
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -177,22 +176,13 @@ def serve(listener: socket.socket, log_dir: Path, data_dir: Path, options: argpa
 
 
 def run_web(listener: socket.socket, log_dir: Path, data_dir: Path, keeper: Keeper) -> None:
-    import uvicorn
-
     from collectors.store.sqlite import SqliteStore
     from dashboard.queries import Queries
     from dashboard.server import make_app
+    from dashboard.serving import server_of
 
     queries = Queries(SqliteStore(data_dir, write=False), log_dir, data_dir, lambda: keeper.read_only)
-    config = uvicorn.Config(
-        make_app(queries),
-        log_level="warning",
-        access_log=False,
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,  # the machine is the same, or the tunnel compresses
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    server = uvicorn.Server(config)
+    server = server_of(make_app(queries))
     threading.Thread(target=announce, args=(server, listener, log_dir), name="announce", daemon=True).start()
     try:
         server.run(sockets=[listener])

@@ -15,6 +15,7 @@ from collectors.store.protocol import Delta, StoreError
 
 from . import wire
 from .api import PREFIX
+from .encoding import encode
 from .queries import Queries, wanted
 
 POLL_S = 0.04  # the store is asked for changes so often, and only while a socket is open
@@ -174,4 +175,4 @@ class Client:
 
     async def _send(self, message: dict[str, Any]) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):  # closed meanwhile: `serve` notices
-            await self._socket.send_text(wire.encode(message).decode())
+            await self._socket.send_text(encode(message).decode())

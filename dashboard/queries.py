@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,9 +134,7 @@ class Queries:
         return sorted(views, key=lambda view: view.stored.last_time_s or 0.0, reverse=True)
 
     def run(self, name: str) -> RunDetail:
-        stored = next((run for run in self._store.runs() if run.name == name), None)
-        if stored is None:
-            raise NotFound(f"no run {name!r}; GET /api/v1/runs lists them")
+        stored = self.check_run(name)
         lifetimes = self._store.events(name, kinds=LIFETIMES)
         attempts = [event for event in lifetimes if event.kind == "start"]
         gpus = self._collector().get("gpu", {}).get("gpus", [])
@@ -144,16 +142,24 @@ class Queries:
         return RunDetail(self._view(stored, lifetimes, time.time()), attempts, processes)
 
     def files(self, run: str) -> list[Offset]:
-        """What was read of each file of a run."""
+        """What was read of each file of a run. Raises NotFound."""
+        self.check_run(run)
         return [offset for offset in self._store.offsets().values() if offset.run == run]
 
     def events(self, run: str | None, lo: float | None, hi: float | None) -> list[Event]:
+        """Raises NotFound."""
+        if run is not None:
+            self.check_run(run)
         return self._store.events(run, lo, hi)
 
     # -- points --------------------------------------------------------------------------------------------------------
 
     def series(self, run: str | None, match: str = "") -> list[Series]:
-        return self._store.series(run, match)
+        """Raises NotFound."""
+        found = self._store.series(run, match)
+        if run is not None and not found:
+            self.check_run(run)
+        return found
 
     def curves(
         self,
@@ -165,9 +171,12 @@ class Queries:
         axis: Axis = "time",
         buckets: int = 2000,
     ) -> Curves:
-        """Ranges of the named series; a name with * or ? stands for all that it matches. Raises NotFound, BadRequest."""
+        """Ranges of the named series. A name with * or ? stands for all that it matches, one with commas for several names, unless
+        a series is called just that. Raises NotFound, BadRequest."""
         cursor = self._store.seq()
-        chosen = [series for series in self._store.series(run) if wanted(series.name, names)]
+        known = self._store.series(run)
+        names = _split(names, {series.name for series in known})
+        chosen = [series for series in known if wanted(series.name, names)]
         if gpu is not None:
             chosen = [series for series in chosen if gpu in (dict(series.labels).get("gpu"), dict(series.labels).get("uuid"))]
         self._check(run, names, chosen)
@@ -184,6 +193,9 @@ class Queries:
         return self._store.since(cursor)
 
     def logs(self, query: LogQuery) -> LogPage:
+        """Raises NotFound."""
+        if query.run is not None:
+            self.check_run(query.run)
         return self._store.logs(query)
 
     # -- profile -------------------------------------------------------------------------------------------------------
@@ -194,10 +206,12 @@ class Queries:
         note = {"sentence": sentence, "remedy": profile.get("remedy", "")} if sentence else None
         return Profiler(str(profile.get("sampler", "")), note)
 
-    def check_run(self, run: str) -> None:
-        """Raises NotFound where there is no such run."""
-        if all(one.name != run for one in self._store.runs()):
+    def check_run(self, run: str) -> Run:
+        """What is stored of it. Raises NotFound where there is no such run."""
+        stored = self._store.run(run)
+        if stored is None:
             raise NotFound(f"no run {run!r}; GET /api/v1/runs lists them")
+        return stored
 
     def steer_profile(self, action: str) -> None:
         """Turn the profiler on or off, or try refused processes again. Raises BadRequest where nothing can be steered."""
@@ -306,12 +320,22 @@ def rank_view(process: RunProcess, gpus: Sequence[Mapping[str, Any]]) -> RankVie
 
 
 def wanted(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a series is asked for: by its exact name, or by a glob, case-insensitive."""
-    return any(fnmatch.fnmatchcase(name.lower(), one.lower()) if is_glob(one) else name == one for one in patterns)
+    """Whether a series is asked for: by its exact name, or by a glob of * and ?, case-insensitive."""
+    return any(name == one or (is_glob(one) and _matches(name, one)) for one in patterns)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(name.lower(), pattern.lower().replace("[", "[[]"))
 
 
 def is_glob(pattern: str) -> bool:
     return "*" in pattern or "?" in pattern
+
+
+def _split(names: Sequence[str], known: Collection[str]) -> list[str]:
+    """`["loss,lr", "a,b"]` -> `["loss", "lr", "a,b"]` where a series is called `a,b`."""
+    parts = [[one] if one in known else [part for part in one.split(",") if part] or [one] for one in names]
+    return [name for some in parts for name in some]
 
 
 def as_time(value: object) -> float | None:

@@ -135,7 +135,8 @@ class Stacks:
 
     def _folder(self, run: str) -> str:
         """The working folder that run.json names, else that of the run's process."""
-        info = next((one.info for one in self._store.runs() if one.name == run), {})
+        stored = self._store.run(run)
+        info = stored.info if stored else {}
         seen = [event.fields.get("cwd") for event in reversed(self._store.events(run, kinds=(SEEN,)))]
         return next((folder for folder in [info.get("cwd"), *seen] if isinstance(folder, str) and folder), "")
 

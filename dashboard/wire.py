@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from collectors import catalog
@@ -20,12 +19,6 @@ from .queries import Curve, Curves, Profiler, RankView, RunDetail, RunView, Stat
 from .stacks import Charted, Folded
 
 FEW = 16  # values, as in a delta: fewer are looked at faster in a list
-OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-
-
-def encode(value: object) -> bytes:
-    """JSON; a NaN that nobody named stands for a missing number and becomes null."""
-    return orjson.dumps(value, option=OPTIONS)
 
 
 def numbers(values: NDArray[np.float64]) -> NDArray[np.float64] | list[float | str]:

@@ -169,13 +169,18 @@ class Store(Protocol):
 
     def runs(self) -> list[Run]: ...
 
+    def run(self, name: str) -> Run | None: ...
+
     def series(self, run: str | None = None, match: str = "") -> list[Series]:
         """Those of a run, or of the machine where `run` is None; `match` is a case-insensitive substring, with * or ? a glob."""
 
     def range(
         self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", buckets: int = 2000
     ) -> dict[int, Buckets]:
-        """`lo` and `hi` are inclusive, None is open. With no more points than buckets, each point is its own bucket."""
+        """Each of `ids`, a series without points in the range in no buckets at all.
+
+        `lo` and `hi` are inclusive, None is open. With no more points than buckets, each point is its own bucket.
+        """
 
     def last(self, ids: Sequence[int]) -> dict[int, Last]: ...
 

@@ -25,7 +25,7 @@ _UPSERT = """INSERT INTO run (name, first_time_s, last_time_s, last_step, median
 _RUNS = """SELECT name, info, first_time_s, last_time_s, last_step, median_interval_s, series, points, timed,
   coalesce(total(lines_read), 0), coalesce(total(lines_skipped), 0), coalesce(total(fields_skipped), 0),
   coalesce(sum(trouble != ''), 0), coalesce(max(trouble), '')
-  FROM run LEFT JOIN offset ON offset.run = run.name GROUP BY run.name ORDER BY run.name"""
+  FROM run LEFT JOIN offset ON offset.run = run.name {where} GROUP BY run.name ORDER BY run.name"""
 _EVENT = "run, kind, time_s, rank, step, seconds, text, fields"
 _OFFSET = """INSERT INTO offset VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET
   run = excluded.run, device = excluded.device, inode = excluded.inode, offset = excluded.offset, lines_read = excluded.lines_read,
@@ -102,10 +102,12 @@ def remove(db: sqlite3.Connection, run: str) -> list[int]:
     return streams
 
 
-def read_runs(db: sqlite3.Connection) -> list[Run]:
+def read_runs(db: sqlite3.Connection, name: str | None = None) -> list[Run]:
+    """All of them, or the one of this name."""
+    where, asked = ("", ()) if name is None else ("WHERE run.name = ?", (name,))
     return [
         Run._make([name, orjson.loads(info), *aggregates, bool(timed), int(read), int(skipped), int(fields), aside, trouble])
-        for name, info, *aggregates, timed, read, skipped, fields, aside, trouble in db.execute(_RUNS)
+        for name, info, *aggregates, timed, read, skipped, fields, aside, trouble in db.execute(_RUNS.format(where=where), asked)
     ]
 
 
