@@ -24,14 +24,15 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))  # installed, the packages lie beside this file in the namespace `deepseek`
 
 from collectors import VERSION, folders, lock  # noqa: E402
+from collectors.control import ControlError, ask  # noqa: E402
 from collectors.keeper import Keeper  # noqa: E402
+from collectors.proc import start_ticks  # noqa: E402
 from collectors.records import Frame  # noqa: E402
 from dashboard import memory  # noqa: E402
 from dashboard.options import Mistake, parse, parse_profile, parse_store  # noqa: E402
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TRAINER_STOP_S = 2.5  # it ends its step and saves a checkpoint
-GRACE_S = 1  # for open requests; a WebSocket would hold the server for ever
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -169,27 +170,19 @@ def serve(listener: socket.socket, log_dir: Path, data_dir: Path, options: argpa
         if options.demo:
             trainer = start_trainer(log_dir)
             children.callback(stop_trainer, trainer)
+            threading.Thread(target=report_exit, args=(trainer, data_dir), name="demo trainer", daemon=True).start()
         run_web(listener, log_dir, data_dir, keeper)
     return 0
 
 
 def run_web(listener: socket.socket, log_dir: Path, data_dir: Path, keeper: Keeper) -> None:
-    import uvicorn
-
     from collectors.store.sqlite import SqliteStore
     from dashboard.queries import Queries
     from dashboard.server import make_app
+    from dashboard.serving import server_of
 
     queries = Queries(SqliteStore(data_dir, write=False), log_dir, data_dir, lambda: keeper.read_only)
-    config = uvicorn.Config(
-        make_app(queries),
-        log_level="warning",
-        access_log=False,
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,  # the machine is the same, or the tunnel compresses
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    server = uvicorn.Server(config)
+    server = server_of(make_app(queries))
     threading.Thread(target=announce, args=(server, listener, log_dir), name="announce", daemon=True).start()
     try:
         server.run(sockets=[listener])
@@ -215,6 +208,14 @@ def start_trainer(log_dir: Path) -> subprocess.Popen[bytes]:
     folder = None if module.startswith("deepseek.") else ROOT
     with (log_dir / ".demo-trainer.out").open("wb") as output:
         return subprocess.Popen(command, cwd=folder, start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+
+def report_exit(trainer: subprocess.Popen[bytes], data_dir: Path) -> None:
+    """Wait for the trainer, and tell the collector its exit status: nothing says better how a run ended."""
+    ticks = start_ticks(trainer.pid)
+    code = trainer.wait()
+    with contextlib.suppress(ControlError):  # it is starting again, and judges by the run's files
+        ask(data_dir, "exited", pid=trainer.pid, start_ticks=ticks, code=code)
 
 
 def stop_trainer(trainer: subprocess.Popen[bytes]) -> None:

@@ -2,8 +2,26 @@
 
 const ROOT = "/api/v1";
 
+/** There is no connection: the feed says so. */
+export class Unreachable extends Error {}
+
 /** The server's one sentence on why it cannot answer. */
-export class Refused extends Error {}
+export class Refused extends Error {
+  /** @param {string} sentence @param {number} status of HTTP */
+  constructor(sentence, status) {
+    super(sentence);
+    this.status = status;
+  }
+}
+
+/** Asking again in a while brings the same: the question itself is wrong. @param {unknown} error */
+export const lasting = (error) => error instanceof Refused && error.status < 500;
+
+/** What the page says of an error; one of our own code rises. @param {unknown} error @returns {string} */
+export function sentenceOf(error) {
+  if (error instanceof Refused || error instanceof Unreachable) return error.message;
+  throw error;
+}
 
 /**
  * `get("points", {run: "a", series: ["loss", "lr"]})`; null parameters are left out, lists repeat.
@@ -15,21 +33,32 @@ export async function get(path, parameters = {}) {
   for (const [name, value] of Object.entries(parameters)) {
     if (value !== null) for (const one of Array.isArray(value) ? value : [value]) query.append(name, String(one));
   }
-  return answer(await fetch(`${ROOT}/${path}${query.size ? "?" : ""}${query}`));
+  return answer(await reach(`${ROOT}/${path}${query.size ? "?" : ""}${query}`));
 }
 
 /** @param {string} path @param {Object} body @returns {Promise<any>} */
 export async function post(path, body) {
   return answer(
-    await fetch(`${ROOT}/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
+    await reach(`${ROOT}/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
   );
+}
+
+/** @param {string} url @param {RequestInit} [request] @returns {Promise<Response>} */
+async function reach(url, request) {
+  try {
+    return await fetch(url, request);
+  } catch (error) {
+    if (error instanceof TypeError) throw new Unreachable("The dashboard does not answer.");
+    throw error;
+  }
 }
 
 /** @param {Response} response */
 async function answer(response) {
   if (response.ok) return response.json();
   const told = response.headers.get("Content-Type")?.includes("json") ? (await response.json()).error : null;
-  throw new Refused(told ?? `The server answered ${response.status} ${response.statusText}.`);
+  const { status, statusText } = response;
+  throw new Refused(told ?? `The dashboard failed on this question (${status} ${statusText}); its terminal says why.`, status);
 }
 
 /**

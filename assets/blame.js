@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { percent } from "./figures.js";
-import { clock, count, figure, minute, place } from "./format.js";
+import { clock, count, counted, figure, minute, place } from "./format.js";
 
 /**
  * @typedef {Object} Blame what `GET /blame` answers
@@ -22,6 +22,7 @@ import { clock, count, figure, minute, place } from "./format.js";
 /** @typedef {import("./tree.js").Flame} Flame */
 
 const FEW_SAMPLES = 50;
+const LEAST_SAME = 0.97; // the sentence and the frame below it say about the same share
 const LEAST = 0.05; // in the unit that is shown: less is told as zero
 
 /** The blamed place in the letters of code, a share in front in the colour of "more". @param {Blame} blame @returns {(Node | string)[]} */
@@ -35,18 +36,18 @@ export function sentence({ sentence, function: name, file, line }) {
 }
 
 /** What a verdict rests on. @type {Record<string, string>} */
-const TIERS = { A: "stacks alone", B: "stacks and the step log" };
+const TIERS = { A: "from stacks and GPU counters, without steps", B: "from stacks and the steps that the script logs" };
 
 /** How sure it is, and what it was compared with. @param {Blame} blame @param {boolean} chosen a person chose what to compare with */
 export function basis({ confidence, samples, normal_samples, normal, unresolved_share, tier }, chosen) {
   const parts = [
     confidence && `confidence ${confidence}`,
-    `${count(samples)} samples`,
+    counted(samples, "sample"),
     normal.length
-      ? `${chosen ? "compared with" : "normal is"} ${count(normal_samples)} samples ${ranges(normal)}`
+      ? `${chosen ? "compared with" : "normal is"} ${counted(normal_samples, "sample")} ${ranges(normal)}`
       : "no normal to compare with",
     (unresolved_share ?? 0) > 0.005 ? `${percent(Number(unresolved_share))} unresolved` : "",
-    tier && `tier ${tier} (${TIERS[tier]})`,
+    TIERS[tier] ?? "",
   ];
   const told = parts.filter(Boolean).join("; ");
   return `${told[0].toUpperCase()}${told.slice(1)}.`;
@@ -78,7 +79,8 @@ export function ownSentence(tree, whole) {
   const top = tree?.hottest();
   if (!top) return [];
   const { file, line, name } = top.frame;
-  return [el("b", {}, percent(top.share)), ` of ${whole}: `, el("code", {}, `${place(file, line)} ${name}`)];
+  const itself = top.share < LEAST_SAME * top.whole ? " itself, without the functions of yours that it calls" : "";
+  return [el("b", {}, percent(top.share)), ` of ${whole}: `, el("code", {}, `${place(file, line)} ${name}`), itself];
 }
 
 /** What the samples are worth. @param {Flame | null} flame @param {{from: number, to: number}} asked @param {boolean} growing more of the profile may come */
@@ -87,6 +89,6 @@ export function worth(flame, asked, growing) {
   if (growing && flame.profile_until !== null && flame.profile_until < asked.to)
     return `The profile arrives until ${clock(asked.to)}; so far it reaches ${clock(flame.profile_until)}.`;
   if (!flame.samples) return flame.note ? "" : "No stack was sampled in this time.";
-  if (flame.samples < FEW_SAMPLES) return `Only ${flame.samples} samples in this window: too few to blame a line.`;
+  if (flame.samples < FEW_SAMPLES) return `Only ${counted(flame.samples, "sample")} in this window: too few to blame a line.`;
   return `Share of the main thread’s time, ${flame.sampler} at ${figure(flame.hz, 0)} Hz.`;
 }

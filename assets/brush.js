@@ -1,4 +1,4 @@
-/** Gestures on the plots: drag selects, an edge adjusts, a click points, Ctrl and wheel zoom. */
+/** Gestures on the plots: drag selects, an edge adjusts, a click points; with Shift or the middle button a drag moves the view, as does the wheel sideways or with Shift; with Ctrl it zooms. */
 
 const CLICK_PX = 3; // less is a click, not a drag
 const ZOOM_PER_PX = 1.002; // of the wheel
@@ -11,6 +11,7 @@ const EDGE_PX = { mouse: 6, pen: 8, touch: 18 };
  * @property {(time_s: number) => void} click
  * @property {() => void} whole
  * @property {(time_s: number, factor: number) => void} zoom
+ * @property {(by: number) => void} pan the view, on
  * @property {() => {lo: number, hi: number}} view Unix seconds at the surface's left and right
  * @property {() => {from: number, to: number} | null} window
  */
@@ -19,6 +20,8 @@ const EDGE_PX = { mouse: 6, pen: 8, touch: 18 };
 export function brush(surface, gestures) {
   /** @type {{anchor_s: number, x: number, moved: boolean} | null} */
   let drag = null;
+  /** @type {{x: number} | null} where the pointer was when the view last moved */
+  let hold = null;
   let dragged = false;
 
   const x = (/** @type {MouseEvent} */ event) => event.clientX - surface.getBoundingClientRect().left;
@@ -35,6 +38,14 @@ export function brush(surface, gestures) {
     );
 
   surface.addEventListener("pointerdown", (event) => {
+    if (event.button === 1 || (event.button === 0 && event.shiftKey)) {
+      event.preventDefault(); // the middle button would scroll by itself
+      surface.setPointerCapture(event.pointerId);
+      hold = { x: x(event) };
+      dragged = true; // no click follows
+      surface.style.cursor = "grabbing";
+      return;
+    }
     if (event.button !== 0) return;
     const held = edge(event);
     surface.setPointerCapture(event.pointerId);
@@ -42,6 +53,11 @@ export function brush(surface, gestures) {
     dragged = false;
   });
   surface.addEventListener("pointermove", (event) => {
+    if (hold) {
+      pan(hold.x - x(event));
+      hold.x = x(event);
+      return;
+    }
     gestures.hover(time(event));
     if (!drag) surface.style.cursor = edge(event) === null ? "crosshair" : "ew-resize";
     else if ((drag.moved ||= Math.abs(x(event) - drag.x) > CLICK_PX)) {
@@ -51,9 +67,9 @@ export function brush(surface, gestures) {
   });
   surface.addEventListener("pointerup", (event) => {
     if (drag && dragged) select(drag.anchor_s, time(event), true);
-    drag = null;
+    drag = hold = null;
   });
-  surface.addEventListener("pointercancel", () => (drag = null));
+  surface.addEventListener("pointercancel", () => (drag = hold = null));
   surface.addEventListener("pointerleave", () => gestures.hover(null));
   surface.addEventListener("click", (event) => {
     if (!dragged && event.detail === 1) gestures.click(time(event));
@@ -62,12 +78,20 @@ export function brush(surface, gestures) {
   surface.addEventListener(
     "wheel",
     (event) => {
-      if (!event.ctrlKey) return;
+      const sideways = Math.abs(event.deltaX) > Math.abs(event.deltaY) ? event.deltaX : event.shiftKey ? event.deltaY : 0;
+      if (!event.ctrlKey && !sideways) return; // it scrolls the lanes
       event.preventDefault();
-      gestures.zoom(time(event), ZOOM_PER_PX ** event.deltaY);
+      if (event.ctrlKey) gestures.zoom(time(event), ZOOM_PER_PX ** event.deltaY);
+      else pan(sideways);
     },
     { passive: false },
   );
+
+  /** @param {number} by_px */
+  function pan(by_px) {
+    const { lo, hi } = gestures.view();
+    if (by_px) gestures.pan((by_px / surface.clientWidth) * (hi - lo));
+  }
 
   /** @param {number} a @param {number} b @param {boolean} done */
   function select(a, b, done) {

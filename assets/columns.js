@@ -9,6 +9,7 @@
  * @property {(number | null | undefined)[]} max
  * @property {(number | null | undefined)[]} mean
  * @property {{t: number, text: string}[]} bad non-finite points
+ * @property {number[]} cuts entries that a run begins anew at, where the line must break though no entry is empty
  */
 
 /**
@@ -21,28 +22,32 @@
  */
 export function columns(series, first, length, scale) {
   /** @type {Columns} */
-  const out = { min: new Array(length), max: new Array(length), mean: new Array(length), bad: [] };
+  const out = { min: new Array(length), max: new Array(length), mean: new Array(length), bad: [], cuts: [] };
   const members = new Uint8Array(length);
   const breaks = new Uint8Array(length);
   for (const one of series) addSeries(one, first, scale, out, members, breaks);
   for (let i = 0; i < length; i++) {
-    if (members[i] > 1) out.mean[i] = /** @type {number} */ (out.mean[i]) / members[i];
+    if (members[i] > 1) out.mean[i] = within(out.min[i], /** @type {number} */ (out.mean[i]) / members[i], out.max[i]);
     else if (breaks[i] && !members[i]) out.min[i] = out.max[i] = out.mean[i] = null;
   }
   return out;
 }
+
+/** A mean does not leave its points by rounding. @param {any} min @param {number} mean @param {any} max */
+const within = (min, mean, max) => Math.min(max, Math.max(min, mean));
 
 /**
  * @param {Series} one @param {number} first @param {number} scale @param {Columns} out
  * @param {Uint8Array} members how many series have a value in a bin @param {Uint8Array} breaks 1 where a line must not pass
  */
 function addSeries(one, first, scale, out, members, breaks) {
-  const gap_s = one.gap_s;
+  const gap = one.gap;
   for (let at = Math.max(0, one.at(first * one.width)); at < one.bin.length; at++) {
     const i = one.bin[at] - first;
     if (i >= members.length) break;
     if (i < 0) continue;
-    if (at && one.t[at] - one.t[at - 1] > gap_s) breaks.fill(1, Math.max(0, one.bin[at - 1] - first + 1), i);
+    if (at && one.t[at] - one.t[at - 1] > gap) breaks.fill(1, Math.max(0, one.bin[at - 1] - first + 1), i);
+    if (at && one.segment[at] !== one.segment[at - 1]) out.cuts.push(i);
     if (one.bad[at]) out.bad.push({ t: one.t[at], text: one.bad[at] });
     if (!one.finite[at]) {
       breaks[i] = 1;

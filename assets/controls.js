@@ -1,8 +1,6 @@
 /** The Live page's part of the bar: live or held, and how much time is shown. */
 
 import { el, setClass, setText } from "./dom.js";
-import { duration } from "./format.js";
-import { SPANS_S } from "./range.js";
 
 /**
  * @typedef {Object} Setting
@@ -10,6 +8,7 @@ import { SPANS_S } from "./range.js";
  * @property {boolean} over nothing more comes from the run
  * @property {string} host
  * @property {number} span_s
+ * @property {import("./axis.js").Axis} axis
  */
 
 export class Controls {
@@ -22,16 +21,17 @@ export class Controls {
   }
 
   /** @param {Setting} setting */
-  draw({ mode, over, host, span_s }) {
+  draw({ mode, over, host, span_s, axis }) {
     const [live, held] = over ? ["Ended", "Back to the end"] : ["Live", "Back to live"];
     setText(this.back, { live, held, lost: "Not connected" }[mode]);
     setClass(this.back, "held", mode !== "live");
     setClass(this.back, "over", mode === "live" && over);
     this.back.disabled = mode === "live";
     setText(this.host, host && `host ${host}`);
-    if (this.spans.dataset.span === String(span_s)) return;
-    this.spans.dataset.span = String(span_s);
-    const spans = SPANS_S.includes(span_s) ? SPANS_S : [...SPANS_S, span_s];
-    this.spans.replaceChildren(...spans.map((one) => el("option", { value: one, selected: one === span_s }, duration(one))));
+    const looks = `${axis.name} ${span_s}`;
+    if (this.spans.dataset.looks === looks) return;
+    this.spans.dataset.looks = looks;
+    const spans = axis.spans.includes(span_s) ? axis.spans : [...axis.spans, span_s];
+    this.spans.replaceChildren(...spans.map((one) => el("option", { value: one, selected: one === span_s }, axis.length(one))));
   }
 }

@@ -1,4 +1,6 @@
-/** Elements, and text that touches the page only when it changes. */
+/** Elements, and text that touches the page only when it changes. What a file or a process is called never steers how the page is drawn. */
+
+import { visible } from "./visible.js";
 
 /**
  * `el("button", {class: "btn", onclick: go}, "Go")`. Children that are null or false are left out; strings become text, never HTML.
@@ -11,15 +13,16 @@ export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
+    else if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : name === "title" ? visible(value) : value);
   }
-  node.append(...children.filter((child) => child !== null && child !== false));
+  for (const child of children) if (child !== null && child !== false) node.append(typeof child === "string" ? visible(child) : child);
   return node;
 }
 
 /** @param {Element} node @param {string} text */
 export function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const shown = visible(text);
+  if (node.textContent !== shown) node.textContent = shown;
 }
 
 /** @param {Element} node @param {string} name @param {boolean} on */

@@ -1,7 +1,7 @@
 /** Event markers: which are shown, with which shape, and which labels have room (pure), and their elements. */
 
 import { el, icon } from "./dom.js";
-import { duration } from "./format.js";
+import { count, duration } from "./format.js";
 
 /** @typedef {{kind: string, time_s: number, rank?: number, step?: number | null, seconds?: number | null, text?: string}} Event */
 /** @typedef {{x: number, event: Event, shape: "diamond" | "triangle" | "cross" | "bar", tone: string, label: string, labelled: boolean}} Mark */
@@ -9,7 +9,7 @@ import { duration } from "./format.js";
 const CHARACTER_PX = 5.8; // of an 11 px label, generously
 const ICON_PX = 16;
 const MOST = 80; // more markers than this say nothing
-const MINOR = new Set(["validation", "gc", "collective"]); // drawn as ticks without a word
+const MINOR = new Set(["validation", "gc", "collective", "process"]); // drawn as ticks without a word
 
 /**
  * @param {Event[]} events @param {{lo: number, hi: number}} view @param {number} width px
@@ -50,11 +50,19 @@ function looks({ kind, step, seconds, text = "", ...fields }) {
     case "overflow":
       return { shape: "cross", tone: "bad", label: "overflow" };
     case "end":
-      return /crash|error|fail/.test(status)
-        ? { shape: "cross", tone: "bad", label: "crashed" }
+      return /crash|error|fail|kill/.test(status)
+        ? { shape: "cross", tone: "bad", label: /kill/.test(status) ? "killed" : "failed" }
         : { shape: "bar", tone: "dim", label: "end" };
+    case "exit": {
+      const state = /** @type {any} */ (fields).state ?? "";
+      return ["failed", "killed"].includes(state)
+        ? { shape: "cross", tone: "bad", label: state }
+        : { shape: "bar", tone: "dim", label: "ended" };
+    }
     case "start":
       return { shape: "bar", tone: "dim", label: "start" };
+    case "resume":
+      return { shape: "bar", tone: "acc", label: step ? `resumed at ${count(step)}` : "resumed" };
     case "note":
       return { shape: "bar", tone: "acc", label: text.slice(0, 24) };
     case "allocator_retry":

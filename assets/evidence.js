@@ -1,6 +1,7 @@
 /** A window beside the rest of what is shown: the lanes that differ most (pure). */
 
 import { average } from "./columns.js";
+import { capital } from "./format.js";
 import { stepRate } from "./progress.js";
 
 /** @typedef {{name: string, window: number, rest: number, digits?: number}} Fact */
@@ -61,6 +62,7 @@ function subjects(lanes) {
 
 /** @param {Series | null} stepper @param {{lo: number, hi: number}} view @param {{from: number, to: number}} window @returns {Fact[]} */
 function rate(stepper, view, window) {
+  if (stepper?.axis.name === "step") return [];
   const inside = stepRate(stepper, window.from, window.to);
   const before = stepRate(stepper, view.lo, window.from);
   const after = stepRate(stepper, window.to, view.hi);
@@ -71,6 +73,3 @@ function rate(stepper, view, window) {
 
 /** @param {number[]} values */
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-
-/** @param {string} word */
-const capital = (word) => word[0].toUpperCase() + word.slice(1);

@@ -2,7 +2,8 @@
 
 import { basis, sentence } from "./blame.js";
 import { copyButton, el, setText } from "./dom.js";
-import { clock, count, duration } from "./format.js";
+import { clock, duration, stepRange } from "./format.js";
+import { Picker } from "./picker.js";
 
 /** @typedef {import("./blame.js").Blame} Blame */
 /** @typedef {{from: number, to: number}} Window Unix seconds */
@@ -10,7 +11,7 @@ import { clock, count, duration } from "./format.js";
 export class FlameHead {
   /** @param {{pick: (run: string) => void, download: (format: "speedscope" | "folded") => void}} actions */
   constructor(actions) {
-    this.picker = el("select", { class: "picker", "aria-label": "Run", onchange: () => actions.pick(this.picker.value) });
+    this.picker = new Picker(actions.pick);
     this.when = el("div", { class: "state" });
     this.said = el("p", { class: "said", "aria-live": "polite" });
     this.basis = el("p", { class: "sub" });
@@ -24,7 +25,7 @@ export class FlameHead {
     this.element = el(
       "section",
       { class: "verdict flame-head", "aria-label": "The window" },
-      el("div", { class: "who" }, this.picker, this.when),
+      el("div", { class: "who" }, this.picker.element, this.when),
       el("div", { class: "finding" }, el("div", {}, this.said, this.basis)),
       el(
         "div",
@@ -37,26 +38,15 @@ export class FlameHead {
   }
 
   /** @param {import("./runs.js").Runs} runs */
-  drawRuns({ list, current }) {
-    const names = list.map(({ run }) => run);
-    const told = JSON.stringify([names, current?.run]);
-    if (told === this.#told) return;
-    this.#told = told;
-    const options = names.map((name) => el("option", { value: name, selected: name === current?.run }, name));
-    this.picker.replaceChildren(...(options.length ? options : [el("option", {}, "no run yet")]));
-    this.picker.disabled = !names.length;
+  drawRuns(runs) {
+    this.picker.draw(runs);
   }
 
-  #told = "";
-
   /** @param {Window} shown @param {boolean} chosen by a person; else the last seconds @param {{from: number | null, to: number | null}} steps */
-  drawWindow(shown, chosen, { from, to }) {
-    const steps = from === null || to === null ? "" : `, steps ${count(from)}–${count(to)}`;
+  drawWindow(shown, chosen, steps) {
     const length = duration(shown.to - shown.from);
-    setText(
-      this.when,
-      `${chosen ? "" : "the last "}${chosen ? `${clock(shown.from)} – ${clock(shown.to)}, ` : ""}${length}${chosen ? steps : ""}`,
-    );
+    const words = [`${clock(shown.from)} – ${clock(shown.to)}`, length, stepRange(steps)];
+    setText(this.when, chosen ? words.filter(Boolean).join(", ") : `the last ${length}`);
   }
 
   /** @param {Blame | null} blame @param {{said: (Node | string)[], aside: string}} own the page's words while the server has none @param {boolean} chosen a person chose what to compare with */

@@ -1,5 +1,6 @@
 /** The Flame page: one window of a run's Python, against normal or another window. */
 
+import { TIME } from "./axis.js";
 import { el, setClass } from "./dom.js";
 import { download } from "./download.js";
 import { FlameHead } from "./flame_head.js";
@@ -18,7 +19,7 @@ export class FlamePage extends RunPage {
     super(bar, foot, BUCKETS);
     this.head = new FlameHead({ pick: (run) => this.pick(run), download: (format) => this.download(format) });
     this.stage = new FlameStage({ chosen: () => this.#looked(), profile: (action) => this.steerProfile(action) });
-    this.strip = new Strip(this.timeline, { failed: (error) => this.failed(error), tinting: () => this.stage.tinting() });
+    this.strip = new Strip(this.timeline, { failed: (error, again) => this.failed(error, again), tinting: () => this.stage.tinting() });
     this.profile.filter = this.stage.filter;
     this.element = el(
       "div",
@@ -34,15 +35,24 @@ export class FlamePage extends RunPage {
 
   /** @param {any[]} metas */
   lanesOf(metas) {
-    return withLost(stripLanes(metas), metas, this.silent(metas));
+    return this.absent ? [] : withLost(stripLanes(metas), metas, this.silent(metas));
   }
 
   async learn() {
     await super.learn();
     const none = this.runs.name === null;
-    setClass(this.element, "bare", none);
-    if (none) this.stage.trouble.show({ sentence: "No runs in the log folder yet. Any JSONL file there becomes one.", remedy: "", action: null });
+    const sentence = none ? "No runs in the log folder yet. Any JSONL file there becomes one." : this.absent && `${this.absent} Choose one at the top left.`;
+    if (sentence) this.stage.trouble.show({ sentence, remedy: "", action: null });
     this.inquire();
+  }
+
+  showNoTimes() {
+    this.stage.show(null, { run: this.runs.name ?? "", asked: { from: 0, to: 0 }, now: true, baseline: null, quick: false, done: true, filter: {} }, {
+      growing: false,
+      trouble: { sentence: this.noTimes, remedy: "", action: null },
+    });
+    this.strip.chart.show(null, this.stage.tinting());
+    this.head.say(null, { said: [], aside: "" }, false);
   }
 
   refresh() {
@@ -51,13 +61,14 @@ export class FlamePage extends RunPage {
   }
 
   #readChart() {
-    if (this.runs.name !== null) this.strip.ask(this.runs.name, this.range.view(this.end_s), this.stage.choice);
+    const run = this.runs.current?.run;
+    if (run && this.range.axis === TIME) this.strip.ask(run, this.range.view(this.end_s), this.stage.choice);
   }
 
   /** @param {boolean} [done] */
   inquire(done) {
     super.inquire(done);
-    if (this.growing) this.#readChart();
+    if (this.growing && this.range.axis === TIME) this.#readChart();
   }
 
   /** @param {import("./range.js").View} view @param {import("./series.js").Series | null} stepper */
@@ -67,7 +78,8 @@ export class FlamePage extends RunPage {
     const shown = window ?? this.profile.wanted?.asked;
     this.strip.chart.draw(view);
     this.head.drawRuns(this.runs);
-    if (shown) this.head.drawWindow(shown, window !== null, this.steps(shown, stepper));
+    setClass(this.element, "bare", !this.runs.current || this.range.axis !== TIME);
+    if (shown && this.range.axis === TIME) this.head.drawWindow(shown, window !== null, this.steps(window, stepper));
   }
 
   keepAddress() {

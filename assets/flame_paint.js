@@ -2,6 +2,7 @@
 
 import { place } from "./format.js";
 import { token } from "./theme.js";
+import { visible } from "./visible.js";
 
 /** @typedef {import("./tree.js").Frame} Frame */
 /** @typedef {import("./tint.js").Tint} Tint */
@@ -145,4 +146,4 @@ const widths = new Map();
 const MOST_WIDTHS = 20_000;
 
 /** What stands in a frame's box. @param {Frame} frame */
-export const words = (frame) => ({ title: frame.name, where: frame.file ? place(frame.file, frame.line) : "" });
+export const words = (frame) => ({ title: visible(frame.name), where: frame.file ? visible(place(frame.file, frame.line)) : "" });

@@ -8,6 +8,9 @@ const COARSE = 4; // with fewer digits asked for, what is too small to see is ze
 /** `41280 -> "41,280"` @param {number | null | undefined} n */
 export const count = (n) => (n === null || n === undefined ? NONE : WHOLE.format(n));
 
+/** `counted(1, "sample") -> "1 sample"`, `counted(2000, "sample") -> "2,000 samples"` @param {number} n @param {string} noun @param {string} [many] */
+export const counted = (n, noun, many = `${noun}s`) => `${count(n)} ${n === 1 ? noun : many}`;
+
 /**
  * About four significant digits, or exactly `digits` after the point: `521.3`, `2.242`, `2.61e-4`, `32,768`.
  * @param {number | null | undefined} value @param {number} [digits]
@@ -34,6 +37,9 @@ export function tick(value) {
   if (size >= 1e4) return `${Number((value / 1e3).toPrecision(3))}k`;
   return String(Number(value.toPrecision(3)));
 }
+
+/** `12_300 -> "12 kB"`, `31e6 -> "31 MB"` @param {number} bytes */
+export const size = (bytes) => (bytes < 1e6 ? `${WHOLE.format(bytes / 1e3)} kB` : megabytes(bytes));
 
 /** `31 -> "31 MB"` @param {number} bytes */
 export function megabytes(bytes) {
@@ -78,4 +84,13 @@ export function duration(seconds) {
 export function place(file, line) {
   const name = file.split("/").pop();
   return line > 0 ? `${name}:${line}` : String(name);
+}
+
+/** @param {string} text */
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** `steps 1,203–1,410`, `step 7`, or "" @param {{from: number | null, to: number | null}} steps */
+export function stepRange({ from, to }) {
+  if (from === null || to === null) return "";
+  return from === to ? `step ${count(to)}` : `steps ${count(from)}–${count(to)}`;
 }

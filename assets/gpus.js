@@ -9,6 +9,7 @@ import { lostSince } from "./lost.js";
 import { Page } from "./page.js";
 import { Processes } from "./processes.js";
 import { Reading } from "./reading.js";
+import { timeAddress } from "./url.js";
 
 /** @typedef {import("./gpu_head.js").Card} Card */
 
@@ -19,7 +20,7 @@ const CATALOGUE_MS = { first: 1500, last: 12_000 }; // some series have their fi
 export class Gpus extends Page {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
   constructor(bar, foot) {
-    super(bar, foot, { run: null, buckets: BUCKETS });
+    super(bar, foot, { address: timeAddress(), run: null, buckets: BUCKETS });
     this.all = new URLSearchParams(location.search).has("all");
     /** @type {Card[]} */
     this.cards = [];
@@ -67,7 +68,7 @@ export class Gpus extends Page {
   }
 
   refresh() {
-    this.#readXids(this.range.view(this.end_s)).catch((error) => this.failed(error));
+    this.#readXids(this.range.view(this.end_s)).catch((error) => this.failed(error, this.again.points));
     super.refresh();
   }
 
@@ -85,7 +86,7 @@ export class Gpus extends Page {
     setText(this.moment, window ? `${clock(window.from)} – ${clock(window.to)}` : "Now");
     setText(
       this.hint,
-      window ? `${duration(window.to - window.from)}: which Python ran in it?` : "Drag over a dip to see which line of Python caused it.",
+      window ? `${duration(window.to - window.from)}: which Python code was running?` : "Drag over a dip to see which line of Python caused it.",
     );
     this.flame.hidden = window === null;
     if (window) this.flame.href = `/flame${location.search}`;

@@ -25,6 +25,8 @@ export function helpDialog(table) {
     ["drag an edge", "adjust the window"],
     ["click", "the nearest step"],
     ["double click", "whole range"],
+    ["Shift drag", "move the view; the middle button, too"],
+    ["Shift wheel", "move the view; a wheel sideways, too"],
     ["Ctrl wheel", "zoom at the cursor"],
     ["drag a lane’s name", "move the lane; Shift ↑ ↓ on a name, too"],
     ["click a lane’s name", "fold it"],

@@ -3,8 +3,10 @@
 import UPlot from "./vendor/uPlot.esm.js";
 import { columns } from "./columns.js";
 import { el, setClass, setText } from "./dom.js";
-import { count, tick } from "./format.js";
+import { TIME } from "./axis.js";
+import { counted, tick } from "./format.js";
 import { legend } from "./legend.js";
+import { holders, layersOf, median, stepSeconds } from "./phases.js";
 import { drawBad, drawCuts, drawHeat, drawLimit, drawLoss } from "./marks.js";
 import { fromZero, logTicks, robust, robustLog, ticks } from "./scale.js";
 import { faded, token } from "./theme.js";
@@ -16,6 +18,8 @@ import { faded, token } from "./theme.js";
 const Plot = /** @type {any} */ (UPlot); // its types are not vendored
 const AXIS_WIDTH = 36;
 const TICK_HEIGHT = 26;
+const JUDGE_MS = 1000;
+const GROWN = 1.2; // of so many more bins is judged at once
 const FOLDED = "folded lanes";
 const PERCENT = { lo: 0, hi: 104 };
 
@@ -26,6 +30,8 @@ export class LaneView {
     this.narrow = narrow;
     this.range = PERCENT;
     this.view = { lo: 0, hi: 1 };
+    /** @type {import("./axis.js").Axis} */
+    this.axis = TIME;
     /** @type {any} */
     this.chart = null;
     /** @type {Columns[]} */
@@ -36,8 +42,11 @@ export class LaneView {
     this.times = [];
     /** @type {number | null} */
     this.limit = null;
+    /** @type {Set<number>} traces of a stack that hold others: only what they hold is drawn */
+    this.holding = new Set();
     /** @type {Map<string, Series>} */
     this.series = new Map();
+    this.trouble = el("p", { class: "lane-trouble", role: "status", hidden: true });
     this.note = el("span", {}, spec.note ?? "");
     const ramp = spec.kind === "heat" && spec.height > 80 ? el("span", { class: "ramp" }, "0", el("i"), "100 %") : null;
     this.name = el(
@@ -60,6 +69,7 @@ export class LaneView {
       this.name,
       this.plot,
       this.values,
+      this.trouble,
     );
     this.fold(foldedLanes().includes(spec.id));
   }
@@ -84,13 +94,15 @@ export class LaneView {
     this.chart = new Plot(this.options(width, height), this.data(), this.plot);
   }
 
-  /** Lines are drawn when there are new points or another stretch of time; values, which follow the cursor, always. @param {import("./timeline.js").Picture} picture */
-  draw({ series, version, view, cursor_s }) {
+  /** Lines are drawn when there are new points or another stretch of the axis; values, which follow the cursor, always. @param {import("./timeline.js").Picture} picture */
+  draw({ series, version, view, cursor_s, axis, failed }) {
     const drawn = `${version} ${view.lo} ${view.hi}`;
     if (drawn !== this.#drawn) {
       this.#drawn = drawn;
       this.series = series;
       this.view = view;
+      this.axis = axis;
+      this.say(this.spec.traces.flatMap((trace) => trace.keys.flatMap((key) => failed.get(key) ?? []))[0] ?? "");
       this.#gather(series, view);
       if (this.chart) this.chart.setData(this.data());
     }
@@ -98,6 +110,13 @@ export class LaneView {
   }
 
   #drawn = "";
+
+  /** Why there is no chart, in its place; "" where there is one. @param {string} sentence */
+  say(sentence) {
+    this.trouble.hidden = !sentence;
+    setText(this.trouble, sentence);
+    if (sentence) setClass(this.element, "waiting", false);
+  }
 
   destroy() {
     this.chart?.destroy();
@@ -114,9 +133,30 @@ export class LaneView {
     this.columns = members.map((some) => columns(some, first, length, this.spec.scale));
     const limit = this.spec.limit && series.get(this.spec.limit);
     this.limit = limit && Number.isFinite(limit.newest.v) ? limit.newest.v * this.spec.scale : null;
-    this.layers = this.spec.kind === "stack" ? stacked(this.columns) : [];
+    this.layers = this.spec.kind === "stack" ? this.#stack(members, { first, length }) : [];
     this.range = this.#yRange();
-    setClass(this.element, "waiting", !members.flat().length);
+    setClass(this.element, "waiting", !members.flat().length && this.trouble.hidden);
+  }
+
+  #judged = { at_ms: -Infinity, bins: 0 }; // when it was last looked which phases hold others, and on how many bins
+
+  /** Sums from the bottom up of the phases that hold no others. @param {Series[][]} members @param {import("./phases.js").Grid} grid */
+  #stack(members, grid) {
+    const { traces, scale } = this.spec;
+    const { layers, regular } = layersOf(members.map(([one]) => one), grid);
+    const bins = members.reduce((all, [one]) => all + (one?.bin.length ?? 0), 0);
+    if (bins > GROWN * this.#judged.bins || performance.now() - this.#judged.at_ms > JUDGE_MS) {
+      this.#judged = { at_ms: performance.now(), bins };
+      const typical = layers.map((layer, i) => (regular[i] ? (median(layer.filter((v) => typeof v === "number")) ?? 0) : 0));
+      this.holding = holders(
+        traces.map(({ label }) => label),
+        typical,
+        stepSeconds(members.flat()),
+      );
+    }
+    const drawn = layers.map((layer, i) => (this.holding.has(i) ? layer.map(() => undefined) : layer.map((v) => (v ? v * scale : v))));
+    this.columns = layers.map((layer, i) => ({ ...this.columns[i], mean: layer.map((v) => (v ? v * scale : v)) }));
+    return stacked(drawn);
   }
 
   #yRange() {
@@ -208,7 +248,21 @@ export class LaneView {
     const edge = { stroke: "transparent", width: 0, points: { show: false } };
     const paths = this.spec.stepped ? Plot.paths.stepped({ align: 1 }) : Plot.paths.linear();
     const points = trace.points ? { show: true, size: 5, width: 0, fill: token(trace.colour) } : { show: false };
-    return [edge, edge, { stroke: token(trace.colour), width: many ? 1 : 1.4, paths, points }];
+    const index = this.spec.traces.indexOf(trace);
+    const gaps = (/** @type {any} */ u, /** @type {number} */ _series, /** @type {number} */ _from, /** @type {number} */ _to, /** @type {[number, number][]} */ found) =>
+      [...found, ...this.#cuts(u, index)].sort(([a], [b]) => a - b);
+    return [edge, edge, { stroke: token(trace.colour), width: many ? 1 : 1.4, paths, points, gaps }];
+  }
+
+  /** Where a run was started again, its line breaks. @param {any} u @param {number} index of a trace @returns {[number, number][]} device pixels */
+  #cuts(u, index) {
+    const { mean = [], cuts = [] } = this.columns[index] ?? {};
+    return cuts.flatMap((at) => {
+      let before = at - 1;
+      while (before >= 0 && typeof mean[before] !== "number") before--;
+      const pixel = (/** @type {number} */ i) => u.valToPos(this.times[i], "x", true);
+      return before < 0 ? [] : [/** @type {[number, number]} */ ([pixel(before), pixel(at)])];
+    });
   }
 
   /** @param {any} u */
@@ -223,8 +277,8 @@ export class LaneView {
     for (const column of kind === "lines" ? this.columns : []) {
       drawCuts(u, column.max, this.times, true, digits, above);
       drawCuts(u, column.min, this.times, false, digits, below);
-      drawBad(u, column.bad);
     }
+    if (kind === "lines") drawBad(u, this.columns.flatMap(({ bad }) => bad));
     if (kind === "stack" && this.layers.length) drawCuts(u, this.layers[0], this.times, true, digits, above);
     this.ondrawn?.(this);
   }
@@ -234,16 +288,25 @@ export class LaneView {
 
   /** @param {number | null} cursor_s */
   #tell(cursor_s) {
-    const all = this.spec.traces.map((trace) => trace.keys.flatMap((key) => this.series.get(key) ?? []));
+    const all = this.spec.traces.map((trace, i) => (this.holding.has(i) ? [] : trace.keys.flatMap((key) => this.series.get(key) ?? [])));
     const values = all.map((series, i) => {
       const { lost_s } = this.spec.traces[i];
       if (lost_s !== undefined && (cursor_s ?? Infinity) >= lost_s) return null;
+      if (this.holding.has(i)) return null;
+      if (this.spec.kind === "stack") return under(this.columns[i], this.times, cursor_s ?? this.view.hi);
       return cursor_s === null ? newest(series, this.spec.scale) : under(this.columns[i], this.times, cursor_s);
     });
     const bad = this.columns.flatMap((column) => column.bad).at(-1);
-    fillRows(this.values, legend(this.spec, values, bad ?? null));
+    const shown = { ...this.spec, traces: this.spec.traces.filter((_, i) => !this.holding.has(i)) };
+    const rows = legend(
+      shown,
+      values.filter((_, i) => !this.holding.has(i)),
+      bad ? { text: bad.text, place: this.axis.word(bad.t) } : null,
+    );
+    fillRows(this.values, rows);
     const points = Math.max(0, ...all.flat().map((series) => series.points));
-    const note = this.spec.note ?? (points ? `${count(points)} points` : "");
+    const held = this.spec.traces.filter((_, i) => this.holding.has(i)).map(({ label }) => label);
+    const note = held.length ? `parts of ${held.join(", ")}` : (this.spec.note ?? (points ? counted(points, "point") : ""));
     setText(this.note, this.limit === null ? note : `${note}, limit ${tick(this.limit)}`);
   }
 }
@@ -251,13 +314,13 @@ export class LaneView {
 /** @returns {string[]} */
 const foldedLanes = () => JSON.parse(localStorage.getItem(FOLDED) ?? "[]");
 
-/** Sums from the bottom up; the first layer is the whole. @param {Columns[]} layers from the top down @returns {(number | null | undefined)[][]} */
+/** Sums from the bottom up; the first layer is the whole. @param {import("./phases.js").Layer[]} layers from the top down @returns {import("./phases.js").Layer[]} */
 function stacked(layers) {
-  /** @type {(number | null | undefined)[][]} */
+  /** @type {import("./phases.js").Layer[]} */
   const out = [];
-  for (const { mean } of [...layers].reverse()) {
+  for (const layer of [...layers].reverse()) {
     const below = out[0];
-    out.unshift(mean.map((value, i) => (typeof value === "number" ? value + Number(below?.[i] ?? 0) : (below?.[i] ?? value))));
+    out.unshift(layer.map((value, i) => (typeof value === "number" ? value + Number(below?.[i] ?? 0) : (below?.[i] ?? value))));
   }
   return out;
 }
@@ -270,7 +333,7 @@ function newest(series, scale) {
 
 /** The value under the cursor: of the last bin at or before it. @param {Columns} column @param {number[]} times @param {number} cursor_s */
 function under(column, times, cursor_s) {
-  let i = Math.round((cursor_s - times[0]) / (times[1] - times[0]));
+  let i = Math.min(times.length - 1, Math.round((cursor_s - times[0]) / (times[1] - times[0])));
   while (i > 0 && column.mean[i] === undefined) i--;
   return column.mean[i] ?? null;
 }

@@ -33,17 +33,38 @@ import { keyOf } from "./series.js";
 
 export const GIB = 2 ** -30;
 const MB = 1e-6;
-const OTHERS = 4; // lanes of series that nobody named here
+const BESIDE_GPU = 2; // lanes of the host: CPU and memory
+/** @type {Further} */
+export const FEW = { search: "", most: 4 };
 
-/** @param {Meta[]} metas all series of the machine and of one run @returns {Lane[]} */
-export function lanesOf(metas) {
+/**
+ * The run's own curves first, then its phases, the GPUs and the host.
+ * @param {Meta[]} metas all series of the machine and of one run @param {Further} [further] which of the curves that nobody named here
+ * @returns {Lane[]}
+ */
+export function lanesOf(metas, further = FEW) {
   const machine = metas.filter((meta) => meta.run === null);
   const own = metas.filter((meta) => meta.run !== null);
   const gpu = machine.some((meta) => meta.name.startsWith("gpu/"));
-  const lanes = [...(gpu ? gpuLanes(machine) : hostLanes(machine)), ...phaseLanes(own), ...knownLanes(own)];
-  const shown = new Set(lanes.flatMap((lane) => lane.traces.flatMap((trace) => trace.keys)));
-  return [...lanes.filter((lane) => lane.traces.length), ...otherLanes(own, shown)];
+  const [loss, ...known] = knownLanes(own);
+  const run = [loss, ...phaseLanes(own), ...known].filter(({ traces }) => traces.length);
+  const rest = furtherNames(metas, further).map((name) => lane(`other ${name}`, name, 44, "robust", ranked(named(own, name), "now", false)));
+  const host = hostLanes(machine);
+  const below = gpu ? [...gpuLanes(machine), ...host.slice(0, BESIDE_GPU)] : host;
+  return [...run, ...rest, ...below.filter(({ traces }) => traces.length)];
 }
+
+/** @typedef {{search: string, most: number}} Further which curves of the run are shown that have no lane of their own */
+
+/** Those that nobody named here, all of them or those that a search finds. @param {Meta[]} metas @param {string} search */
+export function furtherFound(metas, search) {
+  const words = search.toLowerCase().split(/\s+/);
+  const names = new Set(metas.filter((meta) => meta.run !== null && !NAMED.test(meta.name)).map(({ name }) => name));
+  return [...names].filter((name) => words.every((word) => name.toLowerCase().includes(word)));
+}
+
+/** @param {Meta[]} metas @param {Further} further */
+const furtherNames = (metas, { search, most }) => furtherFound(metas, search).slice(0, most);
 
 /** The keys of all series that lanes draw. @param {Lane[]} lanes @returns {Set<string>} */
 export function keysOf(lanes) {
@@ -104,26 +125,32 @@ export function hostLanes(machine) {
   const limit = limitOf(machine, "host/memory_total_bytes");
   return [
     lane("cpu", "Host CPU, %", 71, "percent", cpu, { note: "all cores", digits: 0, least: 1, unit: "%" }),
-    lane("memory", "Memory, GiB", 53, "zero", memory, { note: "used", scale: GIB, digits: 1, limit }),
+    lane("host_memory", "Host memory, GiB", 53, "zero", memory, { note: "used", scale: GIB, digits: 1, limit }),
     lane("disk", "Disk, MB/s", 53, "zero", disk, { scale: MB, digits: 1, least: 1 }),
     lane("network", "Network, MB/s", 53, "zero", network, { scale: MB, digits: 2, least: 1 }),
   ];
 }
 
 const PHASE = /^phase\/(.+)_s$/;
+const GPU_PHASE = /^gpu_phase\/(.+)_s$/;
 const PHASES = ["data", "forward", "backward", "optimizer"]; // from the top of the stack down
 
-/** The phases of one rank; of several ranks, the lowest. @param {Meta[]} own @returns {Lane[]} */
+/** What the host and the GPU spent a step on. @param {Meta[]} own @returns {Lane[]} */
 function phaseLanes(own) {
-  const phases = own.filter((meta) => PHASE.test(meta.name));
-  const rank = Math.min(...phases.map(rankOf));
+  return [stackLane(own, PHASE, "phases", "Step phases, ms", 84), stackLane(own, GPU_PHASE, "gpu_phases", "GPU phases, ms", 64)];
+}
+
+/** The phases of one rank; of several ranks, the lowest. @param {Meta[]} own @param {RegExp} pattern @param {string} id @param {string} title @param {number} height */
+function stackLane(own, pattern, id, title, height) {
+  const phases = own.filter((meta) => pattern.test(meta.name));
+  const rank = phases.reduce((least, meta) => Math.min(least, rankOf(meta)), Infinity);
   const traces = phases
     .filter((meta) => rankOf(meta) === rank)
-    .map((meta) => ({ label: meta.name.replace(PHASE, "$1"), keys: [keyOf(meta)] }))
+    .map((meta) => ({ label: meta.name.replace(pattern, "$1"), keys: [keyOf(meta)] }))
     .sort((a, b) => order(a.label) - order(b.label))
     .map((trace) => ({ ...trace, colour: PHASES.includes(trace.label) ? `phase-${trace.label}` : "phase-other" }));
   const note = phases.some((meta) => rankOf(meta) !== rank) ? `rank ${rank}` : undefined;
-  return [lane("phases", "Step phases, ms", 97, "zero", traces, { kind: "stack", note, scale: 1000, digits: 0 })];
+  return lane(id, title, height, "zero", traces, { kind: "stack", note, scale: 1000, digits: 0 });
 }
 
 /** @param {string} phase */
@@ -132,15 +159,18 @@ const order = (phase) => (PHASES.includes(phase) ? PHASES.indexOf(phase) : PHASE
 /** @param {Meta} meta */
 const rankOf = (meta) => Number(meta.labels.rank ?? 0);
 
+/** Names that have a lane of their own. */
+const NAMED = /^((train\/)?(loss|grad_norm|lr)|val\/loss|train\/(grad_scale|tokens_per_s)|(gpu_)?phase\/.+)$/;
+
 /** @param {Meta[]} own @returns {Lane[]} */
 function knownLanes(own) {
   const of = (/** @type {string} */ label, /** @type {string[]} */ ...names) =>
     names.flatMap((name) => ranked(named(own, name), label, label === "val"));
   return [
-    lane("loss", "Loss", 111, "robust", [...of("train", "train/loss", "loss"), ...of("val", "val/loss")], { digits: 4 }),
+    lane("loss", "Loss", 104, "robust", [...of("train", "train/loss", "loss"), ...of("val", "val/loss")], { digits: 4 }),
     lane("grad_norm", "Gradient norm", 50, "log", of("now", "train/grad_norm", "grad_norm"), { note: "log", digits: 3 }),
     lane("grad_scale", "Gradient scale", 36, "robust", of("now", "train/grad_scale"), { digits: 0, stepped: true }),
-    lane("tokens", "Tokens/s", 50, "zero", of("now", "train/tokens_per_s"), { digits: 0 }),
+    lane("tokens", "Tokens/s", 44, "zero", of("now", "train/tokens_per_s"), { digits: 0 }),
     lane("lr", "Learning rate", 40, "robust", of("now", "train/lr", "lr")),
   ];
 }
@@ -157,11 +187,4 @@ function ranked(metas, label, points) {
     keys: [keyOf(meta)],
     points,
   }));
-}
-
-/** @param {Meta[]} own @param {Set<string>} shown @returns {Lane[]} */
-function otherLanes(own, shown) {
-  const others = own.filter((meta) => !shown.has(keyOf(meta)) && !/^(gpu_)?phase\//.test(meta.name));
-  const names = [...new Set(others.map((meta) => meta.name))].slice(0, OTHERS);
-  return names.map((name) => lane(`other ${name}`, name, 50, "robust", ranked(named(own, name), "now", false)));
 }

@@ -1,6 +1,6 @@
 /** The right column of a lane: its values now, or under the cursor (pure). */
 
-import { clock, figure } from "./format.js";
+import { figure } from "./format.js";
 
 /** @typedef {import("./lanes.js").Lane} Lane */
 /** @typedef {{label: string, value: string, colour?: string, mark?: "box" | "line", tone?: "bad" | "main"}} Row */
@@ -11,12 +11,12 @@ const FEW = 3; // with more lines than this, only the highest and the range of t
 /**
  * @param {Lane} lane
  * @param {(number | null)[]} values one a trace, in the lane's unit; null where there is none
- * @param {{t: number, text: string} | null} bad the last non-finite point in view
+ * @param {{place: string, text: string} | null} bad the last non-finite point in view
  * @returns {Row[]}
  */
 export function legend(lane, values, bad) {
   const rows = lane.kind === "heat" ? each(lane, values, "box") : lane.kind === "stack" ? stack(lane, values) : lines(lane, values);
-  if (bad) rows.push({ label: `${bad.text} at ${clock(bad.t)}`, value: "", tone: "bad" });
+  if (bad) rows.push({ label: `${bad.text} at ${bad.place}`, value: "", tone: "bad" });
   return rows;
 }
 

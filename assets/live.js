@@ -1,22 +1,24 @@
 /** The Live page: the run's lanes, what Python did in a window of them, and the log. */
 
 import { get } from "./api.js";
+import { TIME } from "./axis.js";
 import { el } from "./dom.js";
 import { evidence } from "./evidence.js";
+import { FurtherCurves } from "./further.js";
+import { lanesOf } from "./lanes.js";
 import { LogTail } from "./log_tail.js";
+import { withLost } from "./lost.js";
 import { Panel } from "./panel.js";
 import { totalSteps } from "./progress.js";
 import { RunPage } from "./run_page.js";
+import { snippet } from "./snippet.js";
 import { Verdict, worst } from "./verdict.js";
 
 /** @typedef {import("./range.js").View} View */
 /** @typedef {import("./series.js").Series} Series */
 
-const CLICK_REACH_S = 5; // a click looks so far for the nearest step
 const LOSSES = ["train/loss", "loss"];
-const SNIPPET = `import json, time
-with open("logs/my-run/metrics.jsonl", "a") as log:
-    log.write(json.dumps({"time_s": time.time(), "step": 1, "loss": 2.31}) + "\\n")`;
+const OFFERED = 12; // runs, where the address names one that there is not
 
 export class Live extends RunPage {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
@@ -25,17 +27,21 @@ export class Live extends RunPage {
     this.panel = new Panel({
       clear: () => this.compare.clear() || this.steering.clear(),
       profile: (action) => this.steerProfile(action),
-      hover: (time_s) => this.hover(time_s),
+      hover: (time_s) => this.hoverTime(time_s),
       compare: () => this.compare.toggle(),
       pin: () => this.pins.toggle(),
     });
+    this.further = new FurtherCurves(() => {
+      this.relane();
+      this.refresh();
+    });
     this.verdict = new Verdict((run) => this.pick(run));
-    this.tail = new LogTail({ hover: (time_s) => this.hover(time_s), failed: (error) => this.failed(error) });
+    this.tail = new LogTail({ hover: (time_s) => this.hoverTime(time_s) });
     this.element = el(
       "div",
       { class: "live-page" },
       this.verdict.element,
-      el("div", { class: "left" }, this.timeline.element, this.tail.element),
+      el("div", { class: "left" }, this.timeline.element, this.further.element, this.tail.element),
       this.panel.element,
     );
     this.ready.then(() => this.inquire()); // what the lanes need goes first
@@ -48,23 +54,53 @@ export class Live extends RunPage {
   }
 
   async learnMore() {
-    await Promise.all([super.learnMore(), this.tail.read(this.runs.name)]);
+    await Promise.all([super.learnMore(), this.tail.read(this.runs.current?.run ?? null)]);
   }
 
+  /** @param {any[]} metas */
+  lanesOf(metas) {
+    return this.absent ? [] : withLost(lanesOf(metas, this.further?.choice), metas, this.silent(metas));
+  }
+
+  address() {
+    return { ...super.address(), ...this.further.address() };
+  }
+
+  /** In the place of the lanes: how to get a run, or which runs there are. */
   #helpToStart() {
-    const none = this.runs.name === null;
-    if (none) this.panel.showTrouble({ sentence: "A run’s Python appears here when it starts.", remedy: "", action: null });
-    this.timeline.showHelp(
-      none ? { sentence: "No runs in the log folder yet. Any JSONL file there becomes one.", code: SNIPPET } : null,
-    );
+    const { name, list, told } = this.runs;
+    const none = name === null;
+    if (none || this.absent) this.panel.showTrouble({ sentence: "A run’s Python appears here when it starts.", remedy: "", action: null });
+    if (this.absent) {
+      const offer = list.slice(0, OFFERED).map(({ run }) => el("button", { class: "btn", type: "button", onclick: () => this.pick(run) }, run));
+      const rest = list.length - offer.length;
+      const said = rest > 0 ? el("p", { class: "dim" }, `${rest} more are in the list at the top left.`) : "";
+      this.timeline.showHelp({ sentence: `${this.absent} ${list.length ? "There are these:" : "There is none yet."}`, more: [...offer, said] });
+    } else if (none && told)
+      this.timeline.showHelp({
+        sentence: `No runs in ${told.log_dir ?? "the log folder"} yet. Any JSONL file there becomes one.`,
+        code: snippet(told.log_dir ?? "logs"),
+      });
+    else if (!none) this.timeline.showHelp(null);
+  }
+
+  /** @param {any} message @param {ReturnType<import("./runs.js").Runs["hear"]>} news */
+  told(message, news) {
+    super.told(message, news);
+    if (news.first) this.#helpToStart(); // now it is known where the log folder is
   }
 
   /** @param {View} view @param {Series | null} stepper */
   drawMore(view, stepper) {
     super.drawMore(view, stepper);
+    this.further.draw(this.book.metas);
     this.#drawVerdict(view, stepper);
     this.#drawPanel(view, stepper);
-    this.tail.point(this.cursor_s);
+    this.tail.point(this.range.axis === TIME ? this.cursor_s : null);
+  }
+
+  showNoTimes() {
+    this.panel.showNoTimes(this.noTimes);
   }
 
   /** @param {View} view @param {Series | null} stepper */
@@ -78,7 +114,7 @@ export class Live extends RunPage {
       rate: this.book.pace.rate,
       loss: loss ? loss.newest.v : null,
       lossBefore: this.range.following && Number.isFinite(before) ? before : null,
-      span_s: loss ? Math.min(view.hi - view.lo, loss.newest.t - loss.t[0]) : 0,
+      span: this.range.axis.length(loss ? Math.min(view.hi - view.lo, loss.newest.t - loss.t[0]) : 0),
       finding: worst(this.runs),
     });
   }
@@ -86,12 +122,13 @@ export class Live extends RunPage {
   /** @param {View} view @param {Series | null} stepper */
   #drawPanel(view, stepper) {
     const { window } = this.range;
-    this.panel.point(this.cursor_s);
+    this.panel.point(this.range.axis === TIME ? this.cursor_s : null);
     this.panel.showWindow(
       window,
       this.steps(window, stepper),
       this.pins.has(window),
       this.runs.over ? "What Python did at the end" : "What Python is doing now",
+      this.range.axis,
     );
     if (window) this.panel.showFacts(evidence(this.book.lanes, this.book.series, stepper, view, window));
   }
@@ -108,14 +145,12 @@ export class Live extends RunPage {
     const stepper = this.book.stepper();
     if (!stepper) return;
     const asked = ++this.#click;
-    const reach_s = Math.max(CLICK_REACH_S, 4 * stepper.width);
-    const { series } = await get("points", {
-      run: this.runs.name,
-      series: [stepper.meta.name],
-      from: time_s - reach_s,
-      to: time_s + reach_s,
-      buckets: 5000,
-    });
+    const { axis } = this.range;
+    const reach = Math.max(axis.reach, 4 * stepper.width);
+    const question = { run: this.runs.name, series: [stepper.meta.name], axis: axis.name, buckets: 5000 };
+    const answer = await get("points", { ...question, from: time_s - reach, to: time_s + reach }).catch((error) => this.failed(error));
+    if (!answer) return;
+    const { series } = answer;
     /** @type {number[]} */
     const times = series[0]?.t ?? [];
     const nearest = times.reduce((best, t, i) => (Math.abs(t - time_s) < Math.abs(times[best] - time_s) ? i : best), 0);
@@ -162,7 +197,7 @@ export class Live extends RunPage {
   }
 
   /** @type {Panel["showLines"]} */
-  showLines(lines, total) {
-    this.panel.showLines(lines, total);
+  showLines(lines, total, trouble) {
+    this.panel.showLines(lines, total, trouble);
   }
 }

@@ -1,14 +1,17 @@
 /** The last lines of the run at the foot of the Live page, all of them or those that a person looks for. */
 
-import { get, newest } from "./api.js";
-import { el, setText } from "./dom.js";
+import { get, newest, sentenceOf } from "./api.js";
+import { el, setClass, setText } from "./dom.js";
 import { count } from "./format.js";
 import { logLine, pointLine, timeOf } from "./log.js";
+import { Retry, asked } from "./retry.js";
 import { writeAddress } from "./url.js";
 
 /** @typedef {import("./log.js").Line} Line */
 
 const LINES = 5;
+const ERROR_LINES = 60; // a traceback is shown whole
+const ERROR = 40; // level
 const LEVELS = /** @type {[number, string][]} */ ([
   [0, "all levels"],
   [30, "warnings and errors"],
@@ -16,7 +19,7 @@ const LEVELS = /** @type {[number, string][]} */ ([
 ]);
 
 export class LogTail {
-  /** @param {{hover: (time_s: number | null) => void, failed: (error: unknown) => void}} page */
+  /** @param {{hover: (time_s: number | null) => void}} page */
   constructor(page) {
     const address = new URLSearchParams(location.search);
     /** @type {string | null} */
@@ -57,9 +60,10 @@ export class LogTail {
     );
     this.ask = newest(
       (/** @type {Record<string, any>} */ question) => get("logs", question),
-      ({ lines, total }, { run }) => run === this.run && this.#replace(lines, total),
-      page.failed,
+      ({ lines, total }, { run }) => run === this.run && this.#answered(lines, total),
+      (error) => this.#failed(error),
     );
+    this.again = new Retry(() => this.read(this.run));
   }
 
   get level() {
@@ -68,8 +72,14 @@ export class LogTail {
 
   /** The run's last lines. @param {string | null} run */
   async read(run) {
+    if (run !== this.run) this.#replace([], 0);
     this.run = run;
-    if (run !== null) await this.ask({ run, q: this.input.value, level: this.level, limit: LINES });
+    setClass(this.element, "tall", this.#most > LINES);
+    if (run !== null) await this.ask({ run, q: this.input.value, level: this.level, limit: this.#most });
+  }
+
+  get #most() {
+    return this.level >= ERROR ? ERROR_LINES : LINES;
   }
 
   /** @param {Line[]} lines that were written just now */
@@ -96,12 +106,24 @@ export class LogTail {
   }
 
   /** @param {Line[]} lines oldest first @param {number} total */
+  #answered(lines, total) {
+    this.again.done();
+    this.#replace(lines, total);
+  }
+
+  /** @param {unknown} error */
+  #failed(error) {
+    setText(this.count, asked(sentenceOf(error), this.again.failed()));
+  }
+
+  /** @param {Line[]} lines oldest first @param {number} total */
   #replace(lines, total) {
-    this.lines = lines.slice(-LINES);
+    this.lines = lines.slice(-this.#most);
     this.total = total;
     if (document.hidden) return;
     const what = this.input.value || this.level ? "lines that match" : "lines";
     setText(this.count, total ? `last ${this.lines.length} of ${count(total)} ${what}` : `no ${what}`);
     this.body.replaceChildren(...this.lines.map((line) => logLine(line, { file: true })));
+    this.body.scrollTop = this.body.scrollHeight;
   }
 }

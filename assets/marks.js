@@ -93,9 +93,10 @@ export function drawLimit(u, value) {
   ctx.restore();
 }
 
-/** A red tag where a value was not a number. @param {any} u @param {Columns["bad"]} bad */
-export function drawBad(u, bad) {
+/** A red tag where a value was not a number, of all lines of a lane: what would overlap is left out. @param {any} u @param {Columns["bad"]} all */
+export function drawBad(u, all) {
   const { ctx, bbox } = u;
+  const bad = [...all].sort((a, b) => a.t - b.t);
   let [lastLine, lastTag] = [-Infinity, -Infinity];
   ctx.save();
   ctx.font = `600 ${px(u, 10)}px ${token("font-ui")}`;
@@ -109,9 +110,11 @@ export function drawBad(u, bad) {
     ctx.fillRect(x, bbox.top, px(u, 1), bbox.height);
     if (x - lastTag < px(u, TAG.width + 4)) continue;
     lastTag = x;
-    ctx.fillRect(x - px(u, TAG.width / 2), bbox.top, px(u, TAG.width), px(u, TAG.height));
+    const half = px(u, TAG.width / 2);
+    const middle = Math.max(bbox.left + half, Math.min(bbox.left + bbox.width - half, x)); // whole at the edges, too
+    ctx.fillRect(middle - half, bbox.top, 2 * half, px(u, TAG.height));
     ctx.fillStyle = token("bg");
-    ctx.fillText(text === "Infinity" ? "inf" : text === "-Infinity" ? "−inf" : text, x, bbox.top + px(u, TAG.height / 2 + 0.5));
+    ctx.fillText(text === "Infinity" ? "inf" : text === "-Infinity" ? "−inf" : text, middle, bbox.top + px(u, TAG.height / 2 + 0.5));
   }
   ctx.restore();
 }

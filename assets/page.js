@@ -1,20 +1,22 @@
 /** What all pages share: a stretch of time, the series over it and the server's state. Each page adds what is special to it. */
 
-import { Refused, newest } from "./api.js";
+import { Unreachable, newest, sentenceOf } from "./api.js";
+import { STEP, TIME } from "./axis.js";
 import { Book } from "./book.js";
 import { Controls } from "./controls.js";
 import { Feed } from "./feed.js";
-import { clock, count, minute } from "./format.js";
+import { count } from "./format.js";
 import { lanesOf } from "./lanes.js";
 import { lostSince, withLost } from "./lost.js";
 import { painted, paintedLane } from "./painted.js";
 import { stepAt } from "./progress.js";
 import { Range } from "./range.js";
+import { Retry, asked } from "./retry.js";
 import { Runs } from "./runs.js";
 import { Status } from "./status.js";
 import { Steering } from "./steering.js";
 import { Timeline } from "./timeline.js";
-import { readAddress, writeAddress } from "./url.js";
+import { writeAddress } from "./url.js";
 
 /** @typedef {import("./range.js").View} View */
 /** @typedef {import("./series.js").Series} Series */
@@ -24,9 +26,9 @@ const CLOCK_SLACK_S = 1; // a first view that is off by less is as good
 const END_ROOM = 0.01; // of the view, behind the end of a run that is over, and before its beginning
 
 export class Page {
-  /** @param {HTMLElement} bar @param {HTMLElement} foot the status line @param {{run: string | null, buckets?: number}} shown `buckets`: that a view is read in */
-  constructor(bar, foot, { run, buckets }) {
-    this.range = new Range(readAddress());
+  /** @param {HTMLElement} bar @param {HTMLElement} foot the status line @param {{address: import("./url.js").Address, run: string | null, buckets?: number}} shown `buckets`: that a view is read in */
+  constructor(bar, foot, { address, run, buckets }) {
+    this.range = new Range(address);
     this.runs = new Runs(run);
     this.book = new Book((metas) => this.lanesOf(metas), buckets);
     /** @type {number | null} */
@@ -59,8 +61,13 @@ export class Page {
       (/** @type {{view: View, growing: boolean}} */ { view, growing }) =>
         this.timeline.during(this.book.read(view, growing), `Reading ${count(this.book.points)} points …`),
       (told, { growing }) => this.#read(told, growing),
-      (error) => this.failed(error),
+      (error) => this.failed(error, this.again.points),
     );
+    this.again = {
+      load: new Retry(() => this.load()),
+      points: new Retry(() => this.refresh()),
+      more: new Retry(() => this.readMore()),
+    };
     /** Settles when there is a first picture, or nothing to draw. */
     this.ready = new Promise((settle) => (this.#settle = settle));
   }
@@ -91,6 +98,11 @@ export class Page {
     await this.book.catalogue(this.runs.choose());
   }
 
+  /** Why there is nothing to load, or "". */
+  get absent() {
+    return "";
+  }
+
   /** What stands beside the points: events, lines. */
   async learnMore() {}
 
@@ -112,22 +124,28 @@ export class Page {
 
   // What is shown
 
-  /** New points come into view. */
+  /** New points come into view. Of steps, more may come whenever lines do. */
   get growing() {
-    return this.range.following && !this.runs.over;
+    return this.range.following && (!this.runs.over || this.range.axis === STEP);
   }
 
-  /** Where a following view ends: now, or a little behind the end of a run that is over. */
+  /** Where a following view ends: now, or a little behind the end of a run that is over, or behind the newest step. */
   get end_s() {
+    if (this.range.axis === STEP) return this.#lastStep + Math.max(1, this.range.span_s * END_ROOM);
     const last = this.runs.current?.last_time_s;
     return this.runs.over && last
       ? last + this.range.span_s * END_ROOM
       : Math.max(this.runs.now_s, this.book.stepper()?.newest.t ?? 0);
   }
 
+  get #lastStep() {
+    return Math.max(this.runs.current?.last_step ?? 0, this.book.stepper()?.newest.t ?? 0);
+  }
+
   /** Where there is something to show, with a little room before it. */
   get first_s() {
-    const lo = Math.min(this.runs.current?.started_s ?? Infinity, this.book.first_s);
+    const started = this.range.axis === STEP ? Infinity : (this.runs.current?.started_s ?? Infinity);
+    const lo = Math.min(started, this.book.origin);
     return lo - (this.end_s - lo) * END_ROOM;
   }
 
@@ -141,29 +159,50 @@ export class Page {
 
   /** Learn what there is, then read its points. @param {boolean} [anew] also where the lanes stay the same */
   async load(anew = true) {
-    if (this.#loading) return;
+    if (this.#loading) {
+      this.#afterwards = true; // what is under way may be of another run
+      return;
+    }
     this.#loading = true;
     const before = JSON.stringify(this.book.lanes);
     try {
       await this.learn();
+      this.again.load.done();
       this.timeline.say("");
       this.timeline.setLanes(this.book.lanes);
-      if (this.#fit() || anew || JSON.stringify(this.book.lanes) !== before) this.refresh();
-      await this.learnMore();
+      const settled = this.range.settle(this.end_s);
+      if (this.#fit() || settled || anew || JSON.stringify(this.book.lanes) !== before) this.refresh();
+      await this.readMore();
     } catch (error) {
-      this.failed(error);
+      this.failed(error, this.again.load);
     } finally {
       this.#loading = false;
       if (!this.book.lanes.length) this.#settle();
     }
+    if (this.#afterwards) {
+      this.#afterwards = false;
+      await this.load();
+    }
   }
 
   #loading = false;
+  #afterwards = false;
+
+  /** What stands beside the points may fail alone. */
+  async readMore() {
+    try {
+      await this.learnMore();
+      this.again.more.done();
+    } catch (error) {
+      this.failed(error, this.again.more);
+    }
+  }
 
   /** Whether the view has another span now, because there is more to show. */
   #fit() {
     const { current: run, now_s, over } = this.runs;
-    const first = run ? run.started_s : this.book.first_s;
+    if (this.range.axis === STEP) return this.range.fit(this.#lastStep - this.book.origin, over);
+    const first = run ? run.started_s : this.book.origin;
     const last = over ? run.last_time_s : now_s;
     return this.range.fit(first && last ? last - first : Infinity, over);
   }
@@ -175,7 +214,7 @@ export class Page {
     this.invalidate();
   }
 
-  /** Other lanes of the same series. */
+  /** Other lanes of what the catalogue knows. */
   relane() {
     this.book.lanes = this.lanesOf(this.book.metas);
     this.timeline.setLanes(this.book.lanes);
@@ -192,18 +231,21 @@ export class Page {
     this.#frame = 0;
     const { range, book, runs, growing } = this;
     const view = range.view(this.end_s);
+    const { axis } = range;
     const stepper = book.stepper();
     painted.window = range.window;
-    if (growing) book.trim(view.lo);
+    if (growing && axis === TIME) book.trim(view.lo);
     this.timeline.draw({
+      axis,
       view,
       window: range.window,
       cursor_s: this.cursor_s,
-      cursor_step: this.cursor_s === null ? null : stepAt(stepper, this.cursor_s),
+      cursor_step: this.cursor_s === null || axis === STEP ? null : stepAt(stepper, this.cursor_s),
       series: book.series,
+      failed: book.failed,
       version: book.version,
-      events: this.events,
-      end: range.following ? `${runs.over ? "end" : "now"} ${minute(view.hi)}` : clock(view.hi),
+      events: this.marks(),
+      end: this.#endWord(view.hi),
       following: growing,
     });
     this.drawMore(view, stepper);
@@ -212,8 +254,21 @@ export class Page {
       over: runs.over,
       host: runs.told?.host ?? "",
       span_s: range.following ? range.span_s : view.hi - view.lo,
+      axis,
     });
-    this.status.draw(runs.told, growing ? this.behind_s : null);
+    this.status.draw(runs.told, growing && axis === TIME ? this.behind_s : null);
+  }
+
+  /** What stands on the axis. @returns {import("./events.js").Event[]} */
+  marks() {
+    return this.events;
+  }
+
+  /** @param {number} hi */
+  #endWord(hi) {
+    const { axis, following } = this.range;
+    if (!following) return axis.word(hi);
+    return axis === STEP ? axis.word(this.#lastStep) : `${this.runs.over ? "end" : "now"} ${axis.brief(hi)}`;
   }
 
   keepAddress() {
@@ -271,7 +326,7 @@ export class Page {
     const off = news.first && this.range.following && Math.abs(this.runs.clock_off_s) > CLOCK_SLACK_S;
     if (this.#fit() || off) this.refresh();
     this.told(message, news);
-    if (!this.book.lanes.length) this.load();
+    if (!this.book.lanes.length && !this.absent && !this.again.load.timer) this.load();
     this.invalidate();
   }
 
@@ -281,18 +336,24 @@ export class Page {
     this.invalidate();
   }
 
-  /** @param {{series: Map<string, Series>, cursor: number}} told @param {boolean} growing */
-  #read({ series, cursor }, growing) {
-    this.book.replace(series, growing);
-    this.feed?.subscribe(this.book.wishes(), cursor);
+  /** @param {import("./book.js").Read} read @param {boolean} growing */
+  #read(read, growing) {
+    if (read.failed.size) {
+      const wait_s = this.again.points.failed();
+      for (const [key, sentence] of read.failed) read.failed.set(key, asked(sentence, wait_s));
+    } else this.again.points.done();
+    this.book.replace(read, growing);
+    this.feed?.subscribe(this.book.wishes(), read.cursor);
+    if (!this.again.load.timer && !this.again.more.timer) this.timeline.say("");
     this.draw();
     this.#settle();
   }
 
-  /** @param {unknown} error */
-  failed(error) {
+  /** Say what failed where the charts would be, and when it is tried again. @param {unknown} error @param {Retry} [again] */
+  failed(error, again) {
     this.#settle();
-    if (error instanceof Refused) this.timeline.say(error.message);
-    else if (!(error instanceof TypeError)) throw error; // TypeError is fetch's word for "no connection": the feed tells that
+    const sentence = sentenceOf(error);
+    const wait_s = again?.failed();
+    if (!(error instanceof Unreachable) || !this.book.lanes.length) this.timeline.say(wait_s === undefined ? sentence : asked(sentence, wait_s));
   }
 }

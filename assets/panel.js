@@ -1,9 +1,10 @@
 /** The side panel: what Python is doing now, or what it did in the selected window. */
 
+import { STEP } from "./axis.js";
 import { basis, facts, ownSentence, sentence, worth } from "./blame.js";
 import { copyButton, el, setClass, setText } from "./dom.js";
 import { FlameGraph } from "./flame.js";
-import { clock, count, duration, figure } from "./format.js";
+import { capital, clock, count, counted, duration, figure, stepRange } from "./format.js";
 import { legendOfDifference, legendOfKinds } from "./legends.js";
 import { logLine, pointLine, timeOf } from "./log.js";
 import { paintedFlame } from "./painted.js";
@@ -98,29 +99,26 @@ export class Panel {
     setClass(this.element, "stale", stale);
   }
 
-  /** @param {Window | null} window @param {{from: number | null, to: number | null}} steps @param {boolean} pinned @param {string} otherwise the title without a window */
-  showWindow(window, steps, pinned, otherwise) {
+  /**
+   * @param {Window | null} window @param {{from: number | null, to: number | null}} steps @param {boolean} pinned
+   * @param {string} otherwise the title without a window @param {import("./axis.js").Axis} axis
+   */
+  showWindow(window, steps, pinned, otherwise, axis) {
     this.pin.setAttribute("aria-pressed", String(pinned));
     const had = this.element.classList.contains("selected");
     setClass(this.element, "selected", window !== null);
     if (window !== null && !had) this.element.dataset.sheet = "half";
-    this.escape.hidden = this.table.hidden = this.logs.hidden = this.actionsRow.hidden = window === null;
-    this.hint.hidden = window !== null;
+    this.escape.hidden = this.table.hidden = window === null;
+    this.logs.hidden = this.actionsRow.hidden = window === null || axis === STEP;
+    this.hint.hidden = window !== null || axis === STEP;
     this.open.href = `/flame${location.search}`;
     if (!window) {
       setText(this.title, otherwise);
       return;
     }
-    const fine = window.to - window.from < 10;
-    const time = (/** @type {number} */ t) => (fine ? `${clock(t)}.${String(Math.floor((t % 1) * 10))}` : clock(t));
-    setText(this.title, `${time(window.from)} – ${time(window.to)}`);
-    const range =
-      steps.from === null || steps.to === null
-        ? ""
-        : steps.from === steps.to
-          ? `, step ${count(steps.to)}`
-          : `, steps ${count(steps.from)}–${count(steps.to)}`;
-    setText(this.sub, `${duration(window.to - window.from)}${range}`);
+    setText(this.title, capital(axis.range(window.from, window.to)));
+    const range = stepRange(steps);
+    setText(this.sub, [axis.length(window.to - window.from), range].filter(Boolean).join(", "));
   }
 
   /** What the page itself knows of the window; the server's comparison with normal takes its place. @param {import("./evidence.js").Fact[]} own */
@@ -145,7 +143,7 @@ export class Panel {
     this.#say();
     if (now)
       setText(this.sub, flame?.samples ? `${duration(asked.to - asked.from)}, ${clock(asked.from)} – ${clock(asked.to)}` : "");
-    setText(this.samples, flame?.samples ? `${count(flame.samples)} samples` : "");
+    setText(this.samples, flame?.samples ? counted(flame.samples, "sample") : "");
     this.legend.replaceChildren(...(this.flame.tree?.compared ? legendOfDifference() : legendOfKinds()));
     this.showTrouble(flame?.samples ? null : trouble);
   }
@@ -180,16 +178,30 @@ export class Panel {
     this.trouble.show(trouble);
   }
 
+  /** Steps without times have no stacks. @param {string} sentence */
+  showNoTimes(sentence) {
+    this.blame = null;
+    this.own = { said: [], aside: "" };
+    this.flame.show(null);
+    this.#say();
+    setText(this.sub, "");
+    setText(this.samples, "");
+    this.legend.replaceChildren();
+    this.showTrouble({ sentence, remedy: "", action: null });
+    this.dim(false);
+  }
+
   /** The crosshair in the log. @param {number | null} time_s */
   point(time_s) {
     pointLine(this.lines, time_s);
   }
 
-  /** @param {import("./log.js").Line[]} lines of the window, oldest first @param {number} total */
-  showLines(lines, total) {
+  /** @param {import("./log.js").Line[]} lines of the window, oldest first @param {number} total @param {string} trouble why there are none */
+  showLines(lines, total, trouble) {
     const kept = choose(lines);
     this.lines.replaceChildren(...kept.map((line) => logLine(line, { file: false })));
-    setText(this.told, total ? `${kept.length} of ${count(total)} lines, from 2 s before` : "no lines, from 2 s before");
+    if (trouble) setText(this.told, trouble);
+    else setText(this.told, total ? `${kept.length} of ${count(total)} lines, from 2 s before` : "no lines, from 2 s before");
   }
 }
 

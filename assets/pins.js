@@ -1,7 +1,6 @@
 /** Windows that a person pinned: they stay on the axis, and a click selects one again. The address keeps them. */
 
 import { el } from "./dom.js";
-import { clock, duration } from "./format.js";
 
 /** @typedef {import("./range.js").Window} Window */
 
@@ -45,13 +44,14 @@ export class Pins {
 
   /** @param {Window} window @param {number[]} place px */
   #pin({ from, to }, [x0, x1]) {
-    const length = duration(to - from);
+    const { axis } = this.steering.range;
+    const length = axis.length(to - from);
     return el(
       "button",
       {
         class: "pin",
         type: "button",
-        title: `Pinned: ${clock(from)} – ${clock(to)}, ${length}`,
+        title: `Pinned: ${axis.range(from, to)}, ${length}`,
         style: `left:${(x0 + x1) / 2}px;min-width:${Math.max(1, x1 - x0)}px`,
         onclick: () => this.steering.select(from, to, true),
       },

@@ -1,34 +1,56 @@
-/** What stretch of time is shown: it follows the newest point until a person sets it, and then never moves by itself (pure). */
+/** What stretch of its axis is shown: it follows the newest point until a user sets it, and then never moves by itself (pure). */
 
-/** @typedef {{from: number, to: number}} Window Unix seconds */
-/** @typedef {{lo: number, hi: number}} View Unix seconds */
+import { STEP, TIME } from "./axis.js";
 
-export const SPANS_S = [60, 120, 300, 600, 3600, 21600, 86400];
-export const DEFAULT_SPAN_S = 600; // of a run that is that old; a younger one fills the page
-const LEAST_FIT_S = 10;
+/** @typedef {{from: number, to: number}} Window Unix seconds, or steps */
+/** @typedef {{lo: number, hi: number}} View Unix seconds, or steps */
+
 const ROOM = 1.05; // around a run that is over
-const LEAST_S = 0.05;
-const MOST_S = 90 * 86400;
+const SOME = 1000; // steps, until it is known how many there are
 
 export class Range {
   /** @param {import("./url.js").Address} address */
-  constructor({ from, to, span, at }) {
-    this.span_s = span !== null && span >= LEAST_S ? Math.min(span, MOST_S) : DEFAULT_SPAN_S;
+  constructor({ from, to, span, at, axis }) {
+    this.axis = axis === "step" ? STEP : TIME;
+    const { defaultSpan, leastSpan, mostSpan } = this.axis;
+    this.span_s = span !== null && span >= leastSpan ? Math.min(span, mostSpan) : Math.min(defaultSpan, mostSpan, this.axis === STEP ? SOME : Infinity);
     /** @type {Window | null} */
     this.window = from !== null && to !== null && to > from ? { from, to } : null;
     const hi = at ?? (this.window ? this.window.to + Math.max(this.span_s - (this.window.to - this.window.from), 0) / 2 : null);
     /** @type {View | null} */
     this.frozen = hi === null ? null : { lo: Math.min(hi - this.span_s, this.window?.from ?? Infinity), hi };
     this.held = at !== null && this.window === null;
-    this.fitting = span === null && this.frozen === null; // until a person sets the span
+    this.fitting = span === null && this.frozen === null; // until a user sets the span
+    this.centred = at === null && this.window !== null; // a link names the window alone: the view around it is ours to choose
   }
 
-  /** A young run fills the page, one that is over exactly. @param {number} age_s @param {boolean} over @returns {boolean} whether the view has another span now */
-  fit(age_s, over) {
-    if (!this.fitting || !this.following) return false;
+  /** Show another axis, from its newest point on. @param {import("./axis.js").Axis} axis */
+  reset(axis) {
+    this.axis = axis;
+    this.span_s = axis === STEP ? SOME : axis.defaultSpan;
+    this.fitting = true;
+    this.centred = false;
+    this.follow();
+  }
+
+  /** A view that a link left to us shows no future. @param {number} end what "now" is @returns {boolean} whether the view is another one now */
+  settle(end) {
+    if (!this.centred || !this.frozen || !this.window) return false;
+    this.centred = false;
+    const late = this.frozen.hi - Math.max(end, this.window.to);
+    if (late <= 0) return false;
+    this.frozen = { lo: Math.min(this.frozen.lo - late, this.window.from), hi: this.frozen.hi - late };
+    return true;
+  }
+
+  /** A young run fills the page, one that is over exactly. @param {number} age seconds, or steps @param {boolean} over @returns {boolean} whether the view has another span now */
+  fit(age, over) {
+    if (!this.fitting || !this.following || !Number.isFinite(this.axis === STEP ? age : 0)) return false;
     const before = this.span_s;
-    const grown = SPANS_S.find((span) => span >= age_s) ?? DEFAULT_SPAN_S;
-    this.span_s = Math.min(DEFAULT_SPAN_S, over ? Math.max(LEAST_FIT_S, Math.ceil(age_s * ROOM)) : grown);
+    const { defaultSpan, leastFit, spans } = this.axis;
+    const exact = Math.max(leastFit, Math.ceil(age * ROOM));
+    const grown = this.axis === STEP ? roomy(age, before) : (spans.find((span) => span >= age) ?? defaultSpan);
+    this.span_s = Math.min(defaultSpan, over ? exact : grown);
     return this.span_s !== before;
   }
 
@@ -55,7 +77,7 @@ export class Range {
 
   /** @param {View} view */
   hold(view) {
-    const span = Math.max(LEAST_S, Math.min(MOST_S, view.hi - view.lo));
+    const span = Math.max(this.axis.leastSpan, Math.min(this.axis.mostSpan, view.hi - view.lo));
     this.frozen = { lo: view.hi - span, hi: view.hi };
     this.held = true;
   }
@@ -100,6 +122,10 @@ export class Range {
       to: this.window?.to ?? null,
       span: this.fitting && this.following ? null : span,
       at: this.following ? null : hi,
+      axis: this.axis === STEP ? "step" : null,
     };
   }
 }
+
+/** A span for steps that grow: kept while they fill most of it, so that not every point asks for all of them anew. @param {number} steps @param {number} now */
+const roomy = (steps, now) => (now >= steps && now <= steps * 1.3 ? now : Math.max(STEP.leastFit, Math.ceil(steps * 1.1)));

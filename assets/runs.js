@@ -2,12 +2,25 @@
 
 import { get } from "./api.js";
 
+/** What each state is called, and in which tone it is said. @type {Record<string, [string, string]>} */
+export const STATES = {
+  running: ["Running", "acc"],
+  stalled: ["Stalled", "warn"],
+  ended: ["Ended", "dim"],
+  finished: ["Finished", "dim"],
+  failed: ["Failed", "bad"],
+  killed: ["Killed", "bad"],
+  crashed: ["Crashed", "bad"], // as older collectors say it
+};
+const ALIVE = new Set(["running", "stalled"]);
+
 export class Runs {
   /** @param {string | null} name of the run that the address asks for */
   constructor(name) {
     this.name = name;
     /** @type {any[]} the newest first */
     this.list = [];
+    this.read_once = false;
     /** @type {any} the server's last state message */
     this.told = null;
     this.clock_off_s = 0; // server's clock minus the browser's
@@ -24,9 +37,21 @@ export class Runs {
     return this.list.find((one) => one.run === this.name) ?? null;
   }
 
-  /** Nothing more comes from the shown run. */
+  /** The address names a run that there is not. */
+  get missing() {
+    return this.read_once && this.name !== null && this.current === null;
+  }
+
+  /** The shown run's log has steps and no times. */
+  get untimed() {
+    const run = this.current;
+    return run !== null && run.points > 0 && run.last_step !== null && !(run.timed ?? run.last_time_s !== null);
+  }
+
+  /** Nothing more comes from the shown run, as far as is known. */
   get over() {
-    return ["finished", "crashed"].includes(this.current?.state);
+    const { current: run } = this;
+    return run !== null && !ALIVE.has(run.state);
   }
 
   /** The run to show: the address's, else the newest that runs, else the newest. */
@@ -38,6 +63,7 @@ export class Runs {
 
   async read() {
     this.list = (await get("runs")).runs;
+    this.read_once = true;
   }
 
   /**

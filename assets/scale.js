@@ -77,3 +77,13 @@ export function timeTicks({ lo, hi }, wanted) {
   for (let k = Math.ceil((lo - zone) / step_s); k * step_s + zone <= hi; k++) times.push(k * step_s + zone);
   return { step_s, times };
 }
+
+/** Round steps inside the range, whole ones, at most about `wanted`. @param {Range} range @param {number} wanted */
+export function stepTicks({ lo, hi }, wanted) {
+  const rough = Math.max(1, (hi - lo) / Math.max(1, wanted));
+  const unit = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((m) => m * unit).find((s) => s >= rough) ?? unit * 10;
+  const out = [];
+  for (let k = Math.ceil(Math.max(0, lo) / step); k * step <= hi; k++) out.push(k * step);
+  return out;
+}

@@ -1,7 +1,5 @@
 /** What a person does to the stretch of time that is shown: gestures and keys of a page of lanes. */
 
-import { SPANS_S } from "./range.js";
-
 /**
  * @typedef {Object} Page
  * @property {() => number} end_s what "now" is
@@ -23,6 +21,7 @@ export class Steering {
       select: (/** @type {number} */ from, /** @type {number} */ to, /** @type {boolean} */ done) => this.select(from, to, done),
       whole: () => this.whole(),
       zoom: (/** @type {number} */ time_s, /** @type {number} */ factor) => this.zoom(time_s, factor),
+      pan: (/** @type {number} */ by) => this.pan(by),
     };
   }
 
@@ -51,6 +50,13 @@ export class Steering {
     this.page.refresh();
   }
 
+  /** Move the view, not the window. @param {number} by seconds, or steps */
+  pan(by) {
+    const { lo, hi } = this.range.view(this.page.end_s());
+    this.range.hold({ lo: lo + by, hi: hi + by });
+    this.page.refresh();
+  }
+
   /** @param {number} factor */
   zoomCentre(factor) {
     const { lo, hi } = this.range.view(this.page.end_s());
@@ -76,7 +82,8 @@ export class Steering {
   }
 
   nextSpan() {
-    this.setSpan(SPANS_S[(SPANS_S.indexOf(this.range.span_s) + 1) % SPANS_S.length]);
+    const { spans } = this.range.axis;
+    this.setSpan(spans[(spans.indexOf(this.range.span_s) + 1) % spans.length]);
   }
 
   /** @param {-1 | 1} way */

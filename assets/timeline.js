@@ -1,12 +1,11 @@
-/** All lanes on one time axis, with what lies over them: events, the selected window, the crosshair. */
+/** All lanes on one axis, with what lies over them: events, the selected window, the crosshair. */
 
 import { brush } from "./brush.js";
 import { copyButton, el, setClass, setText } from "./dom.js";
 import { axisMark, laneMark, placed } from "./events.js";
-import { clock, count, day, duration, minute, sameDay } from "./format.js";
+import { count } from "./format.js";
 import { LaneView } from "./lane.js";
 import { movable, ordered, remember } from "./lane_order.js";
-import { timeTicks } from "./scale.js";
 import { onTheme } from "./theme.js";
 
 /** @typedef {import("./lanes.js").Lane} Lane */
@@ -14,11 +13,13 @@ import { onTheme } from "./theme.js";
 
 /**
  * @typedef {Object} Picture what is to be seen
- * @property {{lo: number, hi: number}} view Unix seconds
+ * @property {import("./axis.js").Axis} axis
+ * @property {{lo: number, hi: number}} view Unix seconds, or steps
  * @property {{from: number, to: number} | null} window
  * @property {number | null} cursor_s
  * @property {number | null} cursor_step
  * @property {Map<string, Series>} series
+ * @property {Map<string, string>} failed by key of a series, why it cannot be shown
  * @property {number} version rises when the series have something new
  * @property {import("./events.js").Event[]} events
  * @property {string} end the word at the right end of the axis
@@ -136,11 +137,21 @@ export class Timeline {
   draw(picture) {
     this.picture = picture;
     this.width ||= this.surface.clientWidth;
-    for (const lane of this.lanes) if (!lane.folded) lane.draw(picture);
+    for (const lane of this.lanes) if (!lane.folded) this.#drawLane(lane, picture);
     this.#drawAxis(picture);
     this.#drawEvents(picture);
     this.#drawWindow(picture);
     this.#drawCross(picture);
+  }
+
+  /** A lane that cannot be drawn costs itself only; the browser's console says why. @param {LaneView} lane @param {Picture} picture */
+  #drawLane(lane, picture) {
+    try {
+      lane.draw(picture);
+    } catch (error) {
+      lane.say(`${lane.spec.title} cannot be drawn: ${error instanceof Error ? error.message : error}. Please report it.`);
+      reportError(error);
+    }
   }
 
   /** A question that the server refused, in its own words; "" takes it away. @param {string} sentence */
@@ -167,16 +178,21 @@ export class Timeline {
     }
   }
 
-  /** In the place of a run's lanes while there is no run. @param {{sentence: string, code: string} | null} help */
+  /** In the place of a run's lanes while there is no run. @param {{sentence: string, code?: string, more?: Node[]} | null} help */
   showHelp(help) {
     this.help.hidden = help === null;
-    if (help)
-      this.help.replaceChildren(
-        el("p", {}, help.sentence),
-        el("pre", {}, help.code),
-        copyButton("Copy", () => help.code),
-      );
+    const looks = JSON.stringify([help?.sentence, help?.code, help?.more?.length]);
+    if (help === null || looks === this.#help) return;
+    this.#help = looks;
+    const { sentence, code, more = [] } = help;
+    this.help.replaceChildren(
+      el("p", {}, sentence),
+      ...(code ? [el("pre", {}, code), copyButton("Copy", () => code)] : []),
+      ...more,
+    );
   }
+
+  #help = "";
 
   /** @param {number} time_s */
   x(time_s) {
@@ -185,19 +201,16 @@ export class Timeline {
   }
 
   /** @param {Picture} picture */
-  #drawAxis({ view, end, following }) {
-    const { step_s, times } = timeTicks(view, (this.width ?? 0) / TICK_PX);
-    const word = (/** @type {number} */ t) =>
-      step_s >= 86400 ? day(t) : step_s >= 60 ? minute(t) : step_s >= 1 ? clock(t) : `${clock(t)}.${Math.round((t % 1) * 10) % 10}`;
-    const room = times.filter((t) => this.x(t) > 14 && this.x(t) < (this.width ?? 0) - 20);
-    while (this.ticks.children.length > room.length) this.ticks.lastElementChild?.remove();
-    while (this.ticks.children.length < room.length) this.ticks.append(el("span"));
-    room.forEach((t, i) => {
-      this.ticks.children[i].style.transform = `translateX(calc(${this.x(t).toFixed(1)}px - 50%))`;
-      setText(this.ticks.children[i], word(t));
+  #drawAxis({ axis, view, end, following }) {
+    const width = this.width ?? 0;
+    const ticks = axis.ticks(view, width / TICK_PX).filter(({ at }) => this.x(at) > 14 && this.x(at) < width - 20);
+    while (this.ticks.children.length > ticks.length) this.ticks.lastElementChild?.remove();
+    while (this.ticks.children.length < ticks.length) this.ticks.append(el("span"));
+    ticks.forEach(({ at, word }, i) => {
+      this.ticks.children[i].style.transform = `translateX(calc(${this.x(at).toFixed(1)}px - 50%))`;
+      setText(this.ticks.children[i], word);
     });
-    const today = sameDay(view.lo, Date.now() / 1000) ? "" : `${day(view.lo)}, `;
-    setText(this.caption, `${today}${duration(view.hi - view.lo)}`);
+    setText(this.caption, axis.caption(view));
     setText(this.now, end);
     setClass(this.now, "acc", following);
   }
@@ -216,7 +229,7 @@ export class Timeline {
   #looks = "";
 
   /** @param {Picture} picture */
-  #drawWindow({ window, view }) {
+  #drawWindow({ window, view, axis }) {
     const shown = window !== null && window.to > view.lo && window.from < view.hi;
     this.box.hidden = this.tag.hidden = !shown;
     if (!shown) return;
@@ -224,15 +237,15 @@ export class Timeline {
     this.box.style.left = `${x0}px`;
     this.box.style.width = this.tag.style.minWidth = `${Math.max(1, x1 - x0)}px`;
     this.tag.style.left = `${(x0 + x1) / 2}px`;
-    setText(this.tag, duration(window.to - window.from));
+    setText(this.tag, axis.length(window.to - window.from));
   }
 
   /** @param {Picture} picture */
-  #drawCross({ cursor_s, cursor_step }) {
+  #drawCross({ cursor_s, cursor_step, axis }) {
     this.cross.hidden = this.hour.hidden = cursor_s === null;
     if (cursor_s === null) return;
     this.cross.style.transform = `translateX(${this.x(cursor_s)}px)`;
-    setText(this.hour, `${clock(cursor_s)}${cursor_step === null ? "" : `  step ${count(cursor_step)}`}`);
+    setText(this.hour, `${axis.word(cursor_s)}${cursor_step === null ? "" : `  step ${count(cursor_step)}`}`);
     const x = Math.max(60, Math.min((this.width ?? 0) - 60, this.x(cursor_s)));
     this.hour.style.transform = `translateX(calc(${x}px - 50%))`;
   }

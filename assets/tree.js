@@ -163,7 +163,7 @@ export class Tree {
   /**
    * The line under which most time passed: a node's own time counts for the deepest frame of the user's own code on its stack,
    * or for the node itself where the user's own code was hardly seen.
-   * @returns {{frame: Frame, share: number, node: number} | null} null for an empty tree
+   * @returns {{frame: Frame, share: number, whole: number, node: number} | null} `whole`: with all that it calls, as its frame is wide; null for an empty tree
    */
   hottest() {
     const own = this.#hottest(true);
@@ -186,7 +186,9 @@ export class Tree {
       sums.set(frame[owner[i]], sum);
     }
     const [top] = [...sums].sort(([, a], [, b]) => b.seconds - a.seconds);
-    return top && this.total_s ? { frame: this.frames[top[0]], share: top[1].seconds / this.total_s, node: top[1].node } : null;
+    if (!top || !this.total_s) return null;
+    const [share, whole] = [top[1].seconds / this.total_s, total_s[top[1].node] / this.total_s];
+    return { frame: this.frames[top[0]], share, whole, node: top[1].node };
   }
 
   /** Which frames a search finds, and what share of the time passed in them or below. @param {string} text @returns {Match & {frames: Set<number>}} */

@@ -3,11 +3,18 @@
 /**
  * @typedef {Object} Address
  * @property {string | null} run
- * @property {number | null} from start of the selected window, Unix seconds
+ * @property {number | null} from start of the selected window, Unix seconds, or a step where the axis is
  * @property {number | null} to its end
- * @property {number | null} span seconds shown
- * @property {number | null} at end of a held view, Unix seconds; null follows
+ * @property {number | null} span seconds or steps shown
+ * @property {number | null} at end of a held view, Unix seconds or a step; null follows
+ * @property {string | null} axis `step`, else time
  */
+
+/** @returns {Address} for a page that has no steps: without a window or view of steps */
+export function timeAddress() {
+  const address = readAddress();
+  return address.axis === "step" ? { run: address.run, from: null, to: null, span: null, at: null, axis: null } : address;
+}
 
 /** @returns {Address} */
 export function readAddress() {
@@ -16,7 +23,7 @@ export function readAddress() {
     const value = parseFloat(query.get(name) ?? "");
     return Number.isFinite(value) ? value : null;
   };
-  return { run: query.get("run"), from: number("from"), to: number("to"), span: number("span"), at: number("at") };
+  return { run: query.get("run"), from: number("from"), to: number("to"), span: number("span"), at: number("at"), axis: query.get("axis") };
 }
 
 /** Replace what the address says; null removes. @param {Record<string, string | number | null>} changes */

@@ -2,6 +2,9 @@
 
 import { el, icon, setText } from "./dom.js";
 import { clock, count, duration, figure, minute, sameDay } from "./format.js";
+import { Files } from "./files.js";
+import { Picker } from "./picker.js";
+import { STATES } from "./runs.js";
 
 /**
  * @typedef {Object} Standing what the strip tells
@@ -11,25 +14,23 @@ import { clock, count, duration, figure, minute, sameDay } from "./format.js";
  * @property {number | null} rate steps per second
  * @property {number | null} loss
  * @property {number | null} lossBefore at the left edge of the view
- * @property {number} span_s
+ * @property {string} span over which the loss has changed
  * @property {Finding | null} finding
  */
 /** @typedef {{tone: "bad" | "warn" | "dim", sentence: string}} Finding */
 
-const WORDS = { running: "Running", finished: "Finished", crashed: "Crashed", stalled: "Stalled" };
-const TONES = { running: "acc", finished: "dim", crashed: "bad", stalled: "warn" };
-
 export class Verdict {
   /** @param {(run: string) => void} pick */
   constructor(pick) {
-    this.picker = el("select", { class: "picker", "aria-label": "Run", onchange: () => pick(this.picker.value) });
+    this.picker = new Picker(pick);
     this.state = el("div", { class: "state" });
+    this.files = new Files();
     this.figures = Object.fromEntries(["Step", "Steps/s", "Done in", "Loss"].map((name) => [name, new Figure(name)]));
     this.finding = el("div", { class: "finding", role: "status" });
     this.element = el(
       "section",
       { class: "verdict", "aria-label": "The run" },
-      el("div", { class: "who" }, this.picker, this.state),
+      el("div", { class: "who" }, this.picker.element, el("div", { class: "line" }, this.state, this.files.element)),
       ...Object.values(this.figures).map((one) => one.element),
       this.finding,
     );
@@ -38,49 +39,34 @@ export class Verdict {
   /** @param {Standing} standing */
   draw(standing) {
     this.#drawRun(standing.runs);
-    const { step, total, rate, loss, lossBefore, span_s } = standing;
+    const { step, total, rate, loss, lossBefore, span } = standing;
     const { now_s, current: run } = standing.runs;
     this.figures["Step"].draw(count(step), total ? `of ${count(total)}` : "");
     this.figures["Steps/s"].draw(figure(rate, rate !== null && rate < 10 ? 2 : 1), "");
     const left = total && rate && step !== null && run?.state === "running" ? Math.max(0, total - step) / rate : null;
     this.figures["Done in"].draw(left === null ? "–" : duration(left), left === null ? "" : doneAt(now_s, left));
-    const change = loss !== null && lossBefore !== null ? loss - lossBefore : null;
+    const change = loss !== null && lossBefore !== null && Number.isFinite(loss - lossBefore) ? loss - lossBefore : null;
     this.figures["Loss"].draw(
       figure(loss, 4),
-      change === null ? "" : `${change > 0 ? "+" : ""}${figure(change, 3)} in ${duration(span_s)}`,
+      change === null ? "" : `${change > 0 ? "+" : ""}${figure(change, 3)} in ${span}`,
     );
     this.#drawFinding(standing.finding);
   }
 
   /** @param {import("./runs.js").Runs} runs */
-  #drawRun({ list, current: run, now_s, over }) {
-    const names = list.map((one) => one.run);
-    const told = JSON.stringify([names, run?.run]);
-    if (told !== this.#names) {
-      this.#names = told;
-      this.picker.replaceChildren(
-        ...(names.length ? names : ["no run yet"]).map((name) => el("option", { value: name, selected: name === run?.run }, name)),
-      );
-      this.picker.disabled = !names.length;
-    }
-    const state = run?.state ?? "";
+  #drawRun(runs) {
+    const { current: run, now_s, over } = runs;
+    this.picker.draw(runs);
+    this.files.draw(run);
+    const [word, tone] = STATES[run?.state ?? ""] ?? [run?.state ?? "", "dim"];
     const length = run?.started_s ? duration(Math.max(0, (over ? (run.last_time_s ?? now_s) : now_s) - run.started_s)) : "";
-    const word = WORDS[/** @type {keyof typeof WORDS} */ (state)] ?? state;
-    const looks = `${word} ${length}`;
+    const looks = `${word} ${length} ${run?.state_reason}`;
     if (looks === this.#state) return;
     this.#state = looks;
-    this.state.replaceChildren(
-      el(
-        "span",
-        { class: `live ${TONES[/** @type {keyof typeof TONES} */ (state)] ?? "dim"}` },
-        word ? el("i", { class: "dot" }) : "",
-        word,
-      ),
-      ` ${length}`,
-    );
+    this.state.title = [run?.state_reason, run?.ranks_note].filter(Boolean).join(" ");
+    this.state.replaceChildren(el("span", { class: `live ${tone}` }, word ? el("i", { class: "dot" }) : "", word), ` ${length}`);
   }
 
-  #names = "";
   #state = "";
 
   /** @param {Finding | null} finding */
@@ -137,12 +123,22 @@ export function worst({ told, current: run, lost_s, now_s }) {
   if (lost_s !== null)
     return { tone: "warn", sentence: `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying.` };
   if (!told) return null;
-  const failed = told.collectors.find((/** @type {any} */ one) => one.state !== "ok" && one.last_error);
-  const problem = told.problems[0] ?? told.read_only ?? failed?.last_error;
+  const problem = told.problems[0] ?? told.read_only ?? troubleOf(told.collectors);
   if (problem) return { tone: "warn", sentence: problem };
-  if (run?.state === "crashed") return { tone: "bad", sentence: run.state_reason || `Crashed at ${clock(run.last_time_s)}.` };
-  if (run?.state === "stalled") return { tone: "warn", sentence: run.state_reason };
+  const [word, tone] = STATES[run?.state] ?? ["", ""];
+  if (tone === "bad" || tone === "warn")
+    return { tone, sentence: run.state_reason || `${word}${run.last_time_s ? ` at ${clock(run.last_time_s)}` : ""}.` };
   const lost = told.gpus.find((/** @type {any} */ { state }) => state === "lost");
   if (lost) return { tone: "bad", sentence: lost.reason };
-  return told.gpu_note ? { tone: "dim", sentence: told.gpu_note } : null;
+  const quiet = [run?.ranks_note, run?.state === "ended" ? run.state_reason : "", told.gpu_note].find(Boolean);
+  return quiet ? { tone: "dim", sentence: quiet } : null;
+}
+
+/** The first sentence of a collector that is not well: one that is stuck goes first. @param {any[]} collectors @returns {string | undefined} */
+export function troubleOf(collectors) {
+  const said = (/** @type {any} */ one) => one.sentence || one.last_error;
+  const bad = collectors.filter((one) => one.state !== "ok");
+  const stuck = bad.find(({ state }) => state === "stuck");
+  if (stuck) return said(stuck) || `The ${stuck.name} collector is stuck.`;
+  return bad.map(said).find(Boolean);
 }

@@ -21,17 +21,23 @@ from . import VERSION, folders, lock, units
 from .control import ControlServer, Verb
 from .host import HostCollector
 from .keeper import EXIT_AGAIN
+from .lives import LivesCollector
 from .nvml import NvmlCollector, StaleLibrary
+from .processes import Finder, RunActivity
+from .processes.activity import EXIT, SEEN
 from .profile import ProfileCollector
 from .records import Event
 from .sampler.choice import choose
-from .store.protocol import Store, StoreError
+from .store.protocol import LogQuery, Store, StoreError
 from .store.retention import Limits
 from .store.sqlite import SqliteStore
 from .supervisor import Supervisor
 from .tail import Tail
 from .watch import is_remote
 
+FRESH_S = 0.4  # how old an answer about the runs' processes may be: three collectors ask
+LAST_LINES = 60  # of a run's text log, that are searched for how it ended
+MOST_WATCHED = 200  # runs, of one question
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -80,17 +86,30 @@ class Collectors:
         self._store: Store = SqliteStore(data_dir, write=True, limits=limits)
         wake = threading.Event()
         tail = Tail(log_dir, self._host, self._store.offsets(), wake, poll_only=is_remote(log_dir))
+        known = {run.name: run.last_time_s for run in self._store.runs()}
+
+        def live_runs() -> list[RunActivity]:
+            """With the last line of a run that an earlier collector read."""
+            runs = tail.live_runs()
+            return [run if run.last_line_s is not None else run._replace(last_line_s=known.get(run.run)) for run in runs]
+
+        finder = Finder(self._host, fresh_s=FRESH_S)
+        self._lives = LivesCollector(
+            live_runs, finder, self._last_lines, host=self._host, written=self._store.events(kinds=(SEEN, EXIT))
+        )
         self._gpu = NvmlCollector(self._host)
         self._profile = ProfileCollector(
-            tail.live_runs,
+            live_runs,
             choose(options.sampler, self._host),
             host=self._host,
             enabled=options.profile,
             budget_pct=options.profile_budget,
+            finder=finder,
         )
         self._supervisor = Supervisor(self._store, on_stale=self._start_again)
         self._supervisor.add(tail, wake)
-        self._supervisor.add(HostCollector(self._host, data_path=data_dir, live_runs=tail.live_runs))
+        self._supervisor.add(HostCollector(self._host, data_path=data_dir, live_runs=live_runs, finder=finder))
+        self._supervisor.add(self._lives)
         self._supervisor.add(self._gpu)
         self._supervisor.add(self._profile)
         self._control = ControlServer(data_dir, self._verbs())
@@ -114,7 +133,16 @@ class Collectors:
         self._ending.set()
 
     def _verbs(self) -> dict[str, Verb]:
-        return {"status": self._status, "watch": self._watch, "profile": self._switch_profile, "note": self._note}
+        return {
+            "status": self._status,
+            "watch": self._watch,
+            "profile": self._switch_profile,
+            "note": self._note,
+            "exited": self._lives.exited,
+        }
+
+    def _last_lines(self, run: str) -> list[str]:
+        return [line.text for line in self._store.logs(LogQuery(run, limit=LAST_LINES)).lines]
 
     def _status(self) -> dict[str, Any]:
         return {
@@ -125,9 +153,10 @@ class Collectors:
             "gpu": self._gpu.inventory().as_dict(),
         }
 
-    def _watch(self, run: str, until: float) -> None:
-        """Somebody looks at this run until then: its stacks are delivered with little delay."""
-        self._profile.watch(run, until)
+    def _watch(self, runs: list[str], until: float) -> None:
+        """Users look at these runs until then: their stacks are delivered with little delay."""
+        for run in runs[:MOST_WATCHED]:
+            self._profile.watch(run, until)
 
     def _switch_profile(self, action: str) -> None:
         match action:

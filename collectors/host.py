@@ -12,7 +12,7 @@ import psutil
 
 from .catalog import HOST, Timetable
 from .proc import TICKS_PER_S, descendants
-from .processes import RunActivity, processes_of
+from .processes import Finder, RunActivity
 from .records import Labels, Points, labels_of
 
 Values: TypeAlias = dict[str, float]
@@ -36,6 +36,7 @@ class HostCollector:
         sys: Path = Path("/sys"),
         data_path: Path | None = None,
         live_runs: Callable[[], Iterable[RunActivity]] = list,
+        finder: Finder | None = None,
     ) -> None:
         """`data_path` lies on the disk whose free space is told. What psutil reads it reads from its own PROCFS_PATH."""
         self.host = host
@@ -43,6 +44,7 @@ class HostCollector:
         self.sys = sys
         self.data_path = data_path
         self.live_runs = live_runs
+        self.finder = finder or Finder(host, proc)
         self.counters: dict[str, Counters] = {}
         self._timetable = Timetable(HOST)
 
@@ -225,12 +227,12 @@ def read(path: Path) -> str:
 def runs(machine: HostCollector) -> Iterator[Reading]:
     """What each rank of the live runs uses, with its children."""
     alive = set()
-    for activity in machine.live_runs():
-        for process in processes_of(activity, host=machine.host, proc=machine.proc):
-            key = f"run {activity.run} {process.rank}"
+    for run, processes in machine.finder.find(machine.live_runs()).items():
+        for process in processes:
+            key = f"run {run} {process.rank}"
             alive.add(key)
             pids = [process.pid, *descendants(process.pid, machine.proc)]
-            labels: dict[str, object] = {"run": activity.run, "rank": process.rank or None}
+            labels: dict[str, object] = {"run": run, "rank": process.rank or None}
             yield labels, usage_of(machine, key, pids)
     for key in [key for key in machine.counters if key.startswith("run ") and key not in alive]:
         del machine.counters[key]

@@ -1,4 +1,4 @@
-"""What /proc tells of processes: whether one lives, who its children are, what it is called in its container."""
+"""What /proc says of processes: whether one lives, whose it is, who its parents and children are, how it was started."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PROC = Path("/proc")
-PROC_BYTES = 1 << 16  # more than any file that is read here in one go
+PROC_BYTES = 1 << 16  # more than any file that is read here in one go, but an environment
+ENVIRONMENT_BYTES = 1 << 20
+MOST_ANCESTORS = 64
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 DEAD_STATES = "ZXx"  # a zombie is only waiting to be reaped
 PYTHON = re.compile(r"python[\d.]*t?d?$")
@@ -30,6 +32,68 @@ def start_ticks(pid: int, proc: Path = PROC) -> int | None:
 def alive(pid: int, ticks: int, proc: Path = PROC) -> bool:
     """Whether the process with this pid is still the one that started at `ticks`."""
     return start_ticks(pid, proc) == ticks
+
+
+def parent(pid: int, proc: Path = PROC) -> int | None:
+    fields = _stat(pid, proc)
+    return int(fields[1]) or None if fields else None
+
+
+def ancestors(pid: int, proc: Path = PROC) -> Iterator[int]:
+    """The parent of a process, that one's parent, and so on. About 10 us each."""
+    for _ in range(MOST_ANCESTORS):
+        above = parent(pid, proc)
+        if above is None:
+            return
+        yield above
+        pid = above
+
+
+def children(pid: int, proc: Path = PROC) -> list[int]:
+    return list(_children(pid, proc))
+
+
+def uid_of(pid: int, proc: Path = PROC) -> int | None:
+    """The real user id of a process; None where it is gone."""
+    words = _read(f"{proc}/{pid}/status").partition(b"\nUid:")[2].split(maxsplit=1)
+    return int(words[0]) if words else None
+
+
+def command_of(pid: int, proc: Path = PROC) -> list[str]:
+    """The words of a process's command line; none where it is gone or the kernel's own."""
+    words = _read(f"{proc}/{pid}/cmdline").decode(errors="replace").split("\0")
+    return words[:-1] if words[-1:] == [""] else words
+
+
+def program_of(pid: int, proc: Path = PROC) -> str:
+    """The name of the file that a process executes; "" where it is gone, a zombie, or another user's."""
+    try:
+        return (proc / str(pid) / "exe").readlink().name.removesuffix(" (deleted)")
+    except OSError:
+        return ""
+
+
+def environment_of(pid: int, proc: Path = PROC) -> dict[str, str]:
+    """The variables that a process was started with, not what it has set since; none where it is another user's."""
+    words = _read(f"{proc}/{pid}/environ", ENVIRONMENT_BYTES).decode(errors="replace").split("\0")
+    return {name: value for name, _, value in (word.partition("=") for word in words) if name}
+
+
+def folder_of(pid: int, proc: Path = PROC) -> str:
+    """The working folder of a process; "" where it is gone, deleted, or another user's."""
+    try:
+        folder = str((proc / str(pid) / "cwd").readlink())
+    except OSError:
+        return ""
+    return "" if folder.endswith(" (deleted)") else folder
+
+
+def pid_namespace(pid: int | str = "self", proc: Path = PROC) -> int | None:
+    """The inode of a process's pid namespace; None where it is gone or another user's."""
+    try:
+        return (proc / str(pid) / "ns/pid").stat().st_ino
+    except OSError:
+        return None
 
 
 def children_cpu_s(proc: Path = PROC) -> float:
@@ -68,12 +132,10 @@ def workers_of(pid: int, proc: Path = PROC) -> list[int]:
 
 def runs_python(pid: int, proc: Path = PROC) -> bool:
     """Whether a process is a Python that may run a user's code, not one of multiprocessing's own helpers."""
-    try:
-        exe = (proc / str(pid) / "exe").readlink().name.removesuffix(" (deleted)")
-        command = _read(f"{proc}/{pid}/cmdline")
-    except OSError:  # gone, a zombie, or another user's
+    if not PYTHON.match(program_of(pid, proc)):
         return False
-    return bool(PYTHON.match(exe)) and not any(helper in command for helper in HELPERS)
+    command = _read(f"{proc}/{pid}/cmdline")
+    return not any(helper in command for helper in HELPERS)
 
 
 def contained(proc: Path) -> dict[tuple[int, int], int | None]:
@@ -105,15 +167,15 @@ def _stat(pid: int, proc: Path) -> list[str]:
     return stat[stat.rindex(b")") + 2 :].decode().split() if stat else []
 
 
-def _read(path: str) -> bytes:
-    """A file of /proc, empty where its process or thread is gone. A quarter of what `Path.read_bytes` costs."""
+def _read(path: str, most_bytes: int = PROC_BYTES) -> bytes:
+    """A file of /proc, empty where its process or thread is gone, or another user's. A quarter of what `Path.read_bytes` costs."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return b""
     try:
-        return os.read(descriptor, PROC_BYTES)
-    except ProcessLookupError:
+        return os.read(descriptor, most_bytes)
+    except (ProcessLookupError, PermissionError):
         return b""
     finally:
         os.close(descriptor)

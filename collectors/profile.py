@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from .pace import LOWEST_PACE, Pacer, allowed_pct
 from .proc import children_cpu_s, runs_python, start_ticks, workers_of
-from .processes import RunActivity, processes_of
+from .processes import Finder, RunActivity, RunProcess
 from .records import Profile, Record
 from .sampler import Sampler, Target, Trouble
 from .sampler.choice import Choice
@@ -74,12 +74,13 @@ class ProfileCollector:
         enabled: bool = True,
         budget_pct: float | None = None,
         cpu_s: Callable[[], float] = children_cpu_s,
+        finder: Finder | None = None,
     ) -> None:
         """`budget_pct` is of one core, by default what the number of processes makes it; `cpu_s` tells what all samplers have used.
 
         `collect` and `close` belong to one thread; `watch`, `set_enabled`, `retry` and `status` may come from any.
         """
-        self._live_runs, self._host = live_runs, host
+        self._live_runs, self._finder = live_runs, finder or Finder(host)
         self._sampler = sampler if isinstance(sampler, Choice) else Choice(sampler)
         self._enabled, self._retry, self._budget_pct = enabled, False, budget_pct
         self._pacer = Pacer(cpu_s)
@@ -111,7 +112,9 @@ class ProfileCollector:
 
     def watch(self, run: str, until_s: float) -> None:
         """Somebody looks at this run until then (Unix seconds): its stacks come with little delay."""
-        self._watched_until_s[run] = time.monotonic() + until_s - time.time()
+        now_s = time.monotonic()
+        watched = {run: until for run, until in self._watched_until_s.items() if until > now_s}
+        self._watched_until_s = {**watched, run: now_s + until_s - time.time()}
 
     def set_enabled(self, enabled: bool) -> None:
         self._enabled = enabled
@@ -149,15 +152,14 @@ class ProfileCollector:
         self._look_at_s = time.monotonic() + pause_s
 
     def _find(self) -> list[Rank]:
-        mains = {main.pid: main for activity in self._live_runs() for main in self._mains(activity)}
+        activities = {activity.run: activity for activity in self._live_runs()}
+        found = self._finder.find(activities.values())
+        mains = {process.pid: _main(run, process) for run, processes in found.items() for process in processes}
         taken = {*mains, os.getpid()}
-        return [Rank(main, list(_workers(main, taken))) for main in mains.values()]
-
-    def _mains(self, activity: RunActivity) -> Iterator[Target]:
-        for process in processes_of(activity, host=self._host):
-            # Who only holds a file of the run open may be anything: a shell's `tee`, say.
-            if process.pid != os.getpid() and (activity.starts or activity.info or runs_python(process.pid)):
-                yield Target(activity.run, process.rank, process.pid, process.start_ticks, "main", FULL_RATES.main_hz)
+        sampled = [
+            main for main in mains.values() if main.pid != os.getpid() and _may_hold_python(main.pid, activities.get(main.run))
+        ]
+        return [Rank(main, list(_workers(main, taken))) for main in sampled]
 
     def _follow(self) -> None:
         sparing = self._sampler.name == "py-spy" and len(self._ranks) >= MANY_MAINS
@@ -216,6 +218,15 @@ def _in_turn(workers: list[Target], each: int, at_s: float) -> list[Target]:
         return workers
     first = int(at_s / ROTATE_S) * each % len(workers)
     return [*workers, *workers][first : first + each]
+
+
+def _may_hold_python(pid: int, activity: RunActivity | None) -> bool:
+    """Who only writes a run's files may be anything; one that its files name may be a program with a Python inside."""
+    return runs_python(pid) or (activity is not None and bool(activity.starts or activity.info))
+
+
+def _main(run: str, process: RunProcess) -> Target:
+    return Target(run, process.rank, process.pid, process.start_ticks, "main", FULL_RATES.main_hz)
 
 
 def _processes(ranks: Sequence[Rank]) -> int:

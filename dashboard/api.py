@@ -9,11 +9,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, PlainTextResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 
 from collectors.store.protocol import LogQuery, StoreError
 
 from . import openmetrics, wire
+from .encoding import encode
 from .flame import exporting, folding, lanes, reshaping
 from .flame.source import Refused
 from .flame.traces import Range
@@ -25,12 +27,29 @@ MAX_LINES = 5_000
 MAX_WIDTH = 4000
 MAX_CONTEXT = 200  # lines of source on each side
 
-RunParameter = Annotated[str, Query(description="a run's name; GET /runs lists them")]
-OptionalRun = Annotated[str | None, Query(description="a run's name; without it, the machine's own series")]
-From = Annotated[float | None, Query(alias="from", description="inclusive: Unix seconds, or a step where axis=step")]
-To = Annotated[float | None, Query(alias="to", description="inclusive: Unix seconds, or a step where axis=step")]
-Since = Annotated[float, Query(alias="from", description="Unix seconds")]
-Until = Annotated[float, Query(alias="to", description="Unix seconds")]
+MOST_CHARACTERS = 4096  # of a parameter
+MOST_NAMES = 400  # parameters `series` of a request
+MOST_ID = 2**31 - 1  # a rank, a pid
+MOST_CURSOR = 2**62
+
+_STEP = "inclusive: Unix seconds, or a step where axis=step"
+RunParameter = Annotated[str, Query(max_length=MOST_CHARACTERS, description="a run's name; GET /runs lists them")]
+OptionalRun = Annotated[
+    str | None, Query(max_length=MOST_CHARACTERS, description="a run's name; without it, the machine's own series")
+]
+From = Annotated[float | None, Query(alias="from", allow_inf_nan=False, description=_STEP)]
+To = Annotated[float | None, Query(alias="to", allow_inf_nan=False, description=_STEP)]
+Since = Annotated[float, Query(alias="from", allow_inf_nan=False, description="Unix seconds")]
+Until = Annotated[float, Query(alias="to", allow_inf_nan=False, description="Unix seconds")]
+Instant = Annotated[float | None, Query(allow_inf_nan=False, description="Unix seconds")]
+Rank = Annotated[int | None, Query(ge=0, le=MOST_ID)]
+Pid = Annotated[int | None, Query(ge=0, le=MOST_ID)]
+Thread = Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="a name or an id")]
+Text = Annotated[str, Query(max_length=MOST_CHARACTERS)]
+
+
+SENTENCES = {404: "no such route; /api/docs lists them", 405: "this route does not take that method; /api/docs lists the routes"}
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class Json(Response):
@@ -39,7 +58,7 @@ class Json(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return wire.encode(content)
+        return encode(content)
 
 
 class ProfileAction(BaseModel):
@@ -47,14 +66,16 @@ class ProfileAction(BaseModel):
 
 
 def register(app: FastAPI, queries: Queries) -> None:
-    """Add the routes, and the error answers: 400, 404 and 503 with `{"error": one sentence}`."""
+    """Add the routes, and the error answers: 400, 404, 405 and 503 with `{"error": one sentence}`."""
     app.include_router(routes(queries))
     app.add_api_route("/healthz", lambda: Json(wire.health(queries.state())), response_class=Json, summary="Is it well?")
     app.add_api_route(
         "/metrics", lambda: _metrics(queries), response_class=PlainTextResponse, summary="The machine, for Prometheus"
     )
     app.add_api_route("/api/docs", lambda: HTMLResponse(documentation(app)), include_in_schema=False)
-    app.add_api_route("/api/{path:path}", _unknown, methods=["GET", "POST"], include_in_schema=False)
+    app.add_api_route("/api/{path:path}", _unknown, methods=METHODS, include_in_schema=False)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(Exception, _answer(500, _unexpected))
     app.add_exception_handler(RequestValidationError, _answer(400, _first_problem))
     app.add_exception_handler(BadRequest, _answer(400, str))
     app.add_exception_handler(NotFound, _answer(404, str))
@@ -78,36 +99,41 @@ def routes(queries: Queries) -> APIRouter:
         return Json({"files": [wire.file(one) for one in queries.files(run)]})
 
     @router.get("/series", summary="Names, labels, units and extents of series")
-    def series(run: OptionalRun = None, match: str = "") -> Response:
+    def series(run: OptionalRun = None, match: Text = "") -> Response:
         return Json({"series": [wire.series(one) for one in queries.series(run, match)]})
 
     @router.get("/points", summary="Ranges of series in buckets that never hide a spike")
     def points(
-        series: Annotated[list[str], Query(description="names or globs; repeatable, or separated by commas")],
+        series: Annotated[
+            list[Annotated[str, Field(max_length=MOST_CHARACTERS)]],
+            Query(max_length=MOST_NAMES, description="names or globs; repeatable, or separated by commas"),
+        ],
         run: OptionalRun = None,
-        gpu: Annotated[str | None, Query(description="index or uuid")] = None,
+        gpu: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="index or uuid")] = None,
         lo: From = None,
         hi: To = None,
         axis: Literal["time", "step"] = "time",
         buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS)] = 2000,
     ) -> Response:
-        names = [name for part in series for name in part.split(",") if name]
-        return Json(wire.curves(queries.curves(run, names, gpu, lo, hi, axis, buckets)))
+        _check_order(lo, hi)
+        return Json(wire.curves(queries.curves(run, series, gpu, lo, hi, axis, buckets)))
 
     @router.get("/logs", summary="Text log lines, the newest matches, oldest first")
     def logs(
         run: OptionalRun = None,
-        q: Annotated[str, Query(description="case-insensitive substring")] = "",
+        q: Annotated[str, Query(max_length=MOST_CHARACTERS, description="case-insensitive substring")] = "",
         level: Annotated[int, Query(ge=0, le=50, description="at least: 10, 20, 30, 40, 50")] = 0,
         lo: From = None,
         hi: To = None,
-        before: Annotated[int | None, Query(description="cursor of an earlier page")] = None,
+        before: Annotated[int | None, Query(ge=0, le=MOST_CURSOR, description="cursor of an earlier page")] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LINES)] = 200,
     ) -> Response:
+        _check_order(lo, hi)
         return Json(wire.log_page(queries.logs(LogQuery(run, q, level, lo, hi, before, limit))))
 
     @router.get("/events", summary="Starts, ends, checkpoints, validations and other events of a run")
     def events(run: OptionalRun = None, lo: From = None, hi: To = None) -> Response:
+        _check_order(lo, hi)
         return Json({"events": [wire.event(one) for one in queries.events(run, lo, hi)]})
 
     @router.get("/flame", summary="The Python stacks of a window as a tree")
@@ -115,17 +141,19 @@ def routes(queries: Queries) -> APIRouter:
         run: RunParameter,
         lo: Since,
         hi: Until,
-        rank: int | None = None,
-        pid: int | None = None,
-        thread: Annotated[str | None, Query(description="a name or an id")] = None,
+        rank: Rank = None,
+        pid: Pid = None,
+        thread: Thread = None,
         view: lanes.View = "joined",
-        phase: Annotated[str, Query(description="only what steps spent in this phase, as they log it")] = "",
+        phase: Annotated[
+            str, Query(max_length=MOST_CHARACTERS, description="only what steps spent in this phase, as they log it")
+        ] = "",
         baseline: Annotated[Literal["", "normal"], Query(description="normal: beside the run's normal")] = "",
-        baseline_from: float | None = None,
-        baseline_to: float | None = None,
+        baseline_from: Instant = None,
+        baseline_to: Instant = None,
         waits: Annotated[bool, Query(description="false: without the time in which a thread only waits")] = True,
-        focus: Annotated[str, Query(description="only stacks with such a frame, from it on")] = "",
-        hide: Annotated[str, Query(description="without such frames")] = "",
+        focus: Annotated[str, Query(max_length=MOST_CHARACTERS, description="only stacks with such a frame, from it on")] = "",
+        hide: Annotated[str, Query(max_length=MOST_CHARACTERS, description="without such frames")] = "",
         roll: reshaping.Roll = "function",
         invert: Annotated[bool, Query(description="callees first")] = False,
         prune: Annotated[float, Query(ge=0, le=1, description="leave out what is below this share")] = folding.PRUNE,
@@ -157,9 +185,9 @@ def routes(queries: Queries) -> APIRouter:
         lo: Since,
         hi: Until,
         width: Annotated[int, Query(ge=1, le=MAX_WIDTH, description="pixels: what is narrower than one is merged")] = 1200,
-        rank: int | None = None,
-        pid: int | None = None,
-        thread: Annotated[str | None, Query(description="a name or an id")] = None,
+        rank: Rank = None,
+        pid: Pid = None,
+        thread: Thread = None,
         view: lanes.View = "joined",
     ) -> Response:
         queries.check_run(run)
@@ -171,9 +199,9 @@ def routes(queries: Queries) -> APIRouter:
         run: RunParameter,
         lo: Since,
         hi: Until,
-        rank: int | None = None,
-        baseline_from: float | None = None,
-        baseline_to: float | None = None,
+        rank: Rank = None,
+        baseline_from: Instant = None,
+        baseline_to: Instant = None,
     ) -> Response:
         queries.check_run(run)
         return Json(queries.stacks.blame(run, _window(lo, hi), rank, _other(baseline_from, baseline_to)).as_json())
@@ -181,8 +209,8 @@ def routes(queries: Queries) -> APIRouter:
     @router.get("/source", summary="Lines of a file of the run's own folder that its profile names")
     def source(
         run: RunParameter,
-        file: Annotated[str, Query(description="as a frame names it")],
-        line: Annotated[int, Query(ge=1)] = 1,
+        file: Annotated[str, Query(max_length=MOST_CHARACTERS, description="as a frame names it")],
+        line: Annotated[int, Query(ge=1, le=MOST_ID)] = 1,
         context: Annotated[int, Query(ge=0, le=MAX_CONTEXT, description="lines on each side")] = 8,
     ) -> Response:
         queries.check_run(run)
@@ -211,6 +239,11 @@ def _window(lo: float, hi: float) -> Range:
     if not lo < hi:
         raise BadRequest("to must be later than from; both are Unix seconds")
     return lo, hi
+
+
+def _check_order(lo: float | None, hi: float | None) -> None:
+    if lo is not None and hi is not None and lo > hi:
+        raise BadRequest("to must not be before from")
 
 
 def _other(lo: float | None, hi: float | None) -> Range | None:
@@ -261,6 +294,18 @@ def _answer(status: int, sentence: Callable[[Any], str]) -> Callable[[Request, E
         return Json({"error": sentence(error)}, status_code=status)
 
     return answer
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    """What the framework itself refuses: a method that a route does not have."""
+    assert isinstance(error, HTTPException)
+    sentence = SENTENCES.get(error.status_code, str(error.detail))
+    return Json({"error": sentence}, status_code=error.status_code, headers=error.headers)
+
+
+def _unexpected(error: Exception) -> str:
+    """It rises further and is logged with its traceback."""
+    return f"the dashboard failed at this question ({type(error).__name__}); its output says where: please report it"
 
 
 def _first_problem(error: RequestValidationError) -> str:

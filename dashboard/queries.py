@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import fnmatch
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from collectors import catalog
 from collectors.control import ControlError, ask
-from collectors.proc import descendants
-from collectors.processes import RunActivity, RunProcess, processes_of, state_of
+from collectors.proc import descendants, environment_of
+from collectors.processes import RunProcess, processes_of
+from collectors.processes.activity import LIFETIMES
+from collectors.processes.identity import Identity, identity_of
+from collectors.processes.ranks import Gpus, gpus_of
 from collectors.records import Event, Offset
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
 
 from .cost import Cost, CostMeter
 from .flame.ahead import Ahead
 from .machine import GpuUser, Machine, Owner, values_now
+from .runs import Runs, RunView
 from .stacks import Stacks
+from .subscription import is_glob, matches
 
+MAX_EVENTS = 20_000
 MAX_SERIES = 200  # a request may name so many
-LIFETIMES = ("start", "end")
 
 
 class NotFound(Exception):
@@ -32,17 +37,6 @@ class NotFound(Exception):
 
 class BadRequest(Exception):
     """A parameter that cannot be; the text is one sentence with the remedy."""
-
-
-@dataclass(frozen=True)
-class RunView:
-    """One run, as its files and its processes tell."""
-
-    stored: Run
-    state: str  # running, finished, crashed, stalled
-    state_reason: str
-    pid: int | None
-    started_s: float | None
 
 
 @dataclass(frozen=True)
@@ -71,10 +65,19 @@ class Profiler:
 
 
 @dataclass(frozen=True)
+class RankView:
+    """A living process of a run."""
+
+    process: RunProcess
+    identity: Identity
+    gpus: Gpus
+
+
+@dataclass(frozen=True)
 class RunDetail:
     run: RunView
     attempts: list[Event]
-    processes: list[RunProcess]
+    processes: list[RankView]
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class State:
 
     time_s: float
     host: str
+    log_dir: str
     read_only: str | None
     collectors: list[dict[str, Any]]
     gpus: list[dict[str, Any]]
@@ -103,6 +107,7 @@ class Queries:
         """`read_only` tells why this dashboard cannot steer the collector, while it cannot."""
         self._store, self._log_dir, self._data_dir = store, log_dir.resolve(), data_dir
         self._meter = CostMeter()
+        self._runs = Runs(store, self._log_dir)
         self.stacks = Stacks(store)
         self.ahead = Ahead(self.stacks.minutes)
         self._read_only = read_only
@@ -115,29 +120,35 @@ class Queries:
 
     def runs(self) -> list[RunView]:
         """All runs, the newest first."""
-        lifetimes, now_s = self._lifetimes(), time.time()
-        views = [self._view(run, lifetimes.get(run.name, []), now_s) for run in self._store.runs()]
-        return sorted(views, key=lambda view: view.stored.last_time_s or 0.0, reverse=True)
+        return self._runs.views()
 
     def run(self, name: str) -> RunDetail:
-        stored = next((run for run in self._store.runs() if run.name == name), None)
-        if stored is None:
-            raise NotFound(f"no run {name!r}; GET /api/v1/runs lists them")
+        stored = self.check_run(name)
         lifetimes = self._store.events(name, kinds=LIFETIMES)
         attempts = [event for event in lifetimes if event.kind == "start"]
-        return RunDetail(self._view(stored, lifetimes, time.time()), attempts, processes_of(self._activity(stored, lifetimes)))
+        gpus = self._collector().get("gpu", {}).get("gpus", [])
+        processes = [rank_view(process, gpus) for process in processes_of(self._runs.activity(stored, lifetimes))]
+        return RunDetail(self._runs.view(stored, lifetimes), attempts, processes)
 
     def files(self, run: str) -> list[Offset]:
-        """What was read of each file of a run."""
+        """What was read of each file of a run. Raises NotFound."""
+        self.check_run(run)
         return [offset for offset in self._store.offsets().values() if offset.run == run]
 
     def events(self, run: str | None, lo: float | None, hi: float | None) -> list[Event]:
-        return self._store.events(run, lo, hi)
+        """At most 20,000, the newest. Raises NotFound."""
+        if run is not None:
+            self.check_run(run)
+        return self._store.events(run, lo, hi, most=MAX_EVENTS)
 
     # -- points --------------------------------------------------------------------------------------------------------
 
     def series(self, run: str | None, match: str = "") -> list[Series]:
-        return self._store.series(run, match)
+        """Raises NotFound."""
+        found = self._store.series(run, match)
+        if run is not None and not found:
+            self.check_run(run)
+        return found
 
     def curves(
         self,
@@ -149,9 +160,12 @@ class Queries:
         axis: Axis = "time",
         buckets: int = 2000,
     ) -> Curves:
-        """Ranges of the named series; a name with * or ? stands for all that it matches. Raises NotFound, BadRequest."""
+        """Ranges of the named series. A name with * or ? stands for all that it matches, one with commas for several names, unless
+        a series is called just that. Raises NotFound, BadRequest."""
         cursor = self._store.seq()
-        chosen = [series for series in self._store.series(run) if wanted(series.name, names)]
+        known = self._store.series(run)
+        names = _split(names, {series.name for series in known})
+        chosen = [series for series in known if wanted(series.name, names)]
         if gpu is not None:
             chosen = [series for series in chosen if gpu in (dict(series.labels).get("gpu"), dict(series.labels).get("uuid"))]
         self._check(run, names, chosen)
@@ -168,6 +182,9 @@ class Queries:
         return self._store.since(cursor)
 
     def logs(self, query: LogQuery) -> LogPage:
+        """Raises NotFound."""
+        if query.run is not None:
+            self.check_run(query.run)
         return self._store.logs(query)
 
     # -- profile -------------------------------------------------------------------------------------------------------
@@ -178,10 +195,12 @@ class Queries:
         note = {"sentence": sentence, "remedy": profile.get("remedy", "")} if sentence else None
         return Profiler(str(profile.get("sampler", "")), note)
 
-    def check_run(self, run: str) -> None:
-        """Raises NotFound where there is no such run."""
-        if all(one.name != run for one in self._store.runs()):
+    def check_run(self, run: str) -> Run:
+        """What is stored of it. Raises NotFound where there is no such run."""
+        stored = self._store.run(run)
+        if stored is None:
             raise NotFound(f"no run {run!r}; GET /api/v1/runs lists them")
+        return stored
 
     def steer_profile(self, action: str) -> None:
         """Turn the profiler on or off, or try refused processes again. Raises BadRequest where nothing can be steered."""
@@ -194,11 +213,9 @@ class Queries:
 
     def watch(self, runs: Sequence[str], until_s: float) -> None:
         """Somebody looks at these runs until then, so that their stacks should arrive soon."""
-        for run in runs:
-            try:
-                ask(self._data_dir, "watch", run=run, until=until_s)
-            except ControlError:  # it is starting again, and will be asked again
-                return
+        if runs:
+            with suppress(ControlError):  # it is starting again, and will be asked again
+                ask(self._data_dir, "watch", runs=list(runs), until=until_s)
 
     # -- the machine ---------------------------------------------------------------------------------------------------
 
@@ -219,12 +236,11 @@ class Queries:
 
     def _owners(self) -> dict[int, Owner]:
         """By pid, the living runs' processes and their children."""
-        lifetimes = self._lifetimes()
         owners: dict[int, Owner] = {}
-        for run in self._store.runs():
-            for process in processes_of(self._activity(run, lifetimes.get(run.name, []))):
+        for activity in self._runs.living():
+            for process in processes_of(activity):
                 pids = [process.pid, *descendants(process.pid)]
-                owners |= dict.fromkeys(pids, Owner(run.name, process.rank))
+                owners |= dict.fromkeys(pids, Owner(activity.run, process.rank))
         return owners
 
     # -- the dashboard itself ------------------------------------------------------------------------------------------
@@ -235,6 +251,7 @@ class Queries:
         return State(
             time_s=time.time(),
             host=str(answer.get("host") or socket.gethostname()),
+            log_dir=str(self._log_dir),
             read_only=self._read_only(),
             collectors=answer.get("collectors", []),
             gpus=gpu.get("gpus", []),
@@ -252,24 +269,6 @@ class Queries:
             return {}
         return answer
 
-    def _view(self, run: Run, lifetimes: list[Event], now_s: float) -> RunView:
-        state = state_of(self._activity(run, lifetimes), now_s)
-        starts = [event.time_s for event in lifetimes if event.kind == "start"]
-        started_s = as_time(run.info.get("started_s")) or min(starts, default=run.first_time_s)
-        return RunView(run, state.state, state.reason, state.pid, started_s)
-
-    def _lifetimes(self) -> dict[str, list[Event]]:
-        """By run, its starts and ends."""
-        lifetimes: dict[str, list[Event]] = {}
-        for event in self._store.events(kinds=LIFETIMES):
-            lifetimes.setdefault(event.run, []).append(event)
-        return lifetimes
-
-    def _activity(self, run: Run, lifetimes: list[Event]) -> RunActivity:
-        starts = [event for event in lifetimes if event.kind == "start"]
-        ends = [event for event in lifetimes if event.kind == "end"]
-        return RunActivity(run.name, self._log_dir / run.name, run.info, starts, ends, run.last_time_s, run.median_interval_s)
-
     def _check(self, run: str | None, names: Sequence[str], chosen: list[Series]) -> None:
         if len(chosen) > MAX_SERIES:
             raise BadRequest(f"{len(chosen)} series match; a request may name at most {MAX_SERIES}: narrow the pattern")
@@ -280,14 +279,18 @@ class Queries:
             raise NotFound(f"{where} no series {', '.join(map(repr, names))}; GET /api/v1/series lists them")
 
 
+def rank_view(process: RunProcess, gpus: Sequence[Mapping[str, Any]]) -> RankView:
+    environment = environment_of(process.pid)
+    pids = {process.pid, *descendants(process.pid)}
+    return RankView(process, identity_of(environment), gpus_of(pids, environment, gpus))
+
+
 def wanted(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a series is asked for: by its exact name, or by a glob, case-insensitive."""
-    return any(fnmatch.fnmatchcase(name.lower(), one.lower()) if is_glob(one) else name == one for one in patterns)
+    """Whether a series is asked for: by its exact name, or by a glob of * and ?, case-insensitive."""
+    return any(name == one or (is_glob(one) and matches(name, one)) for one in patterns)
 
 
-def is_glob(pattern: str) -> bool:
-    return "*" in pattern or "?" in pattern
-
-
-def as_time(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and value > 0 else None
+def _split(names: Sequence[str], known: Collection[str]) -> list[str]:
+    """`["loss,lr", "a,b"]` -> `["loss", "lr", "a,b"]` where a series is called `a,b`."""
+    parts = [[one] if one in known else [part for part in one.split(",") if part] or [one] for one in names]
+    return [name for some in parts for name in some]

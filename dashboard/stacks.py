@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from collectors.processes.activity import SEEN
 from collectors.store.protocol import StackColumns, Store
 
 from .blame import inquiry, recorded, steplog
@@ -133,7 +134,11 @@ class Stacks:
         return self._long if window[1] - window[0] > LONG_S else nullcontext()
 
     def _folder(self, run: str) -> str:
-        return next((str(one.info.get("cwd", "")) for one in self._store.runs() if one.name == run), "")
+        """The working folder that run.json names, else that of the run's process."""
+        stored = self._store.run(run)
+        info = stored.info if stored else {}
+        seen = [event.fields.get("cwd") for event in reversed(self._store.events(run, kinds=(SEEN,)))]
+        return next((folder for folder in [info.get("cwd"), *seen] if isinstance(folder, str) and folder), "")
 
 
 def _hull(window: Range, other: Range | None) -> Range:

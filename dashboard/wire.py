@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from collectors import catalog
@@ -16,16 +15,11 @@ from collectors.store.protocol import LivePoints, LogPage, Series
 
 from .flame.source import Excerpt
 from .machine import GpuUser, Machine
-from .queries import Curve, Curves, Profiler, RunDetail, RunView, State
+from .queries import Curve, Curves, Profiler, RankView, RunDetail, State
+from .runs import RunView
 from .stacks import Charted, Folded
 
 FEW = 16  # values, as in a delta: fewer are looked at faster in a list
-OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-
-
-def encode(value: object) -> bytes:
-    """JSON; a NaN that nobody named stands for a missing number and becomes null."""
-    return orjson.dumps(value, option=OPTIONS)
 
 
 def numbers(values: NDArray[np.float64]) -> NDArray[np.float64] | list[float | str]:
@@ -50,13 +44,20 @@ def run(view: RunView) -> dict[str, Any]:
         "state_reason": view.state_reason,
         "pid": view.pid,
         "started_s": view.started_s,
+        "cwd": view.cwd,
+        "ranks_seen": view.ranks.seen,
+        "world_size": view.ranks.world_size,
+        "ranks_note": view.ranks.note,
         "last_time_s": stored.last_time_s,
         "last_step": stored.last_step,
         "series": stored.series,
         "points": stored.points,
+        "timed": stored.timed,
         "lines_read": stored.lines_read,
         "lines_skipped": stored.lines_skipped,
         "fields_skipped": stored.fields_skipped,
+        "files_aside": stored.files_aside,
+        "trouble": stored.trouble,
         "info": stored.info,
     }
 
@@ -65,8 +66,13 @@ def run_detail(detail: RunDetail) -> dict[str, Any]:
     return {
         **run(detail.run),
         "attempts": [event(attempt) for attempt in detail.attempts],
-        "processes": [{"pid": process.pid, "rank": process.rank} for process in detail.processes],
+        "processes": [rank(process) for process in detail.processes],
     }
+
+
+def rank(view: RankView) -> dict[str, Any]:
+    told = {**view.identity._asdict(), "rank": view.process.rank}
+    return {"pid": view.process.pid, **told, "gpus": view.gpus.indices, "gpus_from": view.gpus.source}
 
 
 def file(offset: Offset) -> dict[str, Any]:
@@ -145,7 +151,7 @@ def gpu_user(one: GpuUser) -> dict[str, Any]:
 
 
 def state(answer: State) -> dict[str, Any]:
-    names = ("time_s", "host", "read_only", "collectors", "gpus", "gpu_note", "profile", "problems")
+    names = ("time_s", "host", "log_dir", "read_only", "collectors", "gpus", "gpu_note", "profile", "problems")
     return {**{name: getattr(answer, name) for name in names}, "cost": asdict(answer.cost)}
 
 

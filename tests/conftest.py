@@ -14,16 +14,21 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+if TYPE_CHECKING:
+    from tests.poisons.house import Houses
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
 QUIET = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
 START_S = 30.0
+ASSETS_ORIGIN = "http://assets.test"
 T = TypeVar("T")
+Ask: TypeAlias = Callable[[str], Any]
 
 
 def wait_for(what: Callable[[], T], timeout_s: float = 20.0, because: str = "") -> T:
@@ -82,8 +87,13 @@ class Dashboard:
         return time.monotonic() - started
 
     def close(self) -> None:
-        if self.process.poll() is None:
-            self.stop()
+        """A web process that does not end by itself is a failure, but not one that outlives its test."""
+        try:
+            if self.process.poll() is None:
+                self.stop()
+        finally:
+            self.process.kill()
+            self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -118,6 +128,35 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET.split(), *sandbox])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def houses() -> Iterator[Houses]:
+    """Of dashboards with a healthy run, one after the other."""
+    from tests.poisons.house import Houses
+
+    houses = Houses()
+    yield houses
+    houses.leave()
+
+
+@pytest.fixture(scope="module")
+def ask(browser: Browser) -> Iterator[Ask]:
+    """Runs a function body that may `await load("module.js")`, and returns what it returns."""
+    page = browser.new_page()
+    page.route(f"{ASSETS_ORIGIN}/**", _serve_asset)
+    page.goto(f"{ASSETS_ORIGIN}/")
+    yield lambda body: page.evaluate(f"async () => {{ const load = (name) => import('/' + name); {body} }}")
+    page.close()
+
+
+def _serve_asset(route: Route) -> None:
+    name = route.request.url.removeprefix(f"{ASSETS_ORIGIN}/")
+    if name:
+        kind = "text/css" if name.endswith(".css") else "text/javascript"
+        route.fulfill(path=ROOT / "assets" / name, content_type=kind)
+    else:
+        route.fulfill(body="<!doctype html>", content_type="text/html")
 
 
 def drag(page: Page, lo: float, hi: float) -> None:

@@ -32,6 +32,7 @@ from dashboard.blame.steplog import EACH_POINT
 from dashboard.blame.verdict import Verdict
 from dashboard.flame.traces import Range
 from dashboard.stacks import Stacks
+from tests.claims import claiming_folder
 
 ROOT = Path(__file__).parents[1]
 LOSSES = Path(__file__).parent / "programs" / "losses"
@@ -188,7 +189,7 @@ def _within_budget(plan: Plan, mains: Mains) -> ProfileCollector:
     runs: dict[str, RunActivity] = {}
     for (program, rank), main in mains.items():
         here = {"pid": main.pid, "pid_start_ticks": start_ticks(main.pid), "boot_id": boot_id(), "host": HOST}
-        empty = RunActivity(program, Path(), {}, [], [], time.time(), 0.1)
+        empty = RunActivity(program, claiming_folder(), {}, [], [], time.time(), 0.1)
         start = Event(program, "start", time.time(), rank=rank, fields=here)
         before = runs.get(program, empty)
         runs[program] = before._replace(starts=[*before.starts, start])

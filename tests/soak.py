@@ -20,6 +20,7 @@ from collectors.records import Event, Profile
 from collectors.sampler.native import Native
 from collectors.store import files
 from collectors.store.sqlite import SqliteStore
+from tests.claims import claiming_folder
 from tests.programs import running
 
 COMPACT_S = 0.2  # of each turn, as much as the writer's thread takes
@@ -44,7 +45,7 @@ def soak(seconds: float, folder: Path, program: str = "torch_loop") -> Soak:
     host = socket.gethostname()
     with running(program) as trainer, closing(SqliteStore(folder, write=True)) as store, closing(Native(host)) as sampler:
         here = {"pid": trainer.pid, "pid_start_ticks": start_ticks(trainer.pid), "boot_id": boot_id(), "host": host}
-        run = RunActivity("run", folder, {}, [Event("run", "start", time.time(), fields=here)], [], time.time(), 0.1)
+        run = RunActivity("run", claiming_folder(), {}, [Event("run", "start", time.time(), fields=here)], [], time.time(), 0.1)
         collector = ProfileCollector(lambda: [run], sampler, host=host, cpu_s=lambda: cpu_s(sampler))
         begun_s, costs = time.monotonic(), []
         half: tuple[int, float] | None = None  # what is stored by then, of how many hours of a process

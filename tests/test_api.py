@@ -67,7 +67,7 @@ def status_of(running: Dashboard, path: str, **headers: str) -> tuple[int, Any]:
 
 def test_runs_tell_state_extent_and_what_was_skipped(running: Dashboard) -> None:
     run = running.run("group/a")
-    assert (run["state"], run["state_reason"]) == ("finished", "no process known")
+    assert (run["state"], run["state_reason"]) == ("ended", "no process known")
     assert (run["last_step"], run["last_time_s"], run["series"], run["points"]) == (1000, T0 + 1000, 2, 2001)
     assert (run["lines_skipped"], run["fields_skipped"]) == (1, 0)
 
@@ -194,6 +194,17 @@ def test_source_lines_are_those_of_the_runs_own_folder_that_were_shown(running: 
         ("/api/v1/flamechart?run=group/a&from=1&to=2&width=0", 400, "/api/docs lists"),
         ("/api/v1/source?run=group/a&file=/etc/passwd", 404, "flame graph"),
         ("/api/v1/nothing", 404, "/api/docs lists"),
+        ("/api/v1/series?run=nope", 404, "/api/v1/runs lists"),
+        ("/api/v1/files?run=nope", 404, "/api/v1/runs lists"),
+        ("/api/v1/events?run=nope", 404, "/api/v1/runs lists"),
+        ("/api/v1/logs?run=nope", 404, "/api/v1/runs lists"),
+        ("/api/v1/points?run=group/a&series=other&from=2&to=1", 400, "before from"),
+        ("/api/v1/flame?run=group/a&from=-inf&to=1", 400, "finite"),
+        ("/api/v1/blame?run=group/a&from=1&to=nan", 400, "finite"),
+        ("/api/v1/logs?before=99999999999999999999", 400, "/api/docs lists"),
+        ("/_dash-component-suites/..%2f..%2fetc/passwd", 404, "no file"),
+        ("/_dash-component-suites/dash/dash.py", 404, "no file"),
+        ("/_dash-update-component", 404, "/api/docs lists"),
     ],
 )
 def test_a_wrong_request_gets_one_sentence_with_the_remedy(running: Dashboard, path: str, status: int, remedy: str) -> None:
@@ -206,6 +217,39 @@ def test_a_wrong_request_gets_one_sentence_with_the_remedy(running: Dashboard, p
 @pytest.mark.parametrize("path", ["/api/v1/runs", "/healthz", "/", "/assets/tokens.css"])
 def test_foreign_hosts_and_origins_are_refused_on_every_route(running: Dashboard, path: str, headers: dict[str, str]) -> None:
     assert status_of(running, path, **headers)[0] == 403
+
+
+@pytest.mark.parametrize(
+    "host", ["x@127.0.0.1", "127.0.0.1:80@evil.example", "localhost:x", "127.0.0.1.evil.example", "localhost/x"]
+)
+def test_a_host_that_only_looks_like_loopback_is_refused(running: Dashboard, host: str) -> None:
+    assert status_of(running, "/healthz", Host=host)[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/api/v1/runs", 403), ("/healthz", 403), ("/metrics", 403), ("/", 200), ("/flame", 200)]
+)
+def test_a_page_of_another_site_may_link_here_but_not_ask(running: Dashboard, path: str, status: int) -> None:
+    request = urllib.request.Request(running.address + path, headers={"Sec-Fetch-Site": "cross-site"})
+    try:
+        with urllib.request.urlopen(request) as answer:
+            assert answer.status == status
+    except urllib.error.HTTPError as error:
+        assert error.code == status
+
+
+def test_answers_are_neither_framed_nor_guessed_at_nor_kept(running: Dashboard) -> None:
+    with urllib.request.urlopen(running.address + "/api/v1/runs") as answer:
+        headers = answer.headers
+    assert headers["X-Content-Type-Options"] == "nosniff" and headers["Cache-Control"] == "no-store"
+    assert "frame-ancestors 'self'" in headers["Content-Security-Policy"] and headers["Referrer-Policy"] == "same-origin"
+
+
+def test_an_unknown_page_says_so(running: Dashboard) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(running.address + "/nope<b>")
+    page = refused.value.read().decode()
+    assert refused.value.code == 404 and "no page /nope&lt;b&gt;" in page and 'href="/flame"' in page
 
 
 def test_a_tunnel_that_ends_on_another_port_may_look(running: Dashboard) -> None:

@@ -194,7 +194,7 @@ def test_two_runs_and_two_ranks_each_keep_their_own_curves_processes_and_profile
         assert "work_alone" not in names(running, "two")
         second.kill()
         second.wait()
-        wait_for(lambda: running.run("two")["state"] == "crashed", 10, "a killed rank is not noticed")
+        wait_for(lambda: running.run("two")["state"] == "killed", 10, "a killed rank is not noticed")
         assert running.run("alone")["state"] == "running"
 
 

@@ -18,6 +18,7 @@ from collectors.host import HostCollector
 from collectors.proc import boot_id, start_ticks
 from collectors.processes import RunActivity
 from collectors.records import Event, Points
+from tests.claims import claiming_folder
 
 DEADLINE_S = 10.0
 TICK_S = 0.02
@@ -170,7 +171,7 @@ V1 = {
 def test_a_run_is_charged_for_its_children(busy: subprocess.Popen[bytes], tmp_path: Path) -> None:
     fields = {"pid": busy.pid, "pid_start_ticks": start_ticks(busy.pid), "boot_id": boot_id(), "host": "box"}
     start = Event("mine", "start", time.time(), rank=1, fields=fields)
-    activity = RunActivity("mine", tmp_path, {}, [start], [], time.time(), None)
+    activity = RunActivity("mine", claiming_folder(), {}, [start], [], time.time(), None)
     collector = HostCollector("box", live_runs=lambda: [activity])
     points = collect_until(collector, lambda points: "host/run_cpu_pct" in names_in(points))
     ours = [record for record in points if "host/run_processes" in record.names]
@@ -181,7 +182,7 @@ def test_a_run_is_charged_for_its_children(busy: subprocess.Popen[bytes], tmp_pa
 
 
 def test_a_run_that_ended_is_forgotten(tmp_path: Path) -> None:
-    live = [RunActivity("mine", tmp_path, {}, [own_start()], [], time.time(), None)]
+    live = [RunActivity("mine", claiming_folder(), {}, [own_start()], [], time.time(), None)]
     collector = HostCollector("box", live_runs=lambda: live)
     assert "host/run_memory_bytes" in names_in(collector.collect())
     assert "run mine 0" in collector.counters

@@ -22,6 +22,7 @@ from dashboard.flame.folding import FlameTree
 from dashboard.flame.joining import is_head, join
 from dashboard.flame.source import line_of
 from dashboard.flame.trust import traces_of
+from tests.claims import claiming_folder
 from tests.programs import running
 from tests.stacks import MAIN, Span, columns, drawn, fold
 
@@ -220,7 +221,7 @@ def test_a_loop_that_starves_names_the_slow_function_in_the_worker(tmp_path: Pat
     store = SqliteStore(tmp_path / "data", write=True)
     with running("starved", str(truth)) as trainer:
         here = {"pid": trainer.pid, "pid_start_ticks": start_ticks(trainer.pid), "boot_id": boot_id(), "host": socket.gethostname()}
-        run = RunActivity("run", tmp_path, {}, [Event("run", "start", time.time(), fields=here)], [], time.time(), 0.1)
+        run = RunActivity("run", claiming_folder(), {}, [Event("run", "start", time.time(), fields=here)], [], time.time(), 0.1)
         collector = ProfileCollector(lambda: [run], PySpy(), host=os.uname().nodename)
         collector.watch("run", time.time() + 60)
         to_wall_s = time.time() - time.monotonic()

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from collectors import processes
 from collectors.proc import TICKS_PER_S, alive, boot_id, children_cpu_s, descendants, start_ticks, workers_of
-from collectors.processes import RunActivity, RunProcess, processes_of, spoken, state_of
+from collectors.processes import RunActivity, claims, processes_of, spoken, state_of
 from collectors.records import Event
+from tests.claims import claiming_folder
 from tests.conftest import script, wait_for
 from tests.programs import running
 
@@ -60,9 +60,9 @@ def activity(
     info: dict[str, Any] | None = None,
     silent_s: float = 1.0,
     interval_s: float | None = 0.1,
-    folder: Path = Path("/nowhere"),
+    folder: Path | None = None,
 ) -> RunActivity:
-    return RunActivity("run", folder, info or {}, starts or [], ends or [], NOW - silent_s, interval_s)
+    return RunActivity("run", folder or claiming_folder(), info or {}, starts or [], ends or [], NOW - silent_s, interval_s)
 
 
 def test_a_process_is_alive_while_its_start_time_is_the_same(child: subprocess.Popen[bytes]) -> None:
@@ -92,11 +92,14 @@ def test_a_run_with_a_living_process_that_writes_is_running(child: subprocess.Po
     assert [process.pid for process in processes_of(run)] == [child.pid]
 
 
-def test_a_run_whose_process_is_gone_without_an_end_event_has_crashed(child: subprocess.Popen[bytes]) -> None:
+def test_a_run_whose_process_is_gone_has_ended_until_something_says_how(child: subprocess.Popen[bytes]) -> None:
     run = activity([start(child.pid)])
     child.kill()
     child.wait()
-    assert state_of(run, NOW) == ("crashed", f"Killed: process {child.pid} is gone without an end event", child.pid)
+    assert state_of(run, NOW) == ("ended", f"Process {child.pid} is gone", child.pid)
+    fields = {"pid": child.pid, "pid_start_ticks": run.starts[0].fields["pid_start_ticks"], "state": "killed"}
+    judged = run._replace(exits=[Event("run", "exit", NOW, text="Killed", fields=fields)])
+    assert state_of(judged, NOW) == ("killed", "Killed", child.pid)
     assert processes_of(run) == []
 
 
@@ -121,7 +124,8 @@ def test_an_end_event_says_how_it_ended(child: subprocess.Popen[bytes]) -> None:
     finished = activity(starts, [end(status="finished", reason="stopped by SIGTERM")])
     crashed = activity(starts, [end(status="crashed", reason="ValueError: no")])
     assert state_of(finished, NOW) == ("finished", "stopped by SIGTERM", None)
-    assert state_of(crashed, NOW)[:2] == ("crashed", "ValueError: no")
+    assert state_of(crashed, NOW)[:2] == ("failed", "ValueError: no")
+    assert state_of(activity(starts, [end(status="killed")]), NOW).state == "killed"
     assert processes_of(finished) == [], "what a notebook's process does afterwards is not the run's"
 
 
@@ -131,7 +135,7 @@ def test_a_run_that_was_started_again_is_judged_by_its_newest_attempt(child: sub
     assert state_of(run, NOW).state == "running"
 
 
-def test_one_rank_that_is_gone_crashes_the_run(child: subprocess.Popen[bytes]) -> None:
+def test_one_rank_that_is_gone_ends_the_run(child: subprocess.Popen[bytes]) -> None:
     run = activity([start(os.getpid(), rank=0), start(child.pid, rank=1)])
     assert [process.rank for process in processes_of(run)] == [0, 1]
     child.kill()
@@ -143,14 +147,14 @@ def test_a_process_of_another_boot_is_not_looked_for() -> None:
     starts = [start(os.getpid(), time_s=NOW - 1000, boot_id="an-earlier-boot")]
     assert processes_of(activity(starts)) == []
     assert state_of(activity(starts), NOW).state == "running"
-    assert state_of(activity(starts, silent_s=61), NOW) == ("finished", "no process known", None)
+    assert state_of(activity(starts, silent_s=61), NOW) == ("ended", "no process known", None)
 
 
-def test_a_process_that_another_host_started_and_nobody_sees_is_not_called_crashed() -> None:
+def test_a_process_that_another_host_started_and_nobody_sees_is_not_called_gone() -> None:
     starts = [start(os.getpid(), time_s=NOW - 1000, pid_start_ticks=1, host="another")]
     assert processes_of(activity(starts)) == []
     assert state_of(activity(starts), NOW).state == "running"
-    assert state_of(activity(starts, silent_s=61), NOW) == ("finished", "no process known", None)
+    assert state_of(activity(starts, silent_s=61), NOW) == ("ended", "no process known", None)
 
 
 @pytest.mark.skipif(not can_unshare(), reason="this machine gives no pid namespace to whoever runs the tests")
@@ -169,7 +173,7 @@ def test_a_run_inside_a_container_is_found_by_the_pid_that_it_has_out_here() -> 
         assert state_of(run, NOW).pid == here
         container.kill()
     wait_for(lambda: not alive(here, ticks))
-    assert state_of(run, NOW).state == "crashed", "we have seen it, whatever it calls its host"
+    assert state_of(run, NOW).state == "ended", "we have seen it, whatever it calls its host"
 
 
 def test_a_process_that_we_see_is_the_runs_whatever_its_container_calls_the_host(child: subprocess.Popen[bytes]) -> None:
@@ -181,7 +185,7 @@ def test_two_containers_with_the_same_inner_process_are_not_told_apart_by_guessi
     for pid in (70, 80):
         write_process(tmp_path, pid, ticks=5, inner=7)
     write_process(tmp_path, 90, ticks=5, inner=8)
-    seen = processes._Seen(tmp_path)
+    seen = claims._Seen(tmp_path)
     assert seen.pid_here(7, 5, NOW) is None
     assert seen.pid_here(8, 5, NOW) == 90
     assert seen.pid_here(8, 6, NOW) is None, "another process with this pid is another process"
@@ -195,26 +199,11 @@ def test_run_json_names_a_process_where_there_is_no_start_event(child: subproces
 
 def test_a_pid_in_run_json_that_was_given_to_a_later_process_is_gone(child: subprocess.Popen[bytes]) -> None:
     run = activity(info={"pid": child.pid, "host": HOST, "started_s": time.time() - 60})
-    booted_s = processes._booted_s(processes.PROC, -1)
+    booted_s = claims._booted_s(claims.PROC, -1)
     if time.time() - 60 < booted_s:
         pytest.skip("this machine has only just booted")
     assert processes_of(run) == []
-    assert state_of(run, NOW).state == "crashed"
-
-
-def test_without_a_known_process_it_is_whoever_holds_the_files_open_for_writing(tmp_path: Path) -> None:
-    run = activity(folder=tmp_path, silent_s=61)
-    script = f"f = open({str(tmp_path / 'metrics.jsonl')!r}, 'w'); print('ready', flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        processes._writers.cache_clear()
-        with (tmp_path / "metrics.jsonl").open():  # we read it, and are not of the run
-            assert processes_of(run) == [RunProcess(writer.pid, 0, start_ticks(writer.pid) or 0)]
-        assert state_of(run, NOW).state == "stalled"
-        writer.kill()
-    processes._writers.cache_clear()
-    assert state_of(run, NOW) == ("finished", "no process known", None)
+    assert state_of(run, NOW).state == "ended"
 
 
 def test_the_workers_of_a_trainer_are_the_python_processes_below_it() -> None:

@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import psutil
 import pytest
@@ -25,6 +24,7 @@ from collectors.profile import FULL_RATES, SPARING_RATES, ProfileCollector, Rank
 from collectors.records import Event, Frame, Profile, StackSample
 from collectors.sampler import Target, Trouble
 from collectors.sampler.choice import choose
+from tests.claims import claiming_folder
 from tests.conftest import script
 from tests.programs import running
 
@@ -92,7 +92,7 @@ def live(*pids: int, run: str = "run") -> RunActivity:
         )
         for rank, pid in enumerate(pids)
     ]
-    return RunActivity(run, Path("/nowhere"), {}, starts, [], time.time(), 0.1)
+    return RunActivity(run, claiming_folder(), {}, starts, [], time.time(), 0.1)
 
 
 def kill_all(pids: Iterable[int]) -> None:

@@ -52,7 +52,8 @@ def read_offset(offset: int, path: str = "a/metrics.jsonl") -> Offset:
 def test_an_empty_folder_answers_empty(opened: Open) -> None:
     reader = opened(False)
     assert reader.runs() == [] and reader.series("a") == [] and reader.offsets() == {} and reader.events() == []
-    assert reader.range([LOSS], None, None) == {} and reader.last([LOSS]) == {} and reader.logs(LogQuery()).lines == []
+    assert len(reader.range([LOSS], None, None)[LOSS].t) == 0 and reader.run("a") is None
+    assert reader.last([LOSS]) == {} and reader.logs(LogQuery()).lines == []
     assert reader.seq() == 0 and not reader.changed() and reader.since(0).complete and reader.profiled_until("a") is None
     assert reader.stacks(0, 1, "a").covered == []
 

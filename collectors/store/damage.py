@@ -38,12 +38,12 @@ def decoded(what: str, row: int, decode: Callable[[bytes], T], blob: bytes) -> T
 
 
 @contextmanager
-def failing(so: str = "nothing was stored") -> Iterator[None]:
-    """SQLite's failures that a person can mend, in one sentence with the remedy, as StoreError."""
+def failing(so: str = "nothing was stored", otherwise: str | None = None) -> Iterator[None]:
+    """SQLite's failures in one sentence with the remedy, as StoreError. A failure without one rises as it is, or gets `otherwise`."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         remedy = REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)  # what sqlite3 itself refuses has no code
-        if remedy is None:
+        if (remedy := remedy or otherwise) is None:
             raise
         raise StoreError(f"{so} ({error}): {remedy}") from error

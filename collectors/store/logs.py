@@ -1,4 +1,4 @@
-"""Log lines: a block a commit and run, merged into compressed blocks of 2,000, searched newest first."""
+"""Log lines: a block a commit and run, merged into compressed blocks of 2,000 lines or 4 MiB, searched newest first."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from .damage import decoded
 from .protocol import LogPage, LogQuery
 
 BLOCK_LINES = 2000
+BLOCK_BYTES = 4 << 20  # of text: a block is opened as a whole, and a line may have a mebibyte
 MANY_BLOCKS = 32  # of one run, that are worth merging
 MANY_LINES = 500
 NO_CURSOR = 1 << 62
+MOST_CHARACTERS = 16_384  # of a line in an answer; it is searched whole
+MOST_PAGE_CHARACTERS = 8_000_000
+MOST_LIVE_LINES = 2000  # of a delta: a page shows fewer
 _BLOCK = "id, run, first_line, last_line, lines, first_time_s, last_time_s, max_level, files, columns, texts"
 
 
@@ -34,7 +38,10 @@ class Block(NamedTuple):
     texts: list[str]
 
     def line(self, i: int) -> LogLine:
-        return LogLine(self.run, self.files[i], self.times_s[i], self.levels[i], self.texts[i])
+        text = self.texts[i]
+        if len(text) > MOST_CHARACTERS:
+            text = f"{text[:MOST_CHARACTERS]} ... ({len(text):,} characters)"
+        return LogLine(self.run, self.files[i], self.times_s[i], self.levels[i], text)
 
 
 class Row(NamedTuple):
@@ -51,6 +58,10 @@ class Row(NamedTuple):
     files: str
     columns: bytes
     texts: bytes
+
+    def room(self) -> tuple[int, int]:
+        """How many lines and bytes of text it holds."""
+        return self.lines, codec.unsealed_bytes(self.texts)
 
     def read(self) -> Block | None:
         columns, texts = decoded("log", self.id, codec.decode, self.columns), decoded("log", self.id, _texts, self.texts)
@@ -81,8 +92,8 @@ def write(db: sqlite3.Connection, lines: Sequence[LogLine], seq: int) -> None:
     for number, line in enumerate(lines, last + 1):
         by_run.setdefault(line.run, []).append((number, line))
     for run, numbered in by_run.items():
-        for at in range(0, len(numbered), BLOCK_LINES):
-            _insert(db, _block(run, numbered[at : at + BLOCK_LINES]), seq)
+        for part in _parts(numbered):
+            _insert(db, _block(run, part), seq)
     schema.set_meta(db, "lines", last + len(lines))
 
 
@@ -100,17 +111,26 @@ def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[Block | None
     """One block of up to 2,000 lines instead of the run's small ones, and the rows that it replaces; None for a damaged row."""
     open_block = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq IS NULL ORDER BY last_line DESC LIMIT 1"
     fresh = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq <= ? ORDER BY last_line LIMIT ?"
-    rows = [Row._make(row) for row in db.execute(fresh, (run, upto_seq, BLOCK_LINES))]
     last = [Row._make(row) for row in db.execute(open_block, (run,))]
-    if last and last[0].lines + rows[0].lines <= BLOCK_LINES and last[0].read():
-        rows = [*last, *rows]
-    sizes = np.cumsum([row.lines for row in rows])
-    taken = rows[: max(1, int(np.searchsorted(sizes, BLOCK_LINES, "right")))]
+    rows = map(Row._make, db.execute(fresh, (run, upto_seq, BLOCK_LINES)))  # read one by one, as far as they fit
+    first = next(rows)
+    taken = [*last, first] if last and _fits(last[0].room(), first.room()) and last[0].read() else [first]
+    lines, size = map(sum, zip(*(row.room() for row in taken), strict=True))
+    for row in rows:
+        if not _fits((lines, size), row.room()):
+            break
+        taken.append(row)
+        lines, size = lines + row.lines, size + row.room()[1]
     blocks = list(itertools.takewhile(bool, (row.read() for row in taken)))
     if not blocks:
         return None, [taken[0].id]
     joined = Block._make([run, *([one for block in blocks if block for one in block[i]] for i in range(1, 6))])
     return joined, [row.id for row in taken[: len(blocks)]]
+
+
+def _fits(room: tuple[int, int], more: tuple[int, int]) -> bool:
+    """Whether one block may hold both."""
+    return room[0] + more[0] <= BLOCK_LINES and room[1] + more[1] <= BLOCK_BYTES
 
 
 def replace(db: sqlite3.Connection, block: Block | None, ids: Sequence[int]) -> None:
@@ -138,15 +158,38 @@ def search(db: sqlite3.Connection, query: LogQuery) -> LogPage:
             older += number < before
             if number < before and query.limit:
                 _keep(found, (number, line), query.limit)
-    found.sort()
+    found = _bounded(sorted(found))
     return LogPage([line for _, line in found], total, found[0][0] if older > len(found) > 0 else None)
 
 
-def read_after(db: sqlite3.Connection, seq: int, upto: int) -> list[LogLine]:
-    """Lines of later commits, by arrival."""
-    blocks = [Row._make(row).read() for row in db.execute(f"SELECT {_BLOCK} FROM log WHERE seq > ? AND seq <= ?", (seq, upto))]
-    numbered = [(number, block.line(i)) for block in blocks if block for i, number in enumerate(block.numbers)]
-    return [line for _, line in sorted(numbered)]
+def _bounded(found: list[tuple[int, LogLine]]) -> list[tuple[int, LogLine]]:
+    """The newest of these lines that together are not too long; the cursor leads to the others."""
+    sizes = itertools.accumulate(len(line.text) for _, line in reversed(found))
+    kept = sum(size <= MOST_PAGE_CHARACTERS for size in sizes)
+    return found[-max(kept, 1) :]
+
+
+def read_after(db: sqlite3.Connection, seq: int, upto: int, most: int = MOST_LIVE_LINES) -> list[LogLine]:
+    """Lines of later commits, by arrival; where there are more than `most`, the newest of them."""
+    after = f"SELECT {_BLOCK} FROM log WHERE seq > ? AND seq <= ? ORDER BY seq DESC, last_line DESC"
+    numbered: list[tuple[int, LogLine]] = []
+    for row in map(Row._make, db.execute(after, (seq, upto))):
+        block = row.read()
+        numbered += [(number, block.line(i)) for i, number in enumerate(block.numbers)] if block else []
+        if len(numbered) >= most:
+            break
+    return [line for _, line in sorted(numbered)[-most:]]
+
+
+def _parts(numbered: Sequence[tuple[int, LogLine]]) -> Iterator[Sequence[tuple[int, LogLine]]]:
+    """As many lines at a time as one block may hold."""
+    start = size = 0
+    for at, (_, line) in enumerate(numbered):
+        if at > start and (at - start >= BLOCK_LINES or size + len(line.text) > BLOCK_BYTES):
+            yield numbered[start:at]
+            start, size = at, 0
+        size += len(line.text)
+    yield numbered[start:]
 
 
 def _block(run: str, numbered: Sequence[tuple[int, LogLine]]) -> Block:

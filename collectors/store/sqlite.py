@@ -33,8 +33,9 @@ from .protocol import (
 from .retention import Limits, judge
 from .search import Found, Window
 
-UNREADABLE = "the store cannot be read"
+UNREADABLE, AGAIN = "the store cannot be read", "ask again; if it stays, run: deepseek-dashboard store check"
 
+MOST_COMMITS = 3000  # that a delta may span: at ten a second five minutes
 JUDGE_S = 10.0  # how often sizes and ages are looked at
 TOO_LARGE = "the store has reached --max-size without machine samples left to drop; raise it, or remove runs that are not needed"
 NO_LIMITS = Limits()
@@ -51,6 +52,7 @@ class SqliteStore:
         self._readers = files.Readers(data_dir)
         self._of_file: dict[Path, points.FileReader] = defaultdict(points.FileReader)
         self._stacks = stacks.Reader()
+        self._runs = runs.Runs()
         self._watched: dict[Path, Watched] = {}
         self._watch_lock = threading.Lock()
         self._write = write
@@ -109,15 +111,19 @@ class SqliteStore:
 
     # Reading
 
-    @failing(UNREADABLE)
+    @failing(UNREADABLE, AGAIN)
     def offsets(self) -> dict[str, Offset]:
         return {path: offset for _, db in self._readers.runs() for path, offset in runs.read_offsets(db).items()}
 
-    @failing(UNREADABLE)
+    @failing(UNREADABLE, AGAIN)
     def runs(self) -> list[Run]:
-        return [run for _, db in self._readers.runs() for run in runs.read_runs(db)]
+        return [run for _, db in self._readers.runs() for run in self._runs.read(db)]
 
-    @failing(UNREADABLE)
+    @failing(UNREADABLE, AGAIN)
+    def run(self, name: str) -> Run | None:
+        return next((run for _, db in self._readers.runs() if (run := runs.read_run(db, name)) is not None), None)
+
+    @failing(UNREADABLE, AGAIN)
     def series(self, run: str | None = None, match: str = "") -> list[Series]:
         found: dict[int, list[Series]] = {}
         for path, db in self._readers.machine() if run is None else self._readers.runs():
@@ -125,19 +131,19 @@ class SqliteStore:
                 found.setdefault(one.id, []).append(one)
         return [points.joined(parts) for parts in found.values() if _matches(parts[0].name, match)]
 
-    @failing(UNREADABLE)
+    @failing(UNREADABLE, AGAIN)
     def range(
         self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", buckets: int = 2000
     ) -> dict[int, Buckets]:
         low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
         sources = self._sources(ids, axis, low, high)
         windows = self._windows(sources, ids, axis, low, high, buckets)
-        found = self._find(sources, windows)
+        found = {one: Found([], []) for one in ids} | self._find(sources, windows)  # one that no file of the range knows is empty
         exact = {one: Window(axis, low, high, -1.0) for one, part in found.items() if part.units and part.rows() <= buckets}
         found |= self._find(sources, exact)  # with no more points than buckets, each is its own
         return {one: bucketing.bucket(bucketing.join_points(part.points), part.units, buckets) for one, part in found.items()}
 
-    @failing(UNREADABLE)
+    @failing(UNREADABLE, AGAIN)
     def last(self, ids: Sequence[int]) -> dict[int, Last]:
         found: dict[int, Last] = {}
         for path, db in [*self._readers.runs(), *reversed(self._readers.machine())]:
@@ -146,45 +152,51 @@ class SqliteStore:
                 found |= self._of_file[path].last(db, missing)
         return found
 
-    @failing(UNREADABLE)
+    @failing(UNREADABLE, AGAIN)
     def logs(self, query: LogQuery) -> LogPage:
         for _, db in self._readers.runs():
             return logs.search(db, query)
         return LogPage([], 0, None)
 
-    @failing(UNREADABLE)
+    @failing(UNREADABLE, AGAIN)
     def events(
-        self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = ()
+        self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
     ) -> list[Event]:
-        return [event for _, db in self._readers.runs() for event in runs.read_events(db, run, lo, hi, kinds)]
+        return [event for _, db in self._readers.runs() for event in runs.read_events(db, run, lo, hi, kinds, most)]
 
-    @failing(UNREADABLE)
+    @failing(UNREADABLE, AGAIN)
+    def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
+        return [event for _, db in self._readers.runs() for event in runs.read_kinds_after(db, seq, kinds)]
+
+    @failing(UNREADABLE, AGAIN)
     def stacks(
         self, lo: float, hi: float, run: str, rank: int | None = None, pid: int | None = None, thread: str | None = None
     ) -> StackColumns:
         query = stacks.Query(lo, hi, run, rank, pid, thread)
         return self._stacks.read([db for _, db in self._readers.machine(lo, hi)], query)
 
-    @failing(UNREADABLE)
+    @failing(UNREADABLE, AGAIN)
     def profiled_until(self, run: str) -> float | None:
         ends = (stacks.profiled_until(db, run) for _, db in reversed(self._readers.machine()))
         return next((end for end in ends if end is not None), None)
 
     # Following
 
-    @failing(UNREADABLE)
+    @failing(UNREADABLE, AGAIN)
     def seq(self) -> int:
         return max((schema.meta(db, "seq") for _, db in self._readers.live()), default=0)
 
-    @failing(UNREADABLE)
+    @failing(UNREADABLE, AGAIN)
     def changed(self) -> bool:
         with self._watch_lock:
             changes = [self._changed(path) for path in self._readers.live_files()]
             return any(changes)
 
-    @failing(UNREADABLE)
+    @failing(UNREADABLE, AGAIN)
     def since(self, seq: int) -> Delta:
         newest = self.seq()  # first: whatever has a seq up to this is visible by now, in files that are there by now
+        if newest - seq > MOST_COMMITS:
+            return Delta(newest, False, [], [], [])
         self._readers.look()
         parts = [self._of_file[path].since(db, seq, newest) for path, db in self._readers.live()]
         lines = [line for _, db in self._readers.runs() for line in logs.read_after(db, seq, newest)]
@@ -209,7 +221,7 @@ class SqliteStore:
             self._writer(files.RUNS_FILE)
             weeks = files.machine_files(self._dir)
             for path in weeks[: -files.LIVE_WEEKS]:
-                schema.open_writer(path, "machine").close()  # migrates it
+                self._seq = max(self._seq, schema.newest_seq(path))  # migrates it, too
             for path in weeks[-files.LIVE_WEEKS :]:
                 self._writer(path.name)
         self._readers.look()

@@ -21,6 +21,7 @@ from .protocol import StackColumns
 UNKNOWN = -1  # of gil and cpu_ns
 NS = 1_000_000_000
 US = 1_000  # in nanoseconds
+MOST_S = 9e9  # Unix seconds, in the year 2255
 NOWHERE, DAMAGED = -1, Frame("(damaged)", "", 0)
 REMEMBERED = 200_000  # stacks, before starting afresh
 MERGED_S = 60.0  # length of a merged window: 3 hours of a process are then read as 180 rows
@@ -196,8 +197,8 @@ class Query(NamedTuple):
         spans = row.read()
         if spans is None:
             return None
-        start = np.maximum(spans.start_ns, round(self.lo * NS))
-        end = np.minimum(spans.start_ns + spans.duration_ns, round(self.hi * NS))
+        start = np.maximum(spans.start_ns, _ns(self.lo))
+        end = np.minimum(spans.start_ns + spans.duration_ns, _ns(self.hi))
         keep = end > start
         if self.thread is not None:
             named = [int(tid) for tid, name in orjson.loads(row.threads).items() if self.thread in (name, tid)]
@@ -291,6 +292,11 @@ def _spans(profile: Profile, stacks: list[int]) -> Spans:
         for one, stack in zip(profile.samples, stacks, strict=True)
     ]
     return Spans(*np.array(rows, np.int64).reshape(-1, len(Spans._fields)).T)
+
+
+def _ns(time_s: float) -> int:
+    """Of times that 64 bits of nanoseconds cannot tell, the nearest that they can."""
+    return round(min(max(time_s, -MOST_S), MOST_S) * NS)
 
 
 def _or_unknown(value: int | None) -> int:

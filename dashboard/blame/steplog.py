@@ -41,11 +41,11 @@ def read(store: Store, run: str, window: Range, rank: int = 0, around_s: float =
     stepper = max(stepped, key=lambda one: one.points, default=None)
     phases = [one for one in stepped if one.name.startswith(PHASE)]
     found = store.range([one.id for one in {*phases, *filter(None, [stepper])}], lo, hi, buckets=EACH_POINT)
-    info = next((one.info for one in store.runs() if one.name == run), {})
+    stored = store.run(run)
     return StepLog(
         units=_units(found[stepper.id]) if stepper else None,
         phases=_phases(phases, found),
-        per=str(info.get("unit") or "step"),
+        per=str((stored.info.get("unit") if stored else None) or "step"),
         first=stepper is not None and (stepper.first_time_s or 0.0) >= lo,
         interruptions=_timed(store, run, lo, hi, INTERRUPTIONS),
         collections=_timed(store, run, lo, hi, (GC,)) or None,

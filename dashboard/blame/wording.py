@@ -19,7 +19,8 @@ def _sentence(verdict: Verdict, gpu: Gpu | None, host: Host | None) -> str:
         case "no_profile":
             return "No stack was sampled in this time."
         case "too_few_samples":
-            return f"Only {verdict.samples} samples in this window: too few to blame a line."
+            samples = f"{verdict.samples} sample{'' if verdict.samples == 1 else 's'}"
+            return f"Only {samples} in this window: too few to blame a line."
         case "no_difference":
             return "This window looks like normal: no function's excess stands out from 200 normal windows."
         case "gpu_slower":

@@ -1,0 +1,97 @@
+/** Phases as layers of a step: what each bin's steps spent in them, and which phases hold others (pure). */
+
+/** @typedef {import("./series.js").Series} Series */
+/** @typedef {(number | null | undefined)[]} Layer */
+/** @typedef {{first: number, length: number}} Grid number of the first bin, and how many there are */
+
+const SLACK = 1.1; // phases that add up to this much more than the step are nested
+const HOLDS = 0.85; // a phase that is shorter than this share of what is left does not hold it
+const BESIDE = /data|load|fetch/i; // it may run in threads of its own, beside the step
+const WHOLE = /^(train(ing)?[ _-]?)?(step|iter(ation)?|total|batch)$/i; // what a whole step is called
+
+/**
+ * Seconds a step, a layer for each series. A phase that some steps lack took no time in them; where a bin holds no step of a
+ * phase that the others have (a phase with a line of its own falls between their lines) its layer goes on as it was.
+ * @param {(Series | undefined)[]} members one a phase, all of one width @param {Grid} grid
+ * @returns {{layers: Layer[], regular: boolean[]}} `regular`: the phase stands on most lines
+ */
+export function layersOf(members, grid) {
+  const binned = members.map((one) => bins(one, grid));
+  const steps = new Float64Array(grid.length); // in a bin: as many as the phase has points that has most
+  for (const { points } of binned) for (let i = 0; i < points.length; i++) if (points[i] > steps[i]) steps[i] = points[i];
+  const totals = binned.map(({ total }) => total);
+  const most = Math.max(0, ...totals);
+  const regular = totals.map((total) => total > 0 && 2 * total > most);
+  return { layers: binned.map((one, k) => layer(one, steps, regular[k])), regular };
+}
+
+/** @typedef {{sum: Float64Array, points: Float64Array, total: number, gap: Uint8Array}} Binned `total`: all points; `gap`: 1 where nothing is known */
+
+/** @param {Series | undefined} one @param {Grid} grid @returns {Binned} */
+function bins(one, { first, length }) {
+  const [sum, points, gap] = [new Float64Array(length), new Float64Array(length), new Uint8Array(length)];
+  let total = 0;
+  if (!one) return { sum, points, total, gap };
+  const longest = one.gap;
+  for (let at = Math.max(0, one.at(first * one.width)); at < one.bin.length && one.bin[at] - first < length; at++) {
+    const i = one.bin[at] - first;
+    if (at && one.t[at] - one.t[at - 1] > longest) gap.fill(1, Math.max(0, one.bin[at - 1] - first + 1), Math.max(0, i));
+    if (i < 0) continue;
+    sum[i] = one.sum[at];
+    points[i] = one.finite[at];
+    total += one.finite[at];
+  }
+  return { sum, points, total, gap };
+}
+
+/** @param {Binned} binned @param {Float64Array} steps @param {boolean} regular @returns {Layer} */
+function layer({ sum, points, gap }, steps, regular) {
+  let last = /** @type {number | undefined} */ (undefined);
+  /** @type {Layer} */
+  const out = new Array(sum.length);
+  for (let i = 0; i < sum.length; i++) {
+    if (points[i]) out[i] = last = sum[i] / steps[i];
+    else if (gap[i] && regular) out[i] = null;
+    else if (steps[i]) out[i] = regular ? last : 0;
+  }
+  return out;
+}
+
+/**
+ * Which phases hold others, so that only what they hold is drawn: one whose name is the folder of another's; and the longest
+ * ones, as long as all together are longer than the step, if they are long enough to hold what is left.
+ * @param {string[]} names @param {number[]} seconds typical of a step; 0 for a phase that most steps lack
+ * @param {number | null} step_s how long a step takes; null where no times are known
+ * @returns {Set<number>}
+ */
+export function holders(names, seconds, step_s) {
+  const held = new Set(names.flatMap((name, i) => (names.some((other) => other.startsWith(`${name}/`)) ? [i] : [])));
+  const left = names.map((_, i) => i).filter((i) => !held.has(i) && seconds[i] > 0);
+  left.sort((a, b) => seconds[b] - seconds[a]);
+  const sum = () => left.reduce((all, i) => all + seconds[i], 0);
+  const fits = (/** @type {number} */ i) => seconds[i] <= SLACK * Number(step_s); // else the phases are of other steps
+  const known = step_s !== null && left.every(fits);
+  /** @type {number[]} */
+  const taken = [];
+  while (left.length > 1 && (known ? sum() > SLACK * Number(step_s) : WHOLE.test(names[left[0]]))) taken.push(left.splice(0, 1)[0]);
+  for (const i of taken) if (!BESIDE.test(names[i]) && seconds[i] >= HOLDS * sum()) held.add(i);
+  return held;
+}
+
+/** What a step typically takes, or null. @param {Series[]} members phases; the one with most points counts the steps */
+export function stepSeconds(members) {
+  const [one] = [...members].sort((a, b) => b.points - a.points);
+  if (!one || one.axis.name !== "time") return null;
+  /** @type {number[]} */
+  const all = [];
+  for (let i = 1; i < one.bin.length; i++) {
+    const [before, now] = [one.step[i - 1], one.step[i]];
+    if (before !== null && now !== null && now > before) all.push((one.t[i] - one.t[i - 1]) / (now - before));
+  }
+  return median(all);
+}
+
+/** @param {number[]} values @returns {number | null} */
+export function median(values) {
+  return values.length ? [...values].sort((a, b) => a - b)[values.length >> 1] : null;
+}

@@ -1,0 +1,86 @@
+"""What is known of a run from its files and from what was seen of its processes: all that its state is judged by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from ..records import Event
+
+SEEN, EXIT = "process", "exit"  # events of the collector's own: a process of a run was found; it is gone
+LIFETIMES = ("start", "end", SEEN, EXIT)  # the kinds of event that a run's state is judged by
+
+
+class RunActivity(NamedTuple):
+    """What is known of a run from its files: all that its processes and its state are judged by."""
+
+    run: str
+    folder: Path
+    info: Mapping[str, Any]  # run.json; {} where there is none
+    starts: list[Event]
+    ends: list[Event]
+    last_line_s: float | None
+    median_interval_s: float | None
+    seen: Sequence[Event] = ()  # what the collector wrote down of its processes
+    exits: Sequence[Event] = ()
+    single_file: bool = False  # a file in the log folder itself
+
+
+class RunProcess(NamedTuple):
+    """A process of this machine that belongs to a run. With its start ticks, the pid is unique on this boot."""
+
+    pid: int  # as seen from here: a process of a container knows itself by another one
+    rank: int
+    start_ticks: int  # field 22 of /proc/<pid>/stat
+
+
+StateName: TypeAlias = Literal["running", "stalled", "ended", "finished", "failed", "killed"]
+
+
+class RunState(NamedTuple):
+    state: StateName
+    reason: str  # one sentence, "" where the state says it all
+    pid: int | None  # of the lowest living rank; where it failed or was killed, of the process that is gone
+
+
+def newest_by_rank(events: Iterable[Event]) -> dict[int, Event]:
+    newest = {event.rank: event for event in sorted(events, key=lambda event: event.time_s)}
+    return dict(sorted(newest.items()))
+
+
+def last_ends(activity: RunActivity) -> dict[int, Event]:
+    """By rank, the end of its newest attempt; a rank that started again has none."""
+    starts, ends = newest_by_rank(activity.starts), newest_by_rank(activity.ends)
+    return {rank: end for rank, end in ends.items() if rank not in starts or end.time_s >= starts[rank].time_s}
+
+
+def last_sign_s(activity: RunActivity) -> float:
+    """When the run last gave a sign of life: its newest line, else its newest start."""
+    starts = [start.time_s for start in activity.starts]
+    return max([activity.last_line_s or 0.0, *starts, seconds(activity.info.get("started_s")) or 0.0])
+
+
+def seconds(value: object) -> float | None:
+    """A finite number that a file gave, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def whole(value: object) -> int | None:
+    """A whole number that a file gave, in the range of a pid or of clock ticks, or None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63 else None
+
+
+def spoken(seconds: float) -> str:
+    """`0.1 -> "0.1 s"`, `95 -> "95 s"`, `1200 -> "20 min"`, `10260 -> "2 h 51 min"`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1g} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

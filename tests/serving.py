@@ -1,0 +1,64 @@
+"""The web application in this process, on a free port, over a store that a test has filled; without a collector."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from dashboard.queries import Queries
+from dashboard.server import make_app
+from dashboard.serving import server_of
+from tests.conftest import wait_for
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]  # lower-case names
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Web:
+    """Its address, and one connection that is kept."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def ask(self, address: str, method: str = "GET", body: bytes | None = None, /, **parameters: object) -> Answer:
+        """`address` goes out as it is; `parameters` are quoted, lists repeat."""
+        query = urlencode({name.rstrip("_"): value for name, value in parameters.items()}, doseq=True)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        self._connection.request(method, f"{address}?{query}" if query else address, body, headers)
+        answer = self._connection.getresponse()
+        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@contextmanager
+def served(queries: Queries) -> Iterator[Web]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = server_of(make_app(queries))
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # not in the main thread
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web")
+    thread.start()
+    web = Web(listener.getsockname()[1])
+    try:
+        wait_for(lambda: server.started)
+        yield web
+    finally:
+        web.close()
+        server.should_exit = True
+        thread.join()
+        listener.close()

@@ -1,0 +1,165 @@
+"""No request answers 500, whatever its parameters are, over a store with odd runs in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collectors.records import Event, Frame, LogLine, Points, Profile, Record, RunInfo, StackSample, labels_of
+from collectors.store.sqlite import SqliteStore
+from dashboard.queries import Queries
+from tests.serving import Web, served
+
+T0 = 1_764_000_000.0
+HOST = labels_of(host="box")
+RUNS = ("steps", "no times", "repeated", "odd", "nothing at all")
+ODD_NAMES = ("", ",", "a,b", "*", "[x]?", "ä/\U0001f600", "x" * 300)
+EXPECTED = {200, 400, 404, 405, 413, 503}
+
+
+def records() -> Iterator[Record]:
+    """A run as it should be, one without times, one that repeats a phase on some lines, one of odd names and values, and the machine."""
+    names = ("train/loss", "phase/data_s", "phase/forward_s")
+    for step in range(300):
+        yield Points("steps", HOST, names, (1 / (step + 1), 0.25, 0.5), T0 + step, step)
+        yield Points("no times", HOST, ("loss",), (1.0,), None, step)
+        yield Points("repeated", HOST, names, (1.0, 0.2, 0.3), T0 + step, step)
+        if step % 10 == 0:
+            yield Points("repeated", HOST, ("phase/data_s", "val/loss"), (0.1, 2.0), T0 + step + 0.5, step)
+        yield LogLine("steps", "train.log", T0 + step, 20 + 20 * (step % 7 == 0), f"line {step} \x1b[31mred\x00")
+        yield Points(None, HOST, ("host/cpu_pct",), (50.0,), time.time() - 300 + step, None)
+    for i, name in enumerate(ODD_NAMES):
+        yield Points("odd", labels_of(host="box", rank=i), (name,), ([float("nan"), float("inf"), 1e308][i % 3],), T0 + i, 2**61)
+    yield RunInfo("odd", {"cwd": "/nowhere\x00", "started_s": T0, "config": {"seed": 2**61, "name": "ä" * 99}, "unit": 7})
+    yield RunInfo("nothing at all", {})
+    yield Event("odd", "checkpoint", T0 + 1, fields={"path": "x" * 999})
+    step, forward = Frame("step", "/job/train.py", 3), Frame("forward", "/job/model.py", 5)
+    samples = [StackSample(t * 10**9, 10**9, 7, (step, forward) if t % 3 else (step,), False) for t in range(290)]
+    for run in ("steps", "repeated"):
+        about = (run, 0, 7, "main", "box", "native", 100.0)
+        yield Profile(*about, T0, 0, 290 * 10**9, {7: "MainThread"}, samples, 29000)
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    data_dir = tmp_path_factory.mktemp("odd")
+    writer = SqliteStore(data_dir, write=True)
+    writer.append(records())
+    queries = Queries(SqliteStore(data_dir, write=False), data_dir, data_dir)
+    with served(queries) as web:
+        yield web
+    queries.close()
+    writer.close()
+
+
+@pytest.fixture(scope="module")
+def operations(web: Web) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """Method, path and parameters of every route that OpenAPI describes."""
+    return [
+        (method.upper(), path, operation.get("parameters", []))
+        for path, methods in web.ask("/openapi.json").json["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+NUMBERS = st.one_of(
+    st.sampled_from([T0, T0 + 10, T0 + 290, T0 - 1e6, 0, -1, 1, 7, 50, 1e15, -1e15, 1e300, -1e300, 10**30, 2**63, -(2**63)]),
+    st.floats(),
+    st.integers(),
+).map(str)
+WORDS = st.one_of(
+    st.sampled_from(
+        [*RUNS, *ODD_NAMES, "train/loss", "phase/*", "host/*", "**", "0", "time", "step", "joined", "threads", "normal"]
+    ),
+    st.text(max_size=20),
+    st.sampled_from(["a" * 5000, "*a" * 40, "\x00", "' OR 1=1 --", "../../etc/passwd", "/job/train.py", "true", "null"]),
+).map(lambda text: quote(text, safe=""))
+BYTES = st.binary(max_size=12).map(quote)  # broken UTF-8, lone surrogates
+RAW = st.one_of(NUMBERS, WORDS, BYTES, st.sampled_from(["%ED%A0%80", "%FF", "%", "%zz", "+", ""]))
+
+
+def values(parameter: dict[str, Any]) -> st.SearchStrategy[str]:
+    """Mostly of the right kind, so that an odd one is met deep inside."""
+    schema = parameter["schema"]
+    kinds = {kind for part in schema.get("anyOf", [schema]) for kind in [part.get("type"), *part.get("enum", [])]}
+    if parameter["name"] == "run":
+        return st.one_of(st.sampled_from(RUNS).map(quote), RAW)
+    if kinds & {"number", "integer"}:
+        return st.one_of(NUMBERS, st.sampled_from(["0", "1", "7", str(T0), str(T0 + 200)]), RAW)
+    return st.one_of(WORDS, RAW, *[st.just(quote(kind)) for kind in kinds if isinstance(kind, str)])
+
+
+@st.composite
+def queries_of(draw: st.DrawFn, parameters: list[dict[str, Any]]) -> str:
+    pairs = [
+        f"{quote(one['name'])}={draw(values(one))}"
+        for one in parameters
+        if draw(st.booleans()) or (one.get("required") and draw(st.integers(0, 9)))
+    ]
+    return "&".join([*pairs, *draw(st.lists(RAW, max_size=1))])
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(data=st.data())
+def test_no_parameters_answer_500(web: Web, operations: list[tuple[str, str, list[Any]]], data: st.DataObject) -> None:
+    method, path, parameters = data.draw(st.sampled_from(operations))
+    check(web, method, f"{path}?{data.draw(queries_of(parameters))}")
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]),
+    root=st.sampled_from(
+        [
+            "/",
+            "/api/",
+            "/api/v1/",
+            "/api/v1/profile",
+            "/assets/",
+            "/_dash-",
+            "/_dash-component-suites/",
+            "/_dash-component-suites/dash/",
+        ]
+    ),
+    rest=st.one_of(RAW, st.sampled_from(["..%2f..%2fetc", "layout", "dependencies", "update-component", "dash.py", "deps/x.js"])),
+    body=st.one_of(st.none(), st.binary(max_size=50), st.just(b'{"action": "on"}'), st.just(b"[" * 5000)),
+)
+def test_no_path_method_or_body_answers_500(web: Web, method: str, root: str, rest: str, body: bytes | None) -> None:
+    check(web, method, f"{root}{rest}", body)
+
+
+def check(web: Web, method: str, address: str, body: bytes | None = None) -> None:
+    """An expected status; where the API refuses, one sentence that says why."""
+    answer = web.ask(address, method, body)
+    assert answer.status in EXPECTED, (address, answer.status, answer.body[:500])
+    if method != "HEAD" and address.startswith("/api/v1/") and answer.status != 200:
+        told = answer.json
+        assert set(told) == {"error"} and isinstance(told["error"], str) and len(told["error"]) > 10, address
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_every_series_that_is_listed_can_be_asked_for(web: Web, run: str) -> None:
+    for one in web.ask("/api/v1/series", run=run).json["series"]:
+        answer = web.ask("/api/v1/points", run=run, series=one["name"], axis="step")
+        found = [curve for curve in answer.json["series"] if curve["name"] == one["name"] and curve["labels"] == one["labels"]]
+        assert [curve["points_total"] for curve in found] == [one["points"]]
+
+
+@pytest.mark.parametrize("axis", ["time", "step"])
+@pytest.mark.parametrize("run", RUNS)
+def test_a_run_answers_its_own_points_in_weeks_without_machine_samples(web: Web, run: str, axis: str) -> None:
+    window = {"from": T0, "to": T0 + 300} if axis == "time" else {}
+    assert web.ask("/api/v1/points", run=run, series="*", axis=axis, **window).status == 200
+    machine = web.ask("/api/v1/points", series="host/*", **window)
+    assert [one["points_total"] for one in machine.json["series"]] == [0 if axis == "time" else 300]
+
+
+def test_a_window_without_machine_samples_is_blamed_beside_a_machine_that_has_some(web: Web) -> None:
+    answer = web.ask("/api/v1/blame", run="steps", from_=T0 + 200, to=T0 + 260)
+    assert answer.json["verdict"] == "no_difference"

@@ -1,0 +1,62 @@
+"""An answer becomes JSON whatever the layout of its arrays and however odd its strings and numbers are."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from collectors.store import groups
+from collectors.store.groups import Group
+from dashboard.encoding import TOO_DEEP, encode
+
+TYPES = st.one_of(
+    arrays.integer_dtypes(endianness="?"), arrays.unsigned_integer_dtypes(endianness="?"), arrays.floating_dtypes(endianness="?")
+)
+LAYOUTS = [np.ascontiguousarray, np.asfortranarray, lambda one: one[::2], lambda one: one[::-1], lambda one: one.T]
+
+
+@given(array=arrays.arrays(TYPES, arrays.array_shapes(max_dims=2, max_side=5)), layout=st.sampled_from(LAYOUTS))
+def test_an_array_of_any_type_and_layout_is_its_list(array: np.ndarray, layout: object) -> None:
+    laid: np.ndarray = layout(array)  # type: ignore[operator]
+    told = np.array(json.loads(encode({"column": laid}))["column"], np.float64)
+    with np.errstate(over="ignore"):
+        meant = laid.astype(np.float64)
+    np.testing.assert_allclose(told, np.where(np.isfinite(meant), meant, np.nan), rtol=1e-6)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(st.characters()),
+        lambda one: st.lists(one) | st.dictionaries(st.text(st.characters()), one),
+    )
+)
+def test_any_value_is_json(value: object) -> None:
+    json.loads(encode({"value": value}).decode())
+
+
+def test_what_json_cannot_hold_is_named() -> None:
+    deep: object = 1
+    for _ in range(3000):
+        deep = [deep]
+    assert json.loads(encode(["\ud800", 2**127, -(2**70), (1, "b"), np.float32(0.5), math.nan])) == [
+        "\ufffd", str(2**127), str(-(2**70)), [1, "b"], 0.5, None,
+    ]  # fmt: skip
+    assert TOO_DEEP.encode() in encode({"deep": deep})
+
+
+def test_rows_that_are_put_in_order_stay_contiguous() -> None:
+    """A phase that stands on some lines beside those of all steps: `partition` joins the two groups and sorts them."""
+
+    def group(ids: list[int], arrival: list[int]) -> Group:
+        rows = len(arrival)
+        return Group(
+            np.array(ids), np.array(arrival), np.zeros(rows), np.zeros(rows, int), np.zeros(rows, int), np.ones((len(ids), rows))
+        )
+
+    for one in groups.partition([group([1, 2, 3], [0, 2, 4]), group([2, 3], [1, 3])]):
+        assert all(line.flags.c_contiguous for line in one.values)

@@ -1,0 +1,167 @@
+"""How runs end, seen through a real dashboard: scripts that are killed, raise, are stopped, or say themselves that they are done."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectors.processes.last_words import last_error, tells_of, verdict_of
+from tests.conftest import Dashboard, dashboard, script, wait_for
+from tests.test_finding import PLAIN, started
+
+ENDED_WITHIN_S = 3.0
+PLAIN_LOOP = """
+import json, sys, time
+with open(sys.argv[1], "a", buffering=1) as log:
+    for step in range(1_000_000):
+        log.write(json.dumps({"time_s": time.time(), "step": step, "train/loss": 1.0}) + "\\n")
+        time.sleep(0.05)
+"""
+RUN_LOG_LOOP = """
+import sys, time
+from trainer.run_log import RunLog
+with RunLog(sys.argv[1], run=sys.argv[2]) as log:
+    for step in range(1_000_000):
+        log.scalars(step, {"train/loss": 1.0})
+        time.sleep(0.05)
+"""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    log_dir = tmp_path_factory.mktemp("lives") / "logs"
+    old = log_dir / "old"
+    old.mkdir(parents=True)
+    (old / "metrics.jsonl").write_text('{"time_s": 1764000000.0, "step": 1, "train/loss": 1.0}\n')
+    (old / "train.log").write_text(
+        "2025-11-24 16:00:00+00:00 step 1\nTraceback (most recent call last):\n  File x\nValueError: bad batch\n"
+    )
+    with dashboard(log_dir) as running:
+        yield running
+
+
+def with_a_process(running: Dashboard, run: str) -> dict[str, Any]:
+    """The run's row, once its process is known."""
+    return wait_for(lambda: row if (row := running.run(run)).get("pid") else {}, because=f"no process of {run} is known")
+
+
+def seconds_until(running: Dashboard, run: str, state: str) -> float:
+    begun_s = time.monotonic()
+    wait_for(lambda: running.run(run)["state"] == state, 10, f"{run} is not {state}")
+    return time.monotonic() - begun_s
+
+
+def test_a_plain_script_that_is_killed_has_ended_within_three_seconds(running: Dashboard) -> None:
+    folder = running.log_dir / "plain"
+    folder.mkdir()
+    with script(PLAIN_LOOP, str(folder / "metrics.jsonl")) as training:
+        row = with_a_process(running, "plain")
+        assert (row["state"], row["pid"], row["cwd"]) == ("running", training.pid, str(Path.cwd()))
+        wait_for(lambda: running.get("/api/v1/flame?run=plain&from=0&to=9e9").get("frames"), 30, "it is not profiled")
+        training.kill()
+        training.wait()
+        assert seconds_until(running, "plain", "ended") < ENDED_WITHIN_S
+        wait_for(lambda: "nothing says how it ended" in running.run("plain")["state_reason"])
+        assert str(training.pid) in running.run("plain")["state_reason"]
+
+
+def test_a_run_log_without_its_end_was_killed(running: Dashboard) -> None:
+    with script(RUN_LOG_LOOP, str(running.log_dir), "logged") as training:
+        with_a_process(running, "logged")
+        training.kill()
+        training.wait()
+        assert seconds_until(running, "logged", "killed") < ENDED_WITHIN_S
+        assert running.run("logged")["state_reason"] == f"Killed: process {training.pid} is gone without an end event"
+
+
+def test_behind_tee_a_traceback_that_comes_last_is_a_failure_and_the_python_is_profiled(running: Dashboard, tmp_path: Path) -> None:
+    folder = running.log_dir / "teed"
+    folder.mkdir()
+    code = (PLAIN / "prints.py").read_text() + "    if step == 60: raise ValueError('bad batch')\n"
+    (tmp_path / "train.py").write_text(code)
+    with started(sys.executable, tmp_path / "train.py", "2>&1", "|", "tee", folder / "train.log", shell=True):
+        row = with_a_process(running, "teed")
+        assert Path(f"/proc/{row['pid']}/cmdline").read_text().split("\0")[1] == str(tmp_path / "train.py")
+        seconds_until(running, "teed", "failed")
+        assert running.run("teed")["state_reason"] == "ValueError: bad batch"
+
+
+def test_an_old_run_whose_log_ends_with_a_traceback_has_failed(running: Dashboard) -> None:
+    wait_for(lambda: running.run("old")["state"] == "failed", because="its last lines are not read")
+    assert running.run("old")["state_reason"] == "ValueError: bad batch"
+
+
+def test_a_process_that_goes_on_is_let_go_by_a_run_that_it_no_longer_writes(running: Dashboard, tmp_path: Path) -> None:
+    code = PLAIN_LOOP.replace("sys.argv[1]", "path").replace("range(1_000_000)", "range(60)").replace("\n", "\n    ")
+    first, second = running.log_dir / "first.jsonl", running.log_dir / "second.jsonl"
+    with script(f"for path in {[str(first), str(second)]}:{code}") as training:
+        assert with_a_process(running, "first")["pid"] == training.pid
+        assert with_a_process(running, "second")["pid"] == training.pid
+
+
+BROKEN = ["INFO step 5", "Traceback (most recent call last):", '  File "t.py", line 1, in <module>', "    go()", "ValueError: no"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "error"),
+    [
+        (BROKEN, "ValueError: no"),
+        ([*BROKEN, ""], "ValueError: no"),
+        ([f"[rank0]: {line}" for line in BROKEN], "ValueError: no"),
+        (
+            [*BROKEN[:-1], "torch.cuda.OutOfMemoryError: CUDA out of memory.", "  hint"],
+            "torch.cuda.OutOfMemoryError: CUDA out of memory.",
+        ),
+        ([*BROKEN[:-1], "KeyboardInterrupt"], "KeyboardInterrupt"),
+        (["step 5", "KeyboardInterrupt"], "KeyboardInterrupt"),
+        ([*BROKEN, "INFO step 6"], ""),
+        ([*BROKEN, "step 6 loss 1.0"], ""),
+        (BROKEN[:-1], ""),
+        (["ValueError: no"], ""),
+        ([], ""),
+    ],
+)
+def test_only_a_traceback_that_comes_last_says_that_a_run_failed(lines: list[str], error: str) -> None:
+    assert last_error(lines) == error
+
+
+def test_an_exit_status_or_the_kernels_log_says_it_better() -> None:
+    def verdict(**known: Any) -> tuple[str, str]:
+        return verdict_of(7, BROKEN, **{"code": None, "out_of_memory": False, "promised_end": False, **known})
+
+    assert verdict(code=-signal.SIGKILL) == ("killed", "Process 7 was ended by SIGKILL")
+    assert verdict(code=3) == ("failed", "Process 7 ended with exit status 3")
+    assert verdict(code=0)[0] == "finished"
+    assert verdict(out_of_memory=True)[0] == "killed"
+    assert verdict()[0] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ("3,829,98127541,-;Out of memory: Killed process 7 (python) total-vm:1kB, anon-rss:2kB", True),
+        ("3,829,98127541,-;Memory cgroup out of memory: Killed process 7 (python) total-vm:1kB", True),
+        ("3,829,98127541,-;Out of memory: Killed process 77 (python)", False),
+        ("3,829,3127541,-;Out of memory: Killed process 7 (python)", False),
+        ("6,1,0,-;Linux version 6", False),
+        ("", False),
+    ],
+)
+def test_the_kernels_log_tells_of_a_process_that_lived_then(record: str, told: bool) -> None:
+    assert tells_of(record, 7, started_s=90.0) == told
+
+
+def test_the_dashboards_own_child_is_judged_by_its_exit_status(tmp_path: Path) -> None:
+    """The demo's training run, killed."""
+    with dashboard(tmp_path / "logs", "--demo") as running:
+        row = wait_for(lambda: next((row for row in running.get("/api/v1/runs")["runs"] if row["pid"] and row["points"]), None), 60)
+        subprocess.run(["kill", "-9", str(row["pid"])], check=True)
+        seconds_until(running, row["run"], "killed")
+        assert running.run(row["run"])["state_reason"] == f"Process {row['pid']} was ended by SIGKILL"

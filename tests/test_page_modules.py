@@ -1,0 +1,263 @@
+"""The pure modules of `assets/` that odd runs meet: steps without times, phases that hold others, names that are not text."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Ask
+
+SERIES = """
+const { STEP, TIME } = await load("axis.js");
+const { Series } = await load("series.js");
+const series = (name, width, told, axis = TIME) => {
+  const one = new Series({ run: "a", name, labels: {} }, width, axis);
+  one.append({ step: told.v.map((_, i) => i), t: told.v.map(() => null), ...told });
+  return one;
+};
+"""
+
+
+def test_points_without_times_stand_at_their_steps(ask: Ask) -> None:
+    code = (
+        SERIES
+        + "const one = series('loss', 2, { step: [1, 2, 3, 5], v: [4, 3, 2, 1] }, STEP); return [one.bin, one.t, one.points];"
+    )
+    assert ask(code) == [[0, 1, 2], [1, 3, 5], 4]
+
+
+def test_steps_that_go_far_back_are_a_run_that_was_started_again(ask: Ask) -> None:
+    """A step that comes twice is already here; one of a new segment falls into its own bin, not into the last."""
+    code = (
+        SERIES
+        + """
+    const one = series("loss", 10, { step: [1000, 1010, 1020], v: [1, 2, 3], segment: [0, 0, 0] }, STEP);
+    one.append({ t: [null, null], step: [1020, 800], v: [9, 7], segment: [0, 1] });
+    return [one.bin, one.max, one.segment];"""
+    )
+    assert ask(code) == [[80, 100, 101, 102], [7, 1, 2, 3], [1, 0, 0, 0]]
+
+
+def test_a_constant_is_drawn_constant(ask: Ask) -> None:
+    code = (
+        SERIES
+        + """
+    const { columns } = await load("columns.js");
+    const lr = Array(999).fill(0.0003);
+    const many = [0, 1, 2].map(() => series("lr", 10, { t: lr.map((_, i) => i / 100), v: lr }));
+    const { min, max, mean } = columns(many, 0, 1, 1);
+    return [many[0].mean(0), min[0], max[0], mean[0]];"""
+    )
+    assert set(ask(code)) == {0.0003}
+
+
+def test_a_line_breaks_where_a_run_was_started_again(ask: Ask) -> None:
+    code = (
+        SERIES
+        + """
+    const { columns } = await load("columns.js");
+    const one = series("loss", 1, { t: [0.5, 1.5, 2.5], v: [1, 2, 3], step: [8, 9, 5], segment: [0, 0, 1] });
+    return columns([one], 0, 3, 1).cuts;"""
+    )
+    assert ask(code) == [2]
+
+
+PHASES = (
+    SERIES
+    + """
+const { layersOf, holders, stepSeconds } = await load("phases.js");
+const phase = (name, seconds, every = 1) => {
+  const told = { t: [], v: [], step: [] };
+  for (let i = 0; i < 100; i += every) { told.t.push(i); told.v.push(seconds); told.step.push(i); }
+  return series(name, 10, told);
+};
+"""
+)
+
+
+def test_a_phase_on_some_lines_only_takes_its_share_of_the_steps(ask: Ask) -> None:
+    """Ten steps a bin: 5 s of validation in one of them are half a second a step, and the steady phases stay as they are."""
+    code = (
+        PHASES
+        + "return layersOf([phase('a', 0.25), phase('val', 5, 10), phase('rare', 5, 50)], { first: 0, length: 10 }).layers.map((l) => [...l]);"
+    )
+    steady, val, rare = ask(code)
+    assert steady == pytest.approx([0.25] * 10)
+    assert val == pytest.approx([0.5] * 10)
+    assert rare == pytest.approx([0.5, 0, 0, 0, 0] * 2)
+
+
+def test_a_phase_with_a_line_of_its_own_leaves_the_others_standing(ask: Ask) -> None:
+    code = (
+        PHASES
+        + """
+    const forward = series("forward", 1, { t: [0.5, 1.5, 3.5, 4.5], v: [2, 2, 2, 2] });
+    const val = series("val", 1, { t: [2.5], v: [9] });
+    return layersOf([forward, val], { first: 0, length: 5 }).layers.map((layer) => [...layer]);"""
+    )
+    assert ask(code) == [[2, 2, 2, 2, 2], [0, 0, 9, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("names", "seconds", "step_s", "held"),
+    [
+        (["train_step", "data", "forward", "backward"], [1.0, 0.1, 0.4, 0.5], 1.1, [0]),
+        (["step", "train_step", "data", "forward", "backward"], [1.1, 1.0, 0.1, 0.4, 0.5], 1.1, [0, 1]),
+        (["fit", "fit/data", "fit/forward"], [1.0, 0.1, 0.8], None, [0]),
+        (["step", "data", "forward"], [1.0, 0.1, 0.8], None, [0]),
+        (["data", "forward", "backward"], [0.6, 0.2, 0.2], 1.0, []),
+        (["data", "forward", "backward"], [1.0, 0.5, 0.5], None, []),
+        (["data", "train_step", "forward", "backward"], [1.0, 0.9, 0.4, 0.5], 1.0, [1]),
+        (["data", "train_step", "forward"], [0.1, 1.0, 0.9], 0.001, [1]),
+        (["step"], [1.0], 1.0, []),
+    ],
+)
+def test_phases_that_hold_others_are_recognised_by_name_and_by_length(
+    ask: Ask, names: list[str], seconds: list[float], step_s: float | None, held: list[int]
+) -> None:
+    told = ", ".join(map(str, (names, seconds, "null" if step_s is None else step_s)))
+    assert ask(f"const {{ holders }} = await load('phases.js'); return [...holders({told})].sort();") == held
+
+
+def test_what_a_step_takes_is_told_by_the_phase_that_most_steps_have(ask: Ask) -> None:
+    assert ask(PHASES + "return stepSeconds([phase('val', 5, 50), phase('a', 0.25)]);") == 1
+
+
+def test_a_link_without_a_span_shows_no_future(ask: Ask) -> None:
+    code = """
+    const { Range } = await load("range.js");
+    const link = { run: null, from: 950, to: 990, span: null, at: null, axis: null };
+    const seen = (now) => { const range = new Range({ ...link }); range.settle(now); return range.view(now); };
+    return [seen(1000), seen(5000)];"""
+    young, old = ask(code)
+    assert young == {"lo": 400, "hi": 1000}
+    assert old == {"lo": 670, "hi": 1270}, "what came later is known, and may be seen"
+
+
+def test_the_ticks_of_steps_are_whole_numbers(ask: Ask) -> None:
+    code = """
+    const { STEP } = await load("axis.js");
+    return [STEP.ticks({ lo: 0, hi: 3 }, 8), STEP.ticks({ lo: 0, hi: 1200 }, 8), [STEP.length(1), STEP.word(1200.4)]];"""
+    few, many, words = ask(code)
+    assert [tick["at"] for tick in few] == [0, 1, 2, 3]
+    assert [tick["word"] for tick in many] == ["0", "200", "400", "600", "800", "1,000", "1,200"]
+    assert words == ["1 step", "step 1,200"]
+
+
+def test_what_nobody_sees_is_shown_and_html_is_text(ask: Ask) -> None:
+    code = r"""
+    const { el, setText } = await load("dom.js");
+    const { logLine } = await load("log.js");
+    const name = "<b>a\u202egnp.exe\x07";
+    const button = el("button", { title: name }, name);
+    const other = el("p");
+    setText(other, name);
+    const line = logLine({ time_s: 0, level: 20, file: "a.log", text: "\u2067right" }, { file: true });
+    return [button.innerHTML, button.title, other.textContent, line.querySelector(".m").textContent];"""
+    html, title, text, line = ask(code)
+    assert html == "&lt;b&gt;a[U+202E]gnp.exe[U+0007]"
+    assert title == text == "<b>a[U+202E]gnp.exe[U+0007]"
+    assert line == "[U+2067]right"
+
+
+def test_what_was_not_read_is_counted_in_plural_and_singular(ask: Ask) -> None:
+    code = """
+    const { summary } = await load("files.js");
+    const file = (more) => ({ path: "a", offset: 0, lines_read: 1, lines_skipped: 0, fields_skipped: 0, first_skip: "", ...more });
+    return [[file({ lines_skipped: 1 })], [file({ trouble: "It is a pipe." }), file({ lines_skipped: 12, fields_skipped: 3 })], [file({ fields_skipped: 2 })]].map(summary);"""
+    assert ask(code) == ["1 line skipped", "1 file set aside, 12 lines skipped", "2 fields skipped"]
+
+
+def test_what_failed_is_asked_again_each_time_later(ask: Ask) -> None:
+    code = """
+    const { Retry } = await load("retry.js");
+    const retry = new Retry(() => {});
+    const waits = Array.from({ length: 7 }, () => { const wait_s = retry.failed(); clearTimeout(retry.timer); retry.timer = 0; return wait_s; });
+    retry.done();
+    return [waits, retry.wait_ms];"""
+    assert ask(code) == [[1, 2, 4, 8, 16, 30, 30], 1000]
+
+
+def test_a_curve_is_found_among_thousands_and_only_a_few_are_shown(ask: Ask) -> None:
+    code = """
+    const { FEW, furtherFound, lanesOf } = await load("lanes.js");
+    const metas = Array.from({ length: 1000 }, (_, i) => ({ run: "r", name: `layer${i}/norm`, labels: {} }));
+    const shown = (further) => lanesOf(metas, further).map(({ title }) => title);
+    return [shown(FEW).length, furtherFound(metas, "").length, shown({ search: "norm yer77", most: 3 })];"""
+    assert ask(code) == [4, 1000, ["layer77/norm", "layer770/norm", "layer771/norm"]]
+
+
+@pytest.mark.parametrize("state", ["ended", "finished", "failed", "killed", "crashed"])
+def test_a_run_that_is_over_is_over_however_it_ended(ask: Ask, state: str) -> None:
+    code = f"""
+    const {{ Runs, STATES }} = await load("runs.js");
+    const runs = new Runs("a");
+    Object.assign(runs, {{ list: [{{ run: "a", state: "{state}", points: 1, last_step: 1, last_time_s: null }}], read_once: true }});
+    return [runs.over, runs.missing, runs.untimed, STATES["{state}"][0].toLowerCase()];"""
+    assert ask(code) == [True, False, True, state]
+
+
+def test_the_worst_is_said_first_and_a_stuck_collector_before_other_failures(ask: Ask) -> None:
+    code = """
+    const { worst } = await load("verdict.js");
+    const told = { problems: [], read_only: null, gpus: [], gpu_note: null, collectors: [
+      { name: "host", state: "failed", last_error: "no /proc" },
+      { name: "profile", state: "stuck", sentence: "The profile collector is stuck in read." },
+    ] };
+    const current = { state: "killed", state_reason: "Killed by signal 9 at step 7." };
+    const quiet = { ...told, collectors: [] };
+    return [{ told, current }, { told: quiet, current }].map((one) => worst({ lost_s: null, now_s: 0, ...one }).sentence);"""
+    assert ask(code) == ["The profile collector is stuck in read.", "Killed by signal 9 at step 7."]
+
+
+def test_the_starters_lines_run_as_they_are_pasted(ask: Ask, tmp_path: Path) -> None:
+    log_dir = tmp_path / 'an "odd" folder' / "logs"
+    code = ask(f"const {{ snippet }} = await load('snippet.js'); return snippet({str(log_dir)!r});")
+    subprocess.run([sys.executable, "-c", code.replace("range(100)", "range(2)")], check=True, cwd=tmp_path, timeout=20)
+    assert (log_dir / "my-run" / "metrics.jsonl").read_text().count("loss") == 2
+
+
+def test_the_sentence_and_the_frame_below_it_say_the_same_share_or_the_sentence_says_why_not(ask: Ask) -> None:
+    code = """
+    const { ownSentence } = await load("blame.js");
+    const tree = (share, whole) => ({ hottest: () => ({ frame: { file: "/a/train.py", line: 135, name: "run" }, share, whole }) });
+    return [[0.65, 1], [0.65, 0.66]].map(([share, whole]) => ownSentence(tree(share, whole), "this window").map((part) => part.textContent ?? part).join(""));"""
+    assert ask(code) == [
+        "65 % of this window: train.py:135 run itself, without the functions of yours that it calls",
+        "65 % of this window: train.py:135 run",
+    ]
+
+
+def test_of_three_thousand_runs_only_what_fits_is_made(ask: Ask) -> None:
+    code = """
+    const { Picker } = await load("picker.js");
+    const { Runs } = await load("runs.js");
+    const runs = new Runs("sweep/7");
+    const list = Array.from({ length: 3000 }, (_, i) => ({ run: `sweep/${i}`, state: "finished", last_time_s: 0 }));
+    Object.assign(runs, { list, read_once: true });
+    const picked = [];
+    const picker = new Picker((run) => picked.push(run));
+    document.body.append(picker.element);
+    picker.draw(runs);
+    picker.open();
+    const all = [picker.rows.children.length, picker.more.textContent];
+    picker.input.value = "eep 2999";
+    picker.input.dispatchEvent(new Event("input"));
+    const found = [...picker.rows.children].map((row) => row.dataset.run);
+    picker.input.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter" }));
+    picker.element.remove();
+    return [all, found, picked];"""
+    assert ask(code) == [[50, "2,950 more: type a part of the name"], ["sweep/2999"], ["sweep/2999"]]
+
+
+def test_a_start_behind_the_first_and_steps_that_went_back_are_marked_as_resumed(ask: Ask) -> None:
+    code = """
+    const { placed } = await load("events.js");
+    const marks = placed(
+      [{ kind: "start", time_s: 10, step: null }, { kind: "resume", time_s: 50, step: 1200 }, { kind: "resume", time_s: 90, step: null }],
+      { lo: 0, hi: 100 }, 2000, { from: Infinity, to: -Infinity });
+    return marks.map(({ label }) => label);"""
+    assert ask(code) == ["start", "resumed at 1,200", "resumed"]
