@@ -13,6 +13,7 @@ from .processes import Finder, RunActivity, RunProcess
 from .records import Profile, Record
 from .sampler import Sampler, Target, Trouble
 from .sampler.choice import Choice
+from .sampler.kept import KeptSources
 
 LOOK_S = (1.0, 10.0)  # how often processes are looked for: at most, and at least
 LOOK_SHARE = 0.005  # of a core: 104 processes take 9 ms, and are looked for every other second
@@ -84,6 +85,7 @@ class ProfileCollector:
         self._sampler = sampler if isinstance(sampler, Choice) else Choice(sampler)
         self._enabled, self._retry, self._budget_pct = enabled, False, budget_pct
         self._pacer = Pacer(cpu_s)
+        self._sources = KeptSources()
         self._ranks: list[Rank] = []
         self._targets: list[Target] = []
         self._speaker, self._why = self._sampler.name, self._sampler.why
@@ -108,7 +110,8 @@ class ProfileCollector:
         self._sampler.hurry(max((until_s for run, until_s in watched.items() if run in live), default=0.0))
         profiles = list(self._sampler.profiles())
         self._hear(profiles)
-        return [*profiles]
+        self._sources.look(profiles, self._targets)
+        return [*profiles, *self._sources.texts()]
 
     def watch(self, run: str, until_s: float) -> None:
         """Somebody looks at this run until then (Unix seconds): its stacks come with little delay."""
@@ -142,11 +145,13 @@ class ProfileCollector:
         )
 
     def close(self) -> None:
+        self._sources.close()
         self._sampler.close()
 
     def _look(self) -> None:
         begun_s = time.thread_time()
         self._ranks = self._find() if self._enabled else []
+        self._sources.keep_only({rank.main.run for rank in self._ranks})
         shortest_s, longest_s = LOOK_S
         pause_s = min(longest_s, max(shortest_s, (time.thread_time() - begun_s) / LOOK_SHARE))
         self._look_at_s = time.monotonic() + pause_s

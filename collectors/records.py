@@ -122,4 +122,15 @@ class Offset(NamedTuple):
     trouble: str = ""  # why the file is set aside, one sentence; "" while it is read
 
 
-Record: TypeAlias = Points | LogLine | Event | RunInfo | Profile | Offset
+class SourceText(NamedTuple):
+    """The text of a source file as a process of a run loaded it, or why it is not known."""
+
+    run: str
+    path: str  # as frames name it
+    sha: str  # SHA-256 of its bytes, hex; "" where the text is not kept
+    text: str
+    since_s: float  # Unix time of the start of the process that ran it
+    why: str = ""  # one sentence on why the text is not kept, "" where it is
+
+
+Record: TypeAlias = Points | LogLine | Event | RunInfo | Profile | Offset | SourceText

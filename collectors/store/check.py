@@ -24,6 +24,7 @@ _BLOBS: list[tuple[str, str, Callable[[bytes], object]]] = [
     ("log", "columns", codec.decode),
     ("log", "texts", codec.unseal),
     ("profile", "data", codec.decode),
+    ("source_text", "data", codec.unseal),
 ]
 _CHUNKS = """SELECT chunk.id, series.name, coalesce(stream.run, 'the machine'), chunk.rows, least, most, chunk.data, axis.data
   FROM chunk LEFT JOIN axis ON axis.id = chunk.axis JOIN series ON series.id = chunk.series JOIN stream ON stream.id = series.stream"""

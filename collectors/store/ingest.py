@@ -15,8 +15,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ..records import Event, Labels, LogLine, Offset, Points, Profile, RunInfo
-from . import chunks, groups, logs, runs, schema, stacks
+from ..records import Event, Labels, LogLine, Offset, Points, Profile, RunInfo, SourceText
+from . import chunks, groups, logs, runs, schema, sources, stacks
 from .chunks import Span, whole
 from .damage import decoded
 from .groups import NO_STEP, PLACE_BITS, Group
@@ -57,6 +57,7 @@ class Batch:
     infos: list[RunInfo] = field(default_factory=list)
     offsets: list[Offset] = field(default_factory=list)
     profiles: list[Profile] = field(default_factory=list)
+    texts: list[SourceText] = field(default_factory=list)
 
 
 @dataclass
@@ -229,6 +230,7 @@ class FileWriter:
         runs.write_events(db, batch.events, seq)
         runs.write_infos(db, batch.infos)
         runs.write_offsets(db, batch.offsets)
+        sources.write(db, batch.texts)
 
     def _activity(self, made: list[tuple[Shape, Group]]) -> list[runs.Activity]:
         return [

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import Event, Frame, Labels, LogLine, Offset, Record
+from ..records import Event, Frame, Labels, LogLine, Offset, Record, SourceText
 
 Axis = Literal["time", "step"]
 
@@ -202,6 +202,9 @@ class Store(Protocol):
 
     def profiled_until(self, run: str) -> float | None:
         """Wall time up to which the run's stacks are stored."""
+
+    def source_text(self, run: str, path: str) -> SourceText | None:
+        """The text of a source file as the newest process of the run that had it loaded it, or why it is not kept; None where nothing is known."""
 
     def seq(self) -> int:
         """The newest committed cursor."""

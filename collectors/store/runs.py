@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ..records import Event, LogLine, Offset, RunInfo
+from . import sources
 from .chunks import Span
 from .protocol import Run
 
@@ -102,6 +103,7 @@ def remove(db: sqlite3.Connection, run: str) -> list[int]:
             db.execute(f"DELETE FROM {table} WHERE stream = ?", (stream,))
     for table in ("stream", "offset", "event", "log"):
         db.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
+    sources.remove(db, run)
     db.execute("DELETE FROM run WHERE name = ?", (run,))
     return streams
 

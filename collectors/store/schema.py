@@ -11,7 +11,7 @@ from typing import Literal
 from .protocol import StoreError
 
 Kind = Literal["runs", "machine"]
-VERSION = 2
+VERSION = 3
 PAGE_BYTES = 16384  # chunk rows take 1 to 8 kB: in pages of 4 kB a third of the file would be empty
 CACHE_KIB = 8192
 BUSY_MS = 5000
@@ -51,7 +51,15 @@ CREATE INDEX chunk_place ON chunk (series, start, first_time_s, last_time_s, fir
 CREATE TABLE page ({SUMMARY} coarse_units INTEGER NOT NULL, fine_units INTEGER NOT NULL, coarse BLOB NOT NULL, fine BLOB NOT NULL);
 CREATE INDEX page_place ON page (series, start, first_time_s, last_time_s, first_step, last_step);
 """
-RUNS = """
+SOURCES = """
+-- Texts of source files as runs loaded them, each once. `source` says which run had which, or why it is not kept.
+CREATE TABLE source_text (id INTEGER PRIMARY KEY, sha TEXT NOT NULL UNIQUE, bytes INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE source (
+  run TEXT NOT NULL, path TEXT NOT NULL, sha TEXT NOT NULL, since_s REAL NOT NULL, why TEXT NOT NULL,
+  PRIMARY KEY (run, path, sha, why)) WITHOUT ROWID;
+CREATE INDEX source_sha ON source (sha);
+"""
+RUNS = f"""
 CREATE TABLE run (
   name TEXT PRIMARY KEY, info TEXT NOT NULL DEFAULT '{}', first_time_s REAL, last_time_s REAL, last_step INTEGER,
   median_interval_s REAL, series INTEGER NOT NULL DEFAULT 0, points INTEGER NOT NULL DEFAULT 0,
@@ -73,7 +81,7 @@ CREATE TABLE log (
 CREATE INDEX log_run ON log (run, last_line);
 CREATE INDEX log_last ON log (last_line);
 CREATE INDEX log_seq ON log (seq, run, lines);
-"""
+{SOURCES}"""
 MACHINE = """
 CREATE TABLE frame (id INTEGER PRIMARY KEY, name TEXT NOT NULL, file TEXT NOT NULL, line INTEGER NOT NULL);
 CREATE TABLE stack (id INTEGER PRIMARY KEY, frames BLOB NOT NULL);
@@ -98,7 +106,14 @@ def _to_version_2(db: sqlite3.Connection) -> None:
     db.execute(f"UPDATE run SET timed = median_interval_s IS NOT NULL OR EXISTS ({has_time})")
 
 
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _to_version_2}  # from version -> the step to the next one
+def _to_version_3(db: sqlite3.Connection) -> None:
+    """Texts of source files."""
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'offset'").fetchone() is not None:  # not a machine file
+        for statement in SOURCES.split(";")[:-1]:
+            db.execute(statement)
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _to_version_2, 2: _to_version_3}  # from version -> the step to the next one
 
 
 def open_writer(path: Path, kind: Kind) -> sqlite3.Connection:

@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..records import Event, LogLine, Offset, Points, Profile, Record, RunInfo
+from ..records import Event, LogLine, Offset, Points, Profile, Record, RunInfo, SourceText
 from . import buckets as bucketing
-from . import files, logs, points, runs, schema, stacks
+from . import files, logs, points, runs, schema, sources, stacks
 from .compact import Compactor
 from .damage import failing
 from .ingest import BULK_ROWS, Batch, FileWriter
@@ -180,6 +180,10 @@ class SqliteStore:
         ends = (stacks.profiled_until(db, run) for _, db in reversed(self._readers.machine()))
         return next((end for end in ends if end is not None), None)
 
+    @failing(UNREADABLE, AGAIN)
+    def source_text(self, run: str, path: str) -> SourceText | None:
+        return next((text for _, db in self._readers.runs() if (text := sources.read(db, run, path)) is not None), None)
+
     # Following
 
     @failing(UNREADABLE, AGAIN)
@@ -325,6 +329,8 @@ def _sort(records: Iterable[Record], now_s: float) -> dict[str, Batch]:
                 from_log.infos.append(record)
             case Offset():
                 from_log.offsets.append(record)
+            case SourceText():
+                from_log.texts.append(record)
             case Profile():
                 machine[files.week_file(record.start_s)].profiles.append(record)
     return {**machine, **({files.RUNS_FILE: from_log} if any(vars(from_log).values()) else {})}

@@ -1,0 +1,168 @@
+"""Read a file as another process sees it, with no more rights than that process's user has."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+
+from ..proc import PROC
+
+MOST_BYTES = 1_000_000  # of a file
+SYS_OPENAT2 = 437  # the same number on all architectures
+RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x02, 0x10
+ID_CALLS = {"x86_64": (116, 122, 123), "aarch64": (159, 151, 152)}  # setgroups, setfsuid, setfsgid; the kernel's own act on one thread only
+OF_THE_KERNEL = {  # file systems of which no file is a source text, by their magic number
+    0x9FA0, 0x62656572, 0x64626720, 0x74726163, 0x27E0EB, 0x63677270, 0x73636673, 0xCAFE4A11, 0x62656570, 0x1CD1, 0xDE5E81E4, 0x6165676C,
+}  # fmt: skip
+FORBIDDEN = ("proc", "sys", "dev")
+LINK_FOLLOWING_UNKNOWN = {errno.ENOSYS, errno.EPERM, errno.EINVAL}
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Unreadable(Exception):
+    """The text is one sentence."""
+
+
+class _How(ctypes.Structure):
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]  # noqa: RUF012
+
+
+def read_as_owner(pid: int, path: str) -> tuple[bytes, float]:
+    """A regular file's bytes and the Unix time of its last change, by the path that a process knows it by.
+
+    To be called in a thread that does nothing else: its file-system rights become those of the process's user meanwhile.
+    Raises Unreadable.
+    """
+    try:
+        uid, gid, groups = _rights_of(pid)
+        where = path if path.startswith("/") else f"{folder_of(pid)}/{path}"
+        if PurePosixPath(where).parts[1:2] and PurePosixPath(where).parts[1] in FORBIDDEN:
+            raise Unreadable("Files of /proc, /sys and /dev are not read.")
+        with _with_rights(uid, gid, groups):
+            return _read(pid, where)
+    except FileNotFoundError as error:
+        raise Unreadable("The file is not there.") from error
+    except PermissionError as error:
+        raise Unreadable("The user of the process may not read the file.") from error
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"The file cannot be read: {error}.") from error
+
+
+def folder_of(pid: int) -> str:
+    """The working folder, as the process itself names it."""
+    return os.readlink(PROC / str(pid) / "cwd")
+
+
+def _read(pid: int, path: str) -> tuple[bytes, float]:
+    root = os.open(PROC / str(pid) / "root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = _find(root, path)
+        try:
+            return _read_regular(found)
+        finally:
+            os.close(found)
+    finally:
+        os.close(root)
+
+
+def _find(root: int, path: str) -> int:
+    """The file as an O_PATH descriptor, which has no effect on what it is; links lead where they lead for the process."""
+    how = _How(os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    found = libc.syscall(SYS_OPENAT2, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+    if found >= 0:
+        return int(found)
+    code = ctypes.get_errno()
+    if code in LINK_FOLLOWING_UNKNOWN:  # a kernel before 5.6, or a container that filters it
+        return _find_without_links(root, path)
+    raise OSError(code, os.strerror(code))
+
+
+def _find_without_links(root: int, path: str) -> int:
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts or not parts:
+        raise Unreadable("The file's path leads through '..'.")
+    folder = os.dup(root)
+    for part in parts:
+        flags = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            found = os.open(part, flags, dir_fd=folder)
+        finally:
+            os.close(folder)
+        folder = found
+        if stat.S_ISLNK(os.fstat(found).st_mode):
+            os.close(found)
+            raise Unreadable("The file is reached by a link, which this kernel cannot follow safely.")
+    return folder
+
+
+def _read_regular(found: int) -> tuple[bytes, float]:
+    """Raises Unreadable for what is no regular file of a disk, or too large."""
+    if not stat.S_ISREG(os.fstat(found).st_mode) or _file_system(found) in OF_THE_KERNEL:
+        raise Unreadable("It is no regular file.")
+    file = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        before = os.fstat(file)
+        if before.st_size > MOST_BYTES:
+            raise Unreadable(f"The file is larger than {MOST_BYTES // 1_000_000} MB.")
+        data = b"".join(_parts(file))
+        after = os.fstat(file)
+    finally:
+        os.close(file)
+    if len(data) > MOST_BYTES or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
+        raise Unreadable("The file changed while it was read.")
+    return data, max(after.st_mtime, after.st_ctime)
+
+
+def _parts(file: int) -> Iterator[bytes]:
+    left = MOST_BYTES + 1
+    while left > 0 and (part := os.read(file, left)):
+        left -= len(part)
+        yield part
+
+
+def _file_system(file: int) -> int:
+    about = (ctypes.c_long * 32)()  # struct statfs begins with the magic number
+    if libc.fstatfs(file, ctypes.byref(about)):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return int(about[0]) & 0xFFFFFFFF
+
+
+def _rights_of(pid: int) -> tuple[int, int, list[int]]:
+    """The user, the group and the further groups by which the kernel judges what a process may read."""
+    rows = dict(line.split(":", 1) for line in (PROC / str(pid) / "status").read_text().splitlines() if ":" in line)
+    return int(rows["Uid"].split()[3]), int(rows["Gid"].split()[3]), [int(group) for group in rows["Groups"].split()]
+
+
+@contextmanager
+def _with_rights(uid: int, gid: int, groups: list[int]) -> Iterator[None]:
+    """Where we are root, this thread's rights over files are that user's meanwhile; where we are not, ours are all that we have."""
+    if os.geteuid() != 0 or uid == 0:
+        yield
+        return
+    calls = ID_CALLS.get(os.uname().machine)
+    if calls is None:
+        raise Unreadable("Files of other users are not read on this processor.")
+    ours = os.getgroups()
+    try:
+        _become(calls, uid, gid, groups)
+        yield
+    finally:
+        _become(calls, 0, os.getegid(), ours)
+
+
+def _become(calls: tuple[int, int, int], uid: int, gid: int, groups: list[int]) -> None:
+    """For this thread only. Groups come first where rights are given up, and last where they come back: only root may set them."""
+    set_groups, set_fsuid, set_fsgid = calls
+    wanted = (ctypes.c_uint32 * len(groups))(*groups)
+    if libc.syscall(set_groups, len(groups), wanted):
+        raise Unreadable("The rights of the process's user cannot be taken on.")
+    for call, value in ((set_fsgid, gid), (set_fsuid, uid)):
+        libc.syscall(call, value)
+        if libc.syscall(call, ctypes.c_uint32(-1)) != value:  # what is set now; -1 is nobody and changes nothing
+            raise Unreadable("The rights of the process's user cannot be taken on.")
