@@ -27,8 +27,8 @@ export class Source {
     else this.element.replaceChildren();
   }
 
-  /** @param {{first: number, line: number, lines: string[]}} answer @param {Place} place */
-  #fill({ first, line, lines }, place) {
+  /** @param {{first: number, line: number, lines: string[], kept: boolean, note: string}} answer @param {Place} place */
+  #fill({ first, line, lines, kept, note }, place) {
     if (JSON.stringify(place) !== this.asked) return;
     const indent = Math.min(...lines.filter((text) => text.trim()).map((text) => text.search(/\S/)));
     const row = (/** @type {string} */ text, /** @type {number} */ i) =>
@@ -39,6 +39,6 @@ export class Source {
         el("span", {}, text.slice(indent)),
         first + i === line ? el("b", { class: place.tone }, place.share) : null,
       );
-    this.element.replaceChildren(el("pre", {}, ...lines.map(row)));
+    this.element.replaceChildren(el("pre", {}, ...lines.map(row)), ...(kept ? [] : [el("p", { class: "dim" }, note)]));
   }
 }

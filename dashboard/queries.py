@@ -108,7 +108,7 @@ class Queries:
         self._store, self._log_dir, self._data_dir = store, log_dir.resolve(), data_dir
         self._meter = CostMeter()
         self._runs = Runs(store, self._log_dir)
-        self.stacks = Stacks(store)
+        self.stacks = Stacks(store, self._log_dir)
         self.ahead = Ahead(self.stacks.minutes)
         self._read_only = read_only
 

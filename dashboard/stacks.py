@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -58,10 +59,11 @@ class Charted:
 
 
 class Stacks:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, log_dir: Path | None = None) -> None:
         self._store = store
         self._seen = source.Seen()
-        self.minutes = Minutes(store, source.line_of)
+        self._texts = source.Texts(store, source.owner_of_folders(log_dir) if log_dir else None)
+        self.minutes = Minutes(store, self._texts.line_of)
         self._long = threading.Lock()
 
     def fold(
@@ -82,11 +84,11 @@ class Stacks:
         if against_normal and baseline is None:
             columns, _, ranges, _ = recorded.read(self._store, run, window, log, windows=NEAREST)
             parts = [_in_phase(part, log, phase, columns, lanes.rank or 0) for part in ([window], ranges) if part]
-            sides = folding.gather_parts(columns, lanes, parts, source.line_of)
+            sides = folding.gather_parts(columns, lanes, parts, self._texts.line_of(run))
         else:
             ranges = [baseline] if baseline else []
             sides = [self._gather(run, one, lanes, log, phase) for one in (window, *ranges)]
-        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=self._folder(run), line_of=source.line_of)
+        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=self._folder(run), line_of=self._texts.line_of(run))
         self._seen.add(run, {frame.file for frame in tree.frames})
         return Folded(
             tree,
@@ -100,7 +102,7 @@ class Stacks:
 
     def blame(self, run: str, window: Range, rank: int | None = None, baseline: Range | None = None) -> Verdict:
         """What the window was lost to, beside the run's normal or beside another window."""
-        verdict = inquiry.blame(self._store, run, window, rank, baseline, self._folder(run))
+        verdict = inquiry.blame(self._store, run, window, rank, baseline, self._folder(run), self._texts.line_of(run))
         if verdict.suspect:
             self._seen.add(run, {frame.file for frame in verdict.suspect.path})
         return verdict
@@ -116,11 +118,11 @@ class Stacks:
         """Raises source.Refused for a file that is not in the run's profile, not in its folder, or not readable."""
         if not self._seen.has(run, file):
             raise source.Refused("only files that stand in the run's profile are shown; open its flame graph first")
-        return source.excerpt(file, line, context, self._folder(run))
+        return self._texts.excerpt(run, file, line, context, self._folder(run))
 
     def _draw(self, run: str, window: Range, width: int, lanes: Lanes) -> Chart:
         columns = self._store.stacks(*window, run)
-        return flamechart.chart(columns, window, width, lanes, own_folder=self._folder(run), line_of=source.line_of)
+        return flamechart.chart(columns, window, width, lanes, own_folder=self._folder(run), line_of=self._texts.line_of(run))
 
     def _gather(self, run: str, window: Range, lanes: Lanes, log: StepLog, phase: str) -> Gathered:
         if not phase:
@@ -128,7 +130,7 @@ class Stacks:
         with self._turn(window):
             columns = self._store.stacks(*window, run)
             part = _in_phase([window], log, phase, columns, lanes.rank or 0)
-            return folding.gather_parts(columns, lanes, [part], source.line_of)[0]
+            return folding.gather_parts(columns, lanes, [part], self._texts.line_of(run))[0]
 
     def _turn(self, window: Range) -> AbstractContextManager[object]:
         return self._long if window[1] - window[0] > LONG_S else nullcontext()

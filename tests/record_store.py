@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
-from collectors.records import Event, Frame, LogLine, Offset, Points, Profile, Record, RunInfo, StackSample, labels_of
+from collectors.records import Event, Frame, LogLine, Offset, Points, Profile, Record, RunInfo, SourceText, StackSample, labels_of
 from collectors.store import files, schema
 from collectors.store.chunks import ROWS
 from collectors.store.sqlite import SqliteStore
@@ -23,6 +23,7 @@ HOST = labels_of(host="box")
 GPU = labels_of(gpu=0, host="box", uuid="GPU-1")
 PAGE = 64 * ROWS
 STEPS = PAGE + ROWS + 20  # a page, a chunk, and rows in head
+SOURCE = SourceText("a", "/job/train.py", "9f86", "def main(): pass\n", START_S)
 
 
 def run_records(start: int, stop: int) -> list[Record]:
@@ -38,7 +39,7 @@ def write(data_dir: Path) -> None:
     store.append([RunInfo("a", {"kind": "training"}), Event("a", "start", START_S, fields={"pid": 7}), *run_records(0, STEPS - 20)])
     while store.compact(1.0):
         pass
-    store.append([*run_records(STEPS - 20, STEPS), LogLine("a", "out.log", START_S, 40, "it went wrong")])
+    store.append([*run_records(STEPS - 20, STEPS), LogLine("a", "out.log", START_S, 40, "it went wrong"), SOURCE])
     stack = (Frame("main", "train.py", 1), Frame("load", "data.py", 88))
     sample = StackSample(10**9, 10**9, 7, stack, True, 5 * 10**8)
     gpu = [Points(None, GPU, ("gpu/util",), (float(second),), START_S + second, None) for second in range(10)]

@@ -56,13 +56,13 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     "lanes", [Lanes("joined"), Lanes("main"), Lanes("joined", rank=1), Lanes("threads"), Lanes("main", pid=70)]
 )
 def test_the_tree_is_the_same_as_from_all_stacks(store: SqliteStore, lanes: Lanes) -> None:
-    minutes = Minutes(store, no_source)
+    minutes = Minutes(store, lambda _run: no_source)
     for window in ((T0 + 5, T0 + 700), (T0 + 31.5, T0 + 705.25), (T0 + 100, T0 + 160)):
         same(tree_of(minutes.gather("run", window, lanes)), tree_of(gather(store.stacks(*window, "run"), lanes)))
 
 
 def test_what_is_not_settled_yet_is_read_each_time(store: SqliteStore) -> None:
-    minutes, window = Minutes(store, no_source), (T0 + 5, T0 + 2000)
+    minutes, window = Minutes(store, lambda _run: no_source), (T0 + 5, T0 + 2000)
     before = minutes.gather("run", window, Lanes())
     store.append([profile(np.random.default_rng(1), 0, 7, "main", T0 + 920, [(MODULE, COLLATE)])])
     after = minutes.gather("run", window, Lanes())
@@ -71,7 +71,9 @@ def test_what_is_not_settled_yet_is_read_each_time(store: SqliteStore) -> None:
 
 
 def test_a_window_after_the_profile_is_empty(store: SqliteStore) -> None:
-    assert drawn(tree_of(Minutes(store, no_source).gather("run", (T0 + 5000, T0 + 9000), Lanes("joined")))) == ["no samples 0"]
+    assert drawn(tree_of(Minutes(store, lambda _run: no_source).gather("run", (T0 + 5000, T0 + 9000), Lanes("joined")))) == [
+        "no samples 0"
+    ]
 
 
 class Counting:
@@ -90,7 +92,7 @@ class Counting:
 
 def test_what_was_folded_ahead_is_not_read_again(store: SqliteStore) -> None:
     counting, window = Counting(store), (T0 + 5, T0 + 700)
-    minutes = Minutes(cast(Store, counting), no_source)
+    minutes = Minutes(cast(Store, counting), lambda _run: no_source)
     while minutes.fold_ahead("run"):
         pass
     assert counting.read_s == 3 * 3600
@@ -101,7 +103,7 @@ def test_what_was_folded_ahead_is_not_read_again(store: SqliteStore) -> None:
 
 def test_a_run_that_somebody_looks_at_is_folded_ahead_until_the_end_of_the_process(store: SqliteStore) -> None:
     counting = Counting(store)
-    ahead = Ahead(Minutes(cast(Store, counting), no_source))
+    ahead = Ahead(Minutes(cast(Store, counting), lambda _run: no_source))
     assert not counting.read_s
     ahead.want("run")
     wait_for(lambda: counting.read_s > 1800, 20.0, "nothing is folded ahead")

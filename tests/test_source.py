@@ -1,14 +1,21 @@
-"""Which source lines a page may see."""
+"""Which source lines a page may see, and of when."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dashboard.flame import source
-from dashboard.flame.source import Refused, excerpt, inside, line_of
+from collectors.records import SourceText
+from collectors.sampler import reading
+from collectors.sampler.kept import CHANGED
+from collectors.store.sqlite import SqliteStore
+from dashboard.flame.source import KEPT, LIVE, Excerpt, Refused, Texts, inside, line_of, owner_of_folders
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -20,20 +27,58 @@ def folder(tmp_path: Path) -> Path:
     return job
 
 
-def test_lines_around_a_line_are_shown(folder: Path) -> None:
-    found = excerpt(str(folder / "train.py"), 10, 2, str(folder))
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "data", write=True)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def texts(store: SqliteStore) -> Texts:
+    return Texts(store)
+
+
+def excerpt(texts: Texts, file: str, line: int, context: int, folder: Path | str) -> Excerpt:
+    return texts.excerpt("a", file, line, context, str(folder))
+
+
+def test_lines_around_a_line_are_shown(folder: Path, texts: Texts) -> None:
+    found = excerpt(texts, str(folder / "train.py"), 10, 2, folder)
     assert (found.first, found.lines) == (8, [f"line {number}" for number in range(8, 13)])
-    assert excerpt(str(folder / "train.py"), 1, 2, str(folder)).lines == ["line 1", "line 2", "line 3"]
-    assert excerpt(str(folder / "train.py"), 30, 2, str(folder)).lines == ["line 28", "line 29", "line 30"]
-    assert excerpt("train.py", 3, 0, str(folder)).lines == ["line 3"], "as a frame of a script that was started in its folder"
+    assert (found.kept, found.note) == (False, LIVE)
+    assert excerpt(texts, str(folder / "train.py"), 1, 2, folder).lines == ["line 1", "line 2", "line 3"]
+    assert excerpt(texts, str(folder / "train.py"), 30, 2, folder).lines == ["line 28", "line 29", "line 30"]
+    assert excerpt(texts, "train.py", 3, 0, folder).lines == ["line 3"], "as a frame of a script that was started in its folder"
+
+
+def test_after_an_edit_a_runs_lines_are_those_that_it_ran(folder: Path, store: SqliteStore, texts: Texts) -> None:
+    file = str(folder / "train.py")
+    assert texts.line_of("a")(file, 1) == "line 1"
+    store.append([SourceText("a", file, "11", "import torch\nwork()\n", 100.0), SourceText("b", file, "22", "else\n", 100.0)])
+    for _ in range(2):
+        found = excerpt(texts, file, 2, 1, "")
+        assert (found.lines, found.kept, found.note) == (["import torch", "work()"], True, KEPT)
+        (folder / "train.py").unlink(missing_ok=True)
+    fresh = Texts(store)
+    assert [fresh.line_of(run)(file, 1) for run in ("a", "b", "c")] == ["import torch", "else", ""]
+
+
+def test_a_file_that_changed_is_shown_as_it_is_today_with_a_word_of_it(folder: Path, store: SqliteStore, texts: Texts) -> None:
+    file = str(folder / "train.py")
+    store.append([SourceText("a", file, "", "", 100.0, CHANGED), SourceText("a", "<ipython-input-1-x>", "", "", 100.0, "A cell.")])
+    found = excerpt(texts, file, 2, 0, folder)
+    assert (found.lines, found.kept, found.note) == (["line 2"], False, CHANGED)
+    with pytest.raises(Refused, match="A cell"):
+        excerpt(texts, "<ipython-input-1-x>", 1, 0, folder)
 
 
 @pytest.mark.parametrize("file", ["../secret.py", "/etc/passwd", "sub/../../secret.py", "link.py", "linked/secret.py"])
-def test_what_leaves_the_folder_is_refused(folder: Path, file: str) -> None:
+def test_what_leaves_the_folder_is_refused(folder: Path, texts: Texts, file: str) -> None:
     (folder / "link.py").symlink_to(folder.parent / "secret.py")
     (folder / "linked").symlink_to(folder.parent)
     with pytest.raises(Refused, match="working folder"):
-        excerpt(file, 1, 5, str(folder))
+        excerpt(texts, file, 1, 5, folder)
 
 
 @pytest.mark.parametrize("where", ["", "/"])
@@ -42,14 +87,37 @@ def test_without_a_folder_nothing_is_shown(folder: Path, where: str) -> None:
         inside(str(folder / "train.py"), where)
 
 
-def test_what_is_no_text_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_working_folder_that_is_claimed_opens_nothing_of_the_kernel(store: SqliteStore, texts: Texts) -> None:
+    for folder, file in (("/proc", "self/environ"), ("/sys", "kernel/notes"), ("/dev", "zero"), ("/proc/self", "status")):
+        with pytest.raises(Refused, match="cannot be read"):
+            excerpt(texts, file, 1, 5, folder)
+        assert texts.line_of("a")(f"{folder}/{file}", 1) == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can make files of others")
+def test_a_run_shows_no_file_that_the_owner_of_its_folder_may_not_read(tmp_path: Path, folder: Path, store: SqliteStore) -> None:
+    """A dashboard of root, whose log folder nobody may write to: its runs are nobody's."""
+    secret = folder / "train.py"
+    secret.chmod(0o600)
+    for name, owner in (("roots", 0), ("nobodys", NOBODY)):
+        (tmp_path / "logs" / name).mkdir(parents=True)
+        os.chown(tmp_path / "logs" / name, owner, owner)
+    texts = Texts(store, owner_of_folders(tmp_path / "logs"))
+    assert texts.excerpt("roots", str(secret), 1, 0, str(folder)).lines == ["line 1"]
+    assert texts.line_of("roots")(str(secret), 1) == "line 1"
+    with pytest.raises(Refused, match="cannot be read"):
+        texts.excerpt("nobodys", str(secret), 1, 0, str(folder))
+    assert texts.line_of("nobodys")(str(secret), 1) == ""
+
+
+def test_what_is_no_text_cannot_be_read(folder: Path, texts: Texts, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "broken.py").write_bytes(b"\xff\xfe\x00")
     (folder / "large.py").write_text("x\n" * 100)
     os.mkfifo(folder / "pipe.py")
-    monkeypatch.setattr(source, "MOST_BYTES", 150)
+    monkeypatch.setattr(reading, "MOST_BYTES", 150)
     for name in ("broken.py", "large.py", "pipe.py", "missing.py", "."):
         with pytest.raises(Refused, match="cannot be read"):
-            excerpt(name, 1, 5, str(folder))
+            excerpt(texts, name, 1, 5, folder)
 
 
 def test_a_line_is_empty_where_there_is_none(folder: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import math
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collectors.records import Event, Frame, LogLine, Offset, Points, Profile, Record, RunInfo, StackSample, labels_of
+from collectors.records import Event, Frame, LogLine, Offset, Points, Profile, Record, RunInfo, SourceText, StackSample, labels_of
 from collectors.store.protocol import LogQuery, Store, series_id
 from collectors.store.sqlite import SqliteStore
 
@@ -262,3 +265,53 @@ def wait_for(condition: Callable[[], bool], deadline_s: float = 5.0) -> None:
     while not condition():
         assert time.monotonic() < until, "the condition did not come true in time"
         time.sleep(0.01)
+
+
+def text_of(run: str, path: str, text: str, since_s: float = START_S) -> SourceText:
+    return SourceText(run, path, hashlib.sha256(text.encode()).hexdigest(), text, since_s)
+
+
+def test_the_text_of_a_source_file_is_that_of_the_newest_process_that_had_it(opened: Open) -> None:
+    store = opened(True)
+    first, later = text_of("a", "/job/train.py", "step = 1\n"), text_of("a", "/job/train.py", "step = 2\n", START_S + 100)
+    store.append([first, text_of("b", "/job/train.py", "step = 1\n")])
+    assert opened(False).source_text("a", "/job/train.py") == first
+    store.append([later])
+    assert store.source_text("a", "/job/train.py") == later
+    store.append([first._replace(since_s=START_S + 200)])  # edited back, and started again
+    assert store.source_text("a", "/job/train.py") == first._replace(since_s=START_S + 200)
+    assert store.source_text("b", "/job/train.py") == first._replace(run="b")
+    assert store.source_text("a", "/job/other.py") is None and store.source_text("c", "/job/train.py") is None
+
+
+def test_why_a_text_is_not_kept_is_known_unless_it_was_kept_before(store: Store) -> None:
+    changed = SourceText("a", "/job/train.py", "", "", START_S + 0.01, "It changed.")
+    store.append([changed])
+    assert store.source_text("a", "/job/train.py") == changed
+    kept = text_of("a", "/job/train.py", "step = 1\n")
+    store.append([kept])
+    assert store.source_text("a", "/job/train.py") == kept, "looked at again by a collector that was started anew"
+    again = changed._replace(since_s=START_S + 60)
+    store.append([again])
+    assert store.source_text("a", "/job/train.py") == again, "of the next process"
+
+
+def test_of_a_run_no_more_than_20_mb_of_source_are_kept(store: Store) -> None:
+    texts = [text_of("a", f"/job/{i}.py", chr(65 + i) * 1_000_000) for i in range(21)]
+    store.append([*texts, texts[0]._replace(path="/job/the same.py"), texts[20]._replace(run="b")])
+    assert [bool(found.sha) for i in range(21) if (found := store.source_text("a", f"/job/{i}.py"))] == [True] * 20 + [False]
+    last = store.source_text("a", "/job/20.py")
+    assert last is not None and "20 MB" in last.why
+    assert store.source_text("a", "/job/the same.py") == texts[0]._replace(path="/job/the same.py"), "a text counts once"
+    assert store.source_text("b", "/job/20.py") == texts[20]._replace(run="b"), "for each run by itself"
+
+
+def test_texts_go_with_their_last_run(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, write=True)
+    store.append([text_of(run, "/job/train.py", "step = 1\n") for run in ("a", "b")])
+    store.forget("a")
+    assert store.source_text("a", "/job/train.py") is None and store.source_text("b", "/job/train.py") is not None
+    store.forget("b")
+    store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "runs.sqlite")) as db:
+        assert db.execute("SELECT count(*) FROM source_text").fetchone() == (0,)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collectors.records import Frame, LogLine, Points, Profile, Record, StackSample, labels_of
+from collectors.records import Frame, LogLine, Points, Profile, Record, SourceText, StackSample, labels_of
 from collectors.store import codec, files, schema
 from collectors.store.check import check
 from collectors.store.chunks import ROWS
@@ -34,6 +34,7 @@ BLOBS = [
     ("log", "texts"),
     ("profile", "data"),
     ("stack", "frames"),
+    ("source_text", "data"),
 ]
 
 
@@ -65,7 +66,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store._compactors[files.RUNS_FILE]._pack(store._compactors[files.RUNS_FILE]._due()[0])
     for start in range(POINTS - FRESH, POINTS, FRESH // 2):
         store.append([*lines(start, FRESH // 2), LogLine("a", "out.log", START_S + start, 20, f"line {start}")])
-    store.append([window(2)])
+    store.append([window(2), *(SourceText("a", f"{sha}.py", sha, f"text of {sha}\n" * 9, START_S) for sha in ("aa", "bb"))])
     store.close()
     assert check(where) == []
     return where
@@ -105,6 +106,7 @@ def losses(store: Store) -> dict[str, int]:
         "other": 2 * ROWS - len(steps(store, OTHER)),
         "lines": 2 - len(page.lines),
         "spans": 4 - len(found.tid) + damaged,
+        "texts": sum(store.source_text("a", f"{sha}.py") is None for sha in ("aa", "bb")),
     }
 
 
@@ -117,6 +119,7 @@ COST = {
     "log": {"lines": 1},
     "profile": {"spans": 2},
     "stack": {"spans": 2},  # seen in two windows
+    "source_text": {"texts": 1},
 }
 
 

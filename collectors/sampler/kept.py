@@ -110,7 +110,9 @@ class KeptSources:
 
 def is_own(path: str) -> bool:
     """Whether a frame's file may be the user's own: neither a library's nor made by a compiler."""
-    return bool(path) and not LIBRARY.search(path) and not GENERATED.search(path) and (path.endswith(".py") or bool(CELL.search(path)))
+    return (
+        bool(path) and not LIBRARY.search(path) and not GENERATED.search(path) and (path.endswith(".py") or bool(CELL.search(path)))
+    )
 
 
 def _files_of(profile: Profile) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import pwd
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,14 @@ from ..proc import PROC
 MOST_BYTES = 1_000_000  # of a file
 SYS_OPENAT2 = 437  # the same number on all architectures
 RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x02, 0x10
-ID_CALLS = {"x86_64": (116, 122, 123), "aarch64": (159, 151, 152)}  # setgroups, setfsuid, setfsgid; the kernel's own act on one thread only
+ID_CALLS = {
+    "x86_64": (116, 122, 123),
+    "aarch64": (159, 151, 152),
+}  # setgroups, setfsuid, setfsgid; the kernel's own act on one thread only
 OF_THE_KERNEL = {  # file systems of which no file is a source text, by their magic number
     0x9FA0, 0x62656572, 0x64626720, 0x74726163, 0x27E0EB, 0x63677270, 0x73636673, 0xCAFE4A11, 0x62656570, 0x1CD1, 0xDE5E81E4, 0x6165676C,
 }  # fmt: skip
+NO_GROUP = 65534
 FORBIDDEN = ("proc", "sys", "dev")
 LINK_FOLLOWING_UNKNOWN = {errno.ENOSYS, errno.EPERM, errno.EINVAL}
 libc = ctypes.CDLL(None, use_errno=True)
@@ -29,7 +34,7 @@ class Unreadable(Exception):
 
 
 class _How(ctypes.Structure):
-    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]  # noqa: RUF012
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
 
 
 def read_as_owner(pid: int, path: str) -> tuple[bytes, float]:
@@ -41,8 +46,7 @@ def read_as_owner(pid: int, path: str) -> tuple[bytes, float]:
     try:
         uid, gid, groups = _rights_of(pid)
         where = path if path.startswith("/") else f"{folder_of(pid)}/{path}"
-        if PurePosixPath(where).parts[1:2] and PurePosixPath(where).parts[1] in FORBIDDEN:
-            raise Unreadable("Files of /proc, /sys and /dev are not read.")
+        _check_path(where)
         with _with_rights(uid, gid, groups):
             return _read(pid, where)
     except FileNotFoundError as error:
@@ -53,19 +57,39 @@ def read_as_owner(pid: int, path: str) -> tuple[bytes, float]:
         raise Unreadable(f"The file cannot be read: {error}.") from error
 
 
+def read_as_user(path: str, uid: int) -> tuple[bytes, float]:
+    """The same for an absolute path of our own folders and a user, who need not run anything. Raises Unreadable.
+
+    Where we are another user and not root, only what all users may read is read: our own rights are not theirs.
+    """
+    try:
+        _check_path(path)
+        if os.geteuid() not in (0, uid):
+            return _read_regular(_find_public(path))
+        with _with_rights(*_ids_of(uid)):
+            return _read_regular(os.open(path, os.O_PATH | os.O_CLOEXEC))
+    except FileNotFoundError as error:
+        raise Unreadable("The file is not there.") from error
+    except PermissionError as error:
+        raise Unreadable("The owner of the run may not read the file.") from error
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"The file cannot be read: {error}.") from error
+
+
 def folder_of(pid: int) -> str:
     """The working folder, as the process itself names it."""
-    return os.readlink(PROC / str(pid) / "cwd")
+    return str((PROC / str(pid) / "cwd").readlink())
+
+
+def _check_path(path: str) -> None:
+    if not path.startswith("/") or PurePosixPath(path).parts[1:2] in [(name,) for name in FORBIDDEN]:
+        raise Unreadable("Files of /proc, /sys and /dev are not read.")
 
 
 def _read(pid: int, path: str) -> tuple[bytes, float]:
     root = os.open(PROC / str(pid) / "root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        found = _find(root, path)
-        try:
-            return _read_regular(found)
-        finally:
-            os.close(found)
+        return _read_regular(_find(root, path))
     finally:
         os.close(root)
 
@@ -82,7 +106,20 @@ def _find(root: int, path: str) -> int:
     raise OSError(code, os.strerror(code))
 
 
-def _find_without_links(root: int, path: str) -> int:
+def _find_public(path: str) -> int:
+    """As an O_PATH descriptor, what every user may reach and read."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return _find_without_links(root, os.path.realpath(path), public=True)
+    finally:
+        os.close(root)
+
+
+def _is_public(about: os.stat_result) -> bool:
+    return bool(about.st_mode & (stat.S_IXOTH if stat.S_ISDIR(about.st_mode) else stat.S_IROTH))
+
+
+def _find_without_links(root: int, path: str, public: bool = False) -> int:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts or not parts:
         raise Unreadable("The file's path leads through '..'.")
@@ -93,15 +130,25 @@ def _find_without_links(root: int, path: str) -> int:
             found = os.open(part, flags, dir_fd=folder)
         finally:
             os.close(folder)
-        folder = found
-        if stat.S_ISLNK(os.fstat(found).st_mode):
+        folder, about = found, os.fstat(found)
+        if stat.S_ISLNK(about.st_mode):
             os.close(found)
             raise Unreadable("The file is reached by a link, which this kernel cannot follow safely.")
+        if public and not _is_public(about):
+            os.close(found)
+            raise Unreadable("The file belongs to another user than the run.")
     return folder
 
 
 def _read_regular(found: int) -> tuple[bytes, float]:
-    """Raises Unreadable for what is no regular file of a disk, or too large."""
+    """By an O_PATH descriptor, which is closed. Raises Unreadable for what is no regular file of a disk, or too large."""
+    try:
+        return _read_descriptor(found)
+    finally:
+        os.close(found)
+
+
+def _read_descriptor(found: int) -> tuple[bytes, float]:
     if not stat.S_ISREG(os.fstat(found).st_mode) or _file_system(found) in OF_THE_KERNEL:
         raise Unreadable("It is no regular file.")
     file = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -137,6 +184,15 @@ def _rights_of(pid: int) -> tuple[int, int, list[int]]:
     """The user, the group and the further groups by which the kernel judges what a process may read."""
     rows = dict(line.split(":", 1) for line in (PROC / str(pid) / "status").read_text().splitlines() if ":" in line)
     return int(rows["Uid"].split()[3]), int(rows["Gid"].split()[3]), [int(group) for group in rows["Groups"].split()]
+
+
+def _ids_of(uid: int) -> tuple[int, int, list[int]]:
+    """The same of a user; one whom this machine does not know has no groups."""
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return uid, NO_GROUP, []
+    return uid, user.pw_gid, os.getgrouplist(user.pw_name, user.pw_gid)
 
 
 @contextmanager

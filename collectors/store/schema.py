@@ -59,7 +59,7 @@ CREATE TABLE source (
   PRIMARY KEY (run, path, sha, why)) WITHOUT ROWID;
 CREATE INDEX source_sha ON source (sha);
 """
-RUNS = f"""
+RUNS = """
 CREATE TABLE run (
   name TEXT PRIMARY KEY, info TEXT NOT NULL DEFAULT '{}', first_time_s REAL, last_time_s REAL, last_step INTEGER,
   median_interval_s REAL, series INTEGER NOT NULL DEFAULT 0, points INTEGER NOT NULL DEFAULT 0,
@@ -81,7 +81,7 @@ CREATE TABLE log (
 CREATE INDEX log_run ON log (run, last_line);
 CREATE INDEX log_last ON log (last_line);
 CREATE INDEX log_seq ON log (seq, run, lines);
-{SOURCES}"""
+"""
 MACHINE = """
 CREATE TABLE frame (id INTEGER PRIMARY KEY, name TEXT NOT NULL, file TEXT NOT NULL, line INTEGER NOT NULL);
 CREATE TABLE stack (id INTEGER PRIMARY KEY, frames BLOB NOT NULL);
@@ -91,7 +91,7 @@ CREATE TABLE profile (
   errors INTEGER NOT NULL, threads TEXT NOT NULL, spans INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX profile_run ON profile (run, end_s, start_s);
 """
-TABLES: dict[Kind, str] = {"runs": POINTS + RUNS, "machine": POINTS + MACHINE}
+TABLES: dict[Kind, str] = {"runs": POINTS + RUNS + SOURCES, "machine": POINTS + MACHINE}
 
 
 def _to_version_2(db: sqlite3.Connection) -> None:
@@ -113,7 +113,10 @@ def _to_version_3(db: sqlite3.Connection) -> None:
             db.execute(statement)
 
 
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _to_version_2, 2: _to_version_3}  # from version -> the step to the next one
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
+    1: _to_version_2,
+    2: _to_version_3,
+}  # from version -> the step to the next one
 
 
 def open_writer(path: Path, kind: Kind) -> sqlite3.Connection:

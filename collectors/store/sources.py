@@ -22,13 +22,17 @@ def write(db: sqlite3.Connection, texts: Iterable[SourceText]) -> None:
         if text.sha and db.execute("SELECT 1 FROM source_text WHERE sha = ?", (text.sha,)).fetchone() is None:
             db.execute("INSERT INTO source_text (sha, bytes, data) VALUES (?, ?, ?)", (text.sha, len(data), codec.seal(data)))
         row = (text.run, text.path, text.sha, text.since_s, text.why)
-        db.execute("INSERT INTO source VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET since_s = max(since_s, excluded.since_s)", row)
+        db.execute(
+            "INSERT INTO source VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET since_s = max(since_s, excluded.since_s)", row
+        )
         db.execute("INSERT OR IGNORE INTO run (name) VALUES (?)", (text.run,))
 
 
 def read(db: sqlite3.Connection, run: str, path: str) -> SourceText | None:
     """What the newest process of the run that had this file ran; None where it was never looked for, or its blob is damaged."""
-    rows = db.execute("SELECT sha, since_s, why FROM source WHERE run = ? AND path = ? ORDER BY since_s DESC", (run, path)).fetchall()
+    rows = db.execute(
+        "SELECT sha, since_s, why FROM source WHERE run = ? AND path = ? ORDER BY since_s DESC", (run, path)
+    ).fetchall()
     newest = [row for row in rows if row[1] > rows[0][1] - SAME_START_S]
     for sha, since_s, why in sorted(newest, key=lambda row: not row[0]):  # read a second time, it may have changed meanwhile
         if not sha:

@@ -8,9 +8,8 @@ from dataclasses import replace
 from collectors.store.protocol import Store
 
 from ..flame.joining import join
-from ..flame.source import line_of
 from ..flame.traces import Range, Traces, union
-from ..flame.trust import traces_of
+from ..flame.trust import LineOf, no_source, traces_of
 from . import evidence, gpu_look, host_look, recorded, steplog
 from .collective import straggler
 from .reasons import MOST, Facts, reasoned
@@ -23,7 +22,13 @@ TOUCHING_S = 0.05  # spans this close leave no hole in what was recorded
 
 
 def blame(
-    store: Store, run: str, window: Range, rank: int | None = None, baseline: Range | None = None, folder: str = ""
+    store: Store,
+    run: str,
+    window: Range,
+    rank: int | None = None,
+    baseline: Range | None = None,
+    folder: str = "",
+    line_of: LineOf = no_source,
 ) -> Verdict:
     """`rank` is whose main thread is looked at first, by default the lowest; one that it waits for takes its place."""
     log = steplog.read(store, run, window, rank or 0)
@@ -31,17 +36,17 @@ def blame(
     stacks = traces_of(about.columns, line_of)
     joined = join(stacks, line_of)
     first = rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
-    case = _case(joined, about, first, folder)
+    case = _case(joined, about, first, folder, line_of)
     verdict = judge(case)
     late = straggler(joined, window, about.normal, (case.window.per, case.normal.per if case.normal else 0.0))
     lost_s = verdict.slowdown_s or 0.0
     awaited = late is not None and verdict.verdict in ("line", "unknown") and late.waited_s >= MOST * lost_s
     if late is not None and awaited:
-        case = _case(joined, about, late.rank, folder)
+        case = _case(joined, about, late.rank, folder, line_of)
         verdict = replace(judge(case), rank=late.rank)
     gpu = gpu_look.look(store, run, window, about.normal, log)
     host = host_look.look(store, run, window, about.normal) if about.normal else None
-    facts = Facts(_others(stacks, about, late.rank if late and awaited else first), _collections(case, log), gpu, host)
+    facts = Facts(_others(stacks, about, late.rank if late and awaited else first, line_of), _collections(case, log), gpu, host)
     verdict = reasoned(verdict, case, facts)
     if awaited and verdict.verdict in ("line", "unknown"):
         verdict = replace(verdict, verdict="collective_wait")
@@ -49,7 +54,7 @@ def blame(
     return worded(replace(verdict, evidence=rows, profile_until=store.profiled_until(run)), gpu, host)
 
 
-def _case(joined: Traces, about: Recorded, rank: int, folder: str) -> Case:
+def _case(joined: Traces, about: Recorded, rank: int, folder: str, line_of: LineOf) -> Case:
     mine = main_threads(joined, rank)
     return Case(
         window=_side(mine, [about.window], about.log),
@@ -70,7 +75,7 @@ def _side(traces: Traces, ranges: Sequence[Range], log: StepLog) -> Side:
     return Side(inside, list(ranges), log.units.within(seen) if log.units else None)
 
 
-def _others(stacks: Traces, about: Recorded, rank: int) -> tuple[Side, Side] | None:
+def _others(stacks: Traces, about: Recorded, rank: int, line_of: LineOf) -> tuple[Side, Side] | None:
     if not about.normal:
         return None
     others = other_threads(stacks, rank, line_of)

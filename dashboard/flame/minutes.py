@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +52,8 @@ class Minute(NamedTuple):
 class Minutes:
     """May be asked from many threads."""
 
-    def __init__(self, store: Store, line_of: LineOf) -> None:
+    def __init__(self, store: Store, line_of: Callable[[str], LineOf]) -> None:
+        """`line_of` gives the lines of a run's files."""
         self._store, self._line_of = store, line_of
         self._lock = threading.Lock()
         self._known: OrderedDict[_Key, Minute] = OrderedDict()
@@ -62,7 +63,7 @@ class Minutes:
         """The same as `folding.gather` of the window's stacks."""
         whole = self._whole(run, window, lanes)
         if len(whole) < LEAST:
-            return gather(self._store.stacks(*window, run), lanes, line_of=self._line_of)
+            return gather(self._store.stacks(*window, run), lanes, line_of=self._line_of(run))
         edges = [(window[0], whole[0] * MINUTE_S), ((whole[-1] + 1) * MINUTE_S, window[1])]
         with self._lock:
             self._forget()
@@ -108,8 +109,9 @@ class Minutes:
 
     def _read(self, run: str, joined: bool, ranges: list[Range]) -> list[Minute]:
         columns = self._store.stacks(ranges[0][0], ranges[-1][1], run)
-        traces = traces_of(columns, self._line_of)
-        mains = join(traces, self._line_of) if joined else traces
+        line_of = self._line_of(run)
+        traces = traces_of(columns, line_of)
+        mains = join(traces, line_of) if joined else traces
         mains = mains.take(mains.main & mains.of([role == "main" for *_, role in mains.processes]))
         numbers = self._table.numbers(mains)
         samples_a_second = columns.samples / max(float(traces.seconds.sum()), 1e-9)
