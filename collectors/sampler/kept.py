@@ -43,7 +43,7 @@ class KeptSources:
         self._closed = threading.Event()
 
     def look(self, profiles: Iterable[Profile], targets: Sequence[Target]) -> None:
-        """Note the files of these profiles that were not there before. About 0.1 ms for a window of 500 spans."""
+        """Note the files of these profiles that were not there before. 0.15 ms for a window of 500 spans of 100 stacks."""
         mains = {(one.run, one.rank): one.start_ticks for one in targets if one.role == "main"}
         by_pid = {one.pid: one for one in targets}
         for profile in profiles:
