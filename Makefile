@@ -15,7 +15,7 @@ setup: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters

@@ -62,7 +62,7 @@ function looks({ kind, step, seconds, text = "", ...fields }) {
     case "start":
       return { shape: "bar", tone: "dim", label: "start" };
     case "resume":
-      return { shape: "bar", tone: "acc", label: `resumed at ${count(step)}` };
+      return { shape: "bar", tone: "acc", label: step ? `resumed at ${count(step)}` : "resumed" };
     case "note":
       return { shape: "bar", tone: "acc", label: text.slice(0, 24) };
     case "allocator_retry":

@@ -4,6 +4,7 @@ import { el, setText } from "./dom.js";
 import { percent } from "./figures.js";
 import { legendOfDifference, legendOfKinds } from "./legends.js";
 import { count, duration } from "./format.js";
+import { holders } from "./phases.js";
 
 /** @typedef {import("./flame_options.js").Choice} Choice */
 /** @typedef {import("./tree.js").Flame} Flame */
@@ -144,15 +145,21 @@ export class FlameTools {
   /** @param {Flame | null} flame @param {string | null} chosen @param {Chip} chip */
   #drawPhases(flame, chosen, chip) {
     const phases = flame?.phases ?? [];
-    const step_s = phases.reduce((sum, { seconds }) => sum + seconds, 0) || 1;
+    const step_s = flame?.units ? flame.seconds / flame.units / Math.max(1, flame.ranks.length) : null;
+    const held = holders(
+      phases.map(({ name }) => name),
+      phases.map(({ seconds }) => seconds),
+      step_s,
+    );
+    const whole_s = phases.reduce((sum, { seconds }, i) => sum + (held.has(i) ? 0 : seconds), 0) || 1; // parts of a step, each once
     const tone = (/** @type {number} */ seconds, /** @type {number | null} */ normal_s) => {
-      const change = normal_s === null ? 0 : (seconds - normal_s) / step_s;
+      const change = normal_s === null ? 0 : (seconds - normal_s) / whole_s;
       return change > CLEARLY ? "more" : change < -CLEARLY ? "less" : "";
     };
     this.phases.replaceChildren(
       chip(chosen === null, { phase: null }, "All"),
       ...phases.map(({ name, seconds, normal_s }) =>
-        chip(chosen === name, { phase: name }, name, el("em", { class: tone(seconds, normal_s) }, percent(seconds / step_s))),
+        chip(chosen === name, { phase: name }, name, el("em", { class: tone(seconds, normal_s) }, percent(seconds / whole_s))),
       ),
       phases.length ? "" : el("span", { class: "dim" }, "this run logs none"),
     );

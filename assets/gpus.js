@@ -86,7 +86,7 @@ export class Gpus extends Page {
     setText(this.moment, window ? `${clock(window.from)} – ${clock(window.to)}` : "Now");
     setText(
       this.hint,
-      window ? `${duration(window.to - window.from)}: which Python ran in it?` : "Drag over a dip to see which line of Python caused it.",
+      window ? `${duration(window.to - window.from)}: which Python code was running?` : "Drag over a dip to see which line of Python caused it.",
     );
     this.flame.hidden = window === null;
     if (window) this.flame.href = `/flame${location.search}`;

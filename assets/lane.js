@@ -18,6 +18,8 @@ import { faded, token } from "./theme.js";
 const Plot = /** @type {any} */ (UPlot); // its types are not vendored
 const AXIS_WIDTH = 36;
 const TICK_HEIGHT = 26;
+const JUDGE_MS = 1000;
+const GROWN = 1.2; // of so many more bins is judged at once
 const FOLDED = "folded lanes";
 const PERCENT = { lo: 0, hi: 104 };
 
@@ -136,16 +138,22 @@ export class LaneView {
     setClass(this.element, "waiting", !members.flat().length && this.trouble.hidden);
   }
 
+  #judged = { at_ms: -Infinity, bins: 0 }; // when it was last looked which phases hold others, and on how many bins
+
   /** Sums from the bottom up of the phases that hold no others. @param {Series[][]} members @param {import("./phases.js").Grid} grid */
   #stack(members, grid) {
     const { traces, scale } = this.spec;
     const { layers, regular } = layersOf(members.map(([one]) => one), grid);
-    const typical = layers.map((layer, i) => (regular[i] ? (median(layer.filter((v) => typeof v === "number")) ?? 0) : 0));
-    this.holding = holders(
-      traces.map(({ label }) => label),
-      typical,
-      stepSeconds(members.flat()),
-    );
+    const bins = members.reduce((all, [one]) => all + (one?.bin.length ?? 0), 0);
+    if (bins > GROWN * this.#judged.bins || performance.now() - this.#judged.at_ms > JUDGE_MS) {
+      this.#judged = { at_ms: performance.now(), bins };
+      const typical = layers.map((layer, i) => (regular[i] ? (median(layer.filter((v) => typeof v === "number")) ?? 0) : 0));
+      this.holding = holders(
+        traces.map(({ label }) => label),
+        typical,
+        stepSeconds(members.flat()),
+      );
+    }
     const drawn = layers.map((layer, i) => (this.holding.has(i) ? layer.map(() => undefined) : layer.map((v) => (v ? v * scale : v))));
     this.columns = layers.map((layer, i) => ({ ...this.columns[i], mean: layer.map((v) => (v ? v * scale : v)) }));
     return stacked(drawn);

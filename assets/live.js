@@ -148,7 +148,9 @@ export class Live extends RunPage {
     const { axis } = this.range;
     const reach = Math.max(axis.reach, 4 * stepper.width);
     const question = { run: this.runs.name, series: [stepper.meta.name], axis: axis.name, buckets: 5000 };
-    const { series } = await get("points", { ...question, from: time_s - reach, to: time_s + reach });
+    const answer = await get("points", { ...question, from: time_s - reach, to: time_s + reach }).catch((error) => this.failed(error));
+    if (!answer) return;
+    const { series } = answer;
     /** @type {number[]} */
     const times = series[0]?.t ?? [];
     const nearest = times.reduce((best, t, i) => (Math.abs(t - time_s) < Math.abs(times[best] - time_s) ? i : best), 0);

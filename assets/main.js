@@ -1,20 +1,18 @@
-/** The frame: theme, keys, and the page of this address, which is drawn at once and moves into Dash's layout when that is there. */
+/** The frame: theme, keys, and the page of this address, which is loaded and drawn at once and moves into Dash's layout when that is there. */
 
 import { el, setText } from "./dom.js";
-import { FlamePage } from "./flame_page.js";
-import { Gpus } from "./gpus.js";
 import { helpDialog, listen } from "./keys.js";
-import { Live } from "./live.js";
 import { setTheme, theme } from "./theme.js";
 import { linkPages, writeAddress } from "./url.js";
 
-/** Of each page its path, its container in dashboard/pages/, and its class. */
+/** Of each page its path, its container in dashboard/pages/, and its class, whose modules are loaded when it is asked for. */
 const PAGES = /** @type {const} */ ([
-  ["/", "live", Live],
-  ["/gpus", "gpus", Gpus],
-  ["/flame", "flame", FlamePage],
+  ["/", "live", () => import("./live.js").then(({ Live }) => Live)],
+  ["/gpus", "gpus", () => import("./gpus.js").then(({ Gpus }) => Gpus)],
+  ["/flame", "flame", () => import("./flame_page.js").then(({ FlamePage }) => FlamePage)],
 ]);
-const [PATH, CONTAINER, Page] = PAGES.find(([path]) => path === location.pathname) ?? PAGES[0];
+const [PATH, CONTAINER, load] = PAGES.find(([path]) => path === location.pathname) ?? PAGES[0];
+const Page = await load();
 
 const controls = /** @type {HTMLElement} */ (document.getElementById("controls"));
 const foot = /** @type {HTMLElement} */ (document.getElementById("status"));

@@ -18,19 +18,20 @@ const WHOLE = /^(train(ing)?[ _-]?)?(step|iter(ation)?|total|batch)$/i; // what 
 export function layersOf(members, grid) {
   const binned = members.map((one) => bins(one, grid));
   const steps = new Float64Array(grid.length); // in a bin: as many as the phase has points that has most
-  for (const { points } of binned) points.forEach((n, i) => (steps[i] = Math.max(steps[i], n)));
-  const totals = binned.map(({ points }) => points.reduce((sum, n) => sum + n, 0));
+  for (const { points } of binned) for (let i = 0; i < points.length; i++) if (points[i] > steps[i]) steps[i] = points[i];
+  const totals = binned.map(({ total }) => total);
   const most = Math.max(0, ...totals);
   const regular = totals.map((total) => total > 0 && 2 * total > most);
   return { layers: binned.map((one, k) => layer(one, steps, regular[k])), regular };
 }
 
-/** @typedef {{sum: Float64Array, points: Float64Array, gap: Uint8Array}} Binned `gap`: 1 where nothing is known */
+/** @typedef {{sum: Float64Array, points: Float64Array, total: number, gap: Uint8Array}} Binned `total`: all points; `gap`: 1 where nothing is known */
 
 /** @param {Series | undefined} one @param {Grid} grid @returns {Binned} */
 function bins(one, { first, length }) {
   const [sum, points, gap] = [new Float64Array(length), new Float64Array(length), new Uint8Array(length)];
-  if (!one) return { sum, points, gap };
+  let total = 0;
+  if (!one) return { sum, points, total, gap };
   const longest = one.gap;
   for (let at = Math.max(0, one.at(first * one.width)); at < one.bin.length && one.bin[at] - first < length; at++) {
     const i = one.bin[at] - first;
@@ -38,18 +39,22 @@ function bins(one, { first, length }) {
     if (i < 0) continue;
     sum[i] = one.sum[at];
     points[i] = one.finite[at];
+    total += one.finite[at];
   }
-  return { sum, points, gap };
+  return { sum, points, total, gap };
 }
 
 /** @param {Binned} binned @param {Float64Array} steps @param {boolean} regular @returns {Layer} */
 function layer({ sum, points, gap }, steps, regular) {
   let last = /** @type {number | undefined} */ (undefined);
-  return Array.from(sum, (seconds, i) => {
-    if (points[i]) return (last = seconds / steps[i]);
-    if (gap[i] && regular) return null;
-    return steps[i] ? (regular ? last : 0) : undefined;
-  });
+  /** @type {Layer} */
+  const out = new Array(sum.length);
+  for (let i = 0; i < sum.length; i++) {
+    if (points[i]) out[i] = last = sum[i] / steps[i];
+    else if (gap[i] && regular) out[i] = null;
+    else if (steps[i]) out[i] = regular ? last : 0;
+  }
+  return out;
 }
 
 /**
@@ -64,9 +69,11 @@ export function holders(names, seconds, step_s) {
   const left = names.map((_, i) => i).filter((i) => !held.has(i) && seconds[i] > 0);
   left.sort((a, b) => seconds[b] - seconds[a]);
   const sum = () => left.reduce((all, i) => all + seconds[i], 0);
+  const fits = (/** @type {number} */ i) => seconds[i] <= SLACK * Number(step_s); // else the phases are of other steps
+  const known = step_s !== null && left.every(fits);
   /** @type {number[]} */
   const taken = [];
-  while (left.length > 1 && (step_s === null ? WHOLE.test(names[left[0]]) : sum() > SLACK * step_s)) taken.push(left.splice(0, 1)[0]);
+  while (left.length > 1 && (known ? sum() > SLACK * Number(step_s) : WHOLE.test(names[left[0]]))) taken.push(left.splice(0, 1)[0]);
   for (const i of taken) if (!BESIDE.test(names[i]) && seconds[i] >= HOLDS * sum()) held.add(i);
   return held;
 }

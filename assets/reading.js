@@ -35,8 +35,8 @@ export class Reading {
 /** @param {import("./gpu_head.js").Card[]} cards */
 function sampling(cards) {
   const periods = cards.flatMap(({ sample_period_s }) => sample_period_s ?? []);
-  if (!periods.length) return "These cards keep no samples of their own: busy is what they told at the moment when they were asked.";
+  if (!periods.length) return "These cards keep no samples of their own: utilization is the value at each poll.";
   const [least, most] = [Math.min(...periods), Math.max(...periods)].map(duration);
   const each = least === most ? least : `${least} to ${most}`;
-  return `Busy is the driver’s own mean over each ${each}, as measured on these cards: a dip between two looks is not lost.`;
+  return `Busy is the driver’s own mean over each ${each}, as measured on these cards: a dip between two polls is not lost.`;
 }

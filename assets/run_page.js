@@ -80,7 +80,8 @@ export class RunPage extends Page {
   /** @returns {import("./events.js").Event[]} */
   marks() {
     const { axis } = this.range;
-    const events = [...this.events, ...resumes(this.book.stepper(), this.events)];
+    const stepper = this.book.stepper();
+    const events = [...restarted(this.events), ...resumes(stepper, this.events)];
     if (axis === TIME) return events;
     return events.flatMap((event) => (axis.place(event) === null ? [] : [{ ...event, time_s: Number(axis.place(event)) }]));
   }
@@ -191,6 +192,15 @@ export class RunPage extends Page {
   }
 
   #absent = "";
+}
+
+/** Of a rank's starts all but the first go on with what was there. @param {import("./events.js").Event[]} events @returns {import("./events.js").Event[]} */
+function restarted(events) {
+  /** @type {Map<number, number>} by rank */
+  const first = new Map();
+  for (const { kind, time_s, rank = 0 } of events)
+    if (kind === "start") first.set(rank, Math.min(time_s, first.get(rank) ?? Infinity));
+  return events.map((event) => (event.kind === "start" && event.time_s > Number(first.get(event.rank ?? 0)) ? { ...event, kind: "resume" } : event));
 }
 
 /** Where a run went back in its steps, as the segments of its points show, unless a start is told there. @param {import("./series.js").Series | null} stepper @param {import("./events.js").Event[]} events */

@@ -63,7 +63,7 @@ export class Verdict {
     const looks = `${word} ${length} ${run?.state_reason}`;
     if (looks === this.#state) return;
     this.#state = looks;
-    this.state.title = run?.state_reason ?? "";
+    this.state.title = [run?.state_reason, run?.ranks_note].filter(Boolean).join(" ");
     this.state.replaceChildren(el("span", { class: `live ${tone}` }, word ? el("i", { class: "dot" }) : "", word), ` ${length}`);
   }
 
@@ -130,8 +130,8 @@ export function worst({ told, current: run, lost_s, now_s }) {
     return { tone, sentence: run.state_reason || `${word}${run.last_time_s ? ` at ${clock(run.last_time_s)}` : ""}.` };
   const lost = told.gpus.find((/** @type {any} */ { state }) => state === "lost");
   if (lost) return { tone: "bad", sentence: lost.reason };
-  if (run?.state === "ended" && run.state_reason) return { tone: "dim", sentence: run.state_reason };
-  return told.gpu_note ? { tone: "dim", sentence: told.gpu_note } : null;
+  const quiet = [run?.ranks_note, run?.state === "ended" ? run.state_reason : "", told.gpu_note].find(Boolean);
+  return quiet ? { tone: "dim", sentence: quiet } : null;
 }
 
 /** The first sentence of a collector that is not well: one that is stuck goes first. @param {any[]} collectors @returns {string | undefined} */

@@ -115,10 +115,10 @@ class ProfileCollector:
     def watch(self, run: str, until_s: float) -> None:
         """Somebody looks at this run until then (Unix seconds), at most a minute: its stacks come with little delay."""
         now_s = time.monotonic()
-        for name in [name for name, end_s in list(self._watched_until_s.items()) if end_s < now_s]:
-            self._watched_until_s.pop(name, None)
-        if len(self._watched_until_s) < MOST_WATCHED or run in self._watched_until_s:
-            self._watched_until_s[run] = now_s + min(MOST_WATCHED_S, until_s - time.time())
+        watched = {name: end_s for name, end_s in self._watched_until_s.items() if end_s > now_s}
+        if len(watched) < MOST_WATCHED or run in watched:
+            watched[run] = now_s + min(MOST_WATCHED_S, until_s - time.time())
+        self._watched_until_s = watched
 
     def set_enabled(self, enabled: bool) -> None:
         self._enabled = enabled

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -19,104 +21,220 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
-from watchdog.observers.api import ObservedWatch
+from watchdog.observers.api import BaseObserver, ObservedWatch
 
 EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
 EVENTS += [DirCreatedEvent, DirMovedEvent]
-MAX_WATCHED = 64  # folders followed by inotify, each a thread of watchdog; the others are looked at by the scan
+MAX_WATCHED = 64  # folders followed by inotify, each a thread of watchdog; files of the others are glanced at
 LIVELY_S = 3600.0  # a folder whose files changed this recently is followed
 SCAN_S = 2.0
-SCAN_SHARE = 0.02  # a scan may take this share of the time: a folder of 10,000 runs is looked at less often
+SLICE_S = 0.02  # of a scan at a time: what is live must not wait for a folder of 10,000 runs
+GLANCE_S = 0.9  # how often the files of lively folders that inotify does not follow are looked at
+MAX_GLANCED = 2_000
+SHARE = 0.02  # of the time that a scan, or a glance, may take: a folder of 10,000 runs is looked at less often
 REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "beegfs", "fuse.sshfs", "fuse.s3fs"}
 
 
+class Mark(NamedTuple):
+    """What of a file shows that it changed."""
+
+    inode: int
+    size: int
+    ctime_ns: int
+
+
 class FolderWatch:
-    """Hands out the files below a root that are new or have changed. Hidden folders and links that lead outside are left alone."""
+    """Hands out the files below a root that are new or have changed. Hidden folders are left alone, and links are not walked into."""
 
     def __init__(self, root: Path, accept: Callable[[str], bool], wake: threading.Event, *, poll_only: bool = False) -> None:
         """`accept` judges a file name; `wake` is set when something changed."""
-        self._root, self._accept, self._wake = root.resolve(), accept, wake
+        self._root, self._accept, self._wake = str(root.resolve()), accept, wake
         self._lock = threading.Lock()
-        self._dirty: set[Path] = set()
-        self._seen: dict[Path, tuple[int, int, int]] = {}  # inode, size, mtime_ns
-        self._next_scan = 0.0
-        self._watches: dict[Path, ObservedWatch] = {}
-        self._observer = None if poll_only else Observer()
-        if self._observer is not None:
-            self._observer.start()
-            self._follow(self._root)
+        self._dirty: set[str] = set()  # files
+        self._fresh: dict[str, None] = {}  # folders that are new
+        self._seen: dict[str, Mark] = {}
+        self._newest: dict[str, float] = {}  # folder -> when a file in it was last written, Unix seconds
+        self._scan: _Scan | None = None
+        self._next_scan_s = self._next_glance_s = 0.0
+        self._glanced: list[str] = []
+        self._watches: dict[str, ObservedWatch] = {}
+        self._observer = None if poll_only else _observer()
+        self._follow(self._root)
 
     def take(self) -> list[Path]:
-        """What changed since last asked; a scan of the whole tree is part of it every few seconds."""
+        """What changed since last asked; a part of a scan of the whole tree is done with it."""
+        if not self.is_there():
+            return []
+        self._follow_anew()
         with self._lock:
             dirty, self._dirty = self._dirty, set()
-        now = time.monotonic()
-        if now >= self._next_scan:
-            dirty |= set(self._scan())
-            took = time.monotonic() - now
-            self._next_scan = time.monotonic() + max(SCAN_S, took / SCAN_SHARE)
-        return sorted(path for path in dirty if self._inside(path))
+        dirty |= self._look_into_the_fresh()
+        if time.monotonic() >= self._next_scan_s:
+            dirty |= self._scan_on()
+        if time.monotonic() >= self._next_glance_s:
+            dirty |= self._glance()
+        return [Path(path) for path in sorted(dirty)]
+
+    def is_there(self) -> bool:
+        """Whether the root itself is: it may be removed, and come back."""
+        return os.path.isdir(self._root)  # noqa: PTH112  # ten times a second
+
+    def newest_s(self, folder: Path) -> float:
+        """When a file of it was last written, as the newest scan saw it; Unix seconds."""
+        return self._newest.get(str(folder), 0.0)
 
     def close(self) -> None:
         if self._observer is not None:
             self._observer.stop()
             self._observer.join()
 
-    def _scan(self) -> Iterator[Path]:
-        lively: dict[Path, float] = {}
-        seen: dict[Path, tuple[int, int, int]] = {}
-        for path, stat in self._files():
-            mark = seen[path] = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-            if self._seen.get(path) != mark:
-                yield path
-            lively[path.parent] = max(lively.get(path.parent, 0.0), stat.st_mtime)
-        self._seen = seen
-        self._follow_the_lively(lively)
+    def _look_into_the_fresh(self) -> set[str]:
+        """New folders at once, whatever else there is; those that are many, in several turns."""
+        found: set[str] = set()
+        until_s = time.monotonic() + SLICE_S
+        while self._fresh and time.monotonic() < until_s:
+            with self._lock:
+                folder = next(iter(self._fresh))
+                del self._fresh[folder]
+            for inner, files in _walk(folder, self._accept):
+                found |= self._changed(inner, files, self._seen)
+                if len(self._watches) < MAX_WATCHED:
+                    self._follow(inner)
+        if self._fresh:
+            self._wake.set()
+        return found
 
-    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        for folder, folders, names in os.walk(self._root):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for name in filter(self._accept, names):
-                path = Path(folder, name)
-                try:
-                    yield path, path.stat()
-                except OSError:  # gone since it was listed, or a link to nowhere
-                    continue
+    def _scan_on(self) -> set[str]:
+        """The first scan at once, the later ones in slices."""
+        began_s, first = time.monotonic(), not self._seen
+        scan = self._scan = self._scan or _Scan(_walk(self._root, self._accept), {})
+        found: set[str] = set()
+        for folder, files in scan.walk:
+            for path, (mark, _) in files.items():
+                scan.seen[path] = mark
+            found |= self._changed(folder, files, self._seen)
+            if not first and time.monotonic() - began_s > SLICE_S:
+                break
+        else:
+            self._seen, self._scan = scan.seen, None
+            self._follow_the_lively()
+        took_s = time.monotonic() - began_s
+        self._next_scan_s = time.monotonic() + max(SCAN_S if self._scan is None else 0.0, took_s / SHARE)
+        return found
 
-    def _follow_the_lively(self, newest: dict[Path, float]) -> None:
+    def _changed(self, folder: str, files: dict[str, tuple[Mark, float]], seen: dict[str, Mark]) -> set[str]:
+        """Files of one folder that are not as they were seen."""
+        if files:
+            self._newest[folder] = max(mtime_s for _, mtime_s in files.values())
+        changed = {path for path, (mark, _) in files.items() if seen.get(path) != mark}
+        seen |= {path: files[path][0] for path in changed}
+        return changed
+
+    def _glance(self) -> set[str]:
+        began_s = time.monotonic()
+        found = set()
+        for path in self._glanced:
+            mark = _mark(path)
+            if mark is not None and self._seen.get(path) != mark[0]:
+                self._seen[path] = mark[0]
+                found.add(path)
+        self._next_glance_s = time.monotonic() + max(GLANCE_S, (time.monotonic() - began_s) / SHARE)
+        return found
+
+    def _follow_the_lively(self) -> None:
+        """Folders that were written to lately, and those above them, where the next run appears."""
+        folders = {os.path.dirname(path) for path in self._seen}  # noqa: PTH120
+        self._newest = {folder: newest_s for folder, newest_s in self._newest.items() if folder in folders}
+        since_s = time.time() - LIVELY_S
+        lively = sorted((folder for folder in self._newest if self._newest[folder] >= since_s), key=lambda one: -self._newest[one])
+        above = [parent for folder in lively[:MAX_WATCHED] if (parent := os.path.dirname(folder)).startswith(self._root)]  # noqa: PTH120
+        keep = set(list(dict.fromkeys([self._root, *above, *lively]))[:MAX_WATCHED])
+        if self._observer is not None:
+            for folder in [folder for folder in self._watches if folder not in keep]:
+                self._observer.unschedule(self._watches.pop(folder))
+            for folder in keep:
+                self._follow(folder)
+        unwatched = set(lively) - self._watches.keys()
+        glanced = [path for path in self._seen if os.path.dirname(path) in unwatched]  # noqa: PTH120
+        self._glanced = sorted(glanced, key=lambda path: -self._seen[path].ctime_ns)[:MAX_GLANCED]
+
+    def _follow_anew(self) -> None:
+        """A folder that was removed takes its watch with it; one that came back is a new one."""
         if self._observer is None:
             return
-        since = time.time() - LIVELY_S
-        wanted = [folder for folder in sorted(newest, key=lambda path: newest[path], reverse=True) if newest[folder] >= since]
-        keep = {self._root, *wanted[:MAX_WATCHED]}
-        for folder in [folder for folder in self._watches if folder not in keep]:
+        alive = {emitter.watch for emitter in self._observer.emitters if emitter.is_alive()}
+        for folder in [folder for folder, watch in self._watches.items() if watch not in alive]:
             self._observer.unschedule(self._watches.pop(folder))
-        for folder in keep - self._watches.keys():
-            self._follow(folder)
+        if self._root not in self._watches:
+            self._follow(self._root)
+            self._scan, self._next_scan_s = None, 0.0
 
-    def _follow(self, folder: Path) -> None:
-        assert self._observer is not None
+    def _follow(self, folder: str) -> None:
+        if self._observer is None or folder in self._watches:
+            return
         try:
-            self._watches[folder] = self._observer.schedule(_Handler(self._noticed), str(folder), event_filter=EVENTS)
-        except OSError:  # the folder is gone, or the user's inotify watches are used up: the scan finds its changes
+            self._watches[folder] = self._observer.schedule(_Handler(self._noticed), folder, event_filter=EVENTS)
+        except OSError:  # the folder is gone, or the user's inotify watches are used up: glances and scans find its changes
             return
 
     def _noticed(self, event: FileSystemEvent) -> None:
         """Runs in watchdog's thread."""
-        paths = [Path(os.fsdecode(path)) for path in (event.src_path, event.dest_path) if path]
-        if event.is_directory:
-            if all(path.name.startswith(".") for path in paths):
-                return
-            self._next_scan = 0.0
-        else:
-            with self._lock:
-                self._dirty.update(path for path in paths if self._accept(path.name))
-                if not self._dirty:
-                    return
-        self._wake.set()
+        paths = [os.fsdecode(path) for path in (event.src_path, event.dest_path) if path]
+        with self._lock:
+            if event.is_directory:
+                found = [path for path in paths if not os.path.basename(path).startswith(".")]  # noqa: PTH119
+                self._fresh |= dict.fromkeys(found)
+            else:
+                found = [path for path in paths if self._accept(os.path.basename(path))]  # noqa: PTH119
+                self._dirty.update(found)
+        if found:
+            self._wake.set()
 
-    def _inside(self, path: Path) -> bool:
-        return not path.is_symlink() or path.resolve().is_relative_to(self._root)
+
+class _Scan(NamedTuple):
+    """A look at the whole tree that is under way."""
+
+    walk: Iterator[tuple[str, dict[str, tuple[Mark, float]]]]
+    seen: dict[str, Mark]
+
+
+def _observer() -> BaseObserver | None:
+    """None where the user's inotify instances are used up: then all is glanced at and scanned."""
+    try:
+        observer = Observer()
+    except OSError:
+        return None
+    observer.start()
+    return observer
+
+
+def _walk(root: str, accept: Callable[[str], bool]) -> Iterator[tuple[str, dict[str, tuple[Mark, float]]]]:
+    """Each folder below a root, with its accepted files: their marks, and when they were written."""
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        files: dict[str, tuple[Mark, float]] = {}
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                        folders.append(entry.path)
+                    if accept(entry.name) and (mark := _mark(entry.path)) is not None:
+                        files[entry.path] = mark
+        except OSError:  # gone since it was listed, or not ours to read
+            pass
+        yield folder, files
+
+
+def _mark(path: str) -> tuple[Mark, float] | None:
+    """None for what is gone since it was listed, and for a link to nowhere. Of what is no file, only that it is there."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return Mark(found.st_ino, 0, 0), 0.0
+    return Mark(found.st_ino, found.st_size, found.st_ctime_ns), found.st_mtime
 
 
 class _Handler(FileSystemEventHandler):

@@ -14,10 +14,13 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+if TYPE_CHECKING:
+    from tests.poisons.house import Houses
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
@@ -84,8 +87,13 @@ class Dashboard:
         return time.monotonic() - started
 
     def close(self) -> None:
-        if self.process.poll() is None:
-            self.stop()
+        """A web process that does not end by itself is a failure, but not one that outlives its test."""
+        try:
+            if self.process.poll() is None:
+                self.stop()
+        finally:
+            self.process.kill()
+            self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -120,6 +128,16 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET.split(), *sandbox])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def houses() -> Iterator[Houses]:
+    """Of dashboards with a healthy run, one after the other."""
+    from tests.poisons.house import Houses
+
+    houses = Houses()
+    yield houses
+    houses.leave()
 
 
 @pytest.fixture(scope="module")

@@ -18,20 +18,34 @@ def imports(module: str) -> set[str]:
     return set(re.findall(r'from "\./([^"]+)"', (ASSETS / module).read_text()))
 
 
-def test_every_module_is_preloaded_and_every_preload_exists() -> None:
-    assert sorted(frame.MODULES) == sorted([*OWN_MODULES, "vendor/uPlot.esm.js"])
-    assert all((ASSETS / name).exists() for name in (*frame.MODULES, *frame.STYLES))
+def needed(module: str) -> set[str]:
+    """The module itself, and what it imports, directly or not."""
+    known, new = {module}, [module]
+    while new:
+        found = imports(new.pop()) - known
+        known |= found
+        new += [name for name in found if not name.startswith("vendor/")]
+    return known
+
+
+def test_what_every_page_needs_is_preloaded_and_no_module_is_left_over() -> None:
+    script = (ASSETS / "main.js").read_text()
+    pages = [needed(module) for module in re.findall(r'import\("\./([^"]+)"\)', script)]
+    assert len(pages) == len(frame.PAGES)
+    assert sorted(frame.MODULES) == sorted(needed("main.js") | set.intersection(*pages))
+    assert set(OWN_MODULES) <= set.union(needed("main.js"), *pages)
+    assert all((ASSETS / name).exists() for name in (*set.union(*pages), *frame.STYLES, "icon.svg"))
 
 
 def test_dash_takes_the_index_and_finds_its_places_in_it() -> None:
     dash = Dash("deepseek", index_string=frame.INDEX, assets_ignore=".*")
     assert dash.index_string == frame.INDEX
-    assert not re.search(r"\{%(?!metas|title|favicon|css|app_entry|config|scripts|renderer)", frame.INDEX)
+    assert not re.search(r"\{%(?!metas|title|css|app_entry|config|scripts|renderer)", frame.INDEX)
 
 
 def test_the_script_mounts_in_the_containers_that_the_layout_offers() -> None:
     script = (ASSETS / "main.js").read_text()
-    assert [(path, container) for path, container, _ in re.findall(r'\["(/\w*)", "(\w+)", (\w+)\]', script)] == [
+    assert [(path, container) for path, container, _ in re.findall(r'\["(/\w*)", "(\w+)", (\(\) => import)', script)] == [
         (path, page.CONTAINER_ID) for _, _, path, page in frame.PAGES
     ]
     assert [container.id for container in frame.layout().children] == [page.CONTAINER_ID for *_, page in frame.PAGES]

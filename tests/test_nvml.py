@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import nvitop
+import psutil
 import pynvml
 import pytest
 from fastapi import FastAPI
@@ -342,7 +343,7 @@ def test_processes_are_listed_with_name_command_and_user(machine: Machine) -> No
     ours, gone = collector.inventory().gpus[0].processes
     assert (ours.pid, ours.kind, ours.used_memory_bytes, ours.utilization_pct) == (os.getpid(), "compute", 3e9, 41)
     assert ours.user == getpass.getuser()
-    assert "pytest" in ours.command
+    assert ours.command == " ".join(psutil.Process().cmdline())
     assert (gone.kind, gone.name, gone.command) == ("graphics", "", "")
 
 

@@ -111,6 +111,7 @@ def test_a_phase_with_a_line_of_its_own_leaves_the_others_standing(ask: Ask) -> 
         (["data", "forward", "backward"], [0.6, 0.2, 0.2], 1.0, []),
         (["data", "forward", "backward"], [1.0, 0.5, 0.5], None, []),
         (["data", "train_step", "forward", "backward"], [1.0, 0.9, 0.4, 0.5], 1.0, [1]),
+        (["data", "train_step", "forward"], [0.1, 1.0, 0.9], 0.001, [1]),
         (["step"], [1.0], 1.0, []),
     ],
 )
@@ -228,3 +229,35 @@ def test_the_sentence_and_the_frame_below_it_say_the_same_share_or_the_sentence_
         "65 % of this window: train.py:135 run itself, without the functions of yours that it calls",
         "65 % of this window: train.py:135 run",
     ]
+
+
+def test_of_three_thousand_runs_only_what_fits_is_made(ask: Ask) -> None:
+    code = """
+    const { Picker } = await load("picker.js");
+    const { Runs } = await load("runs.js");
+    const runs = new Runs("sweep/7");
+    const list = Array.from({ length: 3000 }, (_, i) => ({ run: `sweep/${i}`, state: "finished", last_time_s: 0 }));
+    Object.assign(runs, { list, read_once: true });
+    const picked = [];
+    const picker = new Picker((run) => picked.push(run));
+    document.body.append(picker.element);
+    picker.draw(runs);
+    picker.open();
+    const all = [picker.rows.children.length, picker.more.textContent];
+    picker.input.value = "eep 2999";
+    picker.input.dispatchEvent(new Event("input"));
+    const found = [...picker.rows.children].map((row) => row.dataset.run);
+    picker.input.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter" }));
+    picker.element.remove();
+    return [all, found, picked];"""
+    assert ask(code) == [[50, "2,950 more: type a part of the name"], ["sweep/2999"], ["sweep/2999"]]
+
+
+def test_a_start_behind_the_first_and_steps_that_went_back_are_marked_as_resumed(ask: Ask) -> None:
+    code = """
+    const { placed } = await load("events.js");
+    const marks = placed(
+      [{ kind: "start", time_s: 10, step: null }, { kind: "resume", time_s: 50, step: 1200 }, { kind: "resume", time_s: 90, step: null }],
+      { lo: 0, hi: 100 }, 2000, { from: Infinity, to: -Infinity });
+    return marks.map(({ label }) => label);"""
+    assert ask(code) == ["start", "resumed at 1,200", "resumed"]

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from collectors.followed import BATCH_BYTES
 from collectors.records import Event, LogLine, Offset, Points, Record, RunInfo
-from collectors.tail import BATCH_BYTES, Tail
+from collectors.tail import Tail
 
 DEADLINE_S = 10.0
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..records import Record
+from .values import inert
 
 MAX_LINE_BYTES = 1 << 20  # a longer line is skipped
+
+
+class Arrival(NamedTuple):
+    """Lines that were written while somebody looked: after the last look at their file, and up to this one. Unix seconds."""
+
+    since_s: float
+    until_s: float
+
+    def at(self, place: int, count: int) -> float:
+        """When line `place` (from 1) of `count` was written, as far as can be told: they are spread evenly."""
+        return round(self.since_s + (self.until_s - self.since_s) * place / count, 6)
 
 
 @dataclass
@@ -26,7 +38,8 @@ class Tally:
 
     def skip_field(self, name: str, reason: str) -> None:
         self.fields_skipped += 1
-        self._note(f"{name[:80]} {reason}")
+        if not self.first_skip:
+            self._note(f"{inert(name[:80])} {reason}")
 
     def _note(self, reason: str) -> None:
         self.first_skip = self.first_skip or f"line {self.lines_read}: {reason}"
@@ -37,7 +50,7 @@ class Format(Protocol):
 
     tally: Tally
 
-    def parse(self, lines: Iterable[bytes], arrival_s: float | None) -> list[Record]:
-        """Records of whole lines (without line ends). `arrival_s` is None for what was there before it was followed."""
+    def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
+        """Records of whole lines (without line ends). `arrival` is None for what was there before it was followed."""
 
     def state(self) -> dict[str, Any]: ...

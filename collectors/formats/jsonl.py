@@ -1,4 +1,4 @@
-"""Read JSONL: metrics (one JSON object a line, `time_s`, `step`, then numbers) and events (`events.jsonl`).
+"""Read JSONL: metrics (one JSON object a line, `time_s`, `step`, then numbers) and events.
 
 The rules are those of docs/log-format.md; whatever cannot be used is skipped and counted, the rest of its line is kept.
 """
@@ -7,19 +7,65 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import orjson
 
 from ..records import Event, Labels, Points, Record
-from . import MAX_LINE_BYTES, Tally
+from . import MAX_LINE_BYTES, Arrival, Tally
+from .values import (
+    MAX_DEPTH,
+    MAX_STEP,
+    MAX_TEXT_CHARS,
+    MAX_TIME_S,
+    Fitting,
+    as_count,
+    as_number,
+    as_time,
+    inert,
+    name_fault,
+)
+
+N = TypeVar("N", int, float)
 
 BACKWARD_STEPS = 100  # a step this far below the file's highest begins a new segment; less is disorder
-MAX_STEP = 2**53  # beyond it a step is no longer exact in every reader
 FLOATS = {float}
-NON_FINITE = {"nan": math.nan, "infinity": math.inf, "+infinity": math.inf, "-infinity": -math.inf}
-NON_FINITE |= {"inf": math.inf, "+inf": math.inf, "-inf": -math.inf}
+MAX_SERIES = 20_000  # names that one run may have
+MAX_KNOWN = 100_000  # names of all shapes of line that are remembered, before starting afresh
+MAX_KIND_CHARS = 100
+MAX_EVENT_BYTES = 64 << 10  # of JSON, kept of one event's own fields
+MAX_LIFETIMES = 500  # starts and ends that are remembered of one file: the newest
+LIFETIME_FIELDS = (
+    "pid",
+    "pid_start_ticks",
+    "boot_id",
+    "host",
+    "status",
+    "reason",
+    "local_rank",
+    "world_size",
+    "job_id",
+    "restarts",
+)
+
+
+class Names:
+    """The names that a run's series have so far; a run may have many, but not any number."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def fault(self, name: str) -> str:
+        """Why a series of that name is left out; "" where it is kept."""
+        if name in self._known:
+            return ""
+        if fault := name_fault(name):
+            return fault
+        if len(self._known) >= MAX_SERIES:
+            return f"is one series too many: a run may have {MAX_SERIES:,}"
+        self._known.add(name)
+        return ""
 
 
 class Metrics:
@@ -28,43 +74,52 @@ class Metrics:
     `{"time_s":1.5,"step":7,"train/loss":0.25}` -> `Points(run, labels, ("train/loss",), (0.25,), 1.5, 7)`
     """
 
-    def __init__(self, run: str, labels: Labels, starts: Callable[[], list[float]], state: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        run: str,
+        labels: Labels,
+        starts: Callable[[], list[float]],
+        state: Mapping[str, Any] | None = None,
+        names: Names | None = None,
+    ) -> None:
         """`starts` tells the times of the rank's start events so far, in order: each one after the first begins a segment."""
         state = state or {}
         self.tally = Tally()
         self._run, self._labels, self._starts = run, labels, starts
+        self._series = names or Names()
         self._step: int | None = state.get("step")  # of the last line that had one
         self._top: int | None = state.get("top")  # the highest step of this segment
         self._segment: int = state.get("segment", 0)
         self._attempt: int = state.get("attempt", 0)
-        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple object a shape of line
+        self._known: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple object a shape of line whose names are all kept
+        self._known_names = 0
 
     def state(self) -> dict[str, Any]:
         return {"step": self._step, "top": self._top, "segment": self._segment, "attempt": self._attempt}
 
-    def parse(self, lines: Iterable[bytes], arrival_s: float | None) -> list[Record]:
-        starts = self._starts()
-        return [points for fields in objects(lines, self.tally) if (points := self._points(fields, arrival_s, starts))]
+    def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
+        starts, before, count = self._starts(), self.tally.lines_read, len(lines)
+        found: list[Record] = []
+        for fields in objects(lines, self.tally):
+            time_s = self._time_s(fields.pop("time_s", None))
+            if time_s is None and arrival is not None:
+                time_s = arrival.at(self.tally.lines_read - before, count)
+            step = self._step_of(fields.pop("step", None))
+            names, values = self._numbers(fields)
+            if names:
+                self._advance(step, time_s, starts)
+                found.append(Points(self._run, self._labels, names, values, time_s, step, self._segment))
+        return found
 
-    def _points(self, fields: dict[str, Any], arrival_s: float | None, starts: list[float]) -> Points | None:
-        time_s = self._time_s(fields.pop("time_s", None), arrival_s)
-        step = self._step_of(fields.pop("step", None))
-        names, values = self._numbers(fields)
-        if not names:
-            return None
-        self._advance(step, time_s, starts)
-        return Points(self._run, self._labels, self._names.setdefault(names, names), values, time_s, step, self._segment)
-
-    def _time_s(self, value: object, arrival_s: float | None) -> float | None:
-        if type(value) is float and math.isfinite(value):  # the usual line, kept cheap here as below
+    def _time_s(self, value: object) -> float | None:
+        if type(value) is float and 0.0 <= value < MAX_TIME_S:  # the usual line, kept cheap here as below
             return value
         if value is None:
-            return arrival_s
-        number = as_number(value)
-        if number is None or not math.isfinite(number):
-            self.tally.skip_field("time_s", "is not a finite number")
-            return arrival_s
-        return number
+            return None
+        time_s = as_time(value)
+        if time_s is None:
+            self.tally.skip_field("time_s", "is not a time in Unix seconds")
+        return time_s
 
     def _step_of(self, value: object) -> int:
         """The line's own step, else the last step seen in this file, else the line number."""
@@ -81,17 +136,35 @@ class Metrics:
 
     def _numbers(self, fields: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ...]]:
         values = tuple(fields.values())
-        if set(map(type, values)) == FLOATS:
-            return tuple(fields), values
-        names, numbers = [], []
-        for name, value in flat(fields):
+        if set(map(type, values)) == FLOATS and (known := self._known.get(tuple(fields))) is not None:
+            return known, values
+        numbers: dict[str, float] = {}
+        for name, value in flat(fields, self.tally):
             number = as_number(value)
             if number is None:
                 self.tally.skip_field(name, "is not a number")
             else:
-                names.append(name)
-                numbers.append(number)
-        return tuple(names), tuple(numbers)
+                numbers[name] = number
+        names = tuple(numbers)
+        if (known := self._known.get(names)) is not None:
+            return known, tuple(numbers.values())
+        return self._check(names, numbers)
+
+    def _check(self, names: tuple[str, ...], numbers: Mapping[str, float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        """Names that did not stand together on a line before."""
+        kept = []
+        for name in names:
+            if fault := self._series.fault(name):
+                self.tally.skip_field(name, fault)
+            else:
+                kept.append(name)
+        if len(kept) == len(names):
+            if self._known_names > MAX_KNOWN:
+                self._known.clear()
+                self._known_names = 0
+            self._known[names] = names
+            self._known_names += len(names)
+        return tuple(kept), tuple(numbers[name] for name in kept)
 
     def _advance(self, step: int, time_s: float | None, starts: list[float]) -> None:
         """Begin a new segment where the process started again or the steps went back."""
@@ -109,33 +182,73 @@ class Metrics:
 
 
 class Events:
-    """An `events.jsonl`: `{"time_s":1.5,"kind":"checkpoint","seconds":0.2}` -> `Event(run, "checkpoint", 1.5, seconds=0.2)`."""
+    """An events file: `{"time_s":1.5,"kind":"checkpoint","seconds":0.2}` -> `Event(run, "checkpoint", 1.5, seconds=0.2)`."""
 
-    def __init__(self, run: str, state: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, run: str, state: Mapping[str, Any] | None = None, rank: int = 0) -> None:
+        """`rank` is that of events which name none."""
+        state = state or {}
         self.tally = Tally()
-        self._run = run
-        self.lifetimes: list[Event] = [Event(run, *kept) for kept in (state or {}).get("lifetimes", [])]
-        """The start and end events so far, in order of arrival."""
+        self._run, self._rank = run, rank
+        self.lifetimes: list[Event] = [Event(run, *kept) for kept in state.get("lifetimes", [])]
+        """The newest start and end events, in order of arrival."""
+        self.forgotten: dict[int, int] = {int(rank): count for rank, count in state.get("forgotten", {}).items()}
+        """How many starts of each rank are no longer among them."""
 
     def state(self) -> dict[str, Any]:
-        return {"lifetimes": [list(event)[1:] for event in self.lifetimes]}
+        state: dict[str, Any] = {"lifetimes": [list(event)[1:] for event in self.lifetimes]}
+        return state | ({"forgotten": {str(rank): count for rank, count in self.forgotten.items()}} if self.forgotten else {})
 
-    def parse(self, lines: Iterable[bytes], arrival_s: float | None) -> list[Record]:
+    def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
+        arrival_s = arrival.until_s if arrival else None
         events = [event for fields in objects(lines, self.tally) if (event := self._event(fields, arrival_s))]
-        self.lifetimes += [event for event in events if event.kind in ("start", "end")]
+        self.lifetimes += [lifetime(event) for event in events if event.kind in ("start", "end")]
+        for event in self.lifetimes[:-MAX_LIFETIMES]:
+            if event.kind == "start":
+                self.forgotten[event.rank] = self.forgotten.get(event.rank, 0) + 1
+        del self.lifetimes[:-MAX_LIFETIMES]
         return list(events)
 
     def _event(self, fields: dict[str, Any], arrival_s: float | None) -> Event | None:
-        kind = fields.pop("kind", None)
-        time_s = as_number(fields.pop("time_s", None))
-        if not isinstance(kind, str) or (time_s is None and arrival_s is None):
+        kind, stamp = fields.pop("kind", None), fields.pop("time_s", None)
+        time_s = as_time(stamp)
+        if time_s is None and stamp is not None:
+            self.tally.skip_field("time_s", "is not a time in Unix seconds")
+        when = arrival_s if time_s is None else time_s
+        if not isinstance(kind, str) or not 0 < len(kind) <= MAX_KIND_CHARS or when is None:
             self.tally.skip_line("an event needs kind and time_s")
             return None
-        rank, step, seconds = (as_number(fields.pop(name, None)) for name in ("rank", "step", "seconds"))
-        text = fields.pop("text", "")
-        when = time_s if time_s is not None else arrival_s
-        assert when is not None
-        return Event(self._run, kind, when, int(rank or 0), None if step is None else int(step), seconds, str(text), fields)
+        rank = self._number("rank", fields, as_count)
+        step = self._number("step", fields, lambda value: as_count(value, -MAX_STEP, MAX_STEP))
+        seconds = self._number("seconds", fields, finite)
+        text = self._text(fields.pop("text", None))
+        kept = Fitting(MAX_EVENT_BYTES, self.tally.skip_field).fields(fields)
+        return Event(self._run, inert(kind), when, self._rank if rank is None else rank, step, seconds, text, kept)
+
+    def _text(self, value: object) -> str:
+        if isinstance(value, str) and len(value) <= MAX_TEXT_CHARS:
+            return inert(value)
+        if value is not None:
+            self.tally.skip_field("text", f"is not text of up to {MAX_TEXT_CHARS:,} characters")
+        return inert(value[:MAX_TEXT_CHARS]) if isinstance(value, str) else ""
+
+    def _number(self, name: str, fields: dict[str, Any], judge: Callable[[object], N | None]) -> N | None:
+        value = fields.pop(name, None)
+        number = judge(value)
+        if number is None and value is not None:
+            self.tally.skip_field(name, "is not a number that it can be")
+        return number
+
+
+def finite(value: object) -> float | None:
+    number = as_number(value)
+    return number if number is not None and math.isfinite(number) else None
+
+
+def lifetime(event: Event) -> Event:
+    """A start or end as it is remembered with the file's offset: which process it was, and how it ended."""
+    return event._replace(
+        text=event.text[:1000], fields={name: event.fields[name] for name in LIFETIME_FIELDS if name in event.fields}
+    )
 
 
 def objects(lines: Iterable[bytes], tally: Tally) -> Iterator[dict[str, Any]]:
@@ -167,22 +280,12 @@ def loads(line: bytes) -> object:
         return json.loads(line)
 
 
-def flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(fields: Mapping[str, Any], tally: Tally, prefix: str = "", depth: int = 1) -> Iterator[tuple[str, Any]]:
     """`{"a": {"b": 1}} -> ("a/b", 1)`"""
     for name, value in fields.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{name}/")
-        else:
+        if not isinstance(value, dict):
             yield prefix + name, value
-
-
-def as_number(value: object) -> float | None:
-    """Numbers, booleans and quoted non-finite values as a float; None for all else, and for integers too large for one."""
-    if isinstance(value, (int, float)):
-        try:
-            return float(value)
-        except OverflowError:
-            return None
-    if isinstance(value, str):
-        return NON_FINITE.get(value.strip().lower())
-    return None
+        elif depth < MAX_DEPTH:
+            yield from flat(value, tally, f"{prefix}{name}/", depth + 1)
+        else:
+            tally.skip_field(prefix + name, f"is more than {MAX_DEPTH} levels deep")

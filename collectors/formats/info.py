@@ -1,0 +1,83 @@
+"""Read `run.json`: any JSON at all; what of it says something about the run in a form that can be kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from . import Tally
+from .values import Fitting, as_count, as_time
+
+MAX_FILE_BYTES = 8 << 20  # a larger one is not read
+MAX_INFO_BYTES = 64 << 10  # of JSON, kept of one run
+
+
+def text(value: object) -> object:
+    return value if isinstance(value, str) else None
+
+
+def pid(value: object) -> object:
+    return as_count(value, 1) if type(value) in (int, float) else None
+
+
+def config(value: object) -> object:
+    return value if isinstance(value, dict) else None
+
+
+def time(value: object) -> object:
+    return as_time(value) if type(value) in (int, float) else None
+
+
+KNOWN: dict[str, tuple[Callable[[object], object], str]] = {
+    "run": (text, "text"),
+    "kind": (text, "text"),
+    "unit": (text, "text"),
+    "host": (text, "text"),
+    "cwd": (text, "text"),
+    "command": (text, "text"),
+    "git_commit": (text, "text"),
+    "pid": (pid, "a process id"),
+    "world_size": (pid, "a count"),
+    "started_s": (time, "a time in Unix seconds"),
+    "config": (config, "an object"),
+}
+"""Fields that others rely on: what each must be. They come first, so that others cannot crowd them out."""
+
+
+def parse(data: bytes, tally: Tally) -> dict[str, Any] | None:
+    """`b'{"pid":7,"started_s":"today"}' -> {"pid": 7}`, with one field counted; None where it is no JSON object."""
+    tally.lines_read = 1
+    try:
+        value = _loads(data)
+    except (ValueError, RecursionError):
+        tally.skip_line("not JSON")
+        return None
+    if not isinstance(value, dict):
+        tally.skip_line("not a JSON object")
+        return None
+    ordered = {name: value[name] for name in KNOWN if name in value} | value
+    return Fitting(MAX_INFO_BYTES, tally.skip_field).fields(_checked(ordered, tally))
+
+
+def _checked(fields: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
+    """Without known fields that are something else than they must be; null is as good as absent."""
+    checked: dict[str, Any] = {}
+    for name, value in fields.items():
+        judge, must = KNOWN.get(name, (None, ""))
+        kept = value if judge is None else judge(value)
+        if kept is not None:
+            checked[name] = kept
+        elif value is not None:
+            tally.skip_field(name, f"is not {must}")
+    return checked
+
+
+def _loads(data: bytes) -> object:
+    """Bytes that are no UTF-8, as in an argument of a command line, cost themselves and not the file."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return json.loads(data.decode("utf-8-sig", "replace"))

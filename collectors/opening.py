@@ -1,0 +1,61 @@
+"""Open files of the log folder: regular ones that lie in it, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe (FIFO)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+class NotRead(Exception):
+    """A file that is not read; the text says why, as the end of a sentence that begins with its name."""
+
+
+def open_file(path: Path, root: Path) -> int:
+    """A descriptor of the regular file. Raises NotRead, FileNotFoundError, or what else the system says.
+
+    It is looked at before it is opened (opening a pipe or a device does something to whoever is at its other end), and again
+    once it is open.
+    """
+    _check(os.stat(path).st_mode)  # noqa: PTH116
+    descriptor = os.open(path, FLAGS)
+    try:
+        _check(os.fstat(descriptor).st_mode)
+        if not _place(descriptor, path).is_relative_to(root):
+            raise NotRead("is a link that leaves the log folder; copy the file, or pass its own folder as --log-dir")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_file(path: Path, root: Path, most_bytes: int) -> tuple[bytes, os.stat_result]:
+    """All of a small file, and what the system says of it. Raises as `open_file` does, and NotRead where it has more bytes."""
+    descriptor = open_file(path, root)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        found = os.fstat(descriptor)
+        if found.st_size > most_bytes:
+            raise NotRead(f"has {found.st_size / 1e6:,.0f} MB, and more than {most_bytes >> 20} MiB are not read")
+        return file.read(most_bytes), found
+
+
+def _check(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise NotRead(f"is {KINDS.get(stat.S_IFMT(mode), 'no file')}; only files are read")
+
+
+def _place(descriptor: int, path: Path) -> Path:
+    """Where the open file lies, all links followed."""
+    try:
+        return Path(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115
+    except OSError:  # no /proc
+        return path.resolve()

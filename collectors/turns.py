@@ -1,0 +1,41 @@
+"""Whose turn it is: files that are being followed before those that are new, and these before a backlog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class Turns:
+    """Each file waits once, in the order in which it came."""
+
+    def __init__(self) -> None:
+        self._live: dict[Path, None] = {}  # read to its end before: what is new in it is small, and somebody may look at it
+        self._new: dict[Path, None] = {}
+        self._behind: dict[Path, None] = {}  # had more than one batch to read
+
+    def __bool__(self) -> bool:
+        return bool(self._live or self._new or self._behind)
+
+    def live(self, path: Path) -> None:
+        if path not in self._behind:
+            self._live[path] = None
+
+    def new(self, paths: Iterable[Path]) -> None:
+        self._new |= dict.fromkeys(path for path in paths if path not in self._behind)
+
+    def behind(self, path: Path) -> None:
+        self._behind[path] = None
+
+    def next_live(self) -> Path | None:
+        return _first(self._live)
+
+    def next_other(self) -> Path | None:
+        return _first(self._new) or _first(self._behind)
+
+
+def _first(paths: dict[Path, None]) -> Path | None:
+    path = next(iter(paths), None)
+    if path is not None:
+        del paths[path]
+    return path

@@ -1,0 +1,118 @@
+"""One bad input costs only itself: a healthy, live-written run beside each poison, one at a time, against the real program."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.conftest import wait_for
+from tests.poisons import Poison, Scene, clients, contents, crowds, kinds_of_files, logs, names, processes, run_info, whole, written
+from tests.poisons.house import House, Houses, house
+from tests.poisons.whole import collector_of, future_files
+
+PARTS = (kinds_of_files, names, run_info, contents, logs, processes, clients, crowds, whole)
+POISONS: list[Poison] = [poison for part in PARTS for poison in part.POISONS]
+AWAITED = (Path(__file__).parent / "poisons" / "awaited.txt").read_text().split()  # their mend is under way: ISOLATION_AWAITED=1
+TABLE = os.environ.get("ISOLATION_TABLE")  # a file to which a row of each poison is appended
+ALONE_MB, MEMORY_MB = 200, 500
+
+
+def rows(quick: bool) -> list[Poison]:
+    left_out = [] if os.environ.get("ISOLATION_AWAITED") else AWAITED
+    return [poison for poison in POISONS if poison.quick == quick and poison.name not in left_out]
+
+
+def name_of(poison: Poison) -> str:
+    return poison.name
+
+
+def suffer(houses: Houses, poison: Poison) -> None:
+    harmed = True
+    try:
+        outcome = houses.living().suffer(poison)
+        harmed = bool(outcome.faults)
+    finally:
+        if harmed or poison.spoils:
+            houses.leave()
+    if TABLE:
+        with Path(TABLE).open("a") as table:
+            table.write(outcome.row() + "\n")
+    assert outcome.faults == [], f"{poison.what}: {outcome}"
+
+
+def test_alone_the_healthy_run_arrives_at_once_and_both_processes_are_small(houses: Houses) -> None:
+    assert watched(houses.living(), 2.0, ALONE_MB) == []
+
+
+@pytest.mark.parametrize("poison", rows(quick=True), ids=name_of)
+def test_a_healthy_run_is_untouched_beside(poison: Poison, houses: Houses) -> None:
+    suffer(houses, poison)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("poison", rows(quick=False), ids=name_of)
+def test_a_healthy_run_is_untouched_also_beside(poison: Poison, houses: Houses) -> None:
+    suffer(houses, poison)
+
+
+# -- what cannot share a dashboard -------------------------------------------------------------------------------------
+
+
+class Empty(NamedTuple):
+    """Stands for a dashboard that is not started yet."""
+
+    log_dir: Path
+
+
+LYING_THERE = [poison for poison in POISONS if isinstance(poison.place, written)]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_all_poisons_at_once_are_there_before_the_start(tmp_path: Path) -> None:
+    """And are there still when the collector is killed."""
+    (tmp_path / "logs").mkdir()
+    with contextlib.ExitStack() as placed:
+        for poison in LYING_THERE:
+            placed.enter_context(poison.place(Scene(Empty(tmp_path / "logs"), 0, poison.name)))
+        with house(tmp_path) as living:
+            assert watched(living, 5.0, MEMORY_MB) == []
+            collector_of(living.running).kill()
+            wait_for(lambda: living.watch.newest_s > time.time() - 1, 30, "no point after the collector was killed")
+            assert watched(living, 3.0, MEMORY_MB) == []
+
+
+@pytest.mark.long
+def test_a_store_file_of_a_future_clock_holds_nothing_up(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    future_files(tmp_path / "logs" / ".deepseek")
+    with house(tmp_path) as living:
+        assert watched(living, 3.0, ALONE_MB) == []
+        host = living.running.get("/api/v1/points?series=host/cpu_pct&buckets=20000")["series"]
+        assert host and len(host[0]["t"]) > 2
+
+
+@pytest.mark.long
+def test_a_log_folder_that_is_removed_is_said_and_followed_again_when_it_is_back(tmp_path: Path) -> None:
+    with house(tmp_path) as living:
+        shutil.rmtree(living.running.log_dir)
+        wait_for(lambda: not living.is_well(), 20, "nobody says that the log folder is gone")
+        assert str(living.running.log_dir) in living.told()
+        living.running.log_dir.mkdir()
+        wait_for(living.is_well, 20, "not well again though the folder is back")
+        (living.running.log_dir / "new.jsonl").write_bytes(kinds_of_files.GOOD)
+        wait_for(lambda: living.running.values("new", "x") == [1.0, 2.0], 10, "a run in the new folder is not read")
+
+
+def watched(living: House, seconds: float, memory_mb: float) -> list[str]:
+    """What was not as it should be in these seconds."""
+    living.watch.begin()
+    until_s = time.time() + seconds
+    wait_for(lambda: living.watch.newest_s > until_s, seconds + 10, "no point of the healthy run arrives")
+    return living.harm(living.watch.worst(), memory_mb)
