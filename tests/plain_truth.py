@@ -21,6 +21,7 @@ Expected: TypeAlias = Literal["line", "nothing", "either"]
 SHORTEST_S, LONGEST_S = 3.0, 20.0
 BASELINE_S = 14.0  # of the first healthy stretch: what lies before has no baseline yet
 EDGE_S = 0.5
+WORKERS_AHEAD_S = 3.5  # what was prefetched is used up, and what was begun slowly is ended
 SLOW, HEALTHY = 1.2, 1.02  # a window's factor from which on a line must be named, up to which none may be
 LONG_UNIT_S = 1.0  # a window may lie within such a unit
 TRIES = 50
@@ -59,22 +60,33 @@ class PlainRecording:
         return np.array([row for row in rows if len(row) == 3], float).reshape(-1, 3)
 
     def factor(self, window: Range) -> float:
-        """By how much longer a unit of this window is than a healthy one."""
+        """By how much longer a unit of this window is than a healthy one; beside workers by its log, since they work ahead."""
+        return self._factor_by_lines(window) if self.program.workers > 1 else self._factor_by_calls(window)
+
+    def _factor_by_lines(self, window: Range) -> float:
+        lines_s = self._lines_s
+        cut = np.interp(window, lines_s, np.arange(len(lines_s)))
+        healthy = np.concatenate([np.diff(lines_s[(lines_s >= lo) & (lines_s <= hi)]) for lo, hi, times in self.plan if times == 1])
+        return (window[1] - window[0]) / max(float(cut[1] - cut[0]), 1e-3) / float(np.median(healthy))
+
+    def _factor_by_calls(self, window: Range) -> float:
         begun_s, ended_s, extra_s = self._calls.T
         inside_s = np.clip(np.minimum(ended_s, window[1]) - np.maximum(begun_s, window[0]), 0, None)
-        lost_s = float((inside_s / np.maximum(ended_s - begun_s, 1e-6) * extra_s).sum()) / self.program.workers
+        lost_s = float((inside_s / np.maximum(ended_s - begun_s, 1e-6) * extra_s).sum())
         return (window[1] - window[0]) / max(window[1] - window[0] - lost_s, 1e-3)
 
     @cached_property
     def _lines_s(self) -> np.ndarray:
-        """When the program logged; empty where its lines say no time, and for short units, which need no rounding."""
+        """When the program logged; read only where it is needed: long units, and workers."""
         path = self.folder / "logs" / self.run / "metrics.jsonl"
-        if self.program.unit_s < LONG_UNIT_S or not path.exists():
+        if self.program.unit_s < LONG_UNIT_S and self.program.workers == 1:
             return np.zeros(0)
         return np.array([json.loads(line)["time_s"] for line in path.read_text().splitlines()])
 
     def _whole_units(self, window: Range) -> Range:
         """The window, wider by the rest of the units that it cuts: it is no fault to speak of all of a long unit."""
+        if self.program.unit_s < LONG_UNIT_S:
+            return window
         before, after = self._lines_s[self._lines_s <= window[0]], self._lines_s[self._lines_s >= window[1]]
         return (float(before[-1]) if len(before) else window[0], float(after[0]) if len(after) else window[1])
 
@@ -105,7 +117,7 @@ class PlainRecording:
         """Without what belongs to neither: the edges, and the beginning, which has no baseline."""
         first, *others = self.plan
         begun = max(first[0] + BASELINE_S, first[1] - 60.0)
-        slack_s = EDGE_S + 5 * self.program.unit_s * self.program.workers if self.program.workers > 1 else EDGE_S
+        slack_s = WORKERS_AHEAD_S if self.program.workers > 1 else EDGE_S
         return [(begun, first[1] - EDGE_S, 1.0), *((lo + slack_s, hi - EDGE_S, factor) for lo, hi, factor in others)]
 
 
