@@ -51,7 +51,7 @@ class Tail:
         self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only)
         there = self._watch.take()
         self._backlog = set(there)  # was there before we were: its lines have no arrival time
-        self._turns.new(sorted(there, key=self._newest_first))
+        self._turns.old(sorted(there, key=self._newest_first))
         for key, offset in offsets.items():
             if offset.trouble:  # tried again, also if it is no longer there
                 self._aside.put(self._root / key, offset.trouble)
