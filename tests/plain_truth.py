@@ -110,7 +110,7 @@ class PlainRecording:
             window = (float(start_s), float(start_s + seconds))
             factor = self.factor(window)
             around = self.factor(self._whole_units(window))
-            found.append(Drawn(window, planned, factor, _expected(factor, around if planned == 1 else planned)))
+            found.append(Drawn(window, planned, factor, expected_of(factor, around if planned == 1 else planned)))
         return found
 
     def _stretches(self) -> list[Stretch]:
@@ -121,7 +121,7 @@ class PlainRecording:
         return [(begun, first[1] - EDGE_S, 1.0), *((lo + slack_s, hi - EDGE_S, factor) for lo, hi, factor in others)]
 
 
-def _expected(factor: float, around: float) -> Expected:
+def expected_of(factor: float, around: float) -> Expected:
     """`around`: 1 where nothing near is slow."""
     if factor >= SLOW:
         return "line"
