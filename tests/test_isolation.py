@@ -6,12 +6,14 @@ import contextlib
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.conftest import wait_for
+from tests.kept_results import ROW
 from tests.poisons import Poison, Scene, clients, contents, crowds, kinds_of_files, logs, names, processes, run_info, whole, written
 from tests.poisons.house import House, Houses, house
 from tests.poisons.whole import collector_of, future_files
@@ -32,7 +34,7 @@ def name_of(poison: Poison) -> str:
     return poison.name
 
 
-def suffer(houses: Houses, poison: Poison) -> None:
+def suffer(houses: Houses, poison: Poison, record: Callable[[str, object], None]) -> None:
     harmed = True
     try:
         outcome = houses.living().suffer(poison)
@@ -40,6 +42,7 @@ def suffer(houses: Houses, poison: Poison) -> None:
     finally:
         if harmed or poison.spoils:
             houses.leave()
+    record(ROW, outcome.row())
     if TABLE:
         with Path(TABLE).open("a") as table:
             table.write(outcome.row() + "\n")
@@ -51,14 +54,16 @@ def test_alone_the_healthy_run_arrives_at_once_and_both_processes_are_small(hous
 
 
 @pytest.mark.parametrize("poison", rows(quick=True), ids=name_of)
-def test_a_healthy_run_is_untouched_beside(poison: Poison, houses: Houses) -> None:
-    suffer(houses, poison)
+def test_a_healthy_run_is_untouched_beside(poison: Poison, houses: Houses, record_property: Callable[[str, object], None]) -> None:
+    suffer(houses, poison, record_property)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("poison", rows(quick=False), ids=name_of)
-def test_a_healthy_run_is_untouched_also_beside(poison: Poison, houses: Houses) -> None:
-    suffer(houses, poison)
+def test_a_healthy_run_is_untouched_also_beside(
+    poison: Poison, houses: Houses, record_property: Callable[[str, object], None]
+) -> None:
+    suffer(houses, poison, record_property)
 
 
 # -- what cannot share a dashboard -------------------------------------------------------------------------------------
