@@ -37,6 +37,7 @@ from .watch import is_remote
 
 FRESH_S = 0.4  # how old an answer about the runs' processes may be: three collectors ask
 LAST_LINES = 60  # of a run's text log, that are searched for how it ended
+MOST_WATCHED = 200  # runs, of one question
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -152,9 +153,10 @@ class Collectors:
             "gpu": self._gpu.inventory().as_dict(),
         }
 
-    def _watch(self, run: str, until: float) -> None:
-        """Somebody looks at this run until then: its stacks are delivered with little delay."""
-        self._profile.watch(run, until)
+    def _watch(self, runs: list[str], until: float) -> None:
+        """Users look at these runs until then: their stacks are delivered with little delay."""
+        for run in runs[:MOST_WATCHED]:
+            self._profile.watch(run, until)
 
     def _switch_profile(self, action: str) -> None:
         match action:

@@ -23,7 +23,7 @@ class ControlError(Exception):
 
 
 class ControlServer:
-    """Answers `{"verb": "watch", "run": "a", "until": 1.5}` with `{"ok": ...}` or `{"error": "..."}`."""
+    """Answers `{"verb": "watch", "runs": ["a"], "until": 1.5}` with `{"ok": ...}` or `{"error": "..."}`."""
 
     def __init__(self, data_dir: Path, verbs: Mapping[str, Verb]) -> None:
         path = data_dir / FILE

@@ -112,7 +112,9 @@ class ProfileCollector:
 
     def watch(self, run: str, until_s: float) -> None:
         """Somebody looks at this run until then (Unix seconds): its stacks come with little delay."""
-        self._watched_until_s[run] = time.monotonic() + until_s - time.time()
+        now_s = time.monotonic()
+        watched = {run: until for run, until in self._watched_until_s.items() if until > now_s}
+        self._watched_until_s = {**watched, run: now_s + until_s - time.time()}
 
     def set_enabled(self, enabled: bool) -> None:
         self._enabled = enabled

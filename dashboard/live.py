@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
 
@@ -16,15 +17,19 @@ from collectors.store.protocol import Delta, StoreError
 from . import wire
 from .api import PREFIX
 from .encoding import encode
-from .queries import Queries, wanted
+from .queries import Queries
+from .runs import ALIVE, RunView
+from .serving import ABORT
+from .subscription import NOTHING, Refused, Subscription, subscription_of
 
 POLL_S = 0.04  # the store is asked for changes so often, and only while a socket is open
 DELTA_GAP_S = 0.1  # at most 10 deltas a second; the first after a pause goes out at once
 STATE_S = 1.0
+LOOK_SHARE = 0.1  # of the time, at most, for looks at all runs
 WATCH_S = 10.0  # the collector is told, at every state, that somebody looks at these runs for so long
+SEND_S = 10.0  # a client that does not take a message for so long is cut off
+MESSAGE_GAP_S = 0.02  # between a client's messages
 MAX_STATE_RUNS = 50
-ALIVE = ("running", "stalled")
-SOURCES = ("gpu", "host")
 
 
 def routes(queries: Queries) -> APIRouter:
@@ -41,29 +46,30 @@ def routes(queries: Queries) -> APIRouter:
 
 class Hub:
     """Polls the store once for all sockets, on the event loop: what came since the last look is read in less time than a hop to a
-    thread and back takes."""
+    thread and back takes. It never waits for a client."""
 
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
         self._clients: set[Client] = set()
         self._poller: asyncio.Task[None] | None = None
+        self._looker: asyncio.Task[None] | None = None
         self._state: dict[str, Any] = {}
-        self._runs: list[dict[str, Any]] = []
+        self._runs: list[RunView] = []
+        self._look_s = 0.0  # how long the last look took
         self._deltas: dict[int, Delta] = {}  # by cursor, until the next change: sockets in step share one
 
     async def serve(self, socket: WebSocket) -> None:
-        """Until the socket closes."""
+        """Until the socket closes, or its client does not read."""
         client = Client(socket, self.since)
         self._clients.add(client)
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll(), name="live poll")
-        sender = asyncio.create_task(client.send_deltas(), name="live deltas")
+        if self._state:
+            client.tell(self._state, self._runs)
+        sender = asyncio.create_task(client.send(), name="live sender")
         try:
-            await run_in_threadpool(self._look)
-            await client.send_state(self._state, self._runs)
-            while True:
-                client.subscribe(await socket.receive_json())
-        except (WebSocketDisconnect, RuntimeError, ValueError):  # closed, or not JSON
+            await client.listen()
+        except (WebSocketDisconnect, RuntimeError):  # closed
             pass
         finally:
             self._clients.discard(client)
@@ -77,15 +83,16 @@ class Hub:
         return self._deltas[cursor]
 
     async def _poll(self) -> None:
+        """While there is a client. A look that takes long delays the next state, and no delta."""
         state_due = time.monotonic()
         while self._clients:
             if changed := self._changed():
                 self._deltas.clear()
                 for client in self._clients:
                     client.wake.set()
-            if time.monotonic() >= state_due:
-                state_due = time.monotonic() + STATE_S
-                await self._send_states()
+            if time.monotonic() >= state_due and (self._looker is None or self._looker.done()):
+                state_due = time.monotonic() + max(STATE_S, self._look_s / LOOK_SHARE)
+                self._looker = asyncio.create_task(self._tell_states(), name="live state")
             await asyncio.sleep(DELTA_GAP_S if changed else POLL_S)
 
     def _changed(self) -> bool:
@@ -94,85 +101,96 @@ class Hub:
         except StoreError:  # the state tells of it
             return False
 
-    async def _send_states(self) -> None:
+    async def _tell_states(self) -> None:
         await run_in_threadpool(self._look)
-        for client in list(self._clients):
-            await client.send_state(self._state, self._runs)
+        for client in self._clients:
+            client.tell(self._state, self._runs)
 
     def _look(self) -> None:
-        watched = sorted({run for client in list(self._clients) for run in client.runs})
+        watched = sorted({run for client in list(self._clients) for run in client.wants.runs})
         self._queries.watch(watched, time.time() + WATCH_S)
-        self._state = wire.state(self._queries.state())
+        begun_s = time.monotonic()
+        state = wire.state(self._queries.state())
         try:
-            self._runs = [wire.run(view) for view in self._queries.runs()]
+            self._runs = self._queries.runs()
         except StoreError as error:
-            self._state["problems"].insert(0, str(error))
+            state["problems"].insert(0, str(error))
+        self._state, self._look_s = state, time.monotonic() - begun_s
 
 
 class Client:
-    """One socket: what it wants, and how far it has been told."""
+    """One socket: what it wants, and how far it has been told. One message at a time is on its way to it, so that a slow client gets
+    fewer and longer ones, and one that does not read costs a message's memory until it is cut off."""
 
     def __init__(self, socket: WebSocket, since: Callable[[int], Delta]) -> None:
         self.wake = asyncio.Event()
-        self.runs: set[str] = set()
+        self.wants: Subscription = NOTHING
         self._socket, self._since = socket, since
-        self._wants: dict[str | None, list[str]] = {}  # run -> series globs; None: the machine's
-        self._wanted: dict[tuple[str | None, str], bool] = {}  # what the globs have said of (run, name)
         self._cursor: int | None = None
+        self._state: tuple[dict[str, Any], list[RunView]] | None = None  # the newest that was not sent yet
 
-    def subscribe(self, message: Mapping[str, Any]) -> None:
-        """`{"subscribe": [{"run": "a", "series": ["train/*"]}, {"source": "gpu", "series": ["gpu/*"]}], "cursor": 7}`
+    async def listen(self) -> None:
+        """Take subscriptions until the client leaves; one that cannot be gets a sentence, and the socket is closed."""
+        while (message := await self._socket.receive())["type"] != "websocket.disconnect":
+            try:
+                self.wants = subscription_of(orjson.loads(message.get("text") or message.get("bytes") or b""))
+            except (Refused, orjson.JSONDecodeError) as error:
+                await self._send({"type": "refused", "error": f"not a subscription: {error}"})
+                await self._socket.close(1008)
+                return
+            self._cursor = self.wants.cursor
+            self.wake.set()
+            await asyncio.sleep(MESSAGE_GAP_S)
 
-        Raises ValueError for anything else.
-        """
-        wants: dict[str | None, list[str]] = {}
-        try:
-            for want in message["subscribe"]:
-                run = None if want.get("source") in SOURCES else str(want["run"])
-                wants.setdefault(run, []).extend(map(str, want["series"]))
-            self._cursor = int(message["cursor"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a subscription: {error}") from error
-        self._wants, self._wanted = wants, {}
-        self.runs = {run for run in wants if run is not None}
+    def tell(self, state: dict[str, Any], runs: list[RunView]) -> None:
+        """At the next turn of `send`; a newer state takes the place of one that still waits."""
+        self._state = state, runs
         self.wake.set()
 
-    async def send_state(self, state: dict[str, Any], runs: list[dict[str, Any]]) -> None:
-        """The runs of interest only: those subscribed to, and those alive."""
-        near = [run for run in runs if run["run"] in self.runs or run["state"] in ALIVE][:MAX_STATE_RUNS]
-        await self._send({"type": "state", **state, "runs": near, "runs_total": len(runs)})
-
-    async def send_deltas(self) -> None:
+    async def send(self) -> None:
         """Until cancelled."""
         while True:
             await self.wake.wait()
             self.wake.clear()
-            if self._cursor is None:
-                continue
-            try:
-                delta = self._since(self._cursor)
-            except StoreError:  # the state tells of it
-                continue
-            self._cursor = delta.seq
-            if not delta.complete:
-                await self._send({"type": "reset", "cursor": delta.seq})
-            elif message := self._chosen(delta):
-                await self._send(message)
+            if self._state is not None:
+                (state, runs), self._state = self._state, None
+                await self._send({"type": "state", **state, "runs": self._near(runs), "runs_total": len(runs)})
+            if self._cursor is not None:
+                await self._send_delta(self._cursor)
+
+    async def _send_delta(self, cursor: int) -> None:
+        try:
+            delta = self._since(cursor)
+        except StoreError:  # the state tells of it
+            return
+        if self._cursor != cursor:
+            return
+        self._cursor = delta.seq
+        if not delta.complete:
+            await self._send({"type": "reset", "cursor": delta.seq})
+        elif message := self._chosen(delta):
+            await self._send(message)
+
+    def _near(self, runs: list[RunView]) -> list[dict[str, Any]]:
+        """Of interest: those subscribed to, and those alive."""
+        near = [view for view in runs if view.stored.name in self.wants.runs]
+        near += [view for view in runs if view.state in ALIVE and view.stored.name not in self.wants.runs]
+        return [wire.run(view) for view in near[:MAX_STATE_RUNS]]
 
     def _chosen(self, delta: Delta) -> dict[str, Any] | None:
-        series = [wire.live_points(one) for one in delta.points if self._wants_it(one.run, one.name)]
-        lines = [wire.line(one) for one in delta.lines if one.run in self.runs]
-        events = [wire.event(one) for one in delta.events if one.run in self.runs]
+        series = [wire.live_points(one) for one in delta.points if self.wants.has(one.run, one.name)]
+        lines = [wire.line(one) for one in delta.lines if one.run in self.wants.runs]
+        events = [wire.event(one) for one in delta.events if one.run in self.wants.runs]
         if not (series or lines or events):
             return None
         return {"type": "delta", "cursor": delta.seq, "series": series, "lines": lines, "events": events}
 
-    def _wants_it(self, run: str | None, name: str) -> bool:
-        key = (run, name)
-        if key not in self._wanted:
-            self._wanted[key] = wanted(name, self._wants.get(run, []))
-        return self._wanted[key]
-
     async def _send(self, message: dict[str, Any]) -> None:
-        with suppress(WebSocketDisconnect, RuntimeError):  # closed meanwhile: `serve` notices
-            await self._socket.send_text(encode(message).decode())
+        """Raises nothing: a client that is gone is noticed by `listen`, one that does not read is cut off."""
+        try:
+            async with asyncio.timeout(SEND_S):
+                await self._socket.send_text(encode(message).decode())
+        except TimeoutError:
+            self._socket.scope["extensions"][ABORT]()
+        except (WebSocketDisconnect, RuntimeError):
+            pass

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
 import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,21 @@ from typing import Any
 from collectors import catalog
 from collectors.control import ControlError, ask
 from collectors.proc import descendants, environment_of
-from collectors.processes import RunActivity, RunProcess, processes_of, state_of
-from collectors.processes.activity import EXIT, LIFETIMES, SEEN
+from collectors.processes import RunProcess, processes_of
+from collectors.processes.activity import LIFETIMES
 from collectors.processes.identity import Identity, identity_of
-from collectors.processes.ranks import Gpus, Ranks, gpus_of, ranks_of
+from collectors.processes.ranks import Gpus, gpus_of
 from collectors.records import Event, Offset
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
 
 from .cost import Cost, CostMeter
 from .flame.ahead import Ahead
 from .machine import GpuUser, Machine, Owner, values_now
+from .runs import Runs, RunView
 from .stacks import Stacks
+from .subscription import is_glob, matches
 
+MAX_EVENTS = 20_000
 MAX_SERIES = 200  # a request may name so many
 
 
@@ -34,19 +37,6 @@ class NotFound(Exception):
 
 class BadRequest(Exception):
     """A parameter that cannot be; the text is one sentence with the remedy."""
-
-
-@dataclass(frozen=True)
-class RunView:
-    """One run, as its files and its processes tell."""
-
-    stored: Run
-    state: str  # running, stalled, ended, finished, failed, killed
-    state_reason: str
-    pid: int | None
-    started_s: float | None
-    ranks: Ranks
-    cwd: str  # of run.json, else of the process; "" where nobody says it
 
 
 @dataclass(frozen=True)
@@ -117,6 +107,7 @@ class Queries:
         """`read_only` tells why this dashboard cannot steer the collector, while it cannot."""
         self._store, self._log_dir, self._data_dir = store, log_dir.resolve(), data_dir
         self._meter = CostMeter()
+        self._runs = Runs(store, self._log_dir)
         self.stacks = Stacks(store)
         self.ahead = Ahead(self.stacks.minutes)
         self._read_only = read_only
@@ -129,17 +120,15 @@ class Queries:
 
     def runs(self) -> list[RunView]:
         """All runs, the newest first."""
-        lifetimes, now_s = self._lifetimes(), time.time()
-        views = [self._view(run, lifetimes.get(run.name, []), now_s) for run in self._store.runs()]
-        return sorted(views, key=lambda view: view.stored.last_time_s or 0.0, reverse=True)
+        return self._runs.views()
 
     def run(self, name: str) -> RunDetail:
         stored = self.check_run(name)
         lifetimes = self._store.events(name, kinds=LIFETIMES)
         attempts = [event for event in lifetimes if event.kind == "start"]
         gpus = self._collector().get("gpu", {}).get("gpus", [])
-        processes = [rank_view(process, gpus) for process in processes_of(self._activity(stored, lifetimes))]
-        return RunDetail(self._view(stored, lifetimes, time.time()), attempts, processes)
+        processes = [rank_view(process, gpus) for process in processes_of(self._runs.activity(stored, lifetimes))]
+        return RunDetail(self._runs.view(stored, lifetimes), attempts, processes)
 
     def files(self, run: str) -> list[Offset]:
         """What was read of each file of a run. Raises NotFound."""
@@ -147,10 +136,10 @@ class Queries:
         return [offset for offset in self._store.offsets().values() if offset.run == run]
 
     def events(self, run: str | None, lo: float | None, hi: float | None) -> list[Event]:
-        """Raises NotFound."""
+        """At most 20,000, the newest. Raises NotFound."""
         if run is not None:
             self.check_run(run)
-        return self._store.events(run, lo, hi)
+        return self._store.events(run, lo, hi, most=MAX_EVENTS)
 
     # -- points --------------------------------------------------------------------------------------------------------
 
@@ -224,11 +213,9 @@ class Queries:
 
     def watch(self, runs: Sequence[str], until_s: float) -> None:
         """Somebody looks at these runs until then, so that their stacks should arrive soon."""
-        for run in runs:
-            try:
-                ask(self._data_dir, "watch", run=run, until=until_s)
-            except ControlError:  # it is starting again, and will be asked again
-                return
+        if runs:
+            with suppress(ControlError):  # it is starting again, and will be asked again
+                ask(self._data_dir, "watch", runs=list(runs), until=until_s)
 
     # -- the machine ---------------------------------------------------------------------------------------------------
 
@@ -249,12 +236,11 @@ class Queries:
 
     def _owners(self) -> dict[int, Owner]:
         """By pid, the living runs' processes and their children."""
-        lifetimes = self._lifetimes()
         owners: dict[int, Owner] = {}
-        for run in self._store.runs():
-            for process in processes_of(self._activity(run, lifetimes.get(run.name, []))):
+        for activity in self._runs.living():
+            for process in processes_of(activity):
                 pids = [process.pid, *descendants(process.pid)]
-                owners |= dict.fromkeys(pids, Owner(run.name, process.rank))
+                owners |= dict.fromkeys(pids, Owner(activity.run, process.rank))
         return owners
 
     # -- the dashboard itself ------------------------------------------------------------------------------------------
@@ -283,26 +269,6 @@ class Queries:
             return {}
         return answer
 
-    def _view(self, run: Run, lifetimes: list[Event], now_s: float) -> RunView:
-        activity = self._activity(run, lifetimes)
-        state = state_of(activity, now_s)
-        started_s = as_time(run.info.get("started_s")) or min((event.time_s for event in activity.starts), default=run.first_time_s)
-        folders = [event.fields.get("cwd") for event in reversed(activity.seen)]
-        cwd = next((folder for folder in [run.info.get("cwd"), *folders] if isinstance(folder, str) and folder), "")
-        return RunView(run, state.state, state.reason, state.pid, started_s, ranks_of(activity, socket.gethostname()), cwd)
-
-    def _lifetimes(self) -> dict[str, list[Event]]:
-        """By run, its starts and ends, and what was seen of its processes."""
-        lifetimes: dict[str, list[Event]] = {}
-        for event in self._store.events(kinds=LIFETIMES):
-            lifetimes.setdefault(event.run, []).append(event)
-        return lifetimes
-
-    def _activity(self, run: Run, lifetimes: list[Event]) -> RunActivity:
-        starts, ends, seen, exits = ([event for event in lifetimes if event.kind == kind] for kind in ("start", "end", SEEN, EXIT))
-        folder = self._log_dir / run.name
-        return RunActivity(run.name, folder, run.info, starts, ends, run.last_time_s, run.median_interval_s, seen, exits)
-
     def _check(self, run: str | None, names: Sequence[str], chosen: list[Series]) -> None:
         if len(chosen) > MAX_SERIES:
             raise BadRequest(f"{len(chosen)} series match; a request may name at most {MAX_SERIES}: narrow the pattern")
@@ -321,22 +287,10 @@ def rank_view(process: RunProcess, gpus: Sequence[Mapping[str, Any]]) -> RankVie
 
 def wanted(name: str, patterns: Sequence[str]) -> bool:
     """Whether a series is asked for: by its exact name, or by a glob of * and ?, case-insensitive."""
-    return any(name == one or (is_glob(one) and _matches(name, one)) for one in patterns)
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return fnmatch.fnmatchcase(name.lower(), pattern.lower().replace("[", "[[]"))
-
-
-def is_glob(pattern: str) -> bool:
-    return "*" in pattern or "?" in pattern
+    return any(name == one or (is_glob(one) and matches(name, one)) for one in patterns)
 
 
 def _split(names: Sequence[str], known: Collection[str]) -> list[str]:
     """`["loss,lr", "a,b"]` -> `["loss", "lr", "a,b"]` where a series is called `a,b`."""
     parts = [[one] if one in known else [part for part in one.split(",") if part] or [one] for one in names]
     return [name for some in parts for name in some]
-
-
-def as_time(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and value > 0 else None

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import resource
+from typing import Any
+
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 GRACE_S = 1  # for open requests at the end; a WebSocket would hold the server for ever
+SILENT_S = 15.0  # a connection whose request is not complete by then is closed
+MOST_REQUEST_BYTES = 256 << 10  # headers and body together
+MOST_MESSAGE_BYTES = 64 << 10  # of a WebSocket
+MOST_CONNECTIONS = 512
+OURS = 100  # descriptors that are not connections: files of the store, libraries
+ABORT = "deepseek.abort"  # the extension of a socket's scope: end the connection now, whatever waits to be sent
 
 
 def server_of(app: FastAPI) -> uvicorn.Server:
@@ -16,8 +29,73 @@ def server_of(app: FastAPI) -> uvicorn.Server:
         access_log=False,
         proxy_headers=False,  # a client may not say where it comes from
         server_header=False,
-        ws="websockets-sansio",
+        http=Http,
+        ws=Socket,
+        ws_max_size=MOST_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # the machine is the same, or the tunnel compresses
         timeout_graceful_shutdown=GRACE_S,
     )
     return uvicorn.Server(config)
+
+
+def most_connections() -> int:
+    """As many as there are descriptors for, besides our own."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(MOST_CONNECTIONS, limit - OURS if limit != resource.RLIM_INFINITY else MOST_CONNECTIONS))
+
+
+class Http(HttpToolsProtocol):
+    """A connection that says nothing, or too much, is closed; where there are too many, the one that has been silent longest."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._received_bytes = 0
+        self._complete = False
+        self._silent = self.loop.call_later(SILENT_S, self._end_silent)
+        if len(self.connections) > most_connections():
+            self._make_room()
+
+    def data_received(self, data: bytes) -> None:
+        self._received_bytes += len(data)
+        if self._received_bytes > MOST_REQUEST_BYTES:
+            self.transport.abort()
+            return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._received_bytes, self._complete = 0, False
+        self._silent.cancel()
+        self._silent = self.loop.call_later(SILENT_S, self._end_silent)
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+        self._silent.cancel()
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._silent.cancel()
+        super().connection_lost(exc)
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing was asked, or everything answered."""
+        return self.cycle is None or not self._complete or self.cycle.response_complete
+
+    def _end_silent(self) -> None:
+        if not self._complete:
+            self.transport.abort()
+
+    def _make_room(self) -> None:
+        idle = [one for one in self.connections if isinstance(one, Http) and one.waits and one is not self]
+        (min(idle, key=lambda one: one._silent.when()) if idle else self).transport.abort()
+
+
+class Socket(WebSocketsSansIOProtocol):
+    """Hands the application the means to end a connection whose client does not read: `close` would wait for it."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        scope: dict[str, Any] | None = getattr(self, "scope", None)  # none where the handshake was refused
+        if scope is not None:
+            scope["extensions"][ABORT] = self.transport.abort

@@ -15,7 +15,8 @@ from collectors.store.protocol import LivePoints, LogPage, Series
 
 from .flame.source import Excerpt
 from .machine import GpuUser, Machine
-from .queries import Curve, Curves, Profiler, RankView, RunDetail, RunView, State
+from .queries import Curve, Curves, Profiler, RankView, RunDetail, State
+from .runs import RunView
 from .stacks import Charted, Folded
 
 FEW = 16  # values, as in a delta: fewer are looked at faster in a list
@@ -51,9 +52,12 @@ def run(view: RunView) -> dict[str, Any]:
         "last_step": stored.last_step,
         "series": stored.series,
         "points": stored.points,
+        "timed": stored.timed,
         "lines_read": stored.lines_read,
         "lines_skipped": stored.lines_skipped,
         "fields_skipped": stored.fields_skipped,
+        "files_aside": stored.files_aside,
+        "trouble": stored.trouble,
         "info": stored.info,
     }
 

@@ -20,6 +20,9 @@ BLOCK_LINES = 2000
 MANY_BLOCKS = 32  # of one run, that are worth merging
 MANY_LINES = 500
 NO_CURSOR = 1 << 62
+MOST_CHARACTERS = 16_384  # of a line in an answer; it is searched whole
+MOST_PAGE_CHARACTERS = 8_000_000
+MOST_LIVE_LINES = 2000  # of a delta: a page shows fewer
 _BLOCK = "id, run, first_line, last_line, lines, first_time_s, last_time_s, max_level, files, columns, texts"
 
 
@@ -34,7 +37,10 @@ class Block(NamedTuple):
     texts: list[str]
 
     def line(self, i: int) -> LogLine:
-        return LogLine(self.run, self.files[i], self.times_s[i], self.levels[i], self.texts[i])
+        text = self.texts[i]
+        if len(text) > MOST_CHARACTERS:
+            text = f"{text[:MOST_CHARACTERS]} ... ({len(text):,} characters)"
+        return LogLine(self.run, self.files[i], self.times_s[i], self.levels[i], text)
 
 
 class Row(NamedTuple):
@@ -138,15 +144,27 @@ def search(db: sqlite3.Connection, query: LogQuery) -> LogPage:
             older += number < before
             if number < before and query.limit:
                 _keep(found, (number, line), query.limit)
-    found.sort()
+    found = _bounded(sorted(found))
     return LogPage([line for _, line in found], total, found[0][0] if older > len(found) > 0 else None)
 
 
-def read_after(db: sqlite3.Connection, seq: int, upto: int) -> list[LogLine]:
-    """Lines of later commits, by arrival."""
-    blocks = [Row._make(row).read() for row in db.execute(f"SELECT {_BLOCK} FROM log WHERE seq > ? AND seq <= ?", (seq, upto))]
-    numbered = [(number, block.line(i)) for block in blocks if block for i, number in enumerate(block.numbers)]
-    return [line for _, line in sorted(numbered)]
+def _bounded(found: list[tuple[int, LogLine]]) -> list[tuple[int, LogLine]]:
+    """The newest of these lines that together are not too long; the cursor leads to the others."""
+    sizes = itertools.accumulate(len(line.text) for _, line in reversed(found))
+    kept = sum(size <= MOST_PAGE_CHARACTERS for size in sizes)
+    return found[-max(kept, 1) :]
+
+
+def read_after(db: sqlite3.Connection, seq: int, upto: int, most: int = MOST_LIVE_LINES) -> list[LogLine]:
+    """Lines of later commits, by arrival; where there are more than `most`, the newest of them."""
+    after = f"SELECT {_BLOCK} FROM log WHERE seq > ? AND seq <= ? ORDER BY seq DESC, last_line DESC"
+    numbered: list[tuple[int, LogLine]] = []
+    for row in map(Row._make, db.execute(after, (seq, upto))):
+        block = row.read()
+        numbered += [(number, block.line(i)) for i, number in enumerate(block.numbers)] if block else []
+        if len(numbered) >= most:
+            break
+    return [line for _, line in sorted(numbered)[-most:]]
 
 
 def _block(run: str, numbered: Sequence[tuple[int, LogLine]]) -> Block:

@@ -167,9 +167,11 @@ class Store(Protocol):
     def offsets(self) -> dict[str, Offset]:
         """By path relative to the log folder."""
 
-    def runs(self) -> list[Run]: ...
+    def runs(self) -> list[Run]:
+        """By name. A run that has not changed is the same object again; its `info` holds only what is short of run.json."""
 
-    def run(self, name: str) -> Run | None: ...
+    def run(self, name: str) -> Run | None:
+        """With all of run.json."""
 
     def series(self, run: str | None = None, match: str = "") -> list[Series]:
         """Those of a run, or of the machine where `run` is None; `match` is a case-insensitive substring, with * or ? a glob."""
@@ -187,9 +189,12 @@ class Store(Protocol):
     def logs(self, query: LogQuery) -> LogPage: ...
 
     def events(
-        self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = ()
+        self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
     ) -> list[Event]:
-        """In order of arrival; of all runs where `run` is None, of all kinds where `kinds` is empty."""
+        """In order of time; of all runs where `run` is None, of all kinds where `kinds` is empty. With `most` the newest of them."""
+
+    def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
+        """Those of later commits, of all runs, in order of arrival: to keep up with them at little cost."""
 
     def stacks(
         self, lo: float, hi: float, run: str, rank: int | None = None, pid: int | None = None, thread: str | None = None
@@ -205,6 +210,7 @@ class Store(Protocol):
         """Whether records were committed since this was last asked from this object; 5 us, or 20 where something was written."""
 
     def since(self, seq: int) -> Delta:
-        """What was committed after `seq`, for live pages."""
+        """What was committed after `seq`, for live pages: all points or, where that would be too much, none and `complete` false; of
+        lines and events the newest few thousand."""
 
     def close(self) -> None: ...

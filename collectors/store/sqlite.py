@@ -35,6 +35,7 @@ from .search import Found, Window
 
 UNREADABLE, AGAIN = "the store cannot be read", "ask again; if it stays, run: deepseek-dashboard store check"
 
+MOST_COMMITS = 3000  # that a delta may span: at ten a second five minutes
 JUDGE_S = 10.0  # how often sizes and ages are looked at
 TOO_LARGE = "the store has reached --max-size without machine samples left to drop; raise it, or remove runs that are not needed"
 NO_LIMITS = Limits()
@@ -51,6 +52,7 @@ class SqliteStore:
         self._readers = files.Readers(data_dir)
         self._of_file: dict[Path, points.FileReader] = defaultdict(points.FileReader)
         self._stacks = stacks.Reader()
+        self._runs = runs.Runs()
         self._watched: dict[Path, Watched] = {}
         self._watch_lock = threading.Lock()
         self._write = write
@@ -115,11 +117,11 @@ class SqliteStore:
 
     @failing(UNREADABLE, AGAIN)
     def runs(self) -> list[Run]:
-        return [run for _, db in self._readers.runs() for run in runs.read_runs(db)]
+        return [run for _, db in self._readers.runs() for run in self._runs.read(db)]
 
     @failing(UNREADABLE, AGAIN)
     def run(self, name: str) -> Run | None:
-        return next((run for _, db in self._readers.runs() for run in runs.read_runs(db, name)), None)
+        return next((run for _, db in self._readers.runs() if (run := runs.read_run(db, name)) is not None), None)
 
     @failing(UNREADABLE, AGAIN)
     def series(self, run: str | None = None, match: str = "") -> list[Series]:
@@ -158,9 +160,13 @@ class SqliteStore:
 
     @failing(UNREADABLE, AGAIN)
     def events(
-        self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = ()
+        self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
     ) -> list[Event]:
-        return [event for _, db in self._readers.runs() for event in runs.read_events(db, run, lo, hi, kinds)]
+        return [event for _, db in self._readers.runs() for event in runs.read_events(db, run, lo, hi, kinds, most)]
+
+    @failing(UNREADABLE, AGAIN)
+    def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
+        return [event for _, db in self._readers.runs() for event in runs.read_kinds_after(db, seq, kinds)]
 
     @failing(UNREADABLE, AGAIN)
     def stacks(
@@ -189,6 +195,8 @@ class SqliteStore:
     @failing(UNREADABLE, AGAIN)
     def since(self, seq: int) -> Delta:
         newest = self.seq()  # first: whatever has a seq up to this is visible by now, in files that are there by now
+        if newest - seq > MOST_COMMITS:
+            return Delta(newest, False, [], [], [])
         self._readers.look()
         parts = [self._of_file[path].since(db, seq, newest) for path, db in self._readers.live()]
         lines = [line for _, db in self._readers.runs() for line in logs.read_after(db, seq, newest)]

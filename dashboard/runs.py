@@ -1,0 +1,120 @@
+"""Which runs there are, and in which state: kept from look to look, so that thousands of runs cost what has changed."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from collectors.processes import RunActivity, state_of
+from collectors.processes.activity import EXIT, LIFETIMES, SEEN, seconds
+from collectors.processes.ranks import Ranks, ranks_of
+from collectors.records import Event
+from collectors.store.protocol import Run, Store
+
+ALIVE = ("running", "stalled")
+BUDGET_S = 0.1  # of one look, for the states that may have changed; the others wait for the next look
+KEPT_S = 60.0  # a run that is over is looked at so often: something may hold its files again
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run, as its files and its processes tell."""
+
+    stored: Run
+    state: str  # running, stalled, ended, finished, failed, killed
+    state_reason: str
+    pid: int | None
+    started_s: float | None
+    ranks: Ranks
+    cwd: str  # of run.json, else of the process; "" where nobody says it
+
+
+@dataclass(frozen=True)
+class _Kept:
+    view: RunView
+    lifetimes: int  # how many events it was judged by
+    looked_s: float  # monotonic
+
+
+class Runs:
+    """May be asked from many threads."""
+
+    def __init__(self, store: Store, log_dir: Path) -> None:
+        self._store, self._log_dir = store, log_dir
+        self._lock = threading.Lock()
+        self._lifetimes: dict[str, list[Event]] = {}
+        self._seq = 0  # the lifetimes hold all events up to this
+        self._kept: dict[str, _Kept] = {}
+
+    def views(self) -> list[RunView]:
+        """All runs, the newest first."""
+        with self._lock:
+            stored = self._read()
+            kept = {run.name: self._kept[run.name] for run in stored if run.name in self._kept}
+            until_s = time.monotonic() + BUDGET_S
+            for run in sorted(stored, key=lambda run: _urgency(run, kept.get(run.name), self._lifetimes.get(run.name, ()))):
+                before, events = kept.get(run.name), self._lifetimes.get(run.name, [])
+                if before is None or (_may_differ(run, before, events) and time.monotonic() < until_s):
+                    kept[run.name] = _Kept(self.view(run, events), len(events), time.monotonic())
+                elif before.view.stored is not run:
+                    kept[run.name] = replace(before, view=replace(before.view, stored=run))
+            self._kept = kept
+        return sorted((one.view for one in kept.values()), key=lambda view: view.stored.last_time_s or 0.0, reverse=True)
+
+    def view(self, run: Run, lifetimes: list[Event]) -> RunView:
+        """A run whose files or processes tell what cannot be costs only its own state."""
+        activity = self.activity(run, lifetimes)
+        try:
+            state = state_of(activity, time.time())
+            ranks = ranks_of(activity, socket.gethostname())
+        except (ValueError, TypeError, OverflowError, AttributeError, KeyError, OSError) as error:
+            log.warning("the state of run %r is unknown: %r", run.name, error)
+            return RunView(run, "ended", f"its state is unknown: {error}", None, run.first_time_s, Ranks([], None, ""), "")
+        started_s = seconds(run.info.get("started_s")) or min((event.time_s for event in activity.starts), default=run.first_time_s)
+        folders = [event.fields.get("cwd") for event in reversed(activity.seen)]
+        cwd = next((folder for folder in [run.info.get("cwd"), *folders] if isinstance(folder, str) and folder), "")
+        return RunView(run, state.state, state.reason, state.pid, started_s, ranks, cwd)
+
+    def activity(self, run: Run, lifetimes: list[Event]) -> RunActivity:
+        starts, ends, seen, exits = ([event for event in lifetimes if event.kind == kind] for kind in ("start", "end", SEEN, EXIT))
+        folder = self._log_dir / run.name
+        return RunActivity(run.name, folder, run.info, starts, ends, run.last_time_s, run.median_interval_s, seen, exits)
+
+    def living(self) -> Iterator[RunActivity]:
+        """What is known of the runs that go on."""
+        for view in self.views():
+            if view.state in ALIVE:
+                yield self.activity(view.stored, self._lifetimes.get(view.stored.name, []))
+
+    def _read(self) -> list[Run]:
+        """What is stored now, and the events since the last look."""
+        newest = self._store.seq()
+        stored = self._store.runs()
+        if newest < self._seq:  # another store
+            self._lifetimes, self._seq = {}, 0
+        if newest > self._seq:
+            for event in self._store.events_after(self._seq, LIFETIMES):
+                self._lifetimes.setdefault(event.run, []).append(event)
+            self._seq = newest
+        for gone in self._lifetimes.keys() - {run.name for run in stored}:
+            del self._lifetimes[gone]
+        return stored
+
+
+def _may_differ(run: Run, kept: _Kept, events: Sequence[Event]) -> bool:
+    changed = kept.view.stored is not run or kept.lifetimes != len(events)
+    return changed or kept.view.state in ALIVE or time.monotonic() - kept.looked_s > KEPT_S
+
+
+def _urgency(run: Run, kept: _Kept | None, events: Sequence[Event]) -> tuple[int, float]:
+    """New runs first, then those that live or have changed, then the others; of each the one that was looked at longest ago."""
+    if kept is None:
+        return 0, 0.0
+    changed = kept.view.stored is not run or kept.lifetimes != len(events)
+    return (1 if changed or kept.view.state in ALIVE else 2), kept.looked_s
