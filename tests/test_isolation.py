@@ -21,7 +21,6 @@ from tests.poisons.whole import collector_of, future_files
 PARTS = (kinds_of_files, names, run_info, contents, logs, processes, clients, crowds, whole)
 POISONS: list[Poison] = [poison for part in PARTS for poison in part.POISONS]
 AWAITED = (Path(__file__).parent / "poisons" / "awaited.txt").read_text().split()  # their mend is under way: ISOLATION_AWAITED=1
-TABLE = os.environ.get("ISOLATION_TABLE")  # a file to which a row of each poison is appended
 ALONE_MB, MEMORY_MB = 200, 500
 
 
@@ -38,15 +37,12 @@ def suffer(houses: Houses, poison: Poison, record: Callable[[str, object], None]
     harmed = True
     try:
         outcome = houses.living().suffer(poison)
-        harmed = bool(outcome.faults)
+        record(ROW, outcome.row())
+        assert outcome.faults == [], f"{poison.what}: {outcome}"
+        harmed = False
     finally:
         if harmed or poison.spoils:
             houses.leave()
-    record(ROW, outcome.row())
-    if TABLE:
-        with Path(TABLE).open("a") as table:
-            table.write(outcome.row() + "\n")
-    assert outcome.faults == [], f"{poison.what}: {outcome}"
 
 
 def test_alone_the_healthy_run_arrives_at_once_and_both_processes_are_small(houses: Houses) -> None:
