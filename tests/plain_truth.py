@@ -24,6 +24,8 @@ EDGE_S = 0.5
 WORKERS_AHEAD_S = 3.5  # what was prefetched is used up, and what was begun slowly is ended
 SLOW, HEALTHY = 1.2, 1.02  # a window's factor from which on a line must be named, up to which none may be
 LONG_UNIT_S = 1.0  # a window may lie within such a unit
+DISTURBED = 0.15  # of a step
+MANY = 10  # lines in a slow window: with fewer, its edges cut too much of a step to say how long one is
 TRIES = 50
 
 
@@ -43,6 +45,7 @@ class PlainRecording:
         self.plan: list[Stretch] = [tuple(one) for one in truth["plans"][name]]
         store = SqliteStore(folder / "logs" / ".deepseek", write=False)
         self.queries = Queries(store, folder / "logs", folder / "logs" / ".deepseek")
+        self.disturbed = 0  # windows that were drawn and left out: the machine's other work made their steps longer
         self.profiled_until_s = store.profiled_until(self.program.run_name) or 0.0
 
     def close(self) -> None:
@@ -61,13 +64,7 @@ class PlainRecording:
 
     def factor(self, window: Range) -> float:
         """By how much longer a unit of this window is than a healthy one; beside workers by its log, since they work ahead."""
-        return self._factor_by_lines(window) if self.program.workers > 1 else self._factor_by_calls(window)
-
-    def _factor_by_lines(self, window: Range) -> float:
-        lines_s = self._lines_s
-        cut = np.interp(window, lines_s, np.arange(len(lines_s)))
-        healthy = np.concatenate([np.diff(lines_s[(lines_s >= lo) & (lines_s <= hi)]) for lo, hi, times in self.plan if times == 1])
-        return (window[1] - window[0]) / max(float(cut[1] - cut[0]), 1e-3) / float(np.median(healthy))
+        return self._factor_by_log(window) if self.program.workers > 1 else self._factor_by_calls(window)
 
     def _factor_by_calls(self, window: Range) -> float:
         begun_s, ended_s, extra_s = self._calls.T
@@ -75,20 +72,45 @@ class PlainRecording:
         lost_s = float((inside_s / np.maximum(ended_s - begun_s, 1e-6) * extra_s).sum())
         return (window[1] - window[0]) / max(window[1] - window[0] - lost_s, 1e-3)
 
+    def _factor_by_log(self, window: Range) -> float:
+        return self._step_s(window) / self._healthy_s
+
     @cached_property
-    def _lines_s(self) -> np.ndarray:
-        """When the program logged; read only where it is needed: long units, and workers."""
+    def _healthy_s(self) -> float:
+        """The median second's step before anything was slow."""
+        lo, hi, _ = self.plan[0]
+        return float(np.median([self._step_s((at_s, at_s + 1.0)) for at_s in np.arange(lo + 3.0, hi - 1.0)]))
+
+    def _step_s(self, window: Range) -> float:
+        time_s, step = self._log
+        cut = np.interp(window, time_s, step)
+        return (window[1] - window[0]) / max(float(cut[1] - cut[0]), 1e-3)
+
+    @cached_property
+    def _log(self) -> tuple[np.ndarray, np.ndarray]:
+        """When which step was logged; empty where the log says no time."""
         path = self.folder / "logs" / self.run / "metrics.jsonl"
-        if self.program.unit_s < LONG_UNIT_S and self.program.workers == 1:
-            return np.zeros(0)
-        return np.array([json.loads(line)["time_s"] for line in path.read_text().splitlines()])
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        rows = [(line["time_s"], line["step"]) for line in lines if "time_s" in line]
+        time_s, step = np.array(rows, float).reshape(-1, 2).T
+        return time_s, step
 
     def _whole_units(self, window: Range) -> Range:
         """The window, wider by the rest of the units that it cuts: it is no fault to speak of all of a long unit."""
         if self.program.unit_s < LONG_UNIT_S:
             return window
-        before, after = self._lines_s[self._lines_s <= window[0]], self._lines_s[self._lines_s >= window[1]]
+        time_s, _ = self._log
+        before, after = time_s[time_s <= window[0]], time_s[time_s >= window[1]]
         return (float(before[-1]) if len(before) else window[0], float(after[0]) if len(after) else window[1])
+
+    def _disturbed(self, window: Range, planned: float, factor: float) -> bool:
+        """Whether the machine's other work made these steps longer than the program itself did; False where no clock says so."""
+        time_s, _ = self._log
+        lines = int(((time_s >= window[0]) & (time_s <= window[1])).sum())
+        if not self.program.steady or not len(time_s) or (planned > 1 and (lines < MANY or self.program.workers > 1)):
+            return False
+        by_itself = factor if self.program.workers == 1 else 1.0
+        return self._factor_by_log(window) > (1 + DISTURBED) * by_itself
 
     def draw(self, count: int, *, seed: int = 0) -> list[Drawn]:
         """Half of them in slow stretches; a third of those reach over an edge. Fewer where too few fit."""
@@ -109,6 +131,9 @@ class PlainRecording:
             start_s = random.uniform(lo, hi - seconds)
             window = (float(start_s), float(start_s + seconds))
             factor = self.factor(window)
+            if self._disturbed(window, planned, factor):
+                self.disturbed += 1
+                continue
             around = self.factor(self._whole_units(window))
             found.append(Drawn(window, planned, factor, expected_of(factor, around if planned == 1 else planned)))
         return found
