@@ -19,7 +19,9 @@ from .opening import open_file
 from .records import Offset, Record, labels_of
 from .run_folder import RunFolder
 
-BATCH_BYTES = 2 << 20  # read from one file before the next one has its turn: about 0.1 s of work
+BATCH_BYTES = 2 << 20  # read from one file before the next one has its turn,
+LEAST_BATCH_BYTES = 512 << 10  # or less where that much takes longer than
+BATCH_S = 0.1
 BATCH_LINES = 50_000
 IDLE_S = 60.0  # a file that did not change for so long is closed
 HEAD_BYTES = 64  # what is remembered of a file's start, to notice that it was written anew
@@ -48,6 +50,7 @@ class FollowedFile:
         if offset:
             self._format.tally = Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip)
         self._used = 0  # bytes of the batch that is being parsed
+        self._batch_bytes = BATCH_BYTES
         self.behind = False  # whether there was more than one batch to read
         self.last = offset  # behind all records that were handed out
 
@@ -65,7 +68,9 @@ class FollowedFile:
         """The records of the lines of `next_lines`, and the offset behind them; [] where nothing was read."""
         records: list[Record] = []
         if self._used:
+            began_s = time.monotonic()
             records = self._parse(lines, self._arrival())
+            self._pace(time.monotonic() - began_s)
             self._offset += self._used
             self._used = 0
             records.append(self.as_record())
@@ -134,9 +139,16 @@ class FollowedFile:
         return data
 
     def _pread(self) -> bytes:
-        data = os.pread(self._descriptor, BATCH_BYTES + 1, self._offset)
-        self.behind = len(data) > BATCH_BYTES
-        return data[:BATCH_BYTES]
+        data = os.pread(self._descriptor, self._batch_bytes + 1, self._offset)
+        self.behind = len(data) > self._batch_bytes
+        return data[: self._batch_bytes]
+
+    def _pace(self, took_s: float) -> None:
+        """So much at a time that a batch takes its time, and not more."""
+        if took_s > BATCH_S:
+            self._batch_bytes = max(LEAST_BATCH_BYTES, self._batch_bytes // 2)
+        elif took_s < BATCH_S / 4:
+            self._batch_bytes = min(BATCH_BYTES, 2 * self._batch_bytes)
 
     def _was_rewritten(self) -> bool:
         """Truncated in place, and perhaps longer again than what was read."""

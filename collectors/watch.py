@@ -58,8 +58,9 @@ class FolderWatch:
         self._next_scan_s = self._next_glance_s = 0.0
         self._glanced: list[str] = []
         self._watches: dict[str, ObservedWatch] = {}
+        self._followed: tuple[int, int] | None = None  # the root that inotify follows
         self._observer = None if poll_only else _observer()
-        self._follow(self._root)
+        self._follow_anew()
 
     def take(self) -> list[Path]:
         """What changed since last asked; a part of a scan of the whole tree is done with it."""
@@ -163,9 +164,12 @@ class FolderWatch:
         if self._observer is None:
             return
         alive = {emitter.watch for emitter in self._observer.emitters if emitter.is_alive()}
-        for folder in [folder for folder, watch in self._watches.items() if watch not in alive]:
+        root = _identity(self._root)
+        moved = root != self._followed  # another folder has its name: none of those that are followed need be below it
+        for folder in [folder for folder, watch in self._watches.items() if moved or watch not in alive]:
             self._observer.unschedule(self._watches.pop(folder))
         if self._root not in self._watches:
+            self._followed = root
             self._follow(self._root)
             self._scan, self._next_scan_s = None, 0.0
 
@@ -189,6 +193,15 @@ class FolderWatch:
                 self._dirty.update(found)
         if found:
             self._wake.set()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Device and inode; None where there is nothing."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class _Scan(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -113,6 +113,12 @@ def open_writer(path: Path, kind: Kind) -> sqlite3.Connection:
     db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     _update(db, path, kind)
     return db
+
+
+def newest_seq(path: Path) -> int:
+    """Of a machine file that is not written to any more; brings it up to date."""
+    with closing(open_writer(path, "machine")) as db:
+        return meta(db, "seq")
 
 
 def open_again(path: Path) -> sqlite3.Connection:

@@ -231,7 +231,7 @@ class SqliteStore:
             self._writer(files.RUNS_FILE)
             weeks = files.machine_files(self._dir)
             for path in weeks[: -files.LIVE_WEEKS]:
-                schema.open_writer(path, "machine").close()  # migrates it
+                self._seq = max(self._seq, schema.newest_seq(path))  # migrates it, too
             for path in weeks[-files.LIVE_WEEKS :]:
                 self._writer(path.name)
         self._readers.look()
