@@ -157,7 +157,9 @@ def test_dear_questions_take_turns_and_keep_cheap_ones_from_waiting(web: Web, mo
 
     monkeypatch.setattr(SqliteStore, "stack_counts", slow)
     clients = [Web(web.port) for _ in range(60)]
-    threads = [threading.Thread(target=lambda one=one: one.ask("/api/v1/flamechart", run="a", from_=T0, to=T0 + 60)) for one in clients]
+    threads = [
+        threading.Thread(target=lambda one=one: one.ask("/api/v1/flamechart", run="a", from_=T0, to=T0 + 60)) for one in clients
+    ]
     for thread in threads:
         thread.start()
     wait_for(lambda: most[0] == turns.STACKS.at_once)
