@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dashboard.blame.verdict import Verdict
 from dashboard.flame.folding import FlameTree
 from dashboard.flame.lanes import Lanes
@@ -100,6 +102,7 @@ def _row(recording: PlainRecording, drawn: Drawn) -> Row:
         "seconds": round(drawn.window[1] - drawn.window[0], 3),
         "planned_factor": drawn.planned,
         "factor": round(drawn.factor, 3),
+        "lost_s": round((drawn.factor - 1) * program.unit_s, 4),
         "expected": drawn.expected,
         "right": is_right(program, drawn.expected, verdict),
         "contradictions": contradictions(verdict, tree),
@@ -140,7 +143,15 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 
 def summary(rows: Sequence[Row]) -> str:
     """Markdown: programs, then what confidence is worth, all and those that were held out, then the bounds."""
-    parts = [_programs(rows), "## Confidence", _confidences(rows), _bounds(rows), f"{hardware()}, {datetime.date.today()}"]
+    parts = [
+        _programs(rows),
+        "## How much slower",
+        _factors(rows),
+        "## Confidence",
+        _confidences(rows),
+        _bounds(rows),
+        f"{hardware()}, {datetime.date.today()}",
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -161,6 +172,19 @@ def _programs(rows: Sequence[Row]) -> str:
 
 def _share(rows: Sequence[Row]) -> str:
     return f"{sum(row['right'] for row in rows)} of {len(rows)}"
+
+
+def _factors(rows: Sequence[Row]) -> str:
+    lines = ["| planned | right | high | medium | low | excess / truth: p5, median, p95 |", "|---|---|---|---|---|---|"]
+    for planned in sorted({row["planned_factor"] for row in rows}):
+        mine = [row for row in rows if row["planned_factor"] == planned]
+        counts = [f"{sum(row['confidence'] == confidence for row in mine)}" for confidence in ("high", "medium", "low")]
+        ratios = [
+            row["excess_s"] / row["lost_s"] for row in mine if row["right"] and row["expected"] == "line" and row["tier"] == "B"
+        ]
+        spread = ", ".join(f"{value:.2f}" for value in np.percentile(ratios, [5, 50, 95])) if ratios else ""
+        lines.append(f"| {planned:g} x | {_share(mine)} | {' | '.join(counts)} | {spread} |")
+    return "\n".join(lines)
 
 
 def _confidences(rows: Sequence[Row]) -> str:

@@ -25,7 +25,6 @@ WORKERS_AHEAD_S = 3.5  # what was prefetched is used up, and what was begun slow
 SLOW, HEALTHY = 1.2, 1.02  # a window's factor from which on a line must be named, up to which none may be
 LONG_UNIT_S = 1.0  # a window may lie within such a unit
 DISTURBED = 0.15  # of a step
-MANY = 10  # lines in a slow window: with fewer, its edges cut too much of a step to say how long one is
 TRIES = 50
 
 
@@ -67,10 +66,16 @@ class PlainRecording:
         return self._factor_by_log(window) if self.program.workers > 1 else self._factor_by_calls(window)
 
     def _factor_by_calls(self, window: Range) -> float:
-        begun_s, ended_s, extra_s = self._calls.T
-        inside_s = np.clip(np.minimum(ended_s, window[1]) - np.maximum(begun_s, window[0]), 0, None)
-        lost_s = float((inside_s / np.maximum(ended_s - begun_s, 1e-6) * extra_s).sum())
+        lost_s, _ = self._lost_s(window)
         return (window[1] - window[0]) / max(window[1] - window[0] - lost_s, 1e-3)
+
+    def _lost_s(self, window: Range) -> Range:
+        """What the slow calls took more than a healthy one does, and what they would have taken more on an idle machine."""
+        begun_s, ended_s, extra_s = self._calls.T
+        took_s = np.maximum(ended_s - begun_s, 1e-6)
+        healthy_s = max(float((took_s - extra_s).min(initial=np.inf)), 0.0) if len(took_s) else 0.0
+        inside = np.clip(np.minimum(ended_s, window[1]) - np.maximum(begun_s, window[0]), 0, None) / took_s
+        return float((inside * (took_s - healthy_s)).sum()), float((inside * extra_s).sum())
 
     def _factor_by_log(self, window: Range) -> float:
         return self._step_s(window) / self._healthy_s
@@ -103,14 +108,13 @@ class PlainRecording:
         before, after = time_s[time_s <= window[0]], time_s[time_s >= window[1]]
         return (float(before[-1]) if len(before) else window[0], float(after[0]) if len(after) else window[1])
 
-    def _disturbed(self, window: Range, planned: float, factor: float) -> bool:
-        """Whether the machine's other work made these steps longer than the program itself did; False where no clock says so."""
-        time_s, _ = self._log
-        lines = int(((time_s >= window[0]) & (time_s <= window[1])).sum())
-        if not self.program.steady or not len(time_s) or (planned > 1 and (lines < MANY or self.program.workers > 1)):
-            return False
-        by_itself = factor if self.program.workers == 1 else 1.0
-        return self._factor_by_log(window) > (1 + DISTURBED) * by_itself
+    def _disturbed(self, window: Range) -> bool:
+        """Whether the machine's other work made these steps longer, by the log of healthy windows, by the calls of slow ones."""
+        lost_s, due_s = self._lost_s(window)
+        if due_s:
+            seconds = window[1] - window[0]
+            return self.program.workers == 1 and lost_s - due_s > DISTURBED * (seconds - lost_s + due_s)
+        return self.program.steady and len(self._log[0]) > 0 and self._factor_by_log(window) > 1 + DISTURBED
 
     def draw(self, count: int, *, seed: int = 0) -> list[Drawn]:
         """Half of them in slow stretches; a third of those reach over an edge. Fewer where too few fit."""
@@ -131,7 +135,7 @@ class PlainRecording:
             start_s = random.uniform(lo, hi - seconds)
             window = (float(start_s), float(start_s + seconds))
             factor = self.factor(window)
-            if self._disturbed(window, planned, factor):
+            if self._disturbed(window):
                 self.disturbed += 1
                 continue
             around = self.factor(self._whole_units(window))
