@@ -7,7 +7,7 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,18 @@ class FollowedFile:
         state = {**self._format.state(), "head": self._head, "host": self._host}
         if self._cutting:
             state["cutting"] = True
-        self.last = Offset(self._key, self._run.name, *self._identity, self._offset, **asdict(self._format.tally), state=state)
+        tally = self._format.tally
+        self.last = Offset(
+            self._key,
+            self._run.name,
+            *self._identity,
+            self._offset,
+            tally.lines_read,
+            tally.lines_skipped,
+            tally.fields_skipped,
+            tally.first_skip,
+            state,
+        )
         return self.last
 
     def refuse(self, reason: str) -> None:

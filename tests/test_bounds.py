@@ -146,6 +146,18 @@ def test_more_folders_than_inotify_follows_are_seen_as_soon(ingest: Ingest) -> N
         assert time.monotonic() - began_s < IN_TIME_S
 
 
+def test_a_run_that_begins_where_inotify_follows_others_is_seen_as_soon(ingest: Ingest) -> None:
+    make_runs(ingest.root, MAX_WATCHED + 40)
+    ingest.restart()
+    ingest.until(lambda: ingest.tail.period_s, "not read")
+    assert max(ingest.health_s(3) for _ in range(4)) < IN_TIME_S
+    (ingest.root / "healthy" / "inner").mkdir()
+    (ingest.root / "healthy" / "inner" / "x.log").write_text("hello\n")
+    began_s = time.monotonic()
+    ingest.until(lambda: ingest.run("healthy/inner"), "not seen")
+    assert time.monotonic() - began_s < IN_TIME_S
+
+
 def test_one_inotify_instance_serves_all_folders(tmp_path: Path) -> None:
     """A user has 128 of them for all programs."""
     make_runs(tmp_path, 100, lines=1)
