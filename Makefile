@@ -19,7 +19,7 @@ test: $(VENV)/dev.stamp chromium
 
 test-long: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long -p tests.kept_results
 
 bench: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m benchmarks

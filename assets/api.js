@@ -14,6 +14,15 @@ export class Refused extends Error {
   }
 }
 
+/** Asking again in a while brings the same: the question itself is wrong. @param {unknown} error */
+export const lasting = (error) => error instanceof Refused && error.status < 500;
+
+/** What the page says of an error; one of our own code rises. @param {unknown} error @returns {string} */
+export function sentenceOf(error) {
+  if (error instanceof Refused || error instanceof Unreachable) return error.message;
+  throw error;
+}
+
 /**
  * `get("points", {run: "a", series: ["loss", "lr"]})`; null parameters are left out, lists repeat.
  * @param {string} path @param {Record<string, string | number | string[] | null>} [parameters]

@@ -19,7 +19,7 @@ export class FlamePage extends RunPage {
     super(bar, foot, BUCKETS);
     this.head = new FlameHead({ pick: (run) => this.pick(run), download: (format) => this.download(format) });
     this.stage = new FlameStage({ chosen: () => this.#looked(), profile: (action) => this.steerProfile(action) });
-    this.strip = new Strip(this.timeline, { failed: (error) => this.failed(error), tinting: () => this.stage.tinting() });
+    this.strip = new Strip(this.timeline, { failed: (error, again) => this.failed(error, again), tinting: () => this.stage.tinting() });
     this.profile.filter = this.stage.filter;
     this.element = el(
       "div",

@@ -68,7 +68,7 @@ export class Gpus extends Page {
   }
 
   refresh() {
-    this.#readXids(this.range.view(this.end_s)).catch((error) => this.failed(error));
+    this.#readXids(this.range.view(this.end_s)).catch((error) => this.failed(error, this.again.points));
     super.refresh();
   }
 

@@ -197,7 +197,7 @@ export class Live extends RunPage {
   }
 
   /** @type {Panel["showLines"]} */
-  showLines(lines, total) {
-    this.panel.showLines(lines, total);
+  showLines(lines, total, trouble) {
+    this.panel.showLines(lines, total, trouble);
   }
 }

@@ -1,6 +1,6 @@
 /** The last lines of the run at the foot of the Live page, all of them or those that a person looks for. */
 
-import { Refused, Unreachable, get, newest } from "./api.js";
+import { get, newest, sentenceOf } from "./api.js";
 import { el, setClass, setText } from "./dom.js";
 import { count } from "./format.js";
 import { logLine, pointLine, timeOf } from "./log.js";
@@ -113,8 +113,7 @@ export class LogTail {
 
   /** @param {unknown} error */
   #failed(error) {
-    if (!(error instanceof Refused) && !(error instanceof Unreachable)) throw error;
-    setText(this.count, asked(error.message, this.again.failed()));
+    setText(this.count, asked(sentenceOf(error), this.again.failed()));
   }
 
   /** @param {Line[]} lines oldest first @param {number} total */

@@ -1,6 +1,6 @@
 /** What all pages share: a stretch of time, the series over it and the server's state. Each page adds what is special to it. */
 
-import { Refused, Unreachable, newest } from "./api.js";
+import { Unreachable, newest, sentenceOf } from "./api.js";
 import { STEP, TIME } from "./axis.js";
 import { Book } from "./book.js";
 import { Controls } from "./controls.js";
@@ -352,9 +352,8 @@ export class Page {
   /** Say what failed where the charts would be, and when it is tried again. @param {unknown} error @param {Retry} [again] */
   failed(error, again) {
     this.#settle();
-    if (!(error instanceof Refused) && !(error instanceof Unreachable)) throw error;
+    const sentence = sentenceOf(error);
     const wait_s = again?.failed();
-    if (error instanceof Refused || !this.book.lanes.length)
-      this.timeline.say(wait_s === undefined ? error.message : asked(error.message, wait_s));
+    if (!(error instanceof Unreachable) || !this.book.lanes.length) this.timeline.say(wait_s === undefined ? sentence : asked(sentence, wait_s));
   }
 }

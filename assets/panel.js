@@ -196,11 +196,12 @@ export class Panel {
     pointLine(this.lines, time_s);
   }
 
-  /** @param {import("./log.js").Line[]} lines of the window, oldest first @param {number} total */
-  showLines(lines, total) {
+  /** @param {import("./log.js").Line[]} lines of the window, oldest first @param {number} total @param {string} trouble why there are none */
+  showLines(lines, total, trouble) {
     const kept = choose(lines);
     this.lines.replaceChildren(...kept.map((line) => logLine(line, { file: false })));
-    setText(this.told, total ? `${kept.length} of ${count(total)} lines, from 2 s before` : "no lines, from 2 s before");
+    if (trouble) setText(this.told, trouble);
+    else setText(this.told, total ? `${kept.length} of ${count(total)} lines, from 2 s before` : "no lines, from 2 s before");
   }
 }
 

@@ -1,7 +1,8 @@
 /** Asks for the flame graph, the blame and the log lines of a window, or for the stacks of the last seconds, and hands them on. */
 
-import { Refused, get, newest, post } from "./api.js";
+import { get, lasting, newest, post, sentenceOf } from "./api.js";
 import { withNormalOf } from "./borrow.js";
+import { Retry, asked } from "./retry.js";
 
 const NOW_S = 10; // how much of the newest profile is shown while nothing is selected
 const BEFORE_S = 2; // log lines from this long before a window
@@ -18,7 +19,7 @@ const LINES = 200;
  * @property {(stale: boolean) => void} dim older content stays, dimmed, until the answer is there
  * @property {(flame: Flame | null, question: Question, about: {growing: boolean, trouble: Trouble | null}) => void} showFlame `growing`: more of the profile may come
  * @property {(blame: Blame | null, question: Question) => void} showBlame null until the server has answered
- * @property {(lines: import("./log.js").Line[], total: number) => void} showLines
+ * @property {(lines: import("./log.js").Line[], total: number, trouble: string) => void} showLines `trouble`: why there are none
  */
 
 export class Profile {
@@ -41,19 +42,26 @@ export class Profile {
     this.readFlame = newest(
       (/** @type {Question} */ question) => get("flame", parameters(question)),
       (answer, question) => this.#show(answer, question, ""),
-      (error, question) => this.#show(null, question, error instanceof Refused ? error.message : ""),
+      (error, question) => this.#show(null, question, this.#failed(error)),
     );
     this.readBlame = newest(
       (/** @type {Question} */ { run, asked, baseline, filter: { rank = null } }) =>
         get("blame", { run, ...asked, rank, ...against(baseline) }),
       (answer, question) => question === this.wanted && this.sink.showBlame(answer, question),
-      () => {},
+      (error) => this.#failed(error),
     );
     this.readLines = newest(
       (/** @type {Question} */ { run, asked: { from, to } }) => get("logs", { run, from: from - BEFORE_S, to, limit: LINES }),
-      ({ lines, total }) => this.sink.showLines(lines, total),
-      () => this.sink.showLines([], 0),
+      ({ lines, total }) => this.sink.showLines(lines, total, ""),
+      (error) => this.sink.showLines([], 0, this.#failed(error)),
     );
+    this.retry = new Retry(() => this.#retry());
+  }
+
+  /** What failed for a while is asked again. @param {unknown} error @returns {string} its sentence */
+  #failed(error) {
+    const sentence = sentenceOf(error);
+    return lasting(error) ? sentence : asked(sentence, this.retry.failed());
   }
 
   /** The stacks of a window; once they are drawn, its own normal, its blame and its lines, too. @param {string} run @param {Window} window @param {boolean} done */
@@ -106,6 +114,16 @@ export class Profile {
     else if (wanted) this.ask(wanted.run, wanted.asked, true);
   }
 
+  /** All parts of it: it is not said which one failed. */
+  #retry() {
+    const { wanted } = this;
+    if (!wanted) return;
+    this.readFlame(wanted);
+    if (wanted.now) return;
+    this.readBlame(wanted);
+    this.readLines(wanted);
+  }
+
   /** @param {any} told the server's account of the profiler @param {boolean} over */
   hear(told, over) {
     const news = told.state !== this.told.state;
@@ -133,6 +151,7 @@ export class Profile {
     const { wanted } = this;
     if (question.now !== wanted?.now || question.run !== wanted.run || question.filter !== wanted.filter) return;
     this.had = { question, answer, refused };
+    if (answer) this.retry.done();
     if (question === wanted) this.sink.dim(false);
     if (answer?.baseline_seconds) this.compared = { question, answer };
     const lender = question.quick && answer?.samples && this.#lends(question.run) ? this.compared : null;

@@ -7,8 +7,9 @@ import { Page } from "./page.js";
 import { Pins } from "./pins.js";
 import { Profile } from "./profile.js";
 import { stepAt } from "./progress.js";
+import { UntimedNote } from "./untimed.js";
 import { readAddress } from "./url.js";
-import { WindowSteps } from "./window_steps.js";
+import { WindowSteps, densestOf } from "./window_steps.js";
 
 const SAME_START_S = 5; // a start so near to the first point after it is the same
 const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is asked for so often
@@ -23,6 +24,8 @@ export class RunPage extends Page {
     this.pins = new Pins(this.timeline, this.steering, () => this.pinned());
     this.profile = new Profile(/** @type {any} */ (this));
     this.profile.baseline = this.compare.window;
+    this.untimed = new UntimedNote(() => this.turnAxis());
+    this.timeline.element.prepend(this.untimed.element);
     this.windowSteps = new WindowSteps(() => this.invalidate());
     setInterval(() => this.range.window || document.hidden || this.inquire(), NOW_EVERY_MS);
   }
@@ -50,7 +53,15 @@ export class RunPage extends Page {
   async learnMore() {
     const run = this.runs.current?.run ?? null;
     if (run !== null) this.events = (await get("events", { run })).events;
+    await this.#countUntimed(run);
     this.invalidate();
+  }
+
+  /** @param {string | null} run */
+  async #countUntimed(run) {
+    const densest = densestOf(this.book.metas);
+    if (run === null || densest === null || this.range.axis === STEP) this.untimed.hide();
+    else await this.untimed.read(run, densest.name, densest.points ?? 0);
   }
 
   /** Ask for the profile of the window, or of now. @param {boolean} [done] false while it is being drawn */

@@ -4,31 +4,40 @@ import { get, newest } from "./api.js";
 import { ChartLane } from "./chart.js";
 import { el } from "./dom.js";
 import { lanesOf } from "./lanes.js";
+import { Retry } from "./retry.js";
 
 const FIRST = ["heat", "phases", "cpu"]; // the lane above the flame chart: the first of these that there is
 
 export class Strip {
   /**
    * @param {import("./timeline.js").Timeline} timeline
-   * @param {{failed: (error: unknown) => void, tinting: () => import("./chart.js").Tinting}} page
+   * @param {{failed: (error: unknown, again: Retry) => void, tinting: () => import("./chart.js").Tinting}} page
    */
   constructor(timeline, page) {
     this.chart = new ChartLane();
+    /** @type {Record<string, any> | null} */
+    this.asked = null;
     timeline.stack.after(this.chart.element);
     timeline.surface.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => this.chart.point(event));
     timeline.surface.addEventListener("pointerleave", () => (this.chart.tip.hidden = true));
     this.element = el("div", { class: "strip" }, timeline.element);
     this.read = newest(
       (/** @type {Record<string, any>} */ question) => get("flamechart", question),
-      (chart) => this.chart.show(chart, page.tinting()),
-      page.failed,
+      (chart) => {
+        this.retry.done();
+        this.chart.show(chart, page.tinting());
+      },
+      (error) => page.failed(error, this.retry),
     );
+    this.retry = new Retry(() => this.asked && this.read(this.asked));
   }
 
   /** Read the stacks of a stretch of time. @param {string} run @param {import("./range.js").View} view @param {import("./flame_options.js").Choice} choice */
   ask(run, { lo, hi }, { thread, rank }) {
     const width = this.chart.plot.clientWidth;
-    if (width) this.read({ run, from: lo, to: hi, width, thread, rank, view: thread ? "threads" : "main" });
+    if (!width) return;
+    this.asked = { run, from: lo, to: hi, width, thread, rank, view: thread ? "threads" : "main" };
+    this.read(this.asked);
   }
 }
 

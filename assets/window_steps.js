@@ -1,6 +1,6 @@
 /** Which steps a window holds, exactly: its first and last point of the run's densest series, wherever on the page it is told. */
 
-import { Refused, Unreachable, get, newest } from "./api.js";
+import { get, newest, sentenceOf } from "./api.js";
 
 /** @typedef {{from: number, to: number}} Window Unix seconds */
 /** @typedef {{from: number | null, to: number | null}} Steps null where the window holds none */
@@ -15,7 +15,7 @@ export class WindowSteps {
     /** @type {{of: string, steps: Steps}} */
     this.last = { of: "", steps: NONE };
     this.asked = "";
-    this.ask = newest(firstAndLast, (steps, question) => this.#keep(question, steps), (error, question) => this.#fail(error, question));
+    this.ask = newest(firstAndLast, (steps, question) => this.#keep(question, steps), (error) => this.#fail(error));
   }
 
   /** What is known of a window, or null; what is not is asked for. @param {string | null} run @param {import("./series.js").Meta[]} metas @param {Window} window @returns {Steps | null} */
@@ -38,18 +38,21 @@ export class WindowSteps {
     this.known();
   }
 
-  /** @param {unknown} error @param {Question} question */
-  #fail(error, question) {
-    if (!(error instanceof Refused) && !(error instanceof Unreachable)) throw error;
-    this.#keep(question, NONE);
+  /** Asked again when the page is drawn next. @param {unknown} error */
+  #fail(error) {
+    sentenceOf(error); // the chart says it
+    this.asked = "";
+    this.last = { of: "", steps: NONE };
   }
 }
 
-/** The run's series with most points that have steps, whatever part of it is shown. @param {import("./series.js").Meta[]} metas @returns {string | null} */
-export function densest(metas) {
+/** The name of the run's series that counts its steps best. @param {import("./series.js").Meta[]} metas @returns {string | null} */
+const densest = (metas) => densestOf(metas)?.name ?? null;
+
+/** The run's series with most points that have steps, whatever part of it is shown. @param {import("./series.js").Meta[]} metas */
+export function densestOf(metas) {
   const own = metas.filter((meta) => meta.run !== null && (meta.last_step ?? null) !== null);
-  const most = own.reduce((/** @type {import("./series.js").Meta | null} */ best, meta) => (best && (best.points ?? 0) >= (meta.points ?? 0) ? best : meta), null);
-  return most?.name ?? null;
+  return own.reduce((/** @type {import("./series.js").Meta | null} */ best, meta) => (best && (best.points ?? 0) >= (meta.points ?? 0) ? best : meta), null);
 }
 
 /** The last step of the window stands in its one bucket; the first is that of the point at which the bucket begins. @param {Question} question @returns {Promise<Steps>} */

@@ -55,7 +55,9 @@ class RunFolder:
         data, found = read_file(path, root, info.MAX_FILE_BYTES)
         tally = Tally()
         fields = info.parse(data, tally) if data else None
-        offset = Offset(key, self.name, found.st_dev, found.st_ino, len(data), *_counts(tally), state={})
+        first_skip = tally.first_skip.removeprefix("line 1: ")  # the file is one value, however many lines it has
+        skipped = (tally.lines_skipped, tally.fields_skipped)
+        offset = Offset(key, self.name, found.st_dev, found.st_ino, len(data), 0, *skipped, first_skip, {})
         if fields is None or fields == self.info:
             return [offset]
         self.info, self._activity = fields, None
@@ -88,7 +90,3 @@ class RunFolder:
 
     def _lifetimes(self) -> list[Event]:
         return [event for events in list(self.events.values()) for event in events.lifetimes]
-
-
-def _counts(tally: Tally) -> tuple[int, int, int, str]:
-    return tally.lines_read, tally.lines_skipped, tally.fields_skipped, tally.first_skip

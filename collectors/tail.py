@@ -39,10 +39,20 @@ class Tail:
     name = "tail"
 
     def __init__(
-        self, root: Path, host: str, offsets: Mapping[str, Offset], wake: threading.Event, *, poll_only: bool = False
+        self,
+        root: Path,
+        host: str,
+        offsets: Mapping[str, Offset],
+        wake: threading.Event,
+        *,
+        poll_only: bool = False,
+        left_alone: Callable[[str], str] = lambda path: "",
     ) -> None:
-        """`offsets` are those of the store, by path relative to `root`."""
+        """`offsets` are those of the store, by path relative to `root`; `left_alone` says why such a file is not read, if so."""
+        self.at_work_on = ""  # the file that is being read
+        self._left_alone = left_alone
         self._root, self._host, self._wake = root.resolve(), host, wake
+        self._prefix = f"{self._root}/"
         self._offsets = dict(offsets)  # of the files that are not open
         self._runs: dict[str, RunFolder] = {}
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
@@ -51,7 +61,7 @@ class Tail:
         self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only)
         there = self._watch.take()
         self._backlog = set(there)  # was there before we were: its lines have no arrival time
-        self._turns.new(sorted(there, key=self._newest_first))
+        self._turns.old(sorted(there, key=self._newest_first))
         for key, offset in offsets.items():
             if offset.trouble:  # tried again, also if it is no longer there
                 self._aside.put(self._root / key, offset.trouble)
@@ -121,7 +131,7 @@ class Tail:
         return -self._watch.newest_s(path.parent), reading_order(path)
 
     def _key(self, path: Path) -> str:
-        return inert_path(path.relative_to(self._root))
+        return inert_path(str(path)[len(self._prefix) :])
 
     def _read(self, path: Path, budget: _Budget) -> list[Record]:
         run = self._run_of(path)
@@ -149,13 +159,17 @@ class Tail:
         """What may hold the start of this rank."""
         if run.single_file:
             return []
-        paths = [run.folder / name for name in (f"events.rank{rank}.jsonl", "events.jsonl")]
+        names = (f"events.rank{rank}.jsonl", "events.jsonl") if rank else ("events.jsonl",)
+        paths = [run.folder / name for name in names]
         waiting = [path for path in paths if path not in self._aside and path.exists()]
         return [record for path in waiting for record in self._read(path, budget)]
 
     def _guarded(self, path: Path, read: Callable[[], list[Record]]) -> list[Record]:
         """What goes wrong in a file costs that file, and nothing that was read from others."""
+        before, self.at_work_on = self.at_work_on, self._key(path)
         try:
+            if reason := self._left_alone(self.at_work_on):
+                raise NotRead(reason)
             records = read()
         except FileNotFoundError:  # gone since it was noticed
             records = []
@@ -165,6 +179,8 @@ class Tail:
             return self._set_aside(path, f"cannot be read ({error.strerror or error}); it is tried again")
         except Exception as error:  # no input may end the reading of the others
             return self._set_aside(path, f"cannot be read ({type(error).__name__}: {error}); it is tried again")
+        finally:
+            self.at_work_on = before
         if self._aside.heal(path) and not any(isinstance(one, Offset) and one.path == self._key(path) for one in records):
             records = [*records, self._known(path)]
         return records

@@ -1,4 +1,4 @@
-"""Whose turn it is: files that are being followed before those that are new, and these before a backlog."""
+"""Whose turn it is: files that are being followed before those that are new, and these before what was there already."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ class Turns:
     def __init__(self) -> None:
         self._live: dict[Path, None] = {}  # read to its end before: what is new in it is small, and somebody may look at it
         self._new: dict[Path, None] = {}
+        self._old: dict[Path, None] = {}  # were there before anybody looked
         self._behind: dict[Path, None] = {}  # had more than one batch to read
 
     def __bool__(self) -> bool:
-        return bool(self._live or self._new or self._behind)
+        return bool(self._live or self._new or self._old or self._behind)
 
     def live(self, path: Path) -> None:
         if path not in self._behind:
@@ -24,6 +25,9 @@ class Turns:
     def new(self, paths: Iterable[Path]) -> None:
         self._new |= dict.fromkeys(path for path in paths if path not in self._behind)
 
+    def old(self, paths: Iterable[Path]) -> None:
+        self._old |= dict.fromkeys(paths)
+
     def behind(self, path: Path) -> None:
         self._behind[path] = None
 
@@ -31,7 +35,7 @@ class Turns:
         return _first(self._live)
 
     def next_other(self) -> Path | None:
-        return _first(self._new) or _first(self._behind)
+        return _first(self._new) or _first(self._old) or _first(self._behind)
 
 
 def _first(paths: dict[Path, None]) -> Path | None:

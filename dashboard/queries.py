@@ -32,6 +32,7 @@ SILENT = (
     "samples of the machine and of stacks have a gap."
 )
 MAX_EVENTS = 20_000
+MAX_BUCKETS = 200_000  # of an answer: 150 bytes each
 MAX_SERIES = 200  # a request may name so many
 
 
@@ -180,6 +181,7 @@ class Queries:
         if gpu is not None:
             chosen = [series for series in chosen if gpu in (dict(series.labels).get("gpu"), dict(series.labels).get("uuid"))]
         self._check(run, names, chosen)
+        buckets = max(1, min(buckets, MAX_BUCKETS // max(1, len(chosen))))
         ranges = self._store.range([series.id for series in chosen], lo, hi, axis, buckets)
         return Curves(cursor, [Curve(series, catalog.unit_of(series.name), ranges[series.id]) for series in chosen])
 

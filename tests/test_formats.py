@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
 from typing import Any
 
 import pytest
 
 from collectors.formats import Arrival
-from collectors.formats.jsonl import Events, Metrics
+from collectors.formats.jsonl import Events, Metrics, Names
 from collectors.formats.text import Text, last_state, level_of, time_of
-from collectors.records import LogLine, Points, labels_of
+from collectors.records import Event, LogLine, Points, labels_of
 
 LABELS = labels_of(host="box")
+NOW = Arrival(1_764_000_000.0, 1_764_000_000.2)
 
 
 def metrics(starts: list[float] | None = None, state: dict[str, Any] | None = None) -> Metrics:
@@ -169,3 +171,127 @@ def test_colours_stay_and_do_not_hide_the_time() -> None:
     )[0]
     assert isinstance(line, LogLine)
     assert (line.level, line.time_s, "\x1b[31m" in line.text) == (40, local("2026-11-24 16:22:01"), True)
+
+
+def test_lines_without_a_time_that_arrive_together_are_spread_between_two_looks() -> None:
+    found = metrics().parse([b'{"step":%d,"x":1}' % step for step in range(1, 5)], NOW)
+    times = [record.time_s for record in found if isinstance(record, Points)]
+    assert times == pytest.approx([NOW.since_s + 0.05 * i for i in range(1, 5)])
+
+
+@pytest.mark.parametrize("stamp", ["NaN", "1e300", "-1", "1764000000000", '"today"', "true", "[1]", "1%s" % ("0" * 400)])
+def test_a_time_that_cannot_be_is_counted_and_the_line_kept(stamp: str) -> None:
+    parser = metrics()
+    (point,) = parser.parse([b'{"time_s":%s,"step":1,"x":1}' % stamp.encode()], NOW)
+    assert isinstance(point, Points) and point.time_s == (1.0 if stamp == "true" else NOW.until_s)
+    assert parser.tally.fields_skipped == (stamp != "true")
+
+
+def test_names_that_cannot_be_are_counted_and_those_beside_them_kept() -> None:
+    parser = metrics()
+    line = b'{"step":1,"":1,"a\\u0000":2,"b\\ud800":3,"%s":4,"x":5,"y":{"":6}}' % (b"n" * 501)
+    found = parser.parse([line, line], NOW)
+    assert [record.names for record in found if isinstance(record, Points)] == [("x", "y/")] * 2
+    assert parser.tally.fields_skipped == 8
+    assert parser.tally.first_skip.encode()
+
+
+def test_a_run_has_no_more_series_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collectors.formats.jsonl.MAX_SERIES", 100)
+    names = Names()
+    parsers = [Metrics("a", LABELS, list, None, names) for _ in range(2)]
+    found = [parsers[i % 2].parse([b'{"step":1,"n%d":1.5,"loss":0.5}' % i], NOW) for i in range(300)]
+    kept = {name for records in found for record in records if isinstance(record, Points) for name in record.names}
+    assert len(kept) == 100 and "loss" in kept
+    assert sum(parser.tally.fields_skipped for parser in parsers) == 201
+    assert "one series too many: a run may have 100" in parsers[1].tally.first_skip
+
+
+def test_shapes_of_lines_are_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collectors.formats.jsonl.MAX_KNOWN", 50)
+    parser = metrics()
+    for i in range(1000):
+        parser.parse([b'{"step":1,"n%d":1.5,"m%d":1.5}' % (i % 20, i % 17)], NOW)
+    assert len(parser._known) <= 27
+
+
+def test_starts_beyond_the_newest_are_counted_and_still_begin_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collectors.formats.jsonl.MAX_LIFETIMES", 3)
+    events = Events("a")
+    events.parse([b'{"time_s":%d,"kind":"start","config":"%s"}' % (i, b"x" * 1000) for i in range(10)], None)
+    assert len(events.lifetimes) == 3 and events.forgotten == {0: 7}
+    assert len(str(events.state())) < 500, "only what says which process it was is kept with the offset"
+    again = Events("a", events.state())
+    assert (again.lifetimes, again.forgotten) == (events.lifetimes, events.forgotten)
+
+
+def test_an_events_file_of_a_rank_says_whose_events_they_are() -> None:
+    found = Events("a", rank=3).parse([b'{"time_s":1,"kind":"start"}', b'{"time_s":1,"kind":"start","rank":5}'], None)
+    assert [event.rank for event in found if isinstance(event, Event)] == [3, 5]
+
+
+TRACEBACK = """\
+step 4 loss 0.3
+{stamp}Traceback (most recent call last):
+  File "train.py", line 3, in <module>
+    raise KeyError("INFO x")
+    ^^^^^^^^^^^^^^^^^^^^^^^
+KeyError: 'INFO x'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "train.py", line 5, in <module>
+    raise torch.OutOfMemoryError("CUDA out of memory
+torch.OutOfMemoryError: CUDA out of memory
+GPU 0 has 40 GiB
+\tof which 1 GiB is free
+{end}
+"""
+
+
+@pytest.mark.parametrize("stamp", ["", "2026-11-24 16:22:01 ERROR ", "[rank0]: "])
+@pytest.mark.parametrize("arrival", [None, Arrival(1_764_000_000.0, 1_764_000_000.2)])
+def test_an_error_is_all_of_its_traceback(stamp: str, arrival: Arrival | None) -> None:
+    text = TRACEBACK.format(stamp=stamp, end="\n2026-11-24 16:23:00 INFO starting again\nstep 5 loss 0.3")
+    if stamp.startswith("[rank0]"):
+        text = "\n".join(f"[rank0]: {line.removeprefix(stamp)}" if 0 < i < 15 else line for i, line in enumerate(text.splitlines()))
+    found = Text("a", "x.log", 1_764_000_000.0).parse([line.encode() for line in text.splitlines()], arrival)
+    levels = [(record.level >= 40, record.text) for record in found if isinstance(record, LogLine)]
+    errors = [text for error, text in levels if error]
+    assert [text for error, text in levels if not error] == [
+        "step 4 loss 0.3",
+        "2026-11-24 16:23:00 INFO starting again",
+        "step 5 loss 0.3",
+    ]
+    assert len(errors) == len(levels) - 3 and any("OutOfMemoryError: CUDA" in text for text in errors)
+
+
+def test_an_interrupt_is_an_error_and_what_is_printed_after_it_is_not() -> None:
+    parser = Text("a", "x.log", 0.0)
+    lines = [b"^CTraceback (most recent call last):", b'  File "a.py", line 1, in <module>', b"KeyboardInterrupt"]
+    found = [*parser.parse(lines, NOW), *parser.parse([b"step 5"], Arrival(NOW.until_s + 9, NOW.until_s + 10))]
+    assert [record.level for record in found if isinstance(record, LogLine)] == [40, 40, 40, 0]
+
+
+def test_lines_of_a_message_that_are_written_with_it_share_its_level() -> None:
+    parser = Text("a", "x.log", 0.0)
+    first = parser.parse([b"2025-11-24 16:00:00 ERROR loss is nan in", b"layer 3", b"layer 7", b"INFO another"], NOW)
+    later = parser.parse([b"step 5"], Arrival(NOW.until_s + 1, NOW.until_s + 2))
+    assert [record.level for record in [*first, *later] if isinstance(record, LogLine)] == [40, 40, 40, 20, 0]
+
+
+def test_a_traceback_goes_on_after_the_parser_is_taken_up_again() -> None:
+    parser = Text("a", "x.log", 0.0)
+    parser.parse([b"Traceback (most recent call last):", b'  File "a.py", line 1, in <module>'], NOW)
+    again = Text("a", "x.log", 0.0, json.loads(json.dumps(parser.state())))
+    (line,) = again.parse([b"ValueError: no"], NOW)
+    assert isinstance(line, LogLine) and line.level == 40
+
+
+@pytest.mark.parametrize(
+    ("stamp", "believed"),
+    [("0001-01-01 00:00:00", False), ("1970-01-01 00:00:07", False), ("2099-01-01 00:00:00", False), ("2025-11-01 00:00:00", True)],
+)
+def test_a_stamp_that_no_clock_can_mean_is_not_believed(stamp: str, believed: bool) -> None:
+    assert (time_of(f"{stamp} INFO x", near_s=NOW.until_s) is not None) == believed

@@ -38,12 +38,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
         {"time_s": now_s - 100 + step, "step": step, "train/loss": 1 / (1 + step), "train/lr": 0.0003} for step in range(100)
     ]
     write(log_dir / "steps-only", losses(1, STEPS))
+    write(log_dir / "mixed", losses(1, 100))
     write(log_dir / "timed", [*timed, "not json\n", "not json either\n"])
     write(log_dir / ODD, [{"time_s": now_s - 50 + step, "step": step, "loss": 1, "<img src=x>": step} for step in range(50)])
     curves = {f"layer{curve}/norm": curve for curve in range(1000)}
     write(log_dir / "many", [{"time_s": now_s - 50 + step, "step": step, "loss": 1, **curves} for step in range(5)])
     with dashboard(log_dir, "--no-profile") as running:
-        wait_for(lambda: len(running.get("/api/v1/runs")["runs"]) == 4, 20, "not all runs are read")
+        wait_for(lambda: len(running.get("/api/v1/runs")["runs"]) == 5, 20, "not all runs are read")
         wait_for(lambda: running.run("steps-only").get("last_step") == STEPS, 20, "not all steps are read")
         yield running
 
@@ -139,11 +140,45 @@ def test_a_page_whose_first_questions_fail_says_so_and_heals(running: Dashboard,
     wait_for(lambda: not page.locator(".notice").first.is_visible(), 5, "the sentence stays")
 
 
+@pytest.mark.parametrize("path", ["/", "/flame"])
+def test_a_window_whose_stacks_cannot_be_answered_says_so_and_asks_again(running: Dashboard, page: Page, path: str) -> None:
+    answers: list[int] = []
+
+    def fail(route: Route) -> None:
+        answers.append(503)
+        route.fulfill(status=503, json={"error": "The store is locked."})
+
+    page.route("**/api/v1/flame?*", fail)
+    now_s = time.time()
+    page.goto(f"{running.address}{path}?run=timed&from={now_s - 60:.3f}&to={now_s - 40:.3f}")
+    trouble = page.locator(".trouble")
+    wait_for(lambda: "The store is locked. Asking again in" in trouble.inner_text(), 20, "nothing is said")
+    wait_for(lambda: trouble.is_visible() and len(answers) > 1, 10, "it is not asked again")
+    page.unroute("**/api/v1/flame?*")
+    wait_for(lambda: "locked" not in trouble.inner_text(), 20, "it does not heal")
+
+
+def test_points_without_times_are_counted_and_the_step_axis_is_one_click_away(running: Dashboard, page: Page) -> None:
+    """A log that was there before the dashboard, and goes on: its new lines have the times at which they came."""
+    write(running.log_dir / "mixed", losses(101, 10))
+    wait_for(lambda: running.run("mixed").get("last_time_s"), 20, "the new lines are not read")
+    open_run(running, page, "mixed", "loss")
+    note = page.locator(".untimed")
+    wait_for(note.is_visible, 10, "nothing counts them")
+    assert "100 of 110 points of loss have no time" in note.inner_text()
+    note.get_by_role("button").click()
+    wait_for(lambda: drawn(page, "loss") == 110, 10, "the axis is not turned")
+    assert address(page)["axis"] == "step"
+    assert not note.is_visible()
+    page.keyboard.press("a")
+    wait_for(note.is_visible, 10, "the time axis does not come back")
+
+
 def test_names_are_text_and_the_picker_finds_a_run_by_a_part_of_its_name(running: Dashboard, page: Page) -> None:
     open_run(running, page, "timed", "train/loss")
     page.locator("button.picker").click()
     rows = page.locator(".runs [role=option]")
-    assert rows.count() == 4
+    assert rows.count() == 5
     page.keyboard.type("bold exe")
     wait_for(lambda: rows.count() == 1, 5, "the list is not narrowed")
     page.locator(".surface").hover()

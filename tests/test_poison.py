@@ -268,6 +268,18 @@ def test_a_file_that_the_system_cannot_read_costs_that_file(ingest: Ingest, monk
     assert not ingest.tail.trouble()
 
 
+def test_a_file_that_is_to_be_left_alone_is_set_aside_until_it_need_not(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons, at_work_on = {"poison/x.log": "made the tail hang"}, []
+    monkeypatch.setattr(ingest.tail, "_left_alone", lambda path: at_work_on.append(ingest.tail.at_work_on) or reasons.get(path, ""))
+    put(ingest, "x.log", "one\n")
+    put(ingest, "y.log", "one\n")
+    ingest.until(lambda: ingest.tail.trouble() == "poison/x.log made the tail hang", "it is read")
+    assert aside(ingest, "poison/x.log") == "made the tail hang" and ingest.health_s() < IN_TIME_S
+    reasons.clear()
+    ingest.until(lambda: len(ingest.store.logs(LogQuery(run="poison")).lines) == 2, "it is not read when it may be")
+    assert {"poison/x.log", "poison/y.log", "healthy/metrics.jsonl"} <= set(at_work_on) and ingest.tail.at_work_on == ""
+
+
 def test_the_log_folder_goes_and_comes_back(ingest: Ingest) -> None:
     for _ in range(3):
         assert ingest.health_s() < 2 * IN_TIME_S
@@ -277,6 +289,16 @@ def test_the_log_folder_goes_and_comes_back(ingest: Ingest) -> None:
         ingest.root.mkdir()
         ingest.health_s(5)  # its steps go on, in files that are new
         assert not ingest.tail.trouble()
+
+
+def test_another_folder_takes_the_log_folders_name(ingest: Ingest) -> None:
+    ingest.health_s()
+    ingest.root.rename(ingest.root.with_name("old"))
+    ingest.root.mkdir()
+    ingest.health_s(5)
+    ingest.until(lambda: ingest.tail.period_s, "there is always more to read")
+    took_s = [ingest.health_s(2) for _ in range(3)]
+    assert max(took_s) < IN_TIME_S, "it is followed, and not the old one"
 
 
 def test_runs_that_flap_leave_the_others_alone(ingest: Ingest) -> None:

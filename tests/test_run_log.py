@@ -19,6 +19,10 @@ from typing import Any
 import pytest
 import torch
 
+from collectors.formats import Tally
+from collectors.formats.info import parse
+from collectors.formats.jsonl import Events
+from collectors.records import Event
 from tests.conftest import ROOT, script, wait_for
 from trainer.run_log import RunLog
 
@@ -51,7 +55,8 @@ def steps_of(log_dir: Path, file: str = "metrics.jsonl") -> list[int]:
 
 
 def events_of(log_dir: Path, kind: str) -> list[dict[str, Any]]:
-    return [event for event in lines_of(log_dir / "run" / "events.jsonl") if event["kind"] == kind]
+    files = sorted((log_dir / "run").glob("events*.jsonl"))
+    return [event for file in files for event in lines_of(file) if event["kind"] == kind]
 
 
 def run_to_its_end(code: str, log_dir: Path, **environment: str) -> subprocess.Popen[str]:
@@ -186,6 +191,70 @@ def test_two_ranks_write_one_run(tmp_path: Path) -> None:
     assert sorted(event.get("rank", 0) for event in events_of(tmp_path, "end")) == [0, 1]
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (info["world_size"], info["pid"]) == (2, one.pid)
+
+
+def test_each_rank_has_an_events_file_of_its_own_and_says_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hosts that append to one file of a network file system overwrite each other."""
+    for name, value in {
+        "RANK": "3",
+        "WORLD_SIZE": "16",
+        "LOCAL_RANK": "1",
+        "SLURM_JOB_ID": "4127",
+        "TORCHELASTIC_RESTART_COUNT": "2",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with RunLog(tmp_path, "run") as log:
+        log.event("note", text="hello")
+    assert [path.name for path in (tmp_path / "run").glob("events*")] == ["events.rank3.jsonl"]
+    start, note, end = lines_of(tmp_path / "run" / "events.rank3.jsonl")
+    place = {"rank": 3, "world_size": 16, "local_rank": 1, "job_id": "4127", "restarts": 2}
+    assert place.items() <= start.items() and (start["kind"], note["rank"], end["kind"]) == ("start", 3, "end")
+
+
+class Hostile:
+    """A value of a config that cannot even be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("never")
+
+    __repr__ = __str__
+
+
+def around(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = {"a": [value]}
+    return value
+
+
+def test_what_a_reader_cannot_take_is_written_as_its_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that a script says of itself may end it, nor be lost for who reads it."""
+    circle: dict[str, object] = {}
+    circle["itself"] = circle
+    odd = {
+        "seed": 2**127,
+        "huge": 10**5000,
+        ("a", 1): float("nan"),
+        "name": "caf\udce9",
+        "deep": around(500),
+        "circle": circle,
+        "x": Hostile(),
+    }
+    monkeypatch.setattr(sys, "orig_argv", ["python", "caf\udce9.py"])
+    monkeypatch.setenv("RANK", "first")
+    with RunLog(tmp_path, "run", config=odd) as log:
+        log.event("odd\ud800", **{str(name): value for name, value in odd.items()})
+        log.scalars(2**127, {"a\udce9": 1.0, "big": 2**127})
+    data = (tmp_path / "run" / "run.json").read_bytes()
+    tally = Tally()
+    info = parse(data, tally)
+    assert info is not None and (tally.lines_skipped, tally.fields_skipped, tally.first_skip) == (0, 0, "")
+    assert (info["config"]["seed"], info["config"]["('a', 1)"]) == (str(2**127), "NaN")
+    assert "caf\\udce9" in info["command"] and info["config"]["x"] == "<Hostile: RuntimeError>"
+    events = Events("run")
+    found = events.parse((tmp_path / "run" / "events.jsonl").read_bytes().splitlines(), None)
+    assert [type(event) for event in found] == [Event] * 3 and events.tally.lines_skipped == events.tally.fields_skipped == 0
+    assert lines_of(tmp_path / "run" / "metrics.jsonl")[0]["a\\udce9"] == 1.0
 
 
 def test_several_ranks_need_a_name_and_no_name_leaves_the_log_folder(tmp_path: Path) -> None:

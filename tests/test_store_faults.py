@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 from collectors.records import LogLine, Offset, Points, Profile, labels_of
-from collectors.store import compact, files
+from collectors.store import codec, compact, files
 from collectors.store.check import check, compact_all
 from collectors.store.chunks import ROWS
+from collectors.store.logs import BLOCK_BYTES
 from collectors.store.protocol import LogQuery, StoreError, series_id
 from collectors.store.retention import Limits, judge
 from collectors.store.sqlite import SqliteStore
@@ -261,6 +262,55 @@ def test_log_blocks_of_any_size_are_merged_in_order(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / files.RUNS_FILE)
     assert db.execute("SELECT count(*), max(lines), count(seq) FROM log").fetchone() == (8, 2000, 0)
     db.close()
+
+
+def test_log_blocks_are_bounded_in_bytes(tmp_path: Path) -> None:
+    """A line may have a mebibyte: 2,000 of them in one block took 2 GB to open."""
+    store, count = SqliteStore(tmp_path, write=True), 0
+    for size in (1, 2, 30, 1, 1, 3):
+        store.append([LogLine("a", "out.log", START_S, 20, f"line {count + i} " + "x" * 700_000) for i in range(size)])
+        count += size
+    store.append([LogLine("a", "out.log", START_S, 20, f"line {count + i} ") for i in range(10)])
+    count += 10
+    for settled in (False, True):
+        if settled:
+            store.settle()
+        found = store.logs(LogQuery(limit=count))
+        assert [int(line.text.split()[1]) for line in found.lines] == list(range(count))
+    store.close()
+    db = sqlite3.connect(tmp_path / files.RUNS_FILE)
+    sizes = [codec.unsealed_bytes(blob) for (blob,) in db.execute("SELECT texts FROM log ORDER BY last_line")]
+    db.close()
+    assert max(sizes) <= BLOCK_BYTES + 100 and len(sizes) <= 12, "and small ones are still merged"
+
+
+def test_files_of_weeks_to_come_do_not_hurt(tmp_path: Path) -> None:
+    """A clock that jumped to 2099 and back leaves them: live pages looked for what is new in them, and nowhere else."""
+    now_s, wrong_s = time.time(), 4_080_000_000.0
+    util = series_id(None, "gpu/util", HOST)
+    store = SqliteStore(tmp_path, write=True)
+    for week in range(3):
+        store.append([Points(None, HOST, ("gpu/util",), (99.0,), wrong_s + week * WEEK_S, None)])
+    store.close()
+    reader, store = SqliteStore(tmp_path, write=False), SqliteStore(tmp_path, write=True)
+    cursor = reader.seq()
+    for i in range(3):
+        store.append([Points(None, HOST, ("gpu/util",), (float(i),), now_s + i, None)])
+        reader._readers.look()
+        delta = reader.since(cursor)
+        assert delta.complete and [value for points in delta.points for value in points.value] == [float(i)], "in the live page"
+        assert delta.seq > cursor
+        cursor = delta.seq
+    assert reader.range([util], None, None)[util].last.tolist() == [0.0, 1.0, 2.0]
+    assert reader.last([util])[util].value == 2.0
+    (series,) = reader.series()
+    assert series.last_time_s == now_s + 2
+    reader.close()
+    store.close()
+    assert check(tmp_path) == []
+    sizes = [(path, 10) for path in files.all_files(tmp_path)]
+    assert len(judge(sizes, Limits(max_bytes=20), now_s).remove) == 3, "they go first where there is too much"
+    assert judge(sizes, Limits(retention_s=WEEK_S), now_s).remove == []
 
 
 def window(second: float) -> Profile:

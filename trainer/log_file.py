@@ -15,6 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from .readable import readable, text
+
 WAITING_LINES = 100_000  # kept for a file that cannot be written; the oldest go first
 _FLOAT32 = struct.Struct("f")
 _warned: set[str] = set()
@@ -129,11 +131,11 @@ def _as_float32(real: float) -> float | None:
 
 @functools.lru_cache(maxsize=4096)
 def _quoted(name: object) -> str:
-    return json.dumps(str(name))
+    return json.dumps(text(name))
 
 
 def _json(value: object) -> str:
-    try:
-        return number(value)
-    except (AttributeError, TypeError, ValueError):
-        return json.dumps(value, default=str)
+    if not isinstance(value, int):
+        with suppress(AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError, Warning):
+            return number(value)
+    return json.dumps(readable(value))

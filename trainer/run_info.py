@@ -12,6 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from time import time
 
+from .readable import readable, text
+
+JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "RAY_JOB_ID", "TORCHELASTIC_RUN_ID")
+RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
 KEPT = ("pid", "host", "started_s")  # of the first start, when the run goes on
 
 
@@ -27,9 +31,9 @@ def write(path: Path, what: Mapping[str, object], process: Mapping[str, object])
     }
     with suppress(FileNotFoundError, ValueError):
         first = json.loads(path.read_text())
-        info |= {key: first[key] for key in KEPT if key in first}
+        info |= {key: first[key] for key in KEPT if isinstance(first, dict) and key in first}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(info, indent=1, default=str) + "\n")
+    temporary.write_text(json.dumps(readable(info), indent=1) + "\n")
     temporary.replace(path)
 
 
@@ -41,6 +45,26 @@ def process() -> dict[str, object]:
         process["pid_start_ticks"] = int(stat.rpartition(")")[2].split()[19])  # field 22; the name before it may hold spaces
         process["boot_id"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return process
+
+
+def place(rank: int, world_size: int) -> dict[str, object]:
+    """Which of the run's processes this is, as far as its environment says: `{"rank": 3, "world_size": 16, "local_rank": 1, "job_id": "4127"}`."""
+    place: dict[str, object] = {"rank": rank, "world_size": world_size}
+    if (local_rank := env_int("LOCAL_RANK", -1)) >= 0:
+        place["local_rank"] = local_rank
+    if job := next((value for name in JOBS if (value := os.environ.get(name)) not in (None, "", "none")), None):
+        place["job_id"] = text(job)
+    if (restarts := next((count for name in RESTARTS if (count := env_int(name, -1)) >= 0), -1)) >= 0:
+        place["restarts"] = restarts
+    return place
+
+
+def env_int(name: str, default: int) -> int:
+    """Of the environment; the default where it says no number."""
+    try:
+        return int(os.environ[name])
+    except (KeyError, ValueError):
+        return default
 
 
 def _git_commit() -> str | None:

@@ -14,7 +14,6 @@ script ends, raises or gets SIGTERM; `kill -9` loses the last 50 ms. How to use 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import traceback
@@ -61,8 +60,8 @@ class RunLog:
     ) -> None:
         if not unit.strip():
             raise ValueError("a unit of work needs a name, e.g. unit='request'")
-        self.rank = int(os.environ.get("RANK", 0)) if rank is None else rank
-        self.world_size = int(os.environ.get("WORLD_SIZE", 1)) if world_size is None else world_size
+        self.rank = run_info.env_int("RANK", 0) if rank is None else rank
+        self.world_size = run_info.env_int("WORLD_SIZE", 1) if world_size is None else world_size
         name = name or _script_name()
         log_dir = Path(log_dir).absolute()  # files are opened later, and the script may change its folder
         self.folder = _make_folder(log_dir, run, name, self.world_size)
@@ -70,7 +69,7 @@ class RunLog:
         suffix = f".rank{self.rank}" if self.rank else ""
         self._metrics = LogFile(self.folder / f"metrics{suffix}.jsonl")
         self._text = LogFile(self.folder / f"{name}{suffix}.log")
-        self._events = LogFile(self.folder / "events.jsonl")
+        self._events = LogFile(self.folder / f"events{suffix}.jsonl")
         self._files = (self._metrics, self._text, self._events)  # in the order in which they are written: the end event comes last
         self._queue: deque[tuple[float, object, Mapping[str, object]] | tuple[LogFile, str]] = deque()
         self._stop = self._closing = False
@@ -83,7 +82,8 @@ class RunLog:
             what = {"run": self.run, "kind": kind, "unit": unit, "config": dict(config or {}), "world_size": self.world_size}
             run_info.write(self.folder / "run.json", what, start)
         # written at once, for profilers wait for it, and with both clocks at one moment
-        self._events.add(event_line(time(), "start", {"rank": self.rank, **start, "mono_s": round(monotonic(), 6)}))
+        place = run_info.place(self.rank, self.world_size)
+        self._events.add(event_line(time(), "start", {**place, **start, "mono_s": round(monotonic(), 6)}))
         self._events.flush()
         self._writer = threading.Thread(target=self._write, name="run-log", daemon=True)
         self._writer.start()

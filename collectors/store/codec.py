@@ -81,6 +81,14 @@ def unseal(blob: bytes) -> bytes:
     return _decompress(frame)
 
 
+def unsealed_bytes(blob: bytes) -> int:
+    """How long `unseal(blob)` will be, without doing it; 0 for a damaged blob."""
+    try:
+        return max(0, zstandard.frame_content_size(blob[PREFIX:]))
+    except zstandard.ZstdError:
+        return 0
+
+
 def _sealed(frame: bytes) -> bytes:
     return VERSION + zlib.crc32(frame).to_bytes(4, "little") + frame
 

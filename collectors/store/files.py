@@ -18,7 +18,8 @@ from . import schema
 
 RUNS_FILE = "runs.sqlite"
 MACHINE_FILE = re.compile(r"machine-\d{4}-W\d\d\.sqlite")
-WEEK_S = 7 * 86400
+DAY_S = 86400
+WEEK_S = 7 * DAY_S
 LIVE_WEEKS = 2  # machine files that new records may go to: last week's and this week's
 LOOK_S = 1.0  # how often a reader looks for new files
 
@@ -38,8 +39,15 @@ def week_start(path: Path) -> float:
 
 
 def machine_files(data_dir: Path) -> list[Path]:
-    """Oldest first."""
-    return [data_dir / name for name in sorted(filter(MACHINE_FILE.fullmatch, _names(data_dir)))]
+    """Oldest first; before them those of weeks to come, which a clock that was wrong has left."""
+    paths = [data_dir / name for name in filter(MACHINE_FILE.fullmatch, _names(data_dir))]
+    now_s = time.time()
+    return sorted(paths, key=lambda path: (not is_future(path, now_s), path))
+
+
+def is_future(path: Path, now_s: float) -> bool:
+    """Whether a machine file is of a week that begins more than a day from now."""
+    return path.name != RUNS_FILE and week_start(path) > now_s + DAY_S
 
 
 def all_files(data_dir: Path) -> list[Path]:
@@ -96,7 +104,8 @@ class Readers:
         """The same list again while there are no others."""
         now_s = time.monotonic()
         if now_s - self._looked_s >= LOOK_S:
-            found = all_files(self._dir)
+            wall_s = time.time()
+            found = [path for path in all_files(self._dir) if not is_future(path, wall_s)]
             if found != self._files:
                 weeks = [path for path in found if path.name != RUNS_FILE]
                 self._live = [*(path for path in found if path.name == RUNS_FILE), *weeks[-LIVE_WEEKS:]]

@@ -22,7 +22,8 @@ from .damage import decoded
 from .groups import NO_STEP, PLACE_BITS, Group
 from .protocol import series_id
 
-SHAPES = 20_000  # sets of names that are remembered before starting afresh
+SHAPES = 20_000  # sets of names that are remembered before starting afresh,
+SHAPE_NAMES = 500_000  # or so many names in all of them
 INTERVALS = 100
 FEW_LINES = 3
 STEP_LIMIT = 2**62
@@ -87,6 +88,7 @@ class FileWriter:
         self.pending: dict[int, Pending] = {}
         self.grown: set[int] = set()  # series with new chunks, for whoever makes pages of them
         self._shapes: dict[ShapeKey, Shape] = {}
+        self._shape_names = 0
         self._stored: set[ShapeKey] = set()
         self._interner = stacks.Interner()
         self._recent: dict[int, deque[float]] = {}  # stream -> times of its last lines
@@ -168,9 +170,10 @@ class FileWriter:
 
     def _group(self, points: Sequence[Points], seq: int) -> list[tuple[Shape, Group]]:
         """Rows by shape, in order of arrival within each."""
-        if len(self._shapes) > SHAPES:
+        if len(self._shapes) > SHAPES or self._shape_names > SHAPE_NAMES:
             self._shapes.clear()
             self._stored.clear()
+            self._shape_names = 0
         rows: dict[ShapeKey, tuple[list[int], list[Points]]] = {}
         last: ShapeKey | None = None
         for place, one in enumerate(points):
@@ -190,6 +193,7 @@ class FileWriter:
             run, labels, names = key
             ids = np.array([series_id(run, name, labels) for name in names], np.int64)
             shape = self._shapes[key] = Shape(run, labels, names, series_id(run, "", labels), ids)
+            self._shape_names += len(names)
         return shape
 
     def _register(self, shapes: Iterable[Shape], seq: int) -> Counter[str | None]:

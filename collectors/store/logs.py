@@ -1,4 +1,4 @@
-"""Log lines: a block a commit and run, merged into compressed blocks of 2,000, searched newest first."""
+"""Log lines: a block a commit and run, merged into compressed blocks of 2,000 lines or 4 MiB, searched newest first."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import numpy as np
 import orjson
 
 from ..records import LogLine
-from . import codec, schema
+from . import codec, question, schema
 from .damage import decoded
 from .protocol import LogPage, LogQuery
 
 BLOCK_LINES = 2000
+BLOCK_BYTES = 4 << 20  # of text: a block is opened as a whole, and a line may have a mebibyte
 MANY_BLOCKS = 32  # of one run, that are worth merging
 MANY_LINES = 500
 NO_CURSOR = 1 << 62
@@ -58,6 +59,10 @@ class Row(NamedTuple):
     columns: bytes
     texts: bytes
 
+    def room(self) -> tuple[int, int]:
+        """How many lines and bytes of text it holds."""
+        return self.lines, codec.unsealed_bytes(self.texts)
+
     def read(self) -> Block | None:
         columns, texts = decoded("log", self.id, codec.decode, self.columns), decoded("log", self.id, _texts, self.texts)
         if columns is None or texts is None:
@@ -87,8 +92,8 @@ def write(db: sqlite3.Connection, lines: Sequence[LogLine], seq: int) -> None:
     for number, line in enumerate(lines, last + 1):
         by_run.setdefault(line.run, []).append((number, line))
     for run, numbered in by_run.items():
-        for at in range(0, len(numbered), BLOCK_LINES):
-            _insert(db, _block(run, numbered[at : at + BLOCK_LINES]), seq)
+        for part in _parts(numbered):
+            _insert(db, _block(run, part), seq)
     schema.set_meta(db, "lines", last + len(lines))
 
 
@@ -106,17 +111,26 @@ def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[Block | None
     """One block of up to 2,000 lines instead of the run's small ones, and the rows that it replaces; None for a damaged row."""
     open_block = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq IS NULL ORDER BY last_line DESC LIMIT 1"
     fresh = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq <= ? ORDER BY last_line LIMIT ?"
-    rows = [Row._make(row) for row in db.execute(fresh, (run, upto_seq, BLOCK_LINES))]
     last = [Row._make(row) for row in db.execute(open_block, (run,))]
-    if last and last[0].lines + rows[0].lines <= BLOCK_LINES and last[0].read():
-        rows = [*last, *rows]
-    sizes = np.cumsum([row.lines for row in rows])
-    taken = rows[: max(1, int(np.searchsorted(sizes, BLOCK_LINES, "right")))]
+    rows = map(Row._make, db.execute(fresh, (run, upto_seq, BLOCK_LINES)))  # read one by one, as far as they fit
+    first = next(rows)
+    taken = [*last, first] if last and _fits(last[0].room(), first.room()) and last[0].read() else [first]
+    lines, size = map(sum, zip(*(row.room() for row in taken), strict=True))
+    for row in rows:
+        if not _fits((lines, size), row.room()):
+            break
+        taken.append(row)
+        lines, size = lines + row.lines, size + row.room()[1]
     blocks = list(itertools.takewhile(bool, (row.read() for row in taken)))
     if not blocks:
         return None, [taken[0].id]
     joined = Block._make([run, *([one for block in blocks if block for one in block[i]] for i in range(1, 6))])
     return joined, [row.id for row in taken[: len(blocks)]]
+
+
+def _fits(room: tuple[int, int], more: tuple[int, int]) -> bool:
+    """Whether one block may hold both."""
+    return room[0] + more[0] <= BLOCK_LINES and room[1] + more[1] <= BLOCK_BYTES
 
 
 def replace(db: sqlite3.Connection, block: Block | None, ids: Sequence[int]) -> None:
@@ -134,6 +148,7 @@ def search(db: sqlite3.Connection, query: LogQuery) -> LogPage:
     found: list[tuple[int, LogLine]] = []  # a heap, the oldest line first
     total = older = 0  # lines that match; those of them before the cursor
     for row in _rows(db, query):
+        question.check()
         full = len(found) == query.limit and (not found or row.last_line < found[0][0])
         if (full or row.first_line >= before) and not needle and query.level <= 0 and _inside(query, row):
             total += row.lines
@@ -165,6 +180,17 @@ def read_after(db: sqlite3.Connection, seq: int, upto: int, most: int = MOST_LIV
         if len(numbered) >= most:
             break
     return [line for _, line in sorted(numbered)[-most:]]
+
+
+def _parts(numbered: Sequence[tuple[int, LogLine]]) -> Iterator[Sequence[tuple[int, LogLine]]]:
+    """As many lines at a time as one block may hold."""
+    start = size = 0
+    for at, (_, line) in enumerate(numbered):
+        if at > start and (at - start >= BLOCK_LINES or size + len(line.text) > BLOCK_BYTES):
+            yield numbered[start:at]
+            start, size = at, 0
+        size += len(line.text)
+    yield numbered[start:]
 
 
 def _block(run: str, numbered: Sequence[tuple[int, LogLine]]) -> Block:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .files import RUNS_FILE, WEEK_S, week_start
+from .files import RUNS_FILE, WEEK_S, is_future, week_start
 
 
 class Limits(NamedTuple):
@@ -20,13 +20,14 @@ class Verdict(NamedTuple):
 
 
 def judge(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> Verdict:
-    """`sizes` has all files; this week's is always kept."""
+    """`sizes` has all files; this week's is always kept. Where there are too many, those of weeks to come go first: no page shows them."""
     total = sum(size for _, size in sizes)
     remove = []
-    for path, size in sorted(sizes):
-        if path.name == RUNS_FILE or week_start(path) + WEEK_S > now_s:
+    for path, size in sorted(sizes, key=lambda file: (not is_future(file[0], now_s), file[0])):
+        future = is_future(path, now_s)
+        if path.name == RUNS_FILE or (week_start(path) + WEEK_S > now_s and not future):
             continue
-        expired = limits.retention_s is not None and week_start(path) + WEEK_S < now_s - limits.retention_s
+        expired = not future and limits.retention_s is not None and week_start(path) + WEEK_S < now_s - limits.retention_s
         too_many = limits.max_bytes is not None and total > limits.max_bytes
         if expired or too_many:
             remove.append(path)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
+from . import question
 from .protocol import StoreError
 
 Kind = Literal["runs", "machine"]
@@ -114,6 +115,12 @@ def open_writer(path: Path, kind: Kind) -> sqlite3.Connection:
     return db
 
 
+def newest_seq(path: Path) -> int:
+    """Of a machine file that is not written to any more; brings it up to date."""
+    with closing(open_writer(path, "machine")) as db:
+        return meta(db, "seq")
+
+
 def open_again(path: Path) -> sqlite3.Connection:
     """A second connection of the writing process, to read what is to be compacted and to checkpoint."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
@@ -130,6 +137,7 @@ def open_reader(path: Path) -> sqlite3.Connection | None:
             f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
         )
         db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        db.set_progress_handler(question.is_over, question.STEPS)
         version = _version(db)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_CANTOPEN:

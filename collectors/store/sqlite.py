@@ -177,6 +177,16 @@ class SqliteStore:
         return self._stacks.read([db for _, db in self._readers.machine(lo, hi)], query)
 
     @failing(UNREADABLE, AGAIN)
+    def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
+        query = stacks.Query(lo, hi, run, None, None, None)
+        return [row for _, db in self._readers.machine(lo, hi) for row in stacks.counted(db, query)]
+
+    @failing(UNREADABLE, AGAIN)
+    def profiled_from(self, run: str) -> float | None:
+        starts = (stacks.profiled_from(db, run) for _, db in self._readers.machine())
+        return next((start for start in starts if start is not None), None)
+
+    @failing(UNREADABLE, AGAIN)
     def profiled_until(self, run: str) -> float | None:
         ends = (stacks.profiled_until(db, run) for _, db in reversed(self._readers.machine()))
         return next((end for end in ends if end is not None), None)
@@ -235,7 +245,7 @@ class SqliteStore:
             self._writer(files.RUNS_FILE)
             weeks = files.machine_files(self._dir)
             for path in weeks[: -files.LIVE_WEEKS]:
-                schema.open_writer(path, "machine").close()  # migrates it
+                self._seq = max(self._seq, schema.newest_seq(path))  # migrates it, too
             for path in weeks[-files.LIVE_WEEKS :]:
                 self._writer(path.name)
         self._readers.look()

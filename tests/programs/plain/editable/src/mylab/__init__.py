@@ -1,0 +1,1 @@
+"""A group's own package, installed with `pip install -e`."""

@@ -1,0 +1,38 @@
+"""Any Python value in a form that JSON has a word for, and that every reader takes: nothing here may end a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+MAX_DEPTH = 12  # of values within each other; what is deeper is written as its text
+MAX_TEXT_CHARS = 16_000
+MAX_ITEMS = 10_000  # of one list or mapping
+MAX_INT = 2**63 - 1
+
+
+def readable(value: Any, depth: int = 0) -> Any:
+    """`{"seed": 2**127, ("a", 1): nan} -> {"seed": "1701...", "('a', 1)": "NaN"}`"""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value) if -MAX_INT <= value <= MAX_INT else text(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, Mapping) and depth < MAX_DEPTH:
+        return {text(name): readable(one, depth + 1) for name, one in list(value.items())[:MAX_ITEMS]}
+    if isinstance(value, (list, tuple, set, frozenset)) and depth < MAX_DEPTH:
+        return [readable(one, depth + 1) for one in list(value)[:MAX_ITEMS]]
+    return text(value)
+
+
+def text(value: object) -> str:
+    """`str(value)`, as UTF-8 can hold it, and not longer than is read: `"caf\\udce9" -> "caf\\\\udce9"`."""
+    try:
+        told = str(value)
+    except Exception as error:  # an object's own fault, or too many digits, or too deep
+        told = f"<{type(value).__name__}: {type(error).__name__}>"
+    return told[:MAX_TEXT_CHARS].encode("utf-8", "backslashreplace").decode()
