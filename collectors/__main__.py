@@ -95,7 +95,15 @@ class Collectors:
         self._host = socket.gethostname()
         self._store: Store = SqliteStore(data_dir, write=True, limits=limits)
         wake = threading.Event()
-        tail = Tail(log_dir, self._host, self._store.offsets(), wake, poll_only=is_remote(log_dir))
+        self._aside = SetAside(data_dir, log_dir)
+        tail = Tail(
+            log_dir,
+            self._host,
+            self._store.offsets(),
+            wake,
+            poll_only=is_remote(log_dir),
+            left_alone=self._aside.reason,
+        )
         known = {run.name: run.last_time_s for run in self._store.runs()}
 
         def live_runs() -> list[RunActivity]:
@@ -116,7 +124,6 @@ class Collectors:
             budget_pct=options.profile_budget,
             finder=finder,
         )
-        self._aside = SetAside(data_dir, log_dir)
         self._supervisor = Supervisor(self._store, on_stale=self._start_again, on_stuck=self._give_up)
         self._supervisor.add(tail, wake)
         self._supervisor.add(HostCollector(self._host, data_path=data_dir, live_runs=live_runs, finder=finder))

@@ -155,6 +155,6 @@ def _read(path: Path) -> list[tuple[str, Aside]]:
         ]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         log.warning("%s cannot be read (%s); nothing is set aside", path, error)
         return []
