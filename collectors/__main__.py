@@ -20,7 +20,7 @@ from typing import Any
 from . import VERSION, folders, lock, units
 from .control import ControlServer, Verb
 from .host import HostCollector
-from .keeper import EXIT_AGAIN
+from .keeper import EXIT_AGAIN, EXIT_FOLDER_GONE
 from .lives import LivesCollector
 from .nvml import NvmlCollector, StaleLibrary
 from .processes import Finder, RunActivity
@@ -34,7 +34,10 @@ from .store.sqlite import SqliteStore
 from .supervisor import Supervisor
 from .tail import Tail
 from .watch import is_remote
+from .watchdog import SetAside, Stuck
 
+WATCH_S = 0.5  # how often the parent and the data folder are looked at
+EXIT_WITHIN_S = 4.0  # at the end, whatever hangs
 FRESH_S = 0.4  # how old an answer about the runs' processes may be: three collectors ask
 LAST_LINES = 60  # of a run's text log, that are searched for how it ended
 MOST_WATCHED = 200  # runs, of one question
@@ -44,17 +47,21 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     logging.basicConfig(format=LOG_FORMAT, level=logging.INFO)
+    os.umask(0o077)  # what lies in the data folder is nobody else's
     data_dir: Path = options.data_dir or folders.data_dir_of(options.log_dir)
-    data_dir.mkdir(parents=True, exist_ok=True)
     limits = Limits(options.retention, options.max_size)
     try:
+        folders.make_private(data_dir)
         profiling = {"profile": options.profile, "sampler": options.sampler, "budget_pct": options.profile_budget}
-        lock.take(data_dir, VERSION, {**profiling, "log_dir": str(options.log_dir), **limits._asdict()})
+        held = lock.take(data_dir, VERSION, {**profiling, "log_dir": str(options.log_dir), **limits._asdict()})
     except lock.Locked as error:
         logging.error("%s", error)
         return 2
+    except OSError as error:
+        logging.error("cannot write to %s (%s); choose another folder with --data-dir", data_dir, error.strerror)
+        return 2
     try:
-        collectors = Collectors(options, data_dir, limits)
+        collectors = Collectors(options, data_dir, limits, held)
     except StoreError as error:
         logging.error("%s", error)
         return 1
@@ -69,6 +76,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-size", type=units.size_bytes, metavar="SIZE", help="of the store, e.g. 20GB")
     parser.add_argument("--sampler", choices=["native", "py-spy"], help="what samples stacks (default: native, where it can)")
     parser.add_argument("--profile-budget", type=float, metavar="PERCENT", help="of one core, for sampling")
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, is gone")
     parser.add_argument("--no-profile", dest="profile", action="store_false", help="do not sample the trainers' stacks")
     options = parser.parse_args(arguments)
     options.log_dir = options.log_dir.resolve()
@@ -78,14 +86,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 class Collectors:
     """All collectors of one log folder, their store, and the socket by which the web process asks for things."""
 
-    def __init__(self, options: argparse.Namespace, data_dir: Path, limits: Limits) -> None:
+    def __init__(self, options: argparse.Namespace, data_dir: Path, limits: Limits, held: int) -> None:
+        """`held` is the descriptor of the lock."""
         log_dir: Path = options.log_dir
+        self._data_dir, self._held, self._parent = data_dir, held, options.parent
         self._ending = threading.Event()
         self._exit_code = 0
         self._host = socket.gethostname()
         self._store: Store = SqliteStore(data_dir, write=True, limits=limits)
         wake = threading.Event()
-        tail = Tail(log_dir, self._host, self._store.offsets(), wake, poll_only=is_remote(log_dir))
+        self._aside = SetAside(data_dir, log_dir)
+        tail = Tail(
+            log_dir,
+            self._host,
+            self._store.offsets(),
+            wake,
+            poll_only=is_remote(log_dir),
+            left_alone=self._aside.reason,
+        )
         known = {run.name: run.last_time_s for run in self._store.runs()}
 
         def live_runs() -> list[RunActivity]:
@@ -106,7 +124,7 @@ class Collectors:
             budget_pct=options.profile_budget,
             finder=finder,
         )
-        self._supervisor = Supervisor(self._store, on_stale=self._start_again)
+        self._supervisor = Supervisor(self._store, on_stale=self._start_again, on_stuck=self._give_up)
         self._supervisor.add(tail, wake)
         self._supervisor.add(HostCollector(self._host, data_path=data_dir, live_runs=live_runs, finder=finder))
         self._supervisor.add(self._lives)
@@ -119,18 +137,40 @@ class Collectors:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._ending.set())
         self._supervisor.start()
-        while not self._ending.wait(3600):
-            pass
+        while not self._ending.wait(WATCH_S):
+            self._look_around()
+        last = threading.Timer(EXIT_WITHIN_S, os._exit, (self._exit_code,))  # a thread that does not come back must not keep us
+        last.daemon = True
+        last.start()
         self._control.close()
         self._supervisor.stop()
         self._store.close()
+        last.cancel()
         return self._exit_code
+
+    def _look_around(self) -> None:
+        """End where nobody would end us, and where what we write is no longer in the folder of that name."""
+        if self._parent is not None and os.getppid() != self._parent:
+            logging.warning("process %d, which started this one, is gone: ending", self._parent)
+            self._ending.set()
+        elif not lock.is_held(self._held, self._data_dir):
+            logging.warning("the data folder %s was removed: starting again with a new store", self._data_dir)
+            self._exit_code = EXIT_FOLDER_GONE
+            self._ending.set()
 
     def _start_again(self, error: StaleLibrary) -> None:
         """A driver upgrade leaves the old library mapped: only a new process can load the new one."""
         logging.warning("starting again: %s", error)
         self._exit_code = EXIT_AGAIN
         self._ending.set()
+
+    def _give_up(self, stuck: Stuck) -> None:
+        """Only a new process gets rid of a thread that hangs; what it was reading is set aside first."""
+        if not self._aside.add(stuck):
+            logging.error("%s; starting again did not help before, and is not tried any more", stuck.sentence)
+            return
+        logging.error("starting again without %s", stuck.input or stuck.collector)
+        os._exit(EXIT_AGAIN)
 
     def _verbs(self) -> dict[str, Verb]:
         return {

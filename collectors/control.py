@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import socketserver
@@ -14,6 +15,11 @@ from typing import Any
 
 FILE = "control.sock"
 TIMEOUT_S = 2.0
+MOST_CONNECTIONS = 32  # at a time; the next one is closed at once
+MOST_BYTES = 1 << 16  # of a question
+MOST_ANSWER_BYTES = 64 << 20
+
+log = logging.getLogger(__name__)
 
 Verb = Callable[..., Any]
 
@@ -53,7 +59,7 @@ def ask(data_dir: Path, verb: str, **arguments: object) -> Any:
             connection.connect(address)
             connection.sendall(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
             with connection.makefile("rb") as stream:
-                answer = json.loads(stream.readline() or b"{}")
+                answer = json.loads(stream.readline(MOST_ANSWER_BYTES) or b"{}")
     except (OSError, ValueError) as error:
         raise ControlError(f"the collector does not answer ({error})") from error
     if "error" in answer or "ok" not in answer:
@@ -74,7 +80,28 @@ def short_path(data_dir: Path) -> Iterator[str]:
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = MOST_CONNECTIONS
     verbs: Mapping[str, Verb]
+
+    def __init__(self, address: str, handler: type[socketserver.BaseRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no further thread can be started
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -83,12 +110,19 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         try:
-            request = json.loads(self.rfile.readline(1 << 16))
-            verb = self.server.verbs[request.pop("verb")]
-            answer = {"ok": verb(**request)}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            answer = {"error": f"bad request: {error}"}
+            line = self.rfile.readline(MOST_BYTES)
+        except OSError:  # gone, or slower than it may be
+            return
         try:
-            self.wfile.write(json.dumps(answer).encode() + b"\n")
+            request = json.loads(line)
+            verb = self.server.verbs[request.pop("verb")]
+            answer = json.dumps({"ok": verb(**request)})
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            answer = json.dumps({"error": f"bad request: {error}"})
+        except Exception as error:  # one question's fault costs that question; it is logged, and told to whoever asked
+            log.warning("a question cannot be answered", exc_info=True)
+            answer = json.dumps({"error": f"{type(error).__name__}: {error}"})
+        try:
+            self.wfile.write(answer.encode() + b"\n")
         except OSError:  # the asker is gone
             return

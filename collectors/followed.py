@@ -7,7 +7,7 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class FollowedFile:
         if offset:
             self._format.tally = Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip)
         self._used = 0  # bytes of the batch that is being parsed
+        self._raw: list[bytes] = []  # its lines, with their carriage returns,
+        self._left = 0  # of which the parser left so many
         self._batch_bytes = BATCH_BYTES
         self.behind = False  # whether there was more than one batch to read
         self.last = offset  # behind all records that were handed out
@@ -71,7 +73,7 @@ class FollowedFile:
             began_s = time.monotonic()
             records = self._parse(lines, self._arrival())
             self._pace(time.monotonic() - began_s)
-            self._offset += self._used
+            self._offset += self._used - self._left_bytes()
             self._used = 0
             records.append(self.as_record())
         if not self.behind:
@@ -84,7 +86,18 @@ class FollowedFile:
         state = {**self._format.state(), "head": self._head, "host": self._host}
         if self._cutting:
             state["cutting"] = True
-        self.last = Offset(self._key, self._run.name, *self._identity, self._offset, **asdict(self._format.tally), state=state)
+        tally = self._format.tally
+        self.last = Offset(
+            self._key,
+            self._run.name,
+            *self._identity,
+            self._offset,
+            tally.lines_read,
+            tally.lines_skipped,
+            tally.fields_skipped,
+            tally.first_skip,
+            state,
+        )
         return self.last
 
     def refuse(self, reason: str) -> None:
@@ -105,8 +118,11 @@ class FollowedFile:
     def _parse(self, lines: list[bytes], arrival: Arrival | None) -> list[Record]:
         """A line on which the parser fails costs that line."""
         state, tally = self._format.state(), replace(self._format.tally)
+        self._left = 0
         try:
-            return self._format.parse(lines, arrival)
+            records = self._format.parse(lines, arrival)
+            self._left = len(lines) - (self._format.tally.lines_read - tally.lines_read)
+            return records
         except Exception:  # whatever it is: the lines are read again one by one, and the one at fault is counted
             self._format = self._new_format(state)
             self._format.tally = tally
@@ -118,6 +134,12 @@ class FollowedFile:
         except Exception as error:  # see above
             self._format.tally.skip_line(f"cannot be read ({type(error).__name__})")
             return []
+
+    def _left_bytes(self) -> int:
+        """Of the last lines of the batch, which the parser left for the next one."""
+        left, self._raw = self._raw[len(self._raw) - self._left :], []
+        self.behind = self.behind or bool(left)
+        return sum(len(line) + 1 for line in left)
 
     def _arrival(self) -> Arrival | None:
         """Between the last look at the file and its last write, as far as the file system's clock can be believed."""
@@ -201,6 +223,7 @@ class FollowedFile:
         if self._cutting:
             del lines[0]
             self._cutting = False
+        self._raw = lines
         return [line.removesuffix(b"\r") for line in lines], end
 
     def _new_format(self, state: Mapping[str, Any]) -> Format:

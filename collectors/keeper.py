@@ -1,10 +1,9 @@
-"""Keep one collector process alive for a log folder: start it, adopt a live one, replace an orphan, restart a dead one."""
+"""Keep one collector process alive for a log folder: start it, share a live one, replace one that is stopped or silent, restart a dead one."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -14,12 +13,20 @@ from typing import Any
 
 from . import VERSION, lock
 from .control import ControlError, ask
+from .proc import is_stopped
 
 ROOT = Path(__file__).parents[1]  # holds the package `collectors`, in a checkout as in site-packages
 EXIT_AGAIN = 75  # EX_TEMPFAIL: it asks to be started again at once
+EXIT_FOLDER_GONE = 76  # its data folder was removed
 BACK_OFF_S = (0.5, 30.0)
 HEALTHY_S = 60.0  # after running for so long, a death is a first death
+BRIEF_S = 5.0  # who asks to be started again sooner than that waits like one that died
 LOOK_S = 0.5  # how often the child is looked at
+ASK_EVERY_S = 5.0
+STOPPED_S = 4.0  # a collector that is stopped for so long is replaced
+SILENT_S = 30.0  # ... and one that has answered, and does no longer
+STARTING_S = 600.0  # ... or that never has: it may have a large store to migrate
+NOTE_S = 60.0  # how long it is said that the data folder was removed
 POLL_S = 0.1
 STOP_S = 2.0
 
@@ -39,7 +46,7 @@ class Keeper(threading.Thread):
         max_bytes: int | None,
     ) -> None:
         super().__init__(name="keeper", daemon=True)
-        self._data_dir = data_dir
+        self._log_dir, self._data_dir = log_dir, data_dir
         self._options: dict[str, Any] = {
             "profile": profile,
             "sampler": sampler,
@@ -48,7 +55,8 @@ class Keeper(threading.Thread):
             "retention_s": retention_s,
             "max_bytes": max_bytes,
         }
-        flags = [] if profile else ["--no-profile"]
+        flags = ["--parent", str(os.getpid())]
+        flags += [] if profile else ["--no-profile"]
         flags += [] if sampler is None else ["--sampler", sampler]
         flags += [] if budget_pct is None else ["--profile-budget", str(budget_pct)]
         flags += [] if retention_s is None else ["--retention", f"{retention_s}s"]
@@ -56,22 +64,25 @@ class Keeper(threading.Thread):
         self._command = [sys.executable, "-m", "collectors", "--log-dir", str(log_dir), "--data-dir", str(data_dir), *flags]
         self._child: subprocess.Popen[bytes] | None = None
         self._ending = threading.Event()
+        self._started_s = self._answered_s = self._asked_s = time.monotonic()
+        self._has_answered = False
+        self._stopped_since_s: float | None = None
+        self._note: tuple[str, float] = ("", 0.0)  # a sentence, and until when it is said, CLOCK_MONOTONIC
+        self._back_off_s = BACK_OFF_S[0]
         self.deaths = 0
         self.read_only: str | None = None
         self._take_over()
 
     def run(self) -> None:
-        back_off_s, started = BACK_OFF_S[0], time.monotonic()
         while not self._ending.wait(LOOK_S):
             if self._child is None:
                 self._take_over()
-            elif (code := self._child.poll()) is not None and not self._ending.is_set():
-                self.deaths += code != EXIT_AGAIN
-                if time.monotonic() - started > HEALTHY_S:
-                    back_off_s = BACK_OFF_S[0]
-                if code != EXIT_AGAIN and self._ending.wait(back_off_s):
-                    return
-                back_off_s, started = min(2 * back_off_s, BACK_OFF_S[1]), time.monotonic()
+            elif (code := self._child.poll()) is not None:
+                self._restart(code)
+            elif reason := self._why_replace(self._child):
+                self._say(f"The collector (process {self._child.pid}) {reason}; it was replaced, and nothing is lost.")
+                self._child.kill()
+                self._child.wait()
                 self._take_over()
 
     def stop(self) -> None:
@@ -80,30 +91,96 @@ class Keeper(threading.Thread):
         self.join()
         if self._child is not None:
             _end(self._child)
-        elif (writer := lock.writer_of(self._data_dir)) and writer.is_orphan:
-            _end_stranger(writer.pid)
+
+    def note(self) -> str:
+        """What is to be said of the collector besides its own account; "" where nothing is."""
+        if self._stopped_since_s is not None and self._child is not None:
+            return f"The collector (process {self._child.pid}) is stopped by a signal; it is replaced after {STOPPED_S:g} s."
+        sentence, until_s = self._note
+        return sentence if time.monotonic() < until_s else ""
+
+    def _restart(self, code: int) -> None:
+        lived_s = time.monotonic() - self._started_s
+        again = code in (EXIT_AGAIN, EXIT_FOLDER_GONE)
+        self.deaths += not again
+        if lived_s > HEALTHY_S:
+            self._back_off_s = BACK_OFF_S[0]
+        if code == EXIT_FOLDER_GONE:
+            self._say(
+                f"The data folder {self._data_dir} was removed: a new store is opened and the log files are read anew; "
+                "the machine's samples and the profiles of before are lost."
+            )
+        if not (again and lived_s > BRIEF_S) and self._ending.wait(self._back_off_s):
+            return
+        self._back_off_s = min(2 * self._back_off_s, BACK_OFF_S[1])
+        self._take_over()
+
+    def _why_replace(self, child: subprocess.Popen[bytes]) -> str:
+        """Why our own living child is of no use; "" while it is."""
+        now_s = time.monotonic()
+        if not is_stopped(child.pid):
+            self._stopped_since_s = None
+        elif self._stopped_since_s is None:
+            self._stopped_since_s = now_s
+        elif now_s - self._stopped_since_s > STOPPED_S:
+            self._stopped_since_s = None
+            return "was stopped by a signal"
+        if now_s - self._asked_s >= ASK_EVERY_S and self._stopped_since_s is None:
+            self._asked_s = now_s
+            with contextlib.suppress(ControlError):
+                ask(self._data_dir, "ping")
+                self._answered_s, self._has_answered = time.monotonic(), True
+        silent_s = time.monotonic() - self._answered_s
+        return f"did not answer for {silent_s:.0f} s" if silent_s > (SILENT_S if self._has_answered else STARTING_S) else ""
 
     def _take_over(self) -> None:
-        """One live writer a store: adopt it when it does what ours would, replace it when nobody owns it, else only read."""
+        """One live writer a store: share it when it does what ours would, replace it when its owner is dead, else only read.
+
+        Nothing is ended on doubt: a writer of another boot, container, user or version may be anybody.
+        """
+        if not self._log_dir.is_dir():
+            self._child = None
+            self._say(f"The log folder {self._log_dir} is gone; collecting goes on by itself once it is back.")
+            return
         writer = lock.writer_of(self._data_dir)
-        self.read_only = None
+        self._child, self.read_only = None, None
         if writer is None:
             self._start()
-        elif writer.options == self._options and writer.version == VERSION:
-            self._child = None
+        elif isinstance(writer, lock.Stranger):
+            self.read_only = (
+                f"{writer.sentence}: this dashboard only reads. End that one, or choose another folder with --data-dir."
+            )
+        elif not writer.is_here:
+            self.read_only = (
+                f"A collector in another container or on another host ({writer.host}, process {writer.pid} there) writes this store: "
+                "this dashboard only reads. End that one, or choose another folder with --data-dir."
+            )
         elif writer.is_orphan:
-            _end_stranger(writer.pid)
-            self._start()
-        else:
-            self._child = None
+            self._replace(writer)
+        elif writer.options != self._options or writer.version != VERSION:
             self.read_only = (
                 f"Another dashboard (process {writer.parent_pid}) collects for this log folder with other options: "
                 "this one only reads. End that one to change them."
             )
 
+    def _replace(self, writer: lock.Writer) -> None:
+        try:
+            gone = lock.end(writer, STOP_S)
+        except PermissionError:
+            gone = False
+        if gone:
+            self._start()
+        else:
+            self.read_only = f"Process {writer.pid} of another user collects for this log folder: this dashboard only reads."
+
     def _start(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        self._started_s = self._answered_s = self._asked_s = time.monotonic()
+        self._has_answered, self._stopped_since_s = False, None
         self._child = subprocess.Popen(self._command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL)
+
+    def _say(self, sentence: str) -> None:
+        self._note = sentence, time.monotonic() + NOTE_S
 
 
 def wait_until_it_answers(data_dir: Path, timeout_s: float) -> bool:
@@ -124,15 +201,3 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
-
-
-def _end_stranger(pid: int) -> None:
-    """End a process that is not our child, and wait until its lock is free."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-        deadline = time.monotonic() + STOP_S
-        while time.monotonic() < deadline:
-            if not Path(f"/proc/{pid}").exists():
-                return
-            time.sleep(POLL_S / 4)

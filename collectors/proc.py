@@ -34,6 +34,11 @@ def alive(pid: int, ticks: int, proc: Path = PROC) -> bool:
     return start_ticks(pid, proc) == ticks
 
 
+def is_stopped(pid: int, proc: Path = PROC) -> bool:
+    """Whether a process was stopped by a signal (SIGSTOP, Ctrl-Z)."""
+    return _stat(pid, proc)[:1] == ["T"]
+
+
 def parent(pid: int, proc: Path = PROC) -> int | None:
     fields = _stat(pid, proc)
     return int(fields[1]) or None if fields else None

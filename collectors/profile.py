@@ -18,6 +18,8 @@ from .sampler.kept import KeptSources
 LOOK_S = (1.0, 10.0)  # how often processes are looked for: at most, and at least
 LOOK_SHARE = 0.005  # of a core: 104 processes take 9 ms, and are looked for every other second
 MOST_TARGETS = 512
+MOST_WATCHED = 100  # runs that somebody looks at, at a time,
+MOST_WATCHED_S = 60.0  # and for how long without being told again
 MANY_MAINS = 4  # from so many on, py-spy samples at lower rates, and only some workers of each rank at a time
 ROTATE_S = 30.0
 LOWEST_HZ = 5.0
@@ -114,10 +116,12 @@ class ProfileCollector:
         return [*profiles, *self._sources.texts()]
 
     def watch(self, run: str, until_s: float) -> None:
-        """Somebody looks at this run until then (Unix seconds): its stacks come with little delay."""
+        """Somebody looks at this run until then (Unix seconds), at most a minute: its stacks come with little delay."""
         now_s = time.monotonic()
-        watched = {run: until for run, until in self._watched_until_s.items() if until > now_s}
-        self._watched_until_s = {**watched, run: now_s + until_s - time.time()}
+        watched = {name: end_s for name, end_s in self._watched_until_s.items() if end_s > now_s}
+        if len(watched) < MOST_WATCHED or run in watched:
+            watched[run] = now_s + min(MOST_WATCHED_S, until_s - time.time())
+        self._watched_until_s = watched
 
     def set_enabled(self, enabled: bool) -> None:
         self._enabled = enabled

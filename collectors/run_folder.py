@@ -56,8 +56,8 @@ class RunFolder:
         tally = Tally()
         fields = info.parse(data, tally) if data else None
         first_skip = tally.first_skip.removeprefix("line 1: ")  # the file is one value, however many lines it has
-        counts = (0, tally.lines_skipped, tally.fields_skipped, first_skip)
-        offset = Offset(key, self.name, found.st_dev, found.st_ino, len(data), *counts, state={})
+        skipped = (tally.lines_skipped, tally.fields_skipped)
+        offset = Offset(key, self.name, found.st_dev, found.st_ino, len(data), 0, *skipped, first_skip, {})
         if fields is None or fields == self.info:
             return [offset]
         self.info, self._activity = fields, None

@@ -52,6 +52,7 @@ class Tail:
         self.at_work_on = ""  # the file that is being read
         self._left_alone = left_alone
         self._root, self._host, self._wake = root.resolve(), host, wake
+        self._prefix = f"{self._root}/"
         self._offsets = dict(offsets)  # of the files that are not open
         self._runs: dict[str, RunFolder] = {}
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
@@ -130,7 +131,7 @@ class Tail:
         return -self._watch.newest_s(path.parent), reading_order(path)
 
     def _key(self, path: Path) -> str:
-        return inert_path(path.relative_to(self._root))
+        return inert_path(str(path)[len(self._prefix) :])
 
     def _read(self, path: Path, budget: _Budget) -> list[Record]:
         run = self._run_of(path)
@@ -158,7 +159,8 @@ class Tail:
         """What may hold the start of this rank."""
         if run.single_file:
             return []
-        paths = [run.folder / name for name in (f"events.rank{rank}.jsonl", "events.jsonl")]
+        names = (f"events.rank{rank}.jsonl", "events.jsonl") if rank else ("events.jsonl",)
+        paths = [run.folder / name for name in names]
         waiting = [path for path in paths if path not in self._aside and path.exists()]
         return [record for path in waiting for record in self._read(path, budget)]
 

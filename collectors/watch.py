@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -25,12 +26,12 @@ from watchdog.observers.api import BaseObserver, ObservedWatch
 
 EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
 EVENTS += [DirCreatedEvent, DirMovedEvent]
-MAX_WATCHED = 64  # folders followed by inotify, each a thread of watchdog; files of the others are glanced at
+MAX_WATCHED = 64  # folders followed by inotify, each a thread of watchdog; the others are glanced at
 LIVELY_S = 3600.0  # a folder whose files changed this recently is followed
 SCAN_S = 2.0
 SLICE_S = 0.02  # of a scan at a time: what is live must not wait for a folder of 10,000 runs
-GLANCE_S = 0.9  # how often the files of lively folders that inotify does not follow are looked at
-MAX_GLANCED = 2_000
+GLANCE_S = 0.9  # how often lively folders that inotify does not follow are looked at
+MAX_GLANCED = 1_000
 SHARE = 0.02  # of the time that a scan, or a glance, may take: a folder of 10,000 runs is looked at less often
 REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "beegfs", "fuse.sshfs", "fuse.s3fs"}
 
@@ -41,6 +42,17 @@ class Mark(NamedTuple):
     inode: int
     size: int
     ctime_ns: int
+
+
+Files: TypeAlias = dict[str, tuple[Mark, float]]
+"""By path, what shows that a file changed, and when it was written, Unix seconds."""
+
+
+class _Glanced(NamedTuple):
+    """A folder that is looked at once a second."""
+
+    mtime_ns: int  # 0 where it is to be listed
+    files: list[str]
 
 
 class FolderWatch:
@@ -56,7 +68,7 @@ class FolderWatch:
         self._newest: dict[str, float] = {}  # folder -> when a file in it was last written, Unix seconds
         self._scan: _Scan | None = None
         self._next_scan_s = self._next_glance_s = 0.0
-        self._glanced: list[str] = []
+        self._glanced: dict[str, _Glanced] = {}  # by folder
         self._watches: dict[str, ObservedWatch] = {}
         self._followed: tuple[int, int] | None = None  # the root that inotify follows
         self._observer = None if poll_only else _observer()
@@ -101,6 +113,8 @@ class FolderWatch:
                 found |= self._changed(inner, files, self._seen)
                 if len(self._watches) < MAX_WATCHED:
                     self._follow(inner)
+                if inner not in self._watches:
+                    self._glanced = {inner: _Glanced(0, []), **dict(itertools.islice(self._glanced.items(), MAX_GLANCED - 1))}
         if self._fresh:
             self._wake.set()
         return found
@@ -123,7 +137,7 @@ class FolderWatch:
         self._next_scan_s = time.monotonic() + max(SCAN_S if self._scan is None else 0.0, took_s / SHARE)
         return found
 
-    def _changed(self, folder: str, files: dict[str, tuple[Mark, float]], seen: dict[str, Mark]) -> set[str]:
+    def _changed(self, folder: str, files: Files, seen: dict[str, Mark]) -> set[str]:
         """Files of one folder that are not as they were seen."""
         if files:
             self._newest[folder] = max(mtime_s for _, mtime_s in files.values())
@@ -133,12 +147,20 @@ class FolderWatch:
 
     def _glance(self) -> set[str]:
         began_s = time.monotonic()
-        found = set()
-        for path in self._glanced:
-            mark = _mark(path)
-            if mark is not None and self._seen.get(path) != mark[0]:
-                self._seen[path] = mark[0]
-                found.add(path)
+        found: set[str] = set()
+        for folder, glanced in list(self._glanced.items()):
+            mtime_ns = _mtime_ns(folder)
+            if mtime_ns is None:
+                del self._glanced[folder]
+            elif mtime_ns != glanced.mtime_ns:  # a file came or went
+                files, folders = _list(folder, self._accept)
+                found |= self._changed(folder, files, self._seen)
+                self._glanced[folder] = _Glanced(mtime_ns, list(files))
+                with self._lock:
+                    self._fresh |= dict.fromkeys(one for one in folders if one not in self._newest)
+            else:
+                marks = {path: mark for path in glanced.files if (mark := _mark(path)) is not None}
+                found |= self._changed(folder, marks, self._seen)
         self._next_glance_s = time.monotonic() + max(GLANCE_S, (time.monotonic() - began_s) / SHARE)
         return found
 
@@ -155,9 +177,9 @@ class FolderWatch:
                 self._observer.unschedule(self._watches.pop(folder))
             for folder in keep:
                 self._follow(folder)
-        unwatched = set(lively) - self._watches.keys()
-        glanced = [path for path in self._seen if os.path.dirname(path) in unwatched]  # noqa: PTH120
-        self._glanced = sorted(glanced, key=lambda path: -self._seen[path].ctime_ns)[:MAX_GLANCED]
+        unwatched = [folder for folder in dict.fromkeys([*self._glanced, *lively]) if folder not in self._watches]
+        kept = sorted(unwatched, key=lambda folder: -self._newest.get(folder, 0.0))[:MAX_GLANCED]
+        self._glanced = {folder: self._glanced.get(folder, _Glanced(0, [])) for folder in kept}
 
     def _follow_anew(self) -> None:
         """A folder that was removed takes its watch with it; one that came back is a new one."""
@@ -207,7 +229,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 class _Scan(NamedTuple):
     """A look at the whole tree that is under way."""
 
-    walk: Iterator[tuple[str, dict[str, tuple[Mark, float]]]]
+    walk: Iterator[tuple[str, Files]]
     seen: dict[str, Mark]
 
 
@@ -221,22 +243,37 @@ def _observer() -> BaseObserver | None:
     return observer
 
 
-def _walk(root: str, accept: Callable[[str], bool]) -> Iterator[tuple[str, dict[str, tuple[Mark, float]]]]:
-    """Each folder below a root, with its accepted files: their marks, and when they were written."""
-    folders = [root]
-    while folders:
-        folder = folders.pop()
-        files: dict[str, tuple[Mark, float]] = {}
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                        folders.append(entry.path)
-                    if accept(entry.name) and (mark := _mark(entry.path)) is not None:
-                        files[entry.path] = mark
-        except OSError:  # gone since it was listed, or not ours to read
-            pass
+def _walk(root: str, accept: Callable[[str], bool]) -> Iterator[tuple[str, Files]]:
+    """Each folder below a root, with its accepted files."""
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        files, folders = _list(folder, accept)
+        waiting += folders
         yield folder, files
+
+
+def _list(folder: str, accept: Callable[[str], bool]) -> tuple[Files, list[str]]:
+    """The accepted files of one folder, and the folders in it that are not hidden."""
+    files: Files = {}
+    folders: list[str] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                    folders.append(entry.path)
+                if accept(entry.name) and (mark := _mark(entry.path)) is not None:
+                    files[entry.path] = mark
+    except OSError:  # gone since it was listed, or not ours to read
+        pass
+    return files, folders
+
+
+def _mtime_ns(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116
+    except OSError:
+        return None
 
 
 def _mark(path: str) -> tuple[Mark, float] | None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from collectors.store.protocol import LogQuery, StoreError
+from collectors.store.question import Ended, TooMuch
 
 from . import openmetrics, wire
 from .encoding import encode
@@ -79,6 +80,8 @@ def register(app: FastAPI, queries: Queries) -> None:
     app.add_exception_handler(RequestValidationError, _answer(400, _first_problem))
     app.add_exception_handler(BadRequest, _answer(400, str))
     app.add_exception_handler(NotFound, _answer(404, str))
+    app.add_exception_handler(TooMuch, _answer(400, str))
+    app.add_exception_handler(Ended, _answer(503, str))
     app.add_exception_handler(StoreError, _answer(503, str))
 
 
@@ -116,7 +119,7 @@ def routes(queries: Queries) -> APIRouter:
         buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS)] = 2000,
     ) -> Response:
         _check_order(lo, hi)
-        return Json(wire.curves(queries.curves(run, series, gpu, lo, hi, axis, buckets)))
+        return Response(wire.curves(queries.curves(run, series, gpu, lo, hi, axis, buckets)), media_type=Json.media_type)
 
     @router.get("/logs", summary="Text log lines, the newest matches, oldest first")
     def logs(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from collectors import units
+from collectors import VERSION, units
 
 
 class Mistake(Exception):
@@ -26,6 +26,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         epilog="deepseek-dashboard profile --pid N shows in the shell what a process does; "
         "deepseek-dashboard store check|compact looks after the store.",
     )
+    parser.add_argument("--version", action="version", version=f"deepseek-dashboard {VERSION}")
     parser.add_argument("--port", type=port, default=8080, metavar="N", help="TCP port to serve on (default: 8080)")
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="NAME", help="address to listen on; loopback only (default: 127.0.0.1)"

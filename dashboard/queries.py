@@ -27,7 +27,12 @@ from .runs import Runs, RunView
 from .stacks import Stacks
 from .subscription import is_glob, matches
 
+SILENT = (
+    "The collector does not answer; it is started again by itself. What is logged meanwhile is read then; "
+    "samples of the machine and of stacks have a gap."
+)
 MAX_EVENTS = 20_000
+MAX_BUCKETS = 200_000  # of an answer: 150 bytes each
 MAX_SERIES = 200  # a request may name so many
 
 
@@ -103,14 +108,21 @@ class State:
 class Queries:
     """One object for the whole web process; its methods are called from many threads."""
 
-    def __init__(self, store: Store, log_dir: Path, data_dir: Path, read_only: Callable[[], str | None] = lambda: None) -> None:
-        """`read_only` tells why this dashboard cannot steer the collector, while it cannot."""
+    def __init__(
+        self,
+        store: Store,
+        log_dir: Path,
+        data_dir: Path,
+        read_only: Callable[[], str | None] = lambda: None,
+        note: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`read_only` says why this dashboard cannot steer the collector, while it cannot; `note` what its keeper knows of it."""
         self._store, self._log_dir, self._data_dir = store, log_dir.resolve(), data_dir
         self._meter = CostMeter()
         self._runs = Runs(store, self._log_dir)
         self.stacks = Stacks(store, self._log_dir)
         self.ahead = Ahead(self.stacks.minutes)
-        self._read_only = read_only
+        self._read_only, self._note = read_only, note
 
     def close(self) -> None:
         """Ends what was begun for later questions."""
@@ -169,6 +181,7 @@ class Queries:
         if gpu is not None:
             chosen = [series for series in chosen if gpu in (dict(series.labels).get("gpu"), dict(series.labels).get("uuid"))]
         self._check(run, names, chosen)
+        buckets = max(1, min(buckets, MAX_BUCKETS // max(1, len(chosen))))
         ranges = self._store.range([series.id for series in chosen], lo, hi, axis, buckets)
         return Curves(cursor, [Curve(series, catalog.unit_of(series.name), ranges[series.id]) for series in chosen])
 
@@ -258,7 +271,7 @@ class Queries:
             gpu_note=gpu.get("note"),
             profile=answer.get("profile", {"state": "starting", "sentence": "", "remedy": ""}),
             cost=self._meter.read(answer.get("pid")),
-            problems=[] if answer else ["The collector does not answer; it is being started again, and nothing is lost."],
+            problems=[note] if (note := self._note()) else [] if answer else [SILENT],
         )
 
     def _collector(self) -> dict[str, Any]:

@@ -12,18 +12,17 @@ from dash.backends._fastapi import reset_current_request, set_current_request
 from dash.fingerprint import check_fingerprint
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
-from starlette.middleware.gzip import GZipMiddleware
 
 from collectors import VERSION
 
 from . import api, live
 from .auth import LoopbackOnly
+from .compressing import Compressing
 from .pages import frame
 from .queries import NotFound, Queries
+from .turns import Turns
 
 ASSETS = Path(__file__).parents[1] / "assets"
-COMPRESS_FROM_BYTES = 1000
-COMPRESS_LEVEL = 5
 PAGES = {path for _, _, path, _ in frame.PAGES}
 NOT_FOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No such page</title>
 <link rel="stylesheet" href="/assets/tokens.css"><link rel="stylesheet" href="/assets/docs.css">
@@ -34,7 +33,8 @@ A_YEAR = {"Cache-Control": "public, max-age=31536000"}
 def make_app(queries: Queries) -> FastAPI:
     """Nothing runs until it is served."""
     app = FastAPI(title="DeepSeek Dashboard", version=VERSION, docs_url=None, redoc_url=None)
-    app.add_middleware(GZipMiddleware, minimum_size=COMPRESS_FROM_BYTES, compresslevel=COMPRESS_LEVEL)
+    app.add_middleware(Turns)
+    app.add_middleware(Compressing)
     api.register(app, queries)
     app.include_router(live.routes(queries))
     _before_dash(app)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +12,17 @@ import numpy as np
 
 from collectors.processes.activity import SEEN
 from collectors.store.protocol import StackColumns, Store
+from collectors.store.question import check, holding
 
 from .blame import inquiry, recorded, steplog
 from .blame.normal import BEFORE_S
 from .blame.steplog import StepLog
 from .blame.verdict import Verdict
 from .flame import flamechart, folding, source
-from .flame.flamechart import Chart
+from .flame.flamechart import Chart, Strip
 from .flame.folding import PRUNE, FlameTree, Gathered
 from .flame.lanes import Lanes
-from .flame.minutes import Minutes
+from .flame.minutes import SPANS_AT_ONCE, Minutes
 from .flame.reshaping import Shape
 from .flame.traces import Range, to_samples
 
@@ -79,6 +80,7 @@ class Stacks:
         prune: float = PRUNE,
     ) -> Folded:
         """With `baseline` beside another window, with `against_normal` beside what the run's normal is."""
+        window, baseline = self._inside(run, window), self._inside(run, baseline) if baseline else None
         around_s = BEFORE_S if against_normal else EDGE_S
         log = steplog.read(self._store, run, _hull(window, baseline), lanes.rank or 0, around_s)
         if against_normal and baseline is None:
@@ -102,6 +104,7 @@ class Stacks:
 
     def blame(self, run: str, window: Range, rank: int | None = None, baseline: Range | None = None) -> Verdict:
         """What the window was lost to, beside the run's normal or beside another window."""
+        window, baseline = self._inside(run, window), self._inside(run, baseline) if baseline else None
         verdict = inquiry.blame(self._store, run, window, rank, baseline, self._folder(run), self._texts.line_of(run))
         if verdict.suspect:
             self._seen.add(run, {frame.file for frame in verdict.suspect.path})
@@ -121,8 +124,11 @@ class Stacks:
         return self._texts.excerpt(run, file, line, context, self._folder(run))
 
     def _draw(self, run: str, window: Range, width: int, lanes: Lanes) -> Chart:
-        columns = self._store.stacks(*window, run)
-        return flamechart.chart(columns, window, width, lanes, own_folder=self._folder(run), line_of=self._texts.line_of(run))
+        drawing = flamechart.Drawing(window, width, lanes, self._texts.line_of(run))
+        for strip in strips(window, width, self._store.stack_counts(*window, run)):
+            check()
+            drawing.add(self._store.stacks(*drawing.window_of(strip), run), strip)
+        return drawing.chart(self._folder(run))
 
     def _gather(self, run: str, window: Range, lanes: Lanes, log: StepLog, phase: str) -> Gathered:
         if not phase:
@@ -132,8 +138,17 @@ class Stacks:
             part = _in_phase([window], log, phase, columns, lanes.rank or 0)
             return folding.gather_parts(columns, lanes, [part], self._texts.line_of(run))[0]
 
+    def _inside(self, run: str, window: Range) -> Range:
+        """What of the window lies between the first and the last that is known of the run; a second of it where nothing does."""
+        stored = self._store.run(run)
+        known = [stored.first_time_s, stored.last_time_s] if stored else []
+        known += [self._store.profiled_from(run), self._store.profiled_until(run)]
+        ends = [end for end in known if end is not None]
+        lo, hi = max(window[0], min(ends, default=0.0)), min(window[1], max(ends, default=0.0))
+        return (lo, hi) if lo < hi else (window[0], min(window[1], window[0] + 1.0))
+
     def _turn(self, window: Range) -> AbstractContextManager[object]:
-        return self._long if window[1] - window[0] > LONG_S else nullcontext()
+        return holding(self._long) if window[1] - window[0] > LONG_S else nullcontext()
 
     def _folder(self, run: str) -> str:
         """The working folder that run.json names, else that of the run's process."""
@@ -141,6 +156,19 @@ class Stacks:
         info = stored.info if stored else {}
         seen = [event.fields.get("cwd") for event in reversed(self._store.events(run, kinds=(SEEN,)))]
         return next((folder for folder in [info.get("cwd"), *seen] if isinstance(folder, str) and folder), "")
+
+
+def strips(window: Range, width: int, counts: Sequence[tuple[float, float, int]]) -> Iterator[Strip]:
+    """The picture from left to right, in parts that hold so few spans that they are read at little cost."""
+    middle_s = np.array([(start_s + end_s) / 2 for start_s, end_s, _ in counts])
+    pixel = np.clip((middle_s - window[0]) / (window[1] - window[0]) * width, 0, width - 1).astype(np.int64)
+    spans = np.cumsum(np.bincount(pixel, [count for *_, count in counts], width))
+    first = 0
+    while first < width:
+        before = spans[first - 1] if first else 0.0
+        end = max(first + 1, int(np.searchsorted(spans, before + SPANS_AT_ONCE, "right")))
+        yield Strip(first, min(end, width))
+        first = end
 
 
 def _hull(window: Range, other: Range | None) -> Range:

@@ -94,8 +94,8 @@ class Dashboard:
         finally:
             self.process.kill()
             self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
 
 
 @contextmanager

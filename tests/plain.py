@@ -49,6 +49,7 @@ class Program(NamedTuple):
     command: str = PLAIN
     run: str = ""  # the name of its run, where that is another one
     workers: int = 1
+    steady: bool = True  # one step takes as long as the other, and less than a window
 
     @property
     def run_name(self) -> str:
@@ -84,10 +85,10 @@ PROGRAMS = {
         _own("ddp_gloo", "random_crop", 0.06, "augmentation in one rank", held_out=True, command=TORCHRUN),
         _own("fsdp2_gloo", "save_shard", 0.1, "checkpoint", command=TORCHRUN),
         _own("accumulated", "tidy_up", 0.2, "garbage collection by hand"),
-        _own("varying_length", "score_tokens", 0.08, "host loop", held_out=True),
-        _own("steps_of_20s", "search_beam", 20.0, "host loop"),
-        _own("steps_of_60s", "trace_rays", 60.0, "waiting for another machine", held_out=True),
-        _own("rl_phases", "grade", 2.0, "reward on the host"),
+        _own("varying_length", "score_tokens", 0.08, "host loop", held_out=True, steady=False),
+        _own("steps_of_20s", "search_beam", 20.0, "host loop", steady=False),
+        _own("steps_of_60s", "trace_rays", 60.0, "waiting for another machine", held_out=True, steady=False),
+        _own("rl_phases", "grade", 2.0, "reward on the host", steady=False),
         _own("two_runs", "shuffle_buffer", 0.05, "dataset shuffle", held_out=True, run="two_runs/second"),
         Program("notebook", "encode_text", "", 0.06, "tokenizing", command="{python} notebook.py {logs}/notebook"),
         Program(
@@ -104,12 +105,12 @@ PROGRAMS = {
 
 
 def stretches(turn: int, settle_s: float) -> list[Stretch]:
-    """From 0 on, healthy for `settle_s` and then slow five times, each time followed by a healthy stretch; `turn` shifts the order."""
-    slow = [(2.0, 13.0), (12.0, 10.0), (1.3, 21.0), (5.0, 9.0), (2.0, 21.0)]
+    """From 0 on, healthy for `settle_s` and then slow four times, each time followed by a healthy stretch; `turn` shifts the order."""
+    slow = [(2.0, 12.0), (12.0, 9.0), (1.3, 20.0), (5.0, 8.0)]
     at_s, found = settle_s, [(0.0, settle_s, 1.0)]
     for index in range(len(slow)):
         factor, seconds = slow[(index + turn) % len(slow)]
-        healthy_s = 12.0 if index % 2 else 9.0
+        healthy_s = 15.0 if index % 2 else 9.0
         found += [(at_s, at_s + seconds, factor), (at_s + seconds, at_s + seconds + healthy_s, 1.0)]
         at_s += seconds + healthy_s
     return found

@@ -21,8 +21,10 @@ Expected: TypeAlias = Literal["line", "nothing", "either"]
 SHORTEST_S, LONGEST_S = 3.0, 20.0
 BASELINE_S = 14.0  # of the first healthy stretch: what lies before has no baseline yet
 EDGE_S = 0.5
+WORKERS_AHEAD_S = 3.5  # what was prefetched is used up, and what was begun slowly is ended
 SLOW, HEALTHY = 1.2, 1.02  # a window's factor from which on a line must be named, up to which none may be
 LONG_UNIT_S = 1.0  # a window may lie within such a unit
+DISTURBED = 0.15  # of a step
 TRIES = 50
 
 
@@ -42,6 +44,7 @@ class PlainRecording:
         self.plan: list[Stretch] = [tuple(one) for one in truth["plans"][name]]
         store = SqliteStore(folder / "logs" / ".deepseek", write=False)
         self.queries = Queries(store, folder / "logs", folder / "logs" / ".deepseek")
+        self.disturbed = 0  # windows that were drawn and left out: the machine's other work made their steps longer
         self.profiled_until_s = store.profiled_until(self.program.run_name) or 0.0
 
     def close(self) -> None:
@@ -59,24 +62,59 @@ class PlainRecording:
         return np.array([row for row in rows if len(row) == 3], float).reshape(-1, 3)
 
     def factor(self, window: Range) -> float:
-        """By how much longer a unit of this window is than a healthy one."""
-        begun_s, ended_s, extra_s = self._calls.T
-        inside_s = np.clip(np.minimum(ended_s, window[1]) - np.maximum(begun_s, window[0]), 0, None)
-        lost_s = float((inside_s / np.maximum(ended_s - begun_s, 1e-6) * extra_s).sum()) / self.program.workers
+        """By how much longer a unit of this window is than a healthy one; beside workers by its log, since they work ahead."""
+        return self._factor_by_log(window) if self.program.workers > 1 else self._factor_by_calls(window)
+
+    def _factor_by_calls(self, window: Range) -> float:
+        lost_s, _ = self._lost_s(window)
         return (window[1] - window[0]) / max(window[1] - window[0] - lost_s, 1e-3)
 
+    def _lost_s(self, window: Range) -> Range:
+        """What the slow calls took more than a healthy one does, and what they would have taken more on an idle machine."""
+        begun_s, ended_s, extra_s = self._calls.T
+        took_s = np.maximum(ended_s - begun_s, 1e-6)
+        healthy_s = max(float((took_s - extra_s).min(initial=np.inf)), 0.0) if len(took_s) else 0.0
+        inside = np.clip(np.minimum(ended_s, window[1]) - np.maximum(begun_s, window[0]), 0, None) / took_s
+        return float((inside * (took_s - healthy_s)).sum()), float((inside * extra_s).sum())
+
+    def _factor_by_log(self, window: Range) -> float:
+        return self._step_s(window) / self._healthy_s
+
     @cached_property
-    def _lines_s(self) -> np.ndarray:
-        """When the program logged; empty where its lines say no time, and for short units, which need no rounding."""
+    def _healthy_s(self) -> float:
+        """The median second's step before anything was slow."""
+        lo, hi, _ = self.plan[0]
+        return float(np.median([self._step_s((at_s, at_s + 1.0)) for at_s in np.arange(lo + 3.0, hi - 1.0)]))
+
+    def _step_s(self, window: Range) -> float:
+        time_s, step = self._log
+        cut = np.interp(window, time_s, step)
+        return (window[1] - window[0]) / max(float(cut[1] - cut[0]), 1e-3)
+
+    @cached_property
+    def _log(self) -> tuple[np.ndarray, np.ndarray]:
+        """When which step was logged; empty where the log says no time."""
         path = self.folder / "logs" / self.run / "metrics.jsonl"
-        if self.program.unit_s < LONG_UNIT_S or not path.exists():
-            return np.zeros(0)
-        return np.array([json.loads(line)["time_s"] for line in path.read_text().splitlines()])
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        rows = [(line["time_s"], line["step"]) for line in lines if "time_s" in line]
+        time_s, step = np.array(rows, float).reshape(-1, 2).T
+        return time_s, step
 
     def _whole_units(self, window: Range) -> Range:
         """The window, wider by the rest of the units that it cuts: it is no fault to speak of all of a long unit."""
-        before, after = self._lines_s[self._lines_s <= window[0]], self._lines_s[self._lines_s >= window[1]]
+        if self.program.unit_s < LONG_UNIT_S:
+            return window
+        time_s, _ = self._log
+        before, after = time_s[time_s <= window[0]], time_s[time_s >= window[1]]
         return (float(before[-1]) if len(before) else window[0], float(after[0]) if len(after) else window[1])
+
+    def _disturbed(self, window: Range) -> bool:
+        """Whether the machine's other work made these steps longer, by the log of healthy windows, by the calls of slow ones."""
+        lost_s, due_s = self._lost_s(window)
+        if due_s:
+            seconds = window[1] - window[0]
+            return self.program.workers == 1 and lost_s - due_s > DISTURBED * (seconds - lost_s + due_s)
+        return self.program.steady and len(self._log[0]) > 0 and self._factor_by_log(window) > 1 + DISTURBED
 
     def draw(self, count: int, *, seed: int = 0) -> list[Drawn]:
         """Half of them in slow stretches; a third of those reach over an edge. Fewer where too few fit."""
@@ -97,19 +135,22 @@ class PlainRecording:
             start_s = random.uniform(lo, hi - seconds)
             window = (float(start_s), float(start_s + seconds))
             factor = self.factor(window)
+            if self._disturbed(window):
+                self.disturbed += 1
+                continue
             around = self.factor(self._whole_units(window))
-            found.append(Drawn(window, planned, factor, _expected(factor, around if planned == 1 else planned)))
+            found.append(Drawn(window, planned, factor, expected_of(factor, around if planned == 1 else planned)))
         return found
 
     def _stretches(self) -> list[Stretch]:
         """Without what belongs to neither: the edges, and the beginning, which has no baseline."""
         first, *others = self.plan
         begun = max(first[0] + BASELINE_S, first[1] - 60.0)
-        slack_s = EDGE_S + 5 * self.program.unit_s * self.program.workers if self.program.workers > 1 else EDGE_S
+        slack_s = WORKERS_AHEAD_S if self.program.workers > 1 else EDGE_S
         return [(begun, first[1] - EDGE_S, 1.0), *((lo + slack_s, hi - EDGE_S, factor) for lo, hi, factor in others)]
 
 
-def _expected(factor: float, around: float) -> Expected:
+def expected_of(factor: float, around: float) -> Expected:
     """`around`: 1 where nothing near is slow."""
     if factor >= SLOW:
         return "line"

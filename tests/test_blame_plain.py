@@ -14,15 +14,16 @@ from tests.plain_truth import PlainRecording, names
 
 SOME = 20
 SOON = [(0.0, 8.0, 1.0), (8.0, 13.0, 4.0)]
-TOGETHER = (  # recorded at the same time: no more than one of them needs much of a core
-    ("forked_workers", "jsonl_untimed", "child_process"),
-    ("teed", "two_ranks", "spawned_workers"),
-    ("jsonl_timed", "fsdp2_gloo", "forkserver_workers"),
-    ("hf_trainer", "ddp_gloo"),
+TOGETHER = (  # recorded at the same time: no more than two of them need much of a core while they are slow
+    ("forked_workers", "spawned_workers", "forkserver_workers"),
+    ("jsonl_untimed", "child_process"),
+    ("teed", "two_ranks"),
+    ("jsonl_timed", "fsdp2_gloo"),
+    ("hf_trainer", "two_runs"),
+    ("ddp_gloo", "accumulated"),
     ("compiled", "print_only"),
-    ("lightning_fit", "accumulated"),
-    ("notebook", "two_runs"),
-    ("editable_install", "varying_length"),
+    ("lightning_fit", "varying_length"),
+    ("notebook", "editable_install"),
     ("steps_of_60s", "steps_of_20s", "rl_phases"),
 )
 

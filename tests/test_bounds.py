@@ -146,6 +146,18 @@ def test_more_folders_than_inotify_follows_are_seen_as_soon(ingest: Ingest) -> N
         assert time.monotonic() - began_s < IN_TIME_S
 
 
+def test_a_run_that_begins_where_inotify_follows_others_is_seen_as_soon(ingest: Ingest) -> None:
+    make_runs(ingest.root, MAX_WATCHED + 40)
+    ingest.restart()
+    ingest.until(lambda: ingest.tail.period_s, "not read")
+    assert max(ingest.health_s(3) for _ in range(4)) < IN_TIME_S
+    (ingest.root / "healthy" / "inner").mkdir()
+    (ingest.root / "healthy" / "inner" / "x.log").write_text("hello\n")
+    began_s = time.monotonic()
+    ingest.until(lambda: ingest.run("healthy/inner"), "not seen")
+    assert time.monotonic() - began_s < IN_TIME_S
+
+
 def test_one_inotify_instance_serves_all_folders(tmp_path: Path) -> None:
     """A user has 128 of them for all programs."""
     make_runs(tmp_path, 100, lines=1)
@@ -188,6 +200,21 @@ def test_lines_of_any_shape_leave_little_behind(ingest: Ingest) -> None:
     run = ingest.run("a")
     assert run is not None and run.series == 20_000 and run.fields_skipped == 4_000
     assert "one series too many" in ingest.store.offsets()["a/metrics.jsonl"].first_skip
+
+
+def test_lines_of_many_shapes_come_in_small_batches_and_none_is_lost(ingest: Ingest) -> None:
+    ingest.health_s()
+    (ingest.root / "a").mkdir()
+    names = [f"n{i}" for i in range(14)]
+    with (ingest.root / "a" / "metrics.jsonl").open("w", newline="") as file:
+        for i in range(5_000):  # each with another set of names
+            shape = {name: 0.5 for place, name in enumerate(names) if (i + 1) >> place & 1}
+            file.write(json.dumps({"time_s": 1.0 + i, "step": i, "all": 1.5, **shape}) + ("\r\n" if i % 3 else "\n"))
+    assert max(ingest.health_s(2) for _ in range(3)) < IN_TIME_S
+    ingest.until(lambda: (run := ingest.run("a")) and run.lines_read == 5_000, "not read")
+    (every,) = ingest.store.series("a", "all")
+    steps = ingest.store.range([every.id], None, None, "step", 10**5)[every.id].t
+    assert steps.tolist() == list(range(5_000))
 
 
 def test_offsets_and_points_of_one_turn_belong_together(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from collectors import lock
+from collectors import VERSION, lock
 from collectors.control import ask
+from collectors.proc import start_ticks
 from tests.conftest import ROOT, Dashboard, dashboard, script, wait_for
 
 LOGGER = '{"time_s": 1764000000.25, "step": 1, "train/loss": 2.5}\n'
@@ -69,6 +70,11 @@ def test_a_taken_port_gets_one_sentence(tmp_path: Path) -> None:
         )
 
 
+def test_the_version_is_told() -> None:
+    shown = subprocess.run([sys.executable, ROOT / "app.py", "--version"], capture_output=True, text=True, check=True).stdout
+    assert shown == f"deepseek-dashboard {VERSION}\n"
+
+
 def test_help_names_every_flag() -> None:
     shown = subprocess.run([sys.executable, ROOT / "app.py", "--help"], capture_output=True, text=True, check=True).stdout
     profiling = ("--no-profile", "--sampler", "--profile-budget")
@@ -79,7 +85,7 @@ def test_help_names_every_flag() -> None:
 def test_the_sampler_and_its_budget_reach_the_collector(tmp_path: Path) -> None:
     with dashboard(tmp_path / "logs", "--sampler", "py-spy", "--profile-budget", "1.5") as running:
         writer = lock.writer_of(tmp_path / "logs" / ".deepseek")
-        assert writer and (writer.options["sampler"], writer.options["budget_pct"]) == ("py-spy", 1.5)
+        assert isinstance(writer, lock.Writer) and (writer.options["sampler"], writer.options["budget_pct"]) == ("py-spy", 1.5)
         told = ask(tmp_path / "logs" / ".deepseek", "status")["profile"]
         assert (told["sampler"], told["budget_pct"], told["about"]) == ("py-spy", 1.5, "Sampled by py-spy, as --sampler says.")
         assert running.get("/healthz")["status"] == "ok"
@@ -184,7 +190,10 @@ def test_beside_a_store_that_cannot_be_read_every_answer_says_so_until_it_is_mov
 def test_the_limits_of_the_store_reach_the_collector(tmp_path: Path) -> None:
     with dashboard(tmp_path / "logs", "--retention", "30d", "--max-size", "20kB") as running:
         writer = lock.writer_of(tmp_path / "logs" / ".deepseek")
-        assert writer and (writer.options["retention_s"], writer.options["max_bytes"]) == (30 * 86400, 20_000)
+        assert isinstance(writer, lock.Writer) and (writer.options["retention_s"], writer.options["max_bytes"]) == (
+            30 * 86400,
+            20_000,
+        )
         health = wait_for(lambda: [one for one in running.get("/healthz")["collectors"] if "--max-size" in one["last_error"]])
         assert {one["state"] for one in health} == {"paused"}
 
@@ -198,25 +207,27 @@ def test_it_prints_one_line_and_ends_all_children_on_ctrl_c(tmp_path: Path) -> N
         assert not Path(f"/proc/{collector}").exists()
 
 
-def test_a_killed_dashboard_leaves_a_collector_that_the_next_one_adopts(tmp_path: Path) -> None:
+def test_a_killed_dashboards_collector_ends_by_itself_and_the_next_one_starts_its_own(tmp_path: Path) -> None:
     with dashboard(tmp_path / "logs") as first:
         collector = first.collector_pid()
         first.stop(signal.SIGKILL)
+        assert collector is not None
+        wait_for(lambda: start_ticks(collector) is None, 4, "the collector outlives its dashboard")
         with dashboard(tmp_path / "logs") as second:
-            assert second.collector_pid() == collector
+            assert second.collector_pid() != collector
             (tmp_path / "logs" / "a.jsonl").write_text(LOGGER)
             wait_for(lambda: second.values("a", "train/loss") == [2.5])
-            second.stop()
-            assert not Path(f"/proc/{collector}").exists(), "an orphan is ended by the one that adopted it"
 
 
-def test_an_orphan_with_other_options_is_replaced(tmp_path: Path) -> None:
+def test_the_stopped_collector_of_a_killed_dashboard_is_replaced(tmp_path: Path) -> None:
     with dashboard(tmp_path / "logs") as first:
         collector = first.collector_pid()
+        assert collector is not None
+        os.kill(collector, signal.SIGSTOP)
         first.stop(signal.SIGKILL)
         with dashboard(tmp_path / "logs", "--no-profile") as second:
             assert second.collector_pid() != collector
-            assert not Path(f"/proc/{collector}").exists()
+            assert start_ticks(collector) is None
 
 
 def test_beside_a_live_dashboard_with_other_options_a_second_one_only_reads(tmp_path: Path) -> None:
@@ -233,7 +244,7 @@ def test_a_collector_that_dies_is_started_again(tmp_path: Path) -> None:
         first = running.collector_pid()
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        wait_for(lambda: (writer := lock.writer_of(tmp_path / "logs" / ".deepseek")) and writer.pid != first)
+        wait_for(lambda: isinstance(writer := lock.writer_of(tmp_path / "logs" / ".deepseek"), lock.Writer) and writer.pid != first)
         wait_for(lambda: running.get("/healthz")["status"] == "ok")
 
 

@@ -6,12 +6,14 @@ import contextlib
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.conftest import wait_for
+from tests.kept_results import ROW
 from tests.poisons import Poison, Scene, clients, contents, crowds, kinds_of_files, logs, names, processes, run_info, whole, written
 from tests.poisons.house import House, Houses, house
 from tests.poisons.whole import collector_of, future_files
@@ -19,7 +21,6 @@ from tests.poisons.whole import collector_of, future_files
 PARTS = (kinds_of_files, names, run_info, contents, logs, processes, clients, crowds, whole)
 POISONS: list[Poison] = [poison for part in PARTS for poison in part.POISONS]
 AWAITED = (Path(__file__).parent / "poisons" / "awaited.txt").read_text().split()  # their mend is under way: ISOLATION_AWAITED=1
-TABLE = os.environ.get("ISOLATION_TABLE")  # a file to which a row of each poison is appended
 ALONE_MB, MEMORY_MB = 200, 500
 
 
@@ -32,18 +33,16 @@ def name_of(poison: Poison) -> str:
     return poison.name
 
 
-def suffer(houses: Houses, poison: Poison) -> None:
+def suffer(houses: Houses, poison: Poison, record: Callable[[str, object], None]) -> None:
     harmed = True
     try:
         outcome = houses.living().suffer(poison)
-        harmed = bool(outcome.faults)
+        record(ROW, outcome.row())
+        assert outcome.faults == [], f"{poison.what}: {outcome}"
+        harmed = False
     finally:
         if harmed or poison.spoils:
             houses.leave()
-    if TABLE:
-        with Path(TABLE).open("a") as table:
-            table.write(outcome.row() + "\n")
-    assert outcome.faults == [], f"{poison.what}: {outcome}"
 
 
 def test_alone_the_healthy_run_arrives_at_once_and_both_processes_are_small(houses: Houses) -> None:
@@ -51,14 +50,16 @@ def test_alone_the_healthy_run_arrives_at_once_and_both_processes_are_small(hous
 
 
 @pytest.mark.parametrize("poison", rows(quick=True), ids=name_of)
-def test_a_healthy_run_is_untouched_beside(poison: Poison, houses: Houses) -> None:
-    suffer(houses, poison)
+def test_a_healthy_run_is_untouched_beside(poison: Poison, houses: Houses, record_property: Callable[[str, object], None]) -> None:
+    suffer(houses, poison, record_property)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("poison", rows(quick=False), ids=name_of)
-def test_a_healthy_run_is_untouched_also_beside(poison: Poison, houses: Houses) -> None:
-    suffer(houses, poison)
+def test_a_healthy_run_is_untouched_also_beside(
+    poison: Poison, houses: Houses, record_property: Callable[[str, object], None]
+) -> None:
+    suffer(houses, poison, record_property)
 
 
 # -- what cannot share a dashboard -------------------------------------------------------------------------------------

@@ -85,6 +85,12 @@ class Counting:
     def profiled_until(self, run: str) -> float | None:
         return self._store.profiled_until(run)
 
+    def profiled_from(self, run: str) -> float | None:
+        return self._store.profiled_from(run)
+
+    def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
+        return self._store.stack_counts(lo, hi, run)
+
     def stacks(self, lo: float, hi: float, run: str) -> StackColumns:
         self.read_s += hi - lo
         return self._store.stacks(lo, hi, run)
@@ -95,9 +101,10 @@ def test_what_was_folded_ahead_is_not_read_again(store: SqliteStore) -> None:
     minutes = Minutes(cast(Store, counting), lambda _run: no_source)
     while minutes.fold_ahead("run"):
         pass
-    assert counting.read_s == 3 * 3600
+    read_s = counting.read_s
+    assert read_s > 700
     found = minutes.gather("run", window, Lanes("joined"))
-    assert counting.read_s - 3 * 3600 < 120, "only the edges of the window"
+    assert counting.read_s - read_s < 120, "only the edges of the window"
     same(tree_of(found), tree_of(gather(store.stacks(*window, "run"), Lanes("joined"))))
 
 
@@ -106,7 +113,7 @@ def test_a_run_that_somebody_looks_at_is_folded_ahead_until_the_end_of_the_proce
     ahead = Ahead(Minutes(cast(Store, counting), lambda _run: no_source))
     assert not counting.read_s
     ahead.want("run")
-    wait_for(lambda: counting.read_s > 1800, 20.0, "nothing is folded ahead")
+    wait_for(lambda: counting.read_s > 600, 20.0, "nothing is folded ahead")
     ahead.close()
     read_s = counting.read_s
     ahead.want("run")

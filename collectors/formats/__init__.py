@@ -51,6 +51,9 @@ class Format(Protocol):
     tally: Tally
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
-        """Records of whole lines (without line ends). `arrival` is None for what was there before it was followed."""
+        """Records of whole lines (without line ends), of as many as `tally.lines_read` grows by: at least one, mostly all.
+
+        `arrival` is None for what was there before it was followed.
+        """
 
     def state(self) -> dict[str, Any]: ...

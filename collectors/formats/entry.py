@@ -36,12 +36,14 @@ class Entry:
 
     def level(self, text: str, own: int, stamped: bool, arrival_s: float | None) -> int:
         """Of a line that names the level `own` (0: none). `arrival_s` is None where the file was there before it was followed."""
-        text = text[found.end() :] if (found := PREFIX.match(text)) else text
-        if not text.strip():  # nothing but the prefix
-            self.blank()
-            return self._level if self._part in (FRAMES, BETWEEN) else 0
-        if TRACEBACK in text[:200]:
-            return self._begin(FRAMES, max(own, ERROR), arrival_s)
+        if text.startswith(("[", "(")) and (found := PREFIX.match(text)):
+            text = text[found.end() :]
+            if not text.strip():
+                self.blank()
+                return self._level if self._part in (FRAMES, BETWEEN) else 0
+        if TRACEBACK in text:
+            whole = not text.rstrip().endswith(TRACEBACK)  # all of it on one line, as in JSON
+            return self._begin(NONE if whole else FRAMES, max(own, ERROR), arrival_s)
         if self._part == FRAMES and not stamped and self._is_within(FRAMES_S, arrival_s):
             self._since_s = arrival_s
             if text[:1] not in (" ", "\t"):  # ValueError: ..., KeyboardInterrupt

@@ -32,6 +32,7 @@ N = TypeVar("N", int, float)
 BACKWARD_STEPS = 100  # a step this far below the file's highest begins a new segment; less is disorder
 FLOATS = {float}
 MAX_SERIES = 20_000  # names that one run may have
+MAX_NEW_SHAPES = 1_000  # of one batch, which ends there: each costs the store about 0.15 ms
 MAX_KNOWN = 100_000  # names of all shapes of line that are remembered, before starting afresh
 MAX_KIND_CHARS = 100
 MAX_EVENT_BYTES = 64 << 10  # of JSON, kept of one event's own fields
@@ -92,7 +93,7 @@ class Metrics:
         self._segment: int = state.get("segment", 0)
         self._attempt: int = state.get("attempt", 0)
         self._known: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple object a shape of line whose names are all kept
-        self._known_names = 0
+        self._known_names = self._new_shapes = 0
 
     def state(self) -> dict[str, Any]:
         return {"step": self._step, "top": self._top, "segment": self._segment, "attempt": self._attempt}
@@ -100,6 +101,7 @@ class Metrics:
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         starts, before, count = self._starts(), self.tally.lines_read, len(lines)
         found: list[Record] = []
+        self._new_shapes = 0
         for fields in objects(lines, self.tally):
             time_s = self._time_s(fields.pop("time_s", None))
             if time_s is None and arrival is not None:
@@ -109,6 +111,8 @@ class Metrics:
             if names:
                 self._advance(step, time_s, starts)
                 found.append(Points(self._run, self._labels, names, values, time_s, step, self._segment))
+                if self._new_shapes >= MAX_NEW_SHAPES:
+                    break
         return found
 
     def _time_s(self, value: object) -> float | None:
@@ -164,6 +168,7 @@ class Metrics:
                 self._known_names = 0
             self._known[names] = names
             self._known_names += len(names)
+            self._new_shapes += 1
         return tuple(kept), tuple(numbers[name] for name in kept)
 
     def _advance(self, step: int, time_s: float | None, starts: list[float]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from . import question
 from .codec import CodecError
 from .protocol import StoreError
 
@@ -43,6 +44,8 @@ def failing(so: str = "nothing was stored", otherwise: str | None = None) -> Ite
     try:
         yield
     except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            question.check()
         remedy = REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)  # what sqlite3 itself refuses has no code
         if (remedy := remedy or otherwise) is None:
             raise

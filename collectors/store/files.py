@@ -10,7 +10,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -73,11 +73,13 @@ def folder_bytes(data_dir: Path) -> int:
 class Readers:
     """One read-only connection per file and thread, opened when the file appears and closed when the thread is gone."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._dir = data_dir
+    def __init__(self, data_dir: Path, on_replaced: Callable[[], None] = lambda: None) -> None:
+        """`on_replaced` is called when a file is another one than before: the data folder was removed, and a new store opened."""
+        self._dir, self._on_replaced = data_dir, on_replaced
         self._lock = threading.Lock()
-        self._open: dict[threading.Thread, dict[Path, sqlite3.Connection]] = {}
+        self._open: dict[threading.Thread, dict[tuple[Path, int], sqlite3.Connection]] = {}
         self._files: list[Path] = []
+        self._inodes: dict[Path, int] = {}
         self._live: list[Path] = []
         self._looked_s = -LOOK_S
 
@@ -108,6 +110,10 @@ class Readers:
                 weeks = [path for path in found if path.name != RUNS_FILE]
                 self._live = [*(path for path in found if path.name == RUNS_FILE), *weeks[-LIVE_WEEKS:]]
                 self._files = found
+            inodes = {path: inode for path in found if (inode := _inode(path)) is not None}
+            if any(self._inodes.get(path, inode) != inode for path, inode in inodes.items()):
+                self._on_replaced()
+            self._inodes = inodes
             self._looked_s = now_s  # last: another thread that asks meanwhile looks for itself
         return self._files
 
@@ -126,14 +132,17 @@ class Readers:
         mine = self._open.get(threading.current_thread())
         if mine is None:
             mine = self._enter()
-        for path in mine.keys() - self.files():
-            mine.pop(path).close()
-        for path in (paths := list(paths)):
-            if path not in mine and (db := schema.open_reader(path)) is not None:
-                mine[path] = db
-        return [(path, mine[path]) for path in paths if path in mine]
+        self.files()
+        inodes = self._inodes
+        for key in mine.keys() - inodes.items():
+            mine.pop(key).close()
+        keys = [(path, inodes[path]) for path in paths if path in inodes]
+        for key in keys:
+            if key not in mine and (db := schema.open_reader(key[0])) is not None:
+                mine[key] = db
+        return [(path, mine[path, inode]) for path, inode in keys if (path, inode) in mine]
 
-    def _enter(self) -> dict[Path, sqlite3.Connection]:
+    def _enter(self) -> dict[tuple[Path, int], sqlite3.Connection]:
         with self._lock:
             for thread in [thread for thread in self._open if not thread.is_alive()]:
                 _close(self._open.pop(thread))
@@ -147,7 +156,7 @@ def _names(data_dir: Path) -> list[str]:
         return []
 
 
-def _close(connections: dict[Path, sqlite3.Connection]) -> None:
+def _close(connections: dict[tuple[Path, int], sqlite3.Connection]) -> None:
     for db in connections.values():
         db.close()
 
@@ -156,6 +165,13 @@ def unlink(path: Path) -> None:
     """Remove a file with its write-ahead log. Readers that have it open keep their view until they look again."""
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
         path.with_name(name).unlink(missing_ok=True)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _size(path: Path) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from ..records import LogLine
-from . import codec, schema
+from . import codec, question, schema
 from .damage import decoded
 from .protocol import LogPage, LogQuery
 
@@ -148,6 +148,7 @@ def search(db: sqlite3.Connection, query: LogQuery) -> LogPage:
     found: list[tuple[int, LogLine]] = []  # a heap, the oldest line first
     total = older = 0  # lines that match; those of them before the cursor
     for row in _rows(db, query):
+        question.check()
         full = len(found) == query.limit and (not found or row.last_line < found[0][0])
         if (full or row.first_line >= before) and not needle and query.level <= 0 and _inside(query, row):
             total += row.lines

@@ -200,6 +200,12 @@ class Store(Protocol):
         self, lo: float, hi: float, run: str, rank: int | None = None, pid: int | None = None, thread: str | None = None
     ) -> StackColumns: ...
 
+    def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
+        """Stretches of the window, and how many spans of stacks were stored of each: what `stacks` would have to read."""
+
+    def profiled_from(self, run: str) -> float | None:
+        """Wall time from which on the run's stacks are stored."""
+
     def profiled_until(self, run: str) -> float | None:
         """Wall time up to which the run's stacks are stored."""
 

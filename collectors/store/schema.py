@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
+from . import question
 from .protocol import StoreError
 
 Kind = Literal["runs", "machine"]
@@ -154,6 +155,7 @@ def open_reader(path: Path) -> sqlite3.Connection | None:
             f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
         )
         db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        db.set_progress_handler(question.is_over, question.STEPS)
         version = _version(db)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_CANTOPEN:

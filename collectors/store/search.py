@@ -11,11 +11,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from . import chunks, pages
+from . import chunks, pages, question
 from .buckets import Points, Units
 from .damage import decoded
 from .groups import NO_STEP
 from .protocol import Axis
+from .question import TooMuch
 
 SPAN: dict[Axis, str] = {"time": "first_time_s, last_time_s", "step": "first_step, last_step"}
 _OVERLAP: dict[Axis, str] = {
@@ -23,6 +24,7 @@ _OVERLAP: dict[Axis, str] = {
     "step": "last_step >= :lo AND first_step <= :hi",
 }
 _SUMMARY = "end_step, segment, rows, non_finite, least, most, total, last"  # with the span before them, the fields of Units
+MOST_OPENED = 4_000_000  # points of one question that are read one by one: 50 bytes each
 SEGMENT, ROWS, ID, START = 3, 4, 10, 11  # places in a selected row
 
 
@@ -59,10 +61,12 @@ class Search:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        self._opened = 0  # rows of chunks
         self._axes: dict[int, tuple[NDArray[np.float64], NDArray[np.int64]] | None] = {}
 
     def find(self, series: int, paged: int, window: Window) -> Found:
         """What is in pages and chunks; `paged` points of the series stand in pages."""
+        question.check()
         found = Found([], [])
         for start, stop in [*self._pages(series, window, found), (paged, None)]:
             self._chunks(series, window, found, start, stop)
@@ -104,6 +108,9 @@ class Search:
         single = inside & (width <= window.widest)
         _take(found, units, single)
         opened = [rows[i] for i in np.flatnonzero(~single).tolist()]
+        self._opened += sum(row[ROWS] for row in opened)
+        if self._opened > MOST_OPENED:
+            raise TooMuch(f"the range holds more than {MOST_OPENED:,} points that must be read one by one; choose a shorter one")
         data = dict(self._blobs("chunk", "data", [row[ID] for row in opened]))
         parts = [(row[SEGMENT], *part) for row in opened if (part := self._open(row, data[row[ID]])) is not None]
         if parts:
@@ -114,6 +121,7 @@ class Search:
 
     def _open(self, row: tuple[Any, ...], data: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]] | None:
         """Its times, steps and values."""
+        question.check()
         chunk, axis = row[-2:]
         if axis not in self._axes:
             ((_, coded),) = self._blobs("axis", "data", [axis])

@@ -49,12 +49,13 @@ class SqliteStore:
         self._limits = limits
         self._over = ""  # why nothing is stored at present
         self._judged_s = -JUDGE_S
-        self._readers = files.Readers(data_dir)
+        self._readers = files.Readers(data_dir, self._forget)
         self._of_file: dict[Path, points.FileReader] = defaultdict(points.FileReader)
         self._stacks = stacks.Reader()
         self._runs = runs.Runs()
         self._watched: dict[Path, Watched] = {}
         self._watch_lock = threading.Lock()
+        self._replaced = False  # other files lie in the folder than those that are watched
         self._write = write
         self._lock = threading.Lock()  # from the choice of a seq until its commit: seqs become visible in their order
         self._compacting = threading.Lock()
@@ -176,6 +177,16 @@ class SqliteStore:
         return self._stacks.read([db for _, db in self._readers.machine(lo, hi)], query)
 
     @failing(UNREADABLE, AGAIN)
+    def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
+        query = stacks.Query(lo, hi, run, None, None, None)
+        return [row for _, db in self._readers.machine(lo, hi) for row in stacks.counted(db, query)]
+
+    @failing(UNREADABLE, AGAIN)
+    def profiled_from(self, run: str) -> float | None:
+        starts = (stacks.profiled_from(db, run) for _, db in self._readers.machine())
+        return next((start for start in starts if start is not None), None)
+
+    @failing(UNREADABLE, AGAIN)
     def profiled_until(self, run: str) -> float | None:
         ends = (stacks.profiled_until(db, run) for _, db in reversed(self._readers.machine()))
         return next((end for end in ends if end is not None), None)
@@ -193,13 +204,16 @@ class SqliteStore:
     @failing(UNREADABLE, AGAIN)
     def changed(self) -> bool:
         with self._watch_lock:
-            changes = [self._changed(path) for path in self._readers.live_files()]
+            live = self._readers.live_files()
+            if self._replaced:
+                self._unwatch()
+            changes = [self._changed(path) for path in live]
             return any(changes)
 
     @failing(UNREADABLE, AGAIN)
     def since(self, seq: int) -> Delta:
         newest = self.seq()  # first: whatever has a seq up to this is visible by now, in files that are there by now
-        if newest - seq > MOST_COMMITS:
+        if seq > newest or newest - seq > MOST_COMMITS:  # of a store that was removed, or longer ago than is worth telling
             return Delta(newest, False, [], [], [])
         self._readers.look()
         parts = [self._of_file[path].since(db, seq, newest) for path, db in self._readers.live()]
@@ -214,10 +228,20 @@ class SqliteStore:
             for writer in self._writers.values():
                 writer.close()
         with self._watch_lock:
-            for watched in self._watched.values():
-                watched.db.close()
-            self._watched.clear()
+            self._unwatch()
         self._readers.close()
+
+    def _forget(self) -> None:
+        """What was remembered of files that are gone."""
+        self._of_file.clear()
+        self._stacks, self._runs = stacks.Reader(), runs.Runs()
+        self._replaced = True
+
+    def _unwatch(self) -> None:
+        for watched in self._watched.values():
+            watched.db.close()
+        self._watched.clear()
+        self._replaced = False
 
     def _open_writers(self) -> None:
         self._dir.mkdir(parents=True, exist_ok=True)

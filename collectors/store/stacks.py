@@ -17,13 +17,14 @@ from ..records import Frame, Profile
 from . import codec
 from .damage import decoded
 from .protocol import StackColumns
+from .question import MOST_SPANS, TooMuch, check, holding
 
 UNKNOWN = -1  # of gil and cpu_ns
 NS = 1_000_000_000
 US = 1_000  # in nanoseconds
 MOST_S = 9e9  # Unix seconds, in the year 2255
 NOWHERE, DAMAGED = -1, Frame("(damaged)", "", 0)
-REMEMBERED = 200_000  # stacks, before starting afresh
+REMEMBERED, REMEMBERED_FRAMES = 200_000, 2_000_000  # stacks, and frames on them (40 bytes each), before starting afresh
 MERGED_S = 60.0  # length of a merged window: 3 hours of a process are then read as 180 rows
 MERGED_AT_ONCE = 500  # rows
 TOUCHING_S = 1e-3  # windows that lie this close to each other leave no gap
@@ -177,6 +178,20 @@ def _next(start: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.append(start[1:], start[-1:])
 
 
+def counted(db: sqlite3.Connection, query: Query) -> list[tuple[float, float, int]]:
+    """From when to when each row of a window reaches, and how many spans it has, without reading them."""
+    asked = [("rank = ?", query.rank), ("pid = ?", query.pid)]
+    terms = [(term, value) for term, value in asked if value is not None]
+    where = "".join(f" AND {term}" for term, _ in terms)
+    counts = f"SELECT start_s, end_s, spans FROM profile WHERE run = ? AND end_s > ? AND start_s < ?{where}"
+    return db.execute(counts, (query.run, query.lo, query.hi, *(value for _, value in terms))).fetchall()
+
+
+def profiled_from(db: sqlite3.Connection, run: str) -> float | None:
+    start_s: float | None = db.execute("SELECT min(start_s) FROM profile WHERE run = ?", (run,)).fetchone()[0]
+    return start_s
+
+
 def profiled_until(db: sqlite3.Connection, run: str) -> float | None:
     end_s: float | None = db.execute("SELECT max(end_s) FROM profile WHERE run = ?", (run,)).fetchone()[0]
     return end_s
@@ -214,25 +229,32 @@ class Reader:
         self._lock = threading.Lock()
         self._frames: dict[int, Frame] = {}
         self._stacks: dict[int, tuple[int, ...]] = {}
+        self._remembered_frames = 0  # of all stacks
 
     def read(self, files: Sequence[sqlite3.Connection], query: Query) -> StackColumns:
         """The spans that touch the window, cut to it, from all files of the machine."""
         covered: list[tuple[float, float]] = []
         found: list[tuple[Row, Spans]] = []
-        with self._lock:
+        if sum(spans for db in files for _, _, spans in counted(db, query)) > MOST_SPANS:
+            raise TooMuch(f"the window holds more than {MOST_SPANS:,} looks at stacks; choose a shorter one")
+        with holding(self._lock):
             self._trim()
             for db in files:
-                rows = [Row._make(row) for row in db.execute(_TOUCHING, (query.run, query.lo, query.hi))]
-                covered += [(max(row.start_s, query.lo), min(row.end_s, query.hi)) for row in rows]
-                mine = [(row, spans) for row in rows if (spans := query.cut(row)) is not None]
+                mine: list[tuple[Row, Spans]] = []
+                for row in map(Row._make, db.execute(_TOUCHING, (query.run, query.lo, query.hi))):
+                    check()
+                    covered.append((max(row.start_s, query.lo), min(row.end_s, query.hi)))
+                    if (spans := query.cut(row)) is not None:
+                        mine.append((row._replace(data=b""), spans))
                 self._load(db, [spans.stack for _, spans in mine])
                 found += mine
             return self._columns(found, query, _union(covered))
 
     def _trim(self) -> None:
-        if len(self._stacks) > REMEMBERED:
+        if len(self._stacks) > REMEMBERED or self._remembered_frames > REMEMBERED_FRAMES:
             self._stacks.clear()
             self._frames.clear()
+            self._remembered_frames = 0
 
     def _load(self, db: sqlite3.Connection, columns: Sequence[NDArray[np.int64]]) -> None:
         seen = np.unique(np.concatenate([_NONE, *columns])).tolist()
@@ -240,6 +262,7 @@ class Reader:
         frames = {frame for stack in stacks.values() for frame in stack}
         self._frames |= {frame: Frame(*about) for frame, *about in _rows(db, "frame", frames, self._frames)}
         self._stacks |= stacks
+        self._remembered_frames += sum(map(len, stacks.values()))
 
     def _columns(self, found: list[tuple[Row, Spans]], query: Query, covered: list[tuple[float, float]]) -> StackColumns:
         processes: dict[tuple[str, int, int, str], int] = {}

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from collectors.store.protocol import StackColumns, Store
+from collectors.store.question import MOST_SPANS, TooMuch
 
 from ..flame.joining import waits_of_stacks
 from ..flame.traces import Bools, Range, Traces
@@ -19,6 +20,8 @@ from .steplog import StepLog
 WHOLE = 0.9  # of the wanted normal: more need not be looked for
 WITHOUT_UNITS_S = 600.0  # how far normal may lie where all stacks must be read to find it
 
+AFFORDABLE = MOST_SPANS // 2
+
 
 class Recorded(NamedTuple):
     columns: StackColumns  # of all processes, from the first of the ranges to the last
@@ -28,22 +31,43 @@ class Recorded(NamedTuple):
 
 
 def read(store: Store, run: str, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS) -> Recorded:
-    """`baseline` stands for normal where it is given. Reads first what would be enough if all of it was recorded."""
+    """`baseline` stands for normal where it is given. Reads first what would be enough if all of it was recorded.
+
+    Where that is more than may be read at once, as with a hundred processes, the nearest of it is enough. Raises TooMuch where
+    the window alone is more than that.
+    """
     if baseline is not None:
         return Recorded(store.stacks(*_hull([window, baseline]), run), window, [baseline], log)
     left_out = log.left_out(window)
-    if log.units is not None:
-        wanted = normal(window, log.units, left_out=left_out, windows=windows)
-        columns = store.stacks(*_hull([window, *wanted]), run)
-        found = normal(window, log.units, left_out=left_out, recorded=columns.covered, windows=windows)
-        if _length(found) >= WHOLE * _length(wanted):
-            return Recorded(columns, window, found, log)
-    around_s = BEFORE_S if log.units is not None else WITHOUT_UNITS_S
+    try:
+        if log.units is not None:
+            wanted = normal(window, log.units, left_out=left_out, windows=windows)
+            columns = store.stacks(*_hull([window, *wanted]), run)
+            found = normal(window, log.units, left_out=left_out, recorded=columns.covered, windows=windows)
+            if _length(found) >= WHOLE * _length(wanted):
+                return Recorded(columns, window, found, log)
+        around_s = BEFORE_S if log.units is not None else WITHOUT_UNITS_S
+        columns = store.stacks(window[0] - around_s, window[1] + around_s, run)
+    except TooMuch:
+        around_s = _affordable_s(store, run, window)
+        columns = store.stacks(window[0] - around_s, window[1] + around_s, run)
     around = (window[0] - around_s, window[1] + around_s)
-    columns = store.stacks(*around, run)
     activity = None if log.units is not None else gpu_look.activity(store, around) or _activity(columns)
     found = normal(window, log.units, activity=activity, left_out=left_out, recorded=columns.covered, windows=windows)
     return Recorded(columns, window, found, log)
+
+
+def _affordable_s(store: Store, run: str, window: Range) -> float:
+    """How far around the window what was recorded is little enough to be read at once."""
+    counts = store.stack_counts(window[0] - BEFORE_S, window[1] + BEFORE_S, run)
+    away = sorted((max(window[0] - start_s, end_s - window[1], 0.0), count) for start_s, end_s, count in counts)
+    affordable_s, spans = 0.0, 0
+    for far_s, count in away:
+        spans += count
+        if spans > AFFORDABLE:
+            break
+        affordable_s = far_s
+    return affordable_s
 
 
 def main_threads(traces: Traces, rank: int) -> Traces:

@@ -16,10 +16,13 @@ from collectors.records import Frame
 from collectors.store.protocol import StackColumns
 
 from .joining import join
-from .lanes import Lanes, ThreadTime, threads_of
+from .lanes import Lanes, ThreadTime, summed, threads_of
 from .owning import Kind, kinds_of
 from .traces import Ints, Range, Traces, compact, overlaps
 from .trust import LineOf, no_source, traces_of
+
+MOST_CELLS = 8_000_000  # pixels of all rows, 4 bytes each
+MOST_BARS = 200_000  # of an answer: 60 bytes each
 
 
 class Bars(NamedTuple):
@@ -44,6 +47,7 @@ class Chart:
     window: Range
     frames: list[Frame]
     lanes: list[Lane]
+    left_out: int = 0  # threads that are not drawn, since the chart would be too large
 
     def as_json(self) -> dict[str, Any]:
         lanes = [{**lane.thread._asdict(), "depth": lane.depth, "spans": lane.bars._asdict()} for lane in self.lanes]
@@ -52,36 +56,90 @@ class Chart:
             "to": self.window[1],
             "frames": [frame._asdict() for frame in self.frames],
             "lanes": lanes,
+            "left_out": self.left_out,
         }
+
+
+class Strip(NamedTuple):
+    """A part of the picture: from one pixel up to another one."""
+
+    first: int
+    end: int
 
 
 def chart(
     columns: StackColumns, window: Range, width: int, lanes: Lanes, *, own_folder: str = "", line_of: LineOf = no_source
 ) -> Chart:
     """A lane for each main thread, or for each thread where these are asked for; `width` in pixels."""
-    traces = traces_of(columns, line_of)
-    threads = threads_of(traces, columns.threads)
-    if lanes.joined:
-        traces = join(traces, line_of)
-    traces = traces.take(lanes.chosen(traces, columns.threads))
-    function, functions, frames = _functions(traces)
-    kinds = kinds_of(frames, own_folder)
-    places = {pid: i for i, (_, _, pid, _) in enumerate(traces.processes)}
-    drawn = []
-    for thread in threads:
-        mine = traces.take((traces.process == places[thread.pid]) & (traces.tid == thread.tid))
-        if len(mine.stack):
-            rows = list(_rows(mine, window, width, function, functions))
-            drawn.append(Lane(thread, len(rows), _bars(rows, window, width, kinds)))
-    return Chart(window, frames, drawn)
+    drawing = Drawing(window, width, lanes, line_of)
+    drawing.add(columns, Strip(0, width))
+    return drawing.chart(own_folder)
 
 
-def _functions(traces: Traces) -> tuple[Ints, int, list[Frame]]:
-    """The number of each frame's function, how many there are, and one frame for each."""
-    numbers: dict[tuple[str, str], int] = {}
-    function = np.array([numbers.setdefault(frame[:2], len(numbers)) for frame in traces.frames], np.int64)
-    first = np.unique(function, return_index=True)[1].tolist() if len(function) else []
-    return function, max(1, len(numbers)), [traces.frames[i] for i in first]
+class Drawing:
+    """A chart that is drawn strip by strip, so that no more than a strip's stacks need be at hand."""
+
+    def __init__(self, window: Range, width: int, lanes: Lanes, line_of: LineOf = no_source) -> None:
+        self._window, self._width, self._lanes, self._line_of = window, width, lanes, line_of
+        self._numbers: dict[tuple[str, str], int] = {}  # of functions
+        self._frames: list[Frame] = []  # one for each
+        self._rows: dict[tuple[int, int], list[Ints]] = {}  # by pid and tid: at each depth the function in each pixel, -1 for none
+        self._threads: list[ThreadTime] = []
+        self._left_out: set[tuple[int, int]] = set()
+
+    def window_of(self, strip: Strip) -> Range:
+        edges = np.linspace(*self._window, self._width + 1)
+        return float(edges[strip.first]), float(edges[strip.end])
+
+    def add(self, columns: StackColumns, strip: Strip) -> None:
+        """`columns` are those of `window_of(strip)`."""
+        traces = traces_of(columns, self._line_of)
+        threads = threads_of(traces, columns.threads)
+        if self._lanes.joined:
+            traces = join(traces, self._line_of)
+        traces = traces.take(self._lanes.chosen(traces, columns.threads))
+        function = self._functions(traces)
+        places = {pid: i for i, (_, _, pid, _) in enumerate(traces.processes)}
+        for thread in threads:
+            mine = traces.take((traces.process == places[thread.pid]) & (traces.tid == thread.tid))
+            if len(mine.stack):
+                self._threads.append(thread)
+                found = _rows(mine, self.window_of(strip), strip.end - strip.first, function, max(1, len(self._numbers)))
+                self._keep((thread.pid, thread.tid), found, strip)
+
+    def chart(self, own_folder: str = "") -> Chart:
+        kinds = kinds_of(self._frames, own_folder)
+        drawn, bars = [], 0
+        for thread in summed(self._threads):
+            rows = self._rows.get((thread.pid, thread.tid))
+            lane = Lane(thread, len(rows), _bars(rows, self._window, self._width, kinds)) if rows and bars < MOST_BARS else None
+            if lane is None:
+                self._left_out.add((thread.pid, thread.tid))
+            else:
+                drawn.append(lane)
+                bars += len(lane.bars.start)
+        return Chart(self._window, self._frames, drawn, len(self._left_out))
+
+    def _functions(self, traces: Traces) -> Ints:
+        """The number of each frame's function."""
+        for frame in traces.frames:
+            if frame[:2] not in self._numbers:
+                self._numbers[frame[:2]] = len(self._numbers)
+                self._frames.append(frame)
+        return np.array([self._numbers[frame[:2]] for frame in traces.frames], np.int64)
+
+    def _keep(self, thread: tuple[int, int], found: Iterator[Ints], strip: Strip) -> None:
+        if thread in self._left_out:
+            return
+        rows = self._rows.setdefault(thread, [])
+        for depth, row in enumerate(found):
+            if depth == len(rows):
+                if sum(map(len, self._rows.values())) * self._width >= MOST_CELLS:
+                    self._left_out.add(thread)
+                    del self._rows[thread]
+                    return
+                rows.append(np.full(self._width, -1, np.int32))
+            rows[depth][strip.first : strip.end] = row
 
 
 def _rows(traces: Traces, window: Range, width: int, function: Ints, functions: int) -> Iterator[Ints]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 
 from collectors.records import Frame
 from collectors.store.protocol import StackColumns, Store
+from collectors.store.question import TooMuch, check, holding
 
 from .folding import Gathered, gather
 from .joining import join
@@ -28,8 +30,11 @@ MINUTE_S = 60.0
 LEAST = 4  # a window with fewer whole minutes is read as it is
 SETTLED_S = 60.0  # before the end of the profile: nothing comes late any more
 MOST_MINUTES = 1000  # remembered, of all runs
-MOST_STACKS = 300_000
+MOST_ASKED = 720  # minutes
+MOST_STACKS, MOST_FRAMES = 300_000, 3_000_000  # different ones, and frames on them: 8 bytes each
+MOST_ENTRIES = 2_000_000  # of all remembered minutes: 24 bytes each
 READ_AT_ONCE = 60  # minutes
+SPANS_AT_ONCE = 300_000
 AHEAD_AT_ONCE = 3  # minutes: whoever asks meanwhile waits for so many
 AHEAD = 180  # minutes before the end of the profile
 
@@ -58,6 +63,8 @@ class Minutes:
         self._lock = threading.Lock()
         self._known: OrderedDict[_Key, Minute] = OrderedDict()
         self._table = _Table()
+        self._entries = 0  # of all known minutes
+        self._working = 0  # questions that add up
 
     def gather(self, run: str, window: Range, lanes: Lanes) -> Gathered:
         """The same as `folding.gather` of the window's stacks."""
@@ -65,20 +72,21 @@ class Minutes:
         if len(whole) < LEAST:
             return gather(self._store.stacks(*window, run), lanes, line_of=self._line_of(run))
         edges = [(window[0], whole[0] * MINUTE_S), ((whole[-1] + 1) * MINUTE_S, window[1])]
-        with self._lock:
-            self._forget()
+        with self._work():
             minutes = self._remembered(run, lanes.joined, whole)
-            rest = [minute for edge in edges if edge[1] > edge[0] for minute in self._read(run, lanes.joined, [edge])]
-            return _gathered(run, [*minutes, *rest], lanes, self._table)
+            with holding(self._lock):
+                rest = [minute for edge in edges if edge[1] > edge[0] for minute in self._read(run, lanes.joined, [edge])]
+                return _gathered(run, [*minutes, *rest], lanes, self._table)
 
     def fold_ahead(self, run: str) -> int:
         """Remember the newest few of the last hours' minutes that are not known yet, joined as pages ask for them; how many it were."""
         settled = int(((self._store.profiled_until(run) or 0.0) - SETTLED_S) / MINUTE_S)
-        with self._lock:
-            if self._table.stacks > MOST_STACKS / 2:
-                return 0  # the rest is for what is asked
-            missing = [one for one in range(max(0, settled - AHEAD), settled) if _Key(run, True, one) not in self._known]
-            chosen = [one for one in missing if one > missing[-1] - AHEAD_AT_ONCE]
+        first = max(0, settled - AHEAD, math.ceil((self._store.profiled_from(run) or 0.0) / MINUTE_S))
+        if self._table.stacks > MOST_STACKS / 2 or self._entries > MOST_ENTRIES / 2:
+            return 0  # the rest is for what is asked
+        missing = [one for one in range(first, settled) if _Key(run, True, one) not in self._known]
+        chosen = [one for one in missing if one > missing[-1] - AHEAD_AT_ONCE]
+        with self._work():
             self._remembered(run, True, chosen)
         return len(chosen)
 
@@ -86,26 +94,72 @@ class Minutes:
         """The minutes that lie in the window and in the settled profile; none for a choice of threads that is not kept."""
         if lanes.by_thread or lanes.pid is not None:
             return range(0)
+        from_s = max(window[0], self._store.profiled_from(run) or 0.0)
         until_s = min(window[1], (self._store.profiled_until(run) or 0.0) - SETTLED_S)
-        return range(math.ceil(window[0] / MINUTE_S), int(until_s / MINUTE_S))
+        whole = range(math.ceil(from_s / MINUTE_S), int(until_s / MINUTE_S))
+        if len(whole) > MOST_ASKED:
+            raise TooMuch(f"the window holds {len(whole) / 60:.0f} hours of stacks; choose one of at most {MOST_ASKED // 60}")
+        return whole
+
+    @contextmanager
+    def _work(self) -> Iterator[None]:
+        """Nothing is forgotten while somebody adds up."""
+        with holding(self._lock):
+            if not self._working:
+                self._forget()
+            self._working += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._working -= 1
 
     def _forget(self) -> None:
-        if self._table.stacks > MOST_STACKS:
+        if self._table.stacks > MOST_STACKS or self._table.on_stacks > MOST_FRAMES:
             self._table = _Table()
             self._known.clear()
-        while len(self._known) > MOST_MINUTES:
-            self._known.popitem(last=False)
+            self._entries = 0
+        while len(self._known) > MOST_MINUTES or self._entries > MOST_ENTRIES:
+            self._entries -= len(self._known.popitem(last=False)[1].stack)
 
     def _remembered(self, run: str, joined: bool, whole: Sequence[int]) -> list[Minute]:
+        """A portion at a time, so that another question waits for one portion only."""
         keys = [_Key(run, joined, minute) for minute in whole]
-        missing = [key for key in keys if key not in self._known]
-        for i in range(0, len(missing), READ_AT_ONCE):
-            some = missing[i : i + READ_AT_ONCE]
-            ranges = [(key.minute * MINUTE_S, (key.minute + 1) * MINUTE_S) for key in some]
-            self._known |= zip(some, self._read(run, joined, ranges), strict=True)
-        for key in keys:
-            self._known.move_to_end(key)
-        return [self._known[key] for key in keys]
+        for some in self._portions([key for key in keys if key not in self._known]):
+            check()
+            with holding(self._lock):
+                if self._table.on_stacks > 2 * MOST_FRAMES or self._entries > 2 * MOST_ENTRIES:
+                    raise TooMuch("the window holds too many different stacks; choose a shorter one")
+                ranges = [(key.minute * MINUTE_S, (key.minute + 1) * MINUTE_S) for key in some]
+                for key, minute in zip(some, self._read(run, joined, ranges), strict=True):
+                    self._entries += len(minute.stack) - (len(self._known[key].stack) if key in self._known else 0)
+                    self._known[key] = minute
+        with holding(self._lock):
+            for key in keys:
+                self._known.move_to_end(key)
+            return [self._known[key] for key in keys]
+
+    def _portions(self, missing: list[_Key]) -> list[list[_Key]]:
+        """Neighbouring minutes of which so much was recorded that reading them at once is cheap."""
+        if not missing:
+            return []
+        spans: dict[int, int] = {}
+        for start_s, end_s, count in self._store.stack_counts(
+            missing[0].minute * MINUTE_S, (missing[-1].minute + 1) * MINUTE_S, missing[0].run
+        ):
+            minute = int((start_s + end_s) / 2 / MINUTE_S)
+            spans[minute] = spans.get(minute, 0) + count
+        portions: list[list[_Key]] = []
+        size = 0
+        for key in missing:
+            size += spans.get(key.minute, 0)
+            follows = portions and key.minute == portions[-1][-1].minute + 1 and len(portions[-1]) < READ_AT_ONCE
+            if follows and size <= SPANS_AT_ONCE:
+                portions[-1].append(key)
+            else:
+                portions.append([key])
+                size = spans.get(key.minute, 0)
+        return portions
 
     def _read(self, run: str, joined: bool, ranges: list[Range]) -> list[Minute]:
         columns = self._store.stacks(ranges[0][0], ranges[-1][1], run)
@@ -159,6 +213,7 @@ class _Table:
     def __init__(self) -> None:
         self._frames: dict[Frame, int] = {}
         self._stacks: dict[tuple[tuple[int, ...], int], int] = {}  # with how far it is trusted
+        self.on_stacks = 0  # frames
 
     @property
     def stacks(self) -> int:
@@ -170,6 +225,8 @@ class _Table:
         numbers = np.zeros(len(traces.stacks), np.int64)
         for i in np.unique(traces.stack).tolist():
             key = (tuple(frames[frame] for frame in traces.stacks[i]), int(traces.trusted[i]))
+            if key not in self._stacks:
+                self.on_stacks += len(key[0])
             numbers[i] = self._stacks.setdefault(key, len(self._stacks))
         return numbers
 

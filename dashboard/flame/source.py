@@ -18,6 +18,7 @@ from collectors.store.protocol import Store
 from .trust import LineOf
 
 FILES = 400  # remembered
+MOST_CHARACTERS = 16_000_000  # of all of them
 LOOK_S, LOOK_AT_LIBRARIES_S = 2.0, 60.0  # how often a file is looked at for changes
 KEPT = "Kept when the run first ran it."
 LIVE = "Read from today's file; what the run ran was not kept."
@@ -65,6 +66,7 @@ class Texts:
         """`owner_of` gives the user id whose files a run may show, by default our own."""
         self._store, self._owner_of = store, owner_of or (lambda _run: os.geteuid())
         self._known: dict[tuple[str, str], tuple[float, _Text]] = {}  # until when, CLOCK_MONOTONIC
+        self._characters = 0
 
     def line_of(self, run: str) -> LineOf:
         """The lines of one run's files, "" where there is none."""
@@ -103,8 +105,9 @@ class Texts:
             text = _Text(read_lines(file, self._owner_of(run)) if absolute else (), False, "")
         else:
             text = kept
-        if len(self._known) >= FILES:
-            self._known.clear()
+        self._characters += sum(map(len, text.lines))
+        if len(self._known) >= FILES or self._characters > MOST_CHARACTERS:
+            self._known, self._characters = {}, sum(map(len, text.lines))
         self._known[key] = (now_s + (LOOK_S if own else LOOK_AT_LIBRARIES_S), text)
         return text
 

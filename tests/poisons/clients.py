@@ -217,10 +217,10 @@ PATHS = (
 MANY = [f"r{i}" for i in range(100_000)]
 
 CLIENTS = [
-    Poison("clients-do-not-read", "three live sockets that do not read, with buffers of 2 kB", do_not_read, silent, quick=True, stays_s=4),
+    Poison("clients-do-not-read", "three live sockets that do not read, with buffers of 2 kB", do_not_read, silent, quick=True),
     Poison("clients-many-pages", "60 live sockets that do not read", many_pages, silent, stays_s=4),
     Poison("clients-half-open", "200 requests that never end their head", says(b"GET /api/v1/runs HTTP/1.1\r\nHost: lo", times=200), silent),
-    Poison("clients-silent", f"{SILENT_CONNECTIONS} connections that say nothing", says(b"", times=SILENT_CONNECTIONS), silent, quick=True, spoils=False),
+    Poison("clients-silent", f"{SILENT_CONNECTIONS} connections that say nothing", says(b"", times=SILENT_CONNECTIONS), silent, quick=True),
     Poison("clients-slow", "50 requests that come a byte at a time", slow_bytes, silent, stays_s=3),
     Poison("clients-come-and-go", "connections opened and reset 200 times a second", come_and_go, silent, stays_s=3),
     Poison("clients-garbage", "bytes that are not HTTP", says(os.urandom(100_000), times=20), silent),

@@ -159,7 +159,7 @@ LINES = [
     Poison("line-many-fields", "a line of 60,000 fields", lines(json.dumps({f"f{i}": i for i in range(60_000)}).encode()), kept, spoils=True),
     Poison("line-shapes", f"{SHAPES} lines, each with a series of its own", written(shapes), there, spoils=True, stays_s=10),
     Poison("line-reserved-names", "fields named like the store's own", lines(b'{"step": 1, "run": 1, "rank": 2, "time": 3, "__class__": 4, "host/cpu_pct": 5}'), kept),
-    Poison("lines-large", "1,950 lines of 750 kB", written(large_lines), file_says("metrics.jsonl"), quick=True, stays_s=8),
+    Poison("lines-large", "1,950 lines of 750 kB", written(large_lines), file_says("metrics.jsonl"), stays_s=8),
     Poison("lines-backlog", "a backlog of a million good lines", written(backlog), keeps(0), stays_s=8),
     Poison("lines-flood", "20,000 lines a second", flood, there, stays_s=5),
     Poison("line-without-end", "a line that never ends, 50 MB/s", never_ending_line, file_says("metrics.jsonl"), stays_s=4),

@@ -1,0 +1,132 @@
+"""Dear questions take turns, end when their time is over, and end when their client is gone: cheap ones are never kept waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from collectors.store.question import Question, asked
+
+
+class Kind(NamedTuple):
+    """`at_once` are worked on together, for at most `most_s` each; `waiting` may wait for as long for their turn."""
+
+    name: str
+    at_once: int
+    waiting: int
+    most_s: float
+
+
+STACKS = Kind("stacks", at_once=3, waiting=64, most_s=30.0)
+ROWS = Kind("rows", at_once=3, waiting=128, most_s=15.0)
+KINDS = {
+    "/api/v1/flame": STACKS,
+    "/api/v1/flamechart": STACKS,
+    "/api/v1/blame": STACKS,
+    "/api/v1/points": ROWS,
+    "/api/v1/series": ROWS,
+    "/api/v1/logs": ROWS,
+    "/api/v1/events": ROWS,
+}
+BUSY = "the dashboard is busy with other questions; ask again in a moment"
+GONE = "the client is gone"
+
+
+class Turns:
+    """ASGI middleware."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._turns = {kind: _Turn(kind) for kind in {*KINDS.values()}}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = KINDS.get(scope["path"]) if scope["type"] == "http" else None
+        if kind is None:
+            await self._app(scope, receive, send)
+            return
+        client = _Client(receive)
+        try:
+            if await self._turns[kind].taken(client.gone):
+                await self._work(kind, client, scope, send)
+            elif not client.gone.done():
+                await _refuse(send)
+        finally:
+            await client.leave()
+
+    async def _work(self, kind: Kind, client: _Client, scope: Scope, send: Send) -> None:
+        question = Question(kind.most_s)
+        client.gone.add_done_callback(lambda _: question.end(GONE))
+        before = asked.set(question)  # goes along into the thread that works
+        try:
+            await self._app(scope, client.receive, send)
+        finally:
+            asked.reset(before)
+            self._turns[kind].given_back()
+
+
+class _Turn:
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self._free = asyncio.Semaphore(kind.at_once)
+        self._waiting = 0
+
+    async def taken(self, gone: asyncio.Future[None]) -> bool:
+        """Whether it is one's turn; not where too many wait, it takes too long, or the client leaves meanwhile."""
+        if self._waiting >= self._kind.waiting:
+            return False
+        self._waiting += 1
+        turn = asyncio.ensure_future(self._free.acquire())
+        both: set[asyncio.Future[Any]] = {turn, gone}
+        try:
+            await asyncio.wait(both, timeout=self._kind.most_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._waiting -= 1
+            if not turn.done():
+                turn.cancel()
+                with suppress(asyncio.CancelledError):
+                    await turn
+        if turn.cancelled():
+            return False
+        if gone.done():
+            self.given_back()
+            return False
+        return True
+
+    def given_back(self) -> None:
+        self._free.release()
+
+
+class _Client:
+    """Waits for the one who asked to leave; what he has sent is read and, as these routes take no body, thrown away."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.gone: asyncio.Future[None] = asyncio.ensure_future(self._until_gone())
+        self._asked = False
+
+    async def receive(self) -> Message:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await asyncio.wait({self.gone})
+        return {"type": "http.disconnect"}
+
+    async def leave(self) -> None:
+        if not self.gone.done():
+            self.gone.cancel()
+            with suppress(asyncio.CancelledError):
+                await self.gone
+
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+async def _refuse(send: Send) -> None:
+    headers = [(b"content-type", b"application/json"), (b"retry-after", b"1")]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": orjson.dumps({"error": BUSY})})

@@ -1,0 +1,21 @@
+"""The collector process, in which reading a file named hang.jsonl never ends; it gives up after a second instead of thirty."""
+
+import sys
+import threading
+
+from collectors import __main__, supervisor, watchdog
+from collectors.followed import FollowedFile
+
+next_lines = FollowedFile.next_lines
+
+
+def hanging(self: FollowedFile) -> list[bytes]:
+    if "hang.jsonl" in str(vars(self).values()):
+        threading.Event().wait()
+    return next_lines(self)
+
+
+FollowedFile.next_lines = hanging  # type: ignore[method-assign]
+supervisor.STUCK_S = 0.5
+watchdog.Watchdog.__init__.__defaults__ = (1.0,)  # type: ignore[attr-defined]
+sys.exit(__main__.main(sys.argv[1:]))

@@ -1,0 +1,282 @@
+"""The collector process and its lock: who may be ended, what is said of a writer that is not understood, and what heals by itself."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collectors import VERSION, folders, lock
+from collectors.control import MOST_CONNECTIONS, ControlError, ControlServer, ask, short_path
+from collectors.keeper import Keeper
+from collectors.proc import boot_id, pid_namespace, start_ticks
+from tests.conftest import Dashboard, dashboard, wait_for
+
+LINE = '{"time_s": 1764000000.25, "step": %d, "train/loss": 2.5}\n'
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
+def about(pid: int, **changed: Any) -> dict[str, Any]:
+    """What a writer of that pid, whose dashboard is dead, would have written down."""
+    here = lock.Writer(pid, start_ticks(pid) or 0, pid_namespace() or 0, boot_id(), socket.gethostname(), 1 << 22, 1, "0", {})
+    return {**asdict(here), **changed}
+
+
+@contextmanager
+def held(data_dir: Path, text: str | bytes) -> Iterator[Path]:
+    """A lock that somebody holds, with that text in it."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    path = data_dir / lock.FILE
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield path
+
+
+@contextmanager
+def keeping(log_dir: Path) -> Iterator[Keeper]:
+    keeper = Keeper(log_dir, log_dir / ".deepseek", profile=False, sampler=None, budget_pct=None, retention_s=None, max_bytes=None)
+    try:
+        yield keeper
+    finally:
+        keeper.start()
+        keeper.stop()
+
+
+def test_an_orphan_that_is_surely_the_writer_is_ended(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    with held(tmp_path, json.dumps(about(sleeper.pid))):
+        writer = lock.writer_of(tmp_path)
+        assert isinstance(writer, lock.Writer)
+        assert writer.is_here and writer.is_orphan
+        assert lock.end(writer, 5)
+    assert sleeper.wait(5) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("doubt", [{"boot_id": "another"}, {"pid_namespace": 1}, {"pid_start_ticks": 1}])
+def test_nothing_is_ended_on_doubt(doubt: dict[str, Any], sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    with held(tmp_path / ".deepseek", json.dumps(about(sleeper.pid, **doubt))), keeping(tmp_path) as keeper:
+        assert keeper.read_only and "another container or on another host" in keeper.read_only
+    assert sleeper.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (json.dumps({"pid": 7, "version": "99.0", "colour": "red"}), "held by version 99.0 of the dashboard"),
+        ('{"pid": 41', "held by a writer that this version does not know"),
+        (b"\xff\xfe", "held by a writer that this version does not know"),
+        ("[" * 5000, "held by a writer that this version does not know"),
+        ("", "held by a writer that this version does not know"),
+        (json.dumps(about(7, pid_start_ticks="7")), "of the dashboard"),
+        (json.dumps(about(7, options=None)), "of the dashboard"),
+    ],
+)
+def test_a_lock_that_is_not_understood_is_one_sentence_and_this_dashboard_reads(
+    text: str | bytes, said: str, tmp_path: Path
+) -> None:
+    with held(tmp_path / ".deepseek", text), keeping(tmp_path) as keeper:
+        assert keeper.read_only and said in keeper.read_only
+        assert "this dashboard only reads" in keeper.read_only
+        assert "\n" not in keeper.read_only
+
+
+def test_a_lock_that_is_half_written_is_waited_for(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    whole = json.dumps(about(sleeper.pid))
+    with (
+        held(tmp_path, whole[:20]) as path,
+        subprocess.Popen(["sh", "-c", 'sleep 0.2; cat > "$0"', path], stdin=subprocess.PIPE) as late,
+    ):
+        assert late.stdin is not None
+        late.stdin.write(whole.encode())
+        late.stdin.close()
+        writer = lock.writer_of(tmp_path)
+        assert isinstance(writer, lock.Writer) and writer.pid == sleeper.pid
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_users_lock_and_folder_get_one_sentence() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        check_what_another_user_is_told(Path(folder))
+
+
+def check_what_another_user_is_told(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    with held(data_dir, json.dumps(about(1))) as path:
+        data_dir.chmod(0o755)
+        path.chmod(0o600)
+        code = f"from pathlib import Path; from collectors import lock; print(lock.writer_of(Path({str(data_dir)!r})).sentence)"
+        said = as_nobody(code)
+    assert "cannot be read (Permission denied; it belongs to root)" in said
+    code = f"from collectors.__main__ import main; print(main(['--log-dir', {str(tmp_path)!r}, '--data-dir', {str(data_dir)!r}]))"
+    said = as_nobody(code)
+    assert said.splitlines()[-1] == "2"
+    assert "cannot write to" in said and "choose another folder with --data-dir" in said and "Traceback" not in said
+
+
+def as_nobody(code: str) -> str:
+    """What a script of that user says: it imports first, as the project's folder may be ours alone."""
+    become = (
+        "import os, sys; import collectors.__main__, collectors.lock, pwd; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", become + code],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    return done.stderr + done.stdout
+
+
+def test_what_lies_in_the_data_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    log_dir = tmp_path / "logs"
+    old = log_dir / ".deepseek"
+    old.mkdir(parents=True)
+    old.chmod(0o755)
+    (old / "machine-2020-W01.sqlite-wal").touch()
+    with dashboard(log_dir) as running:
+        (log_dir / "a.jsonl").write_text(LINE % 1)
+        wait_for(lambda: running.values("a", "train/loss") == [2.5])
+        assert stat.S_IMODE(old.stat().st_mode) == 0o700
+        modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in old.iterdir()}
+        assert set(modes.values()) == {0o600}, modes
+
+
+def test_a_folder_that_holds_other_things_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch(0o644)
+    (tmp_path / "runs.sqlite").touch(0o644)
+    (tmp_path / "writer.lock").symlink_to(tmp_path / "thesis.tex")
+    tmp_path.chmod(0o755)
+    folders.make_private(tmp_path)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path, tmp_path / "thesis.tex", tmp_path / "runs.sqlite")]
+    assert modes == [0o755, 0o644, 0o600]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Dashboard]:
+    with dashboard(tmp_path / "logs", "--no-profile") as running:
+        (running.log_dir / "a.jsonl").write_text(LINE % 1)
+        wait_for(lambda: running.values("a", "train/loss") == [2.5])
+        yield running
+
+
+def problems(running: Dashboard) -> str:
+    return " ".join(running.get("/healthz")["problems"])
+
+
+def test_a_data_folder_that_is_removed_is_said_and_filled_anew(running: Dashboard) -> None:
+    shutil.rmtree(running.log_dir / ".deepseek")
+    wait_for(lambda: "was removed" in problems(running), because="nothing is said")
+    wait_for(lambda: running.get("/healthz")["status"] == "ok", because="it does not come back")
+    with (running.log_dir / "a.jsonl").open("a") as file:
+        file.write(LINE % 2)
+    wait_for(lambda: running.values("a", "train/loss") == [2.5, 2.5], because="the log files are not read anew")
+    assert stat.S_IMODE((running.log_dir / ".deepseek").stat().st_mode) == 0o700
+
+
+def test_a_log_folder_that_is_removed_is_said_and_read_again_once_it_is_back(running: Dashboard) -> None:
+    shutil.rmtree(running.log_dir)
+    wait_for(lambda: f"The log folder {running.log_dir} is gone" in problems(running), because="nothing is said")
+    assert not running.log_dir.exists(), "it is not ours to make"
+    running.log_dir.mkdir()
+    (running.log_dir / "b.jsonl").write_text(LINE % 1)
+    wait_for(lambda: running.values("b", "train/loss") == [2.5], because="it is not read again")
+    wait_for(lambda: running.get("/healthz")["status"] == "ok")
+
+
+def test_a_stopped_collector_is_said_to_be_stopped_and_replaced(running: Dashboard) -> None:
+    collector = running.collector_pid()
+    assert collector is not None
+    os.kill(collector, signal.SIGSTOP)
+    wait_for(lambda: f"(process {collector}) is stopped by a signal" in problems(running), because="nothing is said")
+    wait_for(
+        lambda: f"(process {collector}) was stopped by a signal; it was replaced" in problems(running), because="it is not replaced"
+    )
+    wait_for(lambda: running.get("/healthz")["status"] == "ok")
+    with (running.log_dir / "a.jsonl").open("a") as file:
+        file.write(LINE % 2)
+    wait_for(lambda: running.values("a", "train/loss") == [2.5, 2.5])
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[Path]:
+    def fail(**words: object) -> None:
+        raise OSError("no")
+
+    server = ControlServer(tmp_path, {"echo": lambda **words: words, "fail": fail})
+    yield tmp_path
+    server.close()
+
+
+@pytest.mark.parametrize(
+    "line", [b"\n", b"nonsense\n", b"[]\n", b'{"verb": 1}\n', b'{"verb": "none"}\n', b"[" * 60000 + b"\n", b"x" * 100_000]
+)
+def test_a_question_that_makes_no_sense_gets_a_sentence_and_harms_no_other(line: bytes, control: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as asker, short_path(control) as address:
+        asker.settimeout(5)
+        asker.connect(address)
+        asker.sendall(line)
+        try:
+            assert "bad request" in json.loads(asker.makefile("rb").readline())["error"]
+        except (ConnectionResetError, BrokenPipeError):  # it asked for more than may be asked
+            assert len(line) > 1 << 16
+    assert ask(control, "echo", a=1) == {"a": 1}
+
+
+def test_a_fault_in_one_answer_is_told_to_whoever_asked(control: Path) -> None:
+    with pytest.raises(ControlError, match="OSError: no"):
+        ask(control, "fail")
+    assert ask(control, "echo") == {}
+
+
+def test_askers_that_say_nothing_are_cut_off_and_no_more_than_so_many_are_heard_at_a_time(control: Path) -> None:
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(MOST_CONNECTIONS + 8)]
+    with short_path(control) as address:
+        for asker in silent:
+            asker.connect(address)
+    began_s = time.monotonic()
+    wait_for(lambda: answers(control), 6, "they keep everybody out")
+    assert time.monotonic() - began_s < 6
+    for asker in silent:
+        asker.close()
+
+
+def answers(control: Path) -> bool:
+    try:
+        return bool(ask(control, "echo", a=1))
+    except ControlError:
+        return False
+
+
+def test_the_lock_is_taken_with_all_that_tells_a_process_from_another(tmp_path: Path) -> None:
+    descriptor = lock.take(tmp_path, VERSION, {"a": 1})
+    writer = lock.writer_of(tmp_path)
+    assert isinstance(writer, lock.Writer)
+    assert (writer.pid, writer.is_here, writer.is_orphan, writer.options) == (os.getpid(), True, False, {"a": 1})
+    assert lock.is_held(descriptor, tmp_path)
+    (tmp_path / lock.FILE).unlink()
+    assert not lock.is_held(descriptor, tmp_path)
+    os.close(descriptor)
