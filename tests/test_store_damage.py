@@ -58,7 +58,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store in which every kind of blob stands at least twice."""
     where = tmp_path_factory.mktemp("whole")
     store = SqliteStore(where, write=True)
-    store.append([*lines(0, PAGED + SEALED), *lines(0, 2 * ROWS, "b"), window(0)])
+    texts = [SourceText("a", f"{sha}.py", sha, f"text of {sha}\n" * 9, START_S) for sha in ("aa", "bb")]
+    store.append([*lines(0, PAGED + SEALED), *lines(0, 2 * ROWS, "b"), window(0), *texts])
     while store.compact(1.0):
         pass
     for start in range(PAGED + SEALED, PAGED + SEALED + PACKED, PACKED // 2):
@@ -66,7 +67,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store._compactors[files.RUNS_FILE]._pack(store._compactors[files.RUNS_FILE]._due()[0])
     for start in range(POINTS - FRESH, POINTS, FRESH // 2):
         store.append([*lines(start, FRESH // 2), LogLine("a", "out.log", START_S + start, 20, f"line {start}")])
-    store.append([window(2), *(SourceText("a", f"{sha}.py", sha, f"text of {sha}\n" * 9, START_S) for sha in ("aa", "bb"))])
+    store.append([window(2)])
     store.close()
     assert check(where) == []
     return where
