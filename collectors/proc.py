@@ -15,6 +15,7 @@ MOST_ANCESTORS = 64
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 DEAD_STATES = "ZXx"  # a zombie is only waiting to be reaped
 PYTHON = re.compile(r"python[\d.]*t?d?$")
+FORK_SERVER = b"multiprocessing.forkserver"
 HELPERS = (b"multiprocessing.resource_tracker", b"multiprocessing.semaphore_tracker")  # children that never run the user's code
 
 
@@ -132,7 +133,7 @@ def descendants(pid: int, proc: Path = PROC) -> Iterator[int]:
 
 def workers_of(pid: int, proc: Path = PROC) -> list[int]:
     """The Python processes below a trainer that run its code: data-loader workers, pools."""
-    return [child for child in descendants(pid, proc) if runs_python(child, proc)]
+    return [child for child in descendants(pid, proc) if runs_python(child, proc) and not is_fork_server(child, proc)]
 
 
 def runs_python(pid: int, proc: Path = PROC) -> bool:
@@ -141,6 +142,14 @@ def runs_python(pid: int, proc: Path = PROC) -> bool:
         return False
     command = _read(f"{proc}/{pid}/cmdline")
     return not any(helper in command for helper in HELPERS)
+
+
+def is_fork_server(pid: int, proc: Path = PROC) -> bool:
+    """Whether a process only forks workers when it is asked to. They have its command line, and it is their parent."""
+    if FORK_SERVER not in _read(f"{proc}/{pid}/cmdline"):
+        return False
+    fields = _stat(pid, proc)
+    return bool(fields) and FORK_SERVER not in _read(f"{proc}/{fields[1]}/cmdline")
 
 
 def contained(proc: Path) -> dict[tuple[int, int], int | None]:

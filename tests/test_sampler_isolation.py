@@ -5,17 +5,24 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from collectors.records import Profile
+from collectors.proc import boot_id, start_ticks
+from collectors.processes import RunActivity
+from collectors.profile import ProfileCollector
+from collectors.records import Event, Profile, SourceText
 from collectors.sampler.build import compiler, find_program
+from collectors.sampler.choice import choose
 from collectors.sampler.native import Native
 from collectors.store.sqlite import SqliteStore
+from tests.claims import claiming_folder
 from tests.native import length_s, native, record, running, target, time_by
+from tests.programs import HERE
 
 pytestmark = pytest.mark.skipif(find_program() is None, reason="the native sampler is not built")
 NOBODY = 65534
@@ -122,3 +129,34 @@ def test_a_library_whose_file_became_a_pipe_does_not_hang_the_sampler(tmp_path: 
         sampler.follow([target(healthy), target(hostile.pid)])
         undisturbed(sampler, healthy, resident)
         hostile.kill()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_are_found_and_sampled_however_they_were_started(method: str) -> None:
+    with running("started_workers", method) as main:
+        assert main.stdout is not None
+        workers = {int(pid) for pid in main.stdout.readline().split()}
+        start = {"pid": main.pid, "pid_start_ticks": start_ticks(main.pid), "boot_id": boot_id(), "host": "box"}
+        activity = RunActivity("a", claiming_folder(), {}, [Event("a", "start", time.time(), fields=start)], [], time.time(), None)
+        collector = ProfileCollector(lambda: [activity], choose("native"), host="box")
+        collector.watch("a", time.time() + 60)
+        try:
+            found: dict[int, Profile] = {}
+            texts: dict[str, str] = {}
+            until_s = time.monotonic() + 20
+            while not all(_crunches(found.get(pid)) for pid in workers) or main.pid not in found or not texts:
+                assert time.monotonic() < until_s, f"{found.keys()} of {workers} and {main.pid}"
+                records = collector.collect()
+                found |= {record.pid: record for record in records if isinstance(record, Profile)}
+                texts |= {record.path: record.text for record in records if isinstance(record, SourceText)}
+                time.sleep(0.1)
+            assert {pid: profile.role for pid, profile in found.items()} == {main.pid: "main", **dict.fromkeys(workers, "worker")}
+            assert {profile.rank for profile in found.values()} == {0}
+            program = HERE / "started_workers.py"
+            assert texts == {str(program): program.read_text()}, "the text of what they run, and no library's"
+        finally:
+            collector.close()
+
+
+def _crunches(profile: Profile | None) -> bool:
+    return profile is not None and any(frame.name == "crunch" for sample in profile.samples for frame in sample.stack)
