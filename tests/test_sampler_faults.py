@@ -46,6 +46,21 @@ def test_shares_stay_right_where_a_fifth_of_the_looks_fails(faulty: Path, monkey
     assert time_s["long_part"] / sum(time_s.values()) == pytest.approx(truth, abs=NEAR)
 
 
+def test_a_process_that_does_not_answer_costs_only_itself(faulty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one whose memory or libraries lie on a file server that hangs."""
+    monkeypatch.setattr("collectors.sampler.native.HANGS_AFTER_S", 0.5)
+    with running("busy") as busy, running("busy") as hanging:
+        monkeypatch.setenv("SAMPLER_FAULTS", f"1 0 1 0 {hanging.pid}")
+        with native(faulty) as sampler:
+            sampler.follow([target(busy.pid), target(hanging.pid)])
+            first = sampler.pid
+            record(sampler, lambda _: hanging.pid in sampler.troubles())
+            profiles = record(sampler, lambda found: sum(map(length_s, found)) >= 1)
+            assert sampler.pid != first and {profile.pid for profile in profiles} == {busy.pid}
+            sentence = f"The native sampler does not come back from process {hanging.pid}: its memory or its files do not answer."
+            assert sampler.troubles() == {hanging.pid: (sentence, "", False)}
+
+
 def test_the_sampler_that_is_installed_has_no_faults() -> None:
     program = find_program()
     assert program

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,10 @@ RESTART_S = (0.0, 1.0, 5.0, 60.0)  # after the first, second, ... end in a row o
 TROUBLE_AFTER = 3  # ends in a row
 SOUND_AFTER_S = 60.0  # what has run for so long did not end in a row with the one before
 END_WITHIN_S = 2.0
+HANGS_AFTER_S = 10.0  # in one process; a look takes 10 us, finding a Python 10 ms
+RETRY_HUNG_S = 600.0  # a process that hung it: each try may cost all others ten seconds
+HANGING = "does not come back from process {pid}: its memory or its files do not answer"
+TURN = struct.Struct("=QQ")  # what main.c shows: the target's number, and since when (CLOCK_MONOTONIC ns), 0 while there is none
 NOT_BUILT = Trouble(
     f"{SPOKEN} was not built on this machine.",
     "sudo apt-get install gcc libc6-dev, then: make setup (or install the dashboard again)",
@@ -50,6 +55,7 @@ class _Followed:
     target: Target
     trouble: Trouble | None = None
     retry_at_s: float | None = None  # None while the sampler has it
+    hung: bool = False  # the sampler did not come back from it
 
 
 class Native:
@@ -102,6 +108,9 @@ class Native:
         if end:
             self._ended(end)
             return profiles
+        if (number := self._resident.hangs_in()) is not None:
+            self._set_aside(number)
+            return profiles
         if profiles:
             self._broken = None
         self._retry_refused()
@@ -134,13 +143,14 @@ class Native:
             self._ended(str(error))
             return
         self._by_number.clear()
-        for followed in self._followed.values():
-            self._begin(followed)
+        for followed in list(self._followed.values()):
+            if not followed.hung or time.monotonic() >= (followed.retry_at_s or 0.0):
+                self._begin(followed)
 
     def _begin(self, followed: _Followed) -> None:
         """Under a new number: what comes under an older one is of an earlier attempt, or of another process with its pid."""
         self._numbers += 1
-        followed.number, followed.retry_at_s = self._numbers, None
+        followed.number, followed.retry_at_s, followed.hung = self._numbers, None, False
         self._followed[followed.target.pid, followed.target.start_ticks] = followed
         self._by_number[followed.number] = followed
         self._ask_for(followed)
@@ -177,6 +187,15 @@ class Native:
             if followed.retry_at_s is not None and now_s >= followed.retry_at_s:
                 self._begin(followed)
 
+    def _set_aside(self, number: int) -> None:
+        """The process from which the sampler does not come back: another sampler goes on with all others."""
+        self.close()
+        followed = self._by_number.get(number)
+        if followed is not None:
+            followed.trouble = Trouble(f"{SPOKEN} {HANGING.format(pid=followed.target.pid)}.", "")
+            followed.retry_at_s, followed.hung = time.monotonic() + RETRY_HUNG_S, True
+        self._keep_running()
+
     def _ended(self, why: str) -> None:
         lived_s = self._resident.age_s if self._resident else 0.0
         self.close()
@@ -189,7 +208,16 @@ class _Resident:
     """The sampler's process, and the pipes to it and from it. It ends when its input does, also when we are killed."""
 
     def __init__(self, program: Path) -> None:
-        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, process_group=0)
+        self._turn = os.memfd_create("turn")
+        os.ftruncate(self._turn, TURN.size)
+        command = [str(program), str(self._turn)]
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, process_group=0, pass_fds=[self._turn]
+            )
+        except OSError:
+            os.close(self._turn)
+            raise
         assert self._process.stdin
         assert self._process.stdout
         self._input, self._output = self._process.stdin, self._process.stdout
@@ -218,6 +246,11 @@ class _Resident:
         except BrokenPipeError:  # it has ended: `read` tells
             self._stuck = False
 
+    def hangs_in(self) -> int | None:
+        """The number of the target that it has been looking at for too long."""
+        number, since_ns = TURN.unpack(os.pread(self._turn, TURN.size, 0))
+        return number if since_ns and (time.monotonic_ns() - since_ns) / 1e9 > HANGS_AFTER_S else None
+
     def set_window(self, window_s: float) -> None:
         if window_s != self._window_s:
             self._window_s = window_s
@@ -242,11 +275,13 @@ class _Resident:
     def close(self) -> None:
         self._input.close()
         try:
-            self._process.wait(END_WITHIN_S)
+            self._process.wait(0 if self.hangs_in() is not None else END_WITHIN_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            with suppress(subprocess.TimeoutExpired):  # it reads from what does not answer, and is reaped when that does
+                self._process.wait(END_WITHIN_S)
         self._output.close()
+        os.close(self._turn)
 
     def _how_it_ended(self) -> str:
         try:

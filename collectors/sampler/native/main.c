@@ -4,8 +4,10 @@
 //   + TARGET PID START_TICKS HZ    sample a process (again: at another rate); TARGET is a number of the reader's own
 //   - TARGET                       let it go
 //   w MILLISECONDS                 length of a window
-// Tells what it sees on standard output, as stream.h says.
+// Tells what it sees on standard output, as stream.h says. An argument is the descriptor of a file of memory, where stands which target
+// is being looked at, and since when: a process whose memory or files do not answer holds us up, and the reader sees which one it is.
 #include "dictionary.h"
+#include "faults.h"
 #include "stream.h"
 #include "target.h"
 
@@ -16,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -27,6 +30,14 @@ enum {
     HIGHEST_HZ = 10000,
     MOST_MEMORY = 512 << 20,
 };
+
+// What is being done. `since_ns` is 0 while nothing is.
+typedef struct {
+    uint64_t target, since_ns;
+} Turn;
+
+static Turn nowhere;
+static volatile Turn *turn = &nowhere;
 
 static Target *target[MOST_TARGETS];
 static int targets;
@@ -82,10 +93,26 @@ static bool read_commands(void) {
     return length < sizeof waiting - 1; // a line of that length is no command
 }
 
+static void show_turns(int file) {
+    void *shown = mmap(NULL, sizeof(Turn), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (shown == MAP_FAILED) return;
+    turn = shown;
+    close(file);
+}
+
+static bool take_turn(Target *one) {
+    turn->target = (uint64_t)one->process.id;
+    turn->since_ns = clock_ns();
+    faults_hang(one->process.remote.pid);
+    bool goes_on = target_turn(one, window_ns);
+    turn->since_ns = 0;
+    return goes_on;
+}
+
 // Samples what is due; the time of the next that will be.
 static uint64_t take_turns(uint64_t next_ns) {
     for (int i = 0; i < targets;) {
-        if (target[i]->due_ns <= clock_ns() && !target_turn(target[i], window_ns)) {
+        if (target[i]->due_ns <= clock_ns() && !take_turn(target[i])) {
             let_go(i);
             continue;
         }
@@ -124,8 +151,9 @@ static void set_limits(void) {
 #endif
 }
 
-int main(void) {
+int main(int count, char **argument) {
     signal(SIGPIPE, SIG_IGN);
+    if (count > 1) show_turns(atoi(argument[1]));
     set_limits();
     stream_open();
     uint64_t flush_ns = 0;
