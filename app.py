@@ -22,9 +22,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))  # installed, the packages lie beside this file in the namespace `deepseek`
 
-from collectors import VERSION, folders, lock  # noqa: E402
-from collectors.keeper import Keeper  # noqa: E402
+from collectors import VERSION  # noqa: E402
 from collectors.records import Frame  # noqa: E402
+from collectors.service import folders, lock  # noqa: E402
+from collectors.service.keeper import Keeper  # noqa: E402
 from dashboard import memory  # noqa: E402
 from dashboard.demo import Demo  # noqa: E402
 from dashboard.options import Mistake, parse, parse_profile, parse_store  # noqa: E402
@@ -108,7 +109,7 @@ def listen(host: str, number: int) -> socket.socket:
 
 def tend_store(options: argparse.Namespace) -> int:
     """The exit code: 1 where something is damaged. Raises Mistake."""
-    from collectors.store import check, files
+    from collectors.store.sqlite import check, files
 
     data_dir: Path = (options.data_dir or folders.data_dir_of(options.log_dir)).resolve()
     if not files.all_files(data_dir):
@@ -124,8 +125,8 @@ def tend_store(options: argparse.Namespace) -> int:
 
 def compact(data_dir: Path) -> None:
     """As the store's only writer, and with the bytes before and after. Raises Mistake."""
-    from collectors.store import check, files
     from collectors.store.protocol import StoreError
+    from collectors.store.sqlite import check, files
 
     before = files.folder_bytes(data_dir)
     try:
@@ -153,7 +154,7 @@ def profile(options: argparse.Namespace) -> int:
 
 
 def what_waits(stack: tuple[Frame, ...]) -> str:
-    from dashboard.flame.waits import wait_of, waiting
+    from collectors.analysis.stacks.waits import wait_of, waiting
 
     found = waiting([wait_of(frame) for frame in stack])
     return found.wait.what if found else ""
@@ -182,7 +183,7 @@ def serve(listener: socket.socket, log_dir: Path, data_dir: Path, options: argpa
 
 
 def run_web(listener: socket.socket, log_dir: Path, data_dir: Path, keeper: Keeper) -> None:
-    from collectors.store.sqlite import SqliteStore
+    from collectors.store.sqlite.engine import SqliteStore
     from dashboard.queries import Queries
     from dashboard.server import make_app
     from dashboard.serving import server_of

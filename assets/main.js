@@ -1,15 +1,15 @@
 /** The frame: theme, keys, and the page of this address, which is loaded and drawn at once and moves into Dash's layout when that is there. */
 
-import { el, setText } from "./dom.js";
-import { helpDialog, listen } from "./keys.js";
-import { setTheme, theme } from "./theme.js";
-import { linkPages, writeAddress } from "./url.js";
+import { el, setText } from "./lib/dom.js";
+import { helpDialog, listen } from "./lib/keys.js";
+import { setTheme, theme } from "./lib/theme.js";
+import { linkPages, writeAddress } from "./lib/url.js";
 
 /** Of each page its path, its container in dashboard/pages/, and its class, whose modules are loaded when it is asked for. */
 const PAGES = /** @type {const} */ ([
-  ["/", "live", () => import("./live.js").then(({ Live }) => Live)],
-  ["/gpus", "gpus", () => import("./gpus.js").then(({ Gpus }) => Gpus)],
-  ["/flame", "flame", () => import("./flame_page.js").then(({ FlamePage }) => FlamePage)],
+  ["/", "live", () => import("./pages/live/page.js").then(({ Live }) => Live)],
+  ["/gpus", "gpus", () => import("./pages/gpus/page.js").then(({ Gpus }) => Gpus)],
+  ["/flame", "flame", () => import("./pages/flame/page.js").then(({ FlamePage }) => FlamePage)],
 ]);
 const [PATH, CONTAINER, load] = PAGES.find(([path]) => path === location.pathname) ?? PAGES[0];
 const Page = await load();

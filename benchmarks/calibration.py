@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from dashboard.blame.verdict import Verdict
+from collectors.analysis.blame.verdict import Verdict
 from dashboard.flame.folding import FlameTree
 from dashboard.flame.lanes import Lanes
 from tests.plain import PROGRAMS, long_stretches, record, stretches

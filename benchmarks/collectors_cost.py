@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.report import Row, run
-from collectors import gpu_device, nvml
-from collectors.host import HostCollector
-from collectors.nvml import NvmlCollector
+from collectors.gpu import device as gpu_device
+from collectors.gpu import nvml
+from collectors.gpu.nvml import NvmlCollector
+from collectors.host.machine import HostCollector
 from collectors.records import Points
 from tests import fake_nvml
 

@@ -26,7 +26,7 @@ VIEW_S = 600.0  # what the lanes show while windows up to 60 s are drawn
 LONGEST_S = 60.0
 
 GRAPH = """async (count) => {
-  const [{ FlameGraph }, { Tree }] = await Promise.all([import("/flame.js"), import("/tree.js")]);
+  const [{ FlameGraph }, { Tree }] = await Promise.all([import("/flame/flame.js"), import("/flame/tree.js")]);
   let seed = 1;
   const chance = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
   const nodes = { frame: [], parent: [], self_s: [], total_s: [], untrusted_s: [], base_self_s: [], base_total_s: [], kind: [] };

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from collectors.analysis.stacks.traces import Range
 from collectors.records import Frame, Points, Profile, Record, StackSample, labels_of
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite.engine import SqliteStore
 from dashboard import wire
 from dashboard.encoding import encode
 from dashboard.flame.lanes import Lanes
-from dashboard.flame.traces import Range
 from dashboard.queries import Profiler
 from dashboard.stacks import Stacks
 

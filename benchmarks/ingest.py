@@ -21,12 +21,12 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
+from collectors.logs.tail import Tail
 from collectors.records import Points, labels_of
-from collectors.store import files
-from collectors.store.check import compact_all
-from collectors.store.sqlite import SqliteStore
-from collectors.supervisor import Supervisor
-from collectors.tail import Tail
+from collectors.service.supervisor import Supervisor
+from collectors.store.sqlite import files
+from collectors.store.sqlite.check import compact_all
+from collectors.store.sqlite.engine import SqliteStore
 
 from .peers.row_table import RowTable
 from .report import Row, run

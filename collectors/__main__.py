@@ -17,24 +17,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import VERSION, folders, lock, units
-from .control import ControlServer, Verb
-from .host import HostCollector
-from .keeper import EXIT_AGAIN, EXIT_FOLDER_GONE
-from .lives import LivesCollector
-from .nvml import NvmlCollector, StaleLibrary
-from .processes import Finder, RunActivity
-from .processes.activity import EXIT, SEEN
-from .profile import ProfileCollector
+from . import VERSION, amounts
+from .gpu.nvml import NvmlCollector, StaleLibrary
+from .host.machine import HostCollector
+from .logs.tail import Tail
+from .logs.watch import is_remote
+from .process import Finder, RunActivity
+from .process.activity import EXIT, SEEN
+from .process.lives import LivesCollector
 from .records import Event
 from .sampler.choice import choose
+from .sampler.profile import ProfileCollector
+from .service import folders, lock
+from .service.control import ControlServer, Verb
+from .service.keeper import EXIT_AGAIN, EXIT_FOLDER_GONE
+from .service.supervisor import Supervisor
+from .service.watchdog import SetAside, Stuck
 from .store.protocol import LogQuery, Store, StoreError
-from .store.retention import Limits
-from .store.sqlite import SqliteStore
-from .supervisor import Supervisor
-from .tail import Tail
-from .watch import is_remote
-from .watchdog import SetAside, Stuck
+from .store.sqlite.engine import SqliteStore
+from .store.sqlite.retention import Limits
 
 WATCH_S = 0.5  # how often the parent and the data folder are looked at
 EXIT_WITHIN_S = 4.0  # at the end, whatever hangs
@@ -72,8 +73,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m collectors", description=__doc__.splitlines()[0])
     parser.add_argument("--log-dir", type=Path, required=True, metavar="FOLDER", help="the log folder to follow")
     parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the store lies (default: <log-dir>/.deepseek)")
-    parser.add_argument("--retention", type=units.seconds, metavar="TIME", help="age of the machine's samples, e.g. 30d")
-    parser.add_argument("--max-size", type=units.size_bytes, metavar="SIZE", help="of the store, e.g. 20GB")
+    parser.add_argument("--retention", type=amounts.seconds, metavar="TIME", help="age of the machine's samples, e.g. 30d")
+    parser.add_argument("--max-size", type=amounts.size_bytes, metavar="SIZE", help="of the store, e.g. 20GB")
     parser.add_argument("--sampler", choices=["native", "py-spy"], help="what samples stacks (default: native, where it can)")
     parser.add_argument("--profile-budget", type=float, metavar="PERCENT", help="of one core, for sampling")
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, is gone")

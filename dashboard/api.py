@@ -12,14 +12,14 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from collectors.analysis.stacks.source import Refused
+from collectors.analysis.stacks.traces import Range
 from collectors.store.protocol import LogQuery, StoreError
 from collectors.store.question import Ended, TooMuch
 
 from . import openmetrics, wire
 from .encoding import encode
 from .flame import exporting, folding, lanes, reshaping
-from .flame.source import Refused
-from .flame.traces import Range
 from .queries import BadRequest, NotFound, Queries
 
 PREFIX = "/api/v1"

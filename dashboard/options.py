@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from collectors import VERSION, units
+from collectors import VERSION, amounts
 
 
 class Mistake(Exception):
@@ -34,13 +34,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     add_folders(parser)
     parser.add_argument(
         "--retention",
-        type=units.seconds,
+        type=amounts.seconds,
         metavar="TIME",
         help="drop GPU, host and profile samples after so long, e.g. 30d; runs are kept (default: never)",
     )
     parser.add_argument(
         "--max-size",
-        type=units.size_bytes,
+        type=amounts.size_bytes,
         metavar="SIZE",
         help="of the store, e.g. 20GB: drop the oldest of those samples, then pause (default: no limit)",
     )

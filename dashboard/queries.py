@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from collectors import catalog
-from collectors.control import ControlError, ask
-from collectors.proc import descendants, environment_of
-from collectors.processes import RunProcess, processes_of
-from collectors.processes.activity import LIFETIMES
-from collectors.processes.identity import Identity, identity_of
-from collectors.processes.ranks import Gpus, gpus_of
+from collectors.host.proc import descendants, environment_of
+from collectors.process import RunProcess, processes_of
+from collectors.process.activity import LIFETIMES
+from collectors.process.identity import Identity, identity_of
+from collectors.process.ranks import Gpus, gpus_of
 from collectors.records import Event, Offset
+from collectors.service.control import ControlError, ask
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
 
 from .cost import Cost, CostMeter

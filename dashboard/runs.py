@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from collectors.processes import RunActivity, state_of
-from collectors.processes.activity import EXIT, LIFETIMES, SEEN, seconds
-from collectors.processes.ranks import Ranks, ranks_of
+from collectors.process import RunActivity, state_of
+from collectors.process.activity import EXIT, LIFETIMES, SEEN, seconds
+from collectors.process.ranks import Ranks, ranks_of
 from collectors.records import Event
 from collectors.store.protocol import Run, Store
 

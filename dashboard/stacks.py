@@ -10,21 +10,22 @@ from pathlib import Path
 
 import numpy as np
 
-from collectors.processes.activity import SEEN
+from collectors.analysis.blame import inquiry, recorded, steplog
+from collectors.analysis.blame.normal import BEFORE_S
+from collectors.analysis.blame.steplog import StepLog
+from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.stacks import source
+from collectors.analysis.stacks.traces import Range, to_samples
+from collectors.process.activity import SEEN
 from collectors.store.protocol import StackColumns, Store
 from collectors.store.question import check, holding
 
-from .blame import inquiry, recorded, steplog
-from .blame.normal import BEFORE_S
-from .blame.steplog import StepLog
-from .blame.verdict import Verdict
-from .flame import flamechart, folding, source
+from .flame import flamechart, folding
 from .flame.flamechart import Chart, Strip
 from .flame.folding import PRUNE, FlameTree, Gathered
 from .flame.lanes import Lanes
 from .flame.minutes import SPANS_AT_ONCE, Minutes
 from .flame.reshaping import Shape
-from .flame.traces import Range, to_samples
 
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
 EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than this beyond it

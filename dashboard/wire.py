@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collectors import catalog
+from collectors.analysis.stacks.source import Excerpt
 from collectors.records import Event, LogLine, Offset
 from collectors.store.protocol import LivePoints, LogPage, Series
 
 from .encoding import encode
-from .flame.source import Excerpt
 from .machine import GpuUser, Machine
 from .queries import Curve, Curves, Profiler, RankView, RunDetail, State
 from .runs import RunView

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from collectors.logs.tail import Tail
 from collectors.records import labels_of
 from collectors.store.protocol import Run, series_id
-from collectors.store.sqlite import SqliteStore
-from collectors.storing import store_all
-from collectors.tail import Tail
+from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.storing import store_all
 
 IN_TIME_S = 1.5
 DEADLINE_S = 10.0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collectors.records import Frame, Profile, StackSample
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite.engine import SqliteStore
 
 RUN = "long"
 PID, WORKERS = 1_000_001, (1_000_002, 1_000_003)  # beyond any pid of this machine

@@ -20,8 +20,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from collectors.control import ControlError, ask
-from collectors.store.sqlite import SqliteStore
+from collectors.service.control import ControlError, ask
+from collectors.store.sqlite.engine import SqliteStore
 
 ROOT = Path(__file__).parents[1]
 SOURCES = Path(__file__).parent / "programs" / "plain"

@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.store.sqlite import SqliteStore
-from dashboard.blame.verdict import Verdict
-from dashboard.flame.traces import Range
+from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.stacks.traces import Range
+from collectors.store.sqlite.engine import SqliteStore
 from dashboard.queries import Queries
 
 from .plain import PROGRAMS, Program, Stretch, plan_file

@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 
 from collectors.records import Event, Frame, LogLine, Offset, Points, Profile, Record, RunInfo, SourceText, StackSample, labels_of
-from collectors.store import files, schema
-from collectors.store.chunks import ROWS
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite import files, schema
+from collectors.store.sqlite.columns.chunks import ROWS
+from collectors.store.sqlite.engine import SqliteStore
 
 RECORDED = Path(__file__).parent / "recorded" / "store"
 START_S = 1_764_000_000.0

@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 
-from collectors.proc import start_ticks
+from collectors.analysis.stacks.source import line_of
+from collectors.host.proc import start_ticks
 from collectors.records import Frame, Profile, StackSample
 from collectors.sampler import Target
 from collectors.sampler.native import Native
-from dashboard.flame.source import line_of
 
 PROGRAM = Path(__file__).parent / "programs" / "waits.py"
 HZ = 100.0

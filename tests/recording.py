@@ -16,21 +16,21 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.host import HostCollector
-from collectors.proc import boot_id, start_ticks, workers_of
-from collectors.processes import RunActivity
-from collectors.profile import ProfileCollector
+from collectors.analysis.blame.steplog import EACH_POINT
+from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.stacks.traces import Range
+from collectors.host.machine import HostCollector
+from collectors.host.proc import boot_id, start_ticks, workers_of
+from collectors.logs.tail import Tail
+from collectors.process import RunActivity
 from collectors.records import Event, Record
 from collectors.sampler import Sampler, Target
 from collectors.sampler.build import find_program
 from collectors.sampler.choice import choose
 from collectors.sampler.native import Native
+from collectors.sampler.profile import ProfileCollector
 from collectors.sampler.pyspy import PySpy
-from collectors.store.sqlite import SqliteStore
-from collectors.tail import Tail
-from dashboard.blame.steplog import EACH_POINT
-from dashboard.blame.verdict import Verdict
-from dashboard.flame.traces import Range
+from collectors.store.sqlite.engine import SqliteStore
 from dashboard.stacks import Stacks
 from tests.claims import claiming_folder
 

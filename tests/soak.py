@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import psutil
 
-from collectors.proc import boot_id, start_ticks
-from collectors.processes import RunActivity
-from collectors.profile import ProfileCollector
+from collectors.host.proc import boot_id, start_ticks
+from collectors.process import RunActivity
 from collectors.records import Event, Profile
 from collectors.sampler.native import Native
-from collectors.store import files
-from collectors.store.sqlite import SqliteStore
+from collectors.sampler.profile import ProfileCollector
+from collectors.store.sqlite import files
+from collectors.store.sqlite.engine import SqliteStore
 from tests.claims import claiming_folder
 from tests.programs import running
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collectors.records import Event, Frame, LogLine, Points, Profile, Record, RunInfo, StackSample, labels_of
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite.engine import SqliteStore
 from dashboard.queries import Queries
 from tests.serving import Web, served
 

@@ -14,7 +14,7 @@ import pytest
 import websockets
 
 from collectors.records import Frame, Profile, StackSample
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite.engine import SqliteStore
 from tests.conftest import Dashboard, dashboard, wait_for
 
 T0 = 1_764_000_000.0

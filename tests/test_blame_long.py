@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dashboard.blame.verdict import Verdict
+from collectors.analysis.blame.verdict import Verdict
 from dashboard.flame.lanes import Lanes
 from tests.recording import Plan, Recording, best_sampler, recorded
 from tests.test_blame import LOCK, TO_BLAME, named, truth

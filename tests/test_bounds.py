@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from collectors.followed import BATCH_BYTES
+from collectors.logs.followed import BATCH_BYTES
+from collectors.logs.tail import TURN_BYTES, Tail
+from collectors.logs.watch import MAX_WATCHED, FolderWatch
 from collectors.records import LogLine, Offset, Points
-from collectors.tail import TURN_BYTES, Tail
-from collectors.watch import MAX_WATCHED, FolderWatch
 from tests.ingesting import IN_TIME_S, Ingest
 
 
@@ -105,7 +105,7 @@ def test_a_backlog_of_many_runs_is_read_behind_what_is_written_now(tmp_path: Pat
 
 
 def test_thousands_of_logs_in_one_folder_do_not_exhaust_the_descriptors(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collectors.tail.MAX_OPEN", 20)
+    monkeypatch.setattr("collectors.logs.tail.MAX_OPEN", 20)
     before = descriptors()
     (ingest.root / "a").mkdir()
     paths = [ingest.root / "a" / f"{i}.log" for i in range(500)]
@@ -120,7 +120,7 @@ def test_thousands_of_logs_in_one_folder_do_not_exhaust_the_descriptors(ingest: 
 
 
 def test_a_file_that_was_let_go_is_taken_up_where_it_was_left(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collectors.tail.MAX_OPEN", 1)
+    monkeypatch.setattr("collectors.logs.tail.MAX_OPEN", 1)
     for step in range(30):
         for name in ("a", "b", "c"):
             (ingest.root / name).mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import Ask
 
 SERIES = """
-const { Series } = await load("series.js");
+const { Series } = await load("data/series.js");
 const series = (width, told) => {
   const one = new Series({ run: "a", name: "train/loss", labels: {} }, width);
   one.append({ step: told.t.map((_, i) => i), ...told });
@@ -36,7 +36,7 @@ def test_a_nan_breaks_the_line_and_is_told(ask: Ask) -> None:
     code = (
         SERIES
         + """
-    const { columns } = await load("columns.js");
+    const { columns } = await load("data/columns.js");
     const { mean, bad } = columns([series(1, { t: [0.5, 1.5, 2.5], v: [1, "NaN", 3] })], 0, 3, 10);
     return [[...mean], bad];"""
     )
@@ -47,7 +47,7 @@ def test_a_long_silence_is_a_gap_and_a_slow_series_is_not(ask: Ask) -> None:
     code = (
         SERIES
         + """
-    const { columns } = await load("columns.js");
+    const { columns } = await load("data/columns.js");
     const drawn = (t) => [...columns([series(1, { t, v: t })], 0, 60, 1).mean].filter((v) => v === null).length;
     const steady = Array.from({ length: 20 }, (_, i) => i);
     return [drawn([...steady, 50, 51]), drawn([0, 20, 40])];"""
@@ -59,7 +59,7 @@ def test_several_gpus_make_one_line_of_lowest_highest_and_mean(ask: Ask) -> None
     code = (
         SERIES
         + """
-    const { columns } = await load("columns.js");
+    const { columns } = await load("data/columns.js");
     const { min, max, mean } = columns([series(1, { t: [0.5], v: [10] }), series(1, { t: [0.6], v: [30] })], 0, 1, 1);
     return [min[0], max[0], mean[0]];"""
     )
@@ -68,7 +68,7 @@ def test_several_gpus_make_one_line_of_lowest_highest_and_mean(ask: Ask) -> None
 
 def test_a_spike_is_cut_and_a_falling_loss_is_not(ask: Ask) -> None:
     code = """
-    const { robust } = await load("scale.js");
+    const { robust } = await load("lib/scale.js");
     const flat = Array.from({ length: 500 }, (_, i) => 2.3 + 0.05 * Math.sin(i));
     const falling = Array.from({ length: 500 }, (_, i) => 2 + 7 * Math.exp(-i / 60));
     const spiked = [...flat.slice(1), 3.94];
@@ -80,7 +80,7 @@ def test_a_spike_is_cut_and_a_falling_loss_is_not(ask: Ask) -> None:
 
 def test_from_zero_only_what_towers_over_the_rest_is_cut(ask: Ask) -> None:
     code = """
-    const { fromZero } = await load("scale.js");
+    const { fromZero } = await load("lib/scale.js");
     const steady = Array(200).fill(10);
     return [fromZero([...steady, 12], null, 0).hi, fromZero([...steady, 90], null, 0).hi];"""
     near, far = ask(code)
@@ -90,14 +90,14 @@ def test_from_zero_only_what_towers_over_the_rest_is_cut(ask: Ask) -> None:
 
 def test_ticks_are_round_and_never_fewer_than_the_axis_can_be_read_by(ask: Ask) -> None:
     code = """
-    const { ticks, logTicks } = await load("scale.js");
+    const { ticks, logTicks } = await load("lib/scale.js");
     return [ticks({ lo: 0, hi: 640 }, 3), ticks({ lo: 0.000279, hi: 0.000293 }, 1).length, logTicks({ lo: 0.3, hi: 12 }, 2)];"""
     assert ask(code) == [[0, 250, 500], 2, [1, 10]]
 
 
 def test_a_window_set_by_a_person_never_moves(ask: Ask) -> None:
     code = """
-    const { Range } = await load("range.js");
+    const { Range } = await load("data/range.js");
     const range = new Range({ run: null, from: null, to: null, span: 60, at: null, axis: null });
     range.select({ from: 950, to: 960 }, 1000);
     const held = range.view(2000);
@@ -108,7 +108,7 @@ def test_a_window_set_by_a_person_never_moves(ask: Ask) -> None:
 
 def test_a_young_run_fills_the_page_until_a_person_sets_the_span(ask: Ask) -> None:
     code = """
-    const { Range } = await load("range.js");
+    const { Range } = await load("data/range.js");
     const range = new Range({ run: null, from: null, to: null, span: null, at: null });
     const spans = [20, 61, 599, 5000].map((age_s) => [range.fit(age_s, false), range.span_s]);
     const over = [3, 100, 5000].map((age_s) => [range.fit(age_s, true), range.span_s]);
@@ -121,7 +121,7 @@ def test_a_young_run_fills_the_page_until_a_person_sets_the_span(ask: Ask) -> No
 
 def test_an_address_brings_back_what_was_seen(ask: Ask) -> None:
     code = """
-    const { Range } = await load("range.js");
+    const { Range } = await load("data/range.js");
     const range = new Range({ run: null, from: null, to: null, span: null, at: null });
     range.zoom(900, 0.5, 1000);
     range.select({ from: 880, to: 890 }, 1000);
@@ -133,7 +133,7 @@ def test_an_address_brings_back_what_was_seen(ask: Ask) -> None:
 
 
 FLAME = """
-const { Tree } = await load("tree.js");
+const { Tree } = await load("flame/tree.js");
 const names = ["root", "main", "step", "forward", "matmul", "load"];
 const flame = {
   seconds: 10, units: 20, per: "step", baseline_seconds: 30, baseline_units: 100,
@@ -162,7 +162,7 @@ def test_the_hottest_own_line_counts_what_libraries_below_it_took(ask: Ask) -> N
 
 def test_frames_that_all_samples_share_fold_into_one_row_and_the_longest_stands_first(ask: Ask) -> None:
     code = """
-    const { layout } = await load("flame_layout.js");
+    const { layout } = await load("flame/layout.js");
     return layout(tree, view, 100).map((row) => row.map(({ node, x, width }) => [node, x, width]));"""
     assert ask(FLAME + code) == [[[-1, 0, 100]], [[2, 0, 100]], [[3, 60, 40], [5, 0, 60]], [[4, 60, 30]]]
 
@@ -174,7 +174,7 @@ def test_by_name_frames_stay_where_they_are_while_a_window_is_dragged(ask: Ask) 
 
 def test_a_zoom_keeps_the_place_under_the_pointer_and_ends_at_the_whole(ask: Ask) -> None:
     code = """
-    const { panned, zoomed } = await load("flame_layout.js");
+    const { panned, zoomed } = await load("flame/layout.js");
     const closer = zoomed(tree, view, 0.5, 0.25);
     const moved = panned(tree, closer, 10);
     return [closer, moved, zoomed(tree, moved, 8, 0.5)].map(({ from, to }) => [from, to]);"""
@@ -183,7 +183,7 @@ def test_a_zoom_keeps_the_place_under_the_pointer_and_ends_at_the_whole(ask: Ask
 
 def test_frames_narrower_than_a_pixel_are_drawn_as_one(ask: Ask) -> None:
     code = """
-    const { layout } = await load("flame_layout.js");
+    const { layout } = await load("flame/layout.js");
     const many = 1000;
     flame.nodes = {
       frame: Array.from({ length: many + 1 }, (_, i) => i % 6),
@@ -223,7 +223,7 @@ def test_without_steps_excess_is_in_seconds_a_second(ask: Ask) -> None:
 
 def test_a_function_that_calls_itself_counts_once(ask: Ask) -> None:
     code = """
-    const { spent, neighbours } = await load("callers.js");
+    const { spent, neighbours } = await load("flame/callers.js");
     flame.nodes.frame = [0, 1, 1, 3, 4, 5]; // main calls main
     const again = new Tree(flame);
     const { callers, callees } = neighbours(again, 1);
@@ -234,7 +234,7 @@ def test_a_function_that_calls_itself_counts_once(ask: Ask) -> None:
 
 def test_the_callers_of_a_function_stand_below_it_up_to_main(ask: Ask) -> None:
     code = """
-    const { callersOf } = await load("callers.js");
+    const { callersOf } = await load("flame/callers.js");
     const { nodes } = callersOf(flame, tree, 4);
     return [nodes.frame, nodes.parent, nodes.total_s, nodes.base_total_s];"""
     assert ask(FLAME + code) == [[4, 3, 2, 1, 0], [-1, 0, 1, 2, 3], [3] * 5, [15] * 5]
@@ -242,7 +242,7 @@ def test_the_callers_of_a_function_stand_below_it_up_to_main(ask: Ask) -> None:
 
 def test_a_window_that_is_being_drawn_stands_beside_the_normal_of_the_last_one(ask: Ask) -> None:
     code = """
-    const { withNormalOf } = await load("borrow.js");
+    const { withNormalOf } = await load("flame/borrow.js");
     const { nodes } = flame;
     const plain = {
       ...flame, units: 10, baseline_seconds: 0, baseline_units: null,
@@ -271,9 +271,9 @@ def test_words_in_frames_can_be_read_on_every_colour(ask: Ask, theme: str) -> No
     const style = document.createElement("style");
     style.textContent = await (await fetch("/tokens.css")).text();
     document.head.append(style);
-    const { setTheme } = await load("theme.js");
+    const { setTheme } = await load("lib/theme.js");
     setTheme("THEME");
-    const { contrast, differenceTint, tokenTint } = await load("tint.js");
+    const { contrast, differenceTint, tokenTint } = await load("flame/tint.js");
     const channels = (colour) =>
       colour.startsWith("#") ? [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)) : colour.match(/[0-9]+/g).map(Number);
     const shares = Array.from({ length: 49 }, (_, i) => i / 24 - 1);
@@ -287,7 +287,7 @@ def test_words_in_frames_can_be_read_on_every_colour(ask: Ask, theme: str) -> No
 
 def test_the_blamed_place_is_set_in_code_and_the_rest_is_text(ask: Ask) -> None:
     code = """
-    const { sentence } = await load("blame.js");
+    const { sentence } = await load("flame/blame.js");
     const told = { sentence: "94 % of the lost time: data.py:88 decode_image, +369 of +393 ms a step.", function: "decode_image",
       file: "/job/data.py", line: 88 };
     const line = document.createElement("p");
@@ -303,7 +303,7 @@ def test_the_blamed_place_is_set_in_code_and_the_rest_is_text(ask: Ask) -> None:
 
 def test_rows_of_the_chart_that_stand_all_the_time_are_left_out_but_the_last(ask: Ask) -> None:
     code = """
-    const { boxes, trunkOf } = await load("chart.js");
+    const { boxes, trunkOf } = await load("flame/chart.js");
     const spans = { start: [0, 0, 0, 5], end: [10, 10, 4, 9], depth: [0, 1, 2, 2], frame: [0, 1, 2, 3] };
     const unsplit = { start: [0, 0, 0, 0, 0, 0, 9.9], end: Array(7).fill(10), depth: [0, 1, 2, 3, 4, 5, 6], frame: [0, 1, 2, 3, 4, 5, 6] };
     const drawn = boxes(spans, { lo: 5, hi: 10 }, 100, 1, 2).map(({ span, row, x, width }) => [span, row, x, width]);
@@ -313,7 +313,7 @@ def test_rows_of_the_chart_that_stand_all_the_time_are_left_out_but_the_last(ask
 
 def test_the_servers_evidence_is_shown_in_units_that_are_easy_to_read(ask: Ask) -> None:
     code = """
-    const { facts } = await load("blame.js");
+    const { facts } = await load("flame/blame.js");
     const row = (name, unit, window, normal) => ({ name, unit, window, normal });
     const evidence = [row("Data", "s/batch", 0.0125, 0.001), row("CPU of others", "cores", 1.75, 0.0625), row("SM clock", "MHz", 1731.5, 1794)];
     return facts({ evidence }).map(({ name, window, rest, digits }) => [name, window, rest, digits]);"""
@@ -322,7 +322,7 @@ def test_the_servers_evidence_is_shown_in_units_that_are_easy_to_read(ask: Ask) 
 
 def test_ansi_colours_are_shown_and_html_is_text(ask: Ask) -> None:
     code = r"""
-    const { coloured } = await load("log.js");
+    const { coloured } = await load("pages/live/log.js");
     const line = document.createElement("p");
     line.append(...coloured("\x1b[31mbad\x1b[0m <b>not bold</b>\x1b[2K\x07"));
     return line.innerHTML;"""
@@ -331,7 +331,7 @@ def test_ansi_colours_are_shown_and_html_is_text(ask: Ask) -> None:
 
 def test_the_runs_own_curves_stand_first_and_of_those_that_nobody_named_at_most_four(ask: Ask) -> None:
     code = """
-    const { lanesOf } = await load("lanes.js");
+    const { lanesOf } = await load("data/lanes.js");
     const meta = (run) => (name) => ({ run, name, labels: {} });
     const run = ["phase/data_s", "phase/forward_s", "train/loss", "val/loss", "a", "b", "c", "d", "e"].map(meta("r"));
     const gpu = [0, 1].map((index) => ({ run: null, name: "gpu/utilization_pct", labels: { gpu: String(index) } }));
@@ -345,7 +345,7 @@ def test_the_runs_own_curves_stand_first_and_of_those_that_nobody_named_at_most_
 
 def test_lanes_stand_as_a_person_put_them_and_new_ones_where_they_belong(ask: Ask) -> None:
     body = """
-    const { ordered } = await load("lane_order.js");
+    const { ordered } = await load("timeline/lane_order.js");
     const ids = (all, order) => ordered(all.map((id) => ({ id })), order).map(({ id }) => id);
     return [ids(["a", "b", "c"], []), ids(["a", "b", "c"], ["c", "a", "b"]), ids(["a", "new", "b", "c"], ["c", "a", "gone", "b"])];
     """
@@ -354,7 +354,7 @@ def test_lanes_stand_as_a_person_put_them_and_new_ones_where_they_belong(ask: As
 
 def test_while_a_question_is_under_way_only_the_newest_waits(ask: Ask) -> None:
     code = """
-    const { newest } = await load("api.js");
+    const { newest } = await load("lib/api.js");
     const [asked, done] = [[], []];
     const put = newest(async (q) => (asked.push(q), q), (answer) => done.push(answer), () => {});
     await Promise.all([put(1), put(2), put(3)]);
@@ -364,7 +364,7 @@ def test_while_a_question_is_under_way_only_the_newest_waits(ask: Ask) -> None:
 
 def test_labels_of_markers_never_overlap(ask: Ask) -> None:
     code = """
-    const { placed } = await load("events.js");
+    const { placed } = await load("timeline/events.js");
     const events = [10, 11, 50].map((time_s) => ({ kind: "checkpoint", time_s, step: time_s }));
     return placed(events, { lo: 0, hi: 100 }, 800, { from: Infinity, to: -Infinity }).map(({ labelled }) => labelled);"""
     assert ask(code) == [False, True, True]
@@ -372,7 +372,7 @@ def test_labels_of_markers_never_overlap(ask: Ask) -> None:
 
 def test_a_line_does_not_repeat_what_its_columns_say(ask: Ask) -> None:
     code = """
-    const { logLine } = await load("log.js");
+    const { logLine } = await load("pages/live/log.js");
     const told = (text) => logLine({ time_s: 0, level: 20, file: "a.log", text }, { file: false }).querySelector(".m").textContent;
     return [told("2026-11-24 17:48:37.354+00:00 INFO step 600 | loss 1.8"), told("[2026-11-24T17:48:37] [WARNING] - late"), told("step 600")];"""
     assert ask(code) == ["step 600 | loss 1.8", "late", "step 600"]
@@ -400,5 +400,5 @@ def test_a_line_does_not_repeat_what_its_columns_say(ask: Ask) -> None:
     ],
 )
 def test_numbers_are_told_as_a_person_reads_them(ask: Ask, call: str, shown: str) -> None:
-    words = "{ ...await load('format.js'), ...await load('figures.js') }"
+    words = "{ ...await load('lib/format.js'), ...await load('lib/figures.js') }"
     assert ask(f"const {{ figure, tick, duration, place, percent, signed }} = {words}; return {call};") == shown

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from collectors import catalog, gpu_readers, host
+from collectors import catalog
 from collectors.catalog import Source, Timetable, label_of, reasons_of, unit_of
+from collectors.gpu import readers as gpu_readers
+from collectors.host import machine as host
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 TITLES = {"gpu": "GPUs", "host": "The machine", "log": "Runs"}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.records import Frame
-from collectors.sampler.chrometrace import Span, parse, usual_root
+from collectors.sampler.pyspy.chrometrace import Span, parse, usual_root
 
 RECORDED = Path(__file__).parent / "recorded"
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from collectors.store import codec
+from collectors.store.sqlite.columns import codec
 
 ODD = [0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 2.0**53, 0.1, 1e22, 1e-22]
 HUGE = [2**63 - 1, -(2**63), 0, 1, -1, 2**53 + 1]

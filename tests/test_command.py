@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from collectors import VERSION, lock
-from collectors.control import ask
-from collectors.proc import start_ticks
+from collectors import VERSION
+from collectors.host.proc import start_ticks
+from collectors.service import lock
+from collectors.service.control import ask
 from tests.conftest import ROOT, Dashboard, dashboard, script, wait_for
 
 LOGGER = '{"time_s": 1764000000.25, "step": 1, "train/loss": 2.5}\n'

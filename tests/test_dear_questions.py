@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from collectors.analysis.blame import recorded
 from collectors.records import Frame, Points, Profile, StackSample, labels_of
 from collectors.store import question as questions
-from collectors.store import search, stacks
 from collectors.store.question import Ended, Question, asked
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite import search, stacks
+from collectors.store.sqlite.engine import SqliteStore
 from dashboard import turns
-from dashboard.blame import recorded
 from dashboard.flame import flamechart, minutes
 from dashboard.flame.flamechart import Drawing, Strip, chart
 from dashboard.flame.lanes import Lanes

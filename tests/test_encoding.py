@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from collectors.store import groups
-from collectors.store.groups import Group
+from collectors.store.sqlite.columns import groups
+from collectors.store.sqlite.columns.groups import Group
 from dashboard.encoding import TOO_DEEP, encode
 
 TYPES = st.one_of(

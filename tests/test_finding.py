@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from collectors.proc import boot_id, start_ticks, workers_of
-from collectors.processes import Finder, RunActivity
-from collectors.processes.identity import Identity, identity_of
-from collectors.processes.launchers import is_launchers_command
-from collectors.processes.ranks import Gpus, gpus_of, ranges, ranks_of
+from collectors.host.proc import boot_id, start_ticks, workers_of
+from collectors.process import Finder, RunActivity
+from collectors.process.identity import Identity, identity_of
+from collectors.process.launchers import is_launchers_command
+from collectors.process.ranks import Gpus, gpus_of, ranges, ranks_of
 from collectors.records import Event
 from tests.conftest import wait_for
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors.analysis.stacks.waits import WAITS, wait_of
 from collectors.records import Frame
 from dashboard.flame.exporting import to_folded, to_speedscope
 from dashboard.flame.folding import FlameTree
-from dashboard.flame.waits import WAITS, wait_of
 from tests.stacks import MAIN, Span, columns, drawn, fold
 
 MODULE, TRAIN, STEP = Frame("<module>", "/job/train.py", 90), Frame("train", "/job/train.py", 40), Frame("step", "/job/train.py", 7)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from collectors.formats import Arrival
-from collectors.formats.jsonl import Events, Metrics, Names
-from collectors.formats.text import Text, last_state, level_of, time_of
+from collectors.logs.formats import Arrival
+from collectors.logs.formats.jsonl import Events, Metrics, Names
+from collectors.logs.formats.text import Text, last_state, level_of, time_of
 from collectors.records import Event, LogLine, Points, labels_of
 
 LABELS = labels_of(host="box")
@@ -197,7 +197,7 @@ def test_names_that_cannot_be_are_counted_and_those_beside_them_kept() -> None:
 
 
 def test_a_run_has_no_more_series_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collectors.formats.jsonl.MAX_SERIES", 100)
+    monkeypatch.setattr("collectors.logs.formats.jsonl.MAX_SERIES", 100)
     names = Names()
     parsers = [Metrics("a", LABELS, list, None, names) for _ in range(2)]
     found = [parsers[i % 2].parse([b'{"step":1,"n%d":1.5,"loss":0.5}' % i], NOW) for i in range(300)]
@@ -208,7 +208,7 @@ def test_a_run_has_no_more_series_than_it_may(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_shapes_of_lines_are_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collectors.formats.jsonl.MAX_KNOWN", 50)
+    monkeypatch.setattr("collectors.logs.formats.jsonl.MAX_KNOWN", 50)
     parser = metrics()
     for i in range(1000):
         parser.parse([b'{"step":1,"n%d":1.5,"m%d":1.5}' % (i % 20, i % 17)], NOW)
@@ -216,7 +216,7 @@ def test_shapes_of_lines_are_remembered_up_to_a_limit(monkeypatch: pytest.Monkey
 
 
 def test_starts_beyond_the_newest_are_counted_and_still_begin_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collectors.formats.jsonl.MAX_LIFETIMES", 3)
+    monkeypatch.setattr("collectors.logs.formats.jsonl.MAX_LIFETIMES", 3)
     events = Events("a")
     events.parse([b'{"time_s":%d,"kind":"start","config":"%s"}' % (i, b"x" * 1000) for i in range(10)], None)
     assert len(events.lifetimes) == 3 and events.forgotten == {0: 7}

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from collectors import host
-from collectors.host import HostCollector
-from collectors.proc import boot_id, start_ticks
-from collectors.processes import RunActivity
+from collectors.host import machine as host
+from collectors.host.machine import HostCollector
+from collectors.host.proc import boot_id, start_ticks
+from collectors.process import RunActivity
 from collectors.records import Event, Points
 from tests.claims import claiming_folder
 

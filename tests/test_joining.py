@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.proc import boot_id, start_ticks
-from collectors.processes import RunActivity
-from collectors.profile import ProfileCollector
+from collectors.analysis.stacks.joining import is_head, join
+from collectors.analysis.stacks.source import line_of
+from collectors.analysis.stacks.trust import traces_of
+from collectors.host.proc import boot_id, start_ticks
+from collectors.process import RunActivity
 from collectors.records import Event, Frame
+from collectors.sampler.profile import ProfileCollector
 from collectors.sampler.pyspy import PySpy
 from collectors.store.protocol import StackColumns
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite.engine import SqliteStore
 from dashboard.flame.folding import FlameTree
-from dashboard.flame.joining import is_head, join
-from dashboard.flame.source import line_of
-from dashboard.flame.trust import traces_of
 from tests.claims import claiming_folder
 from tests.programs import running
 from tests.stacks import MAIN, Span, columns, drawn, fold

@@ -21,10 +21,11 @@ from typing import Any
 
 import pytest
 
-from collectors import VERSION, folders, lock
-from collectors.control import MOST_CONNECTIONS, ControlError, ControlServer, ask, short_path
-from collectors.keeper import Keeper
-from collectors.proc import boot_id, pid_namespace, start_ticks
+from collectors import VERSION
+from collectors.host.proc import boot_id, pid_namespace, start_ticks
+from collectors.service import folders, lock
+from collectors.service.control import MOST_CONNECTIONS, ControlError, ControlServer, ask, short_path
+from collectors.service.keeper import Keeper
 from tests.conftest import Dashboard, dashboard, wait_for
 
 LINE = '{"time_s": 1764000000.25, "step": %d, "train/loss": 2.5}\n'
@@ -137,9 +138,7 @@ def check_what_another_user_is_told(tmp_path: Path) -> None:
 
 def as_nobody(code: str) -> str:
     """What a script of that user says: it imports first, as the project's folder may be ours alone."""
-    become = (
-        "import os, sys; import collectors.__main__, collectors.lock, pwd; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
-    )
+    become = "import os, sys; import collectors.__main__, collectors.service.lock, pwd; os.setgroups([]); os.setgid(65534); os.setuid(65534);"
     done = subprocess.run(
         [sys.executable, "-c", become + code],
         capture_output=True,

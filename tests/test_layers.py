@@ -23,7 +23,7 @@ TOP_OF_COLLECTORS = {"supervisor", "__main__", "keeper"}  # what puts the collec
 
 
 def modules() -> dict[str, Path]:
-    """`{"collectors.store.sqlite": .../collectors/store/sqlite.py, ...}`"""
+    """`{"collectors.store.sqlite.engine": .../collectors/store/sqlite/engine.py, ...}`"""
     paths = [ROOT / "app.py", *(path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py")))]
     return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
 

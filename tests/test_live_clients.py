@@ -15,7 +15,7 @@ import pytest
 import websockets
 
 from collectors.records import Event, LogLine, Points, Record, RunInfo, labels_of
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite.engine import SqliteStore
 from dashboard import live, serving
 from dashboard.queries import Queries
 from tests.conftest import wait_for

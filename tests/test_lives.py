@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from collectors.processes.last_words import last_error, tells_of, verdict_of
+from collectors.process.last_words import last_error, tells_of, verdict_of
 from tests.conftest import Dashboard, dashboard, script, wait_for
 from tests.test_finding import PLAIN, started
 

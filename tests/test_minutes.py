@@ -11,14 +11,14 @@ from typing import cast
 import numpy as np
 import pytest
 
+from collectors.analysis.stacks.trust import no_source
 from collectors.records import Frame, Profile, StackSample
 from collectors.store.protocol import StackColumns, Store
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite.engine import SqliteStore
 from dashboard.flame.ahead import Ahead
 from dashboard.flame.folding import FlameTree, gather, tree_of
 from dashboard.flame.lanes import Lanes
 from dashboard.flame.minutes import Minutes
-from dashboard.flame.trust import no_source
 from tests.conftest import wait_for
 from tests.stacks import drawn
 

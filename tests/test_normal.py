@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.blame.normal import Activity, normal, unsteady_by_nature
-from dashboard.blame.units import Units, phases_of, units_of
-from dashboard.flame.traces import Range
+from collectors.analysis.blame.normal import Activity, normal, unsteady_by_nature
+from collectors.analysis.blame.units import Units, phases_of, units_of
+from collectors.analysis.stacks.traces import Range
 
 
 def steps(*stretches: tuple[float, float], begin_s: float = 1000.0) -> Units:

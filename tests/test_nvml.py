@@ -22,10 +22,13 @@ import pynvml
 import pytest
 from fastapi import FastAPI
 
-from collectors import catalog, gpu_card, gpu_device, inventory, nvml
-from collectors.nvml import NvmlCollector, StaleLibrary
+from collectors import catalog
+from collectors.gpu import card as gpu_card
+from collectors.gpu import device as gpu_device
+from collectors.gpu import inventory, nvml
+from collectors.gpu.nvml import NvmlCollector, StaleLibrary
 from collectors.records import Points
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite.engine import SqliteStore
 from dashboard import api
 from dashboard.queries import Queries
 from tests import fake_nvml, record_nvml
@@ -297,7 +300,7 @@ def test_the_container_is_known_by_the_kernels_own_files(library: Path, tmp_path
     (tmp_path / "trace").write_text("gpus 0\n")
     fake_nvml.Control(tmp_path / "control")
     show_driver = "mount -t tmpfs tmpfs /proc/driver && mkdir /proc/driver/nvidia && touch /proc/driver/nvidia/version"
-    code = "from collectors.nvml import NvmlCollector; one = NvmlCollector('box'); one.collect(); print(one.inventory().note)"
+    code = "from collectors.gpu.nvml import NvmlCollector; one = NvmlCollector('box'); one.collect(); print(one.inventory().note)"
     command = ["unshare", "--mount", "sh", "-c", f'{show_driver} && exec "$@"', "sh", sys.executable, "-c", code]
     environment = {"LD_LIBRARY_PATH": str(library.parent), "FAKE_NVML_TRACE": str(tmp_path / "trace")}
     environment |= {"FAKE_NVML_CONTROL": str(tmp_path / "control")}
@@ -368,16 +371,14 @@ def test_the_driver_is_asked_no_more_often_than_the_catalog_says(machine: Machin
 
 def test_the_unmodified_binding_finds_the_library_by_its_path(tmp_path: Path) -> None:
     environment = {**os.environ, **fake_nvml.environment(tmp_path, fake_nvml.eight_gpus()), "PYTHONPATH": "."}
-    print_inventory = (
-        "from collectors.nvml import NvmlCollector as C; c = C('box'); c.collect(); i = c.inventory(); print(len(i.gpus), i.note)"
-    )
+    print_inventory = "from collectors.gpu.nvml import NvmlCollector as C; c = C('box'); c.collect(); i = c.inventory(); print(len(i.gpus), i.note)"
     done = subprocess.run([sys.executable, "-c", print_inventory], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["8", "None"]
 
 
 def test_a_machine_without_a_driver_shows_the_host() -> None:
     without = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"} | {"PYTHONPATH": "."}
-    print_note = "from collectors.nvml import NvmlCollector as C; c = C('box'); print(c.collect(), c.inventory().note)"
+    print_note = "from collectors.gpu.nvml import NvmlCollector as C; c = C('box'); print(c.collect(), c.inventory().note)"
     done = subprocess.run([sys.executable, "-c", print_note], env=without, capture_output=True, text=True, check=True)
     if ctypes.util.find_library("nvidia-ml"):
         pytest.skip("this machine has a driver")

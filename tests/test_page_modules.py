@@ -11,8 +11,8 @@ import pytest
 from tests.conftest import Ask
 
 SERIES = """
-const { STEP, TIME } = await load("axis.js");
-const { Series } = await load("series.js");
+const { STEP, TIME } = await load("lib/axis.js");
+const { Series } = await load("data/series.js");
 const series = (name, width, told, axis = TIME) => {
   const one = new Series({ run: "a", name, labels: {} }, width, axis);
   one.append({ step: told.v.map((_, i) => i), t: told.v.map(() => null), ...told });
@@ -45,7 +45,7 @@ def test_a_constant_is_drawn_constant(ask: Ask) -> None:
     code = (
         SERIES
         + """
-    const { columns } = await load("columns.js");
+    const { columns } = await load("data/columns.js");
     const lr = Array(999).fill(0.0003);
     const many = [0, 1, 2].map(() => series("lr", 10, { t: lr.map((_, i) => i / 100), v: lr }));
     const { min, max, mean } = columns(many, 0, 1, 1);
@@ -58,7 +58,7 @@ def test_a_line_breaks_where_a_run_was_started_again(ask: Ask) -> None:
     code = (
         SERIES
         + """
-    const { columns } = await load("columns.js");
+    const { columns } = await load("data/columns.js");
     const one = series("loss", 1, { t: [0.5, 1.5, 2.5], v: [1, 2, 3], step: [8, 9, 5], segment: [0, 0, 1] });
     return columns([one], 0, 3, 1).cuts;"""
     )
@@ -68,7 +68,7 @@ def test_a_line_breaks_where_a_run_was_started_again(ask: Ask) -> None:
 PHASES = (
     SERIES
     + """
-const { layersOf, holders, stepSeconds } = await load("phases.js");
+const { layersOf, holders, stepSeconds } = await load("data/phases.js");
 const phase = (name, seconds, every = 1) => {
   const told = { t: [], v: [], step: [] };
   for (let i = 0; i < 100; i += every) { told.t.push(i); told.v.push(seconds); told.step.push(i); }
@@ -119,7 +119,7 @@ def test_phases_that_hold_others_are_recognised_by_name_and_by_length(
     ask: Ask, names: list[str], seconds: list[float], step_s: float | None, held: list[int]
 ) -> None:
     told = ", ".join(map(str, (names, seconds, "null" if step_s is None else step_s)))
-    assert ask(f"const {{ holders }} = await load('phases.js'); return [...holders({told})].sort();") == held
+    assert ask(f"const {{ holders }} = await load('data/phases.js'); return [...holders({told})].sort();") == held
 
 
 def test_what_a_step_takes_is_told_by_the_phase_that_most_steps_have(ask: Ask) -> None:
@@ -128,7 +128,7 @@ def test_what_a_step_takes_is_told_by_the_phase_that_most_steps_have(ask: Ask) -
 
 def test_a_link_without_a_span_shows_no_future(ask: Ask) -> None:
     code = """
-    const { Range } = await load("range.js");
+    const { Range } = await load("data/range.js");
     const link = { run: null, from: 950, to: 990, span: null, at: null, axis: null };
     const seen = (now) => { const range = new Range({ ...link }); range.settle(now); return range.view(now); };
     return [seen(1000), seen(5000)];"""
@@ -139,7 +139,7 @@ def test_a_link_without_a_span_shows_no_future(ask: Ask) -> None:
 
 def test_the_ticks_of_steps_are_whole_numbers(ask: Ask) -> None:
     code = """
-    const { STEP } = await load("axis.js");
+    const { STEP } = await load("lib/axis.js");
     return [STEP.ticks({ lo: 0, hi: 3 }, 8), STEP.ticks({ lo: 0, hi: 1200 }, 8), [STEP.length(1), STEP.word(1200.4)]];"""
     few, many, words = ask(code)
     assert [tick["at"] for tick in few] == [0, 1, 2, 3]
@@ -149,8 +149,8 @@ def test_the_ticks_of_steps_are_whole_numbers(ask: Ask) -> None:
 
 def test_what_nobody_sees_is_shown_and_html_is_text(ask: Ask) -> None:
     code = r"""
-    const { el, setText } = await load("dom.js");
-    const { logLine } = await load("log.js");
+    const { el, setText } = await load("lib/dom.js");
+    const { logLine } = await load("pages/live/log.js");
     const name = "<b>a\u202egnp.exe\x07";
     const button = el("button", { title: name }, name);
     const other = el("p");
@@ -165,7 +165,7 @@ def test_what_nobody_sees_is_shown_and_html_is_text(ask: Ask) -> None:
 
 def test_what_was_not_read_is_counted_in_plural_and_singular(ask: Ask) -> None:
     code = """
-    const { summary } = await load("files.js");
+    const { summary } = await load("pages/files.js");
     const file = (more) => ({ path: "a", offset: 0, lines_read: 1, lines_skipped: 0, fields_skipped: 0, first_skip: "", ...more });
     return [[file({ lines_skipped: 1 })], [file({ trouble: "It is a pipe." }), file({ lines_skipped: 12, fields_skipped: 3 })], [file({ fields_skipped: 2 })]].map(summary);"""
     assert ask(code) == ["1 line skipped", "1 file set aside, 12 lines skipped", "2 fields skipped"]
@@ -173,7 +173,7 @@ def test_what_was_not_read_is_counted_in_plural_and_singular(ask: Ask) -> None:
 
 def test_what_failed_is_asked_again_each_time_later(ask: Ask) -> None:
     code = """
-    const { Retry } = await load("retry.js");
+    const { Retry } = await load("lib/retry.js");
     const retry = new Retry(() => {});
     const waits = Array.from({ length: 7 }, () => { const wait_s = retry.failed(); clearTimeout(retry.timer); retry.timer = 0; return wait_s; });
     retry.done();
@@ -183,7 +183,7 @@ def test_what_failed_is_asked_again_each_time_later(ask: Ask) -> None:
 
 def test_a_curve_is_found_among_thousands_and_only_a_few_are_shown(ask: Ask) -> None:
     code = """
-    const { FEW, furtherFound, lanesOf } = await load("lanes.js");
+    const { FEW, furtherFound, lanesOf } = await load("data/lanes.js");
     const metas = Array.from({ length: 1000 }, (_, i) => ({ run: "r", name: `layer${i}/norm`, labels: {} }));
     const shown = (further) => lanesOf(metas, further).map(({ title }) => title);
     return [shown(FEW).length, furtherFound(metas, "").length, shown({ search: "norm yer77", most: 3 })];"""
@@ -193,7 +193,7 @@ def test_a_curve_is_found_among_thousands_and_only_a_few_are_shown(ask: Ask) -> 
 @pytest.mark.parametrize("state", ["ended", "finished", "failed", "killed", "crashed"])
 def test_a_run_that_is_over_is_over_however_it_ended(ask: Ask, state: str) -> None:
     code = f"""
-    const {{ Runs, STATES }} = await load("runs.js");
+    const {{ Runs, STATES }} = await load("data/runs.js");
     const runs = new Runs("a");
     Object.assign(runs, {{ list: [{{ run: "a", state: "{state}", points: 1, last_step: 1, last_time_s: null }}], read_once: true }});
     return [runs.over, runs.missing, runs.untimed, STATES["{state}"][0].toLowerCase()];"""
@@ -202,7 +202,7 @@ def test_a_run_that_is_over_is_over_however_it_ended(ask: Ask, state: str) -> No
 
 def test_the_worst_is_said_first_and_a_stuck_collector_before_other_failures(ask: Ask) -> None:
     code = """
-    const { worst } = await load("verdict.js");
+    const { worst } = await load("pages/verdict.js");
     const told = { problems: [], read_only: null, gpus: [], gpu_note: null, collectors: [
       { name: "host", state: "failed", last_error: "no /proc" },
       { name: "profile", state: "stuck", sentence: "The profile collector is stuck in read." },
@@ -215,14 +215,14 @@ def test_the_worst_is_said_first_and_a_stuck_collector_before_other_failures(ask
 
 def test_the_starters_lines_run_as_they_are_pasted(ask: Ask, tmp_path: Path) -> None:
     log_dir = tmp_path / 'an "odd" folder' / "logs"
-    code = ask(f"const {{ snippet }} = await load('snippet.js'); return snippet({str(log_dir)!r});")
+    code = ask(f"const {{ snippet }} = await load('pages/live/snippet.js'); return snippet({str(log_dir)!r});")
     subprocess.run([sys.executable, "-c", code.replace("range(100)", "range(2)")], check=True, cwd=tmp_path, timeout=20)
     assert (log_dir / "my-run" / "metrics.jsonl").read_text().count("loss") == 2
 
 
 def test_the_sentence_and_the_frame_below_it_say_the_same_share_or_the_sentence_says_why_not(ask: Ask) -> None:
     code = """
-    const { ownSentence } = await load("blame.js");
+    const { ownSentence } = await load("flame/blame.js");
     const tree = (share, whole) => ({ hottest: () => ({ frame: { file: "/a/train.py", line: 135, name: "run" }, share, whole }) });
     return [[0.65, 1], [0.65, 0.66]].map(([share, whole]) => ownSentence(tree(share, whole), "this window").map((part) => part.textContent ?? part).join(""));"""
     assert ask(code) == [
@@ -233,8 +233,8 @@ def test_the_sentence_and_the_frame_below_it_say_the_same_share_or_the_sentence_
 
 def test_of_three_thousand_runs_only_what_fits_is_made(ask: Ask) -> None:
     code = """
-    const { Picker } = await load("picker.js");
-    const { Runs } = await load("runs.js");
+    const { Picker } = await load("lib/picker.js");
+    const { Runs } = await load("data/runs.js");
     const runs = new Runs("sweep/7");
     const list = Array.from({ length: 3000 }, (_, i) => ({ run: `sweep/${i}`, state: "finished", last_time_s: 0 }));
     Object.assign(runs, { list, read_once: true });
@@ -255,7 +255,7 @@ def test_of_three_thousand_runs_only_what_fits_is_made(ask: Ask) -> None:
 
 def test_a_start_behind_the_first_and_steps_that_went_back_are_marked_as_resumed(ask: Ask) -> None:
     code = """
-    const { placed } = await load("events.js");
+    const { placed } = await load("timeline/events.js");
     const marks = placed(
       [{ kind: "start", time_s: 10, step: null }, { kind: "resume", time_s: 50, step: 1200 }, { kind: "resume", time_s: 90, step: null }],
       { lo: 0, hi: 100 }, 2000, { from: Infinity, to: -Infinity });

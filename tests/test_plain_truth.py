@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from collectors.analysis.blame.suspect import Suspect
+from collectors.analysis.blame.verdict import Verdict
 from collectors.records import Frame
-from dashboard.blame.suspect import Suspect
-from dashboard.blame.verdict import Verdict
 from tests.plain import PROGRAMS, SOURCES, long_stretches, stretches
 from tests.plain_truth import Expected, expected_of, is_right
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @pytest.fixture
 def ingest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ingest]:
-    monkeypatch.setattr("collectors.aside.BACK_OFF_S", (0.1, 1.0))
+    monkeypatch.setattr("collectors.logs.aside.BACK_OFF_S", (0.1, 1.0))
     ingest = Ingest(tmp_path / "logs")
     yield ingest
     ingest.close()
@@ -229,7 +229,7 @@ def test_a_name_of_any_bytes_is_read_and_shown_inert(name: bytes, ingest: Ingest
 
 
 def test_a_parser_that_fails_costs_the_line(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
-    from collectors.formats import text
+    from collectors.logs.formats import text
 
     def fail(line: str) -> int:
         if "poison" in line:

@@ -15,15 +15,14 @@ from contextlib import ExitStack, closing
 import psutil
 import pytest
 
-from collectors import pace
-from collectors import profile as profiling
-from collectors.pace import allowed_pct, paced
-from collectors.proc import boot_id, children_cpu_s, start_ticks, workers_of
-from collectors.processes import RunActivity
-from collectors.profile import FULL_RATES, SPARING_RATES, ProfileCollector, Rank, chosen
+from collectors.host.proc import boot_id, children_cpu_s, start_ticks, workers_of
+from collectors.process import RunActivity
 from collectors.records import Event, Frame, Profile, StackSample
-from collectors.sampler import Target, Trouble
+from collectors.sampler import Target, Trouble, pace
+from collectors.sampler import profile as profiling
 from collectors.sampler.choice import choose
+from collectors.sampler.pace import allowed_pct, paced
+from collectors.sampler.profile import FULL_RATES, SPARING_RATES, ProfileCollector, Rank, chosen
 from tests.claims import claiming_folder
 from tests.conftest import script
 from tests.programs import running

@@ -6,8 +6,8 @@ import shutil
 import threading
 from pathlib import Path
 
+from collectors.logs.tail import Tail
 from collectors.records import Event, LogLine, Offset, Points, Record, RunInfo
-from collectors.tail import Tail
 
 RECORDED = Path(__file__).parent / "recorded" / "run"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from collectors.analysis.stacks.waits import WAITS, Wait, Waiting, reads_gpu, reason_of, wait_at, wait_of, waiting
 from collectors.records import Frame
-from dashboard.flame.waits import WAITS, Wait, Waiting, reads_gpu, reason_of, wait_at, wait_of, waiting
 from tests.conftest import ROOT
 
 (FILE,) = (ROOT / "tests" / "recorded").glob("waits_*.json")

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 import torch
 
-from collectors.formats import Tally
-from collectors.formats.info import parse
-from collectors.formats.jsonl import Events
+from collectors.logs.formats import Tally
+from collectors.logs.formats.info import parse
+from collectors.logs.formats.jsonl import Events
 from collectors.records import Event
 from tests.conftest import ROOT, script, wait_for
 from trainer.run_log import RunLog

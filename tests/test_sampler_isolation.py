@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from collectors.proc import boot_id, start_ticks
-from collectors.processes import RunActivity
-from collectors.profile import ProfileCollector
+from collectors.host.proc import boot_id, start_ticks
+from collectors.process import RunActivity
 from collectors.records import Event, Profile, SourceText
 from collectors.sampler.build import compiler, find_program
 from collectors.sampler.choice import choose
 from collectors.sampler.native import Native
-from collectors.store.sqlite import SqliteStore
+from collectors.sampler.profile import ProfileCollector
+from collectors.store.sqlite.engine import SqliteStore
 from tests.claims import claiming_folder
 from tests.native import length_s, native, record, running, target, time_by
 from tests.programs import HERE

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from collectors.analysis.stacks.source import KEPT, LIVE, Excerpt, Refused, Texts, inside, line_of, owner_of_folders
 from collectors.records import SourceText
 from collectors.sampler import reading
 from collectors.sampler.kept import CHANGED
-from collectors.store.sqlite import SqliteStore
-from dashboard.flame.source import KEPT, LIVE, Excerpt, Refused, Texts, inside, line_of, owner_of_folders
+from collectors.store.sqlite.engine import SqliteStore
 
 NOBODY = 65534
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from collectors.store import codec
-from collectors.store.stacks import UNKNOWN, Spans, decode, encode
+from collectors.store.sqlite.columns import codec
+from collectors.store.sqlite.stacks import UNKNOWN, Spans, decode, encode
 
 HOUR_NS = 3600 * 10**9
 

@@ -15,7 +15,7 @@ import pytest
 
 from collectors.records import Event, Frame, LogLine, Offset, Points, Profile, Record, RunInfo, SourceText, StackSample, labels_of
 from collectors.store.protocol import LogQuery, Store, series_id
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite.engine import SqliteStore
 
 HOST = labels_of(host="box")
 GPU = labels_of(gpu=0, host="box", uuid="GPU-1")

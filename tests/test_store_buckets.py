@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from collectors.records import Points, labels_of
 from collectors.store.protocol import Axis, Buckets, Store, series_id
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite.engine import SqliteStore
 
 START_S = 1_764_000_000.0
 HOST = labels_of(host="box")

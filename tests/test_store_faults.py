@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 
 from collectors.records import LogLine, Offset, Points, Profile, labels_of
-from collectors.store import codec, compact, files
-from collectors.store.check import check, compact_all
-from collectors.store.chunks import ROWS
-from collectors.store.logs import BLOCK_BYTES
 from collectors.store.protocol import LogQuery, StoreError, series_id
-from collectors.store.retention import Limits, judge
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite import compact, files
+from collectors.store.sqlite.check import check, compact_all
+from collectors.store.sqlite.columns import codec
+from collectors.store.sqlite.columns.chunks import ROWS
+from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.sqlite.logs import BLOCK_BYTES
+from collectors.store.sqlite.retention import Limits, judge
 
 ROOT = Path(__file__).parents[1]
 START_S = 1_764_000_000.0

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from collectors.logs.tail import Tail
 from collectors.records import Labels, LogLine, Points, Record, labels_of
-from collectors.store import files
-from collectors.store.compact import CHECKPOINT_BYTES
+from collectors.service.supervisor import Supervisor
 from collectors.store.protocol import series_id
-from collectors.store.sqlite import SqliteStore
-from collectors.supervisor import Supervisor
-from collectors.tail import Tail
+from collectors.store.sqlite import files
+from collectors.store.sqlite.compact import CHECKPOINT_BYTES
+from collectors.store.sqlite.engine import SqliteStore
 from tests.conftest import script, wait_for
 
 START_S = 1_764_000_000.0

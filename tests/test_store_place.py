@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from collectors import folders, watch
-from collectors.store import files
+from collectors.logs import watch
+from collectors.service import folders
+from collectors.store.sqlite import files
 from tests.conftest import ROOT, Dashboard, wait_for
 
 START_S = 1_764_000_000.0

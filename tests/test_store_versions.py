@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from collectors.records import Frame
-from collectors.store import files, schema
-from collectors.store.check import check
 from collectors.store.protocol import LogQuery, Store, StoreError, series_id
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite import files, schema
+from collectors.store.sqlite.check import check
+from collectors.store.sqlite.engine import SqliteStore
 from tests.record_store import GPU, HOST, RECORDED, SOURCE, START_S, STEPS, run_records
 
 LOSS, UTIL = series_id("a", "train/loss", HOST), series_id(None, "gpu/util", GPU)

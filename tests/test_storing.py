@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from collectors.records import Event, Offset, Points, Record, labels_of
+from collectors.service.supervisor import Supervisor
 from collectors.store.protocol import StoreError
-from collectors.store.sqlite import SqliteStore
-from collectors.storing import Refused, store_all
-from collectors.supervisor import Supervisor
+from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.storing import Refused, store_all
 from tests.conftest import wait_for
 
 HOST = labels_of(host="box")

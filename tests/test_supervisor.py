@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from collectors.records import Points, Record
-from collectors.store.sqlite import SqliteStore
-from collectors.supervisor import BEAT_S, COALESCE_S, Supervisor, beat_at, rest_s
+from collectors.service.supervisor import BEAT_S, COALESCE_S, Supervisor, beat_at, rest_s
+from collectors.store.sqlite.engine import SqliteStore
 
 DEADLINE_S = 20.0
 
@@ -90,8 +90,8 @@ class FailingStore(SqliteStore):
 def test_packing_that_fails_is_told_and_tried_again_and_collecting_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("collectors.supervisor.COMPACT_PAUSE_S", (0.01, 0.01))
-    monkeypatch.setattr("collectors.supervisor.BACK_OFF_S", (0.01, 0.01))
+    monkeypatch.setattr("collectors.service.supervisor.COMPACT_PAUSE_S", (0.01, 0.01))
+    monkeypatch.setattr("collectors.service.supervisor.BACK_OFF_S", (0.01, 0.01))
     store, source = FailingStore(tmp_path / "data", write=True), Noting(BEAT_S)
     supervisor = Supervisor(store, on_stale=lambda error: None)
     supervisor.add(source)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from collectors.followed import BATCH_BYTES
+from collectors.logs.followed import BATCH_BYTES
+from collectors.logs.tail import Tail
 from collectors.records import Event, LogLine, Offset, Points, Record, RunInfo
-from collectors.tail import Tail
 
 DEADLINE_S = 10.0
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from collectors.analysis.blame.suspect import weighed
+from collectors.analysis.stacks.trust import source_tells, traces_of, trusted_depth
 from collectors.records import Frame
 from collectors.store.protocol import StackColumns
-from dashboard.blame.suspect import weighed
-from dashboard.flame.trust import source_tells, traces_of, trusted_depth
 from tests.stacks import Span, columns, drawn, fold
 
 LINES = {("t.py", 7): "    loss = model.forward(x)", ("t.py", 8): "    for row in rows:", ("t.py", 9): "    item = data[i]"}

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from collectors.analysis.blame.verdict import Verdict
 from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample, labels_of
-from collectors.store.sqlite import SqliteStore
-from dashboard.blame.verdict import Verdict
+from collectors.store.sqlite.engine import SqliteStore
 from dashboard.flame.lanes import Lanes
 from dashboard.stacks import Stacks
 

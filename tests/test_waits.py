@@ -17,9 +17,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from collectors.analysis.stacks.source import line_of
+from collectors.analysis.stacks.waits import (
+    WAITS,
+    Wait,
+    Waiting,
+    holds_lock,
+    reads_gpu,
+    reason_of,
+    takes_lock,
+    wait_at,
+    wait_of,
+    waiting,
+)
 from collectors.records import Frame
-from dashboard.flame.source import line_of
-from dashboard.flame.waits import WAITS, Wait, Waiting, holds_lock, reads_gpu, reason_of, takes_lock, wait_at, wait_of, waiting
 from tests.conftest import wait_for
 
 PLACES = (Path(sysconfig.get_path("stdlib")), Path(torch.__file__).parents[1])

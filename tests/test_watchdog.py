@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from collectors import supervisor as supervising
-from collectors import watchdog
-from collectors.keeper import EXIT_AGAIN
 from collectors.records import Points, Record
-from collectors.store.sqlite import SqliteStore
-from collectors.supervisor import Supervisor
-from collectors.watchdog import FORGET_S, RETRY_S, SetAside, Stuck, Watchdog
+from collectors.service import supervisor as supervising
+from collectors.service import watchdog
+from collectors.service.keeper import EXIT_AGAIN
+from collectors.service.supervisor import Supervisor
+from collectors.service.watchdog import FORGET_S, RETRY_S, SetAside, Stuck, Watchdog
+from collectors.store.sqlite.engine import SqliteStore
 from tests.conftest import ROOT, wait_for
 from tests.test_keeper import answers, ask
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from collectors.analysis.stacks.trie import Weighed
 from collectors.records import Frame
 
 from .folding import FlameTree
-from .trie import Weighed
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 

@@ -7,10 +7,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from collectors.analysis.stacks.traces import Bools, Ints, Traces, compact
+from collectors.analysis.stacks.trie import Weighed
 from collectors.records import Frame
-
-from .traces import Bools, Ints, Traces, compact
-from .trie import Weighed
 
 View: TypeAlias = Literal["main", "joined", "threads"]
 

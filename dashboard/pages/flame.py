@@ -1,4 +1,4 @@
-"""The Flame page: the container that `assets/flame_page.js` fills with a window's stacks in time order and as a tree."""
+"""The Flame page: the container that `assets/pages/flame/page.js` fills with a window's stacks in time order and as a tree."""
 
 from __future__ import annotations
 

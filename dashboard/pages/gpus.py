@@ -1,4 +1,4 @@
-"""The GPUs page: the container that `assets/gpus.js` fills with the heat strip, a lane a metric, and the processes."""
+"""The GPUs page: the container that `assets/pages/gpus/page.js` fills with the heat strip, a lane a metric, and the processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Live page: the container that `assets/live.js` fills with lanes, flame graph and log."""
+"""The Live page: the container that `assets/pages/live/page.js` fills with lanes, flame graph and log."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from collectors.records import Points
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite.engine import SqliteStore
 from tests.conftest import Dashboard
 from tests.poisons import Poison, Scene, health_says, silent
 

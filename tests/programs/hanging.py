@@ -3,8 +3,9 @@
 import sys
 import threading
 
-from collectors import __main__, supervisor, watchdog
-from collectors.followed import FollowedFile
+from collectors import __main__
+from collectors.logs.followed import FollowedFile
+from collectors.service import supervisor, watchdog
 
 next_lines = FollowedFile.next_lines
 

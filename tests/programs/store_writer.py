@@ -17,8 +17,9 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 
 from collectors.records import LogLine, Offset, Points, Record, labels_of
-from collectors.store import chunks, logs, pages
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite import logs
+from collectors.store.sqlite.columns import chunks, pages
+from collectors.store.sqlite.engine import SqliteStore
 
 START_S = 1_764_000_000.0
 SOURCES = ("a/metrics.jsonl", "a/metrics.rank1.jsonl", "b/metrics.jsonl")

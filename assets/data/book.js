@@ -1,0 +1,207 @@
+/** What the page knows of the series that are shown: read once, then kept by deltas. */
+
+import { Refused, get } from "../lib/api.js";
+import { TIME } from "../lib/axis.js";
+import { keysOf, lanesOf } from "./lanes.js";
+import { Pace } from "./progress.js";
+import { Series, keyOf } from "./series.js";
+
+/** @typedef {{lo: number, hi: number}} View */
+/** @typedef {import("./series.js").Meta} Meta */
+/**
+ * @typedef {Object} Read
+ * @property {Map<string, Series>} series
+ * @property {Map<string, string>} failed by key, why a series could not be read
+ * @property {number} cursor what deltas must follow on
+ * @property {string | null} run
+ * @property {import("../lib/axis.js").Axis} axis
+ */
+
+const BUCKETS = 800;
+const MOST_SERIES = 200; // that one question may name
+const NOTHING = ["none/*"]; // a pattern may match nothing, and the answer's cursor is needed all the same
+const HALVINGS = 24; // so many more questions may look for the series that cannot be answered
+const STORE_FAILS = 503; // for every series
+
+export class Book {
+  /**
+   * @param {(metas: Meta[]) => import("./lanes.js").Lane[]} [lanes] what to show of the series that there are
+   * @param {number} [buckets] that a view is read in
+   */
+  constructor(lanes = lanesOf, buckets = BUCKETS) {
+    this.lanesOf = lanes;
+    this.buckets = buckets;
+    /** @type {Map<string, Series>} */
+    this.series = new Map();
+    /** @type {Meta[]} */
+    this.metas = [];
+    /** @type {import("./lanes.js").Lane[]} */
+    this.lanes = [];
+    /** @type {string | null} */
+    this.run = null;
+    this.axis = TIME;
+    /** @type {Map<string, string>} by key, why a series could not be read */
+    this.failed = new Map();
+    this.version = 0; // rises when there is something new to draw
+    this.points = 0; // of all series, in the store
+    this.origin = Infinity; // where on the axis the run's first point stands, else the machine's
+    this.pace = new Pace();
+    /** @type {any[] | null} deltas that came while a read was under way */
+    this.meanwhile = null;
+  }
+
+  /** Learn which series there are. @param {Promise<string | null>} chosen the run to show; the machine is asked meanwhile @param {() => import("../lib/axis.js").Axis} [axis] of that run */
+  async catalogue(chosen, axis = () => TIME) {
+    const ask = (/** @type {string | null} */ of) =>
+      get("series", { run: of }).then(({ series }) => series.map((/** @type {Meta} */ meta) => ({ ...meta, run: of })));
+    const asked = chosen.then((name) => (name === null ? [] : ask(name)));
+    const [run, machine, own] = await Promise.all([chosen, ask(null), asked]);
+    if (run !== this.run) this.pace = new Pace();
+    this.run = run;
+    this.axis = axis();
+    this.metas = this.axis === TIME ? [...machine, ...own] : own; // the machine has no steps
+    this.lanes = this.lanesOf(this.metas);
+    this.points = this.metas.reduce((sum, meta) => sum + (meta.points ?? 0), 0);
+    const shown = this.metas.filter((meta) => run === null || meta.run !== null);
+    const first = (/** @type {Meta} */ meta) => (this.axis === TIME ? meta.first_time_s : meta.first_step) ?? Infinity;
+    this.origin = shown.reduce((least, meta) => Math.min(least, first(meta)), Infinity);
+  }
+
+  /**
+   * Read the shown series over a view; one that cannot be read costs itself only.
+   * @param {View} view @param {boolean} growing the end is open
+   * @returns {Promise<Read>}
+   */
+  async read(view, growing) {
+    this.meanwhile = [];
+    const { axis, buckets, run } = this;
+    const width = (view.hi - view.lo) / buckets;
+    const window = { from: view.lo - 2 * width, to: growing ? null : view.hi + 2 * width, axis: axis.name, buckets };
+    const runs = axis === TIME && run !== null ? [null, run] : [run];
+    const questions = runs.flatMap((of) => this.#portions(of).map((names) => ({ of, names })));
+    const spare = { halvings: HALVINGS };
+    const answers = (await Promise.all(questions.map(({ of, names }) => this.#ask(of, names, window, spare)))).flat();
+    /** @type {Read} */
+    const read = { series: new Map(), cursor: Infinity, failed: new Map(), run, axis };
+    for (const { of, names, answer, error } of answers) {
+      if (!answer) for (const meta of this.#metasOf(of, names)) read.failed.set(keyOf(meta), error);
+      else for (const one of answer.series) this.#fill(read.series, { run: of, ...one }, width);
+      if (answer) read.cursor = Math.min(read.cursor, answer.cursor);
+    }
+    if (read.cursor === Infinity) throw new Refused(answers[0].error, STORE_FAILS); // not one of them answered
+    return read;
+  }
+
+  /**
+   * Names that cannot be answered together are asked in halves, until the one that fails stands alone.
+   * @param {string | null} of the run @param {string[]} names @param {Record<string, any>} window @param {{halvings: number}} spare
+   * @returns {Promise<{of: string | null, names: string[], answer: any, error: string}[]>}
+   */
+  async #ask(of, names, window, spare) {
+    try {
+      return [{ of, names, answer: await get("points", { run: of, series: names, ...window }), error: "" }];
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error; // there is no connection
+      if (names.length === 1 || error.status === STORE_FAILS || spare.halvings <= 0) return [{ of, names, answer: null, error: error.message }];
+      spare.halvings -= 2;
+      const half = names.length >> 1;
+      const halves = [names.slice(0, half), names.slice(half)].map((some) => this.#ask(of, some, window, spare));
+      return (await Promise.all(halves)).flat();
+    }
+  }
+
+  /** @param {string | null} run @param {string[]} names */
+  #metasOf(run, names) {
+    return this.metas.filter((meta) => meta.run === run && names.includes(meta.name));
+  }
+
+  /** Let what was read stand, with what came meanwhile; of what could not be read, what was there before. @param {Read} read @param {boolean} growing */
+  replace({ series, failed, run, axis }, growing) {
+    const same = run === this.run && axis === this.axis;
+    const width = [...series.values()][0]?.width;
+    const kept = [...this.series].filter(([key, one]) => failed.has(key) && one.width === width);
+    if (same) this.series = new Map([...kept, ...series]);
+    if (same) this.failed = failed;
+    this.version++;
+    const stepper = this.stepper();
+    if (this.axis === TIME) stepper?.t.forEach((t, i) => this.pace.add(t, stepper.step[i]));
+    const late = this.meanwhile ?? [];
+    this.meanwhile = null;
+    for (const delta of late) this.take(delta, growing);
+  }
+
+  /** @param {any} delta @param {boolean} growing otherwise only the newest values are kept: nothing new comes into view */
+  take(delta, growing) {
+    this.meanwhile?.push(delta);
+    if (growing) this.version++;
+    for (const told of delta.series) {
+      const one = this.series.get(keyOf({ ...told, run: told.run ?? null }));
+      if (growing) one?.append(told);
+      else one?.glance(told);
+      if (one?.meta.run && this.axis === TIME) this.pace.add(one.newest.t, one.newest.step);
+    }
+  }
+
+  /** Another run, or another axis, is to be shown. */
+  forget() {
+    this.series = new Map();
+    this.failed = new Map();
+    this.lanes = [];
+    this.version++;
+  }
+
+  /** @param {number} time_s */
+  trim(time_s) {
+    for (const one of this.series.values()) one.trim(time_s);
+  }
+
+  /** Names of the shown series of a run, or of the machine. @param {string | null} run @returns {string[]} */
+  names(run) {
+    const keys = keysOf(this.lanes);
+    return [...new Set(this.metas.filter((meta) => meta.run === run && keys.has(keyOf(meta))).map((meta) => meta.name))];
+  }
+
+  /** The same in portions that one question may ask for. @param {string | null} run @returns {string[][]} */
+  #portions(run) {
+    const portions = [{ names: /** @type {string[]} */ ([]), series: 0 }];
+    for (const name of this.names(run)) {
+      const series = this.metas.filter((meta) => meta.run === run && meta.name === name).length;
+      const last = portions[portions.length - 1];
+      if (last.series && last.series + series > MOST_SERIES) portions.push({ names: [name], series });
+      else {
+        last.names.push(name);
+        last.series += series;
+      }
+    }
+    return portions.map(({ names }) => (names.length ? names : NOTHING));
+  }
+
+  /** @returns {import("./feed.js").Wish[]} */
+  wishes() {
+    const machine = this.names(null);
+    const source = (/** @type {string} */ name) => ({ source: name, series: machine.filter((one) => one.startsWith(`${name}/`)) });
+    const run = this.run === null ? [] : [{ run: this.run, series: this.names(this.run) }];
+    return this.axis === TIME ? [...run, source("gpu"), source("host")] : run;
+  }
+
+  /** The run's series that counts steps best: the one with the most points. @returns {Series | null} */
+  stepper() {
+    const own = [...this.series.values()].filter((one) => one.meta.run !== null && one.newest.step !== null);
+    return own.sort((a, b) => b.points - a.points)[0] ?? null;
+  }
+
+  /** The first series of these names that has points. @param {string[]} names @returns {Series | null} */
+  first(names) {
+    const known = names.flatMap((name) =>
+      [...this.series.values()].filter((one) => one.meta.name === name && one.meta.run !== null),
+    );
+    return known.find((one) => one.bin.length > 0) ?? null;
+  }
+
+  /** @param {Map<string, Series>} series @param {any} told @param {number} width */
+  #fill(series, told, width) {
+    const one = new Series({ run: told.run, name: told.name, labels: told.labels }, width, this.axis);
+    one.fill(told);
+    series.set(keyOf(one.meta), one);
+  }
+}

@@ -1,0 +1,93 @@
+/** The runs and the server's state, as last told: which run is shown, whether it is over, and what time it is there. */
+
+import { get } from "../lib/api.js";
+
+/** What each state is called, and in which tone it is said. @type {Record<string, [string, string]>} */
+export const STATES = {
+  running: ["Running", "acc"],
+  stalled: ["Stalled", "warn"],
+  ended: ["Ended", "dim"],
+  finished: ["Finished", "dim"],
+  failed: ["Failed", "bad"],
+  killed: ["Killed", "bad"],
+  crashed: ["Crashed", "bad"], // as older collectors say it
+};
+const ALIVE = new Set(["running", "stalled"]);
+
+export class Runs {
+  /** @param {string | null} name of the run that the address asks for */
+  constructor(name) {
+    this.name = name;
+    /** @type {any[]} the newest first */
+    this.list = [];
+    this.read_once = false;
+    /** @type {any} the server's last state message */
+    this.told = null;
+    this.clock_off_s = 0; // server's clock minus the browser's
+    /** @type {number | null} when the connection was lost, on the server's clock */
+    this.lost_s = null;
+  }
+
+  get now_s() {
+    return Date.now() / 1000 + this.clock_off_s;
+  }
+
+  /** The shown run, or null. */
+  get current() {
+    return this.list.find((one) => one.run === this.name) ?? null;
+  }
+
+  /** The address names a run that there is not. */
+  get missing() {
+    return this.read_once && this.name !== null && this.current === null;
+  }
+
+  /** The shown run's log has steps and no times. */
+  get untimed() {
+    const run = this.current;
+    return run !== null && run.points > 0 && run.last_step !== null && !(run.timed ?? run.last_time_s !== null);
+  }
+
+  /** Nothing more comes from the shown run, as far as is known. */
+  get over() {
+    const { current: run } = this;
+    return run !== null && !ALIVE.has(run.state);
+  }
+
+  /** The run to show: the address's, else the newest that runs, else the newest. */
+  async choose() {
+    if (!this.list.length) await this.read();
+    this.name ??= (this.list.find(({ state }) => state === "running") ?? this.list[0])?.run ?? null;
+    return this.name;
+  }
+
+  async read() {
+    this.list = (await get("runs")).runs;
+    this.read_once = true;
+  }
+
+  /**
+   * Take over a state message, which tells of the runs that live only.
+   * @param {any} message
+   * @returns {{first: boolean, more: boolean, grown: boolean, silenced: boolean}} `more`: there are runs that the list lacks;
+   *   `grown`: the shown run has new series; `silenced`: other GPUs than before do not answer
+   */
+  hear(message) {
+    const first = this.told === null;
+    const series = this.current?.series;
+    const silent = silentOf(this.told);
+    const near = new Map(message.runs.map((/** @type {any} */ run) => [run.run, run]));
+    this.told = message;
+    this.clock_off_s = message.time_s - Date.now() / 1000;
+    this.list = this.list.map((run) => near.get(run.run) ?? run);
+    return {
+      first,
+      more: message.runs_total !== this.list.length,
+      grown: this.current?.series !== series,
+      silenced: silentOf(message) !== silent,
+    };
+  }
+}
+
+/** @param {any} told @returns {string} which GPUs do not answer, and since when */
+const silentOf = (told) => (told?.gpus ?? []).map((/** @type {any} */ { index, since_s }) => `${index} ${since_s ?? ""}`).join();

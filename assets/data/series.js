@@ -1,0 +1,189 @@
+/** One series as the page keeps it: bins of equal width, cut at whole multiples of it, each with the lowest, the highest and the mean. */
+
+import { STEP, TIME } from "../lib/axis.js";
+
+/**
+ * @typedef {Object} Meta
+ * @property {string | null} run null for the machine's own
+ * @property {string} name
+ * @property {Record<string, string>} labels
+ * @property {number} [points] in the store
+ * @property {number | null} [first_time_s]
+ * @property {number | null} [first_step]
+ * @property {number | null} [last_step]
+ */
+
+/** @typedef {{t: (number | null)[], v: (number | string)[], step: (number | null)[], segment?: number[]}} Told new points of a series, as a delta brings them */
+
+/** @param {Meta} meta */
+export const keyOf = ({ run, name, labels }) =>
+  `${run ?? ""}\n${name}\n${Object.keys(labels)
+    .sort()
+    .map((label) => `${label}=${labels[label]}`)
+    .join(",")}`;
+
+/** Numbers travel as numbers, non-finite ones as strings, missing ones as null. @param {number | string | null} told */
+const numeric = (told) => (told === null ? NaN : Number(told));
+
+const TRIM_AT = 64; // bins; cutting an array's front costs its whole length
+const DISORDER = 100; // steps; what goes back farther was started again
+
+export class Series {
+  /** @param {Meta} meta @param {number} width seconds, or steps, a bin @param {import("../lib/axis.js").Axis} [axis] that `t` lies on */
+  constructor(meta, width, axis = TIME) {
+    this.meta = meta;
+    this.width = width;
+    this.axis = axis;
+    this.points = 0;
+    this.newest = { t: -Infinity, v: NaN, step: /** @type {number | null} */ (null) };
+    /** Columns, one entry a bin that holds a point. */
+    this.bin = /** @type {number[]} */ ([]);
+    this.t = /** @type {number[]} */ ([]); // the place of the last point
+    this.min = /** @type {number[]} */ ([]);
+    this.max = /** @type {number[]} */ ([]);
+    this.sum = /** @type {number[]} */ ([]);
+    this.finite = /** @type {number[]} */ ([]);
+    this.step = /** @type {(number | null)[]} */ ([]);
+    this.bad = /** @type {string[]} */ ([]); // what a non-finite point of the bin was, else ""
+    this.segment = /** @type {number[]} */ ([]); // rises where the run was started again
+  }
+
+  /** Take over what `GET /points` answered. @param {any} told */
+  fill(told) {
+    for (let i = 0; i < told.t.length; i++) {
+      if (told.t[i] === null) continue;
+      const bad = told.non_finite[i] ? (typeof told.last[i] === "string" ? told.last[i] : "NaN") : "";
+      this.#merge(
+        told.t_end[i],
+        numeric(told.min[i]),
+        numeric(told.max[i]),
+        numeric(told.mean[i]),
+        told.count[i] - told.non_finite[i],
+        told.step[i],
+        bad,
+        told.segment?.[i] ?? 0,
+      );
+      this.newest = { t: told.t_end[i], v: numeric(told.last[i]), step: told.step[i] };
+    }
+    this.points = told.points_total;
+  }
+
+  /** Take over new points. A point that is not newer than the last one is already here. @param {Told} told */
+  append(told) {
+    const places = this.#places(told);
+    for (let i = 0; i < places.length; i++) {
+      const place = places[i];
+      if (place === null || this.#known(place)) continue;
+      const v = numeric(told.v[i]);
+      const ok = Number.isFinite(v);
+      const value = ok ? v : NaN;
+      this.#merge(place, value, value, value, ok ? 1 : 0, told.step[i], ok ? "" : String(told.v[i]), told.segment?.[i] ?? 0);
+      this.newest = { t: place, v, step: told.step[i] };
+      this.points++;
+    }
+  }
+
+  /** Remember the newest value without drawing it: the view is held. @param {Told} told */
+  glance(told) {
+    const places = this.#places(told);
+    const i = places.length - 1;
+    const place = places[i];
+    if (i >= 0 && place !== null) this.newest = { t: place, v: numeric(told.v[i]), step: told.step[i] };
+  }
+
+  /** @param {Told} told @returns {(number | null)[]} */
+  #places({ t, step }) {
+    return this.axis === STEP ? step : t;
+  }
+
+  /** Of steps, what goes far back is a run that was started again. @param {number} place */
+  #known(place) {
+    return place <= this.newest.t && !(this.axis === STEP && place < this.newest.t - DISORDER);
+  }
+
+  /** Forget what ended before `time_s`. @param {number} time_s */
+  trim(time_s) {
+    const first = this.t.findIndex((t) => t >= time_s);
+    if (first < TRIM_AT) return;
+    for (const column of [this.bin, this.t, this.min, this.max, this.sum, this.finite, this.step, this.bad, this.segment])
+      column.splice(0, first);
+  }
+
+  /** Index of the newest bin that starts at or before `time_s`, or -1. @param {number} time_s */
+  at(time_s) {
+    return this.#before(Math.floor(time_s / this.width));
+  }
+
+  /** Index of the newest bin up to this one, or -1. @param {number} wanted */
+  #before(wanted) {
+    let [low, high] = [0, this.bin.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.bin[middle] <= wanted) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+
+  /** Between the lowest and the highest, which a sum and a division may leave by rounding: a constant is drawn constant. @param {number} index */
+  mean(index) {
+    if (!this.finite[index]) return NaN;
+    return Math.min(this.max[index], Math.max(this.min[index], this.sum[index] / this.finite[index]));
+  }
+
+  /** Longest distance between two points that is no gap. */
+  get gap() {
+    const n = this.t.length;
+    return n < 3 ? Infinity : Math.max(this.axis.leastGap, 2.5 * this.width, (5 * (this.t[n - 1] - this.t[0])) / (n - 1));
+  }
+
+  /**
+   * @param {number} t @param {number} min @param {number} max @param {number} mean
+   * @param {number} finite @param {number | null} step @param {string} bad @param {number} segment
+   */
+  #merge(t, min, max, mean, finite, step, bad, segment) {
+    const bin = Math.floor(t / this.width);
+    const at = this.#place(bin);
+    if (at < this.bin.length && this.bin[at] === bin) return this.#widen(at, t, min, max, mean, finite, step, bad, segment);
+    this.#insert(this.bin, at, bin);
+    this.#insert(this.t, at, t);
+    this.#insert(this.min, at, min);
+    this.#insert(this.max, at, max);
+    this.#insert(this.sum, at, finite ? mean * finite : 0);
+    this.#insert(this.finite, at, finite);
+    this.#insert(this.step, at, step);
+    this.#insert(this.bad, at, bad);
+    this.#insert(this.segment, at, segment);
+  }
+
+  /** @template T @param {T[]} column @param {number} at @param {T} value */
+  #insert(column, at, value) {
+    if (at === column.length) column.push(value);
+    else column.splice(at, 0, value);
+  }
+
+  /** Where a bin stands, or belongs: behind all others, unless its points are late or the run's steps went back. @param {number} bin */
+  #place(bin) {
+    const last = this.bin.length - 1;
+    if (last < 0 || bin > this.bin[last]) return last + 1;
+    if (bin === this.bin[last]) return last;
+    const before = this.#before(bin);
+    return before >= 0 && this.bin[before] === bin ? before : before + 1;
+  }
+
+  /**
+   * @param {number} i @param {number} t @param {number} min @param {number} max @param {number} mean
+   * @param {number} finite @param {number | null} step @param {string} bad @param {number} segment
+   */
+  #widen(i, t, min, max, mean, finite, step, bad, segment) {
+    this.t[i] = Math.max(this.t[i], t);
+    this.step[i] = step;
+    this.bad[i] ||= bad;
+    this.segment[i] = segment;
+    if (!finite) return;
+    this.min[i] = this.finite[i] ? Math.min(this.min[i], min) : min;
+    this.max[i] = this.finite[i] ? Math.max(this.max[i], max) : max;
+    this.sum[i] += mean * finite;
+    this.finite[i] += finite;
+  }
+}

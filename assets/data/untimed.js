@@ -1,0 +1,33 @@
+/** A log whose first part has no times: how much of a run the time axis cannot show, and the way to it. */
+
+import { get } from "../lib/api.js";
+import { el, setText } from "../lib/dom.js";
+import { count } from "../lib/format.js";
+
+export class UntimedNote {
+  /** @param {() => void} turn to the step axis */
+  constructor(turn) {
+    /** @type {string | null} that was asked about */
+    this.run = null;
+    this.said = el("span");
+    const button = el("button", { class: "btn", type: "button", onclick: turn }, "Show by step", el("kbd", {}, "a"));
+    this.element = el("p", { class: "untimed", role: "status", hidden: true }, this.said, button);
+  }
+
+  hide() {
+    this.run = null;
+    this.element.hidden = true;
+  }
+
+  /** Ask once a run: a question over all times counts the points that have one. @param {string} run @param {string} series its densest @param {number} points of it in the store */
+  async read(run, series, points) {
+    if (run === this.run) return;
+    this.run = run;
+    const answer = await get("points", { run, series: [series], buckets: 1 });
+    const timed = answer.series.reduce((/** @type {number} */ sum, /** @type {any} */ one) => sum + one.points_total, 0);
+    const without = points - timed;
+    if (run !== this.run) return;
+    this.element.hidden = without <= 0;
+    setText(this.said, `${count(without)} of ${count(points)} points of ${series} have no time, so the time axis cannot show them.`);
+  }
+}

@@ -1,0 +1,94 @@
+/** What the server says of a window: the sentence with its place set apart, and what it rests on. */
+
+import { el } from "../lib/dom.js";
+import { percent } from "../lib/figures.js";
+import { clock, count, counted, figure, minute, place } from "../lib/format.js";
+
+/**
+ * @typedef {Object} Blame what `GET /blame` answers
+ * @property {"line" | "gpu_slower" | "cpu_taken" | "collective_wait" | "unknown" | "no_difference" | "too_few_samples" | "no_profile"} verdict
+ * @property {string} sentence
+ * @property {string | null} function
+ * @property {string | null} file
+ * @property {number | null} line
+ * @property {number} samples
+ * @property {number} normal_samples
+ * @property {number | null} unresolved_share
+ * @property {"high" | "medium" | "low" | null} confidence
+ * @property {string} tier
+ * @property {[number, number][]} normal
+ * @property {{name: string, unit: string, window: number | null, normal: number | null}[]} evidence
+ */
+/** @typedef {import("./tree.js").Flame} Flame */
+
+const FEW_SAMPLES = 50;
+const LEAST_SAME = 0.97; // the sentence and the frame below it say about the same share
+const LEAST = 0.05; // in the unit that is shown: less is told as zero
+
+/** The blamed place in the letters of code, a share in front in the colour of "more". @param {Blame} blame @returns {(Node | string)[]} */
+export function sentence({ sentence, function: name, file, line }) {
+  const share = /^\d[\d.]* %/.exec(sentence)?.[0] ?? "";
+  const rest = sentence.slice(share.length);
+  const what = name && file ? `${place(file, line ?? 0)} ${name}` : "";
+  const at = what ? rest.indexOf(what) : -1;
+  const parts = at < 0 ? [rest] : [rest.slice(0, at), el("code", {}, what), rest.slice(at + what.length)];
+  return [share ? el("b", { class: "more" }, share) : "", ...parts];
+}
+
+/** What a verdict rests on. @type {Record<string, string>} */
+const TIERS = { A: "from stacks and GPU counters, without steps", B: "from stacks and the steps that the script logs" };
+
+/** How sure it is, and what it was compared with. @param {Blame} blame @param {boolean} chosen a person chose what to compare with */
+export function basis({ confidence, samples, normal_samples, normal, unresolved_share, tier }, chosen) {
+  const parts = [
+    confidence && `confidence ${confidence}`,
+    counted(samples, "sample"),
+    normal.length
+      ? `${chosen ? "compared with" : "normal is"} ${counted(normal_samples, "sample")} ${ranges(normal)}`
+      : "no normal to compare with",
+    (unresolved_share ?? 0) > 0.005 ? `${percent(Number(unresolved_share))} unresolved` : "",
+    TIERS[tier] ?? "",
+  ];
+  const told = parts.filter(Boolean).join("; ");
+  return `${told[0].toUpperCase()}${told.slice(1)}.`;
+}
+
+/** `from 14:02 to 14:24`; of several stretches the first start and the last end. @param {[number, number][]} normal Unix seconds */
+export function ranges(normal) {
+  const [from, to] = [Math.min(...normal.map(([lo]) => lo)), Math.max(...normal.map(([, hi]) => hi))];
+  const time = to - from < 120 ? clock : minute;
+  return `from ${time(from)} to ${time(to)}${normal.length > 1 ? `, ${normal.length} stretches` : ""}`;
+}
+
+/** How a unit of the evidence is shown: its word, by how much it is multiplied, and with how many digits behind the point. @type {Record<string, [string, number, number]>} */
+const UNITS = { s: ["ms", 1000, 1], share: ["%", 100, 1], "%": ["%", 1, 1], MHz: ["MHz", 1, 0], cores: ["cores", 1, 1] };
+
+/** What the server compares, as rows beside the page's own. @param {Blame} blame @returns {import("../pages/live/evidence.js").Fact[]} */
+export function facts({ evidence }) {
+  return evidence.flatMap(({ name, unit, window, normal }) => {
+    if (window === null || normal === null) return [];
+    const [word, scale, digits] = UNITS[unit.startsWith("s/") ? "s" : unit] ?? [unit, 1, undefined];
+    if (Math.max(Math.abs(window), Math.abs(normal)) * scale < LEAST) return [];
+    const title = word === "" || name.toLowerCase().includes(word) ? name : `${name}, ${word}`;
+    return [{ name: title, window: window * scale, rest: normal * scale, digits }];
+  });
+}
+
+/** The page's own words while the server's are not there: what most of the time went to. @param {import("./tree.js").Tree | null} tree @param {string} whole @returns {(Node | string)[]} */
+export function ownSentence(tree, whole) {
+  const top = tree?.hottest();
+  if (!top) return [];
+  const { file, line, name } = top.frame;
+  const itself = top.share < LEAST_SAME * top.whole ? " itself, without the functions of yours that it calls" : "";
+  return [el("b", {}, percent(top.share)), ` of ${whole}: `, el("code", {}, `${place(file, line)} ${name}`), itself];
+}
+
+/** What the samples are worth. @param {Flame | null} flame @param {{from: number, to: number}} asked @param {boolean} growing more of the profile may come */
+export function worth(flame, asked, growing) {
+  if (!flame) return "";
+  if (growing && flame.profile_until !== null && flame.profile_until < asked.to)
+    return `The profile arrives until ${clock(asked.to)}; so far it reaches ${clock(flame.profile_until)}.`;
+  if (!flame.samples) return flame.note ? "" : "No stack was sampled in this time.";
+  if (flame.samples < FEW_SAMPLES) return `Only ${counted(flame.samples, "sample")} in this window: too few to blame a line.`;
+  return `Share of the main thread’s time, ${flame.sampler} at ${figure(flame.hz, 0)} Hz.`;
+}

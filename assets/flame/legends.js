@@ -1,0 +1,14 @@
+/** What the colours of flame frames mean. */
+
+import { el } from "../lib/dom.js";
+
+export const legendOfKinds = () => [
+  el("i", { class: "own" }),
+  "your code",
+  el("i", { class: "library" }),
+  "library",
+  el("i", { class: "wait" }),
+  "waits",
+];
+
+export const legendOfDifference = () => ["less", el("i", { class: "ramp-diff" }), "more than normal"];

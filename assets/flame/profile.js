@@ -1,0 +1,191 @@
+/** Asks for the flame graph, the blame and the log lines of a window, or for the stacks of the last seconds, and hands them on. */
+
+import { get, lasting, newest, post, sentenceOf } from "../lib/api.js";
+import { withNormalOf } from "./borrow.js";
+import { Retry, asked } from "../lib/retry.js";
+
+const NOW_S = 10; // how much of the newest profile is shown while nothing is selected
+const BEFORE_S = 2; // log lines from this long before a window
+const LINES = 200;
+
+/** @typedef {{from: number, to: number}} Window Unix seconds */
+/** @typedef {{run: string, asked: Window, now: boolean, baseline: Window | null, quick: boolean, done: boolean, filter: Record<string, any>}} Question `now`: the last seconds, not a selected window; `quick`: its normal is that of the last one; `done`: it is not being drawn any more */
+/** @typedef {import("./tree.js").Flame} Flame */
+/** @typedef {import("./blame.js").Blame} Blame */
+/** @typedef {{sentence: string, remedy: string, action: "on" | "retry" | null}} Trouble */
+
+/**
+ * @typedef {Object} Sink what shows the answers
+ * @property {(stale: boolean) => void} dim older content stays, dimmed, until the answer is there
+ * @property {(flame: Flame | null, question: Question, about: {growing: boolean, trouble: Trouble | null}) => void} showFlame `growing`: more of the profile may come
+ * @property {(blame: Blame | null, question: Question) => void} showBlame null until the server has answered
+ * @property {(lines: import("../pages/live/log.js").Line[], total: number, trouble: string) => void} showLines `trouble`: why there are none
+ */
+
+export class Profile {
+  /** @param {Sink} sink */
+  constructor(sink) {
+    this.sink = sink;
+    /** @type {any} what the server says of the profiler */
+    this.told = {};
+    this.over = false; // nothing more comes
+    /** @type {Record<string, any>} view, thread, phase, ...: parameters of `GET /flame` */
+    this.filter = { view: "joined" };
+    /** @type {Window | null} compared with; null is the run's normal */
+    this.baseline = null;
+    /** @type {Question | null} what is to be shown */
+    this.wanted = null;
+    /** @type {{question: Question, answer: Flame | null, refused: string} | null} what is shown */
+    this.had = null;
+    /** @type {{question: Question, answer: Flame} | null} the last answer with a baseline */
+    this.compared = null;
+    this.readFlame = newest(
+      (/** @type {Question} */ question) => get("flame", parameters(question)),
+      (answer, question) => this.#show(answer, question, ""),
+      (error, question) => this.#show(null, question, this.#failed(error)),
+    );
+    this.readBlame = newest(
+      (/** @type {Question} */ { run, asked, baseline, filter: { rank = null } }) =>
+        get("blame", { run, ...asked, rank, ...against(baseline) }),
+      (answer, question) => question === this.wanted && this.sink.showBlame(answer, question),
+      (error) => this.#failed(error),
+    );
+    this.readLines = newest(
+      (/** @type {Question} */ { run, asked: { from, to } }) => get("logs", { run, from: from - BEFORE_S, to, limit: LINES }),
+      ({ lines, total }) => this.sink.showLines(lines, total, ""),
+      (error) => this.sink.showLines([], 0, this.#failed(error)),
+    );
+    this.retry = new Retry(() => this.#retry());
+  }
+
+  /** What failed for a while is asked again. @param {unknown} error @returns {string} its sentence */
+  #failed(error) {
+    const sentence = sentenceOf(error);
+    return lasting(error) ? sentence : asked(sentence, this.retry.failed());
+  }
+
+  /** The stacks of a window; once they are drawn, its own normal, its blame and its lines, too. @param {string} run @param {Window} window @param {boolean} done */
+  ask(run, window, done) {
+    const { baseline, filter, had, wanted: before } = this;
+    const quick = this.#lends(run) || (!done && baseline === null);
+    const drawn = had?.question.filter === filter && same(had.question.asked, window);
+    const wanted = { run, asked: window, now: false, baseline, quick, done, filter };
+    this.sink.dim(done && !drawn);
+    if (before && quick && !drawn && before.filter === filter && alike(before, wanted)) {
+      before.done = done; // it is under way already
+      return;
+    }
+    this.wanted = wanted;
+    if (!before || about(before) !== about(wanted)) this.sink.showBlame(null, this.wanted);
+    if (done && (drawn || !quick)) this.#complete();
+    else this.readFlame(wanted);
+  }
+
+  /** The last compared answer has a normal that another window of the run may stand beside. @param {string} run */
+  #lends(run) {
+    const asked = this.compared?.question;
+    return asked?.run === run && asked.filter === this.filter && asked.baseline === this.baseline;
+  }
+
+  /** What takes longer than the stacks alone. */
+  #complete() {
+    if (!this.wanted) return;
+    this.wanted = { ...this.wanted, quick: false };
+    this.readFlame(this.wanted);
+    this.readBlame(this.wanted);
+    this.readLines(this.wanted);
+  }
+
+  /** The stacks of the last seconds; asks nothing while no newer ones are there. @param {string} run @param {number} end_s where the run is now */
+  askNow(run, end_s) {
+    const to = this.told.until?.[run] ?? end_s;
+    const { had, filter } = this;
+    const known = had?.question.now && had.question.run === run && had.question.asked.to === to && had.question.filter === filter;
+    const before = this.wanted;
+    this.wanted = { run, asked: { from: to - NOW_S, to }, now: true, baseline: null, quick: false, done: true, filter };
+    if (!before?.now) this.sink.showBlame(null, this.wanted);
+    if (!known || !had?.answer?.samples) this.readFlame(this.wanted);
+  }
+
+  /** The same question again, with another filter or baseline. */
+  again() {
+    const { wanted } = this;
+    if (wanted?.now) this.askNow(wanted.run, wanted.asked.to);
+    else if (wanted) this.ask(wanted.run, wanted.asked, true);
+  }
+
+  /** All parts of it: it is not said which one failed. */
+  #retry() {
+    const { wanted } = this;
+    if (!wanted) return;
+    this.readFlame(wanted);
+    if (wanted.now) return;
+    this.readBlame(wanted);
+    this.readLines(wanted);
+  }
+
+  /** @param {any} told the server's account of the profiler @param {boolean} over */
+  hear(told, over) {
+    const news = told.state !== this.told.state;
+    this.told = told;
+    this.over = over;
+    const { wanted, had } = this;
+    if (news && had && !had.answer?.samples) this.#show(had.answer, had.question, had.refused);
+    const until = wanted && told.until?.[wanted.run];
+    const reached = had?.answer?.profile_until ?? null;
+    if (!wanted || wanted.now || had?.question !== wanted || !until || reached === null) return;
+    if (reached < wanted.asked.to && until > reached) {
+      this.readFlame(wanted);
+      this.readBlame(wanted);
+    }
+  }
+
+  /** @param {"on" | "retry"} action */
+  async steer(action) {
+    await post("profile", { action });
+    if (this.wanted) this.readFlame(this.wanted);
+  }
+
+  /** @param {Flame | null} answer @param {Question} question @param {string} refused */
+  #show(answer, question, refused) {
+    const { wanted } = this;
+    if (question.now !== wanted?.now || question.run !== wanted.run || question.filter !== wanted.filter) return;
+    this.had = { question, answer, refused };
+    if (answer) this.retry.done();
+    if (question === wanted) this.sink.dim(false);
+    if (answer?.baseline_seconds) this.compared = { question, answer };
+    const lender = question.quick && answer?.samples && this.#lends(question.run) ? this.compared : null;
+    this.sink.showFlame(answer && lender ? withNormalOf(answer, lender.answer) : answer, question, {
+      growing: !this.over,
+      trouble: this.#trouble(answer, refused),
+    });
+    if (question === wanted && question.quick && question.done) this.#complete();
+  }
+
+  /** Why there is no profile, and what to do. @param {Flame | null} answer @param {string} refused @returns {Trouble | null} */
+  #trouble(answer, refused) {
+    const { state, sentence, remedy } = this.told;
+    if (refused) return { sentence: refused, remedy: "", action: null };
+    if (state === "off") return { sentence, remedy, action: "on" };
+    if (state === "refused") return { sentence, remedy, action: "retry" };
+    if (answer?.note) return { ...answer.note, action: "retry" };
+    return state === "starting" && sentence ? { sentence, remedy: "", action: null } : null;
+  }
+}
+
+/** What `GET /flame` is asked. @param {Question} question @returns {Record<string, any>} */
+export function parameters({ run, asked, now, baseline, quick, filter }) {
+  return { run, ...asked, ...filter, ...(now || quick ? {} : baseline ? against(baseline) : { baseline: "normal" }) };
+}
+
+/** @param {Window | null} baseline @returns {Record<string, number>} */
+const against = (baseline) => (baseline ? { baseline_from: baseline.from, baseline_to: baseline.to } : {});
+
+/** @param {Window} a @param {Window} b */
+const same = (a, b) => a.from === b.from && a.to === b.to;
+
+/** The same stacks asked in the same way. @param {Question} a @param {Question} b */
+const alike = (a, b) => about(a) === about(b) && a.quick === b.quick;
+
+/** What a blame is about. @param {Question} question */
+const about = ({ run, asked, now, baseline, filter }) => JSON.stringify([run, asked, now, baseline, filter.rank]);

@@ -1,0 +1,44 @@
+/** The source lines around a frame, when the server may read them. */
+
+import { Refused, get, newest } from "../lib/api.js";
+import { el } from "../lib/dom.js";
+
+const CONTEXT = 4; // lines on each side
+
+/** @typedef {{run: string, file: string, line: number, share: string, tone: string}} Place `share`: what stands behind the line itself, `tone`: in which colour */
+
+export class Source {
+  constructor() {
+    this.element = el("section", { class: "source", "aria-label": "Source" });
+    this.asked = "";
+    this.read = newest(
+      (/** @type {Place} */ { run, file, line }) => get("source", { run, file, line, context: CONTEXT }),
+      (answer, place) => this.#fill(answer, place),
+      (error) => this.element.replaceChildren(el("p", { class: "dim" }, error instanceof Refused ? error.message : "")),
+    );
+  }
+
+  /** @param {Place | null} place */
+  show(place) {
+    const asked = JSON.stringify(place);
+    if (asked === this.asked) return;
+    this.asked = asked;
+    if (place?.file && place.line > 0) this.read(place);
+    else this.element.replaceChildren();
+  }
+
+  /** @param {{first: number, line: number, lines: string[], kept: boolean, note: string}} answer @param {Place} place */
+  #fill({ first, line, lines, kept, note }, place) {
+    if (JSON.stringify(place) !== this.asked) return;
+    const indent = Math.min(...lines.filter((text) => text.trim()).map((text) => text.search(/\S/)));
+    const row = (/** @type {string} */ text, /** @type {number} */ i) =>
+      el(
+        "div",
+        { class: first + i === line ? "line here" : "line" },
+        el("i", {}, String(first + i)),
+        el("span", {}, text.slice(indent)),
+        first + i === line ? el("b", { class: place.tone }, place.share) : null,
+      );
+    this.element.replaceChildren(el("pre", {}, ...lines.map(row)), ...(kept ? [] : [el("p", { class: "dim" }, note)]));
+  }
+}

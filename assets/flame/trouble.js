@@ -1,0 +1,30 @@
+/** Why there is no profile, and the remedy: one sentence, one command, one button. */
+
+import { copyButton, el } from "../lib/dom.js";
+
+/** @typedef {import("./profile.js").Trouble} Trouble */
+
+const BUTTON = { on: "Turn on", retry: "Try again" };
+
+export class TroubleBox {
+  /** @param {(action: "on" | "retry") => void} act */
+  constructor(act) {
+    this.act = act;
+    this.element = el("div", { class: "trouble", hidden: true });
+  }
+
+  /** @param {Trouble | null} trouble */
+  show(trouble) {
+    this.element.hidden = trouble === null;
+    const told = JSON.stringify(trouble);
+    if (trouble === null || told === this.element.dataset.told) return;
+    this.element.dataset.told = told;
+    const { sentence, remedy, action } = trouble;
+    const button = action && el("button", { class: "btn pri", type: "button", onclick: () => this.act(action) }, BUTTON[action]);
+    this.element.replaceChildren(
+      el("p", {}, sentence),
+      remedy ? el("div", { class: "remedy" }, el("b", {}, "Remedy: "), el("code", {}, remedy)) : "",
+      el("div", { class: "actions" }, button, remedy ? copyButton("Copy", () => remedy) : null),
+    );
+  }
+}

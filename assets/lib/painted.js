@@ -1,0 +1,28 @@
+/** What has been painted, for tests and benchmarks: the page's only global, `deepseek`. */
+
+/**
+ * `deepseek.drawn["train/loss"] -> {t, v, at, count}`: the newest point on the canvas, the wall time of its painting in ms, and
+ * how many points the line stands for. `deepseek.flame`: the functions and the window of the flame graph, and when it was first drawn.
+ * @type {{drawn: Record<string, {t: number, v: number, at: number, count: number}>, window: {from: number, to: number} | null, flame: {names: string[], window: {from: number, to: number} | null, at: number}}}
+ */
+export const painted = { drawn: {}, window: null, flame: { names: [], window: null, at: 0 } };
+
+Object.defineProperty(globalThis, "deepseek", { value: painted });
+
+const now_ms = () => performance.timeOrigin + performance.now();
+
+/** @param {string[]} names functions of the flame graph that has just been drawn @param {{from: number, to: number}} window */
+export function paintedFlame(names, window) {
+  const { flame } = painted;
+  const again = flame.window?.from === window.from && flame.window.to === window.to;
+  painted.flame = { names, window, at: again ? flame.at : now_ms() };
+}
+
+/** @param {import("../timeline/lane.js").LaneView} lane whose canvas has just been painted */
+export function paintedLane(lane) {
+  const at = now_ms();
+  for (const one of lane.spec.traces.flatMap((trace) => trace.keys).map((key) => lane.series.get(key))) {
+    if (!one?.bin.length || one.newest.t > lane.view.hi) continue;
+    painted.drawn[one.meta.name] = { t: one.newest.t, v: one.newest.v, at, count: one.points };
+  }
+}

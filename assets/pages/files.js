@@ -1,0 +1,81 @@
+/** What of a run's files was not read, and why: a count beside the run's state, and a list behind it. */
+
+import { get, newest } from "../lib/api.js";
+import { el, setText } from "../lib/dom.js";
+import { counted, size } from "../lib/format.js";
+
+/** @typedef {{path: string, offset: number, lines_read: number, lines_skipped: number, fields_skipped: number, first_skip: string, trouble?: string}} File a row of `GET /files` */
+
+const EVERY_MS = 20_000; // a file that is set aside changes no count
+const MOST = 50; // rows in the list
+
+export class Files {
+  constructor() {
+    /** @type {string | null} */
+    this.run = null;
+    this.body = el("div", { class: "rows" });
+    this.list = el("div", { class: "files", popover: "auto" }, this.body);
+    this.button = el("button", { class: "files-button", type: "button", hidden: true, onclick: () => this.open() });
+    this.element = el("span", {}, this.button, this.list);
+    this.read = newest(
+      (/** @type {string} */ run) => get("files", { run }),
+      ({ files }, run) => run === this.run && this.show(files),
+      () => {}, // it is asked again
+    );
+    setInterval(() => this.run !== null && !document.hidden && this.read(this.run), EVERY_MS);
+  }
+
+  /** @param {any} run the shown one, as `GET /runs` says it */
+  draw(run) {
+    const looks = JSON.stringify([run?.run, run?.lines_skipped, run?.fields_skipped]);
+    if (looks === this.#looks) return;
+    this.#looks = looks;
+    if (run?.run !== this.run) this.show([]);
+    this.run = run?.run ?? null;
+    if (this.run !== null) this.read(this.run);
+  }
+
+  #looks = "";
+
+  /** @param {File[]} files */
+  show(files) {
+    const bad = files.filter((file) => file.trouble || file.lines_skipped || file.fields_skipped);
+    bad.sort((a, b) => Number(Boolean(b.trouble)) - Number(Boolean(a.trouble)) || b.lines_skipped - a.lines_skipped);
+    this.button.hidden = !bad.length;
+    setText(this.button, summary(bad));
+    this.button.title = bad.map(reason).find(Boolean) ?? "";
+    this.body.replaceChildren(...bad.slice(0, MOST).map(row));
+  }
+
+  open() {
+    const { left, bottom } = this.button.getBoundingClientRect();
+    Object.assign(this.list.style, { left: `${Math.min(left, innerWidth - 340)}px`, top: `${bottom + 4}px` });
+    this.list.showPopover();
+  }
+}
+
+/** `1 file set aside, 12 lines skipped` @param {File[]} bad */
+export function summary(bad) {
+  const sum = (/** @type {"lines_skipped" | "fields_skipped"} */ name) => bad.reduce((all, file) => all + (file[name] ?? 0), 0);
+  const [aside, lines, fields] = [bad.filter(({ trouble }) => trouble).length, sum("lines_skipped"), sum("fields_skipped")];
+  const parts = [
+    aside ? `${counted(aside, "file")} set aside` : "",
+    lines ? `${counted(lines, "line")} skipped` : "",
+    fields && !lines ? `${counted(fields, "field")} skipped` : "",
+  ];
+  return parts.filter(Boolean).join(", ");
+}
+
+/** @param {File} file */
+const reason = ({ trouble, first_skip }) => trouble || first_skip;
+
+/** @param {File} file */
+function row(file) {
+  const { path, offset, lines_read, lines_skipped, fields_skipped } = file;
+  const counts = [
+    `${counted(lines_read, "line")} read (${size(offset)})`,
+    lines_skipped ? `${counted(lines_skipped, "line")} skipped` : "",
+    fields_skipped ? `${counted(fields_skipped, "field")} skipped` : "",
+  ];
+  return el("div", {}, el("code", {}, path), el("p", {}, reason(file)), el("p", { class: "dim" }, counts.filter(Boolean).join(", ")));
+}

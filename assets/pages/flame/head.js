@@ -1,0 +1,60 @@
+/** The head of the Flame page: which run and window, what is to blame, what that rests on, and where to take it. */
+
+import { basis, sentence } from "../../flame/blame.js";
+import { copyButton, el, setText } from "../../lib/dom.js";
+import { clock, duration, stepRange } from "../../lib/format.js";
+import { Picker } from "../../lib/picker.js";
+
+/** @typedef {import("../../flame/blame.js").Blame} Blame */
+/** @typedef {{from: number, to: number}} Window Unix seconds */
+
+export class FlameHead {
+  /** @param {{pick: (run: string) => void, download: (format: "speedscope" | "folded") => void}} actions */
+  constructor(actions) {
+    this.picker = new Picker(actions.pick);
+    this.when = el("div", { class: "state" });
+    this.said = el("p", { class: "said", "aria-live": "polite" });
+    this.basis = el("p", { class: "sub" });
+    const button = (/** @type {"speedscope" | "folded"} */ format, /** @type {string} */ name, /** @type {string} */ key) =>
+      el(
+        "button",
+        { class: `btn ${format === "speedscope" ? "pri" : ""}`, type: "button", onclick: () => actions.download(format) },
+        name,
+        el("kbd", {}, key),
+      );
+    this.element = el(
+      "section",
+      { class: "verdict flame-head", "aria-label": "The window" },
+      el("div", { class: "who" }, this.picker.element, this.when),
+      el("div", { class: "finding" }, el("div", {}, this.said, this.basis)),
+      el(
+        "div",
+        { class: "actions" },
+        copyButton("Copy link", () => location.href),
+        button("folded", "Folded", "E"),
+        button("speedscope", "Export to speedscope", "e"),
+      ),
+    );
+  }
+
+  /** @param {import("../../data/runs.js").Runs} runs */
+  drawRuns(runs) {
+    this.picker.draw(runs);
+  }
+
+  /** @param {Window} shown @param {boolean} chosen by a person; else the last seconds @param {{from: number | null, to: number | null}} steps */
+  drawWindow(shown, chosen, steps) {
+    const length = duration(shown.to - shown.from);
+    const words = [`${clock(shown.from)} – ${clock(shown.to)}`, length, stepRange(steps)];
+    setText(this.when, chosen ? words.filter(Boolean).join(", ") : `the last ${length}`);
+  }
+
+  /** @param {Blame | null} blame @param {{said: (Node | string)[], aside: string}} own the page's words while the server has none @param {boolean} chosen a person chose what to compare with */
+  say(blame, own, chosen) {
+    const told = blame?.sentence ? blame : null;
+    this.said.replaceChildren(...(told ? sentence(told) : own.said));
+    const rests = told && told.verdict !== "no_profile" ? basis(told, chosen) : own.aside;
+    setText(this.basis, rests === told?.sentence ? "" : rests);
+    this.basis.title = this.basis.textContent;
+  }
+}

@@ -1,0 +1,145 @@
+/** The Flame page: one window of a run's Python, against normal or another window. */
+
+import { TIME } from "../../lib/axis.js";
+import { el, setClass } from "../../lib/dom.js";
+import { download } from "./download.js";
+import { FlameHead } from "./head.js";
+import { writeChoice } from "./options.js";
+import { FlameStage } from "./stage.js";
+import { withLost } from "../../data/lost.js";
+import { paintedFlame } from "../../lib/painted.js";
+import { RunPage } from "../run_page.js";
+import { Strip, stripLanes } from "./strip.js";
+
+const BUCKETS = 400;
+
+export class FlamePage extends RunPage {
+  /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
+  constructor(bar, foot) {
+    super(bar, foot, BUCKETS);
+    this.head = new FlameHead({ pick: (run) => this.pick(run), download: (format) => this.download(format) });
+    this.stage = new FlameStage({ chosen: () => this.#looked(), profile: (action) => this.steerProfile(action) });
+    this.strip = new Strip(this.timeline, { failed: (error, again) => this.failed(error, again), tinting: () => this.stage.tinting() });
+    this.profile.filter = this.stage.filter;
+    this.element = el(
+      "div",
+      { class: "flame-page bare" },
+      this.head.element,
+      this.strip.element,
+      this.stage.tools.element,
+      this.stage.place,
+      this.stage.side.element,
+    );
+    this.start();
+  }
+
+  /** @param {any[]} metas */
+  lanesOf(metas) {
+    return this.absent ? [] : withLost(stripLanes(metas), metas, this.silent(metas));
+  }
+
+  async learn() {
+    await super.learn();
+    const none = this.runs.name === null;
+    const sentence = none ? "No runs in the log folder yet. Any JSONL file there becomes one." : this.absent && `${this.absent} Choose one at the top left.`;
+    if (sentence) this.stage.trouble.show({ sentence, remedy: "", action: null });
+    this.inquire();
+  }
+
+  showNoTimes() {
+    this.stage.show(null, { run: this.runs.name ?? "", asked: { from: 0, to: 0 }, now: true, baseline: null, quick: false, done: true, filter: {} }, {
+      growing: false,
+      trouble: { sentence: this.noTimes, remedy: "", action: null },
+    });
+    this.strip.chart.show(null, this.stage.tinting());
+    this.head.say(null, { said: [], aside: "" }, false);
+  }
+
+  refresh() {
+    this.#readChart();
+    super.refresh();
+  }
+
+  #readChart() {
+    const run = this.runs.current?.run;
+    if (run && this.range.axis === TIME) this.strip.ask(run, this.range.view(this.end_s), this.stage.choice);
+  }
+
+  /** @param {boolean} [done] */
+  inquire(done) {
+    super.inquire(done);
+    if (this.growing && this.range.axis === TIME) this.#readChart();
+  }
+
+  /** @param {import("../../data/range.js").View} view @param {import("../../data/series.js").Series | null} stepper */
+  drawMore(view, stepper) {
+    super.drawMore(view, stepper);
+    const { window } = this.range;
+    const shown = window ?? this.profile.wanted?.asked;
+    this.strip.chart.draw(view);
+    this.head.drawRuns(this.runs);
+    setClass(this.element, "bare", !this.runs.current || this.range.axis !== TIME);
+    if (shown && this.range.axis === TIME) this.head.drawWindow(shown, window !== null, this.steps(window, stepper));
+  }
+
+  keepAddress() {
+    super.keepAddress();
+    writeChoice(this.stage.choice);
+  }
+
+  // What a person does
+
+  /** @param {string} run */
+  pick(run) {
+    this.stage.choose({ thread: null, phase: null, rank: null, frame: null });
+    super.pick(run);
+  }
+
+  /** @param {"speedscope" | "folded"} format */
+  download(format) {
+    if (this.profile.wanted) download(this.profile.wanted, format);
+  }
+
+  /** A person looks at the window in another way. */
+  #looked() {
+    this.keepAddress();
+    if (this.profile.filter === this.stage.filter) return;
+    this.profile.filter = this.stage.filter;
+    this.profile.again();
+    this.#readChart();
+  }
+
+  /** @returns {import("../../lib/keys.js").Key[]} */
+  keys() {
+    return [
+      ...super.keys(),
+      ...this.stage.keys(),
+      { keys: ["e"], shown: "e", says: "export to speedscope", run: () => this.download("speedscope") },
+      { keys: ["E"], shown: "E", says: "export folded stacks", run: () => this.download("folded") },
+    ];
+  }
+
+  // What the server says
+
+  /** @param {boolean} stale */
+  dim(stale) {
+    setClass(this.element, "stale", stale);
+  }
+
+  /** @param {import("../../flame/tree.js").Flame | null} flame @param {import("../../flame/profile.js").Question} question @param {{growing: boolean, trouble: import("../../flame/profile.js").Trouble | null}} about */
+  showFlame(flame, question, about) {
+    this.stage.show(flame, question, about);
+    this.strip.chart.colour(this.stage.tinting());
+    this.head.say(this.stage.blame, this.stage.own, question.baseline !== null);
+    paintedFlame(this.stage.graph.names, question.asked);
+    this.invalidate();
+  }
+
+  /** @param {import("../../flame/blame.js").Blame | null} blame @param {import("../../flame/profile.js").Question} question */
+  showBlame(blame, { baseline }) {
+    this.stage.showBlame(blame);
+    this.head.say(blame, this.stage.own, baseline !== null);
+  }
+
+  showLines() {}
+}

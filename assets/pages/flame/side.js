@@ -1,0 +1,154 @@
+/** The side of the Flame page: the selected function's totals, source, callers and callees, and what changed most. */
+
+import { neighbours, spent } from "../../flame/callers.js";
+import { copyButton, el, setText } from "../../lib/dom.js";
+import { NOTHING_S, brief, percent, signed, toneOf } from "../../lib/figures.js";
+import { place } from "../../lib/format.js";
+import { Source } from "../../flame/source.js";
+import { nameOf } from "../../flame/tree.js";
+
+/** @typedef {import("../../flame/tree.js").Tree} Tree */
+/** @typedef {{frame: number, seconds: number, normal_s: number}} Row seconds of the window and of the baseline */
+
+const NEIGHBOURS = 8;
+const FUNCTIONS = 40;
+
+export class FlameSide {
+  /** @param {(name: string) => void} choose a function, as `nameOf` tells it */
+  constructor(choose) {
+    this.choose = choose;
+    /** @type {"self" | "total"} */
+    this.by = "self";
+    this.title = el("h2", { class: "title" });
+    this.where = el("div", { class: "sub" });
+    this.path = "";
+    this.copy = copyButton("Copy path", () => this.path);
+    this.totals = el("div", { class: "totals" });
+    this.source = new Source();
+    this.callers = el("table", {});
+    this.callees = el("table", {});
+    this.functions = el("table", {});
+    this.sorting = el("button", { class: "plain", type: "button", onclick: () => this.#sort() }, "self ▾");
+    this.heading = el("h2", {});
+    this.element = el(
+      "aside",
+      { class: "side flame-side", "aria-label": "The selected function" },
+      el("section", { class: "head" }, el("div", {}, this.title, this.where), this.copy),
+      this.totals,
+      this.source.element,
+      el("section", {}, el("h2", {}, "Callers"), this.callers),
+      el("section", {}, el("h2", {}, "Callees"), this.callees),
+      el("section", { class: "ranking" }, el("div", { class: "head" }, this.heading, this.sorting), this.functions),
+    );
+  }
+
+  #sort() {
+    this.by = this.by === "self" ? "total" : "self";
+    setText(this.sorting, `${this.by} ▾`);
+    if (this.tree) this.#drawFunctions(this.tree, spent(this.tree));
+  }
+
+  /** @type {Tree | null} */
+  tree = null;
+
+  /** @param {Tree | null} tree @param {number} frame the selected function's, or -1 @param {string} run */
+  draw(tree, frame, run) {
+    this.tree = tree;
+    this.element.hidden = tree === null;
+    if (!tree) return;
+    const all = spent(tree);
+    this.#drawChosen(tree, all[frame], run);
+    const { callers, callees } = frame < 0 ? { callers: [], callees: [] } : neighbours(tree, frame);
+    this.#fill(this.callers, tree, callers.slice(0, NEIGHBOURS));
+    this.#fill(this.callees, tree, callees.slice(0, NEIGHBOURS));
+    this.#drawFunctions(tree, all);
+  }
+
+  /** @param {Tree} tree @param {import("../../flame/callers.js").Spent | undefined} one @param {string} run */
+  #drawChosen(tree, one, run) {
+    const { name, file, line } = one ? tree.frames[one.frame] : { name: "", file: "", line: 0 };
+    this.path = line > 0 ? `${file}:${line}` : file;
+    this.copy.hidden = !file;
+    setText(this.title, name);
+    setText(this.where, file ? place(file, line) : "");
+    this.where.title = file;
+    this.totals.hidden = !one;
+    if (!one) return this.source.show(null);
+    const { self_s, total_s, base_self_s, base_total_s } = one;
+    this.totals.replaceChildren(
+      this.#figure(tree, "Total", total_s, base_total_s),
+      this.#figure(tree, "Self", self_s, base_self_s),
+      this.#share(tree, total_s, base_total_s),
+    );
+    const own = tree.nodes.kind[tree.nodes.frame.indexOf(one.frame)] === "own"; // the server shows no other code
+    const tone = tree.compared ? toneOf(excessOf(tree, total_s, base_total_s)) : "";
+    return this.source.show(own ? { run, file, line, share: percent(total_s / tree.total_s), tone } : null);
+  }
+
+  /** Seconds a unit. @param {Tree} tree @param {string} name @param {number} seconds @param {number} normal_s */
+  #figure(tree, name, seconds, normal_s) {
+    const [now, was] = [seconds / tree.units, normal_s / tree.baseUnits];
+    return el(
+      "div",
+      { class: "figure" },
+      el("div", { class: "k" }, `${name} a ${tree.per}`),
+      el("div", { class: "v" }, brief(now), " ", el("small", {}, tree.compared ? `was ${brief(was)}` : "")),
+    );
+  }
+
+  /** @param {Tree} tree @param {number} seconds @param {number} normal_s */
+  #share(tree, seconds, normal_s) {
+    const excess = excessOf(tree, seconds, normal_s);
+    return el(
+      "div",
+      { class: "figure" },
+      el("div", { class: "k" }, tree.compared ? "Change" : "Share"),
+      tree.compared
+        ? el("div", { class: `v ${toneOf(excess)}` }, signed(excess))
+        : el("div", { class: "v" }, percent(seconds / tree.total_s)),
+    );
+  }
+
+  /** @param {Tree} tree @param {import("../../flame/callers.js").Spent[]} all */
+  #drawFunctions(tree, all) {
+    const rows = all.map((one) =>
+      this.by === "self"
+        ? { frame: one.frame, seconds: one.self_s, normal_s: one.base_self_s }
+        : { frame: one.frame, seconds: one.total_s, normal_s: one.base_total_s },
+    );
+    const weight = (/** @type {Row} */ { seconds, normal_s }) =>
+      Math.abs(seconds / tree.units - (tree.compared ? normal_s / tree.baseUnits : 0));
+    setText(this.heading, tree.compared ? `Functions, by ${this.by} time that changed` : `Functions, by ${this.by} time`);
+    const told = rows.filter(({ seconds, normal_s }) => Math.max(seconds / tree.units, normal_s / tree.baseUnits) > NOTHING_S);
+    this.#fill(this.functions, tree, told.sort((a, b) => weight(b) - weight(a)).slice(0, FUNCTIONS));
+  }
+
+  /** @param {HTMLElement} table @param {Tree} tree @param {Row[]} rows */
+  #fill(table, tree, rows) {
+    const heads = tree.compared ? [`a ${tree.per}`, "normal", "change"] : [`a ${tree.per}`, "share"];
+    table.replaceChildren(
+      el("thead", {}, el("tr", {}, el("th", {}, "Function"), ...heads.map((head) => el("th", { class: "num" }, head)))),
+      el("tbody", {}, ...rows.map((row) => this.#row(tree, row))),
+    );
+    /** @type {HTMLElement} */ (table.parentElement).hidden = !rows.length;
+  }
+
+  /** @param {Tree} tree @param {Row} row */
+  #row(tree, { frame, seconds, normal_s }) {
+    const one = tree.frames[frame];
+    const [now, was] = [seconds / tree.units, normal_s / tree.baseUnits];
+    const cells = tree.compared
+      ? [el("td", { class: "num mid" }, brief(was)), el("td", { class: `num ${toneOf(now - was)}` }, signed(now - was))]
+      : [el("td", { class: "num mid" }, percent(seconds / tree.total_s))];
+    const name = el(
+      "button",
+      { class: "plain fn", type: "button", title: nameOf(one), onclick: () => this.choose(nameOf(one)) },
+      one.name,
+      el("span", { class: "dim" }, one.file ? place(one.file, one.line) : ""),
+    );
+    return el("tr", {}, el("td", {}, name), el("td", { class: "num strong" }, brief(now)), ...cells);
+  }
+}
+
+/** Seconds a unit. @param {Tree} tree @param {number} seconds @param {number} normal_s */
+const excessOf = (tree, seconds, normal_s) => seconds / tree.units - normal_s / tree.baseUnits;

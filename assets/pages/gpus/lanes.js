@@ -1,0 +1,104 @@
+/** Which lanes the GPUs page has (pure): the heat strip, what an expert looks at first, then whatever else the catalog knows. */
+
+import { GIB, hostLanes, lane, limitOf, named, perGpu } from "../../data/lanes.js";
+import { withLost } from "../../data/lost.js";
+import { keyOf } from "../../data/series.js";
+
+/** @typedef {import("../../data/series.js").Meta & {label: string, unit: string}} Meta as `GET /series` tells it */
+/** @typedef {import("../../data/lanes.js").Lane} Lane */
+/** @typedef {import("../../data/lanes.js").Trace} Trace */
+
+const HEAT_ROW = 14;
+const HEAT_MOST = 240; // px, for however many rows
+const LANE = 52; // px at least
+
+const FIRST = [
+  "gpu/sm_active_pct",
+  "gpu/tensor_active_pct",
+  "gpu/dram_active_pct",
+  "gpu/memory_used_bytes",
+  "gpu/power_w",
+  "gpu/temperature_c",
+  "gpu/sm_clock_mhz",
+  "gpu/pcie_rx_bytes_per_s",
+  "gpu/pcie_tx_bytes_per_s",
+  "gpu/nvlink_tx_bytes_per_s",
+];
+const FIRST_OF_HOST = [
+  "host/pressure_cpu_pct",
+  "host/pressure_memory_pct",
+  "host/pressure_io_pct",
+  "host/run_cpu_pct",
+  "host/run_memory_bytes",
+];
+const LIMIT = new Map([
+  ["gpu/memory_used_bytes", "gpu/memory_total_bytes"],
+  ["gpu/power_w", "gpu/power_limit_w"],
+  ["gpu/power_instant_w", "gpu/power_limit_w"],
+  ["gpu/temperature_c", "gpu/temperature_slowdown_c"],
+  ["gpu/sm_clock_mhz", "gpu/sm_clock_max_mhz"],
+  ["gpu/memory_clock_mhz", "gpu/memory_clock_max_mhz"],
+  ["host/cgroup_memory_used_bytes", "host/cgroup_memory_limit_bytes"],
+]);
+const NO_LANE = new Set([
+  ...LIMIT.values(),
+  "gpu/utilization_pct", // the heat strip
+  "gpu/clock_event_reasons", // a bit mask, told in words
+  "gpu/xid", // a mark on the axis
+]);
+
+/** By the catalog's unit: what the lane is in. @type {Map<string, Partial<Lane> & {shown: string}>} */
+const UNITS = new Map([
+  ["%", { shown: "%", y: "percent", digits: 0 }],
+  ["B", { shown: "GiB", scale: GIB, digits: 1 }],
+  ["B/s", { shown: "GB/s", scale: 1e-9, digits: 1 }],
+  ["W", { shown: "W", digits: 0, sum: "W" }],
+  ["J", { shown: "kJ", scale: 1e-3, digits: 0 }],
+  ["MHz", { shown: "MHz", digits: 0 }],
+  ["°C", { shown: "°C", digits: 0 }],
+  ["", { shown: "", digits: 0 }],
+]);
+
+/**
+ * @param {Meta[]} machine @param {Map<string, number>} lost by uuid, since when a GPU does not answer @param {boolean} all also what few look at
+ * @returns {Lane[]}
+ */
+export function gpuPageLanes(machine, lost, all) {
+  const gpu = machine.some(({ name }) => name.startsWith("gpu/"));
+  const prefix = gpu ? "gpu/" : "host/";
+  const metas = machine.filter(({ name }) => name.startsWith(prefix));
+  const top = gpu ? [heat(metas, "gpu/utilization_pct")] : [...hostLanes(metas), heat(metas, "host/cpu_core_pct")];
+  const drawn = new Set(top.flatMap(({ traces, limit }) => [...traces.flatMap(({ keys }) => keys), limit]));
+  const others = metas.filter((meta) => !drawn.has(keyOf(meta)) && !NO_LANE.has(meta.name));
+  const first = gpu ? FIRST : FIRST_OF_HOST;
+  const names = new Set([...first, ...(all ? others.sort((a, b) => a.label.localeCompare(b.label)).map(({ name }) => name) : [])]);
+  const lanes = [...top, ...[...names].map((name) => metricLane(metas, name))].filter(({ traces }) => traces.length);
+  return withLost(lanes, metas, lost);
+}
+
+/** A row a GPU, or a core. @param {Meta[]} metas @param {string} name */
+function heat(metas, name) {
+  const [{ label } = { label: name }] = named(metas, name);
+  const traces = tracesOf(metas, name);
+  const height = Math.min(HEAT_MOST, Math.max(54, 13 + HEAT_ROW * traces.length));
+  return lane(name, label, height, "percent", traces, { kind: "heat", note: "worst per pixel", digits: 0, unit: "%" });
+}
+
+/** One line a GPU. @param {Meta[]} metas @param {string} name */
+function metricLane(metas, name) {
+  const [{ label, unit } = { label: name, unit: "" }] = named(metas, name);
+  const { shown, y = "zero", ...more } = UNITS.get(unit) ?? { shown: unit };
+  const limit = limitOf(metas, LIMIT.get(name) ?? "");
+  return lane(name, label, LANE, y, tracesOf(metas, name), { ...more, note: shown, limit });
+}
+
+/** @param {Meta[]} metas @param {string} name @returns {Trace[]} */
+function tracesOf(metas, name) {
+  if (name.startsWith("gpu/")) return perGpu(metas, name);
+  const sorted = named(metas, name).sort((a, b) => Number(a.labels.core ?? 0) - Number(b.labels.core ?? 0));
+  return sorted.map((meta, i) => {
+    const { core, run, rank } = meta.labels;
+    const label = core !== undefined ? `core ${core}` : run !== undefined ? [run, rank].filter(Boolean).join(" ") : "now";
+    return { label, colour: i ? `gpu-${i % 8}` : "accent", keys: [keyOf(meta)] };
+  });
+}

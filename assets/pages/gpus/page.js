@@ -1,0 +1,169 @@
+/** The GPUs page: every metric of every card on one time axis, who uses them, and how they are read. */
+
+import { get } from "../../lib/api.js";
+import { el, setClass, setText } from "../../lib/dom.js";
+import { clock, duration } from "../../lib/format.js";
+import { GpuHead } from "./head.js";
+import { gpuPageLanes } from "./lanes.js";
+import { lostSince } from "../../data/lost.js";
+import { Page } from "../page.js";
+import { Processes } from "./processes.js";
+import { Reading } from "./reading.js";
+import { timeAddress } from "../../lib/url.js";
+
+/** @typedef {import("./head.js").Card} Card */
+
+const BUCKETS = 400; // each is drawn from its lowest to its highest, so that fewer hide nothing
+const PROCESSES_MS = 2000;
+const CATALOGUE_MS = { first: 1500, last: 12_000 }; // some series have their first point late; each wait is twice the one before
+
+export class Gpus extends Page {
+  /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
+  constructor(bar, foot) {
+    super(bar, foot, { address: timeAddress(), run: null, buckets: BUCKETS });
+    this.all = new URLSearchParams(location.search).has("all");
+    /** @type {Card[]} */
+    this.cards = [];
+    /** @type {Map<string, number>} by uuid, since when */
+    this.lost = new Map();
+    this.head = new GpuHead();
+    this.processes = new Processes();
+    this.more = el("button", { class: "btn", type: "button", onclick: () => this.showAll(!this.all) });
+    this.moment = el("div", { class: "title" });
+    this.hint = el("div", { class: "sub" });
+    this.flame = el("a", { class: "btn pri" }, "Flame graph of this window");
+    this.reading = new Reading();
+    this.side = el(
+      "aside",
+      { class: "side", "aria-label": "Processes, and how the GPUs are read" },
+      el("section", { class: "chosen" }, this.moment, this.hint, this.flame),
+      this.processes.element,
+      this.reading.element,
+    );
+    this.element = el(
+      "div",
+      { class: "live-page gpus-page" },
+      this.head.element,
+      el("div", { class: "left" }, this.timeline.element, el("div", { class: "further" }, this.more)),
+      this.side,
+    );
+    setInterval(() => document.hidden || this.#readProcesses(), PROCESSES_MS);
+    this.#learnAgain(CATALOGUE_MS.first);
+    this.#readProcesses();
+    this.start();
+  }
+
+  /** Which cards and series there are. */
+  async learn() {
+    await Promise.all([this.#readCards(), this.book.catalogue(Promise.resolve(null))]);
+    this.book.lanes = this.lanesOf(this.book.metas);
+  }
+
+  /** @param {number} wait_ms */
+  #learnAgain(wait_ms) {
+    setTimeout(async () => {
+      if (!document.hidden) await this.load(false);
+      this.#learnAgain(Math.min(2 * wait_ms, CATALOGUE_MS.last));
+    }, wait_ms);
+  }
+
+  refresh() {
+    this.#readXids(this.range.view(this.end_s)).catch((error) => this.failed(error, this.again.points));
+    super.refresh();
+  }
+
+  /** @param {import("../../data/range.js").View} view */
+  drawMore(view) {
+    const { window } = this.range;
+    const working = [...this.book.series.values()].filter(({ meta }) => !this.lost.has(meta.labels.uuid));
+    this.head.draw({ cards: this.cards, server: this.runs, series: working, view, window });
+    this.#drawSide(window);
+  }
+
+  /** @param {import("../../data/range.js").Window | null} window */
+  #drawSide(window) {
+    setClass(this.element, "alone", this.runs.told !== null && !this.cards.length);
+    setText(this.moment, window ? `${clock(window.from)} – ${clock(window.to)}` : "Now");
+    setText(
+      this.hint,
+      window ? `${duration(window.to - window.from)}: which Python code was running?` : "Drag over a dip to see which line of Python caused it.",
+    );
+    this.flame.hidden = window === null;
+    if (window) this.flame.href = `/flame${location.search}`;
+  }
+
+  /** @param {any[]} metas @returns {import("../../data/lanes.js").Lane[]} */
+  lanesOf(metas) {
+    const { lo, hi } = this.range.view(this.end_s);
+    const known = new Set(this.cards.map(({ uuid }) => uuid));
+    const shown = metas.filter(
+      ({ labels, first_time_s, last_time_s }) => !labels.uuid || known.has(labels.uuid) || (last_time_s >= lo && first_time_s <= hi),
+    );
+    this.lost = lostSince(this.cards, shown);
+    const lanes = (/** @type {boolean} */ all) => gpuPageLanes(shown, this.lost, all);
+    const further = lanes(true).length - lanes(false).length;
+    this.more.hidden = !further;
+    setText(this.more, this.all ? "Show fewer metrics" : `Show ${further} more metrics`);
+    return lanes(this.all);
+  }
+
+  address() {
+    return { ...super.address(), all: this.all ? 1 : null };
+  }
+
+  // What a person does
+
+  /** @param {boolean} all */
+  showAll(all) {
+    this.all = all;
+    this.relane();
+    this.refresh();
+  }
+
+  /** @returns {import("../../lib/keys.js").Key[]} */
+  keys() {
+    return [
+      ...super.keys(),
+      { keys: ["f"], shown: "f", says: "flame graph", run: () => location.assign(`/flame${location.search}`) },
+      { keys: ["m"], shown: "m", says: "all metrics, or the most important", run: () => this.showAll(!this.all) },
+    ];
+  }
+
+  // What the server says
+
+  async #readCards() {
+    const { gpus, looks } = await get("gpus");
+    this.#take(gpus);
+    this.reading.draw(this.cards, looks);
+  }
+
+  #readProcesses() {
+    get("processes").then(
+      ({ processes }) => this.processes.draw(processes),
+      (error) => this.failed(error),
+    );
+  }
+
+  /** XID errors in view, as marks on the axis. @param {import("../../data/range.js").View} view */
+  async #readXids({ lo, hi }) {
+    const { series } = await get("points", { series: ["gpu/xid*"], from: lo, to: this.range.following ? null : hi });
+    this.events = series.flatMap((/** @type {any} */ { t, last, labels }) =>
+      t.map((/** @type {number} */ time_s, /** @type {number} */ i) => ({ kind: "xid", time_s, text: `GPU ${labels.gpu}: XID ${last[i]}` })),
+    );
+    this.invalidate();
+  }
+
+  /** Cards as they are now; one that comes or goes, falls silent or heals changes the lanes. @param {Card[]} cards */
+  #take(cards) {
+    const looks = (/** @type {Card[]} */ all) => JSON.stringify(all.map(({ uuid, since_s }) => [uuid, since_s]));
+    const changed = looks(cards) !== looks(this.cards);
+    const reasons = new Map(this.cards.map(({ uuid, clock_reasons }) => [uuid, clock_reasons]));
+    this.cards = cards.map((card) => ({ clock_reasons: reasons.get(card.uuid), ...card }));
+    if (changed) this.load(false);
+  }
+
+  /** @param {any} message */
+  told(message) {
+    this.#take(message.gpus);
+  }
+}

@@ -1,0 +1,42 @@
+/** How the GPUs are read: what one point of utilization stands for, what is looked at less often, and what looking costs. */
+
+import { el } from "../../lib/dom.js";
+import { duration, figure } from "../../lib/format.js";
+
+/** @typedef {{source: string, mean_ms: number, slowest_ms: number, sentence: string}} Looks a row of `GET /gpus` */
+
+const DEAREST = 4;
+
+export class Reading {
+  constructor() {
+    this.element = el("section", { class: "reading" });
+  }
+
+  /** @param {import("./head.js").Card[]} cards @param {Looks[]} looks */
+  draw(cards, looks) {
+    const dearest = [...looks].sort((a, b) => b.mean_ms - a.mean_ms).slice(0, DEAREST);
+    const slowed = looks.filter(({ sentence }) => sentence).map(({ source, sentence }) => `${source}: ${sentence}`);
+    const number = (/** @type {string} */ text) => el("td", { class: "num" }, text);
+    this.element.replaceChildren(
+      el("h2", {}, "How it is read"),
+      ...[sampling(cards), ...slowed].map((sentence) => el("p", {}, sentence)),
+      el(
+        "table",
+        {},
+        el("tr", {}, ...["Slowest questions to a GPU", "mean, ms", "slowest"].map((title, i) => el("th", { class: i ? "num" : null }, title))),
+        ...dearest.map(({ source, mean_ms, slowest_ms }) =>
+          el("tr", {}, el("td", {}, source), number(figure(mean_ms, 2)), number(figure(slowest_ms, 2))),
+        ),
+      ),
+    );
+  }
+}
+
+/** @param {import("./head.js").Card[]} cards */
+function sampling(cards) {
+  const periods = cards.flatMap(({ sample_period_s }) => sample_period_s ?? []);
+  if (!periods.length) return "These cards keep no samples of their own: utilization is the value at each poll.";
+  const [least, most] = [Math.min(...periods), Math.max(...periods)].map(duration);
+  const each = least === most ? least : `${least} to ${most}`;
+  return `Busy is the driver’s own mean over each ${each}, as measured on these cards: a dip between two polls is not lost.`;
+}

@@ -1,0 +1,129 @@
+/** The last lines of the run at the foot of the Live page, all of them or those that a person looks for. */
+
+import { get, newest, sentenceOf } from "../../lib/api.js";
+import { el, setClass, setText } from "../../lib/dom.js";
+import { count } from "../../lib/format.js";
+import { logLine, pointLine, timeOf } from "./log.js";
+import { Retry, asked } from "../../lib/retry.js";
+import { writeAddress } from "../../lib/url.js";
+
+/** @typedef {import("./log.js").Line} Line */
+
+const LINES = 5;
+const ERROR_LINES = 60; // a traceback is shown whole
+const ERROR = 40; // level
+const LEVELS = /** @type {[number, string][]} */ ([
+  [0, "all levels"],
+  [30, "warnings and errors"],
+  [40, "errors"],
+]);
+
+export class LogTail {
+  /** @param {{hover: (time_s: number | null) => void}} page */
+  constructor(page) {
+    const address = new URLSearchParams(location.search);
+    /** @type {string | null} */
+    this.run = null;
+    /** @type {Line[]} */
+    this.lines = [];
+    this.total = 0; // of the run, that are looked for
+    this.count = el("span", { class: "dim", role: "status" });
+    this.input = el("input", {
+      type: "search",
+      placeholder: "filter",
+      "aria-label": "Filter the log",
+      value: address.get("log") ?? "",
+      oninput: () => this.#look(),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => event.key === "Escape" && this.#leave(),
+    });
+    const options = LEVELS.map(([level, name]) => el("option", { value: level, selected: String(level) === address.get("level") }, name));
+    this.least = el("select", { class: "chip", "aria-label": "Levels", onchange: () => this.#look() }, ...options);
+    this.body = el("div", {
+      class: "log",
+      role: "log",
+      "aria-live": "off",
+      onpointerover: (/** @type {PointerEvent} */ event) => page.hover(timeOf(event)),
+      onpointerleave: () => page.hover(null),
+    });
+    this.element = el(
+      "section",
+      { class: "tail", "aria-label": "Log" },
+      el(
+        "div",
+        { class: "tail-head" },
+        el("h2", {}, "Log"),
+        this.count,
+        el("span", { class: "search" }, el("kbd", {}, "/"), this.input),
+        this.least,
+      ),
+      this.body,
+    );
+    this.ask = newest(
+      (/** @type {Record<string, any>} */ question) => get("logs", question),
+      ({ lines, total }, { run }) => run === this.run && this.#answered(lines, total),
+      (error) => this.#failed(error),
+    );
+    this.again = new Retry(() => this.read(this.run));
+  }
+
+  get level() {
+    return Number(this.least.value);
+  }
+
+  /** The run's last lines. @param {string | null} run */
+  async read(run) {
+    if (run !== this.run) this.#replace([], 0);
+    this.run = run;
+    setClass(this.element, "tall", this.#most > LINES);
+    if (run !== null) await this.ask({ run, q: this.input.value, level: this.level, limit: this.#most });
+  }
+
+  get #most() {
+    return this.level >= ERROR ? ERROR_LINES : LINES;
+  }
+
+  /** @param {Line[]} lines that were written just now */
+  append(lines) {
+    const text = this.input.value.toLowerCase();
+    const fitting = lines.filter((line) => line.level >= this.level && line.text.toLowerCase().includes(text));
+    if (fitting.length) this.#replace([...this.lines, ...fitting], this.total + fitting.length);
+  }
+
+  /** The crosshair. @param {number | null} time_s */
+  point(time_s) {
+    pointLine(this.body, time_s);
+  }
+
+  #look() {
+    writeAddress({ log: this.input.value || null, level: this.level || null });
+    this.read(this.run);
+  }
+
+  #leave() {
+    this.input.value = "";
+    this.input.blur();
+    this.#look();
+  }
+
+  /** @param {Line[]} lines oldest first @param {number} total */
+  #answered(lines, total) {
+    this.again.done();
+    this.#replace(lines, total);
+  }
+
+  /** @param {unknown} error */
+  #failed(error) {
+    setText(this.count, asked(sentenceOf(error), this.again.failed()));
+  }
+
+  /** @param {Line[]} lines oldest first @param {number} total */
+  #replace(lines, total) {
+    this.lines = lines.slice(-this.#most);
+    this.total = total;
+    if (document.hidden) return;
+    const what = this.input.value || this.level ? "lines that match" : "lines";
+    setText(this.count, total ? `last ${this.lines.length} of ${count(total)} ${what}` : `no ${what}`);
+    this.body.replaceChildren(...this.lines.map((line) => logLine(line, { file: true })));
+    this.body.scrollTop = this.body.scrollHeight;
+  }
+}

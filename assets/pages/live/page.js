@@ -1,0 +1,203 @@
+/** The Live page: the run's lanes, what Python did in a window of them, and the log. */
+
+import { get } from "../../lib/api.js";
+import { TIME } from "../../lib/axis.js";
+import { el } from "../../lib/dom.js";
+import { evidence } from "./evidence.js";
+import { FurtherCurves } from "./further.js";
+import { lanesOf } from "../../data/lanes.js";
+import { LogTail } from "./log_tail.js";
+import { withLost } from "../../data/lost.js";
+import { Panel } from "./panel.js";
+import { totalSteps } from "../../data/progress.js";
+import { RunPage } from "../run_page.js";
+import { snippet } from "./snippet.js";
+import { Verdict, worst } from "../verdict.js";
+
+/** @typedef {import("../../data/range.js").View} View */
+/** @typedef {import("../../data/series.js").Series} Series */
+
+const LOSSES = ["train/loss", "loss"];
+const OFFERED = 12; // runs, where the address names one that there is not
+
+export class Live extends RunPage {
+  /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
+  constructor(bar, foot) {
+    super(bar, foot);
+    this.panel = new Panel({
+      clear: () => this.compare.clear() || this.steering.clear(),
+      profile: (action) => this.steerProfile(action),
+      hover: (time_s) => this.hoverTime(time_s),
+      compare: () => this.compare.toggle(),
+      pin: () => this.pins.toggle(),
+    });
+    this.further = new FurtherCurves(() => {
+      this.relane();
+      this.refresh();
+    });
+    this.verdict = new Verdict((run) => this.pick(run));
+    this.tail = new LogTail({ hover: (time_s) => this.hoverTime(time_s) });
+    this.element = el(
+      "div",
+      { class: "live-page" },
+      this.verdict.element,
+      el("div", { class: "left" }, this.timeline.element, this.further.element, this.tail.element),
+      this.panel.element,
+    );
+    this.ready.then(() => this.inquire()); // what the lanes need goes first
+    this.start();
+  }
+
+  async learn() {
+    await super.learn();
+    this.#helpToStart();
+  }
+
+  async learnMore() {
+    await Promise.all([super.learnMore(), this.tail.read(this.runs.current?.run ?? null)]);
+  }
+
+  /** @param {any[]} metas */
+  lanesOf(metas) {
+    return this.absent ? [] : withLost(lanesOf(metas, this.further?.choice), metas, this.silent(metas));
+  }
+
+  address() {
+    return { ...super.address(), ...this.further.address() };
+  }
+
+  /** In the place of the lanes: how to get a run, or which runs there are. */
+  #helpToStart() {
+    const { name, list, told } = this.runs;
+    const none = name === null;
+    if (none || this.absent) this.panel.showTrouble({ sentence: "A run’s Python appears here when it starts.", remedy: "", action: null });
+    if (this.absent) {
+      const offer = list.slice(0, OFFERED).map(({ run }) => el("button", { class: "btn", type: "button", onclick: () => this.pick(run) }, run));
+      const rest = list.length - offer.length;
+      const said = rest > 0 ? el("p", { class: "dim" }, `${rest} more are in the list at the top left.`) : "";
+      this.timeline.showHelp({ sentence: `${this.absent} ${list.length ? "There are these:" : "There is none yet."}`, more: [...offer, said] });
+    } else if (none && told)
+      this.timeline.showHelp({
+        sentence: `No runs in ${told.log_dir ?? "the log folder"} yet. Any JSONL file there becomes one.`,
+        code: snippet(told.log_dir ?? "logs"),
+      });
+    else if (!none) this.timeline.showHelp(null);
+  }
+
+  /** @param {any} message @param {ReturnType<import("../../data/runs.js").Runs["hear"]>} news */
+  told(message, news) {
+    super.told(message, news);
+    if (news.first) this.#helpToStart(); // now it is known where the log folder is
+  }
+
+  /** @param {View} view @param {Series | null} stepper */
+  drawMore(view, stepper) {
+    super.drawMore(view, stepper);
+    this.further.draw(this.book.metas);
+    this.#drawVerdict(view, stepper);
+    this.#drawPanel(view, stepper);
+    this.tail.point(this.range.axis === TIME ? this.cursor_s : null);
+  }
+
+  showNoTimes() {
+    this.panel.showNoTimes(this.noTimes);
+  }
+
+  /** @param {View} view @param {Series | null} stepper */
+  #drawVerdict(view, stepper) {
+    const loss = this.book.first(LOSSES);
+    const before = loss ? loss.mean(Math.max(0, loss.at(view.lo))) : NaN;
+    this.verdict.draw({
+      runs: this.runs,
+      step: stepper?.newest.step ?? this.runs.current?.last_step ?? null,
+      total: totalSteps(this.runs.current?.info),
+      rate: this.book.pace.rate,
+      loss: loss ? loss.newest.v : null,
+      lossBefore: this.range.following && Number.isFinite(before) ? before : null,
+      span: this.range.axis.length(loss ? Math.min(view.hi - view.lo, loss.newest.t - loss.t[0]) : 0),
+      finding: worst(this.runs),
+    });
+  }
+
+  /** @param {View} view @param {Series | null} stepper */
+  #drawPanel(view, stepper) {
+    const { window } = this.range;
+    this.panel.point(this.range.axis === TIME ? this.cursor_s : null);
+    this.panel.showWindow(
+      window,
+      this.steps(window, stepper),
+      this.pins.has(window),
+      this.runs.over ? "What Python did at the end" : "What Python is doing now",
+      this.range.axis,
+    );
+    if (window) this.panel.showFacts(evidence(this.book.lanes, this.book.series, stepper, view, window));
+  }
+
+  // What a person does
+
+  moved() {
+    this.#click++;
+    super.moved();
+  }
+
+  /** The step nearest to a click is a window, too. @param {number} time_s */
+  async click(time_s) {
+    const stepper = this.book.stepper();
+    if (!stepper) return;
+    const asked = ++this.#click;
+    const { axis } = this.range;
+    const reach = Math.max(axis.reach, 4 * stepper.width);
+    const question = { run: this.runs.name, series: [stepper.meta.name], axis: axis.name, buckets: 5000 };
+    const answer = await get("points", { ...question, from: time_s - reach, to: time_s + reach }).catch((error) => this.failed(error));
+    if (!answer) return;
+    const { series } = answer;
+    /** @type {number[]} */
+    const times = series[0]?.t ?? [];
+    const nearest = times.reduce((best, t, i) => (Math.abs(t - time_s) < Math.abs(times[best] - time_s) ? i : best), 0);
+    if (asked === this.#click && nearest > 0) this.steering.select(times[nearest - 1], times[nearest], true);
+  }
+
+  #click = 0; // a double click outdates the answer to its first click
+
+  /** @returns {import("../../lib/keys.js").Key[]} */
+  keys() {
+    return [
+      ...super.keys(),
+      {
+        keys: ["f"],
+        shown: "f",
+        says: "flame graph of the window, on a page of its own",
+        run: () => location.assign(`/flame${location.search}`),
+      },
+      { keys: ["/"], shown: "/", says: "filter the log", run: () => this.tail.input.focus() },
+    ];
+  }
+
+  // What the server says
+
+  /** @param {any} message */
+  heard(message) {
+    super.heard(message);
+    this.tail.append(message.lines.filter((/** @type {{run: string}} */ { run }) => run === this.runs.name));
+  }
+
+  /** @param {boolean} stale */
+  dim(stale) {
+    this.panel.dim(stale);
+  }
+
+  /** @type {Panel["showFlame"]} */
+  showFlame(flame, question, about) {
+    this.panel.showFlame(flame, question, about);
+  }
+
+  /** @type {Panel["showBlame"]} */
+  showBlame(blame, question) {
+    this.panel.showBlame(blame, question);
+  }
+
+  /** @type {Panel["showLines"]} */
+  showLines(lines, total, trouble) {
+    this.panel.showLines(lines, total, trouble);
+  }
+}

@@ -1,0 +1,234 @@
+/** The side panel: what Python is doing now, or what it did in the selected window. */
+
+import { STEP } from "../../lib/axis.js";
+import { basis, facts, ownSentence, sentence, worth } from "../../flame/blame.js";
+import { copyButton, el, setClass, setText } from "../../lib/dom.js";
+import { FlameGraph } from "../../flame/flame.js";
+import { capital, clock, count, counted, duration, figure, stepRange } from "../../lib/format.js";
+import { legendOfDifference, legendOfKinds } from "../../flame/legends.js";
+import { logLine, pointLine, timeOf } from "./log.js";
+import { paintedFlame } from "../../lib/painted.js";
+import { grip } from "./sheet.js";
+import { Tree, nameOf } from "../../flame/tree.js";
+import { TroubleBox } from "../../flame/trouble.js";
+
+const LINES = 8;
+
+/** @typedef {import("../../flame/tree.js").Flame} Flame */
+/** @typedef {import("../../flame/blame.js").Blame} Blame */
+/** @typedef {import("../../flame/profile.js").Question} Question */
+/** @typedef {import("../../flame/profile.js").Trouble} Trouble */
+/** @typedef {{from: number, to: number}} Window */
+
+export class Panel {
+  /** @param {{clear: () => void, profile: (action: "on" | "retry") => void, hover: (time_s: number | null) => void, compare: () => void, pin: () => void}} actions */
+  constructor(actions) {
+    /** @type {Blame | null} */
+    this.blame = null;
+    this.chosen = false; // a person chose what the window is compared with
+    this.flame = new FlameGraph();
+    this.title = el("div", { class: "title" });
+    this.sub = el("div", { class: "sub" });
+    this.escape = el(
+      "button",
+      { class: "key-button", type: "button", title: "Clear the window", onclick: actions.clear },
+      el("kbd", {}, "Esc"),
+    );
+    this.said = el("p", { class: "said", "aria-live": "polite" });
+    this.aside = el("p", { class: "aside" });
+    this.facts = el("tbody");
+    this.against = el("th", { class: "num" }, "rest");
+    this.table = el(
+      "section",
+      { class: "facts" },
+      el(
+        "table",
+        {},
+        el("thead", {}, el("tr", {}, el("th"), el("th", { class: "num" }, "window"), this.against, el("th"))),
+        this.facts,
+      ),
+    );
+    this.samples = el("span", { class: "dim" });
+    this.legend = el("span", { class: "kinds", "aria-hidden": "true" });
+    this.trouble = new TroubleBox(actions.profile);
+    this.lines = el("div", {
+      class: "log",
+      onpointerover: (/** @type {PointerEvent} */ event) => actions.hover(timeOf(event)),
+      onpointerleave: () => actions.hover(null),
+    });
+    this.told = el("span", { class: "dim" });
+    this.logs = el(
+      "section",
+      { class: "window-log" },
+      el("div", { class: "head" }, el("h2", {}, "Log in this window"), this.told),
+      this.lines,
+    );
+    this.hint = el("p", { class: "hint" }, "Drag over a dip to see which line of Python caused it.");
+    this.open = el("a", { class: "btn pri" }, "Flame graph", el("kbd", {}, "f"));
+    this.pin = el("button", { class: "btn", type: "button", "aria-pressed": "false", onclick: actions.pin }, "Pin", el("kbd", {}, "p"));
+    this.actionsRow = el(
+      "section",
+      { class: "actions" },
+      this.open,
+      el("button", { class: "btn", type: "button", onclick: actions.compare }, "Compare", el("kbd", {}, "d")),
+      this.pin,
+      copyButton("Copy link", () => location.href),
+    );
+    this.element = el(
+      "aside",
+      { class: "panel", "aria-label": "What Python does", "data-sheet": "peek" },
+      grip(() => this.element),
+      el("section", { class: "head" }, el("div", {}, this.title, this.sub), this.escape),
+      el("section", { class: "verdict-line" }, this.said, this.aside),
+      this.table,
+      el(
+        "section",
+        { class: "graph" },
+        el("div", { class: "head" }, el("h2", {}, "Flame graph"), this.legend, this.samples),
+        this.trouble.element,
+        el("div", { class: "graph-box" }, this.flame.element),
+      ),
+      this.logs,
+      this.hint,
+      this.actionsRow,
+    );
+  }
+
+  /** Older content stays, dimmed, until the answer is there. @param {boolean} stale */
+  dim(stale) {
+    setClass(this.element, "stale", stale);
+  }
+
+  /**
+   * @param {Window | null} window @param {{from: number | null, to: number | null}} steps @param {boolean} pinned
+   * @param {string} otherwise the title without a window @param {import("../../lib/axis.js").Axis} axis
+   */
+  showWindow(window, steps, pinned, otherwise, axis) {
+    this.pin.setAttribute("aria-pressed", String(pinned));
+    const had = this.element.classList.contains("selected");
+    setClass(this.element, "selected", window !== null);
+    if (window !== null && !had) this.element.dataset.sheet = "half";
+    this.escape.hidden = this.table.hidden = window === null;
+    this.logs.hidden = this.actionsRow.hidden = window === null || axis === STEP;
+    this.hint.hidden = window !== null || axis === STEP;
+    this.open.href = `/flame${location.search}`;
+    if (!window) {
+      setText(this.title, otherwise);
+      return;
+    }
+    setText(this.title, capital(axis.range(window.from, window.to)));
+    const range = stepRange(steps);
+    setText(this.sub, [axis.length(window.to - window.from), range].filter(Boolean).join(", "));
+  }
+
+  /** What the page itself knows of the window; the server's comparison with normal takes its place. @param {import("./evidence.js").Fact[]} own */
+  showFacts(own) {
+    const told = this.blame ? facts(this.blame) : [];
+    setText(this.against, told.length ? (this.chosen ? "other" : "normal") : "rest");
+    const shown = told.length ? told : own;
+    const looks = JSON.stringify(shown);
+    if (looks === this.#facts) return;
+    this.#facts = looks;
+    this.facts.replaceChildren(...shown.map(factRow));
+  }
+
+  #facts = "";
+
+  /** @param {Flame | null} flame @param {Question} question @param {{growing: boolean, trouble: Trouble | null}} about */
+  showFlame(flame, { asked, now }, { growing, trouble }) {
+    this.flame.show(flame?.samples ? new Tree(flame) : null);
+    paintedFlame(this.flame.names, asked);
+    const whole = now ? `the last ${duration(asked.to - asked.from)}` : "this window";
+    this.own = { said: ownSentence(this.flame.tree, whole), aside: worth(flame, asked, growing) };
+    this.#say();
+    if (now)
+      setText(this.sub, flame?.samples ? `${duration(asked.to - asked.from)}, ${clock(asked.from)} – ${clock(asked.to)}` : "");
+    setText(this.samples, flame?.samples ? counted(flame.samples, "sample") : "");
+    this.legend.replaceChildren(...(this.flame.tree?.compared ? legendOfDifference() : legendOfKinds()));
+    this.showTrouble(flame?.samples ? null : trouble);
+  }
+
+  /** @type {{said: (Node | string)[], aside: string}} the page's own words */
+  own = { said: [], aside: "" };
+
+  /** @param {Blame | null} blame null until the server has answered @param {Question} question */
+  showBlame(blame, { baseline }) {
+    this.blame = blame;
+    this.chosen = baseline !== null;
+    this.#mark();
+    this.#say();
+  }
+
+  /** The blamed function is selected in the graph. */
+  #mark() {
+    const { blame } = this;
+    if (blame?.function && blame.file) this.flame.mark(nameOf({ name: blame.function, file: blame.file }));
+  }
+
+  #say() {
+    const { blame, own } = this;
+    const said = blame?.sentence ? sentence(blame) : own.said;
+    this.said.replaceChildren(...said);
+    setText(this.aside, blame?.sentence && blame.verdict !== "no_profile" ? basis(blame, this.chosen) : own.aside);
+  }
+
+  /** @param {Trouble | null} trouble */
+  showTrouble(trouble) {
+    if (trouble) setText(this.aside, "");
+    this.trouble.show(trouble);
+  }
+
+  /** Steps without times have no stacks. @param {string} sentence */
+  showNoTimes(sentence) {
+    this.blame = null;
+    this.own = { said: [], aside: "" };
+    this.flame.show(null);
+    this.#say();
+    setText(this.sub, "");
+    setText(this.samples, "");
+    this.legend.replaceChildren();
+    this.showTrouble({ sentence, remedy: "", action: null });
+    this.dim(false);
+  }
+
+  /** The crosshair in the log. @param {number | null} time_s */
+  point(time_s) {
+    pointLine(this.lines, time_s);
+  }
+
+  /** @param {import("./log.js").Line[]} lines of the window, oldest first @param {number} total @param {string} trouble why there are none */
+  showLines(lines, total, trouble) {
+    const kept = choose(lines);
+    this.lines.replaceChildren(...kept.map((line) => logLine(line, { file: false })));
+    if (trouble) setText(this.told, trouble);
+    else setText(this.told, total ? `${kept.length} of ${count(total)} lines, from 2 s before` : "no lines, from 2 s before");
+  }
+}
+
+/** Warnings and errors stay when not all fit. @param {import("./log.js").Line[]} lines */
+function choose(lines) {
+  const loud = lines.filter(({ level }) => level >= 30).slice(0, LINES);
+  const rest = lines.filter((line) => !loud.includes(line)).slice(0, LINES - loud.length);
+  return lines.filter((line) => loud.includes(line) || rest.includes(line));
+}
+
+/** @param {import("./evidence.js").Fact} fact */
+function factRow({ name, window, rest, digits }) {
+  const most = name.endsWith("%") ? Math.max(100, window, rest) : Math.max(Math.abs(window), Math.abs(rest)) * 1.15 || 1;
+  const at = (/** @type {number} */ value) => (Math.max(0, value) / most) * 100;
+  const [left, right] = [Math.min(at(window), at(rest)), Math.max(at(window), at(rest))];
+  const bar = el(
+    "span",
+    { class: "delta", "aria-hidden": "true" },
+    el("i", { class: window > rest ? "more" : "less", style: `left:${left}%;width:${right - left}%` }),
+    el("i", { class: "normal", style: `left:${at(rest)}%` }),
+  );
+  return el(
+    "tr",
+    {},
+    el("td", {}, name),
+    el("td", { class: "num strong" }, figure(window, digits)),
+    el("td", { class: "num mid" }, figure(rest, digits)),
+    el("td", { class: "num" }, bar),
+  );
+}

@@ -1,0 +1,228 @@
+/** A page about one run: its events, its profile, and what its window is compared with. */
+
+import { get } from "../lib/api.js";
+import { STEP, TIME } from "../lib/axis.js";
+import { Compare } from "../timeline/compare.js";
+import { Page } from "./page.js";
+import { Pins } from "../timeline/pins.js";
+import { Profile } from "../flame/profile.js";
+import { stepAt } from "../data/progress.js";
+import { UntimedNote } from "../data/untimed.js";
+import { readAddress } from "../lib/url.js";
+import { WindowSteps, densestOf } from "../data/window_steps.js";
+
+const SAME_START_S = 5; // a start so near to the first point after it is the same
+const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is asked for so often
+
+/** A page shows the profile's answers itself: it is the `Sink`. */
+export class RunPage extends Page {
+  /** @param {HTMLElement} bar @param {HTMLElement} foot the status line @param {number} [buckets] that a view is read in */
+  constructor(bar, foot, buckets) {
+    const address = readAddress();
+    super(bar, foot, { address, run: address.run, buckets });
+    this.compare = new Compare(this.timeline, this.steering, () => this.compared());
+    this.pins = new Pins(this.timeline, this.steering, () => this.pinned());
+    this.profile = new Profile(/** @type {any} */ (this));
+    this.profile.baseline = this.compare.window;
+    this.untimed = new UntimedNote(() => this.turnAxis());
+    this.timeline.element.prepend(this.untimed.element);
+    this.windowSteps = new WindowSteps(() => this.invalidate());
+    setInterval(() => this.range.window || document.hidden || this.inquire(), NOW_EVERY_MS);
+  }
+
+  async learn() {
+    const chosen = this.runs.choose().then((name) => (this.runs.missing ? null : name));
+    await this.book.catalogue(chosen, () => this.#axis());
+  }
+
+  /** Over steps where the run's log has no times; else as the user chose. */
+  #axis() {
+    if (this.runs.untimed && this.range.axis !== STEP) this.range.reset(STEP);
+    return this.range.axis;
+  }
+
+  /** @param {any[]} metas */
+  lanesOf(metas) {
+    return this.absent ? [] : super.lanesOf(metas);
+  }
+
+  get absent() {
+    return this.runs.missing ? `There is no run “${this.runs.name}” in this log folder.` : "";
+  }
+
+  async learnMore() {
+    const run = this.runs.current?.run ?? null;
+    if (run !== null) this.events = (await get("events", { run })).events;
+    await this.#countUntimed(run);
+    this.invalidate();
+  }
+
+  /** @param {string | null} run */
+  async #countUntimed(run) {
+    const densest = densestOf(this.book.metas);
+    if (run === null || densest === null || this.range.axis === STEP) this.untimed.hide();
+    else await this.untimed.read(run, densest.name, densest.points ?? 0);
+  }
+
+  /** Ask for the profile of the window, or of now. @param {boolean} [done] false while it is being drawn */
+  inquire(done = true) {
+    const { name, current, over } = this.runs;
+    if (name === null || this.runs.missing) return;
+    if (this.range.axis === STEP) this.showNoTimes();
+    else if (this.range.window) this.profile.ask(name, this.range.window, done);
+    else this.profile.askNow(name, over ? current.last_time_s : this.end_s);
+  }
+
+  /** The stacks of steps cannot be found: say so. */
+  showNoTimes() {}
+
+  /** Why a window of steps has no stacks, and the remedy. */
+  get noTimes() {
+    return this.runs.untimed
+      ? "The log of this run has no times, so no stacks can be found for its steps. Write time_s beside step to get them."
+      : "These are steps. Press a for the time axis, where a window has its stacks.";
+  }
+
+  /** @param {"on" | "retry"} action */
+  steerProfile(action) {
+    this.profile.steer(action).catch((error) => this.failed(error));
+  }
+
+  /** @returns {import("../timeline/events.js").Event[]} */
+  marks() {
+    const { axis } = this.range;
+    const stepper = this.book.stepper();
+    const events = [...restarted(this.events), ...resumes(stepper, this.events)];
+    if (axis === TIME) return events;
+    return events.flatMap((event) => (axis.place(event) === null ? [] : [{ ...event, time_s: Number(axis.place(event)) }]));
+  }
+
+  /** The steps that a window holds: exactly, once it is drawn; about, while it is being drawn. @param {import("../data/range.js").Window | null | undefined} window @param {import("../data/series.js").Series | null} stepper */
+  steps(window, stepper) {
+    if (!window || this.range.axis === STEP) return { from: null, to: null };
+    const exact = this.#drawing ? null : this.windowSteps.of(this.runs.name, this.book.metas, window);
+    return exact ?? { from: stepAt(stepper, window.from), to: stepAt(stepper, window.to) };
+  }
+
+  #drawing = false;
+
+  address() {
+    return { run: this.runs.name, ...super.address(), ...this.compare.address(), ...this.pins.address() };
+  }
+
+  /** @param {import("../data/range.js").View} _view @param {import("../data/series.js").Series | null} _stepper */
+  drawMore(_view, _stepper) {
+    this.compare.draw();
+    this.pins.draw();
+  }
+
+  // What a person does
+
+  /** A moment that something beside the lanes points at. @param {number | null} time_s */
+  hoverTime(time_s) {
+    if (this.range.axis === TIME) this.hover(time_s);
+  }
+
+  /** @param {string} run */
+  pick(run) {
+    this.runs.name = run;
+    this.range.reset(TIME);
+    this.cursor_s = null; // it points at a moment of the other run
+    this.events = [];
+    this.book.forget();
+    this.keepAddress();
+    this.load().then(() => this.inquire());
+  }
+
+  /** Time or steps. */
+  turnAxis() {
+    if (this.runs.untimed || this.runs.current?.last_step == null) return;
+    this.range.reset(this.range.axis === STEP ? TIME : STEP);
+    this.cursor_s = null;
+    this.book.forget();
+    this.keepAddress();
+    this.load().then(() => this.inquire());
+  }
+
+  /** @param {number} from @param {number} to @param {boolean} done */
+  select(from, to, done) {
+    this.compare.select(from, to, done);
+  }
+
+  moved() {
+    super.moved();
+    this.inquire();
+  }
+
+  /** @param {boolean} done */
+  chosen(done) {
+    this.#drawing = !done;
+    this.inquire(done);
+    super.chosen(done);
+  }
+
+  /** A person chose what to compare with. */
+  compared() {
+    this.profile.baseline = this.compare.window;
+    this.inquire(!this.compare.pending);
+    this.keepAddress();
+    this.invalidate();
+  }
+
+  pinned() {
+    this.keepAddress();
+    this.invalidate();
+  }
+
+  /** @returns {import("../lib/keys.js").Key[]} */
+  keys() {
+    const axis = { keys: ["a"], shown: "a", says: "time or steps along the axis", run: () => this.turnAxis() };
+    return [...this.compare.keys(), ...this.pins.keys(), axis];
+  }
+
+  // What the server says
+
+  /** @param {any} message */
+  heard(message) {
+    this.events.push(...message.events.filter((/** @type {{run: string}} */ { run }) => run === this.runs.name));
+  }
+
+  /** @param {any} message @param {ReturnType<import("../data/runs.js").Runs["hear"]>} news */
+  told(message, news) {
+    this.profile.hear(message.profile ?? {}, this.runs.over);
+    if (!news.first && news.more) this.#newRuns();
+    else if (!news.first && news.grown) this.load();
+    else super.told(message, news);
+  }
+
+  async #newRuns() {
+    await this.runs.read().catch((error) => this.failed(error));
+    if (this.runs.name === null || this.#absent !== this.absent) this.load();
+    this.#absent = this.absent;
+    this.invalidate();
+  }
+
+  #absent = "";
+}
+
+/** Of a rank's starts all but the first go on with what was there. @param {import("../timeline/events.js").Event[]} events @returns {import("../timeline/events.js").Event[]} */
+function restarted(events) {
+  /** @type {Map<number, number>} by rank */
+  const first = new Map();
+  for (const { kind, time_s, rank = 0 } of events)
+    if (kind === "start") first.set(rank, Math.min(time_s, first.get(rank) ?? Infinity));
+  return events.map((event) => (event.kind === "start" && event.time_s > Number(first.get(event.rank ?? 0)) ? { ...event, kind: "resume" } : event));
+}
+
+/** Where a run went back in its steps, as the segments of its points show, unless a start is told there. @param {import("../data/series.js").Series | null} stepper @param {import("../timeline/events.js").Event[]} events */
+function resumes(stepper, events) {
+  if (!stepper) return [];
+  const starts = events.filter(({ kind }) => kind === "start");
+  const near = Math.max(SAME_START_S, 2 * stepper.width);
+  return stepper.segment.flatMap((segment, i) => {
+    if (!i || segment === stepper.segment[i - 1]) return [];
+    const [time_s, step] = [stepper.t[i], stepper.step[i]];
+    const told = stepper.axis === TIME && starts.some((start) => Math.abs(start.time_s - time_s) < near);
+    return told ? [] : [{ kind: "resume", time_s, step }];
+  });
+}

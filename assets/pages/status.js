@@ -1,0 +1,38 @@
+/** The line at the foot: the keys, what the dashboard costs, how far behind it is. */
+
+import { el, setText } from "../lib/dom.js";
+import { duration, figure, megabytes } from "../lib/format.js";
+import { troubleOf } from "./verdict.js";
+
+const KEYS = [
+  ["drag", "select"],
+  ["f", "flame"],
+  ["space", "pause"],
+  ["0", "whole range"],
+  ["?", "all keys"],
+];
+
+export class Status {
+  /** @param {HTMLElement} host */
+  constructor(host) {
+    this.cost = el("span");
+    this.profiler = el("span");
+    this.lag = el("span");
+    this.parts = el("span", { class: "warn", role: "status" });
+    host.append(
+      ...KEYS.map(([key, does]) => el("span", { class: "hint-key" }, el("kbd", {}, key), does)),
+      el("span", { class: "right" }, this.parts, this.cost, this.profiler, this.lag),
+    );
+  }
+
+  /** @param {any} told the server's state @param {number | null} behind_s */
+  draw(told, behind_s) {
+    const unwell = (told?.collectors ?? []).filter((/** @type {any} */ { state }) => state !== "ok");
+    setText(this.parts, unwell.map((/** @type {any} */ { name, state }) => `${name} ${state}`).join(", "));
+    this.parts.title = troubleOf(unwell) ?? "";
+    if (told?.cost)
+      setText(this.cost, `dashboard costs ${figure(told.cost.cpu_pct, 1)} % of a core, ${megabytes(told.cost.rss_bytes)}`);
+    setText(this.profiler, told?.profile?.state === "on" ? `profiler ${figure(told.cost?.profiler_pct, 1)} %` : "");
+    setText(this.lag, behind_s === null ? "" : `${duration(Math.max(0, behind_s))} behind`);
+  }
+}

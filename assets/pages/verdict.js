@@ -1,0 +1,144 @@
+/** The strip at the top: which run, how it is, how far it has got, and what is wrong. */
+
+import { el, icon, setText } from "../lib/dom.js";
+import { clock, count, duration, figure, minute, sameDay } from "../lib/format.js";
+import { Files } from "./files.js";
+import { Picker } from "../lib/picker.js";
+import { STATES } from "../data/runs.js";
+
+/**
+ * @typedef {Object} Standing what the strip tells
+ * @property {import("../data/runs.js").Runs} runs
+ * @property {number | null} step
+ * @property {number | null} total
+ * @property {number | null} rate steps per second
+ * @property {number | null} loss
+ * @property {number | null} lossBefore at the left edge of the view
+ * @property {string} span over which the loss has changed
+ * @property {Finding | null} finding
+ */
+/** @typedef {{tone: "bad" | "warn" | "dim", sentence: string}} Finding */
+
+export class Verdict {
+  /** @param {(run: string) => void} pick */
+  constructor(pick) {
+    this.picker = new Picker(pick);
+    this.state = el("div", { class: "state" });
+    this.files = new Files();
+    this.figures = Object.fromEntries(["Step", "Steps/s", "Done in", "Loss"].map((name) => [name, new Figure(name)]));
+    this.finding = el("div", { class: "finding", role: "status" });
+    this.element = el(
+      "section",
+      { class: "verdict", "aria-label": "The run" },
+      el("div", { class: "who" }, this.picker.element, el("div", { class: "line" }, this.state, this.files.element)),
+      ...Object.values(this.figures).map((one) => one.element),
+      this.finding,
+    );
+  }
+
+  /** @param {Standing} standing */
+  draw(standing) {
+    this.#drawRun(standing.runs);
+    const { step, total, rate, loss, lossBefore, span } = standing;
+    const { now_s, current: run } = standing.runs;
+    this.figures["Step"].draw(count(step), total ? `of ${count(total)}` : "");
+    this.figures["Steps/s"].draw(figure(rate, rate !== null && rate < 10 ? 2 : 1), "");
+    const left = total && rate && step !== null && run?.state === "running" ? Math.max(0, total - step) / rate : null;
+    this.figures["Done in"].draw(left === null ? "–" : duration(left), left === null ? "" : doneAt(now_s, left));
+    const change = loss !== null && lossBefore !== null && Number.isFinite(loss - lossBefore) ? loss - lossBefore : null;
+    this.figures["Loss"].draw(
+      figure(loss, 4),
+      change === null ? "" : `${change > 0 ? "+" : ""}${figure(change, 3)} in ${span}`,
+    );
+    this.#drawFinding(standing.finding);
+  }
+
+  /** @param {import("../data/runs.js").Runs} runs */
+  #drawRun(runs) {
+    const { current: run, now_s, over } = runs;
+    this.picker.draw(runs);
+    this.files.draw(run);
+    const [word, tone] = STATES[run?.state ?? ""] ?? [run?.state ?? "", "dim"];
+    const length = run?.started_s ? duration(Math.max(0, (over ? (run.last_time_s ?? now_s) : now_s) - run.started_s)) : "";
+    const looks = `${word} ${length} ${run?.state_reason}`;
+    if (looks === this.#state) return;
+    this.#state = looks;
+    this.state.title = [run?.state_reason, run?.ranks_note].filter(Boolean).join(" ");
+    this.state.replaceChildren(el("span", { class: `live ${tone}` }, word ? el("i", { class: "dot" }) : "", word), ` ${length}`);
+  }
+
+  #state = "";
+
+  /** @param {Finding | null} finding */
+  #drawFinding(finding) {
+    const told = JSON.stringify(finding);
+    if (told === this.finding.dataset.told) return;
+    this.finding.dataset.told = told;
+    const shape = finding?.tone === "bad" ? "cross" : "triangle";
+    this.finding.replaceChildren(
+      ...(finding
+        ? [
+            ...(finding.tone === "dim" ? [] : [icon(shape, finding.tone)]),
+            el("span", { class: `text ${finding.tone}` }, finding.sentence),
+          ]
+        : []),
+    );
+  }
+}
+
+export class Figure {
+  /** @param {string} name */
+  constructor(name) {
+    this.label = el("div", { class: "k" }, name);
+    this.value = el("span");
+    this.more = el("small");
+    this.element = el(
+      "div",
+      { class: "figure" },
+      this.label,
+      el("div", { class: "v" }, this.value, " ", this.more),
+    );
+  }
+
+  /** @param {string} value @param {string} more */
+  draw(value, more) {
+    setText(this.value, value);
+    setText(this.more, more);
+  }
+}
+
+/** @param {number} now_s @param {number} left_s */
+const doneAt = (now_s, left_s) =>
+  sameDay(now_s, now_s + left_s)
+    ? `at ${minute(now_s + left_s)}`
+    : left_s > 86400 * 6
+      ? ""
+      : `${new Date((now_s + left_s) * 1000).toLocaleDateString("en-GB", { weekday: "short" })} ${minute(now_s + left_s)}`;
+
+/**
+ * The one thing to know first, or nothing: what cuts the page off, then what is wrong with the run, then what is missing.
+ * @param {import("../data/runs.js").Runs} runs @returns {Finding | null}
+ */
+export function worst({ told, current: run, lost_s, now_s }) {
+  if (lost_s !== null)
+    return { tone: "warn", sentence: `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying.` };
+  if (!told) return null;
+  const problem = told.problems[0] ?? told.read_only ?? troubleOf(told.collectors);
+  if (problem) return { tone: "warn", sentence: problem };
+  const [word, tone] = STATES[run?.state] ?? ["", ""];
+  if (tone === "bad" || tone === "warn")
+    return { tone, sentence: run.state_reason || `${word}${run.last_time_s ? ` at ${clock(run.last_time_s)}` : ""}.` };
+  const lost = told.gpus.find((/** @type {any} */ { state }) => state === "lost");
+  if (lost) return { tone: "bad", sentence: lost.reason };
+  const quiet = [run?.ranks_note, run?.state === "ended" ? run.state_reason : "", told.gpu_note].find(Boolean);
+  return quiet ? { tone: "dim", sentence: quiet } : null;
+}
+
+/** The first sentence of a collector that is not well: one that is stuck goes first. @param {any[]} collectors @returns {string | undefined} */
+export function troubleOf(collectors) {
+  const said = (/** @type {any} */ one) => one.sentence || one.last_error;
+  const bad = collectors.filter((one) => one.state !== "ok");
+  const stuck = bad.find(({ state }) => state === "stuck");
+  if (stuck) return said(stuck) || `The ${stuck.name} collector is stuck.`;
+  return bad.map(said).find(Boolean);
+}

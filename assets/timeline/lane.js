@@ -1,0 +1,354 @@
+/** One lane: its name, its plot on uPlot, its values. */
+
+import UPlot from "../vendor/uPlot.esm.js";
+import { columns } from "../data/columns.js";
+import { el, setClass, setText } from "../lib/dom.js";
+import { TIME } from "../lib/axis.js";
+import { counted, tick } from "../lib/format.js";
+import { legend } from "./legend.js";
+import { holders, layersOf, median, stepSeconds } from "../data/phases.js";
+import { drawBad, drawCuts, drawHeat, drawLimit, drawLoss } from "./marks.js";
+import { fromZero, logTicks, robust, robustLog, ticks } from "../lib/scale.js";
+import { faded, token } from "../lib/theme.js";
+
+/** @typedef {import("../data/lanes.js").Lane} Spec */
+/** @typedef {import("../data/columns.js").Columns} Columns */
+/** @typedef {import("../data/series.js").Series} Series */
+
+const Plot = /** @type {any} */ (UPlot); // its types are not vendored
+const AXIS_WIDTH = 36;
+const TICK_HEIGHT = 26;
+const JUDGE_MS = 1000;
+const GROWN = 1.2; // of so many more bins is judged at once
+const FOLDED = "folded lanes";
+const PERCENT = { lo: 0, hi: 104 };
+
+export class LaneView {
+  /** @param {Spec} spec @param {boolean} narrow a phone: the name stands above the plot, without an axis */
+  constructor(spec, narrow) {
+    this.spec = spec;
+    this.narrow = narrow;
+    this.range = PERCENT;
+    this.view = { lo: 0, hi: 1 };
+    /** @type {import("../lib/axis.js").Axis} */
+    this.axis = TIME;
+    /** @type {any} */
+    this.chart = null;
+    /** @type {Columns[]} */
+    this.columns = [];
+    /** @type {(number | null | undefined)[][]} of a stack: the sums from the bottom up, the whole first */
+    this.layers = [];
+    /** @type {number[]} */
+    this.times = [];
+    /** @type {number | null} */
+    this.limit = null;
+    /** @type {Set<number>} traces of a stack that hold others: only what they hold is drawn */
+    this.holding = new Set();
+    /** @type {Map<string, Series>} */
+    this.series = new Map();
+    this.trouble = el("p", { class: "lane-trouble", role: "status", hidden: true });
+    this.note = el("span", {}, spec.note ?? "");
+    const ramp = spec.kind === "heat" && spec.height > 80 ? el("span", { class: "ramp" }, "0", el("i"), "100 %") : null;
+    this.name = el(
+      "button",
+      {
+        class: "name",
+        type: "button",
+        title: "Click to fold, drag to move; Shift and arrow keys move it, too",
+        onclick: () => this.fold(!this.folded),
+      },
+      spec.title,
+      this.note,
+      ramp,
+    );
+    this.plot = el("div", { class: "plot", role: "img", "aria-label": spec.title });
+    this.values = el("div", { class: "vals" });
+    this.element = el(
+      "section",
+      { class: `lane lane-${spec.kind} waiting`, "data-lane": spec.id, style: `--h:${spec.height}px;--grow:${spec.height}` },
+      this.name,
+      this.plot,
+      this.values,
+      this.trouble,
+    );
+    this.fold(foldedLanes().includes(spec.id));
+  }
+
+  get folded() {
+    return this.element.classList.contains("folded");
+  }
+
+  /** @param {boolean} folded */
+  fold(folded) {
+    setClass(this.element, "folded", folded);
+    this.name.setAttribute("aria-expanded", String(!folded));
+    const others = foldedLanes().filter((id) => id !== this.spec.id);
+    localStorage.setItem(FOLDED, JSON.stringify(folded ? [...others, this.spec.id] : others));
+  }
+
+  /** Fit the plot to its place; call when the place or the theme changed. */
+  fit() {
+    const { clientWidth: width, clientHeight: height } = this.plot;
+    if (!width || !height) return;
+    this.chart?.destroy();
+    this.chart = new Plot(this.options(width, height), this.data(), this.plot);
+  }
+
+  /** Lines are drawn when there are new points or another stretch of the axis; values, which follow the cursor, always. @param {import("./timeline.js").Picture} picture */
+  draw({ series, version, view, cursor_s, axis, failed }) {
+    const drawn = `${version} ${view.lo} ${view.hi}`;
+    if (drawn !== this.#drawn) {
+      this.#drawn = drawn;
+      this.series = series;
+      this.view = view;
+      this.axis = axis;
+      this.say(this.spec.traces.flatMap((trace) => trace.keys.flatMap((key) => failed.get(key) ?? []))[0] ?? "");
+      this.#gather(series, view);
+      if (this.chart) this.chart.setData(this.data());
+    }
+    this.#tell(cursor_s);
+  }
+
+  #drawn = "";
+
+  /** Why there is no chart, in its place; "" where there is one. @param {string} sentence */
+  say(sentence) {
+    this.trouble.hidden = !sentence;
+    setText(this.trouble, sentence);
+    if (sentence) setClass(this.element, "waiting", false);
+  }
+
+  destroy() {
+    this.chart?.destroy();
+    this.element.remove();
+  }
+
+  /** @param {Map<string, Series>} series @param {{lo: number, hi: number}} view */
+  #gather(series, view) {
+    const members = this.spec.traces.map((trace) => trace.keys.flatMap((key) => series.get(key) ?? []));
+    const width = members.flat()[0]?.width ?? view.hi - view.lo;
+    const first = Math.floor(view.lo / width) - 1;
+    const length = Math.ceil((view.hi - view.lo) / width) + 3;
+    this.times = Array.from({ length }, (_, i) => (first + i + 0.5) * width);
+    this.columns = members.map((some) => columns(some, first, length, this.spec.scale));
+    const limit = this.spec.limit && series.get(this.spec.limit);
+    this.limit = limit && Number.isFinite(limit.newest.v) ? limit.newest.v * this.spec.scale : null;
+    this.layers = this.spec.kind === "stack" ? this.#stack(members, { first, length }) : [];
+    this.range = this.#yRange();
+    setClass(this.element, "waiting", !members.flat().length && this.trouble.hidden);
+  }
+
+  #judged = { at_ms: -Infinity, bins: 0 }; // when it was last looked which phases hold others, and on how many bins
+
+  /** Sums from the bottom up of the phases that hold no others. @param {Series[][]} members @param {import("../data/phases.js").Grid} grid */
+  #stack(members, grid) {
+    const { traces, scale } = this.spec;
+    const { layers, regular } = layersOf(members.map(([one]) => one), grid);
+    const bins = members.reduce((all, [one]) => all + (one?.bin.length ?? 0), 0);
+    if (bins > GROWN * this.#judged.bins || performance.now() - this.#judged.at_ms > JUDGE_MS) {
+      this.#judged = { at_ms: performance.now(), bins };
+      const typical = layers.map((layer, i) => (regular[i] ? (median(layer.filter((v) => typeof v === "number")) ?? 0) : 0));
+      this.holding = holders(
+        traces.map(({ label }) => label),
+        typical,
+        stepSeconds(members.flat()),
+      );
+    }
+    const drawn = layers.map((layer, i) => (this.holding.has(i) ? layer.map(() => undefined) : layer.map((v) => (v ? v * scale : v))));
+    this.columns = layers.map((layer, i) => ({ ...this.columns[i], mean: layer.map((v) => (v ? v * scale : v)) }));
+    return stacked(drawn);
+  }
+
+  #yRange() {
+    const { y, kind } = this.spec;
+    const numbers = (/** @type {(number | null | undefined)[]} */ values) =>
+      /** @type {number[]} */ (values.filter((v) => v !== null && v !== undefined));
+    const highs = kind === "stack" ? numbers(this.layers[0] ?? []) : this.columns.flatMap((column) => numbers(column.max));
+    const lows = kind === "stack" ? [] : this.columns.flatMap((column) => numbers(column.min));
+    if (y === "percent") return PERCENT;
+    if (y === "zero") return fromZero(highs, this.limit, this.spec.least ?? 0);
+    return y === "log" ? robustLog(lows, highs) : robust(lows, highs);
+  }
+
+  data() {
+    const { kind } = this.spec;
+    if (kind === "heat") return [this.times, this.times.map(() => undefined)];
+    if (kind === "stack") return [this.times, ...(this.layers.length ? this.layers : this.spec.traces.map(() => []))];
+    const empty = { min: [], max: [], mean: [] };
+    return [
+      this.times,
+      ...this.spec.traces.flatMap((_, i) => [
+        this.columns[i]?.max ?? empty.max,
+        this.columns[i]?.min ?? empty.min,
+        this.columns[i]?.mean ?? empty.mean,
+      ]),
+    ];
+  }
+
+  /** @param {number} width @param {number} height */
+  options(width, height) {
+    const { kind, y, traces } = this.spec;
+    const wanted = Math.max(1, Math.floor(height / TICK_HEIGHT));
+    const splits = () =>
+      kind === "heat"
+        ? []
+        : y === "percent"
+          ? height > 60
+            ? [0, 50, 100]
+            : [0, 100]
+          : y === "log"
+            ? logTicks(this.range, wanted)
+            : ticks(this.range, wanted);
+    const axis = {
+      size: this.narrow ? 0 : AXIS_WIDTH,
+      gap: 4,
+      stroke: token("ink-3"),
+      font: `11px ${token("font-ui")}`,
+      splits,
+      filter: (/** @type {any} */ _, /** @type {number[]} */ at) => at,
+      values: (/** @type {any} */ _, /** @type {number[]} */ at) =>
+        this.narrow ? at.map(() => "") : at.map(tick).map((word, i, all) => (word === all[i - 1] ? "" : word)),
+      grid: { stroke: token("line"), width: 1 },
+      ticks: { show: false },
+    };
+    return {
+      width,
+      height,
+      padding: [6, 0, 5, 0],
+      legend: { show: false },
+      cursor: { show: false },
+      select: { show: false },
+      scales: {
+        x: { time: false, range: () => [this.view.lo, this.view.hi] },
+        y: { range: () => [this.range.lo, this.range.hi], distr: y === "log" ? 3 : 1, log: 10 },
+      },
+      axes: [{ show: false }, axis],
+      series: [
+        {},
+        ...(kind === "heat"
+          ? [{ show: false }]
+          : kind === "stack"
+            ? traces.map((trace) => ({ stroke: "transparent", width: 0, fill: token(trace.colour), points: { show: false } }))
+            : traces.flatMap((trace) => this.#line(trace))),
+      ],
+      bands:
+        kind === "lines"
+          ? traces.map((trace, i) => ({
+              series: [3 * i + 1, 3 * i + 2],
+              fill: faded(token(trace.colour), traces.length > 2 ? 0.12 : 0.24),
+            }))
+          : [],
+      hooks: { draw: [(/** @type {any} */ u) => this.#mark(u)] },
+    };
+  }
+
+  /** The series of one trace: the two edges of its band, and its mean. @param {Spec["traces"][0]} trace */
+  #line(trace) {
+    const many = this.spec.traces.length > 3;
+    const edge = { stroke: "transparent", width: 0, points: { show: false } };
+    const paths = this.spec.stepped ? Plot.paths.stepped({ align: 1 }) : Plot.paths.linear();
+    const points = trace.points ? { show: true, size: 5, width: 0, fill: token(trace.colour) } : { show: false };
+    const index = this.spec.traces.indexOf(trace);
+    const gaps = (/** @type {any} */ u, /** @type {number} */ _series, /** @type {number} */ _from, /** @type {number} */ _to, /** @type {[number, number][]} */ found) =>
+      [...found, ...this.#cuts(u, index)].sort(([a], [b]) => a - b);
+    return [edge, edge, { stroke: token(trace.colour), width: many ? 1 : 1.4, paths, points, gaps }];
+  }
+
+  /** Where a run was started again, its line breaks. @param {any} u @param {number} index of a trace @returns {[number, number][]} device pixels */
+  #cuts(u, index) {
+    const { mean = [], cuts = [] } = this.columns[index] ?? {};
+    return cuts.flatMap((at) => {
+      let before = at - 1;
+      while (before >= 0 && typeof mean[before] !== "number") before--;
+      const pixel = (/** @type {number} */ i) => u.valToPos(this.times[i], "x", true);
+      return before < 0 ? [] : [/** @type {[number, number]} */ ([pixel(before), pixel(at)])];
+    });
+  }
+
+  /** @param {any} u */
+  #mark(u) {
+    const { kind, digits, traces } = this.spec;
+    if (kind === "heat") {
+      drawHeat(u, this.columns, this.times);
+      traces.forEach(({ lost_s }, k) => lost_s !== undefined && drawLoss(u, k, traces.length, lost_s));
+    }
+    if (this.limit !== null) drawLimit(u, this.limit);
+    const [above, below] = [[], []]; // where numbers stand
+    for (const column of kind === "lines" ? this.columns : []) {
+      drawCuts(u, column.max, this.times, true, digits, above);
+      drawCuts(u, column.min, this.times, false, digits, below);
+    }
+    if (kind === "lines") drawBad(u, this.columns.flatMap(({ bad }) => bad));
+    if (kind === "stack" && this.layers.length) drawCuts(u, this.layers[0], this.times, true, digits, above);
+    this.ondrawn?.(this);
+  }
+
+  /** @type {((lane: LaneView) => void) | undefined} called when the canvas has been painted */
+  ondrawn;
+
+  /** @param {number | null} cursor_s */
+  #tell(cursor_s) {
+    const all = this.spec.traces.map((trace, i) => (this.holding.has(i) ? [] : trace.keys.flatMap((key) => this.series.get(key) ?? [])));
+    const values = all.map((series, i) => {
+      const { lost_s } = this.spec.traces[i];
+      if (lost_s !== undefined && (cursor_s ?? Infinity) >= lost_s) return null;
+      if (this.holding.has(i)) return null;
+      if (this.spec.kind === "stack") return under(this.columns[i], this.times, cursor_s ?? this.view.hi);
+      return cursor_s === null ? newest(series, this.spec.scale) : under(this.columns[i], this.times, cursor_s);
+    });
+    const bad = this.columns.flatMap((column) => column.bad).at(-1);
+    const shown = { ...this.spec, traces: this.spec.traces.filter((_, i) => !this.holding.has(i)) };
+    const rows = legend(
+      shown,
+      values.filter((_, i) => !this.holding.has(i)),
+      bad ? { text: bad.text, place: this.axis.word(bad.t) } : null,
+    );
+    fillRows(this.values, rows);
+    const points = Math.max(0, ...all.flat().map((series) => series.points));
+    const held = this.spec.traces.filter((_, i) => this.holding.has(i)).map(({ label }) => label);
+    const note = held.length ? `parts of ${held.join(", ")}` : (this.spec.note ?? (points ? counted(points, "point") : ""));
+    setText(this.note, this.limit === null ? note : `${note}, limit ${tick(this.limit)}`);
+  }
+}
+
+/** @returns {string[]} */
+const foldedLanes = () => JSON.parse(localStorage.getItem(FOLDED) ?? "[]");
+
+/** Sums from the bottom up; the first layer is the whole. @param {import("../data/phases.js").Layer[]} layers from the top down @returns {import("../data/phases.js").Layer[]} */
+function stacked(layers) {
+  /** @type {import("../data/phases.js").Layer[]} */
+  const out = [];
+  for (const layer of [...layers].reverse()) {
+    const below = out[0];
+    out.unshift(layer.map((value, i) => (typeof value === "number" ? value + Number(below?.[i] ?? 0) : (below?.[i] ?? value))));
+  }
+  return out;
+}
+
+/** @param {Series[]} series @param {number} scale @returns {number | null} */
+function newest(series, scale) {
+  const known = series.filter((one) => one.newest.t > -Infinity);
+  return known.length ? (known.reduce((sum, one) => sum + one.newest.v, 0) / known.length) * scale : null;
+}
+
+/** The value under the cursor: of the last bin at or before it. @param {Columns} column @param {number[]} times @param {number} cursor_s */
+function under(column, times, cursor_s) {
+  let i = Math.min(times.length - 1, Math.round((cursor_s - times[0]) / (times[1] - times[0])));
+  while (i > 0 && column.mean[i] === undefined) i--;
+  return column.mean[i] ?? null;
+}
+
+/** @param {HTMLElement} host @param {import("./legend.js").Row[]} rows */
+function fillRows(host, rows) {
+  while (host.children.length > rows.length) host.lastElementChild?.remove();
+  while (host.children.length < rows.length) host.append(el("div", {}, el("span", {}, el("i"), el("span")), el("b")));
+  rows.forEach((row, i) => {
+    const [left, value] = host.children[i].children;
+    const [mark, label] = left.children;
+    host.children[i].className = `row ${row.tone ?? ""}`;
+    mark.className = row.mark === "line" ? "keyl" : row.mark === "box" ? "key" : "none";
+    /** @type {HTMLElement} */ (mark).style.background = row.colour && row.mark ? `var(--${row.colour})` : "";
+    setText(label, row.label);
+    setText(value, row.value);
+  });
+}

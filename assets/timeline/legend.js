@@ -1,0 +1,75 @@
+/** The right column of a lane: its values now, or under the cursor (pure). */
+
+import { figure } from "../lib/format.js";
+
+/** @typedef {import("../data/lanes.js").Lane} Lane */
+/** @typedef {{label: string, value: string, colour?: string, mark?: "box" | "line", tone?: "bad" | "main"}} Row */
+
+const LAYERS = 5; // of a stack that are told one by one; of more, the largest, and the sum of the others
+const FEW = 3; // with more lines than this, only the highest and the range of the others are told
+
+/**
+ * @param {Lane} lane
+ * @param {(number | null)[]} values one a trace, in the lane's unit; null where there is none
+ * @param {{place: string, text: string} | null} bad the last non-finite point in view
+ * @returns {Row[]}
+ */
+export function legend(lane, values, bad) {
+  const rows = lane.kind === "heat" ? each(lane, values, "box") : lane.kind === "stack" ? stack(lane, values) : lines(lane, values);
+  if (bad) rows.push({ label: `${bad.text} at ${bad.place}`, value: "", tone: "bad" });
+  return rows;
+}
+
+/** A value below one keeps a digit where whole numbers are told. @param {Lane} lane @param {number | null} value */
+function told({ digits, unit }, value) {
+  if (value === null) return figure(null);
+  const number = figure(value, digits === 0 && value !== 0 && Math.abs(value) < 1 ? 1 : digits);
+  return unit ? `${number} ${unit}` : number;
+}
+
+/** @param {Lane} lane @param {(number | null)[]} values @param {"box" | "line"} mark @returns {Row[]} */
+const each = (lane, values, mark) =>
+  lane.traces.map(({ label, colour, lost_s }, i) => {
+    const gone = lost_s !== undefined && values[i] === null;
+    return { label, value: gone ? "lost" : told(lane, values[i]), colour, mark };
+  });
+
+/** @param {Lane} lane @param {(number | null)[]} values @returns {Row[]} */
+function lines(lane, values) {
+  if (lane.traces.length === 1) return [{ label: lane.traces[0].label, value: told(lane, values[0]), tone: "main" }];
+  if (lane.traces.length <= FEW) return each(lane, values, "line").map((row, i) => (i ? row : { ...row, tone: "main" }));
+  const known = values.flatMap((value, i) => (value === null ? [] : [{ value, i }])).sort((a, b) => b.value - a.value);
+  /** @type {Row[]} */
+  const rows = [];
+  if (lane.sum && known.length)
+    rows.push({ label: "sum", value: `${figure(known.reduce((sum, { value }) => sum + value, 0))} ${lane.sum}`, tone: "main" });
+  if (!known.length) return [{ label: "now", value: told(lane, null), tone: "main" }];
+  const [top, ...others] = known;
+  rows.push({
+    label: lane.traces[top.i].label,
+    value: told(lane, top.value),
+    colour: lane.traces[top.i].colour,
+    mark: "box",
+    tone: lane.sum ? undefined : "main",
+  });
+  if (!others.length) return rows;
+  const [high, low] = [others[0], others[others.length - 1]].map(({ value }) => brief(value, lane.digits));
+  rows.push({ label: "others", value: high === low ? high : `${low}–${high}` });
+  return rows;
+}
+
+/** Two of them stand in one row. @param {number} value @param {number | undefined} digits */
+const brief = (value, digits) => (value >= 10 ? figure(value, 0) : figure(digits === undefined ? Number(value.toPrecision(2)) : value, digits));
+
+/** @param {Lane} lane @param {(number | null)[]} values @returns {Row[]} */
+function stack(lane, values) {
+  const known = values.filter((value) => value !== null);
+  const total = known.length ? known.reduce((sum, value) => Number(sum) + Number(value), 0) : null;
+  const parts = each(lane, values, "box");
+  const step = /** @type {Row} */ ({ label: "step", value: told(lane, total), tone: "main" });
+  if (parts.length <= LAYERS) return [step, ...parts];
+  const size = (/** @type {number} */ i) => values[i] ?? -Infinity;
+  const large = new Set(parts.map((_, i) => i).sort((a, b) => size(b) - size(a)).slice(0, LAYERS - 1));
+  const others = values.reduce((sum, value, i) => Number(sum) + (large.has(i) ? 0 : Number(value)), 0);
+  return [step, ...parts.filter((_, i) => large.has(i)), { label: "others", value: told(lane, others) }];
+}

@@ -1,0 +1,167 @@
+/** What stands on a lane beside its lines: the heat map, limits, NaN tags and arrows at cut values. All positions are device pixels. */
+
+import { figure } from "../lib/format.js";
+import { heatRamp, token } from "../lib/theme.js";
+
+/** @typedef {import("../data/columns.js").Columns} Columns */
+
+const TAG = { width: 30, height: 14 };
+const HATCH_PX = 6;
+
+/** @param {any} u uPlot @param {number} css_px */
+const px = (u, css_px) => css_px * (u.ctx.canvas.width / u.width);
+
+/**
+ * One row a trace; each pixel shows the lowest value that falls on it, so that a dip cannot vanish.
+ * @param {any} u @param {Columns[]} rows @param {number[]} times of the grid's bins
+ */
+export function drawHeat(u, rows, times) {
+  const { left, top, width, height } = u.bbox;
+  const ramp = heatRamp();
+  const edges = times.map((time) => Math.round(u.valToPos(time, "x", true)));
+  const pitch = height / rows.length;
+  const gap = Math.max(1, Math.round(px(u, 1)));
+  rows.forEach((row, k) => {
+    const y = Math.round(top + k * pitch);
+    const tall = Math.round(top + (k + 1) * pitch) - y - gap;
+    for (const [value, x0, x1] of runs(lowestPerPixel(row.min, edges), left, left + width)) {
+      u.ctx.fillStyle = ramp[Math.max(0, Math.min(100, Math.round(value)))];
+      u.ctx.fillRect(x0, y, x1 - x0, tall);
+    }
+  });
+}
+
+/**
+ * @param {(number | null | undefined)[]} lows @param {number[]} edges
+ * @returns {Map<number, number | null>} by pixel; null where the row must be empty
+ */
+function lowestPerPixel(lows, edges) {
+  /** @type {Map<number, number | null>} */
+  const out = new Map();
+  lows.forEach((low, i) => {
+    if (low === undefined) return;
+    const known = out.get(edges[i]);
+    out.set(edges[i], low === null || known === null || known === undefined ? low : Math.min(known, low));
+  });
+  return out;
+}
+
+/** Stretches of pixels; a value stands until the next one. @param {Map<number, number | null>} pixels @param {number} from @param {number} to @returns {[number, number, number][]} */
+function runs(pixels, from, to) {
+  const entries = [...pixels];
+  /** @type {[number, number, number][]} */
+  const out = [];
+  entries.forEach(([x, value], i) => {
+    const [x0, x1] = [Math.max(from, x), Math.min(to, i + 1 < entries.length ? entries[i + 1][0] : x + 1)];
+    if (value !== null && x1 > x0) out.push([value, x0, x1]);
+  });
+  return out;
+}
+
+/** A row of a heat map from the moment on when its GPU was lost. @param {any} u @param {number} row @param {number} rows @param {number} lost_s */
+export function drawLoss(u, row, rows, lost_s) {
+  const { ctx, bbox } = u;
+  const x = Math.max(bbox.left, Math.round(u.valToPos(lost_s, "x", true)));
+  const [y, y1] = [row, row + 1].map((k) => Math.round(bbox.top + (k * bbox.height) / rows));
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(x, y, bbox.left + bbox.width - x, y1 - y - px(u, 1));
+  ctx.clip();
+  ctx.strokeStyle = token("bad");
+  ctx.lineWidth = px(u, 1);
+  ctx.beginPath();
+  for (let at = x - bbox.height; at < bbox.left + bbox.width; at += px(u, HATCH_PX)) {
+    ctx.moveTo(at, y1);
+    ctx.lineTo(at + y1 - y, y);
+  }
+  ctx.stroke();
+  ctx.restore();
+}
+
+/** A dashed line at a value. @param {any} u @param {number} value */
+export function drawLimit(u, value) {
+  const { ctx, bbox } = u;
+  const y = Math.round(u.valToPos(value, "y", true)) + 0.5;
+  ctx.save();
+  ctx.strokeStyle = token("bad");
+  ctx.lineWidth = px(u, 1);
+  ctx.setLineDash([px(u, 4), px(u, 3)]);
+  ctx.beginPath();
+  ctx.moveTo(bbox.left, y);
+  ctx.lineTo(bbox.left + bbox.width, y);
+  ctx.stroke();
+  ctx.restore();
+}
+
+/** A red tag where a value was not a number, of all lines of a lane: what would overlap is left out. @param {any} u @param {Columns["bad"]} all */
+export function drawBad(u, all) {
+  const { ctx, bbox } = u;
+  const bad = [...all].sort((a, b) => a.t - b.t);
+  let [lastLine, lastTag] = [-Infinity, -Infinity];
+  ctx.save();
+  ctx.font = `600 ${px(u, 10)}px ${token("font-ui")}`;
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  for (const { t, text } of bad) {
+    const x = Math.round(u.valToPos(t, "x", true));
+    if (x - lastLine < px(u, 2) || x < bbox.left || x > bbox.left + bbox.width) continue;
+    lastLine = x;
+    ctx.fillStyle = token("bad");
+    ctx.fillRect(x, bbox.top, px(u, 1), bbox.height);
+    if (x - lastTag < px(u, TAG.width + 4)) continue;
+    lastTag = x;
+    const half = px(u, TAG.width / 2);
+    const middle = Math.max(bbox.left + half, Math.min(bbox.left + bbox.width - half, x)); // whole at the edges, too
+    ctx.fillRect(middle - half, bbox.top, 2 * half, px(u, TAG.height));
+    ctx.fillStyle = token("bg");
+    ctx.fillText(text === "Infinity" ? "inf" : text === "-Infinity" ? "−inf" : text, middle, bbox.top + px(u, TAG.height / 2 + 0.5));
+  }
+  ctx.restore();
+}
+
+/**
+ * Arrows where values lie outside the range, each with its number: the farthest of neighbours that would overlap.
+ * @param {any} u @param {(number | null | undefined)[]} values @param {number[]} times @param {boolean} up above the range, or below it
+ * @param {number | undefined} digits @param {{from: number, to: number}[]} taken where numbers stand already; it grows
+ */
+export function drawCuts(u, values, times, up, digits, taken) {
+  const bound = up ? u.scales.y.max : u.scales.y.min;
+  const beyond = (/** @type {number | null | undefined} */ v) => v !== null && v !== undefined && (up ? v > bound : v < bound);
+  /** @type {{x: number, value: number}[]} */
+  const cuts = [];
+  values.forEach((value, i) => {
+    if (!beyond(value)) return;
+    const cut = { x: u.valToPos(times[i], "x", true), value: /** @type {number} */ (value) };
+    const last = cuts.at(-1);
+    if (!last || cut.x - last.x > px(u, 48)) cuts.push(cut);
+    else if (up ? cut.value > last.value : cut.value < last.value) Object.assign(last, cut);
+  });
+  for (const cut of cuts) drawArrow(u, cut, up, digits, taken);
+}
+
+/** @param {any} u @param {{x: number, value: number}} cut @param {boolean} up @param {number | undefined} digits @param {{from: number, to: number}[]} taken */
+function drawArrow(u, { x, value }, up, digits, taken) {
+  const { ctx, bbox } = u;
+  if (x < bbox.left || x > bbox.left + bbox.width) return;
+  const tip = up ? bbox.top : bbox.top + bbox.height;
+  const base = tip + px(u, up ? 7 : -7);
+  const onRight = x < bbox.left + bbox.width - px(u, 48);
+  ctx.save();
+  ctx.fillStyle = token("ink");
+  ctx.beginPath();
+  ctx.moveTo(x, tip);
+  ctx.lineTo(x - px(u, 4), base);
+  ctx.lineTo(x + px(u, 4), base);
+  ctx.fill();
+  ctx.font = `${px(u, 11)}px ${token("font-ui")}`;
+  ctx.textAlign = onRight ? "left" : "right";
+  ctx.textBaseline = "middle";
+  const word = figure(value, digits && Math.min(digits, 2));
+  const [at, width] = [x + px(u, onRight ? 8 : -8), ctx.measureText(word).width];
+  const room = onRight ? { from: x, to: at + width } : { from: at - width, to: x };
+  if (!taken.some(({ from, to }) => room.from < to && room.to > from)) {
+    taken.push(room);
+    ctx.fillText(word, at, tip + px(u, up ? 6 : -6));
+  }
+  ctx.restore();
+}

@@ -1,0 +1,85 @@
+/** Windows that a person pinned: they stay on the axis, and a click selects one again. The address keeps them. */
+
+import { el } from "../lib/dom.js";
+
+/** @typedef {import("../data/range.js").Window} Window */
+
+export class Pins {
+  /** @param {import("./timeline.js").Timeline} timeline that shows them @param {import("./steering.js").Steering} steering @param {() => void} changed */
+  constructor(timeline, steering, changed) {
+    this.timeline = timeline;
+    this.steering = steering;
+    this.changed = changed;
+    /** @type {Window[]} */
+    this.windows = fromAddress();
+    this.row = el("div", { class: "pins" });
+    timeline.axis.querySelector(".scale").append(this.row);
+  }
+
+  /** @param {Window | null} window */
+  has(window) {
+    return window !== null && this.windows.some((one) => same(one, window));
+  }
+
+  /** Pin the selected window, or take its pin away. */
+  toggle() {
+    const { window } = this.steering.range;
+    if (!window) return;
+    this.windows = this.has(window) ? this.windows.filter((one) => !same(one, window)) : [...this.windows, window];
+    this.changed();
+  }
+
+  /** Draw them over the axis; call after the lanes. */
+  draw() {
+    const { picture, width = 0 } = this.timeline;
+    if (!picture) return;
+    const { window, view } = picture;
+    const seen = this.windows.filter((one) => one.to > view.lo && one.from < view.hi && !(window && same(one, window)));
+    const places = seen.map(({ from, to }) => [Math.max(0, this.timeline.x(from)), Math.min(width, this.timeline.x(to))]);
+    const looks = JSON.stringify([seen, places]);
+    if (looks === this.row.dataset.looks) return;
+    this.row.dataset.looks = looks;
+    this.row.replaceChildren(...seen.map((one, i) => this.#pin(one, places[i])));
+  }
+
+  /** @param {Window} window @param {number[]} place px */
+  #pin({ from, to }, [x0, x1]) {
+    const { axis } = this.steering.range;
+    const length = axis.length(to - from);
+    return el(
+      "button",
+      {
+        class: "pin",
+        type: "button",
+        title: `Pinned: ${axis.range(from, to)}, ${length}`,
+        style: `left:${(x0 + x1) / 2}px;min-width:${Math.max(1, x1 - x0)}px`,
+        onclick: () => this.steering.select(from, to, true),
+      },
+      length,
+    );
+  }
+
+  /** What the address says of them. */
+  address() {
+    const told = this.windows.map(({ from, to }) => `${from.toFixed(3)}-${to.toFixed(3)}`).join();
+    return { pins: told || null };
+  }
+
+  /** @returns {import("../lib/keys.js").Key[]} */
+  keys() {
+    return [{ keys: ["p"], shown: "p", says: "pin the window, or take its pin away", run: () => this.toggle() }];
+  }
+}
+
+/** @param {Window} a @param {Window} b to a millisecond, as the address tells them */
+const same = (a, b) => Math.abs(a.from - b.from) < 0.0015 && Math.abs(a.to - b.to) < 0.0015;
+
+/** `pins=1764000000.000-1764000048.000,...` @returns {Window[]} */
+function fromAddress() {
+  const told = new URLSearchParams(location.search).get("pins") ?? "";
+  return told
+    .split(",")
+    .map((one) => one.split("-").map(parseFloat))
+    .filter(([from, to]) => to > from)
+    .map(([from, to]) => ({ from, to }));
+}

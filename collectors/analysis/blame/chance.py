@@ -1,0 +1,84 @@
+"""How large an excess chance alone makes: windows of the same length, drawn from normal.
+
+Neighbouring samples are not independent, and thousands of functions are looked at: so whole stretches are drawn, and of each
+drawn window the largest excess of any function counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from ..stacks.traces import Floats, Range, Traces, overlaps
+from ..stacks.trie import Trie
+from .units import Units
+
+DRAWN = 200  # windows
+PERCENTILE = 99
+BLOCK_S = 1.0  # units are drawn in stretches of at least this length: the next one is seldom independent
+BLOCK_WITHOUT_UNITS_S = 0.25
+MOST_BLOCKS = 200
+SMALL = 0.001  # functions below this share of the time are left out
+
+
+class Chance(NamedTuple):
+    """What the drawn windows showed."""
+
+    largest_s: Floats  # the largest excess of each, per unit
+    windows: float  # how many windows of this length would fit into normal side by side
+
+    @property
+    def threshold_s(self) -> float:
+        return float(np.percentile(self.largest_s, PERCENTILE))
+
+    def rank_of(self, excess_s: float) -> float:
+        """The share of drawn windows with a smaller largest excess."""
+        return float((self.largest_s < excess_s).mean())
+
+
+def chance(normal: Traces, trie: Trie, first: int, ranges: Sequence[Range], units: Units | None, window_s: float) -> Chance:
+    """`trie` holds the stacks of `normal` from its stack number `first` on."""
+    blocks = blocks_of(ranges, units)
+    bounds = np.array(blocks)
+    total_s = _totals(normal, trie, first, bounds)
+    per = units.within_each(blocks) if units is not None else bounds[:, 1] - bounds[:, 0]
+    length_s = float((bounds[:, 1] - bounds[:, 0]).mean())
+    picks = np.random.default_rng(0).integers(0, len(blocks), (DRAWN, max(1, round(window_s / length_s))))
+    times = np.array([np.bincount(row, minlength=len(blocks)) for row in picks], np.float64)
+    excess_s = times @ total_s / np.maximum(times @ per, 1e-9)[:, None] - total_s.sum(axis=0) / max(per.sum(), 1e-9)
+    return Chance(excess_s.max(axis=1), sum(hi - lo for lo, hi in ranges) / window_s)
+
+
+def blocks_of(ranges: Sequence[Range], units: Units | None) -> list[Range]:
+    """Stretches of normal: whole units, as many as make up a second; without units a quarter of a second each."""
+    least_s = BLOCK_S if units is not None else BLOCK_WITHOUT_UNITS_S
+    least_s = max(least_s, sum(hi - lo for lo, hi in ranges) / MOST_BLOCKS)
+    all_ends = units.ends() if units is not None else None
+    blocks: list[Range] = []
+    for lo, hi in ranges:
+        ends = np.arange(lo, hi, least_s) if all_ends is None else all_ends[slice(*np.searchsorted(all_ends, (lo, hi)))]
+        edges = [lo]
+        for end in ends[ends > lo].tolist():
+            if end - edges[-1] >= least_s and hi - end >= 0.5 * least_s:
+                edges.append(end)
+        blocks += pairwise([*edges, hi])
+    return blocks
+
+
+def _totals(normal: Traces, trie: Trie, first: int, bounds: Floats) -> Floats:
+    """`[block, node]`: seconds at each node that is not small."""
+    nodes = len(trie.parent)
+    span, block = overlaps(normal.start_s, normal.end_s, bounds[:, 0], bounds[:, 1])
+    seconds = np.minimum(normal.end_s[span], bounds[block, 1]) - np.maximum(normal.start_s[span], bounds[block, 0])
+    place = block * nodes + trie.leaf[first + normal.stack[span]]
+    sums = np.bincount(place, seconds * normal.weight[span], len(bounds) * nodes).astype(np.float64)
+    total_s = sums.reshape(len(bounds), nodes)
+    for depth in range(int(trie.depth.max(initial=0)), 0, -1):
+        level = np.flatnonzero(trie.depth == depth)
+        np.add.at(total_s.T, trie.parent[level], total_s.T[level])
+    large = (trie.total_s >= SMALL * np.maximum(trie.total_s[:, :1], 1e-9)).any(axis=0)
+    drawn: Floats = total_s[:, large]
+    return drawn

@@ -1,0 +1,38 @@
+"""Who made the other ranks wait: the one for whom they waited longest in their collectives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..stacks.joining import rank_of_head
+from ..stacks.traces import Floats, Range, Traces
+
+
+class Straggler(NamedTuple):
+    rank: int
+    waited_s: float  # by the rank that waited most, per unit, more than normal
+
+
+def straggler(joined: Traces, window: Range, normal: Sequence[Range], per: tuple[float, float]) -> Straggler | None:
+    """None for a single rank. `per` is how many units the window and normal have; 0 for no normal."""
+    ranks = sorted({rank for _, rank, _, role in joined.processes if role == "main"})
+    if len(ranks) < 2:
+        return None
+    waited_s = _waited(joined.within([window]), ranks) / per[0]
+    if per[1]:
+        waited_s -= _waited(joined.within(normal), ranks) / per[1]
+    return Straggler(ranks[int(waited_s.sum(axis=0).argmax())], float(waited_s.sum(axis=1).max()))
+
+
+def _waited(traces: Traces, ranks: list[int]) -> Floats:
+    """`[who waits, for whom]`: seconds."""
+    heads = {i: rank for i, frame in enumerate(traces.frames) if (rank := rank_of_head(frame)) is not None}
+    for_whom = [next((ranks.index(heads[frame]) for frame in stack if frame in heads), -1) for stack in traces.stacks]
+    who = np.array([ranks.index(rank) if rank in ranks else -1 for _, rank, _, _ in traces.processes], np.int64)[traces.process]
+    whom = np.array(for_whom, np.int64)[traces.stack] if for_whom else np.zeros(0, np.int64)
+    known = (who >= 0) & (whom >= 0) & traces.main
+    sums = np.bincount(who[known] * len(ranks) + whom[known], traces.seconds[known], len(ranks) ** 2)
+    return sums.astype(np.float64).reshape(len(ranks), len(ranks))

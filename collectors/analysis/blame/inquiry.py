@@ -1,0 +1,92 @@
+"""Ask which line a window was lost to: read its stacks, steps and GPUs, judge, and say it in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ...store.protocol import Store
+from ..stacks.joining import join
+from ..stacks.traces import Range, Traces, union
+from ..stacks.trust import LineOf, no_source, traces_of
+from . import evidence, gpu_look, host_look, recorded, steplog
+from .collective import straggler
+from .reasons import MOST, Facts, reasoned
+from .recorded import Recorded, main_threads, other_threads
+from .steplog import StepLog
+from .verdict import Case, Side, Verdict, judge
+from .wording import worded
+
+TOUCHING_S = 0.05  # spans this close leave no hole in what was recorded
+
+
+def blame(
+    store: Store,
+    run: str,
+    window: Range,
+    rank: int | None = None,
+    baseline: Range | None = None,
+    folder: str = "",
+    line_of: LineOf = no_source,
+) -> Verdict:
+    """`rank` is whose main thread is looked at first, by default the lowest; one that it waits for takes its place."""
+    log = steplog.read(store, run, window, rank or 0)
+    about = recorded.read(store, run, window, log, baseline)
+    stacks = traces_of(about.columns, line_of)
+    joined = join(stacks, line_of)
+    first = rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
+    case = _case(joined, about, first, folder, line_of)
+    verdict = judge(case)
+    late = straggler(joined, window, about.normal, (case.window.per, case.normal.per if case.normal else 0.0))
+    lost_s = verdict.slowdown_s or 0.0
+    awaited = late is not None and verdict.verdict in ("line", "unknown") and late.waited_s >= MOST * lost_s
+    if late is not None and awaited:
+        case = _case(joined, about, late.rank, folder, line_of)
+        verdict = replace(judge(case), rank=late.rank)
+    gpu = gpu_look.look(store, run, window, about.normal, log)
+    host = host_look.look(store, run, window, about.normal) if about.normal else None
+    facts = Facts(_others(stacks, about, late.rank if late and awaited else first, line_of), _collections(case, log), gpu, host)
+    verdict = reasoned(verdict, case, facts)
+    if awaited and verdict.verdict in ("line", "unknown"):
+        verdict = replace(verdict, verdict="collective_wait")
+    rows = evidence.rows(case, log, gpu, host)
+    return worded(replace(verdict, evidence=rows, profile_until=store.profiled_until(run)), gpu, host)
+
+
+def _case(joined: Traces, about: Recorded, rank: int, folder: str, line_of: LineOf) -> Case:
+    mine = main_threads(joined, rank)
+    return Case(
+        window=_side(mine, [about.window], about.log),
+        normal=_side(mine, about.normal, about.log) if about.normal else None,
+        units=about.log.units,
+        per=about.log.per,
+        hz=about.columns.hz,
+        certain=bool((mine.gil >= 0).all()),
+        own_folder=folder,
+        line_of=line_of,
+    )
+
+
+def _side(traces: Traces, ranges: Sequence[Range], log: StepLog) -> Side:
+    """Units count only where the thread was recorded."""
+    inside = traces.within(ranges)
+    seen = union(list(zip(inside.start_s.tolist(), inside.end_s.tolist(), strict=True)), TOUCHING_S)
+    return Side(inside, list(ranges), log.units.within(seen) if log.units else None)
+
+
+def _others(stacks: Traces, about: Recorded, rank: int, line_of: LineOf) -> tuple[Side, Side] | None:
+    if not about.normal:
+        return None
+    others = other_threads(stacks, rank, line_of)
+    return _side(others, [about.window], about.log), _side(others, about.normal, about.log)
+
+
+def _collections(case: Case, log: StepLog) -> tuple[float, float] | None:
+    """Seconds of garbage collection a unit."""
+    if log.collections is None or case.normal is None:
+        return None
+    here, there = (
+        sum(max(0.0, min(hi, end) - max(lo, start)) for lo, hi in side.ranges for start, end in log.collections) / side.per
+        for side in (case.window, case.normal)
+    )
+    return here, there

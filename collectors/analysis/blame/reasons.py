@@ -1,0 +1,260 @@
+"""What a line alone does not tell: that it waits, holds a lock or the GIL, is a checkpoint, or the garbage collector's work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from ...records import Frame
+from ..stacks.joining import IN_THREADS, is_head
+from ..stacks.traces import Bools, Floats, Ints, Traces
+from ..stacks.trust import LineOf
+from ..stacks.waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of, waiting
+from . import suspect
+from .gpu_look import LEAST_BUSY_PCT
+from .recorded import at_work
+from .suspect import Suspect
+from .units import Units
+from .verdict import Case, Gpu, Host, Side, Verdict
+
+MOST = 0.5  # of the slowdown: what explains so much of it is the reason
+IDLER_PCT = 5.0  # so much less busy is idle
+SLOWER_CLOCK = 0.97
+OTHERS_AT_WORK = 0.3  # seconds of every second, by which a process's other threads must have become busier
+WAS_THERE = 0.02  # of its time in the window: so much a function must take in normal to be the same, only slower
+CORE_TAKEN = 0.25  # of one core, on the average over the window
+CORELESS = 0.7  # of the slowdown: work without a core
+SAME_WORK = 1.25  # times the CPU time of a normal unit
+FULL_PCT = 80.0  # of all cores: where there are free ones, nobody has to wait for one
+PAUSE = 3.0  # samples
+PAUSED = 0.8  # of the excess
+ON_CPU = 0.2  # of the time: a machine with other work may let it stand most of it
+SOME_UNITS = 0.25  # a pause in more units than this is no garbage collection
+PASSING = 2  # units in which the line was seen in passing: it is there all the time, not only when it takes long
+
+GC = "garbage collection"
+
+
+class Facts(NamedTuple):
+    """What else is known of a window and its normal."""
+
+    others: tuple[Side, Side] | None = None  # the other threads of the process, as far as they are at work
+    gc_s: tuple[float, float] | None = None  # seconds a unit; None where the run does not log it
+    gpu: Gpu | None = None
+    host: Host | None = None
+
+
+def reasoned(verdict: Verdict, case: Case, facts: Facts) -> Verdict:
+    """The verdict with its reason; or another one, where the reason says that the line is innocent."""
+    if verdict.verdict not in ("line", "unknown") or not verdict.normal or not verdict.slowdown_s:
+        return replace(verdict, reason=_of_line(verdict.suspect, case)) if verdict.suspect else verdict
+    if facts.gc_s and facts.gc_s[0] - facts.gc_s[1] >= MOST * verdict.slowdown_s:
+        return _collector(verdict, facts.gc_s[0] - facts.gc_s[1])
+    if _gpu_is_slower(verdict, case, facts.gpu):
+        return _without_line(verdict, "gpu_slower")
+    if pool := _holder_of_gil(verdict, case, facts):
+        return pool
+    if _cpu_is_taken(verdict, case, facts.host):
+        return _without_line(verdict, "cpu_taken")
+    if verdict.suspect is None:
+        return verdict
+    reason = _of_line(verdict.suspect, case)
+    if not reason and facts.gc_s is None and not _elsewhere(verdict.suspect, case) and _pauses(verdict.suspect, case):
+        reason = f"may be {GC}"
+    return replace(verdict, reason=reason)
+
+
+def _without_line(verdict: Verdict, kind: Literal["gpu_slower", "cpu_taken"]) -> Verdict:
+    return replace(verdict, verdict=kind, suspect=None, excess_s=None, excess_share=None, rank_among_normal=None)
+
+
+def _of_line(found: Suspect | None, case: Case) -> str:
+    """By the frames below it, by what its line says, and by how it came below the main thread."""
+    if found is None:
+        return ""
+    for frame in (*found.below, found.frame):
+        if word := reason_of(frame):
+            return word
+    if wait := waiting([wait_of(frame) for frame in (found.frame, *found.below)]):
+        return f"waits for the {wait.wait.what}"
+    text = case.line_of(found.frame.file, found.frame.line)
+    if not found.below and reads_gpu(text):
+        return "waits for the GPU"
+    return "while the main thread waits for its lock" if _below_lock(found, case) else ""
+
+
+def _below_lock(found: Suspect, case: Case) -> bool:
+    """Whether most of its time in the window hangs below a line that takes a lock."""
+    traces = case.window.traces
+    if IN_THREADS not in traces.frames:
+        return False
+    heads = {i for i, frame in enumerate(traces.frames) if frame == IN_THREADS}
+    takers = {i for i, frame in enumerate(traces.frames) if takes_lock(case.line_of(frame.file, frame.line))}
+    locked = [any(a in takers and b in heads for a, b in pairwise(stack)) for stack in traces.stacks]
+    there = _standing(traces, found.frame)
+    below = there & np.array(locked, bool)[traces.stack]
+    return bool(traces.seconds[below].sum() > MOST * traces.seconds[there].sum())
+
+
+def _standing(traces: Traces, function: Frame) -> Bools:
+    """The spans on whose stacks the function is."""
+    places = {i for i, frame in enumerate(traces.frames) if frame[:2] == function[:2]}
+    stacks = np.array([not places.isdisjoint(stack) for stack in traces.stacks], bool)
+    standing: Bools = stacks[traces.stack] if len(stacks) else np.zeros(0, bool)
+    return standing
+
+
+def _collector(verdict: Verdict, excess_s: float) -> Verdict:
+    slowdown_s = verdict.slowdown_s or excess_s
+    return replace(
+        verdict,
+        verdict="line",
+        suspect=Suspect(Frame("gc", "", 0), "", excess_s, [], []),
+        reason=GC,
+        excess_s=excess_s,
+        excess_share=min(1.0, excess_s / slowdown_s),
+        unexplained_s=slowdown_s - excess_s,
+    )
+
+
+def _gpu_is_slower(verdict: Verdict, case: Case, gpu: Gpu | None) -> bool:
+    """No more idle than normal, and: clocks down, kernels longer, or all that the main thread does more is wait for it."""
+    if gpu is None or verdict.units is None or gpu.busy_pct[1] < LEAST_BUSY_PCT or gpu.busy_pct[0] < gpu.busy_pct[1] - IDLER_PCT:
+        return False
+    clocks_down = gpu.clock_mhz is not None and gpu.clock_mhz[0] < SLOWER_CLOCK * gpu.clock_mhz[1]
+    longer_s = gpu.kernels_s[0] - gpu.kernels_s[1] if gpu.kernels_s else 0.0
+    waits = _of_line(verdict.suspect, case) == "waits for the GPU"
+    return clocks_down or waits or longer_s >= MOST * (verdict.slowdown_s or 0.0)
+
+
+def _holder_of_gil(verdict: Verdict, case: Case, facts: Facts) -> Verdict | None:
+    """Where the main thread's own work only takes longer while other threads of its process became busy: what they do."""
+    if facts.others is None or case.normal is None or verdict.units is None or not _only_slower(verdict.suspect, case):
+        return None
+    window, normal = facts.others
+    rise = window.seconds / case.window.seconds - normal.seconds / case.normal.seconds
+    blocked_s = _blocked(case.window, window) / case.window.per - _blocked(case.normal, normal) / case.normal.per
+    slowdown_s = verdict.slowdown_s or 0.0
+    if (blocked_s < MOST * slowdown_s) if case.certain else (rise < OTHERS_AT_WORK):
+        return None
+    trie, weighings = suspect.tree_of(window.traces, normal.traces)
+    per = (case.window.seconds, case.normal.seconds)
+    found = suspect.find(suspect.excess_of(trie, per, verdict.samples, case.own_folder), rise, weighings, per)
+    if found is None:
+        return None
+    excess_s = verdict.excess_s or slowdown_s  # of the work that became slower: without the GIL it stands, or gets less of a core
+    return replace(
+        verdict,
+        verdict="line",
+        suspect=found,
+        reason="while the main thread waits for the GIL",
+        excess_s=excess_s,
+        excess_share=min(1.0, excess_s / slowdown_s),
+        unexplained_s=slowdown_s - excess_s,
+        confidence=verdict.confidence or "low",
+    )
+
+
+def _cpu_is_taken(verdict: Verdict, case: Case, host: Host | None) -> bool:
+    """The work that normal has, too, and no more of it, takes longer for want of a core, while other programs took the cores."""
+    if host is None or case.normal is None or verdict.window_unit_s is None or verdict.normal_unit_s is None:
+        return False
+    taken = host.others[0] - host.others[1] >= CORE_TAKEN and host.busy_pct[0] >= FULL_PCT
+    same_work = host.own[0] * verdict.window_unit_s <= SAME_WORK * host.own[1] * verdict.normal_unit_s
+    if not (taken and same_work and _was_there(verdict.suspect, case)):
+        return False
+    coreless_s = _coreless(case.window, case.line_of) / case.window.per - _coreless(case.normal, case.line_of) / case.normal.per
+    return not case.certain or coreless_s >= CORELESS * (verdict.slowdown_s or 0.0)
+
+
+def _coreless(side: Side, line_of: LineOf) -> float:
+    """Seconds in which the main thread, or who works for it, had something to do and no core to do it on."""
+    working = at_work(side.traces, line_of)
+    return float(((1 - np.clip(working.running, 0, 1)) * working.seconds).sum())
+
+
+def _only_slower(found: Suspect | None, case: Case) -> bool:
+    """Whether what was found is work of the main thread that normal has, too; so it is where nothing was found."""
+    return not (found and any(not frame.file for frame in found.path)) and _was_there(found, case)
+
+
+def _was_there(found: Suspect | None, case: Case) -> bool:
+    """Whether what was found is work that normal has, too; so it is where nothing was found."""
+    if found is None or case.normal is None:
+        return found is None
+    if wait_of(found.frame):
+        return False
+    here, there = (
+        float(side.traces.seconds[_standing(side.traces, found.frame)].sum()) / side.per for side in (case.window, case.normal)
+    )
+    return there >= WAS_THERE * here
+
+
+def _blocked(main: Side, others: Side) -> float:
+    """Seconds in which the main thread was at work without the GIL while another thread of its process held it."""
+    held = others.traces.take(others.traces.gil == 1)
+    without = main.traces.take((main.traces.gil == 0) & (main.traces.running < MOST))
+    return _shared_s(without, held)
+
+
+def _shared_s(one: Traces, other: Traces) -> float:
+    """For how long both were there; several others at once count once."""
+    moments = np.r_[other.start_s, other.end_s]
+    order = np.argsort(moments, kind="stable")
+    there = np.cumsum(np.where(order < len(other.start_s), 1, -1))[:-1] > 0
+    share = np.r_[0.0, np.cumsum(np.where(there, np.diff(moments[order]), 0.0))] if len(order) else np.zeros(0)
+    if not len(order):
+        return 0.0
+    until = [np.interp(edge, moments[order], share) for edge in (one.start_s, one.end_s)]
+    return float(((until[1] - until[0]) * one.weight).sum())
+
+
+def _elsewhere(found: Suspect, case: Case) -> bool:
+    """Whether it runs in another thread or process, or sleeps: no collector's pause shows there."""
+    traces = case.window.traces
+    heads = {i for i, frame in enumerate(traces.frames) if is_head(frame)}
+    joined = np.array([not heads.isdisjoint(stack) for stack in traces.stacks], bool)[traces.stack]
+    there = _standing(traces, found.frame)
+    mostly = traces.seconds[there & joined].sum() > MOST * traces.seconds[there].sum()
+    return bool(mostly) or wait_at(case.line_of(found.frame.file, found.frame.line)) is not None
+
+
+def _pauses(found: Suspect, case: Case) -> bool:
+    """Whether the excess is long standstills in few units, at lines that other units pass in no time: so a collector's pause looks."""
+    if case.normal is None or case.units is None or not case.window.units:
+        return False
+    here, there = (_seen(found.frame, side, case.units, case.hz) for side in (case.window, case.normal))
+    paused = here.long & np.isin(here.line, np.r_[here.line[here.passing], there.line[there.passing]])
+    enough = here.seconds[paused].sum() >= PAUSED * found.excess_s * case.window.per
+    few = len(np.unique(here.unit[paused])) <= SOME_UNITS * case.window.units
+    passing = np.r_[tuple(seen.unit[seen.passing & np.isin(seen.line, here.line[paused])] for seen in (here, there))]
+    return bool(enough) and few and len(np.unique(passing)) >= PASSING
+
+
+class _Seen(NamedTuple):
+    """A function's spans: in which unit, at which of its lines, for how long."""
+
+    unit: Ints
+    line: Ints
+    seconds: Floats
+    long: Bools  # it stood still, at work
+    passing: Bools  # the whole unit was seen, and the function never stood still in it
+
+
+def _seen(function: Frame, side: Side, units: Units, hz: float) -> _Seen:
+    traces = side.traces.take(_standing(side.traces, function))
+    places = {i: frame.line for i, frame in enumerate(traces.frames) if frame[:2] == function[:2]}
+    lines = [next((places[frame] for frame in reversed(stack) if frame in places), 0) for stack in traces.stacks]
+    unit = np.searchsorted(units.end_s, (traces.start_s + traces.end_s) / 2)
+    whole = [np.any([(lo <= units.start_s) & (units.end_s <= hi) for lo, hi in side.ranges], axis=0), [False]]
+    long = traces.end_s - traces.start_s > PAUSE / hz
+    return _Seen(
+        unit=unit,
+        line=np.array(lines, np.int64)[traces.stack],
+        seconds=traces.seconds,
+        long=long & ((traces.gil == 1) | ~(traces.running < ON_CPU)),  # who holds the GIL does not wait for a disk
+        passing=np.concatenate(whole)[unit] & ~np.isin(unit, unit[long]),
+    )

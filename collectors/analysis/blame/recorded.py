@@ -1,0 +1,105 @@
+"""The stacks of a window and of its normal, read from the store at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ...store.protocol import StackColumns, Store
+from ...store.question import MOST_SPANS, TooMuch
+from ..stacks.joining import waits_of_stacks
+from ..stacks.traces import Bools, Range, Traces
+from ..stacks.trust import LineOf, no_source, traces_of
+from . import gpu_look
+from .normal import BEFORE_S, WINDOWS, Activity, normal
+from .steplog import StepLog
+
+WHOLE = 0.9  # of the wanted normal: more need not be looked for
+WITHOUT_UNITS_S = 600.0  # how far normal may lie where all stacks must be read to find it
+
+AFFORDABLE = MOST_SPANS // 2
+
+
+class Recorded(NamedTuple):
+    columns: StackColumns  # of all processes, from the first of the ranges to the last
+    window: Range
+    normal: list[Range]  # [] where there is nothing to compare with
+    log: StepLog
+
+
+def read(store: Store, run: str, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS) -> Recorded:
+    """`baseline` stands for normal where it is given. Reads first what would be enough if all of it was recorded.
+
+    Where that is more than may be read at once, as with a hundred processes, the nearest of it is enough. Raises TooMuch where
+    the window alone is more than that.
+    """
+    if baseline is not None:
+        return Recorded(store.stacks(*_hull([window, baseline]), run), window, [baseline], log)
+    left_out = log.left_out(window)
+    try:
+        if log.units is not None:
+            wanted = normal(window, log.units, left_out=left_out, windows=windows)
+            columns = store.stacks(*_hull([window, *wanted]), run)
+            found = normal(window, log.units, left_out=left_out, recorded=columns.covered, windows=windows)
+            if _length(found) >= WHOLE * _length(wanted):
+                return Recorded(columns, window, found, log)
+        around_s = BEFORE_S if log.units is not None else WITHOUT_UNITS_S
+        columns = store.stacks(window[0] - around_s, window[1] + around_s, run)
+    except TooMuch:
+        around_s = _affordable_s(store, run, window)
+        columns = store.stacks(window[0] - around_s, window[1] + around_s, run)
+    around = (window[0] - around_s, window[1] + around_s)
+    activity = None if log.units is not None else gpu_look.activity(store, around) or _activity(columns)
+    found = normal(window, log.units, activity=activity, left_out=left_out, recorded=columns.covered, windows=windows)
+    return Recorded(columns, window, found, log)
+
+
+def _affordable_s(store: Store, run: str, window: Range) -> float:
+    """How far around the window what was recorded is little enough to be read at once."""
+    counts = store.stack_counts(window[0] - BEFORE_S, window[1] + BEFORE_S, run)
+    away = sorted((max(window[0] - start_s, end_s - window[1], 0.0), count) for start_s, end_s, count in counts)
+    affordable_s, spans = 0.0, 0
+    for far_s, count in away:
+        spans += count
+        if spans > AFFORDABLE:
+            break
+        affordable_s = far_s
+    return affordable_s
+
+
+def main_threads(traces: Traces, rank: int) -> Traces:
+    """The spans of one rank's main thread."""
+    return traces.take(traces.main & traces.of([role == "main" and its == rank for _, its, _, role in traces.processes]))
+
+
+def other_threads(traces: Traces, rank: int, line_of: LineOf = no_source) -> Traces:
+    """What the other threads of a rank's own process did, without their waits and their sleep."""
+    mine = traces.take(~traces.main & traces.of([role == "main" and its == rank for _, its, _, role in traces.processes]))
+    return at_work(mine, line_of)
+
+
+def at_work(traces: Traces, line_of: LineOf = no_source) -> Traces:
+    """Without waits and sleep."""
+    return traces.take(~_waiting(traces, line_of))
+
+
+def _activity(columns: StackColumns) -> Activity:
+    """How much of its time a run's main threads work, as its stacks tell."""
+    traces = traces_of(columns)
+    mains = traces.take(traces.main & traces.of([role == "main" for *_, role in traces.processes]))
+    return Activity(mains.start_s, np.where(_waiting(mains), 0.0, 1.0), mains.seconds)
+
+
+def _waiting(traces: Traces, line_of: LineOf = no_source) -> Bools:
+    waiting = np.array([wait is not None for wait in waits_of_stacks(traces, line_of)], bool)
+    return waiting[traces.stack] if len(waiting) else np.zeros(0, bool)
+
+
+def _hull(ranges: Sequence[Range]) -> Range:
+    return min(lo for lo, _ in ranges), max(hi for _, hi in ranges)
+
+
+def _length(ranges: Sequence[Range]) -> float:
+    return sum(hi - lo for lo, hi in ranges)

@@ -1,0 +1,100 @@
+"""What a run's own log says of a stretch of time: its units, their phases, and what is no steady state; read from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+import numpy as np
+
+from ...store.protocol import Buckets, Series, Store
+from ..stacks.traces import Bools, Floats, Range
+from . import units
+from .normal import BEFORE_S, unsteady_by_nature
+from .units import NO_PHASES, Phases, Units
+
+EACH_POINT = 5_000_000  # buckets: each point is its own
+INTERRUPTIONS = ("checkpoint", "validation")
+GC = "gc"
+PHASE, GPU_PHASE = "phase/", "gpu_phase/"
+
+
+class StepLog(NamedTuple):
+    units: Units | None  # None where the run logs no steps
+    phases: Phases
+    per: str  # what a unit is called
+    first: bool  # whether these units are the run's first
+    interruptions: list[Range]
+    collections: list[Range] | None  # of garbage; None where the run logs none
+
+    def left_out(self, window: Range) -> list[Range]:
+        return unsteady_by_nature(self.units, self.first, self.interruptions, window)
+
+
+def read(store: Store, run: str, window: Range, rank: int = 0, around_s: float = BEFORE_S) -> StepLog:
+    """From `around_s` before the window to as long after it, as one rank logs it."""
+    lo, hi = window[0] - around_s, window[1] + around_s
+    mine = [one for one in store.series(run) if dict(one.labels).get("rank", "0") == str(rank)]
+    stepped = [one for one in mine if one.last_step is not None and one.first_step != one.last_step]
+    stepper = max(stepped, key=lambda one: one.points, default=None)
+    phases = [one for one in stepped if one.name.startswith(PHASE)]
+    found = store.range([one.id for one in {*phases, *filter(None, [stepper])}], lo, hi, buckets=EACH_POINT)
+    stored = store.run(run)
+    return StepLog(
+        units=_units(found[stepper.id]) if stepper else None,
+        phases=_phases(phases, found),
+        per=str((stored.info.get("unit") if stored else None) or "step"),
+        first=stepper is not None and (stepper.first_time_s or 0.0) >= lo,
+        interruptions=_timed(store, run, lo, hi, INTERRUPTIONS),
+        collections=_timed(store, run, lo, hi, (GC,)) or None,
+    )
+
+
+def values_of(
+    store: Store, run: str | None, names: Sequence[str], *sides: Sequence[Range], only: Collection[Series] | None = None
+) -> dict[str, list[Floats]]:
+    """By name, for each side, the finite values of all series of that name in its ranges; a name may be a glob.
+
+    `only`: none but these series.
+    """
+    known = store.series(run) if only is None else only
+    chosen = [one for one in known if any(fnmatchcase(one.name, name) for name in names)]
+    if not chosen or not any(sides):
+        return {}
+    lo, hi = min(lo for side in sides for lo, _ in side), max(hi for side in sides for _, hi in side)
+    found = store.range([one.id for one in chosen], lo, hi, buckets=EACH_POINT)
+    values: dict[str, list[list[Floats]]] = {}
+    for one in chosen:
+        points = found[one.id]
+        for i, side in enumerate(sides):
+            inside = np.any([np.zeros(len(points.t), bool), *(_within(points.t, part) for part in side)], axis=0)
+            values.setdefault(one.name, [[] for _ in sides])[i].append(points.last[inside & np.isfinite(points.last)])
+    return {name: [np.concatenate(parts) for parts in both] for name, both in values.items()}
+
+
+def _within(time_s: Floats, one: Range) -> Bools:
+    within: Bools = (time_s >= one[0]) & (time_s < one[1])
+    return within
+
+
+def _units(points: Buckets) -> Units | None:
+    found = units.units_of(points.t, points.step, points.segment)
+    return found if len(found.start_s) else None
+
+
+def _phases(series: Sequence[Series], found: dict[int, Buckets]) -> Phases:
+    if not series:
+        return NO_PHASES
+    columns: list[tuple[str, Floats, Floats]] = [(_phase_name(one), found[one.id].t, found[one.id].last) for one in series]
+    known = [(name, t[np.isfinite(t)], last[np.isfinite(t)]) for name, t, last in columns]
+    return units.phases_of(*map(list, zip(*known, strict=True)))
+
+
+def _phase_name(series: Series) -> str:
+    return series.name.removeprefix(PHASE).removesuffix("_s")
+
+
+def _timed(store: Store, run: str, lo: float, hi: float, kinds: Sequence[str]) -> list[Range]:
+    """When events of these kinds were going on: they are logged when they are over."""
+    return [(one.time_s - (one.seconds or 0.0), one.time_s) for one in store.events(run, lo, hi, kinds)]

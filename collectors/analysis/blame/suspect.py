@@ -1,0 +1,177 @@
+"""The line that a window lost its time to: down the tree of excess, as long as one function carries most of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+import numpy as np
+
+from ...records import Frame
+from ..stacks.owning import Kind, kinds_of, library_name
+from ..stacks.traces import Floats, Traces
+from ..stacks.trie import Trie, Weighed, build
+
+CARRIES = 0.8  # of its caller's excess
+LEAST = 0.5  # of the whole loss
+DRAWN = 0.001  # smaller nodes are not looked at
+
+
+class Excess(NamedTuple):
+    """A tree in preorder whose nodes carry seconds per unit in the window minus the same in normal."""
+
+    trie: Trie  # the window's seconds in its first row, normal's in its second
+    end: list[int]  # where each node's descendants end
+    depth: list[int]
+    function: list[tuple[str, str]]  # name and file of each node
+    kind: list[Kind]
+    excess_s: list[float]  # per unit
+    unit_s: float  # how long one takes in the window
+    samples: int  # of the window
+
+    @property
+    def slowdown_s(self) -> float:
+        return self.excess_s[0]
+
+    def noise_s(self, excess_s: float) -> float:
+        """One standard deviation of what so large an excess may be off, because samples are counted."""
+        share = min(0.5, max(0.0, excess_s / self.unit_s))
+        return float(np.sqrt(share * (1 - share) / self.samples)) * self.unit_s
+
+    @property
+    def shifted_s(self) -> float:
+        """What is spent more anywhere, whether or not it is spent less elsewhere."""
+        own = np.array(self.excess_s)
+        np.subtract.at(own, self.trie.parent[1:], own[1:])
+        return float(own[own > 0].sum())
+
+
+class Step(NamedTuple):
+    """A function on the way down."""
+
+    function: tuple[str, str]
+    nodes: list[int]  # where it stands, none above another
+    excess_s: float
+
+
+class Suspect(NamedTuple):
+    frame: Frame  # the function, at the line that cost most
+    leaf: str  # the library's function below it that carries most of it, "" for none
+    excess_s: float  # per unit
+    path: list[Frame]  # the functions that lead to it, from the root, itself last
+    below: list[Frame]  # the library's functions below it that carry most of it
+
+
+def weighed(traces: Traces) -> Weighed:
+    """All stacks as far as they are trusted, with their seconds; a stack's place is its place in `traces.stacks`."""
+    stacks = [stack[:depth] for stack, depth in zip(traces.stacks, traces.trusted.tolist(), strict=True)]
+    seconds = np.bincount(traces.stack, traces.seconds, len(stacks)).astype(np.float64)
+    return Weighed(traces.frames, stacks, traces.trusted, seconds)
+
+
+def excess_of(trie: Trie, per: tuple[float, float], samples: int, own_folder: str) -> Excess:
+    """From a tree of window and normal, and how many units (or seconds) each of them has; 0 for no normal."""
+    drawn = trie.pruned(DRAWN).preorder()
+    window_s, normal_s = drawn.total_s
+    kinds = kinds_of(drawn.frames, own_folder)
+    excess_s: Floats = window_s / per[0] - (normal_s / per[1] if per[1] else 0.0)
+    return Excess(
+        drawn,
+        _ends(drawn),
+        drawn.depth.tolist(),
+        [drawn.frames[i][:2] if i >= 0 else ("", "") for i in drawn.frame.tolist()],
+        [kinds[i] if i >= 0 else "library" for i in drawn.frame.tolist()],
+        excess_s.tolist(),
+        unit_s=float(window_s[0]) / per[0],
+        samples=samples,
+    )
+
+
+def find(excess: Excess, lost_s: float, weighings: list[Weighed], per: tuple[float, float]) -> Suspect | None:
+    """The deepest own function on the way down, or the nearest one above it; None where no function carries most of the loss."""
+    steps = _walk(excess, lost_s)
+    if not steps:
+        return None
+    last_own = max((i for i, step in enumerate(steps) if excess.kind[step.nodes[0]] == "own"), default=-1)
+    above = [] if last_own >= 0 else _own_above(excess, steps[-1])
+    own = [_at_hottest_line(step, excess) for step in steps[: last_own + 1] if excess.kind[step.nodes[0]] == "own"] or above
+    below = [_at_hottest_line(step, excess) for step in steps[last_own + 1 :]]
+    below = [frame for frame in below if frame.file]
+    path = own or below[-1:]
+    if not path:
+        return None
+    frame = path[-1]._replace(line=_hottest_line(path[-1][:2], weighings, per))
+    leaf = library_name(below[-1]) if own and below else ""
+    carried_s = steps[last_own].excess_s if last_own >= 0 else steps[-1].excess_s
+    return Suspect(frame, leaf, carried_s, [*path[:-1], frame], below)
+
+
+def _walk(excess: Excess, lost_s: float) -> list[Step]:
+    """From function to function, each time to the next one that carries most of what the last one does, wherever it stands below."""
+    path: list[Step] = []
+    here = Step(("", ""), [0], lost_s)
+    while True:
+        least_s = max(CARRIES * here.excess_s - excess.noise_s(here.excess_s), LEAST * lost_s)
+        heavy = [one for one in _functions_below(excess, here.nodes) if one.excess_s >= least_s > 0]
+        if not heavy:
+            return path
+        here = min(heavy, key=lambda one: (min(excess.depth[node] for node in one.nodes), -one.excess_s))
+        path.append(here)
+
+
+def _own_above(excess: Excess, step: Step) -> list[Frame]:
+    """The own functions that lead to where a step is heaviest: they took no longer, only this below them did."""
+    node = max(step.nodes, key=lambda one: excess.excess_s[one])
+    found: list[Frame] = []
+    while (node := int(excess.trie.parent[node])) > 0:
+        if excess.kind[node] == "own":
+            found.append(excess.trie.frames[int(excess.trie.frame[node])])
+    return found[::-1]
+
+
+def _functions_below(excess: Excess, nodes: list[int]) -> list[Step]:
+    """Every function below the nodes, with what it carries; where it calls itself, the outermost counts."""
+    carried: dict[tuple[str, str], float] = defaultdict(float)
+    places: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for node in nodes:
+        open_until: dict[tuple[str, str], int] = {}
+        for i in range(node + 1, excess.end[node]):
+            function = excess.function[i]
+            if open_until.get(function, 0) <= i:
+                open_until[function] = excess.end[i]
+                carried[function] += excess.excess_s[i]
+                places[function].append(i)
+    return [Step(function, places[function], excess_s) for function, excess_s in carried.items()]
+
+
+def _ends(trie: Trie) -> list[int]:
+    """Where each node's descendants end, for nodes in preorder."""
+    parent = trie.parent.tolist()
+    end = list(range(1, len(parent) + 1))
+    for i in range(len(parent) - 1, 0, -1):
+        end[parent[i]] = max(end[parent[i]], end[i])
+    return end
+
+
+def _at_hottest_line(step: Step, excess: Excess) -> Frame:
+    hottest = max(step.nodes, key=lambda node: excess.excess_s[node])
+    return excess.trie.frames[int(excess.trie.frame[hottest])]
+
+
+def _hottest_line(function: tuple[str, str], weighings: list[Weighed], per: tuple[float, float]) -> int:
+    """The line of a function with the largest excess."""
+    lines: dict[int, float] = defaultdict(float)
+    for one, units, sign in zip(weighings, per, (1, -1), strict=False):
+        there = {i: frame.line for i, frame in enumerate(one.frames) if frame[:2] == function}
+        for stack, seconds in zip(one.stacks, one.seconds.tolist(), strict=True):
+            line = next((there[frame] for frame in stack if frame in there), None) if seconds else None
+            if line is not None:
+                lines[line] += sign * seconds / units
+    return max(lines, key=lambda line: lines[line])
+
+
+def tree_of(window: Traces, normal: Traces | None) -> tuple[Trie, list[Weighed]]:
+    """One tree for both, with normal's seconds all 0 where there is none."""
+    one = weighed(window)
+    other = weighed(normal) if normal is not None else one._replace(seconds=np.zeros_like(one.seconds))
+    return build([one, other]), [one, other]

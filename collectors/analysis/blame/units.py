@@ -1,0 +1,97 @@
+"""When a run's units of work (its steps) began and ended, and how many of them fall into a stretch of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..stacks.traces import Bools, Floats, Ints, Range, overlaps
+
+
+class Units(NamedTuple):
+    """Stretches from one line of the step log to the next, in order of time; each is `units` units long (1 where all are logged)."""
+
+    start_s: Floats
+    end_s: Floats
+    units: Floats
+    number: Floats  # the step at its end
+
+    @property
+    def seconds(self) -> Floats:
+        """How long one unit of each stretch took."""
+        seconds: Floats = (self.end_s - self.start_s) / self.units
+        return seconds
+
+    def within(self, ranges: Sequence[Range]) -> float:
+        """How many units fall into these ranges, which are apart and in order; a unit that is cut counts by its part."""
+        return float(self.within_each(ranges).sum())
+
+    def within_each(self, ranges: Sequence[Range]) -> Floats:
+        """The same for each range."""
+        bounds = np.asarray(ranges, np.float64).reshape(-1, 2)
+        unit, which = overlaps(self.start_s, self.end_s, bounds[:, 0], bounds[:, 1])
+        inside_s = np.minimum(self.end_s[unit], bounds[which, 1]) - np.maximum(self.start_s[unit], bounds[which, 0])
+        return np.bincount(which, inside_s / self.seconds[unit], len(bounds)).astype(np.float64)
+
+    def ends(self) -> Floats:
+        """The moments at which one unit ends and the next begins."""
+        return np.unique(np.r_[self.start_s, self.end_s])
+
+
+def units_of(time_s: Floats, step: Floats, segment: Ints) -> Units:
+    """From the points of one series, in the order of their times. What a run did while it went back or was down is no unit.
+
+    Steps 3, 4, 6 at 0 s, 1 s and 2 s -> a unit of 1 s, then two of half a second.
+    """
+    known = np.isfinite(time_s) & np.isfinite(step)
+    time_s, step, segment = time_s[known], step[known], segment[known]
+    whole = (np.diff(time_s) > 0) & (np.diff(step) > 0) & (np.diff(segment) == 0)
+    return Units(time_s[:-1][whole], time_s[1:][whole], np.diff(step)[whole], step[1:][whole])
+
+
+class Phases(NamedTuple):
+    """What the step log says of the parts of each step, in their order."""
+
+    names: list[str]
+    end_s: Floats  # when each step was logged
+    seconds: Floats  # `[phase, step]`; 0 where a step did not log it
+
+    def ranges(self, name: str) -> list[Range]:
+        """When the run was in this phase, if each step's phases follow each other in order and end where it was logged."""
+        if name not in self.names:
+            return []
+        place = self.names.index(name)
+        after = self.seconds[place + 1 :].sum(axis=0)
+        ends = self.end_s - after
+        starts = np.maximum(ends - self.seconds[place], np.r_[-np.inf, self.end_s[:-1]])  # a step cannot reach into the one before
+        return [(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True) if end > start]
+
+    def seconds_within(self, ranges: Sequence[Range]) -> Floats:
+        """Of each phase, over the steps that were logged in these ranges."""
+        seconds: Floats = self.seconds[:, self._inside(ranges)].sum(axis=1)
+        return seconds
+
+    def steps_within(self, ranges: Sequence[Range]) -> int:
+        return int(self._inside(ranges).sum())
+
+    def _inside(self, ranges: Sequence[Range]) -> Bools:
+        bounds = np.asarray([*ranges, (np.inf, np.inf)], np.float64)
+        place = np.searchsorted(bounds[:, 1], self.end_s)
+        inside: Bools = self.end_s > bounds[place, 0]
+        return inside
+
+
+NO_PHASES = Phases([], np.zeros(0), np.zeros((0, 0)))
+
+
+def phases_of(names: Sequence[str], times_s: Sequence[Floats], values: Sequence[Floats]) -> Phases:
+    """From one series a phase, each with its own times: those that are logged on one line have the same."""
+    if not names:
+        return NO_PHASES
+    end_s = np.unique(np.concatenate(list(times_s)))
+    seconds = np.zeros((len(names), len(end_s)))
+    for row, time_s, value in zip(seconds, times_s, values, strict=True):
+        np.add.at(row, np.searchsorted(end_s, time_s), np.nan_to_num(value, posinf=0.0, neginf=0.0))
+    return Phases(list(names), end_s, np.maximum(seconds, 0.0))

@@ -1,0 +1,212 @@
+"""A window against its normal: what kind of loss it is, which line it was lost to, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from ..stacks.traces import Range, Traces, overlaps
+from ..stacks.trust import LineOf, no_source
+from . import suspect
+from .chance import Chance, chance
+from .suspect import Excess, Suspect
+from .units import Units
+
+Kind: TypeAlias = Literal[
+    "line", "gpu_slower", "cpu_taken", "collective_wait", "unknown", "no_difference", "too_few_samples", "no_profile"
+]
+Confidence: TypeAlias = Literal["high", "medium", "low"]
+
+FEW_SAMPLES = 50
+LEAST, LEAST_UNSURE = 0.05, 0.1  # of a normal unit's time: less is no difference that anybody would look for
+SIGMAS = 3.0  # of counting noise
+FEW_WINDOWS = 20  # normal windows side by side; with fewer, confidence is low
+SPANS, STEPS = 3, 3  # a frame is named where it stands in so many spans of so many steps
+LONG = 3.0  # samples in a row: who stands so long stands
+
+
+class Side(NamedTuple):
+    """One rank's main thread, joined at its waits, over the window or over normal."""
+
+    traces: Traces
+    ranges: list[Range]
+    units: float | None  # None where the run logs none
+
+    @property
+    def seconds(self) -> float:
+        return float(self.traces.seconds.sum())
+
+    @property
+    def per(self) -> float:
+        """What its seconds are divided by: units, else seconds."""
+        return max(self.seconds if self.units is None else self.units, 1e-9)
+
+
+class Row(NamedTuple):
+    """A number of the window beside the same of normal."""
+
+    name: str
+    unit: str
+    window: float | None
+    normal: float | None
+
+
+class Gpu(NamedTuple):
+    """What the GPUs say of a window and its normal."""
+
+    signal: str  # by what idle is told: "SM active", "power", "busy"
+    busy_pct: tuple[float, float]
+    clock_mhz: tuple[float, float] | None
+    reasons: list[str]  # why clocks were lowered
+    kernels_s: tuple[float, float] | None  # a unit, as the run logs them
+
+
+class Host(NamedTuple):
+    """What the machine's cores do in a window and in its normal."""
+
+    cores: int
+    busy_pct: tuple[float, float]  # of all cores
+    own: tuple[float, float]  # cores' worth of time of the run: all its ranks and their children
+    others: tuple[float, float]  # of all other programs
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `GET /blame` answers; None where there is no such number. Excesses are seconds per unit."""
+
+    verdict: Kind
+    sentence: str = ""
+    suspect: Suspect | None = None
+    reason: str = ""
+    rank: int | None = None
+    excess_s: float | None = None
+    excess_share: float | None = None
+    slowdown_s: float | None = None
+    unexplained_s: float | None = None
+    window_unit_s: float | None = None
+    normal_unit_s: float | None = None
+    per: str = "second"
+    units: float | None = None
+    normal_units: float | None = None
+    samples: int = 0
+    normal_samples: int = 0
+    unresolved_share: float = 0.0
+    confidence: Confidence | None = None
+    rank_among_normal: float | None = None
+    tier: str = "A"
+    normal: list[Range] = field(default_factory=list)
+    evidence: list[Row] = field(default_factory=list)
+    profile_until: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The line's fields beside the others."""
+        frame = self.suspect.frame if self.suspect else None
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("suspect", "evidence")}
+        return {
+            **plain,
+            "function": frame.name if frame else None,
+            "file": frame.file if frame else None,
+            "line": frame.line if frame and frame.line else None,
+            "leaf": self.suspect.leaf if self.suspect else "",
+            "path": [one._asdict() for one in self.suspect.path] if self.suspect else [],
+            "evidence": [row._asdict() for row in self.evidence],
+        }
+
+
+class Case(NamedTuple):
+    """All that a verdict is given on."""
+
+    window: Side
+    normal: Side | None  # None where nothing can be compared
+    units: Units | None
+    per: str  # what a unit is called
+    hz: float
+    certain: bool  # all stacks come from a sampler that does not mix moments
+    own_folder: str = ""
+    line_of: LineOf = no_source
+
+
+def judge(case: Case) -> Verdict:
+    """The line, without a word on GPUs and other ranks."""
+    window, normal = case.window, case.normal
+    known = _known(case)
+    if not window.seconds:
+        return Verdict("no_profile", **known)
+    if known["samples"] < FEW_SAMPLES:
+        return Verdict("too_few_samples", **known)
+    trie, weighings = suspect.tree_of(window.traces, normal.traces if normal else None)
+    per = (window.per, normal.per if normal else 0.0)
+    excess = suspect.excess_of(trie, per, known["samples"], case.own_folder)
+    slowdown_s = excess.slowdown_s if window.units is not None or normal is None else excess.shifted_s
+    known |= {"slowdown_s": slowdown_s, "unexplained_s": slowdown_s}
+    found = suspect.find(excess, slowdown_s, weighings, per)
+    luck = chance(normal.traces, trie, len(window.traces.stacks), normal.ranges, case.units, window.seconds) if normal else None
+    least_s = _least(excess, found, known["normal_unit_s"] or 1.0, luck)
+    largest_s = max(found.excess_s if found else 0.0, slowdown_s if window.units is not None else 0.0)
+    if normal is not None and largest_s <= least_s:
+        return Verdict("no_difference", **known)
+    if found is None or found.excess_s <= least_s or not _stands(found, case):
+        return Verdict("unknown", **known)
+    known |= {
+        "suspect": found,
+        "excess_s": found.excess_s,
+        "excess_share": min(1.0, found.excess_s / slowdown_s) if slowdown_s > 0 else 1.0,
+        "unexplained_s": slowdown_s - found.excess_s,
+        "confidence": _confidence(case, luck),
+        "rank_among_normal": luck.rank_of(found.excess_s) if luck else None,
+    }
+    return Verdict("line", **known)
+
+
+def _known(case: Case) -> dict[str, Any]:
+    window, normal = case.window, case.normal
+    return {
+        "window_unit_s": window.seconds / window.units if window.units else None,
+        "normal_unit_s": normal.seconds / normal.units if normal and normal.units else None,
+        "per": case.per if window.units is not None else "second",
+        "units": window.units,
+        "normal_units": normal.units if normal else None,
+        "samples": round(window.seconds * case.hz),
+        "normal_samples": round(normal.seconds * case.hz) if normal else 0,
+        "unresolved_share": unresolved_share(window.traces),
+        "tier": "A" if window.units is None else "B",
+        "normal": normal.ranges if normal else [],
+    }
+
+
+def unresolved_share(traces: Traces) -> float:
+    """Of the time, how much lies in stacks that are not trusted to their leaf."""
+    lengths = np.array([len(stack) for stack in traces.stacks], np.int64)
+    doubtful = (traces.trusted < lengths)[traces.stack] if len(lengths) else np.zeros(0, bool)
+    total_s = float(traces.seconds.sum())
+    return float(traces.seconds[doubtful].sum()) / total_s if total_s else 0.0
+
+
+def _least(excess: Excess, found: Suspect | None, normal_unit_s: float, luck: Chance | None) -> float:
+    """An excess up to this may be chance, or nothing that matters."""
+    counting_s = SIGMAS * excess.noise_s(found.excess_s if found else 0.0)
+    least = LEAST if luck and luck.windows >= FEW_WINDOWS else LEAST_UNSURE
+    return max(least * normal_unit_s, counting_s, luck.threshold_s if luck else 0.0)
+
+
+def _confidence(case: Case, luck: Chance | None) -> Confidence:
+    if luck is None or luck.windows < FEW_WINDOWS:
+        return "low"
+    return "high" if case.certain else "medium"
+
+
+def _stands(found: Suspect, case: Case) -> bool:
+    """Whether the function was seen often enough, or long enough at once, to have been there."""
+    traces = case.window.traces
+    there = {i for i, frame in enumerate(traces.frames) if frame[:2] == found.frame[:2]}
+    stacks = [not there.isdisjoint(stack[:depth]) for stack, depth in zip(traces.stacks, traces.trusted.tolist(), strict=True)]
+    spans = np.flatnonzero(np.array(stacks, bool)[traces.stack])
+    starts, ends = traces.start_s[spans], traces.end_s[spans]
+    if case.certain or bool(((ends - starts) * case.hz >= LONG).any()):
+        return True
+    if case.units is None:
+        return len(spans) >= SPANS
+    _, steps = overlaps(starts, ends, case.units.start_s, case.units.end_s)
+    return len(spans) >= SPANS and len(np.unique(steps)) >= min(STEPS, int(case.window.units or 0))

@@ -1,0 +1,98 @@
+"""Verdicts as one sentence: subject, number, cause."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...records import Frame
+from .verdict import Gpu, Host, Verdict
+
+
+def worded(verdict: Verdict, gpu: Gpu | None = None, host: Host | None = None) -> Verdict:
+    """The verdict with its sentence."""
+    return replace(verdict, sentence=_sentence(verdict, gpu, host))
+
+
+def _sentence(verdict: Verdict, gpu: Gpu | None, host: Host | None) -> str:
+    match verdict.verdict:
+        case "no_profile":
+            return "No stack was sampled in this time."
+        case "too_few_samples":
+            samples = f"{verdict.samples} sample{'' if verdict.samples == 1 else 's'}"
+            return f"Only {samples} in this window: too few to blame a line."
+        case "no_difference":
+            return "This window looks like normal: no function's excess stands out from 200 normal windows."
+        case "gpu_slower":
+            return f"{gpu_cause(gpu)}: {_lost(verdict)}." if gpu else ""
+        case "cpu_taken":
+            return f"{cpu_cause(host)}: {_lost(verdict)}." if host else ""
+        case "collective_wait" if verdict.suspect is None:
+            return f"The other ranks wait for rank {verdict.rank}, and no line of it stands out: {_lost(verdict)}."
+        case "unknown":
+            return f"No single line stands out: {_lost(verdict)}."
+    return _line(verdict)
+
+
+def _line(verdict: Verdict) -> str:
+    """`94 % of the lost time: data.py:88 decode_image, in PIL ImageFile.load, +369 of +393 ms a step.`"""
+    assert verdict.suspect is not None
+    where = ", ".join(part for part in (place(verdict.suspect.frame), _in(verdict.suspect.leaf), verdict.reason) if part)
+    if verdict.rank is not None and verdict.verdict == "collective_wait":
+        where = f"rank {verdict.rank}, {where}"
+    share = f"{percent(verdict.excess_share or 0.0)}"
+    waiting = "; the other ranks wait for it" if verdict.verdict == "collective_wait" else ""
+    if not verdict.normal:
+        return f"{share} of this window: {where}; there is no normal to compare it with{waiting}."
+    excess_s, slowdown_s = verdict.excess_s or 0.0, verdict.slowdown_s or 0.0
+    if verdict.units is None:
+        return f"{share} of the time spent otherwise than normal: {where}, {signed(excess_s)} of every second{waiting}."
+    return f"{share} of the lost time: {where}, {_of(excess_s, slowdown_s)} a {verdict.per}{waiting}."
+
+
+def gpu_cause(gpu: Gpu | None) -> str:
+    """`The GPU is slower, clock 1410 MHz, normal 1980 MHz (power cap)`."""
+    if gpu is not None and gpu.clock_mhz and gpu.clock_mhz[0] < gpu.clock_mhz[1]:
+        why = f" ({', '.join(gpu.reasons)})" if gpu.reasons else ""
+        return f"The GPU is slower, clock {gpu.clock_mhz[0]:.0f} MHz, normal {gpu.clock_mhz[1]:.0f} MHz{why}"
+    return "The GPU is as busy as normal and its kernels take longer"
+
+
+def cpu_cause(host: Host) -> str:
+    """`Other programs keep 1.9 of 2 cores busy, normal 0.1`."""
+    return f"Other programs keep {host.others[0]:.1f} of {host.cores} cores busy, normal {host.others[1]:.1f}"
+
+
+def place(frame: Frame) -> str:
+    """`data.py:88 decode_image`."""
+    return f"{frame.file.rpartition('/')[2]}:{frame.line} {frame.name}" if frame.file else frame.name
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
+
+
+def signed(seconds: float) -> str:
+    """`+369 ms`, `+1.2 s`, `+0.35 ms`."""
+    return f"{seconds:+.2f} s" if abs(seconds) >= 10 else f"{_ms(seconds)} ms"
+
+
+def _of(part_s: float, whole_s: float) -> str:
+    """`+369 of +393 ms`."""
+    if max(abs(part_s), abs(whole_s)) >= 10:
+        return f"{part_s:+.2f} of {whole_s:+.2f} s"
+    return f"{_ms(part_s)} of {_ms(whole_s)} ms"
+
+
+def _lost(verdict: Verdict) -> str:
+    if verdict.units is None or verdict.normal_unit_s is None or verdict.slowdown_s is None:
+        return "time is spent otherwise than normal"
+    return f"{signed(verdict.slowdown_s)} a {verdict.per}, normal {signed(verdict.normal_unit_s).lstrip('+')}"
+
+
+def _ms(seconds: float) -> str:
+    ms = seconds * 1e3
+    return f"{ms:+.0f}" if abs(ms) >= 10 else f"{ms:+.1f}" if abs(ms) >= 1 else f"{ms:+.2f}"
+
+
+def _in(leaf: str) -> str:
+    return f"in {leaf}" if leaf else ""

@@ -1,0 +1,152 @@
+"""Stacks with weights as one tree, built level by level in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from ...records import Frame
+from .traces import Floats, Ints
+
+
+class Weighed(NamedTuple):
+    """Stacks, each with the seconds that it stood."""
+
+    frames: list[Frame]
+    stacks: list[tuple[int, ...]]  # indices into frames, from below the root to the leaf
+    trusted: Ints  # one a stack: so many of its frames, from below the root, surely stood on each other
+    seconds: Floats  # one a stack
+
+
+@dataclass(frozen=True)
+class Trie:
+    """Nodes in order of depth, then parent, then function name. Times have a row for each weighing: `total_s[weighing, node]`."""
+
+    frames: list[Frame]
+    frame: Ints  # index into frames: the node's function, at its hottest line; -1 for the root
+    parent: Ints
+    depth: Ints
+    self_s: Floats
+    total_s: Floats
+    untrusted_s: Floats  # of the total, what may not belong here
+    leaf: Ints  # the node of each stack's last frame, the stacks of all weighings one after the other; -1 where it was cut
+    unresolved_s: Floats  # one a weighing: of stacks that are not trusted to their leaf
+
+    def pruned(self, share: float) -> Trie:
+        """Without what is below this share of every weighing. What was cut counts in its parent's total, in nobody's self."""
+        drawn = np.any((self.total_s >= share * self.total_s[:, :1]) & (self.total_s > 0), axis=0)
+        return self._take(np.r_[0, 1 + np.flatnonzero(drawn[1:])])
+
+    def preorder(self) -> Trie:
+        """The same nodes, each followed by its children, for who draws or prints from top to bottom."""
+        levels = np.split(np.arange(len(self.depth)), np.flatnonzero(np.diff(self.depth)) + 1)
+        size = np.ones(len(self.depth), np.int64)
+        for level in reversed(levels[1:]):
+            np.add.at(size, self.parent[level], size[level])
+        place = np.zeros(len(self.depth), np.int64)
+        for level in levels[1:]:
+            parent = self.parent[level]
+            before = np.cumsum(size[level]) - size[level]
+            leads = np.r_[True, parent[1:] != parent[:-1]]  # the first child of each parent
+            place[level] = place[parent] + 1 + before - before[leads][np.cumsum(leads) - 1]
+        return self._take(np.argsort(place))
+
+    def _take(self, nodes: Ints) -> Trie:
+        moved = np.full(len(self.depth) + 1, -1)  # the last entry is the root's parent, -1
+        moved[nodes] = np.arange(len(nodes))
+        return Trie(
+            frames=self.frames,
+            frame=self.frame[nodes],
+            parent=moved[self.parent[nodes]],
+            depth=self.depth[nodes],
+            self_s=self.self_s[:, nodes],
+            total_s=self.total_s[:, nodes],
+            untrusted_s=self.untrusted_s[:, nodes],
+            leaf=moved[self.leaf],
+            unresolved_s=self.unresolved_s,
+        )
+
+
+def build(weighings: Sequence[Weighed]) -> Trie:
+    """One tree for all weighings; frames with the same name and file are one function."""
+    frames, flat = _shared_frames(weighings)
+    function, functions = _functions(frames)
+    lengths = np.array([len(stack) for one in weighings for stack in one.stacks], np.int64)
+    starts = np.cumsum(lengths) - lengths
+    trusted = np.concatenate([np.zeros(0, np.int64), *(one.trusted for one in weighings)])
+    seconds = _by_weighing(weighings)
+    heat = seconds[0] + 1e-9 * seconds.sum(axis=0)  # the window's lines, and the baseline's where the window has none
+    node = np.zeros(len(lengths), np.int64)
+    active = np.flatnonzero(lengths > 0)
+    whole = seconds.sum(axis=1, keepdims=True)
+    levels = [_Level(np.array([-1]), np.array([-1]), whole, np.zeros_like(whole))]
+    nodes = 1
+    while len(active):
+        frame = flat[starts[active] + len(levels) - 1]
+        keys, child = np.unique(node[active] * functions + function[frame], return_inverse=True)
+        total_s = np.array([np.bincount(child, row[active], len(keys)) for row in seconds])
+        doubtful = trusted[active] < len(levels)
+        untrusted_s = np.array([np.bincount(child, row[active] * doubtful, len(keys)) for row in seconds])
+        levels.append(_Level(_hottest(child, frame, heat[active], len(frames)), keys // functions, total_s, untrusted_s))
+        node[active] = nodes + child
+        nodes += len(keys)
+        active = active[lengths[active] >= len(levels)]
+    return Trie(
+        frames=frames,
+        frame=np.concatenate([level.frame for level in levels]),
+        parent=np.concatenate([level.parent for level in levels]),
+        depth=np.repeat(np.arange(len(levels)), [len(level.frame) for level in levels]),
+        self_s=np.array([np.bincount(node, row, nodes) for row in seconds]),
+        total_s=np.concatenate([level.total_s for level in levels], axis=1),
+        untrusted_s=np.concatenate([level.untrusted_s for level in levels], axis=1),
+        leaf=node,
+        unresolved_s=seconds @ (trusted < lengths),
+    )
+
+
+class _Level(NamedTuple):
+    frame: Ints
+    parent: Ints
+    total_s: Floats
+    untrusted_s: Floats
+
+
+def _shared_frames(weighings: Sequence[Weighed]) -> tuple[list[Frame], Ints]:
+    """One table of frames for all, and every stack's frames in it, one after the other."""
+    index: dict[Frame, int] = {}
+    flat: list[Ints] = []
+    for one in weighings:
+        moved = np.array([index.setdefault(frame, len(index)) for frame in one.frames], np.int64)
+        flat.append(moved[np.fromiter(chain.from_iterable(one.stacks), np.int64)])
+    return list(index), np.concatenate(flat)
+
+
+def _functions(frames: list[Frame]) -> tuple[Ints, int]:
+    """The number of each frame's function, in the order of names, and how many there are."""
+    names = sorted({frame[:2] for frame in frames})
+    number = {name: i for i, name in enumerate(names)}
+    return np.array([number[frame[:2]] for frame in frames], np.int64), max(1, len(names))
+
+
+def _by_weighing(weighings: Sequence[Weighed]) -> Floats:
+    """`[weighing, stack]`: a stack's seconds stand in the row of the weighing that it came from."""
+    seconds = np.zeros((len(weighings), sum(len(one.stacks) for one in weighings)))
+    at = 0
+    for row, one in zip(seconds, weighings, strict=True):
+        row[at : at + len(one.stacks)] = one.seconds
+        at += len(one.stacks)
+    return seconds
+
+
+def _hottest(node: Ints, frame: Ints, heat: Floats, frames: int) -> Ints:
+    """For each node the frame with most heat among those that fell on it."""
+    pairs, pair = np.unique(node * frames + frame, return_inverse=True)
+    order = np.lexsort((np.bincount(pair, heat), pairs // frames))
+    owner = pairs[order] // frames
+    last = np.flatnonzero(np.r_[owner[1:] != owner[:-1], True])
+    hottest: Ints = pairs[order][last] % frames
+    return hottest

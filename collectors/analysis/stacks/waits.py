@@ -1,0 +1,175 @@
+"""One row a recognised wait: the frame that waits, what it waits for, and whose stacks explain it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+from ...records import Frame
+
+Joined: TypeAlias = Literal["workers", "threads", "lock", "backward", "ranks", "gpu", "sleep", ""]
+
+
+class Wait(NamedTuple):
+    """A function of the standard library or of PyTorch in which a thread stands while it waits."""
+
+    function: str  # without its class: samplers name `Queue.get` from Python 3.11 on, `get` before
+    file: str  # how its path ends
+    what: str
+    joined: Joined  # whose stacks at that time say why; "" where nothing does
+    plumbing: bool = False  # other waits wait by it: what called it says more
+
+
+DISTRIBUTED = "torch/distributed/distributed_c10d.py"
+COLLECTIVES = (
+    *("all_reduce", "all_reduce_coalesced", "all_gather", "all_gather_coalesced", "all_gather_into_tensor", "all_gather_object"),
+    *(
+        "all_gather_single",
+        "all_to_all",
+        "all_to_all_single",
+        "barrier",
+        "broadcast",
+        "broadcast_object_list",
+        "gather",
+        "gather_object",
+        "monitored_barrier",
+    ),
+    *("recv", "reduce", "reduce_scatter", "reduce_scatter_single", "reduce_scatter_tensor", "scatter", "send"),
+)
+WAITS = (
+    Wait("_try_get_data", "torch/utils/data/dataloader.py", "data loader", "workers"),
+    Wait("get", "/multiprocessing/queues.py", "queue", "workers", plumbing=True),
+    Wait("put", "/multiprocessing/queues.py", "queue", "workers", plumbing=True),
+    Wait("get", "/multiprocessing/pool.py", "process pool", "workers"),
+    Wait("wait", "/multiprocessing/pool.py", "process pool", "workers"),
+    Wait("join", "/multiprocessing/process.py", "child process", "workers"),
+    Wait("poll", "/multiprocessing/popen_fork.py", "child process", "workers"),
+    Wait("wait", "/multiprocessing/popen_fork.py", "child process", "workers"),
+    Wait("_wait", "/subprocess.py", "child process", "workers"),
+    Wait("_try_wait", "/subprocess.py", "child process", "workers"),
+    Wait("communicate", "/subprocess.py", "child process", "workers"),
+    Wait("_communicate", "/subprocess.py", "child process", "workers"),
+    Wait("get", "/queue.py", "queue", "threads"),
+    Wait("put", "/queue.py", "queue", "threads"),
+    Wait("join", "/queue.py", "queue", "threads"),
+    Wait("join", "/threading.py", "thread", "threads"),
+    Wait("_wait_for_tstate_lock", "/threading.py", "thread", "threads", plumbing=True),
+    Wait("result", "/concurrent/futures/_base.py", "future", "threads"),
+    Wait("wait", "/concurrent/futures/_base.py", "future", "threads"),
+    Wait("as_completed", "/concurrent/futures/_base.py", "future", "threads"),
+    Wait("result_iterator", "/concurrent/futures/_base.py", "future", "threads"),
+    Wait("wait", "/threading.py", "condition", "threads", plumbing=True),
+    Wait("wait_for", "/threading.py", "condition", "threads", plumbing=True),
+    Wait("_engine_run_backward", "torch/autograd/graph.py", "backward pass", "backward"),
+    *(Wait(name, DISTRIBUTED, "collective", "ranks") for name in COLLECTIVES),
+    Wait("synchronize", "torch/cuda/__init__.py", "GPU", "gpu"),
+    Wait("synchronize", "torch/cuda/streams.py", "GPU", "gpu"),
+    Wait("wait", "torch/cuda/streams.py", "GPU", "gpu"),
+    Wait(
+        "detach", "/multiprocessing/resource_sharer.py", "transfer", "workers"
+    ),  # a thread of the worker serves it, and needs its GIL
+    Wait("recvfds", "/multiprocessing/reduction.py", "transfer", "workers"),
+    Wait("accept", "/socket.py", "connection", ""),
+    Wait("readinto", "/socket.py", "network", ""),
+    Wait("wait", "/multiprocessing/connection.py", "pipe", "workers", plumbing=True),
+    Wait("_recv", "/multiprocessing/connection.py", "pipe", "workers", plumbing=True),
+    Wait("select", "/selectors.py", "input", "", plumbing=True),
+)
+LOCK, SLEEP = Wait("acquire", "", "lock", "lock"), Wait("sleep", "", "time", "sleep")
+BLOCK_LINES = 200  # a `with` is looked for so far above
+
+_SLEEPS = re.compile(r"\bsleep\(")
+_TAKES_LOCK = re.compile(r"\.acquire\(|\bwith\b.*(lock|mutex|semaphore|condition)\w*\b", re.IGNORECASE)
+_FUNCTION = re.compile(r"\s*(async\s+)?(def|class)\b")
+_READS_GPU = re.compile(r"\.(item|cpu|tolist|numpy|synchronize)\(|\.to\(\s*[\"']cpu")
+
+
+class Waiting(NamedTuple):
+    wait: Wait
+    since: int  # index of the frame in which the wait begins; what stands below is how it waits
+
+
+class Reason(NamedTuple):
+    """Work that is not what its caller asked for, told by where its frames lie."""
+
+    function: str  # "" for any
+    file: str  # a part of the path
+    word: str
+
+
+REASONS = (
+    Reason("", "/torch/_dynamo/", "recompiling"),
+    Reason("", "/torch/_inductor/", "recompiling"),
+    Reason("save", "/torch/serialization.py", "checkpoint"),
+    Reason("_save", "/torch/serialization.py", "checkpoint"),
+    Reason("save_file", "/safetensors/", "checkpoint"),
+    Reason("", "/torch/distributed/checkpoint/", "checkpoint"),
+)
+
+
+def wait_of(frame: Frame) -> Wait | None:
+    """The row of the table that a frame stands for, whatever its line.
+
+    `Frame("_MultiProcessingDataLoaderIter._try_get_data", ".../torch/utils/data/dataloader.py", 1291)` -> the data loader's row
+    """
+    function = frame.name.rpartition(".")[2]
+    return next((wait for wait in _BY_FUNCTION.get(function, ()) if frame.file.endswith(wait.file)), None)
+
+
+def waiting(waits: Sequence[Wait | None]) -> Waiting | None:
+    """What a stack waits for, given each frame's row from the root to the leaf; None where its leaf is at work.
+
+    The innermost row decides, plumbing aside: fetching a tensor inside the data loader's wait is a transfer. Of plumbing alone
+    the outermost does. The wait begins at the outermost row that says the same of whose stacks explain it.
+    """
+    if not waits or waits[-1] is None:
+        return None
+    rows = [(i, wait) for i, wait in enumerate(waits) if wait]
+    decisive = next((wait for _, wait in reversed(rows) if not wait.plumbing), rows[0][1])
+    return Waiting(decisive, next(i for i, wait in rows if wait.joined == decisive.joined))
+
+
+def takes_lock(text: str) -> bool:
+    """Whether a thread whose last frame stands on this line of source waits for a lock: what runs inside `with` has lines of its own."""
+    return bool(_TAKES_LOCK.search(text))
+
+
+def wait_at(text: str) -> Wait | None:
+    """What a thread waits for whose last frame stands on this line of source: calls into C have no frame of their own."""
+    return LOCK if takes_lock(text) else SLEEP if _SLEEPS.search(text) else None
+
+
+def holds_lock(frame: Frame, line_of: Callable[[str, int], str]) -> bool:
+    """Whether the line stands inside a `with` that takes a lock, or after an `acquire` that nothing has released yet."""
+    depth = _depth(line_of(frame.file, frame.line))
+    for line in range(frame.line - 1, max(0, frame.line - BLOCK_LINES), -1):
+        text = line_of(frame.file, line)
+        if not text.strip():
+            continue
+        if ".release(" in text:
+            return False
+        if takes_lock(text) and (".acquire(" in text or _depth(text) < depth):
+            return True
+        if _FUNCTION.match(text) and _depth(text) < depth:
+            return False
+        depth = min(depth, _depth(text))
+    return False
+
+
+def _depth(text: str) -> int:
+    return len(text) - len(text.lstrip())
+
+
+def reads_gpu(text: str) -> bool:
+    """Whether this line of source fetches a value from the GPU, which has no frame of its own."""
+    return bool(_READS_GPU.search(text))
+
+
+def reason_of(frame: Frame) -> str:
+    """`"checkpoint"` for a frame of `torch.save`; "" for most."""
+    function = frame.name.rpartition(".")[2]
+    return next((one.word for one in REASONS if one.file in frame.file and one.function in ("", function)), "")
+
+
+_BY_FUNCTION = {wait.function: [row for row in WAITS if row.function == wait.function] for wait in WAITS}

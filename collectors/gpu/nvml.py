@@ -1,0 +1,184 @@
+"""Read the GPUs through NVML as often as the catalog says, and say in one sentence why there is nothing to read.
+
+The rule for errors, from the top: what a card does not support is asked once and left; a GPU that is lost or answers
+"unknown" leaves a gap with its reason and is tried again, while the others go on; a library that lost its driver is opened
+again; a library that no longer fits its driver cannot be mended inside this process: `StaleLibrary`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pynvml as nvml  # the package nvidia-ml-py
+
+from ..catalog import GPU, Timetable
+from ..records import Points
+from .cost import looks_of
+from .device import Device, open_card
+from .errors import DRIVER_GONE, NOTES
+from .inventory import NO_DEVICES, NO_DRIVER, Inventory, device_nodes, library_replaced, without_devices
+
+ABSENT_RETRY_S = 30.0
+RELOAD_RETRY_S = 2.0  # a driver that worked in this process is probably being reloaded
+PLUG_CHECK_S = 10.0
+INVENTORY_S = 1.0
+BUDGET_S = 0.05  # of one collect(); what is due beyond it waits for the next
+EVENT_WAIT_MS = 1  # 0 waits for ever in some versions
+
+FOR_ALL = tuple(source for source in GPU if source.key == "gpu.xid")
+
+
+class StaleLibrary(Exception):
+    """The driver was replaced under the library that this process has loaded: the process has to start again."""
+
+
+class NvmlCollector:
+    """All GPUs of this machine. `collect` is called every `period_s`; `inventory` may be called from any thread."""
+
+    name = "gpu"
+    period_s = 0.2
+
+    def __init__(self, host: str, root: Path = Path("/")) -> None:
+        self._host = host
+        self._root = root
+        self._devices: list[Device] = []
+        self._events = Events([])
+        self._inventory = Inventory(note=NO_DRIVER)
+        self._is_open = self._worked = False
+        self._open_at_s = 0.0
+        self._check_at_s = 0.0
+        self._snapshot_at_s = 0.0
+        self._nodes: list[str] = []
+
+    def collect(self) -> list[Points]:
+        """What became due since the last call; nothing where there is no driver. Raises StaleLibrary."""
+        now_s = time.monotonic()
+        points: list[Points] = []
+        try:
+            if self._is_open or self._open(now_s):
+                self._look(now_s, points)
+                self._take_stock(now_s)
+        except nvml.NVMLError as error:
+            self._fail(error)
+        return points
+
+    def inventory(self) -> Inventory:
+        return self._inventory
+
+    def close(self) -> None:
+        """Let the driver go; the next `collect` opens it again."""
+        for device in self._devices:
+            device.close()
+        self._events.close()
+        if self._is_open:
+            with suppress(nvml.NVMLError):  # a library that lost its driver has nothing to shut down
+                nvml.nvmlShutdown()
+        self._devices, self._is_open = [], False
+
+    def _open(self, now_s: float) -> bool:
+        """Whether there are GPUs; where there are none this is tried at a low rate."""
+        if now_s < self._open_at_s:
+            return False
+        self._open_at_s = now_s + (RELOAD_RETRY_S if self._worked else ABSENT_RETRY_S)
+        nvml.nvmlInit()
+        self._is_open = True
+        self._devices = [device for index in range(nvml.nvmlDeviceGetCount()) for device in open_card(self._host, index)]
+        if not self._devices:
+            raise nvml.NVMLError(nvml.NVML_ERROR_GPU_NOT_FOUND)
+        self._worked = True
+        self._events = Events(self._devices)
+        self._nodes = device_nodes(self._root)
+        self._check_at_s, self._snapshot_at_s = now_s + PLUG_CHECK_S, now_s
+        return True
+
+    def _fail(self, error: Any) -> None:
+        """Say why there is no driver, and come back: at once if it worked until now."""
+        if error.value == nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH and (self._worked or library_replaced(self._root)):
+            raise StaleLibrary("the NVIDIA driver was replaced while its old library was in use") from error
+        if self._devices:
+            self._open_at_s = 0.0
+        self.close()
+        note = NOTES.get(error.value, f"The NVIDIA driver answers {str(error)!r}: in a container, restart the container.")
+        self._inventory = Inventory(note=NO_DEVICES if without_devices(self._root) else note)
+
+    def _look(self, now_s: float, points: list[Points]) -> None:
+        """Append what is due, oldest deadline first. Errors of one GPU stay with it; others rise."""
+        healed = [device for device in self._devices if device.heal(now_s)]
+        if healed:
+            self._events.close()
+            self._events = Events(self._devices)
+        for device, xid in self._events.xids(now_s):
+            device.xid, device.xid_s = xid, time.time()
+            points.append(Points(None, device.labels, ("gpu/xid",), (float(xid),), device.xid_s, None))
+        due = [(deadline_s, key, device) for device in self._devices for deadline_s, key in device.timetable.due(now_s)]
+        try:
+            for _, key, device in sorted(due, key=lambda look: look[0]):
+                if time.monotonic() - now_s > BUDGET_S:
+                    break
+                if not device.lost:
+                    points += device.look(key)
+        finally:
+            points += [row for device in self._devices for row in device.rows()]
+
+    def _take_stock(self, now_s: float) -> None:
+        if now_s >= self._snapshot_at_s:
+            self._snapshot_at_s = now_s + INVENTORY_S
+            self._inventory = Inventory(
+                tuple(device.as_gpu() for device in self._devices), None, looks_of([device.costs for device in self._devices])
+            )
+        if now_s >= self._check_at_s:
+            self._check_at_s = now_s + PLUG_CHECK_S
+            if self._nodes != device_nodes(self._root):
+                self.close()
+                self._open_at_s = 0.0
+
+
+class Events:
+    """Critical errors (XID) of all cards, from the driver's own queue."""
+
+    def __init__(self, devices: list[Device]) -> None:
+        self._timetable = Timetable(FOR_ALL)
+        self._devices: dict[int, Device] = {}
+        self._set: Any = None
+        cards = [device for device in devices if device.slot is None and not device.lost]
+        if cards:
+            self._listen(cards)
+
+    def _listen(self, cards: list[Device]) -> None:
+        with suppress(nvml.NVMLError):  # a driver without events
+            self._set = nvml.nvmlEventSetCreate()
+        for device in cards if self._set else []:
+            with suppress(nvml.NVMLError):  # a card without events
+                nvml.nvmlDeviceRegisterEvents(device.card.handle, nvml.nvmlEventTypeXidCriticalError, self._set)
+                self._devices[address_of(device.card.handle)] = device
+
+    def xids(self, now_s: float) -> Iterable[tuple[Device, int]]:
+        """What came since the last call."""
+        if not self._devices or not self._timetable.due(now_s):
+            return
+        self._timetable.done(FOR_ALL[0].key, now_s)
+        try:
+            while True:
+                event = nvml.nvmlEventSetWait(self._set, EVENT_WAIT_MS)
+                if device := self._devices.get(address_of(event.device)):
+                    yield device, event.eventData
+        except nvml.NVMLError as error:
+            if error.value in DRIVER_GONE:
+                raise
+            if error.value != nvml.NVML_ERROR_TIMEOUT:
+                self._devices = {}  # a lost GPU spoils the set; the collector makes a new one when it heals
+
+    def close(self) -> None:
+        if self._set:
+            with suppress(nvml.NVMLError):
+                nvml.nvmlEventSetFree(self._set)
+            self._set = None
+
+
+def address_of(handle: Any) -> int:
+    return ctypes.cast(handle, ctypes.c_void_p).value or 0

@@ -1,0 +1,261 @@
+"""One file of the log folder, read from where it was left, in batches that are bounded in bytes and in lines."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..records import Offset, Record, labels_of
+from .formats import MAX_LINE_BYTES, Arrival, Format, Tally
+from .formats.jsonl import Events, Metrics
+from .formats.text import Text
+from .formats.values import MAX_TIME_S, inert
+from .opening import open_file
+from .run_folder import RunFolder
+
+BATCH_BYTES = 2 << 20  # read from one file before the next one has its turn,
+LEAST_BATCH_BYTES = 512 << 10  # or less where that much takes longer than
+BATCH_S = 0.1
+BATCH_LINES = 50_000
+IDLE_S = 60.0  # a file that did not change for so long is closed
+HEAD_BYTES = 64  # what is remembered of a file's start, to notice that it was written anew
+SPREAD_S = 1.0  # lines without a time that arrive together were written within this time
+CLOCK_SLACK_S = 2.0  # between the file system's clock and ours
+RANK = re.compile(r"\.rank(\d{1,9})\.jsonl$")
+EVENTS = re.compile(r"events(\.rank\d{1,9})?\.jsonl")
+
+
+class FollowedFile:
+    """It stays open, so that the rest of a rotated file is still read."""
+
+    def __init__(self, path: Path, key: str, run: RunFolder, root: Path, offset: Offset | None, *, live: bool) -> None:
+        """`live`: what is in the file was written while we were looking, so that it has an arrival time."""
+        self._path, self._key, self._run, self._root = path, key, run, root
+        self._live = live
+        self._looked_s = time.time() - SPREAD_S
+        self._descriptor = -1
+        self._identity = (offset.device, offset.inode) if offset else (0, 0)
+        self._offset = offset.offset if offset else 0
+        state = dict(offset.state) if offset else {}
+        self._head: str = state.pop("head", "")
+        self._cutting: bool = state.pop("cutting", False)  # inside a line that is too long
+        self._host: str = state.pop("host", run.host)  # a run's series keep their host
+        self._format = self._new_format(state)
+        if offset:
+            self._format.tally = Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip)
+        self._used = 0  # bytes of the batch that is being parsed
+        self._raw: list[bytes] = []  # its lines, with their carriage returns,
+        self._left = 0  # of which the parser left so many
+        self._batch_bytes = BATCH_BYTES
+        self.behind = False  # whether there was more than one batch to read
+        self.last = offset  # behind all records that were handed out
+
+    def next_lines(self) -> list[bytes]:
+        """One batch of whole lines. A half-written last line waits for its newline."""
+        lines, self._used = self._split(self._next_bytes())
+        return lines
+
+    @property
+    def used_bytes(self) -> int:
+        """Of the batch that `next_lines` gave."""
+        return self._used
+
+    def parse(self, lines: list[bytes]) -> list[Record]:
+        """The records of the lines of `next_lines`, and the offset behind them; [] where nothing was read."""
+        records: list[Record] = []
+        if self._used:
+            began_s = time.monotonic()
+            records = self._parse(lines, self._arrival())
+            self._pace(time.monotonic() - began_s)
+            self._offset += self._used - self._left_bytes()
+            self._used = 0
+            records.append(self.as_record())
+        if not self.behind:
+            self._live = True  # the backlog is read; what comes now, comes live
+        return records
+
+    def as_record(self) -> Offset:
+        """How far the file has been read."""
+        self._head = self._head or (self._read_head() if self._descriptor >= 0 else "")
+        state = {**self._format.state(), "head": self._head, "host": self._host}
+        if self._cutting:
+            state["cutting"] = True
+        tally = self._format.tally
+        self.last = Offset(
+            self._key,
+            self._run.name,
+            *self._identity,
+            self._offset,
+            tally.lines_read,
+            tally.lines_skipped,
+            tally.fields_skipped,
+            tally.first_skip,
+            state,
+        )
+        return self.last
+
+    def refuse(self, reason: str) -> None:
+        """A record of this file could not be stored."""
+        tally = self._format.tally
+        tally.lines_skipped += 1
+        tally.first_skip = tally.first_skip or reason
+        self.last = self.last and with_skip(self.last, reason)
+
+    def is_idle(self, now_s: float) -> bool:
+        return self._descriptor < 0 or now_s - os.fstat(self._descriptor).st_mtime > IDLE_S
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _parse(self, lines: list[bytes], arrival: Arrival | None) -> list[Record]:
+        """A line on which the parser fails costs that line."""
+        state, tally = self._format.state(), replace(self._format.tally)
+        self._left = 0
+        try:
+            records = self._format.parse(lines, arrival)
+            self._left = len(lines) - (self._format.tally.lines_read - tally.lines_read)
+            return records
+        except Exception:  # whatever it is: the lines are read again one by one, and the one at fault is counted
+            self._format = self._new_format(state)
+            self._format.tally = tally
+            return [record for line in lines for record in self._parse_one(line, arrival)]
+
+    def _parse_one(self, line: bytes, arrival: Arrival | None) -> list[Record]:
+        try:
+            return self._format.parse([line], arrival)
+        except Exception as error:  # see above
+            self._format.tally.skip_line(f"cannot be read ({type(error).__name__})")
+            return []
+
+    def _left_bytes(self) -> int:
+        """Of the last lines of the batch, which the parser left for the next one."""
+        left, self._raw = self._raw[len(self._raw) - self._left :], []
+        self.behind = self.behind or bool(left)
+        return sum(len(line) + 1 for line in left)
+
+    def _arrival(self) -> Arrival | None:
+        """Between the last look at the file and its last write, as far as the file system's clock can be believed."""
+        if not self._live:
+            return None
+        now_s, written_s = time.time(), os.fstat(self._descriptor).st_mtime
+        until_s = written_s if now_s - CLOCK_SLACK_S <= written_s <= now_s and written_s > self._looked_s else now_s
+        since_s = min(max(self._looked_s, until_s - SPREAD_S), until_s)
+        self._looked_s = until_s
+        return Arrival(since_s, until_s)
+
+    def _next_bytes(self) -> bytes:
+        if self._descriptor >= 0 and self._was_rewritten():
+            self.close()
+        data = self._pread() if self._descriptor >= 0 or self._reopen() else b""
+        if not data and self._has_successor():  # asked only when nothing is left in the file that we hold
+            self.close()
+            data = self._pread() if self._reopen() else b""
+        return data
+
+    def _pread(self) -> bytes:
+        data = os.pread(self._descriptor, self._batch_bytes + 1, self._offset)
+        self.behind = len(data) > self._batch_bytes
+        return data[: self._batch_bytes]
+
+    def _pace(self, took_s: float) -> None:
+        """So much at a time that a batch takes its time, and not more."""
+        if took_s > BATCH_S:
+            self._batch_bytes = max(LEAST_BATCH_BYTES, self._batch_bytes // 2)
+        elif took_s < BATCH_S / 4:
+            self._batch_bytes = min(BATCH_BYTES, 2 * self._batch_bytes)
+
+    def _was_rewritten(self) -> bool:
+        """Truncated in place, and perhaps longer again than what was read."""
+        return os.fstat(self._descriptor).st_size < self._offset or (bool(self._head) and self._read_head() != self._head)
+
+    def _has_successor(self) -> bool:
+        try:
+            now = self._path.stat()
+        except OSError:
+            return False  # rotated away, and no new file yet
+        return (now.st_dev, now.st_ino) != self._identity
+
+    def _reopen(self) -> bool:
+        """Open the file of that name; from its start when it is another one than the one that was read."""
+        try:
+            self._descriptor = open_file(self._path, self._root)
+        except FileNotFoundError:
+            return False
+        stat = os.fstat(self._descriptor)
+        known = (stat.st_dev, stat.st_ino) == self._identity and stat.st_size >= self._offset
+        if self._offset and not (known and self._read_head() == self._head):
+            self._offset, self._head, self._cutting = 0, "", False
+            self._live = True
+            tally = self._format.tally
+            self._format = self._new_format(self._format.state())
+            self._format.tally = Tally(0, tally.lines_skipped, tally.fields_skipped, tally.first_skip)
+        self._identity = (stat.st_dev, stat.st_ino)
+        return True
+
+    def _read_head(self) -> str:
+        """A fingerprint of the first bytes, as many as there were when it was first taken."""
+        length = int(self._head.partition(":")[0] or 0) or min(self._offset, HEAD_BYTES)
+        return f"{length}:{zlib.crc32(os.pread(self._descriptor, length, 0)):08x}"
+
+    def _split(self, data: bytes) -> tuple[list[bytes], int]:
+        """Whole lines, and how many bytes they took; what is too long for a line is dropped as it comes."""
+        end = data.rfind(b"\n") + 1
+        if not end:
+            if len(data) <= MAX_LINE_BYTES - 1 and not self._cutting:
+                return [], 0
+            if not self._cutting:
+                self._format.tally.lines_read += 1
+                self._format.tally.skip_line("longer than 1 MiB")
+            self._cutting = True
+            return [], len(data)
+        lines = data[: end - 1].split(b"\n", BATCH_LINES)
+        if len(lines) > BATCH_LINES:
+            end -= len(lines.pop()) + 1
+            self.behind = True
+        if self._cutting:
+            del lines[0]
+            self._cutting = False
+        self._raw = lines
+        return [line.removesuffix(b"\r") for line in lines], end
+
+    def _new_format(self, state: Mapping[str, Any]) -> Format:
+        name, rank = self._path.name, rank_of(self._path.name)
+        if is_events(name):
+            events = self._run.events[name] = Events(self._run.name, state, rank)
+            return events
+        if name.endswith(".jsonl"):
+            labels = labels_of(host=inert(self._host), rank=rank or None)
+            return Metrics(self._run.name, labels, starts_of(self._run, rank), state, self._run.names())
+        return Text(self._run.name, inert_name(self._key), min(max(self._path.stat().st_mtime, 0.0), MAX_TIME_S - 1), state)
+
+
+def with_skip(offset: Offset, reason: str) -> Offset:
+    """With one more line skipped."""
+    return offset._replace(lines_skipped=offset.lines_skipped + 1, first_skip=offset.first_skip or reason)
+
+
+def starts_of(run: RunFolder, rank: int) -> Callable[[], list[float]]:
+    return lambda: run.starts_of(rank)
+
+
+def rank_of(name: str) -> int:
+    """`metrics.rank3.jsonl -> 3`; 0 for all others."""
+    found = RANK.search(name)
+    return int(found[1]) if found else 0
+
+
+def is_events(name: str) -> bool:
+    """`events.jsonl`, `events.rank3.jsonl`."""
+    return EVENTS.fullmatch(name) is not None
+
+
+def inert_name(key: str) -> str:
+    return key.rpartition("/")[2]

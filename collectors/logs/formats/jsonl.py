@@ -1,0 +1,296 @@
+"""Read JSONL: metrics (one JSON object a line, `time_s`, `step`, then numbers) and events.
+
+The rules are those of docs/log-format.md; whatever cannot be used is skipped and counted, the rest of its line is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import orjson
+
+from ...records import Event, Labels, Points, Record
+from . import MAX_LINE_BYTES, Arrival, Tally
+from .values import (
+    MAX_DEPTH,
+    MAX_STEP,
+    MAX_TEXT_CHARS,
+    MAX_TIME_S,
+    Fitting,
+    as_count,
+    as_number,
+    as_time,
+    inert,
+    name_fault,
+)
+
+N = TypeVar("N", int, float)
+
+BACKWARD_STEPS = 100  # a step this far below the file's highest begins a new segment; less is disorder
+FLOATS = {float}
+MAX_SERIES = 20_000  # names that one run may have
+MAX_NEW_SHAPES = 1_000  # of one batch, which ends there: each costs the store about 0.15 ms
+MAX_KNOWN = 100_000  # names of all shapes of line that are remembered, before starting afresh
+MAX_KIND_CHARS = 100
+MAX_EVENT_BYTES = 64 << 10  # of JSON, kept of one event's own fields
+MAX_LIFETIMES = 500  # starts and ends that are remembered of one file: the newest
+LIFETIME_FIELDS = (
+    "pid",
+    "pid_start_ticks",
+    "boot_id",
+    "host",
+    "status",
+    "reason",
+    "local_rank",
+    "world_size",
+    "job_id",
+    "restarts",
+)
+
+
+class Names:
+    """The names that a run's series have so far; a run may have many, but not any number."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def fault(self, name: str) -> str:
+        """Why a series of that name is left out; "" where it is kept."""
+        if name in self._known:
+            return ""
+        if fault := name_fault(name):
+            return fault
+        if len(self._known) >= MAX_SERIES:
+            return f"is one series too many: a run may have {MAX_SERIES:,}"
+        self._known.add(name)
+        return ""
+
+
+class Metrics:
+    """A metrics file of one rank.
+
+    `{"time_s":1.5,"step":7,"train/loss":0.25}` -> `Points(run, labels, ("train/loss",), (0.25,), 1.5, 7)`
+    """
+
+    def __init__(
+        self,
+        run: str,
+        labels: Labels,
+        starts: Callable[[], list[float]],
+        state: Mapping[str, Any] | None = None,
+        names: Names | None = None,
+    ) -> None:
+        """`starts` tells the times of the rank's start events so far, in order: each one after the first begins a segment."""
+        state = state or {}
+        self.tally = Tally()
+        self._run, self._labels, self._starts = run, labels, starts
+        self._series = names or Names()
+        self._step: int | None = state.get("step")  # of the last line that had one
+        self._top: int | None = state.get("top")  # the highest step of this segment
+        self._segment: int = state.get("segment", 0)
+        self._attempt: int = state.get("attempt", 0)
+        self._known: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple object a shape of line whose names are all kept
+        self._known_names = self._new_shapes = 0
+
+    def state(self) -> dict[str, Any]:
+        return {"step": self._step, "top": self._top, "segment": self._segment, "attempt": self._attempt}
+
+    def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
+        starts, before, count = self._starts(), self.tally.lines_read, len(lines)
+        found: list[Record] = []
+        self._new_shapes = 0
+        for fields in objects(lines, self.tally):
+            time_s = self._time_s(fields.pop("time_s", None))
+            if time_s is None and arrival is not None:
+                time_s = arrival.at(self.tally.lines_read - before, count)
+            step = self._step_of(fields.pop("step", None))
+            names, values = self._numbers(fields)
+            if names:
+                self._advance(step, time_s, starts)
+                found.append(Points(self._run, self._labels, names, values, time_s, step, self._segment))
+                if self._new_shapes >= MAX_NEW_SHAPES:
+                    break
+        return found
+
+    def _time_s(self, value: object) -> float | None:
+        if type(value) is float and 0.0 <= value < MAX_TIME_S:  # the usual line, kept cheap here as below
+            return value
+        if value is None:
+            return None
+        time_s = as_time(value)
+        if time_s is None:
+            self.tally.skip_field("time_s", "is not a time in Unix seconds")
+        return time_s
+
+    def _step_of(self, value: object) -> int:
+        """The line's own step, else the last step seen in this file, else the line number."""
+        if type(value) is int and -MAX_STEP <= value <= MAX_STEP:
+            self._step = value
+            return value
+        number = as_number(value) if value is not None else None
+        if number is not None and abs(number) <= MAX_STEP:
+            self._step = int(number)
+            return self._step
+        if value is not None:
+            self.tally.skip_field("step", "is not a number")
+        return self.tally.lines_read if self._step is None else self._step
+
+    def _numbers(self, fields: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        values = tuple(fields.values())
+        if set(map(type, values)) == FLOATS and (known := self._known.get(tuple(fields))) is not None:
+            return known, values
+        numbers: dict[str, float] = {}
+        for name, value in flat(fields, self.tally):
+            number = as_number(value)
+            if number is None:
+                self.tally.skip_field(name, "is not a number")
+            else:
+                numbers[name] = number
+        names = tuple(numbers)
+        if (known := self._known.get(names)) is not None:
+            return known, tuple(numbers.values())
+        return self._check(names, numbers)
+
+    def _check(self, names: tuple[str, ...], numbers: Mapping[str, float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        """Names that did not stand together on a line before."""
+        kept = []
+        for name in names:
+            if fault := self._series.fault(name):
+                self.tally.skip_field(name, fault)
+            else:
+                kept.append(name)
+        if len(kept) == len(names):
+            if self._known_names > MAX_KNOWN:
+                self._known.clear()
+                self._known_names = 0
+            self._known[names] = names
+            self._known_names += len(names)
+            self._new_shapes += 1
+        return tuple(kept), tuple(numbers[name] for name in kept)
+
+    def _advance(self, step: int, time_s: float | None, starts: list[float]) -> None:
+        """Begin a new segment where the process started again or the steps went back."""
+        attempt = self._attempt
+        if attempt < len(starts):
+            attempt = len(starts) if time_s is None else attempt + sum(start <= time_s for start in starts[attempt:])
+        if attempt > self._attempt:
+            self._segment += attempt - max(self._attempt, 1)  # the first start is where segment 0 begins
+            self._attempt, self._top = attempt, step
+        elif self._top is None or step > self._top:
+            self._top = step
+        elif step < self._top - BACKWARD_STEPS:
+            self._segment += 1
+            self._top = step
+
+
+class Events:
+    """An events file: `{"time_s":1.5,"kind":"checkpoint","seconds":0.2}` -> `Event(run, "checkpoint", 1.5, seconds=0.2)`."""
+
+    def __init__(self, run: str, state: Mapping[str, Any] | None = None, rank: int = 0) -> None:
+        """`rank` is that of events which name none."""
+        state = state or {}
+        self.tally = Tally()
+        self._run, self._rank = run, rank
+        self.lifetimes: list[Event] = [Event(run, *kept) for kept in state.get("lifetimes", [])]
+        """The newest start and end events, in order of arrival."""
+        self.forgotten: dict[int, int] = {int(rank): count for rank, count in state.get("forgotten", {}).items()}
+        """How many starts of each rank are no longer among them."""
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"lifetimes": [list(event)[1:] for event in self.lifetimes]}
+        return state | ({"forgotten": {str(rank): count for rank, count in self.forgotten.items()}} if self.forgotten else {})
+
+    def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
+        arrival_s = arrival.until_s if arrival else None
+        events = [event for fields in objects(lines, self.tally) if (event := self._event(fields, arrival_s))]
+        self.lifetimes += [lifetime(event) for event in events if event.kind in ("start", "end")]
+        for event in self.lifetimes[:-MAX_LIFETIMES]:
+            if event.kind == "start":
+                self.forgotten[event.rank] = self.forgotten.get(event.rank, 0) + 1
+        del self.lifetimes[:-MAX_LIFETIMES]
+        return list(events)
+
+    def _event(self, fields: dict[str, Any], arrival_s: float | None) -> Event | None:
+        kind, stamp = fields.pop("kind", None), fields.pop("time_s", None)
+        time_s = as_time(stamp)
+        if time_s is None and stamp is not None:
+            self.tally.skip_field("time_s", "is not a time in Unix seconds")
+        when = arrival_s if time_s is None else time_s
+        if not isinstance(kind, str) or not 0 < len(kind) <= MAX_KIND_CHARS or when is None:
+            self.tally.skip_line("an event needs kind and time_s")
+            return None
+        rank = self._number("rank", fields, as_count)
+        step = self._number("step", fields, lambda value: as_count(value, -MAX_STEP, MAX_STEP))
+        seconds = self._number("seconds", fields, finite)
+        text = self._text(fields.pop("text", None))
+        kept = Fitting(MAX_EVENT_BYTES, self.tally.skip_field).fields(fields)
+        return Event(self._run, inert(kind), when, self._rank if rank is None else rank, step, seconds, text, kept)
+
+    def _text(self, value: object) -> str:
+        if isinstance(value, str) and len(value) <= MAX_TEXT_CHARS:
+            return inert(value)
+        if value is not None:
+            self.tally.skip_field("text", f"is not text of up to {MAX_TEXT_CHARS:,} characters")
+        return inert(value[:MAX_TEXT_CHARS]) if isinstance(value, str) else ""
+
+    def _number(self, name: str, fields: dict[str, Any], judge: Callable[[object], N | None]) -> N | None:
+        value = fields.pop(name, None)
+        number = judge(value)
+        if number is None and value is not None:
+            self.tally.skip_field(name, "is not a number that it can be")
+        return number
+
+
+def finite(value: object) -> float | None:
+    number = as_number(value)
+    return number if number is not None and math.isfinite(number) else None
+
+
+def lifetime(event: Event) -> Event:
+    """A start or end as it is remembered with the file's offset: which process it was, and how it ended."""
+    return event._replace(
+        text=event.text[:1000], fields={name: event.fields[name] for name in LIFETIME_FIELDS if name in event.fields}
+    )
+
+
+def objects(lines: Iterable[bytes], tally: Tally) -> Iterator[dict[str, Any]]:
+    """The JSON objects among the lines; the others are counted. Empty lines are neither."""
+    for line in lines:
+        tally.lines_read += 1
+        if tally.lines_read == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        if len(line) > MAX_LINE_BYTES:
+            tally.skip_line("longer than 1 MiB")
+            continue
+        try:
+            value = loads(line)
+        except (ValueError, RecursionError):
+            if line.strip():
+                tally.skip_line("NUL bytes" if b"\0" in line else "not JSON")
+            continue
+        if isinstance(value, dict):
+            yield value
+        else:
+            tally.skip_line("not a JSON object")
+
+
+def loads(line: bytes) -> object:
+    """orjson, and `json` for what it refuses: bare NaN and Infinity, integers beyond 64 bits."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return json.loads(line)
+
+
+def flat(fields: Mapping[str, Any], tally: Tally, prefix: str = "", depth: int = 1) -> Iterator[tuple[str, Any]]:
+    """`{"a": {"b": 1}} -> ("a/b", 1)`"""
+    for name, value in fields.items():
+        if not isinstance(value, dict):
+            yield prefix + name, value
+        elif depth < MAX_DEPTH:
+            yield from flat(value, tally, f"{prefix}{name}/", depth + 1)
+        else:
+            tally.skip_field(prefix + name, f"is more than {MAX_DEPTH} levels deep")

@@ -1,0 +1,92 @@
+"""What the tail remembers of one run: run.json, its starts and ends, how often it writes."""
+
+from __future__ import annotations
+
+import statistics
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..process import RunActivity
+from ..records import Event, LogLine, Offset, Points, Record, RunInfo
+from .formats import Tally, info
+from .formats.jsonl import Events, Names
+from .opening import read_file
+
+INTERVALS = 100  # between lines, for a run's median
+
+
+class RunFolder:
+    """A run is a folder, or a single file that lies in the log folder itself."""
+
+    def __init__(self, name: str, folder: Path, single_file: bool, host: str) -> None:
+        self.name, self.folder, self.single_file = name, folder, single_file
+        self.info: dict[str, Any] = {}
+        self.events: dict[str, Events] = {}  # by file name
+        self.last_line_s: float | None = None
+        self._host = host
+        self._intervals: deque[float] = deque(maxlen=INTERVALS)
+        self._activity: RunActivity | None = None
+        self._names: weakref.ref[Names] | None = None
+
+    @property
+    def host(self) -> str:
+        """The host that the run names, else the one that we read it on."""
+        return str(self.info.get("host") or self._host)
+
+    def names(self) -> Names:
+        """The names of its series, shared by the files that are being read."""
+        names = self._names() if self._names else None
+        if names is None:
+            names = Names()
+            self._names = weakref.ref(names)
+        return names
+
+    def starts_of(self, rank: int) -> list[float]:
+        """When the rank started, in order; those that are forgotten come first, at no time."""
+        forgotten = sum(events.forgotten.get(rank, 0) for events in self.events.values())
+        starts = sorted(event.time_s for event in self._lifetimes() if event.kind == "start" and event.rank == rank)
+        return [0.0] * forgotten + starts
+
+    def read_info(self, path: Path, key: str, root: Path) -> list[Record]:
+        """What run.json says, where that is new, and what of it had to be left out. Raises as `read_file` does."""
+        data, found = read_file(path, root, info.MAX_FILE_BYTES)
+        tally = Tally()
+        fields = info.parse(data, tally) if data else None
+        first_skip = tally.first_skip.removeprefix("line 1: ")  # the file is one value, however many lines it has
+        skipped = (tally.lines_skipped, tally.fields_skipped)
+        offset = Offset(key, self.name, found.st_dev, found.st_ino, len(data), 0, *skipped, first_skip, {})
+        if fields is None or fields == self.info:
+            return [offset]
+        self.info, self._activity = fields, None
+        return [RunInfo(self.name, fields), offset]
+
+    def noticed(self, records: Sequence[Record]) -> None:
+        """`records` are new; of a backlog, the last ones tell enough."""
+        self._activity = None
+        for record in records[-INTERVALS:]:
+            if isinstance(record, (Points, LogLine)) and record.time_s is not None:
+                if isinstance(record, Points) and self.last_line_s is not None and record.time_s > self.last_line_s:
+                    self._intervals.append(record.time_s - self.last_line_s)
+                self.last_line_s = max(record.time_s, self.last_line_s or record.time_s)
+
+    def activity(self) -> RunActivity:
+        """The same object again while nothing is new: it is asked for every second, and there may be 10,000 runs."""
+        if self._activity is None:
+            lifetimes = self._lifetimes()
+            self._activity = RunActivity(
+                self.name,
+                self.folder,
+                self.info,
+                [event for event in lifetimes if event.kind == "start"],
+                [event for event in lifetimes if event.kind == "end"],
+                self.last_line_s,
+                statistics.median(self._intervals) if len(self._intervals) >= 3 else None,
+                single_file=self.single_file,
+            )
+        return self._activity
+
+    def _lifetimes(self) -> list[Event]:
+        return [event for events in list(self.events.values()) for event in events.lifetimes]

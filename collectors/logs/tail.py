@@ -1,0 +1,252 @@
+"""Follow the files of a log folder and turn their lines into records, resuming from stored offsets.
+
+Nothing is lost and nothing comes twice: every batch ends with the `Offset` of the file it came from, and the store commits both
+together. What goes wrong in one file costs that file: it is set aside with its reason, and tried again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from ..process import RunActivity
+from ..records import Offset, Record
+from ..store.storing import Refused, sentence
+from .aside import AsideFiles
+from .followed import BATCH_BYTES, FollowedFile, is_events, rank_of, with_skip
+from .formats.values import inert_path
+from .opening import NotRead
+from .run_folder import RunFolder
+from .turns import Turns
+from .watch import FolderWatch
+
+TURN_BYTES = 2 * BATCH_BYTES  # read before what was read is stored,
+TURN_RECORDS = 5_000  # and no more than about this many records,
+TURN_S = 0.15  # and for no longer than this
+MAX_OPEN = 256  # files that are held open: those that were read last
+SWEEP_S = 10.0  # how often idle files are looked for
+PERIOD_S = 1.0  # at the latest; `wake` is set as soon as a file changes
+
+RUN_INFO = "run.json"
+
+
+class Tail:
+    """The collector of everything that stands in the log folder."""
+
+    name = "tail"
+
+    def __init__(
+        self,
+        root: Path,
+        host: str,
+        offsets: Mapping[str, Offset],
+        wake: threading.Event,
+        *,
+        poll_only: bool = False,
+        left_alone: Callable[[str], str] = lambda path: "",
+    ) -> None:
+        """`offsets` are those of the store, by path relative to `root`; `left_alone` says why such a file is not read, if so."""
+        self.at_work_on = ""  # the file that is being read
+        self._left_alone = left_alone
+        self._root, self._host, self._wake = root.resolve(), host, wake
+        self._prefix = f"{self._root}/"
+        self._offsets = dict(offsets)  # of the files that are not open
+        self._runs: dict[str, RunFolder] = {}
+        self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
+        self._turns, self._aside = Turns(), AsideFiles()
+        self._swept_s = time.monotonic()
+        self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only)
+        there = self._watch.take()
+        self._backlog = set(there)  # was there before we were: its lines have no arrival time
+        self._turns.old(sorted(there, key=self._newest_first))
+        for key, offset in offsets.items():
+            if offset.trouble:  # tried again, also if it is no longer there
+                self._aside.put(self._root / key, offset.trouble)
+
+    def collect(self) -> list[Record]:
+        """The records of the files that changed, about a batch; what is being followed comes before all else."""
+        self._queue(self._watch.take())
+        records: list[Record] = []
+        budget = _Budget()
+        for path in self._aside.take_due():
+            records += self._read(path, budget)
+        while not budget.spent(records) and (live := self._turns.next_live()):
+            records += self._read(live, budget)
+        first = True  # a backlog goes on, though slowly, where what is live takes all the time there is
+        while (first or not budget.spent(records)) and (other := self._turns.next_other()):
+            records += self._read(other, budget)
+            first = False
+        self._let_go()
+        return records
+
+    @property
+    def period_s(self) -> float:
+        return 0.0 if self._turns else PERIOD_S
+
+    def live_runs(self) -> list[RunActivity]:
+        """What the files say of each run's life, for whoever looks for its processes."""
+        return [run.activity() for run in list(self._runs.values())]
+
+    def refused(self, refused: list[Refused]) -> None:
+        """The store could not take these records: they are counted in the tallies of their files."""
+        files = {self._key(path): file for path, file in self._files.items()}
+        for one in refused:
+            reason = sentence(one.reason)
+            if one.path in files:
+                files[one.path].refuse(reason)
+            elif one.path in self._offsets:
+                self._offsets[one.path] = with_skip(self._offsets[one.path], reason)
+
+    def trouble(self) -> str:
+        """One sentence: that the log folder is gone, or which file is set aside, and why."""
+        if not self._watch.is_there():
+            return f"the log folder {self._root} is gone; it is read again as soon as it is back"
+        first = self._aside.first()
+        if first is None:
+            return ""
+        path, reason = first
+        others = f"; {len(self._aside) - 1} more are set aside" if len(self._aside) > 1 else ""
+        return f"{self._key(path)} {reason}{others}"
+
+    def close(self) -> None:
+        self._watch.close()
+        for file in self._files.values():
+            file.close()
+
+    def _queue(self, paths: Iterable[Path]) -> None:
+        new = []
+        for path in paths:
+            if path in self._aside:
+                self._aside.changed(path)
+            elif path in self._files or self._key(path) in self._offsets:
+                self._turns.live(path)
+            else:
+                new.append(path)
+        self._turns.new(sorted(new, key=reading_order))
+
+    def _newest_first(self, path: Path) -> tuple[float, tuple[str, int, str]]:
+        return -self._watch.newest_s(path.parent), reading_order(path)
+
+    def _key(self, path: Path) -> str:
+        return inert_path(str(path)[len(self._prefix) :])
+
+    def _read(self, path: Path, budget: _Budget) -> list[Record]:
+        run = self._run_of(path)
+        if path.name == RUN_INFO:
+            self._backlog.discard(path)
+            return self._guarded(path, lambda: run.read_info(path, self._key(path), self._root))
+        return self._guarded(path, lambda: self._read_lines(path, run, budget))
+
+    def _read_lines(self, path: Path, run: RunFolder, budget: _Budget) -> list[Record]:
+        file = self._file(path, run)
+        lines = file.next_lines()
+        budget.bytes += file.used_bytes
+        # A metrics line must find the start event that it follows: the events are read after its bytes and before its meaning.
+        is_metrics = path.suffix == ".jsonl" and not is_events(path.name)
+        events = self._read_events(run, rank_of(path.name), budget) if lines and is_metrics else []
+        records = file.parse(lines)
+        if file.behind:
+            self._turns.behind(path)
+        else:
+            self._backlog.discard(path)
+        run.noticed(records)
+        return events + records
+
+    def _read_events(self, run: RunFolder, rank: int, budget: _Budget) -> list[Record]:
+        """What may hold the start of this rank."""
+        if run.single_file:
+            return []
+        names = (f"events.rank{rank}.jsonl", "events.jsonl") if rank else ("events.jsonl",)
+        paths = [run.folder / name for name in names]
+        waiting = [path for path in paths if path not in self._aside and path.exists()]
+        return [record for path in waiting for record in self._read(path, budget)]
+
+    def _guarded(self, path: Path, read: Callable[[], list[Record]]) -> list[Record]:
+        """What goes wrong in a file costs that file, and nothing that was read from others."""
+        before, self.at_work_on = self.at_work_on, self._key(path)
+        try:
+            if reason := self._left_alone(self.at_work_on):
+                raise NotRead(reason)
+            records = read()
+        except FileNotFoundError:  # gone since it was noticed
+            records = []
+        except NotRead as error:
+            return self._set_aside(path, str(error))
+        except OSError as error:
+            return self._set_aside(path, f"cannot be read ({error.strerror or error}); it is tried again")
+        except Exception as error:  # no input may end the reading of the others
+            return self._set_aside(path, f"cannot be read ({type(error).__name__}: {error}); it is tried again")
+        finally:
+            self.at_work_on = before
+        if self._aside.heal(path) and not any(isinstance(one, Offset) and one.path == self._key(path) for one in records):
+            records = [*records, self._known(path)]
+        return records
+
+    def _set_aside(self, path: Path, reason: str) -> list[Record]:
+        """It is taken up again from where the last records of it ended."""
+        known = self._known(path)
+        if (file := self._files.pop(path, None)) is not None:
+            file.close()
+        self._offsets[known.path] = known
+        return [known._replace(trouble=reason)] if self._aside.put(path, reason) else []
+
+    def _known(self, path: Path) -> Offset:
+        """How far the file has been read, without trouble."""
+        key, file = self._key(path), self._files.get(path)
+        known = file.last if file else self._offsets.get(key)
+        return known._replace(trouble="") if known else Offset(key, self._run_of(path).name, 0, 0, 0, 0, 0, 0, "", {})
+
+    def _run_of(self, path: Path) -> RunFolder:
+        """A run is a folder; a file that lies in the log folder itself is a run of its own, named like it."""
+        single = path.parent == self._root
+        name = self._key(path).removesuffix(".jsonl").removesuffix(".log") if single else self._key(path.parent)
+        if name not in self._runs:
+            self._runs[name] = RunFolder(name, path.parent, single, self._host)
+        return self._runs[name]
+
+    def _file(self, path: Path, run: RunFolder) -> FollowedFile:
+        file = self._files.get(path)
+        if file is None:
+            key = self._key(path)
+            file = FollowedFile(path, key, run, self._root, self._offsets.get(key), live=path not in self._backlog)
+            self._files[path] = file
+            self._offsets.pop(key, None)
+        self._files.move_to_end(path)
+        return file
+
+    def _let_go(self) -> None:
+        """Close what was read longest ago, and what is idle; its offset is kept."""
+        closing = list(self._files)[: max(0, len(self._files) - MAX_OPEN)]
+        if time.monotonic() - self._swept_s > SWEEP_S:
+            self._swept_s, now_s = time.monotonic(), time.time()
+            closing += [path for path, file in self._files.items() if file.is_idle(now_s) and not file.behind]
+        for path in dict.fromkeys(closing):
+            file = self._files.pop(path)
+            file.close()
+            if file.last is not None:
+                self._offsets[file.last.path] = file.last
+
+
+class _Budget:
+    """What one turn may read."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._until_s = time.monotonic() + TURN_S
+
+    def spent(self, records: list[Record]) -> bool:
+        return len(records) >= TURN_RECORDS or self.bytes >= TURN_BYTES or time.monotonic() > self._until_s
+
+
+def is_followed(name: str) -> bool:
+    """Whether a file of that name is read at all."""
+    return not name.startswith(".") and (name == RUN_INFO or name.endswith((".jsonl", ".log")))
+
+
+def reading_order(path: Path) -> tuple[str, int, str]:
+    """In each folder what describes the run comes first, then its events, its metrics, its text."""
+    kind = 0 if path.name == RUN_INFO else 1 if is_events(path.name) else 2 if path.suffix == ".jsonl" else 3
+    return str(path.parent), kind, path.name

@@ -1,0 +1,173 @@
+"""Find the processes of all runs in one look: those that their files name, else those that write them, and the other ranks beside these."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ..host.proc import PROC, alive, children, descendants, environment_of, parent, runs_python, start_ticks
+from .activity import RunActivity, RunProcess, last_sign_s
+from .claims import Claim, Strength, claims_of, names_a_process
+from .identity import identity_of, meeting_of
+from .launchers import is_launcher
+from .writers import Open, walk, writers_of
+
+WRITERS_FOR_S = 86400.0  # a run that was silent for longer is not looked for among open files
+WALK_S = (2.0, 60.0)  # between two walks over /proc: at least, and at most
+WALK_SHARE = 0.005  # of a core, for those walks
+EAGER_WALK_S = 1.0  # ... where a run writes whose process is not known yet
+ACTIVE_S = 10.0  # a run writes whose newest line is younger
+HOLDS_ON_S = 60.0  # a writer that has closed its file stays the run's while lines come in such intervals
+
+
+class Finder:
+    """Which processes are a run's. One object for all who ask: it may be called from several threads."""
+
+    def __init__(self, host: str, proc: Path = PROC, *, fresh_s: float = 0.0) -> None:
+        """An answer may be `fresh_s` old."""
+        self._host, self._proc, self._fresh_s = host, proc, fresh_s
+        self._lock = threading.Lock()
+        self._found: dict[str, list[RunProcess]] = {}
+        self._found_s = -1e9  # CLOCK_MONOTONIC
+        self._settled: dict[str, tuple[object, ...]] = {}  # by run: what it was like when no claim of it held
+        self._folders: dict[Path, str] = {}  # resolved
+        self._open, self._walk_at_s, self._walked_s = Open({}, {}, {}), 0.0, 0.0
+        self._holding: dict[str, dict[int, int]] = {}  # by run: the start ticks by pid of those that the last walk found
+        self._writers: dict[str, dict[int, Claim]] = {}  # by run and pid, those that were found by its files
+        self._owner: dict[tuple[int, int], str] = {}  # by pid and start ticks: the run that has it now
+        self._own = {os.getpid(), os.getppid()}
+
+    def find(self, activities: Iterable[RunActivity]) -> dict[str, list[RunProcess]]:
+        """By run, its living processes on this machine, by rank. Each process belongs to one run."""
+        with self._lock:
+            if time.monotonic() - self._found_s > self._fresh_s:
+                self._found = self._look(list(activities))
+                self._found_s = time.monotonic()
+            return self._found
+
+    def _look(self, activities: Sequence[RunActivity]) -> dict[str, list[RunProcess]]:
+        claims = {activity.run: self._claims_of(activity) for activity in activities}
+        unnamed = [activity for activity in activities if not claims[activity.run] and self._is_looked_for(activity)]
+        self._walk_for(unnamed)
+        for activity in unnamed:
+            claims[activity.run] = self._writing(activity)
+        self._writers = {run: known for run, known in self._writers.items() if run in claims}
+        return self._shared_out({run: made for run, made in claims.items() if made}, activities)
+
+    def _claims_of(self, activity: RunActivity) -> list[Claim]:
+        """Those that live; a run that had none is asked again only when something has changed."""
+        mark = (len(activity.starts), len(activity.ends), activity.last_line_s, id(activity.info))
+        if self._settled.get(activity.run) == mark:
+            return []
+        living = [claim for claim in claims_of(activity._replace(seen=()), self._host, self._proc) if claim.lives]
+        if not living and time.time() - last_sign_s(activity) > HOLDS_ON_S:
+            self._settled[activity.run] = mark
+        return living
+
+    def _is_looked_for(self, activity: RunActivity) -> bool:
+        """A run whose files name no process, here or elsewhere, and which was not silent for a day."""
+        if any(names_a_process(start) for start in activity.starts) or activity.ends:
+            return False
+        return time.time() - last_sign_s(activity) < WRITERS_FOR_S
+
+    def _walk_for(self, unnamed: Sequence[RunActivity]) -> None:
+        now_s, now = time.monotonic(), time.time()
+        eager = any(now - last_sign_s(one) < ACTIVE_S and not self._writers.get(one.run) for one in unnamed)
+        if not unnamed or (now_s < self._walk_at_s and not (eager and now_s - self._walked_s > EAGER_WALK_S)):
+            return
+        begun_s = time.thread_time()
+        self._holding.clear()
+        self._open = walk({self._folder(one.folder) for one in unnamed}, self._proc)
+        shortest_s, longest_s = WALK_S
+        pause_s = min(longest_s, max(shortest_s, (time.thread_time() - begun_s) / WALK_SHARE))
+        self._walked_s, self._walk_at_s = now_s, now_s + pause_s
+
+    def _folder(self, folder: Path) -> str:
+        if folder not in self._folders:
+            self._folders[folder] = str(folder.resolve())
+        return self._folders[folder]
+
+    def _writing(self, activity: RunActivity) -> list[Claim]:
+        """Who writes its files, and who did while lines keep coming: a script may open its file anew for each line."""
+        now_s = time.time()
+        known = self._writers.setdefault(activity.run, {})
+        if activity.run not in self._holding:
+            self._holding[activity.run] = self._holders(activity)
+        holding = self._holding[activity.run]
+        goes_on = now_s - (activity.last_line_s or 0.0) < HOLDS_ON_S
+        for pid, claim in list(known.items()):
+            moved_on = pid not in holding and any(pid in pids for pids in self._open.files.values())
+            if not alive(pid, claim.process.start_ticks, self._proc) or moved_on or (pid not in holding and not goes_on):
+                del known[pid]
+        for pid, ticks in holding.items():
+            if pid not in known and alive(pid, ticks, self._proc):
+                rank = identity_of(environment_of(pid, self._proc)).rank or 0
+                known[pid] = Claim(RunProcess(pid, rank, ticks), True, Strength.WRITER, now_s)
+        return list(known.values())
+
+    def _holders(self, activity: RunActivity) -> dict[int, int]:
+        paths = self._paths_of(activity)
+        pids = writers_of(paths, self._open, self._proc) if paths else []
+        return {pid: ticks for pid in pids if pid not in self._own and (ticks := start_ticks(pid, self._proc)) is not None}
+
+    def _paths_of(self, activity: RunActivity) -> list[str]:
+        """The open files that are the run's: all of its folder, or for a file in the log folder itself that one."""
+        folder = self._folder(activity.folder)
+        inside = [path for path in self._open.files if path.rpartition("/")[0] == folder]
+        if activity.single_file:
+            return [path for path in inside if path in (f"{folder}/{activity.run}.jsonl", f"{folder}/{activity.run}.log")]
+        return inside
+
+    def _shared_out(self, claims: Mapping[str, list[Claim]], activities: Sequence[RunActivity]) -> dict[str, list[RunProcess]]:
+        """Each process to the run with the best claim; of equal ones to that which has it, else to the newest."""
+        lines = {activity.run: activity.last_line_s or 0.0 for activity in activities}
+        best: dict[tuple[int, int], tuple[tuple[int, bool, float], str, RunProcess]] = {}
+        for run, made in claims.items():
+            for claim in [*made, *self._siblings(made)]:
+                key = claim.process.pid, claim.process.start_ticks
+                since_s = claim.since_s if claim.strength > Strength.WRITER else lines[run]
+                order = (claim.strength, claim.strength <= Strength.WRITER and self._owner.get(key) == run, since_s)
+                if key not in best or order > best[key][0]:
+                    best[key] = (order, run, claim.process)
+        self._owner = {key: run for key, (_, run, _) in best.items()}
+        found: dict[str, list[RunProcess]] = {}
+        for _, run, process in best.values():
+            found.setdefault(run, []).append(process)
+        return {
+            run: sorted(self._mains(processes), key=lambda process: (process.rank, process.pid)) for run, processes in found.items()
+        }
+
+    def _mains(self, processes: list[RunProcess]) -> list[RunProcess]:
+        """Without those below another one of the run, unless they have a rank of their own: forked workers inherit open files."""
+        ranks = {process.pid: process.rank for process in processes}
+        if len(set(ranks.values())) == len(ranks):
+            return processes
+        below = {child for pid in ranks for child in descendants(pid, self._proc) if ranks.get(child) == ranks[pid]}
+        return [process for process in processes if process.pid not in below]
+
+    def _siblings(self, claims: Sequence[Claim]) -> list[Claim]:
+        """The other ranks that the same launcher has started: often rank 0 alone writes."""
+        taken, found = {claim.process.pid for claim in claims}, []
+        for meeting, above, claim in self._meetings(claims):
+            for pid in children(above, self._proc):
+                ticks = start_ticks(pid, self._proc)
+                if pid in taken or ticks is None or not runs_python(pid, self._proc) or is_launcher(pid, self._proc):
+                    continue
+                environment = environment_of(pid, self._proc)
+                rank = identity_of(environment).rank
+                if meeting_of(environment) == meeting and rank is not None and rank not in {one.process.rank for one in claims}:
+                    taken.add(pid)
+                    found.append(Claim(RunProcess(pid, rank, ticks), True, Strength.SIBLING, claim.since_s))
+        return found
+
+    def _meetings(self, claims: Sequence[Claim]) -> Iterable[tuple[tuple[str | None, ...], int, Claim]]:
+        """The jobs that the processes belong to, with the process that started them; one line each."""
+        known = set()
+        for claim in claims:
+            meeting, above = meeting_of(environment_of(claim.process.pid, self._proc)), parent(claim.process.pid, self._proc)
+            if meeting and above and above > 1 and (meeting, above) not in known:
+                known.add((meeting, above))
+                yield meeting, above, claim

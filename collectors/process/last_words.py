@@ -1,0 +1,109 @@
+"""How a run ended, by what says so: its exit status, the kernel's log, the last entry of its own log."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from ..host.proc import TICKS_PER_S
+from .activity import StateName
+
+KERNEL_LOG = Path("/dev/kmsg")
+RECORD_BYTES = 8192  # the kernel's own limit of one
+MOST_RECORDS = 20_000
+OUT_OF_MEMORY = re.compile(r"(?i:out of memory).*?[Kk]illed process (\d+)\b")
+FIRST_NAMESPACE = 0xEFFFFFFC  # inode of the pid namespace in which the kernel log counts
+LINES = 60  # of a log that are looked at for a traceback
+REASON_LENGTH = 300
+RANK_PREFIX = re.compile(r"^\[(?:rank|default)\d+\]:\s?")
+TRACEBACK = "Traceback (most recent call last):"
+EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?::.*)?$")
+AFTERWARDS = re.compile(  # what Python and CUDA print behind an exception's line
+    r"^(?:\s|$|Exception ignored|CUDA kernel errors might|For debugging consider|Compile with `TORCH_USE_CUDA_DSA`|Device-side assert"
+    r"|Search for `|.*(?:resource_tracker|warnings\.warn|UserWarning|destroy_process_group))"
+)
+
+
+class Verdict(NamedTuple):
+    state: StateName
+    reason: str  # one sentence
+
+
+def verdict_of(pid: int, lines: Sequence[str], *, code: int | None, out_of_memory: bool, promised_end: bool) -> Verdict:
+    """`code`: the exit status where it was our own child, negative for a signal; `promised_end`: its start event promised an end event."""
+    if code is not None:
+        return _of_code(pid, code)
+    if out_of_memory:
+        return Verdict("killed", f"Process {pid} was killed by the kernel: out of memory")
+    if error := last_error(lines):
+        return Verdict("failed", error)
+    if promised_end:
+        return Verdict("killed", f"Killed: process {pid} is gone without an end event")
+    return Verdict("ended", f"Process {pid} is gone; nothing says how it ended")
+
+
+def _of_code(pid: int, code: int) -> Verdict:
+    if code < 0:
+        with suppress(ValueError):
+            return Verdict("killed", f"Process {pid} was ended by {signal.Signals(-code).name}")
+        return Verdict("killed", f"Process {pid} was ended by signal {-code}")
+    return Verdict("failed", f"Process {pid} ended with exit status {code}") if code else Verdict("finished", "")
+
+
+def last_error(lines: Sequence[str]) -> str:
+    """The exception's line of a traceback that is the last entry of a log, oldest line first; "" where it is not the last.
+
+    `["Traceback (most recent call last):", "  File ...", "ValueError: no"] -> "ValueError: no"`
+    """
+    lines = [RANK_PREFIX.sub("", line) for line in lines[-LINES:]]
+    begins = [i for i, line in enumerate(lines) if line.rstrip().endswith(TRACEBACK)]
+    after = lines[begins[-1] + 1 :] if begins else lines[-1:]
+    at = next((i for i, line in enumerate(after) if line[:1].strip()), None)
+    if at is None or not EXCEPTION.match(after[at].strip()):
+        return ""
+    if not begins and after[at].strip() != "KeyboardInterrupt":
+        return ""
+    return after[at].strip()[:REASON_LENGTH] if all(AFTERWARDS.match(line) for line in after[at + 1 :]) else ""
+
+
+def killed_for_memory(pid: int, start_ticks: int, kernel_log: Path = KERNEL_LOG) -> bool:
+    """Whether the kernel's log says that it killed this process because memory had run out; False where it may not be read."""
+    try:
+        if Path("/proc/self/ns/pid").stat().st_ino != FIRST_NAMESPACE:
+            return False  # its pids are others than ours
+        descriptor = os.open(kernel_log, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return any(tells_of(record, pid, start_ticks / TICKS_PER_S) for record in _records(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def tells_of(record: str, pid: int, started_s: float) -> bool:
+    """Of a record of /dev/kmsg: `3,829,98127541,-;Out of memory: Killed process 4127 (python) ...`; times are since boot."""
+    head, _, text = record.partition(";")
+    fields, found = head.split(","), OUT_OF_MEMORY.search(text)
+    if not found or int(found[1]) != pid or len(fields) < 3 or not fields[2].isdigit():
+        return False
+    return int(fields[2]) / 1e6 >= started_s - 1.0
+
+
+def _records(descriptor: int) -> list[str]:
+    found: list[str] = []
+    for _ in range(MOST_RECORDS):
+        try:
+            record = os.read(descriptor, RECORD_BYTES)
+        except BrokenPipeError:  # overwritten meanwhile: the next one follows
+            continue
+        except OSError:  # EAGAIN: that was the newest
+            break
+        if not record:
+            break
+        found.append(record.decode(errors="replace"))
+    return found

@@ -1,0 +1,86 @@
+"""Tell what only starts a training, or carries its output, from the training itself: torchrun, srun, `uv run`, shells, tee."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..host.proc import PROC, PYTHON, children, command_of, environment_of, program_of
+from .identity import identity_of
+
+MODULES = {
+    "torch.distributed.run",
+    "torch.distributed.launch",
+    "torch.distributed.elastic",
+    "accelerate.commands.launch",
+    "accelerate.commands.accelerate_cli",
+    "deepspeed.launcher.runner",
+    "deepspeed.launcher.launch",
+    "colossalai.cli",
+    "horovod.runner.launch",
+    "conda",
+}
+SCRIPTS = {
+    "torchrun",
+    "accelerate",
+    "accelerate-launch",
+    "deepspeed",
+    "deepspeed.pt",
+    "colossalai",
+    "horovodrun",
+    "conda",
+    "mamba",
+    "micromamba",
+}
+SCRIPTS |= {"uv", "uvx", "poetry", "pdm", "hatch", "pipenv", "rye", "tox", "nox", "composer"}
+TAKES_A_VALUE = {"-W", "-X", "--check-hash-based-pycs"}
+FLAGS = re.compile(r"-[bBdEhiIOPqRsSuvVx]+$")
+
+
+def is_launcher(pid: int, proc: Path = PROC) -> bool:
+    """Whether a Python process only starts others: a known launcher, or one that gives its children ranks it does not have."""
+    if is_launchers_command(command_of(pid, proc)):
+        return True
+    below = children(pid, proc)
+    return bool(below) and not _has_rank(pid, proc) and any(_was_given_a_rank(child, proc) for child in below)
+
+
+def _was_given_a_rank(child: int, proc: Path) -> bool:
+    """Not the spawned worker of a process that has set RANK itself."""
+    if not PYTHON.match(program_of(child, proc)) or any("multiprocessing" in word for word in command_of(child, proc)[1:]):
+        return False
+    return _has_rank(child, proc)
+
+
+def _has_rank(pid: int, proc: Path) -> bool:
+    return identity_of(environment_of(pid, proc)).rank is not None
+
+
+def is_launchers_command(words: Sequence[str]) -> bool:
+    """`["python", "-m", "torch.distributed.run", "train.py"] -> True`, `["python", "train.py"] -> False`"""
+    if not words:
+        return False
+    module, script = started(words)
+    return module in MODULES or Path(script).name in SCRIPTS or (not script and not module and Path(words[0]).name in SCRIPTS)
+
+
+def started(words: Sequence[str]) -> tuple[str, str]:
+    """The module, or the script, that a Python command line starts: one of them is ""."""
+    waiting = iter(words[1:])
+    for word in waiting:
+        if word == "-m":
+            return next(waiting, ""), ""
+        if word.startswith("-m") and len(word) > 2:
+            return word[2:], ""
+        if word == "-c":
+            return "", ""
+        if word in TAKES_A_VALUE:
+            next(waiting, "")
+        elif not word.startswith("-") or word == "-":
+            return "", word
+        elif word[1:2] in "WX" or word.startswith("--") or FLAGS.match(word):
+            continue
+        elif word.endswith("m") and FLAGS.match(word[:-1]):  # `python -um module`
+            return next(waiting, ""), ""
+    return "", ""

@@ -1,0 +1,211 @@
+"""Write down which processes the runs have, and how these end: the events `process` and `exit`, beside those of the runs' own files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from ..host.proc import PROC, alive, boot_id, command_of, environment_of, folder_of
+from ..records import Event
+from . import Finder, RunActivity, RunProcess
+from .activity import EXIT, SEEN, last_ends, last_sign_s, newest_by_rank, seconds
+from .claims import claims_of, names_a_process
+from .identity import identity_of
+from .last_words import Verdict, killed_for_memory, last_error, verdict_of
+from .states import is_silent
+
+LOOK_S = (1.0, 30.0)  # between two looks at all runs: at least, and at most
+LOOK_SHARE = 0.01  # of a core
+GRACE_S = 0.6  # from when a process is gone until its end is judged: its last lines are read meanwhile
+JUDGED_AT_ONCE = 20  # runs that were over before we looked, of which the last lines are read at a time
+COMMAND_LENGTH = 4000
+
+
+_Key: TypeAlias = tuple[str, int, int]  # run, pid, start ticks
+
+
+class _Known(NamedTuple):
+    run: str
+    process: RunProcess
+    promised_end: bool  # its start event promises one
+
+
+class LivesCollector:
+    """Looks every half second whether the processes that are known still live, and less often for new ones."""
+
+    name = "runs"
+    period_s = 0.5
+
+    def __init__(
+        self,
+        live_runs: Callable[[], Iterable[RunActivity]],
+        finder: Finder,
+        last_lines: Callable[[str], Sequence[str]],
+        *,
+        host: str,
+        written: Iterable[Event] = (),
+    ) -> None:
+        """`last_lines` of a run's text log, oldest first; `written` are the events that an earlier collector wrote down."""
+        self._live_runs, self._finder, self._last_lines, self._host = live_runs, finder, last_lines, host
+        self._known: dict[_Key, _Known] = {}
+        self._gone: dict[_Key, float] = {}  # when they were, CLOCK_MONOTONIC
+        self._codes: dict[tuple[int, int], int] = {}  # exit statuses of the dashboard's own children
+        self._activities: dict[str, RunActivity] = {}
+        self._judged: dict[str, float] = {}  # by run, its last sign when its last lines were read
+        self._quiet: dict[str, float] = {}  # by run, its last sign at the look before: until the next one its lines are stored
+        self._look_at_s = 0.0
+        self._written: set[tuple[str, str, object, object]] = set()  # run, kind, pid, start ticks: of this boot
+        for event in written:
+            if event.fields.get("boot_id") == boot_id():
+                self._written.add((event.run, event.kind, event.fields.get("pid"), event.fields.get("pid_start_ticks")))
+            elif (judged_s := seconds(event.fields.get("judged_s"))) is not None:
+                self._judged[event.run] = judged_s
+
+    def collect(self) -> list[Event]:
+        found = self._look() if time.monotonic() >= self._look_at_s else []
+        return [*found, *self._ended()]
+
+    def exited(self, pid: int, start_ticks: int, code: int) -> None:
+        """The exit status of one of the dashboard's own children; from any thread."""
+        self._codes[pid, start_ticks] = code
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _look(self) -> list[Event]:
+        begun_s = time.thread_time()
+        self._activities = {activity.run: activity for activity in self._live_runs()}
+        found = self._finder.find(self._activities.values())
+        events = [event for run, processes in found.items() for event in self._noticed(self._activities.get(run), processes)]
+        events += self._let_go(found)
+        events += self._gone_before_we_looked()
+        events += self._silent()
+        shortest_s, longest_s = LOOK_S
+        self._look_at_s = time.monotonic() + min(longest_s, max(shortest_s, (time.thread_time() - begun_s) / LOOK_SHARE))
+        return events
+
+    def _noticed(self, activity: RunActivity | None, processes: Iterable[RunProcess]) -> Iterable[Event]:
+        """One event for each process that is new."""
+        for process in processes if activity else ():
+            assert activity is not None
+            key = activity.run, process.pid, process.start_ticks
+            if key not in self._known:
+                promised = any(start.rank == process.rank and names_a_process(start) for start in activity.starts)
+                self._known[key] = _Known(activity.run, process, promised)
+                if self._is_new(activity.run, SEEN, process):
+                    yield Event(activity.run, SEEN, time.time(), process.rank, fields=self._about(process))
+
+    def _let_go(self, found: Mapping[str, Sequence[RunProcess]]) -> Iterable[Event]:
+        """Of processes that live on, and have nothing more to do with a run that is silent: a notebook's, or one that began the next run."""
+        now_s = time.time()
+        for key, (run, process, _) in list(self._known.items()):
+            activity = self._activities.get(run)
+            if process in found.get(run, ()) or (activity is not None and not is_silent(activity, now_s)) or key in self._gone:
+                continue
+            del self._known[key]
+            if activity is not None and process.rank not in last_ends(activity) and self._is_new(run, EXIT, process):
+                verdict = Verdict("ended", f"Process {process.pid} goes on, and no longer writes this run")
+                yield self._exit(run, process.rank, verdict, self._name_of(process))
+
+    def _is_new(self, run: str, kind: str, process: RunProcess) -> bool:
+        key = run, kind, process.pid, process.start_ticks
+        if key in self._written:
+            return False
+        self._written.add(key)
+        return True
+
+    def _about(self, process: RunProcess) -> dict[str, Any]:
+        identity = identity_of(environment_of(process.pid))
+        told: Mapping[str, Any] = {
+            name: value for name, value in identity._asdict().items() if value is not None and name != "rank"
+        }
+        words = {"cwd": folder_of(process.pid), "command": " ".join(command_of(process.pid))[:COMMAND_LENGTH]}
+        return {**self._name_of(process), **told, **{name: printable(text) for name, text in words.items() if text}}
+
+    def _name_of(self, process: RunProcess) -> dict[str, Any]:
+        return {"pid": process.pid, "pid_start_ticks": process.start_ticks, "boot_id": boot_id(), "host": self._host}
+
+    def _ended(self) -> list[Event]:
+        """Of the processes that are gone, once their last lines had the time to be read."""
+        now_s = time.monotonic()
+        for key, known in self._known.items():
+            if key not in self._gone and not alive(known.process.pid, known.process.start_ticks):
+                self._gone[key] = now_s
+                self._look_at_s = 0.0
+        over = [key for key, gone_s in self._gone.items() if now_s - gone_s >= GRACE_S]
+        events: list[Event] = []
+        for key in over:
+            del self._gone[key]
+            events += self._judge(self._known.pop(key))
+        return events
+
+    def _judge(self, known: _Known) -> list[Event]:
+        process, activity = known.process, self._activities.get(known.run)
+        if activity is not None and process.rank in last_ends(activity):
+            return []  # it has said itself how it ended
+        if not self._is_new(known.run, EXIT, process):
+            return []
+        verdict = verdict_of(
+            process.pid,
+            self._last_lines(known.run),
+            code=self._codes.pop((process.pid, process.start_ticks), None),
+            out_of_memory=killed_for_memory(process.pid, process.start_ticks),
+            promised_end=known.promised_end,
+        )
+        return [self._exit(known.run, process.rank, verdict, self._name_of(process))]
+
+    def _exit(self, run: str, rank: int, verdict: Verdict, fields: Mapping[str, Any], time_s: float | None = None) -> Event:
+        when = time.time() if time_s is None else time_s
+        return Event(run, EXIT, when, rank, text=verdict.reason, fields={**fields, "state": verdict.state})
+
+    def _gone_before_we_looked(self) -> list[Event]:
+        """Of start events whose process was gone already when they were read."""
+        events: list[Event] = []
+        for activity in self._activities.values():
+            if not activity.starts or not self._has_open_start(activity):
+                continue
+            for claim in claims_of(activity._replace(seen=()), self._host, PROC):
+                key = activity.run, claim.process.pid, claim.process.start_ticks
+                if not claim.lives and key not in self._known and key not in self._gone:
+                    events += self._judge(_Known(activity.run, claim.process, True))
+        return events
+
+    def _has_open_start(self, activity: RunActivity) -> bool:
+        """Whether a rank has started on this boot, and no end of it is known."""
+        ended = last_ends(activity)
+        for rank, start in newest_by_rank(activity.starts).items():
+            pid, ticks = start.fields.get("pid"), start.fields.get("pid_start_ticks")
+            here = start.fields.get("boot_id") == boot_id() and rank not in ended
+            if (
+                here
+                and (activity.run, EXIT, pid, ticks) not in self._written
+                and (activity.run, SEEN, pid, ticks) not in self._written
+            ):
+                return True
+        return False
+
+    def _silent(self) -> list[Event]:
+        """Of runs that were over before we looked, and of which no process is known: what their log says last."""
+        events: list[Event] = []
+        now_s, read = time.time(), 0
+        busy = {known.run for known in self._known.values()}
+        for run, activity in self._activities.items():
+            sign_s = last_sign_s(activity)
+            if self._judged.get(run) == sign_s or run in busy or activity.starts or activity.ends or not is_silent(activity, now_s):
+                continue
+            if self._quiet.get(run) != sign_s:
+                self._quiet[run] = sign_s
+                continue
+            del self._quiet[run]
+            self._judged[run], read = sign_s, read + 1
+            if error := last_error(self._last_lines(run)):
+                events.append(self._exit(run, 0, Verdict("failed", error), {"judged_s": sign_s}, sign_s or now_s))
+            if read >= JUDGED_AT_ONCE:
+                break
+        return events
+
+
+def printable(text: str) -> str:
+    """Without surrogates, which no JSON takes: /proc's bytes may be anything."""
+    return text.encode("utf-8", "replace").decode()

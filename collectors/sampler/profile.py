@@ -1,0 +1,250 @@
+"""Which processes are sampled, at what rate, by which Sampler: every live trainer and its Python children, inside a budget."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+from ..host.proc import children_cpu_s, runs_python, start_ticks, workers_of
+from ..process import Finder, RunActivity, RunProcess
+from ..records import Profile, Record
+from . import Sampler, Target, Trouble
+from .choice import Choice
+from .kept import KeptSources
+from .pace import LOWEST_PACE, Pacer, allowed_pct
+
+LOOK_S = (1.0, 10.0)  # how often processes are looked for: at most, and at least
+LOOK_SHARE = 0.005  # of a core: 104 processes take 9 ms, and are looked for every other second
+MOST_TARGETS = 512
+MOST_WATCHED = 100  # runs that somebody looks at, at a time,
+MOST_WATCHED_S = 60.0  # and for how long without being told again
+MANY_MAINS = 4  # from so many on, py-spy samples at lower rates, and only some workers of each rank at a time
+ROTATE_S = 30.0
+LOWEST_HZ = 5.0
+
+
+State: TypeAlias = Literal["on", "off", "refused", "starting"]
+
+
+class Rates(NamedTuple):
+    """What is sampled where the budget allows it."""
+
+    main_hz: float
+    worker_hz: float
+    workers: int  # of a rank, at a time
+
+
+FULL_RATES = Rates(100.0, 50.0, MOST_TARGETS)
+SPARING_RATES = Rates(50.0, 10.0, 2)
+
+
+class Rank(NamedTuple):
+    """A process of a run and the Python processes below it; their rates are yet to be chosen."""
+
+    main: Target
+    workers: list[Target]
+
+
+class ProfileStatus(NamedTuple):
+    """What the page says of profiling."""
+
+    state: State
+    sampler: str
+    hz: float  # of main processes
+    sentence: str  # why stacks are missing; "" where none are
+    remedy: str
+    until: Mapping[str, float]  # by run: Unix seconds up to which stacks were delivered
+    processes: int  # that are sampled
+    samples: int  # since the start
+    errors: int  # reads that failed, since the start
+    about: str  # by whom and why, of whom, at what rate and why, in short sentences; "" where all is as usual
+    cost_pct: float  # of a core: what the samplers used lately
+    budget_pct: float
+
+
+class ProfileCollector:
+    name = "profile"
+    period_s = 0.5
+
+    def __init__(
+        self,
+        live_runs: Callable[[], Iterable[RunActivity]],
+        sampler: Sampler | Choice,
+        *,
+        host: str,
+        enabled: bool = True,
+        budget_pct: float | None = None,
+        cpu_s: Callable[[], float] = children_cpu_s,
+        finder: Finder | None = None,
+    ) -> None:
+        """`budget_pct` is of one core, by default what the number of processes makes it; `cpu_s` tells what all samplers have used.
+
+        `collect` and `close` belong to one thread; `watch`, `set_enabled`, `retry` and `status` may come from any.
+        """
+        self._live_runs, self._finder = live_runs, finder or Finder(host)
+        self._sampler = sampler if isinstance(sampler, Choice) else Choice(sampler)
+        self._enabled, self._retry, self._budget_pct = enabled, False, budget_pct
+        self._pacer = Pacer(cpu_s)
+        self._sources = KeptSources()
+        self._ranks: list[Rank] = []
+        self._targets: list[Target] = []
+        self._speaker, self._why = self._sampler.name, self._sampler.why
+        self._troubles: dict[int, Trouble] = {}
+        self._look_at_s = 0.0
+        self._watched_until_s: dict[str, float] = {}  # by run, CLOCK_MONOTONIC
+        self._until: dict[str, float] = {}
+        self._samples = self._errors = 0
+
+    def collect(self) -> list[Record]:
+        paced = self._pacer.turn(self._allowed_pct())
+        if time.monotonic() >= self._look_at_s:
+            self._look()
+            self._follow()
+        elif paced:
+            self._follow()
+        if self._retry:
+            self._retry = False
+            self._sampler.retry()
+        live = {target.run for target in self._targets}
+        watched = dict(self._watched_until_s)  # `watch` may add to it meanwhile
+        self._sampler.hurry(max((until_s for run, until_s in watched.items() if run in live), default=0.0))
+        profiles = list(self._sampler.profiles())
+        self._hear(profiles)
+        self._sources.look(profiles, self._targets)
+        return [*profiles, *self._sources.texts()]
+
+    def watch(self, run: str, until_s: float) -> None:
+        """Somebody looks at this run until then (Unix seconds), at most a minute: its stacks come with little delay."""
+        now_s = time.monotonic()
+        watched = {name: end_s for name, end_s in self._watched_until_s.items() if end_s > now_s}
+        if len(watched) < MOST_WATCHED or run in watched:
+            watched[run] = now_s + min(MOST_WATCHED_S, until_s - time.time())
+        self._watched_until_s = watched
+
+    def set_enabled(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._look_at_s = 0.0
+
+    def retry(self) -> None:
+        """Try again now what could not be attached."""
+        self._retry = True
+
+    def status(self) -> ProfileStatus:
+        state, sentence, remedy = self._state()
+        return ProfileStatus(
+            state=state,
+            sampler=self._speaker,
+            hz=self._hz(),
+            sentence=sentence,
+            remedy=remedy,
+            until=dict(self._until),
+            processes=len(self._targets),
+            samples=self._samples,
+            errors=self._errors,
+            about=self._about() if state == "on" else "",
+            cost_pct=round(self._pacer.cost_pct, 2),
+            budget_pct=round(self._allowed_pct(), 2),
+        )
+
+    def close(self) -> None:
+        self._sources.close()
+        self._sampler.close()
+
+    def _look(self) -> None:
+        begun_s = time.thread_time()
+        self._ranks = self._find() if self._enabled else []
+        self._sources.keep_only({rank.main.run for rank in self._ranks})
+        shortest_s, longest_s = LOOK_S
+        pause_s = min(longest_s, max(shortest_s, (time.thread_time() - begun_s) / LOOK_SHARE))
+        self._look_at_s = time.monotonic() + pause_s
+
+    def _find(self) -> list[Rank]:
+        activities = {activity.run: activity for activity in self._live_runs()}
+        found = self._finder.find(activities.values())
+        mains = {process.pid: _main(run, process) for run, processes in found.items() for process in processes}
+        taken = {*mains, os.getpid()}
+        sampled = [
+            main for main in mains.values() if main.pid != os.getpid() and _may_hold_python(main.pid, activities.get(main.run))
+        ]
+        return [Rank(main, list(_workers(main, taken))) for main in sampled]
+
+    def _follow(self) -> None:
+        sparing = self._sampler.name == "py-spy" and len(self._ranks) >= MANY_MAINS
+        rates = SPARING_RATES if sparing else FULL_RATES
+        self._targets = chosen(self._ranks, rates, self._pacer.pace, time.monotonic())
+        self._sampler.follow(self._targets)
+
+    def _hear(self, profiles: list[Profile]) -> None:
+        self._speaker, self._why, self._troubles = self._sampler.name, self._sampler.why, self._sampler.troubles()
+        for profile in profiles:
+            self._samples += profile.count
+            self._errors += profile.errors
+            if profile.role == "main":
+                end_s = profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / 1e9
+                self._until[profile.run] = max(end_s, self._until.get(profile.run, 0.0))
+
+    def _allowed_pct(self) -> float:
+        return allowed_pct(self._speaker, _processes(self._ranks)) if self._budget_pct is None else self._budget_pct
+
+    def _state(self) -> tuple[State, str, str]:
+        if not self._enabled:
+            return "off", f"Profiling is off. It would cost about {self._allowed_pct():g} % of one core.", ""
+        mains = [target for target in self._targets if target.role == "main"]
+        troubles = self._troubles  # a new one at each turn, in the other thread
+        refused = [troubles[target.pid] for target in mains if target.pid in troubles]
+        if refused:
+            return "refused" if len(refused) == len(mains) else "on", refused[0].sentence, refused[0].remedy
+        if mains and not any(main.run in self._until for main in mains):
+            return "starting", "The first stacks arrive within a few seconds.", ""
+        return "on", "", ""
+
+    def _about(self) -> str:
+        live, pace = _processes(self._ranks), self._pacer.pace
+        left_out = f"{len(self._targets)} of {live} processes are sampled at a time, in rotation."
+        slower = f"Sampled at {self._hz():g} Hz to stay inside {self._allowed_pct():.2g} % of a core."
+        if pace == LOWEST_PACE and self._pacer.cost_pct > self._allowed_pct():
+            slower = f"Sampled at {self._hz():g} Hz, the lowest rate, it costs {self._pacer.cost_pct:.2g} % of a core."
+        said = [self._why, left_out if len(self._targets) < live else "", slower if pace < 1 else ""]
+        return " ".join(sentence for sentence in said if sentence)
+
+    def _hz(self) -> float:
+        return max((target.hz for target in self._targets if target.role == "main"), default=FULL_RATES.main_hz)
+
+
+def chosen(ranks: Sequence[Rank], rates: Rates, pace: float, at_s: float) -> list[Target]:
+    """Who is sampled at that moment: every rank, and as many of its workers as the rates and the cap allow, in rotation."""
+    ranks = ranks[:MOST_TARGETS]
+    each = min(rates.workers, (MOST_TARGETS - len(ranks)) // max(1, len(ranks)))
+    main_hz, worker_hz = (max(LOWEST_HZ, float(round(hz * pace))) for hz in (rates.main_hz, rates.worker_hz))
+    mains = [rank.main._replace(hz=main_hz) for rank in ranks]
+    return [*mains, *(worker._replace(hz=worker_hz) for rank in ranks for worker in _in_turn(rank.workers, each, at_s))]
+
+
+def _in_turn(workers: list[Target], each: int, at_s: float) -> list[Target]:
+    if len(workers) <= each:
+        return workers
+    first = int(at_s / ROTATE_S) * each % len(workers)
+    return [*workers, *workers][first : first + each]
+
+
+def _may_hold_python(pid: int, activity: RunActivity | None) -> bool:
+    """Who only writes a run's files may be anything; one that its files name may be a program with a Python inside."""
+    return runs_python(pid) or (activity is not None and bool(activity.starts or activity.info))
+
+
+def _main(run: str, process: RunProcess) -> Target:
+    return Target(run, process.rank, process.pid, process.start_ticks, "main", FULL_RATES.main_hz)
+
+
+def _processes(ranks: Sequence[Rank]) -> int:
+    return len(ranks) + sum(len(rank.workers) for rank in ranks)
+
+
+def _workers(main: Target, taken: set[int]) -> Iterator[Target]:
+    """The Python processes below a main, unless they are mains themselves (`mp.spawn` below rank 0)."""
+    for pid in workers_of(main.pid):
+        ticks = start_ticks(pid)
+        if pid not in taken and ticks is not None:
+            yield main._replace(pid=pid, start_ticks=ticks, role="worker")

@@ -1,0 +1,204 @@
+"""Keep one collector process alive for a log folder: start it, share a live one, replace one that is stopped or silent, restart a dead one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from .. import VERSION
+from ..host.proc import is_stopped
+from . import lock
+from .control import ControlError, ask
+
+ROOT = Path(__file__).parents[2]  # holds the package `collectors`, in a checkout as in site-packages
+EXIT_AGAIN = 75  # EX_TEMPFAIL: it asks to be started again at once
+EXIT_FOLDER_GONE = 76  # its data folder was removed
+BACK_OFF_S = (0.5, 30.0)
+HEALTHY_S = 60.0  # after running for so long, a death is a first death
+BRIEF_S = 5.0  # who asks to be started again sooner than that waits like one that died
+LOOK_S = 0.5  # how often the child is looked at
+ASK_EVERY_S = 5.0
+STOPPED_S = 4.0  # a collector that is stopped for so long is replaced
+SILENT_S = 30.0  # ... and one that has answered, and does no longer
+STARTING_S = 600.0  # ... or that never has: it may have a large store to migrate
+NOTE_S = 60.0  # how long it is said that the data folder was removed
+POLL_S = 0.1
+STOP_S = 2.0
+
+
+class Keeper(threading.Thread):
+    """Owns the collector process; `read_only` says why there is none to own, when somebody else's writes this store."""
+
+    def __init__(
+        self,
+        log_dir: Path,
+        data_dir: Path,
+        *,
+        profile: bool,
+        sampler: str | None,
+        budget_pct: float | None,
+        retention_s: float | None,
+        max_bytes: int | None,
+    ) -> None:
+        super().__init__(name="keeper", daemon=True)
+        self._log_dir, self._data_dir = log_dir, data_dir
+        self._options: dict[str, Any] = {
+            "profile": profile,
+            "sampler": sampler,
+            "budget_pct": budget_pct,
+            "log_dir": str(log_dir),
+            "retention_s": retention_s,
+            "max_bytes": max_bytes,
+        }
+        flags = ["--parent", str(os.getpid())]
+        flags += [] if profile else ["--no-profile"]
+        flags += [] if sampler is None else ["--sampler", sampler]
+        flags += [] if budget_pct is None else ["--profile-budget", str(budget_pct)]
+        flags += [] if retention_s is None else ["--retention", f"{retention_s}s"]
+        flags += [] if max_bytes is None else ["--max-size", f"{max_bytes}B"]
+        self._command = [sys.executable, "-m", "collectors", "--log-dir", str(log_dir), "--data-dir", str(data_dir), *flags]
+        self._child: subprocess.Popen[bytes] | None = None
+        self._ending = threading.Event()
+        self._started_s = self._answered_s = self._asked_s = time.monotonic()
+        self._has_answered = False
+        self._stopped_since_s: float | None = None
+        self._note: tuple[str, float] = ("", 0.0)  # a sentence, and until when it is said, CLOCK_MONOTONIC
+        self._back_off_s = BACK_OFF_S[0]
+        self.deaths = 0
+        self.read_only: str | None = None
+        self._take_over()
+
+    def run(self) -> None:
+        while not self._ending.wait(LOOK_S):
+            if self._child is None:
+                self._take_over()
+            elif (code := self._child.poll()) is not None:
+                self._restart(code)
+            elif reason := self._why_replace(self._child):
+                self._say(f"The collector (process {self._child.pid}) {reason}; it was replaced, and nothing is lost.")
+                self._child.kill()
+                self._child.wait()
+                self._take_over()
+
+    def stop(self) -> None:
+        """End the collector if it is ours, or nobody's."""
+        self._ending.set()
+        self.join()
+        if self._child is not None:
+            _end(self._child)
+
+    def note(self) -> str:
+        """What is to be said of the collector besides its own account; "" where nothing is."""
+        if self._stopped_since_s is not None and self._child is not None:
+            return f"The collector (process {self._child.pid}) is stopped by a signal; it is replaced after {STOPPED_S:g} s."
+        sentence, until_s = self._note
+        return sentence if time.monotonic() < until_s else ""
+
+    def _restart(self, code: int) -> None:
+        lived_s = time.monotonic() - self._started_s
+        again = code in (EXIT_AGAIN, EXIT_FOLDER_GONE)
+        self.deaths += not again
+        if lived_s > HEALTHY_S:
+            self._back_off_s = BACK_OFF_S[0]
+        if code == EXIT_FOLDER_GONE:
+            self._say(
+                f"The data folder {self._data_dir} was removed: a new store is opened and the log files are read anew; "
+                "the machine's samples and the profiles of before are lost."
+            )
+        if not (again and lived_s > BRIEF_S) and self._ending.wait(self._back_off_s):
+            return
+        self._back_off_s = min(2 * self._back_off_s, BACK_OFF_S[1])
+        self._take_over()
+
+    def _why_replace(self, child: subprocess.Popen[bytes]) -> str:
+        """Why our own living child is of no use; "" while it is."""
+        now_s = time.monotonic()
+        if not is_stopped(child.pid):
+            self._stopped_since_s = None
+        elif self._stopped_since_s is None:
+            self._stopped_since_s = now_s
+        elif now_s - self._stopped_since_s > STOPPED_S:
+            self._stopped_since_s = None
+            return "was stopped by a signal"
+        if now_s - self._asked_s >= ASK_EVERY_S and self._stopped_since_s is None:
+            self._asked_s = now_s
+            with contextlib.suppress(ControlError):
+                ask(self._data_dir, "ping")
+                self._answered_s, self._has_answered = time.monotonic(), True
+        silent_s = time.monotonic() - self._answered_s
+        return f"did not answer for {silent_s:.0f} s" if silent_s > (SILENT_S if self._has_answered else STARTING_S) else ""
+
+    def _take_over(self) -> None:
+        """One live writer a store: share it when it does what ours would, replace it when its owner is dead, else only read.
+
+        Nothing is ended on doubt: a writer of another boot, container, user or version may be anybody.
+        """
+        if not self._log_dir.is_dir():
+            self._child = None
+            self._say(f"The log folder {self._log_dir} is gone; collecting goes on by itself once it is back.")
+            return
+        writer = lock.writer_of(self._data_dir)
+        self._child, self.read_only = None, None
+        if writer is None:
+            self._start()
+        elif isinstance(writer, lock.Stranger):
+            self.read_only = (
+                f"{writer.sentence}: this dashboard only reads. End that one, or choose another folder with --data-dir."
+            )
+        elif not writer.is_here:
+            self.read_only = (
+                f"A collector in another container or on another host ({writer.host}, process {writer.pid} there) writes this store: "
+                "this dashboard only reads. End that one, or choose another folder with --data-dir."
+            )
+        elif writer.is_orphan:
+            self._replace(writer)
+        elif writer.options != self._options or writer.version != VERSION:
+            self.read_only = (
+                f"Another dashboard (process {writer.parent_pid}) collects for this log folder with other options: "
+                "this one only reads. End that one to change them."
+            )
+
+    def _replace(self, writer: lock.Writer) -> None:
+        try:
+            gone = lock.end(writer, STOP_S)
+        except PermissionError:
+            gone = False
+        if gone:
+            self._start()
+        else:
+            self.read_only = f"Process {writer.pid} of another user collects for this log folder: this dashboard only reads."
+
+    def _start(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        self._started_s = self._answered_s = self._asked_s = time.monotonic()
+        self._has_answered, self._stopped_since_s = False, None
+        self._child = subprocess.Popen(self._command, env=environment, start_new_session=True, stdin=subprocess.DEVNULL)
+
+    def _say(self, sentence: str) -> None:
+        self._note = sentence, time.monotonic() + NOTE_S
+
+
+def wait_until_it_answers(data_dir: Path, timeout_s: float) -> bool:
+    """Whether a collector answers on its socket within the time."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ControlError):
+            ask(data_dir, "status")
+            return True
+        time.sleep(POLL_S)
+    return False
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

@@ -1,0 +1,233 @@
+"""A thread per collector: its cadence, its health, its stop."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from ..gpu.nvml import StaleLibrary
+from ..records import Record
+from ..store.protocol import Store, StoreError
+from ..store.storing import Refused, store_all
+from .watchdog import STUCK_S, Naming, Stuck, Watchdog, place_of
+
+COALESCE_S = 0.02  # a collector that is woken waits so long for more
+BEAT_S = 0.2  # all of them work on the beat: what commits at one moment wakes the web process, and every page, once
+BACK_OFF_S = (1.0, 30.0)  # after a failure: the first wait, and the longest
+COMPACT_S = 0.05  # how long packing may hold the store at a time
+COMPACT_PAUSE_S = (0.1, 1.0)  # between two packings: while there is more to do, and when there is not
+STOP_S = 2.0
+LONGEST_PERIOD_S = 3600.0
+
+log = logging.getLogger("collectors")
+
+
+class Collector(Protocol):
+    """A source of records."""
+
+    name: str
+
+    @property
+    def period_s(self) -> float:
+        """Between the starts of two `collect` calls; 0 while more is waiting."""
+
+    def collect(self) -> Iterable[Record]:
+        """What is new since the last call; must not block."""
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Isolating(Protocol):
+    """A collector of many inputs, which knows which of them is at fault."""
+
+    def refused(self, refused: list[Refused]) -> None:
+        """The store took everything but these records."""
+
+    def trouble(self) -> str:
+        """One sentence that names an input which is not read; "" where all are."""
+
+
+class Health(NamedTuple):
+    """How one collector fares."""
+
+    name: str
+    state: str  # "ok", "failing" (its source), "paused" (the store cannot take what it has), "stuck" (it does not come back)
+    lag_s: float  # since it last delivered, beyond its period
+    last_error: str
+
+
+class Supervisor:
+    """Runs collectors against one store, and packs the store in between."""
+
+    def __init__(
+        self,
+        store: Store,
+        on_stale: Callable[[StaleLibrary], None],
+        on_stuck: Callable[[Stuck], None] = lambda stuck: None,
+    ) -> None:
+        """`on_stale` is called when only a new process can go on: a collector found its library replaced under it; `on_stuck`
+        when one does not come back.
+        """
+        self._store, self._on_stale, self._on_stuck = store, on_stale, on_stuck
+        self._workers: list[_Worker] = []
+        self._watchdog: Watchdog | None = None
+        self._stopping = threading.Event()
+        self._packer = threading.Thread(target=self._pack, name="compact", daemon=True)
+
+    def add(self, collector: Collector, wake: threading.Event | None = None) -> None:
+        """`wake` lets the source itself say that there is something to collect before the period is over."""
+        self._workers.append(_Worker(collector, self._store, wake or threading.Event(), self._on_stale))
+
+    def start(self) -> None:
+        for worker in self._workers:
+            worker.start()
+        self._packer.start()
+        self._watchdog = Watchdog(self._workers, self._on_stuck)
+        self._watchdog.start()
+
+    def stop(self) -> None:
+        """Ends all threads, then the collectors; what was collected is in the store."""
+        self._stopping.set()
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            worker.join(STOP_S)
+        self._packer.join(STOP_S)
+
+    def health(self) -> list[Health]:
+        return [worker.health() for worker in self._workers]
+
+    def _pack(self) -> None:
+        pause_s = COMPACT_PAUSE_S[1]
+        while not self._stopping.wait(pause_s):
+            try:
+                pause_s = COMPACT_PAUSE_S[0] if self._store.compact(COMPACT_S) else COMPACT_PAUSE_S[1]
+            except StoreError as error:  # a full disk: the workers tell of it
+                log.debug("not packed: %s", error)
+                pause_s = COMPACT_PAUSE_S[1]
+            except Exception:  # collecting goes on, and what cannot be packed today is still read
+                log.exception("not packed")
+                pause_s = BACK_OFF_S[1]
+
+
+class _Worker(threading.Thread):
+    def __init__(self, collector: Collector, store: Store, wake: threading.Event, on_stale: Callable[[StaleLibrary], None]) -> None:
+        super().__init__(name=collector.name, daemon=True)
+        self._collector, self._store, self._wake, self._on_stale = collector, store, wake, on_stale
+        self._ending = threading.Event()
+        self._state, self._error = "ok", ""
+        self._delivered = time.monotonic()
+        self._at_work_since_s: float | None = None  # CLOCK_MONOTONIC; None between two turns, and while the store is full
+        self._back_off_s = BACK_OFF_S[0]
+
+    def health(self) -> Health:
+        lag_s = round(max(0.0, time.monotonic() - self._delivered - self._period_s()), 3)
+        if stuck := self.stuck():
+            return Health(self.name, "stuck", lag_s, stuck.sentence)
+        if not self.is_alive() and not self._ending.is_set():
+            return Health(self.name, "failing", lag_s, f"the thread of {self.name} has ended: {self._error or 'nothing says why'}")
+        return Health(self.name, self._state, lag_s, self._error)
+
+    def stuck(self) -> Stuck | None:
+        """It is, where it has been at work for longer than it may, or has let its time to work pass."""
+        if not self.is_alive() or self._ending.is_set():
+            return None
+        now_s, began_s = time.monotonic(), self._at_work_since_s
+        if began_s is None and self._state == "ok":
+            began_s = self._delivered + self._period_s()
+        if began_s is None or now_s - began_s <= STUCK_S:
+            return None
+        at_work_on = self._collector.at_work_on if isinstance(self._collector, Naming) else ""
+        return Stuck(self.name, at_work_on, now_s - began_s, place_of(self))
+
+    def stop(self) -> None:
+        self._ending.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:  # whatever ended the thread: it is a failure, and is shown as one
+            self._failed("failing", f"{type(error).__name__}: {error}", trace=True)
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._ending.is_set():
+            self._wake.clear()
+            began = self._at_work_since_s = time.monotonic()
+            pause_s = self._turn()
+            self._at_work_since_s = None
+            period_s = self._period_s()
+            if pause_s:
+                self._ending.wait(pause_s)
+            elif period_s:
+                if began >= due:
+                    due = max(due + period_s, time.monotonic())
+                if self._wake.wait(beat_at(due) - time.monotonic()):
+                    self._ending.wait(rest_s(began, time.monotonic()))
+        self._collector.close()
+
+    def _period_s(self) -> float:
+        return min(self._collector.period_s, LONGEST_PERIOD_S)
+
+    def _turn(self) -> float:
+        """Collect once and store it; the seconds to wait before the next try after a failure, else 0."""
+        try:
+            records = list(self._collector.collect())
+        except StaleLibrary as error:
+            self._failed("failing", str(error), trace=False)
+            self._on_stale(error)
+            return BACK_OFF_S[1]
+        except Exception as error:  # whatever goes wrong in one source must not end the others; it is shown and tried again
+            self._failed("failing", f"{type(error).__name__}: {error}", trace=True)
+            pause_s, self._back_off_s = self._back_off_s, min(2 * self._back_off_s, BACK_OFF_S[1])
+            return pause_s
+        try:
+            if records:
+                self._store_all(records)
+        except (
+            Exception
+        ) as error:  # neither a record nor a full disk: what was collected is lost to a fault of ours, and it is said
+            self._failed("failing", f"what was collected cannot be stored: {type(error).__name__}: {error}", trace=True)
+            return BACK_OFF_S[0]
+        self._state, self._back_off_s = "ok", BACK_OFF_S[0]
+        self._error = self._collector.trouble() if isinstance(self._collector, Isolating) else ""
+        self._delivered = time.monotonic()
+        return 0.0
+
+    def _store_all(self, records: list[Record]) -> None:
+        """Keeps what was collected until the store takes it: a full disk pauses the source, it loses nothing."""
+        while True:
+            try:
+                refused = store_all(self._store, records)
+                if refused and isinstance(self._collector, Isolating):
+                    self._collector.refused(refused)
+                return
+            except StoreError as error:
+                self._failed("paused", str(error), trace=False)
+                self._at_work_since_s = None
+                if self._ending.wait(BACK_OFF_S[0]):
+                    return
+                self._at_work_since_s = time.monotonic()
+
+    def _failed(self, state: str, error: str, *, trace: bool) -> None:
+        if error != self._error:
+            log.warning("%s: %s", self.name, error, exc_info=trace)
+        self._state, self._error = state, error
+
+
+def beat_at(due: float) -> float:
+    """The first beat that is not before: the multiples of `BEAT_S` on the monotonic clock, the same for all threads."""
+    return math.ceil(due / BEAT_S) * BEAT_S
+
+
+def rest_s(began: float, now: float) -> float:
+    """How long a collector that is woken waits for more: after a pause a moment, in a steady flow until the next beat."""
+    return COALESCE_S if now - began >= BEAT_S else max(COALESCE_S, beat_at(now) - now)

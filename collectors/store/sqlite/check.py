@@ -1,0 +1,126 @@
+"""`store check` and `store compact`, for people."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...records import Frame
+from ..protocol import StoreError
+from . import files, schema, stacks
+from .columns import chunks, codec, groups, pages
+from .columns.damage import failing
+from .engine import SqliteStore
+
+_BLOBS: list[tuple[str, str, Callable[[bytes], object]]] = [
+    ("head", "data", groups.decode),
+    ("pack", "data", groups.decode),
+    ("page", "coarse", pages.decode_coarse),
+    ("page", "fine", pages.decode_fine),
+    ("log", "columns", codec.decode),
+    ("log", "texts", codec.unseal),
+    ("profile", "data", codec.decode),
+    ("source_text", "data", codec.unseal),
+]
+_CHUNKS = """SELECT chunk.id, series.name, coalesce(stream.run, 'the machine'), chunk.rows, least, most, chunk.data, axis.data
+  FROM chunk LEFT JOIN axis ON axis.id = chunk.axis JOIN series ON series.id = chunk.series JOIN stream ON stream.id = series.stream"""
+_GAPS = """SELECT name, sealed, total(chunk.rows), max(chunk.start + chunk.rows)
+  FROM series LEFT JOIN chunk ON chunk.series = series.id GROUP BY series.id
+  HAVING sealed != total(chunk.rows) OR sealed != coalesce(max(chunk.start + chunk.rows), 0)"""
+
+
+def check(data_dir: Path) -> list[str]:
+    """Read everything there is; one sentence for each thing that is wrong. Beside a running collector it tells the truth, too."""
+    return [f"{path.name}: {trouble}" for path in files.all_files(data_dir) for trouble in _check_file(path)]
+
+
+def compact_all(data_dir: Path) -> None:
+    """Put everything into its densest form and give free space back. The collector must not be running.
+
+    Raises StoreError, e.g. on a full disk: a file needs its own size again while it is rewritten.
+    """
+    store = SqliteStore(data_dir, write=True)
+    try:
+        store.settle()
+    finally:
+        store.close()
+    for path in files.all_files(data_dir):
+        db = schema.open_again(path)
+        try:
+            with failing():
+                db.execute("VACUUM")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            db.close()
+
+
+def _check_file(path: Path) -> Iterator[str]:
+    try:
+        db = schema.open_reader(path)
+        if db is None:
+            yield "it is no store file, or is still being made"
+            return
+        with contextlib.closing(db), schema.transaction(db, "DEFERRED"):
+            for (message,) in db.execute("PRAGMA integrity_check").fetchall():
+                if message != "ok":
+                    yield f"SQLite says: {message}"
+            yield from _check_blobs(db)
+            yield from _check_chunks(db)
+            yield from _check_stacks(db)
+            for name, sealed, rows, _ in db.execute(_GAPS).fetchall():
+                yield f"series {name} should have {sealed} points in chunks and has {int(rows)}"
+    except StoreError as error:  # of a newer version
+        yield str(error)
+    except sqlite3.DatabaseError as error:
+        yield f"it cannot be read on: {error}"
+
+
+def _check_blobs(db: sqlite3.Connection) -> Iterator[str]:
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    for table, column, decode in _BLOBS:
+        if table in tables:
+            for row, blob in db.execute(f"SELECT rowid, {column} FROM {table}"):
+                trouble = _trouble(decode, blob)
+                if trouble:
+                    yield f"{table} {row}: {trouble}"
+
+
+def _check_chunks(db: sqlite3.Connection) -> Iterator[str]:
+    """Each chunk against its axis and against the summary in its row."""
+    for chunk, name, run, rows, least, most, data, axis in db.execute(_CHUNKS):
+        trouble = _trouble(chunks.read_values, data) or _trouble(chunks.read_axis, axis or b"")
+        if not trouble:
+            values, (time_s, step) = chunks.read_values(data), chunks.read_axis(axis)
+            if not len(values) == len(time_s) == len(step) == rows or _range(values) != (least, most):
+                trouble = "its points are not those of its summary"
+        if trouble:
+            yield f"chunk {chunk} of {name} of {run}: {trouble}"
+
+
+def _check_stacks(db: sqlite3.Connection) -> Iterator[str]:
+    """Their rows are named by the hash of what they hold."""
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'stack'").fetchone():
+        for stack, frames in db.execute("SELECT id, frames FROM stack"):
+            if stacks.content_hash(frames) != stack:
+                yield f"stack {stack}: damaged, it does not match its hash"
+        for frame, *about in db.execute("SELECT id, name, file, line FROM frame"):
+            if stacks.frame_hash(Frame(*about)) != frame:
+                yield f"frame {frame}: damaged, it does not match its hash"
+
+
+def _range(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else (None, None)
+
+
+def _trouble(decode: Callable[[bytes], object], blob: bytes) -> str:
+    try:
+        decode(blob)
+    except codec.CodecError as error:
+        return str(error)
+    return ""

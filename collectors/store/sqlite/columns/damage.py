@@ -1,0 +1,52 @@
+"""Damage: of a blob, which costs only itself, whoever reads it; and of a file or its disk, told in one sentence with the remedy."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from ... import question
+from ...protocol import StoreError
+from .codec import CodecError
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+DAMAGED = "the store is damaged; deepseek-dashboard store check names what; move that file away, and the log folder is read anew"
+REMEDIES = {
+    sqlite3.SQLITE_FULL: "the disk is full; make room, collecting goes on by itself",
+    sqlite3.SQLITE_BUSY: "another program holds the store's file; close it (sqlite3, a backup), collecting goes on by itself",
+    sqlite3.SQLITE_LOCKED: "another program holds the store's file; close it (sqlite3, a backup), collecting goes on by itself",
+    sqlite3.SQLITE_PERM: "the data folder cannot be written; make it writable or pass another --data-dir",
+    sqlite3.SQLITE_IOERR: "the disk fails; look at the kernel's log, or move --data-dir",
+    sqlite3.SQLITE_READONLY: "the data folder is read-only; make it writable or pass another --data-dir",
+    sqlite3.SQLITE_CANTOPEN: "the data folder cannot be written; make it writable or pass another --data-dir",
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    sqlite3.SQLITE_NOTADB: DAMAGED,
+}
+
+
+def decoded(what: str, row: int, decode: Callable[[bytes], T], blob: bytes) -> T | None:
+    """None, and a line in the log, where the blob is damaged; `store check` names it as well."""
+    try:
+        return decode(blob)
+    except CodecError as error:
+        log.error("%s %d is left out: %s", what, row, error)
+        return None
+
+
+@contextmanager
+def failing(so: str = "nothing was stored", otherwise: str | None = None) -> Iterator[None]:
+    """SQLite's failures in one sentence with the remedy, as StoreError. A failure without one rises as it is, or gets `otherwise`."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            question.check()
+        remedy = REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)  # what sqlite3 itself refuses has no code
+        if (remedy := remedy or otherwise) is None:
+            raise
+        raise StoreError(f"{so} ({error}): {remedy}") from error

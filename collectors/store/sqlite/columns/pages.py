@@ -1,0 +1,161 @@
+"""Pages: the roll-up of 64 chunks of a series, in units of 544 and of 136 points, so that a wide range is drawn without its chunks."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...buckets import Units
+from ...protocol import Axis
+from . import chunks, codec
+from .damage import decoded
+from .groups import NO_STEP
+
+CHUNKS = 64  # of a page
+COARSE, FINE = 544, 136  # points of a unit: about 9 and 2 min at 1 Hz
+
+Points: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]  # times, steps, values
+
+_INSERT = f"INSERT INTO page VALUES (NULL, {', '.join('?' * 19)})"
+_UNPAGED = """SELECT start, segment, axis.id, axis.data, chunk.id, chunk.data, rows, first_time_s, last_time_s, first_step, last_step
+  FROM chunk JOIN axis ON axis.id = chunk.axis WHERE series = ? AND start >= ? ORDER BY start LIMIT ?"""
+
+
+class Columns(NamedTuple):
+    """The units of a page, on both axes; the columns of a page's blob in their order."""
+
+    first_time_s: NDArray[np.float64]
+    last_time_s: NDArray[np.float64]
+    first_step: NDArray[np.int64]
+    last_step: NDArray[np.int64]
+    end_step: NDArray[np.int64]
+    segment: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    non_finite: NDArray[np.int64]
+    least: NDArray[np.float64]
+    most: NDArray[np.float64]
+    total: NDArray[np.float64]
+    last: NDArray[np.float64]
+
+    def units(self, axis: Axis) -> Units:
+        """Those that have a place on the axis."""
+        has_step = self.end_step != NO_STEP
+        if axis == "time":
+            low, high, has = self.first_time_s, self.last_time_s, ~np.isnan(self.first_time_s)
+        else:
+            low, high, has = self.first_step.astype(np.float64), self.last_step.astype(np.float64), has_step
+        step = np.where(has_step, self.end_step, np.nan)
+        units = Units(low, high, step, *self[5:])
+        return units if has.all() else Units._make(column[has] for column in units)
+
+
+def due(db: sqlite3.Connection, series: int) -> bool:
+    count = "SELECT count(*) FROM chunk JOIN series ON series.id = chunk.series AND start >= paged WHERE series.id = ?"
+    return int(db.execute(count, (series,)).fetchone()[0]) >= CHUNKS
+
+
+def plan(db: sqlite3.Connection, series: int) -> tuple[object, ...]:
+    """The row of the series' next page."""
+    (paged,) = db.execute("SELECT paged FROM series WHERE id = ?", (series,)).fetchone()
+    rows = db.execute(_UNPAGED, (series, paged, CHUNKS)).fetchall()
+    parts = [(row[1], *_points(*row[2:])) for row in rows]
+    coarse, fine = (_roll_up(parts, grain) for grain in (COARSE, FINE))
+    units = (len(coarse.rows), len(fine.rows), encode_coarse(coarse), codec.encode(fine))
+    return (series, rows[0][0], int(fine.rows.sum()), *_summary(fine), *units)
+
+
+def store(db: sqlite3.Connection, row: tuple[object, ...]) -> None:
+    db.execute(_INSERT, row)
+    db.execute("UPDATE series SET paged = paged + ? WHERE id = ?", (row[2], row[0]))
+
+
+def encode_coarse(columns: Columns) -> bytes:
+    """A mask of the columns that vary, the first value of each column, then the varying ones, their bytes shuffled within each.
+
+    Twice the bytes of the codec and a fifth of its time: coarse units are few, and read by the hundred pages.
+    """
+    matrix = np.stack([column.view(np.int64) for column in columns]).astype("<i8", copy=False)
+    varies = (matrix != matrix[:, :1]).any(axis=1)
+    planes = matrix[varies].view(np.uint8).reshape(int(varies.sum()), -1, 8).transpose(0, 2, 1)
+    header = np.concatenate([[len(columns.rows)], varies, matrix[:, 0]]).astype("<i8")
+    return codec.seal(header.tobytes() + planes.tobytes())
+
+
+def decode_fine(blob: bytes) -> Columns:
+    """Raises CodecError."""
+    return Columns._make(codec.decode(blob))
+
+
+def decode_coarse(blob: bytes) -> Columns:
+    """Raises CodecError."""
+    data = codec.unseal(blob)
+    count = len(Columns._fields)
+    header = np.frombuffer(data, "<i8", 1 + 2 * count).astype(np.int64, copy=False)
+    units, varies, first = int(header[0]), header[1 : 1 + count] != 0, header[1 + count :]
+    planes = np.frombuffer(data, np.uint8, offset=header.nbytes).reshape(-1, 8, units)
+    matrix = np.repeat(first[:, np.newaxis], units, axis=1)
+    matrix[varies] = np.ascontiguousarray(planes.transpose(0, 2, 1)).view("<i8")[..., 0]
+    floats = matrix.view(np.float64)
+    return Columns(floats[0], floats[1], *matrix[2:8], *floats[8:])
+
+
+def join(parts: Sequence[Columns]) -> Columns:
+    return Columns._make(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *span: Any) -> Points:
+    """Of a chunk; where it is damaged, NaN between its edges, so that the chunks behind it keep their places."""
+    place = decoded("axis", axis, chunks.read_axis, axis_data)
+    value = decoded("chunk", chunk, chunks.read_values, data)
+    if place is not None and value is not None:
+        return *place, value
+    first_time_s, last_time_s, first_step, last_step = span
+    time_s = np.full(rows, np.nan if first_time_s is None else first_time_s)
+    step = np.full(rows, NO_STEP if first_step is None else first_step)
+    time_s[-1] = np.nan if last_time_s is None else last_time_s
+    step[-1] = NO_STEP if last_step is None else last_step
+    return time_s, step, np.full(rows, np.nan)
+
+
+def _roll_up(parts: list[tuple[int, *Points]], grain: int) -> Columns:
+    """Units never reach across a chunk."""
+    sizes = [len(values) for _, _, _, values in parts]
+    begins = np.cumsum([0, *sizes[:-1]])
+    starts = np.concatenate([np.arange(begin, begin + size, grain) for begin, size in zip(begins, sizes, strict=True)])
+    ends = np.append(starts[1:], sum(sizes)) - 1
+    time_s, step, value = (np.concatenate(column) for column in list(zip(*parts, strict=True))[1:])
+    segment = np.repeat([segment for segment, *_ in parts], sizes)
+    finite = np.isfinite(value)
+    known = np.where(finite, value, np.nan)
+    with np.errstate(over="ignore"):
+        return Columns(
+            np.minimum.reduceat(time_s, starts),
+            np.maximum.reduceat(time_s, starts),
+            np.minimum.reduceat(step, starts),
+            np.maximum.reduceat(step, starts),
+            step[ends],
+            segment[starts],
+            ends - starts + 1,
+            np.add.reduceat(~finite, starts, dtype=np.int64),
+            np.fmin.reduceat(known, starts),
+            np.fmax.reduceat(known, starts),
+            np.add.reduceat(np.where(finite, value, 0.0), starts),
+            value[ends],
+        )
+
+
+def _summary(columns: Columns) -> tuple[object, ...]:
+    """The page as one unit. Segment is NULL where it cannot be one: it mixes segments, or points with and without an axis."""
+    span = chunks.Span.of(np.concatenate(columns[:2]), np.concatenate(columns[2:4]))
+    timed, stepped = ~np.isnan(columns.first_time_s), columns.end_step != NO_STEP
+    alike = all(column.min() == column.max() for column in (columns.segment, timed, stepped))
+    with np.errstate(over="ignore"):
+        totals = (int(columns.non_finite.sum()), float(np.fmin.reduce(columns.least)), float(np.fmax.reduce(columns.most)))
+        total = float(columns.total.sum())
+    end_step = chunks.whole(columns.end_step[-1])
+    segment = int(columns.segment[0]) if alike else None
+    return (segment, *totals, total, None, float(columns.last[-1]), *span, end_step)

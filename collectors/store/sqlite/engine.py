@@ -1,0 +1,356 @@
+"""The default store: SQLite files in one folder, one writing process, any number of reading ones."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+import sqlite3
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from ...records import Event, LogLine, Offset, Points, Profile, Record, RunInfo, SourceText
+from .. import buckets as bucketing
+from ..protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, StackColumns, StoreError
+from . import files, logs, points, runs, schema, sources, stacks
+from .columns.damage import failing
+from .compact import Compactor
+from .ingest import BULK_ROWS, Batch, FileWriter
+from .retention import Limits, judge
+from .search import Found, Window
+
+UNREADABLE, AGAIN = "the store cannot be read", "ask again; if it stays, run: deepseek-dashboard store check"
+
+MOST_COMMITS = 3000  # that a delta may span: at ten a second five minutes
+JUDGE_S = 10.0  # how often sizes and ages are looked at
+TOO_LARGE = "the store has reached --max-size without machine samples left to drop; raise it, or remove runs that are not needed"
+NO_LIMITS = Limits()
+
+
+class SqliteStore:
+    """Implements `protocol.Store`. Any method may be called from any thread."""
+
+    def __init__(self, data_dir: Path, *, write: bool, limits: Limits = NO_LIMITS) -> None:
+        self._dir = data_dir
+        self._limits = limits
+        self._over = ""  # why nothing is stored at present
+        self._judged_s = -JUDGE_S
+        self._readers = files.Readers(data_dir, self._forget)
+        self._of_file: dict[Path, points.FileReader] = defaultdict(points.FileReader)
+        self._stacks = stacks.Reader()
+        self._runs = runs.Runs()
+        self._watched: dict[Path, Watched] = {}
+        self._watch_lock = threading.Lock()
+        self._replaced = False  # other files lie in the folder than those that are watched
+        self._write = write
+        self._lock = threading.Lock()  # from the choice of a seq until its commit: seqs become visible in their order
+        self._compacting = threading.Lock()
+        self._writers: dict[str, FileWriter] = {}
+        self._compactors: dict[str, Compactor] = {}
+        self._seq = 0
+        if write:
+            self._open_writers()
+
+    # Writing
+
+    def append(self, records: Iterable[Record]) -> int:
+        return self._commit(records, rehearse=False)
+
+    def rehearse(self, records: Iterable[Record]) -> None:
+        self._commit(records, rehearse=True)
+
+    def _commit(self, records: Iterable[Record], *, rehearse: bool) -> int:
+        if self._over:
+            raise StoreError(self._over)
+        now_s = time.time()
+        batches = _sort(records, now_s)
+        with failing(), ExitStack() as stack:
+            writers = [(self._writer(name), batch) for name, batch in sorted(batches.items())]
+            for writer, batch in writers:
+                if len(batch.points) >= BULK_ROWS:
+                    stack.enter_context(writer.packing)
+            stack.enter_context(self._lock)
+            for writer, batch in writers:
+                writer.commit(batch, self._seq + 1, now_s, rehearse=rehearse)
+                self._seq += not rehearse
+            return self._seq
+
+    def compact(self, deadline_s: float) -> bool:
+        until_s = time.monotonic() + deadline_s
+        with failing(), self._compacting:
+            self._retire()
+            more = [compactor.run(until_s) for compactor in list(self._compactors.values())]
+            return any(more)
+
+    def settle(self) -> None:
+        """Pack everything there is, in all files and however fresh; for `store compact`."""
+        with failing(), self._compacting:
+            for path in files.machine_files(self._dir):
+                self._writer(path.name)
+            for compactor in self._compactors.values():
+                compactor.settle()
+
+    def forget(self, run: str) -> None:
+        """Remove a run from the store, offsets included: what is in its folder, if that is still there, will be read again."""
+        writer = self._writer(files.RUNS_FILE)
+        with failing(), writer.packing, self._lock:
+            writer.forget(run)
+
+    # Reading
+
+    @failing(UNREADABLE, AGAIN)
+    def offsets(self) -> dict[str, Offset]:
+        return {path: offset for _, db in self._readers.runs() for path, offset in runs.read_offsets(db).items()}
+
+    @failing(UNREADABLE, AGAIN)
+    def runs(self) -> list[Run]:
+        return [run for _, db in self._readers.runs() for run in self._runs.read(db)]
+
+    @failing(UNREADABLE, AGAIN)
+    def run(self, name: str) -> Run | None:
+        return next((run for _, db in self._readers.runs() if (run := runs.read_run(db, name)) is not None), None)
+
+    @failing(UNREADABLE, AGAIN)
+    def series(self, run: str | None = None, match: str = "") -> list[Series]:
+        found: dict[int, list[Series]] = {}
+        for path, db in self._readers.machine() if run is None else self._readers.runs():
+            for one in self._of_file[path].series(db, run):
+                found.setdefault(one.id, []).append(one)
+        return [points.joined(parts) for parts in found.values() if _matches(parts[0].name, match)]
+
+    @failing(UNREADABLE, AGAIN)
+    def range(
+        self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", buckets: int = 2000
+    ) -> dict[int, Buckets]:
+        low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
+        sources = self._sources(ids, axis, low, high)
+        windows = self._windows(sources, ids, axis, low, high, buckets)
+        found = {one: Found([], []) for one in ids} | self._find(sources, windows)  # one that no file of the range knows is empty
+        exact = {one: Window(axis, low, high, -1.0) for one, part in found.items() if part.units and part.rows() <= buckets}
+        found |= self._find(sources, exact)  # with no more points than buckets, each is its own
+        return {one: bucketing.bucket(bucketing.join_points(part.points), part.units, buckets) for one, part in found.items()}
+
+    @failing(UNREADABLE, AGAIN)
+    def last(self, ids: Sequence[int]) -> dict[int, Last]:
+        found: dict[int, Last] = {}
+        for path, db in [*self._readers.runs(), *reversed(self._readers.machine())]:
+            missing = [one for one in ids if one not in found]
+            if missing:
+                found |= self._of_file[path].last(db, missing)
+        return found
+
+    @failing(UNREADABLE, AGAIN)
+    def logs(self, query: LogQuery) -> LogPage:
+        for _, db in self._readers.runs():
+            return logs.search(db, query)
+        return LogPage([], 0, None)
+
+    @failing(UNREADABLE, AGAIN)
+    def events(
+        self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
+    ) -> list[Event]:
+        return [event for _, db in self._readers.runs() for event in runs.read_events(db, run, lo, hi, kinds, most)]
+
+    @failing(UNREADABLE, AGAIN)
+    def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
+        return [event for _, db in self._readers.runs() for event in runs.read_kinds_after(db, seq, kinds)]
+
+    @failing(UNREADABLE, AGAIN)
+    def stacks(
+        self, lo: float, hi: float, run: str, rank: int | None = None, pid: int | None = None, thread: str | None = None
+    ) -> StackColumns:
+        query = stacks.Query(lo, hi, run, rank, pid, thread)
+        return self._stacks.read([db for _, db in self._readers.machine(lo, hi)], query)
+
+    @failing(UNREADABLE, AGAIN)
+    def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
+        query = stacks.Query(lo, hi, run, None, None, None)
+        return [row for _, db in self._readers.machine(lo, hi) for row in stacks.counted(db, query)]
+
+    @failing(UNREADABLE, AGAIN)
+    def profiled_from(self, run: str) -> float | None:
+        starts = (stacks.profiled_from(db, run) for _, db in self._readers.machine())
+        return next((start for start in starts if start is not None), None)
+
+    @failing(UNREADABLE, AGAIN)
+    def profiled_until(self, run: str) -> float | None:
+        ends = (stacks.profiled_until(db, run) for _, db in reversed(self._readers.machine()))
+        return next((end for end in ends if end is not None), None)
+
+    @failing(UNREADABLE, AGAIN)
+    def source_text(self, run: str, path: str) -> SourceText | None:
+        return next((text for _, db in self._readers.runs() if (text := sources.read(db, run, path)) is not None), None)
+
+    # Following
+
+    @failing(UNREADABLE, AGAIN)
+    def seq(self) -> int:
+        return max((schema.meta(db, "seq") for _, db in self._readers.live()), default=0)
+
+    @failing(UNREADABLE, AGAIN)
+    def changed(self) -> bool:
+        with self._watch_lock:
+            live = self._readers.live_files()
+            if self._replaced:
+                self._unwatch()
+            changes = [self._changed(path) for path in live]
+            return any(changes)
+
+    @failing(UNREADABLE, AGAIN)
+    def since(self, seq: int) -> Delta:
+        newest = self.seq()  # first: whatever has a seq up to this is visible by now, in files that are there by now
+        if seq > newest or newest - seq > MOST_COMMITS:  # of a store that was removed, or longer ago than is worth telling
+            return Delta(newest, False, [], [], [])
+        self._readers.look()
+        parts = [self._of_file[path].since(db, seq, newest) for path, db in self._readers.live()]
+        lines = [line for _, db in self._readers.runs() for line in logs.read_after(db, seq, newest)]
+        events = [event for _, db in self._readers.runs() for event in runs.read_events_after(db, seq, newest)]
+        return Delta(newest, all(complete for complete, _ in parts), [one for _, found in parts for one in found], lines, events)
+
+    def close(self) -> None:
+        with self._compacting:
+            for compactor in self._compactors.values():
+                compactor.close()
+            for writer in self._writers.values():
+                writer.close()
+        with self._watch_lock:
+            self._unwatch()
+        self._readers.close()
+
+    def _forget(self) -> None:
+        """What was remembered of files that are gone."""
+        self._of_file.clear()
+        self._stacks, self._runs = stacks.Reader(), runs.Runs()
+        self._replaced = True
+
+    def _unwatch(self) -> None:
+        for watched in self._watched.values():
+            watched.db.close()
+        self._watched.clear()
+        self._replaced = False
+
+    def _open_writers(self) -> None:
+        self._dir.mkdir(parents=True, exist_ok=True)
+        with failing():
+            self._writer(files.RUNS_FILE)
+            weeks = files.machine_files(self._dir)
+            for path in weeks[: -files.LIVE_WEEKS]:
+                self._seq = max(self._seq, schema.newest_seq(path))  # migrates it, too
+            for path in weeks[-files.LIVE_WEEKS :]:
+                self._writer(path.name)
+        self._readers.look()
+
+    def _writer(self, name: str) -> FileWriter:
+        with self._lock:
+            if name not in self._writers:
+                if not self._write:
+                    raise StoreError("this store was opened for reading; only the collector writes")
+                kind: schema.Kind = "runs" if name == files.RUNS_FILE else "machine"
+                writer = self._writers[name] = FileWriter(self._dir / name, kind, self._lock)
+                self._compactors[name] = Compactor(writer)
+                self._seq = max(self._seq, writer.seq)
+            return self._writers[name]
+
+    def _retire(self) -> None:
+        """Unlink machine files that are too old or too many; pause where that is not enough."""
+        if time.monotonic() - self._judged_s < JUDGE_S:
+            return
+        self._judged_s = time.monotonic()
+        sizes = [(path, files.size_bytes(path)) for path in files.all_files(self._dir)]
+        verdict = judge(sizes, self._limits, time.time())
+        for path in verdict.remove:
+            with self._lock:
+                writer, compactor = self._writers.pop(path.name, None), self._compactors.pop(path.name, None)
+            if writer and compactor:
+                compactor.close()
+                writer.close()
+            files.unlink(path)
+        self._over = TOO_LARGE if verdict.over else ""
+
+    def _changed(self, path: Path) -> bool:
+        if path not in self._watched:
+            db = schema.open_reader(path)
+            if db is None:
+                return False
+            self._watched[path] = Watched(db)
+        return self._watched[path].changed()
+
+    def _sources(self, ids: Collection[int], axis: Axis, lo: float, hi: float) -> list[files.Source]:
+        """The files that may hold these series; a year of machine files is left alone where only runs are asked for."""
+        sources = self._readers.runs()
+        elsewhere = set(ids)
+        for path, db in sources:
+            elsewhere -= self._of_file[path].known(db, ids, axis).keys()
+        if elsewhere:
+            sources += self._readers.machine(lo, hi) if axis == "time" else self._readers.machine()
+        return sources
+
+    def _windows(
+        self, sources: Sequence[files.Source], ids: Collection[int], axis: Axis, lo: float, hi: float, buckets: int
+    ) -> dict[int, Window]:
+        """A summary may stand for its points where it is at most a bucket wide, so that no bucket of the range stays empty."""
+        low, high = dict.fromkeys(ids, math.inf), dict.fromkeys(ids, -math.inf)
+        for path, db in sources:
+            for one, known in self._of_file[path].known(db, ids, axis).items():
+                if known.low is not None and known.high is not None:
+                    low[one], high[one] = min(low[one], known.low), max(high[one], known.high)
+        widths = {one: min(hi, high[one]) - max(lo, low[one]) for one in ids}
+        return {one: Window(axis, lo, hi, width / buckets if width > 0 else -1.0) for one, width in widths.items()}
+
+    def _find(self, sources: Sequence[files.Source], windows: Mapping[int, Window]) -> dict[int, Found]:
+        found: dict[int, Found] = {}
+        for path, db in sources:
+            for one, part in self._of_file[path].find(db, windows).items():
+                joined = found.setdefault(one, Found([], []))
+                joined.points.extend(part.points)
+                joined.units.extend(part.units)
+        return found
+
+
+class Watched:
+    """One file, as a follower looks at it: the version says at little cost whether anything was written, `seq` whether records were."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self._version = self._seq = -1
+
+    def changed(self) -> bool:
+        before, (self._version,) = self._version, self.db.execute("PRAGMA data_version").fetchone()
+        if self._version == before:
+            return False
+        seq, self._seq = self._seq, schema.meta(self.db, "seq")
+        return self._seq != seq
+
+
+def _sort(records: Iterable[Record], now_s: float) -> dict[str, Batch]:
+    """By the file that they belong to. What the machine tells stands in the week of its own time."""
+    from_log, machine = Batch(), defaultdict[str, Batch](Batch)
+    for record in records:
+        match record:
+            case Points() if record.run is None:
+                machine[files.week_file(record.time_s or now_s)].points.append(record)
+            case Points():
+                from_log.points.append(record)
+            case LogLine():
+                from_log.lines.append(record)
+            case Event():
+                from_log.events.append(record)
+            case RunInfo():
+                from_log.infos.append(record)
+            case Offset():
+                from_log.offsets.append(record)
+            case SourceText():
+                from_log.texts.append(record)
+            case Profile():
+                machine[files.week_file(record.start_s)].profiles.append(record)
+    return {**machine, **({files.RUNS_FILE: from_log} if any(vars(from_log).values()) else {})}
+
+
+def _matches(name: str, match: str) -> bool:
+    pattern = match.lower()
+    if "*" in pattern or "?" in pattern:
+        return fnmatch.fnmatchcase(name.lower(), pattern.replace("[", "[[]"))
+    return pattern in name.lower()

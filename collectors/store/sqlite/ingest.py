@@ -1,0 +1,272 @@
+"""The write side of one file: records become head rows, catalogue rows, log rows and offsets in one transaction."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from ...records import Event, Labels, LogLine, Offset, Points, Profile, RunInfo, SourceText
+from ..protocol import series_id
+from . import logs, runs, schema, sources, stacks
+from .columns import chunks, groups
+from .columns.chunks import Span, whole
+from .columns.damage import decoded
+from .columns.groups import NO_STEP, PLACE_BITS, Group
+
+SHAPES = 20_000  # sets of names that are remembered before starting afresh,
+SHAPE_NAMES = 500_000  # or so many names in all of them
+INTERVALS = 100
+FEW_LINES = 3
+STEP_LIMIT = 2**62
+NAME_BITS = 16  # of `born`: names that one line may hold before they share a place in the order of appearance
+BULK_ROWS = chunks.ROWS
+
+ShapeKey: TypeAlias = tuple[str | None, Labels, tuple[str, ...]]
+
+
+class Shape(NamedTuple):
+    """What the points of one source with the same names have in common."""
+
+    run: str | None
+    labels: Labels
+    names: tuple[str, ...]
+    stream: int
+    ids: NDArray[np.int64]
+
+    @property
+    def key(self) -> ShapeKey:
+        return self[:3]
+
+
+@dataclass
+class Batch:
+    """The records of one commit to one file, by kind."""
+
+    points: list[Points] = field(default_factory=list)
+    lines: list[LogLine] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    infos: list[RunInfo] = field(default_factory=list)
+    offsets: list[Offset] = field(default_factory=list)
+    profiles: list[Profile] = field(default_factory=list)
+    texts: list[SourceText] = field(default_factory=list)
+
+
+@dataclass
+class Pending:
+    """Rows of one stream that stand in head only."""
+
+    groups: list[Group] = field(default_factory=list)
+    rows: int = 0
+    since_s: float = 0.0
+
+    def first_seq(self) -> int:
+        return int(self.groups[0].arrival[0]) >> PLACE_BITS
+
+
+class _Rehearsed(Exception):
+    """All of the batch would have been stored."""
+
+
+class FileWriter:
+    """`lock` (the store's) guards the connection and `pending`; `packing`, taken before it, whoever turns rows into chunks."""
+
+    def __init__(self, path: Path, kind: schema.Kind, lock: threading.Lock) -> None:
+        self.path = path
+        self.kind = kind
+        self.lock = lock
+        self.packing = threading.Lock()
+        self.db = schema.open_writer(path, kind)
+        self.seq = schema.meta(self.db, "seq")
+        self.pending: dict[int, Pending] = {}
+        self.grown: set[int] = set()  # series with new chunks, for whoever makes pages of them
+        self._shapes: dict[ShapeKey, Shape] = {}
+        self._shape_names = 0
+        self._stored: set[ShapeKey] = set()
+        self._interner = stacks.Interner()
+        self._recent: dict[int, deque[float]] = {}  # stream -> times of its last lines
+        self._restore()
+
+    def commit(self, batch: Batch, seq: int, now_s: float, *, rehearse: bool = False) -> None:
+        """All of the batch or, on any error, nothing; with `rehearse` nothing either way.
+
+        The caller holds `lock` and, for a batch of `BULK_ROWS` points, `packing`.
+        """
+        made = self._group(batch.points, seq)
+        bulk = _bulk(made)
+        try:
+            with schema.transaction(self.db) as db:
+                new = self._register([shape for shape, _ in made], seq)
+                for stream, grown in bulk.items():
+                    self._seal(stream, grown, seq)
+                small = [group for shape, group in made if shape.stream not in bulk]
+                db.execute("INSERT INTO head VALUES (?, ?, ?)", (seq, now_s, groups.encode(small)))
+                schema.set_meta(db, "seq", seq)
+                if bulk:
+                    schema.set_meta(db, "live_from", seq)
+                if self.kind == "runs":
+                    self._write_runs(batch, made, new, seq)
+                else:
+                    stacks.write(db, self._interner, batch.profiles)
+                if rehearse:
+                    raise _Rehearsed
+        except BaseException as error:
+            self._shapes.clear()  # what was noted as stored may have been rolled back
+            self._stored.clear()
+            self._interner.forget()
+            self._recent.clear()
+            if not isinstance(error, _Rehearsed):
+                raise
+            return
+        self.seq = seq
+        for stream in bulk:
+            self.pending.pop(stream, None)
+        for shape, group in made:
+            if shape.stream not in bulk:
+                self._wait(shape.stream, group, now_s)
+
+    def packed(self, stream: int, count: int, now_s: float) -> None:
+        """The oldest `count` groups of a stream have left head. The caller holds `lock`."""
+        waiting = self.pending[stream]
+        rest = waiting.groups[count:]
+        if rest:
+            self.pending[stream] = Pending(rest, sum(len(group.arrival) for group in rest), now_s)
+        else:
+            del self.pending[stream]
+
+    def forget(self, run: str) -> None:
+        """Remove a run. The caller holds `packing` and `lock`."""
+        with schema.transaction(self.db) as db:
+            streams = runs.remove(db, run)
+        for stream in streams:
+            self.pending.pop(stream, None)
+        self._shapes.clear()
+        self._stored.clear()
+
+    def close(self) -> None:
+        with self.packing, self.lock:
+            self.db.close()
+
+    def _restore(self) -> None:
+        """Find what was committed but not packed when the last writer ended."""
+        packed: dict[int, int] = dict(self.db.execute("SELECT id, packed_seq FROM stream").fetchall())
+        for seq, time_s, data in self.db.execute("SELECT seq, time_s, data FROM head ORDER BY seq").fetchall():
+            for group in decoded("head", seq, groups.decode, data) or []:
+                row = self.db.execute("SELECT stream FROM series WHERE id = ?", (int(group.ids[0]),)).fetchone()
+                if row and int(group.arrival[0]) >> PLACE_BITS > packed[row[0]]:  # no row: the run was removed
+                    self._wait(row[0], group, time_s)
+
+    def _wait(self, stream: int, group: Group, now_s: float) -> None:
+        waiting = self.pending.setdefault(stream, Pending(since_s=now_s))
+        waiting.groups.append(group)
+        waiting.rows += len(group.arrival)
+
+    def _group(self, points: Sequence[Points], seq: int) -> list[tuple[Shape, Group]]:
+        """Rows by shape, in order of arrival within each."""
+        if len(self._shapes) > SHAPES or self._shape_names > SHAPE_NAMES:
+            self._shapes.clear()
+            self._stored.clear()
+            self._shape_names = 0
+        rows: dict[ShapeKey, tuple[list[int], list[Points]]] = {}
+        last: ShapeKey | None = None
+        for place, one in enumerate(points):
+            key = one[:3]
+            if key != last:  # mostly the line before has the same names, and a key is dear to hash
+                places, same = rows.setdefault(key, ([], []))
+                last = key
+            places.append(place)
+            same.append(one)
+        return [
+            (self._shape(key), _build(self._shape(key).ids, places, same, seq)) for key, (places, same) in rows.items() if key[2]
+        ]
+
+    def _shape(self, key: ShapeKey) -> Shape:
+        shape = self._shapes.get(key)
+        if shape is None:
+            run, labels, names = key
+            ids = np.array([series_id(run, name, labels) for name in names], np.int64)
+            shape = self._shapes[key] = Shape(run, labels, names, series_id(run, "", labels), ids)
+            self._shape_names += len(names)
+        return shape
+
+    def _register(self, shapes: Iterable[Shape], seq: int) -> Counter[str | None]:
+        """Enter streams and series that are new; how many series each run gained."""
+        gained: Counter[str | None] = Counter()
+        for shape in shapes:
+            if shape.key in self._stored:
+                continue
+            labels = orjson.dumps(shape.labels).decode()
+            # What head may still hold of a run of this name that was removed lies before this commit.
+            self.db.execute("INSERT OR IGNORE INTO stream VALUES (?, ?, ?, ?)", (shape.stream, shape.run, labels, seq - 1))
+            born = range(seq << NAME_BITS, (seq << NAME_BITS) + len(shape.names))
+            rows = [(i, shape.stream, name, at) for i, name, at in zip(shape.ids.tolist(), shape.names, born, strict=True)]
+            entered = self.db.executemany("INSERT OR IGNORE INTO series (id, stream, name, born) VALUES (?, ?, ?, ?)", rows)
+            gained[shape.run] += entered.rowcount
+            self._stored.add(shape.key)
+        return gained
+
+    def _seal(self, stream: int, grown: list[Group], seq: int) -> None:
+        """Many rows at once go straight into chunks, behind those of the stream that still wait."""
+        waiting = self.pending.get(stream, Pending()).groups
+        fresh = groups.partition([*waiting, *grown])
+        chunks.note_packed(self.db, stream, fresh, seq)
+        sealed, rest = chunks.plan(groups.partition([*chunks.packed(self.db, stream), *fresh]))
+        chunks.store(self.db, stream, sealed, rest)
+        self.grown |= {series for block in sealed for series, *_ in block.chunks}
+
+    def _write_runs(self, batch: Batch, made: list[tuple[Shape, Group]], new: Counter[str | None], seq: int) -> None:
+        db = self.db
+        runs.note_points(db, self._activity(made), new)
+        logs.write(db, batch.lines, seq)
+        runs.note_lines(db, batch.lines)
+        runs.write_events(db, batch.events, seq)
+        runs.write_infos(db, batch.infos)
+        runs.write_offsets(db, batch.offsets)
+        sources.write(db, batch.texts)
+
+    def _activity(self, made: list[tuple[Shape, Group]]) -> list[runs.Activity]:
+        return [
+            runs.Activity(
+                str(shape.run),
+                group.values.size,
+                Span.of(group.time_s, group.step),
+                int(group.arrival[-1]),
+                whole(group.step[-1]),
+                self._interval(shape.stream, group),
+            )
+            for shape, group in made
+        ]
+
+    def _interval(self, stream: int, group: Group) -> float | None:
+        """Median distance of the stream's last lines."""
+        recent = self._recent.setdefault(stream, deque(maxlen=INTERVALS + 1))
+        recent.extend(time_s for time_s in group.time_s[-INTERVALS - 1 :].tolist() if time_s == time_s)
+        if len(recent) < FEW_LINES:
+            return None
+        return statistics.median(after - before for before, after in itertools.pairwise(recent))
+
+
+def _build(ids: NDArray[np.int64], places: list[int], points: list[Points], seq: int) -> Group:
+    _, _, _, values, times, steps, segments = zip(*points, strict=True)
+    time_s = np.array(times, np.float64)  # None becomes NaN
+    time_s[~np.isfinite(time_s)] = np.nan
+    step = np.array([NO_STEP if step is None or not -STEP_LIMIT < step < STEP_LIMIT else step for step in steps], np.int64)
+    arrival = np.array(places, np.int64) + (seq << PLACE_BITS)
+    return Group(ids, arrival, time_s, step, np.array(segments, np.int64), np.ascontiguousarray(np.array(values, np.float64).T))
+
+
+def _bulk(made: list[tuple[Shape, Group]]) -> dict[int, list[Group]]:
+    """The streams that gained so many rows that a head row would be a detour."""
+    streams: dict[int, list[Group]] = {}
+    for shape, group in made:
+        streams.setdefault(shape.stream, []).append(group)
+    return {stream: grown for stream, grown in streams.items() if sum(len(group.arrival) for group in grown) >= BULK_ROWS}

@@ -1,0 +1,247 @@
+"""Log lines: a block a commit and run, merged into compressed blocks of 2,000 lines or 4 MiB, searched newest first."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+
+from ...records import LogLine
+from .. import question
+from ..protocol import LogPage, LogQuery
+from . import schema
+from .columns import codec
+from .columns.damage import decoded
+
+BLOCK_LINES = 2000
+BLOCK_BYTES = 4 << 20  # of text: a block is opened as a whole, and a line may have a mebibyte
+MANY_BLOCKS = 32  # of one run, that are worth merging
+MANY_LINES = 500
+NO_CURSOR = 1 << 62
+MOST_CHARACTERS = 16_384  # of a line in an answer; it is searched whole
+MOST_PAGE_CHARACTERS = 8_000_000
+MOST_LIVE_LINES = 2000  # of a delta: a page shows fewer
+_BLOCK = "id, run, first_line, last_line, lines, first_time_s, last_time_s, max_level, files, columns, texts"
+
+
+class Block(NamedTuple):
+    """The lines of one run that stand in one row; all lists have one entry a line."""
+
+    run: str
+    numbers: list[int]
+    times_s: list[float]
+    levels: list[int]
+    files: list[str]
+    texts: list[str]
+
+    def line(self, i: int) -> LogLine:
+        text = self.texts[i]
+        if len(text) > MOST_CHARACTERS:
+            text = f"{text[:MOST_CHARACTERS]} ... ({len(text):,} characters)"
+        return LogLine(self.run, self.files[i], self.times_s[i], self.levels[i], text)
+
+
+class Row(NamedTuple):
+    """A row of the table `log`."""
+
+    id: int
+    run: str
+    first_line: int
+    last_line: int
+    lines: int
+    first_time_s: float
+    last_time_s: float
+    max_level: int
+    files: str
+    columns: bytes
+    texts: bytes
+
+    def room(self) -> tuple[int, int]:
+        """How many lines and bytes of text it holds."""
+        return self.lines, codec.unsealed_bytes(self.texts)
+
+    def read(self) -> Block | None:
+        columns, texts = decoded("log", self.id, codec.decode, self.columns), decoded("log", self.id, _texts, self.texts)
+        if columns is None or texts is None:
+            return None
+        numbers, times_s, levels, files = (column.tolist() for column in columns)
+        names = orjson.loads(self.files)
+        return Block(self.run, numbers, times_s, levels, [names[i] for i in files], texts.split("\n"))
+
+    def matches(self, query: LogQuery, needle: str) -> Iterator[tuple[int, LogLine]]:
+        if needle and needle not in (decoded("log", self.id, _texts, self.texts) or "").lower():
+            return
+        lo, hi = query.from_s, query.to_s
+        block = self.read()
+        if block is None:
+            return
+        for i, time_s in enumerate(block.times_s):
+            in_time = (lo is None or time_s >= lo) and (hi is None or time_s <= hi)
+            if in_time and block.levels[i] >= query.level and needle in block.texts[i].lower():
+                yield block.numbers[i], block.line(i)
+
+
+def write(db: sqlite3.Connection, lines: Sequence[LogLine], seq: int) -> None:
+    if not lines:
+        return
+    last = schema.meta(db, "lines")
+    by_run: dict[str, list[tuple[int, LogLine]]] = {}
+    for number, line in enumerate(lines, last + 1):
+        by_run.setdefault(line.run, []).append((number, line))
+    for run, numbered in by_run.items():
+        for part in _parts(numbered):
+            _insert(db, _block(run, part), seq)
+    schema.set_meta(db, "lines", last + len(lines))
+
+
+def mergeable(db: sqlite3.Connection, upto_seq: int) -> list[str]:
+    """Runs with many small blocks from commits up to `upto_seq`."""
+    many = "SELECT run FROM log WHERE seq <= ? GROUP BY run HAVING count(*) >= ? OR sum(lines) >= ?"
+    return [run for (run,) in db.execute(many, (upto_seq, MANY_BLOCKS, MANY_LINES))]
+
+
+def unmerged(db: sqlite3.Connection, run: str, upto_seq: int) -> bool:
+    return db.execute("SELECT 1 FROM log WHERE run = ? AND seq <= ? LIMIT 1", (run, upto_seq)).fetchone() is not None
+
+
+def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[Block | None, list[int]]:
+    """One block of up to 2,000 lines instead of the run's small ones, and the rows that it replaces; None for a damaged row."""
+    open_block = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq IS NULL ORDER BY last_line DESC LIMIT 1"
+    fresh = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq <= ? ORDER BY last_line LIMIT ?"
+    last = [Row._make(row) for row in db.execute(open_block, (run,))]
+    rows = map(Row._make, db.execute(fresh, (run, upto_seq, BLOCK_LINES)))  # read one by one, as far as they fit
+    first = next(rows)
+    taken = [*last, first] if last and _fits(last[0].room(), first.room()) and last[0].read() else [first]
+    lines, size = map(sum, zip(*(row.room() for row in taken), strict=True))
+    for row in rows:
+        if not _fits((lines, size), row.room()):
+            break
+        taken.append(row)
+        lines, size = lines + row.lines, size + row.room()[1]
+    blocks = list(itertools.takewhile(bool, (row.read() for row in taken)))
+    if not blocks:
+        return None, [taken[0].id]
+    joined = Block._make([run, *([one for block in blocks if block for one in block[i]] for i in range(1, 6))])
+    return joined, [row.id for row in taken[: len(blocks)]]
+
+
+def _fits(room: tuple[int, int], more: tuple[int, int]) -> bool:
+    """Whether one block may hold both."""
+    return room[0] + more[0] <= BLOCK_LINES and room[1] + more[1] <= BLOCK_BYTES
+
+
+def replace(db: sqlite3.Connection, block: Block | None, ids: Sequence[int]) -> None:
+    if block is None or len(ids) == 1:
+        db.execute("UPDATE log SET seq = NULL WHERE id = ?", ids)
+        return
+    db.executemany("DELETE FROM log WHERE id = ?", [(one,) for one in ids])
+    _insert(db, block, None)
+
+
+def search(db: sqlite3.Connection, query: LogQuery) -> LogPage:
+    """Newest first through the blocks; a block is opened only where its row does not say enough."""
+    needle = query.text.lower()
+    before = NO_CURSOR if query.before is None else query.before
+    found: list[tuple[int, LogLine]] = []  # a heap, the oldest line first
+    total = older = 0  # lines that match; those of them before the cursor
+    for row in _rows(db, query):
+        question.check()
+        full = len(found) == query.limit and (not found or row.last_line < found[0][0])
+        if (full or row.first_line >= before) and not needle and query.level <= 0 and _inside(query, row):
+            total += row.lines
+            older += row.lines if row.last_line < before else 0
+            continue
+        for number, line in row.matches(query, needle):
+            total += 1
+            older += number < before
+            if number < before and query.limit:
+                _keep(found, (number, line), query.limit)
+    found = _bounded(sorted(found))
+    return LogPage([line for _, line in found], total, found[0][0] if older > len(found) > 0 else None)
+
+
+def _bounded(found: list[tuple[int, LogLine]]) -> list[tuple[int, LogLine]]:
+    """The newest of these lines that together are not too long; the cursor leads to the others."""
+    sizes = itertools.accumulate(len(line.text) for _, line in reversed(found))
+    kept = sum(size <= MOST_PAGE_CHARACTERS for size in sizes)
+    return found[-max(kept, 1) :]
+
+
+def read_after(db: sqlite3.Connection, seq: int, upto: int, most: int = MOST_LIVE_LINES) -> list[LogLine]:
+    """Lines of later commits, by arrival; where there are more than `most`, the newest of them."""
+    after = f"SELECT {_BLOCK} FROM log WHERE seq > ? AND seq <= ? ORDER BY seq DESC, last_line DESC"
+    numbered: list[tuple[int, LogLine]] = []
+    for row in map(Row._make, db.execute(after, (seq, upto))):
+        block = row.read()
+        numbered += [(number, block.line(i)) for i, number in enumerate(block.numbers)] if block else []
+        if len(numbered) >= most:
+            break
+    return [line for _, line in sorted(numbered)[-most:]]
+
+
+def _parts(numbered: Sequence[tuple[int, LogLine]]) -> Iterator[Sequence[tuple[int, LogLine]]]:
+    """As many lines at a time as one block may hold."""
+    start = size = 0
+    for at, (_, line) in enumerate(numbered):
+        if at > start and (at - start >= BLOCK_LINES or size + len(line.text) > BLOCK_BYTES):
+            yield numbered[start:at]
+            start, size = at, 0
+        size += len(line.text)
+    yield numbered[start:]
+
+
+def _block(run: str, numbered: Sequence[tuple[int, LogLine]]) -> Block:
+    numbers, lines = zip(*numbered, strict=True)
+    _, files, times_s, levels, texts = zip(*lines, strict=True)
+    return Block(run, list(numbers), list(times_s), list(levels), list(files), [text.replace("\n", " ") for text in texts])
+
+
+def _insert(db: sqlite3.Connection, block: Block, seq: int | None) -> None:
+    names = sorted(set(block.files))
+    columns = codec.encode(
+        [
+            np.array(block.numbers, np.int64),
+            np.array(block.times_s, np.float64),
+            np.array(block.levels, np.int64),
+            np.array([names.index(name) for name in block.files], np.int64),
+        ]
+    )
+    texts = codec.seal("\n".join(block.texts).encode("utf-8", "surrogatepass"))
+    summary = (min(block.times_s), max(block.times_s), max(block.levels))
+    span = (min(block.numbers), max(block.numbers), len(block.numbers))
+    insert = "INSERT INTO log VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    db.execute(insert, (block.run, seq, *span, *summary, orjson.dumps(names).decode(), columns, texts))
+
+
+def _rows(db: sqlite3.Connection, query: LogQuery) -> Iterator[Row]:
+    terms = [
+        ("run = ?", query.run),
+        ("max_level >= ?", query.level or None),
+        ("last_time_s >= ?", query.from_s),
+        ("first_time_s <= ?", query.to_s),
+    ]
+    asked = [(term, value) for term, value in terms if value is not None]
+    where = " AND ".join([term for term, _ in asked] or ["1"])
+    rows = db.execute(f"SELECT {_BLOCK} FROM log WHERE {where} ORDER BY last_line DESC", [value for _, value in asked])
+    return map(Row._make, rows)
+
+
+def _inside(query: LogQuery, row: Row) -> bool:
+    after = query.from_s is None or row.first_time_s >= query.from_s
+    return after and (query.to_s is None or row.last_time_s <= query.to_s)
+
+
+def _keep(found: list[tuple[int, LogLine]], one: tuple[int, LogLine], limit: int) -> None:
+    if len(found) < limit:
+        heapq.heappush(found, one)
+    else:
+        heapq.heappushpop(found, one)
+
+
+def _texts(data: bytes) -> str:
+    return codec.unseal(data).decode("utf-8", "surrogatepass")

@@ -1,0 +1,155 @@
+"""Questions to one file for its points, wherever they stand: head, packs, chunks, pages."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import orjson
+
+from ...records import Labels
+from ..protocol import Axis, Last, LivePoints, Series
+from . import schema
+from .columns import chunks, groups
+from .columns.chunks import Span
+from .columns.groups import NO_STEP, Group
+from .columns.head import Head, Packs
+from .search import SPAN, Found, Search, Window
+
+N = TypeVar("N", int, float)
+
+_LISTED = """series.id, stream.run, series.name, stream.labels, series.points, series.first_time_s, series.last_time_s,
+  series.first_step, series.last_step, stream.packed_seq"""
+_NEWEST = "series.id, packed_seq, points, newest_time_s, newest_step, newest_value"
+_FROM = "FROM series JOIN stream ON stream.id = series.stream"
+_AMONG = "WHERE series.id IN (SELECT value FROM json_each(?))"
+
+
+class Known(NamedTuple):
+    """Where to look for a series."""
+
+    stream: int
+    packed_seq: int
+    paged: int  # points in pages
+    low: float | None  # of what is packed, on the asked axis
+    high: float | None
+
+
+class FileReader:
+    """Every question is one transaction on the calling thread's connection."""
+
+    def __init__(self) -> None:
+        self._head = Head()
+        self._packs = Packs()
+        self._names: dict[int, tuple[str | None, str, Labels]] = {}
+
+    def series(self, db: sqlite3.Connection, run: str | None) -> list[Series]:
+        """In order of appearance."""
+        with schema.transaction(db, "DEFERRED"):
+            rows = db.execute(f"SELECT {_LISTED} {_FROM} WHERE stream.run IS ? ORDER BY born", (run,)).fetchall()
+            fresh = self._unpacked(db, {row[0]: row[-1] for row in rows})
+        gained = {series: part for part in groups.partition(fresh) for series in part.ids.tolist()}
+        listed = (Series._make([*row[:3], labels_from(row[3]), *row[4:9]]) for row in rows)
+        return [_grown(one, gained[one.id]) if one.id in gained else one for one in listed]
+
+    def last(self, db: sqlite3.Connection, ids: Collection[int]) -> dict[int, Last]:
+        with schema.transaction(db, "DEFERRED"):
+            rows = db.execute(f"SELECT {_NEWEST} {_FROM} {_AMONG}", (_json(ids),)).fetchall()
+            fresh = self._unpacked(db, {row[0]: row[1] for row in rows})
+        newest = {one: Last(time_s, step, _number(value)) for one, _, points, time_s, step, value in rows if points}
+        for part in groups.partition(fresh, set(ids)):
+            time_s, step = chunks.number(part.time_s[-1]), chunks.whole(part.step[-1])
+            pairs = zip(part.ids.tolist(), part.values[:, -1].tolist(), strict=True)
+            newest |= {one: Last(time_s, step, value) for one, value in pairs}
+        return newest
+
+    def known(self, db: sqlite3.Connection, ids: Collection[int], axis: Axis) -> dict[int, Known]:
+        wanted = f"SELECT series.id, stream, packed_seq, paged, {SPAN[axis]} {_FROM} {_AMONG}"
+        return {series: Known(*about) for series, *about in db.execute(wanted, (_json(ids),))}
+
+    def find(self, db: sqlite3.Connection, windows: Mapping[int, Window]) -> dict[int, Found]:
+        """For each series what lies in its window."""
+        if not windows:
+            return {}
+        with schema.transaction(db, "DEFERRED"):
+            known = self.known(db, windows.keys(), "time")
+            if not known:
+                return {}
+            search = Search(db)
+            found = {series: search.find(series, about.paged, windows[series]) for series, about in known.items()}
+            packs = [group for stream in {about.stream for about in known.values()} for group in self._packs.load(db, stream)]
+            fresh = self._unpacked(db, {series: about.packed_seq for series, about in known.items()})
+        for part in groups.partition([*packs, *fresh], known.keys()):
+            for series, values in zip(part.ids.tolist(), part.values, strict=True):
+                found[series].points.append(windows[series].points(part.time_s, part.step, part.segment, values))
+        return found
+
+    def since(self, db: sqlite3.Connection, seq: int, upto: int) -> tuple[bool, list[LivePoints]]:
+        """The points of later commits by series, and whether all of them are still at hand."""
+        with schema.transaction(db, "DEFERRED"):
+            complete = seq >= schema.meta(db, "live_from")
+            parts = groups.partition(self._head.between(db, seq, upto))
+            self._learn(db, [series for part in parts for series in part.ids.tolist()])
+        return complete, [one for part in parts for one in self._live(part)]
+
+    def _unpacked(self, db: sqlite3.Connection, packed_seq: Mapping[int, int]) -> list[Group]:
+        """The rows of these series that stand in head only; other series of the same rows come along."""
+        found = []
+        for group in self._head.load(db):
+            one = next((series for series in group.ids.tolist() if series in packed_seq), None)
+            if one is not None:
+                found.append(group.after(packed_seq[one]))
+        return [group for group in found if len(group.arrival)]
+
+    def _learn(self, db: sqlite3.Connection, ids: Iterable[int]) -> None:
+        missing = [one for one in ids if one not in self._names]
+        if missing:
+            rows = db.execute(f"SELECT {_LISTED} {_FROM} {_AMONG}", (_json(missing),))
+            self._names |= {row[0]: (row[1], row[2], labels_from(row[3])) for row in rows}
+
+    def _live(self, part: Group) -> Iterator[LivePoints]:
+        step = np.where(part.step == NO_STEP, np.nan, part.step)
+        for series, values in zip(part.ids.tolist(), part.values, strict=True):
+            if series in self._names:  # else its run was removed meanwhile
+                yield LivePoints(*self._names[series], part.time_s, step, part.segment, values)
+
+
+def joined(parts: Iterable[Series]) -> Series:
+    """One series of several files, oldest first."""
+    first, *others = parts
+    for other in others:
+        first = first._replace(
+            points=first.points + other.points,
+            first_time_s=_least(first.first_time_s, other.first_time_s),
+            last_time_s=_most(first.last_time_s, other.last_time_s),
+            first_step=_least(first.first_step, other.first_step),
+            last_step=_most(first.last_step, other.last_step),
+        )
+    return first
+
+
+def labels_from(text: str) -> Labels:
+    return tuple((key, value) for key, value in orjson.loads(text))
+
+
+def _grown(series: Series, part: Group) -> Series:
+    span = Span.of(part.time_s, part.step)
+    return joined([series, series._replace(points=len(part.arrival), **span._asdict())])
+
+
+def _least(left: N | None, right: N | None) -> N | None:
+    return min((one for one in (left, right) if one is not None), default=None)
+
+
+def _most(left: N | None, right: N | None) -> N | None:
+    return max((one for one in (left, right) if one is not None), default=None)
+
+
+def _json(ids: Collection[int]) -> str:
+    return orjson.dumps(list(ids)).decode()
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value

@@ -1,0 +1,212 @@
+"""The tables of the two kinds of file, and how a file is opened, made and brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Literal
+
+from .. import question
+from ..protocol import StoreError
+
+Kind = Literal["runs", "machine"]
+VERSION = 3
+PAGE_BYTES = 16384  # chunk rows take 1 to 8 kB: in pages of 4 kB a third of the file would be empty
+CACHE_KIB = 8192
+BUSY_MS = 5000
+WAL_PAGES = 4096  # the writer's own checkpoint, where compact() does not come by in time
+WAL_LIMIT_BYTES = 64 << 20
+
+# A summary tells of its points what a bucket needs, so that a wide bucket is answered without them. Times are NULL where the
+# points have none, steps as well; a chunk never mixes points with and without, nor two segments.
+SUMMARY = """
+  id INTEGER PRIMARY KEY, series INTEGER NOT NULL,
+  start INTEGER NOT NULL,        -- place of its first point in the series
+  rows INTEGER NOT NULL, segment INTEGER, non_finite INTEGER NOT NULL,
+  least REAL, most REAL, total REAL, first REAL, last REAL,
+  first_time_s REAL, last_time_s REAL, first_step INTEGER, last_step INTEGER,  -- least and greatest
+  end_step INTEGER,              -- of the last point to arrive
+"""
+POINTS = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+-- A stream is what one source writes: a rank of a run, a device. Rows up to packed_seq stand in pack or chunk, later ones in head.
+CREATE TABLE stream (id INTEGER PRIMARY KEY, run TEXT, labels TEXT NOT NULL, packed_seq INTEGER NOT NULL);
+CREATE INDEX stream_run ON stream (run);
+CREATE TABLE series (
+  id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, name TEXT NOT NULL,
+  born INTEGER NOT NULL,         -- order of appearance
+  points INTEGER NOT NULL DEFAULT 0,   -- in packs and chunks
+  sealed INTEGER NOT NULL DEFAULT 0,   -- in chunks
+  paged INTEGER NOT NULL DEFAULT 0,    -- in pages
+  first_time_s REAL, last_time_s REAL, first_step INTEGER, last_step INTEGER,
+  newest_time_s REAL, newest_step INTEGER, newest_value REAL);
+CREATE INDEX series_stream ON series (stream);
+CREATE TABLE head (seq INTEGER PRIMARY KEY, time_s REAL NOT NULL, data BLOB NOT NULL);
+CREATE TABLE pack (id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, rows INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE INDEX pack_stream ON pack (stream);
+CREATE TABLE axis (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE chunk ({SUMMARY} axis INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE INDEX chunk_place ON chunk (series, start, first_time_s, last_time_s, first_step, last_step);
+CREATE TABLE page ({SUMMARY} coarse_units INTEGER NOT NULL, fine_units INTEGER NOT NULL, coarse BLOB NOT NULL, fine BLOB NOT NULL);
+CREATE INDEX page_place ON page (series, start, first_time_s, last_time_s, first_step, last_step);
+"""
+SOURCES = """
+-- Texts of source files as runs loaded them, each once. `source` says which run had which, or why it is not kept.
+CREATE TABLE source_text (id INTEGER PRIMARY KEY, sha TEXT NOT NULL UNIQUE, bytes INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE source (
+  run TEXT NOT NULL, path TEXT NOT NULL, sha TEXT NOT NULL, since_s REAL NOT NULL, why TEXT NOT NULL,
+  PRIMARY KEY (run, path, sha, why)) WITHOUT ROWID;
+CREATE INDEX source_sha ON source (sha);
+"""
+RUNS = """
+CREATE TABLE run (
+  name TEXT PRIMARY KEY, info TEXT NOT NULL DEFAULT '{}', first_time_s REAL, last_time_s REAL, last_step INTEGER,
+  median_interval_s REAL, series INTEGER NOT NULL DEFAULT 0, points INTEGER NOT NULL DEFAULT 0,
+  timed INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE offset (
+  path TEXT PRIMARY KEY, run TEXT NOT NULL, device TEXT NOT NULL, inode TEXT NOT NULL, offset INTEGER NOT NULL,
+  lines_read INTEGER NOT NULL, lines_skipped INTEGER NOT NULL, fields_skipped INTEGER NOT NULL,
+  first_skip TEXT NOT NULL, state TEXT NOT NULL, trouble TEXT NOT NULL DEFAULT '');
+CREATE TABLE event (
+  id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, run TEXT NOT NULL, kind TEXT NOT NULL, time_s REAL NOT NULL,
+  rank INTEGER NOT NULL, step INTEGER, seconds REAL, text TEXT NOT NULL, fields TEXT NOT NULL);
+CREATE INDEX event_run ON event (run, time_s);
+CREATE INDEX event_seq ON event (seq);
+-- Lines of one run, by the number that each line gets on arrival. seq is that of the commit, NULL once blocks have been merged.
+CREATE TABLE log (
+  id INTEGER PRIMARY KEY, run TEXT NOT NULL, seq INTEGER, first_line INTEGER NOT NULL, last_line INTEGER NOT NULL,
+  lines INTEGER NOT NULL, first_time_s REAL NOT NULL, last_time_s REAL NOT NULL, max_level INTEGER NOT NULL,
+  files TEXT NOT NULL, columns BLOB NOT NULL, texts BLOB NOT NULL);
+CREATE INDEX log_run ON log (run, last_line);
+CREATE INDEX log_last ON log (last_line);
+CREATE INDEX log_seq ON log (seq, run, lines);
+"""
+MACHINE = """
+CREATE TABLE frame (id INTEGER PRIMARY KEY, name TEXT NOT NULL, file TEXT NOT NULL, line INTEGER NOT NULL);
+CREATE TABLE stack (id INTEGER PRIMARY KEY, frames BLOB NOT NULL);
+CREATE TABLE profile (
+  id INTEGER PRIMARY KEY, run TEXT NOT NULL, rank INTEGER NOT NULL, pid INTEGER NOT NULL, role TEXT NOT NULL, host TEXT NOT NULL,
+  sampler TEXT NOT NULL, hz REAL NOT NULL, start_s REAL NOT NULL, end_s REAL NOT NULL, samples INTEGER NOT NULL,
+  errors INTEGER NOT NULL, threads TEXT NOT NULL, spans INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE INDEX profile_run ON profile (run, end_s, start_s);
+"""
+TABLES: dict[Kind, str] = {"runs": POINTS + RUNS + SOURCES, "machine": POINTS + MACHINE}
+
+
+def _to_version_2(db: sqlite3.Connection) -> None:
+    """Files that are set aside, and whether a run's points have times."""
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'offset'").fetchone() is None:
+        return  # a machine file
+    db.execute("ALTER TABLE offset ADD COLUMN trouble TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE run ADD COLUMN timed INTEGER NOT NULL DEFAULT 0")
+    has_time = (
+        "SELECT 1 FROM series JOIN stream ON stream.id = stream WHERE stream.run = run.name AND series.first_time_s IS NOT NULL"
+    )
+    db.execute(f"UPDATE run SET timed = median_interval_s IS NOT NULL OR EXISTS ({has_time})")
+
+
+def _to_version_3(db: sqlite3.Connection) -> None:
+    """Texts of source files."""
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'offset'").fetchone() is not None:  # not a machine file
+        for statement in SOURCES.split(";")[:-1]:
+            db.execute(statement)
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
+    1: _to_version_2,
+    2: _to_version_3,
+}  # from version -> the step to the next one
+
+
+def open_writer(path: Path, kind: Kind) -> sqlite3.Connection:
+    """The file's writing connection; the file is made where it does not exist and migrated where it is old."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
+    db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")  # survives kill -9; a power loss may cost the last commits, never the file
+    db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+    db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
+    db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    _update(db, path, kind)
+    return db
+
+
+def newest_seq(path: Path) -> int:
+    """Of a machine file that is not written to any more; brings it up to date."""
+    with closing(open_writer(path, "machine")) as db:
+        return meta(db, "seq")
+
+
+def open_again(path: Path) -> sqlite3.Connection:
+    """A second connection of the writing process, to read what is to be compacted and to checkpoint."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
+    db.execute("PRAGMA synchronous = NORMAL")
+    return db
+
+
+def open_reader(path: Path) -> sqlite3.Connection | None:
+    """A read-only connection, or None where the file is not there yet, or its writer has still to make or migrate it."""
+    if not path.exists():
+        return None
+    try:
+        db = sqlite3.connect(
+            f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000
+        )
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        db.set_progress_handler(question.is_over, question.STEPS)
+        version = _version(db)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_CANTOPEN:
+            return None
+        raise
+    if version != VERSION:
+        db.close()
+    if version > VERSION:
+        raise StoreError(_too_new(path, version))
+    return db if version == VERSION else None
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+    """All or nothing; with mode DEFERRED, one snapshot for several reads."""
+    db.execute(f"BEGIN {mode}")
+    try:
+        yield db
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def meta(db: sqlite3.Connection, key: str) -> int:
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def set_meta(db: sqlite3.Connection, key: str, value: int) -> None:
+    db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value))
+
+
+def _update(db: sqlite3.Connection, path: Path, kind: Kind) -> None:
+    version = _version(db)
+    if version > VERSION:
+        db.close()
+        raise StoreError(_too_new(path, version))
+    if version == 0:
+        db.executescript(f"BEGIN IMMEDIATE; {TABLES[kind]} PRAGMA user_version = {VERSION}; COMMIT;")
+        return
+    for step in range(version, VERSION):
+        with transaction(db):
+            MIGRATIONS[step](db)
+            db.execute(f"PRAGMA user_version = {step + 1}")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _too_new(path: Path, version: int) -> str:
+    return f"{path} was written by a newer version (schema {version}, this one knows {VERSION}): update, or use another --data-dir"

@@ -1,0 +1,356 @@
+"""Profiles: a row a window and process, with stacks and frames interned by the hash of what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from ...records import Frame, Profile
+from ..protocol import StackColumns
+from ..question import MOST_SPANS, TooMuch, check, holding
+from .columns import codec
+from .columns.damage import decoded
+
+UNKNOWN = -1  # of gil and cpu_ns
+NS = 1_000_000_000
+US = 1_000  # in nanoseconds
+MOST_S = 9e9  # Unix seconds, in the year 2255
+NOWHERE, DAMAGED = -1, Frame("(damaged)", "", 0)
+REMEMBERED, REMEMBERED_FRAMES = 200_000, 2_000_000  # stacks, and frames on them (40 bytes each), before starting afresh
+MERGED_S = 60.0  # length of a merged window: 3 hours of a process are then read as 180 rows
+MERGED_AT_ONCE = 500  # rows
+TOUCHING_S = 1e-3  # windows that lie this close to each other leave no gap
+_PROFILE = "id, run, rank, pid, role, host, sampler, hz, start_s, end_s, samples, errors, threads, spans, data"
+_TOUCHING = f"SELECT {_PROFILE} FROM profile WHERE run = ? AND end_s > ? AND start_s < ? ORDER BY start_s"
+_NONE = np.empty(0, np.int64)
+_INSERT = f"INSERT INTO profile VALUES (NULL, {', '.join('?' * 14)})"
+log = logging.getLogger(__name__)
+
+
+class Spans(NamedTuple):
+    """What was seen of one process, one entry a span."""
+
+    start_ns: NDArray[np.int64]  # wall clock
+    duration_ns: NDArray[np.int64]
+    tid: NDArray[np.int64]
+    stack: NDArray[np.int64]  # hash
+    gil: NDArray[np.int64]
+    cpu_ns: NDArray[np.int64]
+    resolved: NDArray[np.int64]
+
+
+class Row(NamedTuple):
+    """A row of the table `profile`."""
+
+    id: int
+    run: str
+    rank: int
+    pid: int
+    role: str
+    host: str
+    sampler: str
+    hz: float
+    start_s: float
+    end_s: float
+    samples: int
+    errors: int
+    threads: str
+    spans: int
+    data: bytes
+
+    def read(self) -> Spans | None:
+        return decoded("profile", self.id, decode, self.data)
+
+    def process(self) -> tuple[str, int, int, str]:
+        return self.run, self.rank, self.pid, self.role
+
+
+class Interner:
+    """The write side's memory of which stacks one file already holds."""
+
+    def __init__(self) -> None:
+        self._stacks: dict[tuple[Frame, ...], int] = {}
+        self._frames: dict[Frame, int] = {}
+
+    def forget(self) -> None:
+        self._stacks.clear()
+        self._frames.clear()
+
+    def trim(self) -> None:
+        if len(self._stacks) > REMEMBERED:
+            self.forget()
+
+    def stack(self, db: sqlite3.Connection, stack: tuple[Frame, ...]) -> int:
+        """The stack's hash; it stands in the file afterwards."""
+        known = self._stacks.get(stack)
+        if known is None:
+            frames = codec.VERSION + np.array([self._frame(db, frame) for frame in stack], "<i8").tobytes()
+            known = self._stacks[stack] = content_hash(frames)
+            db.execute("INSERT OR IGNORE INTO stack VALUES (?, ?)", (known, frames))
+        return known
+
+    def _frame(self, db: sqlite3.Connection, frame: Frame) -> int:
+        known = self._frames.get(frame)
+        if known is None:
+            known = self._frames[frame] = frame_hash(frame)
+            db.execute("INSERT OR IGNORE INTO frame VALUES (?, ?, ?, ?)", (known, *frame))
+        return known
+
+
+def write(db: sqlite3.Connection, interner: Interner, profiles: Iterable[Profile]) -> None:
+    interner.trim()
+    for profile in profiles:
+        stacks = [interner.stack(db, sample.stack) for sample in profile.samples]
+        end_s = profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / NS
+        about = (profile.run, profile.rank, profile.pid, profile.role, profile.host, profile.sampler, profile.hz)
+        threads = orjson.dumps({str(tid): name for tid, name in profile.threads.items()}).decode()
+        data = encode(_spans(profile, stacks))
+        counts = (profile.count, profile.errors, threads, len(stacks))
+        db.execute(_INSERT, (*about, profile.start_s, end_s, *counts, data))
+
+
+def mergeable(db: sqlite3.Connection, after_s: float, before_s: float) -> list[list[Row]]:
+    """Windows of one process that touch each other and are small enough to become one."""
+    small = f"SELECT {_PROFILE} FROM profile WHERE end_s BETWEEN ? AND ? AND end_s - start_s < ? ORDER BY run, rank, pid, host, start_s LIMIT ?"
+    chains: list[list[Row]] = []
+    for row in map(Row._make, db.execute(small, (after_s, before_s, MERGED_S / 2, MERGED_AT_ONCE))):
+        if chains and _continues(chains[-1], row):
+            chains[-1].append(row)
+        else:
+            chains.append([row])
+    return [chain for chain in chains if len(chain) > 1]
+
+
+def merged(chain: Sequence[Row]) -> tuple[object, ...] | None:
+    """The row that replaces a chain of them; None where one of these is damaged."""
+    parts = [spans for row in chain if (spans := row.read()) is not None]
+    if len(parts) < len(chain):
+        return None
+    spans = Spans._make(np.concatenate(column) for column in zip(*parts, strict=True))
+    first, last = chain[0], chain[-1]
+    threads = orjson.dumps({tid: name for row in chain for tid, name in orjson.loads(row.threads).items()}).decode()
+    counts = (sum(row.samples for row in chain), sum(row.errors for row in chain), threads, len(spans.tid))
+    return (*first[1:8], first.start_s, last.end_s, *counts, encode(spans))
+
+
+def replace(db: sqlite3.Connection, chain: Sequence[Row], row: tuple[object, ...]) -> None:
+    db.executemany("DELETE FROM profile WHERE id = ?", [(one.id,) for one in chain])
+    db.execute(_INSERT, row)
+
+
+def _continues(chain: Sequence[Row], row: Row) -> bool:
+    first, last = chain[0], chain[-1]
+    touches = abs(row.start_s - last.end_s) <= TOUCHING_S
+    return touches and row[1:8] == last[1:8] and row.end_s - first.start_s <= MERGED_S
+
+
+def encode(spans: Spans) -> bytes:
+    """In whole microseconds. A thread's spans stand together, each with the gap to the next one's start instead of its length: mostly 0."""
+    order = np.lexsort((spans.start_ns, spans.tid))
+    spans = Spans(*(column[order] for column in spans))
+    start = spans.start_ns // US
+    gap = _next(start) - (spans.start_ns + spans.duration_ns) // US
+    cpu = np.where(spans.cpu_ns == UNKNOWN, UNKNOWN, spans.cpu_ns // US)
+    stacks, index = np.unique(spans.stack, return_inverse=True)
+    columns = [start, gap, spans.tid, index.astype(np.int64), spans.gil, cpu, spans.resolved]
+    return codec.encode([*columns, stacks, np.array([US])])
+
+
+def decode(data: bytes) -> Spans:
+    columns = [column.view(np.int64) for column in codec.decode(data)]
+    spans, stacks = Spans(*columns[:7]), columns[7]
+    if len(columns) > 8:  # else of a store whose spans had lengths, in nanoseconds
+        start, gap, cpu = spans.start_ns, spans.duration_ns, spans.cpu_ns
+        duration_ns = (_next(start) - gap - start) * US
+        spans = spans._replace(start_ns=start * US, duration_ns=duration_ns, cpu_ns=np.where(cpu == UNKNOWN, UNKNOWN, cpu * US))
+    return spans._replace(stack=stacks[spans.stack])
+
+
+def _next(start: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.append(start[1:], start[-1:])
+
+
+def counted(db: sqlite3.Connection, query: Query) -> list[tuple[float, float, int]]:
+    """From when to when each row of a window reaches, and how many spans it has, without reading them."""
+    asked = [("rank = ?", query.rank), ("pid = ?", query.pid)]
+    terms = [(term, value) for term, value in asked if value is not None]
+    where = "".join(f" AND {term}" for term, _ in terms)
+    counts = f"SELECT start_s, end_s, spans FROM profile WHERE run = ? AND end_s > ? AND start_s < ?{where}"
+    return db.execute(counts, (query.run, query.lo, query.hi, *(value for _, value in terms))).fetchall()
+
+
+def profiled_from(db: sqlite3.Connection, run: str) -> float | None:
+    start_s: float | None = db.execute("SELECT min(start_s) FROM profile WHERE run = ?", (run,)).fetchone()[0]
+    return start_s
+
+
+def profiled_until(db: sqlite3.Connection, run: str) -> float | None:
+    end_s: float | None = db.execute("SELECT max(end_s) FROM profile WHERE run = ?", (run,)).fetchone()[0]
+    return end_s
+
+
+class Query(NamedTuple):
+    lo: float
+    hi: float
+    run: str
+    rank: int | None
+    pid: int | None
+    thread: str | None  # a name or a number
+
+    def cut(self, row: Row) -> Spans | None:
+        """The row's spans inside the window; None where the row is of another process, or damaged."""
+        if self.rank not in (None, row.rank) or self.pid not in (None, row.pid):
+            return None
+        spans = row.read()
+        if spans is None:
+            return None
+        start = np.maximum(spans.start_ns, _ns(self.lo))
+        end = np.minimum(spans.start_ns + spans.duration_ns, _ns(self.hi))
+        keep = end > start
+        if self.thread is not None:
+            named = [int(tid) for tid, name in orjson.loads(row.threads).items() if self.thread in (name, tid)]
+            keep &= np.isin(spans.tid, named)
+        whole = spans._replace(start_ns=start, duration_ns=end - start)
+        return Spans(*(column[keep] for column in whole))
+
+
+class Reader:
+    """Remembers the stacks it has read: a hash never changes its meaning, whatever file it stands in."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._frames: dict[int, Frame] = {}
+        self._stacks: dict[int, tuple[int, ...]] = {}
+        self._remembered_frames = 0  # of all stacks
+
+    def read(self, files: Sequence[sqlite3.Connection], query: Query) -> StackColumns:
+        """The spans that touch the window, cut to it, from all files of the machine."""
+        covered: list[tuple[float, float]] = []
+        found: list[tuple[Row, Spans]] = []
+        if sum(spans for db in files for _, _, spans in counted(db, query)) > MOST_SPANS:
+            raise TooMuch(f"the window holds more than {MOST_SPANS:,} looks at stacks; choose a shorter one")
+        with holding(self._lock):
+            self._trim()
+            for db in files:
+                mine: list[tuple[Row, Spans]] = []
+                for row in map(Row._make, db.execute(_TOUCHING, (query.run, query.lo, query.hi))):
+                    check()
+                    covered.append((max(row.start_s, query.lo), min(row.end_s, query.hi)))
+                    if (spans := query.cut(row)) is not None:
+                        mine.append((row._replace(data=b""), spans))
+                self._load(db, [spans.stack for _, spans in mine])
+                found += mine
+            return self._columns(found, query, _union(covered))
+
+    def _trim(self) -> None:
+        if len(self._stacks) > REMEMBERED or self._remembered_frames > REMEMBERED_FRAMES:
+            self._stacks.clear()
+            self._frames.clear()
+            self._remembered_frames = 0
+
+    def _load(self, db: sqlite3.Connection, columns: Sequence[NDArray[np.int64]]) -> None:
+        seen = np.unique(np.concatenate([_NONE, *columns])).tolist()
+        stacks = {stack: _frames(stack, data) for stack, data in _rows(db, "stack", seen, self._stacks)}
+        frames = {frame for stack in stacks.values() for frame in stack}
+        self._frames |= {frame: Frame(*about) for frame, *about in _rows(db, "frame", frames, self._frames)}
+        self._stacks |= stacks
+        self._remembered_frames += sum(map(len, stacks.values()))
+
+    def _columns(self, found: list[tuple[Row, Spans]], query: Query, covered: list[tuple[float, float]]) -> StackColumns:
+        processes: dict[tuple[str, int, int, str], int] = {}
+        threads: dict[tuple[int, int], str] = {}
+        for row, _ in found:
+            processes.setdefault(row.process(), len(processes))
+            threads |= {(row.pid, int(tid)): name for tid, name in orjson.loads(row.threads).items()}
+        spans = Spans(*(np.concatenate([_NONE, *(one[i] for _, one in found)]) for i in range(len(Spans._fields))))
+        process = np.repeat([processes[row.process()] for row, _ in found], [len(one.tid) for _, one in found]).astype(np.int32)
+        hashes, index = np.unique(spans.stack, return_inverse=True)
+        frames, stacks = self._tables(hashes.tolist())
+        order = np.argsort(spans.start_ns, kind="stable")
+        return StackColumns(
+            frames,
+            stacks,
+            list(processes),
+            threads,
+            time_s=spans.start_ns[order] / NS,
+            duration_s=spans.duration_ns[order] / NS,
+            process=process[order],
+            tid=spans.tid[order],
+            stack=index[order].astype(np.int32),
+            resolved=spans.resolved[order] == 1,
+            gil=spans.gil[order].astype(np.int8),
+            cpu_s=np.where(spans.cpu_ns == UNKNOWN, np.nan, spans.cpu_ns / NS)[order],
+            samples=round(sum(row.samples * _share(row, query) for row, _ in found)),
+            hz=max((row.hz for row, _ in found), default=0.0),
+            covered=covered,
+        )
+
+    def _tables(self, hashes: list[int]) -> tuple[list[Frame], list[tuple[int, ...]]]:
+        """The frames, and the stacks as places in that list."""
+        places: dict[int, int] = {}
+        stacks = [tuple(places.setdefault(frame, len(places)) for frame in self._stacks[stack]) for stack in hashes]
+        return [self._frames.get(frame, DAMAGED) for frame in places], stacks
+
+
+def _frames(stack: int, data: bytes) -> tuple[int, ...]:
+    """From the root to the leaf; one that is nowhere, for a damaged stack."""
+    if content_hash(data) == stack:
+        return tuple(np.frombuffer(data, "<i8", offset=len(data) % 8).tolist())  # the oldest have no version byte
+    log.error("stack %d is left out: damaged", stack)
+    return (NOWHERE,)
+
+
+def _spans(profile: Profile, stacks: list[int]) -> Spans:
+    wall_ns = round(profile.start_s * NS) - profile.start_mono_ns
+    rows = [
+        (one.mono_ns + wall_ns, one.duration_ns, one.tid, stack, _or_unknown(one.gil), _or_unknown(one.cpu_ns), one.resolved)
+        for one, stack in zip(profile.samples, stacks, strict=True)
+    ]
+    return Spans(*np.array(rows, np.int64).reshape(-1, len(Spans._fields)).T)
+
+
+def _ns(time_s: float) -> int:
+    """Of times that 64 bits of nanoseconds cannot tell, the nearest that they can."""
+    return round(min(max(time_s, -MOST_S), MOST_S) * NS)
+
+
+def _or_unknown(value: int | None) -> int:
+    return UNKNOWN if value is None else int(value)
+
+
+def _rows(db: sqlite3.Connection, table: str, ids: Iterable[int], known: Mapping[int, object]) -> list[tuple[Any, ...]]:
+    missing = orjson.dumps([one for one in ids if one not in known]).decode()
+    return db.execute(f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))", (missing,)).fetchall()
+
+
+def _share(row: Row, query: Query) -> float:
+    """How much of the row's time lies in the window."""
+    inside_s = min(row.end_s, query.hi) - max(row.start_s, query.lo)
+    return min(1.0, inside_s / (row.end_s - row.start_s)) if row.end_s > row.start_s else 1.0
+
+
+def _union(ranges: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    joined: list[tuple[float, float]] = []
+    for start, end in sorted(ranges):
+        if joined and start <= joined[-1][1] + TOUCHING_S:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def frame_hash(frame: Frame) -> int:
+    return content_hash(f"{frame.name}\0{frame.file}\0{frame.line}".encode("utf-8", "surrogatepass"))
+
+
+def content_hash(data: bytes) -> int:
+    """What a stack's row is called, so that it tells as well whether a bit of it is wrong."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") >> 1

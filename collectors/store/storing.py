@@ -1,0 +1,102 @@
+"""Put records into the store so that one which it cannot take costs only itself."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ..records import Offset, Record
+from .protocol import Store, StoreError
+
+log = logging.getLogger(__name__)
+
+
+class Refused(NamedTuple):
+    """A record that the store did not take, and why."""
+
+    record: Record
+    path: str  # of the file that it was read from; "" where it came from none
+    reason: str
+
+
+def store_all(store: Store, records: Sequence[Record]) -> list[Refused]:
+    """Append all that the store takes, in one commit with the offsets behind it; what it does not take.
+
+    Raises StoreError where it is the store that fails, and not a record: nothing was kept then.
+    """
+    try:
+        store.append(records)
+        return []
+    except StoreError:
+        raise
+    except (sqlite3.OperationalError, OSError) as error:
+        raise _failing(error) from error
+    except Exception as error:  # a record that the store cannot take: it is found by halving, and counted
+        log.warning("a record cannot be stored: %s: %s", type(error).__name__, error)
+        return _without_the_bad(store, records, error)
+
+
+def _without_the_bad(store: Store, records: Sequence[Record], error: Exception) -> list[Refused]:
+    bad = dict(_bad(store, records, 0, error))
+    if len(bad) == len(records) > 1:
+        raise _failing(error) from error
+    paths = _paths(records)
+    refused = [Refused(records[i], paths[i], f"{type(bad[i]).__name__}: {bad[i]}") for i in sorted(bad)]
+    try:
+        store.append(_counted([record for i, record in enumerate(records) if i not in bad], refused))
+    except (StoreError, sqlite3.OperationalError, OSError):
+        raise
+    except Exception as together:  # each alone is taken, all of them are not: no record is at fault
+        raise _failing(together) from together
+    return refused
+
+
+def _bad(store: Store, records: Sequence[Record], first: int, error: Exception) -> Iterator[tuple[int, Exception]]:
+    """Places of the records that cannot be stored, with what the store says of each; `first` is the place of records[0]."""
+    if len(records) == 1:
+        yield first, error
+        return
+    half = len(records) // 2
+    for part, start in ((records[:half], first), (records[half:], first + half)):
+        try:
+            store.rehearse(part)
+        except StoreError:
+            raise
+        except (sqlite3.OperationalError, OSError) as failure:
+            raise _failing(failure) from failure
+        except Exception as reason:  # look for it in the half
+            yield from _bad(store, part, start, reason)
+
+
+def _paths(records: Sequence[Record]) -> list[str]:
+    """For each record the file that it came from: that of the next offset."""
+    paths, path = [], ""
+    for record in reversed(records):
+        path = record.path if isinstance(record, Offset) else path
+        paths.append(path)
+    return paths[::-1]
+
+
+def _counted(records: list[Record], refused: Sequence[Refused]) -> list[Record]:
+    """With the refused records in the tallies of their files."""
+    return [_with_refused(record, refused) if isinstance(record, Offset) else record for record in records]
+
+
+def _with_refused(offset: Offset, refused: Sequence[Refused]) -> Offset:
+    mine = [one for one in refused if one.path == offset.path]
+    if not mine:
+        return offset
+    return offset._replace(lines_skipped=offset.lines_skipped + len(mine), first_skip=offset.first_skip or sentence(mine[0].reason))
+
+
+def sentence(reason: str) -> str:
+    """What a file's tally says of a record that the store refused."""
+    return f"a record cannot be stored ({reason[:200]})"
+
+
+def _failing(error: Exception) -> StoreError:
+    return StoreError(
+        f"nothing was stored ({type(error).__name__}: {error}); collecting goes on by itself once the store takes records"
+    )
