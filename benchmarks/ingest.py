@@ -24,9 +24,8 @@ import orjson
 from collectors.logs.tail import Tail
 from collectors.records import Points, labels_of
 from collectors.service.supervisor import Supervisor
+from collectors.store.open import maintenance, open_store
 from collectors.store.sqlite import files
-from collectors.store.sqlite.check import compact_all
-from collectors.store.sqlite.engine import SqliteStore
 
 from .peers.row_table import RowTable
 from .report import Row, run
@@ -70,7 +69,7 @@ def backlog_rows(folder: Path, scalars: int, lines: int, budget: int) -> list[Ro
         pass
     (done,) = found
     what, size = f"a file of {path.stat().st_size / 1e6:.0f} MB, {scalars} a line", lines * scalars
-    compact_all(folder / "data")
+    maintenance(folder / "data").compact()
     stored = files.folder_bytes(folder / "data")
     both = stored + path.stat().st_size
     grown = (done.peak_bytes - done.idle_bytes) / 1e6
@@ -139,7 +138,7 @@ def collecting(folder: Path, points: int) -> Iterator[list[Done]]:
 
 def collect(folder: Path, points: int) -> None:
     """The other process of `collecting`."""
-    store, wake = SqliteStore(folder / "data", write=True), threading.Event()
+    store, wake = open_store(folder / "data", write=True), threading.Event()
     idle = peak_bytes()
     began_s = time.monotonic()
     supervisor = Supervisor(store, on_stale=lambda error: None)

@@ -17,11 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import VERSION, amounts
+from . import VERSION
 from .gpu.nvml import NvmlCollector, StaleLibrary
 from .host.machine import HostCollector
+from .host.mounts import is_remote
 from .logs.tail import Tail
-from .logs.watch import is_remote
+from .options import CollectorOptions, add_flags, options_of
 from .process import Finder, RunActivity
 from .process.activity import EXIT, SEEN
 from .process.lives import LivesCollector
@@ -33,9 +34,8 @@ from .service.control import ControlServer, Verb
 from .service.keeper import EXIT_AGAIN, EXIT_FOLDER_GONE
 from .service.supervisor import Supervisor
 from .service.watchdog import SetAside, Stuck
-from .store.protocol import LogQuery, Store, StoreError
-from .store.sqlite.engine import SqliteStore
-from .store.sqlite.retention import Limits
+from .store.open import open_store
+from .store.protocol import Limits, LogQuery, Store, StoreError
 
 WATCH_S = 0.5  # how often the parent and the data folder are looked at
 EXIT_WITHIN_S = 4.0  # at the end, whatever hangs
@@ -46,55 +46,42 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parse(arguments)
+    parser = argparse.ArgumentParser(prog="python -m collectors", description=__doc__.splitlines()[0])
+    add_flags(parser)
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, is gone")
+    parsed = parser.parse_args(arguments)
+    log_dir: Path = parsed.log_dir.resolve()
+    options = options_of(parsed, log_dir, parsed.data_dir or folders.data_dir_of(log_dir))
     logging.basicConfig(format=LOG_FORMAT, level=logging.INFO)
     os.umask(0o077)  # what lies in the data folder is nobody else's
-    data_dir: Path = options.data_dir or folders.data_dir_of(options.log_dir)
-    limits = Limits(options.retention, options.max_size)
     try:
-        folders.make_private(data_dir)
-        profiling = {"profile": options.profile, "sampler": options.sampler, "budget_pct": options.profile_budget}
-        held = lock.take(data_dir, VERSION, {**profiling, "log_dir": str(options.log_dir), **limits._asdict()})
+        folders.make_private(options.data_dir)
+        held = lock.take(options.data_dir, VERSION, options.as_json())
     except lock.Locked as error:
         logging.error("%s", error)
         return 2
     except OSError as error:
-        logging.error("cannot write to %s (%s); choose another folder with --data-dir", data_dir, error.strerror)
+        logging.error("cannot write to %s (%s); choose another folder with --data-dir", options.data_dir, error.strerror)
         return 2
     try:
-        collectors = Collectors(options, data_dir, limits, held)
+        collectors = Collectors(options, held, parsed.parent)
     except StoreError as error:
         logging.error("%s", error)
         return 1
     return collectors.run()
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m collectors", description=__doc__.splitlines()[0])
-    parser.add_argument("--log-dir", type=Path, required=True, metavar="FOLDER", help="the log folder to follow")
-    parser.add_argument("--data-dir", type=Path, metavar="FOLDER", help="where the store lies (default: <log-dir>/.deepseek)")
-    parser.add_argument("--retention", type=amounts.seconds, metavar="TIME", help="age of the machine's samples, e.g. 30d")
-    parser.add_argument("--max-size", type=amounts.size_bytes, metavar="SIZE", help="of the store, e.g. 20GB")
-    parser.add_argument("--sampler", choices=["native", "py-spy"], help="what samples stacks (default: native, where it can)")
-    parser.add_argument("--profile-budget", type=float, metavar="PERCENT", help="of one core, for sampling")
-    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process, which started us, is gone")
-    parser.add_argument("--no-profile", dest="profile", action="store_false", help="do not sample the trainers' stacks")
-    options = parser.parse_args(arguments)
-    options.log_dir = options.log_dir.resolve()
-    return options
-
-
 class Collectors:
     """All collectors of one log folder, their store, and the socket by which the web process asks for things."""
 
-    def __init__(self, options: argparse.Namespace, data_dir: Path, limits: Limits, held: int) -> None:
+    def __init__(self, options: CollectorOptions, held: int, parent: int | None) -> None:
         """`held` is the descriptor of the lock."""
-        log_dir: Path = options.log_dir
-        self._data_dir, self._held, self._parent = data_dir, held, options.parent
+        log_dir, data_dir = options.log_dir, options.data_dir
+        self._data_dir, self._held, self._parent = data_dir, held, parent
         self._ending = threading.Event()
         self._exit_code = 0
         self._host = socket.gethostname()
-        self._store: Store = SqliteStore(data_dir, write=True, limits=limits)
+        self._store: Store = open_store(data_dir, write=True, limits=Limits(options.retention_s, options.max_bytes))
         wake = threading.Event()
         self._aside = SetAside(data_dir, log_dir)
         tail = Tail(

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them on a command line: `30d`, `20GB`."""
+"""Durations, sizes and numbers as users write them on a command line: `30d`, `20GB`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,24 @@ def seconds(text: str) -> float:
 def size_bytes(text: str) -> int:
     """`20GB -> 20000000000`"""
     return int(_quantity(text, BYTES, "size such as 20GB"))
+
+
+def positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
+
+
+def written_seconds(value: float) -> str:
+    return f"{value!r}s"
+
+
+def written_bytes(value: int) -> str:
+    return f"{value}B"
 
 
 def _quantity(text: str, units: Mapping[str, int], what: str) -> float:

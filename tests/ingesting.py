@@ -10,8 +10,8 @@ from pathlib import Path
 
 from collectors.logs.tail import Tail
 from collectors.records import labels_of
+from collectors.store.open import open_store
 from collectors.store.protocol import Run, series_id
-from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.storing import store_all
 
 IN_TIME_S = 1.5
@@ -28,7 +28,7 @@ class Ingest:
 
     def start(self) -> None:
         self.wake = threading.Event()
-        self.store = SqliteStore(self.data_dir, write=True)
+        self.store = open_store(self.data_dir, write=True)
         self.tail = Tail(self.root, "box", self.store.offsets(), self.wake)
 
     def restart(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collectors.records import Frame, Profile, StackSample
-from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.open import open_store
 
 RUN = "long"
 PID, WORKERS = 1_000_001, (1_000_002, 1_000_003)  # beyond any pid of this machine
@@ -54,7 +54,7 @@ def write(log_dir: Path, seconds: float) -> float:
     told = list(steps(seconds, random.Random(1)))
     with (folder / "metrics.jsonl").open("w") as lines:
         lines.writelines(line(number, step, begun_s) for number, step in enumerate(told))
-    store = SqliteStore(log_dir / ".deepseek", write=True)
+    store = open_store(log_dir / ".deepseek", write=True)
     for profiles in slices(told, begun_s):
         store.append(profiles)
     store.close()

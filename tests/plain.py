@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from collectors.service.control import ControlError, ask
-from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.open import open_store
 
 ROOT = Path(__file__).parents[1]
 SOURCES = Path(__file__).parent / "programs" / "plain"
@@ -208,7 +208,7 @@ def _wait_for_profiles(folder: Path, until_s: Mapping[str, float], started: Mapp
     """Until the stacks of each run up to then are stored; no longer than LATE_S after that."""
     last_s = max(until_s.values())
     data = folder / "logs" / ".deepseek"
-    store = SqliteStore(data, write=False)
+    store = open_store(data, write=False)
     try:
         while time.time() < last_s + LATE_S:
             if time.time() > last_s and all((store.profiled_until(run) or 0.0) >= end_s for run, end_s in until_s.items()):

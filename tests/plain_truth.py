@@ -11,7 +11,7 @@ import numpy as np
 
 from collectors.analysis.blame.verdict import Verdict
 from collectors.analysis.stacks.traces import Range
-from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.open import open_store
 from dashboard.queries import Queries
 
 from .plain import PROGRAMS, Program, Stretch, plan_file
@@ -42,7 +42,7 @@ class PlainRecording:
         self.folder, self.program = folder, PROGRAMS[name]
         truth = json.loads((folder / "truth.json").read_text())
         self.plan: list[Stretch] = [tuple(one) for one in truth["plans"][name]]
-        store = SqliteStore(folder / "logs" / ".deepseek", write=False)
+        store = open_store(folder / "logs" / ".deepseek", write=False)
         self.queries = Queries(store, folder / "logs", folder / "logs" / ".deepseek")
         self.disturbed = 0  # windows that were drawn and left out: the machine's other work made their steps longer
         self.profiled_until_s = store.profiled_until(self.program.run_name) or 0.0

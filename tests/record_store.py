@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 
 from collectors.records import Event, Frame, LogLine, Offset, Points, Profile, Record, RunInfo, SourceText, StackSample, labels_of
+from collectors.store.open import open_store
 from collectors.store.sqlite import files, schema
 from collectors.store.sqlite.columns.chunks import ROWS
-from collectors.store.sqlite.engine import SqliteStore
 
 RECORDED = Path(__file__).parent / "recorded" / "store"
 START_S = 1_764_000_000.0
@@ -35,7 +35,7 @@ def run_records(start: int, stop: int) -> list[Record]:
 
 def write(data_dir: Path) -> None:
     """What `check_content` of tests/test_store_versions.py expects."""
-    store = SqliteStore(data_dir, write=True)
+    store = open_store(data_dir, write=True)
     store.append([RunInfo("a", {"kind": "training"}), Event("a", "start", START_S, fields={"pid": 7}), *run_records(0, STEPS - 20)])
     while store.compact(1.0):
         pass

@@ -30,7 +30,8 @@ from collectors.sampler.choice import choose
 from collectors.sampler.native import Native
 from collectors.sampler.profile import ProfileCollector
 from collectors.sampler.pyspy import PySpy
-from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
 from dashboard.stacks import Stacks
 from tests.claims import claiming_folder
 
@@ -73,7 +74,7 @@ class Stretch(NamedTuple):
 class Recording:
     """One run."""
 
-    def __init__(self, store: SqliteStore, run: str) -> None:
+    def __init__(self, store: Store, run: str) -> None:
         self.store, self.run, self.stacks = store, run, Stacks(store)
         time_s, lossy = self.series("truth/lossy")
         bounds = [0, *(np.flatnonzero(np.diff(lossy)) + 1).tolist(), len(lossy)]
@@ -140,7 +141,7 @@ def best_sampler() -> str:
 def recorded(folder: Path, plan: Plan) -> Iterator[dict[str, Recording]]:
     """By program. Everything has ended when this begins."""
     (folder / "logs").mkdir(parents=True)
-    store = SqliteStore(folder / "data", write=True)
+    store = open_store(folder / "data", write=True)
     try:
         record(store, folder / "logs", plan)
         yield {program: Recording(store, program) for program in plan.programs}
@@ -148,7 +149,7 @@ def recorded(folder: Path, plan: Plan) -> Iterator[dict[str, Recording]]:
         store.close()
 
 
-def record(store: SqliteStore, log_dir: Path, plan: Plan) -> None:
+def record(store: Store, log_dir: Path, plan: Plan) -> None:
     """Until the programs have run for so long, and their stacks up to then have been delivered."""
     tail = Tail(log_dir, HOST, {}, threading.Event())
     machine = HostCollector(HOST, data_path=log_dir, live_runs=tail.live_runs)

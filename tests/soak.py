@@ -18,8 +18,8 @@ from collectors.process import RunActivity
 from collectors.records import Event, Profile
 from collectors.sampler.native import Native
 from collectors.sampler.profile import ProfileCollector
+from collectors.store.open import open_store
 from collectors.store.sqlite import files
-from collectors.store.sqlite.engine import SqliteStore
 from tests.claims import claiming_folder
 from tests.programs import running
 
@@ -43,7 +43,7 @@ def soak(seconds: float, folder: Path, program: str = "torch_loop") -> Soak:
     """The program, its worker, and a store in the folder."""
     windows: dict[int, list[Profile]] = defaultdict(list)
     host = socket.gethostname()
-    with running(program) as trainer, closing(SqliteStore(folder, write=True)) as store, closing(Native(host)) as sampler:
+    with running(program) as trainer, closing(open_store(folder, write=True)) as store, closing(Native(host)) as sampler:
         here = {"pid": trainer.pid, "pid_start_ticks": start_ticks(trainer.pid), "boot_id": boot_id(), "host": host}
         run = RunActivity("run", claiming_folder(), {}, [Event("run", "start", time.time(), fields=here)], [], time.time(), 0.1)
         collector = ProfileCollector(lambda: [run], sampler, host=host, cpu_s=lambda: cpu_s(sampler))

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collectors.records import Event, Frame, LogLine, Points, Profile, Record, RunInfo, StackSample, labels_of
-from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.open import open_store
 from dashboard.queries import Queries
 from tests.serving import Web, served
 
@@ -49,9 +49,9 @@ def records() -> Iterator[Record]:
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     data_dir = tmp_path_factory.mktemp("odd")
-    writer = SqliteStore(data_dir, write=True)
+    writer = open_store(data_dir, write=True)
     writer.append(records())
-    queries = Queries(SqliteStore(data_dir, write=False), data_dir, data_dir)
+    queries = Queries(open_store(data_dir, write=False), data_dir, data_dir)
     with served(queries) as web:
         yield web
     queries.close()

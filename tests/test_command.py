@@ -86,7 +86,7 @@ def test_help_names_every_flag() -> None:
 def test_the_sampler_and_its_budget_reach_the_collector(tmp_path: Path) -> None:
     with dashboard(tmp_path / "logs", "--sampler", "py-spy", "--profile-budget", "1.5") as running:
         writer = lock.writer_of(tmp_path / "logs" / ".deepseek")
-        assert isinstance(writer, lock.Writer) and (writer.options["sampler"], writer.options["budget_pct"]) == ("py-spy", 1.5)
+        assert isinstance(writer, lock.Writer) and (writer.options["sampler"], writer.options["profile_budget"]) == ("py-spy", 1.5)
         told = ask(tmp_path / "logs" / ".deepseek", "status")["profile"]
         assert (told["sampler"], told["budget_pct"], told["about"]) == ("py-spy", 1.5, "Sampled by py-spy, as --sampler says.")
         assert running.get("/healthz")["status"] == "ok"

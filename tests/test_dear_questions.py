@@ -15,9 +15,10 @@ import pytest
 from collectors.analysis.blame import recorded
 from collectors.records import Frame, Points, Profile, StackSample, labels_of
 from collectors.store import question as questions
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
 from collectors.store.question import Ended, Question, asked
 from collectors.store.sqlite import search, stacks
-from collectors.store.sqlite.engine import SqliteStore
 from dashboard import turns
 from dashboard.flame import flamechart, minutes
 from dashboard.flame.flamechart import Drawing, Strip, chart
@@ -37,7 +38,7 @@ STEP = Frame("step", "/job/train.py", 3)
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Half an hour of a run: 20 stacks a second of two threads, 10 steps a second."""
     data_dir = tmp_path_factory.mktemp("dear")
-    store = SqliteStore(data_dir, write=True)
+    store = open_store(data_dir, write=True)
     for minute in range(MINUTES):
         start_s = T0 + minute * 60
         samples = [
@@ -57,7 +58,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def web(data_dir: Path) -> Iterator[Web]:
-    queries = Queries(SqliteStore(data_dir, write=False), data_dir, data_dir)
+    queries = Queries(open_store(data_dir, write=False), data_dir, data_dir)
     with served(queries) as web:
         yield web
     queries.close()
@@ -104,7 +105,7 @@ def test_many_series_share_the_buckets_of_an_answer(web: Web) -> None:
 
 
 def test_a_question_that_takes_too_long_ends_with_a_sentence(data_dir: Path) -> None:
-    store = SqliteStore(data_dir, write=False)
+    store = open_store(data_dir, write=False)
     late = asked.set(Question(-1.0))
     try:
         for ask in (
@@ -135,7 +136,7 @@ def test_a_question_ends_when_its_client_is_gone(web: Web, monkeypatch: pytest.M
         finally:
             ended.set()
 
-    monkeypatch.setattr(SqliteStore, "stack_counts", slow)
+    monkeypatch.setattr(Store, "stack_counts", slow)
     with socket.create_connection(("127.0.0.1", web.port)) as client:
         client.sendall(f"GET /api/v1/flamechart?run=a&from=0&to=1e10 HTTP/1.1\r\nHost: localhost:{web.port}\r\n\r\n".encode())
         assert begun.wait(5)
@@ -155,7 +156,7 @@ def test_dear_questions_take_turns_and_keep_cheap_ones_from_waiting(web: Web, mo
         working.discard(me)
         return []
 
-    monkeypatch.setattr(SqliteStore, "stack_counts", slow)
+    monkeypatch.setattr(Store, "stack_counts", slow)
     clients = [Web(web.port) for _ in range(60)]
     threads = [
         threading.Thread(target=lambda one=one: one.ask("/api/v1/flamechart", run="a", from_=T0, to=T0 + 60)) for one in clients
@@ -177,7 +178,7 @@ def test_dear_questions_take_turns_and_keep_cheap_ones_from_waiting(web: Web, mo
 def test_too_many_that_wait_are_told_to_ask_again(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = turns.Kind("none", at_once=1, waiting=0, most_s=1.0)
     monkeypatch.setitem(turns.KINDS, "/api/v1/blame", kind)
-    queries = Queries(SqliteStore(Path("/nowhere"), write=False), Path("/nowhere"), Path("/nowhere"))
+    queries = Queries(open_store(Path("/nowhere"), write=False), Path("/nowhere"), Path("/nowhere"))
     with served(queries) as other:
         answer = other.ask("/api/v1/blame", run="a", from_=0, to=1)
     queries.close()
@@ -187,7 +188,7 @@ def test_too_many_that_wait_are_told_to_ask_again(web: Web, monkeypatch: pytest.
 @pytest.mark.parametrize("view", ["main", "threads"])
 @pytest.mark.parametrize("cuts", [[0, 1200], [0, 1, 437, 1199, 1200], [*range(0, 1201, 60)]])
 def test_a_chart_drawn_in_strips_is_the_chart(data_dir: Path, view: str, cuts: list[int]) -> None:
-    store = SqliteStore(data_dir, write=False)
+    store = open_store(data_dir, write=False)
     window, lanes = (T0 + 3.31, T0 + 63.31), Lanes(view)  # type: ignore[arg-type]
     whole = chart(store.stacks(*window, "a"), window, 1200, lanes)
     drawing = Drawing(window, 1200, lanes)
@@ -215,7 +216,7 @@ def test_strips_cover_the_picture_and_hold_little(monkeypatch: pytest.MonkeyPatc
 
 def test_a_chart_that_would_be_too_large_leaves_threads_out(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flamechart, "MOST_BARS", 10)
-    store = SqliteStore(data_dir, write=False)
+    store = open_store(data_dir, write=False)
     drawn = chart(store.stacks(T0, T0 + 60, "a"), (T0, T0 + 60), 100, Lanes("threads"))
     store.close()
     assert (len(drawn.lanes), drawn.left_out) == (1, 1)

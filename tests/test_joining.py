@@ -19,8 +19,8 @@ from collectors.process import RunActivity
 from collectors.records import Event, Frame
 from collectors.sampler.profile import ProfileCollector
 from collectors.sampler.pyspy import PySpy
+from collectors.store.open import open_store
 from collectors.store.protocol import StackColumns
-from collectors.store.sqlite.engine import SqliteStore
 from dashboard.flame.folding import FlameTree
 from tests.claims import claiming_folder
 from tests.programs import running
@@ -218,7 +218,7 @@ def below_heads(tree: FlameTree) -> float:
 def test_a_loop_that_starves_names_the_slow_function_in_the_worker(tmp_path: Path) -> None:
     truth = tmp_path / "truth"
     truth.touch()
-    store = SqliteStore(tmp_path / "data", write=True)
+    store = open_store(tmp_path / "data", write=True)
     with running("starved", str(truth)) as trainer:
         here = {"pid": trainer.pid, "pid_start_ticks": start_ticks(trainer.pid), "boot_id": boot_id(), "host": socket.gethostname()}
         run = RunActivity("run", claiming_folder(), {}, [Event("run", "start", time.time(), fields=here)], [], time.time(), 0.1)

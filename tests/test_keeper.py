@@ -23,6 +23,7 @@ import pytest
 
 from collectors import VERSION
 from collectors.host.proc import boot_id, pid_namespace, start_ticks
+from collectors.options import CollectorOptions
 from collectors.service import folders, lock
 from collectors.service.control import MOST_CONNECTIONS, ControlError, ControlServer, ask, short_path
 from collectors.service.keeper import Keeper
@@ -57,7 +58,7 @@ def held(data_dir: Path, text: str | bytes) -> Iterator[Path]:
 
 @contextmanager
 def keeping(log_dir: Path) -> Iterator[Keeper]:
-    keeper = Keeper(log_dir, log_dir / ".deepseek", profile=False, sampler=None, budget_pct=None, retention_s=None, max_bytes=None)
+    keeper = Keeper(CollectorOptions(log_dir, log_dir / ".deepseek", profile=False))
     try:
         yield keeper
     finally:
@@ -127,7 +128,7 @@ def check_what_another_user_is_told(tmp_path: Path) -> None:
     with held(data_dir, json.dumps(about(1))) as path:
         data_dir.chmod(0o755)
         path.chmod(0o600)
-        code = f"from pathlib import Path; from collectors import lock; print(lock.writer_of(Path({str(data_dir)!r})).sentence)"
+        code = f"from pathlib import Path; from collectors.service import lock; print(lock.writer_of(Path({str(data_dir)!r})).sentence)"
         said = as_nobody(code)
     assert "cannot be read (Permission denied; it belongs to root)" in said
     code = f"from collectors.__main__ import main; print(main(['--log-dir', {str(tmp_path)!r}, '--data-dir', {str(data_dir)!r}]))"

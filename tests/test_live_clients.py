@@ -15,7 +15,8 @@ import pytest
 import websockets
 
 from collectors.records import Event, LogLine, Points, Record, RunInfo, labels_of
-from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
 from dashboard import live, serving
 from dashboard.queries import Queries
 from tests.conftest import wait_for
@@ -27,16 +28,16 @@ SMALL_BUFFER = 2048
 
 
 @pytest.fixture
-def writer(tmp_path: Path) -> Iterator[SqliteStore]:
-    store = SqliteStore(tmp_path, write=True)
+def writer(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(tmp_path, write=True)
     yield store
     store.close()
 
 
 @pytest.fixture
-def web(writer: SqliteStore, tmp_path: Path) -> Iterator[Web]:
+def web(writer: Store, tmp_path: Path) -> Iterator[Web]:
     writer.append([Points("a", HOST, ("loss",), (1.0,), T0, 0)])
-    queries = Queries(SqliteStore(tmp_path, write=False), tmp_path, tmp_path)
+    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
     with served(queries) as web:
         yield web
     queries.close()
@@ -69,7 +70,7 @@ def deaf(web: Web) -> socket.socket:
 
 
 def test_a_client_that_does_not_read_is_cut_off_and_the_others_go_on(
-    web: Web, writer: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    web: Web, writer: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "SEND_S", 1.0)
     client = deaf(web)
@@ -137,7 +138,7 @@ def test_no_message_harms_another_client(web: Web, message: str | bytes) -> None
     asyncio.run(ask())
 
 
-def test_a_cursor_of_long_ago_gets_the_newest_lines_and_events_only(web: Web, writer: SqliteStore) -> None:
+def test_a_cursor_of_long_ago_gets_the_newest_lines_and_events_only(web: Web, writer: Store) -> None:
     records: list[Record] = [Event("a", "checkpoint", T0 + i, fields={"n": i}) for i in range(30_000)]
     writer.append([*records, *(LogLine("a", "train.log", T0 + i, 20, f"line {i}") for i in range(10_000))])
 
@@ -151,7 +152,7 @@ def test_a_cursor_of_long_ago_gets_the_newest_lines_and_events_only(web: Web, wr
     assert [line["text"] for line in delta["lines"]] == [f"line {i}" for i in range(8_000, 10_000)]
 
 
-def test_long_lines_and_many_events_are_answered_in_parts(web: Web, writer: SqliteStore) -> None:
+def test_long_lines_and_many_events_are_answered_in_parts(web: Web, writer: Store) -> None:
     writer.append([LogLine("a", "train.log", T0 + i, 20, "x" * 900_000) for i in range(30)])
     writer.append([Event("a", "note", T0 + i, fields={"text": "x" * 100_000}) for i in range(300)])
     for path, most in (("logs?limit=5000&run=a", 10e6), ("events?run=a", 10e6)):
@@ -185,7 +186,7 @@ def test_a_request_without_end_is_cut_off(web: Web) -> None:
             client.sendall(b"X-Long: " + b"x" * 10_000 + b"\r\n")
 
 
-def test_ten_thousand_runs_are_listed_quickly_and_hold_up_no_state(web: Web, writer: SqliteStore) -> None:
+def test_ten_thousand_runs_are_listed_quickly_and_hold_up_no_state(web: Web, writer: Store) -> None:
     for first in range(0, 10_000, 2000):
         names = [f"sweep/{i}" for i in range(first, first + 2000)]
         writer.append([Points(name, HOST, ("loss",), (1.0,), T0, 1) for name in names])

@@ -13,8 +13,8 @@ import pytest
 
 from collectors.analysis.stacks.trust import no_source
 from collectors.records import Frame, Profile, StackSample
+from collectors.store.open import open_store
 from collectors.store.protocol import StackColumns, Store
-from collectors.store.sqlite.engine import SqliteStore
 from dashboard.flame.ahead import Ahead
 from dashboard.flame.folding import FlameTree, gather, tree_of
 from dashboard.flame.lanes import Lanes
@@ -41,9 +41,9 @@ def profile(random: np.random.Generator, rank: int, pid: int, role: str, lo_s: f
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
+def store(tmp_path: Path) -> Iterator[Store]:
     random = np.random.default_rng(0)
-    store = SqliteStore(tmp_path, write=True)
+    store = open_store(tmp_path, write=True)
     for lo_s in np.arange(T0, T0 + 900, 13.0).tolist():
         main, worker = [(MODULE, STEP), (MODULE, GET)], [(MODULE, DECODE), (MODULE, COLLATE), (MODULE, GET)]
         store.append([profile(random, rank, 7 + rank, "main", lo_s, main) for rank in range(2)])
@@ -55,13 +55,13 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 @pytest.mark.parametrize(
     "lanes", [Lanes("joined"), Lanes("main"), Lanes("joined", rank=1), Lanes("threads"), Lanes("main", pid=70)]
 )
-def test_the_tree_is_the_same_as_from_all_stacks(store: SqliteStore, lanes: Lanes) -> None:
+def test_the_tree_is_the_same_as_from_all_stacks(store: Store, lanes: Lanes) -> None:
     minutes = Minutes(store, lambda _run: no_source)
     for window in ((T0 + 5, T0 + 700), (T0 + 31.5, T0 + 705.25), (T0 + 100, T0 + 160)):
         same(tree_of(minutes.gather("run", window, lanes)), tree_of(gather(store.stacks(*window, "run"), lanes)))
 
 
-def test_what_is_not_settled_yet_is_read_each_time(store: SqliteStore) -> None:
+def test_what_is_not_settled_yet_is_read_each_time(store: Store) -> None:
     minutes, window = Minutes(store, lambda _run: no_source), (T0 + 5, T0 + 2000)
     before = minutes.gather("run", window, Lanes())
     store.append([profile(np.random.default_rng(1), 0, 7, "main", T0 + 920, [(MODULE, COLLATE)])])
@@ -70,7 +70,7 @@ def test_what_is_not_settled_yet_is_read_each_time(store: SqliteStore) -> None:
     same(tree_of(after), tree_of(gather(store.stacks(*window, "run"), Lanes())))
 
 
-def test_a_window_after_the_profile_is_empty(store: SqliteStore) -> None:
+def test_a_window_after_the_profile_is_empty(store: Store) -> None:
     assert drawn(tree_of(Minutes(store, lambda _run: no_source).gather("run", (T0 + 5000, T0 + 9000), Lanes("joined")))) == [
         "no samples 0"
     ]
@@ -79,7 +79,7 @@ def test_a_window_after_the_profile_is_empty(store: SqliteStore) -> None:
 class Counting:
     """A store that counts the minutes that were read."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store, self.read_s = store, 0.0
 
     def profiled_until(self, run: str) -> float | None:
@@ -96,7 +96,7 @@ class Counting:
         return self._store.stacks(lo, hi, run)
 
 
-def test_what_was_folded_ahead_is_not_read_again(store: SqliteStore) -> None:
+def test_what_was_folded_ahead_is_not_read_again(store: Store) -> None:
     counting, window = Counting(store), (T0 + 5, T0 + 700)
     minutes = Minutes(cast(Store, counting), lambda _run: no_source)
     while minutes.fold_ahead("run"):
@@ -108,7 +108,7 @@ def test_what_was_folded_ahead_is_not_read_again(store: SqliteStore) -> None:
     same(tree_of(found), tree_of(gather(store.stacks(*window, "run"), Lanes("joined"))))
 
 
-def test_a_run_that_somebody_looks_at_is_folded_ahead_until_the_end_of_the_process(store: SqliteStore) -> None:
+def test_a_run_that_somebody_looks_at_is_folded_ahead_until_the_end_of_the_process(store: Store) -> None:
     counting = Counting(store)
     ahead = Ahead(Minutes(cast(Store, counting), lambda _run: no_source))
     assert not counting.read_s

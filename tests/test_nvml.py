@@ -28,7 +28,7 @@ from collectors.gpu import device as gpu_device
 from collectors.gpu import inventory, nvml
 from collectors.gpu.nvml import NvmlCollector, StaleLibrary
 from collectors.records import Points
-from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.open import open_store
 from dashboard import api
 from dashboard.queries import Queries
 from tests import fake_nvml, record_nvml
@@ -152,7 +152,7 @@ def test_the_dip_reads_in_points_what_the_buffer_kept_of_it(
     machine: Machine, tmp_path: Path, lacks: str, lowest_pct: tuple[float, float]
 ) -> None:
     collector, control = machine(fake_nvml.dip(1.3, 0.4) + lacks)
-    store = SqliteStore(tmp_path / "store", write=True)
+    store = open_store(tmp_path / "store", write=True)
     store.append(poll_each_second(collector, control, seconds=3))
     app = FastAPI()
     api.register(app, Queries(store, tmp_path, tmp_path / "store"))

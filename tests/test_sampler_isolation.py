@@ -19,7 +19,7 @@ from collectors.sampler.build import compiler, find_program
 from collectors.sampler.choice import choose
 from collectors.sampler.native import Native
 from collectors.sampler.profile import ProfileCollector
-from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.open import open_store
 from tests.claims import claiming_folder
 from tests.native import length_s, native, record, running, target, time_by
 from tests.programs import HERE
@@ -64,7 +64,7 @@ def test_names_that_are_no_text_cost_no_more_than_their_bad_characters(tmp_path:
     functions = {frame.name for profile in found for sample in profile.samples for frame in sample.stack}
     assert {2 * lost, "two\nlines\t\x7f", '"]\n["gone",1]\n', f"{lost}x\U0001f601"} <= functions
     assert sum(profile.errors for profile in found) == 0
-    store = SqliteStore(tmp_path, write=True)
+    store = open_store(tmp_path, write=True)
     store.append(profiles)
     assert store.stacks(0, 4e9, "run").time_s.size, "the store takes them all"
     store.close()

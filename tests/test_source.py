@@ -13,7 +13,8 @@ from collectors.analysis.stacks.source import KEPT, LIVE, Excerpt, Refused, Text
 from collectors.records import SourceText
 from collectors.sampler import reading
 from collectors.sampler.kept import CHANGED
-from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
 
 NOBODY = 65534
 
@@ -28,14 +29,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "data", write=True)
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(tmp_path / "data", write=True)
     yield store
     store.close()
 
 
 @pytest.fixture
-def texts(store: SqliteStore) -> Texts:
+def texts(store: Store) -> Texts:
     return Texts(store)
 
 
@@ -52,7 +53,7 @@ def test_lines_around_a_line_are_shown(folder: Path, texts: Texts) -> None:
     assert excerpt(texts, "train.py", 3, 0, folder).lines == ["line 3"], "as a frame of a script that was started in its folder"
 
 
-def test_after_an_edit_a_runs_lines_are_those_that_it_ran(folder: Path, store: SqliteStore, texts: Texts) -> None:
+def test_after_an_edit_a_runs_lines_are_those_that_it_ran(folder: Path, store: Store, texts: Texts) -> None:
     file = str(folder / "train.py")
     assert texts.line_of("a")(file, 1) == "line 1"
     store.append([SourceText("a", file, "11", "import torch\nwork()\n", 100.0), SourceText("b", file, "22", "else\n", 100.0)])
@@ -64,7 +65,7 @@ def test_after_an_edit_a_runs_lines_are_those_that_it_ran(folder: Path, store: S
     assert [fresh.line_of(run)(file, 1) for run in ("a", "b", "c")] == ["import torch", "else", ""]
 
 
-def test_a_file_that_changed_is_shown_as_it_is_today_with_a_word_of_it(folder: Path, store: SqliteStore, texts: Texts) -> None:
+def test_a_file_that_changed_is_shown_as_it_is_today_with_a_word_of_it(folder: Path, store: Store, texts: Texts) -> None:
     file = str(folder / "train.py")
     store.append([SourceText("a", file, "", "", 100.0, CHANGED), SourceText("a", "<ipython-input-1-x>", "", "", 100.0, "A cell.")])
     found = excerpt(texts, file, 2, 0, folder)
@@ -87,7 +88,7 @@ def test_without_a_folder_nothing_is_shown(folder: Path, where: str) -> None:
         inside(str(folder / "train.py"), where)
 
 
-def test_a_working_folder_that_is_claimed_opens_nothing_of_the_kernel(store: SqliteStore, texts: Texts) -> None:
+def test_a_working_folder_that_is_claimed_opens_nothing_of_the_kernel(store: Store, texts: Texts) -> None:
     for folder, file in (("/proc", "self/environ"), ("/sys", "kernel/notes"), ("/dev", "zero"), ("/proc/self", "status")):
         with pytest.raises(Refused, match="cannot be read"):
             excerpt(texts, file, 1, 5, folder)
@@ -95,7 +96,7 @@ def test_a_working_folder_that_is_claimed_opens_nothing_of_the_kernel(store: Sql
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can make files of others")
-def test_a_run_shows_no_file_that_the_owner_of_its_folder_may_not_read(tmp_path: Path, folder: Path, store: SqliteStore) -> None:
+def test_a_run_shows_no_file_that_the_owner_of_its_folder_may_not_read(tmp_path: Path, folder: Path, store: Store) -> None:
     """A dashboard of root, whose log folder nobody may write to: its runs are nobody's."""
     secret = folder / "train.py"
     secret.chmod(0o600)

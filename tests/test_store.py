@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +12,8 @@ import numpy as np
 import pytest
 
 from collectors.records import Event, Frame, LogLine, Offset, Points, Profile, Record, RunInfo, SourceText, StackSample, labels_of
+from collectors.store.open import ENGINES, open_store
 from collectors.store.protocol import LogQuery, Store, series_id
-from collectors.store.sqlite.engine import SqliteStore
 
 HOST = labels_of(host="box")
 GPU = labels_of(gpu=0, host="box", uuid="GPU-1")
@@ -25,16 +23,17 @@ LOSS = series_id("a", "train/loss", HOST)
 Open = Callable[[bool], Store]
 
 
-@pytest.fixture(params=["sqlite"])
-def opened(tmp_path: Path) -> Iterator[Open]:
+@pytest.fixture(params=["sqlite", "memory"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Opens the store of this test, to write or to read, any number of times."""
+    monkeypatch.setitem(ENGINES, "memory", "tests.memory_engine")
     stores: list[Store] = []
 
-    def open_store(write: bool) -> Store:
-        stores.append(SqliteStore(tmp_path, write=write))
+    def opening(write: bool) -> Store:
+        stores.append(open_store(f"{request.param}://{tmp_path}", write=write))
         return stores[-1]
 
-    yield open_store
+    yield opening
     for store in stores:
         store.close()
 
@@ -94,6 +93,16 @@ def test_the_edges_of_a_range_belong_to_it(store: Store) -> None:
     assert store.range([LOSS], None, START_S - 1)[LOSS].points_total == 0
 
 
+def test_raw_points_come_in_order_on_the_asked_axis(store: Store) -> None:
+    store.append([line(step, float(step)) for step in (2, 0, 1)])
+    store.append([line(1, 9.0, segment=1), Points("a", HOST, ("train/loss",), (5.0,), START_S + 7, None)])
+    by_step, by_time = (store.points([LOSS], None, None, axis)[LOSS] for axis in ("step", "time"))  # type: ignore[arg-type]
+    assert by_step.value.tolist() == [0, 1, 2, 9] and by_step.segment.tolist() == [0, 0, 0, 1]
+    assert by_time.value.tolist() == [0, 1, 2, 5, 9] and np.isnan(by_time.step[3])
+    assert store.points([LOSS], 1, 1, "step")[LOSS].value.tolist() == [1, 9]
+    assert store.points([7], None, None)[7].value.tolist() == []
+
+
 def test_nan_and_infinities_are_kept_and_counted_and_stay_out_of_the_mean(store: Store) -> None:
     store.append([line(step, value) for step, value in enumerate([1.0, math.nan, math.inf, 3.0])])
     (one,) = store.range([LOSS], None, None, buckets=1).values()
@@ -128,12 +137,11 @@ def test_machine_series_have_no_run_and_stay_out_of_those_of_runs(store: Store) 
     assert [run.name for run in store.runs()] == ["a"]
 
 
-def test_machine_series_are_read_across_the_weeks_of_their_points(store: Store, tmp_path: Path) -> None:
+def test_machine_series_are_read_across_the_weeks_of_their_points(store: Store) -> None:
     week_s = 7 * 86400.0
     util = series_id(None, "gpu/util", GPU)
     for week in range(4):
         store.append([Points(None, GPU, ("gpu/util",), (float(week),), START_S + week * week_s, None)])
-    assert len(list(tmp_path.glob("machine-*.sqlite"))) == 4
     assert store.range([util], None, None)[util].last.tolist() == [0.0, 1.0, 2.0, 3.0]
     assert store.range([util], START_S + 1, START_S + 2 * week_s)[util].last.tolist() == [1.0, 2.0]
     assert store.last([util])[util].value == 3.0
@@ -304,14 +312,3 @@ def test_of_a_run_no_more_than_20_mb_of_source_are_kept(store: Store) -> None:
     assert last is not None and "20 MB" in last.why
     assert store.source_text("a", "/job/the same.py") == texts[0]._replace(path="/job/the same.py"), "a text counts once"
     assert store.source_text("b", "/job/20.py") == texts[20]._replace(run="b"), "for each run by itself"
-
-
-def test_texts_go_with_their_last_run(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path, write=True)
-    store.append([text_of(run, "/job/train.py", "step = 1\n") for run in ("a", "b")])
-    store.forget("a")
-    assert store.source_text("a", "/job/train.py") is None and store.source_text("b", "/job/train.py") is not None
-    store.forget("b")
-    store.close()
-    with contextlib.closing(sqlite3.connect(tmp_path / "runs.sqlite")) as db:
-        assert db.execute("SELECT count(*) FROM source_text").fetchone() == (0,)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from collectors.records import Frame, LogLine, Points, Profile, Record, SourceText, StackSample, labels_of
+from collectors.store.open import maintenance
 from collectors.store.protocol import LogQuery, Store, StoreError, series_id
 from collectors.store.sqlite import files, schema
-from collectors.store.sqlite.check import check
 from collectors.store.sqlite.columns import codec
 from collectors.store.sqlite.columns.chunks import ROWS
 from collectors.store.sqlite.compact import PACK_ROWS
@@ -70,7 +70,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.append([*lines(start, FRESH // 2), LogLine("a", "out.log", START_S + start, 20, f"line {start}")])
     store.append([window(2)])
     store.close()
-    assert check(where) == []
+    assert maintenance(where).check() == []
     return where
 
 
@@ -132,7 +132,7 @@ def test_it_is_named_and_costs_only_itself(copy: Path, table: str, column: str, 
     assert not any(losses(reader).values())
     reader.close()
     row = damage(copy, table, column, kind, "rowid DESC" if table == "head" else "rowid")  # the older commits are packed
-    named = check(copy)
+    named = maintenance(copy).check()
     assert named and all("damaged" in trouble for trouble in named)
     assert all(f"{table} {row}" in trouble or (table == "axis" and "chunk " in trouble) for trouble in named)
     reader = SqliteStore(copy, write=False)
@@ -160,14 +160,14 @@ def test_the_writer_goes_on_beside_it(copy: Path, table: str, column: str) -> No
     assert len(store.stacks(START_S + 3, START_S + 4, "a").tid) == 2
     assert len(steps(store, OTHER)) == 2 * ROWS
     store.close()
-    assert all("damaged" in trouble for trouble in check(copy))
+    assert all("damaged" in trouble for trouble in maintenance(copy).check())
 
 
 def test_a_wrong_frame_is_named(copy: Path) -> None:
     (path,) = files.machine_files(copy)
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE frame SET line = line + 1 WHERE file = 'train.py'")
-    (trouble,) = check(copy)
+    (trouble,) = maintenance(copy).check()
     assert "frame" in trouble and "damaged" in trouble
 
 
@@ -181,7 +181,7 @@ def test_a_file_that_sqlite_cannot_read_is_told_in_one_sentence_with_the_remedy(
         store = SqliteStore(copy, write=True)
         store.append(lines(POINTS, 10))
         store.settle()
-    assert any(trouble.startswith(files.RUNS_FILE) for trouble in check(copy))
+    assert any(trouble.startswith(files.RUNS_FILE) for trouble in maintenance(copy).check())
     with pytest.raises(StoreError, match=r"the store cannot be read .*: the store is damaged"):
         reader = SqliteStore(copy, write=False)
         reader.range([LOSS], None, None, "step")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import random
@@ -16,15 +17,15 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from collectors.records import LogLine, Offset, Points, Profile, labels_of
-from collectors.store.protocol import LogQuery, StoreError, series_id
+from collectors.records import LogLine, Offset, Points, Profile, SourceText, labels_of
+from collectors.store.open import maintenance
+from collectors.store.protocol import Limits, LogQuery, StoreError, series_id
 from collectors.store.sqlite import compact, files
-from collectors.store.sqlite.check import check, compact_all
 from collectors.store.sqlite.columns import codec
 from collectors.store.sqlite.columns.chunks import ROWS
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.sqlite.logs import BLOCK_BYTES
-from collectors.store.sqlite.retention import Limits, judge
+from collectors.store.sqlite.retention import judge
 
 ROOT = Path(__file__).parents[1]
 START_S = 1_764_000_000.0
@@ -75,7 +76,7 @@ def assert_exactly_once(data_dir: Path, acknowledged: dict[str, int]) -> None:
         lines = store.logs(LogQuery(run=run, text=f"{source} ", limit=10**9))
         assert [line.text for line in lines.lines] == [f"{source} {step}" for step in range(0, offset, 3)]
     store.close()
-    assert check(data_dir) == []
+    assert maintenance(data_dir).check() == []
 
 
 def kill_again_and_again(data_dir: Path, times: int) -> None:
@@ -112,7 +113,7 @@ def test_a_flipped_bit_is_named_and_costs_only_itself(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path, write=True)
     store.append(lines(0, 10_240))
     store.close()
-    assert check(tmp_path) == []
+    assert maintenance(tmp_path).check() == []
     db = sqlite3.connect(tmp_path / files.RUNS_FILE)
     chunk, data = db.execute("SELECT id, data FROM chunk WHERE series = ? AND start = ?", (LOSS, 2 * ROWS)).fetchone()
     for at in (0, 5, len(data) // 2, len(data) - 1):
@@ -122,7 +123,7 @@ def test_a_flipped_bit_is_named_and_costs_only_itself(tmp_path: Path) -> None:
         steps = reader.range([LOSS], None, None, "step", buckets=10**6)[LOSS].t
         np.testing.assert_array_equal(steps, np.concatenate([np.arange(2 * ROWS), np.arange(3 * ROWS, 10_240)]))
         reader.close()
-        (trouble,) = check(tmp_path)
+        (trouble,) = maintenance(tmp_path).check()
         assert f"chunk {chunk} of loss of a" in trouble
     db.close()
 
@@ -135,7 +136,7 @@ def test_a_wrong_summary_is_named(tmp_path: Path) -> None:
     with db:
         db.execute("UPDATE chunk SET most = 1e9 WHERE series = ? AND start = 0", (LOSS,))
     db.close()
-    (trouble,) = check(tmp_path)
+    (trouble,) = maintenance(tmp_path).check()
     assert "its points are not those of its summary" in trouble
 
 
@@ -164,7 +165,7 @@ def test_a_full_disk_pauses_and_goes_on_when_there_is_room(small_disk: Path) -> 
     store.append([*lines(kept, 500), Offset("a/m.jsonl", "a", 1, 2, kept + 500, 0, 0, 0, "", {})])
     assert store.offsets()["a/m.jsonl"].offset == kept + 500 == store.range([LOSS], None, None)[LOSS].points_total
     store.close()
-    assert check(small_disk / "data") == []
+    assert maintenance(small_disk / "data").check() == []
 
 
 def test_old_machine_files_go_first_and_runs_never(tmp_path: Path) -> None:
@@ -200,7 +201,7 @@ def test_samples_of_the_machine_go_by_age_as_whole_files_and_nothing_else_does(t
     assert reader.range([util], None, None)[util].last.tolist() == [1, 2]
     reader.close()
     store.close()
-    assert check(data_dir) == []
+    assert maintenance(data_dir).check() == []
 
 
 def test_too_large_a_store_drops_machine_files_then_pauses(tmp_path: Path) -> None:
@@ -227,7 +228,7 @@ def test_a_forgotten_run_is_gone_and_can_come_back(tmp_path: Path) -> None:
     assert store.range([LOSS], None, None)[LOSS].points_total == 5
     store.close()
     assert SqliteStore(tmp_path, write=True).series("a")[0].points == 5
-    assert check(tmp_path) == []
+    assert maintenance(tmp_path).check() == []
 
 
 def test_compacting_by_hand_keeps_everything_in_less_space(tmp_path: Path) -> None:
@@ -236,7 +237,7 @@ def test_compacting_by_hand_keeps_everything_in_less_space(tmp_path: Path) -> No
         store.append([*lines(at, 10), LogLine("a", "out.log", START_S + at, 20, f"line {at}"), window(at / 10)])
     store.close()
     before = sum(files.size_bytes(path) for path in files.all_files(tmp_path))
-    compact_all(tmp_path)
+    maintenance(tmp_path).compact()
     assert sum(files.size_bytes(path) for path in files.all_files(tmp_path)) < before
     db = sqlite3.connect(tmp_path / files.RUNS_FILE)
     assert db.execute("SELECT (SELECT count(*) FROM pack), (SELECT count(*) FROM log)").fetchone() == (0, 1)
@@ -247,7 +248,7 @@ def test_compacting_by_hand_keeps_everything_in_less_space(tmp_path: Path) -> No
     found = reader.stacks(START_S, START_S + 300, "a")
     assert (found.covered, found.samples) == ([(START_S, START_S + 300)], 300)
     reader.close()
-    assert check(tmp_path) == []
+    assert maintenance(tmp_path).check() == []
 
 
 def test_log_blocks_of_any_size_are_merged_in_order(tmp_path: Path) -> None:
@@ -308,7 +309,7 @@ def test_files_of_weeks_to_come_do_not_hurt(tmp_path: Path) -> None:
     assert series.last_time_s == now_s + 2
     reader.close()
     store.close()
-    assert check(tmp_path) == []
+    assert maintenance(tmp_path).check() == []
     sizes = [(path, 10) for path in files.all_files(tmp_path)]
     assert len(judge(sizes, Limits(max_bytes=20), now_s).remove) == 3, "they go first where there is too much"
     assert judge(sizes, Limits(retention_s=WEEK_S), now_s).remove == []
@@ -333,3 +334,14 @@ def test_head_rows_go_when_they_are_packed_and_old(tmp_path: Path) -> None:
     later.close()
     assert not store.since(cursor).complete and store.since(store.seq()).complete
     assert store.range([LOSS], None, None)[LOSS].points_total == 110
+
+
+def test_texts_go_with_their_last_run(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, write=True)
+    store.append([SourceText(run, "/job/train.py", "5f", "step = 1\n", 1.0) for run in ("a", "b")])
+    store.forget("a")
+    assert store.source_text("a", "/job/train.py") is None and store.source_text("b", "/job/train.py") is not None
+    store.forget("b")
+    store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "runs.sqlite")) as db:
+        assert db.execute("SELECT count(*) FROM source_text").fetchone() == (0,)

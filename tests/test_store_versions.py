@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from collectors.records import Frame
+from collectors.store.open import maintenance
 from collectors.store.protocol import LogQuery, Store, StoreError, series_id
 from collectors.store.sqlite import files, schema
-from collectors.store.sqlite.check import check
 from collectors.store.sqlite.engine import SqliteStore
 from tests.record_store import GPU, HOST, RECORDED, SOURCE, START_S, STEPS, run_records
 
@@ -74,7 +74,7 @@ def test_a_store_of_each_version_is_brought_up_to_date_and_written_on(version: i
     store.settle()
     check_content(store, STEPS + 3000)
     store.close()
-    assert check(data_dir) == []
+    assert maintenance(data_dir).check() == []
     assert layout(data_dir) == layout(recorded(schema.VERSION, tmp_path / "today"))
 
 

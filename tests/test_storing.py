@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -12,7 +11,8 @@ import pytest
 
 from collectors.records import Event, Offset, Points, Record, labels_of
 from collectors.service.supervisor import Supervisor
-from collectors.store.protocol import StoreError
+from collectors.store.open import open_store
+from collectors.store.protocol import Store, StoreError
 from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.storing import Refused, store_all
 from tests.conftest import wait_for
@@ -39,15 +39,15 @@ BAD = [
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "data", write=True)
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(tmp_path / "data", write=True)
     yield store
     store.close()
 
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("place", [0, 57, 101])
-def test_one_bad_record_costs_only_itself(bad: Record, place: int, store: SqliteStore) -> None:
+def test_one_bad_record_costs_only_itself(bad: Record, place: int, store: Store) -> None:
     good: list[Record] = [*(point("good", step) for step in range(50)), offset("good", 50)]
     others: list[Record] = [*(point("bad", step) for step in range(50)), offset("bad", 50)]
     batch = [*good, *others]
@@ -63,7 +63,7 @@ def test_one_bad_record_costs_only_itself(bad: Record, place: int, store: Sqlite
         assert offsets["bad/m.jsonl"].first_skip.startswith("a record cannot be stored (")
 
 
-def test_many_bad_records_are_all_found(store: SqliteStore) -> None:
+def test_many_bad_records_are_all_found(store: Store) -> None:
     batch: list[Record] = [
         Event("a", "note", float("nan")) if step % 7 == 0 else Event("a", "note", float(step)) for step in range(500)
     ]
@@ -114,7 +114,6 @@ class Batches:
     "error",
     [
         StoreError("the disk is full"),
-        sqlite3.OperationalError("database is locked"),
         OSError("no such device"),
         ValueError("whatever it is that it takes no record at all for"),
     ],
@@ -144,7 +143,7 @@ def test_the_collector_learns_which_of_its_records_were_refused(tmp_path: Path) 
         def collect(self) -> list[Record]:
             return [Event("a", "note", float("nan")), *super().collect()]
 
-    store, source = SqliteStore(tmp_path / "data", write=True), OneBad()
+    store, source = open_store(tmp_path / "data", write=True), OneBad()
     supervisor = Supervisor(store, on_stale=lambda error: None)
     supervisor.add(source, threading.Event())
     supervisor.start()

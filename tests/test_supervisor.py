@@ -11,6 +11,7 @@ import pytest
 
 from collectors.records import Points, Record
 from collectors.service.supervisor import BEAT_S, COALESCE_S, Supervisor, beat_at, rest_s
+from collectors.store.open import open_store
 from collectors.store.sqlite.engine import SqliteStore
 
 DEADLINE_S = 20.0
@@ -43,7 +44,7 @@ class Noting:
 
 
 def supervised(tmp_path: Path, *collectors: tuple[Noting, threading.Event]) -> Supervisor:
-    supervisor = Supervisor(SqliteStore(tmp_path / "data", write=True), on_stale=lambda error: None)
+    supervisor = Supervisor(open_store(tmp_path / "data", write=True), on_stale=lambda error: None)
     for collector, wake in collectors:
         supervisor.add(collector, wake)
     supervisor.start()

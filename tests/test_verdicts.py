@@ -11,7 +11,8 @@ import pytest
 
 from collectors.analysis.blame.verdict import Verdict
 from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample, labels_of
-from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
 from dashboard.flame.lanes import Lanes
 from dashboard.stacks import Stacks
 
@@ -29,14 +30,14 @@ SLOW: tuple[Part, ...] = ((110, (MODULE, STEP, DECODE, OPEN)), (90, (MODULE, STE
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    store = SqliteStore(tmp_path, write=True)
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(tmp_path, write=True)
     yield store
     store.close()
 
 
 def run(
-    store: SqliteStore,
+    store: Store,
     *stretches: tuple[float, tuple[Part, ...]],
     rank: int = 0,
     steps: bool = True,
@@ -64,16 +65,16 @@ def run(
     store.append([RunInfo("run", {"run": "run", "cwd": "/job"}), *points])
 
 
-def blame(store: SqliteStore, lo: float, hi: float, **options: int) -> Verdict:
+def blame(store: Store, lo: float, hi: float, **options: int) -> Verdict:
     return Stacks(store).blame("run", (T0 + lo, T0 + hi), **options)
 
 
-def gpu(store: SqliteStore, seconds: int, metric: str, value: float, slow: float, since: float, card: int = 0) -> None:
+def gpu(store: Store, seconds: int, metric: str, value: float, slow: float, since: float, card: int = 0) -> None:
     labels: Labels = labels_of(gpu=card, host="box", uuid=f"GPU-{card}")
     store.append([Points(None, labels, (metric,), (slow if t >= since else value,), T0 + t, None) for t in range(seconds)])
 
 
-def machine(store: SqliteStore, seconds: int, since: int, busy_pct: float, own_pct: float) -> None:
+def machine(store: Store, seconds: int, since: int, busy_pct: float, own_pct: float) -> None:
     """Four cores of which the run keeps one busy, from `since` on as told."""
     for t in range(seconds):
         values = (busy_pct, own_pct) if t >= since else (27.0, 100.0)
@@ -85,7 +86,7 @@ def machine(store: SqliteStore, seconds: int, since: int, busy_pct: float, own_p
             store.append([Points(None, labels, names, (value,), T0 + t, None)])
 
 
-def test_the_sentence_names_line_leaf_and_cost(store: SqliteStore) -> None:
+def test_the_sentence_names_line_leaf_and_cost(store: Store) -> None:
     run(store, (80, NORMAL), (10, SLOW))
     verdict = blame(store, 82, 85)
     assert verdict.sentence == "100 % of the lost time: data.py:88 decode, in PIL ImageFile.load, +100 of +100 ms a step."
@@ -97,7 +98,7 @@ def test_the_sentence_names_line_leaf_and_cost(store: SqliteStore) -> None:
     assert verdict.unexplained_s == pytest.approx(0, abs=1e-3)
 
 
-def test_the_answer_has_the_fields_of_the_contract(store: SqliteStore) -> None:
+def test_the_answer_has_the_fields_of_the_contract(store: Store) -> None:
     run(store, (60, NORMAL), (10, SLOW))
     answer = blame(store, 62, 65).as_json()
     named = {"verdict", "sentence", "function", "file", "line", "leaf", "confidence", "tier", "normal", "evidence", "profile_until"}
@@ -119,17 +120,17 @@ def test_the_answer_has_the_fields_of_the_contract(store: SqliteStore) -> None:
     assert answer["normal"] == [(T0 + 6, T0 + 60)], "without the first 50 steps"
 
 
-def test_stacks_of_py_spy_give_medium_confidence_at_most(store: SqliteStore) -> None:
+def test_stacks_of_py_spy_give_medium_confidence_at_most(store: Store) -> None:
     run(store, (80, NORMAL), (10, SLOW), sampler="py-spy")
     assert blame(store, 82, 85).confidence == "medium"
 
 
-def test_with_little_normal_confidence_is_low(store: SqliteStore) -> None:
+def test_with_little_normal_confidence_is_low(store: Store) -> None:
     run(store, (15, NORMAL), (10, SLOW))
     assert blame(store, 17, 20).confidence == "low"
 
 
-def test_without_normal_shares_are_absolute_and_confidence_is_low(store: SqliteStore) -> None:
+def test_without_normal_shares_are_absolute_and_confidence_is_low(store: Store) -> None:
     run(store, (8, SLOW))
     verdict = blame(store, 0, 8)
     assert verdict.sentence == ("100 % of this window: train.py:40 step; there is no normal to compare it with."), (
@@ -138,7 +139,7 @@ def test_without_normal_shares_are_absolute_and_confidence_is_low(store: SqliteS
     assert (verdict.confidence, verdict.normal) == ("low", [])
 
 
-def test_without_steps_differences_are_in_seconds_of_every_second(store: SqliteStore) -> None:
+def test_without_steps_differences_are_in_seconds_of_every_second(store: Store) -> None:
     waits = (MODULE, STEP, Frame("Queue.get", f"{LIBRARY}/queue.py", 171))
     run(store, (60, ((10, waits), (90, (MODULE, STEP, FORWARD)))), (10, ((60, waits), (40, (MODULE, STEP, FORWARD)))), steps=False)
     verdict = blame(store, 62, 66)
@@ -148,7 +149,7 @@ def test_without_steps_differences_are_in_seconds_of_every_second(store: SqliteS
     )
 
 
-def test_without_steps_the_seconds_in_which_the_gpu_is_as_busy_as_usual_are_normal(store: SqliteStore) -> None:
+def test_without_steps_the_seconds_in_which_the_gpu_is_as_busy_as_usual_are_normal(store: Store) -> None:
     run(store, (30, NORMAL), (20, SLOW), (20, NORMAL), (10, SLOW), steps=False)
     for since, until, busy_pct in ((0, 30, 95.0), (30, 50, 40.0), (50, 70, 95.0), (70, 80, 40.0)):
         labels = labels_of(gpu=0, host="box", uuid="GPU-0")
@@ -163,13 +164,13 @@ def test_without_steps_the_seconds_in_which_the_gpu_is_as_busy_as_usual_are_norm
     assert "data.py:88 decode, in PIL ImageFile.load" in verdict.sentence, "no thread waits in either"
 
 
-def test_two_causes_of_one_size_are_named_by_what_calls_both(store: SqliteStore) -> None:
+def test_two_causes_of_one_size_are_named_by_what_calls_both(store: Store) -> None:
     both: tuple[Part, ...] = ((60, (MODULE, STEP, DECODE)), (140, (MODULE, STEP, FORWARD)))
     run(store, (60, NORMAL), (10, both))
     assert "train.py:40 step, +100 of +100 ms a step" in blame(store, 62, 65).sentence
 
 
-def test_a_function_is_found_below_different_callers(store: SqliteStore) -> None:
+def test_a_function_is_found_below_different_callers(store: Store) -> None:
     one, other = Frame("left", "/job/model.py", 20), Frame("right", "/job/model.py", 30)
     twice: tuple[Part, ...] = (
         (10, (MODULE, STEP, DECODE)),
@@ -181,24 +182,24 @@ def test_a_function_is_found_below_different_callers(store: SqliteStore) -> None
     assert "norm.py:300 norm, +100 of +100 ms a step" in blame(store, 62, 65).sentence
 
 
-def test_a_short_window_or_one_without_stacks_says_so(store: SqliteStore) -> None:
+def test_a_short_window_or_one_without_stacks_says_so(store: Store) -> None:
     run(store, (60, NORMAL))
     assert blame(store, 40, 40.3).sentence == "Only 30 samples in this window: too few to blame a line."
     assert blame(store, 400, 403).sentence == "No stack was sampled in this time."
 
 
-def test_a_healthy_window_looks_like_normal(store: SqliteStore) -> None:
+def test_a_healthy_window_looks_like_normal(store: Store) -> None:
     run(store, (60, NORMAL))
     assert blame(store, 50, 53).verdict == "no_difference"
 
 
-def test_another_window_may_stand_for_normal(store: SqliteStore) -> None:
+def test_another_window_may_stand_for_normal(store: Store) -> None:
     run(store, (60, NORMAL), (20, SLOW))
     verdict = Stacks(store).blame("run", (T0 + 62, T0 + 65), baseline=(T0 + 70, T0 + 75))
     assert (verdict.verdict, verdict.normal) == ("no_difference", [(T0 + 70, T0 + 75)])
 
 
-def test_a_gpu_whose_clock_is_down_is_slower_and_no_line_is_blamed(store: SqliteStore) -> None:
+def test_a_gpu_whose_clock_is_down_is_slower_and_no_line_is_blamed(store: Store) -> None:
     waiting: tuple[Part, ...] = ((10, (MODULE, STEP, DECODE)), (150, (MODULE, STEP, FORWARD, SYNCHRONIZE)))
     run(store, (60, NORMAL), (10, waiting))
     gpu(store, 70, "gpu/utilization_pct", 95.0, 97.0, 60)
@@ -215,7 +216,7 @@ SLOWER: tuple[Part, ...] = ((20, (MODULE, STEP, DECODE)), (180, (MODULE, STEP, F
 
 
 @pytest.mark.parametrize("sampler", ["native", "py-spy"])
-def test_where_other_programs_took_the_cores_no_line_is_blamed(store: SqliteStore, sampler: str) -> None:
+def test_where_other_programs_took_the_cores_no_line_is_blamed(store: Store, sampler: str) -> None:
     run(store, (80, NORMAL), (10, SLOWER), on_core=[1.0, 0.5] if sampler == "native" else (), sampler=sampler)
     machine(store, 92, 81, 98.0, 50.0)
     verdict = blame(store, 82, 85)
@@ -235,21 +236,21 @@ def test_where_other_programs_took_the_cores_no_line_is_blamed(store: SqliteStor
     ids=["on-core", "free-cores", "own", "new"],
 )
 def test_other_programs_are_not_blamed_for_what_they_did_not_do(
-    store: SqliteStore, slow: tuple[Part, ...], on_core: float, busy_pct: float, own_pct: float
+    store: Store, slow: tuple[Part, ...], on_core: float, busy_pct: float, own_pct: float
 ) -> None:
     run(store, (80, NORMAL), (10, slow), on_core=[1.0, on_core])
     machine(store, 92, 81, busy_pct, own_pct)
     assert blame(store, 82, 85).verdict == "line"
 
 
-def test_a_gpu_that_idles_more_is_starved_and_the_line_is_blamed(store: SqliteStore) -> None:
+def test_a_gpu_that_idles_more_is_starved_and_the_line_is_blamed(store: Store) -> None:
     run(store, (60, NORMAL), (10, SLOW))
     gpu(store, 70, "gpu/utilization_pct", 95.0, 45.0, 60)
     gpu(store, 70, "gpu/sm_clock_mhz", 1980.0, 1410.0, 60)
     assert blame(store, 62, 65).suspect is not None
 
 
-def test_the_gpus_that_idle_in_normal_say_nothing_of_those_at_work(store: SqliteStore) -> None:
+def test_the_gpus_that_idle_in_normal_say_nothing_of_those_at_work(store: Store) -> None:
     run(store, (60, NORMAL), (10, SLOW))
     gpu(store, 70, "gpu/utilization_pct", 95.0, 97.0, 60)
     gpu(store, 70, "gpu/sm_clock_mhz", 1980.0, 1410.0, 60)
@@ -262,20 +263,20 @@ def test_the_gpus_that_idle_in_normal_say_nothing_of_those_at_work(store: Sqlite
     assert ("GPU busy", 97.0, 95.0) in [(row.name, row.window, row.normal) for row in verdict.evidence]
 
 
-def test_a_gpu_that_the_run_does_not_use_says_nothing(store: SqliteStore) -> None:
+def test_a_gpu_that_the_run_does_not_use_says_nothing(store: Store) -> None:
     run(store, (60, NORMAL), (10, SLOW))
     gpu(store, 70, "gpu/utilization_pct", 0.0, 0.0, 60)
     gpu(store, 70, "gpu/sm_clock_mhz", 1980.0, 210.0, 60)
     assert blame(store, 62, 65).suspect is not None
 
 
-def test_waiting_for_the_gpu_is_told_where_there_is_none_to_look_at(store: SqliteStore) -> None:
+def test_waiting_for_the_gpu_is_told_where_there_is_none_to_look_at(store: Store) -> None:
     waiting: tuple[Part, ...] = ((10, (MODULE, STEP, DECODE)), (190, (MODULE, STEP, FORWARD, SYNCHRONIZE)))
     run(store, (60, NORMAL), (10, waiting))
     assert blame(store, 62, 65).reason == "waits for the GPU"
 
 
-def test_the_rank_that_the_others_wait_for_is_looked_at(store: SqliteStore) -> None:
+def test_the_rank_that_the_others_wait_for_is_looked_at(store: Store) -> None:
     healthy: tuple[Part, ...] = ((10, (MODULE, STEP, DECODE)), (80, (MODULE, STEP, FORWARD)), (10, (MODULE, STEP, REDUCE)))
     late: tuple[Part, ...] = ((110, (MODULE, STEP, DECODE)), (80, (MODULE, STEP, FORWARD)), (10, (MODULE, STEP, REDUCE)))
     waiting: tuple[Part, ...] = ((10, (MODULE, STEP, DECODE)), (80, (MODULE, STEP, FORWARD)), (110, (MODULE, STEP, REDUCE)))
@@ -288,7 +289,7 @@ def test_the_rank_that_the_others_wait_for_is_looked_at(store: SqliteStore) -> N
     assert (verdict.verdict, verdict.rank) == ("collective_wait", 2)
 
 
-def test_a_checkpoint_is_told_by_its_frames(store: SqliteStore) -> None:
+def test_a_checkpoint_is_told_by_its_frames(store: Store) -> None:
     saving: tuple[Part, ...] = (*NORMAL, (100, (MODULE, STEP, SAVE, ZIP)))
     run(store, (60, NORMAL), (10, saving))
     assert blame(store, 62, 65).sentence == (
@@ -296,7 +297,7 @@ def test_a_checkpoint_is_told_by_its_frames(store: SqliteStore) -> None:
     )
 
 
-def test_garbage_collection_is_named_where_the_run_logs_it_and_marked_where_it_does_not(store: SqliteStore) -> None:
+def test_garbage_collection_is_named_where_the_run_logs_it_and_marked_where_it_does_not(store: Store) -> None:
     lines: tuple[Part, ...] = ((10, (MODULE, STEP, FORWARD)), (10, (MODULE, STEP, FORWARD._replace(line=8))))
     steady: tuple[Part, ...] = (NORMAL[0], *lines * 4)
     pause: tuple[Part, ...] = (NORMAL[0], *lines * 3, (620, (MODULE, STEP, FORWARD)))
@@ -311,7 +312,7 @@ def test_garbage_collection_is_named_where_the_run_logs_it_and_marked_where_it_d
     assert logged.suspect.frame.name == "gc"
 
 
-def test_a_slow_branch_on_a_line_of_its_own_is_no_garbage_collection(store: SqliteStore) -> None:
+def test_a_slow_branch_on_a_line_of_its_own_is_no_garbage_collection(store: Store) -> None:
     lines: tuple[Part, ...] = ((10, (MODULE, STEP, FORWARD)), (10, (MODULE, STEP, FORWARD._replace(line=8))))
     steady: tuple[Part, ...] = (NORMAL[0], *lines * 4)
     miss: tuple[Part, ...] = (NORMAL[0], *lines * 3, (620, (MODULE, STEP, FORWARD._replace(line=12))))
@@ -321,7 +322,7 @@ def test_a_slow_branch_on_a_line_of_its_own_is_no_garbage_collection(store: Sqli
     assert "model.py:12 forward" in verdict.sentence
 
 
-def test_a_phase_is_folded_alone_beside_the_same_phase_of_normal(store: SqliteStore) -> None:
+def test_a_phase_is_folded_alone_beside_the_same_phase_of_normal(store: Store) -> None:
     run(store, (60, NORMAL), (10, SLOW))
     ends_s = [T0 + 60 + 0.2 * i for i in range(1, 51)]
     phases = ("phase/data_s", "phase/forward_s")

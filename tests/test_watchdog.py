@@ -17,7 +17,7 @@ from collectors.service import watchdog
 from collectors.service.keeper import EXIT_AGAIN
 from collectors.service.supervisor import Supervisor
 from collectors.service.watchdog import FORGET_S, RETRY_S, SetAside, Stuck, Watchdog
-from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.open import open_store
 from tests.conftest import ROOT, wait_for
 from tests.test_keeper import answers, ask
 
@@ -62,7 +62,7 @@ def test_a_collector_that_hangs_is_stuck_and_its_sentence_names_the_input_and_th
 ) -> None:
     monkeypatch.setattr(supervising, "STUCK_S", 0.3)
     given_up: list[Stuck] = []
-    supervisor = Supervisor(SqliteStore(tmp_path / "data", write=True), on_stale=lambda error: None)
+    supervisor = Supervisor(open_store(tmp_path / "data", write=True), on_stale=lambda error: None)
     hanging = Hanging()
     supervisor.add(hanging)
     supervisor.start()
@@ -81,7 +81,7 @@ def test_a_collector_that_hangs_is_stuck_and_its_sentence_names_the_input_and_th
 
 
 def test_a_thread_that_has_ended_is_a_failure(tmp_path: Path) -> None:
-    supervisor = Supervisor(SqliteStore(tmp_path / "data", write=True), on_stale=lambda error: None)
+    supervisor = Supervisor(open_store(tmp_path / "data", write=True), on_stale=lambda error: None)
     supervisor.add(Dying())
     supervisor.start()
     health = wait_for(lambda: [one for one in supervisor.health() if one.state != "ok"])[0]
@@ -100,7 +100,7 @@ def test_what_made_the_collector_hang_is_left_alone_by_the_next_process_which_re
     assert [*json.loads((data_dir / watchdog.FILE).read_text())] == ["hang.jsonl"]
     (log_dir / "well.jsonl").write_text(LINE)
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as second:
-        store = SqliteStore(data_dir, write=False)
+        store = open_store(data_dir, write=False)
         wait_for(lambda: [run.name for run in store.runs() if run.points], because="the healthy file is not read")
         tail = next(one for one in ask(data_dir, "status")["collectors"] if one["name"] == "tail")
         assert tail["state"] == "ok"

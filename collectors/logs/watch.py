@@ -33,7 +33,6 @@ SLICE_S = 0.02  # of a scan at a time: what is live must not wait for a folder o
 GLANCE_S = 0.9  # how often lively folders that inotify does not follow are looked at
 MAX_GLANCED = 1_000
 SHARE = 0.02  # of the time that a scan, or a glance, may take: a folder of 10,000 runs is looked at less often
-REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "afs", "beegfs", "fuse.sshfs", "fuse.s3fs"}
 
 
 class Mark(NamedTuple):
@@ -293,20 +292,3 @@ class _Handler(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         self._noticed(event)
-
-
-def is_remote(path: Path) -> bool:
-    """Whether a folder lies on a network file system, where inotify is blind and SQLite's locks are not to be trusted."""
-    return file_system_of(path) in REMOTE
-
-
-def file_system_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """The type of the mount that holds a path, e.g. `ext4`."""
-    target = path.resolve()
-    best, kind = "", ""
-    for line in mounts.read_text().splitlines():
-        _, mount, fs_type, *_ = line.split()
-        mount = mount.encode().decode("unicode_escape")  # blanks are written \040
-        if target.is_relative_to(mount) and len(mount) >= len(best):
-            best, kind = mount, fs_type
-    return kind

@@ -9,10 +9,10 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from .. import VERSION
 from ..host.proc import is_stopped
+from ..options import CollectorOptions
 from . import lock
 from .control import ControlError, ask
 
@@ -35,34 +35,11 @@ STOP_S = 2.0
 class Keeper(threading.Thread):
     """Owns the collector process; `read_only` says why there is none to own, when somebody else's writes this store."""
 
-    def __init__(
-        self,
-        log_dir: Path,
-        data_dir: Path,
-        *,
-        profile: bool,
-        sampler: str | None,
-        budget_pct: float | None,
-        retention_s: float | None,
-        max_bytes: int | None,
-    ) -> None:
+    def __init__(self, options: CollectorOptions) -> None:
         super().__init__(name="keeper", daemon=True)
-        self._log_dir, self._data_dir = log_dir, data_dir
-        self._options: dict[str, Any] = {
-            "profile": profile,
-            "sampler": sampler,
-            "budget_pct": budget_pct,
-            "log_dir": str(log_dir),
-            "retention_s": retention_s,
-            "max_bytes": max_bytes,
-        }
-        flags = ["--parent", str(os.getpid())]
-        flags += [] if profile else ["--no-profile"]
-        flags += [] if sampler is None else ["--sampler", sampler]
-        flags += [] if budget_pct is None else ["--profile-budget", str(budget_pct)]
-        flags += [] if retention_s is None else ["--retention", f"{retention_s}s"]
-        flags += [] if max_bytes is None else ["--max-size", f"{max_bytes}B"]
-        self._command = [sys.executable, "-m", "collectors", "--log-dir", str(log_dir), "--data-dir", str(data_dir), *flags]
+        self._log_dir, self._data_dir = options.log_dir, options.data_dir
+        self._options = options.as_json()
+        self._command = [sys.executable, "-m", "collectors", *options.flags(), "--parent", str(os.getpid())]
         self._child: subprocess.Popen[bytes] | None = None
         self._ending = threading.Event()
         self._started_s = self._answered_s = self._asked_s = time.monotonic()

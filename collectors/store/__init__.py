@@ -1,1 +1,1 @@
-"""Where points, log lines, events and stacks are kept: `protocol.py` is the interface, `sqlite.py` the default engine."""
+"""Where points, log lines, events and stacks are kept: `protocol.py` is the interface, `open.py` the door; an engine is a folder."""

@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .protocol import Buckets
+from .protocol import Buckets, RawPoints
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class Units(NamedTuple):
-    """Summaries of points, one entry each; a single point is a unit of one row. `low` and `high` lie on the asked axis."""
+class Summaries(NamedTuple):
+    """Summaries of points, one entry each; a single point is one of one row. `low` and `high` lie on the asked axis."""
 
     low: Floats
     high: Floats
@@ -33,48 +33,38 @@ class Units(NamedTuple):
     last: Floats
 
 
-class Points(NamedTuple):
-    """Points of one series that have a place on the asked axis."""
-
-    place: Floats
-    step: Floats
-    segment: Ints
-    value: Floats
-
-    def units(self) -> Units:
-        finite = np.isfinite(self.value)
-        known = self.value if finite.all() else np.where(finite, self.value, np.nan)
-        ones = np.ones(len(self.value), np.int64)
-        total = known if finite.all() else np.where(finite, self.value, 0.0)
-        return Units(self.place, self.place, self.step, self.segment, ones, ones - finite, known, known, total, self.value)
-
-    def ordered(self) -> Points:
-        """By segment, then by place; equal places keep their order of arrival."""
-        if _rises(self.segment, self.place):
-            return self
-        order = np.lexsort((self.place, self.segment))
-        return Points._make(column[order] for column in self)
-
-
-def join_points(parts: Sequence[Points]) -> Points:
-    if len(parts) == 1:
-        return parts[0]
+def join_points(parts: Sequence[RawPoints]) -> RawPoints:
+    """By segment, then by place; equal places keep their order of arrival."""
     none, no = np.empty(0), np.empty(0, np.int64)
-    return Points._make(np.concatenate(column) for column in zip(Points(none, none, no, none), *parts, strict=True))
+    columns = zip(RawPoints(none, none, no, none), *parts, strict=True)
+    points = parts[0] if len(parts) == 1 else RawPoints._make(np.concatenate(column) for column in columns)
+    if _rises(points.segment, points.place):
+        return points
+    order = np.lexsort((points.place, points.segment))
+    return RawPoints._make(column[order] for column in points)
 
 
-def bucket(points: Points, summaries: Sequence[Units], buckets: int) -> Buckets:
-    """At most `buckets` buckets of equal width on the axis, or one for each segment where there are more of these."""
-    points = points.ordered()
-    units = points.units()
+def bucket(points: RawPoints, summaries: Sequence[Summaries], buckets: int) -> Buckets:
+    """At most `buckets` buckets of equal width on the axis, or one for each segment where there are more of these. `points` are in order."""
+    units = _of_points(points)
     if not summaries:
         return _answer(units, len(points.place)) if len(points.place) <= buckets else _reduce(units, buckets)
-    joined = Units._make(np.concatenate(column) for column in zip(*summaries, units, strict=True))
+    joined = Summaries._make(np.concatenate(column) for column in zip(*summaries, units, strict=True))
     order = np.lexsort((joined.low, joined.segment))
-    return _reduce(Units._make(column[order] for column in joined), buckets)
+    return _reduce(Summaries._make(column[order] for column in joined), buckets)
 
 
-def _reduce(units: Units, buckets: int) -> Buckets:
+def _of_points(points: RawPoints) -> Summaries:
+    finite = np.isfinite(points.value)
+    known = points.value if finite.all() else np.where(finite, points.value, np.nan)
+    ones = np.ones(len(points.value), np.int64)
+    total = known if finite.all() else np.where(finite, points.value, 0.0)
+    return Summaries(
+        points.place, points.place, points.step, points.segment, ones, ones - finite, known, known, total, points.value
+    )
+
+
+def _reduce(units: Summaries, buckets: int) -> Buckets:
     new_segment = np.append(0, np.flatnonzero(units.segment[1:] != units.segment[:-1]) + 1)
     reach = _reach(units.high, new_segment)
     apart = np.append(True, units.low[1:] > reach[:-1])  # a boundary may stand before this unit
@@ -85,7 +75,7 @@ def _reduce(units: Units, buckets: int) -> Buckets:
     first[np.searchsorted(islands, new_segment)] = True
     starts = islands[first]
     with np.errstate(over="ignore"):
-        reduced = Units(
+        reduced = Summaries(
             np.minimum.reduceat(units.low, starts),
             np.maximum.reduceat(units.high, starts),
             units.step[np.append(starts[1:], len(units.low)) - 1],
@@ -106,7 +96,7 @@ def _reach(high: Floats, new_segment: Ints) -> Floats:
     return np.concatenate([np.maximum.accumulate(high[start:end]) for start, end in zip(new_segment.tolist(), ends, strict=True)])
 
 
-def _cells(units: Units, new_segment: Ints, reach: Floats, islands: Ints, buckets: int) -> Ints:
+def _cells(units: Summaries, new_segment: Ints, reach: Floats, islands: Ints, buckets: int) -> Ints:
     """In which bucket of its segment each island begins. Over all segments these are at most `buckets`, or one a segment."""
     ends = np.append(new_segment[1:], len(units.low)) - 1
     widths = reach[ends] - units.low[new_segment]
@@ -122,7 +112,7 @@ def _cells(units: Units, new_segment: Ints, reach: Floats, islands: Ints, bucket
     return clipped
 
 
-def _answer(units: Units, points_total: int) -> Buckets:
+def _answer(units: Summaries, points_total: int) -> Buckets:
     finite = units.rows - units.non_finite
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = units.total / finite

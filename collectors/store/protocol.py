@@ -54,6 +54,15 @@ class Buckets(NamedTuple):
     points_total: int  # points of the series inside the asked range
 
 
+class RawPoints(NamedTuple):
+    """All points of one series in a range, by segment and then by their place on the asked axis. Columns have the same length."""
+
+    place: NDArray[np.float64]  # on the asked axis
+    step: NDArray[np.float64]  # NaN where a point has none
+    segment: NDArray[np.int64]
+    value: NDArray[np.float64]
+
+
 class Last(NamedTuple):
     """The newest point of a series, by arrival."""
 
@@ -99,6 +108,15 @@ class LogPage(NamedTuple):
     before: int | None  # cursor of the next older page; None at the beginning
 
 
+class Process(NamedTuple):
+    """A process whose stacks are stored. `role` is "main" or "worker"."""
+
+    run: str
+    rank: int
+    pid: int
+    role: str
+
+
 class StackColumns(NamedTuple):
     """Spans of stacks that touch a window, cut to it. All arrays have one entry a span.
 
@@ -107,7 +125,7 @@ class StackColumns(NamedTuple):
 
     frames: list[Frame]
     stacks: list[tuple[int, ...]]
-    processes: list[tuple[str, int, int, str]]  # run, rank, pid, role
+    processes: list[Process]
     threads: dict[tuple[int, int], str]  # (pid, tid) -> name
     time_s: NDArray[np.float64]
     duration_s: NDArray[np.float64]
@@ -144,6 +162,16 @@ class Delta(NamedTuple):
     events: list[Event]
 
 
+class Limits(NamedTuple):
+    """What may be kept. Runs are never dropped."""
+
+    retention_s: float | None = None  # age of the machine's samples
+    max_bytes: int | None = None  # of all files of the store
+
+
+NO_LIMITS = Limits()
+
+
 class StoreError(Exception):
     """The store cannot be used; the text is one sentence with the remedy."""
 
@@ -155,7 +183,8 @@ class Store(Protocol):
         """Commit records and offsets; return the cursor after them.
 
         What comes from the log folder (points and lines of runs, events, offsets) is one transaction; what the machine itself tells
-        (points without a run, profiles) is another. Raises StoreError when nothing could be kept, e.g. on a full disk.
+        (points without a run, profiles) is another. Raises StoreError or OSError when nothing could be kept, e.g. on a full disk;
+        any other exception means that one of the records cannot be stored.
         """
 
     def rehearse(self, records: Iterable[Record]) -> None:
@@ -183,6 +212,9 @@ class Store(Protocol):
 
         `lo` and `hi` are inclusive, None is open. With no more points than buckets, each point is its own bucket.
         """
+
+    def points(self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time") -> dict[int, RawPoints]:
+        """Each of `ids` with every point that it has in the range; `lo` and `hi` are inclusive, None is open."""
 
     def last(self, ids: Sequence[int]) -> dict[int, Last]: ...
 
@@ -223,3 +255,20 @@ class Store(Protocol):
         lines and events the newest few thousand."""
 
     def close(self) -> None: ...
+
+
+class Maintenance(Protocol):
+    """What is done with a store while no dashboard runs on it."""
+
+    def exists(self) -> bool: ...
+
+    def size_bytes(self) -> int: ...
+
+    def check(self) -> list[str]:
+        """Read everything there is; one sentence for each thing that is wrong."""
+
+    def compact(self) -> None:
+        """Put everything into its densest form and give free space back. The collector must not be running.
+
+        Raises StoreError, e.g. on a full disk or a damaged file.
+        """

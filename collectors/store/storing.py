@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -31,7 +30,7 @@ def store_all(store: Store, records: Sequence[Record]) -> list[Refused]:
         return []
     except StoreError:
         raise
-    except (sqlite3.OperationalError, OSError) as error:
+    except OSError as error:
         raise _failing(error) from error
     except Exception as error:  # a record that the store cannot take: it is found by halving, and counted
         log.warning("a record cannot be stored: %s: %s", type(error).__name__, error)
@@ -46,7 +45,7 @@ def _without_the_bad(store: Store, records: Sequence[Record], error: Exception) 
     refused = [Refused(records[i], paths[i], f"{type(bad[i]).__name__}: {bad[i]}") for i in sorted(bad)]
     try:
         store.append(_counted([record for i, record in enumerate(records) if i not in bad], refused))
-    except (StoreError, sqlite3.OperationalError, OSError):
+    except (StoreError, OSError):
         raise
     except Exception as together:  # each alone is taken, all of them are not: no record is at fault
         raise _failing(together) from together
@@ -64,7 +63,7 @@ def _bad(store: Store, records: Sequence[Record], first: int, error: Exception) 
             store.rehearse(part)
         except StoreError:
             raise
-        except (sqlite3.OperationalError, OSError) as failure:
+        except OSError as failure:
             raise _failing(failure) from failure
         except Exception as reason:  # look for it in the half
             yield from _bad(store, part, start, reason)

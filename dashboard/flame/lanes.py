@@ -10,6 +10,7 @@ import numpy as np
 from collectors.analysis.stacks.traces import Bools, Ints, Traces, compact
 from collectors.analysis.stacks.trie import Weighed
 from collectors.records import Frame
+from collectors.store.protocol import Process
 
 View: TypeAlias = Literal["main", "joined", "threads"]
 
@@ -128,8 +129,6 @@ def _threads(process: Ints, tid: Ints) -> tuple[list[tuple[int, int]], Ints]:
     return list(pairs), np.repeat(thread, np.diff(np.r_[heads, len(tid)]))
 
 
-def _thread_time(
-    processes: list[tuple[str, int, int, str]], names: dict[tuple[int, int], str], process: int, tid: int, seconds: float
-) -> ThreadTime:
+def _thread_time(processes: list[Process], names: dict[tuple[int, int], str], process: int, tid: int, seconds: float) -> ThreadTime:
     _, rank, pid, role = processes[process]
     return ThreadTime(pid, tid, names.get((pid, tid), str(tid)), rank, role, seconds)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from collectors.records import Points
-from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.open import open_store
 from tests.conftest import Dashboard
 from tests.poisons import Poison, Scene, health_says, silent
 
@@ -85,7 +85,7 @@ def lock_of_garbage(scene: Scene) -> Iterator[None]:
 
 def future_files(data_dir: Path) -> None:
     """What a clock that jumped to 2099 and back left in the store."""
-    store = SqliteStore(data_dir, write=True)
+    store = open_store(data_dir, write=True)
     labels = (("host", os.uname().nodename),)
     store.append([Points(None, labels, ("host/cpu_pct",), (5.0,), YEAR_2099_S, None)])
     store.close()

@@ -17,9 +17,10 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 
 from collectors.records import LogLine, Offset, Points, Record, labels_of
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
 from collectors.store.sqlite import logs
 from collectors.store.sqlite.columns import chunks, pages
-from collectors.store.sqlite.engine import SqliteStore
 
 START_S = 1_764_000_000.0
 SOURCES = ("a/metrics.jsonl", "a/metrics.rank1.jsonl", "b/metrics.jsonl")
@@ -51,7 +52,7 @@ def mark(module: Any, name: str, inside: mmap.mmap) -> None:
     setattr(module, name, marked)
 
 
-def compact(store: SqliteStore) -> None:
+def compact(store: Store) -> None:
     while True:
         store.compact(1.0)
 
@@ -61,7 +62,7 @@ def main() -> None:
         inside = mmap.mmap(file.fileno(), 1)
     for module, name in ((chunks, "pack"), (chunks, "store"), (pages, "store"), (logs, "replace")):
         mark(module, name, inside)
-    store = SqliteStore(Path(sys.argv[2]), write=True)
+    store = open_store(Path(sys.argv[2]), write=True)
     threading.Thread(target=compact, args=(store,), daemon=True).start()
     offsets = {path: offset.offset for path, offset in store.offsets().items()}
     while True:

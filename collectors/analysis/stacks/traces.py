@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...records import Frame
+from ...store.protocol import Process
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -26,7 +27,7 @@ class Traces(NamedTuple):
     frames: list[Frame]
     stacks: list[tuple[int, ...]]  # indices into frames
     trusted: Ints  # one a stack: so many of its frames, from the root, surely stood on each other
-    processes: list[tuple[str, int, int, str]]  # run, rank, pid, role
+    processes: list[Process]
     start_s: Floats
     end_s: Floats
     weight: Floats  # of the time between: below 1 where several share a wait
@@ -44,7 +45,7 @@ class Traces(NamedTuple):
     @property
     def pids(self) -> Ints:
         """Of each process."""
-        return np.array([pid for _, _, pid, _ in self.processes], np.int64)
+        return np.array([process.pid for process in self.processes], np.int64)
 
     @property
     def main(self) -> Bools:

@@ -14,12 +14,26 @@ from pathlib import Path
 
 from ...records import Event, LogLine, Offset, Points, Profile, Record, RunInfo, SourceText
 from .. import buckets as bucketing
-from ..protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, StackColumns, StoreError
+from ..protocol import (
+    NO_LIMITS,
+    Axis,
+    Buckets,
+    Delta,
+    Last,
+    Limits,
+    LogPage,
+    LogQuery,
+    RawPoints,
+    Run,
+    Series,
+    StackColumns,
+    StoreError,
+)
 from . import files, logs, points, runs, schema, sources, stacks
 from .columns.damage import failing
 from .compact import Compactor
 from .ingest import BULK_ROWS, Batch, FileWriter
-from .retention import Limits, judge
+from .retention import judge
 from .search import Found, Window
 
 UNREADABLE, AGAIN = "the store cannot be read", "ask again; if it stays, run: deepseek-dashboard store check"
@@ -27,7 +41,6 @@ UNREADABLE, AGAIN = "the store cannot be read", "ask again; if it stays, run: de
 MOST_COMMITS = 3000  # that a delta may span: at ten a second five minutes
 JUDGE_S = 10.0  # how often sizes and ages are looked at
 TOO_LARGE = "the store has reached --max-size without machine samples left to drop; raise it, or remove runs that are not needed"
-NO_LIMITS = Limits()
 
 
 class SqliteStore:
@@ -132,6 +145,13 @@ class SqliteStore:
         exact = {one: Window(axis, low, high, -1.0) for one, part in found.items() if part.units and part.rows() <= buckets}
         found |= self._find(sources, exact)  # with no more points than buckets, each is its own
         return {one: bucketing.bucket(bucketing.join_points(part.points), part.units, buckets) for one, part in found.items()}
+
+    @failing(UNREADABLE, AGAIN)
+    def points(self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time") -> dict[int, RawPoints]:
+        low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
+        windows = {one: Window(axis, low, high, -1.0) for one in ids}
+        found = {one: Found([], []) for one in ids} | self._find(self._sources(ids, axis, low, high), windows)
+        return {one: bucketing.join_points(part.points) for one, part in found.items()}
 
     @failing(UNREADABLE, AGAIN)
     def last(self, ids: Sequence[int]) -> dict[int, Last]:

@@ -6,20 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..protocol import Limits
 from .files import RUNS_FILE, WEEK_S, is_future, week_start
 
 
-class Limits(NamedTuple):
-    retention_s: float | None = None  # age of machine samples
-    max_bytes: int | None = None  # of all files of the store
-
-
-class Verdict(NamedTuple):
+class Retired(NamedTuple):
     remove: list[Path]  # oldest first
     over: bool  # even then the folder is larger than allowed
 
 
-def judge(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> Verdict:
+def judge(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> Retired:
     """`sizes` has all files; this week's is always kept. Where there are too many, those of weeks to come go first: no page shows them."""
     total = sum(size for _, size in sizes)
     remove = []
@@ -32,4 +28,4 @@ def judge(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> Ve
         if expired or too_many:
             remove.append(path)
             total -= size
-    return Verdict(remove, limits.max_bytes is not None and total > limits.max_bytes)
+    return Retired(remove, limits.max_bytes is not None and total > limits.max_bytes)

@@ -12,8 +12,8 @@ import orjson
 from numpy.typing import NDArray
 
 from .. import question
-from ..buckets import Points, Units
-from ..protocol import Axis
+from ..buckets import Summaries
+from ..protocol import Axis, RawPoints
 from ..question import TooMuch
 from .columns import chunks, pages
 from .columns.damage import decoded
@@ -24,7 +24,7 @@ _OVERLAP: dict[Axis, str] = {
     "time": "last_time_s >= :lo AND first_time_s <= :hi",
     "step": "last_step >= :lo AND first_step <= :hi",
 }
-_SUMMARY = "end_step, segment, rows, non_finite, least, most, total, last"  # with the span before them, the fields of Units
+_SUMMARY = "end_step, segment, rows, non_finite, least, most, total, last"  # with the span before them, the fields of Summaries
 MOST_OPENED = 4_000_000  # points of one question that are read one by one: 50 bytes each
 SEGMENT, ROWS, ID, START = 3, 4, 10, 11  # places in a selected row
 
@@ -39,19 +39,19 @@ class Window(NamedTuple):
 
     def points(
         self, time_s: NDArray[np.float64], step: NDArray[np.int64], segment: NDArray[np.int64], value: NDArray[np.float64]
-    ) -> Points:
+    ) -> RawPoints:
         """Those with a place in the window."""
         steps = step.astype(np.float64)
         steps[step == NO_STEP] = np.nan
         place = time_s if self.axis == "time" else steps
-        points = Points(place, steps, segment, value)
+        points = RawPoints(place, steps, segment, value)
         inside = (place >= self.lo) & (place <= self.hi)  # false for NaN
-        return points if inside.all() else Points._make(column[inside] for column in points)
+        return points if inside.all() else RawPoints._make(column[inside] for column in points)
 
 
 class Found(NamedTuple):
-    points: list[Points]
-    units: list[Units]
+    points: list[RawPoints]
+    units: list[Summaries]
 
     def rows(self) -> int:
         return sum(len(part.place) for part in self.points) + sum(int(part.rows.sum()) for part in self.units)
@@ -141,14 +141,14 @@ class Search:
         return self._db.execute(f"SELECT {wanted} FROM {table} WHERE {where} ORDER BY start", about).fetchall()
 
 
-def _table(rows: Sequence[tuple[Any, ...]], window: Window) -> tuple[Units, NDArray[np.bool_], NDArray[np.float64]]:
+def _table(rows: Sequence[tuple[Any, ...]], window: Window) -> tuple[Summaries, NDArray[np.bool_], NDArray[np.float64]]:
     """Rows as units; which of them lie inside the window; how wide they are."""
     low, high, step, segment, count, non_finite, *values = np.array([row[:10] for row in rows], np.float64).T  # None becomes NaN
     known = np.where(np.isnan(segment), 0, segment).astype(np.int64)
-    units = Units(low, high, step, known, count.astype(np.int64), non_finite.astype(np.int64), *values)
+    units = Summaries(low, high, step, known, count.astype(np.int64), non_finite.astype(np.int64), *values)
     return units, (low >= window.lo) & (high <= window.hi), high - low
 
 
-def _take(found: Found, units: Units, which: NDArray[np.bool_]) -> None:
+def _take(found: Found, units: Summaries, which: NDArray[np.bool_]) -> None:
     if which.any():
-        found.units.append(Units._make(column[which] for column in units))
+        found.units.append(Summaries._make(column[which] for column in units))

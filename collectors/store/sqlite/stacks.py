@@ -14,7 +14,7 @@ import orjson
 from numpy.typing import NDArray
 
 from ...records import Frame, Profile
-from ..protocol import StackColumns
+from ..protocol import Process, StackColumns
 from ..question import MOST_SPANS, TooMuch, check, holding
 from .columns import codec
 from .columns.damage import decoded
@@ -69,8 +69,8 @@ class Row(NamedTuple):
     def read(self) -> Spans | None:
         return decoded("profile", self.id, decode, self.data)
 
-    def process(self) -> tuple[str, int, int, str]:
-        return self.run, self.rank, self.pid, self.role
+    def process(self) -> Process:
+        return Process(self.run, self.rank, self.pid, self.role)
 
 
 class Interner:
@@ -265,7 +265,7 @@ class Reader:
         self._remembered_frames += sum(map(len, stacks.values()))
 
     def _columns(self, found: list[tuple[Row, Spans]], query: Query, covered: list[tuple[float, float]]) -> StackColumns:
-        processes: dict[tuple[str, int, int, str], int] = {}
+        processes: dict[Process, int] = {}
         threads: dict[tuple[int, int], str] = {}
         for row, _ in found:
             processes.setdefault(row.process(), len(processes))

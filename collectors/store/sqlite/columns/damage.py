@@ -29,6 +29,9 @@ REMEDIES = {
 }
 
 
+LATER = "collecting goes on by itself once the store takes records"
+
+
 def decoded(what: str, row: int, decode: Callable[[bytes], T], blob: bytes) -> T | None:
     """None, and a line in the log, where the blob is damaged; `store check` names it as well."""
     try:
@@ -47,6 +50,8 @@ def failing(so: str = "nothing was stored", otherwise: str | None = None) -> Ite
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
             question.check()
         remedy = REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)  # what sqlite3 itself refuses has no code
-        if (remedy := remedy or otherwise) is None:
+        if remedy is None:
+            remedy = otherwise or (LATER if isinstance(error, sqlite3.OperationalError) else None)  # else it is a record's fault
+        if remedy is None:
             raise
         raise StoreError(f"{so} ({error}): {remedy}") from error

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ...buckets import Units
+from ...buckets import Summaries
 from ...protocol import Axis
 from . import chunks, codec
 from .damage import decoded
@@ -41,7 +41,7 @@ class Columns(NamedTuple):
     total: NDArray[np.float64]
     last: NDArray[np.float64]
 
-    def units(self, axis: Axis) -> Units:
+    def units(self, axis: Axis) -> Summaries:
         """Those that have a place on the axis."""
         has_step = self.end_step != NO_STEP
         if axis == "time":
@@ -49,8 +49,8 @@ class Columns(NamedTuple):
         else:
             low, high, has = self.first_step.astype(np.float64), self.last_step.astype(np.float64), has_step
         step = np.where(has_step, self.end_step, np.nan)
-        units = Units(low, high, step, *self[5:])
-        return units if has.all() else Units._make(column[has] for column in units)
+        units = Summaries(low, high, step, *self[5:])
+        return units if has.all() else Summaries._make(column[has] for column in units)
 
 
 def due(db: sqlite3.Connection, series: int) -> bool:
@@ -122,7 +122,7 @@ def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *sp
 
 
 def _roll_up(parts: list[tuple[int, *Points]], grain: int) -> Columns:
-    """Units never reach across a chunk."""
+    """Summaries never reach across a chunk."""
     sizes = [len(values) for _, _, _, values in parts]
     begins = np.cumsum([0, *sizes[:-1]])
     starts = np.concatenate([np.arange(begin, begin + size, grain) for begin, size in zip(begins, sizes, strict=True)])

@@ -1,4 +1,4 @@
-"""`store check` and `store compact`, for people."""
+"""Look after the files of a folder: read all of it and name what is damaged, or pack all of it."""
 
 from __future__ import annotations
 
@@ -34,29 +34,37 @@ _GAPS = """SELECT name, sealed, total(chunk.rows), max(chunk.start + chunk.rows)
   HAVING sealed != total(chunk.rows) OR sealed != coalesce(max(chunk.start + chunk.rows), 0)"""
 
 
-def check(data_dir: Path) -> list[str]:
-    """Read everything there is; one sentence for each thing that is wrong. Beside a running collector it tells the truth, too."""
-    return [f"{path.name}: {trouble}" for path in files.all_files(data_dir) for trouble in _check_file(path)]
+class SqliteMaintenance:
+    """Implements `protocol.Maintenance` for one folder."""
 
+    def __init__(self, data_dir: Path) -> None:
+        self._dir = data_dir
 
-def compact_all(data_dir: Path) -> None:
-    """Put everything into its densest form and give free space back. The collector must not be running.
+    def exists(self) -> bool:
+        return bool(files.all_files(self._dir))
 
-    Raises StoreError, e.g. on a full disk: a file needs its own size again while it is rewritten.
-    """
-    store = SqliteStore(data_dir, write=True)
-    try:
-        store.settle()
-    finally:
-        store.close()
-    for path in files.all_files(data_dir):
-        db = schema.open_again(path)
+    def size_bytes(self) -> int:
+        return files.folder_bytes(self._dir)
+
+    def check(self) -> list[str]:
+        return [f"{path.name}: {trouble}" for path in files.all_files(self._dir) for trouble in _check_file(path)]
+
+    @failing("the store cannot be packed", "see what is damaged with: deepseek-dashboard store check")
+    def compact(self) -> None:
+        """A file needs its own size again while it is rewritten."""
+        store = SqliteStore(self._dir, write=True)
         try:
-            with failing():
-                db.execute("VACUUM")
-                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            store.settle()
         finally:
-            db.close()
+            store.close()
+        for path in files.all_files(self._dir):
+            with failing():
+                db = schema.open_again(path)
+                try:
+                    db.execute("VACUUM")
+                    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                finally:
+                    db.close()
 
 
 def _check_file(path: Path) -> Iterator[str]:

@@ -1,0 +1,105 @@
+"""What a collector may be told. Each option is written here once: for the dashboard's command line, for the collector process, for its lock."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import amounts
+
+SAMPLERS = ("native", "py-spy")
+
+
+class Flag(NamedTuple):
+    """How a field of `CollectorOptions` is written on a command line."""
+
+    name: str
+    help: str
+    metavar: str | None = None  # None for a switch that turns the field off
+    parse: Callable[[str], Any] = str
+    write: Callable[[Any], str] = str
+    choices: tuple[str, ...] | None = None
+
+
+FLAGS = {
+    "log_dir": Flag("--log-dir", "log folder to follow (default: ./logs)", "FOLDER", Path),
+    "data_dir": Flag("--data-dir", "where the store lies (default: <log-dir>/.deepseek)", "FOLDER", Path),
+    "retention_s": Flag(
+        "--retention",
+        "drop GPU, host and profile samples after so long, e.g. 30d; runs are kept (default: never)",
+        "TIME",
+        amounts.seconds,
+        amounts.written_seconds,
+    ),
+    "max_bytes": Flag(
+        "--max-size",
+        "of the store, e.g. 20GB: drop the oldest of those samples, then pause (default: no limit)",
+        "SIZE",
+        amounts.size_bytes,
+        amounts.written_bytes,
+    ),
+    "profile": Flag("--no-profile", "do not sample the trainers' Python stacks"),
+    "sampler": Flag(
+        "--sampler", "what samples the stacks (default: native, and py-spy where that one cannot)", "NAME", choices=SAMPLERS
+    ),
+    "profile_budget": Flag(
+        "--profile-budget",
+        "what sampling may use of one core (default: 2 for one process to 10 for a hundred; with py-spy 5 to 25)",
+        "PERCENT",
+        amounts.positive,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class CollectorOptions:
+    """`parse(flags())` is the same again."""
+
+    log_dir: Path
+    data_dir: Path
+    retention_s: float | None = None
+    max_bytes: int | None = None
+    profile: bool = True
+    sampler: str | None = None
+    profile_budget: float | None = None  # percent of a core
+
+    def flags(self) -> list[str]:
+        """Those that differ from the defaults."""
+        return list(self._words())
+
+    def _words(self) -> Iterator[str]:
+        for field in fields(self):
+            flag, value = FLAGS[field.name], getattr(self, field.name)
+            if value == field.default:
+                continue
+            yield flag.name
+            if flag.metavar is not None:
+                yield flag.write(value)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the writer's lock: two collectors of equal options do the same. Where the store lies is where the lock lies."""
+        return {
+            name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items() if name != "data_dir"
+        }
+
+
+def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(FLAGS)) -> None:
+    """The folders and all others, or those of these fields."""
+    for name in names:
+        flag = FLAGS[name]
+        if flag.metavar is None:
+            parser.add_argument(flag.name, dest=name, action="store_false", help=flag.help)
+        elif flag.choices is not None:
+            parser.add_argument(flag.name, dest=name, choices=flag.choices, help=flag.help)
+        else:
+            default = Path("logs") if name == "log_dir" else None
+            parser.add_argument(flag.name, dest=name, type=flag.parse, metavar=flag.metavar, default=default, help=flag.help)
+
+
+def options_of(parsed: argparse.Namespace, log_dir: Path, data_dir: Path) -> CollectorOptions:
+    """From what `add_flags` parsed, with its folders as they were found."""
+    others = {name: getattr(parsed, name) for name in FLAGS if name not in ("log_dir", "data_dir")}
+    return CollectorOptions(log_dir, data_dir, **others)

@@ -1,0 +1,43 @@
+"""What a command is."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from collectors.service import folders
+
+ROOT = Path(__file__).resolve().parents[2]  # of the checkout, or the folder `deepseek` where it is installed
+
+
+class Mistake(Exception):
+    """The user's to mend; the text is one sentence with the remedy."""
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Mistake(f"{message}; {self.prog} --help lists the options")
+
+
+class Command(NamedTuple):
+    """Its file imports neither Dash nor pandas before `run` needs them: `--help` answers at once."""
+
+    name: str
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]  # the exit code; raises Mistake
+
+
+def make_folder(folder: Path, flag: str, *, private: bool = False) -> None:
+    """`private`: nobody else may look into it. Raises Mistake where it cannot be made or written to."""
+    try:
+        if private:
+            folders.make_private(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise Mistake(f"cannot write to {folder} ({error.strerror}); choose another folder with {flag}") from None

@@ -1,0 +1,38 @@
+"""`deepseek-dashboard profile --pid 4127 --seconds 10`"""
+
+from __future__ import annotations
+
+import argparse
+
+from collectors import amounts
+from collectors.options import add_flags
+from collectors.records import Frame
+
+from .command import Command, Mistake
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pid", type=int, required=True, metavar="N", help="the process")
+    parser.add_argument("--seconds", type=amounts.positive, default=10.0, metavar="N", help="how long to watch (default: 10)")
+    add_flags(parser, ["sampler"])
+
+
+def run(options: argparse.Namespace) -> int:
+    from collectors.sampler import choice, report
+
+    try:
+        lines = report.of(options.pid, options.seconds, choice.choose(options.sampler), what_waits)
+    except report.Refused as refused:
+        raise Mistake(str(refused)) from None
+    print("\n".join(lines))
+    return 0
+
+
+def what_waits(stack: tuple[Frame, ...]) -> str:
+    from collectors.analysis.stacks.waits import wait_of, waiting
+
+    found = waiting([wait_of(frame) for frame in stack])
+    return found.wait.what if found else ""
+
+
+COMMAND = Command("profile", "Show where a Python process spends its time: its hottest lines and its waits.", arguments, run)

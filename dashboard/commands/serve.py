@@ -1,0 +1,134 @@
+"""`deepseek-dashboard --port 8080 --log-dir ./logs`: start the collector process and serve the web pages."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from collectors.options import CollectorOptions, add_flags, options_of
+from collectors.service import folders
+from collectors.service.keeper import Keeper
+
+from .. import memory
+from .command import ROOT, Command, Mistake, make_folder
+from .demo import Demo
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=port, default=8080, metavar="N", help="TCP port to serve on (default: 8080)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="NAME", help="address to listen on; loopback only (default: 127.0.0.1)"
+    )
+    add_flags(parser)
+    parser.add_argument("--demo", action="store_true", help="start a small real training run and watch it")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    options = prepare(parsed)
+    return serve(listen(parsed.host, parsed.port), options, demo=parsed.demo)
+
+
+def prepare(parsed: argparse.Namespace) -> CollectorOptions:
+    """With the log folder and the data folder there and usable. Raises Mistake."""
+    if not (ROOT / "assets" / "vendor").is_dir():
+        raise Mistake("assets/vendor/ is missing; run: make setup")
+    if parsed.demo:
+        make_folder(parsed.log_dir, "--log-dir")
+    try:
+        there = parsed.log_dir.is_dir()
+        if there:
+            next(parsed.log_dir.iterdir(), None)
+    except OSError as error:
+        raise Mistake(f"cannot read {parsed.log_dir} ({error.strerror}); choose another folder with --log-dir") from None
+    if not there:
+        raise Mistake(f"there is no folder {parsed.log_dir}; create it with: mkdir -p {parsed.log_dir}")
+    log_dir = parsed.log_dir.resolve()
+    data_dir = (parsed.data_dir or folders.data_dir_of(log_dir)).resolve()
+    if not parsed.data_dir and not data_dir.is_relative_to(log_dir):
+        print(f"{log_dir} is on a network file system: the store goes to {data_dir}", file=sys.stderr)
+    make_folder(data_dir, "--data-dir", private=True)
+    return options_of(parsed, log_dir, data_dir)
+
+
+def listen(host: str, number: int) -> socket.socket:
+    """Raises Mistake where the address is taken or not ours to offer."""
+    if host not in LOOPBACK:
+        raise Mistake(
+            f"--host {host} would be open to others; leave it out and reach this host with: ssh -L {number}:localhost:{number} HOST"
+        )
+    listener = socket.socket(socket.AF_INET6 if host == "::1" else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, number))
+        listener.listen(128)
+    except PermissionError:
+        raise Mistake(f"port {number} is for root only; choose one above 1023 with --port") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Mistake(f"port {number} is taken; choose another one with: --port {number + 1}") from None
+        raise Mistake(f"cannot listen on {host} ({error.strerror}); leave --host out for 127.0.0.1") from None
+    return listener
+
+
+def serve(listener: socket.socket, options: CollectorOptions, *, demo: bool) -> int:
+    """Until Ctrl-C; ends all children."""
+    memory.give_back()
+    with contextlib.ExitStack() as children:
+        keeper = Keeper(options)  # starts while the web process still imports
+        keeper.start()
+        children.callback(keeper.stop)
+        if demo:
+            children.callback(begin_demo(options).stop)
+        run_web(listener, options, keeper)
+    return 0
+
+
+def run_web(listener: socket.socket, options: CollectorOptions, keeper: Keeper) -> None:
+    from collectors.store.open import open_store
+
+    from ..queries import Queries
+    from ..server import make_app
+    from ..serving import server_of
+
+    store = open_store(options.data_dir, write=False)
+    queries = Queries(store, options.log_dir, options.data_dir, lambda: keeper.read_only, keeper.note)
+    server = server_of(make_app(queries))
+    threading.Thread(target=announce, args=(listener, options.log_dir), name="announce", daemon=True).start()
+    try:
+        server.run(sockets=[listener])
+    finally:
+        queries.close()
+
+
+def announce(listener: socket.socket, log_dir: Path) -> None:
+    """Print the address once it answers."""
+    host, number = listener.getsockname()[:2]
+    name = f"[{host}]" if ":" in host else host
+    with contextlib.suppress(OSError), socket.create_connection((host, number)) as connection:
+        connection.sendall(f"GET /assets/tokens.css HTTP/1.0\r\nHost: {name}:{number}\r\n\r\n".encode())
+        connection.recv(1)
+    print(f"DeepSeek Dashboard: http://{name}:{number} shows {log_dir}; Ctrl-C ends it", flush=True)
+
+
+def begin_demo(options: CollectorOptions) -> Demo:
+    installed = not (ROOT / "pyproject.toml").exists()
+    package, folder = ("deepseek.trainer", None) if installed else ("trainer", ROOT)
+    demo = Demo(options.log_dir, options.data_dir, package, folder)
+    demo.start()
+    return demo
+
+
+def port(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port between 0 (any free one) and 65535")
+    return int(text)
+
+
+COMMAND = Command("", "Live GPU charts, training curves, logs and flame graphs on one clock.", arguments, run)

@@ -1,0 +1,322 @@
+"""A second engine for the contract suite: everything in lists of this process, and each question answered by going through them."""
+
+from __future__ import annotations
+
+import fnmatch
+import statistics
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from collectors.records import Event, Frame, Labels, LogLine, Offset, Points, Profile, Record, RunInfo, SourceText
+from collectors.store import buckets as bucketing
+from collectors.store.protocol import (
+    Axis,
+    Buckets,
+    Delta,
+    Last,
+    Limits,
+    LivePoints,
+    LogPage,
+    LogQuery,
+    Maintenance,
+    Process,
+    RawPoints,
+    Run,
+    Series,
+    StackColumns,
+    series_id,
+)
+
+R = TypeVar("R")
+INTERVALS = 100
+MOST_SOURCE_BYTES = 20_000_000
+USED_UP = "The 20 MB of source text that are kept for a run were used up by other files."
+
+
+class Shared:
+    """What all stores of one place have in common."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.commits: list[list[Record]] = []  # the cursor is their number
+
+
+PLACES: dict[str, Shared] = defaultdict(Shared)
+
+
+def open_store(place: str, *, write: bool, limits: Limits) -> MemoryStore:
+    return MemoryStore(PLACES[place], write)
+
+
+def maintenance(place: str) -> Maintenance:
+    raise NotImplementedError("there is nothing to look after")
+
+
+class MemoryStore:
+    """Implements `protocol.Store`."""
+
+    def __init__(self, shared: Shared, write: bool) -> None:
+        self._shared, self._write = shared, write
+        self._looked = 0
+
+    # Writing
+
+    def append(self, records: Iterable[Record]) -> int:
+        batch = list(records)
+        self.rehearse(batch)
+        with self._shared.lock:
+            self._shared.commits.append(batch)
+            return len(self._shared.commits)
+
+    def rehearse(self, records: Iterable[Record]) -> None:
+        assert self._write
+        for record in records:
+            if isinstance(record, Event) and not (isinstance(record.kind, str) and np.isfinite(record.time_s)):
+                raise TypeError("an event needs a kind and a time")
+
+    def compact(self, deadline_s: float) -> bool:
+        return False
+
+    def close(self) -> None: ...
+
+    # Reading
+
+    def _all(self, kind: type[R], since: int = 0) -> list[R]:
+        return [record for batch in list(self._shared.commits)[since:] for record in batch if isinstance(record, kind)]
+
+    def offsets(self) -> dict[str, Offset]:
+        return {offset.path: offset for offset in self._all(Offset)}
+
+    def runs(self) -> list[Run]:
+        records = self._all(object)
+        names = {run for record in records if (run := getattr(record, "run", None)) is not None and not isinstance(record, Profile)}
+        return [self._sum_up(name) for name in sorted(names)]
+
+    def run(self, name: str) -> Run | None:
+        return next((run for run in self.runs() if run.name == name), None)
+
+    def _sum_up(self, name: str) -> Run:
+        lines = [points for points in self._all(Points) if points.run == name]
+        times = [line.time_s for line in lines if line.time_s is not None]
+        seen = times + [line.time_s for line in self._all(LogLine) if line.run == name]
+        steps = [line.step for line in lines if line.step is not None]
+        files = [offset for offset in self.offsets().values() if offset.run == name]
+        intervals = np.diff(times[-INTERVALS - 1 :]).tolist()
+        return Run(
+            name,
+            dict(next((info.info for info in reversed(self._all(RunInfo)) if info.run == name), {})),
+            min(seen, default=None),
+            max(seen, default=None),
+            steps[-1] if steps else None,
+            statistics.median(intervals) if len(times) >= 3 else None,
+            len(self.series(name)),
+            sum(len(line.names) for line in lines),
+            bool(times),
+            sum(offset.lines_read for offset in files),
+            sum(offset.lines_skipped for offset in files),
+            sum(offset.fields_skipped for offset in files),
+            sum(offset.trouble != "" for offset in files),
+            max((offset.trouble for offset in files), default=""),
+        )
+
+    def series(self, run: str | None = None, match: str = "") -> list[Series]:
+        found: dict[int, list[Points]] = defaultdict(list)
+        names: dict[int, tuple[str, Labels]] = {}
+        for points in self._all(Points):
+            for name in points.names if points.run == run else ():
+                one = series_id(run, name, points.labels)
+                found[one].append(points)
+                names[one] = name, points.labels
+        return [_catalogued(one, run, *names[one], rows) for one, rows in found.items() if _matches(names[one][0], match)]
+
+    def points(self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time") -> dict[int, RawPoints]:
+        rows: dict[int, list[tuple[float, float, int, float]]] = {one: [] for one in ids}
+        low, high = -np.inf if lo is None else lo, np.inf if hi is None else hi
+        for points in self._all(Points):
+            for name, value in zip(points.names, points.values, strict=True):
+                one = series_id(points.run, name, points.labels)
+                place = points.time_s if axis == "time" else points.step
+                if one in rows and place is not None and low <= place <= high:
+                    rows[one].append((place, np.nan if points.step is None else points.step, points.segment, value))
+        return {one: bucketing.join_points([_columns(found)]) for one, found in rows.items()}
+
+    def range(
+        self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time", buckets: int = 2000
+    ) -> dict[int, Buckets]:
+        return {one: bucketing.bucket(points, [], buckets) for one, points in self.points(ids, lo, hi, axis).items()}
+
+    def last(self, ids: Sequence[int]) -> dict[int, Last]:
+        found = {}
+        for points in self._all(Points):
+            for name, value in zip(points.names, points.values, strict=True):
+                if (one := series_id(points.run, name, points.labels)) in ids:
+                    found[one] = Last(points.time_s, points.step, value)
+        return found
+
+    def logs(self, query: LogQuery) -> LogPage:
+        lines = [(number, line) for number, line in enumerate(self._all(LogLine), 1) if _asked(line, query)]
+        older = [(number, line) for number, line in lines if query.before is None or number < query.before]
+        page = older[len(older) - min(query.limit, len(older)) :]
+        return LogPage([line for _, line in page], len(lines), page[0][0] if len(older) > len(page) > 0 else None)
+
+    def events(
+        self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
+    ) -> list[Event]:
+        low, high = -np.inf if lo is None else lo, np.inf if hi is None else hi
+        found = [event for event in self._all(Event) if run in (None, event.run) and (not kinds or event.kind in kinds)]
+        ordered = sorted((event for event in found if low <= event.time_s <= high), key=lambda event: event.time_s)
+        return ordered if most < 0 else ordered[len(ordered) - min(most, len(ordered)) :]
+
+    def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
+        return [event for event in self._all(Event, seq) if event.kind in kinds]
+
+    def stacks(
+        self, lo: float, hi: float, run: str, rank: int | None = None, pid: int | None = None, thread: str | None = None
+    ) -> StackColumns:
+        profiles = [
+            profile
+            for profile in self._all(Profile)
+            if profile.run == run
+            and rank in (None, profile.rank)
+            and pid in (None, profile.pid)
+            and _span(profile)[0] < hi
+            and _span(profile)[1] > lo
+        ]
+        frames: dict[Frame, int] = {}
+        stacks: dict[tuple[int, ...], int] = {}
+        processes: dict[Process, int] = {}
+        rows: list[tuple[Any, ...]] = []
+        for profile in profiles:
+            process = processes.setdefault(Process(run, profile.rank, profile.pid, profile.role), len(processes))
+            for sample in profile.samples:
+                begun_s = profile.start_s + (sample.mono_ns - profile.start_mono_ns) / 1e9
+                start_s, end_s = max(begun_s, lo), min(begun_s + sample.duration_ns / 1e9, hi)
+                if start_s >= end_s or thread not in (None, profile.threads.get(sample.tid), str(sample.tid)):
+                    continue
+                stack = stacks.setdefault(tuple(frames.setdefault(frame, len(frames)) for frame in sample.stack), len(stacks))
+                cpu_s = np.nan if sample.cpu_ns is None else sample.cpu_ns / 1e9
+                gil = -1 if sample.gil is None else int(sample.gil)
+                rows.append((start_s, end_s - start_s, process, sample.tid, stack, sample.resolved, gil, cpu_s))
+        columns = list(zip(*sorted(rows, key=lambda row: row[0]), strict=True)) or [()] * 8
+        types = (np.float64, np.float64, np.int32, np.int64, np.int32, np.bool_, np.int8, np.float64)
+        arrays: list[Any] = [np.array(column, kind) for column, kind in zip(columns, types, strict=True)]
+        threads = {(profile.pid, tid): name for profile in profiles for tid, name in profile.threads.items()}
+        inside = [_share(profile, lo, hi) for profile in profiles]
+        samples = round(sum(profile.count * share for profile, share in zip(profiles, inside, strict=True)))
+        covered = _union([(max(_span(profile)[0], lo), min(_span(profile)[1], hi)) for profile in profiles])
+        tables = list(frames), list(stacks), list(processes), threads
+        return StackColumns._make([*tables, *arrays, samples, max((one.hz for one in profiles), default=0.0), covered])
+
+    def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
+        profiles = [
+            profile for profile in self._all(Profile) if profile.run == run and _span(profile)[0] < hi and _span(profile)[1] > lo
+        ]
+        return [(*_span(profile), len(profile.samples)) for profile in profiles]
+
+    def profiled_from(self, run: str) -> float | None:
+        return min((_span(profile)[0] for profile in self._all(Profile) if profile.run == run), default=None)
+
+    def profiled_until(self, run: str) -> float | None:
+        return max((_span(profile)[1] for profile in self._all(Profile) if profile.run == run), default=None)
+
+    def source_text(self, run: str, path: str) -> SourceText | None:
+        kept: dict[str, int] = {}
+        found: list[SourceText] = []
+        for text in self._all(SourceText):
+            if text.run != run:
+                continue
+            if text.sha and text.sha not in kept and sum(kept.values()) + len(text.text.encode()) > MOST_SOURCE_BYTES:
+                text = text._replace(sha="", text="", why=USED_UP)
+            if text.sha:
+                kept[text.sha] = len(text.text.encode())
+            if text.path == path:
+                found.append(text)
+        newest = [text for text in found if text.since_s > max(one.since_s for one in found) - 1.0]
+        return next((text for text in newest if text.sha), newest[0] if newest else None)
+
+    # Following
+
+    def seq(self) -> int:
+        return len(self._shared.commits)
+
+    def changed(self) -> bool:
+        before, self._looked = self._looked, self.seq()
+        return self._looked != before
+
+    def since(self, seq: int) -> Delta:
+        rows: dict[tuple[str | None, str, Labels], list[Points]] = defaultdict(list)
+        values: dict[tuple[str | None, str, Labels], list[float]] = defaultdict(list)
+        for points in self._all(Points, seq):
+            for name, value in zip(points.names, points.values, strict=True):
+                rows[points.run, name, points.labels].append(points)
+                values[points.run, name, points.labels].append(value)
+        live = [
+            LivePoints(
+                *key,
+                np.array([np.nan if one.time_s is None else one.time_s for one in found]),
+                np.array([np.nan if one.step is None else one.step for one in found]),
+                np.array([one.segment for one in found]),
+                np.array(values[key]),
+            )
+            for key, found in rows.items()
+        ]
+        return Delta(self.seq(), True, live, self._all(LogLine, seq), self._all(Event, seq))
+
+
+def _catalogued(one: int, run: str | None, name: str, labels: Labels, rows: Sequence[Points]) -> Series:
+    times = [row.time_s for row in rows if row.time_s is not None]
+    steps = [row.step for row in rows if row.step is not None]
+    return Series(
+        one,
+        run,
+        name,
+        labels,
+        len(rows),
+        min(times, default=None),
+        max(times, default=None),
+        min(steps, default=None),
+        max(steps, default=None),
+    )
+
+
+def _columns(rows: Sequence[tuple[float, float, int, float]]) -> RawPoints:
+    place, step, segment, value = zip(*rows, strict=True) if rows else ((),) * 4
+    return RawPoints(np.array(place, float), np.array(step, float), np.array(segment, np.int64), np.array(value, float))
+
+
+def _matches(name: str, match: str) -> bool:
+    pattern = match.lower()
+    return fnmatch.fnmatchcase(name.lower(), pattern) if set("*?") & set(pattern) else pattern in name.lower()
+
+
+def _asked(line: LogLine, query: LogQuery) -> bool:
+    return (
+        query.run in (None, line.run)
+        and query.text.lower() in line.text.lower()
+        and line.level >= query.level
+        and (query.from_s is None or line.time_s >= query.from_s)
+        and (query.to_s is None or line.time_s <= query.to_s)
+    )
+
+
+def _span(profile: Profile) -> tuple[float, float]:
+    return profile.start_s, profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / 1e9
+
+
+def _share(profile: Profile, lo: float, hi: float) -> float:
+    start_s, end_s = _span(profile)
+    return (min(end_s, hi) - max(start_s, lo)) / (end_s - start_s)
+
+
+def _union(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    found: list[tuple[float, float]] = []
+    for lo, hi in sorted(ranges):
+        if found and lo <= found[-1][1]:
+            found[-1] = found[-1][0], max(hi, found[-1][1])
+        else:
+            found.append((lo, hi))
+    return found
