@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from collectors.analysis.blame.verdict import Verdict
+from dashboard.api.stacks import verdict_answer
 from dashboard.flame.folding import FlameTree
 from dashboard.flame.lanes import Lanes
 from tests.plain import PROGRAMS, long_stretches, record, stretches
@@ -93,7 +94,7 @@ def _row(recording: PlainRecording, drawn: Drawn) -> Row:
     verdict = stacks.blame(recording.run, drawn.window)
     tree = stacks.fold(recording.run, drawn.window, Lanes("joined", rank=verdict.rank), against_normal=True).tree
     main_s = stacks.fold(recording.run, drawn.window, Lanes("main", rank=verdict.rank or 0)).tree.seconds
-    said = {name: value for name, value in verdict.as_json().items() if name not in NOT_COLUMNS}
+    said = {name: value for name, value in verdict_answer(verdict).items() if name not in NOT_COLUMNS}
     return {
         "program": program.name,
         "held_out": program.held_out,

@@ -20,8 +20,8 @@ import numpy as np
 from collectors.analysis.stacks.traces import Range
 from collectors.records import Frame, Points, Profile, Record, StackSample, labels_of
 from collectors.store.sqlite.engine import SqliteStore
-from dashboard import wire
-from dashboard.encoding import encode
+from dashboard.api.encoding import encode
+from dashboard.api.stacks import chart_answer, flame_answer, verdict_answer
 from dashboard.flame.lanes import Lanes
 from dashboard.queries import Profiler
 from dashboard.stacks import Stacks
@@ -54,9 +54,9 @@ def measure() -> list[Row]:
             ("/flame, 60 s, joined", 80, lambda: flame(stacks, minute)),
             ("/flame, 60 s, beside normal", 300, lambda: flame(stacks, minute, against_normal=True)),
             (f"/flame, {HOURS:g} h, joined", 300, lambda: flame(stacks, whole)),
-            ("/blame, 60 s", 1000, lambda: encode(stacks.blame("run", minute).as_json())),
-            ("/blame, 3 s", 1000, lambda: encode(stacks.blame("run", (minute[0], minute[0] + 3)).as_json())),
-            ("/flamechart, 60 s", 150, lambda: encode(stacks.chart("run", minute, 1200, Lanes("joined")).chart.as_json())),
+            ("/blame, 60 s", 1000, lambda: encode(verdict_answer(stacks.blame("run", minute)))),
+            ("/blame, 3 s", 1000, lambda: encode(verdict_answer(stacks.blame("run", (minute[0], minute[0] + 3))))),
+            ("/flamechart, 60 s", 150, lambda: encode(chart_answer(stacks.chart("run", minute, 1200, Lanes("joined"))))),
         ]
         rows = [at_once, ahead, first, *(timed(*question) for question in questions)]
         store.close()
@@ -64,7 +64,9 @@ def measure() -> list[Row]:
 
 
 def flame(stacks: Stacks, window: Range, *, against_normal: bool = False) -> bytes:
-    return encode(wire.flame(stacks.fold("run", window, Lanes("joined"), against_normal=against_normal), Profiler("native", None)))
+    return encode(
+        flame_answer(stacks.fold("run", window, Lanes("joined"), against_normal=against_normal), Profiler("native", None))
+    )
 
 
 def first_times(store: SqliteStore, whole: Range) -> tuple[Row, Row, Row]:

@@ -14,9 +14,12 @@ from starlette.concurrency import run_in_threadpool
 
 from collectors.store.protocol import Delta, StoreError
 
-from . import wire
 from .api import PREFIX
-from .encoding import encode
+from .api.encoding import encode
+from .api.logs import line_row
+from .api.machine import StateAnswer, state_answer
+from .api.points import live_row
+from .api.runs import RunRow, event_row, run_row
 from .queries import Queries
 from .runs import ALIVE, RunView
 from .serving import ABORT
@@ -53,7 +56,7 @@ class Hub:
         self._clients: set[Client] = set()
         self._poller: asyncio.Task[None] | None = None
         self._looker: asyncio.Task[None] | None = None
-        self._state: dict[str, Any] = {}
+        self._state: StateAnswer | None = None
         self._runs: list[RunView] = []
         self._look_s = 0.0  # how long the last look took
         self._deltas: dict[int, Delta] = {}  # by cursor, until the next change: sockets in step share one
@@ -64,7 +67,7 @@ class Hub:
         self._clients.add(client)
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll(), name="live poll")
-        if self._state:
+        if self._state is not None:
             client.tell(self._state, self._runs)
         sender = asyncio.create_task(client.send(), name="live sender")
         try:
@@ -102,20 +105,21 @@ class Hub:
             return False
 
     async def _tell_states(self) -> None:
-        await run_in_threadpool(self._look)
+        state = await run_in_threadpool(self._look)
         for client in self._clients:
-            client.tell(self._state, self._runs)
+            client.tell(state, self._runs)
 
-    def _look(self) -> None:
+    def _look(self) -> StateAnswer:
         watched = sorted({run for client in list(self._clients) for run in client.wants.runs})
         self._queries.watch(watched, time.time() + WATCH_S)
         begun_s = time.monotonic()
-        state = wire.state(self._queries.state())
+        state = state_answer(self._queries.state())
         try:
             self._runs = self._queries.runs()
         except StoreError as error:
             state["problems"].insert(0, str(error))
         self._state, self._look_s = state, time.monotonic() - begun_s
+        return state
 
 
 class Client:
@@ -127,7 +131,7 @@ class Client:
         self.wants: Subscription = NOTHING
         self._socket, self._since = socket, since
         self._cursor: int | None = None
-        self._state: tuple[dict[str, Any], list[RunView]] | None = None  # the newest that was not sent yet
+        self._state: tuple[StateAnswer, list[RunView]] | None = None  # the newest that was not sent yet
 
     async def listen(self) -> None:
         """Take subscriptions until the client leaves; one that cannot be gets a sentence, and the socket is closed."""
@@ -142,7 +146,7 @@ class Client:
             self.wake.set()
             await asyncio.sleep(MESSAGE_GAP_S)
 
-    def tell(self, state: dict[str, Any], runs: list[RunView]) -> None:
+    def tell(self, state: StateAnswer, runs: list[RunView]) -> None:
         """At the next turn of `send`; a newer state takes the place of one that still waits."""
         self._state = state, runs
         self.wake.set()
@@ -171,16 +175,16 @@ class Client:
         elif message := self._chosen(delta):
             await self._send(message)
 
-    def _near(self, runs: list[RunView]) -> list[dict[str, Any]]:
+    def _near(self, runs: list[RunView]) -> list[RunRow]:
         """Of interest: those subscribed to, and those alive."""
         near = [view for view in runs if view.stored.name in self.wants.runs]
         near += [view for view in runs if view.state in ALIVE and view.stored.name not in self.wants.runs]
-        return [wire.run(view) for view in near[:MAX_STATE_RUNS]]
+        return [run_row(view) for view in near[:MAX_STATE_RUNS]]
 
     def _chosen(self, delta: Delta) -> dict[str, Any] | None:
-        series = [wire.live_points(one) for one in delta.points if self.wants.has(one.run, one.name)]
-        lines = [wire.line(one) for one in delta.lines if one.run in self.wants.runs]
-        events = [wire.event(one) for one in delta.events if one.run in self.wants.runs]
+        series = [live_row(points) for points in delta.points if self.wants.has(points.run, points.name)]
+        lines = [line_row(line) for line in delta.lines if line.run in self.wants.runs]
+        events = [event_row(event) for event in delta.events if event.run in self.wants.runs]
         if not (series or lines or events):
             return None
         return {"type": "delta", "cursor": delta.seq, "series": series, "lines": lines, "events": events}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from collectors.process import RunActivity, state_of
-from collectors.process.activity import EXIT, LIFETIMES, SEEN, seconds
+from collectors.process.activity import EXIT, LIFETIMES, SEEN, StateName, seconds
 from collectors.process.ranks import Ranks, ranks_of
 from collectors.records import Event
 from collectors.store.protocol import Run, Store
@@ -27,7 +27,7 @@ class RunView:
     """One run, as its files and its processes tell."""
 
     stored: Run
-    state: str  # running, stalled, ended, finished, failed, killed
+    state: StateName
     state_reason: str
     pid: int | None
     started_s: float | None

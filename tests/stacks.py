@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from collectors.records import Frame
-from collectors.store.protocol import StackColumns
+from collectors.store.protocol import Process, StackColumns
 from dashboard.flame.folding import PRUNE, FlameTree, gather, tree_of
 from dashboard.flame.lanes import Lanes, View
 
@@ -25,7 +25,7 @@ def columns(*spans: Span, processes: tuple[tuple[str, int, int, str], ...] = (MA
     return StackColumns(
         frames=list(frames),
         stacks=list(stacks),
-        processes=[*processes],
+        processes=[Process(*process) for process in processes],
         threads=names,
         time_s=np.cumsum(seconds) - seconds,
         duration_s=seconds,

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from collectors.store.sqlite.columns import groups
 from collectors.store.sqlite.columns.groups import Group
-from dashboard.encoding import TOO_DEEP, encode
+from dashboard.api.encoding import TOO_DEEP, encode
 
 TYPES = st.one_of(
     arrays.integer_dtypes(endianness="?"), arrays.unsigned_integer_dtypes(endianness="?"), arrays.floating_dtypes(endianness="?")

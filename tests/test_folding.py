@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from collectors.analysis.stacks.waits import WAITS, wait_of
 from collectors.records import Frame
+from dashboard.api.encoding import encode
+from dashboard.api.stacks import tree_answer
 from dashboard.flame.exporting import to_folded, to_speedscope
 from dashboard.flame.folding import FlameTree
 from tests.stacks import MAIN, Span, columns, drawn, fold
@@ -113,7 +115,7 @@ def test_an_empty_window_is_a_root_alone() -> None:
 
 def test_an_answer_is_plain_json() -> None:
     spans = columns((0, 7, 1.0, (MODULE, TRAIN)))
-    answer = orjson.loads(orjson.dumps(fold(spans).as_json()))
+    answer = orjson.loads(encode(tree_answer(fold(spans))))
     assert answer["nodes"] == {
         "frame": [0, 1, 2],
         "parent": [-1, 0, 1],

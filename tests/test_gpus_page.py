@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from collectors import catalog
-from dashboard import openmetrics
+from dashboard.api import openmetrics
 from tests import fake_nvml
 from tests.conftest import Dashboard, dashboard, script, wait_for
 

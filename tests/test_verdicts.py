@@ -13,6 +13,7 @@ from collectors.analysis.blame.verdict import Verdict
 from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample, labels_of
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
+from dashboard.api.stacks import verdict_answer
 from dashboard.flame.lanes import Lanes
 from dashboard.stacks import Stacks
 
@@ -100,7 +101,7 @@ def test_the_sentence_names_line_leaf_and_cost(store: Store) -> None:
 
 def test_the_answer_has_the_fields_of_the_contract(store: Store) -> None:
     run(store, (60, NORMAL), (10, SLOW))
-    answer = blame(store, 62, 65).as_json()
+    answer = verdict_answer(blame(store, 62, 65))
     named = {"verdict", "sentence", "function", "file", "line", "leaf", "confidence", "tier", "normal", "evidence", "profile_until"}
     counted = {"excess_s", "excess_share", "slowdown_s", "unexplained_s", "per", "samples", "normal_samples", "unresolved_share"}
     assert named | counted <= answer.keys()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,16 +48,6 @@ class Chart:
     frames: list[Frame]
     lanes: list[Lane]
     left_out: int = 0  # threads that are not drawn, since the chart would be too large
-
-    def as_json(self) -> dict[str, Any]:
-        lanes = [{**lane.thread._asdict(), "depth": lane.depth, "spans": lane.bars._asdict()} for lane in self.lanes]
-        return {
-            "from": self.window[0],
-            "to": self.window[1],
-            "frames": [frame._asdict() for frame in self.frames],
-            "lanes": lanes,
-            "left_out": self.left_out,
-        }
 
 
 class Strip(NamedTuple):

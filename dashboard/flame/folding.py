@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,18 +47,6 @@ class FlameTree:
     baseline_seconds: float
     unresolved_share: float
     threads: list[ThreadTime]
-
-    def as_json(self) -> dict[str, Any]:
-        """As `GET /flame` answers it; the base columns are null without a baseline."""
-        columns = ("frame", "parent", "self_s", "total_s", "untrusted_s", "base_self_s", "base_total_s")
-        nodes = {name: None if (column := getattr(self, name)) is None else column.tolist() for name in columns}
-        counts = ("samples", "seconds", "hz", "baseline_samples", "baseline_seconds", "unresolved_share")
-        return {
-            **{name: getattr(self, name) for name in counts},
-            "threads": [thread._asdict() for thread in self.threads],
-            "frames": [frame._asdict() for frame in self.frames],
-            "nodes": {**nodes, "kind": self.kind},
-        }
 
 
 class Gathered(NamedTuple):

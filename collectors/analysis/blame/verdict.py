@@ -100,20 +100,6 @@ class Verdict:
     evidence: list[Row] = field(default_factory=list)
     profile_until: float | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        """The line's fields beside the others."""
-        frame = self.suspect.frame if self.suspect else None
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("suspect", "evidence")}
-        return {
-            **plain,
-            "function": frame.name if frame else None,
-            "file": frame.file if frame else None,
-            "line": frame.line if frame and frame.line else None,
-            "leaf": self.suspect.leaf if self.suspect else "",
-            "path": [one._asdict() for one in self.suspect.path] if self.suspect else [],
-            "evidence": [row._asdict() for row in self.evidence],
-        }
-
 
 class Case(NamedTuple):
     """All that a verdict is given on."""

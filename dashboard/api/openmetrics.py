@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from collectors.catalog import Metric
 
-from .machine import Machine, Value
+from ..machine import Machine, Value
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 PREFIX = "deepseek_"

@@ -1,0 +1,33 @@
+"""The HTTP face of `queries`, under /api/v1: the routes of one noun a file. Documented at /api/docs."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse
+
+from ..queries import NotFound, Queries
+from . import documentation, errors, logs, machine, points, runs, stacks
+from .openmetrics import CONTENT_TYPE, render
+
+PREFIX = "/api/v1"
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+NOUNS = (runs, points, logs, stacks, machine)
+
+
+def register(app: FastAPI, queries: Queries) -> None:
+    """Plain functions: the framework runs them in threads, each with its own connection to the store."""
+    router = APIRouter(prefix=PREFIX)
+    for noun in NOUNS:
+        noun.add_routes(router, queries)
+    app.include_router(router)
+    health, metrics = machine.health_route(queries), lambda: Response(render(queries.machine()), media_type=CONTENT_TYPE)
+    app.add_api_route("/healthz", health, response_model=None, summary="Is it well?")
+    app.add_api_route("/metrics", metrics, response_class=PlainTextResponse, summary="The machine, for Prometheus")
+    app.add_api_route("/api/docs", lambda: HTMLResponse(documentation.page_of(app)), include_in_schema=False)
+    app.add_api_route("/api/{path:path}", _unknown, methods=METHODS, include_in_schema=False)
+    app.openapi = lambda: documentation.openapi_of(app, [*router.routes, *app.routes])  # type: ignore[method-assign]
+    errors.register(app)
+
+
+def _unknown(path: str) -> Response:
+    raise NotFound(f"no route /api/{path}; /api/docs lists them")

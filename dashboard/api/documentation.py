@@ -1,0 +1,74 @@
+"""The API described for programs, with the type of every answer, and for users as one plain page that loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
+from starlette.routing import BaseRoute
+
+from .answer import Answer
+
+REFERENCE = "#/components/schemas/{model}"
+SERIALIZED: Literal["serialization"] = "serialization"
+
+
+def openapi_of(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
+    """FastAPI's description, with what each of these routes answers. Made when it is first asked for: the types cost nothing at the start."""
+    if app.openapi_schema is None:
+        described = FastAPI.openapi(app)
+        ours = [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
+        answers = {route.path: found for route in ours if (found := _answer_of(route)) is not None}
+        inputs = [(path, SERIALIZED, TypeAdapter(found)) for path, found in answers.items()]
+        schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE)
+        described.setdefault("components", {}).setdefault("schemas", {}).update(definitions.get("$defs", {}))
+        for route in ours:
+            schema = schemas.get((route.path, SERIALIZED))
+            for method in route.methods or () if schema else ():
+                content = described["paths"][route.path][method.lower()]["responses"]["200"].setdefault("content", {})
+                content["application/json"] = {"schema": schema}
+    return app.openapi_schema or described
+
+
+def _answer_of(route: APIRoute) -> Any:
+    """`Answer[RunList] -> RunList`; None for what is no JSON."""
+    hint = get_type_hints(route.endpoint, include_extras=True).get("return")
+    return next((get_args(part)[0] for part in (hint, *get_args(hint)) if get_origin(part) is Answer), None)
+
+
+def page_of(app: FastAPI) -> str:
+    sections = []
+    for path, methods in app.openapi()["paths"].items():
+        for method, operation in methods.items():
+            rows = "".join(_parameter(parameter) for parameter in operation.get("parameters", []))
+            title = f"<code>{method.upper()} {html.escape(path)}</code>"
+            sections.append(f"<h2>{title}</h2><p>{html.escape(operation.get('summary', ''))}</p><table>{rows}</table>")
+    style = '<link rel="stylesheet" href="/assets/tokens.css"><link rel="stylesheet" href="/assets/docs.css">'
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>HTTP API</title>{style}'
+    return (
+        f'{head}<main><h1>HTTP API</h1><p>As OpenAPI: <a href="/openapi.json">openapi.json</a></p>{"".join(sections)}</main></html>'
+    )
+
+
+def _parameter(parameter: dict[str, Any]) -> str:
+    schema = parameter.get("schema", {})
+    kinds = [part.get("type") or " | ".join(map(str, part.get("enum", []))) for part in schema.get("anyOf", [schema])]
+    kind = " | ".join(kind for kind in kinds if kind and kind != "null")
+    default = (
+        "required"
+        if parameter.get("required")
+        else f"default {schema['default']}"
+        if schema.get("default") not in (None, "")
+        else ""
+    )
+    cells = (
+        f"<code>{html.escape(parameter['name'])}</code>",
+        html.escape(kind),
+        html.escape(default),
+        html.escape(parameter.get("description", "")),
+    )
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

@@ -1,0 +1,201 @@
+"""The machine: its GPUs, who uses them, the collectors and the dashboard itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NotRequired, cast
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+from collectors import catalog
+
+from ..machine import GpuUser, Machine
+from ..queries import Queries, State
+from .answer import Answer
+
+
+class ProcessRow(TypedDict):
+    pid: int
+    kind: Literal["compute", "graphics"]
+    used_memory_bytes: int | None
+    utilization_pct: int | None
+    name: str
+    command: str
+    user: str
+    time_s: float
+
+
+class GpuRow(TypedDict):
+    """A card, or one MIG instance of a card."""
+
+    index: int
+    uuid: str
+    name: str
+    memory_total_bytes: int | None
+    power_limit_w: float | None
+    mig: int | None
+    state: Literal["ok", "lost"]
+    reason: str
+    since_s: float | None
+    sample_period_s: float | None
+    processes: list[ProcessRow]
+
+
+class GpuNow(GpuRow):
+    latest: dict[str, float]  # by metric
+    clock_reasons: list[str]
+
+
+class LooksRow(TypedDict):
+    """What one source of the catalog costs on this machine."""
+
+    source: str
+    looks: int
+    mean_ms: float
+    slowest_ms: float
+    sentence: str
+
+
+class GpuList(TypedDict):
+    gpus: list[GpuNow]
+    note: str | None
+    looks: list[LooksRow]
+
+
+class GpuUserRow(ProcessRow):
+    gpu: int
+    mig: int | None
+    run: str | None
+    rank: int | None
+
+
+class GpuUserList(TypedDict):
+    processes: list[GpuUserRow]
+
+
+class CollectorRow(TypedDict):
+    name: str
+    state: Literal["ok", "failing", "paused", "stuck"]
+    lag_s: float
+    last_error: str
+
+
+class ProfileState(TypedDict):
+    """While the collector starts, only the first three are known."""
+
+    state: Literal["on", "off", "refused", "starting"]
+    sentence: str
+    remedy: str
+    sampler: NotRequired[str]
+    hz: NotRequired[float]
+    until: NotRequired[dict[str, float]]
+    processes: NotRequired[int]
+    samples: NotRequired[int]
+    errors: NotRequired[int]
+    about: NotRequired[str]
+
+
+class ProfileAnswer(TypedDict):
+    profile: ProfileState
+
+
+class CostRow(TypedDict):
+    cpu_pct: float
+    rss_bytes: int
+    profiler_pct: float
+
+
+class StateAnswer(TypedDict):
+    time_s: float
+    host: str
+    log_dir: str
+    read_only: str | None
+    collectors: list[CollectorRow]
+    gpus: list[GpuRow]
+    gpu_note: str | None
+    profile: ProfileState
+    problems: list[str]
+    cost: CostRow
+
+
+class HealthAnswer(TypedDict):
+    status: Literal["ok", "degraded"]
+    collectors: list[CollectorRow]
+    problems: list[str]
+    cpu_pct: float
+    rss_bytes: int
+
+
+class ProfileAction(BaseModel):
+    action: Literal["on", "off", "retry"]
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    @router.get("/gpus", response_model=None, summary="The GPUs with their latest values")
+    def gpus() -> Answer[GpuList]:
+        return Answer(gpu_list(queries.machine()))
+
+    @router.get("/processes", response_model=None, summary="Who uses which GPU")
+    def processes() -> Answer[GpuUserList]:
+        return Answer({"processes": [gpu_user_row(user) for user in queries.gpu_users()]})
+
+    @router.post("/profile", response_model=None, summary="Turn the profiler on or off, or try refused processes again")
+    def profile(action: ProfileAction) -> Answer[ProfileAnswer]:
+        queries.steer_profile(action.action)
+        return Answer({"profile": cast(ProfileState, queries.state().profile)})
+
+
+def health_route(queries: Queries) -> Callable[[], Answer[HealthAnswer]]:
+    def health() -> Answer[HealthAnswer]:
+        return Answer(health_answer(queries.state()))
+
+    return health
+
+
+def gpu_list(machine: Machine) -> GpuList:
+    return {
+        "gpus": [_gpu_now(gpu, machine.latest(gpu)) for gpu in machine.gpus],
+        "note": machine.note,
+        "looks": cast(list[LooksRow], machine.looks),
+    }
+
+
+def _gpu_now(gpu: dict[str, Any], latest: dict[str, float]) -> GpuNow:
+    reasons = catalog.reasons_of(int(latest.get("gpu/clock_event_reasons", 0)))
+    return cast(GpuNow, {**gpu, "latest": latest, "clock_reasons": reasons})
+
+
+def gpu_user_row(user: GpuUser) -> GpuUserRow:
+    run, rank = user.owner or (None, None)
+    return cast(GpuUserRow, {"gpu": user.gpu, "mig": user.mig, **user.process, "run": run, "rank": rank})
+
+
+def state_answer(state: State) -> StateAnswer:
+    return {
+        "time_s": state.time_s,
+        "host": state.host,
+        "log_dir": state.log_dir,
+        "read_only": state.read_only,
+        "collectors": cast(list[CollectorRow], state.collectors),
+        "gpus": cast(list[GpuRow], state.gpus),
+        "gpu_note": state.gpu_note,
+        "profile": cast(ProfileState, state.profile),
+        "problems": state.problems,
+        "cost": {
+            "cpu_pct": state.cost.cpu_pct,
+            "rss_bytes": state.cost.rss_bytes,
+            "profiler_pct": state.cost.profiler_pct,
+        },
+    }
+
+
+def health_answer(state: State) -> HealthAnswer:
+    return {
+        "status": "ok" if state.status == "ok" else "degraded",
+        "collectors": cast(list[CollectorRow], state.collectors),
+        "problems": state.problems,
+        "cpu_pct": state.cost.cpu_pct,
+        "rss_bytes": state.cost.rss_bytes,
+    }

@@ -1,0 +1,143 @@
+"""Series, and their points."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from collectors import catalog
+from collectors.store.protocol import LivePoints, Series
+
+from ..queries import Curve, Curves, Queries
+from .answer import Answer, Column, Counts, Logged, numbers
+from .encoding import encode
+from .parameters import MAX_BUCKETS, MOST_CHARACTERS, MOST_NAMES, From, OptionalRun, Text, To, check_order
+
+
+class SeriesRow(TypedDict):
+    name: str
+    unit: str
+    label: str
+    labels: dict[str, str]
+    points: int
+    first_time_s: float | None
+    last_time_s: float | None
+    first_step: int | None
+    last_step: int | None
+
+
+class SeriesList(TypedDict):
+    series: list[SeriesRow]
+
+
+class CurveRow(TypedDict):
+    """Columns of buckets (docs/http-api.md, Points)."""
+
+    name: str
+    labels: dict[str, str]
+    unit: str
+    t: Column
+    t_end: Column
+    step: Column
+    segment: Counts
+    min: Column
+    max: Column
+    mean: Column
+    last: Logged
+    count: Counts
+    non_finite: Counts
+    points_total: int
+
+
+class CurveList(TypedDict):
+    cursor: int
+    series: list[CurveRow]
+
+
+class LiveRow(TypedDict):
+    """New points of one series, by arrival."""
+
+    run: str | None
+    name: str
+    labels: dict[str, str]
+    t: Column
+    v: Logged
+    step: Column
+    segment: Counts
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    @router.get("/series", response_model=None, summary="Names, labels, units and extents of series")
+    def series(run: OptionalRun = None, match: Text = "") -> Answer[SeriesList]:
+        return Answer({"series": [series_row(row) for row in queries.series(run, match)]})
+
+    @router.get("/points", response_model=None, summary="Ranges of series in buckets that never hide a spike")
+    def points(
+        series: Annotated[
+            list[Annotated[str, Field(max_length=MOST_CHARACTERS)]],
+            Query(max_length=MOST_NAMES, description="names or globs; repeatable, or separated by commas"),
+        ],
+        run: OptionalRun = None,
+        gpu: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="index or uuid")] = None,
+        lo: From = None,
+        hi: To = None,
+        axis: Literal["time", "step"] = "time",
+        buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS)] = 2000,
+    ) -> Answer[CurveList]:
+        check_order(lo, hi)
+        return _answer(queries.curves(run, series, gpu, lo, hi, axis, buckets))
+
+
+def _answer(curves: Curves) -> Answer[CurveList]:
+    """Written curve by curve: no other thread runs while a part is made, so none may be long."""
+    parts = b",".join(encode(curve_row(curve)) for curve in curves.curves)
+    return Answer(b'{"cursor":%d,"series":[%b]}' % (curves.cursor, parts))  # type: ignore[arg-type]
+
+
+def series_row(series: Series) -> SeriesRow:
+    return {
+        "name": series.name,
+        "unit": catalog.unit_of(series.name),
+        "label": catalog.label_of(series.name),
+        "labels": dict(series.labels),
+        "points": series.points,
+        "first_time_s": series.first_time_s,
+        "last_time_s": series.last_time_s,
+        "first_step": series.first_step,
+        "last_step": series.last_step,
+    }
+
+
+def curve_row(curve: Curve) -> CurveRow:
+    buckets = curve.buckets
+    return {
+        "name": curve.series.name,
+        "labels": dict(curve.series.labels),
+        "unit": curve.unit,
+        "t": buckets.t,
+        "t_end": buckets.t_end,
+        "step": buckets.step,
+        "segment": buckets.segment,
+        "min": buckets.min,
+        "max": buckets.max,
+        "mean": buckets.mean,
+        "last": numbers(buckets.last),
+        "count": buckets.count,
+        "non_finite": buckets.non_finite,
+        "points_total": buckets.points_total,
+    }
+
+
+def live_row(points: LivePoints) -> LiveRow:
+    return {
+        "run": points.run,
+        "name": points.name,
+        "labels": dict(points.labels),
+        "t": points.time_s,
+        "v": numbers(points.value),
+        "step": points.step,
+        "segment": points.segment,
+    }

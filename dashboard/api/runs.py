@@ -1,0 +1,183 @@
+"""Runs, and what was read of their files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from typing_extensions import TypedDict
+
+from collectors.process.activity import StateName
+from collectors.records import Event, Offset
+
+from ..queries import Queries, RankView, RunDetail
+from ..runs import RunView
+from .answer import Answer
+from .parameters import From, OptionalRun, RunParameter, To, check_order
+
+
+class RunRow(TypedDict):
+    run: str
+    state: StateName
+    state_reason: str
+    pid: int | None
+    started_s: float | None
+    cwd: str
+    ranks_seen: list[int]
+    world_size: int | None
+    ranks_note: str
+    last_time_s: float | None
+    last_step: int | None
+    series: int
+    points: int
+    timed: bool
+    lines_read: int
+    lines_skipped: int
+    fields_skipped: int
+    files_aside: int
+    trouble: str
+    info: dict[str, Any]  # as the user wrote it
+
+
+class RunList(TypedDict):
+    runs: list[RunRow]
+
+
+class EventRow(TypedDict):
+    """And whatever else the event carried."""
+
+    run: str
+    kind: str
+    time_s: float
+    rank: int
+    step: int | None
+    seconds: float | None
+    text: str
+
+
+class EventList(TypedDict):
+    events: list[EventRow]
+
+
+class RankRow(TypedDict):
+    pid: int
+    rank: int
+    local_rank: int | None
+    world_size: int | None
+    job_id: str | None
+    restarts: int | None
+    gpus: list[int]
+    gpus_from: str
+
+
+class RunDetailRow(RunRow):
+    attempts: list[EventRow]
+    processes: list[RankRow]
+
+
+class FileRow(TypedDict):
+    path: str
+    offset: int
+    lines_read: int
+    lines_skipped: int
+    fields_skipped: int
+    first_skip: str
+    trouble: str
+
+
+class FileList(TypedDict):
+    files: list[FileRow]
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    @router.get("/runs", response_model=None, summary="All runs, the newest first")
+    def runs() -> Answer[RunList]:
+        return Answer({"runs": [run_row(view) for view in queries.runs()]})
+
+    @router.get("/run", response_model=None, summary="One run: config, attempts, processes")
+    def run(run: RunParameter) -> Answer[RunDetailRow]:
+        return Answer(run_detail(queries.run(run)))
+
+    @router.get(
+        "/files", response_model=None, summary="What was read of each file of a run, and the first reason why something was not"
+    )
+    def files(run: RunParameter) -> Answer[FileList]:
+        return Answer({"files": [file_row(offset) for offset in queries.files(run)]})
+
+    @router.get("/events", response_model=None, summary="Starts, ends, checkpoints, validations and other events of a run")
+    def events(run: OptionalRun = None, lo: From = None, hi: To = None) -> Answer[EventList]:
+        check_order(lo, hi)
+        return Answer({"events": [event_row(event) for event in queries.events(run, lo, hi)]})
+
+
+def run_row(view: RunView) -> RunRow:
+    stored = view.stored
+    return {
+        "run": stored.name,
+        "state": view.state,
+        "state_reason": view.state_reason,
+        "pid": view.pid,
+        "started_s": view.started_s,
+        "cwd": view.cwd,
+        "ranks_seen": view.ranks.seen,
+        "world_size": view.ranks.world_size,
+        "ranks_note": view.ranks.note,
+        "last_time_s": stored.last_time_s,
+        "last_step": stored.last_step,
+        "series": stored.series,
+        "points": stored.points,
+        "timed": stored.timed,
+        "lines_read": stored.lines_read,
+        "lines_skipped": stored.lines_skipped,
+        "fields_skipped": stored.fields_skipped,
+        "files_aside": stored.files_aside,
+        "trouble": stored.trouble,
+        "info": stored.info,
+    }
+
+
+def run_detail(detail: RunDetail) -> RunDetailRow:
+    return {
+        **run_row(detail.run),
+        "attempts": [event_row(attempt) for attempt in detail.attempts],
+        "processes": [rank_row(process) for process in detail.processes],
+    }
+
+
+def rank_row(view: RankView) -> RankRow:
+    identity = view.identity
+    return {
+        "pid": view.process.pid,
+        "rank": view.process.rank,
+        "local_rank": identity.local_rank,
+        "world_size": identity.world_size,
+        "job_id": identity.job_id,
+        "restarts": identity.restarts,
+        "gpus": view.gpus.indices,
+        "gpus_from": view.gpus.source,
+    }
+
+
+def file_row(offset: Offset) -> FileRow:
+    return {
+        "path": offset.path,
+        "offset": offset.offset,
+        "lines_read": offset.lines_read,
+        "lines_skipped": offset.lines_skipped,
+        "fields_skipped": offset.fields_skipped,
+        "first_skip": offset.first_skip,
+        "trouble": offset.trouble,
+    }
+
+
+def event_row(event: Event) -> EventRow:
+    return {
+        **event.fields,  # type: ignore[typeddict-item]  # whatever it carried
+        "run": event.run,
+        "kind": event.kind,
+        "time_s": event.time_s,
+        "rank": event.rank,
+        "step": event.step,
+        "seconds": event.seconds,
+        "text": event.text,
+    }

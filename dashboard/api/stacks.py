@@ -1,0 +1,390 @@
+"""The Python stacks of a window: as a tree, in time order, as a verdict, and the source lines beside them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import PlainTextResponse
+from typing_extensions import TypedDict
+
+from collectors.analysis.blame.verdict import Confidence, Verdict
+from collectors.analysis.blame.verdict import Kind as VerdictKind
+from collectors.analysis.stacks.owning import Kind as FrameKind
+from collectors.analysis.stacks.source import Excerpt, Refused
+from collectors.analysis.stacks.traces import Range
+from collectors.records import Frame
+
+from ..flame import exporting, folding, lanes, reshaping
+from ..flame.folding import FlameTree
+from ..queries import NotFound, Profiler, Queries
+from ..stacks import Charted, Folded
+from .answer import Answer, Column, Counts
+from .encoding import encode
+from .parameters import (
+    MAX_CONTEXT,
+    MAX_WIDTH,
+    MOST_CHARACTERS,
+    MOST_ID,
+    Instant,
+    Pid,
+    Rank,
+    RunParameter,
+    Since,
+    Thread,
+    Until,
+    optional_window,
+    window_of,
+)
+
+
+class FrameRow(TypedDict):
+    name: str
+    file: str
+    line: int
+
+
+class ThreadRow(TypedDict):
+    pid: int
+    tid: int
+    name: str
+    rank: int
+    role: str
+    seconds: float
+
+
+class Nodes(TypedDict):
+    """Columns in preorder; the base columns are null without a baseline."""
+
+    frame: Counts
+    parent: Counts
+    self_s: Column
+    total_s: Column
+    untrusted_s: Column
+    base_self_s: Column | None
+    base_total_s: Column | None
+    kind: list[FrameKind]
+
+
+class PhaseRow(TypedDict):
+    name: str
+    seconds: float
+    normal_s: float | None
+
+
+class TreeAnswer(TypedDict):
+    samples: int
+    seconds: float
+    hz: float
+    baseline_samples: int
+    baseline_seconds: float
+    unresolved_share: float
+    threads: list[ThreadRow]
+    frames: list[FrameRow]
+    nodes: Nodes
+
+
+class Remedy(TypedDict):
+    sentence: str
+    remedy: str
+
+
+class FlameAnswer(TreeAnswer):
+    units: float | None
+    baseline_units: float | None
+    per: str
+    normal: list[Range]
+    profile_until: float | None
+    ranks: list[int]
+    phases: list[PhaseRow]
+    sampler: str
+    note: Remedy | None
+
+
+class Bars(TypedDict):
+    """Columns, by depth, then by time."""
+
+    start: list[float]
+    end: list[float]
+    depth: list[int]
+    frame: list[int]
+    kind: list[FrameKind]
+
+
+class ChartLane(ThreadRow):
+    depth: int
+    spans: Bars
+
+
+ChartAnswer = TypedDict(
+    "ChartAnswer",
+    {
+        "from": float,
+        "to": float,
+        "frames": list[FrameRow],
+        "lanes": list[ChartLane],
+        "left_out": int,
+        "profile_until": float | None,
+    },
+)
+
+
+class EvidenceRow(TypedDict):
+    name: str
+    unit: str
+    window: float | None
+    normal: float | None
+
+
+class VerdictAnswer(TypedDict):
+    verdict: VerdictKind
+    sentence: str
+    reason: str
+    rank: int | None
+    excess_s: float | None
+    excess_share: float | None
+    slowdown_s: float | None
+    unexplained_s: float | None
+    window_unit_s: float | None
+    normal_unit_s: float | None
+    per: str
+    units: float | None
+    normal_units: float | None
+    samples: int
+    normal_samples: int
+    unresolved_share: float
+    confidence: Confidence | None
+    rank_among_normal: float | None
+    tier: str
+    normal: list[Range]
+    profile_until: float | None
+    function: str | None
+    file: str | None
+    line: int | None
+    leaf: str
+    path: list[FrameRow]
+    evidence: list[EvidenceRow]
+
+
+class SourceAnswer(TypedDict):
+    file: str
+    line: int
+    first: int
+    lines: list[str]
+    kept: bool
+    note: str
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    @router.get("/flame", response_model=None, summary="The Python stacks of a window as a tree")
+    def flame(
+        run: RunParameter,
+        lo: Since,
+        hi: Until,
+        rank: Rank = None,
+        pid: Pid = None,
+        thread: Thread = None,
+        view: lanes.View = "joined",
+        phase: Annotated[
+            str, Query(max_length=MOST_CHARACTERS, description="only what steps spent in this phase, as they log it")
+        ] = "",
+        baseline: Annotated[Literal["", "normal"], Query(description="normal: beside the run's normal")] = "",
+        baseline_from: Instant = None,
+        baseline_to: Instant = None,
+        waits: Annotated[bool, Query(description="false: without the time in which a thread only waits")] = True,
+        focus: Annotated[str, Query(max_length=MOST_CHARACTERS, description="only stacks with such a frame, from it on")] = "",
+        hide: Annotated[str, Query(max_length=MOST_CHARACTERS, description="without such frames")] = "",
+        roll: reshaping.Roll = "function",
+        invert: Annotated[bool, Query(description="callees first")] = False,
+        prune: Annotated[float, Query(ge=0, le=1, description="leave out what is below this share")] = folding.PRUNE,
+        shape: Annotated[Literal["tree", "folded", "speedscope"], Query(alias="format")] = "tree",
+    ) -> Answer[FlameAnswer] | Response:
+        queries.check_run(run)
+        answer = queries.stacks.fold(
+            run,
+            window_of(lo, hi),
+            lanes.Lanes(view, thread, rank, pid),
+            shape=reshaping.Shape(waits, focus, hide, roll, invert),
+            phase=phase,
+            baseline=optional_window(baseline_from, baseline_to),
+            against_normal=baseline == "normal",
+            prune=prune,
+        )
+        queries.ahead.want(run)
+        match shape:
+            case "folded":
+                return PlainTextResponse(exporting.to_folded(answer.tree))
+            case "speedscope":
+                speedscope = exporting.to_speedscope(answer.tree, name=f"{run} {lo:.3f} to {hi:.3f}")
+                return Response(encode(speedscope), media_type=Answer.media_type)
+            case _:
+                return Answer(flame_answer(answer, queries.profiler()))
+
+    @router.get("/flamechart", response_model=None, summary="The Python stacks of a window in time order")
+    def flamechart(
+        run: RunParameter,
+        lo: Since,
+        hi: Until,
+        width: Annotated[int, Query(ge=1, le=MAX_WIDTH, description="pixels: what is narrower than one is merged")] = 1200,
+        rank: Rank = None,
+        pid: Pid = None,
+        thread: Thread = None,
+        view: lanes.View = "joined",
+    ) -> Answer[ChartAnswer]:
+        queries.check_run(run)
+        chosen = lanes.Lanes(view, thread, rank, pid)
+        return Answer(chart_answer(queries.stacks.chart(run, window_of(lo, hi), width, chosen)))
+
+    @router.get("/blame", response_model=None, summary="Which line a window was lost to, beside the run's normal")
+    def blame(
+        run: RunParameter,
+        lo: Since,
+        hi: Until,
+        rank: Rank = None,
+        baseline_from: Instant = None,
+        baseline_to: Instant = None,
+    ) -> Answer[VerdictAnswer]:
+        queries.check_run(run)
+        return Answer(
+            verdict_answer(queries.stacks.blame(run, window_of(lo, hi), rank, optional_window(baseline_from, baseline_to)))
+        )
+
+    @router.get("/source", response_model=None, summary="Lines of a file of the run's own folder that its profile names")
+    def source(
+        run: RunParameter,
+        file: Annotated[str, Query(max_length=MOST_CHARACTERS, description="as a frame names it")],
+        line: Annotated[int, Query(ge=1, le=MOST_ID)] = 1,
+        context: Annotated[int, Query(ge=0, le=MAX_CONTEXT, description="lines on each side")] = 8,
+    ) -> Answer[SourceAnswer]:
+        queries.check_run(run)
+        try:
+            return Answer(source_answer(queries.stacks.source(run, file, line, context)))
+        except Refused as error:
+            raise NotFound(str(error)) from error
+
+
+def frame_row(frame: Frame) -> FrameRow:
+    return {"name": frame.name, "file": frame.file, "line": frame.line}
+
+
+def thread_row(thread: lanes.ThreadTime) -> ThreadRow:
+    return {
+        "pid": thread.pid,
+        "tid": thread.tid,
+        "name": thread.name,
+        "rank": thread.rank,
+        "role": thread.role,
+        "seconds": thread.seconds,
+    }
+
+
+def tree_answer(tree: FlameTree) -> TreeAnswer:
+    return {
+        "samples": tree.samples,
+        "seconds": tree.seconds,
+        "hz": tree.hz,
+        "baseline_samples": tree.baseline_samples,
+        "baseline_seconds": tree.baseline_seconds,
+        "unresolved_share": tree.unresolved_share,
+        "threads": [thread_row(thread) for thread in tree.threads],
+        "frames": [frame_row(frame) for frame in tree.frames],
+        "nodes": {
+            "frame": tree.frame,
+            "parent": tree.parent,
+            "self_s": tree.self_s,
+            "total_s": tree.total_s,
+            "untrusted_s": tree.untrusted_s,
+            "base_self_s": tree.base_self_s,
+            "base_total_s": tree.base_total_s,
+            "kind": tree.kind,
+        },
+    }
+
+
+def flame_answer(folded: Folded, profiler: Profiler) -> FlameAnswer:
+    note: Remedy | None = None
+    if profiler.note is not None:
+        note = {"sentence": profiler.note["sentence"], "remedy": profiler.note["remedy"]}
+    return {
+        **tree_answer(folded.tree),
+        "units": folded.units,
+        "baseline_units": folded.baseline_units,
+        "per": folded.per,
+        "normal": folded.normal,
+        "profile_until": folded.profile_until,
+        "ranks": sorted({thread.rank for thread in folded.tree.threads}),
+        "phases": [{"name": phase.name, "seconds": phase.seconds, "normal_s": phase.normal_s} for phase in folded.phases],
+        "sampler": profiler.sampler,
+        "note": note,
+    }
+
+
+def chart_answer(charted: Charted) -> ChartAnswer:
+    chart = charted.chart
+    return {
+        "from": chart.window[0],
+        "to": chart.window[1],
+        "frames": [frame_row(frame) for frame in chart.frames],
+        "lanes": [
+            {
+                **thread_row(lane.thread),
+                "depth": lane.depth,
+                "spans": {
+                    "start": lane.bars.start,
+                    "end": lane.bars.end,
+                    "depth": lane.bars.depth,
+                    "frame": lane.bars.frame,
+                    "kind": lane.bars.kind,
+                },
+            }
+            for lane in chart.lanes
+        ],
+        "left_out": chart.left_out,
+        "profile_until": charted.profile_until,
+    }
+
+
+def verdict_answer(verdict: Verdict) -> VerdictAnswer:
+    """The line's fields beside the others."""
+    suspect = verdict.suspect
+    frame = suspect.frame if suspect else None
+    return {
+        "verdict": verdict.verdict,
+        "sentence": verdict.sentence,
+        "reason": verdict.reason,
+        "rank": verdict.rank,
+        "excess_s": verdict.excess_s,
+        "excess_share": verdict.excess_share,
+        "slowdown_s": verdict.slowdown_s,
+        "unexplained_s": verdict.unexplained_s,
+        "window_unit_s": verdict.window_unit_s,
+        "normal_unit_s": verdict.normal_unit_s,
+        "per": verdict.per,
+        "units": verdict.units,
+        "normal_units": verdict.normal_units,
+        "samples": verdict.samples,
+        "normal_samples": verdict.normal_samples,
+        "unresolved_share": verdict.unresolved_share,
+        "confidence": verdict.confidence,
+        "rank_among_normal": verdict.rank_among_normal,
+        "tier": verdict.tier,
+        "normal": verdict.normal,
+        "profile_until": verdict.profile_until,
+        "function": frame.name if frame else None,
+        "file": frame.file if frame else None,
+        "line": (frame.line or None) if frame else None,
+        "leaf": suspect.leaf if suspect else "",
+        "path": [frame_row(one) for one in suspect.path] if suspect else [],
+        "evidence": [{"name": row.name, "unit": row.unit, "window": row.window, "normal": row.normal} for row in verdict.evidence],
+    }
+
+
+def source_answer(excerpt: Excerpt) -> SourceAnswer:
+    return {
+        "file": excerpt.file,
+        "line": excerpt.line,
+        "first": excerpt.first,
+        "lines": excerpt.lines,
+        "kept": excerpt.kept,
+        "note": excerpt.note,
+    }
