@@ -88,6 +88,8 @@ class Verdict:
     window_unit_s: float | None = None
     normal_unit_s: float | None = None
     per: str = "second"
+    size: str = ""
+    longer: float | None = None
     units: float | None = None
     normal_units: float | None = None
     samples: int = 0
