@@ -181,6 +181,56 @@ def test_a_function_is_found_below_different_callers(store: SqliteStore) -> None
     assert "norm.py:300 norm, +100 of +100 ms a step" in blame(store, 62, 65).sentence
 
 
+PIECE = Frame("step.<locals>.<listcomp>", "/job/train.py", 44)  # with Python 3.12 its time stands at line 44 of `step`
+LATE, PADDED = Frame("main.<locals>.<lambda>", "/job/train.py", 12), Frame("padded", "/job/train.py", 20)
+FETCH = Frame("_MapDatasetFetcher.fetch", f"{TORCH}/utils/data/_utils/fetch.py", 54)
+TRAINER = Frame("Trainer.get_batch_samples", f"{LIBRARY}/site-packages/transformers/trainer.py", 5100)
+COLLATOR = Frame("DataCollator.__call__", f"{LIBRARY}/site-packages/transformers/data/data_collator.py", 40)
+CALL, RUN = (
+    Frame("_call_impl", f"{TORCH}/nn/modules/module.py", 1700),
+    Frame("<module>", f"{LIBRARY}/site-packages/axolotl/cli.py", 3),
+)
+GENERATED = Frame("call", "/tmp/torchinductor_ada/ab/cab.py", 70)
+
+
+@pytest.mark.parametrize(
+    ("slow", "said"),
+    [
+        ((MODULE, STEP, PIECE), "train.py:44 step, +100"),
+        ((MODULE, STEP, PIECE, DECODE), "data.py:88 decode, +100"),
+        ((MODULE, STEP, PIECE._replace(name="<listcomp>")), "train.py:44 step, +100"),  # Python 3.10
+        ((MODULE, STEP, FETCH, LATE), "train.py:12 main.<locals>.<lambda>, +100"),
+        ((MODULE, STEP, PADDED, PADDED._replace(line=21), PADDED._replace(line=22)), "train.py:20 padded, +100"),
+        ((MODULE, STEP, CALL, GENERATED), "train.py:40 step, in compiled code, +100"),
+        (
+            (MODULE, STEP, COLLATOR, CALL, COLLATOR._replace(name="<genexpr>")),
+            "train.py:40 step, in transformers DataCollator.__call__, +100",
+        ),
+        (
+            (RUN, TRAINER, CALL, COLLATOR),
+            "transformers Trainer.get_batch_samples -> data_collator.py:40 DataCollator.__call__, +100",
+        ),
+        ((RUN, TRAINER, CALL), "trainer.py:5100 Trainer.get_batch_samples, +100"),
+    ],
+    ids=[
+        "comprehension",
+        "called-in-one",
+        "3.10",
+        "lambda-of-another",
+        "recursion",
+        "compiled",
+        "genexpr",
+        "no-own",
+        "unnamed-leaf",
+    ],
+)
+def test_what_is_named_is_a_function_that_the_user_knows(store: SqliteStore, slow: tuple[Frame, ...], said: str) -> None:
+    base: tuple[Part, ...] = ((10, (MODULE, STEP, FORWARD)), (90, (*slow[:2], FORWARD)))
+    run(store, (60, base), (10, (*base, (100, slow))))
+    verdict = blame(store, 62, 65)
+    assert said in verdict.sentence, verdict.sentence
+
+
 def test_a_short_window_or_one_without_stacks_says_so(store: SqliteStore) -> None:
     run(store, (60, NORMAL))
     assert blame(store, 40, 40.3).sentence == "Only 30 samples in this window: too few to blame a line."

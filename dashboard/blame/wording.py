@@ -37,7 +37,9 @@ def _sentence(verdict: Verdict, gpu: Gpu | None, host: Host | None) -> str:
 def _line(verdict: Verdict) -> str:
     """`94 % of the lost time: data.py:88 decode_image, in PIL ImageFile.load, +369 of +393 ms a step.`"""
     assert verdict.suspect is not None
-    where = ", ".join(part for part in (place(verdict.suspect.frame), _in(verdict.suspect.leaf), verdict.reason) if part)
+    found = verdict.suspect
+    called = f"{found.caller} -> {place(found.frame)}" if found.caller else place(found.frame)
+    where = ", ".join(part for part in (called, _in(found.leaf), verdict.reason) if part)
     if verdict.rank is not None and verdict.verdict == "collective_wait":
         where = f"rank {verdict.rank}, {where}"
     share = f"{percent(verdict.excess_share or 0.0)}"
