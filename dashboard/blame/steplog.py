@@ -43,7 +43,7 @@ def read(store: Store, run: str, window: Range, rank: int = 0, around_s: float =
     found = store.range([one.id for one in {*phases, *filter(None, [stepper])}], lo, hi, buckets=EACH_POINT)
     stored = store.run(run)
     return StepLog(
-        units=_units(found[stepper.id]) if stepper else None,
+        units=_units(found[stepper.id], min(hi, store.profiled_until(run) or lo)) if stepper else None,
         phases=_phases(phases, found),
         per=str((stored.info.get("unit") if stored else None) or "step"),
         first=stepper is not None and (stepper.first_time_s or 0.0) >= lo,
@@ -79,9 +79,10 @@ def _within(time_s: Floats, one: Range) -> Bools:
     return within
 
 
-def _units(points: Buckets) -> Units | None:
+def _units(points: Buckets, until_s: float) -> Units | None:
+    """With the one that is going on, as far as stacks were recorded."""
     found = units.units_of(points.t, points.step, points.segment)
-    return found if len(found.start_s) else None
+    return found.until(until_s) if len(found.start_s) else None
 
 
 def _phases(series: Sequence[Series], found: dict[int, Buckets]) -> Phases:
