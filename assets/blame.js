@@ -61,7 +61,7 @@ export function ranges(normal) {
 }
 
 /** How a unit of the evidence is shown: its word, by how much it is multiplied, and with how many digits behind the point. @type {Record<string, [string, number, number]>} */
-const UNITS = { s: ["ms", 1000, 1], share: ["%", 100, 1], "%": ["%", 1, 1], MHz: ["MHz", 1, 0], cores: ["cores", 1, 1] };
+const UNITS = { s: ["ms", 1000, 1], us: ["µs", 1, 1], share: ["%", 100, 1], "%": ["%", 1, 1], MHz: ["MHz", 1, 0], cores: ["cores", 1, 1] };
 
 /** What the server compares, as rows beside the page's own. @param {Blame} blame @returns {import("./evidence.js").Fact[]} */
 export function facts({ evidence }) {

@@ -163,6 +163,43 @@ def test_without_steps_the_seconds_in_which_the_gpu_is_as_busy_as_usual_are_norm
     assert "data.py:88 decode, in PIL ImageFile.load" in verdict.sentence, "no thread waits in either"
 
 
+def varying(store: SqliteStore, sizes: Sequence[int], decode_us: Sequence[float]) -> None:
+    """Steps of so many tokens, each of which is forwarded in 200 us and decoded in so many."""
+    ms = [(size * 0.2, size * us / 1000) for size, us in zip(sizes, decode_us, strict=True)]
+    run(store, *(((a + b) / 1000, ((a, (MODULE, STEP, FORWARD)), (b, (MODULE, STEP, DECODE)))) for a, b in ms))
+    ends_s = T0 + np.cumsum([(a + b) / 1000 for a, b in ms])
+    points = zip(sizes, ends_s.round(6).tolist(), strict=True)
+    store.append(
+        [
+            Points("run", labels_of(host="box", rank=None), ("train/tokens",), (size,), t, 101 + i)
+            for i, (size, t) in enumerate(points)
+        ]
+    )
+
+
+def test_a_window_of_long_sequences_is_not_slow(store: SqliteStore) -> None:
+    sizes = [*np.random.default_rng(0).integers(200, 601, 800).tolist(), *[580] * 60]
+    varying(store, sizes, [20.0] * 860)
+    end_s = sum(sizes) * 220e-6
+    verdict = blame(store, end_s - 6, end_s - 1)
+    assert verdict.verdict == "no_difference", verdict.sentence
+    assert verdict.sentence.startswith("This window looks like normal for its size: a step has 1.4")
+    rows = {row.name: (row.window, row.normal) for row in verdict.evidence}
+    assert rows["Tokens per step"] == (pytest.approx(580, rel=0.02), pytest.approx(400, rel=0.05))
+    assert rows["Time per token"] == (pytest.approx(220, rel=0.02), pytest.approx(220, rel=0.02))
+
+
+def test_a_line_that_takes_longer_per_token_is_named_however_short_the_sequences_are(store: SqliteStore) -> None:
+    sizes = [*np.random.default_rng(0).integers(200, 601, 800).tolist(), *[210] * 150]
+    varying(store, sizes, [20.0] * 800 + [220.0] * 150)
+    end_s = sum(sizes) * 220e-6 + 150 * 210 * 200e-6
+    verdict = blame(store, end_s - 6, end_s - 1)
+    assert verdict.verdict == "line", verdict.sentence
+    assert "data.py:88 decode" in verdict.sentence
+    assert verdict.size in verdict.sentence
+    assert verdict.excess_s == pytest.approx(200e-6 * 400, rel=0.1), "of a step of the usual size"
+
+
 def test_two_causes_of_one_size_are_named_by_what_calls_both(store: SqliteStore) -> None:
     both: tuple[Part, ...] = ((60, (MODULE, STEP, DECODE)), (140, (MODULE, STEP, FORWARD)))
     run(store, (60, NORMAL), (10, both))
@@ -179,6 +216,56 @@ def test_a_function_is_found_below_different_callers(store: SqliteStore) -> None
     )
     run(store, (60, NORMAL), (10, twice))
     assert "norm.py:300 norm, +100 of +100 ms a step" in blame(store, 62, 65).sentence
+
+
+PIECE = Frame("step.<locals>.<listcomp>", "/job/train.py", 44)  # with Python 3.12 its time stands at line 44 of `step`
+LATE, PADDED = Frame("main.<locals>.<lambda>", "/job/train.py", 12), Frame("padded", "/job/train.py", 20)
+FETCH = Frame("_MapDatasetFetcher.fetch", f"{TORCH}/utils/data/_utils/fetch.py", 54)
+TRAINER = Frame("Trainer.get_batch_samples", f"{LIBRARY}/site-packages/transformers/trainer.py", 5100)
+COLLATOR = Frame("DataCollator.__call__", f"{LIBRARY}/site-packages/transformers/data/data_collator.py", 40)
+CALL, RUN = (
+    Frame("_call_impl", f"{TORCH}/nn/modules/module.py", 1700),
+    Frame("<module>", f"{LIBRARY}/site-packages/axolotl/cli.py", 3),
+)
+GENERATED = Frame("call", "/tmp/torchinductor_ada/ab/cab.py", 70)
+
+
+@pytest.mark.parametrize(
+    ("slow", "said"),
+    [
+        ((MODULE, STEP, PIECE), "train.py:44 step, +100"),
+        ((MODULE, STEP, PIECE, DECODE), "data.py:88 decode, +100"),
+        ((MODULE, STEP, PIECE._replace(name="<listcomp>")), "train.py:44 step, +100"),  # Python 3.10
+        ((MODULE, STEP, FETCH, LATE), "train.py:12 main.<locals>.<lambda>, +100"),
+        ((MODULE, STEP, PADDED, PADDED._replace(line=21), PADDED._replace(line=22)), "train.py:20 padded, +100"),
+        ((MODULE, STEP, CALL, GENERATED), "train.py:40 step, in compiled code, +100"),
+        (
+            (MODULE, STEP, COLLATOR, CALL, COLLATOR._replace(name="<genexpr>")),
+            "train.py:40 step, in transformers DataCollator.__call__, +100",
+        ),
+        (
+            (RUN, TRAINER, CALL, COLLATOR),
+            "transformers Trainer.get_batch_samples -> data_collator.py:40 DataCollator.__call__, +100",
+        ),
+        ((RUN, TRAINER, CALL), "trainer.py:5100 Trainer.get_batch_samples, +100"),
+    ],
+    ids=[
+        "comprehension",
+        "called-in-one",
+        "3.10",
+        "lambda-of-another",
+        "recursion",
+        "compiled",
+        "genexpr",
+        "no-own",
+        "unnamed-leaf",
+    ],
+)
+def test_what_is_named_is_a_function_that_the_user_knows(store: SqliteStore, slow: tuple[Frame, ...], said: str) -> None:
+    base: tuple[Part, ...] = ((10, (MODULE, STEP, FORWARD)), (90, (*slow[:2], FORWARD)))
+    run(store, (60, base), (10, (*base, (100, slow))))
+    verdict = blame(store, 62, 65)
+    assert said in verdict.sentence, verdict.sentence
 
 
 def test_a_short_window_or_one_without_stacks_says_so(store: SqliteStore) -> None:

@@ -51,7 +51,8 @@ def blame(
     if awaited and verdict.verdict in ("line", "unknown"):
         verdict = replace(verdict, verdict="collective_wait")
     rows = evidence.rows(case, log, gpu, host)
-    return worded(replace(verdict, evidence=rows, profile_until=store.profiled_until(run)), gpu, host)
+    verdict = replace(_sized(verdict, case, log), evidence=rows, profile_until=store.profiled_until(run))
+    return worded(verdict, gpu, host)
 
 
 def _case(joined: Traces, about: Recorded, rank: int, folder: str, line_of: LineOf) -> Case:
@@ -75,6 +76,13 @@ def _side(traces: Traces, ranges: Sequence[Range], log: StepLog) -> Side:
     inside = traces.within(ranges)
     seen = union(list(zip(inside.start_s.tolist(), inside.end_s.tolist(), strict=True)), TOUCHING_S)
     return Side(inside, list(ranges), log.units.within(seen) if log.units else None)
+
+
+def _sized(verdict: Verdict, case: Case, log: StepLog) -> Verdict:
+    if log.sized is None or case.normal is None:
+        return verdict
+    longer = log.sized.longer(case.window.ranges, case.normal.ranges)
+    return replace(verdict, size=f"{log.sized.usual:,.0f} {log.sized.name}", longer=longer)
 
 
 def _others(stacks: Traces, about: Recorded, rank: int, line_of: LineOf) -> tuple[Side, Side] | None:

@@ -96,6 +96,8 @@ class Verdict:
     window_unit_s: float | None = None
     normal_unit_s: float | None = None
     per: str = "second"
+    size: str = ""
+    longer: float | None = None
     units: float | None = None
     normal_units: float | None = None
     samples: int = 0
@@ -118,6 +120,7 @@ class Verdict:
             "file": frame.file if frame else None,
             "line": frame.line if frame and frame.line else None,
             "leaf": self.suspect.leaf if self.suspect else "",
+            "caller": self.suspect.caller if self.suspect else "",
             "path": [one._asdict() for one in self.suspect.path] if self.suspect else [],
             "evidence": [row._asdict() for row in self.evidence],
         }
