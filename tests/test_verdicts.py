@@ -200,6 +200,27 @@ def test_a_line_that_takes_longer_per_token_is_named_however_short_the_sequences
     assert verdict.excess_s == pytest.approx(200e-6 * 400, rel=0.1), "of a step of the usual size"
 
 
+def test_what_the_graph_beside_a_sentence_does_not_show_is_said_and_confidence_is_low(store: SqliteStore) -> None:
+    """The last minute of normal, which the graph shows, is already slow; most of what the verdict rests on is not."""
+    slower: tuple[Part, ...] = ((50, (MODULE, STEP, DECODE)), (90, (MODULE, STEP, FORWARD)))
+    slow: tuple[Part, ...] = ((60, (MODULE, STEP, DECODE)), (90, (MODULE, STEP, FORWARD)))
+    run(store, (300, NORMAL), (70, slower), (20, slow))
+    verdict = blame(store, 371, 386)
+    assert "data.py:88 decode, +4" in verdict.sentence, verdict.sentence
+    assert verdict.contradiction == "The flame graph says otherwise: +10 ms a step for data.py:88 decode."
+    assert verdict.confidence == "low"
+
+
+def test_the_main_thread_waits_for_workers_however_busy_they_are(store: SqliteStore) -> None:
+    """The table counts a wait as one, also where the graph shows what the workers did meanwhile."""
+    waiting = (MODULE, STEP, Frame("Queue.get", f"{LIBRARY}/queue.py", 171))
+    run(store, (60, ((20, waiting), (80, (MODULE, STEP, FORWARD)))), (20, ((60, waiting), (80, (MODULE, STEP, FORWARD)))))
+    verdict = blame(store, 62, 70)
+    (row,) = [row for row in verdict.evidence if row.name == "Main thread waits"]
+    assert row == ("Main thread waits", "s/step", pytest.approx(0.06, rel=0.1), pytest.approx(0.02, rel=0.1))
+    assert verdict.contradiction == ""
+
+
 def test_two_causes_of_one_size_are_named_by_what_calls_both(store: SqliteStore) -> None:
     both: tuple[Part, ...] = ((60, (MODULE, STEP, DECODE)), (140, (MODULE, STEP, FORWARD)))
     run(store, (60, NORMAL), (10, both))

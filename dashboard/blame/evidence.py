@@ -7,17 +7,19 @@ from typing import NamedTuple
 import numpy as np
 
 from ..flame.joining import waits_of_stacks
-from ..flame.traces import Range
+from ..flame.traces import Range, Traces
+from ..flame.trust import LineOf
 from .steplog import StepLog
 from .verdict import Case, Gpu, Host, Row, Side
 
+WAITS = "Main thread waits"
 NEXT_TO_NOTHING = 0.1  # of all cores
 
 
 def rows(case: Case, log: StepLog, gpu: Gpu | None = None, host: Host | None = None) -> list[Row]:
-    """Steps a second, phases, how busy the GPUs are and other programs keep the cores, and how much of its time the main thread waits."""
+    """Steps a second, phases, how busy the GPUs are and other programs keep the cores."""
     phases = _phases(log, case.window.ranges, case.normal.ranges if case.normal else [])
-    return [*_rates(case, log), *phases, *_gpus(gpu), *_others(host), _waits(case)]
+    return [*_rates(case, log), *phases, *_gpus(gpu), *_others(host)]
 
 
 def _rates(case: Case, log: StepLog) -> list[Row]:
@@ -76,12 +78,14 @@ def _others(host: Host | None) -> list[Row]:
     return [Row("CPU of others", "cores", *host.others)]
 
 
-def _waits(case: Case) -> Row:
-    return Row("Main thread waits", "share", _wait_share(case.window), _wait_share(case.normal))
+def waits_of(main: tuple[Traces, Traces | None], case: Case, line_of: LineOf) -> Row:
+    """How long the main thread waits, whoever works for it meanwhile: its own stacks, before they are joined."""
+    per = case.window.per, case.normal.per if case.normal else None
+    unit = "share" if case.window.units is None else f"s/{case.per}"
+    here, there = (_waited_s(side, line_of) / by if side is not None and by else None for side, by in zip(main, per, strict=True))
+    return Row(WAITS, unit, here, there)
 
 
-def _wait_share(side: Side | None) -> float | None:
-    if side is None or not side.seconds:
-        return None
-    waits = np.array([wait is not None for wait in waits_of_stacks(side.traces)], bool)
-    return float(side.traces.seconds[waits[side.traces.stack]].sum()) / side.seconds
+def _waited_s(main: Traces, line_of: LineOf) -> float:
+    waits = np.array([wait is not None for wait in waits_of_stacks(main, line_of)], bool)
+    return float(main.seconds[waits[main.stack]].sum()) if len(waits) else 0.0

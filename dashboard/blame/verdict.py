@@ -106,6 +106,7 @@ class Verdict:
     confidence: Confidence | None = None
     rank_among_normal: float | None = None
     tier: str = "A"
+    contradiction: str = ""
     normal: list[Range] = field(default_factory=list)
     evidence: list[Row] = field(default_factory=list)
     profile_until: float | None = None
