@@ -47,7 +47,7 @@ export class FlameStage {
     this.run = run;
     this.#build();
     const whole = now ? `the last ${duration(asked.to - asked.from)}` : "this window";
-    this.own = { said: ownSentence(this.tree, whole), aside: worth(flame, asked, growing) };
+    this.own = { said: ownSentence(this.tree, whole, this.comparable), aside: worth(flame, asked, growing) };
     this.trouble.show(flame?.samples ? null : trouble);
     this.draw();
   }
@@ -65,6 +65,12 @@ export class FlameStage {
     if (blame?.function && blame.file) return nameOf({ name: blame.function, file: blame.file });
     const top = tree?.hottest();
     return top ? nameOf(top.frame) : null;
+  }
+
+  /** The tree where it holds all that the server's verdict rests on, from callers to callees. @returns {Tree | null} */
+  get comparable() {
+    const { view, rank: _, ...others } = this.filter;
+    return view === "joined" && Object.values(others).every((value) => value === null) ? this.tree : null;
   }
 
   /** @param {Partial<Choice>} change */

@@ -169,7 +169,7 @@ export class Panel {
     const { blame, own } = this;
     const said = blame?.sentence ? sentence(blame) : own.said;
     this.said.replaceChildren(...said);
-    setText(this.aside, blame?.sentence && blame.verdict !== "no_profile" ? basis(blame, this.chosen) : own.aside);
+    setText(this.aside, blame?.sentence && blame.verdict !== "no_profile" ? basis(blame, this.chosen, this.flame.tree) : own.aside);
   }
 
   /** @param {Trouble | null} trouble */

@@ -41,6 +41,7 @@ export class Tree {
     this.frames = flame.frames;
     this.nodes = nodes;
     this.count = nodes.frame.length;
+    this.samples = flame.samples;
     this.per = flame.units ? flame.per : "second";
     const ranks = flame.units ? ranksIn(flame.frames) : 1; // each takes the same steps
     this.units = ranks * (flame.units || flame.seconds || 1);

@@ -15,6 +15,7 @@ from collectors.store.protocol import StackColumns, Store
 from collectors.store.question import check, holding
 
 from .blame import inquiry, recorded, steplog
+from .blame.agreement import NEAREST
 from .blame.normal import BEFORE_S
 from .blame.steplog import StepLog
 from .blame.verdict import Verdict
@@ -28,7 +29,6 @@ from .flame.traces import Range, to_samples
 
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
 EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than this beyond it
-NEAREST = 2  # of the window's own lengths: to draw what normal looks like, fewer do than to judge by
 
 
 @dataclass(frozen=True)

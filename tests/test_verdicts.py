@@ -163,6 +163,64 @@ def test_without_steps_the_seconds_in_which_the_gpu_is_as_busy_as_usual_are_norm
     assert "data.py:88 decode, in PIL ImageFile.load" in verdict.sentence, "no thread waits in either"
 
 
+def varying(store: SqliteStore, sizes: Sequence[int], decode_us: Sequence[float]) -> None:
+    """Steps of so many tokens, each of which is forwarded in 200 us and decoded in so many."""
+    ms = [(size * 0.2, size * us / 1000) for size, us in zip(sizes, decode_us, strict=True)]
+    run(store, *(((a + b) / 1000, ((a, (MODULE, STEP, FORWARD)), (b, (MODULE, STEP, DECODE)))) for a, b in ms))
+    ends_s = T0 + np.cumsum([(a + b) / 1000 for a, b in ms])
+    points = zip(sizes, ends_s.round(6).tolist(), strict=True)
+    store.append(
+        [
+            Points("run", labels_of(host="box", rank=None), ("train/tokens",), (size,), t, 101 + i)
+            for i, (size, t) in enumerate(points)
+        ]
+    )
+
+
+def test_a_window_of_long_sequences_is_not_slow(store: SqliteStore) -> None:
+    sizes = [*np.random.default_rng(0).integers(200, 601, 800).tolist(), *[580] * 60]
+    varying(store, sizes, [20.0] * 860)
+    end_s = sum(sizes) * 220e-6
+    verdict = blame(store, end_s - 6, end_s - 1)
+    assert verdict.verdict == "no_difference", verdict.sentence
+    assert verdict.sentence.startswith("This window looks like normal for its size: a step has 1.4")
+    rows = {row.name: (row.window, row.normal) for row in verdict.evidence}
+    assert rows["Tokens per step"] == (pytest.approx(580, rel=0.02), pytest.approx(400, rel=0.05))
+    assert rows["Time per token"] == (pytest.approx(220, rel=0.02), pytest.approx(220, rel=0.02))
+
+
+def test_a_line_that_takes_longer_per_token_is_named_however_short_the_sequences_are(store: SqliteStore) -> None:
+    sizes = [*np.random.default_rng(0).integers(200, 601, 800).tolist(), *[210] * 150]
+    varying(store, sizes, [20.0] * 800 + [220.0] * 150)
+    end_s = sum(sizes) * 220e-6 + 150 * 210 * 200e-6
+    verdict = blame(store, end_s - 6, end_s - 1)
+    assert verdict.verdict == "line", verdict.sentence
+    assert "data.py:88 decode" in verdict.sentence
+    assert verdict.size in verdict.sentence
+    assert verdict.excess_s == pytest.approx(200e-6 * 400, rel=0.1), "of a step of the usual size"
+
+
+def test_what_the_graph_beside_a_sentence_does_not_show_is_said_and_confidence_is_low(store: SqliteStore) -> None:
+    """The last minute of normal, which the graph shows, is already slow; most of what the verdict rests on is not."""
+    slower: tuple[Part, ...] = ((50, (MODULE, STEP, DECODE)), (90, (MODULE, STEP, FORWARD)))
+    slow: tuple[Part, ...] = ((60, (MODULE, STEP, DECODE)), (90, (MODULE, STEP, FORWARD)))
+    run(store, (300, NORMAL), (70, slower), (20, slow))
+    verdict = blame(store, 371, 386)
+    assert "data.py:88 decode, +4" in verdict.sentence, verdict.sentence
+    assert verdict.contradiction == "The flame graph says otherwise: +10 ms a step for data.py:88 decode."
+    assert verdict.confidence == "low"
+
+
+def test_the_main_thread_waits_for_workers_however_busy_they_are(store: SqliteStore) -> None:
+    """The table counts a wait as one, also where the graph shows what the workers did meanwhile."""
+    waiting = (MODULE, STEP, Frame("Queue.get", f"{LIBRARY}/queue.py", 171))
+    run(store, (60, ((20, waiting), (80, (MODULE, STEP, FORWARD)))), (20, ((60, waiting), (80, (MODULE, STEP, FORWARD)))))
+    verdict = blame(store, 62, 70)
+    (row,) = [row for row in verdict.evidence if row.name == "Main thread waits"]
+    assert row == ("Main thread waits", "s/step", pytest.approx(0.06, rel=0.1), pytest.approx(0.02, rel=0.1))
+    assert verdict.contradiction == ""
+
+
 def test_two_causes_of_one_size_are_named_by_what_calls_both(store: SqliteStore) -> None:
     both: tuple[Part, ...] = ((60, (MODULE, STEP, DECODE)), (140, (MODULE, STEP, FORWARD)))
     run(store, (60, NORMAL), (10, both))

@@ -88,6 +88,8 @@ class Verdict:
     window_unit_s: float | None = None
     normal_unit_s: float | None = None
     per: str = "second"
+    size: str = ""
+    longer: float | None = None
     units: float | None = None
     normal_units: float | None = None
     samples: int = 0
@@ -96,6 +98,7 @@ class Verdict:
     confidence: Confidence | None = None
     rank_among_normal: float | None = None
     tier: str = "A"
+    contradiction: str = ""
     normal: list[Range] = field(default_factory=list)
     evidence: list[Row] = field(default_factory=list)
     profile_until: float | None = None
