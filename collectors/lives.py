@@ -113,18 +113,23 @@ class LivesCollector:
                     yield Event(activity.run, SEEN, time.time(), process.rank, fields=self._about(process))
 
     def _let_go(self, found: Mapping[str, Sequence[RunProcess]]) -> Iterable[Event]:
-        """Of processes that live on, and have nothing more to do with a run that is silent: a notebook's, or one that began the next run."""
+        """Of processes that live on, and have nothing more to do with a run: a notebook's, one that began the next run, or a wrapper's.
+
+        While lines come they are let go only where somebody else is seen to write them.
+        """
         now_s = time.time()
         for key, (run, process) in list(self._known.items()):
             activity = self._activities.get(run)
-            if process in found.get(run, ()) or (activity is not None and not is_silent(activity, now_s)):
+            others = [other for other in found.get(run, ()) if other.rank == process.rank]
+            if process in others or (activity is not None and not others and not is_silent(activity, now_s)):
                 continue
             if not alive(process.pid, process.start_ticks):
                 continue  # its end is judged
             del self._known[key]
             if activity is not None and process.rank not in last_ends(activity) and self._is_new(run, EXIT, process):
                 verdict = Verdict("ended", f"Process {process.pid} goes on, and no longer writes this run")
-                yield self._exit(run, process.rank, verdict, self._name_of(process))
+                instead = {"writer_pid": others[0].pid} if others else {}
+                yield self._exit(run, process.rank, verdict, {**self._name_of(process), **instead})
 
     def _look_at_those_gone_meanwhile(self) -> None:
         """Their last lines are read once a run has given no sign from one look to the next."""

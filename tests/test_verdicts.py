@@ -125,8 +125,8 @@ def test_stacks_of_py_spy_give_medium_confidence_at_most(store: SqliteStore) -> 
 
 
 def test_with_little_normal_confidence_is_low(store: SqliteStore) -> None:
-    run(store, (15, NORMAL), (10, SLOW))
-    assert blame(store, 17, 20).confidence == "low"
+    run(store, (9, NORMAL), (10, SLOW))
+    assert blame(store, 11, 14).confidence == "low"
 
 
 def test_without_normal_shares_are_absolute_and_confidence_is_low(store: SqliteStore) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..proc import PROC, alive, children, descendants, environment_of, parent, runs_python, start_ticks
@@ -34,7 +34,7 @@ class Finder:
         self._found_s = -1e9  # CLOCK_MONOTONIC
         self._settled: dict[str, tuple[object, ...]] = {}  # by run: what it was like when no claim of it held
         self._folders: dict[Path, str] = {}  # resolved
-        self._open, self._walk_at_s, self._walked_s = Open({}, {}, {}), 0.0, 0.0
+        self._open, self._walk_at_s, self._walked_s = Open({}, {}, {}, {}), 0.0, 0.0
         self._holding: dict[str, dict[int, int]] = {}  # by run: the start ticks by pid of those that the last walk found
         self._writers: dict[str, dict[int, Claim]] = {}  # by run and pid, those that were found by its files
         self._owner: dict[tuple[int, int], str] = {}  # by pid and start ticks: the run that has it now
@@ -99,14 +99,26 @@ class Finder:
         holding = self._holding[activity.run]
         goes_on = now_s - (activity.last_line_s or 0.0) < HOLDS_ON_S
         for pid, claim in list(known.items()):
-            moved_on = pid not in holding and any(pid in pids for pids in self._open.files.values())
-            if not alive(pid, claim.process.start_ticks, self._proc) or moved_on or (pid not in holding and not goes_on):
+            if pid in holding and alive(pid, claim.process.start_ticks, self._proc):
+                continue
+            moved_on = any(pid in pids for pids in self._open.files.values())
+            if (
+                moved_on
+                or not goes_on
+                or not alive(pid, claim.process.start_ticks, self._proc)
+                or self._was_a_stopgap(pid, holding)
+            ):
                 del known[pid]
         for pid, ticks in holding.items():
             if pid not in known and alive(pid, ticks, self._proc):
                 rank = identity_of(environment_of(pid, self._proc)).rank or 0
                 known[pid] = Claim(RunProcess(pid, rank, ticks), True, Strength.WRITER, now_s)
         return list(known.values())
+
+    def _was_a_stopgap(self, pid: int, holding: Collection[int]) -> bool:
+        """Whether it was taken for the writer only while the training was not there yet: a shell, tee, or what is above the writers."""
+        above = not set(descendants(pid, self._proc)).isdisjoint(holding)
+        return bool(holding) and (above or not runs_python(pid, self._proc))
 
     def _holders(self, activity: RunActivity) -> dict[int, int]:
         paths = self._paths_of(activity)
