@@ -18,6 +18,8 @@ import { nameOf } from "./tree.js";
  * @property {number | null} unresolved_share
  * @property {"high" | "medium" | "low" | null} confidence
  * @property {string} contradiction what the graph or the table beside it says otherwise, ""
+ * @property {string} per
+ * @property {[number, number] | null} judged the whole units that a short window lies in
  * @property {string} tier
  * @property {[number, number][]} normal
  * @property {{name: string, unit: string, window: number | null, normal: number | null}[]} evidence
@@ -45,10 +47,11 @@ const TIERS = { A: "from stacks and GPU counters, without steps", B: "from stack
 
 /** Where sentence and graph do not agree, how sure it is, and what it was compared with. @param {Blame} blame @param {boolean} chosen a user chose what to compare with @param {Tree | null} tree that is drawn */
 export function basis(blame, chosen, tree) {
-  const { confidence, samples, normal_samples, normal, unresolved_share, tier } = blame;
+  const { confidence, samples, normal_samples, normal, unresolved_share, tier, judged, per } = blame;
   const parts = [
     confidence && `confidence ${confidence}`,
     counted(samples, "sample"),
+    judged ? `judged by the whole ${per}s ${ranges([judged])}` : "",
     normal.length
       ? `${chosen ? "compared with" : "normal is"} ${counted(normal_samples, "sample")} ${ranges(normal)}`
       : "no normal to compare with",
