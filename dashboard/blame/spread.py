@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from collectors.records import Frame
@@ -36,8 +38,15 @@ def grows_everywhere(
     if not inside[1]:
         return False
     if there - inside[1] >= OUTSIDE * there:
-        return (here - inside[0]) / (there - inside[1]) - 1 >= AS_MUCH * (inside[0] / inside[1] - 1)
+        return in_proportion((inside[0], inside[1]), (here - inside[0], there - inside[1]))
     return _parts_grow(*(one / units for one, units in zip(_by_function(*sides, own_folder), per, strict=True)))
+
+
+def in_proportion(inside: Sequence[float], outside: Sequence[float]) -> bool:
+    """Whether the rest grew about as much as what is looked at. Each of window and normal."""
+    if not inside[1] or outside[1] < OUTSIDE * (inside[1] + outside[1]):
+        return False
+    return outside[0] / outside[1] - 1 >= AS_MUCH * (inside[0] / inside[1] - 1)
 
 
 def _parts_grow(here: Floats, there: Floats) -> bool:

@@ -13,7 +13,7 @@ from ..flame.trust import LineOf, no_source
 from . import suspect
 from .chance import Chance, blocks_of, chance
 from .confidence import Confidence, Strength, confidence
-from .spread import grows_everywhere, standing
+from .spread import grows_everywhere, in_proportion, standing
 from .suspect import Excess, Suspect
 from .units import Units
 
@@ -28,7 +28,7 @@ LEAST_EVERYWHERE = 0.15  # ... where no function carries it: a machine with othe
 FEW_WINDOWS = 20  # normal windows side by side; with fewer, LEAST_UNSURE is the least
 ALL = 0.9  # of its time
 PRESENT = 0.5  # of its excess over whole units, that a function must have in the window itself
-HALVES_UNITS, HALVES_S = 4, 0.25  # a window is halved by every other stretch of whole units, of at least this length
+HALVES_UNITS, HALVES_S = 2, 0.25  # a window is halved by every other stretch of whole units, of at least this length
 SPANS, STEPS = 3, 3  # a frame is named where it stands in so many spans of so many steps
 LONG = 3.0  # samples in a row: who stands so long stands
 
@@ -163,7 +163,7 @@ def judge(case: Case) -> Verdict:
     unit_s = known["normal_unit_s"] or 1.0
     least_s = _least(excess, found, unit_s, luck)
     everywhere_s = max(least_s, LEAST_EVERYWHERE * unit_s)
-    if found is not None and normal is not None and _is_everywhere(found, slowdown_s, case):
+    if found is not None and _is_everywhere(found, excess, slowdown_s, case):
         found = None
     if found is None or found.excess_s <= (everywhere_s if _is_all(found, case) else least_s):
         is_slower = normal is None or (window.units is not None and slowdown_s > everywhere_s)
@@ -183,11 +183,15 @@ def judge(case: Case) -> Verdict:
     return Verdict("line", **known)
 
 
-def _is_everywhere(found: Suspect, slowdown_s: float, case: Case) -> bool:
+def _is_everywhere(found: Suspect, excess: Excess, slowdown_s: float, case: Case) -> bool:
+    """Whether it names all that there is: what it calls, or what is beside it, grew in the same proportion."""
     window, normal = case.window, case.normal
     if normal is None or window.units is None:
         return False
     per = (window.per, normal.per)
+    parts = suspect.largest_below(excess, [found.frame, *found.below][-1], per) if _is_all(found, case) else None
+    if parts is not None and in_proportion(parts[0].tolist(), parts[1].tolist()):
+        return True
     return grows_everywhere(found.frame, window.traces, normal.traces, per, slowdown_s, case.own_folder, case.line_of)
 
 
