@@ -16,9 +16,10 @@ from ..flame.trust import LineOf
 from ..flame.waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of, waiting
 from . import suspect
 from .gpu_look import LEAST_BUSY_PCT
+from .spread import standing
 from .suspect import Suspect
 from .units import Units
-from .verdict import Case, Gpu, Host, Side, Verdict, standing
+from .verdict import Case, Gpu, Host, Side, Verdict
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
 IDLER_PCT = 5.0  # so much less busy is idle

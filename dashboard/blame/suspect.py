@@ -188,6 +188,21 @@ def _caller(above: list[Frame], called: Frame) -> str:
     return next((library_name(frame) for frame in reversed(before) if has_name(frame) and frame.file != called.file), "")
 
 
+def largest_below(excess: Excess, function: Frame, per: tuple[float, float]) -> tuple[Floats, Floats] | None:
+    """What of a function's time lies in the heaviest one below it, and what does not: of the window and of normal, per unit."""
+    open_until, nodes = 0, []
+    for node, name in enumerate(excess.function):
+        if name == function[:2] and node >= open_until:
+            nodes.append(node)
+            open_until = excess.end[node]
+    below = _functions_below(excess, nodes)
+    if not below:
+        return None
+    heaviest = max(below, key=lambda one: one.excess_s)
+    inside, whole = (excess.trie.total_s[:, some].sum(axis=1) / np.maximum(per, 1e-9) for some in (heaviest.nodes, nodes))
+    return inside, whole - inside
+
+
 def _functions_below(excess: Excess, nodes: list[int]) -> list[Step]:
     """Every function below the nodes, with what it carries; where it calls itself, the outermost counts."""
     carried: dict[tuple[str, str], float] = defaultdict(float)

@@ -7,15 +7,13 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.records import Frame
-
-from ..flame.traces import Bools, Range, Traces, overlaps
+from ..flame.traces import Range, Traces, overlaps
 from ..flame.trie import Trie
 from ..flame.trust import LineOf, no_source
 from . import suspect
 from .chance import Chance, blocks_of, chance
 from .confidence import Confidence, Strength, confidence
-from .spread import grows_everywhere
+from .spread import grows_everywhere, in_proportion, standing
 from .suspect import Excess, Suspect
 from .units import Units
 
@@ -30,7 +28,7 @@ LEAST_EVERYWHERE = 0.15  # ... where no function carries it: a machine with othe
 FEW_WINDOWS = 20  # normal windows side by side; with fewer, LEAST_UNSURE is the least
 ALL = 0.9  # of its time
 PRESENT = 0.5  # of its excess over whole units, that a function must have in the window itself
-HALVES_UNITS, HALVES_S = 4, 0.25  # a window is halved by every other stretch of whole units, of at least this length
+HALVES_UNITS, HALVES_S = 2, 0.25  # a window is halved by every other stretch of whole units, of at least this length
 SPANS, STEPS = 3, 3  # a frame is named where it stands in so many spans of so many steps
 LONG = 3.0  # samples in a row: who stands so long stands
 
@@ -166,7 +164,7 @@ def judge(case: Case) -> Verdict:
     unit_s = known["normal_unit_s"] or 1.0
     least_s = _least(excess, found, unit_s, luck)
     everywhere_s = max(least_s, LEAST_EVERYWHERE * unit_s)
-    if normal is not None and grows_everywhere(window.traces, normal.traces, per, slowdown_s, case.own_folder, case.line_of):
+    if found is not None and _is_everywhere(found, excess, slowdown_s, case):
         found = None
     if found is None or found.excess_s <= (everywhere_s if _is_all(found, case) else least_s):
         is_slower = normal is None or (window.units is not None and slowdown_s > everywhere_s)
@@ -184,6 +182,18 @@ def judge(case: Case) -> Verdict:
         "rank_among_normal": luck.rank_of(found.excess_s) if luck else None,
     }
     return Verdict("line", **known)
+
+
+def _is_everywhere(found: Suspect, excess: Excess, slowdown_s: float, case: Case) -> bool:
+    """Whether it names all that there is: what it calls, or what is beside it, grew in the same proportion."""
+    window, normal = case.window, case.normal
+    if normal is None or window.units is None:
+        return False
+    per = (window.per, normal.per)
+    parts = suspect.largest_below(excess, [found.frame, *found.below][-1], per) if _is_all(found, case) else None
+    if parts is not None and in_proportion(parts[0].tolist(), parts[1].tolist()):
+        return True
+    return grows_everywhere(found.frame, window.traces, normal.traces, per, slowdown_s, case.own_folder, case.line_of)
 
 
 def _is_all(found: Suspect, case: Case) -> bool:
@@ -271,14 +281,6 @@ def _part(side: Side, ranges: list[Range], units: Units | None) -> Side:
 def _is_present(found: Suspect, case: Case) -> bool:
     """Whether the window itself shows what its whole units lost."""
     return not case.in_part or _excess_of(found, case.asked, case.normal) >= PRESENT * found.excess_s
-
-
-def standing(traces: Traces, function: Frame) -> Bools:
-    """The spans on whose stacks the function is."""
-    places = {i for i, frame in enumerate(traces.frames) if frame[:2] == function[:2]}
-    stacks = np.array([not places.isdisjoint(stack) for stack in traces.stacks], bool)
-    there: Bools = stacks[traces.stack] if len(stacks) else np.zeros(0, bool)
-    return there
 
 
 def _stands(found: Suspect, case: Case) -> bool:
