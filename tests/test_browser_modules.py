@@ -334,6 +334,20 @@ def test_while_the_server_has_not_answered_the_page_goes_the_same_way_down(ask: 
     assert owner == {"name": "step", "file": "step.py", "line": 5}
 
 
+def test_beside_several_ranks_the_one_that_is_waited_for_is_looked_at(ask: Ask) -> None:
+    code = """
+    const names = [["root", ""], ["rank 0", ""], ["main", "main.py"], ["in rank 1", ""], ["load", "load.py"], ["rank 1", ""]];
+    flame.frames = names.map(([name, file], line) => ({ name, file, line }));
+    flame.nodes = {
+      frame: [0, 1, 2, 3, 4, 5, 2, 4], parent: [-1, 0, 1, 2, 3, 0, 5, 6],
+      total_s: [20, 10, 10, 3, 3, 10, 10, 6], base_total_s: [60, 30, 30, 1, 1, 30, 30, 10],
+      self_s: Array(8).fill(0), base_self_s: Array(8).fill(0), untrusted_s: Array(8).fill(0),
+      kind: ["own", "library", "own", "joined", "own", "library", "own", "own"],
+    };
+    return words(new Tree(flame))[0];"""
+    assert ask(LOST + code) == "100 % of the lost time: load.py:4 load, +200 of +200 ms a step"
+
+
 def test_a_window_that_lost_little_or_holds_few_samples_or_units_is_told_by_what_most_of_it_went_to(ask: Ask) -> None:
     code = """
     flame.samples = 49;
