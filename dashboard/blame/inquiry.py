@@ -52,8 +52,13 @@ def blame(
     if awaited and verdict.verdict in ("line", "unknown"):
         verdict = replace(verdict, verdict="collective_wait")
     rows = [*evidence.rows(case, log, gpu, host), _waits(stacks, case, looked_at)]
-    verdict = replace(_sized(verdict, case, log), evidence=rows, profile_until=store.profiled_until(run))
-    drawn = [window], about.normal if baseline else agreement.nearest(about.normal, window)
+    verdict = replace(
+        _sized(verdict, case, log),
+        evidence=rows,
+        profile_until=store.profiled_until(run),
+        judged=about.window if case.in_part else None,
+    )
+    drawn = [window], about.normal if baseline or case.in_part else agreement.nearest(about.normal, window)
     return worded(_compared(verdict, joined, log, drawn, looked_at), gpu, host)
 
 

@@ -105,6 +105,7 @@ class Verdict:
     rank_among_normal: float | None = None
     tier: str = "A"
     contradiction: str = ""
+    judged: Range | None = None
     normal: list[Range] = field(default_factory=list)
     evidence: list[Row] = field(default_factory=list)
     profile_until: float | None = None
