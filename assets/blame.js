@@ -1,8 +1,8 @@
 /** What the server says of a window: the sentence with its place set apart, and what it rests on. */
 
 import { el } from "./dom.js";
-import { percent, signed } from "./figures.js";
-import { clock, count, counted, figure, minute, place } from "./format.js";
+import { percent, signed, signedOf } from "./figures.js";
+import { clock, count, counted, duration, figure, minute, place } from "./format.js";
 import { mostLost, related } from "./suspect.js";
 import { nameOf } from "./tree.js";
 
@@ -18,6 +18,8 @@ import { nameOf } from "./tree.js";
  * @property {number | null} unresolved_share
  * @property {"high" | "medium" | "low" | null} confidence
  * @property {string} contradiction what the graph or the table beside it says otherwise, ""
+ * @property {string} per
+ * @property {[number, number] | null} judged the whole units that a short window lies in
  * @property {string} tier
  * @property {[number, number][]} normal
  * @property {{name: string, unit: string, window: number | null, normal: number | null}[]} evidence
@@ -45,10 +47,11 @@ const TIERS = { A: "from stacks and GPU counters, without steps", B: "from stack
 
 /** Where sentence and graph do not agree, how sure it is, and what it was compared with. @param {Blame} blame @param {boolean} chosen a user chose what to compare with @param {Tree | null} tree that is drawn */
 export function basis(blame, chosen, tree) {
-  const { confidence, samples, normal_samples, normal, unresolved_share, tier } = blame;
+  const { confidence, samples, normal_samples, normal, unresolved_share, tier, judged, per } = blame;
   const parts = [
     confidence && `confidence ${confidence}`,
     counted(samples, "sample"),
+    judged ? `judged by the whole ${per}s ${ranges([judged])}` : "",
     normal.length
       ? `${chosen ? "compared with" : "normal is"} ${counted(normal_samples, "sample")} ${ranges(normal)}`
       : "no normal to compare with",
@@ -89,10 +92,20 @@ export function facts({ evidence }) {
   });
 }
 
-/** The page's own words while the server's are not there: what the window lost its time to, else what most of it went to. @param {Tree | null} tree @param {string} whole @param {Tree | null} [comparable] the same, null where a loss cannot be told by it @returns {(Node | string)[]} */
-export function ownSentence(tree, whole, comparable = tree) {
-  const lost = comparable && mostLost(comparable);
-  if (lost) return ofLoss(lost, comparable);
+/**
+ * The page's own words while the server's are not there: what the window lost its time to, else what most of it went to; and what that is worth.
+ * @param {Flame | null} flame @param {Tree | null} tree of it
+ * @param {{asked: {from: number, to: number}, now: boolean, growing: boolean, comparable?: Tree | null}} about `growing`: more of the profile may come; `comparable`: null where the tree tells no loss
+ * @returns {{said: (Node | string)[], aside: string}}
+ */
+export function ownWords(flame, tree, { asked, now, growing, comparable = tree }) {
+  const lost = comparable && comparable.samples >= FEW_SAMPLES ? mostLost(comparable) : null;
+  const said = lost && comparable ? ofLoss(lost, comparable) : ofShare(tree, now ? `the last ${duration(asked.to - asked.from)}` : "this window");
+  return { said, aside: worth(flame, asked, growing, lost ? "Beside normal" : "Share of the main thread’s time") };
+}
+
+/** What most of the window went to. @param {Tree | null} tree @param {string} whole @returns {(Node | string)[]} */
+function ofShare(tree, whole) {
   const top = tree?.hottest();
   if (!top) return [];
   const { file, line, name } = top.frame;
@@ -105,15 +118,15 @@ function ofLoss({ frame, excess, whole }, tree) {
   const what = el("code", {}, `${place(frame.file, frame.line)} ${frame.name}`);
   const share = el("b", { class: "more" }, percent(Math.min(1, excess / whole)));
   if (tree.per === "second") return [share, " of the time spent otherwise than normal: ", what, `, ${signed(excess)} of every second`];
-  return [share, " of the lost time: ", what, `, ${signed(excess)} of ${signed(whole)} a ${tree.per}`];
+  return [share, " of the lost time: ", what, `, ${signedOf(excess, whole)} a ${tree.per}`];
 }
 
-/** What the samples are worth. @param {Flame | null} flame @param {{from: number, to: number}} asked @param {boolean} growing more of the profile may come */
-export function worth(flame, asked, growing) {
+/** What the samples are worth. @param {Flame | null} flame @param {{from: number, to: number}} asked @param {boolean} growing @param {string} what they tell */
+function worth(flame, asked, growing, what) {
   if (!flame) return "";
   if (growing && flame.profile_until !== null && flame.profile_until < asked.to)
     return `The profile arrives until ${clock(asked.to)}; so far it reaches ${clock(flame.profile_until)}.`;
   if (!flame.samples) return flame.note ? "" : "No stack was sampled in this time.";
   if (flame.samples < FEW_SAMPLES) return `Only ${counted(flame.samples, "sample")} in this window: too few to blame a line.`;
-  return `Share of the main thread’s time, ${flame.sampler} at ${figure(flame.hz, 0)} Hz.`;
+  return `${what}, ${flame.sampler} at ${figure(flame.hz, 0)} Hz.`;
 }

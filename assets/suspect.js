@@ -8,7 +8,8 @@
 const CARRIES = 0.8; // of its caller's excess
 const LEAST = 0.5; // of the whole loss
 const LEAST_OF_NORMAL = 0.25; // of a normal unit's time: less may be chance, which only the server can tell
-const PART = /\.?(<locals>\.)?<(listcomp|setcomp|dictcomp|genexpr|lambda)>$/;
+const FEW_UNITS = 8; // a window of fewer holds some parts of a unit more often than others: the server judges it by whole units
+const PART = /(\.?(<locals>\.)?<(listcomp|setcomp|dictcomp|genexpr|lambda)>)+$/;
 
 /** The deepest own function that carries most of the loss; null where nothing is lost, or no function carries most of it. @param {Tree} tree @returns {Suspect | null} */
 export function mostLost(tree) {
@@ -16,6 +17,7 @@ export function mostLost(tree) {
   const roots = [...tree.children(-1)];
   const normal = sum(roots.map((node) => tree.normal(node)));
   const whole = tree.per === "second" ? shifted(tree) : sum(roots.map((node) => tree.excess(node)));
+  if (tree.per !== "second" && tree.total_s / tree.ranks < FEW_UNITS * normal) return null;
   if (whole <= LEAST_OF_NORMAL * normal) return null;
   const end = ends(tree);
   /** @type {Step | null} */

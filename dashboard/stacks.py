@@ -84,7 +84,8 @@ class Stacks:
         around_s = BEFORE_S if against_normal else EDGE_S
         log = steplog.read(self._store, run, _hull(window, baseline), lanes.rank or 0, around_s)
         if against_normal and baseline is None:
-            columns, _, ranges, _ = recorded.read(self._store, run, window, log, windows=NEAREST)
+            about = recorded.read(self._store, run, window, log, windows=NEAREST)
+            columns, ranges = about.columns, about.normal
             parts = [_in_phase(part, log, phase, columns, lanes.rank or 0) for part in ([window], ranges) if part]
             sides = folding.gather_parts(columns, lanes, parts, self._texts.line_of(run))
         else:

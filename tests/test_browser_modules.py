@@ -305,9 +305,13 @@ LOST = (
     FLAME
     + """
 const { mostLost } = await load("suspect.js");
-const { basis, otherwise, ownSentence } = await load("blame.js");
-const text = (parts) => parts.map((part) => part.textContent ?? part).join("");
-flame.samples = 1000;
+const { basis, otherwise, ownWords } = await load("blame.js");
+const about = { asked: { from: 0, to: 10 }, now: false, growing: false };
+Object.assign(flame, { samples: 1000, sampler: "native", hz: 100, profile_until: null, note: null });
+const words = (tree) => {
+  const { said, aside } = ownWords({ ...flame, samples: tree.samples }, tree, about);
+  return [said.map((part) => part.textContent ?? part).join(""), aside];
+};
 const named = (kind, names) => {
   flame.nodes.kind = kind;
   names.forEach((name, i) => name && (flame.frames[i] = { ...flame.frames[i], ...name }));
@@ -323,18 +327,29 @@ def test_while_the_server_has_not_answered_the_page_goes_the_same_way_down(ask: 
     const all = Array(6).fill("own");
     const library = ["own", "own", "own", "own", "library", "library"];
     const part = [null, null, null, null, null, { name: "step.<locals>.<genexpr>", file: "step.py" }];
-    return [text(ownSentence(named(all, []), "this window")), mostLost(named(library, [])).frame.name, mostLost(named(all, part)).frame];"""
+    return [words(named(all, [])), mostLost(named(library, [])).frame.name, mostLost(named(all, part)).frame];"""
     sentence, above, owner = ask(LOST + code)
-    assert sentence == "100 % of the lost time: load.py:5 load, +200 ms of +200 ms a step"
+    assert sentence == ["100 % of the lost time: load.py:5 load, +200 of +200 ms a step", "Beside normal, native at 100 Hz."]
     assert above == "step", "the deepest own function"
     assert owner == {"name": "step", "file": "step.py", "line": 5}
 
 
-def test_a_window_that_lost_little_is_told_by_what_most_of_it_went_to(ask: Ask) -> None:
+def test_a_window_that_lost_little_or_holds_few_samples_or_units_is_told_by_what_most_of_it_went_to(ask: Ask) -> None:
     code = """
+    flame.samples = 49;
+    const short = words(new Tree(flame));
+    flame.samples = 1000;
+    const part = words(new Tree({ ...flame, units: 2, baseline_units: 20 }));
     flame.nodes.base_total_s = [48, 48, 48, 19, 14, 29];
-    return text(ownSentence(new Tree(flame), "this window"));"""
-    assert ask(LOST + code) == "60 % of this window: load.py:5 load"
+    return [short, part, words(new Tree(flame))];"""
+    said = "60 % of this window: load.py:5 load"
+    few, share = "Only 49 samples in this window: too few to blame a line.", "Share of the main thread’s time, native at 100 Hz."
+    assert ask(LOST + code) == [[said, few], [said, share], [said, share]]
+
+
+def test_differences_in_one_unit_name_it_once(ask: Ask) -> None:
+    code = "const { signedOf } = await load('figures.js'); return [[0.369, 0.393], [0.5, 1.5], [90, 91]].map((pair) => signedOf(...pair));"
+    assert ask(code) == ["+369 of +393 ms", "+500 ms of +1.5 s", "+1 min 30 s of +1 min 31 s"]
 
 
 def test_where_sentence_and_graph_do_not_agree_the_page_says_so(ask: Ask) -> None:

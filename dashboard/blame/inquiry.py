@@ -38,22 +38,27 @@ def blame(
     first = rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
     case = _case(joined, about, first, folder, line_of)
     verdict = judge(case)
-    late = straggler(joined, window, about.normal, (case.window.per, case.normal.per if case.normal else 0.0))
+    late = straggler(joined, about.window, about.normal, (case.window.per, case.normal.per if case.normal else 0.0))
     lost_s = verdict.slowdown_s or 0.0
     awaited = late is not None and verdict.verdict in ("line", "unknown") and late.waited_s >= MOST * lost_s
     if late is not None and awaited:
         case = _case(joined, about, late.rank, folder, line_of)
         verdict = replace(judge(case), rank=late.rank)
     looked_at = late.rank if late and awaited else first
-    gpu = gpu_look.look(store, run, window, about.normal, log)
-    host = host_look.look(store, run, window, about.normal) if about.normal else None
+    gpu = gpu_look.look(store, run, about.window, about.normal, log)
+    host = host_look.look(store, run, about.window, about.normal) if about.normal else None
     facts = Facts(_others(stacks, about, looked_at, line_of), _collections(case, log), gpu, host)
     verdict = reasoned(verdict, case, facts)
     if awaited and verdict.verdict in ("line", "unknown"):
         verdict = replace(verdict, verdict="collective_wait")
     rows = [*evidence.rows(case, log, gpu, host), _waits(stacks, case, looked_at)]
-    verdict = replace(_sized(verdict, case, log), evidence=rows, profile_until=store.profiled_until(run))
-    drawn = [window], about.normal if baseline else agreement.nearest(about.normal, window)
+    verdict = replace(
+        _sized(verdict, case, log),
+        evidence=rows,
+        profile_until=store.profiled_until(run),
+        judged=about.window if case.in_part else None,
+    )
+    drawn = [window], about.normal if baseline or case.in_part else agreement.nearest(about.normal, window)
     return worded(_compared(verdict, joined, log, drawn, looked_at), gpu, host)
 
 
@@ -61,6 +66,7 @@ def _case(joined: Traces, about: Recorded, rank: int, folder: str, line_of: Line
     mine = main_threads(joined, rank)
     return Case(
         window=_side(mine, [about.window], about.log),
+        asked=_side(mine, [about.asked], about.log),
         normal=_side(mine, about.normal, about.log) if about.normal else None,
         units=about.log.units,
         per=about.log.per,
@@ -68,6 +74,7 @@ def _case(joined: Traces, about: Recorded, rank: int, folder: str, line_of: Line
         certain=bool((mine.gil >= 0).all()),
         own_folder=folder,
         line_of=line_of,
+        period_s=about.period_s,
     )
 
 

@@ -48,7 +48,7 @@ def read(store: Store, run: str, window: Range, rank: int = 0, around_s: float =
     counts = [one for one in stepped if is_size(one.name)]
     found = store.range([one.id for one in {*phases, *counts, *filter(None, [stepper])}], lo, hi, buckets=EACH_POINT)
     stored = store.run(run)
-    steps = _units(found[stepper.id]) if stepper else None
+    steps = _units(found[stepper.id], min(hi, store.profiled_until(run) or lo)) if stepper else None
     counted = sized(steps, {one.name: (found[one.id].t, found[one.id].last) for one in counts}) if steps else None
     return StepLog(
         units=weighed(steps, counted) if steps and counted else steps,
@@ -89,9 +89,10 @@ def _within(time_s: Floats, one: Range) -> Bools:
     return within
 
 
-def _units(points: Buckets) -> Units | None:
+def _units(points: Buckets, until_s: float) -> Units | None:
+    """With the one that is going on, as far as stacks were recorded."""
     found = units.units_of(points.t, points.step, points.segment)
-    return found if len(found.start_s) else None
+    return found.until(until_s) if len(found.start_s) else None
 
 
 def _phases(series: Sequence[Series], found: dict[int, Buckets]) -> Phases:

@@ -62,6 +62,7 @@ class Suspect(NamedTuple):
     path: list[Frame]  # the functions that lead to it, from the root, itself last
     below: list[Frame]  # the library's functions below it that carry most of it
     caller: str = ""  # where no frame of the user's own is on the stack: the library's function that called it
+    alone: float = 1.0  # how much of its excess is in no other own function below it
 
 
 def weighed(traces: Traces) -> Weighed:
@@ -143,7 +144,19 @@ def find(excess: Excess, lost_s: float, weighings: list[Weighed], per: tuple[flo
     leaf = library_name(named[-1]) if own and named else ""
     caller = "" if own else _caller([one for one, _ in above], frame)
     carried_s = steps[last_own].excess_s if last_own >= 0 else steps[-1].excess_s
-    return Suspect(frame, leaf, carried_s, [*path[:-1], frame], below, caller)
+    return Suspect(frame, leaf, carried_s, [*path[:-1], frame], below, caller, _alone(excess, steps[max(last_own, 0)]))
+
+
+def _alone(excess: Excess, step: Step) -> float:
+    """How much of what a function carries is in no other own function below it."""
+    others_s = 0.0
+    for node in step.nodes:
+        below = node + 1
+        while below < excess.end[node]:
+            is_other = excess.kind[below] == "own" and excess.function[below] != step.function
+            others_s += max(0.0, excess.excess_s[below]) if is_other else 0.0
+            below = excess.end[below] if is_other else below + 1
+    return 1 - min(1.0, others_s / max(step.excess_s, 1e-9))
 
 
 def _walk(excess: Excess, lost_s: float) -> list[Step]:
@@ -173,6 +186,21 @@ def _caller(above: list[Frame], called: Frame) -> str:
     """The nearest function that is named and of another file: `transformers Trainer.get_batch_samples`."""
     before = above[: next((i for i, frame in enumerate(above) if frame[:2] == called[:2]), len(above))]
     return next((library_name(frame) for frame in reversed(before) if has_name(frame) and frame.file != called.file), "")
+
+
+def largest_below(excess: Excess, function: Frame, per: tuple[float, float]) -> tuple[Floats, Floats] | None:
+    """What of a function's time lies in the heaviest one below it, and what does not: of the window and of normal, per unit."""
+    open_until, nodes = 0, []
+    for node, name in enumerate(excess.function):
+        if name == function[:2] and node >= open_until:
+            nodes.append(node)
+            open_until = excess.end[node]
+    below = _functions_below(excess, nodes)
+    if not below:
+        return None
+    heaviest = max(below, key=lambda one: one.excess_s)
+    inside, whole = (excess.trie.total_s[:, some].sum(axis=1) / np.maximum(per, 1e-9) for some in (heaviest.nodes, nodes))
+    return inside, whole - inside
 
 
 def _functions_below(excess: Excess, nodes: list[int]) -> list[Step]:

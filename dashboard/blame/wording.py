@@ -23,6 +23,8 @@ def _sentence(verdict: Verdict, gpu: Gpu | None, host: Host | None) -> str:
         case "too_few_samples":
             samples = f"{verdict.samples} sample{'' if verdict.samples == 1 else 's'}"
             return f"Only {samples} in this window: too few to blame a line."
+        case "no_difference" if verdict.reason == "elsewhere":
+            return f"This part of the {verdict.per} looks like normal: the {verdict.per} lost its time elsewhere."
         case "no_difference":
             return _like_normal(verdict)
         case "gpu_slower":
