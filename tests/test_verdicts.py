@@ -439,3 +439,81 @@ def test_a_phase_is_folded_alone_beside_the_same_phase_of_normal(store: SqliteSt
     assert names["ImageFile.load"] == pytest.approx(2.2, rel=0.02)
     assert names.get("forward", 0) < 0.05
     assert [(one.name, one.seconds) for one in folded.phases] == [("data", pytest.approx(0.11)), ("forward", pytest.approx(0.09))]
+
+
+LONG_STEP: tuple[Part, ...] = ((5000, (MODULE, STEP, DECODE)), (10000, (MODULE, STEP, FORWARD)), (5000, (MODULE, STEP, SAVE)))
+LONG_SLOW: tuple[Part, ...] = ((5000, (MODULE, STEP, DECODE)), (50000, (MODULE, STEP, FORWARD)), (5000, (MODULE, STEP, SAVE)))
+
+
+@pytest.mark.parametrize("at_s", [241, 244, 247.5, 252, 256.5])
+def test_a_part_of_a_long_step_is_no_dip(store: SqliteStore, at_s: float) -> None:
+    """Beside steps as a whole, each part of one would be too long."""
+    run(store, (400, LONG_STEP))
+    verdict = blame(store, at_s, at_s + 3)
+    assert verdict.verdict == "no_difference", verdict.sentence
+    assert verdict.samples == 300
+
+
+def test_a_slow_part_of_a_long_step_is_named_in_the_part_alone(store: SqliteStore) -> None:
+    run(store, (320, LONG_STEP), (60, LONG_SLOW), (100, LONG_STEP))
+    inside, before, after = blame(store, 340, 350), blame(store, 321, 324), blame(store, 376, 379)
+    assert inside.suspect and inside.suspect.frame.name == "forward"
+    assert (inside.excess_s, inside.slowdown_s) == (pytest.approx(40, rel=0.01), pytest.approx(40, rel=0.01))
+    assert inside.confidence != "high", "one step, beside a handful"
+    for verdict in (before, after):
+        assert verdict.verdict == "no_difference"
+        assert verdict.sentence == "This part of the step looks like normal: the step lost its time elsewhere."
+
+
+def test_a_long_step_that_goes_on_has_lost_what_it_takes_longer_already(store: SqliteStore) -> None:
+    run(store, (320, LONG_STEP))
+    samples = [StackSample(0, 5 * 10**9, 7, (MODULE, STEP, DECODE), False)]
+    samples.append(StackSample(5 * 10**9, 40 * 10**9, 7, (MODULE, STEP, FORWARD), False))
+    about = ("run", 0, 7, "main", "box", "native", 100.0)
+    store.append([Profile(*about, T0 + 320, 0, 45 * 10**9, {7: "MainThread"}, samples, 4500)])
+    early, late = blame(store, 326, 330), blame(store, 355, 364)
+    assert late.suspect and late.suspect.frame.name == "forward"
+    assert late.excess_s == pytest.approx(30, rel=0.01), "so far"
+    assert early.suspect and early.suspect.frame.name == "forward", "as the rest of its step tells"
+
+
+def test_work_that_takes_longer_everywhere_is_blamed_on_no_line(store: SqliteStore) -> None:
+    load, train = Frame("load", "/job/data.py", 5), Frame("train", "/job/train.py", 60)
+    parts = ((15, (MODULE, load)), (25, (MODULE, train, DECODE)), (60, (MODULE, train, FORWARD)))
+    run(store, (80, parts), (10, tuple((1.6 * ms, stack) for ms, stack in parts)))
+    verdict = blame(store, 82, 86)
+    assert verdict.verdict == "unknown", verdict.sentence
+    assert verdict.sentence == "No single line stands out: +60 ms a step, normal 100 ms."
+
+
+def test_strong_evidence_is_high_and_a_healthy_window_never(store: SqliteStore) -> None:
+    run(store, (30, NORMAL), (10, SLOW), (20, NORMAL))
+    assert blame(store, 32, 35).confidence == "high", "3 s at twice as long"
+    assert blame(store, 28, 34).confidence == "high", "also over the edge"
+    assert blame(store, 22, 25).confidence is None
+
+
+def test_a_function_that_calls_two_slow_ones_is_not_high(store: SqliteStore) -> None:
+    run(store, (80, NORMAL), (10, ((60, (MODULE, STEP, DECODE)), (140, (MODULE, STEP, FORWARD)))))
+    verdict = blame(store, 82, 85)
+    assert verdict.suspect and verdict.suspect.frame.name == "step"
+    assert verdict.confidence == "low"
+
+
+def test_without_steps_a_slow_stretch_that_computes_is_not_taken_for_normal(store: SqliteStore) -> None:
+    """It waits least of all."""
+    nap, count = Frame("nap", "/job/train.py", 30), Frame("count", "/job/train.py", 50)
+    healthy = ((90, (MODULE, nap, SYNCHRONIZE)), (10, (MODULE, count)))
+    slow = ((90, (MODULE, nap, SYNCHRONIZE)), (610, (MODULE, count)))
+    run(store, (28, healthy), (12, slow), (9, healthy), (20, slow), (15, healthy), (9, slow), (20, healthy), steps=False)
+    assert blame(store, 42, 48).verdict == "no_difference"
+    verdict = blame(store, 55, 60)
+    assert verdict.suspect and verdict.suspect.frame.name == "count"
+    assert all(not (28 < lo - T0 < 39 or 49 < lo - T0 < 68) for lo, hi in verdict.normal)
+
+
+def test_without_steps_parts_that_follow_each_other_are_normal_together(store: SqliteStore) -> None:
+    roll_out, update = Frame("roll_out", "/job/rl.py", 3), Frame("update", "/job/rl.py", 9)
+    run(store, (120, ((1200, (MODULE, roll_out)), (1300, (MODULE, update)))), steps=False)
+    for at_s in (60.0, 61.1, 62.3, 70.7):
+        assert blame(store, at_s, at_s + 10).verdict == "no_difference"
