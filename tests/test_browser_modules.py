@@ -336,8 +336,8 @@ def test_while_the_server_has_not_answered_the_page_goes_the_same_way_down(ask: 
 
 def test_beside_several_ranks_the_one_that_is_waited_for_is_looked_at(ask: Ask) -> None:
     code = """
-    const names = [["root", ""], ["rank 0", ""], ["main", "main.py"], ["in rank 1", ""], ["load", "load.py"], ["rank 1", ""]];
-    flame.frames = names.map(([name, file], line) => ({ name, file, line }));
+    const marks = [["root", ""], ["rank 0", ""], ["main", "main.py"], ["in rank 1", ""], ["load", "load.py"], ["rank 1", ""]];
+    flame.frames = marks.map(([name, file], line) => ({ name, file, line }));
     flame.nodes = {
       frame: [0, 1, 2, 3, 4, 5, 2, 4], parent: [-1, 0, 1, 2, 3, 0, 5, 6],
       total_s: [20, 10, 10, 3, 3, 10, 10, 6], base_total_s: [60, 30, 30, 1, 1, 30, 30, 10],
