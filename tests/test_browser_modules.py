@@ -369,7 +369,7 @@ def test_differences_in_one_unit_name_it_once(ask: Ask) -> None:
 def test_where_sentence_and_graph_do_not_agree_the_page_says_so(ask: Ask) -> None:
     code = """
     const blame = (verdict, name, contradiction = "") => ({
-      verdict, function: name, file: name && `${name}.py`, contradiction, confidence: "low", samples: 900, normal_samples: 9, normal: [], tier: "B" });
+      verdict, function: name, file: name && `${name}.py`, contradiction, confidence: "low", samples: 900, normal_samples: 9, normal: [], basis: "steps" });
     const shown = new Tree(flame);
     const told = (...one) => otherwise(blame(...one), shown);
     return [
