@@ -11,25 +11,25 @@ from pathlib import Path
 import numpy as np
 
 from collectors.analysis.blame import inquiry, recorded, steplog
+from collectors.analysis.blame.agreement import NEAREST
 from collectors.analysis.blame.normal import BEFORE_S
 from collectors.analysis.blame.steplog import StepLog
 from collectors.analysis.blame.verdict import Verdict
-from collectors.analysis.stacks import source
+from collectors.analysis.stacks import folding, source
+from collectors.analysis.stacks.folding import PRUNE, FlameTree, Gathered
+from collectors.analysis.stacks.lanes import Lanes
+from collectors.analysis.stacks.reshaping import Shape
 from collectors.analysis.stacks.traces import Range, to_samples
 from collectors.process.activity import SEEN
 from collectors.store.protocol import StackColumns, Store
 from collectors.store.question import check, holding
 
-from .flame import flamechart, folding
+from .flame import flamechart
 from .flame.flamechart import Chart, Strip
-from .flame.folding import PRUNE, FlameTree, Gathered
-from .flame.lanes import Lanes
 from .flame.minutes import SPANS_AT_ONCE, Minutes
-from .flame.reshaping import Shape
 
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
 EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than this beyond it
-NEAREST = 2  # of the window's own lengths: to draw what normal looks like, fewer do than to judge by
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ class Stacks:
         around_s = BEFORE_S if against_normal else EDGE_S
         log = steplog.read(self._store, run, _hull(window, baseline), lanes.rank or 0, around_s)
         if against_normal and baseline is None:
-            columns, _, ranges, _ = recorded.read(self._store, run, window, log, windows=NEAREST)
+            about = recorded.read(self._store, run, window, log, windows=NEAREST)
+            columns, ranges = about.columns, about.normal
             parts = [_in_phase(part, log, phase, columns, lanes.rank or 0) for part in ([window], ranges) if part]
             sides = folding.gather_parts(columns, lanes, parts, self._texts.line_of(run))
         else:

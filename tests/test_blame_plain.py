@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.calibration import evaluate, plans_of
-from dashboard.flame.lanes import Lanes
+from collectors.analysis.stacks.lanes import Lanes
 from tests.plain import PROGRAMS, record
 from tests.plain_truth import PlainRecording, names
 

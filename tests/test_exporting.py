@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors.analysis.stacks.folding import FlameTree, Gathered, tree_of
+from collectors.analysis.stacks.reshaping import Shape, matching, module_of
 from collectors.analysis.stacks.source import line_of
 from collectors.analysis.stacks.trie import Weighed
 from collectors.records import Frame
 from dashboard.flame.exporting import from_folded, from_speedscope, to_folded, to_speedscope
-from dashboard.flame.folding import FlameTree, Gathered, tree_of
-from dashboard.flame.reshaping import Shape, matching, module_of
 from tests.stacks import Span, columns, drawn, fold
 
 names = st.sampled_from(["<module>", "Net.forward", "fetch.<locals>.<listcomp>", "f"])

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors.analysis.stacks.lanes import Lanes
 from collectors.records import Frame
 from collectors.store.protocol import StackColumns
 from dashboard.flame.flamechart import Chart, chart
-from dashboard.flame.lanes import Lanes
 from tests.stacks import MAIN, Span, columns
 
 MODULE, STEP, LOAD = Frame("<module>", "/job/train.py", 9), Frame("step", "/job/train.py", 3), Frame("load", "/job/train.py", 5)

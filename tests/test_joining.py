@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collectors.analysis.stacks.folding import FlameTree
 from collectors.analysis.stacks.joining import is_head, join
 from collectors.analysis.stacks.source import line_of
 from collectors.analysis.stacks.trust import traces_of
@@ -21,7 +22,6 @@ from collectors.sampler.profile import ProfileCollector
 from collectors.sampler.pyspy import PySpy
 from collectors.store.open import open_store
 from collectors.store.protocol import StackColumns
-from dashboard.flame.folding import FlameTree
 from tests.claims import claiming_folder
 from tests.programs import running
 from tests.stacks import MAIN, Span, columns, drawn, fold

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -91,6 +92,27 @@ def test_behind_tee_a_traceback_that_comes_last_is_a_failure_and_the_python_is_p
         assert Path(f"/proc/{row['pid']}/cmdline").read_text().split("\0")[1] == str(tmp_path / "train.py")
         seconds_until(running, "teed", "failed")
         assert running.run("teed")["state_reason"] == "ValueError: bad batch"
+
+
+def test_an_end_that_no_dashboard_saw_is_judged_by_the_next_one(tmp_path: Path) -> None:
+    log_dir = tmp_path / "logs"
+    folder = log_dir / "raises"
+    folder.mkdir(parents=True)
+    (tmp_path / "train.py").write_text("print('step 1', flush=True)\ninput()\nraise ValueError('bad batch')\n")
+    line = (sys.executable, tmp_path / "train.py", ">", folder / "train.log", "2>&1")
+    os.mkfifo(tmp_path / "go")
+    with script(RUN_LOG_LOOP, str(log_dir), "logged") as logged, started(*line, f"<> {tmp_path}/go", shell=True) as raising:
+        with dashboard(log_dir) as first:
+            with_a_process(first, "logged")
+            with_a_process(first, "raises")
+        logged.kill()
+        (tmp_path / "go").write_text("\n")
+        logged.wait()
+        raising.wait(10)
+        with dashboard(log_dir) as second:
+            seconds_until(second, "logged", "killed")
+            seconds_until(second, "raises", "failed")
+            assert second.run("raises")["state_reason"] == "ValueError: bad batch"
 
 
 def test_an_old_run_whose_log_ends_with_a_traceback_has_failed(running: Dashboard) -> None:

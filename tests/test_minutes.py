@@ -11,13 +11,13 @@ from typing import cast
 import numpy as np
 import pytest
 
+from collectors.analysis.stacks.folding import FlameTree, gather, tree_of
+from collectors.analysis.stacks.lanes import Lanes
 from collectors.analysis.stacks.trust import no_source
 from collectors.records import Frame, Profile, StackSample
 from collectors.store.open import open_store
 from collectors.store.protocol import StackColumns, Store
 from dashboard.flame.ahead import Ahead
-from dashboard.flame.folding import FlameTree, gather, tree_of
-from dashboard.flame.lanes import Lanes
 from dashboard.flame.minutes import Minutes
 from tests.conftest import wait_for
 from tests.stacks import drawn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from ..host.proc import PROC, alive, boot_id, command_of, environment_of, folder_of
 from ..records import Event
 from . import Finder, RunActivity, RunProcess
-from .activity import EXIT, SEEN, last_ends, last_sign_s, newest_by_rank, seconds
+from .activity import EXIT, SEEN, last_ends, last_sign_s, newest_by_rank, seconds, whole
 from .claims import claims_of, names_a_process
 from .identity import identity_of
 from .last_words import Verdict, killed_for_memory, last_error, verdict_of
@@ -28,7 +29,6 @@ _Key: TypeAlias = tuple[str, int, int]  # run, pid, start ticks
 class _Known(NamedTuple):
     run: str
     process: RunProcess
-    promised_end: bool  # its start event promises one
 
 
 class LivesCollector:
@@ -50,6 +50,7 @@ class LivesCollector:
         self._live_runs, self._finder, self._last_lines, self._host = live_runs, finder, last_lines, host
         self._known: dict[_Key, _Known] = {}
         self._gone: dict[_Key, float] = {}  # when they were, CLOCK_MONOTONIC
+        self._meanwhile: dict[_Key, float] = {}  # gone while nobody looked: the run's last sign at the look before, as in `_quiet`
         self._codes: dict[tuple[int, int], int] = {}  # exit statuses of the dashboard's own children
         self._activities: dict[str, RunActivity] = {}
         self._judged: dict[str, float] = {}  # by run, its last sign when its last lines were read
@@ -59,8 +60,23 @@ class LivesCollector:
         for event in written:
             if event.fields.get("boot_id") == boot_id():
                 self._written.add((event.run, event.kind, event.fields.get("pid"), event.fields.get("pid_start_ticks")))
+                self._remember(event)
             elif (judged_s := seconds(event.fields.get("judged_s"))) is not None:
                 self._judged[event.run] = judged_s
+
+    def _remember(self, event: Event) -> None:
+        """A process that an earlier collector has seen, or seen the end of."""
+        pid, ticks = whole(event.fields.get("pid")), whole(event.fields.get("pid_start_ticks"))
+        if pid is None or ticks is None:
+            return
+        key = event.run, pid, ticks
+        if event.kind == EXIT:
+            self._known.pop(key, None)
+            self._meanwhile.pop(key, None)
+        else:
+            self._known[key] = _Known(event.run, RunProcess(pid, event.rank, ticks))
+            if not alive(pid, ticks):
+                self._meanwhile[key] = math.nan
 
     def collect(self) -> list[Event]:
         found = self._look() if time.monotonic() >= self._look_at_s else []
@@ -79,6 +95,7 @@ class LivesCollector:
         found = self._finder.find(self._activities.values())
         events = [event for run, processes in found.items() for event in self._noticed(self._activities.get(run), processes)]
         events += self._let_go(found)
+        self._look_at_those_gone_meanwhile()
         events += self._gone_before_we_looked()
         events += self._silent()
         shortest_s, longest_s = LOOK_S
@@ -91,22 +108,39 @@ class LivesCollector:
             assert activity is not None
             key = activity.run, process.pid, process.start_ticks
             if key not in self._known:
-                promised = any(start.rank == process.rank and names_a_process(start) for start in activity.starts)
-                self._known[key] = _Known(activity.run, process, promised)
+                self._known[key] = _Known(activity.run, process)
                 if self._is_new(activity.run, SEEN, process):
                     yield Event(activity.run, SEEN, time.time(), process.rank, fields=self._about(process))
 
     def _let_go(self, found: Mapping[str, Sequence[RunProcess]]) -> Iterable[Event]:
-        """Of processes that live on, and have nothing more to do with a run that is silent: a notebook's, or one that began the next run."""
+        """Of processes that live on, and have nothing more to do with a run: a notebook's, one that began the next run, or a wrapper's.
+
+        While lines come they are let go only where somebody else is seen to write them.
+        """
         now_s = time.time()
-        for key, (run, process, _) in list(self._known.items()):
+        for key, (run, process) in list(self._known.items()):
             activity = self._activities.get(run)
-            if process in found.get(run, ()) or (activity is not None and not is_silent(activity, now_s)) or key in self._gone:
+            others = [other for other in found.get(run, ()) if other.rank == process.rank]
+            if process in others or (activity is not None and not others and not is_silent(activity, now_s)):
                 continue
+            if not alive(process.pid, process.start_ticks):
+                continue  # its end is judged
             del self._known[key]
             if activity is not None and process.rank not in last_ends(activity) and self._is_new(run, EXIT, process):
                 verdict = Verdict("ended", f"Process {process.pid} goes on, and no longer writes this run")
-                yield self._exit(run, process.rank, verdict, self._name_of(process))
+                instead = {"writer_pid": others[0].pid} if others else {}
+                yield self._exit(run, process.rank, verdict, {**self._name_of(process), **instead})
+
+    def _look_at_those_gone_meanwhile(self) -> None:
+        """Their last lines are read once a run has given no sign from one look to the next."""
+        for key, before_s in list(self._meanwhile.items()):
+            activity = self._activities.get(key[0])
+            if activity is None:
+                continue
+            self._meanwhile[key] = last_sign_s(activity)
+            if self._meanwhile[key] == before_s:
+                del self._meanwhile[key]
+                self._gone[key] = -math.inf
 
     def _is_new(self, run: str, kind: str, process: RunProcess) -> bool:
         key = run, kind, process.pid, process.start_ticks
@@ -130,7 +164,7 @@ class LivesCollector:
         """Of the processes that are gone, once their last lines had the time to be read."""
         now_s = time.monotonic()
         for key, known in self._known.items():
-            if key not in self._gone and not alive(known.process.pid, known.process.start_ticks):
+            if key not in self._gone and key not in self._meanwhile and not alive(known.process.pid, known.process.start_ticks):
                 self._gone[key] = now_s
                 self._look_at_s = 0.0
         over = [key for key, gone_s in self._gone.items() if now_s - gone_s >= GRACE_S]
@@ -146,12 +180,13 @@ class LivesCollector:
             return []  # it has said itself how it ended
         if not self._is_new(known.run, EXIT, process):
             return []
+        starts = activity.starts if activity else []
         verdict = verdict_of(
             process.pid,
             self._last_lines(known.run),
             code=self._codes.pop((process.pid, process.start_ticks), None),
             out_of_memory=killed_for_memory(process.pid, process.start_ticks),
-            promised_end=known.promised_end,
+            promised_end=any(start.rank == process.rank and names_a_process(start) for start in starts),
         )
         return [self._exit(known.run, process.rank, verdict, self._name_of(process))]
 
@@ -168,7 +203,7 @@ class LivesCollector:
             for claim in claims_of(activity._replace(seen=()), self._host, PROC):
                 key = activity.run, claim.process.pid, claim.process.start_ticks
                 if not claim.lives and key not in self._known and key not in self._gone:
-                    events += self._judge(_Known(activity.run, claim.process, True))
+                    events += self._judge(_Known(activity.run, claim.process))
         return events
 
     def _has_open_start(self, activity: RunActivity) -> bool:

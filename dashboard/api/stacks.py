@@ -8,15 +8,17 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import PlainTextResponse
 from typing_extensions import TypedDict
 
-from collectors.analysis.blame.verdict import Confidence, Verdict
+from collectors.analysis.blame.confidence import Confidence
 from collectors.analysis.blame.verdict import Kind as VerdictKind
+from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.stacks import folding, lanes, reshaping
+from collectors.analysis.stacks.folding import FlameTree
 from collectors.analysis.stacks.owning import Kind as FrameKind
 from collectors.analysis.stacks.source import Excerpt, Refused
 from collectors.analysis.stacks.traces import Range
 from collectors.records import Frame
 
-from ..flame import exporting, folding, lanes, reshaping
-from ..flame.folding import FlameTree
+from ..flame import exporting
 from ..queries import NotFound, Profiler, Queries
 from ..stacks import Charted, Folded
 from .answer import Answer, Column, Counts
@@ -155,13 +157,18 @@ class VerdictAnswer(TypedDict):
     unresolved_share: float
     confidence: Confidence | None
     rank_among_normal: float | None
-    tier: str
+    size: str
+    longer: float | None
+    basis: Literal["stacks", "steps"]
+    contradiction: str
+    judged: Range | None
     normal: list[Range]
     profile_until: float | None
     function: str | None
     file: str | None
     line: int | None
     leaf: str
+    caller: str
     path: list[FrameRow]
     evidence: list[EvidenceRow]
 
@@ -367,13 +374,18 @@ def verdict_answer(verdict: Verdict) -> VerdictAnswer:
         "unresolved_share": verdict.unresolved_share,
         "confidence": verdict.confidence,
         "rank_among_normal": verdict.rank_among_normal,
-        "tier": verdict.tier,
+        "size": verdict.size,
+        "longer": verdict.longer,
+        "basis": verdict.basis,
+        "contradiction": verdict.contradiction,
+        "judged": verdict.judged,
         "normal": verdict.normal,
         "profile_until": verdict.profile_until,
         "function": frame.name if frame else None,
         "file": frame.file if frame else None,
         "line": (frame.line or None) if frame else None,
         "leaf": suspect.leaf if suspect else "",
+        "caller": suspect.caller if suspect else "",
         "path": [frame_row(one) for one in suspect.path] if suspect else [],
         "evidence": [{"name": row.name, "unit": row.unit, "window": row.window, "normal": row.normal} for row in verdict.evidence],
     }

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from collectors.analysis.stacks.folding import FlameTree
 from collectors.analysis.stacks.trie import Weighed
 from collectors.records import Frame
-
-from .folding import FlameTree
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 

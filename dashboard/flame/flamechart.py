@@ -13,13 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from collectors.analysis.stacks.joining import join
+from collectors.analysis.stacks.lanes import Lanes, ThreadTime, summed, threads_of
 from collectors.analysis.stacks.owning import Kind, kinds_of
 from collectors.analysis.stacks.traces import Ints, Range, Traces, compact, overlaps
 from collectors.analysis.stacks.trust import LineOf, no_source, traces_of
 from collectors.records import Frame
 from collectors.store.protocol import StackColumns
-
-from .lanes import Lanes, ThreadTime, summed, threads_of
 
 MOST_CELLS = 8_000_000  # pixels of all rows, 4 bytes each
 MOST_BARS = 200_000  # of an answer: 60 bytes each

@@ -15,16 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collectors.analysis.stacks.folding import Gathered, gather
 from collectors.analysis.stacks.joining import join
+from collectors.analysis.stacks.lanes import Lanes, ThreadTime, summed, threads_of
 from collectors.analysis.stacks.traces import Floats, Ints, Range, Traces
 from collectors.analysis.stacks.trie import Weighed
 from collectors.analysis.stacks.trust import LineOf, traces_of
 from collectors.records import Frame
 from collectors.store.protocol import StackColumns, Store
 from collectors.store.question import TooMuch, check, holding
-
-from .folding import Gathered, gather
-from .lanes import Lanes, ThreadTime, summed, threads_of
 
 MINUTE_S = 60.0
 LEAST = 4  # a window with fewer whole minutes is read as it is

@@ -52,7 +52,7 @@ export class FlamePage extends RunPage {
       trouble: { sentence: this.noTimes, remedy: "", action: null },
     });
     this.strip.chart.show(null, this.stage.tinting());
-    this.head.say(null, { said: [], aside: "" }, false);
+    this.head.say(null, { said: [], aside: "" }, false, null);
   }
 
   refresh() {
@@ -130,7 +130,7 @@ export class FlamePage extends RunPage {
   showFlame(flame, question, about) {
     this.stage.show(flame, question, about);
     this.strip.chart.colour(this.stage.tinting());
-    this.head.say(this.stage.blame, this.stage.own, question.baseline !== null);
+    this.head.say(this.stage.blame, this.stage.own, question.baseline !== null, this.stage.comparable);
     paintedFlame(this.stage.graph.names, question.asked);
     this.invalidate();
   }
@@ -138,7 +138,7 @@ export class FlamePage extends RunPage {
   /** @param {import("../../flame/blame.js").Blame | null} blame @param {import("../../flame/profile.js").Question} question */
   showBlame(blame, { baseline }) {
     this.stage.showBlame(blame);
-    this.head.say(blame, this.stage.own, baseline !== null);
+    this.head.say(blame, this.stage.own, baseline !== null, this.stage.comparable);
   }
 
   showLines() {}

@@ -7,6 +7,8 @@ from dataclasses import replace
 from ...records import Frame
 from .verdict import Gpu, Host, Verdict
 
+NOTABLY = 1.1  # times the size
+
 
 def worded(verdict: Verdict, gpu: Gpu | None = None, host: Host | None = None) -> Verdict:
     """The verdict with its sentence."""
@@ -20,8 +22,10 @@ def _sentence(verdict: Verdict, gpu: Gpu | None, host: Host | None) -> str:
         case "too_few_samples":
             samples = f"{verdict.samples} sample{'' if verdict.samples == 1 else 's'}"
             return f"Only {samples} in this window: too few to blame a line."
+        case "no_difference" if verdict.reason == "elsewhere":
+            return f"This part of the {verdict.per} looks like normal: the {verdict.per} lost its time elsewhere."
         case "no_difference":
-            return "This window looks like normal: no function's excess stands out from 200 normal windows."
+            return _like_normal(verdict)
         case "gpu_slower":
             return f"{gpu_cause(gpu)}: {_lost(verdict)}." if gpu else ""
         case "cpu_taken":
@@ -33,10 +37,20 @@ def _sentence(verdict: Verdict, gpu: Gpu | None, host: Host | None) -> str:
     return _line(verdict)
 
 
+def _like_normal(verdict: Verdict) -> str:
+    """`This window looks like normal for its size: its steps have 1.4 times the tokens.`"""
+    if verdict.longer is not None and not 1 / NOTABLY < verdict.longer < NOTABLY:
+        what = verdict.size.rpartition(" ")[2]
+        return f"This window looks like normal for its size: a {verdict.per} has {verdict.longer:.2f} times the {what}, and takes that much time."
+    return "This window looks like normal: no function takes longer than chance explains."
+
+
 def _line(verdict: Verdict) -> str:
     """`94 % of the lost time: data.py:88 decode_image, in PIL ImageFile.load, +369 of +393 ms a step.`"""
     assert verdict.suspect is not None
-    where = ", ".join(part for part in (place(verdict.suspect.frame), _in(verdict.suspect.leaf), verdict.reason) if part)
+    found = verdict.suspect
+    called = f"{found.caller} -> {place(found.frame)}" if found.caller else place(found.frame)
+    where = ", ".join(part for part in (called, _in(found.leaf), verdict.reason) if part)
     if verdict.rank is not None and verdict.verdict == "collective_wait":
         where = f"rank {verdict.rank}, {where}"
     share = f"{percent(verdict.excess_share or 0.0)}"
@@ -45,8 +59,8 @@ def _line(verdict: Verdict) -> str:
         return f"{share} of this window: {where}; there is no normal to compare it with{waiting}."
     excess_s, slowdown_s = verdict.excess_s or 0.0, verdict.slowdown_s or 0.0
     if verdict.units is None:
-        return f"{share} of the time spent otherwise than normal: {where}, {signed(excess_s)} of every second{waiting}."
-    return f"{share} of the lost time: {where}, {_of(excess_s, slowdown_s)} a {verdict.per}{waiting}."
+        return f"{share} of the time spent differently from normal: {where}, {signed(excess_s)} per second{waiting}."
+    return f"{share} of the lost time: {where}, {_of(excess_s, slowdown_s)} a {_unit(verdict)}{waiting}."
 
 
 def gpu_cause(gpu: Gpu | None) -> str:
@@ -85,8 +99,13 @@ def _of(part_s: float, whole_s: float) -> str:
 
 def _lost(verdict: Verdict) -> str:
     if verdict.units is None or verdict.normal_unit_s is None or verdict.slowdown_s is None:
-        return "time is spent otherwise than normal"
-    return f"{signed(verdict.slowdown_s)} a {verdict.per}, normal {signed(verdict.normal_unit_s).lstrip('+')}"
+        return "time is spent differently from normal"
+    return f"{signed(verdict.slowdown_s)} a {_unit(verdict)}, normal {signed(verdict.normal_unit_s).lstrip('+')}"
+
+
+def _unit(verdict: Verdict) -> str:
+    """`step`, `step of 412 tokens` where steps are of different sizes."""
+    return f"{verdict.per} of {verdict.size}" if verdict.size else verdict.per
 
 
 def _ms(seconds: float) -> str:

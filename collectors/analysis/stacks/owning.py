@@ -7,31 +7,61 @@ from pathlib import PurePath
 from typing import Literal, TypeAlias
 
 from ...records import Frame
+from ...sampler.kept import GENERATED
 from .joining import is_head
 from .waits import wait_of
 
 Kind: TypeAlias = Literal["own", "library", "wait", "joined"]
 
-LIBRARY = re.compile(r"/(site|dist)-packages/|/lib(64)?/python\d|^<")
+LIBRARY = re.compile(r"/(site|dist)-packages/|/lib(64)?/python\d")
 PACKAGE = re.compile(r".*/(?:(?:site|dist)-packages|lib(?:64)?/python\d[\d.]*)/(\w+)")
+CELL = re.compile(r"^<ipython-input-|^<command-|^<stdin>|/ipykernel_\d+/")  # notebooks, and what is piped into Python
+SOURCE = re.compile(r"\.(py|pyx|ipynb)$")
+MADE = re.compile(r"/huggingface/modules/|__autograph_generated_file|/debugpy/|/pydevd?/")  # downloaded, or put around the program
+PARTS = re.compile(r"(\.?(<locals>\.)?<(listcomp|setcomp|dictcomp|genexpr|lambda)>)+$")
+DISPATCHERS = {"_call_impl", "_wrapped_call_impl", "decorate_context", "_fn", "inner", "wrapper", "wrapped"}
 
 
 def kinds_of(frames: list[Frame], own_folder: str) -> list[Kind]:
-    """Code below the run's folder is its own; where none is, whatever lies outside Python's own folders is."""
-    mine = [not LIBRARY.search(frame.file) and bool(frame.file) for frame in frames]
-    below = [is_mine and PurePath(frame.file).is_relative_to(own_folder) for is_mine, frame in zip(mine, frames, strict=True)]
-    own = below if own_folder and any(below) else mine
-    return [_kind(frame, is_own) for frame, is_own in zip(frames, own, strict=True)]
+    """Own is what lies below the run's folder, in the cells of a notebook, and in source files outside of Python's own folders (an
+    editable install). What was installed, what a compiler wrote and what stands in no file is a library's."""
+    return [_kind(frame, own_folder) for frame in frames]
+
+
+def owner_of(name: str) -> str:
+    """The function that a comprehension, a generator expression or a lambda is a part of; "" for any other function.
+
+    `Loader.pad.<locals>.<listcomp>` -> `Loader.pad`; `<lambda>` -> `<module>`
+    """
+    return (PARTS.sub("", name) or "<module>") if PARTS.search(name) else ""
 
 
 def library_name(frame: Frame) -> str:
-    """`PIL ImageFile.load`: a function of a library as a person names it."""
+    """`PIL ImageFile.load`, `compiled code`: a function of a library as a user names it."""
+    if GENERATED.search(frame.file):
+        return "compiled code"
     found = PACKAGE.match(frame.file)
     package = found[1] if found else ""
     return f"{package} {frame.name}".strip()
 
 
-def _kind(frame: Frame, own: bool) -> Kind:
+def has_name(frame: Frame) -> bool:
+    """Whether its name tells a user anything: not that of a module's top, of code that was generated, or of who calls what it is given."""
+    function = frame.name.rpartition(".")[2]
+    generated = frame.file.startswith("<") or bool(GENERATED.search(frame.file))
+    return bool(frame.file) and not generated and not function.startswith("<") and function not in DISPATCHERS
+
+
+def _kind(frame: Frame, own_folder: str) -> Kind:
     if is_head(frame):
         return "joined"
-    return "wait" if wait_of(frame) else "own" if own else "library"
+    return "wait" if wait_of(frame) else "own" if _is_own(frame.file, own_folder) else "library"
+
+
+def _is_own(file: str, own_folder: str) -> bool:
+    """A command without an ending, such as `/venv/bin/torchrun`, is a library's unless it lies below the folder."""
+    if CELL.search(file):
+        return True
+    if not file or file.startswith("<") or any(one.search(file) for one in (LIBRARY, GENERATED, MADE)):
+        return False
+    return bool(SOURCE.search(file)) or (bool(own_folder) and PurePath(file).is_relative_to(own_folder))

@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.analysis.stacks.traces import Ints
-from collectors.analysis.stacks.trie import Weighed
-from collectors.analysis.stacks.trust import LineOf, no_source
-from collectors.analysis.stacks.waits import wait_at, wait_of
-from collectors.records import Frame
+from ...records import Frame
+from .traces import Ints
+from .trie import Weighed
+from .trust import LineOf, no_source
+from .waits import wait_at, wait_of
 
 Roll: TypeAlias = Literal["function", "module", "file"]
 

@@ -12,16 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collectors.analysis.stacks.joining import join
-from collectors.analysis.stacks.owning import Kind, kinds_of
-from collectors.analysis.stacks.traces import EVER, Floats, Ints, Range, Traces
-from collectors.analysis.stacks.trie import Weighed, build
-from collectors.analysis.stacks.trust import LineOf, no_source, traces_of
-from collectors.records import Frame
-from collectors.store.protocol import StackColumns
-
+from ...records import Frame
+from ...store.protocol import StackColumns
+from .joining import join
 from .lanes import Lanes, ThreadTime, threads_of
+from .owning import Kind, kinds_of
 from .reshaping import Shape
+from .traces import EVER, Floats, Ints, Range, Traces
+from .trie import Weighed, build
+from .trust import LineOf, no_source, traces_of
 
 PRUNE = 0.001  # a node below this share of the whole is not drawn
 PLAIN = Shape()

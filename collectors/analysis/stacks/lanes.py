@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.analysis.stacks.traces import Bools, Ints, Traces, compact
-from collectors.analysis.stacks.trie import Weighed
-from collectors.records import Frame
-from collectors.store.protocol import Process
+from ...records import Frame
+from ...store.protocol import Process
+from .traces import Bools, Ints, Traces, compact
+from .trie import Weighed
 
 View: TypeAlias = Literal["main", "joined", "threads"]
 
