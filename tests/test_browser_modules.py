@@ -304,7 +304,7 @@ def test_the_blamed_place_is_set_in_code_and_the_rest_is_text(ask: Ask) -> None:
 LOST = (
     FLAME
     + """
-const { mostLost } = await load("suspect.js");
+const { mostLost } = await load("flame/suspect.js");
 const { basis, otherwise, ownWords } = await load("blame.js");
 const about = { asked: { from: 0, to: 10 }, now: false, growing: false };
 Object.assign(flame, { samples: 1000, sampler: "native", hz: 100, profile_until: null, note: null });
