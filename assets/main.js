@@ -3,16 +3,11 @@
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
 import { setTheme, theme } from "./lib/theme.js";
+import { dashIsReady } from "./lib/selection.js";
 import { linkPages, writeAddress } from "./lib/url.js";
 
-/** Of each page its path, its container in dashboard/pages/, and its class, whose modules are loaded when it is asked for. */
-const PAGES = /** @type {const} */ ([
-  ["/", "live", () => import("./pages/live/page.js").then(({ Live }) => Live)],
-  ["/gpus", "gpus", () => import("./pages/gpus/page.js").then(({ Gpus }) => Gpus)],
-  ["/flame", "flame", () => import("./pages/flame/page.js").then(({ FlamePage }) => FlamePage)],
-]);
-const [PATH, CONTAINER, load] = PAGES.find(([path]) => path === location.pathname) ?? PAGES[0];
-const Page = await load();
+const CONTAINER = "content"; // in Dash's layout (dashboard/pages/frame.py)
+const { default: Page } = await import(/** @type {string} */ (document.body.dataset.module));
 
 const controls = /** @type {HTMLElement} */ (document.getElementById("controls"));
 const foot = /** @type {HTMLElement} */ (document.getElementById("status"));
@@ -38,7 +33,7 @@ const help = helpDialog(table);
 document.body.append(help);
 listen(table);
 
-for (const { link } of pageLinks()) if (link.pathname === PATH) link.setAttribute("aria-current", "page");
+for (const { link } of pageLinks()) if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
 linkPages();
 page.ready.then(startDash);
 let held = false; // a pointer is down: who moves what it holds ends its gesture
@@ -62,7 +57,9 @@ function toggleTheme() {
 
 /** Before Dash has laid out the page's container, the page stands in the index's own place. */
 function adopt() {
-  const home = document.getElementById(CONTAINER) ?? /** @type {HTMLElement} */ (document.getElementById("first"));
+  const laidOut = document.getElementById(CONTAINER);
+  if (laidOut) dashIsReady();
+  const home = laidOut ?? /** @type {HTMLElement} */ (document.getElementById("first"));
   if (held || page.element.parentElement === home) return;
   const focused = /** @type {HTMLElement | null} */ (document.activeElement);
   home.append(page.element);

@@ -5,10 +5,9 @@ from __future__ import annotations
 import html
 import mimetypes
 import pkgutil
-from pathlib import Path
+from importlib import import_module
 
 from dash import Dash
-from dash.backends._fastapi import reset_current_request, set_current_request
 from dash.fingerprint import check_fingerprint
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
@@ -18,12 +17,10 @@ from collectors import VERSION
 from . import api, live
 from .auth import LoopbackOnly
 from .compressing import Compressing
-from .pages import frame
+from .pages import callbacks, frame, pages
 from .queries import NotFound, Queries
 from .turns import Turns
 
-ASSETS = Path(__file__).parents[1] / "assets"
-PAGES = {path for _, _, path, _ in frame.PAGES}
 NOT_FOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No such page</title>
 <link rel="stylesheet" href="/assets/tokens.css"><link rel="stylesheet" href="/assets/docs.css">
 <main><h1>No such page</h1><p>There is no page {path}. These are the pages: {links}.</p></main></html>"""
@@ -37,21 +34,23 @@ def make_app(queries: Queries) -> FastAPI:
     app.add_middleware(Compressing)
     api.register(app, queries)
     app.include_router(live.routes(queries))
+    for package in sorted({name for page in pages() for name in page.packages}):
+        import_module(package)  # Dash serves the browser code of what is imported before it starts
     _before_dash(app)
-    dash = Dash(
+    dash = frame.Framed(
         __name__,
         server=app,
         backend="fastapi",
         title="DeepSeek Dashboard",
         update_title="",
-        index_string=frame.INDEX,
-        assets_folder=str(ASSETS),
+        assets_folder=str(frame.ASSETS),
         assets_ignore=".*",  # our modules are loaded by the index, as modules
         serve_locally=True,
+        suppress_callback_exceptions=True,  # the components of a page come with its layout
     )
     dash.backend.websocket_capability = False  # else its renderer opens a socket of its own on every page
-    dash.layout = frame.layout
-    app.state.dash = dash
+    frame.register(dash, queries)
+    app.state.dash, app.state.callback = dash, callbacks.route(dash)
     _behind_dash(app)
     app.add_middleware(LoopbackOnly)  # added last, so that it stands before everything else
     return app
@@ -60,8 +59,10 @@ def make_app(queries: Queries) -> FastAPI:
 def _before_dash(app: FastAPI) -> None:
     """Instead of Dash's own routes, which answer 500 to a path that they do not know: the first one that matches is taken."""
     app.add_api_route("/_dash-component-suites/{package}/{path:path}", _suite, include_in_schema=False)
-    for path in ("/_dash-update-component", "/_reload-hash"):  # our pages have no callbacks and do not reload themselves
-        app.add_api_route(path, _no_such_route, methods=api.METHODS, include_in_schema=False)
+    app.add_api_route("/_dash-update-component", _callback, methods=["POST"], include_in_schema=False)
+    app.add_api_route(
+        "/_reload-hash", _no_such_route, methods=api.METHODS, include_in_schema=False
+    )  # our pages do not reload themselves
 
 
 def _behind_dash(app: FastAPI) -> None:
@@ -70,18 +71,18 @@ def _behind_dash(app: FastAPI) -> None:
 
 
 def _page(request: Request, path: str) -> Response:
-    dash: Dash = request.app.state.dash
-    if f"/{path}" in PAGES:
-        asked = set_current_request(request)
-        try:
-            return HTMLResponse(dash.index())
-        finally:
-            reset_current_request(asked)
+    page = next((page for page in pages() if page.path == f"/{path}"), None)
+    if page is not None:
+        return HTMLResponse(request.app.state.dash.page_index(page, request))
     return HTMLResponse(NOT_FOUND.format(path=html.escape(f"/{path}"), links=_links()), 404)
 
 
 def _links() -> str:
-    return ", ".join(f'<a href="{path}">{name}</a>' for _, name, path, _ in frame.PAGES)
+    return ", ".join(f'<a href="{page.path}">{page.name}</a>' for page in pages())
+
+
+async def _callback(request: Request) -> Response:
+    return await request.app.state.callback(request)  # type: ignore[no-any-return]
 
 
 def _no_such_route(request: Request) -> Response:

@@ -3,7 +3,7 @@
 import { get } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
 import { Compare } from "../timeline/compare.js";
-import { Page } from "./page.js";
+import { TimePage } from "./time_page.js";
 import { Pins } from "../timeline/pins.js";
 import { Profile } from "../flame/profile.js";
 import { stepAt } from "../data/progress.js";
@@ -15,7 +15,7 @@ const SAME_START_S = 5; // a start so near to the first point after it is the sa
 const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is asked for so often
 
 /** A page shows the profile's answers itself: it is the `Sink`. */
-export class RunPage extends Page {
+export class RunPage extends TimePage {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line @param {number} [buckets] that a view is read in */
   constructor(bar, foot, buckets) {
     const address = readAddress();

@@ -7,51 +7,25 @@ into its container when Dash has laid that out.
 
 from __future__ import annotations
 
-from dash import html
+import re
+from collections.abc import Iterable
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
 
-from . import flame, gpus, live
+from dash import Dash, Input, Output, dcc, html, no_update
+from dash.backends._fastapi import reset_current_request, set_current_request
 
-PAGES = (("1", "Live", "/", live), ("2", "GPUs", "/gpus", gpus), ("4", "Flame", "/flame", flame))
-STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css", "pages/gpus/page.css", "flame.css")
-MODULES = (  # that every page needs; those of one page follow when it is asked for
-    "main.js",
-    "lib/api.js",
-    "lib/axis.js",
-    "data/book.js",
-    "timeline/brush.js",
-    "data/columns.js",
-    "timeline/controls.js",
-    "lib/dom.js",
-    "timeline/events.js",
-    "data/feed.js",
-    "pages/files.js",
-    "lib/format.js",
-    "lib/keys.js",
-    "timeline/lane.js",
-    "timeline/lane_order.js",
-    "data/lanes.js",
-    "timeline/legend.js",
-    "data/lost.js",
-    "timeline/marks.js",
-    "pages/page.js",
-    "lib/painted.js",
-    "data/phases.js",
-    "lib/picker.js",
-    "data/progress.js",
-    "data/range.js",
-    "lib/retry.js",
-    "data/runs.js",
-    "lib/scale.js",
-    "data/series.js",
-    "pages/status.js",
-    "timeline/steering.js",
-    "lib/theme.js",
-    "timeline/timeline.js",
-    "lib/url.js",
-    "vendor/uPlot.esm.js",
-    "pages/verdict.js",
-    "lib/visible.js",
-)
+from ..queries import Queries
+from . import pages
+from .page import Page
+
+ASSETS = Path(__file__).parents[2] / "assets"
+STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css", "flame/flame.css")  # of every page; its own page.css follows
+WITHOUT_MODULE = "pages/dash_page.js"  # draws what a page of Dash components holds of ours
+IMPORT = re.compile(r'from "(\.[^"]+)"')
+SUITE = re.compile(r"_dash-component-suites/(\w+)/")
+CONTAINER, SELECTION, ADDRESS = "content", "selection", "address"  # ids in the outermost layout
 
 THEME = """
 const asked = new URLSearchParams(location.search).get("theme") || localStorage.getItem("theme");
@@ -63,11 +37,14 @@ LOGO = """<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">
 <path d="M0 4h5v3h-1.5v5h9v-5H11V4h5" fill="none" stroke="var(--accent)" stroke-width="1.6"/></svg>"""
 
 
-def index() -> str:
-    """Dash's index string; the places in {%...%} are Dash's to fill."""
-    styles = "\n".join(f'<link rel="stylesheet" href="/assets/{name}">' for name in STYLES)
-    preloads = "\n".join(f'<link rel="modulepreload" href="/assets/{name}">' for name in MODULES)
-    links = "".join(f'<a href="{path}"><i>{key}</i>{name}</a>' for key, name, path, _ in PAGES)
+_shown: ContextVar[Page] = ContextVar("shown", default=pages()[0])
+
+
+def index(page: Page) -> str:
+    """Dash's index string for one page; the places in {%...%} are Dash's to fill."""
+    styles = "\n".join(f'<link rel="stylesheet" href="/assets/{name}">' for name in styles_of(page))
+    preloads = "\n".join(f'<link rel="modulepreload" href="/assets/{name}">' for name in modules_of(page))
+    links = "".join(f'<a href="{one.path}"><i>{one.key}</i>{one.name}</a>' for one in pages())
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -80,7 +57,7 @@ def index() -> str:
 <link rel="icon" href="/assets/icon.svg">
 {{%css%}}
 </head>
-<body>
+<body data-module="./{module_of(page)}">
 <header id="bar" class="bar">
 <div class="brand">{LOGO}<span>DeepSeek Dashboard</span></div>
 <nav class="nav" aria-label="Pages">{links}</nav>
@@ -99,9 +76,81 @@ def index() -> str:
 </html>"""
 
 
-INDEX = index()
+class Framed(Dash):  # type: ignore[misc]  # Dash has no types
+    """Dash with an index of its own for each page, which loads the browser code of the packages that this page names, and of no other."""
+
+    def page_index(self, page: Page, request: object) -> str:
+        shown, asked = _shown.set(page), set_current_request(request)
+        try:
+            return str(self.index())
+        finally:
+            reset_current_request(asked)
+            _shown.reset(shown)
+
+    def interpolate_index(self, **parts: str) -> str:
+        page = _shown.get()
+        text = index(page)
+        for name, part in parts.items():
+            text = text.replace(f"{{%{name}%}}", _without_others(part, page) if name in ("scripts", "css") else part)
+        return text
+
+
+def _without_others(tags: str, page: Page) -> str:
+    """Script and style tags without those of packages that the page does not name."""
+    kept = {"dash", *page.packages}
+    return "\n".join(tag for tag in tags.split("\n") if (suite := SUITE.search(tag)) is None or suite[1] in kept)
+
+
+def module_of(page: Page) -> str:
+    return f"pages/{page.module}/page.js" if page.module else WITHOUT_MODULE
+
+
+def styles_of(page: Page) -> list[str]:
+    own = f"pages/{page.module}/page.css"
+    return [*STYLES, own] if page.module and (ASSETS / own).exists() else [*STYLES]
+
+
+@cache
+def modules_of(page: Page) -> list[str]:
+    """All that it needs before the first picture, in the order in which it is found: `main.js`, its own module, and what these import."""
+    return list(needed(["main.js", module_of(page)]))
+
+
+def needed(names: Iterable[str]) -> dict[str, set[str]]:
+    """Modules with what they import, from these on. Paths are relative to assets/."""
+    found: dict[str, set[str]] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop(0)
+        if name not in found:
+            found[name] = set() if name.startswith("vendor/") else imports(name)
+            waiting += sorted(found[name])
+    return found
+
+
+def imports(name: str) -> set[str]:
+    path = ASSETS / name
+    return {str((path.parent / target).resolve().relative_to(ASSETS)) for target in IMPORT.findall(path.read_text())}
 
 
 def layout() -> html.Main:
-    """The containers of all pages; the script fills that of the address."""
-    return html.Main(id="page", children=[page.layout() for *_, page in PAGES])
+    """The selection, which our modules write and callbacks read, and the place of the page."""
+    return html.Main(
+        id="page",
+        children=[dcc.Location(ADDRESS), dcc.Store(SELECTION), html.Div(id=CONTAINER, className="page")],
+    )
+
+
+def register(dash: Dash, queries: Queries) -> None:
+    """The layouts and callbacks of all pages. A page that a module draws stands in the container before Dash is there."""
+    made = {page.path: page.layout for page in pages() if not page.module}
+    dash.layout = layout
+    if not made:
+        return
+
+    @dash.callback(Output(CONTAINER, "children"), Input(ADDRESS, "pathname"))  # type: ignore[untyped-decorator]
+    def show(path: str) -> object:
+        return made[path]() if path in made else no_update
+
+    for page in pages():
+        page.callbacks(dash, queries)

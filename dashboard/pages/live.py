@@ -1,12 +1,7 @@
-"""The Live page: the container that `assets/pages/live/page.js` fills with lanes, flame graph and log."""
+"""The Live page: `assets/pages/live/page.js` fills it with lanes, flame graph and log."""
 
 from __future__ import annotations
 
-from dash import html
+from .page import Page
 
-CONTAINER_ID = "live"
-
-
-def layout() -> html.Div:
-    """Empty on purpose: what stands in it changes ten times a second and is drawn by the browser."""
-    return html.Div(id=CONTAINER_ID, className="page")
+PAGE = Page("1", "Live", "/", module="live")

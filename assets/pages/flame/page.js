@@ -13,7 +13,7 @@ import { Strip, stripLanes } from "./strip.js";
 
 const BUCKETS = 400;
 
-export class FlamePage extends RunPage {
+export default class FlamePage extends RunPage {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
   constructor(bar, foot) {
     super(bar, foot, BUCKETS);

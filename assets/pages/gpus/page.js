@@ -6,7 +6,7 @@ import { clock, duration } from "../../lib/format.js";
 import { GpuHead } from "./head.js";
 import { gpuPageLanes } from "./lanes.js";
 import { lostSince } from "../../data/lost.js";
-import { Page } from "../page.js";
+import { TimePage } from "../time_page.js";
 import { Processes } from "./processes.js";
 import { Reading } from "./reading.js";
 import { timeAddress } from "../../lib/url.js";
@@ -17,7 +17,7 @@ const BUCKETS = 400; // each is drawn from its lowest to its highest, so that fe
 const PROCESSES_MS = 2000;
 const CATALOGUE_MS = { first: 1500, last: 12_000 }; // some series have their first point late; each wait is twice the one before
 
-export class Gpus extends Page {
+export default class Gpus extends TimePage {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
   constructor(bar, foot) {
     super(bar, foot, { address: timeAddress(), run: null, buckets: BUCKETS });

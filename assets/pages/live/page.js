@@ -20,7 +20,7 @@ import { Verdict, worst } from "../verdict.js";
 const LOSSES = ["train/loss", "loss"];
 const OFFERED = 12; // runs, where the address names one that there is not
 
-export class Live extends RunPage {
+export default class Live extends RunPage {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
   constructor(bar, foot) {
     super(bar, foot);

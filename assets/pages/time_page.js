@@ -1,10 +1,9 @@
-/** What all pages share: a stretch of time, the series over it and the server's state. Each page adds what is special to it. */
+/** A page over one axis: a stretch of time or steps, and the series over it. Each page adds what is special to it. */
 
 import { Unreachable, newest, sentenceOf } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
 import { Book } from "../data/book.js";
 import { Controls } from "../timeline/controls.js";
-import { Feed } from "../data/feed.js";
 import { count } from "../lib/format.js";
 import { lanesOf } from "../data/lanes.js";
 import { lostSince, withLost } from "../data/lost.js";
@@ -12,11 +11,9 @@ import { painted, paintedLane } from "../lib/painted.js";
 import { stepAt } from "../data/progress.js";
 import { Range } from "../data/range.js";
 import { Retry, asked } from "../lib/retry.js";
-import { Runs } from "../data/runs.js";
-import { Status } from "./status.js";
+import { Session } from "./session.js";
 import { Steering } from "../timeline/steering.js";
 import { Timeline } from "../timeline/timeline.js";
-import { writeAddress } from "../lib/url.js";
 
 /** @typedef {import("../data/range.js").View} View */
 /** @typedef {import("../data/series.js").Series} Series */
@@ -25,18 +22,16 @@ import { writeAddress } from "../lib/url.js";
 const CLOCK_SLACK_S = 1; // a first view that is off by less is as good
 const END_ROOM = 0.01; // of the view, behind the end of a run that is over, and before its beginning
 
-export class Page {
+export class TimePage extends Session {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line @param {{address: import("../lib/url.js").Address, run: string | null, buckets?: number}} shown `buckets`: that a view is read in */
   constructor(bar, foot, { address, run, buckets }) {
+    super(foot, run);
     this.range = new Range(address);
-    this.runs = new Runs(run);
     this.book = new Book((metas) => this.lanesOf(metas), buckets);
     /** @type {number | null} */
     this.cursor_s = null;
     /** @type {import("../timeline/events.js").Event[]} */
     this.events = [];
-    /** @type {number | null} age of the newest point when it arrived */
-    this.behind_s = null;
     this.steering = new Steering(this.range, {
       end_s: () => this.end_s,
       first_s: () => this.first_s,
@@ -56,7 +51,6 @@ export class Page {
       resume: () => this.steering.resume(),
       span: (span_s) => this.steering.setSpan(span_s),
     });
-    this.status = new Status(foot);
     this.readPoints = newest(
       (/** @type {{view: View, growing: boolean}} */ { view, growing }) =>
         this.timeline.during(this.book.read(view, growing), `Reading ${count(this.book.points)} points …`),
@@ -68,21 +62,10 @@ export class Page {
       points: new Retry(() => this.refresh()),
       more: new Retry(() => this.readMore()),
     };
-    /** Settles when there is a first picture, or nothing to draw. */
-    this.ready = new Promise((settle) => (this.#settle = settle));
   }
 
-  /** @type {(value?: unknown) => void} */
-  #settle = () => {};
-
-  /** Call when the page's own parts stand. */
   start() {
-    this.feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/v1/live`, {
-      delta: (message) => this.#delta(message),
-      state: (message) => this.#state(message),
-      reset: () => this.load(),
-      status: (lost_ms) => this.#connection(lost_ms),
-    });
+    super.start();
     this.load();
   }
 
@@ -113,9 +96,6 @@ export class Page {
   address() {
     return this.range.address(this.end_s);
   }
-
-  /** A delta, once its points are taken. @param {any} _message */
-  heard(_message) {}
 
   /** The server's state, once the page knows it. @param {any} _message @param {ReturnType<Runs["hear"]>} news */
   told(_message, { silenced }) {
@@ -177,7 +157,7 @@ export class Page {
       this.failed(error, this.again.load);
     } finally {
       this.#loading = false;
-      if (!this.book.lanes.length) this.#settle();
+      if (!this.book.lanes.length) this.settle();
     }
     if (this.#afterwards) {
       this.#afterwards = false;
@@ -220,15 +200,7 @@ export class Page {
     this.timeline.setLanes(this.book.lanes);
   }
 
-  /** Draw once in the next frame; a hidden tab has none. */
-  invalidate() {
-    this.#frame ||= requestAnimationFrame(() => this.draw());
-  }
-
-  #frame = 0;
-
   draw() {
-    this.#frame = 0;
     const { range, book, runs, growing } = this;
     const view = range.view(this.end_s);
     const { axis } = range;
@@ -271,8 +243,15 @@ export class Page {
     return axis === STEP ? axis.word(this.#lastStep) : `${this.runs.over ? "end" : "now"} ${axis.brief(hi)}`;
   }
 
-  keepAddress() {
-    writeAddress(this.address());
+  selection() {
+    const { window, axis, following } = this.range;
+    return {
+      ...super.selection(),
+      axis: /** @type {"time" | "step"} */ (axis.name),
+      from: window?.from ?? null,
+      to: window?.to ?? null,
+      live: following,
+    };
   }
 
   // What a person does
@@ -312,16 +291,13 @@ export class Page {
   // What the server says
 
   /** @param {any} message */
-  #delta(message) {
+  delta(message) {
     this.book.take(message, this.growing);
-    const newest_s = Math.max(...message.series.map((/** @type {{t: number[]}} */ { t }) => t.at(-1) ?? -Infinity));
-    if (newest_s > 0) this.behind_s = this.runs.now_s - newest_s;
-    this.heard(message);
-    this.invalidate();
+    super.delta(message);
   }
 
   /** @param {any} message */
-  #state(message) {
+  state(message) {
     const news = this.runs.hear(message);
     const off = news.first && this.range.following && Math.abs(this.runs.clock_off_s) > CLOCK_SLACK_S;
     if (this.#fit() || off) this.refresh();
@@ -330,10 +306,8 @@ export class Page {
     this.invalidate();
   }
 
-  /** @param {number | null} lost_ms the browser's clock */
-  #connection(lost_ms) {
-    this.runs.lost_s = lost_ms === null ? null : lost_ms / 1000 + this.runs.clock_off_s;
-    this.invalidate();
+  reset() {
+    this.load();
   }
 
   /** @param {import("../data/book.js").Read} read @param {boolean} growing */
@@ -346,12 +320,12 @@ export class Page {
     this.feed?.subscribe(this.book.wishes(), read.cursor);
     if (!this.again.load.timer && !this.again.more.timer) this.timeline.say("");
     this.draw();
-    this.#settle();
+    this.settle();
   }
 
   /** Say what failed where the charts would be, and when it is tried again. @param {unknown} error @param {Retry} [again] */
   failed(error, again) {
-    this.#settle();
+    this.settle();
     const sentence = sentenceOf(error);
     const wait_s = again?.failed();
     if (!(error instanceof Unreachable) || !this.book.lanes.length) this.timeline.say(wait_s === undefined ? sentence : asked(sentence, wait_s));

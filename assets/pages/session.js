@@ -1,0 +1,104 @@
+/** What every page has: the runs, the server's state over the socket, the status line, the address and the keys. Knows no time axis. */
+
+import { Feed } from "../data/feed.js";
+import { Runs } from "../data/runs.js";
+import { publish } from "../lib/selection.js";
+import { writeAddress } from "../lib/url.js";
+import { Status } from "./status.js";
+
+/** @typedef {ReturnType<Runs["hear"]>} News */
+
+export class Session {
+  /** @param {HTMLElement} foot the status line @param {string | null} run that the address asks for */
+  constructor(foot, run) {
+    this.runs = new Runs(run);
+    this.status = new Status(foot);
+    /** @type {number | null} age of the newest point when it arrived */
+    this.behind_s = null;
+    /** Settles when there is a first picture, or nothing to draw. */
+    this.ready = new Promise((settle) => (this.settle = settle));
+  }
+
+  /** @type {(value?: unknown) => void} */
+  settle = () => {};
+
+  /** Call when the page's own parts stand. */
+  start() {
+    this.feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/v1/live`, {
+      delta: (message) => this.delta(message),
+      state: (message) => this.state(message),
+      reset: () => this.reset(),
+      status: (lost_ms) => this.#connection(lost_ms),
+    });
+  }
+
+  // What the server says
+
+  /** New points, lines and events. @param {any} message */
+  delta(message) {
+    const newest_s = Math.max(...message.series.map((/** @type {{t: number[]}} */ { t }) => t.at(-1) ?? -Infinity));
+    if (newest_s > 0) this.behind_s = this.runs.now_s - newest_s;
+    this.heard(message);
+    this.invalidate();
+  }
+
+  /** @param {any} message */
+  state(message) {
+    this.told(message, this.runs.hear(message));
+    this.invalidate();
+  }
+
+  /** Deltas were missed: what is shown must be read anew. */
+  reset() {}
+
+  /** @param {number | null} lost_ms the browser's clock */
+  #connection(lost_ms) {
+    this.runs.lost_s = lost_ms === null ? null : lost_ms / 1000 + this.runs.clock_off_s;
+    this.invalidate();
+  }
+
+  // What each page says for itself
+
+  /** A delta, once its points are taken. @param {any} _message */
+  heard(_message) {}
+
+  /** The server's state, once the page knows it. @param {any} _message @param {News} _news */
+  told(_message, _news) {}
+
+  /** What the address says. @returns {Record<string, string | number | null>} */
+  address() {
+    return { run: this.runs.name };
+  }
+
+  /** What Dash's callbacks are told of what is selected. @returns {import("../lib/selection.js").Selection} */
+  selection() {
+    const { name } = this.runs;
+    return { run: name, runs: name === null ? [] : [name], axis: "time", from: null, to: null, live: true };
+  }
+
+  /** @returns {import("../lib/keys.js").Key[]} */
+  keys() {
+    return [];
+  }
+
+  // What is shown
+
+  /** Draw once in the next frame; a hidden tab has none. */
+  invalidate() {
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.draw();
+    });
+  }
+
+  #frame = 0;
+
+  draw() {
+    this.status.draw(this.runs.told, this.behind_s);
+  }
+
+  keepAddress() {
+    writeAddress(this.address());
+    publish(this.selection());
+  }
+}

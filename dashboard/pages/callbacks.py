@@ -1,0 +1,75 @@
+"""Dash's callbacks over HTTP: what a browser sends is checked before Dash sees it, and no callback keeps the live socket waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from dash import Dash
+from dash.backends._fastapi import reset_current_request, set_current_request
+from fastapi import Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from ..queries import BadRequest
+
+MOST_BYTES = 1_000_000  # of what a page's components send
+log = logging.getLogger(__name__)
+
+
+def route(dash: Dash) -> Callable[[Request], Awaitable[Response]]:
+    """Stands before Dash's own route of the same path, which answers 500 to what it does not expect."""
+    dispatch = dash.backend.serve_callback(dash)
+
+    async def answer(request: Request) -> Response:
+        request.state.json_body = _checked(await _body(request), dash)
+        token = set_current_request(request)
+        try:
+            context = contextvars.copy_context()
+            return await run_in_threadpool(context.run, asyncio.run, dispatch(request))  # Dash would work on the event loop
+        except Exception as error:  # of a callback: what it was asked with is the browser's
+            log.exception("a callback failed")
+            raise BadRequest(f"the page's callback failed ({type(error).__name__}); the dashboard's output says where") from error
+        finally:
+            reset_current_request(token)
+
+    return answer
+
+
+async def _body(request: Request) -> bytes:
+    """Raises BadRequest where it is too long."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BYTES:
+            raise BadRequest(f"a callback takes at most {MOST_BYTES:,} bytes")
+    return body
+
+
+def _checked(text: bytes, dash: Dash) -> dict[str, Any]:
+    """Raises BadRequest for what no page of ours sends."""
+    try:
+        body = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict) or body.get("output") not in dash.callback_map:
+        raise BadRequest("this is no callback of a page; reload the page")
+    known = dash.callback_map[body["output"]]
+    for name, wanted in (("inputs", known["inputs"]), ("state", known["state"])):
+        sent = body.get(name, [])
+        if not isinstance(sent, list) or len(sent) != len(wanted) or not all(_is(*pair) for pair in zip(sent, wanted, strict=True)):
+            raise BadRequest(f"{name} is not what this callback takes; reload the page")
+    changed = body.get("changedPropIds", [])
+    if not isinstance(changed, list) or not all(isinstance(name, str) for name in changed):
+        raise BadRequest("changedPropIds is a list of names")
+    outputs = body.get("outputs")
+    if not isinstance(outputs, dict | list):
+        raise BadRequest("outputs names what the callback fills")
+    return body
+
+
+def _is(sent: Any, wanted: dict[str, Any]) -> bool:
+    return isinstance(sent, dict) and (sent.get("id"), sent.get("property")) == (wanted["id"], wanted["property"])

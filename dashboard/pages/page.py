@@ -1,0 +1,39 @@
+"""What a page is: its row in the bar, what draws it, and what Dash does on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from dash import Dash
+    from dash.development.base_component import Component
+
+    from ..queries import Queries
+
+
+def empty() -> Component:
+    """Of a page whose module draws everything itself."""
+    from dash import html
+
+    return html.Div()
+
+
+def no_callbacks(dash: Dash, queries: Queries) -> None:
+    """Of a page without any."""
+
+
+class Page(NamedTuple):
+    """A file of this folder with `PAGE = Page(...)` is a page: the bar, the keys and the preloads follow.
+
+    `module` is the folder below `assets/pages/` whose `page.js` draws it and whose `page.css` is its own, "" for a page that is
+    made of Dash components alone. Callbacks only read; what changes something calls a route of our API.
+    """
+
+    key: str
+    name: str
+    path: str
+    module: str = ""
+    layout: Callable[[], Any] = empty
+    callbacks: Callable[[Dash, Queries], None] = no_callbacks
+    packages: tuple[str, ...] = ()  # of Dash components, beside Dash's own: only pages that name one load it
