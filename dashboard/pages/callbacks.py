@@ -8,7 +8,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import orjson
 from dash import Dash
 from dash.backends._fastapi import reset_current_request, set_current_request
 from fastapi import Request, Response
@@ -16,7 +15,6 @@ from starlette.concurrency import run_in_threadpool
 
 from ..queries import BadRequest
 
-MOST_BYTES = 1_000_000  # of what a page's components send
 log = logging.getLogger(__name__)
 
 
@@ -25,7 +23,7 @@ def route(dash: Dash) -> Callable[[Request], Awaitable[Response]]:
     dispatch = dash.backend.serve_callback(dash)
 
     async def answer(request: Request) -> Response:
-        request.state.json_body = _checked(await _body(request), dash)
+        _check(request.state.json_body, dash)  # Dash has read it, None where it is no JSON
         token = set_current_request(request)
         try:
             context = contextvars.copy_context()
@@ -39,22 +37,8 @@ def route(dash: Dash) -> Callable[[Request], Awaitable[Response]]:
     return answer
 
 
-async def _body(request: Request) -> bytes:
-    """Raises BadRequest where it is too long."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_BYTES:
-            raise BadRequest(f"a callback takes at most {MOST_BYTES:,} bytes")
-    return body
-
-
-def _checked(text: bytes, dash: Dash) -> dict[str, Any]:
+def _check(body: Any, dash: Dash) -> None:
     """Raises BadRequest for what no page of ours sends."""
-    try:
-        body = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        body = None
     if not isinstance(body, dict) or body.get("output") not in dash.callback_map:
         raise BadRequest("this is no callback of a page; reload the page")
     known = dash.callback_map[body["output"]]
@@ -68,7 +52,6 @@ def _checked(text: bytes, dash: Dash) -> dict[str, Any]:
     outputs = body.get("outputs")
     if not isinstance(outputs, dict | list):
         raise BadRequest("outputs names what the callback fills")
-    return body
 
 
 def _is(sent: Any, wanted: dict[str, Any]) -> bool:
