@@ -28,6 +28,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.browser_types
 
 clean:
 	rm -rf $(VENV) .pythons assets/vendor dist collectors/sampler/_sampler

@@ -21,7 +21,7 @@ except ImportError:  # a checkout runs this file without hatchling
 
 ROOT = Path(__file__).parent
 NPM_FILES = ("package.json", "package-lock.json", ".npmrc")
-VENDORED = ("uPlot.esm.js", "uPlot.min.css")
+VENDORED = {"uPlot.esm.js": "uPlot.esm.js", "uPlot.min.css": "uPlot.min.css", "uPlot.esm.d.ts": "uPlot.d.ts"}  # ours, and npm's
 SAMPLER = "collectors/sampler/_sampler"
 
 
@@ -48,11 +48,17 @@ def vendor(root: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in NPM_FILES:
             shutil.copy(root / name, folder)
-        subprocess.run([*npm(), "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, stdout=sys.stderr, env=node_environment())
+        subprocess.run(
+            [*npm(), "ci", "--omit=dev", "--no-audit", "--no-fund"],
+            cwd=folder,
+            check=True,
+            stdout=sys.stderr,
+            env=node_environment(),
+        )
         package = Path(folder) / "node_modules" / "uplot"
         target.mkdir(parents=True, exist_ok=True)
-        for name in VENDORED:
-            shutil.copy(package / "dist" / name, target / name)
+        for name, source in VENDORED.items():
+            shutil.copy(package / "dist" / source, target / name)
         shutil.copy(package / "LICENSE", target / "uPlot.LICENSE")
 
 

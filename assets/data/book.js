@@ -53,7 +53,7 @@ export class Book {
   /** Learn which series there are. @param {Promise<string | null>} chosen the run to show; the machine is asked meanwhile @param {() => import("../lib/axis.js").Axis} [axis] of that run */
   async catalogue(chosen, axis = () => TIME) {
     const ask = (/** @type {string | null} */ of) =>
-      get("series", { run: of }).then(({ series }) => series.map((/** @type {Meta} */ meta) => ({ ...meta, run: of })));
+      get("series", { run: of }).then(({ series }) => series.map((meta) => ({ ...meta, run: of })));
     const asked = chosen.then((name) => (name === null ? [] : ask(name)));
     const [run, machine, own] = await Promise.all([chosen, ask(null), asked]);
     if (run !== this.run) this.pace = new Pace();

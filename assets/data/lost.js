@@ -17,7 +17,7 @@ export function lostSince(cards, machine) {
     cards
       .filter(({ state }) => state === "lost")
       .flatMap(({ uuid, index, since_s }) => {
-        if (uuid) return [[uuid, Number(since_s)]];
+        if (uuid) return [/** @type {[string, number]} */ ([uuid, Number(since_s)])];
         const former = machine.filter(({ labels }) => labels.gpu === String(index) && !known.has(labels.uuid));
         return former.map(({ labels, last_time_s }) => /** @type {[string, number]} */ ([labels.uuid, Number(last_time_s)]));
       })

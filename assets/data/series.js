@@ -2,16 +2,8 @@
 
 import { STEP, TIME } from "../lib/axis.js";
 
-/**
- * @typedef {Object} Meta
- * @property {string | null} run null for the machine's own
- * @property {string} name
- * @property {Record<string, string>} labels
- * @property {number} [points] in the store
- * @property {number | null} [first_time_s]
- * @property {number | null} [first_step]
- * @property {number | null} [last_step]
- */
+/** @typedef {{run: string | null} & Pick<Known, "name" | "labels"> & Partial<Known>} Meta a series; `run` is null for the machine's own */
+/** @typedef {import("../types/api").Row<"SeriesRow">} Known */
 
 /** @typedef {{t: (number | null)[], v: (number | string)[], step: (number | null)[], segment?: number[]}} Told new points of a series, as a delta brings them */
 

@@ -66,10 +66,10 @@ async function firstAndLast({ run, series, window }) {
 /** @param {string} run @param {string} name @param {Window} window */
 async function bounds(run, name, window) {
   const { series } = await get("points", { run, series: [name], ...window, buckets: 1 });
-  const filled = series.filter((/** @type {any} */ one) => one.t.length);
+  const filled = series.filter(({ t }) => t.length);
   if (!filled.length) return null;
   return {
-    begins_s: Math.min(...filled.map((/** @type {any} */ { t }) => t[0])),
-    last: filled[0].step.at(-1),
+    begins_s: Math.min(...filled.map(({ t }) => t[0])),
+    last: filled[0].step.at(-1) ?? null,
   };
 }

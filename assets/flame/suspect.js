@@ -15,7 +15,7 @@ const PART = /(\.?(<locals>\.)?<(listcomp|setcomp|dictcomp|genexpr|lambda)>)+$/;
 export function mostLost(tree) {
   if (!tree.compared) return null;
   const ranks = ranksOf(tree);
-  return wayDown(tree, ranks.get(awaited(tree)) ?? ranks.values().next().value, ends(tree));
+  return wayDown(tree, ranks.get(awaited(tree)) ?? [...ranks.values()][0], ends(tree));
 }
 
 /** Each rank's node, the root itself where there is one rank. @param {Tree} tree @returns {Map<string, number>} by its name */

@@ -1,29 +1,9 @@
 /** A flame graph without a screen: places, differences and searches in a tree of preorder columns (pure). */
 
-/**
- * @typedef {Object} Flame what `GET /flame` answers
- * @property {number} samples
- * @property {number} seconds
- * @property {number} hz
- * @property {string} sampler
- * @property {number} baseline_samples
- * @property {number} baseline_seconds
- * @property {number | null} units steps in the window; null where the run logs none
- * @property {number | null} baseline_units
- * @property {string} per the unit's name
- * @property {[number, number][]} normal the stretches that the baseline is made of, Unix seconds
- * @property {number} unresolved_share
- * @property {Frame[]} frames
- * @property {Nodes} nodes
- * @property {number | null} profile_until Unix seconds
- * @property {{sentence: string, remedy: string} | null} note
- * @property {Thread[]} threads
- * @property {number[]} ranks
- * @property {{name: string, seconds: number, normal_s: number | null}[]} phases seconds a step
- */
-/** @typedef {{name: string, file: string, line: number}} Frame */
-/** @typedef {{pid: number, tid: number, name: string, rank: number, role: string, seconds: number}} Thread */
-/** @typedef {{frame: number[], parent: number[], self_s: number[], total_s: number[], untrusted_s: number[], base_self_s: number[] | null, base_total_s: number[] | null, kind: string[]}} Nodes */
+/** @typedef {import("../types/api").Row<"FlameAnswer">} Flame */
+/** @typedef {import("../types/api").Row<"FrameRow">} Frame */
+/** @typedef {import("../types/api").Row<"ThreadRow">} Thread */
+/** @typedef {import("../types/api").Row<"Nodes">} Nodes */
 /** @typedef {"time" | "name"} Order of siblings: the longest first, or as the server sends them */
 /** @typedef {{functions: number, share: number}} Match */
 

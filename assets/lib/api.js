@@ -25,15 +25,16 @@ export function sentenceOf(error) {
 
 /**
  * `get("points", {run: "a", series: ["loss", "lr"]})`; null parameters are left out, lists repeat.
- * @param {string} path @param {Record<string, string | number | string[] | null>} [parameters]
- * @returns {Promise<any>}
+ * @template {import("../types/api").Noun} N
+ * @param {N} noun @param {Record<string, string | number | string[] | null>} [parameters]
+ * @returns {Promise<import("../types/api").Answer<N>>}
  */
-export async function get(path, parameters = {}) {
+export async function get(noun, parameters = {}) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
     if (value !== null) for (const one of Array.isArray(value) ? value : [value]) query.append(name, String(one));
   }
-  return answer(await reach(`${ROOT}/${path}${query.size ? "?" : ""}${query}`));
+  return answer(await reach(`${ROOT}/${noun}${query.size ? "?" : ""}${query}`));
 }
 
 /** @param {string} path @param {Object} body @returns {Promise<any>} */

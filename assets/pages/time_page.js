@@ -97,7 +97,7 @@ export class TimePage extends Session {
     return this.range.address(this.end_s);
   }
 
-  /** The server's state, once the page knows it. @param {any} _message @param {ReturnType<Runs["hear"]>} news */
+  /** The server's state, once the page knows it. @param {any} _message @param {import("./session.js").News} news */
   told(_message, { silenced }) {
     if (silenced) this.relane();
   }

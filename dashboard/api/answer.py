@@ -46,7 +46,8 @@ class _Items:
 
 
 _NUMBER, _NULL, _WORD = {"type": "number"}, {"type": "null"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}
-Column: TypeAlias = Annotated[NDArray[np.float64], _Items({"anyOf": [_NUMBER, _NULL]})]  # null for what is missing
+Column: TypeAlias = Annotated[NDArray[np.float64], _Items(_NUMBER)]
+Gaps: TypeAlias = Annotated[NDArray[np.float64], _Items({"anyOf": [_NUMBER, _NULL]})]  # null for what is missing
 Counts: TypeAlias = Annotated[NDArray[np.int64], _Items({"type": "integer"})]
 Logged: TypeAlias = Annotated[NDArray[np.float64] | list[float | str], _Items({"anyOf": [_NUMBER, _WORD]})]
 LoggedNumber: TypeAlias = float | Literal["NaN", "Infinity", "-Infinity"]

@@ -12,7 +12,7 @@ from collectors import catalog
 from collectors.store.protocol import LivePoints, Series
 
 from ..queries import Curve, Curves, Queries
-from .answer import Answer, Column, Counts, Logged, numbers
+from .answer import Answer, Column, Counts, Gaps, Logged, numbers
 from .encoding import encode
 from .parameters import MAX_BUCKETS, MOST_CHARACTERS, MOST_NAMES, From, OptionalRun, Text, To, check_order
 
@@ -41,11 +41,11 @@ class CurveRow(TypedDict):
     unit: str
     t: Column
     t_end: Column
-    step: Column
+    step: Gaps
     segment: Counts
-    min: Column
-    max: Column
-    mean: Column
+    min: Gaps
+    max: Gaps
+    mean: Gaps
     last: Logged
     count: Counts
     non_finite: Counts
@@ -63,9 +63,9 @@ class LiveRow(TypedDict):
     run: str | None
     name: str
     labels: dict[str, str]
-    t: Column
+    t: Gaps
     v: Logged
-    step: Column
+    step: Gaps
     segment: Counts
 
 

@@ -49,7 +49,7 @@ export class FlameHead {
     setText(this.when, chosen ? words.filter(Boolean).join(", ") : `the last ${length}`);
   }
 
-  /** @param {Blame | null} blame @param {{said: (Node | string)[], aside: string}} own the page's words while the server has none @param {boolean} chosen a person chose what to compare with @param {import("./tree.js").Tree | null} tree that is drawn */
+  /** @param {Blame | null} blame @param {{said: (Node | string)[], aside: string}} own the page's words while the server has none @param {boolean} chosen a person chose what to compare with @param {import("../../flame/tree.js").Tree | null} tree that is drawn */
   say(blame, own, chosen, tree) {
     const told = blame?.sentence ? blame : null;
     this.said.replaceChildren(...(told ? sentence(told) : own.said));

@@ -71,14 +71,14 @@ export function gpuPageLanes(machine, lost, all) {
   const drawn = new Set(top.flatMap(({ traces, limit }) => [...traces.flatMap(({ keys }) => keys), limit]));
   const others = metas.filter((meta) => !drawn.has(keyOf(meta)) && !NO_LANE.has(meta.name));
   const first = gpu ? FIRST : FIRST_OF_HOST;
-  const names = new Set([...first, ...(all ? others.sort((a, b) => a.label.localeCompare(b.label)).map(({ name }) => name) : [])]);
+  const names = new Set([...first, ...(all ? others.sort((a, b) => String(a.label).localeCompare(String(b.label))).map(({ name }) => name) : [])]);
   const lanes = [...top, ...[...names].map((name) => metricLane(metas, name))].filter(({ traces }) => traces.length);
   return withLost(lanes, metas, lost);
 }
 
 /** A row a GPU, or a core. @param {Meta[]} metas @param {string} name */
 function heat(metas, name) {
-  const [{ label } = { label: name }] = named(metas, name);
+  const { label = name } = named(metas, name)[0] ?? {};
   const traces = tracesOf(metas, name);
   const height = Math.min(HEAT_MOST, Math.max(54, 13 + HEAT_ROW * traces.length));
   return lane(name, label, height, "percent", traces, { kind: "heat", note: "worst per pixel", digits: 0, unit: "%" });
@@ -86,7 +86,7 @@ function heat(metas, name) {
 
 /** One line a GPU. @param {Meta[]} metas @param {string} name */
 function metricLane(metas, name) {
-  const [{ label, unit } = { label: name, unit: "" }] = named(metas, name);
+  const { label = name, unit = "" } = named(metas, name)[0] ?? {};
   const { shown, y = "zero", ...more } = UNITS.get(unit) ?? { shown: unit };
   const limit = limitOf(metas, LIMIT.get(name) ?? "");
   return lane(name, label, LANE, y, tracesOf(metas, name), { ...more, note: shown, limit });

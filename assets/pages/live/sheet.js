@@ -9,7 +9,7 @@ const DRAG_PX = 4; // less is a tap
 export function grip(sheet) {
   /** @type {{y: number, height: number, moved: boolean} | null} */
   let drag = null;
-  const next = ({ dataset }) => (dataset.sheet = HEIGHTS[(HEIGHTS.indexOf(dataset.sheet) + 1) % HEIGHTS.length]);
+  const next = (/** @type {HTMLElement} */ { dataset }) => (dataset.sheet = HEIGHTS[(HEIGHTS.indexOf(dataset.sheet ?? "") + 1) % HEIGHTS.length]);
   const handle = el("button", { class: "grip", type: "button", "aria-label": "Pull the panel up or down" });
   handle.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
     drag = { y: event.clientY, height: sheet().offsetHeight, moved: false };
