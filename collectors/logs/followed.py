@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from ..records import Offset, Record, labels_of
-from .formats import MAX_LINE_BYTES, Arrival, Format, Tally
-from .formats.jsonl import Events, Metrics
-from .formats.text import Text
-from .formats.values import MAX_TIME_S, inert
-from .opening import open_file
+from ..records import Offset, Record
+from .formats import MAX_LINE_BYTES, Arrival, ByteFormat, Format, LineFormat, Tally
+from .formats.values import MAX_TIME_S
+from .known import Known, Origin
+from .opening import NotRead, open_file
 from .run_folder import RunFolder
 
 BATCH_BYTES = 2 << 20  # read from one file before the next one has its turn,
@@ -27,16 +25,17 @@ IDLE_S = 60.0  # a file that did not change for so long is closed
 HEAD_BYTES = 64  # what is remembered of a file's start, to notice that it was written anew
 SPREAD_S = 1.0  # lines without a time that arrive together were written within this time
 CLOCK_SLACK_S = 2.0  # between the file system's clock and ours
-RANK = re.compile(r"\.rank(\d{1,9})\.jsonl$")
-EVENTS = re.compile(r"events(\.rank\d{1,9})?\.jsonl")
+MOST_RECORD_BYTES = 64 << 20  # of a format that is fed with bytes
 
 
 class FollowedFile:
     """It stays open, so that the rest of a rotated file is still read."""
 
-    def __init__(self, path: Path, key: str, run: RunFolder, root: Path, offset: Offset | None, *, live: bool) -> None:
+    def __init__(
+        self, path: Path, key: str, run: RunFolder, root: Path, offset: Offset | None, known: Known, *, live: bool
+    ) -> None:
         """`live`: what is in the file was written while we were looking, so that it has an arrival time."""
-        self._path, self._key, self._run, self._root = path, key, run, root
+        self._path, self._key, self._run, self._root, self._known = path, key, run, root, known
         self._live = live
         self._looked_s = time.time() - SPREAD_S
         self._descriptor = -1
@@ -50,34 +49,59 @@ class FollowedFile:
         if offset:
             self._format.tally = Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip)
         self._used = 0  # bytes of the batch that is being parsed
+        self._lines: list[bytes] = []  # its lines, or all of it as one,
         self._raw: list[bytes] = []  # its lines, with their carriage returns,
         self._left = 0  # of which the parser left so many
         self._batch_bytes = BATCH_BYTES
         self.behind = False  # whether there was more than one batch to read
         self.last = offset  # behind all records that were handed out
 
-    def next_lines(self) -> list[bytes]:
-        """One batch of whole lines. A half-written last line waits for its newline."""
-        lines, self._used = self._split(self._next_bytes())
-        return lines
+    def read(self) -> bool:
+        """Take up the next batch, for `parse`; whether there is any. A half-written last line waits for its newline."""
+        data = self._next_bytes()
+        if self._known.reading == "bytes":
+            self._lines, self._used = [data] if data else [], len(data)
+        else:
+            self._lines, self._used = self._split(data)
+        return bool(self._lines)
 
     @property
     def used_bytes(self) -> int:
-        """Of the batch that `next_lines` gave."""
+        """Of the batch that was read."""
         return self._used
 
-    def parse(self, lines: list[bytes]) -> list[Record]:
-        """The records of the lines of `next_lines`, and the offset behind them; [] where nothing was read."""
+    def parse(self) -> list[Record]:
+        """The records of the batch, and the offset behind them; [] where nothing was read."""
         records: list[Record] = []
         if self._used:
             began_s = time.monotonic()
-            records = self._parse(lines, self._arrival())
-            self._pace(time.monotonic() - began_s)
-            self._offset += self._used - self._left_bytes()
-            self._used = 0
-            records.append(self.as_record())
+            records = self._parse_batch(self._arrival())
+            if self._used:
+                self._pace(time.monotonic() - began_s)
+                self._offset += self._used
+                records.append(self.as_record())
+            self._used, self._lines = 0, []
         if not self.behind:
             self._live = True  # the backlog is read; what comes now, comes live
+        return records
+
+    def _parse_batch(self, arrival: Arrival | None) -> list[Record]:
+        if self._known.reading == "bytes":
+            return self._parse_bytes(cast(ByteFormat, self._format), arrival)
+        records = self._parse(self._lines, arrival)
+        self._used -= self._left_bytes()
+        return records
+
+    def _parse_bytes(self, format: ByteFormat, arrival: Arrival | None) -> list[Record]:
+        """A record that is longer than a batch is read with a longer one. Raises NotRead for one that is too long."""
+        data = self._lines[0]
+        records, used = format.parse_bytes(data, arrival)
+        if not used and self.behind:
+            if self._batch_bytes >= MOST_RECORD_BYTES:
+                raise NotRead(f"has a record of more than {MOST_RECORD_BYTES >> 20} MiB")
+            self._batch_bytes *= 2
+        self._used = used
+        self.behind = self.behind or 0 < used < len(data)
         return records
 
     def as_record(self) -> Offset:
@@ -120,7 +144,7 @@ class FollowedFile:
         state, tally = self._format.state(), replace(self._format.tally)
         self._left = 0
         try:
-            records = self._format.parse(lines, arrival)
+            records = cast(LineFormat, self._format).parse(lines, arrival)
             self._left = len(lines) - (self._format.tally.lines_read - tally.lines_read)
             return records
         except Exception:  # whatever it is: the lines are read again one by one, and the one at fault is counted
@@ -130,7 +154,7 @@ class FollowedFile:
 
     def _parse_one(self, line: bytes, arrival: Arrival | None) -> list[Record]:
         try:
-            return self._format.parse([line], arrival)
+            return cast(LineFormat, self._format).parse([line], arrival)
         except Exception as error:  # see above
             self._format.tally.skip_line(f"cannot be read ({type(error).__name__})")
             return []
@@ -227,14 +251,8 @@ class FollowedFile:
         return [line.removesuffix(b"\r") for line in lines], end
 
     def _new_format(self, state: Mapping[str, Any]) -> Format:
-        name, rank = self._path.name, rank_of(self._path.name)
-        if is_events(name):
-            events = self._run.events[name] = Events(self._run.name, state, rank)
-            return events
-        if name.endswith(".jsonl"):
-            labels = labels_of(host=inert(self._host), rank=rank or None)
-            return Metrics(self._run.name, labels, starts_of(self._run, rank), state, self._run.names())
-        return Text(self._run.name, inert_name(self._key), min(max(written_s(self._path), 0.0), MAX_TIME_S - 1), state)
+        written = min(max(written_s(self._path), 0.0), MAX_TIME_S - 1)
+        return self._known.make(Origin(self._run, self._path.name, self._host, written), state)
 
 
 def written_s(path: Path) -> float:
@@ -248,22 +266,3 @@ def written_s(path: Path) -> float:
 def with_skip(offset: Offset, reason: str) -> Offset:
     """With one more line skipped."""
     return offset._replace(lines_skipped=offset.lines_skipped + 1, first_skip=offset.first_skip or reason)
-
-
-def starts_of(run: RunFolder, rank: int) -> Callable[[], list[float]]:
-    return lambda: run.starts_of(rank)
-
-
-def rank_of(name: str) -> int:
-    """`metrics.rank3.jsonl -> 3`; 0 for all others."""
-    found = RANK.search(name)
-    return int(found[1]) if found else 0
-
-
-def is_events(name: str) -> bool:
-    """`events.jsonl`, `events.rank3.jsonl`."""
-    return EVENTS.fullmatch(name) is not None
-
-
-def inert_name(key: str) -> str:
-    return key.rpartition("/")[2]

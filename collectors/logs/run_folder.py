@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..process import RunActivity
-from ..records import Event, LogLine, Offset, Points, Record, RunInfo
-from .formats import Tally, info
+from ..records import Event, LogLine, Points, Record
 from .formats.jsonl import Events, Names
-from .opening import read_file
 
 INTERVALS = 100  # between lines, for a run's median
 
@@ -50,18 +48,12 @@ class RunFolder:
         starts = sorted(event.time_s for event in self._lifetimes() if event.kind == "start" and event.rank == rank)
         return [0.0] * forgotten + starts
 
-    def read_info(self, path: Path, key: str, root: Path) -> list[Record]:
-        """What run.json says, where that is new, and what of it had to be left out. Raises as `read_file` does."""
-        data, found = read_file(path, root, info.MAX_FILE_BYTES)
-        tally = Tally()
-        fields = info.parse(data, tally) if data else None
-        first_skip = tally.first_skip.removeprefix("line 1: ")  # the file is one value, however many lines it has
-        skipped = (tally.lines_skipped, tally.fields_skipped)
-        offset = Offset(key, self.name, found.st_dev, found.st_ino, len(data), 0, *skipped, first_skip, {})
-        if fields is None or fields == self.info:
-            return [offset]
+    def take_info(self, fields: dict[str, Any]) -> bool:
+        """What run.json says; whether that is new."""
+        if fields == self.info:
+            return False
         self.info, self._activity = fields, None
-        return [RunInfo(self.name, fields), offset]
+        return True
 
     def noticed(self, records: Sequence[Record]) -> None:
         """`records` are new; of a backlog, the last ones tell enough."""

@@ -11,14 +11,17 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 from ..process import RunActivity
 from ..records import Offset, Record
 from ..store.storing import Refused, sentence
 from .aside import AsideFiles
-from .followed import BATCH_BYTES, FollowedFile, is_events, rank_of, with_skip
+from .followed import BATCH_BYTES, FollowedFile, with_skip, written_s
+from .formats import WholeFormat
 from .formats.values import inert_path
-from .opening import NotRead
+from .known import Known, Origin, format_of, rank_of, reading_order
+from .opening import NotRead, read_file
 from .run_folder import RunFolder
 from .turns import Turns
 from .watch import FolderWatch
@@ -29,8 +32,6 @@ TURN_S = 0.15  # and for no longer than this
 MAX_OPEN = 256  # files that are held open: those that were read last
 SWEEP_S = 10.0  # how often idle files are looked for
 PERIOD_S = 1.0  # at the latest; `wake` is set as soon as a file changes
-
-RUN_INFO = "run.json"
 
 
 class Tail:
@@ -135,19 +136,34 @@ class Tail:
 
     def _read(self, path: Path, budget: _Budget) -> list[Record]:
         run = self._run_of(path)
-        if path.name == RUN_INFO:
+        known = format_of(path.name)
+        if known is None:
+            return []
+        if known.reading == "whole":
             self._backlog.discard(path)
-            return self._guarded(path, lambda: run.read_info(path, self._key(path), self._root))
-        return self._guarded(path, lambda: self._read_lines(path, run, budget))
+            return self._guarded(path, lambda: self._read_whole(path, run, known))
+        return self._guarded(path, lambda: self._read_on(path, run, known, budget))
 
-    def _read_lines(self, path: Path, run: RunFolder, budget: _Budget) -> list[Record]:
-        file = self._file(path, run)
-        lines = file.next_lines()
+    def _read_whole(self, path: Path, run: RunFolder, known: Known) -> list[Record]:
+        key = self._key(path)
+        data, found = read_file(path, self._root, known.most_bytes)
+        before = self._offsets.get(key)
+        origin = Origin(run, path.name, run.host, written_s(path))
+        format = cast(WholeFormat, known.make(origin, before.state if before else {}))
+        records, tally = format.parse_whole(data), format.tally
+        counts = tally.lines_read, tally.lines_skipped, tally.fields_skipped, tally.first_skip
+        offset = Offset(key, run.name, found.st_dev, found.st_ino, len(data), *counts, format.state())
+        self._offsets[key] = offset
+        run.noticed(records)
+        return [*records, offset]
+
+    def _read_on(self, path: Path, run: RunFolder, known: Known, budget: _Budget) -> list[Record]:
+        file = self._file(path, run, known)
+        there = file.read()
         budget.bytes += file.used_bytes
         # A metrics line must find the start event that it follows: the events are read after its bytes and before its meaning.
-        is_metrics = path.suffix == ".jsonl" and not is_events(path.name)
-        events = self._read_events(run, rank_of(path.name), budget) if lines and is_metrics else []
-        records = file.parse(lines)
+        events = self._read_first(run, known.first(rank_of(path.name)), budget) if there else []
+        records = file.parse()
         if file.behind:
             self._turns.behind(path)
         else:
@@ -155,12 +171,9 @@ class Tail:
         run.noticed(records)
         return events + records
 
-    def _read_events(self, run: RunFolder, rank: int, budget: _Budget) -> list[Record]:
-        """What may hold the start of this rank."""
-        if run.single_file:
-            return []
-        names = (f"events.rank{rank}.jsonl", "events.jsonl") if rank else ("events.jsonl",)
-        paths = [run.folder / name for name in names]
+    def _read_first(self, run: RunFolder, names: Iterable[str], budget: _Budget) -> list[Record]:
+        """What has come to these files of the run's folder."""
+        paths = [] if run.single_file else [run.folder / name for name in names]
         waiting = [path for path in paths if path not in self._aside and path.exists()]
         return [record for path in waiting for record in self._read(path, budget)]
 
@@ -202,16 +215,17 @@ class Tail:
     def _run_of(self, path: Path) -> RunFolder:
         """A run is a folder; a file that lies in the log folder itself is a run of its own, named like it."""
         single = path.parent == self._root
-        name = self._key(path).removesuffix(".jsonl").removesuffix(".log") if single else self._key(path.parent)
+        known = format_of(path.name) if single else None
+        name = self._key(path).removesuffix(known.suffix) if known else self._key(path if single else path.parent)
         if name not in self._runs:
             self._runs[name] = RunFolder(name, path.parent, single, self._host)
         return self._runs[name]
 
-    def _file(self, path: Path, run: RunFolder) -> FollowedFile:
+    def _file(self, path: Path, run: RunFolder, known: Known) -> FollowedFile:
         file = self._files.get(path)
         if file is None:
             key = self._key(path)
-            file = FollowedFile(path, key, run, self._root, self._offsets.get(key), live=path not in self._backlog)
+            file = FollowedFile(path, key, run, self._root, self._offsets.get(key), known, live=path not in self._backlog)
             self._files[path] = file
             self._offsets.pop(key, None)
         self._files.move_to_end(path)
@@ -243,10 +257,4 @@ class _Budget:
 
 def is_followed(name: str) -> bool:
     """Whether a file of that name is read at all."""
-    return not name.startswith(".") and (name == RUN_INFO or name.endswith((".jsonl", ".log")))
-
-
-def reading_order(path: Path) -> tuple[str, int, str]:
-    """In each folder what describes the run comes first, then its events, its metrics, its text."""
-    kind = 0 if path.name == RUN_INFO else 1 if is_events(path.name) else 2 if path.suffix == ".jsonl" else 3
-    return str(path.parent), kind, path.name
+    return format_of(name) is not None

@@ -7,16 +7,16 @@ from collectors import __main__
 from collectors.logs.followed import FollowedFile
 from collectors.service import supervisor, watchdog
 
-next_lines = FollowedFile.next_lines
+read = FollowedFile.read
 
 
-def hanging(self: FollowedFile) -> list[bytes]:
+def hanging(self: FollowedFile) -> bool:
     if "hang.jsonl" in str(vars(self).values()):
         threading.Event().wait()
-    return next_lines(self)
+    return read(self)
 
 
-FollowedFile.next_lines = hanging  # type: ignore[method-assign]
+FollowedFile.read = hanging  # type: ignore[method-assign]
 supervisor.STUCK_S = 0.5
 watchdog.Watchdog.__init__.__defaults__ = (1.0,)  # type: ignore[attr-defined]
 sys.exit(__main__.main(sys.argv[1:]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ...records import Record
 from .values import inert
@@ -45,15 +45,30 @@ class Tally:
         self.first_skip = self.first_skip or f"line {self.lines_read}: {reason}"
 
 
-class Format(Protocol):
+class Remembering(Protocol):
     """One file's parser. `state` is JSON: stored with the offset, handed to the constructor when the file is taken up again."""
 
     tally: Tally
 
+    def state(self) -> dict[str, Any]: ...
+
+
+class LineFormat(Remembering, Protocol):
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         """Records of whole lines (without line ends), of as many as `tally.lines_read` grows by: at least one, mostly all.
 
         `arrival` is None for what was there before it was followed.
         """
 
-    def state(self) -> dict[str, Any]: ...
+
+class ByteFormat(Remembering, Protocol):
+    def parse_bytes(self, data: bytes, arrival: Arrival | None) -> tuple[list[Record], int]:
+        """Records of what follows the last offset, and how many of these bytes they took: none where a record is not complete yet."""
+
+
+class WholeFormat(Remembering, Protocol):
+    def parse_whole(self, data: bytes) -> list[Record]:
+        """What is new in a file that changed."""
+
+
+Format: TypeAlias = LineFormat | ByteFormat | WholeFormat

@@ -8,12 +8,29 @@ from typing import Any
 
 import orjson
 
+from ...records import Record, RunInfo
 from . import Tally
 from .values import Fitting, as_count, as_time
 
 FILE = "run.json"
-MAX_FILE_BYTES = 8 << 20  # a larger one is not read
 MAX_INFO_BYTES = 64 << 10  # of JSON, kept of one run
+
+
+class Info:
+    """The whole of a `run.json`; `take` says whether it is news."""
+
+    def __init__(self, run: str, take: Callable[[dict[str, Any]], bool]) -> None:
+        self.tally = Tally()
+        self._run, self._take = run, take
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def parse_whole(self, data: bytes) -> list[Record]:
+        fields = parse(data, self.tally) if data else None
+        self.tally.lines_read = 0  # the file is one value, however many lines it has
+        self.tally.first_skip = self.tally.first_skip.removeprefix("line 1: ")
+        return [RunInfo(self._run, fields)] if fields is not None and self._take(fields) else []
 
 
 def text(value: object) -> object:

@@ -1,0 +1,95 @@
+"""Which files of the log folder are read, and how: one row a format. A new format is a file in `formats/` and its row here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from ..records import labels_of
+from .formats import Format, info, jsonl, text
+from .formats.values import inert
+
+if TYPE_CHECKING:
+    from .run_folder import RunFolder
+
+RANK = re.compile(r"\.rank(\d{1,9})\.jsonl$")
+EVENTS = re.compile(r"events(\.rank\d{1,9})?\.jsonl")
+SMALL_BYTES = 8 << 20
+
+
+class Origin(NamedTuple):
+    """The file that a format is made for."""
+
+    run: RunFolder
+    name: str  # of the file, in its folder
+    host: str
+    written_s: float  # when it was last written, Unix seconds
+
+    @property
+    def rank(self) -> int:
+        """`metrics.rank3.jsonl -> 3`; 0 for all others."""
+        return rank_of(self.name)
+
+
+State = Mapping[str, Any]  # what `Format.state` said when the file was left
+
+
+class Known(NamedTuple):
+    """`reading` says what the format is fed with: whole lines or bytes behind the last offset, or the whole file when it has changed."""
+
+    name: str
+    takes: Callable[[str], bool]  # a file of that name
+    reading: Literal["lines", "bytes", "whole"]
+    make: Callable[[Origin, State], Format]
+    suffix: str = ""  # that the name of a run does not have, where the run is one file
+    first: Callable[[int], tuple[str, ...]] = lambda rank: ()  # files of the folder whose news a rank's lines must find
+    most_bytes: int = SMALL_BYTES  # of a file that is read whole
+
+
+def rank_of(name: str) -> int:
+    found = RANK.search(name)
+    return int(found[1]) if found else 0
+
+
+def events_of(rank: int) -> tuple[str, ...]:
+    """What may hold the start of this rank."""
+    return (f"events.rank{rank}.jsonl", "events.jsonl") if rank else ("events.jsonl",)
+
+
+def _info(origin: Origin, state: State) -> Format:
+    return info.Info(origin.run.name, origin.run.take_info)
+
+
+def _events(origin: Origin, state: State) -> Format:
+    events = origin.run.events[origin.name] = jsonl.Events(origin.run.name, state, origin.rank)
+    return events
+
+
+def _metrics(origin: Origin, state: State) -> Format:
+    run, rank = origin.run, origin.rank
+    labels = labels_of(host=inert(origin.host), rank=rank or None)
+    return jsonl.Metrics(run.name, labels, lambda: run.starts_of(rank), state, run.names())
+
+
+def _text(origin: Origin, state: State) -> Format:
+    return text.Text(origin.run.name, inert(origin.name), origin.written_s, state)
+
+
+FORMATS: tuple[Known, ...] = (  # a file has the first format that takes it; in this order the files of a folder are read
+    Known("run.json", lambda name: name == info.FILE, "whole", _info),
+    Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, suffix=".jsonl"),
+    Known("metrics", lambda name: name.endswith(".jsonl"), "lines", _metrics, suffix=".jsonl", first=events_of),
+    Known("text", lambda name: name.endswith(".log"), "lines", _text, suffix=".log"),
+)
+
+
+def format_of(name: str) -> Known | None:
+    """None for a file that is not read."""
+    return None if name.startswith(".") else next((row for row in FORMATS if row.takes(name)), None)
+
+
+def reading_order(path: Path) -> tuple[str, int, str]:
+    """In each folder what describes the run comes first, then its events, its metrics, its text."""
+    return str(path.parent), next((i for i, row in enumerate(FORMATS) if row.takes(path.name)), len(FORMATS)), path.name
