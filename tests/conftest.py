@@ -43,9 +43,9 @@ def wait_for(what: Callable[[], T], timeout_s: float = 20.0, because: str = "") 
 class Dashboard:
     """`app.py` in a process of its own, on a free port."""
 
-    def __init__(self, log_dir: Path, *flags: str) -> None:
+    def __init__(self, log_dir: Path, *flags: str, checkout: Path = ROOT) -> None:
         self.log_dir = log_dir
-        command = [sys.executable, "-W", "error::DeprecationWarning:__main__", str(ROOT / "app.py")]
+        command = [sys.executable, "-W", "error::DeprecationWarning:__main__", str(checkout / "app.py")]
         command += ["--port", "0", "--log-dir", str(log_dir), *flags]
         self.errors = log_dir.parent / f"{log_dir.name}.stderr"
         with self.errors.open("wb") as errors:
@@ -99,9 +99,9 @@ class Dashboard:
 
 
 @contextmanager
-def dashboard(log_dir: Path, *flags: str) -> Iterator[Dashboard]:
+def dashboard(log_dir: Path, *flags: str, checkout: Path = ROOT) -> Iterator[Dashboard]:
     log_dir.mkdir(exist_ok=True)
-    running = Dashboard(log_dir, *flags)
+    running = Dashboard(log_dir, *flags, checkout=checkout)
     try:
         wait_for(running.collector_pid, START_S, "the collector does not write")
         yield running

@@ -1,0 +1,122 @@
+"""The examples of docs/extending.md: each diff is applied to a copy of the tree, and what it adds works."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.conftest import ROOT, Dashboard, dashboard, drag, script, wait_for
+
+DIFFS = sorted((ROOT / "docs" / "examples").glob("*.diff"))
+TRAINER = """
+import json, pathlib, sys, time
+folder = pathlib.Path(sys.argv[1]) / "a"
+folder.mkdir()
+(folder / "table.csv").write_text(f"time_s,step,acc\\n{time.time()},0,0.25\\n")
+with open(folder / "metrics.jsonl", "w") as log:
+    for step in range(1_000_000):
+        print(json.dumps({"time_s": time.time(), "step": step, "train/loss": 1 / (1 + step)}), file=log, flush=True)
+        time.sleep(0.05)
+"""
+FIRE_ALL = """
+import json, pathlib, sys
+from starlette.testclient import TestClient
+from collectors.store.open import open_store
+from dashboard.queries import Queries
+from dashboard.server import make_app
+
+def files(folder):
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.endswith(("-shm", "-wal"))}
+
+log_dir = pathlib.Path(sys.argv[1])
+data_dir = log_dir / ".deepseek"
+open_store(data_dir, write=True).close()
+before = files(data_dir)
+app = make_app(Queries(open_store(data_dir, write=False), log_dir, data_dir))
+client = TestClient(app, base_url="http://127.0.0.1")
+client.get("/_dash-dependencies")
+selection = {"run": "a", "runs": ["a"], "axis": "time", "from": None, "to": None, "live": True}
+for output, callback in app.state.dash.callback_map.items():
+    for value in (None, "/losses", selection):
+        inputs = [{**name, "value": value} for name in callback["inputs"]]
+        state = [{**name, "value": value} for name in callback["state"]]
+        outputs = [dict(zip(("id", "property"), name.rsplit(".", 1))) for name in output.strip(".").split("...")]
+        body = {"output": output, "outputs": outputs if output.startswith("..") else outputs[0], "inputs": inputs, "state": state,
+                "changedPropIds": []}
+        print(output, client.post("/_dash-update-component", json=body).status_code)
+print("changed" if files(data_dir) != before else "unchanged")
+"""
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tree, with all examples applied."""
+    copy = tmp_path_factory.mktemp("extended") / "checkout"
+    copy.mkdir()
+    for folder in ("assets", "collectors", "dashboard", "trainer", "tests", "docs"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "poisons", "recorded", "*.png"))
+    shutil.copy(ROOT / "app.py", copy)
+    for diff in DIFFS:
+        subprocess.run(["git", "apply", "--verbose", diff], cwd=copy, check=True, capture_output=True)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def running(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    log_dir = tmp_path_factory.mktemp("extended") / "logs"
+    log_dir.mkdir()
+    with script(TRAINER, str(log_dir)), dashboard(log_dir, "--no-profile", checkout=checkout) as running:
+        wait_for(lambda: running.run("a").get("points", 0) > 50)
+        yield running
+
+
+def test_a_page_of_dash_components_is_one_file(running: Dashboard, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(f"{running.address}/losses?run=a")
+    wait_for(lambda: page.evaluate("() => 'train/loss' in (globalThis.deepseek?.drawn ?? {})"), 30, "no time chart")
+    numbers = page.locator("#numbers")
+    wait_for(lambda: "points" in numbers.inner_text(), 20, "the callback did not answer")
+    wait_for(lambda: page.locator("#histogram .js-plotly-plot").count() == 1, 20, "no figure")
+    assert [link.inner_text() for link in page.locator(".nav a").all()][-1].split() == ["9", "Losses"]
+    wait_for(lambda: page.evaluate("() => globalThis.deepseek.drawn['train/loss'].count > 60"), 20, "it does not follow")
+    before = numbers.inner_text()
+    drag(page, 0.7, 0.99)
+    wait_for(lambda: "from=" in page.url and numbers.inner_text() != before, 20, "the callback does not know the window")
+    page.close()
+    assert problems == []
+
+
+def test_a_format_is_one_file_and_one_row(running: Dashboard) -> None:
+    wait_for(lambda: running.values("a", "acc") == [0.25], 10, "the table was not read")
+
+
+def test_a_metric_is_one_row_and_one_value(running: Dashboard) -> None:
+    series = wait_for(lambda: running.get("/api/v1/series?match=uptime")["series"], 10, "no uptime")
+    assert [(one["name"], one["unit"], one["label"]) for one in series] == [("host/uptime_s", "s", "Uptime")]
+
+
+def test_an_engine_is_a_package_and_one_row(checkout: Path) -> None:
+    code = "from collectors.store.open import open_store; store = open_store('memory://here', write=True); print(store.append([]), store.runs())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=True)
+    assert done.stdout == "1 []\n"
+
+
+def test_callbacks_only_read(checkout: Path, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FIRE_ALL, tmp_path], cwd=checkout, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *answers, last = done.stdout.splitlines()
+    assert last == "unchanged" and len(answers) >= 6, done.stdout
+    assert {answer.split()[-1] for answer in answers} <= {"200", "204", "400"}, done.stdout
+
+
+def test_every_example_is_told_of(checkout: Path) -> None:
+    text = (ROOT / "docs" / "extending.md").read_text()
+    assert all(f"examples/{diff.name}" in text for diff in DIFFS)
