@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from benchmarks import report
 from trainer import fitting, precision
 from trainer.data.places import Batch, Data, Shuffled, batches, held_out
+from trainer.measuring.peaks import mfu, peak_flops
 from trainer.models.recompute import recompute
 from trainer.options import Config
-from trainer.peaks import mfu, peak_flops
 from trainer.precision import Precision
 from trainer.tasks import TASKS, flops_per_sample
 from trainer.train import CLIP_NORM, decay_groups, learning_rate, pick_device, spare_cores, validate

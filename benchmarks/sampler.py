@@ -23,7 +23,7 @@ import psutil
 from numpy.typing import NDArray
 
 from benchmarks.report import Row, run
-from collectors.host.proc import start_ticks
+from collectors.process.proc import start_ticks
 from collectors.sampler import Target
 from collectors.sampler.native import Native
 from collectors.sampler.pyspy import find_program as find_pyspy

@@ -20,8 +20,8 @@ from typing import Any
 from . import VERSION
 from .gpu.nvml import NvmlCollector, StaleLibrary
 from .host.machine import HostCollector
-from .host.mounts import is_remote
 from .logs.tail import Tail
+from .mounts import is_remote
 from .options import CollectorOptions, add_flags, options_of
 from .process import Finder, RunActivity
 from .process.activity import EXIT, SEEN

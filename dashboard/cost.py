@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from collectors.host.proc import descendants
+from collectors.process.proc import descendants
 
 INTERVAL_S = 1.0
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from collectors import catalog
-from collectors.host.proc import descendants, environment_of
 from collectors.process import RunProcess, processes_of
 from collectors.process.activity import LIFETIMES
 from collectors.process.identity import Identity, identity_of
+from collectors.process.proc import descendants, environment_of
 from collectors.process.ranks import Gpus, gpus_of
 from collectors.records import Event, Offset
 from collectors.service.control import ControlError, ask

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from collectors.host.proc import start_ticks
+from collectors.process.proc import start_ticks
 from collectors.records import Frame, Profile
 from collectors.sampler import Target
 from collectors.sampler.native import Native

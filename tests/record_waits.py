@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from collectors.analysis.stacks.source import line_of
-from collectors.host.proc import start_ticks
+from collectors.process.proc import start_ticks
 from collectors.records import Frame, Profile, StackSample
 from collectors.sampler import Target
 from collectors.sampler.native import Native

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import psutil
 
-from collectors.host.proc import boot_id, start_ticks
 from collectors.process import RunActivity
+from collectors.process.proc import boot_id, start_ticks
 from collectors.records import Event, Profile
 from collectors.sampler.native import Native
 from collectors.sampler.profile import ProfileCollector

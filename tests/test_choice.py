@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from collectors.host.proc import descendants, start_ticks, threads
+from collectors.process.proc import descendants, start_ticks, threads
 from collectors.records import Frame, Profile, StackSample
 from collectors.sampler import Sampler, Target, Trouble, refusal
 from collectors.sampler.choice import Choice, choose

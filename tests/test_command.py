@@ -16,7 +16,7 @@ import pytest
 from websockets.sync.client import connect
 
 from collectors import VERSION
-from collectors.host.proc import start_ticks
+from collectors.process.proc import start_ticks
 from collectors.service import lock
 from collectors.service.control import ask
 from tests.conftest import ROOT, Dashboard, dashboard, script, wait_for

@@ -16,11 +16,11 @@ from torch import nn
 
 from tests.conftest import script
 from tests.simulated_gpu import SimulatedGpu
-from trainer import gpu_memory
-from trainer.gpu_clock import GpuClock
-from trainer.gpu_memory import GpuMemory
 from trainer.instruments import Instruments
-from trainer.peaks import mfu, peak_flops, peak_of
+from trainer.measuring import gpu_memory
+from trainer.measuring.gpu_clock import GpuClock
+from trainer.measuring.gpu_memory import GpuMemory
+from trainer.measuring.peaks import mfu, peak_flops, peak_of
 from trainer.run_log import RunLog
 
 CPU = torch.device("cpu")

@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 from collectors import VERSION
-from collectors.host.proc import boot_id, pid_namespace, start_ticks
 from collectors.options import CollectorOptions
+from collectors.process.proc import boot_id, pid_namespace, start_ticks
 from collectors.service import folders, lock
 from collectors.service.control import MOST_CONNECTIONS, ControlError, ControlServer, ask, short_path
 from collectors.service.keeper import Keeper

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.host.proc import start_ticks
+from collectors.process.proc import start_ticks
 from collectors.records import Frame, Profile, SourceText, StackSample
 from collectors.sampler import Target
 from collectors.sampler import kept as keeping

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.host.proc import start_ticks
+from collectors.process.proc import start_ticks
 from collectors.sampler import Target
 from collectors.sampler.build import BuildError, build, find_program
 from tests.interpreters import Interpreter, every_python, interpreters

@@ -9,8 +9,8 @@ import torch
 
 from tests.conftest import wait_for
 from tests.simulated_gpu import SimulatedGpu
-from trainer import gpu_clock
-from trainer.gpu_clock import DEPTH, GpuClock, GpuPhases, Told
+from trainer.measuring import gpu_clock
+from trainer.measuring.gpu_clock import DEPTH, GpuClock, GpuPhases, Told
 from trainer.phases import Phases
 
 KERNEL_S = 0.02

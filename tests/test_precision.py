@@ -12,11 +12,11 @@ from torch import nn
 from tests.trainings import events_of, train_here, values_of
 from trainer import precision
 from trainer.errors import Diverged, UserError
+from trainer.measuring.vitals import Vitals
 from trainer.precision import Scaler
 from trainer.run_log import RunLog
 from trainer.tasks import TASKS
 from trainer.train import pick_device
-from trainer.vitals import Vitals
 
 CPU = torch.device("cpu")
 HERE = pick_device("auto", 0)

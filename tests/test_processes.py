@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from collectors.host.proc import TICKS_PER_S, alive, boot_id, children_cpu_s, descendants, start_ticks, workers_of
 from collectors.process import RunActivity, claims, processes_of, spoken, state_of
+from collectors.process.proc import TICKS_PER_S, alive, boot_id, children_cpu_s, descendants, start_ticks, workers_of
 from collectors.records import Event
 from tests.claims import claiming_folder
 from tests.conftest import script, wait_for

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from collectors.host.proc import start_ticks
+from collectors.process.proc import start_ticks
 from collectors.records import Frame, Profile
 from collectors.sampler import Target, pyspy, refusal
 from collectors.sampler.pyspy import FOLDER_PREFIX, PySpy

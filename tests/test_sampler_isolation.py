@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.host.proc import boot_id, start_ticks
 from collectors.process import RunActivity
+from collectors.process.proc import boot_id, start_ticks
 from collectors.records import Event, Profile, SourceText
 from collectors.sampler.build import compiler, find_program
 from collectors.sampler.choice import choose

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.host import mounts as mounting
+from collectors import mounts as mounting
 from collectors.service import folders
 from collectors.store.sqlite import files
 from tests.conftest import ROOT, Dashboard, wait_for

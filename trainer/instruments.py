@@ -25,12 +25,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .all_reduce import FirstAllReduce
-from .gpu_clock import GpuClock, GpuPhases, Told
-from .gpu_memory import GpuMemory
+from .measuring.all_reduce import FirstAllReduce
+from .measuring.gpu_clock import GpuClock, GpuPhases, Told
+from .measuring.gpu_memory import GpuMemory
+from .measuring.stalls import Collections, Compilations
 from .phases import Phases
 from .run_log import RunLog
-from .stalls import Collections, Compilations
 
 
 class Instruments:

@@ -24,8 +24,9 @@ from time import monotonic, sleep, strftime, time
 from types import TracebackType
 from typing import Any
 
-from . import endings, ptracer, run_info
-from .log_file import LogFile, event_line, scalars_line, text_line, warn
+from . import ptracer
+from .log import endings, run_info
+from .log.log_file import LogFile, event_line, scalars_line, text_line, warn
 from .phases import Phase, Phases
 
 FLUSH_S = 0.05

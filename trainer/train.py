@@ -31,15 +31,15 @@ from .checkpoint import Trained
 from .data.places import Batch, Data, Shuffled, batches, held_out
 from .errors import UserError
 from .instruments import Instruments
+from .measuring.peaks import mfu, peak_flops
+from .measuring.vitals import Vitals
 from .models.recompute import recompute
 from .options import Config, parse
-from .peaks import mfu, peak_flops
 from .precision import Precision
 from .ranks import Ranks
 from .run_log import RunLog
 from .stop import Stop
 from .tasks import TASKS, flops_per_sample
-from .vitals import Vitals
 
 WARMUP_STEPS, WARMUP_SHARE = 100, 0.1  # the lesser of the two
 CLIP_NORM = 1.0

@@ -12,8 +12,8 @@ import psutil
 
 from ..catalog import HOST, Timetable
 from ..process import Finder, RunActivity
+from ..process.proc import TICKS_PER_S, descendants
 from ..records import Labels, Points, labels_of
-from .proc import TICKS_PER_S, descendants
 
 Values: TypeAlias = dict[str, float]
 Reading: TypeAlias = tuple[dict[str, object], Values]  # what varies in the labels; what was read, by name

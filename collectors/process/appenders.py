@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..host.proc import PROC, ancestors, command_of, folder_of, runs_python, uid_of, written_bytes
 from .activity import RunActivity
 from .launchers import is_launcher, started
+from .proc import PROC, ancestors, command_of, folder_of, runs_python, uid_of, written_bytes
 
 LOOKS, MOST_LOOKS = 5, 20  # in which the file has grown: before somebody is sure to be the writer, and until the search begins anew
 LOOK_EVERY_S = 1.0

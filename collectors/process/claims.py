@@ -11,9 +11,9 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..host.proc import PROC, TICKS_PER_S, alive, boot_id, contained, start_ticks, uid_of
 from ..records import Event
 from .activity import RunActivity, RunProcess, last_ends, newest_by_rank, seconds, whole
+from .proc import PROC, TICKS_PER_S, alive, boot_id, contained, start_ticks, uid_of
 
 CLOCK_SLACK_S = 2.0  # between a wall clock and the kernel's boot time plus ticks
 BOOTED_EVERY_S = 60.0

@@ -8,13 +8,13 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..host.mounts import is_remote
-from ..host.proc import PROC, alive, children, descendants, environment_of, parent, runs_python, start_ticks
+from ..mounts import is_remote
 from .activity import RunActivity, RunProcess, last_sign_s
 from .appenders import Appenders
 from .claims import Claim, Strength, claims_of, names_a_process
 from .identity import identity_of, meeting_of
 from .launchers import is_launcher
+from .proc import PROC, alive, children, descendants, environment_of, parent, runs_python, start_ticks
 from .writers import Open, walk, writers_of
 
 WRITERS_FOR_S = 86400.0  # a run that was silent for longer is not looked for among open files

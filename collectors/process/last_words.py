@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..host.proc import TICKS_PER_S
 from .activity import StateName
+from .proc import TICKS_PER_S
 
 KERNEL_LOG = Path("/dev/kmsg")
 RECORD_BYTES = 8192  # the kernel's own limit of one

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..host.proc import PROC, PYTHON, children, command_of, environment_of, program_of
 from .identity import identity_of
+from .proc import PROC, PYTHON, children, command_of, environment_of, program_of
 
 MODULES = {
     "torch.distributed.run",

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from ..host.proc import PROC, alive, boot_id, command_of, environment_of, folder_of
 from ..records import Event
 from . import Finder, RunActivity, RunProcess
 from .activity import EXIT, SEEN, last_ends, last_sign_s, newest_by_rank, seconds, whole
 from .claims import claims_of, names_a_process
 from .identity import identity_of
 from .last_words import Verdict, killed_for_memory, last_error, verdict_of
+from .proc import PROC, alive, boot_id, command_of, environment_of, folder_of
 from .states import is_silent
 
 LOOK_S = (1.0, 30.0)  # between two looks at all runs: at least, and at most

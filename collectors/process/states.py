@@ -6,10 +6,10 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..host.proc import PROC
 from ..records import Event
 from .activity import RunActivity, RunState, StateName, last_ends, last_sign_s, spoken
 from .claims import CLOCK_SLACK_S, Claim, Strength, claims_of
+from .proc import PROC
 
 STALLED_AFTER_S = 30.0
 SILENT_AFTER_S = 60.0  # where no process is known

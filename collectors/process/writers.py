@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..host.proc import PROC, ancestors, command_of, descendants, environment_of, runs_python
 from .identity import identity_of
 from .launchers import is_launcher, is_launchers_command
+from .proc import PROC, ancestors, command_of, descendants, environment_of, runs_python
 
 NUMBERS = ".jsonl"
 OUTPUT = ("1", "2")  # descriptors

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from ..host.proc import TICKS_PER_S
+from ..process.proc import TICKS_PER_S
 from ..records import Profile, SourceText
 from . import Target
 from .reading import Unreadable, read_as_owner

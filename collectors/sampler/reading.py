@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 
-from ..host.proc import PROC
+from ..process.proc import PROC
 
 MOST_BYTES = 1_000_000  # of a file
 SYS_OPENAT2 = 437  # the same number on all architectures

@@ -7,7 +7,7 @@ import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..host.proc import PROC
+from ..process.proc import PROC
 from . import Trouble
 
 CAP_SYS_PTRACE = 1 << 19

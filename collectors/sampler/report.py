@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from ..host.proc import alive, start_ticks
+from ..process.proc import alive, start_ticks
 from ..records import Frame, Profile, StackSample
 from . import Target
 from .choice import Choice

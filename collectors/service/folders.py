@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from stat import S_IMODE, S_ISLNK
 
-from ..host.mounts import is_remote
+from ..mounts import is_remote
 
 INSIDE = ".deepseek"
 OURS = re.compile(r"(runs|machine-\d{4}-W\d\d)\.sqlite(-wal|-shm)?|writer\.lock|control\.sock|set-aside\.(json|new)|\.writable")

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from .. import VERSION
-from ..host.proc import is_stopped
 from ..options import CollectorOptions
+from ..process.proc import is_stopped
 from . import lock
 from .control import ControlError, ask
 

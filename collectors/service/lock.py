@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..host.proc import alive, boot_id, pid_namespace, start_ticks
+from ..process.proc import alive, boot_id, pid_namespace, start_ticks
 
 FILE = "writer.lock"
 READ_BYTES = 1 << 16

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from collectors.host.proc import start_ticks
+from collectors.process.proc import start_ticks
 from collectors.service.control import ControlError, ask
 
 STOP_S = 2.5  # it ends its step and saves a checkpoint

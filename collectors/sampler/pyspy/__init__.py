@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...host.proc import alive, start_ticks
+from ...process.proc import alive, start_ticks
 from ...records import Profile
 from .. import Target, Trouble, refusal
 from .recorder import NAME, Recorder

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import orjson
 
-from ...host.proc import threads, threads_inside
+from ...process.proc import threads, threads_inside
 from .window import end, start
 
 ANSWER_WITHIN_S = 10.0  # it takes 10 ms

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from ...host.proc import alive, threads
+from ...process.proc import alive, threads
 from ...records import Profile, StackSample
 from .. import Target, Trouble, refusal
 from .chrometrace import Span, Trace, parse, usual_root

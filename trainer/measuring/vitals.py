@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from .errors import Diverged
-from .run_log import RunLog
+from ..errors import Diverged
+from ..run_log import RunLog
 
 LEAST_SCALE = 1.0  # fp16: below it the scaler is not looking for the right scale any more
 

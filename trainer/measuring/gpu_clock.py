@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from .phases import Phase, Phases
+from ..phases import Phase, Phases
 
 DEPTH = 64  # steps in flight: more than a launch queue of 1,024 kernels holds; less than 100, where a step would seem to go back
 REANCHOR_S = 60.0  # elapsed_time() is float32 milliseconds, 8 us fine after a minute; and host and GPU drift apart
