@@ -242,7 +242,7 @@ def test_the_callers_of_a_function_stand_below_it_up_to_main(ask: Ask) -> None:
 
 def test_a_window_that_is_being_drawn_stands_beside_the_normal_of_the_last_one(ask: Ask) -> None:
     code = """
-    const { withNormalOf } = await load("flame/borrow.js");
+    const { withNormalOf } = await load("blame/borrow.js");
     const { nodes } = flame;
     const plain = {
       ...flame, units: 10, baseline_seconds: 0, baseline_units: null,
@@ -287,7 +287,7 @@ def test_words_in_frames_can_be_read_on_every_colour(ask: Ask, theme: str) -> No
 
 def test_the_blamed_place_is_set_in_code_and_the_rest_is_text(ask: Ask) -> None:
     code = """
-    const { sentence } = await load("flame/blame.js");
+    const { sentence } = await load("blame/blame.js");
     const told = { sentence: "94 % of the lost time: data.py:88 decode_image, +369 of +393 ms a step.", function: "decode_image",
       file: "/job/data.py", line: 88 };
     const line = document.createElement("p");
@@ -304,7 +304,7 @@ def test_the_blamed_place_is_set_in_code_and_the_rest_is_text(ask: Ask) -> None:
 LOST = (
     FLAME
     + """
-const { mostLost } = await load("flame/suspect.js");
+const { mostLost } = await load("blame/suspect.js");
 const { basis, otherwise, ownWords } = await load("blame.js");
 const about = { asked: { from: 0, to: 10 }, now: false, growing: false };
 Object.assign(flame, { samples: 1000, sampler: "native", hz: 100, profile_until: null, note: null });
@@ -392,7 +392,7 @@ def test_rows_of_the_chart_that_stand_all_the_time_are_left_out_but_the_last(ask
 
 def test_the_servers_evidence_is_shown_in_units_that_are_easy_to_read(ask: Ask) -> None:
     code = """
-    const { facts } = await load("flame/blame.js");
+    const { facts } = await load("blame/blame.js");
     const row = (name, unit, window, normal) => ({ name, unit, window, normal });
     const evidence = [row("Data", "s/batch", 0.0125, 0.001), row("CPU of others", "cores", 1.75, 0.0625), row("SM clock", "MHz", 1731.5, 1794)];
     return facts({ evidence }).map(({ name, window, rest, digits }) => [name, window, rest, digits]);"""

@@ -18,8 +18,24 @@ MAY_IMPORT = {
     "collectors": set(),
     "trainer": set(),
 }
-INSIDE_DASHBOARD = {"flame": {"flame"}, "blame": {"blame", "flame"}}  # what each folder may import of the dashboard
-TOP_OF_COLLECTORS = {"supervisor", "__main__", "keeper"}  # what puts the collectors together
+PARTS = {  # of the collectors: what each may import of the others
+    "records": set(),
+    "catalog": set(),
+    "amounts": set(),
+    "mounts": set(),
+    "options": {"amounts"},
+    "process": {"records", "mounts"},
+    "gpu": {"records", "catalog"},
+    "host": {"records", "catalog", "process"},
+    "store": {"records"},
+    "logs": {"records", "process", "store"},
+    "sampler": {"records", "process"},
+    "analysis": {"records", "catalog", "store", "sampler"},
+    "service": {"records", "options", "mounts", "process", "gpu", "host", "store"},
+}
+TOP = "__main__"  # puts the collectors together
+MOST_LINES, MOST_NOUNS = 400, 16
+MAY_BE_DOUBLED = {"Shape"}  # of a model's tensors: a file a model
 
 
 def modules() -> dict[str, Path]:
@@ -69,21 +85,60 @@ def test_there_are_no_import_circles() -> None:
     graphlib.TopologicalSorter({module: imports(module, path) for module, path in modules().items()}).prepare()
 
 
-@pytest.mark.parametrize("folder", INSIDE_DASHBOARD)
-def test_blame_reads_flame_graphs_which_know_nothing_of_blame(folder: str) -> None:
+def test_the_parts_of_the_collectors_import_one_way() -> None:
     for module, path in modules().items():
-        if module.startswith(f"dashboard.{folder}."):
-            own = {name for name in imports(module, path) if name.startswith("dashboard.")}
-            others = {name.split(".")[1] for name in own} - INSIDE_DASHBOARD[folder]
-            assert not others, f"{module} must not import dashboard's {others}"
+        if module.startswith("collectors.") and (part := module.split(".")[1]) != TOP:
+            others = {name.split(".")[1] for name in imports(module, path) if name.startswith("collectors.")} - {part}
+            assert others <= PARTS[part], f"{module} must not import {others - PARTS[part]}"
 
 
-def test_collectors_do_not_import_what_puts_them_together() -> None:
+def test_stacks_know_nothing_of_blame() -> None:
     for module, path in modules().items():
-        parts = module.split(".")
-        if parts[0] == "collectors" and parts[-1] not in TOP_OF_COLLECTORS:
-            above = {name for name in imports(module, path) if name.split(".")[-1] in TOP_OF_COLLECTORS}
-            assert not above, f"{module} imports {above}"
+        if module.startswith("collectors.analysis.stacks."):
+            assert not [name for name in imports(module, path) if ".blame" in name], module
+
+
+def test_an_engine_is_named_in_its_folder_and_at_the_door_only() -> None:
+    for path in sources(".py"):
+        if "collectors/store/sqlite/" not in str(path) and path.parent.name != "tests" and "trainer" not in path.parts:
+            names = {
+                alias.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import) for alias in node.names
+            }
+            froms = {node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
+            assert not {name for name in names | froms if "sqlite" in name}, path
+
+
+def sources(*suffixes: str) -> list[Path]:
+    """Files of the product."""
+    return [
+        path for top in ("collectors", "dashboard", "trainer", "assets") for path in code(ROOT / top) if path.suffix in suffixes
+    ]
+
+
+def code(folder: Path) -> list[Path]:
+    left_out = ("vendor", "__pycache__", "types")
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and not set(left_out) & set(path.relative_to(ROOT).parts)]
+
+
+def test_files_and_folders_are_small() -> None:
+    files = sources(".py", ".js", ".css", ".c", ".h")
+    assert {str(path): lines for path in files if (lines := len(path.read_text().splitlines())) > MOST_LINES} == {}
+    nouns: dict[str, set[str]] = {}
+    for path in files:
+        if path.name != "__init__.py":
+            nouns.setdefault(str(path.parent.relative_to(ROOT)), set()).add(path.stem)
+    assert {folder: len(found) for folder, found in nouns.items() if len(found) > MOST_NOUNS} == {}
+
+
+def test_a_name_means_one_thing() -> None:
+    places: dict[str, set[str]] = {}
+    for path in sources(".py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, set()).add(str(path.relative_to(ROOT)))
+            elif isinstance(node, ast.AnnAssign) and "TypeAlias" in ast.unparse(node.annotation):
+                places.setdefault(ast.unparse(node.target), set()).add(str(path.relative_to(ROOT)))
+    assert {name: found for name, found in places.items() if len(found) > 1 and name not in MAY_BE_DOUBLED} == {}
 
 
 def test_inside_a_package_imports_are_relative() -> None:

@@ -222,7 +222,7 @@ def test_the_starters_lines_run_as_they_are_pasted(ask: Ask, tmp_path: Path) -> 
 
 def test_the_sentence_and_the_frame_below_it_say_the_same_share_or_the_sentence_says_why_not(ask: Ask) -> None:
     code = """
-    const { ownWords } = await load("flame/blame.js");
+    const { ownWords } = await load("blame/blame.js");
     const about = { asked: { from: 0, to: 1 }, now: false, growing: false };
     const tree = (share, whole) => ({ hottest: () => ({ frame: { file: "/a/train.py", line: 135, name: "run" }, share, whole }) });
     return [[0.65, 1], [0.65, 0.66]].map(([share, whole]) => ownWords(null, tree(share, whole), about).said.map((part) => part.textContent ?? part).join(""));"""

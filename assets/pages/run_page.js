@@ -5,7 +5,7 @@ import { STEP, TIME } from "../lib/axis.js";
 import { Compare } from "../timeline/compare.js";
 import { TimePage } from "./time_page.js";
 import { Pins } from "../timeline/pins.js";
-import { Profile } from "../flame/profile.js";
+import { Profile } from "../blame/profile.js";
 import { stepAt } from "../data/progress.js";
 import { UntimedNote } from "../data/untimed.js";
 import { readAddress } from "../lib/url.js";

@@ -6,12 +6,12 @@ from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from ..queries import NotFound, Queries
-from . import documentation, errors, logs, machine, points, runs, stacks
+from . import blame, documentation, errors, logs, machine, points, runs, stacks
 from .openmetrics import CONTENT_TYPE, render
 
 PREFIX = "/api/v1"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-NOUNS = (runs, points, logs, stacks, machine)
+NOUNS = (runs, points, logs, stacks, blame, machine)
 
 
 def register(app: FastAPI, queries: Queries) -> None:

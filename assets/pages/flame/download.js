@@ -2,11 +2,11 @@
 
 import { el } from "../../lib/dom.js";
 import { clock } from "../../lib/format.js";
-import { parameters } from "../../flame/profile.js";
+import { parameters } from "../../blame/profile.js";
 
 const ENDINGS = { speedscope: "speedscope.json", folded: "folded.txt" };
 
-/** @param {import("../../flame/profile.js").Question} question @param {keyof typeof ENDINGS} format */
+/** @param {import("../../blame/profile.js").Question} question @param {keyof typeof ENDINGS} format */
 export function download(question, format) {
   const { baseline, baseline_from, baseline_to, ...wanted } = parameters(question);
   const query = new URLSearchParams({ format });

@@ -1,11 +1,11 @@
 /** The head of the Flame page: which run and window, what is to blame, what that rests on, and where to take it. */
 
-import { basis, sentence } from "../../flame/blame.js";
+import { basis, sentence } from "../../blame/blame.js";
 import { copyButton, el, setText } from "../../lib/dom.js";
 import { clock, duration, stepRange } from "../../lib/format.js";
 import { Picker } from "../../lib/picker.js";
 
-/** @typedef {import("../../flame/blame.js").Blame} Blame */
+/** @typedef {import("../../blame/blame.js").Blame} Blame */
 /** @typedef {{from: number, to: number}} Window Unix seconds */
 
 export class FlameHead {

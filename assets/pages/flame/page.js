@@ -126,7 +126,7 @@ export default class FlamePage extends RunPage {
     setClass(this.element, "stale", stale);
   }
 
-  /** @param {import("../../flame/tree.js").Flame | null} flame @param {import("../../flame/profile.js").Question} question @param {{growing: boolean, trouble: import("../../flame/profile.js").Trouble | null}} about */
+  /** @param {import("../../flame/tree.js").Flame | null} flame @param {import("../../blame/profile.js").Question} question @param {{growing: boolean, trouble: import("../../blame/profile.js").Trouble | null}} about */
   showFlame(flame, question, about) {
     this.stage.show(flame, question, about);
     this.strip.chart.colour(this.stage.tinting());
@@ -135,7 +135,7 @@ export default class FlamePage extends RunPage {
     this.invalidate();
   }
 
-  /** @param {import("../../flame/blame.js").Blame | null} blame @param {import("../../flame/profile.js").Question} question */
+  /** @param {import("../../blame/blame.js").Blame | null} blame @param {import("../../blame/profile.js").Question} question */
   showBlame(blame, { baseline }) {
     this.stage.showBlame(blame);
     this.head.say(blame, this.stage.own, baseline !== null, this.stage.comparable);

@@ -1,6 +1,6 @@
 /** What the Flame page shows of a window: the graph with its chips and its side, as a person chose to look at it. */
 
-import { ownWords } from "../../flame/blame.js";
+import { ownWords } from "../../blame/blame.js";
 import { callersOf, spent } from "../../flame/callers.js";
 import { el, setText } from "../../lib/dom.js";
 import { FlameGraph } from "../../flame/flame.js";
@@ -10,12 +10,12 @@ import { FlameTools } from "./tools.js";
 import { count } from "../../lib/format.js";
 import { differenceTint, kindToken, tokenTint } from "../../flame/tint.js";
 import { nameOf, Tree } from "../../flame/tree.js";
-import { TroubleBox } from "../../flame/trouble.js";
+import { TroubleBox } from "../../blame/trouble.js";
 
 /** @typedef {import("./options.js").Choice} Choice */
 /** @typedef {import("../../flame/tree.js").Flame} Flame */
-/** @typedef {import("../../flame/blame.js").Blame} Blame */
-/** @typedef {import("../../flame/profile.js").Question} Question */
+/** @typedef {import("../../blame/blame.js").Blame} Blame */
+/** @typedef {import("../../blame/profile.js").Question} Question */
 
 const ROW = 24;
 
@@ -41,7 +41,7 @@ export class FlameStage {
     this.place = el("div", { class: "graph-place" }, this.trouble.element, this.graph.element, this.caption);
   }
 
-  /** @param {Flame | null} flame @param {Question} question @param {{growing: boolean, trouble: import("../../flame/profile.js").Trouble | null}} about */
+  /** @param {Flame | null} flame @param {Question} question @param {{growing: boolean, trouble: import("../../blame/profile.js").Trouble | null}} about */
   show(flame, { run, asked, now }, { growing, trouble }) {
     this.flame = flame;
     this.run = run;

@@ -1,7 +1,7 @@
 /** The side panel: what Python is doing now, or what it did in the selected window. */
 
 import { STEP } from "../../lib/axis.js";
-import { basis, facts, ownWords, sentence } from "../../flame/blame.js";
+import { basis, facts, ownWords, sentence } from "../../blame/blame.js";
 import { copyButton, el, setClass, setText } from "../../lib/dom.js";
 import { FlameGraph } from "../../flame/flame.js";
 import { capital, clock, count, counted, duration, figure, stepRange } from "../../lib/format.js";
@@ -10,14 +10,14 @@ import { logLine, pointLine, timeOf } from "./log.js";
 import { paintedFlame } from "../../lib/painted.js";
 import { grip } from "./sheet.js";
 import { Tree, nameOf } from "../../flame/tree.js";
-import { TroubleBox } from "../../flame/trouble.js";
+import { TroubleBox } from "../../blame/trouble.js";
 
 const LINES = 8;
 
 /** @typedef {import("../../flame/tree.js").Flame} Flame */
-/** @typedef {import("../../flame/blame.js").Blame} Blame */
-/** @typedef {import("../../flame/profile.js").Question} Question */
-/** @typedef {import("../../flame/profile.js").Trouble} Trouble */
+/** @typedef {import("../../blame/blame.js").Blame} Blame */
+/** @typedef {import("../../blame/profile.js").Question} Question */
+/** @typedef {import("../../blame/profile.js").Trouble} Trouble */
 /** @typedef {{from: number, to: number}} Window */
 
 export class Panel {

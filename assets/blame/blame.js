@@ -4,7 +4,7 @@ import { el } from "../lib/dom.js";
 import { percent, signed, signedOf } from "../lib/figures.js";
 import { clock, count, counted, duration, figure, minute, place } from "../lib/format.js";
 import { mostLost, related } from "./suspect.js";
-import { nameOf } from "./tree.js";
+import { nameOf } from "../flame/tree.js";
 
 /**
  * @typedef {Object} Blame what `GET /blame` answers
@@ -24,8 +24,8 @@ import { nameOf } from "./tree.js";
  * @property {[number, number][]} normal
  * @property {{name: string, unit: string, window: number | null, normal: number | null}[]} evidence
  */
-/** @typedef {import("./tree.js").Flame} Flame */
-/** @typedef {import("./tree.js").Tree} Tree */
+/** @typedef {import("../flame/tree.js").Flame} Flame */
+/** @typedef {import("../flame/tree.js").Tree} Tree */
 
 const FEW_SAMPLES = 50;
 const LEAST_SAME = 0.97; // the sentence and the frame below it say about the same share

@@ -10,7 +10,7 @@ const LINES = 200;
 
 /** @typedef {{from: number, to: number}} Window Unix seconds */
 /** @typedef {{run: string, asked: Window, now: boolean, baseline: Window | null, quick: boolean, done: boolean, filter: Record<string, any>}} Question `now`: the last seconds, not a selected window; `quick`: its normal is that of the last one; `done`: it is not being drawn any more */
-/** @typedef {import("./tree.js").Flame} Flame */
+/** @typedef {import("../flame/tree.js").Flame} Flame */
 /** @typedef {import("./blame.js").Blame} Blame */
 /** @typedef {{sentence: string, remedy: string, action: "on" | "retry" | null}} Trouble */
 

@@ -1,8 +1,8 @@
 /** Normal taken over from another window's tree (pure): it hardly changes between two windows, and costs the server more than the window. */
 
-import { nameOf } from "./tree.js";
+import { nameOf } from "../flame/tree.js";
 
-/** @typedef {import("./tree.js").Flame} Flame */
+/** @typedef {import("../flame/tree.js").Flame} Flame */
 
 /**
  * The same flame beside the baseline of `other`. What is not in the other tree was below its prune in that baseline, too.

@@ -1,7 +1,7 @@
 /** The function that a compared tree lost its time to: the server's way down (`docs/blame.md`) on what is drawn, for while the server has not answered (pure). */
 
-/** @typedef {import("./tree.js").Tree} Tree */
-/** @typedef {import("./tree.js").Frame} Frame */
+/** @typedef {import("../flame/tree.js").Tree} Tree */
+/** @typedef {import("../flame/tree.js").Frame} Frame */
 /** @typedef {{frame: Frame, node: number, excess: number, whole: number}} Suspect seconds a unit: of the function, and of all */
 /** @typedef {{frame: number, nodes: number[], excess: number}} Step */
 

@@ -1,0 +1,116 @@
+"""Which line a window was lost to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+from typing_extensions import TypedDict
+
+from collectors.analysis.blame.confidence import Confidence
+from collectors.analysis.blame.verdict import Kind as VerdictKind
+from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.stacks.traces import Range
+
+from ..queries import Queries
+from .answer import Answer
+from .parameters import Instant, Rank, RunParameter, Since, Until, optional_window, window_of
+from .stacks import FrameRow, frame_row
+
+
+class EvidenceRow(TypedDict):
+    name: str
+    unit: str
+    window: float | None
+    normal: float | None
+
+
+class VerdictAnswer(TypedDict):
+    verdict: VerdictKind
+    sentence: str
+    reason: str
+    rank: int | None
+    excess_s: float | None
+    excess_share: float | None
+    slowdown_s: float | None
+    unexplained_s: float | None
+    window_unit_s: float | None
+    normal_unit_s: float | None
+    per: str
+    units: float | None
+    normal_units: float | None
+    samples: int
+    normal_samples: int
+    unresolved_share: float
+    confidence: Confidence | None
+    rank_among_normal: float | None
+    size: str
+    longer: float | None
+    basis: Literal["stacks", "steps"]
+    contradiction: str
+    judged: Range | None
+    normal: list[Range]
+    profile_until: float | None
+    function: str | None
+    file: str | None
+    line: int | None
+    leaf: str
+    caller: str
+    path: list[FrameRow]
+    evidence: list[EvidenceRow]
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    @router.get("/blame", response_model=None, summary="Which line a window was lost to, beside the run's normal")
+    def blame(
+        run: RunParameter,
+        lo: Since,
+        hi: Until,
+        rank: Rank = None,
+        baseline_from: Instant = None,
+        baseline_to: Instant = None,
+    ) -> Answer[VerdictAnswer]:
+        queries.check_run(run)
+        return Answer(
+            verdict_answer(queries.stacks.blame(run, window_of(lo, hi), rank, optional_window(baseline_from, baseline_to)))
+        )
+
+
+def verdict_answer(verdict: Verdict) -> VerdictAnswer:
+    """The line's fields beside the others."""
+    suspect = verdict.suspect
+    frame = suspect.frame if suspect else None
+    return {
+        "verdict": verdict.verdict,
+        "sentence": verdict.sentence,
+        "reason": verdict.reason,
+        "rank": verdict.rank,
+        "excess_s": verdict.excess_s,
+        "excess_share": verdict.excess_share,
+        "slowdown_s": verdict.slowdown_s,
+        "unexplained_s": verdict.unexplained_s,
+        "window_unit_s": verdict.window_unit_s,
+        "normal_unit_s": verdict.normal_unit_s,
+        "per": verdict.per,
+        "units": verdict.units,
+        "normal_units": verdict.normal_units,
+        "samples": verdict.samples,
+        "normal_samples": verdict.normal_samples,
+        "unresolved_share": verdict.unresolved_share,
+        "confidence": verdict.confidence,
+        "rank_among_normal": verdict.rank_among_normal,
+        "size": verdict.size,
+        "longer": verdict.longer,
+        "basis": verdict.basis,
+        "contradiction": verdict.contradiction,
+        "judged": verdict.judged,
+        "normal": verdict.normal,
+        "profile_until": verdict.profile_until,
+        "function": frame.name if frame else None,
+        "file": frame.file if frame else None,
+        "line": (frame.line or None) if frame else None,
+        "leaf": suspect.leaf if suspect else "",
+        "caller": suspect.caller if suspect else "",
+        "path": [frame_row(one) for one in suspect.path] if suspect else [],
+        "evidence": [{"name": row.name, "unit": row.unit, "window": row.window, "normal": row.normal} for row in verdict.evidence],
+    }
