@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from collectors.records import Frame
 
+from ..flame.owning import file_name
 from .verdict import Gpu, Host, Verdict
 
 NOTABLY = 1.1  # times the size
@@ -79,7 +80,7 @@ def cpu_cause(host: Host) -> str:
 
 def place(frame: Frame) -> str:
     """`data.py:88 decode_image`."""
-    return f"{frame.file.rpartition('/')[2]}:{frame.line} {frame.name}" if frame.file else frame.name
+    return f"{file_name(frame.file)}:{frame.line} {frame.name}" if frame.file else frame.name
 
 
 def percent(share: float) -> str:
