@@ -41,8 +41,8 @@ MEDIUM = Bar(margin=1.2, share=0.5, halves=0.25, alone=0.25, samples=100, normal
 
 
 def confidence(strength: Strength) -> Confidence:
-    """ "high" only where the sampler reads one moment, and the window has two halves to compare."""
-    if strength.certain and strength.halves is not None and _reaches(strength, HIGH):
+    """High only where the sampler reads one moment."""
+    if strength.certain and _reaches(strength, HIGH):
         return "high"
     return "medium" if _reaches(strength, MEDIUM) else "low"
 
@@ -51,7 +51,7 @@ def _reaches(strength: Strength, bar: Bar) -> bool:
     return (
         strength.margin >= bar.margin
         and strength.share >= bar.share
-        and (strength.halves is None or strength.halves >= bar.halves)
+        and strength.halves >= bar.halves
         and strength.alone >= bar.alone
         and strength.samples >= bar.samples
         and strength.normal_s >= bar.normal_s
