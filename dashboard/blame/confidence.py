@@ -12,9 +12,7 @@ class Strength(NamedTuple):
 
     margin: float  # its excess, as a multiple of what chance and counting could make
     share: float  # of the slowdown that it explains
-    halves: (
-        float | None
-    )  # the smaller one of its excesses in two halves of the window, as a share of the whole's; None: not to be halved
+    halves: float  # the smaller one of its excesses in two halves of the window, as a share of the whole's
     alone: float  # how much of its excess is its own: in no other own function below it
     samples: int  # of the window
     normal_s: float  # how much normal there is
