@@ -94,6 +94,12 @@ def folder_of(pid: int, proc: Path = PROC) -> str:
     return "" if folder.endswith(" (deleted)") else folder
 
 
+def written_bytes(pid: int, proc: Path = PROC) -> int | None:
+    """What a process has passed to write() so far, to files, pipes and terminals; None where it is gone or another user's. 10 us."""
+    word = _read(f"{proc}/{pid}/io").partition(b"wchar: ")[2].split(maxsplit=1)
+    return int(word[0]) if word else None
+
+
 def pid_namespace(pid: int | str = "self", proc: Path = PROC) -> int | None:
     """The inode of a process's pid namespace; None where it is gone or another user's."""
     try:

@@ -334,6 +334,20 @@ def test_while_the_server_has_not_answered_the_page_goes_the_same_way_down(ask: 
     assert owner == {"name": "step", "file": "step.py", "line": 5}
 
 
+def test_beside_several_ranks_the_one_that_is_waited_for_is_looked_at(ask: Ask) -> None:
+    code = """
+    const marks = [["root", ""], ["rank 0", ""], ["main", "main.py"], ["in rank 1", ""], ["load", "load.py"], ["rank 1", ""]];
+    flame.frames = marks.map(([name, file], line) => ({ name, file, line }));
+    flame.nodes = {
+      frame: [0, 1, 2, 3, 4, 5, 2, 4], parent: [-1, 0, 1, 2, 3, 0, 5, 6],
+      total_s: [20, 10, 10, 3, 3, 10, 10, 6], base_total_s: [60, 30, 30, 1, 1, 30, 30, 10],
+      self_s: Array(8).fill(0), base_self_s: Array(8).fill(0), untrusted_s: Array(8).fill(0),
+      kind: ["own", "library", "own", "joined", "own", "library", "own", "own"],
+    };
+    return words(new Tree(flame))[0];"""
+    assert ask(LOST + code) == "100 % of the lost time: load.py:4 load, +200 of +200 ms a step"
+
+
 def test_a_window_that_lost_little_or_holds_few_samples_or_units_is_told_by_what_most_of_it_went_to(ask: Ask) -> None:
     code = """
     flame.samples = 49;
@@ -355,7 +369,7 @@ def test_differences_in_one_unit_name_it_once(ask: Ask) -> None:
 def test_where_sentence_and_graph_do_not_agree_the_page_says_so(ask: Ask) -> None:
     code = """
     const blame = (verdict, name, contradiction = "") => ({
-      verdict, function: name, file: name && `${name}.py`, contradiction, confidence: "low", samples: 900, normal_samples: 9, normal: [], tier: "B" });
+      verdict, function: name, file: name && `${name}.py`, contradiction, confidence: "low", samples: 900, normal_samples: 9, normal: [], basis: "steps" });
     const shown = new Tree(flame);
     const told = (...one) => otherwise(blame(...one), shown);
     return [

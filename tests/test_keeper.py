@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -187,8 +187,14 @@ def problems(running: Dashboard) -> str:
     return " ".join(running.get("/healthz")["problems"])
 
 
-def test_a_data_folder_that_is_removed_is_said_and_filled_anew(running: Dashboard) -> None:
-    shutil.rmtree(running.log_dir / ".deepseek")
+def remove_store_files(data_dir: Path) -> None:
+    for path in data_dir.glob("*.sqlite*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("remove", [shutil.rmtree, remove_store_files])
+def test_a_data_folder_that_is_removed_is_said_and_filled_anew(remove: Callable[[Path], None], running: Dashboard) -> None:
+    remove(running.log_dir / ".deepseek")
     wait_for(lambda: "was removed" in problems(running), because="nothing is said")
     wait_for(lambda: running.get("/healthz")["status"] == "ok", because="it does not come back")
     with (running.log_dir / "a.jsonl").open("a") as file:

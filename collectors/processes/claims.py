@@ -25,11 +25,12 @@ class Strength(IntEnum):
     """How well a claim is founded: a process that two runs claim goes to the stronger one."""
 
     SIBLING = 0  # another rank of the same launcher
-    WRITER = 1  # it writes the run's files
-    INFO = 2  # run.json names its pid
-    INFO_WITH_HOST = 3
-    SEEN = 4  # a look at its processes found it, and the collector wrote down its start ticks
-    START = 5  # a start event names pid, boot and start ticks
+    APPENDER = 1  # what it writes rises with the run's files
+    WRITER = 2  # it holds the run's files open
+    INFO = 3  # run.json names its pid
+    INFO_WITH_HOST = 4
+    SEEN = 5  # a look at its processes found it, and the collector wrote down its start ticks
+    START = 6  # a start event names pid, boot and start ticks
 
 
 class Claim(NamedTuple):

@@ -103,7 +103,7 @@ class Verdict:
     unresolved_share: float = 0.0
     confidence: Confidence | None = None
     rank_among_normal: float | None = None
-    tier: str = "A"
+    basis: Literal["stacks", "steps"] = "stacks"
     contradiction: str = ""
     judged: Range | None = None
     normal: list[Range] = field(default_factory=list)
@@ -220,7 +220,7 @@ def _known(case: Case) -> dict[str, Any]:
         "samples": round(case.asked.seconds * case.hz),
         "normal_samples": round(normal.seconds * case.hz) if normal else 0,
         "unresolved_share": unresolved_share(window.traces),
-        "tier": "A" if window.units is None else "B",
+        "basis": "stacks" if window.units is None else "steps",
         "normal": normal.ranges if normal else [],
     }
 
