@@ -334,6 +334,20 @@ def test_while_the_server_has_not_answered_the_page_goes_the_same_way_down(ask: 
     assert owner == {"name": "step", "file": "step.py", "line": 5}
 
 
+def test_beside_several_ranks_the_one_that_is_waited_for_is_looked_at(ask: Ask) -> None:
+    code = """
+    const marks = [["root", ""], ["rank 0", ""], ["main", "main.py"], ["in rank 1", ""], ["load", "load.py"], ["rank 1", ""]];
+    flame.frames = marks.map(([name, file], line) => ({ name, file, line }));
+    flame.nodes = {
+      frame: [0, 1, 2, 3, 4, 5, 2, 4], parent: [-1, 0, 1, 2, 3, 0, 5, 6],
+      total_s: [20, 10, 10, 3, 3, 10, 10, 6], base_total_s: [60, 30, 30, 1, 1, 30, 30, 10],
+      self_s: Array(8).fill(0), base_self_s: Array(8).fill(0), untrusted_s: Array(8).fill(0),
+      kind: ["own", "library", "own", "joined", "own", "library", "own", "own"],
+    };
+    return words(new Tree(flame))[0];"""
+    assert ask(LOST + code) == "100 % of the lost time: load.py:4 load, +200 of +200 ms a step"
+
+
 def test_a_window_that_lost_little_or_holds_few_samples_or_units_is_told_by_what_most_of_it_went_to(ask: Ask) -> None:
     code = """
     flame.samples = 49;
@@ -347,6 +361,12 @@ def test_a_window_that_lost_little_or_holds_few_samples_or_units_is_told_by_what
     assert ask(LOST + code) == [[said, few], [said, share], [said, share]]
 
 
+def test_a_cell_of_a_notebook_is_called_one(ask: Ask) -> None:
+    files = ["/job/data.py", "/tmp/ipykernel_4127/3391234.py", "<ipython-input-3-0f3a>", "<string>"]
+    code = "const { place } = await load('format.js'); return FILES.map((file) => place(file, 5));"
+    assert ask(code.replace("FILES", str(files))) == ["data.py:5", "cell:5", "cell 3:5", "<string>:5"]
+
+
 def test_differences_in_one_unit_name_it_once(ask: Ask) -> None:
     code = "const { signedOf } = await load('figures.js'); return [[0.369, 0.393], [0.5, 1.5], [90, 91]].map((pair) => signedOf(...pair));"
     assert ask(code) == ["+369 of +393 ms", "+500 ms of +1.5 s", "+1 min 30 s of +1 min 31 s"]
@@ -355,7 +375,7 @@ def test_differences_in_one_unit_name_it_once(ask: Ask) -> None:
 def test_where_sentence_and_graph_do_not_agree_the_page_says_so(ask: Ask) -> None:
     code = """
     const blame = (verdict, name, contradiction = "") => ({
-      verdict, function: name, file: name && `${name}.py`, contradiction, confidence: "low", samples: 900, normal_samples: 9, normal: [], tier: "B" });
+      verdict, function: name, file: name && `${name}.py`, contradiction, confidence: "low", samples: 900, normal_samples: 9, normal: [], basis: "steps" });
     const shown = new Tree(flame);
     const told = (...one) => otherwise(blame(...one), shown);
     return [

@@ -89,7 +89,7 @@ def test_the_sentence_names_line_leaf_and_cost(store: SqliteStore) -> None:
     run(store, (80, NORMAL), (10, SLOW))
     verdict = blame(store, 82, 85)
     assert verdict.sentence == "100 % of the lost time: data.py:88 decode, in PIL ImageFile.load, +100 of +100 ms a step."
-    assert (verdict.verdict, verdict.confidence, verdict.tier) == ("line", "high", "B")
+    assert (verdict.verdict, verdict.confidence, verdict.basis) == ("line", "high", "steps")
     assert (verdict.rank_among_normal, verdict.per) == (1.0, "step")
     assert (verdict.window_unit_s, verdict.normal_unit_s) == (pytest.approx(0.2), pytest.approx(0.1))
     assert verdict.suspect is not None
@@ -100,7 +100,19 @@ def test_the_sentence_names_line_leaf_and_cost(store: SqliteStore) -> None:
 def test_the_answer_has_the_fields_of_the_contract(store: SqliteStore) -> None:
     run(store, (60, NORMAL), (10, SLOW))
     answer = blame(store, 62, 65).as_json()
-    named = {"verdict", "sentence", "function", "file", "line", "leaf", "confidence", "tier", "normal", "evidence", "profile_until"}
+    named = {
+        "verdict",
+        "sentence",
+        "function",
+        "file",
+        "line",
+        "leaf",
+        "confidence",
+        "basis",
+        "normal",
+        "evidence",
+        "profile_until",
+    }
     counted = {"excess_s", "excess_share", "slowdown_s", "unexplained_s", "per", "samples", "normal_samples", "unresolved_share"}
     assert named | counted <= answer.keys()
     assert (answer["function"], answer["file"], answer["line"], answer["leaf"]) == (
@@ -142,9 +154,9 @@ def test_without_steps_differences_are_in_seconds_of_every_second(store: SqliteS
     waits = (MODULE, STEP, Frame("Queue.get", f"{LIBRARY}/queue.py", 171))
     run(store, (60, ((10, waits), (90, (MODULE, STEP, FORWARD)))), (10, ((60, waits), (40, (MODULE, STEP, FORWARD)))), steps=False)
     verdict = blame(store, 62, 66)
-    assert (verdict.per, verdict.tier, verdict.units) == ("second", "A", None)
+    assert (verdict.per, verdict.basis, verdict.units) == ("second", "stacks", None)
     assert verdict.sentence == (
-        "100 % of the time spent otherwise than normal: train.py:40 step, in queue Queue.get, waits for the queue, +500 ms of every second."
+        "100 % of the time spent differently from normal: train.py:40 step, in queue Queue.get, waits for the queue, +500 ms per second."
     )
 
 
@@ -287,6 +299,31 @@ def test_what_is_named_is_a_function_that_the_user_knows(store: SqliteStore, slo
     run(store, (60, base), (10, (*base, (100, slow))))
     verdict = blame(store, 62, 65)
     assert said in verdict.sentence, verdict.sentence
+
+
+LOAD, CROP = Frame("load", "/job/data.py", 60), Frame("crop", "/job/data.py", 99)
+TIMED = Frame("timed.<locals>.wrapper", "/job/tools.py", 5)
+
+
+@pytest.mark.parametrize(
+    ("usual", "slow", "named"),
+    [
+        ((17, 3), (51, 9), "data.py:60 load"),  # it is called three times as often
+        ((17, 3), (57, 3), "data.py:88 decode"),
+        ((17, 3), (17, 43), "data.py:99 crop"),
+        ((20, 0), (60, 0), "data.py:88 decode"),
+    ],
+    ids=["all", "one", "the other", "alone"],
+)
+def test_a_function_whose_parts_all_grew_in_proportion_is_named_and_not_one_of_its_parts(
+    store: SqliteStore, usual: tuple[float, float], slow: tuple[float, float], named: str
+) -> None:
+    def parts(decode_ms: float, crop_ms: float) -> tuple[Part, ...]:
+        below = ((decode_ms, (MODULE, STEP, LOAD, TIMED, DECODE)), (crop_ms, (MODULE, STEP, LOAD, CROP)))
+        return (*(one for one in below if one[0]), (80, (MODULE, STEP, FORWARD)))
+
+    run(store, (60, parts(*usual)), (12, parts(*slow)))
+    assert named in blame(store, 62, 70).sentence
 
 
 def test_a_short_window_or_one_without_stacks_says_so(store: SqliteStore) -> None:

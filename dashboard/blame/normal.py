@@ -111,8 +111,9 @@ def _steady(starts: Floats, units: Units | None, activity: Activity | None, mix:
         return steady
     if activity is not None and len(activity.time_s):
         value = _means(starts, activity)
-        close: Bools = value >= np.percentile(value[np.isfinite(value)] if np.isfinite(value).any() else [np.inf], 75) - SLACK
-        return close
+        if np.isfinite(value).any():
+            close: Bools = value >= np.percentile(value[np.isfinite(value)], 75) - SLACK
+            return close
     return mix.usual(starts) if mix is not None else np.zeros(len(starts), bool)
 
 

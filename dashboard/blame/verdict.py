@@ -28,7 +28,7 @@ LEAST_EVERYWHERE = 0.15  # ... where no function carries it: a machine with othe
 FEW_WINDOWS = 20  # normal windows side by side; with fewer, LEAST_UNSURE is the least
 ALL = 0.9  # of its time
 PRESENT = 0.5  # of its excess over whole units, that a function must have in the window itself
-HALVES_UNITS, HALVES_S = 2, 0.25  # a window is halved by every other stretch of whole units, of at least this length
+HALVES_UNITS, HALVES_S = 8, 0.25  # a window is halved by every other stretch of this length, of whole units where it has so many
 SPANS, STEPS = 3, 3  # a frame is named where it stands in so many spans of so many steps
 LONG = 3.0  # samples in a row: who stands so long stands
 
@@ -103,7 +103,7 @@ class Verdict:
     unresolved_share: float = 0.0
     confidence: Confidence | None = None
     rank_among_normal: float | None = None
-    tier: str = "A"
+    basis: Literal["stacks", "steps"] = "stacks"
     contradiction: str = ""
     judged: Range | None = None
     normal: list[Range] = field(default_factory=list)
@@ -220,7 +220,7 @@ def _known(case: Case) -> dict[str, Any]:
         "samples": round(case.asked.seconds * case.hz),
         "normal_samples": round(normal.seconds * case.hz) if normal else 0,
         "unresolved_share": unresolved_share(window.traces),
-        "tier": "A" if window.units is None else "B",
+        "basis": "stacks" if window.units is None else "steps",
         "normal": normal.ranges if normal else [],
     }
 
@@ -265,11 +265,10 @@ def _excess_of(found: Suspect, side: Side, normal: Side | None) -> float:
     return here - there
 
 
-def _halves(case: Case, found: Suspect) -> float | None:
+def _halves(case: Case, found: Suspect) -> float:
     """The smaller one of the excesses in every other stretch of the window, and in those between them, as a share of the whole's."""
-    if case.units is not None and (case.window.units or 0.0) < HALVES_UNITS:
-        return None
-    blocks = blocks_of(case.window.ranges, case.units, HALVES_S)
+    many = (case.window.units or 0.0) >= HALVES_UNITS
+    blocks = blocks_of(case.window.ranges, case.units if many else None, HALVES_S)
     halves = [_part(case.window, blocks[first::2], case.units) for first in (0, 1)]
     return min(_excess_of(found, half, case.normal) for half in halves) / found.excess_s
 
