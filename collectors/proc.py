@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pwd
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,14 @@ def uid_of(pid: int, proc: Path = PROC) -> int | None:
     """The real user id of a process; None where it is gone."""
     words = _read(f"{proc}/{pid}/status").partition(b"\nUid:")[2].split(maxsplit=1)
     return int(words[0]) if words else None
+
+
+def user_of(uid: int) -> str:
+    """A user's name, else the number: a container often has no name for the host's users."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def command_of(pid: int, proc: Path = PROC) -> list[str]:
