@@ -44,6 +44,9 @@ def _like_normal(verdict: Verdict) -> str:
     if verdict.longer is not None and not 1 / NOTABLY < verdict.longer < NOTABLY:
         what = verdict.size.rpartition(" ")[2]
         return f"This window looks like normal for its size: a {verdict.per} has {verdict.longer:.2f} times the {what}, and takes that much time."
+    ratio = (verdict.window_unit_s or 0.0) / (verdict.normal_unit_s or 1.0)
+    if ratio > NOTABLY:
+        return f"A {verdict.per} takes {ratio:.2f} times as long as normal, and no function longer than chance explains."
     return "This window looks like normal: no function takes longer than chance explains."
 
 
