@@ -22,6 +22,7 @@ import numpy as np
 from dashboard.blame.verdict import Verdict
 from dashboard.flame.folding import FlameTree
 from dashboard.flame.lanes import Lanes
+from tests import leash
 from tests.plain import PROGRAMS, long_stretches, record, stretches
 from tests.plain_truth import Drawn, PlainRecording, is_right
 
@@ -48,6 +49,7 @@ def main() -> int:
     evaluating.add_argument("--csv", type=Path, metavar="FILE", help="write a row a window")
     evaluating.add_argument("--table", type=Path, metavar="FILE", help="write the summary as Markdown")
     options = parser.parse_args()
+    leash.fasten()
     if options.command == "record":
         record(options.folder.resolve(), plans_of(options.programs))
         return 0

@@ -23,6 +23,7 @@ ENOUGH_S = 60.0  # the nearest so many seconds are taken; more for long windows
 WINDOWS = 25  # ... so many of the window's own lengths, for less than 20 say little about chance
 AFTER_BELOW_S = 10.0  # where there is less before the window, what follows it is taken as well
 LEAST_S = 3.0
+MANY = 2.0  # units a line
 
 
 class Activity(NamedTuple):
@@ -108,13 +109,22 @@ def _steady(starts: Floats, units: Units | None, activity: Activity | None, mix:
         median_s, mean_s = _by_slice(starts, units)
         usual_s = float(np.percentile(mean_s[np.isfinite(mean_s)], 25)) if np.isfinite(mean_s).any() else np.inf
         steady: Bools = (median_s <= SLOWEST * units.usual_s()) & (mean_s <= SLOWEST * usual_s)
-        return steady
+        return steady & _beside_steady(starts, steady) if np.median(units.units) >= MANY else steady
     if activity is not None and len(activity.time_s):
         value = _means(starts, activity)
         if np.isfinite(value).any():
             close: Bools = value >= np.percentile(value[np.isfinite(value)], 75) - SLACK
             return close
     return mix.usual(starts) if mix is not None else np.zeros(len(starts), bool)
+
+
+def _beside_steady(starts: Floats, steady: Bools) -> Bools:
+    """Where both neighbours are steady, too: of a line that counts for many units, nobody knows which of them were slow."""
+    order = np.argsort(starts)
+    ordered = np.r_[True, steady[order], True]
+    beside = np.zeros(len(starts), bool)
+    beside[order] = ordered[:-2] & ordered[2:]
+    return beside
 
 
 def _by_slice(starts: Floats, units: Units) -> tuple[Floats, Floats]:
