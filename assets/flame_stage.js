@@ -47,7 +47,7 @@ export class FlameStage {
     this.run = run;
     this.#build();
     const whole = now ? `the last ${duration(asked.to - asked.from)}` : "this window";
-    this.own = { said: ownSentence(this.tree, whole), aside: worth(flame, asked, growing) };
+    this.own = { said: ownSentence(this.tree, whole), aside: flame && !flame.samples && trouble ? "" : worth(flame, asked, growing) };
     this.trouble.show(flame?.samples ? null : trouble);
     this.draw();
   }

@@ -144,7 +144,8 @@ export class Panel {
     if (now)
       setText(this.sub, flame?.samples ? `${duration(asked.to - asked.from)}, ${clock(asked.from)} – ${clock(asked.to)}` : "");
     setText(this.samples, flame?.samples ? counted(flame.samples, "sample") : "");
-    this.legend.replaceChildren(...(this.flame.tree?.compared ? legendOfDifference() : legendOfKinds()));
+    this.#bare(!this.flame.tree);
+    this.legend.replaceChildren(...(!this.flame.tree ? [] : this.flame.tree.compared ? legendOfDifference() : legendOfKinds()));
     this.showTrouble(flame?.samples ? null : trouble);
   }
 
@@ -169,7 +170,13 @@ export class Panel {
     const { blame, own } = this;
     const said = blame?.sentence ? sentence(blame) : own.said;
     this.said.replaceChildren(...said);
-    setText(this.aside, blame?.sentence && blame.verdict !== "no_profile" ? basis(blame, this.chosen) : own.aside);
+    const rests = blame?.sentence && blame.verdict !== "no_profile" ? basis(blame, this.chosen) : own.aside;
+    setText(this.aside, rests === this.said.textContent ? "" : rests);
+  }
+
+  /** Without stacks there is nothing to point at. @param {boolean} bare */
+  #bare(bare) {
+    setClass(this.element, "bare", bare);
   }
 
   /** @param {Trouble | null} trouble */
@@ -187,6 +194,7 @@ export class Panel {
     setText(this.sub, "");
     setText(this.samples, "");
     this.legend.replaceChildren();
+    this.#bare(true);
     this.showTrouble({ sentence, remedy: "", action: null });
     this.dim(false);
   }

@@ -11,6 +11,9 @@ import { UntimedNote } from "./untimed.js";
 import { readAddress } from "./url.js";
 import { WindowSteps, densestOf } from "./window_steps.js";
 
+export const NO_STACK = "No stack was sampled in this time.";
+const ELSEWHERE = "No process on this machine writes this run, so it has no stacks.";
+const NOT_THERE = "The dashboard was not there while this run was: it has curves and lines, but no stacks, GPU or host samples.";
 const SAME_START_S = 5; // a start so near to the first point after it is the same
 const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is asked for so often
 
@@ -44,6 +47,27 @@ export class RunPage extends Page {
   /** @param {any[]} metas */
   lanesOf(metas) {
     return this.absent ? [] : super.lanesOf(metas);
+  }
+
+  /** Of the machine's series those that were recorded while a run that is over was there. @param {any[]} metas */
+  watched(metas) {
+    const { current: run, over } = this.runs;
+    if (!over || run.last_time_s === null) return metas;
+    const first_s = run.started_s ?? this.book.origin;
+    return metas.filter((meta) => meta.run !== null || (meta.first_time_s <= run.last_time_s && (meta.last_time_s ?? Infinity) >= first_s));
+  }
+
+  /** No stacks will come. */
+  get stackless() {
+    return this.runs.over || this.runs.current?.pid === null;
+  }
+
+  /** Why a run has no stacks where nobody says it better. */
+  get noStacks() {
+    const { metas } = this.book;
+    if (!this.runs.over && this.runs.current?.pid === null) return ELSEWHERE;
+    const alone = this.runs.over && metas.length > 0 && this.watched(metas).every(({ run }) => run !== null);
+    return alone ? NOT_THERE : NO_STACK;
   }
 
   get absent() {

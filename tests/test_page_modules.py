@@ -112,6 +112,7 @@ def test_a_phase_with_a_line_of_its_own_leaves_the_others_standing(ask: Ask) -> 
         (["data", "forward", "backward"], [1.0, 0.5, 0.5], None, []),
         (["data", "train_step", "forward", "backward"], [1.0, 0.9, 0.4, 0.5], 1.0, [1]),
         (["data", "train_step", "forward"], [0.1, 1.0, 0.9], 0.001, [1]),
+        (["data", "step", "forward", "backward"], [0.6, 0.7, 0.3, 0.4], 1.3, [1]),
         (["step"], [1.0], 1.0, []),
     ],
 )
