@@ -8,7 +8,7 @@ import { writeChoice } from "./flame_options.js";
 import { FlameStage } from "./flame_stage.js";
 import { withLost } from "./lost.js";
 import { paintedFlame } from "./painted.js";
-import { NO_STACK, RunPage } from "./run_page.js";
+import { RunPage } from "./run_page.js";
 import { Strip, stripLanes } from "./strip.js";
 
 const BUCKETS = 400;
@@ -147,8 +147,7 @@ export class FlamePage extends RunPage {
   /** @param {import("./tree.js").Flame | null} flame @param {import("./profile.js").Question} question @param {{growing: boolean, trouble: import("./profile.js").Trouble | null}} about */
   showFlame(flame, question, { growing, trouble }) {
     this.#came("stacks");
-    const why = flame && !flame.samples && this.stackless ? { sentence: question.now ? this.noStacks : NO_STACK, remedy: "", action: null } : null;
-    this.stage.show(flame, question, { growing, trouble: trouble ?? why });
+    this.stage.show(flame, question, { growing, trouble: this.instead(question, trouble) });
     this.strip.chart.colour(this.stage.tinting());
     this.head.say(this.stage.blame, this.stage.own, question.baseline !== null);
     paintedFlame(this.stage.graph.names, question.asked);

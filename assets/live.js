@@ -192,8 +192,7 @@ export class Live extends RunPage {
 
   /** @type {Panel["showFlame"]} */
   showFlame(flame, question, { growing, trouble }) {
-    const why = question.now && this.stackless ? { sentence: this.noStacks, remedy: "", action: null } : null;
-    this.panel.showFlame(flame, question, { growing, trouble: trouble ?? why });
+    this.panel.showFlame(flame, question, { growing, trouble: question.now ? this.instead(question, trouble) : trouble });
   }
 
   /** @type {Panel["showBlame"]} */

@@ -11,7 +11,7 @@ import { UntimedNote } from "./untimed.js";
 import { readAddress } from "./url.js";
 import { WindowSteps, densestOf } from "./window_steps.js";
 
-export const NO_STACK = "No stack was sampled in this time.";
+const NO_STACK = "No stack was sampled in this time.";
 const ELSEWHERE = "No process on this machine writes this run, so it has no stacks.";
 const NOT_THERE = "The dashboard was not there while this run was: it has curves and lines, but no stacks, GPU or host samples.";
 const SAME_START_S = 5; // a start so near to the first point after it is the same
@@ -57,17 +57,23 @@ export class RunPage extends Page {
     return metas.filter((meta) => meta.run !== null || (meta.first_time_s <= run.last_time_s && (meta.last_time_s ?? Infinity) >= first_s));
   }
 
-  /** No stacks will come. */
-  get stackless() {
-    return this.runs.over || this.runs.current?.pid === null;
+  /** Neither the machine nor its processes were recorded while the run, which is over, was there. */
+  get #unseen() {
+    const { metas } = this.book;
+    return this.runs.over && metas.length > 0 && this.watched(metas).every(({ run }) => run !== null);
   }
 
-  /** Why a run has no stacks where nobody says it better. */
-  get noStacks() {
-    const { metas } = this.book;
-    if (!this.runs.over && this.runs.current?.pid === null) return ELSEWHERE;
-    const alone = this.runs.over && metas.length > 0 && this.watched(metas).every(({ run }) => run !== null);
-    return alone ? NOT_THERE : NO_STACK;
+  /**
+   * Why there are no stacks, where a run can have none: no remedy of today's helps it.
+   * @param {import("./profile.js").Question} question @param {import("./profile.js").Trouble | null} trouble what the profiler says
+   * @returns {import("./profile.js").Trouble | null}
+   */
+  instead({ now }, trouble) {
+    const none = (/** @type {string} */ sentence) => ({ sentence, remedy: "", action: null });
+    if (now && this.#unseen) return none(NOT_THERE);
+    if (trouble) return trouble;
+    if (this.runs.over) return none(NO_STACK);
+    return this.runs.current?.pid === null ? none(ELSEWHERE) : null;
   }
 
   get absent() {
