@@ -1,8 +1,10 @@
 /** What the server says of a window: the sentence with its place set apart, and what it rests on. */
 
 import { el } from "./dom.js";
-import { percent } from "./figures.js";
-import { clock, count, counted, figure, minute, place } from "./format.js";
+import { percent, signed, signedOf } from "./figures.js";
+import { clock, count, counted, duration, figure, minute, place } from "./format.js";
+import { mostLost, related } from "./suspect.js";
+import { nameOf } from "./tree.js";
 
 /**
  * @typedef {Object} Blame what `GET /blame` answers
@@ -15,14 +17,19 @@ import { clock, count, counted, figure, minute, place } from "./format.js";
  * @property {number} normal_samples
  * @property {number | null} unresolved_share
  * @property {"high" | "medium" | "low" | null} confidence
- * @property {string} tier
+ * @property {string} contradiction what the graph or the table beside it says otherwise, ""
+ * @property {string} per
+ * @property {[number, number] | null} judged the whole units that a short window lies in
+ * @property {"stacks" | "steps"} basis
  * @property {[number, number][]} normal
  * @property {{name: string, unit: string, window: number | null, normal: number | null}[]} evidence
  */
 /** @typedef {import("./tree.js").Flame} Flame */
+/** @typedef {import("./tree.js").Tree} Tree */
 
 const FEW_SAMPLES = 50;
 const LEAST_SAME = 0.97; // the sentence and the frame below it say about the same share
+const BY_GRAPH = new Set(["line", "collective_wait", "unknown", "no_difference"]); // others rest on what no graph shows
 const LEAST = 0.05; // in the unit that is shown: less is told as zero
 
 /** The blamed place in the letters of code, a share in front in the colour of "more". @param {Blame} blame @returns {(Node | string)[]} */
@@ -36,21 +43,32 @@ export function sentence({ sentence, function: name, file, line }) {
 }
 
 /** What a verdict rests on. @type {Record<string, string>} */
-const TIERS = { A: "from stacks and GPU counters, without steps", B: "from stacks and the steps that the script logs" };
+const BASES = { stacks: "from stacks and GPU counters, without steps", steps: "from stacks and the steps that the script logs" };
 
-/** How sure it is, and what it was compared with. @param {Blame} blame @param {boolean} chosen a person chose what to compare with */
-export function basis({ confidence, samples, normal_samples, normal, unresolved_share, tier }, chosen) {
+/** Where sentence and graph do not agree, how sure it is, and what it was compared with. @param {Blame} blame @param {boolean} chosen a user chose what to compare with @param {Tree | null} tree that is drawn */
+export function basis(blame, chosen, tree) {
+  const { confidence, samples, normal_samples, normal, unresolved_share, basis: rests, judged, per } = blame;
   const parts = [
     confidence && `confidence ${confidence}`,
     counted(samples, "sample"),
+    judged ? `judged by the whole ${per}s ${ranges([judged])}` : "",
     normal.length
       ? `${chosen ? "compared with" : "normal is"} ${counted(normal_samples, "sample")} ${ranges(normal)}`
       : "no normal to compare with",
-    (unresolved_share ?? 0) > 0.005 ? `${percent(Number(unresolved_share))} unresolved` : "",
-    TIERS[tier] ?? "",
+    (unresolved_share ?? 0) > 0.005 ? `for ${percent(Number(unresolved_share))} of the time the innermost function is uncertain` : "",
+    BASES[rests] ?? "",
   ];
   const told = parts.filter(Boolean).join("; ");
-  return `${told[0].toUpperCase()}${told.slice(1)}.`;
+  return [blame.contradiction || otherwise(blame, tree), `${told[0].toUpperCase()}${told.slice(1)}.`].filter(Boolean).join(" ");
+}
+
+/** What the graph alone would say, where that is something else. @param {Blame} blame @param {Tree | null} tree */
+export function otherwise({ verdict, function: name, file }, tree) {
+  const found = tree && mostLost(tree);
+  if (!found || !BY_GRAPH.has(verdict)) return "";
+  if (name && (!file || related(tree, found.node, nameOf({ name, file })))) return "";
+  const { frame, excess } = found;
+  return `The graph alone would name ${place(frame.file, frame.line)} ${frame.name}, ${signed(excess)} a ${tree.per}.`;
 }
 
 /** `from 14:02 to 14:24`; of several stretches the first start and the last end. @param {[number, number][]} normal Unix seconds */
@@ -61,7 +79,7 @@ export function ranges(normal) {
 }
 
 /** How a unit of the evidence is shown: its word, by how much it is multiplied, and with how many digits behind the point. @type {Record<string, [string, number, number]>} */
-const UNITS = { s: ["ms", 1000, 1], share: ["%", 100, 1], "%": ["%", 1, 1], MHz: ["MHz", 1, 0], cores: ["cores", 1, 1] };
+const UNITS = { s: ["ms", 1000, 1], us: ["µs", 1, 1], share: ["%", 100, 1], "%": ["%", 1, 1], MHz: ["MHz", 1, 0], cores: ["cores", 1, 1] };
 
 /** What the server compares, as rows beside the page's own. @param {Blame} blame @returns {import("./evidence.js").Fact[]} */
 export function facts({ evidence }) {
@@ -74,21 +92,41 @@ export function facts({ evidence }) {
   });
 }
 
-/** The page's own words while the server's are not there: what most of the time went to. @param {import("./tree.js").Tree | null} tree @param {string} whole @returns {(Node | string)[]} */
-export function ownSentence(tree, whole) {
+/**
+ * The page's own words while the server's are not there: what the window lost its time to, else what most of it went to; and what that is worth.
+ * @param {Flame | null} flame @param {Tree | null} tree of it
+ * @param {{asked: {from: number, to: number}, now: boolean, growing: boolean, comparable?: Tree | null}} about `growing`: more of the profile may come; `comparable`: null where the tree tells no loss
+ * @returns {{said: (Node | string)[], aside: string}}
+ */
+export function ownWords(flame, tree, { asked, now, growing, comparable = tree }) {
+  const lost = comparable && comparable.samples >= FEW_SAMPLES ? mostLost(comparable) : null;
+  const said = lost && comparable ? ofLoss(lost, comparable) : ofShare(tree, now ? `the last ${duration(asked.to - asked.from)}` : "this window");
+  return { said, aside: worth(flame, asked, growing, lost ? "Beside normal" : "Share of the main thread’s time") };
+}
+
+/** What most of the window went to. @param {Tree | null} tree @param {string} whole @returns {(Node | string)[]} */
+function ofShare(tree, whole) {
   const top = tree?.hottest();
   if (!top) return [];
   const { file, line, name } = top.frame;
-  const itself = top.share < LEAST_SAME * top.whole ? " itself, without the functions of yours that it calls" : "";
+  const itself = top.share < LEAST_SAME * top.whole ? ` itself, ${percent(top.whole)} with the functions of yours that it calls` : "";
   return [el("b", {}, percent(top.share)), ` of ${whole}: `, el("code", {}, `${place(file, line)} ${name}`), itself];
 }
 
-/** What the samples are worth. @param {Flame | null} flame @param {{from: number, to: number}} asked @param {boolean} growing more of the profile may come */
-export function worth(flame, asked, growing) {
+/** As the server says it. @param {import("./suspect.js").Suspect} lost @param {Tree} tree @returns {(Node | string)[]} */
+function ofLoss({ frame, excess, whole }, tree) {
+  const what = el("code", {}, `${place(frame.file, frame.line)} ${frame.name}`);
+  const share = el("b", { class: "more" }, percent(Math.min(1, excess / whole)));
+  if (tree.per === "second") return [share, " of the time spent differently from normal: ", what, `, ${signed(excess)} per second`];
+  return [share, " of the lost time: ", what, `, ${signedOf(excess, whole)} a ${tree.per}`];
+}
+
+/** What the samples are worth. @param {Flame | null} flame @param {{from: number, to: number}} asked @param {boolean} growing @param {string} what they tell */
+function worth(flame, asked, growing, what) {
   if (!flame) return "";
   if (growing && flame.profile_until !== null && flame.profile_until < asked.to)
     return `The profile arrives until ${clock(asked.to)}; so far it reaches ${clock(flame.profile_until)}.`;
   if (!flame.samples) return flame.note ? "" : "No stack was sampled in this time.";
   if (flame.samples < FEW_SAMPLES) return `Only ${counted(flame.samples, "sample")} in this window: too few to blame a line.`;
-  return `Share of the main thread’s time, ${flame.sampler} at ${figure(flame.hz, 0)} Hz.`;
+  return `${what}, ${flame.sampler} at ${figure(flame.hz, 0)} Hz.`;
 }

@@ -49,11 +49,11 @@ export class FlameHead {
     setText(this.when, chosen ? words.filter(Boolean).join(", ") : `the last ${length}`);
   }
 
-  /** @param {Blame | null} blame @param {{said: (Node | string)[], aside: string}} own the page's words while the server has none @param {boolean} chosen a person chose what to compare with */
-  say(blame, own, chosen) {
+  /** @param {Blame | null} blame @param {{said: (Node | string)[], aside: string}} own the page's words while the server has none @param {boolean} chosen a person chose what to compare with @param {import("./tree.js").Tree | null} tree that is drawn */
+  say(blame, own, chosen, tree) {
     const told = blame?.sentence ? blame : null;
     this.said.replaceChildren(...(told ? sentence(told) : own.said));
-    const rests = told && told.verdict !== "no_profile" ? basis(told, chosen) : own.aside;
+    const rests = told && told.verdict !== "no_profile" ? basis(told, chosen, tree) : own.aside;
     setText(this.basis, rests === this.said.textContent ? "" : rests);
     this.basis.title = this.basis.textContent;
   }

@@ -69,7 +69,7 @@ export class FlamePage extends RunPage {
       trouble: { sentence: this.noTimes, remedy: "", action: null },
     });
     this.strip.chart.show(null, this.stage.tinting());
-    this.head.say(null, { said: [], aside: "" }, false);
+    this.head.say(null, { said: [], aside: "" }, false, null);
   }
 
   refresh() {
@@ -149,7 +149,7 @@ export class FlamePage extends RunPage {
     this.#came("stacks");
     this.stage.show(flame, question, { growing, trouble: this.instead(question, trouble) });
     this.strip.chart.colour(this.stage.tinting());
-    this.head.say(this.stage.blame, this.stage.own, question.baseline !== null);
+    this.head.say(this.stage.blame, this.stage.own, question.baseline !== null, this.stage.comparable);
     paintedFlame(this.stage.graph.names, question.asked);
     this.invalidate();
   }
@@ -157,7 +157,7 @@ export class FlamePage extends RunPage {
   /** @param {import("./blame.js").Blame | null} blame @param {import("./profile.js").Question} question */
   showBlame(blame, { baseline }) {
     this.stage.showBlame(blame);
-    this.head.say(blame, this.stage.own, baseline !== null);
+    this.head.say(blame, this.stage.own, baseline !== null, this.stage.comparable);
   }
 
   showLines() {}

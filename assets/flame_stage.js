@@ -1,13 +1,13 @@
 /** What the Flame page shows of a window: the graph with its chips and its side, as a person chose to look at it. */
 
-import { ownSentence, worth } from "./blame.js";
+import { ownWords } from "./blame.js";
 import { callersOf, spent } from "./callers.js";
 import { el, setText } from "./dom.js";
 import { FlameGraph } from "./flame.js";
 import { filterOf, readChoice } from "./flame_options.js";
 import { FlameSide } from "./flame_side.js";
 import { FlameTools } from "./flame_tools.js";
-import { count, duration } from "./format.js";
+import { count } from "./format.js";
 import { differenceTint, kindToken, tokenTint } from "./tint.js";
 import { nameOf, Tree } from "./tree.js";
 import { TroubleBox } from "./trouble.js";
@@ -46,8 +46,8 @@ export class FlameStage {
     this.flame = flame;
     this.run = run;
     this.#build();
-    const whole = now ? `the last ${duration(asked.to - asked.from)}` : "this window";
-    this.own = { said: ownSentence(this.tree, whole), aside: flame && !flame.samples && trouble ? "" : worth(flame, asked, growing) };
+    const own = ownWords(flame, this.tree, { asked, now, growing, comparable: this.comparable });
+    this.own = flame && !flame.samples && trouble ? { ...own, aside: "" } : own;
     this.trouble.show(flame?.samples ? null : trouble);
     this.draw();
   }
@@ -65,6 +65,12 @@ export class FlameStage {
     if (blame?.function && blame.file) return nameOf({ name: blame.function, file: blame.file });
     const top = tree?.hottest();
     return top ? nameOf(top.frame) : null;
+  }
+
+  /** The tree where it holds all that the server's verdict rests on, from callers to callees. @returns {Tree | null} */
+  get comparable() {
+    const { view, rank: _, ...others } = this.filter;
+    return view === "joined" && Object.values(others).every((value) => value === null) ? this.tree : null;
   }
 
   /** @param {Partial<Choice>} change */

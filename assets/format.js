@@ -88,9 +88,9 @@ export function duration(seconds) {
   return `${Math.round(seconds / 86400)} days`;
 }
 
-/** `data/images.py:88` with the folders that lead to site-packages or the file's own folder cut. @param {string} file @param {number} line */
+/** `images.py:88`; of a notebook's cell, whose file has a number for a name, `cell:5`. @param {string} file @param {number} line */
 export function place(file, line) {
-  const name = file.split("/").pop();
+  const name = /\/ipykernel_\d+\/[^/]*$/.test(file) ? "cell" : file.replace(/^<ipython-input-(\d+)-.*>$/, "cell $1").split("/").pop();
   return line > 0 ? `${name}:${line}` : String(name);
 }
 

@@ -1,7 +1,7 @@
 /** The side panel: what Python is doing now, or what it did in the selected window. */
 
 import { STEP } from "./axis.js";
-import { basis, facts, ownSentence, sentence, worth } from "./blame.js";
+import { basis, facts, ownWords, sentence } from "./blame.js";
 import { copyButton, el, setClass, setText } from "./dom.js";
 import { FlameGraph } from "./flame.js";
 import { capital, clock, count, counted, duration, figure, stepRange } from "./format.js";
@@ -138,12 +138,11 @@ export class Panel {
   showFlame(flame, { asked, now }, { growing, trouble }) {
     this.flame.show(flame?.samples ? new Tree(flame) : null);
     paintedFlame(this.flame.names, asked);
-    const whole = now ? `the last ${duration(asked.to - asked.from)}` : "this window";
-    this.own = { said: ownSentence(this.flame.tree, whole), aside: worth(flame, asked, growing) };
+    this.own = ownWords(flame, this.flame.tree, { asked, now, growing });
+    this.sampled = flame?.samples ?? 0;
     this.#say();
     if (now)
       setText(this.sub, flame?.samples ? `${duration(asked.to - asked.from)}, ${clock(asked.from)} – ${clock(asked.to)}` : "");
-    setText(this.samples, flame?.samples ? counted(flame.samples, "sample") : "");
     this.#bare(!this.flame.tree);
     this.legend.replaceChildren(...(!this.flame.tree ? [] : this.flame.tree.compared ? legendOfDifference() : legendOfKinds()));
     this.showTrouble(flame?.samples ? null : trouble);
@@ -151,6 +150,7 @@ export class Panel {
 
   /** @type {{said: (Node | string)[], aside: string}} the page's own words */
   own = { said: [], aside: "" };
+  sampled = 0; // of all that is drawn
 
   /** @param {Blame | null} blame null until the server has answered @param {Question} question */
   showBlame(blame, { baseline }) {
@@ -169,8 +169,10 @@ export class Panel {
   #say() {
     const { blame, own } = this;
     const said = blame?.sentence ? sentence(blame) : own.said;
+    const samples = this.sampled && (blame?.samples || this.sampled); // those that the sentence rests on, where there is one
+    setText(this.samples, samples ? counted(samples, "sample") : "");
     this.said.replaceChildren(...said);
-    const rests = blame?.sentence && blame.verdict !== "no_profile" ? basis(blame, this.chosen) : own.aside;
+    const rests = blame?.sentence && blame.verdict !== "no_profile" ? basis(blame, this.chosen, this.flame.tree) : own.aside;
     setText(this.aside, rests === this.said.textContent ? "" : rests);
   }
 
@@ -189,10 +191,10 @@ export class Panel {
   showNoTimes(sentence) {
     this.blame = null;
     this.own = { said: [], aside: "" };
+    this.sampled = 0;
     this.flame.show(null);
     this.#say();
     setText(this.sub, "");
-    setText(this.samples, "");
     this.legend.replaceChildren();
     this.#bare(true);
     this.showTrouble({ sentence, remedy: "", action: null });

@@ -41,8 +41,10 @@ export class Tree {
     this.frames = flame.frames;
     this.nodes = nodes;
     this.count = nodes.frame.length;
+    this.samples = flame.samples;
     this.per = flame.units ? flame.per : "second";
     const ranks = flame.units ? ranksIn(flame.frames) : 1; // each takes the same steps
+    this.ranks = ranks;
     this.units = ranks * (flame.units || flame.seconds || 1);
     this.baseUnits = ranks * ((flame.units ? flame.baseline_units : flame.baseline_seconds) || 1);
     this.compared = nodes.base_total_s !== null && flame.baseline_seconds > 0;

@@ -22,6 +22,7 @@ import numpy as np
 from dashboard.blame.verdict import Verdict
 from dashboard.flame.folding import FlameTree
 from dashboard.flame.lanes import Lanes
+from tests import leash
 from tests.plain import PROGRAMS, long_stretches, record, stretches
 from tests.plain_truth import Drawn, PlainRecording, is_right
 
@@ -48,6 +49,7 @@ def main() -> int:
     evaluating.add_argument("--csv", type=Path, metavar="FILE", help="write a row a window")
     evaluating.add_argument("--table", type=Path, metavar="FILE", help="write the summary as Markdown")
     options = parser.parse_args()
+    leash.fasten()
     if options.command == "record":
         record(options.folder.resolve(), plans_of(options.programs))
         return 0
@@ -156,14 +158,14 @@ def summary(rows: Sequence[Row]) -> str:
 
 
 def _programs(rows: Sequence[Row]) -> str:
-    lines = ["| program | held out | slow: right | healthy: right | contradictions | tier |", "|---|---|---|---|---|---|"]
+    lines = ["| program | held out | slow: right | healthy: right | contradictions | basis |", "|---|---|---|---|---|---|"]
     for name in sorted({row["program"] for row in rows}):
         mine = [row for row in rows if row["program"] == name]
         slow, healthy = [[row for row in mine if (row["planned_factor"] > 1) == is_slow] for is_slow in (True, False)]
-        tiers = ", ".join(sorted({row["tier"] for row in mine}))
+        bases = ", ".join(sorted({row["basis"] for row in mine}))
         counts = f"{sum(bool(row['contradictions']) for row in mine)}"
         held = "yes" if mine[0]["held_out"] else ""
-        lines.append(f"| {name} | {held} | {_share(slow)} | {_share(healthy)} | {counts} | {tiers} |")
+        lines.append(f"| {name} | {held} | {_share(slow)} | {_share(healthy)} | {counts} | {bases} |")
     lines.append(
         f"| all | | {_share([r for r in rows if r['planned_factor'] > 1])} | {_share([r for r in rows if r['planned_factor'] == 1])} | | |"
     )
@@ -180,7 +182,9 @@ def _factors(rows: Sequence[Row]) -> str:
         mine = [row for row in rows if row["planned_factor"] == planned]
         counts = [f"{sum(row['confidence'] == confidence for row in mine)}" for confidence in ("high", "medium", "low")]
         ratios = [
-            row["excess_s"] / row["lost_s"] for row in mine if row["right"] and row["expected"] == "line" and row["tier"] == "B"
+            row["excess_s"] / row["lost_s"]
+            for row in mine
+            if row["right"] and row["expected"] == "line" and row["basis"] == "steps"
         ]
         spread = ", ".join(f"{value:.2f}" for value in np.percentile(ratios, [5, 50, 95])) if ratios else ""
         lines.append(f"| {planned:g} x | {_share(mine)} | {' | '.join(counts)} | {spread} |")

@@ -144,6 +144,8 @@ class Collectors:
         last.start()
         self._control.close()
         self._supervisor.stop()
+        if self._exit_code == EXIT_FOLDER_GONE:
+            os._exit(EXIT_FOLDER_GONE)  # closing would remove the write-ahead logs that now lie there, by their names
         self._store.close()
         last.cancel()
         return self._exit_code
@@ -153,8 +155,8 @@ class Collectors:
         if self._parent is not None and os.getppid() != self._parent:
             logging.warning("process %d, which started this one, is gone: ending", self._parent)
             self._ending.set()
-        elif not lock.is_held(self._held, self._data_dir):
-            logging.warning("the data folder %s was removed: starting again with a new store", self._data_dir)
+        elif not lock.is_held(self._held, self._data_dir) or not self._store.in_place():
+            logging.warning("the data folder %s, or a file in it, was removed: starting again", self._data_dir)
             self._exit_code = EXIT_FOLDER_GONE
             self._ending.set()
 

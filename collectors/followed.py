@@ -234,7 +234,15 @@ class FollowedFile:
         if name.endswith(".jsonl"):
             labels = labels_of(host=inert(self._host), rank=rank or None)
             return Metrics(self._run.name, labels, starts_of(self._run, rank), state, self._run.names())
-        return Text(self._run.name, inert_name(self._key), min(max(self._path.stat().st_mtime, 0.0), MAX_TIME_S - 1), state)
+        return Text(self._run.name, inert_name(self._key), min(max(written_s(self._path), 0.0), MAX_TIME_S - 1), state)
+
+
+def written_s(path: Path) -> float:
+    """When the file was last written, Unix seconds; now, where there is none (yet): what opens it says so."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 def with_skip(offset: Offset, reason: str) -> Offset:

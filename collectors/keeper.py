@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import VERSION, lock
+from . import VERSION, folders, lock
 from .control import ControlError, ask
 from .proc import is_stopped
 
 ROOT = Path(__file__).parents[1]  # holds the package `collectors`, in a checkout as in site-packages
 EXIT_AGAIN = 75  # EX_TEMPFAIL: it asks to be started again at once
-EXIT_FOLDER_GONE = 76  # its data folder was removed
+EXIT_FOLDER_GONE = 76  # its data folder, or a file in it, was removed
 BACK_OFF_S = (0.5, 30.0)
 HEALTHY_S = 60.0  # after running for so long, a death is a first death
 BRIEF_S = 5.0  # who asks to be started again sooner than that waits like one that died
@@ -107,8 +107,8 @@ class Keeper(threading.Thread):
             self._back_off_s = BACK_OFF_S[0]
         if code == EXIT_FOLDER_GONE:
             self._say(
-                f"The data folder {self._data_dir} was removed: a new store is opened and the log files are read anew; "
-                "the machine's samples and the profiles of before are lost."
+                f"The data folder {self._data_dir}, or a file in it, was removed: the store is opened anew and what it lacks of the "
+                "log files is read again; machine samples and profiles that were in it are lost."
             )
         if not (again and lived_s > BRIEF_S) and self._ending.wait(self._back_off_s):
             return
@@ -142,8 +142,11 @@ class Keeper(threading.Thread):
             self._child = None
             self._say(f"The log folder {self._log_dir} is gone; collecting goes on by itself once it is back.")
             return
-        writer = lock.writer_of(self._data_dir)
         self._child, self.read_only = None, None
+        if why := folders.not_ours(self._data_dir):
+            self.read_only = f"Nothing is written to the data folder {self._data_dir}: {why}. Remove it, or choose another folder with --data-dir."
+            return
+        writer = lock.writer_of(self._data_dir)
         if writer is None:
             self._start()
         elif isinstance(writer, lock.Stranger):

@@ -26,7 +26,12 @@ def open_file(path: Path, root: Path) -> int:
     It is looked at before it is opened (opening a pipe or a device does something to whoever is at its other end), and again
     once it is open.
     """
-    _check(os.stat(path).st_mode)  # noqa: PTH116
+    try:
+        _check(os.stat(path).st_mode)  # noqa: PTH116
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise NotRead("is a link to nothing; it is read once the file is there") from None
+        raise
     descriptor = os.open(path, FLAGS)
     try:
         _check(os.fstat(descriptor).st_mode)

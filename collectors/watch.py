@@ -277,14 +277,22 @@ def _mtime_ns(path: str) -> int | None:
 
 
 def _mark(path: str) -> tuple[Mark, float] | None:
-    """None for what is gone since it was listed, and for a link to nowhere. Of what is no file, only that it is there."""
+    """None for what is gone since it was listed. Of what is no file, and of a link to nowhere, only that it is there."""
     try:
         found = os.stat(path)  # noqa: PTH116
     except OSError:
-        return None
+        return _mark_of_link(path)
     if not stat.S_ISREG(found.st_mode):
         return Mark(found.st_ino, 0, 0), 0.0
     return Mark(found.st_ino, found.st_size, found.st_ctime_ns), found.st_mtime
+
+
+def _mark_of_link(path: str) -> tuple[Mark, float] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return Mark(found.st_ino, 0, 0), 0.0
 
 
 class _Handler(FileSystemEventHandler):

@@ -15,6 +15,7 @@ from collectors.store.protocol import StackColumns, Store
 from collectors.store.question import check, holding
 
 from .blame import inquiry, recorded, steplog
+from .blame.agreement import NEAREST
 from .blame.normal import BEFORE_S
 from .blame.steplog import StepLog
 from .blame.verdict import Verdict
@@ -28,7 +29,6 @@ from .flame.traces import Range, to_samples
 
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
 EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than this beyond it
-NEAREST = 2  # of the window's own lengths: to draw what normal looks like, fewer do than to judge by
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ class Stacks:
         around_s = BEFORE_S if against_normal else EDGE_S
         log = steplog.read(self._store, run, _hull(window, baseline), lanes.rank or 0, around_s)
         if against_normal and baseline is None:
-            columns, _, ranges, _ = recorded.read(self._store, run, window, log, windows=NEAREST)
+            about = recorded.read(self._store, run, window, log, windows=NEAREST)
+            columns, ranges = about.columns, about.normal
             parts = [_in_phase(part, log, phase, columns, lanes.rank or 0) for part in ([window], ranges) if part]
             sides = folding.gather_parts(columns, lanes, parts, self._texts.line_of(run))
         else:

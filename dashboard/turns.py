@@ -34,6 +34,7 @@ KINDS = {
 }
 BUSY = "the dashboard is busy with other questions; ask again in a moment"
 GONE = "the client is gone"
+ENDING = "the dashboard is ending; ask again once it is back"
 
 
 class Turns:
@@ -48,12 +49,21 @@ class Turns:
         if kind is None:
             await self._app(scope, receive, send)
             return
-        client = _Client(receive)
+        client, answering = _Client(receive), False
+
+        async def answer(message: Message) -> None:
+            nonlocal answering
+            answering = True
+            await send(message)
+
         try:
             if await self._turns[kind].taken(client.gone):
-                await self._work(kind, client, scope, send)
+                await self._work(kind, client, scope, answer)
             elif not client.gone.done():
-                await _refuse(send)
+                await _refuse(answer, BUSY)
+        except asyncio.CancelledError:  # the server ends
+            if not answering:
+                await _refuse(send, ENDING)
         finally:
             await client.leave()
 
@@ -126,7 +136,7 @@ class _Client:
             pass
 
 
-async def _refuse(send: Send) -> None:
+async def _refuse(send: Send, sentence: str) -> None:
     headers = [(b"content-type", b"application/json"), (b"retry-after", b"1")]
     await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": orjson.dumps({"error": BUSY})})
+    await send({"type": "http.response.body", "body": orjson.dumps({"error": sentence})})

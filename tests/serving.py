@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+import uvicorn
+
 from dashboard.queries import Queries
 from dashboard.server import make_app
 from dashboard.serving import server_of
@@ -30,8 +32,8 @@ class Answer(NamedTuple):
 class Web:
     """Its address, and one connection that is kept."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, server: uvicorn.Server | None = None) -> None:
+        self.port, self.server = port, server
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def ask(self, address: str, method: str = "GET", body: bytes | None = None, /, **parameters: object) -> Answer:
@@ -53,7 +55,7 @@ def served(queries: Queries) -> Iterator[Web]:
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # not in the main thread
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web")
     thread.start()
-    web = Web(listener.getsockname()[1])
+    web = Web(listener.getsockname()[1], server)
     try:
         wait_for(lambda: server.started)
         yield web

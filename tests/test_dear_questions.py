@@ -23,9 +23,10 @@ from dashboard.flame import flamechart, minutes
 from dashboard.flame.flamechart import Drawing, Strip, chart
 from dashboard.flame.lanes import Lanes
 from dashboard.queries import Queries
+from dashboard.serving import GRACE_S
 from dashboard.stacks import strips
 from tests.conftest import wait_for
-from tests.serving import Web, served
+from tests.serving import Answer, Web, served
 
 T0 = 1_764_000_000.0
 MINUTES = 30
@@ -123,7 +124,8 @@ def test_a_question_that_takes_too_long_ends_with_a_sentence(data_dir: Path) -> 
         store.close()
 
 
-def test_a_question_ends_when_its_client_is_gone(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def endless(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Makes questions for stacks that never come to an end by themselves; set when one has begun, and when one has ended."""
     begun, ended = threading.Event(), threading.Event()
 
     def slow(*_: object) -> None:
@@ -136,11 +138,34 @@ def test_a_question_ends_when_its_client_is_gone(web: Web, monkeypatch: pytest.M
             ended.set()
 
     monkeypatch.setattr(SqliteStore, "stack_counts", slow)
+    return begun, ended
+
+
+def test_a_question_ends_when_its_client_is_gone(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ended = endless(monkeypatch)
     with socket.create_connection(("127.0.0.1", web.port)) as client:
         client.sendall(f"GET /api/v1/flamechart?run=a&from=0&to=1e10 HTTP/1.1\r\nHost: localhost:{web.port}\r\n\r\n".encode())
         assert begun.wait(5)
         assert not ended.wait(0.3)
     assert ended.wait(2), "it goes on for nobody"
+
+
+def test_a_server_that_ends_waits_for_no_question_and_answers_those_who_asked(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = endless(monkeypatch)
+    queries = Queries(SqliteStore(data_dir, write=False), data_dir, data_dir)
+    answers: list[Answer] = []
+    with served(queries) as web:
+        client = threading.Thread(target=lambda: answers.append(web.ask("/api/v1/flamechart", run="a", from_=0, to=1e10)))
+        client.start()
+        assert begun.wait(5)
+        assert web.server is not None
+        web.server.should_exit = True
+        assert ended.wait(GRACE_S + 2)
+        client.join()
+    queries.close()
+    assert answers[0].status == 503 and "ending" in answers[0].json["error"]
 
 
 def test_dear_questions_take_turns_and_keep_cheap_ones_from_waiting(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from collectors.proc import boot_id, start_ticks, workers_of
-from collectors.processes import Finder, RunActivity
+from collectors.proc import boot_id, command_of, start_ticks, workers_of
+from collectors.processes import Finder, RunActivity, processes_of, state_of
+from collectors.processes.appenders import LOOKS, Appenders
 from collectors.processes.identity import Identity, identity_of
 from collectors.processes.launchers import is_launchers_command
 from collectors.processes.ranks import Gpus, gpus_of, ranges, ranks_of
@@ -66,6 +67,17 @@ def found(*runs: RunActivity, finder: Finder | None = None, count: int = 1) -> d
     return wait_for(look, because="no process is found")
 
 
+def prints_is_found(run: RunActivity, finder: Finder | None = None) -> None:
+    """It alone is the run, once it has started: until then it may be who will start it."""
+    finder = finder or Finder(HOST)
+
+    def look() -> bool:
+        pids = found(run, finder=finder)["run"]
+        return [command_of(pid)[1:] for pid in pids] == [[str(PLAIN / "prints.py")]]
+
+    wait_for(look, 10, "it is not the run, or not alone")
+
+
 def test_a_forked_worker_that_inherits_the_open_file_is_no_main_process(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
@@ -92,8 +104,144 @@ def test_behind_a_shell_the_run_is_the_python_that_prints(line: str, tmp_path: P
     folder.mkdir()
     command = line.format(python=sys.executable, prints=PLAIN / "prints.py", log=folder / "train.log")
     with started(command, shell=True):
-        ((pid,),) = found(run_in(folder)).values()
-        assert Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1] == str(PLAIN / "prints.py")
+        prints_is_found(run_in(folder))
+
+
+STARTS = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
+COPIES = (
+    "import subprocess, sys\n"
+    "with open(sys.argv[1], 'w', buffering=1) as log:\n"
+    "    child = subprocess.Popen(sys.argv[2:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)\n"
+    "    [print(line, end='', file=log) for line in child.stdout]\n"
+)
+PRINTS_ON = COPIES.replace("open(sys.argv[1], 'w', buffering=1)", "sys.stdout").replace("file=log", "flush=True")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{python} -c '{copies}' {log} {python} {prints}",
+        "{python} -c '{copies}' {log} bash -c '{python} {prints}; true'",
+        "{python} -c '{prints_on}' unused {python} {prints} | tee {log}",
+    ],
+)
+def test_a_python_that_only_copies_the_output_of_another_is_not_the_run(line: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    texts = {name: code.replace("'", "'\"'\"'") for name, code in (("copies", COPIES), ("prints_on", PRINTS_ON))}
+    with started(line.format(python=sys.executable, prints=PLAIN / "prints.py", log=folder / "train.log", **texts), shell=True):
+        prints_is_found(run_in(folder))
+
+
+def test_who_was_taken_for_the_writer_before_it_started_the_training_is_let_go(tmp_path: Path) -> None:
+    run, finder = run_in(tmp_path / "run"), Finder(HOST)
+    (tmp_path / "wrapper.py").write_text(COPIES.replace("    child =", "    input()\n    child ="))
+    os.mkfifo(tmp_path / "go")
+    line = (sys.executable, tmp_path / "wrapper.py", run.folder / "train.log", sys.executable, PLAIN / "prints.py")
+    with started(*line, f"<> {tmp_path}/go", shell=True):
+        assert found(run, finder=finder)
+        (tmp_path / "go").write_text("\n")
+        prints_is_found(run, finder)
+
+
+def test_a_process_instead_of_which_another_writes_is_no_longer_the_runs(tmp_path: Path, sleeper: subprocess.Popen[str]) -> None:
+    with started("sleep", "600") as wrapper:
+        seen = [start_of(pid)._replace(kind="process") for pid in (wrapper.pid, sleeper.pid)]
+        left = start_of(wrapper.pid, writer_pid=sleeper.pid, state="ended")._replace(kind="exit")
+        run = run_in(tmp_path / "run")._replace(seen=seen, exits=[left])
+        assert [process.pid for process in processes_of(run)] == [sleeper.pid]
+        assert state_of(run, time.time()).pid == sleeper.pid
+        sleeper.kill()
+        sleeper.wait()
+        failed = start_of(sleeper.pid, state="failed")._replace(kind="exit", text="ValueError: no")
+        ticks = {"pid_start_ticks": seen[1].fields["pid_start_ticks"]}
+        failed = failed._replace(fields={**failed.fields, **ticks})
+        assert state_of(run._replace(exits=[left, failed]), time.time())[:2] == ("failed", "ValueError: no")
+
+
+APPENDS = (
+    "import sys, time\n"
+    "path = [*sys.argv, 'run/metrics.jsonl'][1].removeprefix('--out=')\n"
+    "for step in range(1_000_000):\n"
+    "    with open(path, 'a') as log:\n"
+    "        print({'step': step}, file=log)\n"
+    "    time.sleep(0.02)\n"
+)
+WRITES_LESS = "import os, time\nwhile True: os.write(1, b'.'); time.sleep(0.02)"
+
+
+@contextmanager
+def appending(*words: str | Path, cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A script that opens its file anew for each line; without words it is `run/metrics.jsonl`."""
+    with subprocess.Popen([sys.executable, "-c", APPENDS, *map(str, words)], cwd=cwd) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_scripts_that_open_their_files_anew_for_each_line_are_found_by_what_they_write(tmp_path: Path) -> None:
+    runs, finder = [run_in(tmp_path / name, name) for name in ("a", "b", "c")], Finder(HOST)
+    finder._appenders = Appenders(every_s=0.1)
+    with (
+        appending("a/metrics.jsonl", cwd=tmp_path) as first,
+        appending(f"--out={runs[1].folder / 'metrics.jsonl'}", cwd=Path("/")) as second,
+        started(sys.executable, "-c", WRITES_LESS),
+    ):
+        assert found(*runs, finder=finder, count=2) == {"a": [first.pid], "b": [second.pid]}
+
+
+def all_but(*pids: int) -> set[int]:
+    """The processes of this machine, which may write what they like."""
+    return {int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()} - {*pids}
+
+
+def test_a_script_that_names_no_file_is_found_where_it_works_above_and_is_alone(tmp_path: Path) -> None:
+    run, appenders = run_in(tmp_path / "run"), Appenders(every_s=0.1)
+    with started(sys.executable, "-c", WRITES_LESS) as other, appending(cwd=tmp_path) as training:
+        assert wait_for(lambda: appenders.find(run, all_but(training.pid, other.pid))) == training.pid
+
+
+def test_who_only_may_be_the_writer_is_not_taken_for_it(tmp_path: Path) -> None:
+    run, appenders = run_in(tmp_path / "run"), Appenders(every_s=0.0)
+    log = run.folder / "metrics.jsonl"
+    with (
+        appending(tmp_path / "elsewhere", cwd=tmp_path),
+        appending(tmp_path / "too", cwd=tmp_path),
+        appending("/dev/null", cwd=Path("/")),
+    ):
+        for _ in range(4 * LOOKS):
+            with log.open("a") as file:  # the tests' own process writes
+                file.write(".")
+            assert appenders.find(run, {os.getpid()}) is None
+            time.sleep(0.1)
+
+
+def test_a_helper_that_is_asked_through_a_pipe_does_not_make_the_training_a_copier(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    training = COPIES.replace("stdout=", "stdin=subprocess.PIPE, stdout=").replace(
+        "in child.stdout", "in [child.stdout.readline()] * 10**9"
+    )
+    command = (sys.executable, "-c", training, folder / "train.log", sys.executable, PLAIN / "prints.py")
+    with started(*command) as process:
+        assert found(run_in(folder)) == {"run": [process.pid]}
+
+
+def test_a_script_that_starts_several_trainings_is_none_of_their_runs(tmp_path: Path) -> None:
+    sweep = (
+        "import subprocess, sys\n"
+        "logs = [open(path, 'w') for path in sys.argv[3:]]\n"
+        "children = [subprocess.Popen(sys.argv[1:3], stdout=log, stderr=log) for log in logs]\n"
+        "print(*[child.pid for child in children], flush=True)\n"
+        "[child.wait() for child in children]\n"
+    )
+    runs = [run_in(tmp_path / name, name) for name in ("a", "b", "c")]
+    logs = [run.folder / "train.log" for run in runs]
+    with started(sys.executable, "-c", sweep, sys.executable, PLAIN / "prints.py", *logs) as process:
+        assert process.stdout is not None
+        trainings = map(int, process.stdout.readline().split())
+        assert found(*runs, count=3) == {name: [pid] for name, pid in zip("abc", trainings, strict=True)}
 
 
 def test_two_files_in_the_log_folder_itself_are_two_runs_each_with_its_own_process(tmp_path: Path) -> None:
@@ -117,6 +265,41 @@ def test_the_ranks_that_write_nothing_are_found_beside_the_one_that_does_and_the
         (pids,) = found(run_in(folder), count=2).values()
         assert agent.pid not in pids
         assert [identity_of(environment(pid)).rank for pid in pids] == [0, 1]
+
+
+RANKS = (
+    "import os, subprocess, sys\n"
+    "each = [{**os.environ, 'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': '2', 'MASTER_PORT': '29500'} for rank in (0, 1)]\n"
+    "ranks = [subprocess.Popen([sys.executable, *sys.argv[1:]], env=env) for env in each]\n"
+    "[rank.wait() for rank in ranks]\n"
+)
+
+
+def test_a_script_that_calls_a_launcher_is_no_rank_either(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (tmp_path / "launch.py").write_text(RANKS)
+    command = (sys.executable, "-c", f'"{STARTS}"', sys.executable, tmp_path / "launch.py", PLAIN / "prints.py", "|", "tee")
+    with started(*command, folder / "train.log", shell=True):
+        (pids,) = found(run_in(folder), count=2).values()
+        assert [identity_of(environment(pid)).rank for pid in pids] == [0, 1]
+
+
+def test_a_training_that_has_set_its_rank_itself_is_no_launcher_of_its_helper(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    training = (
+        "import os, subprocess, sys, time\n"
+        "os.environ.update(RANK='0', WORLD_SIZE='1')\n"
+        "log = open(sys.argv[1], 'a')\n"
+        "helper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(helper.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with started(sys.executable, "-c", training, folder / "metrics.jsonl") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert found(run_in(folder)) == {"run": [process.pid]}
 
 
 def environment(pid: int) -> dict[str, str]:

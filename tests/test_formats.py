@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from collectors.formats import Arrival
+from collectors.formats import Arrival, Tally, info
 from collectors.formats.jsonl import Events, Metrics, Names
 from collectors.formats.text import Text, last_state, level_of, time_of
 from collectors.records import Event, LogLine, Points, labels_of
@@ -295,3 +295,9 @@ def test_a_traceback_goes_on_after_the_parser_is_taken_up_again() -> None:
 )
 def test_a_stamp_that_no_clock_can_mean_is_not_believed(stamp: str, believed: bool) -> None:
     assert (time_of(f"{stamp} INFO x", near_s=NOW.until_s) is not None) == believed
+
+
+def test_bytes_of_run_json_that_are_not_utf8_are_shown_and_counted() -> None:
+    tally = Tally()
+    assert info.parse(b'{"command":"caf\xe9.py","pid":7}', tally) == {"pid": 7, "command": "caf\ufffd.py"}
+    assert (tally.fields_skipped, tally.first_skip) == (1, "line 1: run.json has bytes that are not UTF-8, shown as \ufffd")

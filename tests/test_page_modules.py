@@ -280,11 +280,12 @@ def test_the_starters_lines_run_as_they_are_pasted(ask: Ask, tmp_path: Path) -> 
 
 def test_the_sentence_and_the_frame_below_it_say_the_same_share_or_the_sentence_says_why_not(ask: Ask) -> None:
     code = """
-    const { ownSentence } = await load("blame.js");
+    const { ownWords } = await load("blame.js");
+    const about = { asked: { from: 0, to: 1 }, now: false, growing: false };
     const tree = (share, whole) => ({ hottest: () => ({ frame: { file: "/a/train.py", line: 135, name: "run" }, share, whole }) });
-    return [[0.65, 1], [0.65, 0.66]].map(([share, whole]) => ownSentence(tree(share, whole), "this window").map((part) => part.textContent ?? part).join(""));"""
+    return [[0.65, 1], [0.65, 0.66]].map(([share, whole]) => ownWords(null, tree(share, whole), about).said.map((part) => part.textContent ?? part).join(""));"""
     assert ask(code) == [
-        "65 % of this window: train.py:135 run itself, without the functions of yours that it calls",
+        "65 % of this window: train.py:135 run itself, 100 % with the functions of yours that it calls",
         "65 % of this window: train.py:135 run",
     ]
 

@@ -116,6 +116,10 @@ def link_to_itself(path: Path) -> None:
     path.symlink_to(path)
 
 
+def link_to_nothing(path: Path) -> None:
+    path.symlink_to("nothing")
+
+
 def folder(path: Path) -> None:
     path.mkdir()
 
@@ -126,6 +130,8 @@ KINDS: dict[Callable[[Path], None], str] = {
     device: "is a device",
     unix_socket: "is a socket",
     link_outside: "is a link that leaves the log folder",
+    link_to_nothing: "is a link to nothing",
+    link_to_itself: "cannot be read (Too many levels of symbolic links)",
     folder: "is a folder",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from collections import defaultdict
@@ -9,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from collectors.records import Labels, LogLine, Points, Record, labels_of
 from collectors.store import files
@@ -195,4 +197,29 @@ def test_a_follower_is_woken_by_records_and_not_by_packing(tmp_path: Path) -> No
     store.append([LogLine("run-0", "out.log", START_S, 20, "one more")])
     assert reader.changed() and not reader.changed()
     store.close()
+    reader.close()
+
+
+@pytest.mark.parametrize("looks_between", [0, 1])
+def test_a_follower_goes_on_in_the_store_that_takes_the_place_of_a_removed_one(
+    looks_between: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether or not it looks while there is none."""
+    monkeypatch.setattr(files, "LOOK_S", 0.0)
+    data_dir = tmp_path / "data"
+    line = LogLine("run-0", "out.log", START_S, 20, "one more")
+    first, reader = SqliteStore(data_dir, write=True), SqliteStore(data_dir, write=False)
+    for _ in range(3):
+        first.append([line])
+    assert reader.changed() and reader.since(0).seq == 3
+    shutil.rmtree(data_dir)
+    for _ in range(looks_between):
+        reader.changed()
+    first.close()
+    second = SqliteStore(data_dir, write=True)
+    for number in (1, 2):
+        second.append([line])
+        assert reader.changed(), number
+        assert len(reader.since(number - 1).lines) == 1
+    second.close()
     reader.close()

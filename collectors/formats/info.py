@@ -11,6 +11,7 @@ import orjson
 from . import Tally
 from .values import Fitting, as_count, as_time
 
+FILE = "run.json"
 MAX_FILE_BYTES = 8 << 20  # a larger one is not read
 MAX_INFO_BYTES = 64 << 10  # of JSON, kept of one run
 
@@ -51,7 +52,7 @@ def parse(data: bytes, tally: Tally) -> dict[str, Any] | None:
     """`b'{"pid":7,"started_s":"today"}' -> {"pid": 7}`, with one field counted; None where it is no JSON object."""
     tally.lines_read = 1
     try:
-        value = _loads(data)
+        value = _loads(data, tally)
     except (ValueError, RecursionError):
         tally.skip_line("not JSON")
         return None
@@ -75,9 +76,12 @@ def _checked(fields: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
     return checked
 
 
-def _loads(data: bytes) -> object:
-    """Bytes that are no UTF-8, as in an argument of a command line, cost themselves and not the file."""
+def _loads(data: bytes, tally: Tally) -> object:
+    """Bytes that are not UTF-8, as in an argument of a command line, cost themselves and not the file."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        return json.loads(data.decode("utf-8-sig", "replace"))
+        text = data.decode("utf-8-sig", "replace")
+    if "\ufffd" in text:
+        tally.skip_field(FILE, "has bytes that are not UTF-8, shown as \ufffd")
+    return json.loads(text)

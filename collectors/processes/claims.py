@@ -6,7 +6,7 @@ import functools
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,11 +25,12 @@ class Strength(IntEnum):
     """How well a claim is founded: a process that two runs claim goes to the stronger one."""
 
     SIBLING = 0  # another rank of the same launcher
-    WRITER = 1  # it writes the run's files
-    INFO = 2  # run.json names its pid
-    INFO_WITH_HOST = 3
-    SEEN = 4  # a look at its processes found it, and the collector wrote down its start ticks
-    START = 5  # a start event names pid, boot and start ticks
+    APPENDER = 1  # what it writes rises with the run's files
+    WRITER = 2  # it holds the run's files open
+    INFO = 3  # run.json names its pid
+    INFO_WITH_HOST = 4
+    SEEN = 5  # a look at its processes found it, and the collector wrote down its start ticks
+    START = 6  # a start event names pid, boot and start ticks
 
 
 class Claim(NamedTuple):
@@ -67,10 +68,20 @@ def claims_of(activity: RunActivity, host: str, proc: Path) -> list[Claim]:
 
 
 def _let_go(activity: RunActivity, process: RunProcess) -> bool:
-    """Whether a living process was seen to have left the run, and no line came since."""
+    """Whether a living process was seen to have left the run, and no line came since, or another one writes them."""
+    left = _exits_of(activity, process)
+    return bool(left) and (
+        (activity.last_line_s or 0.0) <= max(event.time_s for event in left) + CLOCK_SLACK_S or _is_replaced(left)
+    )
+
+
+def _exits_of(activity: RunActivity, process: RunProcess) -> list[Event]:
     name = process.pid, process.start_ticks
-    left = [event.time_s for event in activity.exits if (event.fields.get("pid"), event.fields.get("pid_start_ticks")) == name]
-    return bool(left) and (activity.last_line_s or 0.0) <= max(left) + CLOCK_SLACK_S
+    return [event for event in activity.exits if (event.fields.get("pid"), event.fields.get("pid_start_ticks")) == name]
+
+
+def _is_replaced(exits: Iterable[Event]) -> bool:
+    return any(whole(event.fields.get("writer_pid")) is not None for event in exits)
 
 
 def names_a_process(event: Event) -> bool:
@@ -124,7 +135,9 @@ def _of_seen(activity: RunActivity, proc: Path) -> list[Claim]:
     for event in activity.seen:
         pid, ticks = whole(event.fields.get("pid")), whole(event.fields.get("pid_start_ticks"))
         if pid is not None and ticks is not None and event.fields.get("boot_id") == boot_id(proc):
-            claim = Claim(RunProcess(pid, event.rank, ticks), alive(pid, ticks, proc), Strength.SEEN, event.time_s)
+            process = RunProcess(pid, event.rank, ticks)
+            lives = alive(pid, ticks, proc) and not _is_replaced(_exits_of(activity, process))
+            claim = Claim(process, lives, Strength.SEEN, event.time_s)
             by_rank.setdefault(event.rank, []).append(claim)
     return [
         claim

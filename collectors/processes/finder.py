@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..proc import PROC, alive, children, descendants, environment_of, parent, runs_python, start_ticks
+from ..watch import is_remote
 from .activity import RunActivity, RunProcess, last_sign_s
+from .appenders import Appenders
 from .claims import Claim, Strength, claims_of, names_a_process
 from .identity import identity_of, meeting_of
 from .launchers import is_launcher
@@ -34,9 +36,11 @@ class Finder:
         self._found_s = -1e9  # CLOCK_MONOTONIC
         self._settled: dict[str, tuple[object, ...]] = {}  # by run: what it was like when no claim of it held
         self._folders: dict[Path, str] = {}  # resolved
-        self._open, self._walk_at_s, self._walked_s = Open({}, {}, {}), 0.0, 0.0
+        self._open, self._walk_at_s, self._walked_s = Open({}, {}, {}, {}), 0.0, 0.0
         self._holding: dict[str, dict[int, int]] = {}  # by run: the start ticks by pid of those that the last walk found
         self._writers: dict[str, dict[int, Claim]] = {}  # by run and pid, those that were found by its files
+        self._appenders = Appenders(proc)
+        self._remote: dict[Path, bool] = {}
         self._owner: dict[tuple[int, int], str] = {}  # by pid and start ticks: the run that has it now
         self._own = {os.getpid(), os.getppid()}
 
@@ -55,6 +59,7 @@ class Finder:
         for activity in unnamed:
             claims[activity.run] = self._writing(activity)
         self._writers = {run: known for run, known in self._writers.items() if run in claims}
+        self._appenders.keep_only({activity.run for activity in unnamed})
         return self._shared_out({run: made for run, made in claims.items() if made}, activities)
 
     def _claims_of(self, activity: RunActivity) -> list[Claim]:
@@ -99,14 +104,43 @@ class Finder:
         holding = self._holding[activity.run]
         goes_on = now_s - (activity.last_line_s or 0.0) < HOLDS_ON_S
         for pid, claim in list(known.items()):
-            moved_on = pid not in holding and any(pid in pids for pids in self._open.files.values())
-            if not alive(pid, claim.process.start_ticks, self._proc) or moved_on or (pid not in holding and not goes_on):
+            if pid in holding and alive(pid, claim.process.start_ticks, self._proc):
+                continue
+            moved_on = any(pid in pids for pids in self._open.files.values())
+            if (
+                moved_on
+                or not goes_on
+                or not alive(pid, claim.process.start_ticks, self._proc)
+                or self._was_a_stopgap(claim, holding)
+            ):
                 del known[pid]
         for pid, ticks in holding.items():
             if pid not in known and alive(pid, ticks, self._proc):
-                rank = identity_of(environment_of(pid, self._proc)).rank or 0
-                known[pid] = Claim(RunProcess(pid, rank, ticks), True, Strength.WRITER, now_s)
+                known[pid] = self._claim(pid, ticks, Strength.WRITER)
+        if not known and goes_on:
+            known.update(self._appending(activity))
         return list(known.values())
+
+    def _claim(self, pid: int, ticks: int, strength: Strength) -> Claim:
+        rank = identity_of(environment_of(pid, self._proc)).rank or 0
+        return Claim(RunProcess(pid, rank, ticks), True, strength, time.time())
+
+    def _appending(self, activity: RunActivity) -> dict[int, Claim]:
+        """Who opens the run's file anew for each line. What grows on a network file system may be written on another host."""
+        if activity.folder not in self._remote:
+            self._remote[activity.folder] = is_remote(activity.folder)
+        if self._remote[activity.folder] or activity.info.get("host") not in (None, "", self._host):
+            return {}
+        taken = {pid for (pid, _), run in self._owner.items() if run != activity.run}
+        pid = self._appenders.find(activity, taken | self._own)
+        ticks = None if pid is None else start_ticks(pid, self._proc)
+        return {} if pid is None or ticks is None else {pid: self._claim(pid, ticks, Strength.APPENDER)}
+
+    def _was_a_stopgap(self, claim: Claim, holding: Collection[int]) -> bool:
+        """Whether it was taken for the writer only while no better one was known: a shell, tee, or what is above the writers."""
+        pid = claim.process.pid
+        above = not set(descendants(pid, self._proc)).isdisjoint(holding)
+        return bool(holding) and (above or claim.strength < Strength.WRITER or not runs_python(pid, self._proc))
 
     def _holders(self, activity: RunActivity) -> dict[int, int]:
         paths = self._paths_of(activity)

@@ -35,22 +35,29 @@ SCRIPTS = {
 }
 SCRIPTS |= {"uv", "uvx", "poetry", "pdm", "hatch", "pipenv", "rye", "tox", "nox", "composer"}
 TAKES_A_VALUE = {"-W", "-X", "--check-hash-based-pycs"}
+HELPERS = ("multiprocessing", "/torch/_inductor/")
+MOST_LAUNCHERS = 8  # above each other
 FLAGS = re.compile(r"-[bBdEhiIOPqRsSuvVx]+$")
 
 
 def is_launcher(pid: int, proc: Path = PROC) -> bool:
-    """Whether a Python process only starts others: a known launcher, or one that gives its children ranks it does not have."""
-    if is_launchers_command(command_of(pid, proc)):
-        return True
+    """Whether a process only starts others: a known launcher, or one that gives those below it ranks which it does not have."""
+    return is_launchers_command(command_of(pid, proc)) or _gives_ranks(pid, proc)
+
+
+def _gives_ranks(pid: int, proc: Path, depth: int = 0) -> bool:
+    """Itself, or what it has started and waits for: `python run.py` that calls torchrun."""
+    if depth > MOST_LAUNCHERS or _has_rank(pid, proc):
+        return False
     below = children(pid, proc)
-    return bool(below) and not _has_rank(pid, proc) and any(_was_given_a_rank(child, proc) for child in below)
+    return any(_was_given_a_rank(child, proc) for child in below) or any(_gives_ranks(child, proc, depth + 1) for child in below)
 
 
 def _was_given_a_rank(child: int, proc: Path) -> bool:
-    """Not the spawned worker of a process that has set RANK itself."""
-    if not PYTHON.match(program_of(child, proc)) or any("multiprocessing" in word for word in command_of(child, proc)[1:]):
+    """Not the helper of a process that has set RANK itself."""
+    if not PYTHON.match(program_of(child, proc)):
         return False
-    return _has_rank(child, proc)
+    return _has_rank(child, proc) and not any(helper in word for word in command_of(child, proc)[1:] for helper in HELPERS)
 
 
 def _has_rank(pid: int, proc: Path) -> bool:

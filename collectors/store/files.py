@@ -74,7 +74,7 @@ class Readers:
     """One read-only connection per file and thread, opened when the file appears and closed when the thread is gone."""
 
     def __init__(self, data_dir: Path, on_replaced: Callable[[], None] = lambda: None) -> None:
-        """`on_replaced` is called when a file is another one than before: the data folder was removed, and a new store opened."""
+        """`on_replaced` is called when a file is gone, or another one than before: the data folder was removed."""
         self._dir, self._on_replaced = data_dir, on_replaced
         self._lock = threading.Lock()
         self._open: dict[threading.Thread, dict[tuple[Path, int], sqlite3.Connection]] = {}
@@ -111,9 +111,9 @@ class Readers:
                 self._live = [*(path for path in found if path.name == RUNS_FILE), *weeks[-LIVE_WEEKS:]]
                 self._files = found
             inodes = {path: inode for path in found if (inode := _inode(path)) is not None}
-            if any(self._inodes.get(path, inode) != inode for path, inode in inodes.items()):
+            known, self._inodes = self._inodes, inodes
+            if known.items() - inodes.items():
                 self._on_replaced()
-            self._inodes = inodes
             self._looked_s = now_s  # last: another thread that asks meanwhile looks for itself
         return self._files
 

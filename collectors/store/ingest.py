@@ -94,6 +94,7 @@ class FileWriter:
         self._interner = stacks.Interner()
         self._recent: dict[int, deque[float]] = {}  # stream -> times of its last lines
         self._restore()
+        self._identity = schema.identity(path)
 
     def commit(self, batch: Batch, seq: int, now_s: float, *, rehearse: bool = False) -> None:
         """All of the batch or, on any error, nothing; with `rehearse` nothing either way.
@@ -150,6 +151,10 @@ class FileWriter:
             self.pending.pop(stream, None)
         self._shapes.clear()
         self._stored.clear()
+
+    def in_place(self) -> bool:
+        """Whether the file and its write-ahead log are still those of that name."""
+        return schema.identity(self.path) == self._identity
 
     def close(self) -> None:
         with self.packing, self.lock:

@@ -164,6 +164,9 @@ class Store(Protocol):
     def compact(self, deadline_s: float) -> bool:
         """Pack fresh records into chunks for about `deadline_s` seconds; True where there is more to do."""
 
+    def in_place(self) -> bool:
+        """Whether what is written to still lies in the data folder under its name; 20 us. It may have been removed, or moved away."""
+
     def offsets(self) -> dict[str, Offset]:
         """By path relative to the log folder."""
 

@@ -168,6 +168,18 @@ def open_reader(path: Path) -> sqlite3.Connection | None:
     return db if version == VERSION else None
 
 
+def identity(path: Path) -> list[tuple[int, int]]:
+    """Device and inode of an open file and of its write-ahead log; (0, 0) where there is none."""
+    found = []
+    for name in (path.name, f"{path.name}-wal"):
+        try:
+            there = path.with_name(name).lstat()
+            found.append((there.st_dev, there.st_ino))
+        except OSError:
+            found.append((0, 0))
+    return found
+
+
 @contextmanager
 def transaction(db: sqlite3.Connection, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
     """All or nothing; with mode DEFERRED, one snapshot for several reads."""

@@ -96,6 +96,9 @@ class SqliteStore:
             more = [compactor.run(until_s) for compactor in list(self._compactors.values())]
             return any(more)
 
+    def in_place(self) -> bool:
+        return all(writer.in_place() for writer in list(self._writers.values()))
+
     def settle(self) -> None:
         """Pack everything there is, in all files and however fresh; for `store compact`."""
         with failing(), self._compacting:

@@ -39,9 +39,11 @@ class Chance(NamedTuple):
         return float((self.largest_s < excess_s).mean())
 
 
-def chance(normal: Traces, trie: Trie, first: int, ranges: Sequence[Range], units: Units | None, window_s: float) -> Chance:
-    """`trie` holds the stacks of `normal` from its stack number `first` on."""
-    blocks = blocks_of(ranges, units)
+def chance(
+    normal: Traces, trie: Trie, first: int, ranges: Sequence[Range], units: Units | None, window_s: float, period_s: float = 0.0
+) -> Chance:
+    """`trie` holds the stacks of `normal` from its stack number `first` on. Without units, what repeats itself in `period_s` stays together."""
+    blocks = blocks_of(ranges, units, BLOCK_S if units is not None else max(BLOCK_WITHOUT_UNITS_S, period_s))
     bounds = np.array(blocks)
     total_s = _totals(normal, trie, first, bounds)
     per = units.within_each(blocks) if units is not None else bounds[:, 1] - bounds[:, 0]
@@ -52,9 +54,8 @@ def chance(normal: Traces, trie: Trie, first: int, ranges: Sequence[Range], unit
     return Chance(excess_s.max(axis=1), sum(hi - lo for lo, hi in ranges) / window_s)
 
 
-def blocks_of(ranges: Sequence[Range], units: Units | None) -> list[Range]:
-    """Stretches of normal: whole units, as many as make up a second; without units a quarter of a second each."""
-    least_s = BLOCK_S if units is not None else BLOCK_WITHOUT_UNITS_S
+def blocks_of(ranges: Sequence[Range], units: Units | None, least_s: float) -> list[Range]:
+    """Stretches of at least this length: whole units, where there are any."""
     least_s = max(least_s, sum(hi - lo for lo, hi in ranges) / MOST_BLOCKS)
     all_ends = units.ends() if units is not None else None
     blocks: list[Range] = []

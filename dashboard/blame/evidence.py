@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..flame.joining import waits_of_stacks
-from ..flame.traces import Range
+from ..flame.traces import Range, Traces
+from ..flame.trust import LineOf
 from .steplog import StepLog
 from .verdict import Case, Gpu, Host, Row, Side
 
+WAITS = "Main thread waits"
 NEXT_TO_NOTHING = 0.1  # of all cores
 
 
 def rows(case: Case, log: StepLog, gpu: Gpu | None = None, host: Host | None = None) -> list[Row]:
-    """Steps a second, phases, how busy the GPUs are and other programs keep the cores, and how much of its time the main thread waits."""
+    """Steps a second, phases, how busy the GPUs are and other programs keep the cores."""
     phases = _phases(log, case.window.ranges, case.normal.ranges if case.normal else [])
-    return [*_rate(case), *phases, *_gpus(gpu), *_others(host), _waits(case)]
+    return [*_rates(case, log), *phases, *_gpus(gpu), *_others(host)]
 
 
-def _rate(case: Case) -> list[Row]:
-    window, normal = case.window, case.normal
-    if window.units is None:
+def _rates(case: Case, log: StepLog) -> list[Row]:
+    """Steps a second; where steps are of different sizes, those, too, and how long a token takes."""
+    if case.window.units is None or log.steps is None:
         return []
-    return [Row(f"{case.per.capitalize()}s/s", f"{case.per}s/s", _per_second(window), _per_second(normal))]
+    sides = [_Rate.of(side, log) for side in (case.window, case.normal)]
+    rows = [Row(f"{case.per.capitalize()}s/s", f"{case.per}s/s", *(side.steps for side in sides))]
+    if log.sized is None:
+        return rows
+    what = log.sized.name
+    return [
+        *rows,
+        Row(f"{what.capitalize()} per {case.per}", what, *(side.size for side in sides)),
+        Row(f"Time per {what.removesuffix('s')}", "us", *(side.amount_us for side in sides)),
+    ]
 
 
-def _per_second(side: Side | None) -> float | None:
-    return side.units / side.seconds if side and side.units and side.seconds else None
+class _Rate(NamedTuple):
+    steps: float | None  # a second
+    size: float | None = None  # of a step
+    amount_us: float | None = None  # how long a token takes
+
+    @classmethod
+    def of(cls, side: Side | None, log: StepLog) -> _Rate:
+        seconds = sum(hi - lo for lo, hi in side.ranges) if side else 0.0
+        steps = log.steps.within(side.ranges) if side and log.steps else 0.0
+        if not steps or not side or not seconds:
+            return cls(None)
+        amount = log.sized.amount.within(side.ranges) if log.sized else 0.0
+        return cls(steps / seconds, amount / steps, 1e6 * seconds / amount if amount else None)
 
 
 def _phases(log: StepLog, window: list[Range], normal: list[Range]) -> list[Row]:
@@ -54,12 +78,14 @@ def _others(host: Host | None) -> list[Row]:
     return [Row("CPU of others", "cores", *host.others)]
 
 
-def _waits(case: Case) -> Row:
-    return Row("Main thread waits", "share", _wait_share(case.window), _wait_share(case.normal))
+def waits_of(main: tuple[Traces, Traces | None], case: Case, line_of: LineOf) -> Row:
+    """How long the main thread waits, whoever works for it meanwhile: its own stacks, before they are joined."""
+    per = case.window.per, case.normal.per if case.normal else None
+    unit = "share" if case.window.units is None else f"s/{case.per}"
+    here, there = (_waited_s(side, line_of) / by if side is not None and by else None for side, by in zip(main, per, strict=True))
+    return Row(WAITS, unit, here, there)
 
 
-def _wait_share(side: Side | None) -> float | None:
-    if side is None or not side.seconds:
-        return None
-    waits = np.array([wait is not None for wait in waits_of_stacks(side.traces)], bool)
-    return float(side.traces.seconds[waits[side.traces.stack]].sum()) / side.seconds
+def _waited_s(main: Traces, line_of: LineOf) -> float:
+    waits = np.array([wait is not None for wait in waits_of_stacks(main, line_of)], bool)
+    return float(main.seconds[waits[main.stack]].sum()) if len(waits) else 0.0

@@ -10,12 +10,12 @@ from collectors.store.protocol import Store
 from ..flame.joining import join
 from ..flame.traces import Range, Traces, union
 from ..flame.trust import LineOf, no_source, traces_of
-from . import evidence, gpu_look, host_look, recorded, steplog
+from . import agreement, evidence, gpu_look, host_look, recorded, steplog
 from .collective import straggler
 from .reasons import MOST, Facts, reasoned
 from .recorded import Recorded, main_threads, other_threads
 from .steplog import StepLog
-from .verdict import Case, Side, Verdict, judge
+from .verdict import Case, Row, Side, Verdict, judge
 from .wording import worded
 
 TOUCHING_S = 0.05  # spans this close leave no hole in what was recorded
@@ -38,26 +38,35 @@ def blame(
     first = rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
     case = _case(joined, about, first, folder, line_of)
     verdict = judge(case)
-    late = straggler(joined, window, about.normal, (case.window.per, case.normal.per if case.normal else 0.0))
+    late = straggler(joined, about.window, about.normal, (case.window.per, case.normal.per if case.normal else 0.0))
     lost_s = verdict.slowdown_s or 0.0
     awaited = late is not None and verdict.verdict in ("line", "unknown") and late.waited_s >= MOST * lost_s
     if late is not None and awaited:
         case = _case(joined, about, late.rank, folder, line_of)
         verdict = replace(judge(case), rank=late.rank)
-    gpu = gpu_look.look(store, run, window, about.normal, log)
-    host = host_look.look(store, run, window, about.normal) if about.normal else None
-    facts = Facts(_others(stacks, about, late.rank if late and awaited else first, line_of), _collections(case, log), gpu, host)
+    looked_at = late.rank if late and awaited else first
+    gpu = gpu_look.look(store, run, about.window, about.normal, log)
+    host = host_look.look(store, run, about.window, about.normal) if about.normal else None
+    facts = Facts(_others(stacks, about, looked_at, line_of), _collections(case, log), gpu, host)
     verdict = reasoned(verdict, case, facts)
     if awaited and verdict.verdict in ("line", "unknown"):
         verdict = replace(verdict, verdict="collective_wait")
-    rows = evidence.rows(case, log, gpu, host)
-    return worded(replace(verdict, evidence=rows, profile_until=store.profiled_until(run)), gpu, host)
+    rows = [*evidence.rows(case, log, gpu, host), _waits(stacks, case, looked_at)]
+    verdict = replace(
+        _sized(verdict, case, log),
+        evidence=rows,
+        profile_until=store.profiled_until(run),
+        judged=about.window if case.in_part else None,
+    )
+    drawn = [window], about.normal if baseline or case.in_part else agreement.nearest(about.normal, window)
+    return worded(_compared(verdict, joined, log, drawn, looked_at), gpu, host)
 
 
 def _case(joined: Traces, about: Recorded, rank: int, folder: str, line_of: LineOf) -> Case:
     mine = main_threads(joined, rank)
     return Case(
         window=_side(mine, [about.window], about.log),
+        asked=_side(mine, [about.asked], about.log),
         normal=_side(mine, about.normal, about.log) if about.normal else None,
         units=about.log.units,
         per=about.log.per,
@@ -65,6 +74,7 @@ def _case(joined: Traces, about: Recorded, rank: int, folder: str, line_of: Line
         certain=bool((mine.gil >= 0).all()),
         own_folder=folder,
         line_of=line_of,
+        period_s=about.period_s,
     )
 
 
@@ -73,6 +83,32 @@ def _side(traces: Traces, ranges: Sequence[Range], log: StepLog) -> Side:
     inside = traces.within(ranges)
     seen = union(list(zip(inside.start_s.tolist(), inside.end_s.tolist(), strict=True)), TOUCHING_S)
     return Side(inside, list(ranges), log.units.within(seen) if log.units else None)
+
+
+def _waits(stacks: Traces, case: Case, rank: int) -> Row:
+    mine = main_threads(stacks, rank)
+    normal = mine.within(case.normal.ranges) if case.normal else None
+    return evidence.waits_of((mine.within(case.window.ranges), normal), case, case.line_of)
+
+
+def _compared(verdict: Verdict, joined: Traces, log: StepLog, sides: tuple[list[Range], list[Range]], rank: int) -> Verdict:
+    """With what the graph or the table beside it say otherwise; it is then a guess."""
+    if verdict.suspect is None or not sides[1]:
+        return verdict
+    tree = agreement.drawn(joined, sides, rank)
+    units = [
+        log.units.within(side) if log.units else float(seconds)
+        for side, seconds in zip(sides, (tree.seconds, tree.baseline_seconds), strict=True)
+    ]
+    said = agreement.contradiction(verdict, tree, verdict.evidence, (units[0], units[1]))
+    return replace(verdict, contradiction=said, confidence="low") if said else verdict
+
+
+def _sized(verdict: Verdict, case: Case, log: StepLog) -> Verdict:
+    if log.sized is None or case.normal is None:
+        return verdict
+    longer = log.sized.longer(case.window.ranges, case.normal.ranges)
+    return replace(verdict, size=f"{log.sized.usual:,.0f} {log.sized.name}", longer=longer)
 
 
 def _others(stacks: Traces, about: Recorded, rank: int, line_of: LineOf) -> tuple[Side, Side] | None:

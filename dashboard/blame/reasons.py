@@ -10,13 +10,13 @@ import numpy as np
 
 from collectors.records import Frame
 
-from ..flame.joining import IN_THREADS, is_head
+from ..flame.joining import IN_THREADS, at_work, is_head
 from ..flame.traces import Bools, Floats, Ints, Traces
 from ..flame.trust import LineOf
 from ..flame.waits import reads_gpu, reason_of, takes_lock, wait_at, wait_of, waiting
 from . import suspect
 from .gpu_look import LEAST_BUSY_PCT
-from .recorded import at_work
+from .spread import standing
 from .suspect import Suspect
 from .units import Units
 from .verdict import Case, Gpu, Host, Side, Verdict
@@ -64,12 +64,13 @@ def reasoned(verdict: Verdict, case: Case, facts: Facts) -> Verdict:
         return verdict
     reason = _of_line(verdict.suspect, case)
     if not reason and facts.gc_s is None and not _elsewhere(verdict.suspect, case) and _pauses(verdict.suspect, case):
-        reason = f"may be {GC}"
+        return replace(verdict, reason=f"may be {GC}", confidence="low")
     return replace(verdict, reason=reason)
 
 
 def _without_line(verdict: Verdict, kind: Literal["gpu_slower", "cpu_taken"]) -> Verdict:
-    return replace(verdict, verdict=kind, suspect=None, excess_s=None, excess_share=None, rank_among_normal=None)
+    bare = replace(verdict, suspect=None, excess_s=None, excess_share=None, rank_among_normal=None)
+    return replace(bare, verdict=kind, confidence="medium")
 
 
 def _of_line(found: Suspect | None, case: Case) -> str:
@@ -95,17 +96,9 @@ def _below_lock(found: Suspect, case: Case) -> bool:
     heads = {i for i, frame in enumerate(traces.frames) if frame == IN_THREADS}
     takers = {i for i, frame in enumerate(traces.frames) if takes_lock(case.line_of(frame.file, frame.line))}
     locked = [any(a in takers and b in heads for a, b in pairwise(stack)) for stack in traces.stacks]
-    there = _standing(traces, found.frame)
+    there = standing(traces, found.frame)
     below = there & np.array(locked, bool)[traces.stack]
     return bool(traces.seconds[below].sum() > MOST * traces.seconds[there].sum())
-
-
-def _standing(traces: Traces, function: Frame) -> Bools:
-    """The spans on whose stacks the function is."""
-    places = {i for i, frame in enumerate(traces.frames) if frame[:2] == function[:2]}
-    stacks = np.array([not places.isdisjoint(stack) for stack in traces.stacks], bool)
-    standing: Bools = stacks[traces.stack] if len(stacks) else np.zeros(0, bool)
-    return standing
 
 
 def _collector(verdict: Verdict, excess_s: float) -> Verdict:
@@ -118,6 +111,7 @@ def _collector(verdict: Verdict, excess_s: float) -> Verdict:
         excess_s=excess_s,
         excess_share=min(1.0, excess_s / slowdown_s),
         unexplained_s=slowdown_s - excess_s,
+        confidence="medium",  # the run says so itself; which line made the garbage nobody does
     )
 
 
@@ -189,7 +183,7 @@ def _was_there(found: Suspect | None, case: Case) -> bool:
     if wait_of(found.frame):
         return False
     here, there = (
-        float(side.traces.seconds[_standing(side.traces, found.frame)].sum()) / side.per for side in (case.window, case.normal)
+        float(side.traces.seconds[standing(side.traces, found.frame)].sum()) / side.per for side in (case.window, case.normal)
     )
     return there >= WAS_THERE * here
 
@@ -218,7 +212,7 @@ def _elsewhere(found: Suspect, case: Case) -> bool:
     traces = case.window.traces
     heads = {i for i, frame in enumerate(traces.frames) if is_head(frame)}
     joined = np.array([not heads.isdisjoint(stack) for stack in traces.stacks], bool)[traces.stack]
-    there = _standing(traces, found.frame)
+    there = standing(traces, found.frame)
     mostly = traces.seconds[there & joined].sum() > MOST * traces.seconds[there].sum()
     return bool(mostly) or wait_at(case.line_of(found.frame.file, found.frame.line)) is not None
 
@@ -246,7 +240,7 @@ class _Seen(NamedTuple):
 
 
 def _seen(function: Frame, side: Side, units: Units, hz: float) -> _Seen:
-    traces = side.traces.take(_standing(side.traces, function))
+    traces = side.traces.take(standing(side.traces, function))
     places = {i: frame.line for i, frame in enumerate(traces.frames) if frame[:2] == function[:2]}
     lines = [next((places[frame] for frame in reversed(stack) if frame in places), 0) for stack in traces.stacks]
     unit = np.searchsorted(units.end_s, (traces.start_s + traces.end_s) / 2)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from collectors.store.protocol import StackColumns, Store
 from collectors.store.question import MOST_SPANS, TooMuch
 
-from ..flame.joining import waits_of_stacks
-from ..flame.traces import Bools, Range, Traces
+from ..flame.joining import at_work
+from ..flame.traces import Range, Traces
 from ..flame.trust import LineOf, no_source, traces_of
 from . import gpu_look
-from .normal import BEFORE_S, WINDOWS, Activity, normal
+from .mix import Mix, mix_of
+from .normal import BEFORE_S, WINDOWS, is_part, normal
 from .steplog import StepLog
 
 WHOLE = 0.9  # of the wanted normal: more need not be looked for
@@ -25,9 +24,11 @@ AFFORDABLE = MOST_SPANS // 2
 
 class Recorded(NamedTuple):
     columns: StackColumns  # of all processes, from the first of the ranges to the last
-    window: Range
+    asked: Range
+    window: Range  # the same, or the whole units that a short one lies in
     normal: list[Range]  # [] where there is nothing to compare with
     log: StepLog
+    period_s: float = 0.0  # without units: how long takes what repeats itself; 0 for under a second
 
 
 def read(store: Store, run: str, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS) -> Recorded:
@@ -36,25 +37,29 @@ def read(store: Store, run: str, window: Range, log: StepLog, baseline: Range | 
     Where that is more than may be read at once, as with a hundred processes, the nearest of it is enough. Raises TooMuch where
     the window alone is more than that.
     """
+    asked = window
     if baseline is not None:
-        return Recorded(store.stacks(*_hull([window, baseline]), run), window, [baseline], log)
+        return Recorded(store.stacks(*_hull([window, baseline]), run), asked, window, [baseline], log)
+    if log.units is not None and is_part(window, log.units):
+        window = log.units.whole(window)
     left_out = log.left_out(window)
     try:
         if log.units is not None:
-            wanted = normal(window, log.units, left_out=left_out, windows=windows)
+            wanted = normal(asked, log.units, left_out=left_out, windows=windows)
             columns = store.stacks(*_hull([window, *wanted]), run)
-            found = normal(window, log.units, left_out=left_out, recorded=columns.covered, windows=windows)
+            found = normal(asked, log.units, left_out=left_out, recorded=columns.covered, windows=windows)
             if _length(found) >= WHOLE * _length(wanted):
-                return Recorded(columns, window, found, log)
+                return Recorded(columns, asked, window, found, log)
         around_s = BEFORE_S if log.units is not None else WITHOUT_UNITS_S
         columns = store.stacks(window[0] - around_s, window[1] + around_s, run)
     except TooMuch:
         around_s = _affordable_s(store, run, window)
         columns = store.stacks(window[0] - around_s, window[1] + around_s, run)
     around = (window[0] - around_s, window[1] + around_s)
-    activity = None if log.units is not None else gpu_look.activity(store, around) or _activity(columns)
-    found = normal(window, log.units, activity=activity, left_out=left_out, recorded=columns.covered, windows=windows)
-    return Recorded(columns, window, found, log)
+    activity = None if log.units is not None else gpu_look.activity(store, around)
+    mix = _mix(columns) if log.units is None and activity is None else None
+    found = normal(asked, log.units, activity=activity, mix=mix, left_out=left_out, recorded=columns.covered, windows=windows)
+    return Recorded(columns, asked, window, found, log, mix.period_s if mix else 0.0)
 
 
 def _affordable_s(store: Store, run: str, window: Range) -> float:
@@ -81,21 +86,10 @@ def other_threads(traces: Traces, rank: int, line_of: LineOf = no_source) -> Tra
     return at_work(mine, line_of)
 
 
-def at_work(traces: Traces, line_of: LineOf = no_source) -> Traces:
-    """Without waits and sleep."""
-    return traces.take(~_waiting(traces, line_of))
-
-
-def _activity(columns: StackColumns) -> Activity:
-    """How much of its time a run's main threads work, as its stacks tell."""
+def _mix(columns: StackColumns) -> Mix:
+    """Of a run's main threads, as they stand: what they wait for is theirs."""
     traces = traces_of(columns)
-    mains = traces.take(traces.main & traces.of([role == "main" for *_, role in traces.processes]))
-    return Activity(mains.start_s, np.where(_waiting(mains), 0.0, 1.0), mains.seconds)
-
-
-def _waiting(traces: Traces, line_of: LineOf = no_source) -> Bools:
-    waiting = np.array([wait is not None for wait in waits_of_stacks(traces, line_of)], bool)
-    return waiting[traces.stack] if len(waiting) else np.zeros(0, bool)
+    return mix_of(traces.take(traces.main & traces.of([role == "main" for *_, role in traces.processes])))
 
 
 def _hull(ranges: Sequence[Range]) -> Range:

@@ -13,24 +13,30 @@ from collectors.store.protocol import Buckets, Series, Store
 from ..flame.traces import Bools, Floats, Range
 from . import units
 from .normal import BEFORE_S, unsteady_by_nature
+from .sizes import Sized, is_size, sized, weighed
 from .units import NO_PHASES, Phases, Units
 
 EACH_POINT = 5_000_000  # buckets: each point is its own
-INTERRUPTIONS = ("checkpoint", "validation")
+INTERRUPTIONS, COMPILATIONS = ("checkpoint", "validation"), ("compile", "recompile")
 GC = "gc"
 PHASE, GPU_PHASE = "phase/", "gpu_phase/"
 
 
 class StepLog(NamedTuple):
-    units: Units | None  # None where the run logs no steps
+    units: (
+        Units | None
+    )  # None where the run logs no steps; where their sizes explain their lengths, counted in those of the usual size
+    steps: Units | None  # the same, each counted as one
+    sized: Sized | None  # their tokens or samples, where those explain how long they take
     phases: Phases
     per: str  # what a unit is called
     first: bool  # whether these units are the run's first
     interruptions: list[Range]
+    compilations: list[Range]
     collections: list[Range] | None  # of garbage; None where the run logs none
 
     def left_out(self, window: Range) -> list[Range]:
-        return unsteady_by_nature(self.units, self.first, self.interruptions, window)
+        return unsteady_by_nature(self.units, self.first, self.interruptions, window, self.compilations)
 
 
 def read(store: Store, run: str, window: Range, rank: int = 0, around_s: float = BEFORE_S) -> StepLog:
@@ -40,14 +46,20 @@ def read(store: Store, run: str, window: Range, rank: int = 0, around_s: float =
     stepped = [one for one in mine if one.last_step is not None and one.first_step != one.last_step]
     stepper = max(stepped, key=lambda one: one.points, default=None)
     phases = [one for one in stepped if one.name.startswith(PHASE)]
-    found = store.range([one.id for one in {*phases, *filter(None, [stepper])}], lo, hi, buckets=EACH_POINT)
+    counts = [one for one in stepped if is_size(one.name)]
+    found = store.range([one.id for one in {*phases, *counts, *filter(None, [stepper])}], lo, hi, buckets=EACH_POINT)
     stored = store.run(run)
+    steps = _units(found[stepper.id], min(hi, store.profiled_until(run) or lo)) if stepper else None
+    counted = sized(steps, {one.name: (found[one.id].t, found[one.id].last) for one in counts}) if steps else None
     return StepLog(
-        units=_units(found[stepper.id]) if stepper else None,
+        units=weighed(steps, counted) if steps and counted else steps,
+        steps=steps,
+        sized=counted,
         phases=_phases(phases, found),
         per=str((stored.info.get("unit") if stored else None) or "step"),
         first=stepper is not None and (stepper.first_time_s or 0.0) >= lo,
         interruptions=_timed(store, run, lo, hi, INTERRUPTIONS),
+        compilations=_timed(store, run, lo, hi, COMPILATIONS),
         collections=_timed(store, run, lo, hi, (GC,)) or None,
     )
 
@@ -79,9 +91,10 @@ def _within(time_s: Floats, one: Range) -> Bools:
     return within
 
 
-def _units(points: Buckets) -> Units | None:
+def _units(points: Buckets, until_s: float) -> Units | None:
+    """With the one that is going on, as far as stacks were recorded."""
     found = units.units_of(points.t, points.step, points.segment)
-    return found if len(found.start_s) else None
+    return found.until(until_s) if len(found.start_s) else None
 
 
 def _phases(series: Sequence[Series], found: dict[int, Buckets]) -> Phases:

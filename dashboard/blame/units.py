@@ -39,6 +39,29 @@ class Units(NamedTuple):
         """The moments at which one unit ends and the next begins."""
         return np.unique(np.r_[self.start_s, self.end_s])
 
+    def whole(self, window: Range) -> Range:
+        """The window, wider by the rest of the units that it cuts."""
+        touched = (self.end_s > window[0]) & (self.start_s < window[1])
+        starts, ends = self.start_s[touched], self.end_s[touched]
+        return min([window[0], *starts[:1].tolist()]), max([window[1], *ends[-1:].tolist()])
+
+    def usual_s(self) -> float:
+        """The 25th percentile over all units of how long one takes; infinite where there is none."""
+        if not len(self.end_s):
+            return np.inf
+        order = np.argsort(self.seconds)
+        reached = np.cumsum(self.units[order])
+        return float(self.seconds[order][np.searchsorted(reached, 0.25 * reached[-1])])
+
+    def until(self, end_s: float) -> Units:
+        """With what has gone on since the last line: it counts as units as long as those of the last line, at most as many as that has."""
+        if not len(self.end_s) or end_s <= self.end_s[-1]:
+            return self
+        begun_s, most, unit_s = self.end_s[-1], self.units[-1], self.seconds[-1]
+        units = min(most, np.ceil((end_s - begun_s) / unit_s))
+        row = (begun_s, end_s, units, self.number[-1] + units)
+        return Units(*(np.append(column, value) for column, value in zip(self, row, strict=True)))
+
 
 def units_of(time_s: Floats, step: Floats, segment: Ints) -> Units:
     """From the points of one series, in the order of their times. What a run did while it went back or was down is no unit.

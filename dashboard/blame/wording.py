@@ -6,7 +6,10 @@ from dataclasses import replace
 
 from collectors.records import Frame
 
+from ..flame.owning import file_name
 from .verdict import Gpu, Host, Verdict
+
+NOTABLY = 1.1  # times the size
 
 
 def worded(verdict: Verdict, gpu: Gpu | None = None, host: Host | None = None) -> Verdict:
@@ -21,8 +24,10 @@ def _sentence(verdict: Verdict, gpu: Gpu | None, host: Host | None) -> str:
         case "too_few_samples":
             samples = f"{verdict.samples} sample{'' if verdict.samples == 1 else 's'}"
             return f"Only {samples} in this window: too few to blame a line."
+        case "no_difference" if verdict.reason == "elsewhere":
+            return f"This part of the {verdict.per} looks like normal: the {verdict.per} lost its time elsewhere."
         case "no_difference":
-            return "This window looks like normal: no function's excess stands out from 200 normal windows."
+            return _like_normal(verdict)
         case "gpu_slower":
             return f"{gpu_cause(gpu)}: {_lost(verdict)}." if gpu else ""
         case "cpu_taken":
@@ -32,6 +37,17 @@ def _sentence(verdict: Verdict, gpu: Gpu | None, host: Host | None) -> str:
         case "unknown":
             return f"No single line stands out: {_lost(verdict)}."
     return _line(verdict)
+
+
+def _like_normal(verdict: Verdict) -> str:
+    """`This window looks like normal for its size: its steps have 1.4 times the tokens.`"""
+    if verdict.longer is not None and not 1 / NOTABLY < verdict.longer < NOTABLY:
+        what = verdict.size.rpartition(" ")[2]
+        return f"This window looks like normal for its size: a {verdict.per} has {verdict.longer:.2f} times the {what}, and takes that much time."
+    ratio = (verdict.window_unit_s or 0.0) / (verdict.normal_unit_s or 1.0)
+    if ratio > NOTABLY:
+        return f"A {verdict.per} takes {ratio:.2f} times as long as normal, and no function longer than chance explains."
+    return "This window looks like normal: no function takes longer than chance explains."
 
 
 def _line(verdict: Verdict) -> str:
@@ -48,8 +64,8 @@ def _line(verdict: Verdict) -> str:
         return f"{share} of this window: {where}; there is no normal to compare it with{waiting}."
     excess_s, slowdown_s = verdict.excess_s or 0.0, verdict.slowdown_s or 0.0
     if verdict.units is None:
-        return f"{share} of the time spent otherwise than normal: {where}, {signed(excess_s)} of every second{waiting}."
-    return f"{share} of the lost time: {where}, {_of(excess_s, slowdown_s)} a {verdict.per}{waiting}."
+        return f"{share} of the time spent differently from normal: {where}, {signed(excess_s)} per second{waiting}."
+    return f"{share} of the lost time: {where}, {_of(excess_s, slowdown_s)} a {_unit(verdict)}{waiting}."
 
 
 def gpu_cause(gpu: Gpu | None) -> str:
@@ -67,7 +83,7 @@ def cpu_cause(host: Host) -> str:
 
 def place(frame: Frame) -> str:
     """`data.py:88 decode_image`."""
-    return f"{frame.file.rpartition('/')[2]}:{frame.line} {frame.name}" if frame.file else frame.name
+    return f"{file_name(frame.file)}:{frame.line} {frame.name}" if frame.file else frame.name
 
 
 def percent(share: float) -> str:
@@ -88,8 +104,13 @@ def _of(part_s: float, whole_s: float) -> str:
 
 def _lost(verdict: Verdict) -> str:
     if verdict.units is None or verdict.normal_unit_s is None or verdict.slowdown_s is None:
-        return "time is spent otherwise than normal"
-    return f"{signed(verdict.slowdown_s)} a {verdict.per}, normal {signed(verdict.normal_unit_s).lstrip('+')}"
+        return "time is spent differently from normal"
+    return f"{signed(verdict.slowdown_s)} a {_unit(verdict)}, normal {signed(verdict.normal_unit_s).lstrip('+')}"
+
+
+def _unit(verdict: Verdict) -> str:
+    """`step`, `step of 412 tokens` where steps are of different sizes."""
+    return f"{verdict.per} of {verdict.size}" if verdict.size else verdict.per
 
 
 def _ms(seconds: float) -> str:

@@ -65,6 +65,12 @@ def waits_of_stacks(traces: Traces, line_of: LineOf = no_source) -> list[Waiting
     return found
 
 
+def at_work(traces: Traces, line_of: LineOf = no_source) -> Traces:
+    """Without waits and sleep."""
+    working = np.array([wait is None for wait in waits_of_stacks(traces, line_of)], bool)
+    return traces.take(working[traces.stack]) if len(working) else traces
+
+
 class _Joining(NamedTuple):
     traces: Traces
     waits: list[Waiting | None]  # of each stack; where something was joined, of that

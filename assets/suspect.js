@@ -1,0 +1,138 @@
+/** The function that a compared tree lost its time to: the server's way down (`docs/blame.md`) on what is drawn, for while the server has not answered (pure). */
+
+/** @typedef {import("./tree.js").Tree} Tree */
+/** @typedef {import("./tree.js").Frame} Frame */
+/** @typedef {{frame: Frame, node: number, excess: number, whole: number}} Suspect seconds a unit: of the function, and of all */
+/** @typedef {{frame: number, nodes: number[], excess: number}} Step */
+
+const CARRIES = 0.8; // of its caller's excess
+const LEAST = 0.5; // of the whole loss
+const LEAST_OF_NORMAL = 0.25; // of a normal unit's time: less may be chance, which only the server can tell
+const FEW_UNITS = 8; // a window of fewer holds some parts of a unit more often than others: the server judges it by whole units
+const PART = /(\.?(<locals>\.)?<(listcomp|setcomp|dictcomp|genexpr|lambda)>)+$/;
+
+/** The deepest own function that carries most of the loss; null where nothing is lost, or no function carries most of it. @param {Tree} tree @returns {Suspect | null} */
+export function mostLost(tree) {
+  if (!tree.compared) return null;
+  const ranks = ranksOf(tree);
+  return wayDown(tree, ranks.get(awaited(tree)) ?? ranks.values().next().value, ends(tree));
+}
+
+/** Each rank's node, the root itself where there is one rank. @param {Tree} tree @returns {Map<string, number>} by its name */
+function ranksOf(tree) {
+  const roots = [...tree.children(-1)];
+  const nodes = tree.ranks > 1 ? roots.flatMap((root) => [...tree.children(root)]) : roots;
+  return new Map(nodes.sort((a, b) => a - b).map((node) => [tree.frame(node).name, node]));
+}
+
+/** The rank for which the others waited longer than they do in normal: its name, "" for none. @param {Tree} tree */
+function awaited(tree) {
+  /** @type {Map<string, number>} */
+  const waits = new Map();
+  for (let i = 0; i < tree.count; i++) {
+    const { name, file } = tree.frame(i);
+    if (!file && name.startsWith("in rank ")) waits.set(name.slice(3), (waits.get(name.slice(3)) ?? 0) + tree.excess(i));
+  }
+  const [late] = [...waits].sort(([, a], [, b]) => b - a);
+  return late && late[1] > 0 ? late[0] : "";
+}
+
+/** @param {Tree} tree @param {number} root @param {Int32Array} end @returns {Suspect | null} */
+function wayDown(tree, root, end) {
+  const [normal, lost] = [tree.normal(root), tree.per === "second" ? shifted(tree, root, end) : tree.excess(root)];
+  if (tree.per !== "second" && tree.nodes.total_s[root] / tree.units < (FEW_UNITS * normal) / (tree.units / tree.ranks)) return null;
+  if (lost <= LEAST_OF_NORMAL * normal) return null;
+  /** @type {Step | null} */
+  let own = null;
+  /** @type {Step} */
+  let here = { frame: -1, nodes: [root], excess: lost };
+  for (;;) {
+    const least = Math.max(CARRIES * here.excess - noise(tree, here.excess), LEAST * lost);
+    const heavy = below(tree, here.nodes, end).filter(({ frame, excess }) => excess >= least && frame !== here.frame);
+    if (!heavy.length) break;
+    here = heavy.reduce((best, one) => (before(tree, one, best) ? one : best));
+    if (tree.nodes.kind[here.nodes[0]] === "own") own = here;
+  }
+  if (here.frame < 0) return null;
+  const node = own ? hottest(tree, own) : ownAbove(tree, hottest(tree, here));
+  if (node < 0) return null;
+  const [excess, whole] = [(own ?? here).excess * tree.ranks, lost * tree.ranks];
+  return { frame: withOwner(tree, node), node, excess, whole };
+}
+
+/** Whether one of two functions calls the other wherever this one took most. @param {Tree} tree @param {number} node @param {string} name of the other, as `tree.name` tells it */
+export const related = (tree, node, name) => {
+  const other = tree.widest(name);
+  return tree.path(node).some((one) => tree.name(one) === name) || (other >= 0 && tree.path(other).some((one) => tree.name(one) === tree.name(node)));
+};
+
+/** Every function below the nodes, with what it lost there; where it calls itself, the outermost counts. @param {Tree} tree @param {number[]} nodes @param {Int32Array} end @returns {Step[]} */
+function below(tree, nodes, end) {
+  /** @type {Map<number, Step>} */
+  const found = new Map();
+  for (const node of nodes) {
+    /** @type {Map<number, number>} */
+    const until = new Map();
+    for (let i = node + 1; i < end[node]; i++) {
+      const frame = tree.nodes.frame[i];
+      if (i < (until.get(frame) ?? 0)) continue;
+      until.set(frame, end[i]);
+      const one = found.get(frame) ?? { frame, nodes: [], excess: 0 };
+      one.nodes.push(i);
+      one.excess += tree.excess(i);
+      found.set(frame, one);
+    }
+  }
+  return [...found.values()];
+}
+
+/** Where each node's descendants end: the columns are in preorder. @param {Tree} tree */
+function ends(tree) {
+  const end = Int32Array.from({ length: tree.count }, (_, i) => i + 1);
+  for (let i = tree.count - 1; i >= 0; i--) {
+    const parent = tree.nodes.parent[i];
+    if (parent >= 0) end[parent] = Math.max(end[parent], end[i]);
+  }
+  return end;
+}
+
+/** What is spent more anywhere below, though less is spent elsewhere. @param {Tree} tree @param {number} root @param {Int32Array} end */
+function shifted(tree, root, end) {
+  const own = Float64Array.from({ length: end[root] - root }, (_, i) => tree.excess(root + i));
+  for (let i = root + 1; i < end[root]; i++) own[tree.nodes.parent[i] - root] -= tree.excess(i);
+  return own.reduce((all, excess) => all + Math.max(0, excess), 0);
+}
+
+/** One standard deviation of what so large an excess may be off, because samples are counted. @param {Tree} tree @param {number} excess */
+function noise(tree, excess) {
+  const unit = tree.total_s / tree.units;
+  const share = Math.min(0.5, Math.max(0, excess / unit));
+  return Math.sqrt((share * (1 - share)) / Math.max(1, tree.samples)) * unit;
+}
+
+/** @param {Tree} tree @param {Step} step */
+const hottest = (tree, { nodes }) => nodes.reduce((best, node) => (tree.excess(node) > tree.excess(best) ? node : best));
+
+/** Whether a step is nearer to the root, or as near and heavier. @param {Tree} tree @param {Step} one @param {Step} other */
+function before(tree, one, other) {
+  const [near, far] = [depthOf(tree, one), depthOf(tree, other)];
+  return near < far || (near === far && one.excess > other.excess);
+}
+
+/** @param {Tree} tree @param {Step} step */
+const depthOf = (tree, { nodes }) => Math.min(...nodes.map((node) => tree.depth[node]));
+
+/** @param {Tree} tree @param {number} node */
+function ownAbove(tree, node) {
+  const own = tree.path(node).filter((one) => tree.nodes.kind[one] === "own" && tree.frame(one).file);
+  return own.length ? own[own.length - 1] : tree.frame(node).file ? node : -1;
+}
+
+/** A comprehension or a lambda below the function that it is a part of counts as that function. @param {Tree} tree @param {number} node @returns {Frame} */
+function withOwner(tree, node) {
+  const part = tree.frame(node);
+  if (!PART.test(part.name)) return part;
+  const name = part.name.replace(PART, "") || "<module>";
+  const owner = tree.path(node).findLast((one) => tree.frame(one).file === part.file && tree.frame(one).name === name);
+  return owner === undefined ? part : { ...tree.frame(owner), line: part.line };
+}

@@ -1,0 +1,58 @@
+"""How sure a verdict is, by the strength of its evidence: docs/blame.md says what a user may read into each word."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias
+
+Confidence: TypeAlias = Literal["high", "medium", "low"]
+
+
+class Strength(NamedTuple):
+    """What speaks for a function that was found."""
+
+    margin: float  # its excess, as a multiple of what chance and counting could make
+    share: float  # of the slowdown that it explains
+    halves: float  # the smaller one of its excesses in two halves of the window, as a share of the whole's
+    alone: float  # how much of its excess is its own: in no other own function below it
+    samples: int  # of the window
+    normal_s: float  # how much normal there is
+    normal_units: float | None
+    unresolved: float  # of the window's time, in stacks that are not trusted to their leaf
+    certain: bool  # a sampler that does not mix moments
+
+
+class Bar(NamedTuple):
+    """What a word needs at least."""
+
+    margin: float
+    share: float
+    halves: float
+    alone: float
+    samples: int
+    normal_s: float
+    normal_units: float
+    resolved: float
+
+
+HIGH = Bar(margin=2.0, share=0.7, halves=0.5, alone=0.5, samples=150, normal_s=8.0, normal_units=10, resolved=0.7)
+MEDIUM = Bar(margin=1.2, share=0.5, halves=0.25, alone=0.25, samples=100, normal_s=5.0, normal_units=2, resolved=0.5)
+
+
+def confidence(strength: Strength) -> Confidence:
+    """High only where the sampler reads one moment."""
+    if strength.certain and _reaches(strength, HIGH):
+        return "high"
+    return "medium" if _reaches(strength, MEDIUM) else "low"
+
+
+def _reaches(strength: Strength, bar: Bar) -> bool:
+    return (
+        strength.margin >= bar.margin
+        and strength.share >= bar.share
+        and strength.halves >= bar.halves
+        and strength.alone >= bar.alone
+        and strength.samples >= bar.samples
+        and strength.normal_s >= bar.normal_s
+        and (strength.normal_units is None or strength.normal_units >= bar.normal_units)
+        and 1 - strength.unresolved >= bar.resolved
+    )

@@ -1,0 +1,67 @@
+"""Sentence, graph and table agree, or the answer says that they do not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from collectors.records import Frame
+from dashboard.blame.agreement import contradiction, nearest
+from dashboard.blame.evidence import WAITS
+from dashboard.blame.suspect import Suspect
+from dashboard.blame.verdict import Row, Verdict
+from tests.stacks import columns, fold
+
+MODULE, STEP = Frame("<module>", "/job/train.py", 90), Frame("step", "/job/train.py", 40)
+DECODE, FORWARD = Frame("decode", "/job/data.py", 88), Frame("forward", "/job/model.py", 7)
+PART = Frame("decode.<locals>.<genexpr>", "/job/data.py", 89)
+SAYS = Verdict("line", suspect=Suspect(DECODE, "", 0.1, [DECODE], []), excess_s=0.1, per="step", normal=[(0.0, 60.0)])
+WINDOW = columns(
+    (0, 7, 2.0, (MODULE, STEP, DECODE)), (0, 7, 1.0, (MODULE, STEP, DECODE, DECODE)), (0, 7, 1.0, (MODULE, STEP, FORWARD))
+)
+HEALTHY = columns((0, 7, 4.0, (MODULE, STEP, DECODE)), (0, 7, 4.0, (MODULE, STEP, FORWARD)))
+
+
+def held(verdict: Verdict, units: tuple[float, float], *rows: Row) -> str:
+    return contradiction(verdict, fold(WINDOW, baseline=HEALTHY), rows, units)
+
+
+def test_a_function_that_lost_in_the_graph_what_the_sentence_says_is_no_contradiction() -> None:
+    assert held(SAYS, (20.0, 80.0)) == "", "3 s in 20 steps, 4 s in 80"
+    assert held(replace(SAYS, suspect=None), (20.0, 20.0)) == ""
+    assert held(replace(SAYS, normal=[]), (20.0, 20.0)) == "", "nothing to compare with"
+
+
+def test_a_function_that_lost_less_or_nothing_in_the_graph_is_one() -> None:
+    assert held(SAYS, (20.0, 42.0)) == "", "+55 of +100 ms"
+    assert held(SAYS, (20.0, 36.0)) == "The flame graph says otherwise: +39 ms a step for data.py:88 decode."
+    assert held(SAYS, (20.0, 20.0)) == "The flame graph says otherwise: -50 ms a step for data.py:88 decode."
+
+
+def test_a_function_that_the_graph_does_not_show_is_one() -> None:
+    other = replace(SAYS, suspect=Suspect(STEP._replace(name="elsewhere"), "", 0.1, [], []))
+    assert held(other, (20.0, 80.0)) == "The flame graph does not show train.py:40 elsewhere."
+    shown = columns((0, 7, 1.0, (MODULE, PART)))
+    assert contradiction(SAYS, fold(shown, baseline=columns((0, 7, 0.1, (MODULE,)))), [], (1.0, 1.0)) == "", "a part of it"
+
+
+def test_garbage_collection_stands_in_no_graph() -> None:
+    assert held(replace(SAYS, suspect=Suspect(Frame("gc", "", 0), "", 0.1, [], [])), (20.0, 80.0)) == ""
+
+
+@pytest.mark.parametrize(("reason", "waits_s", "said"), [
+    ("waits for the data loader", 0.02, "But the main thread waits no longer than in normal."),
+    ("waits for the data loader", 0.2, ""),
+    ("checkpoint", 0.02, ""),
+])  # fmt: skip
+def test_a_wait_is_not_blamed_where_the_main_thread_waits_less(reason: str, waits_s: float, said: str) -> None:
+    assert held(replace(SAYS, reason=reason), (20.0, 80.0), Row(WAITS, "s/step", waits_s, 0.05)) == said
+
+
+def test_a_page_draws_the_nearest_part_of_a_verdicts_normal() -> None:
+    window = (1000.0, 1010.0)
+    assert nearest([(100.0, 400.0), (900.0, 990.0)], window) == [(930.0, 990.0)]
+    assert nearest([(100.0, 400.0), (980.0, 990.0)], window) == [(350.0, 400.0), (980.0, 990.0)]
+    assert nearest([(995.0, 1000.0), (1010.0, 1100.0)], window) == [(995.0, 1000.0), (1010.0, 1065.0)]
+    assert nearest([(100.0, 990.0)], (1000.0, 1100.0)) == [(790.0, 990.0)], "twice as long as the window"
