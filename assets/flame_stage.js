@@ -47,7 +47,8 @@ export class FlameStage {
     this.flame = flame;
     this.run = run;
     this.#build();
-    this.own = ownWords(flame, this.tree, { asked, now, growing, comparable: this.comparable });
+    const own = ownWords(flame, this.tree, { asked, now, growing, comparable: this.comparable });
+    this.own = flame && !flame.samples && trouble ? { ...own, aside: "" } : own;
     this.trouble.show(flame?.samples ? null : trouble);
     this.draw();
   }

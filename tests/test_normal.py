@@ -140,3 +140,11 @@ def test_beside_slow_lines_of_many_steps_nothing_is_normal() -> None:
     units = units_of(np.r_[1000.0, ends], 50 * np.arange(len(ends) + 1.0), np.zeros(len(ends) + 1, np.int64))
     first, second = normal((1095.0, 1098.0), units)
     assert first[1] <= 1030.4 and second[0] >= 1072.4
+
+
+def test_a_run_begins_anew_after_a_compilation() -> None:
+    units = steps((60, 0.1))
+    (first,) = unsteady_by_nature(units, True, [], (1050.0, 1053.0), [(1002.0, 1004.0)])
+    assert first[1] == pytest.approx(1009.1, abs=0.2)
+    first, later = unsteady_by_nature(units, True, [], (1050.0, 1053.0), [(1030.0, 1031.0)])
+    assert (first[1], later) == (pytest.approx(1005.0, abs=0.2), (1030.0, 1031.0)), "a later one is only left out itself"
