@@ -143,7 +143,8 @@ export class Panel {
     this.#say();
     if (now)
       setText(this.sub, flame?.samples ? `${duration(asked.to - asked.from)}, ${clock(asked.from)} – ${clock(asked.to)}` : "");
-    this.legend.replaceChildren(...(this.flame.tree?.compared ? legendOfDifference() : legendOfKinds()));
+    this.#bare(!this.flame.tree);
+    this.legend.replaceChildren(...(!this.flame.tree ? [] : this.flame.tree.compared ? legendOfDifference() : legendOfKinds()));
     this.showTrouble(flame?.samples ? null : trouble);
   }
 
@@ -171,7 +172,13 @@ export class Panel {
     const samples = this.sampled && (blame?.samples || this.sampled); // those that the sentence rests on, where there is one
     setText(this.samples, samples ? counted(samples, "sample") : "");
     this.said.replaceChildren(...said);
-    setText(this.aside, blame?.sentence && blame.verdict !== "no_profile" ? basis(blame, this.chosen, this.flame.tree) : own.aside);
+    const rests = blame?.sentence && blame.verdict !== "no_profile" ? basis(blame, this.chosen, this.flame.tree) : own.aside;
+    setText(this.aside, rests === this.said.textContent ? "" : rests);
+  }
+
+  /** Without stacks there is nothing to point at. @param {boolean} bare */
+  #bare(bare) {
+    setClass(this.element, "bare", bare);
   }
 
   /** @param {Trouble | null} trouble */
@@ -189,6 +196,7 @@ export class Panel {
     this.#say();
     setText(this.sub, "");
     this.legend.replaceChildren();
+    this.#bare(true);
     this.showTrouble({ sentence, remedy: "", action: null });
     this.dim(false);
   }

@@ -67,7 +67,7 @@ def status_of(running: Dashboard, path: str, **headers: str) -> tuple[int, Any]:
 
 def test_runs_tell_state_extent_and_what_was_skipped(running: Dashboard) -> None:
     run = running.run("group/a")
-    assert (run["state"], run["state_reason"]) == ("ended", "no process known")
+    assert (run["state"], run["state_reason"]) == ("ended", "")
     assert (run["last_step"], run["last_time_s"], run["series"], run["points"]) == (1000, T0 + 1000, 2, 2001)
     assert (run["lines_skipped"], run["fields_skipped"]) == (1, 0)
 

@@ -83,7 +83,7 @@ def _without_process(activity: RunActivity, now_s: float) -> RunState:
     if verdict and (activity.last_line_s or 0.0) <= verdict.time_s + CLOCK_SLACK_S:
         return RunState(_state_in(verdict), verdict.text, None)
     if is_silent(activity, now_s):
-        return RunState("ended", "no process known", None)
+        return RunState("ended", "", None)
     return RunState("running", "", None)
 
 
