@@ -6,6 +6,7 @@ import { figure } from "./format.js";
 /** @typedef {{label: string, value: string, colour?: string, mark?: "box" | "line", tone?: "bad" | "main"}} Row */
 
 const LAYERS = 5; // of a stack that are told one by one, where they fit; of more, the largest, and the sum of the others
+const LONGEST = 9; // characters beside a label
 const FEW = 3; // with more lines than this, only the highest and the range of the others are told
 
 /**
@@ -55,7 +56,8 @@ function lines(lane, values) {
   });
   if (!others.length) return rows;
   const [high, low] = [others[0], others[others.length - 1]].map(({ value }) => brief(value, lane.digits));
-  rows.push({ label: "others", value: high === low ? high : `${low}–${high}` });
+  const range = high === low ? high : `${low}–${high}`;
+  rows.push(range.length > LONGEST ? { label: "lowest", value: low } : { label: "others", value: range });
   return rows;
 }
 

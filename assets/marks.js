@@ -181,7 +181,7 @@ function drawArrow(u, { x, value }, up, digits, taken) {
   ctx.font = `${px(u, 11)}px ${token("font-ui")}`;
   ctx.textAlign = onRight ? "left" : "right";
   ctx.textBaseline = "middle";
-  const word = figure(value, digits && Math.min(digits, 2));
+  const word = figure(value, Math.abs(value) < 1 ? undefined : digits && Math.min(digits, 2));
   const [at, width] = [x + px(u, onRight ? 8 : -8), ctx.measureText(word).width];
   const room = onRight ? { from: x, to: at + width } : { from: at - width, to: x };
   if (!taken.some(({ from, to }) => room.from < to && room.to > from)) {

@@ -143,7 +143,6 @@ export class Panel {
     this.#say();
     if (now)
       setText(this.sub, flame?.samples ? `${duration(asked.to - asked.from)}, ${clock(asked.from)} – ${clock(asked.to)}` : "");
-    this.#bare(!this.flame.tree);
     this.legend.replaceChildren(...(!this.flame.tree ? [] : this.flame.tree.compared ? legendOfDifference() : legendOfKinds()));
     this.showTrouble(flame?.samples ? null : trouble);
   }
@@ -184,6 +183,7 @@ export class Panel {
   /** @param {Trouble | null} trouble */
   showTrouble(trouble) {
     if (trouble) setText(this.aside, "");
+    this.#bare(!this.flame.tree);
     this.trouble.show(trouble);
   }
 
@@ -196,7 +196,6 @@ export class Panel {
     this.#say();
     setText(this.sub, "");
     this.legend.replaceChildren();
-    this.#bare(true);
     this.showTrouble({ sentence, remedy: "", action: null });
     this.dim(false);
   }

@@ -51,7 +51,7 @@ export class Range {
     if (!this.fitting || !this.following || !Number.isFinite(this.axis === STEP ? age : 0)) return false;
     const before = this.span_s;
     const { leastFit, spans } = this.axis;
-    const exact = Math.max(leastFit, Math.ceil(age * ROOM));
+    const exact = this.axis === STEP ? Math.max(leastFit, Math.ceil(age * ROOM)) : Number((age * ROOM).toPrecision(4)) || leastFit;
     const grown = this.axis === STEP ? roomy(age, before) : (spans.find((span) => span >= age) ?? most);
     this.span_s = Math.min(most, over ? exact : grown);
     return this.span_s !== before;

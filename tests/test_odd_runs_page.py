@@ -250,6 +250,13 @@ def test_what_was_not_read_is_counted_with_the_first_reason(running: Dashboard, 
     wait_for(lambda: button.is_visible() and button.inner_text() == "2 lines skipped", 10, "nothing counts them")
     button.click()
     wait_for(lambda: "line 101" in page.locator(".files").inner_text(), 5, "the reason is not told")
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 390, "height": 844})
+    button.click()
+    box = page.locator(".files").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390, "on a phone it leaves the window"
 
 
 def test_the_loss_stands_first_and_above_the_fold(running: Dashboard, page: Page) -> None:

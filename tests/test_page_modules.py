@@ -165,6 +165,14 @@ def test_the_parts_of_a_step_are_told_as_far_as_there_is_room(ask: Ask) -> None:
     assert ask(code) == [6, ["step 14", "forward 5", "backward 6", "others 3"]]
 
 
+def test_what_is_told_of_many_lines_fits_beside_its_label(ask: Ask) -> None:
+    code = """
+    const { legend } = await load("legend.js");
+    const traces = [0, 1, 2, 3].map((gpu) => ({ label: `GPU ${gpu}`, colour: "ink", keys: [] }));
+    return [[1755, 1690, 1755, 1700], [640, 580, 640, 600]].map((values) => legend({ kind: "lines", traces, digits: 0 }, values, null)[1]);"""
+    assert ask(code) == [{"label": "lowest", "value": "1,690"}, {"label": "others", "value": "580–640"}]
+
+
 def test_markers_of_a_kind_that_would_hide_each_other_are_one(ask: Ask) -> None:
     code = """
     const { placed } = await load("events.js");
