@@ -159,6 +159,14 @@ def runs_python(pid: int, proc: Path = PROC) -> bool:
     return not any(helper in command for helper in HELPERS)
 
 
+def embeds_python(pid: int, proc: Path = PROC) -> bool:
+    """Whether a program that is no Python itself has loaded one. A file of /proc comes in pieces of a page; some 50 us."""
+    try:
+        return b"/libpython" in Path(f"{proc}/{pid}/maps").read_bytes()
+    except OSError:
+        return False
+
+
 def is_fork_server(pid: int, proc: Path = PROC) -> bool:
     """Whether a process only forks workers when it is asked to. They have its command line, and it is their parent."""
     if FORK_SERVER not in _read(f"{proc}/{pid}/cmdline"):

@@ -8,7 +8,19 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..proc import PROC, alive, children, descendants, environment_of, parent, runs_python, start_ticks
+from ..proc import (
+    PROC,
+    alive,
+    ancestors,
+    children,
+    descendants,
+    embeds_python,
+    environment_of,
+    parent,
+    runs_python,
+    start_ticks,
+    workers_of,
+)
 from ..watch import is_remote
 from .activity import RunActivity, RunProcess, last_sign_s
 from .appenders import Appenders
@@ -67,10 +79,25 @@ class Finder:
         mark = (len(activity.starts), len(activity.ends), activity.last_line_s, id(activity.info))
         if self._settled.get(activity.run) == mark:
             return []
-        living = [claim for claim in claims_of(activity._replace(seen=()), self._host, self._proc) if claim.lives]
+        made = claims_of(activity._replace(seen=()), self._host, self._proc)
+        living = [below for claim in made if claim.lives for below in self._trainings_of(claim)]
         if not living and time.time() - last_sign_s(activity) > HOLDS_ON_S:
             self._settled[activity.run] = mark
         return living
+
+    def _trainings_of(self, claim: Claim) -> list[Claim]:
+        """Where run.json names the shell or launcher that starts the training: the Python processes below it."""
+        pid = claim.process.pid
+        if claim.strength not in (Strength.INFO, Strength.INFO_WITH_HOST):
+            return [claim]
+        if not is_launcher(pid, self._proc) if runs_python(pid, self._proc) else embeds_python(pid, self._proc):
+            return [claim]
+        able = {child for child in workers_of(pid, self._proc) if not is_launcher(child, self._proc)}
+        tops = [child for child in able if able.isdisjoint(ancestors(child, self._proc))]
+        found = [
+            self._claim(child, ticks, claim.strength) for child in tops if (ticks := start_ticks(child, self._proc)) is not None
+        ]
+        return [below._replace(since_s=claim.since_s) for below in found] or [claim]
 
     def _is_looked_for(self, activity: RunActivity) -> bool:
         """A run whose files name no process, here or elsewhere, and which was not silent for a day."""
