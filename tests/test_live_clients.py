@@ -201,10 +201,11 @@ def test_ten_thousand_runs_are_listed_quickly_and_hold_up_no_state(web: Web, wri
         writer.append([Points(name, HOST, ("loss",), (1.0,), T0, 1) for name in names])
         writer.append([RunInfo(name, {"kind": "training", "argv": ["x" * 100] * 50, "config": {"steps": 10}}) for name in names])
     web.ask("/api/v1/runs")
-    begun_s = time.perf_counter()
+    begun_s = time.process_time()  # of this process: the server is in it, and what else the machine does is not
     answer = web.ask("/api/v1/runs")
+    used_s = time.process_time() - begun_s
     assert len(answer.json["runs"]) == 10_001 and answer.json["runs"][-1]["info"]["config"] == {"steps": 10}
-    assert time.perf_counter() - begun_s < 2.0 and len(answer.body) < 10e6
+    assert used_s < 1.0 and len(answer.body) < 10e6
 
     async def gaps() -> list[float]:
         async with websockets.connect(url(web)) as client:
