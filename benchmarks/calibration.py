@@ -23,6 +23,7 @@ from collectors.analysis.blame.verdict import Verdict
 from collectors.analysis.stacks.folding import FlameTree
 from collectors.analysis.stacks.lanes import Lanes
 from dashboard.api.blame import verdict_answer
+from tests import leash
 from tests.plain import PROGRAMS, long_stretches, record, stretches
 from tests.plain_truth import Drawn, PlainRecording, is_right
 
@@ -49,6 +50,7 @@ def main() -> int:
     evaluating.add_argument("--csv", type=Path, metavar="FILE", help="write a row a window")
     evaluating.add_argument("--table", type=Path, metavar="FILE", help="write the summary as Markdown")
     options = parser.parse_args()
+    leash.fasten()
     if options.command == "record":
         record(options.folder.resolve(), plans_of(options.programs))
         return 0

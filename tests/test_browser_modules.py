@@ -111,12 +111,13 @@ def test_a_young_run_fills_the_page_until_a_person_sets_the_span(ask: Ask) -> No
     const { Range } = await load("data/range.js");
     const range = new Range({ run: null, from: null, to: null, span: null, at: null });
     const spans = [20, 61, 599, 5000].map((age_s) => [range.fit(age_s, false), range.span_s]);
-    const over = [3, 100, 5000].map((age_s) => [range.fit(age_s, true), range.span_s]);
+    const over = [0, 0.004, 100, 5000].map((age_s) => [range.fit(age_s, true), range.span_s]);
+    const whole = [range.fit(5000, true, Infinity), range.span_s];
     range.setSpan(3600);
-    return [spans, over, range.fit(20, false), range.span_s, range.address(0).span];"""
+    return [spans, over, whole, range.fit(20, false), range.span_s, range.address(0).span];"""
     spans = [[True, 60], [True, 120], [True, 600], [False, 600]]
-    over = [[True, 10], [True, 105], [True, 600]]
-    assert ask(code) == [spans, over, False, 3600, 3600]
+    over = [[True, 10], [True, 0.0042], [True, 105], [True, 600]]
+    assert ask(code) == [spans, over, [True, 5250], False, 3600, 3600]
 
 
 def test_an_address_brings_back_what_was_seen(ask: Ask) -> None:
@@ -359,6 +360,12 @@ def test_a_window_that_lost_little_or_holds_few_samples_or_units_is_told_by_what
     said = "60 % of this window: load.py:5 load"
     few, share = "Only 49 samples in this window: too few to blame a line.", "Share of the main thread’s time, native at 100 Hz."
     assert ask(LOST + code) == [[said, few], [said, share], [said, share]]
+
+
+def test_a_cell_of_a_notebook_is_called_one(ask: Ask) -> None:
+    files = ["/job/data.py", "/tmp/ipykernel_4127/3391234.py", "<ipython-input-3-0f3a>", "<string>"]
+    code = "const { place } = await load('format.js'); return FILES.map((file) => place(file, 5));"
+    assert ask(code.replace("FILES", str(files))) == ["data.py:5", "cell:5", "cell 3:5", "<string>:5"]
 
 
 def test_differences_in_one_unit_name_it_once(ask: Ask) -> None:

@@ -244,6 +244,14 @@ def test_a_script_that_starts_several_trainings_is_none_of_their_runs(tmp_path: 
         assert found(*runs, count=3) == {name: [pid] for name, pid in zip("abc", trainings, strict=True)}
 
 
+def test_where_run_json_names_the_shell_the_run_is_the_python_that_it_starts(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with started("echo", "$$;", sys.executable, PLAIN / "prints.py", ">", "/dev/null;", "true", shell=True) as shell:
+        run = run_in(folder, pid=shell.pid, started_s=time.time())
+        (folder / "run.json").write_text("{}")
+        prints_is_found(run)
+
+
 def test_two_files_in_the_log_folder_itself_are_two_runs_each_with_its_own_process(tmp_path: Path) -> None:
     commands = [(sys.executable, PLAIN / "forks_after_opening.py", tmp_path / f"{name}.jsonl") for name in ("a", "b")]
     with started(*commands[0]) as first, started(*commands[1]) as second:

@@ -25,7 +25,7 @@ PARTS = {  # of the collectors: what each may import of the others
     "mounts": set(),
     "options": {"amounts"},
     "process": {"records", "mounts"},
-    "gpu": {"records", "catalog"},
+    "gpu": {"records", "catalog", "process"},
     "host": {"records", "catalog", "process"},
     "store": {"records"},
     "logs": {"records", "process", "store"},

@@ -115,6 +115,15 @@ def test_an_end_that_no_dashboard_saw_is_judged_by_the_next_one(tmp_path: Path) 
             assert second.run("raises")["state_reason"] == "ValueError: bad batch"
 
 
+def test_a_script_that_fails_at_its_start_has_failed_soon_though_nobody_saw_its_process(running: Dashboard) -> None:
+    folder = running.log_dir / "brief"
+    folder.mkdir()
+    with started(sys.executable, "-c", "'import no_such_module'", "2>&1", "|", "tee", folder / "train.log", shell=True):
+        wait_for(lambda: running.run("brief"))
+        assert seconds_until(running, "brief", "failed") < 6
+        assert "No module named 'no_such_module'" in running.run("brief")["state_reason"]
+
+
 def test_an_old_run_whose_log_ends_with_a_traceback_has_failed(running: Dashboard) -> None:
     wait_for(lambda: running.run("old")["state"] == "failed", because="its last lines are not read")
     assert running.run("old")["state_reason"] == "ValueError: bad batch"

@@ -131,3 +131,20 @@ def test_a_step_that_goes_on_counts_as_one() -> None:
     fifty = units_of(np.array([0.0, 1.0]), np.array([0.0, 50.0]), np.zeros(2, np.int64)).until(1.31)
     assert fifty.units[-1] == 16, "as fast as the last ones, begun ones too"
     assert steps((10, 1.0)).until(1009.0).end_s[-1] == 1010.0
+
+
+def test_beside_slow_lines_of_many_steps_nothing_is_normal() -> None:
+    """Nobody knows which of the fifty were slow already."""
+    lengths = np.r_[np.full(30, 1.0), 1.4, np.full(8, 5.0), 1.4, np.full(30, 1.0)]
+    ends = 1000.0 + np.cumsum(lengths)
+    units = units_of(np.r_[1000.0, ends], 50 * np.arange(len(ends) + 1.0), np.zeros(len(ends) + 1, np.int64))
+    first, second = normal((1095.0, 1098.0), units)
+    assert first[1] <= 1030.4 and second[0] >= 1072.4
+
+
+def test_a_run_begins_anew_after_a_compilation() -> None:
+    units = steps((60, 0.1))
+    (first,) = unsteady_by_nature(units, True, [], (1050.0, 1053.0), [(1002.0, 1004.0)])
+    assert first[1] == pytest.approx(1009.1, abs=0.2)
+    first, later = unsteady_by_nature(units, True, [], (1050.0, 1053.0), [(1030.0, 1031.0)])
+    assert (first[1], later) == (pytest.approx(1005.0, abs=0.2), (1030.0, 1031.0)), "a later one is only left out itself"

@@ -12,7 +12,7 @@ import pytest
 from collectors.analysis.stacks.source import KEPT, LIVE, Excerpt, Refused, Texts, inside, line_of, owner_of_folders
 from collectors.records import SourceText
 from collectors.sampler import reading
-from collectors.sampler.kept import CHANGED
+from collectors.sampler.kept import CHANGED, OF_A_CELL
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
 
@@ -42,6 +42,13 @@ def texts(store: Store) -> Texts:
 
 def excerpt(texts: Texts, file: str, line: int, context: int, folder: Path | str) -> Excerpt:
     return texts.excerpt("a", file, line, context, str(folder))
+
+
+def test_of_a_cell_it_is_said_that_its_text_is_nowhere(folder: Path, store: Store, texts: Texts) -> None:
+    file = "/tmp/ipykernel_4127/3391234.py"
+    store.append([SourceText("a", file, "", "", 100.0, OF_A_CELL)])
+    with pytest.raises(Refused, match="notebook cell"):
+        excerpt(texts, file, 3, 1, folder)
 
 
 def test_lines_around_a_line_are_shown(folder: Path, texts: Texts) -> None:

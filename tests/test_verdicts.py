@@ -339,6 +339,17 @@ def test_a_healthy_window_looks_like_normal(store: Store) -> None:
     assert blame(store, 50, 53).verdict == "no_difference"
 
 
+def test_a_window_that_chance_made_slower_does_not_say_that_it_looks_like_normal(store: Store) -> None:
+    """The table beside the sentence shows fewer steps a second."""
+    steps = np.random.default_rng(1).choice([0.4, 3.0], 900, p=[0.8, 0.2]).tolist()
+    unsteady = [(0.1 * one, ((10 * one, (MODULE, STEP, DECODE)), (90 * one, (MODULE, STEP, FORWARD)))) for one in steps]
+    run(store, *unsteady)
+    said = [blame(store, at, at + 4) for at in range(60, 80, 2)]
+    for verdict in said:
+        slower = (verdict.window_unit_s or 0) / (verdict.normal_unit_s or 1)
+        assert verdict.verdict != "no_difference" or ("looks like normal" in verdict.sentence) == (slower <= 1.1), verdict.sentence
+
+
 def test_another_window_may_stand_for_normal(store: Store) -> None:
     run(store, (60, NORMAL), (20, SLOW))
     verdict = Stacks(store).blame("run", (T0 + 62, T0 + 65), baseline=(T0 + 70, T0 + 75))

@@ -18,6 +18,12 @@ export function mostLost(tree) {
   return wayDown(tree, ranks.get(awaited(tree)) ?? [...ranks.values()][0], ends(tree));
 }
 
+/** Whether the window is shorter than so many normal units: its share of one is then not that of another. @param {Tree} tree */
+export function isPart(tree) {
+  const normal = [...tree.children(-1)].reduce((all, node) => all + tree.normal(node), 0);
+  return tree.per !== "second" && tree.total_s / tree.ranks < FEW_UNITS * normal;
+}
+
 /** Each rank's node, the root itself where there is one rank. @param {Tree} tree @returns {Map<string, number>} by its name */
 function ranksOf(tree) {
   const roots = [...tree.children(-1)];
@@ -40,8 +46,7 @@ function awaited(tree) {
 /** @param {Tree} tree @param {number} root @param {Int32Array} end @returns {Suspect | null} */
 function wayDown(tree, root, end) {
   const [normal, lost] = [tree.normal(root), tree.per === "second" ? shifted(tree, root, end) : tree.excess(root)];
-  if (tree.per !== "second" && tree.nodes.total_s[root] / tree.units < (FEW_UNITS * normal) / (tree.units / tree.ranks)) return null;
-  if (lost <= LEAST_OF_NORMAL * normal) return null;
+  if (isPart(tree) || lost <= LEAST_OF_NORMAL * normal) return null;
   /** @type {Step | null} */
   let own = null;
   /** @type {Step} */

@@ -1,6 +1,6 @@
 /** Which run: a button with its name, which opens a list that a few letters narrow; of thousands only what fits is made. */
 
-import { el, setText } from "./dom.js";
+import { el, hang, setText } from "./dom.js";
 import { count, duration } from "./format.js";
 
 const MOST = 50; // rows in the list
@@ -37,11 +37,9 @@ export class Picker {
   }
 
   open() {
-    const { left, bottom } = this.button.getBoundingClientRect();
-    Object.assign(this.list.style, { left: `${left}px`, top: `${bottom + 4}px` });
     this.input.value = "";
     this.#find();
-    this.list.showPopover();
+    hang(this.list, this.button);
     this.input.focus();
   }
 

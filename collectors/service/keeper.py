@@ -13,7 +13,7 @@ from pathlib import Path
 from .. import VERSION
 from ..options import CollectorOptions
 from ..process.proc import is_stopped
-from . import lock
+from . import folders, lock
 from .control import ControlError, ask
 
 ROOT = Path(__file__).parents[2]  # holds the package `collectors`, in a checkout as in site-packages
@@ -120,8 +120,11 @@ class Keeper(threading.Thread):
             self._child = None
             self._say(f"The log folder {self._log_dir} is gone; collecting goes on by itself once it is back.")
             return
-        writer = lock.writer_of(self._data_dir)
         self._child, self.read_only = None, None
+        if why := folders.not_ours(self._data_dir):
+            self.read_only = f"Nothing is written to the data folder {self._data_dir}: {why}. Remove it, or choose another folder with --data-dir."
+            return
+        writer = lock.writer_of(self._data_dir)
         if writer is None:
             self._start()
         elif isinstance(writer, lock.Stranger):

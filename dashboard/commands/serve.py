@@ -50,11 +50,13 @@ def prepare(parsed: argparse.Namespace) -> CollectorOptions:
     if not there:
         raise Mistake(f"there is no folder {parsed.log_dir}; create it with: mkdir -p {parsed.log_dir}")
     log_dir = parsed.log_dir.resolve()
-    data_dir = (parsed.data_dir or folders.data_dir_of(log_dir)).resolve()
+    data_dir = parsed.data_dir or folders.data_dir_of(log_dir)
     if not parsed.data_dir and not data_dir.is_relative_to(log_dir):
-        print(f"{log_dir} is on a network file system: the store goes to {data_dir}", file=sys.stderr)
+        theirs = folders.not_ours(inside := log_dir / folders.INSIDE)
+        why = f"{inside} is not used ({theirs})" if theirs else f"{log_dir} is on a network file system"
+        print(f"{why}: the store goes to {data_dir}", file=sys.stderr)
     make_folder(data_dir, "--data-dir", private=True)
-    return options_of(parsed, log_dir, data_dir)
+    return options_of(parsed, log_dir, data_dir.resolve())
 
 
 def listen(host: str, number: int) -> socket.socket:

@@ -63,12 +63,13 @@ def reasoned(verdict: Verdict, case: Case, facts: Facts) -> Verdict:
         return verdict
     reason = _of_line(verdict.suspect, case)
     if not reason and facts.gc_s is None and not _elsewhere(verdict.suspect, case) and _pauses(verdict.suspect, case):
-        reason = f"may be {GC}"
+        return replace(verdict, reason=f"may be {GC}", confidence="low")
     return replace(verdict, reason=reason)
 
 
 def _without_line(verdict: Verdict, kind: Literal["gpu_slower", "cpu_taken"]) -> Verdict:
-    return replace(verdict, verdict=kind, suspect=None, excess_s=None, excess_share=None, rank_among_normal=None)
+    bare = replace(verdict, suspect=None, excess_s=None, excess_share=None, rank_among_normal=None)
+    return replace(bare, verdict=kind, confidence="medium")
 
 
 def _of_line(found: Suspect | None, case: Case) -> str:
@@ -109,6 +110,7 @@ def _collector(verdict: Verdict, excess_s: float) -> Verdict:
         excess_s=excess_s,
         excess_share=min(1.0, excess_s / slowdown_s),
         unexplained_s=slowdown_s - excess_s,
+        confidence="medium",  # the run says so itself; which line made the garbage nobody does
     )
 
 

@@ -28,7 +28,10 @@ LEAST_EVERYWHERE = 0.15  # ... where no function carries it: a machine with othe
 FEW_WINDOWS = 20  # normal windows side by side; with fewer, LEAST_UNSURE is the least
 ALL = 0.9  # of its time
 PRESENT = 0.5  # of its excess over whole units, that a function must have in the window itself
-HALVES_UNITS, HALVES_S = 2, 0.25  # a window is halved by every other stretch of whole units, of at least this length
+HALVES_S, HALVES_BLOCKS = (
+    0.25,
+    8,
+)  # a window is halved by every other stretch of this length, of whole units where there are so many
 SPANS, STEPS = 3, 3  # a frame is named where it stands in so many spans of so many steps
 LONG = 3.0  # samples in a row: who stands so long stands
 
@@ -250,11 +253,11 @@ def _excess_of(found: Suspect, side: Side, normal: Side | None) -> float:
     return here - there
 
 
-def _halves(case: Case, found: Suspect) -> float | None:
+def _halves(case: Case, found: Suspect) -> float:
     """The smaller one of the excesses in every other stretch of the window, and in those between them, as a share of the whole's."""
-    if case.units is not None and (case.window.units or 0.0) < HALVES_UNITS:
-        return None
     blocks = blocks_of(case.window.ranges, case.units, HALVES_S)
+    if len(blocks) < HALVES_BLOCKS:
+        blocks = blocks_of(case.window.ranges, None, HALVES_S)
     halves = [_part(case.window, blocks[first::2], case.units) for first in (0, 1)]
     return min(_excess_of(found, half, case.normal) for half in halves) / found.excess_s
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...records import Frame
+from ..stacks.owning import file_name
 from .verdict import Gpu, Host, Verdict
 
 NOTABLY = 1.1  # times the size
@@ -42,6 +43,9 @@ def _like_normal(verdict: Verdict) -> str:
     if verdict.longer is not None and not 1 / NOTABLY < verdict.longer < NOTABLY:
         what = verdict.size.rpartition(" ")[2]
         return f"This window looks like normal for its size: a {verdict.per} has {verdict.longer:.2f} times the {what}, and takes that much time."
+    ratio = (verdict.window_unit_s or 0.0) / (verdict.normal_unit_s or 1.0)
+    if ratio > NOTABLY:
+        return f"A {verdict.per} takes {ratio:.2f} times as long as normal, and no function longer than chance explains."
     return "This window looks like normal: no function takes longer than chance explains."
 
 
@@ -78,7 +82,7 @@ def cpu_cause(host: Host) -> str:
 
 def place(frame: Frame) -> str:
     """`data.py:88 decode_image`."""
-    return f"{frame.file.rpartition('/')[2]}:{frame.line} {frame.name}" if frame.file else frame.name
+    return f"{file_name(frame.file)}:{frame.line} {frame.name}" if frame.file else frame.name
 
 
 def percent(share: float) -> str:
