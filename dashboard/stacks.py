@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from collectors.analysis.blame import inquiry, recorded, steplog
+from collectors.analysis.baseline import steplog
+from collectors.analysis.baseline.normal import BEFORE_S
+from collectors.analysis.baseline.steplog import StepLog
+from collectors.analysis.blame import inquiry, recorded
 from collectors.analysis.blame.agreement import NEAREST
-from collectors.analysis.blame.normal import BEFORE_S
-from collectors.analysis.blame.steplog import StepLog
 from collectors.analysis.blame.verdict import Verdict
 from collectors.analysis.stacks import folding, source
 from collectors.analysis.stacks.folding import PRUNE, FlameTree, Gathered

@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.analysis.blame.steplog import EACH_POINT
+from collectors.analysis.baseline.steplog import EACH_POINT
 from collectors.analysis.blame.verdict import Verdict
 from collectors.analysis.stacks.traces import Range
 from collectors.host.machine import HostCollector

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.blame.normal import Activity, normal, unsteady_by_nature
-from collectors.analysis.blame.units import Units, phases_of, units_of
+from collectors.analysis.baseline.normal import Activity, normal, unsteady_by_nature
+from collectors.analysis.baseline.units import Units, phases_of, units_of
 from collectors.analysis.stacks.traces import Range
 
 

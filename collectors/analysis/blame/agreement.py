@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...records import Frame
+from ..baseline.normal import ENOUGH_S
 from ..stacks.folding import FlameTree, Gathered, tree_of
 from ..stacks.lanes import Lanes
 from ..stacks.owning import owner_of
 from ..stacks.traces import Range, Traces
 from .evidence import WAITS
-from .normal import ENOUGH_S
 from .verdict import Row, Verdict
 from .wording import place, signed
 

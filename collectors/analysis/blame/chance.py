@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..baseline.units import Units
 from ..stacks.traces import Floats, Range, Traces, overlaps
 from ..stacks.trie import Trie
-from .units import Units
 
 DRAWN = 200  # windows
 PERCENTILE = 99

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..baseline.steplog import StepLog
 from ..stacks.joining import waits_of_stacks
 from ..stacks.traces import Range, Traces
 from ..stacks.trust import LineOf
-from .steplog import StepLog
 from .verdict import Case, Gpu, Host, Row, Side
 
 WAITS = "Main thread waits"

@@ -8,9 +8,9 @@ import numpy as np
 
 from ... import catalog
 from ...store.protocol import Series, Store
+from ..baseline.normal import Activity
+from ..baseline.steplog import EACH_POINT, GPU_PHASE, StepLog, values_of
 from ..stacks.traces import Range
-from .normal import Activity
-from .steplog import EACH_POINT, GPU_PHASE, StepLog, values_of
 from .verdict import Gpu
 
 BUSY = "gpu/utilization_pct"

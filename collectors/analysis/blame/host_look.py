@@ -8,8 +8,8 @@ import numpy as np
 
 from ...catalog import HOST
 from ...store.protocol import Series, Store
+from ..baseline.steplog import values_of
 from ..stacks.traces import Floats, Range
-from .steplog import values_of
 from .verdict import Host
 
 BUSY, OF_RUN, OF_CORE = "host/cpu_pct", "host/run_cpu_pct", "host/cpu_core_pct"

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...store.protocol import Store
+from ..baseline import steplog
+from ..baseline.steplog import StepLog
 from ..stacks.joining import join
 from ..stacks.traces import Range, Traces, union
 from ..stacks.trust import LineOf, no_source, traces_of
-from . import agreement, evidence, gpu_look, host_look, recorded, steplog
+from . import agreement, evidence, gpu_look, host_look, recorded
 from .collective import straggler
 from .reasons import MOST, Facts, reasoned
 from .recorded import Recorded, main_threads, other_threads
-from .steplog import StepLog
 from .verdict import Case, Row, Side, Verdict, judge
 from .wording import worded
 

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ...records import Frame
+from ..baseline.units import Units
 from ..stacks.joining import IN_THREADS, at_work, is_head
 from ..stacks.traces import Bools, Floats, Ints, Traces
 from ..stacks.trust import LineOf
@@ -17,7 +18,6 @@ from . import suspect
 from .gpu_look import LEAST_BUSY_PCT
 from .spread import standing
 from .suspect import Suspect
-from .units import Units
 from .verdict import Case, Gpu, Host, Side, Verdict
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason

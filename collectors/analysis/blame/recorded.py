@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from ...store.protocol import StackColumns, Store
 from ...store.question import MOST_SPANS, TooMuch
+from ..baseline.mix import Mix, mix_of
+from ..baseline.normal import BEFORE_S, WINDOWS, is_part, normal
+from ..baseline.steplog import StepLog
 from ..stacks.joining import at_work
 from ..stacks.traces import Range, Traces
 from ..stacks.trust import LineOf, no_source, traces_of
 from . import gpu_look
-from .mix import Mix, mix_of
-from .normal import BEFORE_S, WINDOWS, is_part, normal
-from .steplog import StepLog
 
 WHOLE = 0.9  # of the wanted normal: more need not be looked for
 WITHOUT_UNITS_S = 600.0  # how far normal may lie where all stacks must be read to find it

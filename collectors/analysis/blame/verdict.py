@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..baseline.units import Units
 from ..stacks.traces import Range, Traces, overlaps
 from ..stacks.trie import Trie
 from ..stacks.trust import LineOf, no_source
@@ -15,7 +16,6 @@ from .chance import Chance, blocks_of, chance
 from .confidence import Confidence, Strength, confidence
 from .spread import grows_everywhere, in_proportion, standing
 from .suspect import Excess, Suspect
-from .units import Units
 
 Kind: TypeAlias = Literal[
     "line", "gpu_slower", "cpu_taken", "collective_wait", "unknown", "no_difference", "too_few_samples", "no_profile"

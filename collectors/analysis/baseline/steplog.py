@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ...store.protocol import Buckets, Series, Store
+from ..baseline.sizes import Sized, is_size, sized, weighed
+from ..baseline.units import NO_PHASES, Phases, Units
 from ..stacks.traces import Bools, Floats, Range
 from . import units
 from .normal import BEFORE_S, unsteady_by_nature
-from .sizes import Sized, is_size, sized, weighed
-from .units import NO_PHASES, Phases, Units
 
 EACH_POINT = 5_000_000  # buckets: each point is its own
 INTERRUPTIONS, COMPILATIONS = ("checkpoint", "validation"), ("compile", "recompile")

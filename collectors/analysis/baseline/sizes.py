@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..baseline.units import Units
 from ..stacks.traces import Bools, Floats, Range
-from .units import Units
 
 _BEFORE = r"(n|num|number_of|total|train|input|batch|padded|processed|consumed|global|micro)"
 _WHAT = r"(tokens?|samples?|examples?|sequences?|frames?|images?|words|characters|seq_?len(gths?)?|sequence_lengths?)"

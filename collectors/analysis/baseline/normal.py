@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..baseline.units import Units
 from ..stacks.traces import EVER, Bools, Floats, Ints, Range, overlaps, union
 from .mix import Mix
-from .units import Units
 
 SLICE_S = 1.0
 COVERED = 0.9  # of a slice, by units
