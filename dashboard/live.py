@@ -23,7 +23,7 @@ from .api.runs import RunRow, event_row, run_row
 from .queries import Queries
 from .runs import ALIVE, RunView
 from .serving import ABORT
-from .subscription import NOTHING, Refused, Subscription, subscription_of
+from .subscription import NOTHING, NotASubscription, Subscription, subscription_of
 
 POLL_S = 0.04  # the store is asked for changes so often, and only while a socket is open
 DELTA_GAP_S = 0.1  # at most 10 deltas a second; the first after a pause goes out at once
@@ -138,7 +138,7 @@ class Client:
         while (message := await self._socket.receive())["type"] != "websocket.disconnect":
             try:
                 self.wants = subscription_of(orjson.loads(message.get("text") or message.get("bytes") or b""))
-            except (Refused, orjson.JSONDecodeError) as error:
+            except (NotASubscription, orjson.JSONDecodeError) as error:
                 await self._send({"type": "refused", "error": f"not a subscription: {error}"})
                 await self._socket.close(1008)
                 return

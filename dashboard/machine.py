@@ -25,7 +25,7 @@ class Value(NamedTuple):
     value: float
 
 
-class Owner(NamedTuple):
+class RunOfProcess(NamedTuple):
     """The run that a process belongs to."""
 
     run: str
@@ -54,7 +54,7 @@ class GpuUser:
     gpu: int
     mig: int | None
     process: dict[str, Any]
-    owner: Owner | None
+    owner: RunOfProcess | None
 
 
 def values_now(series: Iterable[Series], last: Mapping[int, Last], gpus: Iterable[Mapping[str, Any]], now_s: float) -> list[Value]:

@@ -22,7 +22,7 @@ from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQu
 
 from .cost import Cost, CostMeter
 from .flame.ahead import Ahead
-from .machine import GpuUser, Machine, Owner, values_now
+from .machine import GpuUser, Machine, RunOfProcess, values_now
 from .runs import Runs, RunView
 from .stacks import Stacks
 from .subscription import is_glob, matches
@@ -86,7 +86,7 @@ class RunDetail:
 
 
 @dataclass(frozen=True)
-class State:
+class DashboardState:
     """What the frame of every page shows: collectors, GPUs, profiler, own cost."""
 
     time_s: float
@@ -247,21 +247,21 @@ class Queries:
         owners = self._owners() if found else {}
         return [GpuUser(gpu["index"], gpu["mig"], process, owners.get(process["pid"])) for gpu, process in found]
 
-    def _owners(self) -> dict[int, Owner]:
+    def _owners(self) -> dict[int, RunOfProcess]:
         """By pid, the living runs' processes and their children."""
-        owners: dict[int, Owner] = {}
+        owners: dict[int, RunOfProcess] = {}
         for activity in self._runs.living():
             for process in processes_of(activity):
                 pids = [process.pid, *descendants(process.pid)]
-                owners |= dict.fromkeys(pids, Owner(activity.run, process.rank))
+                owners |= dict.fromkeys(pids, RunOfProcess(activity.run, process.rank))
         return owners
 
     # -- the dashboard itself ------------------------------------------------------------------------------------------
 
-    def state(self) -> State:
+    def state(self) -> DashboardState:
         answer = self._collector()
         gpu = answer.get("gpu", {})
-        return State(
+        return DashboardState(
             time_s=time.time(),
             host=str(answer.get("host") or socket.gethostname()),
             log_dir=str(self._log_dir),

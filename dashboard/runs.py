@@ -12,7 +12,7 @@ from pathlib import Path
 
 from collectors.process import RunActivity, state_of
 from collectors.process.activity import EXIT, LIFETIMES, SEEN, StateName, seconds
-from collectors.process.ranks import Ranks, ranks_of
+from collectors.process.ranks import RanksSeen, ranks_of
 from collectors.records import Event
 from collectors.store.protocol import Run, Store
 
@@ -31,7 +31,7 @@ class RunView:
     state_reason: str
     pid: int | None
     started_s: float | None
-    ranks: Ranks
+    ranks: RanksSeen
     cwd: str  # of run.json, else of the process; "" where nobody says it
 
 
@@ -75,7 +75,7 @@ class Runs:
             ranks = ranks_of(activity, socket.gethostname())
         except (ValueError, TypeError, OverflowError, AttributeError, KeyError, OSError) as error:
             log.warning("the state of run %r is unknown: %r", run.name, error)
-            return RunView(run, "ended", f"its state is unknown: {error}", None, run.first_time_s, Ranks([], None, ""), "")
+            return RunView(run, "ended", f"its state is unknown: {error}", None, run.first_time_s, RanksSeen([], None, ""), "")
         started_s = seconds(run.info.get("started_s")) or min((event.time_s for event in activity.starts), default=run.first_time_s)
         folders = [event.fields.get("cwd") for event in reversed(activity.seen)]
         cwd = next((folder for folder in [run.info.get("cwd"), *folders] if isinstance(folder, str) and folder), "")

@@ -19,7 +19,7 @@ from collectors.analysis.blame.verdict import Verdict
 from collectors.analysis.stacks import folding, source
 from collectors.analysis.stacks.folding import PRUNE, FlameTree, Gathered
 from collectors.analysis.stacks.lanes import Lanes
-from collectors.analysis.stacks.reshaping import Shape
+from collectors.analysis.stacks.reshaping import Reshaping
 from collectors.analysis.stacks.traces import Range, to_samples
 from collectors.process.activity import SEEN
 from collectors.store.protocol import StackColumns, Store
@@ -34,7 +34,7 @@ EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than t
 
 
 @dataclass(frozen=True)
-class Phase:
+class PhaseTime:
     """Seconds a unit of the window, and of normal."""
 
     name: str
@@ -51,7 +51,7 @@ class Folded:
     baseline_units: float | None
     per: str
     normal: list[Range]
-    phases: list[Phase]
+    phases: list[PhaseTime]
     profile_until: float | None
 
 
@@ -75,7 +75,7 @@ class Stacks:
         window: Range,
         lanes: Lanes,
         *,
-        shape: Shape = folding.PLAIN,
+        shape: Reshaping = folding.PLAIN,
         phase: str = "",
         baseline: Range | None = None,
         against_normal: bool = False,
@@ -121,9 +121,9 @@ class Stacks:
         return Charted(drawn, self._store.profiled_until(run))
 
     def source(self, run: str, file: str, line: int, context: int) -> source.Excerpt:
-        """Raises source.Refused for a file that is not in the run's profile, not in its folder, or not readable."""
+        """Raises source.SourceRefused for a file that is not in the run's profile, not in its folder, or not readable."""
         if not self._seen.has(run, file):
-            raise source.Refused("only files that stand in the run's profile are shown; open its flame graph first")
+            raise source.SourceRefused("only files that stand in the run's profile are shown; open its flame graph first")
         return self._texts.excerpt(run, file, line, context, self._folder(run))
 
     def _draw(self, run: str, window: Range, width: int, lanes: Lanes) -> Chart:
@@ -192,7 +192,7 @@ def _in_phase(ranges: Sequence[Range], log: StepLog, phase: str, columns: StackC
     return to_samples(inside, starts, starts + columns.duration_s[main], 1 / columns.hz) if columns.hz else inside
 
 
-def _phases(log: StepLog, window: Range, ranges: Sequence[Range]) -> list[Phase]:
+def _phases(log: StepLog, window: Range, ranges: Sequence[Range]) -> list[PhaseTime]:
     """Per step; normal's beside it where there is one."""
     phases = log.phases
     steps, base = phases.steps_within([window]), phases.steps_within(ranges) if ranges else 0
@@ -200,4 +200,4 @@ def _phases(log: StepLog, window: Range, ranges: Sequence[Range]) -> list[Phase]
         return []
     seconds = phases.seconds_within([window]) / steps
     normal_s = phases.seconds_within(ranges) / base if base else [None] * len(phases.names)
-    return [Phase(*one) for one in zip(phases.names, seconds.tolist(), list(normal_s), strict=True)]
+    return [PhaseTime(*one) for one in zip(phases.names, seconds.tolist(), list(normal_s), strict=True)]

@@ -18,7 +18,7 @@ MOST_CURSOR = 2**62
 Key: TypeAlias = str | None  # a run; None for the machine
 
 
-class Refused(Exception):
+class NotASubscription(Exception):
     """The text says what is wrong."""
 
 
@@ -54,10 +54,10 @@ def subscription_of(message: Any) -> Subscription:
     """
     wants: dict[Key, list[str]] = {}
     if not isinstance(message, dict) or not isinstance(message.get("subscribe"), list):
-        raise Refused("it needs a list named subscribe")
+        raise NotASubscription("it needs a list named subscribe")
     cursor = message.get("cursor")
     if not isinstance(cursor, int) or isinstance(cursor, bool) or not 0 <= cursor <= MOST_CURSOR:
-        raise Refused("cursor is a whole number, from an answer of /points")
+        raise NotASubscription("cursor is a whole number, from an answer of /points")
     for want in message["subscribe"]:
         run, names = _wish(want)
         wants.setdefault(run, []).extend(names)
@@ -69,10 +69,10 @@ def _wish(want: Any) -> tuple[Key, list[str]]:
     run = want.get("run") if isinstance(want, dict) else None
     from_machine = isinstance(want, dict) and want.get("source") in SOURCES
     if not isinstance(want, dict) or not (from_machine or isinstance(run, str)):
-        raise Refused("each entry names a run, or a source: gpu or host")
+        raise NotASubscription("each entry names a run, or a source: gpu or host")
     names = want.get("series")
     if not isinstance(names, list) or not all(isinstance(name, str) and len(name) <= MOST_CHARACTERS for name in names):
-        raise Refused(f"series is a list of names or globs of at most {MOST_CHARACTERS:,} characters")
+        raise NotASubscription(f"series is a list of names or globs of at most {MOST_CHARACTERS:,} characters")
     return None if from_machine else run, names
 
 
@@ -81,7 +81,7 @@ def _check(wants: dict[Key, list[str]]) -> None:
     counts = (len(wants), "runs", MOST_RUNS), (len(names), "names", MOST_NAMES), (sum(map(is_glob, names)), "globs", MOST_GLOBS)
     for count, what, most in counts:
         if count > most:
-            raise Refused(f"{count:,} {what}; at most {most:,}: ask for fewer")
+            raise NotASubscription(f"{count:,} {what}; at most {most:,}: ask for fewer")
 
 
 def matches(name: str, pattern: str) -> bool:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from collectors.store.question import Question, asked
 
 
-class Kind(NamedTuple):
+class QuestionKind(NamedTuple):
     """`at_once` are worked on together, for at most `most_s` each; `waiting` may wait for as long for their turn."""
 
     name: str
@@ -21,8 +21,8 @@ class Kind(NamedTuple):
     most_s: float
 
 
-STACKS = Kind("stacks", at_once=3, waiting=64, most_s=30.0)
-ROWS = Kind("rows", at_once=3, waiting=128, most_s=15.0)
+STACKS = QuestionKind("stacks", at_once=3, waiting=64, most_s=30.0)
+ROWS = QuestionKind("rows", at_once=3, waiting=128, most_s=15.0)
 KINDS = {
     "/api/v1/flame": STACKS,
     "/api/v1/flamechart": STACKS,
@@ -67,7 +67,7 @@ class Turns:
         finally:
             await client.leave()
 
-    async def _work(self, kind: Kind, client: _Client, scope: Scope, send: Send) -> None:
+    async def _work(self, kind: QuestionKind, client: _Client, scope: Scope, send: Send) -> None:
         question = Question(kind.most_s)
         client.gone.add_done_callback(lambda _: question.end(GONE))
         before = asked.set(question)  # goes along into the thread that works
@@ -79,7 +79,7 @@ class Turns:
 
 
 class _Turn:
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: QuestionKind) -> None:
         self._kind = kind
         self._free = asyncio.Semaphore(kind.at_once)
         self._waiting = 0

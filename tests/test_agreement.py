@@ -9,7 +9,7 @@ import pytest
 from collectors.analysis.blame.agreement import contradiction, nearest
 from collectors.analysis.blame.evidence import WAITS
 from collectors.analysis.blame.suspect import Suspect
-from collectors.analysis.blame.verdict import Row, Verdict
+from collectors.analysis.blame.verdict import Evidence, Verdict
 from collectors.records import Frame
 from tests.stacks import columns, fold
 
@@ -23,7 +23,7 @@ WINDOW = columns(
 HEALTHY = columns((0, 7, 4.0, (MODULE, STEP, DECODE)), (0, 7, 4.0, (MODULE, STEP, FORWARD)))
 
 
-def held(verdict: Verdict, units: tuple[float, float], *rows: Row) -> str:
+def held(verdict: Verdict, units: tuple[float, float], *rows: Evidence) -> str:
     return contradiction(verdict, fold(WINDOW, baseline=HEALTHY), rows, units)
 
 
@@ -56,7 +56,7 @@ def test_garbage_collection_stands_in_no_graph() -> None:
     ("checkpoint", 0.02, ""),
 ])  # fmt: skip
 def test_a_wait_is_not_blamed_where_the_main_thread_waits_less(reason: str, waits_s: float, said: str) -> None:
-    assert held(replace(SAYS, reason=reason), (20.0, 80.0), Row(WAITS, "s/step", waits_s, 0.05)) == said
+    assert held(replace(SAYS, reason=reason), (20.0, 80.0), Evidence(WAITS, "s/step", waits_s, 0.05)) == said
 
 
 def test_a_page_draws_the_nearest_part_of_a_verdicts_normal() -> None:

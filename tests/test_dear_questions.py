@@ -201,7 +201,7 @@ def test_dear_questions_take_turns_and_keep_cheap_ones_from_waiting(web: Web, mo
 
 
 def test_too_many_that_wait_are_told_to_ask_again(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = turns.Kind("none", at_once=1, waiting=0, most_s=1.0)
+    kind = turns.QuestionKind("none", at_once=1, waiting=0, most_s=1.0)
     monkeypatch.setitem(turns.KINDS, "/api/v1/blame", kind)
     queries = Queries(open_store(Path("/nowhere"), write=False), Path("/nowhere"), Path("/nowhere"))
     with served(queries) as other:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.analysis.stacks.folding import FlameTree, Gathered, tree_of
-from collectors.analysis.stacks.reshaping import Shape, matching, module_of
+from collectors.analysis.stacks.reshaping import Reshaping, matching, module_of
 from collectors.analysis.stacks.source import line_of
 from collectors.analysis.stacks.trie import Weighed
 from collectors.records import Frame
@@ -72,14 +72,14 @@ MODULE, NET, CONV = (
 )
 
 
-def shaped(shape: Shape) -> list[str]:
+def shaped(shape: Reshaping) -> list[str]:
     weighed = Weighed([MODULE, NET, CONV], [(0, 1, 2), (0, 2), (0,)], np.array([3, 2, 1]), np.array([2.0, 1.0, 0.5]))
     return drawn(tree_of(Gathered(weighed, "run", [], 0, 100.0), shape=shape))
 
 
 def test_focus_keeps_what_stands_below_a_frame_that_matches() -> None:
-    assert shaped(Shape(focus="CONV")) == ["run 3", "  Conv.forward 3"]
-    assert shaped(Shape(focus="net.*")) == ["run 2", "  Net.forward 2", "    Conv.forward 2"]
+    assert shaped(Reshaping(focus="CONV")) == ["run 3", "  Conv.forward 3"]
+    assert shaped(Reshaping(focus="net.*")) == ["run 2", "  Net.forward 2", "    Conv.forward 2"]
 
 
 def test_without_waits_only_work_is_left(tmp_path: Path) -> None:
@@ -88,16 +88,16 @@ def test_without_waits_only_work_is_left(tmp_path: Path) -> None:
     get = Frame("Queue.get", "/usr/lib/python3.11/queue.py", 171)
     locked, working = Frame("step", str(job), 2), Frame("step", str(job), 3)
     weighed = Weighed([MODULE, get, locked, working], [(0, 1), (0, 2), (0, 3), (0, 1, 3)], np.array([2, 2, 2, 3]), np.ones(4))
-    tree = tree_of(Gathered(weighed, "run", [], 0, 100.0), shape=Shape(waits=False), line_of=line_of)
+    tree = tree_of(Gathered(weighed, "run", [], 0, 100.0), shape=Reshaping(waits=False), line_of=line_of)
     assert drawn(tree) == ["run 2", "  <module> 2", "    Queue.get 1", "      step 1", "    step 1"]
 
 
 def test_hidden_frames_give_their_callees_to_their_callers() -> None:
-    assert shaped(Shape(hide="model.py")) == ["run 3.5", "  <module> 3.5", "    Conv.forward 3"]
+    assert shaped(Reshaping(hide="model.py")) == ["run 3.5", "  <module> 3.5", "    Conv.forward 3"]
 
 
 def test_an_inverted_tree_begins_with_the_leaves() -> None:
-    assert shaped(Shape(invert=True)) == [
+    assert shaped(Reshaping(invert=True)) == [
         "run 3.5",
         "  <module> 0.5",
         "  Conv.forward 3",
@@ -108,14 +108,14 @@ def test_an_inverted_tree_begins_with_the_leaves() -> None:
 
 
 def test_frames_roll_up_into_modules_and_files() -> None:
-    assert shaped(Shape(roll="module")) == [
+    assert shaped(Reshaping(roll="module")) == [
         "run 3.5",
         "  train 3.5",
         "    model 2",
         "      torch.nn.modules.conv 2",
         "    torch.nn.modules.conv 1",
     ]
-    assert shaped(Shape(roll="file")) == ["run 3.5", "  train.py 3.5", "    conv.py 1", "    model.py 2", "      conv.py 2"]
+    assert shaped(Reshaping(roll="file")) == ["run 3.5", "  train.py 3.5", "    conv.py 1", "    model.py 2", "      conv.py 2"]
     assert module_of("/venv/lib/python3.11/site-packages/PIL/__init__.py") == "PIL"
 
 

@@ -35,7 +35,7 @@ def test_the_offsets_of_each_python_are_those_of_its_headers(python: Interpreter
         pytest.skip("its headers are not installed")
     program = tmp_path / "layout_check"
     includes = [f"-I{folder}" for folder in (SOURCES, python.include, python.include / "internal", python.include.parent)]
-    sources = [str(SOURCES / name) for name in ("layout_check.c", "layout.c", "base.c")]
+    sources = [str(ROOT / "tests" / "layout_check.c"), *(str(SOURCES / name) for name in ("layout.c", "base.c"))]
     subprocess.run([*compiler(), "-w", *includes, "-o", str(program), *sources], check=True)
     said = subprocess.run([program], capture_output=True, text=True)
     assert said.stdout == f"{python.name} agrees\n"

@@ -19,10 +19,10 @@ from collectors.sampler.stream import (
     Attached,
     Gone,
     Message,
-    Refused,
+    SampleWindow,
     StreamError,
     StreamReader,
-    Window,
+    TargetRefused,
 )
 
 LINES: list[list[Any]] = [
@@ -48,7 +48,7 @@ LINES: list[list[Any]] = [
 MODULE, STEP = Frame("<module>", "train.py", 40), Frame("step", "train.py", 12)
 MESSAGES: list[Message] = [
     Attached(7, "3.11.7", 327),
-    Window(
+    SampleWindow(
         7,
         900,
         2_000,
@@ -61,9 +61,9 @@ MESSAGES: list[Message] = [
             StackSample(1_500, 500, 4711, (MODULE, STEP), gil=False, cpu_ns=None, resolved=False),
         ],
     ),
-    Window(7, 2_000, 2_700, 4, 0, 100.0, {}, [StackSample(2_000, 700, 4711, (MODULE, STEP), gil=False, cpu_ns=0)]),
+    SampleWindow(7, 2_000, 2_700, 4, 0, 100.0, {}, [StackSample(2_000, 700, 4711, (MODULE, STEP), gil=False, cpu_ns=0)]),
     Gone(7),
-    Refused(8, "version", "3.10.13"),
+    TargetRefused(8, "version", "3.10.13"),
 ]
 
 
@@ -96,7 +96,7 @@ def test_after_a_reset_numbers_mean_something_else_and_spans_without_a_window_ar
     reader.feed(written(LINES[:13]))
     again = [["reset"], ["n", 1, "eval.py"], ["n", 2, "main"], ["f", 1, 1, 2, 5], ["k", 1, 0, 1], ["s", 7, 9, 5_000, 10, 1, 0, 0]]
     (window,) = reader.feed(written([*again, ["w", 7, 5_000, 6_000, 1, 12, 100.0]]))
-    assert isinstance(window, Window)
+    assert isinstance(window, SampleWindow)
     assert [sample.stack for sample in window.spans] == [(Frame("main", "eval.py", 5),)]
     assert (window.threads, window.errors) == ({}, 12)
 
@@ -130,7 +130,7 @@ def test_a_line_that_cannot_be_costs_its_target_and_no_other(line: Any) -> None:
     reader = StreamReader()
     assert reader.feed(written([*LINES[:13], line])) == MESSAGES[:1]
     (own, other) = reader.feed(written([LINES[13], ["s", 8, 5, 3_000, 10, 2, 0, 0], ["w", 8, 3_000, 4_000, 1, 0, 100.0]]))
-    assert isinstance(own, Window) and isinstance(other, Window)
+    assert isinstance(own, SampleWindow) and isinstance(other, SampleWindow)
     assert (own.spans, own.samples) == (MESSAGES[1].spans, 12)  # type: ignore[union-attr]
     assert own.errors in (3, 4), "one more where the line names the target"
     assert ([span.stack for span in other.spans], other.errors) == ([(MODULE, STEP)], 0)
@@ -150,7 +150,7 @@ def test_a_name_that_is_no_utf_8_costs_its_bad_bytes() -> None:
     reader = StreamReader()
     reader.feed(written(LINES[:9]) + b'["n",4,"gpu\xffworker \xed\xa0\x80"]\n')
     (window,) = reader.feed(written(LINES[10:14]))
-    assert isinstance(window, Window)
+    assert isinstance(window, SampleWindow)
     assert window.threads == {4711: "gpu\N{REPLACEMENT CHARACTER}worker " + 3 * "\N{REPLACEMENT CHARACTER}"}
 
 
@@ -158,10 +158,10 @@ def test_a_target_of_which_only_nonsense_comes_is_refused_and_the_others_go_on()
     reader, bad = StreamReader(), ["s", 7, 1, 0, -1, 1, 0, 0]
     messages = reader.feed(written([*LINES[:9], *[bad] * (MOST_FAULTS + 5), *LINES[11:14]]))
     assert messages[0] == MESSAGES[0]
-    assert isinstance(messages[1], Refused) and (messages[1].target, messages[1].reason) == (7, "stream")
+    assert isinstance(messages[1], TargetRefused) and (messages[1].target, messages[1].reason) == (7, "stream")
     assert len(messages) == 2, "its windows are passed over"
     (other,) = reader.feed(written([["s", 8, 5, 3_000, 10, 2, 0, 0], ["w", 8, 3_000, 4_000, 1, 0, 100.0]]))
-    assert isinstance(other, Window) and len(other.spans) == 1
+    assert isinstance(other, SampleWindow) and len(other.spans) == 1
     assert reader.feed(written([["gone", 7], *LINES[11:14]]))[0] == Gone(7), "its number may be given anew"
 
 
@@ -227,7 +227,7 @@ def survive(data: bytes) -> None:
     except StreamError:
         return
     for message in messages:
-        if isinstance(message, Window):
+        if isinstance(message, SampleWindow):
             assert 0 <= message.start_ns <= message.end_ns < 1 << 63
             assert all(
                 one.mono_ns >= 0 and one.duration_ns > 0 and one.mono_ns + one.duration_ns < 1 << 63 for one in message.spans

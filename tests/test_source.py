@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.analysis.stacks.source import KEPT, LIVE, Excerpt, Refused, Texts, inside, line_of, owner_of_folders
+from collectors.analysis.stacks.source import KEPT, LIVE, Excerpt, SourceRefused, Texts, inside, line_of, owner_of_folders
 from collectors.records import SourceText
 from collectors.sampler import reading
 from collectors.sampler.kept import CHANGED, OF_A_CELL
@@ -47,7 +47,7 @@ def excerpt(texts: Texts, file: str, line: int, context: int, folder: Path | str
 def test_of_a_cell_it_is_said_that_its_text_is_nowhere(folder: Path, store: Store, texts: Texts) -> None:
     file = "/tmp/ipykernel_4127/3391234.py"
     store.append([SourceText("a", file, "", "", 100.0, OF_A_CELL)])
-    with pytest.raises(Refused, match="notebook cell"):
+    with pytest.raises(SourceRefused, match="notebook cell"):
         excerpt(texts, file, 3, 1, folder)
 
 
@@ -77,7 +77,7 @@ def test_a_file_that_changed_is_shown_as_it_is_today_with_a_word_of_it(folder: P
     store.append([SourceText("a", file, "", "", 100.0, CHANGED), SourceText("a", "<ipython-input-1-x>", "", "", 100.0, "A cell.")])
     found = excerpt(texts, file, 2, 0, folder)
     assert (found.lines, found.kept, found.note) == (["line 2"], False, CHANGED)
-    with pytest.raises(Refused, match="A cell"):
+    with pytest.raises(SourceRefused, match="A cell"):
         excerpt(texts, "<ipython-input-1-x>", 1, 0, folder)
 
 
@@ -85,19 +85,19 @@ def test_a_file_that_changed_is_shown_as_it_is_today_with_a_word_of_it(folder: P
 def test_what_leaves_the_folder_is_refused(folder: Path, texts: Texts, file: str) -> None:
     (folder / "link.py").symlink_to(folder.parent / "secret.py")
     (folder / "linked").symlink_to(folder.parent)
-    with pytest.raises(Refused, match="working folder"):
+    with pytest.raises(SourceRefused, match="working folder"):
         excerpt(texts, file, 1, 5, folder)
 
 
 @pytest.mark.parametrize("where", ["", "/"])
 def test_without_a_folder_nothing_is_shown(folder: Path, where: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(SourceRefused):
         inside(str(folder / "train.py"), where)
 
 
 def test_a_working_folder_that_is_claimed_opens_nothing_of_the_kernel(store: Store, texts: Texts) -> None:
     for folder, file in (("/proc", "self/environ"), ("/sys", "kernel/notes"), ("/dev", "zero"), ("/proc/self", "status")):
-        with pytest.raises(Refused, match="cannot be read"):
+        with pytest.raises(SourceRefused, match="cannot be read"):
             excerpt(texts, file, 1, 5, folder)
         assert texts.line_of("a")(f"{folder}/{file}", 1) == ""
 
@@ -113,7 +113,7 @@ def test_a_run_shows_no_file_that_the_owner_of_its_folder_may_not_read(tmp_path:
     texts = Texts(store, owner_of_folders(tmp_path / "logs"))
     assert texts.excerpt("roots", str(secret), 1, 0, str(folder)).lines == ["line 1"]
     assert texts.line_of("roots")(str(secret), 1) == "line 1"
-    with pytest.raises(Refused, match="cannot be read"):
+    with pytest.raises(SourceRefused, match="cannot be read"):
         texts.excerpt("nobodys", str(secret), 1, 0, str(folder))
     assert texts.line_of("nobodys")(str(secret), 1) == ""
 
@@ -124,7 +124,7 @@ def test_what_is_no_text_cannot_be_read(folder: Path, texts: Texts, monkeypatch:
     os.mkfifo(folder / "pipe.py")
     monkeypatch.setattr(reading, "MOST_BYTES", 150)
     for name in ("broken.py", "large.py", "pipe.py", "missing.py", "."):
-        with pytest.raises(Refused, match="cannot be read"):
+        with pytest.raises(SourceRefused, match="cannot be read"):
             excerpt(texts, name, 1, 5, folder)
 
 

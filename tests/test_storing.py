@@ -14,7 +14,7 @@ from collectors.service.supervisor import Supervisor
 from collectors.store.open import open_store
 from collectors.store.protocol import Store, StoreError
 from collectors.store.sqlite.engine import SqliteStore
-from collectors.store.storing import Refused, store_all
+from collectors.store.storing import RefusedRecord, store_all
 from tests.conftest import wait_for
 
 HOST = labels_of(host="box")
@@ -94,13 +94,13 @@ class Batches:
 
     def __init__(self) -> None:
         self.step = 0
-        self.told: list[Refused] = []
+        self.told: list[RefusedRecord] = []
 
     def collect(self) -> list[Record]:
         self.step += 10
         return [*(point("a", step) for step in range(self.step - 10, self.step)), offset("a", self.step)]
 
-    def refused(self, refused: list[Refused]) -> None:
+    def refused(self, refused: list[RefusedRecord]) -> None:
         self.told += refused
 
     def trouble(self) -> str:

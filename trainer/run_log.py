@@ -125,7 +125,7 @@ class RunLog:
 
     def handler(self) -> logging.Handler:
         """`logging.getLogger().addHandler(log.handler())` sends the script's logging to the text log."""
-        return _Handler(self)
+        return _LogHandler(self)
 
     def close(self, status: str = "finished", reason: str = "") -> None:
         """Write what is queued and the end event. A script that ends without calling it has it called."""
@@ -187,7 +187,7 @@ class RunLog:
                 return
 
 
-class _Handler(logging.Handler):
+class _LogHandler(logging.Handler):
     def __init__(self, log: RunLog) -> None:
         super().__init__()
         self._log = log

@@ -15,7 +15,7 @@ import pynvml as nvml  # the package nvidia-ml-py
 
 from .inventory import GpuProcess
 
-Values: TypeAlias = dict[str, float]
+CardValues: TypeAlias = dict[str, float]
 
 POLL_AFTER_S = 1.5  # without a new entry in the driver's buffer, whose period is 1 s at most: an idle GPU writes none
 GPM_LEAST_S = 0.1  # between the two samples of a GPM reading, the hardware's own limit
@@ -94,7 +94,7 @@ class Gpm:
         self._older, self._newer = nvml.nvmlGpmSampleAlloc(), nvml.nvmlGpmSampleAlloc()
         self._taken_s: float | None = None
 
-    def read(self, card: Card) -> Values:
+    def read(self, card: Card) -> CardValues:
         now_s, taken_s = time.monotonic(), self._taken_s
         if taken_s is not None and now_s - taken_s < GPM_LEAST_S:
             return {}
@@ -106,7 +106,7 @@ class Gpm:
         self._taken_s = now_s
         return {} if taken_s is None else self._difference()
 
-    def _difference(self) -> Values:
+    def _difference(self) -> CardValues:
         self._request.sample1, self._request.sample2 = self._older, self._newer
         nvml.nvmlGpmMetricsGet(self._request)
         answers = zip(self.METRICS.values(), self._request.metrics, strict=False)

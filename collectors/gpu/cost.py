@@ -12,7 +12,7 @@ SLOW_S = 0.02  # a look that takes longer, twice in a row, may take 1 % of the t
 
 
 @dataclass
-class Cost:
+class SourceCost:
     """Of one source on one GPU."""
 
     looks: int = 0
@@ -29,7 +29,7 @@ class Cost:
         self.rest_s = 100 * took_s if self.slow_in_a_row > 1 else 0.0
 
 
-def looks_of(cards: Sequence[Mapping[str, Cost]]) -> tuple[Looks, ...]:
+def looks_of(cards: Sequence[Mapping[str, SourceCost]]) -> tuple[Looks, ...]:
     """Over all cards, what each source costs; `cards` are the costs of one card each, by source."""
     looks = []
     for source in GPU:

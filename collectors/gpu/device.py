@@ -10,8 +10,8 @@ import pynvml as nvml  # the package nvidia-ml-py
 
 from ..catalog import GPU, Timetable
 from ..records import Points, labels_of
-from .card import Card, Values
-from .cost import Cost
+from .card import Card, CardValues
+from .cost import SourceCost
 from .errors import ABSENT, DRIVER_GONE, GONE, NOTHING_NOW
 from .inventory import Gpu
 from .readers import READERS, Reading
@@ -47,9 +47,9 @@ class Device:
         self.timetable = Timetable(PER_GPU)
         self.readers = {source.key: list(READERS[source.key]) for source in PER_GPU}
         self.answered: set[str] = set()
-        self.costs: dict[str, Cost] = {}
-        self.latest: Values = {}
-        self.gathered: dict[float, tuple[float, Values]] = {}  # by period: when, Unix seconds; what
+        self.costs: dict[str, SourceCost] = {}
+        self.latest: CardValues = {}
+        self.gathered: dict[float, tuple[float, CardValues]] = {}  # by period: when, Unix seconds; what
         self.card = Card()
 
     def open(self) -> None:
@@ -74,7 +74,7 @@ class Device:
             self.answered.add(key)
         except nvml.NVMLError as error:
             self._refused(key, error)
-        cost = self.costs.setdefault(key, Cost())
+        cost = self.costs.setdefault(key, SourceCost())
         cost.add(time.monotonic() - started_s)
         self.timetable.done(key, started_s, cost.rest_s)
         for time_s, values in readings:
@@ -88,7 +88,7 @@ class Device:
         gathered, self.gathered = self.gathered, {}
         return [self._points(time_s, values) for time_s, values in gathered.values()]
 
-    def _points(self, time_s: float, values: Values) -> Points:
+    def _points(self, time_s: float, values: CardValues) -> Points:
         return Points(None, self.labels, tuple(values), tuple(map(float, values.values())), time_s, None)
 
     def _read(self, key: str) -> list[Reading]:

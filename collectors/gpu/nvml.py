@@ -47,7 +47,7 @@ class NvmlCollector:
         self._host = host
         self._root = root
         self._devices: list[Device] = []
-        self._events = Events([])
+        self._events = XidEvents([])
         self._inventory = Inventory(note=NO_DRIVER)
         self._is_open = self._worked = False
         self._open_at_s = 0.0
@@ -91,7 +91,7 @@ class NvmlCollector:
         if not self._devices:
             raise nvml.NVMLError(nvml.NVML_ERROR_GPU_NOT_FOUND)
         self._worked = True
-        self._events = Events(self._devices)
+        self._events = XidEvents(self._devices)
         self._nodes = device_nodes(self._root)
         self._check_at_s, self._snapshot_at_s = now_s + PLUG_CHECK_S, now_s
         return True
@@ -111,7 +111,7 @@ class NvmlCollector:
         healed = [device for device in self._devices if device.heal(now_s)]
         if healed:
             self._events.close()
-            self._events = Events(self._devices)
+            self._events = XidEvents(self._devices)
         for device, xid in self._events.xids(now_s):
             device.xid, device.xid_s = xid, time.time()
             points.append(Points(None, device.labels, ("gpu/xid",), (float(xid),), device.xid_s, None))
@@ -138,7 +138,7 @@ class NvmlCollector:
                 self._open_at_s = 0.0
 
 
-class Events:
+class XidEvents:
     """Critical errors (XID) of all cards, from the driver's own queue."""
 
     def __init__(self, devices: list[Device]) -> None:

@@ -9,27 +9,27 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pynvml as nvml  # the package nvidia-ml-py
 
-from .card import Buffer, Card, Gpm, Values
+from .card import Buffer, Card, CardValues, Gpm
 from .errors import ABSENT
 from .inventory import GpuProcess, owner_of
 
-Reading: TypeAlias = tuple[float | None, Values]  # when, Unix seconds, or None for now; what, by name
-Reader: TypeAlias = Callable[[Card], list[Reading]]
+Reading: TypeAlias = tuple[float | None, CardValues]  # when, Unix seconds, or None for now; what, by name
+SourceReader: TypeAlias = Callable[[Card], list[Reading]]
 
 PROCESS_WINDOW_S = 2.5  # from which the newest utilization of each process is taken
 ALL_LINKS = 0xFFFFFFFF  # scope of an NVLink counter
 
 
-def now(values: Values) -> list[Reading]:
+def now(values: CardValues) -> list[Reading]:
     return [(None, values)]
 
 
-def scalar(name: str, ask: Callable[..., float], *arguments: int, factor: float = 1) -> Reader:
+def scalar(name: str, ask: Callable[..., float], *arguments: int, factor: float = 1) -> SourceReader:
     """A reader for a call that answers with one number."""
     return lambda card: now({name: ask(card.handle, *arguments) * factor})
 
 
-def buffered(name: str, kind: int, share: str) -> Reader:
+def buffered(name: str, kind: int, share: str) -> SourceReader:
     """A reader of the driver's sample buffer, and of the poll while the buffer is silent."""
 
     def read(card: Card) -> list[Reading]:
@@ -45,7 +45,7 @@ def buffered(name: str, kind: int, share: str) -> Reader:
     return read
 
 
-def polled(name: str, share: str) -> Reader:
+def polled(name: str, share: str) -> SourceReader:
     return lambda card: now({name: getattr(nvml.nvmlDeviceGetUtilizationRates(card.handle), share)})
 
 
@@ -97,7 +97,7 @@ def pcie_throughput(card: Card) -> list[Reading]:
     return now({name: nvml.nvmlDeviceGetPcieThroughput(card.handle, kind) * 1024 for name, kind in kinds.items()})
 
 
-def processes(kind: Literal["compute", "graphics"], ask: Callable[[Any], list[Any]], name: str) -> Reader:
+def processes(kind: Literal["compute", "graphics"], ask: Callable[[Any], list[Any]], name: str) -> SourceReader:
     def read(card: Card) -> list[Reading]:
         time_s = time.time()
         running = [(process.pid, process.usedGpuMemory) for process in ask(card.handle)]
@@ -133,11 +133,11 @@ class Field(NamedTuple):
 UNION_MEMBER = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}  # by nvmlValueType_t
 
 
-def ask_fields(card: Card, fields: tuple[Field, ...]) -> Values:
+def ask_fields(card: Card, fields: tuple[Field, ...]) -> CardValues:
     """All of them in one call; a field that the card lacks is asked once. Raises NotSupported when none is left."""
     asked = [field for field in fields if field.id not in card.absent_fields]
     answers = nvml.nvmlDeviceGetFieldValues(card.handle, [(field.id, field.scope) for field in asked])
-    values: Values = {}
+    values: CardValues = {}
     for field, answer in zip(asked, answers, strict=True):
         if answer.nvmlReturn == nvml.NVML_SUCCESS:
             value = getattr(answer.value, UNION_MEMBER[answer.valueType]) * field.factor
@@ -149,11 +149,11 @@ def ask_fields(card: Card, fields: tuple[Field, ...]) -> Values:
     return values
 
 
-def gauges(*fields: Field) -> Reader:
+def gauges(*fields: Field) -> SourceReader:
     return lambda card: now(ask_fields(card, fields))
 
 
-def rates(*fields: Field) -> Reader:
+def rates(*fields: Field) -> SourceReader:
     """Counters, told as change per second; nothing at first, nor after a counter went back."""
 
     def read(card: Card) -> list[Reading]:
@@ -166,7 +166,7 @@ def rates(*fields: Field) -> Reader:
     return read
 
 
-READERS: dict[str, tuple[Reader, ...]] = {  # by the catalog's source; the first that the card supports is used
+READERS: dict[str, tuple[SourceReader, ...]] = {  # by the catalog's source; the first that the card supports is used
     "gpu.utilization": (
         buffered("gpu/utilization_pct", nvml.NVML_GPU_UTILIZATION_SAMPLES, "gpu"),
         polled("gpu/utilization_pct", "gpu"),

@@ -16,7 +16,7 @@ from ..process.proc import TICKS_PER_S, descendants
 from ..records import Labels, Points, labels_of
 
 Values: TypeAlias = dict[str, float]
-Reading: TypeAlias = tuple[dict[str, object], Values]  # what varies in the labels; what was read, by name
+HostReading: TypeAlias = tuple[dict[str, object], Values]  # what varies in the labels; what was read, by name
 
 VIRTUAL_CARDS = ("lo", "ifb", "veth", "docker", "br-", "virbr", "cni", "flannel", "cali", "tun", "tap", "dummy", "tailscale")
 PERIODS_S = {source.key: source.period_s for source in HOST}
@@ -90,12 +90,12 @@ class Counters:
         return {name: added / (self._read_s - then_s) for name, added in self.added(counts).items()}
 
 
-def cpu(machine: HostCollector) -> Iterator[Reading]:
+def cpu(machine: HostCollector) -> Iterator[HostReading]:
     busy = busy_of(machine.added("cpu", psutil.cpu_times()._asdict()))
     yield {}, {f"host/cpu_{name}": value for name, value in busy.items()}
 
 
-def cores(machine: HostCollector) -> Iterator[Reading]:
+def cores(machine: HostCollector) -> Iterator[HostReading]:
     for core, times in enumerate(psutil.cpu_times(percpu=True)):
         busy = busy_of(machine.added(f"core {core}", times._asdict()))
         yield {"core": core}, {"host/cpu_core_pct": busy["pct"]} if busy else {}
@@ -111,7 +111,7 @@ def busy_of(added: Values) -> Values:
     return {"pct": 100 * (total - added["idle"] - waiting) / total, "iowait_pct": 100 * waiting / total}
 
 
-def memory(machine: HostCollector) -> Iterator[Reading]:
+def memory(machine: HostCollector) -> Iterator[HostReading]:
     ram, swap = psutil.virtual_memory(), psutil.swap_memory()
     yield (
         {},
@@ -123,7 +123,7 @@ def memory(machine: HostCollector) -> Iterator[Reading]:
     )
 
 
-def disk(machine: HostCollector) -> Iterator[Reading]:
+def disk(machine: HostCollector) -> Iterator[HostReading]:
     """Whole disks only: partitions, mappings and RAIDs would count the same bytes again."""
     counts = psutil.disk_io_counters(perdisk=True, nowrap=False)
     real = {disk.name for disk in (machine.sys / "block").glob("*") if (disk / "device").exists()}
@@ -133,7 +133,7 @@ def disk(machine: HostCollector) -> Iterator[Reading]:
         yield {}, machine.rates("disk", {"host/disk_read_bytes_per_s": read, "host/disk_write_bytes_per_s": written})
 
 
-def net(machine: HostCollector) -> Iterator[Reading]:
+def net(machine: HostCollector) -> Iterator[HostReading]:
     """Cards with a device behind them; in a container, whose only card is virtual, all that are not known to be mere plumbing."""
     counts = psutil.net_io_counters(pernic=True, nowrap=False)
     real = [name for name in counts if (machine.sys / "class/net" / name / "device").exists()]
@@ -142,11 +142,11 @@ def net(machine: HostCollector) -> Iterator[Reading]:
     yield {}, machine.rates("net", {"host/net_recv_bytes_per_s": received, "host/net_sent_bytes_per_s": sent})
 
 
-def load(machine: HostCollector) -> Iterator[Reading]:
+def load(machine: HostCollector) -> Iterator[HostReading]:
     yield {}, {"host/load_1m": os.getloadavg()[0]}
 
 
-def pressure(machine: HostCollector) -> Iterator[Reading]:
+def pressure(machine: HostCollector) -> Iterator[HostReading]:
     """`some avg10=0.00 avg60=0.00 avg300=0.00 total=4786081`: the total is in microseconds."""
     stalled_us = {}
     for kind in ("cpu", "memory", "io"):
@@ -158,7 +158,7 @@ def pressure(machine: HostCollector) -> Iterator[Reading]:
     yield {}, {name: min(100.0, rate_us / 1e4) for name, rate_us in machine.rates("pressure", stalled_us).items()}
 
 
-def data_disk(machine: HostCollector) -> Iterator[Reading]:
+def data_disk(machine: HostCollector) -> Iterator[HostReading]:
     if machine.data_path is None:
         return
     try:
@@ -168,7 +168,7 @@ def data_disk(machine: HostCollector) -> Iterator[Reading]:
     yield {}, {"host/disk_free_bytes": usage.free, "host/disk_total_bytes": usage.total}
 
 
-def cgroup(machine: HostCollector) -> Iterator[Reading]:
+def cgroup(machine: HostCollector) -> Iterator[HostReading]:
     """The narrowest limits from this process's cgroup up to the root; nothing where there are none."""
     limits = list(memory_limits(machine))
     values: Values = {}
@@ -224,7 +224,7 @@ def read(path: Path) -> str:
         return ""
 
 
-def runs(machine: HostCollector) -> Iterator[Reading]:
+def runs(machine: HostCollector) -> Iterator[HostReading]:
     """What each rank of the live runs uses, with its children."""
     alive = set()
     for run, processes in machine.finder.find(machine.live_runs()).items():
@@ -261,7 +261,7 @@ def usage_of(machine: HostCollector, key: str, pids: list[int]) -> Values:
     return values
 
 
-READERS: dict[str, Callable[[HostCollector], Iterator[Reading]]] = {  # by the catalog's source
+READERS: dict[str, Callable[[HostCollector], Iterator[HostReading]]] = {  # by the catalog's source
     "host.cpu": cpu,
     "host.cores": cores,
     "host.memory": memory,

@@ -15,7 +15,7 @@ from typing import cast
 
 from ..process import RunActivity
 from ..records import Offset, Record
-from ..store.storing import Refused, sentence
+from ..store.storing import RefusedRecord, sentence
 from .aside import AsideFiles
 from .followed import BATCH_BYTES, FollowedFile, with_skip, written_s
 from .formats import WholeFormat
@@ -23,7 +23,7 @@ from .formats.values import inert_path
 from .known import Known, Origin, format_of, rank_of, reading_order
 from .opening import NotRead, read_file
 from .run_folder import RunFolder
-from .turns import Turns
+from .turns import FileTurns
 from .watch import FolderWatch
 
 TURN_BYTES = 2 * BATCH_BYTES  # read before what was read is stored,
@@ -57,7 +57,7 @@ class Tail:
         self._offsets = dict(offsets)  # of the files that are not open
         self._runs: dict[str, RunFolder] = {}
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
-        self._turns, self._aside = Turns(), AsideFiles()
+        self._turns, self._aside = FileTurns(), AsideFiles()
         self._swept_s = time.monotonic()
         self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only)
         there = self._watch.take()
@@ -91,7 +91,7 @@ class Tail:
         """What the files say of each run's life, for whoever looks for its processes."""
         return [run.activity() for run in list(self._runs.values())]
 
-    def refused(self, refused: list[Refused]) -> None:
+    def refused(self, refused: list[RefusedRecord]) -> None:
         """The store could not take these records: they are counted in the tallies of their files."""
         files = {self._key(path): file for path, file in self._files.items()}
         for one in refused:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-class Turns:
+class FileTurns:
     """Each file waits once, in the order in which it came."""
 
     def __init__(self) -> None:

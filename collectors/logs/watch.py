@@ -198,7 +198,7 @@ class FolderWatch:
         if self._observer is None or folder in self._watches:
             return
         try:
-            self._watches[folder] = self._observer.schedule(_Handler(self._noticed), folder, event_filter=EVENTS)
+            self._watches[folder] = self._observer.schedule(_Noticing(self._noticed), folder, event_filter=EVENTS)
         except OSError:  # the folder is gone, or the user's inotify watches are used up: glances and scans find its changes
             return
 
@@ -294,7 +294,7 @@ def _mark_of_link(path: str) -> tuple[Mark, float] | None:
     return Mark(found.st_ino, 0, 0), 0.0
 
 
-class _Handler(FileSystemEventHandler):
+class _Noticing(FileSystemEventHandler):
     def __init__(self, noticed: Callable[[FileSystemEvent], None]) -> None:
         self._noticed = noticed
 

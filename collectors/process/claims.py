@@ -21,7 +21,7 @@ CONTAINED_EVERY_S = 1.0  # at most so often is /proc walked for the processes of
 ROOT_UID = 0
 
 
-class Strength(IntEnum):
+class ClaimStrength(IntEnum):
     """How well a claim is founded: a process that two runs claim goes to the stronger one."""
 
     SIBLING = 0  # another rank of the same launcher
@@ -38,7 +38,7 @@ class Claim(NamedTuple):
 
     process: RunProcess
     lives: bool
-    strength: Strength
+    strength: ClaimStrength
     since_s: float  # when it was made, Unix seconds
 
 
@@ -107,12 +107,12 @@ def _of_start(start: Event, folder: Path, host: str, proc: Path) -> Claim | None
         return None
     here = _seen(proc).pid_here(pid, ticks, start.time_s)
     if here is None:
-        gone = Claim(RunProcess(pid, start.rank, ticks), False, Strength.START, start.time_s)
+        gone = Claim(RunProcess(pid, start.rank, ticks), False, ClaimStrength.START, start.time_s)
         return gone if start.fields.get("host") == host else None
     lives = alive(here, ticks, proc)
     if lives and not _confirmed(folder, start.rank, here, ticks, proc):
         return None
-    return Claim(RunProcess(here, start.rank, ticks), lives, Strength.START, start.time_s)
+    return Claim(RunProcess(here, start.rank, ticks), lives, ClaimStrength.START, start.time_s)
 
 
 def _confirmed(folder: Path, rank: int, pid: int, ticks: int, proc: Path) -> bool:
@@ -137,7 +137,7 @@ def _of_seen(activity: RunActivity, proc: Path) -> list[Claim]:
         if pid is not None and ticks is not None and event.fields.get("boot_id") == boot_id(proc):
             process = RunProcess(pid, event.rank, ticks)
             lives = alive(pid, ticks, proc) and not _is_replaced(_exits_of(activity, process))
-            claim = Claim(process, lives, Strength.SEEN, event.time_s)
+            claim = Claim(process, lives, ClaimStrength.SEEN, event.time_s)
             by_rank.setdefault(event.rank, []).append(claim)
     return [
         claim
@@ -163,7 +163,7 @@ def _of_info(info: Mapping[str, Any], folder: Path, host: str, proc: Path) -> Cl
         return None
     if not lives and not named:
         return None
-    strength = Strength.INFO_WITH_HOST if named else Strength.INFO
+    strength = ClaimStrength.INFO_WITH_HOST if named else ClaimStrength.INFO
     return Claim(RunProcess(pid, 0, ticks or 0), lives, strength, started_s)
 
 
@@ -178,7 +178,7 @@ def _started_s(info: Mapping[str, Any], folder: Path) -> float | None:
         return None
 
 
-class _Seen:
+class _SeenProcess:
     """Which pid a process has here that calls itself by another in its container. What was found once, or is gone, stays so."""
 
     def __init__(self, proc: Path) -> None:
@@ -205,8 +205,8 @@ class _Seen:
 
 
 @functools.cache
-def _seen(proc: Path) -> _Seen:
-    return _Seen(proc)
+def _seen(proc: Path) -> _SeenProcess:
+    return _SeenProcess(proc)
 
 
 @functools.lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..mounts import is_remote
 from .activity import RunActivity, RunProcess, last_sign_s
 from .appenders import Appenders
-from .claims import Claim, Strength, claims_of, names_a_process
+from .claims import Claim, ClaimStrength, claims_of, names_a_process
 from .identity import identity_of, meeting_of
 from .launchers import is_launcher
 from .proc import (
@@ -91,7 +91,7 @@ class Finder:
     def _trainings_of(self, claim: Claim) -> list[Claim]:
         """Where run.json names the shell or launcher that starts the training: the Python processes below it."""
         pid = claim.process.pid
-        if claim.strength not in (Strength.INFO, Strength.INFO_WITH_HOST):
+        if claim.strength not in (ClaimStrength.INFO, ClaimStrength.INFO_WITH_HOST):
             return [claim]
         now_s = time.monotonic()
         if now_s - self._trains.get(claim.process, -math.inf) < TRAINS_S:
@@ -150,12 +150,12 @@ class Finder:
                 del known[pid]
         for pid, ticks in holding.items():
             if pid not in known and alive(pid, ticks, self._proc):
-                known[pid] = self._claim(pid, ticks, Strength.WRITER)
+                known[pid] = self._claim(pid, ticks, ClaimStrength.WRITER)
         if not known and goes_on:
             known.update(self._appending(activity))
         return list(known.values())
 
-    def _claim(self, pid: int, ticks: int, strength: Strength) -> Claim:
+    def _claim(self, pid: int, ticks: int, strength: ClaimStrength) -> Claim:
         rank = identity_of(environment_of(pid, self._proc)).rank or 0
         return Claim(RunProcess(pid, rank, ticks), True, strength, time.time())
 
@@ -168,13 +168,13 @@ class Finder:
         taken = {pid for (pid, _), run in self._owner.items() if run != activity.run}
         pid = self._appenders.find(activity, taken | self._own)
         ticks = None if pid is None else start_ticks(pid, self._proc)
-        return {} if pid is None or ticks is None else {pid: self._claim(pid, ticks, Strength.APPENDER)}
+        return {} if pid is None or ticks is None else {pid: self._claim(pid, ticks, ClaimStrength.APPENDER)}
 
     def _was_a_stopgap(self, claim: Claim, holding: Collection[int]) -> bool:
         """Whether it was taken for the writer only while no better one was known: a shell, tee, or what is above the writers."""
         pid = claim.process.pid
         above = not set(descendants(pid, self._proc)).isdisjoint(holding)
-        return bool(holding) and (above or claim.strength < Strength.WRITER or not runs_python(pid, self._proc))
+        return bool(holding) and (above or claim.strength < ClaimStrength.WRITER or not runs_python(pid, self._proc))
 
     def _holders(self, activity: RunActivity) -> dict[int, int]:
         paths = self._paths_of(activity)
@@ -196,8 +196,8 @@ class Finder:
         for run, made in claims.items():
             for claim in [*made, *self._siblings(made)]:
                 key = claim.process.pid, claim.process.start_ticks
-                since_s = claim.since_s if claim.strength > Strength.WRITER else lines[run]
-                order = (claim.strength, claim.strength <= Strength.WRITER and self._owner.get(key) == run, since_s)
+                since_s = claim.since_s if claim.strength > ClaimStrength.WRITER else lines[run]
+                order = (claim.strength, claim.strength <= ClaimStrength.WRITER and self._owner.get(key) == run, since_s)
                 if key not in best or order > best[key][0]:
                     best[key] = (order, run, claim.process)
         self._owner = {key: run for key, (_, run, _) in best.items()}
@@ -228,7 +228,7 @@ class Finder:
                 rank = identity_of(environment).rank
                 if meeting_of(environment) == meeting and rank is not None and rank not in {one.process.rank for one in claims}:
                     taken.add(pid)
-                    found.append(Claim(RunProcess(pid, rank, ticks), True, Strength.SIBLING, claim.since_s))
+                    found.append(Claim(RunProcess(pid, rank, ticks), True, ClaimStrength.SIBLING, claim.since_s))
         return found
 
     def _meetings(self, claims: Sequence[Claim]) -> Iterable[tuple[tuple[str | None, ...], int, Claim]]:

@@ -29,30 +29,30 @@ AFTERWARDS = re.compile(  # what Python and CUDA print behind an exception's lin
 )
 
 
-class Verdict(NamedTuple):
+class HowItEnded(NamedTuple):
     state: StateName
     reason: str  # one sentence
 
 
-def verdict_of(pid: int, lines: Sequence[str], *, code: int | None, out_of_memory: bool, promised_end: bool) -> Verdict:
+def verdict_of(pid: int, lines: Sequence[str], *, code: int | None, out_of_memory: bool, promised_end: bool) -> HowItEnded:
     """`code`: the exit status where it was our own child, negative for a signal; `promised_end`: its start event promised an end event."""
     if code is not None:
         return _of_code(pid, code)
     if out_of_memory:
-        return Verdict("killed", f"Process {pid} was killed by the kernel: out of memory")
+        return HowItEnded("killed", f"Process {pid} was killed by the kernel: out of memory")
     if error := last_error(lines):
-        return Verdict("failed", error)
+        return HowItEnded("failed", error)
     if promised_end:
-        return Verdict("killed", f"Killed: process {pid} is gone without an end event")
-    return Verdict("ended", f"Process {pid} is gone; nothing says how it ended")
+        return HowItEnded("killed", f"Killed: process {pid} is gone without an end event")
+    return HowItEnded("ended", f"Process {pid} is gone; nothing says how it ended")
 
 
-def _of_code(pid: int, code: int) -> Verdict:
+def _of_code(pid: int, code: int) -> HowItEnded:
     if code < 0:
         with suppress(ValueError):
-            return Verdict("killed", f"Process {pid} was ended by {signal.Signals(-code).name}")
-        return Verdict("killed", f"Process {pid} was ended by signal {-code}")
-    return Verdict("failed", f"Process {pid} ended with exit status {code}") if code else Verdict("finished", "")
+            return HowItEnded("killed", f"Process {pid} was ended by {signal.Signals(-code).name}")
+        return HowItEnded("killed", f"Process {pid} was ended by signal {-code}")
+    return HowItEnded("failed", f"Process {pid} ended with exit status {code}") if code else HowItEnded("finished", "")
 
 
 def last_error(lines: Sequence[str]) -> str:

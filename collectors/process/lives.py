@@ -12,7 +12,7 @@ from . import Finder, RunActivity, RunProcess
 from .activity import EXIT, SEEN, last_ends, last_sign_s, newest_by_rank, seconds, whole
 from .claims import claims_of, names_a_process
 from .identity import identity_of
-from .last_words import Verdict, killed_for_memory, last_error, verdict_of
+from .last_words import HowItEnded, killed_for_memory, last_error, verdict_of
 from .proc import PROC, alive, boot_id, command_of, environment_of, folder_of
 from .states import is_silent
 
@@ -129,7 +129,7 @@ class LivesCollector:
                 continue  # its end is judged
             del self._known[key]
             if activity is not None and process.rank not in last_ends(activity) and self._is_new(run, EXIT, process):
-                verdict = Verdict("ended", f"Process {process.pid} goes on, and no longer writes this run")
+                verdict = HowItEnded("ended", f"Process {process.pid} goes on, and no longer writes this run")
                 instead = {"writer_pid": others[0].pid} if others else {}
                 yield self._exit(run, process.rank, verdict, {**self._name_of(process), **instead})
 
@@ -192,7 +192,7 @@ class LivesCollector:
         )
         return [self._exit(known.run, process.rank, verdict, self._name_of(process))]
 
-    def _exit(self, run: str, rank: int, verdict: Verdict, fields: Mapping[str, Any], time_s: float | None = None) -> Event:
+    def _exit(self, run: str, rank: int, verdict: HowItEnded, fields: Mapping[str, Any], time_s: float | None = None) -> Event:
         when = time.time() if time_s is None else time_s
         return Event(run, EXIT, when, rank, text=verdict.reason, fields={**fields, "state": verdict.state})
 
@@ -240,7 +240,7 @@ class LivesCollector:
             (self._judged if over else self._heard)[run], read = sign_s, read + 1
             if error := last_error(self._last_lines(run)):
                 self._judged[run] = sign_s
-                events.append(self._exit(run, 0, Verdict("failed", error), {"judged_s": sign_s}, sign_s or now_s))
+                events.append(self._exit(run, 0, HowItEnded("failed", error), {"judged_s": sign_s}, sign_s or now_s))
             if read >= JUDGED_AT_ONCE:
                 break
         return events

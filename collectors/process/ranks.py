@@ -9,13 +9,13 @@ from .activity import RunActivity, newest_by_rank, whole
 from .identity import MOST_RANKS
 
 
-class Ranks(NamedTuple):
+class RanksSeen(NamedTuple):
     seen: list[int]  # of which a process or a line was seen
     world_size: int | None
     note: str  # one sentence where some are missing: "8 of 16 ranks; 8-15 are not on this host"
 
 
-def ranks_of(activity: RunActivity, host: str) -> Ranks:
+def ranks_of(activity: RunActivity, host: str) -> RanksSeen:
     """From the start events of all hosts that write to this folder, and the processes of this one."""
     starts, seen = newest_by_rank(activity.starts), newest_by_rank(activity.seen)
     sizes = [*(event.fields.get("world_size") for event in [*seen.values(), *starts.values()]), activity.info.get("world_size")]
@@ -23,7 +23,7 @@ def ranks_of(activity: RunActivity, host: str) -> Ranks:
     away = {rank: str(event.fields["host"]) for rank, event in starts.items() if event.fields.get("host") not in (None, "", host)}
     here = sorted(rank for rank in starts.keys() | seen.keys() if world_size is None or rank < world_size)
     here = here or ([0] if world_size is None or world_size == 1 else [])
-    return Ranks(here, world_size, _note(here, world_size, away))
+    return RanksSeen(here, world_size, _note(here, world_size, away))
 
 
 def _note(seen: list[int], world_size: int | None, away: Mapping[int, str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..records import Event
 from .activity import RunActivity, RunState, StateName, last_ends, last_sign_s, spoken
-from .claims import CLOCK_SLACK_S, Claim, Strength, claims_of
+from .claims import CLOCK_SLACK_S, Claim, ClaimStrength, claims_of
 from .proc import PROC
 
 STALLED_AFTER_S = 30.0
@@ -28,7 +28,7 @@ def state_of(activity: RunActivity, now_s: float, *, host: str | None = None, pr
     claims = claims_of(activity, host or socket.gethostname(), proc)
     living, gone = [claim for claim in claims if claim.lives], [claim for claim in claims if not claim.lives]
     over = _over(activity, gone)
-    if over and not (living and over.state == "ended" and gone[0].strength < Strength.START):
+    if over and not (living and over.state == "ended" and gone[0].strength < ClaimStrength.START):
         return over
     if living:
         return _alive_state(activity, now_s, living[0].process.pid)
@@ -41,7 +41,7 @@ def _over(activity: RunActivity, gone: list[Claim]) -> RunState | None:
     """How it ended by those of its processes that are gone, the worst first; None where it goes on without them."""
     exits = {(event.fields.get("pid"), event.fields.get("pid_start_ticks")): event for event in activity.exits}
     found = [_exit_state(claim, exits.get((claim.process.pid, claim.process.start_ticks))) for claim in gone]
-    if gone and gone[0].strength < Strength.START and _was_taken_up(activity):
+    if gone and gone[0].strength < ClaimStrength.START and _was_taken_up(activity):
         return None
     return min(found, key=lambda state: WORST_FIRST.index(state.state), default=None)
 

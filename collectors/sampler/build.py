@@ -11,7 +11,6 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent / "native"
 PROGRAM = Path(__file__).parent / "_sampler"
-APART = {"layout_check.c"}  # a program of its own, for the tests
 FLAGS = ("-std=gnu11", "-O2", "-g", "-Wall", "-Wextra")
 COMPILERS = ("cc", "gcc", "clang")
 
@@ -36,7 +35,7 @@ def compiler() -> list[str]:
 
 def build(program: Path = PROGRAM, flags: tuple[str, ...] = FLAGS) -> None:
     """About 3 s. An older program is replaced at once or not at all, also while it runs. Raises BuildError."""
-    sources = sorted(path for path in SOURCES.glob("*.c") if path.name not in APART)
+    sources = sorted(SOURCES.glob("*.c"))
     fresh = program.with_name(f"{program.name}.{os.getpid()}")
     try:
         done = subprocess.run([*compiler(), *flags, "-o", str(fresh), *map(str, sources)], capture_output=True, text=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..records import Profile
 from . import Target, Trouble, refusal
 from .build import find_program
-from .stream import Attached, Gone, Message, Refused, StreamError, StreamReader, Window
+from .stream import Attached, Gone, Message, SampleWindow, StreamError, StreamReader, TargetRefused
 
 NAME = "native"
 SPOKEN = "The native sampler"
@@ -170,14 +170,14 @@ class Native:
         match message:
             case Attached():
                 followed.trouble = None
-            case Refused():
+            case TargetRefused():
                 followed.trouble = _trouble(followed.target.pid, message)
                 followed.retry_at_s = time.monotonic() + RETRY_S
                 if message.reason == "stream":  # the sampler itself has it still
                     self._send(f"- {followed.number}")
             case Gone():
                 del self._by_number[message.target]
-            case Window():
+            case SampleWindow():
                 return _profile(followed.target, message, self._host, wall_s)
         return None
 
@@ -291,14 +291,14 @@ class _Resident:
         return f"it was ended by signal {-code}" if code < 0 else f"it ended with code {code}"
 
 
-def _trouble(pid: int, refused: Refused) -> Trouble | None:
+def _trouble(pid: int, refused: TargetRefused) -> Trouble | None:
     """As a person reads it; None where the process has ended meanwhile."""
     if (text := OTHER_MAY.get(refused.reason)) is None:
         return refusal.trouble(pid, SPOKEN, refused.detail)
     return Trouble(f"{SPOKEN} {text.format(pid=pid, detail=refused.detail)}.", "", other_may=True)
 
 
-def _profile(target: Target, window: Window, host: str, wall_s: float) -> Profile | None:
+def _profile(target: Target, window: SampleWindow, host: str, wall_s: float) -> Profile | None:
     if window.end_ns <= window.start_ns:
         return None
     return Profile(

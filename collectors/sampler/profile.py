@@ -25,7 +25,7 @@ ROTATE_S = 30.0
 LOWEST_HZ = 5.0
 
 
-State: TypeAlias = Literal["on", "off", "refused", "starting"]
+ProfilerState: TypeAlias = Literal["on", "off", "refused", "starting"]
 
 
 class Rates(NamedTuple):
@@ -50,7 +50,7 @@ class Rank(NamedTuple):
 class ProfileStatus(NamedTuple):
     """What the page says of profiling."""
 
-    state: State
+    state: ProfilerState
     sampler: str
     hz: float  # of main processes
     sentence: str  # why stacks are missing; "" where none are
@@ -188,7 +188,7 @@ class ProfileCollector:
     def _allowed_pct(self) -> float:
         return allowed_pct(self._speaker, _processes(self._ranks)) if self._budget_pct is None else self._budget_pct
 
-    def _state(self) -> tuple[State, str, str]:
+    def _state(self) -> tuple[ProfilerState, str, str]:
         if not self._enabled:
             return "off", f"Profiling is off. It would cost about {self._allowed_pct():g} % of one core.", ""
         mains = [target for target in self._targets if target.role == "main"]

@@ -25,7 +25,7 @@ WaitOf: TypeAlias = Callable[[tuple[Frame, ...]], str]
 """What a stack waits for, `"data loader"`; "" where it is at work."""
 
 
-class Refused(Exception):
+class ReportRefused(Exception):
     """The process cannot be sampled; the text is one sentence with the remedy."""
 
 
@@ -34,7 +34,7 @@ def of(pid: int, seconds: float, sampler: Choice, wait_of: WaitOf) -> list[str]:
     with contextlib.closing(sampler):
         ticks = start_ticks(pid)
         if ticks is None:
-            raise Refused(f"there is no process {pid}; {PYTHONS}")
+            raise ReportRefused(f"there is no process {pid}; {PYTHONS}")
         profiles = _record(sampler, Target("", 0, pid, ticks, "main", HZ), seconds)
     return list(lines(profiles, pid, wait_of))
 
@@ -67,7 +67,7 @@ def _record(sampler: Choice, target: Target, seconds: float) -> list[Profile]:
         while _seen_s(profiles) < seconds and time.monotonic() < give_up_s:
             profiles += sampler.profiles()
             if trouble := sampler.troubles().get(target.pid):
-                raise Refused(f"{trouble.sentence.rstrip('.')}; {trouble.remedy or PYTHONS}")
+                raise ReportRefused(f"{trouble.sentence.rstrip('.')}; {trouble.remedy or PYTHONS}")
             if not alive(target.pid, target.start_ticks):
                 give_up_s = min(give_up_s, time.monotonic() + GRACE_S)
             time.sleep(POLL_S)

@@ -34,7 +34,7 @@ class Attached(NamedTuple):
     took_us: int  # to find its runtime
 
 
-class Refused(NamedTuple):
+class TargetRefused(NamedTuple):
     target: int
     reason: str  # permission, python, version, free-threaded, crowd; stream: what is told of it cannot be
     detail: str
@@ -44,7 +44,7 @@ class Gone(NamedTuple):
     target: int
 
 
-class Window(NamedTuple):
+class SampleWindow(NamedTuple):
     """What was seen of a target from one moment to another, CLOCK_MONOTONIC; the next window begins where it ends."""
 
     target: int
@@ -57,7 +57,7 @@ class Window(NamedTuple):
     spans: list[StackSample]
 
 
-Message: TypeAlias = Attached | Refused | Gone | Window
+Message: TypeAlias = Attached | TargetRefused | Gone | SampleWindow
 
 
 class StreamError(Exception):
@@ -130,7 +130,7 @@ class StreamReader:
         self._lost[target] = self._lost.get(target, 0) + 1
         if self._faults[target] == MOST_FAULTS:
             self._drop(target)
-            self._messages.append(Refused(target, "stream", sentence))
+            self._messages.append(TargetRefused(target, "stream", sentence))
 
     def _count_garbage(self, sentence: str) -> None:
         self._garbage += 1
@@ -153,7 +153,7 @@ class StreamReader:
         self._messages.append(Attached(target, version, took_us))
 
     def _refused(self, target: int, reason: str, detail: str) -> None:
-        self._messages.append(Refused(target, reason, detail))
+        self._messages.append(TargetRefused(target, reason, detail))
 
     def _gone(self, target: int) -> None:
         self._drop(target)
@@ -208,7 +208,7 @@ class StreamReader:
         spans = self._spans.pop(target, [])
         self._waiting -= len(spans)
         errors += self._lost.pop(target, 0)
-        self._messages.append(Window(target, start_ns, end_ns, samples, errors, hz, self._threads.pop(target, {}), spans))
+        self._messages.append(SampleWindow(target, start_ns, end_ns, samples, errors, hz, self._threads.pop(target, {}), spans))
 
     def _reset(self) -> None:
         self._texts, self._frames, self._callers, self._stacks = {}, {}, {}, {}

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from ..gpu.nvml import StaleLibrary
 from ..records import Record
 from ..store.protocol import Store, StoreError
-from ..store.storing import Refused, store_all
+from ..store.storing import RefusedRecord, store_all
 from .watchdog import STUCK_S, Naming, Stuck, Watchdog, place_of
 
 COALESCE_S = 0.02  # a collector that is woken waits so long for more
@@ -45,7 +45,7 @@ class Collector(Protocol):
 class Isolating(Protocol):
     """A collector of many inputs, which knows which of them is at fault."""
 
-    def refused(self, refused: list[Refused]) -> None:
+    def refused(self, refused: list[RefusedRecord]) -> None:
         """The store took everything but these records."""
 
     def trouble(self) -> str:

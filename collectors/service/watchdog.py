@@ -97,7 +97,7 @@ def place_of(thread: threading.Thread) -> str:
     return " < ".join(f"{Path(one.filename).name}:{one.lineno} {one.name}" for one in reversed(frames))
 
 
-class Aside(NamedTuple):
+class LeftOut(NamedTuple):
     """An input that made the collector hang."""
 
     reason: str  # one sentence, without its name
@@ -127,7 +127,7 @@ class SetAside:
             return False
         if name in self._inputs or len(self._inputs) < MOST_INPUTS:
             until_s = now_s + RETRY_S if restarts < MOST_RESTARTS else NEVER_S
-            self._inputs[name] = Aside(f"made {stuck.collector} hang in {stuck.place}", restarts, until_s, mark)
+            self._inputs[name] = LeftOut(f"made {stuck.collector} hang in {stuck.place}", restarts, until_s, mark)
         self._write()
         return True
 
@@ -158,12 +158,12 @@ class SetAside:
         fresh.replace(self._path)
 
 
-def _read(path: Path) -> list[tuple[str, Aside]]:
+def _read(path: Path) -> list[tuple[str, LeftOut]]:
     """Empty where there is none, or where it is not of our making."""
     try:
         rows: Any = json.loads(path.read_bytes())
         return [
-            (name, Aside(str(row["reason"]), int(row["restarts"]), float(row["until_s"]), list(row["mark"])))
+            (name, LeftOut(str(row["reason"]), int(row["restarts"]), float(row["until_s"]), list(row["mark"])))
             for name, row in rows.items()
         ]
     except FileNotFoundError:

@@ -12,7 +12,7 @@ from .protocol import Store, StoreError
 log = logging.getLogger(__name__)
 
 
-class Refused(NamedTuple):
+class RefusedRecord(NamedTuple):
     """A record that the store did not take, and why."""
 
     record: Record
@@ -20,7 +20,7 @@ class Refused(NamedTuple):
     reason: str
 
 
-def store_all(store: Store, records: Sequence[Record]) -> list[Refused]:
+def store_all(store: Store, records: Sequence[Record]) -> list[RefusedRecord]:
     """Append all that the store takes, in one commit with the offsets behind it; what it does not take.
 
     Raises StoreError where it is the store that fails, and not a record: nothing was kept then.
@@ -37,12 +37,12 @@ def store_all(store: Store, records: Sequence[Record]) -> list[Refused]:
         return _without_the_bad(store, records, error)
 
 
-def _without_the_bad(store: Store, records: Sequence[Record], error: Exception) -> list[Refused]:
+def _without_the_bad(store: Store, records: Sequence[Record], error: Exception) -> list[RefusedRecord]:
     bad = dict(_bad(store, records, 0, error))
     if len(bad) == len(records) > 1:
         raise _failing(error) from error
     paths = _paths(records)
-    refused = [Refused(records[i], paths[i], f"{type(bad[i]).__name__}: {bad[i]}") for i in sorted(bad)]
+    refused = [RefusedRecord(records[i], paths[i], f"{type(bad[i]).__name__}: {bad[i]}") for i in sorted(bad)]
     try:
         store.append(_counted([record for i, record in enumerate(records) if i not in bad], refused))
     except (StoreError, OSError):
@@ -78,12 +78,12 @@ def _paths(records: Sequence[Record]) -> list[str]:
     return paths[::-1]
 
 
-def _counted(records: list[Record], refused: Sequence[Refused]) -> list[Record]:
+def _counted(records: list[Record], refused: Sequence[RefusedRecord]) -> list[Record]:
     """With the refused records in the tallies of their files."""
     return [_with_refused(record, refused) if isinstance(record, Offset) else record for record in records]
 
 
-def _with_refused(offset: Offset, refused: Sequence[Refused]) -> Offset:
+def _with_refused(offset: Offset, refused: Sequence[RefusedRecord]) -> Offset:
     mine = [one for one in refused if one.path == offset.path]
     if not mine:
         return offset

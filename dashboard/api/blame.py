@@ -8,8 +8,8 @@ from fastapi import APIRouter
 from typing_extensions import TypedDict
 
 from collectors.analysis.blame.confidence import Confidence
-from collectors.analysis.blame.verdict import Kind as VerdictKind
 from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.blame.verdict import VerdictKind as VerdictKind
 from collectors.analysis.stacks.traces import Range
 
 from ..queries import Queries

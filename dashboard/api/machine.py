@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from collectors import catalog
 
 from ..machine import GpuUser, Machine
-from ..queries import Queries, State
+from ..queries import DashboardState, Queries
 from .answer import Answer
 
 
@@ -172,7 +172,7 @@ def gpu_user_row(user: GpuUser) -> GpuUserRow:
     return cast(GpuUserRow, {"gpu": user.gpu, "mig": user.mig, **user.process, "run": run, "rank": rank})
 
 
-def state_answer(state: State) -> StateAnswer:
+def state_answer(state: DashboardState) -> StateAnswer:
     return {
         "time_s": state.time_s,
         "host": state.host,
@@ -191,7 +191,7 @@ def state_answer(state: State) -> StateAnswer:
     }
 
 
-def health_answer(state: State) -> HealthAnswer:
+def health_answer(state: DashboardState) -> HealthAnswer:
     return {
         "status": "ok" if state.status == "ok" else "degraded",
         "collectors": cast(list[CollectorRow], state.collectors),

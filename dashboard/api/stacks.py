@@ -10,8 +10,8 @@ from typing_extensions import TypedDict
 
 from collectors.analysis.stacks import folding, lanes, reshaping
 from collectors.analysis.stacks.folding import FlameTree
-from collectors.analysis.stacks.owning import Kind as FrameKind
-from collectors.analysis.stacks.source import Excerpt, Refused
+from collectors.analysis.stacks.owning import FrameKind as FrameKind
+from collectors.analysis.stacks.source import Excerpt, SourceRefused
 from collectors.analysis.stacks.traces import Range
 from collectors.records import Frame
 
@@ -100,7 +100,7 @@ class FlameAnswer(TreeAnswer):
     note: Remedy | None
 
 
-class Bars(TypedDict):
+class BarColumns(TypedDict):
     """Columns, by depth, then by time."""
 
     start: list[float]
@@ -112,7 +112,7 @@ class Bars(TypedDict):
 
 class ChartLane(ThreadRow):
     depth: int
-    spans: Bars
+    spans: BarColumns
 
 
 ChartAnswer = TypedDict(
@@ -166,7 +166,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             run,
             window_of(lo, hi),
             lanes.Lanes(view, thread, rank, pid),
-            shape=reshaping.Shape(waits, focus, hide, roll, invert),
+            shape=reshaping.Reshaping(waits, focus, hide, roll, invert),
             phase=phase,
             baseline=optional_window(baseline_from, baseline_to),
             against_normal=baseline == "normal",
@@ -207,7 +207,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         queries.check_run(run)
         try:
             return Answer(source_answer(queries.stacks.source(run, file, line, context)))
-        except Refused as error:
+        except SourceRefused as error:
             raise NotFound(str(error)) from error
 
 

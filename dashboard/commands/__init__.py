@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from collectors import VERSION
 
 from . import profile, serve, store
-from .command import Command, Mistake, Parser
+from .command import Command, CommandParser, Mistake
 
 COMMANDS: tuple[Command, ...] = (serve.COMMAND, profile.COMMAND, store.COMMAND)  # the first one has no name
 PROGRAM = "deepseek-dashboard"
@@ -31,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def parser_of(command: Command) -> Parser:
-    parser = Parser(prog=f"{PROGRAM} {command.name}".strip(), description=command.help)
+def parser_of(command: Command) -> CommandParser:
+    parser = CommandParser(prog=f"{PROGRAM} {command.name}".strip(), description=command.help)
     if command is COMMANDS[0]:
         others = "; ".join(f"{PROGRAM} {one.name}: {one.help[0].lower()}{one.help[1:].rstrip('.')}" for one in COMMANDS[1:])
         parser.epilog = f"Other commands: {others}."

@@ -16,7 +16,7 @@ class Mistake(Exception):
     """The user's to mend; the text is one sentence with the remedy."""
 
 
-class Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise Mistake(f"{message}; {self.prog} --help lists the options")
 

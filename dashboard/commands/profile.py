@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         lines = report.of(options.pid, options.seconds, choice.choose(options.sampler), what_waits)
-    except report.Refused as refused:
+    except report.ReportRefused as refused:
         raise Mistake(str(refused)) from None
     print("\n".join(lines))
     return 0

@@ -14,7 +14,7 @@ import numpy as np
 
 from collectors.analysis.stacks.joining import join
 from collectors.analysis.stacks.lanes import Lanes, ThreadTime, summed, threads_of
-from collectors.analysis.stacks.owning import Kind, kinds_of
+from collectors.analysis.stacks.owning import FrameKind, kinds_of
 from collectors.analysis.stacks.traces import Ints, Range, Traces, compact, overlaps
 from collectors.analysis.stacks.trust import LineOf, no_source, traces_of
 from collectors.records import Frame
@@ -31,7 +31,7 @@ class Bars(NamedTuple):
     end: list[float]
     depth: list[int]
     frame: list[int]  # index into the chart's frames
-    kind: list[Kind]
+    kind: list[FrameKind]
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _by_pixel(traces: Traces, window: Range, width: int) -> tuple[Ints, Ints, np
     return keys // stacks, keys % stacks, np.bincount(key, seconds * traces.weight[span])
 
 
-def _bars(rows: list[Ints], window: Range, width: int, kinds: list[Kind]) -> Bars:
+def _bars(rows: list[Ints], window: Range, width: int, kinds: list[FrameKind]) -> Bars:
     """Neighbouring pixels with the same functions down to a depth are one bar."""
     scale_s = (window[1] - window[0]) / width
     bars = Bars([], [], [], [], [])

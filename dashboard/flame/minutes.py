@@ -38,7 +38,7 @@ AHEAD_AT_ONCE = 3  # minutes: whoever asks meanwhile waits for so many
 AHEAD = 180  # minutes before the end of the profile
 
 
-class _Key(NamedTuple):
+class _MinuteKey(NamedTuple):
     run: str
     joined: bool
     minute: int  # Unix time / 60
@@ -60,7 +60,7 @@ class Minutes:
         """`line_of` gives the lines of a run's files."""
         self._store, self._line_of = store, line_of
         self._lock = threading.Lock()
-        self._known: OrderedDict[_Key, Minute] = OrderedDict()
+        self._known: OrderedDict[_MinuteKey, Minute] = OrderedDict()
         self._table = _Table()
         self._entries = 0  # of all known minutes
         self._working = 0  # questions that add up
@@ -83,7 +83,7 @@ class Minutes:
         first = max(0, settled - AHEAD, math.ceil((self._store.profiled_from(run) or 0.0) / MINUTE_S))
         if self._table.stacks > MOST_STACKS / 2 or self._entries > MOST_ENTRIES / 2:
             return 0  # the rest is for what is asked
-        missing = [one for one in range(first, settled) if _Key(run, True, one) not in self._known]
+        missing = [one for one in range(first, settled) if _MinuteKey(run, True, one) not in self._known]
         chosen = [one for one in missing if one > missing[-1] - AHEAD_AT_ONCE]
         with self._work():
             self._remembered(run, True, chosen)
@@ -123,7 +123,7 @@ class Minutes:
 
     def _remembered(self, run: str, joined: bool, whole: Sequence[int]) -> list[Minute]:
         """A portion at a time, so that another question waits for one portion only."""
-        keys = [_Key(run, joined, minute) for minute in whole]
+        keys = [_MinuteKey(run, joined, minute) for minute in whole]
         for some in self._portions([key for key in keys if key not in self._known]):
             check()
             with holding(self._lock):
@@ -138,7 +138,7 @@ class Minutes:
                 self._known.move_to_end(key)
             return [self._known[key] for key in keys]
 
-    def _portions(self, missing: list[_Key]) -> list[list[_Key]]:
+    def _portions(self, missing: list[_MinuteKey]) -> list[list[_MinuteKey]]:
         """Neighbouring minutes of which so much was recorded that reading them at once is cheap."""
         if not missing:
             return []
@@ -148,7 +148,7 @@ class Minutes:
         ):
             minute = int((start_s + end_s) / 2 / MINUTE_S)
             spans[minute] = spans.get(minute, 0) + count
-        portions: list[list[_Key]] = []
+        portions: list[list[_MinuteKey]] = []
         size = 0
         for key in missing:
             size += spans.get(key.minute, 0)

@@ -23,7 +23,7 @@ REANCHOR_S = 60.0  # elapsed_time() is float32 milliseconds, 8 us fine after a m
 HOST_ONLY = {"data", "log", "checkpoint"}  # launch nothing: on the GPU their time is gpu/idle_s
 
 
-class Event(Protocol):
+class CudaEvent(Protocol):
     """What is used of a `torch.cuda.Event`."""
 
     def record(self) -> None: ...
@@ -38,7 +38,7 @@ class Event(Protocol):
 class Cuda(Protocol):
     """What is used of `torch.cuda`."""
 
-    def Event(self, *, enable_timing: bool) -> Event: ...
+    def Event(self, *, enable_timing: bool) -> CudaEvent: ...
 
     def is_current_stream_capturing(self) -> bool: ...
 
@@ -55,7 +55,7 @@ class Told(NamedTuple):
 class Anchor(NamedTuple):
     """The same moment on both clocks."""
 
-    event: Event
+    event: CudaEvent
     host_s: float
 
 
@@ -64,15 +64,15 @@ class Step:
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
-        self._events: list[Event] = []
+        self._events: list[CudaEvent] = []
         self._end = cuda.Event(enable_timing=True)
         self._copied = torch.empty(0)
         self.clear()
 
     def clear(self) -> None:
         self._used = 0  # of the events
-        self._open: dict[str, Event] = {}
-        self._spans: list[tuple[str, Event, Event]] = []  # series, begin, end
+        self._open: dict[str, CudaEvent] = {}
+        self._spans: list[tuple[str, CudaEvent, CudaEvent]] = []  # series, begin, end
         self.whole = True  # False: a graph was captured in it, so it is not timed
 
     def begin(self, series: str) -> None:
@@ -101,7 +101,7 @@ class Step:
         times = self._times(before) if self.whole else {}
         return Told(self._number, self._time_s, self._numbers | copied, copied | times)
 
-    def _mark(self) -> Event:
+    def _mark(self) -> CudaEvent:
         if self._used == len(self._events):
             self._events.append(self._cuda.Event(enable_timing=True))
         event = self._events[self._used]
@@ -225,5 +225,5 @@ class GpuPhases(Phases):
         return Phase(name) if name in HOST_ONLY else GpuPhase(name, self._clock)
 
 
-def _seconds(begin: Event, end: Event) -> float:
+def _seconds(begin: CudaEvent, end: CudaEvent) -> float:
     return begin.elapsed_time(end) / 1e3

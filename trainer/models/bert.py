@@ -24,7 +24,7 @@ class Shape(NamedTuple):
     dropout: float
 
 
-class Attention(nn.Module):
+class BertAttention(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.heads = shape.heads
@@ -39,10 +39,10 @@ class Attention(nn.Module):
         return self.out(y_BHTD.transpose(1, 2).flatten(2))
 
 
-class Block(nn.Module):
+class BertBlock(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.attention = Attention(shape)
+        self.attention = BertAttention(shape)
         self.mlp = nn.Sequential(
             nn.Linear(shape.channels, 4 * shape.channels), nn.GELU(), nn.Linear(4 * shape.channels, shape.channels)
         )
@@ -57,14 +57,14 @@ class Block(nn.Module):
 class BERT(nn.Module):
     """`model(tokens_BT, targets_BT) -> loss`, the mean cross entropy in nats a hidden token; a target below 0 is passed over."""
 
-    recomputed: ClassVar = Block
+    recomputed: ClassVar = BertBlock
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.embed = nn.Embedding(shape.vocabulary, shape.channels)
         self.position_TC = nn.Parameter(nn.init.normal_(self.embed.weight.new_empty(shape.context, shape.channels), std=INIT_STD))
         self.dropout = nn.Dropout(shape.dropout)
-        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.blocks = nn.ModuleList(BertBlock(shape) for _ in range(shape.layers))
         self.norm = LayerNorm(shape.channels)
         self.head = nn.Linear(shape.channels, shape.vocabulary)
         self.apply(init_weights)

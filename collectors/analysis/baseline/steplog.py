@@ -10,7 +10,7 @@ import numpy as np
 
 from ...store.protocol import Buckets, Series, Store
 from ..baseline.sizes import Sized, is_size, sized, weighed
-from ..baseline.units import NO_PHASES, Phases, Units
+from ..baseline.units import NO_PHASES, StepPhases, Units
 from ..stacks.traces import Bools, Floats, Range
 from . import units
 from .normal import BEFORE_S, unsteady_by_nature
@@ -27,7 +27,7 @@ class StepLog(NamedTuple):
     )  # None where the run logs no steps; where their sizes explain their lengths, counted in those of the usual size
     steps: Units | None  # the same, each counted as one
     sized: Sized | None  # their tokens or samples, where those explain how long they take
-    phases: Phases
+    phases: StepPhases
     per: str  # what a unit is called
     first: bool  # whether these units are the run's first
     interruptions: list[Range]
@@ -96,7 +96,7 @@ def _units(points: Buckets, until_s: float) -> Units | None:
     return found.until(until_s) if len(found.start_s) else None
 
 
-def _phases(series: Sequence[Series], found: dict[int, Buckets]) -> Phases:
+def _phases(series: Sequence[Series], found: dict[int, Buckets]) -> StepPhases:
     if not series:
         return NO_PHASES
     columns: list[tuple[str, Floats, Floats]] = [(_phase_name(one), found[one.id].t, found[one.id].last) for one in series]

@@ -74,7 +74,7 @@ def units_of(time_s: Floats, step: Floats, segment: Ints) -> Units:
     return Units(time_s[:-1][whole], time_s[1:][whole], np.diff(step)[whole], step[1:][whole])
 
 
-class Phases(NamedTuple):
+class StepPhases(NamedTuple):
     """What the step log says of the parts of each step, in their order."""
 
     names: list[str]
@@ -106,10 +106,10 @@ class Phases(NamedTuple):
         return inside
 
 
-NO_PHASES = Phases([], np.zeros(0), np.zeros((0, 0)))
+NO_PHASES = StepPhases([], np.zeros(0), np.zeros((0, 0)))
 
 
-def phases_of(names: Sequence[str], times_s: Sequence[Floats], values: Sequence[Floats]) -> Phases:
+def phases_of(names: Sequence[str], times_s: Sequence[Floats], values: Sequence[Floats]) -> StepPhases:
     """From one series a phase, each with its own times: those that are logged on one line have the same."""
     if not names:
         return NO_PHASES
@@ -117,4 +117,4 @@ def phases_of(names: Sequence[str], times_s: Sequence[Floats], values: Sequence[
     seconds = np.zeros((len(names), len(end_s)))
     for row, time_s, value in zip(seconds, times_s, values, strict=True):
         np.add.at(row, np.searchsorted(end_s, time_s), np.nan_to_num(value, posinf=0.0, neginf=0.0))
-    return Phases(list(names), end_s, np.maximum(seconds, 0.0))
+    return StepPhases(list(names), end_s, np.maximum(seconds, 0.0))

@@ -11,7 +11,7 @@ from ..stacks.lanes import Lanes
 from ..stacks.owning import owner_of
 from ..stacks.traces import Range, Traces
 from .evidence import WAITS
-from .verdict import Row, Verdict
+from .verdict import Evidence, Verdict
 from .wording import place, signed
 
 LARGEST = 0.5  # of the sentence's excess, that the graph's must have at least
@@ -19,7 +19,7 @@ NEAREST = 2  # of the window's own lengths: to draw what normal looks like, fewe
 FOR_OTHERS = "waits for the "
 
 
-def contradiction(verdict: Verdict, tree: FlameTree, rows: Sequence[Row], units: tuple[float, float]) -> str:
+def contradiction(verdict: Verdict, tree: FlameTree, rows: Sequence[Evidence], units: tuple[float, float]) -> str:
     """One sentence, "" where all agree. `tree` is what the page draws, `units` those of its window and its baseline."""
     if verdict.suspect is None or not verdict.normal:
         return ""
@@ -72,7 +72,7 @@ def _below(node: int, nodes: set[int], parent: Sequence[int]) -> bool:
     return False
 
 
-def _in_waits(verdict: Verdict, rows: Sequence[Row]) -> str:
+def _in_waits(verdict: Verdict, rows: Sequence[Evidence]) -> str:
     """A wait is blamed, and the main thread waits less than it did."""
     waits = next((row for row in rows if row.name == WAITS), None)
     if not verdict.reason.startswith(FOR_OTHERS) or waits is None or waits.window is None or waits.normal is None:

@@ -10,31 +10,31 @@ from ..baseline.steplog import StepLog
 from ..stacks.joining import waits_of_stacks
 from ..stacks.traces import Range, Traces
 from ..stacks.trust import LineOf
-from .verdict import Case, Gpu, Host, Row, Side
+from .verdict import Case, Evidence, GpuLook, HostLook, Side
 
 WAITS = "Main thread waits"
 NEXT_TO_NOTHING = 0.1  # of all cores
 
 
-def rows(case: Case, log: StepLog, gpu: Gpu | None = None, host: Host | None = None) -> list[Row]:
+def rows(case: Case, log: StepLog, gpu: GpuLook | None = None, host: HostLook | None = None) -> list[Evidence]:
     """Steps a second, phases, how busy the GPUs are and other programs keep the cores."""
     phases = _phases(log, case.window.ranges, case.normal.ranges if case.normal else [])
     return [*_rates(case, log), *phases, *_gpus(gpu), *_others(host)]
 
 
-def _rates(case: Case, log: StepLog) -> list[Row]:
+def _rates(case: Case, log: StepLog) -> list[Evidence]:
     """Steps a second; where steps are of different sizes, those, too, and how long a token takes."""
     if case.window.units is None or log.steps is None:
         return []
     sides = [_Rate.of(side, log) for side in (case.window, case.normal)]
-    rows = [Row(f"{case.per.capitalize()}s/s", f"{case.per}s/s", *(side.steps for side in sides))]
+    rows = [Evidence(f"{case.per.capitalize()}s/s", f"{case.per}s/s", *(side.steps for side in sides))]
     if log.sized is None:
         return rows
     what = log.sized.name
     return [
         *rows,
-        Row(f"{what.capitalize()} per {case.per}", what, *(side.size for side in sides)),
-        Row(f"Time per {what.removesuffix('s')}", "us", *(side.amount_us for side in sides)),
+        Evidence(f"{what.capitalize()} per {case.per}", what, *(side.size for side in sides)),
+        Evidence(f"Time per {what.removesuffix('s')}", "us", *(side.amount_us for side in sides)),
     ]
 
 
@@ -53,37 +53,37 @@ class _Rate(NamedTuple):
         return cls(steps / seconds, amount / steps, 1e6 * seconds / amount if amount else None)
 
 
-def _phases(log: StepLog, window: list[Range], normal: list[Range]) -> list[Row]:
+def _phases(log: StepLog, window: list[Range], normal: list[Range]) -> list[Evidence]:
     phases = log.phases
     steps, base = phases.steps_within(window), phases.steps_within(normal)
     if not steps:
         return []
     here = (phases.seconds_within(window) / steps).tolist()
     there = (phases.seconds_within(normal) / base).tolist() if base else [None] * len(here)
-    return [Row(f"{name.capitalize()}", f"s/{log.per}", *pair) for name, *pair in zip(phases.names, here, there, strict=True)]
+    return [Evidence(f"{name.capitalize()}", f"s/{log.per}", *pair) for name, *pair in zip(phases.names, here, there, strict=True)]
 
 
-def _gpus(gpu: Gpu | None) -> list[Row]:
+def _gpus(gpu: GpuLook | None) -> list[Evidence]:
     if gpu is None:
         return []
     unit = "% of normal" if gpu.signal == "power" else "%"
-    clock = [Row("SM clock", "MHz", *gpu.clock_mhz)] if gpu.clock_mhz else []
-    return [Row(f"GPU {gpu.signal}", unit, *gpu.busy_pct), *clock]
+    clock = [Evidence("SM clock", "MHz", *gpu.clock_mhz)] if gpu.clock_mhz else []
+    return [Evidence(f"GPU {gpu.signal}", unit, *gpu.busy_pct), *clock]
 
 
-def _others(host: Host | None) -> list[Row]:
+def _others(host: HostLook | None) -> list[Evidence]:
     """Where they matter: most of the time the machine's other programs do next to nothing."""
     if host is None or max(host.others) < NEXT_TO_NOTHING * host.cores:
         return []
-    return [Row("CPU of others", "cores", *host.others)]
+    return [Evidence("CPU of others", "cores", *host.others)]
 
 
-def waits_of(main: tuple[Traces, Traces | None], case: Case, line_of: LineOf) -> Row:
+def waits_of(main: tuple[Traces, Traces | None], case: Case, line_of: LineOf) -> Evidence:
     """How long the main thread waits, whoever works for it meanwhile: its own stacks, before they are joined."""
     per = case.window.per, case.normal.per if case.normal else None
     unit = "share" if case.window.units is None else f"s/{case.per}"
     here, there = (_waited_s(side, line_of) / by if side is not None and by else None for side, by in zip(main, per, strict=True))
-    return Row(WAITS, unit, here, there)
+    return Evidence(WAITS, unit, here, there)
 
 
 def _waited_s(main: Traces, line_of: LineOf) -> float:

@@ -11,7 +11,7 @@ from ...store.protocol import Series, Store
 from ..baseline.normal import Activity
 from ..baseline.steplog import EACH_POINT, GPU_PHASE, StepLog, values_of
 from ..stacks.traces import Range
-from .verdict import Gpu
+from .verdict import GpuLook
 
 BUSY = "gpu/utilization_pct"
 SIGNALS = {"gpu/sm_active_pct": "SM active", "gpu/power_w": "power", BUSY: "busy"}  # the first that is there
@@ -20,7 +20,7 @@ AT_WORK = 0.5  # of what the busiest one shows, on the average over normal
 CLOCK, REASONS = "gpu/sm_clock_mhz", "gpu/clock_event_reasons"
 
 
-def look(store: Store, run: str, window: Range, normal: Sequence[Range], log: StepLog) -> Gpu | None:
+def look(store: Store, run: str, window: Range, normal: Sequence[Range], log: StepLog) -> GpuLook | None:
     """None where there is no GPU, or nothing was read of it in one of the two. A GPU that idles in normal says nothing while others do not."""
     known = values_of(store, None, [*SIGNALS], [window], normal)
     signal = next((name for name in SIGNALS if name in known and len(known[name][0]) and len(known[name][1])), None)
@@ -32,7 +32,7 @@ def look(store: Store, run: str, window: Range, normal: Sequence[Range], log: St
     here, there = (float(np.mean(values)) for values in found[signal])
     clock = tuple(float(np.mean(values)) for values in found.get(CLOCK, ()) if len(values))
     told = np.bitwise_or.reduce(found[REASONS][0].astype(np.int64)) if REASONS in found and len(found[REASONS][0]) else 0
-    return Gpu(
+    return GpuLook(
         signal=SIGNALS[signal],
         busy_pct=(here, there) if signal != "gpu/power_w" else (100 * here / max(there, 1.0), 100.0),
         clock_mhz=(clock[0], clock[1]) if len(clock) == 2 else None,

@@ -10,13 +10,13 @@ from ...catalog import HOST
 from ...store.protocol import Series, Store
 from ..baseline.steplog import values_of
 from ..stacks.traces import Floats, Range
-from .verdict import Host
+from .verdict import HostLook
 
 BUSY, OF_RUN, OF_CORE = "host/cpu_pct", "host/run_cpu_pct", "host/cpu_core_pct"
 PERIOD_S = {metric.name: source.period_s for source in HOST for metric in source.metrics}
 
 
-def look(store: Store, run: str, window: Range, normal: Sequence[Range]) -> Host | None:
+def look(store: Store, run: str, window: Range, normal: Sequence[Range]) -> HostLook | None:
     """None where one of the two lacks what the machine or what the run itself used."""
     known = store.series(None)
     cores = len({dict(one.labels).get("core") for one in known if one.name == OF_CORE})
@@ -26,7 +26,7 @@ def look(store: Store, run: str, window: Range, normal: Sequence[Range]) -> Host
         return None
     own = (len(ranks) * of_rank_pct[0] / 100, len(ranks) * of_rank_pct[1] / 100)
     others = (max(0.0, cores * busy_pct[0] / 100 - own[0]), max(0.0, cores * busy_pct[1] / 100 - own[1]))
-    return Host(cores, busy_pct, own, others)
+    return HostLook(cores, busy_pct, own, others)
 
 
 def _means(

@@ -15,7 +15,7 @@ from . import agreement, evidence, gpu_look, host_look, recorded
 from .collective import straggler
 from .reasons import MOST, Facts, reasoned
 from .recorded import Recorded, main_threads, other_threads
-from .verdict import Case, Row, Side, Verdict, judge
+from .verdict import Case, Evidence, Side, Verdict, judge
 from .wording import worded
 
 TOUCHING_S = 0.05  # spans this close leave no hole in what was recorded
@@ -85,7 +85,7 @@ def _side(traces: Traces, ranges: Sequence[Range], log: StepLog) -> Side:
     return Side(inside, list(ranges), log.units.within(seen) if log.units else None)
 
 
-def _waits(stacks: Traces, case: Case, rank: int) -> Row:
+def _waits(stacks: Traces, case: Case, rank: int) -> Evidence:
     mine = main_threads(stacks, rank)
     normal = mine.within(case.normal.ranges) if case.normal else None
     return evidence.waits_of((mine.within(case.window.ranges), normal), case, case.line_of)

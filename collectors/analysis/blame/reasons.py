@@ -18,7 +18,7 @@ from . import suspect
 from .gpu_look import LEAST_BUSY_PCT
 from .spread import standing
 from .suspect import Suspect
-from .verdict import Case, Gpu, Host, Side, Verdict
+from .verdict import Case, GpuLook, HostLook, Side, Verdict
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
 IDLER_PCT = 5.0  # so much less busy is idle
@@ -43,8 +43,8 @@ class Facts(NamedTuple):
 
     others: tuple[Side, Side] | None = None  # the other threads of the process, as far as they are at work
     gc_s: tuple[float, float] | None = None  # seconds a unit; None where the run does not log it
-    gpu: Gpu | None = None
-    host: Host | None = None
+    gpu: GpuLook | None = None
+    host: HostLook | None = None
 
 
 def reasoned(verdict: Verdict, case: Case, facts: Facts) -> Verdict:
@@ -114,7 +114,7 @@ def _collector(verdict: Verdict, excess_s: float) -> Verdict:
     )
 
 
-def _gpu_is_slower(verdict: Verdict, case: Case, gpu: Gpu | None) -> bool:
+def _gpu_is_slower(verdict: Verdict, case: Case, gpu: GpuLook | None) -> bool:
     """No more idle than normal, and: clocks down, kernels longer, or all that the main thread does more is wait for it."""
     if gpu is None or verdict.units is None or gpu.busy_pct[1] < LEAST_BUSY_PCT or gpu.busy_pct[0] < gpu.busy_pct[1] - IDLER_PCT:
         return False
@@ -152,7 +152,7 @@ def _holder_of_gil(verdict: Verdict, case: Case, facts: Facts) -> Verdict | None
     )
 
 
-def _cpu_is_taken(verdict: Verdict, case: Case, host: Host | None) -> bool:
+def _cpu_is_taken(verdict: Verdict, case: Case, host: HostLook | None) -> bool:
     """The work that normal has, too, and no more of it, takes longer for want of a core, while other programs took the cores."""
     if host is None or case.normal is None or verdict.window_unit_s is None or verdict.normal_unit_s is None:
         return False

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...records import Frame
-from ..stacks.owning import Kind, has_name, kinds_of, library_name, owner_of
+from ..stacks.owning import FrameKind, has_name, kinds_of, library_name, owner_of
 from ..stacks.traces import Floats, Traces
 from ..stacks.trie import Trie, Weighed, build
 
@@ -28,7 +28,7 @@ class Excess(NamedTuple):
     end: list[int]  # where each node's descendants end
     depth: list[int]
     function: list[tuple[str, str]]  # name and file of each node
-    kind: list[Kind]
+    kind: list[FrameKind]
     excess_s: list[float]  # per unit
     normal_s: list[float]  # per unit, 0 for no normal
     unit_s: float  # how long one takes in the window
@@ -51,7 +51,7 @@ class Excess(NamedTuple):
         return float(own[own > 0].sum())
 
 
-class Step(NamedTuple):
+class WayStep(NamedTuple):
     """A function on the way down."""
 
     function: tuple[str, str]
@@ -153,7 +153,7 @@ def find(excess: Excess, lost_s: float, weighings: list[Weighed], per: tuple[flo
     return Suspect(frame, leaf, carried_s, [*path[:-1], frame], below, caller, _alone(excess, steps[max(last_own, 0)]))
 
 
-def _alone(excess: Excess, step: Step) -> float:
+def _alone(excess: Excess, step: WayStep) -> float:
     """How much of what a function carries is in no other own function below it."""
     others_s = 0.0
     for node in step.nodes:
@@ -165,10 +165,10 @@ def _alone(excess: Excess, step: Step) -> float:
     return 1 - min(1.0, others_s / max(step.excess_s, 1e-9))
 
 
-def _walk(excess: Excess, lost_s: float) -> list[Step]:
+def _walk(excess: Excess, lost_s: float) -> list[WayStep]:
     """From function to function, each time to the next one that carries most of what the last one does, wherever it stands below."""
-    path: list[Step] = []
-    here = Step(("", ""), [0], lost_s)
+    path: list[WayStep] = []
+    here = WayStep(("", ""), [0], lost_s)
     while True:
         least_s = max(CARRIES * here.excess_s - excess.noise_s(here.excess_s), LEAST * lost_s)
         functions = _functions_below(excess, here.nodes)
@@ -182,7 +182,7 @@ def _walk(excess: Excess, lost_s: float) -> list[Step]:
         path.append(here)
 
 
-def _does_more(excess: Excess, function: Step, below: Step) -> bool:
+def _does_more(excess: Excess, function: WayStep, below: WayStep) -> bool:
     """Whether all that a function does grew in proportion, with and without the heaviest one below it: it is called more often, or with
     more to do, and what is below is not to blame. Not for what is there all the time: there something else slows everything."""
     normal_s, below_s = (sum(excess.normal_s[node] for node in step.nodes) for step in (function, below))
@@ -195,10 +195,10 @@ def _does_more(excess: Excess, function: Step, below: Step) -> bool:
     return 1 / ALIKE < (growth_s / rest_s) / (below.excess_s / below_s) < ALIKE
 
 
-def _above(excess: Excess, step: Step) -> list[tuple[Frame, Kind]]:
+def _above(excess: Excess, step: WayStep) -> list[tuple[Frame, FrameKind]]:
     """What leads to where a step is heaviest, from the root: it took no longer, only this below it did."""
     node = max(step.nodes, key=lambda one: excess.excess_s[one])
-    found: list[tuple[Frame, Kind]] = []
+    found: list[tuple[Frame, FrameKind]] = []
     while (node := int(excess.trie.parent[node])) > 0:
         found.append((excess.trie.frames[int(excess.trie.frame[node])], excess.kind[node]))
     return found[::-1]
@@ -225,7 +225,7 @@ def largest_below(excess: Excess, function: Frame, per: tuple[float, float]) -> 
     return inside, whole - inside
 
 
-def _functions_below(excess: Excess, nodes: list[int]) -> list[Step]:
+def _functions_below(excess: Excess, nodes: list[int]) -> list[WayStep]:
     """Every function below the nodes, with what it carries; where it calls itself, the outermost counts."""
     carried: dict[tuple[str, str], float] = defaultdict(float)
     places: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -237,7 +237,7 @@ def _functions_below(excess: Excess, nodes: list[int]) -> list[Step]:
                 open_until[function] = excess.end[i]
                 carried[function] += excess.excess_s[i]
                 places[function].append(i)
-    return [Step(function, places[function], excess_s) for function, excess_s in carried.items()]
+    return [WayStep(function, places[function], excess_s) for function, excess_s in carried.items()]
 
 
 def _ends(trie: Trie) -> list[int]:
@@ -249,7 +249,7 @@ def _ends(trie: Trie) -> list[int]:
     return end
 
 
-def _at_hottest_line(step: Step, excess: Excess) -> Frame:
+def _at_hottest_line(step: WayStep, excess: Excess) -> Frame:
     hottest = max(step.nodes, key=lambda node: excess.excess_s[node])
     return excess.trie.frames[int(excess.trie.frame[hottest])]
 

@@ -17,7 +17,7 @@ from .confidence import Confidence, Strength, confidence
 from .spread import grows_everywhere, in_proportion, standing
 from .suspect import Excess, Suspect
 
-Kind: TypeAlias = Literal[
+VerdictKind: TypeAlias = Literal[
     "line", "gpu_slower", "cpu_taken", "collective_wait", "unknown", "no_difference", "too_few_samples", "no_profile"
 ]
 
@@ -53,7 +53,7 @@ class Side(NamedTuple):
         return max(self.seconds if self.units is None else self.units, 1e-9)
 
 
-class Row(NamedTuple):
+class Evidence(NamedTuple):
     """A number of the window beside the same of normal."""
 
     name: str
@@ -62,7 +62,7 @@ class Row(NamedTuple):
     normal: float | None
 
 
-class Gpu(NamedTuple):
+class GpuLook(NamedTuple):
     """What the GPUs say of a window and its normal."""
 
     signal: str  # by what idle is told: "SM active", "power", "busy"
@@ -72,7 +72,7 @@ class Gpu(NamedTuple):
     kernels_s: tuple[float, float] | None  # a unit, as the run logs them
 
 
-class Host(NamedTuple):
+class HostLook(NamedTuple):
     """What the machine's cores do in a window and in its normal."""
 
     cores: int
@@ -85,7 +85,7 @@ class Host(NamedTuple):
 class Verdict:
     """What `GET /blame` answers; None where there is no such number. Excesses are seconds per unit."""
 
-    verdict: Kind
+    verdict: VerdictKind
     sentence: str = ""
     suspect: Suspect | None = None
     reason: str = ""
@@ -110,7 +110,7 @@ class Verdict:
     contradiction: str = ""
     judged: Range | None = None
     normal: list[Range] = field(default_factory=list)
-    evidence: list[Row] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
     profile_until: float | None = None
 
 

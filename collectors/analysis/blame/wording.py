@@ -6,17 +6,17 @@ from dataclasses import replace
 
 from ...records import Frame
 from ..stacks.owning import file_name
-from .verdict import Gpu, Host, Verdict
+from .verdict import GpuLook, HostLook, Verdict
 
 NOTABLY = 1.1  # times the size
 
 
-def worded(verdict: Verdict, gpu: Gpu | None = None, host: Host | None = None) -> Verdict:
+def worded(verdict: Verdict, gpu: GpuLook | None = None, host: HostLook | None = None) -> Verdict:
     """The verdict with its sentence."""
     return replace(verdict, sentence=_sentence(verdict, gpu, host))
 
 
-def _sentence(verdict: Verdict, gpu: Gpu | None, host: Host | None) -> str:
+def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None) -> str:
     match verdict.verdict:
         case "no_profile":
             return "No stack was sampled in this time."
@@ -67,7 +67,7 @@ def _line(verdict: Verdict) -> str:
     return f"{share} of the lost time: {where}, {_of(excess_s, slowdown_s)} a {_unit(verdict)}{waiting}."
 
 
-def gpu_cause(gpu: Gpu | None) -> str:
+def gpu_cause(gpu: GpuLook | None) -> str:
     """`The GPU is slower, clock 1410 MHz, normal 1980 MHz (power cap)`."""
     if gpu is not None and gpu.clock_mhz and gpu.clock_mhz[0] < gpu.clock_mhz[1]:
         why = f" ({', '.join(gpu.reasons)})" if gpu.reasons else ""
@@ -75,7 +75,7 @@ def gpu_cause(gpu: Gpu | None) -> str:
     return "The GPU is as busy as normal and its kernels take longer"
 
 
-def cpu_cause(host: Host) -> str:
+def cpu_cause(host: HostLook) -> str:
     """`Other programs keep 1.9 of 2 cores busy, normal 0.1`."""
     return f"Other programs keep {host.others[0]:.1f} of {host.cores} cores busy, normal {host.others[1]:.1f}"
 

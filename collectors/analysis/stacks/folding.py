@@ -16,14 +16,14 @@ from ...records import Frame
 from ...store.protocol import StackColumns
 from .joining import join
 from .lanes import Lanes, ThreadTime, threads_of
-from .owning import Kind, kinds_of
-from .reshaping import Shape
+from .owning import FrameKind, kinds_of
+from .reshaping import Reshaping
 from .traces import EVER, Floats, Ints, Range, Traces
 from .trie import Weighed, build
 from .trust import LineOf, no_source, traces_of
 
 PRUNE = 0.001  # a node below this share of the whole is not drawn
-PLAIN = Shape()
+PLAIN = Reshaping()
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class FlameTree:
     untrusted_s: Floats  # of the total, what lies below an edge that is not trusted
     base_self_s: Floats | None
     base_total_s: Floats | None
-    kind: list[Kind]
+    kind: list[FrameKind]
     samples: int
     seconds: float
     hz: float
@@ -98,7 +98,7 @@ def tree_of(
     window: Gathered,
     baseline: Gathered | None = None,
     *,
-    shape: Shape = PLAIN,
+    shape: Reshaping = PLAIN,
     prune: float = PRUNE,
     own_folder: str = "",
     line_of: LineOf = no_source,

@@ -11,7 +11,7 @@ from ...sampler.kept import GENERATED
 from .joining import is_head
 from .waits import wait_of
 
-Kind: TypeAlias = Literal["own", "library", "wait", "joined"]
+FrameKind: TypeAlias = Literal["own", "library", "wait", "joined"]
 
 LIBRARY = re.compile(r"/(site|dist)-packages/|/lib(64)?/python\d")
 PACKAGE = re.compile(r".*/(?:(?:site|dist)-packages|lib(?:64)?/python\d[\d.]*)/(\w+)")
@@ -23,7 +23,7 @@ PARTS = re.compile(r"(\.?(<locals>\.)?<(listcomp|setcomp|dictcomp|genexpr|lambda
 DISPATCHERS = {"_call_impl", "_wrapped_call_impl", "decorate_context", "_fn", "inner", "wrapper", "wrapped"}
 
 
-def kinds_of(frames: list[Frame], own_folder: str) -> list[Kind]:
+def kinds_of(frames: list[Frame], own_folder: str) -> list[FrameKind]:
     """Own is what lies below the run's folder, in the cells of a notebook, and in source files outside of Python's own folders (an
     editable install). What was installed, what a compiler wrote and what stands in no file is a library's."""
     return [_kind(frame, own_folder) for frame in frames]
@@ -60,7 +60,7 @@ def has_name(frame: Frame) -> bool:
     return bool(frame.file) and not generated and not function.startswith("<") and function not in DISPATCHERS
 
 
-def _kind(frame: Frame, own_folder: str) -> Kind:
+def _kind(frame: Frame, own_folder: str) -> FrameKind:
     if is_head(frame):
         return "joined"
     return "wait" if wait_of(frame) else "own" if _is_own(frame.file, own_folder) else "library"

@@ -21,7 +21,7 @@ Roll: TypeAlias = Literal["function", "module", "file"]
 _LIBRARIES = re.compile(r".*/(?:(?:site|dist)-packages|lib(?:64)?/python\d[\d.]*)/")
 
 
-class Shape(NamedTuple):
+class Reshaping(NamedTuple):
     """Patterns are case-insensitive substrings of `name file`; with * or ? globs over all of it."""
 
     waits: bool = True  # False: without the time in which a thread only waits

@@ -33,7 +33,7 @@ class Excerpt:
     note: str  # one sentence on where the text is from
 
 
-class Refused(Exception):
+class SourceRefused(Exception):
     """The text is one sentence with the remedy."""
 
 
@@ -87,12 +87,14 @@ class Texts:
     def _today(self, run: str, file: str, folder: str, why: str) -> _Text:
         try:
             path = inside(file, folder)
-        except Refused as refused:
-            raise Refused(why or str(refused)) from None
+        except SourceRefused as refused:
+            raise SourceRefused(why or str(refused)) from None
         lines = read_lines(str(path), self._owner_of(run))
         if not lines:
             name = Path(file).name
-            raise Refused(why or f"{name} cannot be read here; the run may have been started on another host, or the file is gone")
+            raise SourceRefused(
+                why or f"{name} cannot be read here; the run may have been started on another host, or the file is gone"
+            )
         return _Text(lines, False, why or LIVE)
 
     def _text(self, run: str, file: str) -> _Text:
@@ -126,7 +128,7 @@ def inside(file: str, folder: str) -> Path:
     root = Path(folder).resolve() if folder else None
     path = (root / file).resolve() if root else Path(file)
     if root is None or root == Path(root.anchor) or not path.is_relative_to(root):
-        raise Refused("only files below the run's working folder are shown; run.json names it as cwd")
+        raise SourceRefused("only files below the run's working folder are shown; run.json names it as cwd")
     return path
 
 

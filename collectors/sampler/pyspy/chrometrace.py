@@ -16,7 +16,7 @@ from ...records import Frame
 Stack: TypeAlias = tuple[Frame, ...]
 
 
-class Span(NamedTuple):
+class Stay(NamedTuple):
     """A thread stood in one stack. Times are microseconds since the recorder started."""
 
     start_us: int
@@ -25,7 +25,7 @@ class Span(NamedTuple):
 
 
 class Trace(NamedTuple):
-    threads: dict[int, list[Span]]  # by thread id, in order of time
+    threads: dict[int, list[Stay]]  # by thread id, in order of time
     first_us: int  # of the first sample; both 0 where there is none
     last_us: int
 
@@ -52,7 +52,7 @@ def parse(raw: bytes) -> Trace:
     return Trace({tid: thread.spans for tid, thread in readers.items()}, min(times, default=0), max(times, default=0))
 
 
-def usual_root(spans: list[Span]) -> tuple[str, str] | None:
+def usual_root(spans: list[Stay]) -> tuple[str, str] | None:
     """The function (name, file) at the root of most of a thread's time: a stack with another root was read in pieces."""
     time_us: Counter[tuple[str, str]] = Counter()
     for span in spans:
@@ -64,7 +64,7 @@ class _Thread:
     """The open frames of one thread; a span is written when time passes over them."""
 
     def __init__(self) -> None:
-        self.spans: list[Span] = []
+        self.spans: list[Stay] = []
         self._open: list[Frame] = []
         self._since_us = 0
 
@@ -79,5 +79,5 @@ class _Thread:
 
     def _pass(self, now_us: int) -> None:
         if self._open and now_us > self._since_us:
-            self.spans.append(Span(self._since_us, now_us, tuple(self._open)))
+            self.spans.append(Stay(self._since_us, now_us, tuple(self._open)))
         self._since_us = now_us

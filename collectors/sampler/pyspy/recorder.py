@@ -11,9 +11,9 @@ import orjson
 from ...process.proc import alive, threads
 from ...records import Profile, StackSample
 from .. import Target, Trouble, refusal
-from .chrometrace import Span, Trace, parse, usual_root
+from .chrometrace import Stay, Trace, parse, usual_root
 from .names import ThreadNames
-from .window import Window
+from .window import Recording
 
 NAME = "py-spy"
 FIRST_WINDOW_S = 1.0  # a new process shows soon
@@ -30,7 +30,7 @@ class Recorder:
         self.trouble: Trouble | None = None
         self._program, self._host, self._folder = program, host, folder
         self._names = ThreadNames(program, target.pid, folder)
-        self._windows: list[Window] = []  # oldest first; at most two record, the others are about to end
+        self._windows: list[Recording] = []  # oldest first; at most two record, the others are about to end
         self._started = self._delivered = self._failures = 0
         self._retry_at_s = 0.0
 
@@ -88,7 +88,7 @@ class Recorder:
             window.discard()
         self._names.close()
 
-    def _recording(self) -> list[Window]:
+    def _recording(self) -> list[Recording]:
         return [window for window in self._windows if window.end_ns is None and not window.ended]
 
     def _lives(self) -> bool:
@@ -96,19 +96,19 @@ class Recorder:
 
     def _start(self) -> None:
         self._names.look()
-        self._windows.append(Window(self._program, self.target, self._folder, self._started))
+        self._windows.append(Recording(self._program, self.target, self._folder, self._started))
         self._started += 1
 
-    def _hand_over(self, last: Window, following: Window) -> None:
+    def _hand_over(self, last: Recording, following: Recording) -> None:
         self._end(last)
         following.begin_ns = last.end_ns or 0
 
-    def _end(self, window: Window) -> None:
+    def _end(self, window: Recording) -> None:
         window.end_ns = time.monotonic_ns()
         window.threads_at_end = threads(self.target.pid)
         window.stop()
 
-    def _read(self, window: Window) -> Profile | None:
+    def _read(self, window: Recording) -> Profile | None:
         try:
             trace = parse(window.take())
         except orjson.JSONDecodeError:  # empty or cut short: it failed, or was killed while it wrote
@@ -125,7 +125,7 @@ class Recorder:
         if self._failures >= TROUBLE_AFTER:
             self.trouble = refusal.trouble(self.target.pid, NAME, said)
 
-    def _profile(self, window: Window, trace: Trace) -> Profile | None:
+    def _profile(self, window: Recording, trace: Trace) -> Profile | None:
         origin_ns = window.start_mono_ns
         lo_ns = max(window.begin_ns, origin_ns + trace.first_us * 1000)
         hi_ns = min(window.end_ns or time.monotonic_ns(), origin_ns + trace.last_us * 1000)
@@ -157,7 +157,7 @@ class Recorder:
             errors=errors,
         )
 
-    def _has_ended(self, ident: int, window: Window) -> bool:
+    def _has_ended(self, ident: int, window: Recording) -> bool:
         """Whether a thread was gone when the window ended, so that py-spy stretched its last stack.
 
         Where the process itself ended, so did the recorder, and nothing is stretched.
@@ -168,7 +168,7 @@ class Recorder:
         return thread is None or thread.tid not in window.threads_at_end
 
 
-def _cut_tail(spans: list[Span], hz: float) -> list[Span]:
+def _cut_tail(spans: list[Stay], hz: float) -> list[Stay]:
     """The last stack of a thread that ended, as long as one sample stands for: nothing in the file tells how long it stood."""
     if not spans:
         return []
@@ -176,7 +176,7 @@ def _cut_tail(spans: list[Span], hz: float) -> list[Span]:
     return [*spans[:-1], last._replace(end_us=min(last.end_us, last.start_us + round(1e6 / hz)))]
 
 
-def _samples(spans: list[Span], tid: int, origin_ns: int, lo_ns: int, hi_ns: int) -> Iterator[StackSample]:
+def _samples(spans: list[Stay], tid: int, origin_ns: int, lo_ns: int, hi_ns: int) -> Iterator[StackSample]:
     """The spans of one thread inside [lo_ns, hi_ns). A stack whose root is not the usual one was read in pieces."""
     root = usual_root(spans)
     for start_us, end_us, stack in spans:

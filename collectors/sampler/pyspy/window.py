@@ -33,7 +33,7 @@ def die_with_parent() -> list[str]:
     return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
 
 
-class Window:
+class Recording:
     def __init__(self, program: list[str], target: Target, folder: Path, number: int) -> None:
         """`program` is py-spy with what stands before it; the files in `folder` are the window's own."""
         self.hz = target.hz

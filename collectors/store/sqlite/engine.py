@@ -32,9 +32,9 @@ from ..protocol import (
 from . import files, logs, points, runs, schema, sources, stacks
 from .columns.damage import failing
 from .compact import Compactor
-from .ingest import BULK_ROWS, Batch, FileWriter
+from .ingest import BULK_ROWS, ByKind, FileWriter
 from .retention import judge
-from .search import Found, Window
+from .search import Found, Wanted
 
 UNREADABLE, AGAIN = "the store cannot be read", "ask again; if it stays, run: deepseek-dashboard store check"
 
@@ -53,8 +53,8 @@ class SqliteStore:
         self._judged_s = -JUDGE_S
         self._readers = files.Readers(data_dir, self._forget)
         self._of_file: dict[Path, points.FileReader] = defaultdict(points.FileReader)
-        self._stacks = stacks.Reader()
-        self._runs = runs.Runs()
+        self._stacks = stacks.StackReader()
+        self._runs = runs.RunRows()
         self._watched: dict[Path, Watched] = {}
         self._watch_lock = threading.Lock()
         self._replaced = False  # other files lie in the folder than those that are watched
@@ -145,14 +145,14 @@ class SqliteStore:
         sources = self._sources(ids, axis, low, high)
         windows = self._windows(sources, ids, axis, low, high, buckets)
         found = {one: Found([], []) for one in ids} | self._find(sources, windows)  # one that no file of the range knows is empty
-        exact = {one: Window(axis, low, high, -1.0) for one, part in found.items() if part.units and part.rows() <= buckets}
+        exact = {one: Wanted(axis, low, high, -1.0) for one, part in found.items() if part.units and part.rows() <= buckets}
         found |= self._find(sources, exact)  # with no more points than buckets, each is its own
         return {one: bucketing.bucket(bucketing.join_points(part.points), part.units, buckets) for one, part in found.items()}
 
     @failing(UNREADABLE, AGAIN)
     def points(self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time") -> dict[int, RawPoints]:
         low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
-        windows = {one: Window(axis, low, high, -1.0) for one in ids}
+        windows = {one: Wanted(axis, low, high, -1.0) for one in ids}
         found = {one: Found([], []) for one in ids} | self._find(self._sources(ids, axis, low, high), windows)
         return {one: bucketing.join_points(part.points) for one, part in found.items()}
 
@@ -246,7 +246,7 @@ class SqliteStore:
     def _forget(self) -> None:
         """What was remembered of files that are gone."""
         self._of_file.clear()
-        self._stacks, self._runs = stacks.Reader(), runs.Runs()
+        self._stacks, self._runs = stacks.StackReader(), runs.RunRows()
         self._replaced = True
 
     def _unwatch(self) -> None:
@@ -301,7 +301,7 @@ class SqliteStore:
             self._watched[path] = Watched(db)
         return self._watched[path].changed()
 
-    def _sources(self, ids: Collection[int], axis: Axis, lo: float, hi: float) -> list[files.Source]:
+    def _sources(self, ids: Collection[int], axis: Axis, lo: float, hi: float) -> list[files.StoreFile]:
         """The files that may hold these series; a year of machine files is left alone where only runs are asked for."""
         sources = self._readers.runs()
         elsewhere = set(ids)
@@ -312,8 +312,8 @@ class SqliteStore:
         return sources
 
     def _windows(
-        self, sources: Sequence[files.Source], ids: Collection[int], axis: Axis, lo: float, hi: float, buckets: int
-    ) -> dict[int, Window]:
+        self, sources: Sequence[files.StoreFile], ids: Collection[int], axis: Axis, lo: float, hi: float, buckets: int
+    ) -> dict[int, Wanted]:
         """A summary may stand for its points where it is at most a bucket wide, so that no bucket of the range stays empty."""
         low, high = dict.fromkeys(ids, math.inf), dict.fromkeys(ids, -math.inf)
         for path, db in sources:
@@ -321,9 +321,9 @@ class SqliteStore:
                 if known.low is not None and known.high is not None:
                     low[one], high[one] = min(low[one], known.low), max(high[one], known.high)
         widths = {one: min(hi, high[one]) - max(lo, low[one]) for one in ids}
-        return {one: Window(axis, lo, hi, width / buckets if width > 0 else -1.0) for one, width in widths.items()}
+        return {one: Wanted(axis, lo, hi, width / buckets if width > 0 else -1.0) for one, width in widths.items()}
 
-    def _find(self, sources: Sequence[files.Source], windows: Mapping[int, Window]) -> dict[int, Found]:
+    def _find(self, sources: Sequence[files.StoreFile], windows: Mapping[int, Wanted]) -> dict[int, Found]:
         found: dict[int, Found] = {}
         for path, db in sources:
             for one, part in self._of_file[path].find(db, windows).items():
@@ -348,9 +348,9 @@ class Watched:
         return self._seq != seq
 
 
-def _sort(records: Iterable[Record], now_s: float) -> dict[str, Batch]:
+def _sort(records: Iterable[Record], now_s: float) -> dict[str, ByKind]:
     """By the file that they belong to. What the machine tells stands in the week of its own time."""
-    from_log, machine = Batch(), defaultdict[str, Batch](Batch)
+    from_log, machine = ByKind(), defaultdict[str, ByKind](ByKind)
     for record in records:
         match record:
             case Points() if record.run is None:

@@ -23,7 +23,7 @@ WEEK_S = 7 * DAY_S
 LIVE_WEEKS = 2  # machine files that new records may go to: last week's and this week's
 LOOK_S = 1.0  # how often a reader looks for new files
 
-Source: TypeAlias = tuple[Path, sqlite3.Connection]
+StoreFile: TypeAlias = tuple[Path, sqlite3.Connection]
 
 
 def week_file(time_s: float) -> str:
@@ -83,16 +83,16 @@ class Readers:
         self._live: list[Path] = []
         self._looked_s = -LOOK_S
 
-    def runs(self) -> list[Source]:
+    def runs(self) -> list[StoreFile]:
         """One or, before the collector's first start, none."""
         return self._connect(path for path in self.files() if path.name == RUNS_FILE)
 
-    def machine(self, lo: float = -math.inf, hi: float = math.inf) -> list[Source]:
+    def machine(self, lo: float = -math.inf, hi: float = math.inf) -> list[StoreFile]:
         """Oldest first, those whose week touches a range of time."""
         weeks = (path for path in self.files() if path.name != RUNS_FILE)
         return self._connect(path for path in weeks if week_start(path) <= hi and week_start(path) + WEEK_S >= lo)
 
-    def live(self) -> list[Source]:
+    def live(self) -> list[StoreFile]:
         return self._connect(self.live_files())
 
     def live_files(self) -> list[Path]:
@@ -127,7 +127,7 @@ class Readers:
                 _close(connections)
             self._open.clear()
 
-    def _connect(self, paths: Iterable[Path]) -> list[Source]:
+    def _connect(self, paths: Iterable[Path]) -> list[StoreFile]:
         """The calling thread's connections; a file that cannot be opened yet is left out."""
         mine = self._open.get(threading.current_thread())
         if mine is None:

@@ -19,7 +19,7 @@ from ...records import Event, Labels, LogLine, Offset, Points, Profile, RunInfo,
 from ..protocol import series_id
 from . import logs, runs, schema, sources, stacks
 from .columns import chunks, groups
-from .columns.chunks import Span, whole
+from .columns.chunks import TimeSpan, whole
 from .columns.damage import decoded
 from .columns.groups import NO_STEP, PLACE_BITS, Group
 
@@ -34,7 +34,7 @@ BULK_ROWS = chunks.ROWS
 ShapeKey: TypeAlias = tuple[str | None, Labels, tuple[str, ...]]
 
 
-class Shape(NamedTuple):
+class RowShape(NamedTuple):
     """What the points of one source with the same names have in common."""
 
     run: str | None
@@ -49,7 +49,7 @@ class Shape(NamedTuple):
 
 
 @dataclass
-class Batch:
+class ByKind:
     """The records of one commit to one file, by kind."""
 
     points: list[Points] = field(default_factory=list)
@@ -89,7 +89,7 @@ class FileWriter:
         self.seq = schema.meta(self.db, "seq")
         self.pending: dict[int, Pending] = {}
         self.grown: set[int] = set()  # series with new chunks, for whoever makes pages of them
-        self._shapes: dict[ShapeKey, Shape] = {}
+        self._shapes: dict[ShapeKey, RowShape] = {}
         self._shape_names = 0
         self._stored: set[ShapeKey] = set()
         self._interner = stacks.Interner()
@@ -97,7 +97,7 @@ class FileWriter:
         self._restore()
         self._identity = schema.identity(path)
 
-    def commit(self, batch: Batch, seq: int, now_s: float, *, rehearse: bool = False) -> None:
+    def commit(self, batch: ByKind, seq: int, now_s: float, *, rehearse: bool = False) -> None:
         """All of the batch or, on any error, nothing; with `rehearse` nothing either way.
 
         The caller holds `lock` and, for a batch of `BULK_ROWS` points, `packing`.
@@ -175,7 +175,7 @@ class FileWriter:
         waiting.groups.append(group)
         waiting.rows += len(group.arrival)
 
-    def _group(self, points: Sequence[Points], seq: int) -> list[tuple[Shape, Group]]:
+    def _group(self, points: Sequence[Points], seq: int) -> list[tuple[RowShape, Group]]:
         """Rows by shape, in order of arrival within each."""
         if len(self._shapes) > SHAPES or self._shape_names > SHAPE_NAMES:
             self._shapes.clear()
@@ -194,16 +194,16 @@ class FileWriter:
             (self._shape(key), _build(self._shape(key).ids, places, same, seq)) for key, (places, same) in rows.items() if key[2]
         ]
 
-    def _shape(self, key: ShapeKey) -> Shape:
+    def _shape(self, key: ShapeKey) -> RowShape:
         shape = self._shapes.get(key)
         if shape is None:
             run, labels, names = key
             ids = np.array([series_id(run, name, labels) for name in names], np.int64)
-            shape = self._shapes[key] = Shape(run, labels, names, series_id(run, "", labels), ids)
+            shape = self._shapes[key] = RowShape(run, labels, names, series_id(run, "", labels), ids)
             self._shape_names += len(names)
         return shape
 
-    def _register(self, shapes: Iterable[Shape], seq: int) -> Counter[str | None]:
+    def _register(self, shapes: Iterable[RowShape], seq: int) -> Counter[str | None]:
         """Enter streams and series that are new; how many series each run gained."""
         gained: Counter[str | None] = Counter()
         for shape in shapes:
@@ -228,7 +228,7 @@ class FileWriter:
         chunks.store(self.db, stream, sealed, rest)
         self.grown |= {series for block in sealed for series, *_ in block.chunks}
 
-    def _write_runs(self, batch: Batch, made: list[tuple[Shape, Group]], new: Counter[str | None], seq: int) -> None:
+    def _write_runs(self, batch: ByKind, made: list[tuple[RowShape, Group]], new: Counter[str | None], seq: int) -> None:
         db = self.db
         runs.note_points(db, self._activity(made), new)
         logs.write(db, batch.lines, seq)
@@ -238,12 +238,12 @@ class FileWriter:
         runs.write_offsets(db, batch.offsets)
         sources.write(db, batch.texts)
 
-    def _activity(self, made: list[tuple[Shape, Group]]) -> list[runs.Activity]:
+    def _activity(self, made: list[tuple[RowShape, Group]]) -> list[runs.Gain]:
         return [
-            runs.Activity(
+            runs.Gain(
                 str(shape.run),
                 group.values.size,
-                Span.of(group.time_s, group.step),
+                TimeSpan.of(group.time_s, group.step),
                 int(group.arrival[-1]),
                 whole(group.step[-1]),
                 self._interval(shape.stream, group),
@@ -269,7 +269,7 @@ def _build(ids: NDArray[np.int64], places: list[int], points: list[Points], seq:
     return Group(ids, arrival, time_s, step, np.array(segments, np.int64), np.ascontiguousarray(np.array(values, np.float64).T))
 
 
-def _bulk(made: list[tuple[Shape, Group]]) -> dict[int, list[Group]]:
+def _bulk(made: list[tuple[RowShape, Group]]) -> dict[int, list[Group]]:
     """The streams that gained so many rows that a head row would be a detour."""
     streams: dict[int, list[Group]] = {}
     for shape, group in made:

@@ -29,7 +29,7 @@ MOST_LIVE_LINES = 2000  # of a delta: a page shows fewer
 _BLOCK = "id, run, first_line, last_line, lines, first_time_s, last_time_s, max_level, files, columns, texts"
 
 
-class Block(NamedTuple):
+class LineBlock(NamedTuple):
     """The lines of one run that stand in one row; all lists have one entry a line."""
 
     run: str
@@ -46,7 +46,7 @@ class Block(NamedTuple):
         return LogLine(self.run, self.files[i], self.times_s[i], self.levels[i], text)
 
 
-class Row(NamedTuple):
+class BlockRow(NamedTuple):
     """A row of the table `log`."""
 
     id: int
@@ -65,13 +65,13 @@ class Row(NamedTuple):
         """How many lines and bytes of text it holds."""
         return self.lines, codec.unsealed_bytes(self.texts)
 
-    def read(self) -> Block | None:
+    def read(self) -> LineBlock | None:
         columns, texts = decoded("log", self.id, codec.decode, self.columns), decoded("log", self.id, _texts, self.texts)
         if columns is None or texts is None:
             return None
         numbers, times_s, levels, files = (column.tolist() for column in columns)
         names = orjson.loads(self.files)
-        return Block(self.run, numbers, times_s, levels, [names[i] for i in files], texts.split("\n"))
+        return LineBlock(self.run, numbers, times_s, levels, [names[i] for i in files], texts.split("\n"))
 
     def matches(self, query: LogQuery, needle: str) -> Iterator[tuple[int, LogLine]]:
         if needle and needle not in (decoded("log", self.id, _texts, self.texts) or "").lower():
@@ -109,12 +109,12 @@ def unmerged(db: sqlite3.Connection, run: str, upto_seq: int) -> bool:
     return db.execute("SELECT 1 FROM log WHERE run = ? AND seq <= ? LIMIT 1", (run, upto_seq)).fetchone() is not None
 
 
-def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[Block | None, list[int]]:
+def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[LineBlock | None, list[int]]:
     """One block of up to 2,000 lines instead of the run's small ones, and the rows that it replaces; None for a damaged row."""
     open_block = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq IS NULL ORDER BY last_line DESC LIMIT 1"
     fresh = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq <= ? ORDER BY last_line LIMIT ?"
-    last = [Row._make(row) for row in db.execute(open_block, (run,))]
-    rows = map(Row._make, db.execute(fresh, (run, upto_seq, BLOCK_LINES)))  # read one by one, as far as they fit
+    last = [BlockRow._make(row) for row in db.execute(open_block, (run,))]
+    rows = map(BlockRow._make, db.execute(fresh, (run, upto_seq, BLOCK_LINES)))  # read one by one, as far as they fit
     first = next(rows)
     taken = [*last, first] if last and _fits(last[0].room(), first.room()) and last[0].read() else [first]
     lines, size = map(sum, zip(*(row.room() for row in taken), strict=True))
@@ -126,7 +126,7 @@ def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[Block | None
     blocks = list(itertools.takewhile(bool, (row.read() for row in taken)))
     if not blocks:
         return None, [taken[0].id]
-    joined = Block._make([run, *([one for block in blocks if block for one in block[i]] for i in range(1, 6))])
+    joined = LineBlock._make([run, *([one for block in blocks if block for one in block[i]] for i in range(1, 6))])
     return joined, [row.id for row in taken[: len(blocks)]]
 
 
@@ -135,7 +135,7 @@ def _fits(room: tuple[int, int], more: tuple[int, int]) -> bool:
     return room[0] + more[0] <= BLOCK_LINES and room[1] + more[1] <= BLOCK_BYTES
 
 
-def replace(db: sqlite3.Connection, block: Block | None, ids: Sequence[int]) -> None:
+def replace(db: sqlite3.Connection, block: LineBlock | None, ids: Sequence[int]) -> None:
     if block is None or len(ids) == 1:
         db.execute("UPDATE log SET seq = NULL WHERE id = ?", ids)
         return
@@ -176,7 +176,7 @@ def read_after(db: sqlite3.Connection, seq: int, upto: int, most: int = MOST_LIV
     """Lines of later commits, by arrival; where there are more than `most`, the newest of them."""
     after = f"SELECT {_BLOCK} FROM log WHERE seq > ? AND seq <= ? ORDER BY seq DESC, last_line DESC"
     numbered: list[tuple[int, LogLine]] = []
-    for row in map(Row._make, db.execute(after, (seq, upto))):
+    for row in map(BlockRow._make, db.execute(after, (seq, upto))):
         block = row.read()
         numbered += [(number, block.line(i)) for i, number in enumerate(block.numbers)] if block else []
         if len(numbered) >= most:
@@ -195,13 +195,13 @@ def _parts(numbered: Sequence[tuple[int, LogLine]]) -> Iterator[Sequence[tuple[i
     yield numbered[start:]
 
 
-def _block(run: str, numbered: Sequence[tuple[int, LogLine]]) -> Block:
+def _block(run: str, numbered: Sequence[tuple[int, LogLine]]) -> LineBlock:
     numbers, lines = zip(*numbered, strict=True)
     _, files, times_s, levels, texts = zip(*lines, strict=True)
-    return Block(run, list(numbers), list(times_s), list(levels), list(files), [text.replace("\n", " ") for text in texts])
+    return LineBlock(run, list(numbers), list(times_s), list(levels), list(files), [text.replace("\n", " ") for text in texts])
 
 
-def _insert(db: sqlite3.Connection, block: Block, seq: int | None) -> None:
+def _insert(db: sqlite3.Connection, block: LineBlock, seq: int | None) -> None:
     names = sorted(set(block.files))
     columns = codec.encode(
         [
@@ -218,7 +218,7 @@ def _insert(db: sqlite3.Connection, block: Block, seq: int | None) -> None:
     db.execute(insert, (block.run, seq, *span, *summary, orjson.dumps(names).decode(), columns, texts))
 
 
-def _rows(db: sqlite3.Connection, query: LogQuery) -> Iterator[Row]:
+def _rows(db: sqlite3.Connection, query: LogQuery) -> Iterator[BlockRow]:
     terms = [
         ("run = ?", query.run),
         ("max_level >= ?", query.level or None),
@@ -228,10 +228,10 @@ def _rows(db: sqlite3.Connection, query: LogQuery) -> Iterator[Row]:
     asked = [(term, value) for term, value in terms if value is not None]
     where = " AND ".join([term for term, _ in asked] or ["1"])
     rows = db.execute(f"SELECT {_BLOCK} FROM log WHERE {where} ORDER BY last_line DESC", [value for _, value in asked])
-    return map(Row._make, rows)
+    return map(BlockRow._make, rows)
 
 
-def _inside(query: LogQuery, row: Row) -> bool:
+def _inside(query: LogQuery, row: BlockRow) -> bool:
     after = query.from_s is None or row.first_time_s >= query.from_s
     return after and (query.to_s is None or row.last_time_s <= query.to_s)
 

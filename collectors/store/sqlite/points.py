@@ -13,10 +13,10 @@ from ...records import Labels
 from ..protocol import Axis, Last, LivePoints, Series
 from . import schema
 from .columns import chunks, groups
-from .columns.chunks import Span
+from .columns.chunks import TimeSpan
 from .columns.groups import NO_STEP, Group
 from .columns.head import Head, Packs
-from .search import SPAN, Found, Search, Window
+from .search import SPAN, Found, Search, Wanted
 
 N = TypeVar("N", int, float)
 
@@ -27,7 +27,7 @@ _FROM = "FROM series JOIN stream ON stream.id = series.stream"
 _AMONG = "WHERE series.id IN (SELECT value FROM json_each(?))"
 
 
-class Known(NamedTuple):
+class Extent(NamedTuple):
     """Where to look for a series."""
 
     stream: int
@@ -65,11 +65,11 @@ class FileReader:
             newest |= {one: Last(time_s, step, value) for one, value in pairs}
         return newest
 
-    def known(self, db: sqlite3.Connection, ids: Collection[int], axis: Axis) -> dict[int, Known]:
+    def known(self, db: sqlite3.Connection, ids: Collection[int], axis: Axis) -> dict[int, Extent]:
         wanted = f"SELECT series.id, stream, packed_seq, paged, {SPAN[axis]} {_FROM} {_AMONG}"
-        return {series: Known(*about) for series, *about in db.execute(wanted, (_json(ids),))}
+        return {series: Extent(*about) for series, *about in db.execute(wanted, (_json(ids),))}
 
-    def find(self, db: sqlite3.Connection, windows: Mapping[int, Window]) -> dict[int, Found]:
+    def find(self, db: sqlite3.Connection, windows: Mapping[int, Wanted]) -> dict[int, Found]:
         """For each series what lies in its window."""
         if not windows:
             return {}
@@ -135,7 +135,7 @@ def labels_from(text: str) -> Labels:
 
 
 def _grown(series: Series, part: Group) -> Series:
-    span = Span.of(part.time_s, part.step)
+    span = TimeSpan.of(part.time_s, part.step)
     return joined([series, series._replace(points=len(part.arrival), **span._asdict())])
 
 

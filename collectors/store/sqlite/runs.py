@@ -13,7 +13,7 @@ import orjson
 from ...records import Event, LogLine, Offset, RunInfo
 from ..protocol import Run
 from . import sources
-from .columns.chunks import Span
+from .columns.chunks import TimeSpan
 
 _UPSERT = """INSERT INTO run (name, first_time_s, last_time_s, last_step, median_interval_s, series, points, timed)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
@@ -38,18 +38,18 @@ _OFFSET = """INSERT INTO offset VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONF
   state = excluded.state, trouble = excluded.trouble"""
 
 
-class Activity(NamedTuple):
+class Gain(NamedTuple):
     """What one commit brought to one run from one source."""
 
     run: str
     points: int
-    span: Span
+    span: TimeSpan
     arrival: int  # of its last row
     last_step: int | None
     median_interval_s: float | None
 
 
-def note_points(db: sqlite3.Connection, activities: Iterable[Activity], new_series: Counter[str | None]) -> None:
+def note_points(db: sqlite3.Connection, activities: Iterable[Gain], new_series: Counter[str | None]) -> None:
     for one in sorted(activities, key=lambda activity: activity.arrival):
         first, last, timed = one.span.first_time_s, one.span.last_time_s, one.span.first_time_s is not None
         gained = new_series.pop(one.run, 0)
@@ -116,7 +116,7 @@ def read_run(db: sqlite3.Connection, name: str) -> Run | None:
     return _run(row, orjson.loads(row[1]), read)
 
 
-class Runs:
+class RunRows:
     """All runs of one file. What has not changed since the last time is the same object as before, and costs little."""
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ MOST_OPENED = 4_000_000  # points of one question that are read one by one: 50 b
 SEGMENT, ROWS, ID, START = 3, 4, 10, 11  # places in a selected row
 
 
-class Window(NamedTuple):
+class Wanted(NamedTuple):
     """What is asked of a series. A summary may stand for its points if it lies inside and is at most `widest` wide."""
 
     axis: Axis
@@ -65,7 +65,7 @@ class Search:
         self._opened = 0  # rows of chunks
         self._axes: dict[int, tuple[NDArray[np.float64], NDArray[np.int64]] | None] = {}
 
-    def find(self, series: int, paged: int, window: Window) -> Found:
+    def find(self, series: int, paged: int, window: Wanted) -> Found:
         """What is in pages and chunks; `paged` points of the series stand in pages."""
         question.check()
         found = Found([], [])
@@ -73,7 +73,7 @@ class Search:
             self._chunks(series, window, found, start, stop)
         return found
 
-    def _pages(self, series: int, window: Window, found: Found) -> list[tuple[int, int]]:
+    def _pages(self, series: int, window: Wanted, found: Found) -> list[tuple[int, int]]:
         """A page stands for its points as one unit, or by its smaller units; the others are returned as ranges of places."""
         wanted = f"{SPAN[window.axis]}, {_SUMMARY}, id, start, coarse_units, fine_units"
         rows = self._select("page", wanted, series, window, 0, None)
@@ -92,7 +92,7 @@ class Search:
             opened |= self._units([rows[i][ID] for i in np.flatnonzero(which).tolist()], level, window, found)
         return [(row[START], row[START] + row[ROWS]) for row in rows if row[ID] in opened]
 
-    def _units(self, wanted: Sequence[int], level: str, window: Window, found: Found) -> set[int]:
+    def _units(self, wanted: Sequence[int], level: str, window: Wanted, found: Found) -> set[int]:
         """Take the smaller units of these pages; the pages whose units are damaged."""
         decode = pages.decode_coarse if level == "coarse" else pages.decode_fine
         read = {page: decoded("page", page, decode, data) for page, data in self._blobs("page", level, wanted)}
@@ -101,7 +101,7 @@ class Search:
             found.units.append(pages.join(parts).units(window.axis))
         return {page for page in wanted if read[page] is None}
 
-    def _chunks(self, series: int, window: Window, found: Found, start: int, stop: int | None) -> None:
+    def _chunks(self, series: int, window: Wanted, found: Found, start: int, stop: int | None) -> None:
         """A chunk stands for its points, or is opened."""
         rows = self._select("chunk", f"{SPAN[window.axis]}, {_SUMMARY}, id, axis", series, window, start, stop)
         if not rows:
@@ -135,14 +135,14 @@ class Search:
         wanted = f"SELECT id, {column} FROM {table} WHERE id IN (SELECT value FROM json_each(?))"
         return self._db.execute(wanted, (orjson.dumps(ids).decode(),)).fetchall() if ids else []
 
-    def _select(self, table: str, wanted: str, series: int, window: Window, start: int, stop: int | None) -> list[tuple[Any, ...]]:
+    def _select(self, table: str, wanted: str, series: int, window: Wanted, start: int, stop: int | None) -> list[tuple[Any, ...]]:
         until = "" if stop is None else "AND start < :stop"
         where = f"series = :series AND start >= :start {until} AND {_OVERLAP[window.axis]}"
         about = {"series": series, "start": start, "stop": stop, "lo": window.lo, "hi": window.hi}
         return self._db.execute(f"SELECT {wanted} FROM {table} WHERE {where} ORDER BY start", about).fetchall()
 
 
-def _table(rows: Sequence[tuple[Any, ...]], window: Window) -> tuple[Summaries, NDArray[np.bool_], NDArray[np.float64]]:
+def _table(rows: Sequence[tuple[Any, ...]], window: Wanted) -> tuple[Summaries, NDArray[np.bool_], NDArray[np.float64]]:
     """Rows as units; which of them lie inside the window; how wide they are."""
     low, high, step, segment, count, non_finite, *values = np.array([row[:10] for row in rows], np.float64).T  # None becomes NaN
     known = np.where(np.isnan(segment), 0, segment).astype(np.int64)

@@ -47,7 +47,7 @@ class Spans(NamedTuple):
     resolved: NDArray[np.int64]
 
 
-class Row(NamedTuple):
+class ProfileRow(NamedTuple):
     """A row of the table `profile`."""
 
     id: int
@@ -117,11 +117,11 @@ def write(db: sqlite3.Connection, interner: Interner, profiles: Iterable[Profile
         db.execute(_INSERT, (*about, profile.start_s, end_s, *counts, data))
 
 
-def mergeable(db: sqlite3.Connection, after_s: float, before_s: float) -> list[list[Row]]:
+def mergeable(db: sqlite3.Connection, after_s: float, before_s: float) -> list[list[ProfileRow]]:
     """Windows of one process that touch each other and are small enough to become one."""
     small = f"SELECT {_PROFILE} FROM profile WHERE end_s BETWEEN ? AND ? AND end_s - start_s < ? ORDER BY run, rank, pid, host, start_s LIMIT ?"
-    chains: list[list[Row]] = []
-    for row in map(Row._make, db.execute(small, (after_s, before_s, MERGED_S / 2, MERGED_AT_ONCE))):
+    chains: list[list[ProfileRow]] = []
+    for row in map(ProfileRow._make, db.execute(small, (after_s, before_s, MERGED_S / 2, MERGED_AT_ONCE))):
         if chains and _continues(chains[-1], row):
             chains[-1].append(row)
         else:
@@ -129,7 +129,7 @@ def mergeable(db: sqlite3.Connection, after_s: float, before_s: float) -> list[l
     return [chain for chain in chains if len(chain) > 1]
 
 
-def merged(chain: Sequence[Row]) -> tuple[object, ...] | None:
+def merged(chain: Sequence[ProfileRow]) -> tuple[object, ...] | None:
     """The row that replaces a chain of them; None where one of these is damaged."""
     parts = [spans for row in chain if (spans := row.read()) is not None]
     if len(parts) < len(chain):
@@ -141,12 +141,12 @@ def merged(chain: Sequence[Row]) -> tuple[object, ...] | None:
     return (*first[1:8], first.start_s, last.end_s, *counts, encode(spans))
 
 
-def replace(db: sqlite3.Connection, chain: Sequence[Row], row: tuple[object, ...]) -> None:
+def replace(db: sqlite3.Connection, chain: Sequence[ProfileRow], row: tuple[object, ...]) -> None:
     db.executemany("DELETE FROM profile WHERE id = ?", [(one.id,) for one in chain])
     db.execute(_INSERT, row)
 
 
-def _continues(chain: Sequence[Row], row: Row) -> bool:
+def _continues(chain: Sequence[ProfileRow], row: ProfileRow) -> bool:
     first, last = chain[0], chain[-1]
     touches = abs(row.start_s - last.end_s) <= TOUCHING_S
     return touches and row[1:8] == last[1:8] and row.end_s - first.start_s <= MERGED_S
@@ -205,7 +205,7 @@ class Query(NamedTuple):
     pid: int | None
     thread: str | None  # a name or a number
 
-    def cut(self, row: Row) -> Spans | None:
+    def cut(self, row: ProfileRow) -> Spans | None:
         """The row's spans inside the window; None where the row is of another process, or damaged."""
         if self.rank not in (None, row.rank) or self.pid not in (None, row.pid):
             return None
@@ -222,7 +222,7 @@ class Query(NamedTuple):
         return Spans(*(column[keep] for column in whole))
 
 
-class Reader:
+class StackReader:
     """Remembers the stacks it has read: a hash never changes its meaning, whatever file it stands in."""
 
     def __init__(self) -> None:
@@ -234,14 +234,14 @@ class Reader:
     def read(self, files: Sequence[sqlite3.Connection], query: Query) -> StackColumns:
         """The spans that touch the window, cut to it, from all files of the machine."""
         covered: list[tuple[float, float]] = []
-        found: list[tuple[Row, Spans]] = []
+        found: list[tuple[ProfileRow, Spans]] = []
         if sum(spans for db in files for _, _, spans in counted(db, query)) > MOST_SPANS:
             raise TooMuch(f"the window holds more than {MOST_SPANS:,} looks at stacks; choose a shorter one")
         with holding(self._lock):
             self._trim()
             for db in files:
-                mine: list[tuple[Row, Spans]] = []
-                for row in map(Row._make, db.execute(_TOUCHING, (query.run, query.lo, query.hi))):
+                mine: list[tuple[ProfileRow, Spans]] = []
+                for row in map(ProfileRow._make, db.execute(_TOUCHING, (query.run, query.lo, query.hi))):
                     check()
                     covered.append((max(row.start_s, query.lo), min(row.end_s, query.hi)))
                     if (spans := query.cut(row)) is not None:
@@ -264,7 +264,7 @@ class Reader:
         self._stacks |= stacks
         self._remembered_frames += sum(map(len, stacks.values()))
 
-    def _columns(self, found: list[tuple[Row, Spans]], query: Query, covered: list[tuple[float, float]]) -> StackColumns:
+    def _columns(self, found: list[tuple[ProfileRow, Spans]], query: Query, covered: list[tuple[float, float]]) -> StackColumns:
         processes: dict[Process, int] = {}
         threads: dict[tuple[int, int], str] = {}
         for row, _ in found:
@@ -331,7 +331,7 @@ def _rows(db: sqlite3.Connection, table: str, ids: Iterable[int], known: Mapping
     return db.execute(f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))", (missing,)).fetchall()
 
 
-def _share(row: Row, query: Query) -> float:
+def _share(row: ProfileRow, query: Query) -> float:
     """How much of the row's time lies in the window."""
     inside_s = min(row.end_s, query.hi) - max(row.start_s, query.lo)
     return min(1.0, inside_s / (row.end_s - row.start_s)) if row.end_s > row.start_s else 1.0

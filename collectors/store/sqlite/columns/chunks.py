@@ -27,7 +27,7 @@ _WIDEN = """UPDATE series SET points = points + ?1,
   WHERE id = ?9"""
 
 
-class Span(NamedTuple):
+class TimeSpan(NamedTuple):
     """Where some rows lie on both axes; None where they have none."""
 
     first_time_s: float | None
@@ -36,7 +36,7 @@ class Span(NamedTuple):
     last_step: int | None
 
     @classmethod
-    def of(cls, time_s: NDArray[np.float64], step: NDArray[np.int64]) -> Span:
+    def of(cls, time_s: NDArray[np.float64], step: NDArray[np.int64]) -> TimeSpan:
         times, steps = time_s[~np.isnan(time_s)], step[step != NO_STEP]
         return cls(
             float(times.min()) if len(times) else None,
@@ -64,7 +64,7 @@ def note_packed(db: sqlite3.Connection, stream: int, parts: Iterable[Group], upt
     db.execute("UPDATE stream SET packed_seq = ? WHERE id = ?", (upto_seq, stream))
     for part in parts:
         newest = (number(part.time_s[-1]), whole(part.step[-1]))
-        head = (len(part.arrival), *Span.of(part.time_s, part.step), *newest)
+        head = (len(part.arrival), *TimeSpan.of(part.time_s, part.step), *newest)
         values = part.values[:, -1].tolist()
         db.executemany(_WIDEN, [(*head, value, series) for series, value in zip(part.ids.tolist(), values, strict=True)])
 
@@ -144,7 +144,7 @@ def _bounds(part: Group, cuts: NDArray[np.int64], everything: bool) -> list[int]
 
 
 def _seal(part: Group) -> Sealed:
-    span = Span.of(part.time_s, part.step)
+    span = TimeSpan.of(part.time_s, part.step)
     place = (*span, whole(part.step[-1]))
     segment = int(part.segment[0])
     finite = np.isfinite(part.values)

@@ -18,7 +18,7 @@ from .groups import NO_STEP
 CHUNKS = 64  # of a page
 COARSE, FINE = 544, 136  # points of a unit: about 9 and 2 min at 1 Hz
 
-Points: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]  # times, steps, values
+PagePoints: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]  # times, steps, values
 
 _INSERT = f"INSERT INTO page VALUES (NULL, {', '.join('?' * 19)})"
 _UNPAGED = """SELECT start, segment, axis.id, axis.data, chunk.id, chunk.data, rows, first_time_s, last_time_s, first_step, last_step
@@ -107,7 +107,7 @@ def join(parts: Sequence[Columns]) -> Columns:
     return Columns._make(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
-def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *span: Any) -> Points:
+def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *span: Any) -> PagePoints:
     """Of a chunk; where it is damaged, NaN between its edges, so that the chunks behind it keep their places."""
     place = decoded("axis", axis, chunks.read_axis, axis_data)
     value = decoded("chunk", chunk, chunks.read_values, data)
@@ -121,7 +121,7 @@ def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *sp
     return time_s, step, np.full(rows, np.nan)
 
 
-def _roll_up(parts: list[tuple[int, *Points]], grain: int) -> Columns:
+def _roll_up(parts: list[tuple[int, *PagePoints]], grain: int) -> Columns:
     """Summaries never reach across a chunk."""
     sizes = [len(values) for _, _, _, values in parts]
     begins = np.cumsum([0, *sizes[:-1]])
@@ -150,7 +150,7 @@ def _roll_up(parts: list[tuple[int, *Points]], grain: int) -> Columns:
 
 def _summary(columns: Columns) -> tuple[object, ...]:
     """The page as one unit. Segment is NULL where it cannot be one: it mixes segments, or points with and without an axis."""
-    span = chunks.Span.of(np.concatenate(columns[:2]), np.concatenate(columns[2:4]))
+    span = chunks.TimeSpan.of(np.concatenate(columns[:2]), np.concatenate(columns[2:4]))
     timed, stepped = ~np.isnan(columns.first_time_s), columns.end_step != NO_STEP
     alike = all(column.min() == column.max() for column in (columns.segment, timed, stepped))
     with np.errstate(over="ignore"):

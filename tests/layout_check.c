@@ -1,5 +1,5 @@
 // Holds layout.c against the headers of one CPython; a program of its own, which says what differs:
-//   cc -I. -I$INCLUDE -I$INCLUDE/internal -o layout_check layout_check.c layout.c base.c && ./layout_check
+//   cc -I. -I$INCLUDE -I$INCLUDE/internal -o layout_check tests/layout_check.c layout.c base.c && ./layout_check
 #define Py_BUILD_CORE 1
 #include <Python.h>
 
