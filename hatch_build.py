@@ -1,6 +1,7 @@
 """What is built and not committed, for the wheel (as hatch's build hook) and for a checkout (`python hatch_build.py`).
 
-uPlot, which npm fetches, goes to assets/vendor/; the native sampler, which the system's C compiler makes, beside its reader.
+uPlot, which npm fetches, goes to assets/vendor/; the native sampler, which the system's C compiler makes, beside its reader. A checkout's
+environment also gets the namespace `deepseek`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ except ImportError:  # a checkout runs this file without hatchling
 ROOT = Path(__file__).parent
 NPM_FILES = ("package.json", "package-lock.json", ".npmrc")
 VENDORED = {"uPlot.esm.js": "uPlot.esm.js", "uPlot.min.css": "uPlot.min.css", "uPlot.esm.d.ts": "uPlot.d.ts"}  # ours, and npm's
+PACKAGES = ("app.py", "assets", "collectors", "dashboard", "trainer")  # also in pyproject.toml
 SAMPLER = "collectors/sampler/_sampler"
 
 
@@ -62,6 +64,20 @@ def vendor(root: Path) -> None:
         shutil.copy(package / "LICENSE", target / "uPlot.LICENSE")
 
 
+def namespace(root: Path) -> None:
+    """`deepseek.<name>` in this environment means the checkout's packages, unless the wheel is installed beside them.
+
+    The links lie outside of site-packages: pip, which writes and removes files there, never meets the checkout.
+    """
+    packages = Path(sys.prefix) / "checkout" / "deepseek"
+    packages.mkdir(parents=True, exist_ok=True)
+    for name in PACKAGES:
+        link = packages / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(root / name)
+    (Path(sysconfig.get_path("purelib")) / "deepseek-checkout.pth").write_text(f"{packages.parent}\n")
+
+
 def sampler(root: Path) -> bool:
     """Build the native sampler; where that cannot be done it says so, and the dashboard does without."""
     return subprocess.run([sys.executable, "-m", "collectors.sampler.build"], cwd=root).returncode == 0
@@ -85,3 +101,4 @@ def node_environment() -> dict[str, str]:
 if __name__ == "__main__":
     vendor(ROOT)
     sampler(ROOT)
+    namespace(ROOT)

@@ -55,3 +55,10 @@ def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
         assert process.wait(20) == 0
     (metrics,) = tmp_path.glob("logs/*/metrics.jsonl")
     assert len(metrics.read_text().splitlines()) == 1000
+
+
+def test_the_packages_are_deepseeks_in_a_checkout_too() -> None:
+    """`make setup` links them; what the README's snippet imports is this tree."""
+    code = "import deepseek.trainer.run_log as one; import deepseek.collectors.records; print(one.__file__)"
+    shown = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True).stdout
+    assert Path(shown.strip()).name == "run_log.py"
