@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -213,3 +214,26 @@ def test_text_lines_are_followed_with_their_arrival(follower: Follower) -> None:
     line = next(record for record in follower.records if isinstance(record, LogLine))
     assert (line.text, line.file) == ("hello", "train.log")
     assert before <= line.time_s <= time.time()
+
+
+def test_a_folder_that_was_copied_is_read_on_and_not_again(follower: Follower, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A backup, a move to another disk: other inodes, the same content."""
+    write(follower.root / "a" / "metrics.jsonl", *range(50))
+    assert len(follower.values(50)) == 50
+    copy = tmp_path_factory.mktemp("copy") / "logs"
+    shutil.copytree(follower.root, copy)
+    follower.root = copy
+    follower.restart()
+    write(copy / "a" / "metrics.jsonl", 50)
+    assert follower.values(51) == [*range(51)]
+
+
+def test_another_file_with_the_same_beginning_is_read_from_its_start(follower: Follower) -> None:
+    path = follower.root / "a" / "metrics.jsonl"
+    write(path, *range(50))
+    assert len(follower.values(50)) == 50
+    write(path.with_suffix(".new"), *range(20), *range(1000, 1040))
+    follower.tail.close()
+    path.with_suffix(".new").rename(path)
+    follower.restart()
+    assert len(follower.values(110)) == 110

@@ -22,6 +22,7 @@ LEAST_BATCH_BYTES = 512 << 10  # or less where that much takes longer than
 BATCH_S = 0.1
 BATCH_LINES = 50_000
 IDLE_S = 60.0  # a file that did not change for so long is closed
+END_BYTES = 256  # before the offset, by which a copy of a file is known
 HEAD_BYTES = 64  # what is remembered of a file's start, to notice that it was written anew
 SPREAD_S = 1.0  # lines without a time that arrive together were written within this time
 CLOCK_SLACK_S = 2.0  # between the file system's clock and ours
@@ -43,6 +44,7 @@ class FollowedFile:
         self._offset = offset.offset if offset else 0
         state = dict(offset.state) if offset else {}
         self._head: str = state.pop("head", "")
+        self._end: str = state.pop("end", "")  # of what was read, as far as an earlier collector came
         self._cutting: bool = state.pop("cutting", False)  # inside a line that is too long
         self._host: str = state.pop("host", run.host)  # a run's series keep their host
         self._format = self._new_format(state)
@@ -107,7 +109,7 @@ class FollowedFile:
     def as_record(self) -> Offset:
         """How far the file has been read."""
         self._head = self._head or (self._read_head() if self._descriptor >= 0 else "")
-        state = {**self._format.state(), "head": self._head, "host": self._host}
+        state = {**self._format.state(), "head": self._head, "end": self._read_end(), "host": self._host}
         if self._cutting:
             state["cutting"] = True
         tally = self._format.tally
@@ -214,8 +216,9 @@ class FollowedFile:
         except FileNotFoundError:
             return False
         stat = os.fstat(self._descriptor)
-        known = (stat.st_dev, stat.st_ino) == self._identity and stat.st_size >= self._offset
-        if self._offset and not (known and self._read_head() == self._head):
+        known = (stat.st_dev, stat.st_ino) == self._identity or (bool(self._end) and self._read_end() == self._end)
+        self._end = ""  # a folder that was copied or moved to another disk holds other files with the same content
+        if self._offset and not (known and stat.st_size >= self._offset and self._read_head() == self._head):
             self._offset, self._head, self._cutting = 0, "", False
             self._live = True
             tally = self._format.tally
@@ -228,6 +231,13 @@ class FollowedFile:
         """A fingerprint of the first bytes, as many as there were when it was first taken."""
         length = int(self._head.partition(":")[0] or 0) or min(self._offset, HEAD_BYTES)
         return f"{length}:{zlib.crc32(os.pread(self._descriptor, length, 0)):08x}"
+
+    def _read_end(self) -> str:
+        """A fingerprint of the bytes before the offset."""
+        if self._descriptor < 0 or not self._offset:
+            return ""
+        data = os.pread(self._descriptor, min(self._offset, END_BYTES), max(0, self._offset - END_BYTES))
+        return f"{zlib.crc32(data):08x}" if len(data) == min(self._offset, END_BYTES) else ""
 
     def _split(self, data: bytes) -> tuple[list[bytes], int]:
         """Whole lines, and how many bytes they took; what is too long for a line is dropped as it comes."""
