@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
@@ -18,6 +17,7 @@ from .api import PREFIX
 from .api.encoding import encode
 from .api.logs import line_row
 from .api.machine import StateAnswer, state_answer
+from .api.messages import DeltaMessage, RefusedMessage, ResetMessage, StateMessage
 from .api.points import live_row
 from .api.runs import RunRow, event_row, run_row
 from .queries import Queries
@@ -158,7 +158,8 @@ class Client:
             self.wake.clear()
             if self._state is not None:
                 (state, runs), self._state = self._state, None
-                await self._send({"type": "state", **state, "runs": self._near(runs), "runs_total": len(runs)})
+                message: StateMessage = {**state, "type": "state", "runs": self._near(runs), "runs_total": len(runs)}
+                await self._send(message)
             if self._cursor is not None:
                 await self._send_delta(self._cursor)
 
@@ -181,7 +182,7 @@ class Client:
         near += [view for view in runs if view.state in ALIVE and view.stored.name not in self.wants.runs]
         return [run_row(view) for view in near[:MAX_STATE_RUNS]]
 
-    def _chosen(self, delta: Delta) -> dict[str, Any] | None:
+    def _chosen(self, delta: Delta) -> DeltaMessage | None:
         series = [live_row(points) for points in delta.points if self.wants.has(points.run, points.name)]
         lines = [line_row(line) for line in delta.lines if line.run in self.wants.runs]
         events = [event_row(event) for event in delta.events if event.run in self.wants.runs]
@@ -189,7 +190,7 @@ class Client:
             return None
         return {"type": "delta", "cursor": delta.seq, "series": series, "lines": lines, "events": events}
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: StateMessage | DeltaMessage | ResetMessage | RefusedMessage) -> None:
         """Raises nothing: a client that is gone is noticed by `listen`, one that does not read is cut off."""
         try:
             async with asyncio.timeout(SEND_S):

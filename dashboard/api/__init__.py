@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 
 from ..queries import NotFound, Queries
 from . import blame, documentation, errors, logs, machine, points, runs, stacks
+from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
 PREFIX = "/api/v1"
@@ -25,7 +26,7 @@ def register(app: FastAPI, queries: Queries) -> None:
     app.add_api_route("/metrics", metrics, response_class=PlainTextResponse, summary="The machine, for Prometheus")
     app.add_api_route("/api/docs", lambda: HTMLResponse(documentation.page_of(app)), include_in_schema=False)
     app.add_api_route("/api/{path:path}", _unknown, methods=METHODS, include_in_schema=False)
-    app.openapi = lambda: documentation.openapi_of(app, [*router.routes, *app.routes])  # type: ignore[method-assign]
+    app.openapi = lambda: documentation.openapi_of(app, [*router.routes, *app.routes], MESSAGES)  # type: ignore[method-assign]
     errors.register(app)
 
 

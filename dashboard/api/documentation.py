@@ -17,13 +17,14 @@ REFERENCE = "#/components/schemas/{model}"
 SERIALIZED: Literal["serialization"] = "serialization"
 
 
-def openapi_of(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
-    """FastAPI's description, with what each of these routes answers. Made when it is first asked for: the types cost nothing at the start."""
+def openapi_of(app: FastAPI, routes: Sequence[BaseRoute], others: Sequence[Any] = ()) -> dict[str, Any]:
+    """FastAPI's description, with what each of these routes answers, and other types among its schemas. Made when it is first asked for: the types cost nothing at the start."""
     if app.openapi_schema is None:
         described = FastAPI.openapi(app)
         ours = [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
         answers = {route.path: found for route in ours if (found := _answer_of(route)) is not None}
         inputs = [(path, SERIALIZED, TypeAdapter(found)) for path, found in answers.items()]
+        inputs += [(other.__name__, SERIALIZED, TypeAdapter(other)) for other in others]
         schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE)
         described.setdefault("components", {}).setdefault("schemas", {}).update(definitions.get("$defs", {}))
         for route in ours:
