@@ -16,6 +16,7 @@ import websockets
 from collectors.records import Frame, Profile, StackSample
 from collectors.store.sqlite import SqliteStore
 from tests.conftest import Dashboard, dashboard, wait_for
+from tests.serving import run
 
 T0 = 1_764_000_000.0
 SPIKE_STEP = 617
@@ -287,7 +288,7 @@ def test_the_socket_refuses_a_foreign_origin(running: Dashboard) -> None:
             pass
 
     with pytest.raises(websockets.InvalidStatus):
-        asyncio.run(connect())
+        run(connect())
 
 
 def test_the_socket_sends_state_at_once_and_only_what_is_new(running: Dashboard) -> None:
@@ -305,7 +306,7 @@ def test_the_socket_sends_state_at_once_and_only_what_is_new(running: Dashboard)
                 file.write('{"time_s": 1764000001.0, "step": 2, "x": NaN, "unasked": 5}\n')
             return await next_of(socket, "delta")
 
-    delta = asyncio.run(follow())
+    delta = run(follow())
     (series,) = delta["series"]
     assert (series["run"], series["name"], series["t"], series["v"], series["step"]) == ("live", "x", [T0 + 1], ["NaN"], [2.0])
     assert delta["cursor"] > cursor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -34,6 +35,7 @@ WALK_S = (2.0, 60.0)  # between two walks over /proc: at least, and at most
 WALK_SHARE = 0.005  # of a core, for those walks
 EAGER_WALK_S = 1.0  # ... where a run writes whose process is not known yet
 ACTIVE_S = 10.0  # a run writes whose newest line is younger
+TRAINS_S = 10.0  # between two looks whether a process only starts others
 HOLDS_ON_S = 60.0  # a writer that has closed its file stays the run's while lines come in such intervals
 
 
@@ -51,6 +53,7 @@ class Finder:
         self._open, self._walk_at_s, self._walked_s = Open({}, {}, {}, {}), 0.0, 0.0
         self._holding: dict[str, dict[int, int]] = {}  # by run: the start ticks by pid of those that the last walk found
         self._writers: dict[str, dict[int, Claim]] = {}  # by run and pid, those that were found by its files
+        self._trains: dict[RunProcess, float] = {}  # those that run.json names, and when they were no launchers, CLOCK_MONOTONIC
         self._appenders = Appenders(proc)
         self._remote: dict[Path, bool] = {}
         self._owner: dict[tuple[int, int], str] = {}  # by pid and start ticks: the run that has it now
@@ -90,7 +93,11 @@ class Finder:
         pid = claim.process.pid
         if claim.strength not in (Strength.INFO, Strength.INFO_WITH_HOST):
             return [claim]
+        now_s = time.monotonic()
+        if now_s - self._trains.get(claim.process, -math.inf) < TRAINS_S:
+            return [claim]
         if not is_launcher(pid, self._proc) if runs_python(pid, self._proc) else embeds_python(pid, self._proc):
+            self._trains[claim.process] = now_s
             return [claim]
         able = {child for child in workers_of(pid, self._proc) if not is_launcher(child, self._proc)}
         tops = [child for child in able if able.isdisjoint(ancestors(child, self._proc))]
