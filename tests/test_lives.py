@@ -158,6 +158,13 @@ TORCHRUN = [BROKEN[1], '  File "torchrun", line 8, in <module>', "    sys.exit(m
         ([*BROKEN, CLOSING, *TORCHRUN], "ValueError: no"),
         (["step 5", CLOSING, *TORCHRUN], "rank 1 ended with exit status 3"),
         ([*BROKEN, BROKEN[1], "  File x", "subprocess.CalledProcessError: Command 'python' returned 1."], "ValueError: no"),
+        (
+            ["╭──── Traceback (most recent call last) ────╮", "│ t.py:1 in <module>   │", "╰──────╯", "ValueError: no"],
+            "ValueError: no",
+        ),
+        ([*BROKEN, "wandb: ", "wandb: View run at https://box"], "ValueError: no"),
+        ([*BROKEN, "", "Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace."], "ValueError: no"),
+        ([*BROKEN, "make: *** [Makefile:2: train] Error 1"], "ValueError: no"),
         ([*BROKEN, "srun: error: box: task 0: Exited with exit code 1"], "ValueError: no"),
         ([*BROKEN, "[2026-11-25 16:25:09,170] [ERROR] [launch.py:325:sigkill_handler] ['python'] exits"], "ValueError: no"),
         ([*BROKEN, ""], "ValueError: no"),

@@ -21,14 +21,18 @@ FIRST_NAMESPACE = 0xEFFFFFFC  # inode of the pid namespace in which the kernel l
 LINES = 200  # of a log that are looked at for a traceback
 REASON_LENGTH = 300
 RANK_PREFIX = re.compile(r"^\[(?:rank|default)\d+\]:\s?")
-TRACEBACK = "Traceback (most recent call last):"
+TRACEBACK = re.compile(r"Traceback \(most recent call last\)(:\s*$| [\u2500-\u257f-]+)")  # in a frame, as rich draws it
+FRAMED = "\u2502\u2570|+"  # how its lines begin
 EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?::.*)?$")
 AFTERWARDS = re.compile(  # what Python and CUDA print behind an exception's line
     r"^(?:\s|$|Exception ignored|CUDA kernel errors might|For debugging consider|Compile with `TORCH_USE_CUDA_DSA`|Device-side assert"
     r"|Search for `|.*(?:resource_tracker|warnings\.warn|UserWarning|destroy_process_group)"
     # ... and what launchers do: torchrun, deepspeed, srun, mpirun
     r"|[IWEF]\d{4} .* torch/distributed/|=+$|-+$|.* FAILED$|Failures:$|Root Cause |\[\d+\]:$"
-    r"|\[\d{4}-\d\d-\d\d .*\] \[launch\.py:|srun: |slurmstepd: |Primary job |a non-zero exit code|mpirun |prterun )"
+    r"|\[\d{4}-\d\d-\d\d .*\] \[launch\.py:|srun: |slurmstepd: |Primary job |a non-zero exit code|mpirun |prterun "
+    # ... and NCCL, wandb, Hydra, make, conda, time, shells
+    r"|\[[IWEF]\d{4} |wandb: |Set the environment variable HYDRA_FULL_ERROR|make(\[\d+\])?: \*\*\*|ERROR conda\.cli|Command exited with"
+    r"|terminate called|Aborted|.*: line \d+: +\d+ )"
 )
 LAUNCHERS_OWN = re.compile(
     r"(?:.*\.)?(?:ChildFailedError|CalledProcessError)\b"
@@ -69,7 +73,7 @@ def last_error(lines: Sequence[str]) -> str:
     the training failed, and the one before it why.
     """
     lines = [RANK_PREFIX.sub("", line) for line in lines[-LINES:]]
-    begins = [i for i, line in enumerate(lines) if line.rstrip().endswith(TRACEBACK)]
+    begins = [i for i, line in enumerate(lines) if TRACEBACK.search(line)]
     if not begins:
         return "KeyboardInterrupt" if lines and lines[-1].strip() == "KeyboardInterrupt" else ""
     at, error = _exception(lines, begins[-1])
@@ -85,7 +89,8 @@ def last_error(lines: Sequence[str]) -> str:
 
 def _exception(lines: Sequence[str], begin: int) -> tuple[int, str]:
     """The first line after the frames of a traceback, and where it stands; "" where it is no exception."""
-    at = next((i for i in range(begin + 1, len(lines)) if lines[i][:1].strip()), None)
+    framed = FRAMED if not lines[begin].rstrip().endswith(":") else ""
+    at = next((i for i in range(begin + 1, len(lines)) if lines[i][:1].strip(f" \t{framed}")), None)
     if at is None or not EXCEPTION.match(lines[at].strip()):
         return len(lines), ""
     return at, lines[at].strip()
