@@ -27,7 +27,7 @@ SIGMAS = 3.0  # of counting noise
 LEAST_EVERYWHERE = 0.15  # ... where no function carries it: a machine with other work is now and then that much slower
 FEW_WINDOWS = 20  # normal windows side by side; with fewer, LEAST_UNSURE is the least
 ALL = 0.9  # of its time
-PRESENT = 0.5  # of its excess over whole units, that a function must have in the window itself
+PRESENT = 0.15  # of a short window, that a function which its whole units lost time to must have lost in it
 HALVES_S, HALVES_BLOCKS = (
     0.25,
     8,
@@ -282,8 +282,12 @@ def _part(side: Side, ranges: list[Range], units: Units | None) -> Side:
 
 
 def _is_present(found: Suspect, case: Case) -> bool:
-    """Whether the window itself shows what its whole units lost."""
-    return not case.in_part or _excess_of(found, case.asked, case.normal) >= PRESENT * found.excess_s
+    """Whether the window itself shows what its whole units lost: every second in the function is lost in the same part."""
+    if not case.in_part:
+        return True
+    inside_s, whole_s = (float(side.traces.seconds[standing(side.traces, found.frame)].sum()) for side in (case.asked, case.window))
+    lost_s = inside_s * min(1.0, found.excess_s * case.window.per / max(whole_s, 1e-9))
+    return lost_s >= PRESENT * case.asked.seconds and _excess_of(found, case.asked, case.normal) > 0
 
 
 def _stands(found: Suspect, case: Case) -> bool:
