@@ -116,8 +116,8 @@ def _row(recording: PlainRecording, drawn: Drawn) -> Row:
 
 
 def contradictions(verdict: Verdict, tree: FlameTree) -> str:
-    """What the table beside the sentence says otherwise: the function is not in it, or lost nothing there."""
-    if verdict.suspect is None or tree.base_total_s is None:
+    """What the table beside the sentence says otherwise, and the verdict does not say itself: the function is not in it, or lost little there."""
+    if verdict.suspect is None or tree.base_total_s is None or verdict.contradiction:
         return ""
     key = verdict.suspect.frame.name, verdict.suspect.frame.file
     units = verdict.units or tree.seconds, verdict.normal_units or tree.baseline_seconds
@@ -206,9 +206,10 @@ def _bounds(rows: Sequence[Row]) -> str:
     strong = [row for row in rows if row["factor"] >= 2 and row["samples"] >= 300]
     healthy = [row for row in rows if row["expected"] == "nothing"]
     contradicting = sum(bool(row["contradictions"]) for row in rows)
+    admitted = sum(bool(row["contradiction"]) for row in rows)
     return "\n".join(
         [
-            f"- {len(rows)} windows; {contradicting} sentences contradict their table.",
+            f"- {len(rows)} windows; {contradicting} sentences contradict their table; {admitted} say that the graph beside them shows less.",
             f"- At 2 x slower or more with 300 samples or more, high: {high(strong)} of {len(strong)}.",
             f"- In healthy windows, high: {high(healthy)} of {len(healthy)}.",
             f"- Windows in which the main thread's time is longer than the window: "

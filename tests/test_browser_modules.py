@@ -115,7 +115,7 @@ def test_a_young_run_fills_the_page_until_a_person_sets_the_span(ask: Ask) -> No
     const whole = [range.fit(5000, true, Infinity), range.span_s];
     range.setSpan(3600);
     return [spans, over, whole, range.fit(20, false), range.span_s, range.address(0).span];"""
-    spans = [[True, 60], [True, 120], [True, 600], [False, 600]]
+    spans = [[True, 30], [True, 90], [True, 600], [False, 600]]
     over = [[True, 10], [True, 0.0042], [True, 105], [True, 600]]
     assert ask(code) == [spans, over, [True, 5250], False, 3600, 3600]
 

@@ -51,7 +51,7 @@ def started(*command: str | Path, shell: bool = False, **environment: str) -> It
 
 
 def run_in(folder: Path, name: str = "run", **info: object) -> RunActivity:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return RunActivity(name, folder, info, [], [], time.time(), 0.05)
 
 
@@ -242,6 +242,19 @@ def test_a_script_that_starts_several_trainings_is_none_of_their_runs(tmp_path: 
         assert process.stdout is not None
         trainings = map(int, process.stdout.readline().split())
         assert found(*runs, count=3) == {name: [pid] for name, pid in zip("abc", trainings, strict=True)}
+
+
+def test_a_training_in_a_container_that_has_another_path_for_the_log_is_found(tmp_path: Path) -> None:
+    run, inside = run_in(tmp_path / "logs" / "run"), tmp_path / "workspace"
+    inside.mkdir()
+    training = (sys.executable, PLAIN / "forks_after_opening.py", inside / "run" / "metrics.jsonl")
+    mounted = ("mount", "--bind", tmp_path / "logs", inside, "&&", "exec", *training)
+    with started("unshare", "--mount", "bash", "-c", f"'{' '.join(map(str, mounted))}'", shell=True) as process:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            pytest.skip("another mount namespace needs root")
+        ((pid,),) = found(run).values()
+        assert command_of(pid)[1:] == [str(word) for word in training[1:]]
 
 
 def test_where_run_json_names_the_shell_the_run_is_the_python_that_it_starts(tmp_path: Path) -> None:

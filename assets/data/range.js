@@ -50,9 +50,9 @@ export class Range {
   fit(age, over, most = this.axis.defaultSpan) {
     if (!this.fitting || !this.following || !Number.isFinite(this.axis === STEP ? age : 0)) return false;
     const before = this.span_s;
-    const { leastFit, spans } = this.axis;
+    const { leastFit, young } = this.axis;
     const exact = this.axis === STEP ? Math.max(leastFit, Math.ceil(age * ROOM)) : Number((age * ROOM).toPrecision(4)) || leastFit;
-    const grown = this.axis === STEP ? roomy(age, before) : (spans.find((span) => span >= age) ?? most);
+    const grown = this.axis === STEP ? roomy(age, before) : (young.find((span) => span >= age) ?? most);
     this.span_s = Math.min(most, over ? exact : grown);
     return this.span_s !== before;
   }

@@ -9,6 +9,7 @@ import { stepTicks, timeTicks } from "./scale.js";
  * @typedef {Object} Axis
  * @property {"time" | "step"} name as `GET /points` calls it
  * @property {number[]} spans that a user may choose
+ * @property {number[]} young spans of a run that does not reach that far yet; of steps, any
  * @property {number} defaultSpan of a run that reaches that far; a shorter one fills the page
  * @property {number} leastSpan
  * @property {number} mostSpan
@@ -25,6 +26,7 @@ import { stepTicks, timeTicks } from "./scale.js";
  */
 
 const SPANS_S = [60, 120, 300, 600, 3600, 21600, 86400];
+const YOUNG_S = [30, 60, 90, 120, 180, 240, 300, 450, 600]; // no more than a good third stays empty
 const SPANS_STEPS = [100, 1000, 10_000, 100_000, 1_000_000];
 const FINE_S = 10; // a shorter window is told in tenths
 
@@ -41,6 +43,7 @@ function tickWord(t, step_s) {
 export const TIME = {
   name: "time",
   spans: SPANS_S,
+  young: YOUNG_S,
   defaultSpan: 600,
   leastSpan: 0.05,
   mostSpan: 10 * 365 * 86400,
@@ -66,6 +69,7 @@ export const TIME = {
 export const STEP = {
   name: "step",
   spans: SPANS_STEPS,
+  young: [],
   defaultSpan: Infinity, // all of it
   leastSpan: 2,
   mostSpan: 1e15,

@@ -73,6 +73,7 @@ function stack(lane, values, most) {
   if (parts.length <= most) return [step, ...parts];
   const size = (/** @type {number} */ i) => values[i] ?? -Infinity;
   const large = new Set(parts.map((_, i) => i).sort((a, b) => size(b) - size(a)).slice(0, most - 1));
-  const others = values.reduce((sum, value, i) => Number(sum) + (large.has(i) ? 0 : Number(value)), 0);
+  const small = values.filter((value, i) => value !== null && !large.has(i));
+  const others = small.length ? small.reduce((sum, value) => Number(sum) + Number(value), 0) : null;
   return [step, ...parts.filter((_, i) => large.has(i)), { label: "others", value: told(lane, others) }];
 }

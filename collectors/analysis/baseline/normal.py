@@ -103,7 +103,8 @@ def unsteady_by_nature(
     """
     found = [*events, *compilations]
     if units is not None and first and len(units.end_s):
-        begun_s, end_s = float(units.start_s[0]), _first_end(units, float(units.start_s[0]))
+        begun_s = float(units.start_s[0] - np.median(units.end_s - units.start_s))  # the first line ends a unit, too
+        end_s = _first_end(units, begun_s)
         for start, end in sorted(compilations):
             end_s = max(end_s, _first_end(units, end)) if start <= end_s else end_s
         found.append((begun_s - BEFORE_S, end_s))

@@ -13,9 +13,10 @@ from ..stacks.traces import Range, Traces, union
 from ..stacks.trust import LineOf, no_source, traces_of
 from . import agreement, evidence, gpu_look, host_look, recorded
 from .collective import straggler
+from .judging import judge
 from .reasons import MOST, Facts, reasoned
 from .recorded import Recorded, main_threads, other_threads
-from .verdict import Case, Evidence, Side, Verdict, judge
+from .verdict import Case, Evidence, Side, Verdict
 from .wording import worded
 
 TOUCHING_S = 0.05  # spans this close leave no hole in what was recorded
