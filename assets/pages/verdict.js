@@ -59,7 +59,8 @@ export class Verdict {
     this.picker.draw(runs);
     this.files.draw(run);
     const [word, tone] = STATES[run?.state ?? ""] ?? [run?.state ?? "", "dim"];
-    const length = run?.started_s ? duration(Math.max(0, (over ? (run.last_time_s ?? now_s) : now_s) - run.started_s)) : "";
+    const lived = run?.started_s ? duration(Math.max(0, (over ? (run.last_time_s ?? now_s) : now_s) - run.started_s)) : "";
+    const length = over && lived ? `after ${lived}` : lived;
     const looks = `${word} ${length} ${run?.state_reason}`;
     if (looks === this.#state) return;
     this.#state = looks;
