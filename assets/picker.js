@@ -80,7 +80,10 @@ export class Picker {
       event.preventDefault();
       this.at = Math.max(0, Math.min(this.rows.children.length - 1, this.at + way));
       this.#mark();
-    } else if (event.key === "Enter") this.rows.children[this.at]?.click();
+    } else if (event.key === "Enter") {
+      event.preventDefault(); // else it presses the picker's button, which has the focus then, and opens the list anew
+      this.rows.children[this.at]?.click();
+    }
   }
 
   /** @param {string} run */

@@ -229,6 +229,7 @@ def test_names_are_text_and_the_picker_finds_a_run_by_a_part_of_its_name(running
         "the name is not shown as it is",
     )
     wait_for(lambda: page.locator("#live .surface").count() == 1, 10, "the page does not move into Dash's layout")
+    assert page.locator(":popover-open").count() == 0, "the list opens again"
     wait_for(lambda: drawn(page, "<img src=x>"), 20, "its curve is not drawn")
     assert page.locator("img").count() == 0
 
