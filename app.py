@@ -66,11 +66,15 @@ def prepare(options: argparse.Namespace) -> tuple[Path, Path]:
     if not there:
         raise Mistake(f"there is no folder {options.log_dir}; create it with: mkdir -p {options.log_dir}")
     log_dir = options.log_dir.resolve()
-    data_dir = (options.data_dir or folders.data_dir_of(log_dir)).resolve()
+    data_dir = options.data_dir or folders.data_dir_of(log_dir)
     if not options.data_dir and not data_dir.is_relative_to(log_dir):
-        print(f"{log_dir} is on a network file system: the store goes to {data_dir}", file=sys.stderr)
+        inside = log_dir / folders.INSIDE
+        why = (
+            f"{inside} is not used ({theirs})" if (theirs := folders.not_ours(inside)) else f"{log_dir} is on a network file system"
+        )
+        print(f"{why}: the store goes to {data_dir}", file=sys.stderr)
     make_folder(data_dir, "--data-dir", private=True)
-    return log_dir, data_dir
+    return log_dir, data_dir.resolve()
 
 
 def make_folder(folder: Path, flag: str, *, private: bool = False) -> None:

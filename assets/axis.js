@@ -9,10 +9,11 @@ import { stepTicks, timeTicks } from "./scale.js";
  * @typedef {Object} Axis
  * @property {"time" | "step"} name as `GET /points` calls it
  * @property {number[]} spans that a user may choose
+ * @property {number[]} young spans of a run that does not reach that far yet; of steps, any
  * @property {number} defaultSpan of a run that reaches that far; a shorter one fills the page
  * @property {number} leastSpan
  * @property {number} mostSpan
- * @property {number} leastFit a shorter run does not fill the page
+ * @property {number} leastFit a run of fewer steps does not fill the page, nor one of a single moment
  * @property {number} leastGap a shorter silence is a slow step, not a missing source
  * @property {number} reach how far a click looks for the nearest step, at least
  * @property {(place: number) => string} word `14:25:03`, `step 512`
@@ -25,17 +26,24 @@ import { stepTicks, timeTicks } from "./scale.js";
  */
 
 const SPANS_S = [60, 120, 300, 600, 3600, 21600, 86400];
+const YOUNG_S = [30, 60, 90, 120, 180, 240, 300, 450, 600]; // no more than a good third stays empty
 const SPANS_STEPS = [100, 1000, 10_000, 100_000, 1_000_000];
 const FINE_S = 10; // a shorter window is told in tenths
 
 /** @param {number} t @param {number} step_s between two ticks */
-const tickWord = (t, step_s) =>
-  step_s >= 86400 ? day(t) : step_s >= 60 ? minute(t) : step_s >= 1 ? clock(t) : `${clock(t)}.${Math.round((t % 1) * 10) % 10}`;
+function tickWord(t, step_s) {
+  if (step_s >= 86400) return day(t);
+  if (step_s >= 60) return minute(t);
+  if (step_s >= 1) return clock(t);
+  if (step_s >= 0.1) return `${clock(t)}.${Math.round((t % 1) * 10) % 10}`;
+  return `${(((t % 60) + 60) % 60).toFixed(step_s >= 0.001 ? 3 : 4)} s`;
+}
 
 /** @type {Axis} */
 export const TIME = {
   name: "time",
   spans: SPANS_S,
+  young: YOUNG_S,
   defaultSpan: 600,
   leastSpan: 0.05,
   mostSpan: 10 * 365 * 86400,
@@ -61,6 +69,7 @@ export const TIME = {
 export const STEP = {
   name: "step",
   spans: SPANS_STEPS,
+  young: [],
   defaultSpan: Infinity, // all of it
   leastSpan: 2,
   mostSpan: 1e15,

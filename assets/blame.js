@@ -20,7 +20,7 @@ import { nameOf } from "./tree.js";
  * @property {string} contradiction what the graph or the table beside it says otherwise, ""
  * @property {string} per
  * @property {[number, number] | null} judged the whole units that a short window lies in
- * @property {string} tier
+ * @property {"stacks" | "steps"} basis
  * @property {[number, number][]} normal
  * @property {{name: string, unit: string, window: number | null, normal: number | null}[]} evidence
  */
@@ -43,11 +43,11 @@ export function sentence({ sentence, function: name, file, line }) {
 }
 
 /** What a verdict rests on. @type {Record<string, string>} */
-const TIERS = { A: "from stacks and GPU counters, without steps", B: "from stacks and the steps that the script logs" };
+const BASES = { stacks: "from stacks and GPU counters, without steps", steps: "from stacks and the steps that the script logs" };
 
 /** Where sentence and graph do not agree, how sure it is, and what it was compared with. @param {Blame} blame @param {boolean} chosen a user chose what to compare with @param {Tree | null} tree that is drawn */
 export function basis(blame, chosen, tree) {
-  const { confidence, samples, normal_samples, normal, unresolved_share, tier, judged, per } = blame;
+  const { confidence, samples, normal_samples, normal, unresolved_share, basis: rests, judged, per } = blame;
   const parts = [
     confidence && `confidence ${confidence}`,
     counted(samples, "sample"),
@@ -55,8 +55,8 @@ export function basis(blame, chosen, tree) {
     normal.length
       ? `${chosen ? "compared with" : "normal is"} ${counted(normal_samples, "sample")} ${ranges(normal)}`
       : "no normal to compare with",
-    (unresolved_share ?? 0) > 0.005 ? `${percent(Number(unresolved_share))} unresolved` : "",
-    TIERS[tier] ?? "",
+    (unresolved_share ?? 0) > 0.005 ? `for ${percent(Number(unresolved_share))} of the time the innermost function is uncertain` : "",
+    BASES[rests] ?? "",
   ];
   const told = parts.filter(Boolean).join("; ");
   return [blame.contradiction || otherwise(blame, tree), `${told[0].toUpperCase()}${told.slice(1)}.`].filter(Boolean).join(" ");
@@ -117,7 +117,7 @@ function ofShare(tree, whole) {
 function ofLoss({ frame, excess, whole }, tree) {
   const what = el("code", {}, `${place(frame.file, frame.line)} ${frame.name}`);
   const share = el("b", { class: "more" }, percent(Math.min(1, excess / whole)));
-  if (tree.per === "second") return [share, " of the time spent otherwise than normal: ", what, `, ${signed(excess)} of every second`];
+  if (tree.per === "second") return [share, " of the time spent differently from normal: ", what, `, ${signed(excess)} per second`];
   return [share, " of the lost time: ", what, `, ${signedOf(excess, whole)} a ${tree.per}`];
 }
 

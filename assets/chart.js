@@ -60,11 +60,15 @@ export class ChartLane {
     this.#paint();
   }
 
+  /** Once shown they stay: what stands below does not jump. */
+  #rows = 1;
+
   #paint() {
     const thread = this.chart?.lanes[0];
     const width = this.plot.clientWidth;
     const hidden = thread ? trunkOf(thread.spans) : 0;
-    const rows = Math.max(1, Math.min(ROWS, (thread?.depth ?? 0) - hidden));
+    const rows = Math.max(this.#rows, Math.min(ROWS, (thread?.depth ?? 0) - hidden));
+    this.#rows = rows;
     this.boxes = thread ? boxes(thread.spans, this.view, width, hidden, rows) : [];
     this.plot.style.height = `${rows * ROW + 8}px`;
     const painter = new Painter(this.#sized(width, rows * ROW), ROW, "");

@@ -10,6 +10,7 @@
  * @property {(number | null | undefined)[]} mean
  * @property {{t: number, text: string}[]} bad non-finite points
  * @property {number[]} cuts entries that a run begins anew at, where the line must break though no entry is empty
+ * @property {number[]} lone entries that no line reaches, which are drawn as dots
  */
 
 /**
@@ -22,7 +23,7 @@
  */
 export function columns(series, first, length, scale) {
   /** @type {Columns} */
-  const out = { min: new Array(length), max: new Array(length), mean: new Array(length), bad: [], cuts: [] };
+  const out = { min: new Array(length), max: new Array(length), mean: new Array(length), bad: [], cuts: [], lone: [] };
   const members = new Uint8Array(length);
   const breaks = new Uint8Array(length);
   for (const one of series) addSeries(one, first, scale, out, members, breaks);
@@ -30,6 +31,27 @@ export function columns(series, first, length, scale) {
     if (members[i] > 1) out.mean[i] = within(out.min[i], /** @type {number} */ (out.mean[i]) / members[i], out.max[i]);
     else if (breaks[i] && !members[i]) out.min[i] = out.max[i] = out.mean[i] = null;
   }
+  out.lone = lone(out.mean, out.cuts);
+  return out;
+}
+
+/** Numbers without a neighbour before them or behind them. @param {Columns["mean"]} mean @param {number[]} cuts */
+function lone(mean, cuts) {
+  /** @type {number[]} */
+  const out = [];
+  let joined = false; // to the number before it
+  let last = -1;
+  const begins = new Set(cuts);
+  mean.forEach((value, i) => {
+    if (begins.has(i) || value === null) {
+      if (last >= 0 && !joined) out.push(last);
+      [last, joined] = [-1, false];
+    }
+    if (typeof value !== "number") return;
+    joined = last >= 0;
+    last = i;
+  });
+  if (last >= 0 && !joined) out.push(last);
   return out;
 }
 

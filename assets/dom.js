@@ -66,3 +66,13 @@ export function icon(shape, kind) {
   svg.append(path);
   return svg;
 }
+
+const EDGE_PX = 12;
+
+/** Open a popover below its button, inside the window. @param {HTMLElement} popover @param {HTMLElement} button */
+export function hang(popover, button) {
+  const { left, bottom } = button.getBoundingClientRect();
+  popover.showPopover();
+  const most = innerWidth - popover.offsetWidth - EDGE_PX;
+  Object.assign(popover.style, { left: `${Math.max(EDGE_PX, Math.min(left, most))}px`, top: `${bottom + 4}px` });
+}

@@ -9,6 +9,7 @@ import { count, duration } from "./format.js";
 const CHARACTER_PX = 5.8; // of an 11 px label, generously
 const ICON_PX = 16;
 const MOST = 80; // more markers than this say nothing
+const APART_PX = 4; // markers of a kind
 const MINOR = new Set(["validation", "gc", "collective", "process"]); // drawn as ticks without a word
 
 /**
@@ -19,7 +20,7 @@ const MINOR = new Set(["validation", "gc", "collective", "process"]); // drawn a
 export function placed(events, view, width, taken) {
   const inside = events.filter(({ time_s }) => time_s >= view.lo && time_s <= view.hi).sort((a, b) => a.time_s - b.time_s);
   const major = inside.filter(({ kind }) => !MINOR.has(kind));
-  const shown = inside.length > MOST ? major.slice(-MOST) : inside;
+  const shown = apart(inside.length > MOST ? major : inside, ((view.hi - view.lo) * APART_PX) / width).slice(-MOST);
   const marks = shown.map((event) => ({
     ...looks(event),
     event,
@@ -35,6 +36,17 @@ export function placed(events, view, width, taken) {
     if (mark.labelled) free = end;
   });
   return marks;
+}
+
+/** Without those that would hide behind one of their kind. @param {Event[]} events in order @param {number} least seconds between two */
+function apart(events, least) {
+  /** @type {Map<string, number>} */
+  const last = new Map();
+  return events.filter(({ kind, time_s }) => {
+    if (time_s - (last.get(kind) ?? -Infinity) < least) return false;
+    last.set(kind, time_s);
+    return true;
+  });
 }
 
 /** @param {Event} event @returns {{shape: Mark["shape"], tone: string, label: string}} */

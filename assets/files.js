@@ -1,7 +1,7 @@
 /** What of a run's files was not read, and why: a count beside the run's state, and a list behind it. */
 
 import { get, newest } from "./api.js";
-import { el, setText } from "./dom.js";
+import { el, hang, setText } from "./dom.js";
 import { counted, size } from "./format.js";
 
 /** @typedef {{path: string, offset: number, lines_read: number, lines_skipped: number, fields_skipped: number, first_skip: string, trouble?: string}} File a row of `GET /files` */
@@ -48,9 +48,7 @@ export class Files {
   }
 
   open() {
-    const { left, bottom } = this.button.getBoundingClientRect();
-    Object.assign(this.list.style, { left: `${Math.min(left, innerWidth - 340)}px`, top: `${bottom + 4}px` });
-    this.list.showPopover();
+    hang(this.list, this.button);
   }
 }
 

@@ -54,7 +54,7 @@ export class FlameHead {
     const told = blame?.sentence ? blame : null;
     this.said.replaceChildren(...(told ? sentence(told) : own.said));
     const rests = told && told.verdict !== "no_profile" ? basis(told, chosen, tree) : own.aside;
-    setText(this.basis, rests === told?.sentence ? "" : rests);
+    setText(this.basis, rests === this.said.textContent ? "" : rests);
     this.basis.title = this.basis.textContent;
   }
 }

@@ -19,23 +19,32 @@ export class FlamePage extends RunPage {
     super(bar, foot, BUCKETS);
     this.head = new FlameHead({ pick: (run) => this.pick(run), download: (format) => this.download(format) });
     this.stage = new FlameStage({ chosen: () => this.#looked(), profile: (action) => this.steerProfile(action) });
-    this.strip = new Strip(this.timeline, { failed: (error, again) => this.failed(error, again), tinting: () => this.stage.tinting() });
+    this.strip = new Strip(this.timeline, { failed: (error, again) => this.failed(error, again), tinting: () => this.stage.tinting(), answered: () => this.#came("chart") });
     this.profile.filter = this.stage.filter;
     this.element = el(
       "div",
-      { class: "flame-page bare" },
+      { class: "flame-page bare arriving" },
       this.head.element,
       this.strip.element,
       this.stage.tools.element,
       this.stage.place,
       this.stage.side.element,
     );
+    this.ready.then(() => this.#came("points"));
     this.start();
+  }
+
+  #awaited = new Set(["points", "chart", "stacks"]);
+
+  /** What stands below is shown once what stands above it has its height: nothing jumps. @param {string} part */
+  #came(part) {
+    this.#awaited.delete(part);
+    if (!this.#awaited.size) setClass(this.element, "arriving", false);
   }
 
   /** @param {any[]} metas */
   lanesOf(metas) {
-    return this.absent ? [] : withLost(stripLanes(metas), metas, this.silent(metas));
+    return this.absent ? [] : withLost(stripLanes(this.watched(metas)), metas, this.silent(metas));
   }
 
   async learn() {
@@ -43,10 +52,18 @@ export class FlamePage extends RunPage {
     const none = this.runs.name === null;
     const sentence = none ? "No runs in the log folder yet. Any JSONL file there becomes one." : this.absent && `${this.absent} Choose one at the top left.`;
     if (sentence) this.stage.trouble.show({ sentence, remedy: "", action: null });
+    if (sentence) this.#comesNot();
     this.inquire();
   }
 
+  /** There are neither stacks nor a chart. */
+  #comesNot() {
+    this.#came("chart");
+    this.#came("stacks");
+  }
+
   showNoTimes() {
+    this.#comesNot();
     this.stage.show(null, { run: this.runs.name ?? "", asked: { from: 0, to: 0 }, now: true, baseline: null, quick: false, done: true, filter: {} }, {
       growing: false,
       trouble: { sentence: this.noTimes, remedy: "", action: null },
@@ -79,6 +96,7 @@ export class FlamePage extends RunPage {
     this.strip.chart.draw(view);
     this.head.drawRuns(this.runs);
     setClass(this.element, "bare", !this.runs.current || this.range.axis !== TIME);
+    setClass(this.element, "without", !this.stage.tree);
     if (shown && this.range.axis === TIME) this.head.drawWindow(shown, window !== null, this.steps(window, stepper));
   }
 
@@ -127,8 +145,9 @@ export class FlamePage extends RunPage {
   }
 
   /** @param {import("./tree.js").Flame | null} flame @param {import("./profile.js").Question} question @param {{growing: boolean, trouble: import("./profile.js").Trouble | null}} about */
-  showFlame(flame, question, about) {
-    this.stage.show(flame, question, about);
+  showFlame(flame, question, { growing, trouble }) {
+    this.#came("stacks");
+    this.stage.show(flame, question, { growing, trouble: this.instead(question, trouble) });
     this.strip.chart.colour(this.stage.tinting());
     this.head.say(this.stage.blame, this.stage.own, question.baseline !== null, this.stage.comparable);
     paintedFlame(this.stage.graph.names, question.asked);

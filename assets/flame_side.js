@@ -1,7 +1,7 @@
 /** The side of the Flame page: the selected function's totals, source, callers and callees, and what changed most. */
 
 import { neighbours, spent } from "./callers.js";
-import { copyButton, el, setText } from "./dom.js";
+import { copyButton, el, setClass, setText } from "./dom.js";
 import { NOTHING_S, brief, percent, signed, toneOf } from "./figures.js";
 import { place } from "./format.js";
 import { Source } from "./source.js";
@@ -32,7 +32,7 @@ export class FlameSide {
     this.heading = el("h2", {});
     this.element = el(
       "aside",
-      { class: "side flame-side", "aria-label": "The selected function" },
+      { class: "side flame-side bare", "aria-label": "The selected function" },
       el("section", { class: "head" }, el("div", {}, this.title, this.where), this.copy),
       this.totals,
       this.source.element,
@@ -54,7 +54,7 @@ export class FlameSide {
   /** @param {Tree | null} tree @param {number} frame the selected function's, or -1 @param {string} run */
   draw(tree, frame, run) {
     this.tree = tree;
-    this.element.hidden = tree === null;
+    setClass(this.element, "bare", tree === null);
     if (!tree) return;
     const all = spent(tree);
     this.#drawChosen(tree, all[frame], run);

@@ -8,6 +8,7 @@ import { filterOf, readChoice } from "./flame_options.js";
 import { FlameSide } from "./flame_side.js";
 import { FlameTools } from "./flame_tools.js";
 import { count } from "./format.js";
+import { isPart } from "./suspect.js";
 import { differenceTint, kindToken, tokenTint } from "./tint.js";
 import { nameOf, Tree } from "./tree.js";
 import { TroubleBox } from "./trouble.js";
@@ -46,7 +47,8 @@ export class FlameStage {
     this.flame = flame;
     this.run = run;
     this.#build();
-    this.own = ownWords(flame, this.tree, { asked, now, growing, comparable: this.comparable });
+    const own = ownWords(flame, this.tree, { asked, now, growing, comparable: this.comparable });
+    this.own = flame && !flame.samples && trouble ? { ...own, aside: "" } : own;
     this.trouble.show(flame?.samples ? null : trouble);
     this.draw();
   }
@@ -118,7 +120,7 @@ export class FlameStage {
       : invert
         ? "Leaves stand on top, their callers below them. "
         : "";
-    const colour = tree.compared && difference ? `Colour is the change in seconds a ${tree.per}. ` : "";
+    const colour = tree.compared && difference ? `Colour is the change in seconds a ${tree.per}${isPart(tree) ? `; of less than 8 ${tree.per}s a window also has what it holds of them by chance` : ""}. ` : "";
     return `${what}Width is time in this window. ${colour}Hatched: the thread waits. ${count(tree.count)} frames.`;
   }
 

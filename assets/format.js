@@ -28,14 +28,22 @@ export function figure(value, digits) {
 /** @param {number} value */
 export const nonFinite = (value) => (Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "−∞");
 
-/** Five characters at most, for an axis: `64k`, `2.5`, `1e-4`. @param {number} value */
+/** Six characters at most, for an axis: `64k`, `2.5`, `2.302`, `1e-4`. @param {number} value */
 export function tick(value) {
   const size = Math.abs(value);
   if (size === 0) return "0";
   if (size < 1e-2 || size >= 1e9) return Number(value.toPrecision(2)).toExponential().replace("e+", "e");
   if (size >= 1e6) return `${Number((value / 1e6).toPrecision(3))}M`;
   if (size >= 1e4) return `${Number((value / 1e3).toPrecision(3))}k`;
-  return String(Number(value.toPrecision(3)));
+  return String(Number(value.toPrecision(4)));
+}
+
+/** The words of an axis' ticks; a word that would round its tick, or be there twice, is left out. @param {number[]} values */
+export function tickWords(values) {
+  const words = values.map(tick);
+  const exact = values.map((value, i) => Math.abs(Number(words[i].replace("k", "e3").replace("M", "e6")) - value) <= 1e-6 * Math.abs(value));
+  const some = exact.some(Boolean);
+  return words.map((word, i) => (some ? (exact[i] ? word : "") : word === words[i - 1] ? "" : word));
 }
 
 /** `12_300 -> "12 kB"`, `31e6 -> "31 MB"` @param {number} bytes */
@@ -80,9 +88,9 @@ export function duration(seconds) {
   return `${Math.round(seconds / 86400)} days`;
 }
 
-/** `data/images.py:88` with the folders that lead to site-packages or the file's own folder cut. @param {string} file @param {number} line */
+/** `images.py:88`; of a notebook's cell, whose file has a number for a name, `cell:5`. @param {string} file @param {number} line */
 export function place(file, line) {
-  const name = file.split("/").pop();
+  const name = /\/ipykernel_\d+\/[^/]*$/.test(file) ? "cell" : file.replace(/^<ipython-input-(\d+)-.*>$/, "cell $1").split("/").pop();
   return line > 0 ? `${name}:${line}` : String(name);
 }
 

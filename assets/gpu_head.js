@@ -43,8 +43,8 @@ const FIGURES = [
 const HOST_FIGURES = /** @type {typeof FIGURES} */ ([
   ["CPU, %", "host/cpu_pct", "mean", 1, 0],
   ["Memory, GiB", "host/memory_used_bytes", "sum", GIB, 1, "host/memory_total_bytes"],
-  ["Disk read, MB/s", "host/disk_read_bytes_per_s", "sum", 1e-6, 1],
-  ["Network in, MB/s", "host/net_recv_bytes_per_s", "sum", 1e-6, 1],
+  ["Read, MB/s", "host/disk_read_bytes_per_s", "sum", 1e-6, 1],
+  ["Net in, MB/s", "host/net_recv_bytes_per_s", "sum", 1e-6, 1],
 ]);
 
 export class GpuHead {

@@ -42,11 +42,12 @@ export class Gpus extends Page {
     );
     this.element = el(
       "div",
-      { class: "live-page gpus-page" },
+      { class: "live-page gpus-page arriving" },
       this.head.element,
       el("div", { class: "left" }, this.timeline.element, el("div", { class: "further" }, this.more)),
       this.side,
     );
+    this.ready.then(() => setClass(this.element, "arriving", false)); // what stands below the lanes does not jump
     setInterval(() => document.hidden || this.#readProcesses(), PROCESSES_MS);
     this.#learnAgain(CATALOGUE_MS.first);
     this.#readProcesses();

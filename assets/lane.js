@@ -4,7 +4,7 @@ import UPlot from "./vendor/uPlot.esm.js";
 import { columns } from "./columns.js";
 import { el, setClass, setText } from "./dom.js";
 import { TIME } from "./axis.js";
-import { counted, tick } from "./format.js";
+import { counted, tick, tickWords } from "./format.js";
 import { legend } from "./legend.js";
 import { holders, layersOf, median, stepSeconds } from "./phases.js";
 import { drawBad, drawCuts, drawHeat, drawLimit, drawLoss } from "./marks.js";
@@ -18,6 +18,12 @@ import { faded, token } from "./theme.js";
 const Plot = /** @type {any} */ (UPlot); // its types are not vendored
 const AXIS_WIDTH = 36;
 const TICK_HEIGHT = 26;
+const TICK_LEAST = 14;
+const TICKS = 8; // at most about so many
+const SMOOTH = 50; // a lane as high shows a slope between whole pixels; a flat line is crisper on them
+const POINT_PX = 10; // a line's points stand at least so far apart, or are not marked
+const VALUE_HEIGHT = 14; // of a row in the right column, and what is above the first
+const VALUES_TOP = 6;
 const JUDGE_MS = 1000;
 const GROWN = 1.2; // of so many more bins is judged at once
 const FOLDED = "folded lanes";
@@ -54,7 +60,7 @@ export class LaneView {
       {
         class: "name",
         type: "button",
-        title: "Click to fold, drag to move; Shift and arrow keys move it, too",
+        title: `${spec.title}: click to fold, drag to move; Shift and arrow keys move it, too`,
         onclick: () => this.fold(!this.folded),
       },
       spec.title,
@@ -95,7 +101,7 @@ export class LaneView {
   }
 
   /** Lines are drawn when there are new points or another stretch of the axis; values, which follow the cursor, always. @param {import("./timeline.js").Picture} picture */
-  draw({ series, version, view, cursor_s, axis, failed }) {
+  draw({ series, version, view, cursor_s, axis, failed, following }) {
     const drawn = `${version} ${view.lo} ${view.hi}`;
     if (drawn !== this.#drawn) {
       this.#drawn = drawn;
@@ -106,7 +112,7 @@ export class LaneView {
       this.#gather(series, view);
       if (this.chart) this.chart.setData(this.data());
     }
-    this.#tell(cursor_s);
+    this.#tell(cursor_s, following);
   }
 
   #drawn = "";
@@ -116,6 +122,11 @@ export class LaneView {
     this.trouble.hidden = !sentence;
     setText(this.trouble, sentence);
     if (sentence) setClass(this.element, "waiting", false);
+  }
+
+  /** @param {number} place on the axis */
+  #shows(place) {
+    return place >= this.view.lo && place <= this.view.hi;
   }
 
   destroy() {
@@ -188,7 +199,7 @@ export class LaneView {
   /** @param {number} width @param {number} height */
   options(width, height) {
     const { kind, y, traces } = this.spec;
-    const wanted = Math.max(1, Math.floor(height / TICK_HEIGHT));
+    const wanted = Math.max(1, Math.min(TICKS, Math.floor(height / TICK_HEIGHT)));
     const splits = () =>
       kind === "heat"
         ? []
@@ -198,7 +209,7 @@ export class LaneView {
             : [0, 100]
           : y === "log"
             ? logTicks(this.range, wanted)
-            : ticks(this.range, wanted);
+            : spaced(ticks(this.range, wanted), Math.max(1, Math.floor(height / TICK_LEAST)));
     const axis = {
       size: this.narrow ? 0 : AXIS_WIDTH,
       gap: 4,
@@ -207,7 +218,7 @@ export class LaneView {
       splits,
       filter: (/** @type {any} */ _, /** @type {number[]} */ at) => at,
       values: (/** @type {any} */ _, /** @type {number[]} */ at) =>
-        this.narrow ? at.map(() => "") : at.map(tick).map((word, i, all) => (word === all[i - 1] ? "" : word)),
+        this.narrow ? at.map(() => "") : tickWords(at),
       grid: { stroke: token("line"), width: 1 },
       ticks: { show: false },
     };
@@ -245,13 +256,22 @@ export class LaneView {
   /** The series of one trace: the two edges of its band, and its mean. @param {Spec["traces"][0]} trace */
   #line(trace) {
     const many = this.spec.traces.length > 3;
+    const smooth = this.spec.height >= SMOOTH && ["robust", "log"].includes(this.spec.y);
     const edge = { stroke: "transparent", width: 0, points: { show: false } };
     const paths = this.spec.stepped ? Plot.paths.stepped({ align: 1 }) : Plot.paths.linear();
-    const points = trace.points ? { show: true, size: 5, width: 0, fill: token(trace.colour) } : { show: false };
     const index = this.spec.traces.indexOf(trace);
+    const filter = (/** @type {any} */ _, /** @type {number} */ _series, /** @type {boolean} */ all) => {
+      const { lone = [] } = this.columns[index] ?? {};
+      return all || !lone.length ? null : lone;
+    };
+    const show = (/** @type {any} */ u) => {
+      const { mean = [] } = this.columns[index] ?? {};
+      return Boolean(trace.points) && mean.reduce((/** @type {number} */ n, v) => n + Number(typeof v === "number"), 0) * POINT_PX < u.width;
+    };
+    const points = { show, size: 5, width: 0, fill: token(trace.colour), filter };
     const gaps = (/** @type {any} */ u, /** @type {number} */ _series, /** @type {number} */ _from, /** @type {number} */ _to, /** @type {[number, number][]} */ found) =>
       [...found, ...this.#cuts(u, index)].sort(([a], [b]) => a - b);
-    return [edge, edge, { stroke: token(trace.colour), width: many ? 1 : 1.4, paths, points, gaps }];
+    return [edge, edge, { stroke: token(trace.colour), width: many ? 1 : 1.4, pxAlign: Number(many || !smooth), paths, points, gaps }];
   }
 
   /** Where a run was started again, its line breaks. @param {any} u @param {number} index of a trace @returns {[number, number][]} device pixels */
@@ -286,30 +306,36 @@ export class LaneView {
   /** @type {((lane: LaneView) => void) | undefined} called when the canvas has been painted */
   ondrawn;
 
-  /** @param {number | null} cursor_s */
-  #tell(cursor_s) {
+  /** The values under the cursor, else now, else at the end of what is shown. @param {number | null} cursor_s @param {boolean} following */
+  #tell(cursor_s, following) {
     const all = this.spec.traces.map((trace, i) => (this.holding.has(i) ? [] : trace.keys.flatMap((key) => this.series.get(key) ?? [])));
     const values = all.map((series, i) => {
       const { lost_s } = this.spec.traces[i];
       if (lost_s !== undefined && (cursor_s ?? Infinity) >= lost_s) return null;
       if (this.holding.has(i)) return null;
-      if (this.spec.kind === "stack") return under(this.columns[i], this.times, cursor_s ?? this.view.hi);
-      return cursor_s === null ? newest(series, this.spec.scale) : under(this.columns[i], this.times, cursor_s);
+      const now = cursor_s === null && this.spec.kind !== "stack" && (following || series.every((one) => this.#shows(one.newest.t)));
+      return now ? newest(series, this.spec.scale) : under(this.columns[i], this.times, cursor_s ?? this.view.hi);
     });
     const bad = this.columns.flatMap((column) => column.bad).at(-1);
-    const shown = { ...this.spec, traces: this.spec.traces.filter((_, i) => !this.holding.has(i)) };
+    const when = cursor_s !== null ? "here" : following ? "now" : "last";
+    const named = this.spec.traces.map((trace) => (trace.label === "now" ? { ...trace, label: when } : trace));
+    const shown = { ...this.spec, traces: named.filter((_, i) => !this.holding.has(i)) };
     const rows = legend(
       shown,
       values.filter((_, i) => !this.holding.has(i)),
       bad ? { text: bad.text, place: this.axis.word(bad.t) } : null,
+      this.narrow ? Infinity : Math.floor((this.values.clientHeight - VALUES_TOP) / VALUE_HEIGHT),
     );
     fillRows(this.values, rows);
     const points = Math.max(0, ...all.flat().map((series) => series.points));
     const held = this.spec.traces.filter((_, i) => this.holding.has(i)).map(({ label }) => label);
     const note = held.length ? `parts of ${held.join(", ")}` : (this.spec.note ?? (points ? counted(points, "point") : ""));
-    setText(this.note, this.limit === null ? note : `${note}, limit ${tick(this.limit)}`);
+    setText(this.note, this.limit === null ? note : `${note}, limit ${tick(Number(this.limit.toPrecision(3)))}`);
   }
 }
+
+/** At most so many of them. @param {number[]} all @param {number} most */
+const spaced = (all, most) => all.filter((_, i) => i % Math.ceil(all.length / most) === 0);
 
 /** @returns {string[]} */
 const foldedLanes = () => JSON.parse(localStorage.getItem(FOLDED) ?? "[]");

@@ -59,7 +59,9 @@ export function lanesOf(metas, further = FEW) {
 /** Those that nobody named here, all of them or those that a search finds. @param {Meta[]} metas @param {string} search */
 export function furtherFound(metas, search) {
   const words = search.toLowerCase().split(/\s+/);
-  const names = new Set(metas.filter((meta) => meta.run !== null && !NAMED.test(meta.name)).map(({ name }) => name));
+  const own = metas.filter(({ run }) => run !== null);
+  const placed = new Set(Object.values(NAMES).flatMap((names) => firstOf(own, names).map(({ name }) => name)));
+  const names = new Set(own.map(({ name }) => name).filter((name) => !placed.has(name) && !PHASE.test(name) && !GPU_PHASE.test(name)));
   return [...names].filter((name) => words.every((word) => name.toLowerCase().includes(word)));
 }
 
@@ -125,7 +127,7 @@ export function hostLanes(machine) {
   const limit = limitOf(machine, "host/memory_total_bytes");
   return [
     lane("cpu", "Host CPU, %", 71, "percent", cpu, { note: "all cores", digits: 0, least: 1, unit: "%" }),
-    lane("host_memory", "Host memory, GiB", 53, "zero", memory, { note: "used", scale: GIB, digits: 1, limit }),
+    lane("host_memory", "Host RAM, GiB", 53, "zero", memory, { note: "used", scale: GIB, digits: 1, limit }),
     lane("disk", "Disk, MB/s", 53, "zero", disk, { scale: MB, digits: 1, least: 1 }),
     lane("network", "Network, MB/s", 53, "zero", network, { scale: MB, digits: 2, least: 1 }),
   ];
@@ -159,19 +161,30 @@ const order = (phase) => (PHASES.includes(phase) ? PHASES.indexOf(phase) : PHASE
 /** @param {Meta} meta */
 const rankOf = (meta) => Number(meta.labels.rank ?? 0);
 
-/** Names that have a lane of their own. */
-const NAMED = /^((train\/)?(loss|grad_norm|lr)|val\/loss|train\/(grad_scale|tokens_per_s)|(gpu_)?phase\/.+)$/;
+/** What RunLog's users, Hugging Face's Trainer, Lightning and plain scripts call the same: the first that there is has the lane. */
+const NAMES = {
+  loss: ["train/loss", "loss", "train_loss", "training_loss"],
+  val: ["val/loss", "val_loss", "eval_loss", "eval/loss", "valid_loss", "valid/loss", "validation/loss"],
+  gradNorm: ["train/grad_norm", "grad_norm"],
+  gradScale: ["train/grad_scale"],
+  tokens: ["train/tokens_per_s"],
+  lr: ["train/lr", "lr", "learning_rate", "train/learning_rate"],
+};
+export const LOSSES = NAMES.loss;
+
+/** @param {Meta[]} own @param {string[]} names */
+const firstOf = (own, names) => named(own, names.find((name) => named(own, name).length) ?? "");
 
 /** @param {Meta[]} own @returns {Lane[]} */
 function knownLanes(own) {
-  const of = (/** @type {string} */ label, /** @type {string[]} */ ...names) =>
-    names.flatMap((name) => ranked(named(own, name), label, label === "val"));
+  const of = (/** @type {string} */ label, /** @type {string[]} */ names) =>
+    ranked(firstOf(own, names), label, label === "val");
   return [
-    lane("loss", "Loss", 104, "robust", [...of("train", "train/loss", "loss"), ...of("val", "val/loss")], { digits: 4 }),
-    lane("grad_norm", "Gradient norm", 50, "log", of("now", "train/grad_norm", "grad_norm"), { note: "log", digits: 3 }),
-    lane("grad_scale", "Gradient scale", 36, "robust", of("now", "train/grad_scale"), { digits: 0, stepped: true }),
-    lane("tokens", "Tokens/s", 44, "zero", of("now", "train/tokens_per_s"), { digits: 0 }),
-    lane("lr", "Learning rate", 40, "robust", of("now", "train/lr", "lr")),
+    lane("loss", "Loss", 104, "robust", [...of("train", NAMES.loss), ...of("val", NAMES.val)], { digits: 4 }),
+    lane("grad_norm", "Gradient norm", 50, "log", of("now", NAMES.gradNorm), { note: "log", digits: 3 }),
+    lane("grad_scale", "Gradient scale", 36, "robust", of("now", NAMES.gradScale), { digits: 0, stepped: true }),
+    lane("tokens", "Tokens/s", 44, "zero", of("now", NAMES.tokens), { digits: 0 }),
+    lane("lr", "Learning rate", 40, "robust", of("now", NAMES.lr)),
   ];
 }
 

@@ -5,17 +5,19 @@ import { figure } from "./format.js";
 /** @typedef {import("./lanes.js").Lane} Lane */
 /** @typedef {{label: string, value: string, colour?: string, mark?: "box" | "line", tone?: "bad" | "main"}} Row */
 
-const LAYERS = 5; // of a stack that are told one by one; of more, the largest, and the sum of the others
+const LAYERS = 5; // of a stack that are told one by one, where they fit; of more, the largest, and the sum of the others
+const LONGEST = 9; // characters beside a label
 const FEW = 3; // with more lines than this, only the highest and the range of the others are told
 
 /**
  * @param {Lane} lane
  * @param {(number | null)[]} values one a trace, in the lane's unit; null where there is none
  * @param {{place: string, text: string} | null} bad the last non-finite point in view
+ * @param {number} [room] rows that fit
  * @returns {Row[]}
  */
-export function legend(lane, values, bad) {
-  const rows = lane.kind === "heat" ? each(lane, values, "box") : lane.kind === "stack" ? stack(lane, values) : lines(lane, values);
+export function legend(lane, values, bad, room = Infinity) {
+  const rows = lane.kind === "heat" ? each(lane, values, "box") : lane.kind === "stack" ? stack(lane, values, Math.max(1, Math.min(LAYERS, room - 1))) : lines(lane, values);
   if (bad) rows.push({ label: `${bad.text} at ${bad.place}`, value: "", tone: "bad" });
   return rows;
 }
@@ -54,22 +56,24 @@ function lines(lane, values) {
   });
   if (!others.length) return rows;
   const [high, low] = [others[0], others[others.length - 1]].map(({ value }) => brief(value, lane.digits));
-  rows.push({ label: "others", value: high === low ? high : `${low}–${high}` });
+  const range = high === low ? high : `${low}–${high}`;
+  rows.push(range.length > LONGEST ? { label: "lowest", value: low } : { label: "others", value: range });
   return rows;
 }
 
 /** Two of them stand in one row. @param {number} value @param {number | undefined} digits */
 const brief = (value, digits) => (value >= 10 ? figure(value, 0) : figure(digits === undefined ? Number(value.toPrecision(2)) : value, digits));
 
-/** @param {Lane} lane @param {(number | null)[]} values @returns {Row[]} */
-function stack(lane, values) {
+/** @param {Lane} lane @param {(number | null)[]} values @param {number} most rows below the sum @returns {Row[]} */
+function stack(lane, values, most) {
   const known = values.filter((value) => value !== null);
   const total = known.length ? known.reduce((sum, value) => Number(sum) + Number(value), 0) : null;
   const parts = each(lane, values, "box");
   const step = /** @type {Row} */ ({ label: "step", value: told(lane, total), tone: "main" });
-  if (parts.length <= LAYERS) return [step, ...parts];
+  if (parts.length <= most) return [step, ...parts];
   const size = (/** @type {number} */ i) => values[i] ?? -Infinity;
-  const large = new Set(parts.map((_, i) => i).sort((a, b) => size(b) - size(a)).slice(0, LAYERS - 1));
-  const others = values.reduce((sum, value, i) => Number(sum) + (large.has(i) ? 0 : Number(value)), 0);
+  const large = new Set(parts.map((_, i) => i).sort((a, b) => size(b) - size(a)).slice(0, most - 1));
+  const small = values.filter((value, i) => value !== null && !large.has(i));
+  const others = small.length ? small.reduce((sum, value) => Number(sum) + Number(value), 0) : null;
   return [step, ...parts.filter((_, i) => large.has(i)), { label: "others", value: told(lane, others) }];
 }

@@ -5,7 +5,7 @@ import { TIME } from "./axis.js";
 import { el } from "./dom.js";
 import { evidence } from "./evidence.js";
 import { FurtherCurves } from "./further.js";
-import { lanesOf } from "./lanes.js";
+import { LOSSES, lanesOf } from "./lanes.js";
 import { LogTail } from "./log_tail.js";
 import { withLost } from "./lost.js";
 import { Panel } from "./panel.js";
@@ -17,7 +17,7 @@ import { Verdict, worst } from "./verdict.js";
 /** @typedef {import("./range.js").View} View */
 /** @typedef {import("./series.js").Series} Series */
 
-const LOSSES = ["train/loss", "loss"];
+const TEXT_ONLY = "This run writes text only, so it has no curves. They come from a JSONL file in its folder: one line a step, such as {\"step\": 7, \"loss\": 2.31}.";
 const OFFERED = 12; // runs, where the address names one that there is not
 
 export class Live extends RunPage {
@@ -59,7 +59,11 @@ export class Live extends RunPage {
 
   /** @param {any[]} metas */
   lanesOf(metas) {
-    return this.absent ? [] : withLost(lanesOf(metas, this.further?.choice), metas, this.silent(metas));
+    return this.absent ? [] : withLost(lanesOf(this.watched(metas), this.further?.choice), metas, this.silent(metas));
+  }
+
+  get showsWhole() {
+    return true;
   }
 
   address() {
@@ -81,7 +85,7 @@ export class Live extends RunPage {
         sentence: `No runs in ${told.log_dir ?? "the log folder"} yet. Any JSONL file there becomes one.`,
         code: snippet(told.log_dir ?? "logs"),
       });
-    else if (!none) this.timeline.showHelp(null);
+    else if (!none) this.timeline.showHelp(this.runs.current?.series === 0 && this.runs.current.lines_read ? { sentence: TEXT_ONLY } : null);
   }
 
   /** @param {any} message @param {ReturnType<import("./runs.js").Runs["hear"]>} news */
@@ -106,7 +110,7 @@ export class Live extends RunPage {
   /** @param {View} view @param {Series | null} stepper */
   #drawVerdict(view, stepper) {
     const loss = this.book.first(LOSSES);
-    const before = loss ? loss.mean(Math.max(0, loss.at(view.lo))) : NaN;
+    const before = loss && loss.bin.length > 1 ? loss.mean(Math.max(0, loss.at(view.lo))) : NaN;
     this.verdict.draw({
       runs: this.runs,
       step: stepper?.newest.step ?? this.runs.current?.last_step ?? null,
@@ -187,8 +191,8 @@ export class Live extends RunPage {
   }
 
   /** @type {Panel["showFlame"]} */
-  showFlame(flame, question, about) {
-    this.panel.showFlame(flame, question, about);
+  showFlame(flame, question, { growing, trouble }) {
+    this.panel.showFlame(flame, question, { growing, trouble: question.now ? this.instead(question, trouble) : trouble });
   }
 
   /** @type {Panel["showBlame"]} */

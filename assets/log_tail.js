@@ -9,6 +9,7 @@ import { writeAddress } from "./url.js";
 
 /** @typedef {import("./log.js").Line} Line */
 
+const NO_LINES = "What the program writes into a *.log file in the run’s folder stands here: python train.py 2>&1 | tee logs/NAME/train.log";
 const LINES = 5;
 const ERROR_LINES = 60; // a traceback is shown whole
 const ERROR = 40; // level
@@ -123,7 +124,8 @@ export class LogTail {
     if (document.hidden) return;
     const what = this.input.value || this.level ? "lines that match" : "lines";
     setText(this.count, total ? `last ${this.lines.length} of ${count(total)} ${what}` : `no ${what}`);
-    this.body.replaceChildren(...this.lines.map((line) => logLine(line, { file: true })));
+    const none = !total && what === "lines" && this.run !== null ? el("p", { class: "none" }, NO_LINES) : "";
+    this.body.replaceChildren(none, ...this.lines.map((line) => logLine(line, { file: true })));
     this.body.scrollTop = this.body.scrollHeight;
   }
 }

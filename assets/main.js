@@ -44,6 +44,7 @@ page.ready.then(startDash);
 let held = false; // a pointer is down: who moves what it holds ends its gesture
 addEventListener("pointerdown", () => (held = true), true);
 for (const type of ["pointerup", "pointercancel"]) addEventListener(type, () => ((held = false), setTimeout(adopt)), true);
+addEventListener("toggle", () => setTimeout(adopt), true);
 adopt();
 new MutationObserver(adopt).observe(document.body, { childList: true, subtree: true });
 
@@ -63,7 +64,7 @@ function toggleTheme() {
 /** Before Dash has laid out the page's container, the page stands in the index's own place. */
 function adopt() {
   const home = document.getElementById(CONTAINER) ?? /** @type {HTMLElement} */ (document.getElementById("first"));
-  if (held || page.element.parentElement === home) return;
+  if (held || page.element.parentElement === home || page.element.querySelector(":popover-open")) return; // a popover that moves is closed
   const focused = /** @type {HTMLElement | null} */ (document.activeElement);
   home.append(page.element);
   if (page.element.contains(focused)) focused?.focus({ preventScroll: true }); // what moves loses the focus

@@ -7,6 +7,8 @@ import { heatRamp, token } from "./theme.js";
 
 const TAG = { width: 30, height: 14 };
 const HATCH_PX = 6;
+const CLOSE_PX = 4;
+const AREA_ALPHA = 0.25;
 
 /** @param {any} u uPlot @param {number} css_px */
 const px = (u, css_px) => css_px * (u.ctx.canvas.width / u.width);
@@ -93,30 +95,53 @@ export function drawLimit(u, value) {
   ctx.restore();
 }
 
-/** A red tag where a value was not a number, of all lines of a lane: what would overlap is left out. @param {any} u @param {Columns["bad"]} all */
+/** Red where values were not numbers, of all lines of a lane: a line each, an area where they stand close, and tags that do not overlap on top. @param {any} u @param {Columns["bad"]} all */
 export function drawBad(u, all) {
   const { ctx, bbox } = u;
-  const bad = [...all].sort((a, b) => a.t - b.t);
-  let [lastLine, lastTag] = [-Infinity, -Infinity];
+  const seen = all.map(({ t, text }) => ({ x: Math.round(u.valToPos(t, "x", true)), text })).sort((a, b) => a.x - b.x);
+  const found = stretches(
+    seen.filter(({ x }) => x >= bbox.left && x <= bbox.left + bbox.width),
+    px(u, CLOSE_PX),
+  );
   ctx.save();
+  ctx.fillStyle = token("bad");
+  for (const { from, to } of found) {
+    ctx.globalAlpha = AREA_ALPHA;
+    ctx.fillRect(from, bbox.top, to - from, bbox.height);
+    ctx.globalAlpha = 1;
+    ctx.fillRect(from, bbox.top, px(u, 1), bbox.height);
+  }
   ctx.font = `600 ${px(u, 10)}px ${token("font-ui")}`;
   ctx.textAlign = "center";
   ctx.textBaseline = "middle";
-  for (const { t, text } of bad) {
-    const x = Math.round(u.valToPos(t, "x", true));
-    if (x - lastLine < px(u, 2) || x < bbox.left || x > bbox.left + bbox.width) continue;
-    lastLine = x;
+  const half = px(u, TAG.width / 2);
+  let free = -Infinity;
+  for (const { from, text } of found) {
+    const middle = Math.max(bbox.left + half, Math.min(bbox.left + bbox.width - half, from)); // whole at the edges, too
+    if (middle - half < free) continue;
+    free = middle + half + px(u, 4);
     ctx.fillStyle = token("bad");
-    ctx.fillRect(x, bbox.top, px(u, 1), bbox.height);
-    if (x - lastTag < px(u, TAG.width + 4)) continue;
-    lastTag = x;
-    const half = px(u, TAG.width / 2);
-    const middle = Math.max(bbox.left + half, Math.min(bbox.left + bbox.width - half, x)); // whole at the edges, too
     ctx.fillRect(middle - half, bbox.top, 2 * half, px(u, TAG.height));
     ctx.fillStyle = token("bg");
     ctx.fillText(text === "Infinity" ? "inf" : text === "-Infinity" ? "−inf" : text, middle, bbox.top + px(u, TAG.height / 2 + 0.5));
   }
   ctx.restore();
+}
+
+/**
+ * What stands closer together than `close` is one stretch, named by its first (pure).
+ * @param {{x: number, text: string}[]} seen from left to right @param {number} close
+ * @returns {{from: number, to: number, text: string}[]}
+ */
+export function stretches(seen, close) {
+  /** @type {{from: number, to: number, text: string}[]} */
+  const out = [];
+  for (const { x, text } of seen) {
+    const last = out.at(-1);
+    if (last && x - last.to <= close) last.to = x;
+    else out.push({ from: x, to: x, text });
+  }
+  return out;
 }
 
 /**
@@ -156,7 +181,7 @@ function drawArrow(u, { x, value }, up, digits, taken) {
   ctx.font = `${px(u, 11)}px ${token("font-ui")}`;
   ctx.textAlign = onRight ? "left" : "right";
   ctx.textBaseline = "middle";
-  const word = figure(value, digits && Math.min(digits, 2));
+  const word = figure(value, Math.abs(value) < 1 ? undefined : digits && Math.min(digits, 2));
   const [at, width] = [x + px(u, onRight ? 8 : -8), ctx.measureText(word).width];
   const room = onRight ? { from: x, to: at + width } : { from: at - width, to: x };
   if (!taken.some(({ from, to }) => room.from < to && room.to > from)) {

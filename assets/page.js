@@ -98,6 +98,11 @@ export class Page {
     await this.book.catalogue(this.runs.choose());
   }
 
+  /** A run that was over when the page came is shown from its beginning to its end. */
+  get showsWhole() {
+    return false;
+  }
+
   /** Why there is nothing to load, or "". */
   get absent() {
     return "";
@@ -204,8 +209,12 @@ export class Page {
     if (this.range.axis === STEP) return this.range.fit(this.#lastStep - this.book.origin, over);
     const first = run ? run.started_s : this.book.origin;
     const last = over ? run.last_time_s : now_s;
-    return this.range.fit(first && last ? last - first : Infinity, over);
+    if (run && !over) this.#lived = run.run;
+    const whole = run && over && this.showsWhole && run.run !== this.#lived;
+    return this.range.fit(first && last ? last - first : Infinity, over, whole ? Infinity : undefined);
   }
+
+  #lived = ""; // a run that was seen running does not change its view because it ends
 
   /** Read the points of the view anew. */
   refresh() {
@@ -323,6 +332,8 @@ export class Page {
   /** @param {any} message */
   #state(message) {
     const news = this.runs.hear(message);
+    const { current: run } = this.runs;
+    if (this.range.axis === STEP && run?.last_time_s) this.book.pace.add(run.last_time_s, run.last_step); // points over steps have no times
     const off = news.first && this.range.following && Math.abs(this.runs.clock_off_s) > CLOCK_SLACK_S;
     if (this.#fit() || off) this.refresh();
     this.told(message, news);

@@ -143,7 +143,7 @@ export class Panel {
     this.#say();
     if (now)
       setText(this.sub, flame?.samples ? `${duration(asked.to - asked.from)}, ${clock(asked.from)} – ${clock(asked.to)}` : "");
-    this.legend.replaceChildren(...(this.flame.tree?.compared ? legendOfDifference() : legendOfKinds()));
+    this.legend.replaceChildren(...(!this.flame.tree ? [] : this.flame.tree.compared ? legendOfDifference() : legendOfKinds()));
     this.showTrouble(flame?.samples ? null : trouble);
   }
 
@@ -171,12 +171,19 @@ export class Panel {
     const samples = this.sampled && (blame?.samples || this.sampled); // those that the sentence rests on, where there is one
     setText(this.samples, samples ? counted(samples, "sample") : "");
     this.said.replaceChildren(...said);
-    setText(this.aside, blame?.sentence && blame.verdict !== "no_profile" ? basis(blame, this.chosen, this.flame.tree) : own.aside);
+    const rests = blame?.sentence && blame.verdict !== "no_profile" ? basis(blame, this.chosen, this.flame.tree) : own.aside;
+    setText(this.aside, rests === this.said.textContent ? "" : rests);
+  }
+
+  /** Without stacks there is nothing to point at. @param {boolean} bare */
+  #bare(bare) {
+    setClass(this.element, "bare", bare);
   }
 
   /** @param {Trouble | null} trouble */
   showTrouble(trouble) {
     if (trouble) setText(this.aside, "");
+    this.#bare(!this.flame.tree);
     this.trouble.show(trouble);
   }
 

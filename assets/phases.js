@@ -74,7 +74,9 @@ export function holders(names, seconds, step_s) {
   /** @type {number[]} */
   const taken = [];
   while (left.length > 1 && (known ? sum() > SLACK * Number(step_s) : WHOLE.test(names[left[0]]))) taken.push(left.splice(0, 1)[0]);
-  for (const i of taken) if (!BESIDE.test(names[i]) && seconds[i] >= HOLDS * sum()) held.add(i);
+  const steps = left.filter((i) => !BESIDE.test(names[i])).reduce((all, i) => all + seconds[i], 0); // a whole step may leave the loading out
+  for (const i of taken)
+    if (!BESIDE.test(names[i]) && seconds[i] >= HOLDS * (WHOLE.test(names[i]) && steps ? steps : sum())) held.add(i);
   return held;
 }
 

@@ -1,6 +1,6 @@
 /** Which run: a button with its name, which opens a list that a few letters narrow; of thousands only what fits is made. */
 
-import { el, setText } from "./dom.js";
+import { el, hang, setText } from "./dom.js";
 import { count, duration } from "./format.js";
 
 const MOST = 50; // rows in the list
@@ -37,11 +37,9 @@ export class Picker {
   }
 
   open() {
-    const { left, bottom } = this.button.getBoundingClientRect();
-    Object.assign(this.list.style, { left: `${left}px`, top: `${bottom + 4}px` });
     this.input.value = "";
     this.#find();
-    this.list.showPopover();
+    hang(this.list, this.button);
     this.input.focus();
   }
 
@@ -82,7 +80,10 @@ export class Picker {
       event.preventDefault();
       this.at = Math.max(0, Math.min(this.rows.children.length - 1, this.at + way));
       this.#mark();
-    } else if (event.key === "Enter") this.rows.children[this.at]?.click();
+    } else if (event.key === "Enter") {
+      event.preventDefault(); // else it presses the picker's button, which has the focus then, and opens the list anew
+      this.rows.children[this.at]?.click();
+    }
   }
 
   /** @param {string} run */

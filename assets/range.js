@@ -43,14 +43,17 @@ export class Range {
     return true;
   }
 
-  /** A young run fills the page, one that is over exactly. @param {number} age seconds, or steps @param {boolean} over @returns {boolean} whether the view has another span now */
-  fit(age, over) {
+  /**
+   * A young run fills the page, one that is over exactly.
+   * @param {number} age seconds, or steps @param {boolean} over @param {number} [most] seconds, or steps @returns {boolean} whether the view has another span now
+   */
+  fit(age, over, most = this.axis.defaultSpan) {
     if (!this.fitting || !this.following || !Number.isFinite(this.axis === STEP ? age : 0)) return false;
     const before = this.span_s;
-    const { defaultSpan, leastFit, spans } = this.axis;
-    const exact = Math.max(leastFit, Math.ceil(age * ROOM));
-    const grown = this.axis === STEP ? roomy(age, before) : (spans.find((span) => span >= age) ?? defaultSpan);
-    this.span_s = Math.min(defaultSpan, over ? exact : grown);
+    const { leastFit, young } = this.axis;
+    const exact = this.axis === STEP ? Math.max(leastFit, Math.ceil(age * ROOM)) : Number((age * ROOM).toPrecision(4)) || leastFit;
+    const grown = this.axis === STEP ? roomy(age, before) : (young.find((span) => span >= age) ?? most);
+    this.span_s = Math.min(most, over ? exact : grown);
     return this.span_s !== before;
   }
 

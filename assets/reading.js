@@ -23,7 +23,7 @@ export class Reading {
       el(
         "table",
         {},
-        el("tr", {}, ...["Slowest questions to a GPU", "mean, ms", "slowest"].map((title, i) => el("th", { class: i ? "num" : null }, title))),
+        el("tr", {}, ...["Slowest calls to the driver", "mean, ms", "slowest"].map((title, i) => el("th", { class: i ? "num" : null }, title))),
         ...dearest.map(({ source, mean_ms, slowest_ms }) =>
           el("tr", {}, el("td", {}, source), number(figure(mean_ms, 2)), number(figure(slowest_ms, 2))),
         ),

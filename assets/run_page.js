@@ -11,6 +11,9 @@ import { UntimedNote } from "./untimed.js";
 import { readAddress } from "./url.js";
 import { WindowSteps, densestOf } from "./window_steps.js";
 
+const NO_STACK = "No stack was sampled in this time.";
+const ELSEWHERE = "No process on this machine writes this run, so it has no stacks.";
+const NOT_THERE = "The dashboard was not there while this run was: it has curves and lines, but no stacks, GPU or host samples.";
 const SAME_START_S = 5; // a start so near to the first point after it is the same
 const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is asked for so often
 
@@ -44,6 +47,33 @@ export class RunPage extends Page {
   /** @param {any[]} metas */
   lanesOf(metas) {
     return this.absent ? [] : super.lanesOf(metas);
+  }
+
+  /** Of the machine's series those that were recorded while a run that is over was there. @param {any[]} metas */
+  watched(metas) {
+    const { current: run, over } = this.runs;
+    if (!over || run.last_time_s === null) return metas;
+    const first_s = run.started_s ?? this.book.origin;
+    return metas.filter((meta) => meta.run !== null || (meta.first_time_s <= run.last_time_s && (meta.last_time_s ?? Infinity) >= first_s));
+  }
+
+  /** Neither the machine nor its processes were recorded while the run, which is over, was there. */
+  get #unseen() {
+    const { metas } = this.book;
+    return this.runs.over && metas.length > 0 && this.watched(metas).every(({ run }) => run !== null);
+  }
+
+  /**
+   * Why there are no stacks, where a run can have none: no remedy of today's helps it.
+   * @param {import("./profile.js").Question} question @param {import("./profile.js").Trouble | null} trouble what the profiler says
+   * @returns {import("./profile.js").Trouble | null}
+   */
+  instead({ now }, trouble) {
+    const none = (/** @type {string} */ sentence) => ({ sentence, remedy: "", action: null });
+    if (now && this.#unseen) return none(NOT_THERE);
+    if (trouble) return trouble;
+    if (this.runs.over) return none(NO_STACK);
+    return this.runs.current?.pid === null ? none(ELSEWHERE) : null;
   }
 
   get absent() {

@@ -3,7 +3,7 @@
 const INNER = 0.02; // the share of bins at either end that may be cut off
 const REACH = 1.5; // how many times the inner spread a value may lie outside before it is cut
 
-/** @typedef {{lo: number, hi: number}} Range */
+/** @typedef {{lo: number, hi: number, only?: number}} Range `only`: the one value that a constant has */
 
 /**
  * The range that shows nearly everything; what lies far outside is cut and marked, so that one spike does not flatten the rest.
@@ -20,7 +20,8 @@ export function robust(lows, highs) {
   const lo = Math.max(low[0], inner - reach);
   const hi = Math.min(high[high.length - 1], outer + reach);
   const pad = (hi - lo) * 0.08 || Math.abs(hi) * 0.1 || 1;
-  return { lo: lo >= 0 && lo - pad < 0 ? 0 : lo - pad, hi: hi + pad };
+  const range = { lo: lo >= 0 && lo - pad < 0 ? 0 : lo - pad, hi: hi + pad };
+  return lo === hi ? { ...range, only: lo } : range;
 }
 
 /** Robust in powers of ten. @param {number[]} lows @param {number[]} highs @returns {Range} */
@@ -38,8 +39,9 @@ export function fromZero(highs, limit, least) {
   return { lo: 0, hi: limit === null ? Math.max(least, robust(zeros, highs).hi) : limit * 1.06 };
 }
 
-/** About `wanted` round numbers inside the range; more where so few would miss it. @param {Range} range @param {number} wanted */
-export function ticks({ lo, hi }, wanted) {
+/** About `wanted` round numbers inside the range; more where so few would miss it; of a constant, itself. @param {Range} range @param {number} wanted */
+export function ticks({ lo, hi, only }, wanted) {
+  if (only !== undefined) return [only];
   for (let parts = Math.max(1, wanted); ; parts++) {
     const rough = (hi - lo) / parts;
     const unit = 10 ** Math.floor(Math.log10(rough));
@@ -62,7 +64,7 @@ export function logTicks({ lo, hi }, wanted) {
 }
 
 const TIME_STEPS = [
-  0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800,
+  0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800,
 ];
 
 /**

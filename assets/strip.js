@@ -11,7 +11,7 @@ const FIRST = ["heat", "phases", "cpu"]; // the lane above the flame chart: the 
 export class Strip {
   /**
    * @param {import("./timeline.js").Timeline} timeline
-   * @param {{failed: (error: unknown, again: Retry) => void, tinting: () => import("./chart.js").Tinting}} page
+   * @param {{failed: (error: unknown, again: Retry) => void, tinting: () => import("./chart.js").Tinting, answered: () => void}} page
    */
   constructor(timeline, page) {
     this.chart = new ChartLane();
@@ -26,8 +26,12 @@ export class Strip {
       (chart) => {
         this.retry.done();
         this.chart.show(chart, page.tinting());
+        page.answered();
       },
-      (error) => page.failed(error, this.retry),
+      (error) => {
+        page.failed(error, this.retry);
+        page.answered();
+      },
     );
     this.retry = new Retry(() => this.asked && this.read(this.asked));
   }

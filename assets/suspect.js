@@ -14,26 +14,55 @@ const PART = /(\.?(<locals>\.)?<(listcomp|setcomp|dictcomp|genexpr|lambda)>)+$/;
 /** The deepest own function that carries most of the loss; null where nothing is lost, or no function carries most of it. @param {Tree} tree @returns {Suspect | null} */
 export function mostLost(tree) {
   if (!tree.compared) return null;
+  const ranks = ranksOf(tree);
+  return wayDown(tree, ranks.get(awaited(tree)) ?? ranks.values().next().value, ends(tree));
+}
+
+/** Whether the window is shorter than so many normal units: its share of one is then not that of another. @param {Tree} tree */
+export function isPart(tree) {
+  const normal = [...tree.children(-1)].reduce((all, node) => all + tree.normal(node), 0);
+  return tree.per !== "second" && tree.total_s / tree.ranks < FEW_UNITS * normal;
+}
+
+/** Each rank's node, the root itself where there is one rank. @param {Tree} tree @returns {Map<string, number>} by its name */
+function ranksOf(tree) {
   const roots = [...tree.children(-1)];
-  const normal = sum(roots.map((node) => tree.normal(node)));
-  const whole = tree.per === "second" ? shifted(tree) : sum(roots.map((node) => tree.excess(node)));
-  if (tree.per !== "second" && tree.total_s / tree.ranks < FEW_UNITS * normal) return null;
-  if (whole <= LEAST_OF_NORMAL * normal) return null;
-  const end = ends(tree);
+  const nodes = tree.ranks > 1 ? roots.flatMap((root) => [...tree.children(root)]) : roots;
+  return new Map(nodes.sort((a, b) => a - b).map((node) => [tree.frame(node).name, node]));
+}
+
+/** The rank for which the others waited longer than they do in normal: its name, "" for none. @param {Tree} tree */
+function awaited(tree) {
+  /** @type {Map<string, number>} */
+  const waits = new Map();
+  for (let i = 0; i < tree.count; i++) {
+    const { name, file } = tree.frame(i);
+    if (!file && name.startsWith("in rank ")) waits.set(name.slice(3), (waits.get(name.slice(3)) ?? 0) + tree.excess(i));
+  }
+  const [late] = [...waits].sort(([, a], [, b]) => b - a);
+  return late && late[1] > 0 ? late[0] : "";
+}
+
+/** @param {Tree} tree @param {number} root @param {Int32Array} end @returns {Suspect | null} */
+function wayDown(tree, root, end) {
+  const [normal, lost] = [tree.normal(root), tree.per === "second" ? shifted(tree, root, end) : tree.excess(root)];
+  if (isPart(tree) || lost <= LEAST_OF_NORMAL * normal) return null;
   /** @type {Step | null} */
   let own = null;
   /** @type {Step} */
-  let here = { frame: -1, nodes: roots, excess: whole };
+  let here = { frame: -1, nodes: [root], excess: lost };
   for (;;) {
-    const least = Math.max(CARRIES * here.excess - noise(tree, here.excess), LEAST * whole);
+    const least = Math.max(CARRIES * here.excess - noise(tree, here.excess), LEAST * lost);
     const heavy = below(tree, here.nodes, end).filter(({ frame, excess }) => excess >= least && frame !== here.frame);
     if (!heavy.length) break;
-    here = heavy.reduce((best, one) => (depthOf(tree, one) < depthOf(tree, best) || (depthOf(tree, one) === depthOf(tree, best) && one.excess > best.excess) ? one : best));
+    here = heavy.reduce((best, one) => (before(tree, one, best) ? one : best));
     if (tree.nodes.kind[here.nodes[0]] === "own") own = here;
   }
   if (here.frame < 0) return null;
   const node = own ? hottest(tree, own) : ownAbove(tree, hottest(tree, here));
-  return node < 0 ? null : { frame: withOwner(tree, node), node, excess: (own ?? here).excess, whole };
+  if (node < 0) return null;
+  const [excess, whole] = [(own ?? here).excess * tree.ranks, lost * tree.ranks];
+  return { frame: withOwner(tree, node), node, excess, whole };
 }
 
 /** Whether one of two functions calls the other wherever this one took most. @param {Tree} tree @param {number} node @param {string} name of the other, as `tree.name` tells it */
@@ -72,11 +101,11 @@ function ends(tree) {
   return end;
 }
 
-/** What is spent more anywhere, though less is spent elsewhere. @param {Tree} tree */
-function shifted(tree) {
-  const own = Float64Array.from({ length: tree.count }, (_, i) => tree.excess(i));
-  for (let i = 0; i < tree.count; i++) if (tree.nodes.parent[i] >= 0) own[tree.nodes.parent[i]] -= tree.excess(i);
-  return sum([...own].filter((excess) => excess > 0));
+/** What is spent more anywhere below, though less is spent elsewhere. @param {Tree} tree @param {number} root @param {Int32Array} end */
+function shifted(tree, root, end) {
+  const own = Float64Array.from({ length: end[root] - root }, (_, i) => tree.excess(root + i));
+  for (let i = root + 1; i < end[root]; i++) own[tree.nodes.parent[i] - root] -= tree.excess(i);
+  return own.reduce((all, excess) => all + Math.max(0, excess), 0);
 }
 
 /** One standard deviation of what so large an excess may be off, because samples are counted. @param {Tree} tree @param {number} excess */
@@ -88,6 +117,12 @@ function noise(tree, excess) {
 
 /** @param {Tree} tree @param {Step} step */
 const hottest = (tree, { nodes }) => nodes.reduce((best, node) => (tree.excess(node) > tree.excess(best) ? node : best));
+
+/** Whether a step is nearer to the root, or as near and heavier. @param {Tree} tree @param {Step} one @param {Step} other */
+function before(tree, one, other) {
+  const [near, far] = [depthOf(tree, one), depthOf(tree, other)];
+  return near < far || (near === far && one.excess > other.excess);
+}
 
 /** @param {Tree} tree @param {Step} step */
 const depthOf = (tree, { nodes }) => Math.min(...nodes.map((node) => tree.depth[node]));
@@ -106,6 +141,3 @@ function withOwner(tree, node) {
   const owner = tree.path(node).findLast((one) => tree.frame(one).file === part.file && tree.frame(one).name === name);
   return owner === undefined ? part : { ...tree.frame(owner), line: part.line };
 }
-
-/** @param {number[]} values */
-const sum = (values) => values.reduce((all, one) => all + one, 0);

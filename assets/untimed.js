@@ -4,6 +4,8 @@ import { get } from "./api.js";
 import { el, setText } from "./dom.js";
 import { count } from "./format.js";
 
+const LEAST = 0.05; // a smaller share is no loss worth a line
+
 export class UntimedNote {
   /** @param {() => void} turn to the step axis */
   constructor(turn) {
@@ -27,7 +29,7 @@ export class UntimedNote {
     const timed = answer.series.reduce((/** @type {number} */ sum, /** @type {any} */ one) => sum + one.points_total, 0);
     const without = points - timed;
     if (run !== this.run) return;
-    this.element.hidden = without <= 0;
+    this.element.hidden = without <= LEAST * points;
     setText(this.said, `${count(without)} of ${count(points)} points of ${series} have no time, so the time axis cannot show them.`);
   }
 }

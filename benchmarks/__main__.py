@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import leash
+
 NOT_BENCHMARKS = {"__init__", "__main__", "report", "calibration"}
 
 
 def main() -> int:
     """The exit code is 1 when any budget is missed."""
+    leash.fasten()
     failed = False
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if path.stem not in NOT_BENCHMARKS:

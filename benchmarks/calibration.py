@@ -22,6 +22,7 @@ import numpy as np
 from dashboard.blame.verdict import Verdict
 from dashboard.flame.folding import FlameTree
 from dashboard.flame.lanes import Lanes
+from tests import leash
 from tests.plain import PROGRAMS, long_stretches, record, stretches
 from tests.plain_truth import Drawn, PlainRecording, is_right
 
@@ -48,6 +49,7 @@ def main() -> int:
     evaluating.add_argument("--csv", type=Path, metavar="FILE", help="write a row a window")
     evaluating.add_argument("--table", type=Path, metavar="FILE", help="write the summary as Markdown")
     options = parser.parse_args()
+    leash.fasten()
     if options.command == "record":
         record(options.folder.resolve(), plans_of(options.programs))
         return 0
@@ -113,8 +115,8 @@ def _row(recording: PlainRecording, drawn: Drawn) -> Row:
 
 
 def contradictions(verdict: Verdict, tree: FlameTree) -> str:
-    """What the table beside the sentence says otherwise: the function is not in it, or lost nothing there."""
-    if verdict.suspect is None or tree.base_total_s is None:
+    """What the table beside the sentence says otherwise, and the verdict does not say itself: the function is not in it, or lost little there."""
+    if verdict.suspect is None or tree.base_total_s is None or verdict.contradiction:
         return ""
     key = verdict.suspect.frame.name, verdict.suspect.frame.file
     units = verdict.units or tree.seconds, verdict.normal_units or tree.baseline_seconds
@@ -156,14 +158,14 @@ def summary(rows: Sequence[Row]) -> str:
 
 
 def _programs(rows: Sequence[Row]) -> str:
-    lines = ["| program | held out | slow: right | healthy: right | contradictions | tier |", "|---|---|---|---|---|---|"]
+    lines = ["| program | held out | slow: right | healthy: right | contradictions | basis |", "|---|---|---|---|---|---|"]
     for name in sorted({row["program"] for row in rows}):
         mine = [row for row in rows if row["program"] == name]
         slow, healthy = [[row for row in mine if (row["planned_factor"] > 1) == is_slow] for is_slow in (True, False)]
-        tiers = ", ".join(sorted({row["tier"] for row in mine}))
+        bases = ", ".join(sorted({row["basis"] for row in mine}))
         counts = f"{sum(bool(row['contradictions']) for row in mine)}"
         held = "yes" if mine[0]["held_out"] else ""
-        lines.append(f"| {name} | {held} | {_share(slow)} | {_share(healthy)} | {counts} | {tiers} |")
+        lines.append(f"| {name} | {held} | {_share(slow)} | {_share(healthy)} | {counts} | {bases} |")
     lines.append(
         f"| all | | {_share([r for r in rows if r['planned_factor'] > 1])} | {_share([r for r in rows if r['planned_factor'] == 1])} | | |"
     )
@@ -180,7 +182,9 @@ def _factors(rows: Sequence[Row]) -> str:
         mine = [row for row in rows if row["planned_factor"] == planned]
         counts = [f"{sum(row['confidence'] == confidence for row in mine)}" for confidence in ("high", "medium", "low")]
         ratios = [
-            row["excess_s"] / row["lost_s"] for row in mine if row["right"] and row["expected"] == "line" and row["tier"] == "B"
+            row["excess_s"] / row["lost_s"]
+            for row in mine
+            if row["right"] and row["expected"] == "line" and row["basis"] == "steps"
         ]
         spread = ", ".join(f"{value:.2f}" for value in np.percentile(ratios, [5, 50, 95])) if ratios else ""
         lines.append(f"| {planned:g} x | {_share(mine)} | {' | '.join(counts)} | {spread} |")
@@ -201,9 +205,10 @@ def _bounds(rows: Sequence[Row]) -> str:
     strong = [row for row in rows if row["factor"] >= 2 and row["samples"] >= 300]
     healthy = [row for row in rows if row["expected"] == "nothing"]
     contradicting = sum(bool(row["contradictions"]) for row in rows)
+    admitted = sum(bool(row["contradiction"]) for row in rows)
     return "\n".join(
         [
-            f"- {len(rows)} windows; {contradicting} sentences contradict their table.",
+            f"- {len(rows)} windows; {contradicting} sentences contradict their table; {admitted} say that the graph beside them shows less.",
             f"- At 2 x slower or more with 300 samples or more, high: {high(strong)} of {len(strong)}.",
             f"- In healthy windows, high: {high(healthy)} of {len(healthy)}.",
             f"- Windows in which the main thread's time is longer than the window: "

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests import leash
+
 
 class Row(NamedTuple):
     """One figure. `budget` is an upper bound unless `at_least`; `baseline` is the peer's figure in the same run, in the same unit."""
@@ -39,6 +41,7 @@ def run(measure: Callable[[], list[Row]], description: str) -> int:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows as JSON")
     options = parser.parse_args()
+    leash.fasten()
     rows = measure()
     print(table(rows))
     if options.json:

@@ -39,7 +39,7 @@ from .watchdog import SetAside, Stuck
 WATCH_S = 0.5  # how often the parent and the data folder are looked at
 EXIT_WITHIN_S = 4.0  # at the end, whatever hangs
 FRESH_S = 0.4  # how old an answer about the runs' processes may be: three collectors ask
-LAST_LINES = 60  # of a run's text log, that are searched for how it ended
+LAST_LINES = 200  # of a run's text log, that are searched for how it ended
 MOST_WATCHED = 200  # runs, of one question
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from stat import S_IMODE, S_ISLNK
+from stat import S_IMODE, S_ISLNK, S_ISVTX, S_IWOTH
 
+from .proc import user_of
 from .watch import is_remote
 
 INSIDE = ".deepseek"
@@ -17,8 +19,25 @@ FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
 def data_dir_of(log_dir: Path) -> Path:
-    """`<log-dir>/.deepseek`; for a log folder on a network file system, where SQLite cannot lie, a folder of this host."""
-    return log_dir / INSIDE if not is_remote(log_dir) else local_data_dir(log_dir)
+    """`<log-dir>/.deepseek`; a folder of this host where that is another user's, or on a network file system, where SQLite cannot lie."""
+    inside = log_dir / INSIDE
+    return local_data_dir(log_dir) if is_remote(log_dir) or not_ours(inside) else inside
+
+
+def not_ours(data_dir: Path) -> str:
+    """Why nothing may be written there: another user could have it point anywhere. "it belongs to anna"; "" where all is well, or nothing is there yet.
+
+    Of a link its own owner counts, and that of the folder.
+    """
+    try:
+        found = [data_dir.lstat(), data_dir.stat()]
+    except OSError:
+        return ""
+    stranger = next((one.st_uid for one in found if one.st_uid != os.geteuid()), None)
+    if stranger is not None:
+        return f"it belongs to {user_of(stranger)}"
+    open_to_all = found[1].st_mode & S_IWOTH and not found[1].st_mode & S_ISVTX
+    return "everybody may write to it" if open_to_all and not _is_all_ours(data_dir) else ""
 
 
 def local_data_dir(log_dir: Path) -> Path:
@@ -31,14 +50,21 @@ def local_data_dir(log_dir: Path) -> Path:
 def make_private(data_dir: Path) -> None:
     """Make the folder, and take away what others may do in it; of a folder that holds other things, too, only from our own files.
 
-    Raises OSError.
+    Raises OSError, also where the folder is another user's.
     """
     data_dir.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    if why := not_ours(data_dir):
+        raise PermissionError(errno.EPERM, why, str(data_dir))
     names = os.listdir(data_dir)  # noqa: PTH208  # names are all that is needed
-    if all(map(OURS.fullmatch, names)):
+    if _is_all_ours(data_dir):
         _tighten(data_dir, FOLDER_MODE)
     for name in filter(OURS.fullmatch, names):
         _tighten(data_dir / name, FILE_MODE)
+
+
+def _is_all_ours(data_dir: Path) -> bool:
+    """Whether nothing but a store lies there."""
+    return all(map(OURS.fullmatch, os.listdir(data_dir)))  # noqa: PTH208  # names are all that is needed
 
 
 def _tighten(path: Path, mode: int) -> None:

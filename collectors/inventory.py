@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import pwd
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+from .proc import user_of
 
 COMMAND_LENGTH = 400
 """Of a command line that is kept: enough to tell two runs apart, and one process in a thousand cannot fill the page."""
@@ -77,13 +78,6 @@ def owner_of(pid: int, proc: Path = Path("/proc")) -> Owner:
         return Owner(name, " ".join(words).strip()[:COMMAND_LENGTH], user_of(folder.stat().st_uid))
     except OSError:
         return Owner()
-
-
-def user_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:  # a container often has no name for the host's users
-        return str(uid)
 
 
 NO_DRIVER = "No NVIDIA driver found: showing the host."

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import VERSION, lock
+from . import VERSION, folders, lock
 from .control import ControlError, ask
 from .proc import is_stopped
 
@@ -142,8 +142,11 @@ class Keeper(threading.Thread):
             self._child = None
             self._say(f"The log folder {self._log_dir} is gone; collecting goes on by itself once it is back.")
             return
-        writer = lock.writer_of(self._data_dir)
         self._child, self.read_only = None, None
+        if why := folders.not_ours(self._data_dir):
+            self.read_only = f"Nothing is written to the data folder {self._data_dir}: {why}. Remove it, or choose another folder with --data-dir."
+            return
+        writer = lock.writer_of(self._data_dir)
         if writer is None:
             self._start()
         elif isinstance(writer, lock.Stranger):

@@ -19,6 +19,7 @@ from .records import Event
 LOOK_S = (1.0, 30.0)  # between two looks at all runs: at least, and at most
 LOOK_SHARE = 0.01  # of a core
 GRACE_S = 0.6  # from when a process is gone until its end is judged: its last lines are read meanwhile
+QUIET_S = 2.0  # without a sign, of a run without a known process: its last lines are looked at early
 JUDGED_AT_ONCE = 20  # runs that were over before we looked, of which the last lines are read at a time
 COMMAND_LENGTH = 4000
 
@@ -54,6 +55,7 @@ class LivesCollector:
         self._codes: dict[tuple[int, int], int] = {}  # exit statuses of the dashboard's own children
         self._activities: dict[str, RunActivity] = {}
         self._judged: dict[str, float] = {}  # by run, its last sign when its last lines were read
+        self._heard: dict[str, float] = {}  # ... when they were read early
         self._quiet: dict[str, float] = {}  # by run, its last sign at the look before: until the next one its lines are stored
         self._look_at_s = 0.0
         self._written: set[tuple[str, str, object, object]] = set()  # run, kind, pid, start ticks: of this boot
@@ -221,20 +223,23 @@ class LivesCollector:
         return False
 
     def _silent(self) -> list[Event]:
-        """Of runs that were over before we looked, and of which no process is known: what their log says last."""
+        """Of runs of which no process is known: what their log says last. A traceback says it soon, as of a script that failed at its start."""
         events: list[Event] = []
         now_s, read = time.time(), 0
         busy = {known.run for known in self._known.values()}
         for run, activity in self._activities.items():
             sign_s = last_sign_s(activity)
-            if self._judged.get(run) == sign_s or run in busy or activity.starts or activity.ends or not is_silent(activity, now_s):
+            if run in busy or activity.starts or activity.ends or not is_silent(activity, now_s, QUIET_S):
+                continue
+            over = is_silent(activity, now_s)
+            if self._judged.get(run) == sign_s or (not over and self._heard.get(run) == sign_s):
                 continue
             if self._quiet.get(run) != sign_s:
                 self._quiet[run] = sign_s
                 continue
-            del self._quiet[run]
-            self._judged[run], read = sign_s, read + 1
+            (self._judged if over else self._heard)[run], read = sign_s, read + 1
             if error := last_error(self._last_lines(run)):
+                self._judged[run] = sign_s
                 events.append(self._exit(run, 0, Verdict("failed", error), {"judged_s": sign_s}, sign_s or now_s))
             if read >= JUDGED_AT_ONCE:
                 break

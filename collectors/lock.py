@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import pwd
 import signal
 import socket
 import time
@@ -13,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .proc import alive, boot_id, pid_namespace, start_ticks
+from .proc import alive, boot_id, pid_namespace, start_ticks, user_of
 
 FILE = "writer.lock"
 READ_BYTES = 1 << 16
@@ -178,9 +177,4 @@ def _owner(path: Path) -> str:
         uid = path.lstat().st_uid
     except OSError:
         return ""
-    if uid == os.geteuid():
-        return ""
-    try:
-        return f"; it belongs to {pwd.getpwuid(uid).pw_name}"
-    except KeyError:
-        return f"; it belongs to user {uid}"
+    return "" if uid == os.geteuid() else f"; it belongs to {user_of(uid)}"

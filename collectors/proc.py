@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pwd
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,14 @@ def uid_of(pid: int, proc: Path = PROC) -> int | None:
     """The real user id of a process; None where it is gone."""
     words = _read(f"{proc}/{pid}/status").partition(b"\nUid:")[2].split(maxsplit=1)
     return int(words[0]) if words else None
+
+
+def user_of(uid: int) -> str:
+    """A user's name, else the number: a container often has no name for the host's users."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def command_of(pid: int, proc: Path = PROC) -> list[str]:
@@ -148,6 +157,14 @@ def runs_python(pid: int, proc: Path = PROC) -> bool:
         return False
     command = _read(f"{proc}/{pid}/cmdline")
     return not any(helper in command for helper in HELPERS)
+
+
+def embeds_python(pid: int, proc: Path = PROC) -> bool:
+    """Whether a program that is no Python itself has loaded one. A file of /proc comes in pieces of a page; some 50 us."""
+    try:
+        return b"/libpython" in Path(f"{proc}/{pid}/maps").read_bytes()
+    except OSError:
+        return False
 
 
 def is_fork_server(pid: int, proc: Path = PROC) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 STUCK_S = 10.0  # for which a turn, or what it stores, may take; beyond that the collector is stuck
 GIVE_UP_S = 30.0  # ... and then the process is ended
 LOOK_S = 1.0
+ASLEEP = 1 / 6  # of GIVE_UP_S: looks that are later than that were kept from looking, as all others were
 FRAMES = 3  # of the stack that are told, the innermost ones
 FILE = "set-aside.json"
 MOST_RESTARTS = 3  # by one input; once it has changed, one more
@@ -62,17 +63,29 @@ class Watchdog(threading.Thread):
         self._workers, self._give_up, self._give_up_s = workers, give_up, give_up_s
         self._ending = threading.Event()
         self._given_up: set[str] = set()
+        self._every_s = min(LOOK_S, self._give_up_s)
+        self._looked_s = self._awake_since_s = time.monotonic()
 
     def run(self) -> None:
-        while not self._ending.wait(min(LOOK_S, self._give_up_s)):
-            for stuck in filter(None, [worker.stuck() for worker in self._workers]):
-                if stuck.since_s > self._give_up_s and stuck.collector not in self._given_up:
+        while not self._ending.wait(self._every_s):
+            found = [stuck for worker in self._workers if (stuck := worker.stuck())]
+            awake_s = self._awake_s()
+            for stuck in found:
+                if min(stuck.since_s, awake_s) > self._give_up_s and stuck.collector not in self._given_up:
                     self._given_up.add(stuck.collector)
                     log.error("%s", stuck.sentence)
                     self._give_up(stuck)
 
     def stop(self) -> None:
         self._ending.set()
+
+    def _awake_s(self) -> float:
+        """How long it has looked on without a break: while the whole process stood still (a paused container) nobody was stuck."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s > self._every_s + ASLEEP * self._give_up_s:
+            self._awake_since_s = now_s
+        self._looked_s = now_s
+        return now_s - self._awake_since_s
 
 
 def place_of(thread: threading.Thread) -> str:

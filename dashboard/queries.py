@@ -271,8 +271,13 @@ class Queries:
             gpu_note=gpu.get("note"),
             profile=answer.get("profile", {"state": "starting", "sentence": "", "remedy": ""}),
             cost=self._meter.read(answer.get("pid")),
-            problems=[note] if (note := self._note()) else [] if answer else [SILENT],
+            problems=self._problems(answered=bool(answer)),
         )
+
+    def _problems(self, *, answered: bool) -> list[str]:
+        """What is said of the collector where its own account is missing, or not all; the worst first."""
+        said = ["" if answered else self._read_only() or "", self._note()]
+        return [sentence for sentence in said if sentence] or ([] if answered else [SILENT])
 
     def _collector(self) -> dict[str, Any]:
         """The collector's own account; {} while it is down."""

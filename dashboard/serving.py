@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
 from typing import Any
 
 import uvicorn
@@ -21,7 +22,16 @@ OURS = 100  # descriptors that are not connections: files of the store, librarie
 ABORT = "deepseek.abort"  # the extension of a socket's scope: end the connection now, whatever waits to be sent
 
 
-def server_of(app: FastAPI) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """Ends whether or not its clients read."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):  # what waits for them to read would keep the event loop open
+            connection.transport.abort()
+
+
+def server_of(app: FastAPI) -> Server:
     """`run(sockets=[...])` serves until the process is told to end."""
     config = uvicorn.Config(
         app,
@@ -35,7 +45,7 @@ def server_of(app: FastAPI) -> uvicorn.Server:
         ws_per_message_deflate=False,  # the machine is the same, or the tunnel compresses
         timeout_graceful_shutdown=GRACE_S,
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 def most_connections() -> int:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
+from tests import leash
+
 if TYPE_CHECKING:
     from tests.poisons.house import Houses
 
@@ -29,6 +31,10 @@ START_S = 30.0
 ASSETS_ORIGIN = "http://assets.test"
 T = TypeVar("T")
 Ask: TypeAlias = Callable[[str], Any]
+
+
+def pytest_configure() -> None:
+    leash.fasten()
 
 
 def wait_for(what: Callable[[], T], timeout_s: float = 20.0, because: str = "") -> T:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 import uvicorn
@@ -17,6 +19,9 @@ from dashboard.queries import Queries
 from dashboard.server import make_app
 from dashboard.serving import server_of
 from tests.conftest import wait_for
+
+ENDS_S = 10.0
+T = TypeVar("T")
 
 
 class Answer(NamedTuple):
@@ -53,7 +58,7 @@ def served(queries: Queries) -> Iterator[Web]:
     listener = socket.create_server(("127.0.0.1", 0))
     server = server_of(make_app(queries))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # not in the main thread
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web")
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="web", daemon=True)
     thread.start()
     web = Web(listener.getsockname()[1], server)
     try:
@@ -62,5 +67,12 @@ def served(queries: Queries) -> Iterator[Web]:
     finally:
         web.close()
         server.should_exit = True
-        thread.join()
+        thread.join(ENDS_S)
         listener.close()
+        assert not thread.is_alive(), "the server does not end"
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """In an event loop of its own, and a thread: once a browser was used, Playwright's runs in the main one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()

@@ -16,6 +16,7 @@ import websockets
 from collectors.records import Frame, Profile, StackSample
 from collectors.store.sqlite import SqliteStore
 from tests.conftest import Dashboard, dashboard, wait_for
+from tests.serving import run
 
 T0 = 1_764_000_000.0
 SPIKE_STEP = 617
@@ -67,7 +68,7 @@ def status_of(running: Dashboard, path: str, **headers: str) -> tuple[int, Any]:
 
 def test_runs_tell_state_extent_and_what_was_skipped(running: Dashboard) -> None:
     run = running.run("group/a")
-    assert (run["state"], run["state_reason"]) == ("ended", "no process known")
+    assert (run["state"], run["state_reason"]) == ("ended", "")
     assert (run["last_step"], run["last_time_s"], run["series"], run["points"]) == (1000, T0 + 1000, 2, 2001)
     assert (run["lines_skipped"], run["fields_skipped"]) == (1, 0)
 
@@ -287,7 +288,7 @@ def test_the_socket_refuses_a_foreign_origin(running: Dashboard) -> None:
             pass
 
     with pytest.raises(websockets.InvalidStatus):
-        asyncio.run(connect())
+        run(connect())
 
 
 def test_the_socket_sends_state_at_once_and_only_what_is_new(running: Dashboard) -> None:
@@ -305,7 +306,7 @@ def test_the_socket_sends_state_at_once_and_only_what_is_new(running: Dashboard)
                 file.write('{"time_s": 1764000001.0, "step": 2, "x": NaN, "unasked": 5}\n')
             return await next_of(socket, "delta")
 
-    delta = asyncio.run(follow())
+    delta = run(follow())
     (series,) = delta["series"]
     assert (series["run"], series["name"], series["t"], series["v"], series["step"]) == ("live", "x", [T0 + 1], ["NaN"], [2.0])
     assert delta["cursor"] > cursor

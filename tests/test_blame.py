@@ -56,7 +56,7 @@ def test_the_planted_function_is_named_with_what_it_cost(runs: dict[str, Recordi
         assert named(verdict) == function, verdict.sentence
         assert verdict.reason == reason
         assert verdict.excess_s == pytest.approx(truth(run, window, verdict), rel=TRUTH)
-        assert verdict.tier == "B"
+        assert verdict.basis == "steps"
         assert 0.5 < (verdict.excess_share or 0) <= 1
 
 
@@ -65,7 +65,7 @@ def test_a_healthy_window_looks_like_normal(runs: dict[str, Recording], program:
     for window in runs[program].windows(3.0, COUNT, lossy=False):
         verdict = runs[program].blame(window)
         assert verdict.verdict == "no_difference", verdict.sentence
-        assert verdict.sentence == "This window looks like normal: no function's excess stands out from 200 normal windows."
+        assert verdict.sentence == "This window looks like normal: no function takes longer than chance explains."
 
 
 def named(verdict: Verdict) -> str:

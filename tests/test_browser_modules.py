@@ -111,12 +111,13 @@ def test_a_young_run_fills_the_page_until_a_person_sets_the_span(ask: Ask) -> No
     const { Range } = await load("range.js");
     const range = new Range({ run: null, from: null, to: null, span: null, at: null });
     const spans = [20, 61, 599, 5000].map((age_s) => [range.fit(age_s, false), range.span_s]);
-    const over = [3, 100, 5000].map((age_s) => [range.fit(age_s, true), range.span_s]);
+    const over = [0, 0.004, 100, 5000].map((age_s) => [range.fit(age_s, true), range.span_s]);
+    const whole = [range.fit(5000, true, Infinity), range.span_s];
     range.setSpan(3600);
-    return [spans, over, range.fit(20, false), range.span_s, range.address(0).span];"""
-    spans = [[True, 60], [True, 120], [True, 600], [False, 600]]
-    over = [[True, 10], [True, 105], [True, 600]]
-    assert ask(code) == [spans, over, False, 3600, 3600]
+    return [spans, over, whole, range.fit(20, false), range.span_s, range.address(0).span];"""
+    spans = [[True, 30], [True, 90], [True, 600], [False, 600]]
+    over = [[True, 10], [True, 0.0042], [True, 105], [True, 600]]
+    assert ask(code) == [spans, over, [True, 5250], False, 3600, 3600]
 
 
 def test_an_address_brings_back_what_was_seen(ask: Ask) -> None:
@@ -334,6 +335,20 @@ def test_while_the_server_has_not_answered_the_page_goes_the_same_way_down(ask: 
     assert owner == {"name": "step", "file": "step.py", "line": 5}
 
 
+def test_beside_several_ranks_the_one_that_is_waited_for_is_looked_at(ask: Ask) -> None:
+    code = """
+    const marks = [["root", ""], ["rank 0", ""], ["main", "main.py"], ["in rank 1", ""], ["load", "load.py"], ["rank 1", ""]];
+    flame.frames = marks.map(([name, file], line) => ({ name, file, line }));
+    flame.nodes = {
+      frame: [0, 1, 2, 3, 4, 5, 2, 4], parent: [-1, 0, 1, 2, 3, 0, 5, 6],
+      total_s: [20, 10, 10, 3, 3, 10, 10, 6], base_total_s: [60, 30, 30, 1, 1, 30, 30, 10],
+      self_s: Array(8).fill(0), base_self_s: Array(8).fill(0), untrusted_s: Array(8).fill(0),
+      kind: ["own", "library", "own", "joined", "own", "library", "own", "own"],
+    };
+    return words(new Tree(flame))[0];"""
+    assert ask(LOST + code) == "100 % of the lost time: load.py:4 load, +200 of +200 ms a step"
+
+
 def test_a_window_that_lost_little_or_holds_few_samples_or_units_is_told_by_what_most_of_it_went_to(ask: Ask) -> None:
     code = """
     flame.samples = 49;
@@ -347,6 +362,12 @@ def test_a_window_that_lost_little_or_holds_few_samples_or_units_is_told_by_what
     assert ask(LOST + code) == [[said, few], [said, share], [said, share]]
 
 
+def test_a_cell_of_a_notebook_is_called_one(ask: Ask) -> None:
+    files = ["/job/data.py", "/tmp/ipykernel_4127/3391234.py", "<ipython-input-3-0f3a>", "<string>"]
+    code = "const { place } = await load('format.js'); return FILES.map((file) => place(file, 5));"
+    assert ask(code.replace("FILES", str(files))) == ["data.py:5", "cell:5", "cell 3:5", "<string>:5"]
+
+
 def test_differences_in_one_unit_name_it_once(ask: Ask) -> None:
     code = "const { signedOf } = await load('figures.js'); return [[0.369, 0.393], [0.5, 1.5], [90, 91]].map((pair) => signedOf(...pair));"
     assert ask(code) == ["+369 of +393 ms", "+500 ms of +1.5 s", "+1 min 30 s of +1 min 31 s"]
@@ -355,7 +376,7 @@ def test_differences_in_one_unit_name_it_once(ask: Ask) -> None:
 def test_where_sentence_and_graph_do_not_agree_the_page_says_so(ask: Ask) -> None:
     code = """
     const blame = (verdict, name, contradiction = "") => ({
-      verdict, function: name, file: name && `${name}.py`, contradiction, confidence: "low", samples: 900, normal_samples: 9, normal: [], tier: "B" });
+      verdict, function: name, file: name && `${name}.py`, contradiction, confidence: "low", samples: 900, normal_samples: 9, normal: [], basis: "steps" });
     const shown = new Tree(flame);
     const told = (...one) => otherwise(blame(...one), shown);
     return [

@@ -16,7 +16,7 @@ strengths = st.builds(
     Strength,
     margin=st.floats(0, 10),
     share=st.floats(0, 1),
-    halves=st.none() | st.floats(-1, 1),
+    halves=st.floats(-1, 1),
     alone=st.floats(0, 1),
     samples=st.integers(50, 2000),
     normal_s=st.floats(3, 100),
@@ -37,7 +37,6 @@ def test_all_that_is_strong_is_high() -> None:
         {"margin": 1.5},
         {"share": 0.6},
         {"halves": 0.3},
-        {"halves": None},
         {"alone": 0.3},
         {"samples": 120},
         {"normal_s": 6.0},
@@ -51,7 +50,7 @@ def test_one_weak_part_makes_it_medium(weak: dict[str, float]) -> None:
     assert confidence(STRONG._replace(**weak)) == "medium"  # type: ignore[arg-type]
 
 
-@given(strengths, st.sampled_from(["margin", "share", "alone", "samples", "normal_s"]))
+@given(strengths, st.sampled_from(["margin", "share", "halves", "alone", "samples", "normal_s"]))
 def test_more_evidence_never_makes_it_less_sure(strength: Strength, name: str) -> None:
     stronger = strength._replace(**{name: getattr(strength, name) + 1})
     assert ORDER.index(confidence(stronger)) >= ORDER.index(confidence(strength))

@@ -16,7 +16,7 @@ import pytest
 
 from collectors.proc import boot_id, command_of, start_ticks, workers_of
 from collectors.processes import Finder, RunActivity, processes_of, state_of
-from collectors.processes.appenders import LOOKS, Appenders
+from collectors.processes.appenders import LOOKS, MOST_SEARCHES, Appenders
 from collectors.processes.identity import Identity, identity_of
 from collectors.processes.launchers import is_launchers_command
 from collectors.processes.ranks import Gpus, gpus_of, ranges, ranks_of
@@ -51,7 +51,7 @@ def started(*command: str | Path, shell: bool = False, **environment: str) -> It
 
 
 def run_in(folder: Path, name: str = "run", **info: object) -> RunActivity:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     return RunActivity(name, folder, info, [], [], time.time(), 0.05)
 
 
@@ -191,10 +191,28 @@ def test_scripts_that_open_their_files_anew_for_each_line_are_found_by_what_they
         assert found(*runs, finder=finder, count=2) == {"a": [first.pid], "b": [second.pid]}
 
 
+def test_one_that_writes_is_found_among_many_that_do_not_and_few_are_looked_for_at_a_time(tmp_path: Path) -> None:
+    runs, appenders = [run_in(tmp_path / name, name) for name in [*"abcdefghij", "run"]], Appenders(every_s=0.05)
+
+    def look() -> dict[str, int]:
+        pids = {run.run: appenders.find(run, others) for run in runs}
+        assert len(appenders._searches) <= MOST_SEARCHES
+        return {run: pid for run, pid in pids.items() if pid is not None}
+
+    with appending("run/metrics.jsonl", cwd=tmp_path) as training:
+        others = all_but(training.pid)
+        assert wait_for(look) == {"run": training.pid}
+
+
+def all_but(*pids: int) -> set[int]:
+    """The processes of this machine, which may write what they like."""
+    return {int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()} - {*pids}
+
+
 def test_a_script_that_names_no_file_is_found_where_it_works_above_and_is_alone(tmp_path: Path) -> None:
     run, appenders = run_in(tmp_path / "run"), Appenders(every_s=0.1)
     with started(sys.executable, "-c", WRITES_LESS) as other, appending(cwd=tmp_path) as training:
-        assert wait_for(lambda: appenders.find(run, {os.getpid(), other.pid})) == training.pid
+        assert wait_for(lambda: appenders.find(run, all_but(training.pid, other.pid))) == training.pid
 
 
 def test_who_only_may_be_the_writer_is_not_taken_for_it(tmp_path: Path) -> None:
@@ -237,6 +255,27 @@ def test_a_script_that_starts_several_trainings_is_none_of_their_runs(tmp_path: 
         assert process.stdout is not None
         trainings = map(int, process.stdout.readline().split())
         assert found(*runs, count=3) == {name: [pid] for name, pid in zip("abc", trainings, strict=True)}
+
+
+def test_a_training_in_a_container_that_has_another_path_for_the_log_is_found(tmp_path: Path) -> None:
+    run, inside = run_in(tmp_path / "logs" / "run"), tmp_path / "workspace"
+    inside.mkdir()
+    training = (sys.executable, PLAIN / "forks_after_opening.py", inside / "run" / "metrics.jsonl")
+    mounted = ("mount", "--bind", tmp_path / "logs", inside, "&&", "exec", *training)
+    with started("unshare", "--mount", "bash", "-c", f"'{' '.join(map(str, mounted))}'", shell=True) as process:
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            pytest.skip("another mount namespace needs root")
+        ((pid,),) = found(run).values()
+        assert command_of(pid)[1:] == [str(word) for word in training[1:]]
+
+
+def test_where_run_json_names_the_shell_the_run_is_the_python_that_it_starts(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with started("echo", "$$;", sys.executable, PLAIN / "prints.py", ">", "/dev/null;", "true", shell=True) as shell:
+        run = run_in(folder, pid=shell.pid, started_s=time.time())
+        (folder / "run.json").write_text("{}")
+        prints_is_found(run)
 
 
 def test_two_files_in_the_log_folder_itself_are_two_runs_each_with_its_own_process(tmp_path: Path) -> None:

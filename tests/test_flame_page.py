@@ -170,6 +170,25 @@ def test_a_window_is_redrawn_while_it_is_being_dragged(run: Run, page: Page) -> 
     wait_for(lambda: address(page)["from"] == str(round(window["from"], 3)), 5, "the window is not in the address")
 
 
+def test_the_sentence_during_a_drag_and_the_one_that_replaces_it_name_the_same_function(run: Run, page: Page) -> None:
+    """The window before lends its normal to the one that is drawn."""
+    open_starved(run, page)
+    wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), 20, "the first window has no normal")
+    surface = page.locator(".surface").bounding_box()
+    assert surface is not None
+    page.mouse.move(surface["x"] + 0.58 * surface["width"], surface["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(surface["x"] + 0.72 * surface["width"], surface["y"] + 20, steps=4)
+    wait_for(lambda: "Beside normal" in page.inner_text(".flame-head .sub"), 10, "no sentence of the page's own")
+    during = page.inner_text(".flame-head .said")
+    page.mouse.up()
+    wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), 20, "the server's sentence does not come")
+    after = page.inner_text(".flame-head .said")
+    for said in (during, after):
+        assert re.search(r"of the lost time: job.py:\d+ decode_image, \+\d+ of \+\d+ ms a step", said), said
+    assert "graph alone" not in page.inner_text(".flame-head .sub")
+
+
 def changed(page: Page, before: dict[str, float]) -> Any:
     now = page.evaluate("() => deepseek.flame.window")
     return now if now != before else None

@@ -172,7 +172,8 @@ def test_the_straggler_has_the_shortest_all_reduce_and_gradients_are_those_of_an
     assert all(line["equal"] is True for line in first + second)
     for step, lines in enumerate(zip(first, second, strict=True)):
         straggler, other = lines[step % 2], lines[1 - step % 2]
-        assert straggler["collective/first_all_reduce_s"] < 0.05 < other["collective/first_all_reduce_s"]
+        shortest, longest = (line["collective/first_all_reduce_s"] for line in (straggler, other))
+        assert shortest + 0.05 < longest  # they end together, however busy the machine is
 
 
 def test_a_model_of_one_rank_has_no_all_reduce_to_time(log: RunLog) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import json
 import os
@@ -21,12 +22,15 @@ from typing import Any
 
 import pytest
 
+import app
 from collectors import VERSION, folders, lock
 from collectors.control import MOST_CONNECTIONS, ControlError, ControlServer, ask, short_path
 from collectors.keeper import Keeper
 from collectors.proc import boot_id, pid_namespace, start_ticks
+from dashboard.options import Mistake
 from tests.conftest import Dashboard, dashboard, wait_for
 
+NOBODY = 65534
 LINE = '{"time_s": 1764000000.25, "step": %d, "train/loss": 2.5}\n'
 
 
@@ -173,6 +177,58 @@ def test_a_folder_that_holds_other_things_keeps_its_mode(tmp_path: Path) -> None
     folders.make_private(tmp_path)
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path, tmp_path / "thesis.tex", tmp_path / "runs.sqlite")]
     assert modes == [0o755, 0o644, 0o600]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder another user's")
+def test_nothing_is_written_to_a_folder_that_is_another_users(tmp_path: Path) -> None:
+    link, theirs, ours, shared = (tmp_path / name for name in ("link", "theirs", "ours", "shared"))
+    for folder in (theirs, ours, shared):
+        folder.mkdir(0o700)
+    link.symlink_to(ours)
+    shared.chmod(0o777)
+    (shared / "thesis.tex").touch()
+    for path in (link, theirs):
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    assert {path.name: folders.not_ours(path) for path in (link, theirs, ours, shared, tmp_path / "none")} == {
+        "link": "it belongs to nobody",
+        "theirs": "it belongs to nobody",
+        "ours": "",
+        "shared": "everybody may write to it",
+        "none": "",
+    }
+    with pytest.raises(PermissionError, match="it belongs to nobody"):
+        folders.make_private(theirs)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder another user's")
+def test_a_data_folder_that_another_user_puts_in_the_place_of_ours_is_not_written_to(tmp_path: Path) -> None:
+    log_dir, secret = tmp_path / "logs", tmp_path / "secret"
+    with dashboard(log_dir, "--no-profile") as running:
+        data_dir = log_dir / ".deepseek"
+        data_dir.rename(log_dir / ".old")
+        swapped = tmp_path / "swapped"
+        swapped.mkdir()
+        (swapped / "runs.sqlite").symlink_to(secret)
+        os.chown(swapped, NOBODY, NOBODY)
+        swapped.rename(data_dir)
+        wait_for(lambda: f"Nothing is written to the data folder {data_dir}: it belongs to nobody" in problems(running), 10)
+        assert not secret.exists() and [path.name for path in data_dir.iterdir()] == ["runs.sqlite"]
+        shutil.rmtree(data_dir)
+        wait_for(lambda: running.get("/healthz")["status"] == "ok", because="it does not come back")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder another user's")
+def test_where_the_data_folder_is_another_users_the_store_goes_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    log_dir = tmp_path / "logs"
+    inside = log_dir / folders.INSIDE
+    inside.mkdir(parents=True)
+    os.chown(inside, NOBODY, NOBODY)
+    place = folders.local_data_dir(log_dir)
+    assert app.prepare(argparse.Namespace(demo=False, log_dir=log_dir, data_dir=None)) == (log_dir, place)
+    with pytest.raises(Mistake, match="it belongs to nobody"):
+        app.prepare(argparse.Namespace(demo=False, log_dir=log_dir, data_dir=inside))
+    assert list(inside.iterdir()) == []
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from collectors.store.sqlite import SqliteStore
 from dashboard import live, serving
 from dashboard.queries import Queries
 from tests.conftest import wait_for
-from tests.serving import Web, served
+from tests.serving import Web, run, served
 
 T0 = 1_764_000_000.0
 HOST = labels_of(host="box")
@@ -85,9 +85,19 @@ def test_a_client_that_does_not_read_is_cut_off_and_the_others_go_on(
             writer.append([Points("a", HOST, ("loss",), (2.0,), T0 + 1, 1)])
             assert (await next_of(other, "delta", 1.0))["series"][0]["v"] == [2.0]
 
-    asyncio.run(follow())
+    run(follow())
     wait_for(lambda: is_closed(client), 5, "the connection stands")
     client.close()
+
+
+def test_a_client_that_does_not_read_keeps_no_server_from_ending(writer: SqliteStore, tmp_path: Path) -> None:
+    writer.append([LogLine("a", "train.log", T0 + i, 20, "x" * 10_000) for i in range(1000)])
+    queries = Queries(SqliteStore(tmp_path, write=False), tmp_path, tmp_path)
+    with served(queries) as web:
+        client = deaf(web)
+        wait_for(lambda: [one for one in web.server.server_state.connections if one.transport.get_write_buffer_size()])
+    client.close()
+    queries.close()
 
 
 def is_closed(client: socket.socket) -> bool:
@@ -121,7 +131,7 @@ def test_what_is_no_subscription_gets_a_sentence(web: Web, message: Any) -> None
             await client.send(json.dumps(message))
             return await next_of(client, "refused")
 
-    assert "not a subscription: " in asyncio.run(ask())["error"]
+    assert "not a subscription: " in run(ask())["error"]
 
 
 @pytest.mark.parametrize("message", ["x" * 70_000, b"\xff" * 70_000, b"\xff", "{", ""])
@@ -134,7 +144,7 @@ def test_no_message_harms_another_client(web: Web, message: str | bytes) -> None
                     await asyncio.wait_for(client.recv(), 5)
             await next_of(other, "state", 2)
 
-    asyncio.run(ask())
+    run(ask())
 
 
 def test_a_cursor_of_long_ago_gets_the_newest_lines_and_events_only(web: Web, writer: SqliteStore) -> None:
@@ -146,7 +156,7 @@ def test_a_cursor_of_long_ago_gets_the_newest_lines_and_events_only(web: Web, wr
             await client.send(json.dumps({"subscribe": [{"run": "a", "series": ["*"]}], "cursor": 0}))
             return await next_of(client, "delta", 3)
 
-    delta = asyncio.run(follow())
+    delta = run(follow())
     assert [event["n"] for event in delta["events"]] == [*range(28_000, 30_000)]
     assert [line["text"] for line in delta["lines"]] == [f"line {i}" for i in range(8_000, 10_000)]
 
@@ -191,10 +201,11 @@ def test_ten_thousand_runs_are_listed_quickly_and_hold_up_no_state(web: Web, wri
         writer.append([Points(name, HOST, ("loss",), (1.0,), T0, 1) for name in names])
         writer.append([RunInfo(name, {"kind": "training", "argv": ["x" * 100] * 50, "config": {"steps": 10}}) for name in names])
     web.ask("/api/v1/runs")
-    begun_s = time.perf_counter()
+    begun_s = time.process_time()  # of this process: the server is in it, and what else the machine does is not
     answer = web.ask("/api/v1/runs")
+    used_s = time.process_time() - begun_s
     assert len(answer.json["runs"]) == 10_001 and answer.json["runs"][-1]["info"]["config"] == {"steps": 10}
-    assert time.perf_counter() - begun_s < 2.0 and len(answer.body) < 10e6
+    assert used_s < 1.0 and len(answer.body) < 10e6
 
     async def gaps() -> list[float]:
         async with websockets.connect(url(web)) as client:
@@ -204,4 +215,4 @@ def test_ten_thousand_runs_are_listed_quickly_and_hold_up_no_state(web: Web, wri
                 times.append(time.monotonic())
             return [later - before for before, later in itertools.pairwise(times)]
 
-    assert max(asyncio.run(gaps())) < 3.0
+    assert max(run(gaps())) < 3.0

@@ -135,6 +135,8 @@ def test_one_crosshair_shows_on_the_lanes_and_in_the_log(running: Dashboard, pag
     line.hover()
     wait_for(lambda: page.locator(".cross").is_visible(), 5, "pointing at a line draws no crosshair over the lanes")
     wait_for(lambda: "at" in str(page.locator(".tail .l").nth(2).get_attribute("class")).split(), 5, "the line is not marked")
+    page.locator(".tail input").fill("shard 100 ")  # a line that newer ones do not push away
+    wait_for(lambda: page.locator(".tail .l").count() == 1, 5, "the text filters nothing")
     surface = page.locator(".surface").bounding_box()
     assert surface is not None
     page.mouse.move(surface["x"] + surface["width"] - 1, surface["y"] + 40)

@@ -115,6 +115,15 @@ def test_an_end_that_no_dashboard_saw_is_judged_by_the_next_one(tmp_path: Path) 
             assert second.run("raises")["state_reason"] == "ValueError: bad batch"
 
 
+def test_a_script_that_fails_at_its_start_has_failed_soon_though_nobody_saw_its_process(running: Dashboard) -> None:
+    folder = running.log_dir / "brief"
+    folder.mkdir()
+    with started(sys.executable, "-c", "'import no_such_module'", "2>&1", "|", "tee", folder / "train.log", shell=True):
+        wait_for(lambda: running.run("brief"))
+        assert seconds_until(running, "brief", "failed") < 6
+        assert "No module named 'no_such_module'" in running.run("brief")["state_reason"]
+
+
 def test_an_old_run_whose_log_ends_with_a_traceback_has_failed(running: Dashboard) -> None:
     wait_for(lambda: running.run("old")["state"] == "failed", because="its last lines are not read")
     assert running.run("old")["state_reason"] == "ValueError: bad batch"
@@ -131,10 +140,33 @@ def test_a_process_that_goes_on_is_let_go_by_a_run_that_it_no_longer_writes(runn
 BROKEN = ["INFO step 5", "Traceback (most recent call last):", '  File "t.py", line 1, in <module>', "    go()", "ValueError: no"]
 
 
+AGENT = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: "
+REPORT = [AGENT, "=" * 60, "train.py FAILED", "-" * 60, "Failures:", "[1]:", "  exitcode  : -15 (pid: 8)  (SIGTERM)", "-" * 60]
+REPORT += ["Root Cause (first observed failure):", "[0]:", "  host      : box", "  rank      : 1 (local_rank: 1)"]
+REPORT += ["  exitcode  : 3 (pid: 9)", "  traceback : To enable traceback see: https://pytorch.org", "=" * 60]
+CLOSING = (
+    "W1125 16:25:09.170000 25333 torch/distributed/elastic/multiprocessing/api.py:1028] Sending process 8 closing signal SIGTERM"
+)
+TORCHRUN = [BROKEN[1], '  File "torchrun", line 8, in <module>', "    sys.exit(main())", *REPORT]
+
+
 @pytest.mark.parametrize(
     ("lines", "error"),
     [
         (BROKEN, "ValueError: no"),
+        ([*BROKEN, CLOSING], "ValueError: no"),
+        ([*BROKEN, CLOSING, *TORCHRUN], "ValueError: no"),
+        (["step 5", CLOSING, *TORCHRUN], "rank 1 ended with exit status 3"),
+        ([*BROKEN, BROKEN[1], "  File x", "subprocess.CalledProcessError: Command 'python' returned 1."], "ValueError: no"),
+        (
+            ["╭──── Traceback (most recent call last) ────╮", "│ t.py:1 in <module>   │", "╰──────╯", "ValueError: no"],
+            "ValueError: no",
+        ),
+        ([*BROKEN, "wandb: ", "wandb: View run at https://box"], "ValueError: no"),
+        ([*BROKEN, "", "Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace."], "ValueError: no"),
+        ([*BROKEN, "make: *** [Makefile:2: train] Error 1"], "ValueError: no"),
+        ([*BROKEN, "srun: error: box: task 0: Exited with exit code 1"], "ValueError: no"),
+        ([*BROKEN, "[2026-11-25 16:25:09,170] [ERROR] [launch.py:325:sigkill_handler] ['python'] exits"], "ValueError: no"),
         ([*BROKEN, ""], "ValueError: no"),
         ([f"[rank0]: {line}" for line in BROKEN], "ValueError: no"),
         (

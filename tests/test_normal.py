@@ -63,7 +63,7 @@ def test_only_what_was_recorded_counts() -> None:
 def test_checkpoints_and_the_first_steps_are_left_out() -> None:
     units = steps((60, 0.1))
     left_out = unsteady_by_nature(units, True, [(1030.5, 1031.5)], (1050.0, 1053.0))
-    assert left_out == [pytest.approx((-800.0, 1005.0)), (1030.5, 1031.5)]
+    assert left_out == [pytest.approx((-800.1, 1005.0)), (1030.5, 1031.5)]
     assert normal((1050.0, 1053.0), units, left_out=left_out) == [pytest.approx((1005.0, 1030.0)), pytest.approx((1032.0, 1050.0))]
     assert unsteady_by_nature(units, False, [(1030.5, 1031.5)], (1050.0, 1053.0)) == [(1030.5, 1031.5)]
 
@@ -112,7 +112,7 @@ def test_phases_follow_each_other_and_end_when_the_step_is_logged() -> None:
 
 def test_the_first_steps_of_long_ones_are_those_of_two_minutes() -> None:
     (left_out,) = unsteady_by_nature(steps((2000, 20.0)), True, [], (1900.0, 1903.0))
-    assert left_out[1] == pytest.approx(1000.0 + 120.0)
+    assert left_out[1] == pytest.approx(980.0 + 120.0), "of the run: its first line ends a step, too"
 
 
 def test_a_window_of_few_steps_is_compared_with_whole_ones() -> None:
@@ -131,3 +131,20 @@ def test_a_step_that_goes_on_counts_as_one() -> None:
     fifty = units_of(np.array([0.0, 1.0]), np.array([0.0, 50.0]), np.zeros(2, np.int64)).until(1.31)
     assert fifty.units[-1] == 16, "as fast as the last ones, begun ones too"
     assert steps((10, 1.0)).until(1009.0).end_s[-1] == 1010.0
+
+
+def test_beside_slow_lines_of_many_steps_nothing_is_normal() -> None:
+    """Nobody knows which of the fifty were slow already."""
+    lengths = np.r_[np.full(30, 1.0), 1.4, np.full(8, 5.0), 1.4, np.full(30, 1.0)]
+    ends = 1000.0 + np.cumsum(lengths)
+    units = units_of(np.r_[1000.0, ends], 50 * np.arange(len(ends) + 1.0), np.zeros(len(ends) + 1, np.int64))
+    first, second = normal((1095.0, 1098.0), units)
+    assert first[1] <= 1030.4 and second[0] >= 1072.4
+
+
+def test_a_run_begins_anew_after_a_compilation() -> None:
+    units = steps((60, 0.1))
+    (first,) = unsteady_by_nature(units, True, [], (1050.0, 1053.0), [(1002.0, 1004.0)])
+    assert first[1] == pytest.approx(1009.1, abs=0.2)
+    first, later = unsteady_by_nature(units, True, [], (1050.0, 1053.0), [(1030.0, 1031.0)])
+    assert (first[1], later) == (pytest.approx(1005.0, abs=0.2), (1030.0, 1031.0)), "a later one is only left out itself"

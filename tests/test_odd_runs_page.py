@@ -18,6 +18,8 @@ from tests.conftest import Dashboard, dashboard, drag, wait_for
 
 ODD = "odd <b>bold</b> \u202egnp.exe"
 STEPS = 1000
+OLD_S = 10 * 86400.0
+RUNS = 8
 
 
 def write(folder: Path, lines: list[object]) -> None:
@@ -43,8 +45,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     write(log_dir / ODD, [{"time_s": now_s - 50 + step, "step": step, "loss": 1, "<img src=x>": step} for step in range(50)])
     curves = {f"layer{curve}/norm": curve for curve in range(1000)}
     write(log_dir / "many", [{"time_s": now_s - 50 + step, "step": step, "loss": 1, **curves} for step in range(5)])
+    old: list[object] = [{"time_s": now_s - OLD_S + 2 * step, "step": step, "train_loss": 1, "eval_loss": 2} for step in range(900)]
+    write(log_dir / "old", old)
+    write(log_dir / "one", [{"time_s": now_s - 300, "step": 7, "loss": 2.5}])
+    (log_dir / "talk").mkdir()
+    (log_dir / "talk" / "train.log").write_text("epoch 1 loss 2.31\nepoch 2 loss 1.98\n")
     with dashboard(log_dir, "--no-profile") as running:
-        wait_for(lambda: len(running.get("/api/v1/runs")["runs"]) == 5, 20, "not all runs are read")
+        wait_for(lambda: len(running.get("/api/v1/runs")["runs"]) == RUNS, 20, "not all runs are read")
         wait_for(lambda: running.run("steps-only").get("last_step") == STEPS, 20, "not all steps are read")
         yield running
 
@@ -98,6 +105,38 @@ def test_a_run_without_times_stands_over_its_steps_and_grows(running: Dashboard,
     page.keyboard.press("Space")
     write(running.log_dir / "steps-only", losses(STEPS + 1, 200))
     wait_for(lambda: drawn(page, "loss") == STEPS + 200, 10, "it does not grow")
+
+
+def test_an_old_run_is_shown_whole_and_tells_nothing_of_today(running: Dashboard, page: Page) -> None:
+    """Nobody watched the machine then: its values of now are not the run's."""
+    open_run(running, page, "old", "train_loss")
+    assert (drawn(page, "train_loss"), drawn(page, "eval_loss")) == (900, 900)
+    assert page.locator("section.lane").evaluate_all("lanes => lanes.map((lane) => lane.dataset.lane)") == ["loss"]
+    assert page.locator('[data-lane="loss"] .row').all_inner_texts() == ["train\n1.0000", "val\n2.0000"]
+    wait_for(
+        lambda: "not there while this run was" in page.locator(".panel").inner_text(), 10, "nothing says why there are no stacks"
+    )
+    assert not page.locator(".hint").is_visible(), "there is nothing to drag for"
+    assert "*.log file" in page.locator(".tail").inner_text()
+    page.goto(f"{running.address}/flame?run=old")
+    wait_for(lambda: "not there while this run was" in page.locator(".graph-place").inner_text(), 20, "the Flame page stays blank")
+
+
+def test_a_lone_point_is_drawn(running: Dashboard, page: Page) -> None:
+    open_run(running, page, "one", "loss")
+    inked = """(canvas) => {
+      const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      const lit = [...Array(data.length / 4).keys()].filter((i) => data[4 * i + 3] > 200 && Math.min(...data.slice(4 * i, 4 * i + 3)) > 200);
+      return lit.filter((i) => i % width > 60).length;
+    }"""
+    page.emulate_media(color_scheme="dark")
+    wait_for(lambda: page.locator('[data-lane="loss"] canvas').evaluate(inked) > 4, 5, "the canvas is empty")
+
+
+def test_a_run_that_only_prints_says_how_it_gets_curves(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/?run=talk")
+    wait_for(lambda: "writes text only" in page.locator(".empty").inner_text(), 20, "nothing says why there are no curves")
+    wait_for(lambda: "epoch 2 loss 1.98" in page.locator(".tail").inner_text(), 10, "its lines are not shown")
 
 
 def test_an_unknown_run_is_said_to_be_unknown_and_the_others_are_offered(running: Dashboard, page: Page) -> None:
@@ -178,7 +217,8 @@ def test_names_are_text_and_the_picker_finds_a_run_by_a_part_of_its_name(running
     open_run(running, page, "timed", "train/loss")
     page.locator("button.picker").click()
     rows = page.locator(".runs [role=option]")
-    assert rows.count() == 5
+    assert rows.count() == RUNS
+    wait_for(lambda: page.locator("#live").count() == 1, 30, "Dash lays nothing out")
     page.keyboard.type("bold exe")
     wait_for(lambda: rows.count() == 1, 5, "the list is not narrowed")
     page.locator(".surface").hover()
@@ -188,6 +228,8 @@ def test_names_are_text_and_the_picker_finds_a_run_by_a_part_of_its_name(running
         20,
         "the name is not shown as it is",
     )
+    wait_for(lambda: page.locator("#live .surface").count() == 1, 10, "the page does not move into Dash's layout")
+    assert page.locator(":popover-open").count() == 0, "the list opens again"
     wait_for(lambda: drawn(page, "<img src=x>"), 20, "its curve is not drawn")
     assert page.locator("img").count() == 0
 
@@ -211,6 +253,13 @@ def test_what_was_not_read_is_counted_with_the_first_reason(running: Dashboard, 
     wait_for(lambda: button.is_visible() and button.inner_text() == "2 lines skipped", 10, "nothing counts them")
     button.click()
     wait_for(lambda: "line 101" in page.locator(".files").inner_text(), 5, "the reason is not told")
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 390, "height": 844})
+    button.click()
+    box = page.locator(".files").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390, "on a phone it leaves the window"
 
 
 def test_the_loss_stands_first_and_above_the_fold(running: Dashboard, page: Page) -> None:

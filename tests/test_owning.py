@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from collectors.records import Frame
-from dashboard.flame.owning import has_name, kinds_of, library_name, owner_of
+from dashboard.flame.owning import file_name, has_name, kinds_of, library_name, owner_of
 
 SITE = "/job/.venv/lib/python3.12/site-packages"
 
@@ -54,6 +54,19 @@ def test_own_is_what_the_user_wrote(file: str, kind: str, folder: str) -> None:
 )
 def test_a_comprehension_or_a_lambda_is_part_of_a_function(name: str, owner: str) -> None:
     assert owner_of(name) == owner
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("/job/data.py", "data.py"),
+        ("/tmp/ipykernel_4127/3391234.py", "cell"),
+        ("<ipython-input-3-0f3a>", "cell 3"),
+        ("<string>", "<string>"),
+    ],
+)
+def test_a_cell_of_a_notebook_is_called_one(file: str, name: str) -> None:
+    assert file_name(file) == name
 
 
 def test_a_librarys_function_is_named_with_its_package() -> None:

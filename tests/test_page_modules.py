@@ -112,6 +112,7 @@ def test_a_phase_with_a_line_of_its_own_leaves_the_others_standing(ask: Ask) -> 
         (["data", "forward", "backward"], [1.0, 0.5, 0.5], None, []),
         (["data", "train_step", "forward", "backward"], [1.0, 0.9, 0.4, 0.5], 1.0, [1]),
         (["data", "train_step", "forward"], [0.1, 1.0, 0.9], 0.001, [1]),
+        (["data", "step", "forward", "backward"], [0.6, 0.7, 0.3, 0.4], 1.3, [1]),
         (["step"], [1.0], 1.0, []),
     ],
 )
@@ -124,6 +125,71 @@ def test_phases_that_hold_others_are_recognised_by_name_and_by_length(
 
 def test_what_a_step_takes_is_told_by_the_phase_that_most_steps_have(ask: Ask) -> None:
     assert ask(PHASES + "return stepSeconds([phase('val', 5, 50), phase('a', 0.25)]);") == 1
+
+
+def test_what_no_line_reaches_is_a_dot(ask: Ask) -> None:
+    code = """
+    const { columns } = await load("columns.js");
+    const { Series } = await load("series.js");
+    const one = new Series({ run: "a", name: "loss", labels: {} }, 1);
+    const at = [0, 1, 2, 3, 4, 5, 40, 41];
+    const v = [1, 1, "NaN", 1, "NaN", 1, 1, 1];
+    one.append({ t: at, v, step: at, segment: [0, 0, 0, 0, 0, 0, 1, 2] });
+    return columns([one], 0, 50, 1).lone;"""
+    assert ask(code) == [3, 5, 40, 41], "between two that are not numbers, before a new start, between two starts, and last"
+
+
+def test_what_is_not_a_number_for_long_is_one_stretch(ask: Ask) -> None:
+    code = """
+    const { stretches } = await load("marks.js");
+    const seen = [10, 11, 13, 30, 90, 92].map((x, i) => ({ x, text: i === 4 ? "inf" : "NaN" }));
+    return stretches(seen, 4).map(({ from, to, text }) => [from, to, text]);"""
+    assert ask(code) == [[10, 13, "NaN"], [30, 30, "NaN"], [90, 92, "inf"]]
+
+
+def test_a_tick_is_told_exactly_or_not_at_all(ask: Ask) -> None:
+    code = """
+    const { tickWords } = await load("format.js");
+    const { ticks, robust } = await load("scale.js");
+    const constant = robust([3e-4, 3e-4], [3e-4, 3e-4]);
+    return [tickWords([9.5e-4, 1e-3, 1.05e-3]), tickWords([2.301, 2.302]), tickWords([1000.25, 1000.5]), ticks(constant, 4)];"""
+    assert ask(code) == [["9.5e-4", "1e-3", ""], ["2.301", "2.302"], ["1000", "1001"], [3e-4]]
+
+
+def test_the_parts_of_a_step_are_told_as_far_as_there_is_room(ask: Ask) -> None:
+    code = """
+    const { legend } = await load("legend.js");
+    const traces = ["data", "forward", "backward", "optimizer", "eval"].map((label) => ({ label, colour: "ink", keys: [] }));
+    const rows = (room) => legend({ kind: "stack", traces, digits: 0 }, [1, 5, 6, 2, 0], null, room).map(({ label, value }) => `${label} ${value}`);
+    return [rows(9).length, rows(4)];"""
+    assert ask(code) == [6, ["step 14", "forward 5", "backward 6", "others 3"]]
+
+
+def test_what_is_told_of_many_lines_fits_beside_its_label(ask: Ask) -> None:
+    code = """
+    const { legend } = await load("legend.js");
+    const traces = [0, 1, 2, 3].map((gpu) => ({ label: `GPU ${gpu}`, colour: "ink", keys: [] }));
+    return [[1755, 1690, 1755, 1700], [640, 580, 640, 600]].map((values) => legend({ kind: "lines", traces, digits: 0 }, values, null)[1]);"""
+    assert ask(code) == [{"label": "lowest", "value": "1,690"}, {"label": "others", "value": "580–640"}]
+
+
+def test_markers_of_a_kind_that_would_hide_each_other_are_one(ask: Ask) -> None:
+    code = """
+    const { placed } = await load("events.js");
+    const events = [...Array(500).keys()].map((i) => ({ kind: "resume", time_s: 50 + i / 100, step: i }));
+    const marks = placed([{ kind: "note", time_s: 51, text: "here" }, ...events], { lo: 0, hi: 100 }, 800, { from: 0, to: 0 });
+    return [marks.length, marks.filter(({ event }) => event.kind === "note").length];"""
+    assert ask(code) == [11, 1]
+
+
+def test_what_other_loggers_call_it_has_its_lane(ask: Ask) -> None:
+    code = """
+    const { lanesOf, furtherFound } = await load("lanes.js");
+    const metas = ["loss", "train_loss", "eval_loss", "learning_rate", "epoch", "phase/oddly"].map((name) => ({ run: "a", name, labels: {} }));
+    return [lanesOf(metas).map(({ id, traces }) => [id, traces.map(({ label }) => label)]), furtherFound(metas, "")];"""
+    lanes, further = ask(code)
+    assert lanes[:2] == [["loss", ["train", "val"]], ["lr", ["now"]]]
+    assert further == ["train_loss", "epoch", "phase/oddly"], "nothing is drawn nowhere"
 
 
 def test_a_link_without_a_span_shows_no_future(ask: Ask) -> None:

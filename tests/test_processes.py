@@ -147,14 +147,14 @@ def test_a_process_of_another_boot_is_not_looked_for() -> None:
     starts = [start(os.getpid(), time_s=NOW - 1000, boot_id="an-earlier-boot")]
     assert processes_of(activity(starts)) == []
     assert state_of(activity(starts), NOW).state == "running"
-    assert state_of(activity(starts, silent_s=61), NOW) == ("ended", "no process known", None)
+    assert state_of(activity(starts, silent_s=61), NOW) == ("ended", "", None)
 
 
 def test_a_process_that_another_host_started_and_nobody_sees_is_not_called_gone() -> None:
     starts = [start(os.getpid(), time_s=NOW - 1000, pid_start_ticks=1, host="another")]
     assert processes_of(activity(starts)) == []
     assert state_of(activity(starts), NOW).state == "running"
-    assert state_of(activity(starts, silent_s=61), NOW) == ("ended", "no process known", None)
+    assert state_of(activity(starts, silent_s=61), NOW) == ("ended", "", None)
 
 
 @pytest.mark.skipif(not can_unshare(), reason="this machine gives no pid namespace to whoever runs the tests")

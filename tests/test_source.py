@@ -11,7 +11,7 @@ import pytest
 
 from collectors.records import SourceText
 from collectors.sampler import reading
-from collectors.sampler.kept import CHANGED
+from collectors.sampler.kept import CHANGED, OF_A_CELL
 from collectors.store.sqlite import SqliteStore
 from dashboard.flame.source import KEPT, LIVE, Excerpt, Refused, Texts, inside, line_of, owner_of_folders
 
@@ -41,6 +41,13 @@ def texts(store: SqliteStore) -> Texts:
 
 def excerpt(texts: Texts, file: str, line: int, context: int, folder: Path | str) -> Excerpt:
     return texts.excerpt("a", file, line, context, str(folder))
+
+
+def test_of_a_cell_it_is_said_that_its_text_is_nowhere(folder: Path, store: SqliteStore, texts: Texts) -> None:
+    file = "/tmp/ipykernel_4127/3391234.py"
+    store.append([SourceText("a", file, "", "", 100.0, OF_A_CELL)])
+    with pytest.raises(Refused, match="notebook cell"):
+        excerpt(texts, file, 3, 1, folder)
 
 
 def test_lines_around_a_line_are_shown(folder: Path, texts: Texts) -> None:

@@ -80,6 +80,24 @@ def test_a_collector_that_hangs_is_stuck_and_its_sentence_names_the_input_and_th
     supervisor.stop()
 
 
+def test_nobody_is_stuck_for_the_time_in_which_the_whole_process_stood_still() -> None:
+    given_up, looks = [], []
+
+    class Stopped:
+        def stuck(self) -> Stuck | None:
+            looks.append(time.monotonic())
+            if len(looks) == 1:
+                time.sleep(0.7)  # as in a container that is paused: the watchdog stands still, too
+            return Stuck("tail", "innocent.jsonl", 0.7, "tail.py:1 collect") if len(looks) == 1 else None
+
+    dog = Watchdog([Stopped()], given_up.append, give_up_s=0.4)
+    dog.start()
+    wait_for(lambda: len(looks) > 4)
+    dog.stop()
+    dog.join()
+    assert given_up == []
+
+
 def test_a_thread_that_has_ended_is_a_failure(tmp_path: Path) -> None:
     supervisor = Supervisor(SqliteStore(tmp_path / "data", write=True), on_stale=lambda error: None)
     supervisor.add(Dying())

@@ -68,7 +68,9 @@ def values_of(folder: Path, run: str, series: str, file: str = "metrics.jsonl") 
 
 
 def events_of(folder: Path, run: str, kind: str) -> list[dict[str, Any]]:
-    return [event for event in lines_of(folder, run, "events.jsonl") if event["kind"] == kind]
+    """Of all ranks, in their order."""
+    files = sorted(path.name for path in (folder / "logs" / run).glob("events*.jsonl"))
+    return [event for file in files for event in lines_of(folder, run, file) if event["kind"] == kind]
 
 
 def free_port() -> str:

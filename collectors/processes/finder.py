@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..proc import PROC, alive, children, descendants, environment_of, parent, runs_python, start_ticks
+from ..proc import (
+    PROC,
+    alive,
+    ancestors,
+    children,
+    descendants,
+    embeds_python,
+    environment_of,
+    parent,
+    runs_python,
+    start_ticks,
+    workers_of,
+)
 from ..watch import is_remote
 from .activity import RunActivity, RunProcess, last_sign_s
 from .appenders import Appenders
@@ -22,6 +35,7 @@ WALK_S = (2.0, 60.0)  # between two walks over /proc: at least, and at most
 WALK_SHARE = 0.005  # of a core, for those walks
 EAGER_WALK_S = 1.0  # ... where a run writes whose process is not known yet
 ACTIVE_S = 10.0  # a run writes whose newest line is younger
+TRAINS_S = 10.0  # between two looks whether a process only starts others
 HOLDS_ON_S = 60.0  # a writer that has closed its file stays the run's while lines come in such intervals
 
 
@@ -39,6 +53,7 @@ class Finder:
         self._open, self._walk_at_s, self._walked_s = Open({}, {}, {}, {}), 0.0, 0.0
         self._holding: dict[str, dict[int, int]] = {}  # by run: the start ticks by pid of those that the last walk found
         self._writers: dict[str, dict[int, Claim]] = {}  # by run and pid, those that were found by its files
+        self._trains: dict[RunProcess, float] = {}  # those that run.json names, and when they were no launchers, CLOCK_MONOTONIC
         self._appenders = Appenders(proc)
         self._remote: dict[Path, bool] = {}
         self._owner: dict[tuple[int, int], str] = {}  # by pid and start ticks: the run that has it now
@@ -67,10 +82,29 @@ class Finder:
         mark = (len(activity.starts), len(activity.ends), activity.last_line_s, id(activity.info))
         if self._settled.get(activity.run) == mark:
             return []
-        living = [claim for claim in claims_of(activity._replace(seen=()), self._host, self._proc) if claim.lives]
+        made = claims_of(activity._replace(seen=()), self._host, self._proc)
+        living = [below for claim in made if claim.lives for below in self._trainings_of(claim)]
         if not living and time.time() - last_sign_s(activity) > HOLDS_ON_S:
             self._settled[activity.run] = mark
         return living
+
+    def _trainings_of(self, claim: Claim) -> list[Claim]:
+        """Where run.json names the shell or launcher that starts the training: the Python processes below it."""
+        pid = claim.process.pid
+        if claim.strength not in (Strength.INFO, Strength.INFO_WITH_HOST):
+            return [claim]
+        now_s = time.monotonic()
+        if now_s - self._trains.get(claim.process, -math.inf) < TRAINS_S:
+            return [claim]
+        if not is_launcher(pid, self._proc) if runs_python(pid, self._proc) else embeds_python(pid, self._proc):
+            self._trains[claim.process] = now_s
+            return [claim]
+        able = {child for child in workers_of(pid, self._proc) if not is_launcher(child, self._proc)}
+        tops = [child for child in able if able.isdisjoint(ancestors(child, self._proc))]
+        found = [
+            self._claim(child, ticks, claim.strength) for child in tops if (ticks := start_ticks(child, self._proc)) is not None
+        ]
+        return [below._replace(since_s=claim.since_s) for below in found] or [claim]
 
     def _is_looked_for(self, activity: RunActivity) -> bool:
         """A run whose files name no process, here or elsewhere, and which was not silent for a day."""

@@ -18,15 +18,26 @@ RECORD_BYTES = 8192  # the kernel's own limit of one
 MOST_RECORDS = 20_000
 OUT_OF_MEMORY = re.compile(r"(?i:out of memory).*?[Kk]illed process (\d+)\b")
 FIRST_NAMESPACE = 0xEFFFFFFC  # inode of the pid namespace in which the kernel log counts
-LINES = 60  # of a log that are looked at for a traceback
+LINES = 200  # of a log that are looked at for a traceback
 REASON_LENGTH = 300
 RANK_PREFIX = re.compile(r"^\[(?:rank|default)\d+\]:\s?")
-TRACEBACK = "Traceback (most recent call last):"
+TRACEBACK = re.compile(r"Traceback \(most recent call last\)(:\s*$| [\u2500-\u257f-]+)")  # in a frame, as rich draws it
+FRAMED = "\u2502\u2570|+"  # how its lines begin
 EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?::.*)?$")
 AFTERWARDS = re.compile(  # what Python and CUDA print behind an exception's line
     r"^(?:\s|$|Exception ignored|CUDA kernel errors might|For debugging consider|Compile with `TORCH_USE_CUDA_DSA`|Device-side assert"
-    r"|Search for `|.*(?:resource_tracker|warnings\.warn|UserWarning|destroy_process_group))"
+    r"|Search for `|.*(?:resource_tracker|warnings\.warn|UserWarning|destroy_process_group)"
+    # ... and what launchers do: torchrun, deepspeed, srun, mpirun
+    r"|[IWEF]\d{4} .* torch/distributed/|=+$|-+$|.* FAILED$|Failures:$|Root Cause |\[\d+\]:$"
+    r"|\[\d{4}-\d\d-\d\d .*\] \[launch\.py:|srun: |slurmstepd: |Primary job |a non-zero exit code|mpirun |prterun "
+    # ... and NCCL, wandb, Hydra, make, conda, time, shells
+    r"|\[[IWEF]\d{4} |wandb: |Set the environment variable HYDRA_FULL_ERROR|make(\[\d+\])?: \*\*\*|ERROR conda\.cli|Command exited with"
+    r"|terminate called|Aborted|.*: line \d+: +\d+ )"
 )
+LAUNCHERS_OWN = re.compile(
+    r"(?:.*\.)?(?:ChildFailedError|CalledProcessError)\b"
+)  # it tells of a training that failed, which said why before
+ROOT_CAUSE = re.compile(r"Root Cause.*?\brank +: (\d+).*?\bexitcode +: (-?\d+)", re.DOTALL)
 
 
 class Verdict(NamedTuple):
@@ -58,17 +69,37 @@ def _of_code(pid: int, code: int) -> Verdict:
 def last_error(lines: Sequence[str]) -> str:
     """The exception's line of a traceback that is the last entry of a log, oldest line first; "" where it is not the last.
 
-    `["Traceback (most recent call last):", "  File ...", "ValueError: no"] -> "ValueError: no"`
+    `["Traceback (most recent call last):", "  File ...", "ValueError: no"] -> "ValueError: no"`. A launcher's own traceback says that
+    the training failed, and the one before it why.
     """
     lines = [RANK_PREFIX.sub("", line) for line in lines[-LINES:]]
-    begins = [i for i, line in enumerate(lines) if line.rstrip().endswith(TRACEBACK)]
-    after = lines[begins[-1] + 1 :] if begins else lines[-1:]
-    at = next((i for i, line in enumerate(after) if line[:1].strip()), None)
-    if at is None or not EXCEPTION.match(after[at].strip()):
+    begins = [i for i, line in enumerate(lines) if TRACEBACK.search(line)]
+    if not begins:
+        return "KeyboardInterrupt" if lines and lines[-1].strip() == "KeyboardInterrupt" else ""
+    at, error = _exception(lines, begins[-1])
+    if not error or not all(AFTERWARDS.match(line) for line in lines[at + 1 :]):
         return ""
-    if not begins and after[at].strip() != "KeyboardInterrupt":
-        return ""
-    return after[at].strip()[:REASON_LENGTH] if all(AFTERWARDS.match(line) for line in after[at + 1 :]) else ""
+    if LAUNCHERS_OWN.match(error):
+        before = [
+            found for begin in reversed(begins[:-1]) if (found := _exception(lines, begin)[1]) and not LAUNCHERS_OWN.match(found)
+        ]
+        error = before[0] if before else _root_cause(lines) or error
+    return error[:REASON_LENGTH]
+
+
+def _exception(lines: Sequence[str], begin: int) -> tuple[int, str]:
+    """The first line after the frames of a traceback, and where it stands; "" where it is no exception."""
+    framed = FRAMED if not lines[begin].rstrip().endswith(":") else ""
+    at = next((i for i in range(begin + 1, len(lines)) if lines[i][:1].strip(f" \t{framed}")), None)
+    if at is None or not EXCEPTION.match(lines[at].strip()):
+        return len(lines), ""
+    return at, lines[at].strip()
+
+
+def _root_cause(lines: Sequence[str]) -> str:
+    """Of torchrun's report."""
+    found = ROOT_CAUSE.search("\n".join(lines))
+    return f"rank {found[1]} ended with exit status {found[2]}" if found else ""
 
 
 def killed_for_memory(pid: int, start_ticks: int, kernel_log: Path = KERNEL_LOG) -> bool:

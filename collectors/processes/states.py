@@ -83,13 +83,13 @@ def _without_process(activity: RunActivity, now_s: float) -> RunState:
     if verdict and (activity.last_line_s or 0.0) <= verdict.time_s + CLOCK_SLACK_S:
         return RunState(_state_in(verdict), verdict.text, None)
     if is_silent(activity, now_s):
-        return RunState("ended", "no process known", None)
+        return RunState("ended", "", None)
     return RunState("running", "", None)
 
 
-def is_silent(activity: RunActivity, now_s: float) -> bool:
+def is_silent(activity: RunActivity, now_s: float, at_least_s: float = SILENT_AFTER_S) -> bool:
     """Whether a run of which no process is known has given no sign for so long that it is over."""
-    return now_s - last_sign_s(activity) >= _patience_s(activity, SILENT_AFTER_S)
+    return now_s - last_sign_s(activity) >= _patience_s(activity, at_least_s)
 
 
 def _newest(events: Iterable[Event]) -> Event | None:

@@ -13,6 +13,7 @@ from .identity import identity_of
 from .launchers import is_launcher, is_launchers_command
 
 NUMBERS = ".jsonl"
+SUFFIXES = (NUMBERS, ".log")
 OUTPUT = ("1", "2")  # descriptors
 MOST_PIPES = 8  # programs between a training and its log: python | grep | ts | tee
 
@@ -28,21 +29,7 @@ class Open(NamedTuple):
 
 def walk(folders: Collection[str], proc: Path = PROC) -> Open:
     """`folders` are resolved paths; files whose names begin with a dot are left out."""
-    found = Open({}, {}, {}, {})
-    pipes: dict[str, list[tuple[int, str]]] = {}
-    outputs: dict[int, dict[str, str]] = {}
-    with os.scandir(proc) as entries:
-        pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
-    for pid in pids:
-        _look_at(pid, proc, folders, found, pipes, outputs)
-    for path, pids in found.files.items():
-        found.files[path] = [pid for pid in pids if not _only_handed_on(pid, path, outputs, proc)]
-    for pid in _pids(found.files):
-        _follow_pipes(pid, proc, found, pipes)
-    for pid in _pids(found.files) | _pids(found.feeders):
-        if below := _carried_by(pid, proc, found, pipes, outputs):
-            found.carried[pid] = below
-    return found
+    return _Walk(folders, proc).found
 
 
 def writers_of(paths: Iterable[str], found: Open, proc: Path = PROC) -> list[int]:
@@ -89,67 +76,111 @@ def _sources(holder: int, with_numbers: Collection[int], found: Open, proc: Path
         known.update(waiting)
 
 
-def _look_at(
-    pid: int,
-    proc: Path,
-    folders: Collection[str],
-    found: Open,
-    pipes: dict[str, list[tuple[int, str]]],
-    outputs: dict[int, dict[str, str]],
-) -> None:
-    base = f"{proc}/{pid}/fd"
-    try:
-        with os.scandir(base) as entries:
-            numbers = [entry.name for entry in entries]
-    except OSError:  # gone, or another user's
-        return
-    for number in numbers:
+class _Walk:
+    """One look at all processes."""
+
+    def __init__(self, folders: Collection[str], proc: Path) -> None:
+        self._folders, self._proc = folders, proc
+        self._pipes: dict[str, list[tuple[int, str]]] = {}  # who holds each, at which number
+        self._outputs: dict[int, dict[str, str]] = {}  # by pid and number, where standard output and error go
+        self._by_inode: dict[tuple[int, int], str] | None = None  # the folders' files, by device and inode, once asked for
+        self.found = found = Open({}, {}, {}, {})
+        with os.scandir(proc) as entries:
+            pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
+        for pid in pids:
+            self._look_at(pid)
+        for path, holders in found.files.items():
+            found.files[path] = [pid for pid in holders if not self._only_handed_on(pid, path)]
+        for pid in _pids(found.files):
+            self._follow_pipes(pid)
+        for pid in _pids(found.files) | _pids(found.feeders):
+            if below := self._carried_by(pid):
+                found.carried[pid] = below
+
+    def _look_at(self, pid: int) -> None:
+        base = f"{self._proc}/{pid}/fd"
         try:
-            target = os.readlink(f"{base}/{number}")  # noqa: PTH115  # a Path costs twice the call
-        except OSError:  # closed meanwhile
-            continue
-        if number in OUTPUT:
-            outputs.setdefault(pid, {})[number] = target
-        if target.startswith("pipe:"):
-            if number == "0":
-                found.fed_by[pid] = target
-            pipes.setdefault(target, []).append((pid, number))
-        elif target.startswith("/"):
-            folder, _, name = target.rpartition("/")
-            if folder in folders and not name.startswith(".") and _for_writing(proc, pid, number):
-                found.files.setdefault(target, []).append(pid)
+            with os.scandir(base) as entries:
+                numbers = [entry.name for entry in entries]
+        except OSError:  # gone, or another user's
+            return
+        for number in numbers:
+            try:
+                target = os.readlink(f"{base}/{number}")  # noqa: PTH115  # a Path costs twice the call
+            except OSError:  # closed meanwhile
+                continue
+            if target.startswith("/"):
+                target = self._look_at_file(pid, number, target)
+            elif target.startswith("pipe:"):
+                if number == "0":
+                    self.found.fed_by[pid] = target
+                self._pipes.setdefault(target, []).append((pid, number))
+            if number in OUTPUT:
+                self._outputs.setdefault(pid, {})[number] = target
 
+    def _look_at_file(self, pid: int, number: str, path: str) -> str:
+        """Its path as it is here: a container has another one for it."""
+        folder, _, name = path.rpartition("/")
+        if folder not in self._folders and name.endswith(SUFFIXES) and self._is_contained(pid):
+            path = self._path_here(f"{self._proc}/{pid}/fd/{number}") or path
+            folder, _, name = path.rpartition("/")
+        if folder in self._folders and not name.startswith(".") and _for_writing(self._proc, pid, number):
+            self.found.files.setdefault(path, []).append(pid)
+        return path
 
-def _only_handed_on(pid: int, path: str, outputs: Mapping[int, Mapping[str, str]], proc: Path) -> bool:
-    """Whether it has opened the file for somebody below it, whose output it is: a script that starts several trainings."""
-    if path in outputs.get(pid, {}).values():
+    def _is_contained(self, pid: int) -> bool:
+        """Whether it sees other mounts than we do."""
+        with suppress(OSError):
+            return (self._proc / str(pid) / "ns/mnt").stat().st_ino != (self._proc / "self/ns/mnt").stat().st_ino
         return False
-    return any(path in outputs.get(child, {}).values() for child in descendants(pid, proc))
+
+    def _path_here(self, descriptor: str) -> str:
+        """Of a file of the folders; "" for any other."""
+        if self._by_inode is None:
+            self._by_inode = dict(_by_inode(self._folders))
+        with suppress(OSError):
+            found = os.stat(descriptor)  # noqa: PTH116  # the file itself, whatever it is called there
+            return self._by_inode.get((found.st_dev, found.st_ino), "")
+        return ""
+
+    def _only_handed_on(self, pid: int, path: str) -> bool:
+        """Whether it has opened the file for somebody below it, whose output it is: a script that starts several trainings."""
+        if path in self._outputs.get(pid, {}).values():
+            return False
+        return any(path in self._outputs.get(child, {}).values() for child in descendants(pid, self._proc))
+
+    def _carried_by(self, pid: int) -> list[int]:
+        """The processes below whose whole output it reads; one that is asked through a pipe and answers is its helper."""
+        below = [child for child in descendants(pid, self._proc) if len(self._outputs.get(child, {})) == len(OUTPUT)]
+        return [
+            child
+            for child in below
+            if all(self._holds(pid, pipe, for_writing=False) for pipe in self._outputs[child].values())
+            and not self._holds(pid, self.found.fed_by.get(child, ""), for_writing=True)
+        ]
+
+    def _holds(self, pid: int, pipe: str, *, for_writing: bool) -> bool:
+        held = (number for holder, number in self._pipes.get(pipe, ()) if holder == pid)
+        return any(_for_writing(self._proc, pid, number) == for_writing for number in held)
+
+    def _follow_pipes(self, pid: int) -> None:
+        """Who feeds the standard input of a process, and of whoever feeds it."""
+        pipe = self.found.fed_by.get(pid)
+        if pipe is None or pipe in self.found.feeders:
+            return
+        held = [(holder, number) for holder, number in self._pipes[pipe] if holder != pid]
+        self.found.feeders[pipe] = [holder for holder, number in held if _for_writing(self._proc, holder, number)]
+        for feeder in self.found.feeders[pipe]:
+            self._follow_pipes(feeder)
 
 
-def _carried_by(
-    pid: int, proc: Path, found: Open, pipes: Mapping[str, list[tuple[int, str]]], outputs: Mapping[int, Mapping[str, str]]
-) -> list[int]:
-    """The processes below whose whole output it reads; one that is asked through a pipe and answers is its helper."""
-
-    def reads(pipe: str) -> bool:
-        return any(one == pid and not _for_writing(proc, one, number) for one, number in pipes.get(pipe, ()))
-
-    def is_asked(child: int) -> bool:
-        return any(one == pid and _for_writing(proc, one, number) for one, number in pipes.get(found.fed_by.get(child, ""), ()))
-
-    below = [child for child in descendants(pid, proc) if len(outputs.get(child, {})) == len(OUTPUT)]
-    return [child for child in below if all(map(reads, outputs[child].values())) and not is_asked(child)]
-
-
-def _follow_pipes(pid: int, proc: Path, found: Open, pipes: dict[str, list[tuple[int, str]]]) -> None:
-    """Who feeds the standard input of a process, and of whoever feeds it."""
-    pipe = found.fed_by.get(pid)
-    if pipe is None or pipe in found.feeders:
-        return
-    found.feeders[pipe] = [one for one, number in pipes[pipe] if one != pid and _for_writing(proc, one, number)]
-    for feeder in found.feeders[pipe]:
-        _follow_pipes(feeder, proc, found, pipes)
+def _by_inode(folders: Collection[str]) -> Iterator[tuple[tuple[int, int], str]]:
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIXES):
+                    found = entry.stat()
+                    yield (found.st_dev, found.st_ino), entry.path
 
 
 def _for_writing(proc: Path, pid: int, number: str) -> bool:

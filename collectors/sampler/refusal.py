@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..proc import PROC
+from ..proc import PROC, user_of
 from . import Trouble
 
 CAP_SYS_PTRACE = 1 << 19
@@ -48,7 +47,7 @@ def _unreadable(pid: int, owner: int, sampler: str, proc: Path) -> Trouble:
     """The kernel forbids it; find out by which rule, the likeliest first."""
     who = f"{sampler} may not read process {pid}"
     if os.geteuid() not in (0, owner):
-        user = _user(owner)
+        user = user_of(owner)
         return Trouble(f"{who}: it belongs to user {user}.", f"run the dashboard as {user}")
     ours = _status(proc / "self")
     capable, container = bool(int(ours["CapEff"], 16) & CAP_SYS_PTRACE), _container(proc)
@@ -79,13 +78,6 @@ def _unknown(pid: int, sampler: str, said: str) -> Trouble:
     if "python version" in said.lower():
         return Trouble(f"{sampler} finds no Python that it knows in process {pid}.", "")
     return Trouble(f"{sampler} cannot sample process {pid}: {said}.", "")
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:  # a user of another container
-        return str(uid)
 
 
 def _ptrace_scope(proc: Path) -> int:

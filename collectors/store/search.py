@@ -82,7 +82,8 @@ class Search:
         single = inside & (width <= window.widest) & np.array([row[SEGMENT] is not None for row in rows])
         _take(found, units, single)
         sizes = np.array([row[-2:] for row in rows])  # how many units, coarse and fine
-        enough = np.where(inside, width / window.widest, math.inf) if window.widest > 0 else np.full(len(rows), math.inf)
+        with np.errstate(over="ignore"):  # a window of almost no width needs infinitely many
+            enough = np.where(inside, width / window.widest, math.inf) if window.widest > 0 else np.full(len(rows), math.inf)
         coarse = ~single & (enough <= sizes[:, 0])
         fine = ~single & ~coarse & (enough <= sizes[:, 1])
         opened = {rows[i][ID] for i in np.flatnonzero(~single & ~coarse & ~fine).tolist()}

@@ -12,9 +12,7 @@ class Strength(NamedTuple):
 
     margin: float  # its excess, as a multiple of what chance and counting could make
     share: float  # of the slowdown that it explains
-    halves: (
-        float | None
-    )  # the smaller one of its excesses in two halves of the window, as a share of the whole's; None: not to be halved
+    halves: float  # the smaller one of its excesses in two halves of the window, as a share of the whole's
     alone: float  # how much of its excess is its own: in no other own function below it
     samples: int  # of the window
     normal_s: float  # how much normal there is
@@ -41,8 +39,8 @@ MEDIUM = Bar(margin=1.2, share=0.5, halves=0.25, alone=0.25, samples=100, normal
 
 
 def confidence(strength: Strength) -> Confidence:
-    """ "high" only where the sampler reads one moment, and the window has two halves to compare."""
-    if strength.certain and strength.halves is not None and _reaches(strength, HIGH):
+    """High only where the sampler reads one moment."""
+    if strength.certain and _reaches(strength, HIGH):
         return "high"
     return "medium" if _reaches(strength, MEDIUM) else "low"
 
@@ -51,7 +49,7 @@ def _reaches(strength: Strength, bar: Bar) -> bool:
     return (
         strength.margin >= bar.margin
         and strength.share >= bar.share
-        and (strength.halves is None or strength.halves >= bar.halves)
+        and strength.halves >= bar.halves
         and strength.alone >= bar.alone
         and strength.samples >= bar.samples
         and strength.normal_s >= bar.normal_s

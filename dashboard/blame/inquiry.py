@@ -12,10 +12,11 @@ from ..flame.traces import Range, Traces, union
 from ..flame.trust import LineOf, no_source, traces_of
 from . import agreement, evidence, gpu_look, host_look, recorded, steplog
 from .collective import straggler
+from .judging import judge
 from .reasons import MOST, Facts, reasoned
 from .recorded import Recorded, main_threads, other_threads
 from .steplog import StepLog
-from .verdict import Case, Row, Side, Verdict, judge
+from .verdict import Case, Row, Side, Verdict
 from .wording import worded
 
 TOUCHING_S = 0.05  # spans this close leave no hole in what was recorded

@@ -23,6 +23,7 @@ ENOUGH_S = 60.0  # the nearest so many seconds are taken; more for long windows
 WINDOWS = 25  # ... so many of the window's own lengths, for less than 20 say little about chance
 AFTER_BELOW_S = 10.0  # where there is less before the window, what follows it is taken as well
 LEAST_S = 3.0
+MANY = 2.0  # units a line
 
 
 class Activity(NamedTuple):
@@ -93,14 +94,30 @@ def _nearest(places: Ints, seconds: Floats, enough_s: float) -> Ints:
     return places[: int(np.searchsorted(np.cumsum(seconds[places]), enough_s)) + 1] if enough_s > 0 else places[:0]
 
 
-def unsteady_by_nature(units: Units | None, first: bool, events: Sequence[Range], window: Range) -> list[Range]:
-    """The first steps of a run, where `first` says that these units are its first, checkpoints and validations; not what fills the window itself."""
-    found = list(events)
+def unsteady_by_nature(
+    units: Units | None, first: bool, events: Sequence[Range], window: Range, compilations: Sequence[Range] = ()
+) -> list[Range]:
+    """The first steps of a run, where `first` says that these units are its first, checkpoints and validations; not what fills the window itself.
+
+    A run begins anew after each compilation, as long as it has not got beyond its first steps.
+    """
+    found = [*events, *compilations]
     if units is not None and first and len(units.end_s):
-        last = min(int(np.searchsorted(np.cumsum(units.units), FIRST_UNITS)), len(units.end_s) - 1)
-        begun_s = float(units.start_s[0])
-        found.append((begun_s - BEFORE_S, min(float(units.end_s[last]), begun_s + FIRST_S)))
+        begun_s = float(units.start_s[0] - np.median(units.end_s - units.start_s))  # the first line ends a unit, too
+        end_s = _first_end(units, begun_s)
+        for start, end in sorted(compilations):
+            end_s = max(end_s, _first_end(units, end)) if start <= end_s else end_s
+        found.append((begun_s - BEFORE_S, end_s))
     return [one for one in union(found) if min(one[1], window[1]) - max(one[0], window[0]) < 0.5 * (window[1] - window[0])]
+
+
+def _first_end(units: Units, begun_s: float) -> float:
+    """When so many units, or so many seconds, have passed since."""
+    since = np.flatnonzero(units.end_s > begun_s)
+    if not len(since):
+        return begun_s
+    last = min(int(np.searchsorted(np.cumsum(units.units[since]), FIRST_UNITS)), len(since) - 1)
+    return min(float(units.end_s[since[last]]), begun_s + FIRST_S)
 
 
 def _steady(starts: Floats, units: Units | None, activity: Activity | None, mix: Mix | None) -> Bools:
@@ -108,12 +125,22 @@ def _steady(starts: Floats, units: Units | None, activity: Activity | None, mix:
         median_s, mean_s = _by_slice(starts, units)
         usual_s = float(np.percentile(mean_s[np.isfinite(mean_s)], 25)) if np.isfinite(mean_s).any() else np.inf
         steady: Bools = (median_s <= SLOWEST * units.usual_s()) & (mean_s <= SLOWEST * usual_s)
-        return steady
+        return steady & _beside_steady(starts, steady) if np.median(units.units) >= MANY else steady
     if activity is not None and len(activity.time_s):
         value = _means(starts, activity)
-        close: Bools = value >= np.percentile(value[np.isfinite(value)] if np.isfinite(value).any() else [np.inf], 75) - SLACK
-        return close
+        if np.isfinite(value).any():
+            close: Bools = value >= np.percentile(value[np.isfinite(value)], 75) - SLACK
+            return close
     return mix.usual(starts) if mix is not None else np.zeros(len(starts), bool)
+
+
+def _beside_steady(starts: Floats, steady: Bools) -> Bools:
+    """Where both neighbours are steady, too: of a line that counts for many units, nobody knows which of them were slow."""
+    order = np.argsort(starts)
+    ordered = np.r_[True, steady[order], True]
+    beside = np.zeros(len(starts), bool)
+    beside[order] = ordered[:-2] & ordered[2:]
+    return beside
 
 
 def _by_slice(starts: Floats, units: Units) -> tuple[Floats, Floats]:

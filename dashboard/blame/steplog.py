@@ -17,7 +17,7 @@ from .sizes import Sized, is_size, sized, weighed
 from .units import NO_PHASES, Phases, Units
 
 EACH_POINT = 5_000_000  # buckets: each point is its own
-INTERRUPTIONS = ("checkpoint", "validation")
+INTERRUPTIONS, COMPILATIONS = ("checkpoint", "validation"), ("compile", "recompile")
 GC = "gc"
 PHASE, GPU_PHASE = "phase/", "gpu_phase/"
 
@@ -32,10 +32,11 @@ class StepLog(NamedTuple):
     per: str  # what a unit is called
     first: bool  # whether these units are the run's first
     interruptions: list[Range]
+    compilations: list[Range]
     collections: list[Range] | None  # of garbage; None where the run logs none
 
     def left_out(self, window: Range) -> list[Range]:
-        return unsteady_by_nature(self.units, self.first, self.interruptions, window)
+        return unsteady_by_nature(self.units, self.first, self.interruptions, window, self.compilations)
 
 
 def read(store: Store, run: str, window: Range, rank: int = 0, around_s: float = BEFORE_S) -> StepLog:
@@ -58,6 +59,7 @@ def read(store: Store, run: str, window: Range, rank: int = 0, around_s: float =
         per=str((stored.info.get("unit") if stored else None) or "step"),
         first=stepper is not None and (stepper.first_time_s or 0.0) >= lo,
         interruptions=_timed(store, run, lo, hi, INTERRUPTIONS),
+        compilations=_timed(store, run, lo, hi, COMPILATIONS),
         collections=_timed(store, run, lo, hi, (GC,)) or None,
     )
 

@@ -15,6 +15,10 @@ from ..flame.trie import Trie, Weighed, build
 
 CARRIES = 0.8  # of its caller's excess
 LEAST = 0.5  # of the whole loss
+REST = 0.1  # of a function's normal time, without what is below it: with less it does nothing itself
+SIGMAS = 3.0
+ALIKE = 1.33  # times: so much faster two parts may grow in proportion
+ALL = 0.9  # of a normal unit: what is there all the time
 DRAWN = 0.001  # smaller nodes are not looked at
 
 
@@ -27,6 +31,7 @@ class Excess(NamedTuple):
     function: list[tuple[str, str]]  # name and file of each node
     kind: list[Kind]
     excess_s: list[float]  # per unit
+    normal_s: list[float]  # per unit, 0 for no normal
     unit_s: float  # how long one takes in the window
     samples: int  # of the window
 
@@ -112,7 +117,8 @@ def excess_of(trie: Trie, per: tuple[float, float], samples: int, own_folder: st
     drawn = trie.pruned(DRAWN).preorder()
     window_s, normal_s = drawn.total_s
     kinds = kinds_of(drawn.frames, own_folder)
-    excess_s: Floats = window_s / per[0] - (normal_s / per[1] if per[1] else 0.0)
+    usual_s: Floats = normal_s / per[1] if per[1] else np.zeros(len(normal_s))
+    excess_s: Floats = window_s / per[0] - usual_s
     return Excess(
         drawn,
         _ends(drawn),
@@ -120,6 +126,7 @@ def excess_of(trie: Trie, per: tuple[float, float], samples: int, own_folder: st
         [drawn.frames[i][:2] if i >= 0 else ("", "") for i in drawn.frame.tolist()],
         [kinds[i] if i >= 0 else "library" for i in drawn.frame.tolist()],
         excess_s.tolist(),
+        usual_s.tolist(),
         unit_s=float(window_s[0]) / per[0],
         samples=samples,
     )
@@ -169,8 +176,24 @@ def _walk(excess: Excess, lost_s: float) -> list[Step]:
         heavy = [one for one in functions if one.excess_s >= least_s > 0 and one.function != here.function]
         if not heavy:
             return path
-        here = min(heavy, key=lambda one: (min(excess.depth[node] for node in one.nodes), -one.excess_s))
+        below = min(heavy, key=lambda one: (min(excess.depth[node] for node in one.nodes), -one.excess_s))
+        if path and _does_more(excess, here, below):
+            return path
+        here = below
         path.append(here)
+
+
+def _does_more(excess: Excess, function: Step, below: Step) -> bool:
+    """Whether all that a function does grew in proportion, with and without the heaviest one below it: it is called more often, or with
+    more to do, and what is below is not to blame. Not for what is there all the time: there something else slows everything."""
+    normal_s, below_s = (sum(excess.normal_s[node] for node in step.nodes) for step in (function, below))
+    rest_s, growth_s = normal_s - below_s, function.excess_s - below.excess_s
+    are_own = excess.kind[function.nodes[0]] == excess.kind[below.nodes[0]] == "own"
+    if not are_own or below_s <= 0 or normal_s >= ALL * excess.normal_s[0]:
+        return False
+    if rest_s < REST * normal_s or growth_s <= SIGMAS * excess.noise_s(growth_s):
+        return False
+    return 1 / ALIKE < (growth_s / rest_s) / (below.excess_s / below_s) < ALIKE
 
 
 def _above(excess: Excess, step: Step) -> list[tuple[Frame, Kind]]:

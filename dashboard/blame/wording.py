@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from collectors.records import Frame
 
+from ..flame.owning import file_name
 from .verdict import Gpu, Host, Verdict
 
 NOTABLY = 1.1  # times the size
@@ -43,7 +44,10 @@ def _like_normal(verdict: Verdict) -> str:
     if verdict.longer is not None and not 1 / NOTABLY < verdict.longer < NOTABLY:
         what = verdict.size.rpartition(" ")[2]
         return f"This window looks like normal for its size: a {verdict.per} has {verdict.longer:.2f} times the {what}, and takes that much time."
-    return "This window looks like normal: no function's excess stands out from 200 normal windows."
+    ratio = (verdict.window_unit_s or 0.0) / (verdict.normal_unit_s or 1.0)
+    if ratio > NOTABLY:
+        return f"A {verdict.per} takes {ratio:.2f} times as long as normal, and no function longer than chance explains."
+    return "This window looks like normal: no function takes longer than chance explains."
 
 
 def _line(verdict: Verdict) -> str:
@@ -60,7 +64,7 @@ def _line(verdict: Verdict) -> str:
         return f"{share} of this window: {where}; there is no normal to compare it with{waiting}."
     excess_s, slowdown_s = verdict.excess_s or 0.0, verdict.slowdown_s or 0.0
     if verdict.units is None:
-        return f"{share} of the time spent otherwise than normal: {where}, {signed(excess_s)} of every second{waiting}."
+        return f"{share} of the time spent differently from normal: {where}, {signed(excess_s)} per second{waiting}."
     return f"{share} of the lost time: {where}, {_of(excess_s, slowdown_s)} a {_unit(verdict)}{waiting}."
 
 
@@ -79,7 +83,7 @@ def cpu_cause(host: Host) -> str:
 
 def place(frame: Frame) -> str:
     """`data.py:88 decode_image`."""
-    return f"{frame.file.rpartition('/')[2]}:{frame.line} {frame.name}" if frame.file else frame.name
+    return f"{file_name(frame.file)}:{frame.line} {frame.name}" if frame.file else frame.name
 
 
 def percent(share: float) -> str:
@@ -100,7 +104,7 @@ def _of(part_s: float, whole_s: float) -> str:
 
 def _lost(verdict: Verdict) -> str:
     if verdict.units is None or verdict.normal_unit_s is None or verdict.slowdown_s is None:
-        return "time is spent otherwise than normal"
+        return "time is spent differently from normal"
     return f"{signed(verdict.slowdown_s)} a {_unit(verdict)}, normal {signed(verdict.normal_unit_s).lstrip('+')}"
 
 

@@ -17,6 +17,7 @@ Kind: TypeAlias = Literal["own", "library", "wait", "joined"]
 LIBRARY = re.compile(r"/(site|dist)-packages/|/lib(64)?/python\d")
 PACKAGE = re.compile(r".*/(?:(?:site|dist)-packages|lib(?:64)?/python\d[\d.]*)/(\w+)")
 CELL = re.compile(r"^<ipython-input-|^<command-|^<stdin>|/ipykernel_\d+/")  # notebooks, and what is piped into Python
+OF_KERNEL, OF_IPYTHON = re.compile(r"/ipykernel_\d+/[^/]*$"), re.compile(r"^<ipython-input-(\d+)-.*>$")
 SOURCE = re.compile(r"\.(py|pyx|ipynb)$")
 MADE = re.compile(r"/huggingface/modules/|__autograph_generated_file|/debugpy/|/pydevd?/")  # downloaded, or put around the program
 PARTS = re.compile(r"(\.?(<locals>\.)?<(listcomp|setcomp|dictcomp|genexpr|lambda)>)+$")
@@ -44,6 +45,13 @@ def library_name(frame: Frame) -> str:
     found = PACKAGE.match(frame.file)
     package = found[1] if found else ""
     return f"{package} {frame.name}".strip()
+
+
+def file_name(file: str) -> str:
+    """`data.py`; of a notebook's cell, whose file has a number for a name, `cell`."""
+    if OF_KERNEL.search(file):
+        return "cell"
+    return OF_IPYTHON.sub(r"cell \1", file).rpartition("/")[2]
 
 
 def has_name(frame: Frame) -> bool:

@@ -86,8 +86,11 @@ class Texts:
         return Excerpt(file, line, first, list(text.lines[first - 1 : line + context]), text.kept, text.note)
 
     def _today(self, run: str, file: str, folder: str, why: str) -> _Text:
-        path = inside(file, folder) if why == "" or folder else None
-        lines = read_lines(str(path), self._owner_of(run)) if path else ()
+        try:
+            path = inside(file, folder)
+        except Refused as refused:
+            raise Refused(why or str(refused)) from None
+        lines = read_lines(str(path), self._owner_of(run))
         if not lines:
             name = Path(file).name
             raise Refused(why or f"{name} cannot be read here; the run may have been started on another host, or the file is gone")

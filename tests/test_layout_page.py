@@ -1,0 +1,121 @@
+"""Where things stand on the pages, at the widths of a screen, half a screen and a phone: nothing is cut off, lies over its neighbour or jumps."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests import fake_nvml
+from tests.conftest import Dashboard, dashboard, script, wait_for
+
+TRAINER = """
+import sys, time
+from trainer.run_log import RunLog
+
+with RunLog(sys.argv[1], run="busy") as log:
+    for step in range(1_000_000):
+        with log.phase("data"):
+            time.sleep(0.02)
+        with log.phase("step"):
+            for part in ("forward", "backward", "optimizer", "log"):
+                with log.phase(part):
+                    time.sleep(0.01)
+        gpu = {f"gpu_phase/{part}_s": 0.01 for part in ("forward", "backward", "optimizer")}
+        log.scalars(step, {"train/loss": float("nan") if step % 50 > 40 else 1.0, "train/lr": 3e-4, **gpu})
+        log.text(f"step {step}" + 30 * " is going on")
+"""
+SIZES = ((1440, 900), (1000, 700), (390, 844))
+MOST_SHIFT = 0.1  # of the page, all together while it loads: https://web.dev/articles/cls
+WATCH_SHIFTS = """
+    globalThis.shifts = [];
+    new PerformanceObserver((list) => {
+      for (const { value, hadRecentInput, sources } of list.getEntries())
+        if (!hadRecentInput) shifts.push([value, sources.map(({ node }) => node?.className ?? "")]);
+    }).observe({ type: "layout-shift", buffered: true });
+"""
+FAULTS = """() => {
+  const faults = [];
+  const shown = (selector) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility({ visibilityProperty: true }));
+  const box = (element) => element.getBoundingClientRect();
+  const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+  if (document.documentElement.scrollWidth > innerWidth) faults.push("the page is wider than the window");
+  const head = shown(".verdict > *");
+  for (const a of head) for (const b of head) if (a !== b && meet(box(a), box(b))) faults.push(`${a.className} lies over ${b.className}`);
+  for (const one of shown(".figure .v, .who .state, .bar .nav a, .controls > *"))
+    if (one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).display !== "inline") faults.push(`cut off: ${one.innerText}`);
+  for (const lane of shown(".lane:not(.folded)")) {
+    const [values, plot] = [lane.querySelector(".vals"), lane.querySelector(".plot")].map((one) => one && box(one));
+    if (values?.height && meet(values, plot)) faults.push(`${lane.dataset.lane}: the values lie over the plot`);
+    for (const row of lane.querySelectorAll(".row"))
+      if (innerWidth > 639 && box(row).bottom > box(lane).bottom + 1) faults.push(`${lane.dataset.lane}: cut off: ${row.innerText}`);
+  }
+  return faults;
+}"""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    """Eight cards, a live run with phases that hold others, and one of ten days ago."""
+    folder = tmp_path_factory.mktemp("layout")
+    log_dir = folder / "logs"
+    (log_dir / "old").mkdir(parents=True)
+    first_s = time.time() - 10 * 86400
+    lines = [json.dumps({"time_s": first_s + step, "step": step, "loss": 1 / (1 + step)}) for step in range(200)]
+    (log_dir / "old" / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    with script(TRAINER, str(log_dir)) as trainer, ExitStack() as started:
+        with pytest.MonkeyPatch.context() as patch:  # of the dashboard alone
+            for name, value in fake_nvml.environment(folder, fake_nvml.eight_gpus(trainer.pid)).items():
+                patch.setenv(name, value)
+            running = started.enter_context(dashboard(log_dir))
+        wait_for(lambda: running.run("busy").get("last_step", 0) > 100, 30, "the run does not get on")
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page()
+    page.add_init_script(WATCH_SHIFTS)
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("path", ["/?run=busy", "/?run=old", "/flame?run=busy", "/flame?run=old", "/gpus"])
+def test_nothing_is_cut_off_or_lies_over_its_neighbour_or_jumps(
+    running: Dashboard, page: Page, path: str, width: int, height: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(running.address + path)
+    wait_for(lambda: arrived(page, path), 30, "the page does not arrive")
+    assert page.evaluate(FAULTS) == []
+    shifts: list[tuple[float, Any]] = page.evaluate("() => globalThis.shifts")
+    assert sum(value for value, _ in shifts) < MOST_SHIFT, shifts
+
+
+def arrived(page: Page, path: str) -> bool:
+    """What it is about is drawn, or the sentence in its place is there."""
+    if path == "/flame?run=old":
+        return "not there while this run was" in page.locator(".graph-place").inner_text()
+    if path == "/flame?run=busy":
+        return page.locator(".flame-side .title").inner_text() != ""
+    drawn: bool = page.evaluate("() => Object.values(globalThis.deepseek?.drawn ?? {}).some((one) => one?.count > 0)")
+    return drawn and page.locator(".arriving").count() == 0
+
+
+def test_beside_gpus_the_host_has_its_lanes_and_the_phases_of_step_and_gpu_are_drawn(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/?run=busy")
+    wait_for(lambda: arrived(page, "/?run=busy"), 30, "the page does not arrive")
+    lanes: list[str] = page.locator("section.lane").evaluate_all("lanes => lanes.map((lane) => lane.dataset.lane)")
+    assert lanes[:3] == ["loss", "phases", "gpu_phases"]
+    assert {"heat", "cpu", "host_memory"} <= set(lanes)
+    assert lanes.index("heat") < lanes.index("cpu")
+    phases = page.locator('[data-lane="phases"]')
+    wait_for(lambda: "parts of step" in phases.inner_text(), 5, "the phase that holds the others is drawn beside them")
+    step_ms = float(phases.locator(".row.main b").inner_text())
+    assert step_ms < 130, "they add up to more than the step"
