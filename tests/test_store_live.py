@@ -15,6 +15,7 @@ import pytest
 from collectors.records import Labels, LogLine, Points, Record, labels_of
 from collectors.store import files
 from collectors.store.compact import CHECKPOINT_BYTES
+from collectors.store.logs import Row
 from collectors.store.protocol import series_id
 from collectors.store.sqlite import SqliteStore
 from collectors.supervisor import Supervisor
@@ -100,6 +101,7 @@ def test_readers_see_whole_commits_and_a_cursor_hands_out_everything_once(tmp_pa
 READER = """
 import sys, threading
 from pathlib import Path
+from collectors.store.logs import Row
 from collectors.store.protocol import series_id
 from collectors.store.sqlite import SqliteStore
 ended = threading.Event()
@@ -223,3 +225,26 @@ def test_a_follower_goes_on_in_the_store_that_takes_the_place_of_a_removed_one(
         assert len(reader.since(number - 1).lines) == 1
     second.close()
     reader.close()
+
+
+def test_a_run_that_floods_its_log_costs_a_delta_little_and_takes_no_other_runs_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    read = Row.read
+    monkeypatch.setattr(Row, "read", lambda row: (opened.append(row.run), read(row))[1])
+    store = SqliteStore(tmp_path, write=True)
+    store.append([LogLine("quiet", "out.log", START_S, 20, "one line")])
+    for number in range(20):
+        store.append([LogLine("flood", "out.log", START_S + number, 20, f"{number} {'x' * 900_000}") for _ in range(2)])
+    assert [line.run for line in store.since(0, ["quiet"]).lines] == ["quiet"]
+    assert opened == ["quiet"], "a log that nobody looks at is opened"
+    both = store.since(0).lines
+    assert both[0].run == "quiet" and both[-1].text.startswith("19 ")
+    assert len(both) < 10 and len(opened) < 10, "more is opened than a delta may hold"
+    store.append([LogLine("flood", "out.log", START_S, 20, f"line {i}") for i in range(5000)])
+    store.append([LogLine("quiet", "out.log", START_S, 20, "another")])
+    some = store.since(0, {"flood", "quiet"}).lines
+    assert [line.text for line in some if line.run == "quiet"] == ["one line", "another"]
+    assert [line.text for line in some if line.run == "flood"] == [f"line {i}" for i in range(4000, 5000)]
+    store.close()
