@@ -69,12 +69,19 @@ def reasoned(verdict: Verdict, case: Case, facts: Facts) -> Verdict:
     reason = _of_line(verdict.suspect, case)
     if not reason and facts.gc_s is None and not _elsewhere(verdict.suspect, case) and _pauses(verdict.suspect, case):
         return replace(verdict, reason=f"may be {GC}", confidence="low")
+    if verdict.suspect.everywhere and not reason:
+        return replace(_bare(verdict), verdict="unknown", confidence=None)
     return replace(verdict, reason=reason)
 
 
 def _without_line(verdict: Verdict, kind: Literal["gpu_slower", "cpu_taken"]) -> Verdict:
-    bare = replace(verdict, suspect=None, excess_s=None, excess_share=None, rank_among_normal=None)
-    return replace(bare, verdict=kind, confidence="medium")
+    return replace(_bare(verdict), verdict=kind, confidence="medium")
+
+
+def _bare(verdict: Verdict) -> Verdict:
+    return replace(
+        verdict, suspect=None, excess_s=None, excess_share=None, rank_among_normal=None, unexplained_s=verdict.slowdown_s
+    )
 
 
 def _of_line(found: Suspect | None, case: Case) -> str:
