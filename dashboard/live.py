@@ -59,7 +59,7 @@ class Hub:
         self._state: StateAnswer | None = None
         self._runs: list[RunView] = []
         self._look_s = 0.0  # how long the last look took
-        self._deltas: dict[int, Delta] = {}  # by cursor, until the next change: sockets in step share one
+        self._deltas: dict[tuple[int, frozenset[str]], Delta] = {}  # until the next change: sockets in step share one
 
     async def serve(self, socket: WebSocket) -> None:
         """Until the socket closes, or its client does not read."""
@@ -81,9 +81,14 @@ class Hub:
                 await sender
 
     def since(self, cursor: int) -> Delta:
-        if cursor not in self._deltas:
-            self._deltas[cursor] = self._queries.since(cursor)
-        return self._deltas[cursor]
+        """With the log lines of all runs that any client looks at."""
+        key = cursor, self._watched()
+        if key not in self._deltas:
+            self._deltas[key] = self._queries.since(*key)
+        return self._deltas[key]
+
+    def _watched(self) -> frozenset[str]:
+        return frozenset(run for client in list(self._clients) for run in client.wants.runs)
 
     async def _poll(self) -> None:
         """While there is a client. A look that takes long delays the next state, and no delta."""
@@ -110,8 +115,7 @@ class Hub:
             client.tell(state, self._runs)
 
     def _look(self) -> StateAnswer:
-        watched = sorted({run for client in list(self._clients) for run in client.wants.runs})
-        self._queries.watch(watched, time.time() + WATCH_S)
+        self._queries.watch(sorted(self._watched()), time.time() + WATCH_S)
         begun_s = time.monotonic()
         state = state_answer(self._queries.state())
         try:

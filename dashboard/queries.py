@@ -191,8 +191,8 @@ class Queries:
     def changed(self) -> bool:
         return self._store.changed()
 
-    def since(self, cursor: int) -> Delta:
-        return self._store.since(cursor)
+    def since(self, cursor: int, lines_of: Collection[str]) -> Delta:
+        return self._store.since(cursor, lines_of)
 
     def logs(self, query: LogQuery) -> LogPage:
         """Raises NotFound."""

@@ -11,12 +11,14 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from collectors.process.proc import start_ticks
 
 VARIABLE = "ENDS_WITH"  # in the environment of all that is started: the marks of those with which it ends
+ENDS_S = 10.0
 ROOT = Path(__file__).parents[1]
 
 
@@ -39,10 +41,15 @@ def _let_go(beside: subprocess.Popen[bytes], pid: int) -> None:
 
 def end_all(mark: str) -> None:
     """Kill what carries the mark, until nothing does: a process may start another one meanwhile."""
-    while pids := [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if _carries(path, mark)]:
+    until_s = time.monotonic() + ENDS_S
+    while time.monotonic() < until_s:
+        pids = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if _carries(path, mark)]
+        if not pids:
+            return
         for pid in pids:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
 
 
 def _carries(environ: Path, mark: str) -> bool:

@@ -6,7 +6,7 @@ import fnmatch
 import statistics
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -247,7 +247,7 @@ class MemoryStore:
         before, self._looked = self._looked, self.seq()
         return self._looked != before
 
-    def since(self, seq: int) -> Delta:
+    def since(self, seq: int, lines_of: Collection[str] | None = None) -> Delta:
         rows: dict[tuple[str | None, str, Labels], list[Points]] = defaultdict(list)
         values: dict[tuple[str | None, str, Labels], list[float]] = defaultdict(list)
         for points in self._all(Points, seq):
@@ -264,7 +264,8 @@ class MemoryStore:
             )
             for key, found in rows.items()
         ]
-        return Delta(self.seq(), True, live, self._all(LogLine, seq), self._all(Event, seq))
+        lines = [line for line in self._all(LogLine, seq) if lines_of is None or line.run in lines_of]
+        return Delta(self.seq(), True, live, lines, self._all(Event, seq))
 
 
 def _catalogued(one: int, run: str | None, name: str, labels: Labels, rows: Sequence[Points]) -> Series:

@@ -306,7 +306,7 @@ LOST = (
     FLAME
     + """
 const { mostLost } = await load("blame/suspect.js");
-const { basis, otherwise, ownWords } = await load("blame.js");
+const { basis, otherwise, ownWords } = await load("blame/blame.js");
 const about = { asked: { from: 0, to: 10 }, now: false, growing: false };
 Object.assign(flame, { samples: 1000, sampler: "native", hz: 100, profile_until: null, note: null });
 const words = (tree) => {
@@ -364,12 +364,12 @@ def test_a_window_that_lost_little_or_holds_few_samples_or_units_is_told_by_what
 
 def test_a_cell_of_a_notebook_is_called_one(ask: Ask) -> None:
     files = ["/job/data.py", "/tmp/ipykernel_4127/3391234.py", "<ipython-input-3-0f3a>", "<string>"]
-    code = "const { place } = await load('format.js'); return FILES.map((file) => place(file, 5));"
+    code = "const { place } = await load('lib/format.js'); return FILES.map((file) => place(file, 5));"
     assert ask(code.replace("FILES", str(files))) == ["data.py:5", "cell:5", "cell 3:5", "<string>:5"]
 
 
 def test_differences_in_one_unit_name_it_once(ask: Ask) -> None:
-    code = "const { signedOf } = await load('figures.js'); return [[0.369, 0.393], [0.5, 1.5], [90, 91]].map((pair) => signedOf(...pair));"
+    code = "const { signedOf } = await load('lib/figures.js'); return [[0.369, 0.393], [0.5, 1.5], [90, 91]].map((pair) => signedOf(...pair));"
     assert ask(code) == ["+369 of +393 ms", "+500 ms of +1.5 s", "+1 min 30 s of +1 min 31 s"]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from collectors.process import Finder, RunActivity, processes_of, state_of
-from collectors.process.appenders import LOOKS, Appenders
+from collectors.process.appenders import LOOKS, MOST_SEARCHES, Appenders
 from collectors.process.identity import Identity, identity_of
 from collectors.process.launchers import is_launchers_command
 from collectors.process.proc import boot_id, command_of, start_ticks, workers_of
@@ -189,6 +189,19 @@ def test_scripts_that_open_their_files_anew_for_each_line_are_found_by_what_they
         started(sys.executable, "-c", WRITES_LESS),
     ):
         assert found(*runs, finder=finder, count=2) == {"a": [first.pid], "b": [second.pid]}
+
+
+def test_one_that_writes_is_found_among_many_that_do_not_and_few_are_looked_for_at_a_time(tmp_path: Path) -> None:
+    runs, appenders = [run_in(tmp_path / name, name) for name in [*"abcdefghij", "run"]], Appenders(every_s=0.05)
+
+    def look() -> dict[str, int]:
+        pids = {run.run: appenders.find(run, others) for run in runs}
+        assert len(appenders._searches) <= MOST_SEARCHES
+        return {run: pid for run, pid in pids.items() if pid is not None}
+
+    with appending("run/metrics.jsonl", cwd=tmp_path) as training:
+        others = all_but(training.pid)
+        assert wait_for(look) == {"run": training.pid}
 
 
 def all_but(*pids: int) -> set[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -20,13 +19,11 @@ from tests.poisons.whole import collector_of, future_files
 
 PARTS = (kinds_of_files, names, run_info, contents, logs, processes, clients, crowds, whole)
 POISONS: list[Poison] = [poison for part in PARTS for poison in part.POISONS]
-AWAITED = (Path(__file__).parent / "poisons" / "awaited.txt").read_text().split()  # their mend is under way: ISOLATION_AWAITED=1
 ALONE_MB, MEMORY_MB = 200, 500
 
 
 def rows(quick: bool) -> list[Poison]:
-    left_out = [] if os.environ.get("ISOLATION_AWAITED") else AWAITED
-    return [poison for poison in POISONS if poison.quick == quick and poison.name not in left_out]
+    return [poison for poison in POISONS if poison.quick == quick]
 
 
 def name_of(poison: Poison) -> str:
@@ -103,8 +100,8 @@ def test_a_store_file_of_a_future_clock_holds_nothing_up(tmp_path: Path) -> None
 def test_a_log_folder_that_is_removed_is_said_and_followed_again_when_it_is_back(tmp_path: Path) -> None:
     with house(tmp_path) as living:
         shutil.rmtree(living.running.log_dir)
-        wait_for(lambda: not living.is_well(), 20, "nobody says that the log folder is gone")
-        assert str(living.running.log_dir) in living.told()
+        wait_for(lambda: str(living.running.log_dir) in living.told(), 20, "nobody says that the log folder is gone")
+        assert not living.is_well()
         living.running.log_dir.mkdir()
         wait_for(living.is_well, 20, "not well again though the folder is back")
         (living.running.log_dir / "new.jsonl").write_bytes(kinds_of_files.GOOD)

@@ -129,8 +129,8 @@ def test_what_a_step_takes_is_told_by_the_phase_that_most_steps_have(ask: Ask) -
 
 def test_what_no_line_reaches_is_a_dot(ask: Ask) -> None:
     code = """
-    const { columns } = await load("columns.js");
-    const { Series } = await load("series.js");
+    const { columns } = await load("data/columns.js");
+    const { Series } = await load("data/series.js");
     const one = new Series({ run: "a", name: "loss", labels: {} }, 1);
     const at = [0, 1, 2, 3, 4, 5, 40, 41];
     const v = [1, 1, "NaN", 1, "NaN", 1, 1, 1];
@@ -141,7 +141,7 @@ def test_what_no_line_reaches_is_a_dot(ask: Ask) -> None:
 
 def test_what_is_not_a_number_for_long_is_one_stretch(ask: Ask) -> None:
     code = """
-    const { stretches } = await load("marks.js");
+    const { stretches } = await load("timeline/marks.js");
     const seen = [10, 11, 13, 30, 90, 92].map((x, i) => ({ x, text: i === 4 ? "inf" : "NaN" }));
     return stretches(seen, 4).map(({ from, to, text }) => [from, to, text]);"""
     assert ask(code) == [[10, 13, "NaN"], [30, 30, "NaN"], [90, 92, "inf"]]
@@ -149,8 +149,8 @@ def test_what_is_not_a_number_for_long_is_one_stretch(ask: Ask) -> None:
 
 def test_a_tick_is_told_exactly_or_not_at_all(ask: Ask) -> None:
     code = """
-    const { tickWords } = await load("format.js");
-    const { ticks, robust } = await load("scale.js");
+    const { tickWords } = await load("lib/format.js");
+    const { ticks, robust } = await load("lib/scale.js");
     const constant = robust([3e-4, 3e-4], [3e-4, 3e-4]);
     return [tickWords([9.5e-4, 1e-3, 1.05e-3]), tickWords([2.301, 2.302]), tickWords([1000.25, 1000.5]), ticks(constant, 4)];"""
     assert ask(code) == [["9.5e-4", "1e-3", ""], ["2.301", "2.302"], ["1000", "1001"], [3e-4]]
@@ -158,7 +158,7 @@ def test_a_tick_is_told_exactly_or_not_at_all(ask: Ask) -> None:
 
 def test_the_parts_of_a_step_are_told_as_far_as_there_is_room(ask: Ask) -> None:
     code = """
-    const { legend } = await load("legend.js");
+    const { legend } = await load("timeline/legend.js");
     const traces = ["data", "forward", "backward", "optimizer", "eval"].map((label) => ({ label, colour: "ink", keys: [] }));
     const rows = (room) => legend({ kind: "stack", traces, digits: 0 }, [1, 5, 6, 2, 0], null, room).map(({ label, value }) => `${label} ${value}`);
     return [rows(9).length, rows(4)];"""
@@ -167,7 +167,7 @@ def test_the_parts_of_a_step_are_told_as_far_as_there_is_room(ask: Ask) -> None:
 
 def test_what_is_told_of_many_lines_fits_beside_its_label(ask: Ask) -> None:
     code = """
-    const { legend } = await load("legend.js");
+    const { legend } = await load("timeline/legend.js");
     const traces = [0, 1, 2, 3].map((gpu) => ({ label: `GPU ${gpu}`, colour: "ink", keys: [] }));
     return [[1755, 1690, 1755, 1700], [640, 580, 640, 600]].map((values) => legend({ kind: "lines", traces, digits: 0 }, values, null)[1]);"""
     assert ask(code) == [{"label": "lowest", "value": "1,690"}, {"label": "others", "value": "580–640"}]
@@ -175,7 +175,7 @@ def test_what_is_told_of_many_lines_fits_beside_its_label(ask: Ask) -> None:
 
 def test_markers_of_a_kind_that_would_hide_each_other_are_one(ask: Ask) -> None:
     code = """
-    const { placed } = await load("events.js");
+    const { placed } = await load("timeline/events.js");
     const events = [...Array(500).keys()].map((i) => ({ kind: "resume", time_s: 50 + i / 100, step: i }));
     const marks = placed([{ kind: "note", time_s: 51, text: "here" }, ...events], { lo: 0, hi: 100 }, 800, { from: 0, to: 0 });
     return [marks.length, marks.filter(({ event }) => event.kind === "note").length];"""
@@ -184,7 +184,7 @@ def test_markers_of_a_kind_that_would_hide_each_other_are_one(ask: Ask) -> None:
 
 def test_what_other_loggers_call_it_has_its_lane(ask: Ask) -> None:
     code = """
-    const { lanesOf, furtherFound } = await load("lanes.js");
+    const { lanesOf, furtherFound } = await load("data/lanes.js");
     const metas = ["loss", "train_loss", "eval_loss", "learning_rate", "epoch", "phase/oddly"].map((name) => ({ run: "a", name, labels: {} }));
     return [lanesOf(metas).map(({ id, traces }) => [id, traces.map(({ label }) => label)]), furtherFound(metas, "")];"""
     lanes, further = ask(code)

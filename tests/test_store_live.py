@@ -15,10 +15,11 @@ import pytest
 from collectors.logs.tail import Tail
 from collectors.records import Labels, LogLine, Points, Record, labels_of
 from collectors.service.supervisor import Supervisor
+from collectors.store.open import open_store
 from collectors.store.protocol import series_id
 from collectors.store.sqlite import files
 from collectors.store.sqlite.compact import CHECKPOINT_BYTES
-from collectors.store.sqlite.engine import SqliteStore
+from collectors.store.sqlite.logs import BlockRow
 from tests.conftest import script, wait_for
 
 START_S = 1_764_000_000.0
@@ -30,7 +31,7 @@ def source(number: int) -> tuple[str | None, Labels]:
     return (None, labels_of(host="box", gpu=number)) if number % 2 else (f"run-{number}", labels_of(host="box"))
 
 
-def write(store: SqliteStore, number: int) -> None:
+def write(store: Store, number: int) -> None:
     run, labels = source(number)
     for commit in range(COMMITS):
         steps = range(commit * ROWS, (commit + 1) * ROWS)
@@ -43,7 +44,7 @@ def write(store: SqliteStore, number: int) -> None:
 
 
 def test_readers_see_whole_commits_and_a_cursor_hands_out_everything_once(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path, write=True)
+    store = open_store(tmp_path, write=True)
     writers = [threading.Thread(target=write, args=(store, number)) for number in range(4)]
     done = threading.Event()
     followed: dict[tuple[str | None, Labels, str], list[float]] = defaultdict(list)
@@ -55,7 +56,7 @@ def test_readers_see_whole_commits_and_a_cursor_hands_out_everything_once(tmp_pa
             store.compact(0.05)
 
     def follow() -> None:
-        reader = SqliteStore(tmp_path, write=False)
+        reader = open_store(tmp_path, write=False)
         cursor, last_round = 0, False
         while not last_round:
             last_round = done.is_set()
@@ -69,7 +70,7 @@ def test_readers_see_whole_commits_and_a_cursor_hands_out_everything_once(tmp_pa
         reader.close()
 
     def read() -> None:
-        reader = SqliteStore(tmp_path, write=False)
+        reader = open_store(tmp_path, write=False)
         while not done.is_set():
             for number in range(4):
                 run, labels = source(number)
@@ -84,7 +85,7 @@ def test_readers_see_whole_commits_and_a_cursor_hands_out_everything_once(tmp_pa
         thread.start()
     for thread in writers:
         thread.join()
-    files_seen = SqliteStore(tmp_path, write=False).seq()
+    files_seen = open_store(tmp_path, write=False).seq()
     assert files_seen == 4 * COMMITS
     done.set()
     for thread in helpers:
@@ -101,10 +102,10 @@ READER = """
 import sys, threading
 from pathlib import Path
 from collectors.store.protocol import series_id
-from collectors.store.sqlite import SqliteStore
+from collectors.store.sqlite import Store
 ended = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
-store, one, seen = SqliteStore(Path(sys.argv[1]), write=False), series_id("a", "x", (("host", "box"),)), set()
+store, one, seen = open_store(Path(sys.argv[1]), write=False), series_id("a", "x", (("host", "box"),)), set()
 print("begun", flush=True)
 while not ended.is_set():
     seen.add(sum(buckets.points_total for buckets in store.range([one], None, None).values()))
@@ -114,7 +115,7 @@ print(max(seen), len(seen))
 
 def test_the_write_ahead_log_stays_short_while_another_process_reads(tmp_path: Path) -> None:
     """800 commits alone make it 40 MB long."""
-    store = SqliteStore(tmp_path, write=True)
+    store = open_store(tmp_path, write=True)
     longest = 0
     with script(READER, str(tmp_path)) as reader:
         assert reader.stdout and reader.stdin and reader.stdout.readline() == "begun\n"
@@ -139,11 +140,11 @@ def test_of_a_large_file_that_is_being_read_what_has_arrived_so_far_can_be_drawn
     path = tmp_path / "logs" / "a" / "metrics.jsonl"
     path.parent.mkdir(parents=True)
     path.write_text("".join(f'{{"time_s":{START_S + step},"step":{step},"x":{step}}}\n' for step in range(rows)))
-    store, wake = SqliteStore(tmp_path / "data", write=True), threading.Event()
+    store, wake = open_store(tmp_path / "data", write=True), threading.Event()
     supervisor = Supervisor(store, on_stale=lambda error: None)
     supervisor.add(Tail(tmp_path / "logs", "box", store.offsets(), wake), wake)
     supervisor.start()
-    reader, one = SqliteStore(tmp_path / "data", write=False), series_id("a", "x", labels_of(host="box"))
+    reader, one = open_store(tmp_path / "data", write=False), series_id("a", "x", labels_of(host="box"))
     seen: list[int] = []
 
     def drawn() -> bool:
@@ -165,7 +166,7 @@ def test_threads_that_are_gone_and_stores_that_are_closed_leave_no_file_open(tmp
         return len(list(Path("/proc/self/fd").iterdir()))
 
     def opened_and_closed(write: bool) -> None:
-        store = SqliteStore(tmp_path, write=write)
+        store = open_store(tmp_path, write=write)
         store.runs()
         store.changed()
         store.close()
@@ -175,7 +176,7 @@ def test_threads_that_are_gone_and_stores_that_are_closed_leave_no_file_open(tmp
     for number in range(50):
         opened_and_closed(write=number % 2 == 0)
     assert descriptors() == before
-    store = SqliteStore(tmp_path, write=False)
+    store = open_store(tmp_path, write=False)
     for _ in range(50):
         thread = threading.Thread(target=store.runs)
         thread.start()
@@ -186,7 +187,7 @@ def test_threads_that_are_gone_and_stores_that_are_closed_leave_no_file_open(tmp
 
 
 def test_a_follower_is_woken_by_records_and_not_by_packing(tmp_path: Path) -> None:
-    store, reader = SqliteStore(tmp_path, write=True), SqliteStore(tmp_path, write=False)
+    store, reader = open_store(tmp_path, write=True), open_store(tmp_path, write=False)
     for number in (0, 1):
         write(store, number)
     assert reader.changed() and not reader.changed()
@@ -208,7 +209,7 @@ def test_a_follower_goes_on_in_the_store_that_takes_the_place_of_a_removed_one(
     monkeypatch.setattr(files, "LOOK_S", 0.0)
     data_dir = tmp_path / "data"
     line = LogLine("run-0", "out.log", START_S, 20, "one more")
-    first, reader = SqliteStore(data_dir, write=True), SqliteStore(data_dir, write=False)
+    first, reader = open_store(data_dir, write=True), open_store(data_dir, write=False)
     for _ in range(3):
         first.append([line])
     assert reader.changed() and reader.since(0).seq == 3
@@ -216,10 +217,33 @@ def test_a_follower_goes_on_in_the_store_that_takes_the_place_of_a_removed_one(
     for _ in range(looks_between):
         reader.changed()
     first.close()
-    second = SqliteStore(data_dir, write=True)
+    second = open_store(data_dir, write=True)
     for number in (1, 2):
         second.append([line])
         assert reader.changed(), number
         assert len(reader.since(number - 1).lines) == 1
     second.close()
     reader.close()
+
+
+def test_a_run_that_floods_its_log_costs_a_delta_little_and_takes_no_other_runs_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    read = BlockRow.read
+    monkeypatch.setattr(BlockRow, "read", lambda row: (opened.append(row.run), read(row))[1])
+    store = open_store(tmp_path, write=True)
+    store.append([LogLine("quiet", "out.log", START_S, 20, "one line")])
+    for number in range(20):
+        store.append([LogLine("flood", "out.log", START_S + number, 20, f"{number} {'x' * 900_000}") for _ in range(2)])
+    assert [line.run for line in store.since(0, ["quiet"]).lines] == ["quiet"]
+    assert opened == ["quiet"], "a log that nobody looks at is opened"
+    both = store.since(0).lines
+    assert both[0].run == "quiet" and both[-1].text.startswith("19 ")
+    assert len(both) < 10 and len(opened) < 10, "more is opened than a delta may hold"
+    store.append([LogLine("flood", "out.log", START_S, 20, f"line {i}") for i in range(5000)])
+    store.append([LogLine("quiet", "out.log", START_S, 20, "another")])
+    some = store.since(0, {"flood", "quiet"}).lines
+    assert [line.text for line in some if line.run == "quiet"] == ["one line", "another"]
+    assert [line.text for line in some if line.run == "flood"] == [f"line {i}" for i in range(4000, 5000)]
+    store.close()

@@ -566,3 +566,16 @@ def test_without_steps_parts_that_follow_each_other_are_normal_together(store: S
     run(store, (120, ((1200, (MODULE, roll_out)), (1300, (MODULE, update)))), steps=False)
     for at_s in (60.0, 61.1, 62.3, 70.7):
         assert blame(store, at_s, at_s + 10).verdict == "no_difference"
+
+
+def test_collections_that_the_run_logs_are_named_though_chance_could_make_as_much(store: Store) -> None:
+    """As much longer as steps are now and then in normal, too: stacks alone would not tell."""
+    steady: tuple[Part, ...] = (NORMAL[0], (40, (MODULE, STEP, FORWARD)), (50, (MODULE, STEP, FORWARD._replace(line=8))))
+    slower: tuple[Part, ...] = tuple((1.4 * ms, stack) for ms, stack in steady)
+    run(store, *((10, steady), (10, slower)) * 4)
+    assert blame(store, 72, 75).suspect is None
+    slow = [t for lo in (10, 30, 50, 70) for t in np.arange(lo, lo + 10, 0.14)]
+    store.append([Event("run", "gc", T0 + float(t), seconds=0.04) for t in slow])
+    logged, healthy = blame(store, 72, 75), blame(store, 62, 65)
+    assert (logged.verdict, logged.reason) == ("line", "garbage collection")
+    assert healthy.verdict == "no_difference"

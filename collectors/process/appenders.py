@@ -6,6 +6,7 @@ writer is the only one left whose command line names the file or a folder of it,
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Collection, Iterable
@@ -17,8 +18,11 @@ from .activity import RunActivity
 from .launchers import is_launcher, started
 from .proc import PROC, ancestors, command_of, folder_of, runs_python, uid_of, written_bytes
 
-LOOKS, MOST_LOOKS = 5, 20  # in which the file has grown: before somebody is sure to be the writer, and until the search begins anew
+LOOKS, MOST_LOOKS = 5, 20  # in which the file has grown: before somebody is sure to be the writer, and until the search is given up
+MOST_ASKED = 120  # looks in all
 LOOK_EVERY_S = 1.0
+MOST_SEARCHES = 4  # at a time: each costs about 2 ms a look; who is not found makes room for others
+REST = 5  # looks that a run is left alone before its next search
 SUFFIXES = (".jsonl", ".log")
 
 
@@ -29,7 +33,13 @@ class _Search:
     written: dict[int, int]  # by pid of those who may be the writer: bytes, before `size` was asked for
     size: int  # bytes of the run's files
     looked_s: float  # CLOCK_MONOTONIC
-    looks: int = 0
+    asked: int
+    looks: int  # those before which the file had grown
+
+    @property
+    def is_over(self) -> bool:
+        """It leads nowhere: nothing is written, or too many may be the writer."""
+        return self.asked >= MOST_ASKED or self.looks >= MOST_LOOKS or (self.asked >= LOOKS and self.looks == 0)
 
 
 class Appenders:
@@ -38,33 +48,45 @@ class Appenders:
     def __init__(self, proc: Path = PROC, *, every_s: float = LOOK_EVERY_S) -> None:
         self._proc, self._every_s = proc, every_s
         self._searches: dict[str, _Search] = {}
+        self._ended_s: dict[str, float] = {}  # by run, its last search, CLOCK_MONOTONIC
 
     def keep_only(self, runs: Collection[str]) -> None:
         self._searches = {run: search for run, search in self._searches.items() if run in runs}
+        self._ended_s = {run: ended_s for run, ended_s in self._ended_s.items() if run in runs}
 
     def find(self, activity: RunActivity, taken: Collection[int]) -> int | None:
         """The pid, once it is sure; `taken` are the processes of other runs and our own. 10 us a Python process, 10 us any at first."""
-        search, now_s = self._searches.get(activity.run), time.monotonic()
-        if search is not None and now_s - search.looked_s < self._every_s:
+        run, now_s = activity.run, time.monotonic()
+        search = self._searches.get(run)
+        if search is None:
+            if self._has_room(run, now_s):
+                owners = {uid for path in _files_of(activity) if (uid := _owner_of(path)) is not None}
+                self._searches[run] = self._looked_at(activity, self._candidates(owners, taken), 0, 0)
             return None
-        size = _bytes_of(activity)
-        grown = 0 if search is None else size - search.size
-        if search is None or grown < 0 or not search.written or search.looks >= MOST_LOOKS:
-            owners = {uid for path in _files_of(activity) if (uid := _owner_of(path)) is not None}
-            self._searches[activity.run] = self._looked_at(activity, self._candidates(owners, taken), 0)
+        if now_s - search.looked_s < self._every_s:
             return None
-        if grown == 0:
-            self._searches[activity.run] = self._looked_at(activity, search.written, search.looks)
-            return None
-        written = self._written(pid for pid in search.written if pid not in taken)
-        left = {pid for pid, now in written.items() if now - search.written[pid] >= grown}
-        self._searches[activity.run] = self._looked_at(activity, left, search.looks + 1)
-        if search.looks + 1 < LOOKS:
-            return None
-        tops = [pid for pid in left if left.isdisjoint(ancestors(pid, self._proc)) and not is_launcher(pid, self._proc)]
+        grown = _bytes_of(activity) - search.size
+        left = set(search.written)
+        if grown > 0:
+            written = self._written(pid for pid in left if pid not in taken)
+            left = {pid for pid, now in written.items() if now - search.written[pid] >= grown}
+        search = self._looked_at(activity, left, search.asked + 1, search.looks + (grown > 0))
+        self._searches[run] = search
+        found = self._sure(left, activity) if search.looks >= LOOKS else None
+        if found is not None or not left or grown < 0 or search.is_over:
+            del self._searches[run]
+            self._ended_s[run] = now_s
+        return found
+
+    def _sure(self, left: Collection[int], activity: RunActivity) -> int | None:
+        tops = [pid for pid in left if not {*left}.intersection(ancestors(pid, self._proc)) and not is_launcher(pid, self._proc)]
         by_name = [pid for pid in tops if self._names(pid, activity)]
         sure = by_name or [pid for pid in tops if self._works_above(pid, activity)]
         return sure[0] if len(sure) == 1 and (by_name or len(tops) == 1) else None
+
+    def _has_room(self, run: str, now_s: float) -> bool:
+        rested = now_s - self._ended_s.get(run, -math.inf) >= REST * self._every_s
+        return len(self._searches) < MOST_SEARCHES and rested
 
     def _names(self, pid: int, activity: RunActivity) -> bool:
         """Whether a word of its command line is the run's folder, or a file in it: `--output_dir=runs/x`."""
@@ -79,9 +101,9 @@ class Appenders:
         folder = folder_of(pid, self._proc)
         return len(folder) > 1 and activity.folder.is_relative_to(folder)
 
-    def _looked_at(self, activity: RunActivity, pids: Iterable[int], looks: int) -> _Search:
+    def _looked_at(self, activity: RunActivity, pids: Iterable[int], asked: int, looks: int) -> _Search:
         written = self._written(pids)
-        return _Search(written, _bytes_of(activity), time.monotonic(), looks)
+        return _Search(written, _bytes_of(activity), time.monotonic(), asked, looks)
 
     def _written(self, pids: Iterable[int]) -> dict[int, int]:
         return {pid: written for pid in pids if (written := written_bytes(pid, self._proc)) is not None}

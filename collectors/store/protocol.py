@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -253,9 +253,9 @@ class Store(Protocol):
     def changed(self) -> bool:
         """Whether records were committed since this was last asked from this object; 5 us, or 20 where something was written."""
 
-    def since(self, seq: int) -> Delta:
+    def since(self, seq: int, lines_of: Collection[str] | None = None) -> Delta:
         """What was committed after `seq`, for live pages: all points or, where that would be too much, none and `complete` false; of
-        lines and events the newest few thousand."""
+        lines (of these runs, or of all) and events the newest few thousand."""
 
     def close(self) -> None: ...
 

@@ -47,9 +47,9 @@ def judge(case: Case) -> Verdict:
     unit_s = known["normal_unit_s"] or 1.0
     least_s = _least(excess, found, unit_s, luck)
     everywhere_s = max(least_s, LEAST_EVERYWHERE * unit_s)
-    if found is not None and _is_everywhere(found, excess, slowdown_s, case):
-        found = None
-    if found is None or found.excess_s <= (everywhere_s if _is_all(found, case) else least_s):
+    if found is not None:
+        found = found._replace(everywhere=_is_everywhere(found, excess, slowdown_s, case))
+    if found is None or found.excess_s <= (everywhere_s if found.everywhere or _is_all(found, case) else least_s):
         is_slower = normal is None or (window.units is not None and slowdown_s > everywhere_s)
         return Verdict("unknown" if is_slower else "no_difference", **known)
     if not _stands(found, case):

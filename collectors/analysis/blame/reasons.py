@@ -21,6 +21,7 @@ from .suspect import Suspect
 from .verdict import Case, GpuLook, HostLook, Side, Verdict
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
+LEAST_LOGGED = 0.15  # of a normal unit: the run's own clock says it, no chance of sampling does
 IDLER_PCT = 5.0  # so much less busy is idle
 SLOWER_CLOCK = 0.97
 OTHERS_AT_WORK = 0.3  # seconds of every second, by which a process's other threads must have become busier
@@ -49,10 +50,13 @@ class Facts(NamedTuple):
 
 def reasoned(verdict: Verdict, case: Case, facts: Facts) -> Verdict:
     """The verdict with its reason; or another one, where the reason says that the line is innocent."""
+    collected_s = facts.gc_s[0] - facts.gc_s[1] if facts.gc_s else 0.0
+    if verdict.verdict == "no_difference" and collected_s >= LEAST_LOGGED * (verdict.normal_unit_s or np.inf):
+        return _collector(verdict, collected_s) if collected_s >= MOST * (verdict.slowdown_s or 0.0) else verdict
     if verdict.verdict not in ("line", "unknown") or not verdict.normal or not verdict.slowdown_s:
         return replace(verdict, reason=_of_line(verdict.suspect, case)) if verdict.suspect else verdict
-    if facts.gc_s and facts.gc_s[0] - facts.gc_s[1] >= MOST * verdict.slowdown_s:
-        return _collector(verdict, facts.gc_s[0] - facts.gc_s[1])
+    if facts.gc_s and collected_s >= MOST * verdict.slowdown_s:
+        return _collector(verdict, collected_s)
     if _gpu_is_slower(verdict, case, facts.gpu):
         return _without_line(verdict, "gpu_slower")
     if pool := _holder_of_gil(verdict, case, facts):
@@ -64,12 +68,19 @@ def reasoned(verdict: Verdict, case: Case, facts: Facts) -> Verdict:
     reason = _of_line(verdict.suspect, case)
     if not reason and facts.gc_s is None and not _elsewhere(verdict.suspect, case) and _pauses(verdict.suspect, case):
         return replace(verdict, reason=f"may be {GC}", confidence="low")
+    if verdict.suspect.everywhere and not reason:
+        return replace(_bare(verdict), verdict="unknown", confidence=None)
     return replace(verdict, reason=reason)
 
 
 def _without_line(verdict: Verdict, kind: Literal["gpu_slower", "cpu_taken"]) -> Verdict:
-    bare = replace(verdict, suspect=None, excess_s=None, excess_share=None, rank_among_normal=None)
-    return replace(bare, verdict=kind, confidence="medium")
+    return replace(_bare(verdict), verdict=kind, confidence="medium")
+
+
+def _bare(verdict: Verdict) -> Verdict:
+    return replace(
+        verdict, suspect=None, excess_s=None, excess_share=None, rank_among_normal=None, unexplained_s=verdict.slowdown_s
+    )
 
 
 def _of_line(found: Suspect | None, case: Case) -> str:

@@ -67,6 +67,7 @@ class Suspect(NamedTuple):
     below: list[Frame]  # the library's functions below it that carry most of it
     caller: str = ""  # where no frame of the user's own is on the stack: the library's function that called it
     alone: float = 1.0  # how much of its excess is in no other own function below it
+    everywhere: bool = False  # all else grew in the same proportion: innocent, unless there is a reason
 
 
 def weighed(traces: Traces) -> Weighed:

@@ -223,13 +223,13 @@ class SqliteStore:
             return any(changes)
 
     @failing(UNREADABLE, AGAIN)
-    def since(self, seq: int) -> Delta:
+    def since(self, seq: int, lines_of: Collection[str] | None = None) -> Delta:
         newest = self.seq()  # first: whatever has a seq up to this is visible by now, in files that are there by now
         if seq > newest or newest - seq > MOST_COMMITS:  # of a store that was removed, or longer ago than is worth telling
             return Delta(newest, False, [], [], [])
         self._readers.look()
         parts = [self._of_file[path].since(db, seq, newest) for path, db in self._readers.live()]
-        lines = [line for _, db in self._readers.runs() for line in logs.read_after(db, seq, newest)]
+        lines = [line for _, db in self._readers.runs() for line in logs.read_after(db, seq, newest, lines_of)]
         events = [event for _, db in self._readers.runs() for event in runs.read_events_after(db, seq, newest)]
         return Delta(newest, all(complete for complete, _ in parts), [one for _, found in parts for one in found], lines, events)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,8 @@ MANY_LINES = 500
 NO_CURSOR = 1 << 62
 MOST_CHARACTERS = 16_384  # of a line in an answer; it is searched whole
 MOST_PAGE_CHARACTERS = 8_000_000
-MOST_LIVE_LINES = 2000  # of a delta: a page shows fewer
+MOST_LIVE_LINES = 2000  # of a delta: a page shows fewer,
+MOST_LIVE_BYTES = 4 << 20  # or so much text
 _BLOCK = "id, run, first_line, last_line, lines, first_time_s, last_time_s, max_level, files, columns, texts"
 
 
@@ -172,16 +173,38 @@ def _bounded(found: list[tuple[int, LogLine]]) -> list[tuple[int, LogLine]]:
     return found[-max(kept, 1) :]
 
 
-def read_after(db: sqlite3.Connection, seq: int, upto: int, most: int = MOST_LIVE_LINES) -> list[LogLine]:
-    """Lines of later commits, by arrival; where there are more than `most`, the newest of them."""
-    after = f"SELECT {_BLOCK} FROM log WHERE seq > ? AND seq <= ? ORDER BY seq DESC, last_line DESC"
+def read_after(db: sqlite3.Connection, seq: int, upto: int, runs: Collection[str] | None = None) -> list[LogLine]:
+    """Lines of later commits, of these runs or of all, by arrival: the newest 2,000 or 4 MiB.
+
+    Runs share these bounds, so that a run that floods its log takes no other run's place. No block is opened beyond them: this is
+    asked ten times a second, on the event loop.
+    """
+    after = "SELECT id, run FROM log WHERE seq > ? AND seq <= ? ORDER BY seq DESC, id DESC"
+    by_run: dict[str, list[int]] = {}
+    with schema.transaction(db, "DEFERRED"):  # a row that is listed may be merged into another one meanwhile
+        for row, run in db.execute(after, (seq, upto)):
+            if runs is None or run in runs:
+                by_run.setdefault(run, []).append(row)
+        shared = list(by_run.values())[:MOST_LIVE_LINES]
+        lines, size = (most // max(1, len(shared)) for most in (MOST_LIVE_LINES, MOST_LIVE_BYTES))
+        numbered = [one for rows in shared for one in _newest(db, rows, lines, size)]
+    return [line for _, line in sorted(numbered)]
+
+
+def _newest(db: sqlite3.Connection, rows: Sequence[int], most: int, most_bytes: int) -> list[tuple[int, LogLine]]:
+    """Of one run's rows, the newest first: its last lines, with their numbers. The first row is opened however large it is."""
     numbered: list[tuple[int, LogLine]] = []
-    for row in map(BlockRow._make, db.execute(after, (seq, upto))):
+    size = 0
+    for one in rows:
+        row = BlockRow._make(db.execute(f"SELECT {_BLOCK} FROM log WHERE id = ?", (one,)).fetchone())
+        size += row.room()[1]
+        if numbered and size > most_bytes:
+            break
         block = row.read()
         numbered += [(number, block.line(i)) for i, number in enumerate(block.numbers)] if block else []
         if len(numbered) >= most:
             break
-    return [line for _, line in sorted(numbered)[-most:]]
+    return sorted(numbered)[-most:]
 
 
 def _parts(numbered: Sequence[tuple[int, LogLine]]) -> Iterator[Sequence[tuple[int, LogLine]]]:
