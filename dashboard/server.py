@@ -60,6 +60,7 @@ def _before_dash(app: FastAPI) -> None:
     """Instead of Dash's own routes, which answer 500 to a path that they do not know: the first one that matches is taken."""
     app.add_api_route("/_dash-component-suites/{package}/{path:path}", _suite, include_in_schema=False)
     app.add_api_route("/_dash-update-component", _callback, methods=["POST"], include_in_schema=False)
+    app.add_api_route("/_dash-update-component", _no_such_route, methods=api.METHODS, include_in_schema=False)
     app.add_api_route(
         "/_reload-hash", _no_such_route, methods=api.METHODS, include_in_schema=False
     )  # our pages do not reload themselves

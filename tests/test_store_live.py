@@ -16,7 +16,7 @@ from collectors.logs.tail import Tail
 from collectors.records import Labels, LogLine, Points, Record, labels_of
 from collectors.service.supervisor import Supervisor
 from collectors.store.open import open_store
-from collectors.store.protocol import series_id
+from collectors.store.protocol import Store, series_id
 from collectors.store.sqlite import files
 from collectors.store.sqlite.compact import CHECKPOINT_BYTES
 from collectors.store.sqlite.logs import BlockRow
@@ -101,8 +101,8 @@ def test_readers_see_whole_commits_and_a_cursor_hands_out_everything_once(tmp_pa
 READER = """
 import sys, threading
 from pathlib import Path
-from collectors.store.protocol import series_id
-from collectors.store.sqlite import Store
+from collectors.store.protocol import Store, series_id
+from collectors.store.open import open_store
 ended = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
 store, one, seen = open_store(Path(sys.argv[1]), write=False), series_id("a", "x", (("host", "box"),)), set()
