@@ -17,9 +17,9 @@ from collectors.analysis.stacks.lanes import Lanes
 from collectors.records import Frame, Points, Profile, StackSample, labels_of
 from collectors.store import question as questions
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
 from collectors.store.question import Ended, Question, asked
 from collectors.store.sqlite import search, stacks
+from collectors.store.sqlite.engine import SqliteStore
 from dashboard import turns
 from dashboard.flame import flamechart, minutes
 from dashboard.flame.flamechart import Drawing, Strip, chart
@@ -138,7 +138,7 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading
         finally:
             ended.set()
 
-    monkeypatch.setattr(Store, "stack_counts", slow)
+    monkeypatch.setattr(SqliteStore, "stack_counts", slow)
     return begun, ended
 
 
@@ -181,7 +181,7 @@ def test_dear_questions_take_turns_and_keep_cheap_ones_from_waiting(web: Web, mo
         working.discard(me)
         return []
 
-    monkeypatch.setattr(Store, "stack_counts", slow)
+    monkeypatch.setattr(SqliteStore, "stack_counts", slow)
     clients = [Web(web.port) for _ in range(60)]
     threads = [
         threading.Thread(target=lambda one=one: one.ask("/api/v1/flamechart", run="a", from_=T0, to=T0 + 60)) for one in clients

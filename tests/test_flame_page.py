@@ -119,7 +119,7 @@ def open_starved(run: Run, page: Page, more: str = "") -> None:
     page.goto(f"{run.running.address}/flame?{run.starved}{more}")
     wait_for(lambda: "decode_image" in flame_names(page), 30, "no flame graph of the window")
     wait_for(lambda: "decode_image" in page.inner_text(".flame-head .said"), 20, "the head does not name the function")
-    wait_for(lambda: page.locator("#flame .flame-page").count() == 1, 20, "the page does not move into Dash's layout")
+    wait_for(lambda: page.locator("#content .flame-page").count() == 1, 20, "the page does not move into Dash's layout")
 
 
 def first_row(page: Page) -> str:

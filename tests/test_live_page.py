@@ -155,13 +155,13 @@ def test_the_sheet_of_a_phone_is_pulled_by_its_grip_or_tapped(running: Dashboard
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x, y - 50, steps=2)
-    wait_for(lambda: page.locator("#live").count() == 1, 30, "Dash lays nothing out")
+    wait_for(lambda: page.locator("#content").count() == 1, 30, "Dash lays nothing out")
     page.mouse.move(x, y - 250, steps=4)
     wait_for(lambda: 330 < panel.evaluate("panel => panel.offsetHeight") < 350, 5, "the sheet does not follow the pointer")
     page.mouse.move(x, 120, steps=6)
     page.mouse.up()
     wait_for(lambda: panel.get_attribute("data-sheet") == "full", 5, "the sheet does not stay where it was let go")
-    wait_for(lambda: page.locator("#live .panel").count() == 1, 5, "the page does not move into Dash's layout")
+    wait_for(lambda: page.locator("#content .panel").count() == 1, 5, "the page does not move into Dash's layout")
     page.locator(".grip").focus()
     page.keyboard.press("Enter")
     assert panel.get_attribute("data-sheet") == "peek"
@@ -192,6 +192,5 @@ def test_the_first_load_is_at_most_500_kilobytes_on_the_wire(running: Dashboard,
         "Network.loadingFinished", lambda event: sizes.update({asked.get(event["requestId"], ""): event["encodedDataLength"]})
     )
     page.goto(f"{running.address}{path}")
-    container = path.strip("/") or "live"
-    wait_for(lambda: page.locator(f"#{container} .surface").count() == 1, 20, "Dash does not take the page over")
+    wait_for(lambda: page.locator("#content .surface").count() == 1, 20, "Dash does not take the page over")
     assert 50_000 < sum(size for url, size in sizes.items() if "/api/" not in url) <= 500_000

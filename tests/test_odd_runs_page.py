@@ -218,7 +218,7 @@ def test_names_are_text_and_the_picker_finds_a_run_by_a_part_of_its_name(running
     page.locator("button.picker").click()
     rows = page.locator(".runs [role=option]")
     assert rows.count() == RUNS
-    wait_for(lambda: page.locator("#live").count() == 1, 30, "Dash lays nothing out")
+    wait_for(lambda: page.locator("#content").count() == 1, 30, "Dash lays nothing out")
     page.keyboard.type("bold exe")
     wait_for(lambda: rows.count() == 1, 5, "the list is not narrowed")
     page.locator(".surface").hover()
@@ -228,7 +228,7 @@ def test_names_are_text_and_the_picker_finds_a_run_by_a_part_of_its_name(running
         20,
         "the name is not shown as it is",
     )
-    wait_for(lambda: page.locator("#live .surface").count() == 1, 10, "the page does not move into Dash's layout")
+    wait_for(lambda: page.locator("#content .surface").count() == 1, 10, "the page does not move into Dash's layout")
     assert page.locator(":popover-open").count() == 0, "the list opens again"
     wait_for(lambda: drawn(page, "<img src=x>"), 20, "its curve is not drawn")
     assert page.locator("img").count() == 0
