@@ -17,7 +17,7 @@ BEFORE_S = 1800.0  # how far from the window normal may lie
 FIRST_UNITS, FIRST_S = 50, 120.0  # a run's beginning is not its normal: so many units, and no more than so many seconds
 FEW_UNITS = 8.0  # a window of fewer is compared in whole units: what a part of one does says little of the others
 LEAST_UNITS = 5.0  # whole units that are looked for
-SLOWEST = 1.5  # times the 25th percentile over steps
+SLOWEST, SLOWEST_MEAN = 1.5, 1.25  # times the 25th percentile over steps: the median of a second, and its mean
 SLACK = 0.15  # without steps: how far from the better quartile a slice's activity may lie
 ENOUGH_S = 60.0  # the nearest so many seconds are taken; more for long windows
 WINDOWS = 25  # ... so many of the window's own lengths, for less than 20 say little about chance
@@ -124,7 +124,7 @@ def _steady(starts: Floats, units: Units | None, activity: Activity | None, mix:
     if units is not None and len(units.end_s):
         median_s, mean_s = _by_slice(starts, units)
         usual_s = float(np.percentile(mean_s[np.isfinite(mean_s)], 25)) if np.isfinite(mean_s).any() else np.inf
-        steady: Bools = (median_s <= SLOWEST * units.usual_s()) & (mean_s <= SLOWEST * usual_s)
+        steady: Bools = (median_s <= SLOWEST * units.usual_s()) & (mean_s <= SLOWEST_MEAN * usual_s)
         return steady & _beside_steady(starts, steady) if np.median(units.units) >= MANY else steady
     if activity is not None and len(activity.time_s):
         value = _means(starts, activity)
