@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -158,8 +159,9 @@ def test_what_has_no_text_on_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
 def test_root_reads_nothing_that_the_processes_user_may_not(tmp_path: Path) -> None:
     """A process of nobody names root's files: by their path, by links, and in a folder that only root may enter."""
     os.chmod(tmp_path, 0o755)  # noqa: PTH101
-    for above in tmp_path.parents[:2]:
-        above.chmod(0o755)
+    for above in tmp_path.parents:
+        if above.is_relative_to(tempfile.gettempdir()) and above != Path(tempfile.gettempdir()):
+            above.chmod(0o755)
     secret, hidden, open_one = tmp_path / "secret.py", tmp_path / "closed" / "hidden.py", tmp_path / "open.py"
     for path in (secret, hidden, open_one):
         old(path, "password\n")

@@ -46,7 +46,7 @@ def test_a_callee_is_only_seen_below_its_own_caller(callee_us: int, enough: int)
 def test_every_stack_is_one_that_its_thread_can_have(python: Interpreter, enough: int, tmp_path: Path) -> None:
     truth = judged(python.path, enough, tmp_path, None)
     assert truth.wrong == []
-    assert truth.cut <= 0.03 * truth.samples
+    assert truth.cut + truth.errors <= 0.06 * truth.samples, "looks that saw the outer part only, or nothing"
     assert truth.deep > 0, "the recursion was seen down to its 991st frame"
 
 

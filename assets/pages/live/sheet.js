@@ -26,7 +26,7 @@ export function grip(sheet) {
   };
   handle.addEventListener("pointerup", drop);
   handle.addEventListener("pointercancel", drop);
-  handle.addEventListener("click", () => drag?.moved || next(sheet()));
+  handle.addEventListener("click", (/** @type {MouseEvent} */ { detail }) => (detail && drag?.moved) || next(sheet())); // detail is 0 for a key
   return handle;
 }
 
