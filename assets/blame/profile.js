@@ -26,7 +26,7 @@ export class Profile {
   /** @param {Sink} sink */
   constructor(sink) {
     this.sink = sink;
-    /** @type {any} what the server says of the profiler */
+    /** @type {Partial<import("../types/api").Row<"ProfileState">>} what the server says of the profiler */
     this.told = {};
     this.over = false; // nothing more comes
     /** @type {Record<string, any>} view, thread, phase, ...: parameters of `GET /flame` */
@@ -124,7 +124,7 @@ export class Profile {
     this.readLines(wanted);
   }
 
-  /** @param {any} told the server's account of the profiler @param {boolean} over */
+  /** @param {Partial<import("../types/api").Row<"ProfileState">>} told the server's account of the profiler @param {boolean} over */
   hear(told, over) {
     const news = told.state !== this.told.state;
     this.told = told;
@@ -164,7 +164,7 @@ export class Profile {
 
   /** Why there is no profile, and what to do. @param {Flame | null} answer @param {string} refused @returns {Trouble | null} */
   #trouble(answer, refused) {
-    const { state, sentence, remedy } = this.told;
+    const { state, sentence = "", remedy = "" } = this.told;
     if (refused) return { sentence: refused, remedy: "", action: null };
     if (state === "off") return { sentence, remedy, action: "on" };
     if (state === "refused") return { sentence, remedy, action: "retry" };

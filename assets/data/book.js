@@ -46,7 +46,7 @@ export class Book {
     this.points = 0; // of all series, in the store
     this.origin = Infinity; // where on the axis the run's first point stands, else the machine's
     this.pace = new Pace();
-    /** @type {any[] | null} deltas that came while a read was under way */
+    /** @type {import("../types/api").Delta[] | null} deltas that came while a read was under way */
     this.meanwhile = null;
   }
 
@@ -94,8 +94,8 @@ export class Book {
 
   /**
    * Names that cannot be answered together are asked in halves, until the one that fails stands alone.
-   * @param {string | null} of the run @param {string[]} names @param {Record<string, any>} window @param {{halvings: number}} spare
-   * @returns {Promise<{of: string | null, names: string[], answer: any, error: string}[]>}
+   * @param {string | null} of the run @param {string[]} names @param {Record<string, string | number | null>} window @param {{halvings: number}} spare
+   * @returns {Promise<{of: string | null, names: string[], answer: import("../types/api").Answer<"points"> | null, error: string}[]>}
    */
   async #ask(of, names, window, spare) {
     try {
@@ -130,7 +130,7 @@ export class Book {
     for (const delta of late) this.take(delta, growing);
   }
 
-  /** @param {any} delta @param {boolean} growing otherwise only the newest values are kept: nothing new comes into view */
+  /** @param {import("../types/api").Delta} delta @param {boolean} growing otherwise only the newest values are kept: nothing new comes into view */
   take(delta, growing) {
     this.meanwhile?.push(delta);
     if (growing) this.version++;
@@ -198,7 +198,7 @@ export class Book {
     return known.find((one) => one.bin.length > 0) ?? null;
   }
 
-  /** @param {Map<string, Series>} series @param {any} told @param {number} width */
+  /** @param {Map<string, Series>} series @param {{run: string | null} & import("../types/api").Row<"CurveRow">} told @param {number} width */
   #fill(series, told, width) {
     const one = new Series({ run: told.run, name: told.name, labels: told.labels }, width, this.axis);
     one.fill(told);

@@ -9,7 +9,7 @@ const SILENCE_MS = 6000; // the server says its state about once a second
 export class Feed {
   /**
    * @param {string} url
-   * @param {{delta: (message: any) => void, state: (message: any) => void, reset: () => void, status: (lostSince_ms: number | null) => void}} listener
+   * @param {{delta: (message: import("../types/api").Delta) => void, state: (message: import("../types/api").State) => void, reset: () => void, status: (lostSince_ms: number | null) => void}} listener
    */
   constructor(url, listener) {
     this.url = url;
@@ -54,14 +54,14 @@ export class Feed {
     socket.onclose = () => this.lost(socket);
   }
 
-  /** @param {any} message */
+  /** @param {import("../types/api").Message} message */
   hear(message) {
     this.heard_ms = Date.now();
     if (message.type === "state") this.listener.state(message);
     else if (message.type === "reset") {
       this.wishes = [];
       this.listener.reset();
-    } else if (message.cursor >= this.cursor) {
+    } else if (message.type === "delta" && message.cursor >= this.cursor) {
       this.cursor = message.cursor;
       this.listener.delta(message);
     }

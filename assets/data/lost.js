@@ -8,7 +8,7 @@ import { keyOf } from "./series.js";
 /**
  * By uuid, since when a GPU does not answer. One that was lost before the collector started has not told its uuid: it is the one
  * that last had its index.
- * @param {import("../pages/gpus/head.js").Card[]} cards @param {(Meta & {last_time_s: number | null})[]} machine
+ * @param {import("../pages/gpus/head.js").Card[]} cards @param {Meta[]} machine
  * @returns {Map<string, number>}
  */
 export function lostSince(cards, machine) {

@@ -18,10 +18,10 @@ export class Runs {
   /** @param {string | null} name of the run that the address asks for */
   constructor(name) {
     this.name = name;
-    /** @type {any[]} the newest first */
+    /** @type {import("../types/api").Run[]} the newest first */
     this.list = [];
     this.read_once = false;
-    /** @type {any} the server's last state message */
+    /** @type {import("../types/api").State | null} the server's last state message */
     this.told = null;
     this.clock_off_s = 0; // server's clock minus the browser's
     /** @type {number | null} when the connection was lost, on the server's clock */
@@ -68,7 +68,7 @@ export class Runs {
 
   /**
    * Take over a state message, which tells of the runs that live only.
-   * @param {any} message
+   * @param {import("../types/api").State} message
    * @returns {{first: boolean, more: boolean, grown: boolean, silenced: boolean}} `more`: there are runs that the list lacks;
    *   `grown`: the shown run has new series; `silenced`: other GPUs than before do not answer
    */
@@ -76,7 +76,7 @@ export class Runs {
     const first = this.told === null;
     const series = this.current?.series;
     const silent = silentOf(this.told);
-    const near = new Map(message.runs.map((/** @type {any} */ run) => [run.run, run]));
+    const near = new Map(message.runs.map((run) => [run.run, run]));
     this.told = message;
     this.clock_off_s = message.time_s - Date.now() / 1000;
     this.list = this.list.map((run) => near.get(run.run) ?? run);
@@ -89,5 +89,5 @@ export class Runs {
   }
 }
 
-/** @param {any} told @returns {string} which GPUs do not answer, and since when */
-const silentOf = (told) => (told?.gpus ?? []).map((/** @type {any} */ { index, since_s }) => `${index} ${since_s ?? ""}`).join();
+/** @param {import("../types/api").State | null} told @returns {string} which GPUs do not answer, and since when */
+const silentOf = (told) => (told?.gpus ?? []).map(({ index, since_s }) => `${index} ${since_s ?? ""}`).join();

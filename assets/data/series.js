@@ -40,11 +40,12 @@ export class Series {
     this.segment = /** @type {number[]} */ ([]); // rises where the run was started again
   }
 
-  /** Take over what `GET /points` answered. @param {any} told */
+  /** Take over what `GET /points` answered. @param {import("../types/api").Row<"CurveRow">} told */
   fill(told) {
     for (let i = 0; i < told.t.length; i++) {
       if (told.t[i] === null) continue;
-      const bad = told.non_finite[i] ? (typeof told.last[i] === "string" ? told.last[i] : "NaN") : "";
+      const last = told.last[i];
+      const bad = told.non_finite[i] ? (typeof last === "string" ? last : "NaN") : "";
       this.#merge(
         told.t_end[i],
         numeric(told.min[i]),

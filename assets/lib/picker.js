@@ -55,7 +55,7 @@ export class Picker {
     this.#mark();
   }
 
-  /** @param {any} run @param {number} now_s */
+  /** @param {import("../types/api").Run} run @param {number} now_s */
   #row({ run, state, last_time_s }, now_s) {
     const ago = last_time_s && state !== "running" ? `${duration(Math.max(0, now_s - last_time_s))} ago` : "";
     return el(

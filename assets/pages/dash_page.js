@@ -95,7 +95,7 @@ export default class DashPage extends Session {
     this.invalidate();
   }
 
-  /** @param {any} message */
+  /** @param {import("../types/api").Delta} message */
   delta(message) {
     for (const chart of this.charts) chart.take(message, this.growing);
     super.delta(message);

@@ -25,7 +25,7 @@ export class Files {
     setInterval(() => this.run !== null && !document.hidden && this.read(this.run), EVERY_MS);
   }
 
-  /** @param {any} run the shown one, as `GET /runs` says it */
+  /** @param {import("../types/api").Run | null} run the shown one, as `GET /runs` says it */
   draw(run) {
     const looks = JSON.stringify([run?.run, run?.lines_skipped, run?.fields_skipped]);
     if (looks === this.#looks) return;

@@ -44,17 +44,18 @@ export class RunPage extends TimePage {
     return this.range.axis;
   }
 
-  /** @param {any[]} metas */
+  /** @param {import("../data/series.js").Meta[]} metas */
   lanesOf(metas) {
     return this.absent ? [] : super.lanesOf(metas);
   }
 
-  /** Of the machine's series those that were recorded while a run that is over was there. @param {any[]} metas */
+  /** Of the machine's series those that were recorded while a run that is over was there. @param {import("../data/series.js").Meta[]} metas */
   watched(metas) {
     const { current: run, over } = this.runs;
-    if (!over || run.last_time_s === null) return metas;
-    const first_s = run.started_s ?? this.book.origin;
-    return metas.filter((meta) => meta.run !== null || (meta.first_time_s <= run.last_time_s && (meta.last_time_s ?? Infinity) >= first_s));
+    const last_s = over ? (run?.last_time_s ?? null) : null;
+    if (last_s === null) return metas;
+    const first_s = run?.started_s ?? this.book.origin;
+    return metas.filter((meta) => meta.run !== null || ((meta.first_time_s ?? 0) <= last_s && (meta.last_time_s ?? Infinity) >= first_s));
   }
 
   /** Neither the machine nor its processes were recorded while the run, which is over, was there. */
@@ -100,7 +101,7 @@ export class RunPage extends TimePage {
     if (name === null || this.runs.missing) return;
     if (this.range.axis === STEP) this.showNoTimes();
     else if (this.range.window) this.profile.ask(name, this.range.window, done);
-    else this.profile.askNow(name, over ? current.last_time_s : this.end_s);
+    else this.profile.askNow(name, (over && current?.last_time_s) || this.end_s);
   }
 
   /** The stacks of steps cannot be found: say so. */
@@ -212,12 +213,12 @@ export class RunPage extends TimePage {
 
   // What the server says
 
-  /** @param {any} message */
+  /** @param {import("../types/api").Delta} message */
   heard(message) {
     this.events.push(...message.events.filter((/** @type {{run: string}} */ { run }) => run === this.runs.name));
   }
 
-  /** @param {any} message @param {ReturnType<import("../data/runs.js").Runs["hear"]>} news */
+  /** @param {import("../types/api").State} message @param {ReturnType<import("../data/runs.js").Runs["hear"]>} news */
   told(message, news) {
     this.profile.hear(message.profile ?? {}, this.runs.over);
     if (!news.first && news.more) this.#newRuns();

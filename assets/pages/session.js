@@ -34,15 +34,15 @@ export class Session {
 
   // What the server says
 
-  /** New points, lines and events. @param {any} message */
+  /** New points, lines and events. @param {import("../types/api").Delta} message */
   delta(message) {
-    const newest_s = Math.max(...message.series.map((/** @type {{t: number[]}} */ { t }) => t.at(-1) ?? -Infinity));
+    const newest_s = Math.max(...message.series.map(({ t }) => t.at(-1) ?? -Infinity));
     if (newest_s > 0) this.behind_s = this.runs.now_s - newest_s;
     this.heard(message);
     this.invalidate();
   }
 
-  /** @param {any} message */
+  /** @param {import("../types/api").State} message */
   state(message) {
     this.told(message, this.runs.hear(message));
     this.invalidate();
@@ -59,10 +59,10 @@ export class Session {
 
   // What each page says for itself
 
-  /** A delta, once its points are taken. @param {any} _message */
+  /** A delta, once its points are taken. @param {import("../types/api").Delta} _message */
   heard(_message) {}
 
-  /** The server's state, once the page knows it. @param {any} _message @param {News} _news */
+  /** The server's state, once the page knows it. @param {import("../types/api").State} _message @param {News} _news */
   told(_message, _news) {}
 
   /** What the address says. @returns {Record<string, string | number | null>} */

@@ -25,10 +25,10 @@ export class Status {
     );
   }
 
-  /** @param {any} told the server's state @param {number | null} behind_s */
+  /** @param {import("../types/api").State | null} told the server's state @param {number | null} behind_s */
   draw(told, behind_s) {
-    const unwell = (told?.collectors ?? []).filter((/** @type {any} */ { state }) => state !== "ok");
-    setText(this.parts, unwell.map((/** @type {any} */ { name, state }) => `${name} ${state}`).join(", "));
+    const unwell = (told?.collectors ?? []).filter(({ state }) => state !== "ok");
+    setText(this.parts, unwell.map(({ name, state }) => `${name} ${state}`).join(", "));
     this.parts.title = troubleOf(unwell) ?? "";
     if (told?.cost)
       setText(this.cost, `dashboard costs ${figure(told.cost.cpu_pct, 1)} % of a core, ${megabytes(told.cost.rss_bytes)}`);

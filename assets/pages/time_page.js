@@ -71,7 +71,7 @@ export class TimePage extends Session {
 
   // What each page says for itself
 
-  /** What to show of the series that there are. @param {any[]} metas @returns {Lane[]} */
+  /** What to show of the series that there are. @param {import("../data/series.js").Meta[]} metas @returns {Lane[]} */
   lanesOf(metas) {
     return withLost(lanesOf(metas), metas, this.silent(metas));
   }
@@ -102,7 +102,7 @@ export class TimePage extends Session {
     return this.range.address(this.end_s);
   }
 
-  /** The server's state, once the page knows it. @param {any} _message @param {import("./session.js").News} news */
+  /** The server's state, once the page knows it. @param {import("../types/api").State} _message @param {import("./session.js").News} news */
   told(_message, { silenced }) {
     if (silenced) this.relane();
   }
@@ -134,7 +134,7 @@ export class TimePage extends Session {
     return lo - (this.end_s - lo) * END_ROOM;
   }
 
-  /** Since when GPUs do not answer, by uuid. @param {any[]} metas */
+  /** Since when GPUs do not answer, by uuid. @param {import("../data/series.js").Meta[]} metas */
   silent(metas) {
     return lostSince(
       this.runs.told?.gpus ?? [],
@@ -188,7 +188,7 @@ export class TimePage extends Session {
     const { current: run, now_s, over } = this.runs;
     if (this.range.axis === STEP) return this.range.fit(this.#lastStep - this.book.origin, over);
     const first = run ? run.started_s : this.book.origin;
-    const last = over ? run.last_time_s : now_s;
+    const last = over ? run?.last_time_s : now_s;
     if (run && !over) this.#lived = run.run;
     const whole = run && over && this.showsWhole && run.run !== this.#lived;
     return this.range.fit(first && last ? last - first : Infinity, over, whole ? Infinity : undefined);
@@ -299,13 +299,13 @@ export class TimePage extends Session {
 
   // What the server says
 
-  /** @param {any} message */
+  /** @param {import("../types/api").Delta} message */
   delta(message) {
     this.book.take(message, this.growing);
     super.delta(message);
   }
 
-  /** @param {any} message */
+  /** @param {import("../types/api").State} message */
   state(message) {
     const news = this.runs.hear(message);
     const { current: run } = this.runs;

@@ -126,16 +126,16 @@ export function worst({ told, current: run, lost_s, now_s }) {
   if (!told) return null;
   const problem = told.problems[0] ?? told.read_only ?? troubleOf(told.collectors);
   if (problem) return { tone: "warn", sentence: problem };
-  const [word, tone] = STATES[run?.state] ?? ["", ""];
+  const [word, tone] = STATES[run?.state ?? ""] ?? ["", ""];
   if (tone === "bad" || tone === "warn")
-    return { tone, sentence: run.state_reason || `${word}${run.last_time_s ? ` at ${clock(run.last_time_s)}` : ""}.` };
-  const lost = told.gpus.find((/** @type {any} */ { state }) => state === "lost");
+    return { tone, sentence: run?.state_reason || `${word}${run?.last_time_s ? ` at ${clock(run.last_time_s)}` : ""}.` };
+  const lost = told.gpus.find(({ state }) => state === "lost");
   if (lost) return { tone: "bad", sentence: lost.reason };
   const quiet = [run?.ranks_note, run?.state === "ended" ? run.state_reason : "", told.gpu_note].find(Boolean);
   return quiet ? { tone: "dim", sentence: quiet } : null;
 }
 
-/** The first sentence of a collector that is not well: one that is stuck goes first. @param {any[]} collectors @returns {string | undefined} */
+/** The first sentence of a collector that is not well: one that is stuck goes first. @param {import("../types/api").Row<"CollectorRow">[]} collectors @returns {string | undefined} */
 export function troubleOf(collectors) {
   const said = (/** @type {any} */ one) => one.sentence || one.last_error;
   const bad = collectors.filter((one) => one.state !== "ok");

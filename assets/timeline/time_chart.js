@@ -74,7 +74,7 @@ export class TimeChart {
     return this.books.flatMap((book) => book.wishes()).filter(({ run }) => run !== undefined);
   }
 
-  /** @param {any} delta @param {boolean} growing */
+  /** @param {import("../types/api").Delta} delta @param {boolean} growing */
   take(delta, growing) {
     for (const book of this.books) book.take(delta, growing);
   }

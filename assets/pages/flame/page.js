@@ -42,7 +42,7 @@ export default class FlamePage extends RunPage {
     if (!this.#awaited.size) setClass(this.element, "arriving", false);
   }
 
-  /** @param {any[]} metas */
+  /** @param {import("../../data/series.js").Meta[]} metas */
   lanesOf(metas) {
     return this.absent ? [] : withLost(stripLanes(this.watched(metas)), metas, this.silent(metas));
   }

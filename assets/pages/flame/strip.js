@@ -45,7 +45,7 @@ export class Strip {
   }
 }
 
-/** What shows dips best. @param {any[]} metas */
+/** What shows dips best. @param {import("../../data/series.js").Meta[]} metas */
 export function stripLanes(metas) {
   const lanes = lanesOf(metas);
   return FIRST.flatMap((id) => lanes.filter((lane) => lane.id === id)).slice(0, 1);

@@ -4,7 +4,7 @@ import { GIB, hostLanes, lane, limitOf, named, perGpu } from "../../data/lanes.j
 import { withLost } from "../../data/lost.js";
 import { keyOf } from "../../data/series.js";
 
-/** @typedef {import("../../data/series.js").Meta & {label: string, unit: string}} Meta as `GET /series` tells it */
+/** @typedef {import("../../data/series.js").Meta} Meta as `GET /series` tells it */
 /** @typedef {import("../../data/lanes.js").Lane} Lane */
 /** @typedef {import("../../data/lanes.js").Trace} Trace */
 

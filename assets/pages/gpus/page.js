@@ -93,12 +93,12 @@ export default class Gpus extends TimePage {
     if (window) this.flame.href = `/flame${location.search}`;
   }
 
-  /** @param {any[]} metas @returns {import("../../data/lanes.js").Lane[]} */
+  /** @param {import("../../data/series.js").Meta[]} metas @returns {import("../../data/lanes.js").Lane[]} */
   lanesOf(metas) {
     const { lo, hi } = this.range.view(this.end_s);
     const known = new Set(this.cards.map(({ uuid }) => uuid));
     const shown = metas.filter(
-      ({ labels, first_time_s, last_time_s }) => !labels.uuid || known.has(labels.uuid) || (last_time_s >= lo && first_time_s <= hi),
+      ({ labels, first_time_s, last_time_s }) => !labels.uuid || known.has(labels.uuid) || ((last_time_s ?? -Infinity) >= lo && (first_time_s ?? Infinity) <= hi),
     );
     this.lost = lostSince(this.cards, shown);
     const lanes = (/** @type {boolean} */ all) => gpuPageLanes(shown, this.lost, all);
@@ -148,7 +148,7 @@ export default class Gpus extends TimePage {
   /** XID errors in view, as marks on the axis. @param {import("../../data/range.js").View} view */
   async #readXids({ lo, hi }) {
     const { series } = await get("points", { series: ["gpu/xid*"], from: lo, to: this.range.following ? null : hi });
-    this.events = series.flatMap((/** @type {any} */ { t, last, labels }) =>
+    this.events = series.flatMap(({ t, last, labels }) =>
       t.map((/** @type {number} */ time_s, /** @type {number} */ i) => ({ kind: "xid", time_s, text: `GPU ${labels.gpu}: XID ${last[i]}` })),
     );
     this.invalidate();
@@ -163,7 +163,7 @@ export default class Gpus extends TimePage {
     if (changed) this.load(false);
   }
 
-  /** @param {any} message */
+  /** @param {import("../../types/api").State} message */
   told(message) {
     this.#take(message.gpus);
   }

@@ -28,7 +28,7 @@ export class FurtherCurves {
     this.element = el("div", { class: "further", hidden: true }, this.said, el("span", { class: "search" }, this.input), this.button);
   }
 
-  /** @param {any[]} metas */
+  /** @param {import("../../data/series.js").Meta[]} metas */
   draw(metas) {
     const all = furtherFound(metas, "").length;
     const found = furtherFound(metas, this.choice.search).length;

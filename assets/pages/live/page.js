@@ -57,7 +57,7 @@ export default class Live extends RunPage {
     await Promise.all([super.learnMore(), this.tail.read(this.runs.current?.run ?? null)]);
   }
 
-  /** @param {any[]} metas */
+  /** @param {import("../../data/series.js").Meta[]} metas */
   lanesOf(metas) {
     return this.absent ? [] : withLost(lanesOf(this.watched(metas), this.further?.choice), metas, this.silent(metas));
   }
@@ -88,7 +88,7 @@ export default class Live extends RunPage {
     else if (!none) this.timeline.showHelp(this.runs.current?.series === 0 && this.runs.current.lines_read ? { sentence: TEXT_ONLY } : null);
   }
 
-  /** @param {any} message @param {ReturnType<import("../../data/runs.js").Runs["hear"]>} news */
+  /** @param {import("../../types/api").State} message @param {ReturnType<import("../../data/runs.js").Runs["hear"]>} news */
   told(message, news) {
     super.told(message, news);
     if (news.first) this.#helpToStart(); // now it is known where the log folder is
@@ -179,7 +179,7 @@ export default class Live extends RunPage {
 
   // What the server says
 
-  /** @param {any} message */
+  /** @param {import("../../types/api").Delta} message */
   heard(message) {
     super.heard(message);
     this.tail.append(message.lines.filter((/** @type {{run: string}} */ { run }) => run === this.runs.name));
