@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,9 @@ EACH_POINT = 5_000_000  # buckets: each point is its own
 INTERRUPTIONS, COMPILATIONS = ("checkpoint", "validation"), ("compile", "recompile")
 GC = "gc"
 PHASE, GPU_PHASE = "phase/", "gpu_phase/"
+UNITS = "units"  # of work, for which a line stands: a series that has points only where that is not one
+
+Counted: TypeAlias = tuple[Floats, Floats]  # when such lines were logged, and what they said
 
 
 class StepLog(NamedTuple):
@@ -43,18 +46,21 @@ def read(store: Store, run: str, window: Range, rank: int = 0, around_s: float =
     lo, hi = window[0] - around_s, window[1] + around_s
     mine = [one for one in store.series(run) if dict(one.labels).get("rank", "0") == str(rank)]
     stepped = [one for one in mine if one.last_step is not None and one.first_step != one.last_step]
+    counter = next((one for one in mine if one.name == UNITS), None)
+    stepped = [one for one in stepped if one is not counter]
     stepper = max(stepped, key=lambda one: one.points, default=None)
     phases = [one for one in stepped if one.name.startswith(PHASE)]
     counts = [one for one in stepped if is_size(one.name)]
-    found = store.range([one.id for one in {*phases, *counts, *filter(None, [stepper])}], lo, hi, buckets=EACH_POINT)
+    found = store.range([one.id for one in {*phases, *counts, *filter(None, [stepper, counter])}], lo, hi, buckets=EACH_POINT)
     stored = store.run(run)
-    steps = _units(found[stepper.id], min(hi, store.profiled_until(run) or lo)) if stepper else None
+    counted_units = (found[counter.id].t, found[counter.id].last) if counter else None
+    steps = _units(found[stepper.id], counted_units, min(hi, store.profiled_until(run) or lo)) if stepper else None
     counted = sized(steps, {one.name: (found[one.id].t, found[one.id].last) for one in counts}) if steps else None
     return StepLog(
         units=weighed(steps, counted) if steps and counted else steps,
         steps=steps,
         sized=counted,
-        phases=_phases(phases, found),
+        phases=_phases(phases, found, counted_units),
         per=str((stored.info.get("unit") if stored else None) or "step"),
         first=stepper is not None and (stepper.first_time_s or 0.0) >= lo,
         interruptions=_timed(store, run, lo, hi, INTERRUPTIONS),
@@ -90,18 +96,20 @@ def _within(time_s: Floats, one: Range) -> Bools:
     return within
 
 
-def _units(points: Buckets, until_s: float) -> Units | None:
+def _units(points: Buckets, counted: Counted | None, until_s: float) -> Units | None:
     """With the one that is going on, as far as stacks were recorded."""
-    found = units.units_of(points.t, points.step, points.segment)
+    counts = units.counts_at(points.t, *counted) if counted else None
+    found = units.units_of(points.t, points.step, points.segment, counts)
     return found.until(until_s) if len(found.start_s) else None
 
 
-def _phases(series: Sequence[Series], found: dict[int, Buckets]) -> StepPhases:
+def _phases(series: Sequence[Series], found: dict[int, Buckets], counted: Counted | None) -> StepPhases:
     if not series:
         return NO_PHASES
     columns: list[tuple[str, Floats, Floats]] = [(_phase_name(one), found[one.id].t, found[one.id].last) for one in series]
     known = [(name, t[np.isfinite(t)], last[np.isfinite(t)]) for name, t, last in columns]
-    return units.phases_of(*map(list, zip(*known, strict=True)))
+    names, times_s, values = zip(*known, strict=True)
+    return units.phases_of(names, times_s, values, counted)
 
 
 def _phase_name(series: Series) -> str:

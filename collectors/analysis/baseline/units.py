@@ -63,23 +63,26 @@ class Units(NamedTuple):
         return Units(*(np.append(column, value) for column, value in zip(self, row, strict=True)))
 
 
-def units_of(time_s: Floats, step: Floats, segment: Ints) -> Units:
+def units_of(time_s: Floats, step: Floats, segment: Ints, counts: Floats | None = None) -> Units:
     """From the points of one series, in the order of their times. What a run did while it went back or was down is no unit.
 
-    Steps 3, 4, 6 at 0 s, 1 s and 2 s -> a unit of 1 s, then two of half a second.
+    Steps 3, 4, 6 at 0 s, 1 s and 2 s -> a unit of 1 s, then two of half a second. `counts` says for each point how many units its
+    line stands for, where the run logs that.
     """
     known = np.isfinite(time_s) & np.isfinite(step)
     time_s, step, segment = time_s[known], step[known], segment[known]
+    units = np.diff(step) if counts is None else counts[known][1:]
     whole = (np.diff(time_s) > 0) & (np.diff(step) > 0) & (np.diff(segment) == 0)
-    return Units(time_s[:-1][whole], time_s[1:][whole], np.diff(step)[whole], step[1:][whole])
+    return Units(time_s[:-1][whole], time_s[1:][whole], units[whole], step[1:][whole])
 
 
 class StepPhases(NamedTuple):
-    """What the step log says of the parts of each step, in their order."""
+    """What the step log says of the parts of the steps on each line, in their order."""
 
     names: list[str]
-    end_s: Floats  # when each step was logged
-    seconds: Floats  # `[phase, step]`; 0 where a step did not log it
+    end_s: Floats  # when each line was logged
+    seconds: Floats  # `[phase, line]`; 0 where a line did not log it
+    units: Floats  # for how many each line stands
 
     def ranges(self, name: str) -> list[Range]:
         """When the run was in this phase, if each step's phases follow each other in order and end where it was logged."""
@@ -96,8 +99,8 @@ class StepPhases(NamedTuple):
         seconds: Floats = self.seconds[:, self._inside(ranges)].sum(axis=1)
         return seconds
 
-    def steps_within(self, ranges: Sequence[Range]) -> int:
-        return int(self._inside(ranges).sum())
+    def steps_within(self, ranges: Sequence[Range]) -> float:
+        return float(self.units[self._inside(ranges)].sum())
 
     def _inside(self, ranges: Sequence[Range]) -> Bools:
         bounds = np.asarray([*ranges, (np.inf, np.inf)], np.float64)
@@ -106,15 +109,32 @@ class StepPhases(NamedTuple):
         return inside
 
 
-NO_PHASES = StepPhases([], np.zeros(0), np.zeros((0, 0)))
+NO_PHASES = StepPhases([], np.zeros(0), np.zeros((0, 0)), np.zeros(0))
 
 
-def phases_of(names: Sequence[str], times_s: Sequence[Floats], values: Sequence[Floats]) -> StepPhases:
-    """From one series a phase, each with its own times: those that are logged on one line have the same."""
+def counts_at(time_s: Floats, counted_s: Floats, counts: Floats) -> Floats:
+    """How many units the line of each time stands for: what was logged at the same moment, else one."""
+    found = np.ones(len(time_s))
+    if len(counted_s):
+        order = np.argsort(counted_s, kind="stable")
+        place = np.minimum(np.searchsorted(counted_s, time_s, sorter=order), len(order) - 1)
+        same = counted_s[order][place] == time_s
+        found[same] = counts[order][place][same]
+    return found
+
+
+def phases_of(
+    names: Sequence[str], times_s: Sequence[Floats], values: Sequence[Floats], counted: tuple[Floats, Floats] | None = None
+) -> StepPhases:
+    """From one series a phase, each with its own times: those that are logged on one line have the same.
+
+    `counted`: when lines that stand for more units than one were logged, and for how many.
+    """
     if not names:
         return NO_PHASES
     end_s = np.unique(np.concatenate(list(times_s)))
     seconds = np.zeros((len(names), len(end_s)))
     for row, time_s, value in zip(seconds, times_s, values, strict=True):
         np.add.at(row, np.searchsorted(end_s, time_s), np.nan_to_num(value, posinf=0.0, neginf=0.0))
-    return StepPhases(list(names), end_s, np.maximum(seconds, 0.0))
+    counts = counts_at(end_s, *counted) if counted else np.ones(len(end_s))
+    return StepPhases(list(names), end_s, np.maximum(seconds, 0.0), counts)

@@ -29,6 +29,7 @@ from .values import (
 
 N = TypeVar("N", int, float)
 
+UNITS = "units"  # of work, for which a line stands
 BACKWARD_STEPS = 100  # a step this far below the file's highest begins a new segment; less is disorder
 FLOATS = {float}
 MAX_SERIES = 20_000  # names that one run may have
@@ -107,6 +108,8 @@ class Metrics:
             if time_s is None and arrival is not None:
                 time_s = arrival.at(self.tally.lines_read - before, count)
             step = self._step_of(fields.pop("step", None))
+            if UNITS in fields:
+                self._count_units(fields)
             names, values = self._numbers(fields)
             if names:
                 self._advance(step, time_s, starts)
@@ -137,6 +140,14 @@ class Metrics:
         if value is not None:
             self.tally.skip_field("step", "is not a number")
         return self.tally.lines_read if self._step is None else self._step
+
+    def _count_units(self, fields: dict[str, Any]) -> None:
+        """Of how many units of work the line tells: a series of its own, which has a point only where that is not one."""
+        units = as_count(fields[UNITS], 1)
+        if units is None:
+            self.tally.skip_field(UNITS, "is not a whole number from 1 on")
+        if units is None or units == 1:
+            del fields[UNITS]
 
     def _numbers(self, fields: dict[str, Any]) -> tuple[tuple[str, ...], tuple[float, ...]]:
         values = tuple(fields.values())
