@@ -89,7 +89,8 @@ def test_a_page_of_dash_components_is_one_file(running: Dashboard, browser: Brow
     wait_for(lambda: page.evaluate("() => globalThis.deepseek.drawn['train/loss'].count > 60"), 20, "it does not follow")
     before = numbers.inner_text()
     drag(page, 0.93, 0.99)  # without the beginning
-    wait_for(lambda: "from=" in page.url and numbers.inner_text() != before, 20, "the callback does not know the window")
+    wait_for(lambda: "from=" in page.evaluate("() => location.search"), 20, "nothing is selected")
+    wait_for(lambda: numbers.inner_text() != before, 20, "the callback does not know the window")
     page.close()
     assert problems == []
 
