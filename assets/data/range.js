@@ -116,6 +116,11 @@ export class Range {
     return undefined;
   }
 
+  /** What Dash's callbacks are told of it. */
+  selection() {
+    return { axis: this.axis.name, from: this.window?.from ?? null, to: this.window?.to ?? null, live: this.following };
+  }
+
   /** What the address says of it. @param {number} end_s */
   address(end_s) {
     const { lo, hi } = this.view(end_s);

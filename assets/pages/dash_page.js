@@ -126,14 +126,7 @@ export default class DashPage extends Session {
   }
 
   selection() {
-    const { window, axis, following } = this.range;
-    return {
-      ...super.selection(),
-      axis: /** @type {"time" | "step"} */ (axis.name),
-      from: window?.from ?? null,
-      to: window?.to ?? null,
-      live: following,
-    };
+    return { ...super.selection(), ...this.range.selection() };
   }
 
   address() {

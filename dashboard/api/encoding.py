@@ -15,7 +15,7 @@ TOO_DEEP = "..."
 
 
 def encode(value: object) -> bytes:
-    """UTF-8. A NaN that is not one of `wire.numbers` stands for a missing number and becomes null.
+    """UTF-8. A NaN that is not one of `answer.numbers` stands for a missing number and becomes null.
 
     Lone surrogates become U+FFFD, integers of more than 64 bits strings, and what is nested deeper than 200 levels "...".
     """
