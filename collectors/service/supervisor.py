@@ -17,6 +17,7 @@ from .watchdog import STUCK_S, Naming, Stuck, Watchdog, place_of
 
 COALESCE_S = 0.02  # a collector that is woken waits so long for more
 BEAT_S = 0.2  # all of them work on the beat: what commits at one moment wakes the web process, and every page, once
+TURN_S = 0.05  # how long a collector waits for its turn beside the others: one that hangs must not keep them
 BACK_OFF_S = (1.0, 30.0)  # after a failure: the first wait, and the longest
 COMPACT_S = 0.05  # how long packing may hold the store at a time
 COMPACT_PAUSE_S = (0.1, 1.0)  # between two packings: while there is more to do, and when there is not
@@ -77,11 +78,12 @@ class Supervisor:
         self._workers: list[_Worker] = []
         self._watchdog: Watchdog | None = None
         self._stopping = threading.Event()
+        self._turns = threading.Lock()
         self._packer = threading.Thread(target=self._pack, name="compact", daemon=True)
 
     def add(self, collector: Collector, wake: threading.Event | None = None) -> None:
         """`wake` lets the source itself say that there is something to collect before the period is over."""
-        self._workers.append(_Worker(collector, self._store, wake or threading.Event(), self._on_stale))
+        self._workers.append(_Worker(collector, self._store, wake or threading.Event(), self._on_stale, self._turns))
 
     def start(self) -> None:
         for worker in self._workers:
@@ -118,9 +120,16 @@ class Supervisor:
 
 
 class _Worker(threading.Thread):
-    def __init__(self, collector: Collector, store: Store, wake: threading.Event, on_stale: Callable[[StaleLibrary], None]) -> None:
+    def __init__(
+        self,
+        collector: Collector,
+        store: Store,
+        wake: threading.Event,
+        on_stale: Callable[[StaleLibrary], None],
+        turns: threading.Lock,
+    ) -> None:
         super().__init__(name=collector.name, daemon=True)
-        self._collector, self._store, self._wake, self._on_stale = collector, store, wake, on_stale
+        self._collector, self._store, self._wake, self._on_stale, self._turns = collector, store, wake, on_stale, turns
         self._ending = threading.Event()
         self._state, self._error = "ok", ""
         self._delivered = time.monotonic()
@@ -162,7 +171,7 @@ class _Worker(threading.Thread):
         while not self._ending.is_set():
             self._wake.clear()
             began = self._at_work_since_s = time.monotonic()
-            pause_s = self._turn()
+            pause_s = self._in_turn()
             self._at_work_since_s = None
             period_s = self._period_s()
             if pause_s:
@@ -176,6 +185,15 @@ class _Worker(threading.Thread):
 
     def _period_s(self) -> float:
         return min(self._collector.period_s, LONGEST_PERIOD_S)
+
+    def _in_turn(self) -> float:
+        """Collect beside no other collector, where none of them takes long: threads that share an interpreter pay for each change."""
+        mine = self._turns.acquire(timeout=TURN_S)
+        try:
+            return self._turn()
+        finally:
+            if mine:
+                self._turns.release()
 
     def _turn(self) -> float:
         """Collect once and store it; the seconds to wait before the next try after a failure, else 0."""

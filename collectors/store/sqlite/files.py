@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from . import schema
 
@@ -22,6 +22,7 @@ DAY_S = 86400
 WEEK_S = 7 * DAY_S
 LIVE_WEEKS = 2  # machine files that new records may go to: last week's and this week's
 LOOK_S = 1.0  # how often a reader looks for new files
+SAME_TICK_S = 0.03  # what changed so lately may change again without another stamp: a tick of the kernel is 10 ms at most
 
 StoreFile: TypeAlias = tuple[Path, sqlite3.Connection]
 
@@ -70,6 +71,16 @@ def folder_bytes(data_dir: Path) -> int:
     return sum(size_bytes(path) for path in all_files(data_dir))
 
 
+class Folder(NamedTuple):
+    """What changes when a file is made, removed or put in the place of another."""
+
+    inode: int
+    changed_s: float
+
+
+NO_FOLDER = Folder(-1, -math.inf)
+
+
 class Readers:
     """One read-only connection per file and thread, opened when the file appears and closed when the thread is gone."""
 
@@ -82,6 +93,7 @@ class Readers:
         self._inodes: dict[Path, int] = {}
         self._live: list[Path] = []
         self._looked_s = -LOOK_S
+        self._folder = NO_FOLDER  # as it was when it was looked through
 
     def runs(self) -> list[StoreFile]:
         """One or, before the collector's first start, none."""
@@ -105,6 +117,7 @@ class Readers:
         now_s = time.monotonic()
         if now_s - self._looked_s >= LOOK_S:
             wall_s = time.time()
+            folder = _folder(self._dir)
             found = [path for path in all_files(self._dir) if not is_future(path, wall_s)]
             if found != self._files:
                 weeks = [path for path in found if path.name != RUNS_FILE]
@@ -114,12 +127,14 @@ class Readers:
             known, self._inodes = self._inodes, inodes
             if known.items() - inodes.items():
                 self._on_replaced()
+            self._folder = folder if wall_s - folder.changed_s > SAME_TICK_S else NO_FOLDER
             self._looked_s = now_s  # last: another thread that asks meanwhile looks for itself
         return self._files
 
     def look(self) -> None:
-        """Look for new files at the next question, however soon that is."""
-        self._looked_s = -LOOK_S
+        """See files that are new by now at the next question, however soon that is."""
+        if _folder(self._dir) != self._folder:
+            self._looked_s = -LOOK_S
 
     def close(self) -> None:
         with self._lock:
@@ -165,6 +180,14 @@ def unlink(path: Path) -> None:
     """Remove a file with its write-ahead log. Readers that have it open keep their view until they look again."""
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
         path.with_name(name).unlink(missing_ok=True)
+
+
+def _folder(path: Path) -> Folder:
+    try:
+        found = os.stat(path)  # noqa: PTH116  # at every delta
+    except OSError:
+        return NO_FOLDER
+    return Folder(found.st_ino, found.st_mtime)
 
 
 def _inode(path: Path) -> int | None:
