@@ -3,7 +3,7 @@
 import { Refused, get } from "../lib/api.js";
 import { TIME } from "../lib/axis.js";
 import { keysOf, lanesOf } from "./lanes.js";
-import { Pace } from "./progress.js";
+import { Pace, UNITS, counterOf, unitsIn, unitsPerStep } from "./progress.js";
 import { Series, keyOf } from "./series.js";
 
 /** @typedef {{lo: number, hi: number}} View */
@@ -123,8 +123,7 @@ export class Book {
     if (same) this.series = new Map([...kept, ...series]);
     if (same) this.failed = failed;
     this.version++;
-    const stepper = this.stepper();
-    if (this.axis === TIME) stepper?.t.forEach((t, i) => this.pace.add(t, stepper.step[i]));
+    this.#pace();
     const late = this.meanwhile ?? [];
     this.meanwhile = null;
     for (const delta of late) this.take(delta, growing);
@@ -134,12 +133,44 @@ export class Book {
   take(delta, growing) {
     this.meanwhile?.push(delta);
     if (growing) this.version++;
-    for (const told of delta.series) {
-      const one = this.series.get(keyOf({ ...told, run: told.run ?? null }));
-      if (growing) one?.append(told);
-      else one?.glance(told);
-      if (one?.meta.run && this.axis === TIME) this.pace.add(one.newest.t, one.newest.step);
+    const counter = counterOf(this.series, this.stepper());
+    for (const row of delta.series) {
+      const series = this.series.get(keyOf({ ...row, run: row.run ?? null }));
+      if (growing) series?.append(row);
+      else series?.glance(row);
+      if (series?.meta.run && this.axis === TIME && !counter) this.pace.add(series.newest.t, series.newest.step);
     }
+    if (counter && this.axis === TIME) this.#paceByUnits(delta.series, counter);
+  }
+
+  /** The rate of what was read. */
+  #pace() {
+    const stepper = this.stepper();
+    if (!stepper || this.axis !== TIME) return;
+    const counter = counterOf(this.series, stepper);
+    stepper.t.forEach((t, i) => {
+      const units = counter && unitsIn(stepper.finite[i], counter, stepper.bin[i]);
+      this.pace.add(t, stepper.step[i], units, stepper.t[i - 1]);
+    });
+  }
+
+  /** The rate of new lines that say how many units they stand for. @param {import("../types/api").Delta["series"]} rows @param {Series} counter */
+  #paceByUnits(rows, counter) {
+    const stepper = this.stepper();
+    const rowOf = (/** @type {Series | null} */ of) => rows.find((row) => of && keyOf({ ...row, run: row.run ?? null }) === keyOf(of.meta));
+    const [lines, counts] = [rowOf(stepper), rowOf(counter)];
+    const units = new Map(counts?.t.map((t, i) => [t, Number(counts.v[i])]));
+    lines?.t.forEach((t, i) => {
+      if (t !== null) this.pace.add(t, lines.step[i], units.get(t) ?? 1);
+    });
+  }
+
+  /** The rate on an axis of steps, whose points have no times. @param {number} time_s of the run's last line @param {number | null} step */
+  paceBySteps(time_s, step) {
+    const stepper = this.stepper();
+    const counter = counterOf(this.series, stepper);
+    const steps = (step ?? 0) - (this.pace.step ?? step ?? 0);
+    this.pace.add(time_s, step, stepper && counter ? steps * unitsPerStep(stepper, counter) : null);
   }
 
   /** Another run, or another axis, is to be shown. */
@@ -158,7 +189,10 @@ export class Book {
   /** Names of the shown series of a run, or of the machine. @param {string | null} run @returns {string[]} */
   names(run) {
     const keys = keysOf(this.lanes);
-    return [...new Set(this.metas.filter((meta) => meta.run === run && keys.has(keyOf(meta))).map((meta) => meta.name))];
+    const metas = this.metas.filter((meta) => meta.run === run);
+    const shown = metas.filter((meta) => keys.has(keyOf(meta)));
+    const counters = run !== null && shown.length ? metas.filter((meta) => meta.name === UNITS) : []; // rates need them
+    return [...new Set([...shown, ...counters].map((meta) => meta.name))];
   }
 
   /** The same in portions that one question may ask for. @param {string | null} run @returns {string[][]} */
@@ -186,7 +220,7 @@ export class Book {
 
   /** The run's series that counts steps best: the one with the most points. @returns {Series | null} */
   stepper() {
-    const own = [...this.series.values()].filter((one) => one.meta.run !== null && one.newest.step !== null);
+    const own = [...this.series.values()].filter(({ meta, newest }) => meta.run !== null && meta.name !== UNITS && newest.step !== null);
     return own.sort((a, b) => b.points - a.points)[0] ?? null;
   }
 

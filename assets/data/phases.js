@@ -1,5 +1,7 @@
 /** Phases as layers of a step: what each bin's steps spent in them, and which phases hold others (pure). */
 
+import { unitsIn } from "./progress.js";
+
 /** @typedef {import("./series.js").Series} Series */
 /** @typedef {(number | null | undefined)[]} Layer */
 /** @typedef {{first: number, length: number}} Grid number of the first bin, and how many there are */
@@ -12,34 +14,35 @@ const WHOLE = /^(train(ing)?[ _-]?)?(step|iter(ation)?|total|batch)$/i; // what 
 /**
  * Seconds a step, a layer for each series. A phase that some steps lack took no time in them; where a bin holds no step of a
  * phase that the others have (a phase with a line of its own falls between their lines) its layer goes on as it was.
- * @param {(Series | undefined)[]} members one a phase, all of one width @param {Grid} grid
+ * @param {(Series | undefined)[]} members one for each phase, all of one width @param {Grid} grid @param {Series | null} [counter] of their units
  * @returns {{layers: Layer[], regular: boolean[]}} `regular`: the phase stands on most lines
  */
-export function layersOf(members, grid) {
-  const binned = members.map((one) => bins(one, grid));
+export function layersOf(members, grid, counter = null) {
+  const binned = members.map((phase) => bins(phase, grid));
   const steps = new Float64Array(grid.length); // in a bin: as many as the phase has points that has most
   for (const { points } of binned) for (let i = 0; i < points.length; i++) if (points[i] > steps[i]) steps[i] = points[i];
+  if (counter) steps.forEach((lines, i) => (steps[i] = unitsIn(lines, counter, grid.first + i)));
   const totals = binned.map(({ total }) => total);
   const most = Math.max(0, ...totals);
   const regular = totals.map((total) => total > 0 && 2 * total > most);
-  return { layers: binned.map((one, k) => layer(one, steps, regular[k])), regular };
+  return { layers: binned.map((phase, k) => layer(phase, steps, regular[k])), regular };
 }
 
 /** @typedef {{sum: Float64Array, points: Float64Array, total: number, gap: Uint8Array}} Binned `total`: all points; `gap`: 1 where nothing is known */
 
-/** @param {Series | undefined} one @param {Grid} grid @returns {Binned} */
-function bins(one, { first, length }) {
+/** @param {Series | undefined} phase @param {Grid} grid @returns {Binned} */
+function bins(phase, { first, length }) {
   const [sum, points, gap] = [new Float64Array(length), new Float64Array(length), new Uint8Array(length)];
   let total = 0;
-  if (!one) return { sum, points, total, gap };
-  const longest = one.gap;
-  for (let at = Math.max(0, one.at(first * one.width)); at < one.bin.length && one.bin[at] - first < length; at++) {
-    const i = one.bin[at] - first;
-    if (at && one.t[at] - one.t[at - 1] > longest) gap.fill(1, Math.max(0, one.bin[at - 1] - first + 1), Math.max(0, i));
+  if (!phase) return { sum, points, total, gap };
+  const { t, bin, finite, gap: longest } = phase;
+  for (let at = Math.max(0, phase.at(first * phase.width)); at < bin.length && bin[at] - first < length; at++) {
+    const i = bin[at] - first;
+    if (at && t[at] - t[at - 1] > longest) gap.fill(1, Math.max(0, bin[at - 1] - first + 1), Math.max(0, i));
     if (i < 0) continue;
-    sum[i] = one.sum[at];
-    points[i] = one.finite[at];
-    total += one.finite[at];
+    sum[i] = phase.sum[at];
+    points[i] = finite[at];
+    total += finite[at];
   }
   return { sum, points, total, gap };
 }
@@ -80,15 +83,17 @@ export function holders(names, seconds, step_s) {
   return held;
 }
 
-/** What a step typically takes, or null. @param {Series[]} members phases; the one with most points counts the steps */
-export function stepSeconds(members) {
-  const [one] = [...members].sort((a, b) => b.points - a.points);
-  if (!one || one.axis.name !== "time") return null;
+/** What a step, or a unit of work, typically takes; or null. @param {Series[]} members phases; the one with most points counts the steps @param {Series | null} [counter] of their units */
+export function stepSeconds(members, counter = null) {
+  const [phase] = [...members].sort((a, b) => b.points - a.points);
+  if (!phase || phase.axis.name !== "time") return null;
   /** @type {number[]} */
   const all = [];
-  for (let i = 1; i < one.bin.length; i++) {
-    const [before, now] = [one.step[i - 1], one.step[i]];
-    if (before !== null && now !== null && now > before) all.push((one.t[i] - one.t[i - 1]) / (now - before));
+  for (let i = 1; i < phase.bin.length; i++) {
+    const [before, now] = [phase.step[i - 1], phase.step[i]];
+    if (before === null || now === null || now <= before) continue;
+    const units = counter ? unitsIn(phase.finite[i], counter, phase.bin[i]) : now - before;
+    if (units) all.push((phase.t[i] - phase.t[i - 1]) / units);
   }
   return median(all);
 }

@@ -1,6 +1,36 @@
-/** Steps over time, as the run's own points tell them (pure). */
+/** Steps and units of work over time, from the run's own points (pure). */
+
+import { keyOf } from "./series.js";
 
 /** @typedef {import("./series.js").Series} Series */
+
+export const UNITS = "units"; // how many units of work a line stands for; the series has points only where that is not one
+
+/** The series that counts the units on the lines of another. @param {Map<string, Series>} all @param {Series | null | undefined} series @returns {Series | null} */
+export const counterOf = (all, series) => (series && all.get(keyOf({ ...series.meta, name: UNITS }))) ?? null;
+
+/** Units of work on the lines of one bin. @param {number} lines how many the bin has @param {Series | null} counter of the same width @param {number} bin */
+export function unitsIn(lines, counter, bin) {
+  const i = counter ? counter.at((bin + 0.5) * counter.width) : -1;
+  if (!counter || i < 0 || counter.bin[i] !== bin || !counter.finite[i]) return lines;
+  const counted = counter.finite[i];
+  return counted > lines ? (lines * counter.sum[i]) / counted : lines - counted + counter.sum[i];
+}
+
+/** Units between two bins: of the later one, not of the earlier one. @param {Series} series @param {Series | null} counter @param {number} a index @param {number} b index */
+function unitsBetween(series, counter, a, b) {
+  if (!counter) return Number(series.step[b]) - Number(series.step[a]);
+  let sum = 0;
+  for (let i = a + 1; i <= b; i++) sum += unitsIn(series.finite[i], counter, series.bin[i]);
+  return sum;
+}
+
+/** Units for each step, over all bins; 1 where fewer than two are known. @param {Series} series @param {Series} counter */
+export function unitsPerStep(series, counter) {
+  const last = series.bin.length - 1;
+  const steps = Number(series.step[last]) - Number(series.step[0]);
+  return steps > 0 ? unitsBetween(series, counter, 0, last) / steps : 1;
+}
 
 /** The step at a moment, or null. @param {Series | null} series @param {number} time_s */
 export function stepAt(series, time_s) {
@@ -9,36 +39,55 @@ export function stepAt(series, time_s) {
   return at < 0 ? null : series.step[at];
 }
 
-/** Steps per second over [from, to]; null where fewer than two steps are known. @param {Series | null} series @param {number} from @param {number} to */
-export function stepRate(series, from, to) {
+/** Units per second over [from, to]; null where fewer than two steps are known. @param {Series | null} series @param {number} from @param {number} to @param {Series | null} [counter] */
+export function stepRate(series, from, to, counter = null) {
   if (!series) return null;
   const [a, b] = [Math.max(0, series.at(from)), series.at(to)];
   if (b <= a) return null;
-  const [steps, seconds] = [Number(series.step[b]) - Number(series.step[a]), series.t[b] - series.t[a]];
-  return steps > 0 && seconds > 0 ? steps / seconds : null;
+  const [units, seconds] = [unitsBetween(series, counter, a, b), series.t[b] - series.t[a]];
+  return units > 0 && seconds > 0 ? units / seconds : null;
 }
 
 const PACE_S = 30;
 
-/** Steps per second just now, whatever stretch of time is shown. */
+/** Units and steps per second in the last 30 s, whatever stretch of time is shown. */
 export class Pace {
-  /** @type {{t: number, step: number}[]} */
+  /** @type {{t: number, step: number, units: number}[]} `units` up to there */
   #seen = [];
 
-  /** @param {number} t @param {number | null} step */
-  add(t, step) {
-    const last = this.#seen.at(-1);
+  /**
+   * @param {number} t @param {number | null} step @param {number | null} [units] in (since, t]; null where each step is one
+   * @param {number} [since] by default the time of the point before
+   */
+  add(t, step, units = null, since = -Infinity) {
+    let last = this.#seen.at(-1);
     if (step === null || (last && t <= last.t)) return;
-    if (last && step < last.step) this.#seen = []; // started again
-    this.#seen.push({ t, step });
-    const old = this.#seen.findIndex((one) => one.t >= t - PACE_S);
+    if (last && step < last.step) [this.#seen, last] = [[], undefined]; // started again
+    const part = last && since < last.t && since > -Infinity ? (t - last.t) / (t - since) : 1; // the rest is counted
+    const more = units === null ? step - (last?.step ?? step) : units * part;
+    this.#seen.push({ t, step, units: (last?.units ?? step) + more });
+    const old = this.#seen.findIndex((point) => point.t >= t - PACE_S);
     this.#seen.splice(0, old);
   }
 
-  /** @returns {number | null} null where fewer than two steps were seen */
+  get step() {
+    return this.#seen.at(-1)?.step ?? null;
+  }
+
+  /** Units per second. @returns {number | null} null where fewer than two steps were seen */
   get rate() {
+    return this.#per_s("units");
+  }
+
+  /** Steps per second, for the time that the remaining steps take: the same unless lines stand for many units. @returns {number | null} */
+  get steps_per_s() {
+    return this.#per_s("step");
+  }
+
+  /** @param {"units" | "step"} what */
+  #per_s(what) {
     const [first, last] = [this.#seen[0], this.#seen.at(-1)];
-    return first && last && last.t > first.t && last.step > first.step ? (last.step - first.step) / (last.t - first.t) : null;
+    return first && last && last.t > first.t && last[what] > first[what] ? (last[what] - first[what]) / (last.t - first.t) : null;
   }
 }
 

@@ -302,7 +302,7 @@ export class TimePage extends Session {
   state(message) {
     const news = this.runs.hear(message);
     const { current: run } = this.runs;
-    if (this.range.axis === STEP && run?.last_time_s) this.book.pace.add(run.last_time_s, run.last_step); // points over steps have no times
+    if (this.range.axis === STEP && run?.last_time_s) this.book.paceBySteps(run.last_time_s, run.last_step);
     const off = news.first && this.range.following && Math.abs(this.runs.clock_off_s) > CLOCK_SLACK_S;
     if (this.#fit() || off) this.refresh();
     this.told(message, news);

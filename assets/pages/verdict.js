@@ -11,7 +11,8 @@ import { STATES } from "../data/runs.js";
  * @property {import("../data/runs.js").Runs} runs
  * @property {number | null} step
  * @property {number | null} total
- * @property {number | null} rate steps per second
+ * @property {number | null} rate steps per second, or units where lines stand for many
+ * @property {number | null} steps_per_s by which the remaining steps are divided
  * @property {number | null} loss
  * @property {number | null} lossBefore at the left edge of the view
  * @property {string} span over which the loss has changed
@@ -39,11 +40,11 @@ export class Verdict {
   /** @param {Standing} standing */
   draw(standing) {
     this.#drawRun(standing.runs);
-    const { step, total, rate, loss, lossBefore, span } = standing;
+    const { step, total, rate, steps_per_s, loss, lossBefore, span } = standing;
     const { now_s, current: run } = standing.runs;
     this.figures["Step"].draw(count(step), total ? `of ${count(total)}` : "");
     this.figures["Steps/s"].draw(figure(rate, rate !== null && rate < 10 ? 2 : 1), "");
-    const left = total && rate && step !== null && run?.state === "running" ? Math.max(0, total - step) / rate : null;
+    const left = total && steps_per_s && step !== null && run?.state === "running" ? Math.max(0, total - step) / steps_per_s : null;
     this.figures["Done in"].draw(left === null ? "–" : duration(left), left === null ? "" : doneAt(now_s, left));
     const change = loss !== null && lossBefore !== null && Number.isFinite(loss - lossBefore) ? loss - lossBefore : null;
     this.figures["Loss"].draw(

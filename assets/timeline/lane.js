@@ -7,6 +7,7 @@ import { TIME } from "../lib/axis.js";
 import { counted, tick, tickWords } from "../lib/format.js";
 import { legend } from "./legend.js";
 import { holders, layersOf, median, stepSeconds } from "../data/phases.js";
+import { counterOf } from "../data/progress.js";
 import { drawBad, drawCuts, drawHeat, drawLimit, drawLoss } from "./marks.js";
 import { fromZero, logTicks, robust, robustLog, ticks } from "../lib/scale.js";
 import { faded, token } from "../lib/theme.js";
@@ -154,15 +155,16 @@ export class LaneView {
   /** Sums from the bottom up of the phases that hold no others. @param {Series[][]} members @param {import("../data/phases.js").Grid} grid */
   #stack(members, grid) {
     const { traces, scale } = this.spec;
-    const { layers, regular } = layersOf(members.map(([one]) => one), grid);
-    const bins = members.reduce((all, [one]) => all + (one?.bin.length ?? 0), 0);
+    const counter = counterOf(this.series, members.flat()[0]);
+    const { layers, regular } = layersOf(members.map(([phase]) => phase), grid, counter);
+    const bins = members.reduce((all, [phase]) => all + (phase?.bin.length ?? 0), 0);
     if (bins > GROWN * this.#judged.bins || performance.now() - this.#judged.at_ms > JUDGE_MS) {
       this.#judged = { at_ms: performance.now(), bins };
       const typical = layers.map((layer, i) => (regular[i] ? (median(layer.filter((v) => typeof v === "number")) ?? 0) : 0));
       this.holding = holders(
         traces.map(({ label }) => label),
         typical,
-        stepSeconds(members.flat()),
+        stepSeconds(members.flat(), counter),
       );
     }
     const drawn = layers.map((layer, i) => (this.holding.has(i) ? layer.map(() => undefined) : layer.map((v) => (v ? v * scale : v))));

@@ -2,7 +2,7 @@
 
 import { average } from "../../data/columns.js";
 import { capital } from "../../lib/format.js";
-import { stepRate } from "../../data/progress.js";
+import { counterOf, stepRate } from "../../data/progress.js";
 
 /** @typedef {{name: string, window: number, rest: number, digits?: number}} Fact */
 /** @typedef {import("../../data/lanes.js").Lane} Lane */
@@ -38,7 +38,7 @@ export function evidence(lanes, series, stepper, view, window) {
     ];
   });
   const kept = new Set([...facts].sort((a, b) => b.score - a.score).slice(0, MOST));
-  return [...rate(stepper, view, window), ...facts.filter((fact) => kept.has(fact))];
+  return [...rate(stepper, counterOf(series, stepper), view, window), ...facts.filter((fact) => kept.has(fact))];
 }
 
 /** One row a lane, or a row a layer or line where these mean different things. @param {Lane[]} lanes */
@@ -60,12 +60,12 @@ function subjects(lanes) {
     });
 }
 
-/** @param {Series | null} stepper @param {{lo: number, hi: number}} view @param {{from: number, to: number}} window @returns {Fact[]} */
-function rate(stepper, view, window) {
+/** @param {Series | null} stepper @param {Series | null} counter of its units @param {{lo: number, hi: number}} view @param {{from: number, to: number}} window @returns {Fact[]} */
+function rate(stepper, counter, view, window) {
   if (stepper?.axis.name === "step") return [];
-  const inside = stepRate(stepper, window.from, window.to);
-  const before = stepRate(stepper, view.lo, window.from);
-  const after = stepRate(stepper, window.to, view.hi);
+  const inside = stepRate(stepper, window.from, window.to, counter);
+  const before = stepRate(stepper, view.lo, window.from, counter);
+  const after = stepRate(stepper, window.to, view.hi, counter);
   const [b, a] = [Math.max(0, window.from - view.lo), Math.max(0, view.hi - window.to)];
   const rest = before !== null && after !== null ? (before * b + after * a) / (a + b) : (before ?? after);
   return inside === null || rest === null ? [] : [{ name: "Steps/s", window: inside, rest, digits: 2 }];

@@ -116,6 +116,7 @@ export default class Live extends RunPage {
       step: stepper?.newest.step ?? this.runs.current?.last_step ?? null,
       total: totalSteps(this.runs.current?.info),
       rate: this.book.pace.rate,
+      steps_per_s: this.book.pace.steps_per_s,
       loss: loss ? loss.newest.v : null,
       lossBefore: this.range.following && Number.isFinite(before) ? before : null,
       span: this.range.axis.length(loss ? Math.min(view.hi - view.lo, loss.newest.t - loss.t[0]) : 0),
