@@ -269,13 +269,13 @@ def test_a_run_that_is_over_is_over_however_it_ended(ask: Ask, state: str) -> No
 def test_the_worst_is_said_first_and_a_stuck_collector_before_other_failures(ask: Ask) -> None:
     code = """
     const { worst } = await load("pages/verdict.js");
-    const told = { problems: [], read_only: null, gpus: [], gpu_note: null, collectors: [
+    const message = { problems: [], read_only: null, gpus: [], gpu_note: null, collectors: [
       { name: "host", state: "failed", last_error: "no /proc" },
       { name: "profile", state: "stuck", sentence: "The profile collector is stuck in read." },
     ] };
     const current = { state: "killed", state_reason: "Killed by signal 9 at step 7." };
-    const quiet = { ...told, collectors: [] };
-    return [{ told, current }, { told: quiet, current }].map((one) => worst({ lost_s: null, now_s: 0, ...one }).sentence);"""
+    const quiet = { ...message, collectors: [] };
+    return [{ message, current }, { message: quiet, current }].map((runs) => worst({ lost_s: null, now_s: 0, ...runs }).sentence);"""
     assert ask(code) == ["The profile collector is stuck in read.", "Killed by signal 9 at step 7."]
 
 

@@ -30,7 +30,7 @@ import { nameOf } from "../flame/tree.js";
 const FEW_SAMPLES = 50;
 const LEAST_SAME = 0.97; // the sentence and the frame below it say about the same share
 const BY_GRAPH = new Set(["line", "collective_wait", "unknown", "no_difference"]); // others rest on what no graph shows
-const LEAST = 0.05; // in the unit that is shown: less is told as zero
+const LEAST = 0.05; // in the unit that is shown: less is shown as zero
 
 /** The blamed place in the letters of code, a share in front in the colour of "more". @param {Blame} blame @returns {(Node | string)[]} */
 export function sentence({ sentence, function: name, file, line }) {
@@ -58,8 +58,8 @@ export function basis(blame, chosen, tree) {
     (unresolved_share ?? 0) > 0.005 ? `for ${percent(Number(unresolved_share))} of the time the innermost function is uncertain` : "",
     BASES[rests] ?? "",
   ];
-  const told = parts.filter(Boolean).join("; ");
-  return [blame.contradiction || otherwise(blame, tree), `${told[0].toUpperCase()}${told.slice(1)}.`].filter(Boolean).join(" ");
+  const text = parts.filter(Boolean).join("; ");
+  return [blame.contradiction || otherwise(blame, tree), `${text[0].toUpperCase()}${text.slice(1)}.`].filter(Boolean).join(" ");
 }
 
 /** What the graph alone would say, where that is something else. @param {Blame} blame @param {Tree | null} tree */
@@ -95,7 +95,7 @@ export function facts({ evidence }) {
 /**
  * The page's own words while the server's are not there: what the window lost its time to, else what most of it went to; and what that is worth.
  * @param {Flame | null} flame @param {Tree | null} tree of it
- * @param {{asked: {from: number, to: number}, now: boolean, growing: boolean, comparable?: Tree | null}} about `growing`: more of the profile may come; `comparable`: null where the tree tells no loss
+ * @param {{asked: {from: number, to: number}, now: boolean, growing: boolean, comparable?: Tree | null}} about `growing`: more of the profile may come; `comparable`: null where the tree shows no loss
  * @returns {{said: (Node | string)[], aside: string}}
  */
 export function ownWords(flame, tree, { asked, now, growing, comparable = tree }) {
@@ -121,7 +121,7 @@ function ofLoss({ frame, excess, whole }, tree) {
   return [share, " of the lost time: ", what, `, ${signedOf(excess, whole)} a ${tree.per}`];
 }
 
-/** What the samples are worth. @param {Flame | null} flame @param {{from: number, to: number}} asked @param {boolean} growing @param {string} what they tell */
+/** What the samples are worth. @param {Flame | null} flame @param {{from: number, to: number}} asked @param {boolean} growing @param {string} what they show */
 function worth(flame, asked, growing, what) {
   if (!flame) return "";
   if (growing && flame.profile_until !== null && flame.profile_until < asked.to)

@@ -27,5 +27,5 @@ export function withNormalOf(flame, other) {
 /** By parent and function, the node. @param {Flame} flame */
 function placesOf({ frames, nodes: { frame, parent } }) {
   const names = frames.map(nameOf);
-  return new Map(frame.map((one, i) => [`${parent[i]} ${names[one]}`, i]));
+  return new Map(frame.map((index, i) => [`${parent[i]} ${names[index]}`, i]));
 }

@@ -27,7 +27,7 @@ export class Profile {
   constructor(sink) {
     this.sink = sink;
     /** @type {Partial<import("../types/api").Row<"ProfileState">>} what the server says of the profiler */
-    this.told = {};
+    this.profiler = {};
     this.over = false; // nothing more comes
     /** @type {Record<string, any>} view, thread, phase, ...: parameters of `GET /flame` */
     this.filter = { view: "joined" };
@@ -98,7 +98,7 @@ export class Profile {
 
   /** The stacks of the last seconds; asks nothing while no newer ones are there. @param {string} run @param {number} end_s where the run is now */
   askNow(run, end_s) {
-    const to = this.told.until?.[run] ?? end_s;
+    const to = this.profiler.until?.[run] ?? end_s;
     const { had, filter } = this;
     const known = had?.question.now && had.question.run === run && had.question.asked.to === to && had.question.filter === filter;
     const before = this.wanted;
@@ -124,14 +124,14 @@ export class Profile {
     this.readLines(wanted);
   }
 
-  /** @param {Partial<import("../types/api").Row<"ProfileState">>} told the server's account of the profiler @param {boolean} over */
-  hear(told, over) {
-    const news = told.state !== this.told.state;
-    this.told = told;
+  /** @param {Partial<import("../types/api").Row<"ProfileState">>} profiler its state, from the server @param {boolean} over */
+  hear(profiler, over) {
+    const news = profiler.state !== this.profiler.state;
+    this.profiler = profiler;
     this.over = over;
     const { wanted, had } = this;
     if (news && had && !had.answer?.samples) this.#show(had.answer, had.question, had.refused);
-    const until = wanted && told.until?.[wanted.run];
+    const until = wanted && profiler.until?.[wanted.run];
     const reached = had?.answer?.profile_until ?? null;
     if (!wanted || wanted.now || had?.question !== wanted || !until || reached === null) return;
     if (reached < wanted.asked.to && until > reached) {
@@ -164,7 +164,7 @@ export class Profile {
 
   /** Why there is no profile, and what to do. @param {Flame | null} answer @param {string} refused @returns {Trouble | null} */
   #trouble(answer, refused) {
-    const { state, sentence = "", remedy = "" } = this.told;
+    const { state, sentence = "", remedy = "" } = this.profiler;
     if (refused) return { sentence: refused, remedy: "", action: null };
     if (state === "off") return { sentence, remedy, action: "on" };
     if (state === "refused") return { sentence, remedy, action: "retry" };

@@ -7,7 +7,7 @@
 
 const CARRIES = 0.8; // of its caller's excess
 const LEAST = 0.5; // of the whole loss
-const LEAST_OF_NORMAL = 0.25; // of a normal unit's time: less may be chance, which only the server can tell
+const LEAST_OF_NORMAL = 0.25; // of a normal unit's time: less may be chance, which only the server can test
 const FEW_UNITS = 8; // a window of fewer holds some parts of a unit more often than others: the server judges it by whole units
 const PART = /(\.?(<locals>\.)?<(listcomp|setcomp|dictcomp|genexpr|lambda)>)+$/;
 
@@ -55,7 +55,7 @@ function wayDown(tree, root, end) {
     const least = Math.max(CARRIES * here.excess - noise(tree, here.excess), LEAST * lost);
     const heavy = below(tree, here.nodes, end).filter(({ frame, excess }) => excess >= least && frame !== here.frame);
     if (!heavy.length) break;
-    here = heavy.reduce((best, one) => (before(tree, one, best) ? one : best));
+    here = heavy.reduce((best, step) => (before(tree, step, best) ? step : best));
     if (tree.nodes.kind[here.nodes[0]] === "own") own = here;
   }
   if (here.frame < 0) return null;
@@ -65,10 +65,10 @@ function wayDown(tree, root, end) {
   return { frame: withOwner(tree, node), node, excess, whole };
 }
 
-/** Whether one of two functions calls the other wherever this one took most. @param {Tree} tree @param {number} node @param {string} name of the other, as `tree.name` tells it */
+/** Whether one of two functions calls the other wherever this one took most. @param {Tree} tree @param {number} node @param {string} name of the other, as `tree.name` gives it */
 export const related = (tree, node, name) => {
   const other = tree.widest(name);
-  return tree.path(node).some((one) => tree.name(one) === name) || (other >= 0 && tree.path(other).some((one) => tree.name(one) === tree.name(node)));
+  return tree.path(node).some((above) => tree.name(above) === name) || (other >= 0 && tree.path(other).some((above) => tree.name(above) === tree.name(node)));
 };
 
 /** Every function below the nodes, with what it lost there; where it calls itself, the outermost counts. @param {Tree} tree @param {number[]} nodes @param {Int32Array} end @returns {Step[]} */
@@ -82,10 +82,10 @@ function below(tree, nodes, end) {
       const frame = tree.nodes.frame[i];
       if (i < (until.get(frame) ?? 0)) continue;
       until.set(frame, end[i]);
-      const one = found.get(frame) ?? { frame, nodes: [], excess: 0 };
-      one.nodes.push(i);
-      one.excess += tree.excess(i);
-      found.set(frame, one);
+      const step = found.get(frame) ?? { frame, nodes: [], excess: 0 };
+      step.nodes.push(i);
+      step.excess += tree.excess(i);
+      found.set(frame, step);
     }
   }
   return [...found.values()];
@@ -118,10 +118,10 @@ function noise(tree, excess) {
 /** @param {Tree} tree @param {Step} step */
 const hottest = (tree, { nodes }) => nodes.reduce((best, node) => (tree.excess(node) > tree.excess(best) ? node : best));
 
-/** Whether a step is nearer to the root, or as near and heavier. @param {Tree} tree @param {Step} one @param {Step} other */
-function before(tree, one, other) {
-  const [near, far] = [depthOf(tree, one), depthOf(tree, other)];
-  return near < far || (near === far && one.excess > other.excess);
+/** Whether a step is nearer to the root, or as near and heavier. @param {Tree} tree @param {Step} step @param {Step} other */
+function before(tree, step, other) {
+  const [near, far] = [depthOf(tree, step), depthOf(tree, other)];
+  return near < far || (near === far && step.excess > other.excess);
 }
 
 /** @param {Tree} tree @param {Step} step */
@@ -129,7 +129,7 @@ const depthOf = (tree, { nodes }) => Math.min(...nodes.map((node) => tree.depth[
 
 /** @param {Tree} tree @param {number} node */
 function ownAbove(tree, node) {
-  const own = tree.path(node).filter((one) => tree.nodes.kind[one] === "own" && tree.frame(one).file);
+  const own = tree.path(node).filter((above) => tree.nodes.kind[above] === "own" && tree.frame(above).file);
   return own.length ? own[own.length - 1] : tree.frame(node).file ? node : -1;
 }
 
@@ -138,6 +138,6 @@ function withOwner(tree, node) {
   const part = tree.frame(node);
   if (!PART.test(part.name)) return part;
   const name = part.name.replace(PART, "") || "<module>";
-  const owner = tree.path(node).findLast((one) => tree.frame(one).file === part.file && tree.frame(one).name === name);
+  const owner = tree.path(node).findLast((above) => tree.frame(above).file === part.file && tree.frame(above).name === name);
   return owner === undefined ? part : { ...tree.frame(owner), line: part.line };
 }

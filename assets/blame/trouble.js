@@ -16,9 +16,9 @@ export class TroubleBox {
   /** @param {Trouble | null} trouble */
   show(trouble) {
     this.element.hidden = trouble === null;
-    const told = JSON.stringify(trouble);
-    if (trouble === null || told === this.element.dataset.told) return;
-    this.element.dataset.told = told;
+    const drawn = JSON.stringify(trouble);
+    if (trouble === null || drawn === this.element.dataset.drawn) return;
+    this.element.dataset.drawn = drawn;
     const { sentence, remedy, action } = trouble;
     const button = action && el("button", { class: "btn pri", type: "button", onclick: () => this.act(action) }, BUTTON[action]);
     this.element.replaceChildren(

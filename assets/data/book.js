@@ -85,7 +85,7 @@ export class Book {
     const read = { series: new Map(), cursor: Infinity, failed: new Map(), run, axis };
     for (const { of, names, answer, error } of answers) {
       if (!answer) for (const meta of this.#metasOf(of, names)) read.failed.set(keyOf(meta), error);
-      else for (const one of answer.series) this.#fill(read.series, { run: of, ...one }, width);
+      else for (const row of answer.series) this.#fill(read.series, { run: of, ...row }, width);
       if (answer) read.cursor = Math.min(read.cursor, answer.cursor);
     }
     if (read.cursor === Infinity) throw new Refused(answers[0].error, STORE_FAILS); // not one of them answered
@@ -119,7 +119,7 @@ export class Book {
   replace({ series, failed, run, axis }, growing) {
     const same = run === this.run && axis === this.axis;
     const width = [...series.values()][0]?.width;
-    const kept = [...this.series].filter(([key, one]) => failed.has(key) && one.width === width);
+    const kept = [...this.series].filter(([key, old]) => failed.has(key) && old.width === width);
     if (same) this.series = new Map([...kept, ...series]);
     if (same) this.failed = failed;
     this.version++;
@@ -183,7 +183,7 @@ export class Book {
 
   /** @param {number} time_s */
   trim(time_s) {
-    for (const one of this.series.values()) one.trim(time_s);
+    for (const series of this.series.values()) series.trim(time_s);
   }
 
   /** Names of the shown series of a run, or of the machine. @param {string | null} run @returns {string[]} */
@@ -213,7 +213,7 @@ export class Book {
   /** @returns {import("./feed.js").Wish[]} */
   wishes() {
     const machine = this.names(null);
-    const source = (/** @type {string} */ name) => ({ source: name, series: machine.filter((one) => one.startsWith(`${name}/`)) });
+    const source = (/** @type {string} */ name) => ({ source: name, series: machine.filter((key) => key.startsWith(`${name}/`)) });
     const run = this.run === null ? [] : [{ run: this.run, series: this.names(this.run) }];
     return this.axis === TIME ? [...run, source("gpu"), source("host")] : run;
   }
@@ -227,15 +227,15 @@ export class Book {
   /** The first series of these names that has points. @param {string[]} names @returns {Series | null} */
   first(names) {
     const known = names.flatMap((name) =>
-      [...this.series.values()].filter((one) => one.meta.name === name && one.meta.run !== null),
+      [...this.series.values()].filter((series) => series.meta.name === name && series.meta.run !== null),
     );
-    return known.find((one) => one.bin.length > 0) ?? null;
+    return known.find((series) => series.bin.length > 0) ?? null;
   }
 
-  /** @param {Map<string, Series>} series @param {{run: string | null} & import("../types/api").Row<"CurveRow">} told @param {number} width */
-  #fill(series, told, width) {
-    const one = new Series({ run: told.run, name: told.name, labels: told.labels }, width, this.axis);
-    one.fill(told);
-    series.set(keyOf(one.meta), one);
+  /** @param {Map<string, Series>} all @param {{run: string | null} & import("../types/api").Row<"CurveRow">} row @param {number} width */
+  #fill(all, row, width) {
+    const series = new Series({ run: row.run, name: row.name, labels: row.labels }, width, this.axis);
+    series.fill(row);
+    all.set(keyOf(series.meta), series);
   }
 }

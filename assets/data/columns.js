@@ -26,7 +26,7 @@ export function columns(series, first, length, scale) {
   const out = { min: new Array(length), max: new Array(length), mean: new Array(length), bad: [], cuts: [], lone: [] };
   const members = new Uint8Array(length);
   const breaks = new Uint8Array(length);
-  for (const one of series) addSeries(one, first, scale, out, members, breaks);
+  for (const member of series) addSeries(member, first, scale, out, members, breaks);
   for (let i = 0; i < length; i++) {
     if (members[i] > 1) out.mean[i] = within(out.min[i], /** @type {number} */ (out.mean[i]) / members[i], out.max[i]);
     else if (breaks[i] && !members[i]) out.min[i] = out.max[i] = out.mean[i] = null;
@@ -59,23 +59,23 @@ function lone(mean, cuts) {
 const within = (min, mean, max) => Math.min(max, Math.max(min, mean));
 
 /**
- * @param {Series} one @param {number} first @param {number} scale @param {Columns} out
+ * @param {Series} member @param {number} first @param {number} scale @param {Columns} out
  * @param {Uint8Array} members how many series have a value in a bin @param {Uint8Array} breaks 1 where a line must not pass
  */
-function addSeries(one, first, scale, out, members, breaks) {
-  const gap = one.gap;
-  for (let at = Math.max(0, one.at(first * one.width)); at < one.bin.length; at++) {
-    const i = one.bin[at] - first;
+function addSeries(member, first, scale, out, members, breaks) {
+  const gap = member.gap;
+  for (let at = Math.max(0, member.at(first * member.width)); at < member.bin.length; at++) {
+    const i = member.bin[at] - first;
     if (i >= members.length) break;
     if (i < 0) continue;
-    if (at && one.t[at] - one.t[at - 1] > gap) breaks.fill(1, Math.max(0, one.bin[at - 1] - first + 1), i);
-    if (at && one.segment[at] !== one.segment[at - 1]) out.cuts.push(i);
-    if (one.bad[at]) out.bad.push({ t: one.t[at], text: one.bad[at] });
-    if (!one.finite[at]) {
+    if (at && member.t[at] - member.t[at - 1] > gap) breaks.fill(1, Math.max(0, member.bin[at - 1] - first + 1), i);
+    if (at && member.segment[at] !== member.segment[at - 1]) out.cuts.push(i);
+    if (member.bad[at]) out.bad.push({ t: member.t[at], text: member.bad[at] });
+    if (!member.finite[at]) {
       breaks[i] = 1;
       continue;
     }
-    const [min, max, mean] = [one.min[at] * scale, one.max[at] * scale, one.mean(at) * scale];
+    const [min, max, mean] = [member.min[at] * scale, member.max[at] * scale, member.mean(at) * scale];
     const more = members[i]++ > 0;
     out.min[i] = more ? Math.min(/** @type {number} */ (out.min[i]), min) : min;
     out.max[i] = more ? Math.max(/** @type {number} */ (out.max[i]), max) : max;

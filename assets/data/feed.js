@@ -34,10 +34,10 @@ export class Feed {
     if (JSON.stringify(wishes) === JSON.stringify(this.wishes)) return;
     this.wishes = wishes;
     this.cursor = cursor;
-    if (this.socket?.readyState === WebSocket.OPEN) this.tell();
+    if (this.socket?.readyState === WebSocket.OPEN) this.#send();
   }
 
-  tell() {
+  #send() {
     this.socket?.send(JSON.stringify({ subscribe: this.wishes, cursor: this.cursor }));
   }
 
@@ -48,7 +48,7 @@ export class Feed {
     socket.onopen = () => {
       this.retry_ms = FIRST_RETRY_MS;
       this.listener.status(null);
-      if (this.wishes.length) this.tell();
+      if (this.wishes.length) this.#send();
     };
     socket.onmessage = (event) => this.hear(JSON.parse(event.data));
     socket.onclose = () => this.lost(socket);

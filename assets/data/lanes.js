@@ -27,7 +27,7 @@ import { keyOf } from "./series.js";
  * @property {string} [limit] key of the series whose newest value is drawn as the limit
  * @property {number} [least] the axis reaches at least so far, and smaller differences are noise
  * @property {boolean} [stepped]
- * @property {string} [sum] unit in which the sum of all traces is told
+ * @property {string} [sum] unit of the sum of all traces, where that is shown
  * @property {string} [unit] said behind the value
  */
 
@@ -39,7 +39,7 @@ export const FEW = { search: "", most: 4 };
 
 /**
  * The run's own curves first, then its phases, the GPUs and the host.
- * @param {Meta[]} metas all series of the machine and of one run @param {Further} [further] which of the curves that nobody named here
+ * @param {Meta[]} metas all series of the machine and of one run @param {Further} [further] which of the curves that have no lane here
  * @returns {Lane[]}
  */
 export function lanesOf(metas, further = FEW) {
@@ -56,7 +56,7 @@ export function lanesOf(metas, further = FEW) {
 
 /** @typedef {{search: string, most: number}} Further which curves of the run are shown that have no lane of their own */
 
-/** Those that nobody named here, all of them or those that a search finds. @param {Meta[]} metas @param {string} search */
+/** Those that have no lane here, all of them or those that a search finds. @param {Meta[]} metas @param {string} search */
 export function furtherFound(metas, search) {
   const words = search.toLowerCase().split(/\s+/);
   const own = metas.filter(({ run }) => run !== null);

@@ -6,7 +6,7 @@ import { keyOf } from "./series.js";
 /** @typedef {import("./lanes.js").Lane} Lane */
 
 /**
- * By uuid, since when a GPU does not answer. One that was lost before the collector started has not told its uuid: it is the one
+ * By uuid, since when a GPU does not answer. One that was lost before the collector started has not reported its uuid: it is the one
  * that last had its index.
  * @param {import("../pages/gpus/head.js").Card[]} cards @param {Meta[]} machine
  * @returns {Map<string, number>}
@@ -21,7 +21,7 @@ export function lostSince(cards, machine) {
         const former = machine.filter(({ labels }) => labels.gpu === String(index) && !known.has(labels.uuid));
         return former.map(({ labels, last_time_s }) => /** @type {[string, number]} */ ([labels.uuid, Number(last_time_s)]));
       })
-      .sort(([, a], [, b]) => a - b), // of several series the one that told last
+      .sort(([, a], [, b]) => a - b), // of several series the one that reported last
   );
 }
 
@@ -33,9 +33,9 @@ export function lostSince(cards, machine) {
 export function withLost(lanes, metas, lost) {
   if (!lost.size) return lanes;
   const since = new Map(metas.map((meta) => [keyOf(meta), lost.get(meta.labels.uuid)]));
-  return lanes.map((one) => ({
-    ...one,
-    traces: one.traces.map((trace) => {
+  return lanes.map((lane) => ({
+    ...lane,
+    traces: lane.traces.map((trace) => {
       const lost_s = trace.keys.length === 1 ? since.get(trace.keys[0]) : undefined;
       return lost_s === undefined ? trace : { ...trace, lost_s };
     }),

@@ -72,7 +72,7 @@ export class Range {
     this.window = window;
   }
 
-  /** Without the window, the view moves again unless a person held it. */
+  /** Without the window, the view moves again unless the user held it. */
   clear() {
     this.window = null;
     if (!this.held) this.frozen = null;
@@ -116,7 +116,7 @@ export class Range {
     return undefined;
   }
 
-  /** What Dash's callbacks are told of it. */
+  /** The range, for Dash's callbacks. */
   selection() {
     return { axis: this.axis.name, from: this.window?.from ?? null, to: this.window?.to ?? null, live: this.following };
   }

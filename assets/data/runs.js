@@ -1,4 +1,4 @@
-/** The runs and the server's state, as last told: which run is shown, whether it is over, and what time it is there. */
+/** The runs and the server's state, as last received: which run is shown, whether it is over, and what time it is there. */
 
 import { get } from "../lib/api.js";
 
@@ -22,7 +22,7 @@ export class Runs {
     this.list = [];
     this.read_once = false;
     /** @type {import("../types/api").State | null} the server's last state message */
-    this.told = null;
+    this.message = null;
     this.clock_off_s = 0; // server's clock minus the browser's
     /** @type {number | null} when the connection was lost, on the server's clock */
     this.lost_s = null;
@@ -34,7 +34,7 @@ export class Runs {
 
   /** The shown run, or null. */
   get current() {
-    return this.list.find((one) => one.run === this.name) ?? null;
+    return this.list.find((run) => run.run === this.name) ?? null;
   }
 
   /** The address names a run that there is not. */
@@ -67,17 +67,17 @@ export class Runs {
   }
 
   /**
-   * Take over a state message, which tells of the runs that live only.
+   * Take over a state message, which names living runs only.
    * @param {import("../types/api").State} message
    * @returns {{first: boolean, more: boolean, grown: boolean, silenced: boolean}} `more`: there are runs that the list lacks;
    *   `grown`: the shown run has new series; `silenced`: other GPUs than before do not answer
    */
   hear(message) {
-    const first = this.told === null;
+    const first = this.message === null;
     const series = this.current?.series;
-    const silent = silentOf(this.told);
+    const silent = silentOf(this.message);
     const near = new Map(message.runs.map((run) => [run.run, run]));
-    this.told = message;
+    this.message = message;
     this.clock_off_s = message.time_s - Date.now() / 1000;
     this.list = this.list.map((run) => near.get(run.run) ?? run);
     return {
@@ -89,5 +89,5 @@ export class Runs {
   }
 }
 
-/** @param {import("../types/api").State | null} told @returns {string} which GPUs do not answer, and since when */
-const silentOf = (told) => (told?.gpus ?? []).map(({ index, since_s }) => `${index} ${since_s ?? ""}`).join();
+/** @param {import("../types/api").State | null} message @returns {string} which GPUs do not answer, and since when */
+const silentOf = (message) => (message?.gpus ?? []).map(({ index, since_s }) => `${index} ${since_s ?? ""}`).join();

@@ -5,7 +5,7 @@ import { STEP, TIME } from "../lib/axis.js";
 /** @typedef {{run: string | null} & Pick<Known, "name" | "labels"> & Partial<Known>} Meta a series; `run` is null for the machine's own */
 /** @typedef {import("../types/api").Row<"SeriesRow">} Known */
 
-/** @typedef {{t: (number | null)[], v: (number | string)[], step: (number | null)[], segment?: number[]}} Told new points of a series, as a delta brings them */
+/** @typedef {{t: (number | null)[], v: (number | string)[], step: (number | null)[], segment?: number[]}} NewPoints of a series, as a delta brings them */
 
 /** @param {Meta} meta */
 export const keyOf = ({ run, name, labels }) =>
@@ -14,8 +14,8 @@ export const keyOf = ({ run, name, labels }) =>
     .map((label) => `${label}=${labels[label]}`)
     .join(",")}`;
 
-/** Numbers travel as numbers, non-finite ones as strings, missing ones as null. @param {number | string | null} told */
-const numeric = (told) => (told === null ? NaN : Number(told));
+/** Numbers travel as numbers, non-finite ones as strings, missing ones as null. @param {number | string | null} value */
+const numeric = (value) => (value === null ? NaN : Number(value));
 
 const TRIM_AT = 64; // bins; cutting an array's front costs its whole length
 const DISORDER = 100; // steps; what goes back farther was started again
@@ -40,51 +40,51 @@ export class Series {
     this.segment = /** @type {number[]} */ ([]); // rises where the run was started again
   }
 
-  /** Take over what `GET /points` answered. @param {import("../types/api").Row<"CurveRow">} told */
-  fill(told) {
-    for (let i = 0; i < told.t.length; i++) {
-      if (told.t[i] === null) continue;
-      const last = told.last[i];
-      const bad = told.non_finite[i] ? (typeof last === "string" ? last : "NaN") : "";
+  /** Take over what `GET /points` answered. @param {import("../types/api").Row<"CurveRow">} row */
+  fill(row) {
+    for (let i = 0; i < row.t.length; i++) {
+      if (row.t[i] === null) continue;
+      const last = row.last[i];
+      const bad = row.non_finite[i] ? (typeof last === "string" ? last : "NaN") : "";
       this.#merge(
-        told.t_end[i],
-        numeric(told.min[i]),
-        numeric(told.max[i]),
-        numeric(told.mean[i]),
-        told.count[i] - told.non_finite[i],
-        told.step[i],
+        row.t_end[i],
+        numeric(row.min[i]),
+        numeric(row.max[i]),
+        numeric(row.mean[i]),
+        row.count[i] - row.non_finite[i],
+        row.step[i],
         bad,
-        told.segment?.[i] ?? 0,
+        row.segment?.[i] ?? 0,
       );
-      this.newest = { t: told.t_end[i], v: numeric(told.last[i]), step: told.step[i] };
+      this.newest = { t: row.t_end[i], v: numeric(row.last[i]), step: row.step[i] };
     }
-    this.points = told.points_total;
+    this.points = row.points_total;
   }
 
-  /** Take over new points. A point that is not newer than the last one is already here. @param {Told} told */
-  append(told) {
-    const places = this.#places(told);
+  /** Take over new points. A point that is not newer than the last one is already here. @param {NewPoints} points */
+  append(points) {
+    const places = this.#places(points);
     for (let i = 0; i < places.length; i++) {
       const place = places[i];
       if (place === null || this.#known(place)) continue;
-      const v = numeric(told.v[i]);
+      const v = numeric(points.v[i]);
       const ok = Number.isFinite(v);
       const value = ok ? v : NaN;
-      this.#merge(place, value, value, value, ok ? 1 : 0, told.step[i], ok ? "" : String(told.v[i]), told.segment?.[i] ?? 0);
-      this.newest = { t: place, v, step: told.step[i] };
+      this.#merge(place, value, value, value, ok ? 1 : 0, points.step[i], ok ? "" : String(points.v[i]), points.segment?.[i] ?? 0);
+      this.newest = { t: place, v, step: points.step[i] };
       this.points++;
     }
   }
 
-  /** Remember the newest value without drawing it: the view is held. @param {Told} told */
-  glance(told) {
-    const places = this.#places(told);
+  /** Remember the newest value without drawing it: the view is held. @param {NewPoints} points */
+  glance(points) {
+    const places = this.#places(points);
     const i = places.length - 1;
     const place = places[i];
-    if (i >= 0 && place !== null) this.newest = { t: place, v: numeric(told.v[i]), step: told.step[i] };
+    if (i >= 0 && place !== null) this.newest = { t: place, v: numeric(points.v[i]), step: points.step[i] };
   }
 
-  /** @param {Told} told @returns {(number | null)[]} */
+  /** @param {NewPoints} points @returns {(number | null)[]} */
   #places({ t, step }) {
     return this.axis === STEP ? step : t;
   }

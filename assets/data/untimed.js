@@ -26,7 +26,7 @@ export class UntimedNote {
     if (run === this.run) return;
     this.run = run;
     const answer = await get("points", { run, series: [series], buckets: 1 });
-    const timed = answer.series.reduce((sum, one) => sum + one.points_total, 0);
+    const timed = answer.series.reduce((sum, row) => sum + row.points_total, 0);
     const without = points - timed;
     if (run !== this.run) return;
     this.element.hidden = without <= LEAST * points;

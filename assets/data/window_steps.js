@@ -1,4 +1,4 @@
-/** Which steps a window holds, exactly: its first and last point of the run's densest series, wherever on the page it is told. */
+/** Which steps a window holds, exactly: its first and last point of the run's densest series, wherever the page shows them. */
 
 import { get, newest, sentenceOf } from "../lib/api.js";
 

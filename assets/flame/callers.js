@@ -14,12 +14,12 @@ export function spent(tree) {
   const path = [];
   for (let i = 0; i < tree.count; i++) {
     while (path.length > tree.depth[i]) open[/** @type {number} */ (path.pop())]--;
-    const one = out[frame[i]];
-    one.self_s += self_s[i];
-    one.base_self_s += base_self_s?.[i] ?? 0;
+    const row = out[frame[i]];
+    row.self_s += self_s[i];
+    row.base_self_s += base_self_s?.[i] ?? 0;
     if (!open[frame[i]]) {
-      one.total_s += total_s[i];
-      one.base_total_s += base_total_s?.[i] ?? 0;
+      row.total_s += total_s[i];
+      row.base_total_s += base_total_s?.[i] ?? 0;
     }
     open[frame[i]]++;
     path.push(frame[i]);
@@ -33,10 +33,10 @@ export function neighbours(tree, of) {
   /** @type {Map<number, Share>[]} */
   const [callers, callees] = [new Map(), new Map()];
   const add = (/** @type {Map<number, Share>} */ to, /** @type {number} */ who, /** @type {number} */ node) => {
-    const one = to.get(who) ?? { frame: who, seconds: 0, normal_s: 0 };
-    one.seconds += total_s[node];
-    one.normal_s += base_total_s?.[node] ?? 0;
-    to.set(who, one);
+    const row = to.get(who) ?? { frame: who, seconds: 0, normal_s: 0 };
+    row.seconds += total_s[node];
+    row.normal_s += base_total_s?.[node] ?? 0;
+    to.set(who, row);
   };
   for (let i = 0; i < tree.count; i++) {
     const caller = parent[i] < 0 ? -1 : frame[parent[i]];

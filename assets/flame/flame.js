@@ -10,9 +10,9 @@ import { describe } from "./tip.js";
 import { onTheme, token } from "../lib/theme.js";
 import { tints } from "./tint.js";
 
-const TIP_PX = 16; // from the pointer to what is told of a frame
+const TIP_PX = 16; // from the pointer to the tip of a frame
 const KEY_ZOOM = 0.5;
-const TELL_MS = 200; // the table follows a little later: nobody hears sixty of them a second
+const TABLE_MS = 200; // the table for screen readers follows later, not 60 times a second
 const MOVES = { ArrowUp: "parent", ArrowDown: "child", ArrowLeft: "before", ArrowRight: "after" };
 
 /** @typedef {import("./layout.js").Box} Box */
@@ -20,7 +20,7 @@ const MOVES = { ArrowUp: "parent", ArrowDown: "child", ArrowLeft: "before", Arro
 /** @typedef {import("./tree.js").Tree} Tree */
 
 export class FlameGraph {
-  /** @param {{row?: number, chosen?: (node: number) => void}} [options] height of a row in px; called when a person selects a frame */
+  /** @param {{row?: number, chosen?: (node: number) => void}} [options] height of a row in px; called when the user selects a frame */
   constructor({ row = 18, chosen = () => {} } = {}) {
     this.row = row;
     this.chosen = chosen;
@@ -35,7 +35,7 @@ export class FlameGraph {
     this.hits = new Set();
     /** @type {number | null} */
     this.selected = null;
-    /** @type {string | null} the function that is selected where a person selected none */
+    /** @type {string | null} the function that is selected where the user selected none */
     this.marked = null;
     this.hot = -1;
     /** @type {Box[][]} */
@@ -51,7 +51,7 @@ export class FlameGraph {
     onTheme(() => this.draw());
   }
 
-  /** A refetched tree keeps the place that a person zoomed to and the frame that is selected. @param {Tree | null} tree */
+  /** A refetched tree keeps the place that the user zoomed to and the frame that is selected. @param {Tree | null} tree */
   show(tree) {
     const { tree: old, view, selected } = this;
     const way = (/** @type {number} */ node) => (old && node >= 0 ? old.path(node).map((at) => old.name(at)) : []);
@@ -65,12 +65,12 @@ export class FlameGraph {
     this.selected = again < 0 ? this.#marked() : again;
     this.hits = this.#match().frames;
     this.draw();
-    this.#telling ||= setTimeout(() => this.#tell(), TELL_MS);
+    this.#tableTimer ||= setTimeout(() => this.#fillTable(), TABLE_MS);
   }
 
-  #telling = 0;
+  #tableTimer = 0;
 
-  /** Select a function, as `nameOf` tells it, and scroll to where it took most, unless one of its frames is selected. @param {string | null} name */
+  /** Select a function, as `nameOf` gives it, and scroll to where it took most, unless one of its frames is selected. @param {string | null} name */
   mark(name) {
     const { tree, selected } = this;
     this.marked = name;
@@ -174,7 +174,7 @@ export class FlameGraph {
     return `‹ ${path.map((at) => tree.frame(at).name).join(" › ")}`;
   }
 
-  // What a person does
+  // What the user does
 
   #listen() {
     let held = this.view;
@@ -317,8 +317,8 @@ export class FlameGraph {
     if (y >= 0 && (y < scrollTop || y > scrollTop + clientHeight - 3 * this.row)) this.scroll.scrollTop = y - 2 * this.row;
   }
 
-  #tell() {
-    this.#telling = 0;
+  #fillTable() {
+    this.#tableTimer = 0;
     const { tree } = this;
     const hottest = tree?.hottest();
     this.canvas.setAttribute(

@@ -12,7 +12,7 @@
 
 /**
  * @typedef {Object} View
- * @property {number} focus the node that a person zoomed to; -1 for everything
+ * @property {number} focus the node that the user zoomed to; -1 for everything
  * @property {number} from where the left edge is, as a share of the focus; below 0 is left of it
  * @property {number} to the same of the right edge
  * @property {number} trunk all above this node is one row; -1 shows everything

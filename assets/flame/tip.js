@@ -1,4 +1,4 @@
-/** What is told of one frame: its time in the window, beside normal, as a share and for each step. */
+/** The tip of one frame: its time in the window, beside normal, as a share and per step. */
 
 import { el } from "../lib/dom.js";
 import { brief, percent, signed, toneOf } from "../lib/figures.js";

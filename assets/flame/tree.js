@@ -96,7 +96,7 @@ export class Tree {
     return node;
   }
 
-  /** Of all nodes of a function the one with most time, or -1. @param {string} name as `name()` tells it */
+  /** Of all nodes of a function the one with most time, or -1. @param {string} name as `name()` gives it */
   widest(name) {
     const frames = this.frames.map((frame) => nameOf(frame) === name);
     let best = -1;

@@ -32,7 +32,7 @@ export function sentenceOf(error) {
 export async function get(noun, parameters = {}) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
-    if (value !== null) for (const one of Array.isArray(value) ? value : [value]) query.append(name, String(one));
+    if (value !== null) for (const item of Array.isArray(value) ? value : [value]) query.append(name, String(item));
   }
   return answer(await reach(`${ROOT}/${noun}${query.size ? "?" : ""}${query}`));
 }
@@ -57,9 +57,9 @@ async function reach(url, request) {
 /** @param {Response} response */
 async function answer(response) {
   if (response.ok) return response.json();
-  const told = response.headers.get("Content-Type")?.includes("json") ? (await response.json()).error : null;
+  const said = response.headers.get("Content-Type")?.includes("json") ? (await response.json()).error : null;
   const { status, statusText } = response;
-  throw new Refused(told ?? `The dashboard failed on this question (${status} ${statusText}); its terminal says why.`, status);
+  throw new Refused(said ?? `The dashboard failed on this question (${status} ${statusText}); its terminal says why.`, status);
 }
 
 /**
@@ -82,7 +82,7 @@ export function newest(ask, done, failed) {
       while (waiting.length) {
         const [now] = waiting.splice(0);
         await ask(now).then(
-          (told) => done(told, now),
+          (answer) => done(answer, now),
           (error) => failed(error, now),
         );
       }

@@ -28,7 +28,7 @@ import { stepTicks, timeTicks } from "./scale.js";
 const SPANS_S = [60, 120, 300, 600, 3600, 21600, 86400];
 const YOUNG_S = [30, 60, 90, 120, 180, 240, 300, 450, 600]; // no more than a good third stays empty
 const SPANS_STEPS = [100, 1000, 10_000, 100_000, 1_000_000];
-const FINE_S = 10; // a shorter window is told in tenths
+const FINE_S = 10; // a shorter window is given in tenths
 
 /** @param {number} t @param {number} step_s between two ticks */
 function tickWord(t, step_s) {

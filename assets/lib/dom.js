@@ -52,7 +52,7 @@ const SHAPES = {
 };
 
 /**
- * A status is told by its shape first and by its colour second.
+ * A status shows by its shape first and by its colour second.
  * @param {keyof typeof SHAPES} shape @param {string} kind a CSS class that sets the colour
  */
 export function icon(shape, kind) {

@@ -1,4 +1,4 @@
-/** Numbers, sizes and times as a person reads them. */
+/** Numbers, sizes and times, as text. */
 
 const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const NONE = "–";

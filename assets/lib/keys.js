@@ -4,7 +4,7 @@ import { el } from "./dom.js";
 
 /** @typedef {{keys: string[], shown: string, says: string, run: () => void}} Key */
 
-/** Keys go to whatever has them unless the person types or picks. @param {Key[]} table */
+/** Keys run their action unless the user types or picks. @param {Key[]} table */
 export function listen(table) {
   document.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);

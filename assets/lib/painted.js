@@ -21,8 +21,8 @@ export function paintedFlame(names, window) {
 /** @param {import("../timeline/lane.js").LaneView} lane whose canvas has just been painted */
 export function paintedLane(lane) {
   const at = now_ms();
-  for (const one of lane.spec.traces.flatMap((trace) => trace.keys).map((key) => lane.series.get(key))) {
-    if (!one?.bin.length || one.newest.t > lane.view.hi) continue;
-    painted.drawn[one.meta.name] = { t: one.newest.t, v: one.newest.v, at, count: one.points };
+  for (const series of lane.spec.traces.flatMap((trace) => trace.keys).map((key) => lane.series.get(key))) {
+    if (!series?.bin.length || series.newest.t > lane.view.hi) continue;
+    painted.drawn[series.meta.name] = { t: series.newest.t, v: series.newest.v, at, count: series.points };
   }
 }

@@ -147,7 +147,7 @@ export class RunPage extends TimePage {
     this.pins.draw();
   }
 
-  // What a person does
+  // What the user does
 
   /** A moment that something beside the lanes points at. @param {number | null} time_s */
   hoverTime(time_s) {
@@ -192,7 +192,7 @@ export class RunPage extends TimePage {
     super.chosen(done);
   }
 
-  /** A person chose what to compare with. */
+  /** The user chose what to compare with. */
   compared() {
     this.profile.baseline = this.compare.window;
     this.inquire(!this.compare.pending);
@@ -219,11 +219,11 @@ export class RunPage extends TimePage {
   }
 
   /** @param {import("../types/api").State} message @param {ReturnType<import("../data/runs.js").Runs["hear"]>} news */
-  told(message, news) {
+  received(message, news) {
     this.profile.hear(message.profile ?? {}, this.runs.over);
     if (!news.first && news.more) this.#newRuns();
     else if (!news.first && news.grown) this.load();
-    else super.told(message, news);
+    else super.received(message, news);
   }
 
   async #newRuns() {
@@ -245,7 +245,7 @@ function restarted(events) {
   return events.map((event) => (event.kind === "start" && event.time_s > Number(first.get(event.rank ?? 0)) ? { ...event, kind: "resume" } : event));
 }
 
-/** Where a run went back in its steps, as the segments of its points show, unless a start is told there. @param {import("../data/series.js").Series | null} stepper @param {import("../timeline/events.js").Event[]} events */
+/** Where a run went back in its steps, as the segments of its points show, unless a start event stands there. @param {import("../data/series.js").Series | null} stepper @param {import("../timeline/events.js").Event[]} events */
 function resumes(stepper, events) {
   if (!stepper) return [];
   const starts = events.filter(({ kind }) => kind === "start");
@@ -253,7 +253,7 @@ function resumes(stepper, events) {
   return stepper.segment.flatMap((segment, i) => {
     if (!i || segment === stepper.segment[i - 1]) return [];
     const [time_s, step] = [stepper.t[i], stepper.step[i]];
-    const told = stepper.axis === TIME && starts.some((start) => Math.abs(start.time_s - time_s) < near);
-    return told ? [] : [{ kind: "resume", time_s, step }];
+    const known = stepper.axis === TIME && starts.some((start) => Math.abs(start.time_s - time_s) < near);
+    return known ? [] : [{ kind: "resume", time_s, step }];
   });
 }

@@ -44,7 +44,7 @@ export class Session {
 
   /** @param {import("../types/api").State} message */
   state(message) {
-    this.told(message, this.runs.hear(message));
+    this.received(message, this.runs.hear(message));
     this.invalidate();
   }
 
@@ -63,14 +63,14 @@ export class Session {
   heard(_message) {}
 
   /** The server's state, once the page knows it. @param {import("../types/api").State} _message @param {News} _news */
-  told(_message, _news) {}
+  received(_message, _news) {}
 
   /** What the address says. @returns {Record<string, string | number | null>} */
   address() {
     return { run: this.runs.name };
   }
 
-  /** What Dash's callbacks are told of what is selected. @returns {import("../lib/selection.js").Selection} */
+  /** What is selected, for Dash's callbacks. @returns {import("../lib/selection.js").Selection} */
   selection() {
     const { name } = this.runs;
     return { run: name, runs: name === null ? [] : [name], axis: "time", from: null, to: null, live: true };
@@ -94,7 +94,7 @@ export class Session {
   #frame = 0;
 
   draw() {
-    this.status.draw(this.runs.told, this.behind_s);
+    this.status.draw(this.runs.message, this.behind_s);
   }
 
   keepAddress() {

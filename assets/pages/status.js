@@ -25,14 +25,14 @@ export class Status {
     );
   }
 
-  /** @param {import("../types/api").State | null} told the server's state @param {number | null} behind_s */
-  draw(told, behind_s) {
-    const unwell = (told?.collectors ?? []).filter(({ state }) => state !== "ok");
+  /** @param {import("../types/api").State | null} message the server's state @param {number | null} behind_s */
+  draw(message, behind_s) {
+    const unwell = (message?.collectors ?? []).filter(({ state }) => state !== "ok");
     setText(this.parts, unwell.map(({ name, state }) => `${name} ${state}`).join(", "));
     this.parts.title = troubleOf(unwell) ?? "";
-    if (told?.cost)
-      setText(this.cost, `dashboard costs ${figure(told.cost.cpu_pct, 1)} % of a core, ${megabytes(told.cost.rss_bytes)}`);
-    setText(this.profiler, told?.profile?.state === "on" ? `profiler ${figure(told.cost?.profiler_pct, 1)} %` : "");
+    if (message?.cost)
+      setText(this.cost, `dashboard costs ${figure(message.cost.cpu_pct, 1)} % of a core, ${megabytes(message.cost.rss_bytes)}`);
+    setText(this.profiler, message?.profile?.state === "on" ? `profiler ${figure(message.cost?.profiler_pct, 1)} %` : "");
     setText(this.lag, behind_s === null ? "" : `${duration(Math.max(0, behind_s))} behind`);
   }
 }

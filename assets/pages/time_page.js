@@ -54,7 +54,7 @@ export class TimePage extends Session {
     this.readPoints = newest(
       (/** @type {{view: View, growing: boolean}} */ { view, growing }) =>
         this.timeline.during(this.book.read(view, growing), `Reading ${count(this.book.points)} points …`),
-      (told, { growing }) => this.#read(told, growing),
+      (read, { growing }) => this.#read(read, growing),
       (error) => this.failed(error, this.again.points),
     );
     this.again = {
@@ -103,7 +103,7 @@ export class TimePage extends Session {
   }
 
   /** The server's state, once the page knows it. @param {import("../types/api").State} _message @param {import("./session.js").News} news */
-  told(_message, { silenced }) {
+  received(_message, { silenced }) {
     if (silenced) this.relane();
   }
 
@@ -137,7 +137,7 @@ export class TimePage extends Session {
   /** Since when GPUs do not answer, by uuid. @param {import("../data/series.js").Meta[]} metas */
   silent(metas) {
     return lostSince(
-      this.runs.told?.gpus ?? [],
+      this.runs.message?.gpus ?? [],
       metas.filter(({ run }) => run === null),
     );
   }
@@ -233,11 +233,11 @@ export class TimePage extends Session {
     this.controls.draw({
       mode: runs.lost_s !== null ? "lost" : range.following ? "live" : "held",
       over: runs.over,
-      host: runs.told?.host ?? "",
+      host: runs.message?.host ?? "",
       span_s: range.following ? range.span_s : view.hi - view.lo,
       axis,
     });
-    this.status.draw(runs.told, growing && axis === TIME ? this.behind_s : null);
+    this.status.draw(runs.message, growing && axis === TIME ? this.behind_s : null);
   }
 
   /** What stands on the axis. @returns {import("../timeline/events.js").Event[]} */
@@ -256,7 +256,7 @@ export class TimePage extends Session {
     return { ...super.selection(), ...this.range.selection() };
   }
 
-  // What a person does
+  // What the user does
 
   /** @param {number} from @param {number} to @param {boolean} done */
   select(from, to, done) {
@@ -305,7 +305,7 @@ export class TimePage extends Session {
     if (this.range.axis === STEP && run?.last_time_s) this.book.paceBySteps(run.last_time_s, run.last_step);
     const off = news.first && this.range.following && Math.abs(this.runs.clock_off_s) > CLOCK_SLACK_S;
     if (this.#fit() || off) this.refresh();
-    this.told(message, news);
+    this.received(message, news);
     if (!this.book.lanes.length && !this.absent && !this.again.load.timer) this.load();
     this.invalidate();
   }

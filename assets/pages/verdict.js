@@ -7,7 +7,7 @@ import { Picker } from "../lib/picker.js";
 import { STATES } from "../data/runs.js";
 
 /**
- * @typedef {Object} Standing what the strip tells
+ * @typedef {Object} Standing what the strip shows
  * @property {import("../data/runs.js").Runs} runs
  * @property {number | null} step
  * @property {number | null} total
@@ -32,7 +32,7 @@ export class Verdict {
       "section",
       { class: "verdict", "aria-label": "The run" },
       el("div", { class: "who" }, this.picker.element, el("div", { class: "line" }, this.state, this.files.element)),
-      ...Object.values(this.figures).map((one) => one.element),
+      ...Object.values(this.figures).map(({ element }) => element),
       this.finding,
     );
   }
@@ -73,9 +73,9 @@ export class Verdict {
 
   /** @param {Finding | null} finding */
   #drawFinding(finding) {
-    const told = JSON.stringify(finding);
-    if (told === this.finding.dataset.told) return;
-    this.finding.dataset.told = told;
+    const drawn = JSON.stringify(finding);
+    if (drawn === this.finding.dataset.drawn) return;
+    this.finding.dataset.drawn = drawn;
     const shape = finding?.tone === "bad" ? "cross" : "triangle";
     this.finding.replaceChildren(
       ...(finding
@@ -121,25 +121,25 @@ const doneAt = (now_s, left_s) =>
  * The one thing to know first, or nothing: what cuts the page off, then what is wrong with the run, then what is missing.
  * @param {import("../data/runs.js").Runs} runs @returns {Finding | null}
  */
-export function worst({ told, current: run, lost_s, now_s }) {
+export function worst({ message, current: run, lost_s, now_s }) {
   if (lost_s !== null)
     return { tone: "warn", sentence: `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying.` };
-  if (!told) return null;
-  const problem = told.problems[0] ?? told.read_only ?? troubleOf(told.collectors);
+  if (!message) return null;
+  const problem = message.problems[0] ?? message.read_only ?? troubleOf(message.collectors);
   if (problem) return { tone: "warn", sentence: problem };
   const [word, tone] = STATES[run?.state ?? ""] ?? ["", ""];
   if (tone === "bad" || tone === "warn")
     return { tone, sentence: run?.state_reason || `${word}${run?.last_time_s ? ` at ${clock(run.last_time_s)}` : ""}.` };
-  const lost = told.gpus.find(({ state }) => state === "lost");
+  const lost = message.gpus.find(({ state }) => state === "lost");
   if (lost) return { tone: "bad", sentence: lost.reason };
-  const quiet = [run?.ranks_note, run?.state === "ended" ? run.state_reason : "", told.gpu_note].find(Boolean);
+  const quiet = [run?.ranks_note, run?.state === "ended" ? run.state_reason : "", message.gpu_note].find(Boolean);
   return quiet ? { tone: "dim", sentence: quiet } : null;
 }
 
 /** The first sentence of a collector that is not well: one that is stuck goes first. @param {import("../types/api").Row<"CollectorRow">[]} collectors @returns {string | undefined} */
 export function troubleOf(collectors) {
-  const said = (/** @type {any} */ one) => one.sentence || one.last_error;
-  const bad = collectors.filter((one) => one.state !== "ok");
+  const said = (/** @type {any} */ collector) => collector.sentence || collector.last_error;
+  const bad = collectors.filter((collector) => collector.state !== "ok");
   const stuck = bad.find(({ state }) => state === "stuck");
   if (stuck) return said(stuck) || `The ${stuck.name} collector is stuck.`;
   return bad.map(said).find(Boolean);

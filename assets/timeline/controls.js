@@ -32,6 +32,6 @@ export class Controls {
     if (this.spans.dataset.looks === looks) return;
     this.spans.dataset.looks = looks;
     const spans = axis.spans.includes(span_s) ? axis.spans : [...axis.spans, span_s];
-    this.spans.replaceChildren(...spans.map((one) => el("option", { value: one, selected: one === span_s }, axis.length(one))));
+    this.spans.replaceChildren(...spans.map((span) => el("option", { value: span, selected: span === span_s }, axis.length(span))));
   }
 }

@@ -113,7 +113,7 @@ export class LaneView {
       this.#gather(series, view);
       if (this.chart) this.chart.setData(this.data());
     }
-    this.#tell(cursor_s, following);
+    this.#showValues(cursor_s, following);
   }
 
   #drawn = "";
@@ -309,13 +309,13 @@ export class LaneView {
   ondrawn;
 
   /** The values under the cursor, else now, else at the end of what is shown. @param {number | null} cursor_s @param {boolean} following */
-  #tell(cursor_s, following) {
+  #showValues(cursor_s, following) {
     const all = this.spec.traces.map((trace, i) => (this.holding.has(i) ? [] : trace.keys.flatMap((key) => this.series.get(key) ?? [])));
     const values = all.map((series, i) => {
       const { lost_s } = this.spec.traces[i];
       if (lost_s !== undefined && (cursor_s ?? Infinity) >= lost_s) return null;
       if (this.holding.has(i)) return null;
-      const now = cursor_s === null && this.spec.kind !== "stack" && (following || series.every((one) => this.#shows(one.newest.t)));
+      const now = cursor_s === null && this.spec.kind !== "stack" && (following || series.every((member) => this.#shows(member.newest.t)));
       return now ? newest(series, this.spec.scale) : under(this.columns[i], this.times, cursor_s ?? this.view.hi);
     });
     const bad = this.columns.flatMap((column) => column.bad).at(-1);
@@ -355,8 +355,8 @@ function stacked(layers) {
 
 /** @param {Series[]} series @param {number} scale @returns {number | null} */
 function newest(series, scale) {
-  const known = series.filter((one) => one.newest.t > -Infinity);
-  return known.length ? (known.reduce((sum, one) => sum + one.newest.v, 0) / known.length) * scale : null;
+  const known = series.filter((member) => member.newest.t > -Infinity);
+  return known.length ? (known.reduce((sum, member) => sum + member.newest.v, 0) / known.length) * scale : null;
 }
 
 /** The value under the cursor: of the last bin at or before it. @param {Columns} column @param {number[]} times @param {number} cursor_s */

@@ -1,10 +1,10 @@
-/** In which order lanes stand: a person drags a lane by its name, or moves it with Shift and an arrow key; the browser remembers. */
+/** The order of lanes: the user drags a lane by its name, or moves it with Shift and an arrow key; the browser remembers. */
 
 const ORDER = "order of lanes";
 const DRAG_PX = 4; // less is a click, which folds
 const WAYS = { ArrowUp: -1, ArrowDown: 1 };
 
-/** A lane that nobody moved stays behind the one that it stood behind. @template {{id: string}} L @param {L[]} lanes @param {string[]} [order] ids @returns {L[]} */
+/** A lane that was not moved stays behind the one that it stood behind. @template {{id: string}} L @param {L[]} lanes @param {string[]} [order] ids @returns {L[]} */
 export function ordered(lanes, order = remembered()) {
   let before = -1;
   const places = new Map(
@@ -26,7 +26,7 @@ export function remember(ids) {
   localStorage.setItem(ORDER, JSON.stringify([...ids, ...others]));
 }
 
-/** Let a person move an element among its siblings. @param {HTMLElement} lane @param {HTMLElement} handle @param {() => void} moved */
+/** Let the user move an element among its siblings. @param {HTMLElement} lane @param {HTMLElement} handle @param {() => void} moved */
 export function movable(lane, handle, moved) {
   /** @type {{y: number, moved: boolean} | null} */
   let drag = null;

@@ -5,9 +5,9 @@ import { figure } from "../lib/format.js";
 /** @typedef {import("../data/lanes.js").Lane} Lane */
 /** @typedef {{label: string, value: string, colour?: string, mark?: "box" | "line", tone?: "bad" | "main"}} Row */
 
-const LAYERS = 5; // of a stack that are told one by one, where they fit; of more, the largest, and the sum of the others
+const LAYERS = 5; // of a stack that are listed, where they fit; of more, the largest and the sum of the others
 const LONGEST = 9; // characters beside a label
-const FEW = 3; // with more lines than this, only the highest and the range of the others are told
+const FEW = 3; // with more lines than this, only the highest and the range of the others are listed
 
 /**
  * @param {Lane} lane
@@ -22,8 +22,8 @@ export function legend(lane, values, bad, room = Infinity) {
   return rows;
 }
 
-/** A value below one keeps a digit where whole numbers are told. @param {Lane} lane @param {number | null} value */
-function told({ digits, unit }, value) {
+/** A value below one keeps a digit where whole numbers are shown. @param {Lane} lane @param {number | null} value */
+function valueText({ digits, unit }, value) {
   if (value === null) return figure(null);
   const number = figure(value, digits === 0 && value !== 0 && Math.abs(value) < 1 ? 1 : digits);
   return unit ? `${number} ${unit}` : number;
@@ -33,23 +33,23 @@ function told({ digits, unit }, value) {
 const each = (lane, values, mark) =>
   lane.traces.map(({ label, colour, lost_s }, i) => {
     const gone = lost_s !== undefined && values[i] === null;
-    return { label, value: gone ? "lost" : told(lane, values[i]), colour, mark };
+    return { label, value: gone ? "lost" : valueText(lane, values[i]), colour, mark };
   });
 
 /** @param {Lane} lane @param {(number | null)[]} values @returns {Row[]} */
 function lines(lane, values) {
-  if (lane.traces.length === 1) return [{ label: lane.traces[0].label, value: told(lane, values[0]), tone: "main" }];
+  if (lane.traces.length === 1) return [{ label: lane.traces[0].label, value: valueText(lane, values[0]), tone: "main" }];
   if (lane.traces.length <= FEW) return each(lane, values, "line").map((row, i) => (i ? row : { ...row, tone: "main" }));
   const known = values.flatMap((value, i) => (value === null ? [] : [{ value, i }])).sort((a, b) => b.value - a.value);
   /** @type {Row[]} */
   const rows = [];
   if (lane.sum && known.length)
     rows.push({ label: "sum", value: `${figure(known.reduce((sum, { value }) => sum + value, 0))} ${lane.sum}`, tone: "main" });
-  if (!known.length) return [{ label: "now", value: told(lane, null), tone: "main" }];
+  if (!known.length) return [{ label: "now", value: valueText(lane, null), tone: "main" }];
   const [top, ...others] = known;
   rows.push({
     label: lane.traces[top.i].label,
-    value: told(lane, top.value),
+    value: valueText(lane, top.value),
     colour: lane.traces[top.i].colour,
     mark: "box",
     tone: lane.sum ? undefined : "main",
@@ -69,11 +69,11 @@ function stack(lane, values, most) {
   const known = values.filter((value) => value !== null);
   const total = known.length ? known.reduce((sum, value) => Number(sum) + Number(value), 0) : null;
   const parts = each(lane, values, "box");
-  const step = /** @type {Row} */ ({ label: "step", value: told(lane, total), tone: "main" });
+  const step = /** @type {Row} */ ({ label: "step", value: valueText(lane, total), tone: "main" });
   if (parts.length <= most) return [step, ...parts];
   const size = (/** @type {number} */ i) => values[i] ?? -Infinity;
   const large = new Set(parts.map((_, i) => i).sort((a, b) => size(b) - size(a)).slice(0, most - 1));
   const small = values.filter((value, i) => value !== null && !large.has(i));
   const others = small.length ? small.reduce((sum, value) => Number(sum) + Number(value), 0) : null;
-  return [step, ...parts.filter((_, i) => large.has(i)), { label: "others", value: told(lane, others) }];
+  return [step, ...parts.filter((_, i) => large.has(i)), { label: "others", value: valueText(lane, others) }];
 }

@@ -1,4 +1,4 @@
-/** Windows that a person pinned: they stay on the axis, and a click selects one again. The address keeps them. */
+/** Windows that the user pinned: they stay on the axis, and a click selects one again. The address keeps them. */
 
 import { el } from "../lib/dom.js";
 
@@ -18,14 +18,14 @@ export class Pins {
 
   /** @param {Window | null} window */
   has(window) {
-    return window !== null && this.windows.some((one) => same(one, window));
+    return window !== null && this.windows.some((pin) => same(pin, window));
   }
 
   /** Pin the selected window, or take its pin away. */
   toggle() {
     const { window } = this.steering.range;
     if (!window) return;
-    this.windows = this.has(window) ? this.windows.filter((one) => !same(one, window)) : [...this.windows, window];
+    this.windows = this.has(window) ? this.windows.filter((pin) => !same(pin, window)) : [...this.windows, window];
     this.changed();
   }
 
@@ -34,12 +34,12 @@ export class Pins {
     const { picture, width = 0 } = this.timeline;
     if (!picture) return;
     const { window, view } = picture;
-    const seen = this.windows.filter((one) => one.to > view.lo && one.from < view.hi && !(window && same(one, window)));
+    const seen = this.windows.filter((pin) => pin.to > view.lo && pin.from < view.hi && !(window && same(pin, window)));
     const places = seen.map(({ from, to }) => [Math.max(0, this.timeline.x(from)), Math.min(width, this.timeline.x(to))]);
     const looks = JSON.stringify([seen, places]);
     if (looks === this.row.dataset.looks) return;
     this.row.dataset.looks = looks;
-    this.row.replaceChildren(...seen.map((one, i) => this.#pin(one, places[i])));
+    this.row.replaceChildren(...seen.map((pin, i) => this.#pin(pin, places[i])));
   }
 
   /** @param {Window} window @param {number[]} place px */
@@ -61,8 +61,8 @@ export class Pins {
 
   /** What the address says of them. */
   address() {
-    const told = this.windows.map(({ from, to }) => `${from.toFixed(3)}-${to.toFixed(3)}`).join();
-    return { pins: told || null };
+    const pins = this.windows.map(({ from, to }) => `${from.toFixed(3)}-${to.toFixed(3)}`).join();
+    return { pins: pins || null };
   }
 
   /** @returns {import("../lib/keys.js").Key[]} */
@@ -71,15 +71,15 @@ export class Pins {
   }
 }
 
-/** @param {Window} a @param {Window} b to a millisecond, as the address tells them */
+/** @param {Window} a @param {Window} b to a millisecond, as in the address */
 const same = (a, b) => Math.abs(a.from - b.from) < 0.0015 && Math.abs(a.to - b.to) < 0.0015;
 
 /** `pins=1764000000.000-1764000048.000,...` @returns {Window[]} */
 function fromAddress() {
-  const told = new URLSearchParams(location.search).get("pins") ?? "";
-  return told
+  const pins = new URLSearchParams(location.search).get("pins") ?? "";
+  return pins
     .split(",")
-    .map((one) => one.split("-").map(parseFloat))
+    .map((pin) => pin.split("-").map(parseFloat))
     .filter(([from, to]) => to > from)
     .map(([from, to]) => ({ from, to }));
 }

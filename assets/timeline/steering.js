@@ -1,4 +1,4 @@
-/** What a person does to the stretch of time that is shown: gestures and keys of a page of lanes. */
+/** How the user changes the shown range: gestures and keys of a page of lanes. */
 
 /**
  * @typedef {Object} Page

@@ -116,7 +116,7 @@ export class Timeline {
     return lane;
   }
 
-  /** A person moved a lane. */
+  /** The user moved a lane. */
   #reordered() {
     const places = [...this.stack.children];
     this.lanes.sort((a, b) => places.indexOf(a.element) - places.indexOf(b.element));

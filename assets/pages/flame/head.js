@@ -42,18 +42,18 @@ export class FlameHead {
     this.picker.draw(runs);
   }
 
-  /** @param {Window} shown @param {boolean} chosen by a person; else the last seconds @param {{from: number | null, to: number | null}} steps */
+  /** @param {Window} shown @param {boolean} chosen by the user; else the last seconds @param {{from: number | null, to: number | null}} steps */
   drawWindow(shown, chosen, steps) {
     const length = duration(shown.to - shown.from);
     const words = [`${clock(shown.from)} – ${clock(shown.to)}`, length, stepRange(steps)];
     setText(this.when, chosen ? words.filter(Boolean).join(", ") : `the last ${length}`);
   }
 
-  /** @param {Blame | null} blame @param {{said: (Node | string)[], aside: string}} own the page's words while the server has none @param {boolean} chosen a person chose what to compare with @param {import("../../flame/tree.js").Tree | null} tree that is drawn */
+  /** @param {Blame | null} blame @param {{said: (Node | string)[], aside: string}} own the page's words while the server has none @param {boolean} chosen the user chose what to compare with @param {import("../../flame/tree.js").Tree | null} tree that is drawn */
   say(blame, own, chosen, tree) {
-    const told = blame?.sentence ? blame : null;
-    this.said.replaceChildren(...(told ? sentence(told) : own.said));
-    const rests = told && told.verdict !== "no_profile" ? basis(told, chosen, tree) : own.aside;
+    const verdict = blame?.sentence ? blame : null;
+    this.said.replaceChildren(...(verdict ? sentence(verdict) : own.said));
+    const rests = verdict && verdict.verdict !== "no_profile" ? basis(verdict, chosen, tree) : own.aside;
     setText(this.basis, rests === this.said.textContent ? "" : rests);
     this.basis.title = this.basis.textContent;
   }

@@ -3,7 +3,7 @@
 import { writeAddress } from "../../lib/url.js";
 
 /**
- * @typedef {Object} Choice of a person
+ * @typedef {Object} Choice of the user
  * @property {"joined" | "main" | "threads"} view
  * @property {string | null} thread one thread alone, by its id
  * @property {string | null} phase
@@ -14,9 +14,9 @@ import { writeAddress } from "../../lib/url.js";
  * @property {boolean} waits false: without the time in which a thread only waits
  * @property {boolean} invert the leaves at the root
  * @property {import("../../flame/tree.js").Order} order of siblings
- * @property {boolean} difference colours tell the difference from normal, else the kind of code
+ * @property {boolean} difference colours show the difference from normal, else the kind of code
  * @property {string} q searched for
- * @property {string | null} frame the selected function, as `nameOf` tells it
+ * @property {string | null} frame the selected function, as `nameOf` gives it
  * @property {boolean} callers the selected function's callers are drawn instead of the whole
  */
 
@@ -51,11 +51,11 @@ export function readChoice() {
 
 /** What differs from the usual. @param {Choice} choice */
 export function writeChoice(choice) {
-  const told = Object.entries(choice).map(([name, value]) => [
+  const changes = Object.entries(choice).map(([name, value]) => [
     name,
     value === USUAL[/** @type {keyof Choice} */ (name)] ? null : typeof value === "boolean" ? Number(value) : value,
   ]);
-  writeAddress(Object.fromEntries(told));
+  writeAddress(Object.fromEntries(changes));
 }
 
 /** What the server is asked for. @param {Choice} choice */

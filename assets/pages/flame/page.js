@@ -105,7 +105,7 @@ export default class FlamePage extends RunPage {
     writeChoice(this.stage.choice);
   }
 
-  // What a person does
+  // What the user does
 
   /** @param {string} run */
   pick(run) {
@@ -118,7 +118,7 @@ export default class FlamePage extends RunPage {
     if (this.profile.wanted) download(this.profile.wanted, format);
   }
 
-  /** A person looks at the window in another way. */
+  /** The user changed how the window is shown. */
   #looked() {
     this.keepAddress();
     if (this.profile.filter === this.stage.filter) return;

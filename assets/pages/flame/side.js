@@ -14,7 +14,7 @@ const NEIGHBOURS = 8;
 const FUNCTIONS = 40;
 
 export class FlameSide {
-  /** @param {(name: string) => void} choose a function, as `nameOf` tells it */
+  /** @param {(name: string) => void} choose a function, as `nameOf` gives it */
   constructor(choose) {
     this.choose = choose;
     /** @type {"self" | "total"} */
@@ -64,23 +64,23 @@ export class FlameSide {
     this.#drawFunctions(tree, all);
   }
 
-  /** @param {Tree} tree @param {import("../../flame/callers.js").Spent | undefined} one @param {string} run */
-  #drawChosen(tree, one, run) {
-    const { name, file, line } = one ? tree.frames[one.frame] : { name: "", file: "", line: 0 };
+  /** @param {Tree} tree @param {import("../../flame/callers.js").Spent | undefined} chosen @param {string} run */
+  #drawChosen(tree, chosen, run) {
+    const { name, file, line } = chosen ? tree.frames[chosen.frame] : { name: "", file: "", line: 0 };
     this.path = line > 0 ? `${file}:${line}` : file;
     this.copy.hidden = !file;
     setText(this.title, name);
     setText(this.where, file ? place(file, line) : "");
     this.where.title = file;
-    this.totals.hidden = !one;
-    if (!one) return this.source.show(null);
-    const { self_s, total_s, base_self_s, base_total_s } = one;
+    this.totals.hidden = !chosen;
+    if (!chosen) return this.source.show(null);
+    const { self_s, total_s, base_self_s, base_total_s } = chosen;
     this.totals.replaceChildren(
       this.#figure(tree, "Total", total_s, base_total_s),
       this.#figure(tree, "Self", self_s, base_self_s),
       this.#share(tree, total_s, base_total_s),
     );
-    const own = tree.nodes.kind[tree.nodes.frame.indexOf(one.frame)] === "own"; // the server shows no other code
+    const own = tree.nodes.kind[tree.nodes.frame.indexOf(chosen.frame)] === "own"; // the server shows no other code
     const tone = tree.compared ? toneOf(excessOf(tree, total_s, base_total_s)) : "";
     return this.source.show(own ? { run, file, line, share: percent(total_s / tree.total_s), tone } : null);
   }
@@ -111,16 +111,16 @@ export class FlameSide {
 
   /** @param {Tree} tree @param {import("../../flame/callers.js").Spent[]} all */
   #drawFunctions(tree, all) {
-    const rows = all.map((one) =>
+    const rows = all.map((row) =>
       this.by === "self"
-        ? { frame: one.frame, seconds: one.self_s, normal_s: one.base_self_s }
-        : { frame: one.frame, seconds: one.total_s, normal_s: one.base_total_s },
+        ? { frame: row.frame, seconds: row.self_s, normal_s: row.base_self_s }
+        : { frame: row.frame, seconds: row.total_s, normal_s: row.base_total_s },
     );
     const weight = (/** @type {Row} */ { seconds, normal_s }) =>
       Math.abs(seconds / tree.units - (tree.compared ? normal_s / tree.baseUnits : 0));
     setText(this.heading, tree.compared ? `Functions, by ${this.by} time that changed` : `Functions, by ${this.by} time`);
-    const told = rows.filter(({ seconds, normal_s }) => Math.max(seconds / tree.units, normal_s / tree.baseUnits) > NOTHING_S);
-    this.#fill(this.functions, tree, told.sort((a, b) => weight(b) - weight(a)).slice(0, FUNCTIONS));
+    const shown = rows.filter(({ seconds, normal_s }) => Math.max(seconds / tree.units, normal_s / tree.baseUnits) > NOTHING_S);
+    this.#fill(this.functions, tree, shown.sort((a, b) => weight(b) - weight(a)).slice(0, FUNCTIONS));
   }
 
   /** @param {HTMLElement} table @param {Tree} tree @param {Row[]} rows */
@@ -135,16 +135,16 @@ export class FlameSide {
 
   /** @param {Tree} tree @param {Row} row */
   #row(tree, { frame, seconds, normal_s }) {
-    const one = tree.frames[frame];
+    const shown = tree.frames[frame];
     const [now, was] = [seconds / tree.units, normal_s / tree.baseUnits];
     const cells = tree.compared
       ? [el("td", { class: "num mid" }, brief(was)), el("td", { class: `num ${toneOf(now - was)}` }, signed(now - was))]
       : [el("td", { class: "num mid" }, percent(seconds / tree.total_s))];
     const name = el(
       "button",
-      { class: "plain fn", type: "button", title: nameOf(one), onclick: () => this.choose(nameOf(one)) },
-      one.name,
-      el("span", { class: "dim" }, one.file ? place(one.file, one.line) : ""),
+      { class: "plain fn", type: "button", title: nameOf(shown), onclick: () => this.choose(nameOf(shown)) },
+      shown.name,
+      el("span", { class: "dim" }, shown.file ? place(shown.file, shown.line) : ""),
     );
     return el("tr", {}, el("td", {}, name), el("td", { class: "num strong" }, brief(now)), ...cells);
   }

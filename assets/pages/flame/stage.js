@@ -1,4 +1,4 @@
-/** What the Flame page shows of a window: the graph with its chips and its side, as a person chose to look at it. */
+/** What the Flame page shows of a window: the graph with its chips and its side, as the user chose to look at it. */
 
 import { ownWords } from "../../blame/blame.js";
 import { callersOf, spent } from "../../flame/callers.js";
@@ -21,7 +21,7 @@ import { TroubleBox } from "../../blame/trouble.js";
 const ROW = 24;
 
 export class FlameStage {
-  /** @param {{chosen: () => void, profile: (action: "on" | "retry") => void}} actions `chosen`: a person looks at it in another way */
+  /** @param {{chosen: () => void, profile: (action: "on" | "retry") => void}} actions `chosen`: the user changed how it is shown */
   constructor(actions) {
     this.actions = actions;
     this.choice = readChoice();
@@ -59,7 +59,7 @@ export class FlameStage {
     if (this.choice.frame === null) this.draw();
   }
 
-  /** The selected function: a person's, else the blamed one, else the one that took most. @returns {string | null} */
+  /** The selected function: the user's, else the blamed one, else the one that took most. @returns {string | null} */
   get frame() {
     const { choice, blame, tree } = this;
     if (choice.frame !== null) return choice.frame;
@@ -98,7 +98,7 @@ export class FlameStage {
 
   #frameIndex() {
     const { frame, tree } = this;
-    return frame === null || !tree ? -1 : tree.frames.findIndex((one) => nameOf(one) === frame);
+    return frame === null || !tree ? -1 : tree.frames.findIndex((named) => nameOf(named) === frame);
   }
 
   draw() {
@@ -129,9 +129,9 @@ export class FlameStage {
     const { tree } = this;
     if (!tree?.compared || !this.choice.difference) return (_, kind) => tokenTint(kindToken(kind), false);
     const full = tree.fullExcess();
-    const excess = (/** @type {import("../../flame/callers.js").Spent} */ one) =>
-      one.total_s / tree.units - one.base_total_s / tree.baseUnits;
-    const shares = new Map(spent(tree).map((one) => [nameOf(tree.frames[one.frame]), excess(one) / full]));
+    const excess = (/** @type {import("../../flame/callers.js").Spent} */ row) =>
+      row.total_s / tree.units - row.base_total_s / tree.baseUnits;
+    const shares = new Map(spent(tree).map((row) => [nameOf(tree.frames[row.frame]), excess(row) / full]));
     return (frame) => differenceTint(shares.get(nameOf(frame)) ?? 0, false);
   }
 

@@ -27,10 +27,10 @@ export class FlameTools {
   constructor(choose) {
     this.choose = choose;
     this.views = el("div", { class: "chips", role: "group", "aria-label": "Threads" });
-    this.one = el("select", {
+    this.thread = el("select", {
       class: "chip",
       "aria-label": "One thread alone",
-      onchange: () => choose({ thread: this.one.value || null }),
+      onchange: () => choose({ thread: this.thread.value || null }),
     });
     this.ranks = el("div", { class: "chips", role: "group", "aria-label": "Ranks" });
     this.phases = el("div", { class: "chips", role: "group", "aria-label": "Phases" });
@@ -59,7 +59,7 @@ export class FlameTools {
         { class: "tool-row" },
         el("span", { class: "lab" }, "Threads"),
         this.views,
-        this.one,
+        this.thread,
         this.roll,
         this.ranks,
         el("div", { class: "search" }, el("kbd", {}, "/"), this.input, this.found, this.cuts),
@@ -82,9 +82,9 @@ export class FlameTools {
 
   /** @param {Choice} choice @param {Flame | null} flame @param {boolean} compared */
   draw(choice, flame, compared) {
-    const told = JSON.stringify([choice, compared, flame?.phases, flame?.ranks, flame?.threads]);
-    if (told === this.#told) return;
-    this.#told = told;
+    const drawn = JSON.stringify([choice, compared, flame?.phases, flame?.ranks, flame?.threads]);
+    if (drawn === this.#drawn) return;
+    this.#drawn = drawn;
     const { thread, rank, phase, waits, callers, invert, difference } = choice;
     const chip = (/** @type {boolean} */ on, /** @type {Partial<Choice>} */ change, /** @type {(Node | string)[]} */ ...words) =>
       el("button", { class: "chip", type: "button", "aria-pressed": String(on), onclick: () => this.choose(change) }, ...words);
@@ -101,7 +101,7 @@ export class FlameTools {
       ...(ranks.length > 1 || rank !== null
         ? [
             chip(rank === null, { rank: null }, "All ranks"),
-            ...ranks.map((one) => chip(rank === String(one), { rank: String(one) }, String(one))),
+            ...ranks.map((number) => chip(rank === String(number), { rank: String(number) }, String(number))),
           ]
         : []),
     );
@@ -122,7 +122,7 @@ export class FlameTools {
     if (this.input.value !== choice.q) this.input.value = choice.q;
   }
 
-  #told = "";
+  #drawn = "";
 
   /** @param {Flame["threads"]} threads @param {string | null} chosen */
   #drawThreads(threads, chosen) {
@@ -134,12 +134,12 @@ export class FlameTools {
     }
     const option = (/** @type {Flame["threads"][0]} */ { tid, name, seconds }) =>
       el("option", { value: String(tid), selected: String(tid) === chosen }, `${name}, ${duration(seconds)}`);
-    this.one.replaceChildren(
+    this.thread.replaceChildren(
       el("option", { value: "" }, `${count(threads.length)} threads …`),
       ...[...groups].map(([label, members]) => el("optgroup", { label }, ...members.map(option))),
     );
-    this.one.setAttribute("aria-pressed", String(chosen !== null));
-    this.one.hidden = threads.length < 2;
+    this.thread.setAttribute("aria-pressed", String(chosen !== null));
+    this.thread.hidden = threads.length < 2;
   }
 
   /** @param {Flame | null} flame @param {string | null} chosen @param {Chip} chip */

@@ -66,29 +66,29 @@ export class GpuHead {
   draw({ cards, server, series, view, window }) {
     const whole = cards.filter(({ mig }) => mig === null);
     const names = [...new Set(whole.flatMap(({ name }) => name || []))];
-    setText(this.title, names.length ? names.join(", ") : (server.told?.host ?? ""));
+    setText(this.title, names.length ? names.join(", ") : (server.message?.host ?? ""));
     const working = whole.filter(({ state }) => state === "ok").length;
     const span = window ? `, mean over ${duration(window.to - window.from)}` : "";
     setText(this.sub, whole.length ? `${working === whole.length ? "" : `${working} of `}${whole.length} ${whole.length > 1 ? "GPUs" : "GPU"}${span}` : `The host${span}`);
     const alive = series.filter(({ meta }) => meta.labels.mig === undefined);
-    (whole.length || !server.told ? FIGURES : HOST_FIGURES).forEach(([name, of, how, scale, digits, limit], i) => {
-      const now = (/** @type {Series} */ one) => (window ? average(one, view, window, false).mean : one.newest.v);
+    (whole.length || !server.message ? FIGURES : HOST_FIGURES).forEach(([name, of, how, scale, digits, limit], i) => {
+      const now = (/** @type {Series} */ member) => (window ? average(member, view, window, false).mean : member.newest.v);
       const value = together(alive, of, how, now);
-      const most = limit ? together(alive, limit, how, (one) => one.newest.v) : null;
-      const told = (/** @type {number | null} */ v) => figure(v === null ? null : v * scale, digits);
+      const most = limit ? together(alive, limit, how, (member) => member.newest.v) : null;
+      const scaled = (/** @type {number | null} */ v) => figure(v === null ? null : v * scale, digits);
       setText(this.figures[i].label, name);
-      const where = how === "most" && whole.length > 1 ? alive.find((one) => one.meta.name === of && now(one) === value) : null;
-      const more = most !== null ? `of ${told(most)}` : where ? `GPU ${where.meta.labels.gpu}` : "";
-      this.figures[i].draw(told(value), value === null ? "" : more);
+      const where = how === "most" && whole.length > 1 ? alive.find((member) => member.meta.name === of && now(member) === value) : null;
+      const more = most !== null ? `of ${scaled(most)}` : where ? `GPU ${where.meta.labels.gpu}` : "";
+      this.figures[i].draw(scaled(value), value === null ? "" : more);
     });
     this.#say(findings(cards, server));
   }
 
   /** @param {Finding[]} all */
   #say(all) {
-    const told = JSON.stringify(all);
-    if (told === this.finding.dataset.told) return;
-    this.finding.dataset.told = told;
+    const drawn = JSON.stringify(all);
+    if (drawn === this.finding.dataset.drawn) return;
+    this.finding.dataset.drawn = drawn;
     this.finding.replaceChildren(
       ...all.map(({ tone, sentence }) =>
         el(
@@ -103,14 +103,14 @@ export class GpuHead {
 }
 
 /**
- * @param {Series[]} series @param {string} name @param {"mean" | "sum" | "most"} how @param {(one: Series) => number} value
+ * @param {Series[]} series @param {string} name @param {"mean" | "sum" | "most"} how @param {(member: Series) => number} value
  * @returns {number | null}
  */
 function together(series, name, how, value) {
   const values = series.filter(({ meta }) => meta.name === name).map(value).filter(Number.isFinite);
   if (!values.length) return null;
   if (how === "most") return Math.max(...values);
-  const sum = values.reduce((all, one) => all + one, 0);
+  const sum = values.reduce((all, value) => all + value, 0);
   return how === "sum" ? sum : sum / values.length;
 }
 
@@ -122,7 +122,7 @@ function findings(cards, server) {
   /** @type {Map<string, string[]>} */
   const slowed = new Map();
   for (const { index, clock_reasons = [] } of cards)
-    for (const reason of clock_reasons.filter((one) => !HARMLESS.has(one))) slowed.set(reason, [...(slowed.get(reason) ?? []), String(index)]);
+    for (const reason of clock_reasons.filter((bit) => !HARMLESS.has(bit))) slowed.set(reason, [...(slowed.get(reason) ?? []), String(index)]);
   const slow = [...slowed].map(([reason, gpus]) => ({
     tone: /** @type {const} */ ("warn"),
     sentence: gpus.length > 1 ? `GPUs ${gpus.join(", ")} are slowed down: ${reason}.` : `GPU ${gpus[0]} is slowed down: ${reason}.`,

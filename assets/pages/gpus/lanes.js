@@ -4,7 +4,7 @@ import { GIB, hostLanes, lane, limitOf, named, perGpu } from "../../data/lanes.j
 import { withLost } from "../../data/lost.js";
 import { keyOf } from "../../data/series.js";
 
-/** @typedef {import("../../data/series.js").Meta} Meta as `GET /series` tells it */
+/** @typedef {import("../../data/series.js").Meta} Meta as `GET /series` returns it */
 /** @typedef {import("../../data/lanes.js").Lane} Lane */
 /** @typedef {import("../../data/lanes.js").Trace} Trace */
 
@@ -43,7 +43,7 @@ const LIMIT = new Map([
 const NO_LANE = new Set([
   ...LIMIT.values(),
   "gpu/utilization_pct", // the heat strip
-  "gpu/clock_event_reasons", // a bit mask, told in words
+  "gpu/clock_event_reasons", // a bit mask, shown in words
   "gpu/xid", // a mark on the axis
 ]);
 

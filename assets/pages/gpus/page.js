@@ -83,7 +83,7 @@ export default class Gpus extends TimePage {
 
   /** @param {import("../../data/range.js").Window | null} window */
   #drawSide(window) {
-    setClass(this.element, "alone", this.runs.told !== null && !this.cards.length);
+    setClass(this.element, "alone", this.runs.message !== null && !this.cards.length);
     setText(this.moment, window ? `${clock(window.from)} – ${clock(window.to)}` : "Now");
     setText(
       this.hint,
@@ -112,7 +112,7 @@ export default class Gpus extends TimePage {
     return { ...super.address(), all: this.all ? 1 : null };
   }
 
-  // What a person does
+  // What the user does
 
   /** @param {boolean} all */
   showAll(all) {
@@ -164,7 +164,7 @@ export default class Gpus extends TimePage {
   }
 
   /** @param {import("../../types/api").State} message */
-  told(message) {
+  received(message) {
     this.#take(message.gpus);
   }
 }

@@ -34,9 +34,9 @@ export class Processes {
 
   /** @param {Use[]} uses in the order of the GPUs */
   draw(uses) {
-    const told = JSON.stringify([uses.map((use) => ({ ...use, time_s: 0 })), location.search]);
-    if (told === this.#told) return;
-    this.#told = told;
+    const drawn = JSON.stringify([uses.map((use) => ({ ...use, time_s: 0 })), location.search]);
+    if (drawn === this.#drawn) return;
+    this.#drawn = drawn;
     const processes = [...Map.groupBy(uses, ({ pid, kind }) => `${pid} ${kind}`).values()];
     this.count.textContent = processes.length ? `${processes.length} on the GPUs` : "";
     this.body.replaceChildren(
@@ -44,7 +44,7 @@ export class Processes {
     );
   }
 
-  #told = "";
+  #drawn = "";
 }
 
 /** @param {Use[][]} processes what each process uses */

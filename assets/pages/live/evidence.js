@@ -19,13 +19,13 @@ const SLACK = 0.02; // differences below this share of the value, or of the leas
 export function evidence(lanes, series, stepper, view, window) {
   const facts = subjects(lanes).flatMap(({ name, keys, scale, digits, least }) => {
     const members = keys.flatMap((key) => series.get(key) ?? []);
-    const inside = members.map((one) => average(one, view, window, false)).filter(({ points }) => points > 0);
-    const outside = members.map((one) => average(one, view, window, true)).filter(({ points }) => points > 0);
+    const inside = members.map((member) => average(member, view, window, false)).filter(({ points }) => points > 0);
+    const outside = members.map((member) => average(member, view, window, true)).filter(({ points }) => points > 0);
     if (!inside.length || !outside.length) return [];
     const [a, b, spread] = [
-      mean(inside.map((one) => one.mean)),
-      mean(outside.map((one) => one.mean)),
-      mean(outside.map((one) => one.spread)),
+      mean(inside.map((side) => side.mean)),
+      mean(outside.map((side) => side.mean)),
+      mean(outside.map((side) => side.spread)),
     ];
     return [
       {

@@ -1,4 +1,4 @@
-/** The last lines of the run at the foot of the Live page, all of them or those that a person looks for. */
+/** The last lines of the run at the foot of the Live page, all of them or those that the filter finds. */
 
 import { get, newest, sentenceOf } from "../../lib/api.js";
 import { el, setClass, setText } from "../../lib/dom.js";

@@ -72,7 +72,7 @@ export default class Live extends RunPage {
 
   /** In the place of the lanes: how to get a run, or which runs there are. */
   #helpToStart() {
-    const { name, list, told } = this.runs;
+    const { name, list, message } = this.runs;
     const none = name === null;
     if (none || this.absent) this.panel.showTrouble({ sentence: "A run’s Python appears here when it starts.", remedy: "", action: null });
     if (this.absent) {
@@ -80,17 +80,17 @@ export default class Live extends RunPage {
       const rest = list.length - offer.length;
       const said = rest > 0 ? el("p", { class: "dim" }, `${rest} more are in the list at the top left.`) : "";
       this.timeline.showHelp({ sentence: `${this.absent} ${list.length ? "There are these:" : "There is none yet."}`, more: [...offer, said] });
-    } else if (none && told)
+    } else if (none && message)
       this.timeline.showHelp({
-        sentence: `No runs in ${told.log_dir ?? "the log folder"} yet. Any JSONL file there becomes one.`,
-        code: snippet(told.log_dir ?? "logs"),
+        sentence: `No runs in ${message.log_dir ?? "the log folder"} yet. Any JSONL file there becomes one.`,
+        code: snippet(message.log_dir ?? "logs"),
       });
     else if (!none) this.timeline.showHelp(this.runs.current?.series === 0 && this.runs.current.lines_read ? { sentence: TEXT_ONLY } : null);
   }
 
   /** @param {import("../../types/api").State} message @param {ReturnType<import("../../data/runs.js").Runs["hear"]>} news */
-  told(message, news) {
-    super.told(message, news);
+  received(message, news) {
+    super.received(message, news);
     if (news.first) this.#helpToStart(); // now it is known where the log folder is
   }
 
@@ -138,7 +138,7 @@ export default class Live extends RunPage {
     if (window) this.panel.showFacts(evidence(this.book.lanes, this.book.series, stepper, view, window));
   }
 
-  // What a person does
+  // What the user does
 
   moved() {
     this.#click++;

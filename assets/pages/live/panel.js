@@ -25,7 +25,7 @@ export class Panel {
   constructor(actions) {
     /** @type {Blame | null} */
     this.blame = null;
-    this.chosen = false; // a person chose what the window is compared with
+    this.chosen = false; // the user chose what the window is compared with
     this.flame = new FlameGraph();
     this.title = el("div", { class: "title" });
     this.sub = el("div", { class: "sub" });
@@ -56,11 +56,11 @@ export class Panel {
       onpointerover: (/** @type {PointerEvent} */ event) => actions.hover(timeOf(event)),
       onpointerleave: () => actions.hover(null),
     });
-    this.told = el("span", { class: "dim" });
+    this.lineCount = el("span", { class: "dim" });
     this.logs = el(
       "section",
       { class: "window-log" },
-      el("div", { class: "head" }, el("h2", {}, "Log in this window"), this.told),
+      el("div", { class: "head" }, el("h2", {}, "Log in this window"), this.lineCount),
       this.lines,
     );
     this.hint = el("p", { class: "hint" }, "Drag over a dip to see which line of Python caused it.");
@@ -123,9 +123,9 @@ export class Panel {
 
   /** What the page itself knows of the window; the server's comparison with normal takes its place. @param {import("./evidence.js").Fact[]} own */
   showFacts(own) {
-    const told = this.blame ? facts(this.blame) : [];
-    setText(this.against, told.length ? (this.chosen ? "other" : "normal") : "rest");
-    const shown = told.length ? told : own;
+    const compared = this.blame ? facts(this.blame) : [];
+    setText(this.against, compared.length ? (this.chosen ? "other" : "normal") : "rest");
+    const shown = compared.length ? compared : own;
     const looks = JSON.stringify(shown);
     if (looks === this.#facts) return;
     this.#facts = looks;
@@ -209,8 +209,8 @@ export class Panel {
   showLines(lines, total, trouble) {
     const kept = choose(lines);
     this.lines.replaceChildren(...kept.map((line) => logLine(line, { file: false })));
-    if (trouble) setText(this.told, trouble);
-    else setText(this.told, total ? `${kept.length} of ${count(total)} lines, from 2 s before` : "no lines, from 2 s before");
+    if (trouble) setText(this.lineCount, trouble);
+    else setText(this.lineCount, total ? `${kept.length} of ${count(total)} lines, from 2 s before` : "no lines, from 2 s before");
   }
 }
 
