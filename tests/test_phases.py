@@ -15,7 +15,7 @@ from tests import simulated_gpu
 from tests.simulated_gpu import SimulatedGpu
 from trainer import phases as host_phases
 from trainer.measuring import gpu_clock
-from trainer.measuring.gpu_clock import DEPTH, GpuClock, GpuPhases, Told
+from trainer.measuring.gpu_clock import DEPTH, GpuClock, GpuPhases, StepNumbers
 from trainer.phases import Phases
 
 KERNEL_S = 0.02
@@ -60,7 +60,7 @@ def phases(clock: GpuClock) -> GpuPhases:
     return GpuPhases(clock)
 
 
-def end(clock: GpuClock, step: int, **tensors: torch.Tensor) -> list[Told]:
+def end(clock: GpuClock, step: int, **tensors: torch.Tensor) -> list[StepNumbers]:
     return clock.end_step(step, step / 10, {"lr": 0.5}, tensors)
 
 
@@ -146,7 +146,7 @@ def test_tensors_are_told_as_they_were_at_the_end_of_their_step(gpu: SimulatedGp
 def test_a_host_that_runs_far_ahead_waits_for_the_oldest_step_and_loses_none(
     gpu: SimulatedGpu, clock: GpuClock, phases: GpuPhases
 ) -> None:
-    told: list[Told] = []
+    told: list[StepNumbers] = []
     for step in range(5 * DEPTH):
         with phases["forward"]:
             gpu.launch(0.001)

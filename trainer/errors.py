@@ -1,4 +1,4 @@
-"""What a person can mend."""
+"""An error that the user can correct."""
 
 
 class UserError(Exception):

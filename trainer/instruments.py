@@ -8,8 +8,8 @@
             with phases["forward"]:
                 loss = model(batch)
             ...
-            for told in instruments.end_step(step, {"train/loss": loss, "train/lr": lr}):
-                if math.isnan(told.values["train/loss"]): ...
+            for finished in instruments.end_step(step, {"train/loss": loss, "train/lr": lr}):
+                if math.isnan(finished.values["train/loss"]): ...
 
 On a GPU nothing of it waits: what a step computed and how long it took there is logged, and returned, some steps later.
 """
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .measuring.all_reduce import FirstAllReduce
-from .measuring.gpu_clock import GpuClock, GpuPhases, Told
+from .measuring.gpu_clock import GpuClock, GpuPhases, StepNumbers
 from .measuring.gpu_memory import GpuMemory
 from .measuring.stalls import Collections, Compilations
 from .phases import Phases
@@ -53,7 +53,7 @@ class Instruments:
         if isinstance(model, DistributedDataParallel):
             self._all_reduce = FirstAllReduce(model, self._clock)
 
-    def end_step(self, step: int, values: Mapping[str, Any]) -> list[Told]:
+    def end_step(self, step: int, values: Mapping[str, Any]) -> list[StepNumbers]:
         """Log the step's numbers (tensors of one element among them) and times; return the steps whose every number is known by now.
 
         Call it last in the step, in the training thread. Tensors of the device are copied, never waited for.
@@ -65,11 +65,13 @@ class Instruments:
             numbers = {name: _number(value) for name, value in values.items() if name not in late}
             self._log.scalars_at(time_s, step, numbers | self._measured())
             self._compilations.write()
-            told = self._clock.end_step(step, time_s, numbers, late) if self._clock else [Told(step, time_s, numbers, {})]
+            finished = (
+                self._clock.end_step(step, time_s, numbers, late) if self._clock else [StepNumbers(step, time_s, numbers, {})]
+            )
             self._step = step + 1
-            return self._logged(told)
+            return self._logged(finished)
 
-    def close(self) -> list[Told]:
+    def close(self) -> list[StepNumbers]:
         """Wait for the GPU, log what it still owes, and listen to nothing any more."""
         self._detach()
         return self._logged(self._clock.drain()) if self._clock else []
@@ -98,11 +100,11 @@ class Instruments:
             measured |= self._memory.read()
         return measured
 
-    def _logged(self, told: list[Told]) -> list[Told]:
-        for one in told:
-            if one.late:
-                self._log.scalars_at(one.time_s, one.step, one.late)
-        return told
+    def _logged(self, finished: list[StepNumbers]) -> list[StepNumbers]:
+        for step in finished:
+            if step.late:
+                self._log.scalars_at(step.time_s, step.step, step.late)
+        return finished
 
     def _event(self, kind: str, **fields: object) -> None:
         step = {} if self._step is None else {"step": self._step}

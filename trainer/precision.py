@@ -28,7 +28,7 @@ class Precision(NamedTuple):
 
 
 class Scaler(torch.amp.GradScaler):
-    """Tells its scale and how many steps it skipped in this process, as tensors on the device: reading them waits, making them does not.
+    """Returns its scale and how many steps it skipped in this process, as tensors on the device: reading them waits, making them does not.
 
     With a fused optimizer step() does not wait, either: the kernel itself leaves the weights alone where a gradient overflowed.
     """

@@ -51,7 +51,7 @@ class Ranks(NamedTuple):
             return [value]
         values: list[T | None] | None = [None] * self.world_size if self.rank == 0 else None
         distributed.gather_object(value, values)
-        return [one for one in values or [value] if one is not None]
+        return [item for item in values or [value] if item is not None]
 
     def leave(self) -> None:
         if self.world_size > 1:

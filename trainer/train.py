@@ -51,7 +51,7 @@ logger = logging.getLogger("trainer")
 
 
 def train(options: argparse.Namespace) -> None:
-    """Settle everything, so that a person's mistake shows before there is a run; then run."""
+    """Settle everything, so that a user's mistake shows before there is a run; then run."""
     ranks = Ranks.join()
     torch.set_num_threads(options.threads or spare_cores(ranks.world_size))
     device = pick_device(options.device, ranks.local_rank)
@@ -61,8 +61,8 @@ def train(options: argparse.Namespace) -> None:
     workers = spare_workers(device, ranks.world_size) if options.workers is None else options.workers
     shape = TASKS[config.task].sizes[config.size].shape
     train_data, validation_data = TASKS[config.task].data(shape)
-    told = shape._asdict() | config._asdict() | {"precision": numbers.name, "device": str(device), "workers": workers}
-    with open_log(options, ranks, told) as log:
+    settings = shape._asdict() | config._asdict() | {"precision": numbers.name, "device": str(device), "workers": workers}
+    with open_log(options, ranks, settings) as log:
         try:
             plan = Plan(config, ranks, device, numbers, resumed, train_data, validation_data, workers, options.prefetch)
             run(plan, log)

@@ -32,7 +32,7 @@ class Card:
     counters: dict[str, tuple[float, float]] = field(default_factory=dict)  # when, value
     buffers: dict[int, Buffer] = field(default_factory=dict)
     gpm: Gpm | None = None
-    told_elsewhere: set[str] = field(default_factory=set)  # sources that another one fills, and better
+    filled_elsewhere: set[str] = field(default_factory=set)  # sources that another one fills, and better
     users: dict[Literal["compute", "graphics"], list[GpuProcess]] = field(default_factory=dict)
     busy: dict[int, int] = field(default_factory=dict)  # pid -> per cent of the multiprocessors
 
@@ -61,7 +61,7 @@ class Buffer:
         return [(at_us / 1e6, value) for at_us, value in entries]
 
     def must_poll(self, now_us: int) -> bool:
-        """Whether the buffer has been silent; what it may yet tell of the time before the poll is then left out."""
+        """Whether the buffer has been silent; what it may still hold of the time before the poll is then left out."""
         if self.seen_us is not None and abs(now_us - self.seen_us) < POLL_AFTER_S * 1e6:
             return False
         self.seen_us = now_us

@@ -26,7 +26,7 @@ PERIODS_S = {source.key: source.period_s for source in PER_GPU}
 
 
 class Device:
-    """One card, or one MIG instance of it, and what it has told so far."""
+    """One card, or one MIG instance of it, and what was read from it so far."""
 
     def __init__(self, host: str, index: int, slot: int | None = None) -> None:
         self.host = host
@@ -93,7 +93,7 @@ class Device:
 
     def _read(self, key: str) -> list[Reading]:
         """By the first reader that this card supports; those before it are asked once and then left."""
-        readers = [] if key in self.card.told_elsewhere else self.readers[key]
+        readers = [] if key in self.card.filled_elsewhere else self.readers[key]
         while readers:
             try:
                 return readers[0](self.card)

@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 from ..process.proc import user_of
 
 COMMAND_LENGTH = 400
-"""Of a command line that is kept: enough to tell two runs apart, and one process in a thousand cannot fill the page."""
+"""Characters of a command line that are kept: enough to distinguish two runs, too few to fill the page."""
 
 
 class GpuProcess(NamedTuple):
-    """A process with a context on a GPU. In a container the driver may tell pids of the host: then nothing but the pid is known."""
+    """A process with a context on a GPU. In a container the driver may report the host's pids: then only the pid is known."""
 
     pid: int
     kind: Literal["compute", "graphics"]

@@ -65,7 +65,7 @@ def memory_before_r510(card: Card) -> list[Reading]:
 def gpm(card: Card) -> list[Reading]:
     card.gpm = card.gpm or Gpm(card)
     values = card.gpm.read(card)
-    card.told_elsewhere |= {"gpu.pcie", "gpu.nvlink"}  # GPM tells them, and without integrating 20 ms
+    card.filled_elsewhere |= {"gpu.pcie", "gpu.nvlink"}  # GPM reads them without integrating 20 ms
     return now(values)
 
 
@@ -154,7 +154,7 @@ def gauges(*fields: Field) -> SourceReader:
 
 
 def rates(*fields: Field) -> SourceReader:
-    """Counters, told as change per second; nothing at first, nor after a counter went back."""
+    """Counters, as change per second; nothing at first, nor after a counter went back."""
 
     def read(card: Card) -> list[Reading]:
         at_s = time.monotonic()

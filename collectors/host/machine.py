@@ -38,7 +38,7 @@ class HostCollector:
         live_runs: Callable[[], Iterable[RunActivity]] = list,
         finder: Finder | None = None,
     ) -> None:
-        """`data_path` lies on the disk whose free space is told. What psutil reads it reads from its own PROCFS_PATH."""
+        """`data_path` lies on the disk whose free space is reported. What psutil reads it reads from its own PROCFS_PATH."""
         self.host = host
         self.proc = proc
         self.sys = sys

@@ -23,8 +23,7 @@ class NotRead(Exception):
 def open_file(path: Path, root: Path) -> int:
     """A descriptor of the regular file. Raises NotRead, FileNotFoundError, or what else the system says.
 
-    It is looked at before it is opened (opening a pipe or a device does something to whoever is at its other end), and again
-    once it is open.
+    It is checked before it is opened (opening a pipe or a device affects the process at its other end), and again once it is open.
     """
     try:
         _check(os.stat(path).st_mode)  # noqa: PTH116

@@ -56,7 +56,7 @@ class RunFolder:
         return True
 
     def noticed(self, records: Sequence[Record]) -> None:
-        """`records` are new; of a backlog, the last ones tell enough."""
+        """`records` are new; of a backlog, the last ones are enough."""
         self._activity = None
         for record in records[-INTERVALS:]:
             if isinstance(record, (Points, LogLine)) and record.time_s is not None:

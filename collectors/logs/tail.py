@@ -88,18 +88,18 @@ class Tail:
         return 0.0 if self._turns else PERIOD_S
 
     def live_runs(self) -> list[RunActivity]:
-        """What the files say of each run's life, for whoever looks for its processes."""
+        """What the files say about each run's life, for the search for its processes."""
         return [run.activity() for run in list(self._runs.values())]
 
     def refused(self, refused: list[RefusedRecord]) -> None:
         """The store could not take these records: they are counted in the tallies of their files."""
         files = {self._key(path): file for path, file in self._files.items()}
-        for one in refused:
-            reason = sentence(one.reason)
-            if one.path in files:
-                files[one.path].refuse(reason)
-            elif one.path in self._offsets:
-                self._offsets[one.path] = with_skip(self._offsets[one.path], reason)
+        for record in refused:
+            reason = sentence(record.reason)
+            if record.path in files:
+                files[record.path].refuse(reason)
+            elif record.path in self._offsets:
+                self._offsets[record.path] = with_skip(self._offsets[record.path], reason)
 
     def trouble(self) -> str:
         """One sentence: that the log folder is gone, or which file is set aside, and why."""
@@ -194,7 +194,7 @@ class Tail:
             return self._set_aside(path, f"cannot be read ({type(error).__name__}: {error}); it is tried again")
         finally:
             self.at_work_on = before
-        if self._aside.heal(path) and not any(isinstance(one, Offset) and one.path == self._key(path) for one in records):
+        if self._aside.heal(path) and not any(isinstance(record, Offset) and record.path == self._key(path) for record in records):
             records = [*records, self._known(path)]
         return records
 

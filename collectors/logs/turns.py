@@ -10,9 +10,9 @@ class FileTurns:
     """Each file waits once, in the order in which it came."""
 
     def __init__(self) -> None:
-        self._live: dict[Path, None] = {}  # read to its end before: what is new in it is small, and somebody may look at it
+        self._live: dict[Path, None] = {}  # read to its end before: what is new in it is small, and a page may show it
         self._new: dict[Path, None] = {}
-        self._old: dict[Path, None] = {}  # were there before anybody looked
+        self._old: dict[Path, None] = {}  # were there before the folder was followed
         self._behind: dict[Path, None] = {}  # had more than one batch to read
 
     def __bool__(self) -> bool:

@@ -156,7 +156,7 @@ class FolderWatch:
                 found |= self._changed(folder, files, self._seen)
                 self._glanced[folder] = _Glanced(mtime_ns, list(files))
                 with self._lock:
-                    self._fresh |= dict.fromkeys(one for one in folders if one not in self._newest)
+                    self._fresh |= dict.fromkeys(path for path in folders if path not in self._newest)
             else:
                 marks = {path: mark for path in glanced.files if (mark := _mark(path)) is not None}
                 found |= self._changed(folder, marks, self._seen)
@@ -168,7 +168,9 @@ class FolderWatch:
         folders = {os.path.dirname(path) for path in self._seen}  # noqa: PTH120
         self._newest = {folder: newest_s for folder, newest_s in self._newest.items() if folder in folders}
         since_s = time.time() - LIVELY_S
-        lively = sorted((folder for folder in self._newest if self._newest[folder] >= since_s), key=lambda one: -self._newest[one])
+        lively = sorted(
+            (folder for folder in self._newest if self._newest[folder] >= since_s), key=lambda path: -self._newest[path]
+        )
         above = [parent for folder in lively[:MAX_WATCHED] if (parent := os.path.dirname(folder)).startswith(self._root)]  # noqa: PTH120
         keep = set(list(dict.fromkeys([self._root, *above, *lively]))[:MAX_WATCHED])
         if self._observer is not None:

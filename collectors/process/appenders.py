@@ -18,7 +18,7 @@ from .activity import RunActivity
 from .launchers import is_launcher, started
 from .proc import PROC, ancestors, command_of, folder_of, runs_python, uid_of, written_bytes
 
-LOOKS, MOST_LOOKS = 5, 20  # in which the file has grown: before somebody is sure to be the writer, and until the search is given up
+LOOKS, MOST_LOOKS = 5, 20  # in which the file has grown: before a process is taken for the writer, and until the search is given up
 MOST_ASKED = 120  # looks in all
 LOOK_EVERY_S = 1.0
 MOST_SEARCHES = 4  # at a time: each costs about 2 ms a look; who is not found makes room for others

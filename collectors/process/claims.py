@@ -116,7 +116,7 @@ def _of_start(start: Event, folder: Path, host: str, proc: Path) -> Claim | None
 
 
 def _confirmed(folder: Path, rank: int, pid: int, ticks: int, proc: Path) -> bool:
-    """Whether every file that this start event may have stood in belongs to somebody who may name the process; once so, for good."""
+    """Whether every file that this start event may have stood in belongs to a user who may name the process; once so, for good."""
     key = folder, rank, pid, ticks
     if key not in _CONFIRMED:
         files = [path for name in ("events.jsonl", f"events.rank{rank}.jsonl") if os.path.lexists(path := folder / name)]
@@ -142,7 +142,7 @@ def _of_seen(activity: RunActivity, proc: Path) -> list[Claim]:
     return [
         claim
         for _, claims in sorted(by_rank.items())
-        for claim in [one for one in claims if one.lives] or [max(claims, key=lambda claim: claim.since_s)]
+        for claim in [claim for claim in claims if claim.lives] or [max(claims, key=lambda claim: claim.since_s)]
     ]
 
 
@@ -169,9 +169,9 @@ def _of_info(info: Mapping[str, Any], folder: Path, host: str, proc: Path) -> Cl
 
 def _started_s(info: Mapping[str, Any], folder: Path) -> float | None:
     """What run.json says, else when it was written."""
-    told = seconds(info.get("started_s"))
-    if told is not None:
-        return told
+    started_s = seconds(info.get("started_s"))
+    if started_s is not None:
+        return started_s
     try:
         return (folder / "run.json").stat().st_mtime
     except OSError:

@@ -114,12 +114,12 @@ class Finder:
 
     def _walk_for(self, unnamed: Sequence[RunActivity]) -> None:
         now_s, now = time.monotonic(), time.time()
-        eager = any(now - last_sign_s(one) < ACTIVE_S and not self._writers.get(one.run) for one in unnamed)
+        eager = any(now - last_sign_s(activity) < ACTIVE_S and not self._writers.get(activity.run) for activity in unnamed)
         if not unnamed or (now_s < self._walk_at_s and not (eager and now_s - self._walked_s > EAGER_WALK_S)):
             return
         begun_s = time.thread_time()
         self._holding.clear()
-        self._open = walk({self._folder(one.folder) for one in unnamed}, self._proc)
+        self._open = walk({self._folder(activity.folder) for activity in unnamed}, self._proc)
         shortest_s, longest_s = WALK_S
         pause_s = min(longest_s, max(shortest_s, (time.thread_time() - begun_s) / WALK_SHARE))
         self._walked_s, self._walk_at_s = now_s, now_s + pause_s
@@ -226,7 +226,7 @@ class Finder:
                     continue
                 environment = environment_of(pid, self._proc)
                 rank = identity_of(environment).rank
-                if meeting_of(environment) == meeting and rank is not None and rank not in {one.process.rank for one in claims}:
+                if meeting_of(environment) == meeting and rank is not None and rank not in {known.process.rank for known in claims}:
                     taken.add(pid)
                     found.append(Claim(RunProcess(pid, rank, ticks), True, ClaimStrength.SIBLING, claim.since_s))
         return found

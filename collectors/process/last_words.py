@@ -36,7 +36,7 @@ AFTERWARDS = re.compile(  # what Python and CUDA print behind an exception's lin
 )
 LAUNCHERS_OWN = re.compile(
     r"(?:.*\.)?(?:ChildFailedError|CalledProcessError)\b"
-)  # it tells of a training that failed, which said why before
+)  # it reports a failed training, which said why before
 ROOT_CAUSE = re.compile(r"Root Cause.*?\brank +: (\d+).*?\bexitcode +: (-?\d+)", re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""Tell what only starts a training, or carries its output, from the training itself: torchrun, srun, `uv run`, shells, tee."""
+"""Separate what only starts a training, or carries its output, from the training itself: torchrun, srun, `uv run`, shells, tee."""
 
 from __future__ import annotations
 

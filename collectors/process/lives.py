@@ -51,7 +51,7 @@ class LivesCollector:
         self._live_runs, self._finder, self._last_lines, self._host = live_runs, finder, last_lines, host
         self._known: dict[_Key, _Known] = {}
         self._gone: dict[_Key, float] = {}  # when they were, CLOCK_MONOTONIC
-        self._meanwhile: dict[_Key, float] = {}  # gone while nobody looked: the run's last sign at the look before, as in `_quiet`
+        self._meanwhile: dict[_Key, float] = {}  # gone between two looks: the run's last sign at the look before, as in `_quiet`
         self._codes: dict[tuple[int, int], int] = {}  # exit statuses of the dashboard's own children
         self._activities: dict[str, RunActivity] = {}
         self._judged: dict[str, float] = {}  # by run, its last sign when its last lines were read
@@ -117,7 +117,7 @@ class LivesCollector:
     def _let_go(self, found: Mapping[str, Sequence[RunProcess]]) -> Iterable[Event]:
         """Of processes that live on, and have nothing more to do with a run: a notebook's, one that began the next run, or a wrapper's.
 
-        While lines come they are let go only where somebody else is seen to write them.
+        While lines come they are let go only where another process is seen to write them.
         """
         now_s = time.time()
         for key, (run, process) in list(self._known.items()):
@@ -153,11 +153,11 @@ class LivesCollector:
 
     def _about(self, process: RunProcess) -> dict[str, Any]:
         identity = identity_of(environment_of(process.pid))
-        told: Mapping[str, Any] = {
+        identified: Mapping[str, Any] = {
             name: value for name, value in identity._asdict().items() if value is not None and name != "rank"
         }
         words = {"cwd": folder_of(process.pid), "command": " ".join(command_of(process.pid))[:COMMAND_LENGTH]}
-        return {**self._name_of(process), **told, **{name: printable(text) for name, text in words.items() if text}}
+        return {**self._name_of(process), **identified, **{name: printable(text) for name, text in words.items() if text}}
 
     def _name_of(self, process: RunProcess) -> dict[str, Any]:
         return {"pid": process.pid, "pid_start_ticks": process.start_ticks, "boot_id": boot_id(), "host": self._host}

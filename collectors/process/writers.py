@@ -144,7 +144,7 @@ class _Walk:
         return ""
 
     def _only_handed_on(self, pid: int, path: str) -> bool:
-        """Whether it has opened the file for somebody below it, whose output it is: a script that starts several trainings."""
+        """Whether it has opened the file for a process below it, whose output it is: a script that starts several trainings."""
         if path in self._outputs.get(pid, {}).values():
             return False
         return any(path in self._outputs.get(child, {}).values() for child in descendants(pid, self._proc))
@@ -164,7 +164,7 @@ class _Walk:
         return any(_for_writing(self._proc, pid, number) == for_writing for number in held)
 
     def _follow_pipes(self, pid: int) -> None:
-        """Who feeds the standard input of a process, and of whoever feeds it."""
+        """The processes that feed the standard input of a process, and those that feed these."""
         pipe = self.found.fed_by.get(pid)
         if pipe is None or pipe in self.found.feeders:
             return

@@ -20,7 +20,7 @@ class Target(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """Why a process is not sampled, as a person reads it."""
+    """Why a process is not sampled, in words for the user."""
 
     sentence: str
     remedy: str  # one command or one setting for this host; "" where there is none
@@ -36,7 +36,7 @@ class Sampler(Protocol):
         """Replace what is sampled: new targets are attached, missing ones are let go."""
 
     def hurry(self, until_mono_s: float) -> None:
-        """Somebody is watching: deliver with little delay until then (CLOCK_MONOTONIC seconds)."""
+        """A page watches: deliver with little delay until then (CLOCK_MONOTONIC seconds)."""
 
     def profiles(self) -> Iterable[Profile]:
         """What was recorded since last asked, without blocking."""

@@ -10,7 +10,7 @@ from . import Sampler, Target, Trouble, native, pyspy
 
 
 def choose(wanted: str | None, host: str | None = None) -> Choice:
-    """The sampler that a person named, else the native one with py-spy to help it out."""
+    """The sampler that the user named, else the native one with py-spy as fallback."""
     if wanted is None:
         return Choice(native.Native(host), pyspy.PySpy(host))
     sampler: Sampler = native.Native(host) if wanted == native.NAME else pyspy.PySpy(host)

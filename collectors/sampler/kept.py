@@ -31,7 +31,7 @@ class _Wanted(NamedTuple):
 
 
 class KeptSources:
-    """Finds new files in profiles, and reads them in a thread of its own: a file system that hangs keeps nobody else waiting."""
+    """Finds new files in profiles, and reads them in a thread of its own: a file system that hangs keeps nothing else waiting."""
 
     def __init__(self, read: Callable[[int, str], tuple[bytes, float]] = read_as_owner) -> None:
         """`read` gives a file's bytes and the Unix time of its last change, as the process with that pid would see it."""
@@ -44,8 +44,8 @@ class KeptSources:
 
     def look(self, profiles: Iterable[Profile], targets: Sequence[Target]) -> None:
         """Note the files of these profiles that were not there before. 0.15 ms for a window of 500 spans of 100 stacks."""
-        mains = {(one.run, one.rank): one.start_ticks for one in targets if one.role == "main"}
-        by_pid = {one.pid: one for one in targets}
+        mains = {(target.run, target.rank): target.start_ticks for target in targets if target.role == "main"}
+        by_pid = {target.pid: target for target in targets}
         for profile in profiles:
             target = by_pid.get(profile.pid)
             if target is None or target.run != profile.run:

@@ -134,7 +134,7 @@ class Native:
             self._resident = None
 
     def _keep_running(self) -> None:
-        """Start the resident process when there is something to follow, and tell it of everything."""
+        """Start the resident process when there is something to follow, and send it everything."""
         if self._resident or not self._followed or self._program is None or time.monotonic() < self._start_at_s:
             return
         try:
@@ -243,7 +243,7 @@ class _Resident:
             os.write(self._input.fileno(), f"{command}\n".encode())
         except BlockingIOError:
             self._stuck = True
-        except BrokenPipeError:  # it has ended: `read` tells
+        except BrokenPipeError:  # it has ended: `read` reports that
             self._stuck = False
 
     def hangs_in(self) -> int | None:
@@ -292,7 +292,7 @@ class _Resident:
 
 
 def _trouble(pid: int, refused: TargetRefused) -> Trouble | None:
-    """As a person reads it; None where the process has ended meanwhile."""
+    """In words; None where the process has ended meanwhile."""
     if (text := OTHER_MAY.get(refused.reason)) is None:
         return refusal.trouble(pid, SPOKEN, refused.detail)
     return Trouble(f"{SPOKEN} {text.format(pid=pid, detail=refused.detail)}.", "", other_may=True)

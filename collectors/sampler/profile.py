@@ -18,8 +18,8 @@ from .pace import LOWEST_PACE, Pacer, allowed_pct
 LOOK_S = (1.0, 10.0)  # how often processes are looked for: at most, and at least
 LOOK_SHARE = 0.005  # of a core: 104 processes take 9 ms, and are looked for every other second
 MOST_TARGETS = 512
-MOST_WATCHED = 100  # runs that somebody looks at, at a time,
-MOST_WATCHED_S = 60.0  # and for how long without being told again
+MOST_WATCHED = 100  # runs that pages show at a time,
+MOST_WATCHED_S = 60.0  # and for how long without another request
 MANY_MAINS = 4  # from so many on, py-spy samples at lower rates, and only some workers of each rank at a time
 ROTATE_S = 30.0
 LOWEST_HZ = 5.0
@@ -79,7 +79,7 @@ class ProfileCollector:
         cpu_s: Callable[[], float] = children_cpu_s,
         finder: Finder | None = None,
     ) -> None:
-        """`budget_pct` is of one core, by default what the number of processes makes it; `cpu_s` tells what all samplers have used.
+        """`budget_pct` is of one core, by default what the number of processes makes it; `cpu_s` returns what all samplers have used.
 
         `collect` and `close` belong to one thread; `watch`, `set_enabled`, `retry` and `status` may come from any.
         """
@@ -116,7 +116,7 @@ class ProfileCollector:
         return [*profiles, *self._sources.texts()]
 
     def watch(self, run: str, until_s: float) -> None:
-        """Somebody looks at this run until then (Unix seconds), at most a minute: its stacks come with little delay."""
+        """A page shows this run until then (Unix seconds), at most a minute: its stacks come with little delay."""
         now_s = time.monotonic()
         watched = {name: end_s for name, end_s in self._watched_until_s.items() if end_s > now_s}
         if len(watched) < MOST_WATCHED or run in watched:

@@ -220,5 +220,5 @@ def _become(calls: tuple[int, int, int], uid: int, gid: int, groups: list[int]) 
         raise Unreadable("The rights of the process's user cannot be taken on.")
     for call, value in ((set_fsgid, gid), (set_fsuid, uid)):
         libc.syscall(call, value)
-        if libc.syscall(call, ctypes.c_uint32(-1)) != value:  # what is set now; -1 is nobody and changes nothing
+        if libc.syscall(call, ctypes.c_uint32(-1)) != value:  # what is set now; -1 is no user and changes nothing
             raise Unreadable("The rights of the process's user cannot be taken on.")

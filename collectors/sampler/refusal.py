@@ -10,7 +10,7 @@ from ..process.proc import PROC, user_of
 from . import Trouble
 
 CAP_SYS_PTRACE = 1 << 19
-SCOPE_OF_PARENTS, SCOPE_OF_NOBODY = 1, 3  # Yama's ptrace_scope: only ancestors and whom the process names; nobody until a reboot
+SCOPE_OF_PARENTS, SCOPE_OF_NONE = 1, 3  # Yama's ptrace_scope: only ancestors and named processes; none until a reboot
 SECCOMP_FILTER = "2"
 LOWER_SCOPE = "sudo sysctl kernel.yama.ptrace_scope=0"
 AS_ROOT = 'sudo env "PATH=$PATH" deepseek-dashboard'
@@ -52,7 +52,7 @@ def _unreadable(pid: int, owner: int, sampler: str, proc: Path) -> Trouble:
     ours = _status(proc / "self")
     capable, container = bool(int(ours["CapEff"], 16) & CAP_SYS_PTRACE), _container(proc)
     scope = _ptrace_scope(proc)
-    if scope == SCOPE_OF_NOBODY or (scope and not capable):
+    if scope == SCOPE_OF_NONE or (scope and not capable):
         return Trouble(f"{who}: the kernel forbids it (ptrace_scope is {scope}).", _beyond_scope(scope, container))
     if container and not capable:
         return Trouble(f"{who}: this container lacks the capability SYS_PTRACE.", GRANTS[container])
@@ -60,13 +60,13 @@ def _unreadable(pid: int, owner: int, sampler: str, proc: Path) -> Trouble:
         return Trouble(f"{who}: root lacks the capability SYS_PTRACE here.", "start the dashboard with CAP_SYS_PTRACE")
     if container and ours.get("Seccomp") == SECCOMP_FILTER:
         return Trouble(f"{who}: a seccomp filter of this container forbids it.", "docker run --security-opt seccomp=unconfined ...")
-    if not capable and (proc / str(pid) / "environ").stat().st_uid != owner:  # its files belong to root, whoever runs it
+    if not capable and (proc / str(pid) / "environ").stat().st_uid != owner:  # its files belong to root, whichever user runs it
         return Trouble(f"{who}: it does not let itself be read (PR_SET_DUMPABLE).", AS_ROOT)
     return Trouble(f"{who}: the kernel forbids it.", f"{AS_ROOT}  # or see: grep Cap /proc/{pid}/status")
 
 
 def _beyond_scope(scope: int, container: str) -> str:
-    if scope == SCOPE_OF_NOBODY:
+    if scope == SCOPE_OF_NONE:
         return "set kernel.yama.ptrace_scope = 0 in /etc/sysctl.d and reboot"
     if container:
         return f"{GRANTS[container]}  # or on the host: {LOWER_SCOPE}"

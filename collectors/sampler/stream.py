@@ -1,4 +1,4 @@
-"""Read what the native sampler tells: lines of JSON become windows of spans, and what became of each target.
+"""Read the native sampler's output: lines of JSON become windows of spans, and what became of each target.
 
 The format stands in native/stream.h. Whatever the bytes are, the only error is StreamError, and memory is bounded. A line that
 cannot be costs the target that it names: it counts as an error of that target's window, and after MOST_FAULTS of them the target is
@@ -36,7 +36,7 @@ class Attached(NamedTuple):
 
 class TargetRefused(NamedTuple):
     target: int
-    reason: str  # permission, python, version, free-threaded, crowd; stream: what is told of it cannot be
+    reason: str  # permission, python, version, free-threaded, crowd; stream: what is said of it cannot be
     detail: str
 
 
@@ -61,7 +61,7 @@ Message: TypeAlias = Attached | TargetRefused | Gone | SampleWindow
 
 
 class StreamError(Exception):
-    """What came is not what the sampler tells; the text is one sentence."""
+    """This is not the sampler's output; the text is one sentence."""
 
 
 class _Faulty(Exception):
@@ -116,7 +116,7 @@ class StreamReader:
                 raise _Faulty(f"not a line of the native sampler here: {line[:80]!r}")
             read(self, *values)
         except KeyError:
-            self._count_fault(target, f"the native sampler tells of a number that it did not explain: {line[:80]!r}")
+            self._count_fault(target, f"the native sampler refers to an undefined id: {line[:80]!r}")
         except _Faulty as fault:
             self._count_fault(target, str(fault))
 
@@ -144,7 +144,7 @@ class StreamReader:
 
     def _native(self, version: int) -> None:
         if self._begun:
-            raise _Faulty("the native sampler tells its version twice")
+            raise _Faulty("the native sampler sends its version twice")
         if version != VERSION:
             raise StreamError(f"the native sampler is of another version ({version}, not {VERSION}); build it again: make setup")
         self._begun = True
@@ -167,13 +167,13 @@ class StreamReader:
     def _frame(self, number: int, file: int, function: int, line: int) -> None:
         _bound(self._frames, MOST_NUMBERS)
         if line < 0 or line >= LATEST_NS:
-            raise _Faulty(f"the native sampler tells of line {line}")
+            raise _Faulty(f"the native sampler names line {line}")
         self._frames[number] = Frame(self._texts[function], self._texts[file], line)
 
     def _stack(self, number: int, caller: int, frame: int) -> None:
         _bound(self._callers, MOST_NUMBERS)
         if number <= caller or (caller != EMPTY and caller not in self._callers):  # so a walk over callers ends
-            raise _Faulty(f"the native sampler tells of stack {number} called by {caller}")
+            raise _Faulty(f"the native sampler names stack {number} called by {caller}")
         self._callers[number] = (caller, self._frames[frame])
 
     def _thread(self, target: int, tid: int, name: int) -> None:
@@ -186,7 +186,7 @@ class StreamReader:
     def _span(self, target: int, tid: int, start_ns: int, duration_ns: int, stack: int, flags: int, cpu_ns: int) -> None:
         possible = 0 <= start_ns < LATEST_NS and 0 < duration_ns < LATEST_NS and cpu_ns < LATEST_NS and 0 <= tid < LATEST_NS
         if not possible or self._waiting >= MOST_SPANS:
-            raise _Faulty(f"the native sampler tells of too many spans, or of one that cannot be: {start_ns} {duration_ns}")
+            raise _Faulty(f"the native sampler sends too many spans, or an impossible one: {start_ns} {duration_ns}")
         cpu = None if cpu_ns < 0 else cpu_ns
         gil, whole = bool(flags & HELD_GIL), not flags & CUT
         self._spans[target].append(StackSample(start_ns, duration_ns, tid, self._frames_of(stack), gil, cpu, whole))
@@ -204,7 +204,7 @@ class StreamReader:
 
     def _window(self, target: int, start_ns: int, end_ns: int, samples: int, errors: int, hz: float) -> None:
         if not 0 <= start_ns <= end_ns < LATEST_NS or min(samples, errors) < 0 or max(samples, errors) >= LATEST_NS:
-            raise _Faulty(f"the native sampler tells of a window that cannot be: {start_ns} {end_ns}")
+            raise _Faulty(f"the native sampler sends an impossible window: {start_ns} {end_ns}")
         spans = self._spans.pop(target, [])
         self._waiting -= len(spans)
         errors += self._lost.pop(target, 0)

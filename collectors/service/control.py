@@ -119,7 +119,7 @@ class _Handler(socketserver.StreamRequestHandler):
             answer = json.dumps({"ok": verb(**request)})
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             answer = json.dumps({"error": f"bad request: {error}"})
-        except Exception as error:  # one question's fault costs that question; it is logged, and told to whoever asked
+        except Exception as error:  # one question's fault costs that question; it is logged, and sent as the answer
             log.warning("a question cannot be answered", exc_info=True)
             answer = json.dumps({"error": f"{type(error).__name__}: {error}"})
         try:

@@ -33,7 +33,7 @@ def not_ours(data_dir: Path) -> str:
         found = [data_dir.lstat(), data_dir.stat()]
     except OSError:
         return ""
-    stranger = next((one.st_uid for one in found if one.st_uid != os.geteuid()), None)
+    stranger = next((status.st_uid for status in found if status.st_uid != os.geteuid()), None)
     if stranger is not None:
         return f"it belongs to {user_of(stranger)}"
     open_to_all = found[1].st_mode & S_IWOTH and not found[1].st_mode & S_ISVTX

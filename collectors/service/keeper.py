@@ -33,7 +33,7 @@ STOP_S = 2.0
 
 
 class Keeper(threading.Thread):
-    """Owns the collector process; `read_only` says why there is none to own, when somebody else's writes this store."""
+    """Owns the collector process; `read_only` says why there is none to own, when another user's writes this store."""
 
     def __init__(self, options: CollectorOptions) -> None:
         super().__init__(name="keeper", daemon=True)
@@ -64,7 +64,7 @@ class Keeper(threading.Thread):
                 self._take_over()
 
     def stop(self) -> None:
-        """End the collector if it is ours, or nobody's."""
+        """End the collector if it is ours, or has no owner."""
         self._ending.set()
         self.join()
         if self._child is not None:
@@ -114,7 +114,7 @@ class Keeper(threading.Thread):
     def _take_over(self) -> None:
         """One live writer a store: share it when it does what ours would, replace it when its owner is dead, else only read.
 
-        Nothing is ended on doubt: a writer of another boot, container, user or version may be anybody.
+        Nothing is ended on doubt: a writer of another boot, container, user or version may be any process.
         """
         if not self._log_dir.is_dir():
             self._child = None

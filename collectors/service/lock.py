@@ -96,7 +96,7 @@ def is_held(descriptor: int, data_dir: Path) -> bool:
 
 
 def writer_of(data_dir: Path) -> Writer | Stranger | None:
-    """The live writer of a store; None where nobody writes it. A lock that was taken this very moment is waited for."""
+    """The live writer of a store; None where there is none. Waits for a lock that was taken this very moment."""
     path = data_dir / FILE
     deadline_s = time.monotonic() + WRITTEN_WITHIN_S
     while True:

@@ -111,7 +111,7 @@ class Supervisor:
         while not self._stopping.wait(pause_s):
             try:
                 pause_s = COMPACT_PAUSE_S[0] if self._store.compact(COMPACT_S) else COMPACT_PAUSE_S[1]
-            except StoreError as error:  # a full disk: the workers tell of it
+            except StoreError as error:  # a full disk: the workers report it
                 log.debug("not packed: %s", error)
                 pause_s = COMPACT_PAUSE_S[1]
             except Exception:  # collecting goes on, and what cannot be packed today is still read

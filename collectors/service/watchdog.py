@@ -17,7 +17,7 @@ STUCK_S = 10.0  # for which a turn, or what it stores, may take; beyond that the
 GIVE_UP_S = 30.0  # ... and then the process is ended
 LOOK_S = 1.0
 ASLEEP = 1 / 6  # of GIVE_UP_S: looks that are later than that were kept from looking, as all others were
-FRAMES = 3  # of the stack that are told, the innermost ones
+FRAMES = 3  # of the stack that are named, the innermost ones
 FILE = "set-aside.json"
 MOST_RESTARTS = 3  # by one input; once it has changed, one more
 RETRY_S = 600.0  # when an input that was set aside is tried again,
@@ -80,7 +80,7 @@ class Watchdog(threading.Thread):
         self._ending.set()
 
     def _awake_s(self) -> float:
-        """How long it has looked on without a break: while the whole process stood still (a paused container) nobody was stuck."""
+        """How long it has looked on without a break: while the whole process stood still (a paused container) nothing was stuck."""
         now_s = time.monotonic()
         if now_s - self._looked_s > self._every_s + ASLEEP * self._give_up_s:
             self._awake_since_s = now_s
@@ -94,7 +94,7 @@ def place_of(thread: threading.Thread) -> str:
     if frame is None:
         return "no Python frame"
     frames = traceback.extract_stack(frame)[-FRAMES:]
-    return " < ".join(f"{Path(one.filename).name}:{one.lineno} {one.name}" for one in reversed(frames))
+    return " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
 
 
 class LeftOut(NamedTuple):
@@ -140,7 +140,7 @@ class SetAside:
         return f"{aside.reason}; it is tried again {when}"
 
     def _mark(self, file: str) -> list[int]:
-        """What tells that a file has changed; [] where none is known."""
+        """What shows that a file has changed; [] where none is known."""
         try:
             stat = (self._root / file).lstat() if file else None
         except (OSError, ValueError):

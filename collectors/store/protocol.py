@@ -182,7 +182,7 @@ class Store(Protocol):
     def append(self, records: Iterable[Record]) -> int:
         """Commit records and offsets; return the cursor after them.
 
-        What comes from the log folder (points and lines of runs, events, offsets) is one transaction; what the machine itself tells
+        What comes from the log folder (points and lines of runs, events, offsets) is one transaction; what the machine itself reports
         (points without a run, profiles) is another. Raises StoreError or OSError when nothing could be kept, e.g. on a full disk;
         any other exception means that one of the records cannot be stored.
         """

@@ -1,4 +1,4 @@
-"""What one question to the store may cost: it is given up when its time is over, and when nobody waits for the answer any longer."""
+"""What one question to the store may cost: it is given up when its time is over, and when its client is gone."""
 
 from __future__ import annotations
 

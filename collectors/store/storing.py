@@ -84,7 +84,7 @@ def _counted(records: list[Record], refused: Sequence[RefusedRecord]) -> list[Re
 
 
 def _with_refused(offset: Offset, refused: Sequence[RefusedRecord]) -> Offset:
-    mine = [one for one in refused if one.path == offset.path]
+    mine = [record for record in refused if record.path == offset.path]
     if not mine:
         return offset
     return offset._replace(lines_skipped=offset.lines_skipped + len(mine), first_skip=offset.first_skip or sentence(mine[0].reason))

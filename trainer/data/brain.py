@@ -9,7 +9,7 @@ from ..errors import UserError
 from .places import Batch, Place
 
 CLASSES = 3  # neither, grey matter, white matter
-HELD_OUT_Y = 136  # from here to the front of the head; the template is symmetric, so left and right would tell of each other
+HELD_OUT_Y = 136  # from here to the front of the head; the template is symmetric, so left and right would predict each other
 CENTRE_SPACING = 6  # voxels; one sample of an epoch for each such point that lies in tissue
 
 

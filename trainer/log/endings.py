@@ -25,7 +25,7 @@ _forking = threading.local()
 
 
 def watch(log: Log) -> None:
-    """Close it when the process ends; SIGTERM is handled only where nobody else handles it, and still kills."""
+    """Close it when the process ends; SIGTERM is handled only where nothing else handles it, and still kills."""
     _open_logs.add(log)
     _install_hooks()
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:

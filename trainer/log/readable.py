@@ -23,16 +23,16 @@ def readable(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return text(value)
     if isinstance(value, Mapping) and depth < MAX_DEPTH:
-        return {text(name): readable(one, depth + 1) for name, one in list(value.items())[:MAX_ITEMS]}
+        return {text(name): readable(item, depth + 1) for name, item in list(value.items())[:MAX_ITEMS]}
     if isinstance(value, (list, tuple, set, frozenset)) and depth < MAX_DEPTH:
-        return [readable(one, depth + 1) for one in list(value)[:MAX_ITEMS]]
+        return [readable(item, depth + 1) for item in list(value)[:MAX_ITEMS]]
     return text(value)
 
 
 def text(value: object) -> str:
     """`str(value)`, as UTF-8 can hold it, and not longer than is read: `"caf\\udce9" -> "caf\\\\udce9"`."""
     try:
-        told = str(value)
+        shown = str(value)
     except Exception as error:  # an object's own fault, or too many digits, or too deep
-        told = f"<{type(value).__name__}: {type(error).__name__}>"
-    return told[:MAX_TEXT_CHARS].encode("utf-8", "backslashreplace").decode()
+        shown = f"<{type(value).__name__}: {type(error).__name__}>"
+    return shown[:MAX_TEXT_CHARS].encode("utf-8", "backslashreplace").decode()

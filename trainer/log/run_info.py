@@ -38,7 +38,7 @@ def write(path: Path, what: Mapping[str, object], process: Mapping[str, object])
 
 
 def process() -> dict[str, object]:
-    """Which process this is, so that nobody takes a later one with the same pid for it; what /proc does not tell is left out."""
+    """Which process this is, so that a later one with the same pid is not taken for it; what /proc does not show is left out."""
     process: dict[str, object] = {"pid": os.getpid(), "host": os.uname().nodename}
     with suppress(OSError):
         stat = Path("/proc/self/stat").read_text()

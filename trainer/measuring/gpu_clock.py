@@ -43,8 +43,8 @@ class Cuda(Protocol):
     def is_current_stream_capturing(self) -> bool: ...
 
 
-class Told(NamedTuple):
-    """What the GPU tells of a step that it is past."""
+class StepNumbers(NamedTuple):
+    """The numbers of a step that the GPU has finished."""
 
     step: int
     time_s: float  # Unix time at which the host ended the step
@@ -95,11 +95,11 @@ class Step:
     def wait(self) -> None:
         self._end.synchronize()
 
-    def read(self, before: Step | None) -> Told:
+    def read(self, before: Step | None) -> StepNumbers:
         """Once it is done, and while the one before has not been used again."""
         copied = dict(zip(self._names, self._copied.tolist(), strict=False))
         times = self._times(before) if self.whole else {}
-        return Told(self._number, self._time_s, self._numbers | copied, copied | times)
+        return StepNumbers(self._number, self._time_s, self._numbers | copied, copied | times)
 
     def _mark(self) -> CudaEvent:
         if self._used == len(self._events):
@@ -148,10 +148,10 @@ class GpuClock:
         if self._timed():
             self._current.end(series)
 
-    def end_step(self, number: int, time_s: float, numbers: dict[str, float], tensors: Mapping[str, Tensor]) -> list[Told]:
+    def end_step(self, number: int, time_s: float, numbers: dict[str, float], tensors: Mapping[str, Tensor]) -> list[StepNumbers]:
         """Close this step, and return what is known by now of this and earlier ones, in their order.
 
-        Of a step that ends while a CUDA graph is being captured nothing is told: its tensors have no values yet.
+        A step that ends while a CUDA graph is being captured is not returned: its tensors have no values yet.
         """
         if self._cuda.is_current_stream_capturing():
             self._current.whole = False
@@ -162,11 +162,11 @@ class GpuClock:
             self._anchor = self._new_anchor()
         elif len(self._running) == DEPTH:
             self._running[0].wait()
-        told = list(self._read())
+        finished = list(self._read())
         self._current = self._free.pop() if self._free else Step(self._cuda)
-        return told
+        return finished
 
-    def drain(self) -> list[Told]:
+    def drain(self) -> list[StepNumbers]:
         """Wait for the steps that are still under way; for the end of the loop."""
         if self._running:
             self._running[-1].wait()
@@ -177,7 +177,7 @@ class GpuClock:
             self._current.whole = False
         return self._current.whole
 
-    def _read(self) -> Iterator[Told]:
+    def _read(self) -> Iterator[StepNumbers]:
         while self._running and self._running[0].is_done():
             step = self._running.popleft()
             yield step.read(self._before)

@@ -46,7 +46,7 @@ class Compilation(NamedTuple):
 class Compilations:
     """Compilations by `torch.compile`: `compile` where code is compiled for the first time, else `recompile` with the guard that failed.
 
-    PyTorch calls back at their begin and end, and tells function and reason only afterwards: they are written at the end of the step.
+    PyTorch calls back at their begin and end, and names function and reason only afterwards: they are written at the end of the step.
     """
 
     def __init__(self, event: WriteEvent) -> None:
@@ -60,9 +60,9 @@ class Compilations:
 
     def write(self) -> None:
         if self._over:
-            told = {row.compile_id: row for row in self._dynamo.utils.get_compilation_metrics()}
+            known = {row.compile_id: row for row in self._dynamo.utils.get_compilation_metrics()}
             for compilation in self._over:
-                self._write(compilation, told.get(compilation.compile_id))
+                self._write(compilation, known.get(compilation.compile_id))
             self._over.clear()
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ class Compilations:
         seconds = round((perf_counter_ns() - self._begun_ns) / 1e9, 6)
         self._over.append(Compilation(str(what.compile_id), round(time(), 6), seconds))
 
-    def _write(self, compilation: Compilation, told: Any) -> None:
+    def _write(self, compilation: Compilation, metrics: Any) -> None:
         kind = "compile" if compilation.compile_id.endswith("/0") else "recompile"
-        text = f"{told.co_name}: {told.recompile_reason or 'for the first time'}" if told else compilation.compile_id
+        text = f"{metrics.co_name}: {metrics.recompile_reason or 'for the first time'}" if metrics else compilation.compile_id
         self._event(kind, time_s=compilation.over_s, seconds=compilation.seconds, text=text)

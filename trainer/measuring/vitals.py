@@ -1,4 +1,4 @@
-"""Watches the numbers that come back from the device, some steps late: stops a training that went to NaN, tells of skipped steps."""
+"""Watches the numbers that come back from the device, some steps late: stops a training that went to NaN, reports skipped steps."""
 
 from __future__ import annotations
 

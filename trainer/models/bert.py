@@ -1,4 +1,4 @@
-"""A BERT with its norms before the blocks: it sees both sides of a hidden token and tells what it is.
+"""A BERT with its norms before the blocks: it sees both sides of a hidden token and predicts it.
 
 Shapes: B batch, T time, C channels, H heads, D channels of a head, V vocabulary.
 """

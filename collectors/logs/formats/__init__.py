@@ -13,13 +13,13 @@ MAX_LINE_BYTES = 1 << 20  # a longer line is skipped
 
 
 class Arrival(NamedTuple):
-    """Lines that were written while somebody looked: after the last look at their file, and up to this one. Unix seconds."""
+    """Lines that were written between the last look at their file and this one. Unix seconds."""
 
     since_s: float
     until_s: float
 
     def at(self, place: int, count: int) -> float:
-        """When line `place` (from 1) of `count` was written, as far as can be told: they are spread evenly."""
+        """When line `place` (from 1) of `count` was written, by estimate: they are spread evenly."""
         return round(self.since_s + (self.until_s - self.since_s) * place / count, 6)
 
 

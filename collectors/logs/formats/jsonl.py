@@ -84,7 +84,7 @@ class Metrics:
         state: Mapping[str, Any] | None = None,
         names: Names | None = None,
     ) -> None:
-        """`starts` tells the times of the rank's start events so far, in order: each one after the first begins a segment."""
+        """`starts` returns the times of the rank's start events so far, in order: each one after the first begins a segment."""
         state = state or {}
         self.tally = Tally()
         self._run, self._labels, self._starts = run, labels, starts
@@ -142,7 +142,7 @@ class Metrics:
         return self.tally.lines_read if self._step is None else self._step
 
     def _count_units(self, fields: dict[str, Any]) -> None:
-        """Of how many units of work the line tells: a series of its own, which has a point only where that is not one."""
+        """How many units of work the line stands for: a series of its own, with a point only where that is not one."""
         units = as_count(fields[UNITS], 1)
         if units is None:
             self.tally.skip_field(UNITS, "is not a whole number from 1 on")

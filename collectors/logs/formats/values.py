@@ -12,7 +12,7 @@ import orjson
 MAX_TIME_S = 1e11  # the year 5138; a later time is one in milliseconds, or none
 MAX_STEP = 2**53  # beyond it a step is no longer exact in every reader
 MAX_INT = 2**63 - 1
-MAX_DIGITS_BITS = 512  # an integer of more bits is not even told as text
+MAX_DIGITS_BITS = 512  # an integer of more bits is not even kept as text
 MAX_DEPTH = 16  # of objects and lists within each other
 MAX_NAME_CHARS = 500
 MAX_TEXT_CHARS = 16_384
@@ -97,7 +97,7 @@ class Fitting:
                 yield self.fields(value, f"{path}/", depth + 1)
         elif isinstance(value, list):
             if self._pays(path, len(name) + 5):
-                yield [one for item in value for one in self._fitted(path, "", item, depth + 1)]
+                yield [number for item in value for number in self._fitted(path, "", item, depth + 1)]
         else:
             scalar = self._scalar(path, value)
             if scalar is not LEFT_OUT and self._pays(path, len(orjson.dumps(scalar)) + len(name) + 4):

@@ -1,4 +1,4 @@
-// Short numbers for what the stream names again and again: texts, frames, stacks. Each is told to the reader once.
+// Short numbers for what the stream names repeatedly: texts, frames, stacks. Each is sent to the reader once.
 #pragma once
 
 #include "base.h"

@@ -1,4 +1,4 @@
-// The symbols of an executable or a shared library that tell where CPython keeps its state.
+// The symbols of an executable or a shared library that say where CPython keeps its state.
 #pragma once
 
 #include "base.h"

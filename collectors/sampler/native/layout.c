@@ -4,7 +4,7 @@
 
 enum { MOST_OFFSET = 1 << 24 }; // in any structure
 
-// 3.11 and 3.12 tell nothing of themselves; layout_check.c holds these numbers against their headers.
+// 3.11 and 3.12 do not describe themselves; layout_check.c holds these numbers against their headers.
 static const Layout python_3_11 = {
     .runtime_interpreters = 40,
     .interpreter_next = 0,
@@ -73,7 +73,7 @@ static const Layout python_3_12 = {
     .leaving = { 83, 121, 150, 75 },
 };
 
-// 3.13 and 3.14 tell most of it themselves; this they do not.
+// 3.13 and 3.14 describe most of it themselves, but not this.
 static const Layout python_3_13 = {
     .thread_calls_left = 44,
     .thread_calls_most = 48,
@@ -92,11 +92,11 @@ static const Layout python_3_14 = {
     .leaving = { 35, 35, 120, 34 }, // it has no RETURN_CONST
 };
 
-// What they tell: the how-manieth word of _Py_DebugOffsets is which field, in 3.13 and in 3.14; 0 where it is not told.
+// What they describe: the index of each field among the words of _Py_DebugOffsets, in 3.13 and in 3.14; 0 where there is none.
 static const struct {
     size_t field;
     int word[2];
-} told[] = {
+} described[] = {
     { offsetof(Layout, runtime_interpreters), { 5, 5 } },
     { offsetof(Layout, interpreter_next), { 8, 8 } },
     { offsetof(Layout, interpreter_threads), { 9, 9 } },
@@ -150,12 +150,12 @@ bool layout_from_debug_offsets(const uint64_t words[DEBUG_WORDS], Layout *layout
     uint32_t version = version_in(words), minor = (version >> 16) - 0x030d;
     if (!has_debug_offsets(words) || minor > 1 || (version & 0xff) < CANDIDATE) return false;
     *layout = minor ? python_3_14 : python_3_13;
-    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
-        int word = told[i].word[minor];
+    for (size_t i = 0; i < sizeof described / sizeof *described; i++) {
+        int word = described[i].word[minor];
         if (!word) continue;
         if (words[word] > MOST_OFFSET) return false;
         uint32_t offset = (uint32_t)words[word];
-        memcpy((char *)layout + told[i].field, &offset, sizeof offset);
+        memcpy((char *)layout + described[i].field, &offset, sizeof offset);
     }
     layout->text_compact = layout->text_ascii + 16;
     return is_possible(layout);

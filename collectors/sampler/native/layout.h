@@ -6,7 +6,7 @@
 // Where an object keeps the values of its attributes, in the order of its type's keys.
 typedef enum {
     VALUES_BEFORE,        // 3.11: behind a pointer four words before the object
-    VALUES_BEFORE_TAGGED, // 3.12: behind a pointer three words before it, less one to tell it from a dict's
+    VALUES_BEFORE_TAGGED, // 3.12: behind a pointer three words before it, less one to distinguish it from a dict's
     VALUES_INLINE,        // 3.13 on: after the object itself
 } Values;
 
@@ -16,7 +16,7 @@ typedef struct {
     uint32_t runtime_interpreters;                                                  // in _PyRuntime
     uint32_t interpreter_next, interpreter_threads;                                 // in PyInterpreterState
     uint32_t gil_locked, gil_holder;                                                // in the runtime or the interpreter,
-    bool gil_in_runtime;                                                            // ... as this tells
+    bool gil_in_runtime;                                                            // ... as this says
     uint32_t thread_next, thread_interpreter, thread_native_id, thread_frame;       // in PyThreadState
     uint32_t thread_calls_left, thread_calls_most;                                  // ints in it: how deep the stack may grow,
                                                                                     // ... and in all; both 0 where C calls count, too
@@ -52,7 +52,7 @@ enum {
 // For `version` as in Py_Version (0x030b07f0 is 3.11.7); NULL where it is not known.
 const Layout *layout_of(uint32_t version);
 
-// What a runtime of 3.13 or 3.14 tells of itself at its beginning; false where it tells nothing that can be true.
+// What a runtime of 3.13 or 3.14 describes at its beginning; false where the description cannot be true.
 bool layout_from_debug_offsets(const uint64_t words[DEBUG_WORDS], Layout *layout);
 bool has_debug_offsets(const uint64_t words[DEBUG_WORDS]);
 uint32_t version_in(const uint64_t words[DEBUG_WORDS]);

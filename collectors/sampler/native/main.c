@@ -4,7 +4,7 @@
 //   + TARGET PID START_TICKS HZ    sample a process (again: at another rate); TARGET is a number of the reader's own
 //   - TARGET                       let it go
 //   w MILLISECONDS                 length of a window
-// Tells what it sees on standard output, as stream.h says. An argument is the descriptor of a file of memory, where stands which target
+// Writes what it sees to standard output, as stream.h says. An argument is the descriptor of a file of memory, where stands which target
 // is being looked at, and since when: a process whose memory or files do not answer holds us up, and the reader sees which one it is.
 #include "dictionary.h"
 #include "faults.h"
@@ -74,7 +74,7 @@ static void obey(const char *command) {
     if (sscanf(command, "w %" SCNu64, &number) == 1) window_ns = number * MS;
 }
 
-// False at the end of the input: whoever started us is gone.
+// False at the end of the input: the process that started us is gone.
 static bool read_commands(void) {
     static char waiting[LONGEST_COMMANDS];
     static size_t length;

@@ -8,11 +8,11 @@
 typedef struct {
     int pid;
     // /proc/<pid>/mem belongs to the program for which it was opened: once that has ended or was replaced by exec,
-    // it reads nothing, whoever has the pid by then. It keeps none of the memory alive.
+    // it reads nothing, even if another process has the pid by then. It keeps none of the memory alive.
     int memory;
 } Remote;
 
-bool remote_open(Remote *remote, int pid); // false: errno tells why
+bool remote_open(Remote *remote, int pid); // false: errno says why
 void remote_close(Remote *remote);
 
 // All of `length` bytes, or false. About 1 us.

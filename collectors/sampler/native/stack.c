@@ -20,7 +20,7 @@ typedef struct {
     Frame frame[DEEPEST]; // innermost first
     int count;
     bool sound;     // everything could be read
-    int32_t calls;  // how many Python frames the thread itself counts, -1 where it does not tell
+    int32_t calls;  // how many Python frames the thread itself counts, -1 where it does not
 } Walk;
 
 bool is_python(const Frame *frame) { return frame->owner != OWNED_BY_C_STACK && frame->owner != OWNED_BY_INTERPRETER; }
@@ -41,10 +41,10 @@ static bool find_innermost(Place place, Copies *copies, Which which, Address *at
 static int32_t count_calls(Place place, Copies *copies, Which which) {
     const Layout *layout = place.layout;
     int32_t left, most;
-    bool told = layout->thread_calls_most &&
+    bool counted = layout->thread_calls_most &&
                 copies_get(copies, place.remote, which, place.thread + layout->thread_calls_left, &left, sizeof left) &&
                 copies_get(copies, place.remote, which, place.thread + layout->thread_calls_most, &most, sizeof most);
-    return told ? most - left : -1;
+    return counted ? most - left : -1;
 }
 
 // How many values a frame holds, its variables and those below the call; -1 where it has called none.
@@ -144,7 +144,7 @@ static bool all_agree(int shared) {
     return first.sound && second.sound && shared == first.count && shared == second.count && calls_match(&first);
 }
 
-// What else is told of the thread, from copy B. False: it is no thread of this interpreter any more.
+// What else is sent about the thread, from copy B. False: it is no thread of this interpreter any more.
 static bool describe(Place place, Copies *copies, Look *look) {
     const Layout *layout = place.layout;
     uint64_t native_id = 0, holder = 0;

@@ -12,7 +12,7 @@ typedef struct {
     Address at, code, previous, instruction;
     uint8_t owner;
     bool entry;   // C code called it
-    int8_t waits; // for a frame that it called: 1 or 0, -1 where nothing tells that
+    int8_t waits; // for a frame that it called: 1 or 0, -1 where that is unknown
     uint64_t held; // where it may wait: a hash of its variables and of what it was computing
 } Frame;
 

@@ -1,4 +1,4 @@
-// What the sampler tells its reader: lines of JSON on standard output, which never make it wait.
+// What the sampler sends its reader: lines of JSON on standard output, which never make it wait.
 //
 //   ["native", 1]                                     the first line: the version of this format
 //   ["attached", target, "3.11.7", us]                how long finding the runtime took

@@ -44,11 +44,11 @@ void target_cut(Target *target, uint64_t now_ns) {
     if (!target->window_ns) return;
     for (int i = 0; i < target->threads; i++) {
         thread_cut(target->thread[i], &target->process, now_ns);
-        target->thread[i]->told = false;
+        target->thread[i]->named = false;
     }
     stream_line("[\"w\",%d,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%.6f]\n", target->process.id, target->window_ns, now_ns,
                 target->samples, target->errors, target->hz);
-    // What was dropped is told as errors of the first window that comes through.
+    // What was dropped is counted as errors of the first window that comes through.
     target->errors = stream_is_cut() ? target->errors + target->samples : 0;
     target->samples = 0;
     target->window_ns = now_ns;

@@ -1,4 +1,4 @@
-// One process that is sampled: found by its id and start time, attached, looked at each period, told of window by window.
+// One process that is sampled: found by its id and start time, attached, looked at each period, reported window by window.
 #pragma once
 
 #include "thread.h"
@@ -26,6 +26,6 @@ Target *target_new(int id, int pid, uint64_t start_ticks, double hz, uint64_t no
 void target_set_rate(Target *target, double hz, uint64_t now_ns);
 bool target_turn(Target *target, uint64_t window_ns); // looks at all threads; false: it is over
 void target_cut(Target *target, uint64_t now_ns);     // ends the window at hand, and begins the next
-void target_forget(Target *target);                   // what was told of it is void
-void target_free(Target *target);                     // tells its last window, and that it is gone
+void target_forget(Target *target);                   // what was sent about it is void
+void target_free(Target *target);                     // sends its last window, and that it is gone
 void target_refuse(int id, const char *reason, const char *detail);

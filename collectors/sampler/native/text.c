@@ -47,7 +47,7 @@ size_t utf8_length(const char *text) {
     if (first < 0x80) return 1;
     if (first < 0xc2 || first > 0xf4) return 0;
     if (first < 0xe0) return continued(bytes, 2);
-    // The second byte's least and greatest: nothing that is told in more bytes than it needs, no half of a pair, nothing above LAST.
+    // The second byte's least and greatest: nothing that is encoded in more bytes than it needs, no half of a pair, nothing above LAST.
     unsigned char least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80, most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
     if (bytes[1] < least || bytes[1] > most) return 0;
     return continued(bytes, first < 0xf0 ? 3 : 4);

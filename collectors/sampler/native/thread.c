@@ -24,7 +24,7 @@ static void forget_kernel_thread(Thread *thread) {
     if (thread->cpu_file >= 0) close(thread->cpu_file);
     thread->cpu_file = NO_FILE;
     thread->name = 0;
-    thread->told = false;
+    thread->named = false;
     thread->steps = 0;
     thread->failing_ns = 0;
 }
@@ -36,7 +36,7 @@ void thread_free(Thread *thread) {
     free(thread);
 }
 
-// CPU time so far, by the scheduler's account; -1 where the kernel tells none. For a thread that runs just now it may be one
+// CPU time so far, by the scheduler's account; -1 where the kernel gives none. For a thread that runs just now it may be one
 // tick of the scheduler old.
 static int64_t cpu_ns(Thread *thread, int pid) {
     char text[64];
@@ -50,11 +50,11 @@ static int64_t cpu_ns(Thread *thread, int pid) {
 }
 
 static void tell_name(Thread *thread, int target) {
-    if (thread->name && !thread->told) stream_line("[\"t\",%d,%d,%u]\n", target, thread->tid, thread->name);
-    thread->told = thread->name != 0;
+    if (thread->name && !thread->named) stream_line("[\"t\",%d,%d,%u]\n", target, thread->tid, thread->name);
+    thread->named = thread->name != 0;
 }
 
-// Tells the open span up to a time, at which the thread had used so much CPU time; it goes on from there.
+// Sends the open span up to a time, at which the thread had used so much CPU time; it goes on from there.
 static void tell_until(Thread *thread, const Process *process, uint64_t until_ns, int64_t total_ns) {
     Span *span = &thread->span;
     uint64_t holds_ns = span->last_ns + HOLDS_PERIODS * process->period_ns;
@@ -87,7 +87,7 @@ static void turn_over(Thread *thread, const Process *process, uint64_t now_ns) {
         uint64_t failed_ns = now_ns - thread->failing_ns;
         at_ns = now_ns - failed_ns / 2;
         if (at_ns < earliest_ns) at_ns = earliest_ns;
-        if (at_ns < span->start_ns) at_ns = span->start_ns; // up to there it is told
+        if (at_ns < span->start_ns) at_ns = span->start_ns; // up to there it is sent
         int64_t used_ns = thread->failing_cpu_ns < 0 ? -1 : total_ns - thread->failing_cpu_ns;
         if (used_ns > 0) total_ns -= (int64_t)((double)used_ns * (double)(now_ns - at_ns) / (double)failed_ns);
     }

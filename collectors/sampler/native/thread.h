@@ -34,7 +34,7 @@ typedef struct {
     uint32_t native_id;
     int tid;
     uint32_t name; // number of the text, 0 while it is not known
-    bool told;     // its name, in the window at hand
+    bool named;    // its name was sent in the window at hand
     bool seen;     // at the sample at hand
     int cpu_file;
     Copies copies;
@@ -50,5 +50,5 @@ typedef enum { SAMPLE_TAKEN, SAMPLE_NONE, SAMPLE_FAILED } Sample;
 
 Thread *thread_new(Address state);
 Sample thread_sample(Thread *thread, Process *process, Place place, const Look *look);
-void thread_cut(Thread *thread, const Process *process, uint64_t now_ns); // tells the open span up to now; it goes on
+void thread_cut(Thread *thread, const Process *process, uint64_t now_ns); // sends the open span up to now; it goes on
 void thread_free(Thread *thread);

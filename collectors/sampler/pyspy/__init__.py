@@ -1,4 +1,4 @@
-"""Sample stacks with py-spy: one recorder for each process, which nobody's end leaves behind."""
+"""Sample stacks with py-spy: one recorder for each process, which always ends with us."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def find_program() -> Path | None:
 
 
 def _remove_stale_folders() -> None:
-    """Of collectors that were killed; a folder's name tells whose it is."""
+    """Of collectors that were killed; a folder's name says whose it is."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
         owner = re.match(r"(\d+)-(\d+)-", folder.name.removeprefix(FOLDER_PREFIX))
         if owner and not alive(int(owner[1]), int(owner[2])):

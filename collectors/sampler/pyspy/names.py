@@ -48,7 +48,7 @@ class ThreadNames:
             end(dump)
         elif dump.returncode == 0:
             found = orjson.loads(self._output.read_bytes())
-            here = threads_inside(self._pid)  # the ids of a container's threads are told as it knows them
+            here = threads_inside(self._pid)  # py-spy reports the ids that the container knows
             self.by_ident |= {
                 row["thread_id"]: Thread(here.get(row["os_thread_id"], row["os_thread_id"]), row["thread_name"] or "")
                 for row in found

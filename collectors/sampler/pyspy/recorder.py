@@ -169,7 +169,7 @@ class Recorder:
 
 
 def _cut_tail(spans: list[Stay], hz: float) -> list[Stay]:
-    """The last stack of a thread that ended, as long as one sample stands for: nothing in the file tells how long it stood."""
+    """The last stack of a thread that ended, as long as one sample stands for: the file does not say how long it stood."""
     if not spans:
         return []
     last = spans[-1]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .. import Target
 
-LONGEST_S = 60  # a recorder that nobody ends ends by itself
+LONGEST_S = 60  # a recorder that is not ended ends by itself
 WRITE_WITHIN_S = 5.0  # after SIGINT; writing takes 10-40 ms
 DIE_WITHIN_S = 1.0  # after SIGKILL; one that reads memory of a file system that hangs dies when it answers
 COUNTS = re.compile(r"Samples: (\d+) Errors: (\d+)")

@@ -133,8 +133,8 @@ class SqliteStore:
     def series(self, run: str | None = None, match: str = "") -> list[Series]:
         found: dict[int, list[Series]] = {}
         for path, db in self._readers.machine() if run is None else self._readers.runs():
-            for one in self._of_file[path].series(db, run):
-                found.setdefault(one.id, []).append(one)
+            for series in self._of_file[path].series(db, run):
+                found.setdefault(series.id, []).append(series)
         return [points.joined(parts) for parts in found.values() if _matches(parts[0].name, match)]
 
     @failing(UNREADABLE, AGAIN)
@@ -144,23 +144,23 @@ class SqliteStore:
         low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
         sources = self._sources(ids, axis, low, high)
         windows = self._windows(sources, ids, axis, low, high, buckets)
-        found = {one: Found([], []) for one in ids} | self._find(sources, windows)  # one that no file of the range knows is empty
-        exact = {one: Wanted(axis, low, high, -1.0) for one, part in found.items() if part.units and part.rows() <= buckets}
+        found = {number: Found([], []) for number in ids} | self._find(sources, windows)  # empty where no file of the range has it
+        exact = {number: Wanted(axis, low, high, -1.0) for number, part in found.items() if part.units and part.rows() <= buckets}
         found |= self._find(sources, exact)  # with no more points than buckets, each is its own
-        return {one: bucketing.bucket(bucketing.join_points(part.points), part.units, buckets) for one, part in found.items()}
+        return {number: bucketing.bucket(bucketing.join_points(part.points), part.units, buckets) for number, part in found.items()}
 
     @failing(UNREADABLE, AGAIN)
     def points(self, ids: Sequence[int], lo: float | None, hi: float | None, axis: Axis = "time") -> dict[int, RawPoints]:
         low, high = -math.inf if lo is None else lo, math.inf if hi is None else hi
-        windows = {one: Wanted(axis, low, high, -1.0) for one in ids}
-        found = {one: Found([], []) for one in ids} | self._find(self._sources(ids, axis, low, high), windows)
-        return {one: bucketing.join_points(part.points) for one, part in found.items()}
+        windows = {number: Wanted(axis, low, high, -1.0) for number in ids}
+        found = {number: Found([], []) for number in ids} | self._find(self._sources(ids, axis, low, high), windows)
+        return {number: bucketing.join_points(part.points) for number, part in found.items()}
 
     @failing(UNREADABLE, AGAIN)
     def last(self, ids: Sequence[int]) -> dict[int, Last]:
         found: dict[int, Last] = {}
         for path, db in [*self._readers.runs(), *reversed(self._readers.machine())]:
-            missing = [one for one in ids if one not in found]
+            missing = [number for number in ids if number not in found]
             if missing:
                 found |= self._of_file[path].last(db, missing)
         return found
@@ -225,13 +225,13 @@ class SqliteStore:
     @failing(UNREADABLE, AGAIN)
     def since(self, seq: int, lines_of: Collection[str] | None = None) -> Delta:
         newest = self.seq()  # first: whatever has a seq up to this is visible by now, in files that are there by now
-        if seq > newest or newest - seq > MOST_COMMITS:  # of a store that was removed, or longer ago than is worth telling
+        if seq > newest or newest - seq > MOST_COMMITS:  # of a store that was removed, or too long ago to be worth sending
             return Delta(newest, False, [], [], [])
         self._readers.look()
         parts = [self._of_file[path].since(db, seq, newest) for path, db in self._readers.live()]
         lines = [line for _, db in self._readers.runs() for line in logs.read_after(db, seq, newest, lines_of)]
         events = [event for _, db in self._readers.runs() for event in runs.read_events_after(db, seq, newest)]
-        return Delta(newest, all(complete for complete, _ in parts), [one for _, found in parts for one in found], lines, events)
+        return Delta(newest, all(complete for complete, _ in parts), [part for _, found in parts for part in found], lines, events)
 
     def close(self) -> None:
         with self._compacting:
@@ -317,17 +317,17 @@ class SqliteStore:
         """A summary may stand for its points where it is at most a bucket wide, so that no bucket of the range stays empty."""
         low, high = dict.fromkeys(ids, math.inf), dict.fromkeys(ids, -math.inf)
         for path, db in sources:
-            for one, known in self._of_file[path].known(db, ids, axis).items():
+            for number, known in self._of_file[path].known(db, ids, axis).items():
                 if known.low is not None and known.high is not None:
-                    low[one], high[one] = min(low[one], known.low), max(high[one], known.high)
-        widths = {one: min(hi, high[one]) - max(lo, low[one]) for one in ids}
-        return {one: Wanted(axis, lo, hi, width / buckets if width > 0 else -1.0) for one, width in widths.items()}
+                    low[number], high[number] = min(low[number], known.low), max(high[number], known.high)
+        widths = {number: min(hi, high[number]) - max(lo, low[number]) for number in ids}
+        return {number: Wanted(axis, lo, hi, width / buckets if width > 0 else -1.0) for number, width in widths.items()}
 
     def _find(self, sources: Sequence[files.StoreFile], windows: Mapping[int, Wanted]) -> dict[int, Found]:
         found: dict[int, Found] = {}
         for path, db in sources:
-            for one, part in self._of_file[path].find(db, windows).items():
-                joined = found.setdefault(one, Found([], []))
+            for number, part in self._of_file[path].find(db, windows).items():
+                joined = found.setdefault(number, Found([], []))
                 joined.points.extend(part.points)
                 joined.units.extend(part.units)
         return found
@@ -349,7 +349,7 @@ class Watched:
 
 
 def _sort(records: Iterable[Record], now_s: float) -> dict[str, ByKind]:
-    """By the file that they belong to. What the machine tells stands in the week of its own time."""
+    """By the file that they belong to. What the machine reports stands in the week of its own time."""
     from_log, machine = ByKind(), defaultdict[str, ByKind](ByKind)
     for record in records:
         match record:

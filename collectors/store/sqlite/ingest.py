@@ -78,7 +78,7 @@ class _Rehearsed(Exception):
 
 
 class FileWriter:
-    """`lock` (the store's) guards the connection and `pending`; `packing`, taken before it, whoever turns rows into chunks."""
+    """`lock` (the store's) guards the connection and `pending`; `packing`, taken before it, the turning of rows into chunks."""
 
     def __init__(self, path: Path, kind: schema.Kind, lock: threading.Lock) -> None:
         self.path = path
@@ -88,7 +88,7 @@ class FileWriter:
         self.db = schema.open_writer(path, kind)
         self.seq = schema.meta(self.db, "seq")
         self.pending: dict[int, Pending] = {}
-        self.grown: set[int] = set()  # series with new chunks, for whoever makes pages of them
+        self.grown: set[int] = set()  # series with new chunks, of which pages are made
         self._shapes: dict[ShapeKey, RowShape] = {}
         self._shape_names = 0
         self._stored: set[ShapeKey] = set()
@@ -183,13 +183,13 @@ class FileWriter:
             self._shape_names = 0
         rows: dict[ShapeKey, tuple[list[int], list[Points]]] = {}
         last: ShapeKey | None = None
-        for place, one in enumerate(points):
-            key = one[:3]
+        for place, line in enumerate(points):
+            key = line[:3]
             if key != last:  # mostly the line before has the same names, and a key is dear to hash
                 places, same = rows.setdefault(key, ([], []))
                 last = key
             places.append(place)
-            same.append(one)
+            same.append(line)
         return [
             (self._shape(key), _build(self._shape(key).ids, places, same, seq)) for key, (places, same) in rows.items() if key[2]
         ]

@@ -127,7 +127,7 @@ def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[LineBlock | 
     blocks = list(itertools.takewhile(bool, (row.read() for row in taken)))
     if not blocks:
         return None, [taken[0].id]
-    joined = LineBlock._make([run, *([one for block in blocks if block for one in block[i]] for i in range(1, 6))])
+    joined = LineBlock._make([run, *([value for block in blocks if block for value in block[i]] for i in range(1, 6))])
     return joined, [row.id for row in taken[: len(blocks)]]
 
 
@@ -140,7 +140,7 @@ def replace(db: sqlite3.Connection, block: LineBlock | None, ids: Sequence[int])
     if block is None or len(ids) == 1:
         db.execute("UPDATE log SET seq = NULL WHERE id = ?", ids)
         return
-    db.executemany("DELETE FROM log WHERE id = ?", [(one,) for one in ids])
+    db.executemany("DELETE FROM log WHERE id = ?", [(number,) for number in ids])
     _insert(db, block, None)
 
 
@@ -187,7 +187,7 @@ def read_after(db: sqlite3.Connection, seq: int, upto: int, runs: Collection[str
                 by_run.setdefault(run, []).append(row)
         shared = list(by_run.values())[:MOST_LIVE_LINES]
         lines, size = (most // max(1, len(shared)) for most in (MOST_LIVE_LINES, MOST_LIVE_BYTES))
-        numbered = [one for rows in shared for one in _newest(db, rows, lines, size)]
+        numbered = [line for rows in shared for line in _newest(db, rows, lines, size)]
     return [line for _, line in sorted(numbered)]
 
 
@@ -195,8 +195,8 @@ def _newest(db: sqlite3.Connection, rows: Sequence[int], most: int, most_bytes: 
     """Of one run's rows, the newest first: its last lines, with their numbers. The first row is opened however large it is."""
     numbered: list[tuple[int, LogLine]] = []
     size = 0
-    for one in rows:
-        row = BlockRow._make(db.execute(f"SELECT {_BLOCK} FROM log WHERE id = ?", (one,)).fetchone())
+    for number in rows:
+        row = BlockRow._make(db.execute(f"SELECT {_BLOCK} FROM log WHERE id = ?", (number,)).fetchone())
         size += row.room()[1]
         if numbered and size > most_bytes:
             break
@@ -259,11 +259,11 @@ def _inside(query: LogQuery, row: BlockRow) -> bool:
     return after and (query.to_s is None or row.last_time_s <= query.to_s)
 
 
-def _keep(found: list[tuple[int, LogLine]], one: tuple[int, LogLine], limit: int) -> None:
+def _keep(found: list[tuple[int, LogLine]], line: tuple[int, LogLine], limit: int) -> None:
     if len(found) < limit:
-        heapq.heappush(found, one)
+        heapq.heappush(found, line)
     else:
-        heapq.heappushpop(found, one)
+        heapq.heappushpop(found, line)
 
 
 def _texts(data: bytes) -> str:

@@ -52,17 +52,17 @@ class FileReader:
             fresh = self._unpacked(db, {row[0]: row[-1] for row in rows})
         gained = {series: part for part in groups.partition(fresh) for series in part.ids.tolist()}
         listed = (Series._make([*row[:3], labels_from(row[3]), *row[4:9]]) for row in rows)
-        return [_grown(one, gained[one.id]) if one.id in gained else one for one in listed]
+        return [_grown(series, gained[series.id]) if series.id in gained else series for series in listed]
 
     def last(self, db: sqlite3.Connection, ids: Collection[int]) -> dict[int, Last]:
         with schema.transaction(db, "DEFERRED"):
             rows = db.execute(f"SELECT {_NEWEST} {_FROM} {_AMONG}", (_json(ids),)).fetchall()
             fresh = self._unpacked(db, {row[0]: row[1] for row in rows})
-        newest = {one: Last(time_s, step, _number(value)) for one, _, points, time_s, step, value in rows if points}
+        newest = {series: Last(time_s, step, _number(value)) for series, _, points, time_s, step, value in rows if points}
         for part in groups.partition(fresh, set(ids)):
             time_s, step = chunks.number(part.time_s[-1]), chunks.whole(part.step[-1])
             pairs = zip(part.ids.tolist(), part.values[:, -1].tolist(), strict=True)
-            newest |= {one: Last(time_s, step, value) for one, value in pairs}
+            newest |= {series: Last(time_s, step, value) for series, value in pairs}
         return newest
 
     def known(self, db: sqlite3.Connection, ids: Collection[int], axis: Axis) -> dict[int, Extent]:
@@ -92,19 +92,19 @@ class FileReader:
             complete = seq >= schema.meta(db, "live_from")
             parts = groups.partition(self._head.between(db, seq, upto))
             self._learn(db, [series for part in parts for series in part.ids.tolist()])
-        return complete, [one for part in parts for one in self._live(part)]
+        return complete, [points for part in parts for points in self._live(part)]
 
     def _unpacked(self, db: sqlite3.Connection, packed_seq: Mapping[int, int]) -> list[Group]:
         """The rows of these series that stand in head only; other series of the same rows come along."""
         found = []
         for group in self._head.load(db):
-            one = next((series for series in group.ids.tolist() if series in packed_seq), None)
-            if one is not None:
-                found.append(group.after(packed_seq[one]))
+            number = next((series for series in group.ids.tolist() if series in packed_seq), None)
+            if number is not None:
+                found.append(group.after(packed_seq[number]))
         return [group for group in found if len(group.arrival)]
 
     def _learn(self, db: sqlite3.Connection, ids: Iterable[int]) -> None:
-        missing = [one for one in ids if one not in self._names]
+        missing = [number for number in ids if number not in self._names]
         if missing:
             rows = db.execute(f"SELECT {_LISTED} {_FROM} {_AMONG}", (_json(missing),))
             self._names |= {row[0]: (row[1], row[2], labels_from(row[3])) for row in rows}
@@ -140,11 +140,11 @@ def _grown(series: Series, part: Group) -> Series:
 
 
 def _least(left: N | None, right: N | None) -> N | None:
-    return min((one for one in (left, right) if one is not None), default=None)
+    return min((bound for bound in (left, right) if bound is not None), default=None)
 
 
 def _most(left: N | None, right: N | None) -> N | None:
-    return max((one for one in (left, right) if one is not None), default=None)
+    return max((bound for bound in (left, right) if bound is not None), default=None)
 
 
 def _json(ids: Collection[int]) -> str:

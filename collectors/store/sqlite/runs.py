@@ -50,10 +50,10 @@ class Gain(NamedTuple):
 
 
 def note_points(db: sqlite3.Connection, activities: Iterable[Gain], new_series: Counter[str | None]) -> None:
-    for one in sorted(activities, key=lambda activity: activity.arrival):
-        first, last, timed = one.span.first_time_s, one.span.last_time_s, one.span.first_time_s is not None
-        gained = new_series.pop(one.run, 0)
-        db.execute(_UPSERT, (one.run, first, last, one.last_step, one.median_interval_s, gained, one.points, timed))
+    for gain in sorted(activities, key=lambda gain: gain.arrival):
+        first, last, timed = gain.span.first_time_s, gain.span.last_time_s, gain.span.first_time_s is not None
+        gained = new_series.pop(gain.run, 0)
+        db.execute(_UPSERT, (gain.run, first, last, gain.last_step, gain.median_interval_s, gained, gain.points, timed))
 
 
 def note_lines(db: sqlite3.Connection, lines: Iterable[LogLine]) -> None:
@@ -77,18 +77,18 @@ def write_infos(db: sqlite3.Connection, infos: Iterable[RunInfo]) -> None:
 def write_offsets(db: sqlite3.Connection, offsets: Sequence[Offset]) -> None:
     rows = [
         (
-            one.path,
-            one.run,
-            str(one.device),
-            str(one.inode),
-            *one[4:9],
-            orjson.dumps(dict(one.state), default=str).decode(),
-            one.trouble,
+            offset.path,
+            offset.run,
+            str(offset.device),
+            str(offset.inode),
+            *offset[4:9],
+            orjson.dumps(dict(offset.state), default=str).decode(),
+            offset.trouble,
         )
-        for one in offsets
+        for offset in offsets
     ]
     db.executemany(_OFFSET, rows)
-    db.executemany("INSERT OR IGNORE INTO run (name) VALUES (?)", [(run,) for run in {one.run for one in offsets}])
+    db.executemany("INSERT OR IGNORE INTO run (name) VALUES (?)", [(run,) for run in {offset.run for offset in offsets}])
 
 
 def remove(db: sqlite3.Connection, run: str) -> list[int]:

@@ -19,7 +19,7 @@ BUSY_MS = 5000
 WAL_PAGES = 4096  # the writer's own checkpoint, where compact() does not come by in time
 WAL_LIMIT_BYTES = 64 << 20
 
-# A summary tells of its points what a bucket needs, so that a wide bucket is answered without them. Times are NULL where the
+# A summary holds what a bucket needs of its points, so that a wide bucket is answered without them. Times are NULL where the
 # points have none, steps as well; a chunk never mixes points with and without, nor two segments.
 SUMMARY = """
   id INTEGER PRIMARY KEY, series INTEGER NOT NULL,

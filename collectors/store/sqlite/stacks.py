@@ -142,7 +142,7 @@ def merged(chain: Sequence[ProfileRow]) -> tuple[object, ...] | None:
 
 
 def replace(db: sqlite3.Connection, chain: Sequence[ProfileRow], row: tuple[object, ...]) -> None:
-    db.executemany("DELETE FROM profile WHERE id = ?", [(one.id,) for one in chain])
+    db.executemany("DELETE FROM profile WHERE id = ?", [(row.id,) for row in chain])
     db.execute(_INSERT, row)
 
 
@@ -270,8 +270,8 @@ class StackReader:
         for row, _ in found:
             processes.setdefault(row.process(), len(processes))
             threads |= {(row.pid, int(tid)): name for tid, name in orjson.loads(row.threads).items()}
-        spans = Spans(*(np.concatenate([_NONE, *(one[i] for _, one in found)]) for i in range(len(Spans._fields))))
-        process = np.repeat([processes[row.process()] for row, _ in found], [len(one.tid) for _, one in found]).astype(np.int32)
+        spans = Spans(*(np.concatenate([_NONE, *(spans[i] for _, spans in found)]) for i in range(len(Spans._fields))))
+        process = np.repeat([processes[row.process()] for row, _ in found], [len(spans.tid) for _, spans in found]).astype(np.int32)
         hashes, index = np.unique(spans.stack, return_inverse=True)
         frames, stacks = self._tables(hashes.tolist())
         order = np.argsort(spans.start_ns, kind="stable")
@@ -311,14 +311,22 @@ def _frames(stack: int, data: bytes) -> tuple[int, ...]:
 def _spans(profile: Profile, stacks: list[int]) -> Spans:
     wall_ns = round(profile.start_s * NS) - profile.start_mono_ns
     rows = [
-        (one.mono_ns + wall_ns, one.duration_ns, one.tid, stack, _or_unknown(one.gil), _or_unknown(one.cpu_ns), one.resolved)
-        for one, stack in zip(profile.samples, stacks, strict=True)
+        (
+            sample.mono_ns + wall_ns,
+            sample.duration_ns,
+            sample.tid,
+            stack,
+            _or_unknown(sample.gil),
+            _or_unknown(sample.cpu_ns),
+            sample.resolved,
+        )
+        for sample, stack in zip(profile.samples, stacks, strict=True)
     ]
     return Spans(*np.array(rows, np.int64).reshape(-1, len(Spans._fields)).T)
 
 
 def _ns(time_s: float) -> int:
-    """Of times that 64 bits of nanoseconds cannot tell, the nearest that they can."""
+    """The nearest time that 64 bits of nanoseconds can hold."""
     return round(min(max(time_s, -MOST_S), MOST_S) * NS)
 
 
@@ -327,7 +335,7 @@ def _or_unknown(value: int | None) -> int:
 
 
 def _rows(db: sqlite3.Connection, table: str, ids: Iterable[int], known: Mapping[int, object]) -> list[tuple[Any, ...]]:
-    missing = orjson.dumps([one for one in ids if one not in known]).decode()
+    missing = orjson.dumps([number for number in ids if number not in known]).decode()
     return db.execute(f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))", (missing,)).fetchall()
 
 
@@ -352,5 +360,5 @@ def frame_hash(frame: Frame) -> int:
 
 
 def content_hash(data: bytes) -> int:
-    """What a stack's row is called, so that it tells as well whether a bit of it is wrong."""
+    """The name of a stack's row, which also shows whether a bit of it is wrong."""
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") >> 1

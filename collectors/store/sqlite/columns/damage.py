@@ -1,4 +1,4 @@
-"""Damage: of a blob, which costs only itself, whoever reads it; and of a file or its disk, told in one sentence with the remedy."""
+"""Damage: of a blob, which costs only itself; and of a file or its disk, in one sentence with the remedy."""
 
 from __future__ import annotations
 

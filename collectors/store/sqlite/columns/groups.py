@@ -93,7 +93,8 @@ def partition(groups: Iterable[Group], wanted: Collection[int] | None = None) ->
 def _select(groups: list[Group], series: list[int], places: dict[int, list[tuple[int, int]]]) -> Group:
     ids = np.array(series, np.int64)
     parts = [
-        group._replace(ids=ids, values=group.values[[places[one][part][1] for one in series]]) for part, group in enumerate(groups)
+        group._replace(ids=ids, values=group.values[[places[number][part][1] for number in series]])
+        for part, group in enumerate(groups)
     ]
     joined = _concatenate(parts)
     if np.all(joined.arrival[1:] > joined.arrival[:-1]):
