@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     log_dir: Path = parsed.log_dir.resolve()
     options = options_of(parsed, log_dir, parsed.data_dir or folders.data_dir_of(log_dir))
     logging.basicConfig(format=LOG_FORMAT, level=logging.INFO)
-    os.umask(0o077)  # what lies in the data folder is nobody else's
+    os.umask(0o077)  # no other user may read the data folder
     try:
         folders.make_private(options.data_dir)
         held = lock.take(options.data_dir, VERSION, options.as_json())
@@ -139,7 +139,7 @@ class Collectors:
         return self._exit_code
 
     def _look_around(self) -> None:
-        """End where nobody would end us, and where what we write is no longer in the folder of that name."""
+        """End when our parent is gone, or when what we write is no longer in the folder of that name."""
         if self._parent is not None and os.getppid() != self._parent:
             logging.warning("process %d, which started this one, is gone: ending", self._parent)
             self._ending.set()

@@ -223,10 +223,10 @@ GPU: tuple[Source, ...] = (
     Source("gpu.max_memory_clock", 60, 1, "nvmlDeviceGetMaxClockInfo(MEM)", "MIG instances", (
         Metric("gpu/memory_clock_max_mhz", "MHz", "Highest memory clock", "Which the card can reach"),
     )),
-    Source("gpu.slowdown", 60, 1, "nvmlDeviceGetTemperatureThreshold(SLOWDOWN)", "cards that tell their thermal margin instead", (
+    Source("gpu.slowdown", 60, 1, "nvmlDeviceGetTemperatureThreshold(SLOWDOWN)", "cards that report their thermal margin instead", (
         Metric("gpu/temperature_slowdown_c", "°C", "Slowdown temperature", "From which the hardware lowers the clock"),
     )),
-    Source("gpu.shutdown", 60, 1, "nvmlDeviceGetTemperatureThreshold(SHUTDOWN)", "cards that tell their thermal margin instead", (
+    Source("gpu.shutdown", 60, 1, "nvmlDeviceGetTemperatureThreshold(SHUTDOWN)", "cards that report their thermal margin instead", (
         Metric("gpu/temperature_shutdown_c", "°C", "Shutdown temperature", "At which the card switches itself off"),
     )),
     Source("gpu.pcie_link", 10, 2, "nvmlDeviceGetCurrPcieLinkGeneration, nvmlDeviceGetCurrPcieLinkWidth", "MIG instances", (
@@ -271,7 +271,7 @@ def metric_of(name: str) -> Metric | None:
 
 
 def unit_of(name: str) -> str:
-    """`unit_of("gpu/power_w") -> "W"`; a name without a row tells its unit by its ending, as in `my/copy_s`."""
+    """`unit_of("gpu/power_w") -> "W"`; a name without a row gives its unit by its ending, as in `my/copy_s`."""
     if metric := metric_of(name):
         return metric.unit
     return next((unit for suffix, unit in _UNIT_OF_SUFFIX.items() if name.endswith(suffix)), "")

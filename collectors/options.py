@@ -1,4 +1,4 @@
-"""What a collector may be told. Each option is written here once: for the dashboard's command line, for the collector process, for its lock."""
+"""A collector's options, each written once: for the dashboard's command line, the collector process and its lock."""
 
 from __future__ import annotations
 

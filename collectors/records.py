@@ -29,7 +29,7 @@ class Points(NamedTuple):
     labels: Labels
     names: tuple[str, ...]
     values: tuple[float, ...]  # one a name; NaN and infinities are values, too
-    time_s: float | None  # Unix seconds; None where the file tells no time
+    time_s: float | None  # Unix seconds; None where the file gives no time
     step: int | None
     segment: int = 0  # rises when a run's steps go back or its process starts again
 
@@ -82,8 +82,8 @@ class StackSample(NamedTuple):
     duration_ns: int
     tid: int
     stack: tuple[Frame, ...]  # from the root to the leaf
-    gil: bool | None = None  # holds the GIL; None where the sampler cannot tell
-    cpu_ns: int | None = None  # CPU time used while it stood, at most duration_ns; None where the sampler cannot tell
+    gil: bool | None = None  # holds the GIL; None where the sampler does not know
+    cpu_ns: int | None = None  # CPU time used while it stood, at most duration_ns; None where the sampler does not know
     resolved: bool = True  # False: the lower part may mix two moments, or was cut
 
 

@@ -33,7 +33,7 @@ class Answer(Response, Generic[T]):
 
 
 class _Items:
-    """Tells pydantic what is in a numpy column; nothing is checked."""
+    """Describes a numpy column to pydantic; nothing is checked."""
 
     def __init__(self, items: dict[str, Any]) -> None:
         self._items = items

@@ -47,7 +47,7 @@ def _cleaned(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping | list | tuple) and depth == 0:
         return TOO_DEEP
     if isinstance(value, Mapping):
-        return {_cleaned(key, depth - 1): _cleaned(one, depth - 1) for key, one in value.items()}
+        return {_cleaned(key, depth - 1): _cleaned(item, depth - 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_cleaned(one, depth - 1) for one in value]
+        return [_cleaned(item, depth - 1) for item in value]
     return value

@@ -58,7 +58,7 @@ def name_of(metric: Metric) -> str:
 
 
 def _up(machine: Machine) -> Iterator[str]:
-    """Whether each GPU answers: the one thing that a lost GPU still tells."""
+    """Whether each GPU answers: the one thing still known of a lost GPU."""
     if machine.gpus:
         yield from (f"# TYPE {PREFIX}gpu_up gauge", f"# HELP {PREFIX}gpu_up 0 while the GPU does not answer.")
     for gpu in machine.gpus:
@@ -72,9 +72,9 @@ def _family(metric: Metric, values: list[Value], models: Mapping[str, str]) -> I
     if unit.word:
         yield f"# UNIT {name} {unit.word}"
     yield f"# HELP {name} {_escaped(f'{metric.label}. {metric.description}.')}"
-    for one in values:
-        labels = _labels(one.labels, models.get(one.labels.get("uuid", "")))
-        yield f"{name}{'_total' if metric.counter else ''}{labels} {_number(one.value * unit.factor)}"
+    for value in values:
+        labels = _labels(value.labels, models.get(value.labels.get("uuid", "")))
+        yield f"{name}{'_total' if metric.counter else ''}{labels} {_number(value.value * unit.factor)}"
 
 
 def _labels(labels: Mapping[str, Any], model: str | None) -> str:

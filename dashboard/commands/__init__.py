@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser_of(command: Command) -> CommandParser:
     parser = CommandParser(prog=f"{PROGRAM} {command.name}".strip(), description=command.help)
     if command is COMMANDS[0]:
-        others = "; ".join(f"{PROGRAM} {one.name}: {one.help[0].lower()}{one.help[1:].rstrip('.')}" for one in COMMANDS[1:])
+        others = "; ".join(f"{PROGRAM} {other.name}: {other.help[0].lower()}{other.help[1:].rstrip('.')}" for other in COMMANDS[1:])
         parser.epilog = f"Other commands: {others}."
         parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}")
     command.arguments(parser)

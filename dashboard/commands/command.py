@@ -31,7 +31,7 @@ class Command(NamedTuple):
 
 
 def make_folder(folder: Path, flag: str, *, private: bool = False) -> None:
-    """`private`: nobody else may look into it. Raises Mistake where it cannot be made or written to."""
+    """`private`: no other user may read it. Raises Mistake where it cannot be made or written to."""
     try:
         if private:
             folders.make_private(folder)

@@ -20,7 +20,7 @@ OUTPUT = ".demo-trainer.out"
 
 
 class Demo(threading.Thread):
-    """Starts the trainer at once, and tells the collector how it ended."""
+    """Starts the trainer at once, and reports to the collector how it ended."""
 
     def __init__(self, log_dir: Path, data_dir: Path, module: str, folder: Path | None) -> None:
         """`module` is run in `folder`: its module path is its own, ours is not handed on."""

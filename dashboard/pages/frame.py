@@ -44,7 +44,7 @@ def index(page: Page) -> str:
     """Dash's index string for one page; the places in {%...%} are Dash's to fill."""
     styles = "\n".join(f'<link rel="stylesheet" href="/assets/{name}">' for name in styles_of(page))
     preloads = "\n".join(f'<link rel="modulepreload" href="/assets/{name}">' for name in modules_of(page))
-    links = "".join(f'<a href="{one.path}"><i>{one.key}</i>{one.name}</a>' for one in pages())
+    links = "".join(f'<a href="{other.path}"><i>{other.key}</i>{other.name}</a>' for other in pages())
     return f"""<!doctype html>
 <html lang="en">
 <head>
