@@ -26,28 +26,26 @@ class Flag(NamedTuple):
 
 FLAGS = {
     "log_dir": Flag("--log-dir", "log folder to follow (default: ./logs)", "FOLDER", Path),
-    "data_dir": Flag("--data-dir", "where the store lies (default: <log-dir>/.deepseek)", "FOLDER", Path),
+    "data_dir": Flag("--data-dir", "where data is stored (default: <log-dir>/.deepseek)", "FOLDER", Path),
     "retention_s": Flag(
         "--retention",
-        "drop GPU, host and profile samples after so long, e.g. 30d; runs are kept (default: never)",
+        "delete GPU, host and profile samples older than this, e.g. 30d; runs are kept (default: never)",
         "TIME",
         amounts.seconds,
         amounts.written_seconds,
     ),
     "max_bytes": Flag(
         "--max-size",
-        "of the store, e.g. 20GB: drop the oldest of those samples, then pause (default: no limit)",
+        "maximum store size, e.g. 20GB; deletes the oldest of those samples, then pauses collection (default: no limit)",
         "SIZE",
         amounts.size_bytes,
         amounts.written_bytes,
     ),
     "profile": Flag("--no-profile", "do not sample the trainers' Python stacks"),
-    "sampler": Flag(
-        "--sampler", "what samples the stacks (default: native, and py-spy where that one cannot)", "NAME", choices=SAMPLERS
-    ),
+    "sampler": Flag("--sampler", "stack sampler (default: native, falling back to py-spy)", "NAME", choices=SAMPLERS),
     "profile_budget": Flag(
         "--profile-budget",
-        "what sampling may use of one core (default: 2 for one process to 10 for a hundred; with py-spy 5 to 25)",
+        "maximum CPU use of sampling, of one core (default: 2 for one process to 10 for a hundred; with py-spy 5 to 25)",
         "PERCENT",
         amounts.positive,
     ),
