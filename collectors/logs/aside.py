@@ -39,7 +39,7 @@ class AsideFiles:
         return before is None or before.reason != reason
 
     def changed(self, path: Path) -> None:
-        """It may be well again: try it soon, though not at every change of a file that changes all the time."""
+        """It may be readable again: try it soon, but not at every change of a busy file."""
         aside = self._files[path]
         aside.due_s = min(aside.due_s, time.monotonic() + BACK_OFF_S[0])
 

@@ -1,4 +1,4 @@
-"""One file of the log folder, read from where it was left, in batches that are bounded in bytes and in lines."""
+"""One file of the log folder, read from its offset in batches that are bounded in bytes and lines."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FollowedFile:
     def __init__(
         self, path: Path, key: str, run: RunFolder, root: Path, offset: Offset | None, known: Known, *, live: bool
     ) -> None:
-        """`live`: what is in the file was written while we were looking, so that it has an arrival time."""
+        """`live`: the file was written while it was followed, so its lines have an arrival time."""
         self._path, self._key, self._run, self._root, self._known = path, key, run, root, known
         self._live = live
         self._looked_s = time.time() - SPREAD_S
@@ -59,7 +59,7 @@ class FollowedFile:
         self.last = offset  # behind all records that were handed out
 
     def read(self) -> bool:
-        """Take up the next batch, for `parse`; whether there is any. A half-written last line waits for its newline."""
+        """Read the next batch for `parse`; return whether there is one. A half-written last line waits for its newline."""
         data = self._next_bytes()
         if self._known.reading == "bytes":
             self._lines, self._used = [data] if data else [], len(data)
@@ -73,7 +73,7 @@ class FollowedFile:
         return self._used
 
     def parse(self) -> list[Record]:
-        """The records of the batch, and the offset behind them; [] where nothing was read."""
+        """The records of the batch and the offset after them; [] where nothing was read."""
         records: list[Record] = []
         if self._used:
             began_s = time.monotonic()
@@ -95,7 +95,7 @@ class FollowedFile:
         return records
 
     def _parse_bytes(self, format: ByteFormat, arrival: Arrival | None) -> list[Record]:
-        """A record that is longer than a batch is read with a longer one. Raises NotRead for one that is too long."""
+        """Read a record that is longer than a batch with a longer batch. Raises NotRead for one that is too long."""
         data = self._lines[0]
         records, used = format.parse_bytes(data, arrival)
         if not used and self.behind:
@@ -162,7 +162,7 @@ class FollowedFile:
             return []
 
     def _left_bytes(self) -> int:
-        """Of the last lines of the batch, which the parser left for the next one."""
+        """Bytes of the last lines of the batch, which the parser left for the next one."""
         left, self._raw = self._raw[len(self._raw) - self._left :], []
         self.behind = self.behind or bool(left)
         return sum(len(line) + 1 for line in left)
@@ -192,14 +192,14 @@ class FollowedFile:
         return data[: self._batch_bytes]
 
     def _pace(self, took_s: float) -> None:
-        """So much at a time that a batch takes its time, and not more."""
+        """Adapt the batch size, so that a batch takes the intended time."""
         if took_s > BATCH_S:
             self._batch_bytes = max(LEAST_BATCH_BYTES, self._batch_bytes // 2)
         elif took_s < BATCH_S / 4:
             self._batch_bytes = min(BATCH_BYTES, 2 * self._batch_bytes)
 
     def _was_rewritten(self) -> bool:
-        """Truncated in place, and perhaps longer again than what was read."""
+        """Whether it was truncated in place, even if it is longer than its offset again."""
         return os.fstat(self._descriptor).st_size < self._offset or (bool(self._head) and self._read_head() != self._head)
 
     def _has_successor(self) -> bool:
@@ -210,7 +210,7 @@ class FollowedFile:
         return (now.st_dev, now.st_ino) != self._identity
 
     def _reopen(self) -> bool:
-        """Open the file of that name; from its start when it is another one than the one that was read."""
+        """Open the file of that name; from its start if it is not the file that was read before."""
         try:
             self._descriptor = open_file(self._path, self._root)
         except FileNotFoundError:
@@ -228,7 +228,7 @@ class FollowedFile:
         return True
 
     def _read_head(self) -> str:
-        """A fingerprint of the first bytes, as many as there were when it was first taken."""
+        """A fingerprint of the first bytes, of the length at the first call."""
         length = int(self._head.partition(":")[0] or 0) or min(self._offset, HEAD_BYTES)
         return f"{length}:{zlib.crc32(os.pread(self._descriptor, length, 0)):08x}"
 
@@ -240,7 +240,7 @@ class FollowedFile:
         return f"{zlib.crc32(data):08x}" if len(data) == min(self._offset, END_BYTES) else ""
 
     def _split(self, data: bytes) -> tuple[list[bytes], int]:
-        """Whole lines, and how many bytes they took; what is too long for a line is dropped as it comes."""
+        """Whole lines, and how many bytes they took; a line that is too long is dropped as it arrives."""
         end = data.rfind(b"\n") + 1
         if not end:
             if len(data) <= MAX_LINE_BYTES - 1 and not self._cutting:
@@ -266,7 +266,7 @@ class FollowedFile:
 
 
 def written_s(path: Path) -> float:
-    """When the file was last written, Unix seconds; now, where there is none (yet): what opens it says so."""
+    """When the file was last written, Unix seconds; now where there is no file (yet): opening it reports that."""
     try:
         return path.stat().st_mtime
     except FileNotFoundError:

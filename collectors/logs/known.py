@@ -1,4 +1,4 @@
-"""Which files of the log folder are read, and how: one row a format. A new format is a file in `formats/` and its row here."""
+"""Which files of the log folder are read, and how: one row per format. A new format is a file in `formats/` and its row here."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ State = Mapping[str, Any]  # what `Format.state` said when the file was left
 
 
 class Known(NamedTuple):
-    """`reading` says what the format is fed with: whole lines or bytes behind the last offset, or the whole file when it has changed."""
+    """`reading` says what the format receives: whole lines or bytes behind the last offset, or the whole file when it has changed."""
 
     name: str
     takes: Callable[[str], bool]  # a file of that name
@@ -91,5 +91,5 @@ def format_of(name: str) -> Known | None:
 
 
 def reading_order(path: Path) -> tuple[str, int, str]:
-    """In each folder what describes the run comes first, then its events, its metrics, its text."""
+    """In each folder the run's description comes first, then its events, metrics and text."""
     return str(path.parent), next((i for i, row in enumerate(FORMATS) if row.takes(path.name)), len(FORMATS)), path.name

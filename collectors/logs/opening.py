@@ -1,4 +1,4 @@
-"""Open files of the log folder: regular ones that lie in it, and nothing else."""
+"""Open files of the log folder: only regular ones inside it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NotRead(Exception):
 
 
 def open_file(path: Path, root: Path) -> int:
-    """A descriptor of the regular file. Raises NotRead, FileNotFoundError, or what else the system says.
+    """A descriptor of the regular file. Raises NotRead, FileNotFoundError or another OSError.
 
     It is checked before it is opened (opening a pipe or a device affects the process at its other end), and again once it is open.
     """
@@ -43,7 +43,7 @@ def open_file(path: Path, root: Path) -> int:
 
 
 def read_file(path: Path, root: Path, most_bytes: int) -> tuple[bytes, os.stat_result]:
-    """All of a small file, and what the system says of it. Raises as `open_file` does, and NotRead where it has more bytes."""
+    """All of a small file, and its `stat`. Raises as `open_file` does, and NotRead where it has more bytes."""
     descriptor = open_file(path, root)
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         found = os.fstat(descriptor)
@@ -58,7 +58,7 @@ def _check(mode: int) -> None:
 
 
 def _place(descriptor: int, path: Path) -> Path:
-    """Where the open file lies, all links followed."""
+    """The path of the open file, all links followed."""
     try:
         return Path(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115
     except OSError:  # no /proc

@@ -31,7 +31,7 @@ class RunFolder:
 
     @property
     def host(self) -> str:
-        """The host that the run names, else the one that we read it on."""
+        """The host that the run names, else this one."""
         return str(self.info.get("host") or self._host)
 
     def names(self) -> Names:
@@ -43,13 +43,13 @@ class RunFolder:
         return names
 
     def starts_of(self, rank: int) -> list[float]:
-        """When the rank started, in order; those that are forgotten come first, at no time."""
+        """When the rank started, in order; forgotten ones come first, without a time."""
         forgotten = sum(events.forgotten.get(rank, 0) for events in self.events.values())
         starts = sorted(event.time_s for event in self._lifetimes() if event.kind == "start" and event.rank == rank)
         return [0.0] * forgotten + starts
 
     def take_info(self, fields: dict[str, Any]) -> bool:
-        """What run.json says; whether that is new."""
+        """Take the fields of run.json; return whether they are new."""
         if fields == self.info:
             return False
         self.info, self._activity = fields, None
@@ -65,7 +65,7 @@ class RunFolder:
                 self.last_line_s = max(record.time_s, self.last_line_s or record.time_s)
 
     def activity(self) -> RunActivity:
-        """The same object again while nothing is new: it is asked for every second, and there may be 10,000 runs."""
+        """The same object while nothing is new: it is read every second, and there may be 10,000 runs."""
         if self._activity is None:
             lifetimes = self._lifetimes()
             self._activity = RunActivity(

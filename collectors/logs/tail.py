@@ -1,7 +1,7 @@
 """Follow the files of a log folder and turn their lines into records, resuming from stored offsets.
 
 Nothing is lost and nothing comes twice: every batch ends with the `Offset` of the file it came from, and the store commits both
-together. What goes wrong in one file costs that file: it is set aside with its reason, and tried again.
+together. An error in one file affects that file only: it is set aside with its reason, and tried again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PERIOD_S = 1.0  # at the latest; `wake` is set as soon as a file changes
 
 
 class Tail:
-    """The collector of everything that stands in the log folder."""
+    """The collector of the log folder."""
 
     name = "tail"
 
@@ -49,7 +49,7 @@ class Tail:
         poll_only: bool = False,
         left_alone: Callable[[str], str] = lambda path: "",
     ) -> None:
-        """`offsets` are those of the store, by path relative to `root`; `left_alone` says why such a file is not read, if so."""
+        """`offsets` are those of the store, by path relative to `root`; `left_alone` returns why a file is not read, or ""."""
         self.at_work_on = ""  # the file that is being read
         self._left_alone = left_alone
         self._root, self._host, self._wake = root.resolve(), host, wake
@@ -68,7 +68,7 @@ class Tail:
                 self._aside.put(self._root / key, offset.trouble)
 
     def collect(self) -> list[Record]:
-        """The records of the files that changed, about a batch; what is being followed comes before all else."""
+        """The records of the files that changed, about a batch; followed files come first."""
         self._queue(self._watch.take())
         records: list[Record] = []
         budget = _Budget()
@@ -92,7 +92,7 @@ class Tail:
         return [run.activity() for run in list(self._runs.values())]
 
     def refused(self, refused: list[RefusedRecord]) -> None:
-        """The store could not take these records: they are counted in the tallies of their files."""
+        """Count records that the store could not take in the tallies of their files."""
         files = {self._key(path): file for path, file in self._files.items()}
         for record in refused:
             reason = sentence(record.reason)
@@ -172,13 +172,13 @@ class Tail:
         return events + records
 
     def _read_first(self, run: RunFolder, names: Iterable[str], budget: _Budget) -> list[Record]:
-        """What has come to these files of the run's folder."""
+        """The new records of these files of the run's folder."""
         paths = [] if run.single_file else [run.folder / name for name in names]
         waiting = [path for path in paths if path not in self._aside and path.exists()]
         return [record for path in waiting for record in self._read(path, budget)]
 
     def _guarded(self, path: Path, read: Callable[[], list[Record]]) -> list[Record]:
-        """What goes wrong in a file costs that file, and nothing that was read from others."""
+        """An error in a file affects that file, and no records of others."""
         before, self.at_work_on = self.at_work_on, self._key(path)
         try:
             if reason := self._left_alone(self.at_work_on):
@@ -199,7 +199,7 @@ class Tail:
         return records
 
     def _set_aside(self, path: Path, reason: str) -> list[Record]:
-        """It is taken up again from where the last records of it ended."""
+        """Set it aside; it is read again from the end of its last records."""
         known = self._known(path)
         if (file := self._files.pop(path, None)) is not None:
             file.close()
@@ -213,7 +213,7 @@ class Tail:
         return known._replace(trouble="") if known else Offset(key, self._run_of(path).name, 0, 0, 0, 0, 0, 0, "", {})
 
     def _run_of(self, path: Path) -> RunFolder:
-        """A run is a folder; a file that lies in the log folder itself is a run of its own, named like it."""
+        """A run is a folder; a file in the log folder itself is a run of its own, named after it."""
         single = path.parent == self._root
         known = format_of(path.name) if single else None
         name = self._key(path).removesuffix(known.suffix) if known else self._key(path if single else path.parent)
@@ -232,7 +232,7 @@ class Tail:
         return file
 
     def _let_go(self) -> None:
-        """Close what was read longest ago, and what is idle; its offset is kept."""
+        """Close idle files and those read longest ago; their offsets are kept."""
         closing = list(self._files)[: max(0, len(self._files) - MAX_OPEN)]
         if time.monotonic() - self._swept_s > SWEEP_S:
             self._swept_s, now_s = time.monotonic(), time.time()

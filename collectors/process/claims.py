@@ -1,4 +1,4 @@
-"""What a run's files claim of processes on this machine, as far as the kernel confirms it."""
+"""What a run's files claim about processes on this machine, as far as the kernel confirms it."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Claim(NamedTuple):
 
 
 def processes_of(activity: RunActivity, *, host: str | None = None, proc: Path = PROC) -> list[RunProcess]:
-    """The living processes of a run that its files, or what was seen of it, name: by rank.
+    """The living processes of a run, by rank, from its files or from earlier sightings.
 
-    A rank that has logged its end is left out, whatever its process goes on to do.
+    A rank that has logged its end is left out, even if its process lives on.
     """
     named = [claim.process for claim in claims_of(activity, host or socket.gethostname(), proc) if claim.lives]
     beside = [claim.process for claim in _of_seen(activity, proc) if claim.lives] if activity.seen and not activity.ends else []
@@ -92,7 +92,7 @@ def names_a_process(event: Event) -> bool:
 
 
 def may_name(file: Path, pid: int, proc: Path = PROC) -> bool:
-    """Whether the file's owner may speak for a process: its user, or root. Of a link, both owners count. About 15 us."""
+    """Whether the file's owner may name a process: its user, or root. Of a link, both owners count. About 15 us."""
     try:
         owners = {file.stat().st_uid, file.lstat().st_uid}
     except OSError:
@@ -101,7 +101,7 @@ def may_name(file: Path, pid: int, proc: Path = PROC) -> bool:
 
 
 def _of_start(start: Event, folder: Path, host: str, proc: Path) -> Claim | None:
-    """Boot, pid and start ticks name a process, whatever its container calls the host; that it is gone needs the host, or to have seen it."""
+    """Boot, pid and start ticks identify a process under any host name; report it dead only if the host matches or it was seen alive."""
     pid, ticks = start.fields["pid"], start.fields["pid_start_ticks"]
     if start.fields["boot_id"] != boot_id(proc):
         return None
@@ -130,7 +130,7 @@ _CONFIRMED: set[tuple[Path, int, int, int]] = set()  # of living processes: it g
 
 
 def _of_seen(activity: RunActivity, proc: Path) -> list[Claim]:
-    """Of each rank the living processes, else the one that was found last; of another boot none."""
+    """The living processes of each rank, else the one found last; none of another boot."""
     by_rank: dict[int, list[Claim]] = {}
     for event in activity.seen:
         pid, ticks = whole(event.fields.get("pid")), whole(event.fields.get("pid_start_ticks"))
@@ -149,7 +149,7 @@ def _of_seen(activity: RunActivity, proc: Path) -> list[Claim]:
 def _of_info(info: Mapping[str, Any], folder: Path, host: str, proc: Path) -> Claim | None:
     """run.json knows no start ticks: the process that has its pid must have started before the run did.
 
-    Without a host it is of this one where such a process lives.
+    Without a host it counts as this host's if such a process lives.
     """
     pid, started_s, named = whole(info.get("pid")), _started_s(info, folder), info.get("host")
     if pid is None or started_s is None or named not in (None, "", host):
@@ -179,7 +179,7 @@ def _started_s(info: Mapping[str, Any], folder: Path) -> float | None:
 
 
 class _SeenProcess:
-    """Which pid a process has here that calls itself by another in its container. What was found once, or is gone, stays so."""
+    """Map the pid inside a container to the pid here. A process that was found once, or is gone, stays so."""
 
     def __init__(self, proc: Path) -> None:
         self._proc = proc
@@ -188,7 +188,7 @@ class _SeenProcess:
         self._walked_s = 0.0  # Unix seconds
 
     def pid_here(self, pid: int, ticks: int, started_s: float) -> int | None:
-        """`started_s`: the process lived at that time, so that a later walk that does not find it will never."""
+        """`started_s`: the process lived at that time, so if a later walk does not find it, none will."""
         key = pid, ticks
         if key not in self._here:
             if alive(pid, ticks, self._proc):

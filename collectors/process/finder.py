@@ -1,4 +1,4 @@
-"""Find the processes of all runs in one look: those that their files name, else those that write them, and the other ranks beside these."""
+"""Find the processes of all runs in one pass: those that their files name, else those that write them, and their sibling ranks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HOLDS_ON_S = 60.0  # a writer that has closed its file stays the run's while lin
 
 
 class Finder:
-    """Which processes are a run's. One object for all who ask: it may be called from several threads."""
+    """Finds a run's processes. One object for all callers: it may be called from several threads."""
 
     def __init__(self, host: str, proc: Path = PROC, *, fresh_s: float = 0.0) -> None:
         """An answer may be `fresh_s` old."""
@@ -78,7 +78,7 @@ class Finder:
         return self._shared_out({run: made for run, made in claims.items() if made}, activities)
 
     def _claims_of(self, activity: RunActivity) -> list[Claim]:
-        """Those that live; a run that had none is asked again only when something has changed."""
+        """The living ones; a run that had none is looked up again only when something has changed."""
         mark = (len(activity.starts), len(activity.ends), activity.last_line_s, id(activity.info))
         if self._settled.get(activity.run) == mark:
             return []
@@ -130,7 +130,7 @@ class Finder:
         return self._folders[folder]
 
     def _writing(self, activity: RunActivity) -> list[Claim]:
-        """Who writes its files, and who did while lines keep coming: a script may open its file anew for each line."""
+        """The processes that write its files, or did while lines keep coming: a script may reopen its file for each line."""
         now_s = time.time()
         known = self._writers.setdefault(activity.run, {})
         if activity.run not in self._holding:
@@ -160,7 +160,7 @@ class Finder:
         return Claim(RunProcess(pid, rank, ticks), True, strength, time.time())
 
     def _appending(self, activity: RunActivity) -> dict[int, Claim]:
-        """Who opens the run's file anew for each line. What grows on a network file system may be written on another host."""
+        """The process that reopens the run's file for each line. A file on a network file system may be written on another host."""
         if activity.folder not in self._remote:
             self._remote[activity.folder] = is_remote(activity.folder)
         if self._remote[activity.folder] or activity.info.get("host") not in (None, "", self._host):
@@ -171,7 +171,7 @@ class Finder:
         return {} if pid is None or ticks is None else {pid: self._claim(pid, ticks, ClaimStrength.APPENDER)}
 
     def _was_a_stopgap(self, claim: Claim, holding: Collection[int]) -> bool:
-        """Whether it was taken for the writer only while no better one was known: a shell, tee, or what is above the writers."""
+        """Whether it was taken for the writer only while no better one was known: a shell, tee, or a process above the writers."""
         pid = claim.process.pid
         above = not set(descendants(pid, self._proc)).isdisjoint(holding)
         return bool(holding) and (above or claim.strength < ClaimStrength.WRITER or not runs_python(pid, self._proc))
@@ -182,7 +182,7 @@ class Finder:
         return {pid: ticks for pid in pids if pid not in self._own and (ticks := start_ticks(pid, self._proc)) is not None}
 
     def _paths_of(self, activity: RunActivity) -> list[str]:
-        """The open files that are the run's: all of its folder, or for a file in the log folder itself that one."""
+        """The run's open files: all of its folder, or the one file in the log folder itself."""
         folder = self._folder(activity.folder)
         inside = [path for path in self._open.files if path.rpartition("/")[0] == folder]
         if activity.single_file:
@@ -190,7 +190,7 @@ class Finder:
         return inside
 
     def _shared_out(self, claims: Mapping[str, list[Claim]], activities: Sequence[RunActivity]) -> dict[str, list[RunProcess]]:
-        """Each process to the run with the best claim; of equal ones to that which has it, else to the newest."""
+        """Assign each process to the run with the best claim; of equal claims to its present run, else to the newest."""
         lines = {activity.run: activity.last_line_s or 0.0 for activity in activities}
         best: dict[tuple[int, int], tuple[tuple[int, bool, float], str, RunProcess]] = {}
         for run, made in claims.items():

@@ -1,4 +1,4 @@
-"""Which rank of which job a process is, as the launcher that started it has written into its environment."""
+"""The rank and job of a process, from the environment that its launcher set."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def identity_of(environment: Mapping[str, str]) -> Identity:
 
 
 def meeting_of(environment: Mapping[str, str]) -> tuple[str | None, ...] | None:
-    """What the ranks of one job have in common, or None where the environment gives no rank."""
+    """The key that the ranks of one job share, or None where the environment gives no rank."""
     if identity_of(environment).rank is None:
         return None
     return tuple(environment.get(name) for name in MEETINGS)
 
 
 def _is_step(environment: Mapping[str, str]) -> bool:
-    """Whether srun started it: a batch script has SLURM_PROCID=0, too, and SLURM_NTASKS of what it may start."""
+    """Whether srun started it: a batch script also has SLURM_PROCID=0, and SLURM_NTASKS of the tasks it may start."""
     step = _number(environment.get("SLURM_STEP_ID") or environment.get("SLURM_STEPID"), NO_STEP + 16)
     return step is not None and step < NO_STEP
 

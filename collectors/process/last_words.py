@@ -1,4 +1,4 @@
-"""How a run ended, by what says so: its exit status, the kernel's log, the last entry of its own log."""
+"""How a run ended, from its exit status, the kernel's log and the last entry of its own log."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def last_error(lines: Sequence[str]) -> str:
 
 
 def _exception(lines: Sequence[str], begin: int) -> tuple[int, str]:
-    """The first line after the frames of a traceback, and where it stands; "" where it is no exception."""
+    """The first line after the frames of a traceback, and its index; "" where it is not an exception."""
     framed = FRAMED if not lines[begin].rstrip().endswith(":") else ""
     at = next((i for i in range(begin + 1, len(lines)) if lines[i][:1].strip(f" \t{framed}")), None)
     if at is None or not EXCEPTION.match(lines[at].strip()):

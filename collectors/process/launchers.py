@@ -41,7 +41,7 @@ FLAGS = re.compile(r"-[bBdEhiIOPqRsSuvVx]+$")
 
 
 def is_launcher(pid: int, proc: Path = PROC) -> bool:
-    """Whether a process only starts others: a known launcher, or one that gives those below it ranks which it does not have."""
+    """Whether a process only starts others: a known launcher, or one whose children have ranks that it lacks."""
     return is_launchers_command(command_of(pid, proc)) or _gives_ranks(pid, proc)
 
 

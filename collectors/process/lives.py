@@ -1,4 +1,4 @@
-"""Write down which processes the runs have, and how these end: the events `process` and `exit`, beside those of the runs' own files."""
+"""Record the processes of the runs and how they end: the events `process` and `exit`, beside those of the runs' own files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Known(NamedTuple):
 
 
 class LivesCollector:
-    """Looks every half second whether the processes that are known still live, and less often for new ones."""
+    """Checks every half second whether the known processes still live, and looks less often for new ones."""
 
     name = "runs"
     period_s = 0.5
@@ -47,7 +47,7 @@ class LivesCollector:
         host: str,
         written: Iterable[Event] = (),
     ) -> None:
-        """`last_lines` of a run's text log, oldest first; `written` are the events that an earlier collector wrote down."""
+        """`last_lines` of a run's text log, oldest first; `written` are the events that an earlier collector recorded."""
         self._live_runs, self._finder, self._last_lines, self._host = live_runs, finder, last_lines, host
         self._known: dict[_Key, _Known] = {}
         self._gone: dict[_Key, float] = {}  # when they were, CLOCK_MONOTONIC
@@ -115,7 +115,7 @@ class LivesCollector:
                     yield Event(activity.run, SEEN, time.time(), process.rank, fields=self._about(process))
 
     def _let_go(self, found: Mapping[str, Sequence[RunProcess]]) -> Iterable[Event]:
-        """Of processes that live on, and have nothing more to do with a run: a notebook's, one that began the next run, or a wrapper's.
+        """Events of processes that live on but have left a run: a notebook's, one that began the next run, or a wrapper's.
 
         While lines come they are let go only where another process is seen to write them.
         """
@@ -134,7 +134,7 @@ class LivesCollector:
                 yield self._exit(run, process.rank, verdict, {**self._name_of(process), **instead})
 
     def _look_at_those_gone_meanwhile(self) -> None:
-        """Their last lines are read once a run has given no sign from one look to the next."""
+        """Read their last lines once a run has given no sign from one look to the next."""
         for key, before_s in list(self._meanwhile.items()):
             activity = self._activities.get(key[0])
             if activity is None:
@@ -163,7 +163,7 @@ class LivesCollector:
         return {"pid": process.pid, "pid_start_ticks": process.start_ticks, "boot_id": boot_id(), "host": self._host}
 
     def _ended(self) -> list[Event]:
-        """Of the processes that are gone, once their last lines had the time to be read."""
+        """Events of processes that are gone, once there was time to read their last lines."""
         now_s = time.monotonic()
         for key, known in self._known.items():
             if key not in self._gone and key not in self._meanwhile and not alive(known.process.pid, known.process.start_ticks):
@@ -197,7 +197,7 @@ class LivesCollector:
         return Event(run, EXIT, when, rank, text=verdict.reason, fields={**fields, "state": verdict.state})
 
     def _gone_before_we_looked(self) -> list[Event]:
-        """Of start events whose process was gone already when they were read."""
+        """Events for start events whose process was already gone when they were read."""
         events: list[Event] = []
         for activity in self._activities.values():
             if not activity.starts or not self._has_open_start(activity):
@@ -223,7 +223,7 @@ class LivesCollector:
         return False
 
     def _silent(self) -> list[Event]:
-        """Of runs of which no process is known: what their log says last. A traceback says it soon, as of a script that failed at its start."""
+        """Events of runs without a known process, from the end of their log. A traceback decides early: a script may fail at its start."""
         events: list[Event] = []
         now_s, read = time.time(), 0
         busy = {known.run for known in self._known.values()}

@@ -1,4 +1,4 @@
-"""What /proc says of processes: whether one lives, whose it is, who its parents and children are, how it was started."""
+"""Read /proc: whether a process lives, its user, parents and children, and how it was started."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def folder_of(pid: int, proc: Path = PROC) -> str:
 
 
 def written_bytes(pid: int, proc: Path = PROC) -> int | None:
-    """What a process has passed to write() so far, to files, pipes and terminals; None where it is gone or another user's. 10 us."""
+    """Bytes that a process has passed to write() so far, to files, pipes and terminals; None where it is gone or another user's. 10 us."""
     word = _read(f"{proc}/{pid}/io").partition(b"wchar: ")[2].split(maxsplit=1)
     return int(word[0]) if word else None
 
@@ -118,7 +118,7 @@ def pid_namespace(pid: int | str = "self", proc: Path = PROC) -> int | None:
 
 
 def children_cpu_s(proc: Path = PROC) -> float:
-    """CPU time of this process's children, of those that have ended, too; to 10 ms for each that lives."""
+    """CPU time of this process's children, including ended ones; to 10 ms for each living one."""
     stats = [_stat(child, proc) for child in _children(os.getpid(), proc)]
     living = sum(int(ticks) for fields in stats if fields for ticks in fields[11:15])  # their own, and their ended children's
     times = os.times()
@@ -160,7 +160,7 @@ def runs_python(pid: int, proc: Path = PROC) -> bool:
 
 
 def embeds_python(pid: int, proc: Path = PROC) -> bool:
-    """Whether a program that is no Python itself has loaded one. A file of /proc comes in pieces of a page; some 50 us."""
+    """Whether a program that is not Python itself has loaded one. A file of /proc comes in pieces of a page; some 50 us."""
     try:
         return b"/libpython" in Path(f"{proc}/{pid}/maps").read_bytes()
     except OSError:
@@ -187,7 +187,7 @@ def contained(proc: Path) -> dict[tuple[int, int], int | None]:
 
 
 def _inner_pid(status: str) -> int | None:
-    """What a process or thread of a pid namespace below ours is called there; None where it is of ours."""
+    """The id of a process or thread in its pid namespace below ours; None where it is in ours."""
     pids = _read(status).partition(b"\nNSpid:")[2].partition(b"\n")[0].split()
     return int(pids[-1]) if len(pids) > 1 else None
 

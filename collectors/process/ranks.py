@@ -1,4 +1,4 @@
-"""What is seen of a run's ranks, and on which GPUs a process is."""
+"""The visible ranks of a run, and the GPUs of a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What state a run is in, by the rules of docs/log-format.md."""
+"""The state of a run, by the rules of docs/log-format.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WORST_FIRST: tuple[StateName, ...] = ("failed", "killed", "finished", "ended")
 
 
 def state_of(activity: RunActivity, now_s: float, *, host: str | None = None, proc: Path = PROC) -> RunState:
-    """Whether a run goes on, and else how it ended. Costs about 30 us a rank."""
+    """Whether a run continues, else how it ended. Costs about 30 us per rank."""
     ends = last_ends(activity)
     for end in ends.values():
         status: StateName = STATUSES.get(str(end.fields.get("status", "finished")), "failed")
@@ -78,7 +78,7 @@ def _alive_state(activity: RunActivity, now_s: float, pid: int) -> RunState:
 
 
 def _without_process(activity: RunActivity, now_s: float) -> RunState:
-    """By its lines alone, and by what its log said last."""
+    """From its lines alone, and the end of its log."""
     verdict = _newest(event for event in activity.exits if "pid" not in event.fields)
     if verdict and (activity.last_line_s or 0.0) <= verdict.time_s + CLOCK_SLACK_S:
         return RunState(_state_in(verdict), verdict.text, None)
@@ -88,7 +88,7 @@ def _without_process(activity: RunActivity, now_s: float) -> RunState:
 
 
 def is_silent(activity: RunActivity, now_s: float, at_least_s: float = SILENT_AFTER_S) -> bool:
-    """Whether a run of which no process is known has given no sign for so long that it is over."""
+    """Whether a run without a known process has been silent for so long that it is over."""
     return now_s - last_sign_s(activity) >= _patience_s(activity, at_least_s)
 
 

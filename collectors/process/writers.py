@@ -1,4 +1,4 @@
-"""Find the processes that write a run's files: those that hold them open, or whose output a program carries into them."""
+"""Find the processes that write a run's files: those that hold them open, or whose output a program copies into them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def walk(folders: Collection[str], proc: Path = PROC) -> Open:
 
 
 def writers_of(paths: Iterable[str], found: Open, proc: Path = PROC) -> list[int]:
-    """The processes that a run consists of: without their own children, without launchers, shells and what carries their output."""
+    """The processes that a run consists of: without their children, launchers, shells and programs that carry their output."""
     holders = {path: found.files.get(path, []) for path in paths}
     with_numbers = {pid for path, pids in holders.items() if path.endswith(NUMBERS) for pid in pids}
     sources = {source for pid in _pids(holders) for source in _sources(pid, with_numbers, found, proc)}
@@ -57,9 +57,9 @@ def _writes_alone(pid: int, holders: Mapping[str, Collection[int]], proc: Path) 
 
 
 def _sources(holder: int, with_numbers: Collection[int], found: Open, proc: Path) -> Iterator[int]:
-    """The process that holds a file; where that is no Python, or a launcher, those that feed its pipe and the Pythons below it, too.
+    """The process that holds a file; if that is not Python, or a launcher, also those that feed its pipe and the Pythons below it.
 
-    One that only copies the output of others is none: these are.
+    A process that only copies the output of others does not count: those others do.
     """
     waiting, known = [holder], {holder}
     for _ in range(MOST_PIPES):
@@ -119,7 +119,7 @@ class _Walk:
                 self._outputs.setdefault(pid, {})[number] = target
 
     def _look_at_file(self, pid: int, number: str, path: str) -> str:
-        """Its path as it is here: a container has another one for it."""
+        """Its path outside its container."""
         folder, _, name = path.rpartition("/")
         if folder not in self._folders and name.endswith(SUFFIXES) and self._is_contained(pid):
             path = self._path_here(f"{self._proc}/{pid}/fd/{number}") or path

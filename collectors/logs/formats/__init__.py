@@ -1,4 +1,4 @@
-"""Formats of the log folder: one file a format, each turns lines into records and remembers what it needs to go on."""
+"""Formats of the log folder, one per file: each turns lines into records and keeps the state it needs to continue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Arrival(NamedTuple):
 
 @dataclass
 class Tally:
-    """What became of a file's lines."""
+    """Counts of a file's lines: read, skipped, left out."""
 
     lines_read: int = 0  # all of them, skipped ones too
     lines_skipped: int = 0
@@ -46,7 +46,7 @@ class Tally:
 
 
 class Remembering(Protocol):
-    """One file's parser. `state` is JSON: stored with the offset, handed to the constructor when the file is taken up again."""
+    """One file's parser. `state` is JSON: stored with the offset, passed to the constructor when the file is opened again."""
 
     tally: Tally
 
@@ -55,20 +55,20 @@ class Remembering(Protocol):
 
 class LineFormat(Remembering, Protocol):
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
-        """Records of whole lines (without line ends), of as many as `tally.lines_read` grows by: at least one, mostly all.
+        """Records of whole lines (without line ends), at least of the first one; `tally.lines_read` grows by the number taken.
 
-        `arrival` is None for what was there before it was followed.
+        `arrival` is None for lines from before the file was followed.
         """
 
 
 class ByteFormat(Remembering, Protocol):
     def parse_bytes(self, data: bytes, arrival: Arrival | None) -> tuple[list[Record], int]:
-        """Records of what follows the last offset, and how many of these bytes they took: none where a record is not complete yet."""
+        """Records after the last offset, and how many bytes they took: none where a record is not complete yet."""
 
 
 class WholeFormat(Remembering, Protocol):
     def parse_whole(self, data: bytes) -> list[Record]:
-        """What is new in a file that changed."""
+        """The new records of a file that changed."""
 
 
 Format: TypeAlias = LineFormat | ByteFormat | WholeFormat

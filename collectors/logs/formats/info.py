@@ -1,4 +1,4 @@
-"""Read `run.json`: any JSON at all; what of it says something about the run in a form that can be kept."""
+"""Read `run.json`, which may be any JSON: the fields that describe the run, in a form that can be stored."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def parse(data: bytes, tally: Tally) -> dict[str, Any] | None:
 
 
 def _checked(fields: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
-    """Without known fields that are something else than they must be; null is as good as absent."""
+    """The fields without known ones of a wrong type; null counts as absent."""
     checked: dict[str, Any] = {}
     for name, value in fields.items():
         judge, must = KNOWN.get(name, (None, ""))
@@ -94,7 +94,7 @@ def _checked(fields: Mapping[str, Any], tally: Tally) -> dict[str, Any]:
 
 
 def _loads(data: bytes, tally: Tally) -> object:
-    """Bytes that are not UTF-8, as in an argument of a command line, cost themselves and not the file."""
+    """Text of bytes that may not be UTF-8, as in an argument of a command line: the file is still read."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -1,6 +1,6 @@
 """Read JSONL: metrics (one JSON object a line, `time_s`, `step`, then numbers) and events.
 
-The rules are those of docs/log-format.md; whatever cannot be used is skipped and counted, the rest of its line is kept.
+The rules are those of docs/log-format.md; unusable fields are skipped and counted, the rest of the line is kept.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ LIFETIME_FIELDS = (
 
 
 class Names:
-    """The names that a run's series have so far; a run may have many, but not any number."""
+    """The names of a run's series so far; their number is bounded."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
@@ -166,7 +166,7 @@ class Metrics:
         return self._check(names, numbers)
 
     def _check(self, names: tuple[str, ...], numbers: Mapping[str, float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
-        """Names that did not stand together on a line before."""
+        """Check names that were not on one line together before."""
         kept = []
         for name in names:
             if fault := self._series.fault(name):
@@ -183,7 +183,7 @@ class Metrics:
         return tuple(kept), tuple(numbers[name] for name in kept)
 
     def _advance(self, step: int, time_s: float | None, starts: list[float]) -> None:
-        """Begin a new segment where the process started again or the steps went back."""
+        """Begin a new segment where the process restarted or the steps went back."""
         attempt = self._attempt
         if attempt < len(starts):
             attempt = len(starts) if time_s is None else attempt + sum(start <= time_s for start in starts[attempt:])
@@ -201,7 +201,7 @@ class Events:
     """An events file: `{"time_s":1.5,"kind":"checkpoint","seconds":0.2}` -> `Event(run, "checkpoint", 1.5, seconds=0.2)`."""
 
     def __init__(self, run: str, state: Mapping[str, Any] | None = None, rank: int = 0) -> None:
-        """`rank` is that of events which name none."""
+        """`rank` is for events that name none."""
         state = state or {}
         self.tally = Tally()
         self._run, self._rank = run, rank
@@ -261,7 +261,7 @@ def finite(value: object) -> float | None:
 
 
 def lifetime(event: Event) -> Event:
-    """A start or end as it is remembered with the file's offset: which process it was, and how it ended."""
+    """A start or end as stored with the file's offset: the process, and how it ended."""
     return event._replace(
         text=event.text[:1000], fields={name: event.fields[name] for name in LIFETIME_FIELDS if name in event.fields}
     )
@@ -289,7 +289,7 @@ def objects(lines: Iterable[bytes], tally: Tally) -> Iterator[dict[str, Any]]:
 
 
 def loads(line: bytes) -> object:
-    """orjson, and `json` for what it refuses: bare NaN and Infinity, integers beyond 64 bits."""
+    """orjson, and `json` for values that it refuses: bare NaN and Infinity, integers beyond 64 bits."""
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:

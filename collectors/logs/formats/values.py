@@ -1,4 +1,4 @@
-"""What a value of a file may be behind the parser: UTF-8, 64 bits, finite, not deep, not long. All else is left out and counted."""
+"""Limits for values behind the parser: UTF-8, 64 bits, finite, not deep, not long. Other values are left out and counted."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def as_number(value: object) -> float | None:
 
 
 def as_time(value: object) -> float | None:
-    """Unix seconds, or None for what cannot be a time."""
+    """Unix seconds, or None for an impossible time."""
     number = as_number(value)
     return number if number is not None and 0.0 <= number < MAX_TIME_S else None
 
 
 def as_count(value: object, least: int = 0, most: int = 2**31 - 1) -> int | None:
-    """`3.0 -> 3`; None for what is no whole number between the two."""
+    """`3.0 -> 3`; None unless it is a whole number between the two."""
     number = as_number(value)
     return int(number) if number is not None and least <= number <= most and number == int(number) else None
 
@@ -56,12 +56,12 @@ def inert(text: str) -> str:
 
 
 def inert_path(path: str | os.PathLike[str]) -> str:
-    """A file name may hold any bytes: those that are no UTF-8 are shown as `caf\\xe9.log`."""
+    """A file name may hold any bytes: bytes that are not UTF-8 are shown as `caf\\xe9.log`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def name_fault(name: str) -> str:
-    """Why a series cannot be called so; "" where it can."""
+    """Why this cannot be a series' name; "" where it can."""
     if not name:
         return "has no name"
     if len(name) > MAX_NAME_CHARS:
@@ -70,7 +70,7 @@ def name_fault(name: str) -> str:
 
 
 class Fitting:
-    """Values of an object as they can be kept in so many bytes of JSON; `left_out(name, reason)` hears of all others."""
+    """Values of an object as they can be kept in so many bytes of JSON; `left_out(name, reason)` is called for all others."""
 
     def __init__(self, budget_bytes: int, left_out: Callable[[str, str], None]) -> None:
         self._left_bytes = budget_bytes
