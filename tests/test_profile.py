@@ -201,7 +201,7 @@ def test_a_sampler_that_uses_too_much_is_slowed_down_and_the_page_is_told(
     assert status.cost_pct == pytest.approx(4.0, rel=0.1)
     assert status.about == f"Sampled at {status.hz:g} Hz to stay inside 3 % of a core."
     wait_for(collector, lambda: "the lowest rate" in collector.status().about)
-    assert collector.status().about.startswith("Sampled at 5 Hz, the lowest rate, it costs 4")
+    assert collector.status().about.startswith("Sampled at 5 Hz, the lowest rate; this costs 4")
     share, begun_s = 0.0, time.monotonic()
     wait_for(collector, lambda: notebook.targets[0].hz == 100)
     assert collector.status().about == ""

@@ -177,7 +177,7 @@ def test_a_file_that_sqlite_cannot_read_is_told_in_one_sentence_with_the_remedy(
     with path.open("r+b") as file:
         file.seek(at)
         file.write(b"\xa5" * (path.stat().st_size // 2))
-    with pytest.raises(StoreError, match="the store is damaged; deepseek-dashboard store check names what"):
+    with pytest.raises(StoreError, match="the store is damaged; run deepseek-dashboard store check to find the file"):
         store = SqliteStore(copy, write=True)
         store.append(lines(POINTS, 10))
         store.settle()

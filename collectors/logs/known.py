@@ -37,7 +37,7 @@ State = Mapping[str, Any]  # what `Format.state` said when the file was left
 
 
 class Known(NamedTuple):
-    """`reading` says what the format receives: whole lines or bytes behind the last offset, or the whole file when it has changed."""
+    """`reading` says what the format receives: whole lines or bytes after the last offset, or the whole file when it changed."""
 
     name: str
     takes: Callable[[str], bool]  # a file of that name

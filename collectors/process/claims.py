@@ -101,7 +101,7 @@ def may_name(file: Path, pid: int, proc: Path = PROC) -> bool:
 
 
 def _of_start(start: Event, folder: Path, host: str, proc: Path) -> Claim | None:
-    """Boot, pid and start ticks identify a process under any host name; report it dead only if the host matches or it was seen alive."""
+    """Boot, pid and start ticks identify a process under any host name; it is dead only if the host matches or it was seen alive."""
     pid, ticks = start.fields["pid"], start.fields["pid_start_ticks"]
     if start.fields["boot_id"] != boot_id(proc):
         return None

@@ -223,7 +223,7 @@ class LivesCollector:
         return False
 
     def _silent(self) -> list[Event]:
-        """Events of runs without a known process, from the end of their log. A traceback decides early: a script may fail at its start."""
+        """Events of runs without a known process, from the end of their log. A traceback decides early, as of a failed start."""
         events: list[Event] = []
         now_s, read = time.time(), 0
         busy = {known.run for known in self._known.values()}

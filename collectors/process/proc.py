@@ -104,7 +104,7 @@ def folder_of(pid: int, proc: Path = PROC) -> str:
 
 
 def written_bytes(pid: int, proc: Path = PROC) -> int | None:
-    """Bytes that a process has passed to write() so far, to files, pipes and terminals; None where it is gone or another user's. 10 us."""
+    """Bytes that a process has passed to write(), to files, pipes and terminals; None where it is gone or another user's. 10 us."""
     word = _read(f"{proc}/{pid}/io").partition(b"wchar: ")[2].split(maxsplit=1)
     return int(word[0]) if word else None
 

@@ -1,4 +1,4 @@
-"""What every stack sampler offers; `pyspy.py` is one, the resident native sampler the other."""
+"""The interface of stack samplers; `pyspy.py` is one, the resident native sampler the other."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Sampler(Protocol):
     name: str
 
     def follow(self, targets: Sequence[Target]) -> None:
-        """Replace what is sampled: new targets are attached, missing ones are let go."""
+        """Replace the targets: new ones are attached, missing ones are released."""
 
     def hurry(self, until_mono_s: float) -> None:
         """A page watches: deliver with little delay until then (CLOCK_MONOTONIC seconds)."""
 
     def profiles(self) -> Iterable[Profile]:
-        """What was recorded since last asked, without blocking."""
+        """The profiles recorded since the last call, without blocking."""
 
     def troubles(self) -> dict[int, Trouble]:
         """By pid, for targets that cannot be sampled."""
@@ -48,4 +48,4 @@ class Sampler(Protocol):
         """Try the troubled targets again."""
 
     def close(self) -> None:
-        """Stop all recorders; none is left running."""
+        """Stop all recorders."""

@@ -24,7 +24,7 @@ def find_program() -> Path | None:
 
 
 def compiler() -> list[str]:
-    """The command of the C compiler: $CC, else the first that is there. Raises BuildError where there is none."""
+    """The command of the C compiler: $CC, else the first one found. Raises BuildError where there is none."""
     if named := shlex.split(os.environ.get("CC", "")):
         return named
     for name in COMPILERS:
@@ -49,13 +49,13 @@ def build(program: Path = PROGRAM, flags: tuple[str, ...] = FLAGS) -> None:
 
 
 def is_current() -> bool:
-    """Whether the program is there and younger than all of its sources."""
+    """Whether the program exists and is newer than all of its sources."""
     program = find_program()
     return program is not None and all(path.stat().st_mtime <= program.stat().st_mtime for path in SOURCES.glob("*.[ch]"))
 
 
 def build_or_say() -> bool:
-    """Build what is not current; where that cannot be done, say in one sentence who samples instead."""
+    """Build the program unless it is current; if that fails, say in one sentence which sampler replaces it."""
     try:
         if not is_current():
             build()

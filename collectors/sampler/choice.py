@@ -1,4 +1,4 @@
-"""Give every process to the preferred sampler, and to the other one those that it cannot read but the other may."""
+"""Give every process to the preferred sampler, and those that it cannot read to the other one."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ class _Handed(NamedTuple):
 
 
 class Choice:
-    """A Sampler made of two. The first one keeps every target and tries again by itself; what it can read after all goes back to it."""
+    """A Sampler made of two. The first one keeps every target, retries by itself, and takes back processes that it can read later."""
 
     def __init__(self, first: Sampler, fallback: Sampler | None = None, *, because: str = "") -> None:
-        """`because`: one sentence for the page on why it is these two, "" where there is nothing to say."""
+        """`because`: one sentence for the page on the choice of these two, or ""."""
         self._first, self._fallback, self._because = first, fallback, because
         self._targets: dict[int, Target] = {}
         self._handed: dict[int, _Handed] = {}  # by pid
 
     @property
     def name(self) -> str:
-        """Of the one that samples most trainers."""
+        """The sampler of most trainers."""
         return self._fallback.name if self._fallback and self._speaks_for_most() else self._first.name
 
     @property
     def why(self) -> str:
-        """Why not the first one, in one sentence."""
+        """Why the first one is not used, in one sentence."""
         if not self._handed or not self._fallback:
             return self._because
         reason = next(iter(self._handed.values())).trouble.sentence
@@ -80,7 +80,7 @@ class Choice:
         return [self._first, self._fallback] if self._fallback else [self._first]
 
     def _speaks_for_most(self) -> bool:
-        """Judged by mains: workers come and go, and each new one is the first one's until that has tried."""
+        """Judged by main processes: workers come and go, and each new one goes to the first sampler until that has tried."""
         mains = [pid for pid, target in self._targets.items() if target.role == "main"]
         return sum(pid in self._handed for pid in mains) > len(mains) / 2
 

@@ -34,7 +34,7 @@ class KeptSources:
     """Finds new files in profiles, and reads them in a thread of its own: a file system that hangs keeps nothing else waiting."""
 
     def __init__(self, read: Callable[[int, str], tuple[bytes, float]] = read_as_owner) -> None:
-        """`read` gives a file's bytes and the Unix time of its last change, as the process with that pid would see it."""
+        """`read` returns a file's bytes and the Unix time of its last change, as the process with that pid sees it."""
         self._read = read
         self._seen: set[tuple[str, int, str]] = set()  # run, start ticks, path
         self._wanted: queue.Queue[_Wanted] = queue.Queue(MOST_WAITING)
@@ -43,7 +43,7 @@ class KeptSources:
         self._closed = threading.Event()
 
     def look(self, profiles: Iterable[Profile], targets: Sequence[Target]) -> None:
-        """Note the files of these profiles that were not there before. 0.15 ms for a window of 500 spans of 100 stacks."""
+        """Note the new files of these profiles. 0.15 ms for a window of 500 spans of 100 stacks."""
         mains = {(target.run, target.rank): target.start_ticks for target in targets if target.role == "main"}
         by_pid = {target.pid: target for target in targets}
         for profile in profiles:
@@ -55,7 +55,7 @@ class KeptSources:
                 self._want(_Wanted(target, ticks, path))
 
     def texts(self) -> list[SourceText]:
-        """What was read since last asked, without waiting."""
+        """The texts read since the last call, without waiting."""
         found: list[SourceText] = []
         while not self._found.empty():
             found.append(self._found.get_nowait())
@@ -68,7 +68,7 @@ class KeptSources:
             self._reader.join(timeout=0.5)
 
     def keep_only(self, runs: Collection[str]) -> None:
-        """Forget what was seen of runs that no longer have a process."""
+        """Forget runs that no longer have a process."""
         self._seen = {key for key in self._seen if key[0] in runs}
 
     def _want(self, wanted: _Wanted) -> None:

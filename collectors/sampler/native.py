@@ -49,7 +49,7 @@ OTHER_MAY = {  # reasons to refuse a process that py-spy may not share
 
 @dataclass
 class _Followed:
-    """A target, under the number by which the sampler knows it."""
+    """A target with its number in the sampler."""
 
     number: int
     target: Target
@@ -64,7 +64,7 @@ class Native:
     name = NAME
 
     def __init__(self, host: str | None = None, program: Path | None = None) -> None:
-        """`program` is the sampler to use, by default the one that was built beside this file."""
+        """`program` is the sampler to use, by default the one built beside this file."""
         self._host = host or socket.gethostname()
         self._given, self._program = program, program or find_program()
         self._resident: _Resident | None = None
@@ -148,7 +148,7 @@ class Native:
                 self._begin(followed)
 
     def _begin(self, followed: _Followed) -> None:
-        """Under a new number: what comes under an older one is of an earlier attempt, or of another process with its pid."""
+        """Under a new number: data with an older number is of an earlier attempt, or of another process with its pid."""
         self._numbers += 1
         followed.number, followed.retry_at_s, followed.hung = self._numbers, None, False
         self._followed[followed.target.pid, followed.target.start_ticks] = followed
@@ -188,7 +188,7 @@ class Native:
                 self._begin(followed)
 
     def _set_aside(self, number: int) -> None:
-        """The process from which the sampler does not come back: another sampler goes on with all others."""
+        """Drop the process that the sampler hangs on: another sampler continues with all others."""
         self.close()
         followed = self._by_number.get(number)
         if followed is not None:
@@ -247,7 +247,7 @@ class _Resident:
             self._stuck = False
 
     def hangs_in(self) -> int | None:
-        """The number of the target that it has been looking at for too long."""
+        """The number of the target that it hangs on."""
         number, since_ns = TURN.unpack(os.pread(self._turn, TURN.size, 0))
         return number if since_ns and (time.monotonic_ns() - since_ns) / 1e9 > HANGS_AFTER_S else None
 
@@ -257,7 +257,7 @@ class _Resident:
             self.send(f"w {window_s * 1000:.0f}")
 
     def read(self) -> tuple[list[Message], str]:
-        """What has come, and why no more will come, "" while it runs. Does not wait."""
+        """The data that arrived, and why no more will come ("" while it runs). Does not wait."""
         messages: list[Message] = []
         taken = 0
         try:

@@ -1,4 +1,4 @@
-"""Keep the samplers inside their budget: one factor for all rates, lowered and raised by what they cost."""
+"""Keep the samplers inside their budget: one factor for all rates, lowered and raised by their cost."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Pacer:
 
 
 def paced(pace: float, cost_pct: float, budget_pct: float) -> float:
-    """The share of the full rates to go on with: cost follows the rate, as far as it does not stand for itself."""
+    """The next share of the full rates: cost is a fixed part plus a part proportional to the rate."""
     if RAISE_BELOW * budget_pct <= cost_pct <= budget_pct:
         return pace
     wanted = pace * min(STEP, max(1 / STEP, AIM * budget_pct / max(cost_pct, 1e-9)))

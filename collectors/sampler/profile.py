@@ -1,4 +1,4 @@
-"""Which processes are sampled, at what rate, by which Sampler: every live trainer and its Python children, inside a budget."""
+"""Choose the sampled processes, their rates and their Sampler: every live trainer and its Python children, inside a budget."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ SPARING_RATES = Rates(50.0, 10.0, 2)
 
 
 class Rank(NamedTuple):
-    """A process of a run and the Python processes below it; their rates are yet to be chosen."""
+    """A process of a run and the Python processes below it; their rates are not chosen yet."""
 
     main: Target
     workers: list[Target]
 
 
 class ProfileStatus(NamedTuple):
-    """What the page says of profiling."""
+    """The state of profiling, for the page."""
 
     state: ProfilerState
     sampler: str
@@ -79,7 +79,7 @@ class ProfileCollector:
         cpu_s: Callable[[], float] = children_cpu_s,
         finder: Finder | None = None,
     ) -> None:
-        """`budget_pct` is of one core, by default what the number of processes makes it; `cpu_s` returns what all samplers have used.
+        """`budget_pct` is of one core, by default from the number of processes; `cpu_s` returns what all samplers have used.
 
         `collect` and `close` belong to one thread; `watch`, `set_enabled`, `retry` and `status` may come from any.
         """
@@ -128,7 +128,7 @@ class ProfileCollector:
         self._look_at_s = 0.0
 
     def retry(self) -> None:
-        """Try again now what could not be attached."""
+        """Try again now to attach to processes that failed."""
         self._retry = True
 
     def status(self) -> ProfileStatus:
@@ -205,7 +205,7 @@ class ProfileCollector:
         left_out = f"{len(self._targets)} of {live} processes are sampled at a time, in rotation."
         slower = f"Sampled at {self._hz():g} Hz to stay inside {self._allowed_pct():.2g} % of a core."
         if pace == LOWEST_PACE and self._pacer.cost_pct > self._allowed_pct():
-            slower = f"Sampled at {self._hz():g} Hz, the lowest rate, it costs {self._pacer.cost_pct:.2g} % of a core."
+            slower = f"Sampled at {self._hz():g} Hz, the lowest rate; this costs {self._pacer.cost_pct:.2g} % of a core."
         said = [self._why, left_out if len(self._targets) < live else "", slower if pace < 1 else ""]
         return " ".join(sentence for sentence in said if sentence)
 
@@ -214,7 +214,7 @@ class ProfileCollector:
 
 
 def chosen(ranks: Sequence[Rank], rates: Rates, pace: float, at_s: float) -> list[Target]:
-    """Who is sampled at that moment: every rank, and as many of its workers as the rates and the cap allow, in rotation."""
+    """The processes sampled at that moment: every rank, and as many of its workers as the rates and the cap allow, in rotation."""
     ranks = ranks[:MOST_TARGETS]
     each = min(rates.workers, (MOST_TARGETS - len(ranks)) // max(1, len(ranks)))
     main_hz, worker_hz = (max(LOWEST_HZ, float(round(hz * pace))) for hz in (rates.main_hz, rates.worker_hz))
@@ -230,7 +230,7 @@ def _in_turn(workers: list[Target], each: int, at_s: float) -> list[Target]:
 
 
 def _may_hold_python(pid: int, activity: RunActivity | None) -> bool:
-    """Who only writes a run's files may be anything; one that its files name may be a program with a Python inside."""
+    """A process that only writes a run's files may be any program; one named by its files may be a program with a Python inside."""
     return runs_python(pid) or (activity is not None and bool(activity.starts or activity.info))
 
 

@@ -38,9 +38,9 @@ class _How(ctypes.Structure):
 
 
 def read_as_owner(pid: int, path: str) -> tuple[bytes, float]:
-    """A regular file's bytes and the Unix time of its last change, by the path that a process knows it by.
+    """A regular file's bytes and the Unix time of its last change, by its path in a process.
 
-    To be called in a thread that does nothing else: its file-system rights become those of the process's user meanwhile.
+    Call it in a dedicated thread: its file-system rights are those of the process's user meanwhile.
     Raises Unreadable.
     """
     try:
@@ -60,7 +60,7 @@ def read_as_owner(pid: int, path: str) -> tuple[bytes, float]:
 def read_as_user(path: str, uid: int) -> tuple[bytes, float]:
     """The same for an absolute path of our own folders and a user, who need not run anything. Raises Unreadable.
 
-    Where we are another user and not root, only what all users may read is read: our own rights are not theirs.
+    If we are another user and not root, only files that all users may read are read.
     """
     try:
         _check_path(path)
@@ -77,7 +77,7 @@ def read_as_user(path: str, uid: int) -> tuple[bytes, float]:
 
 
 def folder_of(pid: int) -> str:
-    """The working folder, as the process itself names it."""
+    """The working folder, as the process names it."""
     return str((PROC / str(pid) / "cwd").readlink())
 
 
@@ -95,7 +95,7 @@ def _read(pid: int, path: str) -> tuple[bytes, float]:
 
 
 def _find(root: int, path: str) -> int:
-    """The file as an O_PATH descriptor, which has no effect on what it is; links lead where they lead for the process."""
+    """The file as an O_PATH descriptor, which has no effect on the file; links are followed as in the process."""
     how = _How(os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
     found = libc.syscall(SYS_OPENAT2, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
     if found >= 0:
@@ -107,7 +107,7 @@ def _find(root: int, path: str) -> int:
 
 
 def _find_public(path: str) -> int:
-    """As an O_PATH descriptor, what every user may reach and read."""
+    """An O_PATH descriptor of a file that every user may reach and read."""
     root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return _find_without_links(root, os.path.realpath(path), public=True)
@@ -141,7 +141,7 @@ def _find_without_links(root: int, path: str, public: bool = False) -> int:
 
 
 def _read_regular(found: int) -> tuple[bytes, float]:
-    """By an O_PATH descriptor, which is closed. Raises Unreadable for what is no regular file of a disk, or too large."""
+    """By an O_PATH descriptor, which is closed. Raises Unreadable unless it is a regular file of a disk and not too large."""
     try:
         return _read_descriptor(found)
     finally:
@@ -181,13 +181,13 @@ def _file_system(file: int) -> int:
 
 
 def _rights_of(pid: int) -> tuple[int, int, list[int]]:
-    """The user, the group and the further groups by which the kernel judges what a process may read."""
+    """The user, the group and the further groups by which the kernel decides what a process may read."""
     rows = dict(line.split(":", 1) for line in (PROC / str(pid) / "status").read_text().splitlines() if ":" in line)
     return int(rows["Uid"].split()[3]), int(rows["Gid"].split()[3]), [int(group) for group in rows["Groups"].split()]
 
 
 def _ids_of(uid: int) -> tuple[int, int, list[int]]:
-    """The same of a user; one whom this machine does not know has no groups."""
+    """The same for a user; one unknown to this machine has no groups."""
     try:
         user = pwd.getpwuid(uid)
     except KeyError:
@@ -197,7 +197,7 @@ def _ids_of(uid: int) -> tuple[int, int, list[int]]:
 
 @contextmanager
 def _with_rights(uid: int, gid: int, groups: list[int]) -> Iterator[None]:
-    """Where we are root, this thread's rights over files are that user's meanwhile; where we are not, ours are all that we have."""
+    """If we are root, this thread's rights over files are that user's meanwhile; else they stay ours."""
     if os.geteuid() != 0 or uid == 0:
         yield
         return
@@ -213,7 +213,7 @@ def _with_rights(uid: int, gid: int, groups: list[int]) -> Iterator[None]:
 
 
 def _become(calls: tuple[int, int, int], uid: int, gid: int, groups: list[int]) -> None:
-    """For this thread only. Groups come first where rights are given up, and last where they come back: only root may set them."""
+    """For this thread only. Groups are set first when rights are dropped, last when they are restored: only root may set them."""
     set_groups, set_fsuid, set_fsgid = calls
     wanted = (ctypes.c_uint32 * len(groups))(*groups)
     if libc.syscall(set_groups, len(groups), wanted):

@@ -1,4 +1,4 @@
-"""Why a process may not be read, in one sentence, and what on this host allows it."""
+"""Why a process may not be read, in one sentence, with this host's remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def missing(sampler: str) -> Trouble:
 
 
 def trouble(pid: int, sampler: str, said: str, proc: Path = PROC) -> Trouble | None:
-    """What a failed sampler's words mean; None where the process has ended meanwhile."""
+    """The meaning of a failed sampler's message; None where the process has ended meanwhile."""
     try:
         owner = (proc / str(pid)).stat().st_uid
         return _unreadable(pid, owner, sampler, proc) if _is_refusal(said) else _unknown(pid, sampler, said)
@@ -44,7 +44,7 @@ def _is_refusal(said: str) -> bool:
 
 
 def _unreadable(pid: int, owner: int, sampler: str, proc: Path) -> Trouble:
-    """The kernel forbids it; find out by which rule, the likeliest first."""
+    """Find the kernel's rule that forbids it, the likeliest first."""
     who = f"{sampler} may not read process {pid}"
     if os.geteuid() not in (0, owner):
         user = user_of(owner)
@@ -74,7 +74,7 @@ def _beyond_scope(scope: int, container: str) -> str:
 
 
 def _unknown(pid: int, sampler: str, said: str) -> Trouble:
-    """Anything else, in the sampler's own words."""
+    """Any other failure, with the sampler's message."""
     if "python version" in said.lower():
         return Trouble(f"{sampler} finds no Python that it knows in process {pid}.", "")
     return Trouble(f"{sampler} cannot sample process {pid}: {said}.", "")
@@ -93,7 +93,7 @@ def _status(process: Path) -> Mapping[str, str]:
 
 
 def _container(proc: Path) -> str:
-    """The kind of container that we are in, "" where in none."""
+    """The kind of container that we run in, or ""."""
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return "kubernetes"
     marked = next((kind for mark, kind in MARKS.items() if Path(mark).exists()), "")

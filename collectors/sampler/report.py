@@ -1,4 +1,4 @@
-"""Sample one process for some seconds, and say in a few lines of text where its time went."""
+"""Sample one process for some seconds, and report in a few lines of text where its time went."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def lines(profiles: list[Profile], pid: int, wait_of: WaitOf) -> Iterator[str]:
 
 
 def _record(sampler: Choice, target: Target, seconds: float) -> list[Profile]:
-    """What was seen in so many seconds, in fewer where the process ends or Ctrl-C comes first. Raises Refused."""
+    """The profiles of that many seconds, of fewer if the process ends or Ctrl-C comes first. Raises Refused."""
     profiles: list[Profile] = []
     give_up_s = float("inf")
     sampler.follow([target])
@@ -75,7 +75,7 @@ def _record(sampler: Choice, target: Target, seconds: float) -> list[Profile]:
 
 
 def _others(threads: Mapping[int, list[StackSample]], names: Mapping[int, str], wait_of: WaitOf) -> Iterator[str]:
-    """Those that wait least first."""
+    """Sorted, the threads that wait least first."""
     if threads:
         yield ""
     busiest = sorted(threads, key=lambda tid: _waited(threads[tid], wait_of).total() - _total_ns(threads[tid]))
@@ -101,7 +101,7 @@ def _told(samples: Sequence[StackSample], wait_of: WaitOf) -> str:
 
 
 def _waited(samples: Iterable[StackSample], wait_of: WaitOf) -> Counter[str]:
-    """Nanoseconds by what was waited for."""
+    """Nanoseconds by kind of wait."""
     waited: Counter[str] = Counter()
     for sample in samples:
         if what := wait_of(sample.stack):
@@ -110,7 +110,7 @@ def _waited(samples: Iterable[StackSample], wait_of: WaitOf) -> Counter[str]:
 
 
 def _hottest(samples: Iterable[StackSample]) -> Counter[Frame]:
-    """Nanoseconds by the line that a thread stood on."""
+    """Nanoseconds by a thread's line."""
     own: Counter[Frame] = Counter()
     for sample in samples:
         own[sample.stack[-1]] += sample.duration_ns

@@ -1,8 +1,8 @@
-"""Read the native sampler's output: lines of JSON become windows of spans, and what became of each target.
+"""Read the native sampler's output: lines of JSON become windows of spans and the fate of each target.
 
-The format stands in native/stream.h. Whatever the bytes are, the only error is StreamError, and memory is bounded. A line that
-cannot be costs the target that it names: it counts as an error of that target's window, and after MOST_FAULTS of them the target is
-refused and the rest of its lines is passed over. Only a stream that is mostly garbage is given up.
+The format is described in native/stream.h. For any bytes the only error is StreamError, and memory is bounded. An impossible line
+affects the target that it names: it counts as an error of that target's window, and after MOST_FAULTS of them the target is
+refused and the rest of its lines is ignored. Only a stream that is mostly garbage is given up.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Attached(NamedTuple):
 
 class TargetRefused(NamedTuple):
     target: int
-    reason: str  # permission, python, version, free-threaded, crowd; stream: what is said of it cannot be
+    reason: str  # permission, python, version, free-threaded, crowd; stream: its lines are impossible
     detail: str
 
 
@@ -45,7 +45,7 @@ class Gone(NamedTuple):
 
 
 class SampleWindow(NamedTuple):
-    """What was seen of a target from one moment to another, CLOCK_MONOTONIC; the next window begins where it ends."""
+    """The spans of a target between two moments, CLOCK_MONOTONIC; the next window begins where it ends."""
 
     target: int
     start_ns: int
@@ -65,7 +65,7 @@ class StreamError(Exception):
 
 
 class _Faulty(Exception):
-    """One line that cannot be; the text is one sentence."""
+    """An impossible line; the text is one sentence."""
 
 
 class StreamReader:
@@ -86,7 +86,7 @@ class StreamReader:
         self._endless = False  # what stands in the line at hand is passed over up to its end
 
     def feed(self, data: bytes) -> list[Message]:
-        """What became complete with these bytes. A window of 500 spans takes about 1.5 ms. Raises StreamError, after which this is done."""
+        """The windows that these bytes completed. A window of 500 spans takes about 1.5 ms. Raises StreamError, which ends the stream."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if lines and self._endless:
             lines, self._endless = lines[1:], False
@@ -218,7 +218,7 @@ class StreamReader:
 
 
 def _parse(line: bytes) -> Any:
-    """Raises ValueError. Bytes that are no UTF-8, which the sampler should not write, cost a character and not the line."""
+    """Raises ValueError. Bytes that are not UTF-8, which the sampler should not write, cost a character and not the line."""
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""The collector's Unix socket, by which the web process asks for things: one JSON object a line each way."""
+"""The collector's Unix socket, for requests of the web process: one JSON object per line each way."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def ask(data_dir: Path, verb: str, **arguments: object) -> Any:
 
 @contextmanager
 def short_path(data_dir: Path) -> Iterator[str]:
-    """A socket's path may have 107 bytes, a data folder's more: it is reached through its descriptor."""
+    """A socket's path may have 107 bytes, a data folder's more: it is opened through its descriptor."""
     descriptor = os.open(data_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{descriptor}/{FILE}"

@@ -1,4 +1,4 @@
-"""Where the store of a log folder lies, and that it is its owner's alone."""
+"""The data folder of a log folder, which only its owner may read."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
 def data_dir_of(log_dir: Path) -> Path:
-    """`<log-dir>/.deepseek`; a folder of this host where that is another user's, or on a network file system, where SQLite cannot lie."""
+    """`<log-dir>/.deepseek`; a folder of this host if that is another user's, or on a network file system, where SQLite fails."""
     inside = log_dir / INSIDE
     return local_data_dir(log_dir) if is_remote(log_dir) or not_ours(inside) else inside
 
 
 def not_ours(data_dir: Path) -> str:
-    """Why nothing may be written there: another user could have it point anywhere. "it belongs to anna"; "" where all is well, or nothing is there yet.
+    """Why we may not write there: another user could redirect it. "it belongs to anna"; "" if it is ours, or does not exist yet.
 
-    Of a link its own owner counts, and that of the folder.
+    Of a link both owners count, its own and the folder's.
     """
     try:
         found = [data_dir.lstat(), data_dir.stat()]
@@ -48,7 +48,7 @@ def local_data_dir(log_dir: Path) -> Path:
 
 
 def make_private(data_dir: Path) -> None:
-    """Make the folder, and take away what others may do in it; of a folder that holds other things, too, only from our own files.
+    """Make the folder, and remove other users' rights; in a folder with other files, only from our own files.
 
     Raises OSError, also where the folder is another user's.
     """
@@ -68,7 +68,7 @@ def _is_all_ours(data_dir: Path) -> bool:
 
 
 def _tighten(path: Path, mode: int) -> None:
-    """Another user's is left as it is."""
+    """Another user's file stays as it is."""
     with suppress(FileNotFoundError, PermissionError):
         stat = path.lstat()
         if stat.st_uid == os.geteuid() and not S_ISLNK(stat.st_mode) and S_IMODE(stat.st_mode) & ~mode:

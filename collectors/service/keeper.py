@@ -71,7 +71,7 @@ class Keeper(threading.Thread):
             _end(self._child)
 
     def note(self) -> str:
-        """What is to be said of the collector besides its own account; "" where nothing is."""
+        """A sentence on the collector beyond its own report, or ""."""
         if self._stopped_since_s is not None and self._child is not None:
             return f"The collector (process {self._child.pid}) is stopped by a signal; it is replaced after {STOPPED_S:g} s."
         sentence, until_s = self._note
@@ -94,7 +94,7 @@ class Keeper(threading.Thread):
         self._take_over()
 
     def _why_replace(self, child: subprocess.Popen[bytes]) -> str:
-        """Why our own living child is of no use; "" while it is."""
+        """Why our own living child is unusable; "" while it works."""
         now_s = time.monotonic()
         if not is_stopped(child.pid):
             self._stopped_since_s = None
@@ -112,9 +112,9 @@ class Keeper(threading.Thread):
         return f"did not answer for {silent_s:.0f} s" if silent_s > (SILENT_S if self._has_answered else STARTING_S) else ""
 
     def _take_over(self) -> None:
-        """One live writer a store: share it when it does what ours would, replace it when its owner is dead, else only read.
+        """One live writer per store: share it if its options equal ours, replace it if its owner is dead, else only read.
 
-        Nothing is ended on doubt: a writer of another boot, container, user or version may be any process.
+        No process is ended on doubt: a writer of another boot, container, user or version may be any process.
         """
         if not self._log_dir.is_dir():
             self._child = None

@@ -1,4 +1,4 @@
-"""The writer's lock: who writes this store, with what options, and whose child it is."""
+"""The writer's lock: the process that writes this store, its options and its parent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POLL_S = 0.02
 
 @dataclass(frozen=True)
 class Writer:
-    """The process that holds the lock, as it has written itself down."""
+    """The process that holds the lock, as recorded in it."""
 
     pid: int
     pid_start_ticks: int
@@ -47,7 +47,7 @@ class Writer:
 
 @dataclass(frozen=True)
 class Stranger:
-    """A writer of which too little is known to deal with it."""
+    """A writer whose record cannot be read."""
 
     sentence: str
 
@@ -86,7 +86,7 @@ def take(data_dir: Path, version: str, options: dict[str, Any]) -> int:
 
 
 def is_held(descriptor: int, data_dir: Path) -> bool:
-    """Whether the lock that we hold is still the file of that name: else the data folder was removed, or replaced."""
+    """Whether the lock that we hold is still the file of that name; if not, the data folder was removed or replaced."""
     try:
         there = (data_dir / FILE).lstat()
     except OSError:
@@ -117,7 +117,7 @@ def writer_of(data_dir: Path) -> Writer | Stranger | None:
 
 
 def end(writer: Writer, timeout_s: float) -> bool:
-    """End a writer that is here, and wait until it is gone; whether it is. Raises PermissionError where it is another user's."""
+    """End a writer on this host, and wait until it is gone; return whether it is. Raises PermissionError if it is another user's."""
     try:
         descriptor = os.pidfd_open(writer.pid)
     except ProcessLookupError:
@@ -140,7 +140,7 @@ def end(writer: Writer, timeout_s: float) -> bool:
 
 
 def _text_of_held(path: Path) -> bytes | None:
-    """What stands in a lock that is held; None where it is free."""
+    """The contents of a lock that is held; None where it is free."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

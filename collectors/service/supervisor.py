@@ -37,14 +37,14 @@ class Collector(Protocol):
         """Between the starts of two `collect` calls; 0 while more is waiting."""
 
     def collect(self) -> Iterable[Record]:
-        """What is new since the last call; must not block."""
+        """The records since the last call; must not block."""
 
     def close(self) -> None: ...
 
 
 @runtime_checkable
 class Isolating(Protocol):
-    """A collector of many inputs, which knows which of them is at fault."""
+    """A collector of many inputs that names the faulty one."""
 
     def refused(self, refused: list[RefusedRecord]) -> None:
         """The store took everything but these records."""
@@ -54,7 +54,7 @@ class Isolating(Protocol):
 
 
 class Health(NamedTuple):
-    """How one collector fares."""
+    """The state of one collector."""
 
     name: str
     state: str  # "ok", "failing" (its source), "paused" (the store cannot take what it has), "stuck" (it does not come back)
@@ -71,8 +71,8 @@ class Supervisor:
         on_stale: Callable[[StaleLibrary], None],
         on_stuck: Callable[[Stuck], None] = lambda stuck: None,
     ) -> None:
-        """`on_stale` is called when only a new process can go on: a collector found its library replaced under it; `on_stuck`
-        when one does not come back.
+        """`on_stale` is called when only a new process can continue, because a collector's library was replaced; `on_stuck`
+        when a collector hangs.
         """
         self._store, self._on_stale, self._on_stuck = store, on_stale, on_stuck
         self._workers: list[_Worker] = []
@@ -82,7 +82,7 @@ class Supervisor:
         self._packer = threading.Thread(target=self._pack, name="compact", daemon=True)
 
     def add(self, collector: Collector, wake: threading.Event | None = None) -> None:
-        """`wake` lets the source itself say that there is something to collect before the period is over."""
+        """The source sets `wake` when there is something to collect before the period is over."""
         self._workers.append(_Worker(collector, self._store, wake or threading.Event(), self._on_stale, self._turns))
 
     def start(self) -> None:
@@ -187,7 +187,7 @@ class _Worker(threading.Thread):
         return min(self._collector.period_s, LONGEST_PERIOD_S)
 
     def _in_turn(self) -> float:
-        """Collect beside no other collector, where none of them takes long: threads that share an interpreter pay for each change."""
+        """Collect alone, unless another collector takes long: threads that share an interpreter pay for each switch."""
         mine = self._turns.acquire(timeout=TURN_S)
         try:
             return self._turn()
@@ -242,7 +242,7 @@ class _Worker(threading.Thread):
 
 
 def beat_at(due: float) -> float:
-    """The first beat that is not before: the multiples of `BEAT_S` on the monotonic clock, the same for all threads."""
+    """The first beat at or after that time: the multiples of `BEAT_S` on the monotonic clock, the same for all threads."""
     return math.ceil(due / BEAT_S) * BEAT_S
 
 

@@ -1,4 +1,4 @@
-"""Notice the collector that does not come back: where it stands, what it was reading, and when it is time for a new process."""
+"""Detect a collector that hangs: its place in the code, its input, and when to start a new process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Naming(Protocol):
 
 
 class Stuck(NamedTuple):
-    """A collector that has not come back for too long."""
+    """A collector that has hung for too long."""
 
     collector: str
     input: str  # what it was reading; "" where that is not known
@@ -80,7 +80,7 @@ class Watchdog(threading.Thread):
         self._ending.set()
 
     def _awake_s(self) -> float:
-        """How long it has looked on without a break: while the whole process stood still (a paused container) nothing was stuck."""
+        """Seconds that it has run without a break: while the whole process stood still (a paused container) nothing was stuck."""
         now_s = time.monotonic()
         if now_s - self._looked_s > self._every_s + ASLEEP * self._give_up_s:
             self._awake_since_s = now_s
@@ -89,7 +89,7 @@ class Watchdog(threading.Thread):
 
 
 def place_of(thread: threading.Thread) -> str:
-    """Where a thread stands, innermost function first: `tail.py:88 _read < tail.py:63 collect`."""
+    """A thread's stack, innermost function first: `tail.py:88 _read < tail.py:63 collect`."""
     frame = sys._current_frames().get(thread.ident or 0)
     if frame is None:
         return "no Python frame"
@@ -107,16 +107,16 @@ class LeftOut(NamedTuple):
 
 
 class SetAside:
-    """The inputs that made the collector hang, in a file of the data folder: a new process leaves them alone."""
+    """The inputs that made the collector hang, in a file of the data folder: a new process skips them."""
 
     def __init__(self, data_dir: Path, root: Path) -> None:
         self._path, self._root = data_dir / FILE, root
         self._inputs = dict(_read(self._path))
 
     def add(self, stuck: Stuck) -> bool:
-        """Write it down; whether another process may do better: not after the third restart, unless the file has changed since.
+        """Record it; return whether another process may do better: not after the third restart, unless the file has changed since.
 
-        Where no input is known the restarts are counted, and nothing is left alone.
+        Without a known input the restarts are counted, and nothing is skipped.
         """
         name = stuck.input or f"the collector {stuck.collector}"
         before, mark, now_s = self._inputs.get(name), self._mark(stuck.input), time.time()
@@ -132,7 +132,7 @@ class SetAside:
         return True
 
     def reason(self, file: str) -> str:
-        """Why a file of the log folder is left alone at present; "" where it may be read."""
+        """Why a file of the log folder is skipped at present; "" where it may be read."""
         aside = self._inputs.get(file)
         if aside is None or time.time() > aside.until_s or (aside.restarts >= MOST_RESTARTS and self._mark(file) != aside.mark):
             return ""
@@ -140,7 +140,7 @@ class SetAside:
         return f"{aside.reason}; it is tried again {when}"
 
     def _mark(self, file: str) -> list[int]:
-        """What shows that a file has changed; [] where none is known."""
+        """The mark that shows that a file has changed; [] where none is known."""
         try:
             stat = (self._root / file).lstat() if file else None
         except (OSError, ValueError):
@@ -159,7 +159,7 @@ class SetAside:
 
 
 def _read(path: Path) -> list[tuple[str, LeftOut]]:
-    """Empty where there is none, or where it is not of our making."""
+    """Empty if there is none, or if we did not write it."""
     try:
         rows: Any = json.loads(path.read_bytes())
         return [

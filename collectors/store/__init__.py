@@ -1,1 +1,1 @@
-"""Where points, log lines, events and stacks are kept: `protocol.py` is the interface, `open.py` the door; an engine is a folder."""
+"""Storage of points, log lines, events and stacks: `protocol.py` is the interface, `open.py` opens an engine, which is a folder."""

@@ -1,4 +1,4 @@
-"""The door of the store: which engine stands behind a place. An engine is a folder beside this file and a row here."""
+"""Open a store: choose the engine of a place. An engine is a folder beside this file and a row here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEFAULT = "sqlite"
 
 
 class Engine(Protocol):
-    """What an engine's package offers. `place` is the URL without its scheme: a folder for an engine that keeps files."""
+    """What an engine's package provides. `place` is the URL without its scheme: a folder for an engine that keeps files."""
 
     def open_store(self, place: str, *, write: bool, limits: Limits) -> Store: ...
 
@@ -31,7 +31,7 @@ def open_store(url: str | Path, *, write: bool, limits: Limits = NO_LIMITS) -> S
 
 
 def maintenance(url: str | Path) -> Maintenance:
-    """What `deepseek-dashboard store` does with the same place."""
+    """The maintenance of the same place, for `deepseek-dashboard store`."""
     engine, place = _engine_of(url)
     return engine.maintenance(place)
 

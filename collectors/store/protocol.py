@@ -1,4 +1,4 @@
-"""The Store interface: what collectors write and what the web reads, whatever engine stands behind it."""
+"""The Store interface: for writing by the collectors and reading by the web, with any engine."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Last(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What is known of one run, from its files alone (no process is looked at)."""
+    """The state of one run, from its files alone (no process is checked)."""
 
     name: str
     info: dict[str, object]  # run.json; {} where there is none
@@ -91,7 +91,7 @@ class Run(NamedTuple):
 
 
 class LogQuery(NamedTuple):
-    """Which log lines. `before` is the cursor of an earlier page; the newest `limit` matches come back, oldest first."""
+    """A query for log lines. `before` is the cursor of an earlier page; the newest `limit` matches come back, oldest first."""
 
     run: str | None = None
     text: str = ""  # case-insensitive substring
@@ -153,7 +153,7 @@ class LivePoints(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """What was committed after a cursor."""
+    """The records committed after a cursor."""
 
     seq: int  # the cursor to ask with next
     complete: bool  # False: the cursor is older than what is kept for deltas; read the range anew
@@ -163,7 +163,7 @@ class Delta(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What may be kept. Runs are never dropped."""
+    """Limits of age and size. Runs are never deleted."""
 
     retention_s: float | None = None  # age of the machine's samples
     max_bytes: int | None = None  # of all files of the store
@@ -194,13 +194,13 @@ class Store(Protocol):
         """Pack fresh records into chunks for about `deadline_s` seconds; True where there is more to do."""
 
     def in_place(self) -> bool:
-        """Whether what is written to still lies in the data folder under its name; 20 us. It may have been removed, or moved away."""
+        """Whether the written files are still in the data folder under their names; 20 us. They may have been removed or moved."""
 
     def offsets(self) -> dict[str, Offset]:
         """By path relative to the log folder."""
 
     def runs(self) -> list[Run]:
-        """By name. A run that has not changed is the same object again; its `info` holds only what is short of run.json."""
+        """By name. A run that has not changed is the same object again; its `info` holds only the short fields of run.json."""
 
     def run(self, name: str) -> Run | None:
         """With all of run.json."""
@@ -236,7 +236,7 @@ class Store(Protocol):
     ) -> StackColumns: ...
 
     def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
-        """Stretches of the window, and how many spans of stacks were stored of each: what `stacks` would have to read."""
+        """Stretches of the window and the number of stored spans in each, which `stacks` would have to read."""
 
     def profiled_from(self, run: str) -> float | None:
         """Wall time from which on the run's stacks are stored."""
@@ -245,33 +245,33 @@ class Store(Protocol):
         """Wall time up to which the run's stacks are stored."""
 
     def source_text(self, run: str, path: str) -> SourceText | None:
-        """The text of a source file as the newest process of the run that had it loaded it, or why it is not kept; None where nothing is known."""
+        """The text of a source file as loaded by the run's newest process that had it, or why it is not kept; None if unknown."""
 
     def seq(self) -> int:
         """The newest committed cursor."""
 
     def changed(self) -> bool:
-        """Whether records were committed since this was last asked from this object; 5 us, or 20 where something was written."""
+        """Whether records were committed since the last call on this object; 5 us, or 20 after a write."""
 
     def since(self, seq: int, lines_of: Collection[str] | None = None) -> Delta:
-        """What was committed after `seq`, for live pages: all points or, where that would be too much, none and `complete` false; of
-        lines (of these runs, or of all) and events the newest few thousand."""
+        """Records committed after `seq`, for live pages: all points or, if too many, none and `complete` false; the newest few
+        thousand lines (of these runs, or of all) and events."""
 
     def close(self) -> None: ...
 
 
 class Maintenance(Protocol):
-    """What is done with a store while no dashboard runs on it."""
+    """Maintenance of a store while no dashboard uses it."""
 
     def exists(self) -> bool: ...
 
     def size_bytes(self) -> int: ...
 
     def check(self) -> list[str]:
-        """Read everything there is; one sentence for each thing that is wrong."""
+        """Read everything; yield one sentence per error."""
 
     def compact(self) -> None:
-        """Put everything into its densest form and give free space back. The collector must not be running.
+        """Pack everything as compactly as possible and free space. The collector must not be running.
 
         Raises StoreError, e.g. on a full disk or a damaged file.
         """

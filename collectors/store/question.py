@@ -1,4 +1,4 @@
-"""What one question to the store may cost: it is given up when its time is over, and when its client is gone."""
+"""The limits of one query of the store: it ends when its time is over, or when its client is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Put records into the store so that one which it cannot take costs only itself."""
+"""Store records so that one that cannot be stored affects only itself."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class RefusedRecord(NamedTuple):
 
 
 def store_all(store: Store, records: Sequence[Record]) -> list[RefusedRecord]:
-    """Append all that the store takes, in one commit with the offsets behind it; what it does not take.
+    """Append all records that the store takes, in one commit with their offsets; return the others.
 
-    Raises StoreError where it is the store that fails, and not a record: nothing was kept then.
+    Raises StoreError if the store fails, and not a record: then nothing was kept.
     """
     try:
         store.append(records)
@@ -53,7 +53,7 @@ def _without_the_bad(store: Store, records: Sequence[Record], error: Exception) 
 
 
 def _bad(store: Store, records: Sequence[Record], first: int, error: Exception) -> Iterator[tuple[int, Exception]]:
-    """Places of the records that cannot be stored, with what the store says of each; `first` is the place of records[0]."""
+    """Places of the records that cannot be stored, with the store's reason for each; `first` is the place of records[0]."""
     if len(records) == 1:
         yield first, error
         return

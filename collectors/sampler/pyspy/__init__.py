@@ -26,7 +26,7 @@ FOLDER_PREFIX = "deepseek-pyspy-"
 
 
 class PySpy:
-    """A Sampler. All calls come from one thread, and its end is the end of the recorders that it started."""
+    """A Sampler. All calls come from one thread; when that ends, so do the recorders that it started."""
 
     name = NAME
 
@@ -98,7 +98,7 @@ class PySpy:
 
 @contextmanager
 def _at_its_own_cost(recorder: Recorder) -> Iterator[None]:
-    """Whatever goes wrong with one process (its files, its trace, py-spy itself) is that process's trouble, and no other's."""
+    """An error with one process (its files, its trace, py-spy itself) affects that process only."""
     try:
         yield
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -112,7 +112,7 @@ def find_program() -> Path | None:
 
 
 def _remove_stale_folders() -> None:
-    """Of collectors that were killed; a folder's name says whose it is."""
+    """Remove folders of killed collectors; a folder's name says whose it is."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
         owner = re.match(r"(\d+)-(\d+)-", folder.name.removeprefix(FOLDER_PREFIX))
         if owner and not alive(int(owner[1]), int(owner[2])):

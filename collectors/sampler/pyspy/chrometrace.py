@@ -53,7 +53,7 @@ def parse(raw: bytes) -> Trace:
 
 
 def usual_root(spans: list[Stay]) -> tuple[str, str] | None:
-    """The function (name, file) at the root of most of a thread's time: a stack with another root was read in pieces."""
+    """The function (name, file) at the root of most of a thread's time: a stack with another root was read inconsistently."""
     time_us: Counter[tuple[str, str]] = Counter()
     for span in spans:
         time_us[span.stack[0][:2]] += span.end_us - span.start_us

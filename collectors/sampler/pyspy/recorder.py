@@ -66,7 +66,7 @@ class Recorder:
                 yield profile
 
     def leave(self) -> None:
-        """End all windows; what they hold comes with `finish`."""
+        """End all windows; `finish` returns their data."""
         recording = self._recording()
         if len(recording) == 2:
             self._hand_over(*recording)
@@ -177,7 +177,7 @@ def _cut_tail(spans: list[Stay], hz: float) -> list[Stay]:
 
 
 def _samples(spans: list[Stay], tid: int, origin_ns: int, lo_ns: int, hi_ns: int) -> Iterator[StackSample]:
-    """The spans of one thread inside [lo_ns, hi_ns). A stack whose root is not the usual one was read in pieces."""
+    """The spans of one thread inside [lo_ns, hi_ns). A stack whose root is not the usual one was read inconsistently."""
     root = usual_root(spans)
     for start_us, end_us, stack in spans:
         start_ns, end_ns = max(lo_ns, origin_ns + start_us * 1000), min(hi_ns, origin_ns + end_us * 1000)

@@ -35,7 +35,7 @@ def die_with_parent() -> list[str]:
 
 class Recording:
     def __init__(self, program: list[str], target: Target, folder: Path, number: int) -> None:
-        """`program` is py-spy with what stands before it; the files in `folder` are the window's own."""
+        """`program` is py-spy with its prefix; the files in `folder` are the window's own."""
         self.hz = target.hz
         self.begin_ns = 0  # CLOCK_MONOTONIC: what was sampled outside belongs to the windows beside it
         self.end_ns: int | None = None
@@ -71,11 +71,11 @@ class Recording:
         self._stopped_s = time.monotonic()
 
     def take(self) -> bytes:
-        """What it wrote, empty where it wrote nothing. Once it has ended."""
+        """Its output, empty where it wrote none. Once it has ended."""
         return self._trace.read_bytes() if self._trace.exists() else b""
 
     def said(self) -> str:
-        """Why it failed, in its words: the first line and the cause that it gives."""
+        """Why it failed, from its output: the first line and the cause that it gives."""
         if (code := self._process.returncode) < 0:
             return f"the recorder was ended by signal {-code}"
         lines = [line.strip() for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
@@ -101,7 +101,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """A child whose output goes to a file, out of reach of the terminal's Ctrl-C."""
+    """Start a child with its output in a file, unaffected by the terminal's Ctrl-C."""
     environment = {**os.environ, "RUST_BACKTRACE": "0"}
     with log.open("wb") as output:
         return subprocess.Popen(

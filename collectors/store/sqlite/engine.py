@@ -110,7 +110,7 @@ class SqliteStore:
                 compactor.settle()
 
     def forget(self, run: str) -> None:
-        """Remove a run from the store, offsets included: what is in its folder, if that is still there, will be read again."""
+        """Remove a run from the store, offsets included: its folder, if it still exists, will be read again."""
         writer = self._writer(files.RUNS_FILE)
         with failing(), writer.packing, self._lock:
             writer.forget(run)
@@ -244,7 +244,7 @@ class SqliteStore:
         self._readers.close()
 
     def _forget(self) -> None:
-        """What was remembered of files that are gone."""
+        """Forget files that are gone."""
         self._of_file.clear()
         self._stacks, self._runs = stacks.StackReader(), runs.RunRows()
         self._replaced = True
@@ -334,7 +334,7 @@ class SqliteStore:
 
 
 class Watched:
-    """One file, as a follower looks at it: the version says at little cost whether anything was written, `seq` whether records were."""
+    """One followed file: the version shows cheaply whether anything was written, `seq` whether records were."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db

@@ -1,4 +1,4 @@
-"""The files of a data folder: which there are, which week a time belongs to, and each thread's connections to read them."""
+"""The files of a data folder: their names, the week of a time, and each thread's connections to read them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def week_start(path: Path) -> float:
 
 
 def machine_files(data_dir: Path) -> list[Path]:
-    """Oldest first; before them those of weeks to come, which a clock that was wrong has left."""
+    """Oldest first; before them those of future weeks, left by a wrong clock."""
     paths = [data_dir / name for name in filter(MACHINE_FILE.fullmatch, _names(data_dir))]
     now_s = time.time()
     return sorted(paths, key=lambda path: (not is_future(path, now_s), path))
@@ -72,7 +72,7 @@ def folder_bytes(data_dir: Path) -> int:
 
 
 class Folder(NamedTuple):
-    """What changes when a file is made, removed or put in the place of another."""
+    """A stamp that changes when a file is made, removed or replaced."""
 
     inode: int
     changed_s: float
@@ -96,7 +96,7 @@ class Readers:
         self._folder = NO_FOLDER  # as it was when it was looked through
 
     def runs(self) -> list[StoreFile]:
-        """One or, before the collector's first start, none."""
+        """One, or none before the collector's first start."""
         return self._connect(path for path in self.files() if path.name == RUNS_FILE)
 
     def machine(self, lo: float = -math.inf, hi: float = math.inf) -> list[StoreFile]:
@@ -132,7 +132,7 @@ class Readers:
         return self._files
 
     def look(self) -> None:
-        """See files that are new by now at the next question, however soon that is."""
+        """Look for new files at the next query."""
         if _folder(self._dir) != self._folder:
             self._looked_s = -LOOK_S
 

@@ -35,7 +35,7 @@ ShapeKey: TypeAlias = tuple[str | None, Labels, tuple[str, ...]]
 
 
 class RowShape(NamedTuple):
-    """What the points of one source with the same names have in common."""
+    """The shared part of points of one source with the same names."""
 
     run: str | None
     labels: Labels
@@ -162,7 +162,7 @@ class FileWriter:
             self.db.close()
 
     def _restore(self) -> None:
-        """Find what was committed but not packed when the last writer ended."""
+        """Find the rows that were committed but not packed when the last writer ended."""
         packed: dict[int, int] = dict(self.db.execute("SELECT id, packed_seq FROM stream").fetchall())
         for seq, time_s, data in self.db.execute("SELECT seq, time_s, data FROM head ORDER BY seq").fetchall():
             for group in decoded("head", seq, groups.decode, data) or []:
@@ -270,7 +270,7 @@ def _build(ids: NDArray[np.int64], places: list[int], points: list[Points], seq:
 
 
 def _bulk(made: list[tuple[RowShape, Group]]) -> dict[int, list[Group]]:
-    """The streams that gained so many rows that a head row would be a detour."""
+    """The streams with so many new rows that they bypass head."""
     streams: dict[int, list[Group]] = {}
     for shape, group in made:
         streams.setdefault(shape.stream, []).append(group)

@@ -145,7 +145,7 @@ def replace(db: sqlite3.Connection, block: LineBlock | None, ids: Sequence[int])
 
 
 def search(db: sqlite3.Connection, query: LogQuery) -> LogPage:
-    """Newest first through the blocks; a block is opened only where its row does not say enough."""
+    """Newest first through the blocks; a block is opened only if its row is not enough."""
     needle = query.text.lower()
     before = NO_CURSOR if query.before is None else query.before
     found: list[tuple[int, LogLine]] = []  # a heap, the oldest line first
@@ -176,8 +176,8 @@ def _bounded(found: list[tuple[int, LogLine]]) -> list[tuple[int, LogLine]]:
 def read_after(db: sqlite3.Connection, seq: int, upto: int, runs: Collection[str] | None = None) -> list[LogLine]:
     """Lines of later commits, of these runs or of all, by arrival: the newest 2,000 or 4 MiB.
 
-    Runs share these bounds, so that a run that floods its log takes no other run's place. No block is opened beyond them: this is
-    asked ten times a second, on the event loop.
+    Runs share these bounds, so that a run that floods its log displaces no other. No block is opened beyond them: this is
+    called ten times a second, on the event loop.
     """
     after = "SELECT id, run FROM log WHERE seq > ? AND seq <= ? ORDER BY seq DESC, id DESC"
     by_run: dict[str, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Look after the files of a folder: read all of it and name what is damaged, or pack all of it."""
+"""Maintain the files of a folder: read all and name damaged parts, or pack all."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _check_chunks(db: sqlite3.Connection) -> Iterator[str]:
 
 
 def _check_stacks(db: sqlite3.Connection) -> Iterator[str]:
-    """Their rows are named by the hash of what they hold."""
+    """Check stacks and frames, whose rows are named by the hash of their contents."""
     if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'stack'").fetchone():
         for stack, frames in db.execute("SELECT id, frames FROM stack"):
             if stacks.content_hash(frames) != stack:

@@ -1,4 +1,4 @@
-"""Questions to one file for its points, wherever they stand: head, packs, chunks, pages."""
+"""Query one file for its points, in head, packs, chunks and pages."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class FileReader:
         return {series: Extent(*about) for series, *about in db.execute(wanted, (_json(ids),))}
 
     def find(self, db: sqlite3.Connection, windows: Mapping[int, Wanted]) -> dict[int, Found]:
-        """For each series what lies in its window."""
+        """For each series the points and summaries in its window."""
         if not windows:
             return {}
         with schema.transaction(db, "DEFERRED"):
@@ -87,7 +87,7 @@ class FileReader:
         return found
 
     def since(self, db: sqlite3.Connection, seq: int, upto: int) -> tuple[bool, list[LivePoints]]:
-        """The points of later commits by series, and whether all of them are still at hand."""
+        """The points of later commits by series, and whether all of them are still available."""
         with schema.transaction(db, "DEFERRED"):
             complete = seq >= schema.meta(db, "live_from")
             parts = groups.partition(self._head.between(db, seq, upto))

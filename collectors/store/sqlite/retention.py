@@ -1,4 +1,4 @@
-"""Which machine files have had their time: by age, and by the size of the whole folder (pure). Runs are never among them."""
+"""Choose the machine files to delete, by age and by the size of the whole folder (pure). Runs are never deleted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Retired(NamedTuple):
 
 
 def judge(sizes: Sequence[tuple[Path, int]], limits: Limits, now_s: float) -> Retired:
-    """`sizes` has all files; this week's is always kept. Where there are too many, those of weeks to come go first: no page shows them."""
+    """`sizes` has all files; this week's is always kept. If they are too large, future weeks go first: no page shows them."""
     total = sum(size for _, size in sizes)
     remove = []
     for path, size in sorted(sizes, key=lambda file: (not is_future(file[0], now_s), file[0])):

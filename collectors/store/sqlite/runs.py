@@ -1,4 +1,4 @@
-"""What is known of runs as a whole: aggregates kept with each commit, run.json, events, and how far each file has been read."""
+"""Data of whole runs: aggregates updated with each commit, run.json, events, and how far each file has been read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _OFFSET = """INSERT INTO offset VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONF
 
 
 class Gain(NamedTuple):
-    """What one commit brought to one run from one source."""
+    """The additions of one commit to one run from one source."""
 
     run: str
     points: int
@@ -92,7 +92,7 @@ def write_offsets(db: sqlite3.Connection, offsets: Sequence[Offset]) -> None:
 
 
 def remove(db: sqlite3.Connection, run: str) -> list[int]:
-    """Remove all that is known of a run; the streams that it had. Its rows in head go with their commits."""
+    """Remove a run; return its streams. Its rows in head go with their commits."""
     streams = [stream for (stream,) in db.execute("SELECT id FROM stream WHERE run = ?", (run,))]
     for stream in streams:
         series = "(SELECT id FROM series WHERE stream = ?)"
@@ -117,7 +117,7 @@ def read_run(db: sqlite3.Connection, name: str) -> Run | None:
 
 
 class RunRows:
-    """All runs of one file. What has not changed since the last time is the same object as before, and costs little."""
+    """All runs of one file. An unchanged run is the same object as before, and costs little."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[tuple[Any, ...], Run]] = {}

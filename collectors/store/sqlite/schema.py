@@ -1,4 +1,4 @@
-"""The tables of the two kinds of file, and how a file is opened, made and brought up to date."""
+"""The tables of the two kinds of file, and how a file is opened, made and migrated."""
 
 from __future__ import annotations
 

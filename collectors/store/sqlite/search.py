@@ -30,7 +30,7 @@ SEGMENT, ROWS, ID, START = 3, 4, 10, 11  # places in a selected row
 
 
 class Wanted(NamedTuple):
-    """What is asked of a series. A summary may stand for its points if it lies inside and is at most `widest` wide."""
+    """A query for a series. A summary may stand for its points if it lies inside and is at most `widest` wide."""
 
     axis: Axis
     lo: float

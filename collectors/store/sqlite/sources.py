@@ -29,7 +29,7 @@ def write(db: sqlite3.Connection, texts: Iterable[SourceText]) -> None:
 
 
 def read(db: sqlite3.Connection, run: str, path: str) -> SourceText | None:
-    """What the newest process of the run that had this file ran; None where it was never looked for, or its blob is damaged."""
+    """The text that the run's newest process with this file ran; None if it was never read, or its blob is damaged."""
     rows = db.execute(
         "SELECT sha, since_s, why FROM source WHERE run = ? AND path = ? ORDER BY since_s DESC", (run, path)
     ).fetchall()

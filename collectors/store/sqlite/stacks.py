@@ -1,4 +1,4 @@
-"""Profiles: a row a window and process, with stacks and frames interned by the hash of what they hold."""
+"""Profiles: a row per window and process, with stacks and frames interned by the hash of their contents."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class Spans(NamedTuple):
-    """What was seen of one process, one entry a span."""
+    """The spans of one process, one entry per span."""
 
     start_ns: NDArray[np.int64]  # wall clock
     duration_ns: NDArray[np.int64]
@@ -223,7 +223,7 @@ class Query(NamedTuple):
 
 
 class StackReader:
-    """Remembers the stacks it has read: a hash never changes its meaning, whatever file it stands in."""
+    """Remembers the stacks it has read: a hash has the same meaning in every file."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

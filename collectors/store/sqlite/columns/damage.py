@@ -15,7 +15,7 @@ from .codec import CodecError
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-DAMAGED = "the store is damaged; deepseek-dashboard store check names what; move that file away, and the log folder is read anew"
+DAMAGED = "the store is damaged; run deepseek-dashboard store check to find the file; move it away and the log folder is re-read"
 REMEDIES = {
     sqlite3.SQLITE_FULL: "the disk is full; make room, collecting goes on by itself",
     sqlite3.SQLITE_BUSY: "another program holds the store's file; close it (sqlite3, a backup), collecting goes on by itself",
@@ -33,7 +33,7 @@ LATER = "collecting goes on by itself once the store takes records"
 
 
 def decoded(what: str, row: int, decode: Callable[[bytes], T], blob: bytes) -> T | None:
-    """None, and a line in the log, where the blob is damaged; `store check` names it as well."""
+    """None, with a line in the log, if the blob is damaged; `store check` also names it."""
     try:
         return decode(blob)
     except CodecError as error:
@@ -43,7 +43,7 @@ def decoded(what: str, row: int, decode: Callable[[bytes], T], blob: bytes) -> T
 
 @contextmanager
 def failing(so: str = "nothing was stored", otherwise: str | None = None) -> Iterator[None]:
-    """SQLite's failures in one sentence with the remedy, as StoreError. A failure without one rises as it is, or gets `otherwise`."""
+    """SQLite's failures in one sentence with the remedy, as StoreError. A failure without one is raised as it is, or gets `otherwise`."""
     try:
         yield
     except sqlite3.DatabaseError as error:

@@ -38,7 +38,7 @@ class Head:
             return self._joined
 
     def between(self, db: sqlite3.Connection, after: int, upto: int) -> list[Group]:
-        """The rows of these commits, as they were committed; asked ten times a second, so nothing else is touched."""
+        """The rows of these commits, as committed; called ten times a second, so nothing else is read."""
         with self._lock:
             return [group for seq, made in _later(self._look(db), after) if seq <= upto for group in made]
 
