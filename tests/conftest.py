@@ -136,6 +136,21 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture
+def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Any error in the browser's console fails the test, unless it contains a text of the test module's EXPECTED_ERRORS."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on(
+        "console", lambda message: problems.append(f"{message.text} {message.location['url']}") if message.type == "error" else None
+    )
+    yield page
+    page.close()
+    expected = getattr(request.module, "EXPECTED_ERRORS", ())
+    assert [problem for problem in problems if not any(text in problem for text in expected)] == []
+
+
 @pytest.fixture(scope="module")
 def houses() -> Iterator[Houses]:
     """Of dashboards with a healthy run, one after the other."""

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.conftest import ROOT, Dashboard, dashboard, script, wait_for
 
+EXPECTED_ERRORS = ("ERR_CONNECTION_REFUSED",)  # the server may end before the page
 LOGGER = """
 import sys, time
 from trainer.run_log import RunLog
@@ -49,18 +50,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     """`make run`: a real training run, watched."""
     with dashboard(tmp_path_factory.mktemp("demo") / "logs", "--demo") as running:
         yield running
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """Any error in the browser's console fails the test."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    yield page
-    page.close()
-    assert [problem for problem in problems if "ERR_CONNECTION_REFUSED" not in problem] == []  # the server may end before the page
 
 
 def drawn(page: Page, series: str) -> dict[str, Any]:

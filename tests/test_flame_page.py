@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlparse
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.conftest import Dashboard, dashboard, drag, wait_for
 from tests.conftest import script as started
 
+EXPECTED_ERRORS = ("ERR_CONNECTION_REFUSED",)  # the server may end before the page
 TRAINER = '''"""Healthy for a while, then starved by a slow decode, then healthy until it is killed."""
 
 import hashlib
@@ -89,20 +90,6 @@ def profile_until(running: Dashboard) -> float | None:
     now = time.time()
     told: float | None = running.get(f"/api/v1/flame?run=starves&from={now - 1}&to={now}").get("profile_until")
     return told
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """Any error in the browser's console fails the test."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "console", lambda message: problems.append(f"{message.text} {message.location['url']}") if message.type == "error" else None
-    )
-    yield page
-    page.close()
-    assert [problem for problem in problems if "ERR_CONNECTION_REFUSED" not in problem] == []  # the server may end before the page
 
 
 def flame_names(page: Page) -> list[str]:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests import fake_nvml
 from tests.conftest import Dashboard, dashboard, script, wait_for
@@ -78,11 +78,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page()
+def page(page: Page) -> Page:
     page.add_init_script(WATCH_SHIFTS)
-    yield page
-    page.close()
+    return page
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs, urlparse
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.conftest import Dashboard, dashboard, drag, script, wait_for
 
@@ -33,18 +33,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     with script(TRAINER, str(log_dir)), dashboard(log_dir, "--no-profile") as running:
         wait_for(lambda: running.run("steady").get("last_step", 0) > 150, 30, "the run does not get on")
         yield running
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """Any error in the browser's console fails the test."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    yield page
-    page.close()
-    assert problems == []
 
 
 def open_live(running: Dashboard, page: Page, query: str = "") -> None:

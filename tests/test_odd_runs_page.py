@@ -12,10 +12,11 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import pytest
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Page, Route
 
 from tests.conftest import Dashboard, dashboard, drag, wait_for
 
+EXPECTED_ERRORS = ("Failed to load resource",)  # some answers fail on purpose
 ODD = "odd <b>bold</b> \u202egnp.exe"
 STEPS = 1000
 OLD_S = 10 * 86400.0
@@ -54,18 +55,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
         wait_for(lambda: len(running.get("/api/v1/runs")["runs"]) == RUNS, 20, "not all runs are read")
         wait_for(lambda: running.run("steps-only").get("last_step") == STEPS, 20, "not all steps are read")
         yield running
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """Any error in the browser's console fails the test, but for answers that fail on purpose."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    yield page
-    page.close()
-    assert [problem for problem in problems if "Failed to load resource" not in problem] == []
 
 
 def open_run(running: Dashboard, page: Page, run: str, series: str, query: str = "") -> None:
