@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from collectors.process.last_words import last_error, tells_of, verdict_of
+from collectors.process.last_words import is_about, last_error, verdict_of
 from tests.conftest import Dashboard, dashboard, script, wait_for
 from tests.test_finding import PLAIN, started
 
@@ -208,8 +208,8 @@ def test_an_exit_status_or_the_kernels_log_says_it_better() -> None:
         ("", False),
     ],
 )
-def test_the_kernels_log_tells_of_a_process_that_lived_then(record: str, told: bool) -> None:
-    assert tells_of(record, 7, started_s=90.0) == told
+def test_the_kernels_log_names_a_process_that_lived_then(record: str, told: bool) -> None:
+    assert is_about(record, 7, started_s=90.0) == told
 
 
 def test_the_dashboards_own_child_is_judged_by_its_exit_status(tmp_path: Path) -> None:

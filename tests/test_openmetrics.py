@@ -77,7 +77,7 @@ def test_a_lost_gpu_tells_that_it_is_lost_and_its_last_xid() -> None:
     assert {name: family.samples[0].value for name, family in told.items()} == {"deepseek_gpu_up": 0, "deepseek_gpu_xid": 79}
 
 
-def test_a_machine_without_gpus_tells_of_the_host() -> None:
+def test_a_machine_without_gpus_shows_the_host() -> None:
     assert set(families({series("host/cpu_pct"): 12}, [])) == {"deepseek_host_cpu_ratio"}
 
 

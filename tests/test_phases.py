@@ -84,9 +84,7 @@ def test_a_phase_that_is_left_by_an_exception_is_counted() -> None:
     assert phases.take_s()["phase/data_s"] == pytest.approx(0.01)
 
 
-def test_the_gpu_tells_of_a_step_once_it_is_past_it_and_nobody_waited(
-    gpu: SimulatedGpu, clock: GpuClock, phases: GpuPhases
-) -> None:
+def test_the_gpu_reports_a_step_once_it_is_past_it_without_a_wait(gpu: SimulatedGpu, clock: GpuClock, phases: GpuPhases) -> None:
     waits, begun_s = gpu.waits, perf_counter()
     with phases["forward"]:
         gpu.launch(KERNEL_S)

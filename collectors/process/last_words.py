@@ -111,12 +111,12 @@ def killed_for_memory(pid: int, start_ticks: int, kernel_log: Path = KERNEL_LOG)
     except OSError:
         return False
     try:
-        return any(tells_of(record, pid, start_ticks / TICKS_PER_S) for record in _records(descriptor))
+        return any(is_about(record, pid, start_ticks / TICKS_PER_S) for record in _records(descriptor))
     finally:
         os.close(descriptor)
 
 
-def tells_of(record: str, pid: int, started_s: float) -> bool:
+def is_about(record: str, pid: int, started_s: float) -> bool:
     """Of a record of /dev/kmsg: `3,829,98127541,-;Out of memory: Killed process 4127 (python) ...`; times are since boot."""
     head, _, text = record.partition(";")
     fields, found = head.split(","), OUT_OF_MEMORY.search(text)

@@ -51,7 +51,7 @@ def lines(profiles: list[Profile], pid: int, wait_of: WaitOf) -> Iterator[str]:
     seconds, samples = _seen_s(profiles), sum(profile.count for profile in profiles)
     yield f"Process {pid}: {seconds:.1f} s by {profiles[-1].sampler} at {profiles[-1].hz:g} Hz, {samples:,} samples"
     main = threads.pop(pid, [])
-    yield from ["", f"{names.get(pid, 'MainThread')}: {_told(main, wait_of)}", "   own s   share  line"]
+    yield from ["", f"{names.get(pid, 'MainThread')}: {_times(main, wait_of)}", "   own s   share  line"]
     for frame, own_ns in _hottest(main).most_common(HOTTEST):
         yield f"{own_ns / NS:8.2f}  {100 * own_ns / _total_ns(main):4.0f} %  {_place(frame)}"
     yield from _others(threads, names, wait_of)
@@ -81,12 +81,12 @@ def _others(threads: Mapping[int, list[StackSample]], names: Mapping[int, str], 
     busiest = sorted(threads, key=lambda tid: _waited(threads[tid], wait_of).total() - _total_ns(threads[tid]))
     for tid in busiest[:THREADS]:
         ((frame, _),) = _hottest(threads[tid]).most_common(1)
-        yield f"{names.get(tid, tid)}: {_told(threads[tid], wait_of)}, most at {_place(frame)}"
+        yield f"{names.get(tid, tid)}: {_times(threads[tid], wait_of)}, most at {_place(frame)}"
     if len(busiest) > THREADS:
         yield f"... and {len(busiest) - THREADS} more threads"
 
 
-def _told(samples: Sequence[StackSample], wait_of: WaitOf) -> str:
+def _times(samples: Sequence[StackSample], wait_of: WaitOf) -> str:
     """`"38 % waiting (data loader 31 %, queue 7 %), 55 % on a CPU"`; the CPU where the sampler knows it"""
     if not samples:
         return "not seen"

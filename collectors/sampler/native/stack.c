@@ -13,7 +13,7 @@ enum {
     OWNED_BY_GENERATOR = 1,
     OWNED_BY_C_STACK = 3,
     OWNED_BY_INTERPRETER = 4, // 3.14 has these two the other way round
-    NOT_TOLD = -1,
+    UNKNOWN = -1,
 };
 
 typedef struct {
@@ -80,7 +80,7 @@ static void walk(Place place, Copies *copies, Which which, Walk *walk) {
                           .owner = bytes[layout->frame_owner],
                           .entry = layout->frame_entry && bytes[layout->frame_entry] };
         int64_t held = count_held(layout, bytes, frame, walk->count == 1);
-        frame->waits = layout->frame_stack_pointer ? NOT_TOLD : held >= 0;
+        frame->waits = layout->frame_stack_pointer ? UNKNOWN : held >= 0;
         if (held >= 0) walk->sound = hash_held(place, copies, which, frame, held);
         at = frame->previous;
     }
@@ -89,7 +89,7 @@ static void walk(Place place, Copies *copies, Which which, Walk *walk) {
 // Whether a caller waits for a frame exactly when it has called one, and not C code that called one: else the callee is left over
 // from an earlier call. Not so under a trace function, whose own frames are therefore not seen.
 static bool may_have_called(const Frame *caller, const Frame *callee) {
-    return !is_python(caller) || caller->waits == NOT_TOLD || caller->waits == (is_python(callee) && !callee->entry);
+    return !is_python(caller) || caller->waits == UNKNOWN || caller->waits == (is_python(callee) && !callee->entry);
 }
 
 // How many frames the two walks share, counted from the outermost. That the frames lie at the same addresses is not enough:

@@ -49,13 +49,13 @@ static int64_t cpu_ns(Thread *thread, int pid) {
     return length > 0 ? strtoll(text, NULL, 10) : -1;
 }
 
-static void tell_name(Thread *thread, int target) {
+static void send_name(Thread *thread, int target) {
     if (thread->name && !thread->named) stream_line("[\"t\",%d,%d,%u]\n", target, thread->tid, thread->name);
     thread->named = thread->name != 0;
 }
 
 // Sends the open span up to a time, at which the thread had used so much CPU time; it goes on from there.
-static void tell_until(Thread *thread, const Process *process, uint64_t until_ns, int64_t total_ns) {
+static void send_until(Thread *thread, const Process *process, uint64_t until_ns, int64_t total_ns) {
     Span *span = &thread->span;
     uint64_t holds_ns = span->last_ns + HOLDS_PERIODS * process->period_ns;
     uint64_t end_ns = until_ns < holds_ns ? until_ns : holds_ns;
@@ -64,7 +64,7 @@ static void tell_until(Thread *thread, const Process *process, uint64_t until_ns
         int64_t length_ns = (int64_t)(end_ns - span->start_ns);
         if (span->cpu_ns >= 0 && total_ns >= span->cpu_ns) used_ns = total_ns - span->cpu_ns;
         if (used_ns > length_ns) used_ns = length_ns;
-        tell_name(thread, process->id);
+        send_name(thread, process->id);
         stream_line("[\"s\",%d,%d,%" PRIu64 ",%" PRId64 ",%u,%d,%" PRId64 "]\n", process->id, thread->tid, span->start_ns, length_ns,
                     span->stack, (span->gil ? FLAG_GIL : 0) | (span->whole ? 0 : FLAG_CUT), used_ns);
     }
@@ -74,7 +74,7 @@ static void tell_until(Thread *thread, const Process *process, uint64_t until_ns
 }
 
 void thread_cut(Thread *thread, const Process *process, uint64_t now_ns) {
-    if (thread->span.open) tell_until(thread, process, now_ns, cpu_ns(thread, process->remote.pid));
+    if (thread->span.open) send_until(thread, process, now_ns, cpu_ns(thread, process->remote.pid));
 }
 
 // Ends the open span where another state begins: at this look, or in the middle of those that failed before it, so that neither what
@@ -91,7 +91,7 @@ static void turn_over(Thread *thread, const Process *process, uint64_t now_ns) {
         int64_t used_ns = thread->failing_cpu_ns < 0 ? -1 : total_ns - thread->failing_cpu_ns;
         if (used_ns > 0) total_ns -= (int64_t)((double)used_ns * (double)(now_ns - at_ns) / (double)failed_ns);
     }
-    if (span->open) tell_until(thread, process, at_ns, total_ns);
+    if (span->open) send_until(thread, process, at_ns, total_ns);
     *span = (Span){ .start_ns = at_ns, .cpu_ns = total_ns };
 }
 
