@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Collectors:
-    """All collectors of one log folder, their store, and the socket by which the web process asks for things."""
+    """All collectors of one log folder, their store, and the socket for requests of the web process."""
 
     def __init__(self, options: CollectorOptions, held: int, parent: int | None) -> None:
         """`held` is the descriptor of the lock."""
@@ -155,7 +155,7 @@ class Collectors:
         self._ending.set()
 
     def _give_up(self, stuck: Stuck) -> None:
-        """Only a new process gets rid of a thread that hangs; what it was reading is set aside first."""
+        """Only a new process ends a thread that hangs; its input is set aside first."""
         if not self._aside.add(stuck):
             logging.error("%s; starting again did not help before, and is not tried any more", stuck.sentence)
             return
@@ -184,7 +184,7 @@ class Collectors:
         }
 
     def _watch(self, runs: list[str], until: float) -> None:
-        """Users look at these runs until then: their stacks are delivered with little delay."""
+        """Pages show these runs until then: their stacks are delivered with little delay."""
         for run in runs[:MOST_WATCHED]:
             self._profile.watch(run, until)
 

@@ -28,7 +28,7 @@ def positive(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return number
 
 
@@ -41,7 +41,7 @@ def written_bytes(value: int) -> str:
 
 
 def _quantity(text: str, units: Mapping[str, int], what: str) -> float:
-    """More than nothing of a unit, which may be written in any case. Raises the error whose one sentence argparse shows."""
+    """A positive amount of a unit, in any case. Raises the error whose sentence argparse shows."""
     found = _QUANTITY.fullmatch(text.strip())
     scale = {unit.lower(): value for unit, value in units.items()}.get(found[2].lower()) if found else None
     if found is None or scale is None or float(found[1]) == 0:

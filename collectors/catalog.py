@@ -1,4 +1,4 @@
-"""Every metric that the dashboard knows: one row each, under the call that fills it and how often that call is made.
+"""All metrics of the dashboard: one row each, under the call that fills it and the period of that call.
 
 Collection, the API's units and labels, the OpenMetrics export and `docs/metrics.md` are driven by these rows, so a new
 metric is a row here and a value in the function that reads its source.
@@ -21,7 +21,7 @@ class Metric(NamedTuple):
 
 
 class Source(NamedTuple):
-    """One look at the driver, the kernel or a log, and the metrics that it fills."""
+    """One call to the driver, the kernel or a log, and the metrics that it fills."""
 
     key: str
     period_s: float  # between two looks; 0 where the log's own pace decides
@@ -303,7 +303,7 @@ SLACK_S = 0.02
 
 
 class Timetable:
-    """Which sources are due. Deadlines do not drift: a late look does not move those after it."""
+    """Which sources are due. Deadlines do not drift: a late call does not move those after it."""
 
     def __init__(self, sources: tuple[Source, ...]) -> None:
         self._period_s = {source.key: source.period_s for source in sources}
@@ -314,9 +314,9 @@ class Timetable:
         return [(deadline_s, key) for key, deadline_s in self._deadline_s.items() if deadline_s <= now_s + SLACK_S]
 
     def done(self, key: str, now_s: float, at_least_s: float = 0.0) -> None:
-        """The next look at this source comes a period after the last deadline; deadlines that are over already are left out.
+        """Schedule the source a period after its last deadline, skipping past deadlines.
 
-        `at_least_s` is how long to leave it alone in any case.
+        `at_least_s` is the shortest pause.
         """
         period_s = max(self._period_s[key], at_least_s)
         next_s = self._deadline_s[key] + period_s

@@ -1,4 +1,4 @@
-"""On what kind of file system a folder lies."""
+"""The kind of a folder's file system."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lu
 
 
 def is_remote(path: Path) -> bool:
-    """Whether a folder lies on a network file system, where inotify is blind and SQLite's locks are not to be trusted."""
+    """Whether a folder lies on a network file system, where inotify does not work and SQLite's locks are unreliable."""
     return file_system_of(path) in REMOTE
 
 

@@ -54,7 +54,7 @@ FLAGS = {
 
 @dataclass(frozen=True)
 class CollectorOptions:
-    """`parse(flags())` is the same again."""
+    """`parse(flags())` gives equal options."""
 
     log_dir: Path
     data_dir: Path
@@ -78,7 +78,7 @@ class CollectorOptions:
                 yield flag.write(value)
 
     def as_json(self) -> dict[str, Any]:
-        """For the writer's lock: two collectors of equal options do the same. Where the store lies is where the lock lies."""
+        """For the writer's lock: two collectors of equal options do the same. The lock is in the data folder, which is therefore left out."""
         return {
             name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items() if name != "data_dir"
         }

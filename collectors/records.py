@@ -1,6 +1,6 @@
-"""The words that all collectors share: points, log lines, events, stack samples, offsets.
+"""The records that all collectors share: points, log lines, events, stack samples, offsets.
 
-A collector's `collect()` returns records; the store appends what it is handed in one transaction, so that an
+A collector's `collect()` returns records; the store appends them in one transaction, so that an
 `Offset` commits together with the records that were read up to it.
 """
 
@@ -58,7 +58,7 @@ class Event(NamedTuple):
 
 
 class RunInfo(NamedTuple):
-    """What `run.json` says of a run; replaces what was known."""
+    """The contents of a run's `run.json`; replaces earlier ones."""
 
     run: str
     info: Mapping[str, Any]
@@ -73,7 +73,7 @@ class Frame(NamedTuple):
 
 
 class StackSample(NamedTuple):
-    """One thread's stack, and how long it was seen to stand.
+    """One thread's stack, and how long it lasted.
 
     Times are CLOCK_MONOTONIC nanoseconds; `Profile` carries the wall clock of the same moment.
     """
@@ -107,7 +107,7 @@ class Profile(NamedTuple):
 
 
 class Offset(NamedTuple):
-    """How far a file of the log folder has been read, and what its parser must remember to go on."""
+    """How far a file of the log folder has been read, and the parser's state."""
 
     path: str  # relative to the log folder
     run: str

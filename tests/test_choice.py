@@ -137,12 +137,12 @@ def test_where_neither_can_the_last_one_says_why(native: Notebook, py_spy: Noteb
 
 
 def test_one_sampler_alone_keeps_what_it_cannot_read(native: Notebook) -> None:
-    choice = Choice(native, because="Sampled by native, as --sampler says.")
+    choice = Choice(native, because="Sampled by native (set by --sampler).")
     choice.follow([target(1)])
     native.refused = {1: UNKNOWN}
     choice.profiles()
     assert choice.troubles() == {1: UNKNOWN}
-    assert choice.why == "Sampled by native, as --sampler says."
+    assert choice.why == "Sampled by native (set by --sampler)."
 
 
 def test_both_are_hurried_tried_again_and_closed(native: Notebook, py_spy: Notebook) -> None:
@@ -157,7 +157,7 @@ def test_both_are_hurried_tried_again_and_closed(native: Notebook, py_spy: Noteb
 def test_a_person_may_name_the_sampler(wanted: str | None, name: str) -> None:
     choice = choose(wanted)
     assert choice.name == name
-    assert choice.why == (f"Sampled by {name}, as --sampler says." if wanted else "")
+    assert choice.why == (f"Sampled by {name} (set by --sampler)." if wanted else "")
     choice.close()
 
 

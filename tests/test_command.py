@@ -46,11 +46,11 @@ def mistake(*flags: str, cwd: Path) -> str:
         (["--retention", "a month"], "is no duration such as 30d"),
         (["--max-size", "20"], "is no size such as 20GB"),
         (["--max-size", "0GB"], "is no size such as 20GB"),
-        (["--profile-budget", "-1"], "is no number above 0"),
+        (["--profile-budget", "-1"], "is not a number above 0"),
         (["--sampler", "perf"], "choose from 'native', 'py-spy'"),
         (["profile"], "deepseek-dashboard profile --help lists the options"),
         (["profile", "--pid", "4194304"], "there is no process 4194304; list those of Python with: pgrep -af python"),
-        (["profile", "--pid", "1", "--seconds", "0"], "is no number above 0"),
+        (["profile", "--pid", "1", "--seconds", "0"], "is not a number above 0"),
         (["profile", "--pid", "1", "--sampler", "perf"], "choose from 'native', 'py-spy'"),
         (["store"], "deepseek-dashboard store --help lists the options"),
         (["store", "mend"], "choose from 'check', 'compact'"),
@@ -88,7 +88,7 @@ def test_the_sampler_and_its_budget_reach_the_collector(tmp_path: Path) -> None:
         writer = lock.writer_of(tmp_path / "logs" / ".deepseek")
         assert isinstance(writer, lock.Writer) and (writer.options["sampler"], writer.options["profile_budget"]) == ("py-spy", 1.5)
         told = ask(tmp_path / "logs" / ".deepseek", "status")["profile"]
-        assert (told["sampler"], told["budget_pct"], told["about"]) == ("py-spy", 1.5, "Sampled by py-spy, as --sampler says.")
+        assert (told["sampler"], told["budget_pct"], told["about"]) == ("py-spy", 1.5, "Sampled by py-spy (set by --sampler).")
         assert running.get("/healthz")["status"] == "ok"
 
 

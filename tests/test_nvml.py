@@ -255,7 +255,7 @@ def test_a_driver_of_another_version_is_named_and_tried_again(machine: Machine, 
     collector, control = machine(fake_nvml.hopper())
     control.init_error = pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
     assert collector.collect() == []
-    assert collector.inventory().note == "The NVIDIA driver and its library are of different versions: reboot to mend it."
+    assert collector.inventory().note == "The NVIDIA driver and its library are of different versions: reboot to fix it."
     control.init_error = 0
     collect_until(collector, lambda points: len(collector.inventory().gpus) == 1)
     assert collector.inventory().note is None

@@ -1,4 +1,4 @@
-"""One card as its readers see it: its handles, and what they must remember from one look to the next."""
+"""One card for its readers: its handles, and their state between two polls."""
 
 from __future__ import annotations
 

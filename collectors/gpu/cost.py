@@ -1,4 +1,4 @@
-"""What each source of the catalog costs on this machine, and which are looked at less often because of it."""
+"""The cost of each source of the catalog on this machine, and the expensive ones that are polled less often."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SourceCost:
 
 
 def looks_of(cards: Sequence[Mapping[str, SourceCost]]) -> tuple[Looks, ...]:
-    """Over all cards, what each source costs; `cards` are the costs of one card each, by source."""
+    """The cost of each source over all cards; `cards` are the costs of one card each, by source."""
     looks = []
     for source in GPU:
         costs = [card[source.key] for card in cards if source.key in card]

@@ -1,4 +1,4 @@
-"""One GPU over time: what is due, what it supports, whether it is lost, when it is tried again."""
+"""One GPU over time: its due sources, what it supports, whether it is lost, when it is retried."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Device:
         self.card.close()
 
     def look(self, key: str) -> list[Points]:
-        """Read one source of the catalog; what is true now waits for `rows`. Raises the errors that mean that there is no driver."""
+        """Read one source of the catalog; values wait for `rows`. Raises the errors that mean that there is no driver."""
         started_s = time.monotonic()
         readings: list[Reading] = []
         try:
@@ -84,7 +84,7 @@ class Device:
         return [self._points(time_s, values) for time_s, values in readings if time_s is not None]
 
     def rows(self) -> list[Points]:
-        """What `look` has gathered: a row for all sources of one period, which then share a commit's row and a chunk's axis."""
+        """The values that `look` has read: a row for all sources of one period, which then share a commit's row and a chunk's axis."""
         gathered, self.gathered = self.gathered, {}
         return [self._points(time_s, values) for time_s, values in gathered.values()]
 
@@ -92,7 +92,7 @@ class Device:
         return Points(None, self.labels, tuple(values), tuple(map(float, values.values())), time_s, None)
 
     def _read(self, key: str) -> list[Reading]:
-        """By the first reader that this card supports; those before it are asked once and then left."""
+        """By the first reader that this card supports; those before it are tried once."""
         readers = [] if key in self.card.filled_elsewhere else self.readers[key]
         while readers:
             try:
@@ -124,7 +124,7 @@ class Device:
         self.pause_s = min(2 * self.pause_s, LOST_RETRY_MOST_S)
 
     def heal(self, now_s: float) -> bool:
-        """Try a lost GPU again when its pause is over; whether it came back."""
+        """Retry a lost GPU when its pause is over; return whether it came back."""
         if not self.lost or now_s < self.retry_at_s:
             return False
         try:

@@ -1,4 +1,4 @@
-"""What the driver's error codes mean to us, and what is said of those that leave no GPU to show."""
+"""The meaning of the driver's error codes, and the sentences for those that leave no GPU to show."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOTES = {
     nvml.NVML_ERROR_LIBRARY_NOT_FOUND: NO_DRIVER,
     nvml.NVML_ERROR_DRIVER_NOT_LOADED: "The NVIDIA library is installed, but its driver is not loaded: showing the host.",
     nvml.NVML_ERROR_UNINITIALIZED: "The NVIDIA driver is being reloaded: showing the host.",
-    nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "The NVIDIA driver and its library are of different versions: reboot to mend it.",
+    nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "The NVIDIA driver and its library are of different versions: reboot to fix it.",
     nvml.NVML_ERROR_GPU_NOT_FOUND: NO_GPU,
     nvml.NVML_ERROR_NO_PERMISSION: "This user may not use the NVIDIA driver: see the permissions of /dev/nvidiactl.",
 }

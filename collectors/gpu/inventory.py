@@ -1,4 +1,4 @@
-"""The GPUs of this machine, how they fare, and who uses them: what `/gpus` and `/processes` answer with."""
+"""The GPUs of this machine, their state and their processes: the answers of `/gpus` and `/processes`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Gpu(NamedTuple):
 
 
 class Looks(NamedTuple):
-    """What one source of the catalog costs on this machine, since the driver was opened."""
+    """The cost of one source of the catalog on this machine, since the driver was opened."""
 
     source: str
     looks: int
@@ -62,7 +62,7 @@ class Inventory(NamedTuple):
 
 
 class Owner(NamedTuple):
-    """Who stands behind a pid."""
+    """The name, command and user of a pid."""
 
     name: str = ""
     command: str = ""
@@ -86,9 +86,9 @@ NO_DEVICES = "The NVIDIA driver is loaded, but this process was given no GPU: st
 
 
 def device_nodes(root: Path = Path("/")) -> list[str]:
-    """What changes when a GPU is plugged in or out, a container's devices change, or a MIG instance comes or goes.
+    """A stamp that changes when a GPU is added or removed, a container's devices change, or a MIG instance comes or goes.
 
-    Looked up in the file system, as asking the driver for it anew means to shut its library down first.
+    Read from the file system, because asking the driver again requires shutting its library down first.
     """
     instances = (root / "proc/driver/nvidia/capabilities").glob("gpu*/mig/gi*")
     return sorted(str(path) for path in [*(root / "dev").glob("nvidia[0-9]*"), *instances])

@@ -1,8 +1,8 @@
 """Read the GPUs through NVML as often as the catalog says, and say in one sentence why there is nothing to read.
 
-The rule for errors, from the top: what a card does not support is asked once and left; a GPU that is lost or answers
-"unknown" leaves a gap with its reason and is tried again, while the others go on; a library that lost its driver is opened
-again; a library that no longer fits its driver cannot be mended inside this process: `StaleLibrary`.
+The rule for errors, from the top: an unsupported source is tried once; a GPU that is lost or answers
+"unknown" leaves a gap with its reason and is tried again, while the others continue; a library that lost its driver is opened
+again; a library that no longer matches its driver needs a new process: `StaleLibrary`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FOR_ALL = tuple(source for source in GPU if source.key == "gpu.xid")
 
 
 class StaleLibrary(Exception):
-    """The driver was replaced under the library that this process has loaded: the process has to start again."""
+    """The driver was replaced under the library that this process has loaded: the process must restart."""
 
 
 class NvmlCollector:
@@ -56,7 +56,7 @@ class NvmlCollector:
         self._nodes: list[str] = []
 
     def collect(self) -> list[Points]:
-        """What became due since the last call; nothing where there is no driver. Raises StaleLibrary."""
+        """The values that became due since the last call; nothing without a driver. Raises StaleLibrary."""
         now_s = time.monotonic()
         points: list[Points] = []
         try:
@@ -71,7 +71,7 @@ class NvmlCollector:
         return self._inventory
 
     def close(self) -> None:
-        """Let the driver go; the next `collect` opens it again."""
+        """Release the driver; the next `collect` opens it again."""
         for device in self._devices:
             device.close()
         self._events.close()
@@ -81,7 +81,7 @@ class NvmlCollector:
         self._devices, self._is_open = [], False
 
     def _open(self, now_s: float) -> bool:
-        """Whether there are GPUs; where there are none this is tried at a low rate."""
+        """Whether there are GPUs; if not, this is tried at a low rate."""
         if now_s < self._open_at_s:
             return False
         self._open_at_s = now_s + (RELOAD_RETRY_S if self._worked else ABSENT_RETRY_S)
@@ -97,7 +97,7 @@ class NvmlCollector:
         return True
 
     def _fail(self, error: Any) -> None:
-        """Say why there is no driver, and come back: at once if it worked until now."""
+        """Note why there is no driver, and retry: at once if it worked until now."""
         if error.value == nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH and (self._worked or library_replaced(self._root)):
             raise StaleLibrary("the NVIDIA driver was replaced while its old library was in use") from error
         if self._devices:
@@ -107,7 +107,7 @@ class NvmlCollector:
         self._inventory = Inventory(note=NO_DEVICES if without_devices(self._root) else note)
 
     def _look(self, now_s: float, points: list[Points]) -> None:
-        """Append what is due, oldest deadline first. Errors of one GPU stay with it; others rise."""
+        """Append what is due, oldest deadline first. Errors of one GPU stay with it; others are raised."""
         healed = [device for device in self._devices if device.heal(now_s)]
         if healed:
             self._events.close()
@@ -158,7 +158,7 @@ class XidEvents:
                 self._devices[address_of(device.card.handle)] = device
 
     def xids(self, now_s: float) -> Iterable[tuple[Device, int]]:
-        """What came since the last call."""
+        """The events since the last call."""
         if not self._devices or not self._timetable.due(now_s):
             return
         self._timetable.done(FOR_ALL[0].key, now_s)

@@ -1,4 +1,4 @@
-"""How each source of the catalog is read from one card: the calls, their units, and what older drivers and cards have instead."""
+"""Read each source of the catalog from one card: the calls, their units, and the alternatives of older drivers and cards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def now(values: CardValues) -> list[Reading]:
 
 
 def scalar(name: str, ask: Callable[..., float], *arguments: int, factor: float = 1) -> SourceReader:
-    """A reader for a call that answers with one number."""
+    """A reader for a call that returns one number."""
     return lambda card: now({name: ask(card.handle, *arguments) * factor})
 
 
@@ -50,7 +50,7 @@ def polled(name: str, share: str) -> SourceReader:
 
 
 def memory(card: Card) -> list[Reading]:
-    """`used` is without what the driver reserves, as nvidia-smi shows it."""
+    """`used` excludes the driver's reserve, as in nvidia-smi."""
     info = nvml.nvmlDeviceGetMemoryInfo(card.handle, version=nvml.nvmlMemory_v2)
     return now(
         {"gpu/memory_used_bytes": info.used, "gpu/memory_total_bytes": info.total, "gpu/memory_reserved_bytes": info.reserved}
@@ -113,7 +113,7 @@ def process_of(pid: int, kind: Literal["compute", "graphics"], used: int | None,
 
 
 def process_utilization(card: Card) -> list[Reading]:
-    """No series: it stands in the list of processes."""
+    """No series: the list of processes shows it."""
     card.busy = {}
     since_us = int((time.time() - PROCESS_WINDOW_S) * 1e6)
     samples = nvml.nvmlDeviceGetProcessUtilization(card.handle, since_us)
@@ -134,7 +134,7 @@ UNION_MEMBER = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: 
 
 
 def ask_fields(card: Card, fields: tuple[Field, ...]) -> CardValues:
-    """All of them in one call; a field that the card lacks is asked once. Raises NotSupported when none is left."""
+    """All of them in one call; a field that the card lacks is tried once. Raises NotSupported when none is left."""
     asked = [field for field in fields if field.id not in card.absent_fields]
     answers = nvml.nvmlDeviceGetFieldValues(card.handle, [(field.id, field.scope) for field in asked])
     values: CardValues = {}

@@ -1,4 +1,4 @@
-"""Read the machine: processors, memory, pressure, disks, network, the container's limits, and what the live runs use."""
+"""Read the machine: processors, memory, pressure, disks, network, the container's limits, and the resources of the live runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class HostCollector:
-    """The first sample comes at once, what is a rate from the second on."""
+    """The first sample comes at once, rates from the second on."""
 
     name = "host"
     period_s = 0.5
@@ -38,7 +38,7 @@ class HostCollector:
         live_runs: Callable[[], Iterable[RunActivity]] = list,
         finder: Finder | None = None,
     ) -> None:
-        """`data_path` lies on the disk whose free space is reported. What psutil reads it reads from its own PROCFS_PATH."""
+        """`data_path` lies on the disk whose free space is reported. psutil reads from its own PROCFS_PATH."""
         self.host = host
         self.proc = proc
         self.sys = sys
@@ -73,14 +73,14 @@ class HostCollector:
 
 
 class Counters:
-    """What rising counters added since they were last read."""
+    """The increase of counters since they were last read."""
 
     def __init__(self) -> None:
         self._before: Values = {}
         self._read_s = 0.0
 
     def added(self, counts: Values) -> Values:
-        """Nothing for a counter that is new; 0 for one that went back, as when a disk was taken out."""
+        """Nothing for a new counter; 0 for one that went back, e.g. when a disk was removed."""
         before, self._before = self._before, counts
         return {name: max(0.0, count - before[name]) for name, count in counts.items() if name in before}
 
@@ -134,7 +134,7 @@ def disk(machine: HostCollector) -> Iterator[HostReading]:
 
 
 def net(machine: HostCollector) -> Iterator[HostReading]:
-    """Cards with a device behind them; in a container, whose only card is virtual, all that are not known to be mere plumbing."""
+    """Cards with a device; in a container, whose only card is virtual, all except known internal ones."""
     counts = psutil.net_io_counters(pernic=True, nowrap=False)
     real = [name for name in counts if (machine.sys / "class/net" / name / "device").exists()]
     cards = [counts[name] for name in real or (name for name in counts if not name.startswith(VIRTUAL_CARDS))]
@@ -169,7 +169,7 @@ def data_disk(machine: HostCollector) -> Iterator[HostReading]:
 
 
 def cgroup(machine: HostCollector) -> Iterator[HostReading]:
-    """The narrowest limits from this process's cgroup up to the root; nothing where there are none."""
+    """The lowest limits from this process's cgroup up to the root; nothing where there are none."""
     limits = list(memory_limits(machine))
     values: Values = {}
     if limits:
@@ -225,7 +225,7 @@ def read(path: Path) -> str:
 
 
 def runs(machine: HostCollector) -> Iterator[HostReading]:
-    """What each rank of the live runs uses, with its children."""
+    """The resources of each rank of the live runs, with its children."""
     alive = set()
     for run, processes in machine.finder.find(machine.live_runs()).items():
         for process in processes:
@@ -239,7 +239,7 @@ def runs(machine: HostCollector) -> Iterator[HostReading]:
 
 
 def usage_of(machine: HostCollector, key: str, pids: list[int]) -> Values:
-    """Summed over processes. A process counts from the second look at it; what it used up to its end after the last one is lost."""
+    """Summed over processes. A process counts from its second sample; its use between its last sample and its end is lost."""
     counts: Values = {}
     resident_bytes = 0
     for pid in pids:

@@ -14,7 +14,7 @@ def choose(wanted: str | None, host: str | None = None) -> Choice:
     if wanted is None:
         return Choice(native.Native(host), pyspy.PySpy(host))
     sampler: Sampler = native.Native(host) if wanted == native.NAME else pyspy.PySpy(host)
-    return Choice(sampler, because=f"Sampled by {sampler.name}, as --sampler says.")
+    return Choice(sampler, because=f"Sampled by {sampler.name} (set by --sampler).")
 
 
 class _Handed(NamedTuple):

@@ -150,7 +150,7 @@ def _read_regular(found: int) -> tuple[bytes, float]:
 
 def _read_descriptor(found: int) -> tuple[bytes, float]:
     if not stat.S_ISREG(os.fstat(found).st_mode) or _file_system(found) in OF_THE_KERNEL:
-        raise Unreadable("It is no regular file.")
+        raise Unreadable("It is not a regular file.")
     file = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         before = os.fstat(file)

@@ -1,4 +1,4 @@
-"""The HTTP face of `queries`, under /api/v1: the routes of one noun a file. Documented at /api/docs."""
+"""HTTP routes over `queries`, under /api/v1: one file for the routes of each noun. Documented at /api/docs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def register(app: FastAPI, queries: Queries) -> None:
         noun.add_routes(router, queries)
     app.include_router(router)
     health, metrics = machine.health_route(queries), lambda: Response(render(queries.machine()), media_type=CONTENT_TYPE)
-    app.add_api_route("/healthz", health, response_model=None, summary="Is it well?")
+    app.add_api_route("/healthz", health, response_model=None, summary="Health")
     app.add_api_route("/metrics", metrics, response_class=PlainTextResponse, summary="The machine, for Prometheus")
     app.add_api_route("/api/docs", lambda: HTMLResponse(documentation.page_of(app)), include_in_schema=False)
     app.add_api_route("/api/{path:path}", _unknown, methods=METHODS, include_in_schema=False)

@@ -1,6 +1,6 @@
 """Answers as JSON, each with its type: the shape of an answer is written once, in the file of its noun, and OpenAPI shows it.
 
-Times are Unix seconds. What is missing is null; a value that was logged and is not finite travels as a string.
+Times are Unix seconds. Missing values are null; logged values that are not finite travel as strings.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FEW = 16  # values, as in a delta: fewer are looked at faster in a list
 
 
 class Answer(Response, Generic[T]):
-    """`-> Answer[RunList]` says what a route answers. Numpy columns are written as they are."""
+    """`-> Answer[RunList]` names a route's answer. Numpy columns are written unchanged."""
 
     media_type = "application/json"
 

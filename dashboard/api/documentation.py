@@ -18,7 +18,7 @@ SERIALIZED: Literal["serialization"] = "serialization"
 
 
 def openapi_of(app: FastAPI, routes: Sequence[BaseRoute], others: Sequence[Any] = ()) -> dict[str, Any]:
-    """FastAPI's description, with what each of these routes answers, and other types among its schemas. Made when it is first asked for: the types cost nothing at the start."""
+    """FastAPI's description, with the answers of these routes and other types among its schemas. Built at the first request, so that the start costs nothing."""
     if app.openapi_schema is None:
         described = FastAPI.openapi(app)
         ours = [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
@@ -36,7 +36,7 @@ def openapi_of(app: FastAPI, routes: Sequence[BaseRoute], others: Sequence[Any] 
 
 
 def _answer_of(route: APIRoute) -> Any:
-    """`Answer[RunList] -> RunList`; None for what is no JSON."""
+    """`Answer[RunList] -> RunList`; None for answers that are not JSON."""
     hint = get_type_hints(route.endpoint, include_extras=True).get("return")
     return next((get_args(part)[0] for part in (hint, *get_args(hint)) if get_origin(part) is Answer), None)
 

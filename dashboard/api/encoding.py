@@ -1,4 +1,4 @@
-"""JSON of whatever an answer holds: no array's layout, no odd string and no large number fails it."""
+"""JSON of any answer, with arrays of any layout, odd strings and large numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOO_DEEP = "..."
 def encode(value: object) -> bytes:
     """UTF-8. A NaN that is not one of `answer.numbers` stands for a missing number and becomes null.
 
-    Lone surrogates become U+FFFD, integers of more than 64 bits strings, and what is nested deeper than 200 levels "...".
+    Lone surrogates become U+FFFD, integers of more than 64 bits strings, and deeper nesting than 200 levels "...".
     """
     try:
         return orjson.dumps(value, _plain, OPTIONS)
@@ -26,7 +26,7 @@ def encode(value: object) -> bytes:
 
 
 def _plain(value: object) -> object:
-    """What orjson does not take: strided arrays, arrays and numbers of other types, named tuples."""
+    """Values that orjson does not accept: strided arrays, arrays and numbers of other types, named tuples."""
     if isinstance(value, np.ndarray):
         usual = value.dtype.isnative and value.dtype.kind in "iufb" and value.dtype.itemsize <= 8
         return np.ascontiguousarray(value) if usual and not value.flags.c_contiguous else value.tolist()

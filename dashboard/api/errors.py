@@ -37,14 +37,14 @@ def _answering(status: int, sentence: Callable[[Any], str]) -> Callable[[Request
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    """What the framework itself refuses: a method that a route does not have."""
+    """Errors of the framework itself: a method that a route does not have."""
     assert isinstance(error, HTTPException)
     sentence = SENTENCES.get(error.status_code, str(error.detail))
     return Answer({"error": sentence}, status_code=error.status_code, headers=error.headers)
 
 
 def _unexpected(error: Exception) -> str:
-    """It rises further and is logged with its traceback."""
+    """It is raised further and logged with its traceback."""
     return f"the dashboard failed at this question ({type(error).__name__}); its output says where: please report it"
 
 

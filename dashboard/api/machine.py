@@ -1,4 +1,4 @@
-"""The machine: its GPUs, who uses them, the collectors and the dashboard itself."""
+"""The machine: its GPUs and their processes, the collectors and the dashboard itself."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class GpuNow(GpuRow):
 
 
 class LooksRow(TypedDict):
-    """What one source of the catalog costs on this machine."""
+    """The cost of one source of the catalog on this machine."""
 
     source: str
     looks: int

@@ -1,4 +1,4 @@
-"""What the live socket sends: the messages of `WS /api/v1/live`, which have no route in OpenAPI and stand among its schemas."""
+"""The messages of the live socket `WS /api/v1/live`, which has no route in OpenAPI: they are among its schemas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .runs import EventRow, RunRow
 
 
 class StateMessage(StateAnswer):
-    """About once a second. `runs` are those that live or are subscribed to, of `runs_total`."""
+    """About once a second. `runs` are those alive or subscribed to, of `runs_total`."""
 
     type: Literal["state"]
     runs: list[RunRow]
@@ -21,7 +21,7 @@ class StateMessage(StateAnswer):
 
 
 class DeltaMessage(TypedDict):
-    """What was committed up to `cursor`, as far as it was subscribed to."""
+    """The subscribed data committed up to `cursor`."""
 
     type: Literal["delta"]
     cursor: int
@@ -31,14 +31,14 @@ class DeltaMessage(TypedDict):
 
 
 class ResetMessage(TypedDict):
-    """The cursor is older than what is kept for deltas: read the points anew."""
+    """The cursor is older than the stored deltas: read the points again."""
 
     type: Literal["reset"]
     cursor: int
 
 
 class RefusedMessage(TypedDict):
-    """What came was no subscription; the socket is closed."""
+    """The message was not a subscription; the socket is closed."""
 
     type: Literal["refused"]
     error: str

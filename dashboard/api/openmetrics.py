@@ -1,6 +1,6 @@
 """The machine as OpenMetrics text, for Prometheus: `GET /metrics`.
 
-Names come from the catalog, with the base unit of the format at their end: `gpu/power_w` -> `deepseek_gpu_power_watts`. The
+Names come from the catalog, with the base unit of the format as suffix: `gpu/power_w` -> `deepseek_gpu_power_watts`. The
 labels of GPUs are those of dcgm-exporter, so that its dashboards and joins fit.
 """
 
@@ -42,7 +42,7 @@ LABELS = {"gpu": "gpu", "uuid": "UUID", "mig": "GPU_I_ID", "host": "Hostname"}  
 
 
 def render(machine: Machine) -> str:
-    """Current values only: what is silent or lost is absent, as a scraper stamps what it reads with its own time."""
+    """Current values only: silent or lost series are absent, because a scraper adds its own time stamp."""
     models = {gpu["uuid"]: gpu["name"] for gpu in machine.gpus}
     lines = [*_up(machine)]
     for metric, values in itertools.groupby(machine.values, key=lambda value: value.metric):

@@ -1,4 +1,4 @@
-"""What routes may be asked with: each parameter with its bounds, and the checks of two together."""
+"""The parameters of routes with their bounds, and checks of two together."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
 
 def _answer(curves: Curves) -> Answer[CurveList]:
-    """Written curve by curve: no other thread runs while a part is made, so none may be long."""
+    """Written curve by curve: no other thread runs while a part is encoded, so parts are short."""
     parts = b",".join(encode(curve_row(curve)) for curve in curves.curves)
     return Answer(b'{"cursor":%d,"series":[%b]}' % (curves.cursor, parts))  # type: ignore[arg-type]
 

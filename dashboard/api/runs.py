@@ -1,4 +1,4 @@
-"""Runs, and what was read of their files."""
+"""Runs, and the progress in their files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RunList(TypedDict):
 
 
 class EventRow(TypedDict):
-    """And whatever else the event carried."""
+    """Plus the event's other fields."""
 
     run: str
     kind: str

@@ -1,4 +1,4 @@
-"""What may stand behind `deepseek-dashboard`: one file a command, and its row here."""
+"""Subcommands of `deepseek-dashboard`: one file per command, and its row here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command is."""
+"""A command: its name, help, arguments and function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]  # of the checkout, or the folder `de
 
 
 class Mistake(Exception):
-    """The user's to mend; the text is one sentence with the remedy."""
+    """A user error; the text is one sentence with the remedy."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -22,7 +22,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 class Command(NamedTuple):
-    """Its file imports neither Dash nor pandas before `run` needs them: `--help` answers at once."""
+    """Its file imports neither Dash nor pandas before `run` needs them: `--help` is fast."""
 
     name: str
     help: str

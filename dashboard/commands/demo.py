@@ -1,4 +1,4 @@
-"""The training run of `--demo`: goes on from the newest checkpoint, else begins a run of its own name."""
+"""The training run of `--demo`: continues from the newest checkpoint, else begins a new run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Demo(threading.Thread):
     """Starts the trainer at once, and reports to the collector how it ended."""
 
     def __init__(self, log_dir: Path, data_dir: Path, module: str, folder: Path | None) -> None:
-        """`module` is run in `folder`: its module path is its own, ours is not handed on."""
+        """`module` is run in `folder`: it has its own module path, ours is not inherited."""
         super().__init__(name="demo", daemon=True)
         self._log_dir, self._data_dir, self._module, self._folder = log_dir, data_dir, module, folder
         self._ending, self._lock = threading.Event(), threading.Lock()
@@ -37,7 +37,7 @@ class Demo(threading.Thread):
         self._was_brief()
 
     def stop(self) -> None:
-        """SIGTERM: it saves a checkpoint, from which the next demo goes on."""
+        """SIGTERM: it saves a checkpoint, from which the next demo continues."""
         with self._lock:
             self._ending.set()
         self._trainer.terminate()
@@ -62,7 +62,7 @@ class Demo(threading.Thread):
             )
 
     def _was_brief(self) -> bool:
-        """Wait until the trainer has ended; whether that was soon after its start, and not our doing."""
+        """Wait until the trainer has ended; return whether that was soon after its start, and not caused by us."""
         begun_s, ticks = time.monotonic(), start_ticks(self._trainer.pid)
         code = self._trainer.wait()
         with contextlib.suppress(ControlError):  # it is starting again, and judges by the run's files
@@ -71,7 +71,7 @@ class Demo(threading.Thread):
 
 
 def _runs(log_dir: Path) -> Iterator[list[str]]:
-    """What the trainer is started with, and again should that end at once."""
+    """The trainer's arguments, and those to retry with if it ends at once."""
     if (newest := newest_checkpoint(log_dir)) is not None:
         yield ["--run", newest.parent.name, "--resume"]
     yield ["--run", f"gpt-{datetime.datetime.now():%Y%m%d-%H%M%S}"]

@@ -36,7 +36,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def prepare(parsed: argparse.Namespace) -> CollectorOptions:
-    """With the log folder and the data folder there and usable. Raises Mistake."""
+    """Options with an existing, usable log folder and data folder. Raises Mistake."""
     if not (ROOT / "assets" / "vendor").is_dir():
         raise Mistake("assets/vendor/ is missing; run: make setup")
     if parsed.demo:
@@ -60,7 +60,7 @@ def prepare(parsed: argparse.Namespace) -> CollectorOptions:
 
 
 def listen(host: str, number: int) -> socket.socket:
-    """Raises Mistake where the address is taken or not ours to offer."""
+    """Raises Mistake if the address is in use or not available."""
     if host not in LOOPBACK:
         raise Mistake(
             f"--host {host} would be open to others; leave it out and reach this host with: ssh -L {number}:localhost:{number} HOST"

@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """1 where something is damaged."""
+    """Exit code 1 if something is damaged."""
     from collectors.store.open import maintenance
 
     data_dir: Path = (options.data_dir or folders.data_dir_of(options.log_dir)).resolve()
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def compact(data_dir: Path) -> None:
-    """As the store's only writer, and with the bytes before and after. Raises Mistake."""
+    """Compact as the store's only writer, and print the bytes before and after. Raises Mistake."""
     from collectors.store.open import maintenance
     from collectors.store.protocol import StoreError
 

@@ -1,4 +1,4 @@
-"""Dash's callbacks over HTTP: what a browser sends is checked before Dash sees it, and no callback keeps the live socket waiting."""
+"""Dash's callbacks over HTTP: requests are checked before Dash sees them, and no callback delays the live socket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def route(dash: Dash) -> Callable[[Request], Awaitable[Response]]:
-    """Stands before Dash's own route of the same path, which answers 500 to what it does not expect."""
+    """Replaces Dash's own route of the same path, which returns 500 for unexpected requests."""
     dispatch = dash.backend.serve_callback(dash)
 
     async def answer(request: Request) -> Response:
@@ -38,9 +38,9 @@ def route(dash: Dash) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _check(body: Any, dash: Dash) -> None:
-    """Raises BadRequest for what no page of ours sends."""
+    """Raises BadRequest for requests that our pages do not send."""
     if not isinstance(body, dict) or body.get("output") not in dash.callback_map:
-        raise BadRequest("this is no callback of a page; reload the page")
+        raise BadRequest("this is not a callback of a page; reload the page")
     known = dash.callback_map[body["output"]]
     for name, wanted in (("inputs", known["inputs"]), ("state", known["state"])):
         sent = body.get(name, [])

@@ -1,7 +1,7 @@
 """The frame around all pages: the HTML that the browser gets first, and Dash's outermost layout.
 
-The bar, the status line and a place for the first picture stand in the HTML itself, so that the page draws before Dash is
-there: `assets/main.js` takes Dash's bundles out of their template when the first picture is drawn, and moves the drawn page
+The bar, the status line and a place for the first picture are in the HTML itself, so that the page draws before Dash is
+loaded: `assets/main.js` takes Dash's bundles out of their template when the first picture is drawn, and moves the drawn page
 into its container when Dash has laid that out.
 """
 
@@ -77,7 +77,7 @@ def index(page: Page) -> str:
 
 
 class Framed(Dash):  # type: ignore[misc]  # Dash has no types
-    """Dash with an index of its own for each page, which loads the browser code of the packages that this page names, and of no other."""
+    """Dash with an index for each page, which loads only the browser code of the packages that the page names."""
 
     def page_index(self, page: Page, request: object) -> str:
         shown, asked = _shown.set(page), set_current_request(request)
@@ -112,7 +112,7 @@ def styles_of(page: Page) -> list[str]:
 
 @cache
 def modules_of(page: Page) -> list[str]:
-    """All that it needs before the first picture, in the order in which it is found: `main.js`, its own module, and what these import."""
+    """The modules that it needs before the first picture, in the order in which they are found: `main.js`, its own module, and what these import."""
     return list(needed(["main.js", module_of(page)]))
 
 
@@ -142,7 +142,7 @@ def layout() -> html.Main:
 
 
 def register(dash: Dash, queries: Queries) -> None:
-    """The layouts and callbacks of all pages. A page that a module draws stands in the container before Dash is there."""
+    """The layouts and callbacks of all pages. A page that a module draws is in the container before Dash is loaded."""
     made = {page.path: page.layout for page in pages() if not page.module}
     dash.layout = layout
     if not made:

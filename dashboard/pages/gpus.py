@@ -1,4 +1,4 @@
-"""The GPUs page: `assets/pages/gpus/page.js` fills it with the heat strip, a lane a metric, and the processes."""
+"""The GPUs page: `assets/pages/gpus/page.js` fills it with the heat strip, a lane per metric, and the processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page is: its row in the bar, what draws it, and what Dash does on it."""
+"""A page: its row in the bar, its module, and its Dash layout and callbacks."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 def empty() -> Component:
-    """Of a page whose module draws everything itself."""
+    """The layout of a page whose module draws everything itself."""
     from dash import html
 
     return html.Div()
 
 
 def no_callbacks(dash: Dash, queries: Queries) -> None:
-    """Of a page without any."""
+    """The callbacks of a page without any."""
 
 
 class Page(NamedTuple):
     """A file of this folder with `PAGE = Page(...)` is a page: the bar, the keys and the preloads follow.
 
     `module` is the folder below `assets/pages/` whose `page.js` draws it and whose `page.css` is its own, "" for a page that is
-    made of Dash components alone. Callbacks only read; what changes something calls a route of our API.
+    made of Dash components alone. Callbacks only read; changes go through a route of our API.
     """
 
     key: str

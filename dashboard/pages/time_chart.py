@@ -10,9 +10,9 @@ from dash import html
 
 
 def time_chart(id: str, runs: Sequence[str], series: Sequence[str], axis: Literal["time", "step"] = "time") -> html.Div:
-    """A lane a series, with a line a run; `runs` without a name shows the run that is selected. Follows the newest point.
+    """A lane per series, with a line per run; `runs` without a name shows the run that is selected. Follows the newest point.
 
-    All charts of a page share their axis, and what is dragged over on one of them is selected on the page.
+    All charts of a page share their axis; a drag on one of them selects a window of the page.
     """
     about = json.dumps({"runs": list(runs), "series": list(series), "axis": axis})
     return html.Div(id=id, className="time-chart", **{"data-time-chart": about})

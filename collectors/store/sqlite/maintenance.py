@@ -71,7 +71,7 @@ def _check_file(path: Path) -> Iterator[str]:
     try:
         db = schema.open_reader(path)
         if db is None:
-            yield "it is no store file, or is still being made"
+            yield "it is not a store file, or is still being made"
             return
         with contextlib.closing(db), schema.transaction(db, "DEFERRED"):
             for (message,) in db.execute("PRAGMA integrity_check").fetchall():
