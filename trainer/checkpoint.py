@@ -30,7 +30,7 @@ FORMAT = 2  # of what is saved; rises when older checkpoints cannot be read any 
 
 
 class Trained(NamedTuple):
-    """What training changes."""
+    """The state that training changes."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -39,9 +39,9 @@ class Trained(NamedTuple):
 
 
 def save(folder: Path, trained: Trained, step: int, position: int, config: dict[str, Any], ranks: Ranks) -> Path:
-    """All ranks call it at the same step, for each has random generators of its own; rank 0 writes.
+    """All ranks call it at the same step, because each has its own random generators; rank 0 writes.
 
-    Write beside, sync, rename: after a crash at any moment one whole checkpoint is there. `step` is the one to go on with,
+    Write a temporary file, sync, rename: after a crash at any moment a whole checkpoint exists. `step` is the next one,
     `position` the number of samples that all ranks drew from their data.
     """
     path, temporary = folder / NAME, folder / f".{NAME}"
@@ -68,7 +68,7 @@ def save(folder: Path, trained: Trained, step: int, position: int, config: dict[
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """What `save` wrote, with every tensor in host memory. Checks the sums that torch.save wrote, for torch.load does not."""
+    """The contents that `save` wrote, with every tensor in host memory. Verifies the checksums of torch.save, which torch.load does not."""
     path = folder / NAME
     if not path.exists():
         raise UserError(f"no checkpoint in {folder}: start the run without --resume, or name another with --run")
@@ -88,7 +88,7 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def restore(state: dict[str, Any], trained: Trained, ranks: Ranks) -> None:
-    """Call it last before the loop: it sets the random generators back, too, where the ranks are as many as they were."""
+    """Call it last before the loop: it also restores the random generators, if the number of ranks is the same."""
     trained.model.load_state_dict(state["model"])
     trained.optimizer.load_state_dict(state["optimizer"])
     if trained.scaler.is_enabled() and state["scaler"]:  # empty when the run was trained without one until now
@@ -109,7 +109,7 @@ def _set_generators(states: dict[str, torch.Tensor], device: torch.device) -> No
 
 
 def _sync(folder: Path) -> None:
-    """Makes the rename last."""
+    """Make the rename durable."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -2,12 +2,12 @@
 
 
 class UserError(Exception):
-    """One sentence that says what is wrong and what to do; the command line prints it and exits with `code`."""
+    """One sentence with the error and the remedy; the command line prints it and exits with `code`."""
 
     code = 2
 
 
 class Diverged(UserError):
-    """The training's own fault, not the command's."""
+    """An error of the training, not of the command."""
 
     code = 1

@@ -1,4 +1,4 @@
-"""Out of memory: which batch would fit? Found by trying, for nothing else knows the allocator, the kernels and the neighbours."""
+"""Out of memory: find a batch that fits by trying, which alone includes the allocator, the kernels and other programs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SPARE_SHARE = 10  # of what fits, a tenth is left for what differs from run to r
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """On a GPU; or on a CPU where the memory of a process is limited. Elsewhere Linux kills the process instead."""
+    """Whether memory ran out: on a GPU, or on a CPU with limited process memory. Elsewhere Linux kills the process instead."""
     return isinstance(error, torch.OutOfMemoryError) or any(
         words in str(error) for words in ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
     )
 
 
 def advice(config: Config, data: Data, device: torch.device, numbers: Precision) -> str:
-    """One sentence. Call it where nothing holds the model that failed any more."""
+    """One sentence. Call it when nothing references the failed model any more."""
     gc.unfreeze()
     gc.collect()  # shared and recomputed models refer to themselves
     asked = f"{config.task} {config.size} in {numbers.name} runs out of memory with --batch {config.batch}"

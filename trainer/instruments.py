@@ -1,4 +1,4 @@
-"""What a training loop measures of itself: phases, the numbers of each step, memory, stalls, the wait for other ranks.
+"""Measurements of a training loop: phases, the numbers of each step, memory, stalls, the wait for other ranks.
 
     with Instruments(log, device) as instruments:
         phases = instruments.phases
@@ -11,7 +11,7 @@
             for finished in instruments.end_step(step, {"train/loss": loss, "train/lr": lr}):
                 if math.isnan(finished.values["train/loss"]): ...
 
-On a GPU nothing of it waits: what a step computed and how long it took there is logged, and returned, some steps later.
+On a GPU nothing waits: a step's numbers and GPU times are logged, and returned, some steps later.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .run_log import RunLog
 
 
 class Instruments:
-    """Of one rank; every rank has its own. Made after the optimizer, for that is when PyTorch's compiler can be listened to."""
+    """One per rank. Create it after the optimizer, when PyTorch's compiler can be observed."""
 
     def __init__(self, log: RunLog, device: torch.device, clock: GpuClock | None = None) -> None:
         self._log = log
@@ -54,9 +54,9 @@ class Instruments:
             self._all_reduce = FirstAllReduce(model, self._clock)
 
     def end_step(self, step: int, values: Mapping[str, Any]) -> list[StepNumbers]:
-        """Log the step's numbers (tensors of one element among them) and times; return the steps whose every number is known by now.
+        """Log the step's numbers (tensors of one element among them) and times; return the steps whose numbers are all known by now.
 
-        Call it last in the step, in the training thread. Tensors of the device are copied, never waited for.
+        Call it last in the step, in the training thread. Device tensors are copied without waiting.
         """
         with self.phases["log"]:
             self._step = step
@@ -72,7 +72,7 @@ class Instruments:
             return self._logged(finished)
 
     def close(self) -> list[StepNumbers]:
-        """Wait for the GPU, log what it still owes, and listen to nothing any more."""
+        """Wait for the GPU, log its remaining steps, and remove all hooks."""
         self._detach()
         return self._logged(self._clock.drain()) if self._clock else []
 
@@ -112,5 +112,5 @@ class Instruments:
 
 
 def _number(value: Any) -> float:
-    """A tensor's, which waits only where there is nothing to wait for, or the number itself."""
+    """The value of a tensor, which does not have to wait here, or the number itself."""
     return value.item() if hasattr(value, "item") else value

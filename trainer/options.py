@@ -1,4 +1,4 @@
-"""The command line, and what of it a run keeps when it is resumed."""
+"""The command line, and the options that a resumed run keeps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEPS = 1_000_000
 
 
 class Config(NamedTuple):
-    """What a checkpoint carries; the run's config on the dashboard."""
+    """The options stored in a checkpoint; the run's config on the dashboard."""
 
     task: str
     size: str
@@ -46,7 +46,7 @@ class Config(NamedTuple):
 
     @classmethod
     def resumed(cls, saved: dict[str, Any], options: argparse.Namespace) -> Config:
-        """Only the learning rate and the end may change: with another value of the rest it would not be the same run."""
+        """Only the learning rate and the end may change: other changes would make it another run."""
         config = cls(**saved)
         for name, value in saved.items():
             wanted = getattr(options, name)
@@ -61,7 +61,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """None where nothing was said and the default depends on something, or must not overrule what a resumed run was begun with."""
+    """None where no flag was given and the default depends on others, or must not overrule the options of a resumed run."""
     parser = Parser("deepseek-train", description="Train one of four models in mixed precision, on data that is installed here.")
     parser.add_argument("--task", choices=TASKS, help="what to train (default: gpt)")
     parser.add_argument("--size", choices=("tiny", "base"), help="of the model (default: base on a GPU, tiny on a CPU)")

@@ -1,4 +1,4 @@
-"""How long the parts of a step take on the host: `with phases["forward"]: ...`, about 0.3 us each and without waiting for the GPU."""
+"""Host times of the parts of a step: `with phases["forward"]: ...`, about 0.3 us each and without waiting for the GPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import TracebackType
 
 
 class Phase:
-    """Adds up the time spent inside `with`, for one thread; used again step after step, so that nothing is allocated."""
+    """Adds up the time spent inside `with`, for one thread; reused each step, so that nothing is allocated."""
 
     __slots__ = ("_begun_ns", "series", "spent_ns")
 
@@ -24,7 +24,7 @@ class Phase:
 
 
 class Phases(dict[str, Phase]):
-    """The phases of a step; one comes into being when it is first named, and counts 0 in the steps that pass it over."""
+    """The phases of a step; one is created at its first use, and counts 0 in steps without it."""
 
     def __missing__(self, name: str) -> Phase:
         phase = self[name] = self.new(name)
@@ -34,7 +34,7 @@ class Phases(dict[str, Phase]):
         return Phase(name)
 
     def take_s(self) -> dict[str, float]:
-        """`{"phase/forward_s": 0.0021, ...}` since last asked, to the microsecond."""
+        """`{"phase/forward_s": 0.0021, ...}` since the last call, to the microsecond."""
         spent = {phase.series: phase.spent_ns // 1000 / 1e6 for phase in self.values()}
         for phase in self.values():
             phase.spent_ns = 0

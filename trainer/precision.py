@@ -1,4 +1,4 @@
-"""In which precision a device computes: fp32, tf32, bf16, or fp16 with a gradient scaler."""
+"""The precision of a device's computations: fp32, tf32, bf16, or fp16 with a gradient scaler."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Precision(NamedTuple):
         return torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype is not torch.float32)
 
     def scaler(self, device: torch.device) -> Scaler:
-        """fp16 gradients underflow without it; the others have float32's range, and get one that passes everything through."""
+        """fp16 gradients underflow without it; the others have float32's range, and get a disabled one."""
         return Scaler(device, enabled=self.dtype is torch.float16)
 
 
 class Scaler(torch.amp.GradScaler):
-    """Returns its scale and how many steps it skipped in this process, as tensors on the device: reading them waits, making them does not.
+    """Returns its scale and how many steps it skipped in this process, as tensors on the device: reading them waits, creating them does not.
 
     With a fused optimizer step() does not wait, either: the kernel itself leaves the weights alone where a gradient overflowed.
     """
@@ -44,12 +44,12 @@ class Scaler(torch.amp.GradScaler):
         self._skipped = self._skipped + (self.scale(self._one) < before)
 
     def readings(self) -> dict[str, Tensor]:
-        """After update(); nothing for a scaler that only passes through."""
+        """Call it after update(); empty for a disabled scaler."""
         return {"train/grad_scale": self.scale(self._one), "train/skipped_steps": self._skipped} if self.is_enabled() else {}
 
 
 def choose(wanted: str, device: torch.device) -> Precision:
-    """Sets PyTorch's own switch for tf32 as well: true fp32 means convolutions, too, which PyTorch leaves in tf32."""
+    """Sets PyTorch's own switch for tf32 as well: true fp32 includes convolutions, for which PyTorch's default is tf32."""
     chosen = _best(device) if wanted == "auto" else Precision(wanted, DTYPES[wanted], "asked for")
     if problem := _problem(chosen.name, device):
         raise UserError(problem)
@@ -74,7 +74,7 @@ def _best(device: torch.device) -> Precision:
 
 
 def _problem(name: str, device: torch.device) -> str | None:
-    """A sentence where the device does not compute in it."""
+    """A sentence if the device does not support it."""
     if name == "tf32" and device.type != "cuda":
         return "tf32 is a format of NVIDIA's tensor cores: on a CPU use --precision fp32 or bf16"
     if name in ("tf32", "bf16") and device.type == "cuda" and _capability(device) < AMPERE:

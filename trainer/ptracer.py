@@ -1,7 +1,7 @@
 """Let any process of the same user attach to this one, for a profiler that did not start it.
 
-Where /proc/sys/kernel/yama/ptrace_scope is 1, as on Ubuntu, only ancestors may. What is said here holds for one process, so each
-fork says it again; a process that is started anew, as multiprocessing's `spawn` does, must call `allow_any` itself.
+Where /proc/sys/kernel/yama/ptrace_scope is 1, as on Ubuntu, only ancestors may. The permission holds for one process, so each
+fork repeats it; a new process, e.g. of multiprocessing's `spawn`, must call `allow_any` itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def allow_any() -> None:
 
 
 def _allow() -> None:
-    """A kernel without Yama refuses, and needs no leave."""
+    """A kernel without Yama refuses the call, and needs no permission."""
     import ctypes  # 10 ms, for those only who ask
 
     ctypes.CDLL(None).prctl(PR_SET_PTRACER, ctypes.c_ulong(PR_SET_PTRACER_ANY), 0, 0, 0)

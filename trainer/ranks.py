@@ -1,4 +1,4 @@
-"""The processes that train one model together: RANK and WORLD_SIZE say which one this is, as torchrun sets them."""
+"""The processes that train one model together: RANK and WORLD_SIZE identify this one, as torchrun sets them."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class Ranks(NamedTuple):
         return DistributedDataParallel(model, gradient_as_bucket_view=True) if self.world_size > 1 else model
 
     def averaging(self, shared: nn.Module, last: bool) -> AbstractContextManager[None]:
-        """Around the passes of a micro-batch: gradients add up on each rank, and only with the last one travel."""
+        """Around the passes of a micro-batch: gradients add up on each rank, and are exchanged only with the last one."""
         return nullcontext() if last or self.world_size == 1 else shared.no_sync()
 
     def any(self, flag: bool) -> bool:
-        """Whether it is true on any rank; all must ask at the same step, or they would wait for each other for ever."""
+        """Whether it is true on any rank; all must call it at the same step, or they would wait for each other for ever."""
         return self._reduce(int(flag), distributed.ReduceOp.MAX) > 0
 
     def mean(self, value: float) -> float:
-        """Over all ranks, which must all ask."""
+        """Over all ranks, which must all call it."""
         return self._reduce(value, distributed.ReduceOp.SUM) / self.world_size
 
     def gather(self, value: T) -> list[T]:
-        """Of all ranks, which must all ask; only rank 0 gets the others' ones."""
+        """Of all ranks, which must all call it; only rank 0 receives the others' ones."""
         if self.world_size == 1:
             return [value]
         values: list[T | None] | None = [None] * self.world_size if self.rank == 0 else None

@@ -37,11 +37,11 @@ REASON_CHARS = 1000
 
 
 class RunLog:
-    """One process's part of a run. After a fork the child's copy is inert, and so is a closed one: calls do nothing.
+    """One process's part of a run. After a fork the child's copy is inert, as is a closed log: calls do nothing.
 
-    `run` may name sub-folders; given the name of a run that is there already, it goes on with that run. `name` is what the text
-    log, and a run without a name, are called: the script's name if not given. Rank and world size come from RANK and WORLD_SIZE.
-    `unit` is what a step is: "request", "document". `allow_profiling` lets any process of the same user attach to this one and to
+    `run` may name sub-folders; the name of an existing run continues that run. `name` names the text
+    log, and a run without a name; default: the script's name. Rank and world size come from RANK and WORLD_SIZE.
+    `unit` names a step: "request", "document". `allow_profiling` lets any process of the same user attach to this one and to
     what it forks, where the kernel would allow its ancestors only (ptrace_scope 1).
     Raises OSError when the folder cannot be written, ValueError for a name that leaves it.
     """
@@ -82,7 +82,7 @@ class RunLog:
         if self.rank == 0:
             what = {"run": self.run, "kind": kind, "unit": unit, "config": dict(config or {}), "world_size": self.world_size}
             run_info.write(self.folder / "run.json", what, start)
-        # written at once, for profilers wait for it, and with both clocks at one moment
+        # written at once, because profilers wait for it, with both clocks at one moment
         place = run_info.place(self.rank, self.world_size)
         self._events.add(event_line(time(), "start", {**place, **start, "mono_s": round(monotonic(), 6)}))
         self._events.flush()
@@ -101,26 +101,26 @@ class RunLog:
         self._queue.append((time(), step, {**values, **named} if values else named))
 
     def scalars_at(self, time_s: float, step: int, values: Mapping[str, object]) -> None:
-        """Numbers that are known only now, of a step that ended at `time_s` (Unix time); the mapping must not change any more."""
+        """Late numbers of a step that ended at `time_s` (Unix time); the mapping must not change afterwards."""
         self._queue.append((time_s, step, values))
 
     def phase(self, name: str) -> Phase:
         """`with log.phase("data"): ...`: the seconds spent in it go with the next `scalars` as `phase/data_s`; about 0.4 us.
 
-        For one thread, and not within itself: a phase that is entered a second time begins anew.
+        For one thread, not nested in itself: a phase that is entered again restarts.
         """
         return self._phases[name]
 
     def event(self, kind: str, **fields: object) -> None:
-        """Something that happened: `event("checkpoint", step=500, seconds=0.04, text="step 500")`; any JSON values.
+        """Log an event: `event("checkpoint", step=500, seconds=0.04, text="step 500")`; any JSON values.
 
-        It happened now, or at `time_s=...`; with `seconds`, that is when it was over.
+        Its time is now, or `time_s=...`; with `seconds`, that is its end.
         """
         rank = {"rank": self.rank} if self.rank else {}
         self._queue.append((self._events, event_line(time(), kind, {**rank, **fields})))
 
     def text(self, message: str, level: str = "INFO") -> None:
-        """A line of the text log; further lines of the message stand below it, without a time of their own."""
+        """A line of the text log; further lines of the message follow it, without a time stamp."""
         self._text_at(time(), message, level)
 
     def handler(self) -> logging.Handler:
@@ -128,7 +128,7 @@ class RunLog:
         return _LogHandler(self)
 
     def close(self, status: str = "finished", reason: str = "") -> None:
-        """Write what is queued and the end event. A script that ends without calling it has it called."""
+        """Write the queue and the end event. It is called automatically when the script ends."""
         if not self._closing:
             self._closing = True  # a signal's handler may call this again from within: the second caller only waits
             self.event("end", status=status, reason=reason[:REASON_CHARS])
@@ -144,14 +144,14 @@ class RunLog:
         self.close_after(error)
 
     def close_after(self, error: BaseException | None) -> None:
-        """Close with what the exception says, and with its traceback in the text log."""
+        """Close with the exception's message, and its traceback in the text log."""
         status, reason = endings.of(error)
         if error is not None and status == "crashed":
             self.text("".join(traceback.format_exception(error)), "ERROR")
         self.close(status, reason)
 
     def disown(self) -> None:
-        """Take nothing any more: this process is a forked child, and the log is its parent's."""
+        """Ignore all calls: this process is a forked child, and the log is its parent's."""
         self._queue = deque(maxlen=0)
 
     def _text_at(self, time_s: float, message: str, level: str) -> None:

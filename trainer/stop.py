@@ -1,4 +1,4 @@
-"""A wish to stop: SIGTERM, SIGINT and SIGUSR1 set a flag that the loop reads at the end of a step."""
+"""A request to stop: SIGTERM, SIGINT and SIGUSR1 set a flag that the loop reads at the end of a step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class Stop:
-    """True once a signal came. A second one changes nothing: Ctrl-C reaches a child twice, from the terminal and from its parent."""
+    """True after a signal. A second one changes nothing: Ctrl-C reaches a child twice, from the terminal and from its parent."""
 
     def __init__(self) -> None:
         self.reason = ""

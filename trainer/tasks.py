@@ -1,4 +1,4 @@
-"""What can be trained: a task is a row that names a model, its data, and what each size of it wants."""
+"""Training tasks: a row names a model, its data, and the settings of each size."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     python -m trainer                                    # a GPT on the GPU if there is one, else the CPU, until Ctrl-C
     python -m trainer --task unet3d --steps 50 --run ct  # a short one; the run's files are in logs/ct
-    python -m trainer --run ct --resume --steps 90       # goes on where it stopped
+    python -m trainer --run ct --resume --steps 90       # continues where it stopped
     torchrun --nproc-per-node 2 -m -- trainer --run two  # two ranks of one run; the -- keeps torchrun from reading --run
 
 Installed, it is called deepseek-train. SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 save a checkpoint at the end of the step and end it.
@@ -51,7 +51,7 @@ logger = logging.getLogger("trainer")
 
 
 def train(options: argparse.Namespace) -> None:
-    """Settle everything, so that a user's mistake shows before there is a run; then run."""
+    """Check all options, so that a user's mistake shows before the run starts; then run."""
     ranks = Ranks.join()
     torch.set_num_threads(options.threads or spare_cores(ranks.world_size))
     device = pick_device(options.device, ranks.local_rank)
@@ -232,7 +232,7 @@ def pick_device(wanted: str, local_rank: int) -> torch.device:
 
 
 def spare_cores(world_size: int) -> int:
-    """One core stays free for everything else on the machine."""
+    """One core stays free for other programs."""
     return max(1, (len(os.sched_getaffinity(0)) - 1) // world_size)
 
 
@@ -246,7 +246,7 @@ def run_folder(options: argparse.Namespace) -> Path:
 
 
 def open_log(options: argparse.Namespace, ranks: Ranks, config: dict[str, Any]) -> RunLog:
-    """The run's log; what goes to the logging module goes to its text log, and that of rank 0 to the terminal."""
+    """The run's log; the logging module writes to its text log, and rank 0 also to the terminal."""
     if options.run and not options.resume and ranks.rank == 0 and (run_folder(options) / "run.json").exists():
         raise UserError(f"run {options.run!r} is in {options.log_dir} already: go on with it by --resume, or choose another --run")
     try:

@@ -1,4 +1,4 @@
-"""The MNI152 brain template that nilearn brings along: patches of the T1 image, and which tissue each voxel is. Shapes: X Y Z voxels."""
+"""The MNI152 brain template of nilearn: patches of the T1 image, and the tissue of each voxel. Shapes: X Y Z voxels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Patches:
         return image_XYZ.unsqueeze(0), classes_XYZ
 
     def _stretch(self, centre: int, length: int) -> slice:
-        """Of one axis, moved inside where it would leave the volume."""
+        """The range of one axis, moved inside the volume."""
         first = min(max(0, centre - self.patch // 2), length - self.patch)
         return slice(first, first + self.patch)
 

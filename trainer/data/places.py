@@ -1,4 +1,4 @@
-"""Which sample comes when: a training's place in its data is one number, the samples that all its ranks drew so far."""
+"""The order of samples: a training's place in its data is one number, the samples that all its ranks have drawn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Place(NamedTuple):
 
 
 class Data(Protocol):
-    """Samples that depend on their place alone."""
+    """Samples that depend only on their place."""
 
     def __len__(self) -> int: ...
 
@@ -36,7 +36,7 @@ class Data(Protocol):
 
 @dataclass(frozen=True)
 class Shuffled:
-    """Places without end, each epoch in an order of its own; of several ranks each draws its share."""
+    """Endless places, in a new order each epoch; each of several ranks draws its share."""
 
     samples: int
     seed: int
@@ -57,7 +57,7 @@ class Shuffled:
 def batches(
     data: Data, places: Iterable[Place], batch: int, workers: int = 0, prefetch: int = 2, pin: bool = False
 ) -> Generator[Batch, None, None]:
-    """Batches in the order of the places. Workers are child processes that stay `prefetch` batches ahead, each; close() ends them."""
+    """Batches in the order of the places. Workers are child processes that each stay `prefetch` batches ahead; close() ends them."""
     yield from DataLoader(
         data,
         batch,
@@ -78,6 +78,6 @@ def held_out(data: Data, samples: int, batch: int, rank: int = 0, world_size: in
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C, torchrun and batch systems signal whole groups: the parent still needs its workers for the step that it ends."""
+    """Ctrl-C, torchrun and batch systems signal whole groups: the parent still needs its workers for its last step."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

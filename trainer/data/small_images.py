@@ -18,7 +18,7 @@ VALIDATION_EVERY = 5  # digits: each fifth is held out; Fashion-MNIST has a spli
 
 
 class Images:
-    """An image_CHW of uint8 and its class; in training, one of clothes may be mirrored, and each is shifted a little."""
+    """An image_CHW of uint8 and its class; in training, clothes may be mirrored, and each image is shifted a little."""
 
     def __init__(self, images_NCHW: Tensor, classes_N: Tensor, shifts: bool = False, mirrors: bool = False) -> None:
         self.images_NCHW, self.classes_N = images_NCHW, classes_N
@@ -38,7 +38,7 @@ class Images:
 
 
 def load(folder: Path = FASHION_MNIST) -> tuple[Images, Images]:
-    """Train and validation. Which of the two data sets it is, is a matter of what is installed."""
+    """Train and validation, of whichever data set is installed."""
     return _fashion_mnist(folder) if folder.is_dir() else _digits(folder)
 
 

@@ -1,4 +1,4 @@
-"""The Python standard library's own source, as bytes: real text that every machine has. Shapes: T time."""
+"""The Python standard library's own source, as bytes: real text that exists on every machine. Shapes: T time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_DESCENDED = {"site-packages", "dist-packages", "test", "tests", "__pycache__
 
 
 class Windows:
-    """Windows of the text with what follows each token: tokens_T and targets_T, in which the targets are one token ahead."""
+    """Windows of the text: tokens_T and targets_T, which are one token ahead."""
 
     def __init__(self, tokens: Tensor, context: int) -> None:
         self.tokens = tokens  # uint8, of many files one after the other
@@ -38,13 +38,13 @@ class Windows:
         return window_T[:-1], window_T[1:]
 
     def _window(self, place: Place) -> Tensor:
-        """context + 1 tokens; where in its stretch of the text a window begins differs from epoch to epoch."""
+        """context + 1 tokens; the start of a window in its stretch of text differs between epochs."""
         start = place.sample * self.context + place.random().randrange(self.context)
         return self.tokens[start : start + self.context + 1].long()
 
 
 class MaskedWindows(Windows):
-    """Windows in which some tokens are hidden, always equally many, and as targets those tokens alone."""
+    """Windows with a fixed number of hidden tokens, which are the only targets."""
 
     def __getitem__(self, place: Place) -> Batch:
         window_T = self._window(place)[:-1]
@@ -57,7 +57,7 @@ class MaskedWindows(Windows):
 
 
 def shown_for(token: int, chance: random.Random) -> int:
-    """What stands where a token is hidden: mostly the mask, at times another token, at times the token itself."""
+    """The replacement of a hidden token: mostly the mask, sometimes another token, sometimes the token itself."""
     lot = chance.random()
     if lot < MASKED_SHARE:
         return MASK
@@ -81,7 +81,7 @@ def tokens_of(files: list[bytes]) -> Tensor:
 
 
 def source_files(folder: Path) -> Iterator[Path]:
-    """Sorted. What is not descended into may be large: installed packages stand below the standard library."""
+    """Sorted. Skipped folders may be large: installed packages are below the standard library."""
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in NOT_DESCENDED)
         yield from (Path(parent, name) for name in sorted(files) if name.endswith(".py"))

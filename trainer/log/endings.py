@@ -1,4 +1,4 @@
-"""However a process ends, the logs that are open in it are closed first: at its normal end, by an exception, by SIGTERM."""
+"""Close a process's open logs before it ends: at its normal end, by an exception, by SIGTERM."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _warned: set[str] = set()
 
 
 class LogFile:
-    """A file that lines are appended to, opened at its first line. What cannot be written waits, and is tried again."""
+    """A file that lines are appended to, opened at its first line. Lines that cannot be written wait and are retried."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -84,22 +84,22 @@ def scalars_line(time_s: float, step: object, values: Mapping[str, object]) -> s
 
 
 def event_line(time_s: float, kind: str, fields: Mapping[str, object]) -> str:
-    """`(1.5, "note", {"text": "hi"}) -> {"time_s":1.5,"kind":"note","text":"hi"}`; what JSON has no word for becomes its `str`."""
+    """`(1.5, "note", {"text": "hi"}) -> {"time_s":1.5,"kind":"note","text":"hi"}`; values without a JSON form become their `str`."""
     line = {"time_s": round(time_s, 6), "kind": kind, **fields}
     return "{" + ",".join(f"{_quoted(name)}:{_json(value)}" for name, value in line.items()) + "}"
 
 
 def text_line(time_s: float, level: str, message: str) -> str:
-    """`2026-11-24 16:31:01.250+01:00 INFO step 500 ...`: local time with its zone, so that no reader has to guess."""
+    """`2026-11-24 16:31:01.250+01:00 INFO step 500 ...`: local time with its zone, so that it is unambiguous."""
     stamp = datetime.fromtimestamp(time_s).astimezone().isoformat(" ", "milliseconds")
     return f"{stamp} {level} {message.rstrip()}"
 
 
 def number(value: Any) -> str:
-    """JSON for a number, as short as it can be: a value that a float32 holds exactly is written so that a float32 reads it back.
+    """The shortest JSON for a number: an exact float32 is written so that it reads back as the same float32.
 
-    `tensor(0.1) -> 0.1` where `repr(float(tensor(0.1)))` is 0.10000000149011612; `nan -> "NaN"`. Raises what the value's own
-    `__float__` raises, and AttributeError where there is none.
+    `tensor(0.1) -> 0.1` where `repr(float(tensor(0.1)))` is 0.10000000149011612; `nan -> "NaN"`. Raises the errors of the value's
+    `__float__`, and AttributeError without one.
     """
     if isinstance(value, int):
         return json.dumps(value)  # and true, false

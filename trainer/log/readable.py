@@ -1,4 +1,4 @@
-"""Any Python value in a form that JSON has a word for, and that every reader takes: nothing here may end a training."""
+"""Any Python value as JSON that every reader accepts: nothing here may end a training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def readable(value: Any, depth: int = 0) -> Any:
 
 
 def text(value: object) -> str:
-    """`str(value)`, as UTF-8 can hold it, and not longer than is read: `"caf\\udce9" -> "caf\\\\udce9"`."""
+    """`str(value)`, as valid UTF-8 of a bounded length: `"caf\\udce9" -> "caf\\\\udce9"`."""
     try:
         shown = str(value)
     except Exception as error:  # an object's own fault, or too many digits, or too deep

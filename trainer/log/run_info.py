@@ -1,4 +1,4 @@
-"""What a run says of itself when it starts: `run.json`, and in the start event which process it is."""
+"""A run's description at its start: `run.json`, and the process in the start event."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write(path: Path, what: Mapping[str, object], process: Mapping[str, object])
 
 
 def process() -> dict[str, object]:
-    """Which process this is, so that a later one with the same pid is not taken for it; what /proc does not show is left out."""
+    """The identity of this process, so that a later one with the same pid is not taken for it; fields missing in /proc are left out."""
     process: dict[str, object] = {"pid": os.getpid(), "host": os.uname().nodename}
     with suppress(OSError):
         stat = Path("/proc/self/stat").read_text()
@@ -48,7 +48,7 @@ def process() -> dict[str, object]:
 
 
 def place(rank: int, world_size: int) -> dict[str, object]:
-    """Which of the run's processes this is, as far as its environment says: `{"rank": 3, "world_size": 16, "local_rank": 1, "job_id": "4127"}`."""
+    """This process's place in the run, from its environment: `{"rank": 3, "world_size": 16, "local_rank": 1, "job_id": "4127"}`."""
     place: dict[str, object] = {"rank": rank, "world_size": world_size}
     if (local_rank := env_int("LOCAL_RANK", -1)) >= 0:
         place["local_rank"] = local_rank
@@ -60,7 +60,7 @@ def place(rank: int, world_size: int) -> dict[str, object]:
 
 
 def env_int(name: str, default: int) -> int:
-    """Of the environment; the default where it says no number."""
+    """An integer of the environment, or the default."""
     try:
         return int(os.environ[name])
     except (KeyError, ValueError):

@@ -23,7 +23,7 @@ class FirstAllReduce:
         model.register_comm_hook(model.process_group, self._hook)
 
     def take_s(self) -> dict[str, float]:
-        """Since last asked, as the host sees it; on a GPU its clock measures it."""
+        """Seconds since the last call, as the host sees it; on a GPU its clock measures it."""
         spent_ns, self._spent_ns = self._spent_ns, 0
         return {SERIES: spent_ns // 1000 / 1e6} if spent_ns else {}
 

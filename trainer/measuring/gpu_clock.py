@@ -1,4 +1,4 @@
-"""How long the parts of a step take on the GPU, and what it computes in them, without ever waiting for it.
+"""GPU times of the parts of a step, and a step's numbers, without ever waiting for the GPU.
 
 CUDA events are put into the stream like kernels, and note the time when the GPU gets there. They are read at the end of some later
 step, once the GPU is past that step; so are the numbers that are copied to the host. All calls come from the training thread, for
@@ -24,7 +24,7 @@ HOST_ONLY = {"data", "log", "checkpoint"}  # launch nothing: on the GPU their ti
 
 
 class CudaEvent(Protocol):
-    """What is used of a `torch.cuda.Event`."""
+    """The used part of `torch.cuda.Event`."""
 
     def record(self) -> None: ...
 
@@ -36,7 +36,7 @@ class CudaEvent(Protocol):
 
 
 class Cuda(Protocol):
-    """What is used of `torch.cuda`."""
+    """The used part of `torch.cuda`."""
 
     def Event(self, *, enable_timing: bool) -> CudaEvent: ...
 
@@ -60,7 +60,7 @@ class Anchor(NamedTuple):
 
 
 class Step:
-    """The events of one step, and where its numbers are copied to; used again when they have been read."""
+    """The events of one step and the buffers for its numbers; reused after they have been read."""
 
     def __init__(self, cuda: Cuda) -> None:
         self._cuda = cuda
@@ -96,7 +96,7 @@ class Step:
         self._end.synchronize()
 
     def read(self, before: Step | None) -> StepNumbers:
-        """Once it is done, and while the one before has not been used again."""
+        """Call it once the step is done, and before the step before it is reused."""
         copied = dict(zip(self._names, self._copied.tolist(), strict=False))
         times = self._times(before) if self.whole else {}
         return StepNumbers(self._number, self._time_s, self._numbers | copied, copied | times)
@@ -110,7 +110,7 @@ class Step:
         return event
 
     def _copy(self, tensors: list[Tensor]) -> None:
-        """In the stream, after what computes them and before whatever the loop does to them next."""
+        """In the stream, after their computation and before the loop's next use of them."""
         stacked = torch.stack([tensor.detach().reshape(()).float() for tensor in tensors])
         if len(self._copied) < len(tensors):
             self._copied = torch.empty(len(tensors), pin_memory=stacked.is_cuda)
@@ -127,9 +127,9 @@ class Step:
 
 
 class GpuClock:
-    """Times of what lies between `begin` and `end` on the current device, step by step.
+    """Times between `begin` and `end` on the current device, per step.
 
-    It waits for the GPU when it is made, once a minute, and where the host is DEPTH steps ahead.
+    It waits for the GPU at its creation, once a minute, and where the host is DEPTH steps ahead.
     """
 
     def __init__(self, cuda: Cuda = torch.cuda) -> None:
@@ -149,7 +149,7 @@ class GpuClock:
             self._current.end(series)
 
     def end_step(self, number: int, time_s: float, numbers: dict[str, float], tensors: Mapping[str, Tensor]) -> list[StepNumbers]:
-        """Close this step, and return what is known by now of this and earlier ones, in their order.
+        """Close this step, and return the finished ones among this and earlier ones, in order.
 
         A step that ends while a CUDA graph is being captured is not returned: its tensors have no values yet.
         """
@@ -187,7 +187,7 @@ class GpuClock:
             self._before = step
 
     def _new_anchor(self) -> Anchor:
-        """On an idle stream, so that the GPU gets to the event as soon as it is there."""
+        """On an idle stream, so that the GPU reaches the event at once."""
         event = self._cuda.Event(enable_timing=True)
         event.record()
         event.synchronize()

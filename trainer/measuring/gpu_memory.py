@@ -1,4 +1,4 @@
-"""How PyTorch's allocator fares on the GPU, about once a second: asking builds a table of all its counters, about 0.1 ms."""
+"""The state of PyTorch's GPU allocator, about once a second: a call builds a table of all its counters, about 0.1 ms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PERIOD_S = 1.0
 
 
 class GpuMemory:
-    """`memory/*_bytes`, and an event where the allocator gave back what it had cached and asked the driver again, which waits."""
+    """`memory/*_bytes`, and an event when the allocator freed its cache and called the driver again, which waits."""
 
     def __init__(self, event: WriteEvent, stats: Callable[[], dict[str, Any]] = torch.cuda.memory_stats) -> None:
         self._event = event
@@ -23,7 +23,7 @@ class GpuMemory:
         self._retries = stats().get("num_alloc_retries", 0)
 
     def read(self) -> dict[str, float]:
-        """Empty where less than a second has gone by."""
+        """Empty if less than a second has passed."""
         now_s = monotonic()
         if now_s < self._due_s:
             return {}

@@ -1,4 +1,4 @@
-"""What GPUs can compute at most, and which share of it a training uses."""
+"""Peak FLOP/s of GPUs, and the share that a training uses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 class Peak(NamedTuple):
-    """Dense TFLOP/s of matrix products with sums in float32, as NVIDIA's data sheets say (where they count sparsity: half of it)."""
+    """Dense TFLOP/s of matrix products with sums in float32, from NVIDIA's data sheets (half of their figure where they count sparsity)."""
 
     device: str  # words of the name that PyTorch knows it by
     fp16: float
@@ -45,7 +45,7 @@ SLOWER = ("Laptop", "MIG")  # run below the card whose name they bear
 
 
 def peak_flops(device: torch.device, precision: str) -> float | None:
-    """FLOP/s in "fp32", "tf32", "bf16" or "fp16"; None for a device that the table does not know, and for a CPU."""
+    """FLOP/s in "fp32", "tf32", "bf16" or "fp16"; None for a device that is not in the table, and for a CPU."""
     return peak_of(torch.cuda.get_device_name(device), precision) if device.type == "cuda" else None
 
 
@@ -62,5 +62,5 @@ def peak_of(name: str, precision: str) -> float | None:
 
 
 def mfu(flops_per_step: float, step_s: float, peak: float | None) -> float | None:
-    """Model FLOPs utilization, 0 to 1: what the model needs, over what the device could have done in the time of a step."""
+    """Model FLOPs utilization, 0 to 1: the model's FLOPs divided by the device's peak FLOPs in the time of a step."""
     return flops_per_step / step_s / peak if peak else None

@@ -1,4 +1,4 @@
-"""What stops a step and stands on no stack: garbage collections, compilations, an allocator that has to start over. Each is an event."""
+"""Pauses of a step that no stack shows: garbage collections, compilations, allocator retries. Each is an event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class WriteEvent(Protocol):
 
 
 class Collections:
-    """Garbage collections of the oldest generation, automatic or asked for."""
+    """Garbage collections of the oldest generation, automatic or explicit."""
 
     def __init__(self, event: WriteEvent) -> None:
         self._event = event
@@ -46,7 +46,7 @@ class Compilation(NamedTuple):
 class Compilations:
     """Compilations by `torch.compile`: `compile` where code is compiled for the first time, else `recompile` with the guard that failed.
 
-    PyTorch calls back at their begin and end, and names function and reason only afterwards: they are written at the end of the step.
+    PyTorch calls back at their start and end, and names function and reason only afterwards: they are logged at the end of the step.
     """
 
     def __init__(self, event: WriteEvent) -> None:

@@ -1,4 +1,4 @@
-"""Watches the numbers that come back from the device, some steps late: stops a training that went to NaN, reports skipped steps."""
+"""Checks the numbers from the device, some steps late: stops a training that went to NaN, reports skipped steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEAST_SCALE = 1.0  # fp16: below it the scaler is not looking for the right scal
 
 
 class Vitals:
-    """Weights take harm from a gradient that is not finite; under a gradient scaler such a step is skipped instead."""
+    """A gradient that is not finite damages the weights; under a gradient scaler such a step is skipped instead."""
 
     def __init__(self, log: RunLog, checkpoint: Path | None) -> None:
         self._log = log
@@ -21,7 +21,7 @@ class Vitals:
         self._skipped_steps = 0.0
 
     def watch(self, step: int, values: Mapping[str, float]) -> None:
-        """Of each step once, in their order. Raises Diverged."""
+        """Call it once per step, in order. Raises Diverged."""
         skipped_steps = values.get("train/skipped_steps", 0.0)
         if skipped_steps > self._skipped_steps:
             self._log.event("overflow", step=step, text=f"step skipped, scale now {values['train/grad_scale']:g}")

@@ -1,4 +1,4 @@
-"""Activation checkpointing: keep a block's inputs alone, and compute the rest again when the backward pass needs it."""
+"""Activation checkpointing: keep only a block's inputs, and recompute the rest in the backward pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recompute(model: nn.Module) -> None:
-    """In all blocks that the model's class names as `recomputed`; what the model computes and what it is called stays the same."""
+    """In all blocks that the model's class names as `recomputed`; the model's results and parameter names stay the same."""
     for block in model.modules():
         if isinstance(block, model.recomputed):
             block.forward = partial(_forward, block, block.forward)
@@ -31,7 +31,7 @@ def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractC
 
 @contextmanager
 def _on_copies_of_the_statistics(block: nn.Module) -> Iterator[None]:
-    """Batch norms took this batch into their running statistics already."""
+    """Batch norms have already included this batch in their running statistics."""
     statistics = [
         (norm, name, buffer)
         for norm in block.modules()

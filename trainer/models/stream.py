@@ -1,6 +1,6 @@
-"""Keep the residual stream of a transformer in autocast's precision: on its own it stays float32, and so does most of what is kept.
+"""Keep the residual stream of a transformer in autocast's precision: by default it stays float32, and so does most of the kept memory.
 
-Autocast lets norms compute in float32 from a float32 copy, which the backward pass keeps. These take sums in float32 as well, but in
+Autocast lets norms compute in float32 from a float32 copy, which the backward pass keeps. These also sum in float32, but in
 registers.
 """
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 def in_half(x: Tensor) -> Tensor:
-    """In autocast's precision where that is on, else as it is. What is added to it later is of that precision already."""
+    """In autocast's precision if that is on, else unchanged. Later additions already have that precision."""
     device = x.device.type
     return x.to(torch.get_autocast_dtype(device)) if not x.is_meta and torch.is_autocast_enabled(device) else x
 
@@ -32,5 +32,5 @@ class LayerNorm(nn.LayerNorm):
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[None]:
-    """On its device. The meta device, on which FLOPs are counted, has no autocast."""
+    """The autocast state of its device. The meta device, on which FLOPs are counted, has no autocast."""
     return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)

@@ -1,4 +1,4 @@
-"""A 3D U-Net (arXiv 1606.06650) with instance norms: which tissue is each voxel of a volume?
+"""A 3D U-Net (arXiv 1606.06650) with instance norms: the tissue of each voxel of a volume.
 
 Shapes: B batch, C channels, K classes, X Y Z voxels.
 """
@@ -34,7 +34,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """One level on the way up: what comes from below, grown, beside what the level computed on the way down."""
+    """One level on the way up: the upsampled output from below, beside the level's output on the way down."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
