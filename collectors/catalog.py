@@ -31,7 +31,7 @@ class Source(NamedTuple):
     metrics: tuple[Metric, ...]
 
 
-# A row a line: the formatter would make seven of some.
+# A row per line: the formatter would make seven of some.
 # fmt: off
 LOG: tuple[Source, ...] = (
     Source("log", 0, 0, "the run's metrics.jsonl", "runs that do not log it", (

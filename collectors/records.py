@@ -28,7 +28,7 @@ class Points(NamedTuple):
     run: str | None  # None for the machine's own series (`gpu/*`, `host/*`)
     labels: Labels
     names: tuple[str, ...]
-    values: tuple[float, ...]  # one a name; NaN and infinities are values, too
+    values: tuple[float, ...]  # one per name; NaN and infinities are values, too
     time_s: float | None  # Unix seconds; None where the file gives no time
     step: int | None
     segment: int = 0  # rises when a run's steps go back or its process starts again

@@ -1,4 +1,4 @@
-/** What the server says of a window: the sentence with its place set apart, and what it rests on. */
+/** The server's verdict on a window: the sentence with its place highlighted, and its basis. */
 
 import { el } from "../lib/dom.js";
 import { percent, signed, signedOf } from "../lib/figures.js";
@@ -29,10 +29,10 @@ import { nameOf } from "../flame/tree.js";
 
 const FEW_SAMPLES = 50;
 const LEAST_SAME = 0.97; // the sentence and the frame below it say about the same share
-const BY_GRAPH = new Set(["line", "collective_wait", "unknown", "no_difference"]); // others rest on what no graph shows
+const BY_GRAPH = new Set(["line", "collective_wait", "unknown", "no_difference"]); // the others have evidence that no graph shows
 const LEAST = 0.05; // in the unit that is shown: less is shown as zero
 
-/** The blamed place in the letters of code, a share in front in the colour of "more". @param {Blame} blame @returns {(Node | string)[]} */
+/** The blamed place in the code font, a leading share in the colour of "more". @param {Blame} blame @returns {(Node | string)[]} */
 export function sentence({ sentence, function: name, file, line }) {
   const share = /^\d[\d.]* %/.exec(sentence)?.[0] ?? "";
   const rest = sentence.slice(share.length);
@@ -42,10 +42,10 @@ export function sentence({ sentence, function: name, file, line }) {
   return [share ? el("b", { class: "more" }, share) : "", ...parts];
 }
 
-/** What a verdict rests on. @type {Record<string, string>} */
+/** The basis of a verdict, in words. @type {Record<string, string>} */
 const BASES = { stacks: "from stacks and GPU counters, without steps", steps: "from stacks and the steps that the script logs" };
 
-/** Where sentence and graph do not agree, how sure it is, and what it was compared with. @param {Blame} blame @param {boolean} chosen a user chose what to compare with @param {Tree | null} tree that is drawn */
+/** The contradiction of sentence and graph, the confidence, and the basis of comparison. @param {Blame} blame @param {boolean} chosen a user chose what to compare with @param {Tree | null} tree that is drawn */
 export function basis(blame, chosen, tree) {
   const { confidence, samples, normal_samples, normal, unresolved_share, basis: rests, judged, per } = blame;
   const parts = [
@@ -62,7 +62,7 @@ export function basis(blame, chosen, tree) {
   return [blame.contradiction || otherwise(blame, tree), `${text[0].toUpperCase()}${text.slice(1)}.`].filter(Boolean).join(" ");
 }
 
-/** What the graph alone would say, where that is something else. @param {Blame} blame @param {Tree | null} tree */
+/** The function that the graph alone would name, if another. @param {Blame} blame @param {Tree | null} tree */
 export function otherwise({ verdict, function: name, file }, tree) {
   const found = tree && mostLost(tree);
   if (!found || !BY_GRAPH.has(verdict)) return "";
@@ -78,10 +78,10 @@ export function ranges(normal) {
   return `from ${time(from)} to ${time(to)}${normal.length > 1 ? `, ${normal.length} stretches` : ""}`;
 }
 
-/** How a unit of the evidence is shown: its word, by how much it is multiplied, and with how many digits behind the point. @type {Record<string, [string, number, number]>} */
+/** The display of an evidence unit: its word, factor and digits after the point. @type {Record<string, [string, number, number]>} */
 const UNITS = { s: ["ms", 1000, 1], us: ["µs", 1, 1], share: ["%", 100, 1], "%": ["%", 1, 1], MHz: ["MHz", 1, 0], cores: ["cores", 1, 1] };
 
-/** What the server compares, as rows beside the page's own. @param {Blame} blame @returns {import("../pages/live/evidence.js").Fact[]} */
+/** The server's evidence, as rows beside the page's own. @param {Blame} blame @returns {import("../pages/live/evidence.js").Fact[]} */
 export function facts({ evidence }) {
   return evidence.flatMap(({ name, unit, window, normal }) => {
     if (window === null || normal === null) return [];
@@ -93,7 +93,7 @@ export function facts({ evidence }) {
 }
 
 /**
- * The page's own words while the server's are not there: what the window lost its time to, else what most of it went to; and what that is worth.
+ * The page's own sentence until the server answers: where the window lost its time, else where most of it went; and its basis.
  * @param {Flame | null} flame @param {Tree | null} tree of it
  * @param {{asked: {from: number, to: number}, now: boolean, growing: boolean, comparable?: Tree | null}} about `growing`: more of the profile may come; `comparable`: null where the tree shows no loss
  * @returns {{said: (Node | string)[], aside: string}}
@@ -104,7 +104,7 @@ export function ownWords(flame, tree, { asked, now, growing, comparable = tree }
   return { said, aside: worth(flame, asked, growing, lost ? "Beside normal" : "Share of the main thread’s time") };
 }
 
-/** What most of the window went to. @param {Tree | null} tree @param {string} whole @returns {(Node | string)[]} */
+/** Where most of the window went. @param {Tree | null} tree @param {string} whole @returns {(Node | string)[]} */
 function ofShare(tree, whole) {
   const top = tree?.hottest();
   if (!top) return [];
@@ -113,7 +113,7 @@ function ofShare(tree, whole) {
   return [el("b", {}, percent(top.share)), ` of ${whole}: `, el("code", {}, `${place(file, line)} ${name}`), itself];
 }
 
-/** As the server says it. @param {import("./suspect.js").Suspect} lost @param {Tree} tree @returns {(Node | string)[]} */
+/** The server's sentence. @param {import("./suspect.js").Suspect} lost @param {Tree} tree @returns {(Node | string)[]} */
 function ofLoss({ frame, excess, whole }, tree) {
   const what = el("code", {}, `${place(frame.file, frame.line)} ${frame.name}`);
   const share = el("b", { class: "more" }, percent(Math.min(1, excess / whole)));
@@ -121,7 +121,7 @@ function ofLoss({ frame, excess, whole }, tree) {
   return [share, " of the lost time: ", what, `, ${signedOf(excess, whole)} a ${tree.per}`];
 }
 
-/** What the samples are worth. @param {Flame | null} flame @param {{from: number, to: number}} asked @param {boolean} growing @param {string} what they show */
+/** The basis of the samples. @param {Flame | null} flame @param {{from: number, to: number}} asked @param {boolean} growing @param {string} what they show */
 function worth(flame, asked, growing, what) {
   if (!flame) return "";
   if (growing && flame.profile_until !== null && flame.profile_until < asked.to)

@@ -1,11 +1,11 @@
-/** Normal taken over from another window's tree (pure): it hardly changes between two windows, and costs the server more than the window. */
+/** Normal copied from another window's tree (pure): it hardly changes between two windows, and costs the server more than the window. */
 
 import { nameOf } from "../flame/tree.js";
 
 /** @typedef {import("../flame/tree.js").Flame} Flame */
 
 /**
- * The same flame beside the baseline of `other`. What is not in the other tree was below its prune in that baseline, too.
+ * The same flame with the baseline of `other`. Nodes missing in the other tree were also pruned in that baseline.
  * @param {Flame} flame without a baseline @param {Flame} other with one @returns {Flame}
  */
 export function withNormalOf(flame, other) {

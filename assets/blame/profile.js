@@ -1,10 +1,10 @@
-/** Asks for the flame graph, the blame and the log lines of a window, or for the stacks of the last seconds, and hands them on. */
+/** Requests the flame graph, the blame and the log lines of a window, or the stacks of the last seconds, and passes them on. */
 
 import { get, lasting, newest, post, sentenceOf } from "../lib/api.js";
 import { withNormalOf } from "./borrow.js";
 import { Retry, asked } from "../lib/retry.js";
 
-const NOW_S = 10; // how much of the newest profile is shown while nothing is selected
+const NOW_S = 10; // length of the newest profile shown while nothing is selected
 const BEFORE_S = 2; // log lines from this long before a window
 const LINES = 200;
 
@@ -26,7 +26,7 @@ export class Profile {
   /** @param {Sink} sink */
   constructor(sink) {
     this.sink = sink;
-    /** @type {Partial<import("../types/api").Row<"ProfileState">>} what the server says of the profiler */
+    /** @type {Partial<import("../types/api").Row<"ProfileState">>} the server's state of the profiler */
     this.profiler = {};
     this.over = false; // nothing more comes
     /** @type {Record<string, any>} view, thread, phase, ...: parameters of `GET /flame` */
@@ -58,13 +58,13 @@ export class Profile {
     this.retry = new Retry(() => this.#retry());
   }
 
-  /** What failed for a while is asked again. @param {unknown} error @returns {string} its sentence */
+  /** Retry after a failure. @param {unknown} error @returns {string} its sentence */
   #failed(error) {
     const sentence = sentenceOf(error);
     return lasting(error) ? sentence : asked(sentence, this.retry.failed());
   }
 
-  /** The stacks of a window; once they are drawn, its own normal, its blame and its lines, too. @param {string} run @param {Window} window @param {boolean} done */
+  /** Request the stacks of a window; once they are drawn, also its normal, its blame and its lines. @param {string} run @param {Window} window @param {boolean} done */
   ask(run, window, done) {
     const { baseline, filter, had, wanted: before } = this;
     const quick = this.#lends(run) || (!done && baseline === null);
@@ -81,13 +81,13 @@ export class Profile {
     else this.readFlame(wanted);
   }
 
-  /** The last compared answer has a normal that another window of the run may stand beside. @param {string} run */
+  /** Whether the last compared answer has a normal that another window of the run may use. @param {string} run */
   #lends(run) {
     const asked = this.compared?.question;
     return asked?.run === run && asked.filter === this.filter && asked.baseline === this.baseline;
   }
 
-  /** What takes longer than the stacks alone. */
+  /** Request the parts that take longer than the stacks alone. */
   #complete() {
     if (!this.wanted) return;
     this.wanted = { ...this.wanted, quick: false };
@@ -96,7 +96,7 @@ export class Profile {
     this.readLines(this.wanted);
   }
 
-  /** The stacks of the last seconds; asks nothing while no newer ones are there. @param {string} run @param {number} end_s where the run is now */
+  /** Request the stacks of the last seconds, if there are newer ones. @param {string} run @param {number} end_s where the run is now */
   askNow(run, end_s) {
     const to = this.profiler.until?.[run] ?? end_s;
     const { had, filter } = this;
@@ -114,7 +114,7 @@ export class Profile {
     else if (wanted) this.ask(wanted.run, wanted.asked, true);
   }
 
-  /** All parts of it: it is not said which one failed. */
+  /** All parts of it: the failed one is not known. */
   #retry() {
     const { wanted } = this;
     if (!wanted) return;
@@ -162,7 +162,7 @@ export class Profile {
     if (question === wanted && question.quick && question.done) this.#complete();
   }
 
-  /** Why there is no profile, and what to do. @param {Flame | null} answer @param {string} refused @returns {Trouble | null} */
+  /** Why there is no profile, and the remedy. @param {Flame | null} answer @param {string} refused @returns {Trouble | null} */
   #trouble(answer, refused) {
     const { state, sentence = "", remedy = "" } = this.profiler;
     if (refused) return { sentence: refused, remedy: "", action: null };
@@ -173,7 +173,7 @@ export class Profile {
   }
 }
 
-/** What `GET /flame` is asked. @param {Question} question @returns {Record<string, any>} */
+/** The parameters of `GET /flame`. @param {Question} question @returns {Record<string, any>} */
 export function parameters({ run, asked, now, baseline, quick, filter }) {
   return { run, ...asked, ...filter, ...(now || quick ? {} : baseline ? against(baseline) : { baseline: "normal" }) };
 }
@@ -184,8 +184,8 @@ const against = (baseline) => (baseline ? { baseline_from: baseline.from, baseli
 /** @param {Window} a @param {Window} b */
 const same = (a, b) => a.from === b.from && a.to === b.to;
 
-/** The same stacks asked in the same way. @param {Question} a @param {Question} b */
+/** Whether two questions have the same stacks and filter. @param {Question} a @param {Question} b */
 const alike = (a, b) => about(a) === about(b) && a.quick === b.quick;
 
-/** What a blame is about. @param {Question} question */
+/** The key of a blame. @param {Question} question */
 const about = ({ run, asked, now, baseline, filter }) => JSON.stringify([run, asked, now, baseline, filter.rank]);

@@ -1,8 +1,8 @@
-/** The function that a compared tree lost its time to: the server's way down (`docs/blame.md`) on what is drawn, for while the server has not answered (pure). */
+/** The function that a compared tree lost its time to, by the server's rule (`docs/blame.md`), until the server answers (pure). */
 
 /** @typedef {import("../flame/tree.js").Tree} Tree */
 /** @typedef {import("../flame/tree.js").Frame} Frame */
-/** @typedef {{frame: Frame, node: number, excess: number, whole: number}} Suspect seconds a unit: of the function, and of all */
+/** @typedef {{frame: Frame, node: number, excess: number, whole: number}} Suspect seconds per unit: of the function, and of all */
 /** @typedef {{frame: number, nodes: number[], excess: number}} Step */
 
 const CARRIES = 0.8; // of its caller's excess
@@ -11,7 +11,7 @@ const LEAST_OF_NORMAL = 0.25; // of a normal unit's time: less may be chance, wh
 const FEW_UNITS = 8; // a window of fewer holds some parts of a unit more often than others: the server judges it by whole units
 const PART = /(\.?(<locals>\.)?<(listcomp|setcomp|dictcomp|genexpr|lambda)>)+$/;
 
-/** The deepest own function that carries most of the loss; null where nothing is lost, or no function carries most of it. @param {Tree} tree @returns {Suspect | null} */
+/** The deepest own function that carries most of the loss; null if nothing is lost, or no function carries most of it. @param {Tree} tree @returns {Suspect | null} */
 export function mostLost(tree) {
   if (!tree.compared) return null;
   const ranks = ranksOf(tree);
@@ -71,7 +71,7 @@ export const related = (tree, node, name) => {
   return tree.path(node).some((above) => tree.name(above) === name) || (other >= 0 && tree.path(other).some((above) => tree.name(above) === tree.name(node)));
 };
 
-/** Every function below the nodes, with what it lost there; where it calls itself, the outermost counts. @param {Tree} tree @param {number[]} nodes @param {Int32Array} end @returns {Step[]} */
+/** Every function below the nodes, with its loss there; if it calls itself, the outermost counts. @param {Tree} tree @param {number[]} nodes @param {Int32Array} end @returns {Step[]} */
 function below(tree, nodes, end) {
   /** @type {Map<number, Step>} */
   const found = new Map();
@@ -101,14 +101,14 @@ function ends(tree) {
   return end;
 }
 
-/** What is spent more anywhere below, though less is spent elsewhere. @param {Tree} tree @param {number} root @param {Int32Array} end */
+/** The additional time anywhere below, even if less is spent elsewhere. @param {Tree} tree @param {number} root @param {Int32Array} end */
 function shifted(tree, root, end) {
   const own = Float64Array.from({ length: end[root] - root }, (_, i) => tree.excess(root + i));
   for (let i = root + 1; i < end[root]; i++) own[tree.nodes.parent[i] - root] -= tree.excess(i);
   return own.reduce((all, excess) => all + Math.max(0, excess), 0);
 }
 
-/** One standard deviation of what so large an excess may be off, because samples are counted. @param {Tree} tree @param {number} excess */
+/** One standard deviation of the counting error of such an excess. @param {Tree} tree @param {number} excess */
 function noise(tree, excess) {
   const unit = tree.total_s / tree.units;
   const share = Math.min(0.5, Math.max(0, excess / unit));
@@ -133,7 +133,7 @@ function ownAbove(tree, node) {
   return own.length ? own[own.length - 1] : tree.frame(node).file ? node : -1;
 }
 
-/** A comprehension or a lambda below the function that it is a part of counts as that function. @param {Tree} tree @param {number} node @returns {Frame} */
+/** A comprehension or a lambda below its function counts as that function. @param {Tree} tree @param {number} node @returns {Frame} */
 function withOwner(tree, node) {
   const part = tree.frame(node);
   if (!PART.test(part.name)) return part;

@@ -1,4 +1,4 @@
-/** What the page knows of the series that are shown: read once, then kept by deltas. */
+/** The page's data of the shown series: read once, then updated by deltas. */
 
 import { Refused, get } from "../lib/api.js";
 import { TIME } from "../lib/axis.js";
@@ -20,7 +20,7 @@ import { Series, keyOf } from "./series.js";
 const BUCKETS = 800;
 const MOST_SERIES = 200; // that one question may name
 const NOTHING = ["none/*"]; // a pattern may match nothing, and the answer's cursor is needed all the same
-const HALVINGS = 24; // so many more questions may look for the series that cannot be answered
+const HALVINGS = 24; // further requests to find the series that cannot be read
 const STORE_FAILS = 503; // for every series
 
 export class Book {
@@ -50,7 +50,7 @@ export class Book {
     this.meanwhile = null;
   }
 
-  /** Learn which series there are. @param {Promise<string | null>} chosen the run to show; the machine is asked meanwhile @param {() => import("../lib/axis.js").Axis} [axis] of that run */
+  /** Read the list of series. @param {Promise<string | null>} chosen the run to show; the machine is asked meanwhile @param {() => import("../lib/axis.js").Axis} [axis] of that run */
   async catalogue(chosen, axis = () => TIME) {
     const ask = (/** @type {string | null} */ of) =>
       get("series", { run: of }).then(({ series }) => series.map((meta) => ({ ...meta, run: of })));
@@ -68,7 +68,7 @@ export class Book {
   }
 
   /**
-   * Read the shown series over a view; one that cannot be read costs itself only.
+   * Read the shown series over a view; one that cannot be read affects only itself.
    * @param {View} view @param {boolean} growing the end is open
    * @returns {Promise<Read>}
    */
@@ -93,7 +93,7 @@ export class Book {
   }
 
   /**
-   * Names that cannot be answered together are asked in halves, until the one that fails stands alone.
+   * Names that cannot be read together are requested in halves, until the failing one is found.
    * @param {string | null} of the run @param {string[]} names @param {Record<string, string | number | null>} window @param {{halvings: number}} spare
    * @returns {Promise<{of: string | null, names: string[], answer: import("../types/api").Answer<"points"> | null, error: string}[]>}
    */
@@ -115,7 +115,7 @@ export class Book {
     return this.metas.filter((meta) => meta.run === run && names.includes(meta.name));
   }
 
-  /** Let what was read stand, with what came meanwhile; of what could not be read, what was there before. @param {Read} read @param {boolean} growing */
+  /** Use the read series, with the deltas that came meanwhile; keep the old ones of series that could not be read. @param {Read} read @param {boolean} growing */
   replace({ series, failed, run, axis }, growing) {
     const same = run === this.run && axis === this.axis;
     const width = [...series.values()][0]?.width;
@@ -143,7 +143,7 @@ export class Book {
     if (counter && this.axis === TIME) this.#paceByUnits(delta.series, counter);
   }
 
-  /** The rate of what was read. */
+  /** Update the rate from the read series. */
   #pace() {
     const stepper = this.stepper();
     if (!stepper || this.axis !== TIME) return;
@@ -154,7 +154,7 @@ export class Book {
     });
   }
 
-  /** The rate of new lines that say how many units they stand for. @param {import("../types/api").Delta["series"]} rows @param {Series} counter */
+  /** Update the rate from new lines that say how many units they stand for. @param {import("../types/api").Delta["series"]} rows @param {Series} counter */
   #paceByUnits(rows, counter) {
     const stepper = this.stepper();
     const rowOf = (/** @type {Series | null} */ of) => rows.find((row) => of && keyOf({ ...row, run: row.run ?? null }) === keyOf(of.meta));
@@ -165,7 +165,7 @@ export class Book {
     });
   }
 
-  /** The rate on an axis of steps, whose points have no times. @param {number} time_s of the run's last line @param {number | null} step */
+  /** Update the rate on an axis of steps, whose points have no times. @param {number} time_s of the run's last line @param {number | null} step */
   paceBySteps(time_s, step) {
     const stepper = this.stepper();
     const counter = counterOf(this.series, stepper);
@@ -195,7 +195,7 @@ export class Book {
     return [...new Set([...shown, ...counters].map((meta) => meta.name))];
   }
 
-  /** The same in portions that one question may ask for. @param {string | null} run @returns {string[][]} */
+  /** The same in portions for one request. @param {string | null} run @returns {string[][]} */
   #portions(run) {
     const portions = [{ names: /** @type {string[]} */ ([]), series: 0 }];
     for (const name of this.names(run)) {

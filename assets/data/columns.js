@@ -4,7 +4,7 @@
 
 /**
  * @typedef {Object} Columns
- * One entry a bin of the grid: a number; undefined where no point fell (the line goes on); null where the line must break.
+ * One entry per bin of the grid: a number; undefined without a point (the line continues); null where the line must break.
  * @property {(number | null | undefined)[]} min
  * @property {(number | null | undefined)[]} max
  * @property {(number | null | undefined)[]} mean

@@ -1,4 +1,4 @@
-/** Which lanes a run gets, and what stands in each (pure): a new lane is a row here. */
+/** The lanes of a run and their traces (pure): a new lane is a row here. */
 
 import { keyOf } from "./series.js";
 
@@ -79,7 +79,7 @@ export const named = (metas, name) => metas.filter((meta) => meta.name === name)
 /** @param {Meta[]} metas @param {string} name @returns {string | undefined} */
 export const limitOf = (metas, name) => named(metas, name).map(keyOf)[0];
 
-/** A MIG instance stands behind its card. @param {Meta[]} machine @param {string} name @returns {Trace[]} */
+/** A MIG instance follows its card. @param {Meta[]} machine @param {string} name @returns {Trace[]} */
 export function perGpu(machine, name) {
   const index = (/** @type {Meta} */ { labels }) => Number(labels.gpu) + Number(labels.mig ?? -1) / 100;
   const label = (/** @type {Meta["labels"]} */ { gpu, mig }) => (mig === undefined ? `GPU ${gpu}` : `GPU ${gpu}.${mig}`);
@@ -137,7 +137,7 @@ const PHASE = /^phase\/(.+)_s$/;
 const GPU_PHASE = /^gpu_phase\/(.+)_s$/;
 const PHASES = ["data", "forward", "backward", "optimizer"]; // from the top of the stack down
 
-/** What the host and the GPU spent a step on. @param {Meta[]} own @returns {Lane[]} */
+/** The phases of a step on the host and the GPU. @param {Meta[]} own @returns {Lane[]} */
 function phaseLanes(own) {
   return [stackLane(own, PHASE, "phases", "Step phases, ms", 84), stackLane(own, GPU_PHASE, "gpu_phases", "GPU phases, ms", 64)];
 }
@@ -161,7 +161,7 @@ const order = (phase) => (PHASES.includes(phase) ? PHASES.indexOf(phase) : PHASE
 /** @param {Meta} meta */
 const rankOf = (meta) => Number(meta.labels.rank ?? 0);
 
-/** What RunLog's users, Hugging Face's Trainer, Lightning and plain scripts call the same: the first that there is has the lane. */
+/** Aliases of RunLog's users, Hugging Face's Trainer, Lightning and plain scripts: the first existing one has the lane. */
 const NAMES = {
   loss: ["train/loss", "loss", "train_loss", "training_loss"],
   val: ["val/loss", "val_loss", "eval_loss", "eval/loss", "valid_loss", "valid/loss", "validation/loss"],
@@ -189,7 +189,7 @@ function knownLanes(own) {
 }
 
 /**
- * One trace a rank; the first in ink, further ones in GPU colours.
+ * One trace per rank; the first in ink, further ones in GPU colours.
  * @param {Meta[]} metas @param {string} label @param {boolean} points @returns {Trace[]}
  */
 function ranked(metas, label, points) {

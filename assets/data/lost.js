@@ -1,4 +1,4 @@
-/** Since when GPUs do not answer, and which traces stand still because of it (pure). */
+/** Since when GPUs do not answer, and the traces that stop because of it (pure). */
 
 import { keyOf } from "./series.js";
 

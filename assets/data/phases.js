@@ -1,4 +1,4 @@
-/** Phases as layers of a step: what each bin's steps spent in them, and which phases hold others (pure). */
+/** Phases as layers of a step: the time of each bin's steps in them, and the phases that contain others (pure). */
 
 import { unitsIn } from "./progress.js";
 
@@ -12,7 +12,7 @@ const BESIDE = /data|load|fetch/i; // it may run in threads of its own, beside t
 const WHOLE = /^(train(ing)?[ _-]?)?(step|iter(ation)?|total|batch)$/i; // what a whole step is called
 
 /**
- * Seconds a step, a layer for each series. A phase that some steps lack took no time in them; where a bin holds no step of a
+ * Seconds per step, a layer for each series. A phase that some steps lack took no time in them; where a bin holds no step of a
  * phase that the others have (a phase with a line of its own falls between their lines) its layer goes on as it was.
  * @param {(Series | undefined)[]} members one for each phase, all of one width @param {Grid} grid @param {Series | null} [counter] of their units
  * @returns {{layers: Layer[], regular: boolean[]}} `regular`: the phase stands on most lines

@@ -63,7 +63,7 @@ export class Pace {
     let last = this.#seen.at(-1);
     if (step === null || (last && t <= last.t)) return;
     if (last && step < last.step) [this.#seen, last] = [[], undefined]; // started again
-    const part = last && since < last.t && since > -Infinity ? (t - last.t) / (t - since) : 1; // the rest is counted
+    const part = last && since < last.t && since > -Infinity ? (t - last.t) / (t - since) : 1; // the rest was counted before
     const more = units === null ? step - (last?.step ?? step) : units * part;
     this.#seen.push({ t, step, units: (last?.units ?? step) + more });
     const old = this.#seen.findIndex((point) => point.t >= t - PACE_S);
@@ -93,7 +93,7 @@ export class Pace {
 
 const TOTAL_NAMES = ["steps", "max_steps", "total_steps", "max_iters", "num_steps"];
 
-/** How many steps the run's configuration promises, or null. @param {any} info run.json */
+/** The number of steps in the run's configuration, or null. @param {any} info run.json */
 export function totalSteps(info) {
   const config = { ...info, ...info?.config };
   const known = TOTAL_NAMES.map((name) => config[name]).find((value) => Number.isFinite(value) && value > 0);

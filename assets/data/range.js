@@ -1,4 +1,4 @@
-/** What stretch of its axis is shown: it follows the newest point until a user sets it, and then never moves by itself (pure). */
+/** The shown range of an axis: it follows the newest point until the user sets it, and then never moves by itself (pure). */
 
 import { STEP, TIME } from "../lib/axis.js";
 
@@ -6,7 +6,7 @@ import { STEP, TIME } from "../lib/axis.js";
 /** @typedef {{lo: number, hi: number}} View Unix seconds, or steps */
 
 const ROOM = 1.05; // around a run that is over
-const SOME = 1000; // steps, until it is known how many there are
+const SOME = 1000; // steps, until their number is known
 
 export class Range {
   /** @param {import("../lib/url.js").Address} address */
@@ -21,7 +21,7 @@ export class Range {
     this.frozen = hi === null ? null : { lo: Math.min(hi - this.span_s, this.window?.from ?? Infinity), hi };
     this.held = at !== null && this.window === null;
     this.fitting = span === null && this.frozen === null; // until a user sets the span
-    this.centred = at === null && this.window !== null; // a link names the window alone: the view around it is ours to choose
+    this.centred = at === null && this.window !== null; // a link names only the window: we choose the view around it
   }
 
   /** Show another axis, from its newest point on. @param {import("../lib/axis.js").Axis} axis */
@@ -33,7 +33,7 @@ export class Range {
     this.follow();
   }
 
-  /** A view that a link left to us shows no future. @param {number} end what "now" is @returns {boolean} whether the view is another one now */
+  /** A view around a link's window does not show the future. @param {number} end what "now" is @returns {boolean} whether the view is another one now */
   settle(end) {
     if (!this.centred || !this.frozen || !this.window) return false;
     this.centred = false;
@@ -44,7 +44,7 @@ export class Range {
   }
 
   /**
-   * A young run fills the page, one that is over exactly.
+   * A young run fills the page; a finished run fills it exactly.
    * @param {number} age seconds, or steps @param {boolean} over @param {number} [most] seconds, or steps @returns {boolean} whether the view has another span now
    */
   fit(age, over, most = this.axis.defaultSpan) {
@@ -121,7 +121,7 @@ export class Range {
     return { axis: this.axis.name, from: this.window?.from ?? null, to: this.window?.to ?? null, live: this.following };
   }
 
-  /** What the address says of it. @param {number} end_s */
+  /** Its part of the address. @param {number} end_s */
   address(end_s) {
     const { lo, hi } = this.view(end_s);
     const span = this.following ? this.span_s : hi - lo;
@@ -135,5 +135,5 @@ export class Range {
   }
 }
 
-/** A span for steps that grow: kept while they fill most of it, so that not every point asks for all of them anew. @param {number} steps @param {number} now */
+/** A span for growing steps: kept while they fill most of it, so that not every point re-reads all of them. @param {number} steps @param {number} now */
 const roomy = (steps, now) => (now >= steps && now <= steps * 1.3 ? now : Math.max(STEP.leastFit, Math.ceil(steps * 1.1)));

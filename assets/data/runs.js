@@ -1,8 +1,8 @@
-/** The runs and the server's state, as last received: which run is shown, whether it is over, and what time it is there. */
+/** The runs and the server's state, as last received: the shown run, whether it is over, and the server's time. */
 
 import { get } from "../lib/api.js";
 
-/** What each state is called, and in which tone it is said. @type {Record<string, [string, string]>} */
+/** The word and the tone of each state. @type {Record<string, [string, string]>} */
 export const STATES = {
   running: ["Running", "acc"],
   stalled: ["Stalled", "warn"],
@@ -10,7 +10,7 @@ export const STATES = {
   finished: ["Finished", "dim"],
   failed: ["Failed", "bad"],
   killed: ["Killed", "bad"],
-  crashed: ["Crashed", "bad"], // as older collectors say it
+  crashed: ["Crashed", "bad"], // from older collectors
 };
 const ALIVE = new Set(["running", "stalled"]);
 
@@ -37,7 +37,7 @@ export class Runs {
     return this.list.find((run) => run.run === this.name) ?? null;
   }
 
-  /** The address names a run that there is not. */
+  /** The address names a run that does not exist. */
   get missing() {
     return this.read_once && this.name !== null && this.current === null;
   }
@@ -48,7 +48,7 @@ export class Runs {
     return run !== null && run.points > 0 && run.last_step !== null && !(run.timed ?? run.last_time_s !== null);
   }
 
-  /** Nothing more comes from the shown run, as far as is known. */
+  /** No more data is expected from the shown run. */
   get over() {
     const { current: run } = this;
     return run !== null && !ALIVE.has(run.state);

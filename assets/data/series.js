@@ -5,7 +5,7 @@ import { STEP, TIME } from "../lib/axis.js";
 /** @typedef {{run: string | null} & Pick<Known, "name" | "labels"> & Partial<Known>} Meta a series; `run` is null for the machine's own */
 /** @typedef {import("../types/api").Row<"SeriesRow">} Known */
 
-/** @typedef {{t: (number | null)[], v: (number | string)[], step: (number | null)[], segment?: number[]}} NewPoints of a series, as a delta brings them */
+/** @typedef {{t: (number | null)[], v: (number | string)[], step: (number | null)[], segment?: number[]}} NewPoints of a series, from a delta */
 
 /** @param {Meta} meta */
 export const keyOf = ({ run, name, labels }) =>
@@ -18,7 +18,7 @@ export const keyOf = ({ run, name, labels }) =>
 const numeric = (value) => (value === null ? NaN : Number(value));
 
 const TRIM_AT = 64; // bins; cutting an array's front costs its whole length
-const DISORDER = 100; // steps; what goes back farther was started again
+const DISORDER = 100; // steps; a larger step back is a restart
 
 export class Series {
   /** @param {Meta} meta @param {number} width seconds, or steps, a bin @param {import("../lib/axis.js").Axis} [axis] that `t` lies on */
@@ -28,7 +28,7 @@ export class Series {
     this.axis = axis;
     this.points = 0;
     this.newest = { t: -Infinity, v: NaN, step: /** @type {number | null} */ (null) };
-    /** Columns, one entry a bin that holds a point. */
+    /** Columns, one entry per bin that holds a point. */
     this.bin = /** @type {number[]} */ ([]);
     this.t = /** @type {number[]} */ ([]); // the place of the last point
     this.min = /** @type {number[]} */ ([]);
@@ -36,11 +36,11 @@ export class Series {
     this.sum = /** @type {number[]} */ ([]);
     this.finite = /** @type {number[]} */ ([]);
     this.step = /** @type {(number | null)[]} */ ([]);
-    this.bad = /** @type {string[]} */ ([]); // what a non-finite point of the bin was, else ""
-    this.segment = /** @type {number[]} */ ([]); // rises where the run was started again
+    this.bad = /** @type {string[]} */ ([]); // a non-finite value of the bin, else ""
+    this.segment = /** @type {number[]} */ ([]); // rises where the run restarted
   }
 
-  /** Take over what `GET /points` answered. @param {import("../types/api").Row<"CurveRow">} row */
+  /** Add the points of a `GET /points` answer. @param {import("../types/api").Row<"CurveRow">} row */
   fill(row) {
     for (let i = 0; i < row.t.length; i++) {
       if (row.t[i] === null) continue;
@@ -61,7 +61,7 @@ export class Series {
     this.points = row.points_total;
   }
 
-  /** Take over new points. A point that is not newer than the last one is already here. @param {NewPoints} points */
+  /** Add new points. A point that is not newer than the last one is already known. @param {NewPoints} points */
   append(points) {
     const places = this.#places(points);
     for (let i = 0; i < places.length; i++) {
@@ -89,7 +89,7 @@ export class Series {
     return this.axis === STEP ? step : t;
   }
 
-  /** Of steps, what goes far back is a run that was started again. @param {number} place */
+  /** On steps, a large step back is a restart. @param {number} place */
   #known(place) {
     return place <= this.newest.t && !(this.axis === STEP && place < this.newest.t - DISORDER);
   }
@@ -118,13 +118,13 @@ export class Series {
     return low - 1;
   }
 
-  /** Between the lowest and the highest, which a sum and a division may leave by rounding: a constant is drawn constant. @param {number} index */
+  /** Clamped between the lowest and the highest, because of rounding: a constant is drawn constant. @param {number} index */
   mean(index) {
     if (!this.finite[index]) return NaN;
     return Math.min(this.max[index], Math.max(this.min[index], this.sum[index] / this.finite[index]));
   }
 
-  /** Longest distance between two points that is no gap. */
+  /** Longest distance between two points that is not a gap. */
   get gap() {
     const n = this.t.length;
     return n < 3 ? Infinity : Math.max(this.axis.leastGap, 2.5 * this.width, (5 * (this.t[n - 1] - this.t[0])) / (n - 1));
@@ -155,7 +155,7 @@ export class Series {
     else column.splice(at, 0, value);
   }
 
-  /** Where a bin stands, or belongs: behind all others, unless its points are late or the run's steps went back. @param {number} bin */
+  /** The index of a bin, existing or new: after all others, unless its points are late or the run's steps went back. @param {number} bin */
   #place(bin) {
     const last = this.bin.length - 1;
     if (last < 0 || bin > this.bin[last]) return last + 1;

@@ -18,7 +18,7 @@ export class WindowSteps {
     this.ask = newest(firstAndLast, (steps, question) => this.#keep(question, steps), (error) => this.#fail(error));
   }
 
-  /** What is known of a window, or null; what is not is asked for. @param {string | null} run @param {import("./series.js").Meta[]} metas @param {Window} window @returns {Steps | null} */
+  /** The steps of a window, or null while they are requested. @param {string | null} run @param {import("./series.js").Meta[]} metas @param {Window} window @returns {Steps | null} */
   of(run, metas, window) {
     const series = densest(metas);
     if (run === null || series === null) return NONE;
@@ -38,7 +38,7 @@ export class WindowSteps {
     this.known();
   }
 
-  /** Asked again when the page is drawn next. @param {unknown} error */
+  /** Requested again at the next drawing. @param {unknown} error */
   #fail(error) {
     sentenceOf(error); // the chart says it
     this.asked = "";
@@ -55,7 +55,7 @@ export function densestOf(metas) {
   return own.reduce((/** @type {import("./series.js").Meta | null} */ best, meta) => (best && (best.points ?? 0) >= (meta.points ?? 0) ? best : meta), null);
 }
 
-/** The last step of the window stands in its one bucket; the first is that of the point at which the bucket begins. @param {Question} question @returns {Promise<Steps>} */
+/** The last step of the window is in its one bucket; the first is that of the bucket's first point. @param {Question} question @returns {Promise<Steps>} */
 async function firstAndLast({ run, series, window }) {
   const whole = await bounds(run, series, window);
   if (!whole) return NONE;

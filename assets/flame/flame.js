@@ -1,4 +1,4 @@
-/** The flame graph on a canvas: draw, zoom, pan, point, walk by keys; a hidden table says the same to screen readers. */
+/** The flame graph on a canvas: draw, zoom, pan, point, walk by keys; a hidden table serves screen readers. */
 
 import { el } from "../lib/dom.js";
 import { percent, signed } from "../lib/figures.js";
@@ -105,7 +105,7 @@ export class FlameGraph {
 
   // Drawing
 
-  /** In the next frame at once for however many changes. */
+  /** Draw in the next animation frame, once for all changes. */
   invalidate() {
     this.#frame ||= requestAnimationFrame(() => this.draw());
   }
@@ -131,7 +131,7 @@ export class FlameGraph {
       for (const box of this.rows[at]) this.#box(painter, box, at * row - top, tint, focusDepth);
   }
 
-  /** The canvas covers what is seen of the graph; the room behind it is as tall as the whole. @param {number} width @param {number} height */
+  /** The canvas covers the visible part of the graph; its container is as tall as the whole. @param {number} width @param {number} height */
   #sized(width, height) {
     const ratio = devicePixelRatio;
     const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];

@@ -1,4 +1,4 @@
-/** Where the frames of a tree stand in a view of it (pure): rows of boxes in CSS pixels. */
+/** The layout of a tree's frames in a view (pure): rows of boxes in CSS pixels. */
 
 /** @typedef {import("./tree.js").Tree} Tree */
 
@@ -53,7 +53,7 @@ export function layout(tree, view, width) {
   return rows;
 }
 
-/** Seconds at the left edge, and pixels a second. @param {Tree} tree @param {View} view @param {number} width */
+/** Seconds at the left edge, and pixels per second. @param {Tree} tree @param {View} view @param {number} width */
 function scaleOf(tree, { focus, from, to }, width) {
   const [start_s, over_s] = focus < 0 ? [0, tree.total_s] : [tree.left[focus], tree.nodes.total_s[focus]];
   return { left_s: start_s + from * over_s, scale: width / ((to - from) * over_s || 1) };
@@ -65,7 +65,7 @@ function clipped(x, wide, width) {
   return { x: left, width: Math.min(width, x + wide) - left };
 }
 
-/** The view zoomed by a factor, with the place under `at` (0 left, 1 right) kept where it is; never beyond the whole. @param {Tree} tree @param {View} view @param {number} factor @param {number} at @returns {View} */
+/** The view zoomed by a factor, keeping the place under `at` (0 left, 1 right); never beyond the whole. @param {Tree} tree @param {View} view @param {number} factor @param {number} at @returns {View} */
 export function zoomed(tree, view, factor, at) {
   const span = view.to - view.from;
   return bounded(tree, view, view.from + span * at * (1 - factor), span * factor);

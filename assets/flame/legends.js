@@ -1,4 +1,4 @@
-/** What the colours of flame frames mean. */
+/** The meaning of the colours of flame frames. */
 
 import { el } from "../lib/dom.js";
 

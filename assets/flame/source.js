@@ -5,7 +5,7 @@ import { el } from "../lib/dom.js";
 
 const CONTEXT = 4; // lines on each side
 
-/** @typedef {{run: string, file: string, line: number, share: string, tone: string}} Place `share`: what stands behind the line itself, `tone`: in which colour */
+/** @typedef {{run: string, file: string, line: number, share: string, tone: string}} Place `share`: shown after the line itself, `tone`: its colour */
 
 export class Source {
   constructor() {

@@ -1,4 +1,4 @@
-/** A flame graph without a screen: places, differences and searches in a tree of preorder columns (pure). */
+/** A flame graph without display: places, differences and searches in a tree of preorder columns (pure). */
 
 /** @typedef {import("../types/api").Row<"FlameAnswer">} Flame */
 /** @typedef {import("../types/api").Row<"FrameRow">} Frame */
@@ -7,11 +7,11 @@
 /** @typedef {"time" | "name"} Order of siblings: the longest first, or as the server sends them */
 /** @typedef {{functions: number, share: number}} Match */
 
-/** A child that carries at least this share of the whole is trunk: it splits nothing. */
+/** A child with at least this share of the whole is trunk: the tree does not split there. */
 const TRUNK = 0.985;
-/** Colours are full at the slowdown itself, but never at less than this share of a normal unit: that is noise. */
+/** Colours are full at the slowdown itself, but never below this share of a normal unit, which is noise. */
 const NOISE = 0.1;
-/** The user's own code says something when so much of the time passed in it. */
+/** The user's own code is used if this share of the time passed in it. */
 const LEAST_OWN = 0.05;
 
 export class Tree {
@@ -32,7 +32,7 @@ export class Tree {
     this.left = new Float64Array(this.count); // seconds from the left edge
     this.total_s = 0;
     const { first, kids } = linked(nodes, this.count, order);
-    /** The children of node i, in their order, are `kids[first[i]] ... kids[first[i + 1] - 1]`; those of -1 stand at the end. */
+    /** The children of node i, in their order, are `kids[first[i]] ... kids[first[i + 1] - 1]`; those of -1 are at the end. */
     this.first = first;
     this.kids = kids;
     this.#place();
@@ -75,7 +75,7 @@ export class Tree {
     return this.#slice(node < 0 ? this.count : node);
   }
 
-  /** The last frame that nearly all samples share: what lies above it says nothing. -1 when the tree splits at once. */
+  /** The last frame that nearly all samples share; frames above it show nothing. -1 if the tree splits at once. */
   trunk() {
     let node = -1;
     for (;;) {
@@ -85,7 +85,7 @@ export class Tree {
     }
   }
 
-  /** The node at the same place in this tree as `names` say, or the deepest one above it. @param {string[]} names @returns {number} */
+  /** The node at the path `names` in this tree, or the deepest one above it. @param {string[]} names @returns {number} */
   find(names) {
     let node = -1;
     for (const name of names) {
@@ -96,7 +96,7 @@ export class Tree {
     return node;
   }
 
-  /** Of all nodes of a function the one with most time, or -1. @param {string} name as `name()` gives it */
+  /** The node of a function with the most time, or -1. @param {string} name as `name()` gives it */
   widest(name) {
     const frames = this.frames.map((frame) => nameOf(frame) === name);
     let best = -1;
@@ -110,7 +110,7 @@ export class Tree {
     return nameOf(this.frame(node));
   }
 
-  // Seconds a unit
+  // Seconds per unit
 
   /** @param {number} node */
   perUnit(node) {
@@ -122,7 +122,7 @@ export class Tree {
     return (this.nodes.base_total_s?.[node] ?? 0) / this.baseUnits;
   }
 
-  /** Seconds a unit more than normal. @param {number} node */
+  /** Seconds per unit more than normal. @param {number} node */
   excess(node) {
     return this.perUnit(node) - this.normal(node);
   }
@@ -135,16 +135,16 @@ export class Tree {
     return Math.max(Math.abs(slower), NOISE * normal) || 1;
   }
 
-  /** Most of its time lies below a call that may mix two moments. @param {number} node */
+  /** Whether most of its time is below a call that may mix two moments. @param {number} node */
   untrusted(node) {
     return this.nodes.untrusted_s?.[node] > this.nodes.total_s[node] / 2;
   }
 
-  // Questions to the whole
+  // Queries of the whole tree
 
   /**
    * The line under which most time passed: a node's own time counts for the deepest frame of the user's own code on its stack,
-   * or for the node itself where the user's own code was hardly seen.
+   * or for the node itself if the user's own code has little time.
    * @returns {{frame: Frame, share: number, whole: number, node: number} | null} `whole`: with all that it calls, as its frame is wide; null for an empty tree
    */
   hottest() {
@@ -173,7 +173,7 @@ export class Tree {
     return { frame: this.frames[top[0]], share, whole, node: top[1].node };
   }
 
-  /** Which frames a search finds, and what share of the time passed in them or below. @param {string} text @returns {Match & {frames: Set<number>}} */
+  /** The frames that match a search, and the share of time in them or below. @param {string} text @returns {Match & {frames: Set<number>}} */
   search(text) {
     const wanted = text.toLowerCase();
     const frames = new Set(this.frames.flatMap((frame, i) => (nameOf(frame).toLowerCase().includes(wanted) ? [i] : [])));
@@ -190,7 +190,7 @@ export class Tree {
   }
 }
 
-/** Who is whose child. @param {Nodes} nodes @param {number} count @param {Order} order */
+/** The children of each node. @param {Nodes} nodes @param {number} count @param {Order} order */
 function linked({ parent, total_s }, count, order) {
   const slot = (/** @type {number} */ node) => (node < 0 ? count : node);
   const first = new Int32Array(count + 2);
@@ -205,8 +205,8 @@ function linked({ parent, total_s }, count, order) {
   return { first, kids };
 }
 
-/** What makes two frames the same function. @param {{name: string, file: string}} frame */
+/** The key of a frame's function. @param {{name: string, file: string}} frame */
 export const nameOf = ({ name, file }) => `${name} ${file}`;
 
-/** How many ranks stand side by side. @param {Frame[]} frames */
+/** The number of ranks. @param {Frame[]} frames */
 const ranksIn = (frames) => frames.filter(({ name, file }) => !file && /^rank \d+$/.test(name)).length || 1;

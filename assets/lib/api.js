@@ -1,11 +1,11 @@
-/** Questions to the server, as JSON over HTTP. */
+/** Requests to the server, as JSON over HTTP. */
 
 const ROOT = "/api/v1";
 
-/** There is no connection: the feed says so. */
+/** There is no connection; the feed reports that. */
 export class Unreachable extends Error {}
 
-/** The server's one sentence on why it cannot answer. */
+/** The server's sentence on why it cannot answer. */
 export class Refused extends Error {
   /** @param {string} sentence @param {number} status of HTTP */
   constructor(sentence, status) {
@@ -14,10 +14,10 @@ export class Refused extends Error {
   }
 }
 
-/** Asking again in a while brings the same: the question itself is wrong. @param {unknown} error */
+/** A retry would fail again: the request itself is wrong. @param {unknown} error */
 export const lasting = (error) => error instanceof Refused && error.status < 500;
 
-/** What the page says of an error; one of our own code rises. @param {unknown} error @returns {string} */
+/** The page's sentence for an error; errors of our own code are thrown. @param {unknown} error @returns {string} */
 export function sentenceOf(error) {
   if (error instanceof Refused || error instanceof Unreachable) return error.message;
   throw error;
@@ -63,7 +63,7 @@ async function answer(response) {
 }
 
 /**
- * One question at a time: while one is under way, only the newest of those asked meanwhile is kept, and goes out next.
+ * One request at a time: while it is under way, only the newest further one is kept, and sent next.
  * @template Q, A
  * @param {(question: Q) => Promise<A>} ask
  * @param {(answer: A, question: Q) => void} done

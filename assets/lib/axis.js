@@ -1,4 +1,4 @@
-/** What lanes stand over: time, or steps where a run's log has no times. Places on an axis are numbers: Unix seconds, or steps (pure). */
+/** The axis of lanes: time, or steps if a run's log has no times. Places on an axis are numbers: Unix seconds, or steps (pure). */
 
 import { clock, count, day, duration, minute, sameDay } from "./format.js";
 import { stepTicks, timeTicks } from "./scale.js";

@@ -3,7 +3,7 @@
 const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const NONE = "–";
 
-const COARSE = 4; // with fewer digits asked for, what is too small to see is zero
+const COARSE = 4; // with fewer digits, a value too small to show is zero
 
 /** `41280 -> "41,280"` @param {number | null | undefined} n */
 export const count = (n) => (n === null || n === undefined ? NONE : WHOLE.format(n));
@@ -38,7 +38,7 @@ export function tick(value) {
   return String(Number(value.toPrecision(4)));
 }
 
-/** The words of an axis' ticks; a word that would round its tick, or be there twice, is left out. @param {number[]} values */
+/** The words of an axis' ticks; a word that would round its tick, or repeat another, is left out. @param {number[]} values */
 export function tickWords(values) {
   const words = values.map(tick);
   const exact = values.map((value, i) => Math.abs(Number(words[i].replace("k", "e3").replace("M", "e6")) - value) <= 1e-6 * Math.abs(value));

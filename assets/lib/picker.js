@@ -1,4 +1,4 @@
-/** Which run: a button with its name, which opens a list that a few letters narrow; of thousands only what fits is made. */
+/** The run picker: a button with the run's name opens a list that typing filters; of thousands only the visible rows are made. */
 
 import { el, hang, setText } from "./dom.js";
 import { count, duration } from "./format.js";
@@ -81,7 +81,7 @@ export class Picker {
       this.at = Math.max(0, Math.min(this.rows.children.length - 1, this.at + way));
       this.#mark();
     } else if (event.key === "Enter") {
-      event.preventDefault(); // else it presses the picker's button, which has the focus then, and opens the list anew
+      event.preventDefault(); // else it presses the picker's button, which then has the focus, and reopens the list
       this.rows.children[this.at]?.click();
     }
   }

@@ -1,13 +1,13 @@
 /** Ranges and ticks of a lane's y axis (pure). */
 
 const INNER = 0.02; // the share of bins at either end that may be cut off
-const REACH = 1.5; // how many times the inner spread a value may lie outside before it is cut
+const REACH = 1.5; // a value farther outside than this many inner spreads is cut
 
 /** @typedef {{lo: number, hi: number, only?: number}} Range `only`: the one value that a constant has */
 
 /**
- * The range that shows nearly everything; what lies far outside is cut and marked, so that one spike does not flatten the rest.
- * @param {number[]} lows finite, one a bin @param {number[]} highs finite, one a bin
+ * The range that shows nearly everything; values far outside are cut and marked, so that one spike does not flatten the rest.
+ * @param {number[]} lows finite, one per bin @param {number[]} highs finite, one per bin
  * @returns {Range}
  */
 export function robust(lows, highs) {
@@ -29,17 +29,17 @@ export function robustLog(lows, highs) {
   const log = (/** @type {number[]} */ values) => values.filter((v) => v > 0).map(Math.log10);
   const [low, high] = [log(lows), log(highs)];
   if (!low.length) return { lo: 0.1, hi: 10 };
-  const range = { lo: Math.min(...low), hi: Math.max(...high) }; // a power of ten more costs little room: nothing is cut
+  const range = { lo: Math.min(...low), hi: Math.max(...high) }; // another power of ten takes little room: nothing is cut
   return { lo: 10 ** (range.lo - 0.15), hi: 10 ** Math.max(range.hi + 0.1, range.lo + 1) };
 }
 
-/** From zero to the limit, else to what is needed, at least to `least`. @param {number[]} highs @param {number | null} limit @param {number} least @returns {Range} */
+/** From zero to the limit, else to the highest value, at least to `least`. @param {number[]} highs @param {number | null} limit @param {number} least @returns {Range} */
 export function fromZero(highs, limit, least) {
   const zeros = highs.map(() => 0); // what lies outside does so beside the whole height
   return { lo: 0, hi: limit === null ? Math.max(least, robust(zeros, highs).hi) : limit * 1.06 };
 }
 
-/** About `wanted` round numbers inside the range; more where so few would miss it; of a constant, itself. @param {Range} range @param {number} wanted */
+/** About `wanted` round numbers inside the range; more if these would miss it; for a constant, its value. @param {Range} range @param {number} wanted */
 export function ticks({ lo, hi, only }, wanted) {
   if (only !== undefined) return [only];
   for (let parts = Math.max(1, wanted); ; parts++) {

@@ -1,4 +1,4 @@
-/** Dark or light, and the colours of `tokens.css` for what is drawn on a canvas. */
+/** Dark or light, and the colours of `tokens.css` for canvases. */
 
 /** @type {Map<string, string>} */
 const cache = new Map();
@@ -37,7 +37,7 @@ export const faded = (hex, alpha) => `rgba(${channels(hex).join(",")},${alpha})`
 
 const HEAT_STEPS = 101;
 
-/** The colours of utilization 0..100 %, one a per cent. @returns {string[]} */
+/** The colours of utilization 0..100 %, one per percent. @returns {string[]} */
 export function heatRamp() {
   const stops = [0, 1, 2, 3, 4].map((i) => channels(token(`heat-${i}`)));
   return Array.from({ length: HEAT_STEPS }, (_, percent) => {

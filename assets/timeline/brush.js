@@ -1,4 +1,4 @@
-/** Gestures on the plots: drag selects, an edge adjusts, a click points; with Shift or the middle button a drag moves the view, as does the wheel sideways or with Shift; with Ctrl it zooms. */
+/** Gestures on the plots: drag selects, an edge adjusts, a click points. A drag with Shift or the middle button moves the view, as does the wheel sideways or with Shift; the wheel with Ctrl zooms. */
 
 const CLICK_PX = 3; // less is a click, not a drag
 const ZOOM_PER_PX = 1.002; // of the wheel

@@ -1,4 +1,4 @@
-/** Another window to compare with, in the place of the run's normal: `d`, then a drag over it. */
+/** Another window to compare with, instead of the run's normal: `d`, then a drag over it. */
 
 import { el } from "../lib/dom.js";
 import { duration } from "../lib/format.js";
@@ -27,7 +27,7 @@ export class Compare {
     timeline.element.append(this.hint);
   }
 
-  /** In the place of the steering's, for `brush`. @param {number} from @param {number} to @param {boolean} done */
+  /** Replaces the steering's gestures, for `brush`. @param {number} from @param {number} to @param {boolean} done */
   select(from, to, done) {
     if (!this.pending) return this.steering.select(from, to, done);
     this.window = { from, to };
@@ -35,12 +35,12 @@ export class Compare {
     return this.changed();
   }
 
-  /** Ask for a window to compare the selected one with, or go back to normal. */
+  /** Wait for a window to compare the selected one with, or return to normal. */
   toggle() {
     if (!this.clear() && this.steering.range.window) this.#wait(true);
   }
 
-  /** Back to the run's normal. @returns {boolean} whether there was something to give up */
+  /** Back to the run's normal. @returns {boolean} whether there was a comparison to end */
   clear() {
     const had = this.pending || this.window !== null;
     this.#wait(false);
@@ -68,13 +68,13 @@ export class Compare {
     this.word.textContent = x1 - x0 > WORD_PX ? `compared, ${duration(window.to - window.from)}` : "";
   }
 
-  /** What the address says of it. */
+  /** Its part of the address. */
   address() {
     const { window } = this;
     return { baseline: window && `${window.from.toFixed(3)}-${window.to.toFixed(3)}` };
   }
 
-  /** The steering's keys, with `Esc` giving up the comparison first, and `d`. @returns {import("../lib/keys.js").Key[]} */
+  /** The steering's keys, with `Esc` ending the comparison first, and `d`. @returns {import("../lib/keys.js").Key[]} */
   keys() {
     const keys = this.steering.keys().map((key) => (key.shown === "Esc" ? { ...key, run: () => this.clear() || key.run() } : key));
     return [

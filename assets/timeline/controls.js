@@ -1,4 +1,4 @@
-/** The Live page's part of the bar: live or held, and how much time is shown. */
+/** The Live page's part of the bar: live or held, and the shown span. */
 
 import { el, setClass, setText } from "../lib/dom.js";
 

@@ -1,4 +1,4 @@
-/** Event markers: which are shown, with which shape, and which labels have room (pure), and their elements. */
+/** Event markers: their choice, shapes and labels (pure), and their elements. */
 
 import { el, icon } from "../lib/dom.js";
 import { count, duration } from "../lib/format.js";
@@ -8,7 +8,7 @@ import { count, duration } from "../lib/format.js";
 
 const CHARACTER_PX = 5.8; // of an 11 px label, generously
 const ICON_PX = 16;
-const MOST = 80; // more markers than this say nothing
+const MOST = 80; // more markers than this are not shown
 const APART_PX = 4; // markers of a kind
 const MINOR = new Set(["validation", "gc", "collective", "process"]); // drawn as ticks without a word
 
@@ -38,7 +38,7 @@ export function placed(events, view, width, taken) {
   return marks;
 }
 
-/** Without those that would hide behind one of their kind. @param {Event[]} events in order @param {number} least seconds between two */
+/** Without markers that would be hidden by one of their kind. @param {Event[]} events in order @param {number} least seconds between two */
 function apart(events, least) {
   /** @type {Map<string, number>} */
   const last = new Map();
@@ -104,6 +104,6 @@ export function axisMark({ x, event, shape, tone, label, labelled }) {
   );
 }
 
-/** The line of a mark across all lanes. Minor ones have none, nor has an overflow: its NaN tags stand there. @param {Mark} mark */
+/** The line of a mark across all lanes. Minor ones have none, nor has an overflow, which has NaN tags. @param {Mark} mark */
 export const laneMark = ({ x, tone, label, event }) =>
   label && event.kind !== "overflow" ? el("i", { class: `event ${tone}`, style: `left:${x}px` }) : null;

@@ -21,12 +21,12 @@ const AXIS_WIDTH = 36;
 const TICK_HEIGHT = 26;
 const TICK_LEAST = 14;
 const TICKS = 8; // at most about so many
-const SMOOTH = 50; // a lane as high shows a slope between whole pixels; a flat line is crisper on them
+const SMOOTH = 50; // a lane this high draws slopes between whole pixels; a flat line is crisper on them
 const POINT_PX = 10; // a line's points stand at least so far apart, or are not marked
 const VALUE_HEIGHT = 14; // of a row in the right column, and what is above the first
 const VALUES_TOP = 6;
 const JUDGE_MS = 1000;
-const GROWN = 1.2; // of so many more bins is judged at once
+const GROWN = 1.2; // growth in bins after which it is judged at once
 const FOLDED = "folded lanes";
 const PERCENT = { lo: 0, hi: 104 };
 
@@ -49,7 +49,7 @@ export class LaneView {
     this.times = [];
     /** @type {number | null} */
     this.limit = null;
-    /** @type {Set<number>} traces of a stack that hold others: only what they hold is drawn */
+    /** @type {Set<number>} traces of a stack that contain others: only their parts are drawn */
     this.holding = new Set();
     /** @type {Map<string, Series>} */
     this.series = new Map();
@@ -101,7 +101,7 @@ export class LaneView {
     this.chart = new Plot(this.options(width, height), this.data(), this.plot);
   }
 
-  /** Lines are drawn when there are new points or another stretch of the axis; values, which follow the cursor, always. @param {import("./timeline.js").Picture} picture */
+  /** Redraw lines when there are new points or another view, values always: they follow the cursor. @param {import("./timeline.js").Picture} picture */
   draw({ series, version, view, cursor_s, axis, failed, following }) {
     const drawn = `${version} ${view.lo} ${view.hi}`;
     if (drawn !== this.#drawn) {
@@ -118,7 +118,7 @@ export class LaneView {
 
   #drawn = "";
 
-  /** Why there is no chart, in its place; "" where there is one. @param {string} sentence */
+  /** The reason shown in place of the chart, or "". @param {string} sentence */
   say(sentence) {
     this.trouble.hidden = !sentence;
     setText(this.trouble, sentence);
@@ -150,9 +150,9 @@ export class LaneView {
     setClass(this.element, "waiting", !members.flat().length && this.trouble.hidden);
   }
 
-  #judged = { at_ms: -Infinity, bins: 0 }; // when it was last looked which phases hold others, and on how many bins
+  #judged = { at_ms: -Infinity, bins: 0 }; // when nested phases were last detected, and on how many bins
 
-  /** Sums from the bottom up of the phases that hold no others. @param {Series[][]} members @param {import("../data/phases.js").Grid} grid */
+  /** Sums from the bottom up of the phases that contain no others. @param {Series[][]} members @param {import("../data/phases.js").Grid} grid */
   #stack(members, grid) {
     const { traces, scale } = this.spec;
     const counter = counterOf(this.series, members.flat()[0]);
@@ -276,7 +276,7 @@ export class LaneView {
     return [edge, edge, { stroke: token(trace.colour), width: many ? 1 : 1.4, pxAlign: Number(many || !smooth), paths, points, gaps }];
   }
 
-  /** Where a run was started again, its line breaks. @param {any} u @param {number} index of a trace @returns {[number, number][]} device pixels */
+  /** A line breaks where its run restarted. @param {any} u @param {number} index of a trace @returns {[number, number][]} device pixels */
   #cuts(u, index) {
     const { mean = [], cuts = [] } = this.columns[index] ?? {};
     return cuts.flatMap((at) => {
@@ -308,7 +308,7 @@ export class LaneView {
   /** @type {((lane: LaneView) => void) | undefined} called when the canvas has been painted */
   ondrawn;
 
-  /** The values under the cursor, else now, else at the end of what is shown. @param {number | null} cursor_s @param {boolean} following */
+  /** The values under the cursor, else now, else at the end of the view. @param {number | null} cursor_s @param {boolean} following */
   #showValues(cursor_s, following) {
     const all = this.spec.traces.map((trace, i) => (this.holding.has(i) ? [] : trace.keys.flatMap((key) => this.series.get(key) ?? [])));
     const values = all.map((series, i) => {

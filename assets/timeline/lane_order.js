@@ -4,7 +4,7 @@ const ORDER = "order of lanes";
 const DRAG_PX = 4; // less is a click, which folds
 const WAYS = { ArrowUp: -1, ArrowDown: 1 };
 
-/** A lane that was not moved stays behind the one that it stood behind. @template {{id: string}} L @param {L[]} lanes @param {string[]} [order] ids @returns {L[]} */
+/** A lane that was not moved stays after its predecessor. @template {{id: string}} L @param {L[]} lanes @param {string[]} [order] ids @returns {L[]} */
 export function ordered(lanes, order = remembered()) {
   let before = -1;
   const places = new Map(
@@ -66,7 +66,7 @@ function middle(element) {
   return (top + bottom) / 2;
 }
 
-/** The neighbour goes to the other side: what moves itself would lose the focus and the pointer. @param {Element} lane @param {number} way */
+/** Move the neighbour to the other side: a moved element would lose the focus and the pointer. @param {Element} lane @param {number} way */
 function swap(lane, way) {
   if (way < 0 && lane.previousElementSibling) lane.after(lane.previousElementSibling);
   if (way > 0 && lane.nextElementSibling) lane.before(lane.nextElementSibling);

@@ -11,7 +11,7 @@ const FEW = 3; // with more lines than this, only the highest and the range of t
 
 /**
  * @param {Lane} lane
- * @param {(number | null)[]} values one a trace, in the lane's unit; null where there is none
+ * @param {(number | null)[]} values one per trace, in the lane's unit; null where there is none
  * @param {{place: string, text: string} | null} bad the last non-finite point in view
  * @param {number} [room] rows that fit
  * @returns {Row[]}

@@ -1,4 +1,4 @@
-/** What stands on a lane beside its lines: the heat map, limits, NaN tags and arrows at cut values. All positions are device pixels. */
+/** Marks on a lane beside its lines: the heat map, limits, NaN tags and arrows at cut values. All positions are device pixels. */
 
 import { figure } from "../lib/format.js";
 import { heatRamp, token } from "../lib/theme.js";
@@ -14,7 +14,7 @@ const AREA_ALPHA = 0.25;
 const px = (u, css_px) => css_px * (u.ctx.canvas.width / u.width);
 
 /**
- * One row a trace; each pixel shows the lowest value that falls on it, so that a dip cannot vanish.
+ * One row per trace; each pixel shows the lowest value that falls on it, so that a dip cannot vanish.
  * @param {any} u @param {Columns[]} rows @param {number[]} times of the grid's bins
  */
 export function drawHeat(u, rows, times) {
@@ -60,7 +60,7 @@ function runs(pixels, from, to) {
   return out;
 }
 
-/** A row of a heat map from the moment on when its GPU was lost. @param {any} u @param {number} row @param {number} rows @param {number} lost_s */
+/** A row of a heat map from the moment when its GPU was lost. @param {any} u @param {number} row @param {number} rows @param {number} lost_s */
 export function drawLoss(u, row, rows, lost_s) {
   const { ctx, bbox } = u;
   const x = Math.max(bbox.left, Math.round(u.valToPos(lost_s, "x", true)));
@@ -95,7 +95,7 @@ export function drawLimit(u, value) {
   ctx.restore();
 }
 
-/** Red where values were not numbers, of all lines of a lane: a line each, an area where they stand close, and tags that do not overlap on top. @param {any} u @param {Columns["bad"]} all */
+/** Red marks for values that were not numbers, of all lines of a lane: a line each, an area where they are close, and tags that do not overlap. @param {any} u @param {Columns["bad"]} all */
 export function drawBad(u, all) {
   const { ctx, bbox } = u;
   const seen = all.map(({ t, text }) => ({ x: Math.round(u.valToPos(t, "x", true)), text })).sort((a, b) => a.x - b.x);
@@ -129,7 +129,7 @@ export function drawBad(u, all) {
 }
 
 /**
- * What stands closer together than `close` is one stretch, named by its first (pure).
+ * Marks closer together than `close` form one stretch, named by its first (pure).
  * @param {{x: number, text: string}[]} seen from left to right @param {number} close
  * @returns {{from: number, to: number, text: string}[]}
  */

@@ -21,7 +21,7 @@ export class Pins {
     return window !== null && this.windows.some((pin) => same(pin, window));
   }
 
-  /** Pin the selected window, or take its pin away. */
+  /** Pin the selected window, or remove its pin. */
   toggle() {
     const { window } = this.steering.range;
     if (!window) return;
@@ -59,7 +59,7 @@ export class Pins {
     );
   }
 
-  /** What the address says of them. */
+  /** Their part of the address. */
   address() {
     const pins = this.windows.map(({ from, to }) => `${from.toFixed(3)}-${to.toFixed(3)}`).join();
     return { pins: pins || null };
@@ -67,7 +67,7 @@ export class Pins {
 
   /** @returns {import("../lib/keys.js").Key[]} */
   keys() {
-    return [{ keys: ["p"], shown: "p", says: "pin the window, or take its pin away", run: () => this.toggle() }];
+    return [{ keys: ["p"], shown: "p", says: "pin the window, or remove its pin", run: () => this.toggle() }];
   }
 }
 

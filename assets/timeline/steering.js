@@ -36,7 +36,7 @@ export class Steering {
     this.page.refresh();
   }
 
-  /** Everything that is stored, in one view. */
+  /** All stored data, in one view. */
   whole() {
     this.range.clear();
     const [lo, hi] = [this.page.first_s(), this.page.end_s()];

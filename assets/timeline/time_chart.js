@@ -24,7 +24,7 @@ export class TimeChart {
     this.wanted = JSON.parse(host.dataset.timeChart ?? "{}");
     this.axis = this.wanted.axis === "step" ? STEP : TIME;
     this.cursor = Infinity; // what deltas must follow on
-    /** @type {Book[]} one a run */
+    /** @type {Book[]} one per run */
     this.books = [];
     const gestures = steering.gestures();
     this.timeline = new Timeline({ ...gestures, hover: page.hover, click: () => steering.clear() }, page.drawn);
@@ -53,7 +53,7 @@ export class TimeChart {
     return this.books.flatMap((book) => book.metas.filter(({ run }) => run !== null));
   }
 
-  /** A lane a series, a line a run. @param {import("../data/series.js").Meta[]} metas */
+  /** A lane per series, a line per run. @param {import("../data/series.js").Meta[]} metas */
   #lanes(metas) {
     return this.wanted.series.map((name) => {
       const found = metas.filter((meta) => meta.name === name && meta.run !== null);

@@ -144,7 +144,7 @@ export class Timeline {
     this.#drawCross(picture);
   }
 
-  /** A lane that cannot be drawn costs itself only; the browser's console says why. @param {LaneView} lane @param {Picture} picture */
+  /** A lane that cannot be drawn affects only itself; the browser's console shows why. @param {LaneView} lane @param {Picture} picture */
   #drawLane(lane, picture) {
     try {
       lane.draw(picture);
@@ -154,14 +154,14 @@ export class Timeline {
     }
   }
 
-  /** A question that the server refused, in its own words; "" takes it away. @param {string} sentence */
+  /** Show why the server refused a request; "" clears it. @param {string} sentence */
   say(sentence) {
     this.notice.hidden = !sentence;
     setText(this.notice, sentence);
   }
 
   /**
-   * Dim the lanes while they wait for an answer, and say so when that takes long.
+   * Dim the lanes while they wait for an answer; show a sentence when that takes long.
    * @template T
    * @param {Promise<T>} answer @param {string} sentence
    * @returns {Promise<T>}
@@ -178,7 +178,7 @@ export class Timeline {
     }
   }
 
-  /** In the place of a run's lanes while there is no run. @param {{sentence: string, code?: string, more?: Node[]} | null} help */
+  /** Shown instead of lanes while there is no run. @param {{sentence: string, code?: string, more?: Node[]} | null} help */
   showHelp(help) {
     this.help.hidden = help === null;
     const looks = JSON.stringify([help?.sentence, help?.code, help?.more?.length]);

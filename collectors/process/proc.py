@@ -140,7 +140,7 @@ def threads_inside(pid: int, proc: Path = PROC) -> dict[int, int]:
 
 
 def descendants(pid: int, proc: Path = PROC) -> Iterator[int]:
-    """The process tree below a process, parents first. About 5 us a thread, of which any may have children."""
+    """The process tree below a process, parents first. About 5 us per thread, of which any may have children."""
     for child in _children(pid, proc):
         yield child
         yield from descendants(child, proc)
@@ -176,7 +176,7 @@ def is_fork_server(pid: int, proc: Path = PROC) -> bool:
 
 
 def contained(proc: Path) -> dict[tuple[int, int], int | None]:
-    """By the pid inside and start ticks, the processes of pid namespaces below ours. About 10 us a process."""
+    """By the pid inside and start ticks, the processes of pid namespaces below ours. About 10 us per process."""
     found: dict[tuple[int, int], int | None] = {}
     for name in (entry.name for entry in proc.iterdir() if entry.name.isdecimal()):
         inside = _inner_pid(f"{proc}/{name}/status")

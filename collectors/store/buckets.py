@@ -97,7 +97,7 @@ def _reach(high: Floats, new_segment: Ints) -> Floats:
 
 
 def _cells(units: Summaries, new_segment: Ints, reach: Floats, islands: Ints, buckets: int) -> Ints:
-    """In which bucket of its segment each island begins. Over all segments these are at most `buckets`, or one a segment."""
+    """In which bucket of its segment each island begins. Over all segments these are at most `buckets`, or one per segment."""
     ends = np.append(new_segment[1:], len(units.low)) - 1
     widths = reach[ends] - units.low[new_segment]
     spare = buckets - len(new_segment)

@@ -118,7 +118,7 @@ class Process(NamedTuple):
 
 
 class StackColumns(NamedTuple):
-    """Spans of stacks that touch a window, cut to it. All arrays have one entry a span.
+    """Spans of stacks that touch a window, cut to it. All arrays have one entry per span.
 
     `stacks[stack[i]]` is span i's stack, from the root to the leaf, as indices into `frames`.
     """

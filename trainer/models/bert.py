@@ -55,7 +55,7 @@ class BertBlock(nn.Module):
 
 
 class BERT(nn.Module):
-    """`model(tokens_BT, targets_BT) -> loss`, the mean cross entropy in nats a hidden token; a target below 0 is ignored."""
+    """`model(tokens_BT, targets_BT) -> loss`, the mean cross entropy in nats per hidden token; a target below 0 is ignored."""
 
     recomputed: ClassVar = BertBlock
 

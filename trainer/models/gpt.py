@@ -36,7 +36,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """`model(tokens_BT) -> logits_BTV`; `model(tokens_BT, targets_BT) -> loss`, the mean cross entropy in nats a token."""
+    """`model(tokens_BT) -> logits_BTV`; `model(tokens_BT, targets_BT) -> loss`, the mean cross entropy in nats per token."""
 
     recomputed: ClassVar = Block  # what activation checkpointing keeps only the inputs of
 

@@ -40,7 +40,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """`model(images_BCHW, classes_B) -> loss`: grey images of uint8; the mean cross entropy in nats an image."""
+    """`model(images_BCHW, classes_B) -> loss`: grey images of uint8; the mean cross entropy in nats per image."""
 
     recomputed: ClassVar = Bottleneck
 

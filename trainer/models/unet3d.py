@@ -46,7 +46,7 @@ class Up(nn.Module):
 
 
 class UNet3d(nn.Module):
-    """`model(volumes_BCXYZ, classes_BXYZ) -> loss`, both of uint8: cross entropy in nats a voxel plus the dice loss."""
+    """`model(volumes_BCXYZ, classes_BXYZ) -> loss`, both of uint8: cross entropy in nats per voxel plus the dice loss."""
 
     recomputed: ClassVar = (Down, Up)
 

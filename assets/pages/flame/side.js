@@ -85,7 +85,7 @@ export class FlameSide {
     return this.source.show(own ? { run, file, line, share: percent(total_s / tree.total_s), tone } : null);
   }
 
-  /** Seconds a unit. @param {Tree} tree @param {string} name @param {number} seconds @param {number} normal_s */
+  /** Seconds per unit. @param {Tree} tree @param {string} name @param {number} seconds @param {number} normal_s */
   #figure(tree, name, seconds, normal_s) {
     const [now, was] = [seconds / tree.units, normal_s / tree.baseUnits];
     return el(
@@ -150,5 +150,5 @@ export class FlameSide {
   }
 }
 
-/** Seconds a unit. @param {Tree} tree @param {number} seconds @param {number} normal_s */
+/** Seconds per unit. @param {Tree} tree @param {number} seconds @param {number} normal_s */
 const excessOf = (tree, seconds, normal_s) => seconds / tree.units - normal_s / tree.baseUnits;

@@ -76,7 +76,7 @@ export function gpuPageLanes(machine, lost, all) {
   return withLost(lanes, metas, lost);
 }
 
-/** A row a GPU, or a core. @param {Meta[]} metas @param {string} name */
+/** A row per GPU, or a core. @param {Meta[]} metas @param {string} name */
 function heat(metas, name) {
   const { label = name } = named(metas, name)[0] ?? {};
   const traces = tracesOf(metas, name);
@@ -84,7 +84,7 @@ function heat(metas, name) {
   return lane(name, label, height, "percent", traces, { kind: "heat", note: "worst per pixel", digits: 0, unit: "%" });
 }
 
-/** One line a GPU. @param {Meta[]} metas @param {string} name */
+/** One line per GPU. @param {Meta[]} metas @param {string} name */
 function metricLane(metas, name) {
   const { label = name, unit = "" } = named(metas, name)[0] ?? {};
   const { shown, y = "zero", ...more } = UNITS.get(unit) ?? { shown: unit };

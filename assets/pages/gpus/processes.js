@@ -1,4 +1,4 @@
-/** Who uses which GPU: a row a process, with the way to its flame graph. */
+/** The processes on each GPU: a row per process, with a link to its flame graph. */
 
 import { el } from "../../lib/dom.js";
 import { figure } from "../../lib/format.js";

@@ -41,7 +41,7 @@ export function evidence(lanes, series, stepper, view, window) {
   return [...rate(stepper, counterOf(series, stepper), view, window), ...facts.filter((fact) => kept.has(fact))];
 }
 
-/** One row a lane, or a row a layer or line where these mean different things. @param {Lane[]} lanes */
+/** One row per lane, or per layer or line where these mean different things. @param {Lane[]} lanes */
 function subjects(lanes) {
   return lanes
     .filter(({ kind }) => kind !== "heat")

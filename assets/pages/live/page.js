@@ -17,7 +17,7 @@ import { Verdict, worst } from "../verdict.js";
 /** @typedef {import("../../data/range.js").View} View */
 /** @typedef {import("../../data/series.js").Series} Series */
 
-const TEXT_ONLY = "This run writes text only, so it has no curves. They come from a JSONL file in its folder: one line a step, such as {\"step\": 7, \"loss\": 2.31}.";
+const TEXT_ONLY = "This run writes text only, so it has no curves. They come from a JSONL file in its folder: one line per step, such as {\"step\": 7, \"loss\": 2.31}.";
 const OFFERED = 12; // runs, where the address names one that there is not
 
 export default class Live extends RunPage {

@@ -53,7 +53,7 @@ class Recorder:
             self._start()
 
     def finish(self) -> Iterator[Profile]:
-        """Read the windows that have ended, one a step, about 50 ms for 10 s of a busy process."""
+        """Read the windows that have ended, one per step, about 50 ms for 10 s of a busy process."""
         for window in [window for window in self._windows if window.ended]:
             self._names.poll()
             self._windows.remove(window)

@@ -1,4 +1,4 @@
-"""Log lines: a block a commit and run, merged into compressed blocks of 2,000 lines or 4 MiB, searched newest first."""
+"""Log lines: a block per commit and run, merged into compressed blocks of 2,000 lines or 4 MiB, searched newest first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BLOCK = "id, run, first_line, last_line, lines, first_time_s, last_time_s, max_
 
 
 class LineBlock(NamedTuple):
-    """The lines of one run that stand in one row; all lists have one entry a line."""
+    """The lines of one run that stand in one row; all lists have one entry per line."""
 
     run: str
     numbers: list[int]

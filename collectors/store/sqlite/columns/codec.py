@@ -1,6 +1,6 @@
 """Columns of numbers as bytes and back, without loss: the transform that suits each column, byte shuffle, zstd, checksum.
 
-A blob is one version byte, a checksum and a zstd frame. The frame holds a header a column, then the columns' byte planes: plane 0
+A blob is one version byte, a checksum and a zstd frame. The frame holds a header per column, then the columns' byte planes: plane 0
 has the lowest byte of every row, so that bytes of a kind stand together and compress. A long plane is a zstd block of its own, with
 its own table of frequencies: 6 % less than one block for all planes of a column.
 """
@@ -42,7 +42,7 @@ class CodecError(Exception):
 
 class _Coded(NamedTuple):
     kind: int
-    width: int  # bytes a row
+    width: int  # bytes per row
     scale: int  # decimal digits, or CLOCK
     base: int  # the least value (PLAIN) or the first one (DELTA)
     planes: bytes

@@ -21,7 +21,7 @@ FAST = 1  # zstd level of what is rewritten soon
 
 
 class Group(NamedTuple):
-    """All arrays but `ids` have one entry a row; `values` has one line a series."""
+    """All arrays but `ids` have one entry per row; `values` has one line per series."""
 
     ids: NDArray[np.int64]  # series, all of one stream
     arrival: NDArray[np.int64]  # seq << PLACE_BITS | place in the commit: identity and order of a row
