@@ -1,4 +1,4 @@
-/** The frame: theme, keys, and the page of this address, which is loaded and drawn at once and moves into Dash's layout when that is there. */
+/** The frame: theme, keys, and the page of this address, which is loaded and drawn at once and moves into Dash's layout when that exists. */
 
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
@@ -36,14 +36,14 @@ listen(table);
 for (const { link } of pageLinks()) if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
 linkPages();
 page.ready.then(startDash);
-let held = false; // a pointer is down: who moves what it holds ends its gesture
+let held = false; // a pointer is down: moving the element under it would end its gesture
 addEventListener("pointerdown", () => (held = true), true);
 for (const type of ["pointerup", "pointercancel"]) addEventListener(type, () => ((held = false), setTimeout(adopt)), true);
 addEventListener("toggle", () => setTimeout(adopt), true);
 adopt();
 new MutationObserver(adopt).observe(document.body, { childList: true, subtree: true });
 
-/** The bar's links, with the keys that stand in front of them. */
+/** The bar's links, with their keys. */
 function pageLinks() {
   const links = /** @type {HTMLAnchorElement[]} */ ([...document.querySelectorAll(".nav a")]);
   return links.map((link) => ({ link, key: link.firstElementChild?.textContent ?? "", name: link.lastChild?.textContent ?? "" }));
@@ -56,15 +56,15 @@ function toggleTheme() {
   if (new URLSearchParams(location.search).has("theme")) writeAddress({ theme: name });
 }
 
-/** Before Dash has laid out the page's container, the page stands in the index's own place. */
+/** Until Dash has laid out the page's container, the page is in the index's own place. */
 function adopt() {
   const laidOut = document.getElementById(CONTAINER);
   if (laidOut) dashIsReady();
   const home = laidOut ?? /** @type {HTMLElement} */ (document.getElementById("first"));
-  if (held || page.element.parentElement === home || page.element.querySelector(":popover-open")) return; // a popover that moves is closed
+  if (held || page.element.parentElement === home || page.element.querySelector(":popover-open")) return; // moving closes a popover
   const focused = /** @type {HTMLElement | null} */ (document.activeElement);
   home.append(page.element);
-  if (page.element.contains(focused)) focused?.focus({ preventScroll: true }); // what moves loses the focus
+  if (page.element.contains(focused)) focused?.focus({ preventScroll: true }); // moving loses the focus
 }
 
 /** Dash's bundles wait in a template until the first picture is drawn, so that they do not compete with it. */
@@ -77,7 +77,7 @@ async function startDash() {
   document.body.append(...scripts.filter(({ src }) => !src));
 }
 
-/** A script out of a template never runs; its copy does, in the order of the others. @param {HTMLScriptElement} script */
+/** A script from a template never runs; its copy does, in order. @param {HTMLScriptElement} script */
 function revived(script) {
   const copy = el("script", Object.fromEntries([...script.attributes].map(({ name, value }) => [name, value])));
   copy.async = false;

@@ -1,8 +1,8 @@
-/** The WebSocket: new points, lines and events, as long as the page stands. */
+/** The WebSocket: new points, lines and events, while the page is open. */
 
 const FIRST_RETRY_MS = 250;
 const LAST_RETRY_MS = 5000;
-const SILENCE_MS = 6000; // the server says its state about once a second
+const SILENCE_MS = 6000; // the server sends its state about once a second
 
 /** @typedef {{run?: string, source?: string, series: string[]}} Wish */
 
@@ -16,7 +16,7 @@ export class Feed {
     this.listener = listener;
     /** @type {Wish[]} */
     this.wishes = [];
-    this.cursor = 0; // behind the last delta
+    this.cursor = 0; // after the last delta
     this.retry_ms = FIRST_RETRY_MS;
     this.heard_ms = Date.now(); // of the last message
     this.tried_ms = 0; // of the last attempt to connect
@@ -27,7 +27,7 @@ export class Feed {
   }
 
   /**
-   * Ask for what comes behind a cursor; who asks for the same again just goes on.
+   * Subscribe to data after a cursor; the same wishes again change nothing.
    * @param {Wish[]} wishes @param {number} cursor
    */
   subscribe(wishes, cursor) {
@@ -76,7 +76,7 @@ export class Feed {
     this.retry_ms = Math.min(LAST_RETRY_MS, this.retry_ms * 2);
   }
 
-  /** A connection that died without a word looks open for minutes. */
+  /** A connection that died silently looks open for minutes. */
   check() {
     const { socket } = this;
     if (socket?.readyState !== WebSocket.OPEN) this.listener.status(this.heard_ms);

@@ -7,19 +7,19 @@ import { unitsIn } from "./progress.js";
 /** @typedef {{first: number, length: number}} Grid number of the first bin, and how many there are */
 
 const SLACK = 1.1; // phases that add up to this much more than the step are nested
-const HOLDS = 0.85; // a phase that is shorter than this share of what is left does not hold it
+const HOLDS = 0.85; // a phase that is shorter than this share of what is left does not contain it
 const BESIDE = /data|load|fetch/i; // it may run in threads of its own, beside the step
-const WHOLE = /^(train(ing)?[ _-]?)?(step|iter(ation)?|total|batch)$/i; // what a whole step is called
+const WHOLE = /^(train(ing)?[ _-]?)?(step|iter(ation)?|total|batch)$/i; // names of a whole step
 
 /**
  * Seconds per step, a layer for each series. A phase that some steps lack took no time in them; where a bin holds no step of a
- * phase that the others have (a phase with a line of its own falls between their lines) its layer goes on as it was.
+ * phase that the others have (a phase with a line of its own falls between their lines) its layer continues unchanged.
  * @param {(Series | undefined)[]} members one for each phase, all of one width @param {Grid} grid @param {Series | null} [counter] of their units
  * @returns {{layers: Layer[], regular: boolean[]}} `regular`: the phase stands on most lines
  */
 export function layersOf(members, grid, counter = null) {
   const binned = members.map((phase) => bins(phase, grid));
-  const steps = new Float64Array(grid.length); // in a bin: as many as the phase has points that has most
+  const steps = new Float64Array(grid.length); // in a bin: the most points of any phase
   for (const { points } of binned) for (let i = 0; i < points.length; i++) if (points[i] > steps[i]) steps[i] = points[i];
   if (counter) steps.forEach((lines, i) => (steps[i] = unitsIn(lines, counter, grid.first + i)));
   const totals = binned.map(({ total }) => total);
@@ -61,8 +61,8 @@ function layer({ sum, points, gap }, steps, regular) {
 }
 
 /**
- * Which phases hold others, so that only what they hold is drawn: one whose name is the folder of another's; and the longest
- * ones, as long as all together are longer than the step, if they are long enough to hold what is left.
+ * Phases that contain others, so that only their parts are drawn: one whose name is the folder of another's; and the longest
+ * ones, as long as all together are longer than the step, if they are long enough to contain the rest.
  * @param {string[]} names @param {number[]} seconds typical of a step; 0 for a phase that most steps lack
  * @param {number | null} step_s how long a step takes; null where no times are known
  * @returns {Set<number>}
@@ -77,13 +77,13 @@ export function holders(names, seconds, step_s) {
   /** @type {number[]} */
   const taken = [];
   while (left.length > 1 && (known ? sum() > SLACK * Number(step_s) : WHOLE.test(names[left[0]]))) taken.push(left.splice(0, 1)[0]);
-  const steps = left.filter((i) => !BESIDE.test(names[i])).reduce((all, i) => all + seconds[i], 0); // a whole step may leave the loading out
+  const steps = left.filter((i) => !BESIDE.test(names[i])).reduce((all, i) => all + seconds[i], 0); // a whole step may exclude the loading
   for (const i of taken)
     if (!BESIDE.test(names[i]) && seconds[i] >= HOLDS * (WHOLE.test(names[i]) && steps ? steps : sum())) held.add(i);
   return held;
 }
 
-/** What a step, or a unit of work, typically takes; or null. @param {Series[]} members phases; the one with most points counts the steps @param {Series | null} [counter] of their units */
+/** The typical seconds of a step, or of a unit of work, or null. @param {Series[]} members phases; the one with most points counts the steps @param {Series | null} [counter] of their units */
 export function stepSeconds(members, counter = null) {
   const [phase] = [...members].sort((a, b) => b.points - a.points);
   if (!phase || phase.axis.name !== "time") return null;

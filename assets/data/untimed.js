@@ -1,10 +1,10 @@
-/** A log whose first part has no times: how much of a run the time axis cannot show, and the way to it. */
+/** A log whose first part has no times: the part of a run that the time axis cannot show, and the link to it. */
 
 import { get } from "../lib/api.js";
 import { el, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 
-const LEAST = 0.05; // a smaller share is no loss worth a line
+const LEAST = 0.05; // a smaller share is not worth a line
 
 export class UntimedNote {
   /** @param {() => void} turn to the step axis */
@@ -21,7 +21,7 @@ export class UntimedNote {
     this.element.hidden = true;
   }
 
-  /** Ask once a run: a question over all times counts the points that have one. @param {string} run @param {string} series its densest @param {number} points of it in the store */
+  /** Query once per run: a query over all times counts the points with a time. @param {string} run @param {string} series its densest @param {number} points of it in the store */
   async read(run, series, points) {
     if (run === this.run) return;
     this.run = run;

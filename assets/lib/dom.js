@@ -1,4 +1,4 @@
-/** Elements, and text that touches the page only when it changes. What a file or a process is called never steers how the page is drawn. */
+/** Elements, and text that touches the page only when it changes. Names of files or processes never affect how the page is drawn. */
 
 import { visible } from "./visible.js";
 
@@ -31,7 +31,7 @@ export function setClass(node, name, on) {
 }
 
 /**
- * A button that copies what `text()` says at the moment of the click.
+ * A button that copies the result of `text()` at the click.
  * @param {string} label @param {() => string} text
  */
 export function copyButton(label, text) {

@@ -1,8 +1,8 @@
-/** What has been painted, for tests and benchmarks: the page's only global, `deepseek`. */
+/** The painted contents, for tests and benchmarks: the page's only global, `deepseek`. */
 
 /**
  * `deepseek.drawn["train/loss"] -> {t, v, at, count}`: the newest point on the canvas, the wall time of its painting in ms, and
- * how many points the line stands for. `deepseek.flame`: the functions and the window of the flame graph, and when it was first drawn.
+ * the number of points of the line. `deepseek.flame`: the functions and the window of the flame graph, and when it was first drawn.
  * @type {{drawn: Record<string, {t: number, v: number, at: number, count: number}>, window: {from: number, to: number} | null, flame: {names: string[], window: {from: number, to: number} | null, at: number}}}
  */
 export const painted = { drawn: {}, window: null, flame: { names: [], window: null, at: 0 } };

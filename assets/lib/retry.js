@@ -1,4 +1,4 @@
-/** What failed is tried again, each time later, until it answers. */
+/** Retry a failed action with growing pauses until it succeeds. */
 
 const FIRST_MS = 1000;
 const LAST_MS = 30_000;
@@ -11,7 +11,7 @@ export class Retry {
     this.timer = 0;
   }
 
-  /** It failed: try again in a while. @returns {number} seconds until then */
+  /** It failed: retry after a pause. @returns {number} seconds until then */
   failed() {
     const wait_ms = this.wait_ms;
     if (this.timer) return wait_ms / 1000;
@@ -23,7 +23,7 @@ export class Retry {
     return wait_ms / 1000;
   }
 
-  /** It answered. */
+  /** It succeeded. */
   done() {
     clearTimeout(this.timer);
     this.timer = 0;

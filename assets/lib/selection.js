@@ -1,4 +1,4 @@
-/** What is selected, for Dash's callbacks: `dcc.Store(id="selection")` holds it, on every page. Our modules write it, callbacks read it. */
+/** The selection for Dash's callbacks: `dcc.Store(id="selection")` holds it, on every page. Our modules write it, callbacks read it. */
 
 /**
  * @typedef {Object} Selection
@@ -23,7 +23,7 @@ export function publish(selection) {
   write();
 }
 
-/** Dash has laid out the page: its store is there. */
+/** Dash has laid out the page, and its store exists. */
 export function dashIsReady() {
   ready = true;
   write();

@@ -26,7 +26,7 @@ export function readAddress() {
   return { run: query.get("run"), from: number("from"), to: number("to"), span: number("span"), at: number("at"), axis: query.get("axis") };
 }
 
-/** Replace what the address says; null removes. @param {Record<string, string | number | null>} changes */
+/** Replace parameters of the address; null removes one. @param {Record<string, string | number | null>} changes */
 export function writeAddress(changes) {
   const query = new URLSearchParams(location.search);
   for (const [name, value] of Object.entries(changes)) {

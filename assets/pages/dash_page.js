@@ -1,4 +1,4 @@
-/** A page that is made of Dash components: the bar, the status line, the selection, and the time charts that stand in it. */
+/** A page of Dash components: the bar, the status line, the selection, and its time charts. */
 
 import { sentenceOf } from "../lib/api.js";
 import { STEP } from "../lib/axis.js";
@@ -36,7 +36,7 @@ export default class DashPage extends Session {
     );
   }
 
-  /** Charts come and go with Dash's layout. */
+  /** Charts appear and disappear with Dash's layout. */
   #mount() {
     const hosts = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[data-time-chart]")]);
     const kept = this.charts.filter(({ host }) => hosts.includes(host));
@@ -88,7 +88,7 @@ export default class DashPage extends Session {
     this.invalidate();
   }
 
-  /** Deltas go on where the points that were read end. */
+  /** Deltas continue after the points that were read. */
   follow() {
     const cursor = Math.min(...this.charts.map((chart) => chart.cursor));
     if (Number.isFinite(cursor)) this.feed?.subscribe(this.charts.flatMap((chart) => chart.wishes()), cursor);

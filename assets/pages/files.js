@@ -1,4 +1,4 @@
-/** What of a run's files was not read, and why: a count beside the run's state, and a list behind it. */
+/** The skipped parts of a run's files, and why: a count beside the run's state, with a list. */
 
 import { get, newest } from "../lib/api.js";
 import { el, hang, setText } from "../lib/dom.js";
@@ -20,12 +20,12 @@ export class Files {
     this.read = newest(
       (/** @type {string} */ run) => get("files", { run }),
       ({ files }, run) => run === this.run && this.show(files),
-      () => {}, // it is asked again
+      () => {}, // it is requested again
     );
     setInterval(() => this.run !== null && !document.hidden && this.read(this.run), EVERY_MS);
   }
 
-  /** @param {import("../types/api").Run | null} run the shown one, as `GET /runs` says it */
+  /** @param {import("../types/api").Run | null} run the shown one, as `GET /runs` returns it */
   draw(run) {
     const looks = JSON.stringify([run?.run, run?.lines_skipped, run?.fields_skipped]);
     if (looks === this.#looks) return;

@@ -1,4 +1,4 @@
-/** A page about one run: its events, its profile, and what its window is compared with. */
+/** A page about one run: its events, its profile, and the comparison of its window. */
 
 import { get } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
@@ -14,8 +14,8 @@ import { WindowSteps, densestOf } from "../data/window_steps.js";
 const NO_STACK = "No stack was sampled in this time.";
 const ELSEWHERE = "No process on this machine writes this run, so it has no stacks.";
 const NOT_THERE = "The dashboard was not there while this run was: it has curves and lines, but no stacks, GPU or host samples.";
-const SAME_START_S = 5; // a start so near to the first point after it is the same
-const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is asked for so often
+const SAME_START_S = 5; // a start this near to the first point after it is the same
+const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is requested this often
 
 /** A page shows the profile's answers itself: it is the `Sink`. */
 export class RunPage extends TimePage {
@@ -38,7 +38,7 @@ export class RunPage extends TimePage {
     await this.book.catalogue(chosen, () => this.#axis());
   }
 
-  /** Over steps where the run's log has no times; else as the user chose. */
+  /** Steps if the run's log has no times; else the user's choice. */
   #axis() {
     if (this.runs.untimed && this.range.axis !== STEP) this.range.reset(STEP);
     return this.range.axis;
@@ -49,7 +49,7 @@ export class RunPage extends TimePage {
     return this.absent ? [] : super.lanesOf(metas);
   }
 
-  /** Of the machine's series those that were recorded while a run that is over was there. @param {import("../data/series.js").Meta[]} metas */
+  /** The machine's series that were recorded during a finished run. @param {import("../data/series.js").Meta[]} metas */
   watched(metas) {
     const { current: run, over } = this.runs;
     const last_s = over ? (run?.last_time_s ?? null) : null;
@@ -58,14 +58,14 @@ export class RunPage extends TimePage {
     return metas.filter((meta) => meta.run !== null || ((meta.first_time_s ?? 0) <= last_s && (meta.last_time_s ?? Infinity) >= first_s));
   }
 
-  /** Neither the machine nor its processes were recorded while the run, which is over, was there. */
+  /** Whether neither the machine nor its processes were recorded during the finished run. */
   get #unseen() {
     const { metas } = this.book;
     return this.runs.over && metas.length > 0 && this.watched(metas).every(({ run }) => run !== null);
   }
 
   /**
-   * Why there are no stacks, where a run can have none: no remedy of today's helps it.
+   * Why there are no stacks, if a run cannot have any: no present remedy helps.
    * @param {import("../blame/profile.js").Question} question @param {import("../blame/profile.js").Trouble | null} trouble what the profiler says
    * @returns {import("../blame/profile.js").Trouble | null}
    */
@@ -95,7 +95,7 @@ export class RunPage extends TimePage {
     else await this.untimed.read(run, densest.name, densest.points ?? 0);
   }
 
-  /** Ask for the profile of the window, or of now. @param {boolean} [done] false while it is being drawn */
+  /** Request the profile of the window, or of now. @param {boolean} [done] false while it is being drawn */
   inquire(done = true) {
     const { name, current, over } = this.runs;
     if (name === null || this.runs.missing) return;
@@ -104,7 +104,7 @@ export class RunPage extends TimePage {
     else this.profile.askNow(name, (over && current?.last_time_s) || this.end_s);
   }
 
-  /** The stacks of steps cannot be found: say so. */
+  /** Show that steps have no stacks. */
   showNoTimes() {}
 
   /** Why a window of steps has no stacks, and the remedy. */
@@ -128,7 +128,7 @@ export class RunPage extends TimePage {
     return events.flatMap((event) => (axis.place(event) === null ? [] : [{ ...event, time_s: Number(axis.place(event)) }]));
   }
 
-  /** The steps that a window holds: exactly, once it is drawn; about, while it is being drawn. @param {import("../data/range.js").Window | null | undefined} window @param {import("../data/series.js").Series | null} stepper */
+  /** The steps of a window: exact once it is drawn, approximate while it is being drawn. @param {import("../data/range.js").Window | null | undefined} window @param {import("../data/series.js").Series | null} stepper */
   steps(window, stepper) {
     if (!window || this.range.axis === STEP) return { from: null, to: null };
     const exact = this.#drawing ? null : this.windowSteps.of(this.runs.name, this.book.metas, window);
@@ -149,7 +149,7 @@ export class RunPage extends TimePage {
 
   // What the user does
 
-  /** A moment that something beside the lanes points at. @param {number | null} time_s */
+  /** A moment pointed at outside the lanes. @param {number | null} time_s */
   hoverTime(time_s) {
     if (this.range.axis === TIME) this.hover(time_s);
   }
@@ -211,7 +211,7 @@ export class RunPage extends TimePage {
     return [...this.compare.keys(), ...this.pins.keys(), axis];
   }
 
-  // What the server says
+  // Messages of the server
 
   /** @param {import("../types/api").Delta} message */
   heard(message) {
@@ -236,7 +236,7 @@ export class RunPage extends TimePage {
   #absent = "";
 }
 
-/** Of a rank's starts all but the first go on with what was there. @param {import("../timeline/events.js").Event[]} events @returns {import("../timeline/events.js").Event[]} */
+/** All starts of a rank but the first are resumes. @param {import("../timeline/events.js").Event[]} events @returns {import("../timeline/events.js").Event[]} */
 function restarted(events) {
   /** @type {Map<number, number>} by rank */
   const first = new Map();
@@ -245,7 +245,7 @@ function restarted(events) {
   return events.map((event) => (event.kind === "start" && event.time_s > Number(first.get(event.rank ?? 0)) ? { ...event, kind: "resume" } : event));
 }
 
-/** Where a run went back in its steps, as the segments of its points show, unless a start event stands there. @param {import("../data/series.js").Series | null} stepper @param {import("../timeline/events.js").Event[]} events */
+/** Marks where a run went back in its steps, by its points' segments, unless there is a start event. @param {import("../data/series.js").Series | null} stepper @param {import("../timeline/events.js").Event[]} events */
 function resumes(stepper, events) {
   if (!stepper) return [];
   const starts = events.filter(({ kind }) => kind === "start");

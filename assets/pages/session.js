@@ -1,4 +1,4 @@
-/** What every page has: the runs, the server's state over the socket, the status line, the address and the keys. Knows no time axis. */
+/** The parts of every page: the runs, the server's state over the socket, the status line, the address and the keys. It has no time axis. */
 
 import { Feed } from "../data/feed.js";
 import { Runs } from "../data/runs.js";
@@ -22,7 +22,7 @@ export class Session {
   /** @type {(value?: unknown) => void} */
   settle = () => {};
 
-  /** Call when the page's own parts stand. */
+  /** Call once the page's own parts exist. */
   start() {
     this.feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/v1/live`, {
       delta: (message) => this.delta(message),
@@ -32,7 +32,7 @@ export class Session {
     });
   }
 
-  // What the server says
+  // Messages of the server
 
   /** New points, lines and events. @param {import("../types/api").Delta} message */
   delta(message) {
@@ -48,7 +48,7 @@ export class Session {
     this.invalidate();
   }
 
-  /** Deltas were missed: what is shown must be read anew. */
+  /** Deltas were missed: the shown data must be read again. */
   reset() {}
 
   /** @param {number | null} lost_ms the browser's clock */
@@ -57,20 +57,20 @@ export class Session {
     this.invalidate();
   }
 
-  // What each page says for itself
+  // Defined by each page
 
-  /** A delta, once its points are taken. @param {import("../types/api").Delta} _message */
+  /** A delta, after its points were added. @param {import("../types/api").Delta} _message */
   heard(_message) {}
 
   /** The server's state, once the page knows it. @param {import("../types/api").State} _message @param {News} _news */
   received(_message, _news) {}
 
-  /** What the address says. @returns {Record<string, string | number | null>} */
+  /** The page's part of the address. @returns {Record<string, string | number | null>} */
   address() {
     return { run: this.runs.name };
   }
 
-  /** What is selected, for Dash's callbacks. @returns {import("../lib/selection.js").Selection} */
+  /** The selection, for Dash's callbacks. @returns {import("../lib/selection.js").Selection} */
   selection() {
     const { name } = this.runs;
     return { run: name, runs: name === null ? [] : [name], axis: "time", from: null, to: null, live: true };
@@ -81,7 +81,7 @@ export class Session {
     return [];
   }
 
-  // What is shown
+  // The view
 
   /** Draw once in the next frame; a hidden tab has none. */
   invalidate() {

@@ -1,4 +1,4 @@
-/** The line at the foot: the keys, what the dashboard costs, how far behind it is. */
+/** The line at the foot: the keys, the dashboard's cost, and its delay. */
 
 import { el, setText } from "../lib/dom.js";
 import { duration, figure, megabytes } from "../lib/format.js";

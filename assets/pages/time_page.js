@@ -1,4 +1,4 @@
-/** A page over one axis: a stretch of time or steps, and the series over it. Each page adds what is special to it. */
+/** A page over one axis: a range of time or steps, and the series over it. Each page adds its own parts. */
 
 import { Unreachable, newest, sentenceOf } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
@@ -19,7 +19,7 @@ import { Timeline } from "../timeline/timeline.js";
 /** @typedef {import("../data/series.js").Series} Series */
 /** @typedef {import("../data/lanes.js").Lane} Lane */
 
-const CLOCK_SLACK_S = 1; // a first view that is off by less is as good
+const CLOCK_SLACK_S = 1; // a smaller error of the first view is acceptable
 const END_ROOM = 0.01; // of the view, behind the end of a run that is over, and before its beginning
 
 export class TimePage extends Session {
@@ -69,19 +69,19 @@ export class TimePage extends Session {
     this.load();
   }
 
-  // What each page says for itself
+  // Defined by each page
 
-  /** What to show of the series that there are. @param {import("../data/series.js").Meta[]} metas @returns {Lane[]} */
+  /** The lanes for the existing series. @param {import("../data/series.js").Meta[]} metas @returns {Lane[]} */
   lanesOf(metas) {
     return withLost(lanesOf(metas), metas, this.silent(metas));
   }
 
-  /** Learn which series there are. */
+  /** Read the list of series. */
   async learn() {
     await this.book.catalogue(this.runs.choose());
   }
 
-  /** A run that was over when the page came is shown from its beginning to its end. */
+  /** Whether a run that was over at page load is shown from its beginning to its end. */
   get showsWhole() {
     return false;
   }
@@ -91,13 +91,13 @@ export class TimePage extends Session {
     return "";
   }
 
-  /** What stands beside the points: events, lines. */
+  /** Read the data beside the points: events, lines. */
   async learnMore() {}
 
-  /** Draw what is not the lanes'. @param {View} _view @param {Series | null} _stepper */
+  /** Draw everything but the lanes. @param {View} _view @param {Series | null} _stepper */
   drawMore(_view, _stepper) {}
 
-  /** What the address says. @returns {Record<string, string | number | null>} */
+  /** The page's part of the address. @returns {Record<string, string | number | null>} */
   address() {
     return this.range.address(this.end_s);
   }
@@ -107,9 +107,9 @@ export class TimePage extends Session {
     if (silenced) this.relane();
   }
 
-  // What is shown
+  // The view
 
-  /** New points come into view. Of steps, more may come whenever lines do. */
+  /** Whether new points come into view. On steps, more may come with any line. */
   get growing() {
     return this.range.following && (!this.runs.over || this.range.axis === STEP);
   }
@@ -127,7 +127,7 @@ export class TimePage extends Session {
     return Math.max(this.runs.current?.last_step ?? 0, this.book.stepper()?.newest.t ?? 0);
   }
 
-  /** Where there is something to show, with a little room before it. */
+  /** The start of the data, with a little room before it. */
   get first_s() {
     const started = this.range.axis === STEP ? Infinity : (this.runs.current?.started_s ?? Infinity);
     const lo = Math.min(started, this.book.origin);
@@ -142,10 +142,10 @@ export class TimePage extends Session {
     );
   }
 
-  /** Learn what there is, then read its points. @param {boolean} [anew] also where the lanes stay the same */
+  /** Read the list of series, then their points. @param {boolean} [anew] also where the lanes stay the same */
   async load(anew = true) {
     if (this.#loading) {
-      this.#afterwards = true; // what is under way may be of another run
+      this.#afterwards = true; // the current load may be of another run
       return;
     }
     this.#loading = true;
@@ -173,7 +173,7 @@ export class TimePage extends Session {
   #loading = false;
   #afterwards = false;
 
-  /** What stands beside the points may fail alone. */
+  /** The data beside the points may fail alone. */
   async readMore() {
     try {
       await this.learnMore();
@@ -183,7 +183,7 @@ export class TimePage extends Session {
     }
   }
 
-  /** Whether the view has another span now, because there is more to show. */
+  /** Whether the view has another span now, because there is more data. */
   #fit() {
     const { current: run, now_s, over } = this.runs;
     if (this.range.axis === STEP) return this.range.fit(this.#lastStep - this.book.origin, over);
@@ -194,7 +194,7 @@ export class TimePage extends Session {
     return this.range.fit(first && last ? last - first : Infinity, over, whole ? Infinity : undefined);
   }
 
-  #lived = ""; // a run that was seen running does not change its view because it ends
+  #lived = ""; // a run that was running in this page keeps its view when it ends
 
   /** Read the points of the view anew. */
   refresh() {
@@ -203,7 +203,7 @@ export class TimePage extends Session {
     this.invalidate();
   }
 
-  /** Other lanes of what the catalogue knows. */
+  /** Choose other lanes from the catalogue. */
   relane() {
     this.book.lanes = this.lanesOf(this.book.metas);
     this.timeline.setLanes(this.book.lanes);
@@ -240,7 +240,7 @@ export class TimePage extends Session {
     this.status.draw(runs.message, growing && axis === TIME ? this.behind_s : null);
   }
 
-  /** What stands on the axis. @returns {import("../timeline/events.js").Event[]} */
+  /** The marks on the axis. @returns {import("../timeline/events.js").Event[]} */
   marks() {
     return this.events;
   }
@@ -290,7 +290,7 @@ export class TimePage extends Session {
     return this.steering.keys();
   }
 
-  // What the server says
+  // Messages of the server
 
   /** @param {import("../types/api").Delta} message */
   delta(message) {
@@ -327,7 +327,7 @@ export class TimePage extends Session {
     this.settle();
   }
 
-  /** Say what failed where the charts would be, and when it is tried again. @param {unknown} error @param {Retry} [again] */
+  /** Show the error in place of the charts, and when it is retried. @param {unknown} error @param {Retry} [again] */
   failed(error, again) {
     this.settle();
     const sentence = sentenceOf(error);

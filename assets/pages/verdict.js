@@ -1,4 +1,4 @@
-/** The strip at the top: which run, how it is, how far it has got, and what is wrong. */
+/** The strip at the top: the run, its state, its progress, and what is wrong. */
 
 import { el, icon, setText } from "../lib/dom.js";
 import { clock, count, duration, figure, minute, sameDay } from "../lib/format.js";
@@ -118,7 +118,7 @@ const doneAt = (now_s, left_s) =>
       : `${new Date((now_s + left_s) * 1000).toLocaleDateString("en-GB", { weekday: "short" })} ${minute(now_s + left_s)}`;
 
 /**
- * The one thing to know first, or nothing: what cuts the page off, then what is wrong with the run, then what is missing.
+ * The most important finding, or none: a lost connection, then errors of the run, then what is missing.
  * @param {import("../data/runs.js").Runs} runs @returns {Finding | null}
  */
 export function worst({ message, current: run, lost_s, now_s }) {
@@ -136,7 +136,7 @@ export function worst({ message, current: run, lost_s, now_s }) {
   return quiet ? { tone: "dim", sentence: quiet } : null;
 }
 
-/** The first sentence of a collector that is not well: one that is stuck goes first. @param {import("../types/api").Row<"CollectorRow">[]} collectors @returns {string | undefined} */
+/** The first sentence of a failing collector; a stuck one goes first. @param {import("../types/api").Row<"CollectorRow">[]} collectors @returns {string | undefined} */
 export function troubleOf(collectors) {
   const said = (/** @type {any} */ collector) => collector.sentence || collector.last_error;
   const bad = collectors.filter((collector) => collector.state !== "ok");

@@ -1,4 +1,4 @@
-/** The head of the Flame page: which run and window, what is to blame, what that rests on, and where to take it. */
+/** The head of the Flame page: the run and window, the blamed function, its basis, and downloads. */
 
 import { basis, sentence } from "../../blame/blame.js";
 import { copyButton, el, setText } from "../../lib/dom.js";

@@ -1,4 +1,4 @@
-/** How the Flame page looks at a window: which threads, phase and rank, rolled up or inverted, how drawn. The address keeps it. */
+/** The options of the Flame page: threads, phase and rank, roll-up, inversion, drawing. The address keeps them. */
 
 import { writeAddress } from "../../lib/url.js";
 
@@ -49,7 +49,7 @@ export function readChoice() {
   return { ...USUAL, ...Object.fromEntries(given) };
 }
 
-/** What differs from the usual. @param {Choice} choice */
+/** Write the options that differ from the defaults. @param {Choice} choice */
 export function writeChoice(choice) {
   const changes = Object.entries(choice).map(([name, value]) => [
     name,
@@ -58,7 +58,7 @@ export function writeChoice(choice) {
   writeAddress(Object.fromEntries(changes));
 }
 
-/** What the server is asked for. @param {Choice} choice */
+/** The parameters for the server. @param {Choice} choice */
 export function filterOf({ view, thread, phase, rank, roll, focus, hide, waits, invert }) {
   return {
     view: thread ? "threads" : view,

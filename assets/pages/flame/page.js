@@ -1,4 +1,4 @@
-/** The Flame page: one window of a run's Python, against normal or another window. */
+/** The Flame page: one window of a run's Python, compared with normal or another window. */
 
 import { TIME } from "../../lib/axis.js";
 import { el, setClass } from "../../lib/dom.js";
@@ -36,7 +36,7 @@ export default class FlamePage extends RunPage {
 
   #awaited = new Set(["points", "chart", "stacks"]);
 
-  /** What stands below is shown once what stands above it has its height: nothing jumps. @param {string} part */
+  /** Lower parts are shown once the parts above have their height, so that nothing jumps. @param {string} part */
   #came(part) {
     this.#awaited.delete(part);
     if (!this.#awaited.size) setClass(this.element, "arriving", false);
@@ -137,7 +137,7 @@ export default class FlamePage extends RunPage {
     ];
   }
 
-  // What the server says
+  // Messages of the server
 
   /** @param {boolean} stale */
   dim(stale) {

@@ -1,4 +1,4 @@
-/** What the Flame page shows of a window: the graph with its chips and its side, as the user chose to look at it. */
+/** The main part of the Flame page: the graph of a window with its chips and its side, as the user chose to see it. */
 
 import { ownWords } from "../../blame/blame.js";
 import { callersOf, spent } from "../../flame/callers.js";
@@ -68,7 +68,7 @@ export class FlameStage {
     return top ? nameOf(top.frame) : null;
   }
 
-  /** The tree where it holds all that the server's verdict rests on, from callers to callees. @returns {Tree | null} */
+  /** The tree, if it contains everything behind the server's verdict, from callers to callees. @returns {Tree | null} */
   get comparable() {
     const { view, rank: _, ...others } = this.filter;
     return view === "joined" && Object.values(others).every((value) => value === null) ? this.tree : null;

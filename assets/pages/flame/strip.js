@@ -6,7 +6,7 @@ import { el } from "../../lib/dom.js";
 import { lanesOf } from "../../data/lanes.js";
 import { Retry } from "../../lib/retry.js";
 
-const FIRST = ["heat", "phases", "cpu"]; // the lane above the flame chart: the first of these that there is
+const FIRST = ["heat", "phases", "cpu"]; // the lane above the flame chart: the first existing one of these
 
 export class Strip {
   /**
@@ -45,7 +45,7 @@ export class Strip {
   }
 }
 
-/** What shows dips best. @param {import("../../data/series.js").Meta[]} metas */
+/** The lane that shows dips best. @param {import("../../data/series.js").Meta[]} metas */
 export function stripLanes(metas) {
   const lanes = lanesOf(metas);
   return FIRST.flatMap((id) => lanes.filter((lane) => lane.id === id)).slice(0, 1);

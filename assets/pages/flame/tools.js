@@ -1,4 +1,4 @@
-/** The chips above the flame graph: threads, ranks, phases, how it is drawn, and the search. */
+/** The chips above the flame graph: threads, ranks, phases, the drawing, and the search. */
 
 import { el, setText } from "../../lib/dom.js";
 import { percent } from "../../lib/figures.js";
@@ -165,7 +165,7 @@ export class FlameTools {
     );
   }
 
-  /** What is searched for can also be all that is shown, or be left out. @param {Choice} choice @param {Chip} chip */
+  /** A search can also become a filter: only its frames, or all others. @param {Choice} choice @param {Chip} chip */
   #drawCuts({ q, focus, hide }, chip) {
     this.cuts.replaceChildren(
       ...(q ? [chip(false, { focus: q, q: "" }, "only"), chip(false, { hide: q, q: "" }, "without")] : []),

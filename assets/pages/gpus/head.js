@@ -1,4 +1,4 @@
-/** The strip at the top of the GPUs page: what cards there are, their figures now or in the window, and what is wrong. */
+/** The strip at the top of the GPUs page: the cards, their figures now or in the window, and what is wrong. */
 
 import { average } from "../../data/columns.js";
 import { el, icon, setText } from "../../lib/dom.js";
@@ -33,7 +33,7 @@ import { Figure, worst } from "../verdict.js";
 const GIB = 2 ** -30;
 const HARMLESS = new Set(["idle", "power cap", "clocks set by a user", "sync boost", "display clock"]); // at full load the cap is normal
 
-/** Name, series, how the GPUs become one figure, scale, digits, the series of its limit. @type {[string, string, "mean" | "sum" | "most", number, number, string?][]} */
+/** Name, series, aggregation over GPUs, scale, digits, the series of its limit. @type {[string, string, "mean" | "sum" | "most", number, number, string?][]} */
 const FIGURES = [
   ["Busy, %", "gpu/utilization_pct", "mean", 1, 0],
   ["Memory, GiB", "gpu/memory_used_bytes", "sum", GIB, 0, "gpu/memory_total_bytes"],
@@ -114,7 +114,7 @@ function together(series, name, how, value) {
   return how === "sum" ? sum : sum / values.length;
 }
 
-/** What is wrong, the worst first; without anything, nothing. @param {Card[]} cards @param {import("../../data/runs.js").Runs} server @returns {Finding[]} */
+/** What is wrong, the worst first; [] if nothing. @param {Card[]} cards @param {import("../../data/runs.js").Runs} server @returns {Finding[]} */
 function findings(cards, server) {
   const general = worst(server);
   /** @type {Finding[]} */
@@ -122,7 +122,7 @@ function findings(cards, server) {
   /** @type {Map<string, string[]>} */
   const slowed = new Map();
   for (const { index, clock_reasons = [] } of cards)
-    for (const reason of clock_reasons.filter((bit) => !HARMLESS.has(bit))) slowed.set(reason, [...(slowed.get(reason) ?? []), String(index)]);
+    for (const reason of clock_reasons.filter((name) => !HARMLESS.has(name))) slowed.set(reason, [...(slowed.get(reason) ?? []), String(index)]);
   const slow = [...slowed].map(([reason, gpus]) => ({
     tone: /** @type {const} */ ("warn"),
     sentence: gpus.length > 1 ? `GPUs ${gpus.join(", ")} are slowed down: ${reason}.` : `GPU ${gpus[0]} is slowed down: ${reason}.`,

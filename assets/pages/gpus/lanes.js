@@ -1,4 +1,4 @@
-/** Which lanes the GPUs page has (pure): the heat strip, what an expert looks at first, then whatever else the catalog knows. */
+/** The lanes of the GPUs page (pure): the heat strip, the most useful metrics, then all others of the catalog. */
 
 import { GIB, hostLanes, lane, limitOf, named, perGpu } from "../../data/lanes.js";
 import { withLost } from "../../data/lost.js";
@@ -9,7 +9,7 @@ import { keyOf } from "../../data/series.js";
 /** @typedef {import("../../data/lanes.js").Trace} Trace */
 
 const HEAT_ROW = 14;
-const HEAT_MOST = 240; // px, for however many rows
+const HEAT_MOST = 240; // px, for any number of rows
 const LANE = 52; // px at least
 
 const FIRST = [
@@ -47,7 +47,7 @@ const NO_LANE = new Set([
   "gpu/xid", // a mark on the axis
 ]);
 
-/** By the catalog's unit: what the lane is in. @type {Map<string, Partial<Lane> & {shown: string}>} */
+/** By the catalog's unit, the lane's unit. @type {Map<string, Partial<Lane> & {shown: string}>} */
 const UNITS = new Map([
   ["%", { shown: "%", y: "percent", digits: 0 }],
   ["B", { shown: "GiB", scale: GIB, digits: 1 }],

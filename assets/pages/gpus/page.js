@@ -1,4 +1,4 @@
-/** The GPUs page: every metric of every card on one time axis, who uses them, and how they are read. */
+/** The GPUs page: every metric of every card on one time axis, their processes, and how they are read. */
 
 import { get } from "../../lib/api.js";
 import { el, setClass, setText } from "../../lib/dom.js";
@@ -13,7 +13,7 @@ import { timeAddress } from "../../lib/url.js";
 
 /** @typedef {import("./head.js").Card} Card */
 
-const BUCKETS = 400; // each is drawn from its lowest to its highest, so that fewer hide nothing
+const BUCKETS = 400; // each is drawn from its lowest to its highest value, so that fewer hide nothing
 const PROCESSES_MS = 2000;
 const CATALOGUE_MS = { first: 1500, last: 12_000 }; // some series have their first point late; each wait is twice the one before
 
@@ -47,14 +47,14 @@ export default class Gpus extends TimePage {
       el("div", { class: "left" }, this.timeline.element, el("div", { class: "further" }, this.more)),
       this.side,
     );
-    this.ready.then(() => setClass(this.element, "arriving", false)); // what stands below the lanes does not jump
+    this.ready.then(() => setClass(this.element, "arriving", false)); // parts below the lanes do not jump
     setInterval(() => document.hidden || this.#readProcesses(), PROCESSES_MS);
     this.#learnAgain(CATALOGUE_MS.first);
     this.#readProcesses();
     this.start();
   }
 
-  /** Which cards and series there are. */
+  /** Read the lists of cards and series. */
   async learn() {
     await Promise.all([this.#readCards(), this.book.catalogue(Promise.resolve(null))]);
     this.book.lanes = this.lanesOf(this.book.metas);
@@ -130,7 +130,7 @@ export default class Gpus extends TimePage {
     ];
   }
 
-  // What the server says
+  // Messages of the server
 
   async #readCards() {
     const { gpus, looks } = await get("gpus");
@@ -154,7 +154,7 @@ export default class Gpus extends TimePage {
     this.invalidate();
   }
 
-  /** Cards as they are now; one that comes or goes, falls silent or heals changes the lanes. @param {Card[]} cards */
+  /** Update the cards; one that appears, disappears, stops answering or recovers changes the lanes. @param {Card[]} cards */
   #take(cards) {
     const looks = (/** @type {Card[]} */ all) => JSON.stringify(all.map(({ uuid, since_s }) => [uuid, since_s]));
     const changed = looks(cards) !== looks(this.cards);

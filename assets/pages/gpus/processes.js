@@ -87,7 +87,7 @@ function process(uses) {
   );
 }
 
-/** `[0, 1, 2, 5] -> 0–2, 5`, each stretch behind the colour of its first. @param {Use[]} uses */
+/** `[0, 1, 2, 5] -> 0–2, 5`, each stretch after the colour of its first. @param {Use[]} uses */
 function swatches(uses) {
   const whole = uses.filter(({ mig }) => mig === null).map(({ gpu }) => gpu);
   /** @type {number[][]} */

@@ -1,4 +1,4 @@
-/** How the GPUs are read: what one point of utilization stands for, what is looked at less often, and what looking costs. */
+/** How the GPUs are read: the meaning of one point of utilization, sources that are polled less often, and the cost of polling. */
 
 import { el } from "../../lib/dom.js";
 import { duration, figure } from "../../lib/format.js";

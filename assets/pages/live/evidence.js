@@ -1,4 +1,4 @@
-/** A window beside the rest of what is shown: the lanes that differ most (pure). */
+/** A window compared with the rest of the view: the lanes that differ most (pure). */
 
 import { average } from "../../data/columns.js";
 import { capital } from "../../lib/format.js";
@@ -9,7 +9,7 @@ import { counterOf, stepRate } from "../../data/progress.js";
 /** @typedef {import("../../data/series.js").Series} Series */
 
 const MOST = 5;
-const SLACK = 0.02; // differences below this share of the value, or of the least that the lane shows, are noise even where the rest does not move
+const SLACK = 0.02; // differences below this share of the value, or of the least that the lane shows, are noise even if the rest is constant
 
 /**
  * @param {Lane[]} lanes @param {Map<string, Series>} series @param {Series | null} stepper

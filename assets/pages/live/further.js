@@ -1,4 +1,4 @@
-/** Below the lanes: which of a run's many curves are shown that have no lane of their own. Nothing is read that is not shown. */
+/** Below the lanes: the choice among a run's curves without a lane of their own. Only shown curves are read. */
 
 import { el, setText } from "../../lib/dom.js";
 import { count } from "../../lib/format.js";
@@ -6,7 +6,7 @@ import { FEW, furtherFound } from "../../data/lanes.js";
 
 /** @typedef {import("../../data/lanes.js").Further} Choice */
 
-const MORE = 12; // lanes a click
+const MORE = 12; // lanes per click
 const TYPING_MS = 150;
 
 export class FurtherCurves {
@@ -39,7 +39,7 @@ export class FurtherCurves {
     setText(this.said, `${count(shown)} of ${count(found)} further curves${what}`);
   }
 
-  /** What the address says of it. */
+  /** Its part of the address. */
   address() {
     return { curves: this.choice.search || null };
   }

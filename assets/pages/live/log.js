@@ -11,7 +11,7 @@ const LEVELS = /** @type {[number, string, string][]} */ ([
   [20, "INFO", ""],
   [10, "DEBUG", "dim"],
 ]);
-/** What the columns already say: `2026-11-24 17:48:37.354+00:00 INFO `, also in brackets. */
+/** The part that the columns already show: `2026-11-24 17:48:37.354+00:00 INFO `, also in brackets. */
 const STAMP =
   /^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?[\s:-]*(?:\[?(?:DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL)\]?[\s:-]+)?/;
 const SEQUENCE = /\x1b\[([0-9;]*)m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b./g;
@@ -33,7 +33,7 @@ export function logLine({ time_s, level, file, text }, show) {
 }
 
 /**
- * `"\x1b[31mbad\x1b[0m end" -> [<span class="ansi-red">bad</span>, " end"]`; sequences that set no colour vanish.
+ * `"\x1b[31mbad\x1b[0m end" -> [<span class="ansi-red">bad</span>, " end"]`; other sequences are dropped.
  * @param {string} text @returns {(Node | string)[]}
  */
 export function coloured(text) {

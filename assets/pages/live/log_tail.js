@@ -27,7 +27,7 @@ export class LogTail {
     this.run = null;
     /** @type {Line[]} */
     this.lines = [];
-    this.total = 0; // of the run, that are looked for
+    this.total = 0; // matching lines of the run
     this.count = el("span", { class: "dim", role: "status" });
     this.input = el("input", {
       type: "search",

@@ -18,7 +18,7 @@ import { Verdict, worst } from "../verdict.js";
 /** @typedef {import("../../data/series.js").Series} Series */
 
 const TEXT_ONLY = "This run writes text only, so it has no curves. They come from a JSONL file in its folder: one line per step, such as {\"step\": 7, \"loss\": 2.31}.";
-const OFFERED = 12; // runs, where the address names one that there is not
+const OFFERED = 12; // runs, if the address names one that does not exist
 
 export default class Live extends RunPage {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
@@ -44,7 +44,7 @@ export default class Live extends RunPage {
       el("div", { class: "left" }, this.timeline.element, this.further.element, this.tail.element),
       this.panel.element,
     );
-    this.ready.then(() => this.inquire()); // what the lanes need goes first
+    this.ready.then(() => this.inquire()); // the lanes' data goes first
     this.start();
   }
 
@@ -70,7 +70,7 @@ export default class Live extends RunPage {
     return { ...super.address(), ...this.further.address() };
   }
 
-  /** In the place of the lanes: how to get a run, or which runs there are. */
+  /** Instead of lanes: how to get a run, or the existing runs. */
   #helpToStart() {
     const { name, list, message } = this.runs;
     const none = name === null;
@@ -91,7 +91,7 @@ export default class Live extends RunPage {
   /** @param {import("../../types/api").State} message @param {ReturnType<import("../../data/runs.js").Runs["hear"]>} news */
   received(message, news) {
     super.received(message, news);
-    if (news.first) this.#helpToStart(); // now it is known where the log folder is
+    if (news.first) this.#helpToStart(); // the log folder is known now
   }
 
   /** @param {View} view @param {Series | null} stepper */
@@ -162,7 +162,7 @@ export default class Live extends RunPage {
     if (asked === this.#click && nearest > 0) this.steering.select(times[nearest - 1], times[nearest], true);
   }
 
-  #click = 0; // a double click outdates the answer to its first click
+  #click = 0; // a double click discards the answer to its first click
 
   /** @returns {import("../../lib/keys.js").Key[]} */
   keys() {
@@ -178,7 +178,7 @@ export default class Live extends RunPage {
     ];
   }
 
-  // What the server says
+  // Messages of the server
 
   /** @param {import("../../types/api").Delta} message */
   heard(message) {

@@ -94,7 +94,7 @@ export class Panel {
     );
   }
 
-  /** Older content stays, dimmed, until the answer is there. @param {boolean} stale */
+  /** Older content stays, dimmed, until the answer arrives. @param {boolean} stale */
   dim(stale) {
     setClass(this.element, "stale", stale);
   }
@@ -121,7 +121,7 @@ export class Panel {
     setText(this.sub, [axis.length(window.to - window.from), range].filter(Boolean).join(", "));
   }
 
-  /** What the page itself knows of the window; the server's comparison with normal takes its place. @param {import("./evidence.js").Fact[]} own */
+  /** The page's own comparison of the window; the server's comparison with normal replaces it. @param {import("./evidence.js").Fact[]} own */
   showFacts(own) {
     const compared = this.blame ? facts(this.blame) : [];
     setText(this.against, compared.length ? (this.chosen ? "other" : "normal") : "rest");
@@ -149,7 +149,7 @@ export class Panel {
 
   /** @type {{said: (Node | string)[], aside: string}} the page's own words */
   own = { said: [], aside: "" };
-  sampled = 0; // of all that is drawn
+  sampled = 0; // of the whole graph
 
   /** @param {Blame | null} blame null until the server has answered @param {Question} question */
   showBlame(blame, { baseline }) {
@@ -168,14 +168,14 @@ export class Panel {
   #say() {
     const { blame, own } = this;
     const said = blame?.sentence ? sentence(blame) : own.said;
-    const samples = this.sampled && (blame?.samples || this.sampled); // those that the sentence rests on, where there is one
+    const samples = this.sampled && (blame?.samples || this.sampled); // those of the sentence, if there is one
     setText(this.samples, samples ? counted(samples, "sample") : "");
     this.said.replaceChildren(...said);
     const rests = blame?.sentence && blame.verdict !== "no_profile" ? basis(blame, this.chosen, this.flame.tree) : own.aside;
     setText(this.aside, rests === this.said.textContent ? "" : rests);
   }
 
-  /** Without stacks there is nothing to point at. @param {boolean} bare */
+  /** Without stacks there is no crosshair. @param {boolean} bare */
   #bare(bare) {
     setClass(this.element, "bare", bare);
   }
@@ -214,7 +214,7 @@ export class Panel {
   }
 }
 
-/** Warnings and errors stay when not all fit. @param {import("./log.js").Line[]} lines */
+/** Warnings and errors are kept if not all lines fit. @param {import("./log.js").Line[]} lines */
 function choose(lines) {
   const loud = lines.filter(({ level }) => level >= 30).slice(0, LINES);
   const rest = lines.filter((line) => !loud.includes(line)).slice(0, LINES - loud.length);

@@ -1,8 +1,8 @@
-/** The panel as a sheet on a phone: its grip pulls it up or down, and a tap takes the next height. */
+/** The panel as a sheet on a phone: its grip pulls it up or down, and a tap selects the next height. */
 
 import { el, setClass } from "../../lib/dom.js";
 
-const HEIGHTS = ["peek", "half", "full"]; // app.css says how high each is
+const HEIGHTS = ["peek", "half", "full"]; // app.css sets each height
 const DRAG_PX = 4; // less is a tap
 
 /** The grip of a sheet. @param {() => HTMLElement} sheet */
@@ -30,7 +30,7 @@ export function grip(sheet) {
   return handle;
 }
 
-/** Take the height that is nearest to where it was let go. @param {HTMLElement} sheet */
+/** Take the height nearest to the release. @param {HTMLElement} sheet */
 function settle(sheet) {
   const pulled = sheet.offsetHeight;
   sheet.style.height = "";

@@ -1,4 +1,4 @@
-/** The lines of Python that write a first log, ready to be pasted: they make their folder (pure). */
+/** Python lines that write a first log, ready to paste: they make their folder (pure). */
 
 /** @param {string} log_dir as the dashboard was given it, absolute */
 export const snippet = (log_dir) => `import json, pathlib, time
