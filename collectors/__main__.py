@@ -37,10 +37,10 @@ from .service.watchdog import SetAside, Stuck
 from .store.open import open_store
 from .store.protocol import Limits, LogQuery, Store, StoreError
 
-WATCH_S = 0.5  # how often the parent and the data folder are looked at
-EXIT_WITHIN_S = 4.0  # at the end, whatever hangs
-FRESH_S = 0.4  # how old an answer about the runs' processes may be: three collectors ask
-LAST_LINES = 200  # of a run's text log, that are searched for how it ended
+WATCH_S = 0.5  # how often the parent and the data folder are checked
+EXIT_WITHIN_S = 4.0  # at the end, even if a thread hangs
+FRESH_S = 0.4  # how old an answer about the runs' processes may be: three collectors use it
+LAST_LINES = 200  # of a run's text log, that are searched for the reason of its end
 MOST_WATCHED = 200  # runs, of one question
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -127,13 +127,13 @@ class Collectors:
         self._supervisor.start()
         while not self._ending.wait(WATCH_S):
             self._look_around()
-        last = threading.Timer(EXIT_WITHIN_S, os._exit, (self._exit_code,))  # a thread that does not come back must not keep us
+        last = threading.Timer(EXIT_WITHIN_S, os._exit, (self._exit_code,))  # a thread that hangs must not delay us
         last.daemon = True
         last.start()
         self._control.close()
         self._supervisor.stop()
         if self._exit_code == EXIT_FOLDER_GONE:
-            os._exit(EXIT_FOLDER_GONE)  # closing would remove the write-ahead logs that now lie there, by their names
+            os._exit(EXIT_FOLDER_GONE)  # closing would remove the write-ahead logs that now have these names
         self._store.close()
         last.cancel()
         return self._exit_code

@@ -17,17 +17,17 @@ class Metric(NamedTuple):
     unit: str  # %, B, B/s, W, J, °C, MHz, s, 1/s; "" for counts, bit masks and numbers without a unit
     label: str
     description: str
-    counter: bool = False  # only rises, until the driver is loaded anew
+    counter: bool = False  # only rises, until the driver is reloaded
 
 
 class Source(NamedTuple):
     """One call to the driver, the kernel or a log, and the metrics that it fills."""
 
     key: str
-    period_s: float  # between two looks; 0 where the log's own pace decides
-    calls: int  # calls of the NVML library that a look takes at most
-    call: str  # what is asked, as its documentation names it
-    absent: str  # where it is missing; "" for nowhere
+    period_s: float  # between two calls; 0 where the log's own rate decides
+    calls: int  # most calls of the NVML library
+    call: str  # the call, as its documentation names it
+    absent: str  # where it is missing, or ""
     metrics: tuple[Metric, ...]
 
 

@@ -54,7 +54,7 @@ class Event(NamedTuple):
     step: int | None = None
     seconds: float | None = None
     text: str = ""
-    fields: Mapping[str, Any] = {}  # what else the line carried: pid, pid_start_ticks, boot_id, host, status, reason
+    fields: Mapping[str, Any] = {}  # the line's other fields: pid, pid_start_ticks, boot_id, host, status, reason
 
 
 class RunInfo(NamedTuple):

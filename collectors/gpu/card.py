@@ -26,13 +26,13 @@ class Card:
     """A card, or one MIG instance of a card, from the moment when it was opened."""
 
     handle: Any = None  # None until the card answers
-    whole: Any = None  # the card that a MIG instance is a part of; of a card itself the same
+    whole: Any = None  # the card of a MIG instance; of a card itself the same
     mig: int | None = None
     absent_fields: set[int] = field(default_factory=set)
     counters: dict[str, tuple[float, float]] = field(default_factory=dict)  # when, value
     buffers: dict[int, Buffer] = field(default_factory=dict)
     gpm: Gpm | None = None
-    filled_elsewhere: set[str] = field(default_factory=set)  # sources that another one fills, and better
+    filled_elsewhere: set[str] = field(default_factory=set)  # sources that another one fills better
     users: dict[Literal["compute", "graphics"], list[GpuProcess]] = field(default_factory=dict)
     busy: dict[int, int] = field(default_factory=dict)  # pid -> per cent of the multiprocessors
 
@@ -46,7 +46,7 @@ class Buffer:
     """The driver's own samples of one utilization: the mean over each of its periods, so that no dip falls between two polls."""
 
     def __init__(self) -> None:
-        self.seen_us: int | None = None  # newer entries are new
+        self.seen_us: int | None = None  # entries after this are new
         self._newest_us = 0
         self._spacing_us: deque[int] = deque(maxlen=15)
 

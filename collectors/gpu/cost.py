@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..catalog import GPU
 from .inventory import Looks
 
-SLOW_S = 0.02  # a look that takes longer, twice in a row, may take 1 % of the time at most
+SLOW_S = 0.02  # a call that takes longer, twice in a row, may take 1 % of the time at most
 
 
 @dataclass
@@ -19,7 +19,7 @@ class SourceCost:
     total_s: float = 0.0
     slowest_s: float = 0.0
     slow_in_a_row: int = 0
-    rest_s: float = 0.0  # until the next look, where it is too slow for its period
+    rest_s: float = 0.0  # until the next call, where it is too slow for its period
 
     def add(self, took_s: float) -> None:
         self.looks += 1

@@ -16,10 +16,10 @@ from .errors import ABSENT, DRIVER_GONE, GONE, NOTHING_NOW
 from .inventory import Gpu
 from .readers import READERS, Reading
 
-LOST_RETRY_S = 5.0  # until a lost GPU is tried again; doubles up to
+LOST_RETRY_S = 5.0  # until a lost GPU is retried; doubles up to
 LOST_RETRY_MOST_S = 60.0
 XID_FRESH_S = 60.0  # an XID this near is taken for the cause of a loss
-VITAL = "gpu.memory"  # every working GPU answers this; where it fails the GPU is lost, whatever the code says
+VITAL = "gpu.memory"  # every working GPU answers this; if it fails, the GPU is lost, with any error code
 
 PER_GPU = tuple(source for source in GPU if source.key in READERS)
 PERIODS_S = {source.key: source.period_s for source in PER_GPU}
@@ -102,7 +102,7 @@ class Device:
                     return []
                 if error.value not in ABSENT:
                     raise
-            except nvml.NVMLLibraryMismatchError:  # the binding's word for a function that the library lacks
+            except nvml.NVMLLibraryMismatchError:  # the binding's error for a function that the library lacks
                 pass
             readers.pop(0)
         self.timetable.drop(key)
@@ -113,7 +113,7 @@ class Device:
             raise error
         if error.value in GONE or key == VITAL or key in self.answered:
             self.lose(error)
-        else:  # it never worked: a share of a GPU answers "unknown" to what only a whole one has
+        else:  # it never worked: a share of a GPU answers "unknown" to calls for a whole one
             self.readers[key].clear()
 
     def lose(self, error: Any) -> None:

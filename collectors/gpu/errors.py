@@ -19,7 +19,7 @@ NOTHING_NOW = {
     nvml.NVML_ERROR_NO_DATA,
     nvml.NVML_ERROR_NOT_READY,
     nvml.NVML_ERROR_TIMEOUT,
-    nvml.NVML_ERROR_INSUFFICIENT_SIZE,  # a process or a sample came between the two calls that size and fill a list
+    nvml.NVML_ERROR_INSUFFICIENT_SIZE,  # a process or a sample appeared between the two calls that size and fill a list
 }
 GONE = {nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_RESET_REQUIRED, nvml.NVML_ERROR_GPU_NOT_FOUND}
 DRIVER_GONE = {nvml.NVML_ERROR_UNINITIALIZED, nvml.NVML_ERROR_DRIVER_NOT_LOADED, nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH}

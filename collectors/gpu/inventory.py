@@ -47,7 +47,7 @@ class Looks(NamedTuple):
     looks: int
     mean_ms: float
     slowest_ms: float
-    sentence: str = ""  # why it is looked at less often than the catalog says
+    sentence: str = ""  # why it is polled less often than in the catalog
 
 
 class Inventory(NamedTuple):

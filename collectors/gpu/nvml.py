@@ -27,7 +27,7 @@ ABSENT_RETRY_S = 30.0
 RELOAD_RETRY_S = 2.0  # a driver that worked in this process is probably being reloaded
 PLUG_CHECK_S = 10.0
 INVENTORY_S = 1.0
-BUDGET_S = 0.05  # of one collect(); what is due beyond it waits for the next
+BUDGET_S = 0.05  # of one collect(); further due sources wait for the next
 EVENT_WAIT_MS = 1  # 0 waits for ever in some versions
 
 FOR_ALL = tuple(source for source in GPU if source.key == "gpu.xid")
@@ -171,7 +171,7 @@ class XidEvents:
             if error.value in DRIVER_GONE:
                 raise
             if error.value != nvml.NVML_ERROR_TIMEOUT:
-                self._devices = {}  # a lost GPU spoils the set; the collector makes a new one when it heals
+                self._devices = {}  # a lost GPU breaks the set; the collector makes a new one when it recovers
 
     def close(self) -> None:
         if self._set:

@@ -125,7 +125,7 @@ class Field(NamedTuple):
     """One of the driver's numbered values."""
 
     id: int
-    name: str  # of two fields with one name the sum is meant
+    name: str  # two fields with one name are summed
     factor: float = 1
     scope: int = 0
 

@@ -16,7 +16,7 @@ from ..process.proc import TICKS_PER_S, descendants
 from ..records import Labels, Points, labels_of
 
 Values: TypeAlias = dict[str, float]
-HostReading: TypeAlias = tuple[dict[str, object], Values]  # what varies in the labels; what was read, by name
+HostReading: TypeAlias = tuple[dict[str, object], Values]  # the varying labels; the values by name
 
 VIRTUAL_CARDS = ("lo", "ifb", "veth", "docker", "br-", "virbr", "cni", "flannel", "cali", "tun", "tap", "dummy", "tailscale")
 PERIODS_S = {source.key: source.period_s for source in HOST}
@@ -50,7 +50,7 @@ class HostCollector:
 
     def collect(self) -> list[Points]:
         now_s = time.monotonic()
-        rows: dict[tuple[Labels, float], Values] = {}  # what has one period and the same labels shares a row, and so an axis
+        rows: dict[tuple[Labels, float], Values] = {}  # values with one period and the same labels share a row, and so an axis
         for _, key in self._timetable.due(now_s):
             self._timetable.done(key, now_s)
             for labels, values in READERS[key](self):
@@ -163,7 +163,7 @@ def data_disk(machine: HostCollector) -> Iterator[HostReading]:
         return
     try:
         usage = psutil.disk_usage(str(machine.data_path))
-    except OSError:  # the folder is gone, or its server is: the store says so; the machine's charts go on
+    except OSError:  # the folder or its server is gone: the store reports it; the machine's charts continue
         return
     yield {}, {"host/disk_free_bytes": usage.free, "host/disk_total_bytes": usage.total}
 
@@ -174,7 +174,7 @@ def cgroup(machine: HostCollector) -> Iterator[HostReading]:
     values: Values = {}
     if limits:
         limit, used = min(limits)
-        if limit < psutil.virtual_memory().total:  # v1 says "none" with a number that no machine has
+        if limit < psutil.virtual_memory().total:  # v1 expresses "none" by an impossible number
             values = {"host/cgroup_memory_limit_bytes": limit, "host/cgroup_memory_used_bytes": used}
     quotas = list(cpu_limits(machine))
     if quotas:

@@ -17,16 +17,16 @@ from .known import Known, Origin
 from .opening import NotRead, open_file
 from .run_folder import RunFolder
 
-BATCH_BYTES = 2 << 20  # read from one file before the next one has its turn,
-LEAST_BATCH_BYTES = 512 << 10  # or less where that much takes longer than
+BATCH_BYTES = 2 << 20  # read from one file before the next one,
+LEAST_BATCH_BYTES = 512 << 10  # or less if that takes longer than
 BATCH_S = 0.1
 BATCH_LINES = 50_000
-IDLE_S = 60.0  # a file that did not change for so long is closed
-END_BYTES = 256  # before the offset, by which a copy of a file is known
-HEAD_BYTES = 64  # what is remembered of a file's start, to notice that it was written anew
+IDLE_S = 60.0  # a file without changes for this long is closed
+END_BYTES = 256  # before the offset, by which a copy of a file is recognized
+HEAD_BYTES = 64  # the stored part of a file's start, to detect that it was rewritten
 SPREAD_S = 1.0  # lines without a time that arrive together were written within this time
 CLOCK_SLACK_S = 2.0  # between the file system's clock and ours
-MOST_RECORD_BYTES = 64 << 20  # of a format that is fed with bytes
+MOST_RECORD_BYTES = 64 << 20  # of a format that reads bytes
 
 
 class FollowedFile:
@@ -44,7 +44,7 @@ class FollowedFile:
         self._offset = offset.offset if offset else 0
         state = dict(offset.state) if offset else {}
         self._head: str = state.pop("head", "")
-        self._end: str = state.pop("end", "")  # of what was read, as far as an earlier collector came
+        self._end: str = state.pop("end", "")  # of the part that an earlier collector read
         self._cutting: bool = state.pop("cutting", False)  # inside a line that is too long
         self._host: str = state.pop("host", run.host)  # a run's series keep their host
         self._format = self._new_format(state)
@@ -53,10 +53,10 @@ class FollowedFile:
         self._used = 0  # bytes of the batch that is being parsed
         self._lines: list[bytes] = []  # its lines, or all of it as one,
         self._raw: list[bytes] = []  # its lines, with their carriage returns,
-        self._left = 0  # of which the parser left so many
+        self._left = 0  # number of them that the parser left
         self._batch_bytes = BATCH_BYTES
         self.behind = False  # whether there was more than one batch to read
-        self.last = offset  # behind all records that were handed out
+        self.last = offset  # after all records that were returned
 
     def read(self) -> bool:
         """Read the next batch for `parse`; return whether there is one. A half-written last line waits for its newline."""
@@ -84,7 +84,7 @@ class FollowedFile:
                 records.append(self.as_record())
             self._used, self._lines = 0, []
         if not self.behind:
-            self._live = True  # the backlog is read; what comes now, comes live
+            self._live = True  # the backlog is read; new lines arrive live
         return records
 
     def _parse_batch(self, arrival: Arrival | None) -> list[Record]:
@@ -149,7 +149,7 @@ class FollowedFile:
             records = cast(LineFormat, self._format).parse(lines, arrival)
             self._left = len(lines) - (self._format.tally.lines_read - tally.lines_read)
             return records
-        except Exception:  # whatever it is: the lines are read again one by one, and the one at fault is counted
+        except Exception:  # any error: the lines are read again one by one, and the faulty one is counted
             self._format = self._new_format(state)
             self._format.tally = tally
             return [record for line in lines for record in self._parse_one(line, arrival)]
@@ -181,7 +181,7 @@ class FollowedFile:
         if self._descriptor >= 0 and self._was_rewritten():
             self.close()
         data = self._pread() if self._descriptor >= 0 or self._reopen() else b""
-        if not data and self._has_successor():  # asked only when nothing is left in the file that we hold
+        if not data and self._has_successor():  # checked only when nothing is left in the open file
             self.close()
             data = self._pread() if self._reopen() else b""
         return data
@@ -217,7 +217,7 @@ class FollowedFile:
             return False
         stat = os.fstat(self._descriptor)
         known = (stat.st_dev, stat.st_ino) == self._identity or (bool(self._end) and self._read_end() == self._end)
-        self._end = ""  # a folder that was copied or moved to another disk holds other files with the same content
+        self._end = ""  # a folder that was copied or moved to another disk contains other files with the same content
         if self._offset and not (known and stat.st_size >= self._offset and self._read_head() == self._head):
             self._offset, self._head, self._cutting = 0, "", False
             self._live = True

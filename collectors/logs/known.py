@@ -33,7 +33,7 @@ class Origin(NamedTuple):
         return rank_of(self.name)
 
 
-State = Mapping[str, Any]  # what `Format.state` said when the file was left
+State = Mapping[str, Any]  # the last `Format.state` of the file
 
 
 class Known(NamedTuple):
@@ -43,8 +43,8 @@ class Known(NamedTuple):
     takes: Callable[[str], bool]  # a file of that name
     reading: Literal["lines", "bytes", "whole"]
     make: Callable[[Origin, State], Format]
-    suffix: str = ""  # that the name of a run does not have, where the run is one file
-    first: Callable[[int], tuple[str, ...]] = lambda rank: ()  # files of the folder whose news a rank's lines must find
+    suffix: str = ""  # removed from the name of a run that is one file
+    first: Callable[[int], tuple[str, ...]] = lambda rank: ()  # files of the folder that are read before a rank's lines
     most_bytes: int = SMALL_BYTES  # of a file that is read whole
 
 
@@ -77,7 +77,7 @@ def _text(origin: Origin, state: State) -> Format:
     return text.Text(origin.run.name, inert(origin.name), origin.written_s, state)
 
 
-FORMATS: tuple[Known, ...] = (  # a file has the first format that takes it; in this order the files of a folder are read
+FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the files of a folder are read in this order
     Known("run.json", lambda name: name == info.FILE, "whole", _info),
     Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, suffix=".jsonl"),
     Known("metrics", lambda name: name.endswith(".jsonl"), "lines", _metrics, suffix=".jsonl", first=events_of),

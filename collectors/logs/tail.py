@@ -29,8 +29,8 @@ from .watch import FolderWatch
 TURN_BYTES = 2 * BATCH_BYTES  # read before what was read is stored,
 TURN_RECORDS = 5_000  # and no more than about this many records,
 TURN_S = 0.15  # and for no longer than this
-MAX_OPEN = 256  # files that are held open: those that were read last
-SWEEP_S = 10.0  # how often idle files are looked for
+MAX_OPEN = 256  # files that stay open: those read last
+SWEEP_S = 10.0  # how often idle files are closed
 PERIOD_S = 1.0  # at the latest; `wake` is set as soon as a file changes
 
 
@@ -61,7 +61,7 @@ class Tail:
         self._swept_s = time.monotonic()
         self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only)
         there = self._watch.take()
-        self._backlog = set(there)  # was there before we were: its lines have no arrival time
+        self._backlog = set(there)  # existed before we started: its lines have no arrival time
         self._turns.old(sorted(there, key=self._newest_first))
         for key, offset in offsets.items():
             if offset.trouble:  # tried again, also if it is no longer there
@@ -76,7 +76,7 @@ class Tail:
             records += self._read(path, budget)
         while not budget.spent(records) and (live := self._turns.next_live()):
             records += self._read(live, budget)
-        first = True  # a backlog goes on, though slowly, where what is live takes all the time there is
+        first = True  # a backlog continues slowly while live files take all the time
         while (first or not budget.spent(records)) and (other := self._turns.next_other()):
             records += self._read(other, budget)
             first = False

@@ -26,13 +26,13 @@ from watchdog.observers.api import BaseObserver, ObservedWatch
 
 EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
 EVENTS += [DirCreatedEvent, DirMovedEvent]
-MAX_WATCHED = 64  # folders followed by inotify, each a thread of watchdog; the others are glanced at
+MAX_WATCHED = 64  # folders followed by inotify, each a thread of watchdog; the others are polled
 LIVELY_S = 3600.0  # a folder whose files changed this recently is followed
 SCAN_S = 2.0
-SLICE_S = 0.02  # of a scan at a time: what is live must not wait for a folder of 10,000 runs
-GLANCE_S = 0.9  # how often lively folders that inotify does not follow are looked at
+SLICE_S = 0.02  # of a scan at a time: live files must not wait for a folder of 10,000 runs
+GLANCE_S = 0.9  # how often active folders that inotify does not follow are polled
 MAX_GLANCED = 1_000
-SHARE = 0.02  # of the time that a scan, or a glance, may take: a folder of 10,000 runs is looked at less often
+SHARE = 0.02  # of the time that a scan, or a glance, may take: a folder of 10,000 runs is polled less often
 
 
 class Mark(NamedTuple):
@@ -188,7 +188,7 @@ class FolderWatch:
             return
         alive = {emitter.watch for emitter in self._observer.emitters if emitter.is_alive()}
         root = _identity(self._root)
-        moved = root != self._followed  # another folder has its name: none of those that are followed need be below it
+        moved = root != self._followed  # another folder has its name: the followed ones need not be below it
         for folder in [folder for folder, watch in self._watches.items() if moved or watch not in alive]:
             self._observer.unschedule(self._watches.pop(folder))
         if self._root not in self._watches:
@@ -201,7 +201,7 @@ class FolderWatch:
             return
         try:
             self._watches[folder] = self._observer.schedule(_Noticing(self._noticed), folder, event_filter=EVENTS)
-        except OSError:  # the folder is gone, or the user's inotify watches are used up: glances and scans find its changes
+        except OSError:  # the folder is gone, or the user's inotify watches are used up: polls and scans find its changes
             return
 
     def _noticed(self, event: FileSystemEvent) -> None:

@@ -23,11 +23,11 @@ SPOKEN = "The native sampler"
 WINDOW_S = 5.0
 HURRIED_WINDOW_S = 0.5
 PIPE_BYTES = 1 << 20
-MOST_READ = 4 << 20  # bytes in one call; what is more waits
+MOST_READ = 4 << 20  # bytes in one call; the rest waits
 RETRY_S = 60.0  # a refused process is tried again
 RESTART_S = (0.0, 1.0, 5.0, 60.0)  # after the first, second, ... end in a row of the sampler itself
 TROUBLE_AFTER = 3  # ends in a row
-SOUND_AFTER_S = 60.0  # what has run for so long did not end in a row with the one before
+SOUND_AFTER_S = 60.0  # an end after this run time starts a new row
 END_WITHIN_S = 2.0
 HANGS_AFTER_S = 10.0  # in one process; a look takes 10 us, finding a Python 10 ms
 RETRY_HUNG_S = 600.0  # a process that hung it: each try may cost all others ten seconds
@@ -55,7 +55,7 @@ class _Followed:
     target: Target
     trouble: Trouble | None = None
     retry_at_s: float | None = None  # None while the sampler has it
-    hung: bool = False  # the sampler did not come back from it
+    hung: bool = False  # the sampler hung on it
 
 
 class Native:
@@ -73,7 +73,7 @@ class Native:
         self._broken: Trouble | None = None
         self._numbers = 0
         self._followed: dict[tuple[int, int], _Followed] = {}  # by pid and start ticks
-        self._by_number: dict[int, _Followed] = {}  # also those that were let go, until their last window has come
+        self._by_number: dict[int, _Followed] = {}  # also released ones, until their last window has arrived
         self._hurry_until_s = 0.0
 
     @property
@@ -278,7 +278,7 @@ class _Resident:
             self._process.wait(0 if self.hangs_in() is not None else END_WITHIN_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            with suppress(subprocess.TimeoutExpired):  # it reads from what does not answer, and is reaped when that does
+            with suppress(subprocess.TimeoutExpired):  # it hangs in a read, and is reaped when that returns
                 self._process.wait(END_WITHIN_S)
         self._output.close()
         os.close(self._turn)

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-MEASURE_S = 10.0  # how often the samplers' cost is held against the budget
+MEASURE_S = 10.0  # how often the samplers' cost is compared with the budget
 MANY_PROCESSES = 104  # 8 ranks with 12 workers each: the budget grows up to there
 AIM = 0.9  # of the budget, whenever the pace changes
 RAISE_BELOW = 0.75  # of the budget; from there to the whole of it the pace stays
-STEP = 2.0  # by which it changes at most at a time: attaching costs more than what comes after it
+STEP = 2.0  # the largest change at a time: attaching costs more than sampling
 LOWEST_PACE = 0.05
 
 

@@ -15,12 +15,12 @@ from .choice import Choice
 from .kept import KeptSources
 from .pace import LOWEST_PACE, Pacer, allowed_pct
 
-LOOK_S = (1.0, 10.0)  # how often processes are looked for: at most, and at least
-LOOK_SHARE = 0.005  # of a core: 104 processes take 9 ms, and are looked for every other second
+LOOK_S = (1.0, 10.0)  # how often processes are searched: at most, and at least
+LOOK_SHARE = 0.005  # of a core: 104 processes take 9 ms, and are searched every other second
 MOST_TARGETS = 512
 MOST_WATCHED = 100  # runs that pages show at a time,
 MOST_WATCHED_S = 60.0  # and for how long without another request
-MANY_MAINS = 4  # from so many on, py-spy samples at lower rates, and only some workers of each rank at a time
+MANY_MAINS = 4  # from this number on, py-spy samples at lower rates, and only some workers of each rank at a time
 ROTATE_S = 30.0
 LOWEST_HZ = 5.0
 
@@ -59,7 +59,7 @@ class ProfileStatus(NamedTuple):
     processes: int  # that are sampled
     samples: int  # since the start
     errors: int  # reads that failed, since the start
-    about: str  # by whom and why, of whom, at what rate and why, in short sentences; "" where all is as usual
+    about: str  # sampler, processes and rate, with reasons, in short sentences; "" if all is as usual
     cost_pct: float  # of a core: what the samplers used lately
     budget_pct: float
 

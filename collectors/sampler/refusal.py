@@ -34,7 +34,7 @@ def trouble(pid: int, sampler: str, said: str, proc: Path = PROC) -> Trouble | N
         return _unreadable(pid, owner, sampler, proc) if _is_refusal(said) else _unknown(pid, sampler, said)
     except (FileNotFoundError, ProcessLookupError):
         return None
-    except (OSError, LookupError, ValueError) as error:  # why is not to be found out here: too few descriptors, a strange /proc
+    except (OSError, LookupError, ValueError) as error:  # the reason cannot be found here: too few descriptors, an unusual /proc
         return _unknown(pid, sampler, f"{said} ({error})")
 
 

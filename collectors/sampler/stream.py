@@ -17,12 +17,12 @@ from ..records import Frame, StackSample
 
 VERSION = 1
 LONGEST_LINE = 65536  # bytes
-MOST_NUMBERS = 1 << 20  # texts, frames or stacks; the sampler starts anew at 65,536
+MOST_NUMBERS = 1 << 20  # texts, frames or stacks; the sampler restarts numbering at 65,536
 MOST_SPANS = 1 << 20  # that wait for the end of their windows
 MOST_THREADS = 1 << 16
 MOST_TARGETS = 1 << 12  # whose faults are counted; the sampler takes 1,024
-MOST_FAULTS = 100  # lines of one target that cannot be
-MOST_GARBAGE = 1000  # lines that name no target and cannot be
+MOST_FAULTS = 100  # impossible lines of one target
+MOST_GARBAGE = 1000  # impossible lines that name no target
 LATEST_NS = 1 << 62
 EMPTY = 0  # number of the stack without a frame
 HELD_GIL, CUT = 1, 2
@@ -80,10 +80,10 @@ class StreamReader:
         self._threads: dict[int, dict[int, str]] = defaultdict(dict)  # by target
         self._spans: dict[int, list[StackSample]] = defaultdict(list)  # by target
         self._waiting = 0  # spans in all
-        self._faults: dict[int, int] = {}  # by target: lines that could not be, since it was first named
+        self._faults: dict[int, int] = {}  # by target: impossible lines, since it was first named
         self._lost: dict[int, int] = {}  # the same, since its last window
         self._garbage = 0
-        self._endless = False  # what stands in the line at hand is passed over up to its end
+        self._endless = False  # the current line is skipped up to its end
 
     def feed(self, data: bytes) -> list[Message]:
         """The windows that these bytes completed. A window of 500 spans takes about 1.5 ms. Raises StreamError, which ends the stream."""
@@ -250,4 +250,4 @@ KINDS: dict[str, tuple[tuple[type, ...], Callable[..., None]]] = {
     "reset": ((), StreamReader._reset),
 }
 OF_A_TARGET = frozenset(("attached", "refused", "gone", "t", "s", "w"))  # its number comes first
-ENDS = frozenset(("refused", "gone"))  # also of a target whose other lines are passed over
+ENDS = frozenset(("refused", "gone"))  # also of a target whose other lines are skipped

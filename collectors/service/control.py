@@ -111,7 +111,7 @@ class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         try:
             line = self.rfile.readline(MOST_BYTES)
-        except OSError:  # gone, or slower than it may be
+        except OSError:  # gone, or too slow
             return
         try:
             request = json.loads(line)
@@ -119,10 +119,10 @@ class _Handler(socketserver.StreamRequestHandler):
             answer = json.dumps({"ok": verb(**request)})
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             answer = json.dumps({"error": f"bad request: {error}"})
-        except Exception as error:  # one question's fault costs that question; it is logged, and sent as the answer
+        except Exception as error:  # an error affects only its request; it is logged, and sent as the answer
             log.warning("a question cannot be answered", exc_info=True)
             answer = json.dumps({"error": f"{type(error).__name__}: {error}"})
         try:
             self.wfile.write(answer.encode() + b"\n")
-        except OSError:  # the asker is gone
+        except OSError:  # the client is gone
             return

@@ -20,14 +20,14 @@ ROOT = Path(__file__).parents[2]  # holds the package `collectors`, in a checkou
 EXIT_AGAIN = 75  # EX_TEMPFAIL: it asks to be started again at once
 EXIT_FOLDER_GONE = 76  # its data folder, or a file in it, was removed
 BACK_OFF_S = (0.5, 30.0)
-HEALTHY_S = 60.0  # after running for so long, a death is a first death
-BRIEF_S = 5.0  # who asks to be started again sooner than that waits like one that died
-LOOK_S = 0.5  # how often the child is looked at
+HEALTHY_S = 60.0  # after running this long, a death counts as the first
+BRIEF_S = 5.0  # one that requests a restart sooner waits as after a death
+LOOK_S = 0.5  # how often the child is checked
 ASK_EVERY_S = 5.0
-STOPPED_S = 4.0  # a collector that is stopped for so long is replaced
+STOPPED_S = 4.0  # a collector that is stopped for this long is replaced
 SILENT_S = 30.0  # ... and one that has answered, and does no longer
 STARTING_S = 600.0  # ... or that never has: it may have a large store to migrate
-NOTE_S = 60.0  # how long it is said that the data folder was removed
+NOTE_S = 60.0  # how long the page reports that the data folder was removed
 POLL_S = 0.1
 STOP_S = 2.0
 
@@ -45,7 +45,7 @@ class Keeper(threading.Thread):
         self._started_s = self._answered_s = self._asked_s = time.monotonic()
         self._has_answered = False
         self._stopped_since_s: float | None = None
-        self._note: tuple[str, float] = ("", 0.0)  # a sentence, and until when it is said, CLOCK_MONOTONIC
+        self._note: tuple[str, float] = ("", 0.0)  # a sentence, and until when it is shown, CLOCK_MONOTONIC
         self._back_off_s = BACK_OFF_S[0]
         self.deaths = 0
         self.read_only: str | None = None

@@ -16,7 +16,7 @@ from ..process.proc import alive, boot_id, pid_namespace, start_ticks, user_of
 
 FILE = "writer.lock"
 READ_BYTES = 1 << 16
-WRITTEN_WITHIN_S = 1.0  # from taking the lock to writing down whose it is
+WRITTEN_WITHIN_S = 1.0  # from taking the lock to recording its owner
 POLL_S = 0.02
 
 
@@ -26,7 +26,7 @@ class Writer:
 
     pid: int
     pid_start_ticks: int
-    pid_namespace: int  # inode; a pid means something only inside of it
+    pid_namespace: int  # inode; a pid is valid only inside it
     boot_id: str
     host: str
     parent_pid: int
@@ -123,7 +123,7 @@ def end(writer: Writer, timeout_s: float) -> bool:
     except ProcessLookupError:
         return True
     try:
-        if not writer.is_here:  # asked after the descriptor was opened: from now on it means this process and no later one
+        if not writer.is_here:  # checked after the descriptor was opened: it refers to this process and no later one
             return not alive(writer.pid, writer.pid_start_ticks)
         for number in (signal.SIGTERM, signal.SIGKILL):
             signal.pidfd_send_signal(descriptor, number)

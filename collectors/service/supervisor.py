@@ -15,9 +15,9 @@ from ..store.protocol import Store, StoreError
 from ..store.storing import RefusedRecord, store_all
 from .watchdog import STUCK_S, Naming, Stuck, Watchdog, place_of
 
-COALESCE_S = 0.02  # a collector that is woken waits so long for more
-BEAT_S = 0.2  # all of them work on the beat: what commits at one moment wakes the web process, and every page, once
-TURN_S = 0.05  # how long a collector waits for its turn beside the others: one that hangs must not keep them
+COALESCE_S = 0.02  # a woken collector waits this long for more
+BEAT_S = 0.2  # all of them work on the beat: commits at one moment wake the web process, and every page, once
+TURN_S = 0.05  # how long a collector waits for its turn beside the others: one that hangs must not delay them
 BACK_OFF_S = (1.0, 30.0)  # after a failure: the first wait, and the longest
 COMPACT_S = 0.05  # how long packing may hold the store at a time
 COMPACT_PAUSE_S = (0.1, 1.0)  # between two packings: while there is more to do, and when there is not

@@ -33,11 +33,11 @@ UNITS = "units"  # of work, for which a line stands
 BACKWARD_STEPS = 100  # a step this far below the file's highest begins a new segment; less is disorder
 FLOATS = {float}
 MAX_SERIES = 20_000  # names that one run may have
-MAX_NEW_SHAPES = 1_000  # of one batch, which ends there: each costs the store about 0.15 ms
-MAX_KNOWN = 100_000  # names of all shapes of line that are remembered, before starting afresh
+MAX_NEW_SHAPES = 1_000  # per batch, which then ends: each costs the store about 0.15 ms
+MAX_KNOWN = 100_000  # names of all stored line shapes, before they are cleared
 MAX_KIND_CHARS = 100
 MAX_EVENT_BYTES = 64 << 10  # of JSON, kept of one event's own fields
-MAX_LIFETIMES = 500  # starts and ends that are remembered of one file: the newest
+MAX_LIFETIMES = 500  # starts and ends stored of one file: the newest
 LIFETIME_FIELDS = (
     "pid",
     "pid_start_ticks",
@@ -93,7 +93,7 @@ class Metrics:
         self._top: int | None = state.get("top")  # the highest step of this segment
         self._segment: int = state.get("segment", 0)
         self._attempt: int = state.get("attempt", 0)
-        self._known: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple object a shape of line whose names are all kept
+        self._known: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple object per line shape whose names are all kept
         self._known_names = self._new_shapes = 0
 
     def state(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ LEVEL = re.compile(r"\b(DEBUG|DBG|INFO|WARN(?:ING)?|ERR(?:OR)?|CRIT(?:ICAL)?|FAT
 LOOK_FOR_LEVEL = 96  # characters from the start of a line
 DAY_S = 86_400.0
 FIRST_S = 946_684_800.0  # a stamp before the year 2000 is that of a clock which was never set
-CONTINUATION_S = 5.0  # a line without a stamp shares the time of a stamped line before it for so long
+CONTINUATION_S = 5.0  # a line without a stamp shares the time of a stamped line before it for this long
 
 
 class Text:
@@ -64,7 +64,7 @@ class Text:
         if stamp_s is not None:
             self._time_s = stamp_s
         elif arrival_s is not None and self._time_s is not None and arrival_s - self._time_s > CONTINUATION_S:
-            self._time_s = None  # printed long after the last stamped line: no part of it
+            self._time_s = None  # printed long after the last stamped line: not part of it
         level = self._entry.level(plain, level_of(bare), stamp_s is not None, arrival_s)
         return LogLine(self._run, self._file, now_s if self._time_s is None else self._time_s, level, text)
 
@@ -116,7 +116,7 @@ def level_of(text: str) -> int:
 
 
 def _iso_date(text: str) -> str:
-    if text[2] == "/":  # month/day/year, as Hugging Face's examples write it
+    if text[2] == "/":  # month/day/year, as in Hugging Face's examples
         month, day, year = text.split("/")
         return f"{year}-{month}-{day}"
     return text.replace("/", "-")

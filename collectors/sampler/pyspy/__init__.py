@@ -21,7 +21,7 @@ from .window import die_with_parent
 
 WINDOW_S = 10.0
 HURRIED_WINDOW_S = 2.0
-TURN_S = 0.06  # one call starts no recorder and reads no file after this; the rest waits for the next call
+TURN_S = 0.06  # after this time a call starts no recorder and reads no file; the rest waits for the next call
 FOLDER_PREFIX = "deepseek-pyspy-"
 
 

@@ -44,7 +44,7 @@ class ThreadNames:
         if self._dump.poll() is None and time.monotonic() - self._begun_s < ANSWER_WITHIN_S:
             return
         dump, self._dump = self._dump, None
-        if dump.poll() is None:  # asked again when the threads change
+        if dump.poll() is None:  # read again when the threads change
             end(dump)
         elif dump.returncode == 0:
             found = orjson.loads(self._output.read_bytes())
@@ -53,7 +53,7 @@ class ThreadNames:
                 row["thread_id"]: Thread(here.get(row["os_thread_id"], row["os_thread_id"]), row["thread_name"] or "")
                 for row in found
             }
-        else:  # the process ended or changed under its eyes
+        else:  # the process ended or changed meanwhile
             self._seen = frozenset()
 
     def close(self) -> None:

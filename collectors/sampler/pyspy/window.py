@@ -19,7 +19,7 @@ from .. import Target
 
 LONGEST_S = 60  # a recorder that is not ended ends by itself
 WRITE_WITHIN_S = 5.0  # after SIGINT; writing takes 10-40 ms
-DIE_WITHIN_S = 1.0  # after SIGKILL; one that reads memory of a file system that hangs dies when it answers
+DIE_WITHIN_S = 1.0  # after SIGKILL; one that reads from a hanging file system dies when that answers
 COUNTS = re.compile(r"Samples: (\d+) Errors: (\d+)")
 
 
@@ -96,7 +96,7 @@ class Recording:
 
 def end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
-    with suppress(subprocess.TimeoutExpired):  # it is reaped when it dies after all
+    with suppress(subprocess.TimeoutExpired):  # it is reaped when it dies later
         process.wait(DIE_WITHIN_S)
 
 
