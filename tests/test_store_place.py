@@ -90,7 +90,7 @@ def test_a_full_disk_pauses_the_collectors_says_so_and_costs_nothing(small_disk:
                 file.write(bytes(4096))
         log(logs / "a" / "metrics.jsonl", *range(1, 5000))
         failures = wait_for(running.failures)
-        assert all("the disk is full; make room, collecting goes on by itself" in failure for failure in failures)
+        assert all("the disk is full; make room, collection continues automatically" in failure for failure in failures)
         assert running.get("/healthz")["status"] == "degraded"
         assert len(running.values("a", "loss")) < 5000, "what is there can still be read"
         ballast.unlink()

@@ -129,7 +129,7 @@ class LivesCollector:
                 continue  # its end is judged
             del self._known[key]
             if activity is not None and process.rank not in last_ends(activity) and self._is_new(run, EXIT, process):
-                verdict = HowItEnded("ended", f"Process {process.pid} goes on, and no longer writes this run")
+                verdict = HowItEnded("ended", f"Process {process.pid} continues, and no longer writes this run")
                 instead = {"writer_pid": others[0].pid} if others else {}
                 yield self._exit(run, process.rank, verdict, {**self._name_of(process), **instead})
 

@@ -85,8 +85,8 @@ class Keeper(threading.Thread):
             self._back_off_s = BACK_OFF_S[0]
         if code == EXIT_FOLDER_GONE:
             self._say(
-                f"The data folder {self._data_dir}, or a file in it, was removed: the store is opened anew and what it lacks of the "
-                "log files is read again; machine samples and profiles that were in it are lost."
+                f"The data folder {self._data_dir}, or a file in it, was removed: the store is reopened and the missing part of the "
+                "log files is read again; its machine samples and profiles are lost."
             )
         if not (again and lived_s > BRIEF_S) and self._ending.wait(self._back_off_s):
             return
@@ -118,7 +118,7 @@ class Keeper(threading.Thread):
         """
         if not self._log_dir.is_dir():
             self._child = None
-            self._say(f"The log folder {self._log_dir} is gone; collecting goes on by itself once it is back.")
+            self._say(f"The log folder {self._log_dir} is gone; collection continues automatically once it is back.")
             return
         self._child, self.read_only = None, None
         if why := folders.not_ours(self._data_dir):

@@ -97,5 +97,5 @@ def sentence(reason: str) -> str:
 
 def _failing(error: Exception) -> StoreError:
     return StoreError(
-        f"nothing was stored ({type(error).__name__}: {error}); collecting goes on by itself once the store takes records"
+        f"nothing was stored ({type(error).__name__}: {error}); collection continues automatically once the store takes records"
     )

@@ -137,7 +137,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def gpus() -> Answer[GpuList]:
         return Answer(gpu_list(queries.machine()))
 
-    @router.get("/processes", response_model=None, summary="Who uses which GPU")
+    @router.get("/processes", response_model=None, summary="The processes on each GPU")
     def processes() -> Answer[GpuUserList]:
         return Answer({"processes": [gpu_user_row(user) for user in queries.gpu_users()]})
 

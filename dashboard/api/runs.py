@@ -98,9 +98,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def run(run: RunParameter) -> Answer[RunDetailRow]:
         return Answer(run_detail(queries.run(run)))
 
-    @router.get(
-        "/files", response_model=None, summary="What was read of each file of a run, and the first reason why something was not"
-    )
+    @router.get("/files", response_model=None, summary="Reading progress of each file of a run, and the first reason for a skip")
     def files(run: RunParameter) -> Answer[FileList]:
         return Answer({"files": [file_row(offset) for offset in queries.files(run)]})
 

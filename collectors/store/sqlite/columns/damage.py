@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 DAMAGED = "the store is damaged; run deepseek-dashboard store check to find the file; move it away and the log folder is re-read"
 REMEDIES = {
-    sqlite3.SQLITE_FULL: "the disk is full; make room, collecting goes on by itself",
-    sqlite3.SQLITE_BUSY: "another program holds the store's file; close it (sqlite3, a backup), collecting goes on by itself",
-    sqlite3.SQLITE_LOCKED: "another program holds the store's file; close it (sqlite3, a backup), collecting goes on by itself",
+    sqlite3.SQLITE_FULL: "the disk is full; make room, collection continues automatically",
+    sqlite3.SQLITE_BUSY: "another program holds the store's file; close it (sqlite3, a backup), collection continues automatically",
+    sqlite3.SQLITE_LOCKED: "another program holds the store's file; close it (sqlite3, a backup), collection continues automatically",
     sqlite3.SQLITE_PERM: "the data folder cannot be written; make it writable or pass another --data-dir",
     sqlite3.SQLITE_IOERR: "the disk fails; look at the kernel's log, or move --data-dir",
     sqlite3.SQLITE_READONLY: "the data folder is read-only; make it writable or pass another --data-dir",
@@ -29,7 +29,7 @@ REMEDIES = {
 }
 
 
-LATER = "collecting goes on by itself once the store takes records"
+LATER = "collection continues automatically once the store takes records"
 
 
 def decoded(what: str, row: int, decode: Callable[[bytes], T], blob: bytes) -> T | None:
