@@ -40,10 +40,10 @@ LOG: tuple[Source, ...] = (
         Metric("val/loss", "", "Validation loss", "Loss over the validation data"),
         Metric("train/grad_norm", "", "Gradient norm", "L2 norm over all gradients, before clipping"),
         Metric("grad_norm", "", "Gradient norm", "L2 norm over all gradients, before clipping"),
-        Metric("train/grad_scale", "", "Gradient scale", "What GradScaler multiplies an fp16 loss with; halves on an overflow"),
+        Metric("train/grad_scale", "", "Gradient scale", "GradScaler's factor for an fp16 loss; halves on an overflow"),
         Metric("train/lr", "", "Learning rate", "Learning rate of the step"),
         Metric("lr", "", "Learning rate", "Learning rate of the step"),
-        Metric("train/tokens_per_s", "1/s", "Tokens a second", "Tokens trained on a second, over all ranks that log"),
+        Metric("train/tokens_per_s", "1/s", "Tokens per second", "Trained tokens per second, over all ranks that log"),
         Metric("phase/*_s", "s", "Step phase", "Seconds of one phase of a step, on the host's clock"),
         Metric("gpu_phase/*_s", "s", "Step phase on the GPU", "Seconds of one phase of a step, on the GPU's clock"),
     )),
@@ -59,9 +59,9 @@ HOST: tuple[Source, ...] = (
         Metric("host/cpu_core_pct", "%", "CPU core", "Busy share of one core"),
     )),
     Source("host.memory", 1, 0, "psutil.virtual_memory, psutil.swap_memory", "", (
-        Metric("host/memory_used_bytes", "B", "Memory used", "Total minus available: what a new process could not get"),
+        Metric("host/memory_used_bytes", "B", "Memory used", "Total minus available memory"),
         Metric("host/memory_total_bytes", "B", "Memory", "Memory of the machine"),
-        Metric("host/swap_used_bytes", "B", "Swap used", "Memory that was moved to disk"),
+        Metric("host/swap_used_bytes", "B", "Swap used", "Memory moved to disk"),
     )),
     Source("host.disk", 1, 0, "psutil.disk_io_counters", "machines whose disks are hidden, such as some containers", (
         Metric("host/disk_read_bytes_per_s", "B/s", "Disk read",
@@ -85,22 +85,22 @@ HOST: tuple[Source, ...] = (
         Metric("host/cgroup_memory_used_bytes", "B", "Container memory used", "Charged to the cgroup that sets the limit"),
         Metric("host/cgroup_memory_limit_bytes", "B", "Container memory limit",
                "The lowest memory limit from this process's cgroup upwards"),
-        Metric("host/cgroup_cpu_limit_cores", "", "Container CPU limit", "Cores' worth of time that the cgroup may use"),
+        Metric("host/cgroup_cpu_limit_cores", "", "Container CPU limit", "Cores that the cgroup may use"),
     )),
     Source("host.data_disk", 10, 0, "psutil.disk_usage", "", (
         Metric("host/disk_free_bytes", "B", "Free on the data disk",
-               "What an ordinary user may still write where the dashboard keeps its data"),
+               "Free for an ordinary user on the disk of the data folder"),
         Metric("host/disk_total_bytes", "B", "Size of the data disk", "The file system that holds the dashboard's data"),
     )),
     Source("host.runs", 1, 0, "/proc/<pid>/stat, /proc/<pid>/io",
            "runs whose processes are not known; bytes read and written of other users' processes", (
         Metric("host/run_cpu_pct", "%", "CPU of the run", "A rank and its children, in per cent of one core"),
         Metric("host/run_memory_bytes", "B", "Memory of the run",
-               "Resident, summed over a rank and its children; shared pages count once a process"),
+               "Resident, summed over a rank and its children; shared pages count once per process"),
         Metric("host/run_processes", "", "Processes of the run", "A rank and its children"),
-        Metric("host/run_read_bytes_per_s", "B/s", "Disk read by the run", "What a rank and its children had to fetch from disks"),
+        Metric("host/run_read_bytes_per_s", "B/s", "Disk read by the run", "Read from disks by a rank and its children"),
         Metric("host/run_write_bytes_per_s", "B/s", "Disk write by the run",
-               "What a rank and its children caused to be written to disks"),
+               "Written to disks by a rank and its children"),
     )),
 )
 
@@ -115,24 +115,24 @@ GPU: tuple[Source, ...] = (
         Metric("gpu/memory_utilization_pct", "%", "GPU memory busy", "Share of time in which GPU memory was read or written"),
     )),
     Source("gpu.gpm", 0.2, 2, "nvmlGpmSampleGet, nvmlGpmMetricsGet",
-           "cards before Hopper; shares of a GPU that are given out as vGPU", (
+           "cards before Hopper; vGPU shares of a GPU", (
         Metric("gpu/sm_active_pct", "%", "SM active", "Share of the multiprocessors that were busy"),
-        Metric("gpu/sm_occupancy_pct", "%", "SM occupancy", "Warps that were active, of the most that fit"),
+        Metric("gpu/sm_occupancy_pct", "%", "SM occupancy", "Active warps, as a share of the maximum"),
         Metric("gpu/tensor_active_pct", "%", "Tensor cores",
                "Share of time in which tensor cores worked; near 0: mixed precision is off"),
-        Metric("gpu/dram_active_pct", "%", "GPU memory bandwidth", "Of the most that the memory can carry"),
+        Metric("gpu/dram_active_pct", "%", "GPU memory bandwidth", "Share of the memory's peak bandwidth"),
     )),
     Source("gpu.memory", 0.5, 1, "nvmlDeviceGetMemoryInfo_v2, else nvmlDeviceGetMemoryInfo", "", (
-        Metric("gpu/memory_used_bytes", "B", "GPU memory", "Allocated by processes, without what the driver reserves"),
+        Metric("gpu/memory_used_bytes", "B", "GPU memory", "Allocated by processes, without the driver's reserve"),
         Metric("gpu/memory_total_bytes", "B", "GPU memory size", "Memory of the card, or of the MIG instance"),
         Metric("gpu/memory_reserved_bytes", "B", "GPU memory reserved", "Kept by the driver and its firmware"),
     )),
     Source("gpu.power", 0.5, 1, "nvmlDeviceGetPowerUsage", "some laptop cards; MIG instances", (
-        Metric("gpu/power_w", "W", "Power", "Mean over 1 s on Ampere and later, else of the moment"),
+        Metric("gpu/power_w", "W", "Power", "Mean over 1 s on Ampere and later, else instantaneous"),
     )),
     Source("gpu.power_now", 0.5, 1, "nvmlDeviceGetFieldValues",
-           "power of the moment before Ampere, energy before Volta; MIG instances", (
-        Metric("gpu/power_instant_w", "W", "Power now", "Power of the moment"),
+           "instantaneous power before Ampere, energy before Volta; MIG instances", (
+        Metric("gpu/power_instant_w", "W", "Power now", "Instantaneous power"),
         Metric("gpu/energy_j", "J", "Energy", "Consumed since the driver was loaded", counter=True),
     )),
     Source("gpu.sm_clock", 0.5, 1, "nvmlDeviceGetClockInfo(SM)", "MIG instances", (
@@ -212,22 +212,22 @@ GPU: tuple[Source, ...] = (
         Metric("gpu/remapped_rows_uncorrected", "", "Rows remapped, not corrected",
                "Memory rows replaced after errors that were not corrected", counter=True),
         Metric("gpu/remap_pending", "", "Row remap pending", "1: a reset of the GPU would replace rows"),
-        Metric("gpu/remap_failed", "", "Row remap failed", "1: a row could not be replaced; the card is due for exchange"),
+        Metric("gpu/remap_failed", "", "Row remap failed", "1: a row could not be replaced; replace the card"),
     )),
     Source("gpu.power_limit", 10, 1, "nvmlDeviceGetEnforcedPowerLimit", "some consumer and laptop cards; MIG instances", (
-        Metric("gpu/power_limit_w", "W", "Power limit", "What the driver enforces now"),
+        Metric("gpu/power_limit_w", "W", "Power limit", "The limit that the driver enforces now"),
     )),
     Source("gpu.max_sm_clock", 60, 1, "nvmlDeviceGetMaxClockInfo(SM)", "MIG instances", (
-        Metric("gpu/sm_clock_max_mhz", "MHz", "Highest SM clock", "Which the card can reach"),
+        Metric("gpu/sm_clock_max_mhz", "MHz", "Highest SM clock", "The highest clock of the card"),
     )),
     Source("gpu.max_memory_clock", 60, 1, "nvmlDeviceGetMaxClockInfo(MEM)", "MIG instances", (
-        Metric("gpu/memory_clock_max_mhz", "MHz", "Highest memory clock", "Which the card can reach"),
+        Metric("gpu/memory_clock_max_mhz", "MHz", "Highest memory clock", "The highest clock of the card"),
     )),
     Source("gpu.slowdown", 60, 1, "nvmlDeviceGetTemperatureThreshold(SLOWDOWN)", "cards that report their thermal margin instead", (
-        Metric("gpu/temperature_slowdown_c", "°C", "Slowdown temperature", "From which the hardware lowers the clock"),
+        Metric("gpu/temperature_slowdown_c", "°C", "Slowdown temperature", "Temperature at which the hardware lowers the clock"),
     )),
     Source("gpu.shutdown", 60, 1, "nvmlDeviceGetTemperatureThreshold(SHUTDOWN)", "cards that report their thermal margin instead", (
-        Metric("gpu/temperature_shutdown_c", "°C", "Shutdown temperature", "At which the card switches itself off"),
+        Metric("gpu/temperature_shutdown_c", "°C", "Shutdown temperature", "Temperature at which the card switches itself off"),
     )),
     Source("gpu.pcie_link", 10, 2, "nvmlDeviceGetCurrPcieLinkGeneration, nvmlDeviceGetCurrPcieLinkWidth", "MIG instances", (
         Metric("gpu/pcie_generation", "", "PCIe generation", "Of the link now; it drops when the GPU is idle"),

@@ -20,7 +20,7 @@ Every series that the dashboard knows, from `collectors/catalog.py`. Machine ser
 `uuid`, `gpu` (the index) and, for MIG instances, `mig`; `host/cpu_core_pct` carries `core`, `host/run_*` carries `run` and
 `rank`. Any other name that a run logs is shown as well; its ending gives its unit: `_s`, `_bytes`, `_pct`, `_w` and so on.
 
-A look that takes longer than 20 ms twice in a row is made less often, at most 1 % of the time; the page says so.
+A call that takes longer than 20 ms twice in a row is made less often, for at most 1 % of the time; the page says so.
 """
 
 
