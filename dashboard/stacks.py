@@ -13,15 +13,15 @@ import numpy as np
 from collectors.analysis.baseline import steplog
 from collectors.analysis.baseline.normal import BEFORE_S
 from collectors.analysis.baseline.steplog import StepLog
-from collectors.analysis.blame import inquiry, recorded
+from collectors.analysis.blame import compared, inquiry
 from collectors.analysis.blame.agreement import NEAREST
 from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.recording import Recording
 from collectors.analysis.stacks import folding, source
 from collectors.analysis.stacks.folding import PRUNE, FlameTree, Gathered
 from collectors.analysis.stacks.lanes import Lanes
 from collectors.analysis.stacks.reshaping import Reshaping
 from collectors.analysis.stacks.traces import Range, to_samples
-from collectors.process.activity import SEEN
 from collectors.store.protocol import StackColumns, Store
 from collectors.store.question import check, holding
 
@@ -82,18 +82,20 @@ class Stacks:
         prune: float = PRUNE,
     ) -> Folded:
         """With `baseline` beside another window, with `against_normal` beside what the run's normal is."""
-        window, baseline = self._inside(run, window), self._inside(run, baseline) if baseline else None
+        recording = Recording(self._store, run)
+        window, baseline = recording.inside(window), recording.inside(baseline) if baseline else None
         around_s = BEFORE_S if against_normal else EDGE_S
-        log = steplog.read(self._store, run, _hull(window, baseline), lanes.rank or 0, around_s)
+        log = steplog.read(recording, _hull(window, baseline), lanes.rank or 0, around_s)
         if against_normal and baseline is None:
-            about = recorded.read(self._store, run, window, log, windows=NEAREST)
+            about = compared.read(recording, window, log, windows=NEAREST)
             columns, ranges = about.columns, about.normal
             parts = [_in_phase(part, log, phase, columns, lanes.rank or 0) for part in ([window], ranges) if part]
             sides = folding.gather_parts(columns, lanes, parts, self._texts.line_of(run))
         else:
             ranges = [baseline] if baseline else []
-            sides = [self._gather(run, one, lanes, log, phase) for one in (window, *ranges)]
-        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=self._folder(run), line_of=self._texts.line_of(run))
+            sides = [self._gather(recording, part, lanes, log, phase) for part in (window, *ranges)]
+        line_of = self._texts.line_of(run)
+        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=recording.folder(), line_of=line_of)
         self._seen.add(run, {frame.file for frame in tree.frames})
         return Folded(
             tree,
@@ -102,63 +104,49 @@ class Stacks:
             per=log.per if log.units else "second",
             normal=ranges,
             phases=_phases(log, window, ranges),
-            profile_until=self._store.profiled_until(run),
+            profile_until=recording.profiled_until(),
         )
 
     def blame(self, run: str, window: Range, rank: int | None = None, baseline: Range | None = None) -> Verdict:
         """What the window was lost to, beside the run's normal or beside another window."""
-        window, baseline = self._inside(run, window), self._inside(run, baseline) if baseline else None
-        verdict = inquiry.blame(self._store, run, window, rank, baseline, self._folder(run), self._texts.line_of(run))
+        recording = Recording(self._store, run)
+        window, baseline = recording.inside(window), recording.inside(baseline) if baseline else None
+        verdict = inquiry.blame(recording, window, rank, baseline, self._texts.line_of(run))
         if verdict.suspect:
             self._seen.add(run, {frame.file for frame in verdict.suspect.path})
         return verdict
 
     def chart(self, run: str, window: Range, width: int, lanes: Lanes) -> Charted:
         """The window in time order, `width` pixels wide."""
+        recording = Recording(self._store, run)
         with self._turn(window):
-            drawn = self._draw(run, window, width, lanes)
+            drawn = self._draw(recording, window, width, lanes)
         self._seen.add(run, {frame.file for frame in drawn.frames})
-        return Charted(drawn, self._store.profiled_until(run))
+        return Charted(drawn, recording.profiled_until())
 
     def source(self, run: str, file: str, line: int, context: int) -> source.Excerpt:
         """Raises source.SourceRefused for a file that is not in the run's profile, not in its folder, or not readable."""
         if not self._seen.has(run, file):
             raise source.SourceRefused("only files that stand in the run's profile are shown; open its flame graph first")
-        return self._texts.excerpt(run, file, line, context, self._folder(run))
+        return self._texts.excerpt(run, file, line, context, Recording(self._store, run).folder())
 
-    def _draw(self, run: str, window: Range, width: int, lanes: Lanes) -> Chart:
-        drawing = flamechart.Drawing(window, width, lanes, self._texts.line_of(run))
-        for strip in strips(window, width, self._store.stack_counts(*window, run)):
+    def _draw(self, recording: Recording, window: Range, width: int, lanes: Lanes) -> Chart:
+        drawing = flamechart.Drawing(window, width, lanes, self._texts.line_of(recording.run))
+        for strip in strips(window, width, recording.stack_counts(window)):
             check()
-            drawing.add(self._store.stacks(*drawing.window_of(strip), run), strip)
-        return drawing.chart(self._folder(run))
+            drawing.add(recording.stacks(drawing.window_of(strip)), strip)
+        return drawing.chart(recording.folder())
 
-    def _gather(self, run: str, window: Range, lanes: Lanes, log: StepLog, phase: str) -> Gathered:
+    def _gather(self, recording: Recording, window: Range, lanes: Lanes, log: StepLog, phase: str) -> Gathered:
         if not phase:
-            return self.minutes.gather(run, window, lanes)
+            return self.minutes.gather(recording.run, window, lanes)
         with self._turn(window):
-            columns = self._store.stacks(*window, run)
+            columns = recording.stacks(window)
             part = _in_phase([window], log, phase, columns, lanes.rank or 0)
-            return folding.gather_parts(columns, lanes, [part], self._texts.line_of(run))[0]
-
-    def _inside(self, run: str, window: Range) -> Range:
-        """What of the window lies between the first and the last that is known of the run; a second of it where nothing does."""
-        stored = self._store.run(run)
-        known = [stored.first_time_s, stored.last_time_s] if stored else []
-        known += [self._store.profiled_from(run), self._store.profiled_until(run)]
-        ends = [end for end in known if end is not None]
-        lo, hi = max(window[0], min(ends, default=0.0)), min(window[1], max(ends, default=0.0))
-        return (lo, hi) if lo < hi else (window[0], min(window[1], window[0] + 1.0))
+            return folding.gather_parts(columns, lanes, [part], self._texts.line_of(recording.run))[0]
 
     def _turn(self, window: Range) -> AbstractContextManager[object]:
         return holding(self._long) if window[1] - window[0] > LONG_S else nullcontext()
-
-    def _folder(self, run: str) -> str:
-        """The working folder that run.json names, else that of the run's process."""
-        stored = self._store.run(run)
-        info = stored.info if stored else {}
-        seen = [event.fields.get("cwd") for event in reversed(self._store.events(run, kinds=(SEEN,)))]
-        return next((folder for folder in [info.get("cwd"), *seen] if isinstance(folder, str) and folder), "")
 
 
 def strips(window: Range, width: int, counts: Sequence[tuple[float, float, int]]) -> Iterator[Strip]:

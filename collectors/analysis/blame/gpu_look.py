@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from ... import catalog
-from ...store.protocol import Series, Store
+from ...store.protocol import Series
 from ..baseline.normal import Activity
-from ..baseline.steplog import EACH_POINT, GPU_PHASE, StepLog, values_of
+from ..baseline.steplog import GPU_PHASE, StepLog
+from ..recording import Recording
 from ..stacks.traces import Range
 from .verdict import GpuLook
 
@@ -20,57 +21,57 @@ AT_WORK = 0.5  # of what the busiest one shows, on the average over normal
 CLOCK, REASONS = "gpu/sm_clock_mhz", "gpu/clock_event_reasons"
 
 
-def look(store: Store, run: str, window: Range, normal: Sequence[Range], log: StepLog) -> GpuLook | None:
+def look(recording: Recording, window: Range, normal: Sequence[Range], log: StepLog) -> GpuLook | None:
     """None where there is no GPU, or nothing was read of it in one of the two. A GPU that idles in normal says nothing while others do not."""
-    known = values_of(store, None, [*SIGNALS], [window], normal)
+    machine = recording.machine_series()
+    known = recording.values([series for series in machine if series.name in SIGNALS], [window], normal)
     signal = next((name for name in SIGNALS if name in known and len(known[name][0]) and len(known[name][1])), None)
     if signal is None:
         return None
-    found = values_of(
-        store, None, [signal, CLOCK, REASONS], [window], normal, only=_of_cards(store, _at_work(store, signal, normal))
-    )
+    cards = _at_work(recording, machine, signal, normal)
+    chosen = [series for series in machine if series.name in (signal, CLOCK, REASONS) and _card(series) in cards]
+    found = recording.values(chosen, [window], normal)
     here, there = (float(np.mean(values)) for values in found[signal])
     clock = tuple(float(np.mean(values)) for values in found.get(CLOCK, ()) if len(values))
-    told = np.bitwise_or.reduce(found[REASONS][0].astype(np.int64)) if REASONS in found and len(found[REASONS][0]) else 0
+    reasons = np.bitwise_or.reduce(found[REASONS][0].astype(np.int64)) if REASONS in found and len(found[REASONS][0]) else 0
     return GpuLook(
         signal=SIGNALS[signal],
         busy_pct=(here, there) if signal != "gpu/power_w" else (100 * here / max(there, 1.0), 100.0),
         clock_mhz=(clock[0], clock[1]) if len(clock) == 2 else None,
-        reasons=catalog.reasons_of(int(told)),
-        kernels_s=_kernels(store, run, window, normal, log),
+        reasons=catalog.reasons_of(int(reasons)),
+        kernels_s=_kernels(recording, window, normal, log),
     )
 
 
-def activity(store: Store, around: Range) -> Activity | None:
+def activity(recording: Recording, around: Range) -> Activity | None:
     """How busy the GPUs at work are, 1 for 100 %; None where they idle, or there is none."""
-    cards = _at_work(store, BUSY, [around])
-    series = [one.id for one in store.series(None) if one.name == BUSY and dict(one.labels).get("uuid") in cards]
-    points = [*store.range(series, *around, buckets=EACH_POINT).values()] if series else []
-    time_s, busy_pct = (np.concatenate([getattr(one, name) for one in points] or [np.zeros(0)]) for name in ("t", "last"))
+    machine = recording.machine_series()
+    cards = _at_work(recording, machine, BUSY, [around])
+    points = [*recording.points([series for series in machine if series.name == BUSY and _card(series) in cards], around).values()]
+    time_s = np.concatenate([np.zeros(0), *(one.place for one in points)])
+    busy_pct = np.concatenate([np.zeros(0), *(one.value for one in points)])
     if not np.isfinite(busy_pct).any() or np.nanmean(busy_pct) < LEAST_BUSY_PCT:
         return None
     return Activity(time_s, busy_pct / 100, np.ones(len(time_s)))
 
 
-def _at_work(store: Store, signal: str, normal: Sequence[Range]) -> set[str]:
+def _at_work(recording: Recording, machine: Sequence[Series], signal: str, normal: Sequence[Range]) -> set[str]:
     """The GPUs that the signal shows at work in normal; all of them where it shows none. Idle is far below the busiest one."""
-    cards = {dict(one.labels).get("uuid", ""): one for one in store.series(None) if one.name == signal}
-    values = {
-        card: values_of(store, None, [signal], normal, only=[one]).get(signal, [np.zeros(0)])[0] for card, one in cards.items()
-    }
-    means = {card: float(np.mean(one)) for card, one in values.items() if len(one)}
+    cards = {_card(series) or "": series for series in machine if series.name == signal}
+    values = {card: recording.values([series], normal)[signal][0] for card, series in cards.items()} if normal else {}
+    means = {card: float(np.mean(part)) for card, part in values.items() if len(part)}
     return {card for card, mean in means.items() if mean >= AT_WORK * max(means.values())}
 
 
-def _of_cards(store: Store, cards: Collection[str]) -> list[Series]:
-    return [one for one in store.series(None) if dict(one.labels).get("uuid") in cards]
+def _card(series: Series) -> str | None:
+    return dict(series.labels).get("uuid")
 
 
-def _kernels(store: Store, run: str, window: Range, normal: Sequence[Range], log: StepLog) -> tuple[float, float] | None:
+def _kernels(recording: Recording, window: Range, normal: Sequence[Range], log: StepLog) -> tuple[float, float] | None:
     """Seconds of GPU work a unit, as the run logs it: all its GPU phases together."""
     if log.units is None:
         return None
-    found = values_of(store, run, [f"{GPU_PHASE}*"], [window], normal)
-    sums = [[float(np.mean(values)) for values in one if len(values)] for one in found.values()]
-    both = [one for one in sums if len(one) == 2]
-    return (sum(one[0] for one in both), sum(one[1] for one in both)) if both else None
+    found = recording.values([series for series in recording.series() if series.name.startswith(GPU_PHASE)], [window], normal)
+    sums = [[float(np.mean(values)) for values in sides if len(values)] for sides in found.values()]
+    both = [means for means in sums if len(means) == 2]
+    return (sum(means[0] for means in both), sum(means[1] for means in both)) if both else None

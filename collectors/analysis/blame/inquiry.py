@@ -1,21 +1,21 @@
-"""Ask which line a window was lost to: read its stacks, steps and GPUs, judge, and say it in a sentence."""
+"""Ask which line a window was lost to: its stacks, steps and GPUs, a judgement, and the sentence that reports it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ...store.protocol import Store
 from ..baseline import steplog
 from ..baseline.steplog import StepLog
+from ..recording import Recording
 from ..stacks.joining import join
 from ..stacks.traces import Range, Traces, union
 from ..stacks.trust import LineOf, no_source, traces_of
-from . import agreement, evidence, gpu_look, host_look, recorded
+from . import agreement, compared, evidence, gpu_look, host_look
 from .collective import straggler
+from .compared import Compared, main_threads, other_threads
 from .judging import judge
 from .reasons import MOST, Facts, reasoned
-from .recorded import Recorded, main_threads, other_threads
 from .verdict import Case, Evidence, Side, Verdict
 from .wording import worded
 
@@ -23,17 +23,15 @@ TOUCHING_S = 0.05  # spans this close leave no hole in what was recorded
 
 
 def blame(
-    store: Store,
-    run: str,
+    recording: Recording,
     window: Range,
     rank: int | None = None,
     baseline: Range | None = None,
-    folder: str = "",
     line_of: LineOf = no_source,
 ) -> Verdict:
     """`rank` is whose main thread is looked at first, by default the lowest; one that it waits for takes its place."""
-    log = steplog.read(store, run, window, rank or 0)
-    about = recorded.read(store, run, window, log, baseline)
+    log = steplog.read(recording, window, rank or 0)
+    about, folder = compared.read(recording, window, log, baseline), recording.folder()
     stacks = traces_of(about.columns, line_of)
     joined = join(stacks, line_of)
     first = rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
@@ -46,8 +44,8 @@ def blame(
         case = _case(joined, about, late.rank, folder, line_of)
         verdict = replace(judge(case), rank=late.rank)
     looked_at = late.rank if late and awaited else first
-    gpu = gpu_look.look(store, run, about.window, about.normal, log)
-    host = host_look.look(store, run, about.window, about.normal) if about.normal else None
+    gpu = gpu_look.look(recording, about.window, about.normal, log)
+    host = host_look.look(recording, about.window, about.normal) if about.normal else None
     facts = Facts(_others(stacks, about, looked_at, line_of), _collections(case, log), gpu, host)
     verdict = reasoned(verdict, case, facts)
     if awaited and verdict.verdict in ("line", "unknown"):
@@ -56,14 +54,14 @@ def blame(
     verdict = replace(
         _sized(verdict, case, log),
         evidence=rows,
-        profile_until=store.profiled_until(run),
+        profile_until=recording.profiled_until(),
         judged=about.window if case.in_part else None,
     )
     drawn = [window], about.normal if baseline or case.in_part else agreement.nearest(about.normal, window)
-    return worded(_compared(verdict, joined, log, drawn, looked_at), gpu, host)
+    return worded(_checked(verdict, joined, log, drawn, looked_at), gpu, host)
 
 
-def _case(joined: Traces, about: Recorded, rank: int, folder: str, line_of: LineOf) -> Case:
+def _case(joined: Traces, about: Compared, rank: int, folder: str, line_of: LineOf) -> Case:
     mine = main_threads(joined, rank)
     return Case(
         window=_side(mine, [about.window], about.log),
@@ -92,7 +90,7 @@ def _waits(stacks: Traces, case: Case, rank: int) -> Evidence:
     return evidence.waits_of((mine.within(case.window.ranges), normal), case, case.line_of)
 
 
-def _compared(verdict: Verdict, joined: Traces, log: StepLog, sides: tuple[list[Range], list[Range]], rank: int) -> Verdict:
+def _checked(verdict: Verdict, joined: Traces, log: StepLog, sides: tuple[list[Range], list[Range]], rank: int) -> Verdict:
     """With what the graph or the table beside it say otherwise; it is then a guess."""
     if verdict.suspect is None or not sides[1]:
         return verdict
@@ -112,7 +110,7 @@ def _sized(verdict: Verdict, case: Case, log: StepLog) -> Verdict:
     return replace(verdict, size=f"{log.sized.usual:,.0f} {log.sized.name}", longer=longer)
 
 
-def _others(stacks: Traces, about: Recorded, rank: int, line_of: LineOf) -> tuple[Side, Side] | None:
+def _others(stacks: Traces, about: Compared, rank: int, line_of: LineOf) -> tuple[Side, Side] | None:
     if not about.normal:
         return None
     others = other_threads(stacks, rank, line_of)

@@ -1,15 +1,16 @@
-"""The stacks of a window and of its normal, read from the store at once."""
+"""A window, its normal, and the stacks of both, which are read at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...store.protocol import StackColumns, Store
+from ...store.protocol import StackColumns
 from ...store.question import MOST_SPANS, TooMuch
 from ..baseline.mix import Mix, mix_of
 from ..baseline.normal import BEFORE_S, WINDOWS, is_part, normal
 from ..baseline.steplog import StepLog
+from ..recording import Recording
 from ..stacks.joining import at_work
 from ..stacks.traces import Range, Traces
 from ..stacks.trust import LineOf, no_source, traces_of
@@ -21,7 +22,7 @@ WITHOUT_UNITS_S = 600.0  # how far normal may lie where all stacks must be read 
 AFFORDABLE = MOST_SPANS // 2
 
 
-class Recorded(NamedTuple):
+class Compared(NamedTuple):
     columns: StackColumns  # of all processes, from the first of the ranges to the last
     asked: Range
     window: Range  # the same, or the whole units that a short one lies in
@@ -30,7 +31,7 @@ class Recorded(NamedTuple):
     period_s: float = 0.0  # without units: how long takes what repeats itself; 0 for under a second
 
 
-def read(store: Store, run: str, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS) -> Recorded:
+def read(recording: Recording, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS) -> Compared:
     """`baseline` stands for normal where it is given. Reads first what would be enough if all of it was recorded.
 
     Where that is more than may be read at once, as with a hundred processes, the nearest of it is enough. Raises TooMuch where
@@ -38,32 +39,32 @@ def read(store: Store, run: str, window: Range, log: StepLog, baseline: Range | 
     """
     asked = window
     if baseline is not None:
-        return Recorded(store.stacks(*_hull([window, baseline]), run), asked, window, [baseline], log)
+        return Compared(recording.stacks(_hull([window, baseline])), asked, window, [baseline], log)
     if log.units is not None and is_part(window, log.units):
         window = log.units.whole(window)
     left_out = log.left_out(window)
     try:
         if log.units is not None:
             wanted = normal(asked, log.units, left_out=left_out, windows=windows)
-            columns = store.stacks(*_hull([window, *wanted]), run)
+            columns = recording.stacks(_hull([window, *wanted]))
             found = normal(asked, log.units, left_out=left_out, recorded=columns.covered, windows=windows)
             if _length(found) >= WHOLE * _length(wanted):
-                return Recorded(columns, asked, window, found, log)
+                return Compared(columns, asked, window, found, log)
         around_s = BEFORE_S if log.units is not None else WITHOUT_UNITS_S
-        columns = store.stacks(window[0] - around_s, window[1] + around_s, run)
+        columns = recording.stacks((window[0] - around_s, window[1] + around_s))
     except TooMuch:
-        around_s = _affordable_s(store, run, window)
-        columns = store.stacks(window[0] - around_s, window[1] + around_s, run)
+        around_s = _affordable_s(recording, window)
+        columns = recording.stacks((window[0] - around_s, window[1] + around_s))
     around = (window[0] - around_s, window[1] + around_s)
-    activity = None if log.units is not None else gpu_look.activity(store, around)
+    activity = None if log.units is not None else gpu_look.activity(recording, around)
     mix = _mix(columns) if log.units is None and activity is None else None
     found = normal(asked, log.units, activity=activity, mix=mix, left_out=left_out, recorded=columns.covered, windows=windows)
-    return Recorded(columns, asked, window, found, log, mix.period_s if mix else 0.0)
+    return Compared(columns, asked, window, found, log, mix.period_s if mix else 0.0)
 
 
-def _affordable_s(store: Store, run: str, window: Range) -> float:
+def _affordable_s(recording: Recording, window: Range) -> float:
     """How far around the window what was recorded is little enough to be read at once."""
-    counts = store.stack_counts(window[0] - BEFORE_S, window[1] + BEFORE_S, run)
+    counts = recording.stack_counts((window[0] - BEFORE_S, window[1] + BEFORE_S))
     away = sorted((max(window[0] - start_s, end_s - window[1], 0.0), count) for start_s, end_s, count in counts)
     affordable_s, spans = 0.0, 0
     for far_s, count in away:
