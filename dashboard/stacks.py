@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from collectors.analysis.baseline import steplog
-from collectors.analysis.baseline.normal import BEFORE_S
+from collectors.analysis.baseline.steady import BEFORE_S
 from collectors.analysis.baseline.steplog import StepLog
 from collectors.analysis.blame import compared, inquiry
 from collectors.analysis.blame.agreement import NEAREST
@@ -35,11 +35,11 @@ EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than t
 
 @dataclass(frozen=True)
 class PhaseTime:
-    """Seconds a unit of the window, and of normal."""
+    """Seconds a unit of the window, and of the baseline."""
 
     name: str
     seconds: float
-    normal_s: float | None
+    baseline_s: float | None
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Folded:
     tree: FlameTree
     units: float | None
     baseline_units: float | None
-    per: str
-    normal: list[Range]
+    unit_name: str
+    baseline: list[Range]
     phases: list[PhaseTime]
     profile_until: float | None
 
@@ -78,17 +78,17 @@ class Stacks:
         shape: Reshaping = folding.PLAIN,
         phase: str = "",
         baseline: Range | None = None,
-        against_normal: bool = False,
+        own_baseline: bool = False,
         prune: float = PRUNE,
     ) -> Folded:
-        """With `baseline` beside another window, with `against_normal` beside what the run's normal is."""
+        """With `baseline` beside another window, with `own_baseline` beside the run's own."""
         recording = Recording(self._store, run)
         window, baseline = recording.inside(window), recording.inside(baseline) if baseline else None
-        around_s = BEFORE_S if against_normal else EDGE_S
+        around_s = BEFORE_S if own_baseline else EDGE_S
         log = steplog.read(recording, _hull(window, baseline), lanes.rank or 0, around_s)
-        if against_normal and baseline is None:
+        if own_baseline and baseline is None:
             about = compared.read(recording, window, log, windows=NEAREST)
-            columns, ranges = about.columns, about.normal
+            columns, ranges = about.columns, about.baseline
             parts = [_in_phase(part, log, phase, columns, lanes.rank or 0) for part in ([window], ranges) if part]
             sides = folding.gather_parts(columns, lanes, parts, self._texts.line_of(run))
         else:
@@ -101,14 +101,14 @@ class Stacks:
             tree,
             units=log.units.within([window]) if log.units else None,
             baseline_units=log.units.within(ranges) if log.units and ranges else None,
-            per=log.per if log.units else "second",
-            normal=ranges,
+            unit_name=log.unit_name if log.units else "second",
+            baseline=ranges,
             phases=_phases(log, window, ranges),
             profile_until=recording.profiled_until(),
         )
 
     def blame(self, run: str, window: Range, rank: int | None = None, baseline: Range | None = None) -> Verdict:
-        """What the window was lost to, beside the run's normal or beside another window."""
+        """What the window was lost to, beside the run's baseline or beside another window."""
         recording = Recording(self._store, run)
         window, baseline = recording.inside(window), recording.inside(baseline) if baseline else None
         verdict = inquiry.blame(recording, window, rank, baseline, self._texts.line_of(run))
@@ -181,11 +181,11 @@ def _in_phase(ranges: Sequence[Range], log: StepLog, phase: str, columns: StackC
 
 
 def _phases(log: StepLog, window: Range, ranges: Sequence[Range]) -> list[PhaseTime]:
-    """Per step; normal's beside it where there is one."""
+    """Per step; the baseline's beside it where there is one."""
     phases = log.phases
     steps, base = phases.steps_within([window]), phases.steps_within(ranges) if ranges else 0
     if not steps:
         return []
     seconds = phases.seconds_within([window]) / steps
-    normal_s = phases.seconds_within(ranges) / base if base else [None] * len(phases.names)
-    return [PhaseTime(*one) for one in zip(phases.names, seconds.tolist(), list(normal_s), strict=True)]
+    baseline_s = phases.seconds_within(ranges) / base if base else [None] * len(phases.names)
+    return [PhaseTime(*row) for row in zip(phases.names, seconds.tolist(), list(baseline_s), strict=True)]

@@ -16,7 +16,7 @@ from tests.stacks import columns, fold
 MODULE, STEP = Frame("<module>", "/job/train.py", 90), Frame("step", "/job/train.py", 40)
 DECODE, FORWARD = Frame("decode", "/job/data.py", 88), Frame("forward", "/job/model.py", 7)
 PART = Frame("decode.<locals>.<genexpr>", "/job/data.py", 89)
-SAYS = Verdict("line", suspect=Suspect(DECODE, "", 0.1, [DECODE], []), excess_s=0.1, per="step", normal=[(0.0, 60.0)])
+SAYS = Verdict("line", suspect=Suspect(DECODE, "", 0.1, [DECODE], []), excess_s=0.1, unit_name="step", baseline=[(0.0, 60.0)])
 WINDOW = columns(
     (0, 7, 2.0, (MODULE, STEP, DECODE)), (0, 7, 1.0, (MODULE, STEP, DECODE, DECODE)), (0, 7, 1.0, (MODULE, STEP, FORWARD))
 )
@@ -30,7 +30,7 @@ def held(verdict: Verdict, units: tuple[float, float], *rows: Evidence) -> str:
 def test_a_function_that_lost_in_the_graph_what_the_sentence_says_is_no_contradiction() -> None:
     assert held(SAYS, (20.0, 80.0)) == "", "3 s in 20 steps, 4 s in 80"
     assert held(replace(SAYS, suspect=None), (20.0, 20.0)) == ""
-    assert held(replace(SAYS, normal=[]), (20.0, 20.0)) == "", "nothing to compare with"
+    assert held(replace(SAYS, baseline=[]), (20.0, 20.0)) == "", "nothing to compare with"
 
 
 def test_a_function_that_lost_less_or_nothing_in_the_graph_is_one() -> None:
@@ -59,7 +59,7 @@ def test_a_wait_is_not_blamed_where_the_main_thread_waits_less(reason: str, wait
     assert held(replace(SAYS, reason=reason), (20.0, 80.0), Evidence(WAITS, "s/step", waits_s, 0.05)) == said
 
 
-def test_a_page_draws_the_nearest_part_of_a_verdicts_normal() -> None:
+def test_a_page_draws_the_nearest_part_of_a_verdicts_baseline() -> None:
     window = (1000.0, 1010.0)
     assert nearest([(100.0, 400.0), (900.0, 990.0)], window) == [(930.0, 990.0)]
     assert nearest([(100.0, 400.0), (980.0, 990.0)], window) == [(350.0, 400.0), (980.0, 990.0)]

@@ -58,7 +58,7 @@ class Recording:
 
     def points(self, series: Collection[Series], window: Range) -> dict[int, RawPoints]:
         """By the id of each series, its points in the window, both ends included."""
-        return self._store.points([one.id for one in series], *window) if series else {}
+        return self._store.points([row.id for row in series], *window) if series else {}
 
     def values(self, series: Collection[Series], *sides: Sequence[Range]) -> dict[str, list[Floats]]:
         """By name, for each side, the finite values of all these series of that name in its ranges. Reads from the first to the last range."""
@@ -67,9 +67,9 @@ class Recording:
         hull = min(lo for side in sides for lo, _ in side), max(hi for side in sides for _, hi in side)
         found = self.points(series, hull)
         values: dict[str, list[list[Floats]]] = {}
-        for one in series:
-            points = found[one.id]
-            for parts, side in zip(values.setdefault(one.name, [[] for _ in sides]), sides, strict=True):
+        for row in series:
+            points = found[row.id]
+            for parts, side in zip(values.setdefault(row.name, [[] for _ in sides]), sides, strict=True):
                 parts.append(points.value[_within(points.place, side) & np.isfinite(points.value)])
         return {name: [np.concatenate(parts) for parts in both] for name, both in values.items()}
 

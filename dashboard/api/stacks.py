@@ -169,7 +169,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             shape=reshaping.Reshaping(waits, focus, hide, roll, invert),
             phase=phase,
             baseline=optional_window(baseline_from, baseline_to),
-            against_normal=baseline == "normal",
+            own_baseline=baseline == "normal",
             prune=prune,
         )
         queries.ahead.want(run)
@@ -233,7 +233,7 @@ def tree_answer(tree: FlameTree) -> TreeAnswer:
         "hz": tree.hz,
         "baseline_samples": tree.baseline_samples,
         "baseline_seconds": tree.baseline_seconds,
-        "unresolved_share": tree.unresolved_share,
+        "unresolved_share": 1 - tree.trusted_share,
         "threads": [thread_row(thread) for thread in tree.threads],
         "frames": [frame_row(frame) for frame in tree.frames],
         "nodes": {
@@ -241,7 +241,7 @@ def tree_answer(tree: FlameTree) -> TreeAnswer:
             "parent": tree.parent,
             "self_s": tree.self_s,
             "total_s": tree.total_s,
-            "untrusted_s": tree.untrusted_s,
+            "untrusted_s": tree.total_s - tree.trusted_s,
             "base_self_s": tree.base_self_s,
             "base_total_s": tree.base_total_s,
             "kind": tree.kind,
@@ -257,11 +257,11 @@ def flame_answer(folded: Folded, profiler: Profiler) -> FlameAnswer:
         **tree_answer(folded.tree),
         "units": folded.units,
         "baseline_units": folded.baseline_units,
-        "per": folded.per,
-        "normal": folded.normal,
+        "per": folded.unit_name,
+        "normal": folded.baseline,
         "profile_until": folded.profile_until,
         "ranks": sorted({thread.rank for thread in folded.tree.threads}),
-        "phases": [{"name": phase.name, "seconds": phase.seconds, "normal_s": phase.normal_s} for phase in folded.phases],
+        "phases": [{"name": phase.name, "seconds": phase.seconds, "normal_s": phase.baseline_s} for phase in folded.phases],
         "sampler": profiler.sampler,
         "note": note,
     }

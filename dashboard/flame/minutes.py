@@ -85,8 +85,8 @@ class Minutes:
         first = max(0, settled - AHEAD, math.ceil((recording.profiled_from() or 0.0) / MINUTE_S))
         if self._table.stacks > MOST_STACKS / 2 or self._entries > MOST_ENTRIES / 2:
             return 0  # the rest is for what is asked
-        missing = [one for one in range(first, settled) if _MinuteKey(run, True, one) not in self._known]
-        chosen = [one for one in missing if one > missing[-1] - AHEAD_AT_ONCE]
+        missing = [minute for minute in range(first, settled) if _MinuteKey(run, True, minute) not in self._known]
+        chosen = [minute for minute in missing if minute > missing[-1] - AHEAD_AT_ONCE]
         with self._work():
             self._remembered(run, True, chosen)
         return len(chosen)
@@ -191,23 +191,23 @@ def _minute(mains: Traces, all_threads: Traces, columns: StackColumns, numbers: 
 
 
 def _gathered(run: str, minutes: list[Minute], lanes: Lanes, table: _Table) -> Gathered:
-    rank, stack, seconds = (np.concatenate([one[i] for one in minutes]) for i in range(3))
+    rank, stack, seconds = (np.concatenate([minute[i] for minute in minutes]) for i in range(3))
     wanted = np.ones(len(rank), bool) if lanes.rank is None else rank == lanes.rank
     keys, key = np.unique(rank[wanted] * (1 << 32) + stack[wanted], return_inverse=True)
     threads = summed(thread for minute in minutes for thread in minute.threads)
     several = len({thread.rank for thread in threads}) > 1
     frames, rows = table.frames(), table.rows()
-    heads = {one: len(frames) + i for i, one in enumerate(sorted({thread.rank for thread in threads}))}
+    heads = {number: len(frames) + i for i, number in enumerate(sorted({thread.rank for thread in threads}))}
     found = [
         (rows[number], heads[its]) for its, number in zip((keys >> 32).tolist(), (keys & ((1 << 32) - 1)).tolist(), strict=True)
     ]
     weighed = Weighed(
-        frames=[*frames, *(Frame(f"rank {one}", "", 0) for one in heads)],
+        frames=[*frames, *(Frame(f"rank {number}", "", 0) for number in heads)],
         stacks=[(head, *row) if several else row for (row, _), head in found],
         trusted=np.array([trusted + several for (_, trusted), _ in found], np.int64),
         seconds=np.bincount(key, seconds[wanted], len(keys)).astype(np.float64),
     )
-    samples, hz = sum(one.samples for one in minutes), max(one.hz for one in minutes)
+    samples, hz = sum(minute.samples for minute in minutes), max(minute.hz for minute in minutes)
     return Gathered(weighed, lanes.title(run if threads else None), threads, samples, hz)
 
 

@@ -13,7 +13,7 @@ from ..baseline.units import NO_PHASES, StepPhases, Units
 from ..recording import Recording
 from ..stacks.traces import Floats, Range
 from . import units
-from .normal import BEFORE_S, unsteady_by_nature
+from .steady import BEFORE_S, unsteady_by_nature
 
 INTERRUPTIONS, COMPILATIONS = ("checkpoint", "validation"), ("compile", "recompile")
 GC = "gc"
@@ -30,7 +30,7 @@ class StepLog(NamedTuple):
     steps: Units | None  # the same, each counted as one
     sized: Sized | None  # their tokens or samples, where those explain how long they take
     phases: StepPhases
-    per: str  # what a unit is called
+    unit_name: str  # what a unit is called
     first: bool  # whether these units are the run's first
     interruptions: list[Range]
     compilations: list[Range]
@@ -60,7 +60,7 @@ def read(recording: Recording, window: Range, rank: int = 0, around_s: float = B
         steps=steps,
         sized=counted,
         phases=_phases(phases, found, counted_units),
-        per=recording.unit_name,
+        unit_name=recording.unit_name,
         first=stepper is not None and (stepper.first_time_s or 0.0) >= around[0],
         interruptions=recording.during(INTERRUPTIONS, around),
         compilations=recording.during(COMPILATIONS, around),
@@ -78,7 +78,7 @@ def _units(points: RawPoints, counted: Counted | None, until_s: float) -> Units 
 def _phases(series: Sequence[Series], found: dict[int, RawPoints], counted: Counted | None) -> StepPhases:
     if not series:
         return NO_PHASES
-    columns: list[tuple[str, Floats, Floats]] = [(_phase_name(one), found[one.id].place, found[one.id].value) for one in series]
+    columns: list[tuple[str, Floats, Floats]] = [(_phase_name(row), found[row.id].place, found[row.id].value) for row in series]
     known = [(name, time_s[np.isfinite(time_s)], value[np.isfinite(time_s)]) for name, time_s, value in columns]
     names, times_s, values = zip(*known, strict=True)
     return units.phases_of(names, times_s, values, counted)

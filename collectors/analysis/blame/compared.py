@@ -1,4 +1,4 @@
-"""A window, its normal, and the stacks of both, which are read at once."""
+"""A window, its baseline, and the stacks of both, which are read at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ...store.protocol import StackColumns
 from ...store.question import MOST_SPANS, TooMuch
 from ..baseline.mix import Mix, mix_of
-from ..baseline.normal import BEFORE_S, WINDOWS, is_part, normal
+from ..baseline.steady import BEFORE_S, WINDOWS, baseline_of, is_part
 from ..baseline.steplog import StepLog
 from ..recording import Recording
 from ..stacks.joining import at_work
@@ -16,8 +16,8 @@ from ..stacks.traces import Range, Traces
 from ..stacks.trust import LineOf, no_source, traces_of
 from . import gpu_look
 
-WHOLE = 0.9  # of the wanted normal: more need not be looked for
-WITHOUT_UNITS_S = 600.0  # how far normal may lie where all stacks must be read to find it
+WHOLE = 0.9  # of the wanted baseline: more need not be looked for
+WITHOUT_UNITS_S = 600.0  # how far the baseline may lie where all stacks must be read to find it
 
 AFFORDABLE = MOST_SPANS // 2
 
@@ -26,13 +26,13 @@ class Compared(NamedTuple):
     columns: StackColumns  # of all processes, from the first of the ranges to the last
     asked: Range
     window: Range  # the same, or the whole units that a short one lies in
-    normal: list[Range]  # [] where there is nothing to compare with
+    baseline: list[Range]  # [] where there is nothing to compare with
     log: StepLog
     period_s: float = 0.0  # without units: how long takes what repeats itself; 0 for under a second
 
 
 def read(recording: Recording, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS) -> Compared:
-    """`baseline` stands for normal where it is given. Reads first what would be enough if all of it was recorded.
+    """`baseline` is taken as it is where it is given. Reads first what would be enough if all of it was recorded.
 
     Where that is more than may be read at once, as with a hundred processes, the nearest of it is enough. Raises TooMuch where
     the window alone is more than that.
@@ -45,9 +45,9 @@ def read(recording: Recording, window: Range, log: StepLog, baseline: Range | No
     left_out = log.left_out(window)
     try:
         if log.units is not None:
-            wanted = normal(asked, log.units, left_out=left_out, windows=windows)
+            wanted = baseline_of(asked, log.units, left_out=left_out, windows=windows)
             columns = recording.stacks(_hull([window, *wanted]))
-            found = normal(asked, log.units, left_out=left_out, recorded=columns.covered, windows=windows)
+            found = baseline_of(asked, log.units, left_out=left_out, recorded=columns.covered, windows=windows)
             if _length(found) >= WHOLE * _length(wanted):
                 return Compared(columns, asked, window, found, log)
         around_s = BEFORE_S if log.units is not None else WITHOUT_UNITS_S
@@ -58,7 +58,7 @@ def read(recording: Recording, window: Range, log: StepLog, baseline: Range | No
     around = (window[0] - around_s, window[1] + around_s)
     activity = None if log.units is not None else gpu_look.activity(recording, around)
     mix = _mix(columns) if log.units is None and activity is None else None
-    found = normal(asked, log.units, activity=activity, mix=mix, left_out=left_out, recorded=columns.covered, windows=windows)
+    found = baseline_of(asked, log.units, activity=activity, mix=mix, left_out=left_out, recorded=columns.covered, windows=windows)
     return Compared(columns, asked, window, found, log, mix.period_s if mix else 0.0)
 
 

@@ -15,10 +15,10 @@ class Strength(NamedTuple):
     halves: float  # the smaller one of its excesses in two halves of the window, as a share of the whole's
     alone: float  # how much of its excess is its own: in no other own function below it
     samples: int  # of the window
-    normal_s: float  # how much normal there is
-    normal_units: float | None
-    unresolved: float  # of the window's time, in stacks that are not trusted to their leaf
-    certain: bool  # a sampler that does not mix moments
+    baseline_s: float  # how long the baseline is
+    baseline_units: float | None
+    trusted_share: float  # of the window's time, in stacks that are trusted to their leaf
+    all_trusted: bool  # all come from a sampler that does not mix moments
 
 
 class Bar(NamedTuple):
@@ -29,18 +29,18 @@ class Bar(NamedTuple):
     halves: float
     alone: float
     samples: int
-    normal_s: float
-    normal_units: float
-    resolved: float
+    baseline_s: float
+    baseline_units: float
+    trusted_share: float
 
 
-HIGH = Bar(margin=2.0, share=0.7, halves=0.5, alone=0.5, samples=150, normal_s=8.0, normal_units=10, resolved=0.7)
-MEDIUM = Bar(margin=1.2, share=0.5, halves=0.25, alone=0.25, samples=100, normal_s=5.0, normal_units=2, resolved=0.5)
+HIGH = Bar(margin=2.0, share=0.7, halves=0.5, alone=0.5, samples=150, baseline_s=8.0, baseline_units=10, trusted_share=0.7)
+MEDIUM = Bar(margin=1.2, share=0.5, halves=0.25, alone=0.25, samples=100, baseline_s=5.0, baseline_units=2, trusted_share=0.5)
 
 
 def confidence(strength: Strength) -> Confidence:
     """High only where the sampler reads one moment."""
-    if strength.certain and _reaches(strength, HIGH):
+    if strength.all_trusted and _reaches(strength, HIGH):
         return "high"
     return "medium" if _reaches(strength, MEDIUM) else "low"
 
@@ -52,7 +52,7 @@ def _reaches(strength: Strength, bar: Bar) -> bool:
         and strength.halves >= bar.halves
         and strength.alone >= bar.alone
         and strength.samples >= bar.samples
-        and strength.normal_s >= bar.normal_s
-        and (strength.normal_units is None or strength.normal_units >= bar.normal_units)
-        and 1 - strength.unresolved >= bar.resolved
+        and strength.baseline_s >= bar.baseline_s
+        and (strength.baseline_units is None or strength.baseline_units >= bar.baseline_units)
+        and strength.trusted_share >= bar.trusted_share
     )

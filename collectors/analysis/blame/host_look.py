@@ -1,4 +1,4 @@
-"""Whether other programs kept the machine's cores busy in a window, more than in its normal."""
+"""Whether other programs kept the machine's cores busy in a window, more than in its baseline."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ BUSY, OF_RUN, OF_CORE = "host/cpu_pct", "host/run_cpu_pct", "host/cpu_core_pct"
 PERIOD_S = {metric.name: source.period_s for source in HOST for metric in source.metrics}
 
 
-def look(recording: Recording, window: Range, normal: Sequence[Range]) -> HostLook | None:
+def look(recording: Recording, window: Range, baseline: Sequence[Range]) -> HostLook | None:
     """None where one of the two lacks what the machine or what the run itself used."""
     known = recording.machine_series()
     cores = len({dict(series.labels).get("core") for series in known if series.name == OF_CORE})
     ranks = [series for series in known if series.name == OF_RUN and dict(series.labels).get("run") == recording.run]
     of_all = [series for series in known if series.name == BUSY]
-    busy_pct, of_rank_pct = _means(recording, of_all, window, normal), _means(recording, ranks, window, normal)
+    busy_pct, of_rank_pct = _means(recording, of_all, window, baseline), _means(recording, ranks, window, baseline)
     if not cores or busy_pct is None or of_rank_pct is None:
         return None
     own = (len(ranks) * of_rank_pct[0] / 100, len(ranks) * of_rank_pct[1] / 100)
@@ -28,11 +28,11 @@ def look(recording: Recording, window: Range, normal: Sequence[Range]) -> HostLo
     return HostLook(cores, busy_pct, own, others)
 
 
-def _means(recording: Recording, series: Sequence[Series], window: Range, normal: Sequence[Range]) -> tuple[float, float] | None:
-    """Over window and normal, of series of one name. A value stands for the period before it."""
+def _means(recording: Recording, series: Sequence[Series], window: Range, baseline: Sequence[Range]) -> tuple[float, float] | None:
+    """Over window and baseline, of series of one name. A value stands for the period before it."""
     if not series:
         return None
     name = series[0].name
-    sides = [[(lo, hi + PERIOD_S[name]) for lo, hi in side] for side in ([window], normal)]
+    sides = [[(lo, hi + PERIOD_S[name]) for lo, hi in side] for side in ([window], baseline)]
     here, there = recording.values(series, *sides)[name]
     return (float(here.mean()), float(there.mean())) if len(here) and len(there) else None

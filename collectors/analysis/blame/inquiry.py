@@ -37,15 +37,15 @@ def blame(
     first = rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
     case = _case(joined, about, first, folder, line_of)
     verdict = judge(case)
-    late = straggler(joined, about.window, about.normal, (case.window.per, case.normal.per if case.normal else 0.0))
+    late = straggler(joined, about.window, about.baseline, (case.window.divisor, case.baseline.divisor if case.baseline else 0.0))
     lost_s = verdict.slowdown_s or 0.0
     awaited = late is not None and verdict.verdict in ("line", "unknown") and late.waited_s >= MOST * lost_s
     if late is not None and awaited:
         case = _case(joined, about, late.rank, folder, line_of)
         verdict = replace(judge(case), rank=late.rank)
     looked_at = late.rank if late and awaited else first
-    gpu = gpu_look.look(recording, about.window, about.normal, log)
-    host = host_look.look(recording, about.window, about.normal) if about.normal else None
+    gpu = gpu_look.look(recording, about.window, about.baseline, log)
+    host = host_look.look(recording, about.window, about.baseline) if about.baseline else None
     facts = Facts(_others(stacks, about, looked_at, line_of), _collections(case, log), gpu, host)
     verdict = reasoned(verdict, case, facts)
     if awaited and verdict.verdict in ("line", "unknown"):
@@ -57,7 +57,7 @@ def blame(
         profile_until=recording.profiled_until(),
         judged=about.window if case.in_part else None,
     )
-    drawn = [window], about.normal if baseline or case.in_part else agreement.nearest(about.normal, window)
+    drawn = [window], about.baseline if baseline or case.in_part else agreement.nearest(about.baseline, window)
     return worded(_checked(verdict, joined, log, drawn, looked_at), gpu, host)
 
 
@@ -66,11 +66,11 @@ def _case(joined: Traces, about: Compared, rank: int, folder: str, line_of: Line
     return Case(
         window=_side(mine, [about.window], about.log),
         asked=_side(mine, [about.asked], about.log),
-        normal=_side(mine, about.normal, about.log) if about.normal else None,
+        baseline=_side(mine, about.baseline, about.log) if about.baseline else None,
         units=about.log.units,
-        per=about.log.per,
+        unit_name=about.log.unit_name,
         hz=about.columns.hz,
-        certain=bool((mine.gil >= 0).all()),
+        all_trusted=bool((mine.gil >= 0).all()),
         own_folder=folder,
         line_of=line_of,
         period_s=about.period_s,
@@ -86,8 +86,8 @@ def _side(traces: Traces, ranges: Sequence[Range], log: StepLog) -> Side:
 
 def _waits(stacks: Traces, case: Case, rank: int) -> Evidence:
     mine = main_threads(stacks, rank)
-    normal = mine.within(case.normal.ranges) if case.normal else None
-    return evidence.waits_of((mine.within(case.window.ranges), normal), case, case.line_of)
+    baseline = mine.within(case.baseline.ranges) if case.baseline else None
+    return evidence.waits_of((mine.within(case.window.ranges), baseline), case, case.line_of)
 
 
 def _checked(verdict: Verdict, joined: Traces, log: StepLog, sides: tuple[list[Range], list[Range]], rank: int) -> Verdict:
@@ -104,25 +104,25 @@ def _checked(verdict: Verdict, joined: Traces, log: StepLog, sides: tuple[list[R
 
 
 def _sized(verdict: Verdict, case: Case, log: StepLog) -> Verdict:
-    if log.sized is None or case.normal is None:
+    if log.sized is None or case.baseline is None:
         return verdict
-    longer = log.sized.longer(case.window.ranges, case.normal.ranges)
+    longer = log.sized.longer(case.window.ranges, case.baseline.ranges)
     return replace(verdict, size=f"{log.sized.usual:,.0f} {log.sized.name}", longer=longer)
 
 
 def _others(stacks: Traces, about: Compared, rank: int, line_of: LineOf) -> tuple[Side, Side] | None:
-    if not about.normal:
+    if not about.baseline:
         return None
     others = other_threads(stacks, rank, line_of)
-    return _side(others, [about.window], about.log), _side(others, about.normal, about.log)
+    return _side(others, [about.window], about.log), _side(others, about.baseline, about.log)
 
 
 def _collections(case: Case, log: StepLog) -> tuple[float, float] | None:
     """Seconds of garbage collection a unit."""
-    if log.collections is None or case.normal is None:
+    if log.collections is None or case.baseline is None:
         return None
     here, there = (
-        sum(max(0.0, min(hi, end) - max(lo, start)) for lo, hi in side.ranges for start, end in log.collections) / side.per
-        for side in (case.window, case.normal)
+        sum(max(0.0, min(hi, end) - max(lo, start)) for lo, hi in side.ranges for start, end in log.collections) / side.divisor
+        for side in (case.window, case.baseline)
     )
     return here, there

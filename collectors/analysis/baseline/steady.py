@@ -1,4 +1,4 @@
-"""Which stretches of a run are its normal: the steady ones before a window, which every number of that window stands beside."""
+"""Which stretches of a run are its baseline: the steady ones before a window, which every number of that window stands beside."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .mix import Mix
 
 SLICE_S = 1.0
 COVERED = 0.9  # of a slice, by units
-BEFORE_S = 1800.0  # how far from the window normal may lie
-FIRST_UNITS, FIRST_S = 50, 120.0  # a run's beginning is not its normal: so many units, and no more than so many seconds
+BEFORE_S = 1800.0  # how far from the window the baseline may lie
+FIRST_UNITS, FIRST_S = 50, 120.0  # a run's beginning is not its baseline: so many units, and no more than so many seconds
 FEW_UNITS = 8.0  # a window of fewer is compared in whole units: what a part of one does says little of the others
 LEAST_UNITS = 5.0  # whole units that are looked for
 SLOWEST, SLOWEST_MEAN = 1.5, 1.25  # times the 25th percentile over steps: the median of a second, and its mean
@@ -34,7 +34,7 @@ class Activity(NamedTuple):
     weight: Floats
 
 
-def normal(
+def baseline_of(
     window: Range,
     units: Units | None,
     *,
@@ -108,7 +108,7 @@ def unsteady_by_nature(
         for start, end in sorted(compilations):
             end_s = max(end_s, _first_end(units, end)) if start <= end_s else end_s
         found.append((begun_s - BEFORE_S, end_s))
-    return [one for one in union(found) if min(one[1], window[1]) - max(one[0], window[0]) < 0.5 * (window[1] - window[0])]
+    return [part for part in union(found) if min(part[1], window[1]) - max(part[0], window[0]) < 0.5 * (window[1] - window[0])]
 
 
 def _first_end(units: Units, begun_s: float) -> float:
