@@ -65,9 +65,7 @@ def measure() -> list[Row]:
 
 
 def flame(stacks: Stacks, window: Range, *, own_baseline: bool = False) -> bytes:
-    return encode(
-        flame_answer(stacks.fold("run", window, Lanes("joined"), own_baseline=own_baseline), Profiler("native", None))
-    )
+    return encode(flame_answer(stacks.fold("run", window, Lanes("joined"), own_baseline=own_baseline), Profiler("native", None)))
 
 
 def first_times(store: SqliteStore, whole: Range) -> tuple[Row, Row, Row]:
