@@ -14,7 +14,7 @@ from collectors.analysis.stacks.traces import Range
 
 from ..queries import Queries
 from .answer import Answer
-from .parameters import Instant, Rank, RunParameter, Since, Until, optional_window, window_of
+from .parameters import Baseline, Rank, Window, known_run
 from .stacks import FrameRow, frame_row
 
 
@@ -61,19 +61,11 @@ class VerdictAnswer(TypedDict):
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
+    known = known_run(queries)
+
     @router.get("/blame", response_model=None, summary="Which line a window was lost to, beside the run's normal")
-    def blame(
-        run: RunParameter,
-        lo: Since,
-        hi: Until,
-        rank: Rank = None,
-        baseline_from: Instant = None,
-        baseline_to: Instant = None,
-    ) -> Answer[VerdictAnswer]:
-        queries.check_run(run)
-        return Answer(
-            verdict_answer(queries.stacks.blame(run, window_of(lo, hi), rank, optional_window(baseline_from, baseline_to)))
-        )
+    def blame(window: Window, baseline: Baseline, run: str = known, rank: Rank = None) -> Answer[VerdictAnswer]:
+        return Answer(verdict_answer(queries.stacks.blame(run, window, rank, baseline)))
 
 
 def verdict_answer(verdict: Verdict) -> VerdictAnswer:

@@ -25,15 +25,12 @@ from .parameters import (
     MAX_WIDTH,
     MOST_CHARACTERS,
     MOST_ID,
-    Instant,
+    Baseline,
     Pid,
     Rank,
-    RunParameter,
-    Since,
     Thread,
-    Until,
-    optional_window,
-    window_of,
+    Window,
+    known_run,
 )
 
 
@@ -138,11 +135,13 @@ class SourceAnswer(TypedDict):
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
+    known = known_run(queries)
+
     @router.get("/flame", response_model=None, summary="The Python stacks of a window as a tree")
     def flame(
-        run: RunParameter,
-        lo: Since,
-        hi: Until,
+        window: Window,
+        other: Baseline,
+        run: str = known,
         rank: Rank = None,
         pid: Pid = None,
         thread: Thread = None,
@@ -151,8 +150,6 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             str, Query(max_length=MOST_CHARACTERS, description="only what steps spent in this phase, as they log it")
         ] = "",
         baseline: Annotated[Literal["", "normal"], Query(description="normal: beside the run's normal")] = "",
-        baseline_from: Instant = None,
-        baseline_to: Instant = None,
         waits: Annotated[bool, Query(description="false: without the time in which a thread only waits")] = True,
         focus: Annotated[str, Query(max_length=MOST_CHARACTERS, description="only stacks with such a frame, from it on")] = "",
         hide: Annotated[str, Query(max_length=MOST_CHARACTERS, description="without such frames")] = "",
@@ -161,14 +158,13 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         prune: Annotated[float, Query(ge=0, le=1, description="leave out what is below this share")] = folding.PRUNE,
         shape: Annotated[Literal["tree", "folded", "speedscope"], Query(alias="format")] = "tree",
     ) -> Answer[FlameAnswer] | Response:
-        queries.check_run(run)
         answer = queries.stacks.fold(
             run,
-            window_of(lo, hi),
+            window,
             lanes.Lanes(view, thread, rank, pid),
             shape=reshaping.Reshaping(waits, focus, hide, roll, invert),
             phase=phase,
-            baseline=optional_window(baseline_from, baseline_to),
+            baseline=other,
             own_baseline=baseline == "normal",
             prune=prune,
         )
@@ -177,34 +173,30 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             case "folded":
                 return PlainTextResponse(exporting.to_folded(answer.tree))
             case "speedscope":
-                speedscope = exporting.to_speedscope(answer.tree, name=f"{run} {lo:.3f} to {hi:.3f}")
+                speedscope = exporting.to_speedscope(answer.tree, name=f"{run} {window[0]:.3f} to {window[1]:.3f}")
                 return Response(encode(speedscope), media_type=Answer.media_type)
             case _:
                 return Answer(flame_answer(answer, queries.profiler()))
 
     @router.get("/flamechart", response_model=None, summary="The Python stacks of a window in time order")
     def flamechart(
-        run: RunParameter,
-        lo: Since,
-        hi: Until,
+        window: Window,
+        run: str = known,
         width: Annotated[int, Query(ge=1, le=MAX_WIDTH, description="pixels: what is narrower than one is merged")] = 1200,
         rank: Rank = None,
         pid: Pid = None,
         thread: Thread = None,
         view: lanes.View = "joined",
     ) -> Answer[ChartAnswer]:
-        queries.check_run(run)
-        chosen = lanes.Lanes(view, thread, rank, pid)
-        return Answer(chart_answer(queries.stacks.chart(run, window_of(lo, hi), width, chosen)))
+        return Answer(chart_answer(queries.stacks.chart(run, window, width, lanes.Lanes(view, thread, rank, pid))))
 
     @router.get("/source", response_model=None, summary="Lines of a file of the run's own folder that its profile names")
     def source(
-        run: RunParameter,
         file: Annotated[str, Query(max_length=MOST_CHARACTERS, description="as a frame names it")],
+        run: str = known,
         line: Annotated[int, Query(ge=1, le=MOST_ID)] = 1,
         context: Annotated[int, Query(ge=0, le=MAX_CONTEXT, description="lines on each side")] = 8,
     ) -> Answer[SourceAnswer]:
-        queries.check_run(run)
         try:
             return Answer(source_answer(queries.stacks.source(run, file, line, context)))
         except SourceRefused as error:
