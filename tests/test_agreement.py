@@ -10,8 +10,11 @@ from collectors.analysis.blame.agreement import contradiction, nearest
 from collectors.analysis.blame.evidence import WAITS
 from collectors.analysis.blame.suspect import Suspect
 from collectors.analysis.blame.verdict import Evidence, Verdict
+from collectors.analysis.stacks.trie import Trie, build, weigh
+from collectors.analysis.stacks.trust import traces_of
 from collectors.records import Frame
-from tests.stacks import columns, fold
+from collectors.store.protocol import StackColumns
+from tests.stacks import columns
 
 MODULE, STEP = Frame("<module>", "/job/train.py", 90), Frame("step", "/job/train.py", 40)
 DECODE, FORWARD = Frame("decode", "/job/data.py", 88), Frame("forward", "/job/model.py", 7)
@@ -23,8 +26,12 @@ WINDOW = columns(
 HEALTHY = columns((0, 7, 4.0, (MODULE, STEP, DECODE)), (0, 7, 4.0, (MODULE, STEP, FORWARD)))
 
 
+def tree(window: StackColumns, baseline: StackColumns) -> Trie:
+    return build([weigh(traces_of(side)) for side in (window, baseline)])
+
+
 def held(verdict: Verdict, units: tuple[float, float], *rows: Evidence) -> str:
-    return contradiction(verdict, fold(WINDOW, baseline=HEALTHY), rows, units)
+    return contradiction(verdict, tree(WINDOW, HEALTHY), rows, units)
 
 
 def test_a_function_that_lost_in_the_graph_what_the_sentence_says_is_no_contradiction() -> None:
@@ -43,7 +50,7 @@ def test_a_function_that_the_graph_does_not_show_is_one() -> None:
     other = replace(SAYS, suspect=Suspect(STEP._replace(name="elsewhere"), "", 0.1, [], []))
     assert held(other, (20.0, 80.0)) == "The flame graph does not show train.py:40 elsewhere."
     shown = columns((0, 7, 1.0, (MODULE, PART)))
-    assert contradiction(SAYS, fold(shown, baseline=columns((0, 7, 0.1, (MODULE,)))), [], (1.0, 1.0)) == "", "a part of it"
+    assert contradiction(SAYS, tree(shown, columns((0, 7, 0.1, (MODULE,)))), [], (1.0, 1.0)) == "", "a part of it"
 
 
 def test_garbage_collection_stands_in_no_graph() -> None:

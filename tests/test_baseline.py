@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.baseline.steady import Activity, baseline_of, unsteady_by_nature
+from collectors.analysis.baseline.steady import baseline_of, unsteady_by_nature
 from collectors.analysis.baseline.units import Units, phases_of, units_of
 from collectors.analysis.stacks.traces import Range
+from collectors.store.protocol import RawPoints
 
 
 def steps(*stretches: tuple[float, float], begin_s: float = 1000.0) -> Units:
@@ -78,7 +79,9 @@ def test_a_window_that_is_a_checkpoint_is_compared_with_others() -> None:
 def test_without_steps_slices_count_in_which_as_much_is_done_as_usual() -> None:
     time_s = np.arange(1000.0, 1100.0, 0.1)
     busy = np.where((time_s >= 1040) & (time_s < 1060), 0.2, 0.9)
-    assert baseline_of((1080.0, 1083.0), None, activity=Activity(time_s, busy, np.ones(len(time_s)))) == [
+    assert baseline_of(
+        (1080.0, 1083.0), None, activity=RawPoints(time_s, np.full(len(time_s), np.nan), np.zeros(len(time_s), np.int64), busy)
+    ) == [
         pytest.approx((1005.0, 1040.0), abs=5.01),
         pytest.approx((1060.0, 1080.0)),
     ]

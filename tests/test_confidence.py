@@ -47,7 +47,7 @@ def test_all_that_is_strong_is_high() -> None:
         {"halves": 0.3},
         {"alone": 0.3},
         {"samples": 120},
-        {"normal_s": 6.0},
+        {"baseline_s": 6.0},
         {"baseline_units": 4.0},
         {"trusted_share": 0.6},
         {"all_trusted": False},
@@ -58,7 +58,7 @@ def test_one_weak_part_makes_it_medium(weak: dict[str, float]) -> None:
     assert confidence(STRONG._replace(**weak)) == "medium"  # type: ignore[arg-type]
 
 
-@given(strengths, st.sampled_from(["margin", "share", "halves", "alone", "samples", "normal_s"]))
+@given(strengths, st.sampled_from(["margin", "share", "halves", "alone", "samples", "baseline_s"]))
 def test_more_evidence_never_makes_it_less_sure(strength: Strength, name: str) -> None:
     stronger = strength._replace(**{name: getattr(strength, name) + 1})
     assert ORDER.index(confidence(stronger)) >= ORDER.index(confidence(strength))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
+from ...store.protocol import RawPoints
 from ..baseline.units import Units
 from ..stacks.traces import EVER, Bools, Floats, Ints, Range, overlaps, union
 from .mix import Mix
@@ -26,19 +26,11 @@ LEAST_S = 3.0
 MANY = 2.0  # units a line
 
 
-class Activity(NamedTuple):
-    """How well a run got on, by a signal that is no step: 1 is busy, 0 is idle or waiting."""
-
-    time_s: Floats
-    value: Floats
-    weight: Floats
-
-
 def baseline_of(
     window: Range,
     units: Units | None,
     *,
-    activity: Activity | None = None,
+    activity: RawPoints | None = None,
     mix: Mix | None = None,
     left_out: Sequence[Range] = (),
     recorded: Sequence[Range] = EVER,
@@ -46,7 +38,8 @@ def baseline_of(
 ) -> list[Range]:
     """Ranges in order; [] where there are less than 3 s, and nothing to compare with.
 
-    `left_out` is what is no steady state by its nature: the first steps, checkpoints, validations. `windows` is how many of the
+    Without units, steady is where `activity` is about as high as in the better quarter: a signal of how well the run got on, from 0 for
+    idle to 1; without that, where `mix` is as usual. `left_out` is what is no steady state by its nature: the first steps, checkpoints, validations. `windows` is how many of the
     window's own lengths are taken, if there are so many.
     """
     if units is not None and is_part(window, units):
@@ -120,13 +113,13 @@ def _first_end(units: Units, begun_s: float) -> float:
     return min(float(units.end_s[since[last]]), begun_s + FIRST_S)
 
 
-def _steady(starts: Floats, units: Units | None, activity: Activity | None, mix: Mix | None) -> Bools:
+def _steady(starts: Floats, units: Units | None, activity: RawPoints | None, mix: Mix | None) -> Bools:
     if units is not None and len(units.end_s):
         median_s, mean_s = _by_slice(starts, units)
         usual_s = float(np.percentile(mean_s[np.isfinite(mean_s)], 25)) if np.isfinite(mean_s).any() else np.inf
         steady: Bools = (median_s <= SLOWEST * units.usual_s()) & (mean_s <= SLOWEST_MEAN * usual_s)
         return steady & _beside_steady(starts, steady) if np.median(units.units) >= MANY else steady
-    if activity is not None and len(activity.time_s):
+    if activity is not None and len(activity.place):
         value = _means(starts, activity)
         if np.isfinite(value).any():
             close: Bools = value >= np.percentile(value[np.isfinite(value)], 75) - SLACK
@@ -160,17 +153,16 @@ def _by_slice(starts: Floats, units: Units) -> tuple[Floats, Floats]:
     return median_s, mean_s
 
 
-def _means(starts: Floats, activity: Activity) -> Floats:
+def _means(starts: Floats, activity: RawPoints) -> Floats:
     """The mean of the signal over each slice; NaN where it says nothing."""
     order = np.argsort(starts)
     ordered = starts[order]
-    place = np.searchsorted(ordered, activity.time_s, "right") - 1
-    inside = (place >= 0) & np.isfinite(activity.value) & (activity.time_s < ordered[np.maximum(place, 0)] + SLICE_S)
-    weight = activity.weight[inside]
-    sums = np.bincount(place[inside], activity.value[inside] * weight, len(starts))
-    weights = np.bincount(place[inside], weight, len(starts))
+    place = np.searchsorted(ordered, activity.place, "right") - 1
+    inside = (place >= 0) & np.isfinite(activity.value) & (activity.place < ordered[np.maximum(place, 0)] + SLICE_S)
+    sums = np.bincount(place[inside], activity.value[inside], len(starts))
+    counts = np.bincount(place[inside], minlength=len(starts))
     value = np.full(len(starts), np.nan)
-    value[order] = np.where(weights > 0, sums / np.maximum(weights, 1e-9), np.nan)
+    value[order] = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
     return value
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,6 @@ INTERRUPTIONS, COMPILATIONS = ("checkpoint", "validation"), ("compile", "recompi
 GC = "gc"
 PHASE, GPU_PHASE = "phase/", "gpu_phase/"
 UNITS = "units"  # of work, for which a line stands: a series that has points only where that is not one
-
-Counted: TypeAlias = tuple[Floats, Floats]  # when such lines were logged, and what they said
 
 
 class StepLog(NamedTuple):
@@ -49,17 +47,17 @@ def read(recording: Recording, window: Range, rank: int = 0, around_s: float = B
     stepped = [series for series in stepped if series is not counter]
     stepper = max(stepped, key=lambda series: series.points, default=None)
     phases = [series for series in stepped if series.name.startswith(PHASE)]
-    counts = [series for series in stepped if is_size(series.name)]
-    found = recording.points({*phases, *counts, *filter(None, [stepper, counter])}, around)
-    counted_units = (found[counter.id].place, found[counter.id].value) if counter else None
+    sizes = [series for series in stepped if is_size(series.name)]
+    found = recording.points({*phases, *sizes, *filter(None, [stepper, counter])}, around)
+    counts = found[counter.id] if counter else None
     until_s = min(around[1], recording.profiled_until() or around[0])
-    steps = _units(found[stepper.id], counted_units, until_s) if stepper else None
-    counted = sized(steps, {series.name: (found[series.id].place, found[series.id].value) for series in counts}) if steps else None
+    steps = _units(found[stepper.id], counts, until_s) if stepper else None
+    counted = sized(steps, {series.name: (found[series.id].place, found[series.id].value) for series in sizes}) if steps else None
     return StepLog(
         units=weighed(steps, counted) if steps and counted else steps,
         steps=steps,
         sized=counted,
-        phases=_phases(phases, found, counted_units),
+        phases=_phases(phases, found, counts),
         unit_name=recording.unit_name,
         first=stepper is not None and (stepper.first_time_s or 0.0) >= around[0],
         interruptions=recording.during(INTERRUPTIONS, around),
@@ -68,20 +66,20 @@ def read(recording: Recording, window: Range, rank: int = 0, around_s: float = B
     )
 
 
-def _units(points: RawPoints, counted: Counted | None, until_s: float) -> Units | None:
+def _units(points: RawPoints, counts: RawPoints | None, until_s: float) -> Units | None:
     """With the one that is going on, as far as stacks were recorded."""
-    counts = units.counts_at(points.place, *counted) if counted else None
-    found = units.units_of(points.place, points.step, points.segment, counts)
+    at_points = units.counts_at(points.place, counts) if counts else None
+    found = units.units_of(points.place, points.step, points.segment, at_points)
     return found.until(until_s) if len(found.start_s) else None
 
 
-def _phases(series: Sequence[Series], found: dict[int, RawPoints], counted: Counted | None) -> StepPhases:
+def _phases(series: Sequence[Series], found: dict[int, RawPoints], counts: RawPoints | None) -> StepPhases:
     if not series:
         return NO_PHASES
     columns: list[tuple[str, Floats, Floats]] = [(_phase_name(row), found[row.id].place, found[row.id].value) for row in series]
     known = [(name, time_s[np.isfinite(time_s)], value[np.isfinite(time_s)]) for name, time_s, value in columns]
     names, times_s, values = zip(*known, strict=True)
-    return units.phases_of(names, times_s, values, counted)
+    return units.phases_of(names, times_s, values, counts)
 
 
 def _phase_name(series: Series) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from ...records import Frame
 from ..baseline.steady import ENOUGH_S
-from ..stacks.folding import FlameTree, Gathered, tree_of
-from ..stacks.lanes import Lanes
+from ..stacks.folding import PRUNE
 from ..stacks.owning import owner_of
 from ..stacks.traces import Range, Traces
+from ..stacks.trie import Trie, build, weigh
+from .compared import main_threads
 from .evidence import WAITS
 from .verdict import Evidence, Verdict
 from .wording import place, signed
@@ -19,17 +20,17 @@ NEAREST = 2  # of the window's own lengths: to draw what the baseline looks like
 FOR_OTHERS = "waits for the "
 
 
-def contradiction(verdict: Verdict, tree: FlameTree, rows: Sequence[Evidence], units: tuple[float, float]) -> str:
-    """One sentence, "" where all agree. `tree` is what the page draws, `units` those of its window and its baseline."""
+def contradiction(verdict: Verdict, tree: Trie, rows: Sequence[Evidence], units: tuple[float, float]) -> str:
+    """One sentence, "" where all agree. `tree` is what the page draws, `units` those of its window and baseline."""
     if verdict.suspect is None or not verdict.baseline:
         return ""
     return _in_tree(verdict, verdict.suspect.frame, tree, units) or _in_waits(verdict, rows)
 
 
-def drawn(joined: Traces, sides: Sequence[Sequence[Range]], rank: int) -> FlameTree:
-    """The tree of a page: the rank's main thread, joined, in each side's ranges."""
-    lanes = Lanes("joined", rank=rank)
-    return tree_of(*(Gathered(lanes.weigh(joined.within(side), {}), "", [], 0, 0) for side in sides))
+def drawn(joined: Traces, sides: Sequence[Sequence[Range]], rank: int) -> Trie:
+    """The tree of a page: the rank's main thread, joined, in each side's ranges; with frames that are not trusted."""
+    mine = main_threads(joined, rank)
+    return build([weigh(mine.within(side)) for side in sides]).pruned(PRUNE)
 
 
 def nearest(baseline: Sequence[Range], window: Range) -> list[Range]:
@@ -45,8 +46,8 @@ def nearest(baseline: Sequence[Range], window: Range) -> list[Range]:
     return sorted(found)
 
 
-def _in_tree(verdict: Verdict, function: Frame, tree: FlameTree, units: tuple[float, float]) -> str:
-    if not function.file or tree.base_total_s is None:
+def _in_tree(verdict: Verdict, function: Frame, tree: Trie, units: tuple[float, float]) -> str:
+    if not function.file:
         return ""
     mine = {i for i, frame in enumerate(tree.frames) if _is(frame, function)}
     nodes = {i for i, frame in enumerate(tree.frame.tolist()) if frame in mine}
@@ -54,7 +55,7 @@ def _in_tree(verdict: Verdict, function: Frame, tree: FlameTree, units: tuple[fl
         return f"The flame graph does not show {place(function)}."
     parent = tree.parent.tolist()
     outermost = [i for i in nodes if not _below(i, nodes, parent)]
-    here_s, there_s = (float(column[outermost].sum()) for column in (tree.total_s, tree.base_total_s))
+    here_s, there_s = (float(column[outermost].sum()) for column in tree.total_s)
     excess_s = here_s / max(units[0], 1e-9) - there_s / max(units[1], 1e-9)
     if excess_s >= LARGEST * (verdict.excess_s or 0.0):
         return ""

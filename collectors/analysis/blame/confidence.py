@@ -8,7 +8,7 @@ Confidence: TypeAlias = Literal["high", "medium", "low"]
 
 
 class Strength(NamedTuple):
-    """What speaks for a function that was found."""
+    """What speaks for a function that was found; or what a word needs at least of each."""
 
     margin: float  # its excess, as a multiple of what chance and counting could make
     share: float  # of the slowdown that it explains
@@ -16,43 +16,19 @@ class Strength(NamedTuple):
     alone: float  # how much of its excess is its own: in no other own function below it
     samples: int  # of the window
     baseline_s: float  # how long the baseline is
-    baseline_units: float | None
+    baseline_units: float | None  # None where the run logs none
     trusted_share: float  # of the window's time, in stacks that are trusted to their leaf
     all_trusted: bool  # all come from a sampler that does not mix moments
 
 
-class Bar(NamedTuple):
-    """What a word needs at least."""
-
-    margin: float
-    share: float
-    halves: float
-    alone: float
-    samples: int
-    baseline_s: float
-    baseline_units: float
-    trusted_share: float
-
-
-HIGH = Bar(margin=2.0, share=0.7, halves=0.5, alone=0.5, samples=150, baseline_s=8.0, baseline_units=10, trusted_share=0.7)
-MEDIUM = Bar(margin=1.2, share=0.5, halves=0.25, alone=0.25, samples=100, baseline_s=5.0, baseline_units=2, trusted_share=0.5)
+HIGH = Strength(2.0, 0.7, 0.5, 0.5, 150, baseline_s=8.0, baseline_units=10, trusted_share=0.7, all_trusted=True)
+MEDIUM = Strength(1.2, 0.5, 0.25, 0.25, 100, baseline_s=5.0, baseline_units=2, trusted_share=0.5, all_trusted=False)
 
 
 def confidence(strength: Strength) -> Confidence:
     """High only where the sampler reads one moment."""
-    if strength.all_trusted and _reaches(strength, HIGH):
-        return "high"
-    return "medium" if _reaches(strength, MEDIUM) else "low"
+    return "high" if _reaches(strength, HIGH) else "medium" if _reaches(strength, MEDIUM) else "low"
 
 
-def _reaches(strength: Strength, bar: Bar) -> bool:
-    return (
-        strength.margin >= bar.margin
-        and strength.share >= bar.share
-        and strength.halves >= bar.halves
-        and strength.alone >= bar.alone
-        and strength.samples >= bar.samples
-        and strength.baseline_s >= bar.baseline_s
-        and (strength.baseline_units is None or strength.baseline_units >= bar.baseline_units)
-        and strength.trusted_share >= bar.trusted_share
-    )
+def _reaches(strength: Strength, least: Strength) -> bool:
+    return all(has is None or need is None or has >= need for has, need in zip(strength, least, strict=True))

@@ -16,10 +16,10 @@ WAITS = "Main thread waits"
 NEXT_TO_NOTHING = 0.1  # of all cores
 
 
-def rows(case: Case, log: StepLog, gpu: GpuLook | None = None, host: HostLook | None = None) -> list[Evidence]:
+def rows(case: Case, log: StepLog) -> list[Evidence]:
     """Steps a second, phases, how busy the GPUs are and other programs keep the cores."""
     phases = _phases(log, case.window.ranges, case.baseline.ranges if case.baseline else [])
-    return [*_rates(case, log), *phases, *_gpus(gpu), *_others(host)]
+    return [*_rates(case, log), *phases, *_gpus(case.gpu), *_others(case.host)]
 
 
 def _rates(case: Case, log: StepLog) -> list[Evidence]:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ... import catalog
-from ...store.protocol import Series
-from ..baseline.steady import Activity
+from ...store.protocol import RawPoints, Series
 from ..baseline.steplog import GPU_PHASE, StepLog
 from ..recording import Recording
 from ..stacks.traces import Range
@@ -43,16 +42,17 @@ def look(recording: Recording, window: Range, baseline: Sequence[Range], log: St
     )
 
 
-def activity(recording: Recording, around: Range) -> Activity | None:
+def activity(recording: Recording, around: Range) -> RawPoints | None:
     """How busy the GPUs at work are, 1 for 100 %; None where they idle, or there is none."""
     machine = recording.machine_series()
     cards = _at_work(recording, machine, BUSY, [around])
     points = [*recording.points([series for series in machine if series.name == BUSY and _card(series) in cards], around).values()]
-    time_s = np.concatenate([np.zeros(0), *(of_card.place for of_card in points)])
-    busy_pct = np.concatenate([np.zeros(0), *(of_card.value for of_card in points)])
-    if not np.isfinite(busy_pct).any() or np.nanmean(busy_pct) < LEAST_BUSY_PCT:
+    if not points:
         return None
-    return Activity(time_s, busy_pct / 100, np.ones(len(time_s)))
+    busy_pct = RawPoints._make(np.concatenate(columns) for columns in zip(*points, strict=True))
+    if not np.isfinite(busy_pct.value).any() or np.nanmean(busy_pct.value) < LEAST_BUSY_PCT:
+        return None
+    return busy_pct._replace(value=busy_pct.value / 100)
 
 
 def _at_work(recording: Recording, machine: Sequence[Series], signal: str, baseline: Sequence[Range]) -> set[str]:

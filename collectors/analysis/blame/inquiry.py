@@ -15,7 +15,7 @@ from . import agreement, compared, evidence, gpu_look, host_look
 from .collective import straggler
 from .compared import Compared, main_threads, other_threads
 from .judging import judge
-from .reasons import MOST, Facts, reasoned
+from .reasons import MOST, reasoned
 from .verdict import Case, Evidence, Side, Verdict
 from .wording import worded
 
@@ -37,20 +37,21 @@ def blame(
     first = rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
     case = _case(joined, about, first, folder, line_of)
     verdict = judge(case)
-    late = straggler(joined, about.window, about.baseline, (case.window.divisor, case.baseline.divisor if case.baseline else 0.0))
-    lost_s = verdict.slowdown_s or 0.0
-    awaited = late is not None and verdict.verdict in ("line", "unknown") and late.waited_s >= MOST * lost_s
-    if late is not None and awaited:
-        case = _case(joined, about, late.rank, folder, line_of)
-        verdict = replace(judge(case), rank=late.rank)
-    looked_at = late.rank if late and awaited else first
-    gpu = gpu_look.look(recording, about.window, about.baseline, log)
-    host = host_look.look(recording, about.window, about.baseline) if about.baseline else None
-    facts = Facts(_others(stacks, about, looked_at, line_of), _collections(case, log), gpu, host)
-    verdict = reasoned(verdict, case, facts)
-    if awaited and verdict.verdict in ("line", "unknown"):
+    late = _awaited(verdict, case, joined, about)
+    if late is not None:
+        case = _case(joined, about, late, folder, line_of)
+        verdict = replace(judge(case), rank=late)
+    looked_at = first if late is None else late
+    case = case._replace(
+        others=_others(stacks, about, looked_at, line_of),
+        gc_s=_collections(case, log),
+        gpu=gpu_look.look(recording, about.window, about.baseline, log),
+        host=host_look.look(recording, about.window, about.baseline) if about.baseline else None,
+    )
+    verdict = reasoned(verdict, case)
+    if late is not None and verdict.verdict in ("line", "unknown"):
         verdict = replace(verdict, verdict="collective_wait")
-    rows = [*evidence.rows(case, log, gpu, host), _waits(stacks, case, looked_at)]
+    rows = [*evidence.rows(case, log), _waits(stacks, case, looked_at)]
     verdict = replace(
         _sized(verdict, case, log),
         evidence=rows,
@@ -58,7 +59,15 @@ def blame(
         judged=about.window if case.in_part else None,
     )
     drawn = [window], about.baseline if baseline or case.in_part else agreement.nearest(about.baseline, window)
-    return worded(_checked(verdict, joined, log, drawn, looked_at), gpu, host)
+    return worded(_checked(verdict, joined, log, drawn, looked_at), case.gpu, case.host)
+
+
+def _awaited(verdict: Verdict, case: Case, joined: Traces, about: Compared) -> int | None:
+    """The rank for whom the others waited most of what was lost."""
+    if verdict.verdict not in ("line", "unknown"):
+        return None
+    divisors = (case.window.divisor, case.baseline.divisor if case.baseline else 0.0)
+    return straggler(joined, about.window, about.baseline, divisors, MOST * (verdict.slowdown_s or 0.0))
 
 
 def _case(joined: Traces, about: Compared, rank: int, folder: str, line_of: LineOf) -> Case:
@@ -96,8 +105,7 @@ def _checked(verdict: Verdict, joined: Traces, log: StepLog, sides: tuple[list[R
         return verdict
     tree = agreement.drawn(joined, sides, rank)
     units = [
-        log.units.within(side) if log.units else float(seconds)
-        for side, seconds in zip(sides, (tree.seconds, tree.baseline_seconds), strict=True)
+        log.units.within(side) if log.units else float(seconds) for side, seconds in zip(sides, tree.total_s[:, 0], strict=True)
     ]
     said = agreement.contradiction(verdict, tree, verdict.evidence, (units[0], units[1]))
     return replace(verdict, contradiction=said, confidence="low") if said else verdict

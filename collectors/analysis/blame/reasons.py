@@ -18,7 +18,7 @@ from . import suspect
 from .gpu_look import LEAST_BUSY_PCT
 from .spread import standing
 from .suspect import Suspect
-from .verdict import Case, GpuLook, HostLook, Side, Verdict
+from .verdict import Case, Side, Verdict
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
 LEAST_LOGGED = 0.15  # of a unit of the baseline: the run's own clock says it, no chance of sampling does
@@ -39,34 +39,25 @@ PASSING = 2  # units in which the line was seen in passing: it is there all the 
 GC = "garbage collection"
 
 
-class Facts(NamedTuple):
-    """What else is known of a window and its baseline."""
-
-    others: tuple[Side, Side] | None = None  # the other threads of the process, as far as they are at work
-    gc_s: tuple[float, float] | None = None  # seconds a unit; None where the run does not log it
-    gpu: GpuLook | None = None
-    host: HostLook | None = None
-
-
-def reasoned(verdict: Verdict, case: Case, facts: Facts) -> Verdict:
+def reasoned(verdict: Verdict, case: Case) -> Verdict:
     """The verdict with its reason; or another one, where the reason says that the line is innocent."""
-    collected_s = facts.gc_s[0] - facts.gc_s[1] if facts.gc_s else 0.0
+    collected_s = case.gc_s[0] - case.gc_s[1] if case.gc_s else 0.0
     if verdict.verdict == "no_difference" and collected_s >= LEAST_LOGGED * (verdict.baseline_unit_s or np.inf):
         return _collector(verdict, collected_s) if collected_s >= MOST * (verdict.slowdown_s or 0.0) else verdict
     if verdict.verdict not in ("line", "unknown") or not verdict.baseline or not verdict.slowdown_s:
         return replace(verdict, reason=_of_line(verdict.suspect, case)) if verdict.suspect else verdict
-    if facts.gc_s and collected_s >= MOST * verdict.slowdown_s:
+    if case.gc_s and collected_s >= MOST * verdict.slowdown_s:
         return _collector(verdict, collected_s)
-    if _gpu_is_slower(verdict, case, facts.gpu):
+    if _gpu_is_slower(verdict, case):
         return _without_line(verdict, "gpu_slower")
-    if pool := _holder_of_gil(verdict, case, facts):
+    if pool := _holder_of_gil(verdict, case):
         return pool
-    if _cpu_is_taken(verdict, case, facts.host):
+    if _cpu_is_taken(verdict, case):
         return _without_line(verdict, "cpu_taken")
     if verdict.suspect is None:
         return verdict
     reason = _of_line(verdict.suspect, case)
-    if not reason and facts.gc_s is None and not _elsewhere(verdict.suspect, case) and _pauses(verdict.suspect, case):
+    if not reason and case.gc_s is None and not _elsewhere(verdict.suspect, case) and _pauses(verdict.suspect, case):
         return replace(verdict, reason=f"may be {GC}", confidence="low")
     if verdict.suspect.everywhere and not reason:
         return replace(_bare(verdict), verdict="unknown", confidence=None)
@@ -125,8 +116,9 @@ def _collector(verdict: Verdict, excess_s: float) -> Verdict:
     )
 
 
-def _gpu_is_slower(verdict: Verdict, case: Case, gpu: GpuLook | None) -> bool:
+def _gpu_is_slower(verdict: Verdict, case: Case) -> bool:
     """No more idle than in the baseline, and: clocks down, kernels longer, or all that the main thread does more is wait for it."""
+    gpu = case.gpu
     if gpu is None or verdict.units is None or gpu.busy_pct[1] < LEAST_BUSY_PCT or gpu.busy_pct[0] < gpu.busy_pct[1] - IDLER_PCT:
         return False
     clocks_down = gpu.clock_mhz is not None and gpu.clock_mhz[0] < SLOWER_CLOCK * gpu.clock_mhz[1]
@@ -135,11 +127,11 @@ def _gpu_is_slower(verdict: Verdict, case: Case, gpu: GpuLook | None) -> bool:
     return clocks_down or waits or longer_s >= MOST * (verdict.slowdown_s or 0.0)
 
 
-def _holder_of_gil(verdict: Verdict, case: Case, facts: Facts) -> Verdict | None:
+def _holder_of_gil(verdict: Verdict, case: Case) -> Verdict | None:
     """Where the main thread's own work only takes longer while other threads of its process became busy: what they do."""
-    if facts.others is None or case.baseline is None or verdict.units is None or not _only_slower(verdict.suspect, case):
+    if case.others is None or case.baseline is None or verdict.units is None or not _only_slower(verdict.suspect, case):
         return None
-    window, baseline = facts.others
+    window, baseline = case.others
     rise = window.seconds / case.window.seconds - baseline.seconds / case.baseline.seconds
     blocked_s = _blocked(case.window, window) / case.window.divisor - _blocked(case.baseline, baseline) / case.baseline.divisor
     slowdown_s = verdict.slowdown_s or 0.0
@@ -163,8 +155,9 @@ def _holder_of_gil(verdict: Verdict, case: Case, facts: Facts) -> Verdict | None
     )
 
 
-def _cpu_is_taken(verdict: Verdict, case: Case, host: HostLook | None) -> bool:
+def _cpu_is_taken(verdict: Verdict, case: Case) -> bool:
     """The work that the baseline has, too, and no more of it, takes longer for want of a core, while other programs took the cores."""
+    host = case.host
     if host is None or case.baseline is None or verdict.window_unit_s is None or verdict.baseline_unit_s is None:
         return False
     taken = host.others[0] - host.others[1] >= CORE_TAKEN and host.busy_pct[0] >= FULL_PCT

@@ -51,7 +51,7 @@ class Excess(NamedTuple):
         return float(own[own > 0].sum())
 
 
-class WayStep(NamedTuple):
+class _Step(NamedTuple):
     """A function on the way down."""
 
     function: tuple[str, str]
@@ -158,7 +158,7 @@ def find(excess: Excess, lost_s: float, weighings: list[Weighed], divisors: tupl
     return Suspect(frame, leaf, carried_s, [*path[:-1], frame], below, caller, _alone(excess, steps[max(last_own, 0)]))
 
 
-def _alone(excess: Excess, step: WayStep) -> float:
+def _alone(excess: Excess, step: _Step) -> float:
     """How much of what a function carries is in no other own function below it."""
     others_s = 0.0
     for node in step.nodes:
@@ -170,10 +170,10 @@ def _alone(excess: Excess, step: WayStep) -> float:
     return 1 - min(1.0, others_s / max(step.excess_s, 1e-9))
 
 
-def _walk(excess: Excess, lost_s: float) -> list[WayStep]:
+def _walk(excess: Excess, lost_s: float) -> list[_Step]:
     """From function to function, each time to the next one that carries most of what the last one does, wherever it stands below."""
-    path: list[WayStep] = []
-    here = WayStep(("", ""), [0], lost_s)
+    path: list[_Step] = []
+    here = _Step(("", ""), [0], lost_s)
     while True:
         least_s = max(CARRIES * here.excess_s - excess.noise_s(here.excess_s), LEAST * lost_s)
         functions = _functions_below(excess, here.nodes)
@@ -187,7 +187,7 @@ def _walk(excess: Excess, lost_s: float) -> list[WayStep]:
         path.append(here)
 
 
-def _does_more(excess: Excess, function: WayStep, below: WayStep) -> bool:
+def _does_more(excess: Excess, function: _Step, below: _Step) -> bool:
     """Whether all that a function does grew in proportion, with and without the heaviest one below it: it is called more often, or with
     more to do, and what is below is not to blame. Not for what is there all the time: there something else slows everything."""
     baseline_s, below_s = (sum(excess.baseline_s[node] for node in step.nodes) for step in (function, below))
@@ -200,7 +200,7 @@ def _does_more(excess: Excess, function: WayStep, below: WayStep) -> bool:
     return 1 / ALIKE < (growth_s / rest_s) / (below.excess_s / below_s) < ALIKE
 
 
-def _above(excess: Excess, step: WayStep) -> list[tuple[Frame, FrameKind]]:
+def _above(excess: Excess, step: _Step) -> list[tuple[Frame, FrameKind]]:
     """What leads to where a step is heaviest, from the root: it took no longer, only this below it did."""
     node = max(step.nodes, key=lambda i: excess.excess_s[i])
     found: list[tuple[Frame, FrameKind]] = []
@@ -230,7 +230,7 @@ def largest_below(excess: Excess, function: Frame, divisors: tuple[float, float]
     return inside, whole - inside
 
 
-def _functions_below(excess: Excess, nodes: list[int]) -> list[WayStep]:
+def _functions_below(excess: Excess, nodes: list[int]) -> list[_Step]:
     """Every function below the nodes, with what it carries; where it calls itself, the outermost counts."""
     carried: dict[tuple[str, str], float] = defaultdict(float)
     places: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -242,7 +242,7 @@ def _functions_below(excess: Excess, nodes: list[int]) -> list[WayStep]:
                 open_until[function] = excess.end[i]
                 carried[function] += excess.excess_s[i]
                 places[function].append(i)
-    return [WayStep(function, places[function], excess_s) for function, excess_s in carried.items()]
+    return [_Step(function, places[function], excess_s) for function, excess_s in carried.items()]
 
 
 def _ends(trie: Trie) -> list[int]:
@@ -254,7 +254,7 @@ def _ends(trie: Trie) -> list[int]:
     return end
 
 
-def _at_hottest_line(step: WayStep, excess: Excess) -> Frame:
+def _at_hottest_line(step: _Step, excess: Excess) -> Frame:
     hottest = max(step.nodes, key=lambda node: excess.excess_s[node])
     return excess.trie.frames[int(excess.trie.frame[hottest])]
 

@@ -95,7 +95,7 @@ class Verdict:
 
 
 class Case(NamedTuple):
-    """All that a verdict is given on."""
+    """All that a verdict is given on: what is judged first, then what gives the reason."""
 
     window: Side  # of a short window the whole units that it lies in
     asked: Side  # the window itself
@@ -107,6 +107,10 @@ class Case(NamedTuple):
     own_folder: str = ""
     line_of: LineOf = no_source
     period_s: float = 0.0  # without units: how long takes what repeats itself
+    others: tuple[Side, Side] | None = None  # the other threads of the process, as far as they are at work, in window and baseline
+    gc_s: tuple[float, float] | None = None  # garbage collections, seconds a unit; None where the run does not log them
+    gpu: GpuLook | None = None
+    host: HostLook | None = None
 
     @property
     def in_part(self) -> bool:

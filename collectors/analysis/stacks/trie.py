@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...records import Frame
-from .traces import Floats, Ints
+from .traces import Floats, Ints, Traces
 
 
 class Weighed(NamedTuple):
@@ -69,6 +69,13 @@ class Trie:
             leaf=moved[self.leaf],
             trusted_to_leaf_s=self.trusted_to_leaf_s,
         )
+
+
+def weigh(traces: Traces) -> Weighed:
+    """The stacks that were seen, whole."""
+    seconds = np.bincount(traces.stack, traces.seconds, len(traces.stacks)).astype(np.float64)
+    seen = np.flatnonzero(seconds)
+    return Weighed(traces.frames, [traces.stacks[stack] for stack in seen.tolist()], traces.trusted[seen], seconds[seen])
 
 
 def build(weighings: Sequence[Weighed]) -> Trie:
