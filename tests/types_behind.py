@@ -14,17 +14,14 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator
-from functools import cache, cached_property
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("collectors", "dashboard", "trainer")
-FORMS = {"Literal", "Annotated", "Callable", "TypedDict", "Union", "NDArray"}  # what an alias without an annotation is made of
+from tests.source_tree import ROOT, Function, Place, Tree, arguments_of, assigned
 
-Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
-Place: TypeAlias = tuple[str, str]  # a module, and a name at its top
+HANDED_ON = ("values", "items", "get", "pop", "popleft", "copy")  # `rows.values()` holds what `rows` holds
 
 
 class Route(NamedTuple):
@@ -107,61 +104,6 @@ VERDICT = Route(
 PATHS = {"a scalar": SCALAR, "a verdict": VERDICT}
 
 
-class Module:
-    """What stands at the top of a file, and what its imports mean."""
-
-    def __init__(self, name: str, path: Path) -> None:
-        self.name, self._is_package = name, path.name == "__init__.py"
-        self.tree = ast.parse(path.read_text())
-        self.functions: dict[str, Function] = {}
-        self.classes: dict[str, ast.ClassDef] = {}
-        self.aliases: set[str] = set()
-        self.values: dict[str, ast.expr] = {}
-        self.imported: dict[str, Place] = {}
-        for node in self.tree.body:
-            self._take(node)
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.ImportFrom):
-                self._take_import(node)
-
-    @property
-    def types(self) -> set[str]:
-        raised = {name for name, node in self.classes.items() if any("Exception" in ast.unparse(base) for base in node.bases)}
-        return {name for name in {*self.classes, *self.aliases} - raised if not name.startswith("_")}
-
-    def nested(self, name: str) -> list[Function]:
-        """`f`, or `f.g` for a function inside of it: each of them. Raises StopIteration where there is none."""
-        first, *others = name.split(".")
-        found = [self.functions[first]]
-        for other in others:
-            found.append(next(node for node in ast.walk(found[-1]) if isinstance(node, Function) and node.name == other))
-        return found
-
-    def _take(self, node: ast.stmt) -> None:
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                self.functions[node.name] = node
-            case ast.ClassDef():
-                self.classes[node.name] = node
-            case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value) if value is not None:
-                if "TypeAlias" in ast.unparse(annotation):
-                    self.aliases.add(name)
-                else:
-                    self.values[name] = annotation
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                form = value.func if isinstance(value, ast.Call) else value.value if isinstance(value, ast.Subscript) else None
-                if isinstance(form, ast.Name) and form.id in FORMS:
-                    self.aliases.add(name)
-                else:
-                    self.values[name] = value
-
-    def _take_import(self, node: ast.ImportFrom) -> None:
-        parts = self.name.split(".") if self._is_package else self.name.split(".")[:-1]
-        base = ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [node.module])]) if node.level else node.module or ""
-        if base.split(".")[0] in PACKAGES:
-            self.imported |= {alias.asname or alias.name: (base, alias.name) for alias in node.names}
-
-
 class Met(NamedTuple):
     """A function on the path, and the class that it is a method of, "" for none."""
 
@@ -172,89 +114,6 @@ class Met(NamedTuple):
 
     def __str__(self) -> str:
         return ".".join(filter(None, [self.module, self.owner, self.function.name]))
-
-
-class Tree:
-    """All modules of the packages below `root`."""
-
-    def __init__(self, root: Path = ROOT) -> None:
-        paths = [path for package in PACKAGES for path in sorted((root / package).rglob("*.py"))]
-        names = [".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__") for path in paths]
-        self.modules = {name: Module(name, path) for name, path in zip(names, paths, strict=True)}
-        self.place = cache(self._place)
-
-    def _place(self, module: str, name: str) -> Place | None:
-        """Where a name of a module is defined, through imports; a module is `(its name, "")`."""
-        seen: set[Place] = set()
-        while (module, name) not in seen:
-            seen.add((module, name))
-            if f"{module}.{name}" in self.modules:
-                return f"{module}.{name}", ""
-            here = self.modules.get(module)
-            if here is None:
-                return None
-            if name in here.functions or name in here.classes or name in here.aliases or name in here.values:
-                return module, name
-            if name not in here.imported:
-                return None
-            module, name = here.imported[name]
-        return None
-
-    def named(self, module: str, node: ast.AST | None) -> set[Place]:
-        """All types of ours that an annotation names."""
-        found: set[Place] = set()
-        for part in ast.walk(node) if node is not None else ():
-            if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value.isidentifier():
-                part = ast.Name(part.value)
-            place = self.of_expression(module, part) if isinstance(part, ast.Name | ast.Attribute) else None
-            if place and place[1] and place[1] in {*self.modules[place[0]].classes, *self.modules[place[0]].aliases}:
-                found.add(place)
-        return found
-
-    def of_expression(self, module: str, node: ast.expr) -> Place | None:
-        """`Frame`, `lanes.Lanes`: where it is defined; None for what is no name of a module."""
-        if isinstance(node, ast.Name):
-            return self.place(module, node.id)
-        if isinstance(node, ast.Attribute) and (outer := self.of_expression(module, node.value)) and not outer[1]:
-            return self.place(outer[0], node.attr)
-        return None
-
-    def class_of(self, place: Place) -> ast.ClassDef | None:
-        return self.modules[place[0]].classes.get(place[1])
-
-    def member(self, place: Place, name: str) -> Iterator[tuple[Place, ast.AST]]:
-        """The method, the annotation or the value of an attribute of a class or of its bases; of an alias, of each that it stands for."""
-        definition = self.class_of(place)
-        if definition is None:
-            return
-        for node in definition.body:
-            match node:
-                case ast.FunctionDef(name=found) | ast.AsyncFunctionDef(name=found) if found == name:
-                    yield place, node
-                    return
-                case ast.AnnAssign(target=ast.Name(id=found), annotation=annotation) if found == name:
-                    yield place, annotation
-                    return
-        for node in ast.walk(definition):
-            for target, value in assigned(node):
-                if isinstance(target, ast.Attribute) and target.attr == name and ast.unparse(target.value) == "self":
-                    yield place, value
-                    return
-        for base in definition.bases:
-            for outer in self.named(place[0], base):
-                yield from self.member(outer, name)
-
-
-def assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """`a, self.b = 1, c` -> a and 1, self.b and c; of an annotated assignment its annotation."""
-    if isinstance(node, ast.AnnAssign):
-        yield node.target, node.annotation
-    elif isinstance(node, ast.Assign):
-        for target in node.targets:
-            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
-                yield from zip(target.elts, node.value.elts, strict=False)
-            else:
-                yield target, node.value
 
 
 class Walk:
@@ -335,12 +194,11 @@ class _Body:
 
     def _learn_signature(self, function: Function | ast.Lambda) -> set[Place]:
         """What it names."""
-        arguments, named = function.args, set()
-        for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]:
-            if argument is not None and argument.annotation is not None:
-                self._known[argument.arg] = self._tree.named(self._module, argument.annotation)
-                named |= self._known[argument.arg]
-        return named if isinstance(function, ast.Lambda) else named | self._tree.named(self._module, function.returns)
+        for argument in arguments_of(function):
+            self._known[argument.arg] = self._tree.named(self._module, argument.annotation) or self._known.get(argument.arg, set())
+        annotations = [argument.annotation for argument in arguments_of(function)]
+        annotations += [] if isinstance(function, ast.Lambda) else [function.returns]
+        return {place for annotation in annotations for place in self._tree.named(self._module, annotation)}
 
     def _learn(self, node: ast.AST) -> None:
         match node:
@@ -361,82 +219,49 @@ class _Body:
                 self._known[node.id] = self._known.get(node.id, set()) | classes
 
     def _follow(self, node: ast.AST) -> None:
-        if isinstance(node, ast.Name | ast.Attribute) and not self._is_known(node):
-            place = self._tree.of_expression(self._module, node)
-            if place and place[1] in self._tree.modules[place[0]].functions:
-                self._walk.enter_place(place, self._met)
+        place = self._place(node)
+        if place and place[1] in self._tree.modules[place[0]].functions:
+            self._walk.enter_place(place, self._met)
         if isinstance(node, ast.Attribute):
             for owner in self._classes(node.value):
                 for at, member in self._tree.member(owner, node.attr):
                     self._walk.enter_method(at, member)
-        if (
-            isinstance(node, ast.Call)
-            and not self._is_known(node.func)
-            and (place := self._tree.of_expression(self._module, node.func))
-        ):
-            self._walk.enter_place(place, self._met)
+        if isinstance(node, ast.Call) and (built := self._place(node.func)):
+            self._walk.enter_place(built, self._met)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "cls":
             self._walk.meet(self._known.get("cls", ()), self._met)
 
-    def _is_known(self, node: ast.expr) -> bool:
+    def _place(self, node: ast.AST) -> Place | None:
+        """Where a name that is no variable here is defined."""
         first = node
         while isinstance(first, ast.Attribute):
             first = first.value
-        return isinstance(first, ast.Name) and first.id in self._known
+        if not isinstance(node, ast.Name | ast.Attribute) or (isinstance(first, ast.Name) and first.id in self._known):
+            return None
+        return self._tree.of_expression(self._module, node)
 
     def _classes(self, node: ast.AST) -> set[Place]:
         """The classes that a value may be of, or hold."""
         if isinstance(node, ast.Name) and node.id in self._known:
             return self._known[node.id]
-        if (
-            isinstance(node, ast.Name | ast.Attribute)
-            and (place := self._tree.of_expression(self._module, node))
-            and not self._is_known(node)
-        ):
-            here = self._tree.modules[place[0]]
-            if place[1] in here.functions:
-                return self._tree.named(place[0], here.functions[place[1]].returns)
-            if place[1] in here.values:
-                return _Body(self._walk, self._tree, Met(place[0], "", self._met.function))._classes(here.values[place[1]])
-            return {place} if self._tree.class_of(place) else set()
+        if place := self._place(node):
+            return self._classes_at(place)
         if isinstance(node, ast.Attribute):
-            return {found for owner in self._classes(node.value) for found in self._of_member(owner, node.attr)} or self._kept(node)
-        if isinstance(node, ast.Call):
-            called = self._classes(node.func)
-            inner = [*node.args, *(keyword.value for keyword in node.keywords)]
-            return called or {found for part in inner for found in self._classes(part)}
-        return {found for part in ast.iter_child_nodes(node) for found in self._classes(part)}
+            owners = self._classes(node.value)
+            found = {found for owner in owners for found in self._tree.classes_of_member(owner, node.attr)}
+            return found or (owners if node.attr in HANDED_ON else set())
+        if isinstance(node, ast.Call) and (called := self._classes(node.func)):
+            return called
+        parts = [*node.args, *node.keywords] if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
+        return {found for part in parts for found in self._classes(part)}
 
-    def _kept(self, node: ast.Attribute) -> set[Place]:
-        """`rows.values()` holds what `rows` holds; `rows.t` is a column, and no row."""
-        return self._classes(node.value) if node.attr in ("values", "items", "get", "pop", "popleft", "copy", "_replace") else set()
-
-    def _of_member(self, owner: Place, name: str) -> set[Place]:
-        for at, node in self._tree.member(owner, name):
-            if isinstance(node, Function):
-                return (
-                    {owner}
-                    if "Self" in ast.unparse(node.returns or node) and node.returns
-                    else self._tree.named(at[0], node.returns)
-                )
-            named = self._tree.named(at[0], node)
-            maker = next(
-                (
-                    method
-                    for method in self._tree.class_of(at).body
-                    if isinstance(method, ast.FunctionDef) and method.name == "__init__"
-                ),
-                None,
-            )
-            if isinstance(node, ast.Name) and maker:
-                named |= {
-                    found
-                    for argument in [*maker.args.args, *maker.args.kwonlyargs]
-                    if argument.arg == node.id
-                    for found in self._tree.named(at[0], argument.annotation)
-                }
-            return {place for place in named if self._tree.class_of(place)}
-        return {owner} if name in ("_replace", "_make") else set()
+    def _classes_at(self, place: Place) -> set[Place]:
+        module = self._tree.modules[place[0]]
+        if place[1] in module.functions:
+            return self._tree.named(place[0], module.functions[place[1]].returns)
+        if place[1] in module.values:
+            return _Body(self._walk, self._tree, Met(place[0], "", self._met.function))._classes(module.values[place[1]])
+        return {place} if self._tree.class_of(place) else set()
 
 
 def types_behind(route: Route, root: Path = ROOT) -> list[str]:
