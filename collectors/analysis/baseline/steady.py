@@ -38,9 +38,9 @@ def baseline_of(
 ) -> list[Range]:
     """Ranges in order; [] where there are less than 3 s, and nothing to compare with.
 
-    Without units, steady is where `activity` is about as high as in the better quarter: a signal of how well the run got on, from 0 for
-    idle to 1; without that, where `mix` is as usual. `left_out` is what is no steady state by its nature: the first steps, checkpoints, validations. `windows` is how many of the
-    window's own lengths are taken, if there are so many.
+    Without units, a slice is steady where `activity`, a signal from 0 for idle to 1, is about as high as in the better quarter of all
+    slices; without that signal, where `mix` is as usual. `left_out` is what is no steady state by its nature: the first steps,
+    checkpoints, validations. `windows` is how many of the window's own lengths are taken, if there are so many.
     """
     if units is not None and is_part(window, units):
         return _whole_units(units.whole(window), units, left_out, recorded, windows)

@@ -32,10 +32,10 @@ class Compared(NamedTuple):
 
 
 def read(recording: Recording, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS) -> Compared:
-    """`baseline` is taken as it is where it is given. Reads first what would be enough if all of it was recorded.
+    """The window beside its run's baseline, or beside `baseline` where that is given.
 
-    Where that is more than may be read at once, as with a hundred processes, the nearest of it is enough. Raises TooMuch where
-    the window alone is more than that.
+    Reads first what would be enough if all of it was recorded. Where that is more than may be read at once, as with a hundred
+    processes, the nearest of it is enough. Raises TooMuch where the window alone is more than that.
     """
     asked = window
     if baseline is not None:

@@ -21,8 +21,28 @@ class Strength(NamedTuple):
     all_trusted: bool  # all come from a sampler that does not mix moments
 
 
-HIGH = Strength(2.0, 0.7, 0.5, 0.5, 150, baseline_s=8.0, baseline_units=10, trusted_share=0.7, all_trusted=True)
-MEDIUM = Strength(1.2, 0.5, 0.25, 0.25, 100, baseline_s=5.0, baseline_units=2, trusted_share=0.5, all_trusted=False)
+HIGH = Strength(
+    margin=2.0,
+    share=0.7,
+    halves=0.5,
+    alone=0.5,
+    samples=150,
+    baseline_s=8.0,
+    baseline_units=10,
+    trusted_share=0.7,
+    all_trusted=True,
+)
+MEDIUM = Strength(
+    margin=1.2,
+    share=0.5,
+    halves=0.25,
+    alone=0.25,
+    samples=100,
+    baseline_s=5.0,
+    baseline_units=2,
+    trusted_share=0.5,
+    all_trusted=False,
+)
 
 
 def confidence(strength: Strength) -> Confidence:

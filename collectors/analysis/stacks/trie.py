@@ -33,11 +33,11 @@ class Trie:
     self_s: Floats
     total_s: Floats
     trusted_s: Floats  # of the total, what surely belongs here
-    leaf: Ints  # the node of each stack's last frame, the stacks of all weighings one after the other; -1 where it was cut
+    leaf: Ints  # the node of each stack's last frame, the stacks of all weighings one after the other; -1 where that was pruned
     trusted_to_leaf_s: Floats  # one a weighing: of stacks that are trusted to their leaf
 
     def pruned(self, share: float) -> Trie:
-        """Without what is below this share of every weighing. What was cut counts in its parent's total, in nobody's self."""
+        """Without what is below this share of every weighing. What is pruned counts in its parent's total, and in no self time."""
         drawn = np.any((self.total_s >= share * self.total_s[:, :1]) & (self.total_s > 0), axis=0)
         return self._take(np.r_[0, 1 + np.flatnonzero(drawn[1:])])
 
