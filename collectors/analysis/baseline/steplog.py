@@ -22,9 +22,7 @@ UNITS = "units"  # of work, for which a line stands: a series that has points on
 
 
 class StepLog(NamedTuple):
-    units: (
-        Units | None
-    )  # None where the run logs no steps; counted in those of the usual size, where sizes explain how long they take
+    units: Units | None  # None where the run logs no steps; in steps of the usual size, where sizes explain how long they take
     steps: Units | None  # the same, each counted as one
     sized: Sized | None  # their tokens or samples, where those explain how long they take
     phases: StepPhases
