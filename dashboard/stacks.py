@@ -16,7 +16,7 @@ from collectors.analysis.baseline.steplog import StepLog
 from collectors.analysis.blame import compared, inquiry
 from collectors.analysis.blame.agreement import NEAREST
 from collectors.analysis.blame.verdict import Verdict
-from collectors.analysis.recording import Recording
+from collectors.analysis.history import History
 from collectors.analysis.stacks import folding, source
 from collectors.analysis.stacks.folding import PRUNE, FlameTree, Gathered
 from collectors.analysis.stacks.lanes import Lanes
@@ -82,20 +82,20 @@ class Stacks:
         prune: float = PRUNE,
     ) -> Folded:
         """With `baseline` beside another window, with `own_baseline` beside the run's own."""
-        recording = Recording(self._store, run)
-        window, baseline = recording.inside(window), recording.inside(baseline) if baseline else None
+        history = History(self._store, run)
+        window, baseline = history.inside(window), history.inside(baseline) if baseline else None
         around_s = BEFORE_S if own_baseline else EDGE_S
-        log = steplog.read(recording, _hull(window, baseline), lanes.rank or 0, around_s)
+        log = steplog.read(history, _hull(window, baseline), lanes.rank or 0, around_s)
         if own_baseline and baseline is None:
-            about = compared.read(recording, window, log, windows=NEAREST)
+            about = compared.read(history, window, log, windows=NEAREST)
             columns, ranges = about.columns, about.baseline
             parts = [_in_phase(part, log, phase, columns, lanes.rank or 0) for part in ([window], ranges) if part]
             sides = folding.gather_parts(columns, lanes, parts, self._texts.line_of(run))
         else:
             ranges = [baseline] if baseline else []
-            sides = [self._gather(recording, part, lanes, log, phase) for part in (window, *ranges)]
+            sides = [self._gather(history, part, lanes, log, phase) for part in (window, *ranges)]
         line_of = self._texts.line_of(run)
-        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=recording.folder(), line_of=line_of)
+        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=history.folder(), line_of=line_of)
         self._seen.add(run, {frame.file for frame in tree.frames})
         return Folded(
             tree,
@@ -104,46 +104,46 @@ class Stacks:
             unit_name=log.unit_name if log.units else "second",
             baseline=ranges,
             phases=_phases(log, window, ranges),
-            profile_until=recording.profiled_until(),
+            profile_until=history.profiled_until(),
         )
 
     def blame(self, run: str, window: Range, rank: int | None = None, baseline: Range | None = None) -> Verdict:
         """What the window was lost to, beside the run's baseline or beside another window."""
-        recording = Recording(self._store, run)
-        window, baseline = recording.inside(window), recording.inside(baseline) if baseline else None
-        verdict = inquiry.blame(recording, window, rank, baseline, self._texts.line_of(run))
+        history = History(self._store, run)
+        window, baseline = history.inside(window), history.inside(baseline) if baseline else None
+        verdict = inquiry.blame(history, window, rank, baseline, self._texts.line_of(run))
         if verdict.suspect:
             self._seen.add(run, {frame.file for frame in verdict.suspect.path})
         return verdict
 
     def chart(self, run: str, window: Range, width: int, lanes: Lanes) -> Charted:
         """The window in time order, `width` pixels wide."""
-        recording = Recording(self._store, run)
+        history = History(self._store, run)
         with self._turn(window):
-            drawn = self._draw(recording, window, width, lanes)
+            drawn = self._draw(history, window, width, lanes)
         self._seen.add(run, {frame.file for frame in drawn.frames})
-        return Charted(drawn, recording.profiled_until())
+        return Charted(drawn, history.profiled_until())
 
     def source(self, run: str, file: str, line: int, context: int) -> source.Excerpt:
         """Raises source.SourceRefused for a file that is not in the run's profile, not in its folder, or not readable."""
         if not self._seen.has(run, file):
             raise source.SourceRefused("only files that stand in the run's profile are shown; open its flame graph first")
-        return self._texts.excerpt(run, file, line, context, Recording(self._store, run).folder())
+        return self._texts.excerpt(run, file, line, context, History(self._store, run).folder())
 
-    def _draw(self, recording: Recording, window: Range, width: int, lanes: Lanes) -> Chart:
-        drawing = flamechart.Drawing(window, width, lanes, self._texts.line_of(recording.run))
-        for strip in strips(window, width, recording.stack_counts(window)):
+    def _draw(self, history: History, window: Range, width: int, lanes: Lanes) -> Chart:
+        drawing = flamechart.Drawing(window, width, lanes, self._texts.line_of(history.run))
+        for strip in strips(window, width, history.stack_counts(window)):
             check()
-            drawing.add(recording.stacks(drawing.window_of(strip)), strip)
-        return drawing.chart(recording.folder())
+            drawing.add(history.stacks(drawing.window_of(strip)), strip)
+        return drawing.chart(history.folder())
 
-    def _gather(self, recording: Recording, window: Range, lanes: Lanes, log: StepLog, phase: str) -> Gathered:
+    def _gather(self, history: History, window: Range, lanes: Lanes, log: StepLog, phase: str) -> Gathered:
         if not phase:
-            return self.minutes.gather(recording.run, window, lanes)
+            return self.minutes.gather(history.run, window, lanes)
         with self._turn(window):
-            columns = recording.stacks(window)
+            columns = history.stacks(window)
             part = _in_phase([window], log, phase, columns, lanes.rank or 0)
-            return folding.gather_parts(columns, lanes, [part], self._texts.line_of(recording.run))[0]
+            return folding.gather_parts(columns, lanes, [part], self._texts.line_of(history.run))[0]
 
     def _turn(self, window: Range) -> AbstractContextManager[object]:
         return holding(self._long) if window[1] - window[0] > LONG_S else nullcontext()

@@ -37,7 +37,7 @@ PARTS = {  # of the collectors: what each may import of the others
 }
 TOP = "__main__"  # puts the collectors together
 MOST_LINES, MOST_NOUNS = 400, 16
-READ_THE_STORE = {"collectors.analysis": {"collectors.analysis.recording"}, "dashboard": {"dashboard.queries", "dashboard.runs"}}
+READ_THE_STORE = {"collectors.analysis": {"collectors.analysis.history"}, "dashboard": {"dashboard.queries", "dashboard.runs"}}
 MAY_BE_DOUBLED = {"Shape"}  # of a model's tensors: a file a model
 
 
@@ -128,8 +128,8 @@ def test_a_call_of_a_store_is_seen_whatever_it_is_called() -> None:
         "def a(one: Store): b = one; return b.runs()": {"runs"},
         "def a(): return open_store(1).runs()": {"runs"},
         "def a(): return other._store.runs()": {"runs"},
-        "def a(one: Store): return Recording(one, 'a').series()": set(),
-        "def a(one: Recording): return one.series()": set(),
+        "def a(one: Store): return History(one, 'a').series()": set(),
+        "def a(one: History): return one.series()": set(),
         held: {"seq"},
     }.items():
         assert calls_of_a_store(ast.parse(code)) == calls, code

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from collectors.analysis.baseline import steplog
 from collectors.analysis.baseline.steady import baseline_of
 from collectors.analysis.baseline.steplog import StepLog
-from collectors.analysis.recording import Recording
+from collectors.analysis.history import History
 from collectors.logs.formats.jsonl import Metrics
 from collectors.records import Points, labels_of
 from collectors.store.open import ENGINES, open_store
@@ -53,7 +53,7 @@ def logged(lines: Sequence[tuple[float, int, float]]) -> StepLog:
         many = {} if units == 1 else {"units": float(units)}
         values = {"loss": 1.0, "phase/data_s": phase_s, **many}
         store.append([Points("a", HOST, tuple(values), tuple(values.values()), time_s, step)])
-    return steplog.read(Recording(store, "a"), (T0, T0 + 600.0))
+    return steplog.read(History(store, "a"), (T0, T0 + 600.0))
 
 
 @settings(max_examples=50, deadline=None)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collectors.analysis.recording import Recording
+from collectors.analysis.history import History
 from collectors.analysis.stacks.folding import Gathered, gather
 from collectors.analysis.stacks.joining import join
 from collectors.analysis.stacks.lanes import Lanes, ThreadTime, summed, threads_of
@@ -70,7 +70,7 @@ class Minutes:
         """The same as `folding.gather` of the window's stacks."""
         whole = self._whole(run, window, lanes)
         if len(whole) < LEAST:
-            return gather(self._recording(run).stacks(window), lanes, line_of=self._line_of(run))
+            return gather(self._history(run).stacks(window), lanes, line_of=self._line_of(run))
         edges = [(window[0], whole[0] * MINUTE_S), ((whole[-1] + 1) * MINUTE_S, window[1])]
         with self._work():
             minutes = self._remembered(run, lanes.joined, whole)
@@ -80,9 +80,9 @@ class Minutes:
 
     def fold_ahead(self, run: str) -> int:
         """Remember the newest few of the last hours' minutes that are not known yet, joined as pages ask for them; how many it were."""
-        recording = self._recording(run)
-        settled = int(((recording.profiled_until() or 0.0) - SETTLED_S) / MINUTE_S)
-        first = max(0, settled - AHEAD, math.ceil((recording.profiled_from() or 0.0) / MINUTE_S))
+        history = self._history(run)
+        settled = int(((history.profiled_until() or 0.0) - SETTLED_S) / MINUTE_S)
+        first = max(0, settled - AHEAD, math.ceil((history.profiled_from() or 0.0) / MINUTE_S))
         if self._table.stacks > MOST_STACKS / 2 or self._entries > MOST_ENTRIES / 2:
             return 0  # the rest is for what is asked
         missing = [minute for minute in range(first, settled) if _MinuteKey(run, True, minute) not in self._known]
@@ -95,16 +95,16 @@ class Minutes:
         """The minutes that lie in the window and in the settled profile; none for a choice of threads that is not kept."""
         if lanes.by_thread or lanes.pid is not None:
             return range(0)
-        recording = self._recording(run)
-        from_s = max(window[0], recording.profiled_from() or 0.0)
-        until_s = min(window[1], (recording.profiled_until() or 0.0) - SETTLED_S)
+        history = self._history(run)
+        from_s = max(window[0], history.profiled_from() or 0.0)
+        until_s = min(window[1], (history.profiled_until() or 0.0) - SETTLED_S)
         whole = range(math.ceil(from_s / MINUTE_S), int(until_s / MINUTE_S))
         if len(whole) > MOST_ASKED:
             raise TooMuch(f"the window holds {len(whole) / 60:.0f} hours of stacks; choose one of at most {MOST_ASKED // 60}")
         return whole
 
-    def _recording(self, run: str) -> Recording:
-        return Recording(self._store, run)
+    def _history(self, run: str) -> History:
+        return History(self._store, run)
 
     @contextmanager
     def _work(self) -> Iterator[None]:
@@ -150,7 +150,7 @@ class Minutes:
             return []
         spans: dict[int, int] = {}
         hull = missing[0].minute * MINUTE_S, (missing[-1].minute + 1) * MINUTE_S
-        for start_s, end_s, count in self._recording(missing[0].run).stack_counts(hull):
+        for start_s, end_s, count in self._history(missing[0].run).stack_counts(hull):
             minute = int((start_s + end_s) / 2 / MINUTE_S)
             spans[minute] = spans.get(minute, 0) + count
         portions: list[list[_MinuteKey]] = []
@@ -166,7 +166,7 @@ class Minutes:
         return portions
 
     def _read(self, run: str, joined: bool, ranges: list[Range]) -> list[Minute]:
-        columns = self._recording(run).stacks((ranges[0][0], ranges[-1][1]))
+        columns = self._history(run).stacks((ranges[0][0], ranges[-1][1]))
         line_of = self._line_of(run)
         traces = traces_of(columns, line_of)
         mains = join(traces, line_of) if joined else traces

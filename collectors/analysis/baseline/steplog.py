@@ -10,7 +10,7 @@ import numpy as np
 from ...store.protocol import RawPoints, Series
 from ..baseline.sizes import Sized, is_size, sized, weighed
 from ..baseline.units import NO_PHASES, StepPhases, Units
-from ..recording import Recording
+from ..history import History
 from ..stacks.traces import Floats, Range
 from . import units
 from .steady import BEFORE_S, unsteady_by_nature
@@ -36,19 +36,19 @@ class StepLog(NamedTuple):
         return unsteady_by_nature(self.units, self.first, self.interruptions, window, self.compilations)
 
 
-def read(recording: Recording, window: Range, rank: int = 0, around_s: float = BEFORE_S) -> StepLog:
+def read(history: History, window: Range, rank: int = 0, around_s: float = BEFORE_S) -> StepLog:
     """From `around_s` before the window to as long after it, as one rank logs it."""
     around = (window[0] - around_s, window[1] + around_s)
-    mine = recording.series(rank)
+    mine = history.series(rank)
     counter = next((series for series in mine if series.name == UNITS), None)
     stepped = [series for series in mine if series.last_step is not None and series.first_step != series.last_step]
     stepped = [series for series in stepped if series is not counter]
     stepper = max(stepped, key=lambda series: series.points, default=None)
     phases = [series for series in stepped if series.name.startswith(PHASE)]
     sizes = [series for series in stepped if is_size(series.name)]
-    found = recording.points({*phases, *sizes, *filter(None, [stepper, counter])}, around)
+    found = history.points({*phases, *sizes, *filter(None, [stepper, counter])}, around)
     counts = found[counter.id] if counter else None
-    until_s = min(around[1], recording.profiled_until() or around[0])
+    until_s = min(around[1], history.profiled_until() or around[0])
     steps = _units(found[stepper.id], counts, until_s) if stepper else None
     counted = sized(steps, {series.name: (found[series.id].place, found[series.id].value) for series in sizes}) if steps else None
     return StepLog(
@@ -56,11 +56,11 @@ def read(recording: Recording, window: Range, rank: int = 0, around_s: float = B
         steps=steps,
         sized=counted,
         phases=_phases(phases, found, counts),
-        unit_name=recording.unit_name,
+        unit_name=history.unit_name,
         first=stepper is not None and (stepper.first_time_s or 0.0) >= around[0],
-        interruptions=recording.during(INTERRUPTIONS, around),
-        compilations=recording.during(COMPILATIONS, around),
-        collections=recording.during((GC,), around) or None,
+        interruptions=history.during(INTERRUPTIONS, around),
+        compilations=history.during(COMPILATIONS, around),
+        collections=history.during((GC,), around) or None,
     )
 
 

@@ -10,7 +10,7 @@ from ...store.question import MOST_SPANS, TooMuch
 from ..baseline.mix import Mix, mix_of
 from ..baseline.steady import BEFORE_S, WINDOWS, baseline_of, is_part
 from ..baseline.steplog import StepLog
-from ..recording import Recording
+from ..history import History
 from ..stacks.joining import at_work
 from ..stacks.traces import Range, Traces
 from ..stacks.trust import LineOf, no_source, traces_of
@@ -31,7 +31,7 @@ class Compared(NamedTuple):
     period_s: float = 0.0  # without units: how long takes what repeats itself; 0 for under a second
 
 
-def read(recording: Recording, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS) -> Compared:
+def read(history: History, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS) -> Compared:
     """The window beside its run's baseline, or beside `baseline` where that is given.
 
     Reads first what would be enough if all of it was recorded. Where that is more than may be read at once, as with a hundred
@@ -39,32 +39,32 @@ def read(recording: Recording, window: Range, log: StepLog, baseline: Range | No
     """
     asked = window
     if baseline is not None:
-        return Compared(recording.stacks(_hull([window, baseline])), asked, window, [baseline], log)
+        return Compared(history.stacks(_hull([window, baseline])), asked, window, [baseline], log)
     if log.units is not None and is_part(window, log.units):
         window = log.units.whole(window)
     left_out = log.left_out(window)
     try:
         if log.units is not None:
             wanted = baseline_of(asked, log.units, left_out=left_out, windows=windows)
-            columns = recording.stacks(_hull([window, *wanted]))
+            columns = history.stacks(_hull([window, *wanted]))
             found = baseline_of(asked, log.units, left_out=left_out, recorded=columns.covered, windows=windows)
             if _length(found) >= WHOLE * _length(wanted):
                 return Compared(columns, asked, window, found, log)
         around_s = BEFORE_S if log.units is not None else WITHOUT_UNITS_S
-        columns = recording.stacks((window[0] - around_s, window[1] + around_s))
+        columns = history.stacks((window[0] - around_s, window[1] + around_s))
     except TooMuch:
-        around_s = _affordable_s(recording, window)
-        columns = recording.stacks((window[0] - around_s, window[1] + around_s))
+        around_s = _affordable_s(history, window)
+        columns = history.stacks((window[0] - around_s, window[1] + around_s))
     around = (window[0] - around_s, window[1] + around_s)
-    activity = None if log.units is not None else gpu_look.activity(recording, around)
+    activity = None if log.units is not None else gpu_look.activity(history, around)
     mix = _mix(columns) if log.units is None and activity is None else None
     found = baseline_of(asked, log.units, activity=activity, mix=mix, left_out=left_out, recorded=columns.covered, windows=windows)
     return Compared(columns, asked, window, found, log, mix.period_s if mix else 0.0)
 
 
-def _affordable_s(recording: Recording, window: Range) -> float:
+def _affordable_s(history: History, window: Range) -> float:
     """How far around the window what was recorded is little enough to be read at once."""
-    counts = recording.stack_counts((window[0] - BEFORE_S, window[1] + BEFORE_S))
+    counts = history.stack_counts((window[0] - BEFORE_S, window[1] + BEFORE_S))
     away = sorted((max(window[0] - start_s, end_s - window[1], 0.0), count) for start_s, end_s, count in counts)
     affordable_s, spans = 0.0, 0
     for far_s, count in away:

@@ -9,7 +9,7 @@ import numpy as np
 from ... import catalog
 from ...store.protocol import RawPoints, Series
 from ..baseline.steplog import GPU_PHASE, StepLog
-from ..recording import Recording
+from ..history import History
 from ..stacks.traces import Range
 from .verdict import GpuLook
 
@@ -20,16 +20,16 @@ AT_WORK = 0.5  # of what the busiest one shows, on the average over the baseline
 CLOCK, REASONS = "gpu/sm_clock_mhz", "gpu/clock_event_reasons"
 
 
-def look(recording: Recording, window: Range, baseline: Sequence[Range], log: StepLog) -> GpuLook | None:
+def look(history: History, window: Range, baseline: Sequence[Range], log: StepLog) -> GpuLook | None:
     """None where there is no GPU, or nothing was read of it in one of the two. A GPU that idles in the baseline says nothing while others do not."""
-    machine = recording.machine_series()
-    known = recording.values([series for series in machine if series.name in SIGNALS], [window], baseline)
+    machine = history.machine_series()
+    known = history.values([series for series in machine if series.name in SIGNALS], [window], baseline)
     signal = next((name for name in SIGNALS if name in known and len(known[name][0]) and len(known[name][1])), None)
     if signal is None:
         return None
-    cards = _at_work(recording, machine, signal, baseline)
+    cards = _at_work(history, machine, signal, baseline)
     chosen = [series for series in machine if series.name in (signal, CLOCK, REASONS) and _card(series) in cards]
-    found = recording.values(chosen, [window], baseline)
+    found = history.values(chosen, [window], baseline)
     here, there = (float(np.mean(values)) for values in found[signal])
     clock = tuple(float(np.mean(values)) for values in found.get(CLOCK, ()) if len(values))
     reasons = np.bitwise_or.reduce(found[REASONS][0].astype(np.int64)) if REASONS in found and len(found[REASONS][0]) else 0
@@ -38,15 +38,15 @@ def look(recording: Recording, window: Range, baseline: Sequence[Range], log: St
         busy_pct=(here, there) if signal != "gpu/power_w" else (100 * here / max(there, 1.0), 100.0),
         clock_mhz=(clock[0], clock[1]) if len(clock) == 2 else None,
         reasons=catalog.reasons_of(int(reasons)),
-        kernels_s=_kernels(recording, window, baseline, log),
+        kernels_s=_kernels(history, window, baseline, log),
     )
 
 
-def activity(recording: Recording, around: Range) -> RawPoints | None:
+def activity(history: History, around: Range) -> RawPoints | None:
     """How busy the GPUs at work are, 1 for 100 %; None where they idle, or there is none."""
-    machine = recording.machine_series()
-    cards = _at_work(recording, machine, BUSY, [around])
-    points = [*recording.points([series for series in machine if series.name == BUSY and _card(series) in cards], around).values()]
+    machine = history.machine_series()
+    cards = _at_work(history, machine, BUSY, [around])
+    points = [*history.points([series for series in machine if series.name == BUSY and _card(series) in cards], around).values()]
     if not points:
         return None
     busy_pct = RawPoints._make(np.concatenate(columns) for columns in zip(*points, strict=True))
@@ -55,10 +55,10 @@ def activity(recording: Recording, around: Range) -> RawPoints | None:
     return busy_pct._replace(value=busy_pct.value / 100)
 
 
-def _at_work(recording: Recording, machine: Sequence[Series], signal: str, baseline: Sequence[Range]) -> set[str]:
+def _at_work(history: History, machine: Sequence[Series], signal: str, baseline: Sequence[Range]) -> set[str]:
     """The GPUs that the signal shows at work in the baseline; all of them where it shows none. Idle is far below the busiest one."""
     cards = {_card(series) or "": series for series in machine if series.name == signal}
-    values = {card: recording.values([series], baseline)[signal][0] for card, series in cards.items()} if baseline else {}
+    values = {card: history.values([series], baseline)[signal][0] for card, series in cards.items()} if baseline else {}
     means = {card: float(np.mean(part)) for card, part in values.items() if len(part)}
     return {card for card, mean in means.items() if mean >= AT_WORK * max(means.values())}
 
@@ -67,11 +67,11 @@ def _card(series: Series) -> str | None:
     return dict(series.labels).get("uuid")
 
 
-def _kernels(recording: Recording, window: Range, baseline: Sequence[Range], log: StepLog) -> tuple[float, float] | None:
+def _kernels(history: History, window: Range, baseline: Sequence[Range], log: StepLog) -> tuple[float, float] | None:
     """Seconds of GPU work a unit, as the run logs it: all its GPU phases together."""
     if log.units is None:
         return None
-    found = recording.values([series for series in recording.series() if series.name.startswith(GPU_PHASE)], [window], baseline)
+    found = history.values([series for series in history.series() if series.name.startswith(GPU_PHASE)], [window], baseline)
     sums = [[float(np.mean(values)) for values in sides if len(values)] for sides in found.values()]
     both = [means for means in sums if len(means) == 2]
     return (sum(means[0] for means in both), sum(means[1] for means in both)) if both else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...catalog import HOST
 from ...store.protocol import Series
-from ..recording import Recording
+from ..history import History
 from ..stacks.traces import Range
 from .verdict import HostLook
 
@@ -14,13 +14,13 @@ BUSY, OF_RUN, OF_CORE = "host/cpu_pct", "host/run_cpu_pct", "host/cpu_core_pct"
 PERIOD_S = {metric.name: source.period_s for source in HOST for metric in source.metrics}
 
 
-def look(recording: Recording, window: Range, baseline: Sequence[Range]) -> HostLook | None:
+def look(history: History, window: Range, baseline: Sequence[Range]) -> HostLook | None:
     """None where one of the two lacks what the machine or what the run itself used."""
-    known = recording.machine_series()
+    known = history.machine_series()
     cores = len({dict(series.labels).get("core") for series in known if series.name == OF_CORE})
-    ranks = [series for series in known if series.name == OF_RUN and dict(series.labels).get("run") == recording.run]
+    ranks = [series for series in known if series.name == OF_RUN and dict(series.labels).get("run") == history.run]
     of_all = [series for series in known if series.name == BUSY]
-    busy_pct, of_rank_pct = _means(recording, of_all, window, baseline), _means(recording, ranks, window, baseline)
+    busy_pct, of_rank_pct = _means(history, of_all, window, baseline), _means(history, ranks, window, baseline)
     if not cores or busy_pct is None or of_rank_pct is None:
         return None
     own = (len(ranks) * of_rank_pct[0] / 100, len(ranks) * of_rank_pct[1] / 100)
@@ -28,11 +28,11 @@ def look(recording: Recording, window: Range, baseline: Sequence[Range]) -> Host
     return HostLook(cores, busy_pct, own, others)
 
 
-def _means(recording: Recording, series: Sequence[Series], window: Range, baseline: Sequence[Range]) -> tuple[float, float] | None:
+def _means(history: History, series: Sequence[Series], window: Range, baseline: Sequence[Range]) -> tuple[float, float] | None:
     """Over window and baseline, of series of one name. A value stands for the period before it."""
     if not series:
         return None
     name = series[0].name
     sides = [[(lo, hi + PERIOD_S[name]) for lo, hi in side] for side in ([window], baseline)]
-    here, there = recording.values(series, *sides)[name]
+    here, there = history.values(series, *sides)[name]
     return (float(here.mean()), float(there.mean())) if len(here) and len(there) else None

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..baseline import steplog
 from ..baseline.steplog import StepLog
-from ..recording import Recording
+from ..history import History
 from ..stacks.joining import join
 from ..stacks.traces import Range, Traces, union
 from ..stacks.trust import LineOf, no_source, traces_of
@@ -23,15 +23,15 @@ TOUCHING_S = 0.05  # spans this close leave no hole in what was recorded
 
 
 def blame(
-    recording: Recording,
+    history: History,
     window: Range,
     rank: int | None = None,
     baseline: Range | None = None,
     line_of: LineOf = no_source,
 ) -> Verdict:
     """`rank` is whose main thread is looked at first, by default the lowest; one that it waits for takes its place."""
-    log = steplog.read(recording, window, rank or 0)
-    about, folder = compared.read(recording, window, log, baseline), recording.folder()
+    log = steplog.read(history, window, rank or 0)
+    about, folder = compared.read(history, window, log, baseline), history.folder()
     stacks = traces_of(about.columns, line_of)
     joined = join(stacks, line_of)
     first = rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
@@ -45,8 +45,8 @@ def blame(
     case = case._replace(
         others=_others(stacks, about, looked_at, line_of),
         gc_s=_collections(case, log),
-        gpu=gpu_look.look(recording, about.window, about.baseline, log),
-        host=host_look.look(recording, about.window, about.baseline) if about.baseline else None,
+        gpu=gpu_look.look(history, about.window, about.baseline, log),
+        host=host_look.look(history, about.window, about.baseline) if about.baseline else None,
     )
     verdict = reasoned(verdict, case)
     if late is not None and verdict.verdict in ("line", "unknown"):
@@ -55,7 +55,7 @@ def blame(
     verdict = replace(
         _sized(verdict, case, log),
         evidence=rows,
-        profile_until=recording.profiled_until(),
+        profile_until=history.profiled_until(),
         judged=about.window if case.in_part else None,
     )
     drawn = [window], about.baseline if baseline or case.in_part else agreement.nearest(about.baseline, window)

@@ -13,7 +13,7 @@ from ..store.protocol import RawPoints, Run, Series, StackColumns, Store
 from .stacks.traces import Bools, Floats, Range
 
 
-class Recording:
+class History:
     """One run, for one question: the run's own row is read once, everything else when it is asked for.
 
     Times are Unix seconds. Raises what the store raises: StoreError, Ended, TooMuch.

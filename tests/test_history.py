@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.recording import Recording
+from collectors.analysis.history import History
 from collectors.records import Event, Points, RunInfo, labels_of
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
@@ -35,8 +35,8 @@ def test_each_side_has_the_finite_values_in_its_ranges(
 ) -> None:
     store = MemoryStore(Shared(), True)
     store.append([Points("a", HOST, ("loss",), (value,), float(i), i) for i, value in enumerate(logged)])
-    recording = Recording(store, "a")
-    found = recording.values(recording.series(), window, baseline)
+    history = History(store, "a")
+    found = history.values(history.series(), window, baseline)
     if not window and not baseline:
         assert found == {}
         return
@@ -47,26 +47,26 @@ def test_each_side_has_the_finite_values_in_its_ranges(
 
 def test_a_rank_has_its_own_series(store: Store) -> None:
     store.append([Points("a", labels_of(host="box", rank=rank), ("loss",), (1.0,), 1.0, 1) for rank in (None, 1, 2)])
-    recording = Recording(store, "a")
-    assert [len(recording.series(rank)) for rank in (0, 1, 2, 3)] == [1, 1, 1, 0] and len(recording.series()) == 3
+    history = History(store, "a")
+    assert [len(history.series(rank)) for rank in (0, 1, 2, 3)] == [1, 1, 1, 0] and len(history.series()) == 3
 
 
 def test_an_event_goes_on_until_it_is_logged(store: Store) -> None:
     store.append([Event("a", "checkpoint", 10.0, seconds=2.5), Event("a", "validation", 11.0), Event("a", "start", 1.0)])
-    recording = Recording(store, "a")
-    assert recording.during(("checkpoint", "validation"), (0.0, 20.0)) == [(7.5, 10.0), (11.0, 11.0)]
-    assert recording.during(("checkpoint",), (11.0, 20.0)) == []
+    history = History(store, "a")
+    assert history.during(("checkpoint", "validation"), (0.0, 20.0)) == [(7.5, 10.0), (11.0, 11.0)]
+    assert history.during(("checkpoint",), (11.0, 20.0)) == []
 
 
 def test_a_window_is_cut_to_what_is_known_of_the_run(store: Store) -> None:
     store.append([Points("a", HOST, ("loss",), (1.0,), time_s, 1) for time_s in (100.0, 200.0)])
-    recording = Recording(store, "a")
-    assert recording.inside((0.0, 1e10)) == (100.0, 200.0) and recording.inside((120.0, 130.0)) == (120.0, 130.0)
-    assert recording.inside((300.0, 400.0)) == (300.0, 301.0), "a second of what was asked for"
+    history = History(store, "a")
+    assert history.inside((0.0, 1e10)) == (100.0, 200.0) and history.inside((120.0, 130.0)) == (120.0, 130.0)
+    assert history.inside((300.0, 400.0)) == (300.0, 301.0), "a second of what was asked for"
 
 
 def test_run_json_names_unit_and_folder(store: Store) -> None:
     store.append([RunInfo("a", {"unit": "request", "cwd": "/job"}), Event("b", "process", 1.0, fields={"cwd": "/elsewhere"})])
-    assert (Recording(store, "a").unit_name, Recording(store, "a").folder()) == ("request", "/job")
-    assert (Recording(store, "b").unit_name, Recording(store, "b").folder()) == ("step", "/elsewhere")
-    assert (Recording(store, "none").unit_name, Recording(store, "none").folder()) == ("step", "")
+    assert (History(store, "a").unit_name, History(store, "a").folder()) == ("request", "/job")
+    assert (History(store, "b").unit_name, History(store, "b").folder()) == ("step", "/elsewhere")
+    assert (History(store, "none").unit_name, History(store, "none").folder()) == ("step", "")
