@@ -94,7 +94,7 @@ def evaluate(folders: Iterable[Path], count: int, only: Sequence[str] | None = N
 def _row(recording: PlainRecording, drawn: Drawn) -> Row:
     stacks, program = recording.queries.stacks, recording.program
     verdict = stacks.blame(recording.run, drawn.window)
-    tree = stacks.fold(recording.run, drawn.window, Lanes("joined", rank=verdict.rank), against_normal=True).tree
+    tree = stacks.fold(recording.run, drawn.window, Lanes("joined", rank=verdict.rank), own_baseline=True).tree
     main_s = stacks.fold(recording.run, drawn.window, Lanes("main", rank=verdict.rank or 0)).tree.seconds
     said = {name: value for name, value in verdict_answer(verdict).items() if name not in NOT_COLUMNS}
     return {
@@ -120,7 +120,7 @@ def contradictions(verdict: Verdict, tree: FlameTree) -> str:
     if verdict.suspect is None or tree.base_total_s is None or verdict.contradiction:
         return ""
     key = verdict.suspect.frame.name, verdict.suspect.frame.file
-    units = verdict.units or tree.seconds, verdict.normal_units or tree.baseline_seconds
+    units = verdict.units or tree.seconds, verdict.baseline_units or tree.baseline_seconds
     nodes = [i for i, frame in enumerate(tree.frame) if (tree.frames[frame].name, tree.frames[frame].file) == key]
     if not nodes:
         return "not in the table"

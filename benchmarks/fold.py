@@ -53,7 +53,7 @@ def measure() -> list[Row]:
         at_once, first, ahead = first_times(store, whole)
         questions: list[tuple[str, float, Callable[[], bytes]]] = [
             ("/flame, 60 s, joined", 80, lambda: flame(stacks, minute)),
-            ("/flame, 60 s, beside normal", 300, lambda: flame(stacks, minute, against_normal=True)),
+            ("/flame, 60 s, beside normal", 300, lambda: flame(stacks, minute, own_baseline=True)),
             (f"/flame, {HOURS:g} h, joined", 300, lambda: flame(stacks, whole)),
             ("/blame, 60 s", 1000, lambda: encode(verdict_answer(stacks.blame("run", minute)))),
             ("/blame, 3 s", 1000, lambda: encode(verdict_answer(stacks.blame("run", (minute[0], minute[0] + 3))))),
@@ -64,10 +64,8 @@ def measure() -> list[Row]:
     return rows
 
 
-def flame(stacks: Stacks, window: Range, *, against_normal: bool = False) -> bytes:
-    return encode(
-        flame_answer(stacks.fold("run", window, Lanes("joined"), against_normal=against_normal), Profiler("native", None))
-    )
+def flame(stacks: Stacks, window: Range, *, own_baseline: bool = False) -> bytes:
+    return encode(flame_answer(stacks.fold("run", window, Lanes("joined"), own_baseline=own_baseline), Profiler("native", None)))
 
 
 def first_times(store: SqliteStore, whole: Range) -> tuple[Row, Row, Row]:

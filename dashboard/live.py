@@ -17,7 +17,7 @@ from .api import PREFIX
 from .api.encoding import encode
 from .api.logs import line_row
 from .api.machine import StateAnswer, state_answer
-from .api.messages import DeltaMessage, RefusedMessage, ResetMessage, StateMessage
+from .api.messages import DeltaMessage, LiveMessage, StateMessage
 from .api.points import live_row
 from .api.runs import RunRow, event_row, run_row
 from .queries import Queries
@@ -201,7 +201,7 @@ class Client:
             return None
         return {"type": "delta", "cursor": delta.seq, "series": series, "lines": lines, "events": events}
 
-    async def _send(self, message: StateMessage | DeltaMessage | ResetMessage | RefusedMessage) -> None:
+    async def _send(self, message: LiveMessage) -> None:
         """Raises nothing: a client that is gone is noticed by `listen`, one that does not read is cut off."""
         try:
             async with asyncio.timeout(SEND_S):

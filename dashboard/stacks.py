@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from collectors.analysis.baseline import steplog
-from collectors.analysis.baseline.normal import BEFORE_S
+from collectors.analysis.baseline.steady import BEFORE_S
 from collectors.analysis.baseline.steplog import StepLog
-from collectors.analysis.blame import inquiry, recorded
+from collectors.analysis.blame import compared, inquiry
 from collectors.analysis.blame.agreement import NEAREST
 from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.history import History
 from collectors.analysis.stacks import folding, source
 from collectors.analysis.stacks.folding import PRUNE, FlameTree, Gathered
 from collectors.analysis.stacks.lanes import Lanes
 from collectors.analysis.stacks.reshaping import Reshaping
 from collectors.analysis.stacks.traces import Range, to_samples
-from collectors.process.activity import SEEN
 from collectors.store.protocol import StackColumns, Store
 from collectors.store.question import check, holding
 
@@ -35,11 +35,11 @@ EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than t
 
 @dataclass(frozen=True)
 class PhaseTime:
-    """Seconds a unit of the window, and of normal."""
+    """Seconds a unit of the window, and of the baseline."""
 
     name: str
     seconds: float
-    normal_s: float | None
+    baseline_s: float | None
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Folded:
     tree: FlameTree
     units: float | None
     baseline_units: float | None
-    per: str
-    normal: list[Range]
+    unit_name: str
+    baseline: list[Range]
     phases: list[PhaseTime]
     profile_until: float | None
 
@@ -78,87 +78,75 @@ class Stacks:
         shape: Reshaping = folding.PLAIN,
         phase: str = "",
         baseline: Range | None = None,
-        against_normal: bool = False,
+        own_baseline: bool = False,
         prune: float = PRUNE,
     ) -> Folded:
-        """With `baseline` beside another window, with `against_normal` beside what the run's normal is."""
-        window, baseline = self._inside(run, window), self._inside(run, baseline) if baseline else None
-        around_s = BEFORE_S if against_normal else EDGE_S
-        log = steplog.read(self._store, run, _hull(window, baseline), lanes.rank or 0, around_s)
-        if against_normal and baseline is None:
-            about = recorded.read(self._store, run, window, log, windows=NEAREST)
-            columns, ranges = about.columns, about.normal
+        """With `baseline` beside another window, with `own_baseline` beside the run's own."""
+        history = History(self._store, run)
+        window, baseline = history.inside(window), history.inside(baseline) if baseline else None
+        around_s = BEFORE_S if own_baseline else EDGE_S
+        log = steplog.read(history, _hull(window, baseline), lanes.rank or 0, around_s)
+        if own_baseline and baseline is None:
+            about = compared.read(history, window, log, windows=NEAREST)
+            columns, ranges = about.columns, about.baseline
             parts = [_in_phase(part, log, phase, columns, lanes.rank or 0) for part in ([window], ranges) if part]
             sides = folding.gather_parts(columns, lanes, parts, self._texts.line_of(run))
         else:
             ranges = [baseline] if baseline else []
-            sides = [self._gather(run, one, lanes, log, phase) for one in (window, *ranges)]
-        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=self._folder(run), line_of=self._texts.line_of(run))
+            sides = [self._gather(history, part, lanes, log, phase) for part in (window, *ranges)]
+        line_of = self._texts.line_of(run)
+        tree = folding.tree_of(*sides, shape=shape, prune=prune, own_folder=history.folder(), line_of=line_of)
         self._seen.add(run, {frame.file for frame in tree.frames})
         return Folded(
             tree,
             units=log.units.within([window]) if log.units else None,
             baseline_units=log.units.within(ranges) if log.units and ranges else None,
-            per=log.per if log.units else "second",
-            normal=ranges,
+            unit_name=log.unit_name if log.units else "second",
+            baseline=ranges,
             phases=_phases(log, window, ranges),
-            profile_until=self._store.profiled_until(run),
+            profile_until=history.profiled_until(),
         )
 
     def blame(self, run: str, window: Range, rank: int | None = None, baseline: Range | None = None) -> Verdict:
-        """What the window was lost to, beside the run's normal or beside another window."""
-        window, baseline = self._inside(run, window), self._inside(run, baseline) if baseline else None
-        verdict = inquiry.blame(self._store, run, window, rank, baseline, self._folder(run), self._texts.line_of(run))
+        """What the window was lost to, beside the run's baseline or beside another window."""
+        history = History(self._store, run)
+        window, baseline = history.inside(window), history.inside(baseline) if baseline else None
+        verdict = inquiry.blame(history, window, rank, baseline, self._texts.line_of(run))
         if verdict.suspect:
             self._seen.add(run, {frame.file for frame in verdict.suspect.path})
         return verdict
 
     def chart(self, run: str, window: Range, width: int, lanes: Lanes) -> Charted:
         """The window in time order, `width` pixels wide."""
+        history = History(self._store, run)
         with self._turn(window):
-            drawn = self._draw(run, window, width, lanes)
+            drawn = self._draw(history, window, width, lanes)
         self._seen.add(run, {frame.file for frame in drawn.frames})
-        return Charted(drawn, self._store.profiled_until(run))
+        return Charted(drawn, history.profiled_until())
 
     def source(self, run: str, file: str, line: int, context: int) -> source.Excerpt:
         """Raises source.SourceRefused for a file that is not in the run's profile, not in its folder, or not readable."""
         if not self._seen.has(run, file):
             raise source.SourceRefused("only files that stand in the run's profile are shown; open its flame graph first")
-        return self._texts.excerpt(run, file, line, context, self._folder(run))
+        return self._texts.excerpt(run, file, line, context, History(self._store, run).folder())
 
-    def _draw(self, run: str, window: Range, width: int, lanes: Lanes) -> Chart:
-        drawing = flamechart.Drawing(window, width, lanes, self._texts.line_of(run))
-        for strip in strips(window, width, self._store.stack_counts(*window, run)):
+    def _draw(self, history: History, window: Range, width: int, lanes: Lanes) -> Chart:
+        drawing = flamechart.Drawing(window, width, lanes, self._texts.line_of(history.run))
+        for strip in strips(window, width, history.stack_counts(window)):
             check()
-            drawing.add(self._store.stacks(*drawing.window_of(strip), run), strip)
-        return drawing.chart(self._folder(run))
+            drawing.add(history.stacks(drawing.window_of(strip)), strip)
+        return drawing.chart(history.folder())
 
-    def _gather(self, run: str, window: Range, lanes: Lanes, log: StepLog, phase: str) -> Gathered:
+    def _gather(self, history: History, window: Range, lanes: Lanes, log: StepLog, phase: str) -> Gathered:
         if not phase:
-            return self.minutes.gather(run, window, lanes)
+            return self.minutes.gather(history.run, window, lanes)
         with self._turn(window):
-            columns = self._store.stacks(*window, run)
+            columns = history.stacks(window)
             part = _in_phase([window], log, phase, columns, lanes.rank or 0)
-            return folding.gather_parts(columns, lanes, [part], self._texts.line_of(run))[0]
-
-    def _inside(self, run: str, window: Range) -> Range:
-        """What of the window lies between the first and the last that is known of the run; a second of it where nothing does."""
-        stored = self._store.run(run)
-        known = [stored.first_time_s, stored.last_time_s] if stored else []
-        known += [self._store.profiled_from(run), self._store.profiled_until(run)]
-        ends = [end for end in known if end is not None]
-        lo, hi = max(window[0], min(ends, default=0.0)), min(window[1], max(ends, default=0.0))
-        return (lo, hi) if lo < hi else (window[0], min(window[1], window[0] + 1.0))
+            return folding.gather_parts(columns, lanes, [part], self._texts.line_of(history.run))[0]
 
     def _turn(self, window: Range) -> AbstractContextManager[object]:
         return holding(self._long) if window[1] - window[0] > LONG_S else nullcontext()
-
-    def _folder(self, run: str) -> str:
-        """The working folder that run.json names, else that of the run's process."""
-        stored = self._store.run(run)
-        info = stored.info if stored else {}
-        seen = [event.fields.get("cwd") for event in reversed(self._store.events(run, kinds=(SEEN,)))]
-        return next((folder for folder in [info.get("cwd"), *seen] if isinstance(folder, str) and folder), "")
 
 
 def strips(window: Range, width: int, counts: Sequence[tuple[float, float, int]]) -> Iterator[Strip]:
@@ -193,11 +181,11 @@ def _in_phase(ranges: Sequence[Range], log: StepLog, phase: str, columns: StackC
 
 
 def _phases(log: StepLog, window: Range, ranges: Sequence[Range]) -> list[PhaseTime]:
-    """Per step; normal's beside it where there is one."""
+    """Per step; the baseline's beside it where there is one."""
     phases = log.phases
     steps, base = phases.steps_within([window]), phases.steps_within(ranges) if ranges else 0
     if not steps:
         return []
     seconds = phases.seconds_within([window]) / steps
-    normal_s = phases.seconds_within(ranges) / base if base else [None] * len(phases.names)
-    return [PhaseTime(*one) for one in zip(phases.names, seconds.tolist(), list(normal_s), strict=True)]
+    baseline_s = phases.seconds_within(ranges) / base if base else [None] * len(phases.names)
+    return [PhaseTime(*row) for row in zip(phases.names, seconds.tolist(), list(baseline_s), strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any
 
 SOURCES = ("gpu", "host")
 MOST_RUNS = 100
@@ -15,24 +15,22 @@ MOST_CHARACTERS = 1000  # of a name
 REMEMBERED = 20_000  # answers of the globs
 MOST_CURSOR = 2**62
 
-Key: TypeAlias = str | None  # a run; None for the machine
-
 
 class NotASubscription(Exception):
     """The text says what is wrong."""
 
 
 class Subscription:
-    """Series by exact name or by glob, of runs and of the machine, from a cursor on."""
+    """Series by exact name or by glob, of runs and of the machine, whose run is None, from a cursor on."""
 
-    def __init__(self, wants: dict[Key, list[str]], cursor: int | None) -> None:
+    def __init__(self, wants: dict[str | None, list[str]], cursor: int | None) -> None:
         self.cursor = cursor
         self.runs = {run for run in wants if run is not None}
         self._names = {run: frozenset(names) for run, names in wants.items()}
         self._globs = {run: _joined(name for name in names if is_glob(name)) for run, names in wants.items()}
-        self._known: dict[tuple[Key, str], bool] = {}
+        self._known: dict[tuple[str | None, str], bool] = {}
 
-    def has(self, run: Key, name: str) -> bool:
+    def has(self, run: str | None, name: str) -> bool:
         key = run, name
         known = self._known.get(key)
         if known is None:
@@ -52,7 +50,7 @@ def subscription_of(message: Any) -> Subscription:
 
     Raises Refused for anything else, and for more than the limits above.
     """
-    wants: dict[Key, list[str]] = {}
+    wants: dict[str | None, list[str]] = {}
     if not isinstance(message, dict) or not isinstance(message.get("subscribe"), list):
         raise NotASubscription("it needs a list named subscribe")
     cursor = message.get("cursor")
@@ -65,7 +63,7 @@ def subscription_of(message: Any) -> Subscription:
     return Subscription(wants, cursor)
 
 
-def _wish(want: Any) -> tuple[Key, list[str]]:
+def _wish(want: Any) -> tuple[str | None, list[str]]:
     run = want.get("run") if isinstance(want, dict) else None
     from_machine = isinstance(want, dict) and want.get("source") in SOURCES
     if not isinstance(want, dict) or not (from_machine or isinstance(run, str)):
@@ -76,7 +74,7 @@ def _wish(want: Any) -> tuple[Key, list[str]]:
     return None if from_machine else run, names
 
 
-def _check(wants: dict[Key, list[str]]) -> None:
+def _check(wants: dict[str | None, list[str]]) -> None:
     names = [name for some in wants.values() for name in some]
     counts = (len(wants), "runs", MOST_RUNS), (len(names), "names", MOST_NAMES), (sum(map(is_glob, names)), "globs", MOST_GLOBS)
     for count, what, most in counts:

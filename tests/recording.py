@@ -16,7 +16,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from collectors.analysis.baseline.steplog import EACH_POINT
 from collectors.analysis.blame.verdict import Verdict
 from collectors.analysis.stacks.traces import Range
 from collectors.host.machine import HostCollector
@@ -84,8 +83,8 @@ class Recording:
         """Times and values."""
         found = [one for one in self.store.series(self.run) if one.name == name]
         (one,) = [one for one in found if dict(one.labels).get("rank", "0") == str(rank)]
-        points = self.store.range([one.id], None, None, buckets=EACH_POINT)[one.id]
-        return points.t, points.last
+        points = self.store.points([one.id], None, None)[one.id]
+        return points.place, points.value
 
     def windows(self, seconds: float, count: int, *, lossy: bool, seed: int = 0, rank: int = 0) -> list[Range]:
         """Drawn at random from the stretches where the loss was on, or off; never from the first, which has nothing before it.

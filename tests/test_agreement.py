@@ -10,27 +10,34 @@ from collectors.analysis.blame.agreement import contradiction, nearest
 from collectors.analysis.blame.evidence import WAITS
 from collectors.analysis.blame.suspect import Suspect
 from collectors.analysis.blame.verdict import Evidence, Verdict
+from collectors.analysis.stacks.trie import Trie, build, weigh
+from collectors.analysis.stacks.trust import traces_of
 from collectors.records import Frame
-from tests.stacks import columns, fold
+from collectors.store.protocol import StackColumns
+from tests.stacks import columns
 
 MODULE, STEP = Frame("<module>", "/job/train.py", 90), Frame("step", "/job/train.py", 40)
 DECODE, FORWARD = Frame("decode", "/job/data.py", 88), Frame("forward", "/job/model.py", 7)
 PART = Frame("decode.<locals>.<genexpr>", "/job/data.py", 89)
-SAYS = Verdict("line", suspect=Suspect(DECODE, "", 0.1, [DECODE], []), excess_s=0.1, per="step", normal=[(0.0, 60.0)])
+SAYS = Verdict("line", suspect=Suspect(DECODE, "", 0.1, [DECODE], []), excess_s=0.1, unit_name="step", baseline=[(0.0, 60.0)])
 WINDOW = columns(
     (0, 7, 2.0, (MODULE, STEP, DECODE)), (0, 7, 1.0, (MODULE, STEP, DECODE, DECODE)), (0, 7, 1.0, (MODULE, STEP, FORWARD))
 )
 HEALTHY = columns((0, 7, 4.0, (MODULE, STEP, DECODE)), (0, 7, 4.0, (MODULE, STEP, FORWARD)))
 
 
+def tree(window: StackColumns, baseline: StackColumns) -> Trie:
+    return build([weigh(traces_of(side)) for side in (window, baseline)])
+
+
 def held(verdict: Verdict, units: tuple[float, float], *rows: Evidence) -> str:
-    return contradiction(verdict, fold(WINDOW, baseline=HEALTHY), rows, units)
+    return contradiction(verdict, tree(WINDOW, HEALTHY), rows, units)
 
 
 def test_a_function_that_lost_in_the_graph_what_the_sentence_says_is_no_contradiction() -> None:
     assert held(SAYS, (20.0, 80.0)) == "", "3 s in 20 steps, 4 s in 80"
     assert held(replace(SAYS, suspect=None), (20.0, 20.0)) == ""
-    assert held(replace(SAYS, normal=[]), (20.0, 20.0)) == "", "nothing to compare with"
+    assert held(replace(SAYS, baseline=[]), (20.0, 20.0)) == "", "nothing to compare with"
 
 
 def test_a_function_that_lost_less_or_nothing_in_the_graph_is_one() -> None:
@@ -43,7 +50,7 @@ def test_a_function_that_the_graph_does_not_show_is_one() -> None:
     other = replace(SAYS, suspect=Suspect(STEP._replace(name="elsewhere"), "", 0.1, [], []))
     assert held(other, (20.0, 80.0)) == "The flame graph does not show train.py:40 elsewhere."
     shown = columns((0, 7, 1.0, (MODULE, PART)))
-    assert contradiction(SAYS, fold(shown, baseline=columns((0, 7, 0.1, (MODULE,)))), [], (1.0, 1.0)) == "", "a part of it"
+    assert contradiction(SAYS, tree(shown, columns((0, 7, 0.1, (MODULE,)))), [], (1.0, 1.0)) == "", "a part of it"
 
 
 def test_garbage_collection_stands_in_no_graph() -> None:
@@ -59,7 +66,7 @@ def test_a_wait_is_not_blamed_where_the_main_thread_waits_less(reason: str, wait
     assert held(replace(SAYS, reason=reason), (20.0, 80.0), Evidence(WAITS, "s/step", waits_s, 0.05)) == said
 
 
-def test_a_page_draws_the_nearest_part_of_a_verdicts_normal() -> None:
+def test_a_page_draws_the_nearest_part_of_a_verdicts_baseline() -> None:
     window = (1000.0, 1010.0)
     assert nearest([(100.0, 400.0), (900.0, 990.0)], window) == [(930.0, 990.0)]
     assert nearest([(100.0, 400.0), (980.0, 990.0)], window) == [(350.0, 400.0), (980.0, 990.0)]

@@ -74,4 +74,4 @@ def named(verdict: Verdict) -> str:
 
 def truth(run: Recording, window: Range, verdict: Verdict) -> float:
     """Seconds a step that the window lost more than normal, as the program itself counts."""
-    return run.lost_s([window]) - run.lost_s(verdict.normal)
+    return run.lost_s([window]) - run.lost_s(verdict.baseline)

@@ -108,10 +108,10 @@ def test_an_impossible_pair_is_never_blamed(tmp_path: Path, turns: str) -> None:
         verdicts = [runs["pairs"].blame(window) for window in runs["pairs"].windows(1, 200, lossy=True)]
     assert sum(named(verdict) in ("call_all", "caller_3", "callee_3") for verdict in verdicts) >= 190
     assert not [verdict.sentence for verdict in verdicts if is_impossible(verdict)]
-    unresolved = [verdict.unresolved_share for verdict in verdicts]
-    print(f"unresolved: {min(unresolved):.3f} to {max(unresolved):.3f}")
-    assert max(unresolved) > 0, "it says how much it does not know"
-    assert min(unresolved) > 0 or turns != "100", "of pairs this short there is no window without a doubt"
+    doubtful = [1 - verdict.trusted_share for verdict in verdicts]
+    print(f"not trusted: {min(doubtful):.3f} to {max(doubtful):.3f}")
+    assert max(doubtful) > 0, "it says how much it does not know"
+    assert min(doubtful) > 0 or turns != "100", "of pairs this short there is no window without a doubt"
 
 
 def is_impossible(verdict: Verdict) -> bool:

@@ -16,7 +16,7 @@ ODD = [0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, 2.2250738585072014e-308
 HUGE = [2**63 - 1, -(2**63), 0, 1, -1, 2**53 + 1]
 
 
-def assert_same(columns: list[codec.Coded]) -> bytes:
+def assert_same(columns: list[np.ndarray]) -> bytes:
     blob = codec.encode(columns)
     for given_, found in zip(columns, codec.decode(blob), strict=True):
         assert found.dtype == given_.dtype

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from collectors.analysis.blame.confidence import Strength, confidence
 
 STRONG = Strength(
-    margin=5.0, share=0.95, halves=0.9, alone=1.0, samples=300, normal_s=28.0, normal_units=280.0, unresolved=0.0, certain=True
+    margin=5.0,
+    share=0.95,
+    halves=0.9,
+    alone=1.0,
+    samples=300,
+    baseline_s=28.0,
+    baseline_units=280.0,
+    trusted_share=1.0,
+    all_trusted=True,
 )
 ORDER = ["low", "medium", "high"]
 strengths = st.builds(
@@ -19,16 +27,16 @@ strengths = st.builds(
     halves=st.floats(-1, 1),
     alone=st.floats(0, 1),
     samples=st.integers(50, 2000),
-    normal_s=st.floats(3, 100),
-    normal_units=st.none() | st.floats(0, 1000),
-    unresolved=st.floats(0, 1),
-    certain=st.booleans(),
+    baseline_s=st.floats(3, 100),
+    baseline_units=st.none() | st.floats(0, 1000),
+    trusted_share=st.floats(0, 1),
+    all_trusted=st.booleans(),
 )
 
 
 def test_all_that_is_strong_is_high() -> None:
     assert confidence(STRONG) == "high"
-    assert confidence(STRONG._replace(normal_units=None)) == "high", "a run without steps, too"
+    assert confidence(STRONG._replace(baseline_units=None)) == "high", "a run without steps, too"
 
 
 @pytest.mark.parametrize(
@@ -39,10 +47,10 @@ def test_all_that_is_strong_is_high() -> None:
         {"halves": 0.3},
         {"alone": 0.3},
         {"samples": 120},
-        {"normal_s": 6.0},
-        {"normal_units": 4.0},
-        {"unresolved": 0.4},
-        {"certain": False},
+        {"baseline_s": 6.0},
+        {"baseline_units": 4.0},
+        {"trusted_share": 0.6},
+        {"all_trusted": False},
     ],
     ids=str,
 )
@@ -50,7 +58,7 @@ def test_one_weak_part_makes_it_medium(weak: dict[str, float]) -> None:
     assert confidence(STRONG._replace(**weak)) == "medium"  # type: ignore[arg-type]
 
 
-@given(strengths, st.sampled_from(["margin", "share", "halves", "alone", "samples", "normal_s"]))
+@given(strengths, st.sampled_from(["margin", "share", "halves", "alone", "samples", "baseline_s"]))
 def test_more_evidence_never_makes_it_less_sure(strength: Strength, name: str) -> None:
     stronger = strength._replace(**{name: getattr(strength, name) + 1})
     assert ORDER.index(confidence(stronger)) >= ORDER.index(confidence(strength))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collectors.analysis.blame import recorded
+from collectors.analysis.blame import compared
 from collectors.analysis.stacks.lanes import Lanes
 from collectors.records import Frame, Points, Profile, StackSample, labels_of
 from collectors.store import question as questions
@@ -85,7 +85,7 @@ def test_more_stacks_than_may_be_read_at_once_get_a_sentence_or_the_nearest(web:
     window = {"run": "a", "from_": T0 + 1200, "to": T0 + 1230}
     free = web.ask("/api/v1/blame", **window).json
     monkeypatch.setattr(stacks, "MOST_SPANS", 40_000)
-    monkeypatch.setattr(recorded, "AFFORDABLE", 20_000)
+    monkeypatch.setattr(compared, "AFFORDABLE", 20_000)
     bounded = web.ask("/api/v1/blame", **window).json
     assert bounded["verdict"] == free["verdict"] and bounded["normal"] and free["normal"][0] <= bounded["normal"][0]
     monkeypatch.setattr(stacks, "MOST_SPANS", 1_000)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from collectors.store.protocol import Maintenance, Store
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("collectors", "dashboard", "trainer")
 MAY_IMPORT = {
@@ -30,11 +32,12 @@ PARTS = {  # of the collectors: what each may import of the others
     "store": {"records"},
     "logs": {"records", "process", "store"},
     "sampler": {"records", "process"},
-    "analysis": {"records", "catalog", "store", "sampler"},
+    "analysis": {"records", "catalog", "process", "store", "sampler"},
     "service": {"records", "options", "mounts", "process", "gpu", "host", "store"},
 }
 TOP = "__main__"  # puts the collectors together
 MOST_LINES, MOST_NOUNS = 400, 16
+READ_THE_STORE = {"collectors.analysis": {"collectors.analysis.history"}, "dashboard": {"dashboard.queries", "dashboard.runs"}}
 MAY_BE_DOUBLED = {"Shape"}  # of a model's tensors: a file a model
 
 
@@ -106,6 +109,58 @@ def test_an_engine_is_named_in_its_folder_and_at_the_door_only() -> None:
             }
             froms = {node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
             assert not {name for name in names | froms if "sqlite" in name}, path
+
+
+@pytest.mark.parametrize("part", READ_THE_STORE)
+def test_few_files_ask_the_store(part: str) -> None:
+    asking = {
+        module
+        for module, path in modules().items()
+        if module.startswith(f"{part}.") and calls_of_a_store(ast.parse(path.read_text()))
+    }
+    assert asking == READ_THE_STORE[part]
+
+
+def test_a_call_of_a_store_is_seen_whatever_it_is_called() -> None:
+    held = "class A:\n  def __init__(self, kept: Store) -> None:\n    self._a, self._b = 1, kept\n  def b(self):\n    return self._b.seq()"
+    for code, calls in {
+        "def a(one: Store | None): return one.seq()": {"seq"},
+        "def a(one: Store): b = one; return b.runs()": {"runs"},
+        "def a(): return open_store(1).runs()": {"runs"},
+        "def a(): return other._store.runs()": {"runs"},
+        "def a(one: Store): return History(one, 'a').series()": set(),
+        "def a(one: History): return one.series()": set(),
+        held: {"seq"},
+    }.items():
+        assert calls_of_a_store(ast.parse(code)) == calls, code
+
+
+def calls_of_a_store(tree: ast.AST) -> set[str]:
+    """The methods of the Store that are called on what is annotated as one, on what such a thing is assigned to, or on `store`."""
+    names = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg) and node.annotation and is_store(node.annotation)}
+    names |= {"store", "_store"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            targets, value = node.targets[0], node.value
+            pairs = (
+                zip(targets.elts, value.elts, strict=False)
+                if isinstance(targets, ast.Tuple) and isinstance(value, ast.Tuple)
+                else [(targets, value)]
+            )
+            names |= {last_name(target) for target, value in pairs if last_name(value) in names}
+    methods = {name for name in vars(Store) if not name.startswith("_")} - set(vars(Maintenance))  # what a closed store is asked
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    return {call.attr for call in calls if call.attr in methods and last_name(call.value) in {*names, "open_store"}}
+
+
+def is_store(annotation: ast.expr) -> bool:
+    return any(isinstance(node, ast.Name) and node.id == "Store" for node in ast.walk(annotation))
+
+
+def last_name(node: ast.expr) -> str:
+    """`self._store` -> `_store`; `open_store(...)` -> `open_store`"""
+    node = node.func if isinstance(node, ast.Call) else node
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def sources(*suffixes: str) -> list[Path]:

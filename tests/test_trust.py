@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from collectors.analysis.blame.suspect import weighed
-from collectors.analysis.stacks.trust import source_tells, traces_of, trusted_depth
+from collectors.analysis.stacks.trust import source_names, traces_of, trusted_depth
 from collectors.records import Frame
 from collectors.store.protocol import StackColumns
 from tests.stacks import Span, columns, drawn, fold
@@ -45,13 +45,13 @@ def test_a_sample_far_away_says_nothing() -> None:
     assert trusted_depth(spans._replace(time_s=np.array([0.0, 0.5]))).tolist() == [1, 1]
 
 
-def test_the_source_tells_of_the_callee_that_its_line_names() -> None:
-    assert source_tells(STEP, FORWARD, line_of)
-    assert not source_tells(STEP, BACKWARD, line_of)
-    assert source_tells(STEP._replace(line=9), Frame("Images.__getitem__", "d.py", 1), line_of)
-    assert source_tells(STEP._replace(line=8), Frame("Rows.__next__", "d.py", 1), line_of)
-    assert not source_tells(STEP._replace(line=9), Frame("Rows.__next__", "d.py", 1), line_of)
-    assert source_tells(Frame("Module._call_impl", "module.py", 1), BACKWARD, line_of), "it calls whatever it is given"
+def test_the_source_names_of_the_callee_that_its_line_names() -> None:
+    assert source_names(STEP, FORWARD, line_of)
+    assert not source_names(STEP, BACKWARD, line_of)
+    assert source_names(STEP._replace(line=9), Frame("Images.__getitem__", "d.py", 1), line_of)
+    assert source_names(STEP._replace(line=8), Frame("Rows.__next__", "d.py", 1), line_of)
+    assert not source_names(STEP._replace(line=9), Frame("Rows.__next__", "d.py", 1), line_of)
+    assert source_names(Frame("Module._call_impl", "module.py", 1), BACKWARD, line_of), "it calls whatever it is given"
     spans = sampled((0, 7, 0.01, (MAIN, STEP, BACKWARD)))
     assert trusted_depth(spans, line_of).tolist() == [1], "main does not name step"
 
@@ -59,28 +59,23 @@ def test_the_source_tells_of_the_callee_that_its_line_names() -> None:
 def test_what_is_not_trusted_counts_for_its_caller_and_is_reported() -> None:
     spans = sampled((0, 7, 0.01, (MAIN, STEP, FORWARD)), (0, 7, 0.01, (MAIN, STEP, BACKWARD)))
     tree = fold(spans)
-    assert tree.unresolved_share == 1.0
-    assert dict(zip([tree.frames[i].name for i in tree.frame], tree.untrusted_s.tolist(), strict=True)) == {
-        "run main thread": 0.0,
-        "main": 0.0,
-        "step": 0.0,
-        "Model.backward": 0.01,
-        "Model.forward": 0.01,
-    }
+    assert tree.trusted_share == 0.0
+    trusted_s = dict(zip([tree.frames[i].name for i in tree.frame], tree.trusted_s.tolist(), strict=True))
+    assert trusted_s == {"run main thread": 0.02, "main": 0.02, "step": 0.02, "Model.backward": 0.0, "Model.forward": 0.0}
     assert set(weighed(traces_of(spans)).stacks) == {(0, 1)}
 
 
 def test_our_own_sampler_is_trusted() -> None:
     spans = sampled((0, 7, 0.01, (MAIN, STEP, FORWARD)), sampler="native")
     assert trusted_depth(spans).tolist() == [3]
-    assert fold(spans).unresolved_share == 0.0
+    assert fold(spans).trusted_share == 1.0
 
 
 def test_where_our_own_sampler_cut_a_stack_the_tree_says_so() -> None:
     spans = sampled((0, 7, 0.01, (MAIN, STEP)), (0, 7, 0.03, (MAIN, STEP)), sampler="native")
     tree = fold(spans._replace(resolved=np.array([False, True])))
     assert drawn(tree) == ["run main thread 0.04", "  main 0.04", "    step 0.04", "      not seen 0.01"]
-    assert tree.unresolved_share == pytest.approx(0.25)
+    assert tree.trusted_share == pytest.approx(0.75)
 
 
 def test_a_stack_that_was_read_in_pieces_is_not_trusted_at_all() -> None:

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.analysis.baseline import steplog
-from collectors.analysis.baseline.normal import normal
+from collectors.analysis.baseline.steady import baseline_of
 from collectors.analysis.baseline.steplog import StepLog
+from collectors.analysis.history import History
 from collectors.logs.formats.jsonl import Metrics
 from collectors.records import Points, labels_of
 from collectors.store.open import ENGINES, open_store
@@ -52,7 +53,7 @@ def logged(lines: Sequence[tuple[float, int, float]]) -> StepLog:
         many = {} if units == 1 else {"units": float(units)}
         values = {"loss": 1.0, "phase/data_s": phase_s, **many}
         store.append([Points("a", HOST, tuple(values), tuple(values.values()), time_s, step)])
-    return steplog.read(store, "a", (T0, T0 + 600.0))
+    return steplog.read(History(store, "a"), (T0, T0 + 600.0))
 
 
 @settings(max_examples=50, deadline=None)
@@ -81,11 +82,11 @@ def test_n_lines_and_one_line_of_n_have_the_same_rate_and_phases(many: int, unit
     assert usual[0] == pytest.approx(usual[1], rel=1e-3)
 
 
-def test_a_steady_run_has_the_same_normal_however_it_is_logged() -> None:
+def test_a_steady_run_has_the_same_baseline_however_it_is_logged() -> None:
     each = logged([(T0 + 0.1 * i, 1, 0.02) for i in range(3000)])
     once = logged([(T0 + 1.0 * i, 10, 0.2) for i in range(300)])
     window = (T0 + 200.0, T0 + 210.0)
-    found = [normal(window, log.units) for log in (each, once)]
+    found = [baseline_of(window, log.units) for log in (each, once)]
     assert [sum(hi - lo for lo, hi in ranges) for ranges in found] == pytest.approx([190.0] * 2, rel=0.1)
 
 

@@ -92,8 +92,8 @@ def test_the_sentence_names_line_leaf_and_cost(store: Store) -> None:
     verdict = blame(store, 82, 85)
     assert verdict.sentence == "100 % of the lost time: data.py:88 decode, in PIL ImageFile.load, +100 of +100 ms a step."
     assert (verdict.verdict, verdict.confidence, verdict.basis) == ("line", "high", "steps")
-    assert (verdict.rank_among_normal, verdict.per) == (1.0, "step")
-    assert (verdict.window_unit_s, verdict.normal_unit_s) == (pytest.approx(0.2), pytest.approx(0.1))
+    assert (verdict.rank_among_baseline, verdict.unit_name) == (1.0, "step")
+    assert (verdict.window_unit_s, verdict.baseline_unit_s) == (pytest.approx(0.2), pytest.approx(0.1))
     assert verdict.suspect is not None
     assert [frame.name for frame in verdict.suspect.path] == ["<module>", "step", "decode"]
     assert verdict.unexplained_s == pytest.approx(0, abs=1e-3)
@@ -149,14 +149,14 @@ def test_without_normal_shares_are_absolute_and_confidence_is_low(store: Store) 
     assert verdict.sentence == ("100 % of this window: train.py:40 step; there is no normal to compare it with."), (
         "55 % are in decode: no function below carries most of it"
     )
-    assert (verdict.confidence, verdict.normal) == ("low", [])
+    assert (verdict.confidence, verdict.baseline) == ("low", [])
 
 
 def test_without_steps_differences_are_in_seconds_of_every_second(store: Store) -> None:
     waits = (MODULE, STEP, Frame("Queue.get", f"{LIBRARY}/queue.py", 171))
     run(store, (60, ((10, waits), (90, (MODULE, STEP, FORWARD)))), (10, ((60, waits), (40, (MODULE, STEP, FORWARD)))), steps=False)
     verdict = blame(store, 62, 66)
-    assert (verdict.per, verdict.basis, verdict.units) == ("second", "stacks", None)
+    assert (verdict.unit_name, verdict.basis, verdict.units) == ("second", "stacks", None)
     assert verdict.sentence == (
         "100 % of the time spent differently from normal: train.py:40 step, in queue Queue.get, waits for the queue, +500 ms per second."
     )
@@ -170,7 +170,7 @@ def test_without_steps_the_seconds_in_which_the_gpu_is_as_busy_as_usual_are_norm
             [Points(None, labels, ("gpu/utilization_pct",), (busy_pct,), T0 + t / 2, None) for t in range(2 * since, 2 * until)]
         )
     verdict = blame(store, 72, 76)
-    assert verdict.normal == [
+    assert verdict.baseline == [
         (pytest.approx(T0, abs=1), pytest.approx(T0 + 30, abs=1)),
         (pytest.approx(T0 + 50, abs=1), T0 + 72 - 2),
     ]
@@ -198,7 +198,7 @@ def test_a_window_of_long_sequences_is_not_slow(store: Store) -> None:
     verdict = blame(store, end_s - 6, end_s - 1)
     assert verdict.verdict == "no_difference", verdict.sentence
     assert verdict.sentence.startswith("This window looks like normal for its size: a step has 1.4")
-    rows = {row.name: (row.window, row.normal) for row in verdict.evidence}
+    rows = {row.name: (row.window, row.baseline) for row in verdict.evidence}
     assert rows["Tokens per step"] == (pytest.approx(580, rel=0.02), pytest.approx(400, rel=0.05))
     assert rows["Time per token"] == (pytest.approx(220, rel=0.02), pytest.approx(220, rel=0.02))
 
@@ -346,14 +346,14 @@ def test_a_window_that_chance_made_slower_does_not_say_that_it_looks_like_normal
     run(store, *unsteady)
     said = [blame(store, at, at + 4) for at in range(60, 80, 2)]
     for verdict in said:
-        slower = (verdict.window_unit_s or 0) / (verdict.normal_unit_s or 1)
+        slower = (verdict.window_unit_s or 0) / (verdict.baseline_unit_s or 1)
         assert verdict.verdict != "no_difference" or ("looks like normal" in verdict.sentence) == (slower <= 1.1), verdict.sentence
 
 
 def test_another_window_may_stand_for_normal(store: Store) -> None:
     run(store, (60, NORMAL), (20, SLOW))
     verdict = Stacks(store).blame("run", (T0 + 62, T0 + 65), baseline=(T0 + 70, T0 + 75))
-    assert (verdict.verdict, verdict.normal) == ("no_difference", [(T0 + 70, T0 + 75)])
+    assert (verdict.verdict, verdict.baseline) == ("no_difference", [(T0 + 70, T0 + 75)])
 
 
 def test_a_gpu_whose_clock_is_down_is_slower_and_no_line_is_blamed(store: Store) -> None:
@@ -379,7 +379,7 @@ def test_where_other_programs_took_the_cores_no_line_is_blamed(store: Store, sam
     verdict = blame(store, 82, 85)
     assert verdict.sentence == "Other programs keep 3.4 of 4 cores busy, normal 0.1: +100 ms a step, normal 100 ms."
     assert (verdict.verdict, verdict.suspect) == ("cpu_taken", None)
-    assert ("CPU of others", 3.42, pytest.approx(0.08)) in [(row.name, row.window, row.normal) for row in verdict.evidence]
+    assert ("CPU of others", 3.42, pytest.approx(0.08)) in [(row.name, row.window, row.baseline) for row in verdict.evidence]
 
 
 @pytest.mark.parametrize(
@@ -417,7 +417,7 @@ def test_the_gpus_that_idle_in_normal_say_nothing_of_those_at_work(store: Store)
     verdict = blame(store, 62, 65)
     assert (verdict.verdict, verdict.suspect) == ("gpu_slower", None)
     assert "clock 1410 MHz, normal 1980 MHz" in verdict.sentence
-    assert ("GPU busy", 97.0, 95.0) in [(row.name, row.window, row.normal) for row in verdict.evidence]
+    assert ("GPU busy", 97.0, 95.0) in [(row.name, row.window, row.baseline) for row in verdict.evidence]
 
 
 def test_a_gpu_that_the_run_does_not_use_says_nothing(store: Store) -> None:
@@ -558,7 +558,7 @@ def test_without_steps_a_slow_stretch_that_computes_is_not_taken_for_normal(stor
     assert blame(store, 42, 48).verdict == "no_difference"
     verdict = blame(store, 55, 60)
     assert verdict.suspect and verdict.suspect.frame.name == "count"
-    assert all(not (28 < lo - T0 < 39 or 49 < lo - T0 < 68) for lo, hi in verdict.normal)
+    assert all(not (28 < lo - T0 < 39 or 49 < lo - T0 < 68) for lo, hi in verdict.baseline)
 
 
 def test_without_steps_parts_that_follow_each_other_are_normal_together(store: Store) -> None:

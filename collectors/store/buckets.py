@@ -14,23 +14,23 @@ from numpy.typing import NDArray
 
 from .protocol import Buckets, RawPoints
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
 
 
 class Summaries(NamedTuple):
     """Summaries of points, one entry each; a single point is one of one row. `low` and `high` lie on the asked axis."""
 
-    low: Floats
-    high: Floats
-    step: Floats  # of its last point
-    segment: Ints
-    rows: Ints
-    non_finite: Ints
-    least: Floats  # of finite values, NaN where there are none
-    most: Floats
-    total: Floats
-    last: Floats
+    low: _Floats
+    high: _Floats
+    step: _Floats  # of its last point
+    segment: _Ints
+    rows: _Ints
+    non_finite: _Ints
+    least: _Floats  # of finite values, NaN where there are none
+    most: _Floats
+    total: _Floats
+    last: _Floats
 
 
 def join_points(parts: Sequence[RawPoints]) -> RawPoints:
@@ -90,13 +90,13 @@ def _reduce(units: Summaries, buckets: int) -> Buckets:
     return _answer(reduced, int(units.rows.sum()))
 
 
-def _reach(high: Floats, new_segment: Ints) -> Floats:
+def _reach(high: _Floats, new_segment: _Ints) -> _Floats:
     """How far any unit up to this one reaches, within its segment."""
     ends = [*new_segment[1:].tolist(), len(high)]
     return np.concatenate([np.maximum.accumulate(high[start:end]) for start, end in zip(new_segment.tolist(), ends, strict=True)])
 
 
-def _cells(units: Summaries, new_segment: Ints, reach: Floats, islands: Ints, buckets: int) -> Ints:
+def _cells(units: Summaries, new_segment: _Ints, reach: _Floats, islands: _Ints, buckets: int) -> _Ints:
     """In which bucket of its segment each island begins. Over all segments these are at most `buckets`, or one per segment."""
     ends = np.append(new_segment[1:], len(units.low)) - 1
     widths = reach[ends] - units.low[new_segment]
@@ -108,7 +108,7 @@ def _cells(units: Summaries, new_segment: Ints, reach: Floats, islands: Ints, bu
     # Rounding must not open a bucket beyond the segment's last.
     highest = np.floor(widths / width).astype(np.int64)
     cells = np.floor((units.low[islands] - units.low[new_segment][segment]) / width).astype(np.int64)
-    clipped: Ints = np.minimum(cells, highest[segment])
+    clipped: _Ints = np.minimum(cells, highest[segment])
     return clipped
 
 
@@ -122,7 +122,7 @@ def _answer(units: Summaries, points_total: int) -> Buckets:
     )  # fmt: skip
 
 
-def _rises(segment: Ints, place: Floats) -> bool:
+def _rises(segment: _Ints, place: _Floats) -> bool:
     if len(place) < 2:
         return True
     return bool(segment[0] == segment[-1] and np.all(place[1:] >= place[:-1]) and np.all(segment == segment[0]))

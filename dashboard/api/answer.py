@@ -50,7 +50,6 @@ Column: TypeAlias = Annotated[NDArray[np.float64], _Items(_NUMBER)]
 Gaps: TypeAlias = Annotated[NDArray[np.float64], _Items({"anyOf": [_NUMBER, _NULL]})]  # null for what is missing
 Counts: TypeAlias = Annotated[NDArray[np.int64], _Items({"type": "integer"})]
 Logged: TypeAlias = Annotated[NDArray[np.float64] | list[float | str], _Items({"anyOf": [_NUMBER, _WORD]})]
-LoggedNumber: TypeAlias = float | Literal["NaN", "Infinity", "-Infinity"]
 
 
 def numbers(values: NDArray[np.float64]) -> NDArray[np.float64] | list[float | str]:
@@ -61,7 +60,7 @@ def numbers(values: NDArray[np.float64]) -> NDArray[np.float64] | list[float | s
     return listed if all(map(math.isfinite, values.tolist())) else [number(value) for value in values.tolist()]
 
 
-def number(value: float) -> LoggedNumber:
+def number(value: float) -> float | Literal["NaN", "Infinity", "-Infinity"]:
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -14,7 +14,7 @@ from collectors.analysis.stacks.traces import Range
 
 from ..queries import Queries
 from .answer import Answer
-from .parameters import Instant, Rank, RunParameter, Since, Until, optional_window, window_of
+from .parameters import Baseline, Rank, Window, known_run
 from .stacks import FrameRow, frame_row
 
 
@@ -61,19 +61,11 @@ class VerdictAnswer(TypedDict):
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
+    known = known_run(queries)
+
     @router.get("/blame", response_model=None, summary="Which line a window was lost to, beside the run's normal")
-    def blame(
-        run: RunParameter,
-        lo: Since,
-        hi: Until,
-        rank: Rank = None,
-        baseline_from: Instant = None,
-        baseline_to: Instant = None,
-    ) -> Answer[VerdictAnswer]:
-        queries.check_run(run)
-        return Answer(
-            verdict_answer(queries.stacks.blame(run, window_of(lo, hi), rank, optional_window(baseline_from, baseline_to)))
-        )
+    def blame(window: Window, baseline: Baseline, run: str = known, rank: Rank = None) -> Answer[VerdictAnswer]:
+        return Answer(verdict_answer(queries.stacks.blame(run, window, rank, baseline)))
 
 
 def verdict_answer(verdict: Verdict) -> VerdictAnswer:
@@ -90,27 +82,29 @@ def verdict_answer(verdict: Verdict) -> VerdictAnswer:
         "slowdown_s": verdict.slowdown_s,
         "unexplained_s": verdict.unexplained_s,
         "window_unit_s": verdict.window_unit_s,
-        "normal_unit_s": verdict.normal_unit_s,
-        "per": verdict.per,
+        "normal_unit_s": verdict.baseline_unit_s,
+        "per": verdict.unit_name,
         "units": verdict.units,
-        "normal_units": verdict.normal_units,
+        "normal_units": verdict.baseline_units,
         "samples": verdict.samples,
-        "normal_samples": verdict.normal_samples,
-        "unresolved_share": verdict.unresolved_share,
+        "normal_samples": verdict.baseline_samples,
+        "unresolved_share": 1 - verdict.trusted_share,
         "confidence": verdict.confidence,
-        "rank_among_normal": verdict.rank_among_normal,
+        "rank_among_normal": verdict.rank_among_baseline,
         "size": verdict.size,
         "longer": verdict.longer,
         "basis": verdict.basis,
         "contradiction": verdict.contradiction,
         "judged": verdict.judged,
-        "normal": verdict.normal,
+        "normal": verdict.baseline,
         "profile_until": verdict.profile_until,
         "function": frame.name if frame else None,
         "file": frame.file if frame else None,
         "line": (frame.line or None) if frame else None,
         "leaf": suspect.leaf if suspect else "",
         "caller": suspect.caller if suspect else "",
-        "path": [frame_row(one) for one in suspect.path] if suspect else [],
-        "evidence": [{"name": row.name, "unit": row.unit, "window": row.window, "normal": row.normal} for row in verdict.evidence],
+        "path": [frame_row(frame) for frame in suspect.path] if suspect else [],
+        "evidence": [
+            {"name": row.name, "unit": row.unit, "window": row.window, "normal": row.baseline} for row in verdict.evidence
+        ],
     }

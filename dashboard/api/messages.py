@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
@@ -44,4 +44,5 @@ class RefusedMessage(TypedDict):
     error: str
 
 
+LiveMessage: TypeAlias = StateMessage | DeltaMessage | ResetMessage | RefusedMessage
 MESSAGES = (StateMessage, DeltaMessage, ResetMessage, RefusedMessage)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import Depends, Query
 
 from collectors.analysis.stacks.traces import Range
 
-from ..queries import BadRequest
+from ..queries import BadRequest, Queries
 
 MAX_BUCKETS = 20_000
 MAX_LINES = 5_000
@@ -27,8 +27,6 @@ OptionalRun = Annotated[
 ]
 From = Annotated[float | None, Query(alias="from", allow_inf_nan=False, description=_STEP)]
 To = Annotated[float | None, Query(alias="to", allow_inf_nan=False, description=_STEP)]
-Since = Annotated[float, Query(alias="from", allow_inf_nan=False, description="Unix seconds")]
-Until = Annotated[float, Query(alias="to", allow_inf_nan=False, description="Unix seconds")]
 Instant = Annotated[float | None, Query(allow_inf_nan=False, description="Unix seconds")]
 Rank = Annotated[int | None, Query(ge=0, le=MOST_ID)]
 Pid = Annotated[int | None, Query(ge=0, le=MOST_ID)]
@@ -36,18 +34,36 @@ Thread = Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="a 
 Text = Annotated[str, Query(max_length=MOST_CHARACTERS)]
 
 
-def window_of(lo: float, hi: float) -> Range:
-    """Raises BadRequest."""
+def known_run(queries: Queries) -> Any:
+    """A dependency: the parameter `run`. Raises NotFound."""
+
+    def run_of(run: RunParameter) -> str:
+        queries.check_run(run)
+        return run
+
+    return Depends(run_of)
+
+
+def window_of(
+    lo: Annotated[float, Query(alias="from", allow_inf_nan=False, description="Unix seconds")],
+    hi: Annotated[float, Query(alias="to", allow_inf_nan=False, description="Unix seconds")],
+) -> Range:
+    """The parameters `from` and `to`. Raises BadRequest."""
     if not lo < hi:
         raise BadRequest("to must be later than from; both are Unix seconds")
     return lo, hi
+
+
+def baseline_of(baseline_from: Instant = None, baseline_to: Instant = None) -> Range | None:
+    """Another window to compare with; None where it is not given. Raises BadRequest."""
+    return None if baseline_from is None or baseline_to is None else window_of(baseline_from, baseline_to)
+
+
+Window = Annotated[Range, Depends(window_of)]
+Baseline = Annotated[Range | None, Depends(baseline_of)]
 
 
 def check_order(lo: float | None, hi: float | None) -> None:
     """Raises BadRequest."""
     if lo is not None and hi is not None and lo > hi:
         raise BadRequest("to must not be before from")
-
-
-def optional_window(lo: float | None, hi: float | None) -> Range | None:
-    return None if lo is None or hi is None else window_of(lo, hi)

@@ -25,15 +25,12 @@ from .parameters import (
     MAX_WIDTH,
     MOST_CHARACTERS,
     MOST_ID,
-    Instant,
+    Baseline,
     Pid,
     Rank,
-    RunParameter,
-    Since,
     Thread,
-    Until,
-    optional_window,
-    window_of,
+    Window,
+    known_run,
 )
 
 
@@ -138,11 +135,13 @@ class SourceAnswer(TypedDict):
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
+    known = known_run(queries)
+
     @router.get("/flame", response_model=None, summary="The Python stacks of a window as a tree")
     def flame(
-        run: RunParameter,
-        lo: Since,
-        hi: Until,
+        window: Window,
+        other: Baseline,
+        run: str = known,
         rank: Rank = None,
         pid: Pid = None,
         thread: Thread = None,
@@ -151,8 +150,6 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             str, Query(max_length=MOST_CHARACTERS, description="only what steps spent in this phase, as they log it")
         ] = "",
         baseline: Annotated[Literal["", "normal"], Query(description="normal: beside the run's normal")] = "",
-        baseline_from: Instant = None,
-        baseline_to: Instant = None,
         waits: Annotated[bool, Query(description="false: without the time in which a thread only waits")] = True,
         focus: Annotated[str, Query(max_length=MOST_CHARACTERS, description="only stacks with such a frame, from it on")] = "",
         hide: Annotated[str, Query(max_length=MOST_CHARACTERS, description="without such frames")] = "",
@@ -161,15 +158,14 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         prune: Annotated[float, Query(ge=0, le=1, description="leave out what is below this share")] = folding.PRUNE,
         shape: Annotated[Literal["tree", "folded", "speedscope"], Query(alias="format")] = "tree",
     ) -> Answer[FlameAnswer] | Response:
-        queries.check_run(run)
         answer = queries.stacks.fold(
             run,
-            window_of(lo, hi),
+            window,
             lanes.Lanes(view, thread, rank, pid),
             shape=reshaping.Reshaping(waits, focus, hide, roll, invert),
             phase=phase,
-            baseline=optional_window(baseline_from, baseline_to),
-            against_normal=baseline == "normal",
+            baseline=other,
+            own_baseline=baseline == "normal",
             prune=prune,
         )
         queries.ahead.want(run)
@@ -177,34 +173,30 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             case "folded":
                 return PlainTextResponse(exporting.to_folded(answer.tree))
             case "speedscope":
-                speedscope = exporting.to_speedscope(answer.tree, name=f"{run} {lo:.3f} to {hi:.3f}")
+                speedscope = exporting.to_speedscope(answer.tree, name=f"{run} {window[0]:.3f} to {window[1]:.3f}")
                 return Response(encode(speedscope), media_type=Answer.media_type)
             case _:
                 return Answer(flame_answer(answer, queries.profiler()))
 
     @router.get("/flamechart", response_model=None, summary="The Python stacks of a window in time order")
     def flamechart(
-        run: RunParameter,
-        lo: Since,
-        hi: Until,
+        window: Window,
+        run: str = known,
         width: Annotated[int, Query(ge=1, le=MAX_WIDTH, description="pixels: what is narrower than one is merged")] = 1200,
         rank: Rank = None,
         pid: Pid = None,
         thread: Thread = None,
         view: lanes.View = "joined",
     ) -> Answer[ChartAnswer]:
-        queries.check_run(run)
-        chosen = lanes.Lanes(view, thread, rank, pid)
-        return Answer(chart_answer(queries.stacks.chart(run, window_of(lo, hi), width, chosen)))
+        return Answer(chart_answer(queries.stacks.chart(run, window, width, lanes.Lanes(view, thread, rank, pid))))
 
     @router.get("/source", response_model=None, summary="Lines of a file of the run's own folder that its profile names")
     def source(
-        run: RunParameter,
         file: Annotated[str, Query(max_length=MOST_CHARACTERS, description="as a frame names it")],
+        run: str = known,
         line: Annotated[int, Query(ge=1, le=MOST_ID)] = 1,
         context: Annotated[int, Query(ge=0, le=MAX_CONTEXT, description="lines on each side")] = 8,
     ) -> Answer[SourceAnswer]:
-        queries.check_run(run)
         try:
             return Answer(source_answer(queries.stacks.source(run, file, line, context)))
         except SourceRefused as error:
@@ -233,7 +225,7 @@ def tree_answer(tree: FlameTree) -> TreeAnswer:
         "hz": tree.hz,
         "baseline_samples": tree.baseline_samples,
         "baseline_seconds": tree.baseline_seconds,
-        "unresolved_share": tree.unresolved_share,
+        "unresolved_share": 1 - tree.trusted_share,
         "threads": [thread_row(thread) for thread in tree.threads],
         "frames": [frame_row(frame) for frame in tree.frames],
         "nodes": {
@@ -241,7 +233,7 @@ def tree_answer(tree: FlameTree) -> TreeAnswer:
             "parent": tree.parent,
             "self_s": tree.self_s,
             "total_s": tree.total_s,
-            "untrusted_s": tree.untrusted_s,
+            "untrusted_s": tree.total_s - tree.trusted_s,
             "base_self_s": tree.base_self_s,
             "base_total_s": tree.base_total_s,
             "kind": tree.kind,
@@ -257,11 +249,11 @@ def flame_answer(folded: Folded, profiler: Profiler) -> FlameAnswer:
         **tree_answer(folded.tree),
         "units": folded.units,
         "baseline_units": folded.baseline_units,
-        "per": folded.per,
-        "normal": folded.normal,
+        "per": folded.unit_name,
+        "normal": folded.baseline,
         "profile_until": folded.profile_until,
         "ranks": sorted({thread.rank for thread in folded.tree.threads}),
-        "phases": [{"name": phase.name, "seconds": phase.seconds, "normal_s": phase.normal_s} for phase in folded.phases],
+        "phases": [{"name": phase.name, "seconds": phase.seconds, "normal_s": phase.baseline_s} for phase in folded.phases],
         "sampler": profiler.sampler,
         "note": note,
     }

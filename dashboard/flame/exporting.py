@@ -54,7 +54,7 @@ def to_speedscope(tree: FlameTree, name: str = "profile") -> dict[str, Any]:
 def from_speedscope(file: dict[str, Any]) -> Weighed:
     """The first profile of a file with sampled profiles."""
     (profile, *_) = file["profiles"]
-    frames = [Frame(one["name"], one.get("file", ""), one.get("line", 0)) for one in file["shared"]["frames"]]
+    frames = [Frame(frame["name"], frame.get("file", ""), frame.get("line", 0)) for frame in file["shared"]["frames"]]
     return _weighed(frames, [tuple(sample) for sample in profile["samples"]], profile["weights"])
 
 

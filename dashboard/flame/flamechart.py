@@ -134,9 +134,9 @@ class Drawing:
 def _rows(traces: Traces, window: Range, width: int, function: Ints, functions: int) -> Iterator[Ints]:
     """Depth by depth, the function that is shown in each pixel; -1 for none."""
     pixel, stack, seconds = _by_pixel(traces, window, width)
-    lengths = np.array([len(one) for one in traces.stacks], np.int64)
+    lengths = np.array([len(frames) for frames in traces.stacks], np.int64)
     starts = np.cumsum(lengths) - lengths
-    flat = function[np.fromiter((frame for one in traces.stacks for frame in one), np.int64, int(lengths.sum()))]
+    flat = function[np.fromiter((frame for frames in traces.stacks for frame in frames), np.int64, int(lengths.sum()))]
     depth = 0
     while len(pixel):
         longer = lengths[stack] > depth

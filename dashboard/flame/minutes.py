@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collectors.analysis.history import History
 from collectors.analysis.stacks.folding import Gathered, gather
 from collectors.analysis.stacks.joining import join
 from collectors.analysis.stacks.lanes import Lanes, ThreadTime, summed, threads_of
@@ -69,7 +70,7 @@ class Minutes:
         """The same as `folding.gather` of the window's stacks."""
         whole = self._whole(run, window, lanes)
         if len(whole) < LEAST:
-            return gather(self._store.stacks(*window, run), lanes, line_of=self._line_of(run))
+            return gather(self._history(run).stacks(window), lanes, line_of=self._line_of(run))
         edges = [(window[0], whole[0] * MINUTE_S), ((whole[-1] + 1) * MINUTE_S, window[1])]
         with self._work():
             minutes = self._remembered(run, lanes.joined, whole)
@@ -79,12 +80,13 @@ class Minutes:
 
     def fold_ahead(self, run: str) -> int:
         """Remember the newest few of the last hours' minutes that are not known yet, joined as pages ask for them; how many it were."""
-        settled = int(((self._store.profiled_until(run) or 0.0) - SETTLED_S) / MINUTE_S)
-        first = max(0, settled - AHEAD, math.ceil((self._store.profiled_from(run) or 0.0) / MINUTE_S))
+        history = self._history(run)
+        settled = int(((history.profiled_until() or 0.0) - SETTLED_S) / MINUTE_S)
+        first = max(0, settled - AHEAD, math.ceil((history.profiled_from() or 0.0) / MINUTE_S))
         if self._table.stacks > MOST_STACKS / 2 or self._entries > MOST_ENTRIES / 2:
             return 0  # the rest is for what is asked
-        missing = [one for one in range(first, settled) if _MinuteKey(run, True, one) not in self._known]
-        chosen = [one for one in missing if one > missing[-1] - AHEAD_AT_ONCE]
+        missing = [minute for minute in range(first, settled) if _MinuteKey(run, True, minute) not in self._known]
+        chosen = [minute for minute in missing if minute > missing[-1] - AHEAD_AT_ONCE]
         with self._work():
             self._remembered(run, True, chosen)
         return len(chosen)
@@ -93,12 +95,16 @@ class Minutes:
         """The minutes that lie in the window and in the settled profile; none for a choice of threads that is not kept."""
         if lanes.by_thread or lanes.pid is not None:
             return range(0)
-        from_s = max(window[0], self._store.profiled_from(run) or 0.0)
-        until_s = min(window[1], (self._store.profiled_until(run) or 0.0) - SETTLED_S)
+        history = self._history(run)
+        from_s = max(window[0], history.profiled_from() or 0.0)
+        until_s = min(window[1], (history.profiled_until() or 0.0) - SETTLED_S)
         whole = range(math.ceil(from_s / MINUTE_S), int(until_s / MINUTE_S))
         if len(whole) > MOST_ASKED:
             raise TooMuch(f"the window holds {len(whole) / 60:.0f} hours of stacks; choose one of at most {MOST_ASKED // 60}")
         return whole
+
+    def _history(self, run: str) -> History:
+        return History(self._store, run)
 
     @contextmanager
     def _work(self) -> Iterator[None]:
@@ -143,9 +149,8 @@ class Minutes:
         if not missing:
             return []
         spans: dict[int, int] = {}
-        for start_s, end_s, count in self._store.stack_counts(
-            missing[0].minute * MINUTE_S, (missing[-1].minute + 1) * MINUTE_S, missing[0].run
-        ):
+        hull = missing[0].minute * MINUTE_S, (missing[-1].minute + 1) * MINUTE_S
+        for start_s, end_s, count in self._history(missing[0].run).stack_counts(hull):
             minute = int((start_s + end_s) / 2 / MINUTE_S)
             spans[minute] = spans.get(minute, 0) + count
         portions: list[list[_MinuteKey]] = []
@@ -161,7 +166,7 @@ class Minutes:
         return portions
 
     def _read(self, run: str, joined: bool, ranges: list[Range]) -> list[Minute]:
-        columns = self._store.stacks(ranges[0][0], ranges[-1][1], run)
+        columns = self._history(run).stacks((ranges[0][0], ranges[-1][1]))
         line_of = self._line_of(run)
         traces = traces_of(columns, line_of)
         mains = join(traces, line_of) if joined else traces
@@ -186,23 +191,23 @@ def _minute(mains: Traces, all_threads: Traces, columns: StackColumns, numbers: 
 
 
 def _gathered(run: str, minutes: list[Minute], lanes: Lanes, table: _Table) -> Gathered:
-    rank, stack, seconds = (np.concatenate([one[i] for one in minutes]) for i in range(3))
+    rank, stack, seconds = (np.concatenate([minute[i] for minute in minutes]) for i in range(3))
     wanted = np.ones(len(rank), bool) if lanes.rank is None else rank == lanes.rank
     keys, key = np.unique(rank[wanted] * (1 << 32) + stack[wanted], return_inverse=True)
     threads = summed(thread for minute in minutes for thread in minute.threads)
     several = len({thread.rank for thread in threads}) > 1
     frames, rows = table.frames(), table.rows()
-    heads = {one: len(frames) + i for i, one in enumerate(sorted({thread.rank for thread in threads}))}
+    heads = {number: len(frames) + i for i, number in enumerate(sorted({thread.rank for thread in threads}))}
     found = [
         (rows[number], heads[its]) for its, number in zip((keys >> 32).tolist(), (keys & ((1 << 32) - 1)).tolist(), strict=True)
     ]
     weighed = Weighed(
-        frames=[*frames, *(Frame(f"rank {one}", "", 0) for one in heads)],
+        frames=[*frames, *(Frame(f"rank {number}", "", 0) for number in heads)],
         stacks=[(head, *row) if several else row for (row, _), head in found],
         trusted=np.array([trusted + several for (_, trusted), _ in found], np.int64),
         seconds=np.bincount(key, seconds[wanted], len(keys)).astype(np.float64),
     )
-    samples, hz = sum(one.samples for one in minutes), max(one.hz for one in minutes)
+    samples, hz = sum(minute.samples for minute in minutes), max(minute.hz for minute in minutes)
     return Gathered(weighed, lanes.title(run if threads else None), threads, samples, hz)
 
 

@@ -31,9 +31,9 @@ class Sized(NamedTuple):
     amount: Units  # the same stretches, counted in tokens
     usual: float  # of a unit, the median
 
-    def longer(self, window: Sequence[Range], normal: Sequence[Range]) -> float | None:
+    def longer(self, window: Sequence[Range], baseline: Sequence[Range]) -> float | None:
         """How many times as many tokens a unit of the window has."""
-        sizes = [self.amount.within(side) / max(self.steps.within(side), 1e-9) for side in (window, normal)]
+        sizes = [self.amount.within(side) / max(self.steps.within(side), 1e-9) for side in (window, baseline)]
         return sizes[0] / sizes[1] if all(sizes) else None
 
 
@@ -98,7 +98,7 @@ def expected(seconds: Floats, size: Floats, units: Floats) -> Floats | None:
 
 def _slope(x: Floats, y: Floats) -> float:
     pairs = np.random.default_rng(0).integers(0, len(x), (2, PAIRS))
-    run, rise = (one[pairs[1]] - one[pairs[0]] for one in (x, y))
+    run, rise = (values[pairs[1]] - values[pairs[0]] for values in (x, y))
     apart = np.abs(run) > VARIES * np.median(x)
     return float(np.median(rise[apart] / run[apart])) if apart.any() else 0.0
 

@@ -1,37 +1,32 @@
-"""What a run's own log says of a stretch of time: its units, their phases, and what is no steady state; read from the store."""
+"""What a run's own log says of a stretch of time: its units, their phases, and what is no steady state."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from fnmatch import fnmatchcase
-from typing import NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from ...store.protocol import Buckets, Series, Store
+from ...store.protocol import RawPoints, Series
 from ..baseline.sizes import Sized, is_size, sized, weighed
 from ..baseline.units import NO_PHASES, StepPhases, Units
-from ..stacks.traces import Bools, Floats, Range
+from ..history import History
+from ..stacks.traces import Floats, Range
 from . import units
-from .normal import BEFORE_S, unsteady_by_nature
+from .steady import BEFORE_S, unsteady_by_nature
 
-EACH_POINT = 5_000_000  # buckets: each point is its own
 INTERRUPTIONS, COMPILATIONS = ("checkpoint", "validation"), ("compile", "recompile")
 GC = "gc"
 PHASE, GPU_PHASE = "phase/", "gpu_phase/"
 UNITS = "units"  # of work, for which a line stands: a series that has points only where that is not one
 
-Counted: TypeAlias = tuple[Floats, Floats]  # when such lines were logged, and what they said
-
 
 class StepLog(NamedTuple):
-    units: (
-        Units | None
-    )  # None where the run logs no steps; where their sizes explain their lengths, counted in those of the usual size
+    units: Units | None  # None where the run logs no steps; in steps of the usual size, where sizes explain how long they take
     steps: Units | None  # the same, each counted as one
     sized: Sized | None  # their tokens or samples, where those explain how long they take
     phases: StepPhases
-    per: str  # what a unit is called
+    unit_name: str  # what a unit is called
     first: bool  # whether these units are the run's first
     interruptions: list[Range]
     compilations: list[Range]
@@ -41,81 +36,49 @@ class StepLog(NamedTuple):
         return unsteady_by_nature(self.units, self.first, self.interruptions, window, self.compilations)
 
 
-def read(store: Store, run: str, window: Range, rank: int = 0, around_s: float = BEFORE_S) -> StepLog:
+def read(history: History, window: Range, rank: int = 0, around_s: float = BEFORE_S) -> StepLog:
     """From `around_s` before the window to as long after it, as one rank logs it."""
-    lo, hi = window[0] - around_s, window[1] + around_s
-    mine = [one for one in store.series(run) if dict(one.labels).get("rank", "0") == str(rank)]
-    stepped = [one for one in mine if one.last_step is not None and one.first_step != one.last_step]
-    counter = next((one for one in mine if one.name == UNITS), None)
-    stepped = [one for one in stepped if one is not counter]
-    stepper = max(stepped, key=lambda one: one.points, default=None)
-    phases = [one for one in stepped if one.name.startswith(PHASE)]
-    counts = [one for one in stepped if is_size(one.name)]
-    found = store.range([one.id for one in {*phases, *counts, *filter(None, [stepper, counter])}], lo, hi, buckets=EACH_POINT)
-    stored = store.run(run)
-    counted_units = (found[counter.id].t, found[counter.id].last) if counter else None
-    steps = _units(found[stepper.id], counted_units, min(hi, store.profiled_until(run) or lo)) if stepper else None
-    counted = sized(steps, {one.name: (found[one.id].t, found[one.id].last) for one in counts}) if steps else None
+    around = (window[0] - around_s, window[1] + around_s)
+    mine = history.series(rank)
+    counter = next((series for series in mine if series.name == UNITS), None)
+    stepped = [series for series in mine if series.last_step is not None and series.first_step != series.last_step]
+    stepped = [series for series in stepped if series is not counter]
+    stepper = max(stepped, key=lambda series: series.points, default=None)
+    phases = [series for series in stepped if series.name.startswith(PHASE)]
+    sizes = [series for series in stepped if is_size(series.name)]
+    found = history.points({*phases, *sizes, *filter(None, [stepper, counter])}, around)
+    counts = found[counter.id] if counter else None
+    until_s = min(around[1], history.profiled_until() or around[0])
+    steps = _units(found[stepper.id], counts, until_s) if stepper else None
+    counted = sized(steps, {series.name: (found[series.id].place, found[series.id].value) for series in sizes}) if steps else None
     return StepLog(
         units=weighed(steps, counted) if steps and counted else steps,
         steps=steps,
         sized=counted,
-        phases=_phases(phases, found, counted_units),
-        per=str((stored.info.get("unit") if stored else None) or "step"),
-        first=stepper is not None and (stepper.first_time_s or 0.0) >= lo,
-        interruptions=_timed(store, run, lo, hi, INTERRUPTIONS),
-        compilations=_timed(store, run, lo, hi, COMPILATIONS),
-        collections=_timed(store, run, lo, hi, (GC,)) or None,
+        phases=_phases(phases, found, counts),
+        unit_name=history.unit_name,
+        first=stepper is not None and (stepper.first_time_s or 0.0) >= around[0],
+        interruptions=history.during(INTERRUPTIONS, around),
+        compilations=history.during(COMPILATIONS, around),
+        collections=history.during((GC,), around) or None,
     )
 
 
-def values_of(
-    store: Store, run: str | None, names: Sequence[str], *sides: Sequence[Range], only: Collection[Series] | None = None
-) -> dict[str, list[Floats]]:
-    """By name, for each side, the finite values of all series of that name in its ranges; a name may be a glob.
-
-    `only`: none but these series.
-    """
-    known = store.series(run) if only is None else only
-    chosen = [one for one in known if any(fnmatchcase(one.name, name) for name in names)]
-    if not chosen or not any(sides):
-        return {}
-    lo, hi = min(lo for side in sides for lo, _ in side), max(hi for side in sides for _, hi in side)
-    found = store.range([one.id for one in chosen], lo, hi, buckets=EACH_POINT)
-    values: dict[str, list[list[Floats]]] = {}
-    for one in chosen:
-        points = found[one.id]
-        for i, side in enumerate(sides):
-            inside = np.any([np.zeros(len(points.t), bool), *(_within(points.t, part) for part in side)], axis=0)
-            values.setdefault(one.name, [[] for _ in sides])[i].append(points.last[inside & np.isfinite(points.last)])
-    return {name: [np.concatenate(parts) for parts in both] for name, both in values.items()}
-
-
-def _within(time_s: Floats, one: Range) -> Bools:
-    within: Bools = (time_s >= one[0]) & (time_s < one[1])
-    return within
-
-
-def _units(points: Buckets, counted: Counted | None, until_s: float) -> Units | None:
+def _units(points: RawPoints, counts: RawPoints | None, until_s: float) -> Units | None:
     """With the one that is going on, as far as stacks were recorded."""
-    counts = units.counts_at(points.t, *counted) if counted else None
-    found = units.units_of(points.t, points.step, points.segment, counts)
+    at_points = units.counts_at(points.place, counts) if counts else None
+    found = units.units_of(points.place, points.step, points.segment, at_points)
     return found.until(until_s) if len(found.start_s) else None
 
 
-def _phases(series: Sequence[Series], found: dict[int, Buckets], counted: Counted | None) -> StepPhases:
+def _phases(series: Sequence[Series], found: dict[int, RawPoints], counts: RawPoints | None) -> StepPhases:
     if not series:
         return NO_PHASES
-    columns: list[tuple[str, Floats, Floats]] = [(_phase_name(one), found[one.id].t, found[one.id].last) for one in series]
-    known = [(name, t[np.isfinite(t)], last[np.isfinite(t)]) for name, t, last in columns]
+    columns: list[tuple[str, Floats, Floats]] = [(_phase_name(row), found[row.id].place, found[row.id].value) for row in series]
+    known = [(name, time_s[np.isfinite(time_s)], value[np.isfinite(time_s)]) for name, time_s, value in columns]
     names, times_s, values = zip(*known, strict=True)
-    return units.phases_of(names, times_s, values, counted)
+    return units.phases_of(names, times_s, values, counts)
 
 
 def _phase_name(series: Series) -> str:
     return series.name.removeprefix(PHASE).removesuffix("_s")
-
-
-def _timed(store: Store, run: str, lo: float, hi: float, kinds: Sequence[str]) -> list[Range]:
-    """When events of these kinds were going on: they are logged when they are over."""
-    return [(one.time_s - (one.seconds or 0.0), one.time_s) for one in store.events(run, lo, hi, kinds)]

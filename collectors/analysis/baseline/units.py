@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...store.protocol import RawPoints
 from ..stacks.traces import Bools, Floats, Ints, Range, overlaps
 
 
@@ -112,23 +113,23 @@ class StepPhases(NamedTuple):
 NO_PHASES = StepPhases([], np.zeros(0), np.zeros((0, 0)), np.zeros(0))
 
 
-def counts_at(time_s: Floats, counted_s: Floats, counts: Floats) -> Floats:
+def counts_at(time_s: Floats, counts: RawPoints) -> Floats:
     """How many units the line of each time stands for: what was logged at the same moment, else one."""
     found = np.ones(len(time_s))
-    if len(counted_s):
-        order = np.argsort(counted_s, kind="stable")
-        place = np.minimum(np.searchsorted(counted_s, time_s, sorter=order), len(order) - 1)
-        same = counted_s[order][place] == time_s
-        found[same] = counts[order][place][same]
+    if len(counts.place):
+        order = np.argsort(counts.place, kind="stable")
+        place = np.minimum(np.searchsorted(counts.place, time_s, sorter=order), len(order) - 1)
+        same = counts.place[order][place] == time_s
+        found[same] = counts.value[order][place][same]
     return found
 
 
 def phases_of(
-    names: Sequence[str], times_s: Sequence[Floats], values: Sequence[Floats], counted: tuple[Floats, Floats] | None = None
+    names: Sequence[str], times_s: Sequence[Floats], values: Sequence[Floats], counts: RawPoints | None = None
 ) -> StepPhases:
     """From one series a phase, each with its own times: those that are logged on one line have the same.
 
-    `counted`: when lines that stand for more units than one were logged, and for how many.
+    `counts`: when lines that stand for more units than one were logged, and for how many.
     """
     if not names:
         return NO_PHASES
@@ -136,5 +137,5 @@ def phases_of(
     seconds = np.zeros((len(names), len(end_s)))
     for row, time_s, value in zip(seconds, times_s, values, strict=True):
         np.add.at(row, np.searchsorted(end_s, time_s), np.nan_to_num(value, posinf=0.0, neginf=0.0))
-    counts = counts_at(end_s, *counted) if counted else np.ones(len(end_s))
-    return StepPhases(list(names), end_s, np.maximum(seconds, 0.0), counts)
+    units = counts_at(end_s, counts) if counts else np.ones(len(end_s))
+    return StepPhases(list(names), end_s, np.maximum(seconds, 0.0), units)

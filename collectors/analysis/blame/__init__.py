@@ -1,1 +1,1 @@
-"""A window against its run's normal: what it was lost to. Reads stacks as `flame` folds them."""
+"""A window against its run's baseline: what it was lost to. Reads stacks as `flame` folds them."""

@@ -1,4 +1,4 @@
-"""How large an excess chance alone makes: windows of the same length, drawn from normal.
+"""How large an excess chance alone makes: windows of the same length, drawn from the baseline.
 
 Neighbouring samples are not independent, and thousands of functions are looked at: so whole stretches are drawn, and of each
 drawn window the largest excess of any function counts.
@@ -28,7 +28,7 @@ class Chance(NamedTuple):
     """What the drawn windows showed."""
 
     largest_s: Floats  # the largest excess of each, per unit
-    windows: float  # how many windows of this length would fit into normal side by side
+    windows: float  # how many windows of this length would fit into the baseline side by side
 
     @property
     def threshold_s(self) -> float:
@@ -40,17 +40,17 @@ class Chance(NamedTuple):
 
 
 def chance(
-    normal: Traces, trie: Trie, first: int, ranges: Sequence[Range], units: Units | None, window_s: float, period_s: float = 0.0
+    baseline: Traces, trie: Trie, first: int, ranges: Sequence[Range], units: Units | None, window_s: float, period_s: float = 0.0
 ) -> Chance:
-    """`trie` holds the stacks of `normal` from its stack number `first` on. Without units, what repeats itself in `period_s` stays together."""
+    """`trie` holds the stacks of `baseline` from its stack number `first` on. Without units, what repeats itself in `period_s` stays together."""
     blocks = blocks_of(ranges, units, BLOCK_S if units is not None else max(BLOCK_WITHOUT_UNITS_S, period_s))
     bounds = np.array(blocks)
-    total_s = _totals(normal, trie, first, bounds)
-    per = units.within_each(blocks) if units is not None else bounds[:, 1] - bounds[:, 0]
+    total_s = _totals(baseline, trie, first, bounds)
+    divisor = units.within_each(blocks) if units is not None else bounds[:, 1] - bounds[:, 0]
     length_s = float((bounds[:, 1] - bounds[:, 0]).mean())
     picks = np.random.default_rng(0).integers(0, len(blocks), (DRAWN, max(1, round(window_s / length_s))))
     times = np.array([np.bincount(row, minlength=len(blocks)) for row in picks], np.float64)
-    excess_s = times @ total_s / np.maximum(times @ per, 1e-9)[:, None] - total_s.sum(axis=0) / max(per.sum(), 1e-9)
+    excess_s = times @ total_s / np.maximum(times @ divisor, 1e-9)[:, None] - total_s.sum(axis=0) / max(divisor.sum(), 1e-9)
     return Chance(excess_s.max(axis=1), sum(hi - lo for lo, hi in ranges) / window_s)
 
 
@@ -69,13 +69,13 @@ def blocks_of(ranges: Sequence[Range], units: Units | None, least_s: float) -> l
     return blocks
 
 
-def _totals(normal: Traces, trie: Trie, first: int, bounds: Floats) -> Floats:
+def _totals(baseline: Traces, trie: Trie, first: int, bounds: Floats) -> Floats:
     """`[block, node]`: seconds at each node that is not small."""
     nodes = len(trie.parent)
-    span, block = overlaps(normal.start_s, normal.end_s, bounds[:, 0], bounds[:, 1])
-    seconds = np.minimum(normal.end_s[span], bounds[block, 1]) - np.maximum(normal.start_s[span], bounds[block, 0])
-    place = block * nodes + trie.leaf[first + normal.stack[span]]
-    sums = np.bincount(place, seconds * normal.weight[span], len(bounds) * nodes).astype(np.float64)
+    span, block = overlaps(baseline.start_s, baseline.end_s, bounds[:, 0], bounds[:, 1])
+    seconds = np.minimum(baseline.end_s[span], bounds[block, 1]) - np.maximum(baseline.start_s[span], bounds[block, 0])
+    place = block * nodes + trie.leaf[first + baseline.stack[span]]
+    sums = np.bincount(place, seconds * baseline.weight[span], len(bounds) * nodes).astype(np.float64)
     total_s = sums.reshape(len(bounds), nodes)
     for depth in range(int(trie.depth.max(initial=0)), 0, -1):
         level = np.flatnonzero(trie.depth == depth)

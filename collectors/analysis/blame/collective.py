@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -11,20 +10,20 @@ from ..stacks.joining import rank_of_head
 from ..stacks.traces import Floats, Range, Traces
 
 
-class Straggler(NamedTuple):
-    rank: int
-    waited_s: float  # by the rank that waited most, per unit, more than normal
+def straggler(
+    joined: Traces, window: Range, baseline: Sequence[Range], divisors: tuple[float, float], least_s: float
+) -> int | None:
+    """The rank for whom the others waited longest; None where none of them waited `least_s` longer per unit than in the baseline.
 
-
-def straggler(joined: Traces, window: Range, normal: Sequence[Range], per: tuple[float, float]) -> Straggler | None:
-    """None for a single rank. `per` is how many units the window and normal have; 0 for no normal."""
+    `divisors` is how many units window and baseline have; 0 for no baseline.
+    """
     ranks = sorted({rank for _, rank, _, role in joined.processes if role == "main"})
     if len(ranks) < 2:
         return None
-    waited_s = _waited(joined.within([window]), ranks) / per[0]
-    if per[1]:
-        waited_s -= _waited(joined.within(normal), ranks) / per[1]
-    return Straggler(ranks[int(waited_s.sum(axis=0).argmax())], float(waited_s.sum(axis=1).max()))
+    waited_s = _waited(joined.within([window]), ranks) / divisors[0]
+    if divisors[1]:
+        waited_s -= _waited(joined.within(baseline), ranks) / divisors[1]
+    return ranks[int(waited_s.sum(axis=0).argmax())] if waited_s.sum(axis=1).max() >= least_s else None
 
 
 def _waited(traces: Traces, ranks: list[int]) -> Floats:

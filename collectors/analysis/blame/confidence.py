@@ -8,51 +8,47 @@ Confidence: TypeAlias = Literal["high", "medium", "low"]
 
 
 class Strength(NamedTuple):
-    """What speaks for a function that was found."""
+    """What speaks for a function that was found; or what a word needs at least of each."""
 
     margin: float  # its excess, as a multiple of what chance and counting could make
     share: float  # of the slowdown that it explains
     halves: float  # the smaller one of its excesses in two halves of the window, as a share of the whole's
     alone: float  # how much of its excess is its own: in no other own function below it
     samples: int  # of the window
-    normal_s: float  # how much normal there is
-    normal_units: float | None
-    unresolved: float  # of the window's time, in stacks that are not trusted to their leaf
-    certain: bool  # a sampler that does not mix moments
+    baseline_s: float  # how long the baseline is
+    baseline_units: float | None  # None where the run logs none
+    trusted_share: float  # of the window's time, in stacks that are trusted to their leaf
+    all_trusted: bool  # all come from a sampler that does not mix moments
 
 
-class Bar(NamedTuple):
-    """What a word needs at least."""
-
-    margin: float
-    share: float
-    halves: float
-    alone: float
-    samples: int
-    normal_s: float
-    normal_units: float
-    resolved: float
-
-
-HIGH = Bar(margin=2.0, share=0.7, halves=0.5, alone=0.5, samples=150, normal_s=8.0, normal_units=10, resolved=0.7)
-MEDIUM = Bar(margin=1.2, share=0.5, halves=0.25, alone=0.25, samples=100, normal_s=5.0, normal_units=2, resolved=0.5)
+HIGH = Strength(
+    margin=2.0,
+    share=0.7,
+    halves=0.5,
+    alone=0.5,
+    samples=150,
+    baseline_s=8.0,
+    baseline_units=10,
+    trusted_share=0.7,
+    all_trusted=True,
+)
+MEDIUM = Strength(
+    margin=1.2,
+    share=0.5,
+    halves=0.25,
+    alone=0.25,
+    samples=100,
+    baseline_s=5.0,
+    baseline_units=2,
+    trusted_share=0.5,
+    all_trusted=False,
+)
 
 
 def confidence(strength: Strength) -> Confidence:
     """High only where the sampler reads one moment."""
-    if strength.certain and _reaches(strength, HIGH):
-        return "high"
-    return "medium" if _reaches(strength, MEDIUM) else "low"
+    return "high" if _reaches(strength, HIGH) else "medium" if _reaches(strength, MEDIUM) else "low"
 
 
-def _reaches(strength: Strength, bar: Bar) -> bool:
-    return (
-        strength.margin >= bar.margin
-        and strength.share >= bar.share
-        and strength.halves >= bar.halves
-        and strength.alone >= bar.alone
-        and strength.samples >= bar.samples
-        and strength.normal_s >= bar.normal_s
-        and (strength.normal_units is None or strength.normal_units >= bar.normal_units)
-        and 1 - strength.unresolved >= bar.resolved
-    )
+def _reaches(strength: Strength, least: Strength) -> bool:
+    return all(has is None or need is None or has >= need for has, need in zip(strength, least, strict=True))

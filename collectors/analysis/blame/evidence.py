@@ -1,4 +1,4 @@
-"""The numbers beside a verdict: each of the window, and of its normal."""
+"""The numbers beside a verdict: each of the window, and of its baseline."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ WAITS = "Main thread waits"
 NEXT_TO_NOTHING = 0.1  # of all cores
 
 
-def rows(case: Case, log: StepLog, gpu: GpuLook | None = None, host: HostLook | None = None) -> list[Evidence]:
+def rows(case: Case, log: StepLog) -> list[Evidence]:
     """Steps a second, phases, how busy the GPUs are and other programs keep the cores."""
-    phases = _phases(log, case.window.ranges, case.normal.ranges if case.normal else [])
-    return [*_rates(case, log), *phases, *_gpus(gpu), *_others(host)]
+    phases = _phases(log, case.window.ranges, case.baseline.ranges if case.baseline else [])
+    return [*_rates(case, log), *phases, *_gpus(case.gpu), *_others(case.host)]
 
 
 def _rates(case: Case, log: StepLog) -> list[Evidence]:
     """Steps a second; where steps are of different sizes, those, too, and how long a token takes."""
     if case.window.units is None or log.steps is None:
         return []
-    sides = [_Rate.of(side, log) for side in (case.window, case.normal)]
-    rows = [Evidence(f"{case.per.capitalize()}s/s", f"{case.per}s/s", *(side.steps for side in sides))]
+    sides = [_Rate.of(side, log) for side in (case.window, case.baseline)]
+    rows = [Evidence(f"{case.unit_name.capitalize()}s/s", f"{case.unit_name}s/s", *(side.steps for side in sides))]
     if log.sized is None:
         return rows
     what = log.sized.name
     return [
         *rows,
-        Evidence(f"{what.capitalize()} per {case.per}", what, *(side.size for side in sides)),
+        Evidence(f"{what.capitalize()} per {case.unit_name}", what, *(side.size for side in sides)),
         Evidence(f"Time per {what.removesuffix('s')}", "us", *(side.amount_us for side in sides)),
     ]
 
@@ -53,14 +53,16 @@ class _Rate(NamedTuple):
         return cls(steps / seconds, amount / steps, 1e6 * seconds / amount if amount else None)
 
 
-def _phases(log: StepLog, window: list[Range], normal: list[Range]) -> list[Evidence]:
+def _phases(log: StepLog, window: list[Range], baseline: list[Range]) -> list[Evidence]:
     phases = log.phases
-    steps, base = phases.steps_within(window), phases.steps_within(normal)
+    steps, base = phases.steps_within(window), phases.steps_within(baseline)
     if not steps:
         return []
     here = (phases.seconds_within(window) / steps).tolist()
-    there = (phases.seconds_within(normal) / base).tolist() if base else [None] * len(here)
-    return [Evidence(f"{name.capitalize()}", f"s/{log.per}", *pair) for name, *pair in zip(phases.names, here, there, strict=True)]
+    there = (phases.seconds_within(baseline) / base).tolist() if base else [None] * len(here)
+    return [
+        Evidence(f"{name.capitalize()}", f"s/{log.unit_name}", *pair) for name, *pair in zip(phases.names, here, there, strict=True)
+    ]
 
 
 def _gpus(gpu: GpuLook | None) -> list[Evidence]:
@@ -80,9 +82,11 @@ def _others(host: HostLook | None) -> list[Evidence]:
 
 def waits_of(main: tuple[Traces, Traces | None], case: Case, line_of: LineOf) -> Evidence:
     """How long the main thread waits, whoever works for it meanwhile: its own stacks, before they are joined."""
-    per = case.window.per, case.normal.per if case.normal else None
-    unit = "share" if case.window.units is None else f"s/{case.per}"
-    here, there = (_waited_s(side, line_of) / by if side is not None and by else None for side, by in zip(main, per, strict=True))
+    divisors = case.window.divisor, case.baseline.divisor if case.baseline else None
+    unit = "share" if case.window.units is None else f"s/{case.unit_name}"
+    here, there = (
+        _waited_s(side, line_of) / by if side is not None and by else None for side, by in zip(main, divisors, strict=True)
+    )
     return Evidence(WAITS, unit, here, there)
 
 

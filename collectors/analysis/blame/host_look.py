@@ -1,27 +1,26 @@
-"""Whether other programs kept the machine's cores busy in a window, more than in its normal."""
+"""Whether other programs kept the machine's cores busy in a window, more than in its baseline."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from ...catalog import HOST
-from ...store.protocol import Series, Store
-from ..baseline.steplog import values_of
-from ..stacks.traces import Floats, Range
+from ...store.protocol import Series
+from ..history import History
+from ..stacks.traces import Range
 from .verdict import HostLook
 
 BUSY, OF_RUN, OF_CORE = "host/cpu_pct", "host/run_cpu_pct", "host/cpu_core_pct"
 PERIOD_S = {metric.name: source.period_s for source in HOST for metric in source.metrics}
 
 
-def look(store: Store, run: str, window: Range, normal: Sequence[Range]) -> HostLook | None:
+def look(history: History, window: Range, baseline: Sequence[Range]) -> HostLook | None:
     """None where one of the two lacks what the machine or what the run itself used."""
-    known = store.series(None)
-    cores = len({dict(one.labels).get("core") for one in known if one.name == OF_CORE})
-    ranks = [one for one in known if one.name == OF_RUN and dict(one.labels).get("run") == run]
-    busy_pct, of_rank_pct = _means(store, BUSY, window, normal), _means(store, OF_RUN, window, normal, ranks)
+    known = history.machine_series()
+    cores = len({dict(series.labels).get("core") for series in known if series.name == OF_CORE})
+    ranks = [series for series in known if series.name == OF_RUN and dict(series.labels).get("run") == history.run]
+    of_all = [series for series in known if series.name == BUSY]
+    busy_pct, of_rank_pct = _means(history, of_all, window, baseline), _means(history, ranks, window, baseline)
     if not cores or busy_pct is None or of_rank_pct is None:
         return None
     own = (len(ranks) * of_rank_pct[0] / 100, len(ranks) * of_rank_pct[1] / 100)
@@ -29,11 +28,11 @@ def look(store: Store, run: str, window: Range, normal: Sequence[Range]) -> Host
     return HostLook(cores, busy_pct, own, others)
 
 
-def _means(
-    store: Store, name: str, window: Range, normal: Sequence[Range], only: Sequence[Series] | None = None
-) -> tuple[float, float] | None:
-    """Over window and normal. A value tells of the period before it."""
-    sides = [[(lo, hi + PERIOD_S[name]) for lo, hi in side] for side in ([window], normal)]
-    none: list[Floats] = [np.zeros(0), np.zeros(0)]
-    here, there = values_of(store, None, [name], *sides, only=only).get(name, none)
+def _means(history: History, series: Sequence[Series], window: Range, baseline: Sequence[Range]) -> tuple[float, float] | None:
+    """Over window and baseline, of series of one name. A value stands for the period before it."""
+    if not series:
+        return None
+    name = series[0].name
+    sides = [[(lo, hi + PERIOD_S[name]) for lo, hi in side] for side in ([window], baseline)]
+    here, there = history.values(series, *sides)[name]
     return (float(here.mean()), float(there.mean())) if len(here) and len(there) else None

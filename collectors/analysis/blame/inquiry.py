@@ -1,21 +1,21 @@
-"""Ask which line a window was lost to: read its stacks, steps and GPUs, judge, and say it in a sentence."""
+"""Ask which line a window was lost to: its stacks, steps and GPUs, a judgement, and the sentence that reports it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ...store.protocol import Store
 from ..baseline import steplog
 from ..baseline.steplog import StepLog
+from ..history import History
 from ..stacks.joining import join
 from ..stacks.traces import Range, Traces, union
 from ..stacks.trust import LineOf, no_source, traces_of
-from . import agreement, evidence, gpu_look, host_look, recorded
+from . import agreement, compared, evidence, gpu_look, host_look
 from .collective import straggler
+from .compared import Compared, main_threads, other_threads
 from .judging import judge
-from .reasons import MOST, Facts, reasoned
-from .recorded import Recorded, main_threads, other_threads
+from .reasons import MOST, reasoned
 from .verdict import Case, Evidence, Side, Verdict
 from .wording import worded
 
@@ -23,56 +23,63 @@ TOUCHING_S = 0.05  # spans this close leave no hole in what was recorded
 
 
 def blame(
-    store: Store,
-    run: str,
+    history: History,
     window: Range,
     rank: int | None = None,
     baseline: Range | None = None,
-    folder: str = "",
     line_of: LineOf = no_source,
 ) -> Verdict:
     """`rank` is whose main thread is looked at first, by default the lowest; one that it waits for takes its place."""
-    log = steplog.read(store, run, window, rank or 0)
-    about = recorded.read(store, run, window, log, baseline)
+    log = steplog.read(history, window, rank or 0)
+    about, folder = compared.read(history, window, log, baseline), history.folder()
     stacks = traces_of(about.columns, line_of)
     joined = join(stacks, line_of)
     first = rank if rank is not None else min((its for _, its, _, role in joined.processes if role == "main"), default=0)
     case = _case(joined, about, first, folder, line_of)
     verdict = judge(case)
-    late = straggler(joined, about.window, about.normal, (case.window.per, case.normal.per if case.normal else 0.0))
-    lost_s = verdict.slowdown_s or 0.0
-    awaited = late is not None and verdict.verdict in ("line", "unknown") and late.waited_s >= MOST * lost_s
-    if late is not None and awaited:
-        case = _case(joined, about, late.rank, folder, line_of)
-        verdict = replace(judge(case), rank=late.rank)
-    looked_at = late.rank if late and awaited else first
-    gpu = gpu_look.look(store, run, about.window, about.normal, log)
-    host = host_look.look(store, run, about.window, about.normal) if about.normal else None
-    facts = Facts(_others(stacks, about, looked_at, line_of), _collections(case, log), gpu, host)
-    verdict = reasoned(verdict, case, facts)
-    if awaited and verdict.verdict in ("line", "unknown"):
+    late = _awaited(verdict, case, joined, about)
+    if late is not None:
+        case = _case(joined, about, late, folder, line_of)
+        verdict = replace(judge(case), rank=late)
+    looked_at = first if late is None else late
+    case = case._replace(
+        others=_others(stacks, about, looked_at, line_of),
+        gc_s=_collections(case, log),
+        gpu=gpu_look.look(history, about.window, about.baseline, log),
+        host=host_look.look(history, about.window, about.baseline) if about.baseline else None,
+    )
+    verdict = reasoned(verdict, case)
+    if late is not None and verdict.verdict in ("line", "unknown"):
         verdict = replace(verdict, verdict="collective_wait")
-    rows = [*evidence.rows(case, log, gpu, host), _waits(stacks, case, looked_at)]
+    rows = [*evidence.rows(case, log), _waits(stacks, case, looked_at)]
     verdict = replace(
         _sized(verdict, case, log),
         evidence=rows,
-        profile_until=store.profiled_until(run),
+        profile_until=history.profiled_until(),
         judged=about.window if case.in_part else None,
     )
-    drawn = [window], about.normal if baseline or case.in_part else agreement.nearest(about.normal, window)
-    return worded(_compared(verdict, joined, log, drawn, looked_at), gpu, host)
+    drawn = [window], about.baseline if baseline or case.in_part else agreement.nearest(about.baseline, window)
+    return worded(_checked(verdict, joined, log, drawn, looked_at), case.gpu, case.host)
 
 
-def _case(joined: Traces, about: Recorded, rank: int, folder: str, line_of: LineOf) -> Case:
+def _awaited(verdict: Verdict, case: Case, joined: Traces, about: Compared) -> int | None:
+    """The rank for whom the others waited most of what was lost."""
+    if verdict.verdict not in ("line", "unknown"):
+        return None
+    divisors = (case.window.divisor, case.baseline.divisor if case.baseline else 0.0)
+    return straggler(joined, about.window, about.baseline, divisors, MOST * (verdict.slowdown_s or 0.0))
+
+
+def _case(joined: Traces, about: Compared, rank: int, folder: str, line_of: LineOf) -> Case:
     mine = main_threads(joined, rank)
     return Case(
         window=_side(mine, [about.window], about.log),
         asked=_side(mine, [about.asked], about.log),
-        normal=_side(mine, about.normal, about.log) if about.normal else None,
+        baseline=_side(mine, about.baseline, about.log) if about.baseline else None,
         units=about.log.units,
-        per=about.log.per,
+        unit_name=about.log.unit_name,
         hz=about.columns.hz,
-        certain=bool((mine.gil >= 0).all()),
+        all_trusted=bool((mine.gil >= 0).all()),
         own_folder=folder,
         line_of=line_of,
         period_s=about.period_s,
@@ -88,43 +95,42 @@ def _side(traces: Traces, ranges: Sequence[Range], log: StepLog) -> Side:
 
 def _waits(stacks: Traces, case: Case, rank: int) -> Evidence:
     mine = main_threads(stacks, rank)
-    normal = mine.within(case.normal.ranges) if case.normal else None
-    return evidence.waits_of((mine.within(case.window.ranges), normal), case, case.line_of)
+    baseline = mine.within(case.baseline.ranges) if case.baseline else None
+    return evidence.waits_of((mine.within(case.window.ranges), baseline), case, case.line_of)
 
 
-def _compared(verdict: Verdict, joined: Traces, log: StepLog, sides: tuple[list[Range], list[Range]], rank: int) -> Verdict:
+def _checked(verdict: Verdict, joined: Traces, log: StepLog, sides: tuple[list[Range], list[Range]], rank: int) -> Verdict:
     """With what the graph or the table beside it say otherwise; it is then a guess."""
     if verdict.suspect is None or not sides[1]:
         return verdict
     tree = agreement.drawn(joined, sides, rank)
     units = [
-        log.units.within(side) if log.units else float(seconds)
-        for side, seconds in zip(sides, (tree.seconds, tree.baseline_seconds), strict=True)
+        log.units.within(side) if log.units else float(seconds) for side, seconds in zip(sides, tree.total_s[:, 0], strict=True)
     ]
     said = agreement.contradiction(verdict, tree, verdict.evidence, (units[0], units[1]))
     return replace(verdict, contradiction=said, confidence="low") if said else verdict
 
 
 def _sized(verdict: Verdict, case: Case, log: StepLog) -> Verdict:
-    if log.sized is None or case.normal is None:
+    if log.sized is None or case.baseline is None:
         return verdict
-    longer = log.sized.longer(case.window.ranges, case.normal.ranges)
+    longer = log.sized.longer(case.window.ranges, case.baseline.ranges)
     return replace(verdict, size=f"{log.sized.usual:,.0f} {log.sized.name}", longer=longer)
 
 
-def _others(stacks: Traces, about: Recorded, rank: int, line_of: LineOf) -> tuple[Side, Side] | None:
-    if not about.normal:
+def _others(stacks: Traces, about: Compared, rank: int, line_of: LineOf) -> tuple[Side, Side] | None:
+    if not about.baseline:
         return None
     others = other_threads(stacks, rank, line_of)
-    return _side(others, [about.window], about.log), _side(others, about.normal, about.log)
+    return _side(others, [about.window], about.log), _side(others, about.baseline, about.log)
 
 
 def _collections(case: Case, log: StepLog) -> tuple[float, float] | None:
     """Seconds of garbage collection a unit."""
-    if log.collections is None or case.normal is None:
+    if log.collections is None or case.baseline is None:
         return None
     here, there = (
-        sum(max(0.0, min(hi, end) - max(lo, start)) for lo, hi in side.ranges for start, end in log.collections) / side.per
-        for side in (case.window, case.normal)
+        sum(max(0.0, min(hi, end) - max(lo, start)) for lo, hi in side.ranges for start, end in log.collections) / side.divisor
+        for side in (case.window, case.baseline)
     )
     return here, there

@@ -1,4 +1,4 @@
-"""Judge a window against its normal: whether it lost anything, and to which function."""
+"""Judge a window against its baseline: whether it lost anything, and to which function."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .suspect import Excess, Suspect
 from .verdict import Case, Side, Verdict
 
 FEW_SAMPLES = 50
-LEAST, LEAST_UNSURE = 0.05, 0.1  # of a normal unit's time: less is no difference that anybody would look for
+LEAST, LEAST_UNSURE = 0.05, 0.1  # of the time of a unit of the baseline: less is no difference that anybody would look for
 SIGMAS = 3.0  # of counting noise
 LEAST_EVERYWHERE = 0.15  # ... where no function carries it: a machine with other work is now and then that much slower
-FEW_WINDOWS = 20  # normal windows side by side; with fewer, LEAST_UNSURE is the least
+FEW_WINDOWS = 20  # windows of the baseline side by side; with fewer, LEAST_UNSURE is the least
 ALL = 0.9  # of its time
 PRESENT = 0.15  # of a short window, that a function which its whole units lost time to must have lost in it
 HALVES_S = 0.25  # every other stretch of this length is one half of a window;
@@ -31,26 +31,26 @@ LONG = 3.0  # samples in a row: who stands so long stands
 
 def judge(case: Case) -> Verdict:
     """The line, without a word on GPUs and other ranks."""
-    window, normal = case.window, case.normal
+    window, baseline = case.window, case.baseline
     known = _known(case)
     if not case.asked.seconds:
         return Verdict("no_profile", **known)
     if known["samples"] < FEW_SAMPLES:
         return Verdict("too_few_samples", **known)
-    trie, weighings = suspect.tree_of(window.traces, normal.traces if normal else None)
-    per = (window.per, normal.per if normal else 0.0)
-    excess = suspect.excess_of(trie, per, round(window.seconds * case.hz), case.own_folder)
-    slowdown_s = excess.slowdown_s if window.units is not None or normal is None else excess.shifted_s
+    trie, weighings = suspect.tree_of(window.traces, baseline.traces if baseline else None)
+    divisors = (window.divisor, baseline.divisor if baseline else 0.0)
+    excess = suspect.excess_of(trie, divisors, round(window.seconds * case.hz), case.own_folder)
+    slowdown_s = excess.slowdown_s if window.units is not None or baseline is None else excess.shifted_s
     known |= {"slowdown_s": slowdown_s, "unexplained_s": slowdown_s}
-    found = suspect.find(excess, slowdown_s, weighings, per)
-    luck = _luck(case, trie) if normal else None
-    unit_s = known["normal_unit_s"] or 1.0
+    found = suspect.find(excess, slowdown_s, weighings, divisors)
+    luck = _luck(case, trie) if baseline else None
+    unit_s = known["baseline_unit_s"] or 1.0
     least_s = _least(excess, found, unit_s, luck)
     everywhere_s = max(least_s, LEAST_EVERYWHERE * unit_s)
     if found is not None:
         found = found._replace(everywhere=_is_everywhere(found, excess, slowdown_s, case))
     if found is None or found.excess_s <= (everywhere_s if found.everywhere or _is_all(found, case) else least_s):
-        is_slower = normal is None or (window.units is not None and slowdown_s > everywhere_s)
+        is_slower = baseline is None or (window.units is not None and slowdown_s > everywhere_s)
         return Verdict("unknown" if is_slower else "no_difference", **known)
     if not _stands(found, case):
         return Verdict("unknown", **known)
@@ -61,70 +61,70 @@ def judge(case: Case) -> Verdict:
         "excess_s": found.excess_s,
         "excess_share": min(1.0, found.excess_s / slowdown_s) if slowdown_s > 0 else 1.0,
         "unexplained_s": slowdown_s - found.excess_s,
-        "confidence": _confidence(case, found, slowdown_s, least_s) if normal else "low",
-        "rank_among_normal": luck.rank_of(found.excess_s) if luck else None,
+        "confidence": _confidence(case, found, slowdown_s, least_s) if baseline else "low",
+        "rank_among_baseline": luck.rank_of(found.excess_s) if luck else None,
     }
     return Verdict("line", **known)
 
 
 def _is_everywhere(found: Suspect, excess: Excess, slowdown_s: float, case: Case) -> bool:
     """Whether it names all that there is: what it calls, or what is beside it, grew in the same proportion."""
-    window, normal = case.window, case.normal
-    if normal is None or window.units is None:
+    window, baseline = case.window, case.baseline
+    if baseline is None or window.units is None:
         return False
-    per = (window.per, normal.per)
-    parts = suspect.largest_below(excess, [found.frame, *found.below][-1], per) if _is_all(found, case) else None
+    divisors = (window.divisor, baseline.divisor)
+    parts = suspect.largest_below(excess, [found.frame, *found.below][-1], divisors) if _is_all(found, case) else None
     if parts is not None and in_proportion(parts[0].tolist(), parts[1].tolist()):
         return True
-    return grows_everywhere(found.frame, window.traces, normal.traces, per, slowdown_s, case.own_folder, case.line_of)
+    return grows_everywhere(found.frame, window.traces, baseline.traces, divisors, slowdown_s, case.own_folder, case.line_of)
 
 
 def _is_all(found: Suspect, case: Case) -> bool:
-    """Whether the function is there all the time in normal: that it takes longer says no more than that a unit does."""
-    normal = case.normal
-    return normal is not None and normal.traces.seconds[standing(normal.traces, found.frame)].sum() >= ALL * normal.seconds
+    """Whether the function is there all the time in the baseline: that it takes longer says no more than that a unit does."""
+    baseline = case.baseline
+    return baseline is not None and baseline.traces.seconds[standing(baseline.traces, found.frame)].sum() >= ALL * baseline.seconds
 
 
 def _luck(case: Case, trie: Trie) -> Chance | None:
-    if case.normal is None:
+    if case.baseline is None:
         return None
     first = len(case.window.traces.stacks)
-    return chance(case.normal.traces, trie, first, case.normal.ranges, case.units, case.window.seconds, case.period_s)
+    return chance(case.baseline.traces, trie, first, case.baseline.ranges, case.units, case.window.seconds, case.period_s)
 
 
 def _known(case: Case) -> dict[str, Any]:
-    window, normal = case.window, case.normal
+    window, baseline = case.window, case.baseline
     return {
         "window_unit_s": window.seconds / window.units if window.units else None,
-        "normal_unit_s": normal.seconds / normal.units if normal and normal.units else None,
-        "per": case.per if window.units is not None else "second",
+        "baseline_unit_s": baseline.seconds / baseline.units if baseline and baseline.units else None,
+        "unit_name": case.unit_name if window.units is not None else "second",
         "units": case.asked.units,
-        "normal_units": normal.units if normal else None,
+        "baseline_units": baseline.units if baseline else None,
         "samples": round(case.asked.seconds * case.hz),
-        "normal_samples": round(normal.seconds * case.hz) if normal else 0,
-        "unresolved_share": unresolved_share(window.traces),
+        "baseline_samples": round(baseline.seconds * case.hz) if baseline else 0,
+        "trusted_share": trusted_share(window.traces),
         "basis": "stacks" if window.units is None else "steps",
-        "normal": normal.ranges if normal else [],
+        "baseline": baseline.ranges if baseline else [],
     }
 
 
-def unresolved_share(traces: Traces) -> float:
-    """Of the time, how much lies in stacks that are not trusted to their leaf."""
+def trusted_share(traces: Traces) -> float:
+    """Of the time, how much lies in stacks that are trusted to their leaf; 1 for no time at all."""
     lengths = np.array([len(stack) for stack in traces.stacks], np.int64)
-    doubtful = (traces.trusted < lengths)[traces.stack] if len(lengths) else np.zeros(0, bool)
+    trusted = (traces.trusted >= lengths)[traces.stack] if len(lengths) else np.zeros(0, bool)
     total_s = float(traces.seconds.sum())
-    return float(traces.seconds[doubtful].sum()) / total_s if total_s else 0.0
+    return float(traces.seconds[trusted].sum()) / total_s if total_s else 1.0
 
 
-def _least(excess: Excess, found: Suspect | None, normal_unit_s: float, luck: Chance | None) -> float:
+def _least(excess: Excess, found: Suspect | None, baseline_unit_s: float, luck: Chance | None) -> float:
     """An excess up to this may be chance, or nothing that matters."""
     counting_s = SIGMAS * excess.noise_s(found.excess_s if found else 0.0)
     least = LEAST if luck and luck.windows >= FEW_WINDOWS else LEAST_UNSURE
-    return max(least * normal_unit_s, counting_s, luck.threshold_s if luck else 0.0)
+    return max(least * baseline_unit_s, counting_s, luck.threshold_s if luck else 0.0)
 
 
 def _confidence(case: Case, found: Suspect, slowdown_s: float, least_s: float) -> Confidence:
-    assert case.normal is not None
+    assert case.baseline is not None
     return confidence(
         Strength(
             margin=found.excess_s / max(least_s, 1e-9),
@@ -132,18 +132,19 @@ def _confidence(case: Case, found: Suspect, slowdown_s: float, least_s: float) -
             halves=_halves(case, found),
             alone=found.alone,
             samples=round(case.asked.seconds * case.hz),
-            normal_s=case.normal.seconds,
-            normal_units=case.normal.units,
-            unresolved=unresolved_share(case.window.traces),
-            certain=case.certain,
+            baseline_s=case.baseline.seconds,
+            baseline_units=case.baseline.units,
+            trusted_share=trusted_share(case.window.traces),
+            all_trusted=case.all_trusted,
         )
     )
 
 
-def _excess_of(found: Suspect, side: Side, normal: Side | None) -> float:
-    """What a function takes more than in normal, per unit."""
+def _excess_of(found: Suspect, side: Side, baseline: Side | None) -> float:
+    """What a function takes more than in the baseline, per unit."""
     here, there = (
-        float(one.traces.seconds[standing(one.traces, found.frame)].sum()) / one.per if one else 0.0 for one in (side, normal)
+        float(part.traces.seconds[standing(part.traces, found.frame)].sum()) / part.divisor if part else 0.0
+        for part in (side, baseline)
     )
     return here - there
 
@@ -154,7 +155,7 @@ def _halves(case: Case, found: Suspect) -> float:
     if len(blocks) < HALVES_BLOCKS:
         blocks = blocks_of(case.window.ranges, None, HALVES_S)
     halves = [_part(case.window, blocks[first::2], case.units) for first in (0, 1)]
-    return min(_excess_of(found, half, case.normal) for half in halves) / found.excess_s
+    return min(_excess_of(found, half, case.baseline) for half in halves) / found.excess_s
 
 
 def _part(side: Side, ranges: list[Range], units: Units | None) -> Side:
@@ -166,8 +167,8 @@ def _is_present(found: Suspect, case: Case) -> bool:
     if not case.in_part:
         return True
     inside_s, whole_s = (float(side.traces.seconds[standing(side.traces, found.frame)].sum()) for side in (case.asked, case.window))
-    lost_s = inside_s * min(1.0, found.excess_s * case.window.per / max(whole_s, 1e-9))
-    return lost_s >= PRESENT * case.asked.seconds and _excess_of(found, case.asked, case.normal) > 0
+    lost_s = inside_s * min(1.0, found.excess_s * case.window.divisor / max(whole_s, 1e-9))
+    return lost_s >= PRESENT * case.asked.seconds and _excess_of(found, case.asked, case.baseline) > 0
 
 
 def _stands(found: Suspect, case: Case) -> bool:
@@ -177,7 +178,7 @@ def _stands(found: Suspect, case: Case) -> bool:
     stacks = [not there.isdisjoint(stack[:depth]) for stack, depth in zip(traces.stacks, traces.trusted.tolist(), strict=True)]
     spans = np.flatnonzero(np.array(stacks, bool)[traces.stack])
     starts, ends = traces.start_s[spans], traces.end_s[spans]
-    if case.certain or bool(((ends - starts) * case.hz >= LONG).any()):
+    if case.all_trusted or bool(((ends - starts) * case.hz >= LONG).any()):
         return True
     if case.units is None:
         return len(spans) >= SPANS

@@ -1,4 +1,4 @@
-"""What a line alone does not tell: that it waits, holds a lock or the GIL, is a checkpoint, or the garbage collector's work."""
+"""What a line alone does not show: that it waits, holds a lock or the GIL, is a checkpoint, or the garbage collector's work."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from . import suspect
 from .gpu_look import LEAST_BUSY_PCT
 from .spread import standing
 from .suspect import Suspect
-from .verdict import Case, GpuLook, HostLook, Side, Verdict
+from .verdict import Case, Side, Verdict
 
 MOST = 0.5  # of the slowdown: what explains so much of it is the reason
-LEAST_LOGGED = 0.15  # of a normal unit: the run's own clock says it, no chance of sampling does
+LEAST_LOGGED = 0.15  # of a unit of the baseline: the run's own clock says it, no chance of sampling does
 IDLER_PCT = 5.0  # so much less busy is idle
 SLOWER_CLOCK = 0.97
 OTHERS_AT_WORK = 0.3  # seconds of every second, by which a process's other threads must have become busier
-WAS_THERE = 0.02  # of its time in the window: so much a function must take in normal to be the same, only slower
+WAS_THERE = 0.02  # of its time in the window: so much a function must take in the baseline to be the same, only slower
 CORE_TAKEN = 0.25  # of one core, on the average over the window
 CORELESS = 0.7  # of the slowdown: work without a core
-SAME_WORK = 1.25  # times the CPU time of a normal unit
+SAME_WORK = 1.25  # times the CPU time of a unit of the baseline
 FULL_PCT = 80.0  # of all cores: where there are free ones, nobody has to wait for one
 PAUSE = 3.0  # samples
 PAUSED = 0.8  # of the excess
@@ -39,34 +39,25 @@ PASSING = 2  # units in which the line was seen in passing: it is there all the 
 GC = "garbage collection"
 
 
-class Facts(NamedTuple):
-    """What else is known of a window and its normal."""
-
-    others: tuple[Side, Side] | None = None  # the other threads of the process, as far as they are at work
-    gc_s: tuple[float, float] | None = None  # seconds a unit; None where the run does not log it
-    gpu: GpuLook | None = None
-    host: HostLook | None = None
-
-
-def reasoned(verdict: Verdict, case: Case, facts: Facts) -> Verdict:
+def reasoned(verdict: Verdict, case: Case) -> Verdict:
     """The verdict with its reason; or another one, where the reason says that the line is innocent."""
-    collected_s = facts.gc_s[0] - facts.gc_s[1] if facts.gc_s else 0.0
-    if verdict.verdict == "no_difference" and collected_s >= LEAST_LOGGED * (verdict.normal_unit_s or np.inf):
+    collected_s = case.gc_s[0] - case.gc_s[1] if case.gc_s else 0.0
+    if verdict.verdict == "no_difference" and collected_s >= LEAST_LOGGED * (verdict.baseline_unit_s or np.inf):
         return _collector(verdict, collected_s) if collected_s >= MOST * (verdict.slowdown_s or 0.0) else verdict
-    if verdict.verdict not in ("line", "unknown") or not verdict.normal or not verdict.slowdown_s:
+    if verdict.verdict not in ("line", "unknown") or not verdict.baseline or not verdict.slowdown_s:
         return replace(verdict, reason=_of_line(verdict.suspect, case)) if verdict.suspect else verdict
-    if facts.gc_s and collected_s >= MOST * verdict.slowdown_s:
+    if case.gc_s and collected_s >= MOST * verdict.slowdown_s:
         return _collector(verdict, collected_s)
-    if _gpu_is_slower(verdict, case, facts.gpu):
+    if _gpu_is_slower(verdict, case):
         return _without_line(verdict, "gpu_slower")
-    if pool := _holder_of_gil(verdict, case, facts):
+    if pool := _holder_of_gil(verdict, case):
         return pool
-    if _cpu_is_taken(verdict, case, facts.host):
+    if _cpu_is_taken(verdict, case):
         return _without_line(verdict, "cpu_taken")
     if verdict.suspect is None:
         return verdict
     reason = _of_line(verdict.suspect, case)
-    if not reason and facts.gc_s is None and not _elsewhere(verdict.suspect, case) and _pauses(verdict.suspect, case):
+    if not reason and case.gc_s is None and not _elsewhere(verdict.suspect, case) and _pauses(verdict.suspect, case):
         return replace(verdict, reason=f"may be {GC}", confidence="low")
     if verdict.suspect.everywhere and not reason:
         return replace(_bare(verdict), verdict="unknown", confidence=None)
@@ -79,7 +70,7 @@ def _without_line(verdict: Verdict, kind: Literal["gpu_slower", "cpu_taken"]) ->
 
 def _bare(verdict: Verdict) -> Verdict:
     return replace(
-        verdict, suspect=None, excess_s=None, excess_share=None, rank_among_normal=None, unexplained_s=verdict.slowdown_s
+        verdict, suspect=None, excess_s=None, excess_share=None, rank_among_baseline=None, unexplained_s=verdict.slowdown_s
     )
 
 
@@ -125,8 +116,9 @@ def _collector(verdict: Verdict, excess_s: float) -> Verdict:
     )
 
 
-def _gpu_is_slower(verdict: Verdict, case: Case, gpu: GpuLook | None) -> bool:
-    """No more idle than normal, and: clocks down, kernels longer, or all that the main thread does more is wait for it."""
+def _gpu_is_slower(verdict: Verdict, case: Case) -> bool:
+    """No more idle than in the baseline, and: clocks down, kernels longer, or all that the main thread does more is wait for it."""
+    gpu = case.gpu
     if gpu is None or verdict.units is None or gpu.busy_pct[1] < LEAST_BUSY_PCT or gpu.busy_pct[0] < gpu.busy_pct[1] - IDLER_PCT:
         return False
     clocks_down = gpu.clock_mhz is not None and gpu.clock_mhz[0] < SLOWER_CLOCK * gpu.clock_mhz[1]
@@ -135,19 +127,19 @@ def _gpu_is_slower(verdict: Verdict, case: Case, gpu: GpuLook | None) -> bool:
     return clocks_down or waits or longer_s >= MOST * (verdict.slowdown_s or 0.0)
 
 
-def _holder_of_gil(verdict: Verdict, case: Case, facts: Facts) -> Verdict | None:
+def _holder_of_gil(verdict: Verdict, case: Case) -> Verdict | None:
     """Where the main thread's own work only takes longer while other threads of its process became busy: what they do."""
-    if facts.others is None or case.normal is None or verdict.units is None or not _only_slower(verdict.suspect, case):
+    if case.others is None or case.baseline is None or verdict.units is None or not _only_slower(verdict.suspect, case):
         return None
-    window, normal = facts.others
-    rise = window.seconds / case.window.seconds - normal.seconds / case.normal.seconds
-    blocked_s = _blocked(case.window, window) / case.window.per - _blocked(case.normal, normal) / case.normal.per
+    window, baseline = case.others
+    rise = window.seconds / case.window.seconds - baseline.seconds / case.baseline.seconds
+    blocked_s = _blocked(case.window, window) / case.window.divisor - _blocked(case.baseline, baseline) / case.baseline.divisor
     slowdown_s = verdict.slowdown_s or 0.0
-    if (blocked_s < MOST * slowdown_s) if case.certain else (rise < OTHERS_AT_WORK):
+    if (blocked_s < MOST * slowdown_s) if case.all_trusted else (rise < OTHERS_AT_WORK):
         return None
-    trie, weighings = suspect.tree_of(window.traces, normal.traces)
-    per = (case.window.seconds, case.normal.seconds)
-    found = suspect.find(suspect.excess_of(trie, per, verdict.samples, case.own_folder), rise, weighings, per)
+    trie, weighings = suspect.tree_of(window.traces, baseline.traces)
+    divisors = (case.window.seconds, case.baseline.seconds)
+    found = suspect.find(suspect.excess_of(trie, divisors, verdict.samples, case.own_folder), rise, weighings, divisors)
     if found is None:
         return None
     excess_s = verdict.excess_s or slowdown_s  # of the work that became slower: without the GIL it stands, or gets less of a core
@@ -163,16 +155,19 @@ def _holder_of_gil(verdict: Verdict, case: Case, facts: Facts) -> Verdict | None
     )
 
 
-def _cpu_is_taken(verdict: Verdict, case: Case, host: HostLook | None) -> bool:
-    """The work that normal has, too, and no more of it, takes longer for want of a core, while other programs took the cores."""
-    if host is None or case.normal is None or verdict.window_unit_s is None or verdict.normal_unit_s is None:
+def _cpu_is_taken(verdict: Verdict, case: Case) -> bool:
+    """The work that the baseline has, too, and no more of it, takes longer for want of a core, while other programs took the cores."""
+    host = case.host
+    if host is None or case.baseline is None or verdict.window_unit_s is None or verdict.baseline_unit_s is None:
         return False
     taken = host.others[0] - host.others[1] >= CORE_TAKEN and host.busy_pct[0] >= FULL_PCT
-    same_work = host.own[0] * verdict.window_unit_s <= SAME_WORK * host.own[1] * verdict.normal_unit_s
+    same_work = host.own[0] * verdict.window_unit_s <= SAME_WORK * host.own[1] * verdict.baseline_unit_s
     if not (taken and same_work and _was_there(verdict.suspect, case)):
         return False
-    coreless_s = _coreless(case.window, case.line_of) / case.window.per - _coreless(case.normal, case.line_of) / case.normal.per
-    return not case.certain or coreless_s >= CORELESS * (verdict.slowdown_s or 0.0)
+    coreless_s = (
+        _coreless(case.window, case.line_of) / case.window.divisor - _coreless(case.baseline, case.line_of) / case.baseline.divisor
+    )
+    return not case.all_trusted or coreless_s >= CORELESS * (verdict.slowdown_s or 0.0)
 
 
 def _coreless(side: Side, line_of: LineOf) -> float:
@@ -182,18 +177,18 @@ def _coreless(side: Side, line_of: LineOf) -> float:
 
 
 def _only_slower(found: Suspect | None, case: Case) -> bool:
-    """Whether what was found is work of the main thread that normal has, too; so it is where nothing was found."""
+    """Whether what was found is work of the main thread that the baseline has, too; so it is where nothing was found."""
     return not (found and any(not frame.file for frame in found.path)) and _was_there(found, case)
 
 
 def _was_there(found: Suspect | None, case: Case) -> bool:
-    """Whether what was found is work that normal has, too; so it is where nothing was found."""
-    if found is None or case.normal is None:
+    """Whether what was found is work that the baseline has, too; so it is where nothing was found."""
+    if found is None or case.baseline is None:
         return found is None
     if wait_of(found.frame):
         return False
     here, there = (
-        float(side.traces.seconds[standing(side.traces, found.frame)].sum()) / side.per for side in (case.window, case.normal)
+        float(side.traces.seconds[standing(side.traces, found.frame)].sum()) / side.divisor for side in (case.window, case.baseline)
     )
     return there >= WAS_THERE * here
 
@@ -229,11 +224,11 @@ def _elsewhere(found: Suspect, case: Case) -> bool:
 
 def _pauses(found: Suspect, case: Case) -> bool:
     """Whether the excess is long standstills in few units, at lines that other units pass in no time: so a collector's pause looks."""
-    if case.normal is None or case.units is None or not case.window.units:
+    if case.baseline is None or case.units is None or not case.window.units:
         return False
-    here, there = (_seen(found.frame, side, case.units, case.hz) for side in (case.window, case.normal))
+    here, there = (_seen(found.frame, side, case.units, case.hz) for side in (case.window, case.baseline))
     paused = here.long & np.isin(here.line, np.r_[here.line[here.passing], there.line[there.passing]])
-    enough = here.seconds[paused].sum() >= PAUSED * found.excess_s * case.window.per
+    enough = here.seconds[paused].sum() >= PAUSED * found.excess_s * case.window.divisor
     few = len(np.unique(here.unit[paused])) <= SOME_UNITS * case.window.units
     passing = np.r_[tuple(seen.unit[seen.passing & np.isin(seen.line, here.line[paused])] for seen in (here, there))]
     return bool(enough) and few and len(np.unique(passing)) >= PASSING

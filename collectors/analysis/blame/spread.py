@@ -13,36 +13,36 @@ from ..stacks.traces import Bools, Floats, Ints, Traces
 from ..stacks.trust import LineOf
 
 WORK = 0.7  # of the slowdown: less is time spent waiting
-OUTSIDE = 0.15  # of normal's work, that others than the function must do to be compared with it
+OUTSIDE = 0.15  # of the baseline's work, that others than the function must do to be compared with it
 AS_MUCH = 0.5  # times its growth, by which the others must grow
 IN_PROPORTION = 0.35  # of what the parts would shift if one took all of it
-LARGEST = 0.75  # of normal's work in one function: that it took longer, and that all did, is the same
+LARGEST = 0.75  # of the baseline's work in one function: that it took longer, and that all did, is the same
 
 
 def grows_everywhere(
     function: Frame,
     window: Traces,
-    normal: Traces,
-    per: tuple[float, float],
+    baseline: Traces,
+    divisors: tuple[float, float],
     slowdown_s: float,
     own_folder: str,
     line_of: LineOf,
 ) -> bool:
-    """Whether what is not this function grew as well; where it is all of the work, its parts. `per`: units of window and normal."""
-    sides = at_work(window, line_of), at_work(normal, line_of)
-    here, there = (float(side.seconds.sum()) / one for side, one in zip(sides, per, strict=True))
+    """Whether what is not this function grew as well; where it is all of the work, its parts. `divisors`: units of window and baseline."""
+    sides = at_work(window, line_of), at_work(baseline, line_of)
+    here, there = (float(side.seconds.sum()) / divisor for side, divisor in zip(sides, divisors, strict=True))
     if not here - there > WORK * slowdown_s > 0 or not there:
         return False
-    inside = [float(side.seconds[standing(side, function)].sum()) / one for side, one in zip(sides, per, strict=True)]
+    inside = [float(side.seconds[standing(side, function)].sum()) / divisor for side, divisor in zip(sides, divisors, strict=True)]
     if not inside[1]:
         return False
     if there - inside[1] >= OUTSIDE * there:
         return in_proportion((inside[0], inside[1]), (here - inside[0], there - inside[1]))
-    return _parts_grow(*(one / units for one, units in zip(_by_function(*sides, own_folder), per, strict=True)))
+    return _parts_grow(*(seconds / units for seconds, units in zip(_by_function(*sides, own_folder), divisors, strict=True)))
 
 
 def in_proportion(inside: Sequence[float], outside: Sequence[float]) -> bool:
-    """Whether the rest grew about as much as what is looked at. Each of window and normal."""
+    """Whether the rest grew about as much as what is looked at. Each of window and baseline."""
     if not inside[1] or outside[1] < OUTSIDE * (inside[1] + outside[1]):
         return False
     return outside[0] / outside[1] - 1 >= AS_MUCH * (inside[0] / inside[1] - 1)
@@ -64,11 +64,11 @@ def standing(traces: Traces, function: Frame) -> Bools:
     return there
 
 
-def _by_function(window: Traces, normal: Traces, own_folder: str) -> tuple[Floats, Floats]:
+def _by_function(window: Traces, baseline: Traces, own_folder: str) -> tuple[Floats, Floats]:
     """Seconds in each function: the last own one of a stack, or its last where none is."""
     numbers: dict[tuple[str, str], int] = {}
     leaves: list[Ints] = []
-    for side in (window, normal):
+    for side in (window, baseline):
         kinds = kinds_of(side.frames, own_folder)
         last = [next((i for i in reversed(stack) if kinds[i] == "own"), stack[-1] if stack else None) for stack in side.stacks]
         names = [
@@ -77,6 +77,6 @@ def _by_function(window: Traces, normal: Traces, own_folder: str) -> tuple[Float
         leaves.append(np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int64))
     here, there = (
         np.bincount(leaf[side.stack] if len(leaf) else [], side.seconds, len(numbers)).astype(np.float64)
-        for leaf, side in zip(leaves, (window, normal), strict=True)
+        for leaf, side in zip(leaves, (window, baseline), strict=True)
     )
     return here, there

@@ -14,23 +14,23 @@ from ..stacks.trie import Trie, Weighed, build
 
 CARRIES = 0.8  # of its caller's excess
 LEAST = 0.5  # of the whole loss
-REST = 0.1  # of a function's normal time, without what is below it: with less it does nothing itself
+REST = 0.1  # of a function's time in the baseline, without what is below it: with less it does nothing itself
 SIGMAS = 3.0
 ALIKE = 1.33  # times: so much faster two parts may grow in proportion
-ALL = 0.9  # of a normal unit: what is there all the time
+ALL = 0.9  # of a unit of the baseline: what is there all the time
 DRAWN = 0.001  # smaller nodes are not looked at
 
 
 class Excess(NamedTuple):
-    """A tree in preorder whose nodes carry seconds per unit in the window minus the same in normal."""
+    """A tree in preorder whose nodes carry seconds per unit in the window minus the same in the baseline."""
 
-    trie: Trie  # the window's seconds in its first row, normal's in its second
+    trie: Trie  # the window's seconds in its first row, the baseline's in its second
     end: list[int]  # where each node's descendants end
     depth: list[int]
     function: list[tuple[str, str]]  # name and file of each node
     kind: list[FrameKind]
     excess_s: list[float]  # per unit
-    normal_s: list[float]  # per unit, 0 for no normal
+    baseline_s: list[float]  # per unit, 0 for no baseline
     unit_s: float  # how long one takes in the window
     samples: int  # of the window
 
@@ -51,7 +51,7 @@ class Excess(NamedTuple):
         return float(own[own > 0].sum())
 
 
-class WayStep(NamedTuple):
+class _Step(NamedTuple):
     """A function on the way down."""
 
     function: tuple[str, str]
@@ -98,7 +98,11 @@ def with_owners(frames: list[Frame], stacks: list[tuple[int, ...]]) -> tuple[lis
     def renamed(stack: tuple[int, ...]) -> tuple[int, ...]:
         found: list[int] = []
         for i in stack:
-            owner = next((one for one in reversed(found) if _owns(named[one], frames[i], owners[i])), None) if i in owners else None
+            owner = (
+                next((outer for outer in reversed(found) if _owns(named[outer], frames[i], owners[i])), None)
+                if i in owners
+                else None
+            )
             if owner is not None and owner == found[-1]:
                 found.pop()  # its own line says less than the part's
             found.append(i if owner is None else place(named[owner]._replace(line=frames[i].line)))
@@ -112,13 +116,13 @@ def _owns(above: Frame, part: Frame, owner: str) -> bool:
     return above.file == part.file and (above.name == owner or unqualified)
 
 
-def excess_of(trie: Trie, per: tuple[float, float], samples: int, own_folder: str) -> Excess:
-    """From a tree of window and normal, and how many units (or seconds) each of them has; 0 for no normal."""
+def excess_of(trie: Trie, divisors: tuple[float, float], samples: int, own_folder: str) -> Excess:
+    """From a tree of window and baseline, and how many units (or seconds) each of them has; 0 for no baseline."""
     drawn = trie.pruned(DRAWN).preorder()
-    window_s, normal_s = drawn.total_s
+    window_s, baseline_s = drawn.total_s
     kinds = kinds_of(drawn.frames, own_folder)
-    usual_s: Floats = normal_s / per[1] if per[1] else np.zeros(len(normal_s))
-    excess_s: Floats = window_s / per[0] - usual_s
+    usual_s: Floats = baseline_s / divisors[1] if divisors[1] else np.zeros(len(baseline_s))
+    excess_s: Floats = window_s / divisors[0] - usual_s
     return Excess(
         drawn,
         _ends(drawn),
@@ -127,12 +131,12 @@ def excess_of(trie: Trie, per: tuple[float, float], samples: int, own_folder: st
         [kinds[i] if i >= 0 else "library" for i in drawn.frame.tolist()],
         excess_s.tolist(),
         usual_s.tolist(),
-        unit_s=float(window_s[0]) / per[0],
+        unit_s=float(window_s[0]) / divisors[0],
         samples=samples,
     )
 
 
-def find(excess: Excess, lost_s: float, weighings: list[Weighed], per: tuple[float, float]) -> Suspect | None:
+def find(excess: Excess, lost_s: float, weighings: list[Weighed], divisors: tuple[float, float]) -> Suspect | None:
     """The deepest own function on the way down, or the nearest one above it; None where no function carries most of the loss."""
     steps = _walk(excess, lost_s)
     if not steps:
@@ -147,14 +151,14 @@ def find(excess: Excess, lost_s: float, weighings: list[Weighed], per: tuple[flo
     path = own or named[-1:] or [frame for frame, _ in above if has_name(frame)][-1:]
     if not path:
         return None
-    frame = path[-1]._replace(line=_hottest_line(path[-1][:2], weighings, per))
+    frame = path[-1]._replace(line=_hottest_line(path[-1][:2], weighings, divisors))
     leaf = library_name(named[-1]) if own and named else ""
-    caller = "" if own else _caller([one for one, _ in above], frame)
+    caller = "" if own else _caller([outer for outer, _ in above], frame)
     carried_s = steps[last_own].excess_s if last_own >= 0 else steps[-1].excess_s
     return Suspect(frame, leaf, carried_s, [*path[:-1], frame], below, caller, _alone(excess, steps[max(last_own, 0)]))
 
 
-def _alone(excess: Excess, step: WayStep) -> float:
+def _alone(excess: Excess, step: _Step) -> float:
     """How much of what a function carries is in no other own function below it."""
     others_s = 0.0
     for node in step.nodes:
@@ -166,39 +170,39 @@ def _alone(excess: Excess, step: WayStep) -> float:
     return 1 - min(1.0, others_s / max(step.excess_s, 1e-9))
 
 
-def _walk(excess: Excess, lost_s: float) -> list[WayStep]:
+def _walk(excess: Excess, lost_s: float) -> list[_Step]:
     """From function to function, each time to the next one that carries most of what the last one does, wherever it stands below."""
-    path: list[WayStep] = []
-    here = WayStep(("", ""), [0], lost_s)
+    path: list[_Step] = []
+    here = _Step(("", ""), [0], lost_s)
     while True:
         least_s = max(CARRIES * here.excess_s - excess.noise_s(here.excess_s), LEAST * lost_s)
         functions = _functions_below(excess, here.nodes)
-        heavy = [one for one in functions if one.excess_s >= least_s > 0 and one.function != here.function]
+        heavy = [step for step in functions if step.excess_s >= least_s > 0 and step.function != here.function]
         if not heavy:
             return path
-        below = min(heavy, key=lambda one: (min(excess.depth[node] for node in one.nodes), -one.excess_s))
+        below = min(heavy, key=lambda step: (min(excess.depth[node] for node in step.nodes), -step.excess_s))
         if path and _does_more(excess, here, below):
             return path
         here = below
         path.append(here)
 
 
-def _does_more(excess: Excess, function: WayStep, below: WayStep) -> bool:
+def _does_more(excess: Excess, function: _Step, below: _Step) -> bool:
     """Whether all that a function does grew in proportion, with and without the heaviest one below it: it is called more often, or with
     more to do, and what is below is not to blame. Not for what is there all the time: there something else slows everything."""
-    normal_s, below_s = (sum(excess.normal_s[node] for node in step.nodes) for step in (function, below))
-    rest_s, growth_s = normal_s - below_s, function.excess_s - below.excess_s
+    baseline_s, below_s = (sum(excess.baseline_s[node] for node in step.nodes) for step in (function, below))
+    rest_s, growth_s = baseline_s - below_s, function.excess_s - below.excess_s
     are_own = excess.kind[function.nodes[0]] == excess.kind[below.nodes[0]] == "own"
-    if not are_own or below_s <= 0 or normal_s >= ALL * excess.normal_s[0]:
+    if not are_own or below_s <= 0 or baseline_s >= ALL * excess.baseline_s[0]:
         return False
-    if rest_s < REST * normal_s or growth_s <= SIGMAS * excess.noise_s(growth_s):
+    if rest_s < REST * baseline_s or growth_s <= SIGMAS * excess.noise_s(growth_s):
         return False
     return 1 / ALIKE < (growth_s / rest_s) / (below.excess_s / below_s) < ALIKE
 
 
-def _above(excess: Excess, step: WayStep) -> list[tuple[Frame, FrameKind]]:
+def _above(excess: Excess, step: _Step) -> list[tuple[Frame, FrameKind]]:
     """What leads to where a step is heaviest, from the root: it took no longer, only this below it did."""
-    node = max(step.nodes, key=lambda one: excess.excess_s[one])
+    node = max(step.nodes, key=lambda i: excess.excess_s[i])
     found: list[tuple[Frame, FrameKind]] = []
     while (node := int(excess.trie.parent[node])) > 0:
         found.append((excess.trie.frames[int(excess.trie.frame[node])], excess.kind[node]))
@@ -211,8 +215,8 @@ def _caller(above: list[Frame], called: Frame) -> str:
     return next((library_name(frame) for frame in reversed(before) if has_name(frame) and frame.file != called.file), "")
 
 
-def largest_below(excess: Excess, function: Frame, per: tuple[float, float]) -> tuple[Floats, Floats] | None:
-    """What of a function's time lies in the heaviest one below it, and what does not: of the window and of normal, per unit."""
+def largest_below(excess: Excess, function: Frame, divisors: tuple[float, float]) -> tuple[Floats, Floats] | None:
+    """What of a function's time lies in the heaviest one below it, and what does not: of the window and of the baseline, per unit."""
     open_until, nodes = 0, []
     for node, name in enumerate(excess.function):
         if name == function[:2] and node >= open_until:
@@ -221,12 +225,12 @@ def largest_below(excess: Excess, function: Frame, per: tuple[float, float]) -> 
     below = _functions_below(excess, nodes)
     if not below:
         return None
-    heaviest = max(below, key=lambda one: one.excess_s)
-    inside, whole = (excess.trie.total_s[:, some].sum(axis=1) / np.maximum(per, 1e-9) for some in (heaviest.nodes, nodes))
+    heaviest = max(below, key=lambda step: step.excess_s)
+    inside, whole = (excess.trie.total_s[:, some].sum(axis=1) / np.maximum(divisors, 1e-9) for some in (heaviest.nodes, nodes))
     return inside, whole - inside
 
 
-def _functions_below(excess: Excess, nodes: list[int]) -> list[WayStep]:
+def _functions_below(excess: Excess, nodes: list[int]) -> list[_Step]:
     """Every function below the nodes, with what it carries; where it calls itself, the outermost counts."""
     carried: dict[tuple[str, str], float] = defaultdict(float)
     places: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -238,7 +242,7 @@ def _functions_below(excess: Excess, nodes: list[int]) -> list[WayStep]:
                 open_until[function] = excess.end[i]
                 carried[function] += excess.excess_s[i]
                 places[function].append(i)
-    return [WayStep(function, places[function], excess_s) for function, excess_s in carried.items()]
+    return [_Step(function, places[function], excess_s) for function, excess_s in carried.items()]
 
 
 def _ends(trie: Trie) -> list[int]:
@@ -250,25 +254,25 @@ def _ends(trie: Trie) -> list[int]:
     return end
 
 
-def _at_hottest_line(step: WayStep, excess: Excess) -> Frame:
+def _at_hottest_line(step: _Step, excess: Excess) -> Frame:
     hottest = max(step.nodes, key=lambda node: excess.excess_s[node])
     return excess.trie.frames[int(excess.trie.frame[hottest])]
 
 
-def _hottest_line(function: tuple[str, str], weighings: list[Weighed], per: tuple[float, float]) -> int:
+def _hottest_line(function: tuple[str, str], weighings: list[Weighed], divisors: tuple[float, float]) -> int:
     """The line of a function with the largest excess."""
     lines: dict[int, float] = defaultdict(float)
-    for one, units, sign in zip(weighings, per, (1, -1), strict=False):
-        there = {i: frame.line for i, frame in enumerate(one.frames) if frame[:2] == function}
-        for stack, seconds in zip(one.stacks, one.seconds.tolist(), strict=True):
+    for side, units, sign in zip(weighings, divisors, (1, -1), strict=False):
+        there = {i: frame.line for i, frame in enumerate(side.frames) if frame[:2] == function}
+        for stack, seconds in zip(side.stacks, side.seconds.tolist(), strict=True):
             line = next((there[frame] for frame in stack if frame in there), None) if seconds else None
             if line is not None:
                 lines[line] += sign * seconds / units
     return max(lines, key=lambda line: lines[line])
 
 
-def tree_of(window: Traces, normal: Traces | None) -> tuple[Trie, list[Weighed]]:
-    """One tree for both, with normal's seconds all 0 where there is none."""
+def tree_of(window: Traces, baseline: Traces | None) -> tuple[Trie, list[Weighed]]:
+    """One tree for both, with the baseline's seconds all 0 where there is none."""
     one = weighed(window)
-    other = weighed(normal) if normal is not None else one._replace(seconds=np.zeros_like(one.seconds))
+    other = weighed(baseline) if baseline is not None else one._replace(seconds=np.zeros_like(one.seconds))
     return build([one, other]), [one, other]

@@ -1,4 +1,4 @@
-"""A window against its normal: what kind of loss it is, which line it was lost to, and how sure that is."""
+"""A window against its baseline: what kind of loss it is, which line it was lost to, and how sure that is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VerdictKind: TypeAlias = Literal[
 
 
 class Side(NamedTuple):
-    """One rank's main thread, joined at its waits, over the window or over normal."""
+    """One rank's main thread, joined at its waits, over the window or over the baseline."""
 
     traces: Traces
     ranges: list[Range]
@@ -28,24 +28,24 @@ class Side(NamedTuple):
         return float(self.traces.seconds.sum())
 
     @property
-    def per(self) -> float:
+    def divisor(self) -> float:
         """What its seconds are divided by: units, else seconds."""
         return max(self.seconds if self.units is None else self.units, 1e-9)
 
 
 class Evidence(NamedTuple):
-    """A number of the window beside the same of normal."""
+    """A number of the window beside the same of the baseline."""
 
     name: str
     unit: str
     window: float | None
-    normal: float | None
+    baseline: float | None
 
 
 class GpuLook(NamedTuple):
-    """What the GPUs say of a window and its normal."""
+    """What the GPUs say of a window and its baseline."""
 
-    signal: str  # by what idle is told: "SM active", "power", "busy"
+    signal: str  # what idleness is read from: "SM active", "power", "busy"
     busy_pct: tuple[float, float]
     clock_mhz: tuple[float, float] | None
     reasons: list[str]  # why clocks were lowered
@@ -53,7 +53,7 @@ class GpuLook(NamedTuple):
 
 
 class HostLook(NamedTuple):
-    """What the machine's cores do in a window and in its normal."""
+    """What the machine's cores do in a window and in its baseline."""
 
     cores: int
     busy_pct: tuple[float, float]  # of all cores
@@ -75,38 +75,42 @@ class Verdict:
     slowdown_s: float | None = None
     unexplained_s: float | None = None
     window_unit_s: float | None = None
-    normal_unit_s: float | None = None
-    per: str = "second"
+    baseline_unit_s: float | None = None
+    unit_name: str = "second"
     size: str = ""
     longer: float | None = None
     units: float | None = None
-    normal_units: float | None = None
+    baseline_units: float | None = None
     samples: int = 0
-    normal_samples: int = 0
-    unresolved_share: float = 0.0
+    baseline_samples: int = 0
+    trusted_share: float = 1.0
     confidence: Confidence | None = None
-    rank_among_normal: float | None = None
+    rank_among_baseline: float | None = None
     basis: Literal["stacks", "steps"] = "stacks"
     contradiction: str = ""
     judged: Range | None = None
-    normal: list[Range] = field(default_factory=list)
+    baseline: list[Range] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
     profile_until: float | None = None
 
 
 class Case(NamedTuple):
-    """All that a verdict is given on."""
+    """All that a verdict is given on: what is judged first, then what gives the reason."""
 
     window: Side  # of a short window the whole units that it lies in
     asked: Side  # the window itself
-    normal: Side | None  # None where nothing can be compared
+    baseline: Side | None  # None where nothing can be compared
     units: Units | None
-    per: str  # what a unit is called
+    unit_name: str  # what a unit is called
     hz: float
-    certain: bool  # all stacks come from a sampler that does not mix moments
+    all_trusted: bool  # all stacks come from a sampler that does not mix moments
     own_folder: str = ""
     line_of: LineOf = no_source
     period_s: float = 0.0  # without units: how long takes what repeats itself
+    others: tuple[Side, Side] | None = None  # the other threads of the process, as far as they are at work, in window and baseline
+    gc_s: tuple[float, float] | None = None  # garbage collections, seconds a unit; None where the run does not log them
+    gpu: GpuLook | None = None
+    host: HostLook | None = None
 
     @property
     def in_part(self) -> bool:

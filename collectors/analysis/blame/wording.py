@@ -24,9 +24,9 @@ def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None) -> s
             samples = f"{verdict.samples} sample{'' if verdict.samples == 1 else 's'}"
             return f"Only {samples} in this window: too few to blame a line."
         case "no_difference" if verdict.reason == "elsewhere":
-            return f"This part of the {verdict.per} looks like normal: the {verdict.per} lost its time elsewhere."
+            return f"This part of the {verdict.unit_name} looks like normal: the {verdict.unit_name} lost its time elsewhere."
         case "no_difference":
-            return _like_normal(verdict)
+            return _like_baseline(verdict)
         case "gpu_slower":
             return f"{gpu_cause(gpu)}: {_lost(verdict)}." if gpu else ""
         case "cpu_taken":
@@ -38,14 +38,14 @@ def _sentence(verdict: Verdict, gpu: GpuLook | None, host: HostLook | None) -> s
     return _line(verdict)
 
 
-def _like_normal(verdict: Verdict) -> str:
+def _like_baseline(verdict: Verdict) -> str:
     """`This window looks like normal for its size: its steps have 1.4 times the tokens.`"""
     if verdict.longer is not None and not 1 / NOTABLY < verdict.longer < NOTABLY:
         what = verdict.size.rpartition(" ")[2]
-        return f"This window looks like normal for its size: a {verdict.per} has {verdict.longer:.2f} times the {what}, and takes that much time."
-    ratio = (verdict.window_unit_s or 0.0) / (verdict.normal_unit_s or 1.0)
+        return f"This window looks like normal for its size: a {verdict.unit_name} has {verdict.longer:.2f} times the {what}, and takes that much time."
+    ratio = (verdict.window_unit_s or 0.0) / (verdict.baseline_unit_s or 1.0)
     if ratio > NOTABLY:
-        return f"A {verdict.per} takes {ratio:.2f} times as long as normal, and no function longer than chance explains."
+        return f"A {verdict.unit_name} takes {ratio:.2f} times as long as normal, and no function longer than chance explains."
     return "This window looks like normal: no function takes longer than chance explains."
 
 
@@ -59,7 +59,7 @@ def _line(verdict: Verdict) -> str:
         where = f"rank {verdict.rank}, {where}"
     share = f"{percent(verdict.excess_share or 0.0)}"
     waiting = "; the other ranks wait for it" if verdict.verdict == "collective_wait" else ""
-    if not verdict.normal:
+    if not verdict.baseline:
         return f"{share} of this window: {where}; there is no normal to compare it with{waiting}."
     excess_s, slowdown_s = verdict.excess_s or 0.0, verdict.slowdown_s or 0.0
     if verdict.units is None:
@@ -102,14 +102,14 @@ def _of(part_s: float, whole_s: float) -> str:
 
 
 def _lost(verdict: Verdict) -> str:
-    if verdict.units is None or verdict.normal_unit_s is None or verdict.slowdown_s is None:
+    if verdict.units is None or verdict.baseline_unit_s is None or verdict.slowdown_s is None:
         return "time is spent differently from normal"
-    return f"{signed(verdict.slowdown_s)} a {_unit(verdict)}, normal {signed(verdict.normal_unit_s).lstrip('+')}"
+    return f"{signed(verdict.slowdown_s)} a {_unit(verdict)}, normal {signed(verdict.baseline_unit_s).lstrip('+')}"
 
 
 def _unit(verdict: Verdict) -> str:
     """`step`, `step of 412 tokens` where steps are of different sizes."""
-    return f"{verdict.per} of {verdict.size}" if verdict.size else verdict.per
+    return f"{verdict.unit_name} of {verdict.size}" if verdict.size else verdict.unit_name
 
 
 def _ms(seconds: float) -> str:

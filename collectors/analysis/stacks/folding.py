@@ -35,7 +35,7 @@ class FlameTree:
     parent: Ints
     self_s: Floats
     total_s: Floats
-    untrusted_s: Floats  # of the total, what lies below an edge that is not trusted
+    trusted_s: Floats  # of the total, what lies below trusted edges only
     base_self_s: Floats | None
     base_total_s: Floats | None
     kind: list[FrameKind]
@@ -44,7 +44,7 @@ class FlameTree:
     hz: float
     baseline_samples: int
     baseline_seconds: float
-    unresolved_share: float
+    trusted_share: float  # of the seconds, in stacks that are trusted to their leaf
     threads: list[ThreadTime]
 
 
@@ -116,7 +116,7 @@ def tree_of(
         parent=trie.parent,
         self_s=trie.self_s[0],
         total_s=trie.total_s[0],
-        untrusted_s=trie.untrusted_s[0],
+        trusted_s=trie.trusted_s[0],
         base_self_s=trie.self_s[1] if baseline else None,
         base_total_s=trie.total_s[1] if baseline else None,
         kind=[kinds[i] for i in frame],
@@ -125,6 +125,6 @@ def tree_of(
         hz=window.hz,
         baseline_samples=baseline.chosen_samples if baseline else 0,
         baseline_seconds=sum(seconds[1:]),
-        unresolved_share=float(trie.unresolved_s[0]) / seconds[0] if seconds[0] else 0.0,
+        trusted_share=float(trie.trusted_to_leaf_s[0]) / seconds[0] if seconds[0] else 1.0,
         threads=window.threads,
     )

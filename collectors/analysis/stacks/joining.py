@@ -55,11 +55,11 @@ def waits_of_stacks(traces: Traces, line_of: LineOf = no_source) -> list[Waiting
     """What each stack waits for; None where its last frame is at work."""
     rows = [wait_of(frame) for frame in traces.frames]
     leaves = {stack[-1] for stack in traces.stacks if stack}
-    told = {i: wait_at(line_of(traces.frames[i].file, traces.frames[i].line)) for i in leaves if rows[i] is None}
+    by_line = {i: wait_at(line_of(traces.frames[i].file, traces.frames[i].line)) for i in leaves if rows[i] is None}
     found: list[Waiting | None] = []
     for stack in traces.stacks:
         row = rows[stack[-1]] if stack else None
-        at_line = told.get(stack[-1]) if stack else None
+        at_line = by_line.get(stack[-1]) if stack else None
         found.append(waiting([rows[i] for i in stack]) if row else Waiting(at_line, len(stack) - 1) if at_line else None)
     return found
 
@@ -231,8 +231,8 @@ def _rebuilt(joining: _Joining, parts: list[Pieces]) -> _Joining:
     return _Joining(
         traces._replace(
             frames=[*traces.frames, *heads],
-            stacks=[*traces.stacks, *(one.stack for one in made)],
-            trusted=np.r_[traces.trusted, np.array([one.trusted for one in made], np.int64)],
+            stacks=[*traces.stacks, *(joined.stack for joined in made)],
+            trusted=np.r_[traces.trusted, np.array([joined.trusted for joined in made], np.int64)],
             start_s=np.r_[whole.start_s, *(part.start_s for part in parts)],
             end_s=np.r_[whole.end_s, *(part.end_s for part in parts)],
             weight=np.r_[whole.weight, *(part.weight for part in parts)],
@@ -242,7 +242,7 @@ def _rebuilt(joining: _Joining, parts: list[Pieces]) -> _Joining:
             gil=np.r_[whole.gil, cut.gil],
             running=np.r_[whole.running, *(part.running for part in parts)],
         ),
-        [*waits, *(one.wait for one in made)],
+        [*waits, *(joined.wait for joined in made)],
     )
 
 

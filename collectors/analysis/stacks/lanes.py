@@ -68,7 +68,7 @@ class Lanes(NamedTuple):
         first = len(traces.frames)
         below = [(first + i,) if frame else () for i, frame in enumerate(heads)]
         rows = [below[key // stacks] + traces.stacks[key % stacks] for key in seen.tolist()]
-        above = np.array([len(one) for one in below] or [0])
+        above = np.array([len(head) for head in below] or [0])
         return Weighed(
             frames=[*traces.frames, *(frame or NO_FRAME for frame in heads)],
             stacks=rows,
@@ -88,7 +88,7 @@ class Lanes(NamedTuple):
             several = len(set(ranks)) > 1
             return [Frame(f"rank {rank}", "", 0) if several else None for rank in ranks], chosen.process
         threads, thread = _threads(chosen.process, chosen.tid)
-        times = [_thread_time(chosen.processes, names, *one, 0.0) for one in threads]
+        times = [_thread_time(chosen.processes, names, *key, 0.0) for key in threads]
         return [Frame(label(time), "", 0) for time in times], thread
 
 
@@ -96,20 +96,20 @@ def threads_of(traces: Traces, names: dict[tuple[int, int], str]) -> list[Thread
     """All threads: main processes first, main threads first, then by time."""
     threads, thread = _threads(traces.process, traces.tid)
     seconds = np.bincount(thread, traces.seconds, len(threads)).tolist()
-    return _in_order(_thread_time(traces.processes, names, *one, time_s) for one, time_s in zip(threads, seconds, strict=True))
+    return _in_order(_thread_time(traces.processes, names, *key, time_s) for key, time_s in zip(threads, seconds, strict=True))
 
 
 def summed(threads: Iterable[ThreadTime]) -> list[ThreadTime]:
     """Each thread once, with all its time."""
     found: dict[tuple[int, int], ThreadTime] = {}
-    for one in threads:
-        before = found.get((one.pid, one.tid))
-        found[one.pid, one.tid] = one._replace(seconds=one.seconds + before.seconds) if before else one
+    for thread in threads:
+        before = found.get((thread.pid, thread.tid))
+        found[thread.pid, thread.tid] = thread._replace(seconds=thread.seconds + before.seconds) if before else thread
     return _in_order(found.values())
 
 
 def _in_order(threads: Iterable[ThreadTime]) -> list[ThreadTime]:
-    return sorted(threads, key=lambda one: (one.role != "main", one.rank, one.tid != one.pid, -one.seconds))
+    return sorted(threads, key=lambda thread: (thread.role != "main", thread.rank, thread.tid != thread.pid, -thread.seconds))
 
 
 def label(thread: ThreadTime) -> str:

@@ -54,7 +54,7 @@ def file_name(file: str) -> str:
 
 
 def has_name(frame: Frame) -> bool:
-    """Whether its name tells a user anything: not that of a module's top, of code that was generated, or of who calls what it is given."""
+    """Whether its name says anything to a user: not that of a module's top, of code that was generated, or of who calls what it is given."""
     function = frame.name.rpartition(".")[2]
     generated = frame.file.startswith("<") or bool(GENERATED.search(frame.file))
     return bool(frame.file) and not generated and not function.startswith("<") and function not in DISPATCHERS
@@ -70,6 +70,6 @@ def _is_own(file: str, own_folder: str) -> bool:
     """A command without an ending, such as `/venv/bin/torchrun`, is a library's unless it lies below the folder."""
     if CELL.search(file):
         return True
-    if not file or file.startswith("<") or any(one.search(file) for one in (LIBRARY, GENERATED, MADE)):
+    if not file or file.startswith("<") or any(pattern.search(file) for pattern in (LIBRARY, GENERATED, MADE)):
         return False
     return bool(SOURCE.search(file)) or (bool(own_folder) and PurePath(file).is_relative_to(own_folder))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ...sampler.kept import is_own
 from ...sampler.reading import Unreadable, read_as_user
 from ...store.protocol import Store
+from ..history import History
 from .trust import LineOf
 
 FILES = 400  # remembered
@@ -117,7 +118,7 @@ class Texts:
 
     def _kept(self, run: str, file: str) -> _Text | None:
         """None where nothing is known of the file; not `kept` where it is known why its text is not."""
-        found = self._store.source_text(run, file)
+        found = History(self._store, run).source_text(file)
         if found is None:
             return None
         return _Text(tuple(found.text.splitlines()), bool(found.sha), KEPT if found.sha else found.why)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...records import Frame
-from .traces import Floats, Ints
+from .traces import Floats, Ints, Traces
 
 
 class Weighed(NamedTuple):
@@ -32,12 +32,12 @@ class Trie:
     depth: Ints
     self_s: Floats
     total_s: Floats
-    untrusted_s: Floats  # of the total, what may not belong here
-    leaf: Ints  # the node of each stack's last frame, the stacks of all weighings one after the other; -1 where it was cut
-    unresolved_s: Floats  # one a weighing: of stacks that are not trusted to their leaf
+    trusted_s: Floats  # of the total, what surely belongs here
+    leaf: Ints  # the node of each stack's last frame, the stacks of all weighings one after the other; -1 where that was pruned
+    trusted_to_leaf_s: Floats  # one a weighing: of stacks that are trusted to their leaf
 
     def pruned(self, share: float) -> Trie:
-        """Without what is below this share of every weighing. What was cut counts in its parent's total, in nobody's self."""
+        """Without what is below this share of every weighing. What is pruned counts in its parent's total, and in no self time."""
         drawn = np.any((self.total_s >= share * self.total_s[:, :1]) & (self.total_s > 0), axis=0)
         return self._take(np.r_[0, 1 + np.flatnonzero(drawn[1:])])
 
@@ -65,33 +65,40 @@ class Trie:
             depth=self.depth[nodes],
             self_s=self.self_s[:, nodes],
             total_s=self.total_s[:, nodes],
-            untrusted_s=self.untrusted_s[:, nodes],
+            trusted_s=self.trusted_s[:, nodes],
             leaf=moved[self.leaf],
-            unresolved_s=self.unresolved_s,
+            trusted_to_leaf_s=self.trusted_to_leaf_s,
         )
+
+
+def weigh(traces: Traces) -> Weighed:
+    """The stacks that were seen, whole."""
+    seconds = np.bincount(traces.stack, traces.seconds, len(traces.stacks)).astype(np.float64)
+    seen = np.flatnonzero(seconds)
+    return Weighed(traces.frames, [traces.stacks[stack] for stack in seen.tolist()], traces.trusted[seen], seconds[seen])
 
 
 def build(weighings: Sequence[Weighed]) -> Trie:
     """One tree for all weighings; frames with the same name and file are one function."""
     frames, flat = _shared_frames(weighings)
     function, functions = _functions(frames)
-    lengths = np.array([len(stack) for one in weighings for stack in one.stacks], np.int64)
+    lengths = np.array([len(stack) for weighing in weighings for stack in weighing.stacks], np.int64)
     starts = np.cumsum(lengths) - lengths
-    trusted = np.concatenate([np.zeros(0, np.int64), *(one.trusted for one in weighings)])
+    trusted = np.concatenate([np.zeros(0, np.int64), *(weighing.trusted for weighing in weighings)])
     seconds = _by_weighing(weighings)
     heat = seconds[0] + 1e-9 * seconds.sum(axis=0)  # the window's lines, and the baseline's where the window has none
     node = np.zeros(len(lengths), np.int64)
     active = np.flatnonzero(lengths > 0)
     whole = seconds.sum(axis=1, keepdims=True)
-    levels = [_Level(np.array([-1]), np.array([-1]), whole, np.zeros_like(whole))]
+    levels = [_Level(np.array([-1]), np.array([-1]), whole, whole)]
     nodes = 1
     while len(active):
         frame = flat[starts[active] + len(levels) - 1]
         keys, child = np.unique(node[active] * functions + function[frame], return_inverse=True)
         total_s = np.array([np.bincount(child, row[active], len(keys)) for row in seconds])
-        doubtful = trusted[active] < len(levels)
-        untrusted_s = np.array([np.bincount(child, row[active] * doubtful, len(keys)) for row in seconds])
-        levels.append(_Level(_hottest(child, frame, heat[active], len(frames)), keys // functions, total_s, untrusted_s))
+        surely = trusted[active] >= len(levels)
+        trusted_s = np.array([np.bincount(child, row[active] * surely, len(keys)) for row in seconds])
+        levels.append(_Level(_hottest(child, frame, heat[active], len(frames)), keys // functions, total_s, trusted_s))
         node[active] = nodes + child
         nodes += len(keys)
         active = active[lengths[active] >= len(levels)]
@@ -102,9 +109,9 @@ def build(weighings: Sequence[Weighed]) -> Trie:
         depth=np.repeat(np.arange(len(levels)), [len(level.frame) for level in levels]),
         self_s=np.array([np.bincount(node, row, nodes) for row in seconds]),
         total_s=np.concatenate([level.total_s for level in levels], axis=1),
-        untrusted_s=np.concatenate([level.untrusted_s for level in levels], axis=1),
+        trusted_s=np.concatenate([level.trusted_s for level in levels], axis=1),
         leaf=node,
-        unresolved_s=seconds @ (trusted < lengths),
+        trusted_to_leaf_s=(seconds * (trusted >= lengths)).sum(axis=1),
     )
 
 
@@ -112,16 +119,16 @@ class _Level(NamedTuple):
     frame: Ints
     parent: Ints
     total_s: Floats
-    untrusted_s: Floats
+    trusted_s: Floats
 
 
 def _shared_frames(weighings: Sequence[Weighed]) -> tuple[list[Frame], Ints]:
     """One table of frames for all, and every stack's frames in it, one after the other."""
     index: dict[Frame, int] = {}
     flat: list[Ints] = []
-    for one in weighings:
-        moved = np.array([index.setdefault(frame, len(index)) for frame in one.frames], np.int64)
-        flat.append(moved[np.fromiter(chain.from_iterable(one.stacks), np.int64)])
+    for weighing in weighings:
+        moved = np.array([index.setdefault(frame, len(index)) for frame in weighing.frames], np.int64)
+        flat.append(moved[np.fromiter(chain.from_iterable(weighing.stacks), np.int64)])
     return list(index), np.concatenate(flat)
 
 
@@ -134,11 +141,11 @@ def _functions(frames: list[Frame]) -> tuple[Ints, int]:
 
 def _by_weighing(weighings: Sequence[Weighed]) -> Floats:
     """`[weighing, stack]`: a stack's seconds stand in the row of the weighing that it came from."""
-    seconds = np.zeros((len(weighings), sum(len(one.stacks) for one in weighings)))
+    seconds = np.zeros((len(weighings), sum(len(weighing.stacks) for weighing in weighings)))
     at = 0
-    for row, one in zip(seconds, weighings, strict=True):
-        row[at : at + len(one.stacks)] = one.seconds
-        at += len(one.stacks)
+    for row, weighing in zip(seconds, weighings, strict=True):
+        row[at : at + len(weighing.stacks)] = weighing.seconds
+        at += len(weighing.stacks)
     return seconds
 
 

@@ -1,6 +1,6 @@
 """Which edges of a stack from py-spy surely stood: it reads without stopping, and may mix two moments.
 
-A caller of one moment and a callee of the next look like any other stack, and no error tells. An edge is trusted where the
+A caller of one moment and a callee of the next look like any other stack, and no error shows it. An edge is trusted where the
 neighbouring sample of the same thread has it, too, or where the source says so. Our own sampler reads twice, and keeps only
 what agrees: what it keeps is trusted.
 """
@@ -50,12 +50,12 @@ def no_source(_file: str, _line: int) -> str:
 def traces_of(columns: StackColumns, line_of: LineOf = no_source) -> Traces:
     """The spans as they are stored, with as many entries for a stack as there are different trusts in it.
 
-    Where our own sampler had to cut a stack, it ends with a frame that says so.
+    Where our own sampler did not see a stack's leaf, the stack ends with the frame `not seen`.
     """
     depth = trusted_depth(columns, line_of)
     deepest = max(map(len, columns.stacks), default=0) + 1
-    cut = ~columns.resolved & (columns.gil >= 0)
-    keys, stack = compact((columns.stack.astype(np.int64) * deepest + depth) * 2 + cut, len(columns.stacks) * deepest * 2)
+    leaf_not_seen = ~columns.resolved & (columns.gil >= 0)
+    keys, stack = compact((columns.stack.astype(np.int64) * deepest + depth) * 2 + leaf_not_seen, len(columns.stacks) * deepest * 2)
     ends = [(), (len(columns.frames),)]
     return Traces(
         frames=[*columns.frames, NOT_SEEN],
@@ -104,7 +104,7 @@ def trusted_depth(columns: StackColumns, line_of: LineOf = no_source) -> Ints:
     depth = whole.copy()
     shared = _shared_with_neighbours(columns, lengths)[doubtful]
     stack = columns.stack[doubtful].astype(np.int64)
-    depth[doubtful] = np.maximum(shared, _told_by_source(columns, lengths, shared, stack, line_of))
+    depth[doubtful] = np.maximum(shared, _named_by_source(columns, lengths, shared, stack, line_of))
     depth[~columns.resolved & (columns.gil < 0)] = 0  # not even its root is the thread's
     return depth
 
@@ -146,35 +146,35 @@ def _functions(columns: StackColumns, lengths: Ints) -> Ints:
     return rows
 
 
-def _told_by_source(columns: StackColumns, lengths: Ints, shared: Ints, stack: Ints, line_of: LineOf) -> Ints:
+def _named_by_source(columns: StackColumns, lengths: Ints, shared: Ints, stack: Ints, line_of: LineOf) -> Ints:
     """From what is shared on: as far as each caller's line names its callee."""
     stacks = np.unique(stack)
-    told = _edges_told(columns, stacks, line_of)
+    named = _edges_named(columns, stacks, line_of)
     place = np.zeros(len(lengths), np.int64)  # where each stack begins when they are laid out one after the other
     place[stacks] = np.cumsum(lengths[stacks]) - lengths[stacks]
-    untold = np.flatnonzero(~told)
+    unnamed = np.flatnonzero(~named)
     first = place[stack] + np.maximum(shared, 1)
-    next_untold = np.r_[untold, len(told)][np.searchsorted(untold, first)]
-    depth: Ints = np.minimum(next_untold - place[stack], lengths[stack])
+    next_unnamed = np.r_[unnamed, len(named)][np.searchsorted(unnamed, first)]
+    depth: Ints = np.minimum(next_unnamed - place[stack], lengths[stack])
     return depth
 
 
-def _edges_told(columns: StackColumns, stacks: Ints, line_of: LineOf) -> Bools:
+def _edges_named(columns: StackColumns, stacks: Ints, line_of: LineOf) -> Bools:
     """For each frame of these stacks, one after the other, whether its caller's line names it; true for roots."""
     flat = np.fromiter(chain.from_iterable(columns.stacks[i] for i in stacks.tolist()), np.int64)
     callers = np.r_[0, flat[:-1]]
     edges, edge = np.unique(callers * len(columns.frames) + flat, return_inverse=True)
     pairs = [divmod(key, len(columns.frames)) for key in edges.tolist()]
-    told = np.array([source_tells(columns.frames[a], columns.frames[b], line_of) for a, b in pairs], bool)[edge]
+    named = np.array([source_names(columns.frames[a], columns.frames[b], line_of) for a, b in pairs], bool)[edge]
     roots = np.cumsum([0, *(len(columns.stacks[i]) for i in stacks.tolist()[:-1])])
-    told[roots] = True
-    return told
+    named[roots] = True
+    return named
 
 
-def source_tells(caller: Frame, callee: Frame, line_of: LineOf) -> bool:
+def source_names(caller: Frame, callee: Frame, line_of: LineOf) -> bool:
     """Whether the caller calls whatever it is given, or its current line names the callee.
 
-    `Frame("step", "t.py", 7)` with `loss = model.forward(x)` on line 7 tells of `Model.forward`, and not of `backward`.
+    `Frame("step", "t.py", 7)` with `loss = model.forward(x)` on line 7 names `Model.forward`, and not `backward`.
     """
     if caller.name.rpartition(".")[2] in DISPATCHERS:
         return True

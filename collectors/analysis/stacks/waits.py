@@ -91,7 +91,7 @@ class Waiting(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """Work that is not what its caller asked for, told by where its frames lie."""
+    """Work that is not what its caller asked for, recognized by where its frames lie."""
 
     function: str  # "" for any
     file: str  # a part of the path
@@ -169,7 +169,7 @@ def reads_gpu(text: str) -> bool:
 def reason_of(frame: Frame) -> str:
     """`"checkpoint"` for a frame of `torch.save`; "" for most."""
     function = frame.name.rpartition(".")[2]
-    return next((one.word for one in REASONS if one.file in frame.file and one.function in ("", function)), "")
+    return next((reason.word for reason in REASONS if reason.file in frame.file and reason.function in ("", function)), "")
 
 
 _BY_FUNCTION = {wait.function: [row for row in WAITS if row.function == wait.function] for wait in WAITS}

@@ -31,10 +31,10 @@ STEP_LIMIT = 2**62
 NAME_BITS = 16  # of `born`: names that one line may hold before they share a place in the order of appearance
 BULK_ROWS = chunks.ROWS
 
-ShapeKey: TypeAlias = tuple[str | None, Labels, tuple[str, ...]]
+_ShapeKey: TypeAlias = tuple[str | None, Labels, tuple[str, ...]]
 
 
-class RowShape(NamedTuple):
+class _RowShape(NamedTuple):
     """The shared part of points of one source with the same names."""
 
     run: str | None
@@ -44,7 +44,7 @@ class RowShape(NamedTuple):
     ids: NDArray[np.int64]
 
     @property
-    def key(self) -> ShapeKey:
+    def key(self) -> _ShapeKey:
         return self[:3]
 
 
@@ -89,9 +89,9 @@ class FileWriter:
         self.seq = schema.meta(self.db, "seq")
         self.pending: dict[int, Pending] = {}
         self.grown: set[int] = set()  # series with new chunks, of which pages are made
-        self._shapes: dict[ShapeKey, RowShape] = {}
+        self._shapes: dict[_ShapeKey, _RowShape] = {}
         self._shape_names = 0
-        self._stored: set[ShapeKey] = set()
+        self._stored: set[_ShapeKey] = set()
         self._interner = stacks.Interner()
         self._recent: dict[int, deque[float]] = {}  # stream -> times of its last lines
         self._restore()
@@ -175,14 +175,14 @@ class FileWriter:
         waiting.groups.append(group)
         waiting.rows += len(group.arrival)
 
-    def _group(self, points: Sequence[Points], seq: int) -> list[tuple[RowShape, Group]]:
+    def _group(self, points: Sequence[Points], seq: int) -> list[tuple[_RowShape, Group]]:
         """Rows by shape, in order of arrival within each."""
         if len(self._shapes) > SHAPES or self._shape_names > SHAPE_NAMES:
             self._shapes.clear()
             self._stored.clear()
             self._shape_names = 0
-        rows: dict[ShapeKey, tuple[list[int], list[Points]]] = {}
-        last: ShapeKey | None = None
+        rows: dict[_ShapeKey, tuple[list[int], list[Points]]] = {}
+        last: _ShapeKey | None = None
         for place, line in enumerate(points):
             key = line[:3]
             if key != last:  # mostly the line before has the same names, and a key is dear to hash
@@ -194,16 +194,16 @@ class FileWriter:
             (self._shape(key), _build(self._shape(key).ids, places, same, seq)) for key, (places, same) in rows.items() if key[2]
         ]
 
-    def _shape(self, key: ShapeKey) -> RowShape:
+    def _shape(self, key: _ShapeKey) -> _RowShape:
         shape = self._shapes.get(key)
         if shape is None:
             run, labels, names = key
             ids = np.array([series_id(run, name, labels) for name in names], np.int64)
-            shape = self._shapes[key] = RowShape(run, labels, names, series_id(run, "", labels), ids)
+            shape = self._shapes[key] = _RowShape(run, labels, names, series_id(run, "", labels), ids)
             self._shape_names += len(names)
         return shape
 
-    def _register(self, shapes: Iterable[RowShape], seq: int) -> Counter[str | None]:
+    def _register(self, shapes: Iterable[_RowShape], seq: int) -> Counter[str | None]:
         """Enter streams and series that are new; how many series each run gained."""
         gained: Counter[str | None] = Counter()
         for shape in shapes:
@@ -228,7 +228,7 @@ class FileWriter:
         chunks.store(self.db, stream, sealed, rest)
         self.grown |= {series for block in sealed for series, *_ in block.chunks}
 
-    def _write_runs(self, batch: ByKind, made: list[tuple[RowShape, Group]], new: Counter[str | None], seq: int) -> None:
+    def _write_runs(self, batch: ByKind, made: list[tuple[_RowShape, Group]], new: Counter[str | None], seq: int) -> None:
         db = self.db
         runs.note_points(db, self._activity(made), new)
         logs.write(db, batch.lines, seq)
@@ -238,7 +238,7 @@ class FileWriter:
         runs.write_offsets(db, batch.offsets)
         sources.write(db, batch.texts)
 
-    def _activity(self, made: list[tuple[RowShape, Group]]) -> list[runs.Gain]:
+    def _activity(self, made: list[tuple[_RowShape, Group]]) -> list[runs.Gain]:
         return [
             runs.Gain(
                 str(shape.run),
@@ -269,7 +269,7 @@ def _build(ids: NDArray[np.int64], places: list[int], points: list[Points], seq:
     return Group(ids, arrival, time_s, step, np.array(segments, np.int64), np.ascontiguousarray(np.array(values, np.float64).T))
 
 
-def _bulk(made: list[tuple[RowShape, Group]]) -> dict[int, list[Group]]:
+def _bulk(made: list[tuple[_RowShape, Group]]) -> dict[int, list[Group]]:
     """The streams with so many new rows that they bypass head."""
     streams: dict[int, list[Group]] = {}
     for shape, group in made:

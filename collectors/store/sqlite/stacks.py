@@ -35,7 +35,7 @@ _INSERT = f"INSERT INTO profile VALUES (NULL, {', '.join('?' * 14)})"
 log = logging.getLogger(__name__)
 
 
-class Spans(NamedTuple):
+class _Spans(NamedTuple):
     """The spans of one process, one entry per span."""
 
     start_ns: NDArray[np.int64]  # wall clock
@@ -47,7 +47,7 @@ class Spans(NamedTuple):
     resolved: NDArray[np.int64]
 
 
-class ProfileRow(NamedTuple):
+class _ProfileRow(NamedTuple):
     """A row of the table `profile`."""
 
     id: int
@@ -66,7 +66,7 @@ class ProfileRow(NamedTuple):
     spans: int
     data: bytes
 
-    def read(self) -> Spans | None:
+    def read(self) -> _Spans | None:
         return decoded("profile", self.id, decode, self.data)
 
     def process(self) -> Process:
@@ -117,11 +117,11 @@ def write(db: sqlite3.Connection, interner: Interner, profiles: Iterable[Profile
         db.execute(_INSERT, (*about, profile.start_s, end_s, *counts, data))
 
 
-def mergeable(db: sqlite3.Connection, after_s: float, before_s: float) -> list[list[ProfileRow]]:
+def mergeable(db: sqlite3.Connection, after_s: float, before_s: float) -> list[list[_ProfileRow]]:
     """Windows of one process that touch each other and are small enough to become one."""
     small = f"SELECT {_PROFILE} FROM profile WHERE end_s BETWEEN ? AND ? AND end_s - start_s < ? ORDER BY run, rank, pid, host, start_s LIMIT ?"
-    chains: list[list[ProfileRow]] = []
-    for row in map(ProfileRow._make, db.execute(small, (after_s, before_s, MERGED_S / 2, MERGED_AT_ONCE))):
+    chains: list[list[_ProfileRow]] = []
+    for row in map(_ProfileRow._make, db.execute(small, (after_s, before_s, MERGED_S / 2, MERGED_AT_ONCE))):
         if chains and _continues(chains[-1], row):
             chains[-1].append(row)
         else:
@@ -129,33 +129,33 @@ def mergeable(db: sqlite3.Connection, after_s: float, before_s: float) -> list[l
     return [chain for chain in chains if len(chain) > 1]
 
 
-def merged(chain: Sequence[ProfileRow]) -> tuple[object, ...] | None:
+def merged(chain: Sequence[_ProfileRow]) -> tuple[object, ...] | None:
     """The row that replaces a chain of them; None where one of these is damaged."""
     parts = [spans for row in chain if (spans := row.read()) is not None]
     if len(parts) < len(chain):
         return None
-    spans = Spans._make(np.concatenate(column) for column in zip(*parts, strict=True))
+    spans = _Spans._make(np.concatenate(column) for column in zip(*parts, strict=True))
     first, last = chain[0], chain[-1]
     threads = orjson.dumps({tid: name for row in chain for tid, name in orjson.loads(row.threads).items()}).decode()
     counts = (sum(row.samples for row in chain), sum(row.errors for row in chain), threads, len(spans.tid))
     return (*first[1:8], first.start_s, last.end_s, *counts, encode(spans))
 
 
-def replace(db: sqlite3.Connection, chain: Sequence[ProfileRow], row: tuple[object, ...]) -> None:
+def replace(db: sqlite3.Connection, chain: Sequence[_ProfileRow], row: tuple[object, ...]) -> None:
     db.executemany("DELETE FROM profile WHERE id = ?", [(row.id,) for row in chain])
     db.execute(_INSERT, row)
 
 
-def _continues(chain: Sequence[ProfileRow], row: ProfileRow) -> bool:
+def _continues(chain: Sequence[_ProfileRow], row: _ProfileRow) -> bool:
     first, last = chain[0], chain[-1]
     touches = abs(row.start_s - last.end_s) <= TOUCHING_S
     return touches and row[1:8] == last[1:8] and row.end_s - first.start_s <= MERGED_S
 
 
-def encode(spans: Spans) -> bytes:
+def encode(spans: _Spans) -> bytes:
     """In whole microseconds. A thread's spans stand together, each with the gap to the next one's start instead of its length: mostly 0."""
     order = np.lexsort((spans.start_ns, spans.tid))
-    spans = Spans(*(column[order] for column in spans))
+    spans = _Spans(*(column[order] for column in spans))
     start = spans.start_ns // US
     gap = _next(start) - (spans.start_ns + spans.duration_ns) // US
     cpu = np.where(spans.cpu_ns == UNKNOWN, UNKNOWN, spans.cpu_ns // US)
@@ -164,9 +164,9 @@ def encode(spans: Spans) -> bytes:
     return codec.encode([*columns, stacks, np.array([US])])
 
 
-def decode(data: bytes) -> Spans:
+def decode(data: bytes) -> _Spans:
     columns = [column.view(np.int64) for column in codec.decode(data)]
-    spans, stacks = Spans(*columns[:7]), columns[7]
+    spans, stacks = _Spans(*columns[:7]), columns[7]
     if len(columns) > 8:  # else of a store whose spans had lengths, in nanoseconds
         start, gap, cpu = spans.start_ns, spans.duration_ns, spans.cpu_ns
         duration_ns = (_next(start) - gap - start) * US
@@ -205,7 +205,7 @@ class Query(NamedTuple):
     pid: int | None
     thread: str | None  # a name or a number
 
-    def cut(self, row: ProfileRow) -> Spans | None:
+    def cut(self, row: _ProfileRow) -> _Spans | None:
         """The row's spans inside the window; None where the row is of another process, or damaged."""
         if self.rank not in (None, row.rank) or self.pid not in (None, row.pid):
             return None
@@ -219,7 +219,7 @@ class Query(NamedTuple):
             named = [int(tid) for tid, name in orjson.loads(row.threads).items() if self.thread in (name, tid)]
             keep &= np.isin(spans.tid, named)
         whole = spans._replace(start_ns=start, duration_ns=end - start)
-        return Spans(*(column[keep] for column in whole))
+        return _Spans(*(column[keep] for column in whole))
 
 
 class StackReader:
@@ -234,14 +234,14 @@ class StackReader:
     def read(self, files: Sequence[sqlite3.Connection], query: Query) -> StackColumns:
         """The spans that touch the window, cut to it, from all files of the machine."""
         covered: list[tuple[float, float]] = []
-        found: list[tuple[ProfileRow, Spans]] = []
+        found: list[tuple[_ProfileRow, _Spans]] = []
         if sum(spans for db in files for _, _, spans in counted(db, query)) > MOST_SPANS:
             raise TooMuch(f"the window holds more than {MOST_SPANS:,} looks at stacks; choose a shorter one")
         with holding(self._lock):
             self._trim()
             for db in files:
-                mine: list[tuple[ProfileRow, Spans]] = []
-                for row in map(ProfileRow._make, db.execute(_TOUCHING, (query.run, query.lo, query.hi))):
+                mine: list[tuple[_ProfileRow, _Spans]] = []
+                for row in map(_ProfileRow._make, db.execute(_TOUCHING, (query.run, query.lo, query.hi))):
                     check()
                     covered.append((max(row.start_s, query.lo), min(row.end_s, query.hi)))
                     if (spans := query.cut(row)) is not None:
@@ -264,13 +264,13 @@ class StackReader:
         self._stacks |= stacks
         self._remembered_frames += sum(map(len, stacks.values()))
 
-    def _columns(self, found: list[tuple[ProfileRow, Spans]], query: Query, covered: list[tuple[float, float]]) -> StackColumns:
+    def _columns(self, found: list[tuple[_ProfileRow, _Spans]], query: Query, covered: list[tuple[float, float]]) -> StackColumns:
         processes: dict[Process, int] = {}
         threads: dict[tuple[int, int], str] = {}
         for row, _ in found:
             processes.setdefault(row.process(), len(processes))
             threads |= {(row.pid, int(tid)): name for tid, name in orjson.loads(row.threads).items()}
-        spans = Spans(*(np.concatenate([_NONE, *(spans[i] for _, spans in found)]) for i in range(len(Spans._fields))))
+        spans = _Spans(*(np.concatenate([_NONE, *(spans[i] for _, spans in found)]) for i in range(len(_Spans._fields))))
         process = np.repeat([processes[row.process()] for row, _ in found], [len(spans.tid) for _, spans in found]).astype(np.int32)
         hashes, index = np.unique(spans.stack, return_inverse=True)
         frames, stacks = self._tables(hashes.tolist())
@@ -308,7 +308,7 @@ def _frames(stack: int, data: bytes) -> tuple[int, ...]:
     return (NOWHERE,)
 
 
-def _spans(profile: Profile, stacks: list[int]) -> Spans:
+def _spans(profile: Profile, stacks: list[int]) -> _Spans:
     wall_ns = round(profile.start_s * NS) - profile.start_mono_ns
     rows = [
         (
@@ -322,7 +322,7 @@ def _spans(profile: Profile, stacks: list[int]) -> Spans:
         )
         for sample, stack in zip(profile.samples, stacks, strict=True)
     ]
-    return Spans(*np.array(rows, np.int64).reshape(-1, len(Spans._fields)).T)
+    return _Spans(*np.array(rows, np.int64).reshape(-1, len(_Spans._fields)).T)
 
 
 def _ns(time_s: float) -> int:
@@ -339,7 +339,7 @@ def _rows(db: sqlite3.Connection, table: str, ids: Iterable[int], known: Mapping
     return db.execute(f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))", (missing,)).fetchall()
 
 
-def _share(row: ProfileRow, query: Query) -> float:
+def _share(row: _ProfileRow, query: Query) -> float:
     """How much of the row's time lies in the window."""
     inside_s = min(row.end_s, query.hi) - max(row.start_s, query.lo)
     return min(1.0, inside_s / (row.end_s - row.start_s)) if row.end_s > row.start_s else 1.0

@@ -31,7 +31,7 @@ ZERO, ONE = np.uint64(0), np.uint64(1)
 PREFIX = 5  # bytes before the frame
 
 U = TypeVar("U", np.uint32, np.uint64)
-Coded: TypeAlias = NDArray[np.float64] | NDArray[np.int64]
+_Column: TypeAlias = NDArray[np.float64] | NDArray[np.int64]
 _HEADER = struct.Struct("<BBBxIq")
 _local = threading.local()
 
@@ -48,7 +48,7 @@ class _Coded(NamedTuple):
     planes: bytes
 
 
-def encode(columns: Sequence[Coded]) -> bytes:
+def encode(columns: Sequence[_Column]) -> bytes:
     """`decode(encode(columns))` gives back the same bits, NaN payloads and negative zeros included."""
     coded = [_smallest(_candidates(column)) for column in columns]
     headers = [_HEADER.pack(c.kind, c.width, c.scale, len(column), c.base) for c, column in zip(coded, columns, strict=True)]
@@ -57,7 +57,7 @@ def encode(columns: Sequence[Coded]) -> bytes:
     return _sealed(_compress_blocks([about, *planes]) if len(planes) > len(coded) else _compress(about + b"".join(planes), LEVEL))
 
 
-def decode(blob: bytes) -> list[Coded]:
+def decode(blob: bytes) -> list[_Column]:
     """The columns, float64 or int64. Raises CodecError."""
     data = unseal(blob)
     try:
@@ -127,7 +127,7 @@ def _decompress(frame: bytes) -> bytes:
         raise CodecError(f"damaged blob: {error}") from error
 
 
-def _columns(data: bytes) -> Iterator[Coded]:
+def _columns(data: bytes) -> Iterator[_Column]:
     count = data[0]
     at = 1 + count * _HEADER.size
     for i in range(count):
@@ -137,7 +137,7 @@ def _columns(data: bytes) -> Iterator[Coded]:
         yield _column(kind, scale, base, planes)
 
 
-def _column(kind: int, scale: int, base: int, planes: NDArray[np.uint8]) -> Coded:
+def _column(kind: int, scale: int, base: int, planes: NDArray[np.uint8]) -> _Column:
     if kind == WIDE:
         return _turned_back(_unshuffle(planes).view(np.uint64)).view(np.float64)
     if kind == SHORT:
@@ -158,7 +158,7 @@ def _column(kind: int, scale: int, base: int, planes: NDArray[np.uint8]) -> Code
     return whole / _divisor(scale) if kind in FLOAT_KINDS else whole
 
 
-def _candidates(column: Coded) -> Iterator[_Coded]:
+def _candidates(column: _Column) -> Iterator[_Coded]:
     """Every way to write a column that gives back the same bits."""
     if column.dtype == np.int64:
         yield from _whole(np.ascontiguousarray(column, np.int64), PLAIN, DELTA, 0)

@@ -12,7 +12,7 @@ from .damage import decoded
 from .groups import Group
 
 CACHED_PACKS = 512
-Commit: TypeAlias = tuple[int, list[Group]]  # its seq, and its rows
+_Commit: TypeAlias = tuple[int, list[Group]]  # its seq, and its rows
 
 
 class Head:
@@ -20,7 +20,7 @@ class Head:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._commits: list[Commit] = []
+        self._commits: list[_Commit] = []
         self._joined: list[Group] = []
         self._joined_seq = 0  # of the newest commit that is in it
 
@@ -42,7 +42,7 @@ class Head:
         with self._lock:
             return [group for seq, made in _later(self._look(db), after) if seq <= upto for group in made]
 
-    def _look(self, db: sqlite3.Connection) -> list[Commit]:
+    def _look(self, db: sqlite3.Connection) -> list[_Commit]:
         first, last = db.execute("SELECT min(seq), max(seq) FROM head").fetchone()
         if last is None:
             return []
@@ -54,16 +54,16 @@ class Head:
             self._commits = [*_later(known, first - 1), *self._read(db, newest)]
         return self._commits
 
-    def _read(self, db: sqlite3.Connection, after: int) -> list[Commit]:
+    def _read(self, db: sqlite3.Connection, after: int) -> list[_Commit]:
         rows = db.execute("SELECT seq, data FROM head WHERE seq > ? ORDER BY seq", (after,)).fetchall()
         return [(seq, decoded("head", seq, groups.decode, data) or []) for seq, data in rows]
 
 
-def _later(commits: list[Commit], seq: int) -> list[Commit]:
+def _later(commits: list[_Commit], seq: int) -> list[_Commit]:
     return commits[bisect.bisect_right(commits, seq, key=lambda commit: commit[0]) :]
 
 
-def _joined(commits: list[Commit]) -> list[Group]:
+def _joined(commits: list[_Commit]) -> list[Group]:
     return groups.stack(group for _, made in commits for group in made)
 
 

@@ -18,7 +18,7 @@ from .groups import NO_STEP
 CHUNKS = 64  # of a page
 COARSE, FINE = 544, 136  # points of a unit: about 9 and 2 min at 1 Hz
 
-PagePoints: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]  # times, steps, values
+_PagePoints: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]  # times, steps, values
 
 _INSERT = f"INSERT INTO page VALUES (NULL, {', '.join('?' * 19)})"
 _UNPAGED = """SELECT start, segment, axis.id, axis.data, chunk.id, chunk.data, rows, first_time_s, last_time_s, first_step, last_step
@@ -107,7 +107,7 @@ def join(parts: Sequence[Columns]) -> Columns:
     return Columns._make(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
-def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *span: Any) -> PagePoints:
+def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *span: Any) -> _PagePoints:
     """Of a chunk; where it is damaged, NaN between its edges, so that the chunks behind it keep their places."""
     place = decoded("axis", axis, chunks.read_axis, axis_data)
     value = decoded("chunk", chunk, chunks.read_values, data)
@@ -121,7 +121,7 @@ def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *sp
     return time_s, step, np.full(rows, np.nan)
 
 
-def _roll_up(parts: list[tuple[int, *PagePoints]], grain: int) -> Columns:
+def _roll_up(parts: list[tuple[int, *_PagePoints]], grain: int) -> Columns:
     """Summaries never reach across a chunk."""
     sizes = [len(values) for _, _, _, values in parts]
     begins = np.cumsum([0, *sizes[:-1]])

@@ -1,69 +1,70 @@
-"""The stacks of a window and of its normal, read from the store at once."""
+"""A window, its baseline, and the stacks of both, which are read at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...store.protocol import StackColumns, Store
+from ...store.protocol import StackColumns
 from ...store.question import MOST_SPANS, TooMuch
 from ..baseline.mix import Mix, mix_of
-from ..baseline.normal import BEFORE_S, WINDOWS, is_part, normal
+from ..baseline.steady import BEFORE_S, WINDOWS, baseline_of, is_part
 from ..baseline.steplog import StepLog
+from ..history import History
 from ..stacks.joining import at_work
 from ..stacks.traces import Range, Traces
 from ..stacks.trust import LineOf, no_source, traces_of
 from . import gpu_look
 
-WHOLE = 0.9  # of the wanted normal: more need not be looked for
-WITHOUT_UNITS_S = 600.0  # how far normal may lie where all stacks must be read to find it
+WHOLE = 0.9  # of the wanted baseline: more need not be looked for
+WITHOUT_UNITS_S = 600.0  # how far the baseline may lie where all stacks must be read to find it
 
 AFFORDABLE = MOST_SPANS // 2
 
 
-class Recorded(NamedTuple):
+class Compared(NamedTuple):
     columns: StackColumns  # of all processes, from the first of the ranges to the last
     asked: Range
     window: Range  # the same, or the whole units that a short one lies in
-    normal: list[Range]  # [] where there is nothing to compare with
+    baseline: list[Range]  # [] where there is nothing to compare with
     log: StepLog
     period_s: float = 0.0  # without units: how long takes what repeats itself; 0 for under a second
 
 
-def read(store: Store, run: str, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS) -> Recorded:
-    """`baseline` stands for normal where it is given. Reads first what would be enough if all of it was recorded.
+def read(history: History, window: Range, log: StepLog, baseline: Range | None = None, windows: int = WINDOWS) -> Compared:
+    """The window beside its run's baseline, or beside `baseline` where that is given.
 
-    Where that is more than may be read at once, as with a hundred processes, the nearest of it is enough. Raises TooMuch where
-    the window alone is more than that.
+    Reads first what would be enough if all of it was recorded. Where that is more than may be read at once, as with a hundred
+    processes, the nearest of it is enough. Raises TooMuch where the window alone is more than that.
     """
     asked = window
     if baseline is not None:
-        return Recorded(store.stacks(*_hull([window, baseline]), run), asked, window, [baseline], log)
+        return Compared(history.stacks(_hull([window, baseline])), asked, window, [baseline], log)
     if log.units is not None and is_part(window, log.units):
         window = log.units.whole(window)
     left_out = log.left_out(window)
     try:
         if log.units is not None:
-            wanted = normal(asked, log.units, left_out=left_out, windows=windows)
-            columns = store.stacks(*_hull([window, *wanted]), run)
-            found = normal(asked, log.units, left_out=left_out, recorded=columns.covered, windows=windows)
+            wanted = baseline_of(asked, log.units, left_out=left_out, windows=windows)
+            columns = history.stacks(_hull([window, *wanted]))
+            found = baseline_of(asked, log.units, left_out=left_out, recorded=columns.covered, windows=windows)
             if _length(found) >= WHOLE * _length(wanted):
-                return Recorded(columns, asked, window, found, log)
+                return Compared(columns, asked, window, found, log)
         around_s = BEFORE_S if log.units is not None else WITHOUT_UNITS_S
-        columns = store.stacks(window[0] - around_s, window[1] + around_s, run)
+        columns = history.stacks((window[0] - around_s, window[1] + around_s))
     except TooMuch:
-        around_s = _affordable_s(store, run, window)
-        columns = store.stacks(window[0] - around_s, window[1] + around_s, run)
+        around_s = _affordable_s(history, window)
+        columns = history.stacks((window[0] - around_s, window[1] + around_s))
     around = (window[0] - around_s, window[1] + around_s)
-    activity = None if log.units is not None else gpu_look.activity(store, around)
+    activity = None if log.units is not None else gpu_look.activity(history, around)
     mix = _mix(columns) if log.units is None and activity is None else None
-    found = normal(asked, log.units, activity=activity, mix=mix, left_out=left_out, recorded=columns.covered, windows=windows)
-    return Recorded(columns, asked, window, found, log, mix.period_s if mix else 0.0)
+    found = baseline_of(asked, log.units, activity=activity, mix=mix, left_out=left_out, recorded=columns.covered, windows=windows)
+    return Compared(columns, asked, window, found, log, mix.period_s if mix else 0.0)
 
 
-def _affordable_s(store: Store, run: str, window: Range) -> float:
+def _affordable_s(history: History, window: Range) -> float:
     """How far around the window what was recorded is little enough to be read at once."""
-    counts = store.stack_counts(window[0] - BEFORE_S, window[1] + BEFORE_S, run)
+    counts = history.stack_counts((window[0] - BEFORE_S, window[1] + BEFORE_S))
     away = sorted((max(window[0] - start_s, end_s - window[1], 0.0), count) for start_s, end_s, count in counts)
     affordable_s, spans = 0.0, 0
     for far_s, count in away:

@@ -1,20 +1,20 @@
-"""Which stretches of a run are its normal: the steady ones before a window, which every number of that window stands beside."""
+"""Which stretches of a run are its baseline: the steady ones before a window, which every number of that window stands beside."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
+from ...store.protocol import RawPoints
 from ..baseline.units import Units
 from ..stacks.traces import EVER, Bools, Floats, Ints, Range, overlaps, union
 from .mix import Mix
 
 SLICE_S = 1.0
 COVERED = 0.9  # of a slice, by units
-BEFORE_S = 1800.0  # how far from the window normal may lie
-FIRST_UNITS, FIRST_S = 50, 120.0  # a run's beginning is not its normal: so many units, and no more than so many seconds
+BEFORE_S = 1800.0  # how far from the window the baseline may lie
+FIRST_UNITS, FIRST_S = 50, 120.0  # a run's beginning is not its baseline: so many units, and no more than so many seconds
 FEW_UNITS = 8.0  # a window of fewer is compared in whole units: what a part of one does says little of the others
 LEAST_UNITS = 5.0  # whole units that are looked for
 SLOWEST, SLOWEST_MEAN = 1.5, 1.25  # times the 25th percentile over steps: the median of a second, and its mean
@@ -26,19 +26,11 @@ LEAST_S = 3.0
 MANY = 2.0  # units a line
 
 
-class Activity(NamedTuple):
-    """How well a run got on, by a signal that is no step: 1 is busy, 0 is idle or waiting."""
-
-    time_s: Floats
-    value: Floats
-    weight: Floats
-
-
-def normal(
+def baseline_of(
     window: Range,
     units: Units | None,
     *,
-    activity: Activity | None = None,
+    activity: RawPoints | None = None,
     mix: Mix | None = None,
     left_out: Sequence[Range] = (),
     recorded: Sequence[Range] = EVER,
@@ -46,8 +38,9 @@ def normal(
 ) -> list[Range]:
     """Ranges in order; [] where there are less than 3 s, and nothing to compare with.
 
-    `left_out` is what is no steady state by its nature: the first steps, checkpoints, validations. `windows` is how many of the
-    window's own lengths are taken, if there are so many.
+    Without units, a slice is steady where `activity`, a signal from 0 for idle to 1, is about as high as in the better quarter of all
+    slices; without that signal, where `mix` is as usual. `left_out` is what is no steady state by its nature: the first steps,
+    checkpoints, validations. `windows` is how many of the window's own lengths are taken, if there are so many.
     """
     if units is not None and is_part(window, units):
         return _whole_units(units.whole(window), units, left_out, recorded, windows)
@@ -108,7 +101,7 @@ def unsteady_by_nature(
         for start, end in sorted(compilations):
             end_s = max(end_s, _first_end(units, end)) if start <= end_s else end_s
         found.append((begun_s - BEFORE_S, end_s))
-    return [one for one in union(found) if min(one[1], window[1]) - max(one[0], window[0]) < 0.5 * (window[1] - window[0])]
+    return [part for part in union(found) if min(part[1], window[1]) - max(part[0], window[0]) < 0.5 * (window[1] - window[0])]
 
 
 def _first_end(units: Units, begun_s: float) -> float:
@@ -120,13 +113,13 @@ def _first_end(units: Units, begun_s: float) -> float:
     return min(float(units.end_s[since[last]]), begun_s + FIRST_S)
 
 
-def _steady(starts: Floats, units: Units | None, activity: Activity | None, mix: Mix | None) -> Bools:
+def _steady(starts: Floats, units: Units | None, activity: RawPoints | None, mix: Mix | None) -> Bools:
     if units is not None and len(units.end_s):
         median_s, mean_s = _by_slice(starts, units)
         usual_s = float(np.percentile(mean_s[np.isfinite(mean_s)], 25)) if np.isfinite(mean_s).any() else np.inf
         steady: Bools = (median_s <= SLOWEST * units.usual_s()) & (mean_s <= SLOWEST_MEAN * usual_s)
         return steady & _beside_steady(starts, steady) if np.median(units.units) >= MANY else steady
-    if activity is not None and len(activity.time_s):
+    if activity is not None and len(activity.place):
         value = _means(starts, activity)
         if np.isfinite(value).any():
             close: Bools = value >= np.percentile(value[np.isfinite(value)], 75) - SLACK
@@ -160,17 +153,16 @@ def _by_slice(starts: Floats, units: Units) -> tuple[Floats, Floats]:
     return median_s, mean_s
 
 
-def _means(starts: Floats, activity: Activity) -> Floats:
+def _means(starts: Floats, activity: RawPoints) -> Floats:
     """The mean of the signal over each slice; NaN where it says nothing."""
     order = np.argsort(starts)
     ordered = starts[order]
-    place = np.searchsorted(ordered, activity.time_s, "right") - 1
-    inside = (place >= 0) & np.isfinite(activity.value) & (activity.time_s < ordered[np.maximum(place, 0)] + SLICE_S)
-    weight = activity.weight[inside]
-    sums = np.bincount(place[inside], activity.value[inside] * weight, len(starts))
-    weights = np.bincount(place[inside], weight, len(starts))
+    place = np.searchsorted(ordered, activity.place, "right") - 1
+    inside = (place >= 0) & np.isfinite(activity.value) & (activity.place < ordered[np.maximum(place, 0)] + SLICE_S)
+    sums = np.bincount(place[inside], activity.value[inside], len(starts))
+    counts = np.bincount(place[inside], minlength=len(starts))
     value = np.full(len(starts), np.nan)
-    value[order] = np.where(weights > 0, sums / np.maximum(weights, 1e-9), np.nan)
+    value[order] = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
     return value
 
 

@@ -1,0 +1,106 @@
+"""What was recorded of a run, and of the machine at that time: every read of the store that the analysis makes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from ..process.activity import SEEN
+from ..records import SourceText
+from ..store.protocol import RawPoints, Run, Series, StackColumns, Store
+from .stacks.traces import Bools, Floats, Range
+
+
+class History:
+    """One run, for one question: the run's own row is read once, everything else when it is asked for.
+
+    Times are Unix seconds. Raises what the store raises: StoreError, Ended, TooMuch.
+    """
+
+    def __init__(self, store: Store, run: str) -> None:
+        self._store, self.run = store, run
+
+    # -- the run -------------------------------------------------------------------------------------------------------
+
+    @property
+    def unit_name(self) -> str:
+        """What the run calls a unit of its work: "step" unless run.json names another."""
+        return str((self._row.info.get("unit") if self._row else None) or "step")
+
+    def folder(self) -> str:
+        """The working folder that run.json names, else that of the run's process; "" where neither is known."""
+        info = self._row.info if self._row else {}
+        seen = [event.fields.get("cwd") for event in reversed(self._store.events(self.run, kinds=(SEEN,)))]
+        return next((folder for folder in [info.get("cwd"), *seen] if isinstance(folder, str) and folder), "")
+
+    def inside(self, window: Range) -> Range:
+        """What of the window lies between the first and the last that is known of the run; a second of it where nothing does."""
+        known = [self._row.first_time_s, self._row.last_time_s] if self._row else []
+        ends = [end for end in [*known, self.profiled_from(), self.profiled_until()] if end is not None]
+        lo, hi = max(window[0], min(ends, default=0.0)), min(window[1], max(ends, default=0.0))
+        return (lo, hi) if lo < hi else (window[0], min(window[1], window[0] + 1.0))
+
+    @cached_property
+    def _row(self) -> Run | None:
+        return self._store.run(self.run)
+
+    # -- points and events ---------------------------------------------------------------------------------------------
+
+    def series(self, rank: int | None = None) -> list[Series]:
+        """Those of the run: of one rank, or of all."""
+        found = self._store.series(self.run)
+        return [series for series in found if rank is None or dict(series.labels).get("rank", "0") == str(rank)]
+
+    def machine_series(self) -> list[Series]:
+        return self._store.series(None)
+
+    def points(self, series: Collection[Series], window: Range) -> dict[int, RawPoints]:
+        """By the id of each series, its points in the window, both ends included."""
+        return self._store.points([row.id for row in series], *window) if series else {}
+
+    def values(self, series: Collection[Series], *sides: Sequence[Range]) -> dict[str, list[Floats]]:
+        """By name, for each side, the finite values of all these series of that name in its ranges. Reads from the first to the last range."""
+        if not series or not any(sides):
+            return {}
+        hull = min(lo for side in sides for lo, _ in side), max(hi for side in sides for _, hi in side)
+        found = self.points(series, hull)
+        values: dict[str, list[list[Floats]]] = {}
+        for row in series:
+            points = found[row.id]
+            for parts, side in zip(values.setdefault(row.name, [[] for _ in sides]), sides, strict=True):
+                parts.append(points.value[_within(points.place, side) & np.isfinite(points.value)])
+        return {name: [np.concatenate(parts) for parts in both] for name, both in values.items()}
+
+    def during(self, kinds: Sequence[str], window: Range) -> list[Range]:
+        """When events of these kinds were going on, of those that ended in the window: they are logged when they are over."""
+        events = self._store.events(self.run, *window, kinds)
+        return [(event.time_s - (event.seconds or 0.0), event.time_s) for event in events]
+
+    # -- stacks --------------------------------------------------------------------------------------------------------
+
+    def stacks(self, window: Range) -> StackColumns:
+        """Of all processes of the run. Raises TooMuch for more than may be read at once."""
+        return self._store.stacks(*window, self.run)
+
+    def stack_counts(self, window: Range) -> list[tuple[float, float, int]]:
+        """Stretches (from, to, spans) of the window: how much `stacks` would have to read of each."""
+        return self._store.stack_counts(*window, self.run)
+
+    def profiled_from(self) -> float | None:
+        return self._store.profiled_from(self.run)
+
+    def profiled_until(self) -> float | None:
+        return self._store.profiled_until(self.run)
+
+    def source_text(self, file: str) -> SourceText | None:
+        """A file of the run as it was when a process of it loaded it; None where nothing is known of it."""
+        return self._store.source_text(self.run, file)
+
+
+def _within(time_s: Floats, ranges: Sequence[Range]) -> Bools:
+    within = np.zeros(len(time_s), bool)
+    for lo, hi in ranges:
+        within |= (time_s >= lo) & (time_s < hi)
+    return within
