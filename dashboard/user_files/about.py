@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from .yaml_file import SETTLED_NS, SUFFIX, OddFile, Stamp, Table
 FOLDER = "runs"
 MOST_NAME, MOST_TAGS, MOST_TAG, MOST_NOTE = 200, 20, 50, 4000  # characters; escaped and all together they fit into a file
 LONGEST_NAME, PREFIX = 255 - len(SUFFIX), 180  # bytes of a file's name
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # which no file of UTF-8 can hold
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "": False}
 log = logging.getLogger(__name__)
 
@@ -131,6 +133,8 @@ def checked(fields: Mapping[str, Any], before: About = NOTHING) -> About:
         raise ValueError(f"tags: at most {MOST_TAGS}, each of 1 to {MOST_TAG} characters")
     if len(about.note) > MOST_NOTE:
         raise ValueError(f"note: at most {MOST_NOTE:,} characters")
+    if HALF_CHARACTER.search("".join((about.name, *tags, about.note))):
+        raise ValueError("name, tags and note: no half characters (lone surrogates)")
     return replace(about, name=about.name.strip(), tags=tags)
 
 
