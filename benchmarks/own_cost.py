@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks.report import Row, run
 from tests import fake_nvml
-from tests.conftest import CHROMIUM, QUIET, Dashboard, dashboard
+from tests.conftest import CHROMIUM, QUIET, ROOT, Dashboard, dashboard
 
 SETTLE_S, MEASURED_S = 10.0, float(os.environ.get("OWN_COST_S", "60"))
 TRAINING = """
@@ -59,9 +59,20 @@ def rows_of(running: Dashboard) -> list[Row]:
     rss_mb = {name: process.memory_info().rss / 1e6 for name, process in processes.items()}
     load = f"load {os.getloadavg()[0]:.1f}"
     return [
+        Row("`--help`", help_s(), "s", 0.3),
         Row("CPU of web and collector", sum(share_pct.values()), "% of a core", 5.0, spread=parts(share_pct, load)),
         Row("memory of web and collector", sum(rss_mb.values()), "MB", 300.0, spread=parts(rss_mb)),
     ]
+
+
+def help_s() -> float:
+    """The fastest of five: what it imports, without what else the machine does."""
+    times = []
+    for _ in range(5):
+        begun_s = time.perf_counter()
+        subprocess.run([sys.executable, ROOT / "app.py", "--help"], stdout=subprocess.DEVNULL, check=True)
+        times.append(time.perf_counter() - begun_s)
+    return min(times)
 
 
 def cpu_s(process: psutil.Process) -> float:

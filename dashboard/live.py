@@ -20,6 +20,7 @@ from .api.machine import StateAnswer, state_answer
 from .api.messages import DeltaMessage, LiveMessage, StateMessage
 from .api.points import live_row
 from .api.runs import RunRow, event_row, run_row
+from .changes import watch
 from .queries import Queries
 from .runs import ALIVE, RunView
 from .serving import ABORT
@@ -122,7 +123,7 @@ class Hub:
             client.tell(state, self._runs)
 
     def _look(self) -> StateAnswer:
-        self._queries.watch(sorted(self._watched()), time.time() + WATCH_S)
+        watch(self._queries.data_dir, sorted(self._watched()), time.time() + WATCH_S)
         begun_s = time.monotonic()
         state = state_answer(self._queries.state())
         try:

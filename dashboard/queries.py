@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ from .machine import GpuUser, Machine, RunOfProcess, values_now
 from .runs import Runs, RunView
 from .stacks import Stacks
 from .subscription import is_glob, matches
+from .user_files.about import Abouts, about_run
+from .user_files.settings import Settings, settings_of
 
 SILENT = (
     "The collector does not answer; it is started again by itself. What is logged meanwhile is read then; "
@@ -106,7 +107,7 @@ class DashboardState:
 
 
 class Queries:
-    """One object for the whole web process; its methods are called from many threads."""
+    """One object for the whole web process; its methods are called from many threads. None of them changes anything: see `changes.py`."""
 
     def __init__(
         self,
@@ -117,12 +118,13 @@ class Queries:
         note: Callable[[], str] = lambda: "",
     ) -> None:
         """`read_only` says why this dashboard cannot steer the collector, while it cannot; `note` what its keeper knows of it."""
-        self._store, self._log_dir, self._data_dir = store, log_dir.resolve(), data_dir
+        self._store, self._log_dir, self.data_dir = store, log_dir.resolve(), data_dir
         self._meter = CostMeter()
         self._runs = Runs(store, self._log_dir)
         self.stacks = Stacks(store, self._log_dir)
         self.ahead = Ahead(self.stacks.minutes)
-        self._read_only, self._note = read_only, note
+        self.read_only, self._note = read_only, note
+        self._abouts = Abouts(data_dir)
 
     def close(self) -> None:
         """Ends what was begun for later questions."""
@@ -131,8 +133,10 @@ class Queries:
     # -- runs ----------------------------------------------------------------------------------------------------------
 
     def runs(self) -> list[RunView]:
-        """All runs, the newest first."""
-        return self._runs.views()
+        """All runs, the newest first, with what users say about them."""
+        views = self._runs.views()
+        said = self._abouts.of([view.stored.name for view in views])
+        return [replace(view, about=said[view.stored.name]) if view.stored.name in said else view for view in views]
 
     def run(self, name: str) -> RunDetail:
         stored = self.check_run(name)
@@ -140,7 +144,8 @@ class Queries:
         attempts = [event for event in lifetimes if event.kind == "start"]
         gpus = self._collector().get("gpu", {}).get("gpus", [])
         processes = [rank_view(process, gpus) for process in processes_of(self._runs.activity(stored, lifetimes))]
-        return RunDetail(self._runs.view(stored, lifetimes), attempts, processes)
+        view = replace(self._runs.view(stored, lifetimes), about=about_run(self.data_dir, name))
+        return RunDetail(view, attempts, processes)
 
     def files(self, run: str) -> list[Offset]:
         """What was read of each file of a run. Raises NotFound."""
@@ -215,21 +220,6 @@ class Queries:
             raise NotFound(f"no run {run!r}; GET /api/v1/runs lists them")
         return stored
 
-    def steer_profile(self, action: str) -> None:
-        """Turn the profiler on or off, or try refused processes again. Raises BadRequest where nothing can be steered."""
-        if reason := self._read_only():
-            raise BadRequest(reason)
-        try:
-            ask(self._data_dir, "profile", action=action)
-        except ControlError as error:
-            raise BadRequest(str(error)) from error
-
-    def watch(self, runs: Sequence[str], until_s: float) -> None:
-        """Somebody looks at these runs until then, so that their stacks should arrive soon."""
-        if runs:
-            with suppress(ControlError):  # it is starting again, and will be asked again
-                ask(self._data_dir, "watch", runs=list(runs), until=until_s)
-
     # -- the machine ---------------------------------------------------------------------------------------------------
 
     def machine(self) -> Machine:
@@ -258,6 +248,9 @@ class Queries:
 
     # -- the dashboard itself ------------------------------------------------------------------------------------------
 
+    def settings(self) -> Settings:
+        return settings_of(self.data_dir)
+
     def state(self) -> DashboardState:
         answer = self._collector()
         gpu = answer.get("gpu", {})
@@ -265,7 +258,7 @@ class Queries:
             time_s=time.time(),
             host=str(answer.get("host") or socket.gethostname()),
             log_dir=str(self._log_dir),
-            read_only=self._read_only(),
+            read_only=self.read_only(),
             collectors=answer.get("collectors", []),
             gpus=gpu.get("gpus", []),
             gpu_note=gpu.get("note"),
@@ -276,13 +269,13 @@ class Queries:
 
     def _problems(self, *, answered: bool) -> list[str]:
         """What is said of the collector where its own account is missing, or not all; the worst first."""
-        said = ["" if answered else self._read_only() or "", self._note()]
+        said = ["" if answered else self.read_only() or "", self._note()]
         return [sentence for sentence in said if sentence] or ([] if answered else [SILENT])
 
     def _collector(self) -> dict[str, Any]:
         """The collector's own account; {} while it is down."""
         try:
-            answer: dict[str, Any] = ask(self._data_dir, "status")
+            answer: dict[str, Any] = ask(self.data_dir, "status")
         except ControlError:
             return {}
         return answer

@@ -16,6 +16,8 @@ from collectors.process.ranks import RanksSeen, ranks_of
 from collectors.records import Event
 from collectors.store.protocol import Run, Store
 
+from .user_files.about import NOTHING, About
+
 ALIVE = ("running", "stalled")
 BUDGET_S = 0.1  # of one look, for the states that may have changed; the others wait for the next look
 KEPT_S = 60.0  # a run that is over is looked at so often: something may hold its files again
@@ -33,6 +35,7 @@ class RunView:
     started_s: float | None
     ranks: RanksSeen
     cwd: str  # of run.json, else of the process; "" where nobody says it
+    about: About = NOTHING
 
 
 @dataclass(frozen=True)

@@ -208,3 +208,16 @@ def test_neither_torch_nor_pandas_is_loaded_by_the_web_or_the_collectors(module:
     code = f"import sys, {module}; print([name for name in ('torch', 'pandas', 'trainer') if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_what_draws_pages_only_reads() -> None:
+    for module, path in modules().items():
+        if module.startswith(("dashboard.pages", "dashboard.user_files")) or module == "dashboard.queries":
+            assert "dashboard.changes" not in imports(module, path), module
+
+
+def test_what_users_say_knows_neither_dash_nor_the_store() -> None:
+    for module, path in modules().items():
+        if module.startswith("dashboard.user_files"):
+            others = {name for name in imports(module, path) if not name.startswith("dashboard.user_files")}
+            assert others <= {"collectors.amounts"}, module

@@ -1,6 +1,7 @@
 /** Requests the flame graph, the blame and the log lines of a window, or the stacks of the last seconds, and passes them on. */
 
-import { get, lasting, newest, post, sentenceOf } from "../lib/api.js";
+import { get, lasting, newest, sentenceOf } from "../lib/api.js";
+import { change } from "../lib/change.js";
 import { withNormalOf } from "./borrow.js";
 import { Retry, asked } from "../lib/retry.js";
 
@@ -142,7 +143,7 @@ export class Profile {
 
   /** @param {"on" | "retry"} action */
   async steer(action) {
-    await post("profile", { action });
+    await change("profile", { action });
     if (this.wanted) this.readFlame(this.wanted);
   }
 

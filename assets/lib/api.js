@@ -1,4 +1,4 @@
-/** Requests to the server, as JSON over HTTP. */
+/** Requests to the server, as JSON over HTTP. Those that change something there are in `change.js`. */
 
 const ROOT = "/api/v1";
 
@@ -34,14 +34,12 @@ export async function get(noun, parameters = {}) {
   for (const [name, value] of Object.entries(parameters)) {
     if (value !== null) for (const item of Array.isArray(value) ? value : [value]) query.append(name, String(item));
   }
-  return answer(await reach(`${ROOT}/${noun}${query.size ? "?" : ""}${query}`));
+  return send(`${noun}${query.size ? "?" : ""}${query}`);
 }
 
-/** @param {string} path @param {Object} body @returns {Promise<any>} */
-export async function post(path, body) {
-  return answer(
-    await reach(`${ROOT}/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
-  );
+/** The JSON of the answer. Throws Refused and Unreachable. @param {string} path @param {RequestInit} [request] @returns {Promise<any>} */
+export async function send(path, request) {
+  return answer(await reach(`${ROOT}/${path}`, request));
 }
 
 /** @param {string} url @param {RequestInit} [request] @returns {Promise<Response>} */

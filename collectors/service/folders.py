@@ -14,7 +14,10 @@ from ..mounts import is_remote
 from ..process.proc import user_of
 
 INSIDE = ".deepseek"
-OURS = re.compile(r"(runs|machine-\d{4}-W\d\d)\.sqlite(-wal|-shm)?|writer\.lock|control\.sock|set-aside\.(json|new)|\.writable")
+OURS = re.compile(
+    r"(runs|machine-\d{4}-W\d\d)\.sqlite(-wal|-shm)?|writer\.lock|control\.sock|set-aside\.(json|new)|settings\.yaml|\.new-\w+|\.writable"
+)
+ABOUT_RUNS = "runs"  # what users say about runs; its mode is left alone: it may be another program's folder of that name
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
@@ -63,8 +66,10 @@ def make_private(data_dir: Path) -> None:
 
 
 def _is_all_ours(data_dir: Path) -> bool:
-    """Whether nothing but a store lies there."""
-    return all(map(OURS.fullmatch, os.listdir(data_dir)))  # noqa: PTH208  # names are all that is needed
+    """Whether nothing but a store, and what users say in files, lies there."""
+    names = os.listdir(data_dir)  # noqa: PTH208  # names are all that is needed
+    others = [name for name in names if not OURS.fullmatch(name)]
+    return not others or (others == [ABOUT_RUNS] and len(names) > 1)
 
 
 def _tighten(path: Path, mode: int) -> None:

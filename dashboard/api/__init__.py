@@ -5,14 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
+from ..changes import Changes
 from ..queries import NotFound, Queries
-from . import blame, documentation, errors, logs, machine, points, runs, stacks
+from . import blame, documentation, errors, logs, machine, points, runs, settings, stacks
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
 PREFIX = "/api/v1"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-NOUNS = (runs, points, logs, stacks, blame, machine)
+NOUNS = (runs, points, logs, stacks, blame, machine, settings)
+CHANGED = (runs, machine, settings)  # nouns with POST routes
 
 
 def register(app: FastAPI, queries: Queries) -> None:
@@ -20,6 +22,9 @@ def register(app: FastAPI, queries: Queries) -> None:
     router = APIRouter(prefix=PREFIX)
     for noun in NOUNS:
         noun.add_routes(router, queries)
+    changes = Changes(queries)
+    for noun in CHANGED:
+        noun.add_changes(router, queries, changes)
     app.include_router(router)
     health, metrics = machine.health_route(queries), lambda: Response(render(queries.machine()), media_type=CONTENT_TYPE)
     app.add_api_route("/healthz", health, response_model=None, summary="Health")

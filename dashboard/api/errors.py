@@ -13,6 +13,7 @@ from collectors.store.protocol import StoreError
 from collectors.store.question import Ended, TooMuch
 
 from ..queries import BadRequest, NotFound
+from ..user_files.yaml_file import Unwritable
 from .answer import Answer
 
 SENTENCES = {404: "no such route; /api/docs lists them", 405: "this route does not take that method; /api/docs lists the routes"}
@@ -26,6 +27,7 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(NotFound, _answering(404, str))
     app.add_exception_handler(TooMuch, _answering(400, str))
     app.add_exception_handler(Ended, _answering(503, str))
+    app.add_exception_handler(Unwritable, _answering(503, str))
     app.add_exception_handler(StoreError, _answering(503, str))
 
 
@@ -50,5 +52,5 @@ def _unexpected(error: Exception) -> str:
 
 def _first_problem(error: RequestValidationError) -> str:
     problem = error.errors()[0]
-    name = problem["loc"][-1] if problem["loc"] else "request"
+    name = next((part for part in reversed(problem["loc"]) if isinstance(part, str)), "request")  # a number: a place in a list
     return f"{name}: {problem['msg']}; /api/docs lists the parameters"

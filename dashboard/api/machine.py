@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from collectors import catalog
 
+from ..changes import Changes
 from ..machine import GpuUser, Machine
 from ..queries import DashboardState, Queries
 from .answer import Answer
@@ -141,9 +142,11 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def processes() -> Answer[GpuUserList]:
         return Answer({"processes": [gpu_user_row(user) for user in queries.gpu_users()]})
 
+
+def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/profile", response_model=None, summary="Turn the profiler on or off, or try refused processes again")
     def profile(action: ProfileAction) -> Answer[ProfileAnswer]:
-        queries.steer_profile(action.action)
+        changes.steer_profile(action.action)
         return Answer({"profile": cast(ProfileState, queries.state().profile)})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Query
+from fastapi import Depends, Path, Query
 
 from collectors.analysis.stacks.traces import Range
 
@@ -22,6 +22,7 @@ MOST_CURSOR = 2**62
 
 _STEP = "inclusive: Unix seconds, or a step where axis=step"
 RunParameter = Annotated[str, Query(max_length=MOST_CHARACTERS, description="a run's name; GET /runs lists them")]
+RunInPath = Annotated[str, Path(max_length=MOST_CHARACTERS, description="a run's name, percent-encoded")]
 OptionalRun = Annotated[
     str | None, Query(max_length=MOST_CHARACTERS, description="a run's name; without it, the machine's own series")
 ]

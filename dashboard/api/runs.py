@@ -5,15 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr
 from typing_extensions import TypedDict
 
 from collectors.process.activity import StateName
 from collectors.records import Event, Offset
 
+from ..changes import Changes
 from ..queries import Queries, RankView, RunDetail
 from ..runs import RunView
+from ..user_files.about import About
 from .answer import Answer
-from .parameters import From, OptionalRun, RunParameter, To, check_order
+from .parameters import From, OptionalRun, RunInPath, RunParameter, To, check_order
+
+
+class AboutRow(TypedDict):
+    """What users say about a run; `trouble` says why that is nothing although there is a file."""
+
+    name: str
+    tags: list[str]
+    note: str
+    archived: bool
+    forgotten: bool
+    trouble: str
 
 
 class RunRow(TypedDict):
@@ -37,6 +51,7 @@ class RunRow(TypedDict):
     files_aside: int
     trouble: str
     info: dict[str, Any]  # as the user wrote it
+    about: AboutRow
 
 
 class RunList(TypedDict):
@@ -89,6 +104,18 @@ class FileList(TypedDict):
     files: list[FileRow]
 
 
+class AboutChange(BaseModel):
+    """Only what is given changes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: StrictStr = ""
+    tags: list[StrictStr] = []
+    note: StrictStr = ""
+    archived: StrictBool = False
+    forgotten: StrictBool = False
+
+
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/runs", response_model=None, summary="All runs, the newest first")
     def runs() -> Answer[RunList]:
@@ -106,6 +133,12 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def events(run: OptionalRun = None, lo: From = None, hi: To = None) -> Answer[EventList]:
         check_order(lo, hi)
         return Answer({"events": [event_row(event) for event in queries.events(run, lo, hi)]})
+
+
+def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
+    @router.post("/runs/{run:path}/about", response_model=None, summary="Change some of what is said about a run")
+    def about(run: RunInPath, given: AboutChange) -> Answer[AboutRow]:
+        return Answer(about_row(changes.set_about(run, given.model_dump(exclude_unset=True))))
 
 
 def run_row(view: RunView) -> RunRow:
@@ -131,6 +164,18 @@ def run_row(view: RunView) -> RunRow:
         "files_aside": stored.files_aside,
         "trouble": stored.trouble,
         "info": stored.info,
+        "about": about_row(view.about),
+    }
+
+
+def about_row(about: About) -> AboutRow:
+    return {
+        "name": about.name,
+        "tags": list(about.tags),
+        "note": about.note,
+        "archived": about.archived,
+        "forgotten": about.forgotten,
+        "trouble": about.trouble,
     }
 
 

@@ -8,6 +8,7 @@ import errno
 import socket
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from collectors.options import CollectorOptions, add_flags, options_of
@@ -36,7 +37,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def prepare(parsed: argparse.Namespace) -> CollectorOptions:
-    """Options with an existing, usable log folder and data folder. Raises Mistake."""
+    """Options with an existing, usable log folder and data folder, and the retention that is set there. Raises Mistake."""
     if not (ROOT / "assets" / "vendor").is_dir():
         raise Mistake("assets/vendor/ is missing; run: make setup")
     if parsed.demo:
@@ -56,7 +57,17 @@ def prepare(parsed: argparse.Namespace) -> CollectorOptions:
         why = f"{inside} is not used ({theirs})" if theirs else f"{log_dir} is on a network file system"
         print(f"{why}: the store goes to {data_dir}", file=sys.stderr)
     make_folder(data_dir, "--data-dir", private=True)
-    return options_of(parsed, log_dir, data_dir.resolve())
+    options = options_of(parsed, log_dir, data_dir.resolve())
+    return options if options.retention_s is not None else replace(options, retention_s=set_retention_s(data_dir))
+
+
+def set_retention_s(data_dir: Path) -> float | None:
+    from ..user_files.settings import retention_s, settings_of
+
+    settings = settings_of(data_dir)
+    if settings.trouble:
+        print(settings.trouble, file=sys.stderr)
+    return retention_s(settings)
 
 
 def listen(host: str, number: int) -> socket.socket:

@@ -1,0 +1,63 @@
+"""Everything that a user changes through the dashboard. Only POST routes hold it; what draws pages only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+from collectors.service.control import ControlError, ask
+
+from .queries import BadRequest, Queries
+from .user_files.about import About, save_about
+from .user_files.settings import Settings, save_settings
+from .user_files.yaml_file import OddFile
+
+T = TypeVar("T")
+
+
+def watch(data_dir: Path, runs: Sequence[str], until_s: float) -> None:
+    """A user looks at these runs until then, so that their stacks should arrive soon. Nothing is kept."""
+    if runs:
+        with suppress(ControlError):  # it is starting again, and will be asked again
+            ask(data_dir, "watch", runs=list(runs), until=until_s)
+
+
+class Changes:
+    """May be asked from many threads: one change after the other, so that none loses the field of another."""
+
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+        self._lock = Lock()
+
+    def set_about(self, run: str, fields: Mapping[str, Any]) -> About:
+        """Change only these fields of what is said about a run. Raises NotFound, BadRequest, Unwritable."""
+        self._queries.check_run(run)
+        return self._saved(lambda: save_about(self._queries.data_dir, run, fields))
+
+    def set_settings(self, values: Mapping[str, object]) -> Settings:
+        """Change only these. Raises BadRequest, Unwritable."""
+        return self._saved(lambda: save_settings(self._queries.data_dir, values))
+
+    def steer_profile(self, action: str) -> None:
+        """Turn the profiler on or off, or try refused processes again. Raises BadRequest where nothing can be steered."""
+        self._check()
+        try:
+            ask(self._queries.data_dir, "profile", action=action)
+        except ControlError as error:
+            raise BadRequest(str(error)) from error
+
+    def _saved(self, save: Callable[[], T]) -> T:
+        self._check()
+        try:
+            with self._lock:
+                return save()
+        except (ValueError, OddFile) as error:
+            raise BadRequest(str(error)) from error
+
+    def _check(self) -> None:
+        """Raises BadRequest where this dashboard only reads."""
+        if reason := self._queries.read_only():
+            raise BadRequest(reason)

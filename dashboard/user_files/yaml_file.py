@@ -1,0 +1,164 @@
+"""A small YAML file that users edit beside us: read with care, written whole.
+
+All values are text, so that `name: no` is the word and not a falsehood: who asks knows the type of each key.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import takewhile
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any, NamedTuple, TypeAlias
+
+import yaml
+
+Table: TypeAlias = dict[str, str | list[str]]
+
+SUFFIX = ".yaml"
+MOST_BYTES = 64 << 10
+FOLDER_MODE = 0o700  # of a file: 0600, as tempfile makes it
+SETTLED_NS = 5 * 10**9  # a younger file may change once more without a new stamp
+PARSER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml, where PyYAML was built with it
+ODD_BREAK = re.compile(r"[\x85\u2028\u2029]")  # line breaks of Unicode: as they are, they would come back as spaces
+FRAME = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)
+
+
+class OddFile(Exception):
+    """Not what we would write; the text is one sentence with the file and the remedy."""
+
+
+class Unwritable(Exception):
+    """The disk is full, the folder is not ours, ...; the text is one sentence with the file."""
+
+
+class Stamp(NamedTuple):
+    """Differs when the file does, once it is older than SETTLED_NS."""
+
+    modified_ns: int
+    size_bytes: int
+    inode: int
+
+
+def stamp_of(found: os.stat_result) -> Stamp:
+    return Stamp(found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def read(path: Path) -> Table:
+    """`"name: no\\ntags: [a, b]" -> {"name": "no", "tags": ["a", "b"]}`; {} where there is no file. Raises OddFile.
+
+    About 0.1 ms; never waits, whatever lies there.
+    """
+    try:
+        return parsed(_bytes(path).decode("utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError:
+        why = "is not UTF-8"
+    except yaml.YAMLError as error:
+        why = f"is not YAML ({_problem(error)})"
+    except OSError as error:
+        why = "is a link" if error.errno == errno.ELOOP else f"cannot be read ({error.strerror})"
+    except ValueError as error:
+        why = str(error)
+    raise odd(path, why)
+
+
+def odd(path: Path, why: str) -> OddFile:
+    """`why` is what the file does or is: "is not UTF-8"."""
+    return OddFile(f"{path} {why}; correct or delete it")
+
+
+def write(path: Path, table: Mapping[str, object], comment: str) -> None:
+    """Whole: a reader, or a crash, finds the old file or the new one. Makes the folder. Raises Unwritable."""
+    data = f"# {comment}\n{written(table)}".encode()
+    try:
+        path.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        descriptor, new = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+        try:
+            with open(descriptor, "wb") as file:  # noqa: PTH123  # a descriptor has no path
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+            Path(new).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(new).unlink()
+            raise
+    except OSError as error:
+        raise Unwritable(f"cannot write {path} ({error.strerror})") from error
+
+
+def written(table: Mapping[str, object]) -> str:
+    """YAML text; `parsed` finds the same words again."""
+    return yaml.dump(dict(table), Dumper=_Dumper, allow_unicode=True, sort_keys=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Text of several lines stands there line by line."""
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if ODD_BREAK.search(text) else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text_node)
+
+
+def parsed(text: str) -> Table:
+    """Raises ValueError with what is wrong, or yaml.YAMLError. Neither anchors nor tags mean anything: nothing grows, nothing is made."""
+    events = (event for event in yaml.parse(text, Loader=PARSER) if not isinstance(event, FRAME))
+    first = next(events, None)
+    if first is None:
+        return {}
+    if not isinstance(first, yaml.MappingStartEvent):
+        raise ValueError("is no table of lines such as `name: value`")
+    table: Table = {}
+    for event in events:
+        if isinstance(event, yaml.MappingEndEvent):
+            break
+        key = _text(event)
+        if key in table:
+            raise ValueError(f"has {key!r} twice")
+        table[key] = _value(next(events), events)
+    if next(events, None) is not None:
+        raise ValueError("has more than one document")
+    return table
+
+
+def _value(event: yaml.Event, events: Iterator[yaml.Event]) -> str | list[str]:
+    if not isinstance(event, yaml.SequenceStartEvent):
+        return _text(event)
+    return [_text(item) for item in takewhile(lambda item: not isinstance(item, yaml.SequenceEndEvent), events)]
+
+
+def _text(event: yaml.Event) -> str:
+    if not isinstance(event, yaml.ScalarEvent):
+        raise ValueError("has something other than text, numbers and lists of them")
+    return str(event.value)
+
+
+def _problem(error: Any) -> str:
+    """`line 3: mapping values are not allowed here`"""
+    mark = getattr(error, "problem_mark", None)
+    what = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
+    return f"line {mark.line + 1}: {what}" if mark else str(what)
+
+
+def _bytes(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO is opened at once
+    try:
+        if not S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("is not a regular file")
+        data = os.read(descriptor, MOST_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"has more than {MOST_BYTES >> 10} KiB")
+    return data

@@ -1,0 +1,37 @@
+"""A page with an AG Grid and a Plotly figure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash_ag_grid
+from dash import Dash, Input, Output, dcc, html
+
+from ..queries import BadRequest, NotFound, Queries
+from .page import Page
+
+COLUMNS = [{"field": "name"}, {"field": "value"}]
+
+
+def layout() -> html.Div:
+    settings = dash_ag_grid.AgGrid(id="settings", columnDefs=COLUMNS, rowData=[])
+    return html.Div([settings, html.Button("Count", id="press"), html.P(id="pressed"), dcc.Graph(id="figure")])
+
+
+def callbacks(dash: Dash, queries: Queries) -> None:
+    @dash.callback(Output("settings", "rowData"), Output("pressed", "children"), Input("press", "n_clicks"))
+    def rows(clicks: int | None) -> tuple[list[dict[str, Any]], str]:
+        return [{"name": name, "value": value} for name, value in queries.settings().values.items()], f"pressed {clicks or 0}"
+
+    @dash.callback(Output("figure", "figure"), Input("selection", "data"))
+    def figure(selection: dict[str, Any] | None) -> dict[str, Any]:
+        if not isinstance(selection, dict) or not isinstance(selection.get("run"), str):
+            return {"data": []}
+        try:
+            curves = queries.curves(selection["run"], ["train/loss"], axis=selection["axis"]).curves
+        except (NotFound, BadRequest):
+            return {"data": []}
+        return {"data": [{"y": curve.buckets.last.tolist()} for curve in curves]}
+
+
+PAGE = Page("9", "Figure", "/figure", layout=layout, callbacks=callbacks, packages=("dash_ag_grid",))

@@ -1,0 +1,58 @@
+"""`--help` of every command, word for word, and without what takes long to import.
+
+`python -m tests.test_help` writes `tests/golden/help/` anew.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dashboard.commands import COMMANDS
+from tests.conftest import ROOT
+
+GOLDEN = ROOT / "tests" / "golden" / "help"
+COLUMNS = 100
+DEAR = ("dash", "plotly", "pandas", "numpy", "torch", "fastapi", "pydantic", "yaml")  # 0.02 to 2 s each
+NAMES = [command.name for command in COMMANDS]
+CODE = """
+import runpy, sys
+sys.argv = ["app.py", *sys.argv[2:], "--help"]
+try:
+    runpy.run_path("app.py", run_name="__main__")
+except SystemExit:
+    print(*sys.modules, file=sys.stderr)
+"""
+
+
+def shown(name: str) -> tuple[str, set[str]]:
+    """What the command prints, and which modules that took."""
+    environment = {**os.environ, "COLUMNS": str(COLUMNS), "NO_COLOR": "1", "PYTHONPATH": ""}
+    words = [name] if name else []
+    command = [sys.executable, "-c", CODE, "--", *words]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout, set(done.stderr.split())
+
+
+def golden(name: str) -> Path:
+    return GOLDEN / f"{name or 'deepseek-dashboard'}.txt"
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: name or "deepseek-dashboard")
+def test_help_is_what_it_was_and_imports_nothing_dear(name: str) -> None:
+    text, modules = shown(name)
+    assert text == golden(name).read_text(), "if that is meant: python -m tests.test_help"
+    assert "argparse" in modules and not modules & set(DEAR)
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert set(GOLDEN.iterdir()) == set(map(golden, NAMES))
+
+
+if __name__ == "__main__":
+    for name in NAMES:
+        golden(name).write_text(shown(name)[0])
