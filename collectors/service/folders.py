@@ -14,7 +14,9 @@ from ..mounts import is_remote
 from ..process.proc import user_of
 
 INSIDE = ".deepseek"
-OURS = re.compile(r"(runs|machine-\d{4}-W\d\d)\.sqlite(-wal|-shm)?|writer\.lock|control\.sock|set-aside\.(json|new)|\.writable")
+OURS = re.compile(
+    r"(runs|machine-\d{4}-W\d\d)\.sqlite(-wal|-shm)?|writer\.lock|control\.sock|set-aside\.(json|new)|\.writable|\.?web\.json(\.\d+)?|dashboard\.log"
+)
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from collectors import VERSION
 
-from . import profile, serve, store
+from . import profile, run, serve, store
 from .command import Command, CommandParser, Mistake
 
-COMMANDS: tuple[Command, ...] = (serve.COMMAND, profile.COMMAND, store.COMMAND)  # the first one has no name
+COMMANDS: tuple[Command, ...] = (serve.COMMAND, run.COMMAND, profile.COMMAND, store.COMMAND)  # the first one has no name
 PROGRAM = "deepseek-dashboard"
 
 

@@ -4,6 +4,7 @@
 //   + TARGET PID START_TICKS HZ    sample a process (again: at another rate); TARGET is a number of the reader's own
 //   - TARGET                       let it go
 //   w MILLISECONDS                 length of a window
+//   r NUMBER                       let all go and begin anew, for another reader: ["again", NUMBER] comes before the first line
 // Tells what it sees on standard output, as stream.h says. An argument is the descriptor of a file of memory, where stands which target
 // is being looked at, and since when: a process whose memory or files do not answer holds us up, and the reader sees which one it is.
 #include "dictionary.h"
@@ -42,6 +43,8 @@ static volatile Turn *turn = &nowhere;
 static Target *target[MOST_TARGETS];
 static int targets;
 static uint64_t window_ns = 5ull * SECOND;
+static bool again;
+static uint64_t reader; // the number that it gave itself
 
 static int place_of(int id) {
     int i = 0;
@@ -72,6 +75,11 @@ static void obey(const char *command) {
     if (sscanf(command, "+ %d %d %" SCNu64 " %lf", &id, &pid, &number, &hz) == 4) follow(id, pid, number, hz);
     if (sscanf(command, "- %d", &id) == 1 && place_of(id) < targets) let_go(place_of(id));
     if (sscanf(command, "w %" SCNu64, &number) == 1) window_ns = number * MS;
+    if (sscanf(command, "r %" SCNu64, &number) == 1) {
+        while (targets) let_go(0);
+        reader = number;
+        again = true;
+    }
 }
 
 // False at the end of the input: whoever started us is gone.
@@ -131,6 +139,13 @@ static void start_over(void) {
     stream_reset();
 }
 
+// For another reader, who has read all that was meant for the one before.
+static void begin_again(void) {
+    again = false;
+    dictionary_forget();
+    stream_again(reader);
+}
+
 // Waits for a command, until there is room for what could not be written, or until a time. False: the end.
 static bool wait_until(uint64_t until_ns) {
     uint64_t now_ns = clock_ns();
@@ -164,6 +179,7 @@ int main(int count, char **argument) {
             goes_on = stream_flush();
             flush_ns = now_ns + FLUSH_EVERY_NS;
         }
+        if (again && (!stream_is_cut() || stream_is_empty())) begin_again();
         if ((stream_is_cut() && stream_is_empty()) || dictionary_is_full()) start_over();
         if (!stream_is_empty() && flush_ns < next_ns) next_ns = flush_ns;
         goes_on = goes_on && wait_until(next_ns);
