@@ -42,6 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--open", action="store_true", help="open the dashboard in a browser")
     parser.add_argument("--keep", action="store_true", help="leave the dashboard running when the program has ended")
     parser.add_argument("--buffered", action="store_true", help="do not set PYTHONUNBUFFERED behind a pipe")
+    parser.add_argument("--no-dashboard", action="store_true", help="only write the run's files; a dashboard reads them later")
     parser.add_argument("--quiet", action="store_true", help="print nothing of our own")
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="the program and its arguments")
 
@@ -64,6 +65,8 @@ def watch(parsed: argparse.Namespace, folder: Path, pid: int) -> str:
 
     from .. import address
 
+    if parsed.no_dashboard:
+        return ""
     log_dir = parsed.log_dir.resolve()
     data_dir = folders.data_dir_of(log_dir)
     url = address.of(data_dir)
