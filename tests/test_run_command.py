@@ -47,7 +47,11 @@ ON_A_TERMINAL: dict[str, tuple[str, bytes, Act | None]] = {
     "an answer": ("print(input('name? '))", b"name? ", typed(b"anna\n")),
     "the end of the input": ("print(len(sys.stdin.read()))", b"ready\r\n", typed(b"abc\n\x04")),
     "ctrl-c": ("time.sleep(9)", b"ready\r\n", typed(b"\x03")),
-    "ctrl-c that is caught": ("signal.signal(2, lambda *_: sys.exit('no')); print('set'); time.sleep(9)", b"set\r\n", typed(b"\x03")),
+    "ctrl-c that is caught": (
+        "signal.signal(2, lambda *_: sys.exit('no')); print('set'); time.sleep(9)",
+        b"set\r\n",
+        typed(b"\x03"),
+    ),
     "ctrl-backslash": ("time.sleep(9)", b"ready\r\n", typed(b"\x1c")),
     "another size": (
         "signal.signal(signal.SIGWINCH, lambda *_: sys.exit(str(os.get_terminal_size()))); print('set'); time.sleep(9)",

@@ -45,7 +45,7 @@ class Exited:
         said = {
             "status": status,
             "reason": reason,
-            **{name: fields[name] for name in ("pid", "code") if as_count(fields.get(name))},
+            **{name: fields[name] for name in ("pid", "code") if as_count(fields.get(name)) is not None},
         }
         return [Event(self._run, "end", ended_s, text=reason, fields=said)]
 

@@ -43,8 +43,6 @@ static volatile Turn *turn = &nowhere;
 static Target *target[MOST_TARGETS];
 static int targets;
 static uint64_t window_ns = 5ull * SECOND;
-static bool again;
-static uint64_t reader; // the number that it gave itself
 
 static int place_of(int id) {
     int i = 0;
@@ -77,8 +75,8 @@ static void obey(const char *command) {
     if (sscanf(command, "w %" SCNu64, &number) == 1) window_ns = number * MS;
     if (sscanf(command, "r %" SCNu64, &number) == 1) {
         while (targets) let_go(0);
-        reader = number;
-        again = true;
+        dictionary_forget();
+        stream_again(number);
     }
 }
 
@@ -139,13 +137,6 @@ static void start_over(void) {
     stream_reset();
 }
 
-// For another reader, who has read all that was meant for the one before.
-static void begin_again(void) {
-    again = false;
-    dictionary_forget();
-    stream_again(reader);
-}
-
 // Waits for a command, until there is room for what could not be written, or until a time. False: the end.
 static bool wait_until(uint64_t until_ns) {
     uint64_t now_ns = clock_ns();
@@ -179,7 +170,6 @@ int main(int count, char **argument) {
             goes_on = stream_flush();
             flush_ns = now_ns + FLUSH_EVERY_NS;
         }
-        if (again && (!stream_is_cut() || stream_is_empty())) begin_again();
         if ((stream_is_cut() && stream_is_empty()) || dictionary_is_full()) start_over();
         if (!stream_is_empty() && flush_ns < next_ns) next_ns = flush_ns;
         goes_on = goes_on && wait_until(next_ns);

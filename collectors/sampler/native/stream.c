@@ -25,9 +25,11 @@ void stream_open(void) {
     stream_line("[\"native\",%d]\n", STREAM_VERSION);
 }
 
+// What waits was meant for the reader before; a part of its first line may have been written.
 void stream_again(uint64_t reader) {
+    length = 0;
     cut = false;
-    stream_line("[\"again\",%" PRIu64 "]\n[\"native\",%d]\n", reader, STREAM_VERSION);
+    stream_line("\n[\"again\",%" PRIu64 "]\n[\"native\",%d]\n", reader, STREAM_VERSION);
 }
 
 void stream_line(const char *format, ...) {
