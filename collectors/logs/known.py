@@ -63,7 +63,8 @@ def _info(origin: Origin, state: State) -> Format:
 
 
 def _exited(origin: Origin, state: State) -> Format:
-    return exited.Exited(origin.run.name, state)
+    ended = origin.run.events[origin.name] = exited.Exited(origin.run.name, state)
+    return ended
 
 
 def _events(origin: Origin, state: State) -> Format:

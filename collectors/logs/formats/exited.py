@@ -22,10 +22,13 @@ class Exited:
 
     def __init__(self, run: str, state: Mapping[str, Any]) -> None:
         self.tally = Tally()
-        self._run, self._ended_s = run, state.get("ended_s")
+        self._run = run
+        self.lifetimes: list[Event] = [Event(run, *kept) for kept in state.get("lifetimes", [])]
+        """The end, once it is known."""
+        self.forgotten: dict[int, int] = {}
 
     def state(self) -> dict[str, Any]:
-        return {"ended_s": self._ended_s}
+        return {"lifetimes": [list(event)[1:] for event in self.lifetimes]}
 
     def parse_whole(self, data: bytes) -> list[Record]:
         if not data:
@@ -38,16 +41,14 @@ class Exited:
         if ended_s is None:
             self.tally.skip_line("no JSON object with ended_s")
             return []
-        if ended_s == self._ended_s:
-            return []
-        self._ended_s = ended_s
         status, reason = how(fields)
         said = {
             "status": status,
             "reason": reason,
             **{name: fields[name] for name in ("pid", "code") if as_count(fields.get(name)) is not None},
         }
-        return [Event(self._run, "end", ended_s, text=reason, fields=said)]
+        before, self.lifetimes = self.lifetimes, [Event(self._run, "end", ended_s, text=reason, fields=said)]
+        return [*self.lifetimes] if self.lifetimes != before else []
 
 
 def how(fields: Mapping[str, Any]) -> tuple[str, str]:
