@@ -209,3 +209,13 @@ if __name__ == "__main__":
         for pid in descendants(keeper):
             os.kill(pid, signal.SIGKILL)
     wait_for(lambda: ticks is None or not alive(sampler, ticks))
+
+
+def test_a_run_log_writes_into_the_run_that_it_was_started_as(tmp_path: Path) -> None:
+    code = "from trainer.run_log import RunLog\nwith RunLog('logs') as log: log.scalars(1, {'loss': 0.5})\nwith RunLog('other') as log: pass"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(run(sys.executable, "-c", code, folder=tmp_path), check=True, cwd=tmp_path, env=environment)
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["a"]
+    assert json.loads(kept(tmp_path, file="metrics.jsonl"))["loss"] == 0.5
+    assert json.loads(kept(tmp_path, file="run.json"))["pid"] == ended(tmp_path)["pid"]
+    assert [path.name != "a" for path in (tmp_path / "other").iterdir()] == [True]

@@ -30,6 +30,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit codes of a shell
 SCRIPT = re.compile(r"[^/]*\.(py|sh)$")
 NAME_LENGTH = 60
 FIRST_PORT = 8080
+FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
 SAMPLER = ROOT / "collectors/sampler/_sampler"
 
 
@@ -54,7 +55,8 @@ def run(parsed: argparse.Namespace) -> int:
     folder = make_run(parsed.log_dir, parsed.name or name_of(words))
     terminal = keeper.open_terminal()
     sampler = SAMPLER if os.access(SAMPLER, os.X_OK) else None
-    program = Program(words, environment_of(buffered=parsed.buffered), folder, sampler)
+    environment = {**environment_of(buffered=parsed.buffered), FOLDER: str(folder)}
+    program = Program(words, environment, folder, sampler)
     front = Front(keeper.launch(program, terminal), terminal is not None)
     return front.run(lambda pid: watch(parsed, folder, pid))
 
