@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from collectors import catalog
-from collectors.process import RunProcess, processes_of
-from collectors.process.activity import LIFETIMES
+from collectors.process.activity import LIFETIMES, RunProcess
+from collectors.process.claims import processes_of
 from collectors.process.identity import Identity, identity_of
 from collectors.process.proc import descendants, environment_of
 from collectors.process.ranks import Gpus, gpus_of

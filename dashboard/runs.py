@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from collectors.process import RunActivity, state_of
-from collectors.process.activity import EXIT, LIFETIMES, SEEN, StateName, seconds
+from collectors.process.activity import EXIT, LIFETIMES, SEEN, RunActivity, StateName, seconds
 from collectors.process.ranks import RanksSeen, ranks_of
+from collectors.process.states import state_of
 from collectors.records import Event
 from collectors.store.protocol import Run, Store
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..process import RunActivity
+from ..process.activity import RunActivity
 from ..records import Event, LogLine, Points, Record
 from .formats.jsonl import Names
 
