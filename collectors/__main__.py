@@ -23,8 +23,8 @@ from .host.machine import HostCollector
 from .logs.tail import Tail
 from .mounts import is_remote
 from .options import CollectorOptions, add_flags, options_of
-from .process import Finder, RunActivity
-from .process.activity import EXIT, SEEN
+from .process.activity import EXIT, SEEN, RunActivity
+from .process.finder import Finder
 from .process.lives import LivesCollector
 from .records import Event
 from .sampler.choice import choose

@@ -1,4 +1,4 @@
-"""Answers are compressed; long ones in a thread, so that nobody waits for it."""
+"""Answers are compressed; long ones in a thread, so that no other request waits."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ SETTLE_S = 0.02  # in a steady flow a change waits so long for those of the same
 STEADY_S = 0.5  # a flow is steady where the last change was no longer ago
 STATE_S = 1.0
 LOOK_SHARE = 0.1  # of the time, at most, for looks at all runs
-WATCH_S = 10.0  # the collector is told, at every state, that somebody looks at these runs for so long
+WATCH_S = 10.0  # every state reports to the collector that these runs are on view, for so long
 SEND_S = 10.0  # a client that does not take a message for so long is cut off
 MESSAGE_GAP_S = 0.02  # between a client's messages
 MAX_STATE_RUNS = 50
@@ -71,7 +71,7 @@ class Hub:
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll(), name="live poll")
         if self._state is not None:
-            client.tell(self._state, self._runs)
+            client.queue(self._state, self._runs)
         sender = asyncio.create_task(client.send(), name="live sender")
         try:
             await client.listen()
@@ -108,19 +108,19 @@ class Hub:
                     client.wake.set()
             if time.monotonic() >= state_due and (self._looker is None or self._looker.done()):
                 state_due = time.monotonic() + max(STATE_S, self._look_s / LOOK_SHARE)
-                self._looker = asyncio.create_task(self._tell_states(), name="live state")
+                self._looker = asyncio.create_task(self._send_states(), name="live state")
             await asyncio.sleep(DELTA_GAP_S if changed else POLL_S)
 
     def _changed(self) -> bool:
         try:
             return self._queries.changed()
-        except StoreError:  # the state tells of it
+        except StoreError:  # the state reports it
             return False
 
-    async def _tell_states(self) -> None:
+    async def _send_states(self) -> None:
         state = await run_in_threadpool(self._look)
         for client in self._clients:
-            client.tell(state, self._runs)
+            client.queue(state, self._runs)
 
     def _look(self) -> StateAnswer:
         watch(self._queries.data_dir, sorted(self._watched()), time.time() + WATCH_S)
@@ -135,7 +135,7 @@ class Hub:
 
 
 class Client:
-    """One socket: what it wants, and how far it has been told. One message at a time is on its way to it, so that a slow client gets
+    """One socket: what it wants, and how far it has been sent. One message at a time is on its way to it, so that a slow client gets
     fewer and longer ones, and one that does not read costs a message's memory until it is cut off."""
 
     def __init__(self, socket: WebSocket, since: Callable[[int], Delta]) -> None:
@@ -158,7 +158,7 @@ class Client:
             self.wake.set()
             await asyncio.sleep(MESSAGE_GAP_S)
 
-    def tell(self, state: StateAnswer, runs: list[RunView]) -> None:
+    def queue(self, state: StateAnswer, runs: list[RunView]) -> None:
         """At the next turn of `send`; a newer state takes the place of one that still waits."""
         self._state = state, runs
         self.wake.set()
@@ -178,7 +178,7 @@ class Client:
     async def _send_delta(self, cursor: int) -> None:
         try:
             delta = self._since(cursor)
-        except StoreError:  # the state tells of it
+        except StoreError:  # the state reports it
             return
         if self._cursor != cursor:
             return

@@ -10,7 +10,7 @@ from collectors import catalog
 from collectors.catalog import Metric, Source
 from collectors.store.protocol import Last, Series
 
-MISSED_LOOKS = 3  # a value is no longer that of now when so many looks at its source have told nothing new
+MISSED_LOOKS = 3  # a value is no longer that of now when so many looks at its source have returned nothing new
 LEAST_FRESH_S = 10.0  # ... and this much time has passed
 LASTING = ("gpu.xid",)  # of what happens at a moment the last one stays known
 
@@ -18,7 +18,7 @@ _ROWS: dict[str, tuple[Metric, Source]] = {metric.name: (metric, source) for met
 
 
 class Value(NamedTuple):
-    """What one series tells now."""
+    """The current value of one series."""
 
     metric: Metric
     labels: Mapping[str, str]
@@ -44,7 +44,7 @@ class Machine:
 
     def latest(self, gpu: Mapping[str, Any]) -> dict[str, float]:
         """By metric, of one GPU or MIG instance."""
-        return {one.metric.name: one.value for one in self.values if one.labels.get("uuid") == gpu["uuid"]}
+        return {value.metric.name: value.value for value in self.values if value.labels.get("uuid") == gpu["uuid"]}
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,16 @@ class GpuUser:
 
 
 def values_now(series: Iterable[Series], last: Mapping[int, Last], gpus: Iterable[Mapping[str, Any]], now_s: float) -> list[Value]:
-    """What of the stored values still holds: a source that fell silent and a GPU that is lost tell nothing."""
+    """What of the stored values still holds: a silent source and a lost GPU have no current value."""
     lost = {gpu["uuid"] for gpu in gpus if gpu["state"] == "lost"}
     values = []
-    for one in series:
-        if one.name not in _ROWS or one.id not in last:
+    for listed in series:
+        if listed.name not in _ROWS or listed.id not in last:
             continue
-        metric, source = _ROWS[one.name]
-        labels = dict(one.labels)
-        if source.key in LASTING or (labels.get("uuid") not in lost and _fresh(source, last[one.id], now_s)):
-            values.append(Value(metric, labels, last[one.id].value))
+        metric, source = _ROWS[listed.name]
+        labels = dict(listed.labels)
+        if source.key in LASTING or (labels.get("uuid") not in lost and _fresh(source, last[listed.id], now_s)):
+            values.append(Value(metric, labels, last[listed.id].value))
     order = {name: place for place, name in enumerate(_ROWS)}
     return sorted(
         values, key=lambda value: (order[value.metric.name], int(value.labels.get("gpu", 0)), value.labels.get("mig", ""))

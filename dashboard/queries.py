@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from collectors import catalog
-from collectors.process import RunProcess, processes_of
-from collectors.process.activity import LIFETIMES
+from collectors.process.activity import LIFETIMES, RunProcess
+from collectors.process.claims import processes_of
 from collectors.process.identity import Identity, identity_of
 from collectors.process.proc import descendants, environment_of
 from collectors.process.ranks import Gpus, gpus_of
@@ -191,7 +191,7 @@ class Queries:
         return Curves(cursor, [Curve(series, catalog.unit_of(series.name), ranges[series.id]) for series in chosen])
 
     def last(self, series: Sequence[Series]) -> dict[int, Last]:
-        return self._store.last([one.id for one in series])
+        return self._store.last([found.id for found in series])
 
     def changed(self) -> bool:
         return self._store.changed()
@@ -298,10 +298,10 @@ def rank_view(process: RunProcess, gpus: Sequence[Mapping[str, Any]]) -> RankVie
 
 def wanted(name: str, patterns: Sequence[str]) -> bool:
     """Whether a series is asked for: by its exact name, or by a glob of * and ?, case-insensitive."""
-    return any(name == one or (is_glob(one) and matches(name, one)) for one in patterns)
+    return any(name == pattern or (is_glob(pattern) and matches(name, pattern)) for pattern in patterns)
 
 
 def _split(names: Sequence[str], known: Collection[str]) -> list[str]:
     """`["loss,lr", "a,b"]` -> `["loss", "lr", "a,b"]` where a series is called `a,b`."""
-    parts = [[one] if one in known else [part for part in one.split(",") if part] or [one] for one in names]
+    parts = [[name] if name in known else [part for part in name.split(",") if part] or [name] for name in names]
     return [name for some in parts for name in some]

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from collectors.process import RunActivity, state_of
-from collectors.process.activity import EXIT, LIFETIMES, SEEN, StateName, seconds
+from collectors.process.activity import EXIT, LIFETIMES, SEEN, RunActivity, StateName, seconds
 from collectors.process.ranks import RanksSeen, ranks_of
+from collectors.process.states import state_of
 from collectors.records import Event
 from collectors.store.protocol import Run, Store
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunView:
-    """One run, as its files and its processes tell."""
+    """One run, by its files and its processes."""
 
     stored: Run
     state: StateName
@@ -34,7 +34,7 @@ class RunView:
     pid: int | None
     started_s: float | None
     ranks: RanksSeen
-    cwd: str  # of run.json, else of the process; "" where nobody says it
+    cwd: str  # of run.json, else of the process; "" where unknown
     about: About = NOTHING
 
 
@@ -68,10 +68,10 @@ class Runs:
                 elif before.view.stored is not run:
                     kept[run.name] = replace(before, view=replace(before.view, stored=run))
             self._kept = kept
-        return sorted((one.view for one in kept.values()), key=lambda view: view.stored.last_time_s or 0.0, reverse=True)
+        return sorted((found.view for found in kept.values()), key=lambda view: view.stored.last_time_s or 0.0, reverse=True)
 
     def view(self, run: Run, lifetimes: list[Event]) -> RunView:
-        """A run whose files or processes tell what cannot be costs only its own state."""
+        """A run with impossible files or processes costs only its own state."""
         activity = self.activity(run, lifetimes)
         try:
             state = state_of(activity, time.time())

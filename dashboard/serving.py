@@ -32,7 +32,7 @@ class Server(uvicorn.Server):
 
 
 def server_of(app: FastAPI) -> Server:
-    """`run(sockets=[...])` serves until the process is told to end."""
+    """`run(sockets=[...])` serves until the process is to end."""
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -97,8 +97,8 @@ class Http(HttpToolsProtocol):
             self.transport.abort()
 
     def _make_room(self) -> None:
-        idle = [one for one in self.connections if isinstance(one, Http) and one.waits and one is not self]
-        (min(idle, key=lambda one: one._silent.when()) if idle else self).transport.abort()
+        idle = [other for other in self.connections if isinstance(other, Http) and other.waits and other is not self]
+        (min(idle, key=lambda other: other._silent.when()) if idle else self).transport.abort()
 
 
 class Socket(WebSocketsSansIOProtocol):

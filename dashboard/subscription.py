@@ -93,7 +93,7 @@ def is_glob(pattern: str) -> bool:
 
 def _joined(globs: Iterable[str]) -> re.Pattern[str] | None:
     """One expression for all: hundreds of globs against thousands of names one by one would take seconds."""
-    parts = [fnmatch.translate(_plain(one)) for one in dict.fromkeys(globs)]
+    parts = [fnmatch.translate(_plain(glob)) for glob in dict.fromkeys(globs)]
     return re.compile("|".join(f"(?:{part})" for part in parts)) if parts else None
 
 

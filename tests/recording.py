@@ -20,7 +20,7 @@ from collectors.analysis.blame.verdict import Verdict
 from collectors.analysis.stacks.traces import Range
 from collectors.host.machine import HostCollector
 from collectors.logs.tail import Tail
-from collectors.process import RunActivity
+from collectors.process.activity import RunActivity
 from collectors.process.proc import boot_id, start_ticks, workers_of
 from collectors.records import Event, Record
 from collectors.sampler import Sampler, Target

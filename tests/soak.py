@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import psutil
 
-from collectors.process import RunActivity
+from collectors.process.activity import RunActivity
 from collectors.process.proc import boot_id, start_ticks
 from collectors.records import Event, Profile
 from collectors.sampler.native import Native

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process import Finder, RunActivity, processes_of, state_of
+from collectors.process.activity import RunActivity
 from collectors.process.appenders import LOOKS, MOST_SEARCHES, Appenders
+from collectors.process.claims import processes_of
+from collectors.process.finder import Finder
 from collectors.process.identity import Identity, identity_of
 from collectors.process.launchers import is_launchers_command
 from collectors.process.proc import boot_id, command_of, start_ticks, workers_of
 from collectors.process.ranks import Gpus, gpus_of, ranges, ranks_of
+from collectors.process.states import state_of
 from collectors.records import Event
 from tests.conftest import wait_for
 

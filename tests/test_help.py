@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.commands import COMMANDS
+from dashboard.commands import OTHERS
 from tests.conftest import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "help"
 COLUMNS = 100
 DEAR = ("dash", "plotly", "pandas", "numpy", "torch", "fastapi", "pydantic", "yaml")  # 0.02 to 2 s each
-NAMES = [command.name for command in COMMANDS]
+NAMES = ["", *OTHERS]
 CODE = """
 import runpy, sys
 sys.argv = ["app.py", *sys.argv[2:], "--help"]

@@ -15,7 +15,7 @@ import pytest
 
 from collectors.host import machine as host
 from collectors.host.machine import HostCollector
-from collectors.process import RunActivity
+from collectors.process.activity import RunActivity
 from collectors.process.proc import boot_id, start_ticks
 from collectors.records import Event, Points
 from tests.claims import claiming_folder

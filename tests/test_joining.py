@@ -15,7 +15,7 @@ from collectors.analysis.stacks.folding import FlameTree
 from collectors.analysis.stacks.joining import is_head, join
 from collectors.analysis.stacks.source import line_of
 from collectors.analysis.stacks.trust import traces_of
-from collectors.process import RunActivity
+from collectors.process.activity import RunActivity
 from collectors.process.proc import boot_id, start_ticks
 from collectors.records import Event, Frame
 from collectors.sampler.profile import ProfileCollector

@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 
-from collectors.process import RunActivity, claims, processes_of, spoken, state_of
+from collectors.process import claims
+from collectors.process.activity import RunActivity, spoken
+from collectors.process.claims import processes_of
 from collectors.process.proc import TICKS_PER_S, alive, boot_id, children_cpu_s, descendants, start_ticks, workers_of
+from collectors.process.states import state_of
 from collectors.records import Event
 from tests.claims import claiming_folder
 from tests.conftest import script, wait_for

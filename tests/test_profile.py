@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing
 import psutil
 import pytest
 
-from collectors.process import RunActivity
+from collectors.process.activity import RunActivity
 from collectors.process.proc import boot_id, children_cpu_s, start_ticks, workers_of
 from collectors.records import Event, Frame, Profile, StackSample
 from collectors.sampler import Target, Trouble, pace

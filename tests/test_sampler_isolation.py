@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.process import RunActivity
+from collectors.process.activity import RunActivity
 from collectors.process.proc import boot_id, start_ticks
 from collectors.records import Event, Profile, SourceText
 from collectors.sampler.build import compiler, find_program

@@ -14,6 +14,7 @@ script ends, raises or gets SIGTERM; `kill -9` loses the last 50 ms. How to use 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import traceback
@@ -204,6 +205,9 @@ def _script_name() -> str:
 
 
 def _make_folder(log_dir: Path, run: str | None, name: str, world_size: int) -> Path:
+    started_in = os.environ.get("DEEPSEEK_RUN_FOLDER", "")  # by `deepseek-dashboard run`
+    if run is None and started_in and Path(started_in).parent == log_dir.resolve() and Path(started_in).is_dir():
+        return log_dir / Path(started_in).name
     if run is None and world_size > 1:
         raise ValueError("several ranks write into one run: name it, e.g. RunLog(log_dir, 'baseline')")
     if run is not None:

@@ -11,7 +11,8 @@ from typing import TypeAlias
 import psutil
 
 from ..catalog import HOST, Timetable
-from ..process import Finder, RunActivity
+from ..process.activity import RunActivity
+from ..process.finder import Finder
 from ..process.proc import TICKS_PER_S, descendants
 from ..records import Labels, Points, labels_of
 

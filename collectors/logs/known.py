@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..records import labels_of
-from .formats import Format, info, jsonl, text
+from .formats import Format, exited, info, jsonl, text
 from .formats.values import inert
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ def _info(origin: Origin, state: State) -> Format:
     return info.Info(origin.run.name, origin.run.take_info)
 
 
+def _exited(origin: Origin, state: State) -> Format:
+    ended = origin.run.events[origin.name] = exited.Exited(origin.run.name, state)
+    return ended
+
+
 def _events(origin: Origin, state: State) -> Format:
     events = origin.run.events[origin.name] = jsonl.Events(origin.run.name, state, origin.rank)
     return events
@@ -79,6 +84,7 @@ def _text(origin: Origin, state: State) -> Format:
 
 FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the files of a folder are read in this order
     Known("run.json", lambda name: name == info.FILE, "whole", _info),
+    Known("exit", lambda name: name == exited.FILE, "whole", _exited),
     Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, suffix=".jsonl"),
     Known("metrics", lambda name: name.endswith(".jsonl"), "lines", _metrics, suffix=".jsonl", first=events_of),
     Known("text", lambda name: name.endswith(".log"), "lines", _text, suffix=".log"),

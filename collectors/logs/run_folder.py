@@ -7,13 +7,20 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ..process import RunActivity
+from ..process.activity import RunActivity
 from ..records import Event, LogLine, Points, Record
-from .formats.jsonl import Events, Names
+from .formats.jsonl import Names
 
 INTERVALS = 100  # between lines, for a run's median
+
+
+class Lifetimes(Protocol):
+    """What a file says of the starts and ends of a run."""
+
+    lifetimes: list[Event]
+    forgotten: dict[int, int]  # by rank, starts that are no longer among them
 
 
 class RunFolder:
@@ -22,7 +29,7 @@ class RunFolder:
     def __init__(self, name: str, folder: Path, single_file: bool, host: str) -> None:
         self.name, self.folder, self.single_file = name, folder, single_file
         self.info: dict[str, Any] = {}
-        self.events: dict[str, Events] = {}  # by file name
+        self.events: dict[str, Lifetimes] = {}  # by file name
         self.last_line_s: float | None = None
         self._host = host
         self._intervals: deque[float] = deque(maxlen=INTERVALS)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
-from ..process import RunActivity
+from ..process.activity import RunActivity
 from ..records import Offset, Record
 from ..store.storing import RefusedRecord, sentence
 from .aside import AsideFiles

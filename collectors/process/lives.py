@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from ..records import Event
-from . import Finder, RunActivity, RunProcess
-from .activity import EXIT, SEEN, last_ends, last_sign_s, newest_by_rank, seconds, whole
+from .activity import EXIT, SEEN, RunActivity, RunProcess, last_ends, last_sign_s, newest_by_rank, seconds, whole
 from .claims import claims_of, names_a_process
+from .finder import Finder
 from .identity import identity_of
 from .last_words import HowItEnded, killed_for_memory, last_error, verdict_of
 from .proc import PROC, alive, boot_id, command_of, environment_of, folder_of

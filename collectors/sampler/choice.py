@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..records import Profile
-from . import Sampler, Target, Trouble, native, pyspy
+from . import Sampler, Target, Trouble, lent, native, pyspy
 
 
 def choose(wanted: str | None, host: str | None = None) -> Choice:
     """The sampler that the user named, else the native one with py-spy as fallback."""
     if wanted is None:
-        return Choice(native.Native(host), pyspy.PySpy(host))
-    sampler: Sampler = native.Native(host) if wanted == native.NAME else pyspy.PySpy(host)
+        return Choice(lent.Lending(host), pyspy.PySpy(host))
+    sampler: Sampler = lent.Lending(host) if wanted == native.NAME else pyspy.PySpy(host)
     return Choice(sampler, because=f"Sampled by {sampler.name} (set by --sampler).")
 
 

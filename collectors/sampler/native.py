@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
-import struct
-import subprocess
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..records import Profile
 from . import Target, Trouble, refusal
 from .build import find_program
-from .stream import Attached, Gone, Message, SampleWindow, StreamError, StreamReader, TargetRefused
+from .resident import Child, Resident
+from .stream import Attached, Gone, Message, SampleWindow, TargetRefused
 
 NAME = "native"
 SPOKEN = "The native sampler"
 WINDOW_S = 5.0
 HURRIED_WINDOW_S = 0.5
-PIPE_BYTES = 1 << 20
-MOST_READ = 4 << 20  # bytes in one call; the rest waits
 RETRY_S = 60.0  # a refused process is tried again
 RESTART_S = (0.0, 1.0, 5.0, 60.0)  # after the first, second, ... end in a row of the sampler itself
 TROUBLE_AFTER = 3  # ends in a row
 SOUND_AFTER_S = 60.0  # an end after this run time starts a new row
-END_WITHIN_S = 2.0
-HANGS_AFTER_S = 10.0  # in one process; a look takes 10 us, finding a Python 10 ms
 RETRY_HUNG_S = 600.0  # a process that hung it: each try may cost all others ten seconds
 HANGING = "does not come back from process {pid}: its memory or its files do not answer"
-TURN = struct.Struct("=QQ")  # what main.c shows: the target's number, and since when (CLOCK_MONOTONIC ns), 0 while there is none
 NOT_BUILT = Trouble(
     f"{SPOKEN} was not built on this machine.",
     "sudo apt-get install gcc libc6-dev, then: make setup (or install the dashboard again)",
@@ -63,11 +54,11 @@ class Native:
 
     name = NAME
 
-    def __init__(self, host: str | None = None, program: Path | None = None) -> None:
-        """`program` is the sampler to use, by default the one built beside this file."""
-        self._host = host or socket.gethostname()
+    def __init__(self, host: str | None = None, program: Path | None = None, start: Callable[[Path], Resident] = Child) -> None:
+        """`program` is the sampler to use, by default the one built beside this file; `start` starts it."""
+        self._host, self._start = host or socket.gethostname(), start
         self._given, self._program = program, program or find_program()
-        self._resident: _Resident | None = None
+        self._resident: Resident | None = None
         self._start_at_s = 0.0
         self._ends = 0  # of the resident process, in a row
         self._broken: Trouble | None = None
@@ -138,7 +129,7 @@ class Native:
         if self._resident or not self._followed or self._program is None or time.monotonic() < self._start_at_s:
             return
         try:
-            self._resident = _Resident(self._program)
+            self._resident = self._start(self._program)
         except OSError as error:  # for another machine, or no longer there
             self._ended(str(error))
             return
@@ -202,93 +193,6 @@ class Native:
         self._ends = 1 if lived_s > SOUND_AFTER_S else self._ends + 1
         self._start_at_s = time.monotonic() + RESTART_S[min(self._ends, len(RESTART_S)) - 1]
         self._broken = Trouble(f"{SPOKEN} does not run: {why}.", "", other_may=True) if self._ends >= TROUBLE_AFTER else None
-
-
-class _Resident:
-    """The sampler's process, and the pipes to it and from it. It ends when its input does, also when we are killed."""
-
-    def __init__(self, program: Path) -> None:
-        self._turn = os.memfd_create("turn")
-        os.ftruncate(self._turn, TURN.size)
-        command = [str(program), str(self._turn)]
-        try:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, process_group=0, pass_fds=[self._turn]
-            )
-        except OSError:
-            os.close(self._turn)
-            raise
-        assert self._process.stdin
-        assert self._process.stdout
-        self._input, self._output = self._process.stdin, self._process.stdout
-        self._reader = StreamReader()
-        self._begun_s = time.monotonic()
-        self._window_s = 0.0
-        self._stuck = False
-        os.set_blocking(self._input.fileno(), False)
-        os.set_blocking(self._output.fileno(), False)
-        with suppress(PermissionError):  # this user has too many large pipes already
-            fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def age_s(self) -> float:
-        return time.monotonic() - self._begun_s
-
-    def send(self, command: str) -> None:
-        try:
-            os.write(self._input.fileno(), f"{command}\n".encode())
-        except BlockingIOError:
-            self._stuck = True
-        except BrokenPipeError:  # it has ended: `read` reports that
-            self._stuck = False
-
-    def hangs_in(self) -> int | None:
-        """The number of the target that it hangs on."""
-        number, since_ns = TURN.unpack(os.pread(self._turn, TURN.size, 0))
-        return number if since_ns and (time.monotonic_ns() - since_ns) / 1e9 > HANGS_AFTER_S else None
-
-    def set_window(self, window_s: float) -> None:
-        if window_s != self._window_s:
-            self._window_s = window_s
-            self.send(f"w {window_s * 1000:.0f}")
-
-    def read(self) -> tuple[list[Message], str]:
-        """The data that arrived, and why no more will come ("" while it runs). Does not wait."""
-        messages: list[Message] = []
-        taken = 0
-        try:
-            while data := os.read(self._output.fileno(), PIPE_BYTES):
-                messages += self._reader.feed(data)
-                taken += len(data)
-                if taken >= MOST_READ:
-                    return messages, ""
-        except BlockingIOError:  # no more for now
-            return messages, "it does not take commands" if self._stuck else ""
-        except StreamError as error:
-            return messages, str(error)
-        return messages, self._how_it_ended()
-
-    def close(self) -> None:
-        self._input.close()
-        try:
-            self._process.wait(0 if self.hangs_in() is not None else END_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            with suppress(subprocess.TimeoutExpired):  # it hangs in a read, and is reaped when that returns
-                self._process.wait(END_WITHIN_S)
-        self._output.close()
-        os.close(self._turn)
-
-    def _how_it_ended(self) -> str:
-        try:
-            code = self._process.wait(END_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            return "it closed its output"
-        return f"it was ended by signal {-code}" if code < 0 else f"it ended with code {code}"
 
 
 def _trouble(pid: int, refused: TargetRefused) -> Trouble | None:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
-from ..process import Finder, RunActivity, RunProcess
+from ..process.activity import RunActivity, RunProcess
+from ..process.finder import Finder
 from ..process.proc import children_cpu_s, runs_python, start_ticks, workers_of
 from ..records import Profile, Record
 from . import Sampler, Target, Trouble

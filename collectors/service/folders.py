@@ -15,7 +15,7 @@ from ..process.proc import user_of
 
 INSIDE = ".deepseek"
 OURS = re.compile(
-    r"(runs|machine-\d{4}-W\d\d)\.sqlite(-wal|-shm)?|writer\.lock|control\.sock|set-aside\.(json|new)|settings\.yaml|\.new-\w+|\.writable"
+    r"(runs|machine-\d{4}-W\d\d)\.sqlite(-wal|-shm)?|writer\.lock|control\.sock|set-aside\.(json|new)|settings\.yaml|\.new-\w+|\.writable|\.?web\.json(\.\d+)?|dashboard\.log"
 )
 ABOUT_RUNS = "runs"  # what users say about runs; its mode is left alone: it may be another program's folder of that name
 FOLDER_MODE, FILE_MODE = 0o700, 0o600

@@ -48,4 +48,7 @@ def setting_list(settings: Settings) -> SettingList:
     def row(key: str, default: SettingValue, unit: str, text: str) -> SettingRow:
         return {"key": key, "value": settings.values[key], "default": default, "unit": unit, "help": text}
 
-    return {"settings": [row(one.key, one.default, one.unit, one.help) for one in SETTINGS], "trouble": settings.trouble}
+    return {
+        "settings": [row(setting.key, setting.default, setting.unit, setting.help) for setting in SETTINGS],
+        "trouble": settings.trouble,
+    }

@@ -1,17 +1,17 @@
-"""Subcommands of `deepseek-dashboard`: one file per command, and its row here."""
+"""Subcommands of `deepseek-dashboard`: one file per command, and its name here. Only the file of the command at hand is loaded."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from collectors import VERSION
 
-from . import profile, serve, store
 from .command import Command, CommandParser, Mistake
 
-COMMANDS: tuple[Command, ...] = (serve.COMMAND, profile.COMMAND, store.COMMAND)  # the first one has no name
+MAIN, *OTHERS = FILES = ("serve", "run", "profile", "store")  # the first one is a command without a name
 PROGRAM = "deepseek-dashboard"
 
 
@@ -19,11 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 2 for a mistake in the command."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends everything in order, like Ctrl-C
     words = sys.argv[1:] if arguments is None else arguments
-    named = {command.name: command for command in COMMANDS}
-    command = named.get(words[0]) if words else None
+    named = bool(words) and words[0] in OTHERS
+    command = command_in(words[0] if named else MAIN)
     try:
-        parsed = parser_of(command or COMMANDS[0]).parse_args(words[1:] if command else words)
-        return (command or COMMANDS[0]).run(parsed)
+        return command.run(parser_of(command).parse_args(words[1:] if named else words))
     except Mistake as mistake:
         print(f"{PROGRAM}: {mistake}", file=sys.stderr)
         return 2
@@ -31,10 +30,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
+def command_in(file: str) -> Command:
+    found: Command = import_module(f".{file}", __name__).COMMAND
+    return found
+
+
 def parser_of(command: Command) -> CommandParser:
     parser = CommandParser(prog=f"{PROGRAM} {command.name}".strip(), description=command.help)
-    if command is COMMANDS[0]:
-        others = "; ".join(f"{PROGRAM} {other.name}: {other.help[0].lower()}{other.help[1:].rstrip('.')}" for other in COMMANDS[1:])
+    if not command.name:
+        about = [(other.name, other.help[0].lower() + other.help[1:].rstrip(".")) for other in map(command_in, OTHERS)]
+        others = "; ".join(f"{PROGRAM} {name}: {help_}" for name, help_ in about)
         parser.epilog = f"Other commands: {others}."
         parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}")
     command.arguments(parser)

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from collectors.service import folders
-
 ROOT = Path(__file__).resolve().parents[2]  # of the checkout, or the folder `deepseek` where it is installed
 
 
@@ -34,6 +32,8 @@ def make_folder(folder: Path, flag: str, *, private: bool = False) -> None:
     """`private`: no other user may read it. Raises Mistake where it cannot be made or written to."""
     try:
         if private:
+            from collectors.service import folders
+
             folders.make_private(folder)
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"

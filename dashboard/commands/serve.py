@@ -5,20 +5,27 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import os
+import signal
 import socket
 import sys
 import threading
+import time
+import webbrowser
 from dataclasses import replace
 from pathlib import Path
 
 from collectors.options import CollectorOptions, add_flags, options_of
+from collectors.process.proc import alive, start_ticks
 from collectors.service import folders
 from collectors.service.keeper import Keeper
 
-from .. import memory
+from .. import address, memory
 from .command import ROOT, Command, Mistake, make_folder
 from .demo import Demo
 
+BESIDE_S = 0.5
+LAST_LINES_S = 3.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -28,12 +35,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--host", default="127.0.0.1", metavar="NAME", help="address to listen on; loopback only (default: 127.0.0.1)"
     )
     add_flags(parser)
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
+    parser.add_argument("--beside", type=int, help=argparse.SUPPRESS)  # end soon after this process has
     parser.add_argument("--demo", action="store_true", help="start a small real training run and watch it")
 
 
 def run(parsed: argparse.Namespace) -> int:
     options = prepare(parsed)
-    return serve(listen(parsed.host, parsed.port), options, demo=parsed.demo)
+    return serve(listen(parsed.host, parsed.port), options, demo=parsed.demo, browse=parsed.open, beside=parsed.beside)
 
 
 def prepare(parsed: argparse.Namespace) -> CollectorOptions:
@@ -90,7 +99,9 @@ def listen(host: str, number: int) -> socket.socket:
     return listener
 
 
-def serve(listener: socket.socket, options: CollectorOptions, *, demo: bool) -> int:
+def serve(
+    listener: socket.socket, options: CollectorOptions, *, demo: bool, browse: bool = False, beside: int | None = None
+) -> int:
     """Until Ctrl-C; ends all children."""
     memory.give_back()
     with contextlib.ExitStack() as children:
@@ -99,11 +110,14 @@ def serve(listener: socket.socket, options: CollectorOptions, *, demo: bool) -> 
         children.callback(keeper.stop)
         if demo:
             children.callback(begin_demo(options).stop)
-        run_web(listener, options, keeper)
+        children.enter_context(address.written(options.data_dir, address_of(listener)))
+        if beside is not None:
+            threading.Thread(target=end_after, args=(beside,), name="beside", daemon=True).start()
+        run_web(listener, options, keeper, browse=browse)
     return 0
 
 
-def run_web(listener: socket.socket, options: CollectorOptions, keeper: Keeper) -> None:
+def run_web(listener: socket.socket, options: CollectorOptions, keeper: Keeper, *, browse: bool) -> None:
     from collectors.store.open import open_store
 
     from ..queries import Queries
@@ -113,21 +127,36 @@ def run_web(listener: socket.socket, options: CollectorOptions, keeper: Keeper) 
     store = open_store(options.data_dir, write=False)
     queries = Queries(store, options.log_dir, options.data_dir, lambda: keeper.read_only, keeper.note)
     server = server_of(make_app(queries))
-    threading.Thread(target=announce, args=(listener, options.log_dir), name="announce", daemon=True).start()
+    threading.Thread(target=announce, args=(listener, options.log_dir, browse), name="announce", daemon=True).start()
     try:
         server.run(sockets=[listener])
     finally:
         queries.close()
 
 
-def announce(listener: socket.socket, log_dir: Path) -> None:
-    """Print the address once it answers."""
+def end_after(pid: int) -> None:
+    """End this process once another one is gone, and its last lines are read."""
+    ticks = start_ticks(pid)
+    while ticks is not None and alive(pid, ticks):
+        time.sleep(BESIDE_S)
+    time.sleep(LAST_LINES_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def address_of(listener: socket.socket) -> str:
     host, number = listener.getsockname()[:2]
-    name = f"[{host}]" if ":" in host else host
-    with contextlib.suppress(OSError), socket.create_connection((host, number)) as connection:
-        connection.sendall(f"GET /assets/tokens.css HTTP/1.0\r\nHost: {name}:{number}\r\n\r\n".encode())
+    return f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}"
+
+
+def announce(listener: socket.socket, log_dir: Path, browse: bool) -> None:
+    """Print the address once it answers, and open it where the user asked for that."""
+    url = address_of(listener)
+    with contextlib.suppress(OSError), socket.create_connection(listener.getsockname()[:2]) as connection:
+        connection.sendall(f"GET /assets/tokens.css HTTP/1.0\r\nHost: {url.removeprefix('http://')}\r\n\r\n".encode())
         connection.recv(1)
-    print(f"DeepSeek Dashboard: http://{name}:{number} shows {log_dir}; Ctrl-C ends it", flush=True)
+    print(f"DeepSeek Dashboard: {url} shows {log_dir}; Ctrl-C ends it", flush=True)
+    if browse:
+        webbrowser.open(url)
 
 
 def begin_demo(options: CollectorOptions) -> Demo:

@@ -1,4 +1,4 @@
-"""Fold the minutes of a run that somebody looks at before they ask for hours of it, a little at a time."""
+"""Fold the minutes of a run on view before its hours are requested, a little at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Ahead:
         self._thread: threading.Thread | None = None
 
     def want(self, run: str) -> None:
-        """Somebody looks at this run; the last one wins."""
+        """This run is on view; the last call wins."""
         self._run = run
         with self._starting:
             if not self._closed.is_set() and (self._thread is None or not self._thread.is_alive()):

@@ -35,7 +35,7 @@ MOST_STACKS, MOST_FRAMES = 300_000, 3_000_000  # different ones, and frames on t
 MOST_ENTRIES = 2_000_000  # of all remembered minutes: 24 bytes each
 READ_AT_ONCE = 60  # minutes
 SPANS_AT_ONCE = 300_000
-AHEAD_AT_ONCE = 3  # minutes: whoever asks meanwhile waits for so many
+AHEAD_AT_ONCE = 3  # minutes: a request meanwhile waits for so many
 AHEAD = 180  # minutes before the end of the profile
 
 
@@ -108,7 +108,7 @@ class Minutes:
 
     @contextmanager
     def _work(self) -> Iterator[None]:
-        """Nothing is forgotten while somebody adds up."""
+        """Nothing is forgotten while a request adds up."""
         with holding(self._lock):
             if not self._working:
                 self._forget()

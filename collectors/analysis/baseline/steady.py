@@ -128,7 +128,7 @@ def _steady(starts: Floats, units: Units | None, activity: RawPoints | None, mix
 
 
 def _beside_steady(starts: Floats, steady: Bools) -> Bools:
-    """Where both neighbours are steady, too: of a line that counts for many units, nobody knows which of them were slow."""
+    """Where both neighbours are steady, too: which units of a line that counts for many were slow is not known."""
     order = np.argsort(starts)
     ordered = np.r_[True, steady[order], True]
     beside = np.zeros(len(starts), bool)

@@ -81,7 +81,7 @@ def _others(host: HostLook | None) -> list[Evidence]:
 
 
 def waits_of(main: tuple[Traces, Traces | None], case: Case, line_of: LineOf) -> Evidence:
-    """How long the main thread waits, whoever works for it meanwhile: its own stacks, before they are joined."""
+    """How long the main thread waits, by its own stacks before they are joined with its workers'."""
     divisors = case.window.divisor, case.baseline.divisor if case.baseline else None
     unit = "share" if case.window.units is None else f"s/{case.unit_name}"
     here, there = (

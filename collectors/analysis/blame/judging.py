@@ -17,7 +17,7 @@ from .suspect import Excess, Suspect
 from .verdict import Case, Side, Verdict
 
 FEW_SAMPLES = 50
-LEAST, LEAST_UNSURE = 0.05, 0.1  # of the time of a unit of the baseline: less is no difference that anybody would look for
+LEAST, LEAST_UNSURE = 0.05, 0.1  # of the time of a unit of the baseline: less is no difference worth a verdict
 SIGMAS = 3.0  # of counting noise
 LEAST_EVERYWHERE = 0.15  # ... where no function carries it: a machine with other work is now and then that much slower
 FEW_WINDOWS = 20  # windows of the baseline side by side; with fewer, LEAST_UNSURE is the least

@@ -29,7 +29,7 @@ WAS_THERE = 0.02  # of its time in the window: so much a function must take in t
 CORE_TAKEN = 0.25  # of one core, on the average over the window
 CORELESS = 0.7  # of the slowdown: work without a core
 SAME_WORK = 1.25  # times the CPU time of a unit of the baseline
-FULL_PCT = 80.0  # of all cores: where there are free ones, nobody has to wait for one
+FULL_PCT = 80.0  # of all cores: where cores are free, no thread waits for one
 PAUSE = 3.0  # samples
 PAUSED = 0.8  # of the excess
 ON_CPU = 0.2  # of the time: a machine with other work may let it stand most of it
@@ -112,7 +112,7 @@ def _collector(verdict: Verdict, excess_s: float) -> Verdict:
         excess_s=excess_s,
         excess_share=min(1.0, excess_s / slowdown_s),
         unexplained_s=slowdown_s - excess_s,
-        confidence="medium",  # the run says so itself; which line made the garbage nobody does
+        confidence="medium",  # the run says so itself; which line made the garbage is not known
     )
 
 

@@ -1,7 +1,7 @@
 """Join stacks at waits: while a thread waits for others, what they did then hangs below its wait.
 
 The time waited is shared out equally among those that were at work at that moment, so that a tree has one denominator, the
-main thread's wall time, from its root to the slow line in a worker. Where nobody was at work the wait stays as it is.
+main thread's wall time, from its root to the slow line in a worker. Where no worker was at work the wait stays as it is.
 Joins go over several hops: a thread of the main process that waits for workers passes on what these do.
 """
 
@@ -253,7 +253,7 @@ class _Made(NamedTuple):
 
 
 def _joined_stack(joining: _Joining, first_head: int, stack: int, other: int, head: int) -> _Made:
-    """A wait down to its first frame, then what somebody else did below their own lead-in. `other` is 0 for nobody, else 1 more."""
+    """A wait down to its first frame, then the worker's frames below its own lead-in. `other` is 0 for no worker, else its index + 1."""
     traces, waits = joining
     above, wait = traces.stacks[stack], waits[stack]
     if other == 0 or wait is None:

@@ -89,7 +89,7 @@ def inverted(one: Weighed) -> Weighed:
 
 
 def module_of(file: str) -> str:
-    """`torch.nn.modules.module` for a library's file, `data` for one of the user's own."""
+    """`torch.nn.modules.module` for a library's file, `data` for a file of the user's."""
     inside = _LIBRARIES.sub("", file)
     parts = inside if inside != file else file.rpartition("/")[2]
     return parts.removesuffix(".py").removesuffix("/__init__").replace("/", ".")

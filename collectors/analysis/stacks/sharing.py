@@ -1,4 +1,4 @@
-"""Share out the time that somebody waits among those who are at work meanwhile: a join of intervals."""
+"""Divide the time of a wait among the threads at work meanwhile: a join of intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOMENT_S = 1e-7  # what is shorter is rounding
 
 
 class Pieces(NamedTuple):
-    """Parts of waits: each with the stack that somebody else had then, below a head of its own; -1 where nobody was at work."""
+    """Parts of waits: each with the stack of a worker at that time, below a head of its own; -1 where no worker was at work."""
 
     wait: Ints  # index of the span that waited
     other: Ints
@@ -22,11 +22,11 @@ class Pieces(NamedTuple):
     start_s: Floats
     end_s: Floats
     weight: Floats
-    running: Floats  # of whoever was at work, else of who waited
+    running: Floats  # of the worker, else of the waiting thread
 
 
 def share_out(traces: Traces, waits: Ints, busy: Ints, heads: list[Frame]) -> Pieces:
-    """Every overlap of one thread's waits with somebody at work, by weight; then what is left of the waits."""
+    """Every overlap of one thread's waits with a worker, by weight; then the rest of the waits."""
     begin_s = float(traces.start_s[waits[0]])  # small numbers keep their microseconds
     starts, ends = traces.start_s[waits] - begin_s, traces.end_s[waits] - begin_s
     busy_starts, busy_ends = traces.start_s[busy] - begin_s, traces.end_s[busy] - begin_s
@@ -51,7 +51,7 @@ def share_out(traces: Traces, waits: Ints, busy: Ints, heads: list[Frame]) -> Pi
 
 
 class _Clock(NamedTuple):
-    """Sums over time, at each moment where somebody begins or stops to work; and the gaps in which nobody does."""
+    """Sums over time, at each moment where a worker starts or stops; and the gaps without one."""
 
     moments: Floats
     share: Floats  # seconds that fell to one of weight 1 among those at work, had they shared out all time

@@ -154,7 +154,7 @@ def read_lines(file: str, uid: int) -> tuple[str, ...]:
 
 
 def owner_of_folders(log_dir: Path) -> Callable[[str], int]:
-    """Whose run a run is: the owner of its folder. Whoever may write there says which files it ran."""
+    """The owner of a run is the owner of its folder: who may write there says which files it ran."""
 
     def owner_of(run: str) -> int:
         for path in (log_dir / run, log_dir):

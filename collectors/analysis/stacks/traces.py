@@ -35,7 +35,7 @@ class Traces(NamedTuple):
     tid: Ints
     stack: Ints
     gil: NDArray[np.int8]  # 1 held, 0 not, -1 unknown
-    running: Floats  # share of the time on a CPU, after a join of whoever did the work; NaN where unknown
+    running: Floats  # share of the time on a CPU, after a join that of the worker; NaN where unknown
 
     @property
     def seconds(self) -> Floats:

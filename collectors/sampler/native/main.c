@@ -4,6 +4,7 @@
 //   + TARGET PID START_TICKS HZ    sample a process (again: at another rate); TARGET is a number of the reader's own
 //   - TARGET                       let it go
 //   w MILLISECONDS                 length of a window
+//   r NUMBER                       release all and start over for another reader: ["again", NUMBER] comes before the first line
 // Writes what it sees to standard output, as stream.h says. An argument is the descriptor of a file of memory, where stands which target
 // is being looked at, and since when: a process whose memory or files do not answer holds us up, and the reader sees which one it is.
 #include "dictionary.h"
@@ -72,6 +73,11 @@ static void obey(const char *command) {
     if (sscanf(command, "+ %d %d %" SCNu64 " %lf", &id, &pid, &number, &hz) == 4) follow(id, pid, number, hz);
     if (sscanf(command, "- %d", &id) == 1 && place_of(id) < targets) let_go(place_of(id));
     if (sscanf(command, "w %" SCNu64, &number) == 1) window_ns = number * MS;
+    if (sscanf(command, "r %" SCNu64, &number) == 1) {
+        while (targets) let_go(0);
+        dictionary_forget();
+        stream_again(number);
+    }
 }
 
 // False at the end of the input: the process that started us is gone.

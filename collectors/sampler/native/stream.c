@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,13 @@ static bool cut, blocked;
 void stream_open(void) {
     fcntl(STDOUT_FILENO, F_SETFL, fcntl(STDOUT_FILENO, F_GETFL) | O_NONBLOCK);
     stream_line("[\"native\",%d]\n", STREAM_VERSION);
+}
+
+// What waits was meant for the reader before; a part of its first line may have been written.
+void stream_again(uint64_t reader) {
+    length = 0;
+    cut = false;
+    stream_line("\n[\"again\",%" PRIu64 "]\n[\"native\",%d]\n", reader, STREAM_VERSION);
 }
 
 void stream_line(const char *format, ...) {

@@ -12,6 +12,7 @@
 //                                                     2 the inner part of the stack is missing; cpu -1 where it is not known
 //   ["w", target, ns, ns, samples, errors, hz]        ends a window, from and to, of which the target's spans since the last
 //                                                     one are; windows of one target touch
+//   ["again", number]                                 another reader begins here, and next comes the first line
 //   ["reset"]                                         all numbers and spans before are void
 //
 // Where the reader does not keep up, lines are dropped until it has taken all that is waiting. Then comes a reset, and
@@ -23,6 +24,7 @@
 enum { STREAM_VERSION = 1 };
 
 void stream_open(void);
+void stream_again(uint64_t reader); // begins anew for a reader that knows itself by this number
 void stream_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void stream_text(uint32_t number, const char *text); // an "n" line
 

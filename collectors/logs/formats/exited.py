@@ -1,0 +1,66 @@
+"""Read `exit.json`, which the keeper of a program writes when that has ended: how it ended."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import orjson
+
+from ...records import Event, Record
+from . import Tally
+from .values import as_count, as_time, inert
+
+FILE = "exit.json"
+MOST_CHARACTERS = 300  # of the program's last line
+
+
+class Exited:
+    """The run's end: finished with exit code 0, killed by a signal, else failed."""
+
+    def __init__(self, run: str, state: Mapping[str, Any]) -> None:
+        self.tally = Tally()
+        self._run = run
+        self.lifetimes: list[Event] = [Event(run, *kept) for kept in state.get("lifetimes", [])]
+        """The end, once it is known."""
+        self.forgotten: dict[int, int] = {}
+
+    def state(self) -> dict[str, Any]:
+        return {"lifetimes": [list(event)[1:] for event in self.lifetimes]}
+
+    def parse_whole(self, data: bytes) -> list[Record]:
+        if not data:
+            return []
+        try:
+            fields = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            fields = None
+        ended_s = as_time(fields.get("ended_s")) if isinstance(fields, dict) else None
+        if ended_s is None:
+            self.tally.skip_line("no JSON object with ended_s")
+            return []
+        status, reason = how(fields)
+        said = {
+            "status": status,
+            "reason": reason,
+            **{name: fields[name] for name in ("pid", "code") if as_count(fields.get(name)) is not None},
+        }
+        before, self.lifetimes = self.lifetimes, [Event(self._run, "end", ended_s, text=reason, fields=said)]
+        return [*self.lifetimes] if self.lifetimes != before else []
+
+
+def how(fields: Mapping[str, Any]) -> tuple[str, str]:
+    """`{"code": 1, "last_line": "ValueError: no"} -> ("failed", "ValueError: no (exit code 1)")`"""
+    code, number = fields.get("code"), fields.get("signal")
+    if isinstance(number, int) and number > 0:
+        name = f"signal {number}"
+        with suppress(ValueError):
+            name = signal.Signals(number).name
+        return "killed", f"Ended by {name}"
+    if code == 0:
+        return "finished", ""
+    line = fields.get("last_line")
+    last = inert(line.strip()[:MOST_CHARACTERS]) if isinstance(line, str) else ""
+    return "failed", f"{last} (exit code {code})" if last else f"Exit code {code}"

@@ -1,0 +1,420 @@
+"""Start a program, keep what it prints, and write down how it ended: the parent of what `deepseek-dashboard run` starts.
+
+Standard library only, with `above.py`. The keeper is a process of its own that lives as long as the program does, whatever becomes of the terminal and
+of the dashboard. It writes into the folder of the run:
+
+    run.json      what the run is: pid, host, start, command; before the program's first instruction
+    started.json  {"boot_id", "pid", "ticks", "argv"}, at the same time
+    output.log    what the program prints; errors.log holds standard error where that goes elsewhere
+    exit.json     {"boot_id", "pid", "ticks", "code", "signal", "ended_s", "lost_bytes"}, when the program has ended
+
+The program gets a terminal of its own where ours is one, else pipes; every byte is passed on unchanged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import struct
+import termios
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from .above import SamplerAbove, go_below
+
+PR_SET_CHILD_SUBREAPER = 36
+MOST_AT_ONCE = 1 << 16
+MOST_WAITING = 1 << 20  # bytes that wait for a reader that does not read; then the program waits, as it would without us
+INPUT, RESIZE, SIGNAL = b"i", b"r", b"s"  # messages to the keeper; then follow bytes, struct winsize, or a number
+STARTED, STOPPED, ENDED, FAILED = b"b", b"z", b"e", b"f"  # messages from it; then follows the pid, signal, wait status or errno
+NUMBER = struct.Struct("=i")
+TAIL_BYTES, LINE_BYTES = 4096, 300  # of what was printed last
+OUTPUT, ERRORS = "output.log", "errors.log"
+LEFT_ALONE = (signal.SIGHUP, signal.SIGTTOU, signal.SIGTTIN, signal.SIGPIPE)  # by the keeper
+PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # to the program
+OF_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # which Python ignores by itself
+FULL_S = 0.02  # how soon a stream that was full is looked at again
+RESTORED = (*LEFT_ALONE, *PASSED_ON, signal.SIGCHLD, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Terminal(NamedTuple):
+    """The two sides of the program's own terminal."""
+
+    master: int
+    slave: int
+
+
+class Program(NamedTuple):
+    """What is to be started, and where its files go."""
+
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    folder: Path
+    sampler: Path | None = None  # the native sampler; it becomes a process above the program's
+
+
+def open_terminal() -> Terminal | None:
+    """One like ours; None where our output is none."""
+    shown = next((number for number in (1, 2) if os.isatty(number)), None)
+    if shown is None:
+        return None
+    master, slave = pty.openpty()
+    termios.tcsetattr(slave, termios.TCSANOW, termios.tcgetattr(shown))
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, fcntl.ioctl(shown, termios.TIOCGWINSZ, b"\0" * 8))
+    return Terminal(master, slave)
+
+
+def launch(program: Program, terminal: Terminal | None) -> socket.socket:
+    """Start a keeper, which starts the program; the socket to talk to it by.
+
+    To be called by a process of one thread.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork() == 0:
+        code = 1
+        try:
+            ours.close()
+            os.setsid()
+            above = go_below(program.sampler) if program.sampler else None
+            Keeper(program, terminal, theirs, above).run()
+            code = 0
+        finally:
+            os._exit(code)
+    theirs.close()
+    if terminal:
+        os.close(terminal.master)
+        os.close(terminal.slave)
+    return ours
+
+
+class Stream:
+    """What the program prints on one descriptor: passed on to ours, and kept in a file."""
+
+    def __init__(self, source: int, target: int, path: Path, *, terminal: bool) -> None:
+        self.source = source
+        self.lost_bytes = 0
+        self._target, self._terminal = target, terminal
+        self._kept = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._carriage = False  # the last byte was a carriage return; a newline may follow
+        self._waiting: list[bytes] = []
+        self._changed = threading.Condition()
+        self._broken = False  # there is no reader any more
+        self.is_restored = False  # the user's terminal makes two bytes of a newline again
+        self.tail = b""
+        threading.Thread(target=self._pass_on, daemon=True).start()
+
+    @property
+    def is_full(self) -> bool:
+        return not self._broken and sum(map(len, self._waiting)) > MOST_WAITING
+
+    def read(self) -> bool:
+        """Take what is there; False at the end."""
+        try:
+            data = os.read(self.source, MOST_AT_ONCE)
+        except OSError:  # EIO: no process has the other side of the terminal open
+            data = b""
+        self._keep(data)
+        with self._changed:
+            if data and not self._broken:
+                self._waiting.append(data)
+                self._changed.notify_all()
+        return bool(data)
+
+    def flush(self) -> None:
+        """Wait until everything is passed on, or cannot be."""
+        with self._changed:
+            while self._waiting and not self._broken:
+                self._changed.wait()
+
+    def close(self) -> None:
+        self.flush()
+        if self._carriage:
+            self._write(b"\r")
+        os.close(self.source)
+        os.close(self._kept)
+
+    def _keep(self, data: bytes) -> None:
+        """A terminal makes two bytes of a newline; the file has one."""
+        if self._terminal and data:
+            data = (b"\r" if self._carriage else b"") + data
+            self._carriage = data.endswith(b"\r")
+            data = data[: len(data) - self._carriage].replace(b"\r\n", b"\n")
+        self.tail = (self.tail + data)[-TAIL_BYTES:]
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            while data:
+                data = data[os.write(self._kept, data) :]
+        except OSError:  # a full disk costs the file, not the program
+            self.lost_bytes += len(data)
+
+    def _pass_on(self) -> None:
+        while not self._broken:
+            with self._changed:
+                while not self._waiting:
+                    self._changed.wait()
+                data = self._waiting[0]
+            written = write_all(self._target, data.replace(b"\r\n", b"\n") if self.is_restored else data)
+            with self._changed:
+                del self._waiting[: 1 if written else len(self._waiting)]
+                self._broken = not written
+                self._changed.notify_all()
+
+
+class Outputs(NamedTuple):
+    """The program's descriptors 1 and 2. They are equal where ours are one file, so that the order of lines stays."""
+
+    standard: int
+    errors: int
+
+
+class Keeper:
+    """The parent of the program, and of what the program leaves behind."""
+
+    def __init__(
+        self, program: Program, terminal: Terminal | None, front: socket.socket, above: SamplerAbove | None = None
+    ) -> None:
+        self._program, self._terminal, self._front, self._above = program, terminal, front, above
+        self._front_is_there = True
+        self._streams: list[Stream] = []
+        self._lost_bytes = 0
+        self._last_line = ""
+        self._pid = 0
+        self._name: dict[str, object] = {}  # of the program's process
+        self._status: int | None = None
+        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def run(self) -> None:
+        ignored = [number for number in RESTORED if signal.getsignal(number) == signal.SIG_IGN]
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in LEFT_ALONE:
+            signal.signal(number, signal.SIG_IGN)
+        for number in PASSED_ON:
+            signal.signal(number, lambda number, _: self._signal(number))
+        if not self._start(ignored):
+            return
+        adopt_orphans()
+        while self._status is None:
+            self._turn()
+        self._take_what_is_there()
+        self._write_ended(self._status)
+        self._report(ENDED, self._status)
+        while self._streams:  # what the program has left behind may go on to print
+            self._turn()
+
+    def _start(self, ignored: Sequence[int]) -> bool:
+        """Whether the program runs; it executes nothing before its files are written."""
+        outputs = self._open_outputs()
+        wait, go = os.pipe2(os.O_CLOEXEC)
+        failed, fail = os.pipe2(os.O_CLOEXEC)
+        if self._terminal:
+            fcntl.ioctl(self._terminal.slave, termios.TIOCSCTTY, 0)
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._become_program(outputs, ignored, wait, fail)
+        os.close(fail)
+        self._introduce()
+        os.write(go, b"g")
+        for number in {wait, go, outputs.standard, outputs.errors}:
+            os.close(number)
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        os.dup2(null, 0)  # what the program reads, only the program reads
+        code = os.read(failed, NUMBER.size)
+        if code:
+            os.waitpid(self._pid, 0)
+            self._remove_files()
+            self._report(FAILED, NUMBER.unpack(code)[0])
+        else:
+            self._report(STARTED, self._pid)
+        os.close(failed)
+        return not code
+
+    def _open_outputs(self) -> Outputs:
+        """With a stream for each."""
+        terminals = [number for number in (1, 2) if self._terminal and os.isatty(number)]
+        if self._terminal:
+            self._add(self._terminal.master, terminals[0], OUTPUT if 1 in terminals else ERRORS, terminal=True)
+        if len(terminals) == 2 and self._terminal:
+            return Outputs(self._terminal.slave, self._terminal.slave)
+        if not terminals and os.path.sameopenfile(1, 2):
+            both = self._pipe(1, OUTPUT)
+            return Outputs(both, both)
+        slave = self._terminal.slave if self._terminal else -1
+        return Outputs(slave if 1 in terminals else self._pipe(1, OUTPUT), slave if 2 in terminals else self._pipe(2, ERRORS))
+
+    def _pipe(self, target: int, file: str) -> int:
+        source, program = os.pipe2(os.O_CLOEXEC)
+        self._add(source, target, file, terminal=False)
+        return program
+
+    def _add(self, source: int, target: int, file: str, *, terminal: bool) -> None:
+        self._streams.append(Stream(source, target, self._program.folder / file, terminal=terminal))
+
+    def _become_program(self, outputs: Outputs, ignored: Sequence[int], wait: int, fail: int) -> NoReturn:
+        """In the new process."""
+        try:
+            os.setpgid(0, 0)
+            if self._terminal:
+                signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+                os.tcsetpgrp(self._terminal.slave, os.getpid())
+                if os.isatty(0):
+                    os.dup2(self._terminal.slave, 0)
+            os.dup2(outputs.standard, 1)
+            os.dup2(outputs.errors, 2)
+            os.read(wait, 1)
+            signal.set_wakeup_fd(-1)
+            for number in RESTORED:
+                signal.signal(number, signal.SIG_IGN if number in ignored and number not in OF_PYTHON else signal.SIG_DFL)
+            os.execvpe(self._program.argv[0], list(self._program.argv), self._program.environment)
+        except OSError as error:
+            os.write(fail, NUMBER.pack(error.errno or 0))
+        finally:
+            os._exit(127)
+
+    def _introduce(self) -> None:
+        """Write down which process it is."""
+        with contextlib.suppress(OSError):  # it has done so itself
+            os.setpgid(self._pid, self._pid)
+        self._name = {
+            "boot_id": _read("/proc/sys/kernel/random/boot_id").strip(),
+            "pid": self._pid,
+            "ticks": _start_ticks(self._pid),
+        }
+        argv = list(self._program.argv)
+        about = {"pid": self._pid, "host": socket.gethostname(), "started_s": time.time(), "cwd": str(Path.cwd()), "argv": argv}
+        self._write("run.json", about)
+        self._write("started.json", {**self._name, "argv": argv})
+
+    def _turn(self) -> None:
+        """Wait until something happens, and do what it asks for."""
+        waiting = [stream for stream in self._streams if stream.is_full]
+        sources = [self._woken, *(stream.source for stream in self._streams if stream not in waiting)]
+        lenders = self._above.sockets() if self._above else []
+        readable: list[int | socket.socket] = [*sources, *([self._front] if self._front_is_there else []), *lenders]
+        ready, _, _ = select.select(readable, [], [], FULL_S if waiting else None)
+        for stream in [stream for stream in self._streams if stream.source in ready]:
+            self._take(stream)
+        if self._front in ready:
+            self._obey()
+        for lender in lenders:
+            if self._above and lender in ready:
+                self._above.serve(lender)
+        if self._woken in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._woken, MOST_AT_ONCE)
+            self._reap()
+
+    def _take(self, stream: Stream) -> bool:
+        more = stream.read()
+        if stream.tail.strip():
+            self._last_line = stream.tail.strip().splitlines()[-1][-LINE_BYTES:].decode("utf-8", "replace")
+        if more:
+            return True
+        stream.close()
+        self._lost_bytes += stream.lost_bytes
+        self._streams.remove(stream)
+        return False
+
+    def _take_what_is_there(self) -> None:
+        """The program has ended: the last that it has printed."""
+        if self._terminal:
+            os.close(self._terminal.slave)
+        for stream in list(self._streams):
+            while select.select([stream.source], [], [], 0)[0] and self._take(stream):
+                pass
+            stream.flush()
+            stream.is_restored = self._terminal is not None
+
+    def _reap(self) -> None:
+        """All that have ended: the program, and orphans of its own."""
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG | os.WUNTRACED))[0]:
+                pid, status = found
+                if pid == self._pid and os.WIFSTOPPED(status):
+                    self._report(STOPPED, os.WSTOPSIG(status))
+                elif pid == self._pid:
+                    self._status = status
+
+    def _obey(self) -> None:
+        try:
+            message = self._front.recv(MOST_AT_ONCE)
+        except OSError:
+            message = b""
+        kind, rest = message[:1], message[1:]
+        if not message:
+            self._front_is_there = False
+        elif kind == INPUT and self._terminal:
+            write_all(self._terminal.master, rest)
+        elif kind == RESIZE and self._terminal:
+            fcntl.ioctl(self._terminal.master, termios.TIOCSWINSZ, rest)
+        elif kind == SIGNAL:
+            self._signal(NUMBER.unpack(rest)[0])
+
+    def _signal(self, number: int) -> None:
+        """To the program and what it has started in its process group."""
+        if self._status is None and self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._pid, number)
+
+    def _report(self, kind: bytes, number: int) -> None:
+        with contextlib.suppress(OSError):  # the front is gone
+            self._front.send(kind + NUMBER.pack(number))
+
+    def _write_ended(self, status: int) -> None:
+        by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        code = None if by else os.WEXITSTATUS(status)
+        lost = self._lost_bytes + sum(stream.lost_bytes for stream in self._streams)
+        how = {"code": code, "signal": by, "ended_s": time.time(), "last_line": self._last_line, "lost_bytes": lost}
+        self._write("exit.json", {**self._name, **how})
+
+    def _remove_files(self) -> None:
+        """There was no run."""
+        for name in ("run.json", "started.json", OUTPUT, ERRORS):
+            (self._program.folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._program.folder.rmdir()
+
+    def _write(self, name: str, value: Mapping[str, object]) -> None:
+        """Whole, or not at all: it must not keep the program from running."""
+        path = self._program.folder / name
+        with contextlib.suppress(OSError):
+            path.with_name(f".{name}").write_text(json.dumps(value))
+            path.with_name(f".{name}").replace(path)
+
+
+def adopt_orphans() -> None:
+    """What the program leaves behind becomes our child, and stays below the sampler."""
+    import ctypes  # 5 ms, while the program starts
+
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def write_all(target: int, data: bytes) -> bool:
+    """Whether there was a reader for all of it."""
+    while data:
+        try:
+            data = data[os.write(target, data) :]
+        except BlockingIOError:  # a descriptor that others share may be set so
+            select.select([], [target], [])
+        except OSError:
+            return False
+    return True
+
+
+def _start_ticks(pid: int) -> int:
+    return int(_read(f"/proc/{pid}/stat").rpartition(")")[2].split()[19])
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text(errors="replace")

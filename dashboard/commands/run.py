@@ -1,0 +1,264 @@
+"""`deepseek-dashboard run -- python train.py`: watch a program that knows nothing of it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import select
+import signal
+import socket
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from collectors.process import keeper
+from collectors.process.keeper import ENDED, FAILED, INPUT, NUMBER, RESIZE, SIGNAL, STARTED, STOPPED, Program
+
+from .command import ROOT, Command, Mistake
+
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP)
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit codes of a shell
+SCRIPT = re.compile(r"[^/]*\.(py|sh)$")
+NAME_LENGTH = 60
+FIRST_PORT = 8080
+FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
+SAMPLER = ROOT / "collectors/sampler/_sampler"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log-dir", type=Path, default=Path("logs"), metavar="DIR", help="where the run's folder is made (default: logs)"
+    )
+    parser.add_argument("--name", metavar="NAME", help="of the run (default: the script's, with the time)")
+    parser.add_argument("--port", type=int, metavar="N", help="TCP port of the dashboard (default: 8080, or the next free one)")
+    parser.add_argument("--open", action="store_true", help="open the dashboard in a browser")
+    parser.add_argument("--keep", action="store_true", help="leave the dashboard running when the program has ended")
+    parser.add_argument("--buffered", action="store_true", help="do not set PYTHONUNBUFFERED behind a pipe")
+    parser.add_argument("--no-dashboard", action="store_true", help="only write the run's files; a dashboard reads them later")
+    parser.add_argument("--quiet", action="store_true", help="print nothing of our own")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ...", help="the program and its arguments")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    words: list[str] = parsed.words[1:] if parsed.words[:1] == ["--"] else parsed.words
+    if not words:
+        raise Mistake("name the program to run, as in: deepseek-dashboard run -- python train.py")
+    folder = make_run(parsed.log_dir, parsed.name or name_of(words))
+    terminal = keeper.open_terminal()
+    sampler = SAMPLER if os.access(SAMPLER, os.X_OK) else None
+    environment = {**environment_of(buffered=parsed.buffered), FOLDER: str(folder)}
+    program = Program(words, environment, folder, sampler)
+    front = Front(keeper.launch(program, terminal), terminal is not None)
+    return front.run(lambda pid: watch(parsed, folder, pid))
+
+
+def watch(parsed: argparse.Namespace, folder: Path, pid: int) -> str:
+    """A dashboard of the log folder: the one that lives already, else one of our own for as long as the program; what the user should know."""
+    import webbrowser
+
+    from collectors.service import folders
+
+    from .. import address
+
+    if parsed.no_dashboard:
+        return ""
+    log_dir = parsed.log_dir.resolve()
+    data_dir = folders.data_dir_of(log_dir)
+    url = address.of(data_dir)
+    if url is None:
+        try:
+            folders.make_private(data_dir)
+            port = parsed.port or free_port()
+            start_dashboard(
+                data_dir, log_dir, port, [*(["--open"] if parsed.open else []), *([] if parsed.keep else ["--beside", str(pid)])]
+            )
+        except OSError as error:
+            return f"no dashboard ({error.strerror}); show the run later with: deepseek-dashboard --log-dir {parsed.log_dir}"
+        url = f"http://127.0.0.1:{port}"
+    elif parsed.open:
+        webbrowser.open(url)
+    return "" if parsed.quiet else f"{url} shows {folder.name}"
+
+
+def start_dashboard(data_dir: Path, log_dir: Path, port: int, flags: Sequence[str]) -> None:
+    import subprocess
+
+    command = [sys.executable, str(ROOT / "app.py"), "--log-dir", str(log_dir), "--port", str(port), *flags]
+    with (data_dir / "dashboard.log").open("ab") as log:
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+
+def free_port() -> int:
+    """8080, or the next that is free."""
+    for number in range(FIRST_PORT, FIRST_PORT + 100):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", number))
+            return number
+    return 0
+
+
+def make_run(log_dir: Path, name: str) -> Path:
+    """The run's new folder. Raises Mistake."""
+    if name.startswith((".", "/")) or ".." in name.split("/"):
+        raise Mistake(f"{name!r} is no name of a run; leave out leading dots and slashes")
+    for number in range(1, 1000):
+        folder = log_dir / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder.resolve()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise Mistake(f"cannot write to {log_dir} ({error.strerror}); choose another folder with --log-dir") from None
+    raise Mistake(f"there are a thousand runs {name!r} in {log_dir}; choose another name with --name")
+
+
+def name_of(words: Sequence[str]) -> str:
+    """`["python", "-m", "train.main"] -> "main-20261125-181500"`, else the script's name, else the program's."""
+    module = next((words[place + 1] for place, word in enumerate(words[:-1]) if word in ("-m", "--module")), None)
+    script = next((Path(word).stem for word in words if SCRIPT.search(word)), None)
+    last = (script or (module.rpartition(".")[2] if module else None)) or Path(words[0]).name
+    plain = re.sub(r"[^\w.-]+", "-", last).strip(".-")[:NAME_LENGTH] or "run"
+    return f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def environment_of(*, buffered: bool) -> dict[str, str]:
+    """Behind a pipe or in a file what a Python prints would wait for 8 kB of it."""
+    seen = all(os.isatty(number) for number in (1, 2))
+    added = {} if seen or buffered else {"PYTHONUNBUFFERED": "1"}
+    return {**added, **os.environ}
+
+
+class Front:
+    """Stands between the user's terminal and the program, while there is a user."""
+
+    def __init__(self, keeper_: socket.socket, has_terminal: bool) -> None:
+        self._keeper = keeper_
+        self._input = 0 if has_terminal and os.isatty(0) else -1
+        self._shown = next((number for number in (1, 2) if has_terminal and os.isatty(number)), -1)
+        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._pending: list[int] = []
+
+    def run(self, started: Callable[[int], str]) -> int:
+        """Until the program has ended: its exit code. Where a signal ended it, the same one ends us.
+
+        `started` is called with the program's pid once it runs, and returns what the user should know, "" for nothing.
+        """
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        for watched in (*FORWARDED, signal.SIGWINCH):
+            if signal.getsignal(watched) != signal.SIG_IGN:
+                signal.signal(watched, lambda number, _: self._pending.append(number))
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with self._raw():
+            ended, number = self._follow(started)
+        if ended == FAILED:
+            self._say(f"the program cannot be run: {os.strerror(number)}")
+            return NOT_EXECUTABLE if number == errno.EACCES else NOT_FOUND
+        if os.WIFSIGNALED(number):
+            end_like(os.WTERMSIG(number))
+        return os.WEXITSTATUS(number)
+
+    def _say(self, sentence: str) -> None:
+        with contextlib.suppress(OSError):
+            end = "\r\n" if os.isatty(2) else "\n"
+            os.write(2, f"deepseek-dashboard: {sentence}{end}".encode())
+
+    def _follow(self, started: Callable[[int], str]) -> tuple[bytes, int]:
+        """The message that says how it ended."""
+        while True:
+            readable: list[int | socket.socket] = [self._keeper, self._woken, *([self._input] if self._input >= 0 else [])]
+            ready, _, _ = select.select(readable, [], [])
+            if self._woken in ready:
+                os.read(self._woken, 4096)
+                self._pass_signals_on()
+            if self._input in ready:
+                self._read_input()
+            if self._keeper in ready:
+                message = self._keeper.recv(4096)
+                if not message:
+                    raise Mistake("the program's keeper was killed; the program may go on")
+                kind, (number,) = message[:1], NUMBER.unpack(message[1:])
+                if kind == STARTED and (sentence := started(number)):
+                    self._say(sentence)
+                elif kind == STOPPED:
+                    self._stop()
+                elif kind in (ENDED, FAILED):
+                    return kind, number
+
+    def _pass_signals_on(self) -> None:
+        numbers, self._pending = self._pending, []
+        for number in numbers:
+            if number != signal.SIGWINCH:
+                self._keeper.send(SIGNAL + NUMBER.pack(number))
+            elif self._shown >= 0:
+                self._keeper.send(RESIZE + fcntl.ioctl(self._shown, termios.TIOCGWINSZ, b"\0" * 8))
+
+    def _read_input(self) -> None:
+        try:
+            data = os.read(self._input, 4096)
+        except OSError:
+            data = b""
+        if data:
+            self._keeper.send(INPUT + data)
+        else:  # the terminal is gone
+            self._input = -1
+
+    def _stop(self) -> None:
+        """The program was stopped (Ctrl-Z): so are we, and with us it goes on."""
+        with self._cooked():
+            os.kill(os.getpid(), signal.SIGSTOP)
+        self._pending.append(signal.SIGWINCH)
+        self._keeper.send(SIGNAL + NUMBER.pack(signal.SIGCONT))
+        self._pass_signals_on()
+
+    @contextlib.contextmanager
+    def _raw(self) -> Iterator[None]:
+        """The program's own terminal does all that a terminal does; ours only carries bytes meanwhile."""
+        if self._shown < 0:
+            yield
+            return
+        self._usual = termios.tcgetattr(self._shown)
+        self._make_raw()
+        try:
+            yield
+        finally:
+            termios.tcsetattr(self._shown, termios.TCSADRAIN, self._usual)
+
+    @contextlib.contextmanager
+    def _cooked(self) -> Iterator[None]:
+        if self._shown < 0:
+            yield
+            return
+        termios.tcsetattr(self._shown, termios.TCSADRAIN, self._usual)
+        yield
+        self._make_raw()
+
+    def _make_raw(self) -> None:
+        if self._input >= 0:
+            tty.setraw(self._shown, termios.TCSADRAIN)
+            return
+        attributes = termios.tcgetattr(self._shown)
+        attributes[1] &= ~termios.OPOST
+        termios.tcsetattr(self._shown, termios.TCSADRAIN, attributes)
+
+
+def end_like(number: int) -> None:
+    """By the same signal, so that a shell says so; without a core of our own."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):  # SIGKILL needs it not
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    os.kill(os.getpid(), number)
+
+
+COMMAND = Command("run", "Watch a program: its output, its curves, its stacks.", arguments, run)

@@ -1,0 +1,52 @@
+"""`exit.json`: how a program ended that a keeper has started."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors.logs.formats.exited import Exited, how
+from collectors.records import Event
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "reason"),
+    [
+        ({"code": 0}, "finished", ""),
+        ({"code": 3}, "failed", "Exit code 3"),
+        ({"code": 1, "last_line": "ValueError: no"}, "failed", "ValueError: no (exit code 1)"),
+        ({"code": None, "signal": 9}, "killed", "Ended by SIGKILL"),
+        ({"code": None, "signal": 63}, "killed", "Ended by signal 63"),
+    ],
+)
+def test_says_how_it_ended(fields: dict[str, Any], status: str, reason: str) -> None:
+    assert how(fields) == (status, reason)
+
+
+def test_an_end_is_reported_once() -> None:
+    data = json.dumps({"code": 0, "ended_s": 1764000000.5, "pid": 7}).encode()
+    first = Exited("a", {})
+    assert first.parse_whole(data) == [
+        Event("a", "end", 1764000000.5, fields={"status": "finished", "reason": "", "pid": 7, "code": 0})
+    ]
+    assert first.parse_whole(data) == []
+    assert Exited("a", first.state()).parse_whole(data) == []
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = st.dictionaries(st.sampled_from(["code", "signal", "ended_s", "last_line", "pid", "ticks"]), ANY)
+
+
+@given(st.binary(max_size=60) | (FIELDS | ANY).map(lambda value: json.dumps(value).encode()))
+def test_odd_files_are_counted_and_never_fail(data: bytes) -> None:
+    found = Exited("a", {})
+    events = found.parse_whole(data)
+    assert len(events) + found.tally.lines_skipped <= 1
