@@ -1,0 +1,99 @@
+"""What a program prints: passed on, byte by byte, and kept in a file. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from pathlib import Path
+
+MOST_AT_ONCE = 1 << 16
+MOST_WAITING = 1 << 20  # bytes that wait for a reader that does not read; then the program waits, as it would without us
+TAIL_BYTES = 4096  # of the newest output, kept for its last line
+
+
+class Stream:
+    """What the program prints on one descriptor: passed on to ours, and kept in a file."""
+
+    def __init__(self, source: int, target: int, path: Path, *, terminal: bool) -> None:
+        self.source = source
+        self.lost_bytes = 0
+        self._target, self._terminal = target, terminal
+        self._kept = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._carriage = False  # the last byte was a carriage return; a newline may follow
+        self._waiting: list[bytes] = []
+        self._changed = threading.Condition()
+        self._broken = False  # there is no reader any more
+        self.is_restored = False  # the user's terminal makes two bytes of a newline again
+        self.tail = b""
+        threading.Thread(target=self._pass_on, daemon=True).start()
+
+    @property
+    def is_full(self) -> bool:
+        return not self._broken and sum(map(len, self._waiting)) > MOST_WAITING
+
+    def read(self) -> bool:
+        """Take what is there; False at the end."""
+        try:
+            data = os.read(self.source, MOST_AT_ONCE)
+        except OSError:  # EIO: no process has the other side of the terminal open
+            data = b""
+        self._keep(data)
+        with self._changed:
+            if data and not self._broken:
+                self._waiting.append(data)
+                self._changed.notify_all()
+        return bool(data)
+
+    def flush(self) -> None:
+        """Wait until everything is passed on, or cannot be."""
+        with self._changed:
+            while self._waiting and not self._broken:
+                self._changed.wait()
+
+    def close(self) -> None:
+        self.flush()
+        if self._carriage:
+            self._write(b"\r")
+        os.close(self.source)
+        os.close(self._kept)
+
+    def _keep(self, data: bytes) -> None:
+        """A terminal makes two bytes of a newline; the file has one."""
+        if self._terminal and data:
+            data = (b"\r" if self._carriage else b"") + data
+            self._carriage = data.endswith(b"\r")
+            data = data[: len(data) - self._carriage].replace(b"\r\n", b"\n")
+        self.tail = (self.tail + data)[-TAIL_BYTES:]
+        self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            while data:
+                data = data[os.write(self._kept, data) :]
+        except OSError:  # a full disk costs the file, not the program
+            self.lost_bytes += len(data)
+
+    def _pass_on(self) -> None:
+        while not self._broken:
+            with self._changed:
+                while not self._waiting:
+                    self._changed.wait()
+                data = self._waiting[0]
+            written = write_all(self._target, data.replace(b"\r\n", b"\n") if self.is_restored else data)
+            with self._changed:
+                del self._waiting[: 1 if written else len(self._waiting)]
+                self._broken = not written
+                self._changed.notify_all()
+
+
+def write_all(target: int, data: bytes) -> bool:
+    """Whether there was a reader for all of it."""
+    while data:
+        try:
+            data = data[os.write(target, data) :]
+        except BlockingIOError:  # a descriptor that others share may be set so
+            select.select([], [target], [])
+        except OSError:
+            return False
+    return True
