@@ -24,7 +24,7 @@ import socket
 import struct
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -35,7 +35,6 @@ PR_SET_CHILD_SUBREAPER = 36
 INPUT, RESIZE, SIGNAL = b"i", b"r", b"s"  # messages to the keeper; then follow bytes, struct winsize, or a number
 STARTED, STOPPED, ENDED, FAILED = b"b", b"z", b"e", b"f"  # messages from it; then follows the pid, signal, wait status or errno
 NUMBER = struct.Struct("=i")
-LINE_BYTES = 300  # of the last line
 OUTPUT, ERRORS = "output.log", "errors.log"
 LEFT_ALONE = (signal.SIGHUP, signal.SIGTTOU, signal.SIGTTIN, signal.SIGPIPE)  # by the keeper
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # to the program
@@ -111,7 +110,7 @@ class Parent:
         self._front_is_there = True
         self._streams: list[Stream] = []
         self._lost_bytes = 0
-        self._last_line = ""
+        self._last_lines: dict[str, Callable[[], str]] = {}  # of each file
         self._pid = 0
         self._name: dict[str, object] = {}  # of the program's process
         self._status: int | None = None
@@ -182,7 +181,9 @@ class Parent:
         return program
 
     def _add(self, source: int, target: int, file: str, *, terminal: bool) -> None:
-        self._streams.append(Stream(source, target, self._program.folder / file, terminal=terminal))
+        stream = Stream(source, target, self._program.folder / file, terminal=terminal)
+        self._streams.append(stream)
+        self._last_lines[file] = stream.last_line
 
     def _become_program(self, outputs: Outputs, ignored: Sequence[int], wait: int, fail: int) -> NoReturn:
         """In the new process."""
@@ -239,10 +240,7 @@ class Parent:
             self._reap()
 
     def _take(self, stream: Stream) -> bool:
-        more = stream.read()
-        if stream.tail.strip():
-            self._last_line = stream.tail.strip().splitlines()[-1][-LINE_BYTES:].decode("utf-8", "replace")
-        if more:
+        if stream.read():
             return True
         stream.close()
         self._lost_bytes += stream.lost_bytes
@@ -298,8 +296,13 @@ class Parent:
         by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = None if by else os.WEXITSTATUS(status)
         lost = self._lost_bytes + sum(stream.lost_bytes for stream in self._streams)
-        how = {"code": code, "signal": by, "ended_s": time.time(), "last_line": self._last_line, "lost_bytes": lost}
+        how = {"code": code, "signal": by, "ended_s": time.time(), "last_line": self._last_line(), "lost_bytes": lost}
         self._write("exit.json", {**self._name, **how})
+
+    def _last_line(self) -> str:
+        """Of standard error, where a program says why it ended, else of its output."""
+        lines = [self._last_lines[file]() for file in (ERRORS, OUTPUT) if file in self._last_lines]
+        return next(filter(None, lines), "")
 
     def _remove_files(self) -> None:
         """There was no run."""

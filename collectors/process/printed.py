@@ -9,7 +9,7 @@ from pathlib import Path
 
 MOST_AT_ONCE = 1 << 16
 MOST_WAITING = 1 << 20  # bytes that wait for a reader that does not read; then the program waits, as it would without us
-TAIL_BYTES = 4096  # of the newest output, kept for its last line
+TAIL_BYTES, LINE_BYTES = 4096, 300  # of the newest output, kept for its last line
 
 
 class Stream:
@@ -25,7 +25,7 @@ class Stream:
         self._changed = threading.Condition()
         self._broken = False  # there is no reader any more
         self.is_restored = False  # the user's terminal makes two bytes of a newline again
-        self.tail = b""
+        self._tail = b""
         threading.Thread(target=self._pass_on, daemon=True).start()
 
     @property
@@ -44,6 +44,11 @@ class Stream:
                 self._waiting.append(data)
                 self._changed.notify_all()
         return bool(data)
+
+    def last_line(self) -> str:
+        """The last that is not blank; "" before there is one."""
+        lines = self._tail.strip().splitlines()
+        return lines[-1][-LINE_BYTES:].decode("utf-8", "replace") if lines else ""
 
     def flush(self) -> None:
         """Wait until everything is passed on, or cannot be."""
@@ -64,7 +69,7 @@ class Stream:
             data = (b"\r" if self._carriage else b"") + data
             self._carriage = data.endswith(b"\r")
             data = data[: len(data) - self._carriage].replace(b"\r\n", b"\n")
-        self.tail = (self.tail + data)[-TAIL_BYTES:]
+        self._tail = (self._tail + data)[-TAIL_BYTES:]
         self._write(data)
 
     def _write(self, data: bytes) -> None:
