@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -207,7 +208,8 @@ if __name__ == "__main__":
         watched.terminate()
         ticks = start_ticks(sampler)
         for pid in descendants(keeper):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     wait_for(lambda: ticks is None or not alive(sampler, ticks))
 
 
