@@ -58,7 +58,7 @@ class Event(NamedTuple):
 
 
 class RunInfo(NamedTuple):
-    """What `run.json` says of a run; replaces what was known."""
+    """What `run.json` says of a run, with the configuration that other files of it tell; replaces what was known."""
 
     run: str
     info: Mapping[str, Any]
