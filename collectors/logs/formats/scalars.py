@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from . import summary
 from .jsonl import BACKWARD_STEPS
-from .tfrecord import Cut
 from .values import MAX_STEP
 
 LEAST_BYTES = 22  # of a record that may hold a number
+MOST_BYTES = 512  # behind the step of one
+FEW_ROWS = 8  # are faster looked at one by one
 MAX_TEMPLATES = 20_000
+MULTIPLIERS = np.random.default_rng(0).integers(1 << 62, size=MOST_BYTES // 8, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -33,78 +39,206 @@ class Tag:
             self.segment += 1
         return self.segment
 
+    def advance_all(self, steps: Ints) -> Ints:
+        """The segments of values of these steps, in order."""
+        tops = np.maximum.accumulate(np.append(steps[0] if self.top is None else self.top, steps))
+        if (steps < tops[:-1] - BACKWARD_STEPS).any():
+            return np.array([self.advance(step) for step in steps.tolist()], np.int64)
+        self.top = int(tops[-1])
+        return np.full(len(steps), self.segment, np.int64)
+
 
 class Template(NamedTuple):
-    """What records of one tag have in common; their number stands so many bytes behind their step."""
+    """What records of one tag have in common."""
 
     tag: Tag
-    place: int
-    type: str
+    type: str  # of numpy
 
 
-class Templates:
-    """By all bytes behind the step but those of the number."""
+class Heads(NamedTuple):
+    """Of N records."""
 
-    def __init__(self) -> None:
-        self._places: dict[int, tuple[int, int]] = {}  # by the count of bytes behind the step: where the number may begin, and end
-        self._known: dict[bytes, Template] = {}
-
-    def find(self, data: bytes, body: int, end: int) -> Template | None:
-        place = self._places.get(end - body)
-        return place and self._known.get(data[body : body + place[0]] + data[body + place[1] : end])
-
-    def learn(self, data: bytes, body: int, end: int, tag: Tag, start: int, type_: str) -> None:
-        if len(self._known) >= MAX_TEMPLATES:
-            self._known.clear()
-        place = start - body, start - body + np.dtype(type_).itemsize
-        self._places[end - body] = place
-        self._known[data[body : body + place[0]] + data[body + place[1] : end]] = Template(tag, place[0], type_)
+    time_s: NDArray[np.float64]
+    step: Ints
+    body: Ints  # where what follows the step begins; 0 in a record that does not begin with them
 
 
-class Numbers:
-    """Records whose template is known: columns."""
+@dataclass
+class Sorting:
+    """Records by all that stands behind their step but for their number: alike ones have the same key."""
 
-    def __init__(self) -> None:
-        self.rows: list[int] = []
-        self.names: list[tuple[str, ...]] = []
-        self.steps: list[int] = []
-        self.segments: list[int] = []
-        self._places: dict[str, tuple[list[int], list[int]]] = {}  # by type: which of these, and where its number begins
+    keys: Ints  # -1 where a record is to be looked at by itself
+    bodies: list[bytes] = field(default_factory=list)  # by key, with zeros in place of the number
+    places: list[tuple[int, int]] = field(default_factory=list)  # by key: where behind the step the number begins and ends
+    templates: list[Template | None] = field(default_factory=list)  # by key
 
-    def add(self, template: Template, row: int, body: int, step: int) -> None:
-        tag, place, type_ = template
-        which, places = self._places.get(type_) or self._places.setdefault(type_, ([], []))
-        which.append(len(self.rows))
-        places.append(body + place)
-        self.rows.append(row)
-        self.names.append(tag.names)
-        self.steps.append(step)
-        self.segments.append(tag.advance(step))
+    def is_known(self, row: int) -> bool:
+        key = self.keys[row]
+        return bool(key >= 0 and self.templates[key])
 
-    def values(self, data: bytes) -> NDArray[np.float64]:
-        found = np.empty(len(self.rows))
-        for type_, (which, places) in self._places.items():
-            size = np.dtype(type_).itemsize
-            raw = np.frombuffer(data, np.uint8)[np.array(places)[:, None] + np.arange(size)]
-            found[which] = raw.view(type_).ravel()
+    def unknown(self) -> list[int]:
+        """The rows that belong to no template."""
+        known = np.array([bool(template) for template in self.templates] + [False])
+        found: list[int] = np.flatnonzero(~known[self.keys]).tolist()
         return found
 
 
-def heads(data: bytes, cut: Cut) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Time and step of each record, and where what follows them begins: 0 in a record that does not begin with them."""
-    bytes_, starts = np.frombuffer(data, np.uint8), np.array(cut.starts, np.int64)
-    times, steps, bodies = np.zeros(len(starts)), np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64)
-    rows = np.flatnonzero(np.array(cut.lengths, np.int64) >= LEAST_BYTES)
+class Templates:
+    """Those of one file so far."""
+
+    def __init__(self) -> None:
+        self._places: dict[int, tuple[int, int]] = {}  # by the count of bytes behind the step: where the number begins and ends
+        self._known: dict[bytes, Template] = {}
+
+    def sort(self, data: bytes, starts: Ints, lengths: Ints, bodies: Ints) -> Sorting:
+        found = Sorting(np.full(len(starts), -1, np.int64))
+        sizes = starts + lengths - bodies
+        rows = np.flatnonzero((bodies > 0) & (sizes <= MOST_BYTES))
+        rows = rows[np.argsort(sizes[rows], kind="stable")]
+        for same in np.split(rows, np.flatnonzero(np.diff(sizes[rows])) + 1) if len(rows) else []:
+            size, first = int(sizes[same[0]]), int(same[0])
+            place = self._place(data, int(starts[first]), int(bodies[first]), size)
+            if place:
+                self._sort(np.frombuffer(data, np.uint8), bodies[same], same, size, place, found)
+        return found
+
+    def learn(self, sorting: Sorting, row: int, template: Template, place: tuple[int, int]) -> None:
+        """That the record holds a number of the tag, and where behind its step."""
+        key = int(sorting.keys[row])
+        if key < 0 or sorting.places[key] != place:
+            return
+        if len(self._known) >= MAX_TEMPLATES:
+            self._known.clear()
+        self._known[sorting.bodies[key]] = sorting.templates[key] = template
+
+    def _place(self, data: bytes, start: int, body: int, size: int) -> tuple[int, int] | None:
+        if size not in self._places:
+            try:
+                spot = summary.spot(data[start : body + size])
+            except summary.Malformed:
+                spot = None
+            if spot is None:
+                return None
+            self._places[size] = spot.start - (body - start), spot.start - (body - start) + np.dtype(spot.type).itemsize
+        return self._places[size]
+
+    def _sort(self, data: NDArray[np.uint8], at: Ints, rows: Ints, size: int, place: tuple[int, int], found: Sorting) -> None:
+        """Records of one size."""
+        table = np.zeros((len(rows), -(-size // 8) * 8), np.uint8)
+        table[:, :size] = sliding_window_view(data, size)[at]
+        table[:, place[0] : place[1]] = 0
+        if len(rows) < FEW_ROWS:
+            firsts, which = range(len(rows)), np.arange(len(rows))
+        else:
+            hashes = (table.view(np.uint64) * MULTIPLIERS[: table.shape[1] // 8]).sum(axis=1)
+            _, index, which = np.unique(hashes, return_index=True, return_inverse=True)
+            firsts = index.tolist()
+            table_of_first = table[index[which]]
+            if not np.array_equal(table, table_of_first):  # two that differ have the same hash
+                return
+        keys = np.array([self._key(table[first, :size].tobytes(), place, found) for first in firsts], np.int64)
+        found.keys[rows] = keys[which]
+
+    def _key(self, body: bytes, place: tuple[int, int], found: Sorting) -> int:
+        found.bodies.append(body)
+        found.places.append(place)
+        found.templates.append(self._known.get(body))
+        return len(found.bodies) - 1
+
+
+class Numbers:
+    """The numbers of some records, in columns."""
+
+    def __init__(self) -> None:
+        self._rows: list[int] = []
+        self._tags: list[Tag] = []
+        self._times: list[float] = []
+        self._steps: list[int] = []
+        self._values: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, row: int, tag: Tag, time_s: float, step: int, value: float) -> None:
+        self._rows.append(row)
+        self._tags.append(tag)
+        self._times.append(time_s)
+        self._steps.append(step)
+        self._values.append(value)
+
+    @property
+    def newest_tag(self) -> Tag:
+        return self._tags[-1]
+
+    def with_known(self, data: bytes, heads: Heads, sorting: Sorting, until: int) -> NumberColumns:
+        """Together with those of the records, up to row `until`, whose templates are known."""
+        rows = np.arange(until)
+        taken = np.zeros(len(heads.step), np.bool_)
+        taken[self._rows] = True
+        known = np.array([bool(template) for template in sorting.templates] + [False])
+        rows = rows[known[sorting.keys[:until]] & ~taken[:until]]
+        keys = sorting.keys[rows]
+        tags, number_of = list(self._tags), {id(tag): i for i, tag in enumerate(self._tags)}
+        of_key = np.zeros(len(sorting.templates) + 1, np.int64)
+        values = np.empty(len(rows))
+        for type_ in {template.type for template in sorting.templates if template}:
+            of_type = np.array([bool(template and template.type == type_) for template in sorting.templates])
+            which = np.flatnonzero(of_type[keys])
+            at = heads.body[rows[which]] + np.array([place[0] for place in sorting.places], np.int64)[keys[which]]
+            raw = np.frombuffer(data, np.uint8)[at[:, None] + np.arange(np.dtype(type_).itemsize)]
+            values[which] = raw.view(type_).ravel()
+        for key, template in enumerate(sorting.templates):
+            if template:
+                of_key[key] = number_of.setdefault(id(template.tag), len(tags))
+                if of_key[key] == len(tags):
+                    tags.append(template.tag)
+        own = np.array([number_of[id(tag)] for tag in self._tags], np.int64)
+        all_rows = np.concatenate([np.array(self._rows, np.int64), rows])
+        order = np.argsort(all_rows, kind="stable")
+        return NumberColumns(
+            all_rows[order],
+            np.concatenate([own, of_key[keys]])[order],
+            np.concatenate([np.array(self._times), heads.time_s[rows]])[order],
+            np.concatenate([np.array(self._steps, np.int64), heads.step[rows]])[order],
+            np.concatenate([np.array(self._values), values])[order],
+            tags,
+        )
+
+
+class NumberColumns(NamedTuple):
+    """One entry a number, in the order of the file."""
+
+    row: Ints
+    tag: Ints  # index into `tags`
+    time_s: NDArray[np.float64]
+    step: Ints
+    value: NDArray[np.float64]
+    tags: list[Tag]
+
+    def segments(self) -> list[int]:
+        """Each tag goes on by its steps."""
+        found = np.zeros(len(self.row), np.int64)
+        order = np.argsort(self.tag, kind="stable")
+        for same in np.split(order, np.flatnonzero(np.diff(self.tag[order])) + 1) if len(order) else []:
+            found[same] = self.tags[self.tag[same[0]]].advance_all(self.step[same])
+        segments: list[int] = found.tolist()
+        return segments
+
+
+def heads(data: bytes, starts: Ints, lengths: Ints) -> Heads:
+    bytes_ = np.frombuffer(data, np.uint8)
+    found = Heads(np.zeros(len(starts)), np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64))
+    rows = np.flatnonzero(lengths >= LEAST_BYTES)
     rows = rows[bytes_[starts[rows]] == 0x09]
     begin = bytes_[starts[rows, None] + np.arange(1, LEAST_BYTES - 2)]  # 8 bytes of time, the key of the step, 10 bytes of it
     stepped = begin[:, 8] == 0x10
     digits = begin[:, 9:]
     count = np.argmin(digits >= 128, axis=1) + 1  # of 7 bits
-    shifts = np.minimum(7 * np.arange(10), 56)
-    used = np.arange(10) < count[:, None]
-    step = np.sum(np.where(used, (digits & 127).astype(np.int64) << shifts, 0), axis=1)
+    step = np.zeros(len(rows), np.int64)
+    for i in range(int(count.max(initial=0)) if len(rows) else 0):
+        step |= np.where(i < count, digits[:, i] & 127, 0).astype(np.int64) << min(7 * i, 56)
     plain = ~stepped | ((digits[np.arange(len(rows)), count - 1] < 128) & (count < 9) & (step <= MAX_STEP))
-    times[rows] = np.ascontiguousarray(begin[:, :8]).view("<f8").ravel()
-    steps[rows] = np.where(stepped, step, 0)
-    bodies[rows] = np.where(plain, starts[rows] + np.where(stepped, 10 + count, 9), 0)
-    return times, steps, bodies
+    found.time_s[rows] = np.ascontiguousarray(begin[:, :8]).view("<f8").ravel()
+    found.step[rows] = np.where(stepped, step, 0)
+    found.body[rows] = np.where(plain, starts[rows] + np.where(stepped, 10 + count, 9), 0)
+    return found

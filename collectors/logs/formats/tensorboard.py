@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...records import Event, Labels, LogLine, Points, Record, RunInfo
 from . import Arrival, Tally, summary
 from .jsonl import MAX_NEW_SHAPES, Names
-from .scalars import Numbers, Tag, Templates, heads
+from .scalars import Heads, NumberColumns, Numbers, Sorting, Tag, Template, Templates, heads
 from .summary import Buckets1D, Malformed, SummaryValue
 from .tfrecord import HEAD, Cut, RecordCutter, intact
 from .values import MAX_NAME_CHARS, MAX_STEP, MAX_TEXT_CHARS, MAX_TIME_S, Fitting, inert
@@ -66,7 +66,7 @@ class EventFile:
         self._plugins: dict[str, str] = dict(state.get("plugins", {}))  # of tags that name theirs only once
         self._config: dict[str, Any] = state.get("config", {})
         self._tags: dict[str, Tag] = {}
-        self._templates = Templates()
+        self._templates, self._numbers = Templates(), Numbers()
         self._new_tags = 0
 
     def state(self) -> dict[str, Any]:
@@ -97,52 +97,61 @@ class EventFile:
 
     def _read(self, data: bytes, cut: Cut, arrival: Arrival | None) -> tuple[list[Record], int]:
         """The records, and the place up to which they were read: not all where a batch brings many new series."""
-        times, steps, bodies = heads(data, cut)
-        numbers = Numbers()
-        others: list[tuple[int, list[Record]]] = []  # with the count of numbers before them
-        used = cut.used
-        rows = zip(_good(data, cut), cut.starts, cut.lengths, bodies.tolist(), steps.tolist(), strict=True)
-        for i, (good, start, length, body, step) in enumerate(rows):
+        starts, lengths = np.array(cut.starts, np.int64), np.array(cut.lengths, np.int64)
+        good = _good(data, cut, starts, lengths)
+        head = heads(data, starts, lengths)
+        sorting = self._templates.sort(data, starts, lengths, np.where(good, head.body, 0))
+        self._numbers = Numbers()
+        others: list[tuple[int, list[Record]]] = []  # with their row
+        before, until = self.tally.lines_read, len(starts)
+        for row in sorting.unknown():
+            if sorting.is_known(row):  # since the first of its kind was read
+                continue
             if self._new_tags >= MAX_NEW_SHAPES:
-                used = start - HEAD.size
+                until = row
                 break
-            self.tally.lines_read += 1
-            if not good:
+            self.tally.lines_read = before + row + 1
+            if not good[row]:
                 self._skip("damaged")
-            elif body and (found := self._templates.find(data, body, start + length)):
-                numbers.add(found, i, body, step)
-            elif records := self._record(data, start, start + length, body, arrival):
-                others.append((len(numbers.steps), records))
-        return _merged(self._points(data, numbers, times, arrival), others), used
+            elif found := self._record(data, Span(row, int(starts[row]), int(starts[row] + lengths[row])), sorting, head, arrival):
+                others.append((row, found))
+        self.tally.lines_read = before + until
+        columns = self._numbers.with_known(data, head, sorting, until)
+        used = cut.used if until == len(starts) else int(starts[until]) - HEAD.size
+        return _merged(self._points(columns, arrival), columns, others), used
 
-    def _points(self, data: bytes, numbers: Numbers, times: NDArray[np.float64], arrival: Arrival | None) -> list[Record]:
-        """Of records whose template is known."""
-        time_s: list[float | None] = [self._time(one, arrival) for one in times[numbers.rows].tolist()]
-        values = zip(numbers.values(data).tolist(), strict=True)
-        columns = numbers.names, values, time_s, numbers.steps, numbers.segments
-        return list(map(Points, repeat(self._run), repeat(self._labels), *columns))
+    def _points(self, columns: NumberColumns, arrival: Arrival | None) -> list[Record]:
+        time_s: list[float | None] = columns.time_s.tolist()
+        if not ((columns.time_s > 0.0) & (columns.time_s < MAX_TIME_S)).all():
+            time_s = [self._time(one, arrival) for one in columns.time_s.tolist()]
+        all_names = [tag.names for tag in columns.tags]
+        names = [all_names[tag] for tag in columns.tag.tolist()]
+        values = zip(columns.value.tolist(), strict=True)
+        shared = repeat(self._run), repeat(self._labels)
+        return list(map(Points, *shared, names, values, time_s, columns.step.tolist(), columns.segments()))
 
-    def _record(self, data: bytes, start: int, end: int, body: int, arrival: Arrival | None) -> list[Record]:
+    def _record(self, data: bytes, span: Span, sorting: Sorting, head: Heads, arrival: Arrival | None) -> list[Record]:
         """Of any record; where it holds one number, others like it are known from now on."""
+        record, place = data[span.start : span.end], span.start - HEAD.size
         try:
-            logged = summary.event(data[start:end])
-            spot = summary.spot(data[start:end]) if body and len(logged.values) == 1 else None
+            logged = summary.event(record)
+            spot = summary.spot(record) if sorting.keys[span.row] >= 0 else None
         except Malformed:
             self._skip("not an event")
             return []
-        place = start - HEAD.size
         if logged.version:  # the first record of a file
             self._at = -place
         if abs(logged.step) > MAX_STEP:
             self._skip("a step beyond 2^53")
             return []
-        moment = Moment(self._time(logged.time_s, arrival), logged.step, self._at + place)
-        records: list[Record] = []
+        moment = Moment(span.row, logged.time_s, logged.step, self._at + place)
+        count, records = len(self._numbers), []
         for value in logged.values:
             records += self._value(value, moment, arrival)
-        if spot and len(records) == 1 and isinstance(records[0], Points) and len(records[0].names) == 1:
-            tag = self._tags[records[0].names[0]]
-            self._templates.learn(data, body, end, tag, start + spot.start, spot.type)
+        if spot and len(self._numbers) == count + 1:
+            at = span.start + spot.start - int(head.body[span.row])
+            where = at, at + np.dtype(spot.type).itemsize
+            self._templates.learn(sorting, span.row, Template(self._numbers.newest_tag, spot.type), where)
         return records
 
     def _value(self, data: bytes, moment: Moment, arrival: Arrival | None) -> list[Record]:
@@ -158,20 +167,19 @@ class EventFile:
         if value.number is not None:
             return self._number(value.tag, value.number, moment)
         if value.histogram is not None:
-            return self._histogram(value.tag, summary.histogram(value.histogram), moment)
-        when = self._when(moment.time_s, arrival)
+            return self._histogram(value.tag, summary.histogram(value.histogram), moment, arrival)
         if value.plugin == "hparams":
             return self._hyperparameters(value.content)
         if value.image is not None:
-            return self._image(value.tag, summary.image_size(value.image), moment, when)
+            return self._image(value.tag, summary.image_size(value.image), moment, arrival)
         if value.tensor is None:
             return []
         if value.plugin in ("", "images") and (size := _told_size(value.tensor)):
-            return self._image(value.tag, size, moment, when)
+            return self._image(value.tag, size, moment, arrival)
         if value.plugin == "text":
-            return self._text(value.tag, summary.tensor(value.tensor).strings, moment, when)
+            return self._text(value.tag, summary.tensor(value.tensor).strings, moment, arrival)
         if value.plugin == "histograms":
-            return self._histogram(value.tag, _triples(summary.tensor(value.tensor).numbers), moment)
+            return self._histogram(value.tag, _triples(summary.tensor(value.tensor).numbers), moment, arrival)
         if value.plugin in ("", "scalars"):
             numbers = summary.tensor(value.tensor).numbers
             if len(numbers) == 1:
@@ -180,38 +188,40 @@ class EventFile:
         return []
 
     def _number(self, name: str, number: float, moment: Moment) -> list[Record]:
-        tag = self._tag(name, name)
-        return [self._point(tag, (number,), moment)] if tag else []
+        """A point among the others of the batch."""
+        if tag := self._tag(name, name):
+            self._numbers.add(moment.row, tag, moment.time_s, moment.step, number)
+        return []
 
-    def _histogram(self, name: str, buckets: Buckets1D, moment: Moment) -> list[Record]:
+    def _histogram(self, name: str, buckets: Buckets1D, moment: Moment, arrival: Arrival | None) -> list[Record]:
         bands = summary.quantiles(buckets, SHARES)
         if bands is None:
             return []
         tag = self._tag(f"{name}{BANDS[0]}", *(name + band for band in BANDS))
         values = (float(buckets.left[0]), *bands, float(buckets.right[-1]))
-        return [self._point(tag, values, moment)] if tag else []
+        if tag is None:
+            return []
+        time_s, segment = self._time(moment.time_s, arrival), tag.advance(moment.step)
+        return [Points(self._run, self._labels, tag.names, values, time_s, moment.step, segment)]
 
-    def _point(self, tag: Tag, values: tuple[float, ...], moment: Moment) -> Points:
-        return Points(self._run, self._labels, tag.names, values, moment.time_s, moment.step, tag.advance(moment.step))
-
-    def _text(self, tag: str, strings: list[bytes], moment: Moment, when: float) -> list[Record]:
+    def _text(self, tag: str, strings: list[bytes], moment: Moment, arrival: Arrival | None) -> list[Record]:
         lines = "\n".join(summary.text(one) for one in strings).split("\n")
         if len(lines) > MAX_TEXT_LINES:
             self.tally.skip_field(tag, f"has more than {MAX_TEXT_LINES} lines")
-        head = f"{tag}, step {moment.step}: "
+        head, when = f"{tag}, step {moment.step}: ", self._when(moment.time_s, arrival)
         return [
             LogLine(self._run, self._file, when, 0, inert(head + line.rstrip("\r"))[:MAX_TEXT_CHARS])
             for line in lines[:MAX_TEXT_LINES]
             if line.strip()
         ]
 
-    def _image(self, tag: str, size: tuple[int, int], moment: Moment, when: float) -> list[Record]:
+    def _image(self, tag: str, size: tuple[int, int], moment: Moment, arrival: Arrival | None) -> list[Record]:
         """By reference: the record that begins at `offset` holds the pixels."""
         tag = inert(tag[:MAX_NAME_CHARS])
         fields: dict[str, Any] = {"tag": tag, "file": self._file, "offset": moment.offset}
         if all(0 < length < MOST_PIXELS for length in size):
             fields |= {"width": size[0], "height": size[1]}
-        return [Event(self._run, "image", when, step=moment.step, text=tag, fields=fields)]
+        return [Event(self._run, "image", self._when(moment.time_s, arrival), step=moment.step, text=tag, fields=fields)]
 
     def _hyperparameters(self, content: bytes) -> list[Record]:
         found = summary.hyperparameters(content)
@@ -251,40 +261,50 @@ class EventFile:
             self.tally.skip_field("wall_time", "is not a time in Unix seconds")
         return arrival.until_s if arrival else None
 
-    def _when(self, time_s: float | None, arrival: Arrival | None) -> float:
+    def _when(self, logged_s: float, arrival: Arrival | None) -> float:
         """For what must have a time: in doubt that of the file's beginning."""
-        return time_s if time_s is not None else arrival.until_s if arrival else float(self._begun_s)
+        time_s = self._time(logged_s, arrival)
+        return float(self._begun_s) if time_s is None else time_s
 
     def _skip(self, reason: str) -> None:
         self.tally.skip_line(reason)
 
 
+class Span(NamedTuple):
+    """The data of a record in the bytes of a batch."""
+
+    row: int
+    start: int
+    end: int
+
+
 class Moment(NamedTuple):
     """What the values of a record share."""
 
-    time_s: float | None  # Unix seconds
+    row: int
+    time_s: float  # Unix seconds, as it was logged
     step: int
     offset: int  # of the record in its file
 
 
-def _good(data: bytes, cut: Cut) -> list[bool]:
+def _good(data: bytes, cut: Cut, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether each record is as it was written; of long ones that is not asked."""
-    good = np.ones(len(cut.starts), np.bool_)
+    good = np.ones(len(starts), np.bool_)
     asked = good.copy()
     asked[cut.long] = False
-    good[asked] = intact(data, np.array(cut.starts, np.int64)[asked], np.array(cut.lengths, np.int64)[asked])
-    found: list[bool] = good.tolist()
-    return found
+    good[asked] = intact(data, starts[asked], lengths[asked])
+    return good
 
 
-def _merged(points: list[Record], others: list[tuple[int, list[Record]]]) -> list[Record]:
+def _merged(points: list[Record], columns: NumberColumns, others: list[tuple[int, list[Record]]]) -> list[Record]:
     """In the order of the file."""
     records: list[Record] = []
     done = 0
-    for before, found in others:
-        records += points[done:before]
+    places = np.searchsorted(columns.row, [row for row, _ in others]).tolist()
+    for place, (_, found) in zip(places, others, strict=True):
+        records += points[done:place]
         records += found
-        done = before
+        done = place
     return records + points[done:] if records else points
 
 

@@ -52,25 +52,29 @@ class RecordCutter:
     def cut(self, data: bytes) -> Cut:
         """A record that is not complete yet is left for the next time."""
         cut = Cut([], [], [], [], 0)
+        starts, lengths, crc_of, unpack = cut.starts, cut.lengths, self._crcs.get, HEAD.unpack_from
         at, end = self._skipped(data), len(data)
         while at + HEAD.size <= end:
-            length, crc = HEAD.unpack_from(data, at)
-            if self._crcs.get(length) != crc and not self._is_length(length, crc):
+            length, crc = unpack(data, at)
+            if crc_of(length) != crc and not self._is_length(length, crc):
                 if end - at <= EMPTY_BYTES and not any(data[at:]):
                     break
                 at = self._next(data, at, cut.damaged)
                 continue
-            self.lost = False
-            kept = length if length <= LONG_BYTES else LONG_HEAD_BYTES
+            if self.lost:
+                self.lost = False
             after = at + FRAME_BYTES + length
-            if (after if kept == length else at + HEAD.size + kept) > end:
+            if length > LONG_BYTES:
+                if at + HEAD.size + LONG_HEAD_BYTES > end:
+                    break
+                cut.long.append(len(starts))
+                length, self.skip = LONG_HEAD_BYTES, max(0, after - end)
+                after = min(after, end)
+            elif after > end:
                 break
-            if kept < length:
-                cut.long.append(len(cut.starts))
-            cut.starts.append(at + HEAD.size)
-            cut.lengths.append(kept)
-            at = min(after, end)
-            self.skip = after - at
+            starts.append(at + HEAD.size)
+            lengths.append(length)
+            at = after
         return cut._replace(used=at)
 
     def rewind(self) -> None:
