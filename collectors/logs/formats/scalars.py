@@ -76,10 +76,24 @@ class Sorting:
         key = self.keys[row]
         return bool(key >= 0 and self.templates[key])
 
-    def unknown(self) -> list[int]:
-        """The rows that belong to no template."""
-        known = np.array([bool(template) for template in self.templates] + [False])
-        found: list[int] = np.flatnonzero(~known[self.keys]).tolist()
+    def known(self) -> NDArray[np.bool_]:
+        """Whether each record has a template."""
+        found: NDArray[np.bool_] = np.array([bool(template) for template in self.templates] + [False])[self.keys]
+        return found
+
+    def tags(self) -> list[Tag]:
+        return [template.tag for template in self.templates if template]
+
+    def values(self, data: bytes, keys: Ints, bodies: Ints) -> NDArray[np.float64]:
+        """The numbers of records with templates."""
+        found = np.empty(len(keys))
+        begins = np.array([place[0] for place in self.places], np.int64)
+        types = np.array([template.type if template else "" for template in self.templates], "U3")
+        for type_ in set(types.tolist()) - {""}:
+            which = np.flatnonzero(types[keys] == type_)
+            at = bodies[which] + begins[keys[which]]
+            raw = np.frombuffer(data, np.uint8)[at[:, None] + np.arange(np.dtype(type_).itemsize)]
+            found[which] = raw.view(type_).ravel()
         return found
 
 
@@ -172,35 +186,22 @@ class Numbers:
 
     def with_known(self, data: bytes, heads: Heads, sorting: Sorting, until: int) -> NumberColumns:
         """Together with those of the records, up to row `until`, whose templates are known."""
-        rows = np.arange(until)
-        taken = np.zeros(len(heads.step), np.bool_)
-        taken[self._rows] = True
-        known = np.array([bool(template) for template in sorting.templates] + [False])
-        rows = rows[known[sorting.keys[:until]] & ~taken[:until]]
+        alone = np.zeros(len(heads.step), np.bool_)
+        alone[self._rows] = True
+        rows = np.flatnonzero(sorting.known()[:until] & ~alone[:until])
         keys = sorting.keys[rows]
-        tags, number_of = list(self._tags), {id(tag): i for i, tag in enumerate(self._tags)}
-        of_key = np.zeros(len(sorting.templates) + 1, np.int64)
-        values = np.empty(len(rows))
-        for type_ in {template.type for template in sorting.templates if template}:
-            of_type = np.array([bool(template and template.type == type_) for template in sorting.templates])
-            which = np.flatnonzero(of_type[keys])
-            at = heads.body[rows[which]] + np.array([place[0] for place in sorting.places], np.int64)[keys[which]]
-            raw = np.frombuffer(data, np.uint8)[at[:, None] + np.arange(np.dtype(type_).itemsize)]
-            values[which] = raw.view(type_).ravel()
-        for key, template in enumerate(sorting.templates):
-            if template:
-                of_key[key] = number_of.setdefault(id(template.tag), len(tags))
-                if of_key[key] == len(tags):
-                    tags.append(template.tag)
+        tags = list({id(tag): tag for tag in self._tags + sorting.tags()}.values())
+        number_of = {id(tag): i for i, tag in enumerate(tags)}
+        of_key = np.array([number_of[id(one.tag)] if one else 0 for one in sorting.templates], np.int64)
         own = np.array([number_of[id(tag)] for tag in self._tags], np.int64)
-        all_rows = np.concatenate([np.array(self._rows, np.int64), rows])
-        order = np.argsort(all_rows, kind="stable")
+        row = np.concatenate([np.array(self._rows, np.int64), rows])
+        order = np.argsort(row, kind="stable")
         return NumberColumns(
-            all_rows[order],
+            row[order],
             np.concatenate([own, of_key[keys]])[order],
             np.concatenate([np.array(self._times), heads.time_s[rows]])[order],
             np.concatenate([np.array(self._steps, np.int64), heads.step[rows]])[order],
-            np.concatenate([np.array(self._values), values])[order],
+            np.concatenate([np.array(self._values), sorting.values(data, keys, heads.body[rows])])[order],
             tags,
         )
 

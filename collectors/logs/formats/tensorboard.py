@@ -104,7 +104,7 @@ class EventFile:
         self._numbers = Numbers()
         others: list[tuple[int, list[Record]]] = []  # with their row
         before, until = self.tally.lines_read, len(starts)
-        for row in sorting.unknown():
+        for row in np.flatnonzero(~sorting.known()).tolist():
             if sorting.is_known(row):  # since the first of its kind was read
                 continue
             if self._new_tags >= MAX_NEW_SHAPES:
