@@ -6,6 +6,7 @@ import json
 import math
 import random
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from collectors.logs.formats import Arrival, summary, tfrecord
 from collectors.logs.formats.jsonl import Names
 from collectors.logs.formats.tensorboard import EventFile, part
 from collectors.records import Event, LogLine, Points, Record, RunInfo
+from tests.test_finding import found, run_in, started
 from tests.test_tail import Follower
 
 RECORDED = Path(__file__).parent / "recorded" / "tensorboard"
@@ -334,6 +336,15 @@ def test_files_of_a_folder_and_of_its_parts_are_one_run_and_restarts_are_segment
     assert [segment for _, segment in series["loss"]] == [1764000000, 1764000000, 1764000100]
     (activity,) = follower.tail.live_runs()
     assert activity.folder == run and list(activity.parts) == ["train", "validation"]
+
+
+HOLDS = "import sys, time; file = open(sys.argv[1], 'ab'); time.sleep(60)"
+
+
+def test_who_writes_into_a_part_of_the_run_is_its_process(tmp_path: Path) -> None:
+    (tmp_path / "a" / "train").mkdir(parents=True)
+    with started(sys.executable, "-c", HOLDS, tmp_path / "a" / "train" / "events.out.tfevents.1764000000.box.1.0") as training:
+        assert found(run_in(tmp_path / "a")._replace(parts=("train",))) == {"run": [training.pid]}
 
 
 def test_a_file_in_the_log_folder_itself_is_a_run_with_the_folders_name(follower: Follower, tmp_path: Path) -> None:
