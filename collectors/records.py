@@ -58,7 +58,7 @@ class Event(NamedTuple):
 
 
 class RunInfo(NamedTuple):
-    """The contents of a run's `run.json`; replaces earlier ones."""
+    """The contents of a run's `run.json`, with the configuration in its other files; replaces earlier ones."""
 
     run: str
     info: Mapping[str, Any]

@@ -10,7 +10,7 @@ const CHARACTER_PX = 5.8; // of an 11 px label, generously
 const ICON_PX = 16;
 const MOST = 80; // more markers than this are not shown
 const APART_PX = 4; // markers of a kind
-const MINOR = new Set(["validation", "gc", "collective", "process"]); // drawn as ticks without a word
+const MINOR = new Set(["validation", "gc", "collective", "process", "image"]); // drawn as ticks without a word
 
 /**
  * @param {Event[]} events @param {{lo: number, hi: number}} view @param {number} width px

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..records import labels_of
-from .formats import Format, exited, info, jsonl, text
-from .formats.values import inert
+from .formats import Format, exited, info, jsonl, tensorboard, text
+from .formats.values import inert, inert_path
 
 if TYPE_CHECKING:
     from .run_folder import RunFolder
@@ -26,6 +27,7 @@ class Origin(NamedTuple):
     name: str  # of the file, in its folder
     host: str
     written_s: float  # when it was last written, Unix seconds
+    part: str = ""  # the name of its folder, where that is a part of the run's folder
 
     @property
     def rank(self) -> int:
@@ -44,6 +46,9 @@ class Known(NamedTuple):
     reading: Literal["lines", "bytes", "whole"]
     make: Callable[[Origin, State], Format]
     suffix: str = ""  # removed from the name of a run that is one file
+    part: Callable[[str], str | None] | None = (
+        None  # None for the name of a folder that is a run; such files are no runs by themselves
+    )
     first: Callable[[int], tuple[str, ...]] = lambda rank: ()  # files of the folder that are read before a rank's lines
     most_bytes: int = SMALL_BYTES  # of a file that is read whole
 
@@ -78,6 +83,13 @@ def _metrics(origin: Origin, state: State) -> Format:
     return jsonl.Metrics(run.name, labels, lambda: run.starts_of(rank), state, run.names())
 
 
+def _tensorboard(origin: Origin, state: State) -> Format:
+    run, file = origin.run, f"{origin.part}/{origin.name}".lstrip("/")
+    labels, prefix = labels_of(host=inert(origin.host)), tensorboard.part(origin.part) or ""
+    take = functools.partial(run.take_config, file)
+    return tensorboard.EventFile(run.name, labels, inert(file), inert(prefix), run.names(), take, state)
+
+
 def _text(origin: Origin, state: State) -> Format:
     return text.Text(origin.run.name, inert(origin.name), origin.written_s, state)
 
@@ -87,6 +99,7 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
     Known("exit", lambda name: name == exited.FILE, "whole", _exited),
     Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, suffix=".jsonl"),
     Known("metrics", lambda name: name.endswith(".jsonl"), "lines", _metrics, suffix=".jsonl", first=events_of),
+    Known("tensorboard", lambda name: name.startswith(tensorboard.NAME), "bytes", _tensorboard, part=tensorboard.part),
     Known("text", lambda name: name.endswith(".log"), "lines", _text, suffix=".log"),
 )
 
@@ -94,6 +107,29 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
 def format_of(name: str) -> Known | None:
     """None for a file that is not read."""
     return None if name.startswith(".") else next((row for row in FORMATS if row.takes(name)), None)
+
+
+class RunPlace(NamedTuple):
+    """Which run a file belongs to."""
+
+    run: str
+    folder: Path
+    single_file: bool  # the run is this file
+
+
+def place_of(path: Path, root: Path) -> RunPlace:
+    """A run is a folder, its name the path below `root`; a file that lies in `root` itself is a run of its own, named like it.
+
+    Where the format knows parts, `root/a/train/FILE` is in run `a`, and `root/FILE` in a run that is called as `root` is.
+    """
+    known, folder = format_of(path.name), path.parent
+    if folder == root and known is not None and known.part is not None:
+        return RunPlace(inert_path(root.name) or "logs", folder, False)
+    if folder == root:
+        return RunPlace(inert_path(path.name).removesuffix(known.suffix if known else ""), folder, True)
+    if known is not None and known.part is not None and folder.parent != root and known.part(folder.name) is not None:
+        folder = folder.parent
+    return RunPlace(inert_path(folder.relative_to(root)), folder, False)
 
 
 def reading_order(path: Path) -> tuple[str, int, str]:

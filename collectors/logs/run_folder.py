@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from ..records import Event, LogLine, Points, Record
 from .formats.jsonl import Names
 
 INTERVALS = 100  # between lines, for a run's median
+MAX_CONFIGS = 100  # of files beside run.json, the newest
 
 
 class Lifetimes(Protocol):
@@ -26,12 +27,16 @@ class Lifetimes(Protocol):
 class RunFolder:
     """A run is a folder, or a single file that lies in the log folder itself."""
 
-    def __init__(self, name: str, folder: Path, single_file: bool, host: str) -> None:
+    def __init__(self, name: str, folder: Path, single_file: bool, host: str, configs: Mapping[str, Any] | None = None) -> None:
+        """`configs` are those that its files told before, by file."""
         self.name, self.folder, self.single_file = name, folder, single_file
         self.info: dict[str, Any] = {}
         self.events: dict[str, Lifetimes] = {}  # by file name
         self.last_line_s: float | None = None
+        self.parts: set[str] = set()  # names of the folders in it whose files are the run's, too
         self._host = host
+        self._told: dict[str, Any] = {}  # by run.json
+        self._configs: dict[str, Any] = dict(configs or {})
         self._intervals: deque[float] = deque(maxlen=INTERVALS)
         self._activity: RunActivity | None = None
         self._names: weakref.ref[Names] | None = None
@@ -55,12 +60,27 @@ class RunFolder:
         starts = sorted(event.time_s for event in self._lifetimes() if event.kind == "start" and event.rank == rank)
         return [0.0] * forgotten + starts
 
-    def take_info(self, fields: dict[str, Any]) -> bool:
-        """Take the fields of run.json; return whether they are new."""
-        if fields == self.info:
-            return False
-        self.info, self._activity = fields, None
-        return True
+    def take_info(self, fields: dict[str, Any]) -> dict[str, Any] | None:
+        """Take the fields of run.json; return what is known of the run now, None if that is not new."""
+        self._told = fields
+        return self._news()
+
+    def take_config(self, file: str, config: dict[str, Any]) -> dict[str, Any] | None:
+        """Take another file's configuration; run.json overrides each of its fields."""
+        self._configs.pop(file, None)
+        self._configs[file] = config
+        for oldest in list(self._configs)[:-MAX_CONFIGS]:
+            del self._configs[oldest]
+        return self._news()
+
+    def part_of(self, path: Path) -> str:
+        """The name of the file's folder, where that is a part of this one; "" for a file of this folder itself."""
+        if path.parent == self.folder:
+            return ""
+        if path.parent.name not in self.parts:
+            self.parts.add(path.parent.name)
+            self._activity = None
+        return path.parent.name
 
     def noticed(self, records: Sequence[Record]) -> None:
         """`records` are new; of a backlog, the last ones are enough."""
@@ -84,8 +104,17 @@ class RunFolder:
                 self.last_line_s,
                 statistics.median(self._intervals) if len(self._intervals) >= 3 else None,
                 single_file=self.single_file,
+                parts=tuple(sorted(self.parts)),
             )
         return self._activity
+
+    def _news(self) -> dict[str, Any] | None:
+        config = {name: value for one in [*self._configs.values(), self._told.get("config", {})] for name, value in one.items()}
+        info = self._told | ({"config": config} if self._configs else {})
+        if info == self.info:
+            return None
+        self.info, self._activity = info, None
+        return info
 
     def _lifetimes(self) -> list[Event]:
         return [event for events in list(self.events.values()) for event in events.lifetimes]

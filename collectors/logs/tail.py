@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from ..process.activity import RunActivity
 from ..records import Offset, Record
@@ -20,7 +20,7 @@ from .aside import AsideFiles
 from .followed import BATCH_BYTES, FollowedFile, with_skip, written_s
 from .formats import WholeFormat
 from .formats.values import inert_path
-from .known import Known, Origin, format_of, rank_of, reading_order
+from .known import Known, Origin, format_of, place_of, rank_of, reading_order
 from .opening import NotRead, read_file
 from .run_folder import RunFolder
 from .turns import FileTurns
@@ -56,6 +56,10 @@ class Tail:
         self._prefix = f"{self._root}/"
         self._offsets = dict(offsets)  # of the files that are not open
         self._runs: dict[str, RunFolder] = {}
+        self._configs: dict[str, dict[str, Any]] = {}  # of runs none of whose files was read yet: what a file told of it, by file
+        for key, offset in offsets.items():
+            if config := offset.state.get("config"):
+                self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._turns, self._aside = FileTurns(), AsideFiles()
         self._swept_s = time.monotonic()
@@ -148,7 +152,7 @@ class Tail:
         key = self._key(path)
         data, found = read_file(path, self._root, known.most_bytes)
         before = self._offsets.get(key)
-        origin = Origin(run, path.name, run.host, written_s(path))
+        origin = Origin(run, path.name, run.host, written_s(path), run.part_of(path))
         format = cast(WholeFormat, known.make(origin, before.state if before else {}))
         records, tally = format.parse_whole(data), format.tally
         counts = tally.lines_read, tally.lines_skipped, tally.fields_skipped, tally.first_skip
@@ -213,12 +217,10 @@ class Tail:
         return known._replace(trouble="") if known else Offset(key, self._run_of(path).name, 0, 0, 0, 0, 0, 0, "", {})
 
     def _run_of(self, path: Path) -> RunFolder:
-        """A run is a folder; a file in the log folder itself is a run of its own, named after it."""
-        single = path.parent == self._root
-        known = format_of(path.name) if single else None
-        name = self._key(path).removesuffix(known.suffix) if known else self._key(path if single else path.parent)
+        """Made when its first file is read."""
+        name, folder, single = place_of(path, self._root)
         if name not in self._runs:
-            self._runs[name] = RunFolder(name, path.parent, single, self._host)
+            self._runs[name] = RunFolder(name, folder, single, self._host, self._configs.pop(name, {}))
         return self._runs[name]
 
     def _file(self, path: Path, run: RunFolder, known: Known) -> FollowedFile:

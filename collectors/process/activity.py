@@ -26,6 +26,7 @@ class RunActivity(NamedTuple):
     seen: Sequence[Event] = ()  # what the collector wrote down of its processes
     exits: Sequence[Event] = ()
     single_file: bool = False  # a file in the log folder itself
+    parts: Sequence[str] = ()  # names of the folders in its folder whose files are the run's, too
 
 
 class RunProcess(NamedTuple):

@@ -119,10 +119,14 @@ class Finder:
             return
         begun_s = time.thread_time()
         self._holding.clear()
-        self._open = walk({self._folder(activity.folder) for activity in unnamed}, self._proc)
+        self._open = walk({folder for activity in unnamed for folder in self._folders_of(activity)}, self._proc)
         shortest_s, longest_s = WALK_S
         pause_s = min(longest_s, max(shortest_s, (time.thread_time() - begun_s) / WALK_SHARE))
         self._walked_s, self._walk_at_s = now_s, now_s + pause_s
+
+    def _folders_of(self, activity: RunActivity) -> list[str]:
+        folder = self._folder(activity.folder)
+        return [folder, *(f"{folder}/{part}" for part in activity.parts)]
 
     def _folder(self, folder: Path) -> str:
         if folder not in self._folders:
@@ -183,8 +187,8 @@ class Finder:
 
     def _paths_of(self, activity: RunActivity) -> list[str]:
         """The run's open files: all of its folder, or the one file in the log folder itself."""
-        folder = self._folder(activity.folder)
-        inside = [path for path in self._open.files if path.rpartition("/")[0] == folder]
+        folder, folders = self._folder(activity.folder), self._folders_of(activity)
+        inside = [path for path in self._open.files if path.rpartition("/")[0] in folders]
         if activity.single_file:
             return [path for path in inside if path in (f"{folder}/{activity.run}.jsonl", f"{folder}/{activity.run}.log")]
         return inside

@@ -12,8 +12,7 @@ from .identity import identity_of
 from .launchers import is_launcher, is_launchers_command
 from .proc import PROC, ancestors, command_of, descendants, environment_of, runs_python
 
-NUMBERS = ".jsonl"
-SUFFIXES = (NUMBERS, ".log")
+EVENT_FILE = "events.out.tfevents."
 OUTPUT = ("1", "2")  # descriptors
 MOST_PIPES = 8  # programs between a training and its log: python | grep | ts | tee
 
@@ -35,12 +34,20 @@ def walk(folders: Collection[str], proc: Path = PROC) -> Open:
 def writers_of(paths: Iterable[str], found: Open, proc: Path = PROC) -> list[int]:
     """The processes that a run consists of: without their children, launchers, shells and programs that carry their output."""
     holders = {path: found.files.get(path, []) for path in paths}
-    with_numbers = {pid for path, pids in holders.items() if path.endswith(NUMBERS) for pid in pids}
+    with_numbers = {pid for path, pids in holders.items() if _holds_numbers(path) for pid in pids}
     sources = {source for pid in _pids(holders) for source in _sources(pid, with_numbers, found, proc)}
     pythons = [pid for pid in sources if runs_python(pid, proc)]
     able = {pid for pid in pythons if not is_launcher(pid, proc) or _writes_alone(pid, holders, proc)}
     able = able or (sources if not pythons else set())
     return sorted(pid for pid in able if not able.intersection(ancestors(pid, proc)))
+
+
+def _is_read(name: str) -> bool:
+    return name.endswith(".log") or _holds_numbers(name)
+
+
+def _holds_numbers(path: str) -> bool:
+    return path.endswith(".jsonl") or path.rpartition("/")[2].startswith(EVENT_FILE)
 
 
 def _pids(holders: Mapping[str, Collection[int]]) -> set[int]:
@@ -49,7 +56,7 @@ def _pids(holders: Mapping[str, Collection[int]]) -> set[int]:
 
 def _writes_alone(pid: int, holders: Mapping[str, Collection[int]], proc: Path) -> bool:
     """Whether it holds a file of numbers that no rank below it does: it trains, although it starts others as a launcher would."""
-    alone = [pids for path, pids in holders.items() if path.endswith(NUMBERS) and pid in pids]
+    alone = [pids for path, pids in holders.items() if _holds_numbers(path) and pid in pids]
     if not alone or is_launchers_command(command_of(pid, proc)):
         return False
     ranks = {child for child in descendants(pid, proc) if identity_of(environment_of(child, proc)).rank is not None}
@@ -121,7 +128,7 @@ class _Walk:
     def _look_at_file(self, pid: int, number: str, path: str) -> str:
         """Its path outside its container."""
         folder, _, name = path.rpartition("/")
-        if folder not in self._folders and name.endswith(SUFFIXES) and self._is_contained(pid):
+        if folder not in self._folders and _is_read(name) and self._is_contained(pid):
             path = self._path_here(f"{self._proc}/{pid}/fd/{number}") or path
             folder, _, name = path.rpartition("/")
         if folder in self._folders and not name.startswith(".") and _for_writing(self._proc, pid, number):
@@ -178,7 +185,7 @@ def _by_inode(folders: Collection[str]) -> Iterator[tuple[tuple[int, int], str]]
     for folder in folders:
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.endswith(SUFFIXES):
+                if _is_read(entry.name):
                     found = entry.stat()
                     yield (found.st_dev, found.st_ino), entry.path
 

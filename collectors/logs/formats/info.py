@@ -17,9 +17,9 @@ MAX_INFO_BYTES = 64 << 10  # of JSON, kept of one run
 
 
 class Info:
-    """The whole of a `run.json`; `take` says whether it is news."""
+    """The whole of a `run.json`; `take` answers what is known of the run with it, where that is new."""
 
-    def __init__(self, run: str, take: Callable[[dict[str, Any]], bool]) -> None:
+    def __init__(self, run: str, take: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
         self.tally = Tally()
         self._run, self._take = run, take
 
@@ -30,7 +30,8 @@ class Info:
         fields = parse(data, self.tally) if data else None
         self.tally.lines_read = 0  # the file is one value, however many lines it has
         self.tally.first_skip = self.tally.first_skip.removeprefix("line 1: ")
-        return [RunInfo(self._run, fields)] if fields is not None and self._take(fields) else []
+        news = self._take(fields) if fields is not None else None
+        return [RunInfo(self._run, news)] if news is not None else []
 
 
 def text(value: object) -> object:
