@@ -28,14 +28,14 @@ class RunFolder:
     """A run is a folder, or a single file that lies in the log folder itself."""
 
     def __init__(self, name: str, folder: Path, single_file: bool, host: str, configs: Mapping[str, Any] | None = None) -> None:
-        """`configs` are those that its files told before, by file."""
+        """`configs` are those read from its files before, by file."""
         self.name, self.folder, self.single_file = name, folder, single_file
         self.info: dict[str, Any] = {}
         self.events: dict[str, Lifetimes] = {}  # by file name
         self.last_line_s: float | None = None
         self.parts: set[str] = set()  # names of the folders in it whose files are the run's, too
         self._host = host
-        self._told: dict[str, Any] = {}  # by run.json
+        self._described: dict[str, Any] = {}  # by run.json
         self._configs: dict[str, Any] = dict(configs or {})
         self._intervals: deque[float] = deque(maxlen=INTERVALS)
         self._activity: RunActivity | None = None
@@ -62,7 +62,7 @@ class RunFolder:
 
     def take_info(self, fields: dict[str, Any]) -> dict[str, Any] | None:
         """Take the fields of run.json; return what is known of the run now, None if that is not new."""
-        self._told = fields
+        self._described = fields
         return self._news()
 
     def take_config(self, file: str, config: dict[str, Any]) -> dict[str, Any] | None:
@@ -109,8 +109,10 @@ class RunFolder:
         return self._activity
 
     def _news(self) -> dict[str, Any] | None:
-        config = {name: value for one in [*self._configs.values(), self._told.get("config", {})] for name, value in one.items()}
-        info = self._told | ({"config": config} if self._configs else {})
+        config = {
+            name: value for part in [*self._configs.values(), self._described.get("config", {})] for name, value in part.items()
+        }
+        info = self._described | ({"config": config} if self._configs else {})
         if info == self.info:
             return None
         self.info, self._activity = info, None

@@ -56,7 +56,7 @@ class Tail:
         self._prefix = f"{self._root}/"
         self._offsets = dict(offsets)  # of the files that are not open
         self._runs: dict[str, RunFolder] = {}
-        self._configs: dict[str, dict[str, Any]] = {}  # of runs none of whose files was read yet: what a file told of it, by file
+        self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
         for key, offset in offsets.items():
             if config := offset.state.get("config"):
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config

@@ -192,7 +192,7 @@ class Numbers:
         keys = sorting.keys[rows]
         tags = list({id(tag): tag for tag in self._tags + sorting.tags()}.values())
         number_of = {id(tag): i for i, tag in enumerate(tags)}
-        of_key = np.array([number_of[id(one.tag)] if one else 0 for one in sorting.templates], np.int64)
+        of_key = np.array([number_of[id(template.tag)] if template else 0 for template in sorting.templates], np.int64)
         own = np.array([number_of[id(tag)] for tag in self._tags], np.int64)
         row = np.concatenate([np.array(self._rows, np.int64), rows])
         order = np.argsort(row, kind="stable")

@@ -28,7 +28,7 @@ class LoggedValues(NamedTuple):
 
     time_s: float  # Unix seconds; 0.0 where the writer gave none
     step: int
-    version: str  # of the file, which the first record tells
+    version: str  # of the file, in its first record
     values: list[bytes]  # `Summary.Value`s
 
 
@@ -153,7 +153,7 @@ def quantiles(buckets: Buckets1D, shares: tuple[float, ...]) -> list[float] | No
 
 
 def hyperparameters(data: bytes) -> dict[str, Any] | None:
-    """Those of a session's start in an `HParamsPluginData`; None where it tells of something else. Raises Malformed."""
+    """Those of a session's start in an `HParamsPluginData`; None if it holds something else. Raises Malformed."""
     starts = [value for number, value in fields(data) if number == 3 and isinstance(value, bytes)]
     entries = [value for start in starts for number, value in fields(start) if number == 1 and isinstance(value, bytes)]
     found: dict[str, Any] = {}
@@ -164,7 +164,7 @@ def hyperparameters(data: bytes) -> dict[str, Any] | None:
 
 
 def image_size(data: bytes) -> tuple[int, int]:
-    """Width and height of an `Image`, 0 where they are not told. Raises Malformed."""
+    """Width and height of an `Image`, 0 where unknown. Raises Malformed."""
     found = {number: value for number, value in fields(data) if isinstance(value, int)}
     return found.get(2, 0), found.get(1, 0)
 
@@ -172,10 +172,10 @@ def image_size(data: bytes) -> tuple[int, int]:
 def spot(data: bytes) -> Spot | None:
     """Of a record whose only value is one number, which begins with its time. None for any other. Raises Malformed."""
     outer = list(spans(data))
-    if [one[:2] for one in outer] not in ([TIME, SUMMARY], [TIME, STEP, SUMMARY]):
+    if [part[:2] for part in outer] not in ([TIME, SUMMARY], [TIME, STEP, SUMMARY]):
         return None
     inner = list(spans(data, *outer[-1][2:]))
-    if [one[:2] for one in inner] != [(1, LENGTH)]:
+    if [part[:2] for part in inner] != [(1, LENGTH)]:
         return None
     parts = {number: (kind, start, stop) for number, kind, start, stop in spans(data, *inner[0][2:])}
     if (2 in parts) == (8 in parts):

@@ -123,7 +123,7 @@ class EventFile:
     def _points(self, columns: NumberColumns, arrival: Arrival | None) -> list[Record]:
         time_s: list[float | None] = columns.time_s.tolist()
         if not ((columns.time_s > 0.0) & (columns.time_s < MAX_TIME_S)).all():
-            time_s = [self._time(one, arrival) for one in columns.time_s.tolist()]
+            time_s = [self._time(time_s, arrival) for time_s in columns.time_s.tolist()]
         all_names = [tag.names for tag in columns.tags]
         names = [all_names[tag] for tag in columns.tag.tolist()]
         values = zip(columns.value.tolist(), strict=True)
@@ -174,7 +174,7 @@ class EventFile:
             return self._image(value.tag, summary.image_size(value.image), moment, arrival)
         if value.tensor is None:
             return []
-        if value.plugin in ("", "images") and (size := _told_size(value.tensor)):
+        if value.plugin in ("", "images") and (size := _declared_size(value.tensor)):
             return self._image(value.tag, size, moment, arrival)
         if value.plugin == "text":
             return self._text(value.tag, summary.tensor(value.tensor).strings, moment, arrival)
@@ -205,7 +205,7 @@ class EventFile:
         return [Points(self._run, self._labels, tag.names, values, time_s, moment.step, segment)]
 
     def _text(self, tag: str, strings: list[bytes], moment: Moment, arrival: Arrival | None) -> list[Record]:
-        lines = "\n".join(summary.text(one) for one in strings).split("\n")
+        lines = "\n".join(summary.text(string) for string in strings).split("\n")
         if len(lines) > MAX_TEXT_LINES:
             self.tally.skip_field(tag, f"has more than {MAX_TEXT_LINES} lines")
         head, when = f"{tag}, step {moment.step}: ", self._when(moment.time_s, arrival)
@@ -314,7 +314,7 @@ def _triples(numbers: NDArray[np.float64]) -> Buckets1D:
     return Buckets1D(table[:, 0], table[:, 1], table[:, 2])
 
 
-def _told_size(tensor: bytes) -> tuple[int, int] | None:
+def _declared_size(tensor: bytes) -> tuple[int, int] | None:
     """Width and height of an image of TensorFlow 2, which stand before its pixels as text; the plugin's name may be cut off behind them."""
-    told = [one for one in summary.tensor(tensor).strings[:2] if one.isdigit() and len(one) < 10]
-    return (int(told[0]), int(told[1])) if len(told) == 2 else None
+    sizes = [text for text in summary.tensor(tensor).strings[:2] if text.isdigit() and len(text) < 10]
+    return (int(sizes[0]), int(sizes[1])) if len(sizes) == 2 else None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 HEAD = struct.Struct("<QI")
 FRAME_BYTES = HEAD.size + 4
-LONG_BYTES = 256 << 10  # of a longer record only the beginning is looked at, whose CRC nothing can tell
+LONG_BYTES = 256 << 10  # of a longer record only the beginning is read, and its CRC is not checked
 LONG_HEAD_BYTES = 64 << 10
 MOST_BYTES = 1 << 32  # no record is longer
 VERSION = b"brain.Event:"  # stands in the first record of a file
@@ -181,7 +181,7 @@ def _after_zeros(register: int, count: int) -> int:
     tables = _tables()
     if count >= 4:
         shares = (int(tables[count - 1 - i, (register >> 8 * i) & 255]) for i in range(4))
-        return functools.reduce(lambda one, other: one ^ other, shares)
+        return functools.reduce(lambda left, right: left ^ right, shares)
     for _ in itertools.repeat(None, count):
         register = int(tables[0, register & 255]) ^ (register >> 8)
     return register
