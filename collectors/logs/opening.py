@@ -20,6 +20,10 @@ class NotRead(Exception):
     """A file that is not read; the text says why, as the end of a sentence that begins with its name."""
 
 
+class NotMetrics(NotRead):
+    """A file of somebody's own, such as a data set, which has a name that a format takes: no fault, and looked at again only when it changes."""
+
+
 def open_file(path: Path, root: Path) -> int:
     """A descriptor of the regular file. Raises NotRead, FileNotFoundError, or what else the system says.
 

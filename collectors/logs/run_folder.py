@@ -12,6 +12,7 @@ from typing import Any
 from ..process import RunActivity
 from ..records import Event, LogLine, Points, Record
 from .formats.jsonl import Events, Names
+from .rivals import Rivals
 
 INTERVALS = 100  # between lines, for a run's median
 
@@ -23,6 +24,7 @@ class RunFolder:
         self.name, self.folder, self.single_file = name, folder, single_file
         self.info: dict[str, Any] = {}
         self.events: dict[str, Events] = {}  # by file name
+        self.rivals = Rivals(folder, name if single_file else "")
         self.last_line_s: float | None = None
         self._host = host
         self._intervals: deque[float] = deque(maxlen=INTERVALS)
@@ -54,6 +56,10 @@ class RunFolder:
             return False
         self.info, self._activity = fields, None
         return True
+
+    def take_config(self, fields: dict[str, Any]) -> bool:
+        """What another file says of the run's configuration; whether that is new. `run.json` says more, and keeps its place."""
+        return set(self.info) <= set(fields) and self.take_info(fields)
 
     def noticed(self, records: Sequence[Record]) -> None:
         """`records` are new; of a backlog, the last ones tell enough."""

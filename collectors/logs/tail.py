@@ -21,7 +21,7 @@ from .followed import BATCH_BYTES, FollowedFile, with_skip, written_s
 from .formats import WholeFormat
 from .formats.values import inert_path
 from .known import Known, Origin, format_of, rank_of, reading_order
-from .opening import NotRead, read_file
+from .opening import NotMetrics, NotRead, read_file
 from .run_folder import RunFolder
 from .turns import FileTurns
 from .watch import FolderWatch
@@ -64,6 +64,8 @@ class Tail:
         self._backlog = set(there)  # was there before we were: its lines have no arrival time
         self._turns.old(sorted(there, key=self._newest_first))
         for key, offset in offsets.items():
+            if (path := self._root / key) in self._backlog and "names" in offset.state:
+                self._run_of(path).rivals.keep(offset.state["names"], path.name)
             if offset.trouble:  # tried again, also if it is no longer there
                 self._aside.put(self._root / key, offset.trouble)
 
@@ -145,7 +147,7 @@ class Tail:
         return self._guarded(path, lambda: self._read_on(path, run, known, budget))
 
     def _read_whole(self, path: Path, run: RunFolder, known: Known) -> list[Record]:
-        key = self._key(path)
+        key = self._key(known.stands_for(path))
         data, found = read_file(path, self._root, known.most_bytes)
         before = self._offsets.get(key)
         origin = Origin(run, path.name, run.host, written_s(path))
@@ -187,7 +189,7 @@ class Tail:
         except FileNotFoundError:  # gone since it was noticed
             records = []
         except NotRead as error:
-            return self._set_aside(path, str(error))
+            return self._set_aside(path, str(error), quiet=isinstance(error, NotMetrics))
         except OSError as error:
             return self._set_aside(path, f"cannot be read ({error.strerror or error}); it is tried again")
         except Exception as error:  # no input may end the reading of the others
@@ -198,13 +200,13 @@ class Tail:
             records = [*records, self._known(path)]
         return records
 
-    def _set_aside(self, path: Path, reason: str) -> list[Record]:
+    def _set_aside(self, path: Path, reason: str, *, quiet: bool = False) -> list[Record]:
         """It is taken up again from where the last records of it ended."""
         known = self._known(path)
         if (file := self._files.pop(path, None)) is not None:
             file.close()
         self._offsets[known.path] = known
-        return [known._replace(trouble=reason)] if self._aside.put(path, reason) else []
+        return [known._replace(trouble=reason)] if self._aside.put(path, reason, quiet=quiet) else []
 
     def _known(self, path: Path) -> Offset:
         """How far the file has been read, without trouble."""
@@ -214,9 +216,10 @@ class Tail:
 
     def _run_of(self, path: Path) -> RunFolder:
         """A run is a folder; a file that lies in the log folder itself is a run of its own, named like it."""
+        known = format_of(path.name)
+        path = known.stands_for(path) if known else path
         single = path.parent == self._root
-        known = format_of(path.name) if single else None
-        name = self._key(path).removesuffix(known.suffix) if known else self._key(path if single else path.parent)
+        name = self._key(path).removesuffix(known.suffix) if known and single else self._key(path if single else path.parent)
         if name not in self._runs:
             self._runs[name] = RunFolder(name, path.parent, single, self._host)
         return self._runs[name]
