@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collectors.logs.formats.metric_lines import LineReader, values_of
 from collectors.logs.formats.text import Text
-from collectors.logs.formats.text_numbers import TextNumbers, values_of
+from collectors.logs.formats.text_numbers import TextNumbers
 from collectors.records import LogLine, Points, labels_of
 from tests.test_tail import Follower
 
@@ -170,13 +172,35 @@ def test_it_may_be_cut_and_resumed_anywhere(lines: list[str], cuts: list[int]) -
     assert repr(found) == repr(expected)
 
 
+@given(
+    st.lists(
+        st.sampled_from([template.format(3) for template in FOUND])
+        | st.lists(st.sampled_from(PIECES), max_size=8).map(lambda parts: "step 3 loss=0.5 " + "".join(parts))
+        | st.lists(st.sampled_from(PIECES), max_size=12).map("".join),
+        min_size=1,
+        max_size=6,
+    ),
+    st.data(),
+)
+@settings(deadline=None, max_examples=200)
+def test_what_is_remembered_of_a_line_changes_nothing(lines: list[str], data: st.DataObject) -> None:
+    """Lines come again with other numbers."""
+    reader = LineReader()
+    for line in lines * 3:
+        again = "".join(
+            data.draw(st.sampled_from(["3", "7", "12", "1.5"])) if part.isdigit() else part for part in re.split(r"(\d+)", line)
+        )
+        for text in (line, again):
+            assert repr(reader.read(text)) == repr(LineReader().read(text)), text
+
+
 @given(st.text(max_size=1_000) | st.lists(st.sampled_from(PIECES), max_size=200).map("".join))
 @settings(max_examples=300, deadline=None)
 def test_any_text_is_looked_at_in_little_time(text: str) -> None:
     began_s = time.process_time()
     numbers = TextNumbers("a", ())
     for line in ("step 1 " + text)[:1_000], text[:1_000]:
-        assert all(isinstance(value, float) for value in values_of(line).values())
+        assert all(isinstance(value, float) for value in values_of(line, {}, []).values())
         numbers.points(line, None)
     assert time.process_time() - began_s < 0.1
 
@@ -188,7 +212,7 @@ def test_no_line_makes_the_search_slow(part: str) -> None:
     line = (part * 1_000)[:1_000]
     began_s = time.process_time()
     for _ in range(20):
-        values_of(line)
+        values_of(line, {}, [])
         TextNumbers("a", ()).points("step 1 " + line[:900], None)
     assert time.process_time() - began_s < 0.5
 

@@ -10,7 +10,8 @@ from typing import Any
 from ...records import LogLine, Record
 from . import MAX_LINE_BYTES, Arrival, Tally
 from .entry import Entry
-from .text_numbers import TextNumbers, names_a_step
+from .metric_lines import names_a_step
+from .text_numbers import TextNumbers
 from .values import MAX_TIME_S
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERROR": 40, "CRITICAL": 50, "FATAL": 50}

@@ -7,38 +7,17 @@ whole numbers that never change are no metrics. The series are labelled `source=
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ...records import Labels, Points, labels_of
 from .jsonl import BACKWARD_STEPS
+from .metric_lines import LineReader, Progress
 
 LABEL = labels_of(source="text")
 SIGHTINGS = 3  # lines with a growing step, before a key is a series
 MAX_CHARS = 1_000  # of a line that is looked at
 MAX_KEYS, MAX_PENDING, MAX_REFUSED = 100, 200, 1_000  # of one file: series; keys that may become one; keys that must not
-MAX_ON_A_LINE = 40
-NUMBER = r"[-+]?(?:\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][-+]?\d{1,3})?|[-+]?(?:nan|inf)"
-END = r"(?=[\s,;|)\]}%'\"]|\.?\s|\.?$)"  # else it is the start of a version, an address, a date, a time or a size
-SPLIT = r"(?:train|training|val|valid|validation|eval|test)"
-WORD = r"(?:loss|acc|accuracy|lr|learning rate|ppl|perplexity|grad_norm|grad norm|error|reward|return|score|f1|auc|bleu|mfu)"
-KEY_VALUE = re.compile(
-    rf"(?<![\w/.:@+\-?&])[\"']?(?P<key>(?:{SPLIT}[ _])?(?:{WORD}\s|[a-z][\w/@\-]{{0,60}}+[\"']?\s?[:=]))\s{{0,3}}[\"']?(?P<value>{NUMBER}){END}",
-    re.IGNORECASE,
-)
-STEP = re.compile(
-    r"(?<![\w/.\-])(?:global[_ ]?)?(?P<word>step|iteration|iter|update|batch|epoch)s?(?:\(\w{1,10}\))?[\"']?\s{0,3}[:=#]?\s{0,3}"
-    r"[\[(\"']?\s{0,3}(?P<done>\d{1,15}(?:\.\d{1,9})?)(?:\s?/\s?(?P<total>\d{1,15}))?(?!\w|[/.:\-]\d)",
-    re.IGNORECASE,
-)
-BAR = re.compile(r"(?P<done>\d{1,12})/(?P<total>\d{1,12}) \[\d[\d:]{0,12}<[\d:?]{1,12}")
-OF_EPOCH = re.compile(r"\[\s{0,8}(?P<done>\d{1,12})/(?P<total>\d{1,12})")  # Train Epoch: 3 [6400/60000 (11%)]
-NO_METRICS = {
-    *("step", "steps", "global_step", "iter", "iteration", "it", "epoch", "epochs", "batch", "update", "total", "eta"),
-    *("rank", "local_rank", "world_size", "node", "host", "gpu", "cuda", "device", "pid", "port", "worker", "num_workers"),
-    *("seed", "line", "file", "version", "id", "size", "batch_size"),
-}
 
 
 class Sighting(NamedTuple):
@@ -47,15 +26,6 @@ class Sighting(NamedTuple):
     step: int
     time_s: float | None
     value: float
-
-
-class Progress(NamedTuple):
-    """How far the training is, as one line says it."""
-
-    epoch: float | None
-    done: int | None
-    total: int | None
-    is_bar: bool = False
 
 
 class TextNumbers:
@@ -79,6 +49,7 @@ class TextNumbers:
             for key, seen in state.get("pending", {}).items()
         }
         self._steps = Steps(state.get("steps"))
+        self._lines = LineReader()
 
     def state(self) -> dict[str, Any]:
         return {
@@ -90,12 +61,12 @@ class TextNumbers:
 
     def points(self, text: str, time_s: float | None) -> list[Points]:
         """Of one line without colours, which `names_a_step`."""
-        if len(text) > MAX_CHARS or (progress := progress_of(text)) is None:
+        line = self._lines.read(text) if len(text) <= MAX_CHARS else None
+        if line is None:
             return []
-        values = values_of(text)
-        if not values:
-            return []
-        step = self._steps.at(progress)
+        values, step = line.values, self._steps.at(line.progress)
+        if self._keys.keys() >= values.keys():
+            return [self._as_points(values, time_s, step)]
         ready = {key: value for key, value in values.items() if key in self._keys}
         found: list[Points] = []
         for key in values:
@@ -177,42 +148,6 @@ class Steps:
                 self._base = 0
         self._counted, self._done, self._epoch = True, done, progress.epoch
         return self._base + done
-
-
-def names_a_step(text: str) -> bool:
-    """Whether a closer look is worth it."""
-    return "tep" in text or "poch" in text or "it/s" in text or "s/it" in text or "iter" in text or "Iter" in text
-
-
-def progress_of(text: str) -> Progress | None:
-    """`Epoch [2/5], Step [100/500]` -> `Progress(2.0, 100, 500)`; None where a line names neither."""
-    epoch: float | None = None
-    done: int | None = None
-    total: int | None = None
-    for found in STEP.finditer(text):
-        if found["word"].lower() == "epoch":
-            epoch = float(found["done"]) if epoch is None else epoch
-        elif done is None:
-            done, total = int(float(found["done"])), int(found["total"]) if found["total"] else None
-    bar = None
-    if done is None:
-        bar = BAR.search(text) if "<" in text else None
-        count = bar or (OF_EPOCH.search(text) if epoch is not None and "[" in text else None)
-        if count:
-            done, total = int(count["done"]), int(count["total"])
-    return None if epoch is None and done is None else Progress(epoch, done, total, bar is not None)
-
-
-def values_of(text: str) -> dict[str, float]:
-    """`train loss 1.2, lr: 3e-4` -> `{"train_loss": 1.2, "lr": 0.0003}`"""
-    values: dict[str, float] = {}
-    for found in KEY_VALUE.finditer(text):
-        key = found["key"].rstrip(" \t:='\"").replace(" ", "_")
-        if key.lower() not in NO_METRICS:
-            values.setdefault(key, float(found["value"]))
-            if len(values) >= MAX_ON_A_LINE:
-                break
-    return values
 
 
 def _is_constant(seen: list[Sighting]) -> bool:
