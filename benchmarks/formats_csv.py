@@ -25,7 +25,8 @@ from .report import Row, run
 SCALE = float(os.environ.get("FORMATS_BENCH_SCALE", "1"))
 ROWS = int(400_000 * SCALE)
 COLUMNS = 10
-LINES, BATCH, TURNS = int(20_000 * SCALE), 5_000, 7
+LINES, BATCH, TURNS = 20_000, 5_000, 9
+KINDS = ("plain", "finding", "storing")  # of what becomes of the metrics in a text
 
 
 def measure() -> list[Row]:
@@ -83,7 +84,7 @@ def text_rows(folder: Path) -> list[Row]:
     found = []
     for every, most in ((10, 15.0), (1, None)):
         lines = [metrics % (i, i % 1000, i % 977) if i % every == 0 else other[i % 2] for i in range(LINES)]
-        plain, finding, storing = (seconds(folder / f"{kind}-{every}", lines, kind) for kind in ("plain", "finding", "storing"))
+        plain, finding, storing = seconds(folder / str(every), lines)
         what = (
             f"text into the store, metrics on every {every}th line" if every > 1 else "text into the store, metrics on every line"
         )
@@ -95,9 +96,10 @@ def text_rows(folder: Path) -> list[Row]:
     return found
 
 
-def seconds(folder: Path, lines: Sequence[bytes], kind: str) -> float:
-    """Of processor time: the best of some turns, each with a store of its own."""
-    return min(turn(folder / str(number), lines, kind) for number in range(TURNS))
+def seconds(folder: Path, lines: Sequence[bytes]) -> list[float]:
+    """Of processor time, for each kind: the best of some turns, each with a store of its own."""
+    turns = [[turn(folder / f"{kind}-{number}", lines, kind) for kind in KINDS] for number in range(TURNS)]
+    return [min(took_s) for took_s in zip(*turns, strict=True)]
 
 
 def turn(folder: Path, lines: Sequence[bytes], kind: str) -> float:
