@@ -58,10 +58,10 @@ FOUND = {
     "{{'loss': '2.{0}', 'grad_norm': '1.{0}', 'epoch': '{0}'}}": ({"loss", "grad_norm"}, STEPS),
     "epoch {0} | loss 0.{0}": ({"loss"}, STEPS),
     "Epoch {0}/10 - 4s - loss: 0.{0} - acc: 0.9{0}": ({"loss", "acc"}, STEPS),
-    "2026-11-24 16:22:0{0},500 INFO [trainer.py:123] Epoch [1/5], Step [{0}00/500], Loss: 0.{0}": ({"Loss"}, [100, 200, 300, 400]),
+    "2026-11-24 16:22:0{0},500 INFO [trainer.py:123] Epoch [1/5], Step [{0}00/500], Loss: 0.{0}": ({"loss"}, [100, 200, 300, 400]),
     "step {0}00: train loss 1.{0}, val loss 1.3{0}": ({"train_loss", "val_loss"}, [100, 200, 300, 400]),
     "iter {0}: loss 2.{0}, time 12.3ms, mfu {0}.1%": ({"loss", "mfu"}, STEPS),
-    "Train Epoch: 1 [{0}00/60000 (1%)]\tLoss: 0.{0}": ({"Loss"}, [100, 200, 300, 400]),
+    "Train Epoch: 1 [{0}00/60000 (1%)]\tLoss: 0.{0}": ({"loss"}, [100, 200, 300, 400]),
     "Epoch 0: {0}%|#   | {0}/100 [00:01<00:09,  9.50it/s, loss=0.{0}, v_num=0]": ({"loss"}, STEPS),
     "{0}/100 [00:01<00:09, 9.5it/s, loss=0.{0}]": ({"loss"}, STEPS),
     "[rank0]: step: {0} | train/loss: 0.{0} | tokens_per_sec: {0}00.5": ({"train/loss", "tokens_per_sec"}, STEPS),
@@ -108,7 +108,7 @@ def test_a_key_is_a_series_once_it_stood_on_three_lines_with_a_growing_step_and_
 
 def test_an_epoch_goes_on_where_the_last_one_ended() -> None:
     lines = [f"Epoch [{epoch}/2], Step [{step}/3], Loss: 0.5" for epoch in (1, 2) for step in (1, 2, 3)]
-    assert [step for step, _ in read(lines)["Loss"]] == [1, 2, 3, 4, 5, 6]
+    assert [step for step, _ in read(lines)["loss"]] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_training_that_starts_again_is_a_new_segment() -> None:

@@ -28,6 +28,7 @@ STEP = re.compile(
 )
 BAR = re.compile(rf"(?P<done>{INTEGER})/(?P<total>{INTEGER}) \[\d[\d:]{{0,12}}<[\d:?]{{1,12}}")
 OF_EPOCH = re.compile(rf"\[\s{{0,8}}(?P<done>{INTEGER})/(?P<total>{INTEGER})")  # Train Epoch: 3 [6400/60000 (11%)]
+USUAL = re.compile(rf"(?:{SPLIT}[ _/])?{WORD}", re.IGNORECASE)  # Loss and loss are one series
 NO_METRICS = {
     *("step", "steps", "global_step", "iter", "iteration", "it", "epoch", "epochs", "batch", "update", "total", "eta"),
     *("rank", "local_rank", "world_size", "node", "host", "gpu", "cuda", "device", "pid", "port", "worker", "num_workers"),
@@ -147,7 +148,8 @@ def values_of(text: str, spans: Spans, keys: list[tuple[int, int]]) -> dict[str,
     """`train loss 1.2, lr: 3e-4` -> `{"train_loss": 1.2, "lr": 0.0003}`"""
     values: dict[str, float] = {}
     for found in KEY_VALUE.finditer(text):
-        key = found["key"].rstrip(" \t:='\"").replace(" ", "_")
+        key = found["key"].rstrip(" \t:='\"")
+        key = (key.lower() if USUAL.fullmatch(key) else key).replace(" ", "_")
         if key.lower() not in NO_METRICS and key not in values and found.span("value") not in spans:
             values[key] = float(found["value"])
             spans[found.span("value")] = f"={key}"
