@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from collectors.logs.formats.tfrecord import crc32c, intact, masked
+from collectors.logs.formats.tensorboard.tfrecord import crc32c, intact, masked
 from collectors.records import labels_of
 from collectors.store.open import open_store
 from collectors.store.protocol import series_id

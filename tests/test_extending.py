@@ -18,7 +18,7 @@ TRAINER = """
 import json, pathlib, sys, time
 folder = pathlib.Path(sys.argv[1]) / "a"
 folder.mkdir()
-(folder / "table.csv").write_text(f"time_s,step,acc\\n{time.time()},0,0.25\\n")
+(folder / "table.dat").write_text(f"time_s,step,acc\\n{time.time()},0,0.25\\n")
 with open(folder / "metrics.jsonl", "w") as log:
     for step in range(1_000_000):
         print(json.dumps({"time_s": time.time(), "step": step, "train/loss": 1 / (1 + step)}), file=log, flush=True)

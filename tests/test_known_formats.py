@@ -73,7 +73,7 @@ ROWS = (
         lambda at, state: Packed(at.run.name, _labels(at), state),
         ".packed",
     ),
-    Known("table", lambda name: name == "table.csv", "whole", lambda at, state: Table(at.run.name, _labels(at), state)),
+    Known("table", lambda name: name == "table.dat", "whole", lambda at, state: Table(at.run.name, _labels(at), state)),
 )
 
 
@@ -112,7 +112,7 @@ def test_a_record_may_be_longer_than_a_batch(follower: Follower, tmp_path: Path)
 
 
 def test_a_file_that_is_written_anew_tells_what_is_new_in_it(follower: Follower, tmp_path: Path) -> None:
-    path = tmp_path / "a" / "table.csv"
+    path = tmp_path / "a" / "table.dat"
     path.parent.mkdir()
     path.write_text("time_s,step,acc\n1764000000,0,0.5\n")
     assert follower.values(1) == [0.5]

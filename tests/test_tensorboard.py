@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.logs import run_folder
-from collectors.logs.formats import Arrival, summary, tfrecord
+from collectors.logs.formats import Arrival
 from collectors.logs.formats.jsonl import Names
-from collectors.logs.formats.tensorboard import EventFile, part
+from collectors.logs.formats.tensorboard import EventFile, part, summary, tfrecord
 from collectors.records import Event, LogLine, Points, Record, RunInfo
 from tests.test_finding import found, run_in, started
 from tests.test_tail import Follower
@@ -33,7 +33,7 @@ NOW = Arrival(1_764_000_000.0, 1_764_000_000.2)
 def event_file(state: dict[str, Any] | None = None, prefix: str = "") -> EventFile:
     folder = run_folder.RunFolder("a", Path("/logs/a"), False, "box")
     take = lambda config: folder.take_config("f", config)  # noqa: E731
-    return EventFile("a", (), "events.out.tfevents.0.box", prefix, Names(), take, state)
+    return EventFile("a", (), "events.out.tfevents.0.box", prefix, Names().fault, take, state)
 
 
 def parsed(data: bytes, file: EventFile | None = None) -> list[Record]:

@@ -179,13 +179,16 @@ const firstOf = (own, names) => named(own, names.find((name) => named(own, name)
 function knownLanes(own) {
   const of = (/** @type {string} */ label, /** @type {string[]} */ names) =>
     ranked(firstOf(own, names), label, label === "val");
-  return [
+  const lanes = [
     lane("loss", "Loss", 104, "robust", [...of("train", NAMES.loss), ...of("val", NAMES.val)], { digits: 4 }),
     lane("grad_norm", "Gradient norm", 50, "log", of("now", NAMES.gradNorm), { note: "log", digits: 3 }),
     lane("grad_scale", "Gradient scale", 36, "robust", of("now", NAMES.gradScale), { digits: 0, stepped: true }),
     lane("tokens", "Tokens/s", 44, "zero", of("now", NAMES.tokens), { digits: 0 }),
     lane("lr", "Learning rate", 40, "robust", of("now", NAMES.lr)),
   ];
+  const text = new Set(own.filter(({ labels }) => labels.source === "text").map(keyOf));
+  const isText = (/** @type {Lane} */ { traces }) => traces.some(({ keys }) => keys.some((key) => text.has(key)));
+  return lanes.map((lane) => (isText(lane) ? { ...lane, note: "read from text" } : lane));
 }
 
 /**

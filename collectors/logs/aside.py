@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ class Aside:
     reason: str  # one sentence about it, without its name
     wait_s: float
     due_s: float  # monotonic
+    quiet: bool = False  # no fault: it waits until the file changes
 
 
 class AsideFiles:
@@ -29,13 +31,14 @@ class AsideFiles:
         return path in self._files
 
     def __len__(self) -> int:
-        return len(self._files)
+        """Without those that are no fault."""
+        return sum(not aside.quiet for aside in self._files.values())
 
-    def put(self, path: Path, reason: str) -> bool:
+    def put(self, path: Path, reason: str, *, quiet: bool = False) -> bool:
         """Whether the reason is new."""
         before = self._files.get(path)
         wait_s = BACK_OFF_S[0] if before is None else min(2 * before.wait_s, BACK_OFF_S[1])
-        self._files[path] = Aside(reason, wait_s, time.monotonic() + wait_s)
+        self._files[path] = Aside(reason, wait_s, math.inf if quiet else time.monotonic() + wait_s, quiet)
         return before is None or before.reason != reason
 
     def changed(self, path: Path) -> None:
@@ -56,4 +59,4 @@ class AsideFiles:
         return self._files.pop(path, None) is not None
 
     def first(self) -> tuple[Path, str] | None:
-        return next(((path, aside.reason) for path, aside in self._files.items()), None)
+        return next(((path, aside.reason) for path, aside in self._files.items() if not aside.quiet), None)

@@ -23,7 +23,6 @@ BATCH_S = 0.1
 BATCH_LINES = 50_000
 IDLE_S = 60.0  # a file without changes for this long is closed
 END_BYTES = 256  # before the offset, by which a copy of a file is recognized
-HEAD_BYTES = 64  # the stored part of a file's start, to detect that it was rewritten
 SPREAD_S = 1.0  # lines without a time that arrive together were written within this time
 CLOCK_SLACK_S = 2.0  # between the file system's clock and ours
 MOST_RECORD_BYTES = 64 << 20  # of a format that reads bytes
@@ -149,6 +148,8 @@ class FollowedFile:
             records = cast(LineFormat, self._format).parse(lines, arrival)
             self._left = len(lines) - (self._format.tally.lines_read - tally.lines_read)
             return records
+        except NotRead:
+            raise
         except Exception:  # any error: the lines are read again one by one, and the faulty one is counted
             self._format = self._new_format(state)
             self._format.tally = tally
@@ -229,7 +230,7 @@ class FollowedFile:
 
     def _read_head(self) -> str:
         """A fingerprint of the first bytes, of the length at the first call."""
-        length = int(self._head.partition(":")[0] or 0) or min(self._offset, HEAD_BYTES)
+        length = int(self._head.partition(":")[0] or 0) or min(self._offset, self._known.head_bytes)
         return f"{length}:{zlib.crc32(os.pread(self._descriptor, length, 0)):08x}"
 
     def _read_end(self) -> str:

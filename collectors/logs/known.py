@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ..records import labels_of
-from .formats import Format, exited, info, jsonl, tensorboard, text
+from ..records import Labels, labels_of
+from .formats import Format, delimited, exited, hparams, hugging_face, info, jsonl, tensorboard, text, text_numbers
 from .formats.values import inert, inert_path
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 RANK = re.compile(r"\.rank(\d{1,9})\.jsonl$")
 EVENTS = re.compile(r"events(\.rank\d{1,9})?\.jsonl")
 SMALL_BYTES = 8 << 20
+TABLE_HEAD_BYTES = 64 << 10  # holds the header, in which a column may be new anywhere
 
 
 class Origin(NamedTuple):
@@ -51,6 +52,8 @@ class Known(NamedTuple):
     )
     first: Callable[[int], tuple[str, ...]] = lambda rank: ()  # files of the folder that are read before a rank's lines
     most_bytes: int = SMALL_BYTES  # of a file that is read whole
+    head_bytes: int = 64  # that are remembered of a file's start, to notice that it was written anew
+    stands_for: Callable[[Path], Path] = lambda path: path  # the file whose run and state this one has
 
 
 def rank_of(name: str) -> int:
@@ -87,11 +90,48 @@ def _tensorboard(origin: Origin, state: State) -> Format:
     run, file = origin.run, f"{origin.part}/{origin.name}".lstrip("/")
     labels, prefix = labels_of(host=inert(origin.host)), tensorboard.part(origin.part) or ""
     take = functools.partial(run.take_config, file)
-    return tensorboard.EventFile(run.name, labels, inert(file), inert(prefix), run.names(), take, state)
+    return tensorboard.EventFile(run.name, labels, inert(file), inert(prefix), _fault(origin, origin.name, state), take, state)
+
+
+def _labels(origin: Origin) -> Labels:
+    return labels_of(host=inert(origin.host))
+
+
+def _fault(origin: Origin, file: str, state: State) -> Callable[[str], str]:
+    """Why a series of that name is left out of the file, which keeps those that its state names."""
+    names, rivals = origin.run.names(), origin.run.rivals
+    rivals.keep(state.get("names", ()), file)
+    return lambda name: names.fault(name) or rivals.fault(name, file)
+
+
+def _delimited(origin: Origin, state: State) -> Format:
+    file = inert(origin.name)
+    return delimited.Delimited(origin.run.name, file, _labels(origin), _fault(origin, file, state), state)
+
+
+def _hparams(origin: Origin, state: State) -> Format:
+    return hparams.Hparams(origin.run.name, functools.partial(origin.run.take_config, inert(origin.name)))
+
+
+def _trainer_state(origin: Origin, state: State) -> Format:
+    fault = _fault(origin, hugging_face.STATE_FILE, state)
+    return hugging_face.TrainerState(origin.run.name, _labels(origin), fault, state)
+
+
+def _results(origin: Origin, state: State) -> Format:
+    fault = _fault(origin, hugging_face.ALL_RESULTS, state)
+    return hugging_face.Results(origin.run.name, _labels(origin), fault, origin.written_s, state)
+
+
+def _beside_checkpoints(path: Path) -> Path:
+    """`out/checkpoint-500/trainer_state.json -> out/trainer_state.json`"""
+    return path.parent.parent / path.name if hugging_face.CHECKPOINT.fullmatch(path.parent.name) else path
 
 
 def _text(origin: Origin, state: State) -> Format:
-    return text.Text(origin.run.name, inert(origin.name), origin.written_s, state)
+    run, file = origin.run, inert(origin.name)
+    numbers = text_numbers.TextNumbers(run.name, _labels(origin), _fault(origin, file, state), state)
+    return text.Text(run.name, file, origin.written_s, state, numbers, lambda: not run.rivals.has_numbers())
 
 
 FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the files of a folder are read in this order
@@ -100,6 +140,26 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
     Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, suffix=".jsonl"),
     Known("metrics", lambda name: name.endswith(".jsonl"), "lines", _metrics, suffix=".jsonl", first=events_of),
     Known("tensorboard", lambda name: name.startswith(tensorboard.NAME), "bytes", _tensorboard, part=tensorboard.part),
+    Known("csv", lambda name: name.endswith(".csv"), "lines", _delimited, suffix=".csv", head_bytes=TABLE_HEAD_BYTES),
+    Known("tsv", lambda name: name.endswith(".tsv"), "lines", _delimited, suffix=".tsv", head_bytes=TABLE_HEAD_BYTES),
+    Known("hparams.yaml", lambda name: name == hparams.FILE, "whole", _hparams, most_bytes=hparams.MAX_YAML_BYTES),
+    Known(
+        "trainer_state.json",
+        lambda name: name == hugging_face.STATE_FILE,
+        "whole",
+        _trainer_state,
+        suffix=".json",
+        most_bytes=hugging_face.MAX_STATE_BYTES,
+        stands_for=_beside_checkpoints,
+    ),
+    Known(
+        "results.json",
+        lambda name: hugging_face.RESULTS.fullmatch(name) is not None,
+        "whole",
+        _results,
+        suffix=".json",
+        stands_for=lambda path: path.with_name(hugging_face.ALL_RESULTS),
+    ),
     Known("text", lambda name: name.endswith(".log"), "lines", _text, suffix=".log"),
 )
 
@@ -122,7 +182,9 @@ def place_of(path: Path, root: Path) -> RunPlace:
 
     Where the format knows parts, `root/a/train/FILE` is in run `a`, and `root/FILE` in a run that is called as `root` is.
     """
-    known, folder = format_of(path.name), path.parent
+    known = format_of(path.name)
+    path = known.stands_for(path) if known else path
+    folder = path.parent
     if folder == root and known is not None and known.part is not None:
         return RunPlace(inert_path(root.name) or "logs", folder, False)
     if folder == root:

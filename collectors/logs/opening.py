@@ -20,6 +20,10 @@ class NotRead(Exception):
     """A file that is not read; the text says why, as the end of a sentence that begins with its name."""
 
 
+class NotMetrics(NotRead):
+    """A file that is not metrics, such as a data set, with a name that a format takes: no fault, and read again only when it changes."""
+
+
 def open_file(path: Path, root: Path) -> int:
     """A descriptor of the regular file. Raises NotRead, FileNotFoundError or another OSError.
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from ..process.activity import RunActivity
 from ..records import Event, LogLine, Points, Record
 from .formats.jsonl import Names
+from .rivals import Rivals
 
 INTERVALS = 100  # between lines, for a run's median
 MAX_CONFIGS = 100  # of files beside run.json, the newest
@@ -32,6 +33,7 @@ class RunFolder:
         self.name, self.folder, self.single_file = name, folder, single_file
         self.info: dict[str, Any] = {}
         self.events: dict[str, Lifetimes] = {}  # by file name
+        self.rivals = Rivals(folder, name if single_file else "")
         self.last_line_s: float | None = None
         self.parts: set[str] = set()  # names of the folders in it whose files are the run's, too
         self._host = host

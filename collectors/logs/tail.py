@@ -21,7 +21,7 @@ from .followed import BATCH_BYTES, FollowedFile, with_skip, written_s
 from .formats import WholeFormat
 from .formats.values import inert_path
 from .known import Known, Origin, format_of, place_of, rank_of, reading_order
-from .opening import NotRead, read_file
+from .opening import NotMetrics, NotRead, read_file
 from .run_folder import RunFolder
 from .turns import FileTurns
 from .watch import FolderWatch
@@ -68,6 +68,8 @@ class Tail:
         self._backlog = set(there)  # existed before we started: its lines have no arrival time
         self._turns.old(sorted(there, key=self._newest_first))
         for key, offset in offsets.items():
+            if (path := self._root / key) in self._backlog and "names" in offset.state:
+                self._run_of(path).rivals.keep(offset.state["names"], path.name)
             if offset.trouble:  # tried again, also if it is no longer there
                 self._aside.put(self._root / key, offset.trouble)
 
@@ -149,7 +151,7 @@ class Tail:
         return self._guarded(path, lambda: self._read_on(path, run, known, budget))
 
     def _read_whole(self, path: Path, run: RunFolder, known: Known) -> list[Record]:
-        key = self._key(path)
+        key = self._key(known.stands_for(path))
         data, found = read_file(path, self._root, known.most_bytes)
         before = self._offsets.get(key)
         origin = Origin(run, path.name, run.host, written_s(path), run.part_of(path))
@@ -191,7 +193,7 @@ class Tail:
         except FileNotFoundError:  # gone since it was noticed
             records = []
         except NotRead as error:
-            return self._set_aside(path, str(error))
+            return self._set_aside(path, str(error), quiet=isinstance(error, NotMetrics))
         except OSError as error:
             return self._set_aside(path, f"cannot be read ({error.strerror or error}); it is tried again")
         except Exception as error:  # no input may end the reading of the others
@@ -202,13 +204,13 @@ class Tail:
             records = [*records, self._known(path)]
         return records
 
-    def _set_aside(self, path: Path, reason: str) -> list[Record]:
+    def _set_aside(self, path: Path, reason: str, *, quiet: bool = False) -> list[Record]:
         """Set it aside; it is read again from the end of its last records."""
         known = self._known(path)
         if (file := self._files.pop(path, None)) is not None:
             file.close()
         self._offsets[known.path] = known
-        return [known._replace(trouble=reason)] if self._aside.put(path, reason) else []
+        return [known._replace(trouble=reason)] if self._aside.put(path, reason, quiet=quiet) else []
 
     def _known(self, path: Path) -> Offset:
         """How far the file has been read, without trouble."""

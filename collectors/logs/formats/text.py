@@ -1,15 +1,17 @@
-"""Read text logs: one line, one `LogLine`, with the time and level that the line itself names."""
+"""Read text logs: one line, one `LogLine`, with the time and level that the line itself names; and the metrics among them."""
 
 from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...records import LogLine, Record
 from . import MAX_LINE_BYTES, Arrival, Tally
 from .entry import Entry
+from .metric_lines import names_a_step
+from .text_numbers import TextNumbers
 from .values import MAX_TIME_S
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERROR": 40, "CRITICAL": 50, "FATAL": 50}
@@ -32,28 +34,44 @@ CONTINUATION_S = 5.0  # a line without a stamp shares the time of a stamped line
 class Text:
     """A text log of one run."""
 
-    def __init__(self, run: str, file: str, mtime_s: float, state: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        run: str,
+        file: str,
+        mtime_s: float,
+        state: Mapping[str, Any] | None = None,
+        numbers: TextNumbers | None = None,
+        wants_numbers: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`numbers` finds metrics in the lines, as long as `wants_numbers`."""
         state = state or {}
         self.tally = Tally()
         self._run, self._file, self._mtime_s = run, file, mtime_s
         self._time_s: float | None = state.get("time_s")  # the newest stamp, while lines without one belong to it
         self._entry = Entry(state.get("entry"))
+        self._numbers, self._wants_numbers = numbers, wants_numbers
 
     def state(self) -> dict[str, Any]:
-        return {"time_s": self._time_s, "entry": self._entry.state()}
+        numbers = self._numbers.state() if self._numbers else {}
+        return {"time_s": self._time_s, "entry": self._entry.state(), **numbers}
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         arrival_s = arrival.until_s if arrival else None
         records: list[Record] = []
+        points: list[Record] = []  # last: the store takes many of a kind faster than both in turn
+        numbers = self._numbers if self._wants_numbers() else None
         for line in lines:
             self.tally.lines_read += 1
             if len(line) > MAX_LINE_BYTES:
                 self.tally.skip_line("longer than 1 MiB")
             elif line.strip():
-                records.append(self._line(line, arrival_s))
+                records.append(entry := self._line(line, arrival_s))
+                if numbers is not None and names_a_step(entry.text):
+                    when_s = arrival_s if self._time_s is None else self._time_s
+                    points += numbers.points(ANSI.sub("", entry.text) if "\x1b" in entry.text else entry.text, when_s)
             else:
                 self._entry.blank()
-        return records
+        return records + points
 
     def _line(self, line: bytes, arrival_s: float | None) -> LogLine:
         text = last_state(line.decode("utf-8", "replace").replace("\0", "\ufffd"))

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...records import Event, Labels, LogLine, Points, Record, RunInfo
-from . import Arrival, Tally, summary
-from .jsonl import MAX_NEW_SHAPES, Names
+from ....records import Event, Labels, LogLine, Points, Record, RunInfo
+from .. import Arrival, Tally
+from ..jsonl import MAX_NEW_SHAPES
+from ..values import MAX_NAME_CHARS, MAX_STEP, MAX_TEXT_CHARS, MAX_TIME_S, Fitting, inert
+from . import summary
 from .scalars import Heads, NumberColumns, Numbers, Sorting, Tag, Template, Templates, heads
 from .summary import Buckets1D, Malformed, SummaryValue
 from .tfrecord import HEAD, Cut, RecordCutter, intact
-from .values import MAX_NAME_CHARS, MAX_STEP, MAX_TEXT_CHARS, MAX_TIME_S, Fitting, inert
 
 NAME = "events.out.tfevents."  # and the time in seconds, the host, the process
 FILE = re.compile(re.escape(NAME) + r"(\d{1,11})?")
@@ -50,14 +51,14 @@ class EventFile:
         labels: Labels,
         file: str,
         prefix: str,
-        names: Names,
+        fault: Callable[[str], str],
         take: Callable[[dict[str, Any]], dict[str, Any] | None],
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        """`file` is its place in the run's folder; `take` gets the hyperparameters, and answers what is known of the run, where that is new."""
+        """`file` is its place in the run's folder; `fault` says why a series of that name is left out; `take` gets the hyperparameters, and answers what is known of the run, where that is new."""
         state = state or {}
         self.tally = Tally()
-        self._run, self._labels, self._file, self._prefix, self._names, self._take = run, labels, file, prefix, names, take
+        self._run, self._labels, self._file, self._prefix, self._fault, self._take = run, labels, file, prefix, fault, take
         begun = FILE.search(file)
         self._begun_s = int(begun[1] or 0) if begun else 0  # a later file is another segment
         self._at: int = state.get("at", 0)  # in the file, of the bytes to come
@@ -66,6 +67,7 @@ class EventFile:
         self._plugins: dict[str, str] = dict(state.get("plugins", {}))  # of tags that name theirs only once
         self._config: dict[str, Any] = state.get("config", {})
         self._tags: dict[str, Tag] = {}
+        self._names: dict[str, None] = dict.fromkeys(state.get("names", ()))  # of the series that it brought
         self._templates, self._numbers = Templates(), Numbers()
         self._new_tags = 0
 
@@ -79,6 +81,7 @@ class EventFile:
             "config": self._config,
         }
         state["tags"] = dict(list(tags.items())[:MAX_REMEMBERED])
+        state["names"] = list(self._names)[:MAX_REMEMBERED]
         return {name: value for name, value in state.items() if value}
 
     def parse_bytes(self, data: bytes, arrival: Arrival | None) -> tuple[list[Record], int]:
@@ -236,9 +239,10 @@ class EventFile:
         tag = self._tags.get(key)
         if tag is None:
             for name in names:
-                if fault := self._names.fault(name):
+                if fault := self._fault(name):
                     self.tally.skip_field(name, fault)
                     return None
+            self._names |= dict.fromkeys(names)
             backs, top = self._kept.get(key, (0, None))
             tag = self._tags[key] = Tag(names, self._begun_s + (backs or 0), top)
             self._new_tags += 1

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from ..jsonl import BACKWARD_STEPS
+from ..values import MAX_STEP
 from . import summary
-from .jsonl import BACKWARD_STEPS
-from .values import MAX_STEP
 
 LEAST_BYTES = 22  # of a record that may hold a number
 MOST_BYTES = 512  # behind the step of one

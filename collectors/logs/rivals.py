@@ -1,0 +1,100 @@
+"""Which kind of file a run's series come from, so that what two files say is counted once.
+
+JSONL comes first. Of the others the first file that brings a name keeps it, and the name is left out of the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .formats import Tally
+from .formats.jsonl import flat, objects
+
+ENDS_BYTES = 64 << 10  # of a JSONL file that are looked at for names, at its start and at its end
+MOST_FILES = 8  # of a folder, one a rank
+LOOK_EVERY_S = 2.0
+
+
+class Rivals:
+    """The kinds of file of one run, and the names of their series."""
+
+    def __init__(self, folder: Path, single_file: str = "") -> None:
+        """`single_file` is the stem that the files of a run in the log folder itself have."""
+        self._folder, self._single_file = folder, single_file
+        self._file_of: dict[str, str] = {}  # by name of the series
+        self._jsonl: set[str] = set()
+        self._read_bytes: dict[Path, int] = {}  # how large a JSONL file was when its names were read
+        self._looked_s = -LOOK_EVERY_S
+
+    def fault(self, name: str, file: str) -> str:
+        """Why this file's series of that name is left out; "" where it is kept, and then it belongs to this file."""
+        if name in self._names_of_jsonl():
+            return "is left out: the run's JSONL has it"
+        file = _source(file)
+        owner = self._file_of.setdefault(name, file)
+        return "" if owner == file else f"is left out: {owner} has it"
+
+    def keep(self, names: Iterable[str], file: str) -> None:
+        """This file had these names before a restart."""
+        for name in names:
+            self._file_of.setdefault(name, _source(file))
+
+    def has_numbers(self) -> bool:
+        """Whether a file that is not text brings metrics of the run."""
+        return bool(self._jsonl or self._names_of_jsonl()) or any(not file.endswith(".log") for file in self._file_of.values())
+
+    def _names_of_jsonl(self) -> set[str]:
+        """Every 2 s the folder is listed; files are read that are new, or twice as large as when they were read."""
+        if time.monotonic() - self._looked_s >= LOOK_EVERY_S:
+            self._looked_s = time.monotonic()
+            for path in self._jsonl_files():
+                if (size := size_of(path)) >= 2 * self._read_bytes.get(path, 0) and size:
+                    self._jsonl |= names_of(path)
+                    self._read_bytes[path] = size
+        return self._jsonl
+
+    def _jsonl_files(self) -> list[Path]:
+        if self._single_file:
+            return [self._folder / f"{self._single_file}.jsonl"]
+        try:
+            with os.scandir(self._folder) as entries:
+                names = [entry.name for entry in entries if entry.name.endswith(".jsonl") and entry.is_file(follow_symlinks=False)]
+        except OSError:
+            return []
+        return [self._folder / name for name in sorted(names) if not name.startswith((".", "events"))][:MOST_FILES]
+
+
+def _source(file: str) -> str:
+    """A program that is started again writes another event file, with the same names."""
+    return "events.out.tfevents.*" if ".tfevents." in file else file
+
+
+def size_of(path: Path) -> int:
+    """0 for what is no file, or one that is reached through a link."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+def names_of(path: Path) -> set[str]:
+    """The series that stand in the first and last lines of a JSONL file; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(ENDS_BYTES)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(len(data), size - ENDS_BYTES))
+            data += b"\n" + file.read(ENDS_BYTES)
+    except OSError:
+        return set()
+    return {name for name in _fields(data) if name not in ("time_s", "step")}
+
+
+def _fields(data: bytes) -> Iterator[str]:
+    for fields in objects(data.split(b"\n"), Tally()):
+        yield from (name for name, _ in flat(fields, Tally()))

@@ -1,0 +1,229 @@
+"""Metrics that a training prints: those that it means are found, and nothing else is."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collectors.logs.formats.metric_lines import LineReader, values_of
+from collectors.logs.formats.text import Text
+from collectors.logs.formats.text_numbers import TextNumbers
+from collectors.records import LogLine, Points, labels_of
+from tests.test_tail import Follower
+
+RECORDED = Path(__file__).parent / "recorded" / "formats"
+
+
+@pytest.fixture
+def follower(tmp_path: Path) -> Iterator[Follower]:
+    follower = Follower(tmp_path)
+    yield follower
+    follower.tail.close()
+
+
+def reader(state: dict[str, object] | None = None) -> Text:
+    numbers = TextNumbers("a", labels_of(host="box"), state=state)
+    return Text("a", "train.log", 1_764_000_000.0, state, numbers)
+
+
+def read(lines: Sequence[str]) -> dict[str, list[tuple[int | None, float]]]:
+    return series(reader().parse([line.encode() for line in lines], None))
+
+
+def series(records: Sequence[object]) -> dict[str, list[tuple[int | None, float]]]:
+    found: dict[str, list[tuple[int | None, float]]] = {}
+    for record in records:
+        if isinstance(record, Points):
+            for name, value in zip(record.names, record.values, strict=True):
+                found.setdefault(name, []).append((record.step, value))
+    return found
+
+
+def only(kind: type, records: Sequence[object]) -> list[object]:
+    return [record for record in records if isinstance(record, kind)]
+
+
+STEPS = [1, 2, 3, 4]
+FOUND = {
+    "loss=2.{0} step {0}00": ({"loss"}, [100, 200, 300, 400]),
+    "{{'loss': 2.{0}, 'learning_rate': 5e-05, 'epoch': 0.{0}}}": ({"loss", "learning_rate"}, STEPS),
+    "{{'loss': '2.{0}', 'grad_norm': '1.{0}', 'epoch': '{0}'}}": ({"loss", "grad_norm"}, STEPS),
+    "epoch {0} | loss 0.{0}": ({"loss"}, STEPS),
+    "Epoch {0}/10 - 4s - loss: 0.{0} - acc: 0.9{0}": ({"loss", "acc"}, STEPS),
+    "2026-11-24 16:22:0{0},500 INFO [trainer.py:123] Epoch [1/5], Step [{0}00/500], Loss: 0.{0}": ({"loss"}, [100, 200, 300, 400]),
+    "step {0}00: train loss 1.{0}, val loss 1.3{0}": ({"train_loss", "val_loss"}, [100, 200, 300, 400]),
+    "iter {0}: loss 2.{0}, time 12.3ms, mfu {0}.1%": ({"loss", "mfu"}, STEPS),
+    "Train Epoch: 1 [{0}00/60000 (1%)]\tLoss: 0.{0}": ({"loss"}, [100, 200, 300, 400]),
+    "Epoch 0: {0}%|#   | {0}/100 [00:01<00:09,  9.50it/s, loss=0.{0}, v_num=0]": ({"loss"}, STEPS),
+    "{0}/100 [00:01<00:09, 9.5it/s, loss=0.{0}]": ({"loss"}, STEPS),
+    "[rank0]: step: {0} | train/loss: 0.{0} | tokens_per_sec: {0}00.5": ({"train/loss", "tokens_per_sec"}, STEPS),
+    "step={0} loss=nan": ({"loss"}, STEPS),
+    "Epoch(train) [1][{0}/500]  lr: 1.0e-0{0}  eta: 0:10:00  loss: 0.{0}": ({"lr", "loss"}, STEPS),
+}
+
+
+@pytest.mark.parametrize("template", FOUND)
+def test_the_usual_ways_to_print_a_metric_are_read(template: str) -> None:
+    names, steps = FOUND[template]
+    found = read([template.format(step) for step in STEPS])
+    assert set(found) == names
+    assert all([step for step, _ in values] == steps for values in found.values())
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "step {0}: listening on http://10.0.0.{0}:8080/x?y=1",
+        "step {0}: saved to /data/run={0}/checkpoint-{0}.pt",
+        "step {0}: torch=2.{0}.1 cuda=12.{0}.0",
+        "step {0}: date=2026-11-0{0} time=10:0{0}:00",
+        "step {0}: memory=1{0}GB speed=1{0}ms/it",
+        "step {0}: rank=3 pid=4242 host1:29500 workers=8 batch_size=32",
+        '  File "/home/me/step_{0}.py", line {0}, in step',
+        "TrainingArguments(num_train_epochs=3, learning_rate=5e-05, seed=4{0}, warmup_steps={0}00)",
+        "loss 0.{0}",
+        "epoch {0} took {0} minutes",
+        "commit=1e{0}f3ab step {0}",
+    ],
+)
+def test_what_only_looks_like_one_is_not(template: str) -> None:
+    assert read([template.format(step) for step in STEPS]) == {}
+
+
+def test_a_key_is_a_series_once_it_stood_on_three_lines_with_a_growing_step_and_has_those_points() -> None:
+    lines = ["step 1 loss=5.5", "step 2 loss=4.5", "step 3 loss=3.5", "step 4 loss=2.5"]
+    assert read(lines[:2]) == {}
+    assert read(lines[:3]) == {"loss": [(1, 5.5), (2, 4.5), (3, 3.5)]}
+    assert read(lines)["loss"][-1] == (4, 2.5)
+    assert read(["step 5 loss=1.5"] * 9) == {}
+
+
+def test_an_epoch_goes_on_where_the_last_one_ended() -> None:
+    lines = [f"Epoch [{epoch}/2], Step [{step}/3], Loss: 0.5" for epoch in (1, 2) for step in (1, 2, 3)]
+    assert [step for step, _ in read(lines)["loss"]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_training_that_starts_again_is_a_new_segment() -> None:
+    lines = [f"step {step}: loss 0.5{step}" for step in (100, 200, 300, 1, 2)]
+    found = reader().parse([line.encode() for line in lines], None)
+    assert [record.segment for record in found if isinstance(record, Points)] == [0, 0, 0, 1, 1]
+
+
+def test_what_hugging_face_prints_is_read() -> None:
+    found = read((RECORDED / "hugging_face" / "train.log").read_text().splitlines())
+    assert {"loss", "learning_rate", "grad_norm"} <= set(found) and len(found["loss"]) == 8
+
+
+def test_points_have_the_time_of_their_line_and_say_that_they_were_read_from_text() -> None:
+    lines = [f"2025-11-24T16:00:0{step}Z step {step} loss=0.{step}".encode() for step in STEPS]
+    found = [record for record in reader().parse(lines, None) if isinstance(record, Points)]
+    assert [record.time_s for record in found] == [1764000000.0 + step for step in STEPS]
+    assert {record.labels for record in found} == {(("host", "box"), ("source", "text"))}
+
+
+def test_a_run_with_metrics_of_its_own_needs_none_from_its_text(follower: Follower, tmp_path: Path) -> None:
+    for run in ("a", "b"):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "train.log").write_text("".join(f"step {step} loss=0.{step}\n" for step in STEPS))
+    (tmp_path / "a" / "metrics.jsonl").write_text('{"step":1,"train/loss":0.5}\n')
+    assert sorted(follower.values(5)) == [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert {record.run for record in follower.records if isinstance(record, Points) and record.names == ("loss",)} == {"b"}
+
+
+PIECES = [
+    "step ",
+    "epoch ",
+    "loss",
+    "=",
+    ": ",
+    "3",
+    "0.5",
+    "/",
+    "[",
+    "]",
+    "<",
+    "nan",
+    "e-4",
+    "it/s",
+    " ",
+    ",",
+    "'",
+    "{",
+    "val ",
+    "x.y",
+    "-",
+    "12:30",
+]
+
+
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), max_size=30), st.lists(st.integers(0, 30), max_size=4))
+@settings(deadline=None, max_examples=200)
+def test_it_may_be_cut_and_resumed_anywhere(lines: list[str], cuts: list[int]) -> None:
+    data = [line.encode() for line in lines]
+    expected = reader().parse(data, None)
+    found, text = [], reader()
+    for since, until in itertools.pairwise([0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]):
+        found += text.parse(data[since:until], None)
+        text = reader(json.loads(json.dumps(text.state())))
+    for kind in (LogLine, Points):
+        assert repr(only(kind, found)) == repr(only(kind, expected))
+
+
+@given(
+    st.lists(
+        st.sampled_from([template.format(3) for template in FOUND])
+        | st.lists(st.sampled_from(PIECES), max_size=8).map(lambda parts: "step 3 loss=0.5 " + "".join(parts))
+        | st.lists(st.sampled_from(PIECES), max_size=12).map("".join),
+        min_size=1,
+        max_size=6,
+    ),
+    st.data(),
+)
+@settings(deadline=None, max_examples=200)
+def test_what_is_remembered_of_a_line_changes_nothing(lines: list[str], data: st.DataObject) -> None:
+    """Lines come again with other numbers."""
+    reader = LineReader()
+    for line in lines * 3:
+        again = "".join(
+            data.draw(st.sampled_from(["3", "7", "12", "1.5"])) if part.isdigit() else part for part in re.split(r"(\d+)", line)
+        )
+        for text in (line, again):
+            assert repr(reader.read(text)) == repr(LineReader().read(text)), text
+
+
+@given(st.text(max_size=1_000) | st.lists(st.sampled_from(PIECES), max_size=200).map("".join))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_looked_at_in_little_time(text: str) -> None:
+    began_s = time.process_time()
+    numbers = TextNumbers("a", ())
+    for line in ("step 1 " + text)[:1_000], text[:1_000]:
+        assert all(isinstance(value, float) for value in values_of(line, {}, []).values())
+        numbers.points(line, None)
+    assert time.process_time() - began_s < 0.1
+
+
+@pytest.mark.parametrize(
+    "part", ["a", "a ", "1", "1/", "loss ", "train ", "step ", "'", "[", "=", "a=", "1.", "epoch [", "   ", "-"]
+)
+def test_no_line_makes_the_search_slow(part: str) -> None:
+    line = (part * 1_000)[:1_000]
+    began_s = time.process_time()
+    for _ in range(20):
+        values_of(line, {}, [])
+        TextNumbers("a", ()).points("step 1 " + line[:900], None)
+    assert time.process_time() - began_s < 0.5
+
+
+def test_the_lines_themselves_stay_as_they_are() -> None:
+    lines = [b"step 1 loss=0.5", b"\x1b[32mstep 2\x1b[0m loss=0.4", b"step 3 loss=0.3"]
+    found = reader().parse(lines, None)
+    assert [record.text.encode() for record in found if isinstance(record, LogLine)] == lines
+    assert series(found) == {"loss": [(1, 0.5), (2, 0.4), (3, 0.3)]}
