@@ -88,9 +88,9 @@ def test_no_callback_changes_a_file_of_the_data_folder(web: Web, tmp_path: Path)
     assert {"runs.sqlite", "runs/a.yaml", "settings.yaml"} <= before.keys()
     answered = 0
     for callback in callbacks:
-        for body in bodies(callback):
-            answer = web.ask("/_dash-update-component", "POST", json.dumps(body).encode())
-            assert answer.status in EXPECTED, (body, answer.body[:300])
+        for body in map(json.dumps, bodies(callback)):
+            answer = web.ask("/_dash-update-component", "POST", body.encode())
+            assert answer.status in EXPECTED, f"{answer.status} {answer.body[:300]!r} for {body[:300]}"
             answered += answer.status != 400
     assert files(tmp_path) == before
     assert answered >= len(callbacks) * len(PLAUSIBLE) / 2, "most plausible ones are answered"
