@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,8 @@ def bodies(callback: dict[str, Any]) -> Iterator[dict[str, Any]]:
         }
 
 
-def test_no_callback_changes_a_file_of_the_data_folder(web: Web, tmp_path: Path) -> None:
+def test_no_callback_changes_a_file_of_the_data_folder(web: Web, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "dashboard.pages.callbacks")  # half a surrogate pair, which no report of a test can hold
     callbacks = web.ask("/_dash-dependencies").json
     assert {one["output"] for one in callbacks} >= {"content.children", "grid.rowData", "counted.children", "figure.figure"}
     for path in ("/", "/grid", "/api/v1/runs", "/api/v1/settings"):
