@@ -28,23 +28,35 @@ TO_BLAME = {  # program -> function, reason
 WINDOW_S = {"one_step_of_twenty": 4.0}
 IN_PROCESS = ("slow_decode", "gil_pool", "lock", "disk_wait", "one_step_of_twenty", "short_steps", "collector")
 WITH_WORKERS = ("slow_decode_in_worker", "slow_collate")
+HEALTHY = ("slow_decode", "disk_wait", "slow_decode_in_worker")
+RECORDINGS = 3  # at most
 COUNT = 2  # windows a target; test_blame_long.py has the full counts
 TRUTH = 0.2  # while several programs and other tests share two cores; 0.1 in test_blame_long.py
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Recording]]:
-    """All at the same time: most of them wait most of the time."""
+    """All at the same time: most of them wait most of the time. One that the machine's other work slowed is recorded anew."""
     plans = [
         Plan(IN_PROCESS, best_sampler(), seconds=20, healthy_s=6.5, lossy_s=6.5),
         Plan(WITH_WORKERS, "py-spy", seconds=20, healthy_s=6.5, lossy_s=6.5),
     ]
+    found: dict[str, Recording] = {}
     with ExitStack() as stack:
-        yield {
-            program: run
-            for plan in plans
-            for program, run in stack.enter_context(recorded(tmp_path_factory.mktemp("losses"), plan)).items()
-        }
+        for plan in plans * RECORDINGS:
+            wanted = [program for program in plan.programs if program not in found or not is_calm(found[program], program)]
+            if wanted:
+                folder = tmp_path_factory.mktemp("losses")
+                found |= stack.enter_context(recorded(folder, plan._replace(programs=wanted)))
+        yield found
+
+
+def is_calm(run: Recording, program: str) -> bool:
+    """Whether enough of its windows took as long as the program itself says."""
+    try:
+        return all(run.windows(WINDOW_S.get(program, 3.0), COUNT, lossy=lossy) for lossy in (True, *[False] * (program in HEALTHY)))
+    except AssertionError:
+        return False
 
 
 @pytest.mark.parametrize("program", [*IN_PROCESS, *WITH_WORKERS])
@@ -60,7 +72,7 @@ def test_the_planted_function_is_named_with_what_it_cost(runs: dict[str, Recordi
         assert 0.5 < (verdict.excess_share or 0) <= 1
 
 
-@pytest.mark.parametrize("program", ["slow_decode", "disk_wait", "slow_decode_in_worker"])
+@pytest.mark.parametrize("program", HEALTHY)
 def test_a_healthy_window_looks_like_normal(runs: dict[str, Recording], program: str) -> None:
     for window in runs[program].windows(3.0, COUNT, lossy=False):
         verdict = runs[program].blame(window)
