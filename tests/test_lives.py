@@ -130,7 +130,11 @@ def test_an_old_run_whose_log_ends_with_a_traceback_has_failed(running: Dashboar
 
 
 def test_a_process_that_goes_on_is_let_go_by_a_run_that_it_no_longer_writes(running: Dashboard, tmp_path: Path) -> None:
-    code = PLAIN_LOOP.replace("sys.argv[1]", "path").replace("range(1_000_000)", "range(60)").replace("\n", "\n    ")
+    code = (
+        PLAIN_LOOP.replace("sys.argv[1]", "path")
+        .replace("range(1_000_000)", "range(60 if 'first' in path else 10**6)")
+        .replace("\n", "\n    ")
+    )
     first, second = running.log_dir / "first.jsonl", running.log_dir / "second.jsonl"
     with script(f"for path in {[str(first), str(second)]}:{code}") as training:
         assert with_a_process(running, "first")["pid"] == training.pid
