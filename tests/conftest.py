@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
 QUIET = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
-START_S = 30.0
+START_S = 60.0
 ASSETS_ORIGIN = "http://assets.test"
 T = TypeVar("T")
 Ask: TypeAlias = Callable[[str], Any]
@@ -37,7 +37,7 @@ def pytest_configure() -> None:
     leash.fasten()
 
 
-def wait_for(what: Callable[[], T], timeout_s: float = 20.0, because: str = "") -> T:
+def wait_for(what: Callable[[], T], timeout_s: float = 60.0, because: str = "") -> T:
     """The first true answer; asks again until then. Fails with the last answer."""
     deadline = time.monotonic() + timeout_s
     while not (answer := what()):

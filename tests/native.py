@@ -19,7 +19,7 @@ from collectors.sampler.native import Native
 from tests.programs import HERE
 
 TICK_S = 0.05
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 SANITIZED = ("-std=gnu11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 

@@ -274,7 +274,7 @@ def socket_url(running: Dashboard) -> str:
     return running.address.replace("http", "ws") + "/api/v1/live"
 
 
-async def next_of(socket: websockets.ClientConnection, kind: str, has: str = "", timeout_s: float = 10.0) -> Any:
+async def next_of(socket: websockets.ClientConnection, kind: str, has: str = "", timeout_s: float = 60.0) -> Any:
     async with asyncio.timeout(timeout_s):
         while True:
             message = json.loads(await socket.recv())

@@ -129,7 +129,7 @@ def test_a_dashboard_that_only_reads_refuses_every_change(web: Web, tmp_path: Pa
 @pytest.mark.parametrize("path", ["runs/plain/about", "settings"])
 @pytest.mark.parametrize("header", [("Origin", "http://evil.example"), ("Sec-Fetch-Site", "cross-site"), ("Host", "evil.example")])
 def test_another_sites_page_changes_nothing(web: Web, tmp_path: Path, path: str, header: tuple[str, str]) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
     connection.request("POST", f"/api/v1/{path}", b'{"name": "x"}', {"Content-Type": "text/plain", **dict([header])})
     assert connection.getresponse().status == 403
     connection.close()

@@ -26,7 +26,7 @@ LOGGER = '{"time_s": 1764000000.25, "step": 1, "train/loss": 2.5}\n'
 
 def mistake(*flags: str, cwd: Path) -> str:
     """The one sentence that a wrong command answers with."""
-    done = subprocess.run([sys.executable, ROOT / "app.py", *flags], cwd=cwd, capture_output=True, text=True, timeout=20)
+    done = subprocess.run([sys.executable, ROOT / "app.py", *flags], cwd=cwd, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
@@ -125,7 +125,7 @@ def test_a_shell_is_shown_the_hottest_lines_and_what_is_waited_for(sampler: str)
     with script(FED_BY_A_THREAD) as target:
         assert target.stdout and target.stdout.readline()
         command = [sys.executable, ROOT / "app.py", "profile", "--pid", str(target.pid), "--seconds", "1", "--sampler", sampler]
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     head, empty, main, titles, hottest, *rows = shown.splitlines()
     assert re.fullmatch(rf"Process {target.pid}: [1-4]\.\d s by {sampler} at 100 Hz, [\d,]+ samples", head)
     assert re.match(r"MainThread: (9\d|100) % waiting \(queue (9\d|100) %", main), shown
@@ -143,7 +143,7 @@ def test_a_process_that_ends_while_it_is_profiled_is_shown_as_far_as_it_got() ->
 
 def tend_store(action: str, log_dir: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, ROOT / "app.py", "store", action, "--log-dir", log_dir.name]
-    return subprocess.run(command, cwd=log_dir.parent, capture_output=True, text=True, timeout=20)
+    return subprocess.run(command, cwd=log_dir.parent, capture_output=True, text=True, timeout=60)
 
 
 def test_a_store_is_checked_beside_its_collector_and_compacted_after_it(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def targets(draw: st.DrawFn) -> bytes:
 def asked(house: House, target: bytes, method: bytes = b"GET", body: bytes = b"", head: bytes = b"Host: localhost\r\n") -> int:
     """The status of the answer to a raw request; 0 where the server only closed."""
     port = int(house.running.address.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
         length = b"Content-Length: %d\r\n" % len(body) if body else b""
         client.sendall(b"%b %b HTTP/1.1\r\n%bConnection: close\r\n%b\r\n%b" % (method, target, head, length, body))
         answer = client.makefile("rb").readline().split()

@@ -148,7 +148,7 @@ def as_nobody(code: str) -> str:
         [sys.executable, "-c", become + code],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
         cwd=Path(__file__).parents[1],
     )

@@ -47,7 +47,7 @@ def url(web: Web) -> str:
     return f"ws://127.0.0.1:{web.port}/api/v1/live"
 
 
-async def next_of(client: websockets.ClientConnection, kind: str, timeout_s: float = 5.0) -> Any:
+async def next_of(client: websockets.ClientConnection, kind: str, timeout_s: float = 60.0) -> Any:
     async with asyncio.timeout(timeout_s):
         while (message := json.loads(await client.recv()))["type"] != kind:
             pass

@@ -296,6 +296,6 @@ def test_the_empty_page_names_the_log_folder_and_its_lines_make_a_run(tmp_path: 
         code = page.locator(".empty pre")
         wait_for(lambda: str(running.log_dir) in code.inner_text(), 20, "the folder is not named")
         pasted = code.inner_text().replace("range(100)", "range(3)")
-        subprocess.run([sys.executable, "-c", pasted], check=True, cwd=tmp_path, timeout=20)
+        subprocess.run([sys.executable, "-c", pasted], check=True, cwd=tmp_path, timeout=60)
         wait_for(lambda: drawn(page, "loss") == 3, 20, "the run does not appear by itself")
         page.goto("about:blank")  # else it misses the dashboard, which ends first

@@ -141,9 +141,9 @@ def test_a_script_that_handles_sigterm_itself_keeps_its_handler(tmp_path: Path) 
 def test_kill_9_loses_at_most_the_last_moment_and_the_next_attempt_starts_on_a_line_of_its_own(tmp_path: Path) -> None:
     with script(LOG_FOR_EVER, str(tmp_path)) as process:
         said(process, 500)
-        wait_for(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        wait_for(lambda: metrics.exists() and metrics.read_bytes().count(b"\n") > 1)
         process.kill()
-    metrics = tmp_path / "run" / "metrics.jsonl"
     whole = metrics.read_bytes()
     metrics.write_bytes(whole[:-5])  # the kernel may have taken half of the last write
     run_to_its_end(LOG_THOUSAND, tmp_path)

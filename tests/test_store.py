@@ -268,7 +268,7 @@ def profile(samples: list[StackSample], rank: int = 0, pid: int = 99) -> Profile
     return Profile("a", rank, pid, "main", "box", "native", 100.0, START_S, start, end, threads, samples, 300)
 
 
-def wait_for(condition: Callable[[], bool], deadline_s: float = 5.0) -> None:
+def wait_for(condition: Callable[[], bool], deadline_s: float = 30.0) -> None:
     until = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < until, "the condition did not come true in time"

@@ -14,7 +14,7 @@ from collectors.service.supervisor import BEAT_S, COALESCE_S, Supervisor, beat_a
 from collectors.store.open import open_store
 from collectors.store.sqlite.engine import SqliteStore
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class Noting:

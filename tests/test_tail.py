@@ -15,7 +15,7 @@ from collectors.logs.followed import BATCH_BYTES
 from collectors.logs.tail import Tail
 from collectors.records import Event, LogLine, Offset, Points, Record, RunInfo
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 
 class Follower:

@@ -113,7 +113,7 @@ def test_what_made_the_collector_hang_is_left_alone_by_the_next_process_which_re
     (log_dir / "hang.jsonl").write_text(LINE)
     command = [sys.executable, ROOT / "tests/programs/hanging.py", "--log-dir", log_dir, "--data-dir", data_dir, "--no-profile"]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    first = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    first = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert first.returncode == EXIT_AGAIN, first.stderr
     assert [*json.loads((data_dir / watchdog.FILE).read_text())] == ["hang.jsonl"]
     (log_dir / "well.jsonl").write_text(LINE)
