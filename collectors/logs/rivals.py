@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .formats import Tally
 from .formats.jsonl import flat, objects
+from .formats.roles import STEPS, TIMES
 
 ENDS_BYTES = 64 << 10  # of a JSONL file that are looked at for names, at its start and at its end
 MOST_FILES = 8  # of a folder, one a rank
@@ -92,7 +93,7 @@ def names_of(path: Path) -> set[str]:
             data += b"\n" + file.read(ENDS_BYTES)
     except OSError:
         return set()
-    return {name for name in _fields(data) if name not in ("time_s", "step")}
+    return {name for name in _fields(data) if name not in STEPS and name not in TIMES}
 
 
 def _fields(data: bytes) -> Iterator[str]:

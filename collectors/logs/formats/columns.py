@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
 import math
 import re
@@ -10,14 +9,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..opening import NotMetrics
-from .values import MAX_STEP, MAX_TIME_S
+from .roles import ISO, STEPS, TIMES, scale_of, unix_s
+from .values import MAX_STEP
 
-STEPS = (
-    *("step", "global_step", "_step", "trainer/global_step", "train/global_step", "steps", "iteration", "iterations", "iter"),
-    *("update", "num_updates", "total_timesteps", "time/total_timesteps", "timesteps_total", "num_timesteps", "timestep"),
-    *("training_iteration", "time/iterations", "batch", "epoch", "epochs", "episode", "round"),
-)  # the first of these that a table has is its step
-TIMES = ("time_s", "timestamp", "_timestamp", "wall_time", "walltime", "wall time", "datetime", "date", "time")
 METRIC = re.compile(
     r"loss|acc(?:uracy)?(?:\b|_)|(?:\b|_)lr(?:\b|_)|learning_rate|error|reward|return|score|perplexity|(?:\b|_)ppl(?:\b|_)"
     r"|(?:\b|_)f1(?:\b|_)|(?:\b|_)auc(?:\b|_)|(?:\b|_)m?iou(?:\b|_)|bleu|rouge|grad_norm|precision|recall|throughput|per_s(?:ec)?\b"
@@ -26,8 +20,6 @@ METRIC_FILE = re.compile(r"(?:metrics?|progress|history|loss(?:es)?|train(?:ing)
 MAX_COLUMNS = 1_000
 JUDGED_ROWS = 20
 BACKWARD_SHARE = 0.25  # of rows whose step is lower than that of the row before; with more it is not a step
-FIRST_S = 946_684_800.0  # the year 2000: a smaller number is not a Unix time but seconds since the start
-ISO = 0.0  # as a scale: a date and a time, as text
 BOM = "\ufeff"
 
 Cells = Sequence[bytes]
@@ -86,12 +78,7 @@ def step_of(cell: bytes) -> int | None:
 
 def time_of(cell: bytes, scale: float) -> float | None:
     """Unix seconds; None for what is not a time."""
-    if scale == ISO:
-        return _moment(cell.decode("utf-8", "replace").strip())
-    number = _number(cell)
-    if number is None or not 0.0 <= number * scale < MAX_TIME_S:
-        return None
-    return number if scale == 1.0 else round(number * scale, 6)
+    return unix_s(cell.decode("utf-8", "replace") if scale == ISO else _number(cell), scale)
 
 
 def _kind(cells: Sequence[str]) -> str:
@@ -115,21 +102,8 @@ def _scale(name: str, rows: Sequence[Cells], place: int) -> float | None:
     """By the first cell that is filled; None where the column is no time of day."""
     first = next((row[place] for row in rows if row[place].strip()), b"")
     number = _number(first)
-    if number is None:
-        return ISO if _moment(first.decode("utf-8", "replace").strip()) is not None else None
-    for scale in (1.0, 1e-3, 1e-6, 1e-9):
-        if FIRST_S <= number * scale < MAX_TIME_S / 10:
-            return scale
-    return 1.0 if name == "time_s" and 0.0 <= number < MAX_TIME_S else None
-
-
-def _moment(text: str) -> float | None:
-    """ISO 8601, or as nvidia-smi writes it (2026/11/25 19:02:39.123); local unless it names a zone."""
-    try:
-        time_s = datetime.datetime.fromisoformat(text.replace("/", "-")).timestamp()
-    except (ValueError, OverflowError):
-        return None
-    return time_s if 0.0 <= time_s < MAX_TIME_S else None
+    scale = scale_of(first.decode("utf-8", "replace") if number is None else number)
+    return 1.0 if scale is None and name == "time_s" and unix_s(number, 1.0) is not None else scale
 
 
 def _number(cell: bytes | str) -> float | None:

@@ -14,6 +14,7 @@ import orjson
 
 from ...records import Event, Labels, Points, Record
 from . import MAX_LINE_BYTES, Arrival, Tally
+from .roles import Roles, part_of
 from .values import (
     MAX_DEPTH,
     MAX_STEP,
@@ -89,6 +90,7 @@ class Metrics:
         self.tally = Tally()
         self._run, self._labels, self._starts = run, labels, starts
         self._series = names or Names()
+        self._roles = Roles(state.get("roles"))
         self._step: int | None = state.get("step")  # of the last line that had one
         self._top: int | None = state.get("top")  # the highest step of this segment
         self._segment: int = state.get("segment", 0)
@@ -97,7 +99,8 @@ class Metrics:
         self._known_names = self._new_shapes = 0
 
     def state(self) -> dict[str, Any]:
-        return {"step": self._step, "top": self._top, "segment": self._segment, "attempt": self._attempt}
+        state = {"step": self._step, "top": self._top, "segment": self._segment, "attempt": self._attempt}
+        return state | ({"roles": roles} if (roles := self._roles.state()) else {})
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         starts, before, count = self._starts(), self.tally.lines_read, len(lines)
@@ -105,9 +108,9 @@ class Metrics:
         self._new_shapes = 0
         for fields in objects(lines, self.tally):
             time_s = self._time_s(fields.pop("time_s", None))
-            if time_s is None and arrival is not None:
+            if time_s is None and (time_s := self._roles.time(fields)) is None and arrival is not None:
                 time_s = arrival.at(self.tally.lines_read - before, count)
-            step = self._step_of(fields.pop("step", None))
+            step = self._step_of(fields.pop("step", None), fields)
             if UNITS in fields:
                 self._count_units(fields)
             names, values = self._numbers(fields)
@@ -128,8 +131,10 @@ class Metrics:
             self.tally.skip_field("time_s", "is not a time in Unix seconds")
         return time_s
 
-    def _step_of(self, value: object) -> int:
+    def _step_of(self, value: object, fields: dict[str, Any]) -> int:
         """The line's own step, else the last step seen in this file, else the line number."""
+        if value is None:
+            value = self._roles.step(fields)
         if type(value) is int and -MAX_STEP <= value <= MAX_STEP:
             self._step = value
             return value
@@ -154,12 +159,17 @@ class Metrics:
         if set(map(type, values)) == FLOATS and (known := self._known.get(tuple(fields))) is not None:
             return known, values
         numbers: dict[str, float] = {}
+        part = ""
         for name, value in flat(fields, self.tally):
             number = as_number(value)
-            if number is None:
-                self.tally.skip_field(name, "is not a number")
-            else:
+            if number is not None:
                 numbers[name] = number
+            elif named := part_of(name, value):
+                part = named
+            else:
+                self.tally.skip_field(name, "is not a number")
+        if part:
+            numbers = {name if name.startswith(part) else f"{part}/{name}": number for name, number in numbers.items()}
         names = tuple(numbers)
         if (known := self._known.get(names)) is not None:
             return known, tuple(numbers.values())

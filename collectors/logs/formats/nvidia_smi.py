@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 
 from ...records import Labels, Points
-from .columns import ISO, Cells, time_of
+from .columns import Cells, time_of
+from .roles import ISO
 from .values import inert
 
 COLUMN = re.compile(r"(?P<name>[a-z][a-z0-9_.]*)(?: \[(?P<unit>[^\]]{1,10})\])?")

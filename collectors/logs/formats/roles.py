@@ -1,0 +1,118 @@
+"""Which fields of a program's own log say when a line was written, at which step, and of which part of the training."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from .values import MAX_TIME_S, as_count, as_number
+
+STEPS = (
+    *("step", "global_step", "_step", "trainer/global_step", "train/global_step", "steps", "iteration", "iterations", "iter"),
+    *("update", "num_updates", "total_timesteps", "time/total_timesteps", "timesteps_total", "num_timesteps", "timestep"),
+    *("training_iteration", "time/iterations", "batch", "epoch", "epochs", "episode", "round"),
+)  # the first of these that a line or a table has is its step
+TIMES = ("time_s", "timestamp", "_timestamp", "wall_time", "walltime", "wall time", "datetime", "date", "time", "ts")
+PARTS = ("split", "mode", "phase", "stage", "subset")
+PART_OF = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "eval", "evaluation", "dev"), "val"),
+    "test": "test",
+}
+EPOCHS = ("epoch", "epochs")
+FIRST_S = 946_684_800.0  # the year 2000: a smaller number is not a Unix time but seconds since the start
+ISO = 0.0  # as a scale: a date and a time, as text
+JUDGED_LINES = 100
+
+
+class Roles:
+    """Found on the first lines that have them; then they keep them to the end of the file.
+
+    `{"iter": 7, "timestamp": 1764000000250, "loss": 0.5}`: `iter` is the step, `timestamp` the time, in milliseconds.
+    """
+
+    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+        state = state or {}
+        self._step: str | None = state.get("step")
+        self._time: str | None = state.get("time")
+        self._scale: float = state.get("scale", 1.0)
+        self._lines: int = state.get("lines", 0)  # that were asked for either, and did not have it
+        self._epoch: float = state.get("epoch", 0.0)
+        self._before: int = state.get("before", 0)  # steps of the epochs before this one
+        self._last: int = state.get("last", 0)
+
+    def state(self) -> dict[str, Any]:
+        if self._step is None and self._time is None:
+            return {"lines": self._lines} if self._lines else {}
+        found = {"step": self._step, "time": self._time, "scale": self._scale, "lines": self._lines}
+        return {**found, "epoch": self._epoch, "before": self._before, "last": self._last}
+
+    def time(self, fields: dict[str, Any]) -> float | None:
+        """Takes the time out of a line without `time_s`, in Unix seconds."""
+        if self._time is None and self._is_open():
+            for name in TIMES:
+                if (scale := scale_of(fields.get(name))) is not None:
+                    self._time, self._scale = name, scale
+                    break
+        if self._time is None or self._time not in fields or (time_s := unix_s(fields[self._time], self._scale)) is None:
+            return None
+        del fields[self._time]
+        return time_s
+
+    def step(self, fields: dict[str, Any]) -> int | None:
+        """Takes the step out of a line without `step`. A count that begins anew with each epoch goes on where the last one ended."""
+        if self._step is None and self._is_open():
+            self._step = next((name for name in STEPS if _is_whole(fields.get(name))), None)
+        if self._step is None or not _is_whole(fields.get(self._step)):
+            return None
+        step = int(fields.pop(self._step))
+        if self._step not in EPOCHS:
+            epoch = next((number for name in EPOCHS if (number := as_number(fields.get(name))) is not None), self._epoch)
+            if step < self._last and epoch > self._epoch:
+                self._before += self._last
+            self._epoch, self._last = epoch, step
+        return self._before + step
+
+    def _is_open(self) -> bool:
+        self._lines += self._lines < 2 * JUDGED_LINES  # each line asks for both
+        return self._lines < 2 * JUDGED_LINES
+
+
+def part_of(name: str, value: object) -> str:
+    """`part_of("split", "valid") -> "val"`; "" where the field names no part."""
+    return PART_OF.get(value.strip().lower(), "") if name in PARTS and isinstance(value, str) else ""
+
+
+def scale_of(value: object) -> float | None:
+    """By which the field's numbers become Unix seconds; ISO for text. None where it is no time of day, as a date alone is not."""
+    if isinstance(value, str):
+        return ISO if ":" in value and moment(value) is not None else None
+    number = as_number(value)
+    if number is not None and not isinstance(value, bool):
+        for scale in (1.0, 1e-3, 1e-6, 1e-9):
+            if FIRST_S <= number * scale < MAX_TIME_S / 10:
+                return scale
+    return None
+
+
+def unix_s(value: object, scale: float) -> float | None:
+    if scale == ISO:
+        return moment(value) if isinstance(value, str) else None
+    number = as_number(value)
+    if number is None or not 0.0 <= number * scale < MAX_TIME_S:
+        return None
+    return number if scale == 1.0 else round(number * scale, 6)
+
+
+def moment(text: str) -> float | None:
+    """Unix seconds of ISO 8601, or of nvidia-smi's 2026/11/25 19:02:39.123; local unless it names a zone."""
+    try:
+        time_s = datetime.datetime.fromisoformat(text.strip().replace("/", "-")).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return time_s if 0.0 <= time_s < MAX_TIME_S else None
+
+
+def _is_whole(value: object) -> bool:
+    return not isinstance(value, (bool, str)) and as_count(value, -(2**53), 2**53) is not None
