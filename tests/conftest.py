@@ -34,6 +34,9 @@ Ask: TypeAlias = Callable[[str], Any]
 
 
 def pytest_configure() -> None:
+    """What a shell ignores in the background would be ignored by all programs that the tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     leash.fasten()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlparse
 
@@ -77,6 +79,24 @@ def test_a_lane_is_moved_by_keys_and_keeps_the_focus(running: Dashboard, page: P
     assert lanes(page).index("grad_norm") == before.index("grad_norm") + 1
     page.keyboard.press("Enter")
     assert "folded" in str(page.locator('[data-lane="grad_norm"]').get_attribute("class")), "Enter still folds"
+
+
+def test_a_lane_keeps_the_focus_when_another_one_appears(running: Dashboard, page: Page) -> None:
+    metrics = running.log_dir / "growing" / "metrics.jsonl"
+    metrics.parent.mkdir()
+
+    def write(*names: str) -> None:
+        with metrics.open("a") as file:
+            file.write(json.dumps({"time_s": time.time(), "step": 1, **dict.fromkeys(names, 0.5)}) + "\n")
+
+    write("train/loss", "b")
+    open_live(running, page, "run=growing")
+    page.locator('[data-lane="other b"] .name').focus()
+    write("train/loss", "b", "c")
+    wait_for(lambda: "other c" in lanes(page), because="no lane for the new metric")
+    before = lanes(page)
+    page.keyboard.press("Shift+ArrowUp")
+    assert lanes(page).index("other b") == before.index("other b") - 1
 
 
 def test_a_pinned_window_stays_on_the_axis_and_in_the_address(running: Dashboard, page: Page) -> None:

@@ -47,13 +47,13 @@ def test_a_busy_function_has_the_time_and_a_sleeping_thread_is_seen_asleep(sampl
     assert names.keys() == {"MainThread", "napper"}
     assert names["MainThread"] == busy.pid
     main = time_by(profiles, lambda stack: " ".join(frame.name for frame in stack))
-    assert main["<module> main spin"] >= 0.9 * seconds
+    assert main["<module> main spin"] >= 0.9 * sum(main.values()) >= 0.2 * seconds, "of what a busy machine lets it see"
     napper = time_by(profiles, lambda stack: f"{leaf(stack)} {Path(stack[-1].file).name}", names["napper"])
-    assert napper["nap busy.py"] >= 0.9 * seconds
+    assert napper["nap busy.py"] >= 0.9 * sum(napper.values()) >= 0.2 * seconds
     assert profiles[0][:5] == ("run", 0, busy.pid, "main", "box")
     assert (profiles[0].sampler, profiles[0].hz) == ("native", 100.0)
     assert abs(profiles[0].start_s - time.time()) < 60
-    assert samples_of(profiles) >= 0.5 * 2 * 100 * seconds, "two threads at 100 Hz"
+    assert samples_of(profiles) >= 0.2 * 2 * 100 * seconds, "two threads at 100 Hz"
 
 
 def test_who_computes_holds_the_gil_and_uses_cpu_and_who_sleeps_does_not(sampler: Native) -> None:
@@ -313,7 +313,8 @@ def test_of_more_threads_than_it_holds_the_main_one_is_seen(sampler: Native) -> 
         sampler.follow([target(process.pid, hz=20)])
         profiles = record(sampler, lambda found: sum(map(length_s, found)) >= 1)
     assert {len(profile.threads) for profile in profiles} == {512}
-    assert time_by(profiles, leaf)["wait_here"] >= 0.5 * sum(map(length_s, profiles))
+    main = time_by(profiles, leaf)
+    assert main["wait_here"] >= 0.9 * sum(main.values()) >= 0.2 * sum(map(length_s, profiles))
 
 
 def test_more_processes_than_it_holds_are_refused_by_name() -> None:

@@ -90,9 +90,10 @@ export class Timeline {
     );
   }
 
-  /** Lanes that stay the same keep their plots. @param {Lane[]} specs @param {boolean} [anew] */
+  /** Lanes that stay the same keep their plots, and the name that has the focus keeps it. @param {Lane[]} specs @param {boolean} [anew] */
   setLanes(specs, anew = false) {
     const old = new Map(this.lanes.map((lane) => [lane.spec.id, lane]));
+    const focused = this.lanes.find((lane) => lane.name === document.activeElement)?.spec.id;
     this.lanes = ordered(specs).map((spec) => {
       const known = old.get(spec.id);
       if (known && !anew && JSON.stringify(known.spec) === JSON.stringify(spec)) {
@@ -103,6 +104,7 @@ export class Timeline {
     });
     for (const lane of old.values()) lane.destroy();
     this.stack.replaceChildren(...this.lanes.map((lane) => lane.element));
+    this.lanes.find((lane) => lane.spec.id === focused)?.name.focus({ preventScroll: true });
     for (const lane of this.lanes) {
       lane.ondrawn = this.drawn;
       this.#resized.observe(lane.plot);
