@@ -38,8 +38,16 @@ def tiny_model(task: str, seed: int = 0) -> nn.Module:
     return TASKS[task].model(TASKS[task].sizes["tiny"].shape)
 
 
-@every_task
-@pytest.mark.parametrize("name", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        *(("gpt", "fp32"), ("bert", "bf16"), ("resnet50", "fp32"), ("unet3d", "bf16")),
+        *(
+            pytest.param(*one, marks=pytest.mark.long)
+            for one in (("gpt", "bf16"), ("bert", "fp32"), ("resnet50", "bf16"), ("unet3d", "fp32"))
+        ),
+    ],
+)
 def test_the_validation_loss_falls(tmp_path: Path, task: str, name: str) -> None:
     steps = STEPS[task]
     assert train_here(tmp_path, "--run", "one", "--task", task, "--steps", str(steps), "--precision", name) == 0
