@@ -48,7 +48,7 @@ NOTHING = Subscription({}, None)
 def subscription_of(message: Any) -> Subscription:
     """`{"subscribe": [{"run": "a", "series": ["train/*"]}, {"source": "gpu", "series": ["gpu/*"]}], "cursor": 7}`
 
-    Raises Refused for anything else, and for more than the limits above.
+    Raises NotASubscription for anything else, and for more than the limits above.
     """
     wants: dict[str | None, list[str]] = {}
     if not isinstance(message, dict) or not isinstance(message.get("subscribe"), list):

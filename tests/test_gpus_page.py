@@ -93,7 +93,9 @@ def test_eight_gpus_arrive_with_a_lane_a_metric_and_the_measured_sample_period(n
 
 def test_every_other_metric_is_one_key_away(node: Node, page: Page) -> None:
     page.goto(f"{node.running.address}/gpus?all=1")
-    shown = {metric.name for source in catalog.GPU for metric in source.metrics}
+    host = {row["name"] for row in node.running.get("/api/v1/series")["series"] if row["name"].startswith("host/")}
+    shown = {metric.name for source in catalog.GPU for metric in source.metrics} | host
+    assert len(host) > 10
     told_otherwise = {"gpu/clock_event_reasons", "gpu/xid"}  # in words, and as marks
     wait_for(lambda: shown - told_otherwise <= drawn(page) | limits(), 40, "metrics are missing")
     page.keyboard.press("m")
@@ -109,6 +111,8 @@ def limits() -> set[str]:
         "gpu/temperature_slowdown_c",
         "gpu/sm_clock_max_mhz",
         "gpu/memory_clock_max_mhz",
+        "host/memory_total_bytes",
+        "host/cgroup_memory_limit_bytes",
     }
 
 

@@ -268,7 +268,7 @@ def test_a_run_that_is_over_is_over_however_it_ended(ask: Ask, state: str) -> No
 
 def test_the_worst_is_said_first_and_a_stuck_collector_before_other_failures(ask: Ask) -> None:
     code = """
-    const { worst } = await load("pages/verdict.js");
+    const { worst } = await load("pages/run_strip.js");
     const message = { problems: [], read_only: null, gpus: [], gpu_note: null, collectors: [
       { name: "host", state: "failed", last_error: "no /proc" },
       { name: "profile", state: "stuck", sentence: "The profile collector is stuck in read." },

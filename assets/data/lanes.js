@@ -167,7 +167,8 @@ const NAMES = {
   val: ["val/loss", "val_loss", "eval_loss", "eval/loss", "valid_loss", "valid/loss", "validation/loss"],
   gradNorm: ["train/grad_norm", "grad_norm"],
   gradScale: ["train/grad_scale"],
-  tokens: ["train/tokens_per_s"],
+  tokens: ["train/tokens_per_s", "tokens_per_s"],
+  samples: ["train/samples_per_s", "samples_per_s"],
   lr: ["train/lr", "lr", "learning_rate", "train/learning_rate"],
 };
 export const LOSSES = NAMES.loss;
@@ -184,6 +185,7 @@ function knownLanes(own) {
     lane("grad_norm", "Gradient norm", 50, "log", of("now", NAMES.gradNorm), { note: "log", digits: 3 }),
     lane("grad_scale", "Gradient scale", 36, "robust", of("now", NAMES.gradScale), { digits: 0, stepped: true }),
     lane("tokens", "Tokens/s", 44, "zero", of("now", NAMES.tokens), { digits: 0 }),
+    lane("samples", "Samples/s", 44, "zero", of("now", NAMES.samples), { digits: 1 }),
     lane("lr", "Learning rate", 40, "robust", of("now", NAMES.lr)),
   ];
   const text = new Set(own.filter(({ labels }) => labels.source === "text").map(keyOf));

@@ -2,7 +2,7 @@
 
 import { el, setText } from "../lib/dom.js";
 import { duration, figure, megabytes } from "../lib/format.js";
-import { troubleOf } from "./verdict.js";
+import { troubleOf } from "./run_strip.js";
 
 const KEYS = [
   ["drag", "select"],

@@ -3,10 +3,10 @@
 import { average } from "../../data/columns.js";
 import { el, icon, setText } from "../../lib/dom.js";
 import { duration, figure } from "../../lib/format.js";
-import { Figure, worst } from "../verdict.js";
+import { Figure, worst } from "../run_strip.js";
 
 /** @typedef {import("../../data/series.js").Series} Series */
-/** @typedef {import("../verdict.js").Finding} Finding */
+/** @typedef {import("../run_strip.js").Finding} Finding */
 
 /**
  * @typedef {Object} Card of `GET /gpus`

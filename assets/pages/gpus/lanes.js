@@ -1,4 +1,4 @@
-/** The lanes of the GPUs page (pure): the heat strip, the most useful metrics, then all others of the catalog. */
+/** The lanes of the GPUs page (pure): the heat strip, the most useful metrics, then all others of the catalog, those of the host last. */
 
 import { GIB, hostLanes, lane, limitOf, named, perGpu } from "../../data/lanes.js";
 import { withLost } from "../../data/lost.js";
@@ -65,15 +65,16 @@ const UNITS = new Map([
  */
 export function gpuPageLanes(machine, lost, all) {
   const gpu = machine.some(({ name }) => name.startsWith("gpu/"));
-  const prefix = gpu ? "gpu/" : "host/";
-  const metas = machine.filter(({ name }) => name.startsWith(prefix));
-  const top = gpu ? [heat(metas, "gpu/utilization_pct")] : [...hostLanes(metas), heat(metas, "host/cpu_core_pct")];
-  const drawn = new Set(top.flatMap(({ traces, limit }) => [...traces.flatMap(({ keys }) => keys), limit]));
-  const others = metas.filter((meta) => !drawn.has(keyOf(meta)) && !NO_LANE.has(meta.name));
-  const first = gpu ? FIRST : FIRST_OF_HOST;
-  const names = new Set([...first, ...(all ? others.sort((a, b) => String(a.label).localeCompare(String(b.label))).map(({ name }) => name) : [])]);
-  const lanes = [...top, ...[...names].map((name) => metricLane(metas, name))].filter(({ traces }) => traces.length);
-  return withLost(lanes, metas, lost);
+  const host = [...hostLanes(machine), heat(machine, "host/cpu_core_pct")];
+  const top = gpu ? [heat(machine, "gpu/utilization_pct")] : host;
+  const drawn = new Set([...top, ...host].flatMap(({ traces, limit }) => [...traces.flatMap(({ keys }) => keys), limit]));
+  const others = machine.filter((meta) => !drawn.has(keyOf(meta)) && !NO_LANE.has(meta.name));
+  const further = all ? others.sort((a, b) => String(a.label).localeCompare(String(b.label))).map(({ name }) => name) : [];
+  const of = (/** @type {string} */ prefix, /** @type {string[]} */ first) =>
+    [...new Set([...first, ...further])].filter((name) => name.startsWith(prefix)).map((name) => metricLane(machine, name));
+  const below = gpu ? [...of("gpu/", FIRST), ...(all ? [...host, ...of("host/", [])] : [])] : of("host/", FIRST_OF_HOST);
+  const lanes = [...top, ...below].filter(({ traces }) => traces.length);
+  return withLost(lanes, machine, lost);
 }
 
 /** A row per GPU, or a core. @param {Meta[]} metas @param {string} name */

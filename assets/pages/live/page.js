@@ -12,7 +12,7 @@ import { Panel } from "./panel.js";
 import { totalSteps } from "../../data/progress.js";
 import { RunPage } from "../run_page.js";
 import { snippet } from "./snippet.js";
-import { Verdict, worst } from "../verdict.js";
+import { RunStrip, worst } from "../run_strip.js";
 
 /** @typedef {import("../../data/range.js").View} View */
 /** @typedef {import("../../data/series.js").Series} Series */
@@ -35,12 +35,12 @@ export default class Live extends RunPage {
       this.relane();
       this.refresh();
     });
-    this.verdict = new Verdict((run) => this.pick(run));
+    this.strip = new RunStrip((run) => this.pick(run));
     this.tail = new LogTail({ hover: (time_s) => this.hoverTime(time_s) });
     this.element = el(
       "div",
       { class: "live-page" },
-      this.verdict.element,
+      this.strip.element,
       el("div", { class: "left" }, this.timeline.element, this.further.element, this.tail.element),
       this.panel.element,
     );
@@ -98,7 +98,7 @@ export default class Live extends RunPage {
   drawMore(view, stepper) {
     super.drawMore(view, stepper);
     this.further.draw(this.book.metas);
-    this.#drawVerdict(view, stepper);
+    this.#drawStrip(view, stepper);
     this.#drawPanel(view, stepper);
     this.tail.point(this.range.axis === TIME ? this.cursor_s : null);
   }
@@ -108,10 +108,10 @@ export default class Live extends RunPage {
   }
 
   /** @param {View} view @param {Series | null} stepper */
-  #drawVerdict(view, stepper) {
+  #drawStrip(view, stepper) {
     const loss = this.book.first(LOSSES);
     const before = loss && loss.bin.length > 1 ? loss.mean(Math.max(0, loss.at(view.lo))) : NaN;
-    this.verdict.draw({
+    this.strip.draw({
       runs: this.runs,
       step: stepper?.newest.step ?? this.runs.current?.last_step ?? null,
       total: totalSteps(this.runs.current?.info),

@@ -20,7 +20,7 @@ import { STATES } from "../data/runs.js";
  */
 /** @typedef {{tone: "bad" | "warn" | "dim", sentence: string}} Finding */
 
-export class Verdict {
+export class RunStrip {
   /** @param {(run: string) => void} pick */
   constructor(pick) {
     this.picker = new Picker(pick);
