@@ -271,8 +271,7 @@ class SqliteStore:
             if name not in self._writers:
                 if not self._write:
                     raise StoreError("this store was opened for reading; only the collector writes")
-                kind: schema.Kind = "runs" if name == files.RUNS_FILE else "machine"
-                writer = self._writers[name] = FileWriter(self._dir / name, kind, self._lock)
+                writer = self._writers[name] = FileWriter(self._dir / name, self._lock)
                 self._compactors[name] = Compactor(writer)
                 self._seq = max(self._seq, writer.seq)
             return self._writers[name]
@@ -306,7 +305,7 @@ class SqliteStore:
         sources = self._readers.runs()
         elsewhere = set(ids)
         for path, db in sources:
-            elsewhere -= self._of_file[path].known(db, ids, axis).keys()
+            elsewhere -= self._of_file[path].extents(db, ids, axis).keys()
         if elsewhere:
             sources += self._readers.machine(lo, hi) if axis == "time" else self._readers.machine()
         return sources
@@ -317,9 +316,8 @@ class SqliteStore:
         """A summary may stand for its points where it is at most a bucket wide, so that no bucket of the range stays empty."""
         low, high = dict.fromkeys(ids, math.inf), dict.fromkeys(ids, -math.inf)
         for path, db in sources:
-            for number, known in self._of_file[path].known(db, ids, axis).items():
-                if known.low is not None and known.high is not None:
-                    low[number], high[number] = min(low[number], known.low), max(high[number], known.high)
+            for number, extent in self._of_file[path].extents(db, ids, axis).items():
+                low[number], high[number] = min(low[number], extent[0]), max(high[number], extent[1])
         widths = {number: min(hi, high[number]) - max(lo, low[number]) for number in ids}
         return {number: Wanted(axis, lo, hi, width / buckets if width > 0 else -1.0) for number, width in widths.items()}
 
