@@ -182,16 +182,12 @@ class SqliteStore:
         return [event for _, db in self._readers.runs() for event in runs.read_kinds_after(db, seq, kinds)]
 
     @failing(UNREADABLE, AGAIN)
-    def stacks(
-        self, lo: float, hi: float, run: str, rank: int | None = None, pid: int | None = None, thread: str | None = None
-    ) -> StackColumns:
-        query = stacks.Query(lo, hi, run, rank, pid, thread)
-        return self._stacks.read([db for _, db in self._readers.machine(lo, hi)], query)
+    def stacks(self, lo: float, hi: float, run: str) -> StackColumns:
+        return self._stacks.read([db for _, db in self._readers.machine(lo, hi)], lo, hi, run)
 
     @failing(UNREADABLE, AGAIN)
     def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
-        query = stacks.Query(lo, hi, run, None, None, None)
-        return [row for _, db in self._readers.machine(lo, hi) for row in stacks.counted(db, query)]
+        return [row for _, db in self._readers.machine(lo, hi) for row in stacks.counted(db, lo, hi, run)]
 
     @failing(UNREADABLE, AGAIN)
     def profiled_from(self, run: str) -> float | None:

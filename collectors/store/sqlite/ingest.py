@@ -88,7 +88,7 @@ class FileWriter:
         self._shapes: dict[_ShapeKey, _RowShape] = {}
         self._shape_names = 0
         self._stored: set[_ShapeKey] = set()
-        self._interner = stacks.Interner()
+        self._stacks = stacks.StackWriter()
         self._recent: dict[int, deque[float]] = {}  # stream -> times of its last lines
         self._restore()
         self._identity = schema.identity(path)
@@ -113,13 +113,13 @@ class FileWriter:
                 if self.holds_runs:
                     self._write_runs(batch, made, new, seq)
                 else:
-                    stacks.write(db, self._interner, batch.profiles)
+                    self._stacks.write(db, batch.profiles)
                 if rehearse:
                     raise _Rehearsed
         except BaseException as error:
             self._shapes.clear()  # what was noted as stored may have been rolled back
             self._stored.clear()
-            self._interner.forget()
+            self._stacks.forget()
             self._recent.clear()
             if not isinstance(error, _Rehearsed):
                 raise
