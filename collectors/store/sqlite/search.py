@@ -59,11 +59,11 @@ class Found(NamedTuple):
 
 def find(db: sqlite3.Connection, paged: Mapping[int, int], windows: Mapping[int, Wanted]) -> dict[int, Found]:
     """What pages and chunks of one file hold, within the caller's transaction. `paged`: how many points of each series stand in pages."""
-    search = _Search(db)
+    search = _FileSearch(db)
     return {series: search.find(series, count, windows[series]) for series, count in paged.items()}
 
 
-class _Search:
+class _FileSearch:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._opened = 0  # rows of chunks

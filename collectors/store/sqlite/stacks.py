@@ -101,6 +101,7 @@ class StackWriter:
         self._frames.clear()
 
     def write(self, db: sqlite3.Connection, profiles: Iterable[Profile]) -> None:
+        """Within the caller's transaction; `forget` where that is rolled back."""
         if len(self._stacks) > REMEMBERED:
             self.forget()
         for profile in profiles:
