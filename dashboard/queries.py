@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from collectors import catalog
 from collectors.process.activity import LIFETIMES, RunProcess
 from collectors.process.claims import processes_of
 from collectors.process.identity import Identity, identity_of
@@ -46,20 +45,11 @@ class BadRequest(Exception):
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A range of one series, in buckets."""
-
-    series: Series
-    unit: str
-    buckets: Buckets
-
-
-@dataclass(frozen=True)
 class Curves:
-    """`cursor` is the newest commit that they surely hold: deltas after it continue them."""
+    """A range of some series, in buckets. `cursor` is the newest commit that they surely hold: deltas after it continue them."""
 
     cursor: int
-    curves: list[Curve]
+    curves: dict[Series, Buckets]
 
 
 @dataclass(frozen=True)
@@ -188,7 +178,7 @@ class Queries:
         self._check(run, names, chosen)
         buckets = max(1, min(buckets, MAX_BUCKETS // max(1, len(chosen))))
         ranges = self._store.range([series.id for series in chosen], lo, hi, axis, buckets)
-        return Curves(cursor, [Curve(series, catalog.unit_of(series.name), ranges[series.id]) for series in chosen])
+        return Curves(cursor, {series: ranges[series.id] for series in chosen})
 
     def last(self, series: Sequence[Series]) -> dict[int, Last]:
         return self._store.last([found.id for found in series])

@@ -174,17 +174,9 @@ class MemoryStore:
     def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
         return [event for event in self._all(Event, seq) if event.kind in kinds]
 
-    def stacks(
-        self, lo: float, hi: float, run: str, rank: int | None = None, pid: int | None = None, thread: str | None = None
-    ) -> StackColumns:
+    def stacks(self, lo: float, hi: float, run: str) -> StackColumns:
         profiles = [
-            profile
-            for profile in self._all(Profile)
-            if profile.run == run
-            and rank in (None, profile.rank)
-            and pid in (None, profile.pid)
-            and _span(profile)[0] < hi
-            and _span(profile)[1] > lo
+            profile for profile in self._all(Profile) if profile.run == run and _span(profile)[0] < hi and _span(profile)[1] > lo
         ]
         frames: dict[Frame, int] = {}
         stacks: dict[tuple[int, ...], int] = {}
@@ -195,7 +187,7 @@ class MemoryStore:
             for sample in profile.samples:
                 begun_s = profile.start_s + (sample.mono_ns - profile.start_mono_ns) / 1e9
                 start_s, end_s = max(begun_s, lo), min(begun_s + sample.duration_ns / 1e9, hi)
-                if start_s >= end_s or thread not in (None, profile.threads.get(sample.tid), str(sample.tid)):
+                if start_s >= end_s:
                     continue
                 stack = stacks.setdefault(tuple(frames.setdefault(frame, len(frames)) for frame in sample.stack), len(stacks))
                 cpu_s = np.nan if sample.cpu_ns is None else sample.cpu_ns / 1e9

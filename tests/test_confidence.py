@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.blame.confidence import Strength, confidence
+from collectors.analysis.blame.confidence import _Strength, _word
 
-STRONG = Strength(
+STRONG = _Strength(
     margin=5.0,
     share=0.95,
     halves=0.9,
@@ -21,7 +21,7 @@ STRONG = Strength(
 )
 ORDER = ["low", "medium", "high"]
 strengths = st.builds(
-    Strength,
+    _Strength,
     margin=st.floats(0, 10),
     share=st.floats(0, 1),
     halves=st.floats(-1, 1),
@@ -35,8 +35,8 @@ strengths = st.builds(
 
 
 def test_all_that_is_strong_is_high() -> None:
-    assert confidence(STRONG) == "high"
-    assert confidence(STRONG._replace(baseline_units=None)) == "high", "a run without steps, too"
+    assert _word(STRONG) == "high"
+    assert _word(STRONG._replace(baseline_units=None)) == "high", "a run without steps, too"
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ def test_all_that_is_strong_is_high() -> None:
     ids=str,
 )
 def test_one_weak_part_makes_it_medium(weak: dict[str, float]) -> None:
-    assert confidence(STRONG._replace(**weak)) == "medium"  # type: ignore[arg-type]
+    assert _word(STRONG._replace(**weak)) == "medium"  # type: ignore[arg-type]
 
 
 @given(strengths, st.sampled_from(["margin", "share", "halves", "alone", "samples", "baseline_s"]))
-def test_more_evidence_never_makes_it_less_sure(strength: Strength, name: str) -> None:
+def test_more_evidence_never_makes_it_less_sure(strength: _Strength, name: str) -> None:
     stronger = strength._replace(**{name: getattr(strength, name) + 1})
-    assert ORDER.index(confidence(stronger)) >= ORDER.index(confidence(strength))
+    assert ORDER.index(_word(stronger)) >= ORDER.index(_word(strength))

@@ -300,4 +300,4 @@ def test_a_stamp_that_no_clock_can_mean_is_not_believed(stamp: str, believed: bo
 def test_bytes_of_run_json_that_are_not_utf8_are_shown_and_counted() -> None:
     tally = Tally()
     assert info.parse(b'{"command":"caf\xe9.py","pid":7}', tally) == {"pid": 7, "command": "caf\ufffd.py"}
-    assert (tally.fields_skipped, tally.first_skip) == (1, "line 1: run.json has bytes that are not UTF-8, shown as \ufffd")
+    assert (tally.fields_skipped, tally.first_skip) == (1, "line 0: run.json has bytes that are not UTF-8, shown as \ufffd")

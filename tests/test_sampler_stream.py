@@ -16,13 +16,10 @@ from collectors.sampler.stream import (
     LONGEST_LINE,
     MOST_FAULTS,
     MOST_GARBAGE,
-    Attached,
-    Gone,
-    Message,
+    Fate,
     SampleWindow,
     StreamError,
     StreamReader,
-    TargetRefused,
 )
 
 LINES: list[list[Any]] = [
@@ -46,8 +43,8 @@ LINES: list[list[Any]] = [
     ["refused", 8, "version", "3.10.13"],
 ]
 MODULE, STEP = Frame("<module>", "train.py", 40), Frame("step", "train.py", 12)
-MESSAGES: list[Message] = [
-    Attached(7, "3.11.7", 327),
+MESSAGES: list[Fate | SampleWindow] = [
+    Fate(7, "attached", detail="3.11.7"),
     SampleWindow(
         7,
         900,
@@ -62,8 +59,8 @@ MESSAGES: list[Message] = [
         ],
     ),
     SampleWindow(7, 2_000, 2_700, 4, 0, 100.0, {}, [StackSample(2_000, 700, 4711, (MODULE, STEP), gil=False, cpu_ns=0)]),
-    Gone(7),
-    TargetRefused(8, "version", "3.10.13"),
+    Fate(7, "gone"),
+    Fate(8, "refused", "version", "3.10.13"),
 ]
 
 
@@ -75,6 +72,7 @@ def test_lines_become_windows_of_spans() -> None:
     assert StreamReader().feed(written(LINES)) == MESSAGES
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1))
 def test_it_does_not_matter_where_the_bytes_are_cut(lengths: list[int]) -> None:
     reader, data, messages = StreamReader(), written(LINES), []
@@ -158,11 +156,11 @@ def test_a_target_of_which_only_nonsense_comes_is_refused_and_the_others_go_on()
     reader, bad = StreamReader(), ["s", 7, 1, 0, -1, 1, 0, 0]
     messages = reader.feed(written([*LINES[:9], *[bad] * (MOST_FAULTS + 5), *LINES[11:14]]))
     assert messages[0] == MESSAGES[0]
-    assert isinstance(messages[1], TargetRefused) and (messages[1].target, messages[1].reason) == (7, "stream")
+    assert isinstance(messages[1], Fate) and messages[1][:3] == (7, "refused", "stream")
     assert len(messages) == 2, "its windows are passed over"
     (other,) = reader.feed(written([["s", 8, 5, 3_000, 10, 2, 0, 0], ["w", 8, 3_000, 4_000, 1, 0, 100.0]]))
     assert isinstance(other, SampleWindow) and len(other.spans) == 1
-    assert reader.feed(written([["gone", 7], *LINES[11:14]]))[0] == Gone(7), "its number may be given anew"
+    assert reader.feed(written([["gone", 7], *LINES[11:14]]))[0] == Fate(7, "gone"), "its number may be given anew"
 
 
 def test_a_stream_of_nothing_but_garbage_is_given_up() -> None:
@@ -183,12 +181,13 @@ VALUES = st.one_of(st.integers(), st.floats(), st.text(max_size=5), st.booleans(
 ANY_LINE = st.tuples(st.sampled_from([*KINDS, "other"]), st.lists(VALUES, max_size=8)).map(lambda one: [one[0], *one[1]])
 
 
+@settings(deadline=None)
 @given(st.lists(ANY_LINE, max_size=20))
 def test_any_values_are_read_or_an_error(lines: list[list[Any]]) -> None:
     survive(written(LINES) + written(lines))
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.integers(), st.integers(1, 30))
 def test_flipped_bytes_are_read_or_an_error(seed: int, flips: int) -> None:
     chance, data = random.Random(seed), bytearray(written(LINES))
@@ -197,12 +196,13 @@ def test_flipped_bytes_are_read_or_an_error(seed: int, flips: int) -> None:
     survive(bytes(data))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_an_error(data: bytes) -> None:
     survive(written(LINES[:1]) + data)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(), st.lists(st.binary(max_size=60), max_size=4), st.booleans())
 def test_a_healthy_target_loses_no_window_whatever_stands_between_its_lines(seed: int, noise: list[bytes], shuffled: bool) -> None:
     """Lines of another target: cut short, twice, in another order, with any bytes between them."""

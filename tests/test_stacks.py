@@ -28,15 +28,13 @@ class MeetingStore(SqliteStore):
         self._meeting = threading.Barrier(2, timeout=wait_s)
         self.met = False
 
-    def stacks(
-        self, lo: float, hi: float, run: str, rank: int | None = None, pid: int | None = None, thread: str | None = None
-    ) -> StackColumns:
+    def stacks(self, lo: float, hi: float, run: str) -> StackColumns:
         try:
             self._meeting.wait()
             self.met = True
         except threading.BrokenBarrierError:  # nobody came
             self._meeting.reset()
-        return super().stacks(lo, hi, run, rank, pid, thread)
+        return super().stacks(lo, hi, run)
 
 
 @pytest.mark.parametrize(("length_s", "wait_s", "meet"), [(LONG_S + 1, 0.5, False), (60.0, 30.0, True)])

@@ -83,7 +83,7 @@ def test_the_tables_of_this_version_are_those_that_were_recorded_of_it(tmp_path:
     data_dir = recorded(schema.VERSION, tmp_path / "recorded")
     before = layout(data_dir)
     for kind in ("runs", "machine"):
-        schema.open_writer(tmp_path / f"{kind}.sqlite", kind).close()  # type: ignore[arg-type]
+        schema.open_writer(tmp_path / f"{kind}.sqlite").close()
         with contextlib.closing(sqlite3.connect(tmp_path / f"{kind}.sqlite")) as db:
             made = db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
         assert {name: bare(sql) for name, sql in made if not name.startswith("sqlite_")} == before[kind]

@@ -96,7 +96,7 @@ VERDICT = Route(
     ),
     entries=(
         "collectors.sampler.native:Native.profiles",
-        "collectors.store.sqlite.stacks:write",
+        "collectors.store.sqlite.stacks:StackWriter.write",
         "collectors.store.sqlite.engine:SqliteStore.stacks",
         "dashboard.api.blame:add_routes.blame",
     ),

@@ -67,7 +67,7 @@ def events_of(rank: int) -> tuple[str, ...]:
 
 
 def _info(origin: Origin, state: State) -> Format:
-    return info.Info(origin.run.name, origin.run.take_info)
+    return info.Info(origin.run.name, origin.run.take_info, info.parse)
 
 
 def _exited(origin: Origin, state: State) -> Format:
@@ -110,7 +110,8 @@ def _delimited(origin: Origin, state: State) -> Format:
 
 
 def _hparams(origin: Origin, state: State) -> Format:
-    return hparams.Hparams(origin.run.name, functools.partial(origin.run.take_config, inert(origin.name)))
+    take = functools.partial(origin.run.take_config, inert(origin.name))
+    return info.Info(origin.run.name, take, hparams.parse)
 
 
 def _trainer_state(origin: Origin, state: State) -> Format:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..records import Profile
 from . import Sampler, Target, Trouble, lent, native, pyspy
+from .several import Several
 
 
 def choose(wanted: str | None, host: str | None = None) -> Choice:
@@ -24,7 +25,7 @@ class _Handed(NamedTuple):
     trouble: Trouble
 
 
-class Choice:
+class Choice(Several):
     """A Sampler made of two. The first one keeps every target, retries by itself, and takes back processes that it can read later."""
 
     def __init__(self, first: Sampler, fallback: Sampler | None = None, *, because: str = "") -> None:
@@ -54,12 +55,8 @@ class Choice:
         self._first.follow(targets)
         self._follow_handed()
 
-    def hurry(self, until_mono_s: float) -> None:
-        for sampler in self._samplers():
-            sampler.hurry(until_mono_s)
-
-    def profiles(self) -> Iterable[Profile]:
-        profiles = [profile for sampler in self._samplers() for profile in sampler.profiles()]
+    def profiles(self) -> list[Profile]:
+        profiles = super().profiles()
         if self._fallback:
             self._hand_over(able={profile.pid for profile in profiles if profile.sampler == self._first.name})
         return profiles
@@ -67,14 +64,6 @@ class Choice:
     def troubles(self) -> dict[int, Trouble]:
         troubles = {pid: trouble for pid, trouble in self._first.troubles().items() if pid not in self._handed}
         return {**troubles, **self._fallback.troubles()} if self._fallback else troubles
-
-    def retry(self) -> None:
-        for sampler in self._samplers():
-            sampler.retry()
-
-    def close(self) -> None:
-        for sampler in self._samplers():
-            sampler.close()
 
     def _samplers(self) -> list[Sampler]:
         return [self._first, self._fallback] if self._fallback else [self._first]

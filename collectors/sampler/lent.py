@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from ..records import Profile
 from . import Target, Trouble
 from .native import Native
 from .resident import Resident
+from .several import Several
 
 ANSWER_S = 1.0
 DESCRIPTORS = 3
@@ -55,7 +56,7 @@ class Lent(Resident):
         super().close()
 
 
-class Lending:
+class Lending(Several):
     """A Sampler: its own process for what that may read, for the rest the ones that keepers lend."""
 
     name = Native.name
@@ -76,12 +77,8 @@ class Lending:
         self._keeper_of = {key: keeper for key, keeper in self._keeper_of.items() if key in known}
         self._share_out()
 
-    def hurry(self, until_mono_s: float) -> None:
-        for sampler in self._samplers():
-            sampler.hurry(until_mono_s)
-
-    def profiles(self) -> Iterable[Profile]:
-        profiles = [profile for sampler in self._samplers() for profile in sampler.profiles()]
+    def profiles(self) -> list[Profile]:
+        profiles = super().profiles()
         self._look_for_keepers()
         return profiles
 
@@ -90,12 +87,7 @@ class Lending:
 
     def retry(self) -> None:
         self._keeper_of = {key: keeper for key, keeper in self._keeper_of.items() if keeper is not None}
-        for sampler in self._samplers():
-            sampler.retry()
-
-    def close(self) -> None:
-        for sampler in self._samplers():
-            sampler.close()
+        super().retry()
 
     def _samplers(self) -> list[Native]:
         return [self._plain, *self._lent.values()]

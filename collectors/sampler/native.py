@@ -12,7 +12,7 @@ from ..records import Profile
 from . import Target, Trouble, refusal
 from .build import find_program
 from .resident import Child, Resident
-from .stream import Attached, Gone, Message, SampleWindow, TargetRefused
+from .stream import Fate, SampleWindow
 
 NAME = "native"
 SPOKEN = "The native sampler"
@@ -154,19 +154,19 @@ class Native:
         if self._resident:
             self._resident.send(command)
 
-    def _take(self, message: Message, wall_s: float) -> Profile | None:
+    def _take(self, message: Fate | SampleWindow, wall_s: float) -> Profile | None:
         followed = self._by_number.get(message.target)
         if followed is None:
             return None
         match message:
-            case Attached():
+            case Fate(is_now="attached"):
                 followed.trouble = None
-            case TargetRefused():
+            case Fate(is_now="refused"):
                 followed.trouble = _trouble(followed.target.pid, message)
                 followed.retry_at_s = time.monotonic() + RETRY_S
                 if message.reason == "stream":  # the sampler itself has it still
                     self._send(f"- {followed.number}")
-            case Gone():
+            case Fate(is_now="gone"):
                 del self._by_number[message.target]
             case SampleWindow():
                 return _profile(followed.target, message, self._host, wall_s)
@@ -195,7 +195,7 @@ class Native:
         self._broken = Trouble(f"{SPOKEN} does not run: {why}.", "", other_may=True) if self._ends >= TROUBLE_AFTER else None
 
 
-def _trouble(pid: int, refused: TargetRefused) -> Trouble | None:
+def _trouble(pid: int, refused: Fate) -> Trouble | None:
     """In words; None where the process has ended meanwhile."""
     if (text := OTHER_MAY.get(refused.reason)) is None:
         return refusal.trouble(pid, SPOKEN, refused.detail)

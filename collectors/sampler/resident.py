@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from .stream import Message, StreamError, StreamReader
+from .stream import Fate, SampleWindow, StreamError, StreamReader
 
 PIPE_BYTES = 1 << 20
 MOST_READ = 4 << 20  # bytes in one call; what is more waits
@@ -61,9 +61,9 @@ class Resident:
             self._window_s = window_s
             self.send(f"w {window_s * 1000:.0f}")
 
-    def read(self) -> tuple[list[Message], str]:
+    def read(self) -> tuple[list[Fate | SampleWindow], str]:
         """What has come, and why no more will come, "" while it runs. Does not wait."""
-        messages: list[Message] = []
+        messages: list[Fate | SampleWindow] = []
         taken = 0
         try:
             while data := os.read(self._output, PIPE_BYTES):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -28,20 +28,13 @@ EMPTY = 0  # number of the stack without a frame
 HELD_GIL, CUT = 1, 2
 
 
-class Attached(NamedTuple):
+class Fate(NamedTuple):
+    """What became of a target."""
+
     target: int
-    version: str  # of its Python, e.g. "3.11.7"
-    took_us: int  # to find its runtime
-
-
-class TargetRefused(NamedTuple):
-    target: int
-    reason: str  # permission, python, version, free-threaded, crowd; stream: its lines are impossible
-    detail: str
-
-
-class Gone(NamedTuple):
-    target: int
+    is_now: Literal["attached", "refused", "gone"]
+    reason: str = ""  # of a refusal: permission, python, version, free-threaded, crowd; stream: its lines are impossible
+    detail: str = ""  # of the reason; of an attached one the version of its Python, e.g. "3.11.7"
 
 
 class SampleWindow(NamedTuple):
@@ -57,9 +50,6 @@ class SampleWindow(NamedTuple):
     spans: list[StackSample]
 
 
-Message: TypeAlias = Attached | TargetRefused | Gone | SampleWindow
-
-
 class StreamError(Exception):
     """This is not the sampler's output; the text is one sentence."""
 
@@ -72,7 +62,7 @@ class StreamReader:
     def __init__(self) -> None:
         self._rest = b""
         self._begun = False
-        self._messages: list[Message] = []
+        self._messages: list[Fate | SampleWindow] = []
         self._texts: dict[int, str] = {}
         self._frames: dict[int, Frame] = {}
         self._callers: dict[int, tuple[int, Frame]] = {}  # by stack: its caller's stack, and its last frame
@@ -85,7 +75,7 @@ class StreamReader:
         self._garbage = 0
         self._endless = False  # the current line is skipped up to its end
 
-    def feed(self, data: bytes) -> list[Message]:
+    def feed(self, data: bytes) -> list[Fate | SampleWindow]:
         """The windows that these bytes completed. A window of 500 spans takes about 1.5 ms. Raises StreamError, which ends the stream."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if lines and self._endless:
@@ -130,7 +120,7 @@ class StreamReader:
         self._lost[target] = self._lost.get(target, 0) + 1
         if self._faults[target] == MOST_FAULTS:
             self._drop(target)
-            self._messages.append(TargetRefused(target, "stream", sentence))
+            self._messages.append(Fate(target, "refused", "stream", sentence))
 
     def _count_garbage(self, sentence: str) -> None:
         self._garbage += 1
@@ -149,16 +139,16 @@ class StreamReader:
             raise StreamError(f"the native sampler is of another version ({version}, not {VERSION}); build it again: make setup")
         self._begun = True
 
-    def _attached(self, target: int, version: str, took_us: int) -> None:
-        self._messages.append(Attached(target, version, took_us))
+    def _attached(self, target: int, version: str, _took_us: int) -> None:
+        self._messages.append(Fate(target, "attached", detail=version))
 
     def _refused(self, target: int, reason: str, detail: str) -> None:
-        self._messages.append(TargetRefused(target, reason, detail))
+        self._messages.append(Fate(target, "refused", reason, detail))
 
     def _gone(self, target: int) -> None:
         self._drop(target)
         self._faults.pop(target, None)
-        self._messages.append(Gone(target))
+        self._messages.append(Fate(target, "gone"))
 
     def _text(self, number: int, text: str) -> None:
         _bound(self._texts, MOST_NUMBERS)

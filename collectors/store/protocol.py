@@ -231,9 +231,7 @@ class Store(Protocol):
     def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
         """Those of later commits, of all runs, in order of arrival: to keep up with them at little cost."""
 
-    def stacks(
-        self, lo: float, hi: float, run: str, rank: int | None = None, pid: int | None = None, thread: str | None = None
-    ) -> StackColumns: ...
+    def stacks(self, lo: float, hi: float, run: str) -> StackColumns: ...
 
     def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
         """Stretches of the window and the number of stored spans in each, which `stacks` would have to read."""

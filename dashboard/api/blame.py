@@ -7,8 +7,7 @@ from typing import Literal
 from fastapi import APIRouter
 from typing_extensions import TypedDict
 
-from collectors.analysis.blame.confidence import Confidence
-from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.blame.verdict import Confidence, Verdict
 from collectors.analysis.blame.verdict import VerdictKind as VerdictKind
 from collectors.analysis.stacks.traces import Range
 

@@ -12,7 +12,7 @@ from collectors.store.protocol import LogQuery
 
 from ..queries import Queries
 from .answer import Answer
-from .parameters import MAX_LINES, MOST_CHARACTERS, MOST_CURSOR, From, OptionalRun, To, check_order
+from .parameters import MAX_LINES, MOST_CHARACTERS, MOST_CURSOR, OpenRange, OptionalRun
 
 
 class LineRow(TypedDict):
@@ -32,16 +32,14 @@ class LinePage(TypedDict):
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/logs", response_model=None, summary="Text log lines, the newest matches, oldest first")
     def logs(
+        between: OpenRange,
         run: OptionalRun = None,
         q: Annotated[str, Query(max_length=MOST_CHARACTERS, description="case-insensitive substring")] = "",
         level: Annotated[int, Query(ge=0, le=50, description="at least: 10, 20, 30, 40, 50")] = 0,
-        lo: From = None,
-        hi: To = None,
         before: Annotated[int | None, Query(ge=0, le=MOST_CURSOR, description="cursor of an earlier page")] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LINES)] = 200,
     ) -> Answer[LinePage]:
-        check_order(lo, hi)
-        page = queries.logs(LogQuery(run, q, level, lo, hi, before, limit))
+        page = queries.logs(LogQuery(run, q, level, *between, before, limit))
         return Answer({"lines": [line_row(line) for line in page.lines], "total": page.total, "before": page.before})
 
 

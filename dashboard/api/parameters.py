@@ -26,8 +26,6 @@ RunInPath = Annotated[str, Path(max_length=MOST_CHARACTERS, description="a run's
 OptionalRun = Annotated[
     str | None, Query(max_length=MOST_CHARACTERS, description="a run's name; without it, the machine's own series")
 ]
-From = Annotated[float | None, Query(alias="from", allow_inf_nan=False, description=_STEP)]
-To = Annotated[float | None, Query(alias="to", allow_inf_nan=False, description=_STEP)]
 Instant = Annotated[float | None, Query(allow_inf_nan=False, description="Unix seconds")]
 Rank = Annotated[int | None, Query(ge=0, le=MOST_ID)]
 Pid = Annotated[int | None, Query(ge=0, le=MOST_ID)]
@@ -60,11 +58,16 @@ def baseline_of(baseline_from: Instant = None, baseline_to: Instant = None) -> R
     return None if baseline_from is None or baseline_to is None else window_of(baseline_from, baseline_to)
 
 
-Window = Annotated[Range, Depends(window_of)]
-Baseline = Annotated[Range | None, Depends(baseline_of)]
-
-
-def check_order(lo: float | None, hi: float | None) -> None:
-    """Raises BadRequest."""
+def open_range_of(
+    lo: Annotated[float | None, Query(alias="from", allow_inf_nan=False, description=_STEP)] = None,
+    hi: Annotated[float | None, Query(alias="to", allow_inf_nan=False, description=_STEP)] = None,
+) -> tuple[float | None, float | None]:
+    """The parameters `from` and `to` where either may be missing: there it is open. Raises BadRequest."""
     if lo is not None and hi is not None and lo > hi:
         raise BadRequest("to must not be before from")
+    return lo, hi
+
+
+Window = Annotated[Range, Depends(window_of)]
+Baseline = Annotated[Range | None, Depends(baseline_of)]
+OpenRange = Annotated[tuple[float | None, float | None], Depends(open_range_of)]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from collectors import catalog
-from collectors.store.protocol import LivePoints, Series
+from collectors.store.protocol import Axis, Buckets, LivePoints, Series
 
-from ..queries import Curve, Curves, Queries
+from ..queries import Curves, Queries
 from .answer import Answer, Column, Counts, Gaps, Logged, numbers
 from .encoding import encode
-from .parameters import MAX_BUCKETS, MOST_CHARACTERS, MOST_NAMES, From, OptionalRun, Text, To, check_order
+from .parameters import MAX_BUCKETS, MOST_CHARACTERS, MOST_NAMES, OpenRange, OptionalRun, Text
 
 
 class SeriesRow(TypedDict):
@@ -76,24 +76,22 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
     @router.get("/points", response_model=None, summary="Ranges of series in buckets that never hide a spike")
     def points(
+        between: OpenRange,
         series: Annotated[
             list[Annotated[str, Field(max_length=MOST_CHARACTERS)]],
             Query(max_length=MOST_NAMES, description="names or globs; repeatable, or separated by commas"),
         ],
         run: OptionalRun = None,
         gpu: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="index or uuid")] = None,
-        lo: From = None,
-        hi: To = None,
-        axis: Literal["time", "step"] = "time",
+        axis: Axis = "time",
         buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS)] = 2000,
     ) -> Answer[CurveList]:
-        check_order(lo, hi)
-        return _answer(queries.curves(run, series, gpu, lo, hi, axis, buckets))
+        return _answer(queries.curves(run, series, gpu, *between, axis, buckets))
 
 
 def _answer(curves: Curves) -> Answer[CurveList]:
     """Written curve by curve: no other thread runs while a part is encoded, so parts are short."""
-    parts = b",".join(encode(curve_row(curve)) for curve in curves.curves)
+    parts = b",".join(encode(curve_row(series, buckets)) for series, buckets in curves.curves.items())
     return Answer(b'{"cursor":%d,"series":[%b]}' % (curves.cursor, parts))  # type: ignore[arg-type]
 
 
@@ -111,12 +109,11 @@ def series_row(series: Series) -> SeriesRow:
     }
 
 
-def curve_row(curve: Curve) -> CurveRow:
-    buckets = curve.buckets
+def curve_row(series: Series, buckets: Buckets) -> CurveRow:
     return {
-        "name": curve.series.name,
-        "labels": dict(curve.series.labels),
-        "unit": curve.unit,
+        "name": series.name,
+        "labels": dict(series.labels),
+        "unit": catalog.unit_of(series.name),
         "t": buckets.t,
         "t_end": buckets.t_end,
         "step": buckets.step,

@@ -16,7 +16,7 @@ from ..queries import Queries, RankView, RunDetail
 from ..runs import RunView
 from ..user_files.about import About
 from .answer import Answer
-from .parameters import From, OptionalRun, RunInPath, RunParameter, To, check_order
+from .parameters import OpenRange, OptionalRun, RunInPath, RunParameter
 
 
 class AboutRow(TypedDict):
@@ -130,9 +130,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer({"files": [file_row(offset) for offset in queries.files(run)]})
 
     @router.get("/events", response_model=None, summary="Starts, ends, checkpoints, validations and other events of a run")
-    def events(run: OptionalRun = None, lo: From = None, hi: To = None) -> Answer[EventList]:
-        check_order(lo, hi)
-        return Answer({"events": [event_row(event) for event in queries.events(run, lo, hi)]})
+    def events(between: OpenRange, run: OptionalRun = None) -> Answer[EventList]:
+        return Answer({"events": [event_row(event) for event in queries.events(run, *between)]})
 
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:

@@ -31,7 +31,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
             curves = queries.curves(selection["run"], ["train/loss"], axis=selection["axis"]).curves
         except (NotFound, BadRequest):
             return {"data": []}
-        return {"data": [{"y": curve.buckets.last.tolist()} for curve in curves]}
+        return {"data": [{"y": buckets.last.tolist()} for buckets in curves.values()]}
 
 
 PAGE = Page("9", "Figure", "/figure", layout=layout, callbacks=callbacks, packages=("dash_ag_grid",))

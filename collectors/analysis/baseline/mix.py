@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from ..stacks.traces import Bools, Floats, Ints, Traces, overlaps
@@ -17,51 +15,45 @@ CENTRES = 100
 WHOLE = 0.5  # of a slice, recorded
 
 
-class Mix(NamedTuple):
-    """Spans of main threads, each with the function that it stands in."""
-
-    start_s: Floats
-    end_s: Floats
-    weight: Floats
-    function: Ints  # 0 for those that take little time
-
-    @property
-    def period_s(self) -> float:
-        """How long what repeats itself takes; 0 for under a second."""
-        if not len(self.start_s):
-            return 0.0
-        length = _length(self._shares(np.arange(self.start_s.min(), self.end_s.max(), SLICE_S)))
-        return 0.0 if length == 1 else length * SLICE_S
-
-    def usual(self, starts: Floats) -> Bools:
-        """Which slices, 1 s from each of `starts`, are like most others.
-
-        A program that alternates between two parts is looked at in stretches long enough to hold both.
-        """
-        order = np.argsort(starts)
-        share = self._shares(starts[order])
-        known = np.isfinite(share[:, 0])
-        smooth = _rolling(share, _length(share))
-        centres = np.flatnonzero(known)[:: max(1, int(known.sum()) // CENTRES)]
-        usual = np.zeros(len(starts), bool)
-        if len(centres):
-            away = np.array([_apart(smooth, smooth[centre]) for centre in centres])
-            usual[order] = known & (away[int((away[:, known] <= ALIKE).sum(axis=1).argmax())] <= ALIKE)
-        return usual
-
-    def _shares(self, starts: Floats) -> Floats:
-        """`[slice, function]`: shares of what was recorded; NaN where little was."""
-        span, place = overlaps(self.start_s, self.end_s, starts, starts + SLICE_S)
-        inside_s = np.minimum(self.end_s[span], starts[place] + SLICE_S) - np.maximum(self.start_s[span], starts[place])
-        sums = np.bincount(place * FUNCTIONS + self.function[span], inside_s * self.weight[span], len(starts) * FUNCTIONS)
-        seconds = sums.astype(np.float64).reshape(len(starts), FUNCTIONS)
-        total_s = seconds.sum(axis=1, keepdims=True)
-        share: Floats = np.where(total_s >= WHOLE * SLICE_S, seconds / np.maximum(total_s, 1e-9), np.nan)
-        return share
+def period_s(mains: Traces) -> float:
+    """How long what main threads repeat takes; 0 for under a second."""
+    if not len(mains.start_s):
+        return 0.0
+    length = _length(_shares(mains, np.arange(mains.start_s.min(), mains.end_s.max(), SLICE_S)))
+    return 0.0 if length == 1 else length * SLICE_S
 
 
-def mix_of(traces: Traces) -> Mix:
-    """Of spans of main threads; a stack's function is its last frame's."""
+def usual(mains: Traces, starts: Floats) -> Bools:
+    """In which slices, 1 s from each of `starts`, main threads do what they do in most others.
+
+    A program that alternates between two parts is looked at in stretches long enough to hold both.
+    """
+    order = np.argsort(starts)
+    share = _shares(mains, starts[order])
+    known = np.isfinite(share[:, 0])
+    smooth = _rolling(share, _length(share))
+    centres = np.flatnonzero(known)[:: max(1, int(known.sum()) // CENTRES)]
+    usual = np.zeros(len(starts), bool)
+    if len(centres):
+        away = np.array([_apart(smooth, smooth[centre]) for centre in centres])
+        usual[order] = known & (away[int((away[:, known] <= ALIKE).sum(axis=1).argmax())] <= ALIKE)
+    return usual
+
+
+def _shares(mains: Traces, starts: Floats) -> Floats:
+    """`[slice, function]`: shares of what was recorded; NaN where little was."""
+    function = _functions(mains)
+    span, place = overlaps(mains.start_s, mains.end_s, starts, starts + SLICE_S)
+    inside_s = np.minimum(mains.end_s[span], starts[place] + SLICE_S) - np.maximum(mains.start_s[span], starts[place])
+    sums = np.bincount(place * FUNCTIONS + function[span], inside_s * mains.weight[span], len(starts) * FUNCTIONS)
+    seconds = sums.astype(np.float64).reshape(len(starts), FUNCTIONS)
+    total_s = seconds.sum(axis=1, keepdims=True)
+    share: Floats = np.where(total_s >= WHOLE * SLICE_S, seconds / np.maximum(total_s, 1e-9), np.nan)
+    return share
+
+
+def _functions(traces: Traces) -> Ints:
+    """The function of each span, its stack's last frame's: from 1 on for those with most time, 0 for all others."""
     numbers: dict[tuple[str, str], int] = {}
     leaf = [numbers.setdefault(traces.frames[stack[-1]][:2] if stack else ("", ""), len(numbers)) for stack in traces.stacks]
     function = np.array(leaf, np.int64)[traces.stack] if leaf else np.zeros(0, np.int64)
@@ -69,7 +61,7 @@ def mix_of(traces: Traces) -> Mix:
     rank = np.zeros(len(numbers), np.int64)
     largest = np.argsort(-seconds)[: FUNCTIONS - 1]
     rank[largest] = np.arange(1, len(largest) + 1)
-    return Mix(traces.start_s, traces.end_s, traces.weight, rank[function])
+    return rank[function]
 
 
 def _apart(share: Floats, other: Floats) -> Floats:

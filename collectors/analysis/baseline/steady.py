@@ -8,8 +8,8 @@ import numpy as np
 
 from ...store.protocol import RawPoints
 from ..baseline.units import Units
-from ..stacks.traces import EVER, Bools, Floats, Ints, Range, overlaps, union
-from .mix import Mix
+from ..stacks.traces import EVER, Bools, Floats, Ints, Range, Traces, overlaps, union
+from .mix import usual
 
 SLICE_S = 1.0
 COVERED = 0.9  # of a slice, by units
@@ -31,7 +31,7 @@ def baseline_of(
     units: Units | None,
     *,
     activity: RawPoints | None = None,
-    mix: Mix | None = None,
+    mains: Traces | None = None,
     left_out: Sequence[Range] = (),
     recorded: Sequence[Range] = EVER,
     windows: int = WINDOWS,
@@ -39,7 +39,7 @@ def baseline_of(
     """Ranges in order; [] where there are less than 3 s, and nothing to compare with.
 
     Without units, a slice is steady where `activity`, a signal from 0 for idle to 1, is about as high as in the better quarter of all
-    slices; without that signal, where `mix` is as usual. `left_out` is what is no steady state by its nature: the first steps,
+    slices; without that signal, where the main threads, `mains`, do what they usually do. `left_out` is what is no steady state by its nature: the first steps,
     checkpoints, validations. `windows` is how many of the window's own lengths are taken, if there are so many.
     """
     if units is not None and is_part(window, units):
@@ -49,7 +49,7 @@ def baseline_of(
     after = hi + SLICE_S * np.arange(BEFORE_S / SLICE_S)
     starts = np.r_[before, after]
     good = (
-        _steady(starts, units, activity, mix)
+        _steady(starts, units, activity, mains)
         & _held(starts, starts + SLICE_S, recorded)
         & ~_touching(starts, starts + SLICE_S, left_out)
     )
@@ -113,7 +113,7 @@ def _first_end(units: Units, begun_s: float) -> float:
     return min(float(units.end_s[since[last]]), begun_s + FIRST_S)
 
 
-def _steady(starts: Floats, units: Units | None, activity: RawPoints | None, mix: Mix | None) -> Bools:
+def _steady(starts: Floats, units: Units | None, activity: RawPoints | None, mains: Traces | None) -> Bools:
     if units is not None and len(units.end_s):
         median_s, mean_s = _by_slice(starts, units)
         usual_s = float(np.percentile(mean_s[np.isfinite(mean_s)], 25)) if np.isfinite(mean_s).any() else np.inf
@@ -124,7 +124,7 @@ def _steady(starts: Floats, units: Units | None, activity: RawPoints | None, mix
         if np.isfinite(value).any():
             close: Bools = value >= np.percentile(value[np.isfinite(value)], 75) - SLACK
             return close
-    return mix.usual(starts) if mix is not None else np.zeros(len(starts), bool)
+    return usual(mains, starts) if mains is not None else np.zeros(len(starts), bool)
 
 
 def _beside_steady(starts: Floats, steady: Bools) -> Bools:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
@@ -24,25 +23,10 @@ MOST_BLOCKS = 200
 SMALL = 0.001  # functions below this share of the time are left out
 
 
-class Chance(NamedTuple):
-    """What the drawn windows showed."""
-
-    largest_s: Floats  # the largest excess of each, per unit
-    windows: float  # how many windows of this length would fit into the baseline side by side
-
-    @property
-    def threshold_s(self) -> float:
-        return float(np.percentile(self.largest_s, PERCENTILE))
-
-    def rank_of(self, excess_s: float) -> float:
-        """The share of drawn windows with a smaller largest excess."""
-        return float((self.largest_s < excess_s).mean())
-
-
-def chance(
+def drawn_excesses(
     baseline: Traces, trie: Trie, first: int, ranges: Sequence[Range], units: Units | None, window_s: float, period_s: float = 0.0
-) -> Chance:
-    """`trie` holds the stacks of `baseline` from its stack number `first` on. Without units, what repeats itself in `period_s` stays together."""
+) -> Floats:
+    """The largest excess of each drawn window, per unit. `trie` holds the stacks of `baseline` from its stack number `first` on. Without units, what repeats itself in `period_s` stays together."""
     blocks = blocks_of(ranges, units, BLOCK_S if units is not None else max(BLOCK_WITHOUT_UNITS_S, period_s))
     bounds = np.array(blocks)
     total_s = _totals(baseline, trie, first, bounds)
@@ -51,7 +35,18 @@ def chance(
     picks = np.random.default_rng(0).integers(0, len(blocks), (DRAWN, max(1, round(window_s / length_s))))
     times = np.array([np.bincount(row, minlength=len(blocks)) for row in picks], np.float64)
     excess_s = times @ total_s / np.maximum(times @ divisor, 1e-9)[:, None] - total_s.sum(axis=0) / max(divisor.sum(), 1e-9)
-    return Chance(excess_s.max(axis=1), sum(hi - lo for lo, hi in ranges) / window_s)
+    largest_s: Floats = excess_s.max(axis=1)
+    return largest_s
+
+
+def threshold_s(drawn: Floats) -> float:
+    """A larger excess is hardly chance."""
+    return float(np.percentile(drawn, PERCENTILE))
+
+
+def rank_among(drawn: Floats, excess_s: float) -> float:
+    """The share of drawn windows with a smaller largest excess."""
+    return float((drawn < excess_s).mean())
 
 
 def blocks_of(ranges: Sequence[Range], units: Units | None, least_s: float) -> list[Range]:

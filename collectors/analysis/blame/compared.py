@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ...store.protocol import StackColumns
 from ...store.question import MOST_SPANS, TooMuch
-from ..baseline.mix import Mix, mix_of
+from ..baseline import mix
 from ..baseline.steady import BEFORE_S, WINDOWS, baseline_of, is_part
 from ..baseline.steplog import StepLog
 from ..history import History
@@ -57,9 +57,11 @@ def read(history: History, window: Range, log: StepLog, baseline: Range | None =
         columns = history.stacks((window[0] - around_s, window[1] + around_s))
     around = (window[0] - around_s, window[1] + around_s)
     activity = None if log.units is not None else gpu_look.activity(history, around)
-    mix = _mix(columns) if log.units is None and activity is None else None
-    found = baseline_of(asked, log.units, activity=activity, mix=mix, left_out=left_out, recorded=columns.covered, windows=windows)
-    return Compared(columns, asked, window, found, log, mix.period_s if mix else 0.0)
+    mains = _mains(columns) if log.units is None and activity is None else None
+    found = baseline_of(
+        asked, log.units, activity=activity, mains=mains, left_out=left_out, recorded=columns.covered, windows=windows
+    )
+    return Compared(columns, asked, window, found, log, mix.period_s(mains) if mains is not None else 0.0)
 
 
 def _affordable_s(history: History, window: Range) -> float:
@@ -86,10 +88,10 @@ def other_threads(traces: Traces, rank: int, line_of: LineOf = no_source) -> Tra
     return at_work(mine, line_of)
 
 
-def _mix(columns: StackColumns) -> Mix:
-    """Of a run's main threads, as they stand: what they wait for is theirs."""
+def _mains(columns: StackColumns) -> Traces:
+    """A run's main threads, as they stand: what they wait for is theirs."""
     traces = traces_of(columns)
-    return mix_of(traces.take(traces.main & traces.of([role == "main" for *_, role in traces.processes])))
+    return traces.take(traces.main & traces.of([role == "main" for *_, role in traces.processes]))
 
 
 def _hull(ranges: Sequence[Range]) -> Range:

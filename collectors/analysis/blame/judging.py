@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ..baseline.units import Units
-from ..stacks.traces import Range, Traces, overlaps
+from ..stacks.traces import Floats, overlaps
 from ..stacks.trie import Trie
 from . import suspect
-from .chance import Chance, blocks_of, chance
-from .confidence import Confidence, Strength, confidence
-from .spread import grows_everywhere, in_proportion, standing
+from .chance import drawn_excesses, rank_among, threshold_s
+from .confidence import confidence, excess_in
+from .spread import grows_everywhere, in_proportion
 from .suspect import Excess, Suspect
-from .verdict import Case, Side, Verdict
+from .verdict import Case, Verdict
 
 FEW_SAMPLES = 50
 LEAST, LEAST_UNSURE = 0.05, 0.1  # of the time of a unit of the baseline: less is no difference worth a verdict
@@ -23,8 +22,6 @@ LEAST_EVERYWHERE = 0.15  # ... where no function carries it: a machine with othe
 FEW_WINDOWS = 20  # windows of the baseline side by side; with fewer, LEAST_UNSURE is the least
 ALL = 0.9  # of its time
 PRESENT = 0.15  # of a short window, that a function which its whole units lost time to must have lost in it
-HALVES_S = 0.25  # every other stretch of this length is one half of a window;
-HALVES_BLOCKS = 8  # of whole units, where there are so many
 SPANS, STEPS = 3, 3  # a frame is named where it stands in so many spans of so many steps
 LONG = 3.0  # samples in a row: who stands so long stands
 
@@ -43,9 +40,9 @@ def judge(case: Case) -> Verdict:
     slowdown_s = excess.slowdown_s if window.units is not None or baseline is None else excess.shifted_s
     known |= {"slowdown_s": slowdown_s, "unexplained_s": slowdown_s}
     found = suspect.find(excess, slowdown_s, weighings, divisors)
-    luck = _luck(case, trie) if baseline else None
+    drawn_s = _drawn(case, trie)
     unit_s = known["baseline_unit_s"] or 1.0
-    least_s = _least(excess, found, unit_s, luck)
+    least_s = _least(case, excess, found, unit_s, drawn_s)
     everywhere_s = max(least_s, LEAST_EVERYWHERE * unit_s)
     if found is not None:
         found = found._replace(everywhere=_is_everywhere(found, excess, slowdown_s, case))
@@ -61,8 +58,8 @@ def judge(case: Case) -> Verdict:
         "excess_s": found.excess_s,
         "excess_share": min(1.0, found.excess_s / slowdown_s) if slowdown_s > 0 else 1.0,
         "unexplained_s": slowdown_s - found.excess_s,
-        "confidence": _confidence(case, found, slowdown_s, least_s) if baseline else "low",
-        "rank_among_baseline": luck.rank_of(found.excess_s) if luck else None,
+        "confidence": confidence(case, found, slowdown_s, least_s),
+        "rank_among_baseline": rank_among(drawn_s, found.excess_s) if drawn_s is not None else None,
     }
     return Verdict("line", **known)
 
@@ -82,14 +79,15 @@ def _is_everywhere(found: Suspect, excess: Excess, slowdown_s: float, case: Case
 def _is_all(found: Suspect, case: Case) -> bool:
     """Whether the function is there all the time in the baseline: that it takes longer says no more than that a unit does."""
     baseline = case.baseline
-    return baseline is not None and baseline.traces.seconds[standing(baseline.traces, found.frame)].sum() >= ALL * baseline.seconds
+    return baseline is not None and baseline.seconds_in(found.frame) >= ALL * baseline.seconds
 
 
-def _luck(case: Case, trie: Trie) -> Chance | None:
+def _drawn(case: Case, trie: Trie) -> Floats | None:
+    """The largest excesses that chance makes; None without a baseline."""
     if case.baseline is None:
         return None
     first = len(case.window.traces.stacks)
-    return chance(case.baseline.traces, trie, first, case.baseline.ranges, case.units, case.window.seconds, case.period_s)
+    return drawn_excesses(case.baseline.traces, trie, first, case.baseline.ranges, case.units, case.window.seconds, case.period_s)
 
 
 def _known(case: Case) -> dict[str, Any]:
@@ -102,73 +100,27 @@ def _known(case: Case) -> dict[str, Any]:
         "baseline_units": baseline.units if baseline else None,
         "samples": round(case.asked.seconds * case.hz),
         "baseline_samples": round(baseline.seconds * case.hz) if baseline else 0,
-        "trusted_share": trusted_share(window.traces),
+        "trusted_share": window.traces.trusted_share,
         "basis": "stacks" if window.units is None else "steps",
         "baseline": baseline.ranges if baseline else [],
     }
 
 
-def trusted_share(traces: Traces) -> float:
-    """Of the time, how much lies in stacks that are trusted to their leaf; 1 for no time at all."""
-    lengths = np.array([len(stack) for stack in traces.stacks], np.int64)
-    trusted = (traces.trusted >= lengths)[traces.stack] if len(lengths) else np.zeros(0, bool)
-    total_s = float(traces.seconds.sum())
-    return float(traces.seconds[trusted].sum()) / total_s if total_s else 1.0
-
-
-def _least(excess: Excess, found: Suspect | None, baseline_unit_s: float, luck: Chance | None) -> float:
+def _least(case: Case, excess: Excess, found: Suspect | None, baseline_unit_s: float, drawn_s: Floats | None) -> float:
     """An excess up to this may be chance, or nothing that matters."""
     counting_s = SIGMAS * excess.noise_s(found.excess_s if found else 0.0)
-    least = LEAST if luck and luck.windows >= FEW_WINDOWS else LEAST_UNSURE
-    return max(least * baseline_unit_s, counting_s, luck.threshold_s if luck else 0.0)
-
-
-def _confidence(case: Case, found: Suspect, slowdown_s: float, least_s: float) -> Confidence:
-    assert case.baseline is not None
-    return confidence(
-        Strength(
-            margin=found.excess_s / max(least_s, 1e-9),
-            share=found.excess_s / slowdown_s if slowdown_s > 0 else 1.0,
-            halves=_halves(case, found),
-            alone=found.alone,
-            samples=round(case.asked.seconds * case.hz),
-            baseline_s=case.baseline.seconds,
-            baseline_units=case.baseline.units,
-            trusted_share=trusted_share(case.window.traces),
-            all_trusted=case.all_trusted,
-        )
-    )
-
-
-def _excess_of(found: Suspect, side: Side, baseline: Side | None) -> float:
-    """What a function takes more than in the baseline, per unit."""
-    here, there = (
-        float(part.traces.seconds[standing(part.traces, found.frame)].sum()) / part.divisor if part else 0.0
-        for part in (side, baseline)
-    )
-    return here - there
-
-
-def _halves(case: Case, found: Suspect) -> float:
-    """The smaller one of the excesses in every other stretch of the window, and in those between them, as a share of the whole's."""
-    blocks = blocks_of(case.window.ranges, case.units, HALVES_S)
-    if len(blocks) < HALVES_BLOCKS:
-        blocks = blocks_of(case.window.ranges, None, HALVES_S)
-    halves = [_part(case.window, blocks[first::2], case.units) for first in (0, 1)]
-    return min(_excess_of(found, half, case.baseline) for half in halves) / found.excess_s
-
-
-def _part(side: Side, ranges: list[Range], units: Units | None) -> Side:
-    return Side(side.traces.within(ranges), ranges, units.within(ranges) if units is not None else None)
+    windows = sum(hi - lo for lo, hi in case.baseline.ranges) / case.window.seconds if case.baseline else 0.0
+    least = LEAST if windows >= FEW_WINDOWS else LEAST_UNSURE
+    return max(least * baseline_unit_s, counting_s, threshold_s(drawn_s) if drawn_s is not None else 0.0)
 
 
 def _is_present(found: Suspect, case: Case) -> bool:
     """Whether the window itself shows what its whole units lost: every second in the function is lost in the same part."""
     if not case.in_part:
         return True
-    inside_s, whole_s = (float(side.traces.seconds[standing(side.traces, found.frame)].sum()) for side in (case.asked, case.window))
+    inside_s, whole_s = case.asked.seconds_in(found.frame), case.window.seconds_in(found.frame)
     lost_s = inside_s * min(1.0, found.excess_s * case.window.divisor / max(whole_s, 1e-9))
-    return lost_s >= PRESENT * case.asked.seconds and _excess_of(found, case.asked, case.baseline) > 0
+    return lost_s >= PRESENT * case.asked.seconds and excess_in(found.frame, case.asked, case.baseline) > 0
 
 
 def _stands(found: Suspect, case: Case) -> bool:

@@ -187,9 +187,7 @@ def _was_there(found: Suspect | None, case: Case) -> bool:
         return found is None
     if wait_of(found.frame):
         return False
-    here, there = (
-        float(side.traces.seconds[standing(side.traces, found.frame)].sum()) / side.divisor for side in (case.window, case.baseline)
-    )
+    here, there = (side.seconds_in(found.frame) / side.divisor for side in (case.window, case.baseline))
     return there >= WAS_THERE * here
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...records import Frame
 from ..stacks.joining import at_work
-from ..stacks.owning import kinds_of, owner_of
+from ..stacks.owning import are_own, owner_of
 from ..stacks.traces import Bools, Floats, Ints, Traces
 from ..stacks.trust import LineOf
 
@@ -69,8 +69,8 @@ def _by_function(window: Traces, baseline: Traces, own_folder: str) -> tuple[Flo
     numbers: dict[tuple[str, str], int] = {}
     leaves: list[Ints] = []
     for side in (window, baseline):
-        kinds = kinds_of(side.frames, own_folder)
-        last = [next((i for i in reversed(stack) if kinds[i] == "own"), stack[-1] if stack else None) for stack in side.stacks]
+        own = are_own(side.frames, own_folder)
+        last = [next((i for i in reversed(stack) if own[i]), stack[-1] if stack else None) for stack in side.stacks]
         names = [
             (owner_of(side.frames[i].name) or side.frames[i].name, side.frames[i].file) if i is not None else ("", "") for i in last
         ]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...records import Frame
-from ..stacks.owning import FrameKind, has_name, kinds_of, library_name, owner_of
+from ..stacks.owning import are_own, has_name, library_name, owner_of
 from ..stacks.traces import Floats, Traces
 from ..stacks.trie import Trie, Weighed, build
 
@@ -28,7 +28,7 @@ class Excess(NamedTuple):
     end: list[int]  # where each node's descendants end
     depth: list[int]
     function: list[tuple[str, str]]  # name and file of each node
-    kind: list[FrameKind]
+    own: list[bool]  # whether it is the user's own
     excess_s: list[float]  # per unit
     baseline_s: list[float]  # per unit, 0 for no baseline
     unit_s: float  # how long one takes in the window
@@ -120,7 +120,7 @@ def excess_of(trie: Trie, divisors: tuple[float, float], samples: int, own_folde
     """From a tree of window and baseline, and how many units (or seconds) each of them has; 0 for no baseline."""
     drawn = trie.pruned(DRAWN).preorder()
     window_s, baseline_s = drawn.total_s
-    kinds = kinds_of(drawn.frames, own_folder)
+    own = are_own(drawn.frames, own_folder)
     usual_s: Floats = baseline_s / divisors[1] if divisors[1] else np.zeros(len(baseline_s))
     excess_s: Floats = window_s / divisors[0] - usual_s
     return Excess(
@@ -128,7 +128,7 @@ def excess_of(trie: Trie, divisors: tuple[float, float], samples: int, own_folde
         _ends(drawn),
         drawn.depth.tolist(),
         [drawn.frames[i][:2] if i >= 0 else ("", "") for i in drawn.frame.tolist()],
-        [kinds[i] if i >= 0 else "library" for i in drawn.frame.tolist()],
+        [i >= 0 and own[i] for i in drawn.frame.tolist()],
         excess_s.tolist(),
         usual_s.tolist(),
         unit_s=float(window_s[0]) / divisors[0],
@@ -141,10 +141,10 @@ def find(excess: Excess, lost_s: float, weighings: list[Weighed], divisors: tupl
     steps = _walk(excess, lost_s)
     if not steps:
         return None
-    last_own = max((i for i, step in enumerate(steps) if excess.kind[step.nodes[0]] == "own"), default=-1)
+    last_own = max((i for i, step in enumerate(steps) if excess.own[step.nodes[0]]), default=-1)
     above = _above(excess, steps[-1])
-    own = [_at_hottest_line(step, excess) for step in steps[: last_own + 1] if excess.kind[step.nodes[0]] == "own"]
-    own = own or [frame for frame, kind in above if kind == "own"]
+    own = [_at_hottest_line(step, excess) for step in steps[: last_own + 1] if excess.own[step.nodes[0]]]
+    own = own or [frame for frame, is_own in above if is_own]
     below = [_at_hottest_line(step, excess) for step in steps[last_own + 1 :]]
     below = [frame for frame in below if frame.file]
     named = [frame for frame in below if has_name(frame)] or below
@@ -164,7 +164,7 @@ def _alone(excess: Excess, step: _Step) -> float:
     for node in step.nodes:
         below = node + 1
         while below < excess.end[node]:
-            is_other = excess.kind[below] == "own" and excess.function[below] != step.function
+            is_other = excess.own[below] and excess.function[below] != step.function
             others_s += max(0.0, excess.excess_s[below]) if is_other else 0.0
             below = excess.end[below] if is_other else below + 1
     return 1 - min(1.0, others_s / max(step.excess_s, 1e-9))
@@ -192,20 +192,20 @@ def _does_more(excess: Excess, function: _Step, below: _Step) -> bool:
     more to do, and what is below is not to blame. Not for what is there all the time: there something else slows everything."""
     baseline_s, below_s = (sum(excess.baseline_s[node] for node in step.nodes) for step in (function, below))
     rest_s, growth_s = baseline_s - below_s, function.excess_s - below.excess_s
-    are_own = excess.kind[function.nodes[0]] == excess.kind[below.nodes[0]] == "own"
-    if not are_own or below_s <= 0 or baseline_s >= ALL * excess.baseline_s[0]:
+    both_own = excess.own[function.nodes[0]] and excess.own[below.nodes[0]]
+    if not both_own or below_s <= 0 or baseline_s >= ALL * excess.baseline_s[0]:
         return False
     if rest_s < REST * baseline_s or growth_s <= SIGMAS * excess.noise_s(growth_s):
         return False
     return 1 / ALIKE < (growth_s / rest_s) / (below.excess_s / below_s) < ALIKE
 
 
-def _above(excess: Excess, step: _Step) -> list[tuple[Frame, FrameKind]]:
-    """What leads to where a step is heaviest, from the root: it took no longer, only this below it did."""
+def _above(excess: Excess, step: _Step) -> list[tuple[Frame, bool]]:
+    """What leads to where a step is heaviest, from the root, and whether it is own: it took no longer, only this below it did."""
     node = max(step.nodes, key=lambda i: excess.excess_s[i])
-    found: list[tuple[Frame, FrameKind]] = []
+    found: list[tuple[Frame, bool]] = []
     while (node := int(excess.trie.parent[node])) > 0:
-        found.append((excess.trie.frames[int(excess.trie.frame[node])], excess.kind[node]))
+        found.append((excess.trie.frames[int(excess.trie.frame[node])], excess.own[node]))
     return found[::-1]
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
+from ...records import Frame
 from ..baseline.units import Units
 from ..stacks.traces import Range, Traces
 from ..stacks.trust import LineOf, no_source
-from .confidence import Confidence
+from .spread import standing
 from .suspect import Suspect
 
 VerdictKind: TypeAlias = Literal[
     "line", "gpu_slower", "cpu_taken", "collective_wait", "unknown", "no_difference", "too_few_samples", "no_profile"
 ]
+Confidence: TypeAlias = Literal["high", "medium", "low"]
 
 
 class Side(NamedTuple):
@@ -31,6 +33,10 @@ class Side(NamedTuple):
     def divisor(self) -> float:
         """What its seconds are divided by: units, else seconds."""
         return max(self.seconds if self.units is None else self.units, 1e-9)
+
+    def seconds_in(self, function: Frame) -> float:
+        """Those with the function on the stack."""
+        return float(self.traces.seconds[standing(self.traces, function)].sum())
 
 
 class Evidence(NamedTuple):

@@ -29,6 +29,11 @@ def kinds_of(frames: list[Frame], own_folder: str) -> list[FrameKind]:
     return [_kind(frame, own_folder) for frame in frames]
 
 
+def are_own(frames: list[Frame], own_folder: str) -> list[bool]:
+    """Which frames are the user's own code."""
+    return [_is_own(frame, own_folder) for frame in frames]
+
+
 def owner_of(name: str) -> str:
     """The function that a comprehension, a generator expression or a lambda is a part of; "" for any other function.
 
@@ -63,10 +68,14 @@ def has_name(frame: Frame) -> bool:
 def _kind(frame: Frame, own_folder: str) -> FrameKind:
     if is_head(frame):
         return "joined"
-    return "wait" if wait_of(frame) else "own" if _is_own(frame.file, own_folder) else "library"
+    return "wait" if wait_of(frame) else "own" if _is_own_file(frame.file, own_folder) else "library"
 
 
-def _is_own(file: str, own_folder: str) -> bool:
+def _is_own(frame: Frame, own_folder: str) -> bool:
+    return not is_head(frame) and wait_of(frame) is None and _is_own_file(frame.file, own_folder)
+
+
+def _is_own_file(file: str, own_folder: str) -> bool:
     """A command without an ending, such as `/venv/bin/torchrun`, is a library's unless it lies below the folder."""
     if CELL.search(file):
         return True

@@ -53,6 +53,14 @@ class Traces(NamedTuple):
         is_main: Bools = self.tid == self.pids[self.process] if self.processes else np.zeros(0, bool)
         return is_main
 
+    @property
+    def trusted_share(self) -> float:
+        """Of the time, how much lies in stacks that are trusted to their leaf; 1 for no time at all."""
+        lengths = np.array([len(stack) for stack in self.stacks], np.int64)
+        trusted = (self.trusted >= lengths)[self.stack] if len(lengths) else np.zeros(0, bool)
+        total_s = float(self.seconds.sum())
+        return float(self.seconds[trusted].sum()) / total_s if total_s else 1.0
+
     def of(self, processes: Sequence[bool]) -> Bools:
         """Which spans are of processes that are marked."""
         marked: Bools = np.array(processes, bool)[self.process] if self.processes else np.zeros(0, bool)

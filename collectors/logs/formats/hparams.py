@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
-from ...records import Record, RunInfo
 from . import Tally
 from .info import MAX_INFO_BYTES
 from .values import MAX_DEPTH, Fitting
@@ -48,37 +47,20 @@ for _tag in (SET, BINARY, TIMESTAMP):
     PlainLoader.add_constructor(_tag, lambda loader, node: UNREAD)
 
 
-class Hparams:
-    """The whole of the file; `take` takes its configuration and returns what is known of the run then, None if that is not new."""
-
-    def __init__(self, run: str, take: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
-        self.tally = Tally()
-        self._run, self._take = run, take
-
-    def state(self) -> dict[str, Any]:
-        return {}
-
-    def parse_whole(self, data: bytes) -> list[Record]:
-        config = parse(data, self.tally)
-        self.tally.first_skip = self.tally.first_skip.removeprefix("line 0: ")  # the file is one value
-        info = self._take(config) if config else None
-        return [RunInfo(self._run, info)] if info is not None else []
-
-
-def parse(data: bytes, tally: Tally) -> dict[str, Any]:
-    """`b"lr: 0.1\\nnet: !!python/object:a.Net {}" -> {"lr": 0.1}`, with one field counted; {} where it holds no mapping."""
+def parse(data: bytes, tally: Tally) -> dict[str, Any] | None:
+    """`b"lr: 0.1\\nnet: !!python/object:a.Net {}" -> {"lr": 0.1}`, with one field counted; None where it holds nothing."""
     try:
         _check_depth(data)
         value = yaml.load(data, PlainLoader)  # a safe loader
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
         tally.skip_line(f"not YAML that can be read ({type(error).__name__})")
-        return {}
+        return None
     if value is None:
-        return {}
+        return None
     if not isinstance(value, Mapping):
         tally.skip_line("not a mapping")
-        return {}
-    return Fitting(MAX_INFO_BYTES, tally.skip_field).fields(_Plain(tally).mapping(value, "", 1))
+        return None
+    return Fitting(MAX_INFO_BYTES, tally.skip_field).fields(_Plain(tally).mapping(value, "", 1)) or None
 
 
 def _check_depth(data: bytes) -> None:

@@ -17,19 +17,25 @@ MAX_INFO_BYTES = 64 << 10  # of JSON, kept of one run
 
 
 class Info:
-    """The whole of a `run.json`; `take` answers what is known of the run with it, where that is new."""
+    """The whole of a file that describes a run."""
 
-    def __init__(self, run: str, take: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+    def __init__(
+        self,
+        run: str,
+        take: Callable[[dict[str, Any]], dict[str, Any] | None],
+        read: Callable[[bytes, Tally], dict[str, Any] | None],
+    ) -> None:
+        """`read` returns what the file says, None for nothing; `take` takes that and returns what is known of the run then, None if
+        that is not new."""
         self.tally = Tally()
-        self._run, self._take = run, take
+        self._run, self._take, self._read = run, take, read
 
     def state(self) -> dict[str, Any]:
         return {}
 
     def parse_whole(self, data: bytes) -> list[Record]:
-        fields = parse(data, self.tally) if data else None
-        self.tally.lines_read = 0  # the file is one value, however many lines it has
-        self.tally.first_skip = self.tally.first_skip.removeprefix("line 1: ")
+        fields = self._read(data, self.tally) if data else None
+        self.tally.first_skip = self.tally.first_skip.removeprefix("line 0: ")  # the file is one value
         news = self._take(fields) if fields is not None else None
         return [RunInfo(self._run, news)] if news is not None else []
 
@@ -68,7 +74,6 @@ KNOWN: dict[str, tuple[Callable[[object], object], str]] = {
 
 def parse(data: bytes, tally: Tally) -> dict[str, Any] | None:
     """`b'{"pid":7,"started_s":"today"}' -> {"pid": 7}`, with one field counted; None where it is no JSON object."""
-    tally.lines_read = 1
     try:
         value = _loads(data, tally)
     except (ValueError, RecursionError):

@@ -45,14 +45,16 @@ class Compactor:
 
     def settle(self) -> None:
         """Put everything into chunks, whatever its age; for `store compact`."""
-        for stream in list(self._writer.pending):
+        with self._writer.lock:
+            streams = self._writer.streams(0, math.inf)
+        for stream in streams:
             self._pack(stream)
         for (stream,) in self._db.execute("SELECT DISTINCT stream FROM pack").fetchall():
             self._seal(stream, everything=True)
         for series in list(self._writer.grown):
             self._page(series)
         self._sweep(math.inf)
-        for _ in self._merge_logs() if self._writer.kind == "runs" else self._merge_profiles(-math.inf, math.inf):
+        for _ in self._merge_logs() if self._writer.holds_runs else self._merge_profiles(-math.inf, math.inf):
             pass
 
     def _steps(self) -> Iterator[None]:
@@ -80,14 +82,13 @@ class Compactor:
     def _due(self) -> list[int]:
         old_s = self._clock() - LIVE_S
         with self._writer.lock:
-            waiting = self._writer.pending.items()
-            return [stream for stream, rows in waiting if rows.rows >= PACK_ROWS or rows.since_s < old_s]
+            return self._writer.streams(PACK_ROWS, old_s)
 
     def _pack(self, stream: int) -> None:
         writer = self._writer
         with writer.packing:
             with writer.lock:
-                waiting = list(writer.pending[stream].groups) if stream in writer.pending else []
+                waiting = writer.waiting(stream)
             if not waiting:
                 return
             parts = groups.partition(waiting)
@@ -107,8 +108,8 @@ class Compactor:
                 return
             sealed, rest = chunks.plan(parts, everything)
             with writer.lock, schema.transaction(writer.db) as db:
-                chunks.store(db, stream, sealed, rest)
-            writer.grown |= {series for block in sealed for series, *_ in block.chunks}
+                grown = chunks.store(db, stream, sealed, rest)
+            writer.grown |= grown
 
     def _page(self, series: int) -> None:
         writer = self._writer
@@ -123,7 +124,7 @@ class Compactor:
         """Head rows go when all of their points are packed and no live page can want them."""
         writer = self._writer
         with writer.lock:
-            first = min((waiting.first_seq() for waiting in writer.pending.values()), default=writer.seq + 1)
+            first = writer.first_waiting_seq()
             with schema.transaction(writer.db) as db:
                 (last,) = db.execute("SELECT max(seq) FROM head WHERE seq < ? AND time_s < ?", (first, now_s - LIVE_S)).fetchone()
                 if last is not None:
@@ -134,7 +135,7 @@ class Compactor:
         for stream in self._silent(now_s):
             self._seal(stream, everything=True)
             yield
-        yield from self._merge_logs() if self._writer.kind == "runs" else self._merge_profiles(now_s - PROFILES_S, now_s - LIVE_S)
+        yield from self._merge_logs() if self._writer.holds_runs else self._merge_profiles(now_s - PROFILES_S, now_s - LIVE_S)
 
     def _silent(self, now_s: float) -> list[int]:
         found = dict(self._db.execute(_PACKS, (IDLE_ROWS,)).fetchall())

@@ -182,16 +182,12 @@ class SqliteStore:
         return [event for _, db in self._readers.runs() for event in runs.read_kinds_after(db, seq, kinds)]
 
     @failing(UNREADABLE, AGAIN)
-    def stacks(
-        self, lo: float, hi: float, run: str, rank: int | None = None, pid: int | None = None, thread: str | None = None
-    ) -> StackColumns:
-        query = stacks.Query(lo, hi, run, rank, pid, thread)
-        return self._stacks.read([db for _, db in self._readers.machine(lo, hi)], query)
+    def stacks(self, lo: float, hi: float, run: str) -> StackColumns:
+        return self._stacks.read([db for _, db in self._readers.machine(lo, hi)], lo, hi, run)
 
     @failing(UNREADABLE, AGAIN)
     def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
-        query = stacks.Query(lo, hi, run, None, None, None)
-        return [row for _, db in self._readers.machine(lo, hi) for row in stacks.counted(db, query)]
+        return [row for _, db in self._readers.machine(lo, hi) for row in stacks.counted(db, lo, hi, run)]
 
     @failing(UNREADABLE, AGAIN)
     def profiled_from(self, run: str) -> float | None:
@@ -271,8 +267,7 @@ class SqliteStore:
             if name not in self._writers:
                 if not self._write:
                     raise StoreError("this store was opened for reading; only the collector writes")
-                kind: schema.Kind = "runs" if name == files.RUNS_FILE else "machine"
-                writer = self._writers[name] = FileWriter(self._dir / name, kind, self._lock)
+                writer = self._writers[name] = FileWriter(self._dir / name, self._lock)
                 self._compactors[name] = Compactor(writer)
                 self._seq = max(self._seq, writer.seq)
             return self._writers[name]
@@ -306,7 +301,7 @@ class SqliteStore:
         sources = self._readers.runs()
         elsewhere = set(ids)
         for path, db in sources:
-            elsewhere -= self._of_file[path].known(db, ids, axis).keys()
+            elsewhere -= self._of_file[path].extents(db, ids, axis).keys()
         if elsewhere:
             sources += self._readers.machine(lo, hi) if axis == "time" else self._readers.machine()
         return sources
@@ -317,9 +312,8 @@ class SqliteStore:
         """A summary may stand for its points where it is at most a bucket wide, so that no bucket of the range stays empty."""
         low, high = dict.fromkeys(ids, math.inf), dict.fromkeys(ids, -math.inf)
         for path, db in sources:
-            for number, known in self._of_file[path].known(db, ids, axis).items():
-                if known.low is not None and known.high is not None:
-                    low[number], high[number] = min(low[number], known.low), max(high[number], known.high)
+            for number, extent in self._of_file[path].extents(db, ids, axis).items():
+                low[number], high[number] = min(low[number], extent[0]), max(high[number], extent[1])
         widths = {number: min(hi, high[number]) - max(lo, low[number]) for number in ids}
         return {number: Wanted(axis, lo, hi, width / buckets if width > 0 else -1.0) for number, width in widths.items()}
 

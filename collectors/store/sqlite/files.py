@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from . import schema
+from .schema import RUNS_FILE as RUNS_FILE
 
-RUNS_FILE = "runs.sqlite"
 MACHINE_FILE = re.compile(r"machine-\d{4}-W\d\d\.sqlite")
 DAY_S = 86400
 WEEK_S = 7 * DAY_S

@@ -19,7 +19,6 @@ from ...records import Event, Labels, LogLine, Offset, Points, Profile, RunInfo,
 from ..protocol import series_id
 from . import logs, runs, schema, sources, stacks
 from .columns import chunks, groups
-from .columns.chunks import TimeSpan, whole
 from .columns.damage import decoded
 from .columns.groups import NO_STEP, PLACE_BITS, Group
 
@@ -62,15 +61,12 @@ class ByKind:
 
 
 @dataclass
-class Pending:
+class _Pending:
     """Rows of one stream that stand in head only."""
 
     groups: list[Group] = field(default_factory=list)
     rows: int = 0
     since_s: float = 0.0
-
-    def first_seq(self) -> int:
-        return int(self.groups[0].arrival[0]) >> PLACE_BITS
 
 
 class _Rehearsed(Exception):
@@ -78,21 +74,21 @@ class _Rehearsed(Exception):
 
 
 class FileWriter:
-    """`lock` (the store's) guards the connection and `pending`; `packing`, taken before it, the turning of rows into chunks."""
+    """`lock` (the store's) guards the connection and the rows that wait; `packing`, taken before it, the turning of rows into chunks."""
 
-    def __init__(self, path: Path, kind: schema.Kind, lock: threading.Lock) -> None:
+    def __init__(self, path: Path, lock: threading.Lock) -> None:
         self.path = path
-        self.kind = kind
+        self.holds_runs = path.name == schema.RUNS_FILE  # else what the machine reports
         self.lock = lock
         self.packing = threading.Lock()
-        self.db = schema.open_writer(path, kind)
+        self.db = schema.open_writer(path)
         self.seq = schema.meta(self.db, "seq")
-        self.pending: dict[int, Pending] = {}
+        self._pending: dict[int, _Pending] = {}
         self.grown: set[int] = set()  # series with new chunks, of which pages are made
         self._shapes: dict[_ShapeKey, _RowShape] = {}
         self._shape_names = 0
         self._stored: set[_ShapeKey] = set()
-        self._interner = stacks.Interner()
+        self._stacks = stacks.StackWriter()
         self._recent: dict[int, deque[float]] = {}  # stream -> times of its last lines
         self._restore()
         self._identity = schema.identity(path)
@@ -114,42 +110,55 @@ class FileWriter:
                 schema.set_meta(db, "seq", seq)
                 if bulk:
                     schema.set_meta(db, "live_from", seq)
-                if self.kind == "runs":
+                if self.holds_runs:
                     self._write_runs(batch, made, new, seq)
                 else:
-                    stacks.write(db, self._interner, batch.profiles)
+                    self._stacks.write(db, batch.profiles)
                 if rehearse:
                     raise _Rehearsed
         except BaseException as error:
             self._shapes.clear()  # what was noted as stored may have been rolled back
             self._stored.clear()
-            self._interner.forget()
+            self._stacks.forget()
             self._recent.clear()
             if not isinstance(error, _Rehearsed):
                 raise
             return
         self.seq = seq
         for stream in bulk:
-            self.pending.pop(stream, None)
+            self._pending.pop(stream, None)
         for shape, group in made:
             if shape.stream not in bulk:
                 self._wait(shape.stream, group, now_s)
 
+    def streams(self, rows: int, before_s: float) -> list[int]:
+        """Those with at least so many rows that stand in head only, or with such rows from before that time. The caller holds `lock`."""
+        return [stream for stream, waiting in self._pending.items() if waiting.rows >= rows or waiting.since_s < before_s]
+
+    def waiting(self, stream: int) -> list[Group]:
+        """The stream's rows that stand in head only, oldest first. The caller holds `lock`."""
+        return list(self._pending[stream].groups) if stream in self._pending else []
+
+    def first_waiting_seq(self) -> int:
+        """The oldest commit with such rows, the next one where none has any. The caller holds `lock`."""
+        firsts = (int(waiting.groups[0].arrival[0]) >> PLACE_BITS for waiting in self._pending.values())
+        return min(firsts, default=self.seq + 1)
+
     def packed(self, stream: int, count: int, now_s: float) -> None:
         """The oldest `count` groups of a stream have left head. The caller holds `lock`."""
-        waiting = self.pending[stream]
+        waiting = self._pending[stream]
         rest = waiting.groups[count:]
         if rest:
-            self.pending[stream] = Pending(rest, sum(len(group.arrival) for group in rest), now_s)
+            self._pending[stream] = _Pending(rest, sum(len(group.arrival) for group in rest), now_s)
         else:
-            del self.pending[stream]
+            del self._pending[stream]
 
     def forget(self, run: str) -> None:
         """Remove a run. The caller holds `packing` and `lock`."""
         with schema.transaction(self.db) as db:
             streams = runs.remove(db, run)
         for stream in streams:
-            self.pending.pop(stream, None)
+            self._pending.pop(stream, None)
         self._shapes.clear()
         self._stored.clear()
 
@@ -171,7 +180,7 @@ class FileWriter:
                     self._wait(row[0], group, time_s)
 
     def _wait(self, stream: int, group: Group, now_s: float) -> None:
-        waiting = self.pending.setdefault(stream, Pending(since_s=now_s))
+        waiting = self._pending.setdefault(stream, _Pending(since_s=now_s))
         waiting.groups.append(group)
         waiting.rows += len(group.arrival)
 
@@ -221,35 +230,22 @@ class FileWriter:
 
     def _seal(self, stream: int, grown: list[Group], seq: int) -> None:
         """Many rows at once go straight into chunks, behind those of the stream that still wait."""
-        waiting = self.pending.get(stream, Pending()).groups
-        fresh = groups.partition([*waiting, *grown])
+        fresh = groups.partition([*self.waiting(stream), *grown])
         chunks.note_packed(self.db, stream, fresh, seq)
         sealed, rest = chunks.plan(groups.partition([*chunks.packed(self.db, stream), *fresh]))
-        chunks.store(self.db, stream, sealed, rest)
-        self.grown |= {series for block in sealed for series, *_ in block.chunks}
+        self.grown |= chunks.store(self.db, stream, sealed, rest)
 
     def _write_runs(self, batch: ByKind, made: list[tuple[_RowShape, Group]], new: Counter[str | None], seq: int) -> None:
         db = self.db
-        runs.note_points(db, self._activity(made), new)
+        intervals = [self._interval(shape.stream, group) for shape, group in made]
+        for (shape, group), interval_s in sorted(zip(made, intervals, strict=True), key=lambda pair: pair[0][1].arrival[-1]):
+            runs.note_points(db, str(shape.run), group, interval_s, new.pop(shape.run, 0))
         logs.write(db, batch.lines, seq)
         runs.note_lines(db, batch.lines)
         runs.write_events(db, batch.events, seq)
         runs.write_infos(db, batch.infos)
         runs.write_offsets(db, batch.offsets)
         sources.write(db, batch.texts)
-
-    def _activity(self, made: list[tuple[_RowShape, Group]]) -> list[runs.Gain]:
-        return [
-            runs.Gain(
-                str(shape.run),
-                group.values.size,
-                TimeSpan.of(group.time_s, group.step),
-                int(group.arrival[-1]),
-                whole(group.step[-1]),
-                self._interval(shape.stream, group),
-            )
-            for shape, group in made
-        ]
 
     def _interval(self, stream: int, group: Group) -> float | None:
         """Median distance of the stream's last lines."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
@@ -11,12 +12,12 @@ import orjson
 
 from ...records import Labels
 from ..protocol import Axis, Last, LivePoints, Series
-from . import schema
+from . import schema, search
 from .columns import chunks, groups
 from .columns.chunks import TimeSpan
 from .columns.groups import NO_STEP, Group
 from .columns.head import Head, Packs
-from .search import SPAN, Found, Search, Wanted
+from .search import SPAN, Found, Wanted
 
 N = TypeVar("N", int, float)
 
@@ -27,14 +28,12 @@ _FROM = "FROM series JOIN stream ON stream.id = series.stream"
 _AMONG = "WHERE series.id IN (SELECT value FROM json_each(?))"
 
 
-class Extent(NamedTuple):
+class _Place(NamedTuple):
     """Where to look for a series."""
 
     stream: int
     packed_seq: int
     paged: int  # points in pages
-    low: float | None  # of what is packed, on the asked axis
-    high: float | None
 
 
 class FileReader:
@@ -65,20 +64,21 @@ class FileReader:
             newest |= {series: Last(time_s, step, value) for series, value in pairs}
         return newest
 
-    def known(self, db: sqlite3.Connection, ids: Collection[int], axis: Axis) -> dict[int, Extent]:
-        wanted = f"SELECT series.id, stream, packed_seq, paged, {SPAN[axis]} {_FROM} {_AMONG}"
-        return {series: Extent(*about) for series, *about in db.execute(wanted, (_json(ids),))}
+    def extents(self, db: sqlite3.Connection, ids: Collection[int], axis: Axis) -> dict[int, tuple[float, float]]:
+        """From where to where each series that the file has reaches on the axis, by what is packed; from inf to -inf where nothing is."""
+        wanted = f"SELECT series.id, {SPAN[axis]} FROM series {_AMONG}"
+        rows = db.execute(wanted, (_json(ids),))
+        return {series: (math.inf, -math.inf) if low is None or high is None else (low, high) for series, low, high in rows}
 
     def find(self, db: sqlite3.Connection, windows: Mapping[int, Wanted]) -> dict[int, Found]:
         """For each series the points and summaries in its window."""
         if not windows:
             return {}
         with schema.transaction(db, "DEFERRED"):
-            known = self.known(db, windows.keys(), "time")
+            known = self._places(db, windows.keys())
             if not known:
                 return {}
-            search = Search(db)
-            found = {series: search.find(series, about.paged, windows[series]) for series, about in known.items()}
+            found = search.find(db, {series: about.paged for series, about in known.items()}, windows)
             packs = [group for stream in {about.stream for about in known.values()} for group in self._packs.load(db, stream)]
             fresh = self._unpacked(db, {series: about.packed_seq for series, about in known.items()})
         for part in groups.partition([*packs, *fresh], known.keys()):
@@ -93,6 +93,10 @@ class FileReader:
             parts = groups.partition(self._head.between(db, seq, upto))
             self._learn(db, [series for part in parts for series in part.ids.tolist()])
         return complete, [points for part in parts for points in self._live(part)]
+
+    def _places(self, db: sqlite3.Connection, ids: Collection[int]) -> dict[int, _Place]:
+        wanted = f"SELECT series.id, stream, packed_seq, paged {_FROM} {_AMONG}"
+        return {series: _Place(*about) for series, *about in db.execute(wanted, (_json(ids),))}
 
     def _unpacked(self, db: sqlite3.Connection, packed_seq: Mapping[int, int]) -> list[Group]:
         """The rows of these series that stand in head only; other series of the same rows come along."""

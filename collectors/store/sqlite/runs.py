@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from ...records import Event, LogLine, Offset, RunInfo
 from ..protocol import Run
 from . import sources
-from .columns.chunks import TimeSpan
+from .columns.chunks import TimeSpan, whole
+from .columns.groups import Group
 
 _UPSERT = """INSERT INTO run (name, first_time_s, last_time_s, last_step, median_interval_s, series, points, timed)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
@@ -38,22 +38,11 @@ _OFFSET = """INSERT INTO offset VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONF
   state = excluded.state, trouble = excluded.trouble"""
 
 
-class Gain(NamedTuple):
-    """The additions of one commit to one run from one source."""
-
-    run: str
-    points: int
-    span: TimeSpan
-    arrival: int  # of its last row
-    last_step: int | None
-    median_interval_s: float | None
-
-
-def note_points(db: sqlite3.Connection, activities: Iterable[Gain], new_series: Counter[str | None]) -> None:
-    for gain in sorted(activities, key=lambda gain: gain.arrival):
-        first, last, timed = gain.span.first_time_s, gain.span.last_time_s, gain.span.first_time_s is not None
-        gained = new_series.pop(gain.run, 0)
-        db.execute(_UPSERT, (gain.run, first, last, gain.last_step, gain.median_interval_s, gained, gain.points, timed))
+def note_points(db: sqlite3.Connection, run: str, rows: Group, median_interval_s: float | None, new_series: int) -> None:
+    """`rows` are those of one source in one commit; called in the order of their arrival."""
+    span = TimeSpan.of(rows.time_s, rows.step)
+    about = (span.first_time_s, span.last_time_s, whole(rows.step[-1]), median_interval_s)
+    db.execute(_UPSERT, (run, *about, new_series, rows.values.size, span.first_time_s is not None))
 
 
 def note_lines(db: sqlite3.Connection, lines: Iterable[LogLine]) -> None:

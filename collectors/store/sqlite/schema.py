@@ -6,12 +6,11 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Literal
 
 from .. import question
 from ..protocol import StoreError
 
-Kind = Literal["runs", "machine"]
+RUNS_FILE = "runs.sqlite"  # all other files hold what the machine reports
 VERSION = 3
 PAGE_BYTES = 16384  # chunk rows take 1 to 8 kB: in pages of 4 kB a third of the file would be empty
 CACHE_KIB = 8192
@@ -92,7 +91,6 @@ CREATE TABLE profile (
   errors INTEGER NOT NULL, threads TEXT NOT NULL, spans INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX profile_run ON profile (run, end_s, start_s);
 """
-TABLES: dict[Kind, str] = {"runs": POINTS + RUNS + SOURCES, "machine": POINTS + MACHINE}
 
 
 def _to_version_2(db: sqlite3.Connection) -> None:
@@ -120,7 +118,7 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
 }  # from version -> the step to the next one
 
 
-def open_writer(path: Path, kind: Kind) -> sqlite3.Connection:
+def open_writer(path: Path) -> sqlite3.Connection:
     """The file's writing connection; the file is made where it does not exist and migrated where it is old."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
     db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
@@ -129,13 +127,13 @@ def open_writer(path: Path, kind: Kind) -> sqlite3.Connection:
     db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
     db.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
     db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    _update(db, path, kind)
+    _update(db, path)
     return db
 
 
 def newest_seq(path: Path) -> int:
     """Of a machine file that is not written to any more; brings it up to date."""
-    with closing(open_writer(path, "machine")) as db:
+    with closing(open_writer(path)) as db:
         return meta(db, "seq")
 
 
@@ -202,13 +200,14 @@ def set_meta(db: sqlite3.Connection, key: str, value: int) -> None:
     db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value))
 
 
-def _update(db: sqlite3.Connection, path: Path, kind: Kind) -> None:
+def _update(db: sqlite3.Connection, path: Path) -> None:
     version = _version(db)
     if version > VERSION:
         db.close()
         raise StoreError(_too_new(path, version))
     if version == 0:
-        db.executescript(f"BEGIN IMMEDIATE; {TABLES[kind]} PRAGMA user_version = {VERSION}; COMMIT;")
+        tables = POINTS + (RUNS + SOURCES if path.name == RUNS_FILE else MACHINE)
+        db.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {VERSION}; COMMIT;")
         return
     for step in range(version, VERSION):
         with transaction(db):

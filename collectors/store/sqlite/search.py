@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,16 +57,19 @@ class Found(NamedTuple):
         return sum(len(part.place) for part in self.points) + sum(int(part.rows.sum()) for part in self.units)
 
 
-class Search:
-    """Looks through one file, within the caller's transaction."""
+def find(db: sqlite3.Connection, paged: Mapping[int, int], windows: Mapping[int, Wanted]) -> dict[int, Found]:
+    """What pages and chunks of one file hold, within the caller's transaction. `paged`: how many points of each series stand in pages."""
+    search = _FileSearch(db)
+    return {series: search.find(series, count, windows[series]) for series, count in paged.items()}
 
+
+class _FileSearch:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._opened = 0  # rows of chunks
         self._axes: dict[int, tuple[NDArray[np.float64], NDArray[np.int64]] | None] = {}
 
     def find(self, series: int, paged: int, window: Wanted) -> Found:
-        """What is in pages and chunks; `paged` points of the series stand in pages."""
         question.check()
         found = Found([], [])
         for start, stop in [*self._pages(series, window, found), (paged, None)]:
@@ -94,12 +97,10 @@ class Search:
 
     def _units(self, wanted: Sequence[int], level: str, window: Wanted, found: Found) -> set[int]:
         """Take the smaller units of these pages; the pages whose units are damaged."""
-        decode = pages.decode_coarse if level == "coarse" else pages.decode_fine
-        read = {page: decoded("page", page, decode, data) for page, data in self._blobs("page", level, wanted)}
-        parts = [columns for page in wanted if (columns := read[page]) is not None]
-        if parts:
-            found.units.append(pages.join(parts).units(window.axis))
-        return {page for page in wanted if read[page] is None}
+        blobs = dict(self._blobs("page", level, wanted))
+        units, damaged = pages.units([(page, blobs[page]) for page in wanted], level, window.axis)
+        found.units.extend(units)
+        return damaged
 
     def _chunks(self, series: int, window: Wanted, found: Found, start: int, stop: int | None) -> None:
         """A chunk stands for its points, or is opened."""

@@ -69,12 +69,28 @@ class _ProfileRow(NamedTuple):
     def read(self) -> _Spans | None:
         return decoded("profile", self.id, decode, self.data)
 
+    def within(self, lo: float, hi: float) -> _Spans | None:
+        """Its spans cut to the window; None where they are damaged."""
+        spans = self.read()
+        if spans is None:
+            return None
+        start = np.maximum(spans.start_ns, _ns(lo))
+        end = np.minimum(spans.start_ns + spans.duration_ns, _ns(hi))
+        keep = end > start
+        whole = spans._replace(start_ns=start, duration_ns=end - start)
+        return _Spans(*(column[keep] for column in whole))
+
+    def share(self, lo: float, hi: float) -> float:
+        """How much of its time lies in the window."""
+        inside_s = min(self.end_s, hi) - max(self.start_s, lo)
+        return min(1.0, inside_s / (self.end_s - self.start_s)) if self.end_s > self.start_s else 1.0
+
     def process(self) -> Process:
         return Process(self.run, self.rank, self.pid, self.role)
 
 
-class Interner:
-    """The write side's memory of which stacks one file already holds."""
+class StackWriter:
+    """Remembers which stacks one file already holds."""
 
     def __init__(self) -> None:
         self._stacks: dict[tuple[Frame, ...], int] = {}
@@ -84,11 +100,20 @@ class Interner:
         self._stacks.clear()
         self._frames.clear()
 
-    def trim(self) -> None:
+    def write(self, db: sqlite3.Connection, profiles: Iterable[Profile]) -> None:
+        """Within the caller's transaction; `forget` where that is rolled back."""
         if len(self._stacks) > REMEMBERED:
             self.forget()
+        for profile in profiles:
+            stacks = [self._stack(db, sample.stack) for sample in profile.samples]
+            end_s = profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / NS
+            about = (profile.run, profile.rank, profile.pid, profile.role, profile.host, profile.sampler, profile.hz)
+            threads = orjson.dumps({str(tid): name for tid, name in profile.threads.items()}).decode()
+            data = encode(_spans(profile, stacks))
+            counts = (profile.count, profile.errors, threads, len(stacks))
+            db.execute(_INSERT, (*about, profile.start_s, end_s, *counts, data))
 
-    def stack(self, db: sqlite3.Connection, stack: tuple[Frame, ...]) -> int:
+    def _stack(self, db: sqlite3.Connection, stack: tuple[Frame, ...]) -> int:
         """The stack's hash; it stands in the file afterwards."""
         known = self._stacks.get(stack)
         if known is None:
@@ -103,18 +128,6 @@ class Interner:
             known = self._frames[frame] = frame_hash(frame)
             db.execute("INSERT OR IGNORE INTO frame VALUES (?, ?, ?, ?)", (known, *frame))
         return known
-
-
-def write(db: sqlite3.Connection, interner: Interner, profiles: Iterable[Profile]) -> None:
-    interner.trim()
-    for profile in profiles:
-        stacks = [interner.stack(db, sample.stack) for sample in profile.samples]
-        end_s = profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / NS
-        about = (profile.run, profile.rank, profile.pid, profile.role, profile.host, profile.sampler, profile.hz)
-        threads = orjson.dumps({str(tid): name for tid, name in profile.threads.items()}).decode()
-        data = encode(_spans(profile, stacks))
-        counts = (profile.count, profile.errors, threads, len(stacks))
-        db.execute(_INSERT, (*about, profile.start_s, end_s, *counts, data))
 
 
 def mergeable(db: sqlite3.Connection, after_s: float, before_s: float) -> list[list[_ProfileRow]]:
@@ -178,13 +191,10 @@ def _next(start: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.append(start[1:], start[-1:])
 
 
-def counted(db: sqlite3.Connection, query: Query) -> list[tuple[float, float, int]]:
+def counted(db: sqlite3.Connection, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
     """From when to when each row of a window reaches, and how many spans it has, without reading them."""
-    asked = [("rank = ?", query.rank), ("pid = ?", query.pid)]
-    terms = [(term, value) for term, value in asked if value is not None]
-    where = "".join(f" AND {term}" for term, _ in terms)
-    counts = f"SELECT start_s, end_s, spans FROM profile WHERE run = ? AND end_s > ? AND start_s < ?{where}"
-    return db.execute(counts, (query.run, query.lo, query.hi, *(value for _, value in terms))).fetchall()
+    counts = "SELECT start_s, end_s, spans FROM profile WHERE run = ? AND end_s > ? AND start_s < ?"
+    return db.execute(counts, (run, lo, hi)).fetchall()
 
 
 def profiled_from(db: sqlite3.Connection, run: str) -> float | None:
@@ -197,31 +207,6 @@ def profiled_until(db: sqlite3.Connection, run: str) -> float | None:
     return end_s
 
 
-class Query(NamedTuple):
-    lo: float
-    hi: float
-    run: str
-    rank: int | None
-    pid: int | None
-    thread: str | None  # a name or a number
-
-    def cut(self, row: _ProfileRow) -> _Spans | None:
-        """The row's spans inside the window; None where the row is of another process, or damaged."""
-        if self.rank not in (None, row.rank) or self.pid not in (None, row.pid):
-            return None
-        spans = row.read()
-        if spans is None:
-            return None
-        start = np.maximum(spans.start_ns, _ns(self.lo))
-        end = np.minimum(spans.start_ns + spans.duration_ns, _ns(self.hi))
-        keep = end > start
-        if self.thread is not None:
-            named = [int(tid) for tid, name in orjson.loads(row.threads).items() if self.thread in (name, tid)]
-            keep &= np.isin(spans.tid, named)
-        whole = spans._replace(start_ns=start, duration_ns=end - start)
-        return _Spans(*(column[keep] for column in whole))
-
-
 class StackReader:
     """Remembers the stacks it has read: a hash has the same meaning in every file."""
 
@@ -231,24 +216,25 @@ class StackReader:
         self._stacks: dict[int, tuple[int, ...]] = {}
         self._remembered_frames = 0  # of all stacks
 
-    def read(self, files: Sequence[sqlite3.Connection], query: Query) -> StackColumns:
-        """The spans that touch the window, cut to it, from all files of the machine."""
+    def read(self, files: Sequence[sqlite3.Connection], lo: float, hi: float, run: str) -> StackColumns:
+        """The run's spans that touch the window, cut to it, from all files of the machine."""
         covered: list[tuple[float, float]] = []
         found: list[tuple[_ProfileRow, _Spans]] = []
-        if sum(spans for db in files for _, _, spans in counted(db, query)) > MOST_SPANS:
+        if sum(spans for db in files for _, _, spans in counted(db, lo, hi, run)) > MOST_SPANS:
             raise TooMuch(f"the window holds more than {MOST_SPANS:,} looks at stacks; choose a shorter one")
         with holding(self._lock):
             self._trim()
             for db in files:
                 mine: list[tuple[_ProfileRow, _Spans]] = []
-                for row in map(_ProfileRow._make, db.execute(_TOUCHING, (query.run, query.lo, query.hi))):
+                for row in map(_ProfileRow._make, db.execute(_TOUCHING, (run, lo, hi))):
                     check()
-                    covered.append((max(row.start_s, query.lo), min(row.end_s, query.hi)))
-                    if (spans := query.cut(row)) is not None:
+                    covered.append((max(row.start_s, lo), min(row.end_s, hi)))
+                    if (spans := row.within(lo, hi)) is not None:
                         mine.append((row._replace(data=b""), spans))
                 self._load(db, [spans.stack for _, spans in mine])
                 found += mine
-            return self._columns(found, query, _union(covered))
+            samples = round(sum(row.samples * row.share(lo, hi) for row, _ in found))
+            return self._columns(found, samples, _union(covered))
 
     def _trim(self) -> None:
         if len(self._stacks) > REMEMBERED or self._remembered_frames > REMEMBERED_FRAMES:
@@ -264,7 +250,7 @@ class StackReader:
         self._stacks |= stacks
         self._remembered_frames += sum(map(len, stacks.values()))
 
-    def _columns(self, found: list[tuple[_ProfileRow, _Spans]], query: Query, covered: list[tuple[float, float]]) -> StackColumns:
+    def _columns(self, found: list[tuple[_ProfileRow, _Spans]], samples: int, covered: list[tuple[float, float]]) -> StackColumns:
         processes: dict[Process, int] = {}
         threads: dict[tuple[int, int], str] = {}
         for row, _ in found:
@@ -288,7 +274,7 @@ class StackReader:
             resolved=spans.resolved[order] == 1,
             gil=spans.gil[order].astype(np.int8),
             cpu_s=np.where(spans.cpu_ns == UNKNOWN, np.nan, spans.cpu_ns / NS)[order],
-            samples=round(sum(row.samples * _share(row, query) for row, _ in found)),
+            samples=samples,
             hz=max((row.hz for row, _ in found), default=0.0),
             covered=covered,
         )
@@ -337,12 +323,6 @@ def _or_unknown(value: int | None) -> int:
 def _rows(db: sqlite3.Connection, table: str, ids: Iterable[int], known: Mapping[int, object]) -> list[tuple[Any, ...]]:
     missing = orjson.dumps([number for number in ids if number not in known]).decode()
     return db.execute(f"SELECT * FROM {table} WHERE id IN (SELECT value FROM json_each(?))", (missing,)).fetchall()
-
-
-def _share(row: _ProfileRow, query: Query) -> float:
-    """How much of the row's time lies in the window."""
-    inside_s = min(row.end_s, query.hi) - max(row.start_s, query.lo)
-    return min(1.0, inside_s / (row.end_s - row.start_s)) if row.end_s > row.start_s else 1.0
 
 
 def _union(ranges: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -46,7 +46,7 @@ class TimeSpan(NamedTuple):
         )
 
 
-class Sealed(NamedTuple):
+class _Sealed(NamedTuple):
     """Chunks that share their rows: the coded axis, then for each series its chunk row from `rows` on, and the coded values."""
 
     axis: bytes
@@ -69,7 +69,7 @@ def note_packed(db: sqlite3.Connection, stream: int, parts: Iterable[Group], upt
         db.executemany(_WIDEN, [(*head, value, series) for series, value in zip(part.ids.tolist(), values, strict=True)])
 
 
-def plan(parts: Sequence[Group], everything: bool = False) -> tuple[list[Sealed], list[Group]]:
+def plan(parts: Sequence[Group], everything: bool = False) -> tuple[list[_Sealed], list[Group]]:
     """What can be sealed of a stream's rows, and what remains; `parts` is a partition."""
     longest = max(parts, key=lambda part: len(part.arrival))
     cuts = longest.arrival[ROWS - 1 :: ROWS]
@@ -82,8 +82,8 @@ def plan(parts: Sequence[Group], everything: bool = False) -> tuple[list[Sealed]
     return sealed, rest
 
 
-def store(db: sqlite3.Connection, stream: int, sealed: Iterable[Sealed], rest: Sequence[Group]) -> None:
-    """Replace the stream's packs by chunks and one pack of what remains."""
+def store(db: sqlite3.Connection, stream: int, sealed: Iterable[_Sealed], rest: Sequence[Group]) -> set[int]:
+    """Replace the stream's packs by chunks and one pack of what remains; return the series that have new chunks."""
     places: dict[int, int] = {}
     for block in sealed:
         axis = db.execute("INSERT INTO axis VALUES (NULL, ?)", (block.axis,)).lastrowid
@@ -96,6 +96,7 @@ def store(db: sqlite3.Connection, stream: int, sealed: Iterable[Sealed], rest: S
     db.execute("DELETE FROM pack WHERE stream = ?", (stream,))
     if rest:
         _insert_pack(db, stream, rest)
+    return set(places)
 
 
 def packed(db: sqlite3.Connection, stream: int) -> list[Group]:
@@ -143,7 +144,7 @@ def _bounds(part: Group, cuts: NDArray[np.int64], everything: bool) -> list[int]
     return sorted([*edges, *wide])
 
 
-def _seal(part: Group) -> Sealed:
+def _seal(part: Group) -> _Sealed:
     span = TimeSpan.of(part.time_s, part.step)
     place = (*span, whole(part.step[-1]))
     segment = int(part.segment[0])
@@ -163,4 +164,4 @@ def _seal(part: Group) -> Sealed:
         (series, (segment, *summary, *place), codec.encode([values]))
         for series, summary, values in zip(part.ids.tolist(), summaries, part.values, strict=True)
     ]
-    return Sealed(codec.encode([part.time_s, part.step]), chunks, len(part.arrival))
+    return _Sealed(codec.encode([part.time_s, part.step]), chunks, len(part.arrival))

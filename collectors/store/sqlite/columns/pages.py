@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -25,7 +25,7 @@ _UNPAGED = """SELECT start, segment, axis.id, axis.data, chunk.id, chunk.data, r
   FROM chunk JOIN axis ON axis.id = chunk.axis WHERE series = ? AND start >= ? ORDER BY start LIMIT ?"""
 
 
-class Columns(NamedTuple):
+class _Columns(NamedTuple):
     """The units of a page, on both axes; the columns of a page's blob in their order."""
 
     first_time_s: NDArray[np.float64]
@@ -41,7 +41,7 @@ class Columns(NamedTuple):
     total: NDArray[np.float64]
     last: NDArray[np.float64]
 
-    def units(self, axis: Axis) -> Summaries:
+    def on(self, axis: Axis) -> Summaries:
         """Those that have a place on the axis."""
         has_step = self.end_step != NO_STEP
         if axis == "time":
@@ -73,7 +73,7 @@ def store(db: sqlite3.Connection, row: tuple[object, ...]) -> None:
     db.execute("UPDATE series SET paged = paged + ? WHERE id = ?", (row[2], row[0]))
 
 
-def encode_coarse(columns: Columns) -> bytes:
+def encode_coarse(columns: _Columns) -> bytes:
     """A mask of the columns that vary, the first value of each column, then the varying ones, their bytes shuffled within each.
 
     Twice the bytes of the codec and a fifth of its time: coarse units are few, and read by the hundred pages.
@@ -85,26 +85,31 @@ def encode_coarse(columns: Columns) -> bytes:
     return codec.seal(header.tobytes() + planes.tobytes())
 
 
-def decode_fine(blob: bytes) -> Columns:
+def decode_fine(blob: bytes) -> _Columns:
     """Raises CodecError."""
-    return Columns._make(codec.decode(blob))
+    return _Columns._make(codec.decode(blob))
 
 
-def decode_coarse(blob: bytes) -> Columns:
+def decode_coarse(blob: bytes) -> _Columns:
     """Raises CodecError."""
     data = codec.unseal(blob)
-    count = len(Columns._fields)
+    count = len(_Columns._fields)
     header = np.frombuffer(data, "<i8", 1 + 2 * count).astype(np.int64, copy=False)
     units, varies, first = int(header[0]), header[1 : 1 + count] != 0, header[1 + count :]
     planes = np.frombuffer(data, np.uint8, offset=header.nbytes).reshape(-1, 8, units)
     matrix = np.repeat(first[:, np.newaxis], units, axis=1)
     matrix[varies] = np.ascontiguousarray(planes.transpose(0, 2, 1)).view("<i8")[..., 0]
     floats = matrix.view(np.float64)
-    return Columns(floats[0], floats[1], *matrix[2:8], *floats[8:])
+    return _Columns(floats[0], floats[1], *matrix[2:8], *floats[8:])
 
 
-def join(parts: Sequence[Columns]) -> Columns:
-    return Columns._make(np.concatenate(column) for column in zip(*parts, strict=True))
+def units(blobs: Iterable[tuple[int, bytes]], level: str, axis: Axis) -> tuple[list[Summaries], set[int]]:
+    """The units of these pages, "coarse" or "fine", that have a place on the axis; and the pages whose units are damaged."""
+    decode = decode_coarse if level == "coarse" else decode_fine
+    read = {page: decoded("page", page, decode, data) for page, data in blobs}
+    parts = [columns for columns in read.values() if columns is not None]
+    joined = [_Columns._make(np.concatenate(column) for column in zip(*parts, strict=True))] if parts else []
+    return [columns.on(axis) for columns in joined], {page for page, columns in read.items() if columns is None}
 
 
 def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *span: Any) -> _PagePoints:
@@ -121,7 +126,7 @@ def _points(axis: int, axis_data: bytes, chunk: int, data: bytes, rows: int, *sp
     return time_s, step, np.full(rows, np.nan)
 
 
-def _roll_up(parts: list[tuple[int, *_PagePoints]], grain: int) -> Columns:
+def _roll_up(parts: list[tuple[int, *_PagePoints]], grain: int) -> _Columns:
     """Summaries never reach across a chunk."""
     sizes = [len(values) for _, _, _, values in parts]
     begins = np.cumsum([0, *sizes[:-1]])
@@ -132,7 +137,7 @@ def _roll_up(parts: list[tuple[int, *_PagePoints]], grain: int) -> Columns:
     finite = np.isfinite(value)
     known = np.where(finite, value, np.nan)
     with np.errstate(over="ignore"):
-        return Columns(
+        return _Columns(
             np.minimum.reduceat(time_s, starts),
             np.maximum.reduceat(time_s, starts),
             np.minimum.reduceat(step, starts),
@@ -148,7 +153,7 @@ def _roll_up(parts: list[tuple[int, *_PagePoints]], grain: int) -> Columns:
         )
 
 
-def _summary(columns: Columns) -> tuple[object, ...]:
+def _summary(columns: _Columns) -> tuple[object, ...]:
     """The page as one unit. Segment is NULL where it cannot be one: it mixes segments, or points with and without an axis."""
     span = chunks.TimeSpan.of(np.concatenate(columns[:2]), np.concatenate(columns[2:4]))
     timed, stepped = ~np.isnan(columns.first_time_s), columns.end_step != NO_STEP
