@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import pytest
+from hypothesis import settings
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from tests import leash
@@ -37,6 +38,8 @@ def pytest_configure() -> None:
     """What a shell ignores in the background would be ignored by all programs that the tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    settings.register_profile("patient", deadline=None)  # a machine that does other work, too, is no fault of an example
+    settings.load_profile("patient")
     leash.fasten()
 
 

@@ -211,7 +211,7 @@ def test_a_data_folder_that_another_user_puts_in_the_place_of_ours_is_not_writte
         (swapped / "runs.sqlite").symlink_to(secret)
         os.chown(swapped, NOBODY, NOBODY)
         swapped.rename(data_dir)
-        wait_for(lambda: f"Nothing is written to the data folder {data_dir}: it belongs to nobody" in problems(running), 10)
+        wait_for(lambda: f"Nothing is written to the data folder {data_dir}: it belongs to nobody" in problems(running))
         assert not secret.exists() and [path.name for path in data_dir.iterdir()] == ["runs.sqlite"]
         shutil.rmtree(data_dir)
         wait_for(lambda: running.get("/healthz")["status"] == "ok", because="it does not come back")
@@ -325,7 +325,7 @@ def test_askers_that_say_nothing_are_cut_off_and_no_more_than_so_many_are_heard_
         for asker in silent:
             asker.connect(address)
     began_s = time.monotonic()
-    wait_for(lambda: answers(control), 6, "they keep everybody out")
+    wait_for(lambda: answers(control), because="they keep everybody out")
     assert time.monotonic() - began_s < 6
     for asker in silent:
         asker.close()
