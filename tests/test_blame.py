@@ -76,12 +76,10 @@ def test_the_planted_function_is_named_with_what_it_cost(runs: dict[str, Recordi
 def test_a_healthy_window_looks_like_normal(runs: dict[str, Recording], program: str) -> None:
     for window in runs[program].windows(3.0, COUNT, lossy=False):
         verdict = runs[program].blame(window)
-        assert verdict.verdict == "no_difference" or verdict.confidence == "low", verdict.sentence
-        if verdict.verdict == "no_difference":
-            assert (
-                verdict.sentence.endswith("no function takes longer than chance explains.")
-                or "longer than chance explains" in verdict.sentence
-            )
+        assert verdict.verdict == "no_difference" or verdict.confidence == "low", (
+            verdict.sentence
+        )  # test_blame_long.py counts those
+        assert verdict.verdict != "no_difference" or "longer than chance explains" in verdict.sentence
 
 
 def named(verdict: Verdict) -> str:
