@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from ..process.activity import seconds
 from ..records import Offset, Record
 from .formats import MAX_LINE_BYTES, Arrival, ByteFormat, Format, LineFormat, Tally
 from .formats.values import MAX_TIME_S
 from .known import Known, Origin
 from .opening import NotRead, open_file
+from .print_times import NO_TIMES, print_times_of
 from .run_folder import RunFolder
 
 BATCH_BYTES = 2 << 20  # read from one file before the next one,
@@ -53,6 +55,7 @@ class FollowedFile:
         self._lines: list[bytes] = []  # its lines, or all of it as one,
         self._raw: list[bytes] = []  # its lines, with their carriage returns,
         self._left = 0  # number of them that the parser left
+        self._times = NO_TIMES  # of lines that were written before the file was followed
         self._batch_bytes = BATCH_BYTES
         self.behind = False  # whether there was more than one batch to read
         self.last = offset  # after all records that were returned
@@ -83,15 +86,31 @@ class FollowedFile:
                 records.append(self.as_record())
             self._used, self._lines = 0, []
         if not self.behind:
-            self._live = True  # the backlog is read; new lines arrive live
+            self._live, self._times = True, NO_TIMES  # the backlog is read; new lines arrive live
         return records
 
     def _parse_batch(self, arrival: Arrival | None) -> list[Record]:
         if self._known.reading == "bytes":
             return self._parse_bytes(cast(ByteFormat, self._format), arrival)
-        records = self._parse(self._lines, arrival)
+        records: list[Record] = []
+        waiting = self._lines
+        for count, when in [(len(waiting), arrival)] if arrival or not waiting else self._parts():
+            records += self._parse(waiting[:count], when)
+            waiting = waiting[count - self._left :]
+            if self._left:
+                break
+        self._left = len(waiting)
         self._used -= self._left_bytes()
         return records
+
+    def _parts(self) -> list[tuple[int, Arrival | None]]:
+        """The lines of the batch by the time at which their program has printed them."""
+        end = self._offset + self._used
+        if end > self._times.upto:
+            since_s = seconds(self._run.info.get("started_s")) or 0.0
+            self._times = print_times_of(self._path, self._root, os.fstat(self._descriptor).st_size, since_s)
+        lengths = [len(line) + 1 for line in self._raw]
+        return self._times.parts(lengths, end - sum(lengths))
 
     def _parse_bytes(self, format: ByteFormat, arrival: Arrival | None) -> list[Record]:
         """Read a record that is longer than a batch with a longer batch. Raises NotRead for one that is too long."""
