@@ -44,6 +44,15 @@ class LogLine(NamedTuple):
     text: str
 
 
+class ProgressBar(NamedTuple):
+    """The present state of a progress bar, at the end of a text log; replaces the file's earlier one, and is no line."""
+
+    run: str
+    file: str  # relative to the run's folder
+    time_s: float
+    text: str  # without colours; "" where there is none any more
+
+
 class Event(NamedTuple):
     """Something that happened at a moment of a run: `start`, `end`, `checkpoint`, `validation`, `overflow`, ..."""
 
@@ -133,4 +142,4 @@ class SourceText(NamedTuple):
     why: str = ""  # one sentence on why the text is not kept, "" where it is
 
 
-Record: TypeAlias = Points | LogLine | Event | RunInfo | Profile | Offset | SourceText
+Record: TypeAlias = Points | LogLine | ProgressBar | Event | RunInfo | Profile | Offset | SourceText

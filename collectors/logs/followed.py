@@ -13,14 +13,15 @@ from typing import Any, cast
 from ..process.activity import seconds
 from ..records import Offset, Record
 from .formats import MAX_LINE_BYTES, Arrival, ByteFormat, Format, LineFormat, Tally
-from .formats.values import MAX_TIME_S
+from .formats.values import MAX_TIME_S, inert
 from .known import Known, Origin
+from .live_bar import LiveBar
 from .opening import NotRead, open_file
 from .print_times import NO_TIMES, print_times_of
 from .run_folder import RunFolder
 
 BATCH_BYTES = 2 << 20  # read from one file before the next one,
-LEAST_BATCH_BYTES = 512 << 10  # or less if that takes longer than
+LEAST_BATCH_BYTES = MAX_LINE_BYTES  # or less if that takes longer than
 BATCH_S = 0.1
 BATCH_LINES = 50_000
 IDLE_S = 60.0  # a file without changes for this long is closed
@@ -48,10 +49,12 @@ class FollowedFile:
         self._end: str = state.pop("end", "")  # of the part that an earlier collector read
         self._cutting: bool = state.pop("cutting", False)  # inside a line that is too long
         self._host: str = state.pop("host", run.host)  # a run's series keep their host
+        self._bar = LiveBar(run.name, inert(path.name), is_stored=state.pop("bar", False)) if known.has_bars else None
         self._format = self._new_format(state)
         if offset:
             self._format.tally = Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip)
-        self._used = 0  # bytes of the batch that is being parsed
+        self._used = 0  # bytes of the batch that is being parsed,
+        self._passed = 0  # and those after its last line that are earlier states of a bar
         self._lines: list[bytes] = []  # its lines, or all of it as one,
         self._raw: list[bytes] = []  # its lines, with their carriage returns,
         self._left = 0  # number of them that the parser left
@@ -66,8 +69,15 @@ class FollowedFile:
         if self._known.reading == "bytes":
             self._lines, self._used = [data] if data else [], len(data)
         else:
-            self._lines, self._used = self._split(data)
+            self._lines, self._used = self._split(self._without_states(data))
+            if self._used < data.rfind(b"\n") + 1:  # its last lines are left for the next batch
+                self._passed = 0
         return bool(self._lines)
+
+    @property
+    def holds_a_bar(self) -> bool:
+        """Whether it is to be read again soon, for a state that may not be stored yet."""
+        return self._bar is not None and self._bar.is_held
 
     @property
     def used_bytes(self) -> int:
@@ -77,14 +87,21 @@ class FollowedFile:
     def parse(self) -> list[Record]:
         """The records of the batch and the offset after them; [] where nothing was read."""
         records: list[Record] = []
+        moved = False
         if self._used:
             began_s = time.monotonic()
             records = self._parse_batch(self._arrival())
             if self._used:
                 self._pace(time.monotonic() - began_s)
                 self._offset += self._used
-                records.append(self.as_record())
-            self._used, self._lines = 0, []
+                moved = True
+        self._offset += self._passed
+        if self._bar and not self.behind:
+            records += (bars := self._bar.news(self._written_s()))
+            moved = moved or bool(bars)
+        if moved or (self._passed and self.behind):
+            records.append(self.as_record())
+        self._used, self._passed, self._lines = 0, 0, []
         if not self.behind:
             self._live, self._times = True, NO_TIMES  # the backlog is read; new lines arrive live
         return records
@@ -126,10 +143,12 @@ class FollowedFile:
 
     def as_record(self) -> Offset:
         """How far the file has been read."""
-        self._head = self._head or (self._read_head() if self._descriptor >= 0 else "")
+        self._head = self._head or (self._read_head() if self._descriptor >= 0 and self._offset else "")
         state = {**self._format.state(), "head": self._head, "end": self._read_end(), "host": self._host}
         if self._cutting:
             state["cutting"] = True
+        if self._bar and self._bar.is_stored:
+            state["bar"] = True
         tally = self._format.tally
         self.last = Offset(
             self._key,
@@ -259,6 +278,14 @@ class FollowedFile:
         data = os.pread(self._descriptor, min(self._offset, END_BYTES), max(0, self._offset - END_BYTES))
         return f"{zlib.crc32(data):08x}" if len(data) == min(self._offset, END_BYTES) else ""
 
+    def _without_states(self, data: bytes) -> bytes:
+        """Without the states of a progress bar that its newest one has replaced."""
+        end = data.rfind(b"\n") + 1
+        if self._bar is None or (self._cutting and not end):
+            return data
+        self._passed = self._bar.take(data[end:])
+        return data[:end] + data[end + self._passed :] if self._passed else data
+
     def _split(self, data: bytes) -> tuple[list[bytes], int]:
         """Whole lines, and how many bytes they took; a line that is too long is dropped as it arrives."""
         end = data.rfind(b"\n") + 1
@@ -279,6 +306,11 @@ class FollowedFile:
             self._cutting = False
         self._raw = lines
         return [line.removesuffix(b"\r") for line in lines], end
+
+    def _written_s(self) -> float:
+        """When the open file was last written, as far as that can be believed."""
+        now_s = time.time()
+        return min(max(os.fstat(self._descriptor).st_mtime, 0.0), now_s) if self._descriptor >= 0 else now_s
 
     def _new_format(self, state: Mapping[str, Any]) -> Format:
         written = min(max(written_s(self._path), 0.0), MAX_TIME_S - 1)

@@ -54,6 +54,7 @@ class Known(NamedTuple):
     most_bytes: int = SMALL_BYTES  # of a file that is read whole
     head_bytes: int = 64  # that are remembered of a file's start, to notice that it was written anew
     stands_for: Callable[[Path], Path] = lambda path: path  # the file whose run and state this one has
+    has_bars: bool = False  # a half line with carriage returns is the state of a progress bar
 
 
 def rank_of(name: str) -> int:
@@ -160,7 +161,7 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
         suffix=".json",
         stands_for=lambda path: path.with_name(hugging_face.ALL_RESULTS),
     ),
-    Known("text", lambda name: name.endswith(".log"), "lines", _text, suffix=".log"),
+    Known("text", lambda name: name.endswith(".log"), "lines", _text, suffix=".log", has_bars=True),
 )
 
 

@@ -21,6 +21,7 @@ from .followed import BATCH_BYTES, FollowedFile, with_skip, written_s
 from .formats import WholeFormat
 from .formats.values import inert_path
 from .known import Known, Origin, format_of, place_of, rank_of, reading_order
+from .live_bar import GAP_S
 from .opening import NotMetrics, NotRead, read_file
 from .run_folder import RunFolder
 from .turns import FileTurns
@@ -62,6 +63,7 @@ class Tail:
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._turns, self._aside = FileTurns(), AsideFiles()
+        self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
         self._swept_s = time.monotonic()
         self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only)
         there = self._watch.take()
@@ -75,7 +77,8 @@ class Tail:
 
     def collect(self) -> list[Record]:
         """The records of the files that changed, about a batch; followed files come first."""
-        self._queue(self._watch.take())
+        held, self._held = self._held, set()
+        self._queue([*self._watch.take(), *held])
         records: list[Record] = []
         budget = _Budget()
         for path in self._aside.take_due():
@@ -91,7 +94,9 @@ class Tail:
 
     @property
     def period_s(self) -> float:
-        return 0.0 if self._turns else PERIOD_S
+        if self._turns:
+            return 0.0
+        return GAP_S if self._held else PERIOD_S
 
     def live_runs(self) -> list[RunActivity]:
         """What the files say about each run's life, for the search for its processes."""
@@ -170,6 +175,8 @@ class Tail:
         # A metrics line must find the start event that it follows: the events are read after its bytes and before its meaning.
         events = self._read_first(run, known.first(rank_of(path.name)), budget) if there else []
         records = file.parse()
+        if file.holds_a_bar:
+            self._held.add(path)
         if file.behind:
             self._turns.behind(path)
         else:

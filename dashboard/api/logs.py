@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from typing_extensions import TypedDict
 
-from collectors.records import LogLine
+from collectors.records import LogLine, ProgressBar
 from collectors.store.protocol import LogQuery
 
 from ..queries import Queries
@@ -23,8 +23,18 @@ class LineRow(TypedDict):
     text: str
 
 
+class BarRow(TypedDict):
+    """The present state of the progress bar at the end of a file; `text` is empty once it is gone."""
+
+    run: str
+    time_s: float
+    file: str
+    text: str
+
+
 class LinePage(TypedDict):
     lines: list[LineRow]
+    bars: list[BarRow]  # of the run, whatever lines are asked for
     total: int
     before: int | None  # cursor of the next older page
 
@@ -42,7 +52,12 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     ) -> Answer[LinePage]:
         check_order(lo, hi)
         page = queries.logs(LogQuery(run, q, level, lo, hi, before, limit))
-        return Answer({"lines": [line_row(line) for line in page.lines], "total": page.total, "before": page.before})
+        bars = [bar_row(bar) for bar in queries.bars(run)]
+        return Answer({"lines": [line_row(line) for line in page.lines], "bars": bars, "total": page.total, "before": page.before})
+
+
+def bar_row(bar: ProgressBar) -> BarRow:
+    return {"run": bar.run, "time_s": bar.time_s, "file": bar.file, "text": bar.text}
 
 
 def line_row(line: LogLine) -> LineRow:

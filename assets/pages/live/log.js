@@ -71,6 +71,12 @@ function restyled(style, codes) {
   return next;
 }
 
+/** The state of a progress bar, below the lines. @param {import("../../types/api").Row<"BarRow">} bar */
+export function barLine({ time_s, file, text }) {
+  const cells = [el("span", { class: "t" }, clock(time_s)), el("span", { class: "lv" }), el("span", { class: "f" }, file)];
+  return el("div", { class: "l bar", title: text }, ...cells, el("span", { class: "m" }, text));
+}
+
 /** In the log, the last line at or before the crosshair. @param {HTMLElement} log @param {number | null} time_s */
 export function pointLine(log, time_s) {
   const lines = /** @type {HTMLElement[]} */ ([...log.children]);

@@ -62,6 +62,8 @@ class Text:
         numbers = self._numbers if self._wants_numbers() else None
         for line in lines:
             self.tally.lines_read += 1
+            if len(line) > MAX_LINE_BYTES:  # a bar of hours: its last state is enough
+                line = line[line.rfind(b"\r", 0, len(line.rstrip())) + 1 :]
             if len(line) > MAX_LINE_BYTES:
                 self.tally.skip_line("longer than 1 MiB")
             elif line.strip():

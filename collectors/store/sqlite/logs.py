@@ -1,4 +1,4 @@
-"""Log lines: a block per commit and run, merged into compressed blocks of 2,000 lines or 4 MiB, searched newest first."""
+"""Log lines, and the progress bars below them: a block per commit and run, merged into compressed blocks of 2,000 lines or 4 MiB, searched newest first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from ...records import LogLine
+from ...records import LogLine, ProgressBar
 from .. import question
 from ..protocol import LogPage, LogQuery
 from . import schema
@@ -27,6 +27,7 @@ MOST_CHARACTERS = 16_384  # of a line in an answer; it is searched whole
 MOST_PAGE_CHARACTERS = 8_000_000
 MOST_LIVE_LINES = 2000  # of a delta: a page shows fewer,
 MOST_LIVE_BYTES = 4 << 20  # or so much text
+MOST_BARS = 100  # of an answer
 _BLOCK = "id, run, first_line, last_line, lines, first_time_s, last_time_s, max_level, files, columns, texts"
 
 
@@ -98,6 +99,24 @@ def write(db: sqlite3.Connection, lines: Sequence[LogLine], seq: int) -> None:
         for part in _parts(numbered):
             _insert(db, _block(run, part), seq)
     schema.set_meta(db, "lines", last + len(lines))
+
+
+def write_bars(db: sqlite3.Connection, bars: Sequence[ProgressBar], seq: int) -> None:
+    over = "INSERT INTO bar VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq, time_s = excluded.time_s, text = excluded.text"
+    db.executemany(over, [(bar.run, bar.file, seq, bar.time_s, bar.text) for bar in bars])
+
+
+def read_bars(db: sqlite3.Connection, run: str) -> list[ProgressBar]:
+    """Those that are not gone, the newest last."""
+    newest = "SELECT run, file, time_s, text FROM bar WHERE run = ? AND text != '' ORDER BY time_s DESC LIMIT ?"
+    return [ProgressBar._make(row) for row in db.execute(newest, (run, MOST_BARS))][::-1]
+
+
+def read_bars_after(db: sqlite3.Connection, seq: int, upto: int, runs: Collection[str] | None = None) -> list[ProgressBar]:
+    """The present state of bars that later commits changed, of these runs or of all; the newest 100."""
+    after = "SELECT run, file, time_s, text FROM bar WHERE seq > ? AND seq <= ? ORDER BY seq DESC"
+    bars = (ProgressBar._make(row) for row in db.execute(after, (seq, upto)))
+    return list(itertools.islice((bar for bar in bars if runs is None or bar.run in runs), MOST_BARS))
 
 
 def mergeable(db: sqlite3.Connection, upto_seq: int) -> list[str]:

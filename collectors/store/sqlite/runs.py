@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ...records import Event, LogLine, Offset, RunInfo
+from ...records import Event, LogLine, Offset, ProgressBar, RunInfo
 from ..protocol import Run
 from . import sources
 from .columns.chunks import TimeSpan
@@ -56,7 +56,7 @@ def note_points(db: sqlite3.Connection, activities: Iterable[Gain], new_series: 
         db.execute(_UPSERT, (gain.run, first, last, gain.last_step, gain.median_interval_s, gained, gain.points, timed))
 
 
-def note_lines(db: sqlite3.Connection, lines: Iterable[LogLine]) -> None:
+def note_lines(db: sqlite3.Connection, lines: Iterable[LogLine | ProgressBar]) -> None:
     times: dict[str, list[float]] = {}
     for line in lines:
         times.setdefault(line.run, []).append(line.time_s)
@@ -101,7 +101,7 @@ def remove(db: sqlite3.Connection, run: str) -> list[int]:
             db.execute(f"DELETE FROM {table} WHERE series IN {series}", (stream,))
         for table in ("pack", "series"):
             db.execute(f"DELETE FROM {table} WHERE stream = ?", (stream,))
-    for table in ("stream", "offset", "event", "log"):
+    for table in ("stream", "offset", "event", "log", "bar"):
         db.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
     sources.remove(db, run)
     db.execute("DELETE FROM run WHERE name = ?", (run,))

@@ -12,7 +12,7 @@ from .. import question
 from ..protocol import StoreError
 
 Kind = Literal["runs", "machine"]
-VERSION = 3
+VERSION = 4
 PAGE_BYTES = 16384  # chunk rows take 1 to 8 kB: in pages of 4 kB a third of the file would be empty
 CACHE_KIB = 8192
 BUSY_MS = 5000
@@ -60,6 +60,13 @@ CREATE TABLE source (
   PRIMARY KEY (run, path, sha, why)) WITHOUT ROWID;
 CREATE INDEX source_sha ON source (sha);
 """
+BARS = """
+-- The progress bar at the end of a file, overwritten with each of its states; seq is that of the commit, text is '' once it is gone.
+CREATE TABLE bar (
+  run TEXT NOT NULL, file TEXT NOT NULL, seq INTEGER NOT NULL, time_s REAL NOT NULL, text TEXT NOT NULL,
+  PRIMARY KEY (run, file)) WITHOUT ROWID;
+CREATE INDEX bar_seq ON bar (seq);
+"""
 RUNS = """
 CREATE TABLE run (
   name TEXT PRIMARY KEY, info TEXT NOT NULL DEFAULT '{}', first_time_s REAL, last_time_s REAL, last_step INTEGER,
@@ -92,7 +99,7 @@ CREATE TABLE profile (
   errors INTEGER NOT NULL, threads TEXT NOT NULL, spans INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE INDEX profile_run ON profile (run, end_s, start_s);
 """
-TABLES: dict[Kind, str] = {"runs": POINTS + RUNS + SOURCES, "machine": POINTS + MACHINE}
+TABLES: dict[Kind, str] = {"runs": POINTS + RUNS + SOURCES + BARS, "machine": POINTS + MACHINE}
 
 
 def _to_version_2(db: sqlite3.Connection) -> None:
@@ -109,14 +116,26 @@ def _to_version_2(db: sqlite3.Connection) -> None:
 
 def _to_version_3(db: sqlite3.Connection) -> None:
     """Texts of source files."""
-    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'offset'").fetchone() is not None:  # not a machine file
-        for statement in SOURCES.split(";")[:-1]:
-            db.execute(statement)
+    _add_to_runs(db, SOURCES)
+
+
+def _to_version_4(db: sqlite3.Connection) -> None:
+    """Progress bars."""
+    _add_to_runs(db, BARS)
+
+
+def _add_to_runs(db: sqlite3.Connection, tables: str) -> None:
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'offset'").fetchone() is None:
+        return  # a machine file
+    comment_free = "\n".join(line.partition("--")[0] for line in tables.splitlines())
+    for statement in comment_free.split(";")[:-1]:
+        db.execute(statement)
 
 
 MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     1: _to_version_2,
     2: _to_version_3,
+    3: _to_version_4,
 }  # from version -> the step to the next one
 
 
