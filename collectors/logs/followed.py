@@ -39,6 +39,8 @@ class FollowedFile:
     ) -> None:
         """`live`: the file was written while it was followed, so its lines have an arrival time."""
         self._path, self._key, self._run, self._root, self._known = path, key, run, root, known
+        inside = known.part is not None or path.parent == run.folder
+        self._name = path.name if inside else f"{path.parent.name}/{path.name}"
         self._live = live
         self._looked_s = time.time() - SPREAD_S
         self._descriptor = -1
@@ -49,7 +51,7 @@ class FollowedFile:
         self._end: str = state.pop("end", "")  # of the part that an earlier collector read
         self._cutting: bool = state.pop("cutting", False)  # inside a line that is too long
         self._host: str = state.pop("host", run.host)  # a run's series keep their host
-        self._bar = LiveBar(run.name, inert(path.name), is_stored=state.pop("bar", False)) if known.has_bars else None
+        self._bar = LiveBar(run.name, inert(self._name), is_stored=state.pop("bar", False)) if known.has_bars else None
         self._format = self._new_format(state)
         if offset:
             self._format.tally = Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip)
@@ -314,7 +316,8 @@ class FollowedFile:
 
     def _new_format(self, state: Mapping[str, Any]) -> Format:
         written = min(max(written_s(self._path), 0.0), MAX_TIME_S - 1)
-        return self._known.make(Origin(self._run, self._path.name, self._host, written, self._run.part_of(self._path)), state)
+        part = self._run.part_of(self._path) if self._known.part else ""
+        return self._known.make(Origin(self._run, self._name, self._host, written, part), state)
 
 
 def written_s(path: Path) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from ..process.activity import is_text
 from ..records import Labels, labels_of
 from .formats import Format, delimited, exited, hparams, hugging_face, info, jsonl, tensorboard, text, text_numbers
 from .formats.values import inert, inert_path
@@ -46,7 +47,7 @@ class Known(NamedTuple):
     takes: Callable[[str], bool]  # a file of that name
     reading: Literal["lines", "bytes", "whole"]
     make: Callable[[Origin, State], Format]
-    suffix: str = ""  # removed from the name of a run that is one file
+    without_suffix: bool = False  # a run that is one file is called like it, without its suffix
     part: Callable[[str], str | None] | None = (
         None  # None for the name of a folder that is a run; such files are no runs by themselves
     )
@@ -131,6 +132,7 @@ def _beside_checkpoints(path: Path) -> Path:
 
 def _text(origin: Origin, state: State) -> Format:
     run, file = origin.run, inert(origin.name)
+    run.rivals.is_a_text(file)
     numbers = text_numbers.TextNumbers(run.name, _labels(origin), _fault(origin, file, state), state)
     return text.Text(run.name, file, origin.written_s, state, numbers, lambda: not run.rivals.has_numbers())
 
@@ -138,18 +140,18 @@ def _text(origin: Origin, state: State) -> Format:
 FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the files of a folder are read in this order
     Known("run.json", lambda name: name == info.FILE, "whole", _info),
     Known("exit", lambda name: name == exited.FILE, "whole", _exited),
-    Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, suffix=".jsonl"),
-    Known("metrics", lambda name: name.endswith(".jsonl"), "lines", _metrics, suffix=".jsonl", first=events_of),
+    Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, without_suffix=True),
+    Known("metrics", lambda name: name.endswith(".jsonl"), "lines", _metrics, without_suffix=True, first=events_of),
     Known("tensorboard", lambda name: name.startswith(tensorboard.NAME), "bytes", _tensorboard, part=tensorboard.part),
-    Known("csv", lambda name: name.endswith(".csv"), "lines", _delimited, suffix=".csv", head_bytes=TABLE_HEAD_BYTES),
-    Known("tsv", lambda name: name.endswith(".tsv"), "lines", _delimited, suffix=".tsv", head_bytes=TABLE_HEAD_BYTES),
+    Known("csv", lambda name: name.endswith(".csv"), "lines", _delimited, without_suffix=True, head_bytes=TABLE_HEAD_BYTES),
+    Known("tsv", lambda name: name.endswith(".tsv"), "lines", _delimited, without_suffix=True, head_bytes=TABLE_HEAD_BYTES),
     Known("hparams.yaml", lambda name: name == hparams.FILE, "whole", _hparams, most_bytes=hparams.MAX_YAML_BYTES),
     Known(
         "trainer_state.json",
         lambda name: name == hugging_face.STATE_FILE,
         "whole",
         _trainer_state,
-        suffix=".json",
+        without_suffix=True,
         most_bytes=hugging_face.MAX_STATE_BYTES,
         stands_for=_beside_checkpoints,
     ),
@@ -158,11 +160,14 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
         lambda name: hugging_face.RESULTS.fullmatch(name) is not None,
         "whole",
         _results,
-        suffix=".json",
+        without_suffix=True,
         stands_for=lambda path: path.with_name(hugging_face.ALL_RESULTS),
     ),
-    Known("text", lambda name: name.endswith(".log"), "lines", _text, suffix=".log", has_bars=True),
+    Known("text", is_text, "lines", _text, without_suffix=True, has_bars=True),
 )
+
+
+TEXT = FORMATS[-1]  # also of the standard output of a run's process, whatever that is called
 
 
 def format_of(name: str) -> Known | None:
@@ -189,7 +194,8 @@ def place_of(path: Path, root: Path) -> RunPlace:
     if folder == root and known is not None and known.part is not None:
         return RunPlace(inert_path(root.name) or "logs", folder, False)
     if folder == root:
-        return RunPlace(inert_path(path.name).removesuffix(known.suffix if known else ""), folder, True)
+        name = inert_path(path.name)
+        return RunPlace(name.rpartition(".")[0] if known is not None and known.without_suffix else name, folder, True)
     if known is not None and known.part is not None and folder.parent != root and known.part(folder.name) is not None:
         folder = folder.parent
     return RunPlace(inert_path(folder.relative_to(root)), folder, False)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ..process.activity import is_text
 from .formats import Tally
 from .formats.jsonl import flat, objects
 from .formats.roles import STEPS, TIMES
@@ -28,6 +29,7 @@ class Rivals:
         self._folder, self._single_file = folder, single_file
         self._file_of: dict[str, str] = {}  # by name of the series
         self._jsonl: set[str] = set()
+        self._texts: set[str] = set()  # files
         self._read_bytes: dict[Path, int] = {}  # how large a JSONL file was when its names were read
         self._looked_s = -LOOK_EVERY_S
 
@@ -44,9 +46,15 @@ class Rivals:
         for name in names:
             self._file_of.setdefault(name, _source(file))
 
+    def is_a_text(self, file: str) -> None:
+        """Its metrics are read only as long as no other kind of file brings any."""
+        self._texts.add(file)
+
     def has_numbers(self) -> bool:
         """Whether a file that is not text brings metrics of the run."""
-        return bool(self._jsonl or self._names_of_jsonl()) or any(not file.endswith(".log") for file in self._file_of.values())
+        return bool(self._jsonl or self._names_of_jsonl()) or any(
+            file not in self._texts and not is_text(file) for file in self._file_of.values()
+        )
 
     def _names_of_jsonl(self) -> set[str]:
         """Every 2 s the folder is listed; files are read that are new, or twice as large as when they were read."""

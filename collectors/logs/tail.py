@@ -17,10 +17,11 @@ from ..process.activity import RunActivity
 from ..records import Offset, Record
 from ..store.storing import RefusedRecord, sentence
 from .aside import AsideFiles
+from .elsewhere import Elsewhere
 from .followed import BATCH_BYTES, FollowedFile, with_skip, written_s
 from .formats import WholeFormat
 from .formats.values import inert_path
-from .known import Known, Origin, format_of, place_of, rank_of, reading_order
+from .known import TEXT, Known, Origin, format_of, place_of, rank_of, reading_order
 from .live_bar import GAP_S
 from .opening import NotMetrics, NotRead, read_file
 from .run_folder import RunFolder
@@ -49,8 +50,12 @@ class Tail:
         *,
         poll_only: bool = False,
         left_alone: Callable[[str], str] = lambda path: "",
+        outputs: Callable[[], Mapping[Path, str]] = dict,
     ) -> None:
-        """`offsets` are those of the store, by path relative to `root`; `left_alone` returns why a file is not read, or ""."""
+        """`offsets` are those of the store, by path relative to `root`; `left_alone` returns why a file is not read, or "".
+
+        `outputs` are files of any place with the run that each belongs to, read as text where no rule has them read already.
+        """
         self.at_work_on = ""  # the file that is being read
         self._left_alone = left_alone
         self._root, self._host, self._wake = root.resolve(), host, wake
@@ -64,11 +69,12 @@ class Tail:
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._turns, self._aside = FileTurns(), AsideFiles()
         self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
+        self._elsewhere = Elsewhere(self._root, outputs, offsets)
         self._swept_s = time.monotonic()
         self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only)
         there = self._watch.take()
-        self._backlog = set(there)  # existed before we started: its lines have no arrival time
-        self._turns.old(sorted(there, key=self._newest_first))
+        self._backlog = {*there, *self._elsewhere.known()}  # existed before we started: its lines have no arrival time
+        self._turns.old([*sorted(there, key=self._newest_first), *self._elsewhere.known()])
         for key, offset in offsets.items():
             if (path := self._root / key) in self._backlog and "names" in offset.state:
                 self._run_of(path).rivals.keep(offset.state["names"], path.name)
@@ -78,7 +84,7 @@ class Tail:
     def collect(self) -> list[Record]:
         """The records of the files that changed, about a batch; followed files come first."""
         held, self._held = self._held, set()
-        self._queue([*self._watch.take(), *held])
+        self._queue([*self._watch.take(), *self._elsewhere.take(), *held])
         records: list[Record] = []
         budget = _Budget()
         for path in self._aside.take_due():
@@ -137,17 +143,20 @@ class Tail:
                 self._turns.live(path)
             else:
                 new.append(path)
+                if path in self._elsewhere:
+                    self._backlog.add(path)  # what was there before it was found has no arrival time
         self._turns.new(sorted(new, key=reading_order))
 
     def _newest_first(self, path: Path) -> tuple[float, tuple[str, int, str]]:
         return -self._watch.newest_s(path.parent), reading_order(path)
 
     def _key(self, path: Path) -> str:
-        return inert_path(str(path)[len(self._prefix) :])
+        text = str(path)
+        return inert_path(text[len(self._prefix) :] if text.startswith(self._prefix) else text)
 
     def _read(self, path: Path, budget: _Budget) -> list[Record]:
         run = self._run_of(path)
-        known = format_of(path.name)
+        known = TEXT if path in self._elsewhere else format_of(path.name)
         if known is None:
             return []
         if known.reading == "whole":
@@ -227,7 +236,7 @@ class Tail:
 
     def _run_of(self, path: Path) -> RunFolder:
         """Made when its first file is read."""
-        name, folder, single = place_of(path, self._root)
+        name, folder, single = self._elsewhere.place_of(path) or place_of(path, self._root)
         if name not in self._runs:
             self._runs[name] = RunFolder(name, folder, single, self._host, self._configs.pop(name, {}))
         return self._runs[name]
@@ -236,7 +245,8 @@ class Tail:
         file = self._files.get(path)
         if file is None:
             key = self._key(path)
-            file = FollowedFile(path, key, run, self._root, self._offsets.get(key), known, live=path not in self._backlog)
+            root = self._root if path.is_relative_to(self._root) else path.parent
+            file = FollowedFile(path, key, run, root, self._offsets.get(key), known, live=path not in self._backlog)
             self._files[path] = file
             self._offsets.pop(key, None)
         self._files.move_to_end(path)

@@ -158,7 +158,7 @@ class FolderWatch:
                 with self._lock:
                     self._fresh |= dict.fromkeys(path for path in folders if path not in self._newest)
             else:
-                marks = {path: mark for path in glanced.files if (mark := _mark(path)) is not None}
+                marks = {path: mark for path in glanced.files if (mark := mark_of(path)) is not None}
                 found |= self._changed(folder, marks, self._seen)
         self._next_glance_s = time.monotonic() + max(GLANCE_S, (time.monotonic() - began_s) / SHARE)
         return found
@@ -263,7 +263,7 @@ def _list(folder: str, accept: Callable[[str], bool]) -> tuple[Files, list[str]]
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
                     folders.append(entry.path)
-                if accept(entry.name) and (mark := _mark(entry.path)) is not None:
+                if accept(entry.name) and (mark := mark_of(entry.path)) is not None:
                     files[entry.path] = mark
     except OSError:  # gone since it was listed, or not ours to read
         pass
@@ -277,7 +277,7 @@ def _mtime_ns(path: str) -> int | None:
         return None
 
 
-def _mark(path: str) -> tuple[Mark, float] | None:
+def mark_of(path: str) -> tuple[Mark, float] | None:
     """None for what is gone since it was listed. Of what is no file, and of a link to nowhere, only that it is there."""
     try:
         found = os.stat(path)  # noqa: PTH116

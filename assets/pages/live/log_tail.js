@@ -10,7 +10,7 @@ import { writeAddress } from "../../lib/url.js";
 /** @typedef {import("./log.js").Line} Line */
 /** @typedef {import("../../types/api").Row<"BarRow">} Bar */
 
-const NO_LINES = "What the program writes into a *.log file in the run’s folder stands here: python train.py 2>&1 | tee logs/NAME/train.log";
+const NO_LINES = "What the program prints into a file, or writes into a *.log in the run’s folder, stands here: python train.py 2>&1 | tee logs/NAME/train.log";
 const LINES = 5;
 const BARS = 3; // of the ranks of a run, those that changed last
 const ERROR_LINES = 60; // a traceback is shown whole

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...records import LogLine, Record
+from ..opening import NotMetrics
 from . import MAX_LINE_BYTES, Arrival, Tally
 from .entry import Entry
 from .metric_lines import names_a_step
@@ -26,6 +27,7 @@ GLOG = re.compile(r"(?P<level>[IWEF])(?P<month>\d\d)(?P<day>\d\d) (?P<time>\d\d:
 GLOG_LEVELS = {"I": 20, "W": 30, "E": 40, "F": 50}
 LEVEL = re.compile(r"\b(DEBUG|DBG|INFO|WARN(?:ING)?|ERR(?:OR)?|CRIT(?:ICAL)?|FATAL)\b")
 LOOK_FOR_LEVEL = 96  # characters from the start of a line
+PROGRAM = b"\x7fELF"  # a.out
 DAY_S = 86_400.0
 FIRST_S = 946_684_800.0  # a stamp before the year 2000 is that of a clock which was never set
 CONTINUATION_S = 5.0  # a line without a stamp shares the time of a stamped line before it for this long
@@ -57,6 +59,8 @@ class Text:
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         arrival_s = arrival.until_s if arrival else None
+        if not self.tally.lines_read and lines and lines[0].startswith(PROGRAM):
+            raise NotMetrics("is a program, not a log")
         records: list[Record] = []
         points: list[Record] = []  # last: the store takes many of a kind faster than both in turn
         numbers = self._numbers if self._wants_numbers() else None
