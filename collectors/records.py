@@ -42,6 +42,7 @@ class LogLine(NamedTuple):
     time_s: float
     level: int  # as in `logging`: 10, 20, 30, 40, 50; 0 where the line names none
     text: str
+    rank: int | None = None  # of the process that wrote it, where the line or the file's name says so
 
 
 class ProgressBar(NamedTuple):

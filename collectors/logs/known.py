@@ -16,7 +16,7 @@ from .formats.values import inert, inert_path
 if TYPE_CHECKING:
     from .run_folder import RunFolder
 
-RANK = re.compile(r"\.rank(\d{1,9})\.jsonl$")
+RANK = re.compile(r"\.rank(\d{1,9})\.(?:jsonl|log|out|err|txt)$")
 EVENTS = re.compile(r"events(\.rank\d{1,9})?\.jsonl")
 SMALL_BYTES = 8 << 20
 TABLE_HEAD_BYTES = 64 << 10  # holds the header, in which a column may be new anywhere
@@ -133,8 +133,14 @@ def _beside_checkpoints(path: Path) -> Path:
 def _text(origin: Origin, state: State) -> Format:
     run, file = origin.run, inert(origin.name)
     run.rivals.is_a_text(file)
-    numbers = text_numbers.TextNumbers(run.name, _labels(origin), _fault(origin, file, state), state)
-    return text.Text(run.name, file, origin.written_s, state, numbers, lambda: not run.rivals.has_numbers())
+    fault = _fault(origin, file, state)
+
+    def numbers(rank: int, kept: State) -> text_numbers.TextNumbers:
+        labels = labels_of(host=inert(origin.host), rank=rank or None)
+        return text_numbers.TextNumbers(run.name, labels, fault, kept)
+
+    rank = origin.rank if RANK.search(origin.name) else None
+    return text.Text(run.name, file, origin.written_s, state, numbers, lambda: not run.rivals.has_numbers(), rank)
 
 
 FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the files of a folder are read in this order

@@ -21,6 +21,7 @@ class LineRow(TypedDict):
     level: int
     file: str
     text: str
+    rank: int | None  # of the process that wrote it, where that is known
 
 
 class BarRow(TypedDict):
@@ -61,4 +62,4 @@ def bar_row(bar: ProgressBar) -> BarRow:
 
 
 def line_row(line: LogLine) -> LineRow:
-    return {"run": line.run, "time_s": line.time_s, "level": line.level, "file": line.file, "text": line.text}
+    return {"run": line.run, "time_s": line.time_s, "level": line.level, "file": line.file, "text": line.text, "rank": line.rank}

@@ -3,7 +3,7 @@
 import { get, newest, sentenceOf } from "../../lib/api.js";
 import { el, setClass, setText } from "../../lib/dom.js";
 import { count } from "../../lib/format.js";
-import { barLine, logLine, pointLine, timeOf } from "./log.js";
+import { barLine, folded, linesIn, logLine, pointLine, timeOf } from "./log.js";
 import { Retry, asked } from "../../lib/retry.js";
 import { writeAddress } from "../../lib/url.js";
 
@@ -12,6 +12,8 @@ import { writeAddress } from "../../lib/url.js";
 
 const NO_LINES = "What the program prints into a file, or writes into a *.log in the run’s folder, stands here: python train.py 2>&1 | tee logs/NAME/train.log";
 const LINES = 5;
+const RANKS = 16; // whose equal lines are one row
+const MOST_LINES = 200; // that are asked for
 const BARS = 3; // of the ranks of a run, those that changed last
 const ERROR_LINES = 60; // a traceback is shown whole
 const ERROR = 40; // level
@@ -83,7 +85,11 @@ export class LogTail {
     }
     this.run = run;
     setClass(this.element, "tall", this.#most > LINES);
-    if (run !== null) await this.ask({ run, q: this.input.value, level: this.level, limit: this.#most });
+    if (run !== null) await this.ask({ run, q: this.input.value, level: this.level, limit: this.#limit });
+  }
+
+  get #limit() {
+    return Math.min(MOST_LINES, RANKS * this.#most);
   }
 
   get #most() {
@@ -137,14 +143,15 @@ export class LogTail {
 
   /** @param {Line[]} lines oldest first @param {number} total */
   #replace(lines, total) {
-    this.lines = lines.slice(-this.#most);
+    this.lines = lines.slice(-this.#limit);
     this.total = total;
     if (document.hidden) return;
     const what = this.input.value || this.level ? "lines that match" : "lines";
-    setText(this.count, total ? `last ${this.lines.length} of ${count(total)} ${what}` : `no ${what}`);
+    const rows = folded(this.lines).slice(-this.#most);
+    setText(this.count, total ? `last ${linesIn(rows)} of ${count(total)} ${what}` : `no ${what}`);
     const bars = [...this.bars.values()].slice(-BARS);
     const none = !total && !bars.length && what === "lines" && this.run !== null ? el("p", { class: "none" }, NO_LINES) : "";
-    this.body.replaceChildren(none, ...this.lines.map((line) => logLine(line, { file: true })), ...bars.map(barLine));
+    this.body.replaceChildren(none, ...rows.map((row) => logLine(row, { file: true })), ...bars.map(barLine));
     this.body.scrollTop = this.body.scrollHeight;
   }
 }

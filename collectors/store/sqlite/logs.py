@@ -22,6 +22,7 @@ BLOCK_LINES = 2000
 BLOCK_BYTES = 4 << 20  # of text: a block is opened as a whole, and a line may have a mebibyte
 MANY_BLOCKS = 32  # of one run, that are worth merging
 MANY_LINES = 500
+NO_RANK = -1
 NO_CURSOR = 1 << 62
 MOST_CHARACTERS = 16_384  # of a line in an answer; it is searched whole
 MOST_PAGE_CHARACTERS = 8_000_000
@@ -39,13 +40,15 @@ class LineBlock(NamedTuple):
     times_s: list[float]
     levels: list[int]
     files: list[str]
+    ranks: list[int]  # NO_RANK where it is not known
     texts: list[str]
 
     def line(self, i: int) -> LogLine:
         text = self.texts[i]
         if len(text) > MOST_CHARACTERS:
             text = f"{text[:MOST_CHARACTERS]} ... ({len(text):,} characters)"
-        return LogLine(self.run, self.files[i], self.times_s[i], self.levels[i], text)
+        rank = None if self.ranks[i] == NO_RANK else self.ranks[i]
+        return LogLine(self.run, self.files[i], self.times_s[i], self.levels[i], text, rank)
 
 
 class BlockRow(NamedTuple):
@@ -71,9 +74,10 @@ class BlockRow(NamedTuple):
         columns, texts = decoded("log", self.id, codec.decode, self.columns), decoded("log", self.id, _texts, self.texts)
         if columns is None or texts is None:
             return None
-        numbers, times_s, levels, files = (column.tolist() for column in columns)
+        numbers, times_s, levels, files, *more = (column.tolist() for column in columns)
         names = orjson.loads(self.files)
-        return LineBlock(self.run, numbers, times_s, levels, [names[i] for i in files], texts.split("\n"))
+        ranks = more[0] if more else [NO_RANK] * len(numbers)  # a block without any rank has no column of them
+        return LineBlock(self.run, numbers, times_s, levels, [names[i] for i in files], ranks, texts.split("\n"))
 
     def matches(self, query: LogQuery, needle: str) -> Iterator[tuple[int, LogLine]]:
         if needle and needle not in (decoded("log", self.id, _texts, self.texts) or "").lower():
@@ -146,7 +150,7 @@ def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[LineBlock | 
     blocks = list(itertools.takewhile(bool, (row.read() for row in taken)))
     if not blocks:
         return None, [taken[0].id]
-    joined = LineBlock._make([run, *([value for block in blocks if block for value in block[i]] for i in range(1, 6))])
+    joined = LineBlock._make([run, *([value for block in blocks if block for value in block[i]] for i in range(1, 7))])
     return joined, [row.id for row in taken[: len(blocks)]]
 
 
@@ -239,8 +243,11 @@ def _parts(numbered: Sequence[tuple[int, LogLine]]) -> Iterator[Sequence[tuple[i
 
 def _block(run: str, numbered: Sequence[tuple[int, LogLine]]) -> LineBlock:
     numbers, lines = zip(*numbered, strict=True)
-    _, files, times_s, levels, texts = zip(*lines, strict=True)
-    return LineBlock(run, list(numbers), list(times_s), list(levels), list(files), [text.replace("\n", " ") for text in texts])
+    _, files, times_s, levels, texts, ranks = zip(*lines, strict=True)
+    known = [NO_RANK if rank is None else rank for rank in ranks]
+    return LineBlock(
+        run, list(numbers), list(times_s), list(levels), list(files), known, [text.replace("\n", " ") for text in texts]
+    )
 
 
 def _insert(db: sqlite3.Connection, block: LineBlock, seq: int | None) -> None:
@@ -251,6 +258,7 @@ def _insert(db: sqlite3.Connection, block: LineBlock, seq: int | None) -> None:
             np.array(block.times_s, np.float64),
             np.array(block.levels, np.int64),
             np.array([names.index(name) for name in block.files], np.int64),
+            *([np.array(block.ranks, np.int64)] if set(block.ranks) != {NO_RANK} else []),
         ]
     )
     texts = codec.seal("\n".join(block.texts).encode("utf-8", "surrogatepass"))
