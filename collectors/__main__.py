@@ -86,7 +86,7 @@ class Collectors:
         wake = threading.Event()
         outputs = OutputFiles([data_dir])
         self._aside = SetAside(data_dir, log_dir)
-        tail = Tail(
+        tail = self._tail = Tail(
             log_dir,
             self._host,
             self._store.offsets(),
@@ -177,6 +177,7 @@ class Collectors:
             "profile": self._switch_profile,
             "note": self._note,
             "exited": self._lives.exited,
+            "read": self._tail.read_anyway,
         }
 
     def _last_lines(self, run: str) -> list[str]:

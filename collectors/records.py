@@ -116,6 +116,9 @@ class Profile(NamedTuple):
     errors: int = 0
 
 
+DATA = "data"  # in the state of a file that is not read because it looks like data
+
+
 class Offset(NamedTuple):
     """How far a file of the log folder has been read, and the parser's state."""
 
@@ -130,6 +133,11 @@ class Offset(NamedTuple):
     first_skip: str  # reason and line number of the first skip, "" where there was none
     state: Mapping[str, Any]  # the parser's own, JSON
     trouble: str = ""  # why the file is set aside, one sentence; "" while it is read
+
+    @property
+    def is_data(self) -> bool:
+        """Whether it is not read because it looks like data."""
+        return bool(self.trouble) and DATA in self.state
 
 
 class SourceText(NamedTuple):

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..process.activity import seconds
-from ..records import Offset, Record
+from ..records import DATA, Offset, Record
 from .formats import MAX_LINE_BYTES, Arrival, ByteFormat, Format, LineFormat, Tally
+from .formats.data_set import HEAD_BYTES
 from .formats.values import MAX_TIME_S, inert
 from .known import Known, Origin
 from .live_bar import LiveBar
@@ -46,11 +47,14 @@ class FollowedFile:
         self._descriptor = -1
         self._identity = (offset.device, offset.inode) if offset else (0, 0)
         self._offset = offset.offset if offset else 0
-        state = dict(offset.state) if offset else {}
+        state = {name: value for name, value in offset.state.items() if name != DATA} if offset else {}
         self._head: str = state.pop("head", "")
         self._end: str = state.pop("end", "")  # of the part that an earlier collector read
         self._cutting: bool = state.pop("cutting", False)  # inside a line that is too long
         self._host: str = state.pop("host", run.host)  # a run's series keep their host
+        self._is_wanted: bool = state.pop("wanted", False)  # a user asked for it, whatever it looks like
+        unsure = state.pop("unsure", False) or not self._offset
+        self._is_judged = known.check_head is None or self._is_wanted or not unsure
         self._bar = LiveBar(run.name, inert(self._name), is_stored=state.pop("bar", False)) if known.has_bars else None
         self._format = self._new_format(state)
         if offset:
@@ -149,8 +153,8 @@ class FollowedFile:
         state = {**self._format.state(), "head": self._head, "end": self._read_end(), "host": self._host}
         if self._cutting:
             state["cutting"] = True
-        if self._bar and self._bar.is_stored:
-            state["bar"] = True
+        flags = {"bar": self._bar and self._bar.is_stored, "wanted": self._is_wanted, "unsure": not self._is_judged}
+        state |= {name: True for name, flag in flags.items() if flag}
         tally = self._format.tally
         self.last = Offset(
             self._key,
@@ -228,6 +232,8 @@ class FollowedFile:
         return data
 
     def _pread(self) -> bytes:
+        if not self._is_judged and self._known.check_head:
+            self._is_judged = self._known.check_head(self._path.name, os.pread(self._descriptor, HEAD_BYTES, 0))
         data = os.pread(self._descriptor, self._batch_bytes + 1, self._offset)
         self.behind = len(data) > self._batch_bytes
         return data[: self._batch_bytes]
@@ -261,6 +267,7 @@ class FollowedFile:
         self._end = ""  # a folder that was copied or moved to another disk contains other files with the same content
         if self._offset and not (known and stat.st_size >= self._offset and self._read_head() == self._head):
             self._offset, self._head, self._cutting = 0, "", False
+            self._is_judged = self._known.check_head is None or self._is_wanted
             self._live = True
             tally = self._format.tally
             self._format = self._new_format(self._format.state())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..process.activity import is_text
 from ..records import Labels, labels_of
-from .formats import Format, delimited, exited, hparams, hugging_face, info, jsonl, tensorboard, text, text_numbers
+from .formats import Format, data_set, delimited, exited, hparams, hugging_face, info, jsonl, tensorboard, text, text_numbers
 from .formats.values import inert, inert_path
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Known(NamedTuple):
     most_bytes: int = SMALL_BYTES  # of a file that is read whole
     head_bytes: int = 64  # that are remembered of a file's start, to notice that it was written anew
     stands_for: Callable[[Path], Path] = lambda path: path  # the file whose run and state this one has
+    check_head: Callable[[str, bytes], bool] | None = None  # see `data_set.check_head`; before more than 64 kB of a file are read
     has_bars: bool = False  # a half line with carriage returns is the state of a progress bar
 
 
@@ -147,7 +148,15 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
     Known("run.json", lambda name: name == info.FILE, "whole", _info),
     Known("exit", lambda name: name == exited.FILE, "whole", _exited),
     Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, without_suffix=True),
-    Known("metrics", lambda name: name.endswith(".jsonl"), "lines", _metrics, without_suffix=True, first=events_of),
+    Known(
+        "metrics",
+        lambda name: name.endswith(".jsonl"),
+        "lines",
+        _metrics,
+        without_suffix=True,
+        first=events_of,
+        check_head=data_set.check_head,
+    ),
     Known("tensorboard", lambda name: name.startswith(tensorboard.NAME), "bytes", _tensorboard, part=tensorboard.part),
     Known("csv", lambda name: name.endswith(".csv"), "lines", _delimited, without_suffix=True, head_bytes=TABLE_HEAD_BYTES),
     Known("tsv", lambda name: name.endswith(".tsv"), "lines", _delimited, without_suffix=True, head_bytes=TABLE_HEAD_BYTES),

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from ..process.activity import is_text
 from .formats import Tally
+from .formats.data_set import HEAD_BYTES, check_head
 from .formats.jsonl import flat, objects
 from .formats.roles import STEPS, TIMES
+from .opening import DataFile
 
-ENDS_BYTES = 64 << 10  # of a JSONL file that are looked at for names, at its start and at its end
+ENDS_BYTES = HEAD_BYTES  # of a JSONL file that are looked at for names, at its start and at its end
 MOST_FILES = 8  # of a folder, one a rank
 LOOK_EVERY_S = 2.0
 
@@ -92,14 +94,15 @@ def size_of(path: Path) -> int:
 
 
 def names_of(path: Path) -> set[str]:
-    """The series that stand in the first and last lines of a JSONL file; none where it cannot be read."""
+    """The series that stand in the first and last lines of a JSONL file; none where it is data, or cannot be read."""
     try:
         with path.open("rb") as file:
             data = file.read(ENDS_BYTES)
+            check_head(path.name, data)
             size = file.seek(0, os.SEEK_END)
             file.seek(max(len(data), size - ENDS_BYTES))
             data += b"\n" + file.read(ENDS_BYTES)
-    except OSError:
+    except (OSError, DataFile):
         return set()
     return {name for name in _fields(data) if name not in STEPS and name not in TIMES}
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from ..process.activity import RunActivity
-from ..records import Offset, Record
+from ..records import DATA, Offset, Record
 from ..store.storing import RefusedRecord, sentence
 from .aside import AsideFiles
 from .elsewhere import Elsewhere
@@ -23,7 +23,7 @@ from .formats import WholeFormat
 from .formats.values import inert_path
 from .known import TEXT, Known, Origin, format_of, place_of, rank_of, reading_order
 from .live_bar import GAP_S
-from .opening import NotMetrics, NotRead, read_file
+from .opening import DataFile, NotMetrics, NotRead, read_file
 from .run_folder import RunFolder
 from .turns import FileTurns
 from .watch import FolderWatch
@@ -68,6 +68,7 @@ class Tail:
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._turns, self._aside = FileTurns(), AsideFiles()
+        self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
         self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
         self._elsewhere = Elsewhere(self._root, outputs, offsets)
         self._swept_s = time.monotonic()
@@ -85,6 +86,7 @@ class Tail:
         """The records of the files that changed, about a batch; followed files come first."""
         held, self._held = self._held, set()
         self._queue([*self._watch.take(), *self._elsewhere.take(), *held])
+        self._take_wanted()
         records: list[Record] = []
         budget = _Budget()
         for path in self._aside.take_due():
@@ -97,6 +99,13 @@ class Tail:
             first = False
         self._let_go()
         return records
+
+    def read_anyway(self, key: str) -> None:
+        """Read a file that was left because it looks like data; from any thread. Raises ValueError for any other."""
+        if (offset := self._offsets.get(key)) is None or DATA not in offset.state:
+            raise ValueError(f"{key!r} is not a file that was left unread because it looks like data")
+        self._wanted.append(key)
+        self._wake.set()
 
     @property
     def period_s(self) -> float:
@@ -133,6 +142,13 @@ class Tail:
         self._watch.close()
         for file in self._files.values():
             file.close()
+
+    def _take_wanted(self) -> None:
+        while self._wanted:
+            key = self._wanted.popleft()
+            if key in self._offsets:
+                self._offsets[key] = self._offsets[key]._replace(state={**self._offsets[key].state, "wanted": True})
+                self._queue([self._root / key])
 
     def _queue(self, paths: Iterable[Path]) -> None:
         new = []
@@ -209,7 +225,7 @@ class Tail:
         except FileNotFoundError:  # gone since it was noticed
             records = []
         except NotRead as error:
-            return self._set_aside(path, str(error), quiet=isinstance(error, NotMetrics))
+            return self._set_aside(path, str(error), quiet=isinstance(error, NotMetrics), data=isinstance(error, DataFile))
         except OSError as error:
             return self._set_aside(path, f"cannot be read ({error.strerror or error}); it is tried again")
         except Exception as error:  # no input may end the reading of the others
@@ -220,9 +236,11 @@ class Tail:
             records = [*records, self._known(path)]
         return records
 
-    def _set_aside(self, path: Path, reason: str, *, quiet: bool = False) -> list[Record]:
+    def _set_aside(self, path: Path, reason: str, *, quiet: bool = False, data: bool = False) -> list[Record]:
         """Set it aside; it is read again from the end of its last records."""
         known = self._known(path)
+        if data:
+            known = known._replace(state={**known.state, DATA: True})
         if (file := self._files.pop(path, None)) is not None:
             file.close()
         self._offsets[known.path] = known

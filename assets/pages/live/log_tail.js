@@ -10,7 +10,7 @@ import { writeAddress } from "../../lib/url.js";
 /** @typedef {import("./log.js").Line} Line */
 /** @typedef {import("../../types/api").Row<"BarRow">} Bar */
 
-const NO_LINES = "What the program prints into a file, or writes into a *.log in the run’s folder, stands here: python train.py 2>&1 | tee logs/NAME/train.log";
+const NO_LINES = "What the program writes into a *.log file in the run’s folder, or prints into any file, stands here: python train.py 2>&1 | tee logs/NAME/train.log";
 const LINES = 5;
 const RANKS = 16; // whose equal lines are one row
 const MOST_LINES = 200; // that are asked for
