@@ -91,9 +91,10 @@ class Collectors:
             self._host,
             self._store.offsets(),
             wake,
-            poll_only=is_remote(log_dir),
+            poll_only=any(is_remote(log_dir / name) for name in options.only or (".",)),
             left_alone=self._aside.reason,
             outputs=outputs.files,
+            only=options.only,
         )
         known = {run.name: run.last_time_s for run in self._store.runs()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..records import Offset
@@ -17,9 +17,11 @@ MOST_KNOWN = 256  # of an earlier collector, the newest
 class Elsewhere:
     """Which they are, and which of them have changed."""
 
-    def __init__(self, root: Path, outputs: Callable[[], Mapping[Path, str]], offsets: Mapping[str, Offset]) -> None:
-        """`outputs` by run; `offsets` of the store name those that were read before."""
-        self._root, self._outputs = root, outputs
+    def __init__(
+        self, root: Path, tops: Sequence[Path], outputs: Callable[[], Mapping[Path, str]], offsets: Mapping[str, Offset]
+    ) -> None:
+        """`tops` are the folders that are followed; `outputs` by run; `offsets` of the store name those that were read before."""
+        self._root, self._tops, self._outputs = root, tops, outputs
         texts = [(root / key, offset.run) for key, offset in offsets.items() if "entry" in offset.state]
         self._runs = dict([(path, run) for path, run in texts if self._is_left_to_us(path)][-MOST_KNOWN:])
         self._seen: dict[Path, tuple[Mark, float] | None] = {}
@@ -54,7 +56,8 @@ class Elsewhere:
 
     def _is_left_to_us(self, path: Path) -> bool:
         """Whether the log folder's own rules do not read it."""
-        if not path.is_relative_to(self._root):
+        top = next((top for top in self._tops if path.is_relative_to(top)), None)
+        if top is None:
             return True
-        hidden = any(part.startswith(".") for part in path.relative_to(self._root).parts)
+        hidden = any(part.startswith(".") for part in path.relative_to(top).parts)
         return hidden or format_of(path.name) is None

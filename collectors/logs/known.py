@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -198,20 +198,28 @@ class RunPlace(NamedTuple):
     single_file: bool  # the run is this file
 
 
-def place_of(path: Path, root: Path) -> RunPlace:
+def place_of(path: Path, root: Path, tops: Collection[Path] = ()) -> RunPlace:
     """A run is a folder, its name the path below `root`; a file that lies in `root` itself is a run of its own, named like it.
 
-    Where the format knows parts, `root/a/train/FILE` is in run `a`, and `root/FILE` in a run that is called as `root` is.
+    Where the format knows parts, `root/a/train/FILE` is in run `a`, and `root/FILE` in a run that is called as `root` is. Where several
+    folders are followed, the `tops` below `root`, the same holds for each of them, with its name in front.
     """
+    tops = tops or (root,)
     known = format_of(path.name)
     path = known.stands_for(path) if known else path
     folder = path.parent
     if folder == root and known is not None and known.part is not None:
         return RunPlace(inert_path(root.name) or "logs", folder, False)
-    if folder == root:
-        name = inert_path(path.name)
-        return RunPlace(name.rpartition(".")[0] if known is not None and known.without_suffix else name, folder, True)
-    if known is not None and known.part is not None and folder.parent != root and known.part(folder.name) is not None:
+    if folder in tops and (known is None or known.part is None):
+        name = inert_path(path.relative_to(root))
+        return RunPlace(name.rpartition(".")[0] if known is not None and known.without_suffix else name, root, True)
+    if (
+        known is not None
+        and known.part is not None
+        and folder not in tops
+        and folder.parent not in tops
+        and known.part(folder.name) is not None
+    ):
         folder = folder.parent
     return RunPlace(inert_path(folder.relative_to(root)), folder, False)
 

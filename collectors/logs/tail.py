@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,15 +51,18 @@ class Tail:
         poll_only: bool = False,
         left_alone: Callable[[str], str] = lambda path: "",
         outputs: Callable[[], Mapping[Path, str]] = dict,
+        only: Sequence[str] = (),
     ) -> None:
         """`offsets` are those of the store, by path relative to `root`; `left_alone` returns why a file is not read, or "".
 
         `outputs` are files of any place with the run that each belongs to, read as text where no rule has them read already.
+        With `only`, folders of `root`, nothing else of it is followed.
         """
         self.at_work_on = ""  # the file that is being read
         self._left_alone = left_alone
         self._root, self._host, self._wake = root.resolve(), host, wake
-        self._prefix = f"{self._root}/"
+        self._prefix = f"{str(self._root).rstrip('/')}/"
+        self._tops = [self._root / name for name in only] or [self._root]
         self._offsets = dict(offsets)  # of the files that are not open
         self._runs: dict[str, RunFolder] = {}
         self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
@@ -70,9 +73,9 @@ class Tail:
         self._turns, self._aside = FileTurns(), AsideFiles()
         self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
         self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
-        self._elsewhere = Elsewhere(self._root, outputs, offsets)
+        self._elsewhere = Elsewhere(self._root, self._tops, outputs, offsets)
         self._swept_s = time.monotonic()
-        self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only)
+        self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only, tops=self._tops)
         there = self._watch.take()
         self._backlog = {*there, *self._elsewhere.known()}  # existed before we started: its lines have no arrival time
         self._turns.old([*sorted(there, key=self._newest_first), *self._elsewhere.known()])
@@ -182,7 +185,7 @@ class Tail:
 
     def _read_whole(self, path: Path, run: RunFolder, known: Known) -> list[Record]:
         key = self._key(known.stands_for(path))
-        data, found = read_file(path, self._root, known.most_bytes)
+        data, found = read_file(path, self._top_of(path), known.most_bytes)
         before = self._offsets.get(key)
         origin = Origin(run, path.name, run.host, written_s(path), run.part_of(path))
         format = cast(WholeFormat, known.make(origin, before.state if before else {}))
@@ -254,7 +257,7 @@ class Tail:
 
     def _run_of(self, path: Path) -> RunFolder:
         """Made when its first file is read."""
-        name, folder, single = self._elsewhere.place_of(path) or place_of(path, self._root)
+        name, folder, single = self._elsewhere.place_of(path) or place_of(path, self._root, self._tops)
         if name not in self._runs:
             self._runs[name] = RunFolder(name, folder, single, self._host, self._configs.pop(name, {}))
         return self._runs[name]
@@ -263,12 +266,15 @@ class Tail:
         file = self._files.get(path)
         if file is None:
             key = self._key(path)
-            root = self._root if path.is_relative_to(self._root) else path.parent
-            file = FollowedFile(path, key, run, root, self._offsets.get(key), known, live=path not in self._backlog)
+            file = FollowedFile(path, key, run, self._top_of(path), self._offsets.get(key), known, live=path not in self._backlog)
             self._files[path] = file
             self._offsets.pop(key, None)
         self._files.move_to_end(path)
         return file
+
+    def _top_of(self, path: Path) -> Path:
+        """The followed folder that no link in it may leave; of a file elsewhere its own folder."""
+        return next((top for top in self._tops if path.is_relative_to(top)), path.parent)
 
     def _let_go(self) -> None:
         """Close idle files and those read longest ago; their offsets are kept."""

@@ -125,7 +125,7 @@ class Finder:
         self._walked_s, self._walk_at_s = now_s, now_s + pause_s
 
     def _folders_of(self, activity: RunActivity) -> list[str]:
-        folder = self._folder(activity.folder)
+        folder = self._folder((activity.folder / activity.run).parent if activity.single_file else activity.folder)
         return [folder, *(f"{folder}/{part}" for part in activity.parts)]
 
     def _folder(self, folder: Path) -> str:
