@@ -14,5 +14,5 @@ PREFIX = re.compile(
 
 def split_rank(text: str) -> tuple[int | None, str]:
     """`"[rank3]: loss 2" -> (3, "loss 2")`; None where no rank stands in front."""
-    found = PREFIX.match(text, 0, LONGEST) if text.startswith("[") else None
+    found = PREFIX.match(text, 0, LONGEST)
     return (None, text) if found is None else (int(found["torch"] or found["mpi"]), text[found.end() :])

@@ -74,15 +74,18 @@ class Text:
             self.tally.lines_read += 1
             if len(line) > MAX_LINE_BYTES:  # a bar of hours: its last state is enough
                 line = line[line.rfind(b"\r", 0, len(line.rstrip())) + 1 :]
-            if len(line) > MAX_LINE_BYTES:
-                self.tally.skip_line("longer than 1 MiB")
-            elif line.strip():
-                rank, text = split_rank(last_state(line.decode("utf-8", "replace").replace("\0", "\ufffd")))
-                voice = self._voice_of(rank)
-                if not text.strip():
-                    voice.entry.blank()
+                if len(line) > MAX_LINE_BYTES:
+                    self.tally.skip_line("longer than 1 MiB")
                     continue
-                records.append(self._line(text, arrival_s, self._rank if rank is None else rank, voice))
+            if line.strip():
+                text, rank, voice = last_state(line.decode("utf-8", "replace").replace("\0", "\ufffd")), self._rank, self._own
+                if text.startswith("["):
+                    named, text = split_rank(text)
+                    rank, voice = (rank, voice) if named is None else (named, self._voice_of(named))
+                    if not text.strip():
+                        voice.entry.blank()
+                        continue
+                records.append(self._line(text, arrival_s, rank, voice))
                 if voice.numbers is not None and wants_numbers and names_a_step(text):
                     when_s = arrival_s if voice.time_s is None else voice.time_s
                     points += voice.numbers.points(ANSI.sub("", text) if "\x1b" in text else text, when_s)
@@ -102,9 +105,9 @@ class Text:
         level = voice.entry.level(plain, level_of(bare), stamp_s is not None, arrival_s)
         return LogLine(self._run, self._file, now_s if voice.time_s is None else voice.time_s, level, text, rank)
 
-    def _voice_of(self, rank: int | None) -> Voice:
+    def _voice_of(self, rank: int) -> Voice:
         """Of more ranks than are remembered, each line stands alone and has no metrics."""
-        if not rank:
+        if rank == 0:
             return self._own
         if rank not in self._voices:
             if len(self._voices) >= MOST_RANKS:
