@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from ..process.activity import RunActivity
-from ..records import Offset, Record
+from ..records import DATA, Offset, Record
 from ..store.storing import RefusedRecord, sentence
 from .aside import AsideFiles
+from .elsewhere import Elsewhere
 from .followed import BATCH_BYTES, FollowedFile, with_skip, written_s
 from .formats import WholeFormat
 from .formats.values import inert_path
-from .known import Known, Origin, format_of, place_of, rank_of, reading_order
-from .opening import NotMetrics, NotRead, read_file
+from .known import TEXT, Known, Origin, format_of, place_of, rank_of, reading_order
+from .live_bar import GAP_S
+from .opening import DataFile, NotMetrics, NotRead, read_file
 from .run_folder import RunFolder
 from .turns import FileTurns
 from .watch import FolderWatch
@@ -48,12 +50,19 @@ class Tail:
         *,
         poll_only: bool = False,
         left_alone: Callable[[str], str] = lambda path: "",
+        outputs: Callable[[], Mapping[Path, str]] = dict,
+        only: Sequence[str] = (),
     ) -> None:
-        """`offsets` are those of the store, by path relative to `root`; `left_alone` returns why a file is not read, or ""."""
+        """`offsets` are those of the store, by path relative to `root`; `left_alone` returns why a file is not read, or "".
+
+        `outputs` are files of any place with the run that each belongs to, read as text where no rule has them read already.
+        With `only`, folders of `root`, nothing else of it is followed.
+        """
         self.at_work_on = ""  # the file that is being read
         self._left_alone = left_alone
         self._root, self._host, self._wake = root.resolve(), host, wake
-        self._prefix = f"{self._root}/"
+        self._prefix = f"{str(self._root).rstrip('/')}/"
+        self._tops = [self._root / name for name in only] or [self._root]
         self._offsets = dict(offsets)  # of the files that are not open
         self._runs: dict[str, RunFolder] = {}
         self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
@@ -62,11 +71,14 @@ class Tail:
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._turns, self._aside = FileTurns(), AsideFiles()
+        self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
+        self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
+        self._elsewhere = Elsewhere(self._root, self._tops, outputs, offsets)
         self._swept_s = time.monotonic()
-        self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only)
+        self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only, tops=self._tops)
         there = self._watch.take()
-        self._backlog = set(there)  # existed before we started: its lines have no arrival time
-        self._turns.old(sorted(there, key=self._newest_first))
+        self._backlog = {*there, *self._elsewhere.known()}  # existed before we started: its lines have no arrival time
+        self._turns.old([*sorted(there, key=self._newest_first), *self._elsewhere.known()])
         for key, offset in offsets.items():
             if (path := self._root / key) in self._backlog and "names" in offset.state:
                 self._run_of(path).rivals.keep(offset.state["names"], path.name)
@@ -75,7 +87,9 @@ class Tail:
 
     def collect(self) -> list[Record]:
         """The records of the files that changed, about a batch; followed files come first."""
-        self._queue(self._watch.take())
+        held, self._held = self._held, set()
+        self._queue([*self._watch.take(), *self._elsewhere.take(), *held])
+        self._take_wanted()
         records: list[Record] = []
         budget = _Budget()
         for path in self._aside.take_due():
@@ -89,9 +103,18 @@ class Tail:
         self._let_go()
         return records
 
+    def read_anyway(self, key: str) -> None:
+        """Read a file that was left because it looks like data; from any thread. Raises ValueError for any other."""
+        if (offset := self._offsets.get(key)) is None or DATA not in offset.state:
+            raise ValueError(f"{key!r} is not a file that was left unread because it looks like data")
+        self._wanted.append(key)
+        self._wake.set()
+
     @property
     def period_s(self) -> float:
-        return 0.0 if self._turns else PERIOD_S
+        if self._turns:
+            return 0.0
+        return GAP_S if self._held else PERIOD_S
 
     def live_runs(self) -> list[RunActivity]:
         """What the files say about each run's life, for the search for its processes."""
@@ -123,6 +146,13 @@ class Tail:
         for file in self._files.values():
             file.close()
 
+    def _take_wanted(self) -> None:
+        while self._wanted:
+            key = self._wanted.popleft()
+            if key in self._offsets:
+                self._offsets[key] = self._offsets[key]._replace(state={**self._offsets[key].state, "wanted": True})
+                self._queue([self._root / key])
+
     def _queue(self, paths: Iterable[Path]) -> None:
         new = []
         for path in paths:
@@ -132,17 +162,20 @@ class Tail:
                 self._turns.live(path)
             else:
                 new.append(path)
+                if path in self._elsewhere:
+                    self._backlog.add(path)  # what was there before it was found has no arrival time
         self._turns.new(sorted(new, key=reading_order))
 
     def _newest_first(self, path: Path) -> tuple[float, tuple[str, int, str]]:
         return -self._watch.newest_s(path.parent), reading_order(path)
 
     def _key(self, path: Path) -> str:
-        return inert_path(str(path)[len(self._prefix) :])
+        text = str(path)
+        return inert_path(text[len(self._prefix) :] if text.startswith(self._prefix) else text)
 
     def _read(self, path: Path, budget: _Budget) -> list[Record]:
         run = self._run_of(path)
-        known = format_of(path.name)
+        known = TEXT if path in self._elsewhere else format_of(path.name)
         if known is None:
             return []
         if known.reading == "whole":
@@ -152,7 +185,7 @@ class Tail:
 
     def _read_whole(self, path: Path, run: RunFolder, known: Known) -> list[Record]:
         key = self._key(known.stands_for(path))
-        data, found = read_file(path, self._root, known.most_bytes)
+        data, found = read_file(path, self._top_of(path), known.most_bytes)
         before = self._offsets.get(key)
         origin = Origin(run, path.name, run.host, written_s(path), run.part_of(path))
         format = cast(WholeFormat, known.make(origin, before.state if before else {}))
@@ -170,6 +203,8 @@ class Tail:
         # A metrics line must find the start event that it follows: the events are read after its bytes and before its meaning.
         events = self._read_first(run, known.first(rank_of(path.name)), budget) if there else []
         records = file.parse()
+        if file.holds_a_bar:
+            self._held.add(path)
         if file.behind:
             self._turns.behind(path)
         else:
@@ -193,7 +228,7 @@ class Tail:
         except FileNotFoundError:  # gone since it was noticed
             records = []
         except NotRead as error:
-            return self._set_aside(path, str(error), quiet=isinstance(error, NotMetrics))
+            return self._set_aside(path, str(error), quiet=isinstance(error, NotMetrics), data=isinstance(error, DataFile))
         except OSError as error:
             return self._set_aside(path, f"cannot be read ({error.strerror or error}); it is tried again")
         except Exception as error:  # no input may end the reading of the others
@@ -204,9 +239,11 @@ class Tail:
             records = [*records, self._known(path)]
         return records
 
-    def _set_aside(self, path: Path, reason: str, *, quiet: bool = False) -> list[Record]:
+    def _set_aside(self, path: Path, reason: str, *, quiet: bool = False, data: bool = False) -> list[Record]:
         """Set it aside; it is read again from the end of its last records."""
         known = self._known(path)
+        if data:
+            known = known._replace(state={**known.state, DATA: True})
         if (file := self._files.pop(path, None)) is not None:
             file.close()
         self._offsets[known.path] = known
@@ -220,7 +257,7 @@ class Tail:
 
     def _run_of(self, path: Path) -> RunFolder:
         """Made when its first file is read."""
-        name, folder, single = place_of(path, self._root)
+        name, folder, single = self._elsewhere.place_of(path) or place_of(path, self._root, self._tops)
         if name not in self._runs:
             self._runs[name] = RunFolder(name, folder, single, self._host, self._configs.pop(name, {}))
         return self._runs[name]
@@ -229,11 +266,15 @@ class Tail:
         file = self._files.get(path)
         if file is None:
             key = self._key(path)
-            file = FollowedFile(path, key, run, self._root, self._offsets.get(key), known, live=path not in self._backlog)
+            file = FollowedFile(path, key, run, self._top_of(path), self._offsets.get(key), known, live=path not in self._backlog)
             self._files[path] = file
             self._offsets.pop(key, None)
         self._files.move_to_end(path)
         return file
+
+    def _top_of(self, path: Path) -> Path:
+        """The followed folder that no link in it may leave; of a file elsewhere its own folder."""
+        return next((top for top in self._tops if path.is_relative_to(top)), path.parent)
 
     def _let_go(self) -> None:
         """Close idle files and those read longest ago; their offsets are kept."""
