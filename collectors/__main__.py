@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import VERSION
+from .gpu.inventory import described
 from .gpu.nvml import NvmlCollector, StaleLibrary
 from .host.machine import HostCollector
 from .logs.outputs import OutputFiles
@@ -27,6 +28,8 @@ from .options import CollectorOptions, add_flags, options_of
 from .process.activity import EXIT, SEEN, RunActivity
 from .process.finder import Finder
 from .process.lives import LivesCollector
+from .provenance import RAN
+from .provenance.collector import ProvenanceCollector
 from .records import Event
 from .sampler.choice import choose
 from .sampler.profile import ProfileCollector
@@ -104,6 +107,13 @@ class Collectors:
             return [run if run.last_line_s is not None else run._replace(last_line_s=known.get(run.run)) for run in runs]
 
         finder = Finder(self._host, fresh_s=FRESH_S)
+        self._gpu = NvmlCollector(self._host)
+        provenance = ProvenanceCollector(
+            tail.learn,
+            lambda: described(self._gpu.inventory()),
+            host=self._host,
+            written=self._store.events(kinds=(SEEN, RAN)),
+        )
         self._lives = LivesCollector(
             live_runs,
             finder,
@@ -111,8 +121,8 @@ class Collectors:
             host=self._host,
             written=self._store.events(kinds=(SEEN, EXIT)),
             on_found=outputs.look,
+            on_new=provenance.noticed,
         )
-        self._gpu = NvmlCollector(self._host)
         self._profile = ProfileCollector(
             live_runs,
             choose(options.sampler, self._host),
@@ -127,6 +137,7 @@ class Collectors:
         self._supervisor.add(self._lives)
         self._supervisor.add(self._gpu)
         self._supervisor.add(self._profile)
+        self._supervisor.add(provenance)
         self._control = ControlServer(data_dir, self._verbs())
 
     def run(self) -> int:

@@ -14,6 +14,7 @@ from collectors.process.claims import processes_of
 from collectors.process.identity import Identity, identity_of
 from collectors.process.proc import descendants, environment_of
 from collectors.process.ranks import Gpus, gpus_of
+from collectors.provenance import DIFF
 from collectors.records import Event, Offset, ProgressBar
 from collectors.service.control import ControlError, ask
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
@@ -141,6 +142,12 @@ class Queries:
         """What was read of each file of a run. Raises NotFound."""
         self.check_run(run)
         return [offset for offset in self._store.offsets().values() if offset.run == run]
+
+    def diff(self, run: str) -> str:
+        """What differed from the commit when the run's newest process began, without secrets; "" where nothing is known. Raises NotFound."""
+        self.check_run(run)
+        found = self._store.source_text(run, DIFF)
+        return found.text if found else ""
 
     def events(self, run: str | None, lo: float | None, hi: float | None) -> list[Event]:
         """At most 20,000, the newest. Raises NotFound."""

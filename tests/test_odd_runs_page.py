@@ -253,6 +253,28 @@ def test_what_was_not_read_is_counted_with_the_first_reason(running: Dashboard, 
     assert box["x"] + box["width"] <= 390, "on a phone it leaves the window"
 
 
+def test_what_ran_is_shown_as_text(running: Dashboard, page: Page) -> None:
+    about = {
+        "command": "python <img src=x>",
+        "config": {"lr": 3e-4, "<b>": [1, {"x": None}]},
+        "git_commit": "5e3a72e",
+        "mine": {"a": 1},
+    }
+    (running.log_dir / "timed" / "run.json").write_text(json.dumps(about))
+    wait_for(lambda: running.run("timed")["info"].get("git_commit"))
+    open_run(running, page, "timed", "train/loss")
+    page.keyboard.press("i")
+    dialog = page.locator("dialog.ran")
+    wait_for(lambda: "5e3a72e" in dialog.inner_text(), 10, "it is not shown")
+    assert all(part in dialog.inner_text() for part in ("python <img src=x>", "0.0003", '[1,{"x":null}]', '{"a":1}'))
+    page.keyboard.press("Escape")
+    wait_for(lambda: not dialog.is_visible(), 5)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator(".ran-button").click()
+    box = dialog.bounding_box()
+    assert box and box["x"] >= 0 and box["x"] + box["width"] <= 390
+
+
 def test_the_loss_stands_first_and_above_the_fold(running: Dashboard, page: Page) -> None:
     page.set_viewport_size({"width": 1000, "height": 700})
     open_run(running, page, "timed", "train/loss")

@@ -10,6 +10,7 @@ const CHARACTER_PX = 5.8; // of an 11 px label, generously
 const ICON_PX = 16;
 const MOST = 80; // more markers than this are not shown
 const APART_PX = 4; // markers of a kind
+const UNDRAWN = "ran"; // what ran is shown beside the run
 const MINOR = new Set(["validation", "gc", "collective", "process", "image"]); // drawn as ticks without a word
 
 /**
@@ -18,7 +19,7 @@ const MINOR = new Set(["validation", "gc", "collective", "process", "image"]); /
  * @returns {Mark[]}
  */
 export function placed(events, view, width, taken) {
-  const inside = events.filter(({ time_s }) => time_s >= view.lo && time_s <= view.hi).sort((a, b) => a.time_s - b.time_s);
+  const inside = events.filter(({ kind, time_s }) => kind !== UNDRAWN && time_s >= view.lo && time_s <= view.hi).sort((a, b) => a.time_s - b.time_s);
   const major = inside.filter(({ kind }) => !MINOR.has(kind));
   const shown = apart(inside.length > MOST ? major : inside, ((view.hi - view.lo) * APART_PX) / width).slice(-MOST);
   const marks = shown.map((event) => ({

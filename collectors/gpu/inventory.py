@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ..process.proc import user_of
+from ..redaction import without_secrets
 
 COMMAND_LENGTH = 400
 """Characters of a command line that are kept: enough to distinguish two runs, too few to fill the page."""
@@ -54,11 +57,24 @@ class Inventory(NamedTuple):
     gpus: tuple[Gpu, ...] = ()
     note: str | None = None  # one sentence where there is no GPU to show
     looks: tuple[Looks, ...] = ()
+    driver: str = ""  # its version
+    topology: Mapping[str, Sequence[str]] = {}  # by kind of way, the pairs of cards
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, down to the processes."""
         gpus = [gpu._asdict() | {"processes": [process._asdict() for process in gpu.processes]} for gpu in self.gpus]
         return {"gpus": gpus, "note": self.note, "looks": [looks._asdict() for looks in self.looks]}
+
+
+def described(inventory: Inventory) -> dict[str, Any]:
+    """`{"gpu": "8 x NVIDIA H100 80GB HBM3", "driver": "580.65.06", "gpu_topology": {"NVLink": ["0-1", ...]}}`, as far as known."""
+    counts = Counter(gpu.name for gpu in inventory.gpus if gpu.name)
+    found = {
+        "gpu": ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items()),
+        "driver": inventory.driver,
+        "gpu_topology": {way: list(pairs) for way, pairs in inventory.topology.items()},
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 class Owner(NamedTuple):
@@ -75,7 +91,7 @@ def owner_of(pid: int, proc: Path = Path("/proc")) -> Owner:
     try:
         name = (folder / "comm").read_text(errors="replace").strip()
         words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        return Owner(name, " ".join(words).strip()[:COMMAND_LENGTH], user_of(folder.stat().st_uid))
+        return Owner(name, " ".join(without_secrets(words)).strip()[:COMMAND_LENGTH], user_of(folder.stat().st_uid))
     except OSError:
         return Owner()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from .cost import looks_of
 from .device import Device, open_card
 from .errors import DRIVER_GONE, NOTES
 from .inventory import NO_DEVICES, NO_DRIVER, Inventory, device_nodes, library_replaced, without_devices
+from .topology import topology_of
 
 ABSENT_RETRY_S = 30.0
 RELOAD_RETRY_S = 2.0  # a driver that worked in this process is probably being reloaded
@@ -54,6 +55,7 @@ class NvmlCollector:
         self._check_at_s = 0.0
         self._snapshot_at_s = 0.0
         self._nodes: list[str] = []
+        self._driver, self._topology = "", dict[str, list[str]]()
 
     def collect(self) -> list[Points]:
         """The values that became due since the last call; nothing without a driver. Raises StaleLibrary."""
@@ -91,6 +93,10 @@ class NvmlCollector:
         if not self._devices:
             raise nvml.NVMLError(nvml.NVML_ERROR_GPU_NOT_FOUND)
         self._worked = True
+        self._driver = text_of(nvml.nvmlSystemGetDriverVersion)
+        self._topology = topology_of(
+            {device.index: device.card.handle for device in self._devices if device.slot is None and not device.lost}
+        )
         self._events = XidEvents(self._devices)
         self._nodes = device_nodes(self._root)
         self._check_at_s, self._snapshot_at_s = now_s + PLUG_CHECK_S, now_s
@@ -129,7 +135,11 @@ class NvmlCollector:
         if now_s >= self._snapshot_at_s:
             self._snapshot_at_s = now_s + INVENTORY_S
             self._inventory = Inventory(
-                tuple(device.as_gpu() for device in self._devices), None, looks_of([device.costs for device in self._devices])
+                tuple(device.as_gpu() for device in self._devices),
+                None,
+                looks_of([device.costs for device in self._devices]),
+                self._driver,
+                self._topology,
             )
         if now_s >= self._check_at_s:
             self._check_at_s = now_s + PLUG_CHECK_S
@@ -178,6 +188,16 @@ class XidEvents:
             with suppress(nvml.NVMLError):
                 nvml.nvmlEventSetFree(self._set)
             self._set = None
+
+
+def text_of(ask: Callable[[], str]) -> str:
+    """What the driver answers, "" where it does not."""
+    try:
+        return ask()
+    except nvml.NVMLError as error:
+        if error.value in DRIVER_GONE:
+            raise
+        return ""
 
 
 def address_of(handle: Any) -> int:

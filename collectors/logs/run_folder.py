@@ -39,6 +39,7 @@ class RunFolder:
         self._host = host
         self._described: dict[str, Any] = {}  # by run.json
         self._configs: dict[str, Any] = dict(configs or {})
+        self._ran: dict[str, Any] = {}  # what was seen of its processes
         self._intervals: deque[float] = deque(maxlen=INTERVALS)
         self._activity: RunActivity | None = None
         self._names: weakref.ref[Names] | None = None
@@ -73,6 +74,11 @@ class RunFolder:
         self._configs[file] = config
         for oldest in list(self._configs)[:-MAX_CONFIGS]:
             del self._configs[oldest]
+        return self._news()
+
+    def take_ran(self, what: dict[str, Any]) -> dict[str, Any] | None:
+        """Take what was seen of its processes; its files override each field, and any configuration of theirs the one seen here."""
+        self._ran = what
         return self._news()
 
     def part_of(self, path: Path) -> str:
@@ -114,7 +120,8 @@ class RunFolder:
         config = {
             name: value for part in [*self._configs.values(), self._described.get("config", {})] for name, value in part.items()
         }
-        info = self._described | ({"config": config} if self._configs else {})
+        config = config or self._ran.get("config", {})
+        info = self._ran | self._described | ({"config": config} if config or self._configs else {})
         if info == self.info:
             return None
         self.info, self._activity = info, None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..process.activity import RunActivity
-from ..records import DATA, Offset, Record
+from ..records import DATA, Offset, Record, RunInfo
 from ..store.storing import RefusedRecord, sentence
 from .aside import AsideFiles
 from .elsewhere import Elsewhere
@@ -69,6 +69,8 @@ class Tail:
         for key, offset in offsets.items():
             if config := offset.state.get("config"):
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
+        self._ran: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, what was seen of their processes
+        self._learned: deque[tuple[str, dict[str, Any]]] = deque()
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._turns, self._aside = FileTurns(), AsideFiles()
         self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
@@ -90,7 +92,7 @@ class Tail:
         held, self._held = self._held, set()
         self._queue([*self._watch.take(), *self._elsewhere.take(), *held])
         self._take_wanted()
-        records: list[Record] = []
+        records = self._take_learned()
         budget = _Budget()
         for path in self._aside.take_due():
             records += self._read(path, budget)
@@ -108,6 +110,10 @@ class Tail:
         if (offset := self._offsets.get(key)) is None or DATA not in offset.state:
             raise ValueError(f"{key!r} is not a file that was left unread because it looks like data")
         self._wanted.append(key)
+
+    def learn(self, run: str, what: dict[str, Any]) -> None:
+        """What was seen of a run's processes, to be stored where its files say nothing of it; from any thread."""
+        self._learned.append((run, what))
         self._wake.set()
 
     @property
@@ -152,6 +158,16 @@ class Tail:
             if key in self._offsets:
                 self._offsets[key] = self._offsets[key]._replace(state={**self._offsets[key].state, "wanted": True})
                 self._queue([self._root / key])
+
+    def _take_learned(self) -> list[Record]:
+        records: list[Record] = []
+        while self._learned:
+            name, what = self._learned.popleft()
+            if name not in self._runs:
+                self._ran[name] = what
+            elif (news := self._runs[name].take_ran(what)) is not None:
+                records.append(RunInfo(name, news))
+        return records
 
     def _queue(self, paths: Iterable[Path]) -> None:
         new = []
@@ -260,6 +276,8 @@ class Tail:
         name, folder, single = self._elsewhere.place_of(path) or place_of(path, self._root, self._tops)
         if name not in self._runs:
             self._runs[name] = RunFolder(name, folder, single, self._host, self._configs.pop(name, {}))
+            if name in self._ran:
+                self._learned.append((name, self._ran.pop(name)))
         return self._runs[name]
 
     def _file(self, path: Path, run: RunFolder, known: Known) -> FollowedFile:

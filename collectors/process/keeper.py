@@ -1,6 +1,6 @@
 """Start a program, keep what it prints, and write down how it ended: the parent of what `deepseek-dashboard run` starts.
 
-Standard library only, with `above.py` and `printed.py`. The keeper is a process of its own that lives as long as the program does, whatever becomes of the terminal and
+Standard library only, with `above.py`, `printed.py` and `redaction.py`. The keeper is a process of its own that lives as long as the program does, whatever becomes of the terminal and
 of the dashboard. It writes into the folder of the run:
 
     run.json      what the run is: pid, host, start, command; before the program's first instruction
@@ -29,6 +29,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from ..redaction import without_secrets
 from .above import SamplerAbove, go_below
 from .printed import MOST_AT_ONCE, Stream, times_path, write_all
 
@@ -216,7 +217,7 @@ class Parent:
             "pid": self._pid,
             "ticks": _start_ticks(self._pid),
         }
-        argv = list(self._program.argv)
+        argv = without_secrets(self._program.argv)
         about = {"pid": self._pid, "host": socket.gethostname(), "started_s": time.time(), "cwd": str(Path.cwd()), "argv": argv}
         self._write("run.json", about)
         self._write("started.json", {**self._name, "argv": argv})

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from ..records import Event
+from ..redaction import without_secrets
 from .activity import EXIT, SEEN, RunActivity, RunProcess, last_ends, last_sign_s, newest_by_rank, seconds, whole
 from .claims import claims_of, names_a_process
 from .finder import Finder
 from .identity import identity_of
 from .last_words import HowItEnded, killed_for_memory, last_error, verdict_of
-from .proc import PROC, alive, boot_id, command_of, environment_of, folder_of
+from .proc import PROC, alive, boot_id, command_of, environment_of, folder_of, printable
 from .states import is_silent
 
 LOOK_S = (1.0, 30.0)  # between two looks at all runs: at least, and at most
@@ -47,13 +48,14 @@ class LivesCollector:
         host: str,
         written: Iterable[Event] = (),
         on_found: Callable[[Mapping[str, Sequence[RunProcess]]], None] = lambda found: None,
+        on_new: Callable[[str, RunProcess], None] = lambda run, process: None,
     ) -> None:
         """`last_lines` of a run's text log, oldest first; `written` are the events that an earlier collector recorded.
 
-        `on_found` gets each look's living processes, by run.
+        `on_found` gets each look's living processes, by run; `on_new` each process once.
         """
         self._live_runs, self._finder, self._last_lines, self._host = live_runs, finder, last_lines, host
-        self._on_found = on_found
+        self._on_found, self._on_new = on_found, on_new
         self._known: dict[_Key, _Known] = {}
         self._gone: dict[_Key, float] = {}  # when they were, CLOCK_MONOTONIC
         self._meanwhile: dict[_Key, float] = {}  # gone between two looks: the run's last sign at the look before, as in `_quiet`
@@ -118,6 +120,7 @@ class LivesCollector:
             if key not in self._known:
                 self._known[key] = _Known(activity.run, process)
                 if self._is_new(activity.run, SEEN, process):
+                    self._on_new(activity.run, process)
                     yield Event(activity.run, SEEN, time.time(), process.rank, fields=self._about(process))
 
     def _let_go(self, found: Mapping[str, Sequence[RunProcess]]) -> Iterable[Event]:
@@ -162,7 +165,7 @@ class LivesCollector:
         identified: Mapping[str, Any] = {
             name: value for name, value in identity._asdict().items() if value is not None and name != "rank"
         }
-        words = {"cwd": folder_of(process.pid), "command": " ".join(command_of(process.pid))[:COMMAND_LENGTH]}
+        words = {"cwd": folder_of(process.pid), "command": " ".join(without_secrets(command_of(process.pid)))[:COMMAND_LENGTH]}
         return {**self._name_of(process), **identified, **{name: printable(text) for name, text in words.items() if text}}
 
     def _name_of(self, process: RunProcess) -> dict[str, Any]:
@@ -250,8 +253,3 @@ class LivesCollector:
             if read >= JUDGED_AT_ONCE:
                 break
         return events
-
-
-def printable(text: str) -> str:
-    """Without surrogates, which no JSON takes: /proc's bytes may be anything."""
-    return text.encode("utf-8", "replace").decode()

@@ -80,6 +80,11 @@ def command_of(pid: int, proc: Path = PROC) -> list[str]:
     return words[:-1] if words[-1:] == [""] else words
 
 
+def printable(text: str) -> str:
+    """Without surrogates, which no JSON takes: /proc's bytes may be anything."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def program_of(pid: int, proc: Path = PROC) -> str:
     """The name of the file that a process executes; "" where it is gone, a zombie, or another user's."""
     try:

@@ -232,7 +232,7 @@ def _in_turn(workers: list[Target], each: int, at_s: float) -> list[Target]:
 
 def _may_hold_python(pid: int, activity: RunActivity | None) -> bool:
     """A process that only writes a run's files may be any program; one named by its files may be a program with a Python inside."""
-    return runs_python(pid) or (activity is not None and bool(activity.starts or activity.info))
+    return runs_python(pid) or (activity is not None and bool(activity.starts or activity.info.get("pid")))
 
 
 def _main(run: str, process: RunProcess) -> Target:

@@ -50,7 +50,7 @@ class RunRow(TypedDict):
     fields_skipped: int
     files_aside: int
     trouble: str
-    info: dict[str, Any]  # as the user wrote it
+    info: dict[str, Any]  # as the user wrote it, else as its processes were seen
     about: AboutRow
 
 
@@ -113,6 +113,12 @@ class DataToRead(BaseModel):
     path: StrictStr
 
 
+class Diff(TypedDict):
+    """At most 1 MB; "" where nothing is known, or nothing differs."""
+
+    diff: str
+
+
 class AboutChange(BaseModel):
     """Only what is given changes."""
 
@@ -137,6 +143,10 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/files", response_model=None, summary="Reading progress of each file of a run, and the first reason for a skip")
     def files(run: RunParameter) -> Answer[FileList]:
         return Answer({"files": [file_row(offset) for offset in queries.files(run)]})
+
+    @router.get("/diff", response_model=None, summary="What differed from the git commit when a run began, without secrets")
+    def diff(run: RunParameter) -> Answer[Diff]:
+        return Answer({"diff": queries.diff(run)})
 
     @router.get("/events", response_model=None, summary="Starts, ends, checkpoints, validations and other events of a run")
     def events(between: OpenRange, run: OptionalRun = None) -> Answer[EventList]:

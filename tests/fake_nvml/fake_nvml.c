@@ -263,6 +263,18 @@ EXPORT nvmlDeviceGetIndex(struct gpu *g, u32 *out) { TRY(asked(g)); *out = g->in
 EXPORT nvmlDeviceGetName(struct gpu *g, char *out, u32 length) { TRY(asked(g)); snprintf(out, length, "%s", g->name); return OK; }
 EXPORT nvmlDeviceGetUUID(struct gpu *g, char *out, u32 length) { TRY(asked(g)); snprintf(out, length, "%s", g->uuid); return OK; }
 
+/* Two CPUs with four cards each; NVLink joins the cards of one. */
+EXPORT nvmlDeviceGetP2PStatus(struct gpu *a, struct gpu *b, u32 what, u32 *out) {
+    TRY(needed(a, f_nvlink));
+    *out = what == 2 && a->index / 4 == b->index / 4 ? 0 : 5;
+    return OK;
+}
+EXPORT nvmlDeviceGetTopologyCommonAncestor(struct gpu *a, struct gpu *b, u32 *out) {
+    TRY(asked(a));
+    *out = a->index / 4 == b->index / 4 ? 40 : 50;
+    return OK;
+}
+
 struct utilization { u32 gpu, memory; };
 EXPORT nvmlDeviceGetUtilizationRates(struct gpu *g, struct utilization *out) {
     TRY(needed(g, f_rates));

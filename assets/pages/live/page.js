@@ -168,6 +168,7 @@ export default class Live extends RunPage {
   keys() {
     return [
       ...super.keys(),
+      ...this.verdict.ran.keys(),
       {
         keys: ["f"],
         shown: "f",

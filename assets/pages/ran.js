@@ -1,0 +1,104 @@
+/** What ran: command, configuration, commit, versions and variables of the shown run, in a dialog. */
+
+import { get, sentenceOf } from "../lib/api.js";
+import { el, setText } from "../lib/dom.js";
+
+/** The fields that come first, with their names; others follow under their own. @type {[string, string][]} */
+const FIRST = [
+  ["command", "Command"],
+  ["argv", "Command"],
+  ["cwd", "Folder"],
+  ["git_commit", "Commit"],
+  ["git_branch", "Branch"],
+  ["git_note", "Commit"],
+  ["gpu", "GPU"],
+  ["gpu_topology", "GPUs by"],
+  ["driver", "Driver"],
+  ["cuda", "CUDA"],
+  ["nccl", "NCCL"],
+  ["torch", "torch"],
+  ["python", "Python"],
+];
+const LAST = ["config", "environment", "versions"]; // tables of their own
+const APART = new Set(["git_dirty", ...FIRST.map(([key]) => key), ...LAST]);
+const TITLES = { config: "Configuration", environment: "Variables", versions: "Libraries" };
+const MOST = 500; // rows of a table
+
+export class Ran {
+  constructor() {
+    /** @type {string | null} */
+    this.run = null;
+    this.body = el("div", { class: "ran-body" });
+    this.dialog = el("dialog", { class: "help ran", "aria-label": "What ran" }, this.body, el("button", { class: "btn", type: "button", onclick: () => this.dialog.close() }, "Close"));
+    this.dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === this.dialog && this.dialog.close());
+    this.button = el("button", { class: "ran-button", type: "button", title: "What ran (i)", "aria-label": "What ran", hidden: true, onclick: () => this.open() }, "ⓘ");
+    this.element = this.button;
+    document.body.append(this.dialog); // the page's element moves into Dash's layout, which would close it
+  }
+
+  /** @param {import("../types/api").Run | null} run the shown one */
+  draw(run) {
+    if (run?.run === this.run) return;
+    this.run = run?.run ?? null;
+    this.button.hidden = this.run === null;
+    if (this.dialog.open) this.dialog.close();
+  }
+
+  async open() {
+    const { run } = this;
+    if (run === null || this.dialog.open) return;
+    this.body.replaceChildren(el("h2", {}, run), el("p", { class: "dim" }, "Reading …"));
+    this.dialog.showModal();
+    try {
+      const { info } = await get("run", { run });
+      if (run === this.run) this.body.replaceChildren(el("h2", {}, run), ...this.#parts(run, info));
+    } catch (error) {
+      this.body.replaceChildren(el("h2", {}, run), el("p", {}, sentenceOf(error)));
+    }
+  }
+
+  /** @param {string} run @param {Record<string, any>} info */
+  #parts(run, info) {
+    const rows = rowsOf(info);
+    if (!rows.length && !LAST.some((key) => info[key])) return [el("p", { class: "dim" }, "Neither its files nor a process of it on this machine say what ran.")];
+    return [
+      table(rows),
+      info.git_dirty ? this.#diff(run) : "",
+      ...LAST.flatMap((key) => (isTable(info[key]) ? [el("h3", {}, TITLES[/** @type {keyof typeof TITLES} */ (key)]), table(Object.entries(info[key]))] : [])),
+    ];
+  }
+
+  /** A button that shows what differs from the commit. @param {string} run */
+  #diff(run) {
+    const text = el("pre", { hidden: true });
+    const show = async () => {
+      text.hidden = false;
+      const answer = await get("diff", { run }).catch((error) => ({ diff: sentenceOf(error) }));
+      setText(text, answer.diff || "It is not kept.");
+    };
+    return el("div", {}, el("button", { class: "btn", type: "button", onclick: show }, "Changes since the commit"), text);
+  }
+
+  /** @returns {import("../lib/keys.js").Key[]} */
+  keys() {
+    return [{ keys: ["i"], shown: "i", says: "what ran: command, commit, versions", run: () => this.open() }];
+  }
+}
+
+/** The name and text of each field that is no table of its own. @param {Record<string, any>} info @returns {[string, unknown][]} */
+export function rowsOf(info) {
+  const first = FIRST.filter(([key]) => info[key] !== undefined && !(key === "argv" && info.command !== undefined));
+  const rest = Object.keys(info).filter((key) => !APART.has(key));
+  /** @type {[string, unknown][]} */
+  const rows = first.map(([key, name]) => [name, key === "argv" && Array.isArray(info.argv) ? info.argv.join(" ") : key === "git_commit" && info.git_dirty ? `${info.git_commit}, with changes` : info[key]]);
+  return [...rows, ...rest.map((key) => /** @type {[string, unknown]} */ ([key, info[key]]))];
+}
+
+/** @param {unknown} value */
+const isTable = (value) => typeof value === "object" && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
+
+/** @param {[string, unknown][]} rows */
+const table = (rows) => el("table", {}, ...rows.slice(0, MOST).map(([name, value]) => el("tr", {}, el("td", {}, name), el("td", {}, worded(value)))));
+
+/** @param {unknown} value */
+const worded = (value) => (typeof value === "string" ? value : (JSON.stringify(value) ?? ""));
