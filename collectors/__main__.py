@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from . import VERSION
 from .gpu.inventory import described
 from .gpu.nvml import NvmlCollector, StaleLibrary
 from .host.machine import HostCollector
+from .logs import added
 from .logs.outputs import OutputFiles
 from .logs.tail import Tail
 from .mounts import is_remote
@@ -30,7 +30,6 @@ from .process.finder import Finder
 from .process.lives import LivesCollector
 from .provenance import RAN
 from .provenance.collector import ProvenanceCollector
-from .records import Event
 from .sampler.choice import choose
 from .sampler.profile import ProfileCollector
 from .service import folders, lock
@@ -89,10 +88,11 @@ class Collectors:
         wake = threading.Event()
         outputs = OutputFiles([data_dir])
         self._aside = SetAside(data_dir, log_dir)
+        offsets = self._store.offsets()
         tail = self._tail = Tail(
             log_dir,
             self._host,
-            self._store.offsets(),
+            {path: offset for path, offset in offsets.items() if not path.startswith(added.PREFIX)},
             wake,
             poll_only=any(is_remote(log_dir / name) for name in options.only or (".",)),
             left_alone=self._aside.reason,
@@ -138,6 +138,7 @@ class Collectors:
         self._supervisor.add(self._gpu)
         self._supervisor.add(self._profile)
         self._supervisor.add(provenance)
+        self._supervisor.add(added.AddedEvents(data_dir, offsets.values()))
         self._control = ControlServer(data_dir, self._verbs())
 
     def run(self) -> int:
@@ -187,7 +188,6 @@ class Collectors:
             "status": self._status,
             "watch": self._watch,
             "profile": self._switch_profile,
-            "note": self._note,
             "exited": self._lives.exited,
             "read": self._tail.read_anyway,
         }
@@ -217,9 +217,6 @@ class Collectors:
                 self._profile.retry()
             case _:
                 raise ValueError(f"profile takes on, off or retry, not {action!r}")
-
-    def _note(self, run: str, text: str, time_s: float | None = None) -> None:
-        self._store.append([Event(run, "note", time.time() if time_s is None else time_s, text=text)])
 
 
 if __name__ == "__main__":

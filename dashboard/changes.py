@@ -8,10 +8,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
+from collectors.records import Event
 from collectors.service.control import ControlError, ask
 
 from .queries import BadRequest, Queries
 from .user_files.about import About, save_about
+from .user_files.events import add_event
 from .user_files.settings import Settings, save_settings
 from .user_files.yaml_file import OddFile
 
@@ -36,6 +38,11 @@ class Changes:
         """Change only these fields of what is said about a run. Raises NotFound, BadRequest, Unwritable."""
         self._queries.check_run(run)
         return self._saved(lambda: save_about(self._queries.data_dir, run, fields))
+
+    def add_event(self, run: str, fields: Mapping[str, Any]) -> Event:
+        """Add an event to a run; the collector stores it soon. Raises NotFound, BadRequest, Unwritable."""
+        self._queries.check_run(run)
+        return self._saved(lambda: add_event(self._queries.data_dir, run, fields))
 
     def set_settings(self, values: Mapping[str, object]) -> Settings:
         """Change only these. Raises BadRequest, Unwritable."""

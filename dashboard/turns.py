@@ -32,6 +32,7 @@ KINDS = {
     "/api/v1/logs": ROWS,
     "/api/v1/events": ROWS,
 }
+CHANGE = "POST"  # is quick, and has a body
 BUSY = "the dashboard is busy with other questions; ask again in a moment"
 GONE = "the client is gone"
 ENDING = "the dashboard is ending; ask again once it is back"
@@ -45,7 +46,7 @@ class Turns:
         self._turns = {kind: _Turn(kind) for kind in {*KINDS.values()}}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = KINDS.get(scope["path"]) if scope["type"] == "http" else None
+        kind = KINDS.get(scope["path"]) if scope["type"] == "http" and scope["method"] != CHANGE else None
         if kind is None:
             await self._app(scope, receive, send)
             return

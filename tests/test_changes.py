@@ -51,6 +51,11 @@ def post(web: Web, path: str, body: Any) -> Answer:
     return web.ask(f"/api/v1/{path}", "POST", json.dumps(body).encode())
 
 
+def changed_in(data_dir: Path) -> list[str]:
+    """What users have changed there."""
+    return [name for name in ("runs", "settings.yaml", "events") if (data_dir / name).exists()]
+
+
 def about(web: Web, run: str) -> dict[str, Any]:
     (row,) = [row["about"] for row in web.ask("/api/v1/runs").json["runs"] if row["run"] == run]
     assert row == web.ask("/api/v1/run", run=run).json["about"]
@@ -89,6 +94,21 @@ def test_what_is_said_about_a_run_stands_in_its_row(web: Web, run: str) -> None:
         ("runs/plain/about", {"archived": "yes"}, 400, "archived: Input should be a valid boolean"),
         ("runs/plain/about", {"trouble": "x"}, 400, "trouble: Extra inputs"),
         ("runs/plain/about", [], 400, "/api/docs lists"),
+        ("events", {"run": "nobody", "text": "x"}, 404, "GET /api/v1/runs lists them"),
+        ("events", {"text": "x"}, 400, "run: Field required"),
+        ("events", {"run": "plain"}, 400, "text: a note needs one"),
+        ("events", {"run": "plain", "text": "x" * 4001}, 400, "text: at most 4,000"),
+        ("events", {"run": "plain", "text": "\ud800"}, 400, "no half ones"),
+        ("events", {"run": "plain", "text": "x", "kind": "start"}, 400, "choose another word"),
+        ("events", {"run": "plain", "text": "x", "kind": "exit"}, 400, "choose another word"),
+        ("events", {"run": "plain", "text": "x", "kind": "a\nb"}, 400, "kind: one word"),
+        ("events", {"run": "plain", "text": "x", "time_s": -1}, 400, "time_s: Unix seconds"),
+        ("events", {"run": "plain", "text": "x", "time_s": 1.7e12}, 400, "time_s: Unix seconds"),
+        ("events", {"run": "plain", "text": "x", "time_s": 10**400}, 400, "time_s"),
+        ("events", {"run": "plain", "text": "x", "time_s": float("nan")}, 400, "time_s"),
+        ("events", {"run": "plain", "text": "x", "seconds": -1}, 400, "seconds: a duration"),
+        ("events", {"run": "plain", "text": "x", "step": 2**60}, 400, "step"),
+        ("events", {"run": "plain", "text": "x", "pid": 1}, 400, "pid: Extra inputs"),
         ("settings", {"currency": 1}, 400, "currency: text"),
         ("settings", {"price_per_gpu_hour": True}, 400, "price_per_gpu_hour: a number"),
         ("settings", {"price_per_gpu_hour": float("inf")}, 400, "price_per_gpu_hour: a number from 0"),
@@ -104,7 +124,7 @@ def test_a_wrong_change_gets_one_sentence_and_changes_nothing(
     answer = post(web, path, body)
     assert (answer.status, answer.json.keys()) == (status, {"error"})
     assert sentence in answer.json["error"]
-    assert not (tmp_path / "runs").exists() and not (tmp_path / "settings.yaml").exists()
+    assert not changed_in(tmp_path)
 
 
 def test_settings_are_rows_and_only_those_that_are_named_change(web: Web) -> None:
@@ -117,23 +137,25 @@ def test_settings_are_rows_and_only_those_that_are_named_change(web: Web) -> Non
     assert values == {"price_per_gpu_hour": 2.0, "currency": "EUR", "time_zone": "Europe/Berlin", "retention": ""}
 
 
-@pytest.mark.parametrize("path", ["runs/plain/about", "settings", "profile"])
+@pytest.mark.parametrize("path", ["runs/plain/about", "settings", "profile", "events"])
 def test_a_dashboard_that_only_reads_refuses_every_change(web: Web, tmp_path: Path, reason: list[str], path: str) -> None:
     reason.append("another dashboard steers this collector")
-    body = {"settings": {"currency": "EUR"}, "profile": {"action": "on"}}.get(path, {"name": "x"})
+    body = {"settings": {"currency": "EUR"}, "profile": {"action": "on"}, "events": {"run": "plain", "text": "x"}}.get(
+        path, {"name": "x"}
+    )
     answer = post(web, path, body)
     assert (answer.status, answer.json) == (400, {"error": reason[0]})
-    assert not (tmp_path / "runs").exists() and not (tmp_path / "settings.yaml").exists()
+    assert not changed_in(tmp_path)
 
 
-@pytest.mark.parametrize("path", ["runs/plain/about", "settings"])
+@pytest.mark.parametrize("path", ["runs/plain/about", "settings", "events"])
 @pytest.mark.parametrize("header", [("Origin", "http://evil.example"), ("Sec-Fetch-Site", "cross-site"), ("Host", "evil.example")])
 def test_another_sites_page_changes_nothing(web: Web, tmp_path: Path, path: str, header: tuple[str, str]) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
     connection.request("POST", f"/api/v1/{path}", b'{"name": "x"}', {"Content-Type": "text/plain", **dict([header])})
     assert connection.getresponse().status == 403
     connection.close()
-    assert not (tmp_path / "runs").exists() and not (tmp_path / "settings.yaml").exists()
+    assert not changed_in(tmp_path)
 
 
 def test_two_at_once_lose_no_field(web: Web) -> None:
@@ -175,6 +197,7 @@ def test_changes_have_types_in_openapi(web: Web) -> None:
         ("/api/v1/runs/{run}/about", "AboutRow"),
         ("/api/v1/settings", "SettingList"),
         ("/api/v1/profile", "ProfileAnswer"),
+        ("/api/v1/events", "EventRow"),
     ):
         operation = described["paths"][path]["post"]
         assert operation["responses"]["200"]["content"]["application/json"]["schema"] == {"$ref": f"#/components/schemas/{row}"}

@@ -4,6 +4,7 @@ import { get } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
 import { Compare } from "../timeline/compare.js";
 import { TimePage } from "./time_page.js";
+import { Notes } from "../timeline/notes.js";
 import { Pins } from "../timeline/pins.js";
 import { Profile } from "../blame/profile.js";
 import { stepAt } from "../data/progress.js";
@@ -27,6 +28,7 @@ export class RunPage extends TimePage {
     this.pins = new Pins(this.timeline, this.steering, () => this.pinned());
     this.profile = new Profile(/** @type {any} */ (this));
     this.profile.baseline = this.compare.window;
+    this.notes = new Notes(() => this.noted());
     this.untimed = new UntimedNote(() => this.turnAxis());
     this.timeline.element.prepend(this.untimed.element);
     this.windowSteps = new WindowSteps(() => this.invalidate());
@@ -205,10 +207,18 @@ export class RunPage extends TimePage {
     this.invalidate();
   }
 
+  /** Where a note would stand: the window, the moment pointed at, else now. @returns {import("../timeline/notes.js").Place | null} */
+  noted() {
+    const { name, missing } = this.runs;
+    if (name === null || missing || this.range.axis !== TIME) return null;
+    const { window } = this.range;
+    return window ? { run: name, from: window.from, to: window.to } : { run: name, from: null, to: this.cursor_s ?? this.end_s };
+  }
+
   /** @returns {import("../lib/keys.js").Key[]} */
   keys() {
     const axis = { keys: ["a"], shown: "a", says: "time or steps along the axis", run: () => this.turnAxis() };
-    return [...this.compare.keys(), ...this.pins.keys(), axis];
+    return [...this.compare.keys(), ...this.pins.keys(), ...this.notes.keys(), axis];
   }
 
   // Messages of the server

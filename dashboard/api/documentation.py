@@ -22,13 +22,13 @@ def openapi_of(app: FastAPI, routes: Sequence[BaseRoute], others: Sequence[Any] 
     if app.openapi_schema is None:
         described = FastAPI.openapi(app)
         ours = [route for route in routes if isinstance(route, APIRoute) and route.include_in_schema]
-        answers = {route.path_format: found for route in ours if (found := _answer_of(route)) is not None}
-        inputs = [(path, SERIALIZED, TypeAdapter(found)) for path, found in answers.items()]
+        answers = {route.unique_id: found for route in ours if (found := _answer_of(route)) is not None}
+        inputs = [(route, SERIALIZED, TypeAdapter(found)) for route, found in answers.items()]
         inputs += [(other.__name__, SERIALIZED, TypeAdapter(other)) for other in others]
         schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=REFERENCE)
         described.setdefault("components", {}).setdefault("schemas", {}).update(definitions.get("$defs", {}))
         for route in ours:
-            schema = schemas.get((route.path_format, SERIALIZED))
+            schema = schemas.get((route.unique_id, SERIALIZED))
             for method in route.methods or () if schema else ():
                 content = described["paths"][route.path_format][method.lower()]["responses"]["200"].setdefault("content", {})
                 content["application/json"] = {"schema": schema}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, StrictBool, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from typing_extensions import TypedDict
 
 from collectors.process.activity import StateName
@@ -16,7 +16,7 @@ from ..queries import Queries, RankView, RunDetail
 from ..runs import RunView
 from ..user_files.about import About
 from .answer import Answer
-from .parameters import OpenRange, OptionalRun, RunInPath, RunParameter
+from .parameters import MOST_CHARACTERS, OpenRange, OptionalRun, RunInPath, RunParameter
 
 
 class AboutRow(TypedDict):
@@ -131,6 +131,19 @@ class AboutChange(BaseModel):
     forgotten: StrictBool = False
 
 
+class NewEvent(BaseModel):
+    """`time_s` is now where it is absent; `seconds` is how long it took, up to `time_s`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run: StrictStr = Field(max_length=MOST_CHARACTERS)
+    kind: StrictStr = "note"
+    text: StrictStr = ""
+    time_s: StrictFloat | None = None
+    seconds: StrictFloat | None = None
+    step: Annotated[StrictInt, Field(ge=-(2**53), le=2**53)] | None = None
+
+
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/runs", response_model=None, summary="All runs, the newest first")
     def runs() -> Answer[RunList]:
@@ -162,6 +175,10 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     def files(run: RunInPath, given: DataToRead) -> Answer[FileList]:
         changes.read_data(run, given.path)
         return Answer({"files": [file_row(offset) for offset in queries.files(run)]})
+
+    @router.post("/events", response_model=None, summary="Add an event to a run: a note, a deployment, a change by hand")
+    def add_event(given: NewEvent) -> Answer[EventRow]:
+        return Answer(event_row(changes.add_event(given.run, given.model_dump(exclude={"run"}, exclude_none=True))))
 
 
 def run_row(view: RunView) -> RunRow:

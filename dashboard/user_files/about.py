@@ -30,7 +30,7 @@ from .yaml_file import SETTLED_NS, SUFFIX, OddFile, Stamp, Table
 
 FOLDER = "runs"
 MOST_NAME, MOST_TAGS, MOST_TAG, MOST_NOTE = 200, 20, 50, 4000  # characters; escaped and all together they fit into a file
-LONGEST_NAME, PREFIX = 255 - len(SUFFIX), 180  # bytes of a file's name
+LONGEST_FILE, PREFIX = 255, 180  # bytes of a file's name
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # which no file of UTF-8 can hold
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "": False}
 log = logging.getLogger(__name__)
@@ -108,17 +108,17 @@ def file_of(data_dir: Path, run: str) -> Path:
 
 
 @lru_cache(maxsize=16384)
-def file_name(run: str) -> str:
+def file_name(run: str, suffix: str = SUFFIX) -> str:
     """`group/a -> group%2Fa.yaml`. No two runs share one; where it would be too long for a file system, it ends in a hash.
 
     What `quote` never writes marks what it does not make: `%` alone, `%-`.
     """
     name = quote(run, safe="", errors="surrogatepass") or "%"
     name = f"%2E{name[1:]}" if name.startswith(".") else name
-    if len(name) > LONGEST_NAME:
+    if len(name) + len(suffix) > LONGEST_FILE:
         digest = hashlib.blake2b(run.encode(errors="surrogatepass"), digest_size=20).hexdigest()
         name = f"{name[:PREFIX]}%-{digest}"
-    return name + SUFFIX
+    return name + suffix
 
 
 def checked(fields: Mapping[str, Any], before: About = NOTHING) -> About:

@@ -226,7 +226,7 @@ class Events:
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         arrival_s = arrival.until_s if arrival else None
-        events = [event for fields in objects(lines, self.tally) if (event := self._event(fields, arrival_s))]
+        events = [event for fields in objects(lines, self.tally) if (event := self.event(fields, arrival_s))]
         self.lifetimes += [lifetime(event) for event in events if event.kind in ("start", "end")]
         for event in self.lifetimes[:-MAX_LIFETIMES]:
             if event.kind == "start":
@@ -234,7 +234,8 @@ class Events:
         del self.lifetimes[:-MAX_LIFETIMES]
         return list(events)
 
-    def _event(self, fields: dict[str, Any], arrival_s: float | None) -> Event | None:
+    def event(self, fields: dict[str, Any], arrival_s: float | None) -> Event | None:
+        """From the fields of a line, which are taken apart; None where it is none."""
         kind, stamp = fields.pop("kind", None), fields.pop("time_s", None)
         time_s = as_time(stamp)
         if time_s is None and stamp is not None:

@@ -1,0 +1,116 @@
+"""Read the events that users add to runs, from the files of the data folder.
+
+The web process appends lines to them (`dashboard/user_files/events.py`), and users may, too; only the collector writes the store. A
+line is stored once: what is changed in lines that were read before counts for a new store only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from ..added import FOLDER, MOST_BYTES, RESERVED, SUFFIX
+from ..records import Event, Offset, Record
+from ..store.storing import RefusedRecord
+from .formats import Tally
+from .formats.jsonl import Events, objects
+from .formats.values import inert
+from .opening import NotRead, read_file
+
+PREFIX = f"//{FOLDER}/"  # of their offsets: no file of the log folder has such a path
+MOST_FILES = 10_000
+NOT_OURS = "a kind that only runs and the collector write"
+
+
+class AddedEvents:
+    """The collector of these files; a look costs one look at the folder, and what has changed in it."""
+
+    name = "events"
+    period_s = 0.5
+
+    def __init__(self, data_dir: Path, offsets: Iterable[Offset]) -> None:
+        """`offsets` are those of the store."""
+        self._folder = (data_dir / FOLDER).resolve()
+        self._offsets = {offset.path: offset for offset in offsets if offset.path.startswith(PREFIX)}
+        self._stamps: dict[str, tuple[int, int, int]] = {}
+        self._troubles: dict[str, str] = {}  # by the file's name
+
+    def collect(self) -> list[Record]:
+        records: list[Record] = []
+        stamps = stamps_of(self._folder)
+        for name, stamp in stamps.items():
+            if self._stamps.get(name) != stamp:
+                records += self._read(name)
+        self._stamps = stamps
+        self._troubles = {name: why for name, why in self._troubles.items() if name in stamps}
+        return records
+
+    def trouble(self) -> str:
+        """One sentence that names a file which is not read; "" where all are."""
+        return next((f"{self._folder / name} {why}" for name, why in self._troubles.items()), "")
+
+    def refused(self, refused: list[RefusedRecord]) -> None:
+        """Nothing to count: each line was checked."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _read(self, name: str) -> list[Record]:
+        """The lines after those that are stored."""
+        self._troubles.pop(name, None)
+        try:
+            data, found = read_file(self._folder / name, self._folder, MOST_BYTES)
+        except FileNotFoundError:
+            return []
+        except NotRead as error:
+            self._troubles[name] = str(error)
+            return []
+        except OSError as error:
+            self._troubles[name] = f"cannot be read ({error.strerror})"
+            return []
+        path = PREFIX + inert(name)
+        known = self._offsets.get(path)
+        lines = data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
+        tally = Tally(*(known[5:9] if known else ()))
+        if len(lines) <= tally.lines_read:
+            return []
+        events = events_of(lines[tally.lines_read :], tally)
+        run = known.run if known else events[0].run if events else ""
+        if not run:  # no line that names one
+            return []
+        counts = tally.lines_skipped, tally.fields_skipped, tally.first_skip
+        offset = Offset(path, run, found.st_dev, found.st_ino, len(data), len(lines), *counts, {})
+        self._offsets[path] = offset
+        return [*events, offset]
+
+
+def events_of(lines: Iterable[bytes], tally: Tally) -> list[Event]:
+    """`{"run":"a","time_s":1.5,"kind":"note","text":"hi"}` -> `Event("a", "note", 1.5, text="hi")`; other lines are counted."""
+    found: list[Event] = []
+    for fields in objects(lines, tally):
+        run = fields.pop("run", None)
+        if not isinstance(run, str) or not run or inert(run) != run:
+            tally.skip_line("names no run")
+        elif fields.get("kind") in RESERVED:
+            tally.skip_line(NOT_OURS)
+        else:
+            made = Events(run)
+            made.tally = tally
+            event = made.event(fields, None)
+            found += [event] if event else []
+    return found
+
+
+def stamps_of(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """By name, what differs when a file does; none where there is no folder."""
+    stamps: dict[str, tuple[int, int, int]] = {}
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in islice(entries, MOST_FILES):
+            if entry.name.endswith(SUFFIX):
+                with suppress(FileNotFoundError):
+                    found = entry.stat(follow_symlinks=False)
+                    stamps[entry.name] = (found.st_mtime_ns, found.st_size, found.st_ino)
+    return stamps
