@@ -32,6 +32,8 @@ from .provenance import RAN
 from .provenance.collector import ProvenanceCollector
 from .sampler.choice import choose
 from .sampler.profile import ProfileCollector
+from .scrape.collector import KnownGpu, ScrapeCollector
+from .scrape.target import target_of
 from .service import folders, lock
 from .service.control import ControlServer, Verb
 from .service.keeper import EXIT_AGAIN, EXIT_FOLDER_GONE
@@ -138,6 +140,9 @@ class Collectors:
         self._supervisor.add(self._gpu)
         self._supervisor.add(self._profile)
         self._supervisor.add(provenance)
+        if options.scrape:
+            targets = [target_of(text) for text in options.scrape]
+            self._supervisor.add(ScrapeCollector(targets, self._host, self._known_gpus))
         self._supervisor.add(added.AddedEvents(data_dir, offsets.values()))
         self._control = ControlServer(data_dir, self._verbs())
 
@@ -191,6 +196,9 @@ class Collectors:
             "exited": self._lives.exited,
             "read": self._tail.read_anyway,
         }
+
+    def _known_gpus(self) -> dict[str, KnownGpu]:
+        return {uuid: KnownGpu(*known) for uuid, known in self._gpu.measured().items()}
 
     def _last_lines(self, run: str) -> list[str]:
         return [line.text for line in self._store.logs(LogQuery(run, limit=LAST_LINES)).lines]

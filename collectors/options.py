@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import amounts
+from .scrape.target import checked as scrape_target
 
 SAMPLERS = ("native", "py-spy")
 
@@ -22,12 +23,13 @@ class Flag(NamedTuple):
     parse: Callable[[str], Any] = str
     write: Callable[[Any], str] = str
     choices: tuple[str, ...] | None = None
+    repeated: bool = False  # the field is a tuple, with a value for each time that the flag is there
 
 
 FLAGS = {
     "log_dir": Flag("--log-dir", "log folder to follow (default: ./logs)", "FOLDER", Path),
     "data_dir": Flag("--data-dir", "where data is stored (default: <log-dir>/.deepseek)", "FOLDER", Path),
-    "only": Flag("--only", "a folder of the log folder: follow this one, and others that are named so", "FOLDER"),
+    "only": Flag("--only", "a folder of the log folder: follow this one, and others that are named so", "FOLDER", repeated=True),
     "retention_s": Flag(
         "--retention",
         "delete GPU, host and profile samples older than this, e.g. 30d; runs are kept (default: never)",
@@ -50,6 +52,13 @@ FLAGS = {
         "PERCENT",
         amounts.positive,
     ),
+    "scrape": Flag(
+        "--scrape",
+        "read an OpenMetrics or Prometheus endpoint (vLLM, SGLang, Triton, dcgm-exporter) as a run; may be repeated",
+        "[NAME=]URL",
+        scrape_target,
+        repeated=True,
+    ),
 }
 
 
@@ -65,6 +74,7 @@ class CollectorOptions:
     profile: bool = True
     sampler: str | None = None
     profile_budget: float | None = None  # percent of a core
+    scrape: tuple[str, ...] = ()
 
     def flags(self) -> list[str]:
         """Those that differ from the defaults."""
@@ -75,18 +85,18 @@ class CollectorOptions:
             flag, value = FLAGS[field.name], getattr(self, field.name)
             if value == field.default:
                 continue
-            for each in value if isinstance(value, tuple) else (value,):
+            for item in value if flag.repeated else (value,):
                 yield flag.name
                 if flag.metavar is not None:
-                    yield flag.write(each)
+                    yield flag.write(item)
 
     def as_json(self) -> dict[str, Any]:
         """For the writer's lock: two collectors of equal options do the same. The lock is in the data folder, which is therefore left out."""
-        return {
-            name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-            if name != "data_dir"
-        }
+        return {name: _plain(value) for name, value in asdict(self).items() if name != "data_dir"}
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
 
 
 def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(FLAGS)) -> None:
@@ -95,10 +105,12 @@ def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(FLAG
         flag = FLAGS[name]
         if flag.metavar is None:
             parser.add_argument(flag.name, dest=name, action="store_false", help=flag.help)
+        elif flag.repeated:
+            parser.add_argument(
+                flag.name, dest=name, type=flag.parse, metavar=flag.metavar, action="append", help=flag.help
+            )
         elif flag.choices is not None:
             parser.add_argument(flag.name, dest=name, choices=flag.choices, help=flag.help)
-        elif name == "only":
-            parser.add_argument(flag.name, action="append", metavar=flag.metavar, help=flag.help)
         else:
             default = Path("logs") if name == "log_dir" else None
             parser.add_argument(flag.name, dest=name, type=flag.parse, metavar=flag.metavar, default=default, help=flag.help)
@@ -106,5 +118,6 @@ def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(FLAG
 
 def options_of(parsed: argparse.Namespace, log_dir: Path, data_dir: Path) -> CollectorOptions:
     """From what `add_flags` parsed, with its folders as they were found."""
-    others = {name: getattr(parsed, name) for name in FLAGS if name not in ("log_dir", "data_dir", "only")}
-    return CollectorOptions(log_dir, data_dir, tuple(getattr(parsed, "only", None) or ()), **others)
+    others = {name: getattr(parsed, name) for name, flag in FLAGS.items() if name not in ("log_dir", "data_dir") and not flag.repeated}
+    repeated = {name: tuple(getattr(parsed, name, None) or ()) for name, flag in FLAGS.items() if flag.repeated}
+    return CollectorOptions(log_dir, data_dir, **repeated, **others)

@@ -17,7 +17,7 @@ from typing import Any
 import pynvml as nvml  # the package nvidia-ml-py
 
 from ..catalog import GPU, Timetable
-from ..records import Points
+from ..records import Labels, Points
 from .cost import looks_of
 from .device import Device, open_card
 from .errors import DRIVER_GONE, NOTES
@@ -71,6 +71,10 @@ class NvmlCollector:
 
     def inventory(self) -> Inventory:
         return self._inventory
+
+    def measured(self) -> dict[str, tuple[Labels, frozenset[str]]]:
+        """By UUID, the labels of each GPU's series and the names of those that were read last; from any thread."""
+        return {device.uuid: (device.labels, frozenset(dict(device.latest))) for device in self._devices if device.uuid}
 
     def close(self) -> None:
         """Release the driver; the next `collect` opens it again."""
