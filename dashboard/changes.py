@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from collectors.records import Event
 from collectors.service.control import ControlError, ask
 
+from .attaching import AttachedRun, AttachRefused, attach
 from .queries import BadRequest, Queries
 from .user_files.about import About, save_about
 from .user_files.events import add_event
@@ -43,6 +44,18 @@ class Changes:
         """Add an event to a run; the collector stores it soon. Raises NotFound, BadRequest, Unwritable."""
         self._queries.check_run(run)
         return self._saved(lambda: add_event(self._queries.data_dir, run, fields))
+
+    def attach(self, pid: int) -> AttachedRun:
+        """Make a run of a process. Raises BadRequest."""
+        self._check()
+        owner = self._queries.owner_of(pid)
+        if owner is not None:
+            raise BadRequest(f"process {pid} belongs to the run {owner.run!r} already")
+        try:
+            with self._lock:
+                return attach(self._queries.log_dir, pid)
+        except AttachRefused as error:
+            raise BadRequest(str(error)) from error
 
     def set_settings(self, values: Mapping[str, object]) -> Settings:
         """Change only these. Raises BadRequest, Unwritable."""

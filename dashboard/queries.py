@@ -109,10 +109,10 @@ class Queries:
         note: Callable[[], str] = lambda: "",
     ) -> None:
         """`read_only` says why this dashboard cannot steer the collector, while it cannot; `note` what its keeper knows of it."""
-        self._store, self._log_dir, self.data_dir = store, log_dir.resolve(), data_dir
+        self._store, self.log_dir, self.data_dir = store, log_dir.resolve(), data_dir
         self._meter = CostMeter()
-        self._runs = Runs(store, self._log_dir)
-        self.stacks = Stacks(store, self._log_dir)
+        self._runs = Runs(store, self.log_dir)
+        self.stacks = Stacks(store, self.log_dir)
         self.ahead = Ahead(self.stacks.minutes)
         self.read_only, self._note = read_only, note
         self._abouts = Abouts(data_dir)
@@ -238,6 +238,10 @@ class Queries:
         owners = self._owners() if found else {}
         return [GpuUser(gpu["index"], gpu["mig"], process, owners.get(process["pid"])) for gpu, process in found]
 
+    def owner_of(self, pid: int) -> RunOfProcess | None:
+        """The run that a process belongs to."""
+        return self._owners().get(pid)
+
     def _owners(self) -> dict[int, RunOfProcess]:
         """By pid, the living runs' processes and their children."""
         owners: dict[int, RunOfProcess] = {}
@@ -258,7 +262,7 @@ class Queries:
         return DashboardState(
             time_s=time.time(),
             host=str(answer.get("host") or socket.gethostname()),
-            log_dir=str(self._log_dir),
+            log_dir=str(self.log_dir),
             read_only=self.read_only(),
             collectors=answer.get("collectors", []),
             gpus=gpu.get("gpus", []),

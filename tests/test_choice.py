@@ -231,10 +231,17 @@ def test_a_refusal_of_the_kernel_is_told_with_what_lifts_it(
 @pytest.mark.parametrize(
     ("scope", "capabilities", "cgroup", "seccomp", "sentence", "remedy"),
     [
-        ("1", "0", "/", "0", "ptrace_scope is 1", f"{refusal.LOWER_SCOPE}  # or in the script: RunLog(..., allow_profiling=True)"),
+        ("1", "0", "/", "0", "ptrace_scope is 1", f"{refusal.LOWER_SCOPE}  # or {refusal.START_BELOW}"),
         ("2", "0", "/", "0", "ptrace_scope is 2", refusal.LOWER_SCOPE),
         ("3", "80000", "/", "0", "ptrace_scope is 3", "set kernel.yama.ptrace_scope = 0 in /etc/sysctl.d and reboot"),
-        ("1", "0", "/docker/a", "2", "ptrace_scope is 1", f"{refusal.GRANTS['docker']}  # or on the host: {refusal.LOWER_SCOPE}"),
+        (
+            "1",
+            "0",
+            "/docker/a",
+            "2",
+            "ptrace_scope is 1",
+            f"{refusal.GRANTS['docker']}  # or on the host: {refusal.LOWER_SCOPE}, or {refusal.START_BELOW}",
+        ),
         ("0", "0", "/libpod-a", "2", "lacks the capability SYS_PTRACE", "podman run --cap-add=SYS_PTRACE ..."),
         ("0", "0", "/kubepods/a", "2", "lacks the capability SYS_PTRACE", "capabilities: {add: [SYS_PTRACE]}"),
         ("0", "80000", "/docker/a", "2", "a seccomp filter of this container", "docker run --security-opt seccomp=unconfined ..."),

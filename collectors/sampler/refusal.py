@@ -13,6 +13,7 @@ CAP_SYS_PTRACE = 1 << 19
 SCOPE_OF_PARENTS, SCOPE_OF_NONE = 1, 3  # Yama's ptrace_scope: only ancestors and named processes; none until a reboot
 SECCOMP_FILTER = "2"
 LOWER_SCOPE = "sudo sysctl kernel.yama.ptrace_scope=0"
+START_BELOW = "start it with: deepseek-dashboard run -- PROGRAM"
 AS_ROOT = 'sudo env "PATH=$PATH" deepseek-dashboard'
 GRANTS = {  # by kind of container: how it gets the capability
     "docker": "docker run --cap-add=SYS_PTRACE ...",
@@ -68,9 +69,10 @@ def _unreadable(pid: int, owner: int, sampler: str, proc: Path) -> Trouble:
 def _beyond_scope(scope: int, container: str) -> str:
     if scope == SCOPE_OF_NONE:
         return "set kernel.yama.ptrace_scope = 0 in /etc/sysctl.d and reboot"
+    below = f", or {START_BELOW}" if scope == SCOPE_OF_PARENTS else ""
     if container:
-        return f"{GRANTS[container]}  # or on the host: {LOWER_SCOPE}"
-    return f"{LOWER_SCOPE}  # or in the script: RunLog(..., allow_profiling=True)" if scope == SCOPE_OF_PARENTS else LOWER_SCOPE
+        return f"{GRANTS[container]}  # or on the host: {LOWER_SCOPE}{below}"
+    return f"{LOWER_SCOPE}  # {below.removeprefix(', ')}" if below else LOWER_SCOPE
 
 
 def _unknown(pid: int, sampler: str, said: str) -> Trouble:

@@ -11,7 +11,7 @@ from ..store.storing import RefusedRecord
 from .families import MOST_LINES, families_of
 from .fetch import Exposition, Fetch
 from .target import ScrapeTarget
-from .values import MOST_SERIES, Rates, ScrapedValue
+from .values import MOST_SERIES, RatesSinceLast, ScrapedValue
 
 PERIOD_S = (1.0, 15.0)  # between two looks: at least, and at most
 SHARE = 0.02  # of a core, for one endpoint
@@ -37,7 +37,7 @@ class Endpoint:
         self.target = target
         self.fetch: Fetch | None = None
         self.trouble = ""
-        self.rates = Rates()
+        self.rates = RatesSinceLast()
         self.at_s = 0.0  # of the next look, CLOCK_MONOTONIC
         self.introduced = False
 

@@ -25,7 +25,7 @@ class ScrapedValue(NamedTuple):
     value: float
 
 
-class Rates:
+class RatesSinceLast:
     """Of one endpoint, with what its counters said at the last look."""
 
     def __init__(self) -> None:

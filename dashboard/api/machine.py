@@ -6,15 +6,17 @@ from collections.abc import Callable
 from typing import Any, Literal, NotRequired, cast
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, StrictInt
 from typing_extensions import TypedDict
 
 from collectors import catalog
 
+from ..attaching import why_not
 from ..changes import Changes
 from ..machine import GpuUser, Machine
 from ..queries import DashboardState, Queries
 from .answer import Answer
+from .parameters import MOST_ID
 
 
 class ProcessRow(TypedDict):
@@ -66,10 +68,13 @@ class GpuList(TypedDict):
 
 
 class GpuUserRow(ProcessRow):
+    """`not_attachable` says why the process cannot become a run; "" where it can, or belongs to one."""
+
     gpu: int
     mig: int | None
     run: str | None
     rank: int | None
+    not_attachable: str
 
 
 class GpuUserList(TypedDict):
@@ -129,6 +134,17 @@ class HealthAnswer(TypedDict):
     rss_bytes: int
 
 
+class AttachAction(BaseModel):
+    pid: StrictInt = Field(ge=1, le=MOST_ID)
+
+
+class AttachedRow(TypedDict):
+    """`notes`: a sentence each on what the run will not have, and why."""
+
+    run: str
+    notes: list[str]
+
+
 class ProfileAction(BaseModel):
     action: Literal["on", "off", "retry"]
 
@@ -148,6 +164,11 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     def profile(action: ProfileAction) -> Answer[ProfileAnswer]:
         changes.steer_profile(action.action)
         return Answer({"profile": cast(ProfileState, queries.state().profile)})
+
+    @router.post("/attach", response_model=None, summary="Make a run of a process that is already at work")
+    def attach(action: AttachAction) -> Answer[AttachedRow]:
+        attached = changes.attach(action.pid)
+        return Answer({"run": attached.run, "notes": attached.notes})
 
 
 def health_route(queries: Queries) -> Callable[[], Answer[HealthAnswer]]:
@@ -172,7 +193,8 @@ def _gpu_now(gpu: dict[str, Any], latest: dict[str, float]) -> GpuNow:
 
 def gpu_user_row(user: GpuUser) -> GpuUserRow:
     run, rank = user.owner or (None, None)
-    return cast(GpuUserRow, {"gpu": user.gpu, "mig": user.mig, **user.process, "run": run, "rank": rank})
+    reason = why_not(int(user.process["pid"])) if run is None else ""
+    return cast(GpuUserRow, {"gpu": user.gpu, "mig": user.mig, **user.process, "run": run, "rank": rank, "not_attachable": reason})
 
 
 def state_answer(state: DashboardState) -> StateAnswer:

@@ -1,6 +1,8 @@
 /** The processes on each GPU: a row per process, with a link to its flame graph. */
 
-import { el } from "../../lib/dom.js";
+import { sentenceOf } from "../../lib/api.js";
+import { change } from "../../lib/change.js";
+import { el, setText } from "../../lib/dom.js";
 import { figure } from "../../lib/format.js";
 
 /**
@@ -16,6 +18,7 @@ import { figure } from "../../lib/format.js";
  * @property {string} user
  * @property {string | null} run
  * @property {number | null} rank
+ * @property {string} not_attachable why it cannot become a run, "" where it can
  */
 
 const GIB = 2 ** -30;
@@ -82,7 +85,7 @@ function process(uses) {
       "tr",
       {},
       el("td"),
-      el("td", { colspan: 4 }, el("code", { title }, title), run === null ? null : flameLink(run, rank)),
+      el("td", { colspan: 4 }, el("code", { title }, title), run === null ? attachable(uses[0]) : flameLink(run, rank)),
     ),
   );
 }
@@ -109,6 +112,24 @@ function flameLink(run, rank) {
   const query = new URLSearchParams(location.search);
   query.set("run", run);
   return el("a", { href: `/flame?${query}`, title: `Flame graph of ${run}` }, rank ? `${run} ${rank}` : run, " flame graph →");
+}
+
+/** What makes a run of a process, or why that cannot be. @param {Use} use */
+function attachable({ pid, not_attachable }) {
+  if (not_attachable) return el("p", { class: "dim" }, `Not attachable: ${not_attachable}.`);
+  const said = el("span", { class: "dim", role: "status" });
+  const button = el("button", { class: "btn attach", type: "button", title: `Make a run of process ${pid}: stacks, CPU, memory, logs` }, "Attach");
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      const { run, notes } = await change("attach", { pid });
+      setText(said, [`It is the run ${run} now.`, ...notes].join(" "));
+    } catch (error) {
+      button.disabled = false;
+      setText(said, sentenceOf(error));
+    }
+  });
+  return el("span", {}, button, " ", said);
 }
 
 /** @param {(number | null)[]} values */

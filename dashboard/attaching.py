@@ -1,0 +1,160 @@
+"""Make a run of a process that is already at work: a folder in the log folder whose `run.json` names it. The collector does the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from collectors.logs.known import format_of
+from collectors.process.proc import (
+    PROC,
+    command_of,
+    embeds_python,
+    folder_of,
+    printable,
+    runs_python,
+    start_ticks,
+    uid_of,
+    user_of,
+)
+from collectors.redaction import without_secrets
+from collectors.sampler.refusal import trouble
+
+MOST_LINKS, MOST_DESCRIPTORS = 20, 4096  # of one process
+OUTPUTS = {"1": "output.log", "2": "errors.log"}  # its standard output and errors, by descriptor
+SCRIPT = re.compile(r"([^/]+)\.(py|sh)")
+NO_STACKS = "it runs no Python, so it has no stacks"
+
+
+class AttachRefused(Exception):
+    """One sentence on why, with the remedy."""
+
+
+class AttachedRun(NamedTuple):
+    run: str
+    notes: list[str]  # one sentence each on what it will not have, and why
+
+
+def why_not(pid: int) -> str:
+    """Why a process cannot become a run, in one sentence; "" where it can. About 0.1 ms."""
+    owner = uid_of(pid)
+    if start_ticks(pid) is None or owner is None:
+        return f"there is no process {pid} here; ps lists them"
+    if os.geteuid() not in (0, owner):
+        user = user_of(owner)
+        return f"process {pid} belongs to user {user}; run the dashboard as {user}"
+    if pid in (os.getpid(), os.getppid()):
+        return "this is the dashboard itself"
+    return ""
+
+
+def attach(log_dir: Path, pid: int, name: str = "") -> AttachedRun:
+    """Raises AttachRefused."""
+    if reason := why_not(pid):
+        raise AttachRefused(reason)
+    words = without_secrets(command_of(pid))
+    folder = _made(log_dir, name or name_of(words, pid))
+    about = {
+        "kind": "process",
+        "pid": pid,
+        "host": socket.gethostname(),
+        "started_s": time.time(),
+        "attached": True,
+        "cwd": printable(folder_of(pid)),
+        "argv": words[:1000],
+    }
+    notes = [*_linked(pid, folder, log_dir), *unreadable(pid)]
+    new = folder / ".run.json"
+    new.write_text(json.dumps(about))
+    if os.geteuid() == 0:  # whose process it is may name it, and see its run
+        owner = uid_of(pid)
+        for path in (folder, new):
+            os.chown(path, owner if owner is not None else 0, -1)
+    new.replace(folder / "run.json")
+    return AttachedRun(folder.relative_to(log_dir.resolve()).as_posix(), notes)
+
+
+def unreadable(pid: int) -> list[str]:
+    """Why it has no stacks, with the remedies; nothing where it has."""
+    if not runs_python(pid) and not embeds_python(pid):
+        return [NO_STACKS]
+    try:
+        os.close(os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC))  # the kernel asks what it asks before stacks are read
+    except PermissionError:
+        found = trouble(pid, "native", "permission denied")
+        return [f"{found.sentence} Remedy: {found.remedy}. Charts and logs work."] if found else []
+    except OSError:
+        pass
+    return []
+
+
+def name_of(words: list[str], pid: int) -> str:
+    """`["python", "train.py"], 4127 -> "train-4127"`"""
+    script = next((found[1] for word in words if (found := SCRIPT.fullmatch(Path(word).name))), None)
+    plain = re.sub(r"[^\w.-]+", "-", script or (Path(words[0]).name if words else "")).strip(".-")[:60] or "process"
+    return f"{plain}-{pid}"
+
+
+def _made(log_dir: Path, name: str) -> Path:
+    if name.startswith((".", "/")) or ".." in name.split("/") or "\0" in name or len(name.encode()) > 200:
+        raise AttachRefused(f"{name!r} is no name of a run; leave out leading dots and slashes")
+    folder = log_dir.resolve() / name
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise AttachRefused(f"there is a run {name!r} already; choose another name") from None
+    except OSError as error:
+        raise AttachRefused(f"cannot write to {log_dir} ({error.strerror}); choose another log folder") from None
+    return folder
+
+
+def _linked(pid: int, folder: Path, log_dir: Path) -> Iterator[str]:
+    """Link the logs that it writes into the folder: the files stay where they are. Yields why some are not there."""
+    taken: set[tuple[int, int]] = set()
+    for descriptor, path in _written(pid):
+        name = OUTPUTS.get(descriptor) or Path(path).name
+        if descriptor not in OUTPUTS and (format_of(name) is None or name in ("run.json", "exit.json", *OUTPUTS.values())):
+            continue
+        try:
+            found = os.stat(f"/proc/{pid}/fd/{descriptor}")  # noqa: PTH116
+            key = found.st_dev, found.st_ino
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != uid_of(pid) or key in taken or len(taken) >= MOST_LINKS:
+                continue
+            taken.add(key)
+            if Path(path).is_relative_to(log_dir.resolve()):
+                yield f"{path} lies in the log folder, and is read there"
+                continue
+            _link(pid, descriptor, folder / name)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            yield f"{path} is not shown ({error.strerror}); the log folder must be on the same file system, and the file yours"
+
+
+def _link(pid: int, descriptor: str, new: Path) -> None:
+    """Another name for an open file. Only with a folder's descriptor does Python ask the kernel to follow the link in /proc."""
+    open_files = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.link(descriptor, new, src_dir_fd=open_files, follow_symlinks=True)
+    finally:
+        os.close(open_files)
+
+
+def _written(pid: int) -> Iterator[tuple[str, str]]:
+    """The descriptor and path of each file that it has open for writing."""
+    with suppress(OSError):
+        for descriptor in sorted(os.listdir(PROC / str(pid) / "fd"), key=int)[:MOST_DESCRIPTORS]:  # noqa: PTH208
+            with suppress(OSError, ValueError, StopIteration):
+                path = os.readlink(f"/proc/{pid}/fd/{descriptor}")  # noqa: PTH115
+                info = (PROC / str(pid) / "fdinfo" / descriptor).read_text()
+                flags = int(next(line for line in info.splitlines() if line.startswith("flags:")).split()[1], 8)
+                if path.startswith("/") and not path.endswith(" (deleted)") and flags & os.O_ACCMODE != os.O_RDONLY:
+                    yield descriptor, path

@@ -1,0 +1,36 @@
+"""`deepseek-dashboard attach 4127`: make a run of a process that is already at work."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .command import Command, Mistake
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pid", type=int, metavar="PID", help="the process")
+    parser.add_argument(
+        "--log-dir", type=Path, default=Path("logs"), metavar="DIR", help="where the run's folder is made (default: logs)"
+    )
+    parser.add_argument("--name", default="", metavar="NAME", help="of the run (default: the script's, with the pid)")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from collectors.service import folders
+
+    from .. import address
+    from ..attaching import AttachRefused, attach
+
+    try:
+        attached = attach(parsed.log_dir, parsed.pid, parsed.name)
+    except AttachRefused as refused:
+        raise Mistake(str(refused)) from None
+    url = address.of(folders.data_dir_of(parsed.log_dir.resolve()))
+    shows = f"{url} shows {attached.run}" if url else f"show it with: deepseek-dashboard --log-dir {parsed.log_dir}"
+    for line in (f"process {parsed.pid} is the run {attached.run}; {shows}", *attached.notes):
+        print(line)
+    return 0
+
+
+COMMAND = Command("attach", "Make a run of a process that is already at work.", arguments, run)

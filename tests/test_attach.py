@@ -1,0 +1,145 @@
+"""A process that is already at work becomes a run: from the command, and over HTTP; with its stacks, its use of the machine and its logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboard.attaching import AttachRefused, attach, name_of, why_not
+from tests.conftest import ROOT, Dashboard, dashboard, wait_for
+
+BUSY = """
+import sys, time
+def busy():
+    return sum(range(20_000))
+while True:
+    busy()
+    print("loss is fine", flush=True)
+    time.sleep(0.01)
+"""
+
+
+@contextmanager
+def at_work(folder: Path, *words: str, output: str = "out.txt") -> Iterator[subprocess.Popen[bytes]]:
+    (folder / "train.py").write_text(BUSY)
+    with (
+        (folder / output).open("wb") as file,
+        subprocess.Popen([sys.executable, "train.py", *words], cwd=folder, stdout=file) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def attached(log_dir: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "app.py"), "attach", "--log-dir", str(log_dir), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def posted(running: Dashboard, body: object) -> Any:
+    request = urllib.request.Request(
+        running.address + "/api/v1/attach", json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        return json.load(error)
+
+
+def test_an_attached_process_has_stacks_use_of_the_machine_and_its_output(tmp_path: Path) -> None:
+    log_dir = tmp_path / "logs"
+    log_dir.mkdir()
+    with at_work(tmp_path, "--lr", "3e-4", "--api-key", "hunter2hunter2") as process, dashboard(log_dir) as running:
+        done = attached(log_dir, process.pid)
+        run = f"train-{process.pid}"
+        assert done.returncode == 0 and f"process {process.pid} is the run {run}; {running.address} shows {run}" in done.stdout, (
+            done
+        )
+        row = wait_for(lambda: row if (row := running.run(run)).get("pid") else {}, because="its process is not known")
+        assert (row["state"], row["pid"], row["cwd"]) == ("running", process.pid, str(tmp_path))
+        wait_for(lambda: running.get(f"/api/v1/flame?run={run}&from=0&to=9e9").get("frames"), because="it has no stacks")
+        wait_for(lambda: "loss is fine" in str(running.get(f"/api/v1/logs?run={run}&limit=5")), because="its output is not shown")
+        wait_for(lambda: any(s["labels"].get("run") == run for s in running.get("/api/v1/series?match=run_cpu")["series"]))
+        wait_for(lambda: running.run(run)["info"].get("config") == {"lr": 3e-4}, because="what ran is not known")
+        assert "hunter2" not in str(running.get(f"/api/v1/run?run={run}"))
+        again = posted(running, {"pid": process.pid})
+        assert again == {"error": f"process {process.pid} belongs to the run {run!r} already"}
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        wait_for(lambda: running.run(run)["state"] == "ended", because="it is not seen to end")
+    assert (tmp_path / "out.txt").stat().st_size > 0
+
+
+def test_over_http_too_and_odd_pids_get_a_sentence(tmp_path: Path) -> None:
+    log_dir = tmp_path / "logs"
+    log_dir.mkdir()
+    with subprocess.Popen(["sleep", "600"]) as process, dashboard(log_dir, "--no-profile") as running:
+        try:
+            answer = posted(running, {"pid": process.pid})
+            assert answer["run"] == f"sleep-{process.pid}" and "no stacks" in answer["notes"][0]
+            wait_for(lambda: running.run(answer["run"]).get("state") == "running")
+            for body in ({"pid": 2**22 + 1}, {"pid": -1}, {"pid": "1"}, {"pid": 2**70}, {}, {"pid": running.process.pid}):
+                assert set(posted(running, body)) == {"error"}
+        finally:
+            process.kill()
+
+
+def test_a_process_that_never_prints_is_not_stalled(tmp_path: Path) -> None:
+    from collectors.process.activity import RunActivity
+    from collectors.process.states import state_of
+
+    with subprocess.Popen(["sleep", "600"]) as process:
+        try:
+            found = attach(tmp_path, process.pid)
+            info = json.loads((tmp_path / found.run / "run.json").read_text())
+            activity = RunActivity(found.run, tmp_path / found.run, info, [], [], None, None)
+            assert state_of(activity, info["started_s"] + 3600).state == "running"
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", ".hidden", "a/../b", "a" * 300, "a\0b"])
+def test_a_name_that_leaves_the_log_folder_is_refused(tmp_path: Path, name: str) -> None:
+    with subprocess.Popen(["sleep", "600"]) as process:
+        try:
+            with pytest.raises(AttachRefused, match="is no name of a run"):
+                attach(tmp_path / "logs", process.pid, name)
+        finally:
+            process.kill()
+    assert not (tmp_path / "logs").exists() and list(tmp_path.iterdir()) == []
+
+
+def test_a_run_of_that_name_is_left_alone(tmp_path: Path) -> None:
+    with at_work(tmp_path) as process:
+        (tmp_path / "logs" / "mine").mkdir(parents=True)
+        with pytest.raises(AttachRefused, match="already"):
+            attach(tmp_path / "logs", process.pid, "mine")
+    assert list((tmp_path / "logs" / "mine").iterdir()) == []
+
+
+def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+    done = attached(tmp_path, 2**22 + 1)
+    assert (done.returncode, done.stdout) == (2, "") and "there is no process" in done.stderr
+
+
+def test_names_come_from_the_script() -> None:
+    assert name_of(["python", "-u", "/x/train.py", "--a"], 7) == "train-7"
+    assert name_of([], 7) == "process-7"
+    assert name_of(["/usr/bin/my prog"], 7) == "my-prog-7"
+
+
+def test_our_own_and_absent_processes_are_not_attachable() -> None:
+    assert "the dashboard itself" in why_not(os.getpid()) and "there is no process" in why_not(2**22 + 1)
