@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page
 
 from dashboard.attaching import AttachRefused, attach, name_of, why_not
+from tests import fake_nvml
 from tests.conftest import ROOT, Dashboard, dashboard, wait_for
 
 BUSY = """
@@ -143,3 +145,19 @@ def test_names_come_from_the_script() -> None:
 
 def test_our_own_and_absent_processes_are_not_attachable() -> None:
     assert "the dashboard itself" in why_not(os.getpid()) and "there is no process" in why_not(2**22 + 1)
+
+
+def test_the_gpus_page_attaches_a_process(tmp_path: Path, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_dir = tmp_path / "logs"
+    log_dir.mkdir()
+    with at_work(tmp_path) as process:
+        for name, value in fake_nvml.environment(tmp_path / "nvml", fake_nvml.eight_gpus(process.pid)).items():
+            monkeypatch.setenv(name, value)
+        with dashboard(log_dir, "--no-profile") as running:
+            page.goto(f"{running.address}/gpus")
+            row = page.locator(f'.processes tbody[data-pid="{process.pid}"]')
+            row.get_by_role("button", name="Attach").click(timeout=60_000)
+            wait_for(lambda: row.locator("a").count() and f"train-{process.pid}" in row.inner_text(), because="it is no run")
+            (gpus,) = [rank["gpus"] for rank in running.get(f"/api/v1/run?run=train-{process.pid}")["processes"]]
+            assert gpus == list(range(8))
+            page.goto("about:blank")
