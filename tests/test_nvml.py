@@ -411,18 +411,3 @@ def test_a_recorded_machine_replays(machine: Machine, monkeypatch: pytest.Monkey
     assert values_of(points, "gpu/sm_clock_mhz")[-1] == 2520
     assert replayed.inventory().gpus[0].name == "NVIDIA GeForce RTX 4090"
     assert not {"gpu/ecc_corrected", "gpu/sm_active_pct"} & names_in(points)
-
-
-def test_the_cards_their_ways_and_the_driver_are_described(machine: Machine) -> None:
-    collector, _ = machine(fake_nvml.hopper(8))
-    collect_until(collector, lambda _: bool(collector.inventory().gpus))
-    found = inventory.described(collector.inventory())
-    assert found["gpu"].startswith("8 x NVIDIA H100") and found["driver"] == "580.65.06"
-    assert found["gpu_topology"]["NVLink"][:3] == ["0-1", "0-2", "0-3"] and len(found["gpu_topology"]["NVLink"]) == 12
-    assert len(found["gpu_topology"]["PCIe, another CPU"]) == 16
-
-
-def test_a_single_card_without_nvlink_has_no_topology(machine: Machine) -> None:
-    collector, _ = machine(fake_nvml.consumer())
-    collect_until(collector, lambda _: bool(collector.inventory().gpus))
-    assert inventory.described(collector.inventory()) == {"gpu": "NVIDIA GeForce RTX 4090", "driver": "580.65.06"}

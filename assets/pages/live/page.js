@@ -168,7 +168,7 @@ export default class Live extends RunPage {
   keys() {
     return [
       ...super.keys(),
-      ...this.verdict.ran.keys(),
+      ...this.strip.ran.keys(),
       {
         keys: ["f"],
         shown: "f",
