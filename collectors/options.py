@@ -106,9 +106,7 @@ def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(FLAG
         if flag.metavar is None:
             parser.add_argument(flag.name, dest=name, action="store_false", help=flag.help)
         elif flag.repeated:
-            parser.add_argument(
-                flag.name, dest=name, type=flag.parse, metavar=flag.metavar, action="append", help=flag.help
-            )
+            parser.add_argument(flag.name, dest=name, type=flag.parse, metavar=flag.metavar, action="append", help=flag.help)
         elif flag.choices is not None:
             parser.add_argument(flag.name, dest=name, choices=flag.choices, help=flag.help)
         else:
@@ -118,6 +116,6 @@ def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(FLAG
 
 def options_of(parsed: argparse.Namespace, log_dir: Path, data_dir: Path) -> CollectorOptions:
     """From what `add_flags` parsed, with its folders as they were found."""
-    others = {name: getattr(parsed, name) for name, flag in FLAGS.items() if name not in ("log_dir", "data_dir") and not flag.repeated}
-    repeated = {name: tuple(getattr(parsed, name, None) or ()) for name, flag in FLAGS.items() if flag.repeated}
-    return CollectorOptions(log_dir, data_dir, **repeated, **others)
+    others: dict[str, Any] = {name: getattr(parsed, name, None) for name in FLAGS if name not in ("log_dir", "data_dir")}
+    others |= {name: tuple(others[name] or ()) for name, flag in FLAGS.items() if flag.repeated}
+    return CollectorOptions(log_dir, data_dir, **others)

@@ -25,11 +25,12 @@ from collectors.process.proc import (
     uid_of,
     user_of,
 )
+from collectors.process.writers import OUTPUT, is_for_writing
 from collectors.redaction import without_secrets
 from collectors.sampler.refusal import trouble
 
 MOST_LINKS, MOST_DESCRIPTORS = 20, 4096  # of one process
-OUTPUTS = {"1": "output.log", "2": "errors.log"}  # its standard output and errors, by descriptor
+OF_THE_RUN = ("run.json", "exit.json", "started.json")  # names of files that say what a run is
 SCRIPT = re.compile(r"([^/]+)\.(py|sh)")
 NO_STACKS = "it runs no Python, so it has no stacks"
 
@@ -56,12 +57,13 @@ def why_not(pid: int) -> str:
     return ""
 
 
-def attach(log_dir: Path, pid: int, name: str = "") -> AttachedRun:
-    """Raises AttachRefused."""
+def attach(log_dir: Path, pid: int, name: str = "", *, below: str = "") -> AttachedRun:
+    """`below` is a folder of the log folder, where only some of them are followed. Raises AttachRefused."""
     if reason := why_not(pid):
         raise AttachRefused(reason)
     words = without_secrets(command_of(pid))
-    folder = _made(log_dir, name or name_of(words, pid))
+    name = name or name_of(words, pid)
+    folder = _made(log_dir, f"{below}/{name}" if below else name)
     about = {
         "kind": "process",
         "pid": pid,
@@ -117,11 +119,14 @@ def _made(log_dir: Path, name: str) -> Path:
 
 
 def _linked(pid: int, folder: Path, log_dir: Path) -> Iterator[str]:
-    """Link the logs that it writes into the folder: the files stay where they are. Yields why some are not there."""
+    """Link the logs that it writes into the folder: the files stay where they are. Yields why some are not there.
+
+    Its standard output and errors need no link: the collector follows those of every process of a run.
+    """
     taken: set[tuple[int, int]] = set()
     for descriptor, path in _written(pid):
-        name = OUTPUTS.get(descriptor) or Path(path).name
-        if descriptor not in OUTPUTS and (format_of(name) is None or name in ("run.json", "exit.json", *OUTPUTS.values())):
+        name = Path(path).name
+        if descriptor in OUTPUT or format_of(name) is None or name in OF_THE_RUN:
             continue
         try:
             found = os.stat(f"/proc/{pid}/fd/{descriptor}")  # noqa: PTH116
@@ -152,9 +157,7 @@ def _written(pid: int) -> Iterator[tuple[str, str]]:
     """The descriptor and path of each file that it has open for writing."""
     with suppress(OSError):
         for descriptor in sorted(os.listdir(PROC / str(pid) / "fd"), key=int)[:MOST_DESCRIPTORS]:  # noqa: PTH208
-            with suppress(OSError, ValueError, StopIteration):
+            with suppress(OSError):
                 path = os.readlink(f"/proc/{pid}/fd/{descriptor}")  # noqa: PTH115
-                info = (PROC / str(pid) / "fdinfo" / descriptor).read_text()
-                flags = int(next(line for line in info.splitlines() if line.startswith("flags:")).split()[1], 8)
-                if path.startswith("/") and not path.endswith(" (deleted)") and flags & os.O_ACCMODE != os.O_RDONLY:
+                if path.startswith("/") and not path.endswith(" (deleted)") and is_for_writing(PROC, pid, descriptor):
                     yield descriptor, path

@@ -53,7 +53,7 @@ class Changes:
             raise BadRequest(f"process {pid} belongs to the run {owner.run!r} already")
         try:
             with self._lock:
-                return attach(self._queries.log_dir, pid)
+                return attach(self._queries.log_dir, pid, below=self._queries.first_folder)
         except AttachRefused as error:
             raise BadRequest(str(error)) from error
 

@@ -107,14 +107,18 @@ class Queries:
         data_dir: Path,
         read_only: Callable[[], str | None] = lambda: None,
         note: Callable[[], str] = lambda: "",
+        first_folder: str = "",
     ) -> None:
-        """`read_only` says why this dashboard cannot steer the collector, while it cannot; `note` what its keeper knows of it."""
+        """`read_only` says why this dashboard cannot steer the collector, while it cannot; `note` what its keeper knows of it.
+
+        `first_folder` of the log folder is where new runs are made, if only some of its folders are followed.
+        """
         self._store, self.log_dir, self.data_dir = store, log_dir.resolve(), data_dir
         self._meter = CostMeter()
         self._runs = Runs(store, self.log_dir)
         self.stacks = Stacks(store, self.log_dir)
         self.ahead = Ahead(self.stacks.minutes)
-        self.read_only, self._note = read_only, note
+        self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts = Abouts(data_dir)
 
     def close(self) -> None:

@@ -23,11 +23,13 @@ from tests.conftest import ROOT, Dashboard, dashboard, wait_for
 
 BUSY = """
 import sys, time
+log = open("mine.log", "a")
 def busy():
     return sum(range(20_000))
 while True:
     busy()
     print("loss is fine", flush=True)
+    print("of its own", file=log, flush=True)
     time.sleep(0.01)
 """
 
@@ -74,6 +76,8 @@ def test_an_attached_process_has_stacks_use_of_the_machine_and_its_output(tmp_pa
         assert (row["state"], row["pid"], row["cwd"]) == ("running", process.pid, str(tmp_path))
         wait_for(lambda: running.get(f"/api/v1/flame?run={run}&from=0&to=9e9").get("frames"), because="it has no stacks")
         wait_for(lambda: "loss is fine" in str(running.get(f"/api/v1/logs?run={run}&limit=5")), because="its output is not shown")
+        wait_for(lambda: "of its own" in str(running.get(f"/api/v1/logs?run={run}&q=own")), because="its log is not shown")
+        assert (tmp_path / "mine.log").stat().st_nlink == 2
         wait_for(lambda: any(s["labels"].get("run") == run for s in running.get("/api/v1/series?match=run_cpu")["series"]))
         wait_for(lambda: running.run(run)["info"].get("config") == {"lr": 3e-4}, because="what ran is not known")
         assert "hunter2" not in str(running.get(f"/api/v1/run?run={run}"))

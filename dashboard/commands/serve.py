@@ -175,7 +175,8 @@ def run_web(listener: socket.socket, options: CollectorOptions, keeper: Keeper, 
     from ..serving import server_of
 
     store = open_store(options.data_dir, write=False)
-    queries = Queries(store, options.log_dir, options.data_dir, lambda: keeper.read_only, keeper.note)
+    first_folder = options.only[0] if options.only else ""
+    queries = Queries(store, options.log_dir, options.data_dir, lambda: keeper.read_only, keeper.note, first_folder)
     server = server_of(make_app(queries))
     threading.Thread(target=announce, args=(listener, where, browse), name="announce", daemon=True).start()
     try:
