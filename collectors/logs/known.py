@@ -15,8 +15,10 @@ from .formats.values import inert, inert_path
 if TYPE_CHECKING:
     from .run_folder import RunFolder
 
+DATABASE = re.compile(r"(.+\.(?:db|sqlite3?))(?:-wal|-journal)?")
 RANK = re.compile(r"\.rank(\d{1,9})\.jsonl$")
 EVENTS = re.compile(r"events(\.rank\d{1,9})?\.jsonl")
+MAX_TITLE_CHARS = 200
 SMALL_BYTES = 8 << 20
 TABLE_HEAD_BYTES = 64 << 10  # holds the header, in which a column may be new anywhere
 
@@ -40,12 +42,15 @@ State = Mapping[str, Any]  # the last `Format.state` of the file
 
 
 class Known(NamedTuple):
-    """`reading` says what the format receives: whole lines or bytes after the last offset, or the whole file when it changed."""
+    """`reading` says what the format receives: whole lines or bytes after the last offset, or the whole file when it changed.
+
+    A database has no format of its own: what it holds shows when it is opened (`followed_database`).
+    """
 
     name: str
     takes: Callable[[str], bool]  # a file of that name
-    reading: Literal["lines", "bytes", "whole"]
-    make: Callable[[Origin, State], Format]
+    reading: Literal["lines", "bytes", "whole", "database"]
+    make: Callable[[Origin, State], Format] | None = None
     suffix: str = ""  # removed from the name of a run that is one file
     part: Callable[[str], str | None] | None = (
         None  # None for the name of a folder that is a run; such files are no runs by themselves
@@ -54,6 +59,7 @@ class Known(NamedTuple):
     most_bytes: int = SMALL_BYTES  # of a file that is read whole
     head_bytes: int = 64  # that are remembered of a file's start, to notice that it was written anew
     stands_for: Callable[[Path], Path] = lambda path: path  # the file whose run and state this one has
+    main_of: Callable[[Path], Path] = lambda path: path  # the file that is read when this one changed
 
 
 def rank_of(name: str) -> int:
@@ -135,12 +141,19 @@ def _text(origin: Origin, state: State) -> Format:
     return text.Text(run.name, file, origin.written_s, state, numbers, lambda: not run.rivals.has_numbers())
 
 
+def _main_of_database(path: Path) -> Path:
+    """`a/mlflow.db-wal -> a/mlflow.db`"""
+    found = DATABASE.fullmatch(path.name)
+    return path.with_name(found[1]) if found else path
+
+
 FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the files of a folder are read in this order
     Known("run.json", lambda name: name == info.FILE, "whole", _info),
     Known("exit", lambda name: name == exited.FILE, "whole", _exited),
     Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, suffix=".jsonl"),
     Known("metrics", lambda name: name.endswith(".jsonl"), "lines", _metrics, suffix=".jsonl", first=events_of),
     Known("tensorboard", lambda name: name.startswith(tensorboard.NAME), "bytes", _tensorboard, part=tensorboard.part),
+    Known("database", lambda name: DATABASE.fullmatch(name) is not None, "database", main_of=_main_of_database),
     Known("csv", lambda name: name.endswith(".csv"), "lines", _delimited, suffix=".csv", head_bytes=TABLE_HEAD_BYTES),
     Known("tsv", lambda name: name.endswith(".tsv"), "lines", _delimited, suffix=".tsv", head_bytes=TABLE_HEAD_BYTES),
     Known("hparams.yaml", lambda name: name == hparams.FILE, "whole", _hparams, most_bytes=hparams.MAX_YAML_BYTES),
@@ -168,6 +181,18 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
 def format_of(name: str) -> Known | None:
     """None for a file that is not read."""
     return None if name.startswith(".") else next((row for row in FORMATS if row.takes(name)), None)
+
+
+def main_of(path: Path) -> Path:
+    """The file that is read when this one changed: of what lies beside a database, the database."""
+    known = format_of(path.name)
+    return known.main_of(path) if known else path
+
+
+def titled(title: str) -> str:
+    """A title that a program gave, as a part of a run's name: `"../a b" -> "a b"`."""
+    kept = "/".join(part for part in inert(title.strip()).split("/") if part.strip() not in ("", ".", ".."))
+    return kept[:MAX_TITLE_CHARS] or "unnamed"
 
 
 class RunPlace(NamedTuple):

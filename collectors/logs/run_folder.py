@@ -28,9 +28,18 @@ class Lifetimes(Protocol):
 class RunFolder:
     """A run is a folder, or a single file that lies in the log folder itself."""
 
-    def __init__(self, name: str, folder: Path, single_file: bool, host: str, configs: Mapping[str, Any] | None = None) -> None:
-        """`configs` are those read from its files before, by file."""
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        single_file: bool,
+        host: str,
+        configs: Mapping[str, Any] | None = None,
+        files: Sequence[str] = (),
+    ) -> None:
+        """`configs` are those read from its files before, by file; `files` are named where not all of its folder are the run's."""
         self.name, self.folder, self.single_file = name, folder, single_file
+        self.files = files
         self.info: dict[str, Any] = {}
         self.events: dict[str, Lifetimes] = {}  # by file name
         self.rivals = Rivals(folder, name if single_file else "")
@@ -107,6 +116,7 @@ class RunFolder:
                 statistics.median(self._intervals) if len(self._intervals) >= 3 else None,
                 single_file=self.single_file,
                 parts=tuple(sorted(self.parts)),
+                files=self.files,
             )
         return self._activity
 

@@ -17,10 +17,13 @@ from ..process.activity import RunActivity
 from ..records import Offset, Record
 from ..store.storing import RefusedRecord, sentence
 from .aside import AsideFiles
+from .database import beside
 from .followed import BATCH_BYTES, FollowedFile, with_skip, written_s
+from .followed_database import FollowedDatabase
 from .formats import WholeFormat
+from .formats.databases import RunOf
 from .formats.values import inert_path
-from .known import Known, Origin, format_of, place_of, rank_of, reading_order
+from .known import Known, Origin, format_of, main_of, place_of, rank_of, reading_order, titled
 from .opening import NotMetrics, NotRead, read_file
 from .run_folder import RunFolder
 from .turns import FileTurns
@@ -30,6 +33,7 @@ TURN_BYTES = 2 * BATCH_BYTES  # read before what was read is stored,
 TURN_RECORDS = 5_000  # and no more than about this many records,
 TURN_S = 0.15  # and for no longer than this
 MAX_OPEN = 256  # files that stay open: those read last
+SHORT_ID = 8  # characters
 SWEEP_S = 10.0  # how often idle files are closed
 PERIOD_S = 1.0  # at the latest; `wake` is set as soon as a file changes
 
@@ -61,11 +65,14 @@ class Tail:
             if config := offset.state.get("config"):
                 self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
+        self._databases: dict[Path, FollowedDatabase] = {}
+        self._again: dict[Path, float] = {}  # databases, with the time of their next look, CLOCK_MONOTONIC
+        self._named = {key: offset.run for key, offset in offsets.items() if "#" in key}  # runs of databases, by key
         self._turns, self._aside = FileTurns(), AsideFiles()
         self._swept_s = time.monotonic()
         self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only)
-        there = self._watch.take()
-        self._backlog = set(there)  # existed before we started: its lines have no arrival time
+        there = set(map(main_of, self._watch.take()))
+        self._backlog = there.copy()  # existed before we started: its lines have no arrival time
         self._turns.old(sorted(there, key=self._newest_first))
         for key, offset in offsets.items():
             if (path := self._root / key) in self._backlog and "names" in offset.state:
@@ -76,6 +83,7 @@ class Tail:
     def collect(self) -> list[Record]:
         """The records of the files that changed, about a batch; followed files come first."""
         self._queue(self._watch.take())
+        self._queue([path for path, due_s in self._again.items() if due_s <= time.monotonic()])
         records: list[Record] = []
         budget = _Budget()
         for path in self._aside.take_due():
@@ -91,7 +99,9 @@ class Tail:
 
     @property
     def period_s(self) -> float:
-        return 0.0 if self._turns else PERIOD_S
+        if self._turns:
+            return 0.0
+        return max(0.0, min([PERIOD_S, *(due_s - time.monotonic() for due_s in self._again.values())]))
 
     def live_runs(self) -> list[RunActivity]:
         """What the files say about each run's life, for the search for its processes."""
@@ -125,13 +135,14 @@ class Tail:
 
     def _queue(self, paths: Iterable[Path]) -> None:
         new = []
-        for path in paths:
+        for path in dict.fromkeys(map(main_of, paths)):
             if path in self._aside:
                 self._aside.changed(path)
-            elif path in self._files or self._key(path) in self._offsets:
+            elif path in self._files or path in self._databases or self._key(path) in self._offsets:
                 self._turns.live(path)
             else:
                 new.append(path)
+            self._again.pop(path, None)
         self._turns.new(sorted(new, key=reading_order))
 
     def _newest_first(self, path: Path) -> tuple[float, tuple[str, int, str]]:
@@ -141,10 +152,13 @@ class Tail:
         return inert_path(str(path)[len(self._prefix) :])
 
     def _read(self, path: Path, budget: _Budget) -> list[Record]:
-        run = self._run_of(path)
         known = format_of(path.name)
         if known is None:
             return []
+        if known.reading == "database":
+            self._backlog.discard(path)
+            return self._guarded(path, lambda: self._read_database(path))
+        run = self._run_of(path)
         if known.reading == "whole":
             self._backlog.discard(path)
             return self._guarded(path, lambda: self._read_whole(path, run, known))
@@ -155,6 +169,7 @@ class Tail:
         data, found = read_file(path, self._root, known.most_bytes)
         before = self._offsets.get(key)
         origin = Origin(run, path.name, run.host, written_s(path), run.part_of(path))
+        assert known.make is not None
         format = cast(WholeFormat, known.make(origin, before.state if before else {}))
         records, tally = format.parse_whole(data), format.tally
         counts = tally.lines_read, tally.lines_skipped, tally.fields_skipped, tally.first_skip
@@ -162,6 +177,38 @@ class Tail:
         self._offsets[key] = offset
         run.noticed(records)
         return [*records, offset]
+
+    def _read_database(self, path: Path) -> list[Record]:
+        """Each run in it is called like the database, and then as that calls it."""
+        database = self._databases.get(path)
+        if database is None:
+            database = self._databases[path] = FollowedDatabase(
+                path, self._key(path), self._root, lambda key, run: self._run_in(path, key, run)
+            )
+        records, again_s = database.look(self._offsets, TURN_RECORDS)
+        by_run: dict[str, list[Record]] = {}
+        for record in records:
+            if isinstance(record, Offset):
+                self._offsets[record.path] = record
+            elif record.run is not None:
+                by_run.setdefault(record.run, []).append(record)
+        for name, of_run in by_run.items():
+            self._runs[name].noticed(of_run)
+        if again_s is not None:
+            self._again[path] = time.monotonic() + again_s
+        return records
+
+    def _run_in(self, path: Path, key: str, run: RunOf) -> RunFolder:
+        """Of several with one title, those that come later have their id in their names, too."""
+        name = self._named.get(key)
+        if name is None:
+            plain, taken = f"{self._key(path.with_suffix(''))}/{titled(run.title)}", set(self._named.values())
+            names = plain, f"{plain}-{titled(run.id)[:SHORT_ID]}"
+            name = self._named[key] = next((name for name in names if name not in taken), f"{plain}-{titled(run.id)}")
+        if name not in self._runs:
+            files = path.name, beside(path, "-wal").name
+            self._runs[name] = RunFolder(name, path.parent, True, self._host, self._configs.pop(name, {}), files)
+        return self._runs[name]
 
     def _read_on(self, path: Path, run: RunFolder, known: Known, budget: _Budget) -> list[Record]:
         file = self._file(path, run, known)

@@ -1,0 +1,40 @@
+"""Record what the libraries write, for tests/test_recorded_formats.py: the log folder, packed, beside what the library read back.
+
+.integrations/bin/python -m tests.integrations.record [PROGRAM ...]
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+PROGRAMS = Path(__file__).parent / "programs"
+RECORDED = Path(__file__).parents[1] / "recorded" / "formats"
+
+
+def record(program: str) -> None:
+    """`trackio_log.tar.xz` and `trackio_log.json`."""
+    with tempfile.TemporaryDirectory() as work:
+        logs, told = Path(work) / "logs", Path(work) / "told.json"
+        logs.mkdir()
+        command = [sys.executable, str(PROGRAMS / f"{program}.py"), str(logs), str(told)]
+        subprocess.run(command, input="\n", text=True, check=True, cwd=work)
+        shutil.copy(told, RECORDED / f"{program}.json")
+        with tarfile.open(RECORDED / f"{program}.tar.xz", "w:xz") as packed:
+            packed.add(logs, "logs", filter=plain)
+
+
+def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Without who wrote it."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or sorted(path.stem for path in PROGRAMS.glob("*_*.py")):
+        record(name)
