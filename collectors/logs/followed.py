@@ -264,7 +264,7 @@ class FollowedFile:
     def _new_format(self, state: Mapping[str, Any]) -> Format:
         written = min(max(written_s(self._path), 0.0), MAX_TIME_S - 1)
         assert self._known.make is not None
-        return self._known.make(Origin(self._run, self._path.name, self._host, written, self._run.part_of(self._path)), state)
+        return self._known.make(Origin(self._run, self._path, self._host, written, self._run.part_of(self._path)), state)
 
 
 def written_s(path: Path) -> float:

@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..records import Event, Labels, Offset, Points, Record, RunInfo, labels_of
+from ..records import Labels, Offset, Points, Record, RunInfo, labels_of
 from .database import BeingWritten, opened
 from .formats import Tally
-from .formats.databases import DatabaseKind, LoggedConfig, LoggedItem, LoggedLife, LoggedRow, RunOf, trackio
+from .formats.databases import DatabaseKind, LoggedConfig, LoggedItem, LoggedLife, LoggedRow, RunOf, mlflow, trackio
 from .formats.jsonl import BACKWARD_STEPS, flat
+from .formats.mlflow.life import Life
 from .formats.values import Fitting, as_number, inert
 from .opening import NotMetrics, NotRead
 from .run_folder import RunFolder
 
-KINDS: tuple[DatabaseKind, ...] = (trackio.KIND,)
+KINDS: tuple[DatabaseKind, ...] = (trackio.KIND, mlflow.KIND)
 MAX_CONFIG_BYTES = 16 << 10  # of JSON, kept of one run
 MAX_ID_CHARS = 100
 MOST_LOOK_S = 0.1
@@ -98,9 +99,8 @@ class DatabaseRun:
         self._segment: int = state.get("segment", 0)
         self._row: int = state.get("row", 0)  # the last one that was read: a database may be an older copy of itself
         self._config: dict[str, Any] = dict(state.get("config", {}))
-        self.lifetimes: list[Event] = [Event(folder.name, *kept) for kept in state.get("lifetimes", [])]
-        self.forgotten: dict[int, int] = {}
-        folder.events[key] = self
+        self._life = Life(folder.name, state.get("lifetimes", ()))
+        folder.events[key] = self._life
 
     def take(self, logged: LoggedItem) -> None:
         match logged:
@@ -109,7 +109,7 @@ class DatabaseRun:
             case LoggedConfig():
                 self.records += self._configured(logged.config)
             case LoggedLife():
-                self.records += self._lived(logged)
+                self.records += self._life.take(logged.status, logged.started_s, logged.ended_s)
 
     def as_record(self) -> Offset:
         state = {
@@ -117,7 +117,7 @@ class DatabaseRun:
             "top": self._top,
             "segment": self._segment,
             "config": self._config,
-            "lifetimes": [list(event)[1:] for event in self.lifetimes],
+            "lifetimes": self._life.state(),
             "host": dict(self._labels).get("host"),
         }
         tally = self.tally
@@ -125,7 +125,7 @@ class DatabaseRun:
         return Offset(self._key, self.folder.name, 0, 0, 0, *counts, {name: value for name, value in state.items() if value})
 
     def _points(self, logged: LoggedRow) -> list[Record]:
-        if logged.step is not None:
+        if logged.row is not None:
             if logged.row <= self._row:
                 return []
             self._row = logged.row
@@ -164,22 +164,3 @@ class DatabaseRun:
         self._config = Fitting(MAX_CONFIG_BYTES, self.tally.skip_field).fields(self._config | dict(config))
         info = self.folder.take_config(self._key, self._config)
         return [] if info is None else [RunInfo(self.folder.name, info)]
-
-    def _lived(self, life: LoggedLife) -> list[Record]:
-        """A run that is over may go on: then its start is new."""
-        ended = next((event for event in self.lifetimes if event.kind == "end"), None)
-        lifetimes = []
-        if life.status == "running":
-            started_s = life.started_s if ended is None else time.time()
-            lifetimes = [Event(self.folder.name, "start", started_s)] if started_s is not None else []
-            if ended is None and self.lifetimes:
-                return []
-        elif life.ended_s is not None:
-            fields = {"status": life.status, "reason": ""}
-            lifetimes = [event for event in self.lifetimes if event.kind == "start"]
-            if not lifetimes and life.started_s is not None:
-                lifetimes = [Event(self.folder.name, "start", life.started_s)]
-            lifetimes.append(Event(self.folder.name, "end", life.ended_s, fields=fields))
-        known = self.lifetimes
-        self.lifetimes = lifetimes or known
-        return [event for event in self.lifetimes if event not in known]

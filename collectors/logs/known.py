@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..records import Labels, labels_of
-from .formats import Format, delimited, exited, hparams, hugging_face, info, jsonl, tensorboard, text, text_numbers
+from .formats import Format, delimited, exited, hparams, hugging_face, info, jsonl, mlflow, tensorboard, text, text_numbers
 from .formats.values import inert, inert_path
 
 if TYPE_CHECKING:
@@ -27,10 +27,15 @@ class Origin(NamedTuple):
     """The file that a format is made for."""
 
     run: RunFolder
-    name: str  # of the file, in its folder
+    path: Path
     host: str
     written_s: float  # when it was last written, Unix seconds
     part: str = ""  # the name of its folder, where that is a part of the run's folder
+
+    @property
+    def name(self) -> str:
+        """Of the file, in its folder."""
+        return self.path.name
 
     @property
     def rank(self) -> int:
@@ -59,7 +64,10 @@ class Known(NamedTuple):
     most_bytes: int = SMALL_BYTES  # of a file that is read whole
     head_bytes: int = 64  # that are remembered of a file's start, to notice that it was written anew
     stands_for: Callable[[Path], Path] = lambda path: path  # the file whose run and state this one has
+    within: re.Pattern[str] | None = None  # the only folders whose files it takes
     main_of: Callable[[Path], Path] = lambda path: path  # the file that is read when this one changed
+    run_folder: Callable[[Path], Path | None] | None = None  # of the run, where that is called by a title that files in it give,
+    title: Callable[[Path, Callable[[Path], bytes]], str] | None = None  # which this makes, given the folder and what reads a file
 
 
 def rank_of(name: str) -> int:
@@ -130,6 +138,31 @@ def _results(origin: Origin, state: State) -> Format:
     return hugging_face.Results(origin.run.name, _labels(origin), fault, origin.written_s, state)
 
 
+def _mlflow_metric(origin: Origin, state: State) -> Format:
+    name = mlflow.name_of(origin.path)
+    return mlflow.MetricFile(origin.run.name, _labels(origin), name, _fault(origin, origin.name, state), state)
+
+
+def _mlflow_params(origin: Origin, state: State) -> Format:
+    take = functools.partial(origin.run.take_config, "params")
+    return mlflow.Params(origin.run.name, mlflow.name_of(origin.path), take, state)
+
+
+def _mlflow_meta(origin: Origin, state: State) -> Format:
+    meta = mlflow.RunMeta(origin.run.name, state)
+    origin.run.events[origin.name] = meta.life
+    return meta
+
+
+def _mlflow_all_params(path: Path) -> Path:
+    """`<run>/params/optimizer/lr -> <run>/params`"""
+    return next((folder for folder in path.parents if mlflow.RUN_FOLDER.fullmatch(folder.parent.name)), path)
+
+
+def _mlflow(name: str, takes: Callable[[str], bool], reading: Literal["lines", "whole"], **others: Any) -> Known:
+    return Known(name, takes, reading, run_folder=mlflow.run_folder, title=mlflow.title, **others)
+
+
 def _beside_checkpoints(path: Path) -> Path:
     """`out/checkpoint-500/trainer_state.json -> out/trainer_state.json`"""
     return path.parent.parent / path.name if hugging_face.CHECKPOINT.fullmatch(path.parent.name) else path
@@ -148,6 +181,9 @@ def _main_of_database(path: Path) -> Path:
 
 
 FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the files of a folder are read in this order
+    _mlflow("MLflow meta.yaml", lambda name: name == mlflow.META_FILE, "whole", make=_mlflow_meta, within=mlflow.META),
+    _mlflow("MLflow params", lambda name: True, "whole", make=_mlflow_params, within=mlflow.PARAM, stands_for=_mlflow_all_params),
+    _mlflow("MLflow metrics", lambda name: True, "lines", make=_mlflow_metric, within=mlflow.METRIC),
     Known("run.json", lambda name: name == info.FILE, "whole", _info),
     Known("exit", lambda name: name == exited.FILE, "whole", _exited),
     Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, suffix=".jsonl"),
@@ -178,14 +214,19 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
 )
 
 
-def format_of(name: str) -> Known | None:
+def format_of(path: str | Path) -> Known | None:
     """None for a file that is not read."""
-    return None if name.startswith(".") else next((row for row in FORMATS if row.takes(name)), None)
+    folder, _, name = str(path).rpartition("/")
+    return None if name.startswith(".") else next((row for row in FORMATS if _takes(row, folder, name)), None)
+
+
+def _takes(row: Known, folder: str, name: str) -> bool:
+    return row.takes(name) and (row.within is None or row.within.search(folder) is not None)
 
 
 def main_of(path: Path) -> Path:
     """The file that is read when this one changed: of what lies beside a database, the database."""
-    known = format_of(path.name)
+    known = format_of(path)
     return known.main_of(path) if known else path
 
 
@@ -200,7 +241,8 @@ class RunPlace(NamedTuple):
 
     run: str
     folder: Path
-    single_file: bool  # the run is this file
+    single_file: bool = False  # the run is this file
+    is_id: bool = False  # `run` is but an id: the run is called by its title
 
 
 def place_of(path: Path, root: Path) -> RunPlace:
@@ -208,7 +250,9 @@ def place_of(path: Path, root: Path) -> RunPlace:
 
     Where the format knows parts, `root/a/train/FILE` is in run `a`, and `root/FILE` in a run that is called as `root` is.
     """
-    known = format_of(path.name)
+    known = format_of(path)
+    if known and known.run_folder and (found := known.run_folder(path)) is not None and root in found.parents:
+        return RunPlace(inert_path(found.relative_to(root)), found, is_id=True)
     path = known.stands_for(path) if known else path
     folder = path.parent
     if folder == root and known is not None and known.part is not None:
@@ -222,4 +266,5 @@ def place_of(path: Path, root: Path) -> RunPlace:
 
 def reading_order(path: Path) -> tuple[str, int, str]:
     """In each folder the run's description comes first, then its events, metrics and text."""
-    return str(path.parent), next((i for i, row in enumerate(FORMATS) if row.takes(path.name)), len(FORMATS)), path.name
+    folder, name = str(path.parent), path.name
+    return folder, next((i for i, row in enumerate(FORMATS) if _takes(row, folder, name)), len(FORMATS)), name

@@ -22,6 +22,7 @@ from .followed import BATCH_BYTES, FollowedFile, with_skip, written_s
 from .followed_database import FollowedDatabase
 from .formats import WholeFormat
 from .formats.databases import RunOf
+from .formats.mlflow import MAX_META_BYTES
 from .formats.values import inert_path
 from .known import Known, Origin, format_of, main_of, place_of, rank_of, reading_order, titled
 from .opening import NotMetrics, NotRead, read_file
@@ -67,7 +68,10 @@ class Tail:
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._databases: dict[Path, FollowedDatabase] = {}
         self._again: dict[Path, float] = {}  # databases, with the time of their next look, CLOCK_MONOTONIC
-        self._named = {key: offset.run for key, offset in offsets.items() if "#" in key}  # runs of databases, by key
+        self._named = {
+            self._key_of_run(key): offset.run for key, offset in offsets.items()
+        }  # by key, runs that are called by a title
+        self._named.pop("", None)
         self._turns, self._aside = FileTurns(), AsideFiles()
         self._swept_s = time.monotonic()
         self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only)
@@ -152,7 +156,7 @@ class Tail:
         return inert_path(str(path)[len(self._prefix) :])
 
     def _read(self, path: Path, budget: _Budget) -> list[Record]:
-        known = format_of(path.name)
+        known = format_of(path)
         if known is None:
             return []
         if known.reading == "database":
@@ -168,7 +172,7 @@ class Tail:
         key = self._key(known.stands_for(path))
         data, found = read_file(path, self._root, known.most_bytes)
         before = self._offsets.get(key)
-        origin = Origin(run, path.name, run.host, written_s(path), run.part_of(path))
+        origin = Origin(run, path, run.host, written_s(path), run.part_of(path))
         assert known.make is not None
         format = cast(WholeFormat, known.make(origin, before.state if before else {}))
         records, tally = format.parse_whole(data), format.tally
@@ -198,13 +202,43 @@ class Tail:
             self._again[path] = time.monotonic() + again_s
         return records
 
-    def _run_in(self, path: Path, key: str, run: RunOf) -> RunFolder:
+    def _run_by_title(self, path: Path, key: str, folder: Path) -> RunFolder:
+        """The run of a folder whose name is but an id."""
+        known = format_of(path)
+        if key not in self._named and known is not None and known.title is not None:
+            above = folder.parent.parent if folder.parent != self._root else self._root
+            self._name(key, inert_path(above.relative_to(self._root)), known.title(folder, self._small_file), folder.name)
+        name = self._named[key]
+        if name not in self._runs:
+            self._runs[name] = RunFolder(name, folder, False, self._host, self._configs.pop(name, {}))
+        self._runs[name].note_file(path)
+        return self._runs[name]
+
+    def _key_of_run(self, key: str) -> str:
+        """Of a file with that key, or of a run in a database; "" where the run is called by the file's place."""
+        if "#" in key and format_of(key.partition("#")[0]) is not None:
+            return key
+        place = place_of(self._root / key, self._root)
+        return place.run if place.is_id else ""
+
+    def _small_file(self, path: Path) -> bytes:
+        """b"" for what cannot be read."""
+        try:
+            return read_file(path, self._root, MAX_META_BYTES)[0]
+        except (OSError, NotRead):
+            return b""
+
+    def _name(self, key: str, above: str, title: str, id_: str) -> None:
         """Of several with one title, those that come later have their id in their names, too."""
-        name = self._named.get(key)
-        if name is None:
-            plain, taken = f"{self._key(path.with_suffix(''))}/{titled(run.title)}", set(self._named.values())
-            names = plain, f"{plain}-{titled(run.id)[:SHORT_ID]}"
-            name = self._named[key] = next((name for name in names if name not in taken), f"{plain}-{titled(run.id)}")
+        plain, taken = f"{above}/{titled(title)}".removeprefix("./"), set(self._named.values())
+        names = plain, f"{plain}-{titled(id_)[:SHORT_ID]}"
+        self._named[key] = next((name for name in names if name not in taken), f"{plain}-{titled(id_)}")
+
+    def _run_in(self, path: Path, key: str, run: RunOf) -> RunFolder:
+        """A run of a database."""
+        if key not in self._named:
+            self._name(key, self._key(path.with_suffix("")), run.title, run.id)
+        name = self._named[key]
         if name not in self._runs:
             files = path.name, beside(path, "-wal").name
             self._runs[name] = RunFolder(name, path.parent, True, self._host, self._configs.pop(name, {}), files)
@@ -267,7 +301,9 @@ class Tail:
 
     def _run_of(self, path: Path) -> RunFolder:
         """Made when its first file is read."""
-        name, folder, single = place_of(path, self._root)
+        name, folder, single, is_id = place_of(path, self._root)
+        if is_id:
+            return self._run_by_title(path, name, folder)
         if name not in self._runs:
             self._runs[name] = RunFolder(name, folder, single, self._host, self._configs.pop(name, {}))
         return self._runs[name]
@@ -306,6 +342,6 @@ class _Budget:
         return len(records) >= TURN_RECORDS or self.bytes >= TURN_BYTES or time.monotonic() > self._until_s
 
 
-def is_followed(name: str) -> bool:
-    """Whether a file of that name is read at all."""
-    return format_of(name) is not None
+def is_followed(path: str) -> bool:
+    """Whether that file is read at all."""
+    return format_of(path) is not None

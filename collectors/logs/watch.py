@@ -58,7 +58,7 @@ class FolderWatch:
     """Hands out the files below a root that are new or have changed. Hidden folders are left alone, and links are not walked into."""
 
     def __init__(self, root: Path, accept: Callable[[str], bool], wake: threading.Event, *, poll_only: bool = False) -> None:
-        """`accept` judges a file name; `wake` is set when something changed."""
+        """`accept` judges the path of a file; `wake` is set when something changed."""
         self._root, self._accept, self._wake = str(root.resolve()), accept, wake
         self._lock = threading.Lock()
         self._dirty: set[str] = set()  # files
@@ -212,7 +212,7 @@ class FolderWatch:
                 found = [path for path in paths if not os.path.basename(path).startswith(".")]  # noqa: PTH119
                 self._fresh |= dict.fromkeys(found)
             else:
-                found = [path for path in paths if self._accept(os.path.basename(path))]  # noqa: PTH119
+                found = [path for path in paths if self._accept(path)]
                 self._dirty.update(found)
         if found:
             self._wake.set()
@@ -263,7 +263,7 @@ def _list(folder: str, accept: Callable[[str], bool]) -> tuple[Files, list[str]]
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
                     folders.append(entry.path)
-                if accept(entry.name) and (mark := _mark(entry.path)) is not None:
+                elif accept(entry.path) and (mark := _mark(entry.path)) is not None:
                     files[entry.path] = mark
     except OSError:  # gone since it was listed, or not ours to read
         pass

@@ -21,7 +21,8 @@ def record(program: str) -> None:
     with tempfile.TemporaryDirectory() as work:
         logs, told = Path(work) / "logs", Path(work) / "told.json"
         logs.mkdir()
-        command = [sys.executable, str(PROGRAMS / f"{program}.py"), str(logs), str(told)]
+        shutil.copytree(PROGRAMS, Path(work) / "programs")  # whose place some libraries write down
+        command = [sys.executable, f"programs/{program}.py", str(logs), str(told)]
         subprocess.run(command, input="\n", text=True, check=True, cwd=work)
         shutil.copy(told, RECORDED / f"{program}.json")
         with tarfile.open(RECORDED / f"{program}.tar.xz", "w:xz") as packed:

@@ -20,7 +20,7 @@ class LoggedRow(NamedTuple):
     """Values that share their time and step."""
 
     run: RunOf
-    row: int  # of its table
+    row: int | None  # of its table, where these numbers only rise
     time_s: float | None  # Unix seconds
     step: int | None
     values: Mapping[str, Any] | None  # None where they cannot be read

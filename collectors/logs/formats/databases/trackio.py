@@ -44,10 +44,10 @@ def read(db: sqlite3.Connection, state: dict[str, Any]) -> Iterator[LoggedItem]:
     for row, run, cells in _rows(db, state, "metrics", "timestamp, step, metrics"):
         state["check"] = _checksum((run.title, cells["timestamp"]))
         yield LoggedRow(run, row, moment(str(cells["timestamp"])), _step(cells["step"]), _object(cells["metrics"]))
-    for row, run, cells in _rows(db, state, "system_metrics", "timestamp, metrics"):
+    for _, run, cells in _rows(db, state, "system_metrics", "timestamp, metrics"):
         values = _object(cells["metrics"])
         named = None if values is None else {f"{SYSTEM}{name}": value for name, value in values.items()}
-        yield LoggedRow(run, row, moment(str(cells["timestamp"])), None, named)
+        yield LoggedRow(run, None, moment(str(cells["timestamp"])), None, named)
 
 
 def _rows(
