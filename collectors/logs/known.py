@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..records import Labels, labels_of
-from .formats import Format, delimited, exited, hparams, hugging_face, info, jsonl, mlflow, tensorboard, text, text_numbers
+from .formats import Format, delimited, exited, hparams, hugging_face, info, jsonl, mlflow, tensorboard, text, text_numbers, wandb
 from .formats.values import inert, inert_path
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ class Known(NamedTuple):
     stands_for: Callable[[Path], Path] = lambda path: path  # the file whose run and state this one has
     within: re.Pattern[str] | None = None  # the only folders whose files it takes
     main_of: Callable[[Path], Path] = lambda path: path  # the file that is read when this one changed
-    run_folder: Callable[[Path], Path | None] | None = None  # of the run, where that is called by a title that files in it give,
-    title: Callable[[Path, Callable[[Path], bytes]], str] | None = None  # which this makes, given the folder and what reads a file
+    run_folder: Callable[[Path], Path | None] | None = None  # of the run, where that is not the folder of the file
+    title: Callable[[Path, Callable[[Path], bytes]], str] | None = None  # of such a run, given its folder and what reads a file
 
 
 def rank_of(name: str) -> int:
@@ -163,6 +163,14 @@ def _mlflow(name: str, takes: Callable[[str], bool], reading: Literal["lines", "
     return Known(name, takes, reading, run_folder=mlflow.run_folder, title=mlflow.title, **others)
 
 
+def _wandb(origin: Origin, state: State) -> Format:
+    run, file = origin.run, inert(origin.name)
+    run.parts.add(wandb.LOGS)
+    found = wandb.WandbFile(run.name, _labels(origin), _fault(origin, file, state), functools.partial(run.take_config, file), state)
+    run.events[file] = found.life
+    return found
+
+
 def _beside_checkpoints(path: Path) -> Path:
     """`out/checkpoint-500/trainer_state.json -> out/trainer_state.json`"""
     return path.parent.parent / path.name if hugging_face.CHECKPOINT.fullmatch(path.parent.name) else path
@@ -190,6 +198,8 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
     Known("metrics", lambda name: name.endswith(".jsonl"), "lines", _metrics, suffix=".jsonl", first=events_of),
     Known("tensorboard", lambda name: name.startswith(tensorboard.NAME), "bytes", _tensorboard, part=tensorboard.part),
     Known("database", lambda name: DATABASE.fullmatch(name) is not None, "database", main_of=_main_of_database),
+    Known("wandb", lambda name: name.endswith(".wandb"), "bytes", _wandb, suffix=".wandb"),
+    Known("wandb output", lambda name: name == wandb.OUTPUT_FILE, "lines", _text, within=wandb.OUTPUT, run_folder=wandb.run_folder),
     Known("csv", lambda name: name.endswith(".csv"), "lines", _delimited, suffix=".csv", head_bytes=TABLE_HEAD_BYTES),
     Known("tsv", lambda name: name.endswith(".tsv"), "lines", _delimited, suffix=".tsv", head_bytes=TABLE_HEAD_BYTES),
     Known("hparams.yaml", lambda name: name == hparams.FILE, "whole", _hparams, most_bytes=hparams.MAX_YAML_BYTES),
@@ -217,7 +227,9 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
 def format_of(path: str | Path) -> Known | None:
     """None for a file that is not read."""
     folder, _, name = str(path).rpartition("/")
-    return None if name.startswith(".") else next((row for row in FORMATS if _takes(row, folder, name)), None)
+    if name.startswith(".") or (name.startswith("debug") and wandb.OWN_LOG.search(str(path))):
+        return None
+    return next((row for row in FORMATS if _takes(row, folder, name)), None)
 
 
 def _takes(row: Known, folder: str, name: str) -> bool:
@@ -252,7 +264,7 @@ def place_of(path: Path, root: Path) -> RunPlace:
     """
     known = format_of(path)
     if known and known.run_folder and (found := known.run_folder(path)) is not None and root in found.parents:
-        return RunPlace(inert_path(found.relative_to(root)), found, is_id=True)
+        return RunPlace(inert_path(found.relative_to(root)), found, is_id=known.title is not None)
     path = known.stands_for(path) if known else path
     folder = path.parent
     if folder == root and known is not None and known.part is not None:

@@ -29,8 +29,10 @@ def record(program: str) -> None:
             packed.add(logs, "logs", filter=plain)
 
 
-def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Without who wrote it."""
+def plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Without who wrote it, and without links."""
+    if member.issym():
+        return None
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ...database import columns_of
+from ..life import FAILED, FINISHED, KILLED, RUNNING
 from ..mlflow import seconds_of
-from ..mlflow.life import FAILED, FINISHED, KILLED, RUNNING
 from ..values import MAX_STEP, as_count
 from . import DatabaseKind, LoggedConfig, LoggedItem, LoggedLife, LoggedRow, RunOf
 

@@ -14,8 +14,8 @@ from ....records import Labels, Points, Record, RunInfo
 from .. import Arrival, Tally
 from ..hparams import parse
 from ..jsonl import BACKWARD_STEPS
+from ..life import FAILED, FINISHED, KILLED, RUNNING, Life
 from ..values import MAX_STEP, Fitting, as_count, as_time, inert
-from .life import FAILED, FINISHED, KILLED, RUNNING, Life
 
 RUN = r"[0-9a-f]{32}"
 METRIC = re.compile(rf"/{RUN}/metrics(/|$)")  # folders

@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ..jsonl import BACKWARD_STEPS
+from ..protobuf import Malformed
 from ..values import MAX_STEP
 from . import summary
 
@@ -129,7 +130,7 @@ class Templates:
         if size not in self._places:
             try:
                 spot = summary.spot(data[start : body + size])
-            except summary.Malformed:
+            except Malformed:
                 spot = None
             if spot is None:
                 return None
