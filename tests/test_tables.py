@@ -20,6 +20,7 @@ from collectors.logs.formats import Arrival
 from collectors.logs.formats.delimited import Delimited
 from collectors.logs.opening import NotMetrics
 from collectors.records import Points, labels_of
+from tests.telling import check_told, count_of, unpacked
 from tests.test_tail import DEADLINE_S, Follower
 
 RECORDED = Path(__file__).parent / "recorded" / "formats"
@@ -145,6 +146,12 @@ def test_what_lightning_writes_anew_for_a_new_column_is_counted_once(follower: F
         follower.restart()
     assert sorted(pairs(points_of(follower.records))) == sorted(expected)
     assert {point.segment for point in points_of(follower.records)} == {0}
+
+
+def test_what_pandas_writes_anew_each_time_is_read_as_pandas_reads_it(follower: Follower, tmp_path: Path) -> None:
+    told = unpacked("pandas_csv", tmp_path)
+    follower.values(count_of(told))
+    check_told(follower.records, told)
 
 
 def filled(text: str) -> list[tuple[int | None, str, float]]:

@@ -1,6 +1,8 @@
-"""Record what the libraries write, for tests/test_recorded_formats.py: the log folder, packed, beside what the library read back.
+"""Record what the libraries write, for `make test`: the log folder, packed, beside what the library read back.
 
-.integrations/bin/python -m tests.integrations.record [PROGRAM ...]
+python -m tests.integrations.environment long && .integrations/bin/python -m tests.integrations.record [PROGRAM ...]
+
+The files of TensorBoard, Lightning and Hugging Face are recorded by tests/record_tensorboard.py and tests/record_formats.py.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 PROGRAMS = Path(__file__).parent / "programs"
+PROGRAMS_RECORDED = ("pandas_csv", "trackio_log", "mlflow_files", "mlflow_sqlite", "wandb_offline")
 RECORDED = Path(__file__).parents[1] / "recorded" / "formats"
 
 
@@ -39,5 +42,5 @@ def plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or sorted(path.stem for path in PROGRAMS.glob("*_*.py")):
+    for name in sys.argv[1:] or PROGRAMS_RECORDED:
         record(name)
