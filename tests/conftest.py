@@ -20,6 +20,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from tests import leash
+from tests.following import Follower
 
 if TYPE_CHECKING:
     from tests.poisons.house import Houses
@@ -38,6 +39,13 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     leash.fasten()
+
+
+@pytest.fixture
+def follower(tmp_path: Path) -> Iterator[Follower]:
+    follower = Follower(tmp_path)
+    yield follower
+    follower.tail.close()
 
 
 def wait_for(what: Callable[[], T], timeout_s: float = 60.0, because: str = "") -> T:

@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -24,9 +24,8 @@ from collectors.logs.database import BeingWritten, opened
 from collectors.logs.followed_database import FollowedDatabase
 from collectors.logs.opening import NotRead
 from collectors.logs.run_folder import RunFolder
-from collectors.records import Event, Points
-from tests.telling import check_told, of_run, series_of, unpacked
-from tests.test_tail import DEADLINE_S, Follower
+from collectors.records import Event
+from tests.following import Follower, check_told, of_run, points_of, series_of, unpacked, until
 
 METRICS = "CREATE TABLE metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT, timestamp TEXT, run_name TEXT, step INTEGER, metrics TEXT)"
 JOURNALS = ["wal", "delete", "truncate", "persist"]
@@ -38,20 +37,6 @@ def follower(tmp_path: Path) -> Iterator[Follower]:
     follower = Follower(tmp_path / "logs")
     yield follower
     follower.tail.close()
-
-
-def until(follower: Follower, so: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not so():
-        assert time.monotonic() < deadline
-        follower.collect()
-        follower.wake.wait(min(0.05, follower.tail.period_s))
-    for _ in range(3):
-        follower.collect()
-
-
-def points(follower: Follower) -> list[Points]:
-    return [record for record in follower.records if isinstance(record, Points)]
 
 
 class Project:
@@ -75,10 +60,10 @@ def test_trackio_is_read_as_it_reads_itself(follower: Follower) -> None:
     check_told(follower.records, told)
     (activity,) = [run for run in follower.tail.live_runs() if run.run == "trackio/shop/small"]
     assert activity.files == ("shop.db", "shop.db-wal")  # by which its process is found
-    count = len(points(follower))
+    count = len(points_of(follower.records))
     follower.restart()
     until(follower, lambda: True)
-    assert len(points(follower)) == count
+    assert len(points_of(follower.records)) == count
 
 
 @pytest.mark.parametrize("journal", JOURNALS)
@@ -102,7 +87,7 @@ def test_what_is_written_while_it_is_read_comes_once_and_no_writer_waits(followe
         if (turn := turn + 1) % 20 == 0:
             follower.restart()
     writer.join()
-    until(follower, lambda: len(points(follower)) >= 300)
+    until(follower, lambda: len(points_of(follower.records)) >= 300)
     assert not failed
     for run, first in (("one", 1), ("two", 0)):
         assert series_of(of_run(follower.records, f"a/p/{run}")) == {"loss": [(step, step / 7) for step in range(first, 300, 2)]}
@@ -117,9 +102,9 @@ def test_reading_leaves_the_folder_as_it_was(follower: Follower, journal: str, c
     if closed:
         project.db.close()
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in follower.root.iterdir() if path.suffix != ".db-shm"}
-    until(follower, lambda: points(follower))
+    until(follower, lambda: points_of(follower.records))
     after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in follower.root.iterdir() if path.suffix != ".db-shm"}
-    assert before == after and {point.run for point in points(follower)} == {"p/one"}
+    assert before == after and {point.run for point in points_of(follower.records)} == {"p/one"}
     assert closed or journal != "wal" or project.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0  # nothing is held
     project.db.close()
 
@@ -132,7 +117,7 @@ def test_a_log_that_a_killed_program_or_a_copy_left_is_read(follower: Follower, 
     shutil.copytree(project.path.parent, tmp_path / "killed")
     (tmp_path / "killed").rename(follower.root / "killed")
     project.db.close()
-    until(follower, lambda: len(points(follower)) == 2)
+    until(follower, lambda: len(points_of(follower.records)) == 2)
     assert {path.name for path in (follower.root / "copied").iterdir()} == {"p.db", "p.db-wal"}
 
 
@@ -158,9 +143,9 @@ def test_runs_of_one_name_are_two_and_a_new_database_of_that_name_begins_anew(fo
         for id_, step in itertools.product(ids, range(3)):
             project.log("base", step, {"loss": turn}, id_)
         project.db.close()
-        until(follower, lambda turn=turn: len(points(follower)) >= (6, 9)[turn])
+        until(follower, lambda turn=turn: len(points_of(follower.records)) >= (6, 9)[turn])
         follower.restart()
-    counts = {run: len(of_run(points(follower), run)) for run in ("p/base", "p/base-bbbbbbbb", "p/base-cccccccc")}
+    counts = {run: len(of_run(points_of(follower.records), run)) for run in ("p/base", "p/base-bbbbbbbb", "p/base-cccccccc")}
     assert counts == {"p/base": 3, "p/base-bbbbbbbb": 3, "p/base-cccccccc": 3}
 
 
@@ -170,7 +155,7 @@ def test_an_older_copy_of_itself_is_not_counted_again(follower: Follower) -> Non
         project.log("base", step, {"loss": step})
         if step == 1:
             shutil.copy(project.path, follower.root / "kept")
-    until(follower, lambda: len(points(follower)) == 4)
+    until(follower, lambda: len(points_of(follower.records)) == 4)
     project.db.close()
     shutil.move(follower.root / "kept", project.path)
     with closing(sqlite3.connect(project.path)) as db, db:
@@ -180,7 +165,7 @@ def test_an_older_copy_of_itself_is_not_counted_again(follower: Follower) -> Non
     for step in range(2, 6):
         again.log("base", step, {"loss": step})
     again.db.close()
-    until(follower, lambda: len(points(follower)) >= 6)
+    until(follower, lambda: len(points_of(follower.records)) >= 6)
     assert series_of(follower.records) == {"loss": [(step, float(step)) for step in range(6)]}
 
 
@@ -193,7 +178,7 @@ def test_a_bad_row_costs_itself(follower: Follower) -> None:
     project.log("../o/?d", 9, {"acc": float("nan")})
     project.db.close()
     until(follower, lambda: "p.db" in follower.offsets)
-    (run,) = {record.run for record in points(follower)}
+    (run,) = {record.run for record in points_of(follower.records)}
     assert run == "p/o/?d" and [step for step, _ in series_of(follower.records)["acc"]] == [3, 4, None, 9]
     offset = follower.offsets["p.db#../o/?d"]
     assert (offset.lines_skipped, offset.fields_skipped) == (3, 2) and offset.first_skip == "row 1: cannot be read"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,19 +14,9 @@ from hypothesis import strategies as st
 
 from collectors.logs.formats.mlflow import MetricFile, RunMeta
 from collectors.records import Event, Points, RunInfo
-from tests.telling import check_told, count_of, of_run, series_of, unpacked
-from tests.test_databases import until
-from tests.test_tail import Follower
+from tests.following import Follower, check_told, count_of, of_run, series_of, unpacked, until
 
 RUN_ID = "0123456789abcdef0123456789abcdef"
-
-
-@pytest.fixture
-def follower(tmp_path: Path) -> Iterator[Follower]:
-    (tmp_path / "logs").mkdir()
-    follower = Follower(tmp_path / "logs")
-    yield follower
-    follower.tail.close()
 
 
 def ends(follower: Follower) -> dict[str, object]:

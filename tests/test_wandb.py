@@ -7,10 +7,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,17 +16,7 @@ from collectors.logs.formats.wandb import WandbFile
 from collectors.logs.formats.wandb.blocks import BLOCK_BYTES, HEADER, BlockCutter
 from collectors.logs.opening import NotRead
 from collectors.records import Event, LogLine, Points, Record
-from tests.telling import check_told, count_of, unpacked
-from tests.test_databases import until
-from tests.test_tail import Follower
-
-
-@pytest.fixture
-def follower(tmp_path: Path) -> Iterator[Follower]:
-    (tmp_path / "logs").mkdir()
-    follower = Follower(tmp_path / "logs")
-    yield follower
-    follower.tail.close()
+from tests.following import Follower, check_told, count_of, unpacked, until
 
 
 @functools.cache

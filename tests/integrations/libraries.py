@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.following import Follower, check_told, count_of
 from tests.integrations.environment import PYTHON, SKIPPED, is_ready, plain_environment
-from tests.telling import check_told, count_of
-from tests.test_tail import Follower
 
 PROGRAMS = Path(__file__).parent / "programs"
 SHORT = ("torch_tensorboard", "tensorboardx_scalars", "hf_trainer", "lightning_csv", "pandas_csv", "trackio_log")
