@@ -210,8 +210,8 @@ def seconds(folder: Path, lines: Sequence[bytes]) -> list[float]:
 
 def turn(folder: Path, lines: Sequence[bytes], kind: str) -> float:
     store = open_store(folder, write=True)
-    numbers = None if kind == "plain" else TextNumbers("a", labels_of(host="box"))
-    text = Text("a", "train.log", START_S, None, numbers)
+    numbers = TextNumbers("a", labels_of(host="box"))
+    text = Text("a", "train.log", START_S, None, None if kind == "plain" else lambda rank, kept: numbers)
     took_s = 0.0
     for since in range(0, len(lines), BATCH):
         began_s = time.process_time()

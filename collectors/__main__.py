@@ -20,6 +20,7 @@ from typing import Any
 from . import VERSION
 from .gpu.nvml import NvmlCollector, StaleLibrary
 from .host.machine import HostCollector
+from .logs.outputs import OutputFiles
 from .logs.tail import Tail
 from .mounts import is_remote
 from .options import CollectorOptions, add_flags, options_of
@@ -83,14 +84,17 @@ class Collectors:
         self._host = socket.gethostname()
         self._store: Store = open_store(data_dir, write=True, limits=Limits(options.retention_s, options.max_bytes))
         wake = threading.Event()
+        outputs = OutputFiles([data_dir])
         self._aside = SetAside(data_dir, log_dir)
-        tail = Tail(
+        tail = self._tail = Tail(
             log_dir,
             self._host,
             self._store.offsets(),
             wake,
-            poll_only=is_remote(log_dir),
+            poll_only=any(is_remote(log_dir / name) for name in options.only or (".",)),
             left_alone=self._aside.reason,
+            outputs=outputs.files,
+            only=options.only,
         )
         known = {run.name: run.last_time_s for run in self._store.runs()}
 
@@ -101,7 +105,12 @@ class Collectors:
 
         finder = Finder(self._host, fresh_s=FRESH_S)
         self._lives = LivesCollector(
-            live_runs, finder, self._last_lines, host=self._host, written=self._store.events(kinds=(SEEN, EXIT))
+            live_runs,
+            finder,
+            self._last_lines,
+            host=self._host,
+            written=self._store.events(kinds=(SEEN, EXIT)),
+            on_found=outputs.look,
         )
         self._gpu = NvmlCollector(self._host)
         self._profile = ProfileCollector(
@@ -169,6 +178,7 @@ class Collectors:
             "profile": self._switch_profile,
             "note": self._note,
             "exited": self._lives.exited,
+            "read": self._tail.read_anyway,
         }
 
     def _last_lines(self, run: str) -> list[str]:

@@ -27,6 +27,7 @@ class Flag(NamedTuple):
 FLAGS = {
     "log_dir": Flag("--log-dir", "log folder to follow (default: ./logs)", "FOLDER", Path),
     "data_dir": Flag("--data-dir", "where data is stored (default: <log-dir>/.deepseek)", "FOLDER", Path),
+    "only": Flag("--only", "a folder of the log folder: follow this one, and others that are named so", "FOLDER"),
     "retention_s": Flag(
         "--retention",
         "delete GPU, host and profile samples older than this, e.g. 30d; runs are kept (default: never)",
@@ -58,6 +59,7 @@ class CollectorOptions:
 
     log_dir: Path
     data_dir: Path
+    only: tuple[str, ...] = ()  # paths of folders in log_dir: nothing else of it is followed; () for all
     retention_s: float | None = None
     max_bytes: int | None = None
     profile: bool = True
@@ -73,14 +75,17 @@ class CollectorOptions:
             flag, value = FLAGS[field.name], getattr(self, field.name)
             if value == field.default:
                 continue
-            yield flag.name
-            if flag.metavar is not None:
-                yield flag.write(value)
+            for each in value if isinstance(value, tuple) else (value,):
+                yield flag.name
+                if flag.metavar is not None:
+                    yield flag.write(each)
 
     def as_json(self) -> dict[str, Any]:
         """For the writer's lock: two collectors of equal options do the same. The lock is in the data folder, which is therefore left out."""
         return {
-            name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items() if name != "data_dir"
+            name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+            if name != "data_dir"
         }
 
 
@@ -92,6 +97,8 @@ def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(FLAG
             parser.add_argument(flag.name, dest=name, action="store_false", help=flag.help)
         elif flag.choices is not None:
             parser.add_argument(flag.name, dest=name, choices=flag.choices, help=flag.help)
+        elif name == "only":
+            parser.add_argument(flag.name, action="append", metavar=flag.metavar, help=flag.help)
         else:
             default = Path("logs") if name == "log_dir" else None
             parser.add_argument(flag.name, dest=name, type=flag.parse, metavar=flag.metavar, default=default, help=flag.help)
@@ -99,5 +106,5 @@ def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(FLAG
 
 def options_of(parsed: argparse.Namespace, log_dir: Path, data_dir: Path) -> CollectorOptions:
     """From what `add_flags` parsed, with its folders as they were found."""
-    others = {name: getattr(parsed, name) for name in FLAGS if name not in ("log_dir", "data_dir")}
-    return CollectorOptions(log_dir, data_dir, **others)
+    others = {name: getattr(parsed, name) for name in FLAGS if name not in ("log_dir", "data_dir", "only")}
+    return CollectorOptions(log_dir, data_dir, tuple(getattr(parsed, "only", None) or ()), **others)

@@ -42,6 +42,16 @@ class LogLine(NamedTuple):
     time_s: float
     level: int  # as in `logging`: 10, 20, 30, 40, 50; 0 where the line names none
     text: str
+    rank: int | None = None  # of the process that wrote it, where the line or the file's name says so
+
+
+class ProgressBar(NamedTuple):
+    """The present state of a progress bar, at the end of a text log; replaces the file's earlier one, and is no line."""
+
+    run: str
+    file: str  # relative to the run's folder
+    time_s: float
+    text: str  # without colours; "" where there is none any more
 
 
 class Event(NamedTuple):
@@ -106,6 +116,9 @@ class Profile(NamedTuple):
     errors: int = 0
 
 
+DATA = "data"  # in the state of a file that is not read because it looks like data
+
+
 class Offset(NamedTuple):
     """How far a file of the log folder has been read, and the parser's state."""
 
@@ -121,6 +134,11 @@ class Offset(NamedTuple):
     state: Mapping[str, Any]  # the parser's own, JSON
     trouble: str = ""  # why the file is set aside, one sentence; "" while it is read
 
+    @property
+    def is_data(self) -> bool:
+        """Whether it is not read because it looks like data."""
+        return bool(self.trouble) and DATA in self.state
+
 
 class SourceText(NamedTuple):
     """The text of a source file as a process of a run loaded it, or why it is not known."""
@@ -133,4 +151,4 @@ class SourceText(NamedTuple):
     why: str = ""  # one sentence on why the text is not kept, "" where it is
 
 
-Record: TypeAlias = Points | LogLine | Event | RunInfo | Profile | Offset | SourceText
+Record: TypeAlias = Points | LogLine | ProgressBar | Event | RunInfo | Profile | Offset | SourceText

@@ -49,6 +49,16 @@ class Changes:
         except ControlError as error:
             raise BadRequest(str(error)) from error
 
+    def read_data(self, run: str, path: str) -> None:
+        """Read a file of a run that was left because it looks like data. Raises NotFound, BadRequest."""
+        self._check()
+        if all(offset.path != path for offset in self._queries.files(run)):
+            raise BadRequest(f"{path!r} is no file of {run!r}; GET /api/v1/files lists them")
+        try:
+            ask(self._queries.data_dir, "read", key=path)
+        except ControlError as error:
+            raise BadRequest(str(error)) from error
+
     def _saved(self, save: Callable[[], T]) -> T:
         self._check()
         try:

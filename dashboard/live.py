@@ -15,7 +15,7 @@ from collectors.store.protocol import Delta, StoreError
 
 from .api import PREFIX
 from .api.encoding import encode
-from .api.logs import line_row
+from .api.logs import bar_row, line_row
 from .api.machine import StateAnswer, state_answer
 from .api.messages import DeltaMessage, LiveMessage, StateMessage
 from .api.points import live_row
@@ -198,9 +198,10 @@ class Client:
         series = [live_row(points) for points in delta.points if self.wants.has(points.run, points.name)]
         lines = [line_row(line) for line in delta.lines if line.run in self.wants.runs]
         events = [event_row(event) for event in delta.events if event.run in self.wants.runs]
-        if not (series or lines or events):
+        bars = [bar_row(bar) for bar in delta.bars if bar.run in self.wants.runs]
+        if not (series or lines or events or bars):
             return None
-        return {"type": "delta", "cursor": delta.seq, "series": series, "lines": lines, "events": events}
+        return {"type": "delta", "cursor": delta.seq, "series": series, "lines": lines, "events": events, "bars": bars}
 
     async def _send(self, message: LiveMessage) -> None:
         """Raises nothing: a client that is gone is noticed by `listen`, one that does not read is cut off."""

@@ -14,7 +14,7 @@ from collectors.process.claims import processes_of
 from collectors.process.identity import Identity, identity_of
 from collectors.process.proc import descendants, environment_of
 from collectors.process.ranks import Gpus, gpus_of
-from collectors.records import Event, Offset
+from collectors.records import Event, Offset, ProgressBar
 from collectors.service.control import ControlError, ask
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
 
@@ -194,6 +194,10 @@ class Queries:
         if query.run is not None:
             self.check_run(query.run)
         return self._store.logs(query)
+
+    def bars(self, run: str | None) -> list[ProgressBar]:
+        """The progress bars at the end of a run's text logs; none without a run."""
+        return [] if run is None else self._store.bars(run)
 
     # -- profile -------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import pytest
+from hypothesis import settings
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from tests import leash
@@ -38,6 +39,8 @@ def pytest_configure() -> None:
     """What a shell ignores in the background would be ignored by all programs that the tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    settings.register_profile("patient", deadline=None)  # a machine that does other work, too, is no fault of an example
+    settings.load_profile("patient")
     leash.fasten()
 
 
@@ -151,6 +154,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     """Any error in the browser's console fails the test, unless it contains a text of the test module's EXPECTED_ERRORS."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(60_000)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on(

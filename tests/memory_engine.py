@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from collectors.records import Event, Frame, Labels, LogLine, Offset, Points, Profile, Record, RunInfo, SourceText
+from collectors.records import Event, Frame, Labels, LogLine, Offset, Points, Profile, ProgressBar, Record, RunInfo, SourceText
 from collectors.store import buckets as bucketing
 from collectors.store.protocol import (
     Axis,
@@ -102,7 +102,7 @@ class MemoryStore:
     def _sum_up(self, name: str) -> Run:
         lines = [points for points in self._all(Points) if points.run == name]
         times = [line.time_s for line in lines if line.time_s is not None]
-        seen = times + [line.time_s for line in self._all(LogLine) if line.run == name]
+        seen = times + [line.time_s for kind in (LogLine, ProgressBar) for line in self._all(kind) if line.run == name]
         steps = [line.step for line in lines if line.step is not None]
         files = [offset for offset in self.offsets().values() if offset.run == name]
         intervals = np.diff(times[-INTERVALS - 1 :]).tolist()
@@ -162,6 +162,10 @@ class MemoryStore:
         older = [(number, line) for number, line in lines if query.before is None or number < query.before]
         page = older[len(older) - min(query.limit, len(older)) :]
         return LogPage([line for _, line in page], len(lines), page[0][0] if len(older) > len(page) > 0 else None)
+
+    def bars(self, run: str) -> list[ProgressBar]:
+        newest = {bar.file: bar for bar in self._all(ProgressBar) if bar.run == run}
+        return sorted((bar for bar in newest.values() if bar.text), key=lambda bar: bar.time_s)
 
     def events(
         self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
@@ -257,7 +261,8 @@ class MemoryStore:
             for key, found in rows.items()
         ]
         lines = [line for line in self._all(LogLine, seq) if lines_of is None or line.run in lines_of]
-        return Delta(self.seq(), True, live, lines, self._all(Event, seq))
+        bars = {(bar.run, bar.file): bar for bar in self._all(ProgressBar, seq) if lines_of is None or bar.run in lines_of}
+        return Delta(self.seq(), True, live, lines, self._all(Event, seq), list(bars.values()))
 
 
 def _catalogued(one: int, run: str | None, name: str, labels: Labels, rows: Sequence[Points]) -> Series:

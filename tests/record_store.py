@@ -12,7 +12,20 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
-from collectors.records import Event, Frame, LogLine, Offset, Points, Profile, Record, RunInfo, SourceText, StackSample, labels_of
+from collectors.records import (
+    Event,
+    Frame,
+    LogLine,
+    Offset,
+    Points,
+    Profile,
+    ProgressBar,
+    Record,
+    RunInfo,
+    SourceText,
+    StackSample,
+    labels_of,
+)
 from collectors.store.open import open_store
 from collectors.store.sqlite import files, schema
 from collectors.store.sqlite.columns.chunks import ROWS
@@ -23,6 +36,7 @@ HOST = labels_of(host="box")
 GPU = labels_of(gpu=0, host="box", uuid="GPU-1")
 PAGE = 64 * ROWS
 STEPS = PAGE + ROWS + 20  # a page, a chunk, and rows in head
+BAR = ProgressBar("a", "out.log", START_S, "45%|####")
 SOURCE = SourceText("a", "/job/train.py", "9f86", "def main(): pass\n", START_S)
 
 
@@ -39,7 +53,7 @@ def write(data_dir: Path) -> None:
     store.append([RunInfo("a", {"kind": "training"}), Event("a", "start", START_S, fields={"pid": 7}), *run_records(0, STEPS - 20)])
     while store.compact(1.0):
         pass
-    store.append([*run_records(STEPS - 20, STEPS), LogLine("a", "out.log", START_S, 40, "it went wrong"), SOURCE])
+    store.append([*run_records(STEPS - 20, STEPS), LogLine("a", "out.log", START_S, 40, "it went wrong"), BAR, SOURCE])
     stack = (Frame("main", "train.py", 1), Frame("load", "data.py", 88))
     sample = StackSample(10**9, 10**9, 7, stack, True, 5 * 10**8)
     gpu = [Points(None, GPU, ("gpu/util",), (float(second),), START_S + second, None) for second in range(10)]

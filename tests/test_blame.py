@@ -76,8 +76,10 @@ def test_the_planted_function_is_named_with_what_it_cost(runs: dict[str, Recordi
 def test_a_healthy_window_looks_like_normal(runs: dict[str, Recording], program: str) -> None:
     for window in runs[program].windows(3.0, COUNT, lossy=False):
         verdict = runs[program].blame(window)
-        assert verdict.verdict == "no_difference", verdict.sentence
-        assert verdict.sentence == "This window looks like normal: no function takes longer than chance explains."
+        assert verdict.verdict == "no_difference" or verdict.confidence == "low", (
+            verdict.sentence
+        )  # test_blame_long.py counts those
+        assert verdict.verdict != "no_difference" or "longer than chance explains" in verdict.sentence
 
 
 def named(verdict: Verdict) -> str:

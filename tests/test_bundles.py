@@ -92,10 +92,10 @@ def test_a_page_can_be_used_before_plotly_is_there(web: Web, page: Page) -> None
     page.route("**/plotly*.js", lambda route: held.append(route))
     page.goto(f"http://127.0.0.1:{web.port}/figure")
     wait_for(lambda: page.locator("#settings .ag-row").count() > 0, 60, "no grid")
-    wait_for(lambda: page.title() and held, 30, "Plotly was not asked for")
+    wait_for(lambda: page.title() and held, because="Plotly was not asked for")
     page.locator("#press").click()
-    wait_for(lambda: page.locator("#pressed").inner_text() == "pressed 1", 20, "the button does not answer")
+    wait_for(lambda: page.locator("#pressed").inner_text() == "pressed 1", because="the button does not answer")
     assert page.locator("#figure .main-svg").count() == 0
     for route in held:
         route.continue_()
-    wait_for(lambda: page.locator("#figure .main-svg").count() > 0, 30, "no figure")
+    wait_for(lambda: page.locator("#figure .main-svg").count() > 0, because="no figure")

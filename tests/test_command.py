@@ -183,7 +183,7 @@ def test_beside_a_store_that_cannot_be_read_every_answer_says_so_until_it_is_mov
         with connect(running.address.replace("http", "ws") + "/api/v1/live") as socket:
             assert "the store is damaged" in json.loads(socket.recv(10))["problems"][0]
             runs.rename(runs.with_suffix(".damaged"))
-            wait_for(lambda: json.loads(socket.recv(10)).get("problems") == [], timeout_s=40)
+            wait_for(lambda: json.loads(socket.recv(10)).get("problems") == [])
         wait_for(lambda: running.values("a", "train/loss") == [2.5])
         assert "Traceback" not in running.errors.read_text()
 
@@ -213,7 +213,7 @@ def test_a_killed_dashboards_collector_ends_by_itself_and_the_next_one_starts_it
         collector = first.collector_pid()
         first.stop(signal.SIGKILL)
         assert collector is not None
-        wait_for(lambda: start_ticks(collector) is None, 4, "the collector outlives its dashboard")
+        wait_for(lambda: start_ticks(collector) is None, because="the collector outlives its dashboard")
         with dashboard(tmp_path / "logs") as second:
             assert second.collector_pid() != collector
             (tmp_path / "logs" / "a.jsonl").write_text(LOGGER)

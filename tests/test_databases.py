@@ -42,12 +42,13 @@ def follower(tmp_path: Path) -> Iterator[Follower]:
 class Project:
     """A database as Trackio writes it."""
 
-    def __init__(self, path: Path, journal: str = "wal") -> None:
+    def __init__(self, path: Path, journal: str = "wal", is_new: bool = True) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         self.db.execute(f"PRAGMA journal_mode = {journal}")
-        self.db.execute(METRICS)
+        if is_new:
+            self.db.execute(METRICS)
 
     def log(self, run: str, step: object, metrics: object, run_id: str = "") -> None:
         row = run_id or run, "2025-11-24T16:00:00+00:00", run, step, metrics if isinstance(metrics, bytes) else json.dumps(metrics)
@@ -92,6 +93,31 @@ def test_what_is_written_while_it_is_read_comes_once_and_no_writer_waits(followe
     for run, first in (("one", 1), ("two", 0)):
         assert series_of(of_run(follower.records, f"a/p/{run}")) == {"loss": [(step, step / 7) for step in range(first, 300, 2)]}
     project.db.close()
+
+
+@pytest.mark.parametrize("journal", JOURNALS)
+def test_a_program_that_opens_it_anew_for_each_row_is_followed_without_trouble(follower: Follower, journal: str) -> None:
+    """As Trackio does; each time it is closed, its write-ahead log goes."""
+    path, troubles, failed = follower.root / "p.db", set(), []
+
+    def write() -> None:
+        try:
+            for step in range(100):
+                project = Project(path, journal, is_new=not step)
+                project.log("one", step, {"loss": step})
+                project.db.close()
+        except sqlite3.Error as error:
+            failed.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while writer.is_alive():
+        follower.collect()
+        troubles.add(follower.tail.trouble())
+    writer.join()
+    until(follower, lambda: len(points_of(follower.records)) >= 100)
+    assert series_of(follower.records) == {"loss": [(step, float(step)) for step in range(100)]} and not failed
+    assert troubles == {""}
 
 
 @pytest.mark.parametrize("journal", JOURNALS)

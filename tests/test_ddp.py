@@ -50,7 +50,7 @@ def test_two_ranks_are_one_run_and_stop_together(tmp_path: Path) -> None:
         training(tmp_path, *flags, RANK="0", WORLD_SIZE="2", MASTER_PORT=port) as one,
         training(tmp_path, *flags, RANK="1", WORLD_SIZE="2", MASTER_PORT=port) as two,
     ):
-        wait_for(lambda: len(lines_of(tmp_path, "two")) > 3, timeout_s=60)
+        wait_for(lambda: len(lines_of(tmp_path, "two")) > 3)
         two.send_signal(signal.SIGTERM)
         assert (one.wait(20), two.wait(20)) == (0, 0)
     assert len(events_of(tmp_path, "two", "checkpoint")) == 1
@@ -64,7 +64,7 @@ def test_a_torchrun_that_is_stopped_goes_on_bit_for_bit_each_rank_with_its_own_d
     with command(
         tmp_path, sys.executable, *TORCHRUN, "--master-port", free_port(), "-m", "--", "trainer", "--run", "parts", *flags
     ) as agent:
-        wait_for(lambda: len(lines_of(tmp_path, "parts")) > 3, timeout_s=60)
+        wait_for(lambda: len(lines_of(tmp_path, "parts")) > 3)
         agent.send_signal(signal.SIGTERM)  # it hands it on to the ranks
         agent.communicate(timeout=60)
     assert 3 < len(values_of(tmp_path, "parts", "train/loss")) < 60

@@ -65,18 +65,18 @@ def flame_names(page: Page) -> list[str]:
 
 def test_the_page_shows_a_falling_loss_moving_host_lanes_and_the_trainers_frames(demo: Dashboard, page: Page) -> None:
     page.goto(demo.address)
-    first = wait_for(lambda: drawn(page, "train/loss"), 30, "no loss on the chart")
-    host = wait_for(lambda: drawn(page, "host/cpu_pct"), 10, "no host lane")
+    first = wait_for(lambda: drawn(page, "train/loss"), because="no loss on the chart")
+    host = wait_for(lambda: drawn(page, "host/cpu_pct"), because="no host lane")
     wait_for(lambda: drawn(page, "train/loss")["v"] < first["v"] - 0.5, 60, "the loss does not fall")
-    wait_for(lambda: drawn(page, "host/cpu_pct")["t"] > host["t"], 10, "the host lane stands still")
-    wait_for(lambda: {"train", "GPT.forward"} & set(flame_names(page)), 30, "no frame of the trainer")
-    wait_for(lambda: "No NVIDIA driver found" in page.inner_text("body"), 5, "nothing said of the missing GPU")
+    wait_for(lambda: drawn(page, "host/cpu_pct")["t"] > host["t"], because="the host lane stands still")
+    wait_for(lambda: {"train", "GPT.forward"} & set(flame_names(page)), because="no frame of the trainer")
+    wait_for(lambda: "No NVIDIA driver found" in page.inner_text("body"), because="nothing said of the missing GPU")
 
 
 def test_a_dragged_window_shows_the_flame_graph_and_the_log_lines_of_exactly_that_window(demo: Dashboard, page: Page) -> None:
     page.goto(demo.address)
     wait_for(lambda: drawn(page, "train/loss").get("count", 0) > 100, 60, "too few steps on the chart")
-    wait_for(lambda: demo_flame(demo)["samples"] > 200, 30, "no profile yet")
+    wait_for(lambda: demo_flame(demo)["samples"] > 200, because="no profile yet")
     plot = page.locator(".lane .u-over").first.bounding_box()
     assert plot is not None
     right = plot["x"] + plot["width"] - 4
@@ -84,8 +84,8 @@ def test_a_dragged_window_shows_the_flame_graph_and_the_log_lines_of_exactly_tha
     page.mouse.down()
     page.mouse.move(right, plot["y"] + 12, steps=8)
     page.mouse.up()
-    window = wait_for(lambda: page.evaluate("() => globalThis.deepseek.window"), 5, "no window was selected")
-    wait_for(lambda: {"train", "GPT.forward"} & set(flame_names(page)), 20, "no frame of the trainer in the window")
+    window = wait_for(lambda: page.evaluate("() => globalThis.deepseek.window"), because="no window was selected")
+    wait_for(lambda: {"train", "GPT.forward"} & set(flame_names(page)), because="no frame of the trainer in the window")
     told = demo.get(f"/api/v1/flame?run={run_of(demo)}&from={window['from']}&to={window['to']}")
     assert any(frame["name"].endswith("forward") for frame in told["frames"])
     assert "from=" in page.url, "the window stands in the address, so that a colleague sees the same"
@@ -148,7 +148,7 @@ def test_killing_the_collector_loses_and_doubles_nothing(running: Dashboard) -> 
                 killed += 1
             time.sleep(0.7)
     assert killed >= 3
-    wait_for(lambda: len(running.values("a", "train/loss")) >= count, 40, "points are missing")
+    wait_for(lambda: len(running.values("a", "train/loss")) >= count, because="points are missing")
     assert running.values("a", "train/loss") == [float(step) for step in range(count)]
 
 
@@ -176,14 +176,14 @@ def test_two_runs_and_two_ranks_each_keep_their_own_curves_processes_and_profile
         assert {one["labels"].get("rank"): set(one["last"]) for one in curves} == {None: {0.0}, "1": {1.0}}
         assert pids(running, "alone") == {0: alone.pid}
         assert pids(running, "two") == {0: first.pid, 1: second.pid}
-        wait_for(lambda: "work_alone" in names(running, "alone"), 30, "no profile of the one run")
-        wait_for(lambda: processes(running, "two") == {first.pid, second.pid}, 30, "no profile of both ranks")
+        wait_for(lambda: "work_alone" in names(running, "alone"), because="no profile of the one run")
+        wait_for(lambda: processes(running, "two") == {first.pid, second.pid}, because="no profile of both ranks")
         assert "work_of_two" in names(running, "two")
         assert "work_of_two" not in names(running, "alone")
         assert "work_alone" not in names(running, "two")
         second.kill()
         second.wait()
-        wait_for(lambda: running.run("two")["state"] == "killed", 10, "a killed rank is not noticed")
+        wait_for(lambda: running.run("two")["state"] == "killed", because="a killed rank is not noticed")
         assert running.run("alone")["state"] == "running"
 
 
@@ -208,12 +208,12 @@ def test_without_profiling_the_flame_panel_says_why(tmp_path: Path, page: Page) 
     with dashboard(tmp_path / "logs", "--no-profile") as running, script(LOGGER, str(running.log_dir), "a", "2000"):
         wait_for(lambda: running.run("a").get("points"))
         page.goto(running.address)
-        wait_for(lambda: "Profiling is off" in page.inner_text("body"), 10, "the panel does not say why it is empty")
+        wait_for(lambda: "Profiling is off" in page.inner_text("body"), because="the panel does not say why it is empty")
         assert flame(running, "a")["note"]["sentence"].startswith("Profiling is off")
 
 
 def test_a_run_that_a_browser_watches_appears_by_itself(running: Dashboard, page: Page) -> None:
     page.goto(running.address)
-    wait_for(lambda: "No runs in" in page.inner_text("body"), 10, "nothing said of the empty folder")
+    wait_for(lambda: "No runs in" in page.inner_text("body"), because="nothing said of the empty folder")
     with script(LOGGER, str(running.log_dir), "late", "3000"):
-        wait_for(lambda: drawn(page, "train/loss"), 15, "the new run is not shown")
+        wait_for(lambda: drawn(page, "train/loss"), because="the new run is not shown")

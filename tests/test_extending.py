@@ -81,26 +81,26 @@ def test_a_page_of_dash_components_is_one_file(running: Dashboard, browser: Brow
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(f"{running.address}/losses?run=a")
-    wait_for(lambda: page.evaluate("() => 'train/loss' in (globalThis.deepseek?.drawn ?? {})"), 30, "no time chart")
+    wait_for(lambda: page.evaluate("() => 'train/loss' in (globalThis.deepseek?.drawn ?? {})"), because="no time chart")
     numbers = page.locator("#numbers")
-    wait_for(lambda: "points" in numbers.inner_text(), 20, "the callback did not answer")
-    wait_for(lambda: page.locator("#histogram .js-plotly-plot").count() == 1, 20, "no figure")
+    wait_for(lambda: "points" in numbers.inner_text(), because="the callback did not answer")
+    wait_for(lambda: page.locator("#histogram .js-plotly-plot").count() == 1, because="no figure")
     assert [link.inner_text() for link in page.locator(".nav a").all()][-1].split() == ["9", "Losses"]
-    wait_for(lambda: page.evaluate("() => globalThis.deepseek.drawn['train/loss'].count > 60"), 20, "it does not follow")
+    wait_for(lambda: page.evaluate("() => globalThis.deepseek.drawn['train/loss'].count > 60"), because="it does not follow")
     before = numbers.inner_text()
     drag(page, 0.93, 0.99)  # without the beginning
-    wait_for(lambda: "from=" in page.evaluate("() => location.search"), 20, "nothing is selected")
-    wait_for(lambda: numbers.inner_text() != before, 20, "the callback does not know the window")
+    wait_for(lambda: "from=" in page.evaluate("() => location.search"), because="nothing is selected")
+    wait_for(lambda: numbers.inner_text() != before, because="the callback does not know the window")
     page.close()
     assert problems == []
 
 
 def test_a_format_is_one_file_and_one_row(running: Dashboard) -> None:
-    wait_for(lambda: running.values("a", "acc") == [0.25], 10, "the table was not read")
+    wait_for(lambda: running.values("a", "acc") == [0.25], because="the table was not read")
 
 
 def test_a_metric_is_one_row_and_one_value(running: Dashboard) -> None:
-    series = wait_for(lambda: running.get("/api/v1/series?match=uptime")["series"], 10, "no uptime")
+    series = wait_for(lambda: running.get("/api/v1/series?match=uptime")["series"], because="no uptime")
     assert [(one["name"], one["unit"], one["label"]) for one in series] == [("host/uptime_s", "s", "Uptime")]
 
 

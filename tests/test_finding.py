@@ -78,7 +78,7 @@ def prints_is_found(run: RunActivity, finder: Finder | None = None) -> None:
         pids = found(run, finder=finder)["run"]
         return [command_of(pid)[1:] for pid in pids] == [[str(PLAIN / "prints.py")]]
 
-    wait_for(look, 10, "it is not the run, or not alone")
+    wait_for(look, because="it is not the run, or not alone")
 
 
 def test_a_forked_worker_that_inherits_the_open_file_is_no_main_process(tmp_path: Path) -> None:

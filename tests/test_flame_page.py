@@ -104,9 +104,9 @@ def address(page: Page) -> dict[str, str]:
 
 def open_starved(run: Run, page: Page, more: str = "") -> None:
     page.goto(f"{run.running.address}/flame?{run.starved}{more}")
-    wait_for(lambda: "decode_image" in flame_names(page), 30, "no flame graph of the window")
-    wait_for(lambda: "decode_image" in page.inner_text(".flame-head .said"), 20, "the head does not name the function")
-    wait_for(lambda: page.locator("#content .flame-page").count() == 1, 20, "the page does not move into Dash's layout")
+    wait_for(lambda: "decode_image" in flame_names(page), because="no flame graph of the window")
+    wait_for(lambda: "decode_image" in page.inner_text(".flame-head .said"), because="the head does not name the function")
+    wait_for(lambda: page.locator("#content .flame-page").count() == 1, because="the page does not move into Dash's layout")
 
 
 def first_row(page: Page) -> str:
@@ -116,9 +116,9 @@ def first_row(page: Page) -> str:
 
 def test_the_page_names_the_line_its_source_its_callers_and_what_it_was_compared_with(run: Run, page: Page) -> None:
     open_starved(run, page)
-    wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), 20, "the head does not tell what normal is")
-    wait_for(lambda: page.inner_text(".flame-side .title") == "decode_image", 10, "the blamed function is not the selected one")
-    wait_for(lambda: "hashlib.md5(bytes(5000))" in page.inner_text(".source"), 10, "the source is not shown")
+    wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), because="the head does not tell what normal is")
+    wait_for(lambda: page.inner_text(".flame-side .title") == "decode_image", because="the blamed function is not the selected one")
+    wait_for(lambda: "hashlib.md5(bytes(5000))" in page.inner_text(".source"), because="the source is not shown")
     assert re.search(r"\+\d+ ms", page.inner_text(".totals"))
     side = page.inner_text(".flame-side")
     assert "Callers" in side
@@ -131,12 +131,12 @@ def test_the_graph_can_be_walked_and_zoomed_by_keys_and_read_as_a_table(run: Run
     open_starved(run, page)
     page.keyboard.press("f")
     page.keyboard.press("ArrowUp")
-    wait_for(lambda: page.inner_text(".flame-side .title") == "train", 5, "the caller is not selected")
+    wait_for(lambda: page.inner_text(".flame-side .title") == "train", because="the caller is not selected")
     assert "in total" in page.inner_text(".flame .tip")
     page.keyboard.press("ArrowDown")
-    wait_for(lambda: page.inner_text(".flame-side .title") == "decode_image", 5, "the widest callee is not selected")
+    wait_for(lambda: page.inner_text(".flame-side .title") == "decode_image", because="the widest callee is not selected")
     page.keyboard.press("Enter")
-    wait_for(lambda: "decode_image" in page.locator(".flame table.unseen").inner_text(), 5, "the table says something else")
+    wait_for(lambda: "decode_image" in page.locator(".flame table.unseen").inner_text(), because="the table says something else")
     page.keyboard.press("Escape")
     assert "from=" in page.url, "Esc leaves the zoom before it clears the window"
 
@@ -149,27 +149,27 @@ def test_a_window_is_redrawn_while_it_is_being_dragged(run: Run, page: Page) -> 
     page.mouse.move(surface["x"] + 20, surface["y"] + 20)
     page.mouse.down()
     page.mouse.move(surface["x"] + 0.3 * surface["width"], surface["y"] + 20, steps=4)
-    during = wait_for(lambda: changed(page, before), 10, "nothing is drawn before the mouse is released")
+    during = wait_for(lambda: changed(page, before), because="nothing is drawn before the mouse is released")
     page.mouse.up()
-    window = wait_for(lambda: page.evaluate("() => deepseek.window"), 5)
-    wait_for(lambda: page.evaluate("() => deepseek.flame.window") == window, 10, "the last window is not the one that is drawn")
+    window = wait_for(lambda: page.evaluate("() => deepseek.window"))
+    wait_for(lambda: page.evaluate("() => deepseek.flame.window") == window, because="the last window is not the one that is drawn")
     assert during["from"] == pytest.approx(window["from"], abs=0.1)
-    wait_for(lambda: address(page)["from"] == str(round(window["from"], 3)), 5, "the window is not in the address")
+    wait_for(lambda: address(page)["from"] == str(round(window["from"], 3)), because="the window is not in the address")
 
 
 def test_the_sentence_during_a_drag_and_the_one_that_replaces_it_name_the_same_function(run: Run, page: Page) -> None:
     """The window before lends its normal to the one that is drawn."""
     open_starved(run, page)
-    wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), 20, "the first window has no normal")
+    wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), because="the first window has no normal")
     surface = page.locator(".surface").bounding_box()
     assert surface is not None
     page.mouse.move(surface["x"] + 0.58 * surface["width"], surface["y"] + 20)
     page.mouse.down()
     page.mouse.move(surface["x"] + 0.72 * surface["width"], surface["y"] + 20, steps=4)
-    wait_for(lambda: "Beside normal" in page.inner_text(".flame-head .sub"), 10, "no sentence of the page's own")
+    wait_for(lambda: "Beside normal" in page.inner_text(".flame-head .sub"), because="no sentence of the page's own")
     during = page.inner_text(".flame-head .said")
     page.mouse.up()
-    wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), 20, "the server's sentence does not come")
+    wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), because="the server's sentence does not come")
     after = page.inner_text(".flame-head .said")
     for said in (during, after):
         assert re.search(r"of the lost time: job.py:\d+ decode_image, \+\d+ of \+\d+ ms a step", said), said
@@ -184,12 +184,12 @@ def changed(page: Page, before: dict[str, float]) -> Any:
 def test_another_window_can_be_compared_with(run: Run, page: Page) -> None:
     open_starved(run, page)
     page.keyboard.press("d")
-    wait_for(lambda: page.get_by_text("Drag over the window to compare with").is_visible(), 5, "no hint")
+    wait_for(lambda: page.get_by_text("Drag over the window to compare with").is_visible(), because="no hint")
     drag(page, 0.1, 0.35)
-    wait_for(lambda: "compared with" in page.inner_text(".flame-head .sub"), 20, "the head does not tell of the comparison")
+    wait_for(lambda: "compared with" in page.inner_text(".flame-head .sub"), because="the head does not tell of the comparison")
     assert "baseline" in address(page)
     page.keyboard.press("Escape")
-    wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), 20, "Esc does not lead back to normal")
+    wait_for(lambda: "normal is" in page.inner_text(".flame-head .sub"), because="Esc does not lead back to normal")
     assert "baseline" not in address(page)
     assert "from" in address(page)
 
@@ -198,13 +198,13 @@ def test_what_a_colleague_opens_is_what_was_seen(run: Run, page: Page) -> None:
     open_starved(run, page)
     page.keyboard.press("/")
     page.keyboard.type("decode")
-    wait_for(lambda: "1 function" in page.inner_text(".search"), 5, "the search tells nothing")
+    wait_for(lambda: "1 function" in page.inner_text(".search"), because="the search tells nothing")
     page.locator(".ranking .fn", has_text="train_step").first.click()
     page.keyboard.press("Escape")
     page.keyboard.press("c")
-    wait_for(lambda: "callers" in address(page), 5)
+    wait_for(lambda: "callers" in address(page))
     page.goto(page.evaluate("() => location.href"))
-    wait_for(lambda: page.inner_text(".flame-side .title") == "train_step", 30, "another function is selected")
+    wait_for(lambda: page.inner_text(".flame-side .title") == "train_step", because="another function is selected")
     assert page.get_by_role("button", name="Callers").get_attribute("aria-pressed") == "true"
     assert "callers" in page.inner_text(".graph-foot")
 
@@ -212,16 +212,16 @@ def test_what_a_colleague_opens_is_what_was_seen(run: Run, page: Page) -> None:
 def test_phases_threads_and_inversion_ask_the_server_anew(run: Run, page: Page) -> None:
     open_starved(run, page)
     page.locator(".chip", has_text="forward").click()
-    wait_for(lambda: first_row(page).startswith("train_step"), 20, "not the phase alone")
+    wait_for(lambda: first_row(page).startswith("train_step"), because="not the phase alone")
     page.locator(".chip", has_text="Every thread").click()
     page.get_by_role("group", name="Phases").get_by_text("All").click()
-    wait_for(lambda: any("run-log" in name or "python" in name for name in flame_names(page)), 20, "no other thread")
+    wait_for(lambda: any("run-log" in name or "python" in name for name in flame_names(page)), because="no other thread")
     with page.expect_response(lambda answer: "/flame?" in answer.url and "waits=0" in answer.url) as answer:
         page.get_by_role("button", name="No waits").click()
     assert "wait" not in answer.value.json()["nodes"]["kind"]
     page.keyboard.press("i")
-    wait_for(lambda: address(page).get("invert") == "1", 5)
-    wait_for(lambda: page.locator(".flame-page.stale").count() == 0, 20, "no inverted graph arrives")
+    wait_for(lambda: address(page).get("invert") == "1")
+    wait_for(lambda: page.locator(".flame-page.stale").count() == 0, because="no inverted graph arrives")
 
 
 def test_what_is_searched_for_can_be_all_that_is_shown_or_be_left_out(run: Run, page: Page) -> None:
@@ -229,10 +229,10 @@ def test_what_is_searched_for_can_be_all_that_is_shown_or_be_left_out(run: Run, 
     page.keyboard.press("/")
     page.keyboard.type("decode")
     page.get_by_role("button", name="without").click()
-    wait_for(lambda: first_row(page).startswith("train"), 20, "the frame is not left out")
+    wait_for(lambda: first_row(page).startswith("train"), because="the frame is not left out")
     assert address(page)["hide"] == "decode"
     page.get_by_role("button", name="without decode").click()
-    wait_for(lambda: first_row(page).startswith("decode_image"), 20, "the frame does not come back")
+    wait_for(lambda: first_row(page).startswith("decode_image"), because="the frame does not come back")
 
 
 def test_the_window_is_exported_to_speedscope_and_folded(run: Run, page: Page) -> None:
@@ -249,28 +249,28 @@ def test_the_window_is_exported_to_speedscope_and_folded(run: Run, page: Page) -
 
 def test_the_panel_on_live_says_the_same_and_leads_to_the_page_with_the_window(run: Run, page: Page) -> None:
     page.goto(f"{run.running.address}/?{run.starved}")
-    wait_for(lambda: "decode_image" in page.inner_text(".panel .said"), 30, "the panel does not name the function")
-    wait_for(lambda: "normal" in page.inner_text(".facts"), 20, "the panel's evidence is not against normal")
-    wait_for(lambda: "slow at step" in page.inner_text(".window-log"), 10, "no log lines")
+    wait_for(lambda: "decode_image" in page.inner_text(".panel .said"), because="the panel does not name the function")
+    wait_for(lambda: "normal" in page.inner_text(".facts"), because="the panel's evidence is not against normal")
+    wait_for(lambda: "slow at step" in page.inner_text(".window-log"), because="no log lines")
     window = page.evaluate("() => deepseek.window")
     page.keyboard.press("f")
-    wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Flame"), 10, "not on the Flame page")
-    wait_for(lambda: "decode_image" in flame_names(page), 30, "no flame graph of the window")
+    wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Flame"), because="not on the Flame page")
+    wait_for(lambda: "decode_image" in flame_names(page), because="no flame graph of the window")
     assert page.evaluate("() => deepseek.flame.window") == pytest.approx(window, abs=0.002)
 
 
 def test_without_a_window_the_page_shows_what_python_is_doing_now(run: Run, page: Page) -> None:
     page.goto(f"{run.running.address}/flame?run=starves")
-    wait_for(lambda: "train_step" in flame_names(page), 30, "no flame graph of now")
+    wait_for(lambda: "train_step" in flame_names(page), because="no flame graph of now")
     assert "the last 10 s" in page.inner_text(".flame-head .state")
     first = page.evaluate("() => deepseek.flame.window.to")
-    wait_for(lambda: page.evaluate("() => deepseek.flame.window.to") > first, 20, "it stands still")
+    wait_for(lambda: page.evaluate("() => deepseek.flame.window.to") > first, because="it stands still")
 
 
 def test_without_profiling_the_page_says_why_and_what_to_do(tmp_path: Path, page: Page) -> None:
     with dashboard(tmp_path / "logs", "--no-profile") as running:
         (running.log_dir / "a.jsonl").write_text(f'{{"time_s": {time.time()}, "step": 1, "train/loss": 1}}\n')
-        wait_for(lambda: running.run("a").get("points"), 20)
+        wait_for(lambda: running.run("a").get("points"))
         page.goto(f"{running.address}/flame?run=a")
-        wait_for(lambda: "Profiling is off" in page.inner_text(".graph-place"), 20, "the page does not say why it is empty")
-        wait_for(lambda: page.get_by_role("button", name="Turn on").is_visible(), 10, "no remedy")
+        wait_for(lambda: "Profiling is off" in page.inner_text(".graph-place"), because="the page does not say why it is empty")
+        wait_for(lambda: page.get_by_role("button", name="Turn on").is_visible(), because="no remedy")

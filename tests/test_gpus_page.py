@@ -77,7 +77,7 @@ def metrics(running: Dashboard) -> dict[str, Family]:
 
 def test_eight_gpus_arrive_with_a_lane_a_metric_and_the_measured_sample_period(node: Node, page: Page) -> None:
     page.goto(f"{node.running.address}/gpus")
-    wait_for(lambda: len(heat_rows(page)) == 8 and all(row.endswith("%") for row in heat_rows(page)), 20, "not eight rows")
+    wait_for(lambda: len(heat_rows(page)) == 8 and all(row.endswith("%") for row in heat_rows(page)), because="not eight rows")
     wanted = {
         "gpu/sm_active_pct",
         "gpu/memory_used_bytes",
@@ -86,8 +86,8 @@ def test_eight_gpus_arrive_with_a_lane_a_metric_and_the_measured_sample_period(n
         "gpu/sm_clock_mhz",
         "gpu/pcie_rx_bytes_per_s",
     }
-    wait_for(lambda: wanted <= drawn(page), 20, "lanes are missing")
-    wait_for(lambda: "over each 167 ms" in page.inner_text(".reading"), 20, "the page does not tell the sample period")
+    wait_for(lambda: wanted <= drawn(page), because="lanes are missing")
+    wait_for(lambda: "over each 167 ms" in page.inner_text(".reading"), because="the page does not tell the sample period")
     assert "8 GPUs" in page.inner_text(".verdict")
 
 
@@ -97,9 +97,9 @@ def test_every_other_metric_is_one_key_away(node: Node, page: Page) -> None:
     shown = {metric.name for source in catalog.GPU for metric in source.metrics} | host
     assert len(host) > 10
     told_otherwise = {"gpu/clock_event_reasons", "gpu/xid"}  # in words, and as marks
-    wait_for(lambda: shown - told_otherwise <= drawn(page) | limits(), 40, "metrics are missing")
+    wait_for(lambda: shown - told_otherwise <= drawn(page) | limits(), because="metrics are missing")
     page.keyboard.press("m")
-    wait_for(lambda: "more metrics" in page.inner_text(".further"), 5, "they do not go away again")
+    wait_for(lambda: "more metrics" in page.inner_text(".further"), because="they do not go away again")
     assert "all=" not in page.url
 
 
@@ -119,18 +119,18 @@ def limits() -> set[str]:
 def test_a_process_leads_to_the_flame_graph_of_its_run(node: Node, page: Page) -> None:
     page.goto(f"{node.running.address}/gpus")
     row = page.locator(f'.processes tbody[data-pid="{node.trainer_pid}"]')
-    wait_for(lambda: "0–7" in row.inner_text(), 20, "the process is not listed")
+    wait_for(lambda: "0–7" in row.inner_text(), because="the process is not listed")
     told = row.inner_text()
     assert "476.8" in told, "64 GB on each of eight cards"
     assert "96" in told
     row.get_by_role("link").click()
-    wait_for(lambda: page.evaluate("() => document.querySelector('.picker')?.value") == "on-gpus", 20, "not the run's page")
+    wait_for(lambda: page.evaluate("() => document.querySelector('.picker')?.value") == "on-gpus", because="not the run's page")
     assert page.url.startswith(f"{node.running.address}/flame?")
 
 
 def test_a_dragged_window_is_the_same_on_the_flame_page(node: Node, page: Page) -> None:
     page.goto(f"{node.running.address}/gpus?theme=light")
-    wait_for(lambda: "gpu/utilization_pct" in drawn(page), 20, "nothing drawn")
+    wait_for(lambda: "gpu/utilization_pct" in drawn(page), because="nothing drawn")
     surface = page.locator(".surface").bounding_box()
     assert surface is not None
     right = surface["x"] + surface["width"] - 10
@@ -138,22 +138,22 @@ def test_a_dragged_window_is_the_same_on_the_flame_page(node: Node, page: Page) 
     page.mouse.down()
     page.mouse.move(right, surface["y"] + 40, steps=5)
     page.mouse.up()
-    window = wait_for(lambda: page.evaluate("() => globalThis.deepseek.window"), 5, "no window was selected")
+    window = wait_for(lambda: page.evaluate("() => globalThis.deepseek.window"), because="no window was selected")
     assert "from=" in page.url
     page.get_by_role("link", name="Flame graph of this window").click()
-    wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Flame"), 10, "not on the Flame page")
-    there = wait_for(lambda: page.evaluate("() => globalThis.deepseek?.window"), 20, "the window is lost on the way")
+    wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("Flame"), because="not on the Flame page")
+    there = wait_for(lambda: page.evaluate("() => globalThis.deepseek?.window"), because="the window is lost on the way")
     assert there == pytest.approx(window, abs=0.002)
     assert page.evaluate("() => document.documentElement.dataset.theme") == "light"
     page.keyboard.press("2")
-    wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("GPUs"), 10, "key 2 does not lead back")
+    wait_for(lambda: page.locator("#bar a[aria-current]").inner_text().endswith("GPUs"), because="key 2 does not lead back")
     assert wait_for(lambda: page.evaluate("() => globalThis.deepseek?.window"), 20) == pytest.approx(window, abs=0.002)
 
 
 def test_the_api_tells_the_latest_values_and_the_run_of_a_process(node: Node) -> None:
     gpus = node.running.get("/api/v1/gpus")["gpus"]
     assert [gpu["index"] for gpu in gpus] == list(range(8))
-    wait_for(lambda: len(node.running.get("/api/v1/gpus")["gpus"][7]["latest"]) > 40, 20, "too few metrics")
+    wait_for(lambda: len(node.running.get("/api/v1/gpus")["gpus"][7]["latest"]) > 40, because="too few metrics")
     assert gpus[0]["latest"]["gpu/memory_used_bytes"] == 66e9
     assert set(gpus[0]["clock_reasons"]) <= set(catalog.CLOCK_EVENT_REASONS.values())
     processes = node.running.get("/api/v1/processes")["processes"]
@@ -165,7 +165,7 @@ def test_the_api_tells_the_latest_values_and_the_run_of_a_process(node: Node) ->
 def test_prometheus_reads_every_metric_of_all_cards(node: Node) -> None:
     rows = [metric for source in catalog.GPU for metric in source.metrics if metric.name != "gpu/xid"]
     wanted = {openmetrics.name_of(metric) for metric in rows}
-    wait_for(lambda: wanted <= metrics(node.running).keys(), 30, "metrics are missing")
+    wait_for(lambda: wanted <= metrics(node.running).keys(), because="metrics are missing")
     told = metrics(node.running)
     assert {len(told[name].samples) for name in wanted} == {8}
     labels = told["deepseek_gpu_power_watts"].samples[5].labels
@@ -175,19 +175,19 @@ def test_prometheus_reads_every_metric_of_all_cards(node: Node) -> None:
 
 def test_a_lost_gpu_leaves_seven_lanes_and_says_why(node: Node, page: Page) -> None:
     page.goto(f"{node.running.address}/gpus")
-    wait_for(lambda: len(heat_rows(page)) == 8, 20, "not eight rows")
+    wait_for(lambda: len(heat_rows(page)) == 8, because="not eight rows")
     node.control.xid[3], node.control.gpu_error[3] = 79, pynvml.NVML_ERROR_GPU_IS_LOST
-    wait_for(lambda: "GPU 3 lost" in heat_rows(page), 15, "the strip does not show the loss")
+    wait_for(lambda: "GPU 3 lost" in heat_rows(page), because="the strip does not show the loss")
     clock = time.strftime("%H:%M:", time.localtime(node.running.get("/api/v1/gpus")["gpus"][3]["since_s"]))
-    wait_for(lambda: "(XID 79)" in page.inner_text(".finding"), 10, "the reason is not told")
+    wait_for(lambda: "(XID 79)" in page.inner_text(".finding"), because="the reason is not told")
     assert f"GPU 3 stopped answering at {clock}" in page.inner_text(".finding")
     assert "7 of 8 GPUs" in page.inner_text(".verdict")
-    wait_for(lambda: [row.endswith("%") for row in heat_rows(page)].count(True) == 7, 5, "not seven working rows")
+    wait_for(lambda: [row.endswith("%") for row in heat_rows(page)].count(True) == 7, because="not seven working rows")
     before = newest_by_gpu(node)
     page.goto(f"{node.running.address}/")
-    wait_for(lambda: "GPU 3 lost" in heat_rows(page, LIVE_HEAT), 15, "the Live page does not show the loss")
+    wait_for(lambda: "GPU 3 lost" in heat_rows(page, LIVE_HEAT), because="the Live page does not show the loss")
     assert "(XID 79)" in page.inner_text(".verdict")
-    after = wait_for(lambda: advanced(before, newest_by_gpu(node), 7), 15, "the others do not go on")
+    after = wait_for(lambda: advanced(before, newest_by_gpu(node), 7), because="the others do not go on")
     assert after["3"] == before["3"]
     up = {sample.labels["gpu"]: sample.value for sample in metrics(node.running)["deepseek_gpu_up"].samples}
     assert up == {str(gpu): float(gpu != 3) for gpu in range(8)}
@@ -223,8 +223,8 @@ def test_a_machine_without_a_gpu_says_so_and_shows_the_host(tmp_path: Path, page
         pytest.skip("this machine has a driver")
     with dashboard(tmp_path / "logs", "--no-profile") as running:
         page.goto(f"{running.address}/gpus")
-        wait_for(lambda: {"host/cpu_pct", "host/memory_used_bytes", "host/cpu_core_pct"} <= drawn(page), 30, "no host lanes")
-        wait_for(lambda: page.inner_text(".finding") == NO_DRIVER_TEXT, 10, "not one clear sentence")
+        wait_for(lambda: {"host/cpu_pct", "host/memory_used_bytes", "host/cpu_core_pct"} <= drawn(page), because="no host lanes")
+        wait_for(lambda: page.inner_text(".finding") == NO_DRIVER_TEXT, because="not one clear sentence")
         assert not page.locator(".side").is_visible()
         assert running.get("/api/v1/gpus") == {"gpus": [], "note": NO_DRIVER_TEXT, "looks": []}
 
@@ -237,5 +237,5 @@ def test_a_library_without_its_driver_says_so_and_shows_the_host(
     monkeypatch.delenv("FAKE_NVML_TRACE", raising=False)
     with dashboard(tmp_path / "logs", "--no-profile") as running:
         page.goto(f"{running.address}/gpus")
-        wait_for(lambda: "host/cpu_pct" in drawn(page), 30, "no host lanes")
-        wait_for(lambda: page.inner_text(".finding") == DRIVER_NOT_LOADED_TEXT, 10, "not one clear sentence")
+        wait_for(lambda: "host/cpu_pct" in drawn(page), because="no host lanes")
+        wait_for(lambda: page.inner_text(".finding") == DRIVER_NOT_LOADED_TEXT, because="not one clear sentence")

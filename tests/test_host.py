@@ -178,7 +178,7 @@ def test_a_run_is_charged_for_its_children(busy: subprocess.Popen[bytes], tmp_pa
     assert dict(ours[-1].labels) == {"host": "box", "run": "mine", "rank": "1"}
     assert values_of(ours, "host/run_processes")[-1] == 2
     assert values_of(ours, "host/run_memory_bytes")[-1] > 2e6
-    assert values_of(ours, "host/run_cpu_pct")[-1] > 20
+    assert values_of(ours, "host/run_cpu_pct")[-1] > 5, "of what other programs leave"
 
 
 def test_a_run_that_ended_is_forgotten(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_all_poisons_at_once_are_there_before_the_start(tmp_path: Path) -> None:
         with house(tmp_path) as living:
             assert watched(living, 5.0, MEMORY_MB) == []
             collector_of(living.running).kill()
-            wait_for(lambda: living.watch.newest_s > time.time() - 1, 30, "no point after the collector was killed")
+            wait_for(lambda: living.watch.newest_s > time.time() - 1, because="no point after the collector was killed")
             assert watched(living, 3.0, MEMORY_MB) == []
 
 
@@ -100,12 +100,12 @@ def test_a_store_file_of_a_future_clock_holds_nothing_up(tmp_path: Path) -> None
 def test_a_log_folder_that_is_removed_is_said_and_followed_again_when_it_is_back(tmp_path: Path) -> None:
     with house(tmp_path) as living:
         shutil.rmtree(living.running.log_dir)
-        wait_for(lambda: str(living.running.log_dir) in living.told(), 20, "nobody says that the log folder is gone")
+        wait_for(lambda: str(living.running.log_dir) in living.told(), because="nobody says that the log folder is gone")
         assert not living.is_well()
         living.running.log_dir.mkdir()
-        wait_for(living.is_well, 20, "not well again though the folder is back")
+        wait_for(living.is_well, because="not well again though the folder is back")
         (living.running.log_dir / "new.jsonl").write_bytes(kinds_of_files.GOOD)
-        wait_for(lambda: living.running.values("new", "x") == [1.0, 2.0], 10, "a run in the new folder is not read")
+        wait_for(lambda: living.running.values("new", "x") == [1.0, 2.0], because="a run in the new folder is not read")
 
 
 def watched(living: House, seconds: float, memory_mb: float) -> list[str]:

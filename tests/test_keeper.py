@@ -211,7 +211,7 @@ def test_a_data_folder_that_another_user_puts_in_the_place_of_ours_is_not_writte
         (swapped / "runs.sqlite").symlink_to(secret)
         os.chown(swapped, NOBODY, NOBODY)
         swapped.rename(data_dir)
-        wait_for(lambda: f"Nothing is written to the data folder {data_dir}: it belongs to nobody" in problems(running), 10)
+        wait_for(lambda: f"Nothing is written to the data folder {data_dir}: it belongs to nobody" in problems(running))
         assert not secret.exists() and [path.name for path in data_dir.iterdir()] == ["runs.sqlite"]
         shutil.rmtree(data_dir)
         wait_for(lambda: running.get("/healthz")["status"] == "ok", because="it does not come back")
@@ -233,7 +233,7 @@ def test_where_the_data_folder_is_another_users_the_store_goes_elsewhere(tmp_pat
 
 def parsed(log_dir: Path, data_dir: Path | None) -> argparse.Namespace:
     defaults = {"demo": False, "retention_s": None, "max_bytes": None, "profile": True, "sampler": None, "profile_budget": None}
-    return argparse.Namespace(log_dir=log_dir, data_dir=data_dir, **defaults)
+    return argparse.Namespace(log_dir=[log_dir], data_dir=data_dir, **defaults)
 
 
 @pytest.fixture
@@ -325,7 +325,7 @@ def test_askers_that_say_nothing_are_cut_off_and_no_more_than_so_many_are_heard_
         for asker in silent:
             asker.connect(address)
     began_s = time.monotonic()
-    wait_for(lambda: answers(control), 6, "they keep everybody out")
+    wait_for(lambda: answers(control), because="they keep everybody out")
     assert time.monotonic() - began_s < 6
     for asker in silent:
         asker.close()

@@ -73,7 +73,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
             for name, value in fake_nvml.environment(folder, fake_nvml.eight_gpus(trainer.pid)).items():
                 patch.setenv(name, value)
             running = started.enter_context(dashboard(log_dir))
-        wait_for(lambda: running.run("busy").get("last_step", 0) > 100, 30, "the run does not get on")
+        wait_for(lambda: running.run("busy").get("last_step", 0) > 100, because="the run does not get on")
         yield running
 
 
@@ -90,7 +90,7 @@ def test_nothing_is_cut_off_or_lies_over_its_neighbour_or_jumps(
 ) -> None:
     page.set_viewport_size({"width": width, "height": height})
     page.goto(running.address + path)
-    wait_for(lambda: arrived(page, path), 30, "the page does not arrive")
+    wait_for(lambda: arrived(page, path), because="the page does not arrive")
     assert page.evaluate(FAULTS) == []
     shifts: list[tuple[float, Any]] = page.evaluate("() => globalThis.shifts")
     assert sum(value for value, _ in shifts) < MOST_SHIFT, shifts
@@ -108,12 +108,12 @@ def arrived(page: Page, path: str) -> bool:
 
 def test_beside_gpus_the_host_has_its_lanes_and_the_phases_of_step_and_gpu_are_drawn(running: Dashboard, page: Page) -> None:
     page.goto(f"{running.address}/?run=busy")
-    wait_for(lambda: arrived(page, "/?run=busy"), 30, "the page does not arrive")
+    wait_for(lambda: arrived(page, "/?run=busy"), because="the page does not arrive")
     lanes: list[str] = page.locator("section.lane").evaluate_all("lanes => lanes.map((lane) => lane.dataset.lane)")
     assert lanes[:3] == ["loss", "phases", "gpu_phases"]
     assert {"heat", "cpu", "host_memory"} <= set(lanes)
     assert lanes.index("heat") < lanes.index("cpu")
     phases = page.locator('[data-lane="phases"]')
-    wait_for(lambda: "parts of step" in phases.inner_text(), 5, "the phase that holds the others is drawn beside them")
+    wait_for(lambda: "parts of step" in phases.inner_text(), because="the phase that holds the others is drawn beside them")
     step_ms = float(phases.locator(".row.main b").inner_text())
     assert step_ms < 130, "they add up to more than the step"

@@ -87,7 +87,7 @@ def test_a_client_that_does_not_read_is_cut_off_and_the_others_go_on(
             assert (await next_of(other, "delta", 1.0))["series"][0]["v"] == [2.0]
 
     run(follow())
-    wait_for(lambda: is_closed(client), 5, "the connection stands")
+    wait_for(lambda: is_closed(client), because="the connection stands")
     client.close()
 
 

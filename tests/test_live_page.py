@@ -33,13 +33,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     log_dir = tmp_path_factory.mktemp("live") / "logs"
     log_dir.mkdir()
     with script(TRAINER, str(log_dir)), dashboard(log_dir, "--no-profile") as running:
-        wait_for(lambda: running.run("steady").get("last_step", 0) > 150, 30, "the run does not get on")
+        wait_for(lambda: running.run("steady").get("last_step", 0) > 150, because="the run does not get on")
         yield running
 
 
 def open_live(running: Dashboard, page: Page, query: str = "") -> None:
     page.goto(f"{running.address}/?{query}")
-    wait_for(lambda: page.evaluate("() => 'train/loss' in (globalThis.deepseek?.drawn ?? {})"), 30, "no loss on the chart")
+    wait_for(lambda: page.evaluate("() => 'train/loss' in (globalThis.deepseek?.drawn ?? {})"), because="no loss on the chart")
 
 
 def lanes(page: Page) -> list[str]:
@@ -102,38 +102,38 @@ def test_a_lane_keeps_the_focus_when_another_one_appears(running: Dashboard, pag
 def test_a_pinned_window_stays_on_the_axis_and_in_the_address(running: Dashboard, page: Page) -> None:
     open_live(running, page)
     drag(page, 0.5, 0.7)
-    told = wait_for(lambda: address(page) if "from" in address(page) else None, 5, "the address does not tell the window")
+    told = wait_for(lambda: address(page) if "from" in address(page) else None, because="the address does not tell the window")
     window = {name: told[name] for name in ("from", "to")}
     page.keyboard.press("p")
     assert page.locator(".pin").count() == 0, "the selected window has a tag of its own"
     page.keyboard.press("Escape")
-    wait_for(lambda: page.locator(".pin").count() == 1, 5, "the pin is not shown")
-    wait_for(lambda: "from" not in address(page), 5, "the window is still in the address")
+    wait_for(lambda: page.locator(".pin").count() == 1, because="the pin is not shown")
+    wait_for(lambda: "from" not in address(page), because="the window is still in the address")
     page.reload()
-    wait_for(lambda: page.locator(".pin").count() == 1, 20, "the address does not keep the pin")
+    wait_for(lambda: page.locator(".pin").count() == 1, because="the address does not keep the pin")
     page.locator(".pin").click()
-    wait_for(lambda: {name: address(page).get(name) for name in window} == window, 5, "the pin does not select its window")
+    wait_for(lambda: {name: address(page).get(name) for name in window} == window, because="the pin does not select its window")
     page.keyboard.press("p")
-    wait_for(lambda: "pins" not in address(page), 5, "the pin is not taken away")
+    wait_for(lambda: "pins" not in address(page), because="the pin is not taken away")
 
 
 def test_the_log_is_filtered_by_text_and_by_level_also_as_it_grows(running: Dashboard, page: Page) -> None:
     open_live(running, page)
     tail = page.locator(".tail")
-    wait_for(lambda: "went well" in tail.inner_text(), 10, "no log lines")
+    wait_for(lambda: "went well" in tail.inner_text(), because="no log lines")
     tail.locator("select").select_option("30")
-    wait_for(lambda: "went well" not in tail.locator(".log").inner_text(), 5, "the level filters nothing")
+    wait_for(lambda: "went well" not in tail.locator(".log").inner_text(), because="the level filters nothing")
     seen = tail.locator(".l .m").last.inner_text()
     assert seen.endswith("is missing")
-    wait_for(lambda: tail.locator(".l .m").last.inner_text() not in (seen, ""), 10, "new lines do not come")
+    wait_for(lambda: tail.locator(".l .m").last.inner_text() not in (seen, ""), because="new lines do not come")
     assert tail.locator(".l.warn").count() == tail.locator(".l").count() == 5
     page.keyboard.press("/")
     page.keyboard.type("shard 100 ")
-    wait_for(lambda: [*tail.locator(".l .m").all_inner_texts()] == ["shard 100 is missing"], 5, "the text filters nothing")
+    wait_for(lambda: [*tail.locator(".l .m").all_inner_texts()] == ["shard 100 is missing"], because="the text filters nothing")
     assert "last 1 of 1 lines that match" in tail.inner_text()
     assert (address(page)["log"], address(page)["level"]) == ("shard 100 ", "30")
     page.keyboard.press("Escape")
-    wait_for(lambda: tail.locator(".l").count() == 5, 5, "Esc does not end the search")
+    wait_for(lambda: tail.locator(".l").count() == 5, because="Esc does not end the search")
 
 
 def test_one_crosshair_shows_on_the_lanes_and_in_the_log(running: Dashboard, page: Page) -> None:
@@ -141,14 +141,14 @@ def test_one_crosshair_shows_on_the_lanes_and_in_the_log(running: Dashboard, pag
     page.keyboard.press("Space")
     line = page.locator(".tail .l").nth(2)
     line.hover()
-    wait_for(lambda: page.locator(".cross").is_visible(), 5, "pointing at a line draws no crosshair over the lanes")
-    wait_for(lambda: "at" in str(page.locator(".tail .l").nth(2).get_attribute("class")).split(), 5, "the line is not marked")
+    wait_for(lambda: page.locator(".cross").is_visible(), because="pointing at a line draws no crosshair over the lanes")
+    wait_for(lambda: "at" in str(page.locator(".tail .l").nth(2).get_attribute("class")).split(), because="the line is not marked")
     page.locator(".tail input").fill("shard 100 ")  # a line that newer ones do not push away
-    wait_for(lambda: page.locator(".tail .l").count() == 1, 5, "the text filters nothing")
+    wait_for(lambda: page.locator(".tail .l").count() == 1, because="the text filters nothing")
     surface = page.locator(".surface").bounding_box()
     assert surface is not None
     page.mouse.move(surface["x"] + surface["width"] - 1, surface["y"] + 40)
-    wait_for(lambda: page.locator(".tail .l.at").count() == 1, 5, "pointing at the lanes marks no line")
+    wait_for(lambda: page.locator(".tail .l.at").count() == 1, because="pointing at the lanes marks no line")
 
 
 def test_the_sheet_of_a_phone_is_pulled_by_its_grip_or_tapped(running: Dashboard, page: Page) -> None:
@@ -163,13 +163,13 @@ def test_the_sheet_of_a_phone_is_pulled_by_its_grip_or_tapped(running: Dashboard
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x, y - 50, steps=2)
-    wait_for(lambda: page.locator("#content").count() == 1, 30, "Dash lays nothing out")
+    wait_for(lambda: page.locator("#content").count() == 1, because="Dash lays nothing out")
     page.mouse.move(x, y - 250, steps=4)
-    wait_for(lambda: 330 < panel.evaluate("panel => panel.offsetHeight") < 350, 5, "the sheet does not follow the pointer")
+    wait_for(lambda: 330 < panel.evaluate("panel => panel.offsetHeight") < 350, because="the sheet does not follow the pointer")
     page.mouse.move(x, 120, steps=6)
     page.mouse.up()
-    wait_for(lambda: panel.get_attribute("data-sheet") == "full", 5, "the sheet does not stay where it was let go")
-    wait_for(lambda: page.locator("#content .panel").count() == 1, 5, "the page does not move into Dash's layout")
+    wait_for(lambda: panel.get_attribute("data-sheet") == "full", because="the sheet does not stay where it was let go")
+    wait_for(lambda: page.locator("#content .panel").count() == 1, because="the page does not move into Dash's layout")
     page.locator(".grip").focus()
     page.keyboard.press("Enter")
     assert panel.get_attribute("data-sheet") == "peek"
@@ -200,5 +200,5 @@ def test_the_first_load_is_at_most_500_kilobytes_on_the_wire(running: Dashboard,
         "Network.loadingFinished", lambda event: sizes.update({asked.get(event["requestId"], ""): event["encodedDataLength"]})
     )
     page.goto(f"{running.address}{path}")
-    wait_for(lambda: page.locator("#content .surface").count() == 1, 20, "Dash does not take the page over")
+    wait_for(lambda: page.locator("#content .surface").count() == 1, because="Dash does not take the page over")
     assert 50_000 < sum(size for url, size in sizes.items() if "/api/" not in url) <= 500_000

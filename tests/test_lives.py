@@ -55,7 +55,7 @@ def with_a_process(running: Dashboard, run: str) -> dict[str, Any]:
 
 def seconds_until(running: Dashboard, run: str, state: str) -> float:
     begun_s = time.monotonic()
-    wait_for(lambda: running.run(run)["state"] == state, 10, f"{run} is not {state}")
+    wait_for(lambda: running.run(run)["state"] == state, because=f"{run} is not {state}")
     return time.monotonic() - begun_s
 
 
@@ -65,7 +65,7 @@ def test_a_plain_script_that_is_killed_has_ended_within_three_seconds(running: D
     with script(PLAIN_LOOP, str(folder / "metrics.jsonl")) as training:
         row = with_a_process(running, "plain")
         assert (row["state"], row["pid"], row["cwd"]) == ("running", training.pid, str(Path.cwd()))
-        wait_for(lambda: running.get("/api/v1/flame?run=plain&from=0&to=9e9").get("frames"), 30, "it is not profiled")
+        wait_for(lambda: running.get("/api/v1/flame?run=plain&from=0&to=9e9").get("frames"), because="it is not profiled")
         training.kill()
         training.wait()
         assert seconds_until(running, "plain", "ended") < ENDED_WITHIN_S

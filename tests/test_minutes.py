@@ -113,7 +113,7 @@ def test_a_run_that_somebody_looks_at_is_folded_ahead_until_the_end_of_the_proce
     ahead = Ahead(Minutes(cast(Store, counting), lambda _run: no_source))
     assert not counting.read_s
     ahead.want("run")
-    wait_for(lambda: counting.read_s > 600, 20.0, "nothing is folded ahead")
+    wait_for(lambda: counting.read_s > 600, because="nothing is folded ahead")
     ahead.close()
     read_s = counting.read_s
     ahead.want("run")

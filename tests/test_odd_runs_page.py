@@ -52,14 +52,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     (log_dir / "talk").mkdir()
     (log_dir / "talk" / "train.log").write_text("epoch 1 loss 2.31\nepoch 2 loss 1.98\n")
     with dashboard(log_dir, "--no-profile") as running:
-        wait_for(lambda: len(running.get("/api/v1/runs")["runs"]) == RUNS, 20, "not all runs are read")
-        wait_for(lambda: running.run("steps-only").get("last_step") == STEPS, 20, "not all steps are read")
+        wait_for(lambda: len(running.get("/api/v1/runs")["runs"]) == RUNS, because="not all runs are read")
+        wait_for(lambda: running.run("steps-only").get("last_step") == STEPS, because="not all steps are read")
         yield running
 
 
 def open_run(running: Dashboard, page: Page, run: str, series: str, query: str = "") -> None:
     page.goto(f"{running.address}/?run={run}&{query}")
-    wait_for(lambda: drawn(page, series), 30, f"no {series} on the chart")
+    wait_for(lambda: drawn(page, series), because=f"no {series} on the chart")
 
 
 def drawn(page: Page, series: str) -> int:
@@ -80,20 +80,20 @@ def test_a_run_without_times_stands_over_its_steps_and_grows(running: Dashboard,
     assert all(tick.replace(",", "").isdigit() for tick in ticks)
     assert page.locator('[data-lane="cpu"]').count() == 0, "the machine has no steps"
     page.locator(".surface").hover()
-    wait_for(lambda: page.locator(".hour").inner_text().startswith("step "), 5, "the crosshair does not tell the step")
+    wait_for(lambda: page.locator(".hour").inner_text().startswith("step "), because="the crosshair does not tell the step")
     drag(page, 0.4, 0.6)
     panel = page.locator(".panel")
-    wait_for(lambda: "no stacks can be found for its steps" in panel.inner_text(), 5, "nothing says why there are no stacks")
+    wait_for(lambda: "no stacks can be found for its steps" in panel.inner_text(), because="nothing says why there are no stacks")
     assert panel.locator(".title").inner_text().startswith("Steps ")
     assert address(page)["axis"] == "step"
     page.keyboard.press("+")
-    wait_for(lambda: "at" in address(page), 5, "it does not zoom")
+    wait_for(lambda: "at" in address(page), because="it does not zoom")
     page.keyboard.press("Escape")
     page.keyboard.press("Space")
     page.keyboard.press("0")
     page.keyboard.press("Space")
     write(running.log_dir / "steps-only", losses(STEPS + 1, 200))
-    wait_for(lambda: drawn(page, "loss") == STEPS + 200, 10, "it does not grow")
+    wait_for(lambda: drawn(page, "loss") == STEPS + 200, because="it does not grow")
 
 
 def test_an_old_run_is_shown_whole_and_tells_nothing_of_today(running: Dashboard, page: Page) -> None:
@@ -108,7 +108,9 @@ def test_an_old_run_is_shown_whole_and_tells_nothing_of_today(running: Dashboard
     assert not page.locator(".hint").is_visible(), "there is nothing to drag for"
     assert "*.log file" in page.locator(".tail").inner_text()
     page.goto(f"{running.address}/flame?run=old")
-    wait_for(lambda: "not there while this run was" in page.locator(".graph-place").inner_text(), 20, "the Flame page stays blank")
+    wait_for(
+        lambda: "not there while this run was" in page.locator(".graph-place").inner_text(), because="the Flame page stays blank"
+    )
 
 
 def test_a_lone_point_is_drawn(running: Dashboard, page: Page) -> None:
@@ -119,23 +121,23 @@ def test_a_lone_point_is_drawn(running: Dashboard, page: Page) -> None:
       return lit.filter((i) => i % width > 60).length;
     }"""
     page.emulate_media(color_scheme="dark")
-    wait_for(lambda: page.locator('[data-lane="loss"] canvas').evaluate(inked) > 4, 5, "the canvas is empty")
+    wait_for(lambda: page.locator('[data-lane="loss"] canvas').evaluate(inked) > 4, because="the canvas is empty")
 
 
 def test_a_run_that_only_prints_says_how_it_gets_curves(running: Dashboard, page: Page) -> None:
     page.goto(f"{running.address}/?run=talk")
-    wait_for(lambda: "writes text only" in page.locator(".empty").inner_text(), 20, "nothing says why there are no curves")
-    wait_for(lambda: "epoch 2 loss 1.98" in page.locator(".tail").inner_text(), 10, "its lines are not shown")
+    wait_for(lambda: "writes text only" in page.locator(".empty").inner_text(), because="nothing says why there are no curves")
+    wait_for(lambda: "epoch 2 loss 1.98" in page.locator(".tail").inner_text(), because="its lines are not shown")
 
 
 def test_an_unknown_run_is_said_to_be_unknown_and_the_others_are_offered(running: Dashboard, page: Page) -> None:
     page.goto(f"{running.address}/?run=nope")
     help = page.locator(".empty")
-    wait_for(lambda: "There is no run “nope”" in help.inner_text(), 20, "nothing says that there is no such run")
+    wait_for(lambda: "There is no run “nope”" in help.inner_text(), because="nothing says that there is no such run")
     assert page.locator("button.picker").inner_text() == "no run “nope”"
     assert page.locator("section.lane").count() == 0
     help.get_by_role("button", name="timed").click()
-    wait_for(lambda: drawn(page, "train/loss"), 20, "the offered run is not shown")
+    wait_for(lambda: drawn(page, "train/loss"), because="the offered run is not shown")
     assert address(page)["run"] == "timed"
     assert not help.is_visible()
 
@@ -150,22 +152,22 @@ def test_a_series_that_fails_costs_itself_only_and_is_asked_again(running: Dashb
     page.route("**/api/v1/points?*", fail)
     open_run(running, page, "timed", "train/loss")
     trouble = page.locator('[data-lane="lr"] .lane-trouble')
-    wait_for(trouble.is_visible, 10, "nothing says why there is no learning rate")
+    wait_for(trouble.is_visible, because="nothing says why there is no learning rate")
     assert "Asking again in" in trouble.inner_text()
     assert not page.locator('[data-lane="loss"] .lane-trouble').is_visible()
     page.unroute("**/api/v1/points?*")
-    wait_for(lambda: drawn(page, "train/lr") == 100, 20, "it is not asked again")
-    wait_for(lambda: not trouble.is_visible(), 5, "the sentence stays")
+    wait_for(lambda: drawn(page, "train/lr") == 100, because="it is not asked again")
+    wait_for(lambda: not trouble.is_visible(), because="the sentence stays")
 
 
 @pytest.mark.parametrize("route", ["runs", "series", "points"])
 def test_a_page_whose_first_questions_fail_says_so_and_heals(running: Dashboard, page: Page, route: str) -> None:
     page.route(f"**/api/v1/{route}*", lambda failing: failing.fulfill(status=503, json={"error": "The store is locked."}))
     page.goto(f"{running.address}/?run=timed")
-    wait_for(lambda: "The store is locked. Asking again in" in page.locator(".timeline").inner_text(), 20, "nothing is said")
+    wait_for(lambda: "The store is locked. Asking again in" in page.locator(".timeline").inner_text(), because="nothing is said")
     page.unroute(f"**/api/v1/{route}*")
-    wait_for(lambda: drawn(page, "train/loss") == 100, 20, "it does not heal")
-    wait_for(lambda: not page.locator(".notice").first.is_visible(), 5, "the sentence stays")
+    wait_for(lambda: drawn(page, "train/loss") == 100, because="it does not heal")
+    wait_for(lambda: not page.locator(".notice").first.is_visible(), because="the sentence stays")
 
 
 @pytest.mark.parametrize("path", ["/", "/flame"])
@@ -180,26 +182,26 @@ def test_a_window_whose_stacks_cannot_be_answered_says_so_and_asks_again(running
     now_s = time.time()
     page.goto(f"{running.address}{path}?run=timed&from={now_s - 60:.3f}&to={now_s - 40:.3f}")
     trouble = page.locator(".trouble")
-    wait_for(lambda: "The store is locked. Asking again in" in trouble.inner_text(), 20, "nothing is said")
-    wait_for(lambda: trouble.is_visible() and len(answers) > 1, 10, "it is not asked again")
+    wait_for(lambda: "The store is locked. Asking again in" in trouble.inner_text(), because="nothing is said")
+    wait_for(lambda: trouble.is_visible() and len(answers) > 1, because="it is not asked again")
     page.unroute("**/api/v1/flame?*")
-    wait_for(lambda: "locked" not in trouble.inner_text(), 20, "it does not heal")
+    wait_for(lambda: "locked" not in trouble.inner_text(), because="it does not heal")
 
 
 def test_points_without_times_are_counted_and_the_step_axis_is_one_click_away(running: Dashboard, page: Page) -> None:
     """A log that was there before the dashboard, and goes on: its new lines have the times at which they came."""
     write(running.log_dir / "mixed", losses(101, 10))
-    wait_for(lambda: running.run("mixed").get("last_time_s"), 20, "the new lines are not read")
+    wait_for(lambda: running.run("mixed").get("last_time_s"), because="the new lines are not read")
     open_run(running, page, "mixed", "loss")
     note = page.locator(".untimed")
-    wait_for(note.is_visible, 10, "nothing counts them")
+    wait_for(note.is_visible, because="nothing counts them")
     assert "100 of 110 points of loss have no time" in note.inner_text()
     note.get_by_role("button").click()
-    wait_for(lambda: drawn(page, "loss") == 110, 10, "the axis is not turned")
+    wait_for(lambda: drawn(page, "loss") == 110, because="the axis is not turned")
     assert address(page)["axis"] == "step"
     assert not note.is_visible()
     page.keyboard.press("a")
-    wait_for(note.is_visible, 10, "the time axis does not come back")
+    wait_for(note.is_visible, because="the time axis does not come back")
 
 
 def test_names_are_text_and_the_picker_finds_a_run_by_a_part_of_its_name(running: Dashboard, page: Page) -> None:
@@ -207,9 +209,9 @@ def test_names_are_text_and_the_picker_finds_a_run_by_a_part_of_its_name(running
     page.locator("button.picker").click()
     rows = page.locator(".runs [role=option]")
     assert rows.count() == RUNS
-    wait_for(lambda: page.locator("#content").count() == 1, 30, "Dash lays nothing out")
+    wait_for(lambda: page.locator("#content").count() == 1, because="Dash lays nothing out")
     page.keyboard.type("bold exe")
-    wait_for(lambda: rows.count() == 1, 5, "the list is not narrowed")
+    wait_for(lambda: rows.count() == 1, because="the list is not narrowed")
     page.locator(".surface").hover()
     page.keyboard.press("Enter")
     wait_for(
@@ -217,9 +219,9 @@ def test_names_are_text_and_the_picker_finds_a_run_by_a_part_of_its_name(running
         20,
         "the name is not shown as it is",
     )
-    wait_for(lambda: page.locator("#content .surface").count() == 1, 10, "the page does not move into Dash's layout")
+    wait_for(lambda: page.locator("#content .surface").count() == 1, because="the page does not move into Dash's layout")
     assert page.locator(":popover-open").count() == 0, "the list opens again"
-    wait_for(lambda: drawn(page, "<img src=x>"), 20, "its curve is not drawn")
+    wait_for(lambda: drawn(page, "<img src=x>"), because="its curve is not drawn")
     assert page.locator("img").count() == 0
 
 
@@ -228,10 +230,10 @@ def test_of_a_thousand_curves_those_that_are_shown_are_read_and_others_can_be_fo
     page.on("request", lambda request: asked.append(request.url) if "/points?" in request.url else None)
     open_run(running, page, "many", "loss")
     further = page.locator(".left > .further")
-    wait_for(lambda: "4 of 1,000 further curves" in further.inner_text(), 5, "nothing says how many there are")
+    wait_for(lambda: "4 of 1,000 further curves" in further.inner_text(), because="nothing says how many there are")
     assert len(parse_qs(urlparse(next(url for url in asked if "run=many" in url)).query)["series"]) == 5
     further.locator("input").fill("yer77")
-    wait_for(lambda: drawn(page, "layer770/norm"), 10, "it is not found")
+    wait_for(lambda: drawn(page, "layer770/norm"), because="it is not found")
     assert "11 of 11" in further.inner_text()
     assert address(page)["curves"] == "yer77"
 
@@ -239,9 +241,9 @@ def test_of_a_thousand_curves_those_that_are_shown_are_read_and_others_can_be_fo
 def test_what_was_not_read_is_counted_with_the_first_reason(running: Dashboard, page: Page) -> None:
     open_run(running, page, "timed", "train/loss")
     button = page.locator(".files-button")
-    wait_for(lambda: button.is_visible() and button.inner_text() == "2 lines skipped", 10, "nothing counts them")
+    wait_for(lambda: button.is_visible() and button.inner_text() == "2 lines skipped", because="nothing counts them")
     button.click()
-    wait_for(lambda: "line 101" in page.locator(".files").inner_text(), 5, "the reason is not told")
+    wait_for(lambda: "line 101" in page.locator(".files").inner_text(), because="the reason is not told")
     page.keyboard.press("Escape")
     page.set_viewport_size({"width": 390, "height": 844})
     button.click()
@@ -268,15 +270,15 @@ def test_the_mouse_moves_the_view_and_another_run_forgets_the_crosshair(running:
     page.keyboard.down("Shift")
     drag(page, 0.6, 0.3)
     page.keyboard.up("Shift")
-    wait_for(lambda: float(address(page)["at"]) == pytest.approx(before + 18, abs=1), 5, "Shift and a drag do not move it")
+    wait_for(lambda: float(address(page)["at"]) == pytest.approx(before + 18, abs=1), because="Shift and a drag do not move it")
     assert "from" not in address(page), "it selects nothing"
     page.mouse.wheel(-200, 0)
-    wait_for(lambda: float(address(page)["at"]) < before + 17, 5, "the wheel does not move it sideways")
+    wait_for(lambda: float(address(page)["at"]) < before + 17, because="the wheel does not move it sideways")
     assert page.locator(".cross").is_visible()
     page.locator("button.picker").click()
     page.keyboard.type("many")
     page.keyboard.press("Enter")
-    wait_for(lambda: drawn(page, "loss"), 20, "the other run is not shown")
+    wait_for(lambda: drawn(page, "loss"), because="the other run is not shown")
     assert not page.locator(".cross").is_visible()
 
 
@@ -285,17 +287,17 @@ def test_one_window_has_one_range_of_steps_on_every_page(running: Dashboard, pag
     first_s = running.get("/api/v1/points?run=timed&series=train/loss")["series"][0]["t"][0]
     window = f"from={first_s + 40.5:.3f}&to={first_s + 59.5:.3f}"
     open_run(running, page, "timed", "train/loss", window)
-    wait_for(lambda: "steps 41–59" in page.locator(".panel .sub").inner_text(), 10, "the panel tells other steps")
+    wait_for(lambda: "steps 41–59" in page.locator(".panel .sub").inner_text(), because="the panel tells other steps")
     page.goto(f"{running.address}/flame?run=timed&span=3600&{window}")
-    wait_for(lambda: "steps 41–59" in page.locator(".flame-head .state").inner_text(), 20, "the Flame page tells other steps")
+    wait_for(lambda: "steps 41–59" in page.locator(".flame-head .state").inner_text(), because="the Flame page tells other steps")
 
 
 def test_the_empty_page_names_the_log_folder_and_its_lines_make_a_run(tmp_path: Path, page: Page) -> None:
     with dashboard(tmp_path / "my logs", "--no-profile") as running:
         page.goto(running.address)
         code = page.locator(".empty pre")
-        wait_for(lambda: str(running.log_dir) in code.inner_text(), 20, "the folder is not named")
+        wait_for(lambda: str(running.log_dir) in code.inner_text(), because="the folder is not named")
         pasted = code.inner_text().replace("range(100)", "range(3)")
         subprocess.run([sys.executable, "-c", pasted], check=True, cwd=tmp_path, timeout=60)
-        wait_for(lambda: drawn(page, "loss") == 3, 20, "the run does not appear by itself")
+        wait_for(lambda: drawn(page, "loss") == 3, because="the run does not appear by itself")
         page.goto("about:blank")  # else it misses the dashboard, which ends first

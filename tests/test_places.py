@@ -83,7 +83,7 @@ def test_workers_change_nothing_and_end_with_the_training(tmp_path: Path) -> Non
 def test_a_signal_to_the_whole_group_stops_at_the_end_of_a_step_and_leaves_no_worker(tmp_path: Path) -> None:
     """So do Ctrl-C, torchrun and batch systems."""
     with training(tmp_path, "--run", "group", "--task", "resnet50", "--batch", "2", "--workers", "2") as process:
-        wait_for(lambda: len(lines_of(tmp_path, "group")) > 3, timeout_s=60)
+        wait_for(lambda: len(lines_of(tmp_path, "group")) > 3)
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) == 2
         for child in children:

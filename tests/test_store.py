@@ -11,7 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collectors.records import Event, Frame, LogLine, Offset, Points, Profile, Record, RunInfo, SourceText, StackSample, labels_of
+from collectors.records import (
+    Event,
+    Frame,
+    LogLine,
+    Offset,
+    Points,
+    Profile,
+    ProgressBar,
+    Record,
+    RunInfo,
+    SourceText,
+    StackSample,
+    labels_of,
+)
 from collectors.store.open import ENGINES, open_store
 from collectors.store.protocol import LogQuery, Store, series_id
 
@@ -192,6 +205,20 @@ def test_log_lines_are_found_by_run_text_level_and_time(store: Store) -> None:
     assert store.logs(LogQuery(text="sTEP 42")) == ([lines[42]], 1, None)
     assert store.logs(LogQuery(level=30)) == (lines[::10], 10, None)
     assert store.logs(LogQuery(from_s=START_S + 10, to_s=START_S + 12)).lines == lines[10:13]
+
+
+def test_a_progress_bar_is_one_row_a_file_and_no_line(store: Store) -> None:
+    def bars(since: int) -> list[str]:
+        return [bar.text for bar in store.since(since, {"a"}).bars]
+
+    first = store.append([ProgressBar("a", "x.log", START_S, "1%"), ProgressBar("b", "x.log", START_S, "7%")])
+    second = store.append([ProgressBar("a", "x.log", START_S + 5, "2%"), ProgressBar("a", "y.log", START_S + 9, "3%")])
+    assert [(bar.file, bar.text) for bar in store.bars("a")] == [("x.log", "2%"), ("y.log", "3%")]
+    assert sorted(bars(0)) == sorted(bars(first)) == ["2%", "3%"] and bars(second) == []
+    store.append([ProgressBar("a", "x.log", START_S + 10, "")])
+    assert [bar.text for bar in store.bars("a")] == ["3%"] and bars(second) == [""]
+    assert store.logs(LogQuery()).total == 0 and store.bars("none") == []
+    assert [(run.name, run.last_time_s) for run in store.runs()] == [("a", START_S + 10), ("b", START_S)]
 
 
 def test_pages_of_log_lines_meet_without_gap_or_overlap(store: Store) -> None:

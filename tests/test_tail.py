@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.logs.followed import BATCH_BYTES
+from collectors.logs.followed import BATCH_BYTES, LEAST_BATCH_BYTES
 from collectors.records import Event, LogLine, Offset, Points, RunInfo
 from tests.following import DEADLINE_S, Follower
 
@@ -78,6 +78,16 @@ def test_a_line_over_a_mebibyte_is_skipped_and_counted(follower: Follower) -> No
     assert follower.values(2) == [1, 2]
     offset = follower.offsets["a/metrics.jsonl"]
     assert (offset.lines_read, offset.lines_skipped, offset.first_skip) == (3, 1, "line 2: longer than 1 MiB")
+
+
+def test_a_line_that_is_longer_than_the_least_batch_is_read(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collectors.logs.followed.BATCH_BYTES", LEAST_BATCH_BYTES)
+    path = follower.root / "a" / "metrics.jsonl"
+    write(path, 1)
+    with path.open("a") as file:
+        file.write('{"time_s": 1.0, "x": 2, "y": "' + "x" * 700_000 + '"}\n')
+    write(path, 3)
+    assert follower.values(3) == [1, 2, 3]
 
 
 def test_a_large_file_comes_in_batches(follower: Follower) -> None:

@@ -22,7 +22,7 @@ from tests.following import RECORDED, Follower, series_of
 
 def reader(state: dict[str, object] | None = None) -> Text:
     numbers = TextNumbers("a", labels_of(host="box"), state=state)
-    return Text("a", "train.log", 1_764_000_000.0, state, numbers)
+    return Text("a", "train.log", 1_764_000_000.0, state, lambda rank, kept: numbers)
 
 
 def read(lines: Sequence[str]) -> dict[str, list[tuple[int | None, float]]]:

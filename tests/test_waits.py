@@ -71,7 +71,7 @@ def recognised(wait: Callable[[], object]) -> Waiting | None:
         stack[:] = now
         return bool(before) and before == now and wait_of(now[-1]) is not None
 
-    wait_for(stands, 5.0, "the thread does not come to stand in a wait")
+    wait_for(stands, because="the thread does not come to stand in a wait")
     return waiting([wait_of(frame) for frame in stack])
 
 

@@ -12,5 +12,8 @@ export function change(path, body) {
   return send(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 }
 
+/** The path of a run's files. @param {string} run */
+export const filesOf = (run) => `runs/${encodeURIComponent(run)}/files`;
+
 /** The path of what is said about a run. @param {string} run */
 export const aboutOf = (run) => `runs/${encodeURIComponent(run)}/about`;

@@ -1,10 +1,11 @@
 /** The skipped parts of a run's files, and why: a count beside the run's state, with a list. */
 
-import { get, newest } from "../lib/api.js";
+import { get, newest, sentenceOf } from "../lib/api.js";
+import { change, filesOf } from "../lib/change.js";
 import { el, hang, setText } from "../lib/dom.js";
 import { counted, size } from "../lib/format.js";
 
-/** @typedef {{path: string, offset: number, lines_read: number, lines_skipped: number, fields_skipped: number, first_skip: string, trouble?: string}} File a row of `GET /files` */
+/** @typedef {{path: string, offset: number, lines_read: number, lines_skipped: number, fields_skipped: number, first_skip: string, trouble?: string, is_data?: boolean}} File a row of `GET /files` */
 
 const EVERY_MS = 20_000; // a file that is set aside changes no count
 const MOST = 50; // rows in the list
@@ -44,7 +45,20 @@ export class Files {
     this.button.hidden = !bad.length;
     setText(this.button, summary(bad));
     this.button.title = bad.map(reason).find(Boolean) ?? "";
-    this.body.replaceChildren(...bad.slice(0, MOST).map(row));
+    this.body.replaceChildren(...bad.slice(0, MOST).map((file) => row(file, this.#reader(file))));
+  }
+
+  /** A button for a file that looks like data. @param {File} file */
+  #reader({ path, is_data }) {
+    const { run } = this;
+    if (!is_data || run === null) return null;
+    const button = el("button", { type: "button", class: "chip", onclick: () => ask() }, "Read it after all");
+    const ask = () =>
+      change(filesOf(run), { path }).then(
+        () => button.replaceWith("It is read now."),
+        (error) => button.replaceWith(sentenceOf(error)),
+      );
+    return button;
   }
 
   open() {
@@ -55,11 +69,13 @@ export class Files {
 /** `1 file set aside, 12 lines skipped` @param {File[]} bad */
 export function summary(bad) {
   const sum = (/** @type {"lines_skipped" | "fields_skipped"} */ name) => bad.reduce((all, file) => all + (file[name] ?? 0), 0);
-  const [aside, lines, fields] = [bad.filter(({ trouble }) => trouble).length, sum("lines_skipped"), sum("fields_skipped")];
+  const data = bad.filter(({ is_data }) => is_data).length;
+  const [aside, lines, fields] = [bad.filter(({ trouble, is_data }) => trouble && !is_data).length, sum("lines_skipped"), sum("fields_skipped")];
   const parts = [
     aside ? `${counted(aside, "file")} set aside` : "",
     lines ? `${counted(lines, "line")} skipped` : "",
     fields && !lines ? `${counted(fields, "field")} skipped` : "",
+    data ? `${counted(data, "data file")} not read` : "",
   ];
   return parts.filter(Boolean).join(", ");
 }
@@ -67,13 +83,13 @@ export function summary(bad) {
 /** @param {File} file */
 const reason = ({ trouble, first_skip }) => trouble || first_skip;
 
-/** @param {File} file */
-function row(file) {
+/** @param {File} file @param {HTMLElement | null} button */
+function row(file, button) {
   const { path, offset, lines_read, lines_skipped, fields_skipped } = file;
   const counts = [
     `${counted(lines_read, "line")} read (${size(offset)})`,
     lines_skipped ? `${counted(lines_skipped, "line")} skipped` : "",
     fields_skipped ? `${counted(fields_skipped, "field")} skipped` : "",
   ];
-  return el("div", {}, el("code", {}, path), el("p", {}, reason(file)), el("p", { class: "dim" }, counts.filter(Boolean).join(", ")));
+  return el("div", {}, el("code", {}, path), el("p", {}, reason(file)), el("p", { class: "dim" }, counts.filter(Boolean).join(", ")), button);
 }

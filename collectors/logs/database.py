@@ -23,6 +23,9 @@ MAGIC = b"SQLite format 3\0"
 JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 HEADER_BYTES = 100
 COUNTER = slice(24, 28)  # of the header: rises with each commit, where there is no write-ahead log
+PRIMARY = 0xFF  # the bits of an error code that say its kind
+PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL}
+"""What SQLite says where its program just closes a database, which removes the write-ahead log, or opens it."""
 MOST_READ_S = 2.0  # of one look
 STEPS_A_CHECK = 5_000  # of SQLite's virtual machine, between two looks at the clock
 MOST_VALUE_BYTES = 16 << 20
@@ -57,7 +60,12 @@ def opened(path: Path, root: Path) -> Iterator[sqlite3.Connection | None]:
     elif before.log_bytes and not beside(path, "-shm").exists():
         yield from _copied(path, root, before)
     elif before.log_bytes:
-        yield from _connected(path, "mode=ro&readonly_shm=1")
+        try:
+            yield from _connected(path, "mode=ro&readonly_shm=1")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & PRIMARY in PASSING:
+                raise BeingWritten from error
+            raise
     else:
         _check_journal(path, root)
         try:

@@ -10,15 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from ..records import Offset, Record
+from ..process.activity import seconds
+from ..records import DATA, Offset, Record
 from .formats import MAX_LINE_BYTES, Arrival, ByteFormat, Format, LineFormat, Tally
-from .formats.values import MAX_TIME_S
+from .formats.data_set import HEAD_BYTES
+from .formats.values import MAX_TIME_S, inert
 from .known import Known, Origin
+from .live_bar import LiveBar
 from .opening import NotRead, open_file
+from .print_times import NO_TIMES, print_times_of
 from .run_folder import RunFolder
 
 BATCH_BYTES = 2 << 20  # read from one file before the next one,
-LEAST_BATCH_BYTES = 512 << 10  # or less if that takes longer than
+LEAST_BATCH_BYTES = MAX_LINE_BYTES  # or less if that takes longer than
 BATCH_S = 0.1
 BATCH_LINES = 50_000
 IDLE_S = 60.0  # a file without changes for this long is closed
@@ -36,23 +40,31 @@ class FollowedFile:
     ) -> None:
         """`live`: the file was written while it was followed, so its lines have an arrival time."""
         self._path, self._key, self._run, self._root, self._known = path, key, run, root, known
+        inside = known.part is not None or path.parent == run.folder
+        self._name = path.name if inside else f"{path.parent.name}/{path.name}"
         self._live = live
         self._looked_s = time.time() - SPREAD_S
         self._descriptor = -1
         self._identity = (offset.device, offset.inode) if offset else (0, 0)
         self._offset = offset.offset if offset else 0
-        state = dict(offset.state) if offset else {}
+        state = {name: value for name, value in offset.state.items() if name != DATA} if offset else {}
         self._head: str = state.pop("head", "")
         self._end: str = state.pop("end", "")  # of the part that an earlier collector read
         self._cutting: bool = state.pop("cutting", False)  # inside a line that is too long
         self._host: str = state.pop("host", run.host)  # a run's series keep their host
+        self._is_wanted: bool = state.pop("wanted", False)  # a user asked for it, whatever it looks like
+        unsure = state.pop("unsure", False) or not self._offset
+        self._is_judged = known.check_head is None or self._is_wanted or not unsure
+        self._bar = LiveBar(run.name, inert(self._name), is_stored=state.pop("bar", False)) if known.has_bars else None
         self._format = self._new_format(state)
         if offset:
             self._format.tally = Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip)
-        self._used = 0  # bytes of the batch that is being parsed
+        self._used = 0  # bytes of the batch that is being parsed,
+        self._passed = 0  # and those after its last line that are earlier states of a bar
         self._lines: list[bytes] = []  # its lines, or all of it as one,
         self._raw: list[bytes] = []  # its lines, with their carriage returns,
         self._left = 0  # number of them that the parser left
+        self._times = NO_TIMES  # of lines that were written before the file was followed
         self._batch_bytes = BATCH_BYTES
         self.behind = False  # whether there was more than one batch to read
         self.last = offset  # after all records that were returned
@@ -63,8 +75,15 @@ class FollowedFile:
         if self._known.reading == "bytes":
             self._lines, self._used = [data] if data else [], len(data)
         else:
-            self._lines, self._used = self._split(data)
+            self._lines, self._used = self._split(self._without_states(data))
+            if self._used < data.rfind(b"\n") + 1:  # its last lines are left for the next batch
+                self._passed = 0
         return bool(self._lines)
+
+    @property
+    def holds_a_bar(self) -> bool:
+        """Whether it is to be read again soon, for a state that may not be stored yet."""
+        return self._bar is not None and self._bar.is_held
 
     @property
     def used_bytes(self) -> int:
@@ -74,24 +93,47 @@ class FollowedFile:
     def parse(self) -> list[Record]:
         """The records of the batch and the offset after them; [] where nothing was read."""
         records: list[Record] = []
+        moved = False
         if self._used:
             began_s = time.monotonic()
             records = self._parse_batch(self._arrival())
             if self._used:
                 self._pace(time.monotonic() - began_s)
                 self._offset += self._used
-                records.append(self.as_record())
-            self._used, self._lines = 0, []
+                moved = True
+        self._offset += self._passed
+        if self._bar and not self.behind:
+            records += (bars := self._bar.news(self._written_s()))
+            moved = moved or bool(bars)
+        if moved or (self._passed and self.behind):
+            records.append(self.as_record())
+        self._used, self._passed, self._lines = 0, 0, []
         if not self.behind:
-            self._live = True  # the backlog is read; new lines arrive live
+            self._live, self._times = True, NO_TIMES  # the backlog is read; new lines arrive live
         return records
 
     def _parse_batch(self, arrival: Arrival | None) -> list[Record]:
         if self._known.reading == "bytes":
             return self._parse_bytes(cast(ByteFormat, self._format), arrival)
-        records = self._parse(self._lines, arrival)
+        records: list[Record] = []
+        waiting = self._lines
+        for count, when in [(len(waiting), arrival)] if arrival or not waiting else self._parts():
+            records += self._parse(waiting[:count], when)
+            waiting = waiting[count - self._left :]
+            if self._left:
+                break
+        self._left = len(waiting)
         self._used -= self._left_bytes()
         return records
+
+    def _parts(self) -> list[tuple[int, Arrival | None]]:
+        """The lines of the batch by the time at which their program has printed them."""
+        end = self._offset + self._used
+        if end > self._times.upto:
+            since_s = seconds(self._run.info.get("started_s")) or 0.0
+            self._times = print_times_of(self._path, self._root, os.fstat(self._descriptor).st_size, since_s)
+        lengths = [len(line) + 1 for line in self._raw]
+        return self._times.parts(lengths, end - sum(lengths))
 
     def _parse_bytes(self, format: ByteFormat, arrival: Arrival | None) -> list[Record]:
         """Read a record that is longer than a batch with a longer batch. Raises NotRead for one that is too long."""
@@ -107,10 +149,12 @@ class FollowedFile:
 
     def as_record(self) -> Offset:
         """How far the file has been read."""
-        self._head = self._head or (self._read_head() if self._descriptor >= 0 else "")
+        self._head = self._head or (self._read_head() if self._descriptor >= 0 and self._offset else "")
         state = {**self._format.state(), "head": self._head, "end": self._read_end(), "host": self._host}
         if self._cutting:
             state["cutting"] = True
+        flags = {"bar": self._bar and self._bar.is_stored, "wanted": self._is_wanted, "unsure": not self._is_judged}
+        state |= {name: True for name, flag in flags.items() if flag}
         tally = self._format.tally
         self.last = Offset(
             self._key,
@@ -188,6 +232,8 @@ class FollowedFile:
         return data
 
     def _pread(self) -> bytes:
+        if not self._is_judged and self._known.check_head:
+            self._is_judged = self._known.check_head(self._path.name, os.pread(self._descriptor, HEAD_BYTES, 0))
         data = os.pread(self._descriptor, self._batch_bytes + 1, self._offset)
         self.behind = len(data) > self._batch_bytes
         return data[: self._batch_bytes]
@@ -221,6 +267,7 @@ class FollowedFile:
         self._end = ""  # a folder that was copied or moved to another disk contains other files with the same content
         if self._offset and not (known and stat.st_size >= self._offset and self._read_head() == self._head):
             self._offset, self._head, self._cutting = 0, "", False
+            self._is_judged = self._known.check_head is None or self._is_wanted
             self._live = True
             tally = self._format.tally
             self._format = self._new_format(self._format.state())
@@ -239,6 +286,14 @@ class FollowedFile:
             return ""
         data = os.pread(self._descriptor, min(self._offset, END_BYTES), max(0, self._offset - END_BYTES))
         return f"{zlib.crc32(data):08x}" if len(data) == min(self._offset, END_BYTES) else ""
+
+    def _without_states(self, data: bytes) -> bytes:
+        """Without the states of a progress bar that its newest one has replaced."""
+        end = data.rfind(b"\n") + 1
+        if self._bar is None or (self._cutting and not end):
+            return data
+        self._passed = self._bar.take(data[end:])
+        return data[:end] + data[end + self._passed :] if self._passed else data
 
     def _split(self, data: bytes) -> tuple[list[bytes], int]:
         """Whole lines, and how many bytes they took; a line that is too long is dropped as it arrives."""
@@ -261,10 +316,16 @@ class FollowedFile:
         self._raw = lines
         return [line.removesuffix(b"\r") for line in lines], end
 
+    def _written_s(self) -> float:
+        """When the open file was last written, as far as that can be believed."""
+        now_s = time.time()
+        return min(max(os.fstat(self._descriptor).st_mtime, 0.0), now_s) if self._descriptor >= 0 else now_s
+
     def _new_format(self, state: Mapping[str, Any]) -> Format:
         written = min(max(written_s(self._path), 0.0), MAX_TIME_S - 1)
         assert self._known.make is not None
-        return self._known.make(Origin(self._run, self._path, self._host, written, self._run.part_of(self._path)), state)
+        part = self._run.part_of(self._path) if self._known.part else ""
+        return self._known.make(Origin(self._run, self._name, self._host, written, part, self._path), state)
 
 
 def written_s(path: Path) -> float:

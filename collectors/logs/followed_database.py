@@ -13,8 +13,8 @@ from .database import BeingWritten, opened
 from .formats import Tally
 from .formats.databases import DatabaseKind, LoggedConfig, LoggedItem, LoggedLife, LoggedRow, RunOf, mlflow, trackio
 from .formats.jsonl import BACKWARD_STEPS, flat
-from .formats.life import Life
 from .formats.values import Fitting, as_number, inert
+from .life import Life
 from .opening import NotMetrics, NotRead
 from .run_folder import RunFolder
 

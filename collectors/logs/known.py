@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from ..process.activity import is_text
 from ..records import Labels, labels_of
-from .formats import Format, delimited, exited, hparams, hugging_face, info, jsonl, mlflow, tensorboard, text, text_numbers, wandb
+from .formats import (
+    Format,
+    data_set,
+    delimited,
+    exited,
+    hparams,
+    hugging_face,
+    info,
+    jsonl,
+    mlflow,
+    tensorboard,
+    text,
+    text_numbers,
+    wandb,
+)
 from .formats.values import inert, inert_path
 
 if TYPE_CHECKING:
     from .run_folder import RunFolder
 
 DATABASE = re.compile(r"(.+\.(?:db|sqlite3?))(?:-wal|-journal)?")
-RANK = re.compile(r"\.rank(\d{1,9})\.jsonl$")
+RANK = re.compile(r"\.rank(\d{1,9})\.(?:jsonl|log|out|err|txt)$")
 EVENTS = re.compile(r"events(\.rank\d{1,9})?\.jsonl")
 MAX_TITLE_CHARS = 200
 SMALL_BYTES = 8 << 20
@@ -27,15 +42,11 @@ class Origin(NamedTuple):
     """The file that a format is made for."""
 
     run: RunFolder
-    path: Path
+    name: str  # of the file, in its folder
     host: str
     written_s: float  # when it was last written, Unix seconds
     part: str = ""  # the name of its folder, where that is a part of the run's folder
-
-    @property
-    def name(self) -> str:
-        """Of the file, in its folder."""
-        return self.path.name
+    path: Path = Path()
 
     @property
     def rank(self) -> int:
@@ -56,7 +67,7 @@ class Known(NamedTuple):
     takes: Callable[[str], bool]  # a file of that name
     reading: Literal["lines", "bytes", "whole", "database"]
     make: Callable[[Origin, State], Format] | None = None
-    suffix: str = ""  # removed from the name of a run that is one file
+    without_suffix: bool = False  # a run that is one file is called like it, without its suffix
     part: Callable[[str], str | None] | None = (
         None  # None for the name of a folder that is a run; such files are no runs by themselves
     )
@@ -64,6 +75,8 @@ class Known(NamedTuple):
     most_bytes: int = SMALL_BYTES  # of a file that is read whole
     head_bytes: int = 64  # that are remembered of a file's start, to notice that it was written anew
     stands_for: Callable[[Path], Path] = lambda path: path  # the file whose run and state this one has
+    check_head: Callable[[str, bytes], bool] | None = None  # see `data_set.check_head`; before more than 64 kB of a file are read
+    has_bars: bool = False  # a half line with carriage returns is the state of a progress bar
     within: re.Pattern[str] | None = None  # the only folders whose files it takes
     main_of: Callable[[Path], Path] = lambda path: path  # the file that is read when this one changed
     run_folder: Callable[[Path], Path | None] | None = None  # of the run, where that is not the folder of the file
@@ -140,7 +153,7 @@ def _results(origin: Origin, state: State) -> Format:
 
 def _mlflow_metric(origin: Origin, state: State) -> Format:
     name = mlflow.name_of(origin.path)
-    return mlflow.MetricFile(origin.run.name, _labels(origin), name, _fault(origin, origin.name, state), state)
+    return mlflow.MetricFile(origin.run.name, _labels(origin), name, _fault(origin, origin.path.name, state), state)
 
 
 def _mlflow_params(origin: Origin, state: State) -> Format:
@@ -165,7 +178,7 @@ def _mlflow(name: str, takes: Callable[[str], bool], reading: Literal["lines", "
 
 def _wandb(origin: Origin, state: State) -> Format:
     run, file = origin.run, inert(origin.name)
-    run.parts.add(wandb.LOGS)
+    run.parts.update(wandb.PARTS)
     found = wandb.WandbFile(run.name, _labels(origin), _fault(origin, file, state), functools.partial(run.take_config, file), state)
     run.events[file] = found.life
     return found
@@ -178,8 +191,15 @@ def _beside_checkpoints(path: Path) -> Path:
 
 def _text(origin: Origin, state: State) -> Format:
     run, file = origin.run, inert(origin.name)
-    numbers = text_numbers.TextNumbers(run.name, _labels(origin), _fault(origin, file, state), state)
-    return text.Text(run.name, file, origin.written_s, state, numbers, lambda: not run.rivals.has_numbers())
+    run.rivals.is_a_text(file)
+    fault = _fault(origin, file, state)
+
+    def numbers(rank: int, kept: State) -> text_numbers.TextNumbers:
+        labels = labels_of(host=inert(origin.host), rank=rank or None)
+        return text_numbers.TextNumbers(run.name, labels, fault, kept)
+
+    rank = origin.rank if RANK.search(origin.name) else None
+    return text.Text(run.name, file, origin.written_s, state, numbers, lambda: not run.rivals.has_numbers(), rank)
 
 
 def _main_of_database(path: Path) -> Path:
@@ -194,21 +214,37 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
     _mlflow("MLflow metrics", lambda name: True, "lines", make=_mlflow_metric, within=mlflow.METRIC),
     Known("run.json", lambda name: name == info.FILE, "whole", _info),
     Known("exit", lambda name: name == exited.FILE, "whole", _exited),
-    Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, suffix=".jsonl"),
-    Known("metrics", lambda name: name.endswith(".jsonl"), "lines", _metrics, suffix=".jsonl", first=events_of),
+    Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, without_suffix=True),
+    Known(
+        "metrics",
+        lambda name: name.endswith(".jsonl"),
+        "lines",
+        _metrics,
+        without_suffix=True,
+        first=events_of,
+        check_head=data_set.check_head,
+    ),
     Known("tensorboard", lambda name: name.startswith(tensorboard.NAME), "bytes", _tensorboard, part=tensorboard.part),
     Known("database", lambda name: DATABASE.fullmatch(name) is not None, "database", main_of=_main_of_database),
-    Known("wandb", lambda name: name.endswith(".wandb"), "bytes", _wandb, suffix=".wandb"),
-    Known("wandb output", lambda name: name == wandb.OUTPUT_FILE, "lines", _text, within=wandb.OUTPUT, run_folder=wandb.run_folder),
-    Known("csv", lambda name: name.endswith(".csv"), "lines", _delimited, suffix=".csv", head_bytes=TABLE_HEAD_BYTES),
-    Known("tsv", lambda name: name.endswith(".tsv"), "lines", _delimited, suffix=".tsv", head_bytes=TABLE_HEAD_BYTES),
+    Known("wandb", lambda name: name.endswith(".wandb"), "bytes", _wandb, without_suffix=True),
+    Known(
+        "wandb output",
+        lambda name: name == wandb.OUTPUT_FILE,
+        "lines",
+        _text,
+        has_bars=True,
+        within=wandb.OUTPUT,
+        run_folder=wandb.run_folder,
+    ),
+    Known("csv", lambda name: name.endswith(".csv"), "lines", _delimited, without_suffix=True, head_bytes=TABLE_HEAD_BYTES),
+    Known("tsv", lambda name: name.endswith(".tsv"), "lines", _delimited, without_suffix=True, head_bytes=TABLE_HEAD_BYTES),
     Known("hparams.yaml", lambda name: name == hparams.FILE, "whole", _hparams, most_bytes=hparams.MAX_YAML_BYTES),
     Known(
         "trainer_state.json",
         lambda name: name == hugging_face.STATE_FILE,
         "whole",
         _trainer_state,
-        suffix=".json",
+        without_suffix=True,
         most_bytes=hugging_face.MAX_STATE_BYTES,
         stands_for=_beside_checkpoints,
     ),
@@ -217,11 +253,14 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
         lambda name: hugging_face.RESULTS.fullmatch(name) is not None,
         "whole",
         _results,
-        suffix=".json",
+        without_suffix=True,
         stands_for=lambda path: path.with_name(hugging_face.ALL_RESULTS),
     ),
-    Known("text", lambda name: name.endswith(".log"), "lines", _text, suffix=".log"),
+    Known("text", is_text, "lines", _text, without_suffix=True, has_bars=True),
 )
+
+
+TEXT = FORMATS[-1]  # also of the standard output of a run's process, whatever that is called
 
 
 def format_of(path: str | Path) -> Known | None:
@@ -257,11 +296,13 @@ class RunPlace(NamedTuple):
     is_id: bool = False  # `run` is but an id: the run is called by its title
 
 
-def place_of(path: Path, root: Path) -> RunPlace:
+def place_of(path: Path, root: Path, tops: Collection[Path] = ()) -> RunPlace:
     """A run is a folder, its name the path below `root`; a file that lies in `root` itself is a run of its own, named like it.
 
-    Where the format knows parts, `root/a/train/FILE` is in run `a`, and `root/FILE` in a run that is called as `root` is.
+    Where the format knows parts, `root/a/train/FILE` is in run `a`, and `root/FILE` in a run that is called as `root` is. Where several
+    folders are followed, the `tops` below `root`, the same holds for each of them, with its name in front.
     """
+    tops = tops or (root,)
     known = format_of(path)
     if known and known.run_folder and (found := known.run_folder(path)) is not None and root in found.parents:
         return RunPlace(inert_path(found.relative_to(root)), found, is_id=known.title is not None)
@@ -269,9 +310,16 @@ def place_of(path: Path, root: Path) -> RunPlace:
     folder = path.parent
     if folder == root and known is not None and known.part is not None:
         return RunPlace(inert_path(root.name) or "logs", folder, False)
-    if folder == root:
-        return RunPlace(inert_path(path.name).removesuffix(known.suffix if known else ""), folder, True)
-    if known is not None and known.part is not None and folder.parent != root and known.part(folder.name) is not None:
+    if folder in tops and (known is None or known.part is None):
+        name = inert_path(path.relative_to(root))
+        return RunPlace(name.rpartition(".")[0] if known is not None and known.without_suffix else name, root, True)
+    if (
+        known is not None
+        and known.part is not None
+        and folder not in tops
+        and folder.parent not in tops
+        and known.part(folder.name) is not None
+    ):
         folder = folder.parent
     return RunPlace(inert_path(folder.relative_to(root)), folder, False)
 

@@ -24,6 +24,10 @@ class NotMetrics(NotRead):
     """A file that is not metrics, such as a data set, with a name that a format takes: no fault, and read again only when it changes."""
 
 
+class DataFile(NotMetrics):
+    """One that is read all the same where a user asks for it."""
+
+
 def open_file(path: Path, root: Path) -> int:
     """A descriptor of the regular file. Raises NotRead, FileNotFoundError or another OSError.
 

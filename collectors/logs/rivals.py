@@ -11,11 +11,14 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ..process.activity import is_text
 from .formats import Tally
+from .formats.data_set import HEAD_BYTES, check_head
 from .formats.jsonl import flat, objects
 from .formats.roles import STEPS, TIMES
+from .opening import DataFile
 
-ENDS_BYTES = 64 << 10  # of a JSONL file that are looked at for names, at its start and at its end
+ENDS_BYTES = HEAD_BYTES  # of a JSONL file that are looked at for names, at its start and at its end
 MOST_FILES = 8  # of a folder, one a rank
 LOOK_EVERY_S = 2.0
 
@@ -28,6 +31,7 @@ class Rivals:
         self._folder, self._single_file = folder, single_file
         self._file_of: dict[str, str] = {}  # by name of the series
         self._jsonl: set[str] = set()
+        self._texts: set[str] = set()  # files
         self._read_bytes: dict[Path, int] = {}  # how large a JSONL file was when its names were read
         self._looked_s = -LOOK_EVERY_S
 
@@ -44,9 +48,15 @@ class Rivals:
         for name in names:
             self._file_of.setdefault(name, _source(file))
 
+    def is_a_text(self, file: str) -> None:
+        """Its metrics are read only as long as no other kind of file brings any."""
+        self._texts.add(file)
+
     def has_numbers(self) -> bool:
         """Whether a file that is not text brings metrics of the run."""
-        return bool(self._jsonl or self._names_of_jsonl()) or any(not file.endswith(".log") for file in self._file_of.values())
+        return bool(self._jsonl or self._names_of_jsonl()) or any(
+            file not in self._texts and not is_text(file) for file in self._file_of.values()
+        )
 
     def _names_of_jsonl(self) -> set[str]:
         """Every 2 s the folder is listed; files are read that are new, or twice as large as when they were read."""
@@ -84,14 +94,15 @@ def size_of(path: Path) -> int:
 
 
 def names_of(path: Path) -> set[str]:
-    """The series that stand in the first and last lines of a JSONL file; none where it cannot be read."""
+    """The series that stand in the first and last lines of a JSONL file; none where it is data, or cannot be read."""
     try:
         with path.open("rb") as file:
             data = file.read(ENDS_BYTES)
+            check_head(path.name, data)
             size = file.seek(0, os.SEEK_END)
             file.seek(max(len(data), size - ENDS_BYTES))
             data += b"\n" + file.read(ENDS_BYTES)
-    except OSError:
+    except (OSError, DataFile):
         return set()
     return {name for name in _fields(data) if name not in STEPS and name not in TIMES}
 

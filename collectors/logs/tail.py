@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from ..process.activity import RunActivity
-from ..records import Offset, Record
+from ..records import DATA, Offset, Record
 from ..store.storing import RefusedRecord, sentence
 from .aside import AsideFiles
 from .database import beside
+from .elsewhere import Elsewhere
 from .followed import BATCH_BYTES, FollowedFile, with_skip, written_s
 from .followed_database import FollowedDatabase
 from .formats import WholeFormat
 from .formats.databases import RunOf
 from .formats.mlflow import MAX_META_BYTES
 from .formats.values import inert_path
-from .known import Known, Origin, format_of, main_of, place_of, rank_of, reading_order, titled
-from .opening import NotMetrics, NotRead, read_file
+from .known import TEXT, Known, Origin, format_of, main_of, place_of, rank_of, reading_order, titled
+from .live_bar import GAP_S
+from .opening import DataFile, NotMetrics, NotRead, read_file
 from .run_folder import RunFolder
 from .turns import FileTurns
 from .watch import FolderWatch
@@ -53,12 +55,19 @@ class Tail:
         *,
         poll_only: bool = False,
         left_alone: Callable[[str], str] = lambda path: "",
+        outputs: Callable[[], Mapping[Path, str]] = dict,
+        only: Sequence[str] = (),
     ) -> None:
-        """`offsets` are those of the store, by path relative to `root`; `left_alone` returns why a file is not read, or ""."""
+        """`offsets` are those of the store, by path relative to `root`; `left_alone` returns why a file is not read, or "".
+
+        `outputs` are files of any place with the run that each belongs to, read as text where no rule has them read already.
+        With `only`, folders of `root`, nothing else of it is followed.
+        """
         self.at_work_on = ""  # the file that is being read
         self._left_alone = left_alone
         self._root, self._host, self._wake = root.resolve(), host, wake
-        self._prefix = f"{self._root}/"
+        self._prefix = f"{str(self._root).rstrip('/')}/"
+        self._tops = [self._root / name for name in only] or [self._root]
         self._offsets = dict(offsets)  # of the files that are not open
         self._runs: dict[str, RunFolder] = {}
         self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
@@ -73,11 +82,14 @@ class Tail:
         }  # by key, runs that are called by a title
         self._named.pop("", None)
         self._turns, self._aside = FileTurns(), AsideFiles()
+        self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
+        self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
+        self._elsewhere = Elsewhere(self._root, self._tops, outputs, offsets)
         self._swept_s = time.monotonic()
-        self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only)
+        self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only, tops=self._tops)
         there = set(map(main_of, self._watch.take()))
-        self._backlog = there.copy()  # existed before we started: its lines have no arrival time
-        self._turns.old(sorted(there, key=self._newest_first))
+        self._backlog = {*there, *self._elsewhere.known()}  # existed before we started: its lines have no arrival time
+        self._turns.old([*sorted(there, key=self._newest_first), *self._elsewhere.known()])
         for key, offset in offsets.items():
             if (path := self._root / key) in self._backlog and "names" in offset.state:
                 self._run_of(path).rivals.keep(offset.state["names"], path.name)
@@ -86,8 +98,10 @@ class Tail:
 
     def collect(self) -> list[Record]:
         """The records of the files that changed, about a batch; followed files come first."""
-        self._queue(self._watch.take())
-        self._queue([path for path, due_s in self._again.items() if due_s <= time.monotonic()])
+        held, self._held = self._held, set()
+        again = [path for path, due_s in self._again.items() if due_s <= time.monotonic()]
+        self._queue([*self._watch.take(), *self._elsewhere.take(), *held, *again])
+        self._take_wanted()
         records: list[Record] = []
         budget = _Budget()
         for path in self._aside.take_due():
@@ -101,11 +115,19 @@ class Tail:
         self._let_go()
         return records
 
+    def read_anyway(self, key: str) -> None:
+        """Read a file that was left because it looks like data; from any thread. Raises ValueError for any other."""
+        if (offset := self._offsets.get(key)) is None or DATA not in offset.state:
+            raise ValueError(f"{key!r} is not a file that was left unread because it looks like data")
+        self._wanted.append(key)
+        self._wake.set()
+
     @property
     def period_s(self) -> float:
         if self._turns:
             return 0.0
-        return max(0.0, min([PERIOD_S, *(due_s - time.monotonic() for due_s in self._again.values())]))
+        waits_s = [due_s - time.monotonic() for due_s in self._again.values()]
+        return max(0.0, min([GAP_S if self._held else PERIOD_S, *waits_s]))
 
     def live_runs(self) -> list[RunActivity]:
         """What the files say about each run's life, for the search for its processes."""
@@ -137,6 +159,13 @@ class Tail:
         for file in self._files.values():
             file.close()
 
+    def _take_wanted(self) -> None:
+        while self._wanted:
+            key = self._wanted.popleft()
+            if key in self._offsets:
+                self._offsets[key] = self._offsets[key]._replace(state={**self._offsets[key].state, "wanted": True})
+                self._queue([self._root / key])
+
     def _queue(self, paths: Iterable[Path]) -> None:
         new = []
         for path in dict.fromkeys(map(main_of, paths)):
@@ -146,6 +175,8 @@ class Tail:
                 self._turns.live(path)
             else:
                 new.append(path)
+                if path in self._elsewhere:
+                    self._backlog.add(path)  # what was there before it was found has no arrival time
             self._again.pop(path, None)
         self._turns.new(sorted(new, key=reading_order))
 
@@ -153,10 +184,11 @@ class Tail:
         return -self._watch.newest_s(path.parent), reading_order(path)
 
     def _key(self, path: Path) -> str:
-        return inert_path(str(path)[len(self._prefix) :])
+        text = str(path)
+        return inert_path(text[len(self._prefix) :] if text.startswith(self._prefix) else text)
 
     def _read(self, path: Path, budget: _Budget) -> list[Record]:
-        known = format_of(path)
+        known = TEXT if path in self._elsewhere else format_of(path)
         if known is None:
             return []
         if known.reading == "database":
@@ -170,9 +202,9 @@ class Tail:
 
     def _read_whole(self, path: Path, run: RunFolder, known: Known) -> list[Record]:
         key = self._key(known.stands_for(path))
-        data, found = read_file(path, self._root, known.most_bytes)
+        data, found = read_file(path, self._top_of(path), known.most_bytes)
         before = self._offsets.get(key)
-        origin = Origin(run, path, run.host, written_s(path), run.part_of(path))
+        origin = Origin(run, path.name, run.host, written_s(path), run.part_of(path), path)
         assert known.make is not None
         format = cast(WholeFormat, known.make(origin, before.state if before else {}))
         records, tally = format.parse_whole(data), format.tally
@@ -187,7 +219,7 @@ class Tail:
         database = self._databases.get(path)
         if database is None:
             database = self._databases[path] = FollowedDatabase(
-                path, self._key(path), self._root, lambda key, run: self._run_in(path, key, run)
+                path, self._key(path), self._top_of(path), lambda key, run: self._run_in(path, key, run)
             )
         records, again_s = database.look(self._offsets, TURN_RECORDS)
         by_run: dict[str, list[Record]] = {}
@@ -206,7 +238,7 @@ class Tail:
         """The run of a folder whose name is but an id."""
         known = format_of(path)
         if key not in self._named and known is not None and known.title is not None:
-            above = folder.parent.parent if folder.parent != self._root else self._root
+            above = folder.parent if folder.parent in (self._root, *self._tops) else folder.parent.parent
             self._name(key, inert_path(above.relative_to(self._root)), known.title(folder, self._small_file), folder.name)
         name = self._named[key]
         if name not in self._runs:
@@ -218,13 +250,14 @@ class Tail:
         """Of a file with that key, or of a run in a database; "" where the run is called by the file's place."""
         if "#" in key and format_of(key.partition("#")[0]) is not None:
             return key
-        place = place_of(self._root / key, self._root)
-        return place.run if place.is_id else ""
+        path = self._root / key
+        place = place_of(path, self._root, self._tops) if path.is_relative_to(self._root) else None
+        return place.run if place is not None and place.is_id else ""
 
     def _small_file(self, path: Path) -> bytes:
         """b"" for what cannot be read."""
         try:
-            return read_file(path, self._root, MAX_META_BYTES)[0]
+            return read_file(path, self._top_of(path), MAX_META_BYTES)[0]
         except (OSError, NotRead):
             return b""
 
@@ -251,6 +284,8 @@ class Tail:
         # A metrics line must find the start event that it follows: the events are read after its bytes and before its meaning.
         events = self._read_first(run, known.first(rank_of(path.name)), budget) if there else []
         records = file.parse()
+        if file.holds_a_bar:
+            self._held.add(path)
         if file.behind:
             self._turns.behind(path)
         else:
@@ -274,7 +309,7 @@ class Tail:
         except FileNotFoundError:  # gone since it was noticed
             records = []
         except NotRead as error:
-            return self._set_aside(path, str(error), quiet=isinstance(error, NotMetrics))
+            return self._set_aside(path, str(error), quiet=isinstance(error, NotMetrics), data=isinstance(error, DataFile))
         except OSError as error:
             return self._set_aside(path, f"cannot be read ({error.strerror or error}); it is tried again")
         except Exception as error:  # no input may end the reading of the others
@@ -285,9 +320,11 @@ class Tail:
             records = [*records, self._known(path)]
         return records
 
-    def _set_aside(self, path: Path, reason: str, *, quiet: bool = False) -> list[Record]:
+    def _set_aside(self, path: Path, reason: str, *, quiet: bool = False, data: bool = False) -> list[Record]:
         """Set it aside; it is read again from the end of its last records."""
         known = self._known(path)
+        if data:
+            known = known._replace(state={**known.state, DATA: True})
         if (file := self._files.pop(path, None)) is not None:
             file.close()
         self._offsets[known.path] = known
@@ -301,7 +338,7 @@ class Tail:
 
     def _run_of(self, path: Path) -> RunFolder:
         """Made when its first file is read."""
-        name, folder, single, is_id = place_of(path, self._root)
+        name, folder, single, is_id = self._elsewhere.place_of(path) or place_of(path, self._root, self._tops)
         if is_id:
             return self._run_by_title(path, name, folder)
         if name not in self._runs:
@@ -312,11 +349,15 @@ class Tail:
         file = self._files.get(path)
         if file is None:
             key = self._key(path)
-            file = FollowedFile(path, key, run, self._root, self._offsets.get(key), known, live=path not in self._backlog)
+            file = FollowedFile(path, key, run, self._top_of(path), self._offsets.get(key), known, live=path not in self._backlog)
             self._files[path] = file
             self._offsets.pop(key, None)
         self._files.move_to_end(path)
         return file
+
+    def _top_of(self, path: Path) -> Path:
+        """The followed folder that no link in it may leave; of a file elsewhere its own folder."""
+        return next((top for top in self._tops if path.is_relative_to(top)), path.parent)
 
     def _let_go(self) -> None:
         """Close idle files and those read longest ago; their offsets are kept."""

@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -57,8 +57,17 @@ class _Glanced(NamedTuple):
 class FolderWatch:
     """Hands out the files below a root that are new or have changed. Hidden folders are left alone, and links are not walked into."""
 
-    def __init__(self, root: Path, accept: Callable[[str], bool], wake: threading.Event, *, poll_only: bool = False) -> None:
-        """`accept` judges the path of a file; `wake` is set when something changed."""
+    def __init__(
+        self,
+        root: Path,
+        accept: Callable[[str], bool],
+        wake: threading.Event,
+        *,
+        poll_only: bool = False,
+        tops: Sequence[Path] = (),
+    ) -> None:
+        """`accept` judges the path of a file; `wake` is set when something changed. With `tops`, folders below `root`, nothing else is looked at."""
+        self._tops = [str(top) for top in tops] or [str(root.resolve())]
         self._root, self._accept, self._wake = str(root.resolve()), accept, wake
         self._lock = threading.Lock()
         self._dirty: set[str] = set()  # files
@@ -108,7 +117,7 @@ class FolderWatch:
             with self._lock:
                 folder = next(iter(self._fresh))
                 del self._fresh[folder]
-            for inner, files in _walk(folder, self._accept):
+            for inner, files in _walk([folder], self._accept):
                 found |= self._changed(inner, files, self._seen)
                 if len(self._watches) < MAX_WATCHED:
                     self._follow(inner)
@@ -121,7 +130,7 @@ class FolderWatch:
     def _scan_on(self) -> set[str]:
         """The first scan at once, the later ones in slices."""
         began_s, first = time.monotonic(), not self._seen
-        scan = self._scan = self._scan or _Scan(_walk(self._root, self._accept), {})
+        scan = self._scan = self._scan or _Scan(_walk(self._tops, self._accept), {})
         found: set[str] = set()
         for folder, files in scan.walk:
             for path, (mark, _) in files.items():
@@ -158,7 +167,7 @@ class FolderWatch:
                 with self._lock:
                     self._fresh |= dict.fromkeys(path for path in folders if path not in self._newest)
             else:
-                marks = {path: mark for path in glanced.files if (mark := _mark(path)) is not None}
+                marks = {path: mark for path in glanced.files if (mark := mark_of(path)) is not None}
                 found |= self._changed(folder, marks, self._seen)
         self._next_glance_s = time.monotonic() + max(GLANCE_S, (time.monotonic() - began_s) / SHARE)
         return found
@@ -204,9 +213,12 @@ class FolderWatch:
         except OSError:  # the folder is gone, or the user's inotify watches are used up: polls and scans find its changes
             return
 
+    def _is_inside(self, path: str) -> bool:
+        return any(_is_below(path, top) for top in self._tops)
+
     def _noticed(self, event: FileSystemEvent) -> None:
         """Runs in watchdog's thread."""
-        paths = [os.fsdecode(path) for path in (event.src_path, event.dest_path) if path]
+        paths = [path for name in (event.src_path, event.dest_path) if name and self._is_inside(path := os.fsdecode(name))]
         with self._lock:
             if event.is_directory:
                 found = [path for path in paths if not os.path.basename(path).startswith(".")]  # noqa: PTH119
@@ -216,6 +228,10 @@ class FolderWatch:
                 self._dirty.update(found)
         if found:
             self._wake.set()
+
+
+def _is_below(path: str, top: str) -> bool:
+    return path == top or path.startswith(f"{top.rstrip('/')}/")
 
 
 def _identity(path: str) -> tuple[int, int] | None:
@@ -244,9 +260,9 @@ def _observer() -> BaseObserver | None:
     return observer
 
 
-def _walk(root: str, accept: Callable[[str], bool]) -> Iterator[tuple[str, Files]]:
-    """Each folder below a root, with its accepted files."""
-    waiting = [root]
+def _walk(roots: Sequence[str], accept: Callable[[str], bool]) -> Iterator[tuple[str, Files]]:
+    """Each folder at and below some, with its accepted files."""
+    waiting = [*roots]
     while waiting:
         folder = waiting.pop()
         files, folders = _list(folder, accept)
@@ -263,7 +279,7 @@ def _list(folder: str, accept: Callable[[str], bool]) -> tuple[Files, list[str]]
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
                     folders.append(entry.path)
-                elif accept(entry.path) and (mark := _mark(entry.path)) is not None:
+                elif accept(entry.path) and (mark := mark_of(entry.path)) is not None:
                     files[entry.path] = mark
     except OSError:  # gone since it was listed, or not ours to read
         pass
@@ -277,7 +293,7 @@ def _mtime_ns(path: str) -> int | None:
         return None
 
 
-def _mark(path: str) -> tuple[Mark, float] | None:
+def mark_of(path: str) -> tuple[Mark, float] | None:
     """None for what is gone since it was listed. Of what is no file, and of a link to nowhere, only that it is there."""
     try:
         found = os.stat(path)  # noqa: PTH116

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -11,6 +12,8 @@ from ..records import Event
 
 SEEN, EXIT = "process", "exit"  # events of the collector's own: a process of a run was found; it is gone
 LIFETIMES = ("start", "end", SEEN, EXIT)  # the kinds of event that a run's state is judged by
+TEXT_SUFFIXES = (".log", ".out", ".err", ".txt")
+LIKE_A_LOG = re.compile(r"(?i)(?<![a-z])(log(s|ging)?|std(out|err)|out(put)?s?|err(ors?)?|console|nohup|prints?)(?![a-z])")
 
 
 class RunActivity(NamedTuple):
@@ -45,6 +48,12 @@ class RunState(NamedTuple):
     state: StateName
     reason: str  # one sentence, "" where the state says it all
     pid: int | None  # of the lowest living rank; where it failed or was killed, of the process that is gone
+
+
+def is_text(name: str) -> bool:
+    """Whether a file of that name is a text log. Other *.txt are data: requirements.txt, a corpus."""
+    stem, dot, suffix = name.rpartition(".")
+    return bool(stem) and dot + suffix in TEXT_SUFFIXES and (suffix != "txt" or LIKE_A_LOG.search(stem) is not None)
 
 
 def newest_by_rank(events: Iterable[Event]) -> dict[int, Event]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .activity import RunActivity
+from .activity import TEXT_SUFFIXES, RunActivity, is_text
 from .launchers import is_launcher, started
 from .proc import PROC, ancestors, command_of, folder_of, runs_python, uid_of, written_bytes
 
@@ -23,7 +23,7 @@ MOST_ASKED = 120  # looks in all
 LOOK_EVERY_S = 1.0
 MOST_SEARCHES = 4  # at a time: each costs about 2 ms a look; who is not found makes room for others
 REST = 5  # looks that a run is left alone before its next search
-SUFFIXES = (".jsonl", ".log")
+SUFFIXES = (".jsonl", *TEXT_SUFFIXES)
 
 
 @dataclass
@@ -126,8 +126,12 @@ def _files_of(activity: RunActivity) -> list[Path]:
     if activity.single_file:
         return [activity.folder / f"{activity.run}{suffix}" for suffix in SUFFIXES]
     with suppress(OSError), os.scandir(activity.folder) as entries:
-        return [Path(entry.path) for entry in entries if entry.name.endswith(SUFFIXES) and not entry.name.startswith(".")]
+        return [Path(entry.path) for entry in entries if _is_read(entry.name)]
     return []
+
+
+def _is_read(name: str) -> bool:
+    return not name.startswith(".") and (name.endswith(".jsonl") or is_text(name))
 
 
 def _bytes_of(activity: RunActivity) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..mounts import is_remote
-from .activity import RunActivity, RunProcess, last_sign_s
+from .activity import TEXT_SUFFIXES, RunActivity, RunProcess, last_sign_s
 from .appenders import Appenders
 from .claims import Claim, ClaimStrength, claims_of, names_a_process
 from .identity import identity_of, meeting_of
@@ -125,7 +125,7 @@ class Finder:
         self._walked_s, self._walk_at_s = now_s, now_s + pause_s
 
     def _folders_of(self, activity: RunActivity) -> list[str]:
-        folder = self._folder(activity.folder)
+        folder = self._folder((activity.folder / activity.run).parent if activity.single_file else activity.folder)
         return [folder, *(f"{folder}/{part}" for part in activity.parts)]
 
     def _folder(self, folder: Path) -> str:
@@ -192,7 +192,8 @@ class Finder:
             return [path for name in activity.files if (path := f"{folder}/{name}") in self._open.files]
         inside = [path for path in self._open.files if path.rpartition("/")[0] in folders]
         if activity.single_file:
-            return [path for path in inside if path in (f"{folder}/{activity.run}.jsonl", f"{folder}/{activity.run}.log")]
+            own = {f"{folder}/{activity.run}{suffix}" for suffix in (".jsonl", *TEXT_SUFFIXES)}
+            return [path for path in inside if path in own]
         return inside
 
     def _shared_out(self, claims: Mapping[str, list[Claim]], activities: Sequence[RunActivity]) -> dict[str, list[RunProcess]]:

@@ -6,6 +6,7 @@ of the dashboard. It writes into the folder of the run:
     run.json      what the run is: pid, host, start, command; before the program's first instruction
     started.json  {"boot_id", "pid", "ticks", "argv"}, at the same time
     output.log    what the program prints; errors.log holds standard error where that goes elsewhere
+    .output.log.times, .errors.log.times   when each part of them was written
     exit.json     {"boot_id", "pid", "ticks", "code", "signal", "ended_s", "lost_bytes"}, when the program has ended
 
 The program gets a terminal of its own where ours is one, else pipes; every byte is passed on unchanged.
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from .above import SamplerAbove, go_below
-from .printed import MOST_AT_ONCE, Stream, write_all
+from .printed import MOST_AT_ONCE, Stream, times_path, write_all
 
 PR_SET_CHILD_SUBREAPER = 36
 INPUT, RESIZE, SIGNAL = b"i", b"r", b"s"  # messages to the keeper; then follow bytes, struct winsize, or a number
@@ -306,10 +307,12 @@ class Parent:
 
     def _remove_files(self) -> None:
         """There was no run."""
-        for name in ("run.json", "started.json", OUTPUT, ERRORS):
-            (self._program.folder / name).unlink(missing_ok=True)
+        folder = self._program.folder
+        kept = [folder / OUTPUT, folder / ERRORS]
+        for path in [folder / "run.json", folder / "started.json", *kept, *map(times_path, kept)]:
+            path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
-            self._program.folder.rmdir()
+            folder.rmdir()
 
     def _write(self, name: str, value: Mapping[str, object]) -> None:
         """Whole, or not at all: it must not keep the program from running."""

@@ -46,9 +46,14 @@ class LivesCollector:
         *,
         host: str,
         written: Iterable[Event] = (),
+        on_found: Callable[[Mapping[str, Sequence[RunProcess]]], None] = lambda found: None,
     ) -> None:
-        """`last_lines` of a run's text log, oldest first; `written` are the events that an earlier collector recorded."""
+        """`last_lines` of a run's text log, oldest first; `written` are the events that an earlier collector recorded.
+
+        `on_found` gets each look's living processes, by run.
+        """
         self._live_runs, self._finder, self._last_lines, self._host = live_runs, finder, last_lines, host
+        self._on_found = on_found
         self._known: dict[_Key, _Known] = {}
         self._gone: dict[_Key, float] = {}  # when they were, CLOCK_MONOTONIC
         self._meanwhile: dict[_Key, float] = {}  # gone between two looks: the run's last sign at the look before, as in `_quiet`
@@ -95,6 +100,7 @@ class LivesCollector:
         begun_s = time.thread_time()
         self._activities = {activity.run: activity for activity in self._live_runs()}
         found = self._finder.find(self._activities.values())
+        self._on_found(found)
         events = [event for run, processes in found.items() for event in self._noticed(self._activities.get(run), processes)]
         events += self._let_go(found)
         self._look_at_those_gone_meanwhile()

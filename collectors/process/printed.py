@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import select
+import struct
 import threading
+import time
 from pathlib import Path
 
 MOST_AT_ONCE = 1 << 16
 MOST_WAITING = 1 << 20  # bytes that wait for a reader that does not read; then the program waits, as it would without us
 TAIL_BYTES, LINE_BYTES = 4096, 300  # of the newest output, kept for its last line
+GAP_S = 0.05  # between two records of times, at least,
+GAP_SHARE = 1e-5  # or this part of the time since the start: a month of output takes less than 20 MB of them
+RECORD = struct.Struct("<QQQ")  # bytes written before; Unix time, microseconds; both and `CHECK` exclusive-or'ed
+CHECK = 0x9E37_79B9_7F4A_7C15  # a record that is zeros, cut or shifted does not have it
 
 
 class Stream:
@@ -20,6 +26,8 @@ class Stream:
         self.lost_bytes = 0
         self._target, self._terminal = target, terminal
         self._kept = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._times = TimesFile(times_path(path))
+        self._written = os.fstat(self._kept).st_size
         self._carriage = False  # the last byte was a carriage return; a newline may follow
         self._waiting: list[bytes] = []
         self._changed = threading.Condition()
@@ -62,6 +70,7 @@ class Stream:
             self._write(b"\r")
         os.close(self.source)
         os.close(self._kept)
+        self._times.close()
 
     def _keep(self, data: bytes) -> None:
         """A terminal makes two bytes of a newline; the file has one."""
@@ -73,9 +82,13 @@ class Stream:
         self._write(data)
 
     def _write(self, data: bytes) -> None:
+        if data:
+            self._times.note(self._written)
         try:
             while data:
-                data = data[os.write(self._kept, data) :]
+                count = os.write(self._kept, data)
+                self._written += count
+                data = data[count:]
         except OSError:  # a full disk costs the file, not the program
             self.lost_bytes += len(data)
 
@@ -90,6 +103,43 @@ class Stream:
                 del self._waiting[: 1 if written else len(self._waiting)]
                 self._broken = not written
                 self._changed.notify_all()
+
+
+class TimesFile:
+    """When the parts of a file were written: a record at most 20 times a second, before the bytes that it dates. It may lack some."""
+
+    def __init__(self, path: Path) -> None:
+        self._records, self._began_s = 0, time.monotonic()
+        self._due_s = self._began_s
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError:  # costs the times, not the program
+            self._descriptor = -1
+
+    def note(self, offset: int) -> None:
+        """The bytes from `offset` on are written now. A record that the disk does not take is written over."""
+        now_s = time.monotonic()
+        if self._descriptor < 0 or now_s < self._due_s:
+            return
+        time_us = time.time_ns() // 1000
+        record = RECORD.pack(offset, time_us, offset ^ time_us ^ CHECK)
+        try:
+            whole = os.pwrite(self._descriptor, record, self._records * RECORD.size) == RECORD.size
+        except OSError:
+            return
+        if whole:
+            self._records += 1
+            self._due_s = now_s + max(GAP_S, GAP_SHARE * (now_s - self._began_s))
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def times_path(path: Path) -> Path:
+    """`output.log -> .output.log.times`, which no format reads."""
+    return path.with_name(f".{path.name}.times")
 
 
 def write_all(target: int, data: bytes) -> bool:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from .activity import is_text
 from .identity import identity_of
 from .launchers import is_launcher, is_launchers_command
 from .proc import PROC, ancestors, command_of, descendants, environment_of, runs_python
@@ -43,7 +44,7 @@ def writers_of(paths: Iterable[str], found: Open, proc: Path = PROC) -> list[int
 
 
 def _is_read(name: str) -> bool:
-    return name.endswith(".log") or _holds_numbers(name)
+    return is_text(name) or _holds_numbers(name)
 
 
 def _holds_numbers(path: str) -> bool:
@@ -131,7 +132,7 @@ class _Walk:
         if folder not in self._folders and _is_read(name) and self._is_contained(pid):
             path = self._path_here(f"{self._proc}/{pid}/fd/{number}") or path
             folder, _, name = path.rpartition("/")
-        if folder in self._folders and not name.startswith(".") and _for_writing(self._proc, pid, number):
+        if folder in self._folders and not name.startswith(".") and is_for_writing(self._proc, pid, number):
             self.found.files.setdefault(path, []).append(pid)
         return path
 
@@ -168,7 +169,7 @@ class _Walk:
 
     def _holds(self, pid: int, pipe: str, *, for_writing: bool) -> bool:
         held = (number for holder, number in self._pipes.get(pipe, ()) if holder == pid)
-        return any(_for_writing(self._proc, pid, number) == for_writing for number in held)
+        return any(is_for_writing(self._proc, pid, number) == for_writing for number in held)
 
     def _follow_pipes(self, pid: int) -> None:
         """The processes that feed the standard input of a process, and those that feed these."""
@@ -176,7 +177,7 @@ class _Walk:
         if pipe is None or pipe in self.found.feeders:
             return
         held = [(holder, number) for holder, number in self._pipes[pipe] if holder != pid]
-        self.found.feeders[pipe] = [holder for holder, number in held if _for_writing(self._proc, holder, number)]
+        self.found.feeders[pipe] = [holder for holder, number in held if is_for_writing(self._proc, holder, number)]
         for feeder in self.found.feeders[pipe]:
             self._follow_pipes(feeder)
 
@@ -190,7 +191,7 @@ def _by_inode(folders: Collection[str]) -> Iterator[tuple[tuple[int, int], str]]
                     yield (found.st_dev, found.st_ino), entry.path
 
 
-def _for_writing(proc: Path, pid: int, number: str) -> bool:
+def is_for_writing(proc: Path, pid: int, number: str) -> bool:
     with suppress(OSError, IndexError, ValueError):  # closed meanwhile
         flags = Path(f"{proc}/{pid}/fdinfo/{number}").read_text().split("flags:", 1)[1].split(maxsplit=1)[0]
         return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import Event, Frame, Labels, LogLine, Offset, Record, SourceText
+from ..records import Event, Frame, Labels, LogLine, Offset, ProgressBar, Record, SourceText
 
 Axis = Literal["time", "step"]
 
@@ -160,6 +160,7 @@ class Delta(NamedTuple):
     points: list[LivePoints]
     lines: list[LogLine]
     events: list[Event]
+    bars: list[ProgressBar]  # the present state of those that changed
 
 
 class Limits(NamedTuple):
@@ -223,6 +224,9 @@ class Store(Protocol):
 
     def logs(self, query: LogQuery) -> LogPage: ...
 
+    def bars(self, run: str) -> list[ProgressBar]:
+        """The progress bars that stand at the end of a run's text logs, the newest last; at most 100."""
+
     def events(
         self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
     ) -> list[Event]:
@@ -253,7 +257,7 @@ class Store(Protocol):
 
     def since(self, seq: int, lines_of: Collection[str] | None = None) -> Delta:
         """Records committed after `seq`, for live pages: all points or, if too many, none and `complete` false; the newest few
-        thousand lines (of these runs, or of all) and events."""
+        thousand lines (of these runs, or of all), events and progress bars (likewise)."""
 
     def close(self) -> None: ...
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from typing_extensions import TypedDict
 
-from collectors.records import LogLine
+from collectors.records import LogLine, ProgressBar
 from collectors.store.protocol import LogQuery
 
 from ..queries import Queries
@@ -21,10 +21,21 @@ class LineRow(TypedDict):
     level: int
     file: str
     text: str
+    rank: int | None  # of the process that wrote it, where that is known
+
+
+class BarRow(TypedDict):
+    """The present state of the progress bar at the end of a file; `text` is empty once it is gone."""
+
+    run: str
+    time_s: float
+    file: str
+    text: str
 
 
 class LinePage(TypedDict):
     lines: list[LineRow]
+    bars: list[BarRow]  # of the run, whatever lines are asked for
     total: int
     before: int | None  # cursor of the next older page
 
@@ -40,8 +51,13 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         limit: Annotated[int, Query(ge=1, le=MAX_LINES)] = 200,
     ) -> Answer[LinePage]:
         page = queries.logs(LogQuery(run, q, level, *between, before, limit))
-        return Answer({"lines": [line_row(line) for line in page.lines], "total": page.total, "before": page.before})
+        bars = [bar_row(bar) for bar in queries.bars(run)]
+        return Answer({"lines": [line_row(line) for line in page.lines], "bars": bars, "total": page.total, "before": page.before})
+
+
+def bar_row(bar: ProgressBar) -> BarRow:
+    return {"run": bar.run, "time_s": bar.time_s, "file": bar.file, "text": bar.text}
 
 
 def line_row(line: LogLine) -> LineRow:
-    return {"run": line.run, "time_s": line.time_s, "level": line.level, "file": line.file, "text": line.text}
+    return {"run": line.run, "time_s": line.time_s, "level": line.level, "file": line.file, "text": line.text, "rank": line.rank}

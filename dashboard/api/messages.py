@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
-from .logs import LineRow
+from .logs import BarRow, LineRow
 from .machine import StateAnswer
 from .points import LiveRow
 from .runs import EventRow, RunRow
@@ -28,6 +28,7 @@ class DeltaMessage(TypedDict):
     series: list[LiveRow]
     lines: list[LineRow]
     events: list[EventRow]
+    bars: list[BarRow]  # those that changed
 
 
 class ResetMessage(TypedDict):

@@ -98,10 +98,19 @@ class FileRow(TypedDict):
     fields_skipped: int
     first_skip: str
     trouble: str
+    is_data: bool  # not read, because it looks like data
 
 
 class FileList(TypedDict):
     files: list[FileRow]
+
+
+class DataToRead(BaseModel):
+    """A file that is not read because it looks like data."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: StrictStr
 
 
 class AboutChange(BaseModel):
@@ -138,6 +147,11 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
     @router.post("/runs/{run:path}/about", response_model=None, summary="Change some of what is said about a run")
     def about(run: RunInPath, given: AboutChange) -> Answer[AboutRow]:
         return Answer(about_row(changes.set_about(run, given.model_dump(exclude_unset=True))))
+
+    @router.post("/runs/{run:path}/files", response_model=None, summary="Read a file that was left because it looks like data")
+    def files(run: RunInPath, given: DataToRead) -> Answer[FileList]:
+        changes.read_data(run, given.path)
+        return Answer({"files": [file_row(offset) for offset in queries.files(run)]})
 
 
 def run_row(view: RunView) -> RunRow:
@@ -209,6 +223,7 @@ def file_row(offset: Offset) -> FileRow:
         "fields_skipped": offset.fields_skipped,
         "first_skip": offset.first_skip,
         "trouble": offset.trouble,
+        "is_data": offset.is_data,
     }
 
 

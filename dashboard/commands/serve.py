@@ -12,10 +12,11 @@ import sys
 import threading
 import time
 import webbrowser
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from collectors.options import CollectorOptions, add_flags, options_of
+from collectors.options import FLAGS, CollectorOptions, add_flags, options_of
 from collectors.process.proc import alive, start_ticks
 from collectors.service import folders
 from collectors.service.keeper import Keeper
@@ -26,6 +27,8 @@ from .demo import Demo
 
 BESIDE_S = 0.5
 LAST_LINES_S = 3.0
+USUAL = ("logs", "runs", "lightning_logs", "outputs", "wandb", "mlruns", "trainer_output")  # log folders of training frameworks
+SEVERAL = "-several"  # of the data folder, where several log folders are followed: their runs have other names
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -34,7 +37,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="NAME", help="address to listen on; loopback only (default: 127.0.0.1)"
     )
-    add_flags(parser)
+    parser.add_argument(
+        "--log-dir",
+        type=Path,
+        action="append",
+        metavar="FOLDER",
+        help=f"log folder to follow; may be repeated (default: those of {', '.join(USUAL)} that are here)",
+    )
+    add_flags(parser, [name for name in FLAGS if name not in ("log_dir", "only")])
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     parser.add_argument("--beside", type=int, help=argparse.SUPPRESS)  # end soon after this process has
     parser.add_argument("--demo", action="store_true", help="start a small real training run and watch it")
@@ -42,32 +52,66 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     options = prepare(parsed)
-    return serve(listen(parsed.host, parsed.port), options, demo=parsed.demo, browse=parsed.open, beside=parsed.beside)
+    where = names_of(parsed, options)
+    return serve(listen(parsed.host, parsed.port), options, where=where, demo=parsed.demo, browse=parsed.open, beside=parsed.beside)
 
 
 def prepare(parsed: argparse.Namespace) -> CollectorOptions:
     """Options with an existing, usable log folder and data folder, and the retention that is set there. Raises Mistake."""
     if not (ROOT / "assets" / "vendor").is_dir():
         raise Mistake("assets/vendor/ is missing; run: make setup")
+    given: list[Path] = parsed.log_dir or found_here()
     if parsed.demo:
-        make_folder(parsed.log_dir, "--log-dir")
-    try:
-        there = parsed.log_dir.is_dir()
-        if there:
-            next(parsed.log_dir.iterdir(), None)
-    except OSError as error:
-        raise Mistake(f"cannot read {parsed.log_dir} ({error.strerror}); choose another folder with --log-dir") from None
-    if not there:
-        raise Mistake(f"there is no folder {parsed.log_dir}; create it with: mkdir -p {parsed.log_dir}")
-    log_dir = parsed.log_dir.resolve()
-    data_dir = parsed.data_dir or folders.data_dir_of(log_dir)
-    if not parsed.data_dir and not data_dir.is_relative_to(log_dir):
-        theirs = folders.not_ours(inside := log_dir / folders.INSIDE)
-        why = f"{inside} is not used ({theirs})" if theirs else f"{log_dir} is on a network file system"
+        make_folder(given[0], "--log-dir")
+    for folder in given:
+        check_folder(folder)
+    log_dir, only = together([folder.resolve() for folder in given])
+    first = log_dir / only[0] if only else log_dir
+    data_dir = parsed.data_dir or folders.data_dir_of(first)
+    if not parsed.data_dir and not data_dir.is_relative_to(first):
+        theirs = folders.not_ours(inside := first / folders.INSIDE)
+        why = f"{inside} is not used ({theirs})" if theirs else f"{first} is on a network file system"
         print(f"{why}: the store goes to {data_dir}", file=sys.stderr)
+    if only and not parsed.data_dir:
+        data_dir = data_dir.with_name(f"{data_dir.name}{SEVERAL}")
     make_folder(data_dir, "--data-dir", private=True)
-    options = options_of(parsed, log_dir, data_dir.resolve())
+    options = replace(options_of(parsed, log_dir, data_dir.resolve()), only=only)
     return options if options.retention_s is not None else replace(options, retention_s=set_retention_s(data_dir))
+
+
+def found_here() -> list[Path]:
+    """The usual log folders below the current one; `logs`, which may not exist, where there is none."""
+    return [folder for name in USUAL if (folder := Path(name)).is_dir()] or [Path(USUAL[0])]
+
+
+def check_folder(folder: Path) -> None:
+    """Raises Mistake where it does not exist, or cannot be read."""
+    try:
+        there = folder.is_dir()
+        if there:
+            next(folder.iterdir(), None)
+    except OSError as error:
+        raise Mistake(f"cannot read {folder} ({error.strerror}); choose another folder with --log-dir") from None
+    if not there:
+        raise Mistake(f"there is no folder {folder}; create it with: mkdir -p {folder}")
+
+
+def together(given: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
+    """`[/a/logs] -> /a/logs, ()`; `[/a/logs, /a/b/runs] -> /a, ("logs", "b/runs")`. One that lies in another one is left out."""
+    kept = [
+        folder for folder in dict.fromkeys(given) if not any(folder != other and folder.is_relative_to(other) for other in given)
+    ]
+    if len(kept) == 1:
+        return kept[0], ()
+    common = Path(os.path.commonpath(kept))
+    return common, tuple(str(folder.relative_to(common)) for folder in kept)
+
+
+def names_of(parsed: argparse.Namespace, options: CollectorOptions) -> str:
+    """Which folders are shown, for the line that says so."""
+    if parsed.log_dir:
+        return ", ".join(map(str, parsed.log_dir))
+    return f"{', '.join(options.only) or options.log_dir}, found here"
 
 
 def set_retention_s(data_dir: Path) -> float | None:
@@ -100,7 +144,13 @@ def listen(host: str, number: int) -> socket.socket:
 
 
 def serve(
-    listener: socket.socket, options: CollectorOptions, *, demo: bool, browse: bool = False, beside: int | None = None
+    listener: socket.socket,
+    options: CollectorOptions,
+    *,
+    where: str,
+    demo: bool,
+    browse: bool = False,
+    beside: int | None = None,
 ) -> int:
     """Until Ctrl-C; ends all children."""
     memory.give_back()
@@ -113,11 +163,11 @@ def serve(
         children.enter_context(address.written(options.data_dir, address_of(listener)))
         if beside is not None:
             threading.Thread(target=end_after, args=(beside,), name="beside", daemon=True).start()
-        run_web(listener, options, keeper, browse=browse)
+        run_web(listener, options, keeper, where=where, browse=browse)
     return 0
 
 
-def run_web(listener: socket.socket, options: CollectorOptions, keeper: Keeper, *, browse: bool) -> None:
+def run_web(listener: socket.socket, options: CollectorOptions, keeper: Keeper, *, where: str, browse: bool) -> None:
     from collectors.store.open import open_store
 
     from ..queries import Queries
@@ -127,7 +177,7 @@ def run_web(listener: socket.socket, options: CollectorOptions, keeper: Keeper, 
     store = open_store(options.data_dir, write=False)
     queries = Queries(store, options.log_dir, options.data_dir, lambda: keeper.read_only, keeper.note)
     server = server_of(make_app(queries))
-    threading.Thread(target=announce, args=(listener, options.log_dir, browse), name="announce", daemon=True).start()
+    threading.Thread(target=announce, args=(listener, where, browse), name="announce", daemon=True).start()
     try:
         server.run(sockets=[listener])
     finally:
@@ -148,13 +198,13 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}"
 
 
-def announce(listener: socket.socket, log_dir: Path, browse: bool) -> None:
+def announce(listener: socket.socket, where: str, browse: bool) -> None:
     """Print the address once it answers, and open it where the user asked for that."""
     url = address_of(listener)
     with contextlib.suppress(OSError), socket.create_connection(listener.getsockname()[:2]) as connection:
         connection.sendall(f"GET /assets/tokens.css HTTP/1.0\r\nHost: {url.removeprefix('http://')}\r\n\r\n".encode())
         connection.recv(1)
-    print(f"DeepSeek Dashboard: {url} shows {log_dir}; Ctrl-C ends it", flush=True)
+    print(f"DeepSeek Dashboard: {url} shows {where}; Ctrl-C ends it", flush=True)
     if browse:
         webbrowser.open(url)
 
@@ -162,7 +212,8 @@ def announce(listener: socket.socket, log_dir: Path, browse: bool) -> None:
 def begin_demo(options: CollectorOptions) -> Demo:
     installed = not (ROOT / "pyproject.toml").exists()
     package, folder = ("deepseek.trainer", None) if installed else ("trainer", ROOT)
-    demo = Demo(options.log_dir, options.data_dir, package, folder)
+    log_dir = options.log_dir / options.only[0] if options.only else options.log_dir
+    demo = Demo(log_dir, options.data_dir, package, folder)
     demo.start()
     return demo
 

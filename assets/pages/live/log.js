@@ -3,7 +3,8 @@
 import { el, setClass } from "../../lib/dom.js";
 import { clock } from "../../lib/format.js";
 
-/** @typedef {{time_s: number | null, level: number, file: string, text: string}} Line */
+/** @typedef {{time_s: number | null, level: number, file: string, text: string, rank: number | null}} Line */
+/** @typedef {Line & {ranks: number[]}} Fold one line that several ranks have written */
 
 const LEVELS = /** @type {[number, string, string][]} */ ([
   [40, "ERR", "bad"],
@@ -14,13 +15,51 @@ const LEVELS = /** @type {[number, string, string][]} */ ([
 /** The part that the columns already show: `2026-11-24 17:48:37.354+00:00 INFO `, also in brackets. */
 const STAMP =
   /^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\]?[\s:-]*(?:\[?(?:DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL)\]?[\s:-]+)?/;
+const TOGETHER_S = 2; // lines of ranks that are one row were written within this time
 const SEQUENCE = /\x1b\[([0-9;]*)m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b./g;
 const CONTROL = /[\x00-\x08\x0b-\x1f\x7f]/g;
 const COLOURS = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
 const CODE = { reset: 0, bold: 1, faint: 2, notBold: 22, foreground: 30, extended: 38, normal: 39, background: 48, bright: 90 };
 
-/** @param {Line} line @param {{file: boolean}} show */
-export function logLine({ time_s, level, file, text }, show) {
+/** Equal lines of several ranks as one. @param {Line[]} lines oldest first @returns {Fold[]} */
+export function folded(lines) {
+  /** @type {Map<string, Fold>} */
+  const newest = new Map();
+  /** @type {Fold[]} */
+  const rows = [];
+  for (const line of lines) {
+    const { rank, text, level, time_s } = line;
+    const key = `${level} ${text.replace(STAMP, "")}`;
+    const row = newest.get(key);
+    const together = row && Math.abs((time_s ?? 0) - (row.time_s ?? 0)) <= TOGETHER_S;
+    if (row && together && rank !== null && !row.ranks.includes(rank)) {
+      row.ranks.push(rank);
+      continue;
+    }
+    rows.push({ ...line, ranks: rank === null ? [] : [rank] });
+    if (rank !== null) newest.set(key, rows[rows.length - 1]);
+  }
+  return rows;
+}
+
+/** How many lines these rows are. @param {Fold[]} rows */
+export const linesIn = (rows) => rows.reduce((sum, { ranks }) => sum + Math.max(1, ranks.length), 0);
+
+/** `[2, 0, 1, 5] -> "ranks 0-2, 5"` @param {number[]} ranks */
+export function rankNames(ranks) {
+  /** @type {[number, number][]} */
+  const spans = [];
+  for (const rank of [...ranks].sort((a, b) => a - b)) {
+    const last = spans[spans.length - 1];
+    if (last && rank === last[1] + 1) last[1] = rank;
+    else spans.push([rank, rank]);
+  }
+  const names = spans.map(([first, last]) => (first === last ? `${first}` : `${first}-${last}`));
+  return ranks.length ? `${ranks.length > 1 ? "ranks" : "rank"} ${names.join(", ")}` : "";
+}
+
+/** @param {Fold} line @param {{file: boolean}} show */
+export function logLine({ time_s, level, file, text, ranks }, show) {
   const [, name, tone] = LEVELS.find(([least]) => level >= least) ?? [0, "", ""];
   return el(
     "div",
@@ -28,6 +67,7 @@ export function logLine({ time_s, level, file, text }, show) {
     el("span", { class: "t" }, time_s === null ? "" : clock(time_s)),
     el("span", { class: "lv" }, name),
     show.file ? el("span", { class: "f" }, file) : null,
+    ranks.length ? el("span", { class: "r" }, rankNames(ranks)) : null,
     el("span", { class: "m" }, ...coloured(text.replace(STAMP, ""))),
   );
 }
@@ -69,6 +109,12 @@ function restyled(style, codes) {
     else next.colour = COLOURS[code - CODE.foreground] ?? COLOURS[code - CODE.bright] ?? next.colour;
   }
   return next;
+}
+
+/** The state of a progress bar, below the lines. @param {import("../../types/api").Row<"BarRow">} bar */
+export function barLine({ time_s, file, text }) {
+  const cells = [el("span", { class: "t" }, clock(time_s)), el("span", { class: "lv" }), el("span", { class: "f" }, file)];
+  return el("div", { class: "l bar", title: text }, ...cells, el("span", { class: "m" }, text));
 }
 
 /** In the log, the last line at or before the crosshair. @param {HTMLElement} log @param {number | null} time_s */

@@ -3,14 +3,18 @@
 import { get, newest, sentenceOf } from "../../lib/api.js";
 import { el, setClass, setText } from "../../lib/dom.js";
 import { count } from "../../lib/format.js";
-import { logLine, pointLine, timeOf } from "./log.js";
+import { barLine, folded, linesIn, logLine, pointLine, timeOf } from "./log.js";
 import { Retry, asked } from "../../lib/retry.js";
 import { writeAddress } from "../../lib/url.js";
 
 /** @typedef {import("./log.js").Line} Line */
+/** @typedef {import("../../types/api").Row<"BarRow">} Bar */
 
-const NO_LINES = "What the program writes into a *.log file in the run’s folder stands here: python train.py 2>&1 | tee logs/NAME/train.log";
+const NO_LINES = "What the program writes into a *.log file in the run’s folder, or prints into any file, stands here: python train.py 2>&1 | tee logs/NAME/train.log";
 const LINES = 5;
+const RANKS = 16; // whose equal lines are one row
+const MOST_LINES = 200; // that are asked for
+const BARS = 3; // of the ranks of a run, those that changed last
 const ERROR_LINES = 60; // a traceback is shown whole
 const ERROR = 40; // level
 const LEVELS = /** @type {[number, string][]} */ ([
@@ -28,6 +32,8 @@ export class LogTail {
     /** @type {Line[]} */
     this.lines = [];
     this.total = 0; // matching lines of the run
+    /** @type {Map<string, Bar>} by file, the one that changed last comes last */
+    this.bars = new Map();
     this.count = el("span", { class: "dim", role: "status" });
     this.input = el("input", {
       type: "search",
@@ -61,7 +67,7 @@ export class LogTail {
     );
     this.ask = newest(
       (/** @type {Record<string, any>} */ question) => get("logs", question),
-      ({ lines, total }, { run }) => run === this.run && this.#answered(lines, total),
+      ({ lines, bars, total }, { run }) => run === this.run && this.#answered(lines, bars, total),
       (error) => this.#failed(error),
     );
     this.again = new Retry(() => this.read(this.run));
@@ -73,21 +79,29 @@ export class LogTail {
 
   /** The run's last lines. @param {string | null} run */
   async read(run) {
-    if (run !== this.run) this.#replace([], 0);
+    if (run !== this.run) {
+      this.bars.clear();
+      this.#replace([], 0);
+    }
     this.run = run;
     setClass(this.element, "tall", this.#most > LINES);
-    if (run !== null) await this.ask({ run, q: this.input.value, level: this.level, limit: this.#most });
+    if (run !== null) await this.ask({ run, q: this.input.value, level: this.level, limit: this.#limit });
+  }
+
+  get #limit() {
+    return Math.min(MOST_LINES, RANKS * this.#most);
   }
 
   get #most() {
     return this.level >= ERROR ? ERROR_LINES : LINES;
   }
 
-  /** @param {Line[]} lines that were written just now */
-  append(lines) {
+  /** @param {Line[]} lines that were written just now @param {Bar[]} bars that changed */
+  append(lines, bars) {
+    this.#keep(bars);
     const text = this.input.value.toLowerCase();
     const fitting = lines.filter((line) => line.level >= this.level && line.text.toLowerCase().includes(text));
-    if (fitting.length) this.#replace([...this.lines, ...fitting], this.total + fitting.length);
+    if (fitting.length || bars.length) this.#replace([...this.lines, ...fitting], this.total + fitting.length);
   }
 
   /** The crosshair. @param {number | null} time_s */
@@ -106,10 +120,20 @@ export class LogTail {
     this.#look();
   }
 
-  /** @param {Line[]} lines oldest first @param {number} total */
-  #answered(lines, total) {
+  /** @param {Line[]} lines oldest first @param {Bar[]} bars all that there are @param {number} total */
+  #answered(lines, bars, total) {
     this.again.done();
+    this.bars.clear();
+    this.#keep(bars);
     this.#replace(lines, total);
+  }
+
+  /** @param {Bar[]} bars */
+  #keep(bars) {
+    for (const bar of bars) {
+      this.bars.delete(bar.file);
+      if (bar.text) this.bars.set(bar.file, bar);
+    }
   }
 
   /** @param {unknown} error */
@@ -119,13 +143,15 @@ export class LogTail {
 
   /** @param {Line[]} lines oldest first @param {number} total */
   #replace(lines, total) {
-    this.lines = lines.slice(-this.#most);
+    this.lines = lines.slice(-this.#limit);
     this.total = total;
     if (document.hidden) return;
     const what = this.input.value || this.level ? "lines that match" : "lines";
-    setText(this.count, total ? `last ${this.lines.length} of ${count(total)} ${what}` : `no ${what}`);
-    const none = !total && what === "lines" && this.run !== null ? el("p", { class: "none" }, NO_LINES) : "";
-    this.body.replaceChildren(none, ...this.lines.map((line) => logLine(line, { file: true })));
+    const rows = folded(this.lines).slice(-this.#most);
+    setText(this.count, total ? `last ${linesIn(rows)} of ${count(total)} ${what}` : `no ${what}`);
+    const bars = [...this.bars.values()].slice(-BARS);
+    const none = !total && !bars.length && what === "lines" && this.run !== null ? el("p", { class: "none" }, NO_LINES) : "";
+    this.body.replaceChildren(none, ...rows.map((row) => logLine(row, { file: true })), ...bars.map(barLine));
     this.body.scrollTop = this.body.scrollHeight;
   }
 }

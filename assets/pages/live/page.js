@@ -183,7 +183,8 @@ export default class Live extends RunPage {
   /** @param {import("../../types/api").Delta} message */
   heard(message) {
     super.heard(message);
-    this.tail.append(message.lines.filter((/** @type {{run: string}} */ { run }) => run === this.runs.name));
+    const own = (/** @type {{run: string}} */ { run }) => run === this.runs.name;
+    this.tail.append(message.lines.filter(own), message.bars.filter(own));
   }
 
   /** @param {boolean} stale */

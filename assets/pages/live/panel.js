@@ -6,7 +6,7 @@ import { copyButton, el, setClass, setText } from "../../lib/dom.js";
 import { FlameGraph } from "../../flame/flame.js";
 import { capital, clock, count, counted, duration, figure, stepRange } from "../../lib/format.js";
 import { legendOfDifference, legendOfKinds } from "../../flame/legends.js";
-import { logLine, pointLine, timeOf } from "./log.js";
+import { folded, linesIn, logLine, pointLine, timeOf } from "./log.js";
 import { paintedFlame } from "../../lib/painted.js";
 import { grip } from "./sheet.js";
 import { Tree, nameOf } from "../../flame/tree.js";
@@ -207,14 +207,14 @@ export class Panel {
 
   /** @param {import("./log.js").Line[]} lines of the window, oldest first @param {number} total @param {string} trouble why there are none */
   showLines(lines, total, trouble) {
-    const kept = choose(lines);
+    const kept = choose(folded(lines));
     this.lines.replaceChildren(...kept.map((line) => logLine(line, { file: false })));
     if (trouble) setText(this.lineCount, trouble);
-    else setText(this.lineCount, total ? `${kept.length} of ${count(total)} lines, from 2 s before` : "no lines, from 2 s before");
+    else setText(this.lineCount, total ? `${linesIn(kept)} of ${count(total)} lines, from 2 s before` : "no lines, from 2 s before");
   }
 }
 
-/** Warnings and errors are kept if not all lines fit. @param {import("./log.js").Line[]} lines */
+/** Warnings and errors are kept if not all lines fit. @param {import("./log.js").Fold[]} lines */
 function choose(lines) {
   const loud = lines.filter(({ level }) => level >= 30).slice(0, LINES);
   const rest = lines.filter((line) => !loud.includes(line)).slice(0, LINES - loud.length);

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...records import LogLine, Record
+from ..opening import NotMetrics
 from . import MAX_LINE_BYTES, Arrival, Tally
 from .entry import Entry
 from .metric_lines import names_a_step
+from .ranked import split_rank
 from .text_numbers import TextNumbers
 from .values import MAX_TIME_S
 
@@ -26,9 +28,14 @@ GLOG = re.compile(r"(?P<level>[IWEF])(?P<month>\d\d)(?P<day>\d\d) (?P<time>\d\d:
 GLOG_LEVELS = {"I": 20, "W": 30, "E": 40, "F": 50}
 LEVEL = re.compile(r"\b(DEBUG|DBG|INFO|WARN(?:ING)?|ERR(?:OR)?|CRIT(?:ICAL)?|FATAL)\b")
 LOOK_FOR_LEVEL = 96  # characters from the start of a line
+PROGRAM = b"\x7fELF"  # a.out
 DAY_S = 86_400.0
 FIRST_S = 946_684_800.0  # a stamp before the year 2000 is that of a clock which was never set
+MOST_RANKS = 256  # of a file
 CONTINUATION_S = 5.0  # a line without a stamp shares the time of a stamped line before it for this long
+
+MakeNumbers: TypeAlias = Callable[[int, Mapping[str, Any]], TextNumbers]
+"""By rank and that rank's part of the state."""
 
 
 class Text:
@@ -40,51 +47,89 @@ class Text:
         file: str,
         mtime_s: float,
         state: Mapping[str, Any] | None = None,
-        numbers: TextNumbers | None = None,
+        numbers: MakeNumbers | None = None,
         wants_numbers: Callable[[], bool] = lambda: True,
+        rank: int | None = None,
     ) -> None:
-        """`numbers` finds metrics in the lines, as long as `wants_numbers`."""
+        """`numbers` makes what finds metrics in a rank's lines, as long as `wants_numbers`; `rank` is that of the whole file."""
         state = state or {}
         self.tally = Tally()
-        self._run, self._file, self._mtime_s = run, file, mtime_s
-        self._time_s: float | None = state.get("time_s")  # the newest stamp, while lines without one belong to it
-        self._entry = Entry(state.get("entry"))
-        self._numbers, self._wants_numbers = numbers, wants_numbers
+        self._run, self._file, self._mtime_s, self._rank = run, file, mtime_s, rank
+        self._make_numbers, self._wants_numbers = numbers, wants_numbers
+        self._own = self._voice(rank or 0, state)  # of lines that name no rank, and of rank 0
+        self._voices = {int(number): self._voice(int(number), kept) for number, kept in state.get("ranks", {}).items()}
 
     def state(self) -> dict[str, Any]:
-        numbers = self._numbers.state() if self._numbers else {}
-        return {"time_s": self._time_s, "entry": self._entry.state(), **numbers}
+        ranks = {str(rank): voice.state() for rank, voice in self._voices.items()}
+        return self._own.state() | ({"ranks": ranks} if ranks else {})
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
         arrival_s = arrival.until_s if arrival else None
+        if not self.tally.lines_read and lines and lines[0].startswith(PROGRAM):
+            raise NotMetrics("is a program, not a log")
         records: list[Record] = []
         points: list[Record] = []  # last: the store takes many of a kind faster than both in turn
-        numbers = self._numbers if self._wants_numbers() else None
+        wants_numbers = self._wants_numbers()
         for line in lines:
             self.tally.lines_read += 1
-            if len(line) > MAX_LINE_BYTES:
-                self.tally.skip_line("longer than 1 MiB")
-            elif line.strip():
-                records.append(entry := self._line(line, arrival_s))
-                if numbers is not None and names_a_step(entry.text):
-                    when_s = arrival_s if self._time_s is None else self._time_s
-                    points += numbers.points(ANSI.sub("", entry.text) if "\x1b" in entry.text else entry.text, when_s)
+            if len(line) > MAX_LINE_BYTES:  # a bar of hours: its last state is enough
+                line = line[line.rfind(b"\r", 0, len(line.rstrip())) + 1 :]
+                if len(line) > MAX_LINE_BYTES:
+                    self.tally.skip_line("longer than 1 MiB")
+                    continue
+            if line.strip():
+                text, rank, voice = last_state(line.decode("utf-8", "replace").replace("\0", "\ufffd")), self._rank, self._own
+                if text.startswith("["):
+                    named, text = split_rank(text)
+                    rank, voice = (rank, voice) if named is None else (named, self._voice_of(named))
+                    if not text.strip():
+                        voice.entry.blank()
+                        continue
+                records.append(self._line(text, arrival_s, rank, voice))
+                if voice.numbers is not None and wants_numbers and names_a_step(text):
+                    when_s = arrival_s if voice.time_s is None else voice.time_s
+                    points += voice.numbers.points(ANSI.sub("", text) if "\x1b" in text else text, when_s)
             else:
-                self._entry.blank()
+                self._own.entry.blank()
         return records + points
 
-    def _line(self, line: bytes, arrival_s: float | None) -> LogLine:
-        text = last_state(line.decode("utf-8", "replace").replace("\0", "\ufffd"))
+    def _line(self, text: str, arrival_s: float | None, rank: int | None, voice: Voice) -> LogLine:
         plain = ANSI.sub("", text)
         bare = plain.lstrip()
         now_s = self._mtime_s if arrival_s is None else arrival_s
         stamp_s = time_of(bare, near_s=now_s)
         if stamp_s is not None:
-            self._time_s = stamp_s
-        elif arrival_s is not None and self._time_s is not None and arrival_s - self._time_s > CONTINUATION_S:
-            self._time_s = None  # printed long after the last stamped line: not part of it
-        level = self._entry.level(plain, level_of(bare), stamp_s is not None, arrival_s)
-        return LogLine(self._run, self._file, now_s if self._time_s is None else self._time_s, level, text)
+            voice.time_s = stamp_s
+        elif arrival_s is not None and voice.time_s is not None and arrival_s - voice.time_s > CONTINUATION_S:
+            voice.time_s = None  # printed long after the last stamped line: not part of it
+        level = voice.entry.level(plain, level_of(bare), stamp_s is not None, arrival_s)
+        return LogLine(self._run, self._file, now_s if voice.time_s is None else voice.time_s, level, text, rank)
+
+    def _voice_of(self, rank: int) -> Voice:
+        """Of more ranks than are remembered, each line stands alone and has no metrics."""
+        if rank == 0:
+            return self._own
+        if rank not in self._voices:
+            if len(self._voices) >= MOST_RANKS:
+                return Voice({}, None)
+            self._voices[rank] = self._voice(rank, {})
+        return self._voices[rank]
+
+    def _voice(self, rank: int, state: Mapping[str, Any]) -> Voice:
+        return Voice(state, self._make_numbers(rank, state) if self._make_numbers else None)
+
+
+class Voice:
+    """What the next line of one rank may go on with."""
+
+    def __init__(self, state: Mapping[str, Any], numbers: TextNumbers | None) -> None:
+        self.time_s: float | None = state.get("time_s")  # the newest stamp, while lines without one belong to it
+        self.entry = Entry(state.get("entry"))
+        self.numbers = numbers
+
+    def state(self) -> dict[str, Any]:
+        numbers = self.numbers.state() if self.numbers else {}
+        return {"time_s": self.time_s, "entry": self.entry.state(), **numbers}
 
 
 def last_state(text: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ...records import Event, LogLine, Offset, Points, Profile, Record, RunInfo, SourceText
+from ...records import Event, LogLine, Offset, Points, Profile, ProgressBar, Record, RunInfo, SourceText
 from .. import buckets as bucketing
 from ..protocol import (
     NO_LIMITS,
@@ -172,6 +172,10 @@ class SqliteStore:
         return LogPage([], 0, None)
 
     @failing(UNREADABLE, AGAIN)
+    def bars(self, run: str) -> list[ProgressBar]:
+        return [bar for _, db in self._readers.runs() for bar in logs.read_bars(db, run)]
+
+    @failing(UNREADABLE, AGAIN)
     def events(
         self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
     ) -> list[Event]:
@@ -222,12 +226,14 @@ class SqliteStore:
     def since(self, seq: int, lines_of: Collection[str] | None = None) -> Delta:
         newest = self.seq()  # first: whatever has a seq up to this is visible by now, in files that are there by now
         if seq > newest or newest - seq > MOST_COMMITS:  # of a store that was removed, or too long ago to be worth sending
-            return Delta(newest, False, [], [], [])
+            return Delta(newest, False, [], [], [], [])
         self._readers.look()
         parts = [self._of_file[path].since(db, seq, newest) for path, db in self._readers.live()]
         lines = [line for _, db in self._readers.runs() for line in logs.read_after(db, seq, newest, lines_of)]
         events = [event for _, db in self._readers.runs() for event in runs.read_events_after(db, seq, newest)]
-        return Delta(newest, all(complete for complete, _ in parts), [part for _, found in parts for part in found], lines, events)
+        bars = [bar for _, db in self._readers.runs() for bar in logs.read_bars_after(db, seq, newest, lines_of)]
+        points = [part for _, found in parts for part in found]
+        return Delta(newest, all(complete for complete, _ in parts), points, lines, events, bars)
 
     def close(self) -> None:
         with self._compacting:
@@ -353,6 +359,8 @@ def _sort(records: Iterable[Record], now_s: float) -> dict[str, ByKind]:
                 from_log.points.append(record)
             case LogLine():
                 from_log.lines.append(record)
+            case ProgressBar():
+                from_log.bars.append(record)
             case Event():
                 from_log.events.append(record)
             case RunInfo():

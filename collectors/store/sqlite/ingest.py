@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...records import Event, Labels, LogLine, Offset, Points, Profile, RunInfo, SourceText
+from ...records import Event, Labels, LogLine, Offset, Points, Profile, ProgressBar, RunInfo, SourceText
 from ..protocol import series_id
 from . import logs, runs, schema, sources, stacks
 from .columns import chunks, groups
@@ -53,6 +53,7 @@ class ByKind:
 
     points: list[Points] = field(default_factory=list)
     lines: list[LogLine] = field(default_factory=list)
+    bars: list[ProgressBar] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     infos: list[RunInfo] = field(default_factory=list)
     offsets: list[Offset] = field(default_factory=list)
@@ -241,7 +242,8 @@ class FileWriter:
         for (shape, group), interval_s in sorted(zip(made, intervals, strict=True), key=lambda pair: pair[0][1].arrival[-1]):
             runs.note_points(db, str(shape.run), group, interval_s, new.pop(shape.run, 0))
         logs.write(db, batch.lines, seq)
-        runs.note_lines(db, batch.lines)
+        logs.write_bars(db, batch.bars, seq)
+        runs.note_lines(db, [*batch.lines, *batch.bars])
         runs.write_events(db, batch.events, seq)
         runs.write_infos(db, batch.infos)
         runs.write_offsets(db, batch.offsets)

@@ -1,4 +1,4 @@
-"""Log lines: a block per commit and run, merged into compressed blocks of 2,000 lines or 4 MiB, searched newest first."""
+"""Log lines, and the progress bars below them: a block per commit and run, merged into compressed blocks of 2,000 lines or 4 MiB, searched newest first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from ...records import LogLine
+from ...records import LogLine, ProgressBar
 from .. import question
 from ..protocol import LogPage, LogQuery
 from . import schema
@@ -22,11 +22,13 @@ BLOCK_LINES = 2000
 BLOCK_BYTES = 4 << 20  # of text: a block is opened as a whole, and a line may have a mebibyte
 MANY_BLOCKS = 32  # of one run, that are worth merging
 MANY_LINES = 500
+NO_RANK = -1
 NO_CURSOR = 1 << 62
 MOST_CHARACTERS = 16_384  # of a line in an answer; it is searched whole
 MOST_PAGE_CHARACTERS = 8_000_000
 MOST_LIVE_LINES = 2000  # of a delta: a page shows fewer,
 MOST_LIVE_BYTES = 4 << 20  # or so much text
+MOST_BARS = 100  # of an answer
 _BLOCK = "id, run, first_line, last_line, lines, first_time_s, last_time_s, max_level, files, columns, texts"
 
 
@@ -38,13 +40,15 @@ class LineBlock(NamedTuple):
     times_s: list[float]
     levels: list[int]
     files: list[str]
+    ranks: list[int]  # NO_RANK where it is not known
     texts: list[str]
 
     def line(self, i: int) -> LogLine:
         text = self.texts[i]
         if len(text) > MOST_CHARACTERS:
             text = f"{text[:MOST_CHARACTERS]} ... ({len(text):,} characters)"
-        return LogLine(self.run, self.files[i], self.times_s[i], self.levels[i], text)
+        rank = None if self.ranks[i] == NO_RANK else self.ranks[i]
+        return LogLine(self.run, self.files[i], self.times_s[i], self.levels[i], text, rank)
 
 
 class BlockRow(NamedTuple):
@@ -70,9 +74,10 @@ class BlockRow(NamedTuple):
         columns, texts = decoded("log", self.id, codec.decode, self.columns), decoded("log", self.id, _texts, self.texts)
         if columns is None or texts is None:
             return None
-        numbers, times_s, levels, files = (column.tolist() for column in columns)
+        numbers, times_s, levels, files, *more = (column.tolist() for column in columns)
         names = orjson.loads(self.files)
-        return LineBlock(self.run, numbers, times_s, levels, [names[i] for i in files], texts.split("\n"))
+        ranks = more[0] if more else [NO_RANK] * len(numbers)  # a block without any rank has no column of them
+        return LineBlock(self.run, numbers, times_s, levels, [names[i] for i in files], ranks, texts.split("\n"))
 
     def matches(self, query: LogQuery, needle: str) -> Iterator[tuple[int, LogLine]]:
         if needle and needle not in (decoded("log", self.id, _texts, self.texts) or "").lower():
@@ -98,6 +103,24 @@ def write(db: sqlite3.Connection, lines: Sequence[LogLine], seq: int) -> None:
         for part in _parts(numbered):
             _insert(db, _block(run, part), seq)
     schema.set_meta(db, "lines", last + len(lines))
+
+
+def write_bars(db: sqlite3.Connection, bars: Sequence[ProgressBar], seq: int) -> None:
+    over = "INSERT INTO bar VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq, time_s = excluded.time_s, text = excluded.text"
+    db.executemany(over, [(bar.run, bar.file, seq, bar.time_s, bar.text) for bar in bars])
+
+
+def read_bars(db: sqlite3.Connection, run: str) -> list[ProgressBar]:
+    """Those that are not gone, the newest last."""
+    newest = "SELECT run, file, time_s, text FROM bar WHERE run = ? AND text != '' ORDER BY time_s DESC LIMIT ?"
+    return [ProgressBar._make(row) for row in db.execute(newest, (run, MOST_BARS))][::-1]
+
+
+def read_bars_after(db: sqlite3.Connection, seq: int, upto: int, runs: Collection[str] | None = None) -> list[ProgressBar]:
+    """The present state of bars that later commits changed, of these runs or of all; the newest 100."""
+    after = "SELECT run, file, time_s, text FROM bar WHERE seq > ? AND seq <= ? ORDER BY seq DESC"
+    bars = (ProgressBar._make(row) for row in db.execute(after, (seq, upto)))
+    return list(itertools.islice((bar for bar in bars if runs is None or bar.run in runs), MOST_BARS))
 
 
 def mergeable(db: sqlite3.Connection, upto_seq: int) -> list[str]:
@@ -127,7 +150,7 @@ def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[LineBlock | 
     blocks = list(itertools.takewhile(bool, (row.read() for row in taken)))
     if not blocks:
         return None, [taken[0].id]
-    joined = LineBlock._make([run, *([value for block in blocks if block for value in block[i]] for i in range(1, 6))])
+    joined = LineBlock._make([run, *([value for block in blocks if block for value in block[i]] for i in range(1, 7))])
     return joined, [row.id for row in taken[: len(blocks)]]
 
 
@@ -220,8 +243,11 @@ def _parts(numbered: Sequence[tuple[int, LogLine]]) -> Iterator[Sequence[tuple[i
 
 def _block(run: str, numbered: Sequence[tuple[int, LogLine]]) -> LineBlock:
     numbers, lines = zip(*numbered, strict=True)
-    _, files, times_s, levels, texts = zip(*lines, strict=True)
-    return LineBlock(run, list(numbers), list(times_s), list(levels), list(files), [text.replace("\n", " ") for text in texts])
+    _, files, times_s, levels, texts, ranks = zip(*lines, strict=True)
+    known = [NO_RANK if rank is None else rank for rank in ranks]
+    return LineBlock(
+        run, list(numbers), list(times_s), list(levels), list(files), known, [text.replace("\n", " ") for text in texts]
+    )
 
 
 def _insert(db: sqlite3.Connection, block: LineBlock, seq: int | None) -> None:
@@ -232,6 +258,7 @@ def _insert(db: sqlite3.Connection, block: LineBlock, seq: int | None) -> None:
             np.array(block.times_s, np.float64),
             np.array(block.levels, np.int64),
             np.array([names.index(name) for name in block.files], np.int64),
+            *([np.array(block.ranks, np.int64)] if set(block.ranks) != {NO_RANK} else []),
         ]
     )
     texts = codec.seal("\n".join(block.texts).encode("utf-8", "surrogatepass"))

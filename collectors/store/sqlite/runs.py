@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from ...records import Event, LogLine, Offset, RunInfo
+from ...records import Event, LogLine, Offset, ProgressBar, RunInfo
 from ..protocol import Run
 from . import sources
 from .columns.chunks import TimeSpan, whole
@@ -45,7 +45,7 @@ def note_points(db: sqlite3.Connection, run: str, rows: Group, median_interval_s
     db.execute(_UPSERT, (run, *about, new_series, rows.values.size, span.first_time_s is not None))
 
 
-def note_lines(db: sqlite3.Connection, lines: Iterable[LogLine]) -> None:
+def note_lines(db: sqlite3.Connection, lines: Iterable[LogLine | ProgressBar]) -> None:
     times: dict[str, list[float]] = {}
     for line in lines:
         times.setdefault(line.run, []).append(line.time_s)
@@ -90,7 +90,7 @@ def remove(db: sqlite3.Connection, run: str) -> list[int]:
             db.execute(f"DELETE FROM {table} WHERE series IN {series}", (stream,))
         for table in ("pack", "series"):
             db.execute(f"DELETE FROM {table} WHERE stream = ?", (stream,))
-    for table in ("stream", "offset", "event", "log"):
+    for table in ("stream", "offset", "event", "log", "bar"):
         db.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
     sources.remove(db, run)
     db.execute("DELETE FROM run WHERE name = ?", (run,))

@@ -11,7 +11,7 @@ from .. import question
 from ..protocol import StoreError
 
 RUNS_FILE = "runs.sqlite"  # all other files hold what the machine reports
-VERSION = 3
+VERSION = 4
 PAGE_BYTES = 16384  # chunk rows take 1 to 8 kB: in pages of 4 kB a third of the file would be empty
 CACHE_KIB = 8192
 BUSY_MS = 5000
@@ -58,6 +58,13 @@ CREATE TABLE source (
   run TEXT NOT NULL, path TEXT NOT NULL, sha TEXT NOT NULL, since_s REAL NOT NULL, why TEXT NOT NULL,
   PRIMARY KEY (run, path, sha, why)) WITHOUT ROWID;
 CREATE INDEX source_sha ON source (sha);
+"""
+BARS = """
+-- The progress bar at the end of a file, overwritten with each of its states; seq is that of the commit, text is '' once it is gone.
+CREATE TABLE bar (
+  run TEXT NOT NULL, file TEXT NOT NULL, seq INTEGER NOT NULL, time_s REAL NOT NULL, text TEXT NOT NULL,
+  PRIMARY KEY (run, file)) WITHOUT ROWID;
+CREATE INDEX bar_seq ON bar (seq);
 """
 RUNS = """
 CREATE TABLE run (
@@ -107,14 +114,26 @@ def _to_version_2(db: sqlite3.Connection) -> None:
 
 def _to_version_3(db: sqlite3.Connection) -> None:
     """Texts of source files."""
-    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'offset'").fetchone() is not None:  # not a machine file
-        for statement in SOURCES.split(";")[:-1]:
-            db.execute(statement)
+    _add_to_runs(db, SOURCES)
+
+
+def _to_version_4(db: sqlite3.Connection) -> None:
+    """Progress bars."""
+    _add_to_runs(db, BARS)
+
+
+def _add_to_runs(db: sqlite3.Connection, tables: str) -> None:
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'offset'").fetchone() is None:
+        return  # a machine file
+    comment_free = "\n".join(line.partition("--")[0] for line in tables.splitlines())
+    for statement in comment_free.split(";")[:-1]:
+        db.execute(statement)
 
 
 MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     1: _to_version_2,
     2: _to_version_3,
+    3: _to_version_4,
 }  # from version -> the step to the next one
 
 
@@ -206,7 +225,7 @@ def _update(db: sqlite3.Connection, path: Path) -> None:
         db.close()
         raise StoreError(_too_new(path, version))
     if version == 0:
-        tables = POINTS + (RUNS + SOURCES if path.name == RUNS_FILE else MACHINE)
+        tables = POINTS + (RUNS + SOURCES + BARS if path.name == RUNS_FILE else MACHINE)
         db.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {VERSION}; COMMIT;")
         return
     for step in range(version, VERSION):

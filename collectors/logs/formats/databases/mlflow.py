@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ...database import columns_of
-from ..life import FAILED, FINISHED, KILLED, RUNNING
+from ...life import FAILED, FINISHED, KILLED, RUNNING
 from ..mlflow import seconds_of
 from ..values import MAX_STEP, as_count
 from . import DatabaseKind, LoggedConfig, LoggedItem, LoggedLife, LoggedRow, RunOf

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ....records import Labels, Points, Record, RunInfo
+from ...life import FAILED, FINISHED, KILLED, RUNNING, Life
 from .. import Arrival, Tally
 from ..hparams import parse
 from ..jsonl import BACKWARD_STEPS
-from ..life import FAILED, FINISHED, KILLED, RUNNING, Life
 from ..values import MAX_STEP, Fitting, as_count, as_time, inert
 
 RUN = r"[0-9a-f]{32}"

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from ....records import Event, Labels, LogLine, Points, Record, RunInfo
 from .. import Arrival, Tally
 from ..jsonl import MAX_NEW_SHAPES
-from ..protobuf import Malformed, text
 from ..values import MAX_NAME_CHARS, MAX_STEP, MAX_TEXT_CHARS, MAX_TIME_S, Fitting, inert
 from . import summary
+from .protobuf import Malformed, text
 from .scalars import Heads, NumberColumns, Numbers, Sorting, Tag, Template, Templates, heads
 from .summary import Buckets1D, SummaryValue
 from .tfrecord import HEAD, Cut, RecordCutter, intact

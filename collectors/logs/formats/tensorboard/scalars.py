@@ -10,9 +10,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ..jsonl import BACKWARD_STEPS
-from ..protobuf import Malformed
 from ..values import MAX_STEP
 from . import summary
+from .protobuf import Malformed
 
 LEAST_BYTES = 22  # of a record that may hold a number
 MOST_BYTES = 512  # behind the step of one

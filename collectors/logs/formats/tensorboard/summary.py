@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..protobuf import EIGHT_BYTES, FOUR_BYTES, LENGTH, VARINT, Malformed, fields, signed, spans, text, varint
+from .protobuf import EIGHT_BYTES, FOUR_BYTES, LENGTH, VARINT, Malformed, fields, signed, spans, text, varint
 
 TIME, STEP, SUMMARY = (1, EIGHT_BYTES), (2, VARINT), (5, LENGTH)  # of an `Event`
 MOST_NUMBERS = 1 << 20  # of one tensor

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ....records import Labels, Points, Record, RunInfo
+from ...life import FAILED, FINISHED, RUNNING, Life
 from ...opening import NotRead
 from .. import Arrival, Tally
 from ..jsonl import BACKWARD_STEPS, MAX_NEW_SHAPES, flat, loads
-from ..life import FAILED, FINISHED, RUNNING, Life
-from ..protobuf import Malformed, fields, signed, text
+from ..tensorboard.protobuf import Malformed, fields, signed, text
 from ..values import MAX_STEP, Fitting, as_count, as_number, as_time
 from .blocks import HEADER, BlockCutter
 
@@ -27,7 +27,7 @@ OUTPUT = re.compile(rf"{RUN}/files$")  # the folder of what the program prints
 OWN_LOG = re.compile(rf"(?:{RUN}/logs|/wandb)/debug[^/]*\.log$")
 RUN_FOLDER = re.compile(RUN[1:])
 OUTPUT_FILE = "output.log"
-LOGS = "logs"  # the folder that the program itself holds a file of open
+PARTS = ("files", "logs")  # folders of a run that the program itself holds files of open
 SYNC = "read it with: wandb sync"
 SYSTEM = "system/"  # before the names of what wandb measures of the machine
 TYPE = "/_type"  # ends the name of an item that says that others are an image, a table, a histogram

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ...records import Event
+from ..records import Event
 
 RUNNING, FINISHED, FAILED, KILLED = "running", "finished", "failed", "killed"
 
