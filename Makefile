@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --disable-pip-version-check --no-input
 SAMPLER := $(wildcard collectors/sampler/native/*.[ch])
 CHROMIUM := $(shell command -v chromium 2>/dev/null)
 
-.PHONY: run setup test test-long bench lint clean
+.PHONY: run setup test test-integrations test-long bench lint clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py --demo $(if $(PORT),--port $(PORT))
@@ -17,9 +17,16 @@ test: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters
 	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
 
+# Real libraries write, the tail reads: five minutes at most, with an environment of its own that sees this one's packages.
+test-integrations: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.integrations.environment
+	$(BIN)/python -m pytest -m "not long" tests/integrations/libraries.py
+
 test-long: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters
+	$(BIN)/python -m tests.integrations.environment long
 	$(BIN)/python -m pytest -m long -p tests.kept_results
+	$(BIN)/python -m pytest -m long tests/integrations/libraries.py
 
 bench: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m benchmarks
@@ -31,7 +38,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.browser_types
 
 clean:
-	rm -rf $(VENV) .pythons assets/vendor dist collectors/sampler/_sampler
+	rm -rf $(VENV) .integrations .pythons assets/vendor dist collectors/sampler/_sampler
 
 # Debian keeps venv out of python3; as root it is installed, else the one line to type is printed.
 $(VENV)/bin/pip:

@@ -21,6 +21,7 @@ from hypothesis import settings
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from tests import leash
+from tests.following import Follower
 
 if TYPE_CHECKING:
     from tests.poisons.house import Houses
@@ -41,6 +42,13 @@ def pytest_configure() -> None:
     settings.register_profile("patient", deadline=None)  # a machine that does other work, too, is no fault of an example
     settings.load_profile("patient")
     leash.fasten()
+
+
+@pytest.fixture
+def follower(tmp_path: Path) -> Iterator[Follower]:
+    follower = Follower(tmp_path)
+    yield follower
+    follower.tail.close()
 
 
 def wait_for(what: Callable[[], T], timeout_s: float = 60.0, because: str = "") -> T:

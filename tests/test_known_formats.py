@@ -16,7 +16,7 @@ from collectors.logs.followed import BATCH_BYTES
 from collectors.logs.formats import Arrival, Tally
 from collectors.logs.known import FORMATS, Known, Origin, State
 from collectors.records import Labels, Points, Record, labels_of
-from tests.test_tail import Follower
+from tests.following import Follower
 
 HEADER = struct.Struct("<dqI")  # time, step, how many values follow
 VALUE = struct.Struct("<d")

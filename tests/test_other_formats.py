@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,40 +13,8 @@ from hypothesis import strategies as st
 from collectors.logs.formats import Tally, hparams
 from collectors.logs.formats.hugging_face import TrainerState
 from collectors.logs.formats.values import MAX_DEPTH
-from collectors.records import Offset, Points, RunInfo, labels_of
-from tests.test_tail import DEADLINE_S, Follower
-
-RECORDED = Path(__file__).parent / "recorded" / "formats"
-LABELS = labels_of(host="box")
-
-
-@pytest.fixture
-def follower(tmp_path: Path) -> Iterator[Follower]:
-    follower = Follower(tmp_path)
-    yield follower
-    follower.tail.close()
-
-
-def until(follower: Follower, so: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not so():
-        assert time.monotonic() < deadline
-        follower.collect()
-        follower.wake.wait(0.05)
-    follower.collect()
-
-
-def offset_of(follower: Follower, path: str) -> Offset:
-    return follower.offsets.get(path, Offset(path, "", 0, 0, 0, 0, 0, 0, "", {}))
-
-
-def series(records: Sequence[object]) -> dict[str, list[tuple[int | None, float]]]:
-    found: dict[str, list[tuple[int | None, float]]] = {}
-    for record in records:
-        if isinstance(record, Points):
-            for name, value in zip(record.names, record.values, strict=True):
-                found.setdefault(name, []).append((record.step, value))
-    return found
+from collectors.records import Points, RunInfo
+from tests.following import LABELS, RECORDED, Follower, offset_of, series_of, until
 
 
 def history(*steps: int, scale: float = 1.0) -> str:
@@ -71,7 +37,7 @@ def test_the_history_of_checkpoints_and_of_the_folder_is_counted_once(follower: 
         follower.restart()
     expected = json.loads((source / "trainer_state.json").read_text())["log_history"]
     losses = [(entry["step"], entry["loss"]) for entry in expected if "loss" in entry]
-    found = series(follower.records)
+    found = series_of(follower.records)
     assert found["train/loss"] == losses and len(losses) == 8
     assert [step for step, _ in found["eval/loss"]] == [entry["step"] for entry in expected if "eval_loss" in entry]
     assert {record.run for record in follower.records if isinstance(record, Points)} == {"out"}
@@ -82,7 +48,7 @@ def test_all_of_them_there_at_once_are_counted_once(follower: Follower, tmp_path
     (tmp_path / "out" / "train.log").unlink()
     until(follower, lambda: {"out/trainer_state.json", "out/all_results.json"} <= follower.offsets.keys())
     follower.values(1)
-    assert len(series(follower.records)["train/loss"]) == 8
+    assert len(series_of(follower.records)["train/loss"]) == 8
 
 
 def test_a_training_that_begins_again_is_a_new_segment_and_one_that_is_resumed_goes_on() -> None:
@@ -116,7 +82,7 @@ def test_final_values_stand_once_whatever_files_have_them(follower: Follower, tm
         shutil.copy(RECORDED / "hugging_face" / name, out / name)
     expected = json.loads((out / "all_results.json").read_text())
     follower.values(len(expected))
-    found = series(follower.records)
+    found = series_of(follower.records)
     assert {name: [value for _, value in values] for name, values in found.items()} == {
         f"final/{name}": [value] for name, value in expected.items()
     }
@@ -192,7 +158,7 @@ def test_what_the_jsonl_has_is_left_out_of_the_others(follower: Follower, tmp_pa
     (out / "trainer_state.json").write_text(history(1, 2))
     (out / "metrics.csv").write_text("step,train/loss,acc\n1,1.0,0.1\n2,0.5,0.2\n")
     follower.values(6)
-    found = series(follower.records)
+    found = series_of(follower.records)
     assert {name: len(values) for name, values in found.items()} == {"train/loss": 2, "train/epoch": 2, "acc": 2}
     assert follower.offsets["out/metrics.csv"].first_skip == "line 2: train/loss is left out: the run's JSONL has it"
 
@@ -208,4 +174,4 @@ def test_of_two_tables_the_first_keeps_the_name_also_after_a_restart(follower: F
     with (out / "a.csv").open("a") as file:
         file.write("2,0.5\n")
     assert follower.values(3) == [1.0, 0.5, 0.5]
-    assert {name: len(values) for name, values in series(follower.records).items()} == {"loss": 2, "acc": 1}
+    assert {name: len(values) for name, values in series_of(follower.records).items()} == {"loss": 2, "acc": 1}

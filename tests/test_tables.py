@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,26 +19,12 @@ from hypothesis import strategies as st
 from collectors.logs.formats import Arrival
 from collectors.logs.formats.delimited import Delimited
 from collectors.logs.opening import NotMetrics
-from collectors.records import Points, labels_of
-from tests.test_tail import DEADLINE_S, Follower
-
-RECORDED = Path(__file__).parent / "recorded" / "formats"
-LABELS = labels_of(host="box")
-
-
-@pytest.fixture
-def follower(tmp_path: Path) -> Iterator[Follower]:
-    follower = Follower(tmp_path)
-    yield follower
-    follower.tail.close()
+from collectors.records import Points
+from tests.following import DEADLINE_S, LABELS, RECORDED, Follower, check_told, count_of, points_of, unpacked
 
 
 def read(text: str, file: str = "metrics.csv", arrival: Arrival | None = None) -> list[Points]:
     return points_of(Delimited("a", file, LABELS).parse(text.encode().splitlines(), arrival))
-
-
-def points_of(records: Sequence[object]) -> list[Points]:
-    return [record for record in records if isinstance(record, Points)]
 
 
 def pairs(points: Sequence[Points]) -> list[tuple[int | None, str, float]]:
@@ -147,6 +133,12 @@ def test_what_lightning_writes_anew_for_a_new_column_is_counted_once(follower: F
     assert {point.segment for point in points_of(follower.records)} == {0}
 
 
+def test_what_pandas_writes_anew_each_time_is_read_as_pandas_reads_it(follower: Follower, tmp_path: Path) -> None:
+    told = unpacked("pandas_csv", tmp_path)
+    follower.values(count_of(told))
+    check_told(follower.records, told)
+
+
 def filled(text: str) -> list[tuple[int | None, str, float]]:
     return [
         (int(row["step"]), name, float(cell))
@@ -200,6 +192,46 @@ def test_it_may_be_cut_and_resumed_anywhere(rows: list[tuple[float | None, float
             table.tally = tally
     assert repr(found) == repr(expected)
     assert table.tally == whole.tally
+
+
+ODD_ROWS = [
+    "1,2],[3,4",
+    "9,0.5,1",
+    "[1,2",
+    "3]",
+    "",
+    " 7 , 0.5",
+    "1e3,2",
+    "true,1",
+    "0x1,1",
+    "nan,1",
+    "5,",
+    ",5",
+    '"6",1',
+    "step,loss",
+    "99,1e999",
+    "-5,1",
+    "9" * 30 + ",1",
+]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.floats(0, 1), st.sampled_from(ODD_ROWS), st.integers(0, 12)), max_size=80),
+    st.sampled_from(",;\t"),
+)
+@settings(deadline=None, max_examples=150)
+def test_rows_are_read_the_same_all_at_once_and_one_by_one(rows: list[tuple[int, float, str, int]], separator: str) -> None:
+    lines, step = [b"step,loss", *(b"%d,0.5" % step for step in range(20))], 20
+    for more, loss, odd, is_odd in rows:
+        step += more
+        lines.append((odd if is_odd == 0 else f"{step},{loss!r}").encode())
+    lines = [line.replace(b",", separator.encode()) for line in lines]
+    at_once, by_one, found = Delimited("a", "metrics.csv", LABELS), Delimited("a", "metrics.csv", LABELS), []
+    expected = at_once.parse(lines[:21], None) + at_once.parse(lines[21:], None) if rows else at_once.parse(lines, None)
+    found += by_one.parse(lines[:21], None)
+    for line in lines[21:]:
+        found += by_one.parse([line], None)
+    assert repr(found) == repr(expected) and at_once.tally == by_one.tally and at_once.state() == by_one.state()
 
 
 @given(data=st.binary(max_size=2_000))

@@ -4,63 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from collectors.logs.followed import BATCH_BYTES, LEAST_BATCH_BYTES
-from collectors.logs.tail import Tail
-from collectors.records import Event, LogLine, Offset, Points, Record, RunInfo
-
-DEADLINE_S = 30.0
-
-
-class Follower:
-    """A tail that is asked until what is waited for has come; keeps the offsets like the store does."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.records, self.offsets = root, [], {}
-        self._start()
-
-    records: list[Record]
-    offsets: dict[str, Offset]
-
-    def _start(self) -> None:
-        self.wake = threading.Event()
-        self.tail = Tail(self.root, "box", self.offsets, self.wake)
-        self.wake.set()
-
-    def collect(self) -> None:
-        self.wake.clear()
-        got = self.tail.collect()
-        self.records += got
-        self.offsets |= {record.path: record for record in got if isinstance(record, Offset)}
-
-    def restart(self) -> None:
-        self.tail.close()
-        self._start()
-
-    def values(self, count: int) -> list[float]:
-        """All values so far, once there are `count`; a little longer, to see that no more come."""
-        deadline = time.monotonic() + DEADLINE_S
-        while len(self._values()) < count and time.monotonic() < deadline:
-            self.collect()
-            self.wake.wait(0.05)
-        self.collect()
-        return self._values()
-
-    def _values(self) -> list[float]:
-        return [value for record in self.records if isinstance(record, Points) for value in record.values]
-
-
-@pytest.fixture
-def follower(tmp_path: Path) -> Iterator[Follower]:
-    follower = Follower(tmp_path)
-    yield follower
-    follower.tail.close()
+from collectors.records import Event, LogLine, Offset, Points, RunInfo
+from tests.following import DEADLINE_S, Follower
 
 
 def write(path: Path, *values: float, mode: str = "a") -> None:

@@ -7,8 +7,6 @@ import math
 import random
 import struct
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,8 @@ from collectors.logs.formats import Arrival
 from collectors.logs.formats.jsonl import Names
 from collectors.logs.formats.tensorboard import EventFile, part, summary, tfrecord
 from collectors.records import Event, LogLine, Points, Record, RunInfo
+from tests.following import Follower, until
 from tests.test_finding import found, run_in, started
-from tests.test_tail import Follower
 
 RECORDED = Path(__file__).parent / "recorded" / "tensorboard"
 FILES = sorted(RECORDED.rglob("events.out.tfevents.*"))
@@ -254,11 +252,11 @@ def image(tag: str, pixels: bytes, step: int) -> bytes:
 def test_a_large_image_is_passed_over_as_it_comes_and_never_held() -> None:
     data = framed(number("x", 1.0, 1)) + framed(image("big", bytes(3_000_000), 2)) + framed(number("x", 2.0, 3))
     file, records, at = event_file(), [], 0
-    for until in range(0, len(data) + 100_000, 100_000):
-        found, used = file.parse_bytes(data[at:until], None)
+    for end in range(0, len(data) + 100_000, 100_000):
+        found, used = file.parse_bytes(data[at:end], None)
         records += found
         at += used
-        assert until - at <= 100_000
+        assert end - at <= 100_000
     (event,) = [one for one in records if isinstance(one, Event)]
     assert (event.fields["width"], event.fields["height"]) == (32, 16)
     assert [value for _, value, _, _ in scalars(records)] == [1.0, 2.0]
@@ -294,13 +292,6 @@ def test_names_of_folders_that_are_parts_of_a_run() -> None:
     ]
 
 
-@pytest.fixture
-def follower(tmp_path: Path) -> Iterator[Follower]:
-    follower = Follower(tmp_path)
-    yield follower
-    follower.tail.close()
-
-
 def write(path: Path, *bodies: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
@@ -309,14 +300,6 @@ def write(path: Path, *bodies: bytes) -> None:
 
 def infos(follower: Follower) -> list[dict[str, Any]]:
     return [dict(one.info) for one in follower.records if isinstance(one, RunInfo)]
-
-
-def until(follower: Follower, so: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 10
-    while not so():
-        assert time.monotonic() < deadline_s
-        follower.collect()
-        follower.wake.wait(0.05)
 
 
 def test_files_of_a_folder_and_of_its_parts_are_one_run_and_restarts_are_segments(follower: Follower, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,16 +17,7 @@ from collectors.logs.formats.metric_lines import LineReader, values_of
 from collectors.logs.formats.text import Text
 from collectors.logs.formats.text_numbers import TextNumbers
 from collectors.records import LogLine, Points, labels_of
-from tests.test_tail import Follower
-
-RECORDED = Path(__file__).parent / "recorded" / "formats"
-
-
-@pytest.fixture
-def follower(tmp_path: Path) -> Iterator[Follower]:
-    follower = Follower(tmp_path)
-    yield follower
-    follower.tail.close()
+from tests.following import RECORDED, Follower, series_of
 
 
 def reader(state: dict[str, object] | None = None) -> Text:
@@ -35,16 +26,7 @@ def reader(state: dict[str, object] | None = None) -> Text:
 
 
 def read(lines: Sequence[str]) -> dict[str, list[tuple[int | None, float]]]:
-    return series(reader().parse([line.encode() for line in lines], None))
-
-
-def series(records: Sequence[object]) -> dict[str, list[tuple[int | None, float]]]:
-    found: dict[str, list[tuple[int | None, float]]] = {}
-    for record in records:
-        if isinstance(record, Points):
-            for name, value in zip(record.names, record.values, strict=True):
-                found.setdefault(name, []).append((record.step, value))
-    return found
+    return series_of(reader().parse([line.encode() for line in lines], None))
 
 
 def only(kind: type, records: Sequence[object]) -> list[object]:
@@ -226,4 +208,4 @@ def test_the_lines_themselves_stay_as_they_are() -> None:
     lines = [b"step 1 loss=0.5", b"\x1b[32mstep 2\x1b[0m loss=0.4", b"step 3 loss=0.3"]
     found = reader().parse(lines, None)
     assert [record.text.encode() for record in found if isinstance(record, LogLine)] == lines
-    assert series(found) == {"loss": [(1, 0.5), (2, 0.4), (3, 0.3)]}
+    assert series_of(found) == {"loss": [(1, 0.5), (2, 0.4), (3, 0.3)]}

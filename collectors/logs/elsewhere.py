@@ -60,4 +60,4 @@ class Elsewhere:
         if top is None:
             return True
         hidden = any(part.startswith(".") for part in path.relative_to(top).parts)
-        return hidden or format_of(path.name) is None
+        return hidden or format_of(path) is None

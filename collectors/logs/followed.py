@@ -323,8 +323,9 @@ class FollowedFile:
 
     def _new_format(self, state: Mapping[str, Any]) -> Format:
         written = min(max(written_s(self._path), 0.0), MAX_TIME_S - 1)
+        assert self._known.make is not None
         part = self._run.part_of(self._path) if self._known.part else ""
-        return self._known.make(Origin(self._run, self._name, self._host, written, part), state)
+        return self._known.make(Origin(self._run, self._name, self._host, written, part, self._path), state)
 
 
 def written_s(path: Path) -> float:

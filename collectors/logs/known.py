@@ -10,14 +10,30 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..process.activity import is_text
 from ..records import Labels, labels_of
-from .formats import Format, data_set, delimited, exited, hparams, hugging_face, info, jsonl, tensorboard, text, text_numbers
+from .formats import (
+    Format,
+    data_set,
+    delimited,
+    exited,
+    hparams,
+    hugging_face,
+    info,
+    jsonl,
+    mlflow,
+    tensorboard,
+    text,
+    text_numbers,
+    wandb,
+)
 from .formats.values import inert, inert_path
 
 if TYPE_CHECKING:
     from .run_folder import RunFolder
 
+DATABASE = re.compile(r"(.+\.(?:db|sqlite3?))(?:-wal|-journal)?")
 RANK = re.compile(r"\.rank(\d{1,9})\.(?:jsonl|log|out|err|txt)$")
 EVENTS = re.compile(r"events(\.rank\d{1,9})?\.jsonl")
+MAX_TITLE_CHARS = 200
 SMALL_BYTES = 8 << 20
 TABLE_HEAD_BYTES = 64 << 10  # holds the header, in which a column may be new anywhere
 
@@ -30,6 +46,7 @@ class Origin(NamedTuple):
     host: str
     written_s: float  # when it was last written, Unix seconds
     part: str = ""  # the name of its folder, where that is a part of the run's folder
+    path: Path = Path()
 
     @property
     def rank(self) -> int:
@@ -41,12 +58,15 @@ State = Mapping[str, Any]  # the last `Format.state` of the file
 
 
 class Known(NamedTuple):
-    """`reading` says what the format receives: whole lines or bytes after the last offset, or the whole file when it changed."""
+    """`reading` says what the format receives: whole lines or bytes after the last offset, or the whole file when it changed.
+
+    A database has no format of its own: what it holds shows when it is opened (`followed_database`).
+    """
 
     name: str
     takes: Callable[[str], bool]  # a file of that name
-    reading: Literal["lines", "bytes", "whole"]
-    make: Callable[[Origin, State], Format]
+    reading: Literal["lines", "bytes", "whole", "database"]
+    make: Callable[[Origin, State], Format] | None = None
     without_suffix: bool = False  # a run that is one file is called like it, without its suffix
     part: Callable[[str], str | None] | None = (
         None  # None for the name of a folder that is a run; such files are no runs by themselves
@@ -57,6 +77,10 @@ class Known(NamedTuple):
     stands_for: Callable[[Path], Path] = lambda path: path  # the file whose run and state this one has
     check_head: Callable[[str, bytes], bool] | None = None  # see `data_set.check_head`; before more than 64 kB of a file are read
     has_bars: bool = False  # a half line with carriage returns is the state of a progress bar
+    within: re.Pattern[str] | None = None  # the only folders whose files it takes
+    main_of: Callable[[Path], Path] = lambda path: path  # the file that is read when this one changed
+    run_folder: Callable[[Path], Path | None] | None = None  # of the run, where that is not the folder of the file
+    title: Callable[[Path, Callable[[Path], bytes]], str] | None = None  # of such a run, given its folder and what reads a file
 
 
 def rank_of(name: str) -> int:
@@ -127,6 +151,39 @@ def _results(origin: Origin, state: State) -> Format:
     return hugging_face.Results(origin.run.name, _labels(origin), fault, origin.written_s, state)
 
 
+def _mlflow_metric(origin: Origin, state: State) -> Format:
+    name = mlflow.name_of(origin.path)
+    return mlflow.MetricFile(origin.run.name, _labels(origin), name, _fault(origin, origin.path.name, state), state)
+
+
+def _mlflow_params(origin: Origin, state: State) -> Format:
+    take = functools.partial(origin.run.take_config, "params")
+    return mlflow.Params(origin.run.name, mlflow.name_of(origin.path), take, state)
+
+
+def _mlflow_meta(origin: Origin, state: State) -> Format:
+    meta = mlflow.RunMeta(origin.run.name, state)
+    origin.run.events[origin.name] = meta.life
+    return meta
+
+
+def _mlflow_all_params(path: Path) -> Path:
+    """`<run>/params/optimizer/lr -> <run>/params`"""
+    return next((folder for folder in path.parents if mlflow.RUN_FOLDER.fullmatch(folder.parent.name)), path)
+
+
+def _mlflow(name: str, takes: Callable[[str], bool], reading: Literal["lines", "whole"], **others: Any) -> Known:
+    return Known(name, takes, reading, run_folder=mlflow.run_folder, title=mlflow.title, **others)
+
+
+def _wandb(origin: Origin, state: State) -> Format:
+    run, file = origin.run, inert(origin.name)
+    run.parts.update(wandb.PARTS)
+    found = wandb.WandbFile(run.name, _labels(origin), _fault(origin, file, state), functools.partial(run.take_config, file), state)
+    run.events[file] = found.life
+    return found
+
+
 def _beside_checkpoints(path: Path) -> Path:
     """`out/checkpoint-500/trainer_state.json -> out/trainer_state.json`"""
     return path.parent.parent / path.name if hugging_face.CHECKPOINT.fullmatch(path.parent.name) else path
@@ -145,7 +202,16 @@ def _text(origin: Origin, state: State) -> Format:
     return text.Text(run.name, file, origin.written_s, state, numbers, lambda: not run.rivals.has_numbers(), rank)
 
 
+def _main_of_database(path: Path) -> Path:
+    """`a/mlflow.db-wal -> a/mlflow.db`"""
+    found = DATABASE.fullmatch(path.name)
+    return path.with_name(found[1]) if found else path
+
+
 FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the files of a folder are read in this order
+    _mlflow("MLflow meta.yaml", lambda name: name == mlflow.META_FILE, "whole", make=_mlflow_meta, within=mlflow.META),
+    _mlflow("MLflow params", lambda name: True, "whole", make=_mlflow_params, within=mlflow.PARAM, stands_for=_mlflow_all_params),
+    _mlflow("MLflow metrics", lambda name: True, "lines", make=_mlflow_metric, within=mlflow.METRIC),
     Known("run.json", lambda name: name == info.FILE, "whole", _info),
     Known("exit", lambda name: name == exited.FILE, "whole", _exited),
     Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, without_suffix=True),
@@ -159,6 +225,17 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
         check_head=data_set.check_head,
     ),
     Known("tensorboard", lambda name: name.startswith(tensorboard.NAME), "bytes", _tensorboard, part=tensorboard.part),
+    Known("database", lambda name: DATABASE.fullmatch(name) is not None, "database", main_of=_main_of_database),
+    Known("wandb", lambda name: name.endswith(".wandb"), "bytes", _wandb, without_suffix=True),
+    Known(
+        "wandb output",
+        lambda name: name == wandb.OUTPUT_FILE,
+        "lines",
+        _text,
+        has_bars=True,
+        within=wandb.OUTPUT,
+        run_folder=wandb.run_folder,
+    ),
     Known("csv", lambda name: name.endswith(".csv"), "lines", _delimited, without_suffix=True, head_bytes=TABLE_HEAD_BYTES),
     Known("tsv", lambda name: name.endswith(".tsv"), "lines", _delimited, without_suffix=True, head_bytes=TABLE_HEAD_BYTES),
     Known("hparams.yaml", lambda name: name == hparams.FILE, "whole", _hparams, most_bytes=hparams.MAX_YAML_BYTES),
@@ -186,9 +263,28 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
 TEXT = FORMATS[-1]  # also of the standard output of a run's process, whatever that is called
 
 
-def format_of(name: str) -> Known | None:
+def format_of(path: str | Path) -> Known | None:
     """None for a file that is not read."""
-    return None if name.startswith(".") else next((row for row in FORMATS if row.takes(name)), None)
+    folder, _, name = str(path).rpartition("/")
+    if name.startswith(".") or (name.startswith("debug") and wandb.OWN_LOG.search(str(path))):
+        return None
+    return next((row for row in FORMATS if _takes(row, folder, name)), None)
+
+
+def _takes(row: Known, folder: str, name: str) -> bool:
+    return row.takes(name) and (row.within is None or row.within.search(folder) is not None)
+
+
+def main_of(path: Path) -> Path:
+    """The file that is read when this one changed: of what lies beside a database, the database."""
+    known = format_of(path)
+    return known.main_of(path) if known else path
+
+
+def titled(title: str) -> str:
+    """A title that a program gave, as a part of a run's name: `"../a b" -> "a b"`."""
+    kept = "/".join(part for part in inert(title.strip()).split("/") if part.strip() not in ("", ".", ".."))
+    return kept[:MAX_TITLE_CHARS] or "unnamed"
 
 
 class RunPlace(NamedTuple):
@@ -196,7 +292,8 @@ class RunPlace(NamedTuple):
 
     run: str
     folder: Path
-    single_file: bool  # the run is this file
+    single_file: bool = False  # the run is this file
+    is_id: bool = False  # `run` is but an id: the run is called by its title
 
 
 def place_of(path: Path, root: Path, tops: Collection[Path] = ()) -> RunPlace:
@@ -206,7 +303,9 @@ def place_of(path: Path, root: Path, tops: Collection[Path] = ()) -> RunPlace:
     folders are followed, the `tops` below `root`, the same holds for each of them, with its name in front.
     """
     tops = tops or (root,)
-    known = format_of(path.name)
+    known = format_of(path)
+    if known and known.run_folder and (found := known.run_folder(path)) is not None and root in found.parents:
+        return RunPlace(inert_path(found.relative_to(root)), found, is_id=known.title is not None)
     path = known.stands_for(path) if known else path
     folder = path.parent
     if folder == root and known is not None and known.part is not None:
@@ -227,4 +326,5 @@ def place_of(path: Path, root: Path, tops: Collection[Path] = ()) -> RunPlace:
 
 def reading_order(path: Path) -> tuple[str, int, str]:
     """In each folder the run's description comes first, then its events, metrics and text."""
-    return str(path.parent), next((i for i, row in enumerate(FORMATS) if row.takes(path.name)), len(FORMATS)), path.name
+    folder, name = str(path.parent), path.name
+    return folder, next((i for i, row in enumerate(FORMATS) if _takes(row, folder, name)), len(FORMATS)), name

@@ -15,6 +15,7 @@ from .formats.jsonl import Names
 from .rivals import Rivals
 
 INTERVALS = 100  # between lines, for a run's median
+MOST_FILES = 16  # by which its processes are found
 MAX_CONFIGS = 100  # of files beside run.json, the newest
 
 
@@ -28,9 +29,18 @@ class Lifetimes(Protocol):
 class RunFolder:
     """A run is a folder, or a single file that lies in the log folder itself."""
 
-    def __init__(self, name: str, folder: Path, single_file: bool, host: str, configs: Mapping[str, Any] | None = None) -> None:
-        """`configs` are those read from its files before, by file."""
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        single_file: bool,
+        host: str,
+        configs: Mapping[str, Any] | None = None,
+        files: Sequence[str] = (),
+    ) -> None:
+        """`configs` are those read from its files before, by file; `files` are named where not all of its folder are the run's."""
         self.name, self.folder, self.single_file = name, folder, single_file
+        self.files = tuple(files)
         self.info: dict[str, Any] = {}
         self.events: dict[str, Lifetimes] = {}  # by file name
         self.rivals = Rivals(folder, name if single_file else "")
@@ -83,12 +93,19 @@ class RunFolder:
 
     def part_of(self, path: Path) -> str:
         """The name of the file's folder, where that is a part of this one; "" for a file of this folder itself."""
-        if path.parent == self.folder:
+        if path.parent == self.folder or path.parent.parent != self.folder:
             return ""
         if path.parent.name not in self.parts:
             self.parts.add(path.parent.name)
             self._activity = None
         return path.parent.name
+
+    def note_file(self, path: Path) -> None:
+        """One of the files that are the run's, where not all of its folder are."""
+        name = str(path.relative_to(self.folder))
+        if name not in self.files:
+            self.files = (*self.files[-MOST_FILES + 1 :], name)
+            self._activity = None
 
     def noticed(self, records: Sequence[Record]) -> None:
         """`records` are new; of a backlog, the last ones are enough."""
@@ -113,6 +130,7 @@ class RunFolder:
                 statistics.median(self._intervals) if len(self._intervals) >= 3 else None,
                 single_file=self.single_file,
                 parts=tuple(sorted(self.parts)),
+                files=self.files,
             )
         return self._activity
 

@@ -17,11 +17,15 @@ from ..process.activity import RunActivity
 from ..records import DATA, Offset, Record, RunInfo
 from ..store.storing import RefusedRecord, sentence
 from .aside import AsideFiles
+from .database import beside
 from .elsewhere import Elsewhere
 from .followed import BATCH_BYTES, FollowedFile, with_skip, written_s
+from .followed_database import FollowedDatabase
 from .formats import WholeFormat
+from .formats.databases import RunOf
+from .formats.mlflow import MAX_META_BYTES
 from .formats.values import inert_path
-from .known import TEXT, Known, Origin, format_of, place_of, rank_of, reading_order
+from .known import TEXT, Known, Origin, format_of, main_of, place_of, rank_of, reading_order, titled
 from .live_bar import GAP_S
 from .opening import DataFile, NotMetrics, NotRead, read_file
 from .run_folder import RunFolder
@@ -32,6 +36,7 @@ TURN_BYTES = 2 * BATCH_BYTES  # read before what was read is stored,
 TURN_RECORDS = 5_000  # and no more than about this many records,
 TURN_S = 0.15  # and for no longer than this
 MAX_OPEN = 256  # files that stay open: those read last
+SHORT_ID = 8  # characters
 SWEEP_S = 10.0  # how often idle files are closed
 PERIOD_S = 1.0  # at the latest; `wake` is set as soon as a file changes
 
@@ -72,13 +77,19 @@ class Tail:
         self._ran: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, what was seen of their processes
         self._learned: deque[tuple[str, dict[str, Any]]] = deque()
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
+        self._databases: dict[Path, FollowedDatabase] = {}
+        self._again: dict[Path, float] = {}  # databases, with the time of their next look, CLOCK_MONOTONIC
+        self._named = {
+            self._key_of_run(key): offset.run for key, offset in offsets.items()
+        }  # by key, runs that are called by a title
+        self._named.pop("", None)
         self._turns, self._aside = FileTurns(), AsideFiles()
         self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
         self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
         self._elsewhere = Elsewhere(self._root, self._tops, outputs, offsets)
         self._swept_s = time.monotonic()
         self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only, tops=self._tops)
-        there = self._watch.take()
+        there = set(map(main_of, self._watch.take()))
         self._backlog = {*there, *self._elsewhere.known()}  # existed before we started: its lines have no arrival time
         self._turns.old([*sorted(there, key=self._newest_first), *self._elsewhere.known()])
         for key, offset in offsets.items():
@@ -90,7 +101,8 @@ class Tail:
     def collect(self) -> list[Record]:
         """The records of the files that changed, about a batch; followed files come first."""
         held, self._held = self._held, set()
-        self._queue([*self._watch.take(), *self._elsewhere.take(), *held])
+        again = [path for path, due_s in self._again.items() if due_s <= time.monotonic()]
+        self._queue([*self._watch.take(), *self._elsewhere.take(), *held, *again])
         self._take_wanted()
         records = self._take_learned()
         budget = _Budget()
@@ -120,7 +132,8 @@ class Tail:
     def period_s(self) -> float:
         if self._turns:
             return 0.0
-        return GAP_S if self._held else PERIOD_S
+        waits_s = [due_s - time.monotonic() for due_s in self._again.values()]
+        return max(0.0, min([GAP_S if self._held else PERIOD_S, *waits_s]))
 
     def live_runs(self) -> list[RunActivity]:
         """What the files say about each run's life, for the search for its processes."""
@@ -171,15 +184,16 @@ class Tail:
 
     def _queue(self, paths: Iterable[Path]) -> None:
         new = []
-        for path in paths:
+        for path in dict.fromkeys(map(main_of, paths)):
             if path in self._aside:
                 self._aside.changed(path)
-            elif path in self._files or self._key(path) in self._offsets:
+            elif path in self._files or path in self._databases or self._key(path) in self._offsets:
                 self._turns.live(path)
             else:
                 new.append(path)
                 if path in self._elsewhere:
                     self._backlog.add(path)  # what was there before it was found has no arrival time
+            self._again.pop(path, None)
         self._turns.new(sorted(new, key=reading_order))
 
     def _newest_first(self, path: Path) -> tuple[float, tuple[str, int, str]]:
@@ -190,10 +204,13 @@ class Tail:
         return inert_path(text[len(self._prefix) :] if text.startswith(self._prefix) else text)
 
     def _read(self, path: Path, budget: _Budget) -> list[Record]:
-        run = self._run_of(path)
-        known = TEXT if path in self._elsewhere else format_of(path.name)
+        known = TEXT if path in self._elsewhere else format_of(path)
         if known is None:
             return []
+        if known.reading == "database":
+            self._backlog.discard(path)
+            return self._guarded(path, lambda: self._read_database(path))
+        run = self._run_of(path)
         if known.reading == "whole":
             self._backlog.discard(path)
             return self._guarded(path, lambda: self._read_whole(path, run, known))
@@ -203,7 +220,8 @@ class Tail:
         key = self._key(known.stands_for(path))
         data, found = read_file(path, self._top_of(path), known.most_bytes)
         before = self._offsets.get(key)
-        origin = Origin(run, path.name, run.host, written_s(path), run.part_of(path))
+        origin = Origin(run, path.name, run.host, written_s(path), run.part_of(path), path)
+        assert known.make is not None
         format = cast(WholeFormat, known.make(origin, before.state if before else {}))
         records, tally = format.parse_whole(data), format.tally
         counts = tally.lines_read, tally.lines_skipped, tally.fields_skipped, tally.first_skip
@@ -211,6 +229,69 @@ class Tail:
         self._offsets[key] = offset
         run.noticed(records)
         return [*records, offset]
+
+    def _read_database(self, path: Path) -> list[Record]:
+        """Each run in it is called like the database, and then as that calls it."""
+        database = self._databases.get(path)
+        if database is None:
+            database = self._databases[path] = FollowedDatabase(
+                path, self._key(path), self._top_of(path), lambda key, run: self._run_in(path, key, run)
+            )
+        records, again_s = database.look(self._offsets, TURN_RECORDS)
+        by_run: dict[str, list[Record]] = {}
+        for record in records:
+            if isinstance(record, Offset):
+                self._offsets[record.path] = record
+            elif record.run is not None:
+                by_run.setdefault(record.run, []).append(record)
+        for name, of_run in by_run.items():
+            self._runs[name].noticed(of_run)
+        if again_s is not None:
+            self._again[path] = time.monotonic() + again_s
+        return records
+
+    def _run_by_title(self, path: Path, key: str, folder: Path) -> RunFolder:
+        """The run of a folder whose name is but an id."""
+        known = format_of(path)
+        if key not in self._named and known is not None and known.title is not None:
+            above = folder.parent if folder.parent in (self._root, *self._tops) else folder.parent.parent
+            self._name(key, inert_path(above.relative_to(self._root)), known.title(folder, self._small_file), folder.name)
+        name = self._named[key]
+        if name not in self._runs:
+            self._runs[name] = RunFolder(name, folder, False, self._host, self._configs.pop(name, {}))
+        self._runs[name].note_file(path)
+        return self._runs[name]
+
+    def _key_of_run(self, key: str) -> str:
+        """Of a file with that key, or of a run in a database; "" where the run is called by the file's place."""
+        if "#" in key and format_of(key.partition("#")[0]) is not None:
+            return key
+        path = self._root / key
+        place = place_of(path, self._root, self._tops) if path.is_relative_to(self._root) else None
+        return place.run if place is not None and place.is_id else ""
+
+    def _small_file(self, path: Path) -> bytes:
+        """b"" for what cannot be read."""
+        try:
+            return read_file(path, self._top_of(path), MAX_META_BYTES)[0]
+        except (OSError, NotRead):
+            return b""
+
+    def _name(self, key: str, above: str, title: str, id_: str) -> None:
+        """Of several with one title, those that come later have their id in their names, too."""
+        plain, taken = f"{above}/{titled(title)}".removeprefix("./"), set(self._named.values())
+        names = plain, f"{plain}-{titled(id_)[:SHORT_ID]}"
+        self._named[key] = next((name for name in names if name not in taken), f"{plain}-{titled(id_)}")
+
+    def _run_in(self, path: Path, key: str, run: RunOf) -> RunFolder:
+        """A run of a database."""
+        if key not in self._named:
+            self._name(key, self._key(path.with_suffix("")), run.title, run.id)
+        name = self._named[key]
+        if name not in self._runs:
+            files = path.name, beside(path, "-wal").name
+            self._runs[name] = RunFolder(name, path.parent, True, self._host, self._configs.pop(name, {}), files)
+        return self._runs[name]
 
     def _read_on(self, path: Path, run: RunFolder, known: Known, budget: _Budget) -> list[Record]:
         file = self._file(path, run, known)
@@ -273,7 +354,9 @@ class Tail:
 
     def _run_of(self, path: Path) -> RunFolder:
         """Made when its first file is read."""
-        name, folder, single = self._elsewhere.place_of(path) or place_of(path, self._root, self._tops)
+        name, folder, single, is_id = self._elsewhere.place_of(path) or place_of(path, self._root, self._tops)
+        if is_id:
+            return self._run_by_title(path, name, folder)
         if name not in self._runs:
             self._runs[name] = RunFolder(name, folder, single, self._host, self._configs.pop(name, {}))
             if name in self._ran:
@@ -318,6 +401,6 @@ class _Budget:
         return len(records) >= TURN_RECORDS or self.bytes >= TURN_BYTES or time.monotonic() > self._until_s
 
 
-def is_followed(name: str) -> bool:
-    """Whether a file of that name is read at all."""
-    return format_of(name) is not None
+def is_followed(path: str) -> bool:
+    """Whether that file is read at all."""
+    return format_of(path) is not None

@@ -66,7 +66,7 @@ class FolderWatch:
         poll_only: bool = False,
         tops: Sequence[Path] = (),
     ) -> None:
-        """`accept` judges a file name; `wake` is set when something changed. With `tops`, folders below `root`, nothing else is looked at."""
+        """`accept` judges the path of a file; `wake` is set when something changed. With `tops`, folders below `root`, nothing else is looked at."""
         self._tops = [str(top) for top in tops] or [str(root.resolve())]
         self._root, self._accept, self._wake = str(root.resolve()), accept, wake
         self._lock = threading.Lock()
@@ -224,7 +224,7 @@ class FolderWatch:
                 found = [path for path in paths if not os.path.basename(path).startswith(".")]  # noqa: PTH119
                 self._fresh |= dict.fromkeys(found)
             else:
-                found = [path for path in paths if self._accept(os.path.basename(path))]  # noqa: PTH119
+                found = [path for path in paths if self._accept(path)]
                 self._dirty.update(found)
         if found:
             self._wake.set()
@@ -279,7 +279,7 @@ def _list(folder: str, accept: Callable[[str], bool]) -> tuple[Files, list[str]]
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
                     folders.append(entry.path)
-                if accept(entry.name) and (mark := mark_of(entry.path)) is not None:
+                elif accept(entry.path) and (mark := mark_of(entry.path)) is not None:
                     files[entry.path] = mark
     except OSError:  # gone since it was listed, or not ours to read
         pass

@@ -29,6 +29,7 @@ class RunActivity(NamedTuple):
     seen: Sequence[Event] = ()  # what the collector wrote down of its processes
     exits: Sequence[Event] = ()
     single_file: bool = False  # a file in the log folder itself
+    files: Sequence[str] = ()  # names in its folder of the only files that are the run's; () for all of them
     parts: Sequence[str] = ()  # names of the folders in its folder whose files are the run's, too
 
 

@@ -93,7 +93,7 @@ class Appenders:
         words, folder = command_of(pid, self._proc)[1:], folder_of(pid, self._proc)
         values = [word.partition("=")[2] if word.startswith("-") else word for word in words]
         paths = {os.path.normpath(os.path.join(folder, value)) for value in values if value}  # noqa: PTH118
-        if activity.single_file:
+        if activity.single_file or activity.files:
             return not paths.isdisjoint(map(str, _files_of(activity)))
         return any(path == str(activity.folder) or path.startswith(f"{activity.folder}/") for path in paths)
 
@@ -121,6 +121,8 @@ class Appenders:
 
 
 def _files_of(activity: RunActivity) -> list[Path]:
+    if activity.files:
+        return [activity.folder / name for name in activity.files]
     if activity.single_file:
         return [activity.folder / f"{activity.run}{suffix}" for suffix in SUFFIXES]
     with suppress(OSError), os.scandir(activity.folder) as entries:

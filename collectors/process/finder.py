@@ -188,6 +188,8 @@ class Finder:
     def _paths_of(self, activity: RunActivity) -> list[str]:
         """The run's open files: all of its folder, or the one file in the log folder itself."""
         folder, folders = self._folder(activity.folder), self._folders_of(activity)
+        if activity.files:
+            return [path for name in activity.files if (path := f"{folder}/{name}") in self._open.files]
         inside = [path for path in self._open.files if path.rpartition("/")[0] in folders]
         if activity.single_file:
             own = {f"{folder}/{activity.run}{suffix}" for suffix in (".jsonl", *TEXT_SUFFIXES)}

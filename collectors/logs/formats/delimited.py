@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from .values import MAX_STEP, MAX_TIME_S
 
 FIRSTS = 16  # rows by which a table that is written anew is known again
 MAX_SHAPES = 10_000  # sets of filled cells that are remembered, before starting afresh
+CHUNK_LINES = 256  # that are read at once where all of them are numbers
 SEPARATORS = b",;\t"
 NUMBERS = {int, float}
 
@@ -84,7 +86,20 @@ class Delimited:
         records: list[Record] = []
         before, count = self.tally.lines_read, len(lines)
         self._new_shapes.clear()
-        for place, line in enumerate(lines):
+        for since in range(0, count, CHUNK_LINES):
+            places = range(since, min(since + CHUNK_LINES, count))
+            usual = self._usual_rows(lines[since : places.stop], arrival, since, count)
+            records += usual or self._rows_of(lines, places, arrival, before)
+            if len(self._new_shapes) >= MAX_NEW_SHAPES:
+                break
+        return records
+
+    def _rows_of(self, lines: Sequence[bytes], places: range, arrival: Arrival | None, before: int) -> list[Record]:
+        """Of some of the lines, one by one."""
+        records: list[Record] = []
+        count = len(lines)
+        for place in places:
+            line = lines[place]
             self.tally.lines_read += 1
             when_s = arrival.at(self.tally.lines_read - before, count) if arrival else None
             if self._rows >= FIRSTS and not self._known_rows and (usual := self._usual(line, when_s)) is not None:
@@ -102,6 +117,37 @@ class Delimited:
                 if len(self._new_shapes) >= MAX_NEW_SHAPES:
                     break
         return records
+
+    def _usual_rows(self, lines: Sequence[bytes], arrival: Arrival | None, since: int, count: int) -> list[Record]:
+        """Of rows that are all as `_usual` reads them, all at once, which is three times as fast; [] where one is not."""
+        columns, (names, pick) = self._columns, self._all
+        if columns is None or columns.step is None or columns.scale != 1.0 or self._top is None or not names:
+            return []
+        if self._rows < FIRSTS or self._known_rows or len(lines) < 2:
+            return []
+        rows = _all_as_json(lines, self._separator)
+        if len(rows) != len(lines) or {len(columns.header)} != set(map(len, rows)):
+            return []
+        if not NUMBERS.issuperset(map(type, chain.from_iterable(rows))):
+            return []
+        steps = list(map(itemgetter(columns.step), rows))
+        if set(map(type, steps)) != {int} or steps != sorted(steps) or steps[0] < self._top or steps[-1] > MAX_STEP:
+            return []
+        times_s: Iterable[float | None] = repeat(None)
+        if columns.time is not None:
+            times_s = found_s = [float(row[columns.time]) for row in rows]
+            if not (min(found_s) >= 0.0 and max(found_s) < MAX_TIME_S):
+                return []
+        elif arrival:
+            times_s = [arrival.at(since + place, count) for place in range(1, len(rows) + 1)]
+        values: list[tuple[Any, ...]] = list(map(tuple, map(pick, rows)))
+        if set(map(type, chain.from_iterable(values))) != {float}:
+            values = [tuple(map(float, row)) for row in values]
+        self.tally.lines_read += len(rows)
+        self._rows += len(rows)
+        self._step = self._top = steps[-1]
+        shared = repeat(self._run), repeat(self._labels), repeat(names)
+        return list(map(Points, *shared, values, times_s, steps, repeat(self._segment)))
 
     def _usual(self, line: bytes, arrival_s: float | None) -> Points | None:
         """Of a row of numbers as JSON has them, which is read four times as fast; None for any other."""
@@ -287,6 +333,22 @@ class Delimited:
                     self.tally.skip_field(self._header[place], "is not a number")
         self._new_shapes.add(tuple(values))
         return tuple(values), tuple(values.values())
+
+
+def _all_as_json(lines: Sequence[bytes], separator: bytes) -> list[list[Any]]:
+    """`[b"1,0.5", b"2,0.4"] -> [[1, 0.5], [2, 0.4]]`; [] where they are not JSON. The rows must be counted: a line may hold `],[`."""
+    text = b"\n".join(lines)
+    if separator != b",":
+        if b"," in text:
+            return []
+        text = text.replace(separator, b",")
+    if max(map(len, lines)) > MAX_LINE_BYTES:
+        return []
+    try:
+        rows = orjson.loads(b"[[%b]]" % text.replace(b"\n", b"],["))
+    except orjson.JSONDecodeError:
+        return []
+    return rows if set(map(type, rows)) == {list} else []
 
 
 def _as_json(line: bytes, separator: bytes) -> list[Any]:

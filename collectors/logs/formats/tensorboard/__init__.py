@@ -18,8 +18,9 @@ from .. import Arrival, Tally
 from ..jsonl import MAX_NEW_SHAPES
 from ..values import MAX_NAME_CHARS, MAX_STEP, MAX_TEXT_CHARS, MAX_TIME_S, Fitting, inert
 from . import summary
+from .protobuf import Malformed, text
 from .scalars import Heads, NumberColumns, Numbers, Sorting, Tag, Template, Templates, heads
-from .summary import Buckets1D, Malformed, SummaryValue
+from .summary import Buckets1D, SummaryValue
 from .tfrecord import HEAD, Cut, RecordCutter, intact
 
 NAME = "events.out.tfevents."  # and the time in seconds, the host, the process
@@ -208,7 +209,7 @@ class EventFile:
         return [Points(self._run, self._labels, tag.names, values, time_s, moment.step, segment)]
 
     def _text(self, tag: str, strings: list[bytes], moment: Moment, arrival: Arrival | None) -> list[Record]:
-        lines = "\n".join(summary.text(string) for string in strings).split("\n")
+        lines = "\n".join(text(string) for string in strings).split("\n")
         if len(lines) > MAX_TEXT_LINES:
             self.tally.skip_field(tag, f"has more than {MAX_TEXT_LINES} lines")
         head, when = f"{tag}, step {moment.step}: ", self._when(moment.time_s, arrival)
@@ -320,5 +321,5 @@ def _triples(numbers: NDArray[np.float64]) -> Buckets1D:
 
 def _declared_size(tensor: bytes) -> tuple[int, int] | None:
     """Width and height of an image of TensorFlow 2, which stand before its pixels as text; the plugin's name may be cut off behind them."""
-    sizes = [text for text in summary.tensor(tensor).strings[:2] if text.isdigit() and len(text) < 10]
+    sizes = [size for size in summary.tensor(tensor).strings[:2] if size.isdigit() and len(size) < 10]
     return (int(sizes[0]), int(sizes[1])) if len(sizes) == 2 else None

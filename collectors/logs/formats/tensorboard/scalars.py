@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..jsonl import BACKWARD_STEPS
 from ..values import MAX_STEP
 from . import summary
+from .protobuf import Malformed
 
 LEAST_BYTES = 22  # of a record that may hold a number
 MOST_BYTES = 512  # behind the step of one
@@ -129,7 +130,7 @@ class Templates:
         if size not in self._places:
             try:
                 spot = summary.spot(data[start : body + size])
-            except summary.Malformed:
+            except Malformed:
                 spot = None
             if spot is None:
                 return None

@@ -8,19 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
+from .protobuf import EIGHT_BYTES, FOUR_BYTES, LENGTH, VARINT, Malformed, fields, signed, spans, text, varint
+
 TIME, STEP, SUMMARY = (1, EIGHT_BYTES), (2, VARINT), (5, LENGTH)  # of an `Event`
-MAX_SHIFT = 63
 MOST_NUMBERS = 1 << 20  # of one tensor
 BFLOAT16, STRING = 14, 7
 TYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 5: "<i2", 6: "i1", 9: "<i8", 10: "?", 17: "<u2", 19: "<f2", 22: "<u4", 23: "<u8"}
 """Of a tensor's numbers in its content, by DataType."""
 WORDS = {5: "<f4", 6: "<f8"}  # numbers that stand in fields of a tensor: fixed ones,
 COUNTS = {7, 10, 11, 13, 16, 17}  # and varints; 13 holds the bits of halves
-
-
-class Malformed(ValueError):
-    """Bytes that are no message."""
 
 
 class LoggedValues(NamedTuple):
@@ -183,53 +179,6 @@ def spot(data: bytes) -> Spot | None:
     if 2 in parts:
         return Spot(parts[2][1], "<f4") if parts[2][0] == FOUR_BYTES else None
     return _spot_in_tensor(data, *parts[8][1:])
-
-
-def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of each field: an int of a varint, else its bytes. A field that is cut off is the last one. Raises Malformed."""
-    for number, kind, start, stop in spans(data):
-        yield number, varint(data, start)[0] if kind == VARINT else data[start:stop]
-
-
-def spans(data: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple[int, int, int, int]]:
-    """Number and kind of each field, and where its value begins and ends. Raises Malformed."""
-    end = len(data) if end is None else end
-    while at < end:
-        key, at = varint(data, at)
-        kind = key & 7
-        if kind == VARINT:
-            stop = varint(data, at)[1]
-        elif kind == LENGTH:
-            size, at = varint(data, at)
-            stop = min(at + size, end)
-        elif kind in (EIGHT_BYTES, FOUR_BYTES):
-            stop = at + (8 if kind == EIGHT_BYTES else 4)
-        else:
-            raise Malformed
-        if stop > end:
-            return
-        yield key >> 3, kind, at, stop
-        at = stop
-
-
-def varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number, of 64 bits, and where it ends. Raises Malformed."""
-    found = shift = 0
-    for place in range(at, min(at + 10, len(data))):
-        byte = data[place]
-        found |= (byte & 127) << shift
-        if byte < 128:
-            return found & 0xFFFFFFFFFFFFFFFF, place + 1
-        shift += 7
-    raise Malformed
-
-
-def signed(number: int) -> int:
-    return number - (1 << 64) if number >> MAX_SHIFT else number
-
-
-def text(data: bytes) -> str:
-    return data.decode("utf-8", "replace")
 
 
 def _plugin(metadata: bytes) -> dict[str, Any]:

@@ -1,0 +1,166 @@
+"""One database of another program: each run in it is a run, and has an `Offset` of its own beside that of the database."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..records import Labels, Offset, Points, Record, RunInfo, labels_of
+from .database import BeingWritten, opened
+from .formats import Tally
+from .formats.databases import DatabaseKind, LoggedConfig, LoggedItem, LoggedLife, LoggedRow, RunOf, mlflow, trackio
+from .formats.jsonl import BACKWARD_STEPS, flat
+from .formats.values import Fitting, as_number, inert
+from .life import Life
+from .opening import NotMetrics, NotRead
+from .run_folder import RunFolder
+
+KINDS: tuple[DatabaseKind, ...] = (trackio.KIND, mlflow.KIND)
+MAX_CONFIG_BYTES = 16 << 10  # of JSON, kept of one run
+MAX_ID_CHARS = 100
+MOST_LOOK_S = 0.1
+WRITTEN_AGAIN_S = 0.1
+LONGEST_WRITE_S = 10.0  # without a state that can be read
+
+FolderOf: TypeAlias = Callable[[str, RunOf], RunFolder]  # of a run, by its key
+
+
+class FollowedDatabase:
+    """It is opened for each look only."""
+
+    def __init__(self, path: Path, key: str, root: Path, folder_of: FolderOf) -> None:
+        self._path, self._key, self._root, self._folder_of = path, key, root, folder_of
+        self._waits_since_s: float | None = None  # for a state that can be read, CLOCK_MONOTONIC
+
+    def look(self, offsets: Mapping[str, Offset], most: int) -> tuple[list[Record], float | None]:
+        """At most about so many new records, the offsets among them; and in how many seconds to look again, None for a change.
+
+        Raises NotRead, NotMetrics, FileNotFoundError or OSError.
+        """
+        try:
+            with opened(self._path, self._root) as db:
+                found = ([], None) if db is None else self._read(db, offsets, most)
+        except BeingWritten:
+            now_s = time.monotonic()
+            self._waits_since_s = self._waits_since_s or now_s
+            if now_s - self._waits_since_s > LONGEST_WRITE_S:
+                raise NotRead(
+                    "is being written, or was left in the middle of it; it is read once its program has written or opened it again"
+                ) from None
+            return [], WRITTEN_AGAIN_S
+        except (sqlite3.Error, UnicodeError) as error:
+            raise NotRead(f"cannot be read ({error}); it is tried again") from error
+        self._waits_since_s = None
+        return found
+
+    def _read(self, db: sqlite3.Connection, offsets: Mapping[str, Offset], most: int) -> tuple[list[Record], float | None]:
+        kind = next((kind for kind in KINDS if kind.fits(db)), None)
+        if kind is None:
+            raise NotMetrics(f"is a database of something else than {' or '.join(kind.name for kind in KINDS)}")
+        before = offsets.get(self._key)
+        state = dict(before.state) if before else {}
+        if state and not kind.is_same(db, state):
+            state.clear()
+        runs: dict[str, DatabaseRun] = {}
+        until_s = time.monotonic() + MOST_LOOK_S
+        again_s = None
+        for count, logged in enumerate(kind.read(db, state), 1):
+            run = runs.get(logged.run.id) or runs.setdefault(logged.run.id, self._run(logged.run, offsets))
+            run.take(logged)
+            if count >= most or time.monotonic() > until_s:
+                again_s = 0.0
+                break
+        if not runs and state == (before.state if before else {}):
+            return [], None
+        records = [record for run in runs.values() for record in [*run.records, run.as_record()]]
+        newest = next(reversed(runs.values())).folder.name if runs else before.run if before else ""
+        if newest:
+            records.append(Offset(self._key, newest, 0, 0, 0, 0, 0, 0, "", state))
+        return records, again_s
+
+    def _run(self, run: RunOf, offsets: Mapping[str, Offset]) -> DatabaseRun:
+        key = f"{self._key}#{inert(run.id)[:MAX_ID_CHARS]}"
+        return DatabaseRun(key, self._folder_of(key, run), offsets.get(key))
+
+
+class DatabaseRun:
+    """One run of a database."""
+
+    def __init__(self, key: str, folder: RunFolder, offset: Offset | None) -> None:
+        self.folder, self._key = folder, key
+        self.records: list[Record] = []  # the new ones
+        state = offset.state if offset else {}
+        self.tally = Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip) if offset else Tally()
+        self._labels: Labels = labels_of(host=inert(state.get("host", folder.host)))
+        self._top: int | None = state.get("top")  # the highest step of this segment
+        self._segment: int = state.get("segment", 0)
+        self._row: int = state.get("row", 0)  # the last one that was read: a database may be an older copy of itself
+        self._config: dict[str, Any] = dict(state.get("config", {}))
+        self._life = Life(folder.name, state.get("lifetimes", ()))
+        folder.events[key] = self._life
+
+    def take(self, logged: LoggedItem) -> None:
+        match logged:
+            case LoggedRow():
+                self.records += self._points(logged)
+            case LoggedConfig():
+                self.records += self._configured(logged.config)
+            case LoggedLife():
+                self.records += self._life.take(logged.status, logged.started_s, logged.ended_s)
+
+    def as_record(self) -> Offset:
+        state = {
+            "row": self._row,
+            "top": self._top,
+            "segment": self._segment,
+            "config": self._config,
+            "lifetimes": self._life.state(),
+            "host": dict(self._labels).get("host"),
+        }
+        tally = self.tally
+        counts = tally.lines_read, tally.lines_skipped, tally.fields_skipped, tally.first_skip.replace("line ", "row ", 1)
+        return Offset(self._key, self.folder.name, 0, 0, 0, *counts, {name: value for name, value in state.items() if value})
+
+    def _points(self, logged: LoggedRow) -> list[Record]:
+        if logged.row is not None:
+            if logged.row <= self._row:
+                return []
+            self._row = logged.row
+        self.tally.lines_read += 1
+        if logged.values is None:
+            self.tally.skip_line("cannot be read")
+            return []
+        names, fault = self.folder.names(), ""
+        values: dict[str, float] = {}
+        for name, value in flat(logged.values, self.tally):
+            number = as_number(value)
+            if number is None:
+                self.tally.skip_field(
+                    name, f"is {inert(value[:80])!r}, which is no number" if isinstance(value, str) else "is no number"
+                )
+            elif fault := names.fault(name):
+                self.tally.skip_field(name, fault)
+            else:
+                values[name] = number
+        if not values or (logged.step is None and logged.time_s is None):
+            return []
+        self._advance(logged.step)
+        points = tuple(values), tuple(values.values()), logged.time_s, logged.step, self._segment
+        return [Points(self.folder.name, self._labels, *points)]
+
+    def _advance(self, step: int | None) -> None:
+        if step is None:
+            return
+        if self._top is None or step > self._top:
+            self._top = step
+        elif step < self._top - BACKWARD_STEPS:
+            self._segment += 1
+            self._top = step
+
+    def _configured(self, config: Mapping[str, Any]) -> list[Record]:
+        self._config = Fitting(MAX_CONFIG_BYTES, self.tally.skip_field).fields(self._config | dict(config))
+        info = self.folder.take_config(self._key, self._config)
+        return [] if info is None else [RunInfo(self.folder.name, info)]

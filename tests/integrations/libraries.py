@@ -1,0 +1,66 @@
+"""Real libraries write, the tail reads beside them: the same series, steps and values as the library itself reads back.
+
+make test-integrations    those of requirements.txt; MLflow and wandb in `make test-long`
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.following import Follower, check_told, count_of
+from tests.integrations.environment import PYTHON, SKIPPED, is_ready, plain_environment
+
+PROGRAMS = Path(__file__).parent / "programs"
+SHORT = ("torch_tensorboard", "tensorboardx_scalars", "hf_trainer", "lightning_csv", "pandas_csv", "trackio_log")
+LONG = ("mlflow_files", "mlflow_sqlite", "wandb_offline")
+WITHIN_S = 100.0
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("program", [*SHORT, *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
+def test_what_a_library_logs_is_read_live_and_as_it_reads_it_itself(program: str, tmp_path: Path) -> None:
+    if not is_ready("long" if program in LONG else "short"):
+        pytest.skip(SKIPPED)
+    logs, told_file, out = tmp_path / "logs", tmp_path / "told.json", tmp_path / "out.txt"
+    logs.mkdir()
+    follower = Follower(logs)
+    command = [str(PYTHON), str(PROGRAMS / f"{program}.py"), str(logs), str(told_file)]
+    with out.open("w") as file:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=file, stderr=file, cwd=tmp_path, text=True, env=plain_environment()
+        )
+    try:
+        deadline = time.monotonic() + WITHIN_S
+        while "half\n" not in out.read_text():
+            assert process.poll() is None and time.monotonic() < deadline, out.read_text()
+            follower.collect()
+            follower.wake.wait(0.1)
+        early = len(follower.values(1))
+        process.communicate("\n", timeout=WITHIN_S)
+        assert process.returncode == 0, out.read_text()
+        told = json.loads(told_file.read_text())
+        count = count_of(told)
+        found = len(follower.values(count))
+        assert 0 < early < count <= found
+        follower.restart()
+        assert len(follower.values(count)) == found  # nothing comes twice
+        check_told(follower.records, told)
+    finally:
+        follower.tail.close()
+        process.kill()
+        process.wait()
+
+
+def test_the_environment_has_its_own_libraries_and_those_of_the_project() -> None:
+    if not is_ready("short"):
+        pytest.skip(SKIPPED)
+    code = "import torch, trackio; print(torch.__file__, trackio.__file__)"
+    answer = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True, env=plain_environment())
+    torch_place, trackio_place = answer.stdout.split()
+    assert Path(torch_place).is_relative_to(Path(sys.prefix)) and Path(trackio_place).is_relative_to(PYTHON.parents[1])

@@ -1,0 +1,273 @@
+"""Databases of other programs: each run in them is a run, read once, and neither a writer nor its folder notices the reader."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import random
+import shutil
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collectors.logs import database
+from collectors.logs.database import BeingWritten, opened
+from collectors.logs.followed_database import FollowedDatabase
+from collectors.logs.opening import NotRead
+from collectors.logs.run_folder import RunFolder
+from collectors.records import Event
+from tests.following import Follower, check_told, of_run, points_of, series_of, unpacked, until
+
+METRICS = "CREATE TABLE metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT, timestamp TEXT, run_name TEXT, step INTEGER, metrics TEXT)"
+JOURNALS = ["wal", "delete", "truncate", "persist"]
+
+
+@pytest.fixture
+def follower(tmp_path: Path) -> Iterator[Follower]:
+    (tmp_path / "logs").mkdir()
+    follower = Follower(tmp_path / "logs")
+    yield follower
+    follower.tail.close()
+
+
+class Project:
+    """A database as Trackio writes it."""
+
+    def __init__(self, path: Path, journal: str = "wal", is_new: bool = True) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        self.db.execute(f"PRAGMA journal_mode = {journal}")
+        if is_new:
+            self.db.execute(METRICS)
+
+    def log(self, run: str, step: object, metrics: object, run_id: str = "") -> None:
+        row = run_id or run, "2025-11-24T16:00:00+00:00", run, step, metrics if isinstance(metrics, bytes) else json.dumps(metrics)
+        self.db.execute("INSERT INTO metrics (run_id, timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?, ?)", row)
+
+
+def test_trackio_is_read_as_it_reads_itself(follower: Follower) -> None:
+    told = unpacked("trackio_log", follower.root)
+    until(follower, lambda: "trackio/shop.db" in follower.offsets)
+    check_told(follower.records, told)
+    (activity,) = [run for run in follower.tail.live_runs() if run.run == "trackio/shop/small"]
+    assert activity.files == ("shop.db", "shop.db-wal")  # by which its process is found
+    count = len(points_of(follower.records))
+    follower.restart()
+    until(follower, lambda: True)
+    assert len(points_of(follower.records)) == count
+
+
+@pytest.mark.parametrize("journal", JOURNALS)
+def test_what_is_written_while_it_is_read_comes_once_and_no_writer_waits(follower: Follower, journal: str) -> None:
+    """The writers give up at once where something is locked."""
+    project, failed = Project(follower.root / "a" / "p.db", journal), []
+
+    def write() -> None:
+        try:
+            for step in range(300):
+                project.log("one" if step % 2 else "two", step, {"loss": step / 7})
+                time.sleep(0.001)
+        except sqlite3.Error as error:
+            failed.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    turn = 0
+    while writer.is_alive():
+        follower.collect()
+        if (turn := turn + 1) % 20 == 0:
+            follower.restart()
+    writer.join()
+    until(follower, lambda: len(points_of(follower.records)) >= 300)
+    assert not failed
+    for run, first in (("one", 1), ("two", 0)):
+        assert series_of(of_run(follower.records, f"a/p/{run}")) == {"loss": [(step, step / 7) for step in range(first, 300, 2)]}
+    project.db.close()
+
+
+@pytest.mark.parametrize("journal", JOURNALS)
+def test_a_program_that_opens_it_anew_for_each_row_is_followed_without_trouble(follower: Follower, journal: str) -> None:
+    """As Trackio does; each time it is closed, its write-ahead log goes."""
+    path, troubles, failed = follower.root / "p.db", set(), []
+
+    def write() -> None:
+        try:
+            for step in range(100):
+                project = Project(path, journal, is_new=not step)
+                project.log("one", step, {"loss": step})
+                project.db.close()
+        except sqlite3.Error as error:
+            failed.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while writer.is_alive():
+        follower.collect()
+        troubles.add(follower.tail.trouble())
+    writer.join()
+    until(follower, lambda: len(points_of(follower.records)) >= 100)
+    assert series_of(follower.records) == {"loss": [(step, float(step)) for step in range(100)]} and not failed
+    assert troubles == {""}
+
+
+@pytest.mark.parametrize("journal", JOURNALS)
+@pytest.mark.parametrize("closed", [True, False])
+def test_reading_leaves_the_folder_as_it_was(follower: Follower, journal: str, closed: bool) -> None:
+    project = Project(follower.root / "p.db", journal)
+    project.log("one", 1, {"loss": 0.5})
+    if closed:
+        project.db.close()
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in follower.root.iterdir() if path.suffix != ".db-shm"}
+    until(follower, lambda: points_of(follower.records))
+    after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in follower.root.iterdir() if path.suffix != ".db-shm"}
+    assert before == after and {point.run for point in points_of(follower.records)} == {"p/one"}
+    assert closed or journal != "wal" or project.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0  # nothing is held
+    project.db.close()
+
+
+def test_a_log_that_a_killed_program_or_a_copy_left_is_read(follower: Follower, tmp_path: Path) -> None:
+    project = Project(tmp_path / "elsewhere" / "p.db")
+    project.log("one", 1, {"loss": 0.5})
+    shutil.copytree(project.path.parent, tmp_path / "copy", ignore=shutil.ignore_patterns("*-shm"))
+    (tmp_path / "copy").rename(follower.root / "copied")
+    shutil.copytree(project.path.parent, tmp_path / "killed")
+    (tmp_path / "killed").rename(follower.root / "killed")
+    project.db.close()
+    until(follower, lambda: len(points_of(follower.records)) == 2)
+    assert {path.name for path in (follower.root / "copied").iterdir()} == {"p.db", "p.db-wal"}
+
+
+def test_a_database_in_the_middle_of_a_commit_waits(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p.db", "delete")
+    project.db.execute("PRAGMA cache_size = 1")
+    project.db.execute("BEGIN")
+    for step in range(2_000):
+        project.log("one", step, {"loss": 0.5})
+    with pytest.raises(BeingWritten), opened(project.path, tmp_path):
+        pass
+    project.db.execute("COMMIT")
+    with opened(project.path, tmp_path) as db:
+        assert db is not None and db.execute("SELECT count(*) FROM metrics").fetchone() == (2_000,)
+    project.db.close()
+
+
+def test_runs_of_one_name_are_two_and_a_new_database_of_that_name_begins_anew(follower: Follower) -> None:
+    path = follower.root / "p.db"
+    for turn, ids in enumerate((["aaaaaaaaaa", "bbbbbbbbbb"], ["cccccccccc"])):
+        path.unlink(missing_ok=True)
+        project = Project(path, "delete")
+        for id_, step in itertools.product(ids, range(3)):
+            project.log("base", step, {"loss": turn}, id_)
+        project.db.close()
+        until(follower, lambda turn=turn: len(points_of(follower.records)) >= (6, 9)[turn])
+        follower.restart()
+    counts = {run: len(of_run(points_of(follower.records), run)) for run in ("p/base", "p/base-bbbbbbbb", "p/base-cccccccc")}
+    assert counts == {"p/base": 3, "p/base-bbbbbbbb": 3, "p/base-cccccccc": 3}
+
+
+def test_an_older_copy_of_itself_is_not_counted_again(follower: Follower) -> None:
+    project = Project(follower.root / "p.db", "delete")
+    for step in range(4):
+        project.log("base", step, {"loss": step})
+        if step == 1:
+            shutil.copy(project.path, follower.root / "kept")
+    until(follower, lambda: len(points_of(follower.records)) == 4)
+    project.db.close()
+    shutil.move(follower.root / "kept", project.path)
+    with closing(sqlite3.connect(project.path)) as db, db:
+        db.execute("DELETE FROM metrics WHERE id = 0")
+    again = Project.__new__(Project)
+    again.db = sqlite3.connect(project.path, isolation_level=None)
+    for step in range(2, 6):
+        again.log("base", step, {"loss": step})
+    again.db.close()
+    until(follower, lambda: len(points_of(follower.records)) >= 6)
+    assert series_of(follower.records) == {"loss": [(step, float(step)) for step in range(6)]}
+
+
+def test_a_bad_row_costs_itself(follower: Follower) -> None:
+    project = Project(follower.root / "p.db", "delete")
+    odd = [b"\xff\x00", b"[1]", b"x" * (2 << 20), {"loss": "high", "acc": 1.0}, {"img": {"_type": "trackio.image"}, "acc": 2.0}, {}]
+    for step, metrics in enumerate(odd):
+        project.log("../o/\ud800d".encode("utf-8", "replace").decode(), step, metrics)
+    project.log("../o/?d", "x", {"acc": 3.0})
+    project.log("../o/?d", 9, {"acc": float("nan")})
+    project.db.close()
+    until(follower, lambda: "p.db" in follower.offsets)
+    (run,) = {record.run for record in points_of(follower.records)}
+    assert run == "p/o/?d" and [step for step, _ in series_of(follower.records)["acc"]] == [3, 4, None, 9]
+    offset = follower.offsets["p.db#../o/?d"]
+    assert (offset.lines_skipped, offset.fields_skipped) == (3, 2) and offset.first_skip == "row 1: cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        (["CREATE TABLE notes (id INTEGER)"], "something else than Trackio"),
+        (
+            [
+                "CREATE VIEW metrics AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id, '' AS timestamp, "
+                "'' AS run_name, 1 AS step, '{}' AS metrics FROM n"
+            ],
+            "something else",
+        ),
+    ],
+)
+def test_another_database_is_left_alone(follower: Follower, schema: list[str], reason: str) -> None:
+    with closing(sqlite3.connect(follower.root / "other.sqlite3")) as db, db:
+        for line in schema:
+            db.execute(line)
+    until(follower, lambda: "other.sqlite3" in follower.offsets)
+    assert reason in follower.offsets["other.sqlite3"].trouble and follower.tail.trouble() == ""
+
+
+def test_a_query_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "MOST_READ_S", 0.1)
+    with closing(sqlite3.connect(tmp_path / "p.db")) as db, db:
+        db.execute("CREATE TABLE a (b)")
+    with opened(tmp_path / "p.db", tmp_path) as db:
+        assert db is not None
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            db.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n").fetchone()
+
+
+@functools.cache
+def whole() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        project = Project(Path(folder) / "p.db", "delete")
+        project.db.execute("BEGIN")
+        for step in range(50):
+            project.log("one", step, {"loss": step})
+        project.db.execute("COMMIT")
+        project.db.close()
+        return project.path.read_bytes()
+
+
+@given(st.integers(0, 2**32), st.integers(1, 200))
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_database_costs_only_itself(tmp_path_factory: pytest.TempPathFactory, seed: int, changes: int) -> None:
+    folder, dice = tmp_path_factory.mktemp("damaged"), random.Random(seed)
+    path, data = folder / "p.db", bytearray(whole())
+    for _ in range(changes):
+        data[dice.randrange(16, len(data))] = dice.randrange(256)
+    path.write_bytes(data[: dice.randrange(len(data))] if dice.random() < 0.3 else data)
+    runs: dict[str, RunFolder] = {}
+
+    def folder_of(key: str, run: object) -> RunFolder:
+        return runs.setdefault(key, RunFolder(key, folder, True, "box"))
+
+    try:
+        records, _ = FollowedDatabase(path, "p.db", folder, folder_of).look({}, 1_000)
+    except NotRead:
+        return
+    assert not [record for record in records if isinstance(record, Event)]
