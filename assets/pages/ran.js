@@ -2,11 +2,13 @@
 
 import { get, sentenceOf } from "../lib/api.js";
 import { el, setText } from "../lib/dom.js";
+import { clock, day } from "../lib/format.js";
 
 /** The fields that come first, with their names; others follow under their own. @type {[string, string][]} */
 const FIRST = [
   ["command", "Command"],
   ["argv", "Command"],
+  ["started_s", "Started"],
   ["cwd", "Folder"],
   ["git_commit", "Commit"],
   ["git_branch", "Branch"],
@@ -31,7 +33,7 @@ export class Ran {
     this.body = el("div", { class: "ran-body" });
     this.dialog = el("dialog", { class: "help ran", "aria-label": "What ran" }, this.body, el("button", { class: "btn", type: "button", onclick: () => this.dialog.close() }, "Close"));
     this.dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === this.dialog && this.dialog.close());
-    this.button = el("button", { class: "ran-button", type: "button", title: "What ran (i)", "aria-label": "What ran", hidden: true, onclick: () => this.open() }, "ⓘ");
+    this.button = el("button", { class: "ran-button", type: "button", title: "What ran (i)", "aria-label": "What ran", hidden: true, onclick: () => this.open() }, el("kbd", {}, "i"));
     this.element = this.button;
     document.body.append(this.dialog); // the page's element moves into Dash's layout, which would close it
   }
@@ -89,8 +91,14 @@ export class Ran {
 export function rowsOf(info) {
   const first = FIRST.filter(([key]) => info[key] !== undefined && !(key === "argv" && info.command !== undefined));
   const rest = Object.keys(info).filter((key) => !APART.has(key));
+  /** @type {Record<string, (value: any) => unknown>} */
+  const words = {
+    argv: (argv) => (Array.isArray(argv) ? argv.join(" ") : argv),
+    git_commit: (commit) => (info.git_dirty ? `${commit}, with changes` : commit),
+    started_s: (time_s) => (typeof time_s === "number" ? `${day(time_s)} ${clock(time_s)}` : time_s),
+  };
   /** @type {[string, unknown][]} */
-  const rows = first.map(([key, name]) => [name, key === "argv" && Array.isArray(info.argv) ? info.argv.join(" ") : key === "git_commit" && info.git_dirty ? `${info.git_commit}, with changes` : info[key]]);
+  const rows = first.map(([key, name]) => [name, words[key]?.(info[key]) ?? info[key]]);
   return [...rows, ...rest.map((key) => /** @type {[string, unknown]} */ ([key, info[key]]))];
 }
 
