@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from collectors.logs.followed import BATCH_BYTES
-from collectors.logs.tail import TURN_BYTES, Tail
+from collectors.logs.tail import Tail
+from collectors.logs.turns import TURN_BYTES
 from collectors.logs.watch import MAX_WATCHED, FolderWatch
 from collectors.records import LogLine, Offset, Points
 from tests.ingesting import IN_TIME_S, Ingest, own_s

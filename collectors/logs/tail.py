@@ -18,8 +18,7 @@ from ..records import DATA, Offset, Record, RunInfo
 from ..store.storing import RefusedRecord, sentence
 from .aside import AsideFiles
 from .database import beside
-from .elsewhere import Elsewhere
-from .followed import BATCH_BYTES, FollowedFile, with_skip, written_s
+from .followed import FollowedFile, with_skip, written_s
 from .followed_database import FollowedDatabase
 from .formats import WholeFormat
 from .formats.databases import RunOf
@@ -28,13 +27,11 @@ from .formats.values import inert_path
 from .known import TEXT, Known, Origin, format_of, main_of, place_of, rank_of, reading_order, titled
 from .live_bar import GAP_S
 from .opening import DataFile, NotMetrics, NotRead, read_file
+from .outputs import Elsewhere
 from .run_folder import RunFolder
-from .turns import FileTurns
+from .turns import TURN_RECORDS, FileTurns, TurnBudget
 from .watch import FolderWatch
 
-TURN_BYTES = 2 * BATCH_BYTES  # read before what was read is stored,
-TURN_RECORDS = 5_000  # and no more than about this many records,
-TURN_S = 0.15  # and for no longer than this
 MAX_OPEN = 256  # files that stay open: those read last
 SHORT_ID = 8  # characters
 SWEEP_S = 10.0  # how often idle files are closed
@@ -105,7 +102,7 @@ class Tail:
         self._queue([*self._watch.take(), *self._elsewhere.take(), *held, *again])
         self._take_wanted()
         records = self._take_learned()
-        budget = _Budget()
+        budget = TurnBudget()
         for path in self._aside.take_due():
             records += self._read(path, budget)
         while not budget.spent(records) and (live := self._turns.next_live()):
@@ -203,7 +200,7 @@ class Tail:
         text = str(path)
         return inert_path(text[len(self._prefix) :] if text.startswith(self._prefix) else text)
 
-    def _read(self, path: Path, budget: _Budget) -> list[Record]:
+    def _read(self, path: Path, budget: TurnBudget) -> list[Record]:
         known = TEXT if path in self._elsewhere else format_of(path)
         if known is None:
             return []
@@ -293,7 +290,7 @@ class Tail:
             self._runs[name] = RunFolder(name, path.parent, True, self._host, self._configs.pop(name, {}), files)
         return self._runs[name]
 
-    def _read_on(self, path: Path, run: RunFolder, known: Known, budget: _Budget) -> list[Record]:
+    def _read_on(self, path: Path, run: RunFolder, known: Known, budget: TurnBudget) -> list[Record]:
         file = self._file(path, run, known)
         there = file.read()
         budget.bytes += file.used_bytes
@@ -309,7 +306,7 @@ class Tail:
         run.noticed(records)
         return events + records
 
-    def _read_first(self, run: RunFolder, names: Iterable[str], budget: _Budget) -> list[Record]:
+    def _read_first(self, run: RunFolder, names: Iterable[str], budget: TurnBudget) -> list[Record]:
         """The new records of these files of the run's folder."""
         paths = [] if run.single_file else [run.folder / name for name in names]
         waiting = [path for path in paths if path not in self._aside and path.exists()]
@@ -388,17 +385,6 @@ class Tail:
             file.close()
             if file.last is not None:
                 self._offsets[file.last.path] = file.last
-
-
-class _Budget:
-    """What one turn may read."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._until_s = time.monotonic() + TURN_S
-
-    def spent(self, records: list[Record]) -> bool:
-        return len(records) >= TURN_RECORDS or self.bytes >= TURN_BYTES or time.monotonic() > self._until_s
 
 
 def is_followed(path: str) -> bool:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from ..records import Record
+from .followed import BATCH_BYTES
+
+TURN_BYTES = 2 * BATCH_BYTES  # read before what was read is stored,
+TURN_RECORDS = 5_000  # and no more than about this many records,
+TURN_S = 0.15  # and for no longer than this
 
 
 class FileTurns:
@@ -36,6 +44,17 @@ class FileTurns:
 
     def next_other(self) -> Path | None:
         return _first(self._new) or _first(self._old) or _first(self._behind)
+
+
+class TurnBudget:
+    """What one turn of the tail may read."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._until_s = time.monotonic() + TURN_S
+
+    def spent(self, records: Sequence[Record]) -> bool:
+        return len(records) >= TURN_RECORDS or self.bytes >= TURN_BYTES or time.monotonic() > self._until_s
 
 
 def _first(paths: dict[Path, None]) -> Path | None:
