@@ -459,7 +459,7 @@ def test_labels_of_markers_never_overlap(ask: Ask) -> None:
 def test_a_line_does_not_repeat_what_its_columns_say(ask: Ask) -> None:
     code = """
     const { logLine } = await load("pages/live/log.js");
-    const told = (text) => logLine({ time_s: 0, level: 20, file: "a.log", text }, { file: false }).querySelector(".m").textContent;
+    const told = (text) => logLine({ time_s: 0, level: 20, file: "a.log", text, ranks: [] }, { file: false }).querySelector(".m").textContent;
     return [told("2026-11-24 17:48:37.354+00:00 INFO step 600 | loss 1.8"), told("[2026-11-24T17:48:37] [WARNING] - late"), told("step 600")];"""
     assert ask(code) == ["step 600 | loss 1.8", "late", "step 600"]
 

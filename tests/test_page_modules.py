@@ -221,7 +221,7 @@ def test_what_nobody_sees_is_shown_and_html_is_text(ask: Ask) -> None:
     const button = el("button", { title: name }, name);
     const other = el("p");
     setText(other, name);
-    const line = logLine({ time_s: 0, level: 20, file: "a.log", text: "\u2067right" }, { file: true });
+    const line = logLine({ time_s: 0, level: 20, file: "a.log", text: "\u2067right", ranks: [] }, { file: true });
     return [button.innerHTML, button.title, other.textContent, line.querySelector(".m").textContent];"""
     html, title, text, line = ask(code)
     assert html == "&lt;b&gt;a[U+202E]gnp.exe[U+0007]"

@@ -277,9 +277,11 @@ def _list(folder: str, accept: Callable[[str], bool]) -> tuple[Files, list[str]]
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if is_folder and not entry.name.startswith("."):
                     folders.append(entry.path)
-                elif accept(entry.path) and (mark := mark_of(entry.path)) is not None:
+                # A folder that is called like a file is reported; in a place where any name is a file's, it is only a folder.
+                if accept(entry.path) and (not is_folder or accept(entry.name)) and (mark := mark_of(entry.path)) is not None:
                     files[entry.path] = mark
     except OSError:  # gone since it was listed, or not ours to read
         pass
