@@ -116,6 +116,8 @@ class Profile(NamedTuple):
     errors: int = 0
 
 
+ONE_AFTER_THE_OTHER_S = 2.5  # a sampler delivers its processes in turn: so far apart the newest stacks of two of them may lie
+
 DATA = "data"  # in the state of a file that is not read because it looks like data
 
 

@@ -11,7 +11,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from collectors.records import Event, Frame, Labels, LogLine, Offset, Points, Profile, ProgressBar, Record, RunInfo, SourceText
+from collectors.records import (
+    ONE_AFTER_THE_OTHER_S,
+    Event,
+    Frame,
+    Labels,
+    LogLine,
+    Offset,
+    Points,
+    Profile,
+    ProgressBar,
+    Record,
+    RunInfo,
+    SourceText,
+)
 from collectors.store import buckets as bucketing
 from collectors.store.protocol import (
     Axis,
@@ -217,7 +230,12 @@ class MemoryStore:
         return min((_span(profile)[0] for profile in self._all(Profile) if profile.run == run), default=None)
 
     def profiled_until(self, run: str) -> float | None:
-        return max((_span(profile)[1] for profile in self._all(Profile) if profile.run == run), default=None)
+        ends: dict[tuple[str, int], float] = {}
+        for profile in self._all(Profile):
+            if profile.run == run:
+                process = profile.host, profile.pid
+                ends[process] = max(_span(profile)[1], ends.get(process, 0.0))
+        return min((end for end in ends.values() if end > max(ends.values()) - ONE_AFTER_THE_OTHER_S), default=None)
 
     def source_text(self, run: str, path: str) -> SourceText | None:
         kept: dict[str, int] = {}

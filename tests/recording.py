@@ -42,6 +42,7 @@ HOST = socket.gethostname()
 MAIN_HZ, WORKER_HZ = 100.0, 50.0
 TRIES = 20
 DISTURBED = 0.15  # of a step
+SLOWER = 0.1  # of a healthy step: who takes longer lost time, whatever took it
 EDGE_S = 0.7  # of a stretch: what was prefetched is used up first
 
 
@@ -89,7 +90,8 @@ class Recording:
     def windows(self, seconds: float, count: int, *, lossy: bool, seed: int = 0, rank: int = 0) -> list[Range]:
         """Drawn at random from the stretches where the loss was on, or off; never from the first, which has nothing before it.
 
-        Left out are windows in which, by the own clock of the rank that loses, the machine's other work made the program slower.
+        Left out are windows in which, by the own clock of the rank that loses, the machine's other work made the program slower. What
+        a healthy program waits for its slowed loader is on its clock of losses, too: there its steps alone say that it was slower.
         """
         until_s = self.store.profiled_until(self.run) or 0.0
         fit = [one for one in self.stretches[1:] if one.lossy == lossy and min(one.hi, until_s) - one.lo > seconds + 2 * EDGE_S]
@@ -98,17 +100,19 @@ class Recording:
         found: list[Range] = []
         for i in random.integers(0, len(fit), TRIES * count):
             start_s = float(random.uniform(fit[i].lo + EDGE_S, min(fit[i].hi, until_s) - seconds - EDGE_S))
-            if len(found) < count and self._undisturbed((start_s, start_s + seconds), rank):
+            if len(found) < count and self._undisturbed((start_s, start_s + seconds), rank, lossy):
                 found.append((start_s, start_s + seconds))
         assert len(found) == count, (
             f"{self.run}: the machine disturbed all but {len(found)} of {TRIES * count} windows, lossy {lossy}"
         )
         return found
 
-    def _undisturbed(self, window: Range, rank: int) -> bool:
+    def _undisturbed(self, window: Range, rank: int, lossy: bool) -> bool:
         """Whether its steps are as long as the healthy ones, and as long as the loss makes them."""
         healthy = [(one.lo, one.hi) for one in self.stretches if not one.lossy]
         usual_s, usually_lost_s = self._step_s(healthy, rank), self.lost_s(healthy, rank)
+        if not lossy and self._step_s([window], rank) > (1 + SLOWER) * usual_s:
+            return False
         expected_s = usual_s + self.lost_s([window], rank) - usually_lost_s
         return abs(self._step_s([window], rank) - expected_s) <= DISTURBED * max(usual_s, expected_s)
 

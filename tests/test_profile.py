@@ -245,6 +245,20 @@ def test_the_status_follows_what_the_sampler_delivers(notebook: Notebook, sleepe
     assert (status.state, status.sentence, status.until, status.samples, status.errors) == ("on", "", {"run": 1000.0}, 100, 1)
 
 
+def test_the_status_reaches_as_far_as_all_processes_that_were_lately_heard_of(
+    notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]
+) -> None:
+    collector = ProfileCollector(lambda: [live(sleepers[0].pid)], notebook, host=HOST)
+    collector.collect()
+    (main,) = notebook.targets
+    reached = []
+    for pid, end_s in ((main.pid, 1000.0), (2, 998.0), (main.pid, 1002.0), (2, 1000.0), (main.pid, 1004.0), (main.pid, 1004.5)):
+        notebook.ready = [profile(main, end_s)._replace(pid=pid)]
+        collector.collect()
+        reached.append(collector.status().until["run"])
+    assert reached == [1000.0, 1000.0, 1002.0, 1002.0, 1004.0, 1004.5], "never back; the worker is gone in the end"
+
+
 def test_profiling_can_be_turned_off_and_on(notebook: Notebook, sleepers: list[subprocess.Popen[bytes]]) -> None:
     collector = ProfileCollector(lambda: [live(sleepers[0].pid)], notebook, host=HOST, enabled=False)
     collector.collect()

@@ -253,6 +253,18 @@ def test_stacks_of_a_window_are_cut_to_it(store: Store) -> None:
     assert store.profiled_until("a") == START_S + 4 and store.profiled_until("b") is None
 
 
+def test_the_profile_reaches_as_far_as_all_processes_that_were_lately_looked_at(store: Store) -> None:
+    def until(pid: int, lo: int, hi: int) -> Profile:
+        return profile([], pid=pid)._replace(start_s=START_S + lo, start_mono_ns=0, end_mono_ns=(hi - lo) * 10**9)
+
+    store.append([until(1, 0, 10), until(2, 0, 8), until(3, 0, 4)])
+    assert store.profiled_until("a") == START_S + 8, "its worker's stacks are still to come, and another worker is gone"
+    store.append([until(2, 8, 11)])
+    assert store.profiled_until("a") == START_S + 10
+    store.append([until(1, 10, 20)])
+    assert store.profiled_until("a") == START_S + 20
+
+
 def test_stacks_are_chosen_by_run(store: Store) -> None:
     sample = StackSample(5_000_000_000, 1_000_000_000, 7, (Frame("main", "train.py", 1),))
     store.append([profile([sample]), profile([sample._replace(tid=8)], rank=1, pid=100)])

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from ..process.activity import RunActivity, RunProcess
 from ..process.finder import Finder
 from ..process.proc import children_cpu_s, runs_python, start_ticks, workers_of
-from ..records import Profile, Record
+from ..records import ONE_AFTER_THE_OTHER_S, Profile, Record
 from . import Sampler, Target, Trouble
 from .choice import Choice
 from .kept import KeptSources
@@ -56,7 +56,7 @@ class ProfileStatus(NamedTuple):
     hz: float  # of main processes
     sentence: str  # why stacks are missing; "" where none are
     remedy: str
-    until: Mapping[str, float]  # by run: Unix seconds up to which stacks were delivered
+    until: Mapping[str, float]  # by run: Unix seconds up to which the stacks of its sampled processes were delivered
     processes: int  # that are sampled
     samples: int  # since the start
     errors: int  # reads that failed, since the start
@@ -96,6 +96,7 @@ class ProfileCollector:
         self._look_at_s = 0.0
         self._watched_until_s: dict[str, float] = {}  # by run, CLOCK_MONOTONIC
         self._until: dict[str, float] = {}
+        self._ends: dict[str, dict[int, float]] = {}  # by run and pid, of those that were lately heard of
         self._samples = self._errors = 0
 
     def collect(self) -> list[Record]:
@@ -182,9 +183,18 @@ class ProfileCollector:
         for profile in profiles:
             self._samples += profile.count
             self._errors += profile.errors
+            ends = self._ends.setdefault(profile.run, {})
+            ends[profile.pid] = profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / 1e9
             if profile.role == "main":
-                end_s = profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / 1e9
-                self._until[profile.run] = max(end_s, self._until.get(profile.run, 0.0))
+                self._until.setdefault(profile.run, 0.0)
+        for run in {profile.run for profile in profiles} & self._until.keys():
+            self._reach(run)
+
+    def _reach(self, run: str) -> None:
+        """Up to where all processes of a run are known that were lately heard of; never back."""
+        oldest_s = max(self._ends[run].values()) - ONE_AFTER_THE_OTHER_S
+        self._ends[run] = {pid: end_s for pid, end_s in self._ends[run].items() if end_s > oldest_s}
+        self._until[run] = max(min(self._ends[run].values()), self._until[run])
 
     def _allowed_pct(self) -> float:
         return allowed_pct(self._speaker, _processes(self._ranks)) if self._budget_pct is None else self._budget_pct

@@ -244,7 +244,7 @@ class Store(Protocol):
         """Wall time from which on the run's stacks are stored."""
 
     def profiled_until(self, run: str) -> float | None:
-        """Wall time up to which the run's stacks are stored."""
+        """Wall time up to which the stacks are stored of all processes of the run that were lately looked at."""
 
     def source_text(self, run: str, path: str) -> SourceText | None:
         """The text of a source file as loaded by the run's newest process that had it, or why it is not kept; None if unknown."""

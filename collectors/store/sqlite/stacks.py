@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...records import Frame, Profile
+from ...records import ONE_AFTER_THE_OTHER_S, Frame, Profile
 from ..protocol import Process, StackColumns
 from ..question import MOST_SPANS, TooMuch, check, holding
 from .columns import codec
@@ -203,8 +203,12 @@ def profiled_from(db: sqlite3.Connection, run: str) -> float | None:
 
 
 def profiled_until(db: sqlite3.Connection, run: str) -> float | None:
-    end_s: float | None = db.execute("SELECT max(end_s) FROM profile WHERE run = ?", (run,)).fetchone()[0]
-    return end_s
+    newest_s: float | None = db.execute("SELECT max(end_s) FROM profile WHERE run = ?", (run,)).fetchone()[0]
+    if newest_s is None:
+        return None
+    lately = "SELECT max(end_s) AS end_s FROM profile WHERE run = ? AND end_s > ? GROUP BY host, pid"
+    until_s: float = db.execute(f"SELECT min(end_s) FROM ({lately})", (run, newest_s - ONE_AFTER_THE_OTHER_S)).fetchone()[0]
+    return until_s
 
 
 class StackReader:
