@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from collectors.process import keeper
+from collectors.process.gathered import beside
 from collectors.process.keeper import ENDED, FAILED, INPUT, NUMBER, RESIZE, SIGNAL, STARTED, STOPPED, Program
 
 from .command import ROOT, Command, Mistake
@@ -54,7 +55,7 @@ def run(parsed: argparse.Namespace) -> int:
     terminal = keeper.open_terminal()
     sampler = SAMPLER if os.access(SAMPLER, os.X_OK) else None
     environment = {**environment_of(buffered=parsed.buffered), FOLDER: str(folder)}
-    program = Program(words, environment, folder, sampler)
+    program = Program(words, environment, folder, sampler, beside(Path.cwd(), parsed.log_dir.resolve()))
     front = Front(keeper.launch(program, terminal), terminal is not None)
     return front.run(lambda pid: watch(parsed, folder, pid))
 

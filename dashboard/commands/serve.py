@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from collectors.options import FLAGS, CollectorOptions, add_flags, options_of
+from collectors.process.gathered import USUAL
 from collectors.process.proc import alive, start_ticks
 from collectors.service import folders
 from collectors.service.keeper import Keeper
@@ -27,7 +28,6 @@ from .demo import Demo
 
 BESIDE_S = 0.5
 LAST_LINES_S = 3.0
-USUAL = ("logs", "runs", "lightning_logs", "outputs", "wandb", "mlruns", "trainer_output")  # log folders of training frameworks
 SEVERAL = "-several"  # of the data folder, where several log folders are followed: their runs have other names
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

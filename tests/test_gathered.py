@@ -1,0 +1,117 @@
+"""What a program writes into the usual folders beside it is in the folder of its run, too."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from collectors.logs.known import format_of
+from collectors.process import gathered
+from collectors.process.gathered import Gathered, beside
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "logs/run").mkdir(parents=True)
+    return tmp_path
+
+
+def gathering(place: Path) -> Gathered:
+    return Gathered(place / "logs/run", beside(place, place / "logs"))
+
+
+def write(path: Path, text: str = "step,loss\n1,0.5\n") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def names(place: Path) -> list[str]:
+    return sorted(str(path.relative_to(place / "logs/run")) for path in (place / "logs/run").rglob("*") if path.is_file())
+
+
+def test_the_first_folder_is_the_run_and_further_ones_are_folders_of_it(place: Path) -> None:
+    gathered = gathering(place)
+    write(place / "lightning_logs/version_4/metrics.csv")
+    gathered.look(now=True)
+    write(place / "lightning_logs/version_4/hparams.yaml")
+    write(place / "lightning_logs/version_5/metrics.csv")
+    gathered.look(now=True)
+    assert names(place) == ["hparams.yaml", "metrics.csv", "version_5/metrics.csv"]
+
+
+def test_train_and_val_stay_parts_of_one_run(place: Path) -> None:
+    gathered = gathering(place)
+    for part in ("train", "val"):
+        write(place / f"runs/a/{part}/events.out.tfevents.1.{part}")
+    gathered.look(now=True)
+    assert names(place) == ["train/events.out.tfevents.1.train", "val/events.out.tfevents.1.val"]
+
+
+def test_what_is_appended_or_written_anew_is_seen_under_both_names(place: Path) -> None:
+    gathered, path = gathering(place), write(place / "runs/a/results.csv")
+    gathered.look(now=True)
+    with path.open("a") as file:
+        file.write("2,0.4\n")
+    ours = place / "logs/run/results.csv"
+    assert ours.read_text() == path.read_text()
+    write(place / "runs/a/new", "step,loss\n9,0.1\n").replace(path)
+    gathered.look(now=True)
+    assert ours.read_text() == path.read_text() == "step,loss\n9,0.1\n"
+    path.unlink()
+    gathered.look(now=True)
+    assert ours.exists(), "a log that was shown stays"
+
+
+def test_what_was_there_before_and_what_is_no_log_is_left_alone(place: Path) -> None:
+    old = write(place / "runs/old/results.csv")
+    os.utime(old, (1e9, 1e9))
+    gathered = gathering(place)
+    write(place / "runs/new/model.ckpt")
+    write(place / "runs/.hidden/results.csv")
+    write(place / "elsewhere.csv")
+    (place / "outputs").mkdir()
+    (place / "outputs/link.csv").symlink_to(place / "elsewhere.csv")
+    (place / "outputs/loop").symlink_to(place)
+    os.mkfifo(place / "outputs/pipe.csv")
+    gathered.look(now=True)
+    assert names(place) == []
+
+
+def test_the_log_folder_is_never_gathered_into_itself(tmp_path: Path) -> None:
+    for log_dir in (tmp_path / "runs", tmp_path / "runs/mine", tmp_path):
+        assert not [folder for folder in beside(tmp_path, log_dir) if folder == tmp_path / "runs"]
+
+
+def test_a_disk_that_refuses_links_costs_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write(place / "runs/a/results.csv")
+    gathering(place).look(now=True)
+    assert names(place) == []
+
+
+def test_a_look_is_bounded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathered, "MOST_FOLDERS", 10)
+    monkeypatch.setattr(gathered, "MOST_LINKS", 3)
+    for number in range(100):
+        old = write(place / f"runs/old{number}/results.csv")
+        for path in (old, old.parent):
+            os.utime(path, (1e9, 1e9))
+    looking = gathering(place)
+    for number in range(5):
+        write(place / f"runs/new{number}/results.csv")
+    looking.look(now=True)
+    looking.look(now=True)
+    assert len(names(place)) == 3, "the newest folders come first"
+
+
+@pytest.mark.parametrize(
+    "name", ["events.out.tfevents.1764000000.box", "metrics.csv", "a.tsv", "a.jsonl", "run-1.wandb", "hparams.yaml", "trainer_state.json"]
+)
+def test_a_format_reads_every_name_that_is_gathered(name: str) -> None:
+    assert gathered.NAMES.fullmatch(name) and format_of(Path("x") / name) is not None
