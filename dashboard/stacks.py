@@ -20,6 +20,7 @@ from collectors.analysis.history import History
 from collectors.analysis.stacks import folding, source
 from collectors.analysis.stacks.folding import PRUNE, FlameTree, Gathered
 from collectors.analysis.stacks.lanes import Lanes
+from collectors.analysis.stacks.last import LastStack, last_stacks
 from collectors.analysis.stacks.reshaping import Reshaping
 from collectors.analysis.stacks.traces import Range, to_samples
 from collectors.store.protocol import StackColumns, Store
@@ -30,6 +31,7 @@ from .flame.flamechart import Chart, Strip
 from .flame.minutes import SPANS_AT_ONCE, Minutes
 
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
+LAST_S = 5.0  # before the end of the profile
 EDGE_S = 300.0  # a unit that reaches over the edge of a window ends less than this beyond it
 
 
@@ -123,6 +125,12 @@ class Stacks:
             drawn = self._draw(history, window, width, lanes)
         self._seen.add(run, {frame.file for frame in drawn.frames})
         return Charted(drawn, history.profiled_until())
+
+    def last(self, run: str) -> list[LastStack]:
+        """Where each thread was in the last seconds of the profile; [] without one."""
+        history = History(self._store, run)
+        until_s = history.profiled_until()
+        return last_stacks(history.stacks((until_s - LAST_S, until_s + LAST_S))) if until_s is not None else []
 
     def source(self, run: str, file: str, line: int, context: int) -> source.Excerpt:
         """Raises source.SourceRefused for a file that is not in the run's profile, not in its folder, or not readable."""

@@ -26,6 +26,7 @@ ROWS = QuestionKind("rows", at_once=3, waiting=128, most_s=15.0)
 KINDS = {
     "/api/v1/flame": STACKS,
     "/api/v1/flamechart": STACKS,
+    "/api/v1/last_stacks": STACKS,
     "/api/v1/blame": STACKS,
     "/api/v1/points": ROWS,
     "/api/v1/series": ROWS,

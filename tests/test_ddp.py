@@ -27,6 +27,7 @@ def torchrun(folder: Path, *flags: str) -> None:
         assert process.returncode == 0, errors
 
 
+@pytest.mark.long
 def test_two_ranks_learn_what_one_learns_from_as_many_samples(tmp_path: Path) -> None:
     flags = ("--steps", str(STEPS), "--task", "gpt")
     torchrun(tmp_path, "--run", "two", "--batch", "2", "--accumulate", "2", *flags)

@@ -32,6 +32,7 @@ def train_in_little_memory(folder: Path, *flags: str) -> subprocess.CompletedPro
     return subprocess.run([*command, *flags], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.long
 def test_a_batch_that_does_not_fit_gets_one_that_does(tmp_path: Path) -> None:
     answer = train_in_little_memory(tmp_path, "--run", "large", "--batch", "400", "--steps", "1")
     assert answer.returncode == 2

@@ -72,7 +72,7 @@ def test_held_out_samples_are_the_same_every_time_and_shared_by_the_ranks() -> N
 
 
 def test_workers_change_nothing_and_end_with_the_training(tmp_path: Path) -> None:
-    flags = ("--steps", "6", "--task", "resnet50", "--batch", "4")
+    flags = ("--steps", "3", "--task", "resnet50", "--batch", "2")
     before = psutil.Process().children()
     assert train_here(tmp_path, "--run", "without", *flags) == 0
     assert train_here(tmp_path, "--run", "with", *flags, "--workers", "2", "--prefetch", "3") == 0

@@ -41,10 +41,13 @@ def tiny_model(task: str, seed: int = 0) -> nn.Module:
 @pytest.mark.parametrize(
     ("task", "name"),
     [
-        *(("gpt", "fp32"), ("bert", "bf16"), ("resnet50", "fp32"), ("unet3d", "bf16")),
+        ("gpt", "fp32"),
+        ("resnet50", "bf16"),
         *(
-            pytest.param(*one, marks=pytest.mark.long)
-            for one in (("gpt", "bf16"), ("bert", "fp32"), ("resnet50", "bf16"), ("unet3d", "fp32"))
+            pytest.param(task, name, marks=pytest.mark.long)
+            for task in ("gpt", "bert", "resnet50", "unet3d")
+            for name in ("fp32", "bf16")
+            if (task, name) not in (("gpt", "fp32"), ("resnet50", "bf16"))
         ),
     ],
 )

@@ -3,6 +3,7 @@
 import { el, icon, setText } from "../lib/dom.js";
 import { clock, count, duration, figure, minute, sameDay } from "../lib/format.js";
 import { Files } from "./files.js";
+import { LastStacks } from "./last_stacks.js";
 import { Ran } from "./ran.js";
 import { Picker } from "../lib/picker.js";
 import { STATES } from "../data/runs.js";
@@ -28,12 +29,13 @@ export class RunStrip {
     this.state = el("div", { class: "state" });
     this.files = new Files();
     this.ran = new Ran();
+    this.last = new LastStacks();
     this.figures = Object.fromEntries(["Step", "Steps/s", "Done in", "Loss"].map((name) => [name, new Figure(name)]));
     this.finding = el("div", { class: "finding", role: "status" });
     this.element = el(
       "section",
       { class: "verdict", "aria-label": "The run" },
-      el("div", { class: "who" }, this.picker.element, el("div", { class: "line" }, this.state, this.ran.element, this.files.element)),
+      el("div", { class: "who" }, this.picker.element, el("div", { class: "line" }, this.state, this.ran.element, this.last.element, this.files.element)),
       ...Object.values(this.figures).map(({ element }) => element),
       this.finding,
     );
@@ -62,6 +64,7 @@ export class RunStrip {
     this.picker.draw(runs);
     this.files.draw(run);
     this.ran.draw(run);
+    this.last.draw(run);
     const [word, tone] = STATES[run?.state ?? ""] ?? [run?.state ?? "", "dim"];
     const lived = run?.started_s ? duration(Math.max(0, (over ? (run.last_time_s ?? now_s) : now_s) - run.started_s)) : "";
     const length = over && lived ? `after ${lived}` : lived;

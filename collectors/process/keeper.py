@@ -1,13 +1,13 @@
 """Start a program, keep what it prints, and write down how it ended: the parent of what `deepseek-dashboard run` starts.
 
-Standard library only, with `above.py`, `gathered.py`, `printed.py` and `redaction.py`. The keeper is a process of its own that lives as long as the program does, whatever becomes of the terminal and
+Standard library only, with `above.py`, `second_names.py`, `printed.py` and `redaction.py`. The keeper is a process of its own that lives as long as the program does, whatever becomes of the terminal and
 of the dashboard. It writes into the folder of the run:
 
     run.json      what the run is: pid, host, start, command; before the program's first instruction
     started.json  {"boot_id", "pid", "ticks", "argv"}, at the same time
     output.log    what the program prints; errors.log holds standard error where that goes elsewhere
     .output.log.times, .errors.log.times   when each part of them was written
-    and second names of the logs that the program writes into the usual folders beside it (`gathered.py`)
+    and second names of the logs that the program writes into the usual folders beside it (`second_names.py`)
     exit.json     {"boot_id", "pid", "ticks", "code", "signal", "ended_s", "lost_bytes"}, when the program has ended
 
 The program gets a terminal of its own where ours is one, else pipes; every byte is passed on unchanged.
@@ -32,7 +32,7 @@ from typing import NamedTuple, NoReturn
 
 from ..redaction import without_secrets
 from .above import SamplerAbove, go_below
-from .gathered import LOOK_S, Gathered
+from .second_names import LOOK_S, SecondNames
 from .printed import MOST_AT_ONCE, Stream, times_path, write_all
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -119,7 +119,7 @@ class Parent:
         self._pid = 0
         self._name: dict[str, object] = {}  # of the program's process
         self._status: int | None = None
-        self._gathered = Gathered(program.folder, program.beside)
+        self._second_names = SecondNames(program.folder, program.beside)
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> None:
@@ -136,7 +136,7 @@ class Parent:
         while self._status is None:
             self._turn()
         self._take_what_is_there()
-        self._gathered.look(now=True)
+        self._second_names.look(now=True)
         self._write_ended(self._status)
         self._report(ENDED, self._status)
         while self._streams:  # what the program has left behind may go on to print
@@ -234,7 +234,7 @@ class Parent:
         lenders = self._above.sockets() if self._above else []
         readable: list[int | socket.socket] = [*sources, *([self._front] if self._front_is_there else []), *lenders]
         ready, _, _ = select.select(readable, [], [], FULL_S if waiting else self._pause_s())
-        self._gathered.look()
+        self._second_names.look()
         for stream in [stream for stream in self._streams if stream.source in ready]:
             self._take(stream)
         if self._front in ready:

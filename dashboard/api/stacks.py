@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from collectors.analysis.stacks import folding, lanes, reshaping
 from collectors.analysis.stacks.folding import FlameTree
+from collectors.analysis.stacks.last import LastStack
 from collectors.analysis.stacks.owning import FrameKind as FrameKind
 from collectors.analysis.stacks.source import Excerpt, SourceRefused
 from collectors.analysis.stacks.traces import Range
@@ -134,6 +135,19 @@ class SourceAnswer(TypedDict):
     note: str
 
 
+class LastStackRow(TypedDict):
+    rank: int
+    pid: int
+    role: str
+    thread: str
+    until_s: float
+    frames: list[FrameRow]
+
+
+class LastStacksAnswer(TypedDict):
+    stacks: list[LastStackRow]
+
+
 def add_routes(router: APIRouter, queries: Queries) -> None:
     known = known_run(queries)
 
@@ -190,6 +204,12 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     ) -> Answer[ChartAnswer]:
         return Answer(chart_answer(queries.stacks.chart(run, window, width, lanes.Lanes(view, thread, rank, pid))))
 
+    @router.get(
+        "/last_stacks", response_model=None, summary="Where each thread of a run was last: after a crash, what it was doing"
+    )
+    def last_stacks(run: str = known) -> Answer[LastStacksAnswer]:
+        return Answer({"stacks": [last_stack_row(last) for last in queries.stacks.last(run)]})
+
     @router.get("/source", response_model=None, summary="Lines of a file of the run's own folder that its profile names")
     def source(
         file: Annotated[str, Query(max_length=MOST_CHARACTERS, description="as a frame names it")],
@@ -215,6 +235,17 @@ def thread_row(thread: lanes.ThreadTime) -> ThreadRow:
         "rank": thread.rank,
         "role": thread.role,
         "seconds": thread.seconds,
+    }
+
+
+def last_stack_row(last: LastStack) -> LastStackRow:
+    return {
+        "rank": last.process.rank,
+        "pid": last.process.pid,
+        "role": last.process.role,
+        "thread": last.thread,
+        "until_s": last.until_s,
+        "frames": [frame_row(frame) for frame in last.frames],
     }
 
 

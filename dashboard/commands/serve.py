@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from collectors.options import FLAGS, CollectorOptions, add_flags, options_of
-from collectors.process.gathered import USUAL
+from collectors.process.second_names import USUAL
 from collectors.process.proc import alive, start_ticks
 from collectors.service import folders
 from collectors.service.keeper import Keeper
@@ -171,8 +171,10 @@ def run_web(listener: socket.socket, options: CollectorOptions, keeper: Keeper, 
     from collectors.store.open import open_store
 
     from ..queries import Queries
-    from ..server import make_app
-    from ..serving import server_of
+
+    with without("IPython"):  # Dash loads it where it is installed, for notebooks: a fifth of the start
+        from ..server import make_app
+        from ..serving import server_of
 
     store = open_store(options.data_dir, write=False)
     first_folder = options.only[0] if options.only else ""
@@ -183,6 +185,19 @@ def run_web(listener: socket.socket, options: CollectorOptions, keeper: Keeper, 
         server.run(sockets=[listener])
     finally:
         queries.close()
+
+
+@contextlib.contextmanager
+def without(package: str) -> Iterator[None]:
+    """As if it were not installed."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def end_after(pid: int) -> None:

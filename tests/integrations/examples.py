@@ -84,4 +84,8 @@ def test_an_example_of_a_library_has_a_curve_a_log_and_stacks(example: str, tmp_
         (run,) = (row["run"] for row in ask(address, "/api/v1/runs")["runs"] if "/" not in row["run"])
         window = f"from={time.time() - 60}&to={time.time()}"
         wait_for(lambda: ask(address, f"/api/v1/logs?run={run}&{window}").get("lines"), 60, "no log")
-        wait_for(lambda: ask(address, f"/api/v1/flame?run={run}&from={time.time() - 60}&to={time.time()}").get("samples"), 60, "no stacks")
+        wait_for(
+            lambda: ask(address, f"/api/v1/flame?run={run}&from={time.time() - 60}&to={time.time()}").get("samples"),
+            60,
+            "no stacks",
+        )

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from collectors.logs.known import format_of
-from collectors.process import gathered
-from collectors.process.gathered import Gathered, beside
+from collectors.process import second_names
+from collectors.process.second_names import SecondNames, beside
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def gathering(place: Path) -> Gathered:
-    return Gathered(place / "logs/run", beside(place, place / "logs"))
+def gathering(place: Path) -> SecondNames:
+    return SecondNames(place / "logs/run", beside(place, place / "logs"))
 
 
 def write(path: Path, text: str = "step,loss\n1,0.5\n") -> Path:
@@ -96,8 +96,8 @@ def test_a_disk_that_refuses_links_costs_nothing(place: Path, monkeypatch: pytes
 
 
 def test_a_look_is_bounded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gathered, "MOST_FOLDERS", 10)
-    monkeypatch.setattr(gathered, "MOST_LINKS", 3)
+    monkeypatch.setattr(second_names, "MOST_FOLDERS", 10)
+    monkeypatch.setattr(second_names, "MOST_LINKS", 3)
     for number in range(100):
         old = write(place / f"runs/old{number}/results.csv")
         for path in (old, old.parent):
@@ -111,7 +111,8 @@ def test_a_look_is_bounded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["events.out.tfevents.1764000000.box", "metrics.csv", "a.tsv", "a.jsonl", "run-1.wandb", "hparams.yaml", "trainer_state.json"]
+    "name",
+    ["events.out.tfevents.1764000000.box", "metrics.csv", "a.tsv", "a.jsonl", "run-1.wandb", "hparams.yaml", "trainer_state.json"],
 )
 def test_a_format_reads_every_name_that_is_gathered(name: str) -> None:
-    assert gathered.NAMES.fullmatch(name) and format_of(Path("x") / name) is not None
+    assert second_names.NAMES.fullmatch(name) and format_of(Path("x") / name) is not None
