@@ -32,8 +32,8 @@ from typing import NamedTuple, NoReturn
 
 from ..redaction import without_secrets
 from .above import SamplerAbove, go_below
-from .second_names import LOOK_S, SecondNames
 from .printed import MOST_AT_ONCE, Stream, times_path, write_all
+from .second_names import LOOK_S, SecondNames
 
 PR_SET_CHILD_SUBREAPER = 36
 INPUT, RESIZE, SIGNAL = b"i", b"r", b"s"  # messages to the keeper; then follow bytes, struct winsize, or a number

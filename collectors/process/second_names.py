@@ -31,7 +31,7 @@ MOST_FOLDERS, MOST_ENTRIES = 300, 20_000  # of one look; of one folder
 SINCE_S = 2.0  # file systems round times
 
 
-class Gathered:
+class SecondNames:
     """Finds what one program writes. `look` is to be called often; most calls do nothing."""
 
     def __init__(self, run: Path, beside: Sequence[Path]) -> None:

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from collectors.process import keeper
-from collectors.process.second_names import beside
 from collectors.process.keeper import ENDED, FAILED, INPUT, NUMBER, RESIZE, SIGNAL, STARTED, STOPPED, Program
+from collectors.process.second_names import beside
 
 from .command import ROOT, Command, Mistake
 

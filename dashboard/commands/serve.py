@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from collectors.options import FLAGS, CollectorOptions, add_flags, options_of
-from collectors.process.second_names import USUAL
 from collectors.process.proc import alive, start_ticks
+from collectors.process.second_names import USUAL
 from collectors.service import folders
 from collectors.service.keeper import Keeper
 
