@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, FloatRect, Page, Route, sync_playwright
 
 from tests import leash
 from tests.following import Follower
@@ -196,8 +196,14 @@ def _serve_asset(route: Route) -> None:
 
 
 def drag(page: Page, lo: float, hi: float) -> None:
-    """Over the lanes, from one share of their width to another."""
-    surface = page.locator(".surface").bounding_box()
+    """Over the lanes, from one share of their width to another, once they stand still."""
+
+    def standing() -> FloatRect | None:
+        before = page.locator(".surface").bounding_box()
+        page.wait_for_timeout(150)
+        return before if before == page.locator(".surface").bounding_box() else None
+
+    surface = wait_for(standing, because="the lanes move")
     assert surface is not None
     at = [surface["x"] + share * surface["width"] for share in (lo, hi)]
     page.mouse.move(at[0], surface["y"] + 20)

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from dashboard.serving import server_of
 from tests.conftest import wait_for
 
 ENDS_S = 10.0
+IDLE_S = 2.0
 T = TypeVar("T")
 
 
@@ -39,15 +41,20 @@ class Web:
 
     def __init__(self, port: int, server: uvicorn.Server | None = None) -> None:
         self.port, self.server = port, server
+        self._idle_since_s = time.monotonic()
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def ask(self, address: str, method: str = "GET", body: bytes | None = None, /, **parameters: object) -> Answer:
         """`address` goes out as it is; `parameters` are quoted, lists repeat."""
         query = urlencode({name.rstrip("_"): value for name, value in parameters.items()}, doseq=True)
         headers = {"Content-Type": "application/json"} if body is not None else {}
+        if time.monotonic() > self._idle_since_s + IDLE_S:  # the server closes it after 5 s, which may be just now
+            self._connection.close()
         self._connection.request(method, f"{address}?{query}" if query else address, body, headers)
         answer = self._connection.getresponse()
-        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        found = Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        self._idle_since_s = time.monotonic()
+        return found
 
     def close(self) -> None:
         self._connection.close()

@@ -13,9 +13,9 @@ export class LastStacks {
     /** @type {string | null} */
     this.run = null;
     this.body = el("div", { class: "ran-body" });
-    this.dialog = el("dialog", { class: "help ran", "aria-label": "Last stacks" }, this.body, el("button", { class: "btn", type: "button", onclick: () => this.dialog.close() }, "Close"));
+    this.dialog = el("dialog", { class: "help last", "aria-label": "Last stacks" }, this.body, el("button", { class: "btn", type: "button", onclick: () => this.dialog.close() }, "Close"));
     this.dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === this.dialog && this.dialog.close());
-    this.element = el("button", { class: "files-button", type: "button", title: "Where each thread was last", hidden: true, onclick: () => this.open() }, "last stacks");
+    this.element = el("button", { class: "last-button", type: "button", title: "Where each thread was last", hidden: true, onclick: () => this.open() }, "last stacks");
     document.body.append(this.dialog); // the page's element moves into Dash's layout, which would close it
   }
 
