@@ -106,6 +106,49 @@ def test_a_half_line_without_a_carriage_return_is_no_bar(ingest: Ingest) -> None
     assert ingest.store.bars("a") == []
 
 
+def of_text(ingest: Ingest) -> list[tuple[int, float]]:
+    """Step and value of each point of the one series that was found in the text."""
+    found = [series for series in ingest.store.series("a") if series.name == "loss"]
+    if not found:
+        return []
+    points = ingest.store.points([found[0].id], None, None, axis="step")[found[0].id]
+    return list(zip(points.place.astype(int).tolist(), points.value.tolist(), strict=True))
+
+
+def bar_state(step: int, loss: float, total: int = 400) -> str:
+    return f"\rEpoch 1: {100 * step // total:3d}%|###       | {step}/{total} [00:0{step % 9}<00:30, 25.0it/s, loss={loss:.4f}]"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_metrics_beside_a_bar_are_a_curve_while_it_grows_and_each_comes_once(ingest: Ingest, seed: int) -> None:
+    """In whatever pieces it is written and read, and whoever restarts: tqdm draws its bar in one line for hours."""
+    chance, text = random.Random(seed), ""
+    told = [(step, round(2 / step + chance.random() / 10, 4)) for step in range(1, 60)]
+    data = "begins\n" + "".join(bar_state(step, loss) for step, loss in told) + bar_state(60, 0.0)
+    path = ingest.root / "a/train.log"
+    while len(text) < len(data):
+        more = data[len(text) : len(text) + chance.randrange(1, 700)]
+        with path.open("a") as file:
+            file.write(more)
+        text += more
+        if chance.random() < 0.15:
+            ingest.restart()
+        if chance.random() < 0.8:
+            ingest.turn()
+    ingest.until(lambda: of_text(ingest) == told, "not the curve")
+    with path.open("a") as file:
+        file.write("\n")
+    ingest.until(lambda: of_text(ingest) == [*told, (60, 0.0)], "not the end of the curve")
+    assert lines(ingest) == ["begins", bar_state(60, 0.0).removeprefix("\r")]
+
+
+def test_a_bar_that_is_drawn_twice_at_a_step_counts_once_there(ingest: Ingest) -> None:
+    states = [bar_state(step, loss) for step in range(1, 20) for loss in (1 / step, 1 / (step + 1))]
+    (ingest.root / "a/train.log").write_text("".join(states) + "\n")
+    ingest.until(lambda: len(of_text(ingest)) == 19, "not the curve")
+    assert of_text(ingest) == [(step, round(1 / (step + 1), 4)) for step in range(1, 20)]
+
+
 def test_hours_of_states_are_one_line_and_are_not_read_again(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than the mebibyte that a line may have, followed and found."""
     monkeypatch.setattr(followed, "BATCH_BYTES", 64 << 10)

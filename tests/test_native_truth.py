@@ -50,12 +50,13 @@ def test_every_stack_is_one_that_its_thread_can_have(python: Interpreter, enough
     assert truth.deep > 0, "the recursion was seen down to its 991st frame"
 
 
+@LONG
 def test_what_is_dropped_and_forgotten_on_the_way_makes_no_wrong_stack(
     sanitized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The numbers of stacks run out again and again, and for seconds nobody reads."""
     monkeypatch.setattr("collectors.sampler.resident.PIPE_BYTES", 16384)
-    truth = judged(sys.executable, 800, tmp_path, sanitized, lost=200, pause_s=2.0)
+    truth = judged(sys.executable, 2_000, tmp_path, sanitized, lost=200, pause_s=2.0)
     assert truth.wrong == []
 
 

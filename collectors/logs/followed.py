@@ -14,6 +14,7 @@ from ..process.activity import seconds
 from ..records import DATA, Offset, Record
 from .formats import MAX_LINE_BYTES, Arrival, ByteFormat, Format, LineFormat, Tally
 from .formats.data_set import HEAD_BYTES
+from .formats.text import Text
 from .formats.values import MAX_TIME_S, inert
 from .known import Known, Origin
 from .live_bar import LiveBar
@@ -60,7 +61,7 @@ class FollowedFile:
         if offset:
             self._format.tally = Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip)
         self._used = 0  # bytes of the batch that is being parsed,
-        self._passed = 0  # and those after its last line that are earlier states of a bar
+        self._passed = b""  # and those after its last line that are earlier states of a bar
         self._lines: list[bytes] = []  # its lines, or all of it as one,
         self._raw: list[bytes] = []  # its lines, with their carriage returns,
         self._left = 0  # number of them that the parser left
@@ -77,7 +78,7 @@ class FollowedFile:
         else:
             self._lines, self._used = self._split(self._without_states(data))
             if self._used < data.rfind(b"\n") + 1:  # its last lines are left for the next batch
-                self._passed = 0
+                self._passed = b""
         return bool(self._lines)
 
     @property
@@ -94,20 +95,24 @@ class FollowedFile:
         """The records of the batch and the offset after them; [] where nothing was read."""
         records: list[Record] = []
         moved = False
+        arrival = self._arrival() if self._used or self._passed else None
         if self._used:
             began_s = time.monotonic()
-            records = self._parse_batch(self._arrival())
+            records = self._parse_batch(arrival)
             if self._used:
                 self._pace(time.monotonic() - began_s)
                 self._offset += self._used
                 moved = True
-        self._offset += self._passed
+        self._offset += len(self._passed)
+        if self._passed and self._bar:
+            records += (points := cast(Text, self._format).parse_states(self._passed, self._bar.text, arrival))
+            moved = moved or bool(points)
         if self._bar and not self.behind:
             records += (bars := self._bar.news(self._written_s()))
             moved = moved or bool(bars)
         if moved or (self._passed and self.behind):
             records.append(self.as_record())
-        self._used, self._passed, self._lines = 0, 0, []
+        self._used, self._passed, self._lines = 0, b"", []
         if not self.behind:
             self._live, self._times = True, NO_TIMES  # the backlog is read; new lines arrive live
         return records
@@ -292,8 +297,9 @@ class FollowedFile:
         end = data.rfind(b"\n") + 1
         if self._bar is None or (self._cutting and not end):
             return data
-        self._passed = self._bar.take(data[end:])
-        return data[:end] + data[end + self._passed :] if self._passed else data
+        passed = end + self._bar.take(data[end:])
+        self._passed = data[end:passed]
+        return data[:end] + data[passed:] if self._passed else data
 
     def _split(self, data: bytes) -> tuple[list[bytes], int]:
         """Whole lines, and how many bytes they took; a line that is too long is dropped as it arrives."""

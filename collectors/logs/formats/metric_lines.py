@@ -124,6 +124,12 @@ def names_a_step(text: str) -> bool:
     return "it" in text and ("it/s" in text or "s/it" in text or "iter" in text)
 
 
+def bar_of(text: str) -> str:
+    """Where a progress bar stands: `Epoch 1:  25%|██  | 25/100 [00:01<00:03, 25.0it/s] -> "25/100"`; "" for what is no bar."""
+    found = BAR.search(text)
+    return f"{found['done']}/{found['total']}" if found else ""
+
+
 def progress_of(text: str, spans: Spans) -> Progress | None:
     """`Epoch [2/5], Step [100/500]` -> `Progress(2.0, 100, 500)`; None where a line names neither."""
     epoch: float | None = None

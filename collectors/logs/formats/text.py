@@ -11,7 +11,7 @@ from ...records import LogLine, Record
 from ..opening import NotMetrics
 from . import MAX_LINE_BYTES, Arrival, Tally
 from .entry import Entry
-from .metric_lines import names_a_step
+from .metric_lines import bar_of, names_a_step
 from .ranked import split_rank
 from .text_numbers import TextNumbers
 from .values import MAX_TIME_S
@@ -86,12 +86,37 @@ class Text:
                         voice.entry.blank()
                         continue
                 records.append(self._line(text, arrival_s, rank, voice))
-                if voice.numbers is not None and wants_numbers and names_a_step(text):
-                    when_s = arrival_s if voice.time_s is None else voice.time_s
-                    points += voice.numbers.points(ANSI.sub("", text) if "\x1b" in text else text, when_s)
+                if voice.numbers is not None and wants_numbers:
+                    if b"\r" in line:
+                        points += self.parse_states(line[: line.rstrip().rfind(b"\r") + 1], text, arrival)
+                    if names_a_step(text):
+                        when_s = arrival_s if voice.time_s is None else voice.time_s
+                        points += voice.numbers.points(plain_of(text), when_s)
             else:
                 self._own.entry.blank()
         return records + points
+
+    def parse_states(self, data: bytes, newest: str, arrival: Arrival | None) -> list[Record]:
+        """The metrics in the states of a progress bar that newer ones have replaced, the last of them `newest`: they are no lines.
+
+        Where a bar is drawn more than once at a step, the last one counts.
+        """
+        if not self._wants_numbers():
+            return []
+        drawn = [state for state in data.decode("utf-8", "replace").split("\r") if names_a_step(state)]
+        steps = [bar_of(state) for state in drawn]
+        states = [
+            state
+            for state, step, later in zip(drawn, steps, [*steps, bar_of(newest)][1:], strict=True)
+            if not step or step != later
+        ]
+        found: list[Record] = []
+        for place, state in enumerate(states, 1):
+            named, text = split_rank(state) if state.startswith("[") else (None, state)
+            numbers = (self._own if named is None else self._voice_of(named)).numbers
+            if numbers is not None:
+                found += numbers.points(plain_of(text), arrival.at(place, len(states)) if arrival else None)
+        return found
 
     def _line(self, text: str, arrival_s: float | None, rank: int | None, voice: Voice) -> LogLine:
         plain = ANSI.sub("", text)
@@ -130,6 +155,11 @@ class Voice:
     def state(self) -> dict[str, Any]:
         numbers = self.numbers.state() if self.numbers else {}
         return {"time_s": self.time_s, "entry": self.entry.state(), **numbers}
+
+
+def plain_of(text: str) -> str:
+    """Without colours."""
+    return ANSI.sub("", text) if "\x1b" in text else text
 
 
 def last_state(text: str) -> str:
