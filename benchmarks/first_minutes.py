@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -43,7 +44,8 @@ for step in range(100_000):
     weights = [w - 0.05 * g for w, g in zip(weights, slope)]
     print(f"step {step} loss {sum(e * e for e in errors) / len(errors):.4f}")
 '''
-LINES = 6  # of the program's output that are shown
+WIDTH = 110
+LINES = 4  # of the program's output that are shown
 
 
 class Recorder:
@@ -75,7 +77,7 @@ class Recorder:
         for line in process.stdout:
             everything.append(line)
             if shown and shown in line:
-                self.say(line.rstrip())
+                self.say(textwrap.shorten(line, WIDTH))
         if process.wait():
             raise RuntimeError("".join(everything[-20:]))
 
@@ -117,12 +119,12 @@ def record(root: Path | None, out: TextIO) -> float:
             assert process.stdout is not None
             os.set_blocking(process.stdout.fileno(), True)
             address, printed = "", 0
-            while not address:
+            while not address or printed < LINES:
                 line = process.stdout.readline()
                 if not line:
                     raise RuntimeError("the command ended")
                 found = re.search(r"http://\S+", line)
-                address = found[0] if found else ""
+                address = found[0] if found else address
                 printed += 1
                 if found or printed <= LINES:
                     recorder.say(line.rstrip())
@@ -146,7 +148,7 @@ def main() -> int:
     name = re.search(r'PRETTY_NAME="(.*)"', release)
     path = ROOT / "docs" / "first-minutes.txt"
     with path.open("w") as out:
-        print(f"# {name[1] if name else 'Linux'}, {hardware()}", file=out)
+        print(f"# {name[1] if name else 'Linux'}, {hardware().rpartition(', Python')[0]}", file=out)
         record(root, out)
     return 0
 
