@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import nn
 
-from benchmarks.report import Row, run
+from benchmarks.report import Row, paired, run
 from trainer.instruments import Instruments
 from trainer.run_log import RunLog
 
@@ -36,7 +36,6 @@ STEP_S = 0.02
 SCALARS = {f"train/series_{index}": 0.1234567 * index for index in range(7)}  # with loss, gradient norm and learning rate: ten
 INSIDE_MS, RATIO, CPU_PCT = 0.2, 1.01, 1.0  # budgets
 WIDTH = 512
-RESAMPLES = 2_000
 
 EndStep = Callable[[int, dict[str, Any]], object]
 
@@ -213,13 +212,6 @@ def rows(measured: Measured) -> list[Row]:
             for percent in (50, 99)
         ),
     ]
-
-
-def paired(values: list[float]) -> tuple[float, float, float]:
-    """Median of the rounds and its 95 % interval, by drawing rounds anew; a burst of others on the machine moves it little."""
-    chance = random.Random(0)
-    medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(RESAMPLES))
-    return statistics.median(values), medians[round(0.025 * RESAMPLES)], medians[round(0.975 * RESAMPLES) - 1]
 
 
 def percentile(values: list[float], percent: int) -> float:

@@ -7,11 +7,15 @@ import datetime
 import json
 import os
 import platform
+import random
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from tests import leash
+
+RESAMPLES = 2_000
 
 
 class Row(NamedTuple):
@@ -84,3 +88,10 @@ def hardware() -> str:
     )
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{model}, {os.cpu_count()} cores, {memory_gib:.0f} GiB, Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def paired(values: list[float]) -> tuple[float, float, float]:
+    """Median of the rounds and its 95 % interval, by drawing rounds anew; a burst of others on the machine moves it little."""
+    chance = random.Random(0)
+    medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(RESAMPLES))
+    return statistics.median(values), medians[round(0.025 * RESAMPLES)], medians[round(0.975 * RESAMPLES) - 1]
