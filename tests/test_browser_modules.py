@@ -295,10 +295,13 @@ def test_the_blamed_place_is_set_in_code_and_the_rest_is_text(ask: Ask) -> None:
     line.append(...sentence(told));
     const other = document.createElement("p");
     other.append(...sentence({ ...told, sentence: "This window looks like <normal>.", function: null }));
-    return [line.innerHTML, other.innerHTML];"""
+    const more = document.createElement("p");
+    more.append(...sentence({ ...told, sentence: "More than all of the lost time: data.py:88 decode_image, +1.7 ms a step." }));
+    return [line.innerHTML, other.innerHTML, more.innerHTML];"""
     assert ask(code) == [
         '<b class="more">94 %</b> of the lost time: <code>data.py:88 decode_image</code>, +369 of +393 ms a step.',
         "This window looks like &lt;normal&gt;.",
+        '<b class="more">More than all</b> of the lost time: <code>data.py:88 decode_image</code>, +1.7 ms a step.',
     ]
 
 

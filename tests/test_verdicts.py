@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.blame.wording import worded
 from collectors.analysis.stacks.lanes import Lanes
 from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample, labels_of
 from collectors.store.open import open_store
@@ -85,6 +87,16 @@ def machine(store: Store, seconds: int, since: int, busy_pct: float, own_pct: fl
             *((labels_of(host="box", core=core), ("host/cpu_core_pct",), values[0]) for core in range(4)),
         ):
             store.append([Points(None, labels, names, (value,), T0 + t, None)])
+
+
+def test_who_lost_more_than_the_step_did_is_not_told_as_a_part_of_it(store: Store) -> None:
+    """Other work took less meanwhile: `+100 of +60 ms` would be no share."""
+    run(store, (80, NORMAL), (10, SLOW))
+    verdict = blame(store, 82, 85)
+    for slowdown_s, said in ((0.09, "100 % of the lost time: "), (0.06, "More than all of the lost time: ")):
+        sentence = worded(replace(verdict, slowdown_s=slowdown_s)).sentence
+        assert sentence.startswith(said), sentence
+    assert sentence.endswith("+100 ms a step; the step takes +60 ms, since other work takes less.")
 
 
 def test_the_sentence_names_line_leaf_and_cost(store: Store) -> None:

@@ -27,6 +27,7 @@ import { nameOf } from "../flame/tree.js";
 /** @typedef {import("../flame/tree.js").Flame} Flame */
 /** @typedef {import("../flame/tree.js").Tree} Tree */
 
+const MORE_THAN_ALL = 1.25; // of the lost time: other work takes less meanwhile
 const FEW_SAMPLES = 50;
 const LEAST_SAME = 0.97; // the sentence and the frame below it say about the same share
 const BY_GRAPH = new Set(["line", "collective_wait", "unknown", "no_difference"]); // the others have evidence that no graph shows
@@ -34,7 +35,7 @@ const LEAST = 0.05; // in the unit that is shown: less is shown as zero
 
 /** The blamed place in the code font, a leading share in the colour of "more". @param {Blame} blame @returns {(Node | string)[]} */
 export function sentence({ sentence, function: name, file, line }) {
-  const share = /^\d[\d.]* %/.exec(sentence)?.[0] ?? "";
+  const share = /^(\d[\d.]* %|More than all)/.exec(sentence)?.[0] ?? "";
   const rest = sentence.slice(share.length);
   const what = name && file ? `${place(file, line ?? 0)} ${name}` : "";
   const at = what ? rest.indexOf(what) : -1;
@@ -118,6 +119,8 @@ function ofLoss({ frame, excess, whole }, tree) {
   const what = el("code", {}, `${place(frame.file, frame.line)} ${frame.name}`);
   const share = el("b", { class: "more" }, percent(Math.min(1, excess / whole)));
   if (tree.per === "second") return [share, " of the time spent differently from normal: ", what, `, ${signed(excess)} per second`];
+  if (excess > MORE_THAN_ALL * whole)
+    return [el("b", { class: "more" }, "More than all"), " of the lost time: ", what, `, ${signed(excess)} a ${tree.per}; the ${tree.per} takes ${signed(whole)}, since other work takes less`];
   return [share, " of the lost time: ", what, `, ${signedOf(excess, whole)} a ${tree.per}`];
 }
 
