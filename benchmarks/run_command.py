@@ -18,14 +18,14 @@ import numpy as np
 from benchmarks.report import Row, paired, run
 from tests.conftest import ROOT, dashboard
 
-STARTS, TURNS = 30, 12
+STARTS, TURNS = 30, 8
 START_MS = 50.0  # budget
 SAY_TIME = "import time; print(time.time())"
 WORK = """
 import sys
 total = 0
 for step in range(60):
-    for number in range(40_000):
+    for number in range(800_000):
         total += number * number % 7
     print("step", step, "loss", 1 / (step + 1))
 """
