@@ -35,10 +35,10 @@ def names(place: Path) -> list[str]:
 def test_the_first_folder_is_the_run_and_further_ones_are_folders_of_it(place: Path) -> None:
     gathered = gathering(place)
     write(place / "lightning_logs/version_4/metrics.csv")
-    gathered.look(now=True)
+    gathered.look()
     write(place / "lightning_logs/version_4/hparams.yaml")
     write(place / "lightning_logs/version_5/metrics.csv")
-    gathered.look(now=True)
+    gathered.look()
     assert names(place) == ["hparams.yaml", "metrics.csv", "version_5/metrics.csv"]
 
 
@@ -46,22 +46,22 @@ def test_train_and_val_stay_parts_of_one_run(place: Path) -> None:
     gathered = gathering(place)
     for part in ("train", "val"):
         write(place / f"runs/a/{part}/events.out.tfevents.1.{part}")
-    gathered.look(now=True)
+    gathered.look()
     assert names(place) == ["train/events.out.tfevents.1.train", "val/events.out.tfevents.1.val"]
 
 
 def test_what_is_appended_or_written_anew_is_seen_under_both_names(place: Path) -> None:
     gathered, path = gathering(place), write(place / "runs/a/results.csv")
-    gathered.look(now=True)
+    gathered.look()
     with path.open("a") as file:
         file.write("2,0.4\n")
     ours = place / "logs/run/results.csv"
     assert ours.read_text() == path.read_text()
     write(place / "runs/a/new", "step,loss\n9,0.1\n").replace(path)
-    gathered.look(now=True)
+    gathered.look()
     assert ours.read_text() == path.read_text() == "step,loss\n9,0.1\n"
     path.unlink()
-    gathered.look(now=True)
+    gathered.look()
     assert ours.exists(), "a log that was shown stays"
 
 
@@ -76,7 +76,7 @@ def test_what_was_there_before_and_what_is_no_log_is_left_alone(place: Path) -> 
     (place / "outputs/link.csv").symlink_to(place / "elsewhere.csv")
     (place / "outputs/loop").symlink_to(place)
     os.mkfifo(place / "outputs/pipe.csv")
-    gathered.look(now=True)
+    gathered.look()
     assert names(place) == []
 
 
@@ -91,7 +91,7 @@ def test_a_disk_that_refuses_links_costs_nothing(place: Path, monkeypatch: pytes
 
     monkeypatch.setattr(os, "link", refuse)
     write(place / "runs/a/results.csv")
-    gathering(place).look(now=True)
+    gathering(place).look()
     assert names(place) == []
 
 
@@ -105,8 +105,8 @@ def test_a_look_is_bounded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None
     looking = gathering(place)
     for number in range(5):
         write(place / f"runs/new{number}/results.csv")
-    looking.look(now=True)
-    looking.look(now=True)
+    looking.look()
+    looking.look()
     assert len(names(place)) == 3, "the newest folders come first"
 
 

@@ -33,7 +33,7 @@ from typing import NamedTuple, NoReturn
 from ..redaction import without_secrets
 from .above import SamplerAbove, go_below
 from .printed import MOST_AT_ONCE, Stream, times_path, write_all
-from .second_names import LOOK_S, SecondNames
+from .second_names import SecondNames
 
 PR_SET_CHILD_SUBREAPER = 36
 INPUT, RESIZE, SIGNAL = b"i", b"r", b"s"  # messages to the keeper; then follow bytes, struct winsize, or a number
@@ -43,6 +43,7 @@ OUTPUT, ERRORS = "output.log", "errors.log"
 LEFT_ALONE = (signal.SIGHUP, signal.SIGTTOU, signal.SIGTTIN, signal.SIGPIPE)  # by the keeper
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # to the program
 OF_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # which Python ignores by itself
+LAST_LOOK_S = 1.0  # for what the program wrote at its end into the folders beside it
 FULL_S = 0.02  # how soon a stream that was full is looked at again
 RESTORED = (*LEFT_ALONE, *PASSED_ON, signal.SIGCHLD, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -119,7 +120,6 @@ class Parent:
         self._pid = 0
         self._name: dict[str, object] = {}  # of the program's process
         self._status: int | None = None
-        self._second_names = SecondNames(program.folder, program.beside)
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> None:
@@ -133,10 +133,11 @@ class Parent:
         if not self._start(ignored):
             return
         adopt_orphans()
+        found = self._gather()
         while self._status is None:
             self._turn()
         self._take_what_is_there()
-        self._second_names.look(now=True)
+        found()
         self._write_ended(self._status)
         self._report(ENDED, self._status)
         while self._streams:  # what the program has left behind may go on to print
@@ -233,8 +234,7 @@ class Parent:
         sources = [self._woken, *(stream.source for stream in self._streams if stream not in waiting)]
         lenders = self._above.sockets() if self._above else []
         readable: list[int | socket.socket] = [*sources, *([self._front] if self._front_is_there else []), *lenders]
-        ready, _, _ = select.select(readable, [], [], FULL_S if waiting else self._pause_s())
-        self._second_names.look()
+        ready, _, _ = select.select(readable, [], [], FULL_S if waiting else None)
         for stream in [stream for stream in self._streams if stream.source in ready]:
             self._take(stream)
         if self._front in ready:
@@ -247,8 +247,20 @@ class Parent:
                 os.read(self._woken, MOST_AT_ONCE)
             self._reap()
 
-    def _pause_s(self) -> float | None:
-        return LOOK_S if self._program.beside and self._status is None else None
+    def _gather(self) -> Callable[[], None]:
+        """Begin to give second names to what the program writes beside it; to be called when it has ended."""
+        import threading  # 3 ms, while the program starts
+
+        ended = threading.Event()
+        names = SecondNames(self._program.folder, self._program.beside)
+        looking = threading.Thread(target=names.follow, args=(ended.wait,), daemon=True)
+        looking.start()
+
+        def found() -> None:
+            ended.set()
+            looking.join(LAST_LOOK_S)
+
+        return found
 
     def _take(self, stream: Stream) -> bool:
         if stream.read():

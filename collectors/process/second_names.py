@@ -1,6 +1,6 @@
 """Logs that a program writes into the usual folders beside it (`runs`, `lightning_logs`) get a second name in the folder of its run.
 
-Standard library only: the keeper looks, with the rights of the user. A second name (a hard link) costs no space, follows what is
+Standard library only: the keeper looks, with the rights of the user, in a thread of its own: a slow disk holds up no output. A second name (a hard link) costs no space, follows what is
 appended or written anew, and leaves the program's own files as they are. What was there before the program is not its own.
 
     runs/fashion_2026/events.out.tfevents.1   the first folder of the program is its run:   <run>/events.out.tfevents.1
@@ -15,7 +15,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,7 +32,7 @@ SINCE_S = 2.0  # file systems round times
 
 
 class SecondNames:
-    """Finds what one program writes. `look` is to be called often; most calls do nothing."""
+    """Finds what one program writes."""
 
     def __init__(self, run: Path, beside: Sequence[Path]) -> None:
         """`run` is the folder of the program's run; `beside` are the folders to look into. They need not be there yet."""
@@ -40,18 +40,22 @@ class SecondNames:
         self._since_s = time.time() - SINCE_S
         self._bases: dict[Path, Path] = {}  # folder of the program -> folder of the run
         self._links: dict[Path, tuple[int, int]] = {}  # our name -> device and inode
-        self._due_s = 0.0
 
-    def look(self, *, now: bool = False) -> None:
-        """Where it is time, or `now`: give a second name to what is new."""
-        begun_s = time.monotonic()
-        if not self._beside or (begun_s < self._due_s and not now):
-            return
+    def follow(self, wait: Callable[[float], bool]) -> None:
+        """Until `wait`, which takes seconds, says that the program has ended; then once more."""
+        ended = not self._beside
+        while not ended:
+            begun_s = time.monotonic()
+            self.look()
+            ended = wait(max(LOOK_S, (time.monotonic() - begun_s) / LOOK_SHARE))
+        self.look()
+
+    def look(self) -> None:
+        """Give a second name to what is new."""
         for path, found in self._written():
             if len(self._links) < MOST_LINKS:
                 with suppress(OSError):  # another file system, a full one, a file that is gone again
                     self._link(path, found)
-        self._due_s = time.monotonic() + max(LOOK_S, (time.monotonic() - begun_s) / LOOK_SHARE)
 
     def _written(self) -> Iterator[tuple[Path, os.stat_result]]:
         """The user's own regular files that were written since the program started; the newest folders first."""
