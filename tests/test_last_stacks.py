@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
@@ -34,9 +33,11 @@ with open(sys.argv[1], "a", buffering=1) as log:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    """A dashboard of one run, whose process was killed."""
+    """A dashboard of a run whose process was killed, and of one that has never had a process here."""
     log_dir = tmp_path_factory.mktemp("crash") / "logs"
     (log_dir / "crash").mkdir(parents=True)
+    (log_dir / "old").mkdir()
+    (log_dir / "old/metrics.jsonl").write_text('{"time_s": 1764000000.0, "step": 1, "loss": 1.0}\n')
     with dashboard(log_dir) as running:
         with script(CRASHES, str(log_dir / "crash/metrics.jsonl")) as training:
             wait_for(lambda: running.get("/api/v1/flame?run=crash&from=0&to=9e9").get("samples", 0) > 50, because="not profiled")
@@ -72,10 +73,9 @@ def test_the_page_shows_them_once_the_run_has_ended(killed: Dashboard, page: Pag
     assert dialog.is_hidden()
 
 
-def test_a_run_that_was_never_profiled_has_none(tmp_path: Path) -> None:
-    log_dir = tmp_path / "logs"
-    (log_dir / "old").mkdir(parents=True)
-    (log_dir / "old/metrics.jsonl").write_text('{"time_s": 1764000000.0, "step": 1, "loss": 1.0}\n')
-    with dashboard(log_dir) as running:
-        wait_for(lambda: running.run("old"))
-        assert running.get("/api/v1/last_stacks?run=old") == {"stacks": []}
+def test_a_run_that_was_never_profiled_has_none_and_no_button(killed: Dashboard, page: Page) -> None:
+    wait_for(lambda: killed.run("old"))
+    assert killed.get("/api/v1/last_stacks?run=old") == {"stacks": []}
+    page.goto(f"{killed.address}/?run=old")
+    page.get_by_role("button", name="What ran").wait_for()
+    assert page.get_by_role("button", name="last stacks").count() == 0

@@ -76,3 +76,14 @@ export function hang(popover, button) {
   const most = innerWidth - popover.offsetWidth - EDGE_PX;
   Object.assign(popover.style, { left: `${Math.max(EDGE_PX, Math.min(left, most))}px`, top: `${bottom + 4}px` });
 }
+
+/**
+ * A dialog that a key, a click beside it or its button closes. It lies in the document's body: a page's element moves into Dash's layout, which would close it.
+ * @param {string} kind its class @param {string} label @param {HTMLElement} body
+ */
+export function dialogOf(kind, label, body) {
+  const dialog = el("dialog", { class: `help ${kind}`, "aria-label": label }, body, el("button", { class: "btn", type: "button", onclick: () => dialog.close() }, "Close"));
+  dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === dialog && dialog.close());
+  document.body.append(dialog);
+  return dialog;
+}

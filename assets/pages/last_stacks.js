@@ -1,7 +1,7 @@
 /** Where each thread of a run was last: shown once the run has ended otherwise than it says itself, in a dialog. */
 
 import { get, sentenceOf } from "../lib/api.js";
-import { el } from "../lib/dom.js";
+import { dialogOf, el } from "../lib/dom.js";
 import { clock, place } from "../lib/format.js";
 
 /** @typedef {import("../types/api").Row<"LastStackRow">} LastStack */
@@ -13,16 +13,14 @@ export class LastStacks {
     /** @type {string | null} */
     this.run = null;
     this.body = el("div", { class: "ran-body" });
-    this.dialog = el("dialog", { class: "help last", "aria-label": "Last stacks" }, this.body, el("button", { class: "btn", type: "button", onclick: () => this.dialog.close() }, "Close"));
-    this.dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === this.dialog && this.dialog.close());
+    this.dialog = dialogOf("last", "Last stacks", this.body);
     this.element = el("button", { class: "last-button", type: "button", title: "Where each thread was last", hidden: true, onclick: () => this.open() }, "last stacks");
-    document.body.append(this.dialog); // the page's element moves into Dash's layout, which would close it
   }
 
   /** @param {import("../types/api").Run | null} run the shown one */
   draw(run) {
     this.run = run?.run ?? null;
-    this.element.hidden = !CRASHED.has(run?.state ?? "");
+    this.element.hidden = !run?.pid || !CRASHED.has(run.state); // without a process here nothing was sampled
     if (this.element.hidden && this.dialog.open) this.dialog.close();
   }
 

@@ -1,7 +1,7 @@
 /** What ran: command, configuration, commit, versions and variables of the shown run, in a dialog. */
 
 import { get, sentenceOf } from "../lib/api.js";
-import { el, setText } from "../lib/dom.js";
+import { dialogOf, el, setText } from "../lib/dom.js";
 import { clock, day } from "../lib/format.js";
 
 /** The fields that come first, with their names; others follow under their own. @type {[string, string][]} */
@@ -31,11 +31,9 @@ export class Ran {
     /** @type {string | null} */
     this.run = null;
     this.body = el("div", { class: "ran-body" });
-    this.dialog = el("dialog", { class: "help ran", "aria-label": "What ran" }, this.body, el("button", { class: "btn", type: "button", onclick: () => this.dialog.close() }, "Close"));
-    this.dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === this.dialog && this.dialog.close());
+    this.dialog = dialogOf("ran", "What ran", this.body);
     this.button = el("button", { class: "ran-button", type: "button", title: "What ran (i)", "aria-label": "What ran", hidden: true, onclick: () => this.open() }, el("kbd", {}, "i"));
     this.element = this.button;
-    document.body.append(this.dialog); // the page's element moves into Dash's layout, which would close it
   }
 
   /** @param {import("../types/api").Run | null} run the shown one */

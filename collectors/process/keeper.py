@@ -33,7 +33,6 @@ from typing import NamedTuple, NoReturn
 from ..redaction import without_secrets
 from .above import SamplerAbove, go_below
 from .printed import MOST_AT_ONCE, Stream, times_path, write_all
-from .second_names import SecondNames
 
 PR_SET_CHILD_SUBREAPER = 36
 INPUT, RESIZE, SIGNAL = b"i", b"r", b"s"  # messages to the keeper; then follow bytes, struct winsize, or a number
@@ -62,7 +61,7 @@ class Program(NamedTuple):
     environment: Mapping[str, str]
     folder: Path
     sampler: Path | None = None  # the native sampler; it becomes a process above the program's
-    beside: Sequence[Path] = ()  # folders in which it may write logs that are not printed
+    log_dir: Path | None = None  # what the program logs beside it gets a second name in `folder`
 
 
 def open_terminal() -> Terminal | None:
@@ -249,10 +248,13 @@ class Parent:
 
     def _gather(self) -> Callable[[], None]:
         """Begin to give second names to what the program writes beside it; to be called when it has ended."""
-        import threading  # 3 ms, while the program starts
+        import threading  # these take 6 ms, while the program starts
 
+        from .second_names import SecondNames, beside
+
+        log_dir = self._program.log_dir
         ended = threading.Event()
-        names = SecondNames(self._program.folder, self._program.beside)
+        names = SecondNames(self._program.folder, beside(Path.cwd(), log_dir) if log_dir else [])
         looking = threading.Thread(target=names.follow, args=(ended.wait,), daemon=True)
         looking.start()
 

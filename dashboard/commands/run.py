@@ -20,7 +20,6 @@ from pathlib import Path
 
 from collectors.process import keeper
 from collectors.process.keeper import ENDED, FAILED, INPUT, NUMBER, RESIZE, SIGNAL, STARTED, STOPPED, Program
-from collectors.process.second_names import beside
 
 from .command import ROOT, Command, Mistake
 
@@ -55,7 +54,7 @@ def run(parsed: argparse.Namespace) -> int:
     terminal = keeper.open_terminal()
     sampler = SAMPLER if os.access(SAMPLER, os.X_OK) else None
     environment = {**environment_of(buffered=parsed.buffered), FOLDER: str(folder)}
-    program = Program(words, environment, folder, sampler, beside(Path.cwd(), parsed.log_dir.resolve()))
+    program = Program(words, environment, folder, sampler, parsed.log_dir.resolve())
     front = Front(keeper.launch(program, terminal), terminal is not None)
     return front.run(lambda pid: watch(parsed, folder, pid))
 
