@@ -43,6 +43,7 @@ class LogLine(NamedTuple):
     level: int  # as in `logging`: 10, 20, 30, 40, 50; 0 where the line names none
     text: str
     rank: int | None = None  # of the process that wrote it, where the line or the file's name says so
+    number: int = 0  # its place in the store, in the order of arrival; 0 before it is stored
 
 
 class ProgressBar(NamedTuple):

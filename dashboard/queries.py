@@ -180,7 +180,7 @@ class Queries:
     ) -> Curves:
         """Ranges of the named series. A name with * or ? stands for all that it matches, one with commas for several names, unless
         a series is called just that. Raises NotFound, BadRequest."""
-        cursor = self._store.seq()
+        cursor = self.cursor()
         known = self._store.series(run)
         names = _split(names, {series.name for series in known})
         chosen = [series for series in known if wanted(series.name, names)]
@@ -196,6 +196,10 @@ class Queries:
 
     def changed(self) -> bool:
         return self._store.changed()
+
+    def cursor(self) -> int:
+        """Asked before a read: what that surely holds, so that deltas after it continue it."""
+        return self._store.seq()
 
     def since(self, cursor: int, lines_of: Collection[str]) -> Delta:
         return self._store.since(cursor, lines_of)

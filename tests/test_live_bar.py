@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import APIResponse, Page, Route
 
 from collectors.logs import followed, live_bar
 from collectors.logs.live_bar import LiveBar
@@ -204,6 +204,43 @@ def running(tmp_path: Path) -> Iterator[Dashboard]:
     with dashboard(tmp_path / "logs", "--no-profile") as running:
         wait_for(lambda: running.run("a").get("lines_read") == 1)
         yield running
+
+
+@pytest.mark.parametrize("late", ["points", "logs", "events"])
+def test_whichever_answer_of_the_page_comes_late_nothing_is_lost_and_nothing_comes_twice(
+    running: Dashboard, page: Page, late: str
+) -> None:
+    """Deltas continue the points; lines, bars and events are read beside them, sooner or later."""
+    path = running.log_dir / "a/train.log"
+    held: list[tuple[Route, APIResponse | None]] | None = []
+
+    def hold(route: Route) -> None:
+        """Ask later; or answer later, with what is there now."""
+        if held is None:
+            route.continue_()
+        else:
+            held.append((route, None if late == "points" else route.fetch()))
+
+    page.route(f"**/api/v1/{late}?*", hold)
+    page.goto(f"{running.address}/?run=a")
+    page.wait_for_timeout(1500)
+    assert held
+    with path.open("ab") as file:
+        file.write(b"\r 45%|\rsecond\nthird\n\r50%|")
+    wait_for(lambda: running.run("a")["lines_read"] == 3)
+    page.wait_for_timeout(500)
+    waiting, held = held, None
+    for route, answer in waiting:
+        if answer is None:
+            route.continue_()
+        else:
+            route.fulfill(response=answer)
+    wait_for(lambda: page.locator(".tail .bar .m").all_inner_texts() == ["50%|"])
+    wait_for(lambda: page.locator(".tail .l:not(.bar) .m").all_inner_texts() == ["begins", "second", "third"])
+    with path.open("ab") as file:
+        file.write(b"\n")
+    wait_for(lambda: page.locator(".tail .l:not(.bar) .m").all_inner_texts() == ["begins", "second", "third", "50%|"])
+    assert page.locator(".tail .bar").count() == 0
 
 
 def test_the_page_shows_it_below_the_lines_until_it_is_one(running: Dashboard, page: Page) -> None:

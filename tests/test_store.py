@@ -197,7 +197,10 @@ def test_events_come_back_in_order_of_time(store: Store) -> None:
 
 
 def test_log_lines_are_found_by_run_text_level_and_time(store: Store) -> None:
-    lines = [LogLine("ab"[i % 2], "out.log", START_S + i, 40 if i % 10 == 0 else 20, f"Step {i} ☃\x1b[0m") for i in range(100)]
+    levels = [40 if i % 10 == 0 else 20 for i in range(100)]
+    lines = [
+        LogLine("ab"[i % 2], "out.log", START_S + i, level, f"Step {i} ☃\x1b[0m", None, i + 1) for i, level in enumerate(levels)
+    ]
     store.append(lines[:50])
     store.append(lines[50:])
     assert store.logs(LogQuery(limit=3)) == (lines[-3:], 100, 98)
@@ -222,7 +225,7 @@ def test_a_progress_bar_is_one_row_a_file_and_no_line(store: Store) -> None:
 
 
 def test_pages_of_log_lines_meet_without_gap_or_overlap(store: Store) -> None:
-    lines = [LogLine("a", "out.log", START_S, 20, f"line {i}") for i in range(23)]
+    lines = [LogLine("a", "out.log", START_S, 20, f"line {i}", None, i + 1) for i in range(23)]
     for one in lines:
         store.append([one])
     found: list[LogLine] = []
@@ -275,7 +278,7 @@ def test_stacks_are_chosen_by_run(store: Store) -> None:
 
 def test_what_came_after_a_cursor_is_handed_out_once(store: Store) -> None:
     cursor = store.append([line(0, 1.0)])
-    first = LogLine("a", "out.log", START_S, 20, "hello")
+    first = LogLine("a", "out.log", START_S, 20, "hello", None, 1)
     store.append([line(1, 2.0), first, Event("a", "note", START_S)])
     store.append([line(2, 3.0), Points(None, GPU, ("gpu/util",), (5.0,), START_S, None)])
     delta = store.since(cursor)

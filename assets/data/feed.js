@@ -17,6 +17,8 @@ export class Feed {
     /** @type {Wish[]} */
     this.wishes = [];
     this.cursor = 0; // after the last delta
+    this.from = 0; // of the subscription's first delta
+    this.least = Infinity; // what the first subscription must begin at
     this.retry_ms = FIRST_RETRY_MS;
     this.heard_ms = Date.now(); // of the last message
     this.tried_ms = 0; // of the last attempt to connect
@@ -27,13 +29,25 @@ export class Feed {
   }
 
   /**
-   * Subscribe to data after a cursor; the same wishes again change nothing.
+   * Subscribe to data after a cursor, and after what was followed before; the same wishes again change nothing.
    * @param {Wish[]} wishes @param {number} cursor
    */
   subscribe(wishes, cursor) {
     if (JSON.stringify(wishes) === JSON.stringify(this.wishes)) return;
+    this.#begin(Math.min(cursor, this.wishes.length ? this.cursor : this.least), wishes);
+    this.least = Infinity;
+  }
+
+  /** Deltas are to continue an answer with this cursor: a subscription that began later begins anew there. @param {number} cursor */
+  follow(cursor) {
+    if (!this.wishes.length) this.least = Math.min(this.least, cursor);
+    else if (cursor < this.from) this.#begin(cursor, this.wishes);
+  }
+
+  /** @param {number} cursor @param {Wish[]} wishes */
+  #begin(cursor, wishes) {
     this.wishes = wishes;
-    this.cursor = cursor;
+    this.cursor = this.from = cursor;
     if (this.socket?.readyState === WebSocket.OPEN) this.#send();
   }
 

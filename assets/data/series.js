@@ -81,7 +81,7 @@ export class Series {
     const places = this.#places(points);
     const i = places.length - 1;
     const place = places[i];
-    if (i >= 0 && place !== null) this.newest = { t: place, v: numeric(points.v[i]), step: points.step[i] };
+    if (i >= 0 && place !== null && !this.#known(place)) this.newest = { t: place, v: numeric(points.v[i]), step: points.step[i] };
   }
 
   /** @param {NewPoints} points @returns {(number | null)[]} */

@@ -2,6 +2,7 @@
 
 import { get } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
+import { Continued } from "../data/continued.js";
 import { Compare } from "../timeline/compare.js";
 import { TimePage } from "./time_page.js";
 import { Notes } from "../timeline/notes.js";
@@ -31,6 +32,7 @@ export class RunPage extends TimePage {
     this.notes = new Notes(() => this.noted());
     this.untimed = new UntimedNote(() => this.turnAxis());
     this.timeline.element.prepend(this.untimed.element);
+    this.continued = new Continued();
     this.windowSteps = new WindowSteps(() => this.invalidate());
     setInterval(() => this.range.window || document.hidden || this.inquire(), NOW_EVERY_MS);
   }
@@ -85,9 +87,28 @@ export class RunPage extends TimePage {
 
   async learnMore() {
     const run = this.runs.current?.run ?? null;
-    if (run !== null) this.events = (await get("events", { run })).events;
+    if (run !== null) await this.#readEvents(run);
     await this.#countUntimed(run);
     this.invalidate();
+  }
+
+  /** @param {string} run */
+  async #readEvents(run) {
+    this.continued.asked();
+    const { events, cursor } = await get("events", { run });
+    const late = this.continued.answered(cursor);
+    if (run !== this.runs.name) return;
+    this.events = events;
+    for (const delta of late) this.#takeEvents(delta);
+    this.feed?.follow(cursor);
+  }
+
+  /** @param {import("../types/api").Delta} delta */
+  #takeEvents({ events }) {
+    const own = events.filter(({ run }) => run === this.runs.name);
+    if (!own.length) return;
+    const known = new Set(this.events.map((event) => JSON.stringify(event)));
+    this.events.push(...own.filter((event) => !known.has(JSON.stringify(event))));
   }
 
   /** @param {string | null} run */
@@ -225,7 +246,8 @@ export class RunPage extends TimePage {
 
   /** @param {import("../types/api").Delta} message */
   heard(message) {
-    this.events.push(...message.events.filter((/** @type {{run: string}} */ { run }) => run === this.runs.name));
+    this.continued.heard(message);
+    this.#takeEvents(message);
   }
 
   /** @param {import("../types/api").State} message @param {ReturnType<import("../data/runs.js").Runs["hear"]>} news */

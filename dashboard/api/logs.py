@@ -22,6 +22,7 @@ class LineRow(TypedDict):
     file: str
     text: str
     rank: int | None  # of the process that wrote it, where that is known
+    number: int  # its place in the store, in the order of arrival
 
 
 class BarRow(TypedDict):
@@ -34,6 +35,7 @@ class BarRow(TypedDict):
 
 
 class LinePage(TypedDict):
+    cursor: int
     lines: list[LineRow]
     bars: list[BarRow]  # of the run, whatever lines are asked for
     total: int
@@ -50,9 +52,11 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         before: Annotated[int | None, Query(ge=0, le=MOST_CURSOR, description="cursor of an earlier page")] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LINES)] = 200,
     ) -> Answer[LinePage]:
+        cursor = queries.cursor()
         page = queries.logs(LogQuery(run, q, level, *between, before, limit))
         bars = [bar_row(bar) for bar in queries.bars(run)]
-        return Answer({"lines": [line_row(line) for line in page.lines], "bars": bars, "total": page.total, "before": page.before})
+        lines = [line_row(line) for line in page.lines]
+        return Answer({"cursor": cursor, "lines": lines, "bars": bars, "total": page.total, "before": page.before})
 
 
 def bar_row(bar: ProgressBar) -> BarRow:
@@ -60,4 +64,12 @@ def bar_row(bar: ProgressBar) -> BarRow:
 
 
 def line_row(line: LogLine) -> LineRow:
-    return {"run": line.run, "time_s": line.time_s, "level": line.level, "file": line.file, "text": line.text, "rank": line.rank}
+    return {
+        "run": line.run,
+        "time_s": line.time_s,
+        "level": line.level,
+        "file": line.file,
+        "text": line.text,
+        "rank": line.rank,
+        "number": line.number,
+    }

@@ -71,6 +71,7 @@ class EventRow(TypedDict):
 
 
 class EventList(TypedDict):
+    cursor: int
     events: list[EventRow]
 
 
@@ -163,7 +164,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
     @router.get("/events", response_model=None, summary="Starts, ends, checkpoints, validations and other events of a run")
     def events(between: OpenRange, run: OptionalRun = None) -> Answer[EventList]:
-        return Answer({"events": [event_row(event) for event in queries.events(run, *between)]})
+        cursor = queries.cursor()
+        return Answer({"cursor": cursor, "events": [event_row(event) for event in queries.events(run, *between)]})
 
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:

@@ -3,7 +3,7 @@
 import { el, setClass } from "../../lib/dom.js";
 import { clock } from "../../lib/format.js";
 
-/** @typedef {{time_s: number | null, level: number, file: string, text: string, rank: number | null}} Line */
+/** @typedef {{time_s: number | null, level: number, file: string, text: string, rank: number | null, number: number}} Line */
 /** @typedef {Line & {ranks: number[]}} Fold one line that several ranks have written */
 
 const LEVELS = /** @type {[number, string, string][]} */ ([

@@ -1,6 +1,7 @@
 /** The last lines of the run at the foot of the Live page, all of them or those that the filter finds. */
 
 import { get, newest, sentenceOf } from "../../lib/api.js";
+import { Continued } from "../../data/continued.js";
 import { el, setClass, setText } from "../../lib/dom.js";
 import { count } from "../../lib/format.js";
 import { barLine, folded, linesIn, logLine, pointLine, timeOf } from "./log.js";
@@ -24,7 +25,7 @@ const LEVELS = /** @type {[number, string][]} */ ([
 ]);
 
 export class LogTail {
-  /** @param {{hover: (time_s: number | null) => void}} page */
+  /** @param {{hover: (time_s: number | null) => void, follow: (cursor: number) => void}} page `follow`: deltas are to continue from there */
   constructor(page) {
     const address = new URLSearchParams(location.search);
     /** @type {string | null} */
@@ -65,9 +66,13 @@ export class LogTail {
       ),
       this.body,
     );
+    this.continued = new Continued();
     this.ask = newest(
-      (/** @type {Record<string, any>} */ question) => get("logs", question),
-      ({ lines, bars, total }, { run }) => run === this.run && this.#answered(lines, bars, total),
+      (/** @type {Record<string, any>} */ question) => {
+        this.continued.asked();
+        return get("logs", question);
+      },
+      (answer, { run }) => run === this.run && this.#answered(answer, page.follow),
       (error) => this.#failed(error),
     );
     this.again = new Retry(() => this.read(this.run));
@@ -96,12 +101,17 @@ export class LogTail {
     return this.level >= ERROR ? ERROR_LINES : LINES;
   }
 
-  /** @param {Line[]} lines that were written just now @param {Bar[]} bars that changed */
-  append(lines, bars) {
+  /** Show what came just now. @param {import("../../types/api").Delta} delta */
+  take(delta) {
+    this.continued.heard(delta);
+    const own = (/** @type {{run: string}} */ { run }) => run === this.run;
+    const bars = delta.bars.filter(own);
     this.#keep(bars);
     const text = this.input.value.toLowerCase();
-    const fitting = lines.filter((line) => line.level >= this.level && line.text.toLowerCase().includes(text));
-    if (fitting.length || bars.length) this.#replace([...this.lines, ...fitting], this.total + fitting.length);
+    const last = this.lines.at(-1)?.number ?? 0;
+    const fits = (/** @type {Line} */ line) => line.number > last && line.level >= this.level && line.text.toLowerCase().includes(text);
+    const lines = delta.lines.filter(own).filter(fits);
+    if (lines.length || bars.length) this.#replace([...this.lines, ...lines], this.total + lines.length);
   }
 
   /** The crosshair. @param {number | null} time_s */
@@ -120,12 +130,14 @@ export class LogTail {
     this.#look();
   }
 
-  /** @param {Line[]} lines oldest first @param {Bar[]} bars all that there are @param {number} total */
-  #answered(lines, bars, total) {
+  /** @param {import("../../types/api").Answer<"logs">} answer @param {(cursor: number) => void} follow */
+  #answered({ lines, bars, total, cursor }, follow) {
     this.again.done();
     this.bars.clear();
     this.#keep(bars);
     this.#replace(lines, total);
+    for (const delta of this.continued.answered(cursor)) this.take(delta);
+    follow(cursor);
   }
 
   /** @param {Bar[]} bars */

@@ -36,7 +36,7 @@ export default class Live extends RunPage {
       this.refresh();
     });
     this.strip = new RunStrip((run) => this.pick(run));
-    this.tail = new LogTail({ hover: (time_s) => this.hoverTime(time_s) });
+    this.tail = new LogTail({ hover: (time_s) => this.hoverTime(time_s), follow: (cursor) => this.feed?.follow(cursor) });
     this.element = el(
       "div",
       { class: "live-page" },
@@ -184,8 +184,7 @@ export default class Live extends RunPage {
   /** @param {import("../../types/api").Delta} message */
   heard(message) {
     super.heard(message);
-    const own = (/** @type {{run: string}} */ { run }) => run === this.runs.name;
-    this.tail.append(message.lines.filter(own), message.bars.filter(own));
+    this.tail.take(message);
   }
 
   /** @param {boolean} stale */

@@ -48,7 +48,7 @@ class LineBlock(NamedTuple):
         if len(text) > MOST_CHARACTERS:
             text = f"{text[:MOST_CHARACTERS]} ... ({len(text):,} characters)"
         rank = None if self.ranks[i] == NO_RANK else self.ranks[i]
-        return LogLine(self.run, self.files[i], self.times_s[i], self.levels[i], text, rank)
+        return LogLine(self.run, self.files[i], self.times_s[i], self.levels[i], text, rank, self.numbers[i])
 
 
 class BlockRow(NamedTuple):
@@ -243,7 +243,7 @@ def _parts(numbered: Sequence[tuple[int, LogLine]]) -> Iterator[Sequence[tuple[i
 
 def _block(run: str, numbered: Sequence[tuple[int, LogLine]]) -> LineBlock:
     numbers, lines = zip(*numbered, strict=True)
-    _, files, times_s, levels, texts, ranks = zip(*lines, strict=True)
+    _, files, times_s, levels, texts, ranks, _ = zip(*lines, strict=True)
     known = [NO_RANK if rank is None else rank for rank in ranks]
     return LineBlock(
         run, list(numbers), list(times_s), list(levels), list(files), known, [text.replace("\n", " ") for text in texts]
