@@ -9,8 +9,6 @@ import random
 import shutil
 import sqlite3
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -25,10 +23,31 @@ from collectors.logs.followed_database import FollowedDatabase
 from collectors.logs.opening import NotRead
 from collectors.logs.run_folder import RunFolder
 from collectors.records import Event
+from tests.conftest import script
 from tests.following import Follower, check_told, of_run, points_of, series_of, unpacked, until
 
 METRICS = "CREATE TABLE metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT, timestamp TEXT, run_name TEXT, step INTEGER, metrics TEXT)"
 JOURNALS = ["wal", "delete", "truncate", "persist"]
+# A process of its own, as in reality: within one, SQLite's connections share what they know of a file, its readers' rights too.
+WRITER = """
+import sys, time
+from pathlib import Path
+from tests.test_databases import Project
+path, journal = Path(sys.argv[1]), sys.argv[2]
+"""
+KEPT_OPEN = """
+project = Project(path, journal)
+for step in range(300):
+    project.log("one" if step % 2 else "two", step, {"loss": step / 7})
+    time.sleep(0.001)
+project.db.close()
+"""
+OPENED_ANEW = """
+for step in range(100):
+    project = Project(path, journal, is_new=not step)
+    project.log("one", step, {"loss": step})
+    project.db.close()
+"""
 
 
 @pytest.fixture
@@ -69,54 +88,31 @@ def test_trackio_is_read_as_it_reads_itself(follower: Follower) -> None:
 
 @pytest.mark.parametrize("journal", JOURNALS)
 def test_what_is_written_while_it_is_read_comes_once_and_no_writer_waits(follower: Follower, journal: str) -> None:
-    """The writers give up at once where something is locked."""
-    project, failed = Project(follower.root / "a" / "p.db", journal), []
-
-    def write() -> None:
-        try:
-            for step in range(300):
-                project.log("one" if step % 2 else "two", step, {"loss": step / 7})
-                time.sleep(0.001)
-        except sqlite3.Error as error:
-            failed.append(error)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    turn = 0
-    while writer.is_alive():
-        follower.collect()
-        if (turn := turn + 1) % 20 == 0:
-            follower.restart()
-    writer.join()
-    until(follower, lambda: len(points_of(follower.records)) >= 300)
-    assert not failed
+    """The writer gives up at once where something is locked."""
+    with script(WRITER + KEPT_OPEN, str(follower.root / "a" / "p.db"), journal) as writer:
+        for turn in itertools.count(1):
+            if writer.poll() is not None:
+                break
+            follower.collect()
+            if turn % 20 == 0:
+                follower.restart()
+        assert writer.returncode == 0
+        until(follower, lambda: len(points_of(follower.records)) >= 300)
     for run, first in (("one", 1), ("two", 0)):
         assert series_of(of_run(follower.records, f"a/p/{run}")) == {"loss": [(step, step / 7) for step in range(first, 300, 2)]}
-    project.db.close()
 
 
 @pytest.mark.parametrize("journal", JOURNALS)
 def test_a_program_that_opens_it_anew_for_each_row_is_followed_without_trouble(follower: Follower, journal: str) -> None:
     """As Trackio does; each time it is closed, its write-ahead log goes."""
-    path, troubles, failed = follower.root / "p.db", set(), []
-
-    def write() -> None:
-        try:
-            for step in range(100):
-                project = Project(path, journal, is_new=not step)
-                project.log("one", step, {"loss": step})
-                project.db.close()
-        except sqlite3.Error as error:
-            failed.append(error)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    while writer.is_alive():
-        follower.collect()
-        troubles.add(follower.tail.trouble())
-    writer.join()
-    until(follower, lambda: len(points_of(follower.records)) >= 100)
-    assert series_of(follower.records) == {"loss": [(step, float(step)) for step in range(100)]} and not failed
+    troubles = set()
+    with script(WRITER + OPENED_ANEW, str(follower.root / "p.db"), journal) as writer:
+        while writer.poll() is None:
+            follower.collect()
+            troubles.add(follower.tail.trouble())
+        assert writer.returncode == 0
+        until(follower, lambda: len(points_of(follower.records)) >= 100)
+    assert series_of(follower.records) == {"loss": [(step, float(step)) for step in range(100)]}
     assert troubles == {""}
 
 
