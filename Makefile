@@ -15,7 +15,7 @@ setup: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters
-	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder
 
 # Real libraries write, the tail reads: five minutes at most, with an environment of its own that sees this one's packages.
 test-integrations: $(VENV)/dev.stamp

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests import leash
 
-NOT_BENCHMARKS = {"__init__", "__main__", "report", "calibration", "first_minutes"}
+NOT_BENCHMARKS = {"__init__", "__main__", "report", "calibration", "first_minutes", "ratios"}
 
 
 def main() -> int:
