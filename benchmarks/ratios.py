@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from benchmarks.report import hardware
 from tests.conftest import ROOT
@@ -51,7 +52,7 @@ def of(values: list[float]) -> str:
     return ", ".join(f"{value:.4g}" for value in values)
 
 
-def rows(name: str, checkout: Path) -> list[dict[str, object]]:
+def rows(name: str, checkout: Path) -> list[dict[str, Any]]:
     """Of one run; a missed budget is no failure here."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.json"

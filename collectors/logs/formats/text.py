@@ -78,7 +78,9 @@ class Text:
                     self.tally.skip_line("longer than 1 MiB")
                     continue
             if line.strip():
-                text, rank, voice = last_state(line.decode("utf-8", "replace").replace("\0", "\ufffd")), self._rank, self._own
+                states, rank, voice = line.decode("utf-8", "replace").replace("\0", "\ufffd"), self._rank, self._own
+                text = last_state(states)
+                is_redrawn = text is not states
                 if text.startswith("["):
                     named, text = split_rank(text)
                     rank, voice = (rank, voice) if named is None else (named, self._voice_of(named))
@@ -87,7 +89,7 @@ class Text:
                         continue
                 records.append(self._line(text, arrival_s, rank, voice))
                 if voice.numbers is not None and wants_numbers:
-                    if b"\r" in line:
+                    if is_redrawn:
                         points += self.parse_states(line[: line.rstrip().rfind(b"\r") + 1], text, arrival)
                     if names_a_step(text):
                         when_s = arrival_s if voice.time_s is None else voice.time_s
