@@ -19,7 +19,7 @@ import numpy as np
 
 from collectors.logs.formats.tensorboard.tfrecord import crc32c, intact, masked
 from collectors.logs.formats.text import Text
-from collectors.logs.formats.text_numbers import TextNumbers
+from collectors.logs.formats.text.numbers import TextNumbers
 from collectors.records import LogLine, labels_of
 from collectors.store.open import open_store
 from collectors.store.protocol import series_id

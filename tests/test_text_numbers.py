@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.logs.formats.metric_lines import LineReader, values_of
 from collectors.logs.formats.text import Text
-from collectors.logs.formats.text_numbers import TextNumbers
+from collectors.logs.formats.text.metric_lines import LineReader, values_of
+from collectors.logs.formats.text.numbers import TextNumbers
 from collectors.records import LogLine, Points, labels_of
 from tests.following import RECORDED, Follower, series_of
 

@@ -42,7 +42,7 @@ SCALAR = Route(
         "collectors.logs.known",
         "collectors.logs.formats",
         "collectors.logs.formats.jsonl",
-        "collectors.logs.formats.entry",
+        "collectors.logs.formats.text.entry",
         "collectors.logs.formats.values",
         "collectors.store.buckets",
         "collectors.store.sqlite.engine",

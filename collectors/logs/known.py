@@ -22,9 +22,9 @@ from .formats import (
     mlflow,
     tensorboard,
     text,
-    text_numbers,
     wandb,
 )
+from .formats.text.numbers import TextNumbers
 from .formats.values import inert, inert_path
 
 if TYPE_CHECKING:
@@ -194,9 +194,9 @@ def _text(origin: Origin, state: State) -> Format:
     run.rivals.is_a_text(file)
     fault = _fault(origin, file, state)
 
-    def numbers(rank: int, kept: State) -> text_numbers.TextNumbers:
+    def numbers(rank: int, kept: State) -> TextNumbers:
         labels = labels_of(host=inert(origin.host), rank=rank or None)
-        return text_numbers.TextNumbers(run.name, labels, fault, kept)
+        return TextNumbers(run.name, labels, fault, kept)
 
     rank = origin.rank if RANK.search(origin.name) else None
     return text.Text(run.name, file, origin.written_s, state, numbers, lambda: not run.rivals.has_numbers(), rank)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ...records import Labels, Points, labels_of
-from .jsonl import BACKWARD_STEPS
+from ....records import Labels, Points, labels_of
+from ..jsonl import BACKWARD_STEPS
 from .metric_lines import LineReader, Progress
 
 LABEL = labels_of(source="text")

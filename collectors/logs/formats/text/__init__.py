@@ -7,14 +7,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ...records import LogLine, Record
-from ..opening import NotMetrics
-from . import MAX_LINE_BYTES, Arrival, Tally
+from ....records import LogLine, Record
+from ...opening import NotMetrics
+from .. import MAX_LINE_BYTES, Arrival, Tally
+from ..values import MAX_TIME_S
 from .entry import Entry
 from .metric_lines import bar_of, names_a_step
+from .numbers import TextNumbers
 from .ranked import split_rank
-from .text_numbers import TextNumbers
-from .values import MAX_TIME_S
 
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARN": 30, "WARNING": 30, "ERROR": 40, "CRITICAL": 50, "FATAL": 50}
 LEVELS |= {"DBG": 10, "ERR": 40, "CRIT": 50}
