@@ -11,6 +11,7 @@ import os
 import struct
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,8 @@ import numpy as np
 from collectors.logs.formats.tensorboard.tfrecord import crc32c, intact, masked
 from collectors.logs.formats.text import Text
 from collectors.logs.formats.text.numbers import TextNumbers
-from collectors.records import LogLine, labels_of
+from collectors.logs.tail import Tail
+from collectors.records import LogLine, Points, labels_of
 from collectors.store.open import open_store
 from collectors.store.protocol import series_id
 
@@ -39,7 +41,7 @@ KINDS = ("plain", "finding", "storing")  # of what becomes of the metrics in a t
 def measure() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="formats-bench-", dir=os.environ.get("FORMATS_BENCH_DIR")) as folder:
         root = Path(folder)
-        tables = [csv_row(root / "full", 1), csv_row(root / "sparse", 2)]
+        tables = [*csv_rows(root / "full", 1), *csv_rows(root / "sparse", 2)]
         return [*tensorboard_rows(root), *tables, *text_rows(root)]
 
 
@@ -64,6 +66,12 @@ def tensorboard_rows(root: Path) -> list[Row]:
             60,
             baseline=(jsonl.peak_bytes - jsonl.idle_bytes) / 1e6,
         ),
+        Row(
+            "the same, parsed alone",
+            POINTS / parsing_s(root / "events", POINTS),
+            "points/s",
+            baseline=POINTS / parsing_s(root / "lines", POINTS),
+        ),
         Row("checksums of its records", checked_per_s(records), "records/s"),
     ]
     if importlib.util.find_spec("tensorboard"):
@@ -73,6 +81,17 @@ def tensorboard_rows(root: Path) -> list[Row]:
         rows += [Row("TensorBoard's own loader, without a store", loader, "points/s")]
         rows += [Row("as fast as that loader, into the store", rate / loader, "times", 3, True)]
     return rows
+
+
+def parsing_s(folder: Path, points: int) -> float:
+    """From the file to its points, without a store."""
+    tail = Tail(folder / "logs", "box", {}, threading.Event())
+    began_s, found = time.perf_counter(), 0
+    while found < points:
+        found += sum(len(record.values) for record in tail.collect() if isinstance(record, Points))
+    took_s = time.perf_counter() - began_s
+    tail.close()
+    return took_s
 
 
 def stored(folder: Path) -> Done:
@@ -140,7 +159,7 @@ def _varint(value: int) -> bytes:
     return low + bytes([value])
 
 
-def csv_row(folder: Path, every: int) -> Row:
+def csv_rows(folder: Path, every: int) -> list[Row]:
     """`every` 2: every second row half empty, as where a trainer logs and a validation does. Its baseline is the same as JSONL."""
     points = ROWS * COLUMNS - (ROWS // 2 * (COLUMNS // 2) if every == 2 else 0)
     lines = list(csv_lines(ROWS, every))
@@ -149,7 +168,11 @@ def csv_row(folder: Path, every: int) -> Row:
     what = f"a CSV of {sum(map(len, lines)) / 1e6:.0f} MB, {COLUMNS} columns" + (
         ", every second row half empty" if every == 2 else ""
     )
-    return Row(what, rate, "rows/s", 60_000 if every == 1 else None, True, jsonl)
+    parsed, parsed_jsonl = (ROWS / parsing_s(folder / kind, points) for kind in ("csv", "jsonl"))
+    return [
+        Row(what, rate, "rows/s", 60_000 if every == 1 else None, True, jsonl),
+        Row("the same, parsed alone", parsed, "rows/s", baseline=parsed_jsonl),
+    ]
 
 
 def rows_per_s(folder: Path, name: str, lines: Iterable[bytes], points: int) -> float:

@@ -98,6 +98,7 @@ HOST: tuple[Source, ...] = (
         Metric("host/run_memory_bytes", "B", "Memory of the run",
                "Resident, summed over a rank and its children; shared pages count once per process"),
         Metric("host/run_processes", "", "Processes of the run", "A rank and its children"),
+        Metric("host/run_threads", "", "Threads of the run", "Of a rank and its children"),
         Metric("host/run_read_bytes_per_s", "B/s", "Disk read by the run", "Read from disks by a rank and its children"),
         Metric("host/run_write_bytes_per_s", "B/s", "Disk write by the run",
                "Written to disks by a rank and its children"),

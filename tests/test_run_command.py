@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from collectors.process.proc import alive, ancestors, descendants, start_ticks
+from dashboard.commands.run import beyond
 from tests.conftest import ROOT, wait_for
 from tests.on_terminal import Act, resized, show, signalled, typed
 
@@ -226,3 +227,31 @@ def test_the_end_has_the_last_line_of_standard_error(tmp_path: Path) -> None:
         run(*PYTHON, "import atexit; atexit.register(print, 'bye'); raise ValueError('no')", folder=tmp_path), capture_output=True
     )
     assert (ended(tmp_path)["code"], ended(tmp_path)["last_line"]) == (1, "ValueError: no")
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        (("docker", "run", "--gpus", "all", "image", "python", "train.py"), "docker"),
+        (("sudo", "-E", "docker", "run", "image"), "docker"),
+        (("env", "A=1", "/usr/bin/srun", "-n", "2", "python", "train.py"), "srun"),
+        (("python", "train.py", "docker"), ""),
+        (("./docker.sh",), ""),
+        (("nohup",), ""),
+    ],
+)
+def test_what_starts_a_program_elsewhere_is_told_from_what_starts_it_here(words: tuple[str, ...], first: str) -> None:
+    assert beyond(words).startswith(f"{first} starts the program elsewhere" if first else "") and bool(beyond(words)) == bool(first)
+
+
+def test_the_command_says_where_to_put_itself_and_runs_the_program_all_the_same(tmp_path: Path) -> None:
+    program = tmp_path / "srun"
+    program.write_text("#!/bin/sh\necho started\n")
+    program.chmod(0o755)
+    done = subprocess.run(run(str(program), folder=tmp_path), capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == (
+        "started\n",
+        0,
+    ) and "srun ... deepseek-dashboard run -- python train.py" in done.stderr
+    quiet = [*RUN, "--quiet", "--log-dir", str(tmp_path / "logs"), "--", str(program)]
+    assert subprocess.run(quiet, capture_output=True, text=True).stderr == ""

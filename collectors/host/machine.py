@@ -242,17 +242,18 @@ def runs(machine: HostCollector) -> Iterator[HostReading]:
 def usage_of(machine: HostCollector, key: str, pids: list[int]) -> Values:
     """Summed over processes. A process counts from its second sample; its use between its last sample and its end is lost."""
     counts: Values = {}
-    resident_bytes = 0
+    resident_bytes = threads = 0
     for pid in pids:
         stat = read(machine.proc / str(pid) / "stat").rpartition(")")[2].split()
         if not stat:  # it is gone
             continue
         counts[f"cpu {pid}"] = (int(stat[11]) + int(stat[12])) / TICKS_PER_S
         resident_bytes += int(stat[21]) * PAGE_BYTES
+        threads += int(stat[17])
         io = dict(line.split(": ") for line in read(machine.proc / str(pid) / "io").splitlines())
         if io:  # another user's is not readable
             counts[f"read {pid}"], counts[f"write {pid}"] = float(io["read_bytes"]), float(io["write_bytes"])
-    values: Values = {"host/run_memory_bytes": resident_bytes, "host/run_processes": len(pids)}
+    values: Values = {"host/run_memory_bytes": resident_bytes, "host/run_processes": len(pids), "host/run_threads": threads}
     rates = machine.rates(key, counts)
     names = {"cpu": ("host/run_cpu_pct", 100), "read": ("host/run_read_bytes_per_s", 1), "write": ("host/run_write_bytes_per_s", 1)}
     for what, (name, factor) in names.items():

@@ -19,6 +19,7 @@ from .formats import (
     hugging_face,
     info,
     jsonl,
+    lm_eval,
     mlflow,
     tensorboard,
     text,
@@ -151,6 +152,17 @@ def _results(origin: Origin, state: State) -> Format:
     return hugging_face.Results(origin.run.name, _labels(origin), fault, origin.written_s, state)
 
 
+def _lm_eval(origin: Origin, state: State) -> Format:
+    run, file = origin.run, inert(origin.name)
+    fault = _fault(origin, lm_eval.SOURCE, state)
+
+    def take(config: dict[str, Any]) -> dict[str, Any] | None:
+        run.kind = lm_eval.KIND
+        return run.take_config(file, config)
+
+    return lm_eval.Scores(run.name, _labels(origin), fault, take, origin.written_s, state)
+
+
 def _mlflow_metric(origin: Origin, state: State) -> Format:
     name = mlflow.name_of(origin.path)
     return mlflow.MetricFile(origin.run.name, _labels(origin), name, _fault(origin, origin.path.name, state), state)
@@ -256,6 +268,7 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
         without_suffix=True,
         stands_for=lambda path: path.with_name(hugging_face.ALL_RESULTS),
     ),
+    Known("lm-evaluation-harness", lambda name: lm_eval.FILE.fullmatch(name) is not None, "whole", _lm_eval, without_suffix=True),
     Known("text", is_text, "lines", _text, without_suffix=True, has_bars=True),
 )
 

@@ -46,6 +46,7 @@ class RunFolder:
         self.rivals = Rivals(folder, name if single_file else "")
         self.last_line_s: float | None = None
         self.parts: set[str] = set()  # names of the folders in it whose files are the run's, too
+        self.kind: dict[str, Any] = {}  # and its unit, where a file is of one kind only
         self._host = host
         self._described: dict[str, Any] = {}  # by run.json
         self._configs: dict[str, Any] = dict(configs or {})
@@ -139,7 +140,7 @@ class RunFolder:
             name: value for part in [*self._configs.values(), self._described.get("config", {})] for name, value in part.items()
         }
         config = config or self._ran.get("config", {})
-        info = self._ran | self._described | ({"config": config} if config or self._configs else {})
+        info = self._ran | self.kind | self._described | ({"config": config} if config or self._configs else {})
         if info == self.info:
             return None
         self.info, self._activity = info, None

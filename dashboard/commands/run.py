@@ -29,6 +29,8 @@ SCRIPT = re.compile(r"[^/]*\.(py|sh)$")
 NAME_LENGTH = 60
 FIRST_PORT = 8080
 FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
+ELSEWHERE = ("docker", "podman", "nerdctl", "kubectl", "srun", "ssh")  # what they start is no child of ours
+BEFORE = ("sudo", "env", "nohup", "nice", "time")  # may stand before them
 SAMPLER = ROOT / "collectors/sampler/_sampler"
 
 
@@ -56,7 +58,16 @@ def run(parsed: argparse.Namespace) -> int:
     environment = {**environment_of(buffered=parsed.buffered), FOLDER: str(folder)}
     program = Program(words, environment, folder, sampler, parsed.log_dir.resolve())
     front = Front(keeper.launch(program, terminal), terminal is not None)
-    return front.run(lambda pid: watch(parsed, folder, pid))
+    return front.run(lambda pid: "; ".join(filter(None, (watch(parsed, folder, pid), "" if parsed.quiet else beyond(words)))))
+
+
+def beyond(words: Sequence[str]) -> str:
+    """What to do where the program will not run below this one, so that its stacks are not seen; "" where it will."""
+    names = [Path(word).name for word in words]
+    first = next((name for name in names if name not in BEFORE and not name.startswith("-") and "=" not in name), "")
+    if first not in ELSEWHERE:
+        return ""
+    return f"{first} starts the program elsewhere, where its stacks are not seen: put the command inside, as in {first} ... deepseek-dashboard run -- python train.py"
 
 
 def watch(parsed: argparse.Namespace, folder: Path, pid: int) -> str:

@@ -64,7 +64,7 @@ class TrainerState:
 
     def _entries(self, data: bytes) -> list[dict[str, Any]]:
         """Those that have a step."""
-        fields = _object(data, self.tally)
+        fields = json_object(data, self.tally)
         history = fields.get("log_history")
         if not isinstance(history, list):
             if fields:
@@ -110,7 +110,7 @@ class Results:
         return {"known": self._known}
 
     def parse_whole(self, data: bytes) -> list[Record]:
-        numbers = _numbers(_object(data, self.tally), self.tally, self._fault, final)
+        numbers = _numbers(json_object(data, self.tally), self.tally, self._fault, final)
         self.tally.first_skip = self.tally.first_skip.removeprefix("line 0: ")  # the file is one value
         new = {name: value for name, value in numbers.items() if self._known.get(name) != repr(value)}
         self._known |= {name: repr(value) for name, value in new.items()}
@@ -130,7 +130,7 @@ def final(name: str) -> str:
     return f"final/{name}"
 
 
-def _object(data: bytes, tally: Tally) -> dict[str, Any]:
+def json_object(data: bytes, tally: Tally) -> dict[str, Any]:
     """{} where it is none; an empty file is one that is about to be written."""
     try:
         value = loads(data) if data.strip() else {}
