@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from collectors.logs.formats.lm_eval import Scores, series_of
 from collectors.logs.opening import NotMetrics
 from collectors.records import Points, RunInfo, labels_of
-from tests.following import Follower, offset_of, points_of, until
+from tests.following import Follower, check_told, offset_of, points_of, unpacked, until
 from tests.following import series_of as read_series
 
 DATE_S = 1_764_000_000.0
@@ -37,6 +37,17 @@ def follower(tmp_path: Path) -> Iterator[Follower]:
 
 def write(follower: Follower, name: str, what: object) -> None:
     (follower.root / "gpt2" / name).write_text(json.dumps(what) + "\n")
+
+
+def test_what_the_harness_writes_is_read_as_it_says_it(follower: Follower) -> None:
+    told = unpacked("lm_eval_scores", follower.root)
+    until(follower, lambda: len(points_of(follower.records)) >= 2)
+    check_told(follower.records, told)
+    assert {name for point in points_of(follower.records) for name in point.names} == set(told["runs"]["scores/tiny"]), (
+        "no other series"
+    )
+    (info,) = [record.info for record in follower.records if isinstance(record, RunInfo)][-1:]
+    assert (info["kind"], info["unit"], info["config"]["model"]) == ("evaluation", "task", "dummy")
 
 
 def test_each_evaluation_is_a_point_at_its_date_and_a_restart_repeats_none(follower: Follower) -> None:

@@ -1,6 +1,6 @@
 """Real libraries write, the tail reads beside them: the same series, steps and values as the library itself reads back.
 
-make test-integrations    those of requirements.txt; MLflow and wandb in `make test-long`
+make test-integrations    those of requirements.txt; MLflow, wandb and lm-evaluation-harness in `make test-long`
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.integrations.environment import PYTHON, SKIPPED, is_ready, plain_envi
 
 PROGRAMS = Path(__file__).parent / "programs"
 SHORT = ("torch_tensorboard", "tensorboardx_scalars", "hf_trainer", "lightning_csv", "pandas_csv", "trackio_log")
-LONG = ("mlflow_files", "mlflow_sqlite", "wandb_offline")
+LONG = ("mlflow_files", "mlflow_sqlite", "wandb_offline", "lm_eval_scores")
 WITHIN_S = 100.0
 
 

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 PROGRAMS = Path(__file__).parent / "programs"
-PROGRAMS_RECORDED = ("pandas_csv", "trackio_log", "mlflow_files", "mlflow_sqlite", "wandb_offline")
+PROGRAMS_RECORDED = ("pandas_csv", "trackio_log", "mlflow_files", "mlflow_sqlite", "wandb_offline", "lm_eval_scores")
 RECORDED = Path(__file__).parents[1] / "recorded" / "formats"
 
 

@@ -20,6 +20,7 @@ FILE = re.compile(r"(.+_)?results(_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d{1,9})?)?\
 SOURCE = "results.json"  # of all of a folder: the same scores at another date are a later point
 KIND = {"kind": "evaluation", "unit": "task"}
 NO_FILTER = ("", "none")
+NO_SCORES = ("sample_len", "sample_count")
 MAX_CONFIG_BYTES = 16 << 10  # of JSON
 ABOUT = ("model_name", "model_source", "git_hash", "lm_eval_version", "transformers_version", "n-shot", "versions", "n-samples")
 
@@ -65,7 +66,7 @@ class Scores:
         for task, scores in [*_objects(fields.get("groups")), *_objects(fields["results"])] if fields else ():
             for name, value in scores.items():
                 number = as_number(value)
-                if number is not None:
+                if number is not None and name not in NO_SCORES:
                     series = series_of(task, name)
                     if fault := self._fault(series):
                         self.tally.skip_field(series, fault)
