@@ -1,4 +1,4 @@
-"""Where the dashboard of a data folder answers: a file that lies there while it does."""
+"""Where the dashboard of a data folder answers: a file that lies there while it does. And for which programs it stays: a file each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from collectors.process.proc import alive, boot_id, start_ticks
 
 FILE = "web.json"
+PROGRAMS, KEEP = "programs", "keep"
 MOST_BYTES = 4096
 
 
@@ -27,8 +28,9 @@ def written(data_dir: Path, address: str) -> Iterator[None]:
         yield
     finally:
         if _read(path).get("pid") == os.getpid():
-            with contextlib.suppress(OSError):
-                path.unlink()
+            for file in (path, data_dir / PROGRAMS / KEEP):
+                with contextlib.suppress(OSError):
+                    file.unlink()
 
 
 def of(data_dir: Path) -> str | None:
@@ -37,6 +39,28 @@ def of(data_dir: Path) -> str | None:
     pid, ticks, address = found.get("pid"), found.get("ticks"), found.get("address")
     here = found.get("boot_id") == boot_id() and isinstance(pid, int) and isinstance(ticks, int) and alive(pid, ticks)
     return address if here and isinstance(address, str) else None
+
+
+def stay(data_dir: Path, pid: int, *, longer: bool = False) -> None:
+    """A dashboard that ends with the programs that it was started for is not to end before this one, and no longer by itself where it is
+    to stay `longer`. A folder that takes no file costs only that."""
+    with contextlib.suppress(OSError):
+        folder = data_dir / PROGRAMS
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (folder / (KEEP if longer else f"{pid}-{start_ticks(pid)}")).touch(0o600)
+
+
+def is_to_stay(data_dir: Path) -> bool:
+    """Whether such a program lives; what is left of others is removed."""
+    found = False
+    for path in (data_dir / PROGRAMS).glob("*"):
+        pid, _, ticks = path.name.partition("-")
+        if path.name == KEEP or (pid.isdigit() and ticks.isdigit() and alive(int(pid), int(ticks))):
+            found = True
+        else:
+            with contextlib.suppress(OSError):
+                path.unlink()
+    return found
 
 
 def _read(path: Path) -> dict[str, object]:

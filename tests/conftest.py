@@ -195,16 +195,22 @@ def _serve_asset(route: Route) -> None:
         route.fulfill(body="<!doctype html>", content_type="text/html")
 
 
+def standing(page: Page, selector: str) -> FloatRect:
+    """Where that stands, once it moves no longer."""
+
+    def still() -> FloatRect | None:
+        before = page.locator(selector).bounding_box()
+        page.wait_for_timeout(150)
+        return before if before == page.locator(selector).bounding_box() else None
+
+    found = wait_for(still, because=f"{selector} moves")
+    assert found is not None
+    return found
+
+
 def drag(page: Page, lo: float, hi: float) -> None:
     """Over the lanes, from one share of their width to another, once they stand still."""
-
-    def standing() -> FloatRect | None:
-        before = page.locator(".surface").bounding_box()
-        page.wait_for_timeout(150)
-        return before if before == page.locator(".surface").bounding_box() else None
-
-    surface = wait_for(standing, because="the lanes move")
-    assert surface is not None
+    surface = standing(page, ".surface")
     at = [surface["x"] + share * surface["width"] for share in (lo, hi)]
     page.mouse.move(at[0], surface["y"] + 20)
     page.mouse.down()

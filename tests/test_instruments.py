@@ -94,11 +94,13 @@ def test_on_a_cpu_every_step_is_one_line_with_its_phases_and_is_told_at_once(log
 
 def test_what_a_gpu_tells_late_stands_at_the_step_and_time_it_belongs_to(log: RunLog) -> None:
     gpu = SimulatedGpu()
+    begun_s: list[float] = []
     ended_s: list[float] = []
     with Instruments(log, CPU, GpuClock(gpu)) as instruments:
         for step in range(3):
             with instruments.phases["forward"]:
                 gpu.launch(0.05)
+            begun_s.append(time())
             assert instruments.end_step(step, {"train/loss": torch.tensor(step / 4), "train/lr": 0.5}) == []
             ended_s.append(time())
     lines = metrics_of(log)
@@ -106,7 +108,8 @@ def test_what_a_gpu_tells_late_stands_at_the_step_and_time_it_belongs_to(log: Ru
     known, late = lines[:3], lines[3:]
     assert all("train/lr" in line and "train/loss" not in line for line in known)
     assert [line["train/loss"] for line in late] == [0, 0.25, 0.5]
-    assert [line["time_s"] for line in late] == [line["time_s"] for line in known] == pytest.approx(ended_s, abs=0.01)
+    assert [line["time_s"] for line in late] == [line["time_s"] for line in known]
+    assert all(begun <= line["time_s"] <= ended for line, begun, ended in zip(late, begun_s, ended_s, strict=True))
     assert [line["gpu_phase/forward_s"] for line in late] == pytest.approx([0.05] * 3, abs=0.005)
     assert {"gpu/idle_s", "host_lead_s"} < late[1].keys()
 
@@ -115,11 +118,13 @@ def test_a_collection_of_the_oldest_generation_is_an_event_and_a_younger_one_is_
     with Instruments(log, CPU) as instruments:
         instruments.end_step(6, {})
         gc.collect(1)
+        began_s = time()
         gc.collect()
+        took_s = time() - began_s
     gc.collect()
     (event,) = events_of(log, "gc")
     assert event["step"] == 7
-    assert 0 < event["seconds"] < 5
+    assert 0 < event["seconds"] <= took_s
     assert event["text"].startswith("generation 2, ")
 
 

@@ -223,7 +223,10 @@ def test_whichever_answer_of_the_page_comes_late_nothing_is_lost_and_nothing_com
 
     page.route(f"**/api/v1/{late}?*", hold)
     page.goto(f"{running.address}/?run=a")
-    page.wait_for_timeout(1500)
+    for _ in range(600):
+        page.wait_for_timeout(100)
+        if held and page.locator(".tail .bar").count() == (late != "logs"):
+            break
     assert held
     with path.open("ab") as file:
         file.write(b"\r 45%|\rsecond\nthird\n\r50%|")

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 from playwright.sync_api import Page
 
-from tests.conftest import Dashboard, dashboard, drag, script, wait_for
+from tests.conftest import Dashboard, dashboard, drag, script, standing, wait_for
 
 TRAINER = """
 import sys, time
@@ -54,10 +54,9 @@ def address(page: Page) -> dict[str, str]:
 
 def test_a_lane_is_dragged_by_its_name_and_the_browser_remembers(running: Dashboard, page: Page) -> None:
     open_live(running, page)
+    standing(page, '[data-lane="grad_norm"]')
     before = lanes(page)
-    name, above = (page.locator(f'[data-lane="{lane}"]').bounding_box() for lane in ("grad_norm", before[0]))
-    assert name is not None
-    assert above is not None
+    name, above = (standing(page, f'[data-lane="{lane}"]') for lane in ("grad_norm", before[0]))
     page.mouse.move(name["x"] + 30, name["y"] + 12)
     page.mouse.down()
     page.mouse.move(above["x"] + 30, above["y"] + 2, steps=20)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
 
 from collectors.process.proc import alive, ancestors, descendants, start_ticks
 from dashboard.commands.run import beyond
@@ -255,3 +260,56 @@ def test_the_command_says_where_to_put_itself_and_runs_the_program_all_the_same(
     ) and "srun ... deepseek-dashboard run -- python train.py" in done.stderr
     quiet = [*RUN, "--quiet", "--log-dir", str(tmp_path / "logs"), "--", str(program)]
     assert subprocess.run(quiet, capture_output=True, text=True).stderr == ""
+
+
+def watched(folder: Path, *words: str, flags: Sequence[str] = ()) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "app.py"), "run", "--log-dir", str(folder / "logs"), *flags, "--", *words]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def address_in(line: str) -> str:
+    found = re.search(r"http://\S+", line)
+    assert found, line
+    return found[0]
+
+
+def answers(address: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/healthz", timeout=5):
+        return True
+    return False
+
+
+def test_the_address_answers_as_soon_as_it_is_said_and_the_end_says_how_to_see_it_again(tmp_path: Path) -> None:
+    with watched(tmp_path, "sh", "-c", "read line < /dev/null; sleep 8; exit 3") as process:
+        assert process.stderr is not None
+        address = address_in(process.stderr.readline())
+        assert answers(address)
+        rest = process.stderr.read()
+    assert process.returncode == 3 and rest.strip().endswith(f"deepseek-dashboard --log-dir {tmp_path / 'logs'}"), rest
+    wait_for(lambda: not answers(address), because="it goes on without a program and without a page")
+
+
+def test_a_dashboard_stays_for_a_program_that_came_later_and_while_a_page_is_open(tmp_path: Path, page: Page) -> None:
+    first = watched(tmp_path, "sleep", "6")
+    assert first.stderr is not None
+    address = address_in(first.stderr.readline())
+    second = watched(tmp_path, "sleep", "16")
+    assert second.stderr is not None
+    assert address_in(second.stderr.readline()) == address
+    first.communicate()
+    time.sleep(5)
+    assert answers(address), "it ended with the first program"
+    page.goto(address)
+    second.communicate()
+    time.sleep(5)
+    assert answers(address), "it ended under the eyes of its user"
+    page.close()
+    wait_for(lambda: not answers(address), because="it goes on without a program and without a page")
+
+
+def test_a_port_that_another_program_has_is_said_and_the_program_runs(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = watched(tmp_path, "sh", "-c", "sleep 5; echo done", flags=["--port", str(port)])
+        out, err = done.communicate()
+    assert out == "done\n" and "no dashboard" in err and f"port {port} is taken" in err, err

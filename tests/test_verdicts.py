@@ -93,7 +93,7 @@ def test_who_lost_more_than_the_step_did_is_not_told_as_a_part_of_it(store: Stor
     """Other work took less meanwhile: `+100 of +60 ms` would be no share."""
     run(store, (80, NORMAL), (10, SLOW))
     verdict = blame(store, 82, 85)
-    for slowdown_s, said in ((0.09, "100 % of the lost time: "), (0.06, "More than all of the lost time: ")):
+    for slowdown_s, said in ((0.09, "All of the lost time: "), (0.06, "More than all of the lost time: ")):
         sentence = worded(replace(verdict, slowdown_s=slowdown_s)).sentence
         assert sentence.startswith(said), sentence
     assert sentence.endswith("+100 ms a step; the step takes +60 ms, since other work takes less.")

@@ -27,7 +27,8 @@ import { nameOf } from "../flame/tree.js";
 /** @typedef {import("../flame/tree.js").Flame} Flame */
 /** @typedef {import("../flame/tree.js").Tree} Tree */
 
-const MORE_THAN_ALL = 1.25; // of the lost time: other work takes less meanwhile
+const MOSTLY = 0.8; // of the asked seconds
+const [ALL, MORE_THAN_ALL] = [1.02, 1.25]; // of the lost time: then other work takes less meanwhile
 const FEW_SAMPLES = 50;
 const LEAST_SAME = 0.97; // the sentence and the frame below it say about the same share
 const BY_GRAPH = new Set(["line", "collective_wait", "unknown", "no_difference"]); // the others have evidence that no graph shows
@@ -44,7 +45,7 @@ export function sentence({ sentence, function: name, file, line }) {
 }
 
 /** The basis of a verdict, in words. @type {Record<string, string>} */
-const BASES = { stacks: "from stacks and GPU counters, without steps", steps: "from stacks and the steps that the script logs" };
+const BASES = { stacks: "from stacks and GPU counters, without steps", steps: "from stacks and the steps of the log" };
 
 /** The contradiction of sentence and graph, the confidence, and the basis of comparison. @param {Blame} blame @param {boolean} chosen a user chose what to compare with @param {Tree | null} tree that is drawn */
 export function basis(blame, chosen, tree) {
@@ -101,8 +102,14 @@ export function facts({ evidence }) {
  */
 export function ownWords(flame, tree, { asked, now, growing, comparable = tree }) {
   const lost = comparable && comparable.samples >= FEW_SAMPLES ? mostLost(comparable) : null;
-  const said = lost && comparable ? ofLoss(lost, comparable) : ofShare(tree, now ? `the last ${duration(asked.to - asked.from)}` : "this window");
+  const said = lost && comparable ? ofLoss(lost, comparable) : ofShare(tree, now ? lastOf(flame, asked) : "this window");
   return { said, aside: worth(flame, asked, growing, lost ? "Beside normal" : "Share of the main thread’s time") };
+}
+
+/** What the share of the last seconds is a share of: less than all where the run began or ended in them. @param {Flame | null} flame @param {{from: number, to: number}} asked */
+function lastOf(flame, { from, to }) {
+  const sampled_s = flame?.hz ? flame.samples / flame.hz : Infinity;
+  return sampled_s < MOSTLY * (to - from) ? `the ${duration(sampled_s)} that were sampled` : `the last ${duration(to - from)}`;
 }
 
 /** Where most of the window went. @param {Tree | null} tree @param {string} whole @returns {(Node | string)[]} */
@@ -121,6 +128,8 @@ function ofLoss({ frame, excess, whole }, tree) {
   if (tree.per === "second") return [share, " of the time spent differently from normal: ", what, `, ${signed(excess)} per second`];
   if (excess > MORE_THAN_ALL * whole)
     return [el("b", { class: "more" }, "More than all"), " of the lost time: ", what, `, ${signed(excess)} a ${tree.per}; the ${tree.per} takes ${signed(whole)}, since other work takes less`];
+  if (excess > ALL * whole)
+    return [el("b", { class: "more" }, "All"), " of the lost time: ", what, `, ${signed(excess)} a ${tree.per}; the ${tree.per} takes ${signed(whole)}`];
   return [share, " of the lost time: ", what, `, ${signedOf(excess, whole)} a ${tree.per}`];
 }
 
@@ -128,7 +137,7 @@ function ofLoss({ frame, excess, whole }, tree) {
 function worth(flame, asked, growing, what) {
   if (!flame) return "";
   if (growing && flame.profile_until !== null && flame.profile_until < asked.to)
-    return `The profile arrives until ${clock(asked.to)}; so far it reaches ${clock(flame.profile_until)}.`;
+    return `Stacks up to ${clock(flame.profile_until)}; those up to ${clock(asked.to)} are on their way.`;
   if (!flame.samples) return flame.note ? "" : "No stack was sampled in this time.";
   if (flame.samples < FEW_SAMPLES) return `Only ${counted(flame.samples, "sample")} in this window: too few to blame a line.`;
   return `${what}, ${flame.sampler} at ${figure(flame.hz, 0)} Hz.`;

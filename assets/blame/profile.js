@@ -6,7 +6,6 @@ import { withNormalOf } from "./borrow.js";
 import { Retry, asked } from "../lib/retry.js";
 
 const NOW_S = 10; // length of the newest profile shown while nothing is selected
-const BEFORE_S = 2; // log lines from this long before a window
 const LINES = 200;
 
 /** @typedef {{from: number, to: number}} Window Unix seconds */
@@ -52,7 +51,7 @@ export class Profile {
       (error) => this.#failed(error),
     );
     this.readLines = newest(
-      (/** @type {Question} */ { run, asked: { from, to } }) => get("logs", { run, from: from - BEFORE_S, to, limit: LINES }),
+      (/** @type {Question} */ { run, asked: { from, to } }) => get("logs", { run, from, to, limit: LINES }),
       ({ lines, total }) => this.sink.showLines(lines, total, ""),
       (error) => this.sink.showLines([], 0, this.#failed(error)),
     );

@@ -58,7 +58,7 @@ function looks({ kind, step, seconds, text = "", ...fields }) {
       return {
         shape: "diamond",
         tone: "dim",
-        label: step ? `ckpt ${step >= 10000 ? `${Math.round(step / 1000)}k` : step}` : "ckpt",
+        label: step != null ? `ckpt ${step >= 10000 ? `${Math.round(step / 1000)}k` : step}` : "ckpt",
       };
     case "overflow":
       return { shape: "cross", tone: "bad", label: "overflow" };

@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import select
+import shlex
 import signal
 import socket
 import sys
@@ -28,6 +29,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126  # exit codes of a shell
 SCRIPT = re.compile(r"[^/]*\.(py|sh)$")
 NAME_LENGTH = 60
 FIRST_PORT = 8080
+ASK_S = 0.05  # how often a dashboard that is being started is asked whether it answers
 FOLDER = "DEEPSEEK_RUN_FOLDER"  # where a RunLog of the same log folder, without a name of its own, writes
 ELSEWHERE = ("docker", "podman", "nerdctl", "kubectl", "srun", "ssh")  # what they start is no child of ours
 BEFORE = ("sudo", "env", "nohup", "nice", "time")  # may stand before them
@@ -57,8 +59,32 @@ def run(parsed: argparse.Namespace) -> int:
     sampler = SAMPLER if os.access(SAMPLER, os.X_OK) else None
     environment = {**environment_of(buffered=parsed.buffered), FOLDER: str(folder)}
     program = Program(words, environment, folder, sampler, parsed.log_dir.resolve())
-    front = Front(keeper.launch(program, terminal), terminal is not None)
-    return front.run(lambda pid: "; ".join(filter(None, (watch(parsed, folder, pid), "" if parsed.quiet else beyond(words)))))
+    say = silent if parsed.quiet else tell
+    own = False  # whether the dashboard is one of ours, which ends with the program
+
+    def started(pid: int) -> None:
+        nonlocal own
+        own = watch(parsed, folder, pid, say) and not parsed.keep
+        say(beyond(words))
+
+    number = Front(keeper.launch(program, terminal), terminal is not None).run(started)
+    if own:
+        say(f"{folder.name} is kept; see it again with: deepseek-dashboard --log-dir {shlex.quote(str(parsed.log_dir))}")
+    if os.WIFSIGNALED(number):
+        end_like(os.WTERMSIG(number))
+    return os.WEXITSTATUS(number)
+
+
+def tell(sentence: str) -> None:
+    """On standard error, below what the program prints; nothing for ""."""
+    if sentence:
+        with contextlib.suppress(OSError):
+            end = "\r\n" if os.isatty(2) else "\n"
+            os.write(2, f"deepseek-dashboard: {sentence}{end}".encode())
+
+
+def silent(sentence: str) -> None:
+    """Of `--quiet`."""
 
 
 def beyond(words: Sequence[str]) -> str:
@@ -70,8 +96,9 @@ def beyond(words: Sequence[str]) -> str:
     return f"{first} starts the program elsewhere, where its stacks are not seen: put the command inside, as in {first} ... deepseek-dashboard run -- python train.py"
 
 
-def watch(parsed: argparse.Namespace, folder: Path, pid: int) -> str:
-    """A dashboard of the log folder: the one that lives already, else one of our own for as long as the program; what the user should know."""
+def watch(parsed: argparse.Namespace, folder: Path, pid: int, say: Callable[[str], None]) -> bool:
+    """A dashboard of the log folder: the one that lives already, else one of our own, for as long as the program; whether it is our own."""
+    import threading
     import webbrowser
 
     from collectors.service import folders
@@ -79,31 +106,54 @@ def watch(parsed: argparse.Namespace, folder: Path, pid: int) -> str:
     from .. import address
 
     if parsed.no_dashboard:
-        return ""
+        return False
     log_dir = parsed.log_dir.resolve()
     data_dir = folders.data_dir_of(log_dir)
     url = address.of(data_dir)
-    if url is None:
-        try:
-            folders.make_private(data_dir)
-            port = parsed.port or free_port()
-            start_dashboard(
-                data_dir, log_dir, port, [*(["--open"] if parsed.open else []), *([] if parsed.keep else ["--beside", str(pid)])]
-            )
-        except OSError as error:
-            return f"no dashboard ({error.strerror}); show the run later with: deepseek-dashboard --log-dir {parsed.log_dir}"
-        url = f"http://127.0.0.1:{port}"
-    elif parsed.open:
-        webbrowser.open(url)
-    return "" if parsed.quiet else f"{url} shows {folder.name}"
+    if url is not None:
+        address.stay(data_dir, pid, longer=parsed.keep)
+        if parsed.open:
+            webbrowser.open(url)
+        say(f"{url} shows {folder.name}")
+        return False
+    port = parsed.port or free_port()
+    flags = [*(["--open"] if parsed.open else []), *([] if parsed.keep else ["--beside"])]
+    try:
+        folders.make_private(data_dir)
+        address.stay(data_dir, pid)
+        started = Starting(data_dir, log_dir, port, flags)
+    except OSError as error:
+        say(f"no dashboard ({error.strerror}); see the run later with: deepseek-dashboard --log-dir {parsed.log_dir}")
+        return False
+    threading.Thread(target=lambda: say(started.outcome(folder.name)), daemon=True).start()
+    return True
 
 
-def start_dashboard(data_dir: Path, log_dir: Path, port: int, flags: Sequence[str]) -> None:
-    import subprocess
+class Starting:
+    """A dashboard that is being started."""
 
-    command = [sys.executable, str(ROOT / "app.py"), "--log-dir", str(log_dir), "--port", str(port), *flags]
-    with (data_dir / "dashboard.log").open("ab") as log:
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    def __init__(self, data_dir: Path, log_dir: Path, port: int, flags: Sequence[str]) -> None:
+        """Raises OSError."""
+        import subprocess
+
+        command = [sys.executable, str(ROOT / "app.py"), "--log-dir", str(log_dir), "--port", str(port), *flags]
+        self._data_dir, self._log = data_dir, data_dir / "dashboard.log"
+        with self._log.open("ab") as log:
+            self._since = log.tell()
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+    def outcome(self, run: str) -> str:
+        """What the user should know, once it answers or has failed."""
+        from .. import address
+
+        while self._process.poll() is None:
+            if (url := address.of(self._data_dir)) is not None:
+                return f"{url} shows {run}"
+            time.sleep(ASK_S)
+        with self._log.open("rb") as log:
+            log.seek(self._since)
+            said = log.read().decode(errors="replace").strip().rpartition("\n")[2].removeprefix("deepseek-dashboard: ")
+        return f"no dashboard: {said or f'it ended with code {self._process.returncode}'}"
 
 
 def free_port() -> int:
@@ -158,11 +208,8 @@ class Front:
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._pending: list[int] = []
 
-    def run(self, started: Callable[[int], str]) -> int:
-        """Until the program has ended: its exit code. Where a signal ended it, the same one ends us.
-
-        `started` is called with the program's pid once it runs, and returns what the user should know, "" for nothing.
-        """
+    def run(self, started: Callable[[int], None]) -> int:
+        """Until the program has ended: its status, as of `waitpid`. `started` is called with its pid once it runs."""
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         for watched in (*FORWARDED, signal.SIGWINCH):
             if signal.getsignal(watched) != signal.SIG_IGN:
@@ -171,18 +218,11 @@ class Front:
         with self._raw():
             ended, number = self._follow(started)
         if ended == FAILED:
-            self._say(f"the program cannot be run: {os.strerror(number)}")
-            return NOT_EXECUTABLE if number == errno.EACCES else NOT_FOUND
-        if os.WIFSIGNALED(number):
-            end_like(os.WTERMSIG(number))
-        return os.WEXITSTATUS(number)
+            tell(f"the program cannot be run: {os.strerror(number)}")
+            return (NOT_EXECUTABLE if number == errno.EACCES else NOT_FOUND) << 8
+        return number
 
-    def _say(self, sentence: str) -> None:
-        with contextlib.suppress(OSError):
-            end = "\r\n" if os.isatty(2) else "\n"
-            os.write(2, f"deepseek-dashboard: {sentence}{end}".encode())
-
-    def _follow(self, started: Callable[[int], str]) -> tuple[bytes, int]:
+    def _follow(self, started: Callable[[int], None]) -> tuple[bytes, int]:
         """The message that says how it ended."""
         while True:
             readable: list[int | socket.socket] = [self._keeper, self._woken, *([self._input] if self._input >= 0 else [])]
@@ -197,8 +237,8 @@ class Front:
                 if not message:
                     raise Mistake("the program's keeper was killed; the program may go on")
                 kind, (number,) = message[:1], NUMBER.unpack(message[1:])
-                if kind == STARTED and (sentence := started(number)):
-                    self._say(sentence)
+                if kind == STARTED:
+                    started(number)
                 elif kind == STOPPED:
                     self._stop()
                 elif kind in (ENDED, FAILED):

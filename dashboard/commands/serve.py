@@ -13,13 +13,12 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from collectors.options import FLAGS, CollectorOptions, add_flags, options_of
-from collectors.process.proc import alive, start_ticks
 from collectors.process.second_names import USUAL
 from collectors.service import folders
 from collectors.service.keeper import Keeper
@@ -48,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_flags(parser, [name for name in FLAGS if name not in ("log_dir", "only")])
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
-    parser.add_argument("--beside", type=int, help=argparse.SUPPRESS)  # end soon after this process has
+    parser.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # end when it is not needed any more
     parser.add_argument("--demo", action="store_true", help="start a small real training run and watch it")
 
 
@@ -57,7 +56,7 @@ def run(parsed: argparse.Namespace) -> int:
     where = names_of(parsed, options)
     listener = listen(parsed.host, parsed.port)
     with contextlib.suppress(KeyboardInterrupt):
-        serve(listener, options, where=where, demo=parsed.demo, browse=parsed.open, beside=parsed.beside)
+        serve(listener, options, where=where, demo=parsed.demo, browse=parsed.open, ends=parsed.beside)
     leave()
 
 
@@ -155,7 +154,7 @@ def serve(
     where: str,
     demo: bool,
     browse: bool = False,
-    beside: int | None = None,
+    ends: bool = False,
 ) -> None:
     """Until Ctrl-C; ends all children."""
     memory.give_back()
@@ -166,9 +165,7 @@ def serve(
         if demo:
             children.callback(begin_demo(options).stop)
         children.enter_context(address.written(options.data_dir, address_of(listener)))
-        if beside is not None:
-            threading.Thread(target=end_after, args=(beside,), name="beside", daemon=True).start()
-        run_web(listener, options, keeper, where=where, browse=browse)
+        run_web(listener, options, keeper, where=where, browse=browse, ends=ends)
 
 
 def leave() -> NoReturn:
@@ -179,7 +176,7 @@ def leave() -> NoReturn:
     os._exit(0)
 
 
-def run_web(listener: socket.socket, options: CollectorOptions, keeper: Keeper, *, where: str, browse: bool) -> None:
+def run_web(listener: socket.socket, options: CollectorOptions, keeper: Keeper, *, where: str, browse: bool, ends: bool) -> None:
     gc.disable()  # what is loaded now stays: to look for garbage in it meanwhile is a fifth of the start
     from collectors.store.open import open_store
 
@@ -196,6 +193,9 @@ def run_web(listener: socket.socket, options: CollectorOptions, keeper: Keeper, 
     gc.freeze()
     gc.enable()
     threading.Thread(target=announce, args=(listener, where, browse), name="announce", daemon=True).start()
+    if ends:
+        is_open = lambda: bool(server.server_state.connections)  # noqa: E731
+        threading.Thread(target=end_unneeded, args=(options.data_dir, is_open), name="beside", daemon=True).start()
     try:
         server.run(sockets=[listener])
     finally:
@@ -215,12 +215,12 @@ def without(package: str) -> Iterator[None]:
         del sys.modules[package]
 
 
-def end_after(pid: int) -> None:
-    """End this process once another one is gone, and its last lines are read."""
-    ticks = start_ticks(pid)
-    while ticks is not None and alive(pid, ticks):
+def end_unneeded(data_dir: Path, is_open: Callable[[], bool]) -> None:
+    """End this process once no program needs it, their last lines are read, and no page is open."""
+    unneeded_s = 0.0
+    while unneeded_s < LAST_LINES_S:
         time.sleep(BESIDE_S)
-    time.sleep(LAST_LINES_S)
+        unneeded_s = 0.0 if address.is_to_stay(data_dir) or is_open() else unneeded_s + BESIDE_S
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -4,7 +4,7 @@ import { el, setClass } from "../../lib/dom.js";
 import { clock } from "../../lib/format.js";
 
 /** @typedef {{time_s: number | null, level: number, file: string, text: string, rank: number | null, number: number}} Line */
-/** @typedef {Line & {ranks: number[]}} Fold one line that several ranks have written */
+/** @typedef {Line & {ranks: number[], files: string[], lines: number}} Fold one line that several ranks have written, or one program into several files */
 
 const LEVELS = /** @type {[number, string, string][]} */ ([
   [40, "ERR", "bad"],
@@ -21,7 +21,7 @@ const CONTROL = /[\x00-\x08\x0b-\x1f\x7f]/g;
 const COLOURS = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
 const CODE = { reset: 0, bold: 1, faint: 2, notBold: 22, foreground: 30, extended: 38, normal: 39, background: 48, bright: 90 };
 
-/** Equal lines of several ranks as one. @param {Line[]} lines oldest first @returns {Fold[]} */
+/** Equal lines of several ranks, or in several files, as one. @param {Line[]} lines oldest first @returns {Fold[]} */
 export function folded(lines) {
   /** @type {Map<string, Fold>} */
   const newest = new Map();
@@ -32,18 +32,22 @@ export function folded(lines) {
     const key = `${level} ${text.replace(STAMP, "")}`;
     const row = newest.get(key);
     const together = row && Math.abs((time_s ?? 0) - (row.time_s ?? 0)) <= TOGETHER_S;
-    if (row && together && rank !== null && !row.ranks.includes(rank)) {
-      row.ranks.push(rank);
+    const newRank = rank !== null && !row?.ranks.includes(rank);
+    const newFile = !row?.files.includes(line.file);
+    if (row && together && (newRank || newFile)) {
+      if (newRank) row.ranks.push(rank);
+      if (newFile) row.files.push(line.file);
+      row.lines++;
       continue;
     }
-    rows.push({ ...line, ranks: rank === null ? [] : [rank] });
-    if (rank !== null) newest.set(key, rows[rows.length - 1]);
+    rows.push({ ...line, ranks: rank === null ? [] : [rank], files: [line.file], lines: 1 });
+    newest.set(key, rows[rows.length - 1]);
   }
   return rows;
 }
 
 /** How many lines these rows are. @param {Fold[]} rows */
-export const linesIn = (rows) => rows.reduce((sum, { ranks }) => sum + Math.max(1, ranks.length), 0);
+export const linesIn = (rows) => rows.reduce((sum, { lines }) => sum + lines, 0);
 
 /** `[2, 0, 1, 5] -> "ranks 0-2, 5"` @param {number[]} ranks */
 export function rankNames(ranks) {

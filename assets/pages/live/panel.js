@@ -6,13 +6,13 @@ import { copyButton, el, setClass, setText } from "../../lib/dom.js";
 import { FlameGraph } from "../../flame/flame.js";
 import { capital, clock, count, counted, duration, figure, stepRange } from "../../lib/format.js";
 import { legendOfDifference, legendOfKinds } from "../../flame/legends.js";
-import { folded, linesIn, logLine, pointLine, timeOf } from "./log.js";
+import { folded, logLine, pointLine, timeOf } from "./log.js";
 import { paintedFlame } from "../../lib/painted.js";
 import { grip } from "./sheet.js";
 import { Tree, nameOf } from "../../flame/tree.js";
 import { TroubleBox } from "../../blame/trouble.js";
 
-const LINES = 8;
+const LOUD = 30; // level of a warning: the first one comes into sight
 
 /** @typedef {import("../../flame/tree.js").Flame} Flame */
 /** @typedef {import("../../blame/blame.js").Blame} Blame */
@@ -207,19 +207,16 @@ export class Panel {
 
   /** @param {import("./log.js").Line[]} lines of the window, oldest first @param {number} total @param {string} trouble why there are none */
   showLines(lines, total, trouble) {
-    const kept = choose(folded(lines));
-    this.lines.replaceChildren(...kept.map((line) => logLine(line, { file: false })));
+    const rows = folded(lines);
+    this.lines.replaceChildren(...rows.map((line) => logLine(line, { file: false })));
+    const loud = /** @type {HTMLElement | undefined} */ (this.lines.children[rows.findIndex(({ level }) => level >= LOUD)]);
+    this.lines.scrollTop = loud ? loud.offsetTop - this.lines.offsetTop : 0;
     if (trouble) setText(this.lineCount, trouble);
-    else setText(this.lineCount, total ? `${linesIn(kept)} of ${count(total)} lines, from 2 s before` : "no lines, from 2 s before");
+    else if (total > lines.length) setText(this.lineCount, `the last ${count(lines.length)} of ${count(total)} lines`);
+    else setText(this.lineCount, total ? counted(total, "line") : "no lines");
   }
 }
 
-/** Warnings and errors are kept if not all lines fit. @param {import("./log.js").Fold[]} lines */
-function choose(lines) {
-  const loud = lines.filter(({ level }) => level >= 30).slice(0, LINES);
-  const rest = lines.filter((line) => !loud.includes(line)).slice(0, LINES - loud.length);
-  return lines.filter((line) => loud.includes(line) || rest.includes(line));
-}
 
 /** @param {import("./evidence.js").Fact} fact */
 function factRow({ name, window, rest, digits }) {

@@ -9,7 +9,7 @@ from ..stacks.owning import file_name
 from .verdict import GpuLook, HostLook, Verdict
 
 NOTABLY = 1.1  # times the size
-MORE_THAN_ALL = 1.25  # of the lost time: other work takes less meanwhile
+ALL, MORE_THAN_ALL = 1.02, 1.25  # of the lost time: then other work takes less meanwhile
 
 
 def worded(verdict: Verdict, gpu: GpuLook | None = None, host: HostLook | None = None) -> Verdict:
@@ -71,6 +71,8 @@ def _line(verdict: Verdict) -> str:
     if excess_s > MORE_THAN_ALL * slowdown_s:
         lost = f"the {verdict.unit_name} takes {signed(slowdown_s)}, since other work takes less"
         return f"More than all of the lost time: {where}, {signed(excess_s)} a {_unit(verdict)}; {lost}{waiting}."
+    if excess_s > ALL * slowdown_s:
+        return f"All of the lost time: {where}, {signed(excess_s)} a {_unit(verdict)}; the {verdict.unit_name} takes {signed(slowdown_s)}{waiting}."
     return f"{share} of the lost time: {where}, {_of(excess_s, slowdown_s)} a {_unit(verdict)}{waiting}."
 
 
