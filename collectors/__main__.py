@@ -190,6 +190,7 @@ class Collectors:
 
     def _verbs(self) -> dict[str, Verb]:
         return {
+            "ping": lambda: True,
             "status": self._status,
             "watch": self._watch,
             "profile": self._switch_profile,

@@ -6,6 +6,7 @@ import argparse
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -26,11 +27,12 @@ from collectors import VERSION
 from collectors.options import CollectorOptions
 from collectors.process.proc import boot_id, pid_namespace, start_ticks
 from collectors.service import folders, lock
+from collectors.service import keeper as keeper_module
 from collectors.service.control import MOST_CONNECTIONS, ControlError, ControlServer, ask, short_path
 from collectors.service.keeper import Keeper
 from dashboard.commands.command import Mistake
 from dashboard.commands.serve import prepare
-from tests.conftest import Dashboard, dashboard, wait_for
+from tests.conftest import ROOT, Dashboard, dashboard, wait_for
 
 NOBODY = 65534
 LINE = '{"time_s": 1764000000.25, "step": %d, "train/loss": 2.5}\n'
@@ -286,6 +288,28 @@ def test_a_stopped_collector_is_said_to_be_stopped_and_replaced(running: Dashboa
     with (running.log_dir / "a.jsonl").open("a") as file:
         file.write(LINE % 2)
     wait_for(lambda: running.values("a", "train/loss") == [2.5, 2.5])
+
+
+def test_a_collector_that_answers_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked whether it is there; one that never was would be replaced after some minutes."""
+    for name, seconds in {"ASK_EVERY_S": 0.2, "STARTING_S": 15.0, "SILENT_S": 5.0}.items():
+        monkeypatch.setattr(keeper_module, name, seconds)
+    (tmp_path / "logs").mkdir()
+    keeper = Keeper(CollectorOptions(tmp_path / "logs", tmp_path / "logs" / ".deepseek", profile=False))
+    keeper.start()
+    try:
+        wait_for(lambda: keeper._has_answered, because="no answer is noticed")
+        child = keeper._child
+        time.sleep(6)
+        assert keeper._child is child and child is not None and child.poll() is None and not keeper.note()
+    finally:
+        keeper.stop()
+
+
+def test_whatever_is_asked_of_the_collector_is_a_question_that_it_knows() -> None:
+    asked = {verb for path in ROOT.glob("[cd]*/**/*.py") for verb in re.findall(r'\bask\([\w.]+, "(\w+)"', path.read_text())}
+    known = set(re.findall(r'^            "(\w+)": ', (ROOT / "collectors/__main__.py").read_text(), re.MULTILINE))
+    assert {"ping", "status", "watch"} <= asked <= known
 
 
 @pytest.fixture

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,8 +24,34 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def gathering(place: Path) -> SecondNames:
-    return SecondNames(place / "logs/run", beside(place, place / "logs"))
+MADE: list[SecondNames] = []
+
+
+@pytest.fixture(autouse=True)
+def _ended() -> Iterator[None]:
+    yield
+    while MADE:
+        MADE.pop().close()
+
+
+def gathering(place: Path, run: str = "run") -> SecondNames:
+    MADE.append(SecondNames(place / "logs" / run, beside(place, place / "logs")))
+    return MADE[-1]
+
+
+@contextmanager
+def another(code: str) -> Iterator[None]:
+    """A process outside of this one's tree that has run this."""
+    code = f"import os, time\nif os.fork(): os._exit(0)\n{code}\nprint(os.getpid(), flush=True)\ntime.sleep(600)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    process.wait()
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        process.stdout.close()
 
 
 def write(path: Path, text: str = "step,loss\n1,0.5\n") -> Path:
@@ -78,6 +110,46 @@ def test_what_was_there_before_and_what_is_no_log_is_left_alone(place: Path) -> 
     os.mkfifo(place / "outputs/pipe.csv")
     gathered.look()
     assert names(place) == []
+
+
+def test_what_a_program_before_wrote_is_not_its_own(place: Path) -> None:
+    """However shortly before."""
+    write(place / "runs/before/results.csv")
+    time.sleep(0.1)
+    gathered = gathering(place)
+    gathered.look()
+    write(place / "runs/mine/results.csv")
+    gathered.look()
+    assert names(place) == ["results.csv"] and (place / "logs/run/results.csv").samefile(place / "runs/mine/results.csv")
+
+
+def test_what_another_process_writes_is_not_its_own(place: Path) -> None:
+    path = write(place / "runs/other/results.csv")
+    with another(f"file = open({str(path)!r}, 'a')"):
+        gathered = gathering(place)
+        os.utime(path)
+        gathered.look()
+    os.utime(path)
+    gathered.look()
+    assert names(place) == [], "nor later, when nobody has it open"
+
+
+def test_of_two_watched_programs_in_one_folder_each_gets_what_it_has_open(place: Path) -> None:
+    first, second = gathering(place), gathering(place, "second")
+    with write(place / "runs/a/results.csv").open("a"):
+        first.look()  # this process is both programs
+        write(place / "outputs/closed.csv")
+        first.look()
+        assert names(place) == ["results.csv"]
+        write(place / "runs/a/more/results.csv")
+        first.look()
+    assert names(place) == ["results.csv"], "a folder below is a run of its own"
+    write(place / "runs/a/hparams.yaml")
+    second.close()
+    first.look()
+    write(place / "runs/later/results.csv")
+    first.look()
+    assert names(place) == ["hparams.yaml", "later/results.csv", "results.csv"], "doubts stay, also when it is alone"
 
 
 def test_the_log_folder_is_never_gathered_into_itself(tmp_path: Path) -> None:

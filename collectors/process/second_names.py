@@ -1,7 +1,10 @@
 """Logs that a program writes into the usual folders beside it (`runs`, `lightning_logs`) get a second name in the folder of its run.
 
 Standard library only: the keeper looks, with the rights of the user, in a thread of its own: a slow disk holds up no output. A second name (a hard link) costs no space, follows what is
-appended or written anew, and leaves the program's own files as they are. What was there before the program is not its own.
+appended or written anew, and leaves the program's own files as they are.
+
+What was there before the program is not its own, nor what another process has open for writing. Where another watched program works in the same folder,
+only what this one was seen to have open is its own, and what lies in a folder with such a file.
 
     runs/fashion_2026/events.out.tfevents.1   the first folder of the program is its run:   <run>/events.out.tfevents.1
     lightning_logs/version_4/metrics.csv      a further one is a folder of its run:          <run>/version_4/metrics.csv
@@ -13,11 +16,14 @@ import heapq
 import itertools
 import os
 import re
+import socket
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from .proc import descendants
 
 USUAL = ("logs", "runs", "lightning_logs", "outputs", "wandb", "mlruns", "trainer_output")  # log folders of training frameworks
 NAMES = re.compile(
@@ -28,7 +34,10 @@ LEFT_OUT = "mlruns"  # a file store is a tree of many runs
 LOOK_S, LOOK_SHARE = 0.5, 0.01  # how often: at most, and of a core
 MOST_LINKS = 200  # of a program
 MOST_FOLDERS, MOST_ENTRIES = 300, 20_000  # of one look; of one folder
-SINCE_S = 2.0  # file systems round times
+MOST_DOUBTS = 10_000  # folders and files that may be another program's
+SLACK_NS = 50_000_000  # between the program's first file and the one that says that it started; a program before it ended earlier
+WRITES = os.O_WRONLY | os.O_RDWR
+PROC = Path("/proc")
 
 
 class SecondNames:
@@ -37,7 +46,10 @@ class SecondNames:
     def __init__(self, run: Path, beside: Sequence[Path]) -> None:
         """`run` is the folder of the program's run; `beside` are the folders to look into. They need not be there yet."""
         self._run, self._beside = run, beside
-        self._since_s = time.time() - SINCE_S
+        self._since_ns = start_of(run)
+        self._neighbours = Neighbours(beside[0].parent) if beside else None
+        self._own: set[Path] = set()  # folders of the program, and files in the usual folders themselves
+        self._doubts: set[Path] = set()  # of the same, those that were not its own when they were first seen
         self._bases: dict[Path, Path] = {}  # folder of the program -> folder of the run
         self._links: dict[Path, tuple[int, int]] = {}  # our name -> device and inode
 
@@ -49,13 +61,18 @@ class SecondNames:
             self.look()
             ended = wait(max(LOOK_S, (time.monotonic() - begun_s) / LOOK_SHARE))
         self.look()
+        self.close()
 
     def look(self) -> None:
         """Give a second name to what is new."""
         for path, found in self._written():
-            if len(self._links) < MOST_LINKS:
+            if len(self._links) < MOST_LINKS and self._is_own(path, found):
                 with suppress(OSError):  # another file system, a full one, a file that is gone again
                     self._link(path, found)
+
+    def close(self) -> None:
+        if self._neighbours is not None:
+            self._neighbours.close()
 
     def _written(self) -> Iterator[tuple[Path, os.stat_result]]:
         """The user's own regular files that were written since the program started; the newest folders first."""
@@ -72,8 +89,24 @@ class SecondNames:
                     found = entry.stat(follow_symlinks=False)
                     if is_folder:
                         heapq.heappush(folders, (-found.st_mtime, entry.path))
-                    elif stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_mtime >= self._since_s:
+                    elif stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_mtime_ns >= self._since_ns:
                         yield Path(entry.path), found
+
+    def _is_own(self, path: Path, found: os.stat_result) -> bool:
+        """A folder is the program's from its first file on; in the usual folders themselves each file is asked for."""
+        base = base_of(path)
+        what = path if base in self._beside else base
+        if what in self._own:
+            return True
+        if what not in self._doubts and self._neighbours is not None and not self._neighbours.are_there():
+            ours = not is_open(found, others())
+        else:
+            ours = is_open(found, own())
+        if ours:
+            self._own.add(what)
+        elif len(self._doubts) < MOST_DOUBTS:
+            self._doubts.add(what)
+        return ours
 
     def _link(self, path: Path, found: os.stat_result) -> None:
         key, name = (found.st_dev, found.st_ino), self._name_of(path)
@@ -89,11 +122,76 @@ class SecondNames:
     def _name_of(self, path: Path) -> Path:
         base = next((base for base in self._bases if path.is_relative_to(base)), None)
         if base is None:
-            base = path.parent
-            while base.name in PARTS:
-                base = base.parent
+            base = base_of(path)
             self._bases[base] = self._run / base.name if self._bases else self._run
         return self._bases[base] / path.relative_to(base)
+
+
+class Neighbours:
+    """Other watched programs of this user in the same folder: each has a socket of such a name, which goes with it."""
+
+    def __init__(self, working: Path) -> None:
+        found = working.stat()
+        self._prefix = f"deepseek-run-{os.geteuid()}-{found.st_dev:x}-{found.st_ino:x}-"
+        self._own = f"{self._prefix}{os.getpid()}-{id(self):x}"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with suppress(OSError):
+            self._socket.bind(f"\0{self._own}")
+
+    def are_there(self) -> bool:
+        with suppress(OSError):
+            names = re.findall(rf"@({re.escape(self._prefix)}\S+)", (PROC / "net/unix").read_text(errors="replace"))
+            return any(name != self._own for name in names)
+        return False
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def base_of(path: Path) -> Path:
+    """The folder of a run that the file is of: `runs/a/train/events... -> runs/a`."""
+    base = path.parent
+    while base.name in PARTS:
+        base = base.parent
+    return base
+
+
+def start_of(run: Path) -> int:
+    """When the program started by the clock of the file system, nanoseconds: `started.json` is written then."""
+    with suppress(OSError):
+        return (run / "started.json").stat().st_mtime_ns - SLACK_NS
+    return time.time_ns() - SLACK_NS
+
+
+def own() -> Iterator[int]:
+    yield os.getpid()
+    yield from descendants(os.getpid())
+
+
+def others() -> Iterator[int]:
+    """The user's processes that are neither this one nor below it."""
+    ours = set(own())
+    for pid in (int(path.name) for path in PROC.iterdir() if path.name.isdigit()):
+        with suppress(OSError):  # it has ended meanwhile
+            if pid not in ours and (PROC / str(pid)).stat().st_uid == os.geteuid():
+                yield pid
+
+
+def is_open(file: os.stat_result, pids: Iterable[int]) -> bool:
+    """Whether one of these processes has it open for writing."""
+    return any(_has_open(file, PROC / str(pid)) for pid in pids)
+
+
+def _has_open(file: os.stat_result, process: Path) -> bool:
+    with suppress(OSError):
+        for opened in (process / "fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                found = opened.stat()
+                if (found.st_dev, found.st_ino) == (file.st_dev, file.st_ino):
+                    flags = re.search(r"^flags:\s+([0-7]+)", (process / "fdinfo" / opened.name).read_text(), re.MULTILINE)
+                    if flags and int(flags[1], 8) & WRITES:
+                        return True
+    return False
 
 
 def beside(working: Path, log_dir: Path) -> list[Path]:

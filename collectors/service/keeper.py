@@ -58,7 +58,9 @@ class Keeper(threading.Thread):
             elif (code := self._child.poll()) is not None:
                 self._restart(code)
             elif reason := self._why_replace(self._child):
-                self._say(f"The collector (process {self._child.pid}) {reason}; it was replaced, and nothing is lost.")
+                self._say(
+                    f"The collector (process {self._child.pid}) {reason}; it was replaced: curves and log lines are complete, stacks have a gap of some seconds."
+                )
                 self._child.kill()
                 self._child.wait()
                 self._take_over()
