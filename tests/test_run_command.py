@@ -313,3 +313,19 @@ def test_a_port_that_another_program_has_is_said_and_the_program_runs(tmp_path: 
         done = watched(tmp_path, "sh", "-c", "sleep 5; echo done", flags=["--port", str(port)])
         out, err = done.communicate()
     assert out == "done\n" and "no dashboard" in err and f"port {port} is taken" in err, err
+
+
+def test_a_reader_that_leaves_ends_the_program_as_it_would_alone(tmp_path: Path) -> None:
+    program = [*PYTHON, "import time\nwhile True: print('y'); time.sleep(0.01)"]
+    with subprocess.Popen(run(*program, folder=tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == b"y\n"
+        process.stdout.close()
+        assert process.wait(20) == 1 and b"BrokenPipeError" in process.stderr.read()
+
+
+def test_two_dashes_alone_run_a_program(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "app.py"), "--", "sh", "-c", "sleep 2; exit 5"], cwd=tmp_path, capture_output=True
+    )
+    assert done.returncode == 5 and list((tmp_path / "logs").glob("sh-*"))

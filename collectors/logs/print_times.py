@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from itertools import accumulate, groupby
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..process.printed import CHECK, RECORD, times_path
+from ..process.printed import CHECK, GAP_S, RECORD, times_path
 from .formats import Arrival
 from .opening import NotRead, read_file
 
@@ -27,7 +28,7 @@ class PrintTimes(NamedTuple):
     upto: int  # bytes of the file that they are known for
 
     def parts(self, lengths: Sequence[int], start: int) -> list[tuple[int, Arrival | None]]:
-        """How many of the next lines were written at one time each, and when; None where it is not known.
+        """How many of the next lines were written within one record, and when; None where it is not known.
 
         `lengths` are those of lines from byte `start` on, with their newlines; the newline's time is the line's.
         """
@@ -38,8 +39,9 @@ class PrintTimes(NamedTuple):
     def _arrival(self, record: int) -> Arrival | None:
         if record < 0:
             return None
-        time_s = float(self.times_s[record])
-        return Arrival(time_s, time_s)
+        since_s = float(self.times_s[record])
+        until_s = float(self.times_s[record + 1]) if record + 1 < len(self.times_s) else math.inf
+        return Arrival(since_s, min(until_s, since_s + GAP_S))
 
 
 NO_TIMES = PrintTimes(np.empty(0, np.int64), np.empty(0, np.float64), 0)

@@ -265,7 +265,7 @@ class Parent:
         return found
 
     def _take(self, stream: Stream) -> bool:
-        if stream.read():
+        if not (stream.is_unread and self._front_is_there) and stream.read():
             return True
         stream.close()
         self._lost_bytes += stream.lost_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import struct
 import threading
 import time
@@ -25,6 +26,7 @@ class Stream:
         self.source = source
         self.lost_bytes = 0
         self._target, self._terminal = target, terminal
+        self._is_pipe = not terminal and stat.S_ISFIFO(os.fstat(target).st_mode)
         self._kept = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         self._times = TimesFile(times_path(path))
         self._written = os.fstat(self._kept).st_size
@@ -39,6 +41,11 @@ class Stream:
     @property
     def is_full(self) -> bool:
         return not self._broken and sum(map(len, self._waiting)) > MOST_WAITING
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the reader of a pipe has left (`| head`), which the program is to notice as it would alone."""
+        return self._broken and self._is_pipe
 
     def read(self) -> bool:
         """Take what is there; False at the end."""

@@ -19,6 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 2 for a mistake in the command."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends everything in order, like Ctrl-C
     words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["--"]:  # deepseek-dashboard -- python train.py
+        words = ["run", *words]
     named = bool(words) and words[0] in OTHERS
     command = command_in(words[0] if named else MAIN)
     try:

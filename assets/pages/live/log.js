@@ -31,10 +31,10 @@ export function folded(lines) {
     const { rank, text, level, time_s } = line;
     const key = `${level} ${text.replace(STAMP, "")}`;
     const row = newest.get(key);
-    const together = row && Math.abs((time_s ?? 0) - (row.time_s ?? 0)) <= TOGETHER_S;
+    const alike = row && (rank === null) === !row.ranks.length && Math.abs((time_s ?? 0) - (row.time_s ?? 0)) <= TOGETHER_S;
     const newRank = rank !== null && !row?.ranks.includes(rank);
     const newFile = !row?.files.includes(line.file);
-    if (row && together && (newRank || newFile)) {
+    if (alike && (newRank || newFile)) {
       if (newRank) row.ranks.push(rank);
       if (newFile) row.files.push(line.file);
       row.lines++;

@@ -64,13 +64,15 @@ class Text:
         return self._own.state() | ({"ranks": ranks} if ranks else {})
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
-        arrival_s = arrival.until_s if arrival else None
         if not self.tally.lines_read and lines and lines[0].startswith(PROGRAM):
             raise NotMetrics("is a program, not a log")
         records: list[Record] = []
         points: list[Record] = []  # last: the store takes many of a kind faster than both in turn
         wants_numbers = self._wants_numbers()
-        for line in lines:
+        arrival_s = None
+        for place, line in enumerate(lines, 1):
+            if arrival is not None:
+                arrival_s = arrival.at(place, len(lines))
             self.tally.lines_read += 1
             if len(line) > MAX_LINE_BYTES:  # a bar of hours: its last state is enough
                 line = line[line.rfind(b"\r", 0, len(line.rstrip())) + 1 :]
