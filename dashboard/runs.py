@@ -35,6 +35,7 @@ class RunView:
     started_s: float | None
     ranks: RanksSeen
     cwd: str  # of run.json, else of the process; "" where unknown
+    ended_s: float | None = None  # as its files or its end say; None while it lives, and where nothing says so
     about: About = NOTHING
 
 
@@ -82,7 +83,8 @@ class Runs:
         started_s = seconds(run.info.get("started_s")) or min((event.time_s for event in activity.starts), default=run.first_time_s)
         folders = [event.fields.get("cwd") for event in reversed(activity.seen)]
         cwd = next((folder for folder in [run.info.get("cwd"), *folders] if isinstance(folder, str) and folder), "")
-        return RunView(run, state.state, state.reason, state.pid, started_s, ranks, cwd)
+        ends = () if state.state in ALIVE else [event.time_s for event in (*activity.ends, *activity.exits)]
+        return RunView(run, state.state, state.reason, state.pid, started_s, ranks, cwd, max(ends, default=None))
 
     def activity(self, run: Run, lifetimes: list[Event]) -> RunActivity:
         starts, ends, seen, exits = ([event for event in lifetimes if event.kind == kind] for kind in ("start", "end", SEEN, EXIT))

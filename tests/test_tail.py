@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from collectors.logs import followed
 from collectors.logs.followed import BATCH_BYTES, LEAST_BATCH_BYTES
 from collectors.records import Event, LogLine, Offset, Points, RunInfo
 from tests.following import DEADLINE_S, Follower
@@ -58,6 +59,26 @@ def test_a_rotated_file_is_read_to_its_end_and_its_successor_from_the_start(foll
     path.rename(path.with_suffix(".old"))
     write(path, 3)
     assert follower.values(3) == [1, 2, 3]
+
+
+def test_what_is_left_of_a_deleted_giant_is_not_read_and_holds_no_disk(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followed, "DELETED_BYTES", 1 << 20)
+    path = follower.root / "a/train.log"
+    path.parent.mkdir()
+    path.write_bytes(b"x" * 99 + b"\n" + (b"y" * 99 + b"\n") * 100_000)
+    inode = path.stat().st_ino
+    while not any(isinstance(record, LogLine) for record in follower.records):
+        follower.collect()
+    path.unlink()
+    for _ in range(10):
+        follower.collect()
+    read = sum(isinstance(record, LogLine) for record in follower.records)
+    opened = [found.stat().st_ino for found in Path("/proc/self/fd").iterdir() if found.exists()]
+    assert read < 60_000 and inode not in opened
+    path.write_bytes(b"anew\n")
+    while not follower.records or getattr(follower.records[-2], "text", "") != "anew":
+        follower.collect()
+        follower.wake.wait(0.05)
 
 
 @pytest.mark.parametrize("longer", [False, True])

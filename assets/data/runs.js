@@ -54,6 +54,13 @@ export class Runs {
     return run !== null && !ALIVE.has(run.state);
   }
 
+  /** When the shown run last did something that is known: its newest line, or its end. */
+  get last_s() {
+    const { last_time_s, ended_s } = this.current ?? {};
+    const last_s = Math.max(last_time_s ?? -Infinity, ended_s ?? -Infinity);
+    return Number.isFinite(last_s) ? last_s : null;
+  }
+
   /** The run to show: the address's, else the newest that runs, else the newest. */
   async choose() {
     if (!this.list.length) await this.read();

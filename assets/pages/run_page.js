@@ -56,7 +56,7 @@ export class RunPage extends TimePage {
   /** The machine's series that were recorded during a finished run. @param {import("../data/series.js").Meta[]} metas */
   watched(metas) {
     const { current: run, over } = this.runs;
-    const last_s = over ? (run?.last_time_s ?? null) : null;
+    const last_s = over ? this.runs.last_s : null;
     if (last_s === null) return metas;
     const first_s = run?.started_s ?? this.book.origin;
     return metas.filter((meta) => meta.run !== null || ((meta.first_time_s ?? 0) <= last_s && (meta.last_time_s ?? Infinity) >= first_s));
@@ -124,7 +124,7 @@ export class RunPage extends TimePage {
     if (name === null || this.runs.missing) return;
     if (this.range.axis === STEP) this.showNoTimes();
     else if (this.range.window) this.profile.ask(name, this.range.window, done);
-    else this.profile.askNow(name, (over && current?.last_time_s) || this.end_s);
+    else this.profile.askNow(name, (over && this.runs.last_s) || this.end_s);
   }
 
   /** Show that steps have no stacks. */

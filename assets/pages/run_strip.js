@@ -66,7 +66,7 @@ export class RunStrip {
     this.ran.draw(run);
     this.last.draw(run);
     const [word, tone] = STATES[run?.state ?? ""] ?? [run?.state ?? "", "dim"];
-    const lived = run?.started_s ? duration(Math.max(0, (over ? (run.last_time_s ?? now_s) : now_s) - run.started_s)) : "";
+    const lived = run?.started_s ? duration(Math.max(0, (over ? (runs.last_s ?? run.started_s) : now_s) - run.started_s)) : "";
     const length = over && lived ? `after ${lived}` : lived;
     const looks = `${word} ${length} ${run?.state_reason}`;
     if (looks === this.#state) return;

@@ -117,7 +117,7 @@ export class TimePage extends Session {
   /** Where a following view ends: now, or a little behind the end of a run that is over, or behind the newest step. */
   get end_s() {
     if (this.range.axis === STEP) return this.#lastStep + Math.max(1, this.range.span_s * END_ROOM);
-    const last = this.runs.current?.last_time_s;
+    const last = this.runs.last_s;
     return this.runs.over && last
       ? last + this.range.span_s * END_ROOM
       : Math.max(this.runs.now_s, this.book.stepper()?.newest.t ?? 0);
@@ -188,7 +188,7 @@ export class TimePage extends Session {
     const { current: run, now_s, over } = this.runs;
     if (this.range.axis === STEP) return this.range.fit(this.#lastStep - this.book.origin, over);
     const first = run ? run.started_s : this.book.origin;
-    const last = over ? run?.last_time_s : now_s;
+    const last = over ? this.runs.last_s : now_s;
     if (run && !over) this.#lived = run.run;
     const whole = run && over && this.showsWhole && run.run !== this.#lived;
     return this.range.fit(first && last ? last - first : Infinity, over, whole ? Infinity : undefined);

@@ -40,7 +40,7 @@ export class Steering {
   whole() {
     this.range.clear();
     const [lo, hi] = [this.page.first_s(), this.page.end_s()];
-    if (lo < hi) this.range.hold({ lo, hi });
+    if (Number.isFinite(hi - lo) && lo < hi) this.range.hold({ lo, hi });
     this.page.refresh();
   }
 
@@ -102,7 +102,7 @@ export class Steering {
       { keys: ["+", "="], shown: "+", says: "zoom in", run: () => this.zoomCentre(0.5) },
       { keys: ["-"], shown: "-", says: "zoom out", run: () => this.zoomCentre(2) },
       { keys: ["ArrowLeft"], shown: "←", says: "move the window, or the view, back", run: () => this.move(-1) },
-      { keys: ["ArrowRight"], shown: "→", says: "move it on", run: () => this.move(1) },
+      { keys: ["ArrowRight"], shown: "→", says: "move it forward", run: () => this.move(1) },
     ];
   }
 }

@@ -22,6 +22,7 @@ from .opening import NotRead, open_file
 from .print_times import NO_TIMES, print_times_of
 from .run_folder import RunFolder
 
+DELETED_BYTES = 16 << 20  # of a file that was deleted while it was read, that are still read
 BATCH_BYTES = 2 << 20  # read from one file before the next one,
 LEAST_BATCH_BYTES = MAX_LINE_BYTES  # or less if that takes longer than
 BATCH_S = 0.1
@@ -241,7 +242,16 @@ class FollowedFile:
             self._is_judged = self._known.check_head(self._path.name, os.pread(self._descriptor, HEAD_BYTES, 0))
         data = os.pread(self._descriptor, self._batch_bytes + 1, self._offset)
         self.behind = len(data) > self._batch_bytes
+        if self.behind and self._is_deleted():
+            self.behind = False
+            self.close()
+            raise FileNotFoundError
         return data[: self._batch_bytes]
+
+    def _is_deleted(self) -> bool:
+        """Whether nobody can open it any more: more of it than a batch is not worth the reading, and the disk wants its space back."""
+        found = os.fstat(self._descriptor)
+        return not found.st_nlink and found.st_size - self._offset > DELETED_BYTES
 
     def _pace(self, took_s: float) -> None:
         """Adapt the batch size, so that a batch takes the intended time."""

@@ -36,6 +36,7 @@ class RunRow(TypedDict):
     state_reason: str
     pid: int | None
     started_s: float | None
+    ended_s: float | None  # None while it lives, and where nothing says so
     cwd: str
     ranks_seen: list[int]
     world_size: int | None
@@ -191,6 +192,7 @@ def run_row(view: RunView) -> RunRow:
         "state_reason": view.state_reason,
         "pid": view.pid,
         "started_s": view.started_s,
+        "ended_s": view.ended_s,
         "cwd": view.cwd,
         "ranks_seen": view.ranks.seen,
         "world_size": view.ranks.world_size,

@@ -84,7 +84,7 @@ def _of_line(found: Suspect | None, case: Case) -> str:
     if wait := waiting([wait_of(frame) for frame in (found.frame, *found.below)]):
         return f"waits for the {wait.wait.what}"
     text = case.line_of(found.frame.file, found.frame.line)
-    if not found.below and reads_gpu(text):
+    if not found.below and case.gpu is not None and reads_gpu(text):  # without a GPU `.tolist()` waits for nothing
         return "waits for the GPU"
     return "while the main thread waits for its lock" if _below_lock(found, case) else ""
 
