@@ -54,6 +54,8 @@ def why_not(pid: int) -> str:
         return f"process {pid} belongs to user {user}; run the dashboard as {user}"
     if pid in (os.getpid(), os.getppid()):
         return "this is the dashboard itself"
+    if not command_of(pid):
+        return f"process {pid} is a thread of the kernel, which runs no program"
     return ""
 
 

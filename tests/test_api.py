@@ -310,3 +310,11 @@ def test_the_socket_sends_state_at_once_and_only_what_is_new(running: Dashboard)
     (series,) = delta["series"]
     assert (series["run"], series["name"], series["t"], series["v"], series["step"]) == ("live", "x", [T0 + 1], ["NaN"], [2.0])
     assert delta["cursor"] > cursor
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/runs"), ("DELETE", "/api/v1/blame"), ("PUT", "/api/v1/events")])
+def test_a_route_that_does_not_take_the_method_says_so(running: Dashboard, method: str, path: str) -> None:
+    request = urllib.request.Request(running.address + path, method=method, headers={"Origin": running.address})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+    assert refused.value.code == 405 and "does not take that method" in refused.value.read().decode()

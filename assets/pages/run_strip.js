@@ -49,6 +49,7 @@ export class RunStrip {
     this.figures["Step"].draw(count(step), total ? `of ${count(total)}` : "");
     this.figures["Steps/s"].draw(figure(rate, rate !== null && rate < 10 ? 2 : 1), "");
     const left = total && steps_per_s && step !== null && run?.state === "running" ? Math.max(0, total - step) / steps_per_s : null;
+    this.figures["Done in"].element.hidden = standing.runs.over || !total;
     this.figures["Done in"].draw(left === null ? "–" : duration(left), left === null ? "" : doneAt(now_s, left));
     const change = loss !== null && lossBefore !== null && Number.isFinite(loss - lossBefore) ? loss - lossBefore : null;
     this.figures["Loss"].draw(

@@ -17,7 +17,7 @@ const FEW = 3; // with more lines than this, only the highest and the range of t
  * @returns {Row[]}
  */
 export function legend(lane, values, bad, room = Infinity) {
-  const rows = lane.kind === "heat" ? each(lane, values, "box") : lane.kind === "stack" ? stack(lane, values, Math.max(1, Math.min(LAYERS, room - 1))) : lines(lane, values);
+  const rows = lane.kind === "heat" ? /** @type {Row[]} */ (each(lane, values, "box").map(({ label, value }) => ({ label, value }))) : lane.kind === "stack" ? stack(lane, values, Math.max(1, Math.min(LAYERS, room - 1))) : lines(lane, values);
   if (bad) rows.push({ label: `${bad.text} at ${bad.place}`, value: "", tone: "bad" });
   return rows;
 }

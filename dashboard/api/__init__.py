@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
+from starlette.routing import Match
 
 from ..changes import Changes
 from ..queries import NotFound, Queries
@@ -35,5 +36,7 @@ def register(app: FastAPI, queries: Queries) -> None:
     errors.register(app)
 
 
-def _unknown(path: str) -> Response:
+def _unknown(path: str, request: Request) -> Response:
+    if any(route.matches(request.scope)[0] is Match.PARTIAL for route in request.app.routes):
+        raise HTTPException(405)
     raise NotFound(f"no route /api/{path}; /api/docs lists them")

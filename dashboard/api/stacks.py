@@ -212,7 +212,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
     @router.get("/source", response_model=None, summary="Lines of a file of the run's own folder that its profile names")
     def source(
-        file: Annotated[str, Query(max_length=MOST_CHARACTERS, description="as a frame names it")],
+        file: Annotated[str, Query(min_length=1, max_length=MOST_CHARACTERS, description="as a frame names it")],
         run: str = known,
         line: Annotated[int, Query(ge=1, le=MOST_ID)] = 1,
         context: Annotated[int, Query(ge=0, le=MAX_CONTEXT, description="lines on each side")] = 8,

@@ -168,8 +168,8 @@ def free_port() -> int:
 
 def make_run(log_dir: Path, name: str) -> Path:
     """The run's new folder. Raises Mistake."""
-    if name.startswith((".", "/")) or ".." in name.split("/"):
-        raise Mistake(f"{name!r} is no name of a run; leave out leading dots and slashes")
+    if name.startswith((".", "/")) or ".." in name.split("/") or not name.isprintable():
+        raise Mistake(f"{name!r} is no name of a run; leave out leading dots and slashes, and what cannot be printed")
     for number in range(1, 1000):
         folder = log_dir / (name if number == 1 else f"{name}-{number}")
         try:
@@ -178,6 +178,8 @@ def make_run(log_dir: Path, name: str) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise Mistake("the name of the run is too long for a folder; choose a shorter one with --name") from None
             raise Mistake(f"cannot write to {log_dir} ({error.strerror}); choose another folder with --log-dir") from None
     raise Mistake(f"there are a thousand runs {name!r} in {log_dir}; choose another name with --name")
 

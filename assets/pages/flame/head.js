@@ -31,7 +31,7 @@ export class FlameHead {
         "div",
         { class: "actions" },
         copyButton("Copy link", () => location.href),
-        button("folded", "Folded", "E"),
+        button("folded", "Export folded", "E"),
         button("speedscope", "Export to speedscope", "e"),
       ),
     );

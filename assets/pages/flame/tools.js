@@ -161,7 +161,7 @@ export class FlameTools {
       ...phases.map(({ name, seconds, normal_s }) =>
         chip(chosen === name, { phase: name }, name, el("em", { class: tone(seconds, normal_s) }, percent(seconds / whole_s))),
       ),
-      phases.length ? "" : el("span", { class: "dim" }, "this run logs none"),
+      phases.length ? "" : el("span", { class: "dim" }, "this run logs no phases"),
     );
   }
 

@@ -1,7 +1,7 @@
 /** The Live page: the run's lanes, what Python did in a window of them, and the log. */
 
 import { get } from "../../lib/api.js";
-import { TIME } from "../../lib/axis.js";
+import { STEP, TIME } from "../../lib/axis.js";
 import { el } from "../../lib/dom.js";
 import { evidence } from "./evidence.js";
 import { FurtherCurves } from "./further.js";
@@ -132,7 +132,7 @@ export default class Live extends RunPage {
       window,
       this.steps(window, stepper),
       this.pins.has(window),
-      this.runs.over ? "What Python did at the end" : "What Python is doing now",
+      this.range.axis === STEP ? "Stacks" : this.runs.over ? "What Python did at the end" : "What Python is doing now",
       this.range.axis,
     );
     if (window) this.panel.showFacts(evidence(this.book.lanes, this.book.series, stepper, view, window));
