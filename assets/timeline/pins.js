@@ -36,27 +36,22 @@ export class Pins {
     const { window, view } = picture;
     const seen = this.windows.filter((pin) => pin.to > view.lo && pin.from < view.hi && !(window && same(pin, window)));
     const places = seen.map(({ from, to }) => [Math.max(0, this.timeline.x(from)), Math.min(width, this.timeline.x(to))]);
-    const looks = JSON.stringify([seen, places]);
-    if (looks === this.row.dataset.looks) return;
-    this.row.dataset.looks = looks;
-    this.row.replaceChildren(...seen.map((pin, i) => this.#pin(pin, places[i])));
+    const shown = JSON.stringify(seen);
+    if (shown !== this.row.dataset.shown) this.row.replaceChildren(...seen.map((pin) => this.#pin(pin)));
+    this.row.dataset.shown = shown;
+    places.forEach(([x0, x1], i) => {
+      const { style } = /** @type {HTMLElement} */ (this.row.children[i]); // it stays the same one while the axis moves: it may be pressed just now
+      style.left = `${(x0 + x1) / 2}px`;
+      style.minWidth = `${Math.max(1, x1 - x0)}px`;
+    });
   }
 
-  /** @param {Window} window @param {number[]} place px */
-  #pin({ from, to }, [x0, x1]) {
+  /** @param {Window} window */
+  #pin({ from, to }) {
     const { axis } = this.steering.range;
     const length = axis.length(to - from);
-    return el(
-      "button",
-      {
-        class: "pin",
-        type: "button",
-        title: `Pinned: ${axis.range(from, to)}, ${length}`,
-        style: `left:${(x0 + x1) / 2}px;min-width:${Math.max(1, x1 - x0)}px`,
-        onclick: () => this.steering.select(from, to, true),
-      },
-      length,
-    );
+    const title = `Pinned: ${axis.range(from, to)}, ${length}`;
+    return el("button", { class: "pin", type: "button", title, onclick: () => this.steering.select(from, to, true) }, length);
   }
 
   /** Their part of the address. */
