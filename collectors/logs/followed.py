@@ -249,7 +249,7 @@ class FollowedFile:
         return data[: self._batch_bytes]
 
     def _is_deleted(self) -> bool:
-        """Whether nobody can open it any more: more of it than a batch is not worth the reading, and the disk wants its space back."""
+        """Whether it can no longer be opened: more of it than a batch is not worth the reading, and the disk wants its space back."""
         found = os.fstat(self._descriptor)
         return not found.st_nlink and found.st_size - self._offset > DELETED_BYTES
 

@@ -59,7 +59,7 @@ def run(parsed: argparse.Namespace) -> int:
     sampler = SAMPLER if os.access(SAMPLER, os.X_OK) else None
     environment = {**environment_of(buffered=parsed.buffered), FOLDER: str(folder)}
     program = Program(words, environment, folder, sampler, parsed.log_dir.resolve())
-    say = silent if parsed.quiet else tell
+    say = silent if parsed.quiet else aloud
     own = False  # whether the dashboard is one of ours, which ends with the program
 
     def started(pid: int) -> None:
@@ -75,7 +75,7 @@ def run(parsed: argparse.Namespace) -> int:
     return os.WEXITSTATUS(number)
 
 
-def tell(sentence: str) -> None:
+def aloud(sentence: str) -> None:
     """On standard error, below what the program prints; nothing for ""."""
     if sentence:
         with contextlib.suppress(OSError):
@@ -139,7 +139,7 @@ class Starting:
         command = [sys.executable, str(ROOT / "app.py"), "--log-dir", str(log_dir), "--port", str(port), *flags]
         self._data_dir, self._log = data_dir, data_dir / "dashboard.log"
         with self._log.open("ab") as log:
-            self._since = log.tell()
+            self._since = os.fstat(log.fileno()).st_size
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
     def outcome(self, run: str) -> str:
@@ -220,7 +220,7 @@ class Front:
         with self._raw():
             ended, number = self._follow(started)
         if ended == FAILED:
-            tell(f"the program cannot be run: {os.strerror(number)}")
+            aloud(f"the program cannot be run: {os.strerror(number)}")
             return (NOT_EXECUTABLE if number == errno.EACCES else NOT_FOUND) << 8
         return number
 
