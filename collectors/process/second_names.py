@@ -131,8 +131,11 @@ class Neighbours:
     """Other watched programs of this user in the same folder: each has a socket of such a name, which goes with it."""
 
     def __init__(self, working: Path) -> None:
-        found = working.stat()
-        self._prefix = f"deepseek-run-{os.geteuid()}-{found.st_dev:x}-{found.st_ino:x}-"
+        place = ""
+        with suppress(OSError):  # it was removed
+            found = working.stat()
+            place = f"{found.st_dev:x}-{found.st_ino:x}"
+        self._prefix = f"deepseek-run-{os.geteuid()}-{place}-"
         self._own = f"{self._prefix}{os.getpid()}-{id(self):x}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         with suppress(OSError):
