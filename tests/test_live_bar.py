@@ -149,6 +149,15 @@ def test_a_bar_that_is_drawn_twice_at_a_step_counts_once_there(ingest: Ingest) -
     assert of_text(ingest) == [(step, round(1 / (step + 1), 4)) for step in range(1, 20)]
 
 
+def test_a_bar_below_another_one_is_no_flood_of_lines_and_its_metrics_are_a_curve(ingest: Ingest) -> None:
+    """As tqdm draws it: a line down, the state, a line up."""
+    told = [(step, round(1 / step, 4)) for step in range(1, 40)]
+    inner = "".join(f"\n{bar_state(step, loss)}\x1b[A" for step, loss in told)
+    (ingest.root / "a/train.log").write_text(f"begins\n\rEpochs:  33%|###      | 1/3 [00:01<00:02]{inner}\n\x1b[A\rdone\n")
+    ingest.until(lambda: of_text(ingest) == told, "not the curve")
+    assert [line.partition(":")[0] for line in lines(ingest)] == ["begins", "\rEpochs".strip(), "done"]
+
+
 def test_hours_of_states_are_one_line_and_are_not_read_again(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than the mebibyte that a line may have, followed and found."""
     monkeypatch.setattr(followed, "BATCH_BYTES", 64 << 10)

@@ -32,6 +32,7 @@ PROGRAM = b"\x7fELF"  # a.out
 DAY_S = 86_400.0
 FIRST_S = 946_684_800.0  # a stamp before the year 2000 is that of a clock which was never set
 MOST_RANKS = 256  # of a file
+UP = "\x1b[A"  # the cursor goes a line up
 CONTINUATION_S = 5.0  # a line without a stamp shares the time of a stamped line before it for this long
 
 MakeNumbers: TypeAlias = Callable[[int, Mapping[str, Any]], TextNumbers]
@@ -89,7 +90,8 @@ class Text:
                     if not text.strip():
                         voice.entry.blank()
                         continue
-                records.append(self._line(text, arrival_s, rank, voice))
+                if not text.endswith(UP):  # a bar below another one: the next state is written over it
+                    records.append(self._line(text, arrival_s, rank, voice))
                 if voice.numbers is not None and wants_numbers:
                     if is_redrawn:
                         points += self.parse_states(line[: line.rstrip().rfind(b"\r") + 1], text, arrival)
