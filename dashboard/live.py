@@ -11,6 +11,7 @@ import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.concurrency import run_in_threadpool
 
+from collectors.service.beat import committing_s
 from collectors.store.protocol import Delta, StoreError
 
 from .api import PREFIX
@@ -28,8 +29,6 @@ from .subscription import NOTHING, NotASubscription, Subscription, subscription_
 
 POLL_S = 0.04  # the store is asked for changes so often, and only while a socket is open
 DELTA_GAP_S = 0.1  # at most 10 deltas a second; the first after a pause goes out at once
-SETTLE_S = 0.02  # in a steady flow a change waits so long for those of the same beat: the collectors commit one after the other
-STEADY_S = 0.5  # a flow is steady where the last change was no longer ago
 STATE_S = 1.0
 LOOK_SHARE = 0.1  # of the time, at most, for looks at all runs
 WATCH_S = 10.0  # every state reports to the collector that these runs are on view, for so long
@@ -96,13 +95,11 @@ class Hub:
     async def _poll(self) -> None:
         """While there is a client. A look that takes long delays the next state, and no delta."""
         state_due = time.monotonic()
-        changed_s = -STEADY_S
         while self._clients:
             if changed := self._changed():
-                if time.monotonic() - changed_s < STEADY_S:
-                    await asyncio.sleep(SETTLE_S)
+                if (wait_s := committing_s(time.monotonic())) > 0:
+                    await asyncio.sleep(wait_s)
                     self._changed()
-                changed_s = time.monotonic()
                 self._deltas.clear()
                 for client in self._clients:
                     client.wake.set()

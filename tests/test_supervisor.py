@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from collectors.records import Points, Record
-from collectors.service.supervisor import BEAT_S, COALESCE_S, Supervisor, beat_at, rest_s
+from collectors.service.beat import BEAT_S, COMMITTED_S, beat_at, committing_s
+from collectors.service.supervisor import COALESCE_S, Supervisor, rest_s
 from collectors.store.open import open_store
 from collectors.store.sqlite.engine import SqliteStore
 
@@ -113,3 +114,8 @@ def test_in_a_steady_flow_it_rests_until_the_beat() -> None:
     assert rest_s(began=50.01, now=50.05) == pytest.approx(beat_at(50.05) - 50.05)
     assert beat_at(50.05) == pytest.approx(50.2)
     assert rest_s(began=50.05, now=50.195) == COALESCE_S, "a beat that is nearer than that still takes what comes with it"
+
+
+def test_who_reads_what_the_collectors_commit_waits_for_those_of_the_newest_beat_only() -> None:
+    assert committing_s(50.2 + 0.01) == pytest.approx(COMMITTED_S - 0.01, abs=1e-6)
+    assert committing_s(50.2 + 0.1) == committing_s(50.2 + COMMITTED_S + 0.001) == 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -13,10 +12,10 @@ from ..gpu.nvml import StaleLibrary
 from ..records import Record
 from ..store.protocol import Store, StoreError
 from ..store.storing import RefusedRecord, store_all
+from .beat import BEAT_S, beat_at
 from .watchdog import STUCK_S, Naming, Stuck, Watchdog, place_of
 
 COALESCE_S = 0.02  # a woken collector waits this long for more
-BEAT_S = 0.2  # all of them work on the beat: commits at one moment wake the web process, and every page, once
 TURN_S = 0.05  # how long a collector waits for its turn beside the others: one that hangs must not delay them
 BACK_OFF_S = (1.0, 30.0)  # after a failure: the first wait, and the longest
 COMPACT_S = 0.05  # how long packing may hold the store at a time
@@ -239,11 +238,6 @@ class _Worker(threading.Thread):
         if error != self._error:
             log.warning("%s: %s", self.name, error, exc_info=trace)
         self._state, self._error = state, error
-
-
-def beat_at(due: float) -> float:
-    """The first beat at or after that time: the multiples of `BEAT_S` on the monotonic clock, the same for all threads."""
-    return math.ceil(due / BEAT_S) * BEAT_S
 
 
 def rest_s(began: float, now: float) -> float:
