@@ -71,7 +71,7 @@ class Scores:
                     if fault := self._fault(series):
                         self.tally.skip_field(series, fault)
                     else:
-                        yield series, number
+                        yield series, float(number)
 
     def _config(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         config = fields.get("config")
