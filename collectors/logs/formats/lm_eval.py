@@ -55,7 +55,7 @@ class Scores:
         self.tally.first_skip = self.tally.first_skip.removeprefix("line 0: ")  # the file is one value
         records: list[Record] = []
         if new:
-            when_s = self._written_s if time_s is None else time_s
+            when_s = time_s or self._written_s
             records.append(Points(self._run, self._labels, tuple(new), tuple(new.values()), when_s, None))
         if fields and (info := self._take(self._config(fields))) is not None:
             records.append(RunInfo(self._run, info))
@@ -71,7 +71,7 @@ class Scores:
                     if fault := self._fault(series):
                         self.tally.skip_field(series, fault)
                     else:
-                        yield series, float(number)
+                        yield series, number
 
     def _config(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         config = fields.get("config")
