@@ -19,6 +19,7 @@ from collectors.process.proc import (
     command_of,
     embeds_python,
     folder_of,
+    is_kernel_thread,
     printable,
     runs_python,
     start_ticks,
@@ -54,7 +55,7 @@ def why_not(pid: int) -> str:
         return f"process {pid} belongs to user {user}; run the dashboard as {user}"
     if pid in (os.getpid(), os.getppid()):
         return "this is the dashboard itself"
-    if not command_of(pid):
+    if is_kernel_thread(pid):
         return f"process {pid} is a thread of the kernel, which runs no program"
     return ""
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from collectors.process.proc import is_kernel_thread
 from dashboard.attaching import AttachRefused, attach, name_of, why_not
 from tests import fake_nvml
 from tests.conftest import ROOT, Dashboard, dashboard, wait_for
@@ -165,3 +166,11 @@ def test_the_gpus_page_attaches_a_process(tmp_path: Path, page: Page, monkeypatc
             (gpus,) = [rank["gpus"] for rank in running.get(f"/api/v1/run?run=train-{process.pid}")["processes"]]
             assert gpus == list(range(8))
             page.goto("about:blank")
+
+
+def test_a_thread_of_the_kernel_is_no_program() -> None:
+    kernel = next((pid for pid in range(2, 200) if is_kernel_thread(pid)), None)
+    if kernel is None:
+        pytest.skip("this process sees no thread of the kernel")
+    assert "thread of the kernel" in why_not(kernel)
+    assert not is_kernel_thread(os.getpid())

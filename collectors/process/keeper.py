@@ -43,6 +43,7 @@ LEFT_ALONE = (signal.SIGHUP, signal.SIGTTOU, signal.SIGTTIN, signal.SIGPIPE)  # 
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # to the program
 OF_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)  # which Python ignores by itself
 LAST_LOOK_S = 1.0  # for what the program wrote at its end into the folders beside it
+ENDING_S = 0.2  # that a killed command takes to be gone, on a busy machine
 FULL_S = 0.02  # how soon a stream that was full is looked at again
 RESTORED = (*LEFT_ALONE, *PASSED_ON, signal.SIGCHLD, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -264,8 +265,16 @@ class Parent:
 
         return found
 
+    def _front_stays(self) -> bool:
+        """Whether the reader of a pipe left alone, and not together with the command, which may take a moment to end."""
+        if self._front_is_there and select.select([self._front], [], [], ENDING_S)[0]:
+            with contextlib.suppress(OSError):
+                return bool(self._front.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+            return False
+        return self._front_is_there
+
     def _take(self, stream: Stream) -> bool:
-        if not (stream.is_unread and self._front_is_there) and stream.read():
+        if not (stream.is_unread and self._front_stays()) and stream.read():
             return True
         stream.close()
         self._lost_bytes += stream.lost_bytes

@@ -14,6 +14,7 @@ PROC_BYTES = 1 << 16  # more than any file that is read here in one go, but an e
 ENVIRONMENT_BYTES = 1 << 20
 MOST_ANCESTORS = 64
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+PF_KTHREAD = 0x0020_0000  # linux/sched.h
 DEAD_STATES = "ZXx"  # a zombie is only waiting to be reaped
 PYTHON = re.compile(r"python[\d.]*t?d?$")
 FORK_SERVER = b"multiprocessing.forkserver"
@@ -39,6 +40,11 @@ def alive(pid: int, ticks: int, proc: Path = PROC) -> bool:
 def is_stopped(pid: int, proc: Path = PROC) -> bool:
     """Whether a process was stopped by a signal (SIGSTOP, Ctrl-Z)."""
     return _stat(pid, proc)[:1] == ["T"]
+
+
+def is_kernel_thread(pid: int, proc: Path = PROC) -> bool:
+    fields = _stat(pid, proc)
+    return bool(fields) and bool(int(fields[6]) & PF_KTHREAD)
 
 
 def parent(pid: int, proc: Path = PROC) -> int | None:
