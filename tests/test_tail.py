@@ -195,7 +195,7 @@ def test_text_lines_are_followed_with_their_arrival(follower: Follower) -> None:
         follower.wake.wait(0.05)
     line = next(record for record in follower.records if isinstance(record, LogLine))
     assert (line.text, line.file) == ("hello", "train.log")
-    assert before - 0.001 <= line.time_s <= time.time()  # it comes from another clock
+    assert before - 0.011 <= line.time_s <= time.time()  # it comes from the clock of the file system, which ticks
 
 
 def test_a_folder_that_was_copied_is_read_on_and_not_again(follower: Follower, tmp_path_factory: pytest.TempPathFactory) -> None:
