@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from .proc import descendants
+from .proc import PROC, descendants
+from .writers import is_for_writing
 
 USUAL = ("logs", "runs", "lightning_logs", "outputs", "wandb", "mlruns", "trainer_output")  # log folders of training frameworks
 NAMES = re.compile(
@@ -36,8 +37,6 @@ MOST_LINKS = 200  # of a program
 MOST_FOLDERS, MOST_ENTRIES = 300, 20_000  # of one look; of one folder
 MOST_DOUBTS = 10_000  # folders and files that may be another program's
 SLACK_NS = 50_000_000  # between the program's first file and the one that says that it started; a program before it ended earlier
-WRITES = os.O_WRONLY | os.O_RDWR
-PROC = Path("/proc")
 
 
 class SecondNames:
@@ -182,18 +181,16 @@ def others() -> Iterator[int]:
 
 def is_open(file: os.stat_result, pids: Iterable[int]) -> bool:
     """Whether one of these processes has it open for writing."""
-    return any(_has_open(file, PROC / str(pid)) for pid in pids)
+    return any(_has_open(file, pid) for pid in pids)
 
 
-def _has_open(file: os.stat_result, process: Path) -> bool:
+def _has_open(file: os.stat_result, pid: int) -> bool:
     with suppress(OSError):
-        for opened in (process / "fd").iterdir():
+        for opened in (PROC / str(pid) / "fd").iterdir():
             with suppress(OSError):  # closed meanwhile
                 found = opened.stat()
-                if (found.st_dev, found.st_ino) == (file.st_dev, file.st_ino):
-                    flags = re.search(r"^flags:\s+([0-7]+)", (process / "fdinfo" / opened.name).read_text(), re.MULTILINE)
-                    if flags and int(flags[1], 8) & WRITES:
-                        return True
+                if (found.st_dev, found.st_ino) == (file.st_dev, file.st_ino) and is_for_writing(PROC, pid, opened.name):
+                    return True
     return False
 
 
