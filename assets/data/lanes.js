@@ -20,6 +20,7 @@ import { keyOf } from "./series.js";
  * @property {string} [note] the second line; without it, how many points are drawn
  * @property {number} height
  * @property {"lines" | "stack" | "heat"} kind
+ * @property {boolean} [rate] draws the steps per second of its series, not their values
  * @property {"percent" | "zero" | "robust" | "log"} y
  * @property {number} scale from the series' unit to the lane's
  * @property {number} [digits] after the point, in the values; without them, as many as say something
@@ -184,6 +185,7 @@ function knownLanes(own) {
     lane("loss", "Loss", 104, "robust", [...of("train", NAMES.loss), ...of("val", NAMES.val)], { digits: 4 }),
     lane("grad_norm", "Gradient norm", 50, "log", of("now", NAMES.gradNorm), { note: "log", digits: 3 }),
     lane("grad_scale", "Gradient scale", 36, "robust", of("now", NAMES.gradScale), { digits: 0, stepped: true }),
+    ...rateLane(own),
     lane("tokens", "Tokens/s", 44, "zero", of("now", NAMES.tokens), { digits: 0 }),
     lane("samples", "Samples/s", 44, "zero", of("now", NAMES.samples), { digits: 1 }),
     lane("lr", "Learning rate", 40, "robust", of("now", NAMES.lr)),
@@ -191,6 +193,16 @@ function knownLanes(own) {
   const text = new Set(own.filter(({ labels }) => labels.source === "text").map(keyOf));
   const isText = (/** @type {Lane} */ { traces }) => traces.some(({ keys }) => keys.some((key) => text.has(key)));
   return lanes.map((lane) => (isText(lane) ? { ...lane, note: "read from text" } : lane));
+}
+
+/** Steps per second, where nothing else shows how fast the run gets on. @param {Meta[]} own @returns {Lane[]} */
+function rateLane(own) {
+  const says = own.some(({ name }) => PHASE.test(name) || [...NAMES.tokens, ...NAMES.samples].includes(name));
+  const counted = own.filter(({ first_step, first_time_s }) => first_step !== null && first_time_s !== null);
+  const most = Math.max(...counted.map(({ points }) => points ?? 0));
+  const name = firstOf(counted, NAMES.loss)[0]?.name ?? counted.find(({ points }) => (points ?? 0) === most)?.name;
+  if (says || name === undefined) return [];
+  return [lane("rate", "Steps/s", 44, "zero", ranked(named(counted, name), "now", false), { rate: true })];
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import UPlot from "../vendor/uPlot.esm.js";
 import { columns } from "../data/columns.js";
+import { rateColumns, rateNow } from "../data/rate.js";
 import { el, setClass, setText } from "../lib/dom.js";
 import { TIME } from "../lib/axis.js";
 import { counted, tick, tickWords } from "../lib/format.js";
@@ -142,7 +143,8 @@ export class LaneView {
     const first = Math.floor(view.lo / width) - 1;
     const length = Math.ceil((view.hi - view.lo) / width) + 3;
     this.times = Array.from({ length }, (_, i) => (first + i + 0.5) * width);
-    this.columns = members.map((some) => columns(some, first, length, this.spec.scale));
+    const drawn = (/** @type {Series[]} */ some) => columns(some, first, length, this.spec.scale);
+    this.columns = members.map((some) => (this.spec.rate ? rateColumns(some[0], first, length) : drawn(some)));
     const limit = this.spec.limit && series.get(this.spec.limit);
     this.limit = limit && Number.isFinite(limit.newest.v) ? limit.newest.v * this.spec.scale : null;
     this.layers = this.spec.kind === "stack" ? this.#stack(members, { first, length }) : [];
@@ -316,7 +318,8 @@ export class LaneView {
       if (lost_s !== undefined && (cursor_s ?? Infinity) >= lost_s) return null;
       if (this.holding.has(i)) return null;
       const now = cursor_s === null && this.spec.kind !== "stack" && (following || series.every((member) => this.#shows(member.newest.t)));
-      return now ? newest(series, this.spec.scale) : under(this.columns[i], this.times, cursor_s ?? this.view.hi);
+      if (now) return this.spec.rate ? rateNow(series[0]) : newest(series, this.spec.scale);
+      return under(this.columns[i], this.times, cursor_s ?? this.view.hi);
     });
     const bad = this.columns.flatMap((column) => column.bad).at(-1);
     const when = cursor_s !== null ? "here" : following ? "now" : "last";

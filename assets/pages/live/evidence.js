@@ -44,7 +44,7 @@ export function evidence(lanes, series, stepper, view, window) {
 /** One row per lane, or per layer or line where these mean different things. @param {Lane[]} lanes */
 function subjects(lanes) {
   return lanes
-    .filter(({ kind }) => kind !== "heat")
+    .filter(({ kind, rate }) => kind !== "heat" && !rate)
     .flatMap((lane) => {
       const { title, traces, scale, digits, kind, least = 0 } = lane;
       const [what, unit] = title.split(", ");
