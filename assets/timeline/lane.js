@@ -1,6 +1,6 @@
 /** One lane: its name, its plot on uPlot, its values. */
 
-import UPlot from "../vendor/uPlot.esm.js";
+import UPlot from "../vendor/uPlot.min.js";
 import { columns } from "../data/columns.js";
 import { rateColumns, rateNow } from "../data/rate.js";
 import { el, setClass, setText } from "../lib/dom.js";
