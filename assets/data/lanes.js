@@ -198,7 +198,7 @@ function knownLanes(own) {
 /** Steps per second, where nothing else shows how fast the run gets on. @param {Meta[]} own @returns {Lane[]} */
 function rateLane(own) {
   const says = own.some(({ name }) => PHASE.test(name) || [...NAMES.tokens, ...NAMES.samples].includes(name));
-  const counted = own.filter(({ first_step, first_time_s }) => first_step !== null && first_time_s !== null);
+  const counted = own.filter(({ first_step, first_time_s }) => typeof first_step === "number" && typeof first_time_s === "number");
   const most = Math.max(...counted.map(({ points }) => points ?? 0));
   const name = firstOf(counted, NAMES.loss)[0]?.name ?? counted.find(({ points }) => (points ?? 0) === most)?.name;
   if (says || name === undefined) return [];
