@@ -26,6 +26,7 @@ from tests.programs import HERE, running
 TICK_S = 0.1
 DEADLINE_S = 60.0
 NOBODY = 65534
+LATE_NS = 100_000_000  # a recording ends with its last sample, which a busy machine may hold up
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def test_a_target_that_is_killed_leaves_its_profile(sampler: PySpy) -> None:
         busy.kill()
         busy.wait()
         rest = record(sampler, lambda found: len(found) == 1)
-    assert rest[0].start_mono_ns == first[0].end_mono_ns
+    assert 0 <= rest[0].start_mono_ns - first[0].end_mono_ns <= LATE_NS
     until(lambda: [*sampler.profiles()] == [] and not recorders())
 
 
@@ -177,7 +178,7 @@ def test_a_process_that_is_let_go_delivers_what_was_recorded(sampler: PySpy) -> 
         sampler.follow([])
         rest = record(sampler, lambda found: len(found) == 1)
         until(lambda: [*sampler.profiles()] == [] and not recorders())
-    assert rest[0].start_mono_ns == first[0].end_mono_ns
+    assert 0 <= rest[0].start_mono_ns - first[0].end_mono_ns <= LATE_NS
 
 
 def test_close_ends_every_recorder_within_a_second_and_leaves_no_file() -> None:
