@@ -22,7 +22,11 @@ except ImportError:  # a checkout runs this file without hatchling
 
 ROOT = Path(__file__).parent
 NPM_FILES = ("package.json", "package-lock.json", ".npmrc")
-VENDORED = {"uPlot.min.js": "uPlot.iife.min.js", "uPlot.min.css": "uPlot.min.css", "uPlot.min.d.ts": "uPlot.d.ts"}  # ours, and npm's
+VENDORED = {
+    "uPlot.min.js": "uPlot.iife.min.js",
+    "uPlot.min.css": "uPlot.min.css",
+    "uPlot.min.d.ts": "uPlot.d.ts",
+}  # ours, and npm's
 MODULE = "export default uPlot;\n"  # npm has the module in full only, three times as long: 20 kB more on the wire
 PACKAGES = ("app.py", "assets", "collectors", "dashboard", "trainer")  # also in pyproject.toml
 SAMPLER = "collectors/sampler/_sampler"

@@ -13,12 +13,14 @@ from collectors.service.control import ControlError, ask
 
 from .attaching import AttachedRun, AttachRefused, attach
 from .queries import BadRequest, Queries
+from .receiving.files import Received
 from .user_files.about import About, save_about
 from .user_files.events import add_event
 from .user_files.settings import Settings, save_settings
 from .user_files.yaml_file import OddFile
 
 T = TypeVar("T")
+WRITER = "local"  # who hands over without a token: a process of this host
 
 
 def watch(data_dir: Path, runs: Sequence[str], until_s: float) -> None:
@@ -34,6 +36,7 @@ class Changes:
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
         self._lock = Lock()
+        self._received = Received(queries.log_dir / queries.first_folder, WRITER)
 
     def set_about(self, run: str, fields: Mapping[str, Any]) -> About:
         """Change only these fields of what is said about a run. Raises NotFound, BadRequest, Unwritable."""
@@ -56,6 +59,11 @@ class Changes:
                 return attach(self._queries.log_dir, pid, below=self._queries.first_folder)
         except AttachRefused as error:
             raise BadRequest(str(error)) from error
+
+    def receive(self, run: str, file: str, offset: int, data: bytes) -> int:
+        """Append to a file of another host's run; its length then. Raises BadRequest, OtherLength, Unwritable."""
+        self._check()
+        return self._received.append(run, file, offset, data)
 
     def set_settings(self, values: Mapping[str, object]) -> Settings:
         """Change only these. Raises BadRequest, Unwritable."""

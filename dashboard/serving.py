@@ -16,6 +16,8 @@ from websockets.http11 import Request
 GRACE_S = 1  # for open requests at the end; a WebSocket would hold the server for ever
 SILENT_S = 15.0  # a connection whose request is not complete by then is closed
 MOST_REQUEST_BYTES = 256 << 10  # headers and body together
+MOST_INGESTED_BYTES = 4 << 20  # of a request that hands over a file's bytes; few of them are read at once
+INGEST = b"/api/v1/ingest/"
 MOST_MESSAGE_BYTES = 64 << 10  # of a WebSocket
 MOST_CONNECTIONS = 512
 OURS = 100  # descriptors that are not connections: files of the store, libraries
@@ -67,7 +69,7 @@ class Http(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._received_bytes += len(data)
-        if self._received_bytes > MOST_REQUEST_BYTES:
+        if self._received_bytes > MOST_REQUEST_BYTES and self._received_bytes > self._most_bytes:
             self.transport.abort()
             return
         super().data_received(data)
@@ -86,6 +88,10 @@ class Http(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._silent.cancel()
         super().connection_lost(exc)
+
+    @property
+    def _most_bytes(self) -> int:
+        return MOST_REQUEST_BYTES + (MOST_INGESTED_BYTES if getattr(self, "url", b"").startswith(INGEST) else 0)
 
     @property
     def waits(self) -> bool:

@@ -24,6 +24,8 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
+from ..received import FOLDER as RECEIVED
+
 EVENTS: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
 EVENTS += [DirCreatedEvent, DirMovedEvent]
 MAX_WATCHED = 64  # folders followed by inotify, each a thread of watchdog; the others are polled
@@ -221,13 +223,17 @@ class FolderWatch:
         paths = [path for name in (event.src_path, event.dest_path) if name and self._is_inside(path := os.fsdecode(name))]
         with self._lock:
             if event.is_directory:
-                found = [path for path in paths if not os.path.basename(path).startswith(".")]  # noqa: PTH119
+                found = [path for path in paths if not _is_hidden(os.path.basename(path))]  # noqa: PTH119
                 self._fresh |= dict.fromkeys(found)
             else:
                 found = [path for path in paths if self._accept(path)]
                 self._dirty.update(found)
         if found:
             self._wake.set()
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") and name != RECEIVED
 
 
 def _is_below(path: str, top: str) -> bool:
@@ -278,7 +284,7 @@ def _list(folder: str, accept: Callable[[str], bool]) -> tuple[Files, list[str]]
         with os.scandir(folder) as entries:
             for entry in entries:
                 is_folder = entry.is_dir(follow_symlinks=False)
-                if is_folder and not entry.name.startswith("."):
+                if is_folder and not _is_hidden(entry.name):
                     folders.append(entry.path)
                 # A folder that is called like a file is reported; in a place where any name is a file's, it is only a folder.
                 if accept(entry.path) and (not is_folder or accept(entry.name)) and (mark := mark_of(entry.path)) is not None:

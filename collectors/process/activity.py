@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from ..received import is_received
 from ..records import Event
 
 SEEN, EXIT = "process", "exit"  # events of the collector's own: a process of a run was found; it is gone
@@ -31,6 +32,11 @@ class RunActivity(NamedTuple):
     single_file: bool = False  # a file in the log folder itself
     files: Sequence[str] = ()  # names in its folder of the only files that are the run's; () for all of them
     parts: Sequence[str] = ()  # names of the folders in its folder whose files are the run's, too
+
+    @property
+    def is_received(self) -> bool:
+        """Another host handed it over: it has no process here, whatever it says."""
+        return is_received(self.run)
 
 
 class RunProcess(NamedTuple):

@@ -47,6 +47,8 @@ def processes_of(activity: RunActivity, *, host: str | None = None, proc: Path =
 
     A rank that has logged its end is left out, even if its process lives on.
     """
+    if activity.is_received:
+        return []
     named = [claim.process for claim in claims_of(activity, host or socket.gethostname(), proc) if claim.lives]
     beside = [claim.process for claim in _of_seen(activity, proc) if claim.lives] if activity.seen and not activity.ends else []
     return sorted({process.pid: process for process in [*beside, *named]}.values(), key=lambda process: (process.rank, process.pid))
@@ -54,6 +56,8 @@ def processes_of(activity: RunActivity, *, host: str | None = None, proc: Path =
 
 def claims_of(activity: RunActivity, host: str, proc: Path) -> list[Claim]:
     """By rank, without the ranks that have ended: from start events, else what was seen, else run.json."""
+    if activity.is_received:
+        return []
     ended = last_ends(activity)
     named = {rank: event for rank, event in newest_by_rank(activity.starts).items() if names_a_process(event)}
     if named:

@@ -108,7 +108,7 @@ class Finder:
 
     def _is_looked_for(self, activity: RunActivity) -> bool:
         """A run whose files name no process, here or elsewhere, and which was not silent for a day."""
-        if any(names_a_process(start) for start in activity.starts) or activity.ends:
+        if activity.is_received or any(names_a_process(start) for start in activity.starts) or activity.ends:
             return False
         return time.time() - last_sign_s(activity) < WRITERS_FOR_S
 

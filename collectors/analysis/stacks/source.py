@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from ...received import BY_OTHERS, is_received
 from ...sampler.kept import is_own
 from ...sampler.reading import Unreadable, read_as_user
 from ...store.protocol import Store
@@ -146,6 +147,8 @@ def _lines(file: str, _now: int) -> tuple[str, ...]:
 
 def read_lines(file: str, uid: int) -> tuple[str, ...]:
     """() for what is missing, too large, no regular file, no text, or nothing that the user may read."""
+    if uid == BY_OTHERS:
+        return ()
     try:
         data, _ = read_as_user(file, uid)
         return tuple(data.decode().splitlines())
@@ -157,6 +160,8 @@ def owner_of_folders(log_dir: Path) -> Callable[[str], int]:
     """The owner of a run is the owner of its folder: who may write there says which files it ran."""
 
     def owner_of(run: str) -> int:
+        if is_received(run):
+            return BY_OTHERS
         for path in (log_dir / run, log_dir):
             try:
                 return path.lstat().st_uid

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from ...added import OF_THE_COLLECTOR
 from ...records import Event, Labels, Points, Record
 from . import MAX_LINE_BYTES, Arrival, Tally
 from .roles import Roles, part_of
@@ -243,6 +244,9 @@ class Events:
         when = arrival_s if time_s is None else time_s
         if not isinstance(kind, str) or not 0 < len(kind) <= MAX_KIND_CHARS or when is None:
             self.tally.skip_line("an event needs kind and time_s")
+            return None
+        if kind in OF_THE_COLLECTOR:
+            self.tally.skip_line(f"only the dashboard writes events of the kind {kind!r}")
             return None
         rank = self._number("rank", fields, as_count)
         step = self._number("step", fields, lambda value: as_count(value, -MAX_STEP, MAX_STEP))

@@ -1,0 +1,160 @@
+"""Append what another host hands over to its copy of the run's files, each byte exactly once.
+
+The sender says at which offset its bytes belong. They are taken if that is how long the file is here; else the answer is the length,
+and the sender goes on from there. They are on the disk before the answer is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+
+from collectors.logs.known import format_of
+from collectors.received import FOLDER
+
+from ..queries import BadRequest
+from ..user_files.yaml_file import Unwritable
+
+MOST_BYTES = 4 << 20  # of a request
+QUOTA_BYTES = 20 << 30  # of all files of a writer
+LONGEST_NAME, DEEPEST = 200, 8  # bytes of a file's or folder's name; folders of a run
+REPLACED = "run.json"  # describes a run, and is written anew each time it starts: whole, at offset 0
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class OtherLength(Exception):
+    """The file has another length here: the sender goes on from there."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the file has {size:,} bytes here; go on from offset {size}")
+        self.size = size
+
+
+class Received:
+    """The files of one writer. From many threads: what is appended to a file is appended whole, one after the other."""
+
+    def __init__(self, log_dir: Path, writer: str, quota_bytes: int = QUOTA_BYTES) -> None:
+        self._log_dir, self._writer, self._quota = log_dir, writer, quota_bytes
+        self._lock = Lock()  # for what is counted
+        self._used: int | None = None
+
+    def append(self, run: str, file: str, offset: int, data: bytes) -> int:
+        """The length of the file then. Raises BadRequest, OtherLength, Unwritable."""
+        folders = _checked(run, file)
+        try:
+            with self._folder(folders) as folder:
+                self._reserve(len(data))
+                if file == REPLACED and offset == 0:
+                    return _replace(folder, file, data)
+                return _append(folder, file, offset, data)
+        except OSError as error:
+            place = "/".join((FOLDER, self._writer, run, file))
+            raise Unwritable(f"cannot write {place} ({error.strerror or error}); it is tried again by the sender") from error
+
+    @contextmanager
+    def _folder(self, names: list[str]) -> Iterator[int]:
+        """A descriptor of the run's folder; what is missing is made, and no link is followed."""
+        held = [os.open(self._log_dir, FOLDER_FLAGS & ~os.O_NOFOLLOW)]
+        try:
+            for name in (FOLDER, self._writer, *names):
+                with suppress(FileExistsError):
+                    os.mkdir(name, 0o700, dir_fd=held[-1])
+                    os.fsync(held[-1])
+                held.append(os.open(name, FOLDER_FLAGS, dir_fd=held[-1]))
+            yield held[-1]
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
+
+    def _reserve(self, count: int) -> None:
+        """Raises Unwritable where the writer has used up its share. Counted once, then kept: what is deleted counts until a restart, or until it would not fit."""
+        with self._lock:
+            if self._used is None or self._used + count > self._quota:
+                self._used = _bytes_below(self._log_dir / FOLDER / self._writer)
+            if self._used + count > self._quota:
+                raise Unwritable(
+                    f"{FOLDER}/{self._writer} has {self._used / 1e9:,.1f} GB, and may have {self._quota / 1e9:,.1f} GB: "
+                    "delete runs there that are no longer needed"
+                )
+            self._used += count
+
+
+def _checked(run: str, file: str) -> list[str]:
+    """The names of the run's folders. Raises BadRequest."""
+    folders = run.split("/")
+    if len(folders) > DEEPEST:
+        raise BadRequest(f"run: at most {DEEPEST} folders, not {len(folders)}")
+    for name in (*folders, file):
+        if (
+            not name
+            or name.startswith(".")
+            or not name.isprintable()
+            or len(name.encode(errors="replace")) > LONGEST_NAME
+            or "/" in name
+        ):
+            raise BadRequest(f"{name!r} is no name for a run or a file: 1 to {LONGEST_NAME} printable bytes, and no dot in front")
+    known = format_of(f"{run}/{file}")
+    if known is None or known.reading == "database":
+        raise BadRequest(f"{file!r} is no file of a run that is followed; docs/integrations.md lists them")
+    return folders
+
+
+def _append(folder: int, file: str, offset: int, data: bytes) -> int:
+    descriptor = os.open(file, FILE_FLAGS, 0o600, dir_fd=folder)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # another dashboard may serve the same folder
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise BadRequest(f"{file!r} is no regular file here")
+        if found.st_size != offset:
+            raise OtherLength(found.st_size)
+        _write_all(descriptor, data, back_to=offset)
+        os.fsync(descriptor)
+        if offset == 0:
+            os.fsync(folder)
+        return offset + len(data)
+    finally:
+        os.close(descriptor)
+
+
+def _replace(folder: int, file: str, data: bytes) -> int:
+    fresh = f".{file}.{os.getpid()}.{id(data)}"
+    descriptor = os.open(fresh, FILE_FLAGS | os.O_EXCL, 0o600, dir_fd=folder)
+    try:
+        _write_all(descriptor, data, back_to=0)
+        os.fsync(descriptor)
+        os.rename(fresh, file, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(fresh, dir_fd=folder)
+        raise
+    finally:
+        os.close(descriptor)
+    os.fsync(folder)
+    return len(data)
+
+
+def _write_all(descriptor: int, data: bytes, back_to: int) -> None:
+    """All of it or nothing: a full disk may have taken a part."""
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        os.ftruncate(descriptor, back_to)
+        raise
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118
+    return total
