@@ -1,4 +1,4 @@
-"""Errors as answers: 400, 404, 405 and 503 with `{"error": one sentence with the remedy}`."""
+"""Errors as answers: 400, 404, 405, 409 and 503 with `{"error": one sentence with the remedy}`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collectors.store.protocol import StoreError
 from collectors.store.question import Ended, TooMuch
 
 from ..queries import BadRequest, NotFound
+from ..receiving.files import OtherLength
 from ..user_files.yaml_file import Unwritable
 from .answer import Answer
 
@@ -25,6 +26,7 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _answering(400, _first_problem))
     app.add_exception_handler(BadRequest, _answering(400, str))
     app.add_exception_handler(NotFound, _answering(404, str))
+    app.add_exception_handler(OtherLength, _other_length)
     app.add_exception_handler(TooMuch, _answering(400, str))
     app.add_exception_handler(Ended, _answering(503, str))
     app.add_exception_handler(Unwritable, _answering(503, str))
@@ -43,6 +45,11 @@ async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     sentence = SENTENCES.get(error.status_code, str(error.detail))
     return Answer({"error": sentence}, status_code=error.status_code, headers=error.headers)
+
+
+async def _other_length(_: Request, error: Exception) -> Response:
+    assert isinstance(error, OtherLength)
+    return Answer({"error": str(error), "size": error.size}, status_code=409)
 
 
 def _unexpected(error: Exception) -> str:

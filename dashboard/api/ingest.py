@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from ..changes import Changes
 from ..queries import BadRequest, Queries
-from ..receiving.files import MOST_BYTES, OtherLength
+from ..receiving.files import MOST_BYTES
 from ..user_files.yaml_file import Unwritable
 from .answer import Answer
 from .parameters import MOST_CHARACTERS, MOST_CURSOR, RunInPath
@@ -53,10 +53,7 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
             raise Unwritable(f"{AT_ONCE} hosts are handing over at this moment; try again in a second")
         async with places:
             data = await body_of(request)
-            try:
-                return Answer({"size": await run_in_threadpool(changes.receive, run, file, offset, data)})
-            except OtherLength as other:
-                return Answer({"error": str(other), "size": other.size}, status_code=409)  # type: ignore[return-value]
+            return Answer({"size": await run_in_threadpool(changes.receive, run, file, offset, data)})
 
 
 async def body_of(request: Request) -> bytes:
