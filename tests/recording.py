@@ -116,6 +116,10 @@ class Recording:
         expected_s = usual_s + self.lost_s([window], rank) - usually_lost_s
         return abs(self._step_s([window], rank) - expected_s) <= DISTURBED * max(usual_s, expected_s)
 
+    def was_slower(self, window: Range, baseline: Sequence[Range]) -> bool:
+        """By the program's own clock, whatever it was that took the time."""
+        return self._step_s([window], 0) > (1 + SLOWER) * self._step_s(baseline, 0)
+
     def _step_s(self, ranges: Sequence[Range], rank: int) -> float:
         """The median over ranges of how long a step takes."""
         time_s, _ = self.series("truth/lossy", rank)

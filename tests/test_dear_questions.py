@@ -29,6 +29,7 @@ from dashboard.stacks import strips
 from tests.conftest import wait_for
 from tests.serving import Answer, Web, served
 
+DEAR_S = 20.0  # a question that is answered sooner did not wait for the dear ones
 T0 = 1_764_000_000.0
 MINUTES = 30
 HOST = labels_of(host="box")
@@ -177,7 +178,7 @@ def test_dear_questions_take_turns_and_keep_cheap_ones_from_waiting(web: Web, mo
         me = next(at_work)
         working.add(me)
         most[0] = max(most[0], len(working))
-        release.wait(20)
+        release.wait(DEAR_S)
         working.discard(me)
         return []
 
@@ -192,7 +193,7 @@ def test_dear_questions_take_turns_and_keep_cheap_ones_from_waiting(web: Web, mo
     for path in ("/healthz", "/api/v1/runs", "/api/v1/points?run=a&series=loss", "/"):
         begun_s = time.monotonic()
         assert web.ask(path).status == 200
-        assert time.monotonic() - begun_s < 0.5, path
+        assert time.monotonic() - begun_s < DEAR_S / 2, path
     assert most[0] == turns.STACKS.at_once
     release.set()
     for thread, client in zip(threads, clients, strict=True):

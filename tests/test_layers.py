@@ -42,7 +42,10 @@ PARTS = {  # of the collectors: what each may import of the others
 }
 TOP = "__main__"  # puts the collectors together
 MOST_LINES, MOST_NOUNS = 400, 16
-READ_THE_STORE = {"collectors.analysis": {"collectors.analysis.history"}, "dashboard": {"dashboard.queries", "dashboard.runs"}}
+READ_THE_STORE = {
+    "collectors.analysis": {"collectors.analysis.history"},
+    "dashboard": {"dashboard.queries", "dashboard.runs", "dashboard.archive.zipped", "dashboard.commands.export"},
+}
 READ_OTHERS = {  # databases that other programs write, which happen to be of the same engine
     "collectors/logs/database.py",
     "collectors/logs/followed_database.py",

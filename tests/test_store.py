@@ -170,6 +170,13 @@ def test_a_run_is_summed_up(store: Store) -> None:
     assert store.runs()[0].info == {"kind": "job"}
 
 
+def test_a_line_without_a_step_does_not_make_a_runs_step_unknown(store: Store) -> None:
+    store.append([line(1, 0.5), line(2, 0.5), Points("a", (), ("val/loss",), (0.5,), 1e9, None)])
+    store.append([Points("a", (), ("val/loss",), (0.5,), 1e9, None)])
+    run = store.run("a")
+    assert run is not None and run.last_step == 2
+
+
 def test_offsets_come_back_and_are_replaced(store: Store, opened: Open) -> None:
     store.append([read_offset(10), line(0, 1.0)])
     store.append([read_offset(20), line(1, 1.0)])

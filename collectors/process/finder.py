@@ -67,6 +67,10 @@ class Finder:
                 self._found_s = time.monotonic()
             return self._found
 
+    def found(self) -> dict[str, list[RunProcess]]:
+        """The newest answer that any caller has had."""
+        return self._found
+
     def _look(self, activities: Sequence[RunActivity]) -> dict[str, list[RunProcess]]:
         claims = {activity.run: self._claims_of(activity) for activity in activities}
         unnamed = [activity for activity in activities if not claims[activity.run] and self._is_looked_for(activity)]

@@ -65,6 +65,7 @@ class LivesCollector:
         self._heard: dict[str, float] = {}  # ... when they were read early
         self._quiet: dict[str, float] = {}  # by run, its last sign at the look before: until the next one its lines are stored
         self._look_at_s = 0.0
+        self._heard_of: set[_Key] = set()  # what the finder had found when it was last asked
         self._written: set[tuple[str, str, object, object]] = set()  # run, kind, pid, start ticks: of this boot
         for event in written:
             if event.fields.get("boot_id") == boot_id():
@@ -88,7 +89,7 @@ class LivesCollector:
                 self._meanwhile[key] = math.nan
 
     def collect(self) -> list[Event]:
-        found = self._look() if time.monotonic() >= self._look_at_s else []
+        found = self._look() if time.monotonic() >= self._look_at_s or self._others_found_one() else []
         return [*found, *self._ended()]
 
     def exited(self, pid: int, start_ticks: int, code: int) -> None:
@@ -97,6 +98,15 @@ class LivesCollector:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def _others_found_one(self) -> bool:
+        """Whether the profiler has found a process that was not seen here: it may be gone before the next look is due."""
+        found = {
+            (run, process.pid, process.start_ticks) for run, processes in self._finder.found().items() for process in processes
+        }
+        news = found - self._heard_of
+        self._heard_of = found
+        return bool(news)
 
     def _look(self) -> list[Event]:
         begun_s = time.thread_time()

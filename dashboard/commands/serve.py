@@ -16,7 +16,7 @@ import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from collectors.options import FLAGS, CollectorOptions, add_flags, options_of
 from collectors.process.second_names import USUAL
@@ -31,6 +31,17 @@ BESIDE_S = 0.5
 LAST_LINES_S = 3.0
 SEVERAL = "-several"  # of the data folder, where several log folders are followed: their runs have other names
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Collecting(Protocol):
+    """What a dashboard must know of its collector, if it has one."""
+
+    @property
+    def read_only(self) -> str | None:
+        """Why it cannot be steered, one sentence; None while it can."""
+
+    def note(self) -> str:
+        """What else is to be said of it, or ""."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -176,7 +187,9 @@ def leave() -> NoReturn:
     os._exit(0)
 
 
-def run_web(listener: socket.socket, options: CollectorOptions, keeper: Keeper, *, where: str, browse: bool, ends: bool) -> None:
+def run_web(
+    listener: socket.socket, options: CollectorOptions, keeper: Collecting, *, where: str, browse: bool, ends: bool
+) -> None:
     gc.disable()  # what is loaded now stays: to look for garbage in it meanwhile is a fifth of the start
     from collectors.store.open import open_store
 

@@ -239,7 +239,9 @@ class FileWriter:
     def _write_runs(self, batch: ByKind, made: list[tuple[_RowShape, Group]], new: Counter[str | None], seq: int) -> None:
         db = self.db
         intervals = [self._interval(shape.stream, group) for shape, group in made]
-        for (shape, group), interval_s in sorted(zip(made, intervals, strict=True), key=lambda pair: pair[0][1].arrival[-1]):
+        for (shape, group), interval_s in sorted(
+            zip(made, intervals, strict=True), key=lambda pair: runs.newest_step(pair[0][1])[0]
+        ):
             runs.note_points(db, str(shape.run), group, interval_s, new.pop(shape.run, 0))
         logs.write(db, batch.lines, seq)
         logs.write_bars(db, batch.bars, seq)

@@ -7,13 +7,14 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 
 from ...records import Event, LogLine, Offset, ProgressBar, RunInfo
 from ..protocol import Run
 from . import sources
-from .columns.chunks import TimeSpan, whole
-from .columns.groups import Group
+from .columns.chunks import TimeSpan
+from .columns.groups import NO_STEP, Group
 
 _UPSERT = """INSERT INTO run (name, first_time_s, last_time_s, last_step, median_interval_s, series, points, timed)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET
@@ -39,10 +40,16 @@ _OFFSET = """INSERT INTO offset VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONF
 
 
 def note_points(db: sqlite3.Connection, run: str, rows: Group, median_interval_s: float | None, new_series: int) -> None:
-    """`rows` are those of one source in one commit; called in the order of their arrival."""
+    """`rows` are those of one source in one commit; called in the order of `newest_step`."""
     span = TimeSpan.of(rows.time_s, rows.step)
-    about = (span.first_time_s, span.last_time_s, whole(rows.step[-1]), median_interval_s)
+    about = (span.first_time_s, span.last_time_s, newest_step(rows)[1], median_interval_s)
     db.execute(_UPSERT, (run, *about, new_series, rows.values.size, span.first_time_s is not None))
+
+
+def newest_step(rows: Group) -> tuple[int, int | None]:
+    """When the newest step arrived, and which it is; (-1, None) without one. The newest rows may have none: a validation, a note."""
+    stepped = np.flatnonzero(rows.step != NO_STEP)
+    return (int(rows.arrival[stepped[-1]]), int(rows.step[stepped[-1]])) if len(stepped) else (-1, None)
 
 
 def note_lines(db: sqlite3.Connection, lines: Iterable[LogLine | ProgressBar]) -> None:

@@ -1,0 +1,186 @@
+"""Copy one run from a store into another, with what the machine reported meanwhile; through the interface, whatever the engines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from itertools import groupby, islice
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import LogLine, Points, Profile, Record, RunInfo, StackSample
+from .protocol import Axis, LogQuery, Process, RawPoints, Run, Series, StackColumns, Store
+
+BATCH = 20_000  # records of a commit
+SERIES_AT_ONCE = 20
+MINUTE_S = 60.0  # of stacks at a time
+NAMES = 5  # that are suggested
+PAGE = 5000  # log lines
+T = TypeVar("T")
+UNTIMED = "points that have no time, in series whose other points have one"
+
+
+class UnknownRun(Exception):
+    """The text is one sentence with the names that come nearest."""
+
+
+class Copied(NamedTuple):
+    """What the copy holds: a run's range of time, Unix seconds, None where nothing has a time; and what it does not hold, in words."""
+
+    from_s: float | None
+    to_s: float | None
+    left_out: list[str]
+
+
+def copy_run(source: Store, target: Store, run: str, texts: Iterable[str] = ()) -> Copied:
+    """`target` is new; `texts` are kept under these names besides those of files on the stacks. Raises UnknownRun, and what the stores raise."""
+    stored = _run(source, run)
+    events = source.events(run)
+    ends = [stored.first_time_s, stored.last_time_s, source.profiled_from(run), source.profiled_until(run)]
+    ends += [event.time_s for event in events]
+    known = [end for end in ends if end is not None and math.isfinite(end)]
+    lo, hi = (min(known), max(known)) if known else (None, None)
+    missed: set[str] = set()
+    files = set(texts)
+    _append(target, [RunInfo(run, stored.info), *source.bars(run)])
+    _append(target, (offset for offset in source.offsets().values() if offset.run == run))
+    _append(target, events)
+    _append(target, _points(source, source.series(run), None, None, missed))
+    if lo is not None and hi is not None:
+        _append(target, _points(source, source.series(None), lo, hi, set()))
+        _append(target, _profiles(source, run, lo, hi, str(stored.info.get("host") or ""), files))
+    _append(target, _lines(source, run))
+    _append(target, (text for file in sorted(files) if (text := source.source_text(run, file)) is not None))
+    return Copied(lo, hi, sorted(missed))
+
+
+def points_of(source: Store, run: str) -> Iterator[Points]:
+    """All of a run; those of a moment that share their labels are one record, as one line of a log was. Raises UnknownRun."""
+    _run(source, run)
+    return _points(source, source.series(run), None, None, set())
+
+
+def _run(source: Store, name: str) -> Run:
+    if (found := source.run(name)) is not None:
+        return found
+    names = [run.name for run in source.runs()]
+    like = get_close_matches(name, names, NAMES, 0.3) or names[:NAMES]
+    raise UnknownRun(f"there is no run {name!r}; " + (f"runs are: {', '.join(like)}" if like else "there is none yet"))
+
+
+def _append(target: Store, records: Iterable[Record]) -> None:
+    for some in _in_parts(records, BATCH):
+        target.append(some)
+
+
+def _in_parts(items: Iterable[T], length: int) -> Iterator[list[T]]:
+    waiting = iter(items)
+    while some := list(islice(waiting, length)):
+        yield some
+
+
+def _points(source: Store, series: list[Series], lo: float | None, hi: float | None, missed: set[str]) -> Iterator[Points]:
+    """By time; a series none of whose points has one, by step."""
+    for axis in ("time", "step"):
+        on_axis = [found for found in series if (found.first_time_s is None) == (axis == "step")]
+        for some in _in_parts(on_axis, SERIES_AT_ONCE):
+            yield from _points_on(source, some, lo, hi, axis, missed)
+
+
+def _points_on(
+    source: Store, series: list[Series], lo: float | None, hi: float | None, axis: Axis, missed: set[str]
+) -> Iterator[Points]:
+    """Points of series with equal labels that share their moment are one record again."""
+    columns = source.points([found.id for found in series], lo, hi, axis)
+    for labels, alike in groupby(sorted(series, key=lambda found: found.labels), key=lambda found: found.labels):
+        lines: dict[tuple[int, float, float, int], dict[str, float]] = {}
+        for found in alike:
+            points = columns[found.id]
+            if lo is None and len(points.value) < found.points:
+                missed.add(UNTIMED)
+            for segment, place, step, value in zip(*(column.tolist() for column in _moments(points)), strict=True):
+                line, again = (segment, place, -1.0 if math.isnan(step) else step), 0
+                while found.name in lines.setdefault((*line, again), {}):  # twice at one moment
+                    again += 1
+                lines[*line, again][found.name] = value
+        for (segment, place, step, _), values in sorted(lines.items()):
+            time_s = place if axis == "time" else None
+            yield Points(
+                series[0].run, labels, tuple(values), tuple(values.values()), time_s, None if step < 0 else int(step), segment
+            )
+
+
+def _moments(points: RawPoints) -> tuple[NDArray[Any], ...]:
+    return points.segment, points.place, points.step, points.value
+
+
+def _lines(source: Store, run: str) -> Iterator[LogLine]:
+    """Oldest first: the pages come newest first, so that their cursors are collected before."""
+    cursors: list[int | None] = [None]
+    while (before := source.logs(LogQuery(run, before=cursors[-1], limit=PAGE)).before) is not None:
+        cursors.append(before)
+    for before in reversed(cursors):
+        yield from source.logs(LogQuery(run, before=before, limit=PAGE)).lines
+
+
+def _profiles(source: Store, run: str, lo: float, hi: float, host: str, files: set[str]) -> Iterator[Profile]:
+    """What was sampled of each process, a minute at a time; minutes without stacks cost nothing."""
+    sampled = source.stack_counts(lo, hi, run)
+    minutes = {
+        minute for start_s, end_s, _ in sampled for minute in range(math.floor(start_s / MINUTE_S), math.ceil(end_s / MINUTE_S))
+    }
+    for minute in sorted(minutes):
+        columns = source.stacks(minute * MINUTE_S, (minute + 1) * MINUTE_S, run)
+        files.update(frame.file for frame in columns.frames)
+        for covered in columns.covered:
+            yield from _of_each_process(columns, covered, host)
+
+
+def _of_each_process(columns: StackColumns, covered: tuple[float, float], host: str) -> Iterator[Profile]:
+    end_s = columns.time_s + columns.duration_s
+    inside = (columns.time_s < covered[1]) & (end_s > covered[0])
+    whole_s = float(columns.duration_s.sum()) or 1.0
+    for index, process in enumerate(columns.processes):
+        chosen = np.flatnonzero(inside & (columns.process == index))
+        if len(chosen):
+            share = float(columns.duration_s[chosen].sum()) / whole_s
+            yield _profile(columns, process, chosen.tolist(), host, round(columns.samples * share))
+
+
+def _profile(columns: StackColumns, process: Process, chosen: list[int], host: str, count: int) -> Profile:
+    stacks = {at: tuple(columns.frames[frame] for frame in columns.stacks[at]) for at in set(columns.stack[chosen].tolist())}
+    samples = []
+    for at in chosen:
+        gil, cpu_s = int(columns.gil[at]), float(columns.cpu_s[at])
+        samples.append(
+            StackSample(
+                round(float(columns.time_s[at]) * 1e9),
+                round(float(columns.duration_s[at]) * 1e9),
+                int(columns.tid[at]),
+                stacks[int(columns.stack[at])],
+                None if gil < 0 else bool(gil),
+                None if math.isnan(cpu_s) else round(cpu_s * 1e9),
+                bool(columns.resolved[at]),
+            )
+        )
+    start_ns = min(sample.mono_ns for sample in samples)
+    end_ns = max(sample.mono_ns + sample.duration_ns for sample in samples)
+    threads = {tid: name for (pid, tid), name in columns.threads.items() if pid == process.pid}
+    return Profile(
+        run=process.run,
+        rank=process.rank,
+        pid=process.pid,
+        role=process.role,
+        host=host,
+        sampler="copied",
+        hz=columns.hz,
+        start_s=start_ns / 1e9,
+        start_mono_ns=start_ns,
+        end_mono_ns=end_ns,
+        threads=threads,
+        samples=samples,
+        count=count,
+    )

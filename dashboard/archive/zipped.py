@@ -1,0 +1,194 @@
+"""A run as one zip: `manifest.json` and a small store of that run alone.
+
+    {"format": 1, "run": "baseline", "from_s": 1764000000.5, "to_s": 1764003600.0, "exported_s": 1764007200.0, "host": "box",
+     "version": "0.1", "left_out": [], "about": {}, "parts": [{"name": "store/runs.sqlite", "bytes": 81920, "sha256": "..."}]}
+
+A zip may come from anywhere: nothing is unpacked that the manifest does not list, and nothing outside of the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import stat
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from collectors import VERSION
+from collectors.provenance import DIFF
+from collectors.store.copying import copy_run
+from collectors.store.open import maintenance, open_store
+from collectors.store.protocol import Store, StoreError
+
+from ..user_files.about import NOTHING, about_run, save_about
+from ..user_files.yaml_file import OddFile, Unwritable
+
+FORMAT = 1
+MANIFEST, PARTS = "manifest.json", "store"
+PART = re.compile(rf"{PARTS}/[A-Za-z0-9][A-Za-z0-9._-]{{0,100}}")
+MOST_MANIFEST_BYTES, MOST_PARTS, MOST_BYTES, MOST_RATIO = 1 << 20, 2000, 10 << 30, 100
+SMALL_BYTES = 1 << 20  # of such a part the ratio says nothing
+LONGEST_RUN = 4096  # characters of its name
+MOST_REASON = 100  # characters of what zipfile says, which may quote the damaged bytes
+PIECE = 1 << 20
+
+
+class BadArchive(Exception):
+    """One sentence on why a file is not opened."""
+
+
+class Manifest(NamedTuple):
+    run: str
+    from_s: float | None
+    to_s: float | None
+    exported_s: float
+    host: str
+    version: str  # of the dashboard that wrote it
+    left_out: list[str]
+    about: Mapping[str, Any]
+
+
+def write_zip(store: Store, data_dir: Path, run: str, target: Path) -> Manifest:
+    """Whole, or not at all. Raises UnknownRun, StoreError, OSError."""
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        inside = Path(folder) / PARTS
+        inside.mkdir(mode=0o700)
+        copy = open_store(inside, write=True)
+        try:
+            copied = copy_run(store, copy, run, [DIFF])
+        finally:
+            copy.close()
+        maintenance(inside).compact()
+        about = about_run(data_dir, run)
+        said = {name: value for name, value in asdict(about).items() if name != "trouble" and value != getattr(NOTHING, name)}
+        manifest = Manifest(run, copied.from_s, copied.to_s, time.time(), socket.gethostname(), VERSION, copied.left_out, said)
+        fresh = Path(folder) / "run.zip"
+        with zipfile.ZipFile(fresh, "x", zipfile.ZIP_DEFLATED) as archive:
+            parts = [_pack(archive, path) for path in sorted(inside.iterdir()) if path.suffix == ".sqlite"]
+            archive.writestr(MANIFEST, json.dumps({"format": FORMAT, **manifest._asdict(), "parts": parts}, indent=1))
+        fresh.replace(target)
+    return manifest
+
+
+def _pack(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
+    digest, name = hashlib.sha256(), f"{PARTS}/{path.name}"
+    with path.open("rb") as file, archive.open(name, "w", force_zip64=True) as packed:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+            packed.write(piece)
+    return {"name": name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def unpack(source: Path, folder: Path) -> Manifest:
+    """The store into `folder`, which is empty. Raises BadArchive, OSError."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            known, manifest = _manifest(archive)
+            _check_members(archive, known)
+            for name, (length, digest) in known.items():
+                _unpack(archive, name, length, digest, folder / Path(name).name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, UnicodeError) as error:
+        reason = ascii(str(error)[:MOST_REASON])[1:-1]
+        raise BadArchive(f"{source.name} is no zip that can be read ({reason}); export the run once more") from error
+    _check_store(source, folder, manifest.run)
+    with suppress(ValueError, OddFile, Unwritable):  # what others say about their run is not worth refusing it
+        if manifest.about:
+            save_about(folder, manifest.run, manifest.about)
+    return manifest
+
+
+def _manifest(archive: zipfile.ZipFile) -> tuple[dict[str, tuple[int, str]], Manifest]:
+    """The parts with their lengths and hashes, and the rest. Raises BadArchive."""
+    try:
+        found = archive.getinfo(MANIFEST)
+    except KeyError:
+        raise BadArchive(f"there is no {MANIFEST} in it: it is not a run that `deepseek-dashboard export` has written") from None
+    if found.file_size > MOST_MANIFEST_BYTES:
+        raise BadArchive(f"its {MANIFEST} has more than {MOST_MANIFEST_BYTES >> 20} MiB")
+    with archive.open(found) as file:
+        text = file.read(MOST_MANIFEST_BYTES + 1)
+    try:
+        said = json.loads(text)
+        if said["format"] != FORMAT:
+            raise BadArchive(f"it has format {said['format']!r}, and this version reads format {FORMAT}: update deepseek-dashboard")
+        parts = {str(part["name"]): (int(part["bytes"]), str(part["sha256"])) for part in said["parts"]}
+        run = str(said["run"])
+        from_s, to_s = (None if said[name] is None else float(said[name]) for name in ("from_s", "to_s"))
+        left_out, about = [str(item) for item in said["left_out"]], dict(said["about"])
+        manifest = Manifest(run, from_s, to_s, float(said["exported_s"]), str(said["host"]), str(said["version"]), left_out, about)
+    except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise BadArchive(f"its {MANIFEST} is not as it should be ({type(error).__name__}: {error})") from error
+    if not 0 < len(run) <= LONGEST_RUN or len(parts) > MOST_PARTS:
+        raise BadArchive(f"its {MANIFEST} is not as it should be: no name of a run, or more than {MOST_PARTS} parts")
+    return parts, manifest
+
+
+def _check_members(archive: zipfile.ZipFile, known: Mapping[str, tuple[int, str]]) -> None:
+    """Before anything is unpacked. Raises BadArchive."""
+    names = [member.filename for member in archive.infolist()]
+    if len(names) != len(set(names)) or set(names) != {MANIFEST, *known}:
+        raise BadArchive("it holds other files than its manifest lists")
+    for member in archive.infolist():
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if member.filename != MANIFEST and not PART.fullmatch(member.filename):
+            raise BadArchive(f"{member.filename!r} is no name of a part")
+        if member.is_dir() or kind not in (0, stat.S_IFREG):
+            raise BadArchive(f"{member.filename!r} is no regular file")
+        if member.file_size > max(SMALL_BYTES, MOST_RATIO * member.compress_size):
+            raise BadArchive(f"{member.filename!r} would be more than {MOST_RATIO} times as long unpacked")
+        if member.filename in known and known[member.filename][0] != member.file_size:
+            raise BadArchive(f"{member.filename!r} is not as long as the manifest says")
+    if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+        raise BadArchive(f"it has more than {MOST_BYTES >> 30} GiB unpacked")
+
+
+def _unpack(archive: zipfile.ZipFile, name: str, length: int, digest: str, target: Path) -> None:
+    found, rest = hashlib.sha256(), length
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with archive.open(name) as packed, os.fdopen(descriptor, "wb") as file:
+        while piece := packed.read(PIECE):
+            rest -= len(piece)
+            if rest < 0:
+                raise BadArchive(f"{name!r} is longer than the manifest says")
+            found.update(piece)
+            file.write(piece)
+    if rest or found.hexdigest() != digest:
+        raise BadArchive(f"{name!r} is damaged: its SHA-256 is not the one of the manifest")
+
+
+def _check_store(source: Path, folder: Path, run: str) -> None:
+    """Raises BadArchive where the parts are no store, a damaged one, or one of other runs."""
+    try:
+        troubles = list(maintenance(folder).check())
+        store = open_store(folder, write=False)
+        try:
+            names = [found.name for found in store.runs()]
+        finally:
+            store.close()
+    except StoreError as error:
+        raise BadArchive(f"the store in {source.name} cannot be read: {error}") from error
+    if troubles:
+        raise BadArchive(f"the store in {source.name} is damaged: {troubles[0]}")
+    if names != [run]:
+        raise BadArchive(f"the store in {source.name} holds {len(names)} runs, not just {run!r}")
+
+
+def room_for(source: Path) -> Path:
+    """A new folder with room for what the zip unpacks to: the system's own, which may be small and in memory, or that of the zip."""
+    needed = min(MOST_BYTES, MOST_RATIO * source.stat().st_size)
+    place = Path(tempfile.gettempdir())
+    beside = source.resolve().parent
+    if shutil.disk_usage(place).free < needed and os.access(beside, os.W_OK):
+        place = beside
+    return Path(tempfile.mkdtemp(prefix="deepseek-run-", dir=place))

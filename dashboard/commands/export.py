@@ -1,0 +1,77 @@
+"""`deepseek-dashboard export RUN`: a run as one file that opens elsewhere, or as TensorBoard event files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collectors.options import add_flags
+from collectors.service import folders
+
+from .command import Command, Mistake
+
+if TYPE_CHECKING:
+    from collectors.store.protocol import Store
+
+TENSORBOARD = "tensorboard"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="name of the run, as the dashboard shows it")
+    parser.add_argument(
+        "--format",
+        choices=["zip", TENSORBOARD],
+        default="zip",
+        help="zip: all of the run, for `deepseek-dashboard open` (default); tensorboard: its curves as event files",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="PATH", help="file, or folder of event files, to write (default: ./<run>.zip, ./<run>)"
+    )
+    add_flags(parser, ["log_dir", "data_dir"])
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from collectors.store.copying import UnknownRun
+    from collectors.store.open import maintenance, open_store
+    from collectors.store.protocol import StoreError
+
+    data_dir: Path = (parsed.data_dir or folders.data_dir_of(parsed.log_dir)).resolve()
+    if not maintenance(data_dir).exists():
+        raise Mistake(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
+    target: Path = parsed.output or Path(
+        f"{parsed.run.strip('/').replace('/', '-') or 'run'}{'' if parsed.format == TENSORBOARD else '.zip'}"
+    )
+    if target.exists():
+        raise Mistake(f"{target} is there already; choose another name with --output")
+    try:
+        store = open_store(data_dir, write=False)
+        try:
+            print(write(parsed, store, data_dir, target))
+        except UnknownRun as error:
+            raise Mistake(str(error)) from None
+        finally:
+            store.close()
+    except StoreError as error:
+        raise Mistake(str(error)) from None
+    except OSError as error:
+        raise Mistake(f"cannot write {target} ({error.strerror or error}); choose another place with --output") from None
+    return 0
+
+
+def write(parsed: argparse.Namespace, store: Store, data_dir: Path, target: Path) -> str:
+    """What was written, for the user."""
+    from ..archive.event_files import write_event_files
+    from ..archive.zipped import write_zip
+
+    if parsed.format == TENSORBOARD:
+        counts = write_event_files(store, parsed.run, target)
+        return (
+            f"{target}: {sum(counts.values()):,} points in {len(counts)} event files; see them with: tensorboard --logdir {target}"
+        )
+    manifest = write_zip(store, data_dir, parsed.run, target)
+    left_out = f"; without {', '.join(manifest.left_out)}" if manifest.left_out else ""
+    return f"{target}: {target.stat().st_size / 1e6:.1f} MB{left_out}; open it anywhere with: deepseek-dashboard open {target}"
+
+
+COMMAND = Command("export", "Write a run into one file that opens elsewhere, or as TensorBoard event files.", arguments, run)

@@ -1,0 +1,63 @@
+"""`deepseek-dashboard open run.zip`: the pages of a run that was exported elsewhere; nothing is collected and nothing changed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from collectors.options import CollectorOptions
+
+from .. import address
+from .command import Command, Mistake
+from .serve import address_of, leave, listen, port, run_web
+
+
+class Copy(NamedTuple):
+    """In place of a collector's keeper."""
+
+    read_only: str
+
+    def note(self) -> str:
+        return ""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="zip that `deepseek-dashboard export` has written")
+    parser.add_argument("--port", type=port, default=8080, metavar="N", help="TCP port to serve on (default: 8080)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="NAME", help="address to listen on; loopback only (default: 127.0.0.1)"
+    )
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from ..archive.zipped import BadArchive, room_for, unpack
+
+    if not parsed.file.is_file():
+        raise Mistake(f"there is no file {parsed.file}; write one with: deepseek-dashboard export RUN")
+    listener = listen(parsed.host, parsed.port)
+    folder = room_for(parsed.file)
+    try:
+        try:
+            manifest = unpack(parsed.file, folder)
+        except BadArchive as error:
+            raise Mistake(f"{parsed.file} is not opened: {error}") from None
+        except OSError as error:
+            raise Mistake(
+                f"cannot unpack {parsed.file} into {folder} ({error.strerror or error}); set TMPDIR to a place with room"
+            ) from None
+        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(manifest.exported_s))
+        copy = Copy(f"A copy of {manifest.run} from {manifest.host}, {day}: nothing is collected or changed here.")
+        options = CollectorOptions(folder / "logs", folder)
+        with contextlib.suppress(KeyboardInterrupt), address.written(folder, address_of(listener)):
+            run_web(listener, options, copy, where=f"{manifest.run} of {parsed.file}", browse=parsed.open, ends=False)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    leave()
+
+
+COMMAND = Command("open", "Show a run that was exported into a zip, without collecting anything.", arguments, run)

@@ -1,0 +1,407 @@
+"""A run leaves in one file and opens elsewhere as it was; a file that lies is one sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collectors.logs.formats.tensorboard.tfrecord import RecordCutter, intact
+from collectors.logs.tail import Tail
+from collectors.records import Event, Frame, LogLine, Offset, Points, Profile, ProgressBar, Record, RunInfo, SourceText, StackSample
+from collectors.store.copying import UnknownRun, copy_run
+from collectors.store.open import open_store
+from collectors.store.protocol import LogQuery, Store
+from dashboard.archive.event_files import framed, write_event_files
+from dashboard.archive.zipped import MANIFEST, BadArchive, unpack, write_zip
+from dashboard.user_files.about import about_run, save_about
+from tests.conftest import ROOT
+
+T0 = 1_764_000_000.0
+RUN = "group/a ä,%"
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
+FRAMES = [Frame(name, f"/job/{name}.py", line) for name, line in (("main", 3), ("step", 9), ("decode", 88))]
+
+
+@st.composite
+def records(draw: st.DrawFn) -> list[Record]:
+    """Two runs and the machine: points with and without steps, of two ranks and two attempts, lines, events, stacks, texts."""
+    found: list[Record] = []
+    for run in (RUN, "other"):
+        found.append(RunInfo(run, {"run": run, "host": "box", "config": {"lr": 0.1}}))
+        for rank in draw(st.lists(st.sampled_from([None, "1"]), min_size=1, max_size=2, unique=True)):
+            labels = (("host", "box"),) + ((("rank", rank),) if rank else ())
+            time_s = T0
+            for step in range(draw(st.integers(0, 20))):
+                time_s += draw(st.floats(0.001, 50))
+                names = draw(st.sampled_from([("loss",), ("loss", "lr"), ("lr", "a,b"), ("loss", "loss")]))
+                values = tuple(draw(NUMBERS) for _ in names)
+                found.append(
+                    Points(run, labels, names, values, round(time_s, 6), draw(st.sampled_from([step, None])), int(step > 12))
+                )
+            found += [Points(run, labels, ("untimed",), (float(step),), None, step) for step in range(draw(st.integers(0, 5)))]
+        for at in range(draw(st.integers(0, 12))):
+            found.append(
+                LogLine(
+                    run,
+                    draw(st.sampled_from(["a.log", "b.log"])),
+                    T0 + at,
+                    draw(st.sampled_from([0, 20, 40])),
+                    f"line {at} <b>",
+                    draw(st.sampled_from([None, 1])),
+                )
+            )
+            found.append(Event(run, "checkpoint", T0 + at, 0, at, 0.5, f"step {at}", {"path": "x"}))
+        found.append(ProgressBar(run, "a.log", T0 + 5, "50 %"))
+        found.append(Offset(f"{run}/a.log", run, 1, 2, 300, 12, 1, 0, "line 3: not JSON", {}))
+        found.append(SourceText(run, "/job/decode.py", "ab" * 32, "def decode():\n    pass\n", T0))
+        if draw(st.booleans()):
+            found.append(_profile(draw, run))
+    found += [
+        Points(None, (("host", "box"),), ("host/cpu_pct",), (float(at),), T0 + at, None) for at in range(draw(st.integers(0, 90)))
+    ]
+    return found
+
+
+def _profile(draw: st.DrawFn, run: str) -> Profile:
+    at, samples = 0, []
+    for _ in range(draw(st.integers(1, 30))):
+        length = draw(st.integers(1_000_000, 20_000_000_000))
+        stack = tuple(FRAMES[: draw(st.integers(1, 3))])
+        samples.append(
+            StackSample(
+                at,
+                length,
+                draw(st.sampled_from([7, 8])),
+                stack,
+                draw(st.sampled_from([None, True, False])),
+                draw(st.sampled_from([None, length // 2])),
+                draw(st.booleans()),
+            )
+        )
+        at += length
+    return Profile(run, 0, 7, "main", "box", "native", 100.0, T0, 0, at, {7: "MainThread", 8: "loader"}, samples, at // 10_000_000)
+
+
+def everything(store: Store, run: str) -> dict[str, Any]:
+    """All that can be asked of a run."""
+    series = {(found.name, found.labels): found for found in store.series(run)}
+    row = store.run(run)
+    assert row is not None
+    answer: dict[str, Any] = {
+        "run": row._replace(median_interval_s=None, last_step=None),
+        "events": store.events(run),
+        "bars": store.bars(run),
+    }
+    lines = store.logs(LogQuery(run, limit=1000))
+    answer["lines"] = [line._replace(number=0) for line in lines.lines], lines.total
+    for axis in ("time", "step"):
+        points = store.points([found.id for found in series.values()], None, None, axis)  # type: ignore[arg-type]
+        for key, found in series.items():
+            columns = points[found.id]
+            rows = zip(columns.segment.tolist(), columns.place.tolist(), columns.step.tolist(), columns.value.tolist(), strict=True)
+            answer[f"{axis} {key}"] = sorted(map(repr, rows))
+    answer["series"] = sorted((found._replace(points=0) for found in series.values()), key=lambda found: (found.name, found.labels))
+    answer["profiled"] = [round(at or 0.0, 4) for at in (store.profiled_from(run), store.profiled_until(run))]
+    stacks = store.stacks(T0 - 10, T0 + 1000, run)
+    spans: dict[tuple[Any, ...], float] = {}
+    for at in range(len(stacks.time_s)):
+        key = (
+            int(stacks.tid[at]),
+            tuple(stacks.frames[frame] for frame in stacks.stacks[stacks.stack[at]]),
+            int(stacks.gil[at]),
+            bool(stacks.resolved[at]),
+        )
+        spans[key] = spans.get(key, 0.0) + float(stacks.duration_s[at])
+    answer["spans"], answer["samples"] = spans, stacks.samples
+    answer["threads"], answer["hz"] = stacks.threads, stacks.hz
+    answer["texts"] = [store.source_text(run, frame.file) for frame in stacks.frames]
+    return answer
+
+
+@settings(max_examples=15, deadline=None)
+@given(records())
+def test_a_copy_answers_every_question_as_the_store_does(tmp_path_factory: pytest.TempPathFactory, some: list[Record]) -> None:
+    folder = tmp_path_factory.mktemp("copy")
+    source = open_store(folder / "source", write=True)
+    source.append(some)
+    source.compact(10)
+    target = folder / "run.zip"
+    save_about(folder / "source", RUN, {"name": "wider", "tags": ["x"]})
+    manifest = write_zip(source, folder / "source", RUN, target)
+    (folder / "unpacked").mkdir()
+    assert unpack(target, folder / "unpacked")._replace(about={}) == manifest._replace(about={})
+    copy = open_store(folder / "unpacked", write=False)
+    try:
+        before, after = everything(source, RUN), everything(copy, RUN)
+        assert after.pop("spans") == pytest.approx(before.pop("spans"), abs=1e-4)
+        assert after.pop("samples") == pytest.approx(before.pop("samples"), abs=20)
+        for name, value in before.items():
+            assert after[name] == value, name
+        assert [found.name for found in copy.runs()] == [RUN], "of that run alone"
+        assert about_run(folder / "unpacked", RUN).name == "wider"
+        whole = source.series(None)
+        if whole and manifest.from_s is not None:
+            assert manifest.to_s is not None
+            (there,) = source.points([whole[0].id], manifest.from_s, manifest.to_s).values()
+            (here,) = (
+                (found for found in copy.points([found.id for found in copy.series(None)], None, None).values())
+                if copy.series(None)
+                else (there,)
+            )
+            assert np.array_equal(here.value, there.value), "what the machine reported meanwhile"
+    finally:
+        copy.close()
+        source.close()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("exported")
+    store = open_store(folder / "store", write=True)
+    store.append([RunInfo(RUN, {"run": RUN}), *(Points(RUN, (), ("loss",), (1.0,), T0 + step, step) for step in range(5000))])
+    write_zip(store, folder / "store", RUN, folder / "run.zip")
+    store.close()
+    yield folder / "run.zip"
+
+
+def rewritten(source: Path, target: Path, change: str) -> Path:
+    """A zip that lies in one way."""
+    with zipfile.ZipFile(source) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(parts.pop(MANIFEST))
+    first = manifest["parts"][0]["name"]
+    odd: dict[str, bytes] = {}
+    mode = 0
+    if change in ("../evil", "/etc/evil", "store/../../evil", "store/a/b", "store\\evil", "x" * 300, "store/.hidden"):
+        odd[change] = b"x"
+        manifest["parts"].append(
+            {"name": change, "bytes": 1, "sha256": "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}
+        )
+    elif change == "unlisted":
+        odd["store/more.sqlite"] = b"x"
+    elif change == "missing":
+        manifest["parts"].append({**manifest["parts"][0], "name": "store/gone.sqlite"})
+    elif change == "link":
+        mode = stat.S_IFLNK | 0o777
+    elif change == "damaged":
+        parts[first] = bytes([parts[first][0] ^ 1]) + parts[first][1:]
+    elif change == "no store":
+        parts[first] = b"x" * len(parts[first])
+        manifest["parts"][0]["sha256"] = hashlib.sha256(parts[first]).hexdigest()
+    elif change == "longer":
+        parts[first] += b"x"
+    elif change == "bomb":
+        odd["store/zeros.sqlite"] = bytes(300 << 20)
+        manifest["parts"].append({"name": "store/zeros.sqlite", "bytes": 300 << 20, "sha256": "0"})
+    elif change == "other run":
+        manifest["run"] = "b"
+    elif change == "format":
+        manifest["format"] = 99
+    elif change == "deep":
+        manifest["about"] = json.loads("[" * 500 + "]" * 500)
+    elif change == "infinite":
+        manifest["exported_s"] = "never"
+    elif change == "no manifest":
+        manifest = None
+    elif change == "list":
+        manifest = []
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in {**parts, **odd}.items():
+            member = zipfile.ZipInfo(name)
+            member.external_attr, member.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(member, data)
+        if manifest is not None:
+            archive.writestr(MANIFEST, json.dumps(manifest))
+    return target
+
+
+LIES = [
+    "../evil",
+    "/etc/evil",
+    "store/../../evil",
+    "store/a/b",
+    "store\\evil",
+    "x" * 300,
+    "store/.hidden",
+    "unlisted",
+    "missing",
+    "link",
+]
+LIES += ["damaged", "no store", "longer", "bomb", "other run", "format", "deep", "infinite", "no manifest", "list"]
+
+
+@pytest.mark.parametrize("change", LIES)
+def test_a_zip_that_lies_is_one_sentence_and_leaves_nothing_outside(exported: Path, tmp_path: Path, change: str) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(BadArchive) as refused:
+        unpack(rewritten(exported, tmp_path / "odd.zip", change), tmp_path / "in")
+    assert len(str(refused.value)) < 400
+    assert "\n" not in str(refused.value).strip()
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "odd.zip"}
+    assert sum(path.stat().st_size for path in (tmp_path / "in").iterdir()) < 5 << 20
+
+
+def test_an_honest_rewrite_is_opened(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    assert unpack(rewritten(exported, tmp_path / "same.zip", "none"), tmp_path / "in").run == RUN
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_random_damage_is_one_sentence_or_harmless(
+    exported: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    raw = bytearray(exported.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        at = data.draw(st.integers(0, len(raw) - 1))
+        raw[at] = data.draw(st.integers(0, 255))
+    folder = tmp_path_factory.mktemp("odd")
+    (folder / "odd.zip").write_bytes(raw[: data.draw(st.sampled_from([len(raw), len(raw) // 2]))])
+    (folder / "in").mkdir()
+    try:
+        assert unpack(folder / "odd.zip", folder / "in").run
+    except BadArchive as refused:
+        assert len(str(refused)) < 600
+
+
+@contextmanager
+def ended_by_ctrl_c(process: subprocess.Popen[str]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+
+def test_a_run_leaves_one_dashboard_and_opens_in_another(tmp_path: Path) -> None:
+    """By the commands, as users give them."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    store = open_store(logs / ".deepseek", write=True)
+    samples = [StackSample(at * 10**9, 10**9, 7, tuple(FRAMES[: 2 + (at % 10 > 6)])) for at in range(300)]
+    store.append([Profile(RUN, 0, 7, "main", "box", "native", 100.0, T0, 0, 300 * 10**9, {7: "MainThread"}, samples, 30000)])
+    store.append([Points(RUN, (("host", "box"),), ("loss",), (1 / (step + 1),), T0 + step, step) for step in range(300)])
+    store.append([RunInfo(RUN, {"run": RUN}), LogLine(RUN, "train.log", T0 + 5, 40, "broken")])
+    store.close()
+    command = [sys.executable, str(ROOT / "app.py")]
+    done = subprocess.run([*command, "export", RUN, "-o", "a.zip"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "deepseek-dashboard open a.zip" in done.stdout
+    again = subprocess.run([*command, "export", RUN, "-o", "a.zip"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    unknown = subprocess.run([*command, "export", "group/b"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert RUN in unknown.stderr
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    opening = [*command, "open", "../a.zip", "--port", "0"]
+    with subprocess.Popen(opening, cwd=elsewhere, stdout=subprocess.PIPE, text=True) as process, ended_by_ctrl_c(process):
+        assert process.stdout is not None
+        found = re.search(r"http://\S+", process.stdout.readline())
+        assert found
+        run = quote(RUN, safe="")
+
+        def get(path: str) -> Any:
+            with urllib.request.urlopen(found[0] + path) as answer:
+                return json.load(answer)
+
+        assert [row["run"] for row in get("/api/v1/runs")["runs"]] == [RUN]
+        (curve,) = get(f"/api/v1/points?run={run}&series=loss")["series"]
+        assert curve["last"] == [1 / (step + 1) for step in range(300)]
+        assert get(f"/api/v1/logs?run={run}&level=40")["lines"][0]["text"] == "broken"
+        flame = get(f"/api/v1/flame?run={run}&from={T0}&to={T0 + 300}")
+        assert flame["seconds"] == pytest.approx(300, abs=0.01)
+        assert "decode" in {frame["name"] for frame in flame["frames"]}
+        assert "A copy of" in get("/healthz")["problems"][0]
+        request = urllib.request.Request(f"{found[0]}/api/v1/settings", b"{}", {"Content-Type": "application/json"})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request)
+        refused.value.close()
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_full_disk_leaves_no_half_zip(tmp_path: Path) -> None:
+    code = """
+import resource, signal, sys
+from pathlib import Path
+from collectors.store.open import open_store
+from collectors.records import Points
+from dashboard.archive.zipped import write_zip
+folder = Path(sys.argv[1])
+store = open_store(folder / "store", write=True)
+store.append([Points("a", (), ("loss",), (step ** 0.5,), 1764e6 + step, step) for step in range(20000)])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
+try:
+    write_zip(store, folder / "store", "a", folder / "out" / "a.zip")
+except Exception as error:
+    print(type(error).__name__)
+"""
+    (tmp_path / "out").mkdir()
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.stdout.strip() in ("OSError", "StoreError"), done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_event_files_hold_every_point_with_its_time_and_step(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", write=True)
+    values = [0.5, math.nan, math.inf, 1e300, -3.25]
+    store.append(
+        [
+            Points("a", (("rank", rank),) if rank else (), ("train/loss", "ä"), (value, 2.0), T0 + step / 8, step * 1000)
+            for rank in ("", "1")
+            for step, value in enumerate(values)
+        ]
+    )
+    assert sum(write_event_files(store, "a", tmp_path / "logs" / "a").values()) == 20
+    store.close()
+    paths = sorted((tmp_path / "logs" / "a").rglob("events*"))
+    assert [path.parent.name for path in paths] == ["a", "rank1"]
+    for path in paths:
+        data = path.read_bytes()
+        cut = RecordCutter().cut(data)
+        assert (len(cut.starts), cut.damaged, cut.used) == (1 + len(values), [], len(data))
+        assert intact(np.frombuffer(data, np.uint8), np.array(cut.starts), np.array(cut.lengths)).all()
+    tail, found = Tail(tmp_path / "logs", "box", {}, threading.Event()), []
+    while batch := tail.collect():
+        found += batch
+    tail.close()
+    read = [record for record in found if isinstance(record, Points) and record.run == "a"]
+    rows = sorted((record.time_s, record.step, name) for record in read for name in record.names)
+    assert rows == sorted((T0 + step / 8, step * 1000, name) for step in range(len(values)) for name in ("train/loss", "ä"))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.binary(max_size=2000), max_size=8))
+def test_records_are_cut_as_they_were_framed(parts: list[bytes]) -> None:
+    data = b"".join(map(framed, parts))
+    cut = RecordCutter().cut(data)
+    assert [data[start : start + length] for start, length in zip(cut.starts, cut.lengths, strict=True)] == parts
+
+
+def test_a_run_that_is_not_there_is_said(tmp_path: Path) -> None:
+    store = open_store(tmp_path, write=True)
+    with pytest.raises(UnknownRun):
+        copy_run(store, store, "gone")
+    with pytest.raises(UnknownRun):
+        write_event_files(store, "gone", tmp_path / "x")
+    store.close()
+    assert not (tmp_path / "x").exists()
