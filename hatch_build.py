@@ -23,7 +23,7 @@ except ImportError:  # a checkout runs this file without hatchling
 ROOT = Path(__file__).parent
 NPM_FILES = ("package.json", "package-lock.json", ".npmrc")
 VENDORED = {"uPlot.esm.js": "uPlot.esm.js", "uPlot.min.css": "uPlot.min.css", "uPlot.esm.d.ts": "uPlot.d.ts"}  # ours, and npm's
-PACKAGES = ("app.py", "assets", "collectors", "dashboard", "trainer")  # also in pyproject.toml
+PACKAGES = ("app.py", "assets", "client", "collectors", "dashboard", "trainer")  # also in pyproject.toml
 SAMPLER = "collectors/sampler/_sampler"
 
 
