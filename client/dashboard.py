@@ -145,7 +145,7 @@ class Dashboard:
         buckets: int,
         gpu: str | int | None,
     ) -> list[dict[str, Any]]:
-        names = [series] if isinstance(series, str) else list(series)
+        names = list(series) if isinstance(series, (list, tuple, set, pd.Index, pd.Series)) else [series]
         if not names or not all(isinstance(name, str) for name in names):
             raise DashboardError("series is to be a name, a glob, or a list of them; .series(run) lists the names")
         asked = {"run": run, "series": names, "axis": axis, "buckets": buckets, "gpu": gpu, **_range(from_, to)}
@@ -194,7 +194,7 @@ class Dashboard:
         answer = self._get("/source", run=run, file=file, line=line, context=context)
         numbers = pd.Index(np.arange(len(answer["lines"]), dtype=np.int64) + answer["first"], name="line")
         lines = pd.Series(answer["lines"], index=numbers, dtype=object, name="text")
-        lines.attrs = {"note": answer["note"], "kept": answer["kept"]}
+        lines.attrs.update(note=answer["note"], kept=answer["kept"])
         return lines
 
     # -- the machine ---------------------------------------------------------------------------------------------------
@@ -227,5 +227,5 @@ def _range(from_: Moment, to: Moment) -> dict[str, float | None]:
 
 
 def _with(table: pd.DataFrame, **attrs: object) -> pd.DataFrame:
-    table.attrs = dict(attrs)
+    table.attrs.update(attrs)
     return table

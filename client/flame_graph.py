@@ -91,12 +91,12 @@ class FlameGraph:
             return self.raw["units"], self.raw["baseline_units"]
         return self.raw["seconds"], self.raw["baseline_seconds"]
 
-    def _ranks(self) -> int:
+    def _ranks(self) -> float:
         """How many ranks took these units together."""
         names = {
             self.raw["frames"][number]["name"] for number in self.raw["nodes"]["frame"] if not self.raw["frames"][number]["file"]
         }
-        return max(1, sum(name.startswith(RANK) for name in names))
+        return max(1.0, float(sum(name.startswith(RANK) for name in names)))
 
     def __len__(self) -> int:
         return len(self.raw["nodes"]["frame"])

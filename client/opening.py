@@ -94,7 +94,7 @@ class _Child:
     def __init__(self, words: list[str]) -> None:
         """Raises DashboardError."""
         self.is_closed = False
-        self._said: IO[bytes] = tempfile.TemporaryFile()
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
         command = [sys.executable, *words, "--lent"]
         try:
             self._process = subprocess.Popen(

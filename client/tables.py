@@ -11,7 +11,6 @@ import pandas as pd
 
 from .times import utc_index
 
-WORDS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 NUMBERS = ("t", "t_end", "step", "min", "max", "mean", "last")  # columns of a curve that are floats
 COUNTS = ("segment", "count", "non_finite")
 VALUES = ("last", "mean", "min", "max")
@@ -38,7 +37,7 @@ def column(values: Sequence[Any]) -> pd.Series[Any]:
 
 def floats(values: Iterable[float | str | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """`[1, "Infinity", None] -> [1.0, inf, nan]`"""
-    return np.array([np.nan if value is None else WORDS.get(value, value) for value in values], dtype=np.float64)
+    return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
 
 
 def buckets(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -65,8 +64,8 @@ def wide(curves: Sequence[Mapping[str, Any]], axis: str, value: str) -> pd.DataF
     if not columns:
         return pd.DataFrame(index=utc_index([]) if axis == "time" else pd.Index([], dtype=np.int64, name="step"))
     table = pd.concat(columns, axis=1).sort_index()
-    places = table.index.get_level_values(0).to_numpy(dtype=np.float64)
-    return table.set_axis(utc_index(places) if axis == "time" else pd.Index(places.astype(np.int64), name="step"), axis=0)
+    where = table.index.get_level_values(0).to_numpy(dtype=np.float64)
+    return table.set_axis(utc_index(where) if axis == "time" else pd.Index(where.astype(np.int64), name="step"), axis=0)
 
 
 def names_of(curves: Sequence[Mapping[str, Any]]) -> list[str]:

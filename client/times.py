@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from datetime import datetime
 from numbers import Real
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -23,28 +23,30 @@ def unix_s(moment: Moment, name: str) -> float | None:
     """
     if moment is None:
         return None
-    if isinstance(moment, np.datetime64):
-        moment = cast(datetime, pd.Timestamp(moment).tz_localize("UTC") if not np.isnat(moment) else pd.NaT)
-    wrong = f"{name} is {moment!r}; give Unix seconds, a datetime or a pandas Timestamp"
-    if isinstance(moment, pd.Timestamp):
-        moment = moment.to_pydatetime(warn=False)
-    if isinstance(moment, datetime) and moment is not pd.NaT:
-        try:
-            return moment.timestamp()
-        except (ValueError, OverflowError, OSError):
-            raise DashboardError(wrong) from None
-    if isinstance(moment, Real) and not isinstance(moment, bool):
-        seconds = _seconds(moment)
-        if math.isfinite(seconds):
-            return seconds
-    raise DashboardError(wrong)
+    seconds = _seconds(moment)
+    if not math.isfinite(seconds):
+        raise DashboardError(f"{name} is {moment!r}; give Unix seconds, a datetime or a pandas Timestamp")
+    return seconds
 
 
-def _seconds(number: Real) -> float:
+def _seconds(moment: object) -> float:
+    """NaN for what is no time."""
     try:
-        return float(number)
-    except OverflowError:
-        return math.inf
+        match moment:
+            case bool():
+                return math.nan
+            case np.datetime64():
+                return float(pd.Timestamp(moment).tz_localize("UTC").timestamp())
+            case pd.Timestamp():
+                return moment.to_pydatetime(warn=False).timestamp()
+            case datetime():
+                return moment.timestamp()
+            case Real():
+                return float(moment)
+            case _:
+                return math.nan
+    except (ValueError, OverflowError, OSError, AttributeError):  # beyond the calendar, or NaT
+        return math.nan
 
 
 def utc_index(seconds: Iterable[float | None]) -> pd.DatetimeIndex:

@@ -181,7 +181,10 @@ def last_name(node: ast.expr) -> str:
 def sources(*suffixes: str) -> list[Path]:
     """Files of the product."""
     return [
-        path for top in ("client", "collectors", "dashboard", "trainer", "assets") for path in code(ROOT / top) if path.suffix in suffixes
+        path
+        for top in ("client", "collectors", "dashboard", "trainer", "assets")
+        for path in code(ROOT / top)
+        if path.suffix in suffixes
     ]
 
 

@@ -24,12 +24,11 @@ class Loan(threading.Thread):
         self._parent = os.getppid()
         self._is_needed: Callable[[], bool] = lambda: False
 
-    def hold(self, data_dir: Path, url: str) -> int:
-        """A dashboard lives already: say where, and keep it from ending before the borrower does; the exit code."""
+    def hold(self, data_dir: Path, url: str) -> None:
+        """A dashboard lives already: say where, and keep it from ending before the loan does."""
         address.stay(data_dir, os.getpid())
         print(f"DeepSeek Dashboard: {url} lives already", flush=True)
         self._wait()
-        return 0
 
     def end_with_it(self, is_needed: Callable[[], bool]) -> None:
         """End this process once the loan is over, and nothing else needs it."""

@@ -58,7 +58,8 @@ def run(parsed: argparse.Namespace) -> int:
     where = names_of(parsed, options)
     loan = Loan() if parsed.lent else None
     if loan is not None and (url := address.of(options.data_dir)):
-        return loan.hold(options.data_dir, url)
+        loan.hold(options.data_dir, url)
+        leave()
     listener = listen(parsed.host, parsed.port)
     with contextlib.suppress(KeyboardInterrupt):
         serve(listener, options, where=where, demo=parsed.demo, browse=parsed.open, ends=parsed.beside, loan=loan)
@@ -208,7 +209,10 @@ def run_web(
     gc.freeze()
     gc.enable()
     threading.Thread(target=announce, args=(listener, where, browse), name="announce", daemon=True).start()
-    is_open = lambda: bool(server.server_state.connections)  # noqa: E731
+
+    def is_open() -> bool:
+        return bool(server.server_state.connections)
+
     if loan is not None:
         loan.end_with_it(lambda: address.is_to_stay(options.data_dir) or is_open())
     if ends:
