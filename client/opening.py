@@ -22,7 +22,7 @@ from .dashboard import Dashboard
 APP = Path(__file__).resolve().parents[1] / "app.py"  # in a checkout as in the folder `deepseek` of site-packages
 ADDRESS = re.compile(r"https?://\S+")
 START_S = 60.0
-ENDS_S = 5.0
+ENDS_S = 3.0
 ASK_S = 0.1
 MOST_SAID = 1 << 16  # bytes
 TAIL = "tail"  # the collector that reads files
