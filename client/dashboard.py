@@ -12,7 +12,7 @@ from . import tables
 from .asking import API, Asker, DashboardError
 from .cards import EVENT_COLUMNS, FRAME_COLUMNS, Blame, HealthCard, RunCard
 from .flame_graph import FlameGraph
-from .times import Moment, unix_s
+from .times import AnyTime, unix_s
 
 MOST_BUCKETS = 20_000
 RUN_COLUMNS = ("run", "state", "started_s", "ended_s", "last_time_s", "last_step", "series", "points")
@@ -61,7 +61,7 @@ class Dashboard:
         """What differed from the git commit when the run's newest process began, without secrets; "" where nothing is known."""
         return str(self._get("/diff", run=run)["diff"])
 
-    def events(self, run: str | None = None, from_: Moment = None, to: Moment = None) -> pd.DataFrame:
+    def events(self, run: str | None = None, from_: AnyTime = None, to: AnyTime = None) -> pd.DataFrame:
         """Starts, ends, checkpoints, notes and others, oldest first; `seconds` is how long each took. The newest 20,000."""
         answer = self._get("/events", run=run, **_range(from_, to))
         return _with(tables.rows(answer["events"], EVENT_COLUMNS, timed=True), cursor=answer["cursor"])
@@ -72,8 +72,8 @@ class Dashboard:
         q: str = "",
         *,
         level: int = 0,
-        from_: Moment = None,
-        to: Moment = None,
+        from_: AnyTime = None,
+        to: AnyTime = None,
         before: int | None = None,
         limit: int = 200,
     ) -> pd.DataFrame:
@@ -96,8 +96,8 @@ class Dashboard:
         self,
         run: str | None,
         series: str | Sequence[str],
-        from_: Moment = None,
-        to: Moment = None,
+        from_: AnyTime = None,
+        to: AnyTime = None,
         *,
         axis: AxisName = "time",
         value: ValueName = "last",
@@ -125,8 +125,8 @@ class Dashboard:
         self,
         run: str | None,
         series: str | Sequence[str],
-        from_: Moment = None,
-        to: Moment = None,
+        from_: AnyTime = None,
+        to: AnyTime = None,
         *,
         axis: AxisName = "time",
         buckets: int = 2000,
@@ -139,8 +139,8 @@ class Dashboard:
         self,
         run: str | None,
         series: str | Sequence[str],
-        from_: Moment,
-        to: Moment,
+        from_: AnyTime,
+        to: AnyTime,
         axis: str,
         buckets: int,
         gpu: str | int | None,
@@ -155,7 +155,7 @@ class Dashboard:
     # -- stacks --------------------------------------------------------------------------------------------------------
 
     def flame(
-        self, run: str, from_: Moment, to: Moment, *, baseline: Literal["normal", ""] = "normal", **more: object
+        self, run: str, from_: AnyTime, to: AnyTime, *, baseline: Literal["normal", ""] = "normal", **more: object
     ) -> FlameGraph:
         """The Python stacks of a window, compared with the run's normal unless `baseline` is "".
 
@@ -169,12 +169,12 @@ class Dashboard:
     def blame(
         self,
         run: str,
-        from_: Moment,
-        to: Moment,
+        from_: AnyTime,
+        to: AnyTime,
         *,
         rank: int | None = None,
-        baseline_from: Moment = None,
-        baseline_to: Moment = None,
+        baseline_from: AnyTime = None,
+        baseline_to: AnyTime = None,
     ) -> Blame:
         """The line that the window's time was lost to, compared with the run's normal or with another window."""
         other = {"baseline_from": unix_s(baseline_from, "baseline_from"), "baseline_to": unix_s(baseline_to, "baseline_to")}
@@ -222,7 +222,7 @@ class Dashboard:
         return self._asker.get(f"{API}{route}", parameters)
 
 
-def _range(from_: Moment, to: Moment) -> dict[str, float | None]:
+def _range(from_: AnyTime, to: AnyTime) -> dict[str, float | None]:
     return {"from": unix_s(from_, "from_"), "to": unix_s(to, "to")}
 
 

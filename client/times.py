@@ -13,10 +13,10 @@ import pandas as pd
 
 from .asking import DashboardError
 
-Moment: TypeAlias = float | datetime | np.datetime64 | None
+AnyTime: TypeAlias = float | datetime | np.datetime64 | None
 
 
-def unix_s(moment: Moment, name: str) -> float | None:
+def unix_s(moment: AnyTime, name: str) -> float | None:
     """`1764000000`, an aware or naive datetime, a pandas Timestamp, a numpy datetime64 -> Unix seconds; None stays.
 
     Without a zone a datetime or Timestamp is local time, as Python has it; a datetime64 is UTC, as numpy has it. Raises DashboardError.

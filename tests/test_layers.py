@@ -17,7 +17,7 @@ PACKAGES = ("client", "collectors", "dashboard", "trainer")
 MAY_IMPORT = {
     "app": {"dashboard", "collectors"},
     "client": set(),  # knows the HTTP API only
-    "dashboard": {"collectors"},
+    "dashboard": {"client", "collectors"},
     "collectors": set(),
     "trainer": set(),
 }

@@ -11,7 +11,7 @@ from collectors import VERSION
 
 from .command import Command, CommandParser, Mistake
 
-MAIN, *OTHERS = FILES = ("serve", "run", "attach", "profile", "store")  # the first one is a command without a name
+MAIN, *OTHERS = FILES = ("serve", "run", "attach", "profile", "store", "mcp")  # the first one is a command without a name
 PROGRAM = "deepseek-dashboard"
 
 
