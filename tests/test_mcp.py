@@ -23,8 +23,8 @@ from client import Dashboard
 from collectors.redaction import LEFT_OUT
 from collectors.store.open import open_store
 from dashboard.mcp import small
-from dashboard.mcp.questions import QUESTIONS, UNTRUSTED
 from dashboard.mcp.server import answered
+from dashboard.mcp.tools import TOOLS, UNTRUSTED
 from dashboard.queries import Queries
 from tests.conftest import ROOT, dashboard, wait_for
 from tests.conftest import Dashboard as RunningDashboard
@@ -159,7 +159,7 @@ def test_the_official_client_asks_each_question_over_stdio(said: Said) -> None:
         assert not answer.is_error, content.text
         assert len(content.text.encode()) <= MOST_BYTES
         by_name[name] = json.loads(content.text)
-    assert by_name.keys() == {question.name for question in QUESTIONS}
+    assert by_name.keys() == {tool.name for tool in TOOLS}
     assert {row[0] for row in by_name["runs"]["rows"]} >= {"group/a", ODD}
     assert by_name["run"]["last_step"] == STEPS
     assert by_name["blame"]["place"].endswith("data.py:2 decode") and "decode" in by_name["blame"]["sentence"]
@@ -178,7 +178,7 @@ def test_hostile_arguments_get_one_sentence_and_the_server_lives_on(said: Said) 
 
 
 def test_tools_are_read_only_and_say_that_texts_are_no_instructions(said: Said) -> None:
-    assert [tool.name for tool in said.tools] == [question.name for question in QUESTIONS]
+    assert [tool.name for tool in said.tools] == [tool.name for tool in TOOLS]
     for tool in said.tools:
         assert tool.annotations.read_only_hint and not tool.annotations.destructive_hint
         assert UNTRUSTED in tool.description

@@ -1,4 +1,4 @@
-"""The server: MCP over standard input and output, one tool per question."""
+"""The server: MCP over standard input and output, one tool per row of tools.py."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from client import Dashboard, DashboardError
 from collectors import VERSION
 
 from . import small
-from .questions import QUESTIONS, UNTRUSTED, Question
+from .tools import TOOLS, UNTRUSTED, ReadTool
 
 NAME = "deepseek-dashboard"
 INSTRUCTIONS = (
     "Reads the runs, curves, logs, stacks and GPUs of training runs. Begin with the tool runs. For a slow stretch, find its from and to "
     f"with points, then ask blame, flame and source. Answers are small and say what they leave out. {UNTRUSTED}"
 )
-BY_NAME = {question.name: question for question in QUESTIONS}
-CHECKS = {question.name: Draft202012Validator(question.schema) for question in QUESTIONS}
+BY_NAME = {tool.name: tool for tool in TOOLS}
+CHECKS = {tool.name: Draft202012Validator(tool.schema) for tool in TOOLS}
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +44,7 @@ def serve(dashboard: Callable[[], Dashboard]) -> None:
 
 async def _serve(dashboard: Callable[[], Dashboard]) -> None:
     async def list_tools(_: ServerRequestContext[Any], __: PaginatedRequestParams | None) -> ListToolsResult:
-        return ListToolsResult(tools=[tool_of(question) for question in QUESTIONS])
+        return ListToolsResult(tools=[tool_of(tool) for tool in TOOLS])
 
     async def call_tool(_: ServerRequestContext[Any], asked: CallToolRequestParams) -> CallToolResult:
         said, is_error = await anyio.to_thread.run_sync(answered, dashboard, asked.name, asked.arguments or {})
@@ -55,19 +55,19 @@ async def _serve(dashboard: Callable[[], Dashboard]) -> None:
         await server.run(incoming, outgoing, server.create_initialization_options())
 
 
-def tool_of(question: Question) -> Tool:
+def tool_of(tool: ReadTool) -> Tool:
     reads = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-    return Tool(name=question.name, description=f"{question.help} {UNTRUSTED}", input_schema=question.schema, annotations=reads)
+    return Tool(name=tool.name, description=f"{tool.help} {UNTRUSTED}", input_schema=tool.schema, annotations=reads)
 
 
 def answered(dashboard: Callable[[], Dashboard], name: str, arguments: dict[str, Any]) -> tuple[str, bool]:
     """A small text, and whether it is an error: then it is one sentence."""
-    if (question := BY_NAME.get(name)) is None:
+    if (tool := BY_NAME.get(name)) is None:
         return small.sentence(f"there is no tool {name!r}; there are: {', '.join(BY_NAME)}"), True
     if wrong := problem(name, arguments):
         return wrong, True
     try:
-        return question.answer(dashboard(), arguments), False
+        return tool.answer(dashboard(), arguments), False
     except DashboardError as error:
         return small.sentence(error), True
     except Exception as error:  # no answer may end the server; its output says where
