@@ -155,16 +155,35 @@ class Dashboard:
     # -- stacks --------------------------------------------------------------------------------------------------------
 
     def flame(
-        self, run: str, from_: AnyTime, to: AnyTime, *, baseline: Literal["normal", ""] = "normal", **more: object
+        self,
+        run: str,
+        from_: AnyTime,
+        to: AnyTime,
+        *,
+        baseline: Literal["normal", ""] = "normal",
+        baseline_from: AnyTime = None,
+        baseline_to: AnyTime = None,
+        rank: int | None = None,
+        pid: int | None = None,
+        thread: str | None = None,
+        view: Literal["joined", "main", "threads"] = "joined",
+        phase: str = "",
+        waits: bool = True,
+        focus: str = "",
+        hide: str = "",
+        roll: Literal["function", "module", "file"] = "function",
+        invert: bool = False,
+        prune: float = 0.001,
     ) -> FlameGraph:
-        """The Python stacks of a window, compared with the run's normal unless `baseline` is "".
+        """The Python stacks of a window, compared with the run's normal, with another window, or (`baseline=""`) with nothing.
 
-        `more` are the API's other parameters, as `rank=0`, `view="main"`, `waits=False`, `focus="data.py"` (docs/http-api.md, Flame).
+        The others narrow or reshape the tree (docs/http-api.md, Flame): `waits=False` leaves out the time in which a thread only waits,
+        `focus="data.py"` keeps stacks with such a frame, `prune` is the share below which nodes are left out.
         """
-        if "format" in more:
-            raise DashboardError("format is not for here; this method reads trees, .url with /api/v1/flame has the other formats")
-        plain = {name: str(value).lower() if isinstance(value, bool) else value for name, value in more.items()}
-        return FlameGraph(self._get("/flame", run=run, baseline=baseline, **plain, **_range(from_, to)))
+        shape = {"view": view, "phase": phase, "focus": focus, "hide": hide, "roll": roll, "prune": prune}
+        switches = {"waits": str(waits).lower(), "invert": str(invert).lower()}
+        threads = {"rank": rank, "pid": pid, "thread": thread, **_other(baseline_from, baseline_to)}
+        return FlameGraph(self._get("/flame", run=run, baseline=baseline, **shape, **switches, **threads, **_range(from_, to)))
 
     def blame(
         self,
@@ -177,8 +196,7 @@ class Dashboard:
         baseline_to: AnyTime = None,
     ) -> Blame:
         """The line that the window's time was lost to, compared with the run's normal or with another window."""
-        other = {"baseline_from": unix_s(baseline_from, "baseline_from"), "baseline_to": unix_s(baseline_to, "baseline_to")}
-        return Blame(self._get("/blame", run=run, rank=rank, **other, **_range(from_, to)))
+        return Blame(self._get("/blame", run=run, rank=rank, **_other(baseline_from, baseline_to), **_range(from_, to)))
 
     def last_stacks(self, run: str) -> pd.DataFrame:
         """Where each thread of a run was last, a row per frame from the root (depth 0) to the leaf."""
@@ -224,6 +242,10 @@ class Dashboard:
 
 def _range(from_: AnyTime, to: AnyTime) -> dict[str, float | None]:
     return {"from": unix_s(from_, "from_"), "to": unix_s(to, "to")}
+
+
+def _other(from_: AnyTime, to: AnyTime) -> dict[str, float | None]:
+    return {"baseline_from": unix_s(from_, "baseline_from"), "baseline_to": unix_s(to, "baseline_to")}
 
 
 def _with(table: pd.DataFrame, **attrs: object) -> pd.DataFrame:

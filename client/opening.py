@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import re
@@ -13,6 +12,7 @@ import tempfile
 import threading
 import time
 import warnings
+import weakref
 from pathlib import Path
 from typing import IO, Any
 
@@ -56,12 +56,11 @@ class OpenLogs(Dashboard):
         except BaseException:
             self._child.close()
             raise
-        atexit.register(self._child.close)
+        self._finalizer = weakref.finalize(self, self._child.close)  # also where the process ends
 
     def close(self) -> None:
         """Ends the dashboard if it is our own and nothing else uses it. May be called twice."""
-        atexit.unregister(self._child.close)
-        self._child.close()
+        self._finalizer()
 
     def __enter__(self) -> OpenLogs:
         return self
@@ -110,9 +109,10 @@ class _Child:
         """Once it answers. Raises DashboardError with what the command says."""
         assert self._process.stdout is not None
         deadline_s, line = time.monotonic() + START_S, b""
+        output = select.poll()  # takes any descriptor, where `select` takes those below 1024
+        output.register(self._process.stdout, select.POLLIN)
         while not line.endswith(b"\n"):
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0 or not select.select([self._process.stdout], [], [], left_s)[0]:
+            if not output.poll(max(0.0, deadline_s - time.monotonic()) * 1000):
                 raise DashboardError(f"the dashboard did not start within {START_S:g} s; start one with: deepseek-dashboard")
             part = os.read(self._process.stdout.fileno(), 4096)
             if not part:

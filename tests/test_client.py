@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import inspect
 import json
 import math
 import socket
@@ -220,8 +221,25 @@ def test_a_flame_graph_is_that_of_the_api(client: Dashboard, raw: Raw, baseline:
 def test_other_parameters_of_a_flame_graph_reach_the_api(client: Dashboard, raw: Raw) -> None:
     ours = client.flame("group/a", LO, HI, baseline="", waits=False, focus="DATA.py", roll="file", rank=0)
     assert ours.raw == raw("flame", run="group/a", from_=LO, to=HI, waits="false", focus="DATA.py", roll="file", rank=0)
-    with pytest.raises(DashboardError, match="format"):
-        client.flame("group/a", LO, HI, format="folded")
+    other = client.flame(
+        "group/a", LO, HI, baseline_from=T0 + 200, baseline_to=T0 + 230, view="threads", invert=True, hide="forward"
+    )
+    beside = {"baseline": "normal", "baseline_from": T0 + 200, "baseline_to": T0 + 230}
+    assert other.raw == raw("flame", run="group/a", from_=LO, to=HI, view="threads", invert="true", hide="forward", **beside)
+
+
+def test_every_parameter_of_a_route_is_one_of_its_method(running: RunningDashboard) -> None:
+    """But `format`, of which only trees are read."""
+    paths = running.get("/openapi.json")["paths"]
+    for route, method in (
+        ("flame", Dashboard.flame),
+        ("blame", Dashboard.blame),
+        ("logs", Dashboard.logs),
+        ("points", Dashboard.points),
+    ):
+        ours = {name.rstrip("_") for name in inspect.signature(method).parameters} - {"self", "value"}
+        theirs = {parameter["name"] for parameter in paths[f"/api/v1/{route}"]["get"]["parameters"]} - {"format"}
+        assert ours == theirs, route
 
 
 def test_a_verdict_is_that_of_the_api_with_its_sentence_first(client: Dashboard, raw: Raw) -> None:
