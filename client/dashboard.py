@@ -234,10 +234,13 @@ class Dashboard:
 
     def health(self) -> HealthCard:
         """Whether all collectors work, and what the dashboard itself costs."""
-        return HealthCard(self._asker.get("/healthz"))
+        return HealthCard(self._ask("/healthz", {}))
 
     def _get(self, route: str, **parameters: object) -> Any:
-        return self._asker.get(f"{API}{route}", parameters)
+        return self._ask(f"{API}{route}", parameters)
+
+    def _ask(self, path: str, parameters: dict[str, object]) -> Any:
+        return self._asker.get(path, parameters)
 
 
 def _range(from_: AnyTime, to: AnyTime) -> dict[str, float | None]:

@@ -54,13 +54,15 @@ class OpenLogs(Dashboard):
             if self.runs().empty:
                 raise DashboardError(f"there are no runs in {log_dir}; docs/log-format.md says which files are one")
         except BaseException:
-            self._child.close()
+            self._child.release()
             raise
-        self._finalizer = weakref.finalize(self, self._child.close)  # also where the process ends
+        self._finalizer = weakref.finalize(self, self._child.release)  # also where the process ends
 
     def close(self) -> None:
         """Ends the dashboard if it is our own and nothing else uses it. May be called twice."""
-        self._finalizer()
+        if self._finalizer.detach():
+            self._child.release()
+            self._child.wait()
 
     def __enter__(self) -> OpenLogs:
         return self
@@ -68,10 +70,10 @@ class OpenLogs(Dashboard):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _get(self, route: str, **parameters: object) -> Any:
+    def _ask(self, path: str, parameters: dict[str, object]) -> Any:
         if self._child.is_closed:
             raise DashboardError("these logs were closed; open them again with open_logs")
-        return super()._get(route, **parameters)
+        return super()._ask(path, parameters)
 
     def _wait_until_read(self, log_dir: Path, wait_s: float) -> None:
         deadline_s = time.monotonic() + wait_s
@@ -132,14 +134,13 @@ class _Child:
             or "the dashboard ended without a word; start one with: deepseek-dashboard"
         )
 
-    def close(self) -> None:
-        """Waits for its end, unless others use it."""
-        if self.is_closed:
-            return
+    def release(self) -> None:
+        """It ends by itself, unless others use it."""
         self.is_closed = True
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()  # type: ignore[union-attr]
+        for stream in (self._process.stdin, self._process.stdout, self._said):
+            with contextlib.suppress(OSError):
+                stream.close()  # type: ignore[union-attr]
+
+    def wait(self) -> None:
+        """For its end, a while."""
         self._reaper.join(ENDS_S)
-        for stream in (self._process.stdout, self._said):
-            if stream is not None:
-                stream.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from client import DashboardError, OpenLogs, open_logs
+from client import Dashboard, DashboardError, OpenLogs, open_logs
 from tests.conftest import ROOT, dashboard, script, wait_for
 
 ENDS_S = 15.0
@@ -96,7 +97,7 @@ def test_what_is_closed_says_so_and_leaves_nothing(log_dir: Path) -> None:
     logs.close()
     logs.close()
     with pytest.raises(DashboardError, match="these logs were closed; open them again with open_logs"):
-        logs.runs()
+        logs.health()
     ended(log_dir)
     wait_for(lambda: "open_logs" not in {thread.name for thread in threading.enumerate()})
     assert len(os.listdir("/proc/self/fd")) <= files  # noqa: PTH208
@@ -208,3 +209,34 @@ def opened_at_once(log_dir: Path) -> OpenLogs:
             return open_logs(log_dir, wait_s=0)
         except DashboardError as error:
             assert "no runs" in str(error) and time.monotonic() < deadline_s
+
+
+def test_a_program_that_joins_keeps_it_until_it_ends(log_dir: Path) -> None:
+    """`run --` beside an open notebook: it has the whole dashboard, and may outlive the notebook."""
+    logs = open_logs(log_dir)
+    command = [sys.executable, str(ROOT / "app.py"), "run", "--log-dir", str(log_dir), "--name", "joined", "--"]
+    program = [sys.executable, "-c", "input()"]
+    with subprocess.Popen([*command, *program], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stderr is not None
+        assert f"{logs.url} shows joined" in process.stderr.readline()
+        wait_for(lambda: "joined" in set(logs.runs()["run"]))
+        assert logs.health().raw["collectors"] and Dashboard(logs.url).runs().shape[0] == 2
+        logs.close()
+        time.sleep(1)  # it would have ended by now
+        assert "joined" in set(Dashboard(logs.url).runs()["run"])
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.wait(30) == 0
+    ended(log_dir)
+
+
+def test_what_nothing_refers_to_any_more_is_closed(log_dir: Path) -> None:
+    """As a cell that is run again does it."""
+    logs = open_logs(log_dir)
+    url = logs.url
+    logs = open_logs(log_dir)
+    assert logs.url == url
+    assert logs.runs()["run"].tolist() == ["a"]
+    del logs
+    gc.collect()
+    ended(log_dir)
