@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -265,6 +266,11 @@ def test_every_answer_about_the_largest_run_is_small_and_says_what_it_leaves_out
         assert re.fullmatch(r"\d+ of \d+ rows; .+", answer.get("left_out", "")) or name in ("run", "logs"), name
 
 
+def test_a_run_without_times_says_where_its_points_are(client: Dashboard) -> None:
+    assert "axis=step" in ask(client, "points", run="timeless", series="*")[0]["note"]
+    assert ask(client, "points", run="timeless", series="*", axis="step")[0]["points"] == 30
+
+
 def test_a_page_of_lines_goes_on_where_the_last_one_began(client: Dashboard) -> None:
     """Also where fewer lines fit than were asked for."""
     found: list[str] = []
@@ -329,4 +335,6 @@ def test_the_largest_characters_leave_it_small_too(text: str) -> None:
 def test_a_time_is_kept_to_the_millisecond_and_said_in_iso(time_s: float) -> None:
     kept = small.number(time_s)
     assert isinstance(kept, int | float) and math.isclose(kept, time_s, abs_tol=5e-4)
-    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", small.iso(time_s) or "")
+    said = small.iso(time_s) or ""
+    assert re.fullmatch(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", said)
+    assert math.isclose(datetime.fromisoformat(said).timestamp(), kept, abs_tol=1e-6), "both say the same"

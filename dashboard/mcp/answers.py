@@ -38,7 +38,7 @@ def run(dashboard: Dashboard, given: dict[str, Any]) -> str:
     head = dict(zip(names, cells([raw], names)[0], strict=True))
     head |= {
         "attempts": len(raw["attempts"]),
-        "pids": [process["pid"] for process in raw["processes"]],
+        "pids": ", ".join(str(process["pid"]) for process in raw["processes"]),
         "note": raw["about"]["note"],
     }
     match = given.get("match", "").lower()
@@ -48,6 +48,8 @@ def run(dashboard: Dashboard, given: dict[str, Any]) -> str:
 
 def series(dashboard: Dashboard, given: dict[str, Any]) -> str:
     found = records(dashboard.series(given.get("run"), given.get("match", "")))
+    for row in found:
+        row["labels"] = ", ".join(f"{name}={value}" for name, value in row["labels"].items())
     columns = ("name", "labels", "unit", "points", "first_step", "last_step", "last_time_s", "last_time")
     head = {"run": given.get("run"), "total": len(found)}
     return small.text(head, columns, cells(found, columns), "narrow it with match, a substring or a glob")
@@ -62,6 +64,8 @@ def points(dashboard: Dashboard, given: dict[str, Any]) -> str:
     columns = ("series", *where, "count", "min", "mean", "max", "last")
     head = {"run": given.get("run"), "series": len(shown), "points": int(table["count"].sum())}
     head["a row is"] = "a bucket of points: time is that of its first, step and last are of its last"
+    if not shown:
+        head["note"] = "no point lies there; a run without times (timed is false) has points with axis=step only"
     found = records(table[table["series"].isin(shown[:CURVES])], logged="last")
     more = f"ask for fewer series (at most {CURVES} are shown), fewer buckets or a shorter range"
     return small.text(head, columns, cells(found, columns), more)
@@ -157,7 +161,12 @@ def files(dashboard: Dashboard, given: dict[str, Any]) -> str:
 
 def health(dashboard: Dashboard, given: dict[str, Any]) -> str:
     raw = dashboard.health().raw
-    head = {name: raw[name] for name in ("status", "problems", "cpu_pct", "rss_bytes")}
+    head = {
+        "status": raw["status"],
+        "problems": " ".join(raw["problems"]),
+        "cpu_pct": raw["cpu_pct"],
+        "rss_bytes": raw["rss_bytes"],
+    }
     columns = ("name", "state", "lag_s", "last_error")
     return small.text(head, columns, cells(raw["collectors"], columns), "the dashboard's page shows all")
 

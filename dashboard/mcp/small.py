@@ -60,7 +60,7 @@ def iso(time_s: object) -> str | None:
     if not isinstance(time_s, int | float) or not math.isfinite(time_s):
         return None
     try:
-        return datetime.fromtimestamp(time_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return datetime.fromtimestamp(round(time_s, 3), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -79,7 +79,9 @@ def _left_out(count: int, total: int, more: str) -> str:
 
 
 def _head(head: Mapping[str, Any], length: int) -> dict[str, Any]:
-    return {name: _value(head[name], name, length) for name in list(head)[:MOST_FIELDS] if head[name] is not None}
+    return {
+        name: _value(head[name], name, length) for name in list(head)[:MOST_FIELDS] if head[name] is not None and head[name] != ""
+    }
 
 
 def _row(row: Sequence[Any], columns: Sequence[str], length: int) -> list[Any]:
