@@ -56,16 +56,20 @@ def wide(curves: Sequence[Mapping[str, Any]], axis: str, value: str) -> pd.DataF
 
     A place that comes twice, as after a restart, has a row each: the second of one series stands beside the second of another.
     """
-    names, columns = names_of(curves), []
-    for curve, name in zip(curves, names, strict=True):
-        places = pd.Series(floats(curve["t"]))
-        index = pd.MultiIndex.from_arrays([places, places.groupby(places).cumcount()])
-        columns.append(pd.Series(floats(curve[value]), index=index, name=name))
-    if not columns:
-        return pd.DataFrame(index=utc_index([]) if axis == "time" else pd.Index([], dtype=np.int64, name="step"))
-    table = pd.concat(columns, axis=1).sort_index()
-    where = table.index.get_level_values(0).to_numpy(dtype=np.float64)
-    return table.set_axis(utc_index(where) if axis == "time" else pd.Index(where.astype(np.int64), name="step"), axis=0)
+    lengths = [len(curve["t"]) for curve in curves]
+    points = pd.DataFrame({
+        "place": floats(place for curve in curves for place in curve["t"]),
+        "value": floats(found for curve in curves for found in curve[value]),
+        "series": np.repeat(np.arange(len(curves)), lengths),
+    })  # fmt: skip
+    points["again"] = points.groupby(["series", "place"], dropna=False).cumcount()
+    row = points.groupby(["place", "again"], dropna=False).ngroup()  # in the order of places
+    where = np.empty(int(row.max()) + 1 if len(row) else 0)
+    where[row] = points["place"]
+    cells = np.full((len(where), len(curves)), np.nan)
+    cells[row, points["series"]] = points["value"]
+    index = utc_index(where) if axis == "time" else pd.Index(where.astype(np.int64), name="step")
+    return pd.DataFrame(cells, index=index, columns=pd.Index(names_of(curves), dtype=object))
 
 
 def names_of(curves: Sequence[Mapping[str, Any]]) -> list[str]:
