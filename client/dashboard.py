@@ -113,13 +113,7 @@ class Dashboard:
         curves = self._curves(run, series, from_, to, axis, buckets, gpu)
         if value not in tables.VALUES:
             raise DashboardError(f"value is {value!r}; choose one of {', '.join(tables.VALUES)}")
-        names = tables.names_of(curves)
-        return _with(
-            tables.wide(curves, axis, value),
-            unit={name: curve["unit"] for name, curve in zip(names, curves, strict=True)},
-            points={name: curve["points_total"] for name, curve in zip(names, curves, strict=True)},
-            is_raw={name: curve["points_total"] == len(curve["t"]) for name, curve in zip(names, curves, strict=True)},
-        )
+        return _with(tables.wide(curves, axis, value), **_about(curves))
 
     def buckets(
         self,
@@ -133,7 +127,8 @@ class Dashboard:
         gpu: str | int | None = None,
     ) -> pd.DataFrame:
         """The same, one row per bucket of each series, with all columns of the API: t, t_end, step, segment, min, max, mean, last, count."""
-        return tables.buckets(self._curves(run, series, from_, to, axis, buckets, gpu))
+        curves = self._curves(run, series, from_, to, axis, buckets, gpu)
+        return _with(tables.buckets(curves), **_about(curves))
 
     def _curves(
         self,
@@ -249,6 +244,16 @@ def _range(from_: AnyTime, to: AnyTime) -> dict[str, float | None]:
 
 def _other(from_: AnyTime, to: AnyTime) -> dict[str, float | None]:
     return {"baseline_from": unix_s(from_, "baseline_from"), "baseline_to": unix_s(to, "baseline_to")}
+
+
+def _about(curves: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By series: its unit, how many points it has in the range, and whether each row is one of them."""
+    named = list(zip(tables.names_of(curves), curves, strict=True))
+    return {
+        "unit": {name: curve["unit"] for name, curve in named},
+        "points": {name: curve["points_total"] for name, curve in named},
+        "is_raw": {name: curve["points_total"] == len(curve["t"]) for name, curve in named},
+    }
 
 
 def _with(table: pd.DataFrame, **attrs: object) -> pd.DataFrame:

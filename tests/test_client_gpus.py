@@ -81,6 +81,7 @@ def test_an_assistant_sees_all_of_them_small(client: Dashboard) -> None:
     assert [row[0] for row in answer["rows"]] == list(range(GPUS))
     power = answer["columns"].index("power_w")
     assert all(row[power] > 0 for row in answer["rows"])
+    assert "gpu/power_w" in json.loads(answered(lambda: client, "points", {"series": "gpu/power_w"})[0])["units"]
     one = json.loads(answered(lambda: client, "gpus", {"gpu": 2})[0])
     assert {"gpu/power_w", "gpu/temperature_c"} <= {row[1] for row in one["rows"]}
     assert json.loads(answered(lambda: client, "gpus", {"gpu": 99})[0])["rows"] == []

@@ -12,7 +12,7 @@ from collectors.redaction import LEFT_OUT, is_secret
 
 from . import small
 
-CURVES, BUCKETS = 20, 10  # series of an answer; rows of each where nothing else is asked for
+CURVES, BUCKETS = 20, 10  # names that may be asked for; rows of each series where nothing else is said
 LINES, TOP, CONTEXT = 20, 15, 8
 GPU_METRICS = {
     "busy_pct": "gpu/utilization_pct",
@@ -59,16 +59,16 @@ def points(dashboard: Dashboard, given: dict[str, Any]) -> str:
     axis, buckets = given.get("axis", "time"), given.get("buckets", BUCKETS)
     names = given["series"] if isinstance(given["series"], list) else [given["series"]]
     table = dashboard.buckets(given.get("run"), names, *between(given), axis=axis, buckets=buckets).rename(columns={"t": "time_s"})
-    shown = list(dict.fromkeys(table["series"]))
+    shown, units = set(table["series"]), table.attrs["unit"]
     where = ("step",) if axis == "step" else ("time_s", "time", "step")
     columns = ("series", *where, "count", "min", "mean", "max", "last")
     head = {"run": given.get("run"), "series": len(shown), "points": int(table["count"].sum())}
     head["a row is"] = "a bucket of points: time is that of its first, step and last are of its last"
+    head["units"] = "; ".join(f"{name}: {unit}" for name, unit in units.items() if unit)
     if not shown:
         head["note"] = "no point lies there; a run without times (timed is false) has points with axis=step only"
-    found = records(table[table["series"].isin(shown[:CURVES])], logged="last")
-    more = f"ask for fewer series (at most {CURVES} are shown), fewer buckets or a shorter range"
-    return small.text(head, columns, cells(found, columns), more)
+    more = "ask for fewer series or buckets, or for a shorter range"
+    return small.text(head, columns, cells(records(table, logged="last"), columns), more)
 
 
 def logs(dashboard: Dashboard, given: dict[str, Any]) -> str:
