@@ -1,4 +1,4 @@
-"""A log folder is opened without a dashboard: one is found or started, has read what is there, and ends with whoever opened it."""
+"""A log folder is opened without a dashboard: one is found or started, has read what is there, and ends with what opened it."""
 
 from __future__ import annotations
 
