@@ -214,6 +214,9 @@ def test_a_flame_graph_is_that_of_the_api(client: Dashboard, raw: Raw, baseline:
     assert top["self_s"].sum() == pytest.approx(60, abs=1.1)
     if baseline:
         assert top["self_excess_s"][0] == pytest.approx(1.0, abs=0.05), "of each step, which normal has not"
+        by_name = top.set_index("name")
+        assert by_name.loc["forward", "self_excess_s"] == pytest.approx(0.0, abs=0.05), "a second of each step, as in normal"
+        assert by_name.loc["step", "excess_s"] == pytest.approx(1.0, abs=0.05)
     else:
         assert top["self_excess_s"].isna().all()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mcp import Client, StdioServerParameters
 
@@ -323,6 +323,10 @@ def test_an_answer_is_small_whatever_it_is_made_of(values: list[Any], chance: ra
     )
 
 
+@example("\x01" * 3000)
+@example("😀" * 3000)
+@example("\ud800x" * 1500)
+@example("x" * 30_000)
 @given(st.text(alphabet=st.sampled_from("\x00\x01\u202e😀\ud800x"), min_size=1, max_size=3000))
 def test_the_largest_characters_leave_it_small_too(text: str) -> None:
     said = small.text(
