@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-RANK = "rank "  # of a mark that stands for a rank
+RANK = re.compile(r"rank \d+")  # a mark that stands for a rank
 SHOWN = 10  # lines in a notebook
 
 
@@ -96,7 +97,7 @@ class FlameGraph:
         names = {
             self.raw["frames"][number]["name"] for number in self.raw["nodes"]["frame"] if not self.raw["frames"][number]["file"]
         }
-        return max(1.0, float(sum(name.startswith(RANK) for name in names)))
+        return max(1.0, float(sum(RANK.fullmatch(name) is not None for name in names)))
 
     def __len__(self) -> int:
         return len(self.raw["nodes"]["frame"])

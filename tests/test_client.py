@@ -377,6 +377,19 @@ def test_the_top_of_a_tree_has_all_its_own_seconds_once(parents: list[int], data
     assert (top["total_s"] <= totals[0]).all() and (top["total_s"] >= top["self_s"]).all()
 
 
+def test_the_excess_of_several_ranks_is_that_of_one() -> None:
+    """Each of two ranks spends 3 s in 2 steps where the baseline has 1 s a step; a run may be called like a rank."""
+    names = [("rank 9 main thread", ""), ("rank 0", ""), ("f", "f.py"), ("rank 1", ""), ("f", "f.py")]
+    frames = [{"name": name, "file": file, "line": 1} for name, file in names]
+    nodes = {
+        "frame": [0, 1, 2, 3, 4], "parent": [-1, 0, 1, 0, 3], "self_s": [0, 0, 3, 0, 3], "total_s": [6, 3, 3, 3, 3], "untrusted_s": [0] * 5,
+        "base_self_s": [0, 0, 10, 0, 10], "base_total_s": [20, 10, 10, 10, 10], "kind": ["own"] * 5,
+    }  # fmt: skip
+    answer = {"frames": frames, "nodes": nodes, "units": 2.0, "baseline_units": 10.0, "seconds": 3.0, "baseline_seconds": 10.0}
+    top = FlameGraph({**answer, "per": "step", "samples": 6, "note": None}).top()
+    assert top[["self_s", "self_excess_s", "excess_s"]].values.tolist() == [[6.0, 0.5, 0.5]]
+
+
 def preorder(parents: list[int]) -> list[int]:
     """A tree in preorder from any numbers: the parent of each node is on the path to the one before it."""
     order, path = [-1], [0]
