@@ -28,7 +28,7 @@ VENDORED = {
     "uPlot.min.d.ts": "uPlot.d.ts",
 }  # ours, and npm's
 MODULE = "export default uPlot;\n"  # npm has the module in full only, three times as long: 20 kB more on the wire
-PACKAGES = ("app.py", "assets", "collectors", "dashboard", "trainer")  # also in pyproject.toml
+PACKAGES = ("app.py", "assets", "client", "collectors", "dashboard", "trainer")  # also in pyproject.toml
 SAMPLER = "collectors/sampler/_sampler"
 
 

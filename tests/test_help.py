@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "help"
 COLUMNS = 100
-DEAR = ("dash", "plotly", "pandas", "numpy", "torch", "fastapi", "pydantic", "yaml")  # 0.02 to 2 s each
+DEAR = ("dash", "plotly", "pandas", "numpy", "torch", "fastapi", "pydantic", "yaml", "mcp")  # 0.02 to 2 s each
 NAMES = ["", *OTHERS]
 CODE = """
 import runpy, sys

@@ -13,10 +13,11 @@ import pytest
 from collectors.store.protocol import Maintenance, Store
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("collectors", "dashboard", "trainer")
+PACKAGES = ("client", "collectors", "dashboard", "trainer")
 MAY_IMPORT = {
     "app": {"dashboard", "collectors"},
-    "dashboard": {"collectors"},
+    "client": set(),  # knows the HTTP API only
+    "dashboard": {"client", "collectors"},
     "collectors": set(),
     "trainer": set(),
 }
@@ -184,7 +185,10 @@ def last_name(node: ast.expr) -> str:
 def sources(*suffixes: str) -> list[Path]:
     """Files of the product."""
     return [
-        path for top in ("collectors", "dashboard", "trainer", "assets") for path in code(ROOT / top) if path.suffix in suffixes
+        path
+        for top in ("client", "collectors", "dashboard", "trainer", "assets")
+        for path in code(ROOT / top)
+        if path.suffix in suffixes
     ]
 
 

@@ -59,6 +59,7 @@ class Health(NamedTuple):
     state: str  # "ok", "failing" (its source), "paused" (the store cannot take what it has), "stuck" (it does not come back)
     lag_s: float  # since it last delivered, beyond its period
     last_error: str
+    waiting: bool  # whether it is at work, or has more to do at once
 
 
 class Supervisor:
@@ -136,12 +137,15 @@ class _Worker(threading.Thread):
         self._back_off_s = BACK_OFF_S[0]
 
     def health(self) -> Health:
-        lag_s = round(max(0.0, time.monotonic() - self._delivered - self._period_s()), 3)
+        period_s, at_work = self._period_s(), self._at_work_since_s is not None
+        lag_s = round(max(0.0, time.monotonic() - self._delivered - period_s), 3)
+        waiting = at_work or not period_s
         if stuck := self.stuck():
-            return Health(self.name, "stuck", lag_s, stuck.sentence)
+            return Health(self.name, "stuck", lag_s, stuck.sentence, waiting)
         if not self.is_alive() and not self._ending.is_set():
-            return Health(self.name, "failing", lag_s, f"the thread of {self.name} has ended: {self._error or 'nothing says why'}")
-        return Health(self.name, self._state, lag_s, self._error)
+            why = f"the thread of {self.name} has ended: {self._error or 'nothing says why'}"
+            return Health(self.name, "failing", lag_s, why, waiting)
+        return Health(self.name, self._state, lag_s, self._error, waiting)
 
     def stuck(self) -> Stuck | None:
         """It is, where it has been at work for longer than it may, or has let its time to work pass."""

@@ -86,6 +86,7 @@ class CollectorRow(TypedDict):
     state: Literal["ok", "failing", "paused", "stuck"]
     lag_s: float
     last_error: str
+    waiting: bool  # whether it is at work, or has more to do at once
 
 
 class ProfileState(TypedDict):

@@ -19,6 +19,7 @@ MAIN, *OTHERS = FILES = (
     "store",
     "export",
     "open",
+    "mcp",
 )  # the first one is a command without a name
 PROGRAM = "deepseek-dashboard"
 

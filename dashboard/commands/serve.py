@@ -26,6 +26,7 @@ from collectors.service.keeper import Keeper
 from .. import address, memory
 from .command import ROOT, Command, Mistake, make_folder
 from .demo import Demo
+from .lending import Loan
 
 BESIDE_S = 0.5
 LAST_LINES_S = 3.0
@@ -59,15 +60,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, [name for name in FLAGS if name not in ("log_dir", "only")])
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     parser.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # end when it is not needed any more
+    parser.add_argument("--lent", action="store_true", help=argparse.SUPPRESS)  # to the process that started this one (lending.py)
     parser.add_argument("--demo", action="store_true", help="start a small real training run and watch it")
 
 
 def run(parsed: argparse.Namespace) -> int:
     options = prepare(parsed)
     where = names_of(parsed, options)
+    loan = Loan() if parsed.lent else None
+    if loan is not None and (url := address.of(options.data_dir)):
+        loan.hold(options.data_dir, url)
+        leave()
     listener = listen(parsed.host, parsed.port)
     with contextlib.suppress(KeyboardInterrupt):
-        serve(listener, options, where=where, demo=parsed.demo, browse=parsed.open, ends=parsed.beside)
+        serve(listener, options, where=where, demo=parsed.demo, browse=parsed.open, ends=parsed.beside, loan=loan)
     leave()
 
 
@@ -166,6 +172,7 @@ def serve(
     demo: bool,
     browse: bool = False,
     ends: bool = False,
+    loan: Loan | None = None,
 ) -> None:
     """Until Ctrl-C; ends all children."""
     memory.give_back()
@@ -176,7 +183,7 @@ def serve(
         if demo:
             children.callback(begin_demo(options).stop)
         children.enter_context(address.written(options.data_dir, address_of(listener)))
-        run_web(listener, options, keeper, where=where, browse=browse, ends=ends)
+        run_web(listener, options, keeper, where=where, browse=browse, ends=ends, loan=loan)
 
 
 def leave() -> NoReturn:
@@ -188,7 +195,14 @@ def leave() -> NoReturn:
 
 
 def run_web(
-    listener: socket.socket, options: CollectorOptions, keeper: Collecting, *, where: str, browse: bool, ends: bool
+    listener: socket.socket,
+    options: CollectorOptions,
+    keeper: Collecting,
+    *,
+    where: str,
+    browse: bool,
+    ends: bool,
+    loan: Loan | None = None,
 ) -> None:
     gc.disable()  # what is loaded now stays: to look for garbage in it meanwhile is a fifth of the start
     from collectors.store.open import open_store
@@ -206,8 +220,13 @@ def run_web(
     gc.freeze()
     gc.enable()
     threading.Thread(target=announce, args=(listener, where, browse), name="announce", daemon=True).start()
+
+    def is_open() -> bool:
+        return bool(server.server_state.connections)
+
+    if loan is not None:
+        loan.end_with_it(lambda: address.is_to_stay(options.data_dir) or is_open())
     if ends:
-        is_open = lambda: bool(server.server_state.connections)  # noqa: E731
         threading.Thread(target=end_unneeded, args=(options.data_dir, is_open), name="beside", daemon=True).start()
     try:
         server.run(sockets=[listener])

@@ -1,0 +1,67 @@
+"""`deepseek-dashboard mcp`: answers for assistants over standard input and output (Model Context Protocol)."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .command import Command, Mistake
+
+if TYPE_CHECKING:
+    from client import Dashboard, OpenLogs
+
+URL = "http://127.0.0.1:8080"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--url", default=URL, metavar="URL", help=f"of a dashboard that is running (default: {URL})")
+    where.add_argument("--log-dir", type=Path, metavar="DIR", help="a log folder: its dashboard, else one of our own is started")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    if find_spec("mcp") is None:
+        raise Mistake("the package mcp is missing; install it with: pip install 'deepseek-dashboard[mcp]'")
+    from client import Dashboard, DashboardError
+
+    folder = OpenFolder(parsed.log_dir) if parsed.log_dir is not None else None
+    try:
+        dashboard = Dashboard(parsed.url)
+    except DashboardError as error:
+        raise Mistake(str(error)) from None
+    from ..mcp.server import serve
+
+    try:
+        serve(folder.dashboard if folder else lambda: dashboard)
+    finally:
+        if folder:
+            folder.close()
+    return 0
+
+
+class OpenFolder:
+    """Opened at the first question: a client waits only briefly for a server to start."""
+
+    def __init__(self, log_dir: Path) -> None:
+        self._log_dir, self._lock = log_dir, threading.Lock()
+        self._logs: OpenLogs | None = None
+
+    def dashboard(self) -> Dashboard:
+        """Raises DashboardError."""
+        from client import open_logs
+
+        with self._lock:
+            if self._logs is None:
+                self._logs = open_logs(self._log_dir)
+            return self._logs
+
+    def close(self) -> None:
+        with self._lock:
+            if self._logs is not None:
+                self._logs.close()
+
+
+COMMAND = Command("mcp", "Answer an assistant's questions over MCP, read-only.", arguments, run)
