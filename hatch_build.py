@@ -17,14 +17,22 @@ from typing import Any
 
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+    from hatchling.metadata.plugin.interface import MetadataHookInterface
 except ImportError:  # a checkout runs this file without hatchling
-    BuildHookInterface = object
+    BuildHookInterface = MetadataHookInterface = object
 
 ROOT = Path(__file__).parent
 NPM_FILES = ("package.json", "package-lock.json", ".npmrc")
 VENDORED = {"uPlot.esm.js": "uPlot.esm.js", "uPlot.min.css": "uPlot.min.css", "uPlot.esm.d.ts": "uPlot.d.ts"}  # ours, and npm's
-PACKAGES = ("app.py", "assets", "collectors", "dashboard", "trainer")  # also in pyproject.toml
+PACKAGES = ("app.py", "assets", "collectors", "dashboard", "integrations", "trainer")  # also in both pyproject.toml
 SAMPLER = "collectors/sampler/_sampler"
+
+
+class MetadataHook(MetadataHookInterface):  # type: ignore[misc,valid-type]
+    """The dashboard needs RunLog's wheel of its own version, which stands in one place."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        metadata["dependencies"] = [f"deepseek-log=={metadata['version']}", *self.config["dependencies"]]
 
 
 class BuildHook(BuildHookInterface):  # type: ignore[misc,valid-type]

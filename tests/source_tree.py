@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("collectors", "dashboard", "trainer")
+PACKAGES = ("collectors", "dashboard", "integrations", "trainer")
 FORMS = {"Literal", "Annotated", "Callable", "TypedDict", "Union", "NDArray"}  # what an alias without an annotation is made of
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef

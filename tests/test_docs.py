@@ -13,14 +13,16 @@ from tests.conftest import ROOT, script
 
 MADE = ("assets/types/wire.d.ts",)
 README = (ROOT / "README.md").read_text()
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = [ROOT / "README.md", ROOT / "deepseek-log" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
 def test_links_and_named_files_exist(path: Path) -> None:
     text = path.read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if not link.startswith("http")]
-    named = re.findall(r"`((?:assets|benchmarks|collectors|dashboard|docs|tests|trainer)/[\w/.-]*\w)`", text)
+    named = re.findall(
+        r"`((?:assets|benchmarks|collectors|dashboard|deepseek-log|docs|integrations|tests|trainer)/[\w/.-]*\w)`", text
+    )
     missing = [link for link in links if not (path.parent / link).exists()] + [name for name in named if not exists(name)]
     assert not missing
 

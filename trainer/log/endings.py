@@ -38,15 +38,13 @@ def forget(log: Log) -> None:
 
 def of(error: BaseException | None) -> tuple[str, str]:
     """Status and reason of a run that ends with this exception."""
-    match error:
-        case None | SystemExit(code=None | 0):
-            return "finished", ""
-        case KeyboardInterrupt():
-            return "finished", "stopped by SIGINT"
-        case SystemExit():
-            return "crashed", f"exit {error.code}"
-        case _:
-            return "crashed", f"{type(error).__qualname__}: {error}"
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return "finished", ""
+    if isinstance(error, KeyboardInterrupt):
+        return "finished", "stopped by SIGINT"
+    if isinstance(error, SystemExit):
+        return "crashed", f"exit {error.code}"
+    return "crashed", f"{type(error).__qualname__}: {error}"
 
 
 @functools.cache
