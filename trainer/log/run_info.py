@@ -99,9 +99,7 @@ def env_int(name: str, default: int) -> int:
 
 def _command() -> list[str]:
     """As it was typed; Python 3.9 does not say what stood before the script's name."""
-    if sys.version_info >= (3, 10):
-        return sys.orig_argv
-    return [sys.executable, *sys.argv]
+    return sys.orig_argv if sys.version_info >= (3, 10) else [sys.executable, *sys.argv]
 
 
 def _git_commit() -> str | None:
