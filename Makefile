@@ -20,7 +20,8 @@ test: $(VENV)/dev.stamp chromium
 # Real libraries write, the tail reads: five minutes at most, with an environment of its own that sees this one's packages.
 test-integrations: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.integrations.environment
-	$(BIN)/python -m pytest -m "not long" tests/integrations/libraries.py tests/integrations/examples.py tests/integrations/pythons.py
+	$(BIN)/python -m pytest -m "not long" tests/integrations/libraries.py tests/integrations/examples.py tests/integrations/adapters.py \
+	  tests/integrations/pythons.py
 
 test-long: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters

@@ -1,0 +1,81 @@
+"""Real libraries train through our adapters: what they did is what the dashboard's tail reads, and no fault of ours changes the training.
+
+make test-integrations
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from collectors.records import Event, RunInfo
+from tests.following import Follower, series_of, until
+from tests.integrations.environment import plain_environment
+
+PROGRAMS = Path(__file__).parent / "programs"
+ADAPTERS = ("transformers", "lightning", "accelerate", "wandb")
+FAULTS = ("disk", "raises", "folder")
+OURS = ("start", "end")  # events that RunLog writes itself
+
+
+class Trained(NamedTuple):
+    folder: Path
+    told: dict[str, dict[str, Any]]  # by fault what the program reports,
+    errors: dict[str, str]  # and what was on its stderr
+
+
+@pytest.fixture(scope="module", params=ADAPTERS)
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Without a fault, without our code, and with each fault."""
+    faults, folder = ("no", "none", *FAULTS), tmp_path_factory.mktemp(request.param)
+    command = [sys.executable, str(PROGRAMS / f"adapter_{request.param}.py"), str(folder), *faults]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=170, env=plain_environment())
+    errors = {path.parent.name: path.read_text() for path in folder.glob("*/stderr.txt")}
+    assert done.returncode == 0, f"{done.stderr} {errors}"
+    return Trained(folder, {name: json.loads((folder / name / "told.json").read_text()) for name in faults}, errors)
+
+
+def test_steps_phases_configuration_and_events_are_what_the_program_did(trained: Trained) -> None:
+    told = trained.told["no"]
+    assert "failed" not in trained.errors["no"]
+    follower = Follower(trained.folder / "no" / "logs")
+    until(follower, lambda: any(isinstance(record, Event) and record.kind == "end" for record in follower.records))
+    follower.tail.close()
+    records = [record for record in follower.records if getattr(record, "run", "run") == "run"]
+    found = series_of(records)
+    for name, rows in told["series"].items():
+        if name.startswith("phase/"):
+            spent = [value for step, value in found[name]]
+            assert [step for step, _ in found[name]] == [step for step, _ in rows] and all(0 <= value < 100 for value in spent), (
+                name
+            )
+            assert any(spent), name
+        else:
+            assert as_float32(found.get(name, [])) == as_float32(rows), name
+    config = [record.info for record in records if isinstance(record, RunInfo)][-1]["config"]
+    assert {name: config.get(name) for name in told["config"]} == told["config"]
+    events = [record for record in records if isinstance(record, Event)]
+    did = [[event.kind, event.step] for event in events if event.kind not in OURS]
+    assert sorted(did, key=str) == sorted(told["events"], key=str)
+    assert [event.kind for event in events if event.kind in OURS] == list(OURS)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_fault_of_ours_changes_a_training(trained: Trained, fault: str) -> None:
+    """Each is said in one sentence, once, whatever the number of steps."""
+    assert trained.told[fault]["result"] == trained.told["none"]["result"]
+    errors = trained.errors[fault]
+    lines = [line for line in errors.splitlines() if line.startswith(("deepseek.integrations:", "RunLog:"))]
+    assert lines and len(lines) == len(set(lines)) and "Traceback" not in errors, errors
+
+
+def as_float32(rows: Sequence[Sequence[Any]]) -> list[tuple[int, float]]:
+    """RunLog writes an exact float32 in its shortest form, which is another float64."""
+    return [(step, float(np.float32(value))) for step, value in rows]
