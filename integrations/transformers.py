@@ -6,6 +6,7 @@ reports: `data` (until the next batches are there), `forward_backward` (one phas
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from time import time
@@ -105,6 +106,7 @@ class RunLogCallback(TrainerCallback):
         self._laps = Laps(self._late.get())
 
 
+@functools.lru_cache(maxsize=4096)
 def series(name: str) -> str:
     """As the Trainer's own loggers name it, and as its `trainer_state.json` is read: `loss -> train/loss`, `eval_loss -> eval/loss`."""
     split = name[:5]

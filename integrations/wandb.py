@@ -23,6 +23,7 @@ from .inert import Inert
 from .late_log import LateLog, place
 from .wandb_config import WandbConfig
 
+PLAIN = (float, int)
 RESUMES = ("allow", "must", "auto", True)
 
 
@@ -179,7 +180,9 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """`{"train": {"loss": 0.5}} -> {"train.loss": 0.5}`, as wandb names them; media is left out."""
     found: dict[str, Any] = {}
     for name, value in data.items():
-        if isinstance(value, Mapping):
+        if type(value) in PLAIN:  # the usual value, kept cheap
+            found[f"{prefix}{name}"] = value
+        elif isinstance(value, Mapping):
             found.update(flat(value, f"{prefix}{name}."))
         elif not isinstance(value, Inert):
             found[f"{prefix}{name}"] = value

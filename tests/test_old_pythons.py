@@ -77,5 +77,8 @@ def test_run_log_does_all_that_it_can_on_every_python(python: Interpreter, wheel
     events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
     assert [event["kind"] for event in events] == ["start", "checkpoint", "end"]
     assert (events[-1]["status"], events[-1]["reason"]) == ("crashed", "ValueError: bad batch")
+    as_wandb = json.loads((tmp_path / "as-wandb" / "metrics.jsonl").read_text())
+    assert (as_wandb["step"], as_wandb["train.loss"]) == (0, 0.5)
+    assert json.loads((tmp_path / "as-wandb" / "run.json").read_text())["config"]["seed"] == 7
     text = (tmp_path / "run" / "all.log").read_text()
     assert "INFO said\n" in text and "WARNING logged\n" in text and "Traceback" in text and "child" not in text

@@ -215,7 +215,7 @@ def test_each_rank_writes_files_of_its_own(tmp_path: Path) -> None:
 
 
 def test_wandb_itself_stays_importable_beside_it() -> None:
-    """Within our package `import wandb` is wandb, which is not here."""
+    """`import wandb` is wandb, or nothing where it is not installed, and never ours."""
     code = "import deepseek.integrations.wandb, importlib.util; print(importlib.util.find_spec('wandb'))"
     answer = subprocess.run([sys.executable, "-I", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "None"
+    assert "integrations" not in answer.stdout

@@ -17,7 +17,7 @@ import pytest
 
 from collectors.records import Event, RunInfo
 from tests.following import Follower, series_of, until
-from tests.integrations.environment import plain_environment
+from tests.integrations.environment import PYTHON, SKIPPED, is_ready, plain_environment
 
 PROGRAMS = Path(__file__).parent / "programs"
 ADAPTERS = ("transformers", "lightning", "accelerate", "wandb")
@@ -74,6 +74,24 @@ def test_no_fault_of_ours_changes_a_training(trained: Trained, fault: str) -> No
     errors = trained.errors[fault]
     lines = [line for line in errors.splitlines() if line.startswith(("deepseek.integrations:", "RunLog:"))]
     assert lines and len(lines) == len(set(lines)) and "Traceback" not in errors, errors
+
+
+@pytest.mark.long
+def test_our_module_of_wandbs_calls_makes_of_them_what_wandb_makes(tmp_path: Path) -> None:
+    """Steps, commits and values; the file of wandb's is read with a slash where wandb's pages have a dot."""
+    if not is_ready("long"):
+        pytest.skip(SKIPPED)
+    theirs, ours = (called(module, tmp_path / module) for module in ("wandb", "deepseek.integrations.wandb"))
+    assert len(theirs) == 4 and {name.replace("/", "."): values for name, values in theirs.items()} == ours
+
+
+def called(module: str, folder: Path) -> dict[str, list[tuple[int | None, float]]]:
+    command = [str(PYTHON), str(PROGRAMS / "wandb_calls.py"), str(folder), module]
+    subprocess.run(command, check=True, capture_output=True, timeout=100, env=plain_environment())
+    follower = Follower(folder)
+    until(follower, lambda: any(getattr(record, "kind", "") == "end" for record in follower.records))
+    follower.tail.close()
+    return series_of(follower.records)
 
 
 def as_float32(rows: Sequence[Sequence[Any]]) -> list[tuple[int, float]]:

@@ -1,4 +1,4 @@
-"""Everything that RunLog can do, on any Python that it supports; prints the run's folder.
+"""Everything that RunLog can do, and wandb's calls, on any Python that it supports; prints the run's folder.
 
 python all_of_run_log.py LOG_DIR
 """
@@ -9,10 +9,14 @@ import logging
 import os
 import sys
 
+import deepseek.integrations.wandb as wandb
 from deepseek.trainer import ptracer, run_log
 
 
 def main(log_dir: str) -> None:
+    with wandb.init(name="as-wandb", dir=log_dir, config={"lr": 0.1}) as run:
+        run.log({"train": {"loss": 0.5}, "picture": wandb.Image(None)})
+        wandb.config.seed = 7
     ptracer.allow_any()
     with run_log.RunLog(log_dir, "run", config={"lr": 0.1, "odd": {1, 2}}, unit="batch", name="all", allow_profiling=True) as log:
         logging.getLogger().addHandler(log.handler())
