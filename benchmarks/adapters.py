@@ -2,8 +2,9 @@
 
     python -m benchmarks.adapters
 
-The calls of one step are made between other work, as in `benchmarks/run_log.py`, without the library's own loop around them: a Trainer's
-step takes milliseconds, and its spread would hide microseconds. The budget of a step is RunLog's for each call of the library.
+Flat out: steps back to back. Paced: the calls of one step are made between other work, as in `benchmarks/run_log.py`, without the library's own loop around them: a Trainer's
+step takes milliseconds, and its spread would hide microseconds. The budget of a step is RunLog's for each call of the library;
+on a busy machine compare with `benchmarks/run_log.py` of the same hour.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks import report
 from benchmarks.run_log import PACED_CALLS, Call, empty, quantiles, rounds, work
 
 CALL_P50_US, CALL_P99_US = 10.0, 30.0  # RunLog's own budget
+FLAT_CALLS, FLAT_P50_US = 2_000, 2.0
 
 
 class Adapter(NamedTuple):
@@ -37,8 +39,10 @@ def measure() -> list[report.Row]:
     with tempfile.TemporaryDirectory() as folder:
         for name, adapter in ADAPTERS.items():
             call, close, calls = adapter(Path(folder))
-            times = rounds(call, PACED_CALLS, work)
-            rows += quantiles(f"{name}, a step of {calls} calls", times, baseline, calls * CALL_P50_US, calls * CALL_P99_US)
+            flat, paced = rounds(call, FLAT_CALLS), rounds(call, PACED_CALLS, work)
+            step = f"{name}, a step of {calls} calls"
+            rows += quantiles(f"{step}, flat out", flat, None, calls * FLAT_P50_US)
+            rows += quantiles(f"{step}, paced", paced, baseline, calls * CALL_P50_US, calls * CALL_P99_US)
             close()
     return rows
 

@@ -23,7 +23,7 @@ from .inert import Inert
 from .late_log import LateLog, place
 from .wandb_config import WandbConfig
 
-PLAIN = (float, int)
+PLAIN = frozenset((float, int))
 RESUMES = ("allow", "must", "auto", True)
 
 
@@ -176,13 +176,13 @@ def setup(*positional: Any, **named: Any) -> Inert:
     return Inert()
 
 
-def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(data: Mapping[str, Any], prefix: str = "") -> Mapping[str, Any]:
     """`{"train": {"loss": 0.5}} -> {"train.loss": 0.5}`, as wandb names them; media is left out."""
+    if not prefix and PLAIN.issuperset(map(type, data.values())):  # the usual data, kept cheap
+        return data
     found: dict[str, Any] = {}
     for name, value in data.items():
-        if type(value) in PLAIN:  # the usual value, kept cheap
-            found[f"{prefix}{name}"] = value
-        elif isinstance(value, Mapping):
+        if isinstance(value, Mapping):
             found.update(flat(value, f"{prefix}{name}."))
         elif not isinstance(value, Inert):
             found[f"{prefix}{name}"] = value
