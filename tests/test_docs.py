@@ -61,6 +61,22 @@ def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(metrics.read_text().splitlines()) == 1000
 
 
+ADAPTERS = (ROOT / "docs" / "integrations.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "example", re.findall(r"```python\n(.*?)```", ADAPTERS, re.DOTALL), ids=("transformers", "lightning", "accelerate", "wandb")
+)
+def test_the_examples_of_the_adapters_run(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DEEPSEEK_LOG_DIR", raising=False)
+    with script(example) as process:
+        assert process.wait(100) == 0
+    (metrics,) = tmp_path.glob("logs/*/metrics.jsonl")
+    assert len(metrics.read_text().splitlines()) >= 4
+    assert '"status":"finished"' in (metrics.parent / "events.jsonl").read_text()
+
+
 def test_the_packages_are_deepseeks_in_a_checkout_too() -> None:
     """`make setup` links them; what the README's snippet imports is this tree."""
     code = "import deepseek.trainer.run_log as one; import deepseek.collectors.records; print(one.__file__)"
