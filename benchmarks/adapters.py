@@ -66,9 +66,9 @@ def transformers(folder: Path) -> Adapter:
 
 
 def lightning(folder: Path) -> Adapter:
-    from deepseek.integrations.lightning import RunLogger, StepPhases
+    from deepseek.integrations.lightning import PhasesCallback, RunLogger
 
-    logger, phases = RunLogger(folder, "lightning"), StepPhases()
+    logger, phases = RunLogger(folder, "lightning"), PhasesCallback()
     loop = SimpleNamespace(_should_accumulate=lambda: False, _batches_that_stepped=0)
     trainer: Any = SimpleNamespace(loggers=[logger], fit_loop=SimpleNamespace(epoch_loop=loop), global_step=0)
     module: Any = None

@@ -1,4 +1,4 @@
-"""What Lightning's Trainer does, as a run: `Trainer(logger=RunLogger(), callbacks=[StepPhases()])`.
+"""What Lightning's Trainer does, as a run: `Trainer(logger=RunLogger(), callbacks=[PhasesCallback()])`.
 
 The logger takes what the module logs, its hyperparameters and its checkpoints; the callback adds a line per step with the phases
 `data`, `forward`, `backward` and `optimizer`, and events of epochs and validations.
@@ -70,7 +70,7 @@ class RunLogger(Logger):
         return self._late.get()
 
 
-class StepPhases(Callback):
+class PhasesCallback(Callback):
     """Needs a RunLogger among the trainer's loggers; without one it does nothing."""
 
     def __init__(self) -> None:

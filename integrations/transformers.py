@@ -101,7 +101,7 @@ class RunLogCallback(TrainerCallback):
             return
         self._opened = True
         self._late.run = self._run or getattr(args, "run_name", None)
-        of_model = getattr(getattr(model, "config", None), "to_dict", dict)()
+        of_model: dict[str, Any] = getattr(getattr(model, "config", None), "to_dict", dict)()
         self._late.add_config({**of_model, **args.to_sanitized_dict()})
         self._laps = Laps(self._late.get())
 

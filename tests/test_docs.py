@@ -43,7 +43,7 @@ def test_the_file_tree_of_the_readme_exists() -> None:
     for line in README.split("## Where things are")[1].split("To learn")[0].splitlines():
         if not line.strip():
             continue
-        names = re.findall(r"[\w/.]+(?:\.py|/|\.md)", line[: 4 + 26])
+        names = re.findall(r"[\w/.-]+(?:\.py|/|\.md)", line[: 4 + 26])
         if not line.startswith("      "):
             folder = names[0] if len(names) == 1 and names[0].endswith("/") else ""
             assert all((ROOT / name).exists() for name in names), line

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from adapting import LOGS, each_fault, report
+from adapting import LOGS, each_fault, report, weights
 
 STEPS = 20
 
@@ -34,7 +34,7 @@ def main(fault: str) -> None:
     if log:
         log.event("epoch", step=STEPS, epoch=1)
     accelerator.end_training()
-    result = [float(value.double().sum()) for value in model.state_dict().values()]
+    result = weights(model)
     phases = {"phase/forward_s": [(step, 0.0) for step in range(STEPS)]}
     report(result, {"train/loss": losses, **phases}, {"lr": 0.1, "batch": 8}, [["epoch", STEPS]])
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import lightning
 import torch
-from adapting import LOGS, each_fault, report
+from adapting import LOGS, each_fault, report, weights
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 STEPS, EPOCHS = 8, 2
@@ -36,9 +36,9 @@ def main(fault: str) -> None:
     data = torch.utils.data.DataLoader(torch.randn(16 * STEPS, 4), batch_size=8)
     others: dict[str, Any] = {"logger": False, "callbacks": []}
     if fault != "none":
-        from deepseek.integrations.lightning import RunLogger, StepPhases
+        from deepseek.integrations.lightning import PhasesCallback, RunLogger
 
-        others = {"logger": RunLogger(LOGS, "run"), "callbacks": [StepPhases()]}
+        others = {"logger": RunLogger(LOGS, "run"), "callbacks": [PhasesCallback()]}
     if not fault:
         others["callbacks"].append(ModelCheckpoint(every_n_epochs=1, save_top_k=-1))
     model = Line()
@@ -57,7 +57,7 @@ def main(fault: str) -> None:
     phases = {f"phase/{name}_s": steps for name in ("data", "forward", "backward", "optimizer")}
     ends = [STEPS, STEPS * EPOCHS]
     events = [[kind, step] for kind in ("epoch", "validation", "checkpoint") for step in ends]
-    result = [float(value.double().sum()) for value in model.state_dict().values()]
+    result = weights(model)
     report(result, {**logged, **phases}, {"lr": 0.1}, [*events, ["train_end", None]])
 
 

@@ -1,7 +1,7 @@
 """Hugging Face's Trainer with our callback, beside its own history."""
 
 import torch
-from adapting import LOGS, each_fault, report
+from adapting import LOGS, each_fault, report, weights
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.integration_utils import rewrite_logs
 
@@ -46,7 +46,7 @@ def main(fault: str) -> None:
     if not fault:
         trainer.save_state()
     report(
-        [float(value.double().sum()) for value in model.state_dict().values()],
+        weights(model),
         series,
         {"hidden_size": 16, "gradient_accumulation_steps": 2, "logging_steps": 2},
         [*events, ["train_end", 8]],

@@ -1,7 +1,7 @@
 """A loop that logs as it would to wandb, with calls that we do not know among them."""
 
 import torch
-from adapting import LOGS, each_fault, report
+from adapting import LOGS, each_fault, report, weights
 
 STEPS = 20
 
@@ -37,7 +37,7 @@ def main(fault: str) -> None:
         wandb.finish()
     rows = {"train.loss": losses, "lr": [(step, 0.1) for step in range(STEPS)], "val.loss": [(100, 0.5)]}
     config = {"lr": 0.1, "batch": 8, "seed": 0, "wandb": {"project": "shop", "name": "run"}}
-    report([float(value.double().sum()) for value in model.state_dict().values()], rows, config, [["summary", 100]])
+    report(weights(model), rows, config, [["summary", 100]])
 
 
 if __name__ == "__main__":
