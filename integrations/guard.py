@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 MOST_CHARS = 300
+MOST_SAID = 1_000  # sentences, names and reasons that are remembered
 Call = TypeVar("Call", bound=Callable[..., Any])
 _said: set[str] = set()
 
@@ -29,18 +30,19 @@ def guarded(call: Call) -> Call:
 
 def say_once(sentence: str) -> None:
     """A closed stderr is no reason to fail, either."""
-    if sentence not in _said:
+    if sentence not in _said and len(_said) < MOST_SAID:
         _said.add(sentence)
         with suppress(OSError, ValueError, AttributeError):  # no stderr at all, under pythonw
             print(f"deepseek.integrations: {sentence}", file=sys.stderr, flush=True)
 
 
 def _report(name: str, error: Exception) -> None:
-    """Once for each call, whatever its errors say."""
-    if name not in _said:
-        _said.add(name)
-        try:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_CHARS]
-        except Exception:  # an error that cannot even be shown
-            reason = type(error).__name__
+    """Once for each call, whatever its errors say, and once for each error, whichever calls meet it."""
+    try:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_CHARS]
+    except Exception:  # an error that cannot even be shown
+        reason = type(error).__name__
+    if not {name, reason} & _said:
         say_once(f"{name} failed and logs less than it should; the training is not affected ({reason})")
+    if len(_said) < MOST_SAID:
+        _said.update((name, reason))

@@ -4,6 +4,7 @@ program FOLDER [FAULT ...]    each in a folder of its own: `no` fault, a trainin
 that cannot be made, or that RunLog `raises`
 """
 
+import hashlib
 import json
 import os
 import resource
@@ -52,9 +53,12 @@ def refuse(*_: Any, **__: Any) -> None:
     raise RuntimeError("a fault of ours")
 
 
-def report(
-    result: list[float], series: dict[str, list[tuple[int, float]]], config: dict[str, Any], events: list[list[Any]]
-) -> None:
+def weights(model: Any) -> list[str]:
+    """A checksum of each tensor: equal where all of its bits are."""
+    return [hashlib.sha256(tensor.numpy().tobytes()).hexdigest() for tensor in model.state_dict().values()]
+
+
+def report(result: list[str], series: dict[str, list[tuple[int, float]]], config: dict[str, Any], events: list[list[Any]]) -> None:
     """What training came to, and what was logged: events by kind and step."""
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
