@@ -74,7 +74,7 @@ def test_no_fault_of_ours_changes_a_training(trained: Trained, fault: str) -> No
     errors = trained.errors[fault]
     lines = [line for line in errors.splitlines() if line.startswith(("deepseek.integrations:", "RunLog:"))]
     assert lines and len(lines) == len(set(lines)) and "Traceback" not in errors, errors
-    assert sum(" failed and logs less" in line for line in lines) == (fault != "disk"), errors
+    assert sum(" failed and logs less" in line for line in lines) == 1 or fault == "disk", errors
 
 
 @pytest.mark.long
