@@ -17,7 +17,7 @@ test: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters
 	$(BIN)/python -m pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder
 
-# Real libraries write, the tail reads: five minutes at most, with an environment of its own that sees this one's packages.
+# Real libraries write, the tail reads, and RunLog runs on older Pythons: eight minutes at most, with an environment of its own that sees this one's packages.
 test-integrations: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.integrations.environment
 	$(BIN)/python -m pytest -m "not long" tests/integrations/libraries.py tests/integrations/examples.py tests/integrations/adapters.py \
