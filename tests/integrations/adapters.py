@@ -6,6 +6,7 @@ make test-integrations
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ import pytest
 
 from collectors.records import Event, RunInfo
 from tests.following import Follower, series_of, until
-from tests.integrations.environment import PYTHON, SKIPPED, is_ready, plain_environment
+from tests.integrations.environment import PYTHON, ROOT, SKIPPED, is_ready, plain_environment
 
 PROGRAMS = Path(__file__).parent / "programs"
 ADAPTERS = ("transformers", "lightning", "accelerate", "wandb")
@@ -75,6 +76,23 @@ def test_no_fault_of_ours_changes_a_training(trained: Trained, fault: str) -> No
     lines = [line for line in errors.splitlines() if line.startswith(("deepseek.integrations:", "RunLog:"))]
     assert lines and len(lines) == len(set(lines)) and "Traceback" not in errors, errors
     assert sum(" failed and logs less" in line for line in lines) == 1 or fault == "disk", errors
+
+
+def test_two_ranks_of_a_trainer_write_files_of_their_own_into_one_run(tmp_path: Path) -> None:
+    """The guide's example under torchrun: the ranks agree on the run without a word between them."""
+    example = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "integrations.md").read_text(), re.DOTALL)
+    assert example
+    (tmp_path / "train.py").write_text(example[1].replace('run="small"', ""))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train.py"]
+    environment = {**plain_environment(), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr
+    for suffix in ("", ".rank1"):
+        lines = [json.loads(line) for line in (tmp_path / "logs" / "train" / f"metrics{suffix}.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines if "phase/optimizer_s" in line] == [1, 2, 3, 4]
+        events = (tmp_path / "logs" / "train" / f"events{suffix}.jsonl").read_text()
+        assert '"kind":"start"' in events and '"status":"finished"' in events
+    assert json.loads((tmp_path / "logs" / "train" / "run.json").read_text())["world_size"] == 2
 
 
 @pytest.mark.long
