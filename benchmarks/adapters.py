@@ -96,7 +96,7 @@ def wandb(folder: Path) -> Adapter:
     from deepseek.integrations import wandb
 
     run = wandb.init(name="wandb", dir=folder)
-    return Adapter(lambda number, values: run.log(values, step=number), wandb.finish, 1)
+    return Adapter(lambda number, values: run.log(values), wandb.finish, 1)
 
 
 ADAPTERS: dict[str, Callable[[Path], Adapter]] = {
