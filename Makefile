@@ -17,16 +17,18 @@ test: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters
 	$(BIN)/python -m pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder
 
-# Real libraries write, the tail reads: five minutes at most, with an environment of its own that sees this one's packages.
+# Real libraries write, the tail reads, with an environment of its own that sees this one's packages: five minutes at most. Trainings through
+# the adapters take two more on busy cores, RunLog on older Pythons one, and two the first time.
 test-integrations: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.integrations.environment
-	$(BIN)/python -m pytest -m "not long" tests/integrations/libraries.py tests/integrations/examples.py
+	$(BIN)/python -m pytest -m "not long" tests/integrations/libraries.py tests/integrations/examples.py tests/integrations/adapters.py \
+	  tests/integrations/pythons.py
 
 test-long: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters
 	$(BIN)/python -m tests.integrations.environment long
 	$(BIN)/python -m pytest -m long -p tests.kept_results
-	$(BIN)/python -m pytest -m long tests/integrations/libraries.py
+	$(BIN)/python -m pytest -m long tests/integrations/libraries.py tests/integrations/adapters.py
 
 bench: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m benchmarks

@@ -17,8 +17,9 @@ from typing import Any
 
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+    from hatchling.metadata.plugin.interface import MetadataHookInterface
 except ImportError:  # a checkout runs this file without hatchling
-    BuildHookInterface = object
+    BuildHookInterface = MetadataHookInterface = object
 
 ROOT = Path(__file__).parent
 NPM_FILES = ("package.json", "package-lock.json", ".npmrc")
@@ -28,8 +29,15 @@ VENDORED = {
     "uPlot.min.d.ts": "uPlot.d.ts",
 }  # ours, and npm's
 MODULE = "export default uPlot;\n"  # npm has the module in full only, three times as long: 20 kB more on the wire
-PACKAGES = ("app.py", "assets", "client", "collectors", "dashboard", "trainer")  # also in pyproject.toml
+PACKAGES = ("app.py", "assets", "client", "collectors", "dashboard", "integrations", "trainer")  # also in both pyproject.toml
 SAMPLER = "collectors/sampler/_sampler"
+
+
+class MetadataHook(MetadataHookInterface):  # type: ignore[misc,valid-type]
+    """The dashboard needs RunLog's wheel of its own version, which stands in one place."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        metadata["dependencies"] = [f"deepseek-log=={metadata['version']}", *self.config["dependencies"]]
 
 
 class BuildHook(BuildHookInterface):  # type: ignore[misc,valid-type]

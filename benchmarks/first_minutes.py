@@ -103,16 +103,18 @@ def first_flame(address: str, until_s: float) -> dict[str, object]:
 def record(root: Path | None, out: TextIO) -> float:
     """Seconds from `run --` to the first flame graph."""
     with tempfile.TemporaryDirectory() as scratch:
-        build = [sys.executable, "-m", "build", "--wheel", "--outdir", f"{scratch}/dist", str(ROOT)]
-        subprocess.run(build, check=True, capture_output=True)
-        (wheel,) = Path(scratch, "dist").glob("*.whl")
+        for folder in (ROOT / "deepseek-log", ROOT):
+            build = [sys.executable, "-m", "build", "--wheel", "--outdir", f"{scratch}/dist", str(folder)]
+            subprocess.run(build, check=True, capture_output=True)
+        wheels = sorted(Path(scratch, "dist").glob("*.whl"))
         here = (root or Path(scratch)) / "home/me"
         here.mkdir(parents=True, exist_ok=True)
-        shutil.copy(wheel, here)
+        for wheel in wheels:
+            shutil.copy(wheel, here)
         (here / "train.py").write_text(SCRIPT)
         recorder = Recorder(["chroot", str(root)] if root else [], Path("/home/me") if root else here, out)
         recorder.run("python3 -m venv dashboard")
-        recorder.run(f"dashboard/bin/pip install {wheel.name}", "Successfully installed")
+        recorder.run(f"dashboard/bin/pip install {' '.join(wheel.name for wheel in wheels)}", "Successfully installed")
         began_s = recorder.now_s
         process = recorder.start("dashboard/bin/deepseek-dashboard run -- python3 train.py")
         try:

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from hypothesis import settings
@@ -22,16 +22,16 @@ from playwright.sync_api import Browser, FloatRect, Page, Route, sync_playwright
 
 from tests import leash
 from tests.following import Follower
+from tests.running import ROOT, script, wait_for
 
 if TYPE_CHECKING:
     from tests.poisons.house import Houses
 
-ROOT = Path(__file__).parents[1]
 CHROMIUM = "/usr/bin/chromium"
 QUIET = "--disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+__all__ = ["ROOT", "script", "wait_for"]
 START_S = 60.0
 ASSETS_ORIGIN = "http://assets.test"
-T = TypeVar("T")
 Ask: TypeAlias = Callable[[str], Any]
 
 
@@ -49,15 +49,6 @@ def follower(tmp_path: Path) -> Iterator[Follower]:
     follower = Follower(tmp_path)
     yield follower
     follower.tail.close()
-
-
-def wait_for(what: Callable[[], T], timeout_s: float = 60.0, because: str = "") -> T:
-    """The first true answer; asks again until then. Fails with the last answer."""
-    deadline = time.monotonic() + timeout_s
-    while not (answer := what()):
-        assert time.monotonic() < deadline, f"{because or 'not so'} after {timeout_s:g} s: {answer!r}"
-        time.sleep(0.05)
-    return answer
 
 
 class Dashboard:
@@ -127,18 +118,6 @@ def dashboard(log_dir: Path, *flags: str, checkout: Path = ROOT) -> Iterator[Das
         yield running
     finally:
         running.close()
-
-
-@contextmanager
-def script(code: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python script that may import the trainer; killed in the end."""
-    everything = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    command = [sys.executable, "-c", code, *arguments]
-    with subprocess.Popen(command, env=everything, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 @pytest.fixture(scope="session")

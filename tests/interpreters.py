@@ -1,4 +1,4 @@
-"""The CPythons of this machine that the native sampler knows: each minor version's tests run against each of them.
+"""The CPythons of this machine that the native sampler knows, or RunLog: each minor version's tests run against each of them.
 
 `python -m tests.interpreters` fetches those that it lacks and a later suite of Debian has, into `.pythons/`; nothing is installed.
 """
@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 
 KNOWN = ((3, 11), (3, 12), (3, 13), (3, 14))
+RUN_LOGS = ((3, 9), (3, 10), *KNOWN)
 SUITES = {(3, 14): "forky"}  # where Debian has it
 PACKAGES = ("python{0}-minimal", "libpython{0}-minimal", "libpython{0}-stdlib", "libpython{0}-dev")
 FETCHED = Path(__file__).parents[1] / ".pythons"
@@ -34,10 +35,10 @@ class Interpreter(NamedTuple):
         return ".".join(map(str, self.version))
 
 
-@functools.lru_cache(maxsize=1)
-def interpreters() -> list[Interpreter]:
+@functools.lru_cache(maxsize=2)
+def interpreters(known: tuple[tuple[int, int], ...] = KNOWN) -> list[Interpreter]:
     """One for each version, this one first: on the PATH, those of pyenv, and those that were fetched."""
-    names = [f"python{major}.{minor}" for major, minor in KNOWN]
+    names = [f"python{major}.{minor}" for major, minor in known]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     paths = [
         sys.executable,
@@ -46,11 +47,11 @@ def interpreters() -> list[Interpreter]:
         *map(str, pyenv.glob("*/bin/python3")),
         *(str(FETCHED / name / "usr/bin" / name) for name in names),
     ]
-    found = {one.version: one for path in reversed(paths) if (one := _asked(path))}
+    found = {one.version: one for path in reversed(paths) if (one := _asked(path, known))}
     return sorted(found.values(), key=lambda one: one.path != sys.executable)
 
 
-def every_python() -> pytest.MarkDecorator:
+def every_python(known: tuple[tuple[int, int], ...] = KNOWN) -> pytest.MarkDecorator:
     """Runs a test with each of them as its `python`; a minor version that is not here is skipped by name."""
     skipped = [
         pytest.param(
@@ -60,24 +61,24 @@ def every_python() -> pytest.MarkDecorator:
                 f"there is no Python {major}.{minor} here (python -m tests.interpreters fetches 3.14 from Debian)"
             ),
         )
-        for major, minor in _missing()
+        for major, minor in _missing(known)
     ]
-    return pytest.mark.parametrize("python", [*(pytest.param(one, id=one.name) for one in interpreters()), *skipped])
+    return pytest.mark.parametrize("python", [*(pytest.param(one, id=one.name) for one in interpreters(known)), *skipped])
 
 
-def _missing() -> list[tuple[int, int]]:
-    here = {one.version[:2] for one in interpreters()}
-    return [version for version in KNOWN if version not in here]
+def _missing(known: tuple[tuple[int, int], ...] = KNOWN) -> list[tuple[int, int]]:
+    here = {one.version[:2] for one in interpreters(known)}
+    return [version for version in known if version not in here]
 
 
-def _asked(path: str) -> Interpreter | None:
+def _asked(path: str, known: tuple[tuple[int, int], ...]) -> Interpreter | None:
     if not path or not Path(path).exists():
         return None
     done = subprocess.run([path, "-I", "-c", ASK], capture_output=True, text=True)
     if done.returncode:  # a shim of pyenv without a version behind it
         return None
     version, executable, include, implementation = json.loads(done.stdout)
-    if tuple(version[:2]) not in KNOWN or implementation != "cpython":
+    if tuple(version[:2]) not in known or implementation != "cpython":
         return None
     major, minor, micro = version
     return Interpreter((major, minor, micro), executable, Path(include))

@@ -13,14 +13,16 @@ from tests.conftest import ROOT, script
 
 MADE = ("assets/types/wire.d.ts",)
 README = (ROOT / "README.md").read_text()
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = [ROOT / "README.md", ROOT / "deepseek-log" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
 def test_links_and_named_files_exist(path: Path) -> None:
     text = path.read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if not link.startswith("http")]
-    named = re.findall(r"`((?:assets|benchmarks|client|collectors|dashboard|docs|tests|trainer)/[\w/.-]*\w)`", text)
+    named = re.findall(
+        r"`((?:assets|benchmarks|client|collectors|dashboard|deepseek-log|docs|integrations|tests|trainer)/[\w/.-]*\w)`", text
+    )
     missing = [link for link in links if not (path.parent / link).exists()] + [name for name in named if not exists(name)]
     assert not missing
 
@@ -41,7 +43,7 @@ def test_the_file_tree_of_the_readme_exists() -> None:
     for line in README.split("## Where things are")[1].split("To learn")[0].splitlines():
         if not line.strip():
             continue
-        names = re.findall(r"[\w/.]+(?:\.py|/|\.md)", line[: 4 + 26])
+        names = re.findall(r"[\w/.-]+(?:\.py|/|\.md)", line[: 4 + 26])
         if not line.startswith("      "):
             folder = names[0] if len(names) == 1 and names[0].endswith("/") else ""
             assert all((ROOT / name).exists() for name in names), line
@@ -57,6 +59,22 @@ def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
         assert process.wait(20) == 0
     (metrics,) = tmp_path.glob("logs/*/metrics.jsonl")
     assert len(metrics.read_text().splitlines()) == 1000
+
+
+ADAPTERS = (ROOT / "docs" / "integrations.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "example", re.findall(r"```python\n(.*?)```", ADAPTERS, re.DOTALL), ids=("transformers", "lightning", "accelerate", "wandb")
+)
+def test_the_examples_of_the_adapters_run(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DEEPSEEK_LOG_DIR", raising=False)
+    with script(example) as process:
+        assert process.wait(100) == 0
+    (metrics,) = tmp_path.glob("logs/*/metrics.jsonl")
+    assert len(metrics.read_text().splitlines()) >= 4
+    assert '"status":"finished"' in (metrics.parent / "events.jsonl").read_text()
 
 
 def test_the_packages_are_deepseeks_in_a_checkout_too() -> None:

@@ -13,14 +13,16 @@ import pytest
 from collectors.store.protocol import Maintenance, Store
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("client", "collectors", "dashboard", "trainer")
+PACKAGES = ("client", "collectors", "dashboard", "integrations", "trainer")
 MAY_IMPORT = {
     "app": {"dashboard", "collectors"},
     "client": set(),  # knows the HTTP API only
     "dashboard": {"client", "collectors"},
     "collectors": set(),
     "trainer": set(),
+    "integrations": set(),
 }
+RUN_LOG = "deepseek.trainer.run_log"  # all that an adapter knows of us outside of its folder
 PARTS = {  # of the collectors: what each may import of the others
     "records": set(),
     "catalog": set(),
@@ -96,6 +98,23 @@ def test_imports_point_one_way(module: str) -> None:
     top = module.split(".")[0]
     others = {name.split(".")[0] for name in imports(module, modules()[module])} - {top}
     assert others <= MAY_IMPORT[top], f"{module} must not import {others - MAY_IMPORT[top]}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "integrations").rglob("*.py")), ids=lambda path: path.stem)
+def test_an_adapter_knows_run_log_only_and_by_the_name_that_users_import(path: Path) -> None:
+    """By another name it would be a second module, and the only one that an installed wheel lacks."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    froms = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    named = froms + [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    ours = {name for name in named if name.split(".")[0] in {*MAY_IMPORT, "deepseek"}}
+    assert ours <= {RUN_LOG}
+    assert all(node.level == 1 for node in nodes if isinstance(node, ast.ImportFrom) and node.level)
+
+
+def test_no_folder_of_ours_hides_a_package_of_others() -> None:
+    """In the dashboard `import wandb` is wandb: an adapter of that name is never importable by itself."""
+    tops = {path.name for path in ROOT.iterdir() if any(path.glob("*.py"))} | {path.stem for path in ROOT.glob("*.py")}
+    assert tops == {"app", "hatch_build", "benchmarks", "tests", *PACKAGES}
 
 
 def test_there_are_no_import_circles() -> None:
@@ -186,7 +205,7 @@ def sources(*suffixes: str) -> list[Path]:
     """Files of the product."""
     return [
         path
-        for top in ("client", "collectors", "dashboard", "trainer", "assets")
+        for top in ("client", "collectors", "dashboard", "integrations", "trainer", "assets")
         for path in code(ROOT / top)
         if path.suffix in suffixes
     ]

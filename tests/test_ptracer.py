@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import script
+from tests.running import script
 
 ALLOW = """
 import ctypes, os, sys

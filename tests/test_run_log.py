@@ -16,14 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 
-from collectors.logs.formats import Tally
-from collectors.logs.formats.info import parse
-from collectors.logs.formats.jsonl import Events
-from collectors.records import Event
-from tests.conftest import ROOT, script, wait_for
+from tests.running import ROOT, script, wait_for
 from trainer.run_log import RunLog
 
 LOG_FOR_EVER = """
@@ -229,6 +225,12 @@ def around(depth: int) -> object:
 
 def test_what_a_reader_cannot_take_is_written_as_its_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that a script says of itself may end it, nor be lost for who reads it."""
+    pytest.importorskip("orjson", reason="the readers are the dashboard's")
+    from collectors.logs.formats import Tally
+    from collectors.logs.formats.info import parse
+    from collectors.logs.formats.jsonl import Events
+    from collectors.records import Event
+
     circle: dict[str, object] = {}
     circle["itself"] = circle
     odd = {
@@ -297,7 +299,7 @@ def test_a_resumed_run_keeps_what_its_first_start_said_of_the_process(tmp_path: 
 def test_what_is_not_a_number_is_left_out_and_warned_about_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with RunLog(tmp_path, "run") as log:
         for step in range(3):
-            log.scalars(step, {"loss": 0.5, "name": "0.5", "both": torch.ones(2), "none": None})
+            log.scalars(step, {"loss": 0.5, "name": "0.5", "both": np.ones(2), "none": None})
     assert [set(line) for line in lines_of(tmp_path / "run" / "metrics.jsonl")] == [{"time_s", "step", "loss"}] * 3
     warnings = capsys.readouterr().err.splitlines()
     assert [warning.split("'")[1] for warning in warnings] == ["name", "both", "none"]
@@ -425,6 +427,7 @@ def test_a_closed_log_takes_no_more_and_closing_twice_is_closing_once(tmp_path: 
 
 
 def test_it_needs_nothing_but_the_standard_library() -> None:
-    code = "import sys; before = set(sys.modules); import trainer.run_log; print(*{n.partition('.')[0] for n in set(sys.modules) - before})"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(answer.stdout.split()) <= sys.stdlib_module_names | {"trainer"}
+    """`-S`: what is installed beside it cannot be imported."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import trainer.run_log; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    answer = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert not {"collectors", "dashboard"} & set(answer.stdout.split())

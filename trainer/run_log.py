@@ -80,9 +80,10 @@ class RunLog:
         if allow_profiling:
             ptracer.allow_any()
         start = run_info.process()
+        what = {"run": self.run, "kind": kind, "unit": unit, "world_size": self.world_size}
+        self._info = run_info.InfoFile(self.folder / "run.json", what, config or {}, start)
         if self.rank == 0:
-            what = {"run": self.run, "kind": kind, "unit": unit, "config": dict(config or {}), "world_size": self.world_size}
-            run_info.write(self.folder / "run.json", what, start)
+            self._info.write()
         # written at once, because profilers wait for it, with both clocks at one moment
         place = run_info.place(self.rank, self.world_size)
         self._events.add(event_line(time(), "start", {**place, **start, "mono_s": round(monotonic(), 6)}))
@@ -120,6 +121,11 @@ class RunLog:
         rank = {"rank": self.rank} if self.rank else {}
         self._queue.append((self._events, event_line(time(), kind, {**rank, **fields})))
 
+    def add_config(self, config: Mapping[str, Any]) -> None:
+        """What is known of the configuration later: `run.json` is written anew within 50 ms; only rank 0 does."""
+        if self.rank == 0:
+            self._info.add(config)
+
     def text(self, message: str, level: str = "INFO") -> None:
         """A line of the text log; further lines of the message follow it, without a time stamp."""
         self._text_at(time(), message, level)
@@ -148,7 +154,7 @@ class RunLog:
         """Close with the exception's message, and its traceback in the text log."""
         status, reason = endings.of(error)
         if error is not None and status == "crashed":
-            self.text("".join(traceback.format_exception(error)), "ERROR")
+            self.text("".join(traceback.format_exception(type(error), error, error.__traceback__)), "ERROR")
         self.close(status, reason)
 
     def disown(self) -> None:
@@ -164,6 +170,7 @@ class RunLog:
             sleep(BACKLOG_S if self._queue else FLUSH_S)
         while self._queue:
             self._write_slice()
+        self._info.flush()
         for file in self._files:
             file.close()
 
@@ -178,6 +185,7 @@ class RunLog:
             self._lines += 1
         for file in self._files:
             file.flush()
+        self._info.flush()
 
     def _wait_for_writer(self) -> None:
         while self._writer.is_alive():

@@ -111,7 +111,7 @@ def _events(origin: Origin, state: State) -> Format:
 def _metrics(origin: Origin, state: State) -> Format:
     run, rank = origin.run, origin.rank
     labels = labels_of(host=inert(origin.host), rank=rank or None)
-    return jsonl.Metrics(run.name, labels, lambda: run.starts_of(rank), state, run.names())
+    return jsonl.Metrics(run.name, labels, lambda: run.starts_of(rank), state, run.names(), run.rivals.take_jsonl)
 
 
 def _tensorboard(origin: Origin, state: State) -> Format:

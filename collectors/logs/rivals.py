@@ -48,6 +48,10 @@ class Rivals:
         for name in names:
             self._file_of.setdefault(name, _source(file))
 
+    def take_jsonl(self, names: Iterable[str]) -> None:
+        """The run's JSONL has them, also where a name stands on few lines in its middle."""
+        self._jsonl.update(names)
+
     def is_a_text(self, file: str) -> None:
         """Its metrics are read only as long as no other kind of file brings any."""
         self._texts.add(file)

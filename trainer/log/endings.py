@@ -8,8 +8,11 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Protocol
+
+from .log_file import warn
 
 
 class Log(Protocol):
@@ -38,15 +41,13 @@ def forget(log: Log) -> None:
 
 def of(error: BaseException | None) -> tuple[str, str]:
     """Status and reason of a run that ends with this exception."""
-    match error:
-        case None | SystemExit(code=None | 0):
-            return "finished", ""
-        case KeyboardInterrupt():
-            return "finished", "stopped by SIGINT"
-        case SystemExit():
-            return "crashed", f"exit {error.code}"
-        case _:
-            return "crashed", f"{type(error).__qualname__}: {error}"
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return "finished", ""
+    if isinstance(error, KeyboardInterrupt):
+        return "finished", "stopped by SIGINT"
+    if isinstance(error, SystemExit):
+        return "crashed", f"exit {error.code}"
+    return "crashed", f"{type(error).__qualname__}: {error}"
 
 
 @functools.cache
@@ -54,8 +55,7 @@ def _install_hooks() -> None:
     previous = sys.excepthook
 
     def close_after(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        for log in list(_open_logs):
-            log.close_after(error)
+        _each(lambda log: log.close_after(error))
         previous(kind, error, trace)
 
     sys.excepthook = close_after
@@ -64,8 +64,16 @@ def _install_hooks() -> None:
 
 
 def _close_all(reason: str = "") -> None:
+    _each(lambda log: log.close(reason=reason))
+
+
+def _each(close: Callable[[Log], None]) -> None:
+    """A log that cannot be closed must not end a script otherwise than without it: a handler of SIGTERM runs anywhere in it."""
     for log in list(_open_logs):
-        log.close(reason=reason)
+        try:
+            close(log)
+        except Exception as error:
+            warn(f"cannot close a log; its end is missing ({type(error).__name__}: {error})")
 
 
 def _close_and_die(signum: int, frame: FrameType | None) -> None:

@@ -11,30 +11,60 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import time
+from typing import Any
 
-from .readable import readable, text
+from .log_file import warn
+from .readable import MAX_ITEMS, readable, text
 
 JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "RAY_JOB_ID", "TORCHELASTIC_RUN_ID")
 RESTARTS = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
 KEPT = ("pid", "host", "started_s")  # of the first start, when the run goes on
 
 
-def write(path: Path, what: Mapping[str, object], process: Mapping[str, object]) -> None:
-    info = {
-        **what,
-        "command": shlex.join(sys.orig_argv),
-        "cwd": str(Path.cwd()),
-        "git_commit": _git_commit(),
-        "pid": process["pid"],
-        "host": process["host"],
-        "started_s": round(time(), 6),
-    }
-    with suppress(FileNotFoundError, ValueError):
-        first = json.loads(path.read_text())
-        info |= {key: first[key] for key in KEPT if isinstance(first, dict) and key in first}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(readable(info), indent=1) + "\n")
-    temporary.replace(path)
+class InfoFile:
+    """`run.json`: written at the start, and anew when more of the configuration is known."""
+
+    def __init__(self, path: Path, what: Mapping[str, object], config: Mapping[str, Any], process: Mapping[str, object]) -> None:
+        self._path = path
+        self._config: dict[str, object] = readable(config)
+        self._info = {
+            **what,
+            "config": self._config,
+            "command": shlex.join(_command()),
+            "cwd": str(Path.cwd()),
+            "git_commit": None,
+            "pid": process["pid"],
+            "host": process["host"],
+            "started_s": round(time(), 6),
+        }
+        self._waits = False
+
+    def write(self) -> None:
+        """At the start, with the commit, and with what a run that is continued said of its first start."""
+        self._info["git_commit"] = _git_commit()
+        with suppress(FileNotFoundError, ValueError):
+            first = json.loads(self._path.read_text())
+            self._info |= {key: first[key] for key in KEPT if isinstance(first, dict) and key in first}
+        self._replace()
+
+    def add(self, config: Mapping[str, Any]) -> None:
+        """For the training thread: nothing is written yet."""
+        self._info["config"] = self._config = dict([*self._config.items(), *readable(config).items()][:MAX_ITEMS])
+        self._waits = True
+
+    def flush(self) -> None:
+        """For the writer thread."""
+        if self._waits:
+            self._waits = False
+            try:
+                self._replace()
+            except OSError as error:
+                warn(f"cannot write {self._path} ({error.strerror}): what was added to the configuration is missing there")
+
+    def _replace(self) -> None:
+        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(readable(self._info), indent=1) + "\n")
+        temporary.replace(self._path)
 
 
 def process() -> dict[str, object]:
@@ -65,6 +95,11 @@ def env_int(name: str, default: int) -> int:
         return int(os.environ[name])
     except (KeyError, ValueError):
         return default
+
+
+def _command() -> list[str]:
+    """As it was typed; Python 3.9 does not say what stood before the script's name."""
+    return sys.orig_argv if sys.version_info >= (3, 10) else [sys.executable, *sys.argv]
 
 
 def _git_commit() -> str | None:

@@ -35,6 +35,7 @@ UNITS = "units"  # of work, for which a line stands
 BACKWARD_STEPS = 100  # a step this far below the file's highest begins a new segment; less is disorder
 FLOATS = {float}
 MAX_SERIES = 20_000  # names that one run may have
+MAX_NAMED = 200  # names that are kept over a restart, so that another file of the run does not bring them, too
 MAX_NEW_SHAPES = 1_000  # per batch, which then ends: each costs the store about 0.15 ms
 MAX_KNOWN = 100_000  # names of all stored line shapes, before they are cleared
 MAX_KIND_CHARS = 100
@@ -85,12 +86,18 @@ class Metrics:
         starts: Callable[[], list[float]],
         state: Mapping[str, Any] | None = None,
         names: Names | None = None,
+        take_names: Callable[[Iterable[str]], None] = lambda names: None,
     ) -> None:
-        """`starts` returns the times of the rank's start events so far, in order: each one after the first begins a segment."""
+        """`starts` returns the times of the rank's start events so far, in order: each one after the first begins a segment.
+
+        `take_names` gets the names of each new shape of a line.
+        """
         state = state or {}
         self.tally = Tally()
         self._run, self._labels, self._starts = run, labels, starts
         self._series = names or Names()
+        self._take_names = take_names
+        self._named: dict[str, None] = dict.fromkeys(state.get("names", ()))
         self._roles = Roles(state.get("roles"))
         self._step: int | None = state.get("step")  # of the last line that had one
         self._top: int | None = state.get("top")  # the highest step of this segment
@@ -100,7 +107,8 @@ class Metrics:
         self._known_names = self._new_shapes = 0
 
     def state(self) -> dict[str, Any]:
-        state = {"step": self._step, "top": self._top, "segment": self._segment, "attempt": self._attempt}
+        state: dict[str, Any] = {"step": self._step, "top": self._top, "segment": self._segment, "attempt": self._attempt}
+        state |= {"names": list(self._named)} if self._named else {}
         return state | ({"roles": roles} if (roles := self._roles.state()) else {})
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
@@ -184,6 +192,9 @@ class Metrics:
                 self.tally.skip_field(name, fault)
             else:
                 kept.append(name)
+        self._take_names(kept)
+        if len(self._named) < MAX_NAMED:
+            self._named.update(dict.fromkeys(kept[:MAX_NAMED]))
         if len(kept) == len(names):
             if self._known_names > MAX_KNOWN:
                 self._known.clear()

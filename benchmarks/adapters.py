@@ -1,0 +1,111 @@
+"""What an adapter costs a step of its caller, in calls as the library makes them, beside the same calls of an empty adapter.
+
+    python -m benchmarks.adapters
+
+Flat out: steps back to back. Paced: the calls of one step are made between other work, as in `benchmarks/run_log.py`, without the library's own loop around them: a Trainer's
+step takes milliseconds, and its spread would hide microseconds. The budget of a step is RunLog's for each call of the library;
+on a busy machine compare with `benchmarks/run_log.py` of the same hour.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from benchmarks import report
+from benchmarks.run_log import PACED_CALLS, Call, empty, quantiles, rounds, work
+
+CALL_P50_US, CALL_P99_US = 10.0, 30.0  # RunLog's own budget
+FLAT_CALLS, FLAT_P50_US = 2_000, 2.0
+
+
+class Adapter(NamedTuple):
+    step: Call
+    close: Callable[[], None]
+    calls: int  # of the library, in a step
+
+
+def measure() -> list[report.Row]:
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    logging.disable(logging.INFO)
+    baseline = rounds(empty, PACED_CALLS, work)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, adapter in ADAPTERS.items():
+            call, close, calls = adapter(Path(folder))
+            flat, paced = rounds(call, FLAT_CALLS), rounds(call, PACED_CALLS, work)
+            step = f"{name}, a step of {calls} calls"
+            rows += quantiles(f"{step}, flat out", flat, None, calls * FLAT_P50_US)
+            rows += quantiles(f"{step}, paced", paced, baseline, calls * CALL_P50_US, calls * CALL_P99_US)
+            close()
+    return rows
+
+
+def transformers(folder: Path) -> Adapter:
+    from deepseek.integrations.transformers import RunLogCallback
+
+    state, control = SimpleNamespace(global_step=0, epoch=0.0), SimpleNamespace()
+    arguments = SimpleNamespace(run_name="transformers", to_sanitized_dict=lambda: {"lr": 0.1})
+    callback = RunLogCallback(folder)
+    callback.on_train_begin(arguments, state, control)
+
+    def step(number: int, values: dict[str, float]) -> None:
+        state.global_step = number
+        callback.on_step_begin(arguments, state, control)
+        callback.on_pre_optimizer_step(arguments, state, control)
+        callback.on_step_end(arguments, state, control)
+        callback.on_log(arguments, state, control, logs=values)
+
+    return Adapter(step, callback.log.close, 4)
+
+
+def lightning(folder: Path) -> Adapter:
+    from deepseek.integrations.lightning import PhasesCallback, RunLogger
+
+    logger, phases = RunLogger(folder, "lightning"), PhasesCallback()
+    loop = SimpleNamespace(_should_accumulate=lambda: False, _batches_that_stepped=0)
+    trainer: Any = SimpleNamespace(loggers=[logger], fit_loop=SimpleNamespace(epoch_loop=loop), global_step=0)
+    module: Any = None
+    phases.on_train_start(trainer, module)
+
+    def step(number: int, values: dict[str, float]) -> None:
+        loop._batches_that_stepped = number
+        phases.on_train_batch_start(trainer, module, None, number)
+        phases.on_before_backward(trainer, module, None)
+        phases.on_after_backward(trainer, module)
+        phases.on_train_batch_end(trainer, module, None, None, number)
+        logger.log_metrics(values, number)
+
+    return Adapter(step, logger.experiment.close, 5)
+
+
+def accelerate(folder: Path) -> Adapter:
+    from deepseek.integrations.accelerate import RunLogTracker
+
+    tracker = RunLogTracker(folder, "accelerate")
+    return Adapter(lambda number, values: tracker.log(values, step=number), tracker.finish, 1)
+
+
+def wandb(folder: Path) -> Adapter:
+    from deepseek.integrations import wandb
+
+    run = wandb.init(name="wandb", dir=folder)
+    return Adapter(lambda number, values: run.log(values), wandb.finish, 1)
+
+
+ADAPTERS: dict[str, Callable[[Path], Adapter]] = {
+    "transformers": transformers,
+    "lightning": lightning,
+    "accelerate": accelerate,
+    "wandb": wandb,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(report.run(measure, "What an adapter costs a step."))

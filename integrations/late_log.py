@@ -1,0 +1,75 @@
+"""A RunLog that is opened at its first use: adapters are made before ranks, names and configuration are known."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deepseek.trainer.run_log import RunLog
+
+from .inert import Inert
+
+LOG_DIR = "DEEPSEEK_LOG_DIR"
+
+
+class LateLog:
+    """Where the log cannot be opened, `get` raises once and is inert from then on. It is pickled closed: copies open their own."""
+
+    def __init__(self, log_dir: str | Path | None = None, run: str | None = None) -> None:
+        """The log folder is this, else that of the environment variable DEEPSEEK_LOG_DIR, else ./logs."""
+        self.log_dir = Path(log_dir or os.environ.get(LOG_DIR) or "logs").absolute()
+        self.run = run
+        self._config: dict[str, Any] = {}
+        self._log: RunLog | Inert | None = None
+
+    def get(self) -> Any:
+        """The RunLog, else an Inert."""
+        if self._log is None:
+            self._log = Inert()
+            rank, world_size = place()
+            run = self.run or shared_name(world_size)
+            self._log = RunLog(self.log_dir, run, config=self._config, rank=rank, world_size=world_size)
+        return self._log
+
+    def add_config(self, values: Mapping[str, Any]) -> None:
+        self._config.update(values)
+        if self._log is not None:
+            self._log.add_config(values)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """The next use opens a new run, or continues the one that has this name."""
+        log, self._log, self._config = self._log, None, {}
+        if log is not None:
+            log.close_after(error)
+
+    def never(self) -> None:
+        """From now on nothing is logged."""
+        self._log = Inert()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_log": None}
+
+
+def place() -> tuple[int, int]:
+    """Rank and world size: of torch.distributed where it is in use, else of the environment, as torchrun sets them."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return _env_int("RANK", 0), _env_int("WORLD_SIZE", 1)
+
+
+def shared_name(world_size: int) -> str | None:
+    """A name that all ranks find by themselves, for a run of several that has none; one alone is named by RunLog."""
+    if world_size == 1 or os.environ.get("DEEPSEEK_RUN_FOLDER"):
+        return None
+    return Path(sys.argv[0] if sys.argv else "").stem or "python"
+
+
+def _env_int(name: str, default: int) -> int:
+    try:
+        return int(os.environ[name])
+    except (KeyError, ValueError):
+        return default

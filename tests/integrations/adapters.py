@@ -1,0 +1,118 @@
+"""Real libraries train through our adapters: what they did is what the dashboard's tail reads, and no fault of ours changes the training.
+
+make test-integrations
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from collectors.records import Event, RunInfo
+from tests.following import Follower, series_of, until
+from tests.integrations.environment import PYTHON, ROOT, SKIPPED, is_ready, plain_environment
+
+PROGRAMS = Path(__file__).parent / "programs"
+ADAPTERS = ("transformers", "lightning", "accelerate", "wandb")
+FAULTS = ("disk", "raises", "folder")
+OURS = ("start", "end")  # events that RunLog writes itself
+
+
+class Trained(NamedTuple):
+    folder: Path
+    told: dict[str, dict[str, Any]]  # by fault what the program reports,
+    errors: dict[str, str]  # and what was on its stderr
+
+
+@pytest.fixture(scope="module", params=ADAPTERS)
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Without a fault, without our code, and with each fault."""
+    faults, folder = ("no", "none", *FAULTS), tmp_path_factory.mktemp(request.param)
+    command = [sys.executable, str(PROGRAMS / f"adapter_{request.param}.py"), str(folder), *faults]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=170, env=plain_environment())
+    errors = {path.parent.name: path.read_text() for path in folder.glob("*/stderr.txt")}
+    assert done.returncode == 0, f"{done.stderr} {errors}"
+    return Trained(folder, {name: json.loads((folder / name / "told.json").read_text()) for name in faults}, errors)
+
+
+def test_steps_phases_configuration_and_events_are_what_the_program_did(trained: Trained) -> None:
+    told = trained.told["no"]
+    assert "failed" not in trained.errors["no"]
+    follower = Follower(trained.folder / "no" / "logs")
+    until(follower, lambda: any(isinstance(record, Event) and record.kind == "end" for record in follower.records))
+    follower.tail.close()
+    records = [record for record in follower.records if getattr(record, "run", "run") == "run"]
+    found = series_of(records)
+    for name, rows in told["series"].items():
+        if name.startswith("phase/"):
+            spent = [value for step, value in found[name]]
+            assert [step for step, _ in found[name]] == [step for step, _ in rows] and all(0 <= value < 100 for value in spent), (
+                name
+            )
+            assert any(spent), name
+        else:
+            assert as_float32(found.get(name, [])) == as_float32(rows), name
+    config = [record.info for record in records if isinstance(record, RunInfo)][-1]["config"]
+    assert {name: config.get(name) for name in told["config"]} == told["config"]
+    events = [record for record in records if isinstance(record, Event)]
+    did = [[event.kind, event.step] for event in events if event.kind not in OURS]
+    assert sorted(did, key=str) == sorted(told["events"], key=str)
+    assert [event.kind for event in events if event.kind in OURS] == list(OURS)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_fault_of_ours_changes_a_training(trained: Trained, fault: str) -> None:
+    """Each is said in one sentence, once, whatever the number of steps."""
+    assert trained.told[fault]["result"] == trained.told["none"]["result"]
+    errors = trained.errors[fault]
+    lines = [line for line in errors.splitlines() if line.startswith(("deepseek.integrations:", "RunLog:"))]
+    assert lines and len(lines) == len(set(lines)) and "Traceback" not in errors, errors
+    assert sum(" failed and logs less" in line for line in lines) == 1 or fault == "disk", errors
+
+
+def test_two_ranks_of_a_trainer_write_files_of_their_own_into_one_run(tmp_path: Path) -> None:
+    """The guide's example under torchrun: the ranks agree on the run without a word between them."""
+    example = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "integrations.md").read_text(), re.DOTALL)
+    assert example
+    (tmp_path / "train.py").write_text(example[1].replace('run="small"', ""))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train.py"]
+    environment = {**plain_environment(), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr
+    for suffix in ("", ".rank1"):
+        lines = [json.loads(line) for line in (tmp_path / "logs" / "train" / f"metrics{suffix}.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines if "phase/optimizer_s" in line] == [1, 2, 3, 4]
+        events = (tmp_path / "logs" / "train" / f"events{suffix}.jsonl").read_text()
+        assert '"kind":"start"' in events and '"status":"finished"' in events
+    assert json.loads((tmp_path / "logs" / "train" / "run.json").read_text())["world_size"] == 2
+
+
+@pytest.mark.long
+def test_our_module_of_wandbs_calls_makes_of_them_what_wandb_makes(tmp_path: Path) -> None:
+    """Steps, commits and values; the file of wandb's is read with a slash where wandb's pages have a dot."""
+    if not is_ready("long"):
+        pytest.skip(SKIPPED)
+    theirs, ours = (called(module, tmp_path / module) for module in ("wandb", "deepseek.integrations.wandb"))
+    assert len(theirs) == 4 and {name.replace("/", "."): values for name, values in theirs.items()} == ours
+
+
+def called(module: str, folder: Path) -> dict[str, list[tuple[int | None, float]]]:
+    command = [str(PYTHON), str(PROGRAMS / "wandb_calls.py"), str(folder), module]
+    subprocess.run(command, check=True, capture_output=True, timeout=100, env=plain_environment())
+    follower = Follower(folder)
+    until(follower, lambda: any(getattr(record, "kind", "") == "end" for record in follower.records))
+    follower.tail.close()
+    return series_of(follower.records)
+
+
+def as_float32(rows: Sequence[Sequence[Any]]) -> list[tuple[int, float]]:
+    """RunLog writes an exact float32 in its shortest form, which is another float64."""
+    return [(step, float(np.float32(value))) for step, value in rows]

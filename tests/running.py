@@ -1,0 +1,36 @@
+"""Start scripts and wait for what they do, with the standard library alone: RunLog's tests run on Pythons that have little else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+ROOT = Path(__file__).parents[1]
+T = TypeVar("T")
+
+
+def wait_for(what: Callable[[], T], timeout_s: float = 60.0, because: str = "") -> T:
+    """The first true answer; asks again until then. Fails with the last answer."""
+    deadline = time.monotonic() + timeout_s
+    while not (answer := what()):
+        assert time.monotonic() < deadline, f"{because or 'not so'} after {timeout_s:g} s: {answer!r}"
+        time.sleep(0.05)
+    return answer
+
+
+@contextmanager
+def script(code: str, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A Python script that may import the trainer; killed in the end."""
+    everything = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    command = [sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(command, env=everything, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

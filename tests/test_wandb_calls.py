@@ -1,0 +1,221 @@
+"""wandb's calls, written by RunLog: steps, commits, configuration and names; and whatever else a script asks of wandb costs it nothing.
+
+What wandb itself makes of the same calls: tests/integrations/adapters.py, in `make test-long`.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import json
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.running import ROOT, script
+
+Line = dict[str, Any]
+CALL = """
+import sys
+import deepseek.integrations.wandb as wandb
+wandb.init(name="run", dir=sys.argv[1], config={"lr": 0.1})
+wandb.log({"loss": 1.0})
+wandb.log({"loss": 2.0}, commit=False)
+"""
+
+
+@pytest.fixture
+def wandb(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    for name in ("WANDB_MODE", "WANDB_NAME", "WANDB_PROJECT", "DEEPSEEK_LOG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    module = importlib.import_module("deepseek.integrations.wandb")
+    yield module
+    module.finish()
+
+
+def lines_of(log_dir: Path, file: str = "metrics.jsonl", run: str = "run") -> list[Line]:
+    path = log_dir / run / file
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def config_of(log_dir: Path, run: str = "run") -> Line:
+    config: Line = json.loads((log_dir / run / "run.json").read_text())["config"]
+    return config
+
+
+def rows(log_dir: Path) -> list[Line]:
+    return [{name: value for name, value in line.items() if name != "time_s"} for line in lines_of(log_dir)]
+
+
+def test_steps_count_themselves_and_a_commit_ends_one(wandb: ModuleType, tmp_path: Path) -> None:
+    with wandb.init(name="run", dir=tmp_path) as run:
+        run.log({"a": 1})
+        run.log({"b": 2}, commit=False)
+        run.log({"c": 3})
+        run.log({"d": 4}, step=10)
+        run.log({"e": 5}, step=10)
+        run.log({"too": "late"}, step=3)
+        run.log({"f": 6}, step=12, commit=True)
+        run.log({"g": 7})
+        run.log({"rest": 8}, commit=False)
+    assert rows(tmp_path) == [
+        {"step": 0, "a": 1},
+        {"step": 1, "b": 2, "c": 3},
+        {"step": 10, "d": 4, "e": 5},
+        {"step": 12, "f": 6},
+        {"step": 13, "g": 7},
+        {"step": 14, "rest": 8},
+    ]
+
+
+CALLS = st.lists(
+    st.tuples(
+        st.dictionaries(st.sampled_from("abc"), st.integers(0, 9), min_size=1),
+        st.none() | st.integers(0, 9),
+        st.none() | st.booleans(),
+    ),
+    max_size=20,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(CALLS)
+def test_a_step_is_one_line_with_the_last_value_of_each_name(
+    wandb: ModuleType, tmp_path_factory: pytest.TempPathFactory, calls: list[Any]
+) -> None:
+    folder = tmp_path_factory.mktemp("calls")
+    expected: dict[int, Line] = {}
+    with wandb.init(name="run", dir=folder) as run:
+        for data, step, commit in calls:
+            at = run.step if step is None else step
+            if at >= run.step:
+                expected.setdefault(at, {}).update(data)
+            run.log(data, step=step, commit=commit)
+    assert rows(folder) == [{"step": step, **data} for step, data in sorted(expected.items())]
+
+
+def test_nested_names_have_dots_and_media_is_left_out(wandb: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with wandb.init(name="run", dir=tmp_path) as run:
+        run.log(
+            {
+                "train": {"loss": 0.5, "deep": {"er": 1}},
+                "image": wandb.Image("a.png"),
+                "table": wandb.Table(columns=["a"], data=[[1]]),
+            }
+        )
+        run.log({"histogram": wandb.Histogram([1, 2])})
+    assert rows(tmp_path) == [{"step": 0, "train.loss": 0.5, "train.deep.er": 1}]
+    assert capfd.readouterr().err == ""
+
+
+def test_the_configuration_is_what_it_was_set_to_in_any_way(wandb: ModuleType, tmp_path: Path) -> None:
+    wandb.config.early = 1
+    run = wandb.init(project="shop", name="run", dir=tmp_path, config=Namespace(lr=0.1, layers=[2, 4]))
+    wandb.config.batch = 8
+    wandb.config["seed"] = 7
+    run.config.update({"lr": 0.2}, allow_val_change=True)
+    run.config.setdefaults({"lr": 0.3, "decay": 0.01})
+    assert (wandb.config.lr, wandb.config.get("decay"), "batch" in wandb.config, wandb.run) == (0.2, 0.01, True, run)
+    wandb.finish()
+    expected = {"early": 1, "lr": 0.2, "layers": [2, 4], "batch": 8, "seed": 7, "decay": 0.01}
+    assert config_of(tmp_path) == {**expected, "wandb": {"project": "shop", "name": "run"}}
+    assert wandb.run is None and dict(wandb.config) == {}
+
+
+def test_a_run_ends_as_its_script_says(wandb: ModuleType, tmp_path: Path) -> None:
+    wandb.init(name="good", dir=tmp_path)
+    wandb.summary["best"] = 0.25
+    wandb.alert("slow", "the loss is flat")
+    wandb.finish()
+    wandb.init(name="bad", dir=tmp_path)
+    wandb.finish(exit_code=3)
+    with pytest.raises(ValueError, match="bad batch"), wandb.init(name="worse", dir=tmp_path):
+        raise ValueError("bad batch")
+    good, bad, worse = (lines_of(tmp_path, "events.jsonl", name) for name in ("good", "bad", "worse"))
+    assert [event["kind"] for event in good] == ["start", "alert", "summary", "end"] and good[2]["best"] == 0.25
+    assert [(events[-1]["status"], events[-1]["reason"]) for events in (good, bad, worse)] == [
+        ("finished", ""),
+        ("crashed", "exit 3"),
+        ("crashed", "ValueError: bad batch"),
+    ]
+
+
+def test_names_are_those_of_runs_in_the_log_folder(wandb: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPSEEK_LOG_DIR", str(tmp_path))
+    for options in ({"name": "one"}, {"name": "one"}, {"id": "one", "resume": "allow"}, {"name": "../../out"}, {"name": "/etc/x"}):
+        first = wandb.init(**options)
+        assert wandb.init() is first
+        first.finish()
+    assert sorted(path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("run.json")) == [
+        "etc/x",
+        "one",
+        "one-2",
+        "out",
+    ]
+    assert sum(event["kind"] == "start" for event in lines_of(tmp_path, "events.jsonl", "one")) == 2
+
+
+def test_a_disabled_run_writes_nothing(wandb: ModuleType, tmp_path: Path) -> None:
+    with wandb.init(name="run", dir=tmp_path, mode="disabled", config={"lr": 1}) as run:
+        run.log({"loss": 1})
+        assert run.config.lr == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_logged_is_accepted_and_said_once(wandb: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = wandb.init(name="run", dir=tmp_path, settings=wandb.Settings(console="off"), id=wandb.util.generate_id())
+    capfd.readouterr()
+    for _ in range(3):
+        for thing in (wandb, run):
+            thing.plot_it(1, two=3).anything[4].further()
+            thing.use_artifact("a:latest").download()
+    assert capfd.readouterr().err.count("is not logged here") == 2
+    picture = wandb.Image("a.png", caption="x")
+    assert isinstance(picture, wandb.Image) and list(copy.deepcopy(picture)) == [] and f"{run.url()}" == ""
+    with pytest.raises(AttributeError):
+        wandb.__no_such_thing__  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, 7, {1: 2}, {"a": object()}, {"a": "text"}, {"a": [1, 2]}, {"": 1}, {"a" * 2000: 1}, {"a": float("nan")}],
+    ids=repr,
+)
+def test_nothing_that_is_logged_raises(wandb: ModuleType, tmp_path: Path, data: Any) -> None:
+    circle: Line = {}
+    circle["itself"] = circle
+    with wandb.init(name="run", dir=tmp_path) as run:
+        for odd in (data, circle):
+            run.log(odd)
+            run.config.update(odd)
+            run.log({"good": 1}, step=odd)
+        run.log({"good": 2})
+    assert [line["good"] for line in lines_of(tmp_path) if "good" in line][-1] == 2
+
+
+def test_a_step_that_is_not_committed_is_in_the_log_of_a_script_that_just_ends(tmp_path: Path) -> None:
+    with script(CALL, str(tmp_path)) as process:
+        assert process.wait(30) == 0
+    assert rows(tmp_path) == [{"step": 0, "loss": 1.0}, {"step": 1, "loss": 2.0}]
+
+
+def test_each_rank_writes_files_of_its_own(tmp_path: Path) -> None:
+    for rank in "01":
+        with script(CALL, str(tmp_path), RANK=rank, WORLD_SIZE="2") as process:
+            assert process.wait(30) == 0
+    assert len(lines_of(tmp_path)) == len(lines_of(tmp_path, "metrics.rank1.jsonl")) == 2
+
+
+def test_wandb_itself_stays_importable_beside_it() -> None:
+    """`import wandb` is wandb, or nothing where it is not installed, and never ours."""
+    code = "import deepseek.integrations.wandb, importlib.util; print(importlib.util.find_spec('wandb'))"
+    answer = subprocess.run([sys.executable, "-I", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "integrations" not in answer.stdout
