@@ -23,12 +23,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic, sleep, strftime, time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import ptracer
 from .log import endings, run_info
 from .log.log_file import LogFile, event_line, scalars_line, text_line, warn
 from .phases import Phase, Phases
+
+if TYPE_CHECKING:
+    from .log.handover import Handover
 
 FLUSH_S = 0.05
 BACKLOG_S = 0.001  # the pause between slices while more is queued
@@ -43,8 +46,9 @@ class RunLog:
     `run` may name sub-folders; the name of an existing run continues that run. `name` names the text
     log, and a run without a name; default: the script's name. Rank and world size come from RANK and WORLD_SIZE.
     `unit` names a step: "request", "document". `allow_profiling` lets any process of the same user attach to this one and to
-    what it forks, where the kernel would allow its ancestors only (ptrace_scope 1).
-    Raises OSError when the folder cannot be written, ValueError for a name that leaves it.
+    what it forks, where the kernel would allow its ancestors only (ptrace_scope 1). `server` is the address of a dashboard on another
+    host, which a thread hands all files over to as they grow; default: DEEPSEEK_SERVER. `token`, if that asks for one: DEEPSEEK_TOKEN.
+    Raises OSError when the folder cannot be written, ValueError for a name that leaves it, or an address that is none.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class RunLog:
         rank: int | None = None,
         world_size: int | None = None,
         allow_profiling: bool = False,
+        server: str | None = None,
+        token: str | None = None,
     ) -> None:
         if not unit.strip():
             raise ValueError("a unit of work needs a name, e.g. unit='request'")
@@ -77,6 +83,7 @@ class RunLog:
         self._stop = self._closing = False
         self._lines = 0
         self._phases = Phases()
+        self._handover = self._handed_to(server or os.environ.get("DEEPSEEK_SERVER"), token or os.environ.get("DEEPSEEK_TOKEN"))
         if allow_profiling:
             ptracer.allow_any()
         start = run_info.process()
@@ -90,6 +97,8 @@ class RunLog:
         self._events.flush()
         self._writer = threading.Thread(target=self._write, name="run-log", daemon=True)
         self._writer.start()
+        if self._handover:
+            self._handover.start()
         endings.watch(self)
 
     def scalars(self, step: int, values: Mapping[str, object] | None = None, /, **named: object) -> None:
@@ -142,6 +151,9 @@ class RunLog:
         self._stop = True
         self._wait_for_writer()
         self._queue = deque(maxlen=0)
+        if handover := self._handover:
+            self._handover = None
+            handover.close()
         endings.forget(self)
 
     def __enter__(self) -> RunLog:
@@ -160,6 +172,15 @@ class RunLog:
     def disown(self) -> None:
         """Ignore all calls: this process is a forked child, and the log is its parent's."""
         self._queue = deque(maxlen=0)
+        self._handover = None
+
+    def _handed_to(self, server: str | None, token: str | None) -> Handover | None:
+        if not server:
+            return None
+        from .log.handover import Handover  # http.client takes 20 ms, for those only who ask
+
+        first = ["run.json"] if self.rank == 0 else []
+        return Handover(server, token, self.run, self.folder, [*first, *(file.path.name for file in reversed(self._files))])
 
     def _text_at(self, time_s: float, message: str, level: str) -> None:
         self._queue.append((self._text, text_line(time_s, level, message)))

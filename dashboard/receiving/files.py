@@ -55,7 +55,7 @@ class Received:
                 return _append(folder, file, offset, data)
         except OSError as error:
             place = "/".join((FOLDER, self._writer, run, file))
-            raise Unwritable(f"cannot write {place} ({error.strerror or error}); it is tried again by the sender") from error
+            raise Unwritable(f"cannot write {place} ({error.strerror or error})") from error
 
     @contextmanager
     def _folder(self, names: list[str]) -> Iterator[int]:
