@@ -6,6 +6,7 @@ make test-integrations    those of requirements.txt; MLflow, wandb and lm-evalua
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -13,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from collectors.records import Points
+from collectors.store.open import open_store
+from dashboard.archive.event_files import write_event_files
 from tests.following import Follower, check_told, count_of
 from tests.integrations.environment import PYTHON, SKIPPED, is_ready, plain_environment
 
@@ -55,6 +59,26 @@ def test_what_a_library_logs_is_read_live_and_as_it_reads_it_itself(program: str
         follower.tail.close()
         process.kill()
         process.wait()
+
+
+def test_tensorboard_reads_an_exported_run_as_it_was_logged(tmp_path: Path) -> None:
+    if not is_ready("short"):
+        pytest.skip(SKIPPED)
+    values = [0.5, -3.25, 1e-30, 1e30, math.inf, 0.0]
+    store = open_store(tmp_path / "store", write=True)
+    store.append(
+        [Points("a", (), ("train/loss", "ä"), (value, 2.0), 1764e6 + step / 8, step * 1000) for step, value in enumerate(values)]
+    )
+    write_event_files(store, "a", tmp_path / "out")
+    store.close()
+    command = [str(PYTHON), str(PROGRAMS / "read_event_files.py"), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, env=plain_environment(), timeout=WITHIN_S)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    moments = [(1764e6 + step / 8, step * 1000) for step in range(len(values))]
+    assert [(time_s, step) for time_s, step, _ in found["train/loss"]] == moments
+    assert [value for *_, value in found["train/loss"]] == pytest.approx(values, rel=1e-6)
+    assert [value for *_, value in found["ä"]] == [2.0] * len(values)
 
 
 def test_the_environment_has_its_own_libraries_and_those_of_the_project() -> None:
