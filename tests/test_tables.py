@@ -51,6 +51,31 @@ def test_cells_may_be_quoted(separator: str) -> None:
     assert pairs(read("\n".join(rows))) == [(1, "run - train/loss", 0.5)]
 
 
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(0, 1e-3)), min_size=2, max_size=60),
+    st.integers(0, 60),
+)
+def test_decimal_commas_are_points_also_where_the_reader_starts_again(values: list[tuple[float, float]], cut: int) -> None:
+    texts = [f"{step};{loss!r};{rate!r};8".replace(".", ",") for step, (loss, rate) in enumerate(values)]
+    lines = [b"step;loss;lr;batch", *(text.encode() for text in texts)]
+    first = Delimited("a", "metrics.csv", LABELS)
+    found = points_of(first.parse(lines[: cut + 1], None))
+    again = Delimited("a", "metrics.csv", LABELS, state=json.loads(json.dumps(first.state())))
+    again.tally = first.tally
+    found += points_of(again.parse(lines[cut + 1 :], None))
+    if any("," in text for text in texts[:20]):
+        assert pairs(found) == [
+            pair
+            for step, (loss, rate) in enumerate(values)
+            for pair in ((step, "loss", loss), (step, "lr", rate), (step, "batch", 8.0))
+        ]
+
+
+def test_a_comma_within_semicolons_is_no_decimal_where_numbers_have_points() -> None:
+    assert pairs(read("step;loss;note\n1;0.5;a, b\n2;0.25;1,5\n")) == [(1, "loss", 0.5), (2, "loss", 0.25)]
+
+
 @pytest.mark.parametrize(
     ("cell", "time_s"),
     [

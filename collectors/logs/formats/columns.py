@@ -20,6 +20,7 @@ METRIC_FILE = re.compile(r"(?:metrics?|progress|history|loss(?:es)?|train(?:ing)
 MAX_COLUMNS = 1_000
 JUDGED_ROWS = 20
 BACKWARD_SHARE = 0.25  # of rows whose step is lower than that of the row before; with more it is not a step
+DECIMAL_COMMA = re.compile(rb"[-+]?\d+,\d+([eE][-+]?\d+)?")
 BOM = "\ufeff"
 
 Cells = Sequence[bytes]
@@ -34,6 +35,12 @@ class TableColumns(NamedTuple):
     scale: float
     series: tuple[int, ...]
     text: tuple[int, ...]
+
+
+def has_decimal_commas(rows: Sequence[Cells]) -> bool:
+    """Whether numbers stand as `0,25`, as spreadsheets write them in much of Europe, and none as `0.25`."""
+    cells = [cell.strip() for row in rows for cell in row]
+    return any(map(DECIMAL_COMMA.fullmatch, cells)) and not any(b"." in cell and _number(cell) is not None for cell in cells)
 
 
 def header_of(cells: Cells) -> tuple[str, ...]:

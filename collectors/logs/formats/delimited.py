@@ -18,7 +18,7 @@ import orjson
 from ...records import Labels, Points, Record
 from ..opening import NotMetrics
 from . import MAX_LINE_BYTES, Arrival, Tally
-from .columns import JUDGED_ROWS, Cells, TableColumns, header_of, judged, step_of, time_of
+from .columns import JUDGED_ROWS, Cells, TableColumns, has_decimal_commas, header_of, judged, step_of, time_of
 from .jsonl import BACKWARD_STEPS, MAX_NEW_SHAPES
 from .nvidia_smi import GpuTable, is_nvidia_smi
 from .values import MAX_STEP, MAX_TIME_S
@@ -27,6 +27,7 @@ FIRSTS = 16  # rows by which a table that is written anew is known again
 MAX_SHAPES = 10_000  # sets of filled cells that are remembered, before starting afresh
 CHUNK_LINES = 256  # that are read at once where all of them are numbers
 SEPARATORS = b",;\t"
+SEMICOLON = b";"
 NUMBERS = {int, float}
 
 Shape = tuple[tuple[str, ...], Callable[[Sequence[Any]], Sequence[Any]]]  # names of the filled cells, and what picks them
@@ -48,6 +49,7 @@ class Delimited:
         self.tally = Tally()
         self._run, self._file, self._labels, self._fault = run, file, labels, fault
         self._separator: bytes = state.get("separator", ",").encode()
+        self._comma: bool = state.get("comma", False)  # stands before the decimals: `1;0,25`
         self._header: tuple[str, ...] = tuple(state.get("header", ()))
         self._rows: int = state.get("rows", 0)
         self._firsts: list[int] = list(state.get("firsts", ()))  # checksums of the first rows
@@ -68,6 +70,7 @@ class Delimited:
     def state(self) -> dict[str, Any]:
         return {
             "separator": self._separator.decode(),
+            "comma": self._comma,
             "header": self._header,
             "columns": self._columns[1:] if self._columns else None,
             "names": self._all[0],
@@ -88,7 +91,8 @@ class Delimited:
         self._new_shapes.clear()
         for since in range(0, count, CHUNK_LINES):
             places = range(since, min(since + CHUNK_LINES, count))
-            usual = self._usual_rows(lines[since : places.stop], arrival, since, count)
+            chunk = lines[since : places.stop]
+            usual = self._usual_rows([*map(_with_points, chunk)] if self._comma else chunk, arrival, since, count)
             records += usual or self._rows_of(lines, places, arrival, before)
             if len(self._new_shapes) >= MAX_NEW_SHAPES:
                 break
@@ -99,7 +103,7 @@ class Delimited:
         records: list[Record] = []
         count = len(lines)
         for place in places:
-            line = lines[place]
+            line = _with_points(lines[place]) if self._comma else lines[place]
             self.tally.lines_read += 1
             when_s = arrival.at(self.tally.lines_read - before, count) if arrival else None
             if self._rows >= FIRSTS and not self._known_rows and (usual := self._usual(line, when_s)) is not None:
@@ -112,7 +116,10 @@ class Delimited:
                 self._take_header(cells)
             elif not self._is_ready and not self._judge(lines[place : place + JUDGED_ROWS]):
                 self.tally.skip_line("has another number of cells than the header")
-            elif self._is_new(cells) and (points := self._points(cells, when_s)) is not None:
+            elif (
+                self._is_new(cells := [*map(_with_points, cells)] if self._comma else cells)
+                and (points := self._points(cells, when_s)) is not None
+            ):
                 records.append(points)
                 if len(self._new_shapes) >= MAX_NEW_SHAPES:
                     break
@@ -175,7 +182,7 @@ class Delimited:
     def _begin(self) -> None:
         """At the start of a file, which may be another version of one that was read before."""
         self._known_rows, self._rows = max(self._rows, self._known_rows), 0
-        self._header, self._columns, self._gpus = (), None, None
+        self._header, self._columns, self._gpus, self._comma = (), None, None, False
 
     def _cells(self, line: bytes) -> list[bytes]:
         """[] for a line that is passed over, or skipped and counted."""
@@ -209,6 +216,8 @@ class Delimited:
             raise NotMetrics("does not look like metrics: its rows have another number of cells than its header")
         if not rows:
             return False
+        if self._separator == SEMICOLON and has_decimal_commas(rows):
+            self._comma, rows = True, [[*map(_with_points, row)] for row in rows]
         found = judged(self._header, rows, self._file)
         for place in found.text:
             self.tally.skip_field(found.header[place], "is a column of text")
@@ -363,3 +372,7 @@ def _as_json(line: bytes, separator: bytes) -> list[Any]:
         return cast(list[Any], orjson.loads(b"[%b]" % line))
     except orjson.JSONDecodeError:
         return []
+
+
+def _with_points(text: bytes) -> bytes:
+    return text.replace(b",", b".")
