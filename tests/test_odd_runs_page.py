@@ -100,7 +100,7 @@ def test_an_old_run_is_shown_whole_and_tells_nothing_of_today(running: Dashboard
     """Nobody watched the machine then: its values of now are not the run's."""
     open_run(running, page, "old", "train_loss")
     assert (drawn(page, "train_loss"), drawn(page, "eval_loss")) == (900, 900)
-    assert page.locator("section.lane").evaluate_all("lanes => lanes.map((lane) => lane.dataset.lane)") == ["loss"]
+    assert page.locator("section.lane").evaluate_all("lanes => lanes.map((lane) => lane.dataset.lane)") == ["loss", "rate"]
     assert page.locator('[data-lane="loss"] .row').all_inner_texts() == ["train\n1.0000", "val\n2.0000"]
     wait_for(
         lambda: "not there while this run was" in page.locator(".panel").inner_text(), 10, "nothing says why there are no stacks"
