@@ -103,7 +103,7 @@ def test_what_is_closed_says_so_and_leaves_nothing(log_dir: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) <= files  # noqa: PTH208
 
 
-@pytest.mark.parametrize("how", ["kill", "end", "a child lives on"])
+@pytest.mark.parametrize("how", ["kill", "end", pytest.param("a child lives on", marks=pytest.mark.long)])
 def test_it_ends_with_the_process_that_opened_it(log_dir: Path, how: str) -> None:
     with script(OPENER, str(log_dir), *(["child"] if how == "a child lives on" else [])) as process:
         assert process.stdout is not None and process.stdin is not None
@@ -193,6 +193,7 @@ with open_logs({str(log_dir)!r}, data_dir={str(tmp_path / "store")!r}) as logs:
     ended(log_dir)
 
 
+@pytest.mark.long
 def test_reading_that_takes_longer_goes_on_with_a_warning(tmp_path: Path) -> None:
     write(tmp_path / "logs" / "long", steps=300_000)
     with pytest.warns(UserWarning, match="is still being read: what comes later is missing; ask again for it"):
@@ -230,6 +231,7 @@ def test_a_program_that_joins_keeps_it_until_it_ends(log_dir: Path) -> None:
     ended(log_dir)
 
 
+@pytest.mark.long
 def test_what_nothing_refers_to_any_more_is_closed(log_dir: Path) -> None:
     """As a cell that is run again does it."""
     logs = open_logs(log_dir)
