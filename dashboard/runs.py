@@ -19,6 +19,7 @@ from collectors.store.protocol import Run, Store
 from .user_files.about import NOTHING, About
 
 ALIVE = ("running", "stalled")
+AHEAD_S = 86400.0  # by so much a clock may be wrong
 BUDGET_S = 0.1  # of one look, for the states that may have changed; the others wait for the next look
 KEPT_S = 60.0  # a run that is over is looked at so often: something may hold its files again
 log = logging.getLogger(__name__)
@@ -69,7 +70,8 @@ class Runs:
                 elif before.view.stored is not run:
                     kept[run.name] = replace(before, view=replace(before.view, stored=run))
             self._kept = kept
-        return sorted((found.view for found in kept.values()), key=lambda view: view.stored.last_time_s or 0.0, reverse=True)
+        now_s = time.time()
+        return sorted((found.view for found in kept.values()), key=lambda view: _recency(view.stored, now_s), reverse=True)
 
     def view(self, run: Run, lifetimes: list[Event]) -> RunView:
         """A run with impossible files or processes costs only its own state."""
@@ -115,6 +117,12 @@ class Runs:
 def _may_differ(run: Run, kept: _Kept, events: Sequence[Event]) -> bool:
     changed = kept.view.stored is not run or kept.lifetimes != len(events)
     return changed or kept.view.state in ALIVE or time.monotonic() - kept.looked_s > KEPT_S
+
+
+def _recency(run: Run, now_s: float) -> float:
+    """When its newest line was written, in the order of runs. Times years ahead say nothing of that: such a run must not hide all others."""
+    last_s = run.last_time_s or 0.0
+    return last_s if last_s < now_s + AHEAD_S else 0.0
 
 
 def _urgency(run: Run, kept: _Kept | None, events: Sequence[Event]) -> tuple[int, float]:

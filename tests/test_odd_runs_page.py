@@ -14,6 +14,9 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 from playwright.sync_api import Page, Route
 
+from collectors.records import Points
+from collectors.store.open import open_store
+from dashboard.runs import Runs
 from tests.conftest import Dashboard, dashboard, drag, wait_for
 
 EXPECTED_ERRORS = ("Failed to load resource",)  # some answers fail on purpose
@@ -323,3 +326,17 @@ def test_the_empty_page_names_the_log_folder_and_its_lines_make_a_run(tmp_path: 
         subprocess.run([sys.executable, "-c", pasted], check=True, cwd=tmp_path, timeout=60)
         wait_for(lambda: drawn(page, "loss") == 3, because="the run does not appear by itself")
         page.goto("about:blank")  # else it misses the dashboard, which ends first
+
+
+def test_a_run_of_the_far_future_does_not_come_first(tmp_path: Path) -> None:
+    """Milliseconds that were taken for microseconds, a date mistyped: the newest honest run is the one that a user wants to see."""
+    now_s = time.time()
+    store = open_store(tmp_path, write=True)
+    store.append(
+        [
+            Points(run, (), ("loss",), (1.0,), time_s, 1)
+            for run, time_s in (("odd", now_s + 9e8), ("ahead", now_s + 60), ("now", now_s), ("old", now_s - 1e6))
+        ]
+    )
+    assert [view.stored.name for view in Runs(store, tmp_path).views()] == ["ahead", "now", "old", "odd"]
+    store.close()
