@@ -77,6 +77,7 @@ class Known(NamedTuple):
     head_bytes: int = 64  # that are remembered of a file's start, to notice that it was written anew
     stands_for: Callable[[Path], Path] = lambda path: path  # the file whose run and state this one has
     check_head: Callable[[str, bytes], bool] | None = None  # see `data_set.check_head`; before more than 64 kB of a file are read
+    after_jsonl: bool = False  # read once the run's JSONL is, whose names it does not repeat
     has_bars: bool = False  # a half line with carriage returns is the state of a progress bar
     within: re.Pattern[str] | None = None  # the only folders whose files it takes
     main_of: Callable[[Path], Path] = lambda path: path  # the file that is read when this one changed
@@ -259,6 +260,7 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
         without_suffix=True,
         most_bytes=hugging_face.MAX_STATE_BYTES,
         stands_for=_beside_checkpoints,
+        after_jsonl=True,
     ),
     Known(
         "results.json",
@@ -267,6 +269,7 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
         _results,
         without_suffix=True,
         stands_for=lambda path: path.with_name(hugging_face.ALL_RESULTS),
+        after_jsonl=True,
     ),
     Known("lm-evaluation-harness", lambda name: lm_eval.FILE.fullmatch(name) is not None, "whole", _lm_eval, without_suffix=True),
     Known("text", is_text, "lines", _text, without_suffix=True, has_bars=True),

@@ -66,13 +66,14 @@ class Rivals:
         """Every 2 s the folder is listed; files are read that are new, or twice as large as when they were read."""
         if time.monotonic() - self._looked_s >= LOOK_EVERY_S:
             self._looked_s = time.monotonic()
-            for path in self._jsonl_files():
+            for path in self.jsonl_files():
                 if (size := size_of(path)) >= 2 * self._read_bytes.get(path, 0) and size:
                     self._jsonl |= names_of(path)
                     self._read_bytes[path] = size
         return self._jsonl
 
-    def _jsonl_files(self) -> list[Path]:
+    def jsonl_files(self) -> list[Path]:
+        """Those whose names are looked at."""
         if self._single_file:
             return [self._folder / f"{self._single_file}.jsonl"]
         try:

@@ -208,6 +208,9 @@ class Tail:
             self._backlog.discard(path)
             return self._guarded(path, lambda: self._read_database(path))
         run = self._run_of(path)
+        if known.after_jsonl and any(map(self._turns.waits, run.rivals.jsonl_files())):
+            self._turns.behind(path)
+            return []
         if known.reading == "whole":
             self._backlog.discard(path)
             return self._guarded(path, lambda: self._read_whole(path, run, known))

@@ -39,6 +39,9 @@ class FileTurns:
     def behind(self, path: Path) -> None:
         self._behind[path] = None
 
+    def waits(self, path: Path) -> bool:
+        return any(path in files for files in (self._live, self._new, self._old, self._behind))
+
     def next_live(self) -> Path | None:
         return _first(self._live)
 
