@@ -21,6 +21,8 @@ from collectors.process.proc import start_ticks
 from collectors.records import Frame, Profile
 from collectors.sampler import Target, pyspy, refusal
 from collectors.sampler.pyspy import FOLDER_PREFIX, PySpy
+from collectors.store.open import open_store
+from tests.interpreters import Interpreter, every_python
 from tests.programs import HERE, running
 
 TICK_S = 0.1
@@ -326,3 +328,31 @@ def test_a_py_spy_that_does_not_answer_is_ended(tmp_path: Path, monkeypatch: pyt
         finally:
             sampler.close()
     assert not [child for child in psutil.Process().children() if child.name() == "sleep"]
+
+
+@every_python(((3, 8), (3, 9), (3, 10)))
+def test_threads_of_an_older_python_are_known_by_name_and_its_stacks_are_stored(
+    python: Interpreter, sampler: PySpy, tmp_path: Path
+) -> None:
+    """py-spy does not know the kernel's ids of their threads."""
+    code = (
+        "import threading, time\n"
+        "def spin():\n while True: sum(range(1000))\n"
+        "def fetch():\n while True: time.sleep(0.01)\n"
+        "threading.Thread(target=fetch, name='fetcher', daemon=True).start()\n"
+        "spin()\n"
+    )
+    with subprocess.Popen([python.path, "-c", code]) as training:
+        try:
+            sampler.follow([target(training.pid)])
+            profiles = record(sampler, lambda found: len(found) == 1)
+        finally:
+            training.kill()
+    (profile,) = profiles
+    assert profile.threads[training.pid] == "MainThread"
+    assert sorted(profile.threads.values()) == ["MainThread", "fetcher"]
+    assert any(sample.tid == training.pid and sample.stack[-1].name == "spin" for sample in profile.samples)
+    store = open_store(tmp_path, write=True)
+    store.append(profiles)
+    assert store.stacks(profile.start_s, profile.start_s + 100, "run").samples > 50
+    store.close()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -16,7 +17,7 @@ ANSWER_WITHIN_S = 10.0  # it takes 10 ms
 
 
 class Thread(NamedTuple):
-    tid: int  # the kernel's
+    tid: int  # the kernel's, or Python's where that is not known
     name: str
 
 
@@ -49,12 +50,16 @@ class ThreadNames:
         elif dump.returncode == 0:
             found = orjson.loads(self._output.read_bytes())
             here = threads_inside(self._pid)  # py-spy reports the ids that the container knows
-            self.by_ident |= {
-                row["thread_id"]: Thread(here.get(row["os_thread_id"], row["os_thread_id"]), row["thread_name"] or "")
-                for row in found
-            }
+            self.by_ident |= {row["thread_id"]: self._thread(row, here) for row in found}
         else:  # the process ended or changed meanwhile
             self._seen = frozenset()
+
+    def _thread(self, row: Mapping[str, Any], here: Mapping[int, int]) -> Thread:
+        """Of Python before 3.11 py-spy does not know the kernel's id: there Python's own stands for it, but for the main thread's."""
+        tid, name = row["os_thread_id"], row["thread_name"] or ""
+        if tid is not None:
+            return Thread(here.get(tid, tid), name)
+        return Thread(self._pid if name == "MainThread" else row["thread_id"], name)
 
     def close(self) -> None:
         if self._dump is not None:

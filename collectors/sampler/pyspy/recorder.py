@@ -165,7 +165,7 @@ class Recorder:
         if not window.threads_at_end or not self._names.by_ident:
             return False
         thread = self._names.by_ident.get(ident)
-        return thread is None or thread.tid not in window.threads_at_end
+        return thread is None or (thread.tid != ident and thread.tid not in window.threads_at_end)
 
 
 def _cut_tail(spans: list[Stay], hz: float) -> list[Stay]:
