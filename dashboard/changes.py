@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -36,7 +37,10 @@ class Changes:
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
         self._lock = Lock()
-        self._received = Received(queries.log_dir / queries.first_folder, WRITER)
+
+    @cached_property
+    def _received(self) -> Received:
+        return Received(self._queries.log_dir / self._queries.first_folder, WRITER)
 
     def set_about(self, run: str, fields: Mapping[str, Any]) -> About:
         """Change only these fields of what is said about a run. Raises NotFound, BadRequest, Unwritable."""

@@ -119,3 +119,23 @@ def test_in_a_steady_flow_it_rests_until_the_beat() -> None:
 def test_who_reads_what_the_collectors_commit_waits_for_those_of_the_newest_beat_only() -> None:
     assert committing_s(50.2 + 0.01) == pytest.approx(COMMITTED_S - 0.01, abs=1e-6)
     assert committing_s(50.2 + 0.1) == committing_s(50.2 + COMMITTED_S + 0.001) == 0.0
+
+
+def test_what_the_store_refuses_is_said_and_the_rest_is_kept(tmp_path: Path) -> None:
+    class Odd(Noting):
+        def collect(self) -> list[Record]:
+            good = super().collect()
+            return [*good, Points(None, (), ("host/odd",), (1.0,), time.time(), 10**30)]
+
+    odd = Odd(0.05)
+    supervisor = supervised(tmp_path, (odd, threading.Event()))
+    odd.wait(3)
+    deadline_s = time.monotonic() + DEADLINE_S
+    while (health := supervisor.health()[0]).state != "failing":
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    supervisor.stop()
+    assert "1 of the 2 newest records cannot be stored" in health.last_error
+    store = open_store(tmp_path / "data", write=False)
+    assert [series.name for series in store.series(None)] == ["host/load_1m"]
+    store.close()

@@ -117,8 +117,8 @@ function ofShare(tree, whole) {
   const top = tree?.hottest();
   if (!top) return [];
   const { file, line, name } = top.frame;
-  const itself = top.share < LEAST_SAME * top.whole ? ` itself, ${percent(top.whole)} with the functions of yours that it calls` : "";
-  return [el("b", {}, percent(top.share)), ` of ${whole}: `, el("code", {}, `${place(file, line)} ${name}`), itself];
+  const more = top.share < LEAST_SAME * top.whole ? `; ${percent(top.whole)} with the functions of yours that it calls` : "";
+  return [el("b", {}, percent(top.share)), ` of ${whole}: `, el("code", {}, name), ", most at ", el("code", {}, place(file, line)), more];
 }
 
 /** The server's sentence. @param {import("./suspect.js").Suspect} lost @param {Tree} tree @returns {(Node | string)[]} */

@@ -211,31 +211,39 @@ class _Worker(threading.Thread):
             pause_s, self._back_off_s = self._back_off_s, min(2 * self._back_off_s, BACK_OFF_S[1])
             return pause_s
         try:
-            if records:
-                self._store_all(records)
+            lost = self._store_all(records) if records else []
         except (
             Exception
         ) as error:  # neither a record nor a full disk: what was collected is lost to a fault of ours, and it is said
             self._failed("failing", f"what was collected cannot be stored: {type(error).__name__}: {error}", trace=True)
             return BACK_OFF_S[0]
+        self._delivered = time.monotonic()
+        if lost:
+            self._failed(
+                "failing", f"{len(lost)} of the {len(records)} newest records cannot be stored ({lost[0].reason})", trace=False
+            )
+            return 0.0
         self._state, self._back_off_s = "ok", BACK_OFF_S[0]
         self._error = self._collector.trouble() if isinstance(self._collector, Isolating) else ""
-        self._delivered = time.monotonic()
         return 0.0
 
-    def _store_all(self, records: list[Record]) -> None:
-        """Keeps what was collected until the store takes it: a full disk pauses the source, it loses nothing."""
+    def _store_all(self, records: list[Record]) -> list[RefusedRecord]:
+        """Keeps what was collected until the store takes it: a full disk pauses the source, it loses nothing.
+
+        Returns what the store refused, where the collector does not count that itself.
+        """
         while True:
             try:
                 refused = store_all(self._store, records)
-                if refused and isinstance(self._collector, Isolating):
-                    self._collector.refused(refused)
-                return
+                if not (refused and isinstance(self._collector, Isolating)):
+                    return refused
+                self._collector.refused(refused)
+                return []
             except StoreError as error:
                 self._failed("paused", str(error), trace=False)
                 self._at_work_since_s = None
                 if self._ending.wait(BACK_OFF_S[0]):
-                    return
+                    return []
                 self._at_work_since_s = time.monotonic()
 
     def _failed(self, state: str, error: str, *, trace: bool) -> None:

@@ -82,7 +82,7 @@ export class FlameSide {
     );
     const own = tree.nodes.kind[tree.nodes.frame.indexOf(chosen.frame)] === "own"; // the server shows no other code
     const tone = tree.compared ? toneOf(excessOf(tree, total_s, base_total_s)) : "";
-    return this.source.show(own ? { run, file, line, share: percent(total_s / tree.total_s), tone } : null);
+    return this.source.show(own ? { run, file, line, share: `${percent(total_s / tree.total_s)} in ${name}`, tone } : null);
   }
 
   /** Seconds per unit. @param {Tree} tree @param {string} name @param {number} seconds @param {number} normal_s */
