@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.records import Points, Record
+from collectors.records import Frame, Points, Profile, Record, StackSample
 from collectors.service.beat import BEAT_S, COMMITTED_S, beat_at, committing_s
 from collectors.service.supervisor import COALESCE_S, Supervisor, rest_s
 from collectors.store.open import open_store
@@ -125,7 +125,8 @@ def test_what_the_store_refuses_is_said_and_the_rest_is_kept(tmp_path: Path) -> 
     class Odd(Noting):
         def collect(self) -> list[Record]:
             good = super().collect()
-            return [*good, Points(None, (), ("host/odd",), (1.0,), time.time(), 10**30)]
+            sample = StackSample(0, 10**8, None, (Frame("step", "a.py", 1),))  # type: ignore[arg-type]  # no thread
+            return [*good, Profile("a", 0, 1, "main", "box", "py-spy", 100.0, time.time(), 0, 10**9, {}, [sample], 10)]
 
     odd = Odd(0.05)
     supervisor = supervised(tmp_path, (odd, threading.Event()))
