@@ -6,6 +6,7 @@ import { stepRate } from "./progress.js";
 /** @typedef {import("./columns.js").Columns} Columns */
 
 const NOW_S = 5; // the present rate is that of so many seconds
+const PRINTED_S = 1; // between two points at least, where lines have the time at which they were read: those read together share it out evenly
 
 /**
  * Steps per second as a lane draws it: between two points the line keeps the rate of the steps between them, so that one long step is
@@ -19,21 +20,25 @@ export function rateColumns(series, first, length) {
   /** @type {number[]} */
   const cuts = [];
   if (series && series.axis.name === "time") {
-    for (let at = Math.max(1, series.at(first * series.width)); at < series.bin.length; at++) {
-      if (series.bin[at - 1] - first >= length) break;
-      const rate = rateAt(series, at);
-      const [from, to] = [Math.max(0, series.bin[at - 1] + 1 - first), Math.min(length - 1, series.bin[at] - first)];
+    const apart_s = series.meta.labels.source === "text" ? PRINTED_S : 0;
+    let before = Math.max(0, series.at(first * series.width - apart_s) - 1);
+    for (let at = before + 1; at < series.bin.length; at++) {
+      if (series.bin[before] - first >= length) break;
+      if (series.t[at] - series.t[before] < apart_s && series.segment[at] === series.segment[before]) continue;
+      const rate = rateBetween(series, before, at);
+      const [from, to] = [Math.max(0, series.bin[before] + 1 - first), Math.min(length - 1, series.bin[at] - first)];
       if (rate === null && to >= 0 && to < length) cuts.push(to);
       if (rate !== null) mean.fill(rate, from, to + 1);
+      before = at;
     }
   }
   return { mean, min: mean, max: mean, bad: [], cuts, lone: [] };
 }
 
-/** From the point before up to this one, or null. @param {Series} series @param {number} at */
-function rateAt({ step, t, segment }, at) {
-  const [steps, seconds] = [Number(step[at]) - Number(step[at - 1]), t[at] - t[at - 1]];
-  const known = step[at] !== null && step[at - 1] !== null && segment[at] === segment[at - 1];
+/** From one point to a later one, or null. @param {Series} series @param {number} before @param {number} at */
+function rateBetween({ step, t, segment }, before, at) {
+  const [steps, seconds] = [Number(step[at]) - Number(step[before]), t[at] - t[before]];
+  const known = step[at] !== null && step[before] !== null && segment[at] === segment[before];
   return known && steps >= 0 && seconds > 0 ? steps / seconds : null;
 }
 

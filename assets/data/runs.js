@@ -14,6 +14,8 @@ export const STATES = {
 };
 const ALIVE = new Set(["running", "stalled"]);
 
+const RECEIVED = "/.remote/"; // in the names of such runs
+
 export class Runs {
   /** @param {string | null} name of the run that the address asks for */
   constructor(name) {
@@ -54,11 +56,15 @@ export class Runs {
     return run !== null && !ALIVE.has(run.state);
   }
 
-  /** When the shown run last did something that is known: its newest line, or its end. */
+  /** Whether another host handed the shown run over. */
+  get received() {
+    return `/${this.current?.run ?? ""}`.includes(RECEIVED);
+  }
+
+  /** When the shown run ended, else when its newest line was written: others may go on writing to its log. */
   get last_s() {
     const { last_time_s, ended_s } = this.current ?? {};
-    const last_s = Math.max(last_time_s ?? -Infinity, ended_s ?? -Infinity);
-    return Number.isFinite(last_s) ? last_s : null;
+    return ended_s ?? last_time_s ?? null;
   }
 
   /** The run to show: the address's, else the newest that runs, else the newest. */

@@ -82,7 +82,7 @@ export function hang(popover, button) {
  * @param {string} kind its class @param {string} label @param {HTMLElement} body
  */
 export function dialogOf(kind, label, body) {
-  const dialog = el("dialog", { class: `help ${kind}`, "aria-label": label }, body, el("button", { class: "btn", type: "button", onclick: () => dialog.close() }, "Close"));
+  const dialog = el("dialog", { class: `help ${kind}`, "aria-label": label, tabindex: "-1", autofocus: true }, body, el("button", { class: "btn", type: "button", onclick: () => dialog.close() }, "Close"));
   dialog.addEventListener("click", (/** @type {MouseEvent} */ event) => event.target === dialog && dialog.close());
   document.body.append(dialog);
   return dialog;

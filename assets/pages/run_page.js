@@ -15,6 +15,7 @@ import { WindowSteps, densestOf } from "../data/window_steps.js";
 
 const NO_STACK = "No stack was sampled in this time.";
 const ELSEWHERE = "No process on this machine writes this run, so it has no stacks.";
+const RECEIVED = "Another host handed this run over: it has curves and lines. Stacks, GPUs and the host are seen by a dashboard on that host only.";
 const NOT_THERE = "The dashboard was not there while this run was: it has curves and lines, but no stacks, GPU or host samples.";
 const SAME_START_S = 5; // a start this near to the first point after it is the same
 const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is requested this often
@@ -53,9 +54,10 @@ export class RunPage extends TimePage {
     return this.absent ? [] : super.lanesOf(metas);
   }
 
-  /** The machine's series that were recorded during a finished run. @param {import("../data/series.js").Meta[]} metas */
+  /** The machine's series that were recorded during a finished run; none during one of another host. @param {import("../data/series.js").Meta[]} metas */
   watched(metas) {
     const { current: run, over } = this.runs;
+    if (this.runs.received) return metas.filter((meta) => meta.run !== null);
     const last_s = over ? this.runs.last_s : null;
     if (last_s === null) return metas;
     const first_s = run?.started_s ?? this.book.origin;
@@ -75,6 +77,7 @@ export class RunPage extends TimePage {
    */
   instead({ now }, trouble) {
     const none = (/** @type {string} */ sentence) => ({ sentence, remedy: "", action: null });
+    if (this.runs.received) return none(RECEIVED);
     if (now && this.#unseen) return none(NOT_THERE);
     if (trouble) return trouble;
     if (this.runs.over) return none(NO_STACK);

@@ -110,6 +110,7 @@ export class LaneView {
       this.series = series;
       this.view = view;
       this.axis = axis;
+      this.element.hidden = Boolean(this.spec.rate) && axis !== TIME; // steps have no rate on an axis of steps
       this.say(this.spec.traces.flatMap((trace) => trace.keys.flatMap((key) => failed.get(key) ?? []))[0] ?? "");
       this.#gather(series, view);
       if (this.chart) this.chart.setData(this.data());

@@ -29,6 +29,8 @@ def ranks_of(activity: RunActivity, host: str) -> RanksSeen:
 def _note(seen: list[int], world_size: int | None, away: Mapping[int, str]) -> str:
     if world_size is None or (len(seen) >= world_size and not away):
         return ""
+    if set(seen) == away.keys() == set(range(world_size)) and len(hosts := {*away.values()}) == 1:
+        return f"on {hosts.pop()}"
     missing = sorted(set(range(world_size)) - set(seen)) if world_size <= 4096 else []
     parts = [
         f"{ranges([rank for rank, name in away.items() if name == host])} {_are(away, host)} on {host}"

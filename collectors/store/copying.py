@@ -67,8 +67,10 @@ def _run(source: Store, name: str) -> Run:
     if (found := source.run(name)) is not None:
         return found
     names = [run.name for run in source.runs()]
-    like = get_close_matches(name, names, NAMES, 0.3) or names[:NAMES]
-    raise UnknownRun(f"there is no run {name!r}; " + (f"runs are: {', '.join(like)}" if like else "there is none yet"))
+    inside = [known for known in names if name.lower() in known.lower()]
+    like = (inside or get_close_matches(name, names, NAMES, 0.5))[:NAMES]
+    some = f"did you mean {' or '.join(like)}?" if like else f"runs are, among others: {', '.join(names[:NAMES])}"
+    raise UnknownRun(f"there is no run {name!r}; {some if names else 'there is none yet'}")
 
 
 def _append(target: Store, records: Iterable[Record]) -> None:

@@ -13,6 +13,7 @@ from collectors.options import CollectorOptions
 
 from .. import address
 from .command import Command, Mistake
+from .run import free_port
 from .serve import address_of, leave, listen, port, run_web
 
 
@@ -27,7 +28,7 @@ class Copy(NamedTuple):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="zip that `deepseek-dashboard export` has written")
-    parser.add_argument("--port", type=port, default=8080, metavar="N", help="TCP port to serve on (default: 8080)")
+    parser.add_argument("--port", type=port, metavar="N", help="TCP port to serve on (default: 8080, or the next free one)")
     parser.add_argument(
         "--host", default="127.0.0.1", metavar="NAME", help="address to listen on; loopback only (default: 127.0.0.1)"
     )
@@ -39,7 +40,7 @@ def run(parsed: argparse.Namespace) -> int:
 
     if not parsed.file.is_file():
         raise Mistake(f"there is no file {parsed.file}; write one with: deepseek-dashboard export RUN")
-    listener = listen(parsed.host, parsed.port)
+    listener = listen(parsed.host, free_port() if parsed.port is None else parsed.port)
     folder = room_for(parsed.file)
     try:
         try:
