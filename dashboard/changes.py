@@ -64,10 +64,10 @@ class Changes:
         except AttachRefused as error:
             raise BadRequest(str(error)) from error
 
-    def receive(self, run: str, file: str, offset: int, data: bytes) -> int:
+    def receive(self, run: str, file: str, offset: int, data: bytes, head: str = "") -> int:
         """Append to a file of another host's run; its length then. Raises BadRequest, OtherLength, Unwritable."""
         self._check()
-        return self._received.append(run, file, offset, data)
+        return self._received.append(run, file, offset, data, head)
 
     def set_settings(self, values: Mapping[str, object]) -> Settings:
         """Change only these. Raises BadRequest, Unwritable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import socket
@@ -139,16 +140,46 @@ def test_a_run_that_ends_while_the_server_is_away_says_how_to_hand_over_the_rest
         assert same(tmp_path / "here" / "a", tmp_path / "there" / FOLDER / "local" / "a")
 
 
-def test_another_run_of_the_same_name_is_not_mixed_into_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("second", [5, 500])
+def test_another_run_of_the_same_name_is_not_mixed_into_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], second: int
+) -> None:
+    """Neither its lines, where it is the longer one, nor its description."""
     port = free_port()
     with serving(tmp_path / "there", port):
-        for host, steps in (("one", 50), ("two", 5)):
-            with RunLog(tmp_path / host, "a", server=f"http://127.0.0.1:{port}") as log:
+        for host, steps in (("one", 50), ("two", second)):
+            with RunLog(tmp_path / host, "a", server=f"http://127.0.0.1:{port}", config={"host": host}) as log:
                 for step in range(steps):
                     log.scalars(step, {"loss": 0.5})
-        there = tmp_path / "there" / FOLDER / "local" / "a" / "metrics.jsonl"
-        assert there.read_bytes() == (tmp_path / "one" / "a" / "metrics.jsonl").read_bytes()
-        assert "give this one a new name" in capsys.readouterr().err
+        assert same(tmp_path / "one" / "a", there := tmp_path / "there" / FOLDER / "local" / "a")
+        assert json.loads((there / "run.json").read_text())["config"] == {"host": "one"}
+        assert "has this name already" in capsys.readouterr().err
+
+
+def test_what_lies_beside_the_logs_is_left_alone_and_the_run_keeps_its_name(tmp_path: Path) -> None:
+    port, here = free_port(), tmp_path / "here" / "sweep" / "lr-3"
+    with RunLog(tmp_path / "here", "sweep/lr-3") as log:
+        log.scalars(1, {"loss": 0.5})
+    for name in ("model.pt", "notes.docx", "a" * 240 + ".jsonl", "run.db"):
+        (here / name).write_bytes(b"x" * 1000)
+    (here / "checkpoints").mkdir()
+    with serving(tmp_path / "there", port):
+        assert main([str(here), "--server", f"http://127.0.0.1:{port}"]) == 0
+        there = tmp_path / "there" / FOLDER / "local" / "sweep" / "lr-3"
+        assert {path.name for path in there.iterdir()} == {"run.json", "events.jsonl", "metrics.jsonl"} & {
+            path.name for path in here.iterdir()
+        }
+        assert (there / "metrics.jsonl").read_bytes() == (here / "metrics.jsonl").read_bytes()
+
+
+def test_an_address_in_the_environment_that_is_none_costs_the_handover_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEEPSEEK_SERVER", "localhost:8080")
+    with RunLog(tmp_path, "a") as log:
+        log.scalars(1, {"loss": 0.5})
+    assert "use e.g. http://" in capsys.readouterr().err
+    assert (tmp_path / "a" / "metrics.jsonl").read_text().count("loss") == 1
 
 
 def test_a_server_without_room_gets_it_later(tmp_path: Path) -> None:

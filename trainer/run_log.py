@@ -83,7 +83,7 @@ class RunLog:
         self._stop = self._closing = False
         self._lines = 0
         self._phases = Phases()
-        self._handover = self._handed_to(server or os.environ.get("DEEPSEEK_SERVER"), token or os.environ.get("DEEPSEEK_TOKEN"))
+        self._handover = self._handed_to(server, token or os.environ.get("DEEPSEEK_TOKEN"))
         if allow_profiling:
             ptracer.allow_any()
         start = run_info.process()
@@ -175,12 +175,19 @@ class RunLog:
         self._handover = None
 
     def _handed_to(self, server: str | None, token: str | None) -> Handover | None:
-        if not server:
+        address = server or os.environ.get("DEEPSEEK_SERVER")
+        if not address:
             return None
         from .log.handover import Handover  # http.client takes 20 ms, for those only who ask
 
-        first = ["run.json"] if self.rank == 0 else []
-        return Handover(server, token, self.run, self.folder, [*first, *(file.path.name for file in reversed(self._files))])
+        names = [*(file.path.name for file in reversed(self._files)), *(["run.json"] if self.rank == 0 else [])]
+        try:
+            return Handover(address, token, self.run, self.folder, names)
+        except ValueError as error:
+            if server:
+                raise
+            warn(f"DEEPSEEK_SERVER: {error}; the run is logged into {self.folder} only")
+            return None
 
     def _text_at(self, time_s: float, message: str, level: str) -> None:
         self._queue.append((self._text, text_line(time_s, level, message)))

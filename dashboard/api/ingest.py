@@ -30,6 +30,10 @@ class OtherSize(Taken):
 
 
 FileInPath = Annotated[str, Path(max_length=MOST_CHARACTERS, description="a file's name")]
+Head = Annotated[
+    str,
+    Query(pattern="^[0-9a-f]{16}$|^$", description="by which the file is known again: of its first bytes, see docs/http-api.md"),
+]
 At = Annotated[int, Query(ge=0, le=MOST_CURSOR, description="where in the file the bytes belong")]
 
 
@@ -48,12 +52,12 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
             }
         },
     )
-    async def ingest(run: RunInPath, file: FileInPath, offset: At, request: Request) -> Answer[Taken]:
+    async def ingest(run: RunInPath, file: FileInPath, offset: At, request: Request, head: Head = "") -> Answer[Taken]:
         if places.locked():
             raise Unwritable(f"{AT_ONCE} hosts are handing over at this moment; try again in a second")
         async with places:
             data = await body_of(request)
-            return Answer({"size": await run_in_threadpool(changes.receive, run, file, offset, data)})
+            return Answer({"size": await run_in_threadpool(changes.receive, run, file, offset, data, head)})
 
 
 async def body_of(request: Request) -> bytes:

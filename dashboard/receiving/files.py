@@ -7,6 +7,7 @@ and the sender goes on from there. They are on the disk before the answer is.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from ..user_files.yaml_file import Unwritable
 
 MOST_BYTES = 4 << 20  # of a request
 QUOTA_BYTES = 20 << 30  # of all files of a writer
+HEAD_BYTES = 256
 LONGEST_NAME, DEEPEST = 200, 8  # bytes of a file's or folder's name; folders of a run
 REPLACED = "run.json"  # describes a run, and is written anew each time it starts: whole, at offset 0
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -44,15 +46,18 @@ class Received:
         self._lock = Lock()  # for what is counted
         self._used: int | None = None
 
-    def append(self, run: str, file: str, offset: int, data: bytes) -> int:
-        """The length of the file then. Raises BadRequest, OtherLength, Unwritable."""
+    def append(self, run: str, file: str, offset: int, data: bytes, head: str = "") -> int:
+        """The length of the file then. `head`, where it is given, is that of the sender's file (`head_of`).
+
+        Raises BadRequest, OtherLength, Unwritable.
+        """
         folders = _checked(run, file)
         try:
             with self._folder(folders) as folder:
                 self._reserve(len(data))
                 if file == REPLACED and offset == 0:
                     return _replace(folder, file, data)
-                return _append(folder, file, offset, data)
+                return _append(folder, file, offset, data, head)
         except OSError as error:
             place = "/".join((FOLDER, self._writer, run, file))
             raise Unwritable(f"cannot write {place} ({error.strerror or error})") from error
@@ -105,7 +110,12 @@ def _checked(run: str, file: str) -> list[str]:
     return folders
 
 
-def _append(folder: int, file: str, offset: int, data: bytes) -> int:
+def head_of(data: bytes) -> str:
+    """By which a file is known again: `b'{"time_s":...' -> "9f86d081884c7d65"`, of its first bytes as far as the offset."""
+    return hashlib.sha256(data[:HEAD_BYTES]).hexdigest()[:16]
+
+
+def _append(folder: int, file: str, offset: int, data: bytes, head: str) -> int:
     descriptor = os.open(file, FILE_FLAGS, 0o600, dir_fd=folder)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)  # another dashboard may serve the same folder
@@ -114,6 +124,8 @@ def _append(folder: int, file: str, offset: int, data: bytes) -> int:
             raise BadRequest(f"{file!r} is no regular file here")
         if found.st_size != offset:
             raise OtherLength(found.st_size)
+        if head and head != head_of(os.pread(descriptor, min(HEAD_BYTES, offset), 0)):
+            raise BadRequest(f"{file} is of another run that has this name already: give the run a new name")
         _write_all(descriptor, data, back_to=offset)
         os.fsync(descriptor)
         if offset == 0:

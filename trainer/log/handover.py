@@ -9,6 +9,7 @@ be remembered here: this process or a later one asks, and goes on. What a run le
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -26,11 +27,21 @@ RETRY_S = (1.0, 60.0)  # after a failure: at first, and at most
 ANSWER_WITHIN_S = 20.0
 PIECE_BYTES = 1 << 20  # of a request
 LAST_WAIT_S = 5.0  # at the end of a run, as long as pieces get through
+NEVER = 400  # the status of what will not be taken later, either
+HEAD_BYTES = 256  # of a file, by which the server knows it again
 REPLACED = "run.json"  # is written anew, and small: handed over whole whenever it changed
 
 
 class Refused(Exception):
     """The server answers, and does not take it; the text is its sentence."""
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def head_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 class Handover:
@@ -49,6 +60,7 @@ class Handover:
         self._there: dict[str, int] = {}  # by file: its length there, once that is known
         self._described: tuple[int, int] = (-1, 0)  # the run.json that was handed over: when it was written, and its length
         self._given_up: set[str] = set()
+        self._same: set[str] = set()  # files that are known to be the same there, as far as they go
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="run-log-handover", daemon=True)
 
@@ -64,15 +76,23 @@ class Handover:
         if left := self._left():
             warn(
                 f"{left:,} bytes of {self._run} are not on {self._place.netloc} yet; hand them over with: "
-                f"python -m deepseek.trainer.log.handover {self._folder} --server {self._place.geturl()}"
+                f"python -m deepseek.trainer.log.handover {self._folder} --server {self._place.geturl()} --run {self._run}"
             )
 
     def hand_over(self) -> bool:
         """One piece of each file; whether there is more. Raises OSError, HTTPException, Refused."""
         more = False
         for name in self._names:
-            if name not in self._given_up:
-                more |= self._describe() if name == REPLACED else self._piece(name)
+            if name in self._given_up or name == REPLACED:
+                continue
+            try:
+                more |= self._piece(name)
+            except Refused as refused:
+                if refused.status != NEVER:
+                    raise
+                self._give_up(name, str(refused))
+        if REPLACED in self._names and self._is_the_same:
+            self._describe()
         return more
 
     def _go_on(self) -> None:
@@ -98,41 +118,54 @@ class Handover:
                 self._end.wait(wait_s)
 
     def _piece(self, name: str) -> bool:
+        """First how long the file is there, then whether it is the same as far as that, and then what is missing."""
         try:
             with (self._folder / name).open("rb") as file:
                 length = os.fstat(file.fileno()).st_size
-                if name in self._there and self._there[name] >= length:
+                if name not in self._there:
+                    self._there[name] = self._post(name, 0, b"", "")
+                there = self._there[name]
+                if there > length:
+                    self._give_up(name, f"{name} is longer there: it is of another run that has this name already")
                     return False
-                offset = self._there.get(name, 0)
-                file.seek(offset)
-                data = file.read(PIECE_BYTES) if name in self._there else b""  # at first only asks how long it is there
+                if there == length and name in self._same:
+                    return False
+                head = head_of(file.read(min(HEAD_BYTES, there))) if there else ""
+                file.seek(there)
+                self._there[name] = there = self._post(name, there, file.read(PIECE_BYTES), head)
         except FileNotFoundError:
             return False
-        self._there[name] = there = self._post(name, offset, data)
-        if there > length:
-            self._given_up.add(name)
-            warn(
-                f"{self._place.netloc} has more of {self._run}/{name} than there is here: it is another run of that name; give this one a new name"
-            )
-            return False
+        self._same.add(name)
         return there < length
 
-    def _describe(self) -> bool:
+    def _give_up(self, name: str, reason: str) -> None:
+        self._given_up.add(name)
+        warn(f"{self._run}/{name} is not handed over to {self._place.netloc}: {reason}")
+
+    @property
+    def _is_the_same(self) -> bool:
+        """Whether the run there is this one: its events begin with this start."""
+        events = [name for name in self._names if name.startswith("events")]
+        return not self._given_up.intersection(events) and all(
+            name in self._same for name in events if (self._folder / name).exists()
+        )
+
+    def _describe(self) -> None:
+        """Hand over run.json where it is not what was handed over last."""
         try:
             found = (self._folder / REPLACED).stat()
             if (found.st_mtime_ns, found.st_size) != self._described:
-                self._post(REPLACED, 0, (self._folder / REPLACED).read_bytes())
+                self._post(REPLACED, 0, (self._folder / REPLACED).read_bytes(), "")
                 self._described = (found.st_mtime_ns, found.st_size)
         except FileNotFoundError:
-            pass
-        return False
+            return
 
-    def _post(self, name: str, offset: int, data: bytes) -> int:
+    def _post(self, name: str, offset: int, data: bytes, head: str) -> int:
         """The length of the file there."""
         if self._connection is None:
             kind = HTTPSConnection if self._place.scheme == "https" else HTTPConnection
             self._connection = kind(self._place.hostname or "", self._place.port, timeout=ANSWER_WITHIN_S)
-        path = f"{self._place.path.rstrip('/')}/api/v1/ingest/{quote(self._run)}/{quote(name, safe='')}?offset={offset}"
+        path = f"{self._place.path.rstrip('/')}/api/v1/ingest/{quote(self._run)}/{quote(name, safe='')}?offset={offset}&head={head}"
         self._connection.request("POST", path, data, self._headers)
         answer = self._connection.getresponse()
         body = answer.read()
@@ -143,7 +176,7 @@ class Handover:
             sentence = str(said["error"])
         except (ValueError, KeyError, TypeError):
             sentence = f"it answers {answer.status} {answer.reason}: is it a dashboard?"
-        raise Refused(sentence)
+        raise Refused(sentence, answer.status)
 
     def disconnect(self) -> None:
         """The next piece connects anew."""
@@ -166,6 +199,14 @@ class Handover:
         return left
 
 
+def _name_of(folder: Path) -> str:
+    """As RunLog has called it."""
+    try:
+        return str(json.loads((folder / REPLACED).read_text())["run"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return folder.resolve().name
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Hand over all files of a run's folder, and end. The exit code is 1 where not all of it was taken."""
     parser = argparse.ArgumentParser(
@@ -179,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="address of the dashboard (default: DEEPSEEK_SERVER)",
     )
     parser.add_argument("--token", default=os.environ.get("DEEPSEEK_TOKEN"), help="token of a writer (default: DEEPSEEK_TOKEN)")
-    parser.add_argument("--run", metavar="NAME", help="name of the run there (default: the folder's)")
+    parser.add_argument("--run", metavar="NAME", help="name of the run there (default: that in run.json, else the folder's)")
     parsed = parser.parse_args(arguments)
     if not parsed.folder.is_dir() or not parsed.server:
         print(
@@ -191,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begun_s = monotonic()
     handover = None
     try:
-        handover = Handover(parsed.server, parsed.token, parsed.run or parsed.folder.resolve().name, parsed.folder, names)
+        handover = Handover(parsed.server, parsed.token, parsed.run or _name_of(parsed.folder), parsed.folder, names)
         while handover.hand_over():
             pass
     except (OSError, HTTPException, Refused, ValueError) as error:
