@@ -30,10 +30,10 @@ from collectors.records import Event, Frame, LogLine, Offset, Points, Profile, P
 from collectors.store.copying import UnknownRun, copy_run
 from collectors.store.open import open_store
 from collectors.store.protocol import LogQuery, Store
-from dashboard.archive.event_files import framed, write_event_files
-from dashboard.archive.zipped import MANIFEST, BadArchive, unpack, write_zip
+from dashboard.archive.event_files import Written, framed, write_event_files
+from dashboard.archive.zipped import MANIFEST, UNPACKED, BadArchive, room_for, unpack, write_zip
 from dashboard.user_files.about import about_run, save_about
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wait_for
 
 T0 = 1_764_000_000.0
 RUN = "group/a ä,%"
@@ -221,6 +221,8 @@ def rewritten(source: Path, target: Path, change: str) -> Path:
         manifest["about"] = json.loads("[" * 500 + "]" * 500)
     elif change == "infinite":
         manifest["exported_s"] = "never"
+    elif change in ("never", "no number"):
+        manifest["exported_s" if change == "never" else "from_s"] = 1e300 if change == "never" else float("nan")
     elif change == "no manifest":
         manifest = None
     elif change == "list":
@@ -247,7 +249,20 @@ LIES = [
     "missing",
     "link",
 ]
-LIES += ["damaged", "no store", "longer", "bomb", "other run", "format", "deep", "infinite", "no manifest", "list"]
+LIES += [
+    "never",
+    "no number",
+    "damaged",
+    "no store",
+    "longer",
+    "bomb",
+    "other run",
+    "format",
+    "deep",
+    "infinite",
+    "no manifest",
+    "list",
+]
 
 
 @pytest.mark.parametrize("change", LIES)
@@ -372,7 +387,7 @@ def test_event_files_hold_every_point_with_its_time_and_step(tmp_path: Path) -> 
             for step, value in enumerate(values)
         ]
     )
-    assert sum(write_event_files(store, "a", tmp_path / "logs" / "a").values()) == 20
+    assert write_event_files(store, "a", tmp_path / "logs" / "a") == Written(20, 2, [])
     store.close()
     paths = sorted((tmp_path / "logs" / "a").rglob("events*"))
     assert [path.parent.name for path in paths] == ["a", "rank1"]
@@ -406,3 +421,57 @@ def test_a_run_that_is_not_there_is_said(tmp_path: Path) -> None:
         write_event_files(store, "gone", tmp_path / "x")
     store.close()
     assert not (tmp_path / "x").exists()
+
+
+def test_series_of_several_gpus_stay_apart_and_points_without_a_step_are_counted(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", write=True)
+    gpus = [(("gpu", str(gpu)), ("host", "box")) for gpu in (0, 1)]
+    store.append([Points("a", labels, ("busy",), (float(at),), T0 + at, None) for at in range(5) for labels in gpus])
+    store.append([Points("a", (), ("loss",), (1.0,), T0, 1), Points("a", (), ("loss",), (1.0,), None, 2)])
+    written = write_event_files(store, "a", tmp_path / "logs" / "a")
+    store.close()
+    assert (written.points, len(written.left_out)) == (11, 1)
+    tail, found = Tail(tmp_path / "logs", "box", {}, threading.Event()), []
+    while batch := tail.collect():
+        found += batch
+    tail.close()
+    rows = [(name, record.step) for record in found if isinstance(record, Points) for name in record.names]
+    assert sorted(rows) == sorted([("loss", 1), *((f"busy/gpu {gpu}", at) for gpu in (0, 1) for at in range(5))])
+
+
+def test_a_failed_export_of_event_files_leaves_nothing_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(tmp_path / "store", write=True)
+    store.append([Points("a", (), ("loss",), (1.0,), T0, 1)])
+    with monkeypatch.context() as patch:
+        patch.setattr("dashboard.archive.event_files.framed", lambda data: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_event_files(store, "a", tmp_path / "out" / "a")
+    assert not list((tmp_path / "out").iterdir())
+    assert write_event_files(store, "a", tmp_path / "out" / "a").points == 1
+    store.close()
+
+
+def test_an_export_that_is_ended_is_a_failure(tmp_path: Path) -> None:
+    """A cron job must not take it for a copy."""
+    (tmp_path / "logs").mkdir()
+    store = open_store(tmp_path / "logs" / ".deepseek", write=True)
+    store.append([Points("a", (), ("loss",), (float(step),), T0 + step, step) for step in range(200_000)])
+    store.close()
+    command = [sys.executable, str(ROOT / "app.py"), "export", "a"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: list(tmp_path.glob(".a.zip.*")) or process.poll() is not None)
+        process.terminate()
+        assert process.stderr is not None and "ended before a.zip was written" in process.stderr.read()
+        assert process.wait(20) != 0
+    assert {path.name for path in tmp_path.iterdir()} == {"logs"}
+
+
+def test_what_a_killed_open_has_unpacked_is_removed_by_the_next_one(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mine = room_for(exported)
+    dead = tmp_path / f"{UNPACKED}4000000-1-x"
+    dead.mkdir()
+    again = room_for(exported)
+    assert {path.name for path in tmp_path.iterdir()} == {mine.name, again.name}

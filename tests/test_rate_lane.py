@@ -75,3 +75,28 @@ def test_it_is_shown_where_nothing_else_says_how_fast_a_run_gets_on(ask: Ask) ->
       has(meta("loss", { first_step: null })), has(meta("loss", { first_time_s: null })),
     ];"""
     assert ask(code) == [True, True, False, False, False, False]
+
+
+@pytest.mark.parametrize("every_s", [0.2, 8, 40, 100])
+def test_the_present_rate_is_that_across_bursts(ask: Ask, every_s: float) -> None:
+    """A program whose output is buffered: many lines at once, whose times lie within a second."""
+    code = f"""
+    const {{ Pace }} = await load("data/progress.js");
+    const [pace, rates] = [new Pace(), []];
+    const each = Math.round(5 * {every_s});
+    for (let burst = 1; burst <= 12; burst++) {{
+      for (let i = 0; i < each; i++) pace.add(burst * {every_s} + Math.min(0.9, {every_s}) * (i + 1 - each) / each, burst * each + i);
+      if (burst > 6) rates.push(pace.rate);
+    }}
+    return rates;"""
+    assert all(rate == pytest.approx(5, rel=0.25) for rate in ask(code)), ask(code)
+
+
+def test_after_a_long_pause_of_steady_lines_the_rate_is_the_new_one(ask: Ask) -> None:
+    code = """
+    const { Pace } = await load("data/progress.js");
+    const pace = new Pace();
+    for (let i = 0; i < 100; i++) pace.add(i / 10, i);
+    for (let i = 0; i < 100; i++) pace.add(600 + i / 10, 100 + i);
+    return pace.rate;"""
+    assert ask(code) == pytest.approx(10, rel=0.02)

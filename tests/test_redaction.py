@@ -111,3 +111,16 @@ def test_odd_texts_cost_time_in_proportion_to_their_length(part: str) -> None:
         return time.thread_time() - begun_s
 
     assert seconds(400_000) < 20 * max(seconds(50_000), 0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("train.py --lr 3 --password=hunter7 --token tok_8 -v", "train.py --lr 3 --password=<left out> --token <left out> -v"),
+        ('["--token", "tok_8"]', '["--token", "<left out>"]'),
+        ("--max-tokens 100 --pad-token x", "--max-tokens 100 --pad-token x"),
+        ("--token --lr 3", "--token --lr 3"),
+    ],
+)
+def test_options_within_a_text_are_those_of_a_command_line(text: str, kept: str) -> None:
+    assert redacted(text) == kept

@@ -49,6 +49,7 @@ export function stepRate(series, from, to, counter = null) {
 }
 
 const PACE_S = 30;
+const BURST_S = 1.5; // lines that are read together get times within so many seconds
 
 /** Units and steps per second in the last 30 s, whatever stretch of time is shown. */
 export class Pace {
@@ -67,7 +68,7 @@ export class Pace {
     const more = units === null ? step - (last?.step ?? step) : units * part;
     this.#seen.push({ t, step, units: (last?.units ?? step) + more });
     const old = this.#seen.findIndex((point) => point.t >= t - PACE_S);
-    this.#seen.splice(0, old);
+    this.#seen.splice(0, Math.max(0, old - 1)); // the newest of the older ones stays
   }
 
   get step() {
@@ -86,7 +87,9 @@ export class Pace {
 
   /** @param {"units" | "step"} what */
   #per_s(what) {
-    const [first, last] = [this.#seen[0], this.#seen.at(-1)];
+    const [older, next, last] = [this.#seen[0], this.#seen[1], this.#seen.at(-1)];
+    // Lines that arrive in bursts are as far apart as the bursts; but a long pause before steady lines is not the present rate.
+    const first = next && last && next.t - older.t > PACE_S && last.t - next.t > BURST_S ? next : older;
     return first && last && last.t > first.t && last[what] > first[what] ? (last[what] - first[what]) / (last.t - first.t) : null;
   }
 }

@@ -57,10 +57,13 @@ def copy_run(source: Store, target: Store, run: str, texts: Iterable[str] = ()) 
     return Copied(lo, hi, sorted(missed))
 
 
-def points_of(source: Store, run: str) -> Iterator[Points]:
-    """All of a run; those of a moment that share their labels are one record, as one line of a log was. Raises UnknownRun."""
+def points_of(source: Store, run: str, missed: set[str]) -> Iterator[Points]:
+    """All of a run; those of a moment that share their labels are one record, as one line of a log was. Raises UnknownRun.
+
+    `missed` gets the words for what is left out, once all have been taken.
+    """
     _run(source, run)
-    return _points(source, source.series(run), None, None, set())
+    return _points(source, source.series(run), None, None, missed)
 
 
 def _run(source: Store, name: str) -> Run:

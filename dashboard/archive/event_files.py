@@ -1,7 +1,7 @@
 """A run's points as TensorBoard event files, one folder a rank: what TensorBoard and its readers show as scalars.
 
 A file is a row of records (length, its CRC, data, their CRC), the first one naming the version. Each other record is an Event of
-protobuf: wall time, step, and the values of that moment. A point without a step has the step 0, as TensorBoard itself does it.
+protobuf: wall time, step, and the values of that moment. Points without a step are counted.
 """
 
 from __future__ import annotations
@@ -9,41 +9,70 @@ from __future__ import annotations
 import math
 import socket
 import struct
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from collectors.logs.formats.tensorboard.tfrecord import VERSION, crc32c, masked
 from collectors.records import Points
 from collectors.store.copying import points_of
 from collectors.store.protocol import Store
 
+PLACED = ("host", "rank", "source")  # labels that say nothing more there
 HEAD, CRC = struct.Struct("<Q"), struct.Struct("<I")
 WALL_TIME, STEP, FILE_VERSION, SUMMARY = 1, 2, 3, 5  # fields of Event
 VALUE, TAG, SIMPLE_VALUE = 1, 1, 2  # of Summary; of Value
 VARINT, DOUBLE, BYTES, FLOAT = 0, 1, 2, 5  # kinds of field
 
 
-def write_event_files(store: Store, run: str, target: Path) -> dict[str, int]:
-    """Points by the name of each file, which is new. Raises UnknownRun, StoreError, OSError."""
-    counts: dict[str, int] = {}
-    for rank, points in _by_rank(points_of(store, run)).items():
-        folder = target / f"rank{rank}" if rank else target
-        folder.mkdir(parents=True, exist_ok=True)
-        first_s = min((found.time_s for found in points if found.time_s is not None), default=0.0)
-        path = folder / f"events.out.tfevents.{int(first_s)}.{socket.gethostname()}.{rank}"
-        with path.open("xb") as file:
-            for record in records(points, first_s):
-                file.write(record)
-        counts[str(path.relative_to(target))] = sum(len(found.values) for found in points)
-    return counts
+class Written(NamedTuple):
+    points: int
+    files: int
+    left_out: list[str]  # in words
+
+
+def write_event_files(store: Store, run: str, target: Path) -> Written:
+    """Into a folder that is new: whole, or not at all. Raises UnknownRun, StoreError, OSError."""
+    missed: set[str] = set()
+    ranks = _by_rank(points_of(store, run, missed))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as made:
+        whole = Path(made) / "events"
+        whole.mkdir()
+        for rank, points in ranks.items():
+            folder = whole / f"rank{rank}" if rank else whole
+            folder.mkdir(exist_ok=True)
+            first_s = min((found.time_s for found in points if found.time_s is not None), default=0.0)
+            with (folder / f"events.out.tfevents.{int(first_s)}.{socket.gethostname()}.{rank}").open("xb") as file:
+                for record in records(points, first_s):
+                    file.write(record)
+        whole.replace(target)
+    return Written(sum(len(found.values) for points in ranks.values() for found in points), len(ranks), sorted(missed))
 
 
 def _by_rank(points: Iterable[Points]) -> Mapping[int, list[Points]]:
     ranks: dict[int, list[Points]] = {}
     for found in points:
         rank = dict(found.labels).get("rank", "0")
-        ranks.setdefault(int(rank) if rank.isdecimal() else 0, []).append(found)
-    return {rank: sorted(found, key=_moment) for rank, found in sorted(ranks.items())}
+        ranks.setdefault(int(rank) if rank.isdecimal() else 0, []).append(_tagged(found))
+    return {rank: _stepped(sorted(found, key=_moment)) for rank, found in sorted(ranks.items())}
+
+
+def _tagged(points: Points) -> Points:
+    """A label that TensorBoard has no place for stands in the tag: `utilization_pct/gpu 1`."""
+    more = "".join(f"/{key} {value}" for key, value in points.labels if key not in PLACED)
+    return points._replace(names=tuple(f"{name}{more}" for name in points.names)) if more else points
+
+
+def _stepped(points: list[Points]) -> list[Points]:
+    """Points without a step are counted, for each set of names: else all of them would stand in one place."""
+    counts: dict[tuple[str, ...], int] = {}
+    for i, found in enumerate(points):
+        if found.step is None:
+            points[i] = found._replace(step=(step := counts.get(found.names, -1) + 1))
+            counts[found.names] = step
+    return points
 
 
 def _moment(points: Points) -> tuple[int, float, int]:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from collectors import VERSION
+from collectors.process.proc import alive, start_ticks
 from collectors.provenance import DIFF
 from collectors.store.copying import copy_run
 from collectors.store.open import maintenance, open_store
@@ -39,9 +40,11 @@ MANIFEST, PARTS = "manifest.json", "store"
 PART = re.compile(rf"{PARTS}/[A-Za-z0-9][A-Za-z0-9._-]{{0,100}}")
 MOST_MANIFEST_BYTES, MOST_PARTS, MOST_BYTES, MOST_RATIO = 1 << 20, 2000, 10 << 30, 100
 SMALL_BYTES = 1 << 20  # of such a part the ratio says nothing
+LATEST_S = 1e11  # the year 5138
 LONGEST_RUN = 4096  # characters of its name
 MOST_REASON = 100  # characters of what zipfile says, which may quote the damaged bytes
 PIECE = 1 << 20
+UNPACKED = "deepseek-run-"
 
 
 class BadArchive(Exception):
@@ -102,7 +105,9 @@ def unpack(source: Path, folder: Path) -> Manifest:
         reason = ascii(str(error)[:MOST_REASON])[1:-1]
         raise BadArchive(f"{source.name} is no zip that can be read ({reason}); export the run once more") from error
     _check_store(source, folder, manifest.run)
-    with suppress(ValueError, OddFile, Unwritable):  # what others say about their run is not worth refusing it
+    with suppress(
+        ValueError, TypeError, AttributeError, OddFile, Unwritable
+    ):  # what others say about their run is not worth refusing it
         if manifest.about:
             save_about(folder, manifest.run, manifest.about)
     return manifest
@@ -129,6 +134,8 @@ def _manifest(archive: zipfile.ZipFile) -> tuple[dict[str, tuple[int, str]], Man
         manifest = Manifest(run, from_s, to_s, float(said["exported_s"]), str(said["host"]), str(said["version"]), left_out, about)
     except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
         raise BadArchive(f"its {MANIFEST} is not as it should be ({type(error).__name__}: {error})") from error
+    if not 0 < manifest.exported_s < LATEST_S or not all(at is None or abs(at) < LATEST_S for at in (from_s, to_s)):
+        raise BadArchive(f"its {MANIFEST} is not as it should be: a time in it is none")
     if not 0 < len(run) <= LONGEST_RUN or len(parts) > MOST_PARTS:
         raise BadArchive(f"its {MANIFEST} is not as it should be: no name of a run, or more than {MOST_PARTS} parts")
     return parts, manifest
@@ -191,4 +198,13 @@ def room_for(source: Path) -> Path:
     beside = source.resolve().parent
     if shutil.disk_usage(place).free < needed and os.access(beside, os.W_OK):
         place = beside
-    return Path(tempfile.mkdtemp(prefix="deepseek-run-", dir=place))
+    remove_left(place)
+    return Path(tempfile.mkdtemp(prefix=f"{UNPACKED}{os.getpid()}-{start_ticks(os.getpid())}-", dir=place))
+
+
+def remove_left(place: Path) -> None:
+    """Remove what `open` commands that were killed have unpacked there; a folder's name says whose it is."""
+    for folder in place.glob(f"{UNPACKED}*"):
+        owner = re.match(r"(\d+)-(\d+)-", folder.name.removeprefix(UNPACKED))
+        if owner and not alive(int(owner[1]), int(owner[2])):
+            shutil.rmtree(folder, ignore_errors=True)  # another user's stays

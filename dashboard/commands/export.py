@@ -40,7 +40,7 @@ def run(parsed: argparse.Namespace) -> int:
     if not maintenance(data_dir).exists():
         raise Mistake(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
     target: Path = parsed.output or Path(
-        f"{parsed.run.strip('/').replace('/', '-') or 'run'}{'' if parsed.format == TENSORBOARD else '.zip'}"
+        f"{parsed.run.strip('/').replace('/', '-').lstrip('.') or 'run'}{'' if parsed.format == TENSORBOARD else '.zip'}"
     )
     if target.exists():
         raise Mistake(f"{target} is there already; choose another name with --output")
@@ -52,6 +52,8 @@ def run(parsed: argparse.Namespace) -> int:
             raise Mistake(str(error)) from None
         finally:
             store.close()
+    except KeyboardInterrupt:
+        raise Mistake(f"ended before {target} was written") from None
     except StoreError as error:
         raise Mistake(str(error)) from None
     except OSError as error:
@@ -65,10 +67,9 @@ def write(parsed: argparse.Namespace, store: Store, data_dir: Path, target: Path
     from ..archive.zipped import write_zip
 
     if parsed.format == TENSORBOARD:
-        counts = write_event_files(store, parsed.run, target)
-        return (
-            f"{target}: {sum(counts.values()):,} points in {len(counts)} event files; see them with: tensorboard --logdir {target}"
-        )
+        written = write_event_files(store, parsed.run, target)
+        left_out = f"; without {', '.join(written.left_out)}" if written.left_out else ""
+        return f"{target}: {written.points:,} points in {written.files} event files{left_out}; see them with: tensorboard --logdir {target}"
     manifest = write_zip(store, data_dir, parsed.run, target)
     left_out = f"; without {', '.join(manifest.left_out)}" if manifest.left_out else ""
     return f"{target}: {target.stat().st_size / 1e6:.1f} MB{left_out}; open it anywhere with: deepseek-dashboard open {target}"

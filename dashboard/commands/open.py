@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +43,7 @@ def run(parsed: argparse.Namespace) -> int:
         raise Mistake(f"there is no file {parsed.file}; write one with: deepseek-dashboard export RUN")
     listener = listen(parsed.host, free_port() if parsed.port is None else parsed.port)
     folder = room_for(parsed.file)
+    signal.signal(signal.SIGHUP, signal.default_int_handler)  # the terminal is closed: what was unpacked is removed then, too
     try:
         try:
             manifest = unpack(parsed.file, folder)
