@@ -95,6 +95,7 @@ class _Child:
     def __init__(self, words: list[str]) -> None:
         """Raises DashboardError."""
         self.is_closed = False
+        self._owner = os.getpid()
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
         command = [sys.executable, *words, "--lent"]
         try:
@@ -137,6 +138,9 @@ class _Child:
     def release(self) -> None:
         """It ends by itself, unless others use it."""
         self.is_closed = True
+        if self._process.stdin is not None and os.getpid() == self._owner:
+            with contextlib.suppress(OSError):
+                os.write(self._process.stdin.fileno(), b"end\n")  # a forked child of ours may hold it open
         for stream in (self._process.stdin, self._process.stdout, self._said):
             with contextlib.suppress(OSError):
                 stream.close()  # type: ignore[union-attr]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -242,3 +243,15 @@ def test_what_nothing_refers_to_any_more_is_closed(log_dir: Path) -> None:
     del logs
     gc.collect()
     ended(log_dir)
+
+
+def test_closing_ends_it_although_a_forked_child_lives_on(log_dir: Path) -> None:
+    with open_logs(log_dir) as logs:
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        assert list(logs.runs()["run"]) == ["a"]
+    try:
+        ended(log_dir)
+    finally:
+        child.kill()
+        child.join()

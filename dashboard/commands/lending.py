@@ -44,5 +44,6 @@ class Loan(threading.Thread):
     def _wait(self) -> None:
         while os.getppid() == self._parent:
             ready, _, _ = select.select([INPUT], [], [], LOOK_S)
-            if ready and not os.read(INPUT, 4096):
+            if ready:  # its end; or a line, where a child of the borrower holds it open
+                os.read(INPUT, 4096)
                 return
