@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -49,9 +50,12 @@ def command_in(file: str) -> Command:
 def parser_of(command: Command) -> CommandParser:
     parser = CommandParser(prog=f"{PROGRAM} {command.name}".strip(), description=command.help)
     if not command.name:
-        about = [(other.name, other.help[0].lower() + other.help[1:].rstrip(".")) for other in map(command_in, OTHERS)]
-        others = "; ".join(f"{PROGRAM} {name}: {help_}" for name, help_ in about)
-        parser.epilog = f"Other commands: {others}."
+        width = max(map(len, OTHERS))
+        others = [
+            f"  {other.name:<{width}}  {other.help[0].lower()}{other.help[1:].rstrip('.')}" for other in map(command_in, OTHERS)
+        ]
+        parser.formatter_class = RawDescriptionHelpFormatter
+        parser.epilog = "\n".join(["other commands, each with a --help of its own:", *others])
         parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}")
     command.arguments(parser)
     return parser
