@@ -328,3 +328,15 @@ def test_a_start_behind_the_first_and_steps_that_went_back_are_marked_as_resumed
       { lo: 0, hi: 100 }, 2000, { from: Infinity, to: -Infinity });
     return marks.map(({ label }) => label);"""
     assert ask(code) == ["start", "resumed at 1,200", "resumed"]
+
+
+def test_runs_of_one_process_are_beside_each_other(ask: Ask) -> None:
+    code = """
+    const { Runs } = await load("data/runs.js");
+    const row = (run, pid, started_s, ended_s = null, host = "a") => ({ run, started_s, ended_s, info: pid === null ? {} : { pid, host } });
+    const runs = new Runs("lit");
+    Object.assign(runs, { list: [row("lit", 7, 100, 200), row("line", 7, 103), row("later", 7, 300), row("there", 7, 103, null, "b"), row("other", 8, 103), row("odd", null, 103)] });
+    const plain = new Runs("odd");
+    plain.list = runs.list;
+    return [runs.beside, plain.beside];"""
+    assert ask(code) == [["line"], []]

@@ -14,6 +14,7 @@ export const STATES = {
 };
 const ALIVE = new Set(["running", "stalled"]);
 
+const NEAR_S = 5; // between two clocks' readings of one start
 const RECEIVED = "/.remote/"; // in the names of such runs
 
 export class Runs {
@@ -37,6 +38,16 @@ export class Runs {
   /** The shown run, or null. */
   get current() {
     return this.list.find((run) => run.run === this.name) ?? null;
+  }
+
+  /** Other runs that the shown one's process has logged: a program may name its own. @returns {string[]} */
+  get beside() {
+    const { current: run } = this;
+    const [pid, host] = [run?.info.pid, run?.info.host];
+    if (!run || pid === undefined) return [];
+    const alike = this.list.filter((other) => other !== run && other.info.pid === pid && other.info.host === host);
+    const [from, to] = [(run.started_s ?? 0) - NEAR_S, (run.ended_s ?? Infinity) + NEAR_S];
+    return alike.filter(({ started_s }) => started_s !== null && started_s >= from && started_s <= to).map((other) => other.run);
   }
 
   /** The address names a run that does not exist. */

@@ -76,7 +76,7 @@ export default class Live extends RunPage {
     const none = name === null;
     if (none || this.absent) this.panel.showTrouble({ sentence: "A run’s Python appears here when it starts.", remedy: "", action: null });
     if (this.absent) {
-      const offer = list.slice(0, OFFERED).map(({ run }) => el("button", { class: "btn", type: "button", onclick: () => this.pick(run) }, run));
+      const offer = list.slice(0, OFFERED).map(({ run }) => this.#offer(run));
       const rest = list.length - offer.length;
       const said = rest > 0 ? el("p", { class: "dim" }, `${rest} more are in the list at the top left.`) : "";
       this.timeline.showHelp({ sentence: `${this.absent} ${list.length ? "There are these:" : "There is none yet."}`, more: [...offer, said] });
@@ -85,7 +85,19 @@ export default class Live extends RunPage {
         sentence: `No runs in ${message.log_dir ?? "the log folder"} yet. Any JSONL file there becomes one.`,
         code: snippet(message.log_dir ?? "logs"),
       });
-    else if (!none) this.timeline.showHelp(this.runs.current?.series === 0 && this.runs.current.lines_read ? { sentence: TEXT_ONLY } : null);
+    else if (!none) this.timeline.showHelp(this.runs.current?.series === 0 && this.runs.current.lines_read ? this.#textOnly() : null);
+  }
+
+  /** @param {string} run */
+  #offer(run) {
+    return el("button", { class: "btn", type: "button", onclick: () => this.pick(run) }, run);
+  }
+
+  /** Its program may log its curves as a run of its own. */
+  #textOnly() {
+    const { beside } = this.runs;
+    if (!beside.length) return { sentence: TEXT_ONLY };
+    return { sentence: "The same program logs its curves as another run:", more: beside.map((name) => this.#offer(name)) };
   }
 
   /** @param {import("../../types/api").State} message @param {ReturnType<import("../../data/runs.js").Runs["hear"]>} news */
