@@ -50,6 +50,10 @@ class LateLog:
         if (log := self._take()) is not None:
             log.close("crashed", reason)
 
+    @property
+    def is_inert(self) -> bool:
+        return isinstance(self._log, Inert)
+
     def never(self) -> None:
         """From now on nothing is logged."""
         self._log = Inert()
