@@ -21,13 +21,13 @@ from .wandb_config import WandbConfig
 from .wandb_resume import begun, folder_name, next_step
 from .wandb_run import WandbRun, closed, not_logged, text
 from .wandb_summary import WandbSummary
-from .wandb_things import AlertLevel, AuthenticationError, CommError, DataTypes, Error, Errors, Sdk, Table, UsageError, Util
+from .wandb_things import AlertLevel, AuthenticationError, CommError, DataTypes, Error, Errors, InertTable, Sdk, UsageError, Util
 
 __all__ = ("AlertLevel", "AuthenticationError", "CommError", "Error", "Run", "Table", "UsageError")
 __version__ = "0.22.0"  # of wandb, whose calls these are: scripts compare it
 
 RETURNED = (None, False, "default", "return_previous")  # values of `reinit` with which the open run is the answer
-Run = WandbRun
+Run, Table = WandbRun, InertTable
 run: WandbRun | None = None
 config = WandbConfig()
 summary: WandbConfig = WandbSummary()
@@ -140,7 +140,7 @@ def _values(given: Any) -> dict[str, Any]:
 
 
 @guarded
-def _late(dir: Any) -> LateLog:
+def _late(dir: Any) -> LateLog | None:
     return LateLog(dir)
 
 

@@ -88,7 +88,7 @@ class WandbRun:
             self._step = step
         values = flat(data)
         self._pending.update(values)
-        self.summary.log(values)
+        self.summary.log(values, plain=values is data)
         if commit or (commit is None and step is None):
             self._write()
             self._step += 1

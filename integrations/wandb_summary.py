@@ -13,11 +13,10 @@ MOST_NAMES = 10_000
 
 
 class WandbSummary(WandbConfig):
-    @guarded
-    def log(self, values: Mapping[str, Any]) -> None:
-        """A tensor is read when it is asked for, not here: that would wait for the GPU."""
+    def log(self, values: Mapping[str, Any], plain: bool) -> None:
+        """`plain` values are Python's numbers. A tensor is read when it is asked for, not here: that would wait for the GPU."""
         if len(self) < MOST_NAMES:
-            self.show({name: kept for name, value in values.items() if (kept := _kept(value)) is not None})
+            self.show(values if plain else _all_kept(values) or {})
 
     def __getitem__(self, name: str) -> Any:
         return _number(super().__getitem__(name))
@@ -30,6 +29,11 @@ class WandbSummary(WandbConfig):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return WandbSummary, (None, {name: self[name] for name in self})
+
+
+@guarded
+def _all_kept(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: kept for name, value in values.items() if (kept := _kept(value)) is not None}
 
 
 def _kept(value: Any) -> Any:

@@ -37,7 +37,7 @@ class AlertLevel(str, Enum):
     ERROR = "ERROR"
 
 
-class Table(Inert):
+class InertTable(Inert):
     """Its rows can be added and read; it is not logged."""
 
     def __init__(self, columns: Sequence[str] | None = None, data: Any = None, *others: Any, **named: Any) -> None:
@@ -54,7 +54,7 @@ class Errors(Inert):
 
 
 class DataTypes(Inert):
-    Table = Table
+    Table = InertTable
 
 
 class Util(Inert):
