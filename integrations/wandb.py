@@ -145,7 +145,7 @@ def _late(dir: Any) -> LateLog | None:
 
 
 @guarded
-def _find(late: LateLog, name: str, id: str, resume: Any) -> tuple[bool, int]:
+def _find(late: LateLog, name: str, id: str, resume: Any) -> tuple[bool, int] | None:
     """Choose the log's folder: does a run go on there, and at which step?"""
     if not name or late.is_inert:
         return False, 0
