@@ -18,7 +18,7 @@ from .guard import guarded, say_once
 from .inert import Inert
 from .late_log import LateLog, place
 from .wandb_config import WandbConfig
-from .wandb_resume import begun, folder_name, next_step
+from .wandb_resume import begun, config_of, folder_name, known, next_step
 from .wandb_run import WandbRun, closed, not_logged, text
 from .wandb_summary import WandbSummary
 from .wandb_things import AlertLevel, AuthenticationError, CommError, DataTypes, Error, Errors, InertTable, Sdk, UsageError, Util
@@ -62,18 +62,20 @@ def init(
     late = _late(dir) or closed()
     if disabled:
         late.never()
-    resumed, step = _find(late, name or id, id, resume or os.environ.get("WANDB_RESUME")) or (False, 0)
+    resumed, step, before = _find(late, name or id, id, resume or os.environ.get("WANDB_RESUME")) or (False, 0, {})
     made = WandbRun(
         late,
-        name or id,
-        text(project) or os.environ.get("WANDB_PROJECT", ""),
-        id,
+        name or known(before, "name") or id,
+        text(project) or os.environ.get("WANDB_PROJECT", "") or known(before, "project"),
+        id or known(before, "id"),
         step=step,
         resumed=resumed,
         disabled=disabled,
         about=others,
         ended=_forget,
     )
+    before.pop("wandb", None)
+    given = {**before, **given}
     _take_over(made, given)
     made._begin()
     return made
@@ -145,15 +147,16 @@ def _late(dir: Any) -> LateLog | None:
 
 
 @guarded
-def _find(late: LateLog, name: str, id: str, resume: Any) -> tuple[bool, int] | None:
-    """Choose the log's folder: does a run go on there, and at which step?"""
+def _find(late: LateLog, name: str, id: str, resume: Any) -> tuple[bool, int, dict[str, Any]] | None:
+    """Choose the log's folder: does a run go on there, at which step, and with which configuration?"""
     if not name or late.is_inert:
-        return False, 0
+        return None
     rank, world_size = place()
     late.run = name  # also where the log folder cannot be searched
     late.run = folder_name(late.log_dir, name, id, resume, world_size > 1)
     folder = late.log_dir / late.run
-    return begun(folder, rank), next_step(folder, rank)
+    resumed = begun(folder, rank)
+    return resumed, next_step(folder, rank), config_of(folder) if resumed else {}
 
 
 def _take_over(made: WandbRun, given: Mapping[str, Any]) -> None:

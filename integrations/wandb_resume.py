@@ -42,13 +42,23 @@ def with_id(log_dir: Path, id: str) -> str:
 
 def id_of(folder: Path) -> str:
     """wandb's id of a run, or ""."""
+    return known(config_of(folder), "id")
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """The configuration of a run, with its names as `wandb`; empty where there is none."""
     try:
         with (folder / "run.json").open("rb") as file:
-            data = file.read(MOST_INFO_BYTES)
-        id = json.loads(data)["config"]["wandb"]["id"] if b'"wandb"' in data else ""
+            config = json.loads(file.read(MOST_INFO_BYTES))["config"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return ""
-    return str(id)
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def known(config: dict[str, Any], key: str) -> str:
+    """Of wandb's `name`, `project` and `id` in a configuration, or ""."""
+    names = config.get("wandb")
+    return str(names.get(key, "")) if isinstance(names, dict) else ""
 
 
 def begun(folder: Path, rank: int) -> bool:

@@ -49,6 +49,15 @@ def test_a_run_goes_on_after_its_last_step(wandb: ModuleType, tmp_path: Path, fi
     assert [json.loads(line)["step"] for line in metrics.read_text().splitlines()] == list(range(6))
 
 
+def test_a_run_that_goes_on_keeps_its_names_and_its_configuration(wandb: ModuleType, tmp_path: Path) -> None:
+    five(wandb, tmp_path, id="res", name="shown", project="shop", config={"lr": 0.1, "layers": [2, 4]})
+    for _ in range(2):
+        with wandb.init(dir=tmp_path, id="res", resume="must", config={"lr": 0.2}) as run:
+            assert (run.name, run.project, run.id, dict(run.config)) == ("shown", "shop", "res", {"lr": 0.2, "layers": [2, 4]})
+    names = {"project": "shop", "name": "shown", "id": "res"}
+    assert config_of(tmp_path, "shown") == {"lr": 0.2, "layers": [2, 4], "wandb": names}
+
+
 @pytest.mark.parametrize(
     "second",
     [{"name": "run"}, {"id": "other", "name": "run", "resume": "allow"}, {"id": "res", "resume": "never"}, {"id": "new"}, {}],
