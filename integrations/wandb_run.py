@@ -84,13 +84,13 @@ class WandbRun:
             if step < self._step:
                 say_once("log: data of a step that is over is left out; steps only grow")
                 return
-            self._write()
+            self._flush()
             self._step = step
         values = flat(data)
         self._pending.update(values)
         self.summary.log(values, plain=values is data)
         if commit or (commit is None and step is None):
-            self._write()
+            self._flush()
             self._step += 1
 
     @guarded

@@ -111,6 +111,22 @@ def test_a_run_answers_whatever_becomes_of_its_log(wandb: ModuleType, tmp_path: 
         assert config_of(tmp_path, run.id)["wandb"] == {"name": "better"} and Path(run.dir).is_dir()
 
 
+def test_steps_are_counted_where_the_log_raises(
+    wandb: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*positional: Any) -> None:
+        raise RuntimeError("a fault of the steps")
+
+    run = wandb.init(name="run", dir=tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("deepseek.trainer.run_log.RunLog.scalars", refuse)
+        for step in (None, None, 7, 8):
+            run.log({"a": 1}, step=step)
+    assert run.step == 8 and capfd.readouterr().err.count("a fault of the steps") == 1
+    run.finish()
+    assert rows(tmp_path) == [{"step": 8, "a": 1}]
+
+
 @pytest.mark.parametrize("name", ["x" * 300, ".hidden", "a\nb"])
 def test_an_odd_name_is_a_run_that_is_logged(wandb: ModuleType, tmp_path: Path, name: str) -> None:
     with wandb.init(name=name, dir=tmp_path) as run:
