@@ -37,12 +37,13 @@ def say_once(sentence: str) -> None:
 
 
 def _report(name: str, error: Exception) -> None:
-    """Once for each call, whatever its errors say, and once for each error, whichever calls meet it."""
+    """Once for each call and type of error, whatever the error says, and once for each error, whichever calls meet it."""
+    kind = f"{name} {type(error).__name__}"
     try:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_CHARS]
     except Exception:  # an error that cannot even be shown
         reason = type(error).__name__
-    if not {name, reason} & _said:
+    if not {kind, reason} & _said:
         say_once(f"{name} failed and logs less than it should; the training is not affected ({reason})")
     if len(_said) < MOST_SAID:
-        _said.update((name, reason))
+        _said.update((kind, reason))

@@ -11,6 +11,7 @@ from typing import Any
 from deepseek.trainer.run_log import RunLog
 
 from .inert import Inert
+from .names import plain_name
 
 LOG_DIR = "DEEPSEEK_LOG_DIR"
 
@@ -30,7 +31,7 @@ class LateLog:
         if self._log is None:
             self._log = Inert()
             rank, world_size = place()
-            run = self.run or shared_name(world_size)
+            run = plain_name(self.run) if self.run else shared_name(world_size)
             self._log = RunLog(self.log_dir, run, config=self._config, rank=rank, world_size=world_size)
         return self._log
 
@@ -41,13 +42,25 @@ class LateLog:
 
     def close(self, error: BaseException | None = None) -> None:
         """The next use opens a new run, or continues the one that has this name."""
-        log, self._log, self._config = self._log, None, {}
-        if log is not None:
+        if (log := self._take()) is not None:
             log.close_after(error)
+
+    def close_failed(self, reason: str) -> None:
+        """As `close`, where the run did not reach its end and its exception is not known."""
+        if (log := self._take()) is not None:
+            log.close("crashed", reason)
+
+    @property
+    def is_inert(self) -> bool:
+        return isinstance(self._log, Inert)
 
     def never(self) -> None:
         """From now on nothing is logged."""
         self._log = Inert()
+
+    def _take(self) -> RunLog | Inert | None:
+        log, self._log, self._config = self._log, None, {}
+        return log
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_log": None}

@@ -43,8 +43,9 @@ class RunLogger(Logger):
         return ""
 
     @property
-    def save_dir(self) -> str:
-        return str(self._late.log_dir)
+    def save_dir(self) -> str | None:
+        """None where the log could not be opened: checkpoints then go to the trainer's `default_root_dir`."""
+        return None if isinstance(self.experiment, Inert) else str(self._late.log_dir)
 
     @guarded
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:

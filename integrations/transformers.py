@@ -33,6 +33,7 @@ class RunLogCallback(TrainerCallback):
         self._run = run
         self._laps = Laps(Inert())
         self._opened = False
+        self._training = False  # between the begin and the end of a training: one that raised has no end
 
     @property
     def log(self) -> Any:
@@ -42,8 +43,12 @@ class RunLogCallback(TrainerCallback):
     @guarded
     def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
         if self._opened:
-            self._late.close()
             self._opened = False
+            if self._training:
+                self._late.close_failed("the training did not reach its end, and train() was called again")
+            else:
+                self._late.close()
+        self._training = True
         self._open(args, others.get("model"))
         self._laps.restart("data")
 
@@ -86,10 +91,11 @@ class RunLogCallback(TrainerCallback):
 
     @guarded
     def on_train_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+        self._training = False
         self._late.get().event("train_end", step=state.global_step)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_laps": Laps(Inert()), "_opened": False}
+        return {**self.__dict__, "_laps": Laps(Inert()), "_opened": False, "_training": False}
 
     @guarded
     def _get(self) -> Any:

@@ -10,122 +10,28 @@ names are accepted: each says once that it is not logged. Numbers are logged; im
 
 from __future__ import annotations
 
-import atexit
-import functools
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .guard import guarded, say_once
 from .inert import Inert
 from .late_log import LateLog, place
 from .wandb_config import WandbConfig
+from .wandb_resume import begun, config_of, folder_name, known, next_step
+from .wandb_run import WandbRun, closed, not_logged, text
+from .wandb_summary import WandbSummary
+from .wandb_things import AlertLevel, AuthenticationError, CommError, DataTypes, Error, Errors, InertTable, Sdk, UsageError, Util
 
-PLAIN = frozenset((float, int))
-RESUMES = ("allow", "must", "auto", True)
+__all__ = ("AlertLevel", "AuthenticationError", "CommError", "Error", "Run", "Table", "UsageError")
+__version__ = "0.22.0"  # of wandb, whose calls these are: scripts compare it
 
-
-class Error(Exception):
-    """What scripts catch; it is never raised."""
-
-
-class WandbRun:
-    """A run between `init` and `finish`; without a log (`mode="disabled"`, or a folder that cannot be written) its calls do nothing."""
-
-    def __init__(self, late: LateLog, name: str, project: str, id: str) -> None:
-        self.name, self.project, self.id = name, project, id
-        self.config = WandbConfig(guarded(late.add_config))
-        self.summary = WandbConfig()  # what a script sets there goes into the event `summary` at the end
-        self._late = late
-        self._pending: dict[str, Any] = {}  # of a step that is not finished
-        self._step = 0
-
-    @property
-    def step(self) -> int:
-        return self._step
-
-    @property
-    def dir(self) -> str:
-        return str(self._folder() or self._late.log_dir)
-
-    @guarded
-    def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, **others: Any) -> None:
-        """Data of a step gathers until the step is finished: by `commit`, which is the default without `step`, or by a later step."""
-        if step is not None and step != self._step:
-            if step < self._step:
-                say_once("log: data of a step that is over is left out; steps only grow")
-                return
-            self._write()
-            self._step = step
-        self._pending.update(flat(data))
-        if commit or (commit is None and step is None):
-            self._write()
-            self._step += 1
-
-    @guarded
-    def alert(self, title: str, text: str = "", level: Any = "INFO", **others: Any) -> None:
-        self._late.get().event("alert", step=self._step, text=f"{title}: {text}" if text else title)
-
-    @guarded
-    def finish(self, exit_code: int | None = None, **others: Any) -> None:
-        """Also at the end of the process."""
-        self._write()
-        self._leave(SystemExit(exit_code) if exit_code else None)
-
-    def define_metric(self, *positional: Any, **named: Any) -> Inert:
-        """Charts have the step on their axis; the definition is accepted."""
-        return Inert()
-
-    def __enter__(self) -> WandbRun:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._exit(error)
-
-    def __getattr__(self, name: str) -> Any:
-        return _not_logged(name)
-
-    @guarded
-    def _exit(self, error: BaseException | None) -> None:
-        self._write()
-        self._leave(error)
-
-    def _write(self) -> None:
-        if self._pending:
-            values, self._pending = self._pending, {}
-            self._late.get().scalars(self._step, values)
-
-    def _leave(self, error: BaseException | None) -> None:
-        global run, config, summary
-        if run is self:
-            run, config, summary = None, WandbConfig(), WandbConfig()
-        atexit.unregister(self._flush)
-        if self.summary:
-            self._late.get().event("summary", **{"step": self._step, **dict(self.summary)})
-            self.summary.clear()
-        self._late.close(error)
-        self._late.never()
-
-    @guarded
-    def _begin(self) -> None:
-        self._late.get()
-        atexit.register(self._flush)  # before the log's own: what comes last is called first
-
-    @guarded
-    def _flush(self) -> None:
-        self._write()
-
-    @guarded
-    def _folder(self) -> str | None:
-        return str(self._late.get().folder)
-
-
+RETURNED = (None, False, "default", "return_previous")  # values of `reinit` with which the open run is the answer
+Run, Table = WandbRun, InertTable
 run: WandbRun | None = None
 config = WandbConfig()
-summary = WandbConfig()
-errors = SimpleNamespace(Error=Error, CommError=Error, UsageError=Error, AuthenticationError=Error)
+summary: WandbConfig = WandbSummary()
+errors, data_types, util, sdk = Errors(), DataTypes(), Util(), Sdk(WandbRun)
 
 
 def init(
@@ -141,9 +47,38 @@ def init(
 ) -> WandbRun:
     """The run is called `name`, else `id`, else after the script and the time. A second run of a name gets a number, unless `resume`.
 
-    The log folder is `dir`, else DEEPSEEK_LOG_DIR, else ./logs. While a run is open it is returned, unless `reinit` asks for a new one.
+    The run of an `id` goes on after its last step. The log folder is `dir`, else DEEPSEEK_LOG_DIR, else ./logs. While a run is open
+    it is returned, unless `reinit` asks for a new one.
     """
-    return _init(project, config, name, dir, id, mode, resume, reinit) or WandbRun(_closed(), "", "", "")
+    given = _values(config) or {}
+    if run is not None:
+        if reinit in RETURNED:
+            run.config.update(given)
+            return run
+        run.finish()
+    id = text(id) or os.environ.get("WANDB_RUN_ID", "")
+    name = text(name) or os.environ.get("WANDB_NAME", "")
+    disabled = (mode or os.environ.get("WANDB_MODE")) == "disabled"
+    late = _late(dir) or closed()
+    if disabled:
+        late.never()
+    resumed, step, before = _find(late, name or id, id, resume or os.environ.get("WANDB_RESUME")) or (False, 0, {})
+    made = WandbRun(
+        late,
+        name or known(before, "name") or id,
+        text(project) or os.environ.get("WANDB_PROJECT", "") or known(before, "project"),
+        id or known(before, "id"),
+        step=step,
+        resumed=resumed,
+        disabled=disabled,
+        about=others,
+        ended=_forget,
+    )
+    before.pop("wandb", None)
+    given = {**before, **given}
+    _take_over(made, given)
+    made._begin()
+    return made
 
 
 def log(data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, **others: Any) -> None:
@@ -163,6 +98,27 @@ def alert(title: str, text: str = "", level: Any = "INFO", **others: Any) -> Non
         run.alert(title, text, level)
 
 
+def sweep(*positional: Any, **named: Any) -> str:
+    """An id for `agent`."""
+    return util.generate_id()
+
+
+def agent(
+    sweep_id: str, function: Callable[[], Any] | None = None, *positional: Any, count: int | None = None, **named: Any
+) -> None:
+    """Call the function `count` times, once without a count; what it raises passes, and ends its run as crashed."""
+    say_once("agent: the values of a sweep are not drawn here; its function is called with the script's own")
+    for _ in range(1 if count is None else count):
+        try:
+            if function is not None:
+                function()
+        except BaseException as error:
+            if run is not None:
+                run._end(error)
+            raise
+        finish()
+
+
 def define_metric(*positional: Any, **named: Any) -> Inert:
     return Inert()
 
@@ -176,91 +132,42 @@ def setup(*positional: Any, **named: Any) -> Inert:
     return Inert()
 
 
-def flat(data: Mapping[str, Any], prefix: str = "") -> Mapping[str, Any]:
-    """`{"train": {"loss": 0.5}} -> {"train.loss": 0.5}`, as wandb names them; media is left out."""
-    if not prefix and PLAIN.issuperset(map(type, data.values())):  # the usual data, kept cheap
-        return data
-    found: dict[str, Any] = {}
-    for name, value in data.items():
-        if isinstance(value, Mapping):
-            found.update(flat(value, f"{prefix}{name}."))
-        elif not isinstance(value, Inert):
-            found[f"{prefix}{name}"] = value
-    return found
-
-
 def __getattr__(name: str) -> Any:
-    """`Image`, `Table`, `Settings`, ... are classes of inert things; other names are inert calls."""
-    return _not_logged(name)
-
-
-def _not_logged(name: str) -> Any:
-    if name.startswith("_"):
-        raise AttributeError(name)
-    if name[:1].isupper():
-        return _inert_class(name)
-    return _InertCall(name)
-
-
-@functools.lru_cache(maxsize=256)
-def _inert_class(name: str) -> type[Inert]:
-    """`isinstance(value, wandb.Image)` asks for the same class again."""
-    return type(name, (Inert,), {})
-
-
-class _InertCall(Inert):
-    def __init__(self, name: str) -> None:
-        object.__setattr__(self, "_name", name)
-
-    def __call__(self, *positional: Any, **named: Any) -> Inert:
-        say_once(f"wandb's {self._name} is not logged here")
-        return Inert()
-
-
-def _closed() -> LateLog:
-    late = LateLog()
-    late.never()
-    return late
+    return not_logged(name)
 
 
 @guarded
-def _init(project: Any, given: Any, name: Any, dir: Any, id: Any, mode: Any, resume: Any, reinit: Any) -> WandbRun:
+def _values(given: Any) -> dict[str, Any]:
+    return WandbConfig.plain(given)
+
+
+@guarded
+def _late(dir: Any) -> LateLog | None:
+    return LateLog(dir)
+
+
+@guarded
+def _find(late: LateLog, name: str, id: str, resume: Any) -> tuple[bool, int, dict[str, Any]] | None:
+    """Choose the log's folder: does a run go on there, at which step, and with which configuration?"""
+    if not name or late.is_inert:
+        return None
+    rank, world_size = place()
+    late.run = name  # also where the log folder cannot be searched
+    late.run = folder_name(late.log_dir, name, id, resume, world_size > 1)
+    folder = late.log_dir / late.run
+    resumed = begun(folder, rank)
+    return resumed, next_step(folder, rank), config_of(folder) if resumed else {}
+
+
+def _take_over(made: WandbRun, given: Mapping[str, Any]) -> None:
+    """What was set before `init` is the run's, too."""
     global run, config, summary
-    if run is not None:
-        if reinit in (None, False, "default", "return_previous"):
-            run.config.update(given or {})
-            return run
-        run.finish()
-    project = _text(project) or os.environ.get("WANDB_PROJECT", "")
-    name = _text(name) or os.environ.get("WANDB_NAME", "") or _text(id)
-    late = LateLog(dir)
-    if (mode or os.environ.get("WANDB_MODE")) == "disabled":
-        late.never()
-    elif name:
-        late.run = _free(late.log_dir, name) if resume not in RESUMES and place()[1] == 1 else _plain(name)
-    if wandb := {key: value for key, value in (("project", project), ("name", name)) if value}:
-        late.add_config({"wandb": wandb})
-    run = WandbRun(late, name or "run", project, _text(id) or name or "run")
-    run.config.update({**config, **WandbConfig.plain(given)})
-    config, summary = run.config, run.summary
-    run._begin()
-    return run
+    made._describe()
+    made.config.update({**config, **given})
+    run, config, summary = made, made.config, made.summary
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _plain(name: str) -> str:
-    """A name that stays in the log folder: `../a -> a`"""
-    return "/".join(part for part in Path(name).parts if part not in ("..", "/")) or "run"
-
-
-def _free(log_dir: Path, name: str) -> str:
-    """In wandb two runs may have one name."""
-    name = free = _plain(name)
-    count = 1
-    while (log_dir / free).exists():
-        count += 1
-        free = f"{name}-{count}"
-    return free
+def _forget(ended: WandbRun) -> None:
+    global run, config, summary
+    if run is ended:
+        run, config, summary = None, WandbConfig(), WandbSummary()

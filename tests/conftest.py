@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
@@ -195,3 +197,13 @@ def drag(page: Page, lo: float, hi: float) -> None:
     page.mouse.down()
     page.mouse.move(at[1], surface["y"] + 22, steps=6)
     page.mouse.up()
+
+
+@pytest.fixture
+def wandb(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """wandb's calls, with no run open."""
+    for name in ("WANDB_MODE", "WANDB_NAME", "WANDB_PROJECT", "WANDB_RUN_ID", "WANDB_RESUME", "DEEPSEEK_LOG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    module = importlib.import_module("deepseek.integrations.wandb")
+    yield module
+    module.finish()

@@ -1,0 +1,228 @@
+"""wandb's run between `init` and `finish`, written by RunLog."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from time import time
+from typing import Any
+
+from .guard import guarded, say_once
+from .inert import Inert, InertCall, inert_class
+from .late_log import LateLog
+from .wandb_config import WandbConfig
+from .wandb_summary import WandbSummary
+
+PLAIN = frozenset((float, int))
+OF_AN_EVENT = ("kind", "self", "time_s", "rank")  # names that an event has itself
+
+
+class WandbRun:
+    """Without a log (`mode="disabled"`, or a folder that cannot be written) it answers as ever, and nothing is written.
+
+    A copy, also a pickled one, has its names, configuration and summary, and no log.
+    """
+
+    offline = False
+    sweep_id = None
+    entity = url = ""
+
+    def __init__(
+        self,
+        late: LateLog,
+        name: str = "",
+        project: str = "",
+        id: str = "",
+        *,
+        step: int = 0,
+        resumed: bool = False,
+        disabled: bool = False,
+        about: Mapping[str, Any] | None = None,
+        ended: Callable[[WandbRun], None] | None = None,
+    ) -> None:
+        """`about` are the further arguments of `init`; `ended` is called when the run ends."""
+        about = about or {}
+        self.project, self.id, self.resumed, self.disabled, self.start_time = project, id, resumed, disabled, time()
+        self.group, self.notes, self.job_type = (text(about.get(key)) for key in ("group", "notes", "job_type"))
+        self.settings = Inert()
+        self.tags = _tags(about.get("tags")) or ()
+        self.config = WandbConfig(guarded(late.add_config))
+        self._set: dict[str, Any] = {}  # of the summary, by the script: it goes into the event `summary` at the end
+        self.summary = WandbSummary(self._set.update)
+        self._late, self._name, self._ended = late, name, ended
+        self._has_id = bool(id)
+        self._pending: dict[str, Any] = {}  # of a step that is not finished
+        self._step = step
+        self._dir = ""
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @name.setter
+    def name(self, value: Any) -> None:
+        """The name that is shown; the folder keeps its own."""
+        self._name = str(value)
+        self._describe()
+
+    @property
+    def step(self) -> int:
+        return self._step
+
+    @property
+    def dir(self) -> str:
+        """The run's folder; without a log a temporary one."""
+        self._dir = self._dir or self._folder() or _temporary() or "."
+        return self._dir
+
+    @guarded
+    def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, **others: Any) -> None:
+        """Data of a step gathers until the step is finished: by `commit`, which is the default without `step`, or by a later step."""
+        if step is not None and step != self._step:
+            if step < self._step:
+                say_once("log: data of a step that is over is left out; steps only grow")
+                return
+            self._flush()
+            self._step = step
+        values = flat(data)
+        self._pending.update(values)
+        self.summary.log(values, plain=values is data)
+        if commit or (commit is None and step is None):
+            self._flush()
+            self._step += 1
+
+    @guarded
+    def alert(self, title: str, text: str = "", level: Any = "INFO", **others: Any) -> None:
+        self._late.get().event("alert", step=self._step, text=f"{title}: {text}" if text else title)
+
+    def finish(self, exit_code: int | None = None, **others: Any) -> None:
+        """Also at the end of the process."""
+        self._end(SystemExit(exit_code) if exit_code else None)
+
+    def define_metric(self, *positional: Any, **named: Any) -> Inert:
+        """Charts have the step on their axis; the definition is accepted."""
+        return Inert()
+
+    def project_name(self) -> str:
+        return self.project
+
+    def get_url(self) -> str:
+        return self.url
+
+    def __enter__(self) -> WandbRun:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._end(error)
+
+    def __getattr__(self, name: str) -> Any:
+        return not_logged(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _copy, (self._name, self.project, self.id, dict(self.config), dict(self.summary))
+
+    def _begin(self) -> None:
+        """Without a name and an id it has those of its folder."""
+        folder = self._open() or ""
+        self._name = self._name or folder or "run"
+        self.id = self.id or folder or self._name
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._ended:
+            self._ended(self)
+        self._flush()
+        self._summarize()
+        self._close(error)
+
+    @guarded
+    def _open(self) -> str:
+        folder = str(self._late.get().run)
+        atexit.register(self._flush)  # before the log's own: what comes last is called first
+        return folder
+
+    @guarded
+    def _describe(self) -> None:
+        known = {"project": self.project, "name": self._name, "id": self.id if self._has_id else ""}
+        if known := {key: value for key, value in known.items() if value}:
+            self._late.add_config({"wandb": known})
+
+    @guarded
+    def _flush(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        if self._pending:
+            values, self._pending = self._pending, {}
+            self._late.get().scalars(self._step, values)
+
+    @guarded
+    def _summarize(self) -> None:
+        fields = {f"{name}_" if name in OF_AN_EVENT else str(name): value for name, value in self._set.items()}
+        self._set.clear()
+        if fields:
+            self._late.get().event("summary", **{"step": self._step, **fields})
+
+    @guarded
+    def _close(self, error: BaseException | None) -> None:
+        atexit.unregister(self._flush)
+        self._dir = self._dir or self._folder() or ""
+        try:
+            self._late.close(error)
+        finally:
+            self._late.never()
+
+    @guarded
+    def _folder(self) -> str:
+        return str(self._late.get().folder)
+
+
+def flat(data: Mapping[str, Any], prefix: str = "") -> Mapping[str, Any]:
+    """`{"train": {"loss": 0.5}} -> {"train.loss": 0.5}`, as wandb names them; media is left out."""
+    if not prefix and PLAIN.issuperset(map(type, data.values())):  # the usual data, kept cheap
+        return data
+    found: dict[str, Any] = {}
+    for name, value in data.items():
+        if isinstance(value, Mapping):
+            found.update(flat(value, f"{prefix}{name}."))
+        elif not isinstance(value, Inert):
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def not_logged(name: str) -> Any:
+    """`Image`, `Settings`, ... are classes of inert things; other names are inert calls."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return inert_class(name) if name[:1].isupper() else InertCall(name)
+
+
+def closed() -> LateLog:
+    late = LateLog()
+    late.never()
+    return late
+
+
+def text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+@guarded
+def _tags(given: Any) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(map(str, given or ()))
+
+
+@guarded
+def _temporary() -> str:
+    """It is removed when the process ends."""
+    folder = tempfile.mkdtemp(prefix="run-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _copy(name: str, project: str, id: str, config: Mapping[str, Any], summary: Mapping[str, Any]) -> WandbRun:
+    run = WandbRun(closed(), name, project, id)
+    run.config.show(config)
+    run.summary.show(summary)
+    return run
