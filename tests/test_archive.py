@@ -475,3 +475,30 @@ def test_what_a_killed_open_has_unpacked_is_removed_by_the_next_one(
     dead.mkdir()
     again = room_for(exported)
     assert {path.name for path in tmp_path.iterdir()} == {mine.name, again.name}
+
+
+def test_a_run_of_more_points_and_stacks_than_are_read_at_once_is_copied_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nearly all of them lie in one second, and where steps are negative or go back."""
+    monkeypatch.setattr("collectors.store.copying.MOST_POINTS", 100)
+    source = open_store(tmp_path / "source", write=True)
+    for at in range(3000):
+        time_s = T0 + (at / 3000 if at < 2900 else at)
+        source.append(
+            [Points(RUN, (), ("loss", "lr"), (float(at), 1.0), time_s, at - 50 if at < 1000 else at - 1000, int(at >= 1000))]
+        )
+    source.append([Points("steps", (), ("loss",), (float(at),), None, at) for at in range(500)])
+    samples = [StackSample(at * 10**7, 10**7, 7, tuple(FRAMES[: 1 + at % 3])) for at in range(3000)]
+    source.append([Profile(RUN, 0, 7, "main", "box", "native", 100.0, T0, 0, 30 * 10**9, {7: "MainThread"}, samples, 3000)])
+    monkeypatch.setattr("collectors.store.sqlite.stacks.MOST_SPANS", 5000)
+    for run in (RUN, "steps"):
+        copy = open_store(tmp_path / run.replace("/", "-"), write=True)
+        copy_run(source, copy, run)
+        before, after = everything(source, run), everything(copy, run)
+        assert after.pop("spans") == pytest.approx(before.pop("spans"), abs=1e-4)
+        for name in ("run", "series", *(name for name in before if name.startswith(("time ", "step ")))):
+            assert after[name] == before[name], name
+        copy.close()
+    assert write_event_files(source, RUN, tmp_path / "out").points == 6000
+    source.close()

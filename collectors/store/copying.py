@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from itertools import groupby, islice
 from typing import Any, NamedTuple, TypeVar
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from ..records import LogLine, Points, Profile, Record, RunInfo, StackSample
 from .protocol import Axis, LogQuery, Process, RawPoints, Run, Series, StackColumns, Store
+from .question import TooMuch
 
 BATCH = 20_000  # records of a commit
 SERIES_AT_ONCE = 20
+MOST_POINTS = 400_000  # in memory at a time: about 150 bytes each
 MINUTE_S = 60.0  # of stacks at a time
 NAMES = 5  # that are suggested
 PAGE = 5000  # log lines
@@ -98,24 +101,50 @@ def _points(source: Store, series: list[Series], lo: float | None, hi: float | N
 def _points_on(
     source: Store, series: list[Series], lo: float | None, hi: float | None, axis: Axis, missed: set[str]
 ) -> Iterator[Points]:
+    """As many at a time as may be in memory."""
+    ends = [(found.first_time_s, found.last_time_s) if axis == "time" else (found.first_step, found.last_step) for found in series]
+    least = min((float(first) for first, _ in ends if first is not None), default=0.0)
+    most = max((float(last) for _, last in ends if last is not None), default=0.0)
+    seen: Counter[int] = Counter()
+
+    def read(start: float, end: float) -> dict[int, RawPoints]:
+        columns = source.points([found.id for found in series], start, end, axis)
+        if sum(len(points.value) for points in columns.values()) > MOST_POINTS and start < end:
+            raise TooMuch("more points than are copied at once")
+        return columns
+
+    for columns in _halved(read, least if lo is None else lo, most if hi is None else hi):
+        seen.update({id_: len(points.value) for id_, points in columns.items()})
+        yield from _lines_of(series, columns, axis)
+    if lo is None and any(seen[found.id] < found.points for found in series):
+        missed.add(UNTIMED)
+
+
+def _halved(read: Callable[[float, float], T], lo: float, hi: float) -> Iterator[T]:
+    """What `read` returns for a range, or for the parts of it that it can read. Raises TooMuch where a single moment is too much."""
+    try:
+        yield read(lo, hi)
+    except TooMuch:
+        middle = (lo + hi) / 2
+        if not lo < middle < hi:
+            raise
+        yield from _halved(read, lo, middle)
+        yield from _halved(read, math.nextafter(middle, math.inf), hi)
+
+
+def _lines_of(series: list[Series], columns: dict[int, RawPoints], axis: Axis) -> Iterator[Points]:
     """Points of series with equal labels that share their moment are one record again."""
-    columns = source.points([found.id for found in series], lo, hi, axis)
     for labels, alike in groupby(sorted(series, key=lambda found: found.labels), key=lambda found: found.labels):
         lines: dict[tuple[int, float, float, int], dict[str, float]] = {}
         for found in alike:
-            points = columns[found.id]
-            if lo is None and len(points.value) < found.points:
-                missed.add(UNTIMED)
-            for segment, place, step, value in zip(*(column.tolist() for column in _moments(points)), strict=True):
-                line, again = (segment, place, -1.0 if math.isnan(step) else step), 0
+            for segment, place, step, value in zip(*(column.tolist() for column in _moments(columns[found.id])), strict=True):
+                line, again = (segment, place, -math.inf if math.isnan(step) else step), 0
                 while found.name in lines.setdefault((*line, again), {}):  # twice at one moment
                     again += 1
                 lines[*line, again][found.name] = value
         for (segment, place, step, _), values in sorted(lines.items()):
-            time_s = place if axis == "time" else None
-            yield Points(
-                series[0].run, labels, tuple(values), tuple(values.values()), time_s, None if step < 0 else int(step), segment
-            )
+            time_s, whole = place if axis == "time" else None, None if step == -math.inf else int(step)
+            yield Points(series[0].run, labels, tuple(values), tuple(values.values()), time_s, whole, segment)
 
 
 def _moments(points: RawPoints) -> tuple[NDArray[Any], ...]:
@@ -138,10 +167,10 @@ def _profiles(source: Store, run: str, lo: float, hi: float, host: str, files: s
         minute for start_s, end_s, _ in sampled for minute in range(math.floor(start_s / MINUTE_S), math.ceil(end_s / MINUTE_S))
     }
     for minute in sorted(minutes):
-        columns = source.stacks(minute * MINUTE_S, (minute + 1) * MINUTE_S, run)
-        files.update(frame.file for frame in columns.frames)
-        for covered in columns.covered:
-            yield from _of_each_process(columns, covered, host)
+        for columns in _halved(lambda start, end: source.stacks(start, end, run), minute * MINUTE_S, (minute + 1) * MINUTE_S):
+            files.update(frame.file for frame in columns.frames)
+            for covered in columns.covered:
+                yield from _of_each_process(columns, covered, host)
 
 
 def _of_each_process(columns: StackColumns, covered: tuple[float, float], host: str) -> Iterator[Profile]:

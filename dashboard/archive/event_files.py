@@ -10,9 +10,10 @@ import math
 import socket
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from collectors.logs.formats.tensorboard.tfrecord import VERSION, crc32c, masked
 from collectors.records import Points
@@ -33,30 +34,39 @@ class Written(NamedTuple):
 
 
 def write_event_files(store: Store, run: str, target: Path) -> Written:
-    """Into a folder that is new: whole, or not at all. Raises UnknownRun, StoreError, OSError."""
+    """Into a folder that is new: whole, or not at all. Raises UnknownRun, StoreError, TooMuch, OSError."""
     missed: set[str] = set()
-    ranks = _by_rank(points_of(store, run, missed))
+    count, files, steps = 0, dict[int, BinaryIO](), Counter[tuple[int, tuple[str, ...]]]()
+    all_points = points_of(store, run, missed)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as made:
         whole = Path(made) / "events"
         whole.mkdir()
-        for rank, points in ranks.items():
-            folder = whole / f"rank{rank}" if rank else whole
-            folder.mkdir(exist_ok=True)
-            first_s = min((found.time_s for found in points if found.time_s is not None), default=0.0)
-            with (folder / f"events.out.tfevents.{int(first_s)}.{socket.gethostname()}.{rank}").open("xb") as file:
-                for record in records(points, first_s):
-                    file.write(record)
+        with ExitStack() as opened:
+            for points in map(_tagged, all_points):
+                rank = rank_of(points)
+                if rank not in files:
+                    first_s = points.time_s or 0.0
+                    files[rank] = opened.enter_context(_new_file(whole, rank, first_s))
+                    files[rank].write(framed(_double(WALL_TIME, first_s) + _bytes(FILE_VERSION, VERSION + b"2")))
+                if points.step is None:  # counted, for each set of names: else all of them would stand in one place
+                    points = points._replace(step=steps[rank, points.names])
+                    steps[rank, points.names] += 1
+                files[rank].write(event_of(points))
+                count += len(points.values)
         whole.replace(target)
-    return Written(sum(len(found.values) for points in ranks.values() for found in points), len(ranks), sorted(missed))
+    return Written(count, len(files), sorted(missed))
 
 
-def _by_rank(points: Iterable[Points]) -> Mapping[int, list[Points]]:
-    ranks: dict[int, list[Points]] = {}
-    for found in points:
-        rank = dict(found.labels).get("rank", "0")
-        ranks.setdefault(int(rank) if rank.isdecimal() else 0, []).append(_tagged(found))
-    return {rank: _stepped(sorted(found, key=_moment)) for rank, found in sorted(ranks.items())}
+def rank_of(points: Points) -> int:
+    rank = dict(points.labels).get("rank", "0")
+    return int(rank) if rank.isdecimal() else 0
+
+
+def _new_file(folder: Path, rank: int, first_s: float) -> BinaryIO:
+    place = folder / f"rank{rank}" if rank else folder
+    place.mkdir(exist_ok=True)
+    return (place / f"events.out.tfevents.{int(first_s)}.{socket.gethostname()}.{rank}").open("xb")
 
 
 def _tagged(points: Points) -> Points:
@@ -65,29 +75,13 @@ def _tagged(points: Points) -> Points:
     return points._replace(names=tuple(f"{name}{more}" for name in points.names)) if more else points
 
 
-def _stepped(points: list[Points]) -> list[Points]:
-    """Points without a step are counted, for each set of names: else all of them would stand in one place."""
-    counts: dict[tuple[str, ...], int] = {}
-    for i, found in enumerate(points):
-        if found.step is None:
-            points[i] = found._replace(step=(step := counts.get(found.names, -1) + 1))
-            counts[found.names] = step
-    return points
-
-
-def _moment(points: Points) -> tuple[int, float, int]:
-    return points.segment, points.time_s if points.time_s is not None else -math.inf, points.step or 0
-
-
-def records(points: Iterable[Points], first_s: float) -> Iterator[bytes]:
-    yield framed(_double(WALL_TIME, first_s) + _bytes(FILE_VERSION, VERSION + b"2"))
-    for found in points:
-        values = b"".join(
-            _bytes(VALUE, _bytes(TAG, name.encode(errors="replace")) + _float(SIMPLE_VALUE, value))
-            for name, value in zip(found.names, found.values, strict=True)
-        )
-        moment = _double(WALL_TIME, first_s if found.time_s is None else found.time_s) + _varint(STEP, found.step or 0)
-        yield framed(moment + _bytes(SUMMARY, values))
+def event_of(points: Points) -> bytes:
+    """A record: the values of one moment."""
+    values = b"".join(
+        _bytes(VALUE, _bytes(TAG, name.encode(errors="replace")) + _float(SIMPLE_VALUE, value))
+        for name, value in zip(points.names, points.values, strict=True)
+    )
+    return framed(_double(WALL_TIME, points.time_s or 0.0) + _varint(STEP, points.step or 0) + _bytes(SUMMARY, values))
 
 
 def framed(data: bytes) -> bytes:

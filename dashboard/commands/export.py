@@ -35,6 +35,7 @@ def run(parsed: argparse.Namespace) -> int:
     from collectors.store.copying import UnknownRun
     from collectors.store.open import maintenance, open_store
     from collectors.store.protocol import StoreError
+    from collectors.store.question import TooMuch
 
     data_dir: Path = (parsed.data_dir or folders.data_dir_of(parsed.log_dir)).resolve()
     if not maintenance(data_dir).exists():
@@ -54,7 +55,7 @@ def run(parsed: argparse.Namespace) -> int:
             store.close()
     except KeyboardInterrupt:
         raise Mistake(f"ended before {target} was written") from None
-    except StoreError as error:
+    except (StoreError, TooMuch) as error:
         raise Mistake(str(error)) from None
     except OSError as error:
         raise Mistake(f"cannot write {target} ({error.strerror or error}); choose another place with --output") from None
