@@ -56,9 +56,14 @@ class Demo(threading.Thread):
 
     def _begin(self, words: list[str]) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", self._module, "--log-dir", str(self._log_dir), *words]
-        with (self._log_dir / OUTPUT).open("ab") as output:
+        with (self._log_dir / OUTPUT).open("ab") as output:  # what it prints stands in its log, too
             return subprocess.Popen(
-                command, cwd=self._folder, start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                command,
+                cwd=self._folder,
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=output,
             )
 
     def _was_brief(self) -> bool:
