@@ -80,6 +80,14 @@ class WandbRun:
     @guarded
     def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, **others: Any) -> None:
         """Data of a step gathers until the step is finished: by `commit`, which is the default without `step`, or by a later step."""
+        if step is None and commit is not False and data and not self._pending and is_plain(data):  # the usual call, kept cheap
+            step, self._step = self._step, self._step + 1
+            self.summary.log(data, plain=True)
+            self._late.get().scalars(step, data)
+        else:
+            self._gather(data, step, commit)
+
+    def _gather(self, data: Mapping[str, Any], step: int | None, commit: bool | None) -> None:
         if step is not None and step != self._step:
             if step < self._step:
                 say_once("log: data of a step that is over is left out; steps only grow")
@@ -88,7 +96,7 @@ class WandbRun:
             self._step = step
         values = flat(data)
         self._pending.update(values)
-        self.summary.log(values, plain=values is data)
+        self.summary.log(values, plain=is_plain(values))
         if commit or (commit is None and step is None):
             self._flush()
             self._step += 1
@@ -180,8 +188,6 @@ class WandbRun:
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> Mapping[str, Any]:
     """`{"train": {"loss": 0.5}} -> {"train.loss": 0.5}`, as wandb names them; media is left out."""
-    if not prefix and PLAIN.issuperset(map(type, data.values())):  # the usual data, kept cheap
-        return data
     found: dict[str, Any] = {}
     for name, value in data.items():
         if isinstance(value, Mapping):
@@ -189,6 +195,11 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> Mapping[str, Any]:
         elif not isinstance(value, Inert):
             found[f"{prefix}{name}"] = value
     return found
+
+
+def is_plain(data: Mapping[str, Any]) -> bool:
+    """Whether all values are Python's own numbers."""
+    return PLAIN.issuperset(map(type, data.values()))
 
 
 def not_logged(name: str) -> Any:
