@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -123,6 +126,67 @@ def test_a_server_that_is_away_is_said_once_and_gets_all_of_it_when_it_is_back(
             log.close()
             assert same(tmp_path / "here" / "a", tmp_path / "there" / FOLDER / "local" / "a")
 
+
+class MovedClock:
+    """Time that passes as waits end, a thousand times faster than the machine's: an hour's waits take four seconds."""
+
+    def __init__(self) -> None:
+        self.moved_s = 0.0
+        self.waits: list[float] = []
+
+    def event(self) -> threading.Event:
+        clock = self
+
+        class Waiting(threading.Event):
+            def wait(self, timeout: float | None = None) -> bool:
+                seconds = timeout or 0.0
+                ended = super().wait(seconds / 1000)
+                clock.moved_s += seconds
+                clock.waits.append(seconds)
+                return ended
+
+        return Waiting()
+
+    def time(self) -> float:
+        return time.time() + self.moved_s
+
+
+def test_a_server_that_is_away_for_an_hour_gets_each_byte_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The clock is moved on by what is waited for, and set back by a quarter of an hour meanwhile, as a time server may do."""
+    clock, port = MovedClock(), free_port()
+    monkeypatch.setattr("trainer.log.handover.threading", SimpleNamespace(Event=clock.event, Thread=threading.Thread))
+    monkeypatch.setattr("trainer.run_log.time", clock.time)
+    there = tmp_path / "there" / FOLDER / "local" / "a"
+    with RunLog(tmp_path / "here", "a", server=f"http://127.0.0.1:{port}") as log:
+        steps = itertools.count()
+
+        def goes_on() -> None:
+            log.scalars(next(steps), {"loss": 0.5})
+            time.sleep(0.002)
+
+        with serving(tmp_path / "there", port):
+            for _ in range(100):
+                goes_on()
+            wait_for(lambda: there.is_dir() and whole(there))
+        set_back = False
+        gone_s = clock.moved_s
+        while clock.moved_s < gone_s + 3600 - 900 * set_back:
+            goes_on()
+            if not set_back and clock.moved_s > gone_s + 1800:
+                clock.moved_s -= 900
+                set_back = True
+        tries = [seconds for seconds in clock.waits if seconds > 1]
+        assert len(tries) < 80, "once a minute, not more"
+        with serving(tmp_path / "there", port):
+            log.close()
+            wait_for(lambda: same(tmp_path / "here" / "a", there))
+    lines = [json.loads(line) for line in (there / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [*range(next(steps))]
+    times = [line["time_s"] for line in lines]
+    assert max(times) - min(times) > 2600 and times != sorted(times)
+    assert capsys.readouterr().err.count("cannot hand over") <= 2
 
 def test_a_run_that_ends_while_the_server_is_away_says_how_to_hand_over_the_rest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
