@@ -21,6 +21,11 @@ INGEST = b"/api/v1/ingest/"
 MOST_MESSAGE_BYTES = 64 << 10  # of a WebSocket
 MOST_CONNECTIONS = 512
 OURS = 100  # descriptors that are not connections: files of the store, libraries
+MOST_DISCARDED_BYTES = 256 << 20  # of a request that is too large: a client that sends all of it first reads the answer then
+TOO_LARGE = b'{"error":"a request has at most 256 kB, one to /api/v1/ingest at most 4 MiB of a file: send it in parts"}'
+TOO_LARGE_HEAD = (
+    b"HTTP/1.1 413 Content Too Large\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+)
 ABORT = "deepseek.abort"  # the extension of a socket's scope: end the connection now, whatever waits to be sent
 
 
@@ -62,23 +67,30 @@ class Http(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._received_bytes = 0
-        self._complete = False
+        self._complete = self._has_headers = self._refused = False
         self._silent = self.loop.call_later(SILENT_S, self._end_silent)
         if len(self.connections) > most_connections():
             self._make_room()
 
     def data_received(self, data: bytes) -> None:
         self._received_bytes += len(data)
-        if self._received_bytes > MOST_REQUEST_BYTES and self._received_bytes > self._most_bytes:
-            self.transport.abort()
-            return
-        super().data_received(data)
+        if self._refused:
+            if self._received_bytes > MOST_DISCARDED_BYTES:
+                self.transport.abort()
+        elif self._received_bytes > MOST_REQUEST_BYTES and self._received_bytes > self._most_bytes:
+            self._refuse() if self._has_headers else self.transport.abort()
+        else:
+            super().data_received(data)
 
     def on_message_begin(self) -> None:
-        self._received_bytes, self._complete = 0, False
+        self._received_bytes, self._complete, self._has_headers = 0, False, False
         self._silent.cancel()
         self._silent = self.loop.call_later(SILENT_S, self._end_silent)
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._has_headers = True
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._complete = True
@@ -88,6 +100,18 @@ class Http(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._silent.cancel()
         super().connection_lost(exc)
+
+    def _refuse(self) -> None:
+        """Answer at once. What still comes is thrown away: to close now would reset the connection, and the answer would be lost."""
+        self._refused = True
+        answered = False
+        if self.cycle is not None and not self.cycle.response_complete:
+            answered = self.cycle.response_started
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if not answered:
+            self.transport.write(TOO_LARGE_HEAD % len(TOO_LARGE) + TOO_LARGE)
+        self.transport.write_eof()
 
     @property
     def _most_bytes(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -204,3 +205,26 @@ def test_a_run_may_not_forge_what_only_the_collector_sees(served: Dashboard) -> 
     events = lambda: [event["kind"] for event in served.get(f"/api/v1/events?run={quote(FOLDER)}/local/forged").get("events", [])]  # noqa: E731
     wait_for(lambda: "note" in events(), because="the events are not read")
     assert events() == ["note"]
+
+
+@pytest.mark.parametrize("mebibytes", [5, 40])
+def test_a_request_that_is_too_large_is_answered_with_a_sentence(served: Dashboard, mebibytes: int) -> None:
+    """Also to a client that sends all of it before it reads; a later request of another connection is none the worse."""
+    status, answer = hand_over(served, "large", "metrics.jsonl", 0, b"x" * (mebibytes << 20))
+    assert status in (400, 413) and "in parts" in answer["error"]
+    assert hand_over(served, "large", "metrics.jsonl", 0, b"") == (200, {"size": 0})
+
+
+def test_clients_that_send_slowly_keep_nobody_from_handing_over(served: Dashboard) -> None:
+    place = urlsplit(served.address)
+    slow = [socket.create_connection((place.hostname or "", place.port or 0)) for _ in range(30)]
+    try:
+        for i, client in enumerate(slow):
+            client.sendall(f"POST /api/v1/ingest/slow{i}/metrics.jsonl?offset=0 HTTP/1.1\r\nHost: {place.netloc}\r\n".encode())
+            client.sendall(b"Content-Length: 1000\r\n\r\n{")
+        line = LINE % 1
+        assert hand_over(served, "quick", "metrics.jsonl", 0, line) == (200, {"size": len(line)})
+    finally:
+        for client in slow:
+            client.close()
+    assert hand_over(served, "slow0", "metrics.jsonl", 0, b"") == (200, {"size": 0}), "half a request is not taken"

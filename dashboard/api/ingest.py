@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from typing_extensions import TypedDict
 
 from ..changes import Changes
@@ -16,7 +18,7 @@ from ..user_files.yaml_file import Unwritable
 from .answer import Answer
 from .parameters import MOST_CHARACTERS, MOST_CURSOR, RunInPath
 
-AT_ONCE = 8  # requests whose bytes are held
+MOST_HELD_BYTES = 8 * MOST_BYTES  # of all requests that are being read, or whose bytes wait for the disk
 
 
 class Taken(TypedDict):
@@ -38,7 +40,7 @@ At = Annotated[int, Query(ge=0, le=MOST_CURSOR, description="where in the file t
 
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
-    places = asyncio.Semaphore(AT_ONCE)
+    held = _Held()
 
     @router.post(
         "/ingest/{run:path}/{file}",
@@ -53,18 +55,46 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
         },
     )
     async def ingest(run: RunInPath, file: FileInPath, offset: At, request: Request, head: Head = "") -> Answer[Taken]:
-        if places.locked():
-            raise Unwritable(f"{AT_ONCE} hosts are handing over at this moment; try again in a second")
-        async with places:
-            data = await body_of(request)
-            return Answer({"size": await run_in_threadpool(changes.receive, run, file, offset, data, head)})
+        with held.bytes_of() as body:
+            async for part in _parts_of(request):
+                body.add(part)
+            return Answer({"size": await run_in_threadpool(changes.receive, run, file, offset, bytes(body.data), head)})
 
 
-async def body_of(request: Request) -> bytes:
-    """Raises BadRequest where it is longer than a request may be; the server cuts off what is longer still, or takes too long."""
-    data = bytearray()
-    async for part in request.stream():
-        data += part
-    if len(data) > MOST_BYTES:
-        raise BadRequest(f"more than {MOST_BYTES >> 20} MiB in a request; send them in parts")
-    return bytes(data)
+class _Held:
+    """The bytes of all bodies together. A client that sends slowly holds little, and keeps nobody from handing over."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    @contextmanager
+    def bytes_of(self) -> Iterator[_Body]:
+        body = _Body(self)
+        try:
+            yield body
+        finally:
+            self.bytes -= len(body.data)
+
+
+class _Body:
+    def __init__(self, held: _Held) -> None:
+        self._held = held
+        self.data = bytearray()
+
+    def add(self, part: bytes) -> None:
+        """Raises BadRequest where it is longer than a request may be, Unwritable where all of them together are."""
+        if len(self.data) + len(part) > MOST_BYTES:
+            raise BadRequest(f"more than {MOST_BYTES >> 20} MiB in a request; send them in parts")
+        if self._held.bytes + len(part) > MOST_HELD_BYTES:
+            raise Unwritable("many hosts are handing over at this moment; try again in a second")
+        self._held.bytes += len(part)
+        self.data += part
+
+
+async def _parts_of(request: Request) -> AsyncIterator[bytes]:
+    """Raises BadRequest where the client leaves before the end; the server cuts off what is too long, or takes too long."""
+    try:
+        async for part in request.stream():
+            yield part
+    except ClientDisconnect:
+        raise BadRequest("the request ended before its bytes did") from None
