@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --disable-pip-version-check --no-input
 SAMPLER := $(wildcard collectors/sampler/native/*.[ch])
 CHROMIUM := $(shell command -v chromium 2>/dev/null)
 
-.PHONY: run setup test test-integrations test-long bench lint clean
+.PHONY: run setup test test-integrations test-long bench screens lint clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py --demo $(if $(PORT),--port $(PORT))
@@ -32,6 +32,10 @@ test-long: $(VENV)/dev.stamp chromium
 
 bench: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m benchmarks
+
+# Pictures of all pages for docs/screens/.
+screens: $(VENV)/dev.stamp chromium
+	$(BIN)/python -m tests.screens
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
