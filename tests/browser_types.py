@@ -15,14 +15,19 @@ WIRE = ROOT / "assets" / "types" / "wire.d.ts"
 
 def main() -> int:
     """The exit code of the first that fails."""
-    if not PROGRAMS.exists() or PROGRAMS.stat().st_mtime < (ROOT / "package-lock.json").stat().st_mtime:
-        run(*npm(), "ci", "--no-audit", "--no-fund")
-        PROGRAMS.touch()
+    install()
     with tempfile.TemporaryDirectory() as folder:
         description = Path(folder) / "openapi.json"
         description.write_bytes(subprocess.check_output([sys.executable, "-m", "dashboard.api"], cwd=ROOT))
         run(node(), PROGRAMS / "openapi-typescript" / "bin" / "cli.js", description, "-o", WIRE)
     return subprocess.run([node(), PROGRAMS / "typescript" / "bin" / "tsc", "-p", ROOT / "assets" / "jsconfig.json"]).returncode
+
+
+def install() -> None:
+    """The programs and libraries that package.json names for development, where they are not there yet."""
+    if not PROGRAMS.exists() or PROGRAMS.stat().st_mtime < (ROOT / "package-lock.json").stat().st_mtime:
+        run(*npm(), "ci", "--no-audit", "--no-fund")
+        PROGRAMS.touch()
 
 
 def node() -> str:

@@ -12,7 +12,7 @@ export class Picker {
     /** @type {import("../data/runs.js").Runs | null} */
     this.runs = null;
     this.at = 0; // of the rows, which Enter picks
-    this.button = el("button", { class: "picker", type: "button", "aria-haspopup": "listbox", "aria-label": "Run", onclick: () => this.open() });
+    this.button = el("button", { class: "picker", type: "button", "aria-haspopup": "listbox", onclick: () => this.open() });
     this.input = el("input", {
       type: "search",
       placeholder: "run",
@@ -32,6 +32,7 @@ export class Picker {
     const { list, name, current } = runs;
     setText(this.button, current?.run ?? (runs.missing ? `no run “${name}”` : list.length ? "choose a run" : "no run yet"));
     this.button.title = this.button.textContent;
+    this.button.ariaLabel = `Run: ${this.button.textContent}`;
     this.button.value = current?.run ?? "";
     this.button.disabled = !list.length;
   }

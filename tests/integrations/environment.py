@@ -39,7 +39,9 @@ def make(kind: str) -> str:
     if not PYTHON.exists():
         venv.create(PLACE, with_pip=False)
     own = PLACE / "lib" / theirs.parent.name / "site-packages"
-    ours = theirs.parents[2] / "checkout"  # where the package `deepseek` is (hatch_build.py); a .pth file below `theirs` would not be read
+    ours = (
+        theirs.parents[2] / "checkout"
+    )  # where the package `deepseek` is (hatch_build.py); a .pth file below `theirs` would not be read
     (own / "project.pth").write_text(f"{theirs}\n{ours}\n")
     command = [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "--disable-pip-version-check", "--no-input"]
     command += ["--timeout", "10", "--retries", "1", "--quiet", "-r", str(requirements(kind))]

@@ -1,0 +1,56 @@
+"""Every page for everybody: axe-core finds nothing serious, in the dark and in the light, on a desktop and on a phone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from dashboard.pages import pages
+from tests.browser_types import PROGRAMS, install
+from tests.conftest import Dashboard, dashboard, script, wait_for
+
+TRAINER = """
+import sys, time
+from trainer.run_log import RunLog
+
+with RunLog(sys.argv[1], run="accessible", config={"lr": 0.1, "model": "vit"}) as log:
+    for step in range(300):
+        with log.phase("data"):
+            pass
+        log.scalars(step, {"train/loss": 1 / (step + 1), "val/loss": 2 / (step + 1), "train/lr": 0.1})
+    log.text("all is well")
+    log.event("checkpoint", step=299, seconds=0.1, text="step 299")
+    time.sleep(600)
+"""
+SERIOUS = ("serious", "critical")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    install()
+    log_dir = tmp_path_factory.mktemp("accessible") / "logs"
+    log_dir.mkdir()
+    with script(TRAINER, str(log_dir)), dashboard(log_dir, "--no-profile") as running:
+        wait_for(lambda: any(row["last_step"] == 299 for row in running.get("/api/v1/runs")["runs"]))
+        yield running
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)], ids=["desktop", "phone"])
+@pytest.mark.parametrize("shown", pages(), ids=lambda shown: shown.name)
+def test_axe_finds_nothing_serious(served: Dashboard, page: Page, shown: Any, size: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    for theme in ("dark", "light"):
+        page.goto(f"{served.address}{shown.path}?run=accessible&theme={theme}")
+        page.wait_for_function("document.querySelector('#content')?.textContent.length > 20")
+        page.add_script_tag(path=PROGRAMS / "axe-core" / "axe.min.js")
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        said = [
+            f"{violation['id']}: {violation['help']} at {node['target']} {node['failureSummary']}"
+            for violation in found["violations"]
+            if violation["impact"] in SERIOUS
+            for node in violation["nodes"]
+        ]
+        assert not said, "\n".join(said)
