@@ -32,7 +32,8 @@ START_S = 1_764_000_000.0
 HOST = labels_of(host="box")
 LOSS = series_id("a", "loss", HOST)
 WEEK_S = 7 * 86400
-AIM_S = 0.5  # a writer of small batches compacts seldom
+AIM_S = 30.0  # until the compaction is seen at work: at most so long, on a machine that does other work, too
+SMALL, LARGE = [1, 20], [200, 3000]  # rows of a commit; with small ones a compaction is seldom
 
 
 class Killed(NamedTuple):
@@ -53,7 +54,7 @@ def killed_after(data_dir: Path, batch: int, after_s: float, aimed: bool) -> Kil
     give_up_s = time.monotonic() + AIM_S
     with flag.open("r+b") as file, mmap.mmap(file.fileno(), 1) as inside:
         while aimed and not inside[0] and time.monotonic() < give_up_s:
-            pass
+            time.sleep(0)
         writer.kill()
         told = (first + writer.stdout.read()).decode().splitlines(keepends=True)
         writer.stdout.close()
@@ -84,7 +85,8 @@ def kill_again_and_again(data_dir: Path, times: int) -> None:
     safe: dict[str, int] = {}
     compacting = 0
     for round_ in range(times):
-        killed = killed_after(data_dir, chance.choice([1, 20, 200, 3000]), chance.uniform(0.0, 0.4), aimed=round_ % 2 == 0)
+        aimed = round_ % 2 == 0
+        killed = killed_after(data_dir, chance.choice(LARGE if aimed else SMALL + LARGE), chance.uniform(0.0, 0.4), aimed)
         safe |= killed.safe
         compacting += killed.compacting
         if round_ % 20 == 19 or round_ == times - 1:

@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ from trainer.train import WARMUP_STEPS, learning_rate, main
 RECORDED = Path(__file__).parent / "recorded" / "run"
 SMALL = Shape(layers=2, channels=16, heads=2, context=8, vocabulary=256)
 FLAGS = ("--steps", "101", "--batch", "4")
-STOP_S = 1.5  # from the signal to the end of the process
+STOP_S = 10.0  # from the signal to the end of the process, on a machine that does other work, too
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +64,15 @@ def test_validations_and_checkpoints_are_events_with_their_duration_and_lines_of
 def stop_on_the_way(folder: Path, run: str, number: signal.Signals) -> None:
     with training(folder, "--run", run, *FLAGS) as process:
         wait_for(lambda: len(lines_of(folder, run)) > 3)
-        asked_s = time.monotonic()
+        before = len(lines_of(folder, run))
         process.send_signal(number)
         process.send_signal(number)  # the terminal and the parent may both send it
-        assert process.wait(10) == 0
-        assert time.monotonic() - asked_s < STOP_S
+        assert process.wait(STOP_S) == 0
     *_, saved, end = lines_of(folder, run, "events.jsonl")
     assert (end["kind"], end["status"], end["reason"]) == ("end", "finished", f"stopped by {number.name}")
     assert saved["kind"] == "checkpoint"
     last = max(values_of(folder, run, "train/loss"))
-    assert last < 100, "it was stopped on its way, or this proves nothing"
+    assert last < min(100, before + 20), "it ended with its step; it was stopped on its way, or this proves nothing"
     assert checkpoint.load(folder / "logs" / run)["step"] == last + 1 == saved["step"] + 1
 
 
