@@ -2,7 +2,7 @@
 
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
-import { setTheme, theme } from "./lib/theme.js";
+import { followPaper, setTheme, theme } from "./lib/theme.js";
 import { dashIsReady } from "./lib/selection.js";
 import { linkPages, writeAddress } from "./lib/url.js";
 
@@ -35,6 +35,7 @@ listen(table);
 
 for (const { link } of pageLinks()) if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
 linkPages();
+followPaper();
 page.ready.then(startDash);
 let held = false; // a pointer is down: moving the element under it would end its gesture
 addEventListener("pointerdown", () => (held = true), true);

@@ -10,10 +10,25 @@ export const theme = () => (document.documentElement.dataset.theme === "light" ?
 
 /** @param {"dark" | "light"} name */
 export function setTheme(name) {
-  document.documentElement.dataset.theme = name;
   localStorage.setItem("theme", name);
+  show(name);
+}
+
+/** @param {"dark" | "light"} name */
+function show(name) {
+  document.documentElement.dataset.theme = name;
   cache.clear();
   for (const listener of listeners) listener();
+}
+
+/** Paper is light: canvases are drawn again for it, and back afterwards. */
+export function followPaper() {
+  /** @type {"dark" | "light"} */
+  let before = theme();
+  matchMedia("print").addEventListener("change", ({ matches }) => {
+    if (matches) before = theme();
+    show(matches ? "light" : before);
+  });
 }
 
 /** @param {() => void} listener called after the colours have changed */
