@@ -13,7 +13,7 @@ from .guard import guarded, say_once
 from .inert import Inert, InertCall, inert_class
 from .late_log import LateLog
 from .wandb_config import WandbConfig
-from .wandb_summary import WandbSummary
+from .wandb_summary import MOST_NAMES, WandbSummary
 
 PLAIN = frozenset((float, int))
 OF_AN_EVENT = ("kind", "self", "time_s", "rank")  # names that an event has itself
@@ -80,9 +80,10 @@ class WandbRun:
     @guarded
     def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, **others: Any) -> None:
         """Data of a step gathers until the step is finished: by `commit`, which is the default without `step`, or by a later step."""
-        if step is None and commit is not False and data and not self._pending and is_plain(data):  # the usual call, kept cheap
-            step, self._step = self._step, self._step + 1
-            self.summary.log(data, plain=True)
+        if step is None and commit is not False and not self._pending and data and PLAIN.issuperset(map(type, data.values())):
+            step, self._step = self._step, self._step + 1  # the usual call: few steps, each of them here
+            if len(self.summary) < MOST_NAMES:
+                dict.update(self.summary, data)
             self._late.get().scalars(step, data)
         else:
             self._gather(data, step, commit)
@@ -96,7 +97,7 @@ class WandbRun:
             self._step = step
         values = flat(data)
         self._pending.update(values)
-        self.summary.log(values, plain=is_plain(values))
+        self.summary.log(values)
         if commit or (commit is None and step is None):
             self._flush()
             self._step += 1
@@ -195,11 +196,6 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> Mapping[str, Any]:
         elif not isinstance(value, Inert):
             found[f"{prefix}{name}"] = value
     return found
-
-
-def is_plain(data: Mapping[str, Any]) -> bool:
-    """Whether all values are Python's own numbers."""
-    return PLAIN.issuperset(map(type, data.values()))
 
 
 def not_logged(name: str) -> Any:

@@ -13,10 +13,10 @@ MOST_NAMES = 10_000
 
 
 class WandbSummary(WandbConfig):
-    def log(self, values: Mapping[str, Any], plain: bool) -> None:
-        """`plain` values are Python's numbers. A tensor is read when it is asked for, not here: that would wait for the GPU."""
+    def log(self, values: Mapping[str, Any]) -> None:
+        """A tensor is read when it is asked for, not here: that would wait for the GPU."""
         if len(self) < MOST_NAMES:
-            dict.update(self, values if plain else _all_kept(values) or {})
+            self.show(_all_kept(values) or {})
 
     def __getitem__(self, name: str) -> Any:
         return _number(super().__getitem__(name))
