@@ -30,6 +30,8 @@ KINDS = {
     "/api/v1/blame": STACKS,
     "/api/v1/points": ROWS,
     "/api/v1/series": ROWS,
+    "/api/v1/curves": ROWS,
+    "/api/v1/tags": ROWS,
     "/api/v1/logs": ROWS,
     "/api/v1/events": ROWS,
 }
