@@ -17,9 +17,10 @@ from . import drawing
 from .asked import RELATIVE, STEP, TIME, Curve, CurveQuery, NoCurve, Overlay, Tag, XAxis
 from .drawing import Drawn, View
 from .grouping import group_of
-from .placing import NoPlace, Placing
+from .placing import NoPlace, Placing, Unknown
 from .ranks import HOST, bundles
 from .reading import Chosen, CurveReader
+from .rows import Rows
 from .sources import Source
 
 MOST_CURVES = 1000  # of an answer
@@ -66,6 +67,24 @@ class Overlays:
         placing = Placing(self._reader, query.x, query.baseline)
         curves = [curve for bundle in asked if (curve := self._curve(bundle, placing, view, left_out)) is not None]
         return Overlay(cursor, _axis_of(query, curves), curves, left_out)
+
+    def rows(self, query: CurveQuery) -> Iterator[Rows]:
+        """Every raw point, for a file. Raises NoPlace and TooMuch before the first one is read."""
+        left_out: list[NoCurve] = []
+        chosen = self._reader.choose(query.runs, query.series, left_out)
+        gone = next((missing for missing in left_out if not missing.series), None)
+        asked = [(run, series) for run in chosen for series in run.series]
+        if gone or not asked:
+            raise Unknown((gone or left_out[0]).reason)
+        if len(asked) > MOST_SERIES:
+            raise TooMuch(f"{len(asked):,} series match; a file holds at most {MOST_SERIES:,}: name fewer runs or series")
+        placing = Placing(self._reader, query.x, None)
+        sources = [(run.run, placing.exported(run, series)) for run, series in asked]
+        return (
+            Rows(run, source.series.name, source.series.labels, points)
+            for run, source in sources
+            for points in source.parts(query.lo, query.hi)
+        )
 
     def _bundles(self, chosen: Sequence[Chosen], query: CurveQuery) -> Iterator[Bundle]:
         groups: dict[tuple[str, str, Labels], list[tuple[Chosen, list[Series]]]] = {}

@@ -26,6 +26,10 @@ class NoPlace(Exception):
     """A series has no place on the axis, or nothing to stand beside; the text is one sentence."""
 
 
+class Unknown(NoPlace):
+    """There is no such run or series."""
+
+
 class Placing:
     """For one question: what several curves need is read once."""
 
@@ -47,6 +51,13 @@ class Placing:
         if isinstance(base, str):
             raise NoPlace(base)
         return Beside(placed, base)
+
+    def exported(self, run: Chosen, series: Series) -> Source:
+        """Raises NoPlace with the names of the series and its run."""
+        try:
+            return self._placed(run, series)
+        except NoPlace as error:
+            raise NoPlace(f"series {series.name!r} of run {run.run!r} cannot be exported on this axis: {error}") from None
 
     def _placed(self, run: Chosen, series: Series) -> Source:
         if self._x in (RELATIVE, TIME):
