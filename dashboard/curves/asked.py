@@ -80,7 +80,7 @@ class Overlay:
     left_out: list[NoCurve]
 
 
-class Tag(NamedTuple):
+class SharedTag(NamedTuple):
     """A series' name in some runs."""
 
     name: str

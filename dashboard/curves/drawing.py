@@ -14,10 +14,10 @@ from collectors.store.question import check
 from . import grid
 from .asked import Spread
 from .smoothing import Smoothing, smoother_of
-from .sources import MOST_RAW, Newest, Source, units
+from .sources import MOST_RAW, CurveSource, Newest, units
 
 
-class View(NamedTuple):
+class CurveView(NamedTuple):
     """What is to be drawn of any curve of an answer."""
 
     lo: float | None
@@ -33,23 +33,23 @@ class Drawn(NamedTuple):
     superseded: Bools
 
 
-def single(source: Source, view: View) -> Drawn:
+def single(source: CurveSource, view: CurveView) -> Drawn:
     found = source.buckets(view.lo, view.hi, view.buckets)
     smooth = None if view.smooth is None else smoothed(source, view.smooth, view, found.segment, found.t_end)
     return Drawn(found, smooth, source.superseded(found))
 
 
-def ranks(sources: Sequence[Source], view: View) -> Drawn:
+def ranks(sources: Sequence[CurveSource], view: CurveView) -> Drawn:
     """The mean over the ranks of a run; min and max are those of all."""
     return _joined([sources], view, "minmax")
 
 
-def group(runs: Sequence[Sequence[Source]], view: View) -> Drawn:
+def group(runs: Sequence[Sequence[CurveSource]], view: CurveView) -> Drawn:
     """The mean over runs, each of them the mean over its ranks; without what newer attempts wrote again."""
     return _joined([[Newest(source) for source in sources] for sources in runs], view, view.spread)
 
 
-def smoothed(source: Source, smoothing: Smoothing, view: View, segment: Ints, at: Floats) -> Floats:
+def smoothed(source: CurveSource, smoothing: Smoothing, view: CurveView, segment: Ints, at: Floats) -> Floats:
     """At places that rise in each segment; points before and behind the range count, too."""
     of_segment = {number: np.flatnonzero(segment == number) for number in np.unique(segment).tolist()}
     smoothers = {number: smoother_of(smoothing, at[where]) for number, where in of_segment.items()}
@@ -67,7 +67,7 @@ def smoothed(source: Source, smoothing: Smoothing, view: View, segment: Ints, at
     return found
 
 
-def _joined(runs: Sequence[Sequence[Source]], view: View, spread: Spread) -> Drawn:
+def _joined(runs: Sequence[Sequence[CurveSource]], view: CurveView, spread: Spread) -> Drawn:
     sources = [source for some in runs for source in some]
     raw = MOST_RAW // len(sources)
     members = [units(source, view.lo, view.hi, view.buckets, raw) for source in sources]
@@ -87,7 +87,7 @@ def _joined(runs: Sequence[Sequence[Source]], view: View, spread: Spread) -> Dra
     return Drawn(cells._replace(mean=mean, last=mean, min=least, max=most), smooth, sources[0].superseded(cells))
 
 
-def _by_run(each: Sequence[Floats], runs: Sequence[Sequence[Source]]) -> Floats:
+def _by_run(each: Sequence[Floats], runs: Sequence[Sequence[CurveSource]]) -> Floats:
     """`[run, cell]`, the mean over the ranks of each run."""
     rows = iter(each)
     return np.stack([grid.mean(np.stack([next(rows) for _ in sources])) for sources in runs])

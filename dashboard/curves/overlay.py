@@ -14,14 +14,14 @@ from collectors.store.protocol import Series, Store
 from collectors.store.question import TooMuch, check, holding
 
 from . import drawing
-from .asked import RELATIVE, STEP, TIME, Curve, CurveQuery, NoCurve, Overlay, Tag, XAxis
-from .drawing import Drawn, View
+from .asked import RELATIVE, STEP, TIME, Curve, CurveQuery, NoCurve, Overlay, SharedTag, XAxis
+from .drawing import CurveView, Drawn
 from .grouping import group_of
 from .placing import NoPlace, Placing, Unknown
 from .ranks import HOST, bundles
 from .reading import Chosen, CurveReader
 from .rows import Rows
-from .sources import Source
+from .sources import CurveSource
 
 MOST_CURVES = 1000  # of an answer
 MOST_SERIES = 8000  # that these are made of
@@ -47,7 +47,7 @@ class Overlays:
         self._reader = CurveReader(store)
         self._large = threading.Lock()
 
-    def tags(self, runs: Sequence[str]) -> list[Tag]:
+    def tags(self, runs: Sequence[str]) -> list[SharedTag]:
         return self._reader.tags(runs)
 
     def overlay(self, query: CurveQuery) -> Overlay:
@@ -63,7 +63,7 @@ class Overlays:
                 f"of {MOST_SERIES:,} series: name fewer runs or series"
             )
         buckets = max(1, min(query.buckets, MOST_BUCKETS // max(1, len(asked))))
-        view = View(query.lo, query.hi, buckets, query.smooth, query.spread)
+        view = CurveView(query.lo, query.hi, buckets, query.smooth, query.spread)
         placing = Placing(self._reader, query.x, query.baseline)
         curves = [curve for bundle in asked if (curve := self._curve(bundle, placing, view, left_out)) is not None]
         return Overlay(cursor, _axis_of(query, curves), curves, left_out)
@@ -99,7 +99,7 @@ class Overlays:
         for (group, name, labels), members in groups.items():
             yield Bundle("", group, name, labels, members)
 
-    def _curve(self, bundle: Bundle, placing: Placing, view: View, left_out: list[NoCurve]) -> Curve | None:
+    def _curve(self, bundle: Bundle, placing: Placing, view: CurveView, left_out: list[NoCurve]) -> Curve | None:
         """None where it cannot be drawn: that is noted."""
         check()
         runs, there = [], []
@@ -131,14 +131,14 @@ class Overlays:
             read,
         )
 
-    def _in_turn(self, runs: Sequence[Sequence[Source]], draw: Callable[[], Drawn]) -> Drawn:
+    def _in_turn(self, runs: Sequence[Sequence[CurveSource]], draw: Callable[[], Drawn]) -> Drawn:
         if sum(source.series.points for sources in runs for source in sources) <= LARGE:
             return draw()
         with holding(self._large):
             return draw()
 
 
-def _drawn(bundle: Bundle, runs: list[list[Source]], view: View) -> Drawn:
+def _drawn(bundle: Bundle, runs: list[list[CurveSource]], view: CurveView) -> Drawn:
     if not bundle.run:
         return drawing.group(runs, view)
     return drawing.ranks(runs[0], view) if len(runs[0]) > 1 else drawing.single(runs[0][0], view)

@@ -15,7 +15,7 @@ from .axis import Stretch, stretches_of
 from .baseline import BaseLine, base_line
 from .ranks import HOST, of_rank
 from .reading import Chosen, CurveReader
-from .sources import MOST_RAW, Beside, Newest, OnSeries, Source, Stored, units
+from .sources import MOST_RAW, Beside, CurveSource, Newest, OnSeries, Stored, units
 
 MOST_PLACES = 20_000  # of a baseline, or of a series on the x axis, that has too many points to read them all
 NO_STEP = "its points have no step; choose x=time or x=relative"
@@ -39,7 +39,7 @@ class Placing:
         self._bases: dict[tuple[str, Labels], BaseLine | str] = {}
         self._other: list[Chosen] | None = None  # the baseline's run
 
-    def source(self, run: Chosen, series: Series, labels: Labels) -> Source:
+    def source(self, run: Chosen, series: Series, labels: Labels) -> CurveSource:
         """`labels` are those of the curve. Raises NoPlace."""
         placed = self._placed(run, series)
         if self._baseline is None:
@@ -52,14 +52,14 @@ class Placing:
             raise NoPlace(base)
         return Beside(placed, base)
 
-    def exported(self, run: Chosen, series: Series) -> Source:
+    def exported(self, run: Chosen, series: Series) -> CurveSource:
         """Raises NoPlace with the names of the series and its run."""
         try:
             return self._placed(run, series)
         except NoPlace as error:
             raise NoPlace(f"series {series.name!r} of run {run.run!r} cannot be exported on this axis: {error}") from None
 
-    def _placed(self, run: Chosen, series: Series) -> Source:
+    def _placed(self, run: Chosen, series: Series) -> CurveSource:
         if self._x in (RELATIVE, TIME):
             if series.first_time_s is None:
                 raise NoPlace(NO_TIME)
@@ -68,7 +68,7 @@ class Placing:
             raise NoPlace(NO_STEP if self._x == STEP else f"its points have no step, by which {self._x!r} would tell their places")
         return Stored(self._reader, series, "step") if self._x == STEP else self._on_series(run, series)
 
-    def _on_series(self, run: Chosen, series: Series) -> Source:
+    def _on_series(self, run: Chosen, series: Series) -> CurveSource:
         clocks = [found for found in run.known if found.name == self._x]
         if not clocks:
             raise NoPlace(f"this run has no series {self._x!r} for the x axis")

@@ -12,7 +12,7 @@ from collectors.store.protocol import Axis, Buckets, RawPoints, Series, Store
 from collectors.store.question import check
 
 from ..subscription import is_glob, split_names, wanted
-from .asked import NoCurve, Tag
+from .asked import NoCurve, SharedTag
 from .attempts import Attempts, attempts_of
 from .ranks import RANK
 
@@ -75,7 +75,7 @@ class CurveReader:
             if len(points.value):
                 yield points
 
-    def tags(self, runs: Sequence[str]) -> list[Tag]:
+    def tags(self, runs: Sequence[str]) -> list[SharedTag]:
         """By name."""
         points: dict[str, int] = {}
         places: dict[str, dict[str, set[str]]] = {}
@@ -84,7 +84,9 @@ class CurveReader:
             for series in self._store.series(run):
                 points[series.name] = points.get(series.name, 0) + series.points
                 places.setdefault(series.name, {}).setdefault(run, set()).add(dict(series.labels).get(RANK, ""))
-        return [Tag(name, points[name], len(of_runs), max(map(len, of_runs.values()))) for name, of_runs in sorted(places.items())]
+        return [
+            SharedTag(name, points[name], len(of_runs), max(map(len, of_runs.values()))) for name, of_runs in sorted(places.items())
+        ]
 
     def _cut(self, series: Series, lo: float | None, hi: float | None, axis: Axis) -> Iterator[tuple[float | None, float | None]]:
         """Ranges of about PART points each; none where there is nothing."""

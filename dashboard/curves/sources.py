@@ -23,7 +23,7 @@ FINER = 8  # times as many summaries as buckets
 SCATTERED = "the series on the x axis goes back and forth, and there are more than {:,} points to put into its order; choose a shorter range"
 
 
-class Source(Protocol):
+class CurveSource(Protocol):
     """`lo` and `hi` are inclusive and on the asked axis, None is open. Segments of `buckets` and of `parts` are the same."""
 
     series: Series
@@ -37,7 +37,7 @@ class Source(Protocol):
         """Which of them a newer attempt wrote again."""
 
 
-def units(source: Source, lo: float | None, hi: float | None, most: int, raw: int = MOST_RAW) -> Summaries:
+def units(source: CurveSource, lo: float | None, hi: float | None, most: int, raw: int = MOST_RAW) -> Summaries:
     """Every point of the range, or where they may be more than `raw`, summaries several times finer than `most` buckets."""
     if source.series.points <= raw:
         return units_of(join_points(list(source.parts(lo, hi))))
@@ -136,7 +136,7 @@ class OnSeries:
 class Beside:
     """Per cent differences from a baseline."""
 
-    def __init__(self, source: Source, base: BaseLine) -> None:
+    def __init__(self, source: CurveSource, base: BaseLine) -> None:
         self._source, self._base, self.series = source, base, source.series
 
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets:
@@ -156,7 +156,7 @@ class Beside:
 class Newest:
     """Without what a newer attempt wrote again, as one segment."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: CurveSource) -> None:
         self._source, self.series = source, source.series
 
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from collectors.store.question import Ended
+
 from ...curves.asked import RELATIVE, STEP, TIME, CurveQuery
 from ...curves.placing import NoPlace, Unknown
 from ...curves.rows import MEDIA_TYPES, NO_PYARROW, RowFormat, can_write, written
 from ...queries import BadRequest, NotFound, Queries
+from ...turns import GONE
 from ..parameters import MOST_CHARACTERS, OpenRange, RunNames, SeriesNames
 
 PLACES = {STEP: None, TIME: "time_s", RELATIVE: "relative_s"}  # the name of the column of places; of a series it is "x"
@@ -35,4 +39,14 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         except NoPlace as error:
             raise BadRequest(str(error)) from None
         headers = {"Content-Disposition": f'attachment; filename="points.{format}"', "Cache-Control": "no-store"}
-        return StreamingResponse(written(format, PLACES.get(x, "x"), rows), media_type=MEDIA_TYPES[format], headers=headers)
+        pieces = _until_gone(written(format, PLACES.get(x, "x"), rows))
+        return StreamingResponse(pieces, media_type=MEDIA_TYPES[format], headers=headers)
+
+
+def _until_gone(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Any other end leaves the file unfinished, which the client notices."""
+    try:
+        yield from pieces
+    except Ended as error:
+        if str(error) != GONE:
+            raise
