@@ -20,11 +20,12 @@ from collectors.service.control import ControlError, ask
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
 
 from .cost import Cost, CostMeter
+from .curves.overlay import Overlays
 from .flame.ahead import Ahead
 from .machine import GpuUser, Machine, RunOfProcess, values_now
 from .runs import Runs, RunView
 from .stacks import Stacks
-from .subscription import is_glob, matches
+from .subscription import is_glob, split_names, wanted
 from .user_files.about import Abouts, about_run
 from .user_files.settings import Settings, settings_of
 
@@ -117,6 +118,7 @@ class Queries:
         self._meter = CostMeter()
         self._runs = Runs(store, self.log_dir)
         self.stacks = Stacks(store, self.log_dir)
+        self.overlays = Overlays(store)
         self.ahead = Ahead(self.stacks.minutes)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts = Abouts(data_dir)
@@ -182,7 +184,7 @@ class Queries:
         a series is called just that. Raises NotFound, BadRequest."""
         cursor = self.cursor()
         known = self._store.series(run)
-        names = _split(names, {series.name for series in known})
+        names = split_names(names, {series.name for series in known})
         chosen = [series for series in known if wanted(series.name, names)]
         if gpu is not None:
             chosen = [series for series in chosen if gpu in (dict(series.labels).get("gpu"), dict(series.labels).get("uuid"))]
@@ -307,14 +309,3 @@ def rank_view(process: RunProcess, gpus: Sequence[Mapping[str, Any]]) -> RankVie
     environment = environment_of(process.pid)
     pids = {process.pid, *descendants(process.pid)}
     return RankView(process, identity_of(environment), gpus_of(pids, environment, gpus))
-
-
-def wanted(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a series is asked for: by its exact name, or by a glob of * and ?, case-insensitive."""
-    return any(name == pattern or (is_glob(pattern) and matches(name, pattern)) for pattern in patterns)
-
-
-def _split(names: Sequence[str], known: Collection[str]) -> list[str]:
-    """`["loss,lr", "a,b"]` -> `["loss", "lr", "a,b"]` where a series is called `a,b`."""
-    parts = [[name] if name in known else [part for part in name.split(",") if part] or [name] for name in names]
-    return [name for some in parts for name in some]

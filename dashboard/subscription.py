@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 SOURCES = ("gpu", "host")
@@ -85,6 +85,17 @@ def _check(wants: dict[str | None, list[str]]) -> None:
 def matches(name: str, pattern: str) -> bool:
     """By a glob of * and ?, case-insensitive; brackets are just brackets."""
     return fnmatch.fnmatchcase(name.lower(), _plain(pattern))
+
+
+def wanted(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a series is asked for: by its exact name, or by a glob of * and ?, case-insensitive."""
+    return any(name == pattern or (is_glob(pattern) and matches(name, pattern)) for pattern in patterns)
+
+
+def split_names(names: Sequence[str], known: Collection[str]) -> list[str]:
+    """`["loss,lr", "a,b"]` -> `["loss", "lr", "a,b"]` where a series is called `a,b`."""
+    parts = [[name] if name in known else [part for part in name.split(",") if part] or [name] for name in names]
+    return [name for some in parts for name in some]
 
 
 def is_glob(pattern: str) -> bool:

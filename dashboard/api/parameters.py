@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query
+from pydantic import Field
 
 from collectors.analysis.stacks.traces import Range
 
@@ -17,6 +18,7 @@ MAX_CONTEXT = 200  # lines of source on each side
 
 MOST_CHARACTERS = 4096  # of a parameter
 MOST_NAMES = 400  # parameters `series` of a request
+MOST_RUNS = 200  # parameters `run` of a request for several
 MOST_ID = 2**31 - 1  # a rank, a pid
 MOST_CURSOR = 2**62
 
@@ -25,6 +27,14 @@ RunParameter = Annotated[str, Query(max_length=MOST_CHARACTERS, description="a r
 RunInPath = Annotated[str, Path(max_length=MOST_CHARACTERS, description="a run's name, percent-encoded")]
 OptionalRun = Annotated[
     str | None, Query(max_length=MOST_CHARACTERS, description="a run's name; without it, the machine's own series")
+]
+RunNames = Annotated[
+    list[Annotated[str, Field(max_length=MOST_CHARACTERS)]],
+    Query(alias="run", max_length=MOST_RUNS, description="names of runs; repeatable"),
+]
+SeriesNames = Annotated[
+    list[Annotated[str, Field(max_length=MOST_CHARACTERS)]],
+    Query(max_length=MOST_NAMES, description="names or globs; repeatable, or separated by commas"),
 ]
 Instant = Annotated[float | None, Query(allow_inf_nan=False, description="Unix seconds")]
 Rank = Annotated[int | None, Query(ge=0, le=MOST_ID)]

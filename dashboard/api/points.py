@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import Field
 from typing_extensions import TypedDict
 
 from collectors import catalog
@@ -14,7 +13,7 @@ from collectors.store.protocol import Axis, Buckets, LivePoints, Series
 from ..queries import Curves, Queries
 from .answer import Answer, Column, Counts, Gaps, Logged, numbers
 from .encoding import encode
-from .parameters import MAX_BUCKETS, MOST_CHARACTERS, MOST_NAMES, OpenRange, OptionalRun, Text
+from .parameters import MAX_BUCKETS, MOST_CHARACTERS, OpenRange, OptionalRun, SeriesNames, Text
 
 
 class SeriesRow(TypedDict):
@@ -77,10 +76,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/points", response_model=None, summary="Ranges of series in buckets that never hide a spike")
     def points(
         between: OpenRange,
-        series: Annotated[
-            list[Annotated[str, Field(max_length=MOST_CHARACTERS)]],
-            Query(max_length=MOST_NAMES, description="names or globs; repeatable, or separated by commas"),
-        ],
+        series: SeriesNames,
         run: OptionalRun = None,
         gpu: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="index or uuid")] = None,
         axis: Axis = "time",

@@ -1,0 +1,45 @@
+"""The names of the series of several runs."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from typing_extensions import TypedDict
+
+from collectors import catalog
+
+from ...curves.asked import SharedTag
+from ...queries import Queries
+from ..answer import Answer
+from ..parameters import RunNames
+
+
+class TagRow(TypedDict):
+    """`points` of all runs together, `runs` that have it, `ranks` of the run that has the most."""
+
+    name: str
+    unit: str
+    label: str
+    points: int
+    runs: int
+    ranks: int
+
+
+class TagList(TypedDict):
+    tags: list[TagRow]
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    @router.get("/tags", response_model=None, summary="The series that any of these runs has, by name")
+    def tags(run: RunNames) -> Answer[TagList]:
+        return Answer({"tags": [tag_row(tag) for tag in queries.overlays.tags(run)]})
+
+
+def tag_row(tag: SharedTag) -> TagRow:
+    return {
+        "name": tag.name,
+        "unit": catalog.unit_of(tag.name),
+        "label": catalog.label_of(tag.name),
+        "points": tag.points,
+        "runs": tag.runs,
+        "ranks": tag.ranks,
+    }

@@ -1,0 +1,89 @@
+"""Curves of several runs on one axis, through the route."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from collectors.records import Points, Record, labels_of
+from collectors.store.open import open_store
+from dashboard.queries import Queries
+from tests.serving import Web, served
+
+T0 = 1_764_000_000.0
+HOST = labels_of(host="box")
+SPIKE_STEP = 61_803
+
+
+def records() -> Iterator[Record]:
+    """Two runs that begin at different times, a long one with a spike, one without steps, one without times, and one that resumed."""
+    for step in range(100):
+        yield Points("a", HOST, ("loss", "lr"), (float(step), 0.1), T0 + step, step)
+        yield Points("b", HOST, ("loss",), (2.0 * step,), T0 + 5000 + 2 * step, step)
+        yield Points("no steps", HOST, ("loss",), (1.0,), T0 + step, None)
+        yield Points("no times", HOST, ("loss",), (1.0,), None, step)
+    for step in range(80):
+        yield Points("resumed", HOST, ("loss",), (0.0,), T0 + step, step)
+    for step in range(50, 70):
+        yield Points("resumed", HOST, ("loss",), (1.0,), T0 + 200 + step, step, 1)
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    data_dir = tmp_path_factory.mktemp("curves")
+    writer = open_store(data_dir, write=True)
+    writer.append(records())
+    values = (234.5 if step == SPIKE_STEP else 1.0 for step in range(100_000))
+    writer.append(Points("long", HOST, ("loss",), (value,), T0 + step / 10, step) for step, value in enumerate(values))
+    while writer.compact(5.0):
+        pass
+    queries = Queries(open_store(data_dir, write=False), data_dir, data_dir)
+    with served(queries) as web:
+        yield web
+    queries.close()
+    writer.close()
+
+
+def test_runs_are_overlaid_on_their_steps(web: Web) -> None:
+    answer = web.ask("/api/v1/curves", run=["a", "b"], series="loss").json
+    assert [(curve["run"], curve["series"]) for curve in answer["curves"]] == [("a", "loss"), ("b", "loss")]
+    assert [curve["last"] for curve in answer["curves"]] == [[float(i) for i in range(100)], [2.0 * i for i in range(100)]]
+    assert answer["x"] == {"name": "step", "unit": "", "lo": 0.0, "hi": 99.0} and answer["left_out"] == []
+
+
+def test_relative_time_begins_with_each_run(web: Web) -> None:
+    answer = web.ask("/api/v1/curves", run=["a", "b"], series="loss", x="relative", from_=10, to=20).json
+    a, b = answer["curves"]
+    assert a["x"] == [float(s) for s in range(10, 21)] and b["x"] == [float(s) for s in range(10, 21, 2)]
+    assert (answer["x"]["unit"], answer["x"]["lo"], answer["x"]["hi"]) == ("s", 10.0, 20.0)
+
+
+def test_what_cannot_be_drawn_is_left_out_with_a_sentence(web: Web) -> None:
+    answer = web.ask("/api/v1/curves", run=["a", "no steps", "not there"], series=["loss", "acc", "x*"]).json
+    assert [curve["run"] for curve in answer["curves"]] == ["a"]
+    missing = {(row["run"], row["series"]): row["reason"] for row in answer["left_out"]}
+    assert missing.keys() == {
+        ("a", "acc"), ("a", "x*"), ("no steps", "acc"), ("no steps", "x*"), ("no steps", "loss"), ("not there", ""),
+    }  # fmt: skip
+    assert missing["no steps", "loss"] == "its points have no step; choose x=time or x=relative"
+    timed = web.ask("/api/v1/curves", run="no times", series="loss", x="time").json
+    assert not timed["curves"] and "no time" in timed["left_out"][0]["reason"]
+
+
+def test_steps_that_a_newer_attempt_wrote_again_are_flagged(web: Web) -> None:
+    (curve,) = web.ask("/api/v1/curves", run="resumed", series="loss").json["curves"]
+    flagged = [step for step, segment, old in zip(curve["step"], curve["segment"], curve["superseded"], strict=True) if old]
+    assert flagged == list(range(50, 70)) and curve["segment"] == [0] * 80 + [1] * 20
+
+
+@pytest.mark.parametrize("buckets", [1, 2, 7, 600, 20_000])
+@pytest.mark.parametrize("x", ["step", "relative", "time"])
+def test_a_one_step_spike_is_in_every_answer(web: Web, x: str, buckets: int) -> None:
+    (curve,) = web.ask("/api/v1/curves", run="long", series="loss", x=x, buckets=buckets).json["curves"]
+    assert max(curve["max"]) == 234.5 and len(curve["x"]) <= buckets and curve["points_total"] == 100_000
+
+
+def test_tags_are_the_union_of_what_the_runs_have(web: Web) -> None:
+    tags = web.ask("/api/v1/tags", run=["a", "b", "not there"]).json["tags"]
+    assert [(tag["name"], tag["points"], tag["runs"], tag["ranks"]) for tag in tags] == [("loss", 200, 2, 1), ("lr", 100, 1, 1)]
