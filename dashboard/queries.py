@@ -19,6 +19,8 @@ from collectors.records import Event, Offset, ProgressBar
 from collectors.service.control import ControlError, ask
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
 
+from .comparing.attempts import RunAttempts, requeued
+from .comparing.recorded import Comparing
 from .cost import Cost, CostMeter
 from .flame.ahead import Ahead
 from .machine import GpuUser, Machine, RunOfProcess, values_now
@@ -75,6 +77,7 @@ class RunDetail:
     run: RunView
     attempts: list[Event]
     processes: list[RankView]
+    same: RunAttempts | None = None  # other runs that are attempts of it, with it among them
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ class Queries:
         self.ahead = Ahead(self.stacks.minutes)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts = Abouts(data_dir)
+        self.comparing = Comparing(store, self.runs, self.check_run, str(self.log_dir))
 
     def close(self) -> None:
         """Ends what was begun for later questions."""
@@ -129,7 +133,7 @@ class Queries:
 
     def runs(self) -> list[RunView]:
         """All runs, the newest first, with what users say about them."""
-        views = self._runs.views()
+        views = requeued(self._runs.views())
         said = self._abouts.of([view.stored.name for view in views])
         return [replace(view, about=said[view.stored.name]) if view.stored.name in said else view for view in views]
 
@@ -140,7 +144,7 @@ class Queries:
         gpus = self._collector().get("gpu", {}).get("gpus", [])
         processes = [rank_view(process, gpus) for process in processes_of(self._runs.activity(stored, lifetimes))]
         view = replace(self._runs.view(stored, lifetimes), about=about_run(self.data_dir, name))
-        return RunDetail(view, attempts, processes)
+        return RunDetail(view, attempts, processes, self.comparing.attempts(name))
 
     def files(self, run: str) -> list[Offset]:
         """What was read of each file of a run. Raises NotFound."""

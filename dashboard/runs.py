@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from collectors.process.activity import EXIT, LIFETIMES, SEEN, RunActivity, StateName, seconds
+from collectors.process.identity import job_of
 from collectors.process.ranks import RanksSeen, ranks_of
 from collectors.process.states import state_of
 from collectors.records import Event
@@ -38,6 +39,8 @@ class RunView:
     cwd: str  # of run.json, else of the process; "" where unknown
     ended_s: float | None = None  # as its files or its end say; None while it lives, and where nothing says so
     about: About = NOTHING
+    job_id: str | None = None  # of its newest process, where a launcher gave one
+    restarts: int | None = None  # how often that job was started anew
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ class Runs:
         folders = [event.fields.get("cwd") for event in reversed(activity.seen)]
         cwd = next((folder for folder in [run.info.get("cwd"), *folders] if isinstance(folder, str) and folder), "")
         ends = () if state.state in ALIVE else [event.time_s for event in (*activity.ends, *activity.exits)]
-        return RunView(run, state.state, state.reason, state.pid, started_s, ranks, cwd, max(ends, default=None))
+        ended_s, (job_id, restarts) = max(ends, default=None), job_of([*activity.starts, *activity.seen])
+        return RunView(run, state.state, state.reason, state.pid, started_s, ranks, cwd, ended_s, job_id=job_id, restarts=restarts)
 
     def activity(self, run: Run, lifetimes: list[Event]) -> RunActivity:
         starts, ends, seen, exits = ([event for event in lifetimes if event.kind == kind] for kind in ("start", "end", SEEN, EXIT))

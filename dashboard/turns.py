@@ -32,6 +32,9 @@ KINDS = {
     "/api/v1/series": ROWS,
     "/api/v1/logs": ROWS,
     "/api/v1/events": ROWS,
+    "/api/v1/compare": ROWS,
+    "/api/v1/since_last": ROWS,
+    "/api/v1/search": ROWS,
 }
 CHANGE = "POST"  # is quick, and has a body
 BUSY = "the dashboard is busy with other questions; ask again in a moment"

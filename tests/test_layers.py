@@ -47,7 +47,14 @@ TOP = "__main__"  # puts the collectors together
 MOST_LINES, MOST_NOUNS = 400, 16
 READ_THE_STORE = {
     "collectors.analysis": {"collectors.analysis.history"},
-    "dashboard": {"dashboard.queries", "dashboard.runs", "dashboard.archive.zipped", "dashboard.commands.export"},
+    "dashboard": {
+        "dashboard.queries",
+        "dashboard.runs",
+        "dashboard.archive.zipped",
+        "dashboard.commands.export",
+        "dashboard.comparing.common_step",
+        "dashboard.comparing.recorded",
+    },
 }
 READ_OTHERS = {  # databases that other programs write, which happen to be of the same engine
     "collectors/logs/database.py",

@@ -12,6 +12,7 @@ from collectors.process.activity import StateName
 from collectors.records import Event, Offset
 
 from ..changes import Changes
+from ..comparing.attempts import RunAttempts
 from ..queries import Queries, RankView, RunDetail
 from ..runs import RunView
 from ..user_files.about import About
@@ -87,9 +88,17 @@ class RankRow(TypedDict):
     gpus_from: str
 
 
+class AttemptRun(TypedDict):
+    """A run that is an attempt of the same training; `rule` says why, "" for the first."""
+
+    run: str
+    rule: str
+
+
 class RunDetailRow(RunRow):
     attempts: list[EventRow]
     processes: list[RankRow]
+    attempt_runs: list[AttemptRun]  # by their start, this one among them; [] where it is the only one
 
 
 class FileRow(TypedDict):
@@ -228,7 +237,12 @@ def run_detail(detail: RunDetail) -> RunDetailRow:
         **run_row(detail.run),
         "attempts": [event_row(attempt) for attempt in detail.attempts],
         "processes": [rank_row(process) for process in detail.processes],
+        "attempt_runs": attempt_runs(detail.same),
     }
+
+
+def attempt_runs(found: RunAttempts | None) -> list[AttemptRun]:
+    return [{"run": run, "rule": rule} for run, rule in zip(found.runs, found.rules, strict=True)] if found else []
 
 
 def rank_row(view: RankView) -> RankRow:
