@@ -28,6 +28,7 @@ from .runs import Runs, RunView
 from .stacks import Stacks
 from .subscription import is_glob, matches
 from .user_files.about import Abouts, about_run
+from .user_files.forgotten import ForgottenRun, forgotten_runs
 from .user_files.settings import Settings, settings_of
 
 SILENT = (
@@ -146,6 +147,10 @@ class Queries:
         view = replace(self._runs.view(stored, lifetimes), about=about_run(self.data_dir, name))
         return RunDetail(view, attempts, processes, self.comparing.attempts(name))
 
+    def forgotten(self) -> list[ForgottenRun]:
+        """Runs that users have forgotten, whose files may still be there."""
+        return forgotten_runs(self.data_dir)
+
     def files(self, run: str) -> list[Offset]:
         """What was read of each file of a run. Raises NotFound."""
         self.check_run(run)
@@ -232,6 +237,9 @@ class Queries:
         if stored is None:
             raise NotFound(f"no run {run!r}; GET /api/v1/runs lists them")
         return stored
+
+    def has_run(self, run: str) -> bool:
+        return self._store.run(run) is not None
 
     # -- the machine ---------------------------------------------------------------------------------------------------
 

@@ -99,6 +99,19 @@ def test_points_without_a_time_stand_on_the_step_axis_only(store: Store) -> None
     assert store.last([LOSS])[LOSS] == (None, 3, 1.0)
 
 
+def test_a_forgotten_run_is_gone_with_its_offsets_and_others_stay(store: Store, opened: Open) -> None:
+    offset = Offset("a/metrics.jsonl", "a", 1, 2, 3, 4, 0, 0, "", {})
+    store.append(
+        [line(1, 0.5), line(1, 0.5, run="b"), offset, offset._replace(path="b/metrics.jsonl", run="b"), Event("a", "note", START_S)]
+    )
+    store.forget("a")
+    for reader in (store, opened(False)):
+        assert [run.name for run in reader.runs()] == ["b"] and [*reader.offsets()] == ["b/metrics.jsonl"]
+        assert reader.series("a") == [] and reader.events("a") == []
+    store.append([line(7, 0.25)])
+    assert [row.points for row in store.series("a")] == [1]
+
+
 def test_the_edges_of_a_range_belong_to_it(store: Store) -> None:
     store.append([line(step, float(step)) for step in range(10)])
     assert store.range([LOSS], 3, 6, "step")[LOSS].last.tolist() == [3, 4, 5, 6]

@@ -92,6 +92,10 @@ class LivesCollector:
         found = self._look() if time.monotonic() >= self._look_at_s or self._others_found_one() else []
         return [*found, *self._ended()]
 
+    def knows_a_process_of(self, run: str) -> bool:
+        """Whether one lives, or its end is not judged yet."""
+        return any(key[0] == run for keys in (self._known, self._gone, self._meanwhile) for key in list(keys))
+
     def exited(self, pid: int, start_ticks: int, code: int) -> None:
         """The exit status of one of the dashboard's own children; from any thread."""
         self._codes[pid, start_ticks] = code

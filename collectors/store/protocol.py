@@ -191,6 +191,9 @@ class Store(Protocol):
     def rehearse(self, records: Iterable[Record]) -> None:
         """Keep nothing, but raise what `append` would raise: to find the record of a batch that cannot be stored."""
 
+    def forget(self, run: str) -> None:
+        """Remove a run with all that was read of it, offsets included: its files, if they are still there, would be read again."""
+
     def compact(self, deadline_s: float) -> bool:
         """Pack fresh records into chunks for about `deadline_s` seconds; True where there is more to do."""
 

@@ -9,14 +9,14 @@ from starlette.routing import Match
 from ..changes import Changes
 from ..queries import NotFound, Queries
 from . import blame, documentation, errors, ingest, logs, machine, points, runs, settings, stacks
-from .across import compare
+from .across import compare, forgotten
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
 PREFIX = "/api/v1"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-NOUNS = (runs, points, logs, stacks, blame, machine, settings, compare)
-CHANGED = (runs, machine, settings, ingest)  # nouns with POST routes
+NOUNS = (runs, points, logs, stacks, blame, machine, settings, compare, forgotten)
+CHANGED = (runs, machine, settings, ingest, forgotten)  # nouns with POST routes
 
 
 def register(app: FastAPI, queries: Queries) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from collectors.analysis.stacks.traces import Range
 
@@ -19,6 +20,15 @@ MOST_CHARACTERS = 4096  # of a parameter
 MOST_NAMES = 400  # parameters `series` of a request
 MOST_ID = 2**31 - 1  # a rank, a pid
 MOST_CURSOR = 2**62
+
+
+class AnyName(PathConvertor):
+    """`{run:any}` in a path: also with slashes and line breaks."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("any", AnyName())
 
 _STEP = "inclusive: Unix seconds, or a step where axis=step"
 RunParameter = Annotated[str, Query(max_length=MOST_CHARACTERS, description="a run's name; GET /runs lists them")]

@@ -179,11 +179,11 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
-    @router.post("/runs/{run:path}/about", response_model=None, summary="Change some of what is said about a run")
+    @router.post("/runs/{run:any}/about", response_model=None, summary="Change some of what is said about a run")
     def about(run: RunInPath, given: AboutChange) -> Answer[AboutRow]:
         return Answer(about_row(changes.set_about(run, given.model_dump(exclude_unset=True))))
 
-    @router.post("/runs/{run:path}/files", response_model=None, summary="Read a file that was left because it looks like data")
+    @router.post("/runs/{run:any}/files", response_model=None, summary="Read a file that was left because it looks like data")
     def files(run: RunInPath, given: DataToRead) -> Answer[FileList]:
         changes.read_data(run, given.path)
         return Answer({"files": [file_row(offset) for offset in queries.files(run)]})

@@ -16,7 +16,7 @@ from ..runs import RunView
 from .attempts import RunAttempts, attempts_of
 from .common_step import CommonStep, at_common_step, by_name
 from .differences import SECTIONS, Difference, Section, differences, of_section
-from .pace import Pace, change_of, pace_of, steady_steps
+from .pace import Pace, change_of, others_cores, pace_of, steady_steps
 from .since_last import SinceLast, card_of, earlier, said, script_of, telling
 
 MOST_LOOKED_AT = 50  # earlier runs whose command is compared
@@ -145,7 +145,7 @@ class Comparing:
         for length_s in LAST_S:
             window = (run.last_time_s - length_s, run.last_time_s)
             if (pace := pace_of(steady_steps(steplog.read(history, window, around_s=0.0), window))) is not None:
-                return pace
+                return pace._replace(window=window, others_cores=others_cores(history, window))
             if run.first_time_s is not None and window[0] <= run.first_time_s:
                 break
         return None

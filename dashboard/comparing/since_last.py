@@ -16,7 +16,7 @@ from collectors.process.proc import PYTHON
 
 from ..runs import RunView
 from .differences import MISSING, Difference, Section, differences, shown
-from .pace import Change, Pace
+from .pace import CORES_TAKEN, Change, Pace
 
 NAMED = 4  # differences in the sentence
 MOST_VALUE = 40  # characters of a value in it
@@ -105,15 +105,22 @@ def said(
     what = PurePosixPath(script.split()[1] if script.startswith("-m ") else script).name
     steps = f"{_seconds(now.step_s)} a {unit}, before {_seconds(before.step_s)}"
     head = f"{100 * abs(change.ratio):.0f} % {word} than {name}, the last run of {what} on this {where}: {steps}"
-    return f"{head}. {_differs(differs)}"
+    return f"{head}. {_differs(differs, _taken(now, before))}"
 
 
-def _differs(rows: Sequence[Difference]) -> str:
-    if not rows:
+def _taken(now: Pace, before: Pace) -> list[str]:
+    """What other programs took of the machine, where that has changed."""
+    if now.others_cores is None or before.others_cores is None or abs(now.others_cores - before.others_cores) < CORES_TAKEN:
+        return []
+    return [f"cores of other programs {before.others_cores:.1f} → {now.others_cores:.1f}"]
+
+
+def _differs(rows: Sequence[Difference], taken: Sequence[str]) -> str:
+    named = [*taken, *(f"{row.key} {_value(row.values[0])} → {_value(row.values[1])}" for row in rows)]
+    if not named:
         return "Nothing that was recorded differs."
-    named = [f"{row.key} {_value(row.values[0])} → {_value(row.values[1])}" for row in rows[:NAMED]]
-    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
-    return f"Differs: {', '.join(named)}{more}."
+    more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    return f"Differs: {', '.join(named[:NAMED])}{more}."
 
 
 def _value(value: Any) -> str:
