@@ -24,7 +24,10 @@ from .comparing.recorded import Comparing
 from .cost import Cost, CostMeter
 from .flame.ahead import Ahead
 from .machine import GpuUser, Machine, RunOfProcess, values_now
+from .pages.page import Page
 from .runs import Runs, RunView
+from .searching.ranking import Typed
+from .searching.search import Found, Sources, search
 from .stacks import Stacks
 from .subscription import is_glob, matches
 from .user_files.about import Abouts, about_run
@@ -36,6 +39,7 @@ SILENT = (
     "samples of the machine and of stacks have a gap."
 )
 MAX_EVENTS = 20_000
+MOST_NOTES = 2000  # the newest, that are searched
 MAX_BUCKETS = 200_000  # of an answer: 150 bytes each
 MAX_SERIES = 200  # a request may name so many
 
@@ -167,6 +171,11 @@ class Queries:
         if run is not None:
             self.check_run(run)
         return self._store.events(run, lo, hi, most=MAX_EVENTS)
+
+    def search(self, text: str, pages: Sequence[Page], run: str | None, most: int) -> Found:
+        """Runs, series, pages and notes that match, the best first."""
+        notes = self._store.events(kinds=("note",), most=MOST_NOTES)
+        return search(Typed(text), Sources(pages, self.runs(), self._store.series, notes), run, most)
 
     # -- points --------------------------------------------------------------------------------------------------------
 

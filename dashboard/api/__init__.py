@@ -9,13 +9,13 @@ from starlette.routing import Match
 from ..changes import Changes
 from ..queries import NotFound, Queries
 from . import blame, documentation, errors, ingest, logs, machine, points, runs, settings, stacks
-from .across import compare, forgotten
+from .across import compare, forgotten, search
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
 PREFIX = "/api/v1"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-NOUNS = (runs, points, logs, stacks, blame, machine, settings, compare, forgotten)
+NOUNS = (runs, points, logs, stacks, blame, machine, settings, compare, forgotten, search)
 CHANGED = (runs, machine, settings, ingest, forgotten)  # nouns with POST routes
 
 
