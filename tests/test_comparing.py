@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from playwright.sync_api import Page
 
 from collectors.process.activity import StateName
 from collectors.process.ranks import RanksSeen
@@ -25,6 +27,7 @@ from dashboard.comparing.pace import change_of, pace_of
 from dashboard.comparing.since_last import script_of
 from dashboard.queries import Queries
 from dashboard.runs import RunView
+from tests.conftest import dashboard, wait_for
 from tests.serving import Web, served
 
 T0 = 1_764_000_000.0
@@ -316,3 +319,20 @@ def test_a_run_that_is_as_fast_as_the_last_one_says_nothing(web: Web) -> None:
     assert web.ask("/api/v1/since_last", run="fast").json["reason"] == "it is the first run of this script on this card"
     assert web.ask("/api/v1/since_last", run="untimed").json["reason"] == "nothing says which script it runs"
     assert web.ask("/api/v1/since_last", run="nobody").status == 404
+
+
+def test_the_live_page_says_it_where_nothing_is_wrong(tmp_path: Path, page: Page) -> None:
+    for name, step_s, begin_s in (("fast", 0.5, T0), ("slow", 0.59, T0 + 5000)):
+        folder = tmp_path / "logs" / name
+        folder.mkdir(parents=True)
+        info = {"command": "python train.py", "cwd": "/job", "started_s": begin_s, "host": "box", "config": {"batch": name}}
+        (folder / "run.json").write_text(json.dumps(info))
+        lines = [{"time_s": begin_s + step * step_s, "step": step, "train/loss": 1.0} for step in range(200)]
+        (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with dashboard(tmp_path / "logs") as running:
+        wait_for(lambda: [running.run(name).get("points") for name in ("fast", "slow")] == [200, 200])
+        page.goto(f"{running.address}/?run=slow")
+        page.wait_for_selector(".finding:has-text('slower')")
+        sentence = page.locator(".finding").inner_text()
+        page.goto("about:blank")
+    assert sentence.startswith("18 % slower than fast, the last run of train.py on this host: 590 ms a step, before 500 ms.")

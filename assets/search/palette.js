@@ -17,6 +17,8 @@ export class Palette {
     /** @type {Hit[]} */
     this.hits = [];
     this.at = 0;
+    this.shown = ""; // what the hits are of
+    this.goes = false; // Enter came before the hits
     this.input = el("input", {
       type: "text",
       role: "combobox",
@@ -52,17 +54,18 @@ export class Palette {
   }
 
   #ask() {
+    this.goes = false;
     this.find(this.input.value);
   }
 
   /** @param {import("../types/api").Answer<"search">} answer @param {string} q */
   #show({ results, left_out, note }, q) {
-    this.hits = results;
-    this.at = 0;
+    Object.assign(this, { hits: results, at: 0, shown: q });
     this.list.replaceChildren(...results.map((hit, i) => this.#row(hit, i)));
     const more = left_out ? `${count(left_out)} more: type more of it.` : results.length ? "" : `Nothing has “${q}” in it.`;
     setText(this.said, [more, note].filter(Boolean).join(" "));
     this.#mark();
+    if (this.goes && q === this.input.value) this.#go(0);
   }
 
   /** @param {Hit} hit @param {number} i */
@@ -95,7 +98,7 @@ export class Palette {
   #key(event) {
     const way = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (way) this.#move(this.at + way);
-    else if (event.key === "Enter") this.#go(this.at);
+    else if (event.key === "Enter") this.shown === this.input.value ? this.#go(this.at) : (this.goes = true);
     else return;
     event.preventDefault();
   }
