@@ -12,9 +12,10 @@ import orjson
 
 from ...records import Labels
 from ..protocol import Axis, Last, LivePoints, Series
-from . import schema, search
+from . import outcomes, schema, search
 from .columns import chunks, groups
 from .columns.chunks import TimeSpan
+from .columns.extremes import Extremes, extremes_of, wider
 from .columns.groups import NO_STEP, Group
 from .columns.head import Head, Packs
 from .search import SPAN, Found, Wanted
@@ -63,6 +64,19 @@ class FileReader:
             pairs = zip(part.ids.tolist(), part.values[:, -1].tolist(), strict=True)
             newest |= {series: Last(time_s, step, value) for series, value in pairs}
         return newest
+
+    def outcomes(
+        self, db: sqlite3.Connection, runs: Collection[str] | None, names: Collection[str] | None
+    ) -> list[outcomes.OutcomeRow]:
+        """By run and in order of appearance."""
+        with schema.transaction(db, "DEFERRED"):
+            rows = outcomes.read(db, runs, names)
+            fresh = self._unpacked(db, {row.id: row.packed_seq for row in rows})
+        gained: dict[int, tuple[Group, float, Extremes]] = {}
+        for part in groups.partition(fresh, {row.id for row in rows}):
+            of_part = zip(part.ids.tolist(), part.values[:, -1].tolist(), extremes_of(part), strict=True)
+            gained |= {series: (part, last, ends) for series, last, ends in of_part}
+        return [_outcome(row, *gained[row.id]) if row.id in gained else row for row in rows]
 
     def extents(self, db: sqlite3.Connection, ids: Collection[int], axis: Axis) -> dict[int, tuple[float, float]]:
         """From where to where each series that the file has reaches on the axis, by what is packed; from inf to -inf where nothing is."""
@@ -136,6 +150,11 @@ def joined(parts: Iterable[Series]) -> Series:
 
 def labels_from(text: str) -> Labels:
     return tuple((key, value) for key, value in orjson.loads(text))
+
+
+def _outcome(row: outcomes.OutcomeRow, part: Group, last: float, ends: Extremes) -> outcomes.OutcomeRow:
+    newest = chunks.number(part.time_s[-1]), chunks.whole(part.step[-1]), last
+    return outcomes.OutcomeRow._make([*row[:5], row.points + len(part.arrival), *newest, *wider(row.extremes, ends)])
 
 
 def _grown(series: Series, part: Group) -> Series:
