@@ -15,7 +15,10 @@ from collectors.service.control import ControlError, ask
 from .attaching import AttachedRun, AttachRefused, attach
 from .queries import BadRequest, Queries
 from .receiving.files import Received
+from .runs import ALIVE
+from .runs_table.directions import Direction
 from .user_files.about import About, save_about
+from .user_files.directions import save_direction
 from .user_files.events import add_event
 from .user_files.settings import Settings, save_settings
 from .user_files.yaml_file import OddFile
@@ -45,7 +48,13 @@ class Changes:
     def set_about(self, run: str, fields: Mapping[str, Any]) -> About:
         """Change only these fields of what is said about a run. Raises NotFound, BadRequest, Unwritable."""
         self._queries.check_run(run)
+        if fields.get("forgotten") and self._queries.run(run).run.state in ALIVE:
+            raise BadRequest(f"{run!r} is alive; a run can be forgotten once it is over")
         return self._saved(lambda: save_about(self._queries.data_dir, run, fields))
+
+    def set_direction(self, series: str, direction: str) -> dict[str, Direction]:
+        """Say whether less or more of a series is better; "" takes it back. Raises BadRequest, Unwritable."""
+        return self._saved(lambda: save_direction(self._queries.data_dir, series, direction))
 
     def add_event(self, run: str, fields: Mapping[str, Any]) -> Event:
         """Add an event to a run; the collector stores it soon. Raises NotFound, BadRequest, Unwritable."""
@@ -95,7 +104,9 @@ class Changes:
         self._check()
         try:
             with self._lock:
-                return save()
+                saved = save()
+            self._queries.table.stale()
+            return saved
         except (ValueError, OddFile) as error:
             raise BadRequest(str(error)) from error
 

@@ -23,9 +23,12 @@ from .cost import Cost, CostMeter
 from .flame.ahead import Ahead
 from .machine import GpuUser, Machine, RunOfProcess, values_now
 from .runs import Runs, RunView
+from .runs_table.directions import Direction
+from .runs_table.table import RunsTable, Source
 from .stacks import Stacks
 from .subscription import is_glob, matches
 from .user_files.about import Abouts, about_run
+from .user_files.directions import directions_of
 from .user_files.settings import Settings, settings_of
 
 SILENT = (
@@ -120,6 +123,8 @@ class Queries:
         self.ahead = Ahead(self.stacks.minutes)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts = Abouts(data_dir)
+        asked = Source(self.runs, store.outcomes, store.names, store.configs, self.directions, self._price)
+        self.table = RunsTable(asked)
 
     def close(self) -> None:
         """Ends what was begun for later questions."""
@@ -141,6 +146,25 @@ class Queries:
         processes = [rank_view(process, gpus) for process in processes_of(self._runs.activity(stored, lifetimes))]
         view = replace(self._runs.view(stored, lifetimes), about=about_run(self.data_dir, name))
         return RunDetail(view, attempts, processes)
+
+    def directions(self) -> dict[str, Direction]:
+        """Of series, where a user has said whether less or more is better."""
+        return directions_of(self.data_dir)
+
+    def sparklines(self, runs: Sequence[str], buckets: int) -> dict[str, tuple[str, Buckets]]:
+        """The loss of each of these runs that has one, over its steps: of several ranks, the first."""
+        losses = self.table.losses(runs)
+        found = self._store.outcomes(list(losses), set(losses.values()))
+        ids = {
+            run: number
+            for run, name, number in reversed([*zip(found.run, found.name, found.id.tolist(), strict=True)])
+            if losses[run] == name
+        }
+        ranges = self._store.range(list(ids.values()), None, None, "step", buckets)
+        return {run: (losses[run], ranges[ids[run]]) for run in losses if run in ids}
+
+    def _price(self) -> float:
+        return float(self.settings().values["price_per_gpu_hour"])
 
     def files(self, run: str) -> list[Offset]:
         """What was read of each file of a run. Raises NotFound."""

@@ -182,6 +182,8 @@ class MemoryStore:
             [series.labels for series in listed],
             np.array([series.id for series in listed], np.int64),
             np.array([series.points for series in listed], np.int64),
+            np.array([series.first_time_s for series in listed], float),
+            np.array([series.first_step for series in listed], float),
             np.array([last[series.id].time_s for series in listed], float),
             np.array([last[series.id].step for series in listed], float),
             np.array([last[series.id].value for series in listed], float),

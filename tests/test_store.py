@@ -368,6 +368,7 @@ def test_the_outcome_of_a_series_is_its_last_least_and_greatest_value_with_their
     assert (found.run, found.name, found.labels) == (["a"], ["train/loss"], [HOST])
     assert (found.id.tolist(), found.points.tolist()) == ([LOSS], [9])
     assert (found.least.tolist(), found.least_step.tolist(), found.most.tolist(), found.most_step.tolist()) == ([1], [2], [5], [4])
+    assert (found.first_time_s.tolist(), found.first_step.tolist()) == ([START_S], [0])
     assert math.isnan(found.last[0]) and (found.last_step.tolist(), found.last_time_s.tolist()) == ([3], [START_S + 3])
 
 

@@ -82,6 +82,8 @@ class Outcomes(NamedTuple):
     labels: list[Labels]
     id: NDArray[np.int64]
     points: NDArray[np.int64]
+    first_time_s: NDArray[np.float64]  # the earliest
+    first_step: NDArray[np.float64]  # the least
     last_time_s: NDArray[np.float64]
     last_step: NDArray[np.float64]
     last: NDArray[np.float64]

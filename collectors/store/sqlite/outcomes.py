@@ -16,7 +16,7 @@ from .columns.extremes import Extremes
 
 MOST_KEYS, MOST_TEXT, MOST_DEPTH = 1000, 500, 8  # of a configuration: entries, characters of one, tables inside tables
 
-_LISTED = """SELECT series.id, stream.run, series.name, stream.labels, packed_seq, points, newest_time_s, newest_step, newest_value,
+_LISTED = """SELECT series.id, stream.run, series.name, stream.labels, packed_seq, points, first_time_s, first_step, newest_time_s, newest_step, newest_value,
   least, least_step, most, most_step FROM stream JOIN series ON series.stream = stream.id"""
 _NAMES = "SELECT series.name, count(*) FROM stream JOIN series ON series.stream = stream.id"
 _IN = "IN (SELECT value FROM json_each(?))"
@@ -31,6 +31,8 @@ class OutcomeRow(NamedTuple):
     labels: str  # JSON
     packed_seq: int
     points: int
+    first_time_s: float | None
+    first_step: int | None
     last_time_s: float | None
     last_step: int | None
     last: float | None
@@ -41,7 +43,7 @@ class OutcomeRow(NamedTuple):
 
     @property
     def extremes(self) -> Extremes:
-        return Extremes(*self[9:])
+        return Extremes(*self[-4:])
 
 
 def read(db: sqlite3.Connection, runs: Collection[str] | None, names: Collection[str] | None) -> list[OutcomeRow]:

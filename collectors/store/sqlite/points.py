@@ -72,10 +72,13 @@ class FileReader:
         with schema.transaction(db, "DEFERRED"):
             rows = outcomes.read(db, runs, names)
             fresh = self._unpacked(db, {row.id: row.packed_seq for row in rows})
-        gained: dict[int, tuple[Group, float, Extremes]] = {}
+        if not fresh:
+            return rows
+        gained: dict[int, tuple[_Gained, float, Extremes]] = {}
         for part in groups.partition(fresh, {row.id for row in rows}):
+            alike = _Gained.of(part)
             of_part = zip(part.ids.tolist(), part.values[:, -1].tolist(), extremes_of(part), strict=True)
-            gained |= {series: (part, last, ends) for series, last, ends in of_part}
+            gained |= {series: (alike, last, ends) for series, last, ends in of_part}
         return [_outcome(row, *gained[row.id]) if row.id in gained else row for row in rows]
 
     def extents(self, db: sqlite3.Connection, ids: Collection[int], axis: Axis) -> dict[int, tuple[float, float]]:
@@ -152,9 +155,24 @@ def labels_from(text: str) -> Labels:
     return tuple((key, value) for key, value in orjson.loads(text))
 
 
-def _outcome(row: outcomes.OutcomeRow, part: Group, last: float, ends: Extremes) -> outcomes.OutcomeRow:
-    newest = chunks.number(part.time_s[-1]), chunks.whole(part.step[-1]), last
-    return outcomes.OutcomeRow._make([*row[:5], row.points + len(part.arrival), *newest, *wider(row.extremes, ends)])
+class _Gained(NamedTuple):
+    """What series that share their lines have in common of what is not packed yet."""
+
+    rows: int
+    span: TimeSpan
+    time_s: float | None
+    step: int | None
+
+    @classmethod
+    def of(cls, part: Group) -> _Gained:
+        span = TimeSpan.of(part.time_s, part.step)
+        return cls(len(part.arrival), span, chunks.number(part.time_s[-1]), chunks.whole(part.step[-1]))
+
+
+def _outcome(row: outcomes.OutcomeRow, gained: _Gained, last: float, ends: Extremes) -> outcomes.OutcomeRow:
+    rows, span, *newest = gained
+    first = _least(row.first_time_s, span.first_time_s), _least(row.first_step, span.first_step)
+    return outcomes.OutcomeRow._make([*row[:5], row.points + rows, *first, *newest, last, *wider(row.extremes, ends)])
 
 
 def _grown(series: Series, part: Group) -> Series:

@@ -1,0 +1,290 @@
+"""The table of runs: rows of any columns, filtered, sorted and grouped, as JSON or CSV; and small pictures of their losses."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import BaseModel, ConfigDict, StrictStr
+from typing_extensions import TypedDict
+
+from ..changes import Changes
+from ..queries import BadRequest, Queries
+from ..runs_table.columns import COLUMNS, FIXED, SHOWN, Column, Value
+from ..runs_table.directions import Direction
+from ..runs_table.filter_language import Mistake
+from ..runs_table.grouping import GroupRow
+from ..runs_table.row import Row
+from ..runs_table.table import Found, Question
+from .answer import Answer, Gaps, number
+from .answer import Column as NumberColumn
+from .parameters import MOST_CHARACTERS
+
+MOST_ROWS, MOST_COLUMNS, MOST_OPEN, MOST_SPARKS = 1000, 100, 200, 100
+UNSAFE = ("=", "+", "-", "@", "\t", "\r")  # text that begins so is a formula to a spreadsheet
+
+ColumnKey = Annotated[str, Query(max_length=MOST_CHARACTERS, description="key of a column: GET /columns")]
+Names = Annotated[list[Annotated[str, Query(max_length=MOST_CHARACTERS)]] | None, Query(max_length=MOST_OPEN)]
+
+
+class ColumnRow(TypedDict):
+    """`direction` says which values are better, where that is known."""
+
+    key: str
+    title: str
+    kind: str
+    unit: str
+    width: int
+    shown: bool
+    help: str
+    direction: Direction | None
+
+
+class ColumnList(TypedDict):
+    """`configured` and `series` are the names of columns by choice: `config.<key>`, and `last.`, `best.`, `least.`, `most.<series>`."""
+
+    columns: list[ColumnRow]
+    configured: list[str]
+    series: list[str]
+
+
+class TableRow(TypedDict):
+    """A run, or, where `group` is not null, a group of runs. `cells` has a value a column; of a group `{best, mean, least, most, same}`."""
+
+    run: str
+    name: str
+    state: str
+    reason: str
+    archived: bool
+    forgotten: bool
+    progress: Any  # 0 to 1, or null
+    best_of: str  # the series of the best value
+    group: str | None
+    runs: int
+    opened: bool
+    cells: dict[str, Any]
+
+
+class TableAnswer(TypedDict):
+    """`total` are the rows in all, `found` the runs that the filter and the chip keep, `known` all runs."""
+
+    rows: list[TableRow]
+    total: int
+    found: int
+    known: int
+    counts: dict[str, int]
+    notes: list[str]
+    columns: list[ColumnRow]
+
+
+class Spark(TypedDict):
+    run: str
+    series: str
+    step: NumberColumn
+    mean: Gaps
+    min: Gaps
+    max: Gaps
+    non_finite: int
+
+
+class SparkList(TypedDict):
+    sparks: list[Spark]
+
+
+class DirectionList(TypedDict):
+    directions: dict[str, Direction]
+
+
+class DirectionChange(BaseModel):
+    """`direction` is `down`, `up`, or "" to take the choice back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    series: StrictStr
+    direction: StrictStr
+
+
+def filter_of(
+    q: Annotated[str, Query(max_length=MOST_CHARACTERS, description="the filter: docs/runs.md")] = "",
+    state: Literal["", "running", "finished", "stalled", "crashed"] = "",
+    sort: ColumnKey = "",
+    desc: bool = False,
+    archived: Annotated[bool, Query(description="archived runs, too")] = False,
+    forgotten: Annotated[bool, Query(description="forgotten runs, too")] = False,
+) -> Question:
+    return Question(q, state, sort, desc, archived, forgotten)
+
+
+def question_of(
+    asked: Annotated[Question, Depends(filter_of)],
+    group: ColumnKey = "",
+    opened: Annotated[Names, Query(alias="open", description="values of the groups whose runs are listed, too")] = None,
+    columns: Annotated[str, Query(max_length=4 * MOST_CHARACTERS, description="keys, separated by line breaks or commas")] = "",
+) -> Question:
+    """Raises BadRequest."""
+    keys = tuple(dict.fromkeys(key for key in columns.split("\n" if "\n" in columns else ",") if key)) or SHOWN
+    if len(keys) > MOST_COLUMNS:
+        raise BadRequest(f"{len(keys)} columns; an answer has at most {MOST_COLUMNS}")
+    return replace(asked, group=group, opened=frozenset(opened or ()), columns=keys)
+
+
+Filtered = Annotated[Question, Depends(filter_of)]
+Asked = Annotated[Question, Depends(question_of)]
+FirstRow = Annotated[int, Query(ge=0, le=10**7)]
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS)]
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    @router.get("/table", response_model=None, summary="The table of runs: any columns, filtered, sorted, grouped; as JSON or CSV")
+    def table(
+        asked: Asked, offset: FirstRow = 0, limit: Limit = 100, format: Literal["json", "csv"] = "json"
+    ) -> Answer[TableAnswer]:
+        found = find(queries, asked)
+        return csv_answer(found) if format == "csv" else Answer(table_answer(queries, found, asked, offset, limit))  # type: ignore[return-value]
+
+    @router.get("/columns", response_model=None, summary="The columns that the table may have")
+    def columns() -> Answer[ColumnList]:
+        names = queries.table.names()
+        return Answer(
+            {"columns": [column_row(one) for one in COLUMNS], "configured": list(names.configured), "series": list(names.series)}
+        )
+
+    @router.get("/sparklines", response_model=None, summary="The loss of each of some runs over its steps, in few buckets")
+    def sparklines(run: Names = None, buckets: Annotated[int, Query(ge=2, le=200)] = 48) -> Answer[SparkList]:
+        if len(run or ()) > MOST_SPARKS:
+            raise BadRequest(f"{len(run or ())} runs; an answer has at most {MOST_SPARKS}")
+        return Answer({"sparks": spark_rows(queries, run or [], buckets)})
+
+    @router.get("/directions", response_model=None, summary="Which values are better, where a user has said so")
+    def directions() -> Answer[DirectionList]:
+        return Answer({"directions": queries.directions()})
+
+
+def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
+    @router.post("/directions", response_model=None, summary="Say whether less or more of a series is better")
+    def change_direction(given: DirectionChange) -> Answer[DirectionList]:
+        return Answer({"directions": changes.set_direction(given.series, given.direction)})
+
+
+def find(queries: Queries, asked: Question) -> Found:
+    """Raises BadRequest."""
+    for what, key in (("sort", asked.sort), ("group", asked.group)):
+        if key and queries.table.column(key) is None:
+            raise BadRequest(f"{what}: there is no column {key[:80]!r}; GET /api/v1/columns lists them")
+    try:
+        return queries.table.ask(asked)
+    except Mistake as mistake:
+        raise BadRequest(str(mistake)) from mistake
+
+
+def table_answer(queries: Queries, found: Found, asked: Question, offset: int, limit: int) -> TableAnswer:
+    shown = found.lines[offset : offset + limit]
+    rows = [_group_row(line, found, asked) if isinstance(line, GroupRow) else _run_row(line, found) for line in shown]
+    return {
+        "rows": rows,
+        "total": len(found.lines),
+        "found": len(found.rows),
+        "known": found.known,
+        "counts": found.counts,
+        "notes": found.notes,
+        "columns": [column_row(column) for column in found.columns.values()],
+    }
+
+
+def _run_row(row: Row, found: Found) -> TableRow:
+    view = row.facts.view
+    return {
+        "run": row.name,
+        "name": view.about.name,
+        "state": view.state,
+        "reason": view.state_reason,
+        "archived": view.about.archived,
+        "forgotten": view.about.forgotten,
+        "progress": row.cell(FIXED["progress"]),
+        "best_of": str(row.cell(FIXED["judged"]) or ""),
+        "group": None,
+        "runs": 1,
+        "opened": False,
+        "cells": {key: _sent(row.cell(column)) for key, column in found.columns.items()},
+    }
+
+
+def _group_row(line: GroupRow, found: Found, asked: Question) -> TableRow:
+    cells = {
+        key: {name: _sent(value) for name, value in line.cell(column)._asdict().items()} for key, column in found.columns.items()
+    }
+    return {
+        "run": "",
+        "name": line.value,
+        "state": "",
+        "reason": "",
+        "archived": False,
+        "forgotten": False,
+        "progress": None,
+        "best_of": "",
+        "group": line.value,
+        "runs": len(line.rows),
+        "opened": line.value in asked.opened,
+        "cells": cells,
+    }
+
+
+def column_row(column: Column) -> ColumnRow:
+    return {
+        "key": column.key,
+        "title": column.title,
+        "kind": column.kind,
+        "unit": column.unit,
+        "width": column.width,
+        "shown": column.shown,
+        "help": column.help,
+        "direction": column.direction,
+    }
+
+
+def _sent(value: Value) -> Any:
+    if isinstance(value, float):
+        return number(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def csv_answer(found: Found) -> Response:
+    """All rows without groups; the first column is the run's own name. Times are Unix seconds."""
+    text = io.StringIO()
+    lines = csv.writer(text)
+    columns = [column for column in found.columns.values() if column.kind != "curve"]
+    lines.writerow(["run", *(column.key for column in columns)])
+    lines.writerows([_csv_text(row.name), *(_csv_cell(row.cell(column)) for column in columns)] for row in found.rows)
+    headers = {"Content-Disposition": 'attachment; filename="runs.csv"'}
+    return Response(text.getvalue().encode("utf-8", "replace"), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _csv_cell(value: Value) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, bool | int | float):
+        return value
+    return _csv_text("; ".join(value) if isinstance(value, tuple) else value)
+
+
+def _csv_text(text: str) -> str:
+    return f"'{text}" if text.startswith(UNSAFE) else text
+
+
+def spark_rows(queries: Queries, runs: Sequence[str], buckets: int) -> list[Spark]:
+    return [
+        {
+            "run": run,
+            "series": series,
+            "step": curve.t,
+            "mean": curve.mean,
+            "min": curve.min,
+            "max": curve.max,
+            "non_finite": int(curve.non_finite.sum()),
+        }
+        for run, (series, curve) in queries.sparklines(runs, buckets).items()
+    ]
