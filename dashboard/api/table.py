@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from ..changes import Changes
 from ..queries import BadRequest, Queries
 from ..runs_table.columns import COLUMNS, FIXED, SHOWN, Column, Value
-from ..runs_table.directions import Direction
+from ..runs_table.directions import Direction, direction_of
 from ..runs_table.filter_language import Mistake
 from ..runs_table.grouping import GroupRow
 from ..runs_table.row import Row
@@ -44,12 +44,17 @@ class ColumnRow(TypedDict):
     direction: Direction | None
 
 
+class SeriesName(TypedDict):
+    name: str
+    direction: Direction | None
+
+
 class ColumnList(TypedDict):
     """`configured` and `series` are the names of columns by choice: `config.<key>`, and `last.`, `best.`, `least.`, `most.<series>`."""
 
     columns: list[ColumnRow]
     configured: list[str]
-    series: list[str]
+    series: list[SeriesName]
 
 
 class TableRow(TypedDict):
@@ -148,10 +153,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
     @router.get("/columns", response_model=None, summary="The columns that the table may have")
     def columns() -> Answer[ColumnList]:
-        names = queries.table.names()
-        return Answer(
-            {"columns": [column_row(one) for one in COLUMNS], "configured": list(names.configured), "series": list(names.series)}
-        )
+        names, chosen = queries.table.names(), queries.directions()
+        series: list[SeriesName] = [{"name": name, "direction": direction_of(name, chosen)} for name in names.series]
+        return Answer({"columns": [column_row(one) for one in COLUMNS], "configured": list(names.configured), "series": series})
 
     @router.get("/sparklines", response_model=None, summary="The loss of each of some runs over its steps, in few buckets")
     def sparklines(run: Names = None, buckets: Annotated[int, Query(ge=2, le=200)] = 48) -> Answer[SparkList]:

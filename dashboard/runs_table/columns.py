@@ -46,6 +46,9 @@ class Column(NamedTuple):
 
 def column_of(key: str, setting: Setting) -> Column | None:
     """None where no column can have this key."""
+    if key == "best":
+        first = next(iter(setting.roles.judged), "")
+        return FIXED[key]._replace(direction=direction_of(first, setting.directions))
     if key in FIXED:
         return FIXED[key]
     kind, _, name = key.partition(".")
@@ -185,7 +188,7 @@ PICKS: dict[str, Callable[[Outcome], float | None]] = {
 _LAST = PICKS["last"]
 
 COLUMNS = (
-    Column("name", "Run", "text", 232, lambda facts, _: facts.view.about.name or facts.name, shown=True),
+    Column("name", "Run", "text", 208, lambda facts, _: facts.view.about.name or facts.name, shown=True),
     Column("state", "State", "state", 96, lambda facts, _: facts.view.state, shown=True),
     Column("curve", "Loss", "curve", 104, lambda facts, setting: first_of(setting.roles.loss, facts.outcomes), shown=True, help="The whole curve, as long as the run got"),
     Column("loss", "Last loss", "number", 88, _by_role("loss", _LAST), shown=True, help="The last value of the training loss", direction="down"),
@@ -207,7 +210,7 @@ COLUMNS = (
     Column("started", "Started", "time", 104, lambda facts, _: facts.view.started_s, "Unix s", shown=True),
     Column("ended", "Ended", "time", 104, lambda facts, _: facts.view.ended_s, "Unix s"),
     Column("updated", "Last line", "time", 104, lambda facts, _: facts.view.stored.last_time_s, "Unix s"),
-    Column("tags", "Tags", "tags", 128, lambda facts, _: facts.view.about.tags or None, shown=True),
+    Column("tags", "Tags", "tags", 104, lambda facts, _: facts.view.about.tags or None, shown=True),
     Column("note", "Note", "text", 160, lambda facts, _: facts.view.about.note or None),
     Column("commit", "Commit", "text", 80, _commit, shown=True, help="* with changes beside it"),
     Column("branch", "Branch", "text", 96, _info("git_branch")),

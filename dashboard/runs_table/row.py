@@ -48,6 +48,8 @@ def text_of(value: Value) -> str:
         return str(value).lower()
     if isinstance(value, float) and math.isfinite(value) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if value != value else "∞" if value > 0 else "-∞"
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 

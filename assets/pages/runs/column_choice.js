@@ -1,10 +1,12 @@
 /** Which columns are shown: a dialog with all that there may be, sets of them, and the choice, which this browser remembers. */
 
 import { get, sentenceOf } from "../../lib/api.js";
+import { change } from "../../lib/change.js";
 import { dialogOf, el, setText } from "../../lib/dom.js";
 import { counted } from "../../lib/format.js";
 
-/** @typedef {{key: string, title: string, help: string}} Choice */
+/** @typedef {"down" | "up" | null} Direction */
+/** @typedef {{key: string, title: string, help: string, series?: string}} Choice `series`: whose direction can be changed */
 
 const CHOSEN = "runs.columns"; // keys of localStorage
 const SETS = "runs.column_sets";
@@ -31,6 +33,8 @@ export class ColumnChoice {
     this.all = [];
     /** @type {string[]} */
     this.usual = [];
+    /** @type {Map<string, Direction>} */
+    this.directions = new Map();
     this.search = el("input", { type: "text", class: "input", placeholder: "Search columns, config keys, series", "aria-label": "Search", oninput: () => this.#draw() });
     this.list = el("div", { class: "rows choices" });
     this.said = el("p", { class: "dim", role: "status" });
@@ -50,8 +54,11 @@ export class ColumnChoice {
     try {
       const { columns, configured, series } = await get("columns");
       this.usual = columns.filter(({ shown }) => shown).map(({ key }) => key);
-      const chosen = (/** @type {string} */ kind, /** @type {string[]} */ names) => names.map((name) => ({ key: `${kind}.${name}`, title: `${kind}: ${name}`, help: "" }));
-      this.all = [...columns, ...chosen("config", configured), ...["last", "best", "least", "most"].flatMap((kind) => chosen(kind, series))];
+      this.directions = new Map(series.map(({ name, direction }) => [name, direction]));
+      const chosen = (/** @type {string} */ kind, /** @type {string} */ name) => ({ key: `${kind}.${name}`, title: `${kind}: ${name}`, help: "" });
+      const best = series.map(({ name }) => ({ ...chosen("best", name), series: name }));
+      const others = ["last", "least", "most"].flatMap((kind) => series.map(({ name }) => chosen(kind, name)));
+      this.all = [...columns, ...configured.map((name) => chosen("config", name)), ...best, ...others];
       this.#draw();
     } catch (error) {
       setText(this.said, sentenceOf(error));
@@ -65,9 +72,10 @@ export class ColumnChoice {
     const found = this.all.filter(({ key, title }) => words.every((/** @type {string} */ word) => `${key} ${title}`.toLowerCase().includes(word)));
     found.sort((a, b) => (place.get(a.key) ?? Infinity) - (place.get(b.key) ?? Infinity) || 0);
     this.list.replaceChildren(
-      ...found.slice(0, MOST_LISTED).map(({ key, title, help }) => {
+      ...found.slice(0, MOST_LISTED).map(({ key, title, help, series }) => {
         const box = el("input", { type: "checkbox", checked: place.has(key), disabled: key === "name", onchange: () => this.#toggle(key, box.checked) });
-        return el("label", { title: help }, box, el("span", {}, title));
+        const label = el("label", { title: help }, box, el("span", {}, title));
+        return series === undefined ? label : el("div", { class: "with-direction" }, label, this.#direction(series));
       }),
     );
     setText(this.said, found.length > MOST_LISTED ? `The first ${MOST_LISTED} of ${counted(found.length, "column")}; search for others.` : counted(found.length, "column"));
@@ -75,6 +83,32 @@ export class ColumnChoice {
       ...Object.entries({ ...BUILT_IN, ...this.sets }).map(([name, keys]) => el("button", { class: "btn", type: "button", onclick: () => this.#choose(keys) }, name)),
       ...Object.keys(this.sets).map((name) => el("button", { class: "plain dim", type: "button", onclick: () => this.#remove(name) }, `Delete ${name}`)),
     );
+  }
+
+  /** A button that says which values of a series are better, and turns it round. @param {string} series */
+  #direction(series) {
+    const known = this.directions.get(series) ?? null;
+    const word = { down: "↓ less is better", up: "↑ more is better" }[known ?? "down"];
+    const next = known === "down" ? "up" : "down";
+    return el("button", { class: "plain dim", type: "button", onclick: () => this.#turn(series, next) }, known === null ? "which is better?" : word);
+  }
+
+  /** @param {string} series @param {"down" | "up"} direction */
+  async #turn(series, direction) {
+    try {
+      await change("directions", { series, direction });
+      this.directions.set(series, direction);
+      this.#draw();
+      this.done(this.keys);
+    } catch (error) {
+      setText(this.said, sentenceOf(error));
+    }
+  }
+
+  /** The grid's columns were moved. @param {string[]} keys */
+  moved(keys) {
+    this.keys = keys;
+    keep(CHOSEN, keys);
   }
 
   /** @param {string} key @param {boolean} on */

@@ -7,6 +7,10 @@ import { Sparks } from "./sparks.js";
 
 const ID = "runs-grid";
 const NAME = "name";
+const WIDTHS = "runs.widths"; // key of localStorage
+const PHONE_PX = 640;
+const PHONE_NAME_PX = 148;
+const TOUCH_PX = 44;
 
 /**
  * @typedef {Object} Does
@@ -16,6 +20,7 @@ const NAME = "name";
  * @property {(run: string) => void} tick
  * @property {(group: string) => void} unfold
  * @property {() => string[]} ticked
+ * @property {(keys: string[]) => void} moved columns
  */
 
 export class Grid {
@@ -43,6 +48,15 @@ export class Grid {
   /** @param {any} api */
   #take(api) {
     this.api = api;
+    if (innerWidth < PHONE_PX) api.setGridOption("rowHeight", TOUCH_PX);
+    api.addEventListener("columnMoved", (/** @type {any} */ { finished, source }) => {
+      if (finished && source === "uiColumnMoved") this.does.moved(this.#columns().filter((key) => key !== "tick"));
+    });
+    api.addEventListener("columnResized", (/** @type {any} */ { finished, source, column }) => {
+      if (finished && column && source === "uiColumnResized") keepWidth(column.getColId(), column.getActualWidth());
+    });
+    api.addEventListener("newColumnsLoaded", () => this.#widen());
+    this.#widen();
     api.addEventListener("cellClicked", (/** @type {any} */ event) => this.#clicked(event));
     api.setGridOption("datasource", {
       getRows: (/** @type {any} */ asked) =>
@@ -51,6 +65,19 @@ export class Grid {
           () => asked.failCallback(),
         ),
     });
+  }
+
+  /** @returns {string[]} */
+  #columns() {
+    return this.api.getAllGridColumns().map((/** @type {any} */ column) => column.getColId());
+  }
+
+  /** The widths that a user gave the columns. */
+  #widen() {
+    /** @type {Record<string, number>} */
+    const widths = { ...(innerWidth < PHONE_PX ? { name: PHONE_NAME_PX } : {}), ...keptWidths() };
+    const state = this.#columns().flatMap((colId) => (colId in widths ? [{ colId, width: widths[colId] }] : []));
+    if (state.length) this.api.applyColumnState({ state });
   }
 
   /** @param {any} event */
@@ -118,5 +145,24 @@ export class Grid {
 
 /** A row with an identity: a run and a group may be called the same. @param {TableRow} row */
 const identified = (row) => ({ ...row, id: row.group === null ? `run ${row.run}` : `group ${row.group}` });
+
+/** @returns {Record<string, number>} in pixels, by the column's key */
+function keptWidths() {
+  try {
+    const kept = Object.entries(JSON.parse(localStorage.getItem(WIDTHS) ?? "{}"));
+    return Object.fromEntries(kept.filter(([, width]) => Number.isFinite(width)).map(([key, width]) => [key, Number(width)]));
+  } catch {
+    return {};
+  }
+}
+
+/** @param {string} key @param {number} width */
+function keepWidth(key, width) {
+  try {
+    localStorage.setItem(WIDTHS, JSON.stringify({ ...keptWidths(), [key]: width }));
+  } catch {
+    // a browser that keeps nothing: the width holds until the page is left
+  }
+}
 
 const nextFrame = () => new Promise((done) => setTimeout(done, 16));

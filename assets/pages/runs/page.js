@@ -46,6 +46,7 @@ export default class RunsPage extends Session {
       tick: (run) => this.toggle(run),
       unfold: (group) => this.unfold(group),
       ticked: () => this.ticked,
+      moved: (keys) => this.columns.moved(keys),
     });
     this.panel = new Panel(() => this.refresh(true));
     registerCells(this.grid);

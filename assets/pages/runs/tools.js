@@ -1,5 +1,6 @@
 /** The line above the grid: filter, chips by state, grouping, what is hidden, the ticked runs, columns and CSV. */
 
+import { get, sentenceOf } from "../../lib/api.js";
 import { copyButton, el, hang, setClass, setText } from "../../lib/dom.js";
 import { snippet } from "../live/snippet.js";
 import { count, counted } from "../../lib/format.js";
@@ -22,6 +23,7 @@ const GROUPS = [
   ["gpu", "by GPU"],
   ["torch", "by PyTorch"],
 ];
+const MOST_GROUPS = 200; // keys that are offered
 const WAIT_MS = 120; // after the last key, before the filter is asked
 const MOST_DRAWN = 8; // runs that can be compared in colours of their own
 
@@ -49,7 +51,7 @@ export class Tools {
       const chip = el("button", { class: "state-chip", type: "button", "aria-pressed": "false", onclick: () => change({ chip: state }) }, word, number);
       return { state, chip, number };
     });
-    this.group = el("select", { class: "chip", "aria-label": "Group", onchange: () => change({ group: this.group.value, opened: [] }) });
+    this.group = el("select", { class: "chip", "aria-label": "Group", onchange: () => change({ group: this.group.value, opened: [] }), onfocus: () => this.#learnGroups() });
     this.hidden = el("div", { popover: "auto", class: "hidden-runs" });
     this.archived = checkbox("Show archived", (on) => change({ archived: on }));
     this.forgotten = checkbox("Show forgotten", (on) => change({ forgotten: on }));
@@ -60,6 +62,8 @@ export class Tools {
     this.untick = el("button", { class: "btn", type: "button", hidden: true, title: "Untick all", onclick: untick }, this.number, "ticked ×");
     this.csv = el("a", { class: "btn", download: "runs.csv" }, "CSV");
     this.said = el("p", { class: "runs-said", role: "status", hidden: true });
+    /** @type {string[][] | undefined} */
+    this.further = undefined;
     this.none = el("div", { class: "empty", hidden: true });
     this.log_dir = "logs"; // until the server says it
     this.element = el(
@@ -113,14 +117,22 @@ export class Tools {
 
   /** @param {string} group */
   #drawGroups(group) {
-    const known = GROUPS.some(([key]) => key === group) ? GROUPS : [...GROUPS, [group, `by ${group.replace(/^config\./, "")}`]];
-    const keys = [...known, ...(this.further ?? [])];
+    const keys = [...GROUPS, ...(this.further ?? [])];
+    if (!keys.some(([key]) => key === group)) keys.push([group, `by ${group.replace(/^config\./, "")}`]);
     this.group.replaceChildren(...keys.map(([key, word]) => el("option", { value: key, selected: key === group }, word)));
   }
 
-  /** Keys of configurations that runs may be grouped by. @param {string[]} configured */
-  groupable(configured) {
-    this.further = configured.slice(0, 200).map((key) => [`config.${key}`, `by ${key}`]);
+  /** Runs may be grouped by keys of their configurations, too. */
+  async #learnGroups() {
+    if (this.further) return;
+    this.further = [];
+    try {
+      const { configured } = await get("columns");
+      this.further = configured.slice(0, MOST_GROUPS).map((key) => [`config.${key}`, `by ${key}`]);
+      this.#drawGroups(this.group.value);
+    } catch (error) {
+      this.mistake(sentenceOf(error));
+    }
   }
 
   /** @param {import("../../types/api").Answer<"table">} answer */
