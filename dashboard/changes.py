@@ -16,9 +16,8 @@ from .attaching import AttachedRun, AttachRefused, attach
 from .queries import BadRequest, Queries
 from .receiving.files import Received
 from .runs import ALIVE
-from .runs_table.directions import Direction
 from .user_files.about import About, save_about
-from .user_files.directions import save_direction
+from .user_files.directions import Direction, save_direction
 from .user_files.events import add_event
 from .user_files.settings import Settings, save_settings
 from .user_files.yaml_file import OddFile

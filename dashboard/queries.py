@@ -23,12 +23,11 @@ from .cost import Cost, CostMeter
 from .flame.ahead import Ahead
 from .machine import GpuUser, Machine, RunOfProcess, values_now
 from .runs import Runs, RunView
-from .runs_table.directions import Direction
-from .runs_table.table import RunsTable, Source
+from .runs_table.table import RunsSource, RunsTable
 from .stacks import Stacks
 from .subscription import is_glob, matches
 from .user_files.about import Abouts, about_run
-from .user_files.directions import directions_of
+from .user_files.directions import Direction, directions_of
 from .user_files.settings import Settings, settings_of
 
 SILENT = (
@@ -123,7 +122,7 @@ class Queries:
         self.ahead = Ahead(self.stacks.minutes)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts = Abouts(data_dir)
-        asked = Source(self.runs, store.outcomes, store.names, store.configs, self.directions, self._price)
+        asked = RunsSource(self.runs, store.outcomes, store.names, store.configs, self.directions, self._price)
         self.table = RunsTable(asked)
 
     def close(self) -> None:

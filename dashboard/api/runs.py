@@ -17,7 +17,7 @@ from ..runs import RunView
 from ..user_files.about import About
 from .answer import Answer
 from .parameters import MOST_CHARACTERS, OpenRange, OptionalRun, RunInPath, RunParameter
-from .table import Filtered, FirstRow, find
+from .table.asking import Filtered, FirstRow, find
 
 
 class AboutRow(TypedDict):

@@ -12,7 +12,7 @@ from dash import Dash, Input, Output, dcc, html, no_update
 
 from ..queries import NotFound, Queries
 from ..runs import ALIVE, RunView
-from ..runs_table.columns import SHOWN, Column
+from ..runs_table.columns import SHOWN, TableColumn
 from .page import Page
 
 GRID, COLUMNS, TICKED, FOCUSED, PANEL = "runs-grid", "columns", "ticked", "focused", "about"
@@ -84,7 +84,7 @@ def tick_column() -> dict[str, Any]:
     return {"colId": "tick", "headerName": "", "width": 40, **fixed, "cellRendererParams": {"kind": "tick"}}
 
 
-def definition(column: Column) -> dict[str, Any]:
+def definition(column: TableColumn) -> dict[str, Any]:
     """Of AG Grid. A cell has no field: its renderer looks it up by the column's key, which may hold any character."""
     found: dict[str, Any] = {
         "colId": column.key,

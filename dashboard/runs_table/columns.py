@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
-from .directions import Direction, direction_of
+from ..user_files.directions import Direction
+from .directions import direction_of
 from .facts import Facts, Outcome
-from .roles import Roles, first_of
+from .roles import SeriesRoles, first_of
 
-Value: TypeAlias = bool | float | str | tuple[str, ...] | None
+Cell: TypeAlias = bool | float | str | tuple[str, ...] | None
 Kind: TypeAlias = Literal["text", "number", "count", "duration", "time", "bytes", "share", "state", "tags", "curve"]
 
 CHOSEN = ("config.", "last.", "best.", "least.", "most.")  # what a key of a column by choice begins with
@@ -20,17 +21,17 @@ SCALES = {"gb": 1e9, "gib": 2.0**30, "mb": 1e6, "mib": 2.0**20, "kb": 1e3, "kib"
 
 
 @dataclass(frozen=True)
-class Setting:
+class TableSetting:
     """What columns depend on, beside the run: the names of series by their role, and the directions that a user chose."""
 
-    roles: Roles = field(default_factory=Roles)
+    roles: SeriesRoles = field(default_factory=SeriesRoles)
     directions: Mapping[str, Direction] = field(default_factory=dict)
 
 
-Make: TypeAlias = Callable[[Facts, Setting], Value]
+Make: TypeAlias = Callable[[Facts, TableSetting], Cell]
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """`width` is in pixels; `direction` says which values are better, where that is known for all runs."""
 
     key: str
@@ -44,7 +45,7 @@ class Column(NamedTuple):
     direction: Direction | None = None
 
 
-def column_of(key: str, setting: Setting) -> Column | None:
+def column_of(key: str, setting: TableSetting) -> TableColumn | None:
     """None where no column can have this key."""
     if key == "best":
         first = next(iter(setting.roles.judged), "")
@@ -55,10 +56,12 @@ def column_of(key: str, setting: Setting) -> Column | None:
     if not name or f"{kind}." not in CHOSEN:
         return None
     if kind == "config":
-        return Column(key, name, "text", 96, lambda facts, _: _configured(facts.config.get(name)), help=f"Configuration: {name}")
+        return TableColumn(
+            key, name, "text", 96, lambda facts, _: _configured(facts.config.get(name)), help=f"Configuration: {name}"
+        )
     direction = direction_of(name, setting.directions)
     if kind == "best":
-        return Column(
+        return TableColumn(
             key,
             f"best {name}",
             "number",
@@ -68,7 +71,7 @@ def column_of(key: str, setting: Setting) -> Column | None:
             direction=direction,
         )
     pick = PICKS[kind]
-    return Column(key, f"{kind} {name}", "number", 104, lambda facts, _: _of(facts, name, pick), direction=direction)
+    return TableColumn(key, f"{kind} {name}", "number", 104, lambda facts, _: _of(facts, name, pick), direction=direction)
 
 
 def _best_help(name: str, direction: Direction | None) -> str:
@@ -79,13 +82,13 @@ def _best_help(name: str, direction: Direction | None) -> str:
     )
 
 
-def best_of(facts: Facts, setting: Setting) -> tuple[str, float | None, float | None]:
+def best_of(facts: Facts, setting: TableSetting) -> tuple[str, float | None, float | None]:
     """The series that the run is judged by, its best value, and the step of that."""
     name = first_of(setting.roles.judged, facts.outcomes)
     return ("", None, None) if name is None else (name, *_best(facts, name, setting))
 
 
-def _best(facts: Facts, name: str, setting: Setting) -> tuple[float | None, float | None]:
+def _best(facts: Facts, name: str, setting: TableSetting) -> tuple[float | None, float | None]:
     outcome, direction = facts.outcomes.get(name), direction_of(name, setting.directions)
     if outcome is None or direction is None:
         return None, None
@@ -102,7 +105,7 @@ def _of(facts: Facts, name: str | None, pick: Callable[[Outcome], float | None])
     return None if outcome is None else pick(outcome)
 
 
-def _configured(value: object) -> Value:
+def _configured(value: object) -> Cell:
     if value is None or isinstance(value, bool | str) or (isinstance(value, int | float) and not abs(value) > 1e300):
         return value
     return str(value)
@@ -122,12 +125,12 @@ def _info(*keys: str) -> Make:
     )
 
 
-def _commit(facts: Facts, _: Setting) -> Value:
+def _commit(facts: Facts, _: TableSetting) -> Cell:
     commit = _text(facts.view.stored.info.get("git_commit"))
     return commit and commit[:7] + ("*" if facts.view.stored.info.get("git_dirty") is True else "")
 
 
-def steps_per_s(facts: Facts, setting: Setting) -> float | None:
+def steps_per_s(facts: Facts, setting: TableSetting) -> float | None:
     """On average, over the points of its loss, else of its longest series that has steps and times."""
     name = first_of(setting.roles.loss, facts.outcomes)
     found = [facts.outcomes[name]] if name is not None else list(facts.outcomes.values())
@@ -139,7 +142,7 @@ def steps_per_s(facts: Facts, setting: Setting) -> float | None:
     return max(rates)[1] if rates else None
 
 
-def progress(facts: Facts, setting: Setting) -> float | None:
+def progress(facts: Facts, setting: TableSetting) -> float | None:
     """0 to 1, by the steps or epochs that the configuration names."""
     steps, epochs, last = facts.total_steps, facts.total_epochs, facts.view.stored.last_step
     if steps is not None and last is not None:
@@ -148,7 +151,7 @@ def progress(facts: Facts, setting: Setting) -> float | None:
     return min(1.0, max(0.0, epoch / epochs)) if epochs and epoch is not None and math.isfinite(epoch) else None
 
 
-def _eta(facts: Facts, setting: Setting) -> float | None:
+def _eta(facts: Facts, setting: TableSetting) -> float | None:
     done, rate, last = progress(facts, setting), steps_per_s(facts, setting), facts.view.stored.last_step
     if not facts.lives or not done or done >= 1:
         return None
@@ -157,26 +160,26 @@ def _eta(facts: Facts, setting: Setting) -> float | None:
     return facts.duration_s * (1 - done) / done if facts.duration_s else None
 
 
-def _memory(facts: Facts, setting: Setting) -> float | None:
+def _memory(facts: Facts, setting: TableSetting) -> float | None:
     name = first_of(setting.roles.memory, facts.outcomes)
     value = _of(facts, name, lambda outcome: _known(outcome.most))
     unit = (name or "").lower().replace("/", "_").rpartition("_")[2]
     return None if value is None else value * SCALES.get(unit, 1.0)
 
 
-def _energy(facts: Facts, setting: Setting) -> float | None:
+def _energy(facts: Facts, setting: TableSetting) -> float | None:
     name = first_of(setting.roles.energy, facts.outcomes)
     value = _of(facts, name, lambda outcome: _known(outcome.most))
     unit = (name or "").lower().replace("/", "_").rpartition("_")[2]
     return None if value is None else value / {"kwh": 1.0, "wh": 1e3, "mj": 3.6}.get(unit, 3.6e6)
 
 
-def _cost(facts: Facts, _: Setting) -> float | None:
+def _cost(facts: Facts, _: TableSetting) -> float | None:
     hours = facts.gpu_hours
     return None if hours is None or not facts.price else hours * facts.price
 
 
-def _finite_step(facts: Facts, setting: Setting) -> float | None:
+def _finite_step(facts: Facts, setting: TableSetting) -> float | None:
     return best_of(facts, setting)[2]
 
 
@@ -188,42 +191,42 @@ PICKS: dict[str, Callable[[Outcome], float | None]] = {
 _LAST = PICKS["last"]
 
 COLUMNS = (
-    Column("name", "Run", "text", 208, lambda facts, _: facts.view.about.name or facts.name, shown=True),
-    Column("state", "State", "state", 96, lambda facts, _: facts.view.state, shown=True),
-    Column("curve", "Loss", "curve", 104, lambda facts, setting: first_of(setting.roles.loss, facts.outcomes), shown=True, help="The whole curve, as long as the run got"),
-    Column("loss", "Last loss", "number", 88, _by_role("loss", _LAST), shown=True, help="The last value of the training loss", direction="down"),
-    Column("best", "Best", "number", 104, lambda facts, setting: best_of(facts, setting)[1], shown=True, help="The best validation value where there is one, else the best loss"),
-    Column("best_step", "Best at step", "count", 96, _finite_step, help="The step of the best value"),
-    Column("judged", "Best of", "text", 112, lambda facts, setting: best_of(facts, setting)[0] or None, help="Which series the best value is of"),
-    Column("steps", "Steps", "count", 128, lambda facts, _: facts.view.stored.last_step, shown=True, help="The last step, and how far that is of the configured steps or epochs"),
-    Column("progress", "Progress", "share", 80, progress, "of 1"),
-    Column("eta", "Time left", "duration", 88, _eta, "s", shown=True),
-    Column("duration", "Duration", "duration", 96, lambda facts, _: facts.duration_s, "s", shown=True),
-    Column("steps_per_s", "Steps/s", "number", 80, steps_per_s, "1/s", shown=True, help="On average over the run", direction="up"),
-    Column("tokens_per_s", "Tokens/s", "number", 88, _by_role("tokens", _LAST), "1/s", shown=True, help="The last value that the run logged", direction="up"),
-    Column("mfu", "MFU", "number", 72, _by_role("mfu", _LAST), help="Model FLOPs utilization, the last value that the run logged", direction="up"),
-    Column("memory", "Peak memory", "bytes", 96, _memory, "B", help="The greatest value that the run logged"),
-    Column("restarts", "Restarts", "count", 72, lambda facts, _: facts.view.restarts or None),
-    Column("gpu_hours", "GPU-hours", "number", 88, lambda facts, _: facts.gpu_hours, "h", shown=True, help="One GPU a rank, for as long as the run took"),
-    Column("energy", "Energy, kWh", "number", 88, _energy, "kWh", help="Of the run's own series of energy"),
-    Column("cost", "Cost", "number", 80, _cost, help="GPU-hours times the price on the Settings page"),
-    Column("started", "Started", "time", 104, lambda facts, _: facts.view.started_s, "Unix s", shown=True),
-    Column("ended", "Ended", "time", 104, lambda facts, _: facts.view.ended_s, "Unix s"),
-    Column("updated", "Last line", "time", 104, lambda facts, _: facts.view.stored.last_time_s, "Unix s"),
-    Column("tags", "Tags", "tags", 104, lambda facts, _: facts.view.about.tags or None, shown=True),
-    Column("note", "Note", "text", 160, lambda facts, _: facts.view.about.note or None),
-    Column("commit", "Commit", "text", 80, _commit, shown=True, help="* with changes beside it"),
-    Column("branch", "Branch", "text", 96, _info("git_branch")),
-    Column("host", "Host", "text", 96, lambda facts, _: facts.view.host or None),
-    Column("user", "User", "text", 80, _info("user")),
-    Column("gpu", "GPU", "text", 144, _info("gpu")),
-    Column("ranks", "Ranks", "count", 64, lambda facts, _: facts.view.ranks.world_size or len(facts.view.ranks.seen)),
-    Column("python", "Python", "text", 72, _info("python")),
-    Column("torch", "PyTorch", "text", 80, _info("torch")),
-    Column("folder", "Folder", "text", 160, lambda facts, _: facts.name, help="The run's own name: its folder in the log folder"),
-    Column("reason", "Reason", "text", 200, lambda facts, _: facts.view.state_reason or None, help="Why it is in this state"),
-    Column("points", "Points", "count", 88, lambda facts, _: facts.view.stored.points),
-    Column("series", "Series", "count", 72, lambda facts, _: facts.view.stored.series),
+    TableColumn("name", "Run", "text", 208, lambda facts, _: facts.view.about.name or facts.name, shown=True),
+    TableColumn("state", "State", "state", 96, lambda facts, _: facts.view.state, shown=True),
+    TableColumn("curve", "Loss", "curve", 104, lambda facts, setting: first_of(setting.roles.loss, facts.outcomes), shown=True, help="The whole curve, as long as the run got"),
+    TableColumn("loss", "Last loss", "number", 88, _by_role("loss", _LAST), shown=True, help="The last value of the training loss", direction="down"),
+    TableColumn("best", "Best", "number", 104, lambda facts, setting: best_of(facts, setting)[1], shown=True, help="The best validation value where there is one, else the best loss"),
+    TableColumn("best_step", "Best at step", "count", 96, _finite_step, help="The step of the best value"),
+    TableColumn("judged", "Best of", "text", 112, lambda facts, setting: best_of(facts, setting)[0] or None, help="Which series the best value is of"),
+    TableColumn("steps", "Steps", "count", 128, lambda facts, _: facts.view.stored.last_step, shown=True, help="The last step, and how far that is of the configured steps or epochs"),
+    TableColumn("progress", "Progress", "share", 80, progress, "of 1"),
+    TableColumn("eta", "Time left", "duration", 88, _eta, "s", shown=True),
+    TableColumn("duration", "Duration", "duration", 96, lambda facts, _: facts.duration_s, "s", shown=True),
+    TableColumn("steps_per_s", "Steps/s", "number", 80, steps_per_s, "1/s", shown=True, help="On average over the run", direction="up"),
+    TableColumn("tokens_per_s", "Tokens/s", "number", 88, _by_role("tokens", _LAST), "1/s", shown=True, help="The last value that the run logged", direction="up"),
+    TableColumn("mfu", "MFU", "number", 72, _by_role("mfu", _LAST), help="Model FLOPs utilization, the last value that the run logged", direction="up"),
+    TableColumn("memory", "Peak memory", "bytes", 96, _memory, "B", help="The greatest value that the run logged"),
+    TableColumn("restarts", "Restarts", "count", 72, lambda facts, _: facts.view.restarts or None),
+    TableColumn("gpu_hours", "GPU-hours", "number", 88, lambda facts, _: facts.gpu_hours, "h", shown=True, help="One GPU a rank, for as long as the run took"),
+    TableColumn("energy", "Energy, kWh", "number", 88, _energy, "kWh", help="Of the run's own series of energy"),
+    TableColumn("cost", "Cost", "number", 80, _cost, help="GPU-hours times the price on the Settings page"),
+    TableColumn("started", "Started", "time", 104, lambda facts, _: facts.view.started_s, "Unix s", shown=True),
+    TableColumn("ended", "Ended", "time", 104, lambda facts, _: facts.view.ended_s, "Unix s"),
+    TableColumn("updated", "Last line", "time", 104, lambda facts, _: facts.view.stored.last_time_s, "Unix s"),
+    TableColumn("tags", "Tags", "tags", 104, lambda facts, _: facts.view.about.tags or None, shown=True),
+    TableColumn("note", "Note", "text", 160, lambda facts, _: facts.view.about.note or None),
+    TableColumn("commit", "Commit", "text", 80, _commit, shown=True, help="* with changes beside it"),
+    TableColumn("branch", "Branch", "text", 96, _info("git_branch")),
+    TableColumn("host", "Host", "text", 96, lambda facts, _: facts.view.host or None),
+    TableColumn("user", "User", "text", 80, _info("user")),
+    TableColumn("gpu", "GPU", "text", 144, _info("gpu")),
+    TableColumn("ranks", "Ranks", "count", 64, lambda facts, _: facts.view.ranks.world_size or len(facts.view.ranks.seen)),
+    TableColumn("python", "Python", "text", 72, _info("python")),
+    TableColumn("torch", "PyTorch", "text", 80, _info("torch")),
+    TableColumn("folder", "Folder", "text", 160, lambda facts, _: facts.name, help="The run's own name: its folder in the log folder"),
+    TableColumn("reason", "Reason", "text", 200, lambda facts, _: facts.view.state_reason or None, help="Why it is in this state"),
+    TableColumn("points", "Points", "count", 88, lambda facts, _: facts.view.stored.points),
+    TableColumn("series", "Series", "count", 72, lambda facts, _: facts.view.stored.series),
 )  # fmt: skip
 FIXED = {column.key: column for column in COLUMNS}
 SHOWN = tuple(column.key for column in COLUMNS if column.shown)

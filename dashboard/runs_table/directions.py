@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal, TypeAlias
 
-Direction: TypeAlias = Literal["down", "up"]
+from ..user_files.directions import Direction
 
 DOWN = frozenset({
     "loss", "losses", "ppl", "perplexity", "wer", "cer", "ter", "err", "error", "errors", "mse", "rmse", "mae", "mape", "nll",

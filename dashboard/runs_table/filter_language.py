@@ -14,7 +14,7 @@ OPERATORS: tuple[Operator, ...] = ("<=", ">=", "!=", "<", ">", "=", ":")  # long
 QUOTE = '"'
 
 
-class Mistake(ValueError):
+class FilterMistake(ValueError):
     """One sentence: what is wrong, and at which character."""
 
     def __init__(self, what: str, at: int) -> None:
@@ -32,12 +32,12 @@ class Term(NamedTuple):
 
 
 def parse(text: str) -> list[Term]:
-    """Raises Mistake. Costs its length."""
+    """Raises FilterMistake. Costs its length."""
     terms: list[Term] = []
     at = _after_spaces(text, 0)
     while at < len(text):
         if len(terms) == MOST_TERMS:
-            raise Mistake(f"more than {MOST_TERMS} terms", at)
+            raise FilterMistake(f"more than {MOST_TERMS} terms", at)
         term, at = _term(text, at)
         terms.append(term)
         at = _after_spaces(text, at)
@@ -51,10 +51,10 @@ def _term(text: str, start: int) -> tuple[Term, int]:
     if not operator:
         return Term(negated, key, "", "", start), at
     if not key:
-        raise Mistake(f"no name before {operator!r}", start)
+        raise FilterMistake(f"no name before {operator!r}", start)
     value_at = after if operator == ":" else _after_spaces(text, after)
     if value_at >= len(text) or (operator == ":" and text[value_at].isspace()):
-        raise Mistake(f"no value behind {_short(key)}{operator}", after - 1)
+        raise FilterMistake(f"no value behind {_short(key)}{operator}", after - 1)
     value, at = _atom(text, value_at, stops=False)
     return Term(negated, key, operator, value, start), at
 
@@ -94,7 +94,7 @@ def _quoted(text: str, start: int) -> tuple[str, int]:
         else:
             found.append(text[at])
             at += 1
-    raise Mistake("this quote is not closed", start)
+    raise FilterMistake("this quote is not closed", start)
 
 
 def _after_spaces(text: str, at: int) -> int:

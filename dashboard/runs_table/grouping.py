@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from .columns import Column
+from .columns import TableColumn
 from .row import Row, number_of, text_of
 
 NO_VALUE = "(none)"
@@ -26,7 +26,7 @@ class GroupRow(NamedTuple):
     value: str  # what its rows have in common
     rows: Sequence[Row]
 
-    def cell(self, column: Column) -> GroupCell:
+    def cell(self, column: TableColumn) -> GroupCell:
         values = [row.cell(column) for row in self.rows]
         numbers = [number for value in values if (number := number_of(value)) is not None and math.isfinite(number)]
         texts = {text_of(value) for value in values}
@@ -38,7 +38,7 @@ class GroupRow(NamedTuple):
         return GroupCell(math.fsum(value / len(numbers) for value in numbers), best, least, most, same)
 
 
-def grouped(rows: Sequence[Row], column: Column) -> list[GroupRow]:
+def grouped(rows: Sequence[Row], column: TableColumn) -> list[GroupRow]:
     """In the order in which their first rows come; those without a value last."""
     groups: dict[str, list[Row]] = {}
     for row in rows:

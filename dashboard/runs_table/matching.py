@@ -14,8 +14,8 @@ from typing import NamedTuple, TypeAlias
 
 from collectors import amounts
 
-from .columns import CHOSEN, FIXED, STATES, Column, Kind, Setting, Value, column_of
-from .filter_language import Mistake, Term, parse
+from .columns import CHOSEN, FIXED, STATES, Cell, Kind, TableColumn, TableSetting, column_of
+from .filter_language import FilterMistake, Term, parse
 from .row import Row, number_of, text_of
 
 Test: TypeAlias = Callable[[Row], bool]
@@ -45,15 +45,15 @@ class Filter(NamedTuple):
         return all(test(row) for test in self.tests)
 
 
-class Names(NamedTuple):
+class KnownNames(NamedTuple):
     """What a key may name beside the columns."""
 
     configured: Collection[str]  # keys of any run's configuration
     series: Collection[str]
 
 
-def filter_of(text: str, setting: Setting, names: Names) -> Filter:
-    """Raises Mistake."""
+def filter_of(text: str, setting: TableSetting, names: KnownNames) -> Filter:
+    """Raises FilterMistake."""
     found = Filter([], [])
     for term in parse(text):
         test = (
@@ -71,7 +71,7 @@ def wanted_series(text: str) -> set[str]:
     """The names of series that a filter asks for; none where it is mistaken."""
     try:
         keys = [term.key for term in parse(text) if term.operator]
-    except Mistake:
+    except FilterMistake:
         return set()
     return {key.partition(".")[2] for key in keys if key.startswith(CHOSEN) and not key.startswith("config.")}
 
@@ -102,13 +102,13 @@ def _state(term: Term, notes: list[str]) -> Test:
         wanted = tuple(state for state in STATES if _glob(word)(state))
     if not wanted:
         known = ", ".join([*STATES, *STATE_WORDS])
-        raise Mistake(f"{_short(term.value)} is no state; these are: {known}", term.at)
+        raise FilterMistake(f"{_short(term.value)} is no state; these are: {known}", term.at)
     if term.operator not in (":", "=", "!="):
-        raise Mistake(f"state has no order; write state:{word}", term.at)
+        raise FilterMistake(f"state has no order; write state:{word}", term.at)
     return lambda row: (row.facts.view.state in wanted) != (term.operator == "!=")
 
 
-def _compared(term: Term, setting: Setting, names: Names) -> Test:
+def _compared(term: Term, setting: TableSetting, names: KnownNames) -> Test:
     cell, kind = _cell(term, setting, names)
     if term.operator in COMPARE:
         limit, holds = _amount(term, kind), COMPARE[term.operator]
@@ -119,7 +119,7 @@ def _compared(term: Term, setting: Setting, names: Names) -> Test:
     return lambda row: fits(cell(row))
 
 
-def _cell(term: Term, setting: Setting, names: Names) -> tuple[Callable[[Row], Value], Kind]:
+def _cell(term: Term, setting: TableSetting, names: KnownNames) -> tuple[Callable[[Row], Cell], Kind]:
     """What a key stands for: a column, a key of the configuration or its last part, or the last value of a series."""
     key = _key(term)
     column = FIXED.get(key) or (_chosen(term.key, setting, names))
@@ -132,16 +132,16 @@ def _cell(term: Term, setting: Setting, names: Names) -> tuple[Callable[[Row], V
         return lambda row: next((value for column in known if (value := row.cell(column)) is not None), None), "text"
     if term.key in names.series and (column := column_of(f"last.{term.key}", setting)):
         return lambda row: row.cell(column), column.kind
-    raise Mistake(f"no run has anything called {_short(term.key)}{_meant(key, names)}", term.at)
+    raise FilterMistake(f"no run has anything called {_short(term.key)}{_meant(key, names)}", term.at)
 
 
-def _chosen(key: str, setting: Setting, names: Names) -> Column | None:
+def _chosen(key: str, setting: TableSetting, names: KnownNames) -> TableColumn | None:
     kind, _, name = key.partition(".")
     known = names.configured if kind == "config" else names.series if f"{kind}." in CHOSEN else ()
     return column_of(key, setting) if name in known else None
 
 
-def _meant(key: str, names: Names) -> str:
+def _meant(key: str, names: KnownNames) -> str:
     near = difflib.get_close_matches(key, [*FIXED, *ALIASES, *list(names.configured)[:2000]], 1) if len(key) <= 40 else []
     return f"; did you mean {_short(near[0])}?" if near else ""
 
@@ -161,14 +161,14 @@ def _amount(term: Term, kind: Kind) -> float:
     except (argparse.ArgumentTypeError, ValueError, OverflowError, OSError):
         pass
     what = {"duration": "no duration such as 90min", "bytes": "no size such as 20GB", "time": "no date such as 2026-11-24"}
-    raise Mistake(f"{_short(term.value)} is {what.get(kind, 'no number')}", term.at)
+    raise FilterMistake(f"{_short(term.value)} is {what.get(kind, 'no number')}", term.at)
 
 
-def _contains(value: str) -> Callable[[Value], bool]:
+def _contains(value: str) -> Callable[[Cell], bool]:
     equal, fits = _equals(value), _glob(value)
     as_number = _as_number(value) is not None
 
-    def test(cell: Value) -> bool:
+    def test(cell: Cell) -> bool:
         if cell is None:
             return False
         if as_number and number_of(cell) is not None:
@@ -178,10 +178,10 @@ def _contains(value: str) -> Callable[[Value], bool]:
     return test
 
 
-def _equals(value: str) -> Callable[[Value], bool]:
+def _equals(value: str) -> Callable[[Cell], bool]:
     word, number = value.casefold(), _as_number(value)
 
-    def test(cell: Value) -> bool:
+    def test(cell: Cell) -> bool:
         if isinstance(cell, tuple):
             return any(word == part.casefold() for part in cell)
         found = number_of(cell)

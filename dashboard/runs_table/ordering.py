@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from .columns import STATES, Column, Value
+from .columns import STATES, Cell, TableColumn
 from .row import Row
 
-_Key: TypeAlias = tuple[int, float, str]
+_OrderKey: TypeAlias = tuple[int, float, str]
 
 
-def ordered(rows: Sequence[Row], column: Column | None, *, descending: bool) -> list[Row]:
+def ordered(rows: Sequence[Row], column: TableColumn | None, *, descending: bool) -> list[Row]:
     """Without a column the usual order: living runs first where more than one is alive, then the newest."""
     if column is None:
         usual = sorted(rows, key=lambda row: row.place)
@@ -24,7 +24,7 @@ def ordered(rows: Sequence[Row], column: Column | None, *, descending: bool) -> 
     return [*(row for key, row in known if key[0] != 1), *no_number, *(row for key, row in keyed if key is None)]
 
 
-def _key(column: Column, value: Value) -> _Key | None:
+def _key(column: TableColumn, value: Cell) -> _OrderKey | None:
     """Numbers before NaN before text; None where nothing is known."""
     if value is None:
         return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from .directions import Direction, direction_of, is_held_out, words
+from ..user_files.directions import Direction
+from .directions import direction_of, is_held_out, words
 
 MOST_NAMES = 64  # of one role
 USUAL_LOSSES = ("train/loss", "loss", "train_loss", "training/loss", "training_loss", "train/total_loss", "total_loss")
@@ -13,7 +14,7 @@ BEST_FIRST = ("loss", "ppl", "perplexity", "nll", "wer", "acc", "accuracy", "f1"
 PER_SECOND = ("s", "sec", "second", "seconds")
 
 
-class Roles(NamedTuple):
+class SeriesRoles(NamedTuple):
     """For each role the names of series, the first that a run has counts."""
 
     loss: tuple[str, ...] = ()
@@ -29,14 +30,14 @@ class Roles(NamedTuple):
         return {name for role in self for name in role}
 
 
-def roles_of(names: Mapping[str, int], chosen: Mapping[str, Direction] | None = None) -> Roles:
+def roles_of(names: Mapping[str, int], chosen: Mapping[str, Direction] | None = None) -> SeriesRoles:
     """`names` with the number of their series: the more usual name comes first."""
     usual = sorted(names, key=lambda name: -names[name])
     losses = [name for name in usual if words(name)[-1:] == ("loss",) and not is_held_out(name)]
     losses.sort(key=lambda name: USUAL_LOSSES.index(name) if name in USUAL_LOSSES else len(USUAL_LOSSES))
     held_out = [name for name in usual if is_held_out(name) and direction_of(name, chosen)]
     held_out.sort(key=_judged_first)
-    return Roles(
+    return SeriesRoles(
         tuple(losses[:MOST_NAMES]),
         (*held_out[:MOST_NAMES], *losses[:MOST_NAMES]),
         tuple([name for name in usual if _is_tokens_a_second(name)][:MOST_NAMES]),

@@ -11,12 +11,12 @@ from typing import NamedTuple
 from collectors.store.protocol import Outcomes
 
 from ..runs import RunView
+from ..user_files.directions import Direction
 from . import facts as facts_of
-from .columns import Column, Setting, column_of
-from .directions import Direction
+from .columns import TableColumn, TableSetting, column_of
 from .facts import Facts, Outcome
 from .grouping import GroupRow, grouped, unfolded
-from .matching import Filter, Names, filter_of, wanted_series
+from .matching import Filter, KnownNames, filter_of, wanted_series
 from .ordering import ordered
 from .roles import roles_of
 from .row import Row
@@ -26,7 +26,7 @@ FEW = 500  # changed runs: of more, all are read, in one go
 CHIPS = {"running": ("running",), "finished": ("finished", "ended"), "stalled": ("stalled",), "crashed": ("failed", "killed")}
 
 
-class Source(NamedTuple):
+class RunsSource(NamedTuple):
     """What the table is made of; the methods of `protocol.Store`, and what users set."""
 
     views: Callable[[], list[RunView]]
@@ -38,7 +38,7 @@ class Source(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Question:
+class TableQuestion:
     """`sort` and `group` are keys of columns, "" for none; `states` a chip, "" for all."""
 
     text: str = ""
@@ -53,7 +53,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRuns:
     """`rows` are in order; `lines` are what is shown, with group rows; `counts` has a number a chip, and "all"."""
 
     rows: list[Row]
@@ -61,13 +61,13 @@ class Found:
     counts: dict[str, int]
     known: int  # runs in all
     notes: list[str]
-    columns: dict[str, Column] = field(default_factory=dict)
+    columns: dict[str, TableColumn] = field(default_factory=dict)
 
 
 class RunsTable:
     """May be asked from many threads."""
 
-    def __init__(self, source: Source, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, source: RunsSource, clock: Callable[[], float] = time.time) -> None:
         self._source, self._clock = source, clock
         self._lock = threading.Lock()
         self._rows: dict[str, Row] = {}
@@ -76,7 +76,7 @@ class RunsTable:
         self._series: dict[str, int] = {}  # names of series, with their number
         self._configured: set[str] = set()  # keys of configurations
         self._read: set[str] = set()  # names of series that were read
-        self._setting = Setting()
+        self._setting = TableSetting()
         self._price = 0.0
         self._looked_s = -LOOK_S
 
@@ -84,8 +84,8 @@ class RunsTable:
         """The next question looks again, since a user has changed something."""
         self._looked_s = -LOOK_S
 
-    def ask(self, question: Question) -> Found:
-        """Raises Mistake."""
+    def ask(self, question: TableQuestion) -> FoundRuns:
+        """Raises FilterMistake."""
         with self._lock:
             self._look()
             self._need(question)
@@ -99,19 +99,19 @@ class RunsTable:
             by = self.column(question.group)
             lines = rows if by is None else list(unfolded(grouped(rows, by), question.opened))
             columns = {key: column for key in question.columns if (column := self.column(key)) is not None}
-            return Found(rows, lines, counts, len(self._rows), wanted.notes, columns)
+            return FoundRuns(rows, lines, counts, len(self._rows), wanted.notes, columns)
 
-    def column(self, key: str) -> Column | None:
+    def column(self, key: str) -> TableColumn | None:
         return column_of(key, self._setting) if key else None
 
     def filter(self, text: str) -> Filter:
-        return filter_of(text, self._setting, Names(self._configured, self._series))
+        return filter_of(text, self._setting, KnownNames(self._configured, self._series))
 
-    def names(self) -> Names:
+    def names(self) -> KnownNames:
         """What columns by choice there may be."""
         with self._lock:
             self._look()
-            return Names(sorted(self._configured), sorted(self._series))
+            return KnownNames(sorted(self._configured), sorted(self._series))
 
     def losses(self, runs: Sequence[str]) -> dict[str, str]:
         """The loss series of each of these runs that has one."""
@@ -168,7 +168,7 @@ class RunsTable:
     def _settle(self) -> None:
         """The roles and what users set; where they differ from before, all cells are made anew."""
         directions, price = dict(self._source.directions()), self._source.price()
-        setting = Setting(roles_of(self._series, directions), directions)
+        setting = TableSetting(roles_of(self._series, directions), directions)
         self._price = price
         if setting != self._setting:
             missing = setting.roles.names - self._read
@@ -193,7 +193,7 @@ class RunsTable:
         run = view.stored.name
         return Row(Facts(view, self._configs.get(run, {}), self._outcomes.get(run, {}), now_s, self._price), self._setting, place)
 
-    def _need(self, question: Question) -> None:
+    def _need(self, question: TableQuestion) -> None:
         """Read the outcomes of further series that a question names."""
         keys = [*question.columns, question.sort, question.group]
         named = {key.partition(".")[2] for key in keys if key.startswith(("last.", "best.", "least.", "most."))}
@@ -216,7 +216,7 @@ def _plain_keys(text: str, series: Collection[str]) -> set[str]:
     return {name for name in series if name in text} if text else set()
 
 
-def _is_shown(row: Row, question: Question) -> bool:
+def _is_shown(row: Row, question: TableQuestion) -> bool:
     about = row.facts.view.about
     return (question.archived or not about.archived) and (question.forgotten or not about.forgotten)
 
