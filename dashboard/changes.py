@@ -18,6 +18,7 @@ from .queries import BadRequest, NotFound, Queries
 from .receiving.files import Received
 from .runs import ALIVE
 from .user_files.about import About, save_about
+from .user_files.directions import Direction, save_direction
 from .user_files.events import add_event
 from .user_files.forgotten import ForgottenRun
 from .user_files.settings import Settings, save_settings
@@ -87,6 +88,10 @@ class Changes:
         if not self._ask_collector("take_back", run=run):
             raise NotFound(f"no forgotten run {run!r}; GET /api/v1/forgotten lists them")
 
+    def set_direction(self, series: str, direction: str) -> dict[str, Direction]:
+        """Say whether less or more of a series is better; "" takes it back. Raises BadRequest, Unwritable."""
+        return self._saved(lambda: save_direction(self._queries.data_dir, series, direction))
+
     def add_event(self, run: str, fields: Mapping[str, Any]) -> Event:
         """Add an event to a run; the collector stores it soon. Raises NotFound, BadRequest, Unwritable."""
         self._queries.check_run(run)
@@ -136,7 +141,9 @@ class Changes:
         self._check()
         try:
             with self._lock:
-                return save()
+                saved = save()
+            self._queries.table.stale()
+            return saved
         except (ValueError, OddFile) as error:
             raise BadRequest(str(error)) from error
 

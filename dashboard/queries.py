@@ -26,11 +26,13 @@ from .flame.ahead import Ahead
 from .machine import GpuUser, Machine, RunOfProcess, values_now
 from .pages.page import Page
 from .runs import Runs, RunView
+from .runs_table.table import RunsSource, RunsTable
 from .searching.ranking import Typed
 from .searching.search import Found, Sources, search
 from .stacks import Stacks
 from .subscription import is_glob, matches
 from .user_files.about import Abouts, about_run
+from .user_files.directions import Direction, directions_of
 from .user_files.forgotten import ForgottenRun, forgotten_runs
 from .user_files.settings import Settings, settings_of
 
@@ -129,6 +131,8 @@ class Queries:
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts = Abouts(data_dir)
         self.comparing = Comparing(store, self.runs, self.check_run, str(self.log_dir))
+        asked = RunsSource(self.runs, store.outcomes, store.names, store.configs, self.directions, self._price)
+        self.table = RunsTable(asked)
 
     def close(self) -> None:
         """Ends what was begun for later questions."""
@@ -154,6 +158,25 @@ class Queries:
     def forgotten(self) -> list[ForgottenRun]:
         """Runs that users have forgotten, whose files may still be there."""
         return forgotten_runs(self.data_dir)
+
+    def directions(self) -> dict[str, Direction]:
+        """Of series, where a user has said whether less or more is better."""
+        return directions_of(self.data_dir)
+
+    def sparklines(self, runs: Sequence[str], buckets: int) -> dict[str, tuple[str, Buckets]]:
+        """The loss of each of these runs that has one, over its steps: of several ranks, the first."""
+        losses = self.table.losses(runs)
+        found = self._store.outcomes(list(losses), set(losses.values()))
+        ids = {
+            run: number
+            for run, name, number in reversed([*zip(found.run, found.name, found.id.tolist(), strict=True)])
+            if losses[run] == name
+        }
+        ranges = self._store.range(list(ids.values()), None, None, "step", buckets)
+        return {run: (losses[run], ranges[ids[run]]) for run in losses if run in ids}
+
+    def _price(self) -> float:
+        return float(self.settings().values["price_per_gpu_hour"])
 
     def files(self, run: str) -> list[Offset]:
         """What was read of each file of a run. Raises NotFound."""

@@ -35,6 +35,9 @@ KINDS = {
     "/api/v1/compare": ROWS,
     "/api/v1/since_last": ROWS,
     "/api/v1/search": ROWS,
+    "/api/v1/sparklines": ROWS,
+    "/api/v1/table": ROWS,
+    "/api/v1/columns": ROWS,
 }
 CHANGE = "POST"  # is quick, and has a body
 BUSY = "the dashboard is busy with other questions; ask again in a moment"

@@ -8,15 +8,15 @@ from starlette.routing import Match
 
 from ..changes import Changes
 from ..queries import NotFound, Queries
-from . import blame, documentation, errors, ingest, logs, machine, points, runs, settings, stacks
+from . import blame, documentation, errors, ingest, logs, machine, points, runs, settings, stacks, table
 from .across import compare, forgotten, search
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
 PREFIX = "/api/v1"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-NOUNS = (runs, points, logs, stacks, blame, machine, settings, compare, forgotten, search)
-CHANGED = (runs, machine, settings, ingest, forgotten)  # nouns with POST routes
+NOUNS = (runs, points, logs, stacks, blame, machine, settings, table, compare, forgotten, search)
+CHANGED = (runs, machine, settings, ingest, table, forgotten)  # nouns with POST routes
 
 
 def register(app: FastAPI, queries: Queries) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from typing_extensions import TypedDict
 
@@ -18,6 +18,7 @@ from ..runs import RunView
 from ..user_files.about import About
 from .answer import Answer
 from .parameters import MOST_CHARACTERS, OpenRange, OptionalRun, RunInPath, RunParameter
+from .table.asking import Filtered, FirstRow, find
 
 
 class AboutRow(TypedDict):
@@ -57,7 +58,10 @@ class RunRow(TypedDict):
 
 
 class RunList(TypedDict):
+    """`total` are the runs in all that the parameters keep."""
+
     runs: list[RunRow]
+    total: int
 
 
 class EventRow(TypedDict):
@@ -155,10 +159,27 @@ class NewEvent(BaseModel):
     step: Annotated[StrictInt, Field(ge=-(2**53), le=2**53)] | None = None
 
 
+FILTERS = {
+    "q",
+    "state",
+    "sort",
+    "desc",
+    "archived",
+    "forgotten",
+}  # with one of these, archived and forgotten runs are left out unless asked for
+
+
 def add_routes(router: APIRouter, queries: Queries) -> None:
-    @router.get("/runs", response_model=None, summary="All runs, the newest first")
-    def runs() -> Answer[RunList]:
-        return Answer({"runs": [run_row(view) for view in queries.runs()]})
+    @router.get(
+        "/runs", response_model=None, summary="All runs, the newest first; or those that a filter keeps, sorted, a page of them"
+    )
+    def runs(
+        request: Request, asked: Filtered, offset: FirstRow = 0, limit: Annotated[int | None, Query(ge=1, le=10**7)] = None
+    ) -> Answer[RunList]:
+        chosen = FILTERS & request.query_params.keys()
+        views = [row.facts.view for row in find(queries, asked).rows] if chosen else queries.runs()
+        shown = views[offset : None if limit is None else offset + limit]
+        return Answer({"runs": [run_row(view) for view in shown], "total": len(views)})
 
     @router.get("/run", response_model=None, summary="One run: config, attempts, processes")
     def run(run: RunParameter) -> Answer[RunDetailRow]:

@@ -67,7 +67,7 @@ def requeued(views: Sequence[RunView]) -> list[RunView]:
         group.sort(key=lambda view: view.started_s or 0.0)
         for before, after in itertools.pairwise(group):
             if before.state in CUT_SHORT and _restarted(after, before):
-                reason = f"Job {before.job_id} was started again (restart {after.restarts}) as {after.stored.name}"
+                reason = f"Job {before.job_id} was started again (restart {after.restart_count}) as {after.stored.name}"
                 changed[before.stored.name] = replace(before, state="requeued", state_reason=reason)
     return [changed.get(view.stored.name, view) for view in views] if changed else list(views)
 
@@ -103,7 +103,7 @@ def _same_job(views: Sequence[RunView]) -> Iterator[_Link]:
             continue
         before = newest.get((view.job_id, script))
         if before is not None and _follows(view, before) and (_restarted(view, before) or _options(view) == _options(before)):
-            count = f", restart {view.restarts}" if view.restarts else ""
+            count = f", restart {view.restart_count}" if view.restart_count else ""
             yield _Link(view.stored.name, before.stored.name, f"the same job {view.job_id}{count}")
         newest[view.job_id, script] = view
 
@@ -150,7 +150,7 @@ def _follows(view: RunView, before: RunView) -> bool:
 
 
 def _restarted(view: RunView, before: RunView) -> bool:
-    return (view.restarts or 0) > (before.restarts or 0)
+    return (view.restart_count or 0) > (before.restart_count or 0)
 
 
 def _options(view: RunView) -> dict[str, Any]:

@@ -6,10 +6,13 @@ Names of runs and keys are text in them, whatever they contain: Plotly would tak
 from __future__ import annotations
 
 import html
+import itertools
 import math
 import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from .colours import COLOURS, colours_of
 from .columns import CONFIG, RunColumn, column_of, options_of, title_of
@@ -21,7 +24,8 @@ Figure: TypeAlias = dict[str, Any]
 MOST_AXES = 10  # of parallel coordinates
 MOST_KEYS = 25  # of correlations
 MOST_NAME = 48  # characters
-BINS = 30
+MOST_BARS = 30
+FEW_TICKS = 6  # values that all stand at their axis
 WIDE = 30.0  # the greatest over the least: more stand on a logarithmic axis
 INK, DIM, LINE, ACCENT = "var(--ink-2)", "var(--ink-3)", "var(--line)", "var(--accent)"
 SCALE = [[0.0, "var(--diff-less-3)"], [0.5, "var(--ink-3)"], [1.0, "var(--diff-more-3)"]]
@@ -55,18 +59,33 @@ def scatter(measured: Measured, x_name: str, y_name: str) -> Figure:
 
 
 def histogram(measured: Measured, name: str) -> Figure:
+    """How many runs have which value: at most 30 bars, of equal width; of words one each."""
     column = column_of(measured, name)
-    values = [column.words[int(value)] if column.words else value for value in column.numbers if value is not None]
-    trace = {
-        "type": "histogram",
-        "x": [text(value) if isinstance(value, str) else value for value in values],
-        "nbinsx": BINS,
-        "marker": {"color": ACCENT},
-        "hovertemplate": "%{x}: %{y} runs<extra></extra>",
-    }
+    numbers = [value for value in column.numbers if value is not None]
+    if column.words:
+        counts = np.bincount([int(value) for value in numbers], minlength=len(column.words))
+        bars = {"x": [text(word) for word in column.words], "y": counts.tolist(), "hovertemplate": "%{x}: %{y} runs<extra></extra>"}
+    else:
+        found, edges = np.histogram(numbers, bins=_bins(numbers))
+        middles, spans = (
+            (edges[:-1] + edges[1:]) / 2,
+            [f"{lo:.4g} to {hi:.4g}" for lo, hi in itertools.pairwise(edges.tolist())],
+        )
+        bars = {"x": middles.tolist(), "y": found.tolist(), "width": np.diff(edges).tolist(), "text": spans, "textposition": "none"}
+        bars["hovertemplate"] = "%{text}: %{y} runs<extra></extra>"
+        counts = found
+    trace = {"type": "bar", "marker": {"color": ACCENT, "line": {"width": 1, "color": "var(--bg)"}}, **bars}
     kind = {"type": "category"} if column.words else {}
-    x, y = {**_plain_axis(), "title": {"text": text(title_of(name))}, **kind}, {**_plain_axis(), "title": {"text": "runs"}}
+    x = {**_plain_axis(), "title": _title(text(title_of(name))), **kind}
+    y = {**_plain_axis(), "title": _title("runs"), "dtick": max(1, -(-int(counts.max(initial=1)) // 5))}
     return _figure([trace], xaxis=x, yaxis=y, bargap=0.04)
+
+
+def _bins(numbers: Sequence[float]) -> int:
+    """As many as Sturges or the quartiles say, whichever is more; equal values have one."""
+    if len(set(numbers)) < 2:
+        return 1
+    return max(1, min(MOST_BARS, len(np.histogram_bin_edges(numbers, "auto")) - 1))
 
 
 def parallel(measured: Measured, value_name: str) -> Figure:
@@ -111,7 +130,7 @@ def correlations(found: Effects) -> Figure:
         "text": [_interval(row.lo, row.hi, row.note) for row in rows],
         "hovertemplate": "%{y}<br>%{x:.2f}%{text}<extra></extra>",
     }
-    axis = {**_plain_axis(), "range": [-1.05, 1.05], "zeroline": True, "zerolinecolor": INK, "title": {"text": "rank correlation"}}
+    axis = {**_plain_axis(), "range": [-1.05, 1.05], "zeroline": True, "zerolinecolor": INK, "title": _title("rank correlation")}
     return _figure([trace], xaxis=axis, yaxis={**_plain_axis(), "type": "category", "automargin": True, "showgrid": False})
 
 
@@ -131,7 +150,8 @@ def _dimension(column: RunColumn, places: Sequence[int]) -> dict[str, Any]:
         ticks = {"tickvals": list(range(len(column.words))), "ticktext": [text(word) for word in column.words]}
         return {"label": label, "values": numbers, **ticks, "range": [-0.5, len(column.words) - 0.5]}
     if not _is_wide(numbers):
-        return {"label": label, "values": numbers}
+        few = sorted(set(numbers))
+        return {"label": label, "values": numbers, **({"tickvals": few} if len(few) <= FEW_TICKS else {})}
     exponents = [math.log10(number) for number in numbers]  # these axes of Plotly's are linear
     powers = list(range(math.floor(min(exponents)), math.ceil(max(exponents)) + 1))
     return {"label": label, "values": exponents, "tickvals": powers, "ticktext": [f"1e{power}" for power in powers]}
@@ -143,7 +163,7 @@ def _is_wide(numbers: Sequence[float]) -> bool:
 
 
 def _axis(column: RunColumn) -> dict[str, Any]:
-    found = {**_plain_axis(), "title": {"text": text(title_of(column.name))}}
+    found = {**_plain_axis(), "title": _title(text(title_of(column.name)))}
     numbers = [number for number in column.numbers if number is not None]
     if column.words:
         found |= {"tickvals": list(range(len(column.words))), "ticktext": [text(word) for word in column.words]}
@@ -152,8 +172,19 @@ def _axis(column: RunColumn) -> dict[str, Any]:
     return found
 
 
+def _title(words: str) -> dict[str, Any]:
+    return {"text": words, "font": {"size": 12}}
+
+
 def _plain_axis() -> dict[str, Any]:
-    return {"gridcolor": LINE, "linecolor": LINE, "zeroline": False, "tickfont": {"color": DIM, "size": 11}, "automargin": True}
+    return {
+        "gridcolor": LINE,
+        "linecolor": LINE,
+        "zeroline": False,
+        "tickfont": {"color": DIM, "size": 11},
+        "automargin": True,
+        "exponentformat": "e",
+    }
 
 
 def _figure(traces: list[dict[str, Any]], **layout: Any) -> Figure:

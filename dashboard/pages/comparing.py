@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ IN_FIGURES = 200
 MOST_ROWS = 400  # of the table
 MOST_VALUES = 40
 MOST_OPTIONS = 2000
+SHORT_HASH, HASH = 7, re.compile(r"[0-9a-f]{40}")  # of a commit
 TABS = {"scatter": "Scatter", "parallel": "Parallel coordinates", "histogram": "Histogram", "correlation": "Rank correlation"}
 
 # Plotly knows no variables of CSS: they get the theme's values in the browser, and again when the theme changes.
@@ -248,7 +250,7 @@ def run_heads(runs: Sequence[RunView]) -> html.Thead:
 def difference_row(row: Difference) -> html.Tr:
     cells = [
         html.Td(
-            "–" if value is MISSING else worded(value),
+            "–" if value is MISSING else worded(value, short=True),
             className=" ".join(filter(None, ["odd" if odd else "", "dim" if value is MISSING else ""])),
             title=None if value is MISSING else worded(value),
         )
@@ -298,8 +300,12 @@ def number(value: float) -> str:
     )
 
 
-def worded(value: Any) -> str:
-    return plain(str(shown(value))) if isinstance(value, str) else str(shown(value))
+def worded(value: Any, *, short: bool = False) -> str:
+    """Of a number five digits, of a hash seven."""
+    if short and isinstance(value, float) and value == value and abs(value) != float("inf"):
+        return f"{value:.5g}"
+    said = plain(str(shown(value)))
+    return said[:SHORT_HASH] if short and HASH.fullmatch(said) else said
 
 
 def plain(name: str) -> str:
