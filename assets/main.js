@@ -26,12 +26,21 @@ setText(themeName, theme() === "dark" ? "Dark" : "Light");
 const table = [
   ...page.keys(),
   ...pageLinks().map(({ link, key, name }) => ({ keys: [key], shown: key, says: `page ${name}`, run: () => link.click() })),
+  { keys: [], shown: "Ctrl K", says: "search runs, series, pages and notes", run: openPalette },
   { keys: ["t"], shown: "t", says: "dark or light", run: toggleTheme },
   { keys: ["?"], shown: "?", says: "this list", run: () => help.showModal() },
 ];
 const help = helpDialog(table);
 document.body.append(help);
 listen(table);
+
+/** @type {Promise<import("./search/palette.js").Palette> | null} */
+let palette = null;
+addEventListener("keydown", (event) => {
+  if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
+  event.preventDefault(); // also in a field: browsers have their own search behind it
+  openPalette();
+});
 
 for (const { link } of pageLinks()) if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
 linkPages();
@@ -48,6 +57,13 @@ new MutationObserver(adopt).observe(document.body, { childList: true, subtree: t
 function pageLinks() {
   const links = /** @type {HTMLAnchorElement[]} */ ([...document.querySelectorAll(".nav a")]);
   return links.map((link) => ({ link, key: link.firstElementChild?.textContent ?? "", name: link.lastChild?.textContent ?? "" }));
+}
+
+/** Its module is loaded when it is first asked for. */
+async function openPalette() {
+  palette ??= import("./search/palette.js").then(({ Palette }) => new Palette(() => page.runs?.name ?? null));
+  const opened = await palette.catch(() => (palette = null)); // no connection: asked again at the next key
+  opened?.toggle();
 }
 
 function toggleTheme() {

@@ -30,7 +30,7 @@ class RunCard:
 
     @property
     def state(self) -> str:
-        """running, stalled, ended, finished, failed or killed."""
+        """running, stalled, ended, finished, failed, killed, preempted or requeued."""
         return str(self.raw["state"])
 
     @property

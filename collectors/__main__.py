@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from . import VERSION
+from .forgotten.tail import ForgettingTail
+from .forgotten.tombstones import Tombstones
 from .gpu.inventory import described
 from .gpu.nvml import NvmlCollector, StaleLibrary
 from .host.machine import HostCollector
 from .logs import added
 from .logs.outputs import OutputFiles
-from .logs.tail import Tail
 from .mounts import is_remote
 from .options import CollectorOptions, add_flags, options_of
 from .process.activity import EXIT, SEEN, RunActivity
@@ -91,7 +92,8 @@ class Collectors:
         outputs = OutputFiles([data_dir])
         self._aside = SetAside(data_dir, log_dir)
         offsets = self._store.offsets()
-        tail = self._tail = Tail(
+        tombstones = Tombstones(data_dir)
+        tail = self._tail = ForgettingTail(
             log_dir,
             self._host,
             {path: offset for path, offset in offsets.items() if not path.startswith(added.PREFIX)},
@@ -100,6 +102,8 @@ class Collectors:
             left_alone=self._aside.reason,
             outputs=outputs.files,
             only=options.only,
+            tombstones=tombstones,
+            remove=self._store.forget,
         )
         known = {run.name: run.last_time_s for run in self._store.runs()}
 
@@ -143,7 +147,8 @@ class Collectors:
         if options.scrape:
             targets = [target_of(text) for text in options.scrape]
             self._supervisor.add(ScrapeCollector(targets, self._host, self._known_gpus))
-        self._supervisor.add(added.AddedEvents(data_dir, offsets.values()))
+        self._added = added.AddedEvents(data_dir, offsets.values(), tombstones.has)
+        self._supervisor.add(self._added)
         self._control = ControlServer(data_dir, self._verbs())
 
     def run(self) -> int:
@@ -196,7 +201,18 @@ class Collectors:
             "profile": self._switch_profile,
             "exited": self._lives.exited,
             "read": self._tail.read_anyway,
+            "forget": self._forget,
+            "take_back": self._take_back,
         }
+
+    def _forget(self, run: str) -> dict[str, str]:
+        """Why it cannot be forgotten, or "": then the tail forgets it in its next turn."""
+        alive = self._lives.knows_a_process_of(run)
+        return {"refused": "a process of it lives, or was alive a moment ago" if alive else self._tail.forget(run)}
+
+    def _take_back(self, run: str) -> bool:
+        self._added.take_back(run)
+        return self._tail.take_back(run)
 
     def _known_gpus(self) -> dict[str, KnownGpu]:
         return {uuid: KnownGpu(*known) for uuid, known in self._gpu.measured().items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -13,14 +14,19 @@ from collectors.records import Event
 from collectors.service.control import ControlError, ask
 
 from .attaching import AttachedRun, AttachRefused, attach
-from .queries import BadRequest, Queries
+from .queries import BadRequest, NotFound, Queries
 from .receiving.files import Received
+from .runs import ALIVE
 from .user_files.about import About, save_about
+from .user_files.directions import Direction, save_direction
 from .user_files.events import add_event
+from .user_files.forgotten import ForgottenRun
 from .user_files.settings import Settings, save_settings
 from .user_files.yaml_file import OddFile
 
 T = TypeVar("T")
+FORGOTTEN = "forgotten"
+FORGETTING_S, LOOK_S = 10.0, 0.05  # how long the collector may take for it, and how often that is looked at
 WRITER = "local"  # who hands over without a token: a process of this host
 
 
@@ -43,9 +49,48 @@ class Changes:
         return Received(self._queries.log_dir / self._queries.first_folder, WRITER)
 
     def set_about(self, run: str, fields: Mapping[str, Any]) -> About:
-        """Change only these fields of what is said about a run. Raises NotFound, BadRequest, Unwritable."""
+        """Change only these fields of what is said about a run. Raises NotFound, BadRequest, Unwritable.
+
+        `forgotten` forgets the run, or takes it back.
+        """
+        is_buried = any(found.run == run for found in self._queries.forgotten())
+        if not (is_buried and fields.get(FORGOTTEN) is False):
+            self._queries.check_run(run)
+        kept = {name: value for name, value in fields.items() if name != FORGOTTEN or not value}  # a tombstone says that it is
+        about = self._saved(lambda: save_about(self._queries.data_dir, run, kept))
+        if fields.get(FORGOTTEN) is True:
+            return self.forget(run).about
+        if is_buried and fields.get(FORGOTTEN) is False:
+            self.take_back(run)
+        return about
+
+    def forget(self, run: str) -> ForgottenRun:
+        """Take a run that has ended out of the store; a tombstone keeps its files from being read again. Raises NotFound, BadRequest."""
+        self._check()
         self._queries.check_run(run)
-        return self._saved(lambda: save_about(self._queries.data_dir, run, fields))
+        view = next((view for view in self._queries.runs() if view.stored.name == run), None)
+        if view is not None and view.state in ALIVE:
+            raise BadRequest(f"{run!r} is {view.state}; a run can be forgotten once it has ended")
+        refused = self._ask_collector("forget", run=run)["refused"]
+        if refused:
+            raise BadRequest(f"{run!r} cannot be forgotten: {refused}")
+        until_s = time.monotonic() + FORGETTING_S
+        while time.monotonic() < until_s:
+            found = next((found for found in self._queries.forgotten() if found.run == run), None)
+            if found is not None and not self._queries.has_run(run):
+                return found
+            time.sleep(LOOK_S)
+        raise BadRequest(f"{run!r} is not forgotten yet; the collector's log says why if it stays")
+
+    def take_back(self, run: str) -> None:
+        """Have the files of a forgotten run read anew. Raises NotFound, BadRequest."""
+        self._check()
+        if not self._ask_collector("take_back", run=run):
+            raise NotFound(f"no forgotten run {run!r}; GET /api/v1/forgotten lists them")
+
+    def set_direction(self, series: str, direction: str) -> dict[str, Direction]:
+        """Say whether less or more of a series is better; "" takes it back. Raises BadRequest, Unwritable."""
+        return self._saved(lambda: save_direction(self._queries.data_dir, series, direction))
 
     def add_event(self, run: str, fields: Mapping[str, Any]) -> Event:
         """Add an event to a run; the collector stores it soon. Raises NotFound, BadRequest, Unwritable."""
@@ -76,18 +121,19 @@ class Changes:
     def steer_profile(self, action: str) -> None:
         """Turn the profiler on or off, or try refused processes again. Raises BadRequest where nothing can be steered."""
         self._check()
-        try:
-            ask(self._queries.data_dir, "profile", action=action)
-        except ControlError as error:
-            raise BadRequest(str(error)) from error
+        self._ask_collector("profile", action=action)
 
     def read_data(self, run: str, path: str) -> None:
         """Read a file of a run that was left because it looks like data. Raises NotFound, BadRequest."""
         self._check()
         if all(offset.path != path for offset in self._queries.files(run)):
             raise BadRequest(f"{path!r} is no file of {run!r}; GET /api/v1/files lists them")
+        self._ask_collector("read", key=path)
+
+    def _ask_collector(self, verb: str, **arguments: object) -> Any:
+        """Raises BadRequest with the reason where it does not do it."""
         try:
-            ask(self._queries.data_dir, "read", key=path)
+            return ask(self._queries.data_dir, verb, **arguments)
         except ControlError as error:
             raise BadRequest(str(error)) from error
 
@@ -95,7 +141,9 @@ class Changes:
         self._check()
         try:
             with self._lock:
-                return save()
+                saved = save()
+            self._queries.table.stale()
+            return saved
         except (ValueError, OddFile) as error:
             raise BadRequest(str(error)) from error
 

@@ -19,14 +19,22 @@ from collectors.records import Event, Offset, ProgressBar
 from collectors.service.control import ControlError, ask
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
 
+from .comparing.attempts import RunAttempts, requeued
+from .comparing.recorded import Comparing
 from .cost import Cost, CostMeter
 from .curves.overlay import Overlays
 from .flame.ahead import Ahead
 from .machine import GpuUser, Machine, RunOfProcess, values_now
+from .pages.page import Page
 from .runs import Runs, RunView
+from .runs_table.table import RunsSource, RunsTable
+from .searching.ranking import Typed
+from .searching.search import Found, Sources, search
 from .stacks import Stacks
 from .subscription import is_glob, split_names, wanted
 from .user_files.about import Abouts, about_run
+from .user_files.directions import Direction, directions_of
+from .user_files.forgotten import ForgottenRun, forgotten_runs
 from .user_files.settings import Settings, settings_of
 
 SILENT = (
@@ -34,6 +42,7 @@ SILENT = (
     "samples of the machine and of stacks have a gap."
 )
 MAX_EVENTS = 20_000
+MOST_NOTES = 2000  # the newest, that are searched
 MAX_BUCKETS = 200_000  # of an answer: 150 bytes each
 MAX_SERIES = 200  # a request may name so many
 
@@ -76,6 +85,7 @@ class RunDetail:
     run: RunView
     attempts: list[Event]
     processes: list[RankView]
+    same: RunAttempts | None = None  # other runs that are attempts of it, with it among them
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,9 @@ class Queries:
         self.ahead = Ahead(self.stacks.minutes)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts = Abouts(data_dir)
+        self.comparing = Comparing(store, self.runs, self.check_run, str(self.log_dir))
+        asked = RunsSource(self.runs, store.outcomes, store.names, store.configs, self.directions, self._price)
+        self.table = RunsTable(asked)
 
     def close(self) -> None:
         """Ends what was begun for later questions."""
@@ -131,7 +144,7 @@ class Queries:
 
     def runs(self) -> list[RunView]:
         """All runs, the newest first, with what users say about them."""
-        views = self._runs.views()
+        views = requeued(self._runs.views())
         said = self._abouts.of([view.stored.name for view in views])
         return [replace(view, about=said[view.stored.name]) if view.stored.name in said else view for view in views]
 
@@ -142,7 +155,30 @@ class Queries:
         gpus = self._collector().get("gpu", {}).get("gpus", [])
         processes = [rank_view(process, gpus) for process in processes_of(self._runs.activity(stored, lifetimes))]
         view = replace(self._runs.view(stored, lifetimes), about=about_run(self.data_dir, name))
-        return RunDetail(view, attempts, processes)
+        return RunDetail(view, attempts, processes, self.comparing.attempts(name))
+
+    def forgotten(self) -> list[ForgottenRun]:
+        """Runs that users have forgotten, whose files may still be there."""
+        return forgotten_runs(self.data_dir)
+
+    def directions(self) -> dict[str, Direction]:
+        """Of series, where a user has said whether less or more is better."""
+        return directions_of(self.data_dir)
+
+    def sparklines(self, runs: Sequence[str], buckets: int) -> dict[str, tuple[str, Buckets]]:
+        """The loss of each of these runs that has one, over its steps: of several ranks, the first."""
+        losses = self.table.losses(runs)
+        found = self._store.outcomes(list(losses), set(losses.values()))
+        ids = {
+            run: number
+            for run, name, number in reversed([*zip(found.run, found.name, found.id.tolist(), strict=True)])
+            if losses[run] == name
+        }
+        ranges = self._store.range(list(ids.values()), None, None, "step", buckets)
+        return {run: (losses[run], ranges[ids[run]]) for run in losses if run in ids}
+
+    def _price(self) -> float:
+        return float(self.settings().values["price_per_gpu_hour"])
 
     def files(self, run: str) -> list[Offset]:
         """What was read of each file of a run. Raises NotFound."""
@@ -160,6 +196,11 @@ class Queries:
         if run is not None:
             self.check_run(run)
         return self._store.events(run, lo, hi, most=MAX_EVENTS)
+
+    def search(self, text: str, pages: Sequence[Page], run: str | None, most: int) -> Found:
+        """Runs, series, pages and notes that match, the best first."""
+        notes = self._store.events(kinds=("note",), most=MOST_NOTES)
+        return search(Typed(text), Sources(pages, self.runs(), self._store.series, notes), run, most)
 
     # -- points --------------------------------------------------------------------------------------------------------
 
@@ -230,6 +271,9 @@ class Queries:
         if stored is None:
             raise NotFound(f"no run {run!r}; GET /api/v1/runs lists them")
         return stored
+
+    def has_run(self, run: str) -> bool:
+        return self._store.run(run) is not None
 
     # -- the machine ---------------------------------------------------------------------------------------------------
 

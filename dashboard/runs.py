@@ -6,11 +6,13 @@ import logging
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from collectors.process.activity import EXIT, LIFETIMES, SEEN, RunActivity, StateName, seconds
+from collectors.process.identity import job_of
 from collectors.process.ranks import RanksSeen, ranks_of
 from collectors.process.states import state_of
 from collectors.records import Event
@@ -38,6 +40,10 @@ class RunView:
     cwd: str  # of run.json, else of the process; "" where unknown
     ended_s: float | None = None  # as its files or its end say; None while it lives, and where nothing says so
     about: About = NOTHING
+    restarts: int = 0  # of its rank that started most often
+    host: str = ""  # of run.json, else of its newest process; "" where unknown
+    job_id: str | None = None  # of its newest process, where a launcher gave one
+    restart_count: int | None = None  # how often that job was started anew, as its launcher counts
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,23 @@ class Runs:
         folders = [event.fields.get("cwd") for event in reversed(activity.seen)]
         cwd = next((folder for folder in [run.info.get("cwd"), *folders] if isinstance(folder, str) and folder), "")
         ends = () if state.state in ALIVE else [event.time_s for event in (*activity.ends, *activity.exits)]
-        return RunView(run, state.state, state.reason, state.pid, started_s, ranks, cwd, max(ends, default=None))
+        job_id, restart_count = job_of([*activity.starts, *activity.seen])
+        attempts = Counter(event.rank for event in activity.starts)
+        hosts = [run.info.get("host"), *(event.fields.get("host") for event in reversed([*activity.seen, *activity.starts]))]
+        return RunView(
+            run,
+            state.state,
+            state.reason,
+            state.pid,
+            started_s,
+            ranks,
+            cwd,
+            max(ends, default=None),
+            restarts=max(attempts.values(), default=1) - 1,
+            host=next((host for host in hosts if isinstance(host, str) and host), ""),
+            job_id=job_id,
+            restart_count=restart_count,
+        )
 
     def activity(self, run: Run, lifetimes: list[Event]) -> RunActivity:
         starts, ends, seen, exits = ([event for event in lifetimes if event.kind == kind] for kind in ("start", "end", SEEN, EXIT))

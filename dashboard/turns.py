@@ -36,6 +36,12 @@ KINDS = {
     "/api/v1/export": FILES,
     "/api/v1/logs": ROWS,
     "/api/v1/events": ROWS,
+    "/api/v1/compare": ROWS,
+    "/api/v1/since_last": ROWS,
+    "/api/v1/search": ROWS,
+    "/api/v1/sparklines": ROWS,
+    "/api/v1/table": ROWS,
+    "/api/v1/columns": ROWS,
 }
 CHANGE = "POST"  # is quick, and has a body
 BUSY = "the dashboard is busy with other questions; ask again in a moment"

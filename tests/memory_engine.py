@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import statistics
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -36,6 +36,7 @@ from collectors.store.protocol import (
     LogPage,
     LogQuery,
     Maintenance,
+    Outcomes,
     Process,
     RawPoints,
     Run,
@@ -90,6 +91,10 @@ class MemoryStore:
         for record in records:
             if isinstance(record, Event) and not (isinstance(record.kind, str) and np.isfinite(record.time_s)):
                 raise TypeError("an event needs a kind and a time")
+
+    def forget(self, run: str) -> None:
+        kept = [[record for record in batch if getattr(record, "run", None) != run] for batch in self._shared.commits]
+        self._shared.commits[:] = kept
 
     def compact(self, deadline_s: float) -> bool:
         return False
@@ -169,6 +174,45 @@ class MemoryStore:
                 if (one := series_id(points.run, name, points.labels)) in ids:
                     found[one] = Last(points.time_s, points.step, value)
         return found
+
+    def outcomes(self, runs: Collection[str] | None = None, names: Collection[str] | None = None) -> Outcomes:
+        listed = [series for run in self.runs() if runs is None or run.name in runs for series in self.series(run.name)]
+        listed = [series for series in listed if names is None or series.name in names]
+        last = self.last([series.id for series in listed])
+        ends = [self._ends(series.id) for series in listed]
+        return Outcomes(
+            [str(series.run) for series in listed],
+            [series.name for series in listed],
+            [series.labels for series in listed],
+            np.array([series.id for series in listed], np.int64),
+            np.array([series.points for series in listed], np.int64),
+            np.array([series.first_time_s for series in listed], float),
+            np.array([series.first_step for series in listed], float),
+            np.array([last[series.id].time_s for series in listed], float),
+            np.array([last[series.id].step for series in listed], float),
+            np.array([last[series.id].value for series in listed], float),
+            *np.array(ends, float).reshape(-1, 4).T,
+        )
+
+    def _ends(self, one: int) -> list[float | None]:
+        found = [
+            (value, points.step)
+            for points in self._all(Points)
+            for name, value in zip(points.names, points.values, strict=True)
+            if series_id(points.run, name, points.labels) == one and np.isfinite(value)
+        ]
+        least, most = (
+            min(found, key=lambda pair: pair[0], default=(None, None)),
+            max(found, key=lambda pair: pair[0], default=(None, None)),
+        )
+        return [*least, *most]
+
+    def names(self, runs: Collection[str] | None = None) -> dict[str, int]:
+        return dict(Counter(self.outcomes(runs).name))
+
+    def configs(self, runs: Collection[str] | None = None) -> dict[str, dict[str, object]]:
+        found = {run.name: run.info.get("config") for run in self.runs() if runs is None or run.name in runs}
+        return {run: _flat(config) for run, config in found.items() if isinstance(config, dict) and config}
 
     def logs(self, query: LogQuery) -> LogPage:
         lines = [(number, line) for number, line in enumerate(self._all(LogLine), 1) if _asked(line, query)]
@@ -297,6 +341,16 @@ def _catalogued(one: int, run: str | None, name: str, labels: Labels, rows: Sequ
         min(steps, default=None),
         max(steps, default=None),
     )
+
+
+def _flat(config: dict[str, Any], before: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{before}{key}.")
+        elif isinstance(value, str | bool | int | float | None):
+            found[before + key] = value
+    return found
 
 
 def _columns(rows: Sequence[tuple[float, float, int, float]]) -> RawPoints:

@@ -126,7 +126,7 @@ def test_an_end_event_says_how_it_ended(child: subprocess.Popen[bytes]) -> None:
     starts = [start(child.pid)]
     finished = activity(starts, [end(status="finished", reason="stopped by SIGTERM")])
     crashed = activity(starts, [end(status="crashed", reason="ValueError: no")])
-    assert state_of(finished, NOW) == ("finished", "stopped by SIGTERM", None)
+    assert state_of(finished, NOW) == ("preempted", "Stopped by SIGTERM", None)
     assert state_of(crashed, NOW)[:2] == ("failed", "ValueError: no")
     assert state_of(activity(starts, [end(status="killed")]), NOW).state == "killed"
     assert processes_of(finished) == [], "what a notebook's process does afterwards is not the run's"

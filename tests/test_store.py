@@ -99,6 +99,19 @@ def test_points_without_a_time_stand_on_the_step_axis_only(store: Store) -> None
     assert store.last([LOSS])[LOSS] == (None, 3, 1.0)
 
 
+def test_a_forgotten_run_is_gone_with_its_offsets_and_others_stay(store: Store, opened: Open) -> None:
+    offset = Offset("a/metrics.jsonl", "a", 1, 2, 3, 4, 0, 0, "", {})
+    store.append(
+        [line(1, 0.5), line(1, 0.5, run="b"), offset, offset._replace(path="b/metrics.jsonl", run="b"), Event("a", "note", START_S)]
+    )
+    store.forget("a")
+    for reader in (store, opened(False)):
+        assert [run.name for run in reader.runs()] == ["b"] and [*reader.offsets()] == ["b/metrics.jsonl"]
+        assert reader.series("a") == [] and reader.events("a") == []
+    store.append([line(7, 0.25)])
+    assert [row.points for row in store.series("a")] == [1]
+
+
 def test_the_edges_of_a_range_belong_to_it(store: Store) -> None:
     store.append([line(step, float(step)) for step in range(10)])
     assert store.range([LOSS], 3, 6, "step")[LOSS].last.tolist() == [3, 4, 5, 6]
@@ -358,3 +371,59 @@ def test_of_a_run_no_more_than_20_mb_of_source_are_kept(store: Store) -> None:
     assert last is not None and "20 MB" in last.why
     assert store.source_text("a", "/job/the same.py") == texts[0]._replace(path="/job/the same.py"), "a text counts once"
     assert store.source_text("b", "/job/20.py") == texts[20]._replace(run="b"), "for each run by itself"
+
+
+def test_the_outcome_of_a_series_is_its_last_least_and_greatest_value_with_their_steps(store: Store) -> None:
+    values = [3.0, math.nan, 1.0, math.inf, 5.0, 1.0, -math.inf]
+    store.append([line(step, value) for step, value in enumerate(values)])
+    store.append([line(9, 5.0), line(3, math.nan, segment=1)])
+    found = store.outcomes()
+    assert (found.run, found.name, found.labels) == (["a"], ["train/loss"], [HOST])
+    assert (found.id.tolist(), found.points.tolist()) == ([LOSS], [9])
+    assert (found.least.tolist(), found.least_step.tolist(), found.most.tolist(), found.most_step.tolist()) == ([1], [2], [5], [4])
+    assert (found.first_time_s.tolist(), found.first_step.tolist()) == ([START_S], [0])
+    assert math.isnan(found.last[0]) and (found.last_step.tolist(), found.last_time_s.tolist()) == ([3], [START_S + 3])
+
+
+def test_outcomes_are_chosen_by_run_and_name(store: Store) -> None:
+    for record in (line(0, 1.0), line(0, 2.0, run="b"), line(0, 3.0, run="b", name="a, %2F")):
+        store.append([record])
+    store.append([Points(None, GPU, ("gpu/util",), (4.0,), START_S, None)])
+    store.append([Points("c", HOST, ("x", "y"), (math.nan, 1.0), None, None)])
+
+    def pairs(runs: list[str] | None = None, names: list[str] | None = None) -> list[tuple[str, str, float]]:
+        found = store.outcomes(runs, names)
+        return list(zip(found.run, found.name, found.least.tolist(), strict=True))
+
+    assert pairs(["b"]) == [("b", "train/loss", 2), ("b", "a, %2F", 3)]
+    assert pairs(None, ["train/loss"]) == [("a", "train/loss", 1), ("b", "train/loss", 2)]
+    assert pairs(["a"], ["a, %2F"]) == [] == pairs([]) == pairs(["\ud800"])
+    of_c = store.outcomes(["c"])
+    assert all(np.isnan(column[0]) for column in (of_c.least, of_c.most, of_c.last_step, of_c.last_time_s, of_c.last))
+    assert of_c.least.tolist()[1:] == [1.0]
+    assert store.names() == {"train/loss": 2, "a, %2F": 1, "x": 1, "y": 1} and store.names(["c"]) == {"x": 1, "y": 1}
+
+
+def test_outcomes_are_those_of_all_points_however_they_are_kept(store: Store) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=5000)
+    values[rng.random(5000) < 0.1] = math.nan
+    for start, size in ((0, 1), (1, 600), (601, 3000), (3601, 700), (4301, 699)):
+        store.append([line(step, values[step]) for step in range(start, start + size)])
+        while store.compact(0.1):
+            pass
+        seen = values[: start + size]
+        found = store.outcomes()
+        if np.isfinite(seen).any():
+            assert (found.least[0], found.least_step[0]) == (np.nanmin(seen), np.nanargmin(seen))
+            assert (found.most[0], found.most_step[0]) == (np.nanmax(seen), np.nanargmax(seen))
+        np.testing.assert_array_equal(found.last, seen[-1:])
+
+
+def test_configurations_are_flat_and_without_what_is_long(store: Store) -> None:
+    config = {"lr": 1e-3, "model": {"depth": 2, "norm": {"kind": "rms"}}, "bf16": True, "seed": None, "xs": [1, 2]}
+    store.append(
+        [RunInfo("a", {"config": config}), RunInfo("b", {"config": {}}), RunInfo("c", {"kind": "x"}), RunInfo("d", {"config": [1]})]
+    )
+    assert store.configs() == {"a": {"lr": 1e-3, "bf16": True, "seed": None, "model.depth": 2, "model.norm.kind": "rms"}}
+    assert store.configs(["b"]) == {} and store.configs(["a"]).keys() == {"a"}

@@ -40,6 +40,9 @@ def check_content(store: Store, steps: int) -> None:
     assert store.range([UTIL], None, None)[UTIL].last.tolist() == list(range(10)) and store.last([UTIL])[UTIL].value == 9
     (run,) = store.runs()
     assert (run.name, run.info, run.points, run.last_step) == ("a", {"kind": "training"}, steps, steps - 1)
+    found = store.outcomes()
+    assert (found.name, found.points.tolist(), found.last.tolist()) == (["train/loss"], [steps], [(steps - 1) % 64])
+    assert (found.least[0], found.least_step[0], found.most[0], found.most_step[0]) == (0, 0, 63, 63)
     assert store.offsets()["a/metrics.jsonl"].offset == steps and store.offsets()["a/metrics.jsonl"].inode == 2**63 + 5
     assert [line.text for line in store.logs(LogQuery(level=40)).lines] == ["it went wrong"]
     assert [(event.kind, event.fields) for event in store.events("a")] == [("start", {"pid": 7})]

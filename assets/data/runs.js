@@ -10,6 +10,8 @@ export const STATES = {
   finished: ["Finished", "dim"],
   failed: ["Failed", "bad"],
   killed: ["Killed", "bad"],
+  preempted: ["Pre-empted", "warn"],
+  requeued: ["Requeued", "warn"],
   crashed: ["Crashed", "bad"], // from older collectors
 };
 const ALIVE = new Set(["running", "stalled"]);

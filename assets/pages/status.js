@@ -19,10 +19,17 @@ export class Status {
     this.profiler = el("span");
     this.lag = el("span");
     this.parts = el("span", { class: "warn", role: "status" });
+    this.hints = el("span", { class: "hints" });
+    this.setKeys(KEYS);
     host.append(
-      ...KEYS.map(([key, does]) => el("span", { class: "hint-key" }, el("kbd", {}, key), does)),
+      this.hints,
       el("span", { class: "right" }, this.parts, this.cost, this.profiler, this.lag),
     );
+  }
+
+  /** The few keys that the line names. @param {string[][]} keys */
+  setKeys(keys) {
+    this.hints.replaceChildren(...keys.map(([key, does]) => el("span", { class: "hint-key" }, el("kbd", {}, key), does)));
   }
 
   /** @param {import("../types/api").State | null} message the server's state @param {number | null} behind_s */

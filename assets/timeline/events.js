@@ -70,7 +70,7 @@ function looks({ kind, step, seconds, text = "", ...fields }) {
       const state = /** @type {any} */ (fields).state ?? "";
       return ["failed", "killed"].includes(state)
         ? { shape: "cross", tone: "bad", label: state }
-        : { shape: "bar", tone: "dim", label: "ended" };
+        : { shape: "bar", tone: "dim", label: { preempted: "pre-empted", requeued: "requeued" }[String(state)] ?? "ended" };
     }
     case "start":
       return { shape: "bar", tone: "dim", label: "start" };

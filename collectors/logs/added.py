@@ -7,7 +7,8 @@ line is stored once: what is changed in lines that were read before counts for a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -31,15 +32,23 @@ class AddedEvents:
     name = "events"
     period_s = 0.5
 
-    def __init__(self, data_dir: Path, offsets: Iterable[Offset]) -> None:
-        """`offsets` are those of the store."""
+    def __init__(self, data_dir: Path, offsets: Iterable[Offset], is_forgotten: Callable[[str], bool] = lambda run: False) -> None:
+        """`offsets` are those of the store. Events of a forgotten run wait until it is taken back."""
+        self._is_forgotten = is_forgotten
+        self._taken_back: deque[str] = deque()
         self._folder = (data_dir / FOLDER).resolve()
         self._offsets = {offset.path: offset for offset in offsets if offset.path.startswith(PREFIX)}
         self._stamps: dict[str, tuple[int, int, int]] = {}
         self._troubles: dict[str, str] = {}  # by the file's name
 
+    def take_back(self, run: str) -> None:
+        """Read the events of this run anew; from any thread."""
+        self._taken_back.append(run)
+
     def collect(self) -> list[Record]:
         records: list[Record] = []
+        while self._taken_back:
+            self._forget_offsets(self._taken_back.popleft())
         stamps = stamps_of(self._folder)
         for name, stamp in stamps.items():
             if self._stamps.get(name) != stamp:
@@ -84,7 +93,12 @@ class AddedEvents:
         counts = tally.lines_skipped, tally.fields_skipped, tally.first_skip
         offset = Offset(path, run, found.st_dev, found.st_ino, len(data), len(lines), *counts, {})
         self._offsets[path] = offset
-        return [*events, offset]
+        return [] if known is None and self._is_forgotten(run) else [*events, offset]
+
+    def _forget_offsets(self, run: str) -> None:
+        for path in [path for path, offset in self._offsets.items() if offset.run == run]:
+            del self._offsets[path]
+            self._stamps.pop(path.removeprefix(PREFIX), None)
 
 
 def events_of(lines: Iterable[bytes], tally: Tally) -> list[Event]:

@@ -54,11 +54,12 @@ class Tail:
         left_alone: Callable[[str], str] = lambda path: "",
         outputs: Callable[[], Mapping[Path, str]] = dict,
         only: Sequence[str] = (),
+        accept: Callable[[str], bool] | None = None,
     ) -> None:
         """`offsets` are those of the store, by path relative to `root`; `left_alone` returns why a file is not read, or "".
 
         `outputs` are files of any place with the run that each belongs to, read as text where no rule has them read already.
-        With `only`, folders of `root`, nothing else of it is followed.
+        With `only`, folders of `root`, nothing else of it is followed; `accept` judges the path of a file.
         """
         self.at_work_on = ""  # the file that is being read
         self._left_alone = left_alone
@@ -85,7 +86,7 @@ class Tail:
         self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
         self._elsewhere = Elsewhere(self._root, self._tops, outputs, offsets)
         self._swept_s = time.monotonic()
-        self._watch = FolderWatch(self._root, is_followed, wake, poll_only=poll_only, tops=self._tops)
+        self._watch = FolderWatch(self._root, accept or is_followed, wake, poll_only=poll_only, tops=self._tops)
         there = set(map(main_of, self._watch.take()))
         self._backlog = {*there, *self._elsewhere.known()}  # existed before we started: its lines have no arrival time
         self._turns.old([*sorted(there, key=self._newest_first), *self._elsewhere.known()])

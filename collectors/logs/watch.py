@@ -106,6 +106,10 @@ class FolderWatch:
         """When a file of it was last written, as the newest scan saw it; Unix seconds."""
         return self._newest.get(str(folder), 0.0)
 
+    def seen(self) -> list[str]:
+        """The paths of all files that were found so far."""
+        return list(self._seen)
+
     def close(self) -> None:
         if self._observer is not None:
             self._observer.stop()

@@ -12,6 +12,7 @@ from ..received import is_received
 from ..records import Event
 
 SEEN, EXIT = "process", "exit"  # events of the collector's own: a process of a run was found; it is gone
+SCHEDULER = "scheduler"  # of an exit event, in its field `by`: what a scheduler wrote of a run that has said itself how it ended
 LIFETIMES = ("start", "end", SEEN, EXIT)  # the kinds of event that a run's state is judged by
 TEXT_SUFFIXES = (".log", ".out", ".err", ".txt")
 LIKE_A_LOG = re.compile(r"(?i)(?<![a-z])(log(s|ging)?|std(out|err)|out(put)?s?|err(ors?)?|console|nohup|prints?)(?![a-z])")
@@ -47,7 +48,7 @@ class RunProcess(NamedTuple):
     start_ticks: int  # field 22 of /proc/<pid>/stat
 
 
-StateName: TypeAlias = Literal["running", "stalled", "ended", "finished", "failed", "killed"]
+StateName: TypeAlias = Literal["running", "stalled", "ended", "finished", "failed", "killed", "preempted", "requeued"]
 
 
 class RunState(NamedTuple):

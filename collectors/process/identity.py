@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+from ..records import Event
 
 MOST_RANKS = 1 << 20
 NO_STEP = 4_294_967_280  # Slurm's ids of steps that srun did not start (batch, interactive) lie from here on
@@ -67,6 +69,15 @@ def meeting_of(environment: Mapping[str, str]) -> tuple[str | None, ...] | None:
     if identity_of(environment).rank is None:
         return None
     return tuple(environment.get(name) for name in MEETINGS)
+
+
+def job_of(events: Iterable[Event]) -> tuple[str | None, int | None]:
+    """The job of the newest of these events `start` and `process` that names one, and how often it was started anew."""
+    for event in sorted(events, key=lambda event: event.time_s, reverse=True):
+        job, restarts = event.fields.get("job_id"), event.fields.get("restarts")
+        if isinstance(job, str) and job:
+            return job, restarts if isinstance(restarts, int) and not isinstance(restarts, bool) and restarts >= 0 else None
+    return None, None
 
 
 def _is_step(environment: Mapping[str, str]) -> bool:

@@ -20,6 +20,7 @@ OUT_OF_MEMORY = re.compile(r"(?i:out of memory).*?[Kk]illed process (\d+)\b")
 FIRST_NAMESPACE = 0xEFFFFFFC  # inode of the pid namespace in which the kernel log counts
 LINES = 200  # of a log that are looked at for a traceback
 REASON_LENGTH = 300
+MOST_CHARACTERS = 1000  # of a line in which a scheduler is looked for
 RANK_PREFIX = re.compile(r"^\[(?:rank|default)\d+\]:\s?")
 TRACEBACK = re.compile(r"Traceback \(most recent call last\)(:\s*$| [\u2500-\u257f-]+)")  # in a frame, as rich draws it
 FRAMED = "\u2502\u2570|+"  # how its lines begin
@@ -40,13 +41,49 @@ LAUNCHERS_OWN = re.compile(
 ROOT_CAUSE = re.compile(r"Root Cause.*?\brank +: (\d+).*?\bexitcode +: (-?\d+)", re.DOTALL)
 
 
+OF_SLURM = re.compile(
+    r"(?:slurmstepd|srun)\b.*?\*\*\* (?:JOB|STEP) (\d+)[^*]*? CANCELLED AT \S+(?: DUE TO ([A-Z ]+?))?(?: on \S+|, SEE [^*]*)? \*\*\*"
+)
+REQUEUED = re.compile(r"\b[Rr]equeued (?:exp|SLURM job:?) (\d+)")  # Lightning, once scontrol has taken it
+SCHEDULERS_LINES = 40  # at the end of a log, among which its last word is looked for
+
+
 class HowItEnded(NamedTuple):
     state: StateName
     reason: str  # one sentence
 
 
+SLURM_SAYS: dict[str, tuple[StateName, str]] = {  # the more it says, the sooner it counts
+    "JOB REQUEUE": ("requeued", "Slurm has put job {job} back into its queue"),
+    "PREEMPTION": ("preempted", "Slurm has pre-empted job {job}"),
+    "TIME LIMIT": ("killed", "Slurm has ended job {job}: its time was over"),
+    "NODE FAILURE": ("killed", "Slurm has ended job {job}: its node failed"),
+    "": ("killed", "Job {job} was cancelled"),
+}
+
+
+def schedulers_word(lines: Sequence[str]) -> HowItEnded | None:
+    """What Slurm wrote into the log of a job that it ended, or who asked for a new start of it; None where nothing says so.
+
+    `["slurmstepd: error: *** JOB 7 ON n1 CANCELLED AT 2026-01-02T03:04:05 DUE TO PREEMPTION ***"] -> HowItEnded("preempted", ...)`
+    """
+    said: dict[str, str] = {}
+    for line in lines[-SCHEDULERS_LINES:]:
+        line = line[:MOST_CHARACTERS]
+        if found := OF_SLURM.search(line):
+            said[(found[2] or "").strip()] = found[1]
+        elif found := REQUEUED.search(line):
+            said["JOB REQUEUE"] = found[1]
+    for why, (state, sentence) in SLURM_SAYS.items():
+        if why in said:
+            return HowItEnded(state, sentence.format(job=said[why]))
+    return None
+
+
 def verdict_of(pid: int, lines: Sequence[str], *, code: int | None, out_of_memory: bool, promised_end: bool) -> HowItEnded:
     """`code`: the exit status where it was our own child, negative for a signal; `promised_end`: its start event promised an end event."""
+    if code != 0 and (word := schedulers_word(lines)):
+        return word
     if code is not None:
         return _of_code(pid, code)
     if out_of_memory:

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..records import Event
 from ..redaction import without_secrets
-from .activity import EXIT, SEEN, RunActivity, RunProcess, last_ends, last_sign_s, newest_by_rank, seconds, whole
+from .activity import EXIT, SCHEDULER, SEEN, RunActivity, RunProcess, last_ends, last_sign_s, newest_by_rank, seconds, whole
 from .claims import claims_of, names_a_process
 from .finder import Finder
 from .identity import identity_of
-from .last_words import HowItEnded, killed_for_memory, last_error, verdict_of
+from .last_words import HowItEnded, killed_for_memory, last_error, schedulers_word, verdict_of
 from .proc import PROC, alive, boot_id, command_of, environment_of, folder_of, printable
-from .states import is_silent
+from .states import PREEMPTING, is_silent
 
 LOOK_S = (1.0, 30.0)  # between two looks at all runs: at least, and at most
 LOOK_SHARE = 0.01  # of a core
@@ -91,6 +91,10 @@ class LivesCollector:
     def collect(self) -> list[Event]:
         found = self._look() if time.monotonic() >= self._look_at_s or self._others_found_one() else []
         return [*found, *self._ended()]
+
+    def knows_a_process_of(self, run: str) -> bool:
+        """Whether one lives, or its end is not judged yet."""
+        return any(key[0] == run for keys in (self._known, self._gone, self._meanwhile) for key in list(keys))
 
     def exited(self, pid: int, start_ticks: int, code: int) -> None:
         """The exit status of one of the dashboard's own children; from any thread."""
@@ -197,8 +201,8 @@ class LivesCollector:
 
     def _judge(self, known: _Known) -> list[Event]:
         process, activity = known.process, self._activities.get(known.run)
-        if activity is not None and process.rank in last_ends(activity):
-            return []  # it has said itself how it ended
+        if activity is not None and (end := last_ends(activity).get(process.rank)) is not None:
+            return self._schedulers_word(known, end)  # it has said itself how it ended
         if not self._is_new(known.run, EXIT, process):
             return []
         starts = activity.starts if activity else []
@@ -210,6 +214,15 @@ class LivesCollector:
             promised_end=any(start.rank == process.rank and names_a_process(start) for start in starts),
         )
         return [self._exit(known.run, process.rank, verdict, self._name_of(process))]
+
+    def _schedulers_word(self, known: _Known, end: Event) -> list[Event]:
+        """Why a run was stopped by a signal, where its log says it: its scheduler, or a launcher that stops all ranks when one fails."""
+        stopped = str(end.fields.get("status")) == "finished" and PREEMPTING.search(str(end.fields.get("reason", "")))
+        lines = self._last_lines(known.run) if stopped else []
+        word = schedulers_word(lines) or (HowItEnded("failed", error) if (error := last_error(lines)) else None)
+        if word is None or not self._is_new(known.run, EXIT, known.process):
+            return []
+        return [self._exit(known.run, known.process.rank, word, {**self._name_of(known.process), "by": SCHEDULER})]
 
     def _exit(self, run: str, rank: int, verdict: HowItEnded, fields: Mapping[str, Any], time_s: float | None = None) -> Event:
         when = time.time() if time_s is None else time_s
@@ -257,9 +270,10 @@ class LivesCollector:
                 self._quiet[run] = sign_s
                 continue
             (self._judged if over else self._heard)[run], read = sign_s, read + 1
-            if error := last_error(self._last_lines(run)):
+            lines = self._last_lines(run)
+            if verdict := schedulers_word(lines) or ((error := last_error(lines)) and HowItEnded("failed", error)):
                 self._judged[run] = sign_s
-                events.append(self._exit(run, 0, HowItEnded("failed", error), {"judged_s": sign_s}, sign_s or now_s))
+                events.append(self._exit(run, 0, verdict, {"judged_s": sign_s}, sign_s or now_s))
             if read >= JUDGED_AT_ONCE:
                 break
         return events

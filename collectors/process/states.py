@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..records import Event
-from .activity import RunActivity, RunState, StateName, last_ends, last_sign_s, spoken
+from .activity import SCHEDULER, RunActivity, RunState, StateName, last_ends, last_sign_s, spoken
 from .claims import CLOCK_SLACK_S, Claim, ClaimStrength, claims_of
+from .identity import job_of
 from .proc import PROC
 
 STALLED_AFTER_S = 30.0
 SILENT_AFTER_S = 60.0  # where no process is known
 INTERVALS = 20  # ... or this many median intervals between lines, whichever is longer
 STATUSES: dict[str, StateName] = {"finished": "finished", "killed": "killed"}  # of an end event; any other is an error
-WORST_FIRST: tuple[StateName, ...] = ("failed", "killed", "finished", "ended")
+WORST_FIRST: tuple[StateName, ...] = ("failed", "killed", "requeued", "preempted", "finished", "ended")
+PREEMPTING = re.compile(r"(?i)\b(?:stopped|ended) by (SIGTERM|SIGUSR1)$")  # a scheduler, or who takes the machine away, sends them
 
 
 def state_of(activity: RunActivity, now_s: float, *, host: str | None = None, proc: Path = PROC) -> RunState:
     """Whether a run continues, else how it ended. Costs about 30 us per rank."""
+    return _or_preempted(activity, _state_of(activity, now_s, host, proc))
+
+
+def _or_preempted(activity: RunActivity, state: RunState) -> RunState:
+    """Not finished nor killed by itself, where a signal that asks to make room ended it."""
+    signal = PREEMPTING.search(state.reason) if state.state in ("finished", "killed") else None
+    if signal is None:
+        return state
+    job, _ = job_of([*activity.starts, *activity.seen])
+    return RunState("preempted", f"Stopped by {signal[1].upper()}{f' in job {job}' if job else ''}", state.pid)
+
+
+def _state_of(activity: RunActivity, now_s: float, host: str | None, proc: Path) -> RunState:
     ends = last_ends(activity)
     for end in ends.values():
         status: StateName = STATUSES.get(str(end.fields.get("status", "finished")), "failed")
@@ -33,7 +49,7 @@ def state_of(activity: RunActivity, now_s: float, *, host: str | None = None, pr
     if living:
         return _alive_state(activity, now_s, living[0].process.pid)
     if ends and ends.keys() >= {start.rank for start in activity.starts}:
-        return RunState("finished", _reason(next(iter(ends.values()))), None)
+        return _schedulers(activity, ends.values()) or RunState("finished", _foremost(ends.values()), None)
     return _without_process(activity, now_s)
 
 
@@ -63,6 +79,19 @@ def _state_in(event: Event) -> StateName:
     """Of an exit event."""
     state = event.fields.get("state")
     return next((name for name in WORST_FIRST if name == state), "ended")
+
+
+def _schedulers(activity: RunActivity, ends: Iterable[Event]) -> RunState | None:
+    """What its scheduler wrote of the end of a run that has closed its log itself."""
+    since_s = min(end.time_s for end in ends) - CLOCK_SLACK_S
+    verdict = _newest(event for event in activity.exits if event.fields.get("by") == SCHEDULER and event.time_s >= since_s)
+    return RunState(_state_in(verdict), verdict.text, None) if verdict else None
+
+
+def _foremost(ends: Iterable[Event]) -> str:
+    """The reason of the ranks that were stopped by a signal, else of the lowest: others say that they stopped with another rank."""
+    reasons = [_reason(end) for end in ends]
+    return next((reason for reason in reasons if PREEMPTING.search(reason)), reasons[0])
 
 
 def _reason(end: Event) -> str:

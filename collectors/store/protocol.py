@@ -71,6 +71,28 @@ class Last(NamedTuple):
     value: float
 
 
+class Outcomes(NamedTuple):
+    """What became of series of runs: one entry a series, in columns, by run and in order of appearance. Numbers are NaN where unknown.
+
+    `least` and `most` are over finite values, the first of equal ones; `last` is the last to arrive, whatever it is.
+    """
+
+    run: list[str]
+    name: list[str]
+    labels: list[Labels]
+    id: NDArray[np.int64]
+    points: NDArray[np.int64]
+    first_time_s: NDArray[np.float64]  # the earliest
+    first_step: NDArray[np.float64]  # the least
+    last_time_s: NDArray[np.float64]
+    last_step: NDArray[np.float64]
+    last: NDArray[np.float64]
+    least: NDArray[np.float64]
+    least_step: NDArray[np.float64]
+    most: NDArray[np.float64]
+    most_step: NDArray[np.float64]
+
+
 class Run(NamedTuple):
     """The state of one run, from its files alone (no process is checked)."""
 
@@ -191,6 +213,9 @@ class Store(Protocol):
     def rehearse(self, records: Iterable[Record]) -> None:
         """Keep nothing, but raise what `append` would raise: to find the record of a batch that cannot be stored."""
 
+    def forget(self, run: str) -> None:
+        """Remove a run with all that was read of it, offsets included: its files, if they are still there, would be read again."""
+
     def compact(self, deadline_s: float) -> bool:
         """Pack fresh records into chunks for about `deadline_s` seconds; True where there is more to do."""
 
@@ -221,6 +246,16 @@ class Store(Protocol):
         """Each of `ids` with every point that it has in the range; `lo` and `hi` are inclusive, None is open."""
 
     def last(self, ids: Sequence[int]) -> dict[int, Last]: ...
+
+    def outcomes(self, runs: Collection[str] | None = None, names: Collection[str] | None = None) -> Outcomes:
+        """Of the series of these runs, or of all runs, that have one of these names, or any. About 3 us a series; no points are read."""
+
+    def names(self, runs: Collection[str] | None = None) -> dict[str, int]:
+        """The names of the series of these runs, or of all, each with the number of its series."""
+
+    def configs(self, runs: Collection[str] | None = None) -> dict[str, dict[str, object]]:
+        """The configuration of these runs, or of all, of those that have one: its numbers, words and short texts, those of a table
+        inside it as `optimizer.lr`; at most 1,000 a run."""
 
     def logs(self, query: LogQuery) -> LogPage: ...
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query
 from pydantic import Field
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from collectors.analysis.stacks.traces import Range
 
@@ -21,6 +22,15 @@ MOST_NAMES = 400  # parameters `series` of a request
 MOST_RUNS = 200  # parameters `run` of a request for several
 MOST_ID = 2**31 - 1  # a rank, a pid
 MOST_CURSOR = 2**62
+
+
+class AnyName(PathConvertor):
+    """`{run:any}` in a path: also with slashes and line breaks."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("any", AnyName())
 
 _STEP = "inclusive: Unix seconds, or a step where axis=step"
 RunParameter = Annotated[str, Query(max_length=MOST_CHARACTERS, description="a run's name; GET /runs lists them")]

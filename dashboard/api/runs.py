@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from typing_extensions import TypedDict
 
@@ -12,11 +12,13 @@ from collectors.process.activity import StateName
 from collectors.records import Event, Offset
 
 from ..changes import Changes
+from ..comparing.attempts import RunAttempts
 from ..queries import Queries, RankView, RunDetail
 from ..runs import RunView
 from ..user_files.about import About
 from .answer import Answer
 from .parameters import MOST_CHARACTERS, OpenRange, OptionalRun, RunInPath, RunParameter
+from .table.asking import Filtered, FirstRow, find
 
 
 class AboutRow(TypedDict):
@@ -56,7 +58,10 @@ class RunRow(TypedDict):
 
 
 class RunList(TypedDict):
+    """`total` are the runs in all that the parameters keep."""
+
     runs: list[RunRow]
+    total: int
 
 
 class EventRow(TypedDict):
@@ -87,9 +92,17 @@ class RankRow(TypedDict):
     gpus_from: str
 
 
+class AttemptRun(TypedDict):
+    """A run that is an attempt of the same training; `rule` says why, "" for the first."""
+
+    run: str
+    rule: str
+
+
 class RunDetailRow(RunRow):
     attempts: list[EventRow]
     processes: list[RankRow]
+    attempt_runs: list[AttemptRun]  # by their start, this one among them; [] where it is the only one
 
 
 class FileRow(TypedDict):
@@ -146,10 +159,27 @@ class NewEvent(BaseModel):
     step: Annotated[StrictInt, Field(ge=-(2**53), le=2**53)] | None = None
 
 
+FILTERS = {
+    "q",
+    "state",
+    "sort",
+    "desc",
+    "archived",
+    "forgotten",
+}  # with one of these, archived and forgotten runs are left out unless asked for
+
+
 def add_routes(router: APIRouter, queries: Queries) -> None:
-    @router.get("/runs", response_model=None, summary="All runs, the newest first")
-    def runs() -> Answer[RunList]:
-        return Answer({"runs": [run_row(view) for view in queries.runs()]})
+    @router.get(
+        "/runs", response_model=None, summary="All runs, the newest first; or those that a filter keeps, sorted, a page of them"
+    )
+    def runs(
+        request: Request, asked: Filtered, offset: FirstRow = 0, limit: Annotated[int | None, Query(ge=1, le=10**7)] = None
+    ) -> Answer[RunList]:
+        chosen = FILTERS & request.query_params.keys()
+        views = [row.facts.view for row in find(queries, asked).rows] if chosen else queries.runs()
+        shown = views[offset : None if limit is None else offset + limit]
+        return Answer({"runs": [run_row(view) for view in shown], "total": len(views)})
 
     @router.get("/run", response_model=None, summary="One run: config, attempts, processes")
     def run(run: RunParameter) -> Answer[RunDetailRow]:
@@ -170,11 +200,11 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
 
 def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
-    @router.post("/runs/{run:path}/about", response_model=None, summary="Change some of what is said about a run")
+    @router.post("/runs/{run:any}/about", response_model=None, summary="Change some of what is said about a run")
     def about(run: RunInPath, given: AboutChange) -> Answer[AboutRow]:
         return Answer(about_row(changes.set_about(run, given.model_dump(exclude_unset=True))))
 
-    @router.post("/runs/{run:path}/files", response_model=None, summary="Read a file that was left because it looks like data")
+    @router.post("/runs/{run:any}/files", response_model=None, summary="Read a file that was left because it looks like data")
     def files(run: RunInPath, given: DataToRead) -> Answer[FileList]:
         changes.read_data(run, given.path)
         return Answer({"files": [file_row(offset) for offset in queries.files(run)]})
@@ -228,7 +258,12 @@ def run_detail(detail: RunDetail) -> RunDetailRow:
         **run_row(detail.run),
         "attempts": [event_row(attempt) for attempt in detail.attempts],
         "processes": [rank_row(process) for process in detail.processes],
+        "attempt_runs": attempt_runs(detail.same),
     }
+
+
+def attempt_runs(found: RunAttempts | None) -> list[AttemptRun]:
+    return [{"run": run, "rule": rule} for run, rule in zip(found.runs, found.rules, strict=True)] if found else []
 
 
 def rank_row(view: RankView) -> RankRow:

@@ -27,7 +27,7 @@ class Page(NamedTuple):
     """A file of this folder with `PAGE = Page(...)` is a page: the bar, the keys and the preloads follow.
 
     `module` is the folder below `assets/pages/` whose `page.js` draws it and whose `page.css` is its own, "" for a page that is
-    made of Dash components alone. Callbacks only read; changes go through a route of our API.
+    made of Dash components alone. A page may have both: what its module draws stands before the layout's components. Callbacks only read; changes go through a route of our API.
     """
 
     key: str

@@ -13,6 +13,7 @@ import { totalSteps } from "../../data/progress.js";
 import { RunPage } from "../run_page.js";
 import { snippet } from "./snippet.js";
 import { RunStrip, worst } from "../run_strip.js";
+import { SinceLast, foremost } from "../since_last.js";
 
 /** @typedef {import("../../data/range.js").View} View */
 /** @typedef {import("../../data/series.js").Series} Series */
@@ -35,6 +36,7 @@ export default class Live extends RunPage {
       this.relane();
       this.refresh();
     });
+    this.since = new SinceLast(() => this.invalidate());
     this.strip = new RunStrip((run) => this.pick(run));
     this.tail = new LogTail({ hover: (time_s) => this.hoverTime(time_s), follow: (cursor) => this.feed?.follow(cursor) });
     this.element = el(
@@ -132,7 +134,7 @@ export default class Live extends RunPage {
       loss: loss ? loss.newest.v : null,
       lossBefore: this.range.following && Number.isFinite(before) ? before : null,
       span: this.range.axis.length(loss ? Math.min(view.hi - view.lo, loss.newest.t - loss.t[0]) : 0),
-      finding: worst(this.runs),
+      finding: foremost(worst(this.runs), this.since.finding(this.runs)),
     });
   }
 

@@ -23,13 +23,14 @@ from ..protocol import (
     Limits,
     LogPage,
     LogQuery,
+    Outcomes,
     RawPoints,
     Run,
     Series,
     StackColumns,
     StoreError,
 )
-from . import files, logs, points, runs, schema, sources, stacks
+from . import files, logs, outcomes, points, runs, schema, sources, stacks
 from .columns.damage import failing
 from .compact import Compactor
 from .ingest import BULK_ROWS, ByKind, FileWriter
@@ -164,6 +165,19 @@ class SqliteStore:
             if missing:
                 found |= self._of_file[path].last(db, missing)
         return found
+
+    @failing(UNREADABLE, AGAIN)
+    def outcomes(self, runs: Collection[str] | None = None, names: Collection[str] | None = None) -> Outcomes:
+        rows = [row for path, db in self._readers.runs() for row in self._of_file[path].outcomes(db, runs, names)]
+        return outcomes.columns(rows)
+
+    @failing(UNREADABLE, AGAIN)
+    def names(self, runs: Collection[str] | None = None) -> dict[str, int]:
+        return {name: count for _, db in self._readers.runs() for name, count in outcomes.read_names(db, runs)}
+
+    @failing(UNREADABLE, AGAIN)
+    def configs(self, runs: Collection[str] | None = None) -> dict[str, dict[str, object]]:
+        return {run: config for _, db in self._readers.runs() for run, config in outcomes.read_configs(db, runs)}
 
     @failing(UNREADABLE, AGAIN)
     def logs(self, query: LogQuery) -> LogPage:

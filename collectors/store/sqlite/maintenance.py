@@ -27,7 +27,7 @@ _BLOBS: list[tuple[str, str, Callable[[bytes], object]]] = [
     ("profile", "data", codec.decode),
     ("source_text", "data", codec.unseal),
 ]
-_CHUNKS = """SELECT chunk.id, series.name, coalesce(stream.run, 'the machine'), chunk.rows, least, most, chunk.data, axis.data
+_CHUNKS = """SELECT chunk.id, series.name, coalesce(stream.run, 'the machine'), chunk.rows, chunk.least, chunk.most, chunk.data, axis.data
   FROM chunk LEFT JOIN axis ON axis.id = chunk.axis JOIN series ON series.id = chunk.series JOIN stream ON stream.id = series.stream"""
 _GAPS = """SELECT name, sealed, total(chunk.rows), max(chunk.start + chunk.rows)
   FROM series LEFT JOIN chunk ON chunk.series = series.id GROUP BY series.id

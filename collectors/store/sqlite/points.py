@@ -12,9 +12,10 @@ import orjson
 
 from ...records import Labels
 from ..protocol import Axis, Last, LivePoints, Series
-from . import schema, search
+from . import outcomes, schema, search
 from .columns import chunks, groups
 from .columns.chunks import TimeSpan
+from .columns.extremes import Extremes, extremes_of, wider
 from .columns.groups import NO_STEP, Group
 from .columns.head import Head, Packs
 from .search import SPAN, Found, Wanted
@@ -63,6 +64,22 @@ class FileReader:
             pairs = zip(part.ids.tolist(), part.values[:, -1].tolist(), strict=True)
             newest |= {series: Last(time_s, step, value) for series, value in pairs}
         return newest
+
+    def outcomes(
+        self, db: sqlite3.Connection, runs: Collection[str] | None, names: Collection[str] | None
+    ) -> list[outcomes.OutcomeRow]:
+        """By run and in order of appearance."""
+        with schema.transaction(db, "DEFERRED"):
+            rows = outcomes.read(db, runs, names)
+            fresh = self._unpacked(db, {row.id: row.packed_seq for row in rows})
+        if not fresh:
+            return rows
+        gained: dict[int, tuple[_Gained, float, Extremes]] = {}
+        for part in groups.partition(fresh, {row.id for row in rows}):
+            alike = _Gained.of(part)
+            of_part = zip(part.ids.tolist(), part.values[:, -1].tolist(), extremes_of(part), strict=True)
+            gained |= {series: (alike, last, ends) for series, last, ends in of_part}
+        return [_outcome(row, *gained[row.id]) if row.id in gained else row for row in rows]
 
     def extents(self, db: sqlite3.Connection, ids: Collection[int], axis: Axis) -> dict[int, tuple[float, float]]:
         """From where to where each series that the file has reaches on the axis, by what is packed; from inf to -inf where nothing is."""
@@ -136,6 +153,26 @@ def joined(parts: Iterable[Series]) -> Series:
 
 def labels_from(text: str) -> Labels:
     return tuple((key, value) for key, value in orjson.loads(text))
+
+
+class _Gained(NamedTuple):
+    """What series that share their lines have in common of what is not packed yet."""
+
+    rows: int
+    span: TimeSpan
+    time_s: float | None
+    step: int | None
+
+    @classmethod
+    def of(cls, part: Group) -> _Gained:
+        span = TimeSpan.of(part.time_s, part.step)
+        return cls(len(part.arrival), span, chunks.number(part.time_s[-1]), chunks.whole(part.step[-1]))
+
+
+def _outcome(row: outcomes.OutcomeRow, gained: _Gained, last: float, ends: Extremes) -> outcomes.OutcomeRow:
+    rows, span, *newest = gained
+    first = _least(row.first_time_s, span.first_time_s), _least(row.first_step, span.first_step)
+    return outcomes.OutcomeRow._make([*row[:5], row.points + rows, *first, *newest, last, *wider(row.extremes, ends)])
 
 
 def _grown(series: Series, part: Group) -> Series:

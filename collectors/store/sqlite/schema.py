@@ -9,9 +9,10 @@ from pathlib import Path
 
 from .. import question
 from ..protocol import StoreError
+from . import filling
 
 RUNS_FILE = "runs.sqlite"  # all other files hold what the machine reports
-VERSION = 4
+VERSION = 5
 PAGE_BYTES = 16384  # chunk rows take 1 to 8 kB: in pages of 4 kB a third of the file would be empty
 CACHE_KIB = 8192
 BUSY_MS = 5000
@@ -40,7 +41,9 @@ CREATE TABLE series (
   sealed INTEGER NOT NULL DEFAULT 0,   -- in chunks
   paged INTEGER NOT NULL DEFAULT 0,    -- in pages
   first_time_s REAL, last_time_s REAL, first_step INTEGER, last_step INTEGER,
-  newest_time_s REAL, newest_step INTEGER, newest_value REAL);
+  newest_time_s REAL, newest_step INTEGER, newest_value REAL,
+  -- of the finite values in packs and chunks; in machine files from before version 5 only of what came since
+  least REAL, least_step INTEGER, most REAL, most_step INTEGER);
 CREATE INDEX series_stream ON series (stream);
 CREATE TABLE head (seq INTEGER PRIMARY KEY, time_s REAL NOT NULL, data BLOB NOT NULL);
 CREATE TABLE pack (id INTEGER PRIMARY KEY AUTOINCREMENT, stream INTEGER NOT NULL, rows INTEGER NOT NULL, data BLOB NOT NULL);
@@ -122,6 +125,14 @@ def _to_version_4(db: sqlite3.Connection) -> None:
     _add_to_runs(db, BARS)
 
 
+def _to_version_5(db: sqlite3.Connection) -> None:
+    """The least and greatest value of each series."""
+    for column in ("least REAL", "least_step INTEGER", "most REAL", "most_step INTEGER"):
+        db.execute(f"ALTER TABLE series ADD COLUMN {column}")
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'offset'").fetchone():
+        filling.fill(db)
+
+
 def _add_to_runs(db: sqlite3.Connection, tables: str) -> None:
     if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'offset'").fetchone() is None:
         return  # a machine file
@@ -134,6 +145,7 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     1: _to_version_2,
     2: _to_version_3,
     3: _to_version_4,
+    4: _to_version_5,
 }  # from version -> the step to the next one
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import codec, groups
+from . import codec, extremes, groups
 from .damage import decoded
 from .groups import NO_STEP, Group
 
@@ -23,8 +23,12 @@ _WIDEN = """UPDATE series SET points = points + ?1,
   last_time_s = CASE WHEN ?3 <= last_time_s THEN last_time_s ELSE coalesce(?3, last_time_s) END,
   first_step = CASE WHEN ?4 >= first_step THEN first_step ELSE coalesce(?4, first_step) END,
   last_step = CASE WHEN ?5 <= last_step THEN last_step ELSE coalesce(?5, last_step) END,
-  newest_time_s = ?6, newest_step = ?7, newest_value = ?8
-  WHERE id = ?9"""
+  newest_time_s = ?6, newest_step = ?7, newest_value = ?8,
+  least = CASE WHEN ?9 >= least THEN least ELSE coalesce(?9, least) END,
+  least_step = CASE WHEN ?9 >= least OR ?9 IS NULL THEN least_step ELSE ?10 END,
+  most = CASE WHEN ?11 <= most THEN most ELSE coalesce(?11, most) END,
+  most_step = CASE WHEN ?11 <= most OR ?11 IS NULL THEN most_step ELSE ?12 END
+  WHERE id = ?13"""
 
 
 class TimeSpan(NamedTuple):
@@ -66,7 +70,8 @@ def note_packed(db: sqlite3.Connection, stream: int, parts: Iterable[Group], upt
         newest = (number(part.time_s[-1]), whole(part.step[-1]))
         head = (len(part.arrival), *TimeSpan.of(part.time_s, part.step), *newest)
         values = part.values[:, -1].tolist()
-        db.executemany(_WIDEN, [(*head, value, series) for series, value in zip(part.ids.tolist(), values, strict=True)])
+        rows = zip(part.ids.tolist(), values, extremes.extremes_of(part), strict=True)
+        db.executemany(_WIDEN, [(*head, value, *ends, series) for series, value, ends in rows])
 
 
 def plan(parts: Sequence[Group], everything: bool = False) -> tuple[list[_Sealed], list[Group]]:

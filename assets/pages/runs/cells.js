@@ -1,0 +1,136 @@
+/** The cells of the grid, as React functions that AG Grid calls: text only, whatever a log or a user wrote. */
+
+import { STATES } from "../../data/runs.js";
+import { count, day, duration, figure, minute, nonFinite, sameDay } from "../../lib/format.js";
+import { percent } from "../../lib/figures.js";
+import { visible } from "../../lib/visible.js";
+import { tintOf } from "./tints.js";
+
+/** @typedef {import("./grid.js").TableRow} TableRow */
+/** @typedef {{data: TableRow | undefined, kind: string, direction: string | null, column: {getColId: () => string}}} CellProps */
+
+const GIB = 2 ** 30;
+const DAY_S = 86400;
+/** @type {Record<string, string>} */
+const SHAPES = { running: "●", stalled: "▲", finished: "✓", failed: "✕", killed: "✕", ended: "■" };
+
+/** @param {import("./grid.js").Grid} grid */
+export function registerCells(grid) {
+  /** @type {Record<string, (data: TableRow, props: CellProps) => any>} */
+  const special = {
+    tick: (data) => tick(grid, data),
+    name: (data) => name(grid, data),
+    state: (data) => state(data),
+    curve: (data) => curve(grid, data),
+    steps: (data) => steps(data),
+  };
+  const components = ((/** @type {any} */ (window)).dashAgGridComponentFunctions ??= {});
+  components.RunCell = (/** @type {CellProps} */ props) => {
+    const { data, kind, column } = props;
+    const key = column.getColId();
+    if (!data) return key === "name" ? h("span", { className: "dim" }, "…") : null;
+    if (data.group !== null && key !== "name") return groupCell(data.cells[key], props);
+    const made = special[key] ?? special[kind];
+    return made ? made(data, props) : plain(data.cells[key], kind);
+  };
+}
+
+/** @param {string} tag @param {Record<string, any> | null} properties @param {...any} children */
+const h = (tag, properties, ...children) => (/** @type {any} */ (window)).React.createElement(tag, properties, ...children);
+
+/** @param {import("./grid.js").Grid} grid @param {TableRow} data */
+function tick(grid, data) {
+  const ticked = grid.does.ticked();
+  const checked = ticked.includes(data.run);
+  const style = checked ? { accentColor: `var(--${tintOf(data.run, ticked)})` } : {};
+  const label = `Tick ${visible(data.name || data.run)}`;
+  return h("input", { type: "checkbox", checked, style, "aria-label": label, onChange: () => grid.does.tick(data.run) });
+}
+
+/** @param {import("./grid.js").Grid} grid @param {TableRow} data */
+function name(grid, data) {
+  if (data.group !== null) {
+    const mark = data.opened ? "▾" : "▸";
+    return h("span", { className: "group-name" }, `${mark} ${visible(data.group)} `, h("small", null, `${count(data.runs)} ${data.runs === 1 ? "run" : "runs"}`));
+  }
+  const shown = visible(data.name || data.run);
+  const title = visible(data.name ? `${data.name}: ${data.run}` : data.run);
+  const flags = [data.archived && "archived", data.forgotten && "forgotten"].filter(Boolean).join(", ");
+  const open = (/** @type {MouseEvent} */ event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    grid.does.open(data);
+  };
+  const href = `/?${new URLSearchParams({ run: data.run })}`;
+  return h("span", { className: "run-cell" }, h("a", { href, title, onClick: open, tabIndex: -1 }, h("bdi", null, shown)), flags && h("small", null, flags));
+}
+
+/** @param {TableRow} data */
+function state({ state: word, reason }) {
+  const [, tone] = STATES[word] ?? ["", "dim"];
+  return h("span", { className: `run-state ${tone}`, title: visible(reason) }, h("i", { "aria-hidden": true }, SHAPES[word] ?? "■"), word);
+}
+
+/** @param {import("./grid.js").Grid} grid @param {TableRow} data */
+function curve(grid, data) {
+  if (!data.cells.curve) return null;
+  const ticked = grid.does.ticked();
+  const tint = ticked.includes(data.run) ? tintOf(data.run, ticked) : data.state === "running" ? "accent" : "ink-3";
+  const bad = data.state === "failed" || data.state === "killed";
+  const share = typeof data.progress === "number" ? data.progress : null;
+  const wish = { run: data.run, stamp: `${data.cells.steps ?? ""} ${data.cells.loss ?? ""}`, share, tint, bad };
+  const place = (/** @type {HTMLCanvasElement | null} */ canvas) => {
+    if (canvas) grid.sparks.place(canvas, wish);
+  };
+  return h("canvas", { className: "spark", ref: place, "aria-hidden": true, title: visible(String(data.cells.curve)) });
+}
+
+/** @param {TableRow} data */
+function steps(data) {
+  const share = typeof data.progress === "number" ? data.progress : null;
+  const width = `${Math.round(100 * (share ?? 0))}%`;
+  const bar = share !== null && h("span", { className: `progress ${data.state}`, title: `${percent(share)} of the configured steps` }, h("i", { style: { width } }));
+  return h("span", { className: "steps" }, plain(data.cells.steps, "count"), bar);
+}
+
+/** Best and mean of a group, or what all its runs have. @param {any} cell @param {CellProps} props */
+function groupCell(cell, { kind, direction }) {
+  if (!cell || kind === "curve" || kind === "tick") return null;
+  if (cell.mean === null) return h("span", { className: "dim" }, visible(cell.same ?? ""));
+  if (kind === "time") return null;
+  const words = [`best ${text(cell.best, kind)}`, `mean ${text(cell.mean, kind)}`, `from ${text(cell.least, kind)} to ${text(cell.most, kind)}`];
+  const title = words.slice(cell.best === null ? 1 : 0).join(", ");
+  return h("span", { title }, direction && cell.best !== null ? h("b", null, text(cell.best, kind)) : h("span", { className: "dim" }, `∅ ${text(cell.mean, kind)}`));
+}
+
+/** @param {any} value @param {string} kind */
+function plain(value, kind) {
+  if (value === null || value === undefined) return h("span", { className: "dim" }, "");
+  if (kind === "tags") return h("span", { className: "tags" }, ...value.map((/** @type {string} */ tag) => h("span", { key: tag, className: "run-tag" }, visible(tag))));
+  const word = text(value, kind);
+  return h("span", typeof value === "string" && word.length > 12 ? { title: word } : word === "NaN" ? { className: "bad" } : null, word);
+}
+
+/** @param {any} value @param {string} kind @returns {string} */
+function text(value, kind) {
+  if (value === null || value === undefined) return "";
+  if (["NaN", "Infinity", "-Infinity"].includes(value) && kind !== "text") return nonFinite(Number(value));
+  if (typeof value !== "number") return visible(String(value));
+  if (kind === "count") return count(value);
+  if (kind === "duration") return duration(value);
+  if (kind === "bytes") return `${figure(value / GIB)} GiB`;
+  if (kind === "share") return percent(value);
+  if (kind === "time") return when(value, Date.now() / 1000);
+  return kind === "text" ? configured(value) : figure(value);
+}
+
+/** A number of a configuration, as users write it: `0.0003 -> "3e-4"`, `4096 -> "4096"`. @param {number} value */
+const configured = (value) => (value !== 0 && Math.abs(value) < 1e-2 ? value.toExponential().replace("e-", "e−") : String(value));
+
+/** `today 11:58`, `yesterday`, `22 Nov`, `22 Nov 2024` @param {number} time_s @param {number} now_s */
+export function when(time_s, now_s) {
+  if (sameDay(time_s, now_s)) return `today ${minute(time_s)}`;
+  if (sameDay(time_s, now_s - DAY_S)) return "yesterday";
+  const year = new Date(time_s * 1000).getFullYear();
+  return year === new Date(now_s * 1000).getFullYear() ? day(time_s) : `${day(time_s)} ${year}`;
+}

@@ -1,0 +1,193 @@
+/** The Runs page: tools above the grid, the grid's rows and keys, ticks, and the changes that users make in the side panel. */
+
+import { get, newest, sentenceOf } from "../../lib/api.js";
+import { el } from "../../lib/dom.js";
+import { Session } from "../session.js";
+import { registerCells } from "./cells.js";
+import { ColumnChoice } from "./column_choice.js";
+import { Grid } from "./grid.js";
+import { Panel } from "./panel.js";
+import { readQuestion, writeQuestion } from "./question.js";
+import { setProps } from "./dash.js";
+import { Tools } from "./tools.js";
+
+/** @typedef {import("../../types/api").Answer<"table">} Table */
+/** @typedef {import("./question.js").Question} Question */
+
+const HINTS = [
+  ["j k", "move"],
+  ["x", "tick"],
+  ["Enter", "open"],
+  ["i", "name, tags, note"],
+  ["/", "filter"],
+  ["?", "all keys"],
+];
+const REFRESH_MS = 2000; // between two looks at living runs
+
+export default class RunsPage extends Session {
+  /** @param {HTMLElement} _bar @param {HTMLElement} foot */
+  constructor(_bar, foot) {
+    const asked = readQuestion();
+    super(foot, asked.run);
+    /** @type {Question} */
+    this.question = asked;
+    /** @type {string[]} */
+    this.ticked = asked.ticked;
+    this.columns = new ColumnChoice((keys) => this.choose(keys));
+    this.tools = new Tools({
+      change: (change) => this.change(change),
+      columns: () => this.columns.open(),
+      untick: () => this.tick([]),
+    });
+    this.grid = new Grid({
+      rows: (start, end, sort) => this.rows(start, end, sort),
+      open: (run) => this.open(run),
+      focus: (run) => this.panel.show(run),
+      tick: (run) => this.toggle(run),
+      unfold: (group) => this.unfold(group),
+      ticked: () => this.ticked,
+      moved: (keys) => this.columns.moved(keys),
+    });
+    this.panel = new Panel(() => this.refresh(true));
+    registerCells(this.grid);
+    this.element = el("div", { class: "runs-head" }, this.tools.element, this.tools.said, this.tools.none);
+    this.ask = newest(
+      (/** @type {Question} */ question) => get("table", this.#parameters(question, 0, Grid.BLOCK)),
+      (answer, question) => this.#answered(answer, question),
+      (error) => this.tools.mistake(sentenceOf(error)),
+    );
+    /** @type {{question: Question, answer: Table} | null} the first rows, asked for before the grid was there */
+    this.first = null;
+    this.refreshed_ms = 0;
+    this.signature = "";
+    this.status.setKeys(HINTS);
+    this.tools.draw(this.question, this.ticked);
+    this.settle();
+    this.start();
+    this.ask(this.question);
+    this.grid.ready.then(() => {
+      setProps("columns", { data: this.columns.keys });
+      setProps("ticked", { data: this.ticked });
+      this.grid.sort(this.question);
+    });
+  }
+
+  // Questions
+
+  /** Change some of the question; the rows follow once the server has taken it. @param {Partial<Question>} change */
+  change(change) {
+    this.question = { ...this.question, ...change };
+    this.tools.draw(this.question, this.ticked);
+    this.ask(this.question);
+  }
+
+  /** @param {Table} answer @param {Question} question */
+  #answered(answer, question) {
+    this.first = { question, answer };
+    this.tools.answered(answer);
+    this.grid.renew(answer.total);
+    this.keepAddress();
+  }
+
+  /** @param {Question} question @param {number} offset @param {number} limit */
+  #parameters({ q, chip, sort, desc, archived, forgotten, group, opened }, offset, limit) {
+    const flags = { desc: String(desc), archived: String(archived), forgotten: String(forgotten) };
+    return { q, state: chip, sort, ...flags, group, open: opened, columns: this.columns.asked, offset, limit };
+  }
+
+  /**
+   * A block of rows for the grid. What was asked for last is at hand.
+   * @param {number} start @param {number} end @param {{colId: string, sort: string} | undefined} sort
+   * @returns {Promise<Table>}
+   */
+  async rows(start, end, sort) {
+    const [key, desc] = [sort?.colId ?? "", sort?.sort === "desc"];
+    if (key !== this.question.sort || desc !== this.question.desc) {
+      this.question = { ...this.question, sort: key, desc };
+      this.first = null;
+    }
+    const { first } = this;
+    this.first = null;
+    if (start === 0 && first?.question === this.question) return first.answer;
+    const answer = await get("table", this.#parameters(this.question, start, end - start));
+    this.tools.answered(answer);
+    this.keepAddress();
+    return answer;
+  }
+
+  /** Read the shown rows again. @param {boolean} [now] */
+  refresh(now = false) {
+    const ms = performance.now();
+    if (document.hidden || (!now && ms - this.refreshed_ms < REFRESH_MS)) return;
+    this.refreshed_ms = ms;
+    this.first = null;
+    this.grid.refresh();
+  }
+
+  // What users do
+
+  /** @param {string[]} keys of columns */
+  choose(keys) {
+    setProps("columns", { data: keys });
+    this.refresh(true);
+  }
+
+  /** @param {string} run */
+  toggle(run) {
+    this.tick(this.ticked.includes(run) ? this.ticked.filter((name) => name !== run) : [...this.ticked, run]);
+  }
+
+  /** @param {string[]} runs */
+  tick(runs) {
+    this.ticked = runs;
+    setProps("ticked", { data: runs });
+    this.grid.tickedChanged();
+    this.tools.draw(this.question, runs);
+    this.keepAddress();
+  }
+
+  /** @param {string} group */
+  unfold(group) {
+    const { opened } = this.question;
+    this.question = { ...this.question, opened: opened.includes(group) ? opened.filter((one) => one !== group) : [...opened, group] };
+    this.refresh(true);
+    this.keepAddress();
+  }
+
+  /** On Training where there is that page and the run is over, else on Live. @param {{run: string, state: string}} row */
+  open({ run, state }) {
+    const training = document.querySelector('.nav a[href^="/training"]');
+    const path = training && !["running", "stalled"].includes(state) ? "/training" : "/";
+    location.assign(`${path}?${new URLSearchParams({ run })}`);
+  }
+
+  // The server's state
+
+  /** @param {import("../../types/api").State} message */
+  received(message) {
+    this.tools.log_dir = message.log_dir ?? "logs";
+    const living = message.runs.map(({ run, state, last_step, last_time_s }) => [run, state, last_step, last_time_s]);
+    const signature = JSON.stringify([message.runs_total, living]);
+    if (signature === this.signature) return;
+    const first = this.signature === "";
+    this.signature = signature;
+    if (!first) this.refresh();
+  }
+
+  keepAddress() {
+    writeQuestion(this.question, this.ticked);
+    super.keepAddress();
+  }
+
+  keys() {
+    return [
+      { keys: ["/"], shown: "/", says: "filter", run: () => this.tools.focus() },
+      { keys: ["j", "J"], shown: "j", says: "next run", run: () => this.grid.move(1) },
+      { keys: ["k", "K"], shown: "k", says: "previous run", run: () => this.grid.move(-1) },
+      { keys: ["x"], shown: "x", says: "tick the run, or untick it", run: () => this.grid.toggle() },
+      { keys: ["Enter"], shown: "Enter", says: "open the run", run: () => this.grid.openFocused() },
+      { keys: ["i"], shown: "i", says: "name, tags and note of the run", run: () => this.grid.about() },
+      { keys: ["Escape"], shown: "Esc", says: "close the panel, or clear the filter", run: () => this.panel.close() || this.change({ q: "", chip: "" }) },
+    ];
+  }
+}

@@ -1,0 +1,133 @@
+"""The tail of the log folder that can forget a run, and take it back."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..logs.known import format_of, place_of
+from ..logs.tail import Tail, is_followed
+from ..logs.turns import TurnBudget
+from ..records import Record
+from ..store.protocol import StoreError
+from .tombstones import MOST_FILES, Tombstone, Tombstones, identity_of_file
+
+OF_A_DATABASE = "#"  # in the key of a run that shares its file with others
+log = logging.getLogger("collectors")
+
+
+class ForgettingTail(Tail):
+    """`forget` and `take_back` may be called from any thread; the work is done in the tail's turn, when all that it has read is stored."""
+
+    def __init__(self, root: Path, *others: Any, tombstones: Tombstones, remove: Callable[[str], None], **options: Any) -> None:
+        """`remove` takes a run out of the store; raises StoreError."""
+        self._tombstones, self._remove = tombstones, remove
+        self._requests: deque[tuple[Callable[[str], None], str]] = deque()
+        super().__init__(root, *others, accept=self._is_read, **options)
+        for tombstone in tombstones.all():  # it may have ended between the tombstone and the store
+            if self._is_wholly_covered(tombstone.run):
+                self._take_out(tombstone.run, [str(self._root / key) for key in self._keys_of(tombstone.run)])
+
+    def forget(self, run: str) -> str:
+        """Why that is not possible, or ""."""
+        shared = next((key for key in self._keys_of(run) if _is_in_database(key)), None)
+        if shared is not None:
+            return f"it is one of the runs in {shared.partition(OF_A_DATABASE)[0]}, and cannot be forgotten without the others; archive it instead"
+        self._requests.append((self._forget, run))
+        self._wake.set()
+        return ""
+
+    def take_back(self, run: str) -> bool:
+        """Whether it was forgotten; its files are read anew."""
+        found = self._tombstones.has(run)
+        self._requests.append((self._take_back, run))
+        self._wake.set()
+        return found
+
+    def collect(self) -> list[Record]:
+        while self._requests:
+            work, run = self._requests.popleft()
+            try:
+                work(run)
+            except (OSError, StoreError) as error:  # a full disk: the run stays as it is, and the page still shows it
+                log.warning("the run %r cannot be changed (%s)", run, error)
+        return super().collect()
+
+    def _is_read(self, path: str) -> bool:
+        return is_followed(path) and not self._tombstones.covers(path)
+
+    def _read(self, path: Path, budget: TurnBudget) -> list[Record]:
+        return [] if self._tombstones.covers(str(path)) else super()._read(path, budget)
+
+    def _forget(self, run: str) -> None:
+        paths = self._paths_of(run)
+        files = tuple(found for path in paths[:MOST_FILES] if (found := identity_of_file(path)) is not None)
+        self._tombstones.put(Tombstone(run, time.time(), self._own_folder(run, paths), files))
+        try:
+            self._take_out(run, paths)
+        except BaseException:
+            self._tombstones.remove(run)
+            raise
+
+    def _take_out(self, run: str, paths: list[str]) -> None:
+        self._remove(run)
+        for path in [path for path in self._files if self._name_of(path) == run]:
+            self._files.pop(path).close()
+        for path in map(Path, paths):
+            self._aside.heal(path)
+        self._offsets = {key: offset for key, offset in self._offsets.items() if offset.run != run}
+        for kept in (self._runs, self._configs, self._ran):
+            kept.pop(run, None)
+
+    def _take_back(self, run: str) -> None:
+        found = self._tombstones.remove(run)
+        paths = [Path(file.path) for file in found.files] if found else []
+        self._backlog.update(paths)  # when its lines arrived is not known any more
+        self._turns.new(path for path in paths if is_followed(str(path)))
+
+    def _keys_of(self, run: str) -> list[str]:
+        """Of the offsets of its files."""
+        open_ = [(file.last.path, file.last.run) for file in list(self._files.values()) if file.last is not None]
+        closed = [(key, offset.run) for key, offset in list(self._offsets.items())]
+        return [key for key, name in (*open_, *closed) if name == run]
+
+    def _paths_of(self, run: str) -> list[str]:
+        """All files that are the run's, also those that stand for each other, and the files of other places that were read."""
+        folder = f"{self._folder_of(run)}/"
+        inside = [path for path in self._watch.seen() if path.startswith(folder) and self._name_of(Path(path)) == run]
+        elsewhere = [str(self._root / key) for key in self._keys_of(run)]
+        return list(dict.fromkeys([*inside, *(path for path in elsewhere if Path(path).is_file())]))
+
+    def _folder_of(self, run: str) -> str:
+        known = self._runs.get(run)
+        return str(known.folder) if known else str((self._root / next(iter(self._keys_of(run)), run)).parent)
+
+    def _own_folder(self, run: str, paths: list[str]) -> str:
+        """The run's folder, if no other run's files lie in it; else ""."""
+        known, folder = self._runs.get(run), self._folder_of(run)
+        if (known is not None and known.single_file) or Path(folder) in (self._root, *self._tops):
+            return ""
+        mine, start = set(paths), f"{folder}/"
+        others = any(path.startswith(start) and path not in mine for path in self._watch.seen())
+        return "" if others or self._tombstones.owner_below(folder, run) or not mine else folder
+
+    def _name_of(self, path: Path) -> str | None:
+        """The run that a file belongs to; None where it was never read."""
+        place = place_of(path, self._root, self._tops) if path.is_relative_to(self._root) else None
+        if place is None:
+            file = self._files.get(path)
+            return file.last.run if file is not None and file.last is not None else None
+        return self._named.get(place.run) if place.is_id else place.run
+
+    def _is_wholly_covered(self, run: str) -> bool:
+        keys = self._keys_of(run)
+        return bool(keys) and all(self._tombstones.covers(str(self._root / key)) for key in keys)
+
+
+def _is_in_database(key: str) -> bool:
+    known = format_of(key.partition(OF_A_DATABASE)[0]) if OF_A_DATABASE in key else None
+    return known is not None and known.reading == "database"

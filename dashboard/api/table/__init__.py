@@ -1,0 +1,65 @@
+"""The table of runs: rows of any columns, filtered, sorted and grouped, as JSON or CSV; and small pictures of their losses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, StrictStr
+from typing_extensions import TypedDict
+
+from ...changes import Changes
+from ...queries import BadRequest, Queries
+from ...runs_table.columns import COLUMNS
+from ...runs_table.directions import direction_of
+from ...user_files.directions import Direction
+from ..answer import Answer
+from .answers import ColumnList, SeriesName, SparkList, TableAnswer, column_row, spark_rows, table_answer
+from .asking import Asked, FirstRow, Limit, Names, find
+from .csv_file import csv_answer
+
+MOST_SPARKS = 100
+
+
+class DirectionList(TypedDict):
+    directions: dict[str, Direction]
+
+
+class DirectionChange(BaseModel):
+    """`direction` is `down`, `up`, or "" to take the choice back."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    series: StrictStr
+    direction: StrictStr
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    @router.get("/table", response_model=None, summary="The table of runs: any columns, filtered, sorted, grouped; as JSON or CSV")
+    def table(
+        asked: Asked, offset: FirstRow = 0, limit: Limit = 100, format: Literal["json", "csv"] = "json"
+    ) -> Answer[TableAnswer]:
+        found = find(queries, asked)
+        return csv_answer(found) if format == "csv" else Answer(table_answer(found, asked, offset, limit))  # type: ignore[return-value]
+
+    @router.get("/columns", response_model=None, summary="The columns that the table may have")
+    def columns() -> Answer[ColumnList]:
+        names, chosen = queries.table.names(), queries.directions()
+        series: list[SeriesName] = [{"name": name, "direction": direction_of(name, chosen)} for name in names.series]
+        return Answer({"columns": [column_row(one) for one in COLUMNS], "configured": list(names.configured), "series": series})
+
+    @router.get("/sparklines", response_model=None, summary="The loss of each of some runs over its steps, in few buckets")
+    def sparklines(run: Names = None, buckets: Annotated[int, Query(ge=2, le=200)] = 48) -> Answer[SparkList]:
+        if len(run or ()) > MOST_SPARKS:
+            raise BadRequest(f"{len(run or ())} runs; an answer has at most {MOST_SPARKS}")
+        return Answer({"sparks": spark_rows(queries, run or [], buckets)})
+
+    @router.get("/directions", response_model=None, summary="Which values are better, where a user has said so")
+    def directions() -> Answer[DirectionList]:
+        return Answer({"directions": queries.directions()})
+
+
+def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
+    @router.post("/directions", response_model=None, summary="Say whether less or more of a series is better")
+    def change_direction(given: DirectionChange) -> Answer[DirectionList]:
+        return Answer({"directions": changes.set_direction(given.series, given.direction)})

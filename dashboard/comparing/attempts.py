@@ -1,0 +1,177 @@
+"""Which runs are attempts of one training: handed over by another host, started again as the same job, or resumed from a checkpoint.
+
+Attempts that log into one folder are one run already; its start events are its attempts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+from collectors.received import FOLDER
+
+from ..runs import RunView
+from .differences import canonical
+from .since_last import script_of
+
+SLACK_S = 120.0  # between the clocks of two hosts
+RESUME = re.compile(r"(?i)(^|[._-])(auto_?)?resume")  # resume, resume_from_checkpoint, trainer.resume; not `presume`
+PLACE = re.compile(
+    r"(?i)(dir|path|folder|file|name|ckpt|checkpoint|resume|output|restart)s?$"
+)  # keys that may differ between attempts
+CUT_SHORT = ("preempted", "killed", "ended")
+MOST_PARTS = 24  # of a path
+
+
+class RunAttempts(NamedTuple):
+    """`rules` say of each run why it belongs to the others, "" for the first."""
+
+    runs: tuple[str, ...]  # by their start, the newest last
+    rules: tuple[str, ...]
+
+
+class _Link(NamedTuple):
+    later: str
+    earlier: str
+    rule: str
+
+
+def attempts_of(views: Sequence[RunView], log_dir: str = "") -> dict[str, RunAttempts]:
+    """By the name of each run that is not the only attempt. Costs a look at each run."""
+    began = sorted((view for view in views if view.started_s is not None), key=lambda view: view.started_s or 0.0)
+    links = [*_handed_over(began), *_same_job(began), *_resumed(began, log_dir)]
+    groups = _joined([view.stored.name for view in began], links)
+    rules: dict[str, str] = {}
+    for link in links:
+        rules.setdefault(link.later, link.rule)
+    found: dict[str, RunAttempts] = {}
+    for group in groups:
+        made = RunAttempts(tuple(group), ("", *(rules.get(name, "") for name in group[1:])))
+        found |= dict.fromkeys(group, made)
+    return found
+
+
+def requeued(views: Sequence[RunView]) -> list[RunView]:
+    """The same views; those that ended, and whose job was then started again as another run, say so."""
+    of_job: dict[str, list[RunView]] = {}
+    for view in views:
+        if view.job_id is not None and view.started_s is not None:
+            of_job.setdefault(view.job_id, []).append(view)
+    changed: dict[str, RunView] = {}
+    for group in of_job.values():
+        group.sort(key=lambda view: view.started_s or 0.0)
+        for before, after in itertools.pairwise(group):
+            if before.state in CUT_SHORT and _restarted(after, before):
+                reason = f"Job {before.job_id} was started again (restart {after.restart_count}) as {after.stored.name}"
+                changed[before.stored.name] = replace(before, state="requeued", state_reason=reason)
+    return [changed.get(view.stored.name, view) for view in views] if changed else list(views)
+
+
+def bare_name(run: str) -> str:
+    """Without the folder of the host that handed it over: `.remote/local/a -> a`, `runs/.remote/local/a -> runs/a`."""
+    parts = run.split("/")
+    at = parts.index(FOLDER) if FOLDER in parts else None
+    return run if at is None else "/".join([*parts[:at], *parts[at + 2 :]])
+
+
+def _handed_over(views: Sequence[RunView]) -> Iterator[_Link]:
+    """A run that goes on keeps host, pid and time of its first start, wherever its files are."""
+    first: dict[tuple[object, ...], RunView] = {}
+    for view in views:
+        info = view.stored.info
+        start = info.get("host"), info.get("pid"), info.get("started_s")
+        if None in start:
+            continue
+        key = (bare_name(view.stored.name), *map(canonical, start))
+        if key in first:
+            yield _Link(view.stored.name, first[key].stored.name, "the same run, with files from another host")
+        else:
+            first[key] = view
+
+
+def _same_job(views: Sequence[RunView]) -> Iterator[_Link]:
+    """A job may train several things one after the other: what it started again has the same script, and a higher count or the same options."""
+    newest: dict[tuple[str, str], RunView] = {}
+    for view in views:
+        script = script_of(view.stored.info)
+        if view.job_id is None or not script:
+            continue
+        before = newest.get((view.job_id, script))
+        if before is not None and _follows(view, before) and (_restarted(view, before) or _options(view) == _options(before)):
+            count = f", restart {view.restart_count}" if view.restart_count else ""
+            yield _Link(view.stored.name, before.stored.name, f"the same job {view.job_id}{count}")
+        newest[view.job_id, script] = view
+
+
+def _resumed(views: Sequence[RunView], log_dir: str) -> Iterator[_Link]:
+    """A checkpoint that an option of it says to resume lies in the folder of the other run."""
+    by_folder = {os.path.normpath(f"{log_dir}/{view.stored.name}"): view for view in views} if log_dir else {}
+    by_name = {bare_name(view.stored.name): view for view in views}
+    for view in views:
+        for path in _resumed_paths(view):
+            before = _run_at(path, by_folder) or _run_named_in(path, by_name, view)
+            if before is not None and before is not view and (before.started_s or 0.0) < (view.started_s or 0.0):
+                yield _Link(view.stored.name, before.stored.name, f"resumed from {path.name} of {before.stored.name}")
+                break
+
+
+def _resumed_paths(view: RunView) -> Iterator[PurePosixPath]:
+    config = view.stored.info.get("config")
+    for key, value in config.items() if isinstance(config, Mapping) else ():
+        if isinstance(key, str) and RESUME.search(key) and isinstance(value, str) and "/" in value:
+            yield PurePosixPath(os.path.normpath(os.path.join(view.cwd, value)))  # noqa: PTH118  # nothing is looked up
+
+
+def _run_at(path: PurePosixPath, by_folder: Mapping[str, RunView]) -> RunView | None:
+    return next((by_folder[str(parent)] for parent in path.parents if str(parent) in by_folder), None)
+
+
+def _run_named_in(path: PurePosixPath, by_name: Mapping[str, RunView], view: RunView) -> RunView | None:
+    """On another host the folder has another place: its name is in the path, and its script is the same."""
+    parts = path.parts[-MOST_PARTS:-1]
+    script = PurePosixPath(script_of(view.stored.info)).name
+    for end in range(len(parts), 0, -1):
+        for start in range(end):
+            found = by_name.get("/".join(parts[start:end]))
+            if found is not None and found is not view and script and PurePosixPath(script_of(found.stored.info)).name == script:
+                return found
+    return None
+
+
+def _follows(view: RunView, before: RunView) -> bool:
+    """Attempts do not run beside each other."""
+    ends = [end for end in (before.ended_s, before.stored.last_time_s) if end is not None]
+    return bool(ends) and (view.started_s or 0.0) >= max(ends) - SLACK_S
+
+
+def _restarted(view: RunView, before: RunView) -> bool:
+    return (view.restart_count or 0) > (before.restart_count or 0)
+
+
+def _options(view: RunView) -> dict[str, Any]:
+    """Those that do not say where files lie."""
+    config = view.stored.info.get("config")
+    table = config if isinstance(config, Mapping) else {}
+    return {key: canonical(value) for key, value in table.items() if not PLACE.search(str(key))}
+
+
+def _joined(names: Sequence[str], links: Sequence[_Link]) -> list[list[str]]:
+    """Groups of more than one, in the order of the names."""
+    above = {name: name for name in names}
+
+    def root(name: str) -> str:
+        while above[name] != name:
+            above[name] = name = above[above[name]]
+        return name
+
+    for link in links:
+        above[root(link.later)] = root(link.earlier)
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(root(name), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]

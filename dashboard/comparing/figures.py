@@ -1,0 +1,199 @@
+"""Figures of several runs for Plotly, as plain data. Colours are tokens, `var(--gpu-0)`: the page puts the theme's in their place.
+
+Names of runs and keys are text in them, whatever they contain: Plotly would take a part of HTML for format.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .colours import COLOURS, colours_of
+from .columns import CONFIG, RunColumn, column_of, options_of, title_of
+from .correlation import Effects, effects
+from .recorded import Measured
+
+Figure: TypeAlias = dict[str, Any]
+
+MOST_AXES = 10  # of parallel coordinates
+MOST_KEYS = 25  # of correlations
+MOST_NAME = 48  # characters
+MOST_BARS = 30
+FEW_TICKS = 6  # values that all stand at their axis
+WIDE = 30.0  # the greatest over the least: more stand on a logarithmic axis
+INK, DIM, LINE, ACCENT = "var(--ink-2)", "var(--ink-3)", "var(--line)", "var(--accent)"
+SCALE = [[0.0, "var(--diff-less-3)"], [0.5, "var(--ink-3)"], [1.0, "var(--diff-more-3)"]]
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u2069\ufeff]")
+
+
+def text(name: str, *, escape: bool = True, most: int = MOST_NAME) -> str:
+    """Inert, visible and not too long; `escape` is for Plotly."""
+    seen = UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", name)
+    cut = (seen if len(seen) <= most else f"{seen[: most - 1]}…").encode("utf-8", "replace").decode()
+    return html.escape(cut, quote=False).replace("$", "&#36;") if escape else cut
+
+
+def scatter(measured: Measured, x_name: str, y_name: str) -> Figure:
+    """A point for each run that has both. With up to eight runs each has its own colour."""
+    x, y = column_of(measured, x_name), column_of(measured, y_name)
+    names = [view.about.name or view.stored.name for view in measured.runs]
+    tokens = colours_of(view.stored.name for view in measured.runs)
+    both = [i for i in range(len(names)) if x.numbers[i] is not None and y.numbers[i] is not None]
+    own = len(measured.runs) <= COLOURS
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [x.numbers[i] for i in both],
+        "y": [y.numbers[i] for i in both],
+        "text": [text(names[i]) for i in both],
+        "hovertemplate": "%{text}<br>%{x}, %{y}<extra></extra>",
+        "marker": {"size": 9, "color": [f"var(--{tokens[measured.runs[i].stored.name]})" for i in both] if own else ACCENT},
+    }
+    return _figure([trace], xaxis=_axis(x), yaxis=_axis(y))
+
+
+def histogram(measured: Measured, name: str) -> Figure:
+    """How many runs have which value: at most 30 bars, of equal width; of words one each."""
+    column = column_of(measured, name)
+    numbers = [value for value in column.numbers if value is not None]
+    if column.words:
+        counts = np.bincount([int(value) for value in numbers], minlength=len(column.words))
+        bars = {"x": [text(word) for word in column.words], "y": counts.tolist(), "hovertemplate": "%{x}: %{y} runs<extra></extra>"}
+    else:
+        found, edges = np.histogram(numbers, bins=_bins(numbers))
+        middles, spans = (
+            (edges[:-1] + edges[1:]) / 2,
+            [f"{lo:.4g} to {hi:.4g}" for lo, hi in itertools.pairwise(edges.tolist())],
+        )
+        bars = {"x": middles.tolist(), "y": found.tolist(), "width": np.diff(edges).tolist(), "text": spans, "textposition": "none"}
+        bars["hovertemplate"] = "%{text}: %{y} runs<extra></extra>"
+        counts = found
+    trace = {"type": "bar", "marker": {"color": ACCENT, "line": {"width": 1, "color": "var(--bg)"}}, **bars}
+    kind = {"type": "category"} if column.words else {}
+    x = {**_plain_axis(), "title": _title(text(title_of(name))), **kind}
+    y = {**_plain_axis(), "title": _title("runs"), "dtick": max(1, -(-int(counts.max(initial=1)) // 5))}
+    return _figure([trace], xaxis=x, yaxis=y, bargap=0.04)
+
+
+def _bins(numbers: Sequence[float]) -> int:
+    """As many as Sturges or the quartiles say, whichever is more; equal values have one."""
+    if len(set(numbers)) < 2:
+        return 1
+    return max(1, min(MOST_BARS, len(np.histogram_bin_edges(numbers, "auto")) - 1))
+
+
+def parallel(measured: Measured, value_name: str) -> Figure:
+    """A line for each run through the keys that differ, to the value that colours it. A run that lacks one of them is left out."""
+    keys = [name for name in options_of(measured) if name.startswith(CONFIG)]
+    columns = [column for name in keys if (column := column_of(measured, name)).known == len(measured.runs)][: MOST_AXES - 1]
+    value = column_of(measured, value_name)
+    whole = [i for i, number in enumerate(value.numbers) if number is not None]
+    colours = [value.numbers[i] for i in whole]
+    trace = {
+        "type": "parcoords",
+        "dimensions": [_dimension(column, whole) for column in (*columns, value)],
+        "line": {"color": colours, "colorscale": SCALE, "showscale": False},
+        "labelfont": {"color": INK, "size": 11},
+        "tickfont": {"color": INK, "size": 11},
+        "rangefont": {"color": DIM, "size": 10},
+    }
+    return _figure([trace], margin={"l": 64, "r": 64, "t": 44, "b": 20})
+
+
+def correlations(found: Effects) -> Figure:
+    """A row for each key, the strongest on top: the correlation, and its interval where there is one."""
+    rows = found.correlations[:MOST_KEYS][::-1]
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [row.rho for row in rows],
+        "y": [f"{text(row.key)}, n {row.n}" for row in rows],
+        "marker": {
+            "size": 8,
+            "color": [ACCENT if row.lo is not None and row.hi is not None and row.lo * row.hi > 0 else DIM for row in rows],
+        },
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [0.0 if row.hi is None else row.hi - row.rho for row in rows],
+            "arrayminus": [0.0 if row.lo is None else row.rho - row.lo for row in rows],
+            "color": DIM,
+            "thickness": 1.5,
+            "width": 0,
+        },
+        "text": [_interval(row.lo, row.hi, row.note) for row in rows],
+        "hovertemplate": "%{y}<br>%{x:.2f}%{text}<extra></extra>",
+    }
+    axis = {**_plain_axis(), "range": [-1.05, 1.05], "zeroline": True, "zerolinecolor": INK, "title": _title("rank correlation")}
+    return _figure([trace], xaxis=axis, yaxis={**_plain_axis(), "type": "category", "automargin": True, "showgrid": False})
+
+
+def effects_of(measured: Measured, value_name: str) -> Effects:
+    return effects(measured.configs, column_of(measured, value_name).numbers)
+
+
+def _interval(lo: float | None, hi: float | None, note: str) -> str:
+    said = "" if lo is None or hi is None else f", 95 % {lo:.2f} to {hi:.2f}"
+    return said + (f"<br>{text(note)}" if note else "")
+
+
+def _dimension(column: RunColumn, places: Sequence[int]) -> dict[str, Any]:
+    numbers = [number for i in places if (number := column.numbers[i]) is not None]
+    label = text(title_of(column.name))
+    if column.words:
+        ticks = {"tickvals": list(range(len(column.words))), "ticktext": [text(word) for word in column.words]}
+        return {"label": label, "values": numbers, **ticks, "range": [-0.5, len(column.words) - 0.5]}
+    if not _is_wide(numbers):
+        few = sorted(set(numbers))
+        return {"label": label, "values": numbers, **({"tickvals": few} if len(few) <= FEW_TICKS else {})}
+    exponents = [math.log10(number) for number in numbers]  # these axes of Plotly's are linear
+    powers = list(range(math.floor(min(exponents)), math.ceil(max(exponents)) + 1))
+    return {"label": label, "values": exponents, "tickvals": powers, "ticktext": [f"1e{power}" for power in powers]}
+
+
+def _is_wide(numbers: Sequence[float]) -> bool:
+    """Whether they stand better on a logarithmic axis, as learning rates do."""
+    return bool(numbers) and min(numbers) > 0 and max(numbers) / min(numbers) > WIDE
+
+
+def _axis(column: RunColumn) -> dict[str, Any]:
+    found = {**_plain_axis(), "title": _title(text(title_of(column.name)))}
+    numbers = [number for number in column.numbers if number is not None]
+    if column.words:
+        found |= {"tickvals": list(range(len(column.words))), "ticktext": [text(word) for word in column.words]}
+    elif _is_wide(numbers):
+        found["type"] = "log"
+    return found
+
+
+def _title(words: str) -> dict[str, Any]:
+    return {"text": words, "font": {"size": 12}}
+
+
+def _plain_axis() -> dict[str, Any]:
+    return {
+        "gridcolor": LINE,
+        "linecolor": LINE,
+        "zeroline": False,
+        "tickfont": {"color": DIM, "size": 11},
+        "automargin": True,
+        "exponentformat": "e",
+    }
+
+
+def _figure(traces: list[dict[str, Any]], **layout: Any) -> Figure:
+    usual = {
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": INK, "size": 12},
+        "margin": {"l": 56, "r": 16, "t": 12, "b": 44},
+        "hoverlabel": {"bgcolor": "var(--raised)", "bordercolor": LINE, "font": {"color": "var(--ink)"}},
+        "showlegend": False,
+    }
+    return {"data": traces, "layout": {**usual, **layout}}

@@ -1,0 +1,317 @@
+"""The comparison of ticked runs, below the grid of the Runs page: what differs, and figures of their values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from dash import Dash, Input, Output, State, dcc, html, no_update
+
+from collectors import catalog
+
+from ..comparing.colours import COLOURS, colours_of
+from ..comparing.columns import SERIES, column_of, options_of, title_of
+from ..comparing.common_step import CommonValue
+from ..comparing.correlation import Effects
+from ..comparing.differences import MISSING, Difference, shown
+from ..comparing.figures import Figure, correlations, effects_of, histogram, parallel, scatter, text
+from ..comparing.recorded import Comparison, Measured
+from ..queries import NotFound, Queries
+from ..runs import RunView
+
+TICKED, COMPARISON = "ticked", "comparison"
+TABLE, ALL, TAB, X, Y, RAW, PLOT, NOTE, THEME = (
+    f"{COMPARISON}-{part}" for part in ("table", "all", "tab", "x", "y", "raw", "plot", "note", "theme")
+)
+IN_TABLE = COLOURS  # runs: each has a colour of its own
+IN_FIGURES = 200
+MOST_ROWS = 400  # of the table
+MOST_VALUES = 40
+MOST_OPTIONS = 2000
+SHORT_HASH, HASH = 7, re.compile(r"[0-9a-f]{40}")  # of a commit
+TABS = {"scatter": "Scatter", "parallel": "Parallel coordinates", "histogram": "Histogram", "correlation": "Rank correlation"}
+
+# Plotly knows no variables of CSS: they get the theme's values in the browser, and again when the theme changes.
+DRAW = """function(raw, theme) {
+  const watched = window.comparisonTheme ??= new MutationObserver(() =>
+    dash_clientside.set_props("THEME", {data: document.documentElement.dataset.theme}));
+  watched.observe(document.documentElement, {attributes: true, attributeFilter: ["data-theme"]});
+  if (!raw) return null;
+  const style = getComputedStyle(document.documentElement);
+  const coloured = (value) => Array.isArray(value) ? value.map(coloured)
+    : value && typeof value === "object" ? Object.fromEntries(Object.entries(value).map(([key, part]) => [key, coloured(part)]))
+    : typeof value === "string" && /^var\\(--[\\w-]+\\)$/.test(value) ? style.getPropertyValue(value.slice(4, -1)).trim() : value;
+  const figure = coloured(raw);
+  figure.layout.font.family = style.getPropertyValue("--font-ui").trim();
+  const config = {displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
+  return {type: "Graph", namespace: "dash_core_components", props: {id: "GRAPH", figure, config, style: {height: "100%"}}};
+}""".replace("THEME", THEME).replace("GRAPH", f"{COMPARISON}-graph")
+
+
+class Wanted(NamedTuple):
+    """What the controls say, whatever the browser sends."""
+
+    tab: str
+    x: str
+    y: str
+
+
+def layout() -> html.Div:
+    """Empty until runs are ticked. The figures' code is loaded with the first figure."""
+    tabs = dcc.RadioItems(
+        [{"label": label, "value": key} for key, label in TABS.items()], None, id=TAB, inline=True, className="comparison-tabs"
+    )
+    values = dcc.Dropdown([], None, id=Y, clearable=False, optionHeight=30, placeholder="value")
+    against = dcc.Dropdown([], None, id=X, clearable=False, optionHeight=30, placeholder="against")
+    figures = html.Section(
+        [
+            html.Div(
+                [
+                    tabs,
+                    html.Label(["of ", values], className="pick-value"),
+                    html.Label(["against ", against], id=f"{X}-label", className="pick-value"),
+                ],
+                className="comparison-tools",
+            ),
+            html.P(id=NOTE, className="dim", role="status"),
+            html.Div(id=PLOT, className="comparison-plot"),
+            dcc.Store(RAW, data=None),
+            dcc.Store(THEME, data=None),
+        ],
+        className="comparison-figures",
+        **{"aria-label": "Figures of the ticked runs"},
+    )
+    everything = dcc.Checklist([{"label": "show all", "value": "all"}], [], id=ALL, className="show-all")
+    table = html.Section([everything, html.Div(id=TABLE)], className="comparison-table", **{"aria-label": "What differs"})
+    return html.Div([figures, table], id=COMPARISON, className="comparison", hidden=True)
+
+
+def callbacks(dash: Dash, queries: Queries) -> None:
+    @dash.callback(Output(COMPARISON, "hidden"), Input(TICKED, "data"))  # type: ignore[untyped-decorator]
+    def hidden(ticked: Any) -> bool:
+        return not names_of(ticked)
+
+    @dash.callback(Output(TABLE, "children"), Input(TICKED, "data"), Input(ALL, "value"))  # type: ignore[untyped-decorator]
+    def table(ticked: Any, everything: Any) -> Any:
+        names = names_of(ticked)
+        if not names:
+            return []
+        try:
+            found = queries.comparing.compare(names[:IN_TABLE], everything=everything == ["all"])
+        except NotFound as error:
+            return html.P(str(error))
+        return [*heads(len(names)), difference_table(found, everything == ["all"]), *values_table(found)]
+
+    @dash.callback(Output(Y, "options"), Output(X, "options"), Output(Y, "value"), Output(X, "value"), Input(TICKED, "data"), Input(TAB, "value"), State(Y, "value"), State(X, "value"))  # type: ignore[untyped-decorator]  # fmt: skip
+    def choices(ticked: Any, tab: Any, y: Any, x: Any) -> Any:
+        """A value that the runs still have stays chosen."""
+        names = names_of(ticked)
+        if tab not in TABS or not names:
+            return no_update, no_update, no_update, no_update
+        known = options_of(queries.comparing.measured(names[:IN_FIGURES]))[:MOST_OPTIONS]
+        options = [{"label": label_of(name), "value": name} for name in known]
+        keys = [name for name in known if not name.startswith(SERIES)] or known[1:] or known
+        first = [next(iter(known), None), next(iter(keys), None)]
+        return options, options, y if y in known else first[0], x if x in known else first[1]
+
+    @dash.callback(Output(RAW, "data"), Output(NOTE, "children"), Output(f"{X}-label", "hidden"), Input(TICKED, "data"), Input(TAB, "value"), Input(Y, "value"), Input(X, "value"))  # type: ignore[untyped-decorator]  # fmt: skip
+    def figure(ticked: Any, tab: Any, y: Any, x: Any) -> Any:
+        names = names_of(ticked)
+        if tab not in TABS or not names or not isinstance(y, str):
+            return None, "" if tab in TABS else "Choose a figure to see how values go with the configuration.", tab != "scatter"
+        measured = queries.comparing.measured(names[:IN_FIGURES])
+        found, note = drawn(measured, Wanted(tab, x if isinstance(x, str) else y, y))
+        over = f"{len(names)} runs are ticked; the first {IN_FIGURES} are drawn. " if len(names) > IN_FIGURES else ""
+        return found, f"{over}{note}", tab != "scatter"
+
+    dash.clientside_callback(DRAW, Output(PLOT, "children"), Input(RAW, "data"), Input(THEME, "data"))
+
+
+def names_of(ticked: Any) -> list[str]:
+    return list(dict.fromkeys(name for name in ticked if isinstance(name, str))) if isinstance(ticked, list) else []
+
+
+def drawn(measured: Measured, wanted: Wanted) -> tuple[Figure | None, str]:
+    """A figure, and what is to be known of it."""
+    value = column_of(measured, wanted.y)
+    lacking = len(measured.runs) - value.known
+    lack = f"{lacking} of {len(measured.runs)} runs have no finite {title_of(wanted.y)}. " if lacking else ""
+    if not value.known:
+        return None, f"None of the ticked runs has a finite {title_of(wanted.y)}."
+    match wanted.tab:
+        case "scatter":
+            return scatter(measured, wanted.x, wanted.y), lack
+        case "histogram":
+            return histogram(measured, wanted.y), lack
+        case "parallel":
+            return parallel(
+                measured, wanted.y
+            ), lack + "Lines are coloured by the value: blue is least, orange is most. Keys that not all runs have are left out."
+    found = effects_of(measured, wanted.y)
+    return correlations(found) if found.correlations else None, lack + said_of(found)
+
+
+def said_of(found: Effects) -> str:
+    """What correlations rest on, the medians of groups, and what was left out."""
+    parts = [] if found.correlations else ["No key with numbers varies enough for a correlation."]
+    if any(row.lo is not None for row in found.correlations):
+        count = sum(row.lo is not None for row in found.correlations)
+        parts.append(
+            f"95 % intervals (Bonett and Wright); of {count}, {found.by_chance:.1f} would leave out zero by chance alone. Keys that were changed together share a correlation."
+        )
+    notes = list(dict.fromkeys(row.note for row in found.correlations if row.note))
+    parts += [f"{note[0].upper()}{note[1:]}." for note in notes[:2]]
+    for row in found.spreads[:3]:
+        groups = ", ".join(f"{group.group}: {group.median:.4g} ({group.n})" for group in row.groups[:6])
+        parts.append(f"Medians by {row.key}, which is no test: {groups}; they are {row.spread:.3g} apart.")
+    if found.left_out:
+        parts.append(
+            f"Left out: {', '.join(f'{key} ({why})' for key, why in found.left_out[:3])}{' and others' if len(found.left_out) > 3 else ''}."
+        )
+    return " ".join(parts)
+
+
+def label_of(name: str) -> str:
+    """Of a column, in a list."""
+    plain = title_of(name)[:200]
+    return plain if name.startswith(SERIES) else f"{plain} (configuration)"
+
+
+def heads(ticked: int) -> list[Any]:
+    return (
+        [html.P(f"{ticked} runs are ticked: the first {IN_TABLE} are in the table, all in the figures.", className="dim")]
+        if ticked > IN_TABLE
+        else []
+    )
+
+
+def difference_table(found: Comparison, everything: bool) -> html.Div:
+    known = sum(row.known for row in found.keys)
+    differ = sum(row.differ for row in found.keys)
+    if not known:
+        return html.P("Nothing is known of how these runs were configured.", className="dim")
+    title = html.Div(
+        [html.H3("What differs"), html.Span(f"{differ} of {known} keys", className="dim")], className="comparison-head"
+    )
+    if not found.rows:
+        return html.Div(
+            [
+                title,
+                html.P(
+                    "All keys are the same in these runs." if len(found.runs) > 1 else "Tick a second run to compare it with.",
+                    className="dim",
+                ),
+            ]
+        )
+    rows = [difference_row(row) for row in found.rows[:MOST_ROWS]]
+    more = (
+        html.P(f"{len(found.rows) - MOST_ROWS} more keys: GET /api/v1/compare lists them.", className="dim")
+        if len(found.rows) > MOST_ROWS
+        else None
+    )
+    return html.Div([title, html.Table([run_heads(found.runs), html.Tbody(with_sections(found.rows, rows))]), more])
+
+
+def with_sections(rows: Sequence[Difference], cells: Sequence[html.Tr]) -> list[html.Tr]:
+    """A line with its name before each section but the configuration."""
+    made: list[html.Tr] = []
+    last = "config"
+    for row, line in zip(rows, cells, strict=False):
+        if row.section != last:
+            last = row.section
+            made.append(html.Tr(html.Th(row.section, colSpan=1 + len(row.values), scope="rowgroup"), className="section"))
+        made.append(line)
+    return made
+
+
+def run_heads(runs: Sequence[RunView]) -> html.Thead:
+    tokens = colours_of(view.stored.name for view in runs)
+    return html.Thead(
+        html.Tr(
+            [
+                html.Td(),
+                *(
+                    html.Th(
+                        [
+                            html.I(className="swatch", style={"background": f"var(--{tokens[view.stored.name]})"}),
+                            html.Span(plain(view.about.name or last_part(view.stored.name))),
+                        ],
+                        title=plain(view.stored.name),
+                        scope="col",
+                    )
+                    for view in runs
+                ),
+            ]
+        )
+    )
+
+
+def difference_row(row: Difference) -> html.Tr:
+    cells = [
+        html.Td(
+            "–" if value is MISSING else worded(value, short=True),
+            className=" ".join(filter(None, ["odd" if odd else "", "dim" if value is MISSING else ""])),
+            title=None if value is MISSING else worded(value),
+        )
+        for value, odd in zip(row.values, row.odd, strict=True)
+    ]
+    return html.Tr([html.Th(plain(row.key), scope="row", title=plain(row.key)), *cells], className="" if row.differs else "same")
+
+
+def values_table(found: Comparison) -> list[Any]:
+    step, common = found.common.step, found.common
+    if step is None or not common.values:
+        return [html.P(f"No values at a common step: {common.note}.", className="dim")] if common.note else []
+    whose = "its last" if len(found.runs) == 1 else f"the last that all {len(found.runs)} have"
+    note = f"; {common.note}" if common.note else ""
+    left = len(common.values) - MOST_VALUES + common.left_out
+    rows = [
+        html.Tr([html.Th(plain(row.series), scope="row", title=plain(row.series)), *value_cells(row, step)])
+        for row in common.values[:MOST_VALUES]
+    ]
+    return [
+        html.Div(
+            [html.H3(f"At step {step:,}, {whose}"), html.Span(note.removeprefix("; "), className="dim")],
+            className="comparison-head",
+        ),
+        html.Table([run_heads(found.runs), html.Tbody(rows)]),
+        html.P(f"{left} more series: the Training page has them.", className="dim") if left > 0 else None,
+    ]
+
+
+def value_cells(row: CommonValue, step: int) -> list[html.Td]:
+    """A value that was logged earlier says where."""
+    unit = catalog.unit_of(row.series)
+    return [
+        html.Td(
+            ["–" if value is None else number(value), html.Small(f" at {at:,}") if at is not None and at < step else None],
+            className="num dim" if value is None else "num bad" if value != value or abs(value) == float("inf") else "num",
+            title=None if value is None else f"{value!r} {unit}".strip(),
+        )
+        for value, at in zip(row.values, row.steps, strict=True)
+    ]
+
+
+def number(value: float) -> str:
+    """Four digits."""
+    return (
+        f"{value:,.0f}" if value == value and 1e4 <= abs(value) < 1e9 else f"{value:.4g}".replace("nan", "NaN").replace("inf", "∞")
+    )
+
+
+def worded(value: Any, *, short: bool = False) -> str:
+    """Of a number five digits, of a hash seven."""
+    if short and isinstance(value, float) and value == value and abs(value) != float("inf"):
+        return f"{value:.5g}"
+    said = plain(str(shown(value)))
+    return said[:SHORT_HASH] if short and HASH.fullmatch(said) else said
+
+
+def plain(name: str) -> str:
+    """Visible characters of UTF-8: an element's text needs no escape."""
+    return text(name, escape=False, most=400)
+
+
+def last_part(run: str) -> str:
+    return run.rpartition("/")[2] or run

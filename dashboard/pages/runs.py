@@ -1,0 +1,164 @@
+"""The Runs page: all runs in a grid, and what users say about one of them beside it.
+
+`assets/pages/runs/page.js` draws the tools above the grid, gives it its rows and its keys, and sends what is changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash_ag_grid
+from dash import Dash, Input, Output, dcc, html, no_update
+
+from ..queries import NotFound, Queries
+from ..runs import ALIVE, RunView
+from ..runs_table.columns import SHOWN, TableColumn
+from . import comparing
+from .page import Page
+
+GRID, COLUMNS, TICKED, FOCUSED, PANEL = "runs-grid", "columns", "ticked", "focused", "about"
+MOST_COLUMNS = 100
+NUMBERS = ("number", "count", "duration", "bytes", "share", "time")
+THEME = """themeQuartz.withParams({
+  accentColor: "var(--accent)", backgroundColor: "var(--bg)", foregroundColor: "var(--ink)", borderColor: "var(--line)",
+  chromeBackgroundColor: "var(--bg)", headerBackgroundColor: "var(--bg)", headerTextColor: "var(--ink-3)", headerFontWeight: 400,
+  rowBorder: true, wrapperBorder: false, columnBorder: false, headerColumnBorder: false, headerRowBorder: true,
+  rowHoverColor: "var(--surface)", selectedRowBackgroundColor: "var(--accent-wash)", oddRowBackgroundColor: "var(--bg)",
+  fontFamily: "inherit", fontSize: 12, headerFontSize: 11, rowHeight: 28, headerHeight: 28, cellHorizontalPadding: 10,
+  browserColorScheme: "inherit", pinnedColumnBorder: false, headerColumnResizeHandleColor: "transparent",
+  iconSize: 12, wrapperBorderRadius: 0, borderRadius: 2, focusShadow: "none", rangeSelectionBorderColor: "var(--accent)"
+})"""
+OPTIONS = {
+    "theme": {"function": " ".join(THEME.split())},
+    "cacheBlockSize": 100,
+    "maxBlocksInCache": 20,
+    "infiniteInitialRowCount": 1,
+    "maxConcurrentDatasourceRequests": 4,
+    "blockLoadDebounceMillis": 40,
+    "suppressDragLeaveHidesColumns": True,
+    "suppressMultiSort": True,
+    "tooltipShowDelay": 400,
+    "animateRows": False,
+    "suppressNoRowsOverlay": True,
+}
+
+
+def layout() -> html.Div:
+    grid = dash_ag_grid.AgGrid(
+        id=GRID,
+        rowModelType="infinite",
+        columnDefs=[],
+        defaultColDef={"resizable": True, "sortable": True, "suppressHeaderMenuButton": True, "cellRenderer": "RunCell"},
+        rowClassRules={"ticked": "isTicked(params)", "group": "isGroup(params)"},
+        getRowId="params.data.id",
+        dashGridOptions=OPTIONS,
+        style={"height": "100%", "width": "100%"},
+    )
+    stores = [dcc.Store(COLUMNS, data=None), dcc.Store(TICKED, data=[]), dcc.Store(FOCUSED, data=None)]
+    panel = html.Aside(id=PANEL, className="side about", **{"aria-label": "What is said about the run"})
+    return html.Div([html.Div([grid, panel], className="runs-body"), comparing.layout(), *stores], className="runs-page")
+
+
+def callbacks(dash: Dash, queries: Queries) -> None:
+    comparing.callbacks(dash, queries)
+
+    @dash.callback(Output(GRID, "columnDefs"), Input(COLUMNS, "data"))  # type: ignore[untyped-decorator]
+    def columns(keys: Any) -> Any:
+        """The chosen columns, in their order; without a choice the usual ones."""
+        if keys is None:
+            return no_update  # the module says which, once it knows
+        chosen = [key for key in keys if isinstance(key, str)][:MOST_COLUMNS] if isinstance(keys, list) else []
+        found = (queries.table.column(key) for key in chosen or SHOWN)
+        return [tick_column(), *(definition(column) for column in found if column is not None)]
+
+    @dash.callback(Output(PANEL, "children"), Input(FOCUSED, "data"))  # type: ignore[untyped-decorator]
+    def about(focused: Any) -> Any:
+        name = focused.get("run") if isinstance(focused, dict) else None
+        if not isinstance(name, str):
+            return []
+        try:
+            return panel_of(queries.run(name).run, str(queries.log_dir / name))
+        except NotFound as error:
+            return [html.P(str(error))]
+
+
+def tick_column() -> dict[str, Any]:
+    fixed = {"resizable": False, "sortable": False, "pinned": "left", "lockPosition": "left", "suppressMovable": True}
+    return {"colId": "tick", "headerName": "", "width": 40, **fixed, "cellRendererParams": {"kind": "tick"}}
+
+
+def definition(column: TableColumn) -> dict[str, Any]:
+    """Of AG Grid. A cell has no field: its renderer looks it up by the column's key, which may hold any character."""
+    found: dict[str, Any] = {
+        "colId": column.key,
+        "headerName": column.title[:200],
+        "headerTooltip": column.help or column.title[:200],
+        "width": column.width,
+        "minWidth": 48,
+        "sortable": column.kind != "curve",
+        "sortingOrder": ["asc", "desc", None] if column.direction == "down" else ["desc", "asc", None],
+        "cellRendererParams": {"kind": column.kind, "direction": column.direction},
+    }
+    if column.kind in NUMBERS and column.kind != "time":
+        found |= {"headerClass": "ag-right-aligned-header", "cellClass": "num"}
+    if column.key == "name":
+        found |= {"pinned": "left", "lockPosition": "left", "suppressMovable": True}
+    return found
+
+
+def panel_of(view: RunView, folder: str) -> list[Any]:
+    """Fields that the module reads when a button is pressed: this callback only reads."""
+    run, about, info = view.stored.name, view.about, view.stored.info
+    lives = view.state in ALIVE
+    facts = [
+        ("State", view.state + (f": {view.state_reason}" if view.state_reason else "")),
+        ("Folder", run),
+        ("Working folder", view.cwd),
+    ]
+    facts += [
+        ("Commit", str(info.get("git_commit") or "")),
+        ("PyTorch", str(info.get("torch") or "")),
+        ("GPU", str(info.get("gpu") or "")),
+    ]
+    return [
+        html.Div([html.H2(about.name or run, className="title"), button("close", "×", "Close (Esc)", "plain")], className="head"),
+        html.P(about.trouble, className="warn") if about.trouble else None,
+        html.Section(dcc.Markdown(about.note, className="note-shown", link_target="_blank")) if about.note else None,
+        html.Section([html.Table(html.Tbody([html.Tr([html.Th(name), html.Td(value)]) for name, value in facts if value]))]),
+        field("Name", dcc.Input(id="about-name", value=about.name, placeholder=run, maxLength=200, className="input")),
+        field("Tags, separated by commas", dcc.Input(id="about-tags", value=", ".join(about.tags), className="input")),
+        field("Note, in Markdown", dcc.Textarea(id="about-note", value=about.note, maxLength=4000, rows=6, className="input")),
+        html.Div([button("save", "Save", "Ctrl Enter", "btn pri"), html.Span(id="about-said", role="status")], className="actions"),
+        html.Div(
+            [
+                button("archive", "Bring back" if about.archived else "Archive", "Hidden from the table until asked for", "btn"),
+                button("forget", "Remember again" if about.forgotten else "Forget", "A run that is alive cannot be forgotten", "btn", disabled=lives and not about.forgotten),
+            ],
+            className="actions",
+        ),
+        forgotten(folder) if about.forgotten else None,
+    ]  # fmt: skip
+
+
+def forgotten(folder: str) -> html.Section:
+    command = html.Code(f"rm -r -- {quoted(folder)}", className="command")
+    return html.Section(
+        [html.P("The dashboard leaves the files alone. This removes them for good:"), command, button("copy", "Copy", "", "btn")],
+        className="trouble",
+    )
+
+
+def quoted(path: str) -> str:
+    """For a shell: in single quotes, whatever it holds."""
+    return "'" + path.replace("'", "'\\''") + "'"
+
+
+def field(label: str, control: Any) -> html.Label:
+    return html.Label([html.Span(label), control], className="field")
+
+
+def button(act: str, label: str, title: str, kind: str, *, disabled: bool = False) -> html.Button:
+    return html.Button(label, title=title, className=kind, disabled=disabled, type="button", **{"data-act": act})
+
+
+PAGE = Page("7", "Runs", "/runs", module="runs", layout=layout, callbacks=callbacks, packages=("dash_ag_grid",))

@@ -1,0 +1,61 @@
+"""The Settings page: a field for each row of SETTINGS. `assets/pages/settings/page.js` sends what a user changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import Dash, Input, Output, dcc, html
+
+from ..queries import Queries
+from ..user_files.settings import FILE, SETTINGS, Setting, Settings, SettingValue
+from .page import Page
+
+BODY, ASKED = "settings-body", "settings-asked"
+
+
+def layout() -> html.Div:
+    return html.Div([html.H1("Settings"), html.Div(id=BODY), dcc.Store(ASKED, data=0)], className="settings-page")
+
+
+def callbacks(dash: Dash, queries: Queries) -> None:
+    @dash.callback(Output(BODY, "children"), Input(ASKED, "data"))  # type: ignore[untyped-decorator]
+    def body(times: Any) -> Any:
+        """Read anew whenever the module has saved something."""
+        return body_of(queries.settings(), queries.read_only() or "", str(queries.data_dir / FILE))
+
+
+def body_of(settings: Settings, read_only: str, path: str) -> list[Any]:
+    why_not = settings.trouble or read_only
+    rows = [row(setting, settings.values[setting.key], locked=bool(why_not)) for setting in SETTINGS]
+    return [
+        html.P(why_not, className="warn", role="status") if why_not else None,
+        html.Div(rows, className="setting-rows"),
+        html.Div([html.Button("Save", id="save", className="btn pri", type="button", disabled=bool(why_not)), html.Span(id="said", role="status")], className="actions"),
+        html.P(["These are kept in ", html.Code(path), ", which may be edited by hand, too."], className="dim"),
+    ]  # fmt: skip
+
+
+def row(setting: Setting, value: SettingValue, *, locked: bool) -> html.Div:
+    """The module finds a field by `data-setting`, and says beside it what is wrong with its value."""
+    name, number = setting.key.replace("_", " ").capitalize().replace("gpu", "GPU"), isinstance(setting.default, float)
+    about = {"data-setting": setting.key, "data-number": str(number).lower(), "data-saved": said(value)}
+    # dcc.Input keeps no data attributes: they stand around it
+    field = html.Div(
+        dcc.Input(
+            id=f"setting-{setting.key}", value=said(value), disabled=locked, maxLength=200, placeholder=said(setting.default)
+        ),
+        **about,
+    )
+    labels = [html.Label(name, htmlFor=f"setting-{setting.key}"), html.Span(setting.unit, className="dim")]
+    wrong = html.P(id=f"wrong-{setting.key}", className="warn", role="alert")
+    return html.Div(
+        [html.Div(labels, className="setting-name"), field, html.P(setting.help, className="dim"), wrong], className="setting"
+    )
+
+
+def said(value: SettingValue) -> str:
+    """`2.0 -> "2"`, `0.5 -> "0.5"`"""
+    return f"{value:.12g}" if isinstance(value, float) else value
+
+
+PAGE = Page("9", "Settings", "/settings", module="settings", layout=layout, callbacks=callbacks)

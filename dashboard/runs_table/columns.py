@@ -1,0 +1,232 @@
+"""The columns: a row a column. `config.lr`, `last.val/acc`, `best.val/acc`, `least.x` and `most.x` are columns by choice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+from ..user_files.directions import Direction
+from .directions import direction_of
+from .facts import Facts, Outcome
+from .roles import SeriesRoles, first_of
+
+Cell: TypeAlias = bool | float | str | tuple[str, ...] | None
+Kind: TypeAlias = Literal["text", "number", "count", "duration", "time", "bytes", "share", "state", "tags", "curve"]
+
+CHOSEN = ("config.", "last.", "best.", "least.", "most.")  # what a key of a column by choice begins with
+STATES = ("running", "stalled", "failed", "killed", "ended", "finished")  # in the order in which they are sorted
+SCALES = {"gb": 1e9, "gib": 2.0**30, "mb": 1e6, "mib": 2.0**20, "kb": 1e3, "kib": 1024.0}
+
+
+@dataclass(frozen=True)
+class TableSetting:
+    """What columns depend on, beside the run: the names of series by their role, and the directions that a user chose."""
+
+    roles: SeriesRoles = field(default_factory=SeriesRoles)
+    directions: Mapping[str, Direction] = field(default_factory=dict)
+
+
+Make: TypeAlias = Callable[[Facts, TableSetting], Cell]
+
+
+class TableColumn(NamedTuple):
+    """`width` is in pixels; `direction` says which values are better, where that is known for all runs."""
+
+    key: str
+    title: str
+    kind: Kind
+    width: int
+    make: Make
+    unit: str = ""
+    shown: bool = False  # unless a user chooses others
+    help: str = ""
+    direction: Direction | None = None
+
+
+def column_of(key: str, setting: TableSetting) -> TableColumn | None:
+    """None where no column can have this key."""
+    if key == "best":
+        first = next(iter(setting.roles.judged), "")
+        return FIXED[key]._replace(direction=direction_of(first, setting.directions))
+    if key in FIXED:
+        return FIXED[key]
+    kind, _, name = key.partition(".")
+    if not name or f"{kind}." not in CHOSEN:
+        return None
+    if kind == "config":
+        return TableColumn(
+            key, name, "text", 96, lambda facts, _: _configured(facts.config.get(name)), help=f"Configuration: {name}"
+        )
+    direction = direction_of(name, setting.directions)
+    if kind == "best":
+        return TableColumn(
+            key,
+            f"best {name}",
+            "number",
+            104,
+            lambda facts, now: _best(facts, name, now)[0],
+            help=_best_help(name, direction),
+            direction=direction,
+        )
+    pick = PICKS[kind]
+    return TableColumn(key, f"{kind} {name}", "number", 104, lambda facts, _: _of(facts, name, pick), direction=direction)
+
+
+def _best_help(name: str, direction: Direction | None) -> str:
+    return (
+        f"{'The greatest' if direction == 'up' else 'The least'} value of {name}"
+        if direction
+        else f"Whether less or more of {name} is better is not known"
+    )
+
+
+def best_of(facts: Facts, setting: TableSetting) -> tuple[str, float | None, float | None]:
+    """The series that the run is judged by, its best value, and the step of that."""
+    name = first_of(setting.roles.judged, facts.outcomes)
+    return ("", None, None) if name is None else (name, *_best(facts, name, setting))
+
+
+def _best(facts: Facts, name: str, setting: TableSetting) -> tuple[float | None, float | None]:
+    outcome, direction = facts.outcomes.get(name), direction_of(name, setting.directions)
+    if outcome is None or direction is None:
+        return None, None
+    value, step = (outcome.most, outcome.most_step) if direction == "up" else (outcome.least, outcome.least_step)
+    return _known(value), _known(step)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _of(facts: Facts, name: str | None, pick: Callable[[Outcome], float | None]) -> float | None:
+    outcome = facts.outcomes.get(name) if name is not None else None
+    return None if outcome is None else pick(outcome)
+
+
+def _configured(value: object) -> Cell:
+    if value is None or isinstance(value, bool | str) or (isinstance(value, int | float) and not abs(value) > 1e300):
+        return value
+    return str(value)
+
+
+def _by_role(role: str, pick: Callable[[Outcome], float | None]) -> Make:
+    return lambda facts, setting: _of(facts, first_of(getattr(setting.roles, role), facts.outcomes), pick)
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value not in (None, "") else None
+
+
+def _info(*keys: str) -> Make:
+    return lambda facts, _: next(
+        (_text(facts.view.stored.info[key]) for key in keys if _text(facts.view.stored.info.get(key))), None
+    )
+
+
+def _commit(facts: Facts, _: TableSetting) -> Cell:
+    commit = _text(facts.view.stored.info.get("git_commit"))
+    return commit and commit[:7] + ("*" if facts.view.stored.info.get("git_dirty") is True else "")
+
+
+def steps_per_s(facts: Facts, setting: TableSetting) -> float | None:
+    """On average, over the points of its loss, else of its longest series that has steps and times."""
+    name = first_of(setting.roles.loss, facts.outcomes)
+    found = [facts.outcomes[name]] if name is not None else list(facts.outcomes.values())
+    rates = [
+        (outcome.points, steps / seconds)
+        for outcome in found
+        if (steps := outcome.last_step - outcome.first_step) > 0 and (seconds := outcome.last_time_s - outcome.first_time_s) > 0
+    ]
+    return max(rates)[1] if rates else None
+
+
+def progress(facts: Facts, setting: TableSetting) -> float | None:
+    """0 to 1, by the steps or epochs that the configuration names."""
+    steps, epochs, last = facts.total_steps, facts.total_epochs, facts.view.stored.last_step
+    if steps is not None and last is not None:
+        return min(1.0, max(0.0, last / steps))
+    epoch = _of(facts, first_of(setting.roles.epoch, facts.outcomes), lambda outcome: outcome.last)
+    return min(1.0, max(0.0, epoch / epochs)) if epochs and epoch is not None and math.isfinite(epoch) else None
+
+
+def _eta(facts: Facts, setting: TableSetting) -> float | None:
+    done, rate, last = progress(facts, setting), steps_per_s(facts, setting), facts.view.stored.last_step
+    if not facts.lives or not done or done >= 1:
+        return None
+    if facts.total_steps is not None and rate and last is not None:
+        return (facts.total_steps - last) / rate
+    return facts.duration_s * (1 - done) / done if facts.duration_s else None
+
+
+def _memory(facts: Facts, setting: TableSetting) -> float | None:
+    name = first_of(setting.roles.memory, facts.outcomes)
+    value = _of(facts, name, lambda outcome: _known(outcome.most))
+    unit = (name or "").lower().replace("/", "_").rpartition("_")[2]
+    return None if value is None else value * SCALES.get(unit, 1.0)
+
+
+def _energy(facts: Facts, setting: TableSetting) -> float | None:
+    name = first_of(setting.roles.energy, facts.outcomes)
+    value = _of(facts, name, lambda outcome: _known(outcome.most))
+    unit = (name or "").lower().replace("/", "_").rpartition("_")[2]
+    return None if value is None else value / {"kwh": 1.0, "wh": 1e3, "mj": 3.6}.get(unit, 3.6e6)
+
+
+def _cost(facts: Facts, _: TableSetting) -> float | None:
+    hours = facts.gpu_hours
+    return None if hours is None or not facts.price else hours * facts.price
+
+
+def _finite_step(facts: Facts, setting: TableSetting) -> float | None:
+    return best_of(facts, setting)[2]
+
+
+PICKS: dict[str, Callable[[Outcome], float | None]] = {
+    "last": lambda outcome: outcome.last,
+    "least": lambda outcome: _known(outcome.least),
+    "most": lambda outcome: _known(outcome.most),
+}
+_LAST = PICKS["last"]
+
+COLUMNS = (
+    TableColumn("name", "Run", "text", 208, lambda facts, _: facts.view.about.name or facts.name, shown=True),
+    TableColumn("state", "State", "state", 96, lambda facts, _: facts.view.state, shown=True),
+    TableColumn("curve", "Loss", "curve", 104, lambda facts, setting: first_of(setting.roles.loss, facts.outcomes), shown=True, help="The whole curve, as long as the run got"),
+    TableColumn("loss", "Last loss", "number", 88, _by_role("loss", _LAST), shown=True, help="The last value of the training loss", direction="down"),
+    TableColumn("best", "Best", "number", 104, lambda facts, setting: best_of(facts, setting)[1], shown=True, help="The best validation value where there is one, else the best loss"),
+    TableColumn("best_step", "Best at step", "count", 96, _finite_step, help="The step of the best value"),
+    TableColumn("judged", "Best of", "text", 112, lambda facts, setting: best_of(facts, setting)[0] or None, help="Which series the best value is of"),
+    TableColumn("steps", "Steps", "count", 128, lambda facts, _: facts.view.stored.last_step, shown=True, help="The last step, and how far that is of the configured steps or epochs"),
+    TableColumn("progress", "Progress", "share", 80, progress, "of 1"),
+    TableColumn("eta", "Time left", "duration", 88, _eta, "s", shown=True),
+    TableColumn("duration", "Duration", "duration", 96, lambda facts, _: facts.duration_s, "s", shown=True),
+    TableColumn("steps_per_s", "Steps/s", "number", 80, steps_per_s, "1/s", shown=True, help="On average over the run", direction="up"),
+    TableColumn("tokens_per_s", "Tokens/s", "number", 88, _by_role("tokens", _LAST), "1/s", shown=True, help="The last value that the run logged", direction="up"),
+    TableColumn("mfu", "MFU", "number", 72, _by_role("mfu", _LAST), help="Model FLOPs utilization, the last value that the run logged", direction="up"),
+    TableColumn("memory", "Peak memory", "bytes", 96, _memory, "B", help="The greatest value that the run logged"),
+    TableColumn("restarts", "Restarts", "count", 72, lambda facts, _: facts.view.restarts or None),
+    TableColumn("gpu_hours", "GPU-hours", "number", 88, lambda facts, _: facts.gpu_hours, "h", shown=True, help="One GPU a rank, for as long as the run took"),
+    TableColumn("energy", "Energy, kWh", "number", 88, _energy, "kWh", help="Of the run's own series of energy"),
+    TableColumn("cost", "Cost", "number", 80, _cost, help="GPU-hours times the price on the Settings page"),
+    TableColumn("started", "Started", "time", 104, lambda facts, _: facts.view.started_s, "Unix s", shown=True),
+    TableColumn("ended", "Ended", "time", 104, lambda facts, _: facts.view.ended_s, "Unix s"),
+    TableColumn("updated", "Last line", "time", 104, lambda facts, _: facts.view.stored.last_time_s, "Unix s"),
+    TableColumn("tags", "Tags", "tags", 104, lambda facts, _: facts.view.about.tags or None, shown=True),
+    TableColumn("note", "Note", "text", 160, lambda facts, _: facts.view.about.note or None),
+    TableColumn("commit", "Commit", "text", 80, _commit, shown=True, help="* with changes beside it"),
+    TableColumn("branch", "Branch", "text", 96, _info("git_branch")),
+    TableColumn("host", "Host", "text", 96, lambda facts, _: facts.view.host or None),
+    TableColumn("user", "User", "text", 80, _info("user")),
+    TableColumn("gpu", "GPU", "text", 144, _info("gpu")),
+    TableColumn("ranks", "Ranks", "count", 64, lambda facts, _: facts.view.ranks.world_size or len(facts.view.ranks.seen)),
+    TableColumn("python", "Python", "text", 72, _info("python")),
+    TableColumn("torch", "PyTorch", "text", 80, _info("torch")),
+    TableColumn("folder", "Folder", "text", 160, lambda facts, _: facts.name, help="The run's own name: its folder in the log folder"),
+    TableColumn("reason", "Reason", "text", 200, lambda facts, _: facts.view.state_reason or None, help="Why it is in this state"),
+    TableColumn("points", "Points", "count", 88, lambda facts, _: facts.view.stored.points),
+    TableColumn("series", "Series", "count", 72, lambda facts, _: facts.view.stored.series),
+)  # fmt: skip
+FIXED = {column.key: column for column in COLUMNS}
+SHOWN = tuple(column.key for column in COLUMNS if column.shown)

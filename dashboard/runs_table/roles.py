@@ -1,0 +1,72 @@
+"""Which of a run's series is its loss, the value that it is judged by, its speed: by the names that programs give them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from ..user_files.directions import Direction
+from .directions import direction_of, is_held_out, words
+
+MOST_NAMES = 64  # of one role
+USUAL_LOSSES = ("train/loss", "loss", "train_loss", "training/loss", "training_loss", "train/total_loss", "total_loss")
+BEST_FIRST = ("loss", "ppl", "perplexity", "nll", "wer", "acc", "accuracy", "f1")
+PER_SECOND = ("s", "sec", "second", "seconds")
+
+
+class SeriesRoles(NamedTuple):
+    """For each role the names of series, the first that a run has counts."""
+
+    loss: tuple[str, ...] = ()
+    judged: tuple[str, ...] = ()  # the validation's value, else the loss
+    tokens: tuple[str, ...] = ()  # a second
+    mfu: tuple[str, ...] = ()
+    memory: tuple[str, ...] = ()
+    epoch: tuple[str, ...] = ()
+    energy: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> set[str]:
+        return {name for role in self for name in role}
+
+
+def roles_of(names: Mapping[str, int], chosen: Mapping[str, Direction] | None = None) -> SeriesRoles:
+    """`names` with the number of their series: the more usual name comes first."""
+    usual = sorted(names, key=lambda name: -names[name])
+    losses = [name for name in usual if words(name)[-1:] == ("loss",) and not is_held_out(name)]
+    losses.sort(key=lambda name: USUAL_LOSSES.index(name) if name in USUAL_LOSSES else len(USUAL_LOSSES))
+    held_out = [name for name in usual if is_held_out(name) and direction_of(name, chosen)]
+    held_out.sort(key=_judged_first)
+    return SeriesRoles(
+        tuple(losses[:MOST_NAMES]),
+        (*held_out[:MOST_NAMES], *losses[:MOST_NAMES]),
+        tuple([name for name in usual if _is_tokens_a_second(name)][:MOST_NAMES]),
+        tuple([name for name in usual if words(name)[-1:] == ("mfu",)][:MOST_NAMES]),
+        tuple([name for name in usual if _is_memory(name)][:MOST_NAMES]),
+        tuple([name for name in usual if words(name)[-1:] in (("epoch",), ("epochs",))][:MOST_NAMES]),
+        tuple([name for name in usual if "energy" in words(name)][:MOST_NAMES]),
+    )
+
+
+def first_of(role: Collection[str], known: Collection[str]) -> str | None:
+    return next((name for name in role if name in known), None)
+
+
+def _judged_first(name: str) -> int:
+    last = words(name)[-1]
+    return BEST_FIRST.index(last) if last in BEST_FIRST else len(BEST_FIRST)
+
+
+def _is_tokens_a_second(name: str) -> bool:
+    found = words(name)
+    counts = bool({"token", "tokens", "tok", "toks"} & set(found))
+    return found[-1:] == ("tps",) or (counts and (found[-1] in PER_SECOND or name.endswith("/s")))
+
+
+def _is_memory(name: str) -> bool:
+    found = set(words(name))
+    return (
+        bool(found & {"memory", "mem", "vram"})
+        and bool(found & {"peak", "max", "allocated", "reserved", "used"})
+        and not found & {"pct", "percent"}
+    )

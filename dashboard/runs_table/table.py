@@ -1,0 +1,230 @@
+"""The table of all runs, kept from look to look: only runs that have changed are read again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from collectors.store.protocol import Outcomes
+
+from ..runs import RunView
+from ..user_files.directions import Direction
+from . import facts as facts_of
+from .columns import TableColumn, TableSetting, column_of
+from .facts import Facts, Outcome
+from .grouping import GroupRow, grouped, unfolded
+from .matching import Filter, KnownNames, filter_of, wanted_series
+from .ordering import ordered
+from .roles import roles_of
+from .row import Row
+
+LOOK_S = 1.0  # a look is good for so long
+FEW = 500  # changed runs: of more, all are read, in one go
+CHIPS = {"running": ("running",), "finished": ("finished", "ended"), "stalled": ("stalled",), "crashed": ("failed", "killed")}
+
+
+class RunsSource(NamedTuple):
+    """What the table is made of; the methods of `protocol.Store`, and what users set."""
+
+    views: Callable[[], list[RunView]]
+    outcomes: Callable[[Collection[str] | None, Collection[str] | None], Outcomes]
+    names: Callable[[Collection[str] | None], dict[str, int]]
+    configs: Callable[[Collection[str] | None], dict[str, dict[str, object]]]
+    directions: Callable[[], Mapping[str, Direction]]
+    price: Callable[[], float]
+
+
+@dataclass(frozen=True)
+class TableQuestion:
+    """`sort` and `group` are keys of columns, "" for none; `states` a chip, "" for all."""
+
+    text: str = ""
+    chip: str = ""
+    sort: str = ""
+    descending: bool = False
+    archived: bool = False
+    forgotten: bool = False
+    group: str = ""
+    opened: frozenset[str] = frozenset()
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FoundRuns:
+    """`rows` are in order; `lines` are what is shown, with group rows; `counts` has a number a chip, and "all"."""
+
+    rows: list[Row]
+    lines: Sequence[Row | GroupRow]
+    counts: dict[str, int]
+    known: int  # runs in all
+    notes: list[str]
+    columns: dict[str, TableColumn] = field(default_factory=dict)
+
+
+class RunsTable:
+    """May be asked from many threads."""
+
+    def __init__(self, source: RunsSource, clock: Callable[[], float] = time.time) -> None:
+        self._source, self._clock = source, clock
+        self._lock = threading.Lock()
+        self._rows: dict[str, Row] = {}
+        self._outcomes: dict[str, dict[str, Outcome]] = {}
+        self._configs: dict[str, dict[str, object]] = {}
+        self._series: dict[str, int] = {}  # names of series, with their number
+        self._configured: set[str] = set()  # keys of configurations
+        self._read: set[str] = set()  # names of series that were read
+        self._setting = TableSetting()
+        self._price = 0.0
+        self._looked_s = -LOOK_S
+
+    def stale(self) -> None:
+        """The next question looks again, since a user has changed something."""
+        self._looked_s = -LOOK_S
+
+    def ask(self, question: TableQuestion) -> FoundRuns:
+        """Raises FilterMistake."""
+        with self._lock:
+            self._look()
+            self._need(question)
+            wanted = self.filter(question.text)
+            shown = [row for row in self._rows.values() if _is_shown(row, question)]
+            kept = [row for row in shown if wanted.keeps(row)] if wanted.tests else shown
+            counts = _counts(kept)
+            if question.chip:
+                kept = [row for row in kept if row.facts.view.state in CHIPS[question.chip]]
+            rows = ordered(kept, self.column(question.sort), descending=question.descending)
+            by = self.column(question.group)
+            lines = rows if by is None else list(unfolded(grouped(rows, by), question.opened))
+            columns = {key: column for key in question.columns if (column := self.column(key)) is not None}
+            return FoundRuns(rows, lines, counts, len(self._rows), wanted.notes, columns)
+
+    def column(self, key: str) -> TableColumn | None:
+        return column_of(key, self._setting) if key else None
+
+    def filter(self, text: str) -> Filter:
+        return filter_of(text, self._setting, KnownNames(self._configured, self._series))
+
+    def names(self) -> KnownNames:
+        """What columns by choice there may be."""
+        with self._lock:
+            self._look()
+            return KnownNames(sorted(self._configured), sorted(self._series))
+
+    def losses(self, runs: Sequence[str]) -> dict[str, str]:
+        """The loss series of each of these runs that has one."""
+        with self._lock:
+            self._look()
+            column = self.column("curve")
+            rows = {run: self._rows[run] for run in runs if run in self._rows}
+            return {run: str(name) for run, row in rows.items() if column and (name := row.cell(column)) is not None}
+
+    def _look(self) -> None:
+        if time.monotonic() - self._looked_s < LOOK_S:
+            return
+        views = self._source.views()
+        changed = {view.stored.name for view in views if self._is_changed(view)}
+        gone = self._rows.keys() - {view.stored.name for view in views}
+        for run in gone:
+            self._outcomes.pop(run, None)
+            self._configs.pop(run, None)
+        if changed or gone:
+            self._learn(changed)
+        self._settle()
+        now_s = self._clock()
+        self._rows = {view.stored.name: self._row(view, place, now_s, changed) for place, view in enumerate(views)}
+        self._looked_s = time.monotonic()
+
+    def _is_changed(self, view: RunView) -> bool:
+        """Whether its files have something new."""
+        row = self._rows.get(view.stored.name)
+        return row is None or row.facts.view.stored is not view.stored
+
+    def _learn(self, changed: set[str]) -> None:
+        some = changed if len(changed) <= FEW else None
+        names = self._source.names(some)
+        self._series = (
+            names
+            if some is None
+            else {**self._series, **{name: max(count, self._series.get(name, 0)) for name, count in names.items()}}
+        )
+        configs = self._source.configs(some)
+        self._configs = configs if some is None else {**self._configs, **configs}
+        self._configured = (
+            {key for config in self._configs.values() for key in config}
+            if some is None
+            else self._configured.union(*configs.values())
+        )
+        roles = roles_of(self._series, self._setting.directions)
+        self._read |= roles.names
+        self._enter(some, self._read)
+
+    def _enter(self, runs: Collection[str] | None, names: Collection[str]) -> None:
+        for run, found in facts_of.by_run(self._source.outcomes(runs, names)).items():
+            self._outcomes[run] = {**self._outcomes.get(run, {}), **found}
+
+    def _settle(self) -> None:
+        """The roles and what users set; where they differ from before, all cells are made anew."""
+        directions, price = dict(self._source.directions()), self._source.price()
+        setting = TableSetting(roles_of(self._series, directions), directions)
+        self._price = price
+        if setting != self._setting:
+            missing = setting.roles.names - self._read
+            if missing:
+                self._read |= missing
+                self._enter(None, missing)
+            self._setting = setting
+            for row in self._rows.values():
+                row.forget(setting)
+
+    def _row(self, view: RunView, place: int, now_s: float, changed: set[str]) -> Row:
+        row = self._rows.get(view.stored.name)
+        if (
+            row is not None
+            and view.stored.name not in changed
+            and not row.facts.lives
+            and row.facts.view == view
+            and row.facts.price == self._price
+        ):
+            row.place = place
+            return row
+        run = view.stored.name
+        return Row(Facts(view, self._configs.get(run, {}), self._outcomes.get(run, {}), now_s, self._price), self._setting, place)
+
+    def _need(self, question: TableQuestion) -> None:
+        """Read the outcomes of further series that a question names."""
+        keys = [*question.columns, question.sort, question.group]
+        named = {key.partition(".")[2] for key in keys if key.startswith(("last.", "best.", "least.", "most."))}
+        missing = (
+            (named | wanted_series(question.text) | _plain_keys(question.text, self._series)) & self._series.keys()
+        ) - self._read
+        if missing:
+            self._read |= missing
+            self._enter(None, missing)
+            for run, row in self._rows.items():
+                self._rows[run] = Row(_with(row.facts, self._outcomes.get(run, {})), self._setting, row.place)
+
+
+def _with(found: Facts, outcomes: Mapping[str, Outcome]) -> Facts:
+    return Facts(found.view, found.config, outcomes, found.now_s, found.price)
+
+
+def _plain_keys(text: str, series: Collection[str]) -> set[str]:
+    """Series that a filter names without `last.` before them."""
+    return {name for name in series if name in text} if text else set()
+
+
+def _is_shown(row: Row, question: TableQuestion) -> bool:
+    about = row.facts.view.about
+    return (question.archived or not about.archived) and (question.forgotten or not about.forgotten)
+
+
+def _counts(rows: Iterable[Row]) -> dict[str, int]:
+    chip_of = {state: chip for chip, states in CHIPS.items() for state in states}
+    counts = dict.fromkeys(["all", *CHIPS], 0)
+    for row in rows:
+        counts["all"] += 1
+        counts[chip_of[row.facts.view.state]] += 1
+    return counts

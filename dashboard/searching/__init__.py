@@ -1,0 +1,1 @@
+"""The search over everything: runs, series, pages and notes."""

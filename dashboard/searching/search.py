@@ -1,0 +1,128 @@
+"""Find what was typed among pages, runs, series and notes; the best first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Literal, NamedTuple, TypeAlias
+from urllib.parse import urlencode
+
+from collectors.records import Event
+from collectors.store.protocol import Series
+from collectors.store.question import check
+
+from ..pages.page import Page
+from ..runs import RunView
+from .ranking import INSIDE, Place, Typed
+
+Kind: TypeAlias = Literal["page", "run", "series", "note"]
+KINDS: tuple[Kind, ...] = ("page", "run", "series", "note")  # of equally good ones this order
+
+MOST_RUNS = 20  # whose series are searched: the shown one, and the newest
+MOST_SERIES = 20_000
+NOTE_S = 60.0  # a note is shown with so much before and after it
+RUN_PAGE, SERIES_PAGE = "/", "/training"
+
+
+class Hit(NamedTuple):
+    kind: Kind
+    text: str
+    detail: str
+    run: str | None
+    address: str  # a path of this dashboard, with its parameters
+
+
+class Found(NamedTuple):
+    hits: list[Hit]
+    left_out: int
+    note: str  # what was not searched, or ""
+
+
+class Sources(NamedTuple):
+    """What is searched. `series` of a run; `notes` are the events that users added, the newest last."""
+
+    pages: Sequence[Page]
+    runs: Sequence[RunView]  # the newest first
+    series: Callable[[str], Sequence[Series]]
+    notes: Sequence[Event]
+
+
+class _Ranked(NamedTuple):
+    place: Place
+    kind: int
+    age: int  # the newest first
+    hit: Hit
+
+
+def search(typed: Typed, sources: Sources, run: str | None, most: int) -> Found:
+    """Without a word: the pages and the newest runs."""
+    by_kind = [_pages(typed, sources.pages), _runs(typed, sources.runs)]
+    note = ""
+    if typed.words:
+        names = [view.stored.name for view in sources.runs]
+        chosen = list(dict.fromkeys([*([run] if run in names else []), *names]))[:MOST_RUNS]
+        by_kind += [_series(typed, sources, chosen), _notes(typed, sources)]
+        note = f"Of series, those of the newest {MOST_RUNS} runs are searched." if len(names) > MOST_RUNS else ""
+    ranked = [row for rows in by_kind for row in rows]
+    ranked.sort(key=lambda row: (row.place.worst, row.kind, row.place.total, row.age, row.place.length))
+    return Found([row.hit for row in ranked[:most]], max(0, len(ranked) - most), note)
+
+
+def _pages(typed: Typed, pages: Sequence[Page]) -> Iterator[_Ranked]:
+    for age, page in enumerate(pages):
+        if (place := typed.place(page.name)) is not None:
+            yield _Ranked(place, KINDS.index("page"), age, Hit("page", page.name, f"page, key {page.key}", None, page.path))
+
+
+def _runs(typed: Typed, runs: Sequence[RunView]) -> Iterator[_Ranked]:
+    for age, view in enumerate(runs):
+        name, about = view.stored.name, view.about
+        last_part = name.rpartition("/")[2]
+        place = typed.best((name, last_part, about.name, *about.tags))
+        if place is not None:
+            detail = ", ".join(filter(None, [view.state, about.name and name, *about.tags]))
+            hit = Hit("run", about.name or name, detail, name, address(RUN_PAGE, run=name))
+            yield _Ranked(place, KINDS.index("run"), age, hit)
+
+
+def _series(typed: Typed, sources: Sources, runs: Sequence[str]) -> Iterator[_Ranked]:
+    """Each name once, with the first of these runs that has it."""
+    first: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for run in runs:
+        check()
+        for name in {series.name for series in islice(sources.series(run), MOST_SERIES)}:
+            first.setdefault(name, run)
+            counts[name] = counts.get(name, 0) + 1
+        if len(first) > MOST_SERIES:
+            break
+    path = SERIES_PAGE if any(page.path == SERIES_PAGE for page in sources.pages) else RUN_PAGE
+    for age, (name, run) in enumerate(first.items()):
+        if (place := typed.best((name, name.rpartition("/")[2]))) is not None:
+            where = f"{counts[name]} runs" if counts[name] > 1 else run
+            yield _Ranked(place, KINDS.index("series"), age, Hit("series", name, where, run, address(path, run=run, series=name)))
+
+
+def _notes(typed: Typed, sources: Sources) -> Iterator[_Ranked]:
+    known = {view.stored.name for view in sources.runs}
+    for age, view in enumerate(sources.runs):
+        if view.about.note and (place := typed.place(view.about.note)) is not None:
+            yield _of_note(typed, place, age, view.about.note, view.stored.name, address(RUN_PAGE, run=view.stored.name))
+    for age, event in enumerate(reversed(sources.notes)):
+        if event.run in known and (place := typed.place(event.text)) is not None:
+            where = address(
+                RUN_PAGE, run=event.run, **{"from": f"{event.time_s - NOTE_S:.3f}", "to": f"{event.time_s + NOTE_S:.3f}"}
+            )
+            yield _of_note(typed, place, age, event.text, event.run, where)
+
+
+def _of_note(typed: Typed, place: Place, age: int, text: str, run: str, where: str) -> _Ranked:
+    """A note is prose: where in it a word stands says little."""
+    return _Ranked(
+        place._replace(worst=max(place.worst, INSIDE)), KINDS.index("note"), age, Hit("note", typed.excerpt(text), run, run, where)
+    )
+
+
+def address(path: str, **parameters: str) -> str:
+    """Lone surrogates of odd names are escaped, too."""
+    return f"{path}?{urlencode(parameters, errors='surrogatepass')}"

@@ -1,0 +1,60 @@
+"""Forgotten runs as the page shows them: from their tombstones, with the line of a shell that removes their files."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from collectors.forgotten.tombstones import Tombstone, read_all
+
+from .about import About, about_run
+
+MOST_LINE = 100_000  # characters: a shell takes 128 kB of one argument, and more of all
+
+
+@dataclass(frozen=True)
+class ForgottenRun:
+    """`remove` is the line that removes its files; "" where they are so many that it would be too long."""
+
+    run: str
+    forgotten_s: float
+    files: int
+    size_bytes: int
+    remove: str
+    about: About
+
+
+def forgotten_runs(data_dir: Path) -> list[ForgottenRun]:
+    """The newest first."""
+    found = [forgotten_run(data_dir, tombstone) for tombstone in read_all(data_dir)]
+    return sorted(found, key=lambda row: row.forgotten_s, reverse=True)
+
+
+def forgotten_run(data_dir: Path, tombstone: Tombstone) -> ForgottenRun:
+    size_bytes = sum(file.size for file in tombstone.files)
+    about = replace(about_run(data_dir, tombstone.run), forgotten=True)
+    return ForgottenRun(tombstone.run, tombstone.forgotten_s, len(tombstone.files), size_bytes, remove_line(tombstone), about)
+
+
+def remove_line(tombstone: Tombstone) -> str:
+    """`rm -r -- /logs/a`; where other runs lie in its folder `rm -- /logs/a.jsonl /logs/a.log`. It can be pasted whatever the names are."""
+    if tombstone.folder:
+        return f"rm -r -- {quoted(tombstone.folder)}"
+    if not tombstone.files:
+        return ""
+    line = f"rm -- {' '.join(quoted(file.path) for file in tombstone.files)}"
+    return line if len(line) <= MOST_LINE else ""
+
+
+def quoted(path: str) -> str:
+    """As one word for bash, zsh and ksh, in printable characters of UTF-8 only."""
+    try:
+        printable = path.isprintable() and path.encode() is not None
+    except UnicodeEncodeError:
+        printable = False
+    if printable:
+        return shlex.quote(path)
+    letters = (chr(byte) if 32 <= byte < 127 and byte not in b"'\\" else f"\\x{byte:02x}" for byte in os.fsencode(path))
+    return f"$'{''.join(letters)}'"

@@ -1,0 +1,195 @@
+"""Runs are forgotten and taken back, by a real collector; their files are never changed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from collectors.forgotten.tombstones import FileIdentity, Tombstone, Tombstones, identity_of_file, read_all
+from dashboard.user_files.forgotten import quoted, remove_line
+from tests.conftest import Dashboard, dashboard, script, wait_for
+
+T0 = 1_764_000_000.0
+NAMES = ("plain", "group/a", "odd, <b>na%2Fme'$(x)\n\x1b")
+LIVING = """
+import sys, time
+from trainer.run_log import RunLog
+with RunLog(sys.argv[1], run="living") as log:
+    for step in range(10_000):
+        log.scalars(step, {"train/loss": 1.0})
+        time.sleep(0.05)
+"""
+
+
+def write_run(folder: Path, steps: int = 50) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "metrics.jsonl").open("a") as file:
+        for step in range(steps):
+            file.write(json.dumps({"time_s": T0 + step, "step": step, "train/loss": 1.0}) + "\n")
+    (folder / "run.json").write_text('{"config": {"lr": 1}}')
+    (folder / "train.log").write_text("2025-11-24 16:00:00+00:00 INFO one\n")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and ".deepseek" not in path.parts}
+
+
+def post(running: Dashboard, path: str, body: Any) -> Any:
+    request = urllib.request.Request(
+        f"{running.address}/api/v1/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        return json.load(error)
+
+
+def forget(running: Dashboard, run: str) -> Any:
+    return post(running, f"runs/{quote(run, safe='')}/forget", {})
+
+
+def names(running: Dashboard) -> set[str]:
+    return {run["run"] for run in running.get("/api/v1/runs")["runs"]}
+
+
+def points(running: Dashboard, run: str) -> int:
+    return int(running.run(run).get("points", 0))
+
+
+def settled(running: Dashboard) -> None:
+    """The collector has looked at the whole folder, and has nothing to do."""
+    wait_for(lambda: not any(row["waiting"] for row in running.get("/healthz")["collectors"] if row["name"] == "tail"))
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    logs = tmp_path_factory.mktemp("forgotten") / "logs"
+    for name in (*NAMES, "group", "bystander"):
+        write_run(logs / name)
+    (logs / "single.jsonl").write_text("".join(json.dumps({"time_s": T0 + i, "step": i, "loss": 1.0}) + "\n" for i in range(9)))
+    return logs
+
+
+@pytest.fixture
+def running(logs: Path) -> Iterator[Dashboard]:
+    with dashboard(logs) as running:
+        wait_for(lambda: points(running, "bystander") == 50)
+        settled(running)
+        yield running
+
+
+def run_called(running: Dashboard, name: str) -> str:
+    """As the dashboard calls the run of that folder: control characters are shown as others."""
+    return name if name in NAMES[:2] else next(run for run in names(running) if run.startswith("odd"))
+
+
+def test_forgotten_runs_stay_away_until_they_are_taken_back_or_their_files_change(logs: Path, running: Dashboard) -> None:
+    before = contents(logs)
+    odd = run_called(running, NAMES[2])
+    for run in ("plain", "group/a", odd, "single"):
+        answer = forget(running, run)
+        assert answer.get("run") == run and answer["about"]["forgotten"] and answer["remove"].startswith("rm "), answer
+        assert run not in names(running)
+    rows = {row["run"]: row for row in running.get("/api/v1/forgotten")["forgotten"]}
+    assert (rows["plain"]["files"], rows["plain"]["remove"]) == (3, f"rm -r -- {logs}/plain")
+    assert rows["single"]["remove"] == f"rm -- {logs}/single.jsonl"
+    assert names(running) == {"group", "bystander"}
+
+    write_run(logs / "another")  # the whole folder is looked at again
+    wait_for(lambda: points(running, "another") == 50)
+    settled(running)
+    assert names(running) == {"group", "bystander", "another"} and contents(logs).items() >= before.items()
+
+    post(running, "runs/plain/take_back", {})
+    post(running, f"runs/{quote(odd, safe='')}/about", {"forgotten": False})
+    wait_for(lambda: points(running, "plain") == points(running, odd) == 50)
+    assert running.get("/api/v1/run?run=plain")["info"]["config"] == {"lr": 1}
+    assert running.get("/api/v1/logs?run=plain")["total"] == 1
+
+    with (logs / "group" / "a" / "metrics.jsonl").open("a") as file:  # a new attempt in the same folder
+        file.write(json.dumps({"time_s": T0 + 99, "step": 99, "train/loss": 2.0}) + "\n")
+    wait_for(lambda: points(running, "group/a") == 51)
+    assert running.run("group/a")["info"] == {}, "its other files are as they were when it was forgotten"
+
+
+def test_they_stay_away_after_a_restart_and_notes_come_back_with_them(logs: Path) -> None:
+    write_run(logs / "noted")
+    with dashboard(logs) as running:
+        wait_for(lambda: points(running, "noted") == 50)
+        post(running, "events", {"run": "noted", "text": "look here", "time_s": T0})
+        wait_for(lambda: running.get("/api/v1/events?run=noted")["events"])
+        assert post(running, "runs/noted/about", {"forgotten": True, "tags": ["t"]})["forgotten"]
+        assert "noted" not in names(running)
+    with dashboard(logs) as running:
+        settled(running)
+        assert "noted" not in names(running)
+        post(running, "runs/noted/take_back", {})
+        wait_for(lambda: points(running, "noted") == 50)
+        wait_for(lambda: running.get("/api/v1/events?run=noted")["events"])
+        assert running.run("noted")["about"]["tags"] == ["t"] and not running.run("noted")["about"]["forgotten"]
+
+
+def test_a_run_that_is_alive_and_one_that_is_not_there_cannot_be_forgotten(logs: Path, running: Dashboard) -> None:
+    with script(LIVING, str(logs)):
+        wait_for(lambda: running.run("living").get("state") == "running")
+        assert forget(running, "living")["error"] == "'living' is running; a run can be forgotten once it has ended"
+    assert "error" in forget(running, "nobody")
+    assert "GET /api/v1/forgotten" in post(running, "runs/nobody/take_back", {})["error"]
+    assert "living" in names(running)
+
+
+def test_an_odd_tombstone_costs_itself(tmp_path: Path) -> None:
+    kept = Tombstones(tmp_path)
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    found = identity_of_file(str(tmp_path / "a.jsonl"))
+    assert found is not None
+    kept.put(Tombstone("a\ud800/..", T0, "", (found,)))
+    for i, text in enumerate(
+        ["", "[]", "{", '{"run": 1}', "null", '{"run": "x", "forgotten_s": "y", "folder": "", "files": [[1]]}']
+    ):
+        (tmp_path / "forgotten" / f"odd{i}.json").write_text(text)
+    (again,) = read_all(tmp_path)
+    assert again.run == "a\ud800/.." and Tombstones(tmp_path).covers(found.path)
+
+
+def test_a_file_is_the_same_only_by_inode_size_and_first_bytes(tmp_path: Path) -> None:
+    file, kept = tmp_path / "a.jsonl", Tombstones(tmp_path)
+    file.write_text("one\n")
+    found = identity_of_file(str(file))
+    assert found is not None and not kept.covers(str(file))
+    kept.put(Tombstone("a", T0, "", (found,)))
+    assert kept.covers(str(file)) and kept.covers(str(file))
+    file.write_text("two\n")
+    assert not kept.covers(str(file)), "its first bytes are others"
+    file.write_text("one\n")
+    assert kept.covers(str(file))
+    file.rename(tmp_path / "old")
+    assert not kept.covers(str(file)), "it is gone"
+    other = tmp_path / "new"
+    other.write_text("one\n")
+    other.rename(file)
+    assert not kept.covers(str(file)), "it is another file"
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "a b", "it's", "$(touch x)", "-rf", "line\nbreak", "\x1b[31m", "ä", "\udcff\\'", "`x`", "a\u202eb"]
+)
+def test_the_line_that_removes_files_can_be_pasted(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "metrics.jsonl").touch()
+    (tmp_path / "kept").touch()
+    line = remove_line(Tombstone("a", T0, str(tmp_path / name), ()))
+    assert line.isprintable() and line.encode()
+    subprocess.run(["bash", "-c", line], check=True, cwd=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    files = (FileIdentity(str(tmp_path / "kept"), 1, 1, ""),)
+    assert remove_line(Tombstone("a", T0, "", files)) == f"rm -- {quoted(str(tmp_path / 'kept'))}"

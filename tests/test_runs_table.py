@@ -1,0 +1,340 @@
+"""The table of runs: columns, filter, order, groups, over runs as odd as they come."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from collectors.records import Event, Points, RunInfo, labels_of
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
+from dashboard.api.table.csv_file import csv_answer
+from dashboard.changes import Changes
+from dashboard.queries import BadRequest, Queries
+from dashboard.runs_table.columns import COLUMNS, STATES
+from dashboard.runs_table.directions import direction_of
+from dashboard.runs_table.filter_language import MOST_TERMS, FilterMistake, Term, parse
+from dashboard.runs_table.grouping import GroupRow
+from dashboard.runs_table.row import Row
+from dashboard.runs_table.table import FoundRuns, TableQuestion
+
+HOST = labels_of(host="box")
+T0 = 1_764_000_000.0
+HTML = '<img src=x onerror="alert(1)">, "%2F"'
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Store]:
+    writer = open_store(tmp_path, write=True)
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def queries(tmp_path: Path, writer: Store) -> Iterator[Queries]:
+    """Runs with everything, and runs with nothing."""
+    for number, (lr, model) in enumerate([(1e-3, "vit-b16"), (3e-4, "vit-l16"), (3e-4, "gpt")]):
+        name = f"sweep/{number}"
+        config = {"lr": lr, "model": model, "steps": 100, "optimizer": {"name": "adamw"}, "bf16": number > 0}
+        info = {"config": config, "gpu": "2 x H100", "git_commit": "0123456789", "world_size": 2, "host": "box"}
+        writer.append(
+            [RunInfo(name, info), Event(name, "start", T0 + number, fields={"host": "elsewhere", "pid": 1, "world_size": 2})]
+        )
+        writer.append(
+            [
+                Points(name, HOST, ("train/loss", "val/acc"), (2.0 - step / 50 + number, step / 100 - number / 10), T0 + step, step)
+                for step in range(50)
+            ]
+        )
+        writer.append([Event(name, "end", T0 + 60 + number, fields={"status": ("finished", "failed", "killed")[number]})])
+    writer.append([RunInfo("empty", {})])
+    writer.append(
+        [Points("without steps", HOST, ("loss",), (3.0,), T0, None), Points("without times", HOST, ("loss",), (4.0,), None, 7)]
+    )
+    writer.append(
+        [Points("only nan", HOST, ("loss", "val/loss"), (math.nan, math.inf), T0 + 9, 1), RunInfo(HTML, {"config": {HTML: "=1+1"}})]
+    )
+    writer.append([Points("ranks", labels_of(rank=rank), ("train/loss",), (1.0 + rank,), T0 + rank, 5 + rank) for rank in range(2)])
+    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
+    yield queries
+    queries.close()
+
+
+def ask(queries: Queries, text: str = "", **question: object) -> FoundRuns:
+    return queries.table.ask(TableQuestion(text, **question))  # type: ignore[arg-type]
+
+
+def names(found: FoundRuns) -> list[str]:
+    return [row.name for row in found.rows]
+
+
+def cells(queries: Queries, key: str, run: str) -> object:
+    column = queries.table.column(key)
+    assert column is not None
+    return next(row.cell(column) for row in ask(queries, columns=(key,)).rows if row.name == run)
+
+
+# Directions
+
+
+@pytest.mark.parametrize(
+    ("name", "direction"),
+    [
+        *(
+            (name, "down")
+            for name in (
+                "val/loss",
+                "eval_loss",
+                "Loss/train",
+                "test/ppl",
+                "wer",
+                "eval/errorRate",
+                "val/cross_entropy",
+                "validation_mse",
+            )
+        ),
+        *((name, "up") for name in ("eval/f1", "valAcc", "accuracy", "reward/mean", "bleu", "test/exact_match", "eval/win_rate")),
+        *((name, None) for name in ("train/lr", "train/grad_norm", "epoch", "", "memory/peak_gib", "\x00", "a" * 9000)),
+    ],
+)
+def test_the_name_says_which_values_are_better(name: str, direction: str | None) -> None:
+    assert direction_of(name) == direction
+
+
+def test_what_a_user_says_of_a_direction_comes_first_and_is_kept(queries: Queries, tmp_path: Path) -> None:
+    assert cells(queries, "best.val/acc", "sweep/0") == 0.49
+    assert Changes(queries).set_direction("val/acc", "down") == {"val/acc": "down"}
+    assert cells(queries, "best.val/acc", "sweep/0") == 0 == cells(queries, "best", "sweep/0")
+    assert "val/acc: down" in (tmp_path / "directions.yaml").read_text()
+    assert Changes(queries).set_direction("val/acc", "") == {}
+    assert cells(queries, "best.val/acc", "sweep/0") == 0.49
+    for name, direction in (("", "up"), ("x", "sideways"), ("a\nb", "up"), ("x" * 201, "up")):
+        with pytest.raises(BadRequest):
+            Changes(queries).set_direction(name, direction)
+
+
+# The filter language
+
+
+def test_a_filter_is_a_list_of_terms() -> None:
+    assert parse('vit lr<=1e-3 -state:crashed "two words" note:"a \\"b" seed != 3 "my key">2') == [
+        Term(False, "vit", "", "", 0),
+        Term(False, "lr", "<=", "1e-3", 4),
+        Term(True, "state", ":", "crashed", 13),
+        Term(False, "two words", "", "", 28),
+        Term(False, "note", ":", 'a "b', 40),
+        Term(False, "seed", "!=", "3", 53),
+        Term(False, "my key", ">", "2", 63),
+    ]
+    assert parse("   ") == [] and parse("-") == [Term(False, "-", "", "", 0)] and parse("a!b") == [Term(False, "a!b", "", "", 0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("lr<=", "no value behind lr<= (character 4)"),
+        ("a model: b", "no value behind model: (character 8)"),
+        ("<= 3", "no name before '<=' (character 1)"),
+        ('vit "open', "this quote is not closed (character 5)"),
+        ("a " * 99, f"more than {MOST_TERMS} terms (character {2 * MOST_TERMS + 1})"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_says_where(text: str, sentence: str) -> None:
+    with pytest.raises(FilterMistake) as mistake:
+        parse(text)
+    assert str(mistake.value) == sentence
+
+
+@given(some.text(max_size=300))
+def test_any_text_is_a_filter_or_a_mistake(text: str) -> None:
+    try:
+        terms = parse(text)
+    except FilterMistake:
+        return
+    assert len(terms) <= MOST_TERMS and [term.at for term in terms] == sorted({term.at for term in terms})
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("vit", set()),
+        ("sweep", {"sweep/0", "sweep/1", "sweep/2"}),
+        ("-sweep -loss -without", {"empty", "only nan", HTML, "ranks"}),
+        ("model:vit", {"sweep/0", "sweep/1"}),
+        ("model:vit-?16 lr<=5e-4", {"sweep/1"}),
+        ("model=VIT-B16", {"sweep/0"}),
+        ("lr:0.0003", {"sweep/1", "sweep/2"}),
+        ("config.lr=3e-4 -model:gpt", {"sweep/1"}),
+        ("name:adamw optimizer.name:adamw", set()),
+        ("optimizer.name:adamw bf16=true", {"sweep/1", "sweep/2"}),
+        ("state:crashed", {"sweep/1", "sweep/2"}),
+        ("state!=finished sweep", {"sweep/1", "sweep/2"}),
+        ("best.val/acc>=0.4", {"sweep/0"}),
+        ("last.loss>3.5", {"without times"}),
+        ("steps=7", {"without times"}),
+        ("loss=nan", {"only nan"}),
+        ("duration>59.5s duration<2min sweep", {"sweep/0", "sweep/1", "sweep/2"}),
+        ("started>=2025-11-24 started<2025-11-26 sweep", {"sweep/0", "sweep/1", "sweep/2"}),
+        ('name:"<img src" ', {HTML}),
+        ("sweep/[0]", set()),
+        ("sweep*0", {"sweep/0"}),
+    ],
+)
+def test_a_filter_keeps_the_runs_that_it_describes(queries: Queries, text: str, kept: set[str]) -> None:
+    assert set(names(ask(queries, text))) == kept
+
+
+@pytest.mark.parametrize(
+    "text", ["modle:vit", "state:up", "state<3", "duration<soon", "started>then", "memory>many", "lr<low", "best.nothing>1"]
+)
+def test_what_no_run_has_is_a_mistake_and_not_an_empty_table(queries: Queries, text: str) -> None:
+    with pytest.raises(FilterMistake, match=r"\(character 1\)$"):
+        ask(queries, text)
+
+
+def test_a_near_miss_is_answered_with_what_was_meant(queries: Queries) -> None:
+    with pytest.raises(FilterMistake, match="no run has anything called 'modle'; did you mean 'model'"):
+        ask(queries, "modle:vit")
+    assert ask(queries, "state:crashed").notes == ["crashed means failed or killed"]
+
+
+# Cells
+
+
+def test_the_best_value_is_that_of_the_validation_with_its_step(queries: Queries) -> None:
+    assert [cells(queries, key, "sweep/0") for key in ("judged", "best", "best_step", "loss")] == [
+        "val/acc",
+        0.49,
+        49,
+        2.0 - 49 / 50,
+    ]
+    assert [cells(queries, key, "without steps") for key in ("judged", "best", "best_step")] == ["loss", 3.0, None]
+    assert [cells(queries, key, "empty") for key in ("judged", "best", "loss", "steps", "duration")] == [None] * 5
+
+
+def test_several_ranks_are_one_run(queries: Queries) -> None:
+    assert [cells(queries, f"{kind}.train/loss", "ranks") for kind in ("least", "most", "last")] == [1.0, 2.0, 2.0]
+
+
+def test_progress_time_hours_and_cost_follow_from_steps_and_ranks(queries: Queries) -> None:
+    assert [cells(queries, key, "sweep/0") for key in ("progress", "duration", "steps_per_s")] == [0.49, 60, 1.0]
+    assert cells(queries, "gpu_hours", "sweep/0") == pytest.approx(2 * 60 / 3600)
+    assert cells(queries, "cost", "sweep/0") is None
+    Changes(queries).set_settings({"price_per_gpu_hour": 3.0})
+    assert cells(queries, "cost", "sweep/0") == pytest.approx(2 * 60 / 3600 * 3)
+
+
+def test_a_run_without_anything_has_a_row(queries: Queries) -> None:
+    found = ask(queries, columns=tuple(column.key for column in COLUMNS))
+    assert set(names(found)) == {
+        "sweep/0",
+        "sweep/1",
+        "sweep/2",
+        "empty",
+        "without steps",
+        "without times",
+        "only nan",
+        HTML,
+        "ranks",
+    }
+    for row in found.rows:
+        assert [row.cell(column) for column in found.columns.values()][:2] == [row.name, row.facts.view.state]
+
+
+# Order and groups
+
+
+@pytest.mark.parametrize(
+    "key", [*(column.key for column in COLUMNS), "config.lr", "last.train/loss", "best.val/acc", "config.nothing"]
+)
+def test_what_is_missing_comes_last_in_either_order(queries: Queries, key: str) -> None:
+    column = queries.table.column(key)
+    assert column is not None
+    for descending in (False, True):
+        values = [row.cell(column) for row in ask(queries, sort=key, descending=descending).rows]
+        missing = [value is None for value in values]
+        assert missing == sorted(missing)
+        numbers = [value for value in values if isinstance(value, float) and value == value]
+        assert numbers == sorted(numbers, reverse=descending)
+        unknown = [value != value for value in values if isinstance(value, float)]
+        assert unknown == sorted(unknown)
+
+
+def test_states_are_sorted_by_how_urgent_they_are(queries: Queries) -> None:
+    states = [STATES.index(row.facts.view.state) for row in ask(queries, sort="state").rows]
+    assert states == sorted(states)
+
+
+def test_groups_hold_every_run_once_and_sum_them_up(queries: Queries) -> None:
+    loss = queries.table.column("loss")
+    assert loss is not None
+    for key in ("config.lr", "state", "tags", "loss", "name", "config.nothing"):
+        found = ask(queries, group=key, opened=frozenset(["0.0003"]))
+        groups = [line for line in found.lines if isinstance(line, GroupRow)]
+        assert sorted(row.name for group in groups for row in group.rows) == sorted(names(found))
+        assert len(found.lines) == len(groups) + sum(isinstance(line, Row) for line in found.lines)
+        for group in groups:
+            values = [value for row in group.rows if isinstance(value := row.cell(loss), float) and math.isfinite(value)]
+            cell = group.cell(loss)
+            assert (cell.best, cell.most) == (min(values, default=None), max(values, default=None))
+            assert cell.mean == (pytest.approx(sum(values) / len(values)) if values else None)
+    by_lr = ask(queries, group="config.lr", opened=frozenset(["0.0003"]), sort="name", descending=True).lines
+    assert [line.value if isinstance(line, GroupRow) else line.name for line in by_lr] == [
+        "0.0003",
+        "sweep/2",
+        "sweep/1",
+        "0.001",
+        "(none)",
+    ]
+
+
+# What users say, and what changes
+
+
+def test_archived_and_forgotten_runs_are_left_out_until_asked_for(queries: Queries) -> None:
+    changes = Changes(queries)
+    changes.set_about("sweep/0", {"archived": True, "tags": ["old one"]})
+    changes.set_about("sweep/1", {"forgotten": True, "name": "gone"})
+    assert set(names(ask(queries, "sweep"))) == {"sweep/2"}
+    assert set(names(ask(queries, "sweep", archived=True))) == {"sweep/0", "sweep/2"}
+    assert set(names(ask(queries, "sweep", archived=True, forgotten=True))) == {"sweep/0", "sweep/1", "sweep/2"}
+    assert names(ask(queries, 'tag:"old one"', archived=True)) == ["sweep/0"] and names(ask(queries, "gone", forgotten=True)) == [
+        "sweep/1"
+    ]
+
+
+def test_only_runs_that_have_changed_are_read_again(queries: Queries, writer: Store) -> None:
+    asked: list[object] = []
+    source = queries.table._source
+
+    def outcomes(runs: object, names: object) -> object:
+        asked.append(runs)
+        return source.outcomes(runs, names)  # type: ignore[arg-type]
+
+    queries.table._source = source._replace(outcomes=outcomes)  # type: ignore[arg-type]
+    kept = {row.name: row for row in ask(queries).rows}
+    assert asked == [{*kept}]
+    writer.append([Points("sweep/2", HOST, ("train/loss",), (0.5,), T0 + 99, 99)])
+    queries.table.stale()
+    after = {row.name: row for row in ask(queries).rows}
+    assert asked[1:] == [{"sweep/2"}] and cells(queries, "loss", "sweep/2") == 0.5
+    assert {name for name in kept if after[name] is not kept[name]} == {"sweep/2"}
+    writer.append([RunInfo("new", {"config": {"lr": 7}}), Points("new", HOST, ("fresh/acc",), (0.1,), T0, 1)])
+    queries.table.stale()
+    assert names(ask(queries, "lr=7")) == ["new"] and cells(queries, "best.fresh/acc", "new") == 0.1
+
+
+def test_csv_holds_what_is_found_and_no_formula(queries: Queries) -> None:
+    found = ask(queries, columns=("name", "curve", "loss", f"config.{HTML}", "tags"), sort="loss")
+    rows = list(csv.DictReader(io.StringIO(bytes(csv_answer(found).body).decode())))
+    assert [row["run"] for row in rows] == names(found)
+    assert {row["run"]: row[f"config.{HTML}"] for row in rows}[HTML] == "'=1+1"
+    assert {row["run"]: row["loss"] for row in rows}["ranks"] == "2.0"
+    assert "curve" not in rows[0]

@@ -1,0 +1,117 @@
+"""The search over everything: its order, its bounds, and the palette that is used by keys alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from playwright.sync_api import Page
+
+from collectors.records import Event, Points, Record, RunInfo, labels_of
+from collectors.store.open import open_store
+from dashboard.queries import Queries
+from dashboard.searching.ranking import Typed
+from dashboard.user_files.about import save_about
+from tests.conftest import wait_for
+from tests.serving import Web, served
+
+T0 = 1_764_000_000.0
+HOST = labels_of(host="box")
+HOSTILE = '<img src=x onerror="window.hurt=1">,a%2Fb\x1b'
+
+
+def records() -> Iterator[Record]:
+    for i in range(60):
+        yield RunInfo(f"sweep/{i:02}", {"started_s": T0 + i})
+        yield Points(f"sweep/{i:02}", HOST, ("train/loss",), (1.0,), T0 + i, 1)
+    yield Points("loss-of-sleep", HOST, ("train/loss", "train/lr", "eval/gloss", HOSTILE), (1.0, 1.0, 1.0, 1.0), T0 + 900, 1)
+    yield Points(HOSTILE, HOST, ("train/loss",), (1.0,), T0 + 901, 1)
+    yield Event("loss-of-sleep", "note", T0 + 500, text="the loss rose after the deployment of the new loader")
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    folder: Path = tmp_path_factory.mktemp("search")
+    writer = open_store(folder, write=True)
+    writer.append(records())
+    save_about(folder, "sweep/07", {"name": "wide model", "tags": ["baseline"], "note": "beats the others by far"})
+    queries = Queries(open_store(folder, write=False), folder, folder)
+    with served(queries) as web:
+        yield web
+    queries.close()
+    writer.close()
+
+
+def found(web: Web, q: str, **more: object) -> list[tuple[str, str]]:
+    return [(row["kind"], row["text"]) for row in web.ask("/api/v1/search", q=q, **more).json["results"]]
+
+
+def test_a_beginning_comes_before_a_word_and_a_word_before_a_part(web: Web) -> None:
+    assert found(web, "loss") == [
+        ("series", "train/loss"),
+        ("run", "loss-of-sleep"),
+        ("series", "eval/gloss"),
+        ("note", "the loss rose after the deployment of the new loader"),
+    ]
+    places = [Typed("lo").place(text) for text in ("lo", "loss", "train/loss", "gloss", "nothing")]
+    assert places[-1] is None and places[:-1] == sorted(place for place in places if place)
+
+
+def test_runs_are_found_by_all_that_is_said_of_them(web: Web) -> None:
+    for q in ("wide", "MODEL wide", "baseline", "sweep/07", "base mod"):
+        assert found(web, q)[0] == ("run", "wide model"), q
+    assert found(web, "by far") == [("note", "beats the others by far")]
+    assert ("page", "GPUs") in found(web, "gpu")
+
+
+def test_what_is_left_out_is_counted(web: Web) -> None:
+    answer = web.ask("/api/v1/search", q="sweep", limit=5).json
+    assert len(answer["results"]) == 5 and answer["left_out"] == 55
+    assert answer["note"] == "Of series, those of the newest 20 runs are searched."
+    assert web.ask("/api/v1/search", q="x", limit=0).status == 400
+
+
+def test_an_address_holds_any_name(web: Web) -> None:
+    rows = web.ask("/api/v1/search", q="onerror").json["results"]
+    assert {row["kind"] for row in rows} == {"run", "series"}
+    for row in rows:
+        parameters = parse_qs(urlsplit(row["address"]).query)
+        assert parameters["run"] == [row["run"]] and row["address"].startswith("/")
+        assert web.ask(row["address"]).status == 200
+
+
+@settings(max_examples=60)
+@given(st.text(max_size=30), st.text(max_size=60))
+def test_any_text_is_searched(words: str, text: str) -> None:
+    typed = Typed(words)
+    assert (typed.place(text) is None) == any(word not in text.casefold() for word in typed.words)
+    assert len(typed.excerpt(text).splitlines()) <= 1
+    assert Typed(text).place(text) is not None
+
+
+def test_the_palette_is_used_by_keys_alone_and_shows_names_as_text(web: Web, page: Page) -> None:
+    page.goto(f"http://127.0.0.1:{web.port}/gpus?theme=light")
+    page.wait_for_selector("#controls kbd")
+    assert not page.evaluate("performance.getEntriesByType('resource').some(({ name }) => name.includes('palette'))")
+    page.keyboard.press("Control+k")
+    page.wait_for_selector(".palette[open] .hit")
+    page.keyboard.type("onerror")
+    wait_for(lambda: page.locator(".palette .hit").count() == 2)
+    assert page.locator(".palette img").count() == 0 and page.evaluate("window.hurt") is None
+    assert page.locator(".palette .hit .text").first.inner_text() == HOSTILE.replace("\x1b", "[U+001B]")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("train/lr")
+    wait_for(lambda: page.locator(".palette .hit").all_inner_texts()[0].startswith("Series"))
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowDown")
+    assert page.locator(".palette input").get_attribute("aria-activedescendant") == "palette-hit-0"
+    page.keyboard.press("Control+k")
+    assert page.locator(".palette[open]").count() == 0
+    page.keyboard.press("Control+k")
+    page.keyboard.type("wide")
+    page.keyboard.press("Enter")  # before anything is found
+    page.wait_for_url("**/?run=sweep%2F07&theme=light*")
