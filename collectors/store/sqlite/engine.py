@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ...records import Event, LogLine, Offset, Points, Profile, ProgressBar, Record, RunInfo, SourceText
+from ...records import Event, LogLine, Offset, Points, Profile, ProgressBar, Record, RunInfo, Sample, SourceText
 from .. import buckets as bucketing
 from ..protocol import (
     NO_LIMITS,
@@ -25,11 +25,13 @@ from ..protocol import (
     LogQuery,
     RawPoints,
     Run,
+    SampleNames,
+    SampleQuery,
     Series,
     StackColumns,
     StoreError,
 )
-from . import files, logs, points, runs, schema, sources, stacks
+from . import files, logs, points, runs, samples, schema, sources, stacks
 from .columns.damage import failing
 from .compact import Compactor
 from .ingest import BULK_ROWS, ByKind, FileWriter
@@ -180,6 +182,14 @@ class SqliteStore:
         self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
     ) -> list[Event]:
         return [event for _, db in self._readers.runs() for event in runs.read_events(db, run, lo, hi, kinds, most)]
+
+    @failing(UNREADABLE, AGAIN)
+    def sample_names(self, run: str) -> SampleNames:
+        return next((samples.read_names(db, run) for _, db in self._readers.runs()), SampleNames([], 0))
+
+    @failing(UNREADABLE, AGAIN)
+    def samples(self, query: SampleQuery) -> list[Sample]:
+        return [sample for _, db in self._readers.runs() for sample in samples.read(db, query)]
 
     @failing(UNREADABLE, AGAIN)
     def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
@@ -363,6 +373,8 @@ def _sort(records: Iterable[Record], now_s: float) -> dict[str, ByKind]:
                 from_log.bars.append(record)
             case Event():
                 from_log.events.append(record)
+            case Sample():
+                from_log.samples.append(record)
             case RunInfo():
                 from_log.infos.append(record)
             case Offset():

@@ -15,9 +15,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...records import Event, Labels, LogLine, Offset, Points, Profile, ProgressBar, RunInfo, SourceText
+from ...records import Event, Labels, LogLine, Offset, Points, Profile, ProgressBar, RunInfo, Sample, SourceText
 from ..protocol import series_id
-from . import logs, runs, schema, sources, stacks
+from . import logs, runs, samples, schema, sources, stacks
 from .columns import chunks, groups
 from .columns.damage import decoded
 from .columns.groups import NO_STEP, PLACE_BITS, Group
@@ -55,6 +55,7 @@ class ByKind:
     lines: list[LogLine] = field(default_factory=list)
     bars: list[ProgressBar] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     infos: list[RunInfo] = field(default_factory=list)
     offsets: list[Offset] = field(default_factory=list)
     profiles: list[Profile] = field(default_factory=list)
@@ -245,7 +246,8 @@ class FileWriter:
             runs.note_points(db, str(shape.run), group, interval_s, new.pop(shape.run, 0))
         logs.write(db, batch.lines, seq)
         logs.write_bars(db, batch.bars, seq)
-        runs.note_lines(db, [*batch.lines, *batch.bars])
+        samples.write(db, batch.samples)
+        runs.note_lines(db, [*batch.lines, *batch.bars, *batch.samples])
         runs.write_events(db, batch.events, seq)
         runs.write_infos(db, batch.infos)
         runs.write_offsets(db, batch.offsets)
