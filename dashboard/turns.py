@@ -23,6 +23,7 @@ class QuestionKind(NamedTuple):
 
 STACKS = QuestionKind("stacks", at_once=3, waiting=64, most_s=30.0)
 ROWS = QuestionKind("rows", at_once=3, waiting=128, most_s=15.0)
+FILES = QuestionKind("files", at_once=3, waiting=128, most_s=15.0)
 KINDS = {
     "/api/v1/flame": STACKS,
     "/api/v1/flamechart": STACKS,
@@ -32,6 +33,9 @@ KINDS = {
     "/api/v1/series": ROWS,
     "/api/v1/logs": ROWS,
     "/api/v1/events": ROWS,
+    "/api/v1/samples": ROWS,
+    "/api/v1/sample": FILES,
+    "/api/v1/checkpoints": FILES,
 }
 CHANGE = "POST"  # is quick, and has a body
 BUSY = "the dashboard is busy with other questions; ask again in a moment"

@@ -320,7 +320,11 @@ class MemoryStore:
 def _is_asked(sample: Sample, query: SampleQuery) -> bool:
     name_fits, number_fits = query.name in (None, sample.name), query.number in (None, sample.number)
     lo, hi = query.from_step, query.to_step
-    inside = lo is None and hi is None if sample.step is None else (sample.step if lo is None else lo) <= sample.step <= (sample.step if hi is None else hi)
+    inside = (
+        lo is None and hi is None
+        if sample.step is None
+        else (sample.step if lo is None else lo) <= sample.step <= (sample.step if hi is None else hi)
+    )
     return name_fits and number_fits and sample.number > query.after and inside
 
 

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from . import ptracer
 from .log import endings, run_info
 from .log.log_file import LogFile, event_line, scalars_line, text_line, warn
+from .log.readable import text
 from .log.sample_line import FILE, path_of, sample_line
 from .phases import Phase, Phases
 
@@ -81,7 +82,12 @@ class RunLog:
         self._text = LogFile(self.folder / f"{name}{suffix}.log")
         self._events = LogFile(self.folder / f"events{suffix}.jsonl")
         self._samples = LogFile(self.folder / f"{FILE}{suffix}.jsonl")
-        self._files = (self._metrics, self._text, self._samples, self._events)  # in the order in which they are written: the end event comes last
+        self._files = (
+            self._metrics,
+            self._text,
+            self._samples,
+            self._events,
+        )  # in the order in which they are written: the end event comes last
         self._queue: deque[tuple[float, object, Mapping[str, object]] | tuple[LogFile, str | Callable[[], str]]] = deque()
         self._stop = self._closing = False
         self._lines = 0
@@ -134,23 +140,21 @@ class RunLog:
         self._queue.append((self._events, event_line(time(), kind, {**rank, **fields})))
 
     def sample(self, name: str, value: object, step: int | None = None, *, kind: str | None = None) -> None:
-        """Log something to look at or to listen to: text, or the path of a file, an image, audio, a table; 1 us.
+        """Log something to look at or to listen to: text, or the path of a file, an image, audio, a table; 3 to 8 us.
 
         A path is a `Path`, or a string of one line that ends like such a file: `out/7.png`. Write the file before: it is referred
         to, never read or copied, and one that changes later is no longer shown. `kind` is `text`, `table` or `histogram` where
         the text is the JSON of one (docs/log-format.md).
         """
         if not isinstance(value, (str, os.PathLike)):
-            warn(f"sample {name!r} is not logged: {type(value).__name__} is neither text nor a path")
+            warn(f"sample {text(name)!r} is not logged: {type(value).__name__} is neither text nor a path")
             return
         try:
             path = path_of(value)
-        except (OSError, ValueError, TypeError) as error:  # the script's folder is gone
-            warn(f"sample {name!r} is not logged: where {value!r} lies is not known ({type(error).__name__})")
+        except Exception as error:  # the script's folder is gone, or the path's own fault
+            warn(f"sample {text(name)!r} is not logged: where its file lies is not known ({type(error).__name__})")
             return
-        self._queue.append(
-            (self._samples, functools.partial(sample_line, self.folder, time(), name, value, path, step, kind))
-        )
+        self._queue.append((self._samples, functools.partial(sample_line, self.folder, time(), name, value, path, step, kind)))
 
     def add_config(self, config: Mapping[str, Any]) -> None:
         """What is known of the configuration later: `run.json` is written anew within 50 ms; only rank 0 does."""

@@ -8,13 +8,13 @@ from starlette.routing import Match
 
 from ..changes import Changes
 from ..queries import NotFound, Queries
-from . import blame, documentation, errors, ingest, logs, machine, points, runs, settings, stacks
+from . import blame, documentation, errors, ingest, logs, machine, points, runs, samples, settings, stacks
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
 PREFIX = "/api/v1"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-NOUNS = (runs, points, logs, stacks, blame, machine, settings)
+NOUNS = (runs, points, logs, samples, stacks, blame, machine, settings)
 CHANGED = (runs, machine, settings, ingest)  # nouns with POST routes
 
 

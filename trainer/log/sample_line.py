@@ -13,16 +13,21 @@ from .readable import text
 FILE = "logged_samples"  # not `samples.jsonl`, as many data sets are called
 MOST_TEXT_BYTES = 60_000  # of one sample; the dashboard keeps 64 KiB
 MOST_PATH_CHARS = 4096
-KNOWN = (
-    ".png .jpg .jpeg .gif .webp .svg .bmp .wav .mp3 .ogg .flac .txt .md .html .csv .tsv .json .jsonl .pdf .mp4 .webm .npy .npz"
-).split()
+IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".bmp")
+SOUNDS = (".wav", ".mp3", ".ogg", ".flac", ".mp4", ".webm")
+TEXTS = (".txt", ".md", ".html", ".csv", ".tsv", ".json", ".jsonl", ".pdf", ".npy", ".npz")
 
 
 def path_of(value: object) -> str | None:
     """The absolute path that is meant; None for text. A string is a path where it is one line that ends like a known kind of file."""
     if isinstance(value, os.PathLike):
         return os.path.abspath(os.fsdecode(value))  # noqa: PTH100  # of a relative path as it is now: the script may change its folder
-    if isinstance(value, str) and len(value) <= MOST_PATH_CHARS and value[-6:].lower().endswith(tuple(KNOWN)) and "\n" not in value:
+    if (
+        isinstance(value, str)
+        and len(value) <= MOST_PATH_CHARS
+        and value[-6:].lower().endswith((*IMAGES, *SOUNDS, *TEXTS))
+        and "\n" not in value
+    ):
         return os.path.abspath(value)  # noqa: PTH100
     return None
 
@@ -53,12 +58,12 @@ def _whole(name: object, step: object) -> object:
     try:
         return int(float(number(step)))
     except (AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError, Warning):
-        warn(f"the step of sample {name!r} is left out: {type(step).__name__} is not one number")
+        warn(f"the step of sample {text(name)!r} is left out: {type(step).__name__} is not one number")
         return None
 
 
 def _cut(name: object, value: object) -> str:
-    shown = str(value).encode("utf-8", "backslashreplace")
+    shown = str.encode(value, "utf-8", "backslashreplace") if isinstance(value, str) else b""
     if len(shown) > MOST_TEXT_BYTES:
-        warn(f"sample {name!r} is cut to {MOST_TEXT_BYTES:,} bytes: write it into a file and log its path")
+        warn(f"sample {text(name)!r} is cut to {MOST_TEXT_BYTES:,} bytes: write it into a file and log its path")
     return shown[:MOST_TEXT_BYTES].decode("utf-8", "ignore")

@@ -71,7 +71,7 @@ class LoggedSamples:
         if len(data) > MOST_INLINE_BYTES:
             self.tally.skip_field(name, f"has more than {MOST_INLINE_BYTES >> 10} KiB of text, and is cut")
             data = data[:MOST_INLINE_BYTES].decode(errors="ignore").encode()
-        known: SampleKind = kind if kind in ("table", "histogram") else "text"  # type: ignore[assignment]
+        known: SampleKind = kind if kind in ("table", "histogram") else "text"
         return Sample(self._run, name, known, OF_TEXT.get(known, "text/plain"), time_s, step, self._rank, data, length=len(data))
 
     def _file(self, name: str, time_s: float | None, step: int | None, path: str, fields: Mapping[str, Any]) -> Sample:
