@@ -5,6 +5,7 @@ An array becomes a PNG where Pillow is installed, sound a WAV file, both in the 
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
@@ -159,7 +160,7 @@ def _png(data: Any) -> bytes | None:
         data.savefig(held, format="png")
         return held.getvalue()
     try:
-        from PIL import Image as pillow
+        pillow = importlib.import_module("PIL.Image")
     except ImportError:
         say_once("log: an image that is no file is left out, since Pillow is not installed: pip install pillow, or pass a path")
         return None

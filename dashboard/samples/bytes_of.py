@@ -27,6 +27,8 @@ class Shown:
     media: str
     file_name: str  # to save it as
     total_bytes: int  # more than there are, where the text is longer than what is shown
+    width: int = 0  # of an image, in pixels; 0 where its bytes do not say
+    height: int = 0
 
 
 def shown(sample: Sample, places: RunPlaces) -> Shown:
@@ -38,10 +40,10 @@ def shown(sample: Sample, places: RunPlaces) -> Shown:
         total, data = len(sample.data), sample.data
     data = readable(sample, data)
     media = media_of(sample, data)
-    width, height = pixels(data)
+    width, height = pixels(data) if media.startswith("image/") else (0, 0)
     if width * height > MOST_PIXELS:
         raise NotShown(f"It has {width:,} × {height:,} pixels; more than {MOST_PIXELS // 1_000_000} million are not shown.")
-    return Shown(data, media, _file_name(sample, media), total)
+    return Shown(data, media, _file_name(sample, media), total, width, height)
 
 
 def small(sample: Sample, places: RunPlaces) -> Sample:

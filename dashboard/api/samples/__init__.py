@@ -118,6 +118,8 @@ def sample_response(found: Shown) -> Response:
     """Whatever it is, it runs nothing and loads nothing, also where it is opened by itself."""
     how = "attachment" if found.media == UNKNOWN else "inline"
     headers = {**HEADERS, "Content-Disposition": f'{how}; filename="{found.file_name}"', "X-Total-Bytes": str(found.total_bytes)}
+    if found.width:
+        headers |= {"X-Width": str(found.width), "X-Height": str(found.height)}
     return Response(found.data, media_type=found.media, headers=headers)
 
 
