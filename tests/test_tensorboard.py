@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
@@ -25,6 +26,7 @@ from tests.following import Follower, until
 from tests.test_finding import found, run_in, started
 
 RECORDED = Path(__file__).parent / "recorded" / "tensorboard"
+MEDIA = RECORDED.with_name("tensorboard_media")
 FILES = sorted(RECORDED.rglob("events.out.tfevents.*"))
 NOW = Arrival(1_764_000_000.0, 1_764_000_000.2)
 
@@ -116,6 +118,20 @@ def test_an_image_a_text_and_a_histogram_are_samples_that_say_where_their_bytes_
             assert summary.histogram(there).count.sum() in (10_000, 1_000)
         else:
             assert len(summary.tensor(there).numbers) == 90
+
+
+def test_images_audio_and_texts_are_byte_for_byte_what_tensorboard_reads_back() -> None:
+    (path,) = MEDIA.glob("events.out.tfevents.*")
+    data, rows = path.read_bytes(), json.loads((MEDIA / "told.json").read_text())
+    samples = [one for one in parsed(data) if isinstance(one, Sample)]
+    assert [(one.name, one.step) for one in samples] == [(row["tag"], row["step"]) for row in rows] and len(rows) == 12
+    for one, row in zip(samples, rows, strict=True):
+        there = data[one.offset : one.offset + (one.length or 0)]
+        if one.kind == "histogram":
+            assert summary.histogram(there).count.sum() == row["sum"]
+        else:
+            assert hashlib.sha256(there).hexdigest() == row["sha256"]
+            assert one.kind == {"image": "image", "audio": "audio", "tensor": "text"}[row["kind"]]
 
 
 def test_images_and_audio_of_one_value_have_their_numbers_behind_the_tag() -> None:

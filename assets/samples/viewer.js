@@ -61,9 +61,10 @@ export class Viewer {
       this.most = CARDS;
       this.isRead = false;
     }
+    const shown = this.runs;
     try {
-      const answers = await Promise.all(runs.map((run) => get("samples", { run })));
-      if (runs !== this.runs) return;
+      const answers = await Promise.all(shown.map((run) => get("samples", { run })));
+      if (shown !== this.runs) return;
       this.isRead = true;
       this.trouble = "";
       this.names = answers.map(({ names }) => new Map(names.map((name) => [name.name, name])));

@@ -8,7 +8,8 @@ import { Checkpoints } from "../../samples/checkpoints.js";
 import { Viewer } from "../../samples/viewer.js";
 import { Session } from "../session.js";
 
-const EVERY_MS = 5000; // a living run is read again
+const EVERY_MS = 2000; // a living run is read again,
+const CHECKPOINTS_EVERY = 5; // and its checkpoints each so many times
 
 export default class SamplesPage extends Session {
   /** @param {HTMLElement} _bar @param {HTMLElement} foot the status line */
@@ -32,10 +33,12 @@ export default class SamplesPage extends Session {
       this.viewer.element,
       this.checkpoints.element,
     );
-    setInterval(() => document.hidden || this.runs.over || this.#read(), EVERY_MS);
+    setInterval(() => document.hidden || this.runs.over || this.#read((this.times += 1) % CHECKPOINTS_EVERY === 0), EVERY_MS);
     this.start();
     this.#load();
   }
+
+  times = 0; // that a living run was read again
 
   async #load() {
     try {
@@ -48,7 +51,8 @@ export default class SamplesPage extends Session {
     this.keepAddress();
   }
 
-  async #read() {
+  /** @param {boolean} [checkpoints] those, too */
+  async #read(checkpoints = true) {
     const { name, missing, now_s } = this.runs;
     this.invalidate();
     if (name === null || missing) {
@@ -57,7 +61,7 @@ export default class SamplesPage extends Session {
       return;
     }
     const others = this.other === null || this.other === name ? [] : [this.other];
-    await Promise.all([this.viewer.show([name, ...others]), this.checkpoints.read(name, now_s)]);
+    await Promise.all([this.viewer.show([name, ...others]), checkpoints && this.checkpoints.read(name, now_s)]);
   }
 
   /** @param {string} run */
