@@ -30,6 +30,7 @@ from collectors.records import (
 from collectors.store import buckets as bucketing
 from collectors.store.protocol import (
     MOST_SAMPLE_BYTES,
+    MOST_SAMPLE_NAMES,
     MOST_SAMPLES,
     Axis,
     Buckets,
@@ -199,7 +200,8 @@ class MemoryStore:
     def sample_names(self, run: str) -> SampleNames:
         kept, left_out = self._kept_samples(run)
         names = sorted({sample.name for sample in kept})
-        return SampleNames([_summed_up(name, [sample for sample in kept if sample.name == name]) for name in names], left_out)
+        shown = [_summed_up(name, [sample for sample in kept if sample.name == name]) for name in names[:MOST_SAMPLE_NAMES]]
+        return SampleNames(shown, len(names) - len(shown), left_out)
 
     def samples(self, query: SampleQuery) -> list[Sample]:
         found = [sample for sample in self._kept_samples(query.run)[0] if _is_asked(sample, query)]

@@ -19,6 +19,7 @@ from collectors.logs.formats.samples import LoggedSamples
 from collectors.records import MOST_INLINE_BYTES, Event, Offset, RunInfo, Sample
 from collectors.store.open import open_store
 from collectors.store.protocol import SampleQuery, Store
+from collectors.store.sqlite.engine import SqliteStore
 from dashboard.queries import Queries
 from dashboard.samples import media
 from dashboard.samples.bytes_of import MOST_BYTES, MOST_TEXT_BYTES
@@ -351,3 +352,15 @@ def test_any_bytes_have_a_kind_and_a_size_or_none(data: bytes, sign: bytes) -> N
     media.readable(sample, data)
     media.readable(sample._replace(media=media.OF_TENSOR, kind="text"), data)
     media.readable(sample._replace(media=media.OF_TENSOR, kind="histogram"), data)
+
+
+def test_a_run_that_is_forgotten_takes_its_samples_with_it(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, write=True)
+    for run in ("a", "b"):
+        store.append([Sample(run, "x", "text", "text/plain", None, 1, data=b"x")])
+    store.forget("a")
+    assert store.sample_names("a") == ([], 0, 0) and [found.count for found in store.sample_names("b").names] == [1]
+    assert [run.name for run in store.runs()] == ["b"]
+    store.append([Sample("a", "y", "text", "text/plain", None, 1, data=b"x")])
+    assert [found.name for found in store.sample_names("a").names] == ["y"]
+    store.close()

@@ -71,7 +71,9 @@ def test_an_empty_folder_answers_empty(opened: Open) -> None:
     assert len(reader.range([LOSS], None, None)[LOSS].t) == 0 and reader.run("a") is None
     assert reader.last([LOSS]) == {} and reader.logs(LogQuery()).lines == []
     assert reader.seq() == 0 and not reader.changed() and reader.since(0).complete and reader.profiled_until("a") is None
-    assert reader.stacks(0, 1, "a").covered == [] and reader.sample_names("a") == ([], 0) and reader.samples(SampleQuery("a")) == []
+    assert (
+        reader.stacks(0, 1, "a").covered == [] and reader.sample_names("a") == ([], 0, 0) and reader.samples(SampleQuery("a")) == []
+    )
 
 
 def test_a_reader_that_was_there_first_picks_up_what_a_writer_writes(opened: Open) -> None:

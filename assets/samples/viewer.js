@@ -24,6 +24,7 @@ export class Viewer {
     /** @type {Map<string, Name>[]} one a run */
     this.names = [];
     this.leftOut = 0;
+    this.moreNames = 0;
     this.most = CARDS;
     /** @type {number[]} */
     this.steps = [];
@@ -68,6 +69,7 @@ export class Viewer {
       this.isRead = true;
       this.trouble = "";
       this.names = answers.map(({ names }) => new Map(names.map((name) => [name.name, name])));
+      this.moreNames = Math.max(0, ...answers.map(({ more_names }) => more_names));
       this.leftOut = answers.reduce((all, { left_out }) => all + left_out, 0);
     } catch (error) {
       this.trouble = sentenceOf(error);
@@ -162,9 +164,10 @@ export class Viewer {
 
   /** @param {number} all @param {number} found */
   #drawNotice(all, found) {
+    const more = this.moreNames ? `${counted(this.moreNames, "further name")} are not listed. ` : "";
     const kept = this.leftOut ? `${counted(this.leftOut, "further sample")} were not kept: a run has at most 50,000 of a kind, and 50 MB of texts.` : "";
     const none = this.isRead && !all ? "No samples yet. These lines log one, and images, audio, text and histograms of TensorBoard’s files are shown, too:" : "";
-    setText(this.notice, this.trouble || none || (all && !found ? "No name has these words in it." : kept));
+    setText(this.notice, this.trouble || none || (all && !found ? "No name has these words in it." : more + kept));
     if (none && !this.trouble) this.notice.append(el("pre", {}, EXAMPLE));
     this.notice.hidden = !this.notice.textContent;
   }

@@ -110,6 +110,7 @@ class LogPage(NamedTuple):
 
 MOST_SAMPLES = 50_000  # of a run, of each kind
 MOST_SAMPLE_BYTES = 50_000_000  # of a run, of samples without a file
+MOST_SAMPLE_NAMES = 5_000  # of an answer
 
 
 class SampleName(NamedTuple):
@@ -125,7 +126,8 @@ class SampleName(NamedTuple):
 
 
 class SampleNames(NamedTuple):
-    names: list[SampleName]
+    names: list[SampleName]  # the first MOST_SAMPLE_NAMES
+    more: int  # further names
     left_out: int  # samples beyond the limits of a run, which are counted and not stored
 
 

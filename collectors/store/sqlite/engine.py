@@ -185,7 +185,7 @@ class SqliteStore:
 
     @failing(UNREADABLE, AGAIN)
     def sample_names(self, run: str) -> SampleNames:
-        return next((samples.read_names(db, run) for _, db in self._readers.runs()), SampleNames([], 0))
+        return next((samples.read_names(db, run) for _, db in self._readers.runs()), SampleNames([], 0, 0))
 
     @failing(UNREADABLE, AGAIN)
     def samples(self, query: SampleQuery) -> list[Sample]:

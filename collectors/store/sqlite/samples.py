@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from ...records import Sample
-from ..protocol import MOST_SAMPLE_BYTES, MOST_SAMPLES, SampleName, SampleNames, SampleQuery
+from ..protocol import MOST_SAMPLE_BYTES, MOST_SAMPLE_NAMES, MOST_SAMPLES, SampleName, SampleNames, SampleQuery
 
 _ROW = "run, name, kind, media, time_s, step, rank, {data}, path, offset, length, head_crc, written_s, id"
 _INSERT = """INSERT INTO sample (run, name, kind, media, time_s, step, rank, data, path, offset, length, head_crc, written_s)
@@ -14,7 +14,7 @@ _INSERT = """INSERT INTO sample (run, name, kind, media, time_s, step, rank, dat
 _COUNT = """INSERT INTO sample_count VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
   kept = kept + excluded.kept, bytes = bytes + excluded.bytes, left_out = left_out + excluded.left_out"""
 _NAMES = """SELECT name, group_concat(DISTINCT kind), count(*), min(step), max(step), min(time_s), max(time_s)
-  FROM sample WHERE run = ? GROUP BY name ORDER BY name"""
+  FROM sample WHERE run = ? GROUP BY name ORDER BY name LIMIT ?"""
 
 
 def write(db: sqlite3.Connection, samples: Iterable[Sample]) -> None:
@@ -37,9 +37,13 @@ def write(db: sqlite3.Connection, samples: Iterable[Sample]) -> None:
 
 
 def read_names(db: sqlite3.Connection, run: str) -> SampleNames:
-    names = [SampleName(name, tuple(sorted(kinds.split(","))), *others) for name, kinds, *others in db.execute(_NAMES, (run,))]
+    names = [
+        SampleName(name, tuple(sorted(kinds.split(","))), *others)
+        for name, kinds, *others in db.execute(_NAMES, (run, MOST_SAMPLE_NAMES))
+    ]
+    (count,) = db.execute("SELECT count(DISTINCT name) FROM sample WHERE run = ?", (run,)).fetchone()
     (left_out,) = db.execute("SELECT coalesce(sum(left_out), 0) FROM sample_count WHERE run = ?", (run,)).fetchone()
-    return SampleNames(names, left_out)
+    return SampleNames(names, count - len(names), left_out)
 
 
 def read(db: sqlite3.Connection, query: SampleQuery) -> list[Sample]:

@@ -45,10 +45,11 @@ class SampleRow(TypedDict):
 
 
 class SampleList(TypedDict):
-    """`names` without a name, else `samples`; `left_out` are those beyond the limits of the run, which are not stored."""
+    """`names`, the first 5,000 of them, without a name, else `samples`; `left_out` are those beyond the limits of the run, which are not stored."""
 
     names: list[SampleNameRow]
     samples: list[SampleRow]
+    more_names: int
     left_out: int
 
 
@@ -76,9 +77,18 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     ) -> Answer[SampleList]:
         found = queries.sample_names(run)
         if name is None:
-            return Answer({"names": [name_row(each) for each in found.names], "samples": [], "left_out": found.left_out})
+            return Answer(
+                {
+                    "names": [name_row(each) for each in found.names],
+                    "samples": [],
+                    "more_names": found.more,
+                    "left_out": found.left_out,
+                }
+            )
         rows = queries.samples(SampleQuery(run, name, from_step, to_step, limit=limit))
-        return Answer({"names": [], "samples": [sample_row(each) for each in rows], "left_out": found.left_out})
+        return Answer(
+            {"names": [], "samples": [sample_row(each) for each in rows], "more_names": found.more, "left_out": found.left_out}
+        )
 
     @router.get("/sample", response_model=None, summary="The bytes of a sample: an image, audio or plain text")
     def sample(run: RunParameter, id: Annotated[int, Query(ge=0, le=MOST_STEP, description="GET /samples lists them")]) -> Response:
