@@ -62,7 +62,8 @@ class Html(Media):
 
     def _sample(self, place: MediaFolder, name: str) -> tuple[Any, str | None] | None:
         data = self.data.read() if hasattr(self.data, "read") else self.data
-        return data if isinstance(data, os.PathLike) else f"{data}\n", None
+        is_path = isinstance(data, os.PathLike) or (isinstance(data, str) and data.endswith(".html") and "<" not in data)
+        return data if is_path else f"{data}\n", None
 
 
 class Histogram(Media):

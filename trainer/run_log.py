@@ -139,22 +139,24 @@ class RunLog:
         rank = {"rank": self.rank} if self.rank else {}
         self._queue.append((self._events, event_line(time(), kind, {**rank, **fields})))
 
-    def sample(self, name: str, value: object, step: int | None = None, *, kind: str | None = None) -> None:
+    def sample(self, name: str, path_or_text: object, step: int | None = None, *, kind: str | None = None) -> None:
         """Log something to look at or to listen to: text, or the path of a file, an image, audio, a table; 3 to 8 us.
 
         A path is a `Path`, or a string of one line that ends like such a file: `out/7.png`. Write the file before: it is referred
         to, never read or copied, and one that changes later is no longer shown. `kind` is `text`, `table` or `histogram` where
         the text is the JSON of one (docs/log-format.md).
         """
-        if not isinstance(value, (str, os.PathLike)):
-            warn(f"sample {text(name)!r} is not logged: {type(value).__name__} is neither text nor a path")
+        if not isinstance(path_or_text, (str, os.PathLike)):
+            warn(f"sample {text(name)!r} is not logged: {type(path_or_text).__name__} is neither text nor a path")
             return
         try:
-            path = path_of(value)
+            path = path_of(path_or_text)
         except Exception as error:  # the script's folder is gone, or the path's own fault
             warn(f"sample {text(name)!r} is not logged: where its file lies is not known ({type(error).__name__})")
             return
-        self._queue.append((self._samples, functools.partial(sample_line, self.folder, time(), name, value, path, step, kind)))
+        self._queue.append(
+            (self._samples, functools.partial(sample_line, self.folder, time(), name, path_or_text, path, step, kind))
+        )
 
     def add_config(self, config: Mapping[str, Any]) -> None:
         """What is known of the configuration later: `run.json` is written anew within 50 ms; only rank 0 does."""

@@ -45,7 +45,8 @@ class SampleRow(TypedDict):
 
 
 class SampleList(TypedDict):
-    """`names`, the first 5,000 of them, without a name, else `samples`; `left_out` are those beyond the limits of the run, which are not stored."""
+    """Without a name the first 5,000 `names`, and how many more there are; `left_out` are beyond the limits of the run and not stored. Else
+    `samples` of that name."""
 
     names: list[SampleNameRow]
     samples: list[SampleRow]
@@ -75,20 +76,12 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         to_step: Step = None,
         limit: Annotated[int, Query(ge=1, le=MAX_ROWS, description="the last of those in the range")] = 500,
     ) -> Answer[SampleList]:
+        if name is not None:
+            rows = queries.samples(SampleQuery(run, name, from_step, to_step, limit=limit))
+            return Answer({"names": [], "samples": [sample_row(each) for each in rows], "more_names": 0, "left_out": 0})
         found = queries.sample_names(run)
-        if name is None:
-            return Answer(
-                {
-                    "names": [name_row(each) for each in found.names],
-                    "samples": [],
-                    "more_names": found.more,
-                    "left_out": found.left_out,
-                }
-            )
-        rows = queries.samples(SampleQuery(run, name, from_step, to_step, limit=limit))
-        return Answer(
-            {"names": [], "samples": [sample_row(each) for each in rows], "more_names": found.more, "left_out": found.left_out}
-        )
+        names = [name_row(each) for each in found.names]
+        return Answer({"names": names, "samples": [], "more_names": found.more, "left_out": found.left_out})
 
     @router.get("/sample", response_model=None, summary="The bytes of a sample: an image, audio or plain text")
     def sample(run: RunParameter, id: Annotated[int, Query(ge=0, le=MOST_STEP, description="GET /samples lists them")]) -> Response:
