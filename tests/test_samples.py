@@ -243,8 +243,12 @@ def test_what_is_gone_changed_special_or_too_large_is_a_sentence(scene: Scene) -
         "million are not shown"
         in scene.shown(scene.add("bomb.png", png(1, 1).replace(b"\0\0\0\1\0\0\0\1", b"\0\1\0\0\0\1\0\0"))).json["error"]
     )
-    for path in ("nul\0.png", "a/" * 2000 + "x.png", "x" * 300 + ".png"):
+    (scene.log_dir / "a" / "circle").symlink_to("circle")
+    for path in ("circle/x.png", "circle", "nul\0.png", "a/" * 2000 + "x.png", "x" * 300 + ".png"):
         assert scene.shown(scene.add(path)).status == 404
+    for run in ("ä" * 200, "a/../../..", "nul\0", "circle/x"):
+        assert scene.shown(scene.add("x.png", run=run), run).status == 404
+        assert scene.web.ask("/api/v1/checkpoints", run=run).status == 200
     assert scene.shown(10**9).status == 404 and scene.web.ask("/api/v1/sample", run="none", id=1).status == 404
 
 

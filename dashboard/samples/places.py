@@ -27,8 +27,9 @@ class RunPlaces(NamedTuple):
 
     @classmethod
     def of(cls, log_dir: Path, run: str, cwd: str, files: Collection[str]) -> RunPlaces:
-        folder = (log_dir / run).resolve() if "\0" not in run else log_dir
-        mine = folder if folder.is_dir() and folder != log_dir and folder.is_relative_to(log_dir) else None
+        folder = _real(log_dir / run) if "\0" not in run else log_dir
+        is_inside = folder != log_dir and folder.is_relative_to(log_dir)
+        mine = folder if is_inside and os.path.isdir(folder) else None  # noqa: PTH112  # false for a name that no folder can have
         owner = owner_of_folders(log_dir)(run)
         uid = os.geteuid() if owner == BY_OTHERS else owner
         return cls(log_dir, mine, files, "" if is_received(run) else cwd, uid)
@@ -47,19 +48,24 @@ class RunPlaces(NamedTuple):
     def _in_folder(self, name: str) -> Path | None:
         if self.folder is None:
             known = name in self.files and not PurePath(name).is_absolute()
-            return (self.log_dir / name).resolve() if known and _is_below(self.log_dir / name, self.log_dir) else None
+            return _real(self.log_dir / name) if known and _is_below(self.log_dir / name, self.log_dir) else None
         path = self.folder / name
-        return path.resolve() if _is_below(path, self.folder) else None
+        return _real(path) if _is_below(path, self.folder) else None
 
     def _in_cwd(self, name: str) -> Path | None:
         """By its whole path, and not any file that lies there: what a log says is a claim."""
         if not self.cwd or "\0" in self.cwd or not name.startswith("/") or PurePath(name).suffix.lower() not in KIND_OF:
             return None
-        root = Path(self.cwd).resolve()
+        root = _real(Path(self.cwd))
         path = Path(name)
-        hidden = any(part.startswith(".") for part in path.resolve().parts[len(root.parts) :])
-        return path.resolve() if root != Path(root.anchor) and not hidden and _is_below(path, root) else None
+        hidden = any(part.startswith(".") for part in _real(path).parts[len(root.parts) :])
+        return _real(path) if root != Path(root.anchor) and not hidden and _is_below(path, root) else None
 
 
 def _is_below(path: Path, root: Path) -> bool:
-    return ".." not in path.parts and path.resolve().is_relative_to(root)
+    return ".." not in path.parts and _real(path).is_relative_to(root)
+
+
+def _real(path: Path) -> Path:
+    """All links followed; where they lead in a circle, as far as they lead."""
+    return Path(os.path.realpath(path))
