@@ -1,4 +1,4 @@
-"""The records that all collectors share: points, log lines, events, stack samples, offsets.
+"""The records that all collectors share: points, log lines, events, samples, stacks, offsets.
 
 A collector's `collect()` returns records; the store appends them in one transaction, so that an
 `Offset` commits together with the records that were read up to it.
@@ -7,7 +7,7 @@ A collector's `collect()` returns records; the store appends them in one transac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 """Sorted (key, value) pairs, e.g. `(("gpu", "0"), ("host", "box"), ("uuid", "GPU-1"))`."""
@@ -66,6 +66,33 @@ class Event(NamedTuple):
     seconds: float | None = None
     text: str = ""
     fields: Mapping[str, Any] = {}  # the line's other fields: pid, pid_start_ticks, boot_id, host, status, reason
+
+
+SampleKind: TypeAlias = Literal["text", "image", "audio", "table", "histogram", "file"]
+MOST_INLINE_BYTES = 64 << 10  # of a sample that has no file
+HEAD_CRC_BYTES = 64
+
+
+class Sample(NamedTuple):
+    """Something that a run logged to be looked at or listened to: its bytes where they are few, else where they lie.
+
+    A place in a file that grows is known again by `head_crc`, a file of its own by its length and `written_s`.
+    """
+
+    run: str
+    name: str
+    kind: SampleKind
+    media: str  # "image/png"; "" where only the bytes say
+    time_s: float | None
+    step: int | None
+    rank: int = 0
+    data: bytes = b""  # at most MOST_INLINE_BYTES, where there is no file
+    path: str = ""  # relative to the run's folder, or absolute
+    offset: int = 0
+    length: int | None = None  # bytes; None where nobody has looked
+    head_crc: int | None = None  # CRC-32 of the first HEAD_CRC_BYTES of the bytes
+    written_s: float | None = None  # when the file was last written as it was logged, Unix seconds
+    number: int = 0  # its place in the store; 0 before it is stored
 
 
 class RunInfo(NamedTuple):
@@ -154,4 +181,4 @@ class SourceText(NamedTuple):
     why: str = ""  # one sentence on why the text is not kept, "" where it is
 
 
-Record: TypeAlias = Points | LogLine | ProgressBar | Event | RunInfo | Profile | Offset | SourceText
+Record: TypeAlias = Points | LogLine | ProgressBar | Event | Sample | RunInfo | Profile | Offset | SourceText

@@ -15,9 +15,9 @@ from collectors.process.identity import Identity, identity_of
 from collectors.process.proc import descendants, environment_of
 from collectors.process.ranks import Gpus, gpus_of
 from collectors.provenance import DIFF
-from collectors.records import Event, Offset, ProgressBar
+from collectors.records import Event, Offset, ProgressBar, Sample
 from collectors.service.control import ControlError, ask
-from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, Series, Store
+from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, SampleNames, SampleQuery, Series, Store
 
 from .comparing.attempts import RunAttempts, requeued
 from .comparing.recorded import Comparing
@@ -28,6 +28,7 @@ from .machine import GpuUser, Machine, RunOfProcess, values_now
 from .pages.page import Page
 from .runs import Runs, RunView
 from .runs_table.table import RunsSource, RunsTable
+from .samples import bytes_of, checkpoints, places
 from .searching.ranking import Typed
 from .searching.search import Found, Sources, search
 from .stacks import Stacks
@@ -43,6 +44,7 @@ SILENT = (
 )
 MAX_EVENTS = 20_000
 MOST_NOTES = 2000  # the newest, that are searched
+MAX_CHECKPOINTS = 2_000  # of a run, the newest
 MAX_BUCKETS = 200_000  # of an answer: 150 bytes each
 MAX_SERIES = 200  # a request may name so many
 
@@ -256,6 +258,40 @@ class Queries:
     def bars(self, run: str | None) -> list[ProgressBar]:
         """The progress bars at the end of a run's text logs; none without a run."""
         return [] if run is None else self._store.bars(run)
+
+    # -- samples and files ---------------------------------------------------------------------------------------------
+
+    def sample_names(self, run: str) -> SampleNames:
+        """Raises NotFound."""
+        self.check_run(run)
+        return self._store.sample_names(run)
+
+    def samples(self, query: SampleQuery) -> list[Sample]:
+        """Raises NotFound."""
+        self.check_run(query.run)
+        return self._store.samples(query)
+
+    def sample(self, run: str, number: int) -> bytes_of.Shown:
+        """Its bytes. Raises NotFound, also where its file is gone, has changed since, or is not one of the run's."""
+        where = self._places(run)
+        found = self._store.samples(SampleQuery(run, number=number, data=True))
+        if not found:
+            raise NotFound(f"run {run!r} has no sample {number}; GET /api/v1/samples lists them")
+        try:
+            return bytes_of.shown(found[0], where)
+        except places.NotShown as error:
+            raise NotFound(str(error)) from error
+
+    def checkpoints(self, run: str) -> list[checkpoints.Checkpoint]:
+        """By time. Raises NotFound."""
+        where = self._places(run)
+        events = self._store.events(run, kinds=("checkpoint",), most=MAX_CHECKPOINTS)
+        return checkpoints.checkpoints_of(events, where.folder)
+
+    def _places(self, run: str) -> places.RunPlaces:
+        self.check_run(run)
+        files = [offset.path for offset in self._store.offsets().values() if offset.run == run]
+        return places.RunPlaces.of(self.log_dir, run, self.stacks.folder_of(run), files)
 
     # -- profile -------------------------------------------------------------------------------------------------------
 

@@ -132,11 +132,15 @@ class Stacks:
         until_s = history.profiled_until()
         return last_stacks(history.stacks((until_s - LAST_S, until_s + LAST_S))) if until_s is not None else []
 
+    def folder_of(self, run: str) -> str:
+        """The working folder that the run or its process names; "" where neither does."""
+        return History(self._store, run).folder()
+
     def source(self, run: str, file: str, line: int, context: int) -> source.Excerpt:
         """Raises source.SourceRefused for a file that is not in the run's profile, not in its folder, or not readable."""
         if not self._seen.has(run, file):
             raise source.SourceRefused("only files that stand in the run's profile are shown; open its flame graph first")
-        return self._texts.excerpt(run, file, line, context, History(self._store, run).folder())
+        return self._texts.excerpt(run, file, line, context, self.folder_of(run))
 
     def _draw(self, history: History, window: Range, width: int, lanes: Lanes) -> Chart:
         drawing = flamechart.Drawing(window, width, lanes, self._texts.line_of(history.run))

@@ -23,7 +23,8 @@ class QuestionKind(NamedTuple):
 
 STACKS = QuestionKind("stacks", at_once=3, waiting=64, most_s=30.0)
 ROWS = QuestionKind("rows", at_once=3, waiting=128, most_s=15.0)
-FILES = QuestionKind("files", at_once=2, waiting=16, most_s=1800.0)  # which the client's connection may make slow
+EXPORTS = QuestionKind("exports", at_once=2, waiting=16, most_s=1800.0)  # which the client's connection may make slow
+FILES = QuestionKind("files", at_once=3, waiting=128, most_s=15.0)
 KINDS = {
     "/api/v1/flame": STACKS,
     "/api/v1/flamechart": STACKS,
@@ -33,7 +34,7 @@ KINDS = {
     "/api/v1/series": ROWS,
     "/api/v1/curves": ROWS,
     "/api/v1/tags": ROWS,
-    "/api/v1/export": FILES,
+    "/api/v1/export": EXPORTS,
     "/api/v1/logs": ROWS,
     "/api/v1/events": ROWS,
     "/api/v1/compare": ROWS,
@@ -42,6 +43,9 @@ KINDS = {
     "/api/v1/sparklines": ROWS,
     "/api/v1/table": ROWS,
     "/api/v1/columns": ROWS,
+    "/api/v1/samples": ROWS,
+    "/api/v1/sample": FILES,
+    "/api/v1/checkpoints": FILES,
 }
 CHANGE = "POST"  # is quick, and has a body
 BUSY = "the dashboard is busy with other questions; ask again in a moment"

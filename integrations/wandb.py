@@ -5,7 +5,7 @@
             run.log({"train": {"loss": 1 / (step + 1)}})      # the series train.loss
 
 `init`, `log`, `config`, `summary`, `finish` and `alert` do what wandb's documentation says, as far as a run here has it. All other
-names are accepted: each says once that it is not logged. Numbers are logged; images, tables, histograms and artifacts are not.
+names are accepted: each says once that it is not logged. Numbers, images, audio, HTML, tables and histograms are logged; artifacts are not.
 """
 
 from __future__ import annotations
@@ -18,16 +18,29 @@ from .guard import guarded, say_once
 from .inert import Inert
 from .late_log import LateLog, place
 from .wandb_config import WandbConfig
+from .wandb_media import Audio, Histogram, Html, Image
 from .wandb_resume import begun, config_of, folder_name, known, next_step
 from .wandb_run import WandbRun, closed, not_logged, text
 from .wandb_summary import WandbSummary
-from .wandb_things import AlertLevel, AuthenticationError, CommError, DataTypes, Error, Errors, InertTable, Sdk, UsageError, Util
+from .wandb_things import AlertLevel, AuthenticationError, CommError, DataTypes, Error, Errors, LoggedTable, Sdk, UsageError, Util
 
-__all__ = ("AlertLevel", "AuthenticationError", "CommError", "Error", "Run", "Table", "UsageError")
+__all__ = (
+    "AlertLevel",
+    "Audio",
+    "AuthenticationError",
+    "CommError",
+    "Error",
+    "Histogram",
+    "Html",
+    "Image",
+    "Run",
+    "Table",
+    "UsageError",
+)
 __version__ = "0.22.0"  # of wandb, whose calls these are: scripts compare it
 
 RETURNED = (None, False, "default", "return_previous")  # values of `reinit` with which the open run is the answer
-Run, Table = WandbRun, InertTable
+Run, Table = WandbRun, LoggedTable
 run: WandbRun | None = None
 config = WandbConfig()
 summary: WandbConfig = WandbSummary()

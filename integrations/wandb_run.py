@@ -13,6 +13,7 @@ from .guard import guarded, say_once
 from .inert import Inert, InertCall, inert_class
 from .late_log import LateLog
 from .wandb_config import WandbConfig
+from .wandb_media import Media, MediaFolder, log_media, media_of
 from .wandb_summary import MOST_NAMES, WandbSummary
 
 PLAIN = frozenset((float, int))
@@ -54,6 +55,8 @@ class WandbRun:
         self._late, self._name, self._ended = late, name, ended
         self._has_id = bool(id)
         self._pending: dict[str, Any] = {}  # of a step that is not finished
+        self._media: dict[str, list[Media]] = {}  # likewise
+        self._place: MediaFolder | None = None
         self._step = step
         self._dir = ""
 
@@ -80,7 +83,8 @@ class WandbRun:
     @guarded
     def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, **others: Any) -> None:
         """Data of a step gathers until the step is finished: by `commit`, which is the default without `step`, or by a later step."""
-        if step is None and commit is not False and not self._pending and data and PLAIN.issuperset(map(type, data.values())):
+        waits = self._pending or self._media
+        if step is None and commit is not False and data and not waits and PLAIN.issuperset(map(type, data.values())):
             step, self._step = self._step, self._step + 1  # the usual call: few steps, each of them here
             if len(self.summary) < MOST_NAMES:
                 dict.update(self.summary, data)
@@ -95,7 +99,7 @@ class WandbRun:
                 return
             self._flush()
             self._step = step
-        values = flat(data)
+        values = flat(data, self._media)
         self._pending.update(values)
         self.summary.log(values)
         if commit or (commit is None and step is None):
@@ -165,6 +169,12 @@ class WandbRun:
         if self._pending:
             values, self._pending = self._pending, {}
             self._late.get().scalars(self._step, values)
+        if self._media:
+            media, self._media = self._media, {}
+            log = self._late.get()
+            if not isinstance(log, Inert):
+                self._place = self._place or MediaFolder(log.folder, log.rank, self._step)
+                log_media(log, self._place, self._step, media)
 
     @guarded
     def _summarize(self) -> None:
@@ -187,12 +197,14 @@ class WandbRun:
         return str(self._late.get().folder)
 
 
-def flat(data: Mapping[str, Any], prefix: str = "") -> Mapping[str, Any]:
-    """`{"train": {"loss": 0.5}} -> {"train.loss": 0.5}`, as wandb names them; media is left out."""
+def flat(data: Mapping[str, Any], media: dict[str, list[Media]], prefix: str = "") -> Mapping[str, Any]:
+    """`{"train": {"loss": 0.5}} -> {"train.loss": 0.5}`, as wandb names them; images and their like go into `media`."""
     found: dict[str, Any] = {}
     for name, value in data.items():
         if isinstance(value, Mapping):
-            found.update(flat(value, f"{prefix}{name}."))
+            found.update(flat(value, media, f"{prefix}{name}."))
+        elif several := media_of(value):
+            media[f"{prefix}{name}"] = several
         elif not isinstance(value, Inert):
             found[f"{prefix}{name}"] = value
     return found

@@ -10,6 +10,7 @@ from typing import Any
 
 from .guard import guarded
 from .inert import Inert
+from .wandb_media import Audio, Histogram, Html, Image, Media, MediaFolder, table_text
 
 MOST_ROWS = 200_000  # of a table, as in wandb
 ID_CHARS = string.ascii_lowercase + string.digits
@@ -37,12 +38,18 @@ class AlertLevel(str, Enum):
     ERROR = "ERROR"
 
 
-class InertTable(Inert):
-    """Its rows can be added and read; it is not logged."""
+class LoggedTable(Media):
+    """Its rows can be added and read; the first of them are logged."""
 
-    def __init__(self, columns: Sequence[str] | None = None, data: Any = None, *others: Any, **named: Any) -> None:
-        self.columns = list(columns or ())
-        self.data: list[Any] = _rows(data) or []
+    def __init__(
+        self, columns: Sequence[str] | None = None, data: Any = None, *others: Any, dataframe: Any = None, **named: Any
+    ) -> None:
+        super().__init__()
+        self.columns = list(columns if columns is not None else _columns(dataframe) or ())
+        self.data: list[Any] = _rows(data if dataframe is None else dataframe.itertuples(index=False)) or []
+
+    def _sample(self, place: MediaFolder, name: str) -> tuple[Any, str | None]:
+        return table_text(self.columns, self.data), "table"
 
     def add_data(self, *row: Any) -> None:
         if len(self.data) < MOST_ROWS:
@@ -54,7 +61,7 @@ class Errors(Inert):
 
 
 class DataTypes(Inert):
-    Table = InertTable
+    Table, Image, Audio, Html, Histogram = LoggedTable, Image, Audio, Html, Histogram
 
 
 class Util(Inert):
@@ -72,6 +79,11 @@ class RunModule(Inert):
 class Sdk(Inert):
     def __init__(self, run: type) -> None:
         self.wandb_run = RunModule(run)
+
+
+@guarded
+def _columns(frame: Any) -> list[Any]:
+    return [] if frame is None else list(frame.columns)
 
 
 @guarded

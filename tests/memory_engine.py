@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import statistics
 import threading
 from collections import Counter, defaultdict
@@ -23,10 +24,14 @@ from collectors.records import (
     ProgressBar,
     Record,
     RunInfo,
+    Sample,
     SourceText,
 )
 from collectors.store import buckets as bucketing
 from collectors.store.protocol import (
+    MOST_SAMPLE_BYTES,
+    MOST_SAMPLE_NAMES,
+    MOST_SAMPLES,
     Axis,
     Buckets,
     Delta,
@@ -40,6 +45,9 @@ from collectors.store.protocol import (
     Process,
     RawPoints,
     Run,
+    SampleName,
+    SampleNames,
+    SampleQuery,
     Series,
     StackColumns,
     series_id,
@@ -121,6 +129,7 @@ class MemoryStore:
         lines = [points for points in self._all(Points) if points.run == name]
         times = [line.time_s for line in lines if line.time_s is not None]
         seen = times + [line.time_s for kind in (LogLine, ProgressBar) for line in self._all(kind) if line.run == name]
+        seen += [sample.time_s for sample in self._all(Sample) if sample.run == name and sample.time_s is not None]
         steps = [line.step for line in lines if line.step is not None]
         files = [offset for offset in self.offsets().values() if offset.run == name]
         intervals = np.diff(times[-INTERVALS - 1 :]).tolist()
@@ -232,6 +241,33 @@ class MemoryStore:
         ordered = sorted((event for event in found if low <= event.time_s <= high), key=lambda event: event.time_s)
         return ordered if most < 0 else ordered[len(ordered) - min(most, len(ordered)) :]
 
+    def sample_names(self, run: str) -> SampleNames:
+        kept, left_out = self._kept_samples(run)
+        names = sorted({sample.name for sample in kept})
+        shown = [_summed_up(name, [sample for sample in kept if sample.name == name]) for name in names[:MOST_SAMPLE_NAMES]]
+        return SampleNames(shown, len(names) - len(shown), left_out)
+
+    def samples(self, query: SampleQuery) -> list[Sample]:
+        found = [sample for sample in self._kept_samples(query.run)[0] if _is_asked(sample, query)]
+        if query.name is not None:
+            found.sort(key=lambda sample: (-math.inf if sample.step is None else sample.step, sample.number))
+            found = found[max(0, len(found) - query.limit) :]
+        return [sample if query.data else sample._replace(data=b"") for sample in found[: query.limit]]
+
+    def _kept_samples(self, run: str) -> tuple[list[Sample], int]:
+        """With their numbers, and how many are beyond the limits."""
+        kept: list[Sample] = []
+        counts: dict[str, int] = defaultdict(int)
+        size = left_out = 0
+        for number, sample in enumerate(self._all(Sample), 1):
+            if sample.run == run:
+                fits = counts[sample.kind] < MOST_SAMPLES and size + len(sample.data) <= MOST_SAMPLE_BYTES
+                kept += [sample._replace(number=number)] if fits else []
+                counts[sample.kind] += fits
+                size += len(sample.data) * fits
+                left_out += not fits
+        return kept, left_out
+
     def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
         return [event for event in self._all(Event, seq) if event.kind in kinds]
 
@@ -325,6 +361,24 @@ class MemoryStore:
         lines = [line for line in self._all(LogLine, seq) if lines_of is None or line.run in lines_of]
         bars = {(bar.run, bar.file): bar for bar in self._all(ProgressBar, seq) if lines_of is None or bar.run in lines_of}
         return Delta(self.seq(), True, live, lines, self._all(Event, seq), list(bars.values()))
+
+
+def _is_asked(sample: Sample, query: SampleQuery) -> bool:
+    name_fits, number_fits = query.name in (None, sample.name), query.number in (None, sample.number)
+    lo, hi = query.from_step, query.to_step
+    inside = (
+        lo is None and hi is None
+        if sample.step is None
+        else (sample.step if lo is None else lo) <= sample.step <= (sample.step if hi is None else hi)
+    )
+    return name_fits and number_fits and sample.number > query.after and inside
+
+
+def _summed_up(name: str, samples: Sequence[Sample]) -> SampleName:
+    steps = [sample.step for sample in samples if sample.step is not None]
+    times = [sample.time_s for sample in samples if sample.time_s is not None]
+    ends = min(steps, default=None), max(steps, default=None), min(times, default=None), max(times, default=None)
+    return SampleName(name, tuple(sorted({sample.kind for sample in samples})), len(samples), *ends)
 
 
 def _catalogued(one: int, run: str | None, name: str, labels: Labels, rows: Sequence[Points]) -> Series:

@@ -22,6 +22,7 @@ from collectors.records import (
     ProgressBar,
     Record,
     RunInfo,
+    Sample,
     SourceText,
     StackSample,
     labels_of,
@@ -37,6 +38,7 @@ GPU = labels_of(gpu=0, host="box", uuid="GPU-1")
 PAGE = 64 * ROWS
 STEPS = PAGE + ROWS + 20  # a page, a chunk, and rows in head
 BAR = ProgressBar("a", "out.log", START_S, "45%|####")
+SAMPLE = Sample("a", "val/answers", "text", "text/plain", START_S, 7, 1, b"forty-two")
 SOURCE = SourceText("a", "/job/train.py", "9f86", "def main(): pass\n", START_S)
 
 
@@ -53,7 +55,7 @@ def write(data_dir: Path) -> None:
     store.append([RunInfo("a", {"kind": "training"}), Event("a", "start", START_S, fields={"pid": 7}), *run_records(0, STEPS - 20)])
     while store.compact(1.0):
         pass
-    store.append([*run_records(STEPS - 20, STEPS), LogLine("a", "out.log", START_S, 40, "it went wrong"), BAR, SOURCE])
+    store.append([*run_records(STEPS - 20, STEPS), LogLine("a", "out.log", START_S, 40, "it went wrong"), BAR, SOURCE, SAMPLE])
     stack = (Frame("main", "train.py", 1), Frame("load", "data.py", 88))
     sample = StackSample(10**9, 10**9, 7, stack, True, 5 * 10**8)
     gpu = [Points(None, GPU, ("gpu/util",), (float(second),), START_S + second, None) for second in range(10)]

@@ -1,12 +1,15 @@
 """Record what the writers of TensorBoard's event files make, and what TensorBoard itself reads back.
 
-pip install tensorboard tensorboardX && python -m tests.record_tensorboard
+pip install tensorboard tensorboardX pillow && python -m tests.record_tensorboard          tests/recorded/tensorboard
+                                                python -m tests.record_tensorboard media    tests/recorded/tensorboard_media
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 import numpy as np
 
 RECORDED = Path(__file__).parent / "recorded" / "tensorboard"
+MEDIA = RECORDED.with_name("tensorboard_media")
 START_S = 1_764_000_000.0
 STEPS = 120
 
@@ -38,6 +42,50 @@ def torch_writer(folder: Path) -> None:
         log.add_text("notes", "first line\nsecond | line", 5, walltime=START_S + 5)
         log.add_image("sample", rng.random((3, 16, 24), dtype=np.float32), 9, walltime=START_S + 9)
         log.add_hparams({"lr": 0.001, "layers": 4, "name": "small", "amp": True}, {"hparam/best": 0.5}, run_name="1764000000.25")
+
+
+def torch_media(folder: Path) -> None:
+    """Everything that is looked at or listened to, at three steps."""
+    import torch
+    from torch.utils.tensorboard import SummaryWriter
+
+    rng = np.random.default_rng(2)
+    with SummaryWriter(str(folder)) as log:
+        for step in (0, 10, 20):
+            at = START_S + step
+            log.add_image("val/image", np.full((3, 16, 24), step / 20, np.float32), step, walltime=at)
+            log.add_text("notes", f"step {step} <script>alert(1)</script>", step, walltime=at)
+            tone = torch.sin(torch.arange(2000) * (0.1 + step / 100))[None]
+            log.add_audio("tone", tone, step, sample_rate=8000, walltime=at)
+            log.add_histogram("weights", rng.normal(step / 10, 1.0, 500), step, walltime=at)
+
+
+def media_read_back(path: Path) -> list[dict[str, Any]]:
+    """Tag, step and the hash of what TensorBoard itself reads of each image, sound and text; the counts of a histogram."""
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+    told: list[dict[str, Any]] = []
+    for event in LegacyEventFileLoader(str(path)).Load():
+        for value in event.summary.value:
+            kind = value.WhichOneof("value")
+            row: dict[str, Any] = {"tag": value.tag, "step": event.step, "kind": kind}
+            if kind == "histo":
+                row["sum"], row["values"] = sum(value.histo.bucket), [value.histo.min, value.histo.max]
+            else:
+                data = {"image": value.image.encoded_image_string, "audio": value.audio.encoded_audio_string}.get(kind)
+                data = value.tensor.string_val[0] if data is None else data
+                row["sha256"] = hashlib.sha256(data).hexdigest()
+            told.append(row)
+    return told
+
+
+def record_media() -> None:
+    shutil.rmtree(MEDIA, ignore_errors=True)
+    torch_media(MEDIA)
+    (path,) = MEDIA.glob("events.out.tfevents.*")
+    told = media_read_back(path)
+    path.rename(MEDIA / "events.out.tfevents.1764000000.box.1.0")
+    (MEDIA / "told.json").write_text("[\n" + ",\n".join(json.dumps(row) for row in told) + "\n]\n")
 
 
 def tensorboardx(folder: Path) -> None:
@@ -126,4 +174,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    record_media() if sys.argv[1:] == ["media"] else main()

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collectors.records import Event, Frame, LogLine, Points, Profile, Record, RunInfo, StackSample, labels_of
+from collectors.logs.formats.tensorboard.media import OF_HISTOGRAM
+from collectors.records import Event, Frame, LogLine, Points, Profile, Record, RunInfo, Sample, StackSample, labels_of
 from collectors.store.open import open_store
 from dashboard.queries import Queries
 from tests.serving import Web, served
@@ -39,6 +40,10 @@ def records() -> Iterator[Record]:
     yield RunInfo("odd", {"cwd": "/nowhere\x00", "started_s": T0, "config": {"seed": 2**61, "name": "ä" * 99}, "unit": 7})
     yield RunInfo("nothing at all", {})
     yield Event("odd", "checkpoint", T0 + 1, fields={"path": "x" * 999})
+    for i, name in enumerate(ODD_NAMES[2:]):
+        yield Sample("odd", name, "text", "text/plain", None, i - 2 or None, i, name.encode())
+        yield Sample("odd", name, "histogram", OF_HISTOGRAM, T0, 2**53, path=f"../{name}\0", offset=2**62, length=2**62, head_crc=7)
+        yield Sample("steps", name, "image", "image/png", T0, -i, path=f"/{name}.png", written_s=1e300)
     step, forward = Frame("step", "/job/train.py", 3), Frame("forward", "/job/model.py", 5)
     samples = [StackSample(t * 10**9, 10**9, 7, (step, forward) if t % 3 else (step,), False) for t in range(290)]
     for run in ("steps", "repeated"):

@@ -22,14 +22,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.records import Event, Frame, LogLine, Offset, Points, Profile, ProgressBar, Record, RunInfo, SourceText, StackSample
-from collectors.store.copying import UnknownRun, copy_run
+from collectors.records import (
+    MOST_INLINE_BYTES,
+    Event,
+    Frame,
+    LogLine,
+    Offset,
+    Points,
+    Profile,
+    ProgressBar,
+    Record,
+    RunInfo,
+    Sample,
+    SourceText,
+    StackSample,
+)
+from collectors.store.copying import IN_FILES, UnknownRun, copy_run
 from collectors.store.open import open_store
-from collectors.store.protocol import LogQuery, Store
+from collectors.store.protocol import LogQuery, SampleQuery, Store
 from dashboard.archive.event_files import write_event_files
 from dashboard.archive.zipped import MANIFEST, UNPACKED, BadArchive, room_for, unpack, write_zip
 from dashboard.user_files.about import about_run, save_about
 from tests.conftest import ROOT, wait_for
+from tests.pictures import png
 
 T0 = 1_764_000_000.0
 RUN = "group/a ä,%"
@@ -67,6 +82,8 @@ def records(draw: st.DrawFn) -> list[Record]:
             )
             found.append(Event(run, "checkpoint", T0 + at, 0, at, 0.5, f"step {at}", {"path": "x"}))
         found.append(ProgressBar(run, "a.log", T0 + 5, "50 %"))
+        steps = draw(st.lists(st.one_of(st.none(), st.integers(-3, 2**53)), max_size=5))
+        found += [Sample(run, f"answer <{at % 2}>", "text", "text/plain", T0, step, at, b"x" * at) for at, step in enumerate(steps)]
         found.append(Offset(f"{run}/a.log", run, 1, 2, 300, 12, 1, 0, "line 3: not JSON", {}))
         found.append(SourceText(run, "/job/decode.py", "ab" * 32, "def decode():\n    pass\n", T0))
         if draw(st.booleans()):
@@ -106,6 +123,8 @@ def everything(store: Store, run: str) -> dict[str, Any]:
         "run": row._replace(median_interval_s=None, last_step=None),
         "events": store.events(run),
         "bars": store.bars(run),
+        "samples": [sample._replace(number=0) for sample in store.samples(SampleQuery(run, data=True))],
+        "names": store.sample_names(run),
     }
     lines = store.logs(LogQuery(run, limit=1000))
     answer["lines"] = [line._replace(number=0) for line in lines.lines], lines.total
@@ -434,3 +453,23 @@ def test_a_run_of_more_points_and_stacks_than_are_read_at_once_is_copied_in_part
         copy.close()
     assert write_event_files(source, RUN, tmp_path / "out").points == 6000
     source.close()
+
+
+def test_small_files_of_samples_come_along_and_what_stays_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "logs" / "a"
+    folder.mkdir(parents=True)
+    (folder / "small.png").write_bytes(png())
+    (folder / "large.png").write_bytes(png() + bytes(MOST_INLINE_BYTES))
+    store = open_store(tmp_path / "store", write=True)
+    for name in ("small", "large"):
+        path = folder / f"{name}.png"
+        store.append([Sample("a", name, "image", "image/png", T0, 1, path=path.name, length=path.stat().st_size)])
+    manifest = write_zip(store, tmp_path / "store", "a", tmp_path / "a.zip", tmp_path / "logs")
+    store.close()
+    assert manifest.left_out == [IN_FILES.format(1)]
+    (tmp_path / "opened").mkdir()
+    unpack(tmp_path / "a.zip", tmp_path / "opened")
+    copy = open_store(tmp_path / "opened", write=False)
+    found = {sample.name: sample for sample in copy.samples(SampleQuery("a", data=True))}
+    copy.close()
+    assert found["small"].data == png() and not found["small"].path and found["large"].path == "large.png"

@@ -359,7 +359,7 @@ GUIDE = (ROOT / "docs" / "run-log.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "example", re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL), ids=["training", "units", "logging", "profiling"]
+    "example", re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL), ids=["training", "samples", "units", "logging", "profiling"]
 )
 def test_the_examples_of_the_guide_run(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -390,6 +390,59 @@ def test_events_take_any_value_and_lines_of_text_stay_together(tmp_path: Path) -
     first, second = (tmp_path / "run" / "mine.rank2.log").read_text().splitlines()
     assert first.endswith(" WARNING first")
     assert second == "second"
+
+
+def test_a_sample_is_text_or_where_a_file_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with RunLog(tmp_path, "run", rank=1, world_size=2) as log:
+        (log.folder / "image.png").write_bytes(b"not read")
+        log.sample("image", log.folder / "image.png", 7)
+        log.sample("gone", "elsewhere/ä b.WAV", 8)
+        log.sample("text", "see elsewhere/image.png\n", 9)
+        log.sample("table", "{}", kind="table")
+        log.sample("any name", Path("Makefile"))
+        monkeypatch.chdir("/")
+    image, gone, text, table, made = lines_of(log.folder / "logged_samples.rank1.jsonl")
+    assert image.pop("time_s") > 1e9 and image.pop("written_s") > 1e9
+    assert image == {"step": 7, "name": "image", "path": "image.png", "bytes": 8}
+    assert (gone["path"], gone["step"], "bytes" in gone) == (str(tmp_path / "elsewhere" / "ä b.WAV"), 8, False)
+    assert (text["text"], text["step"]) == ("see elsewhere/image.png\n", 9)
+    assert (table["kind"], table["text"], "step" in table) == ("table", "{}", False)
+    assert made["path"] == str(tmp_path / "Makefile")
+
+
+def test_no_sample_raises_and_a_long_one_is_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise ValueError("odd")
+
+        def __fspath__(self) -> str:
+            raise RuntimeError("odd")
+
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    with RunLog(tmp_path, "run") as log:
+        monkeypatch.chdir(gone)
+        gone.rmdir()
+        odd: list[tuple[Any, Any, Any]] = [
+            (Odd(), "x", 1),
+            ("a", Odd(), 1),
+            ("b", b"x", 1),
+            ("c", None, 1),
+            ("d", "x", Odd()),
+            ("e", "rel.png", 1),
+        ]
+        odd += [("f\ud800", "\ud800\0", math.nan), ("g", "a\0.png", 2**80), ("long", "ä" * 100_000, 1)]
+        for name, value, step in odd:
+            log.sample(name, value, step)
+        monkeypatch.chdir(tmp_path)
+    lines = lines_of(log.folder / "logged_samples.jsonl")
+    assert [len(line["text"]) for line in lines if line["name"] == "long"] == [30_000]
+    assert {"d", "long"} <= {line["name"] for line in lines} and not {"a", "b", "c", "e"} & {line["name"] for line in lines}
+    said = capsys.readouterr().err
+    assert "is neither text nor a path" in said and "is cut to 60,000 bytes" in said and "the step of sample 'd'" in said
 
 
 def test_the_logging_handler_sends_a_scripts_logging_to_the_text_log(tmp_path: Path) -> None:

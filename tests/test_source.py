@@ -133,3 +133,9 @@ def test_a_line_is_empty_where_there_is_none(folder: Path) -> None:
     assert [line_of(str(folder / "train.py"), line) for line in (0, -1, 31)] == ["", "", ""]
     assert line_of(str(folder / "missing.py"), 1) == ""
     assert line_of("<string>", 1) == ""
+
+
+def test_links_that_lead_in_a_circle_are_no_source(folder: Path, texts: Texts) -> None:
+    (folder / "circle").symlink_to("circle")
+    with pytest.raises(SourceRefused):
+        texts.excerpt("a", str(folder / "circle" / "train.py"), 1, 8, str(folder))

@@ -11,10 +11,10 @@ import pytest
 
 from collectors.records import Frame
 from collectors.store.open import maintenance
-from collectors.store.protocol import LogQuery, Store, StoreError, series_id
+from collectors.store.protocol import LogQuery, SampleQuery, Store, StoreError, series_id
 from collectors.store.sqlite import files, schema
 from collectors.store.sqlite.engine import SqliteStore
-from tests.record_store import BAR, GPU, HOST, RECORDED, SOURCE, START_S, STEPS, run_records
+from tests.record_store import BAR, GPU, HOST, RECORDED, SAMPLE, SOURCE, START_S, STEPS, run_records
 
 LOSS, UTIL = series_id("a", "train/loss", HOST), series_id(None, "gpu/util", GPU)
 VERSIONS = range(1, schema.VERSION + 1)
@@ -48,6 +48,8 @@ def check_content(store: Store, steps: int) -> None:
     assert [(event.kind, event.fields) for event in store.events("a")] == [("start", {"pid": 7})]
     assert store.source_text("a", "/job/train.py") in (None, SOURCE), "kept since version 3"
     assert store.bars("a") in ([], [BAR]), "kept since version 4"
+    samples = [sample._replace(number=0) for sample in store.samples(SampleQuery("a", data=True))]
+    assert samples in ([], [SAMPLE]), "kept since version 5"
     stacks = store.stacks(START_S, START_S + 1, "a")
     assert [stacks.frames[i] for i in stacks.stacks[stacks.stack[0]]] == [
         Frame("main", "train.py", 1),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
 import struct
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,13 @@ from hypothesis import strategies as st
 from collectors.logs import run_folder
 from collectors.logs.formats import Arrival
 from collectors.logs.formats.jsonl import Names
-from collectors.logs.formats.tensorboard import EventFile, part, summary, tfrecord
-from collectors.records import Event, LogLine, Points, Record, RunInfo
+from collectors.logs.formats.tensorboard import EventFile, media, part, summary, tfrecord
+from collectors.records import HEAD_CRC_BYTES, LogLine, Points, Record, RunInfo, Sample
 from tests.following import Follower, until
 from tests.test_finding import found, run_in, started
 
 RECORDED = Path(__file__).parent / "recorded" / "tensorboard"
+MEDIA = RECORDED.with_name("tensorboard_media")
 FILES = sorted(RECORDED.rglob("events.out.tfevents.*"))
 NOW = Arrival(1_764_000_000.0, 1_764_000_000.2)
 
@@ -95,14 +98,58 @@ def file_of(name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["torch", "tensorboardX", "tensorflow/train"])
-def test_an_image_is_told_by_the_place_of_its_record(name: str) -> None:
+def test_an_image_a_text_and_a_histogram_are_samples_that_say_where_their_bytes_lie(name: str) -> None:
     data = file_of(name).read_bytes()
-    (image,) = [one for one in parsed(data) if isinstance(one, Event)]
-    assert image.kind == "image" and image.fields["width"] in (8, 24) and image.fields["height"] in (8, 16)
-    start, kept = image.fields["offset"], event_file()
-    length, _ = tfrecord.HEAD.unpack_from(data, start)
-    (again,) = parsed(data[start : start + length + tfrecord.FRAME_BYTES], kept)
-    assert isinstance(again, Event) and again.step == image.step
+    samples = [one for one in parsed(data) if isinstance(one, Sample)]
+    assert {one.kind for one in samples} == {"image", "text", "histogram"}
+    for one in samples:
+        assert one.path == "events.out.tfevents.0.box" and one.length and not one.data
+        there = data[one.offset : one.offset + one.length]
+        assert zlib.crc32(there[:HEAD_CRC_BYTES]) == one.head_crc
+        if one.kind == "image" and name.startswith("tensorflow"):
+            assert there == b"\x89PNG" + b"x" * 1000
+        elif one.kind == "image":
+            assert one.media == "image/png" and there.startswith(b"\x89PNG") and there.endswith(b"IEND\xaeB`\x82")
+        elif one.media == "text/plain":
+            assert there in (b"first line\nsecond | line", b"from tensorboardX")
+        elif one.kind == "text":
+            assert one.media == media.OF_TENSOR and summary.tensor(there).strings == [b"one", b"two"]
+        elif one.media == media.OF_HISTOGRAM:
+            assert summary.histogram(there).count.sum() in (10_000, 1_000)
+        else:
+            assert len(summary.tensor(there).numbers) == 90
+
+
+def test_images_audio_and_texts_are_byte_for_byte_what_tensorboard_reads_back() -> None:
+    (path,) = MEDIA.glob("events.out.tfevents.*")
+    data, rows = path.read_bytes(), json.loads((MEDIA / "told.json").read_text())
+    samples = [one for one in parsed(data) if isinstance(one, Sample)]
+    assert [(one.name, one.step) for one in samples] == [(row["tag"], row["step"]) for row in rows] and len(rows) == 12
+    for one, row in zip(samples, rows, strict=True):
+        there = data[one.offset : one.offset + (one.length or 0)]
+        if one.kind == "histogram":
+            assert summary.histogram(there).count.sum() == row["sum"]
+        else:
+            assert hashlib.sha256(there).hexdigest() == row["sha256"]
+            assert one.kind == {"image": "image", "audio": "audio", "tensor": "text"}[row["kind"]]
+
+
+def test_images_and_audio_of_one_value_have_their_numbers_behind_the_tag() -> None:
+    png, wav = b"\x89PNG\r\n" + bytes(90), b"RIFF" + bytes(4) + b"WAVE" + bytes(90)
+    strings = lambda *parts: field(8, b"\x08\x07" + b"".join(field(8, part) for part in parts))  # noqa: E731
+    body = field(1, b"grid") + field(9, field(1, field(1, b"images"))) + strings(b"3", b"4", png, png)
+    tone = field(1, b"tone") + field(9, field(1, field(1, b"audio"))) + strings(wav, b"a label", wav, b"")
+    old = field(1, b"old") + field(6, b"\x0d" + struct.pack("<f", 8000.0) + field(4, wav) + field(5, b"audio/wav"))
+    data = b"".join(framed(b"\x10\x07" + field(5, field(1, value))) for value in (body, tone, old))
+    found = [one for one in parsed(data) if isinstance(one, Sample)]
+    assert [(one.name, one.kind, one.media, one.step) for one in found] == [
+        ("grid", "image", "image/png", 7),
+        ("grid/1", "image", "image/png", 7),
+        ("tone", "audio", "audio/wav", 7),
+        ("tone/1", "audio", "audio/wav", 7),
+        ("old", "audio", "audio/wav", 7),
+    ]
+    assert [data[one.offset : one.offset + (one.length or 0)] for one in found] == [png, png, wav, wav, wav]
 
 
 def test_hyperparameters_are_the_runs_configuration() -> None:
@@ -257,8 +304,9 @@ def test_a_large_image_is_passed_over_as_it_comes_and_never_held() -> None:
         records += found
         at += used
         assert end - at <= 100_000
-    (event,) = [one for one in records if isinstance(one, Event)]
-    assert (event.fields["width"], event.fields["height"]) == (32, 16)
+    (sample,) = [one for one in records if isinstance(one, Sample)]
+    assert (sample.kind, sample.name, sample.length) == ("image", "big", 3_000_000)
+    assert data[sample.offset - 4 : sample.offset + 3_000_000] == varint(3_000_000) + bytes(3_000_000)
     assert [value for _, value, _, _ in scalars(records)] == [1.0, 2.0]
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import copy
 import json
+import struct
 import subprocess
 import sys
+import wave
 from argparse import Namespace
 from pathlib import Path
 from types import ModuleType
@@ -91,18 +93,58 @@ def test_a_step_is_one_line_with_the_last_value_of_each_name(
     assert rows(folder) == [{"step": step, **data} for step, data in sorted(expected.items())]
 
 
-def test_nested_names_have_dots_and_media_is_left_out(wandb: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nested_names_have_dots_and_media_are_samples(wandb: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    table = wandb.Table(columns=["word", "logit"], data=[["a", 1.5], ["b", float("nan")]])
+    table.add_data("<b>", wandb.Image("c.png", caption="a cat"))
     with wandb.init(name="run", dir=tmp_path) as run:
+        run.log({"train": {"loss": 0.5, "deep": {"er": 1}}, "image": wandb.Image("a.png"), "table": table})
+        run.log({"histogram": wandb.Histogram([1, 2, 2, 4], num_bins=3)})
+        run.log({"val": {"counted": wandb.Histogram(np_histogram=([3, 1], [0.0, 0.5, 2.0]))}}, step=7)
         run.log(
             {
-                "train": {"loss": 0.5, "deep": {"er": 1}},
-                "image": wandb.Image("a.png"),
-                "table": wandb.Table(columns=["a"], data=[[1]]),
+                "page": wandb.Html("<script>alert(1)</script>"),
+                "several": [wandb.Image("1.png"), wandb.Image(tmp_path / "run" / "2.png")],
             }
         )
-        run.log({"histogram": wandb.Histogram([1, 2])})
     assert rows(tmp_path) == [{"step": 0, "train.loss": 0.5, "train.deep.er": 1}]
+    found = {line["name"]: line for line in lines_of(tmp_path, "logged_samples.jsonl")}
+    assert found["image"]["path"] == str(Path("a.png").absolute()) and found["image"]["step"] == 0
+    rows_ = [["a", 1.5], ["b", "nan"], ["<b>", "a cat"]]
+    assert json.loads(found["table"]["text"]) == {"columns": ["word", "logit"], "rows": rows_, "total": 3}
+    assert (
+        json.loads(found["histogram"]["text"]) == {"edges": [1, 2, 3, 4], "counts": [1, 2, 1]}
+        and found["histogram"]["kind"] == "histogram"
+    )
+    assert (json.loads(found["val.counted"]["text"])["counts"], found["val.counted"]["step"]) == ([3, 1], 7)
+    assert found["page"]["text"] == "<script>alert(1)</script>\n"
+    assert found["several"]["path"].endswith("/1.png") and found["several/1"]["path"] == "2.png"
     assert capfd.readouterr().err == ""
+
+
+def test_what_lies_in_memory_is_written_beside_the_log_as_far_as_it_goes(
+    wandb: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Pillow, which is not among what the tests install: an image says so; a figure draws itself."""
+
+    class Figure:
+        def savefig(self, file: Any, format: str) -> None:
+            file.write(b"drawn as " + format.encode())
+
+    monkeypatch.setattr(sys.modules["deepseek.integrations.wandb_media"], "MOST_FILES", 3)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with wandb.init(name="run", dir=tmp_path) as run:
+        run.log({"tone": wandb.Audio([0.0, 0.5, -2.0], sample_rate=8000), "pixels": wandb.Image([[0, 1], [1, 0]])})
+        for number in range(4):
+            run.log({"a/../b c": wandb.Image(Figure()), "loss": number})
+        run.log({"odd": wandb.Audio(object()), "odder": wandb.Histogram("text"), "loss": 9})
+    lines = lines_of(tmp_path, "logged_samples.jsonl")
+    assert [line["path"] for line in lines] == ["media/tone-0-1.wav", "media/a-b-c-1-2.png", "media/a-b-c-2-3.png"]
+    with wave.open(str(tmp_path / "run" / lines[0]["path"])) as sound:
+        assert sound.getframerate() == 8000 and sound.readframes(9) == struct.pack("<3h", 0, 16383, -32767)
+    assert (tmp_path / "run" / lines[1]["path"]).read_bytes() == b"drawn as png"
+    assert [line["loss"] for line in lines_of(tmp_path)] == [0, 1, 2, 3, 9]
+    said = capfd.readouterr().err
+    assert "Pillow is not installed" in said and said.count("pass paths of files") == 1
 
 
 def test_the_configuration_is_what_it_was_set_to_in_any_way(wandb: ModuleType, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Write a run's scalars, events and text where the dashboard reads them; standard library only, for any script.
+"""Write a run's scalars, events, text and samples where the dashboard reads them; standard library only, for any script.
 
     with RunLog("logs", config={"lr": 3e-4}) as log:
         for step in range(1000):
@@ -13,13 +13,14 @@ script ends, raises or gets SIGTERM; `kill -9` loses the last 50 ms. How to use 
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic, sleep, strftime, time
 from types import TracebackType
@@ -28,6 +29,8 @@ from typing import TYPE_CHECKING, Any
 from . import ptracer
 from .log import endings, run_info
 from .log.log_file import LogFile, event_line, scalars_line, text_line, warn
+from .log.readable import text
+from .log.sample_line import FILE, path_of, sample_line
 from .phases import Phase, Phases
 
 if TYPE_CHECKING:
@@ -78,8 +81,14 @@ class RunLog:
         self._metrics = LogFile(self.folder / f"metrics{suffix}.jsonl")
         self._text = LogFile(self.folder / f"{name}{suffix}.log")
         self._events = LogFile(self.folder / f"events{suffix}.jsonl")
-        self._files = (self._metrics, self._text, self._events)  # in the order in which they are written: the end event comes last
-        self._queue: deque[tuple[float, object, Mapping[str, object]] | tuple[LogFile, str]] = deque()
+        self._samples = LogFile(self.folder / f"{FILE}{suffix}.jsonl")
+        self._files = (
+            self._metrics,
+            self._text,
+            self._samples,
+            self._events,
+        )  # in the order in which they are written: the end event comes last
+        self._queue: deque[tuple[float, object, Mapping[str, object]] | tuple[LogFile, str | Callable[[], str]]] = deque()
         self._stop = self._closing = False
         self._lines = 0
         self._phases = Phases()
@@ -129,6 +138,25 @@ class RunLog:
         """
         rank = {"rank": self.rank} if self.rank else {}
         self._queue.append((self._events, event_line(time(), kind, {**rank, **fields})))
+
+    def sample(self, name: str, path_or_text: object, step: int | None = None, *, kind: str | None = None) -> None:
+        """Log something to look at or to listen to: text, or the path of a file, an image, audio, a table; 3 to 8 us.
+
+        A path is a `Path`, or a string of one line that ends like such a file: `out/7.png`. Write the file before: it is referred
+        to, never read or copied, and one that changes later is no longer shown. `kind` is `text`, `table` or `histogram` where
+        the text is the JSON of one (docs/log-format.md).
+        """
+        if not isinstance(path_or_text, (str, os.PathLike)):
+            warn(f"sample {text(name)!r} is not logged: {type(path_or_text).__name__} is neither text nor a path")
+            return
+        try:
+            path = path_of(path_or_text)
+        except Exception as error:  # the script's folder is gone, or the path's own fault
+            warn(f"sample {text(name)!r} is not logged: where its file lies is not known ({type(error).__name__})")
+            return
+        self._queue.append(
+            (self._samples, functools.partial(sample_line, self.folder, time(), name, path_or_text, path, step, kind))
+        )
 
     def add_config(self, config: Mapping[str, Any]) -> None:
         """What is known of the configuration later: `run.json` is written anew within 50 ms; only rank 0 does."""
@@ -207,7 +235,7 @@ class RunLog:
             item = self._queue.popleft()
             if len(item) == 2:
                 file, line = item
-                file.add(line)
+                file.add(line if isinstance(line, str) else line())
             else:
                 self._metrics.add(scalars_line(*item))
             self._lines += 1

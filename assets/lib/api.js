@@ -42,6 +42,15 @@ export async function send(path, request) {
   return answer(await reach(`${ROOT}/${path}`, request));
 }
 
+/** An answer that is no JSON. Throws Refused and Unreachable. @param {string} path @returns {Promise<Response>} */
+export async function raw(path) {
+  const response = await reach(addressOf(path));
+  return response.ok ? response : answer(response);
+}
+
+/** Of an answer, for a link. @param {string} path */
+export const addressOf = (path) => `${ROOT}/${path}`;
+
 /** @param {string} url @param {RequestInit} [request] @returns {Promise<Response>} */
 async function reach(url, request) {
   try {

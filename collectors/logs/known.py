@@ -21,6 +21,7 @@ from .formats import (
     jsonl,
     lm_eval,
     mlflow,
+    samples,
     tensorboard,
     text,
     wandb,
@@ -107,6 +108,10 @@ def _exited(origin: Origin, state: State) -> Format:
 def _events(origin: Origin, state: State) -> Format:
     events = origin.run.events[origin.name] = jsonl.Events(origin.run.name, state, origin.rank)
     return events
+
+
+def _samples(origin: Origin, state: State) -> Format:
+    return samples.LoggedSamples(origin.run.name, origin.rank)
 
 
 def _metrics(origin: Origin, state: State) -> Format:
@@ -228,6 +233,7 @@ FORMATS: tuple[Known, ...] = (  # a file has the first matching format; the file
     Known("run.json", lambda name: name == info.FILE, "whole", _info),
     Known("exit", lambda name: name == exited.FILE, "whole", _exited),
     Known("events", lambda name: EVENTS.fullmatch(name) is not None, "lines", _events, without_suffix=True),
+    Known("samples", lambda name: samples.FILE.fullmatch(name) is not None, "lines", _samples, without_suffix=True),
     Known(
         "metrics",
         lambda name: name.endswith(".jsonl"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..process.activity import RunActivity
-from ..records import Event, LogLine, Points, ProgressBar, Record
+from ..records import Event, LogLine, Points, ProgressBar, Record, Sample
 from .formats.jsonl import Names
 from .rivals import Rivals
 
@@ -112,7 +112,7 @@ class RunFolder:
         """`records` are new; of a backlog, the last ones are enough."""
         self._activity = None
         for record in records[-INTERVALS:]:
-            if isinstance(record, (Points, LogLine, ProgressBar)) and record.time_s is not None:
+            if isinstance(record, (Points, LogLine, ProgressBar, Sample)) and record.time_s is not None:
                 if isinstance(record, Points) and self.last_line_s is not None and record.time_s > self.last_line_s:
                     self._intervals.append(record.time_s - self.last_line_s)
                 self.last_line_s = max(record.time_s, self.last_line_s or record.time_s)

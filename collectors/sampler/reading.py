@@ -7,9 +7,10 @@ import errno
 import os
 import pwd
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
+from typing import NamedTuple, TypeVar
 
 from ..process.proc import PROC
 
@@ -27,10 +28,17 @@ NO_GROUP = 65534
 FORBIDDEN = ("proc", "sys", "dev")
 LINK_FOLLOWING_UNKNOWN = {errno.ENOSYS, errno.EPERM, errno.EINVAL}
 libc = ctypes.CDLL(None, use_errno=True)
+T = TypeVar("T")
 
 
 class Unreadable(Exception):
     """The text is one sentence."""
+
+
+class FilePart(NamedTuple):
+    data: bytes
+    file_bytes: int  # of the whole file
+    written_s: float  # when that was last written, Unix seconds
 
 
 class _How(ctypes.Structure):
@@ -62,12 +70,21 @@ def read_as_user(path: str, uid: int) -> tuple[bytes, float]:
 
     If we are another user and not root, only files that all users may read are read.
     """
+    return _as_user(path, uid, _read_descriptor)
+
+
+def part_as_user(path: str, uid: int, offset: int, most_bytes: int) -> FilePart:
+    """The same for some bytes of a file that may be large and may grow meanwhile. Raises Unreadable."""
+    return _as_user(path, uid, lambda found: _read_part(found, offset, most_bytes))
+
+
+def _as_user(path: str, uid: int, read: Callable[[int], T]) -> T:
     try:
         _check_path(path)
         if os.geteuid() not in (0, uid):
-            return _read_regular(_find_public(path))
+            return _closing(_find_public(path), read)
         with _with_rights(*_ids_of(uid)):
-            return _read_regular(os.open(path, os.O_PATH | os.O_CLOEXEC))
+            return _closing(os.open(path, os.O_PATH | os.O_CLOEXEC), read)
     except FileNotFoundError as error:
         raise Unreadable("The file is not there.") from error
     except PermissionError as error:
@@ -141,17 +158,20 @@ def _find_without_links(root: int, path: str, public: bool = False) -> int:
 
 
 def _read_regular(found: int) -> tuple[bytes, float]:
-    """By an O_PATH descriptor, which is closed. Raises Unreadable unless it is a regular file of a disk and not too large."""
+    return _closing(found, _read_descriptor)
+
+
+def _closing(found: int, read: Callable[[int], T]) -> T:
+    """What is read by an O_PATH descriptor, which is closed."""
     try:
-        return _read_descriptor(found)
+        return read(found)
     finally:
         os.close(found)
 
 
 def _read_descriptor(found: int) -> tuple[bytes, float]:
-    if not stat.S_ISREG(os.fstat(found).st_mode) or _file_system(found) in OF_THE_KERNEL:
-        raise Unreadable("It is not a regular file.")
-    file = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    """Raises Unreadable unless it is a regular file of a disk, not too large, and nobody writes it."""
+    file = _open_regular(found)
     try:
         before = os.fstat(file)
         if before.st_size > MOST_BYTES:
@@ -163,6 +183,24 @@ def _read_descriptor(found: int) -> tuple[bytes, float]:
     if len(data) > MOST_BYTES or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise Unreadable("The file changed while it was read.")
     return data, max(after.st_mtime, after.st_ctime)
+
+
+def _read_part(found: int, offset: int, most_bytes: int) -> FilePart:
+    file = _open_regular(found)
+    try:
+        about = os.fstat(file)
+        data, end = b"", min(offset + most_bytes, about.st_size)
+        while offset + len(data) < end and (part := os.pread(file, end - offset - len(data), offset + len(data))):
+            data += part
+        return FilePart(data, about.st_size, about.st_mtime)
+    finally:
+        os.close(file)
+
+
+def _open_regular(found: int) -> int:
+    if not stat.S_ISREG(os.fstat(found).st_mode) or _file_system(found) in OF_THE_KERNEL:
+        raise Unreadable("It is not a regular file.")
+    return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def _parts(file: int) -> Iterator[bytes]:

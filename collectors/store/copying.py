@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import LogLine, Points, Profile, Record, RunInfo, StackSample
-from .protocol import Axis, LogQuery, Process, RawPoints, Run, Series, StackColumns, Store
+from ..records import LogLine, Points, Profile, Record, RunInfo, Sample, StackSample
+from .protocol import Axis, LogQuery, Process, RawPoints, Run, SampleQuery, Series, StackColumns, Store
 from .question import TooMuch
 
 BATCH = 20_000  # records of a commit
@@ -22,7 +22,9 @@ MOST_POINTS = 400_000  # in memory at a time: about 150 bytes each
 MINUTE_S = 60.0  # of stacks at a time
 NAMES = 5  # that are suggested
 PAGE = 5000  # log lines
+SAMPLES_AT_ONCE = 200
 T = TypeVar("T")
+IN_FILES = "the {0:,} samples whose bytes lie in files of the run's folder"
 UNTIMED = "points that have no time, in series whose other points have one"
 
 
@@ -38,8 +40,11 @@ class Copied(NamedTuple):
     left_out: list[str]
 
 
-def copy_run(source: Store, target: Store, run: str, texts: Iterable[str] = ()) -> Copied:
-    """`target` is new; `texts` are kept under these names besides those of files on the stacks. Raises UnknownRun, and what the stores raise."""
+def copy_run(
+    source: Store, target: Store, run: str, texts: Iterable[str] = (), small: Callable[[Sample], Sample] = lambda sample: sample
+) -> Copied:
+    """`target` is new; `texts` are kept under these names besides those of files on the stacks; `small` puts the bytes of a small file
+    into its sample. Raises UnknownRun, and what the stores raise."""
     stored = _run(source, run)
     events = source.events(run)
     ends = [stored.first_time_s, stored.last_time_s, source.profiled_from(run), source.profiled_until(run)]
@@ -56,6 +61,7 @@ def copy_run(source: Store, target: Store, run: str, texts: Iterable[str] = ()) 
         _append(target, _points(source, source.series(None), lo, hi, set()))
         _append(target, _profiles(source, run, lo, hi, str(stored.info.get("host") or ""), files))
     _append(target, _lines(source, run))
+    _append(target, _samples(source, run, small, missed))
     _append(target, (text for file in sorted(files) if (text := source.source_text(run, file)) is not None))
     return Copied(lo, hi, sorted(missed))
 
@@ -158,6 +164,18 @@ def _lines(source: Store, run: str) -> Iterator[LogLine]:
         cursors.append(before)
     for before in reversed(cursors):
         yield from source.logs(LogQuery(run, before=before, limit=PAGE)).lines
+
+
+def _samples(source: Store, run: str, small: Callable[[Sample], Sample], missed: set[str]) -> Iterator[Sample]:
+    """By arrival."""
+    after = in_files = 0
+    while some := source.samples(SampleQuery(run, after=after, limit=SAMPLES_AT_ONCE, data=True)):
+        after = some[-1].number
+        copied = [small(sample) for sample in some]
+        in_files += sum(sample.path != "" for sample in copied)
+        yield from copied
+    if in_files:
+        missed.add(IN_FILES.format(in_files))
 
 
 def _profiles(source: Store, run: str, lo: float, hi: float, host: str, files: set[str]) -> Iterator[Profile]:

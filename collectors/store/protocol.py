@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import Event, Frame, Labels, LogLine, Offset, ProgressBar, Record, SourceText
+from ..records import Event, Frame, Labels, LogLine, Offset, ProgressBar, Record, Sample, SampleKind, SourceText
 
 Axis = Literal["time", "step"]
 
@@ -128,6 +128,43 @@ class LogPage(NamedTuple):
     lines: list[LogLine]
     total: int  # lines that match, in all
     before: int | None  # cursor of the next older page; None at the beginning
+
+
+MOST_SAMPLES = 50_000  # of a run, of each kind
+MOST_SAMPLE_BYTES = 50_000_000  # of a run, of samples without a file
+MOST_SAMPLE_NAMES = 5_000  # of an answer
+
+
+class SampleName(NamedTuple):
+    """What is stored of a run under one name."""
+
+    name: str
+    kinds: tuple[SampleKind, ...]
+    count: int  # type: ignore[assignment]  # also the name of a method of tuples
+    first_step: int | None
+    last_step: int | None
+    first_time_s: float | None
+    last_time_s: float | None
+
+
+class SampleNames(NamedTuple):
+    names: list[SampleName]  # the first MOST_SAMPLE_NAMES
+    more: int  # further names
+    left_out: int  # samples beyond the limits of a run, which are counted and not stored
+
+
+class SampleQuery(NamedTuple):
+    """A query for the samples of a run: under one name by step and then by arrival, the last `limit` of them; or, without a name, all
+    after a number, by arrival, the first `limit`. The bytes of samples without a file come only with `data`."""
+
+    run: str
+    name: str | None = None
+    from_step: int | None = None
+    to_step: int | None = None
+    number: int | None = None  # only this one
+    after: int = 0
+    limit: int = 500
+    data: bool = False
 
 
 class Process(NamedTuple):
@@ -266,6 +303,12 @@ class Store(Protocol):
         self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
     ) -> list[Event]:
         """In order of time; of all runs where `run` is None, of all kinds where `kinds` is empty. With `most` the newest of them."""
+
+    def sample_names(self, run: str) -> SampleNames:
+        """By name."""
+
+    def samples(self, query: SampleQuery) -> list[Sample]:
+        """Those without a step stand before all others."""
 
     def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
         """Those of later commits, of all runs, in order of arrival: to keep up with them at little cost."""

@@ -19,7 +19,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -28,10 +28,13 @@ from typing import Any, NamedTuple
 from collectors import VERSION
 from collectors.process.proc import alive, start_ticks
 from collectors.provenance import DIFF
+from collectors.records import Sample
 from collectors.store.copying import copy_run
 from collectors.store.open import maintenance, open_store
 from collectors.store.protocol import Store, StoreError
 
+from ..samples.bytes_of import small
+from ..samples.places import RunPlaces
 from ..user_files.about import NOTHING, about_run, save_about
 from ..user_files.yaml_file import OddFile, Unwritable
 
@@ -62,14 +65,14 @@ class Manifest(NamedTuple):
     about: Mapping[str, Any]
 
 
-def write_zip(store: Store, data_dir: Path, run: str, target: Path) -> Manifest:
-    """Whole, or not at all. Raises UnknownRun, StoreError, OSError."""
+def write_zip(store: Store, data_dir: Path, run: str, target: Path, log_dir: Path | None = None) -> Manifest:
+    """Whole, or not at all; small files of samples that lie in the run's folder, below `log_dir`, come along. Raises UnknownRun, StoreError, OSError."""
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
         inside = Path(folder) / PARTS
         inside.mkdir(mode=0o700)
         copy = open_store(inside, write=True)
         try:
-            copied = copy_run(store, copy, run, [DIFF])
+            copied = copy_run(store, copy, run, [DIFF], _small(store, log_dir, run))
         finally:
             copy.close()
         maintenance(inside).compact()
@@ -82,6 +85,15 @@ def write_zip(store: Store, data_dir: Path, run: str, target: Path) -> Manifest:
             archive.writestr(MANIFEST, json.dumps({"format": FORMAT, **manifest._asdict(), "parts": parts}, indent=1))
         fresh.replace(target)
     return manifest
+
+
+def _small(store: Store, log_dir: Path | None, run: str) -> Callable[[Sample], Sample]:
+    """What puts the bytes of small files into samples."""
+    if log_dir is None:
+        return lambda sample: sample
+    files = [offset.path for offset in store.offsets().values() if offset.run == run]
+    places = RunPlaces.of(log_dir.resolve(), run, "", files)
+    return lambda sample: small(sample, places)
 
 
 def _pack(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:

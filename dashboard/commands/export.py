@@ -71,7 +71,7 @@ def write(parsed: argparse.Namespace, store: Store, data_dir: Path, target: Path
         written = write_event_files(store, parsed.run, target)
         left_out = f"; without {', '.join(written.left_out)}" if written.left_out else ""
         return f"{target}: {written.points:,} points in {written.files} event files{left_out}; see them with: tensorboard --logdir {target}"
-    manifest = write_zip(store, data_dir, parsed.run, target)
+    manifest = write_zip(store, data_dir, parsed.run, target, parsed.log_dir)
     left_out = f"; without {', '.join(manifest.left_out)}" if manifest.left_out else ""
     return f"{target}: {target.stat().st_size / 1e6:.1f} MB{left_out}; open it anywhere with: deepseek-dashboard open {target}"
 

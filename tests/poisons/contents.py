@@ -15,6 +15,7 @@ from tests.poisons.kinds_of_files import GOOD
 NUMBERS = ("1e30", "-1e30", "NaN", "Infinity", '"Infinity"', str(2**63), str(-(2**64)), str(2**127), "1" + "0" * 400, "1e308", '"x"', "[1]", "{}", "null", "true", "0.5")  # fmt: skip
 TEXTS = ('"\\ud800"', '"a\\u0000b"', "[1, [2]]", '{"a": {"b": 1}}', "5", "null", '"' + "t" * 300_000 + '"', str(2**127))
 SHAPES = 60_000
+SAMPLE_FIELDS = ("name", "text", "path", "step", "time_s", "bytes", "written_s", "kind")
 KINDS = ("start", "end", "checkpoint", "validation", "gc", "compile", "note", "restart", "", "\\ud800")
 
 
@@ -52,6 +53,24 @@ def events_with(field: str, values: tuple[str, ...]) -> Place:
             fields = {"kind": f'"{kind}"', **base, field: value}
             found.append("{" + ", ".join(f'"{name}": {one}' for name, one in fields.items()) + "}")
     return events(*found)
+
+
+def odd_samples(folder: Path) -> None:
+    """Names, texts, paths and steps of every type, each beside a good sample; 60,000 of one kind; a file that leads out."""
+    values = (*NUMBERS, *TEXTS, '"../../../etc/passwd"', '"/etc/passwd"', '"' + "p/" * 3000 + '"')
+    odd = (f'{{"name": "a", "text": "x", "path": "x.png", "{field}": {value}}}' for field in SAMPLE_FIELDS for value in values)
+    many = (f'{{"name": "many", "step": {step}, "text": "x"}}' for step in range(60_000))
+    (folder / "logged_samples.jsonl").write_text("\n".join([*odd, *many, '{"name": "good", "text": "good"}']) + "\n")
+    (folder / "x.png").symlink_to("/etc/passwd")
+    (folder / "metrics.jsonl").write_bytes(GOOD)
+
+
+def good_sample(scene: Scene) -> bool:
+    """The last of them is stored, or counted; no link is followed out."""
+    found = scene.running.get(f"/api/v1/samples?run={scene.name}")
+    images = scene.running.get(f"/api/v1/samples?run={scene.name}&name=a").get("samples", [])
+    refused = [scene.running.get(f"/api/v1/sample?run={scene.name}&id={image['id']}").get("error") for image in images[:3]]
+    return found.get("left_out", 0) > 9_000 and len(refused) == 3 and all(refused)
 
 
 EVENTS_KEPT = both(both_notes, kept)
@@ -181,4 +200,5 @@ EVENTS = [
     Poison("event-large", "500 events of 900 kB", written(large_texts), silent, stays_s=5),
     Poison("event-many", "200,000 events at once", written(many_events), there, stays_s=5),
 ]  # fmt: skip
-POISONS = [*LINES, *EVENTS]
+SAMPLES = [Poison("samples-odd", "samples of every type, and too many", written(odd_samples), both(file_says("logged_samples.jsonl"), good_sample, kept), quick=True)]  # fmt: skip
+POISONS = [*LINES, *EVENTS, *SAMPLES]

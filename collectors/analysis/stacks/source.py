@@ -127,8 +127,8 @@ class Texts:
 
 def inside(file: str, folder: str) -> Path:
     """The file that is really meant; raises Refused where that does not lie below the folder."""
-    root = Path(folder).resolve() if folder else None
-    path = (root / file).resolve() if root else Path(file)
+    root = Path(os.path.realpath(folder)) if folder else None  # a circle of links raises nothing there
+    path = Path(os.path.realpath(root / file)) if root else Path(file)
     if root is None or root == Path(root.anchor) or not path.is_relative_to(root):
         raise SourceRefused("only files below the run's working folder are shown; run.json names it as cwd")
     return path

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ...records import Event, LogLine, Offset, Points, Profile, ProgressBar, Record, RunInfo, SourceText
+from ...records import Event, Offset, ProgressBar, Record, Sample, SourceText
 from .. import buckets as bucketing
 from ..protocol import (
     NO_LIMITS,
@@ -26,14 +26,16 @@ from ..protocol import (
     Outcomes,
     RawPoints,
     Run,
+    SampleNames,
+    SampleQuery,
     Series,
     StackColumns,
     StoreError,
 )
-from . import files, logs, outcomes, points, runs, schema, sources, stacks
+from . import files, logs, outcomes, points, runs, samples, schema, sources, stacks
 from .columns.damage import failing
 from .compact import Compactor
-from .ingest import BULK_ROWS, ByKind, FileWriter
+from .ingest import BULK_ROWS, FileWriter, by_file
 from .retention import judge
 from .search import Found, Wanted
 
@@ -80,7 +82,7 @@ class SqliteStore:
         if self._over:
             raise StoreError(self._over)
         now_s = time.time()
-        batches = _sort(records, now_s)
+        batches = by_file(records, now_s)
         with failing(), ExitStack() as stack:
             writers = [(self._writer(name), batch) for name, batch in sorted(batches.items())]
             for writer, batch in writers:
@@ -194,6 +196,14 @@ class SqliteStore:
         self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
     ) -> list[Event]:
         return [event for _, db in self._readers.runs() for event in runs.read_events(db, run, lo, hi, kinds, most)]
+
+    @failing(UNREADABLE, AGAIN)
+    def sample_names(self, run: str) -> SampleNames:
+        return next((samples.read_names(db, run) for _, db in self._readers.runs()), SampleNames([], 0, 0))
+
+    @failing(UNREADABLE, AGAIN)
+    def samples(self, query: SampleQuery) -> list[Sample]:
+        return [sample for _, db in self._readers.runs() for sample in samples.read(db, query)]
 
     @failing(UNREADABLE, AGAIN)
     def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
@@ -360,32 +370,6 @@ class Watched:
             return False
         seq, self._seq = self._seq, schema.meta(self.db, "seq")
         return self._seq != seq
-
-
-def _sort(records: Iterable[Record], now_s: float) -> dict[str, ByKind]:
-    """By the file that they belong to. What the machine reports stands in the week of its own time."""
-    from_log, machine = ByKind(), defaultdict[str, ByKind](ByKind)
-    for record in records:
-        match record:
-            case Points() if record.run is None:
-                machine[files.week_file(record.time_s or now_s)].points.append(record)
-            case Points():
-                from_log.points.append(record)
-            case LogLine():
-                from_log.lines.append(record)
-            case ProgressBar():
-                from_log.bars.append(record)
-            case Event():
-                from_log.events.append(record)
-            case RunInfo():
-                from_log.infos.append(record)
-            case Offset():
-                from_log.offsets.append(record)
-            case SourceText():
-                from_log.texts.append(record)
-            case Profile():
-                machine[files.week_file(record.start_s)].profiles.append(record)
-    return {**machine, **({files.RUNS_FILE: from_log} if any(vars(from_log).values()) else {})}
 
 
 def _matches(name: str, match: str) -> bool:

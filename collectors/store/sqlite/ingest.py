@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +15,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...records import Event, Labels, LogLine, Offset, Points, Profile, ProgressBar, RunInfo, SourceText
+from ...records import Event, Labels, LogLine, Offset, Points, Profile, ProgressBar, Record, RunInfo, Sample, SourceText
 from ..protocol import series_id
-from . import logs, runs, schema, sources, stacks
+from . import files, logs, runs, samples, schema, sources, stacks
 from .columns import chunks, groups
 from .columns.damage import decoded
 from .columns.groups import NO_STEP, PLACE_BITS, Group
@@ -55,10 +55,39 @@ class ByKind:
     lines: list[LogLine] = field(default_factory=list)
     bars: list[ProgressBar] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     infos: list[RunInfo] = field(default_factory=list)
     offsets: list[Offset] = field(default_factory=list)
     profiles: list[Profile] = field(default_factory=list)
     texts: list[SourceText] = field(default_factory=list)
+
+
+def by_file(records: Iterable[Record], now_s: float) -> dict[str, ByKind]:
+    """By the file that they belong to. What the machine reports stands in the week of its own time."""
+    from_log, machine = ByKind(), defaultdict[str, ByKind](ByKind)
+    for record in records:
+        match record:
+            case Points() if record.run is None:
+                machine[files.week_file(record.time_s or now_s)].points.append(record)
+            case Points():
+                from_log.points.append(record)
+            case LogLine():
+                from_log.lines.append(record)
+            case ProgressBar():
+                from_log.bars.append(record)
+            case Event():
+                from_log.events.append(record)
+            case Sample():
+                from_log.samples.append(record)
+            case RunInfo():
+                from_log.infos.append(record)
+            case Offset():
+                from_log.offsets.append(record)
+            case SourceText():
+                from_log.texts.append(record)
+            case Profile():
+                machine[files.week_file(record.start_s)].profiles.append(record)
+    return {**machine, **({files.RUNS_FILE: from_log} if any(vars(from_log).values()) else {})}
 
 
 @dataclass
@@ -245,7 +274,8 @@ class FileWriter:
             runs.note_points(db, str(shape.run), group, interval_s, new.pop(shape.run, 0))
         logs.write(db, batch.lines, seq)
         logs.write_bars(db, batch.bars, seq)
-        runs.note_lines(db, [*batch.lines, *batch.bars])
+        samples.write(db, batch.samples)
+        runs.note_lines(db, [*batch.lines, *batch.bars, *batch.samples])
         runs.write_events(db, batch.events, seq)
         runs.write_infos(db, batch.infos)
         runs.write_offsets(db, batch.offsets)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from ...records import Event, LogLine, Offset, ProgressBar, RunInfo
+from ...records import Event, LogLine, Offset, ProgressBar, RunInfo, Sample
 from ..protocol import Run
-from . import sources
+from . import samples, sources
 from .columns.chunks import TimeSpan
 from .columns.groups import NO_STEP, Group
 
@@ -52,10 +52,11 @@ def newest_step(rows: Group) -> tuple[int, int | None]:
     return (int(rows.arrival[stepped[-1]]), int(rows.step[stepped[-1]])) if len(stepped) else (-1, None)
 
 
-def note_lines(db: sqlite3.Connection, lines: Iterable[LogLine | ProgressBar]) -> None:
+def note_lines(db: sqlite3.Connection, lines: Iterable[LogLine | ProgressBar | Sample]) -> None:
     times: dict[str, list[float]] = {}
     for line in lines:
-        times.setdefault(line.run, []).append(line.time_s)
+        if line.time_s is not None:
+            times.setdefault(line.run, []).append(line.time_s)
     db.executemany(_UPSERT, [(run, min(seen), max(seen), None, None, 0, 0, False) for run, seen in times.items()])
 
 
@@ -100,6 +101,7 @@ def remove(db: sqlite3.Connection, run: str) -> list[int]:
     for table in ("stream", "offset", "event", "log", "bar"):
         db.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
     sources.remove(db, run)
+    samples.remove(db, run)
     db.execute("DELETE FROM run WHERE name = ?", (run,))
     return streams
 

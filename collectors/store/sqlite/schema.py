@@ -12,7 +12,7 @@ from ..protocol import StoreError
 from . import filling
 
 RUNS_FILE = "runs.sqlite"  # all other files hold what the machine reports
-VERSION = 5
+VERSION = 6
 PAGE_BYTES = 16384  # chunk rows take 1 to 8 kB: in pages of 4 kB a third of the file would be empty
 CACHE_KIB = 8192
 BUSY_MS = 5000
@@ -68,6 +68,16 @@ CREATE TABLE bar (
   run TEXT NOT NULL, file TEXT NOT NULL, seq INTEGER NOT NULL, time_s REAL NOT NULL, text TEXT NOT NULL,
   PRIMARY KEY (run, file)) WITHOUT ROWID;
 CREATE INDEX bar_seq ON bar (seq);
+"""
+SAMPLES = """
+-- Samples of runs: the bytes of those without a file, the place of all others. `sample_count` has a row a run and kind, also for what was left out.
+CREATE TABLE IF NOT EXISTS sample (
+  id INTEGER PRIMARY KEY, run TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, media TEXT NOT NULL, time_s REAL, step INTEGER,
+  rank INTEGER NOT NULL, path TEXT NOT NULL, offset INTEGER NOT NULL, length INTEGER, head_crc INTEGER, written_s REAL, data BLOB);
+CREATE INDEX IF NOT EXISTS sample_name ON sample (run, name, step, time_s, kind);
+CREATE TABLE IF NOT EXISTS sample_count (
+  run TEXT NOT NULL, kind TEXT NOT NULL, kept INTEGER NOT NULL, bytes INTEGER NOT NULL, left_out INTEGER NOT NULL,
+  PRIMARY KEY (run, kind)) WITHOUT ROWID;
 """
 RUNS = """
 CREATE TABLE run (
@@ -133,6 +143,11 @@ def _to_version_5(db: sqlite3.Connection) -> None:
         filling.fill(db)
 
 
+def _to_version_6(db: sqlite3.Connection) -> None:
+    """Samples."""
+    _add_to_runs(db, SAMPLES)
+
+
 def _add_to_runs(db: sqlite3.Connection, tables: str) -> None:
     if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'offset'").fetchone() is None:
         return  # a machine file
@@ -146,6 +161,7 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     2: _to_version_3,
     3: _to_version_4,
     4: _to_version_5,
+    5: _to_version_6,
 }  # from version -> the step to the next one
 
 
@@ -237,7 +253,7 @@ def _update(db: sqlite3.Connection, path: Path) -> None:
         db.close()
         raise StoreError(_too_new(path, version))
     if version == 0:
-        tables = POINTS + (RUNS + SOURCES + BARS if path.name == RUNS_FILE else MACHINE)
+        tables = POINTS + (RUNS + SOURCES + BARS + SAMPLES if path.name == RUNS_FILE else MACHINE)
         db.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {VERSION}; COMMIT;")
         return
     for step in range(version, VERSION):

@@ -15,7 +15,8 @@ from ...comparing.differences import MISSING, Difference, Section, shown
 from ...comparing.pace import Pace
 from ...comparing.recorded import Comparison
 from ...comparing.since_last import SinceLast
-from ...queries import BadRequest, Queries, wanted
+from ...queries import BadRequest, Queries
+from ...subscription import wanted
 from ..answer import Answer, number
 from ..parameters import MOST_CHARACTERS, MOST_NAMES, RunParameter
 

@@ -1,4 +1,4 @@
-"""Read TensorBoard's event files (`events.out.tfevents.*`): scalars, histograms as quantiles, text, hyperparameters, and where images are.
+"""Read TensorBoard's event files (`events.out.tfevents.*`): scalars, histograms as quantiles, text, hyperparameters, and where samples are.
 
 Most records hold one number and differ from the one before in time, step and that number: such are read many at a time.
 """
@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ....records import Event, Labels, LogLine, Points, Record, RunInfo
+from ....records import Labels, LogLine, Points, Record, RunInfo, Sample
 from .. import Arrival, Tally
 from ..jsonl import MAX_NEW_SHAPES
 from ..values import MAX_NAME_CHARS, MAX_STEP, MAX_TEXT_CHARS, MAX_TIME_S, Fitting, inert
-from . import summary
+from . import media, summary
 from .protobuf import Malformed, text
 from .scalars import Heads, NumberColumns, Numbers, Sorting, Tag, Template, Templates, heads
 from .summary import Buckets1D, SummaryValue
@@ -32,7 +32,6 @@ BANDS = ("/min", "/p05", "/p25", "/p50", "/p75", "/p95", "/max")
 MAX_REMEMBERED = 500  # tags of one file, with its offset
 MAX_CONFIG_BYTES = 16 << 10  # of JSON, kept of one session's hyperparameters
 MAX_TEXT_LINES = 500  # of one text
-MOST_PIXELS = 1 << 24  # of width and height: more is no image
 
 
 def part(folder: str) -> str | None:
@@ -148,9 +147,9 @@ class EventFile:
         if abs(logged.step) > MAX_STEP:
             self._skip("a step beyond 2^53")
             return []
-        moment = Moment(span.row, logged.time_s, logged.step, self._at + place)
         count, records = len(self._numbers), []
-        for value in logged.values:
+        for value, start in zip(logged.values, logged.starts, strict=True):
+            moment = Moment(span.row, logged.time_s, logged.step, self._at + span.start + start)
             records += self._value(value, moment, arrival)
         if spot and len(self._numbers) == count + 1:
             at = span.start + spot.start - int(head.body[span.row])
@@ -162,24 +161,23 @@ class EventFile:
         try:
             value = summary.summary_value(data)
             value = value._replace(tag=self._prefixed(value.tag), plugin=self._plugin_of(value))
-            return self._by_kind(value, moment, arrival)
+            if value.number is not None:
+                return self._number(value.tag, value.number, moment)
+            samples = self._samples(data, value, moment, arrival)
+            return samples + self._by_kind(value, moment, arrival, has_samples=bool(samples))
         except Malformed:
             self.tally.skip_field("a value", "cannot be read")
             return []
 
-    def _by_kind(self, value: SummaryValue, moment: Moment, arrival: Arrival | None) -> list[Record]:
-        if value.number is not None:
-            return self._number(value.tag, value.number, moment)
+    def _by_kind(self, value: SummaryValue, moment: Moment, arrival: Arrival | None, *, has_samples: bool) -> list[Record]:
         if value.histogram is not None:
             return self._histogram(value.tag, summary.histogram(value.histogram), moment, arrival)
         if value.plugin == "hparams":
             return self._hyperparameters(value.content)
-        if value.image is not None:
-            return self._image(value.tag, summary.image_size(value.image), moment, arrival)
+        if value.is_media and not has_samples:
+            self.tally.skip_field(value.tag, "is an image or audio whose place is not known")
         if value.tensor is None:
             return []
-        if value.plugin in ("", "images") and (size := _declared_size(value.tensor)):
-            return self._image(value.tag, size, moment, arrival)
         if value.plugin == "text":
             return self._text(value.tag, summary.tensor(value.tensor).strings, moment, arrival)
         if value.plugin == "histograms":
@@ -188,6 +186,8 @@ class EventFile:
             numbers = summary.tensor(value.tensor).numbers
             if len(numbers) == 1:
                 return self._number(value.tag, float(numbers[0]), moment)
+        if has_samples:
+            return []
         self.tally.skip_field(value.tag, f"is of the plugin {inert(value.plugin[:80]) or '(none)'}, and not a number")
         return []
 
@@ -219,13 +219,24 @@ class EventFile:
             if line.strip()
         ]
 
-    def _image(self, tag: str, size: tuple[int, int], moment: Moment, arrival: Arrival | None) -> list[Record]:
-        """By reference: the record that begins at `offset` holds the pixels."""
-        tag = inert(tag[:MAX_NAME_CHARS])
-        fields: dict[str, Any] = {"tag": tag, "file": self._file, "offset": moment.offset}
-        if all(0 < length < MOST_PIXELS for length in size):
-            fields |= {"width": size[0], "height": size[1]}
-        return [Event(self._run, "image", self._when(moment.time_s, arrival), step=moment.step, text=tag, fields=fields)]
+    def _samples(self, data: bytes, value: SummaryValue, moment: Moment, arrival: Arrival | None) -> list[Record]:
+        """By reference. Further ones of a value have their number behind the tag: `images`, `images/1`."""
+        found = media.payloads(data, value.plugin) if value.plugin != "hparams" else []
+        return [
+            Sample(
+                self._run,
+                inert(value.tag[:MAX_NAME_CHARS] + (f"/{number}" if number else "")),
+                payload.kind,
+                payload.media,
+                self._time(moment.time_s, arrival),
+                moment.step,
+                path=self._file,
+                offset=moment.offset + payload.start,
+                length=payload.length,
+                head_crc=payload.head_crc,
+            )
+            for number, payload in enumerate(found)
+        ]
 
     def _hyperparameters(self, content: bytes) -> list[Record]:
         found = summary.hyperparameters(content)
@@ -284,12 +295,12 @@ class Span(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """What the values of a record share."""
+    """What a value of a record has of it."""
 
     row: int
     time_s: float  # Unix seconds, as it was logged
     step: int
-    offset: int  # of the record in its file
+    offset: int  # of the value in its file
 
 
 def _good(data: bytes, cut: Cut, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -317,9 +328,3 @@ def _triples(numbers: NDArray[np.float64]) -> Buckets1D:
     """A histogram as TensorFlow 2 writes it: left and right edge and count of each bucket."""
     table = numbers[: len(numbers) // 3 * 3].reshape(-1, 3)
     return Buckets1D(table[:, 0], table[:, 1], table[:, 2])
-
-
-def _declared_size(tensor: bytes) -> tuple[int, int] | None:
-    """Width and height of an image of TensorFlow 2, which stand before its pixels as text; the plugin's name may be cut off behind them."""
-    sizes = [size for size in summary.tensor(tensor).strings[:2] if size.isdigit() and len(size) < 10]
-    return (int(sizes[0]), int(sizes[1])) if len(sizes) == 2 else None

@@ -39,6 +39,23 @@ def spans(data: bytes, at: int = 0, end: int | None = None) -> Iterator[tuple[in
         at = stop
 
 
+def extents(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, begin and length of each field of bytes, as long as it says it is: the last may go on beyond `end`. Raises Malformed."""
+    while at < end:
+        key, at = varint(data, at)
+        kind = key & 7
+        if kind == LENGTH:
+            size, at = varint(data, at)
+            yield key >> 3, at, size
+            at += size
+        elif kind == VARINT:
+            at = varint(data, at)[1]
+        elif kind in (EIGHT_BYTES, FOUR_BYTES):
+            at += 8 if kind == EIGHT_BYTES else 4
+        else:
+            raise Malformed
+
+
 def varint(data: bytes, at: int) -> tuple[int, int]:
     """The number, of 64 bits, and where it ends. Raises Malformed."""
     found = shift = 0

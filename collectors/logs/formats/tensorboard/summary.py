@@ -26,13 +26,14 @@ class LoggedValues(NamedTuple):
     step: int
     version: str  # of the file, in its first record
     values: list[bytes]  # `Summary.Value`s
+    starts: list[int]  # where each begins
 
 
 class SummaryValue(NamedTuple):
     tag: str
     number: float | None = None
     histogram: bytes | None = None  # a `HistogramProto`
-    image: bytes | None = None
+    is_media: bool = False  # an image or audio
     tensor: bytes | None = None
     plugin: str = ""
     content: bytes = b""  # the plugin's own message
@@ -62,18 +63,23 @@ class Spot(NamedTuple):
 
 def event(data: bytes) -> LoggedValues:
     """Raises Malformed."""
-    time_s, step, version, values = 0.0, 0, "", []
-    for number, value in fields(data):
-        match number, value:
-            case 1, bytes() if len(value) == 8:
-                time_s = float(np.frombuffer(value, "<f8")[0])
-            case 2, int():
-                step = signed(value)
-            case 3, bytes():
-                version = text(value)
-            case 5, bytes():
-                values += [one for inner, one in fields(value) if inner == 1 and isinstance(one, bytes)]
-    return LoggedValues(time_s, step, version, values)
+    time_s, step, version = 0.0, 0, ""
+    values: list[bytes] = []
+    starts: list[int] = []
+    for number, kind, start, stop in spans(data):
+        match number, kind:
+            case 1, _ if kind == EIGHT_BYTES:
+                time_s = float(np.frombuffer(data[start:stop], "<f8")[0])
+            case 2, _ if kind == VARINT:
+                step = signed(varint(data, start)[0])
+            case 3, _ if kind == LENGTH:
+                version = text(data[start:stop])
+            case 5, _ if kind == LENGTH:
+                for inner, inner_kind, begin, end in spans(data, start, stop):
+                    if inner == 1 and inner_kind == LENGTH:
+                        values.append(data[begin:end])
+                        starts.append(begin)
+    return LoggedValues(time_s, step, version, values, starts)
 
 
 def summary_value(data: bytes) -> SummaryValue:
@@ -85,8 +91,8 @@ def summary_value(data: bytes) -> SummaryValue:
                 found["tag"] = text(value)
             case 2, bytes() if len(value) == 4:
                 found["number"] = float(np.frombuffer(value, "<f4")[0])
-            case 4, bytes():
-                found["image"] = value
+            case 4 | 6, bytes():
+                found["is_media"] = True
             case 5, bytes():
                 found["histogram"] = value
             case 8, bytes():
@@ -157,12 +163,6 @@ def hyperparameters(data: bytes) -> dict[str, Any] | None:
         pair = {number: value for number, value in fields(entry) if isinstance(value, bytes)}
         found[text(pair.get(1, b""))] = _plain(pair.get(2, b""))
     return found if starts else None
-
-
-def image_size(data: bytes) -> tuple[int, int]:
-    """Width and height of an `Image`, 0 where unknown. Raises Malformed."""
-    found = {number: value for number, value in fields(data) if isinstance(value, int)}
-    return found.get(2, 0), found.get(1, 0)
 
 
 def spot(data: bytes) -> Spot | None:

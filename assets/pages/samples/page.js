@@ -1,0 +1,126 @@
+/** The Samples page: what a run logged to be looked at, beside another one's if asked, and its checkpoints. */
+
+import { el, setText } from "../../lib/dom.js";
+import { Picker } from "../../lib/picker.js";
+import { linkPages, readAddress } from "../../lib/url.js";
+import { STATES } from "../../data/runs.js";
+import { Checkpoints } from "../../samples/checkpoints.js";
+import { Viewer } from "../../samples/viewer.js";
+import { Session } from "../session.js";
+
+const EVERY_MS = 2000; // a living run is read again,
+const CHECKPOINTS_EVERY = 5; // and its checkpoints each so many times
+
+export default class SamplesPage extends Session {
+  /** @param {HTMLElement} _bar @param {HTMLElement} foot the status line */
+  constructor(_bar, foot) {
+    const { run } = readAddress();
+    super(foot, run);
+    const query = new URLSearchParams(location.search);
+    /** @type {string | null} the second run */
+    this.other = query.getAll("runs").find((name) => name !== run) ?? null;
+    const step = parseFloat(query.get("step") ?? "");
+    this.viewer = new Viewer({ step: Number.isFinite(step) ? step : null, find: query.get("find") ?? "" }, () => this.keepAddress());
+    this.picker = new Picker((name) => this.pick(name));
+    this.beside = new Picker((name) => this.compare(name));
+    this.alone = el("button", { class: "btn", type: "button", onclick: () => this.compare(null) }, "Alone");
+    this.stateWord = el("span", { class: "dim" });
+    this.checkpoints = new Checkpoints();
+    this.element = el(
+      "div",
+      { class: "samples-page" },
+      el("section", { class: "samples-head", "aria-label": "Runs" }, this.picker.element, this.stateWord, el("span", { class: "mid" }, "beside"), this.beside.element, this.alone),
+      this.viewer.element,
+      this.checkpoints.element,
+    );
+    setInterval(() => document.hidden || this.runs.over || this.#read((this.times += 1) % CHECKPOINTS_EVERY === 0), EVERY_MS);
+    this.start();
+    this.#load();
+  }
+
+  times = 0; // that a living run was read again
+
+  async #load() {
+    try {
+      await this.runs.choose();
+    } catch (error) {
+      this.viewer.trouble = String(/** @type {Error} */ (error).message);
+    }
+    await this.#read();
+    this.settle();
+    this.keepAddress();
+  }
+
+  /** @param {boolean} [checkpoints] those, too */
+  async #read(checkpoints = true) {
+    const { name, missing, now_s } = this.runs;
+    this.invalidate();
+    if (name === null || missing) {
+      this.viewer.isRead = true;
+      await this.viewer.show([]);
+      return;
+    }
+    const others = this.other === null || this.other === name ? [] : [this.other];
+    await Promise.all([this.viewer.show([name, ...others]), checkpoints && this.checkpoints.read(name, now_s)]);
+  }
+
+  /** @param {string} run */
+  pick(run) {
+    this.runs.name = run;
+    this.keepRuns();
+    this.#read();
+  }
+
+  /** @param {string | null} run */
+  compare(run) {
+    this.other = run === this.runs.name ? null : run;
+    this.keepRuns();
+    this.#read();
+  }
+
+  /** @param {import("../../types/api").State} _message @param {import("../session.js").News} news */
+  received(_message, news) {
+    if (news.more) this.runs.read().then(() => this.invalidate(), () => {});
+  }
+
+  draw() {
+    super.draw();
+    const { runs, other } = this;
+    this.picker.draw(runs);
+    const second = { list: runs.list, name: other, current: runs.list.find(({ run }) => run === other) ?? null, missing: false, now_s: runs.now_s };
+    this.beside.draw(/** @type {any} */ (second));
+    this.beside.button.setAttribute("aria-label", "Second run");
+    if (!second.current) setText(this.beside.button, "another run");
+    this.alone.hidden = other === null;
+    setText(this.stateWord, runs.current ? (STATES[runs.current.state]?.[0] ?? runs.current.state).toLowerCase() : "");
+  }
+
+  /** The runs in the address: the second one is in `runs` with the first. */
+  keepRuns() {
+    const query = new URLSearchParams(location.search);
+    query.delete("runs");
+    if (this.other !== null) for (const run of [this.runs.name, this.other]) if (run !== null) query.append("runs", run);
+    history.replaceState(history.state, "", `?${query}`);
+    linkPages();
+    this.keepAddress();
+    this.invalidate();
+  }
+
+  address() {
+    return { ...super.address(), step: this.viewer.step, find: this.viewer.find || null };
+  }
+
+  selection() {
+    const runs = [this.runs.name, this.other].filter((run) => run !== null);
+    return { ...super.selection(), runs: /** @type {string[]} */ (runs), axis: /** @type {"step"} */ ("step"), live: this.viewer.step === null };
+  }
+
+  keys() {
+    return [
+      { keys: ["ArrowLeft"], shown: "←", says: "previous step", run: () => this.viewer.move(-1) },
+      { keys: ["ArrowRight"], shown: "→", says: "next step", run: () => this.viewer.move(1) },
+      { keys: [" "], shown: "space", says: "the newest step", run: () => this.viewer.go(null) },
+      { keys: ["/"], shown: "/", says: "find a name", run: () => this.viewer.input.focus() },
+    ];
+  }
+}

@@ -1,0 +1,198 @@
+/** What one run, or two, logged to be looked at: a card a name, all at one step. Any page can show it: `new Viewer(...).element`. */
+
+import { get, sentenceOf } from "../lib/api.js";
+import { dialogOf, el, setText } from "../lib/dom.js";
+import { count, counted } from "../lib/format.js";
+import { Card } from "./card.js";
+import { Loading } from "./loading.js";
+import { allSteps, indexOf } from "./steps.js";
+
+/** @typedef {import("../types/api").Row<"SampleNameRow">} Name */
+
+const CARDS = 60; // made at a time
+const AHEAD_PX = 300;
+const EXAMPLE = 'log.sample("val/image", "images/7.png", step)\nlog.sample("val/answer", text, step)';
+
+export class Viewer {
+  /** @param {{step: number | null, find: string}} from the address @param {() => void} moved the step or the words of the search */
+  constructor({ step, find }, moved) {
+    this.moved = moved;
+    /** @type {number | null} the newest where it is null */
+    this.step = step;
+    /** @type {string[]} */
+    this.runs = [];
+    /** @type {Map<string, Name>[]} one a run */
+    this.names = [];
+    this.leftOut = 0;
+    this.moreNames = 0;
+    this.most = CARDS;
+    /** @type {number[]} */
+    this.steps = [];
+    /** @type {Map<string, Card>} */
+    this.cards = new Map();
+    this.loading = new Loading();
+    this.input = el("input", { type: "search", placeholder: "name", "aria-label": "Find a name", value: find, oninput: () => this.#found() });
+    this.slider = el("input", { type: "range", min: "0", max: "0", "aria-label": "Step", oninput: () => this.#slid() });
+    this.label = el("output", { class: "step-label" });
+    this.newest = el("button", { class: "btn", type: "button", onclick: () => this.go(null) }, "Newest");
+    this.matches = el("span", { class: "dim" });
+    const back = el("button", { class: "btn", type: "button", "aria-label": "Previous step", onclick: () => this.move(-1) }, "‹");
+    const on = el("button", { class: "btn", type: "button", "aria-label": "Next step", onclick: () => this.move(1) }, "›");
+    this.stepper = el("div", { class: "stepper" }, back, this.slider, on, this.label, this.newest);
+    this.notice = el("p", { class: "sample-notice", role: "status" });
+    this.grid = el("div", { class: "sample-grid" });
+    this.more = el("button", { class: "btn more", type: "button", onclick: () => this.#showMore() });
+    this.bar = el("div", { class: "sample-bar" }, el("label", { class: "find" }, this.input), this.matches, this.stepper);
+    this.element = el("div", { class: "samples" }, this.bar, this.notice, this.grid, this.more);
+    this.large = el("img", { alt: "" });
+    this.caption = el("p", { class: "mid" });
+    this.dialog = dialogOf("sample-large", "Image", el("figure", {}, this.large, this.caption));
+    this.dialog.addEventListener("close", () => URL.revokeObjectURL(this.large.src));
+    this.seen = new IntersectionObserver((entries) => this.#see(entries), { rootMargin: `${AHEAD_PX}px` });
+    this.#draw();
+  }
+
+  /** Show these runs, and read what there is of them. @param {string[]} runs one or two */
+  async show(runs) {
+    if (runs.join("\n") !== this.runs.join("\n")) {
+      this.runs = runs;
+      this.names = [];
+      this.cards.forEach(({ element }) => this.seen.unobserve(element));
+      this.cards.clear();
+      this.most = CARDS;
+      this.isRead = false;
+    }
+    const shown = this.runs;
+    try {
+      const answers = await Promise.all(shown.map((run) => get("samples", { run })));
+      if (shown !== this.runs) return;
+      this.isRead = true;
+      this.trouble = "";
+      this.names = answers.map(({ names }) => new Map(names.map((name) => [name.name, name])));
+      this.moreNames = Math.max(0, ...answers.map(({ more_names }) => more_names));
+      this.leftOut = answers.reduce((all, { left_out }) => all + left_out, 0);
+    } catch (error) {
+      this.trouble = sentenceOf(error);
+    }
+    this.#draw();
+  }
+
+  isRead = false;
+  trouble = "";
+
+  /** Read again what there is: of a run that goes on. */
+  refresh() {
+    return this.show(this.runs);
+  }
+
+  /** @param {number | null} step */
+  go(step) {
+    this.step = step;
+    for (const card of this.cards.values()) card.at(step);
+    this.#drawStep();
+    this.moved();
+  }
+
+  /** To another of the steps that there are. @param {number} by */
+  move(by) {
+    if (!this.steps.length) return;
+    const at = indexOf(this.steps, this.step);
+    this.go(this.steps[Math.max(0, Math.min(this.steps.length - 1, at + by))]);
+  }
+
+  get find() {
+    return this.input.value.trim();
+  }
+
+  #slid() {
+    this.go(this.steps[Number(this.slider.value)] ?? null);
+  }
+
+  #found() {
+    this.most = CARDS;
+    this.#draw();
+    this.moved();
+  }
+
+  #showMore() {
+    this.most += CARDS;
+    this.#draw();
+  }
+
+  /** @param {IntersectionObserverEntry[]} entries */
+  #see(entries) {
+    for (const { target, isIntersecting } of entries) this.cards.get(/** @type {HTMLElement} */ (target).dataset.name ?? "")?.see(isIntersecting);
+  }
+
+  #draw() {
+    const all = [...new Set(this.names.flatMap((names) => [...names.keys()]))].sort();
+    const words = this.find.toLowerCase().split(/\s+/);
+    const found = all.filter((name) => words.every((/** @type {string} */ word) => name.toLowerCase().includes(word)));
+    const shown = found.slice(0, this.most);
+    this.#drawNotice(all.length, found.length);
+    setText(this.matches, all.length ? (found.length < all.length ? `${count(found.length)} of ${counted(all.length, "name")}` : counted(all.length, "name")) : "");
+    this.#drawCards(shown);
+    this.more.hidden = shown.length >= found.length;
+    setText(this.more, `Show ${count(Math.min(CARDS, found.length - shown.length))} of ${count(found.length - shown.length)} further names`);
+    this.bar.hidden = !all.length;
+    this.#drawStep();
+  }
+
+  /** @param {string[]} shown names */
+  #drawCards(shown) {
+    const wanted = new Set(shown);
+    for (const [name, { element }] of this.cards) {
+      if (wanted.has(name)) continue;
+      this.seen.unobserve(element);
+      this.cards.delete(name);
+    }
+    const around = { loading: this.loading, enlarge: this.#enlarge, learned: () => this.#learned() };
+    for (const name of shown) {
+      let card = this.cards.get(name);
+      if (!card) {
+        card = new Card(name, around);
+        card.step = this.step;
+        this.cards.set(name, card);
+        this.seen.observe(card.element);
+      }
+      card.draw(this.runs.map((run, i) => ({ run, name: this.names[i]?.get(name) ?? null })));
+    }
+    const elements = shown.map((name) => /** @type {Card} */ (this.cards.get(name)).element);
+    if (elements.some((element, i) => this.grid.children[i] !== element) || this.grid.children.length !== elements.length) this.grid.replaceChildren(...elements);
+    this.grid.classList.toggle("two", this.runs.length > 1);
+  }
+
+  /** @param {number} all @param {number} found */
+  #drawNotice(all, found) {
+    const more = this.moreNames ? `${counted(this.moreNames, "further name")} are not listed. ` : "";
+    const kept = this.leftOut ? `${counted(this.leftOut, "further sample")} were not kept: a run has at most 50,000 of a kind, and 50 MB of texts.` : "";
+    const none = this.isRead && !all ? "No samples yet. These lines log one, and images, audio, text and histograms of TensorBoard’s files are shown, too:" : "";
+    setText(this.notice, this.trouble || none || (all && !found ? "No name has these words in it." : more + kept));
+    if (none && !this.trouble) this.notice.append(el("pre", {}, EXAMPLE));
+    this.notice.hidden = !this.notice.textContent;
+  }
+
+  #learned() {
+    this.steps = allSteps([...this.cards.values()].flatMap(({ lists }) => lists));
+    this.#drawStep();
+  }
+
+  #drawStep() {
+    const { steps, step } = this;
+    const at = indexOf(steps, step);
+    this.slider.max = String(Math.max(0, steps.length - 1));
+    this.slider.value = String(at);
+    this.slider.setAttribute("aria-valuetext", steps.length ? `step ${count(step ?? steps[at])}` : "no steps");
+    const newest = this.runs.length > 1 ? "last common" : `step ${count(steps[at])}`;
+    setText(this.label, step !== null ? `step ${count(step)}` : steps.length ? newest : "");
+    this.stepper.hidden = steps.length < 2 && step === null;
+    this.newest.setAttribute("aria-pressed", String(step === null));
+  }
+
+  #enlarge = (/** @type {string} */ title, /** @type {Blob} */ blob) => {
+    this.large.src = URL.createObjectURL(blob);
+    this.large.alt = title;
+    setText(this.caption, title);
+    this.dialog.showModal();
+  };
+}

@@ -1,0 +1,1 @@
+"""What a run logged to be looked at, and its checkpoints: where their files lie, and what of them is shown."""

@@ -1,0 +1,71 @@
+"""Which files a run may show: those in its own folder and, named as such files are, in its working folder; links and `..` followed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from collectors.analysis.stacks.source import owner_of_folders
+from collectors.logs.formats.samples import KIND_OF
+from collectors.received import BY_OTHERS, is_received
+
+
+class NotShown(Exception):
+    """A file that a run names and that is not shown; the text is one sentence."""
+
+
+class RunPlaces(NamedTuple):
+    """Where the files of a run lie."""
+
+    log_dir: Path  # with no links in it
+    folder: Path | None  # the run's; None where the run is some files of the log folder itself
+    files: Collection[str]  # that were read as the run's, relative to the log folder
+    cwd: str  # "" where it is not known, or not one of this host
+    uid: int  # whose rights its files are read with
+
+    @classmethod
+    def of(cls, log_dir: Path, run: str, cwd: str, files: Collection[str]) -> RunPlaces:
+        folder = _real(log_dir / run) if "\0" not in run else log_dir
+        is_inside = folder != log_dir and folder.is_relative_to(log_dir)
+        mine = folder if is_inside and os.path.isdir(folder) else None  # noqa: PTH112  # false for a name that no folder can have
+        owner = owner_of_folders(log_dir)(run)
+        uid = os.geteuid() if owner == BY_OTHERS else owner
+        return cls(log_dir, mine, files, "" if is_received(run) else cwd, uid)
+
+    def path_of(self, name: str) -> Path:
+        """Of a sample's file. Raises NotShown."""
+        if "\0" in name or not name:
+            raise NotShown("The name of its file is no path.")
+        found = self._in_folder(name) or self._in_cwd(name)
+        if found is None:
+            raise NotShown(
+                f"{PurePath(name).name} lies outside of the run's folder and its working folder; only files in these are shown."
+            )
+        return found
+
+    def _in_folder(self, name: str) -> Path | None:
+        if self.folder is None:
+            known = name in self.files and not PurePath(name).is_absolute()
+            return _real(self.log_dir / name) if known and _is_below(self.log_dir / name, self.log_dir) else None
+        path = self.folder / name
+        return _real(path) if _is_below(path, self.folder) else None
+
+    def _in_cwd(self, name: str) -> Path | None:
+        """By its whole path, and not any file that lies there: what a log says is a claim."""
+        if not self.cwd or "\0" in self.cwd or not name.startswith("/") or PurePath(name).suffix.lower() not in KIND_OF:
+            return None
+        root = _real(Path(self.cwd))
+        path = Path(name)
+        hidden = any(part.startswith(".") for part in _real(path).parts[len(root.parts) :])
+        return _real(path) if root != Path(root.anchor) and not hidden and _is_below(path, root) else None
+
+
+def _is_below(path: Path, root: Path) -> bool:
+    return ".." not in path.parts and _real(path).is_relative_to(root)
+
+
+def _real(path: Path) -> Path:
+    """All links followed; where they lead in a circle, as far as they lead."""
+    return Path(os.path.realpath(path))
