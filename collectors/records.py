@@ -89,7 +89,7 @@ class Sample(NamedTuple):
     data: bytes = b""  # at most MOST_INLINE_BYTES, where there is no file
     path: str = ""  # relative to the run's folder, or absolute
     offset: int = 0
-    length: int | None = None  # bytes; None where nobody has looked
+    length: int | None = None  # bytes; None where it is not known yet
     head_crc: int | None = None  # CRC-32 of the first HEAD_CRC_BYTES of the bytes
     written_s: float | None = None  # when the file was last written as it was logged, Unix seconds
     number: int = 0  # its place in the store; 0 before it is stored

@@ -12,7 +12,7 @@ COVERED = ("README.md", "assets", "client", "collectors", "dashboard", "deepseek
 NOT_OURS = ("assets/vendor", "assets/types/wire.d.ts", "docs/decisions")  # libraries, generated types, records of the past
 SUFFIXES = (".py", ".js", ".ts", ".css", ".c", ".h", ".md", ".diff")
 PRIVATE_WORDS = re.compile(
-    r"(?<![a-z])(?:told|tell|tells|telling|person|persons|somebody|someone|nobody|anybody|whoever)(?![a-z])", re.IGNORECASE
+    r"(?<![a-z])(?<!def )(?:told|tell|tells|telling|person|persons|somebody|someone|nobody|anybody|whoever)(?![a-z])", re.IGNORECASE
 )
 NAMELESS_ITEMS = re.compile(r"\bfor \(?(?:const |let )?one (?:in|of)\b|\blambda one\b|\(one\b[^()]*\) =>")
 

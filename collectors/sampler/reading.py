@@ -170,7 +170,7 @@ def _closing(found: int, read: Callable[[int], T]) -> T:
 
 
 def _read_descriptor(found: int) -> tuple[bytes, float]:
-    """Raises Unreadable unless it is a regular file of a disk, not too large, and nobody writes it."""
+    """Raises Unreadable unless it is a regular file of a disk, not too large, and not open for writing."""
     file = _open_regular(found)
     try:
         before = os.fstat(file)

@@ -62,7 +62,7 @@ def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
 
 
 class _Held:
-    """The bytes of all bodies together. A client that sends slowly holds little, and keeps nobody from handing over."""
+    """The bytes of all bodies together. A client that sends slowly holds little, and delays no other."""
 
     def __init__(self) -> None:
         self.bytes = 0

@@ -42,7 +42,7 @@ class Difference(NamedTuple):
     section: Section
     key: str
     values: tuple[Any, ...]
-    odd: tuple[bool, ...]  # whose value is not that of most runs; nobody's where no value is that of most
+    odd: tuple[bool, ...]  # whose value is not that of most runs; none where no value is that of most
     differs: bool
 
 
@@ -109,7 +109,7 @@ def shown(value: Any) -> Any:
 
 
 def odd_ones(values: Sequence[Any]) -> tuple[bool, ...]:
-    """`[1, 1, 2] -> (False, False, True)`; nobody is odd where two values are equally common."""
+    """`[1, 1, 2] -> (False, False, True)`; none is odd where two values are equally common."""
     forms = [canonical(value) for value in values]
     common = Counter(forms).most_common(2)
     if len(common) < 2 or common[0][1] == common[1][1]:

@@ -17,7 +17,7 @@ from .attempts import RunAttempts, attempts_of
 from .common_step import CommonStep, at_common_step, by_name
 from .differences import SECTIONS, Difference, Section, differences, of_section
 from .pace import Pace, change_of, others_cores, pace_of, steady_steps
-from .since_last import SinceLast, card_of, earlier, said, script_of, telling
+from .since_last import SinceLast, card_of, earlier, said, script_of, explaining
 
 MOST_LOOKED_AT = 50  # earlier runs whose command is compared
 MOST_TRIED = 3  # of them, whose steps are read
@@ -127,7 +127,7 @@ class Comparing:
 
     def _beside(self, run: Run, before: Run, pace_before: Pace, script: str) -> SinceLast:
         pace = self._pace(run)
-        differs = telling(before.info, run.info, (before.name, run.name))
+        differs = explaining(before.info, run.info, (before.name, run.name))
         if pace is None:
             return SinceLast(before.name, reason="too few steps yet", before=pace_before, differs=differs)
         change = change_of(pace, pace_before)

@@ -20,7 +20,7 @@ from .pace import CORES_TAKEN, Change, Pace
 
 NAMED = 4  # differences in the sentence
 MOST_VALUE = 40  # characters of a value in it
-TELLING: tuple[Section, ...] = ("packages", "config", "git", "hardware", "environment")  # in this order
+EXPLAINING: tuple[Section, ...] = ("packages", "config", "git", "hardware", "environment")  # in this order
 SAYS_NOTHING = frozenset(("host", "world_size"))  # of the same card
 FIRST = ("torch", "cuda", "python", "driver")
 
@@ -87,11 +87,11 @@ def earlier(views: Sequence[RunView], run: RunView) -> list[RunView]:
     return sorted(found, key=lambda view: view.started_s or 0.0, reverse=True)
 
 
-def telling(before: Mapping[str, Any], now: Mapping[str, Any], names: Sequence[str]) -> list[Difference]:
+def explaining(before: Mapping[str, Any], now: Mapping[str, Any], names: Sequence[str]) -> list[Difference]:
     """What differs that may explain a difference in speed: not where the runs' own names stand, as in the folder of their output."""
-    found = [row for row in differences([before, now]) if row.section in TELLING and row.key not in SAYS_NOTHING]
+    found = [row for row in differences([before, now]) if row.section in EXPLAINING and row.key not in SAYS_NOTHING]
     kept = [row for row in found if not _holds_name(row, names)]
-    return sorted(kept, key=lambda row: (TELLING.index(row.section), row.key not in FIRST))
+    return sorted(kept, key=lambda row: (EXPLAINING.index(row.section), row.key not in FIRST))
 
 
 def said(

@@ -26,7 +26,7 @@ from .sources import CurveSource
 MOST_CURVES = 1000  # of an answer
 MOST_SERIES = 8000  # that these are made of
 MOST_BUCKETS = 200_000  # of all curves of an answer: 200 bytes each
-LARGE = 200_000  # points: curves of more are made one at a time, whoever asks
+LARGE = 200_000  # points: curves of more are made one at a time, over all clients
 UNITS = {STEP: "", RELATIVE: "s", TIME: "s"}
 
 

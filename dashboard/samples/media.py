@@ -31,7 +31,7 @@ def media_of(sample: Sample, data: bytes) -> str:
 
 
 def readable(sample: Sample, data: bytes) -> bytes:
-    """A histogram as `{"edges": [...], "counts": [...]}` and several texts as lines, whoever wrote them; all else is as it was."""
+    """A histogram as `{"edges": [...], "counts": [...]}` and several texts as lines, of whatever program; all else is as it was."""
     try:
         if sample.media == OF_HISTOGRAM:
             return _histogram(summary.histogram(data))
