@@ -30,7 +30,7 @@ from .runs import Runs, RunView
 from .runs_table.table import RunsSource, RunsTable
 from .samples import bytes_of, checkpoints, places
 from .searching.ranking import Typed
-from .searching.search import Found, Sources, search
+from .searching.search import SearchPage, Sources, search
 from .stacks import Stacks
 from .subscription import is_glob, split_names, wanted
 from .user_files.about import Abouts, about_run
@@ -199,7 +199,7 @@ class Queries:
             self.check_run(run)
         return self._store.events(run, lo, hi, most=MAX_EVENTS)
 
-    def search(self, text: str, pages: Sequence[Page], run: str | None, most: int) -> Found:
+    def search(self, text: str, pages: Sequence[Page], run: str | None, most: int) -> SearchPage:
         """Runs, series, pages and notes that match, the best first."""
         notes = self._store.events(kinds=("note",), most=MOST_NOTES)
         return search(Typed(text), Sources(pages, self.runs(), self._store.series, notes), run, most)

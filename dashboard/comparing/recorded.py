@@ -17,7 +17,7 @@ from .attempts import RunAttempts, attempts_of
 from .common_step import CommonStep, at_common_step, by_name
 from .differences import SECTIONS, Difference, Section, differences, of_section
 from .pace import Pace, change_of, others_cores, pace_of, steady_steps
-from .since_last import SinceLast, card_of, earlier, said, script_of, explaining
+from .since_last import SinceLast, card_of, earlier, explaining, said, script_of
 
 MOST_LOOKED_AT = 50  # earlier runs whose command is compared
 MOST_TRIED = 3  # of them, whose steps are read

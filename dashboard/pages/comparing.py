@@ -49,7 +49,7 @@ DRAW = """function(raw, theme) {
 }""".replace("THEME", THEME).replace("GRAPH", f"{COMPARISON}-graph")
 
 
-class Wanted(NamedTuple):
+class ChosenFigure(NamedTuple):
     """What the controls say, whatever the browser sends."""
 
     tab: str
@@ -121,7 +121,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         if tab not in TABS or not names or not isinstance(y, str):
             return None, "" if tab in TABS else "Choose a figure to see how values go with the configuration.", tab != "scatter"
         measured = queries.comparing.measured(names[:IN_FIGURES])
-        found, note = drawn(measured, Wanted(tab, x if isinstance(x, str) else y, y))
+        found, note = drawn(measured, ChosenFigure(tab, x if isinstance(x, str) else y, y))
         over = f"{len(names)} runs are ticked; the first {IN_FIGURES} are drawn. " if len(names) > IN_FIGURES else ""
         return found, f"{over}{note}", tab != "scatter"
 
@@ -132,7 +132,7 @@ def names_of(ticked: Any) -> list[str]:
     return list(dict.fromkeys(name for name in ticked if isinstance(name, str))) if isinstance(ticked, list) else []
 
 
-def drawn(measured: Measured, wanted: Wanted) -> tuple[Figure | None, str]:
+def drawn(measured: Measured, wanted: ChosenFigure) -> tuple[Figure | None, str]:
     """A figure, and what is to be known of it."""
     value = column_of(measured, wanted.y)
     lacking = len(measured.runs) - value.known
