@@ -15,7 +15,7 @@ from .axis import Stretch, stretches_of
 from .baseline import BaseLine, base_line
 from .ranks import HOST, of_rank
 from .reading import Chosen, CurveReader
-from .sources import MOST_RAW, Beside, CurveSource, Newest, OnSeries, Stored, units
+from .sources import Beside, CurveSource, Newest, OnSeries, Stored, fits, units
 
 MOST_PLACES = 20_000  # of a baseline, or of a series on the x axis, that has too many points to read them all
 NO_STEP = "its points have no step; choose x=time or x=relative"
@@ -86,7 +86,7 @@ class Placing:
     def _clock(self, clock: Series) -> tuple[RawPoints, Attempts]:
         """Its points by step; of too many, some that lie evenly."""
         attempts = self._reader.attempts(clock)
-        if clock.points <= MOST_RAW:
+        if fits(Stored(self._reader, clock, "step"), None, None):
             parts = list(self._reader.parts(clock, None, None, "step"))
             return RawPoints._make(np.concatenate(column) for column in zip(*parts, strict=True)), attempts
         found = self._reader.buckets(clock, None, None, "step", MOST_PLACES)
@@ -110,7 +110,7 @@ class Placing:
         except NoPlace as error:
             return f"the baseline {self._baseline!r} has no place on this axis: {error}"
         try:
-            members = [units(source, None, None, MOST_PLACES, MOST_RAW // len(sources)) for source in sources]
+            members = [units(source, None, None, MOST_PLACES, len(sources)) for source in sources]
         except TooMuch as error:
             return f"the baseline {self._baseline!r} cannot be read: {error}"
         return base_line(Summaries._make(np.concatenate(column) for column in zip(*members, strict=True)))
