@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from . import drawing
 from .asked import RELATIVE, STEP, TIME, Curve, CurveQuery, NoCurve, Overlay, SharedTag, XAxis
 from .drawing import CurveView, Drawn
 from .grouping import group_of
+from .kept import KeptCurves
 from .placing import NoPlace, Placing, Unknown
 from .ranks import HOST, bundles
 from .reading import Chosen, CurveReader
@@ -46,6 +47,7 @@ class Overlays:
     def __init__(self, store: Store) -> None:
         self._reader = CurveReader(store)
         self._large = threading.Lock()
+        self._kept = KeptCurves()
 
     def tags(self, runs: Sequence[str]) -> list[SharedTag]:
         return self._reader.tags(runs)
@@ -112,7 +114,7 @@ class Overlays:
         if not runs:
             return None
         try:
-            drawn = self._in_turn(runs, lambda: _drawn(bundle, runs, view))
+            drawn = self._in_turn(bundle, runs, view, placing)
         except TooMuch as error:
             left_out += [NoCurve(run, bundle.series, str(error)) for run in there]
             return None
@@ -131,11 +133,18 @@ class Overlays:
             read,
         )
 
-    def _in_turn(self, runs: Sequence[Sequence[CurveSource]], draw: Callable[[], Drawn]) -> Drawn:
+    def _in_turn(self, bundle: Bundle, runs: list[list[CurveSource]], view: CurveView, placing: Placing) -> Drawn:
+        """Large curves one after the other, each of them once."""
         if sum(source.series.points for sources in runs for source in sources) <= LARGE:
-            return draw()
+            return _drawn(bundle, runs, view)
+        clocks = tuple(series for run, _ in bundle.members for series in run.known if series.name == placing.x)
+        key = (placing.x, view, bundle.group, tuple(tuple(source.series for source in sources) for sources in runs), clocks)
         with holding(self._large):
-            return draw()
+            kept = self._kept.get(key) if placing.baseline is None else None  # which may have grown meanwhile
+            drawn = kept or _drawn(bundle, runs, view)
+            if placing.baseline is None and kept is None:
+                self._kept.put(key, drawn)
+            return drawn
 
 
 def _drawn(bundle: Bundle, runs: list[list[CurveSource]], view: CurveView) -> Drawn:
