@@ -99,8 +99,9 @@ def test_a_spike_stays_in_the_band_of_a_smoothed_curve(web: Web, smooth: str, be
     assert max(curve["max"]) == 234.5 and 1.0 <= max(curve["smooth"]) < 10 and None not in curve["smooth"]
 
 
-def test_a_curve_of_many_points_is_made_once_and_anew_when_it_grows(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_smoothed_curve_of_many_points_is_made_once(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overlay, "LARGE", 10)
+    monkeypatch.setattr(overlay, "DEAR_S", 0.0)
     asked = {"run": "long", "series": "loss", "smooth": "ema:77", "buckets": 300}
     first = web.ask("/api/v1/curves", **asked).json["curves"]
     with monkeypatch.context() as patch:

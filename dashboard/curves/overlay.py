@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ MOST_CURVES = 1000  # of an answer
 MOST_SERIES = 8000  # that these are made of
 MOST_BUCKETS = 200_000  # of all curves of an answer: 200 bytes each
 LARGE = 200_000  # points: curves of more are made one at a time, whoever asks
+DEAR_S = 0.05  # a curve that took longer is kept
 UNITS = {STEP: "", RELATIVE: "s", TIME: "s"}
 
 
@@ -134,17 +136,21 @@ class Overlays:
         )
 
     def _in_turn(self, bundle: Bundle, runs: list[list[CurveSource]], view: CurveView, placing: Placing) -> Drawn:
-        """Large curves one after the other, each of them once."""
-        if sum(source.series.points for sources in runs for source in sources) <= LARGE:
+        """Where many points are read one by one, one curve after the other, and each of them once."""
+        summaries = bundle.run and len(runs[0]) == 1 and view.smooth is None and placing.baseline is None and placing.x in UNITS
+        if summaries or sum(source.series.points for sources in runs for source in sources) <= LARGE:
             return _drawn(bundle, runs, view)
         clocks = tuple(series for run, _ in bundle.members for series in run.known if series.name == placing.x)
         key = (placing.x, view, bundle.group, tuple(tuple(source.series for source in sources) for sources in runs), clocks)
+        lasting = placing.baseline is None  # which may have grown meanwhile
+        if lasting and (kept := self._kept.get(key)) is not None:
+            return kept
         with holding(self._large):
-            kept = self._kept.get(key) if placing.baseline is None else None  # which may have grown meanwhile
-            drawn = kept or _drawn(bundle, runs, view)
-            if placing.baseline is None and kept is None:
-                self._kept.put(key, drawn)
-            return drawn
+            begun_s = time.monotonic()
+            drawn = _drawn(bundle, runs, view)
+        if lasting and time.monotonic() - begun_s > DEAR_S:
+            self._kept.put(key, drawn)
+        return drawn
 
 
 def _drawn(bundle: Bundle, runs: list[list[CurveSource]], view: CurveView) -> Drawn:
