@@ -40,7 +40,7 @@ const Plot = /** @type {any} */ (UPlot); // its types are not vendored
 const Y_PX = 44;
 const X_PX = 20;
 const TICK_Y_PX = 34;
-const TICK_X_PX = 76;
+const TICK_X_PX = 64;
 const DRAG_PX = 4; // less is a click
 const ZOOM_PER_PX = 1.002; // of the wheel
 export const HEAD_PX = 24;
@@ -55,7 +55,7 @@ export class Chart {
     this.plot = null;
     /** @type {Picture | null} */
     this.picture = null;
-    this.y = { lo: 0, hi: 1, cut: 0, most: NaN, notPositive: 0 };
+    this.y = { lo: 0.1, hi: 1, cut: 0, most: NaN, notPositive: 0 };
     this.name = el("button", { class: "chart-name", type: "button", title: `${tag.name}: opens to full size; drag to move, Shift and an arrow key move it, too`, onclick: () => this.#act("open", this.name) }, el("b", {}, tag.title), tag.unit ? el("span", {}, tag.unit) : null);
     this.head = el("header", { class: "chart-head" }, this.name, el("span", { class: "chart-tools" }, this.#tool("pin", pinned ? "★" : "☆", pinned ? "Unpin" : "Pin"), this.#tool("hide", "×", "Hide"), this.#tool("export", "↓", "Export")));
     this.cross = el("i", { class: "chart-cross", hidden: true });
@@ -86,9 +86,7 @@ export class Chart {
   fit(width, height) {
     const [w, h] = [Math.max(40, Math.floor(width)), Math.max(30, Math.floor(height - HEAD_PX - FOOT_PX))];
     if (this.plot && this.plot.width === w && this.plot.height === h) return;
-    this.plot?.destroy();
-    this.plot = new Plot(this.#options(w, h), this.#data(), this.place);
-    this.#drawn = "";
+    this.#make(w, h);
   }
 
   /** @param {Picture} picture */
@@ -109,24 +107,27 @@ export class Chart {
   /** Draw again, if there is a plot: the picture or the theme changed. */
   redraw() {
     if (!this.plot || !this.picture) return;
-    const { view } = this.picture;
-    const scales = `${view.ylog} ${view.xlog}`;
-    if (this.#drawn !== "" && this.#drawn !== scales) this.#rebuild(); // uPlot's scales keep how they spread values
+    if (this.#made !== this.#scales) this.recolour(); // uPlot's scales keep how they spread values
     else this.plot.setData(this.#data());
-    this.#drawn = scales;
   }
 
-  #drawn = "";
+  #made = "";
 
-  #rebuild() {
-    const { width, height } = this.plot;
-    this.plot.destroy();
+  get #scales() {
+    const { ylog, xlog } = this.picture?.view ?? { ylog: false, xlog: false };
+    return `${ylog} ${xlog}`;
+  }
+
+  /** @param {number} width @param {number} height */
+  #make(width, height) {
+    this.plot?.destroy();
+    this.#made = this.#scales;
     this.plot = new Plot(this.#options(width, height), this.#data(), this.place);
   }
 
-  /** Colours are read when a plot is made. */
+  /** Make the plot anew: it keeps colours and scales. */
   recolour() {
-    if (this.plot) this.#rebuild();
+    if (this.plot) this.#make(this.plot.width, this.plot.height);
   }
 
   destroy() {
@@ -169,7 +170,7 @@ export class Chart {
       },
       axes: [
         { ...axis, size: X_PX, gap: 2, grid: { show: false }, splits: () => [...words().keys()], filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((place) => words().get(place) ?? "") },
-        { ...axis, size: Y_PX, gap: 4, grid: { stroke: token("line"), width: 1 }, splits: () => (ylog ? logTicks(this.y, wanted) : ticks(this.y, wanted)), filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => tickWords(at) },
+        { ...axis, size: Y_PX, gap: 4, grid: { stroke: token("line"), width: 1 }, splits: () => yTicks(this.y, ylog, wanted), filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => tickWords(at) },
       ],
       series: [{}, { show: false }],
       hooks: { draw: [() => this.#paint()] },
@@ -261,6 +262,12 @@ export class Chart {
     this.dragged.hidden = false;
     Object.assign(this.dragged.style, { left: `${Math.min(a, b)}px`, width: `${Math.abs(a - b)}px` });
   }
+}
+
+/** Of less than a decade, round numbers are more than powers of ten are. @param {Span} y @param {boolean} ylog @param {number} wanted */
+export function yTicks(y, ylog, wanted) {
+  const powers = ylog ? logTicks(y, wanted) : [];
+  return powers.length > 2 ? powers : ticks(y, wanted).filter((value) => !ylog || value > 0);
 }
 
 /** @param {unknown} _ @param {number[]} at uPlot's own filter leaves out what it finds too dense */

@@ -2,7 +2,7 @@
 
 import { el, hang } from "../lib/dom.js";
 import { tickWords } from "../lib/format.js";
-import { logTicks, ticks } from "../lib/scale.js";
+import { yTicks } from "./chart.js";
 import { csvOf, fileName, pngOf, save, svgOf } from "./exporting.js";
 import { badOf, shapesOf } from "./shapes.js";
 import { xTicks, xUnit } from "./xaxis.js";
@@ -89,7 +89,7 @@ export function drawingOf(chart) {
   const colourOf = picture?.colourOf ?? (() => "ink");
   const { ylog, xlog, x } = picture?.view ?? { ylog: false, xlog: false, x: "step" };
   const wanted = Math.max(2, Math.floor(plot.height / 40));
-  const yAt = ylog ? logTicks(y, wanted) : ticks(y, wanted);
+  const yAt = yTicks(y, ylog, wanted);
   const words = tickWords(yAt);
   const { left, right, top, bottom } = pixels;
   return {

@@ -12,7 +12,7 @@ const DAY_S = 86400;
 export function xTicks(x, xlog, span, wanted) {
   if (xlog) return logTicks(span, wanted).map((at) => ({ at, word: tick(at) }));
   if (x === "time") return TIME.ticks(span, wanted);
-  if (x === "step") return stepTicks(span, wanted).map((at) => ({ at, word: tick(at) }));
+  if (x === "step") return stepTicks(span, wanted + 1).map((at) => ({ at, word: tick(at) }));
   if (x === "relative") return lengths(span, wanted);
   return ticks(span, wanted).map((at) => ({ at, word: tick(at) }));
 }

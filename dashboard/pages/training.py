@@ -24,7 +24,7 @@ MOST_ASKED = 8  # runs whose series are offered as an axis
 MOST_DEPTH = 5  # of a configuration
 AXES = {"step": "step", "relative": "relative time", "time": "time"}
 SMOOTHINGS = {"none": "none", "ema": "EMA", "gauss": "Gaussian"}
-SPREADS = {"minmax": "min to max", "stderr": "standard error"}
+SPREADS = {"minmax": "min–max", "stderr": "std. error"}
 MATCHES = {"text": "text", "glob": "glob", "regex": "regex"}
 SIZES = {"s": "small", "m": "medium", "l": "large"}
 FLAGS = {"ylog": "log y", "xlog": "log x", "clip": "clip outliers", "each": "each rank"}
@@ -69,7 +69,7 @@ def _search(text: str) -> html.Div:
 
 def _few(name: str, words: Mapping[str, str], value: Mapping[str, Any], label: str) -> html.Div:
     """A choice among some words; without one among them, as the browser remembers."""
-    given = {"clearable": False, "searchable": False, "placeholder": "as before", "optionHeight": 30}
+    given = {"clearable": False, "searchable": False, "placeholder": "remembered", "optionHeight": 30}
     return _labelled(label, dcc.Dropdown(_options(words), value[name], id=control(name), **given), "small")
 
 

@@ -11,11 +11,11 @@ import { machineTagOf, tagOf } from "./catalogue.js";
  * The runs' own tags first, then those of the machine beside them.
  * @param {Board} board @param {(tags: Tag[]) => void} put
  */
-export async function learnTags({ runs, machine, tags }, put) {
+export async function learnTags({ runs, known, machine, tags }, put) {
   const { tags: found } = await get("tags", { run: runs });
   const own = found.map(tagOf);
   put([...own, ...(tags ?? []).filter((tag) => tag.machine)]);
-  const beside = await machine.learn(runs);
+  const beside = known.length ? await machine.learn(known) : [];
   put([...own, ...beside.map(machineTagOf)]);
 }
 

@@ -47,6 +47,8 @@ export class Board {
     this.view = PLAIN;
     /** @type {string[]} */
     this.runs = [];
+    /** @type {string[]} of them, those that exist */
+    this.known = [];
     this.span = span;
     this.opened = chart;
     /** @type {(Span & {positive: number}) | null} all that was read on this axis; `positive`: the least place above 0 */
@@ -94,6 +96,7 @@ export class Board {
       if (before.runs.length) this.span = null; // the address' own range is of the first axis
       this.reading.forget(); // places on the other axis
     }
+    this.known = rows.map(({ run }) => run);
     if (JSON.stringify(runs) !== JSON.stringify(before.runs)) {
       this.runs = runs;
       this.colours = coloursOf(runs);
@@ -221,8 +224,8 @@ export class Board {
   }
 
   #redraw() {
+    this.#want(); // first: what is held is stale where another question is asked now
     for (const chart of this.#charts) if (chart.built) this.#show(chart);
-    this.#want();
     this.#point();
   }
 

@@ -186,11 +186,10 @@ export default class Training extends Session {
     return { ...super.address(), ...addressOf(this.view), ...this.board.address() };
   }
 
+  /** A zoomed range is a view, not a window that a user selected. */
   selection() {
-    const { span } = this.board;
-    const placed = ["step", "time"].includes(this.view.x) ? span : null;
     const axis = /** @type {"step" | "time"} */ (this.view.x === "time" ? "time" : "step");
-    return { ...super.selection(), runs: this.shown, axis, from: placed?.lo ?? null, to: placed?.hi ?? null, live: span === null };
+    return { ...super.selection(), runs: this.shown, axis };
   }
 
   gestures() {
