@@ -23,6 +23,7 @@ class QuestionKind(NamedTuple):
 
 STACKS = QuestionKind("stacks", at_once=3, waiting=64, most_s=30.0)
 ROWS = QuestionKind("rows", at_once=3, waiting=128, most_s=15.0)
+FILES = QuestionKind("files", at_once=2, waiting=16, most_s=1800.0)  # which the client's connection may make slow
 KINDS = {
     "/api/v1/flame": STACKS,
     "/api/v1/flamechart": STACKS,
@@ -32,6 +33,7 @@ KINDS = {
     "/api/v1/series": ROWS,
     "/api/v1/curves": ROWS,
     "/api/v1/tags": ROWS,
+    "/api/v1/export": FILES,
     "/api/v1/logs": ROWS,
     "/api/v1/events": ROWS,
 }

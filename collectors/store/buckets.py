@@ -46,7 +46,7 @@ def join_points(parts: Sequence[RawPoints]) -> RawPoints:
 
 def bucket(points: RawPoints, summaries: Sequence[Summaries], buckets: int) -> Buckets:
     """At most `buckets` buckets of equal width on the axis, or one for each segment where there are more of these. `points` are in order."""
-    units = _of_points(points)
+    units = units_of(points)
     if not summaries:
         return _answer(units, len(points.place)) if len(points.place) <= buckets else _reduce(units, buckets)
     joined = Summaries._make(np.concatenate(column) for column in zip(*summaries, units, strict=True))
@@ -54,7 +54,8 @@ def bucket(points: RawPoints, summaries: Sequence[Summaries], buckets: int) -> B
     return _reduce(Summaries._make(column[order] for column in joined), buckets)
 
 
-def _of_points(points: RawPoints) -> Summaries:
+def units_of(points: RawPoints) -> Summaries:
+    """Each point as a summary of one row."""
     finite = np.isfinite(points.value)
     known = points.value if finite.all() else np.where(finite, points.value, np.nan)
     ones = np.ones(len(points.value), np.int64)
@@ -74,18 +75,24 @@ def _reduce(units: Summaries, buckets: int) -> Buckets:
     first = np.append(True, cells[1:] != cells[:-1])
     first[np.searchsorted(islands, new_segment)] = True
     starts = islands[first]
+    return reduce_at(units, starts)
+
+
+def reduce_at(units: Summaries, starts: _Ints) -> Buckets:
+    """A bucket from each start to the next."""
+    ends = np.append(starts[1:], len(units.low)) - 1
     with np.errstate(over="ignore"):
         reduced = Summaries(
             np.minimum.reduceat(units.low, starts),
             np.maximum.reduceat(units.high, starts),
-            units.step[np.append(starts[1:], len(units.low)) - 1],
+            units.step[ends],
             units.segment[starts],
             np.add.reduceat(units.rows, starts),
             np.add.reduceat(units.non_finite, starts),
             np.fmin.reduceat(units.least, starts),
             np.fmax.reduceat(units.most, starts),
             np.add.reduceat(units.total, starts),
-            units.last[np.append(starts[1:], len(units.low)) - 1],
+            units.last[ends],
         )
     return _answer(reduced, int(units.rows.sum()))
 

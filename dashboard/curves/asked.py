@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from collectors.analysis.stacks.traces import Bools, Floats
 from collectors.records import Labels
 from collectors.store.protocol import Buckets
 
+from .ranks import RankChoice
+from .smoothing import Smoothing
+
 STEP, RELATIVE, TIME = "step", "relative", "time"  # any other axis is the name of a series
+Spread: TypeAlias = Literal["minmax", "stderr"]
 
 
 class CurveQuery(NamedTuple):
@@ -22,6 +26,11 @@ class CurveQuery(NamedTuple):
     lo: float | None = None
     hi: float | None = None
     buckets: int = 600  # of a curve
+    smooth: Smoothing | None = None
+    group: str | None = None  # a key of the runs' configuration
+    spread: Spread = "minmax"
+    baseline: str | None = None  # a run
+    ranks: RankChoice = "mean"
 
 
 class XAxis(NamedTuple):
@@ -35,7 +44,11 @@ class XAxis(NamedTuple):
 
 @dataclass(frozen=True)
 class Curve:
-    """`run` is "" and `group` is set where it stands for several runs. The places of `buckets` lie on the asked axis."""
+    """`run` is "" where it stands for a group. The places of `buckets` lie on the asked axis.
+
+    `points_total` is the number of points of its series (in the asked range, where there is one), `points_read` of those that the
+    buckets stand for: the others have no place on the axis, or nothing to be compared with, or are superseded in a group.
+    """
 
     run: str
     group: str
@@ -67,13 +80,10 @@ class Overlay:
     left_out: list[NoCurve]
 
 
-class Tag(NamedTuple):
+class SharedTag(NamedTuple):
     """A series' name in some runs."""
 
     name: str
     points: int
     runs: int
     ranks: int  # of the run that has the most
-
-
-Ranks = Literal["mean", "each"]

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from collectors import catalog
-from collectors.store.protocol import Axis, Buckets, Series, Store
-from collectors.store.question import TooMuch
+from collectors.records import Labels
+from collectors.store.protocol import Series, Store
+from collectors.store.question import TooMuch, check, holding
 
-from .asked import RELATIVE, STEP, TIME, Curve, CurveQuery, NoCurve, Overlay, Tag, XAxis
-from .attempts import superseded
+from . import drawing
+from .asked import RELATIVE, STEP, TIME, Curve, CurveQuery, NoCurve, Overlay, SharedTag, XAxis
+from .drawing import CurveView, Drawn
+from .grouping import group_of
+from .placing import NoPlace, Placing, Unknown
+from .ranks import HOST, bundles
 from .reading import Chosen, CurveReader
+from .rows import Rows
+from .sources import CurveSource
 
 MOST_CURVES = 1000  # of an answer
+MOST_SERIES = 8000  # that these are made of
 MOST_BUCKETS = 200_000  # of all curves of an answer: 200 bytes each
+LARGE = 200_000  # points: curves of more are made one at a time, whoever asks
 UNITS = {STEP: "", RELATIVE: "s", TIME: "s"}
-NO_STEP = "its points have no step; choose x=time or x=relative"
-NO_TIME = "its points have no time; choose x=step"
+
+
+class Bundle(NamedTuple):
+    """The series of a curve: those of a run that are its ranks, or those of the runs of a group."""
+
+    run: str  # "" for a group
+    group: str
+    series: str
+    labels: Labels
+    members: list[tuple[Chosen, list[Series]]]
 
 
 class Overlays:
@@ -24,8 +45,9 @@ class Overlays:
 
     def __init__(self, store: Store) -> None:
         self._reader = CurveReader(store)
+        self._large = threading.Lock()
 
-    def tags(self, runs: Sequence[str]) -> list[Tag]:
+    def tags(self, runs: Sequence[str]) -> list[SharedTag]:
         return self._reader.tags(runs)
 
     def overlay(self, query: CurveQuery) -> Overlay:
@@ -33,50 +55,98 @@ class Overlays:
         cursor = self._reader.cursor()
         left_out: list[NoCurve] = []
         chosen = self._reader.choose(query.runs, query.series, left_out)
-        count = sum(len(run.series) for run in chosen)
-        if count > MOST_CURVES:
-            raise TooMuch(f"{count:,} series match; an answer holds at most {MOST_CURVES:,} curves: name fewer runs or series")
-        query = query._replace(buckets=max(1, min(query.buckets, MOST_BUCKETS // max(1, count))))
-        curves = list(self._curves(chosen, query, left_out))
+        asked = list(self._bundles(chosen, query))
+        series = sum(len(run.series) for run in chosen)
+        if len(asked) > MOST_CURVES or series > MOST_SERIES:
+            raise TooMuch(
+                f"{series:,} series match, for {len(asked):,} curves; an answer holds at most {MOST_CURVES:,} curves "
+                f"of {MOST_SERIES:,} series: name fewer runs or series"
+            )
+        buckets = max(1, min(query.buckets, MOST_BUCKETS // max(1, len(asked))))
+        view = CurveView(query.lo, query.hi, buckets, query.smooth, query.spread)
+        placing = Placing(self._reader, query.x, query.baseline)
+        curves = [curve for bundle in asked if (curve := self._curve(bundle, placing, view, left_out)) is not None]
         return Overlay(cursor, _axis_of(query, curves), curves, left_out)
 
-    def _curves(self, chosen: Sequence[Chosen], query: CurveQuery, left_out: list[NoCurve]) -> Iterator[Curve]:
+    def rows(self, query: CurveQuery) -> Iterator[Rows]:
+        """Every raw point, for a file. Raises NoPlace and TooMuch before the first one is read."""
+        left_out: list[NoCurve] = []
+        chosen = self._reader.choose(query.runs, query.series, left_out)
+        gone = next((missing for missing in left_out if not missing.series), None)
+        asked = [(run, series) for run in chosen for series in run.series]
+        if gone or not asked:
+            raise Unknown((gone or left_out[0]).reason)
+        if len(asked) > MOST_SERIES:
+            raise TooMuch(f"{len(asked):,} series match; a file holds at most {MOST_SERIES:,}: name fewer runs or series")
+        placing = Placing(self._reader, query.x, None)
+        sources = [(run.run, placing.exported(run, series)) for run, series in asked]
+        return (
+            Rows(run, source.series.name, source.series.labels, points)
+            for run, source in sources
+            for points in source.parts(query.lo, query.hi)
+        )
+
+    def _bundles(self, chosen: Sequence[Chosen], query: CurveQuery) -> Iterator[Bundle]:
+        groups: dict[tuple[str, str, Labels], list[tuple[Chosen, list[Series]]]] = {}
         for run in chosen:
-            there = []
-            for series in run.series:
-                if (reason := _no_place(series, query.x)) is None:
-                    there.append(series)
+            group = "" if query.group is None else group_of(self._reader.info(run.run), query.group)
+            for (name, labels), series in bundles(run.series, query.ranks).items():
+                if query.group is None:
+                    yield Bundle(run.run, "", name, labels, [(run, series)])
                 else:
-                    left_out.append(NoCurve(run.run, series.name, reason))
-            begin = (run.first_s or 0.0) if query.x == RELATIVE else 0.0
-            axis: Axis = "step" if query.x == STEP else "time"
-            lo, hi = (None if end is None else end + begin for end in (query.lo, query.hi))
-            for series, found in self._reader.ranges(there, lo, hi, axis, query.buckets):
-                if isinstance(found, str):
-                    left_out.append(NoCurve(run.run, series.name, found))
-                else:
-                    yield _plain(run.run, series, _moved(found, begin))
+                    shared = tuple(pair for pair in labels if pair[0] != HOST and (pair[0] != "rank" or query.ranks == "each"))
+                    groups.setdefault((group, name, shared), []).append((run, series))
+        for (group, name, labels), members in groups.items():
+            yield Bundle("", group, name, labels, members)
+
+    def _curve(self, bundle: Bundle, placing: Placing, view: CurveView, left_out: list[NoCurve]) -> Curve | None:
+        """None where it cannot be drawn: that is noted."""
+        check()
+        runs, there = [], []
+        for run, series in bundle.members:
+            try:
+                runs.append([placing.source(run, found, bundle.labels) for found in series])
+                there.append(run.run)
+            except NoPlace as error:
+                left_out.append(NoCurve(run.run, bundle.series, str(error)))
+        if not runs:
+            return None
+        try:
+            drawn = self._in_turn(runs, lambda: _drawn(bundle, runs, view))
+        except TooMuch as error:
+            left_out += [NoCurve(run, bundle.series, str(error)) for run in there]
+            return None
+        read = drawn.buckets.points_total
+        total = sum(source.series.points for sources in runs for source in sources) if view.lo is view.hi is None else read
+        return Curve(
+            bundle.run,
+            bundle.group,
+            there,
+            bundle.series,
+            bundle.labels,
+            drawn.buckets,
+            drawn.smooth,
+            drawn.superseded,
+            total,
+            read,
+        )
+
+    def _in_turn(self, runs: Sequence[Sequence[CurveSource]], draw: Callable[[], Drawn]) -> Drawn:
+        if sum(source.series.points for sources in runs for source in sources) <= LARGE:
+            return draw()
+        with holding(self._large):
+            return draw()
 
 
-def _no_place(series: Series, x: str) -> str | None:
-    """Why a series has no place on the axis."""
-    if x == STEP:
-        return NO_STEP if series.first_step is None else None
-    return NO_TIME if series.first_time_s is None else None
-
-
-def _moved(found: Buckets, begin: float) -> Buckets:
-    return found._replace(t=found.t - begin, t_end=found.t_end - begin) if begin else found
-
-
-def _plain(run: str, series: Series, found: Buckets) -> Curve:
-    again = superseded(found.step, found.segment)
-    return Curve(run, "", [run], series.name, series.labels, found, None, again, found.points_total, found.points_total)
+def _drawn(bundle: Bundle, runs: list[list[CurveSource]], view: CurveView) -> Drawn:
+    if not bundle.run:
+        return drawing.group(runs, view)
+    return drawing.ranks(runs[0], view) if len(runs[0]) > 1 else drawing.single(runs[0][0], view)
 
 
 def _axis_of(query: CurveQuery, curves: Sequence[Curve]) -> XAxis:
     drawn = [curve.buckets for curve in curves if len(curve.buckets.t)]
-    lo = min((float(found.t.min()) for found in drawn), default=None)
-    hi = max((float(found.t_end.max()) for found in drawn), default=None)
+    lo = min((float(np.min(found.t)) for found in drawn), default=None)
+    hi = max((float(np.max(found.t_end)) for found in drawn), default=None)
     unit = UNITS[query.x] if query.x in UNITS else catalog.unit_of(query.x)
     return XAxis(query.x, unit, lo if query.lo is None else query.lo, hi if query.hi is None else query.hi)

@@ -1,36 +1,47 @@
-"""Read the series of runs, and ranges of them."""
+"""Read the series of runs, and their points in parts that fit into memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from collectors.store.protocol import Axis, Buckets, Series, Store
-from collectors.store.question import TooMuch, check
+import numpy as np
+
+from collectors.store.protocol import Axis, Buckets, RawPoints, Series, Store
+from collectors.store.question import check
 
 from ..subscription import is_glob, split_names, wanted
-from .asked import NoCurve, Tag
+from .asked import NoCurve, SharedTag
+from .attempts import Attempts, attempts_of
+from .ranks import RANK
 
-AT_ONCE = 20  # series of one question of the store
-RANK, HOST = "rank", "host"  # labels in which the ranks of a run differ
+PART = 500_000  # raw points at a time: about 200 bytes each, with what is made of them
+PLANNED = 8  # buckets a part, to find where parts end
 
 
 class Chosen(NamedTuple):
-    """Series of a run that were asked for, and where the run begins, Unix seconds; None where nothing in it has a time."""
+    """A run, its series that were asked for, and all; `first_s` is where it begins, Unix seconds; None where nothing has a time."""
 
     run: str
     series: list[Series]
+    known: list[Series]
     first_s: float | None
 
 
 class CurveReader:
-    """Every read of the store for curves. Raises what the store raises: StoreError, Ended."""
+    """Every read of the store for curves. Raises what the store raises: StoreError, Ended, TooMuch."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def cursor(self) -> int:
         return self._store.seq()
+
+    def info(self, run: str) -> Mapping[str, Any]:
+        """All of run.json; {} where there is none."""
+        stored = self._store.run(run)
+        return stored.info if stored else {}
 
     def choose(self, runs: Sequence[str], names: Sequence[str], left_out: list[NoCurve]) -> list[Chosen]:
         """In the order of the runs; what is not there is left out."""
@@ -46,28 +57,25 @@ class CurveReader:
             left_out += [NoCurve(run, part, _absent(part)) for part in absent]
             found = [series for series in known if wanted(series.name, parts)]
             first_s = min((series.first_time_s for series in known if series.first_time_s is not None), default=None)
-            chosen.append(Chosen(run, found, first_s))
+            chosen.append(Chosen(run, found, known, first_s))
         return chosen
 
-    def ranges(
-        self, series: Sequence[Series], lo: float | None, hi: float | None, axis: Axis, buckets: int
-    ) -> Iterator[tuple[Series, Buckets | str]]:
-        """Of each series its buckets, or why there are none. A series that is too much costs only itself."""
-        for start in range(0, len(series), AT_ONCE):
-            some = series[start : start + AT_ONCE]
-            try:
-                found = self._store.range([part.id for part in some], lo, hi, axis, buckets)
-            except TooMuch as error:
-                if len(some) == 1:
-                    yield some[0], str(error)
-                    continue
-                for part in some:
-                    yield from self.ranges([part], lo, hi, axis, buckets)
-            else:
-                for part in some:
-                    yield part, found[part.id]
+    def buckets(self, series: Series, lo: float | None, hi: float | None, axis: Axis, most: int) -> Buckets:
+        return self._store.range([series.id], lo, hi, axis, most)[series.id]
 
-    def tags(self, runs: Sequence[str]) -> list[Tag]:
+    def attempts(self, series: Series) -> Attempts:
+        """Of a series with one segment nothing need be read but a few summaries."""
+        return attempts_of(self.buckets(series, None, None, "step", 1))
+
+    def parts(self, series: Series, lo: float | None, hi: float | None, axis: Axis) -> Iterator[RawPoints]:
+        """All points of a range, part by part along the axis; what shares its place comes together."""
+        for start, end in self._cut(series, lo, hi, axis):
+            check()
+            points = self._store.points([series.id], start, end, axis)[series.id]
+            if len(points.value):
+                yield points
+
+    def tags(self, runs: Sequence[str]) -> list[SharedTag]:
         """By name."""
         points: dict[str, int] = {}
         places: dict[str, dict[str, set[str]]] = {}
@@ -76,7 +84,25 @@ class CurveReader:
             for series in self._store.series(run):
                 points[series.name] = points.get(series.name, 0) + series.points
                 places.setdefault(series.name, {}).setdefault(run, set()).add(dict(series.labels).get(RANK, ""))
-        return [Tag(name, points[name], len(of_runs), max(map(len, of_runs.values()))) for name, of_runs in sorted(places.items())]
+        return [
+            SharedTag(name, points[name], len(of_runs), max(map(len, of_runs.values()))) for name, of_runs in sorted(places.items())
+        ]
+
+    def _cut(self, series: Series, lo: float | None, hi: float | None, axis: Axis) -> Iterator[tuple[float | None, float | None]]:
+        """Ranges of about PART points each; none where there is nothing."""
+        if series.points <= PART:
+            yield lo, hi
+            return
+        found = self.buckets(series, lo, hi, axis, math.ceil(PLANNED * series.points / PART))
+        order = np.argsort(found.t, kind="stable")
+        starts, counts = found.t[order], np.cumsum(found.count[order])
+        begin, done = lo, 0
+        for place, count in zip(starts[1:].tolist(), counts[:-1].tolist(), strict=True):
+            if count - done >= PART and (begin is None or place > begin):
+                yield begin, math.nextafter(place, -math.inf)
+                begin, done = place, count
+        if len(starts):
+            yield begin, hi
 
 
 def _absent(name: str) -> str:

@@ -156,7 +156,7 @@ class Gauss:
 
     def values(self) -> Floats:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self._base + self._sums / self._weights  # type: ignore[no-any-return]
+            return self._base + self._sums / self._weights
 
     def _weigh(self, x: Floats, value: Floats, places: Ints, starts: Ints, ends: Ints) -> None:
         """Add the points from `starts` to `ends` to each of the places, one by one."""

@@ -9,11 +9,13 @@ from typing_extensions import TypedDict
 
 from collectors import catalog
 
-from ...curves.asked import STEP, Curve, CurveQuery, Overlay
-from ...queries import Queries
+from ...curves.asked import STEP, Curve, CurveQuery, Overlay, Spread
+from ...curves.ranks import RankChoice
+from ...curves.smoothing import Smoothing, smoothing_of
+from ...queries import BadRequest, Queries
 from ..answer import Answer, Column, Counts, Gaps, Logged, numbers
 from ..encoding import encode
-from ..parameters import MAX_BUCKETS, OpenRange, RunNames, SeriesNames, Text
+from ..parameters import MAX_BUCKETS, MOST_CHARACTERS, OpenRange, RunNames, SeriesNames
 
 
 class CurveAxisRow(TypedDict):
@@ -67,10 +69,24 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         run: RunNames,
         series: SeriesNames,
         between: OpenRange,
-        x: Text = STEP,
+        x: Annotated[str, Query(max_length=MOST_CHARACTERS, description="step, relative, time, or the name of a series")] = STEP,
         buckets: Annotated[int, Query(ge=1, le=MAX_BUCKETS, description="of a curve")] = 600,
+        smooth: Annotated[str, Query(max_length=MOST_CHARACTERS, description="none, ema:<half-life> or gauss:<sigma>")] = "none",
+        group: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="a key of the runs' configuration")] = None,
+        spread: Spread = "minmax",
+        baseline: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="a run: values as per cent of it")] = None,
+        ranks: RankChoice = "mean",
     ) -> Answer[OverlayAnswer]:
-        return _answer(queries.overlays.overlay(CurveQuery(run, series, x, *between, buckets)))
+        asked = CurveQuery(run, series, x, *between, buckets, _smoothing(smooth), group or None, spread, baseline or None, ranks)
+        return _answer(queries.overlays.overlay(asked))
+
+
+def _smoothing(text: str) -> Smoothing | None:
+    """Raises BadRequest."""
+    try:
+        return smoothing_of(text)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
 
 
 def _answer(overlay: Overlay) -> Answer[OverlayAnswer]:

@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from collectors import catalog
 
-from ...curves.asked import Tag
+from ...curves.asked import SharedTag
 from ...queries import Queries
 from ..answer import Answer
 from ..parameters import RunNames
@@ -34,7 +34,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer({"tags": [tag_row(tag) for tag in queries.overlays.tags(run)]})
 
 
-def tag_row(tag: Tag) -> TagRow:
+def tag_row(tag: SharedTag) -> TagRow:
     return {
         "name": tag.name,
         "unit": catalog.unit_of(tag.name),
