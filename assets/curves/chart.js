@@ -56,7 +56,8 @@ export class Chart {
     /** @type {Picture | null} */
     this.picture = null;
     this.y = { lo: 0.1, hi: 1, cut: 0, most: NaN, notPositive: 0 };
-    this.name = el("button", { class: "chart-name", type: "button", title: `${tag.name}: opens to full size; drag to move, Shift and an arrow key move it, too`, onclick: () => this.#act("open", this.name) }, el("b", {}, tag.title), tag.unit ? el("span", {}, tag.unit) : null);
+    this.unit = el("span", {}, tag.unit);
+    this.name = el("button", { class: "chart-name", type: "button", title: `${tag.name}: opens to full size; drag to move, Shift and an arrow key move it, too`, onclick: () => this.#act("open", this.name) }, el("b", {}, tag.title), this.unit);
     this.head = el("header", { class: "chart-head" }, this.name, el("span", { class: "chart-tools" }, this.#tool("pin", pinned ? "★" : "☆", pinned ? "Unpin" : "Pin"), this.#tool("hide", "×", "Hide"), this.#tool("export", "↓", "Export")));
     this.cross = el("i", { class: "chart-cross", hidden: true });
     this.dragged = el("i", { class: "chart-drag", hidden: true });
@@ -99,6 +100,7 @@ export class Chart {
     this.instead.hidden = drawn || !trouble;
     setText(this.instead, trouble);
     if (curves) this.y = yRangeOf(curves, span, view);
+    setText(this.unit, view.baseline && !this.tag.machine ? `% of ${view.baseline}, difference` : this.tag.unit);
     setText(this.foot, curves ? said(curves, this.y, view, span) : "");
     this.foot.title = this.foot.textContent ?? "";
     this.redraw();

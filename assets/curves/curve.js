@@ -132,7 +132,7 @@ const MOST = 8e307; // so that the difference of two is finite
 /** A range with room, which can be drawn however narrow or wide its values are. @param {number} lo @param {number} hi @param {number} room share on either side @returns {Span} */
 export function roomy(lo, hi, room) {
   if (!(lo <= hi)) return { lo: 0, hi: 1 };
-  const [low, high] = [Math.max(-MOST, lo), Math.min(MOST, hi)];
+  const [low, high] = [lo, hi].map((end) => Math.max(-MOST, Math.min(MOST, end)));
   const least = Math.max(Math.abs(low), Math.abs(high)) * LEAST;
   const pad = high - low > least ? (high - low) * room : Math.max(Math.abs(high) * 0.1, least) || 1;
   return { lo: Math.max(-MOST, low - pad), hi: Math.min(MOST, high + pad) };

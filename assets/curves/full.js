@@ -46,6 +46,10 @@ export class Full {
     this.close.focus({ preventScroll: true });
   }
 
+  get width() {
+    return this.place.clientWidth;
+  }
+
   #fit() {
     const { clientWidth: width, clientHeight: height } = this.place;
     if (!this.chart || !width || !height) return;

@@ -127,3 +127,9 @@ export function roundAmount(length) {
   const unit = 10 ** Math.floor(Math.log10(rough));
   return Number(((rough / unit >= 5 ? 5 : rough / unit >= 2 ? 2 : 1) * unit).toPrecision(1));
 }
+
+/** How long the longest run is on the axis, about. @param {View} view @param {import("../types/api").Run[]} rows */
+export function lengthOf(view, rows) {
+  const all = rows.map(({ started_s, last_time_s, last_step }) => (view.x === "step" || !onTime(view) ? last_step : started_s === null || last_time_s === null ? null : last_time_s - started_s));
+  return Math.max(0, ...all.map((length) => length ?? 0));
+}

@@ -9,8 +9,8 @@ export function listen(table) {
   document.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    if (target.closest("input, textarea, select, dialog[open]")) return;
-    if (event.key === " " && target.closest("button, a")) return;
+    if (target.closest("input:not([type=checkbox], [type=radio]), textarea, select, dialog[open]")) return;
+    if (event.key === " " && target.closest("button, a, input")) return;
     const key = table.find(({ keys }) => keys.includes(event.key));
     if (!key) return;
     event.preventDefault();

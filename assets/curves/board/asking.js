@@ -7,17 +7,11 @@ import { machineTagOf, tagOf } from "./catalogue.js";
 /** @typedef {import("./catalogue.js").Tag} Tag */
 /** @typedef {import("./reading.js").Answer} Answer */
 
-/**
- * The runs' own tags first, then those of the machine beside them.
- * @param {Board} board @param {(tags: Tag[]) => void} put
- */
-export async function learnTags({ runs, known, machine, tags }, put) {
-  const { tags: found } = await get("tags", { run: runs });
-  const own = found.map(tagOf);
-  put([...own, ...(tags ?? []).filter((tag) => tag.machine)]);
-  const beside = known.length ? await machine.learn(known) : [];
-  put([...own, ...beside.map(machineTagOf)]);
-}
+/** @param {string[]} runs @returns {Promise<Tag[]>} */
+export const ownTags = async (runs) => (await get("tags", { run: runs })).tags.map(tagOf);
+
+/** @param {import("./machine.js").Machine} machine @param {string[]} runs @returns {Promise<Tag[]>} */
+export const machineTags = async (machine, runs) => (await machine.learn(runs)).map(machineTagOf);
 
 /** @param {Board} board @param {Tag[]} tags all of one kind @param {AbortSignal} signal @returns {Promise<Answer>} */
 export async function askAll({ question, machine, view, span, buckets }, tags, signal) {

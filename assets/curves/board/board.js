@@ -16,10 +16,11 @@ import { kept, keep, move, turn } from "./kept.js";
 import { Machine } from "./machine.js";
 import { Reading } from "./reading.js";
 import { finder } from "../search.js";
-import { askAll, learnTags } from "./asking.js";
+import { askAll, machineTags, ownTags } from "./asking.js";
 import { Strip } from "./strip.js";
+import { Turns } from "./turns.js";
 import { Tip, foundAt, valueWord } from "../tip.js";
-import { PLAIN, axisKey, onTime, questionOf, roundAmount } from "../view.js";
+import { PLAIN, axisKey, lengthOf, onTime, questionOf, roundAmount } from "../view.js";
 import { spanWord, xWord } from "../xaxis.js";
 
 /** @typedef {import("./catalogue.js").Tag} Tag */
@@ -36,8 +37,10 @@ import { spanWord, xWord } from "../xaxis.js";
  */
 
 const MOST_BUCKETS = 24_000; // of all curves of a small chart
-const MOST_FULL = 80_000;
+const MOST_FULL = 40_000;
 const LEAST_BUCKETS = 24;
+const BUCKET_STEP = 100;
+const LATER_MS = 800;
 const ELSEWHERE = "They are recorded by time, not by step: choose time or relative time as the x axis (a).";
 
 export class Board {
@@ -101,7 +104,7 @@ export class Board {
       this.runs = runs;
       this.colours = coloursOf(runs);
       this.learn();
-    }
+    } else if (this.known.length) this.#learnMachine();
     this.#lay();
     this.#redraw();
   }
@@ -116,18 +119,38 @@ export class Board {
     const { runs } = this;
     if (!runs.length) return;
     try {
-      await learnTags(this, (tags) => {
-        if (runs !== this.runs) return;
-        this.tags = tags;
-        this.#lay();
-        if (!tags.length) this.page.drawn();
-      });
+      const own = await ownTags(runs);
+      if (runs !== this.runs) return;
+      this.#take([...own, ...(this.tags ?? []).filter(({ machine }) => machine)]);
+      if (!own.length) this.page.drawn();
       this.again.done();
       this.trouble = "";
+      this.#learnMachine();
     } catch (error) {
       this.trouble = asked(sentenceOf(error), this.again.failed());
       this.page.drawn();
     }
+  }
+
+  /** The machine's series are read once the runs' own are drawn, unless they have a place on the axis. */
+  #learnMachine() {
+    clearTimeout(this.#later);
+    this.#later = setTimeout(async () => {
+      const key = this.known.join("\n");
+      if (!this.known.length || key === this.#learnt) return;
+      this.#learnt = key;
+      const found = await machineTags(this.machine, this.known).catch(() => []); // the runs' own charts stand without them
+      if (key === this.known.join("\n")) this.#take([...(this.tags ?? []).filter(({ machine }) => !machine), ...found]);
+    }, onTime(this.view) ? 0 : LATER_MS);
+  }
+
+  #later = 0;
+  #learnt = "";
+
+  /** @param {Tag[]} tags */
+  #take(tags) {
+    this.tags = tags;
+    this.#lay();
   }
 
   trouble = "";
@@ -206,7 +229,7 @@ export class Board {
 
   get buckets() {
     const { chart } = this.full;
-    const width = chart?.plot?.width ?? this.grid.charts.find(({ plot }) => plot)?.plot.width ?? 300;
+    const width = BUCKET_STEP * Math.ceil((chart ? this.full.width : this.grid.cellWidth) / BUCKET_STEP); // a pixel more is not another question
     const most = (chart ? MOST_FULL : MOST_BUCKETS) / Math.max(1, this.view.group ? 8 : this.runs.length);
     return Math.max(LEAST_BUCKETS, Math.floor(Math.min(width, most)));
   }
@@ -218,14 +241,14 @@ export class Board {
   #want() {
     const charts = this.#charts;
     if (this.runs.length) this.reading.want(charts.map(({ tag }) => tag), JSON.stringify(this.question), this.runs.length);
-    for (const chart of charts) if (chart.built && !chart.picture) this.#show(chart);
+    this.#draw(charts.filter(({ picture }) => !picture));
     this.#state();
     this.page.follow(0);
   }
 
   #redraw() {
     this.#want(); // first: what is held is stale where another question is asked now
-    for (const chart of this.#charts) if (chart.built) this.#show(chart);
+    this.#draw(this.#charts);
     this.#point();
   }
 
@@ -233,7 +256,7 @@ export class Board {
   #read(tags, cursor) {
     const grew = tags.map((tag) => this.#grow(this.reading.of(tag)?.curves ?? [])).includes(true);
     const keys = new Set(tags.map(({ key }) => key));
-    for (const chart of this.#charts) if (chart.built && (keys.has(chart.tag.key) || grew)) this.#show(chart);
+    this.#draw(this.#charts.filter(({ tag }) => grew || keys.has(tag.key)));
     this.#state();
     if (cursor) this.page.follow(cursor);
     this.page.drawn();
@@ -251,6 +274,13 @@ export class Board {
     };
     return this.whole.lo !== before?.lo || this.whole.hi !== before.hi || this.whole.positive !== before.positive;
   }
+
+  /** In the next frames. @param {Chart[]} charts */
+  #draw(charts) {
+    this.#turns.add(charts.filter(({ built }) => built));
+  }
+
+  #turns = new Turns((/** @type {Chart} */ chart) => chart.built && this.#show(chart));
 
   /** @param {Chart} chart */
   #show(chart) {
@@ -368,9 +398,3 @@ const once = (shown) => [...new Map(shown.map((one) => [one.run, one])).values()
 
 /** @param {string} reason of the server */
 const sentence = (reason) => `${reason.charAt(0).toUpperCase()}${reason.slice(1)}${/[.!?]$/.test(reason) ? "" : "."}`;
-
-/** How long the longest run is on the axis, about. @param {View} view @param {Run[]} rows */
-function lengthOf(view, rows) {
-  const all = rows.map(({ started_s, last_time_s, last_step }) => (view.x === "step" || !onTime(view) ? last_step : started_s === null || last_time_s === null ? null : last_time_s - started_s));
-  return Math.max(0, ...all.map((length) => length ?? 0));
-}

@@ -1,9 +1,10 @@
-/** Charts in groups that scroll: of thousands only those in view exist, and they are made a few in a frame, so that scrolling never waits. */
+/** Charts in groups that scroll: of thousands only those in view exist, and they are made a few in a frame, so that scrolling does not wait. */
 
 import { el, setText } from "../../lib/dom.js";
 import { count } from "../../lib/format.js";
 import { between, layout } from "./layout.js";
 import { movable } from "./moving.js";
+import { Turns } from "./turns.js";
 
 /** @typedef {import("./catalogue.js").Tag} Tag */
 /** @typedef {import("../chart.js").Chart} Chart */
@@ -19,8 +20,8 @@ import { movable } from "./moving.js";
  * @property {(group: Group, key: string, before: string | null) => void} moved
  */
 
-const FRAME_MS = 8; // of a frame, at most about so long for new plots
-const AHEAD = 0.4; // screens below and above that are made, too
+const SCROLLING_MS = 100; // after the last movement; meanwhile a frame makes one plot
+const AHEAD = 0.3; // screens below and above that are made, too
 
 export class Grid {
   /** @param {Board} board */
@@ -60,6 +61,11 @@ export class Grid {
     return this.lay(...this.laid);
   }
 
+  /** Of a chart. */
+  get cellWidth() {
+    return this.items.find(({ kind }) => kind === "chart")?.width ?? 300;
+  }
+
   /** The charts in view, from top to bottom. @returns {Chart[]} */
   get charts() {
     return [...this.cells.values()].sort((a, b) => a.item.y - b.item.y || a.item.x - b.item.x).flatMap(({ chart }) => chart ?? []);
@@ -68,6 +74,7 @@ export class Grid {
   #frame = 0;
 
   #later() {
+    this.#scrolled_ms = performance.now();
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       this.#mount();
@@ -88,15 +95,17 @@ export class Grid {
       this.cells.delete(key);
       changed = true;
     }
+    let before = /** @type {Element | null} */ (null); // elements stand in the order in which they are seen, for Tab
     for (const item of items) {
       const known = this.cells.get(item.key);
       const cell = known ?? { item, ...this.#make(item) };
       if (!known) {
         this.cells.set(item.key, cell);
-        this.field.append(cell.element);
         changed = true;
       } else if (!cell.chart) this.#fill(cell.element, item);
       cell.item = item;
+      if (!known || cell.element.previousElementSibling !== before) before ? before.after(cell.element) : this.field.prepend(cell.element);
+      before = cell.element;
       const { style } = cell.element;
       style.transform = `translate(${item.x + 16}px, ${item.y}px)`;
       style.width = `${item.width}px`;
@@ -104,26 +113,19 @@ export class Grid {
       if (cell.chart?.built) cell.chart.fit(item.width, item.height);
     }
     if (changed) this.board.scrolled();
-    this.#build();
+    this.#plots.add([...this.cells.values()].filter(({ chart }) => chart && !chart.built).sort((a, b) => a.item.y - b.item.y || a.item.x - b.item.x).map(({ item }) => item.key));
   }
 
-  #building = 0;
-
-  /** Plots for the charts that have none yet, as many as a frame has time for. */
-  #build() {
-    this.#building ||= requestAnimationFrame(() => {
-      this.#building = 0;
-      const begun_ms = performance.now();
-      const waiting = [...this.cells.values()].filter(({ chart }) => chart && !chart.built).sort((a, b) => a.item.y - b.item.y || a.item.x - b.item.x);
-      for (const { chart, item } of waiting) {
-        if (!chart) continue;
-        chart.fit(item.width, item.height);
-        this.board.built(chart);
-        if (performance.now() - begun_ms > FRAME_MS) break;
-      }
-      if (waiting.some(({ chart }) => !chart?.built)) this.#build();
-    });
-  }
+  #plots = new Turns(
+    (/** @type {string} */ key) => {
+      const cell = this.cells.get(key);
+      if (!cell?.chart || cell.chart.built) return; // it was scrolled away
+      cell.chart.fit(cell.item.width, cell.item.height);
+      this.board.built(cell.chart);
+    },
+    () => performance.now() - this.#scrolled_ms < SCROLLING_MS,
+  );
+  #scrolled_ms = -Infinity;
 
   /** @param {Item} item @returns {{element: HTMLElement, chart: Chart | null}} */
   #make(item) {

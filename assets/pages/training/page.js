@@ -53,6 +53,7 @@ export default class Training extends Session {
     this.again = new Retry(() => this.#begin());
     this.board.element.append(this.notice);
     this.start();
+    if (this.shown.length) this.#show(this.view); // the address names them: no need to wait for the list of runs
     this.#begin();
   }
 
@@ -78,7 +79,6 @@ export default class Training extends Session {
   /** @param {View} view */
   #show(view) {
     this.view = view;
-    if (!this.runs.read_once) return; // it is shown once it is known which runs there are
     if (view.runs.length && !view.runs.includes(this.runs.name ?? "")) this.runs.name = view.runs[0];
     this.board.setView(view, this.shown, this.rows);
     this.#sayEmpty();
