@@ -19,6 +19,7 @@ from .page import Page
 
 GRID, SELECTION = "training-charts", "selection"
 MOST_RUNS = 200  # as `GET /curves` takes
+MOST_CHOSEN = 2000  # runs of an address; the page says how many of them it does not draw
 MOST_OPTIONS = 100  # of a list; typing finds the others
 MOST_ASKED = 8  # runs whose series are offered as an axis
 MOST_DEPTH = 5  # of a configuration
@@ -104,7 +105,7 @@ def view_of(search: object) -> View:
     one = {name: values[0] for name, values in query.items()}
     smooth, _, amount = one.get("smooth", "").partition(":")
     return {
-        "runs": names(query.get("runs"), MOST_RUNS),
+        "runs": names(query.get("runs"), MOST_CHOSEN),
         "x": one.get("x", "step"),
         "smooth": _among(smooth, SMOOTHINGS, "none"),
         "amount": _positive(amount),
@@ -133,7 +134,7 @@ def described(values: Sequence[Any]) -> View:
     given = dict(zip(PARAMETERS, values, strict=True))
     flags = given["flags"] if isinstance(given["flags"], list) else []
     return {
-        "runs": names(given["runs"], MOST_RUNS),
+        "runs": names(given["runs"], MOST_CHOSEN),
         "x": _text(given["x"]) or "step",
         "smooth": _among(given["smooth"], SMOOTHINGS, "none"),
         "amount": _positive(given["amount"]),
@@ -230,8 +231,8 @@ def callbacks(dash: Dash, queries: Queries) -> None:
     def offer(
         run_search: object, axis_search: object, runs: object, x: object, group: object, baseline: object, selection: object
     ) -> tuple[list[Option], ...]:
-        chosen = names(runs, MOST_RUNS)
-        shown = chosen or names(selection.get("runs") if isinstance(selection, dict) else None, MOST_RUNS)
+        chosen = names(runs, MOST_CHOSEN)
+        shown = chosen[:MOST_RUNS] or names(selection.get("runs") if isinstance(selection, dict) else None, MOST_RUNS)
         keys = config_keys(queries, shown)
         kept = [key for key in [_text(group)] if key and key not in keys]
         against = [run for run in [_text(baseline)] if run and run not in shown]

@@ -56,7 +56,8 @@ export class Board {
     this.opened = chart;
     /** @type {(Span & {positive: number}) | null} all that was read on this axis; `positive`: the least place above 0 */
     this.whole = null;
-    this.length = 0; // of the runs on the axis, about
+    /** @type {number | null} of the runs on the axis, about; null until that is known */
+    this.length = null;
     /** @type {Tag[] | null} */
     this.tags = null;
     this.colours = coloursOf([]);
@@ -87,7 +88,7 @@ export class Board {
 
   // What is shown
 
-  /** @param {View} view @param {string[]} runs in the order in which they are chosen @param {Run[]} rows of them */
+  /** @param {View} view @param {string[]} runs in the order in which they are chosen @param {Run[] | null} rows of them; null until it is known which there are */
   setView(view, runs, rows) {
     const before = { view: this.view, runs: this.runs };
     this.view = view;
@@ -99,7 +100,7 @@ export class Board {
       if (before.runs.length) this.span = null; // the address' own range is of the first axis
       this.reading.forget(); // places on the other axis
     }
-    this.known = rows.map(({ run }) => run);
+    this.known = (rows ?? []).map(({ run }) => run);
     if (JSON.stringify(runs) !== JSON.stringify(before.runs)) {
       this.runs = runs;
       this.colours = coloursOf(runs);
@@ -109,9 +110,11 @@ export class Board {
     this.#redraw();
   }
 
-  /** @param {Run[]} rows of the runs, which may have grown */
+  /** @param {Run[] | null} rows of the runs, which may have grown */
   measure(rows) {
+    if (!rows) return;
     this.length = lengthOf(this.view, rows);
+    this.machine.growing = rows.some(({ state }) => state === "running" || state === "stalled");
   }
 
   /** Read the list of tags, and draw them; asked again until it is there. @returns {Promise<void>} */
@@ -235,12 +238,14 @@ export class Board {
   }
 
   get question() {
-    return questionOf(this.view, this.runs, this.span, roundAmount(this.length), this.buckets);
+    return questionOf(this.view, this.runs, this.span, roundAmount(this.length ?? 0), this.buckets);
   }
 
   #want() {
     const charts = this.#charts;
-    if (this.runs.length) this.reading.want(charts.map(({ tag }) => tag), JSON.stringify(this.question), this.runs.length);
+    const { smooth, amount } = this.view;
+    const unknown = this.length === null && smooth !== "none" && amount === null;
+    if (this.runs.length && !unknown) this.reading.want(charts.map(({ tag }) => tag), JSON.stringify(this.question), this.runs.length);
     this.#draw(charts.filter(({ picture }) => !picture));
     this.#state();
     this.page.follow(0);
@@ -356,11 +361,7 @@ export class Board {
   /** @param {import("./layout.js").Group} group @param {string} key @param {string | null} before */
   #moved({ name, tags }, key, before) {
     const names = tags.map((tag) => tag.key);
-    if (name === "pinned") {
-      const others = kept().pinned.filter((other) => other !== key);
-      const at = before === null ? others.length : Math.max(0, others.indexOf(before));
-      this.#arranged(() => keep({ pinned: [...others.slice(0, at), key, ...others.slice(at)] }));
-    } else this.#arranged(() => move(names, key, before));
+    this.#arranged(() => move(name === "pinned" ? "pinned" : "order", names, key, before));
     /** @type {HTMLElement | null} */ (this.grid.charts.find(({ tag }) => tag.key === key)?.name ?? null)?.focus();
   }
 

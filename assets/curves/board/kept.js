@@ -37,11 +37,11 @@ export function turn(list, name) {
 
 /**
  * Move a name before another among those of its group, or to their end.
- * @param {string[]} names of the group, as they stand @param {string} name @param {string | null} before
+ * @param {"order" | "pinned"} list @param {string[]} names of the group, as they stand @param {string} name @param {string | null} before
  */
-export function move(names, name, before) {
+export function move(list, names, name, before) {
   const others = names.filter((other) => other !== name);
   const at = before === null ? others.length : Math.max(0, others.indexOf(before));
   const moved = [...others.slice(0, at), name, ...others.slice(at)];
-  keep({ order: [...kept().order.filter((other) => !names.includes(other)), ...moved] });
+  keep({ [list]: [...kept()[list].filter((other) => !names.includes(other)), ...moved] });
 }

@@ -20,6 +20,7 @@ export class Machine {
     this.runs = new Set();
     /** @type {Span | null} from the first to the last point of the runs, Unix seconds */
     this.during = null;
+    this.growing = false; // a run goes on: its machine does, too
   }
 
   /** The machine's series that were recorded during the runs. @param {string[]} runs @returns {Promise<{name: string, unit: string, points: number}[]>} */
@@ -53,7 +54,8 @@ export class Machine {
   async read(tags, span, relative, buckets, signal) {
     const { lo, hi } = this.during ?? { lo: 0, hi: 0 };
     const zero = relative ? lo : 0;
-    const query = new URLSearchParams({ from: String(span ? span.lo + zero : lo), to: String(span ? span.hi + zero : hi), buckets: String(buckets) });
+    const query = new URLSearchParams({ from: String(span ? span.lo + zero : lo), buckets: String(buckets) });
+    if (span || !this.growing) query.set("to", String(span ? span.hi + zero : hi));
     for (const { name } of tags) query.append("series", name);
     const { cursor, series } = await send(`points?${query}`, { signal });
     const rows = /** @type {Points[]} */ (series).filter(({ labels }) => this.#own(labels));

@@ -31,6 +31,7 @@ export class Reading {
     /** @type {AbortController | null} */
     this.under_way = null;
     this.timer = 0;
+    document.addEventListener("visibilitychange", () => document.hidden || this.#next());
   }
 
   /** The charts in view, and the question that all of them answer. @param {Tag[]} wanted @param {string} key changes with the question @param {number} runs how many curves a chart has, about */
@@ -51,7 +52,7 @@ export class Reading {
       const held = this.held.get(tag.key);
       if (held && grown(tag)) held.dirty = true;
     }
-    this.#next();
+    if (!document.hidden) this.#next(); // nobody looks: it is read when somebody does
   }
 
   forget() {

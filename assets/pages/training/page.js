@@ -2,7 +2,7 @@
 
 import { sentenceOf } from "../../lib/api.js";
 import { copyButton, el, setText } from "../../lib/dom.js";
-import { duration } from "../../lib/format.js";
+import { count, duration } from "../../lib/format.js";
 import { Retry, asked } from "../../lib/retry.js";
 import { readAddress } from "../../lib/url.js";
 import { Board } from "../../curves/board/board.js";
@@ -80,7 +80,7 @@ export default class Training extends Session {
   #show(view) {
     this.view = view;
     if (view.runs.length && !view.runs.includes(this.runs.name ?? "")) this.runs.name = view.runs[0];
-    this.board.setView(view, this.shown, this.rows);
+    this.board.setView(view, this.shown, this.runs.read_once ? this.rows : null);
     this.#sayEmpty();
     this.keepAddress();
   }
@@ -154,7 +154,9 @@ export default class Training extends Session {
   draw() {
     super.draw();
     const { lost_s, now_s } = this.runs;
-    const sentence = lost_s === null ? this.board.trouble : `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying. The charts stop at the last point.`;
+    const left = this.view.runs.length - MOST_RUNS;
+    const cut = left > 0 ? `${count(left)} of the chosen runs are not drawn: a page shows at most ${MOST_RUNS}.` : "";
+    const sentence = lost_s === null ? this.board.trouble || cut : `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying. The charts stop at the last point.`;
     this.notice.hidden = !sentence;
     setText(this.notice, sentence);
   }
