@@ -388,7 +388,6 @@ export class Board {
     return { lo: this.span?.lo ?? null, hi: this.span?.hi ?? null, chart: this.opened };
   }
 
-  /** @returns {Tag[]} */
   get inView() {
     return this.#charts.map(({ tag }) => tag);
   }
