@@ -51,6 +51,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     names = tuple(f"layer{i // 4:03d}/part{i % 4}" for i in range(1000))
     writer.append([Points("tags", HOST, names, tuple(float(i * j % 17) for j in range(1000)), T0 + i, i) for i in range(20)])
     writer.append(curve(ODD, "<img src=x onerror=alert(1)>/a,b*", [1.0, 2.0, 3.0]))
+    for rank in (0, 1):
+        writer.append(
+            [Points("ddp", labels_of(host="box", rank=str(rank)), ("loss",), (1.0 + rank,), T0 + i, i) for i in range(50)]
+        )
     machine = [Points(None, HOST, ("host/cpu_pct", "host/memory_used_bytes"), (50.0, 2.0**33), T0 + i, None) for i in range(200)]
     writer.append(machine)
     queries = Queries(open_store(data_dir, write=False), data_dir, data_dir)
@@ -260,6 +264,22 @@ def test_the_machine_is_drawn_along_time_and_on_steps_it_says_where(house: House
     drawn = wait_for(lambda: painted(page, "host/cpu_pct"), because="the host is not drawn along relative time")
     assert drawn["x"] == pytest.approx([0, 199], abs=2)
     assert "GiB" in page.locator('.chart[data-tag="host/memory_used_bytes"] .chart-name').inner_text()
+
+
+def test_the_ranks_of_a_run_are_one_curve_or_each_its_own(house: House, page: Page) -> None:
+    open_training(house, page, "loss", run="ddp", chart="loss")
+    assert painted(page, "loss")["curves"] == 1
+    assert painted(page, "loss")["y"] == pytest.approx([0.94, 2.06])
+    page.locator("#training-flags input").nth(3).click()
+    wait_for(lambda: painted(page, "loss").get("curves") == 2, because="the ranks are not drawn")
+    wait_for(lambda: page.locator(".full-rows tr").count() == 2)
+    assert [row.split("\t")[0] for row in page.locator(".full-rows tr").all_inner_texts()] == ["ddp, rank 1", "ddp, rank 0"]
+
+
+def test_of_more_runs_than_fit_it_is_said_how_many_are_not_drawn(house: House, page: Page) -> None:
+    open_training(house, page, "train/loss", runs=["a", *(f"nobody/{i}" for i in range(202))])
+    wait_for(lambda: "Not drawn: 3 of the 203 chosen runs" in page.locator(".curves > .notice").inner_text())
+    assert len(address(page)["runs"]) == 203
 
 
 def test_names_are_text_wherever_they_stand(house: House, page: Page) -> None:

@@ -18,7 +18,7 @@ from dash.backends._fastapi import reset_current_request, set_current_request
 
 from ..queries import Queries
 from . import pages
-from .page import Page
+from .page import Page, empty
 
 ASSETS = Path(__file__).parents[2] / "assets"
 STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css", "flame/flame.css")  # of every page; its own page.css follows
@@ -143,7 +143,7 @@ def layout() -> html.Main:
 
 def register(dash: Dash, queries: Queries) -> None:
     """The layouts and callbacks of all pages. What a page's module draws is in the container before Dash is loaded."""
-    made = {page.path: page for page in pages() if page.layout_of or not page.module}
+    made = {page.path: page for page in pages() if page.layout_of or page.layout is not empty}
     dash.layout = layout
     if not made:
         return

@@ -155,7 +155,7 @@ export default class Training extends Session {
     super.draw();
     const { lost_s, now_s } = this.runs;
     const left = this.view.runs.length - MOST_RUNS;
-    const cut = left > 0 ? `${count(left)} of the chosen runs are not drawn: a page shows at most ${MOST_RUNS}.` : "";
+    const cut = left > 0 ? `Not drawn: ${count(left)} of the ${count(this.view.runs.length)} chosen runs. A page shows at most ${MOST_RUNS}.` : "";
     const sentence = lost_s === null ? this.board.trouble || cut : `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying. The charts stop at the last point.`;
     this.notice.hidden = !sentence;
     setText(this.notice, sentence);
