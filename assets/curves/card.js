@@ -22,7 +22,7 @@ export class Card {
   }
 
   /** @param {Asked} asked @param {{clientX: number, clientY: number}} pointer */
-  async open(asked, { clientX, clientY }) {
+  async open(asked, pointer) {
     const { title, shown } = asked;
     const rows = shown.slice(0, MOST).map((run) => ({ run, links: el("td", { class: "num dim" }, "…") }));
     const more = shown.length - rows.length;
@@ -38,10 +38,16 @@ export class Card {
       more > 0 ? el("p", { class: "dim" }, `${count(more)} more runs: show fewer to find theirs.`) : "",
     );
     if (!this.element.matches(":popover-open")) this.element.showPopover();
+    this.#place(pointer);
+    for (const { run, links } of rows) await this.#find(asked, run, links).then(() => this.#place(pointer));
+  }
+
+  /** Below the pointer, inside the window. @param {{clientX: number, clientY: number}} pointer */
+  #place({ clientX, clientY }) {
     const { offsetWidth: width, offsetHeight: height } = this.element;
     const left = Math.max(EDGE_PX, Math.min(clientX, innerWidth - width - EDGE_PX));
-    Object.assign(this.element.style, { left: `${left}px`, top: `${Math.max(EDGE_PX, Math.min(clientY + 8, innerHeight - height - EDGE_PX))}px` });
-    for (const { run, links } of rows) await this.#find(asked, run, links);
+    const top = Math.max(EDGE_PX, Math.min(clientY + 8, innerHeight - height - EDGE_PX));
+    Object.assign(this.element.style, { left: `${left}px`, top: `${top}px` });
   }
 
   /** @param {Asked} asked @param {Shown} shown @param {HTMLElement} cell */

@@ -44,3 +44,11 @@ export function spanWord(x, { lo, hi }) {
 
 /** What a length of x is measured in. @param {string} x */
 export const xUnit = (x) => (x === "step" ? "steps" : x === "time" || x === "relative" ? "s" : "");
+
+/** `EMA, half-life 500 steps`, or "" @param {import("./view.js").View} view @param {number} usual the amount where the view names none */
+export function smoothWord({ smooth, amount, x }, usual) {
+  if (smooth === "none") return "";
+  const size = amount ?? usual;
+  const length = x === "step" ? `${count(size)} steps` : x === "time" || x === "relative" ? duration(size) : `${figure(size)} of ${x}`;
+  return smooth === "ema" ? `EMA, half-life ${length}` : `Gaussian, sigma ${length}`;
+}

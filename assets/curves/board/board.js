@@ -21,7 +21,7 @@ import { Strip } from "./strip.js";
 import { Turns } from "./turns.js";
 import { Tip, foundAt, valueWord } from "../tip.js";
 import { PLAIN, axisKey, lengthOf, onTime, questionOf, roundAmount } from "../view.js";
-import { spanWord, xWord } from "../xaxis.js";
+import { smoothWord, spanWord, xWord } from "../xaxis.js";
 
 /** @typedef {import("./catalogue.js").Tag} Tag */
 /** @typedef {import("../curve.js").Curve} Curve */
@@ -311,7 +311,7 @@ export class Board {
     const held = this.#charts.flatMap(({ tag }) => this.reading.of(tag)?.left ?? []);
     const left = [...new Map(held.map((one) => [`${one.run}\n${one.series}\n${one.reason}`, one])).values()];
     const names = this.view.group ? [...new Set(this.#charts.flatMap(({ tag }) => (this.reading.of(tag)?.curves ?? []).flatMap(({ name, colour }) => (colour ? [] : [name]))))] : this.runs;
-    this.strip.draw({ names, colourOf: (name) => this.colours.get(name) ?? "ink", found: this.found, left, zoomed: this.span ? spanWord(this.view.x, this.span) : "", loading: this.tags === null && this.runs.length > 0, search: this.view.q });
+    this.strip.draw({ names, colourOf: (name) => this.colours.get(name) ?? "ink", found: this.found, left, zoomed: this.span ? spanWord(this.view.x, this.span) : "", loading: this.tags === null && this.runs.length > 0, search: this.view.q, smoothing: smoothWord(this.view, roundAmount(this.length ?? 0)) });
   }
 
   // What the user does

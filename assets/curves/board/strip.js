@@ -14,6 +14,7 @@ import { count, counted } from "../../lib/format.js";
  * @property {string} zoomed the range in words, "" for all of it
  * @property {boolean} loading
  * @property {string} search
+ * @property {string} smoothing in words, or ""
  */
 
 const MOST_NAMES = 24;
@@ -27,10 +28,11 @@ export class Strip {
     this.happened = el("button", { class: "btn", type: "button", onclick: (/** @type {MouseEvent} */ event) => does.happened(event) }, "What happened here?");
     this.whole = el("button", { class: "btn", type: "button", onclick: () => does.whole() }, "Whole range ", el("kbd", {}, "0"));
     this.zoomed = el("div", { class: "strip-zoomed", hidden: true }, this.range, this.happened, this.whole);
+    this.smoothing = el("span");
     this.found = el("span", { role: "status" });
     this.hidden = el("button", { class: "link", type: "button", hidden: true, title: "Show them again", onclick: () => does.restore() });
     this.left = el("button", { class: "link warn", type: "button", hidden: true, onclick: () => this.#openLeft() });
-    this.element = el("div", { class: "curves-strip" }, this.names, this.zoomed, el("div", { class: "strip-found" }, this.found, this.hidden, this.left));
+    this.element = el("div", { class: "curves-strip" }, this.names, this.zoomed, el("div", { class: "strip-found" }, this.smoothing, this.found, this.hidden, this.left));
     this.leftBody = el("div");
     this.leftDialog = dialogOf("left-out", "What is left out", this.leftBody);
     /** @type {LeftOut[]} */
@@ -38,7 +40,7 @@ export class Strip {
   }
 
   /** @param {Shown} shown */
-  draw({ names, colourOf, found, left, zoomed, loading, search }) {
+  draw({ names, colourOf, found, left, zoomed, loading, search, smoothing }) {
     const drawn = JSON.stringify([names.slice(0, MOST_NAMES), names.length, names.slice(0, MOST_NAMES).map(colourOf)]);
     if (drawn !== this.#drawn) {
       this.#drawn = drawn;
@@ -50,6 +52,7 @@ export class Strip {
     }
     this.zoomed.hidden = !zoomed;
     setText(this.range, zoomed);
+    setText(this.smoothing, smoothing);
     setText(this.found, loading ? "Reading the list of series …" : found.trouble || (search ? `${count(found.found)} of ${counted(found.all, "series", "series")} with “${search}”` : counted(found.all, "series", "series")));
     this.found.classList.toggle("warn", Boolean(found.trouble));
     this.hidden.hidden = !found.hidden;
