@@ -1,5 +1,6 @@
 /** Searching tags by words, glob or regular expression (pure). */
 
+const NESTED = /[+*}]\??[^()]*\)+\s*[+*{]/; // (a+)+, (a*b){9}
 const MOST = 1000; // characters of a pattern
 
 /**
@@ -31,6 +32,7 @@ const glob = (pattern) =>
 
 /** @param {string} pattern */
 function expression(pattern) {
+  if (NESTED.test(pattern)) return { has: () => false, trouble: "A repetition inside a repetition may take for ever: write the expression with one of them." };
   try {
     const found = new RegExp(pattern, "i");
     return { has: (/** @type {string} */ name) => found.test(name), trouble: "" };

@@ -15,7 +15,8 @@ import { Controls } from "./controls.js";
 
 const MOST_RUNS = 200; // as `GET /curves` takes
 const MOST_WISHES = 100; // runs that the live socket takes
-const MOST_BYTES = 48_000; // of a subscription
+const MOST_NAMES = 4000;
+const MOST_BYTES = 60_000; // of its message
 const ALIVE = ["running", "stalled"];
 /** @type {[string, string][]} */
 const HINTS = [
@@ -163,21 +164,22 @@ export default class Training extends Session {
 
   /** Hear of new points of the charts in view. @param {number} cursor 0: as before */
   #follow(cursor) {
-    this.#cursor ||= cursor;
+    if (cursor) this.#cursor = cursor;
     if (!this.#cursor) return;
     const alive = this.rows.filter(({ state }) => ALIVE.includes(state)).slice(0, MOST_WISHES);
     const inView = this.board.inView;
     const [own, beside] = [false, true].map((machine) => inView.filter((tag) => tag.machine === machine).map(({ name }) => name));
     /** @type {import("../../data/feed.js").Wish[]} */
     const wishes = [];
-    let bytes = 0;
+    let [bytes, names] = [0, beside.length];
     for (const { run } of alive) {
       const wish = { run, series: own };
-      bytes += JSON.stringify(wish).length;
-      if (bytes < MOST_BYTES) wishes.push(wish);
+      bytes += 2 * JSON.stringify(wish).length; // some characters are three bytes
+      names += own.length;
+      if (bytes < MOST_BYTES && names < MOST_NAMES) wishes.push(wish);
     }
     if (alive.length && beside.length && onTime(this.view)) wishes.push({ source: "host", series: beside });
-    if (wishes.length) this.feed?.subscribe(wishes, cursor || this.#cursor);
+    if (wishes.length) this.feed?.subscribe(wishes, this.#cursor);
   }
 
   #cursor = 0;
