@@ -27,7 +27,7 @@ export class Full {
       { class: "curves-full", hidden: true, "aria-label": "One chart" },
       el("header", {}, this.title, this.where, this.close),
       this.place,
-      el("div", { class: "full-rows" }, el("table", {}, this.rows), this.more),
+      el("div", { class: "full-rows", tabindex: "0", role: "region", "aria-label": "Values" }, el("table", {}, this.rows), this.more),
     );
     new ResizeObserver(() => this.#fit()).observe(this.place);
   }

@@ -47,7 +47,7 @@ def layout_of(search: str) -> html.Div:
     drawn = [
         _many("x", axes(value["x"]), value["x"], "x", clearable=False),
         _few("smooth", SMOOTHINGS, value, "Smoothing"),
-        dcc.Input(id=control("amount"), value=value["amount"], type="number", min=0, step="any", placeholder="auto", debounce=0.4),
+        _amount(value["amount"]),
         dcc.Checklist(_options(FLAGS), value["flags"], id=control("flags"), inline=True),
         _many("group", _listed([value["group"]]), value["group"], "Group by", placeholder="no key"),
         _few("spread", SPREADS, value, "Spread"),
@@ -58,29 +58,34 @@ def layout_of(search: str) -> html.Div:
     return html.Div([html.Div(rows, className="training-controls"), chart_grid(GRID)], className="training-layout")
 
 
-def _runs(chosen: list[str]) -> html.Div:
+def _runs(chosen: list[str]) -> html.Label:
     every = dcc.Dropdown(_listed(chosen), chosen, id=control("runs"), multi=True, placeholder="the selected run", optionHeight=30)
     return _labelled("Runs", every, "wide")
 
 
-def _search(text: str) -> html.Div:
+def _search(text: str) -> html.Label:
     box = dcc.Input(id=control("q"), type="search", value=text, placeholder="find a series", debounce=0.2, maxLength=1000)
-    return _labelled(html.Kbd("/"), box, "search-box")
+    return _labelled([html.Kbd("/"), html.Span("Find a series", className="unseen")], box, "search-box")
 
 
-def _few(name: str, words: Mapping[str, str], value: Mapping[str, Any], label: str) -> html.Div:
+def _amount(amount: float | None) -> html.Label:
+    box = dcc.Input(id=control("amount"), value=amount, type="number", min=0, step="any", placeholder="auto", debounce=0.4)
+    return html.Label([html.Span("Length of smoothing", className="unseen"), box], className="control amount")
+
+
+def _few(name: str, words: Mapping[str, str], value: Mapping[str, Any], label: str) -> html.Label:
     """A choice among some words; without one among them, as the browser remembers."""
     given = {"clearable": False, "searchable": False, "placeholder": "remembered", "optionHeight": 30}
     return _labelled(label, dcc.Dropdown(_options(words), value[name], id=control(name), **given), "small")
 
 
-def _many(name: str, options: list[Option], value: str | None, label: str, **given: Any) -> html.Div:
+def _many(name: str, options: list[Option], value: str | None, label: str, **given: Any) -> html.Label:
     """A choice that typing narrows."""
     return _labelled(label, dcc.Dropdown(options, value, id=control(name), optionHeight=30, **given))
 
 
-def _labelled(label: object, part: object, kind: str = "") -> html.Div:
-    return html.Div([html.Span(label, className="dim"), part], className=f"control {kind}")
+def _labelled(label: object, part: object, kind: str = "") -> html.Label:
+    return html.Label([html.Span(label, className="dim"), part], className=f"control {kind}")
 
 
 def _options(words: Mapping[str, str]) -> list[Option]:

@@ -23,7 +23,7 @@ const MOST_LEFT = 500;
 export class Strip {
   /** @param {{whole: () => void, happened: (event: MouseEvent) => void, restore: () => void}} does */
   constructor(does) {
-    this.names = el("div", { class: "strip-names" });
+    this.names = el("div", { class: "strip-names", tabindex: "0", role: "group", "aria-label": "Whose curves they are" });
     this.range = el("b");
     this.happened = el("button", { class: "btn", type: "button", onclick: (/** @type {MouseEvent} */ event) => does.happened(event) }, "What happened here?");
     this.whole = el("button", { class: "btn", type: "button", onclick: () => does.whole() }, "Whole range ", el("kbd", {}, "0"));
