@@ -22,13 +22,14 @@ from tests.serving import Web, served
 
 T0 = 1_764_000_000.0
 GRID, PLOTLY = "dash_ag_grid", "plotly"
-OURS = {"/": 500, "/gpus": 500, "/flame": 500, "/samples": 500}  # kB
+OURS = {"/": 500, "/gpus": 500, "/flame": 500, "/samples": 500, "/training": 500}  # kB
 BUDGET_KB = {**OURS, "/grid": 1100, "/figure": 2600}
 DRAWN = {
     "/": "() => globalThis.dash_clientside !== undefined",
     "/gpus": "() => globalThis.dash_clientside !== undefined",
     "/flame": "() => globalThis.dash_clientside !== undefined",
     "/samples": "() => globalThis.dash_clientside !== undefined",
+    "/training": "() => document.querySelector('#training-runs .dash-dropdown-trigger') !== null && deepseek.curves['train/loss'] !== undefined",
     "/grid": "() => document.querySelector('#grid .ag-row') !== null",
     "/figure": "() => document.querySelector('#settings .ag-row') !== null && document.querySelector('#figure .main-svg') !== null",
 }

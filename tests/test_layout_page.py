@@ -84,7 +84,7 @@ def page(page: Page) -> Page:
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-@pytest.mark.parametrize("path", ["/?run=busy", "/?run=old", "/flame?run=busy", "/flame?run=old", "/gpus"])
+@pytest.mark.parametrize("path", ["/?run=busy", "/?run=old", "/flame?run=busy", "/flame?run=old", "/gpus", "/training?run=busy"])
 def test_nothing_is_cut_off_or_lies_over_its_neighbour_or_jumps(
     running: Dashboard, page: Page, path: str, width: int, height: int
 ) -> None:
@@ -102,6 +102,9 @@ def arrived(page: Page, path: str) -> bool:
         return "not there while this run was" in page.locator(".graph-place").inner_text()
     if path == "/flame?run=busy":
         return page.locator(".flame-side .title").inner_text() != ""
+    if path.startswith("/training"):
+        charts: bool = page.evaluate("() => Object.keys(globalThis.deepseek?.curves ?? {}).length > 2")
+        return charts and page.locator("#training-size").count() > 0
     drawn: bool = page.evaluate("() => Object.values(globalThis.deepseek?.drawn ?? {}).some((one) => one?.count > 0)")
     return drawn and page.locator(".arriving").count() == 0
 
@@ -118,3 +121,12 @@ def test_beside_gpus_the_host_has_its_lanes_and_the_phases_of_step_and_gpu_are_d
     drawn_ms = float(phases.locator(".row.main b").inner_text())
     (steps,) = running.get("/api/v1/points?run=busy&series=phase/step_s&buckets=1")["series"]
     assert drawn_ms < 1.2e3 * steps["max"][0], "they add up to more than the step"
+
+
+def test_along_time_training_draws_the_machine_and_the_cards_of_the_run_alone(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/training?run=busy&x=time&q=gpu%2Fut*&match=glob&size=s")
+    tag = "gpu/utilization_pct"
+    drawn = wait_for(lambda: page.evaluate("(tag) => globalThis.deepseek?.curves[tag]", tag), because="the cards are not drawn")
+    (process,) = running.get("/api/v1/run?run=busy")["processes"]
+    assert drawn["curves"] == (len(process["gpus"]) or 8)
+    assert page.locator(".curves-head").first.inner_text().split("\n")[1] == "GPUs of this machine"

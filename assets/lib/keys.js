@@ -9,8 +9,8 @@ export function listen(table) {
   document.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    if (target.closest("input, textarea, select, dialog[open]")) return;
-    if (event.key === " " && target.closest("button, a")) return;
+    if (target.closest("input:not([type=checkbox], [type=radio]), textarea, select, dialog[open]")) return;
+    if (event.key === " " && target.closest("button, a, input")) return;
     const key = table.find(({ keys }) => keys.includes(event.key));
     if (!key) return;
     event.preventDefault();
@@ -18,19 +18,21 @@ export function listen(table) {
   });
 }
 
-/** @param {Key[]} table @returns {HTMLDialogElement} */
-export function helpDialog(table) {
-  const rows = [
-    ["drag", "select a window on every lane"],
-    ["drag an edge", "adjust the window"],
-    ["click", "the nearest step"],
-    ["double click", "whole range"],
-    ["Shift drag", "move the view; the middle button, too"],
-    ["Shift wheel", "move the view; a wheel sideways, too"],
-    ["Ctrl wheel", "zoom at the cursor"],
-    ["drag a lane’s name", "move the lane; Shift ↑ ↓ on a name, too"],
-    ["click a lane’s name", "fold it"],
-  ];
+/** On lanes. @type {[string, string][]} */
+const GESTURES = [
+  ["drag", "select a window on every lane"],
+  ["drag an edge", "adjust the window"],
+  ["click", "the nearest step"],
+  ["double click", "whole range"],
+  ["Shift drag", "move the view; the middle button, too"],
+  ["Shift wheel", "move the view; a wheel sideways, too"],
+  ["Ctrl wheel", "zoom at the cursor"],
+  ["drag a lane’s name", "move the lane; Shift ↑ ↓ on a name, too"],
+  ["click a lane’s name", "fold it"],
+];
+
+/** @param {Key[]} table @param {[string, string][]} [rows] gestures of the page @returns {HTMLDialogElement} */
+export function helpDialog(table, rows = GESTURES) {
   const line = (/** @type {string} */ shown, /** @type {string} */ says) =>
     el("tr", {}, el("td", {}, el("kbd", {}, shown)), el("td", {}, says));
   const dialog = el(

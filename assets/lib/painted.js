@@ -3,9 +3,12 @@
 /**
  * `deepseek.drawn["train/loss"] -> {t, v, at, count}`: the newest point on the canvas, the wall time of its painting in ms, and
  * the number of points of the line. `deepseek.flame`: the functions and the window of the flame graph, and when it was first drawn.
- * @type {{drawn: Record<string, {t: number, v: number, at: number, count: number}>, window: {from: number, to: number} | null, flame: {names: string[], window: {from: number, to: number} | null, at: number}}}
+ * `deepseek.curves["train/loss"]`: what the chart of that tag has on its canvas.
+ * @type {{drawn: Record<string, {t: number, v: number, at: number, count: number}>, curves: Record<string, PaintedCurves>, window: {from: number, to: number} | null, flame: {names: string[], window: {from: number, to: number} | null, at: number}}}
  */
-export const painted = { drawn: {}, window: null, flame: { names: [], window: null, at: 0 } };
+export const painted = { drawn: {}, curves: {}, window: null, flame: { names: [], window: null, at: 0 } };
+
+/** @typedef {{at: number, curves: number, points: number, lines: number, bad: string[], top: number, x: [number, number], y: [number, number], stale: boolean}} PaintedCurves `top`: the highest pixel that is painted, as a share of the plot's height from its foot */
 
 Object.defineProperty(globalThis, "deepseek", { value: painted });
 
@@ -25,4 +28,24 @@ export function paintedLane(lane) {
     if (!series?.bin.length || series.newest.t > lane.view.hi) continue;
     painted.drawn[series.meta.name] = { t: series.newest.t, v: series.newest.v, at, count: series.points };
   }
+}
+
+/**
+ * @param {string} name of the chart's series
+ * @param {{curves: import("../curves/curve.js").Curve[], shapes: import("../curves/shapes.js").Shape[], bad: import("../curves/shapes.js").Bad[], span: {lo: number, hi: number}, y: {lo: number, hi: number}, place: {top: number, bottom: number}, stale: boolean}} chart
+ */
+export function paintedCurves(name, { curves, shapes, bad, span, y, place, stale }) {
+  let least = place.bottom;
+  for (const { parts, colour } of shapes) if (colour !== "ink-3") for (const part of parts) for (let i = 1; i < part.length; i += 2) if (part[i] < least) least = part[i];
+  painted.curves[name] = {
+    at: now_ms(),
+    curves: curves.length,
+    points: curves.reduce((sum, { x }) => sum + x.length, 0),
+    lines: shapes.filter(({ kind }) => kind === "line").length,
+    bad: bad.map(({ text }) => text),
+    top: (place.bottom - least) / (place.bottom - place.top),
+    x: [span.lo, span.hi],
+    y: [y.lo, y.hi],
+    stale,
+  };
 }

@@ -26,12 +26,13 @@ export function readAddress() {
   return { run: query.get("run"), from: number("from"), to: number("to"), span: number("span"), at: number("at"), axis: query.get("axis") };
 }
 
-/** Replace parameters of the address; null removes one. @param {Record<string, string | number | null>} changes */
+/** Replace parameters of the address; null removes one, a list repeats one. @param {Record<string, string | number | string[] | null>} changes */
 export function writeAddress(changes) {
   const query = new URLSearchParams(location.search);
   for (const [name, value] of Object.entries(changes)) {
-    if (value === null) query.delete(name);
-    else query.set(name, typeof value === "number" ? String(Number(value.toFixed(3))) : value);
+    query.delete(name);
+    if (Array.isArray(value)) for (const item of value) query.append(name, item);
+    else if (value !== null) query.set(name, typeof value === "number" ? String(Number(value.toFixed(3))) : value);
   }
   const search = query.toString();
   history.replaceState(history.state, "", search ? `?${search}` : location.pathname);

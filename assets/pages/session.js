@@ -9,10 +9,10 @@ import { Status } from "./status.js";
 /** @typedef {ReturnType<Runs["hear"]>} News */
 
 export class Session {
-  /** @param {HTMLElement} foot the status line @param {string | null} run that the address asks for */
-  constructor(foot, run) {
+  /** @param {HTMLElement} foot the status line @param {string | null} run that the address asks for @param {[string, string][]} [hints] keys that the status line names */
+  constructor(foot, run, hints) {
     this.runs = new Runs(run);
-    this.status = new Status(foot);
+    this.status = new Status(foot, hints);
     /** @type {number | null} age of the newest point when it arrived */
     this.behind_s = null;
     /** Settles when there is a first picture, or nothing to draw. */
@@ -65,7 +65,7 @@ export class Session {
   /** The server's state, once the page knows it. @param {import("../types/api").State} _message @param {News} _news */
   received(_message, _news) {}
 
-  /** The page's part of the address. @returns {Record<string, string | number | null>} */
+  /** The page's part of the address. @returns {Record<string, string | number | string[] | null>} */
   address() {
     return { run: this.runs.name };
   }

@@ -4,6 +4,7 @@ import { el, setText } from "../lib/dom.js";
 import { duration, figure, megabytes } from "../lib/format.js";
 import { troubleOf } from "./run_strip.js";
 
+/** @type {[string, string][]} */
 const KEYS = [
   ["drag", "select"],
   ["f", "flame"],
@@ -13,14 +14,14 @@ const KEYS = [
 ];
 
 export class Status {
-  /** @param {HTMLElement} host */
-  constructor(host) {
+  /** @param {HTMLElement} host @param {[string, string][]} [keys] that it names */
+  constructor(host, keys = KEYS) {
     this.cost = el("span");
     this.profiler = el("span");
     this.lag = el("span");
     this.parts = el("span", { class: "warn", role: "status" });
     this.hints = el("span", { class: "hints" });
-    this.setKeys(KEYS);
+    this.setKeys(keys);
     host.append(
       this.hints,
       el("span", { class: "right" }, this.parts, this.cost, this.profiler, this.lag),

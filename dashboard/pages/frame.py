@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
-from dash import Dash, Input, Output, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.backends._fastapi import reset_current_request, set_current_request
 
 from ..queries import Queries
@@ -142,15 +142,18 @@ def layout() -> html.Main:
 
 
 def register(dash: Dash, queries: Queries) -> None:
-    """The layouts and callbacks of all pages. A page that a module draws is in the container before Dash is loaded."""
-    made = {page.path: page.layout for page in pages() if page.layout is not empty}
+    """The layouts and callbacks of all pages. What a page's module draws is in the container before Dash is loaded."""
+    made = {page.path: page for page in pages() if page.layout_of or page.layout is not empty}
     dash.layout = layout
     if not made:
         return
 
-    @dash.callback(Output(CONTAINER, "children"), Input(ADDRESS, "pathname"))  # type: ignore[untyped-decorator]
-    def show(path: str) -> object:
-        return made[path]() if path in made else no_update
+    @dash.callback(Output(CONTAINER, "children"), Input(ADDRESS, "pathname"), State(ADDRESS, "search"))  # type: ignore[untyped-decorator]
+    def show(path: object, search: object) -> object:
+        page = made.get(path) if isinstance(path, str) else None
+        if page is None:
+            return no_update
+        return page.layout_of(search if isinstance(search, str) else "") if page.layout_of else page.layout()
 
     for page in pages():
         page.callbacks(dash, queries)

@@ -27,7 +27,8 @@ class Page(NamedTuple):
     """A file of this folder with `PAGE = Page(...)` is a page: the bar, the keys and the preloads follow.
 
     `module` is the folder below `assets/pages/` whose `page.js` draws it and whose `page.css` is its own, "" for a page that is
-    made of Dash components alone. A page may have both: what its module draws stands before the layout's components. Callbacks only read; changes go through a route of our API.
+    made of Dash components alone. A page with a module and a layout has both: its module draws before Dash is there. Callbacks only
+    read; changes go through a route of our API.
     """
 
     key: str
@@ -35,5 +36,6 @@ class Page(NamedTuple):
     path: str
     module: str = ""
     layout: Callable[[], Any] = empty
+    layout_of: Callable[[str], Any] | None = None  # instead of `layout`: made from the address' query, "?run=a"
     callbacks: Callable[[Dash, Queries], None] = no_callbacks
     packages: tuple[str, ...] = ()  # of Dash components, beside Dash's own: only pages that name one load it

@@ -1,0 +1,400 @@
+/** All curves of some runs: which charts there are, what they draw, and the range that they share. */
+
+import { sentenceOf } from "../../lib/api.js";
+import { el } from "../../lib/dom.js";
+import { Retry, asked } from "../../lib/retry.js";
+import { onTheme } from "../../lib/theme.js";
+import { coloursOf } from "../../data/run_colours.js";
+import { groupsOf } from "./catalogue.js";
+import { Card } from "../card.js";
+import { Chart } from "../chart.js";
+import { extentOf } from "../curve.js";
+import { Files } from "../files.js";
+import { Full } from "../full.js";
+import { Grid } from "./grid.js";
+import { kept, keep, move, turn } from "./kept.js";
+import { Machine } from "./machine.js";
+import { Reading } from "./reading.js";
+import { finder } from "../search.js";
+import { askAll, machineTags, ownTags } from "./asking.js";
+import { Strip } from "./strip.js";
+import { Turns } from "./turns.js";
+import { Tip, foundAt, valueWord } from "../tip.js";
+import { PLAIN, axisKey, lengthOf, onTime, questionOf, roundAmount } from "../view.js";
+import { smoothWord, spanWord, xWord } from "../xaxis.js";
+
+/** @typedef {import("./catalogue.js").Tag} Tag */
+/** @typedef {import("../curve.js").Curve} Curve */
+/** @typedef {import("../view.js").View} View */
+/** @typedef {import("../view.js").Span} Span */
+/** @typedef {import("../../types/api").Run} Run */
+
+/**
+ * @typedef {Object} Page
+ * @property {() => void} changed something that the address holds
+ * @property {(cursor: number) => void} follow other series are in view, or were read anew
+ * @property {() => void} drawn for the first time, or there is nothing to draw
+ */
+
+const MOST_BUCKETS = 24_000; // of all curves of a small chart
+const MOST_FULL = 40_000;
+const LEAST_BUCKETS = 24;
+const BUCKET_STEP = 100;
+const LATER_MS = 800;
+const ELSEWHERE = "They are recorded by time, not by step: choose time or relative time as the x axis (a).";
+
+export class Board {
+  /** @param {Page} page @param {{span: Span | null, chart: string | null}} place of the address */
+  constructor(page, { span, chart }) {
+    this.page = page;
+    this.view = PLAIN;
+    /** @type {string[]} */
+    this.runs = [];
+    /** @type {string[]} of them, those that exist */
+    this.known = [];
+    this.span = span;
+    this.opened = chart;
+    /** @type {(Span & {positive: number}) | null} all that was read on this axis; `positive`: the least place above 0 */
+    this.whole = null;
+    /** @type {number | null} of the runs on the axis, about; null until that is known */
+    this.length = null;
+    /** @type {Tag[] | null} */
+    this.tags = null;
+    this.colours = coloursOf([]);
+    this.machine = new Machine();
+    this.reading = new Reading({ ask: (tags, signal) => askAll(this, tags, signal), changed: (tags, cursor) => this.#read(tags, cursor) });
+    this.tip = new Tip();
+    this.card = new Card();
+    this.files = new Files();
+    this.strip = new Strip({ whole: () => this.zoom(null), happened: (event) => this.#happened(event), restore: () => this.#restore() });
+    const make = (/** @type {Tag} */ tag, pinned = false) => new Chart(tag, this.#gestures(), pinned);
+    const built = (/** @type {Chart} */ chart) => this.#show(chart);
+    this.grid = new Grid({ make, built, scrolled: () => this.#want(), fold: (name) => this.#arranged(() => turn("folded", name)), moved: (...change) => this.#moved(...change) });
+    this.full = new Full({ make, built, closed: () => this.open(null) });
+    this.said = el("div", { class: "curves-said empty", hidden: true, role: "status" });
+    this.element = el("section", { class: "curves", "aria-label": "Curves" }, this.strip.element, this.said, this.grid.element, this.full.element);
+    onTheme(() => this.#charts.forEach((chart) => chart.recolour()));
+    addEventListener("scroll", () => this.tip.hide(), true);
+  }
+
+  get size() {
+    return this.view.size ?? kept().size;
+  }
+
+  /** Charts that exist. @returns {Chart[]} */
+  get #charts() {
+    return this.full.chart ? [this.full.chart] : this.grid.charts;
+  }
+
+  // What is shown
+
+  /** @param {View} view @param {string[]} runs in the order in which they are chosen @param {Run[] | null} rows of them; null until it is known which there are */
+  setView(view, runs, rows) {
+    const before = { view: this.view, runs: this.runs };
+    this.view = view;
+    this.measure(rows);
+    if (view.size !== null) keep({ size: view.size });
+    const [key, old] = [axisKey(view, runs), axisKey(before.view, before.runs)];
+    if (key !== old) {
+      this.whole = null;
+      if (before.runs.length) this.span = null; // the address' own range is of the first axis
+      this.reading.forget(); // places on the other axis
+    }
+    this.known = (rows ?? []).map(({ run }) => run);
+    if (JSON.stringify(runs) !== JSON.stringify(before.runs)) {
+      this.runs = runs;
+      this.colours = coloursOf(runs);
+      this.learn();
+    } else if (this.known.length) this.#learnMachine();
+    this.#lay();
+    this.#redraw();
+  }
+
+  /** @param {Run[] | null} rows of the runs, which may have grown */
+  measure(rows) {
+    if (!rows) return;
+    this.length = lengthOf(this.view, rows);
+    this.machine.growing = rows.some(({ state }) => state === "running" || state === "stalled");
+  }
+
+  /** Read the list of tags, and draw them; asked again until it is there. @returns {Promise<void>} */
+  async learn() {
+    const { runs } = this;
+    if (!runs.length) return;
+    try {
+      const own = await ownTags(runs);
+      if (runs !== this.runs) return;
+      this.#take([...own, ...(this.tags ?? []).filter(({ machine }) => machine)]);
+      if (!own.length) this.page.drawn();
+      this.again.done();
+      this.trouble = "";
+      this.#learnMachine();
+    } catch (error) {
+      this.trouble = asked(sentenceOf(error), this.again.failed());
+      this.page.drawn();
+    }
+  }
+
+  /** The machine's series are read once the runs' own are drawn, unless they have a place on the axis. */
+  #learnMachine() {
+    clearTimeout(this.#later);
+    this.#later = setTimeout(async () => {
+      const key = this.known.join("\n");
+      if (!this.known.length || key === this.#learnt) return;
+      this.#learnt = key;
+      const found = await machineTags(this.machine, this.known).catch(() => []); // the runs' own charts stand without them
+      if (key === this.known.join("\n")) this.#take([...(this.tags ?? []).filter(({ machine }) => !machine), ...found]);
+    }, onTime(this.view) ? 0 : LATER_MS);
+  }
+
+  #later = 0;
+  #learnt = "";
+
+  /** @param {Tag[]} tags */
+  #take(tags) {
+    this.tags = tags;
+    this.#lay();
+  }
+
+  trouble = "";
+  again = new Retry(() => this.learn());
+
+  /** A sentence in place of the charts, or none. @param {string} sentence @param {...(Node | string)} more */
+  say(sentence, ...more) {
+    this.said.hidden = !sentence;
+    this.grid.element.hidden = Boolean(sentence);
+    this.said.replaceChildren(sentence, ...more);
+    if (sentence) this.page.drawn();
+  }
+
+  #lay() {
+    const { has, trouble } = finder(this.view.q, this.view.match);
+    const arranged = kept();
+    const { groups, found, hidden } = groupsOf(this.tags ?? [], has, arranged, onTime(this.view) ? "" : ELSEWHERE);
+    this.found = { all: this.tags?.length ?? 0, found, hidden, trouble };
+    this.grid.lay(groups, new Set(arranged.folded), this.size);
+    const opened = this.tags?.find(({ key }) => key === this.opened) ?? null;
+    if (this.tags) this.full.show(opened);
+    this.element.classList.toggle("one", this.full.chart !== null);
+    this.#want();
+  }
+
+  found = { all: 0, found: 0, hidden: 0, trouble: "" };
+
+  /** @param {() => void} change of what is kept */
+  #arranged(change) {
+    change();
+    this.#lay();
+  }
+
+  /** @param {string | null} key of a tag, to show at full size */
+  open(key) {
+    this.opened = key;
+    this.tip.hide();
+    const before = this.full.chart?.tag.key;
+    this.#lay();
+    if (key === null && before !== undefined) this.grid.reveal(before);
+    this.page.changed();
+  }
+
+  /** @param {Span | null} span */
+  zoom(span) {
+    this.span = span;
+    this.tip.hide();
+    this.card.close();
+    this.#redraw();
+    this.page.changed();
+  }
+
+  /** @param {number} factor @param {number} [x] that stays where it is */
+  scale(factor, x) {
+    const { lo, hi } = this.shownSpan;
+    const middle = x ?? lo + (hi - lo) / 2;
+    const span = { lo: middle - (middle - lo) * factor, hi: middle + (hi - middle) * factor };
+    if (span.hi - span.lo > Math.abs(span.hi) * 1e-12) this.zoom(span);
+  }
+
+  /** @param {number} by of the range that is shown */
+  pan(by) {
+    const { lo, hi } = this.shownSpan;
+    this.zoom({ lo: lo + by * (hi - lo), hi: hi + by * (hi - lo) });
+  }
+
+  /** What the charts show of the axis. @returns {Span} */
+  get shownSpan() {
+    const { lo, hi } = this.span ?? this.whole ?? { lo: 0, hi: 1 };
+    const positive = this.whole?.positive ?? 1;
+    const low = this.view.xlog && lo <= 0 ? Math.min(positive, hi / 2) : lo;
+    return low < hi ? { lo: low, hi } : { lo: low - 0.5, hi: low + 0.5 };
+  }
+
+  // Reading and drawing
+
+  get buckets() {
+    const { chart } = this.full;
+    const width = BUCKET_STEP * Math.ceil((chart ? this.full.width : this.grid.cellWidth) / BUCKET_STEP); // a pixel more is not another question
+    const most = (chart ? MOST_FULL : MOST_BUCKETS) / Math.max(1, this.view.group ? 8 : this.runs.length);
+    return Math.max(LEAST_BUCKETS, Math.floor(Math.min(width, most)));
+  }
+
+  get question() {
+    return questionOf(this.view, this.runs, this.span, roundAmount(this.length ?? 0), this.buckets);
+  }
+
+  #want() {
+    const charts = this.#charts;
+    const { smooth, amount } = this.view;
+    const unknown = this.length === null && smooth !== "none" && amount === null;
+    if (this.runs.length && !unknown) this.reading.want(charts.map(({ tag }) => tag), JSON.stringify(this.question), this.runs.length);
+    this.#draw(charts.filter(({ picture }) => !picture));
+    this.#state();
+    this.page.follow(0);
+  }
+
+  #redraw() {
+    this.#want(); // first: what is held is stale where another question is asked now
+    this.#draw(this.#charts);
+    this.#point();
+  }
+
+  /** @param {Tag[]} tags @param {number} cursor */
+  #read(tags, cursor) {
+    const grew = tags.map((tag) => this.#grow(this.reading.of(tag)?.curves ?? [])).includes(true);
+    const keys = new Set(tags.map(({ key }) => key));
+    this.#draw(this.#charts.filter(({ tag }) => grew || keys.has(tag.key)));
+    this.#state();
+    if (cursor) this.page.follow(cursor);
+    this.page.drawn();
+  }
+
+  /** @param {Curve[]} curves @returns {boolean} whether all of it is more now */
+  #grow(curves) {
+    const [all, positive] = [extentOf(curves, false), extentOf(curves, true)];
+    if (!all || this.span) return false;
+    const before = this.whole;
+    this.whole = {
+      lo: Math.min(all.lo, before?.lo ?? Infinity),
+      hi: Math.max(all.hi, before?.hi ?? -Infinity),
+      positive: Math.min(positive?.lo ?? Infinity, before?.positive ?? Infinity),
+    };
+    return this.whole.lo !== before?.lo || this.whole.hi !== before.hi || this.whole.positive !== before.positive;
+  }
+
+  /** In the next frames. @param {Chart[]} charts */
+  #draw(charts) {
+    this.#turns.add(charts.filter(({ built }) => built));
+  }
+
+  #turns = new Turns((/** @type {Chart} */ chart) => chart.built && this.#show(chart));
+
+  /** @param {Chart} chart */
+  #show(chart) {
+    const held = this.reading.of(chart.tag);
+    const { view } = this;
+    const empty = held?.curves && !held.curves.some(({ x }) => x.length);
+    const reason = held?.left[0]?.reason;
+    const trouble = held?.trouble || (empty ? (reason ? sentence(reason) : this.span ? "No point in this range. Press 0 for all of it." : "No point has a place on this axis.") : "");
+    const stale = Boolean(held && held.key !== this.reading.key);
+    chart.show({ curves: held?.curves ?? null, view, span: this.shownSpan, colourOf: this.colourOf, trouble, stale });
+    if (chart === this.full.chart) this.full.draw(this.pointed?.x ?? null);
+  }
+
+  /** @param {Curve} curve */
+  colourOf = (curve) => {
+    if (curve.colour) return curve.colour;
+    if (!this.colours.has(curve.name)) this.colours = coloursOf([...this.colours.keys(), curve.name]);
+    return /** @type {string} */ (this.colours.get(curve.name));
+  };
+
+  /** The line above the charts. */
+  #state() {
+    const held = this.#charts.flatMap(({ tag }) => this.reading.of(tag)?.left ?? []);
+    const left = [...new Map(held.map((one) => [`${one.run}\n${one.series}\n${one.reason}`, one])).values()];
+    const names = this.view.group ? [...new Set(this.#charts.flatMap(({ tag }) => (this.reading.of(tag)?.curves ?? []).flatMap(({ name, colour }) => (colour ? [] : [name]))))] : this.runs;
+    this.strip.draw({ names, colourOf: (name) => this.colours.get(name) ?? "ink", found: this.found, left, zoomed: this.span ? spanWord(this.view.x, this.span) : "", loading: this.tags === null && this.runs.length > 0, search: this.view.q, smoothing: smoothWord(this.view, roundAmount(this.length ?? 0)) });
+  }
+
+  // What the user does
+
+  /** @type {{chart: Chart, x: number, event: PointerEvent} | null} */
+  pointed = null;
+  #frame = 0;
+
+  #gestures() {
+    return {
+      hover: (/** @type {Chart} */ chart, /** @type {number | null} */ x, /** @type {PointerEvent | null} */ event) => {
+        this.pointed = x === null || !event ? null : { chart, x, event };
+        this.#frame ||= requestAnimationFrame(() => this.#point());
+      },
+      zoom: (/** @type {Span} */ span) => this.zoom(span),
+      scale: (/** @type {number} */ factor, /** @type {number} */ x) => this.scale(factor, x),
+      whole: () => this.zoom(null),
+      point: (/** @type {Chart} */ chart, /** @type {number} */ x, /** @type {MouseEvent} */ event) => this.#clicked(chart, x, event),
+      act: (/** @type {Chart} */ chart, /** @type {import("../chart.js").Act} */ act, /** @type {HTMLElement} */ button) => this.#act(chart, act, button),
+    };
+  }
+
+  /** One crosshair on all charts. */
+  #point() {
+    this.#frame = 0;
+    const { pointed } = this;
+    const x = pointed?.x ?? null;
+    for (const chart of this.#charts) if (chart.built) chart.crosshair(x);
+    if (this.full.chart) this.full.draw(x);
+    if (pointed) this.tip.show(pointed.chart, pointed.x, pointed.event);
+    else this.tip.hide();
+  }
+
+  /** @param {Chart} chart @param {import("../chart.js").Act} act @param {HTMLElement} button */
+  #act(chart, act, button) {
+    const { key } = chart.tag;
+    if (act === "open") return this.open(this.opened === key ? null : key);
+    if (act === "pin") return this.#arranged(() => turn("pinned", key));
+    if (act === "hide") return this.#arranged(() => turn("hidden", key));
+    return this.files.open(chart, button);
+  }
+
+  #restore() {
+    this.#arranged(() => keep({ hidden: [] }));
+  }
+
+  /** @param {import("./layout.js").Group} group @param {string} key @param {string | null} before */
+  #moved({ name, tags }, key, before) {
+    const names = tags.map((tag) => tag.key);
+    this.#arranged(() => move(name === "pinned" ? "pinned" : "order", names, key, before));
+    /** @type {HTMLElement | null} */ (this.grid.charts.find(({ tag }) => tag.key === key)?.name ?? null)?.focus();
+  }
+
+  /** @param {Chart} chart @param {number} x @param {MouseEvent} event */
+  #clicked(chart, x, event) {
+    const found = foundAt(chart, x).filter(({ curve }) => !curve.colour);
+    const [near] = found;
+    const span = near ? { lo: Math.min(...found.map(({ curve, i }) => curve.from[i])), hi: Math.max(...found.map(({ curve, i }) => curve.to[i])) } : { lo: x, hi: x };
+    this.tip.hide();
+    const shown = found.flatMap((one) => one.curve.runs.map((run) => ({ run, colour: this.colourOf(one.curve), value: valueWord(one), curves: [one.curve] })));
+    this.card.open({ title: `${chart.tag.name} at ${xWord(this.view.x, x)}`, x: this.view.x, span, series: chart.tag.name, shown: once(shown) }, event);
+  }
+
+  /** Of the range that is shown. @param {MouseEvent} event */
+  #happened(event) {
+    const span = this.shownSpan;
+    const curves = this.#charts.filter(({ tag }) => !tag.machine).flatMap((chart) => (chart.picture?.curves ?? []).map((curve) => ({ curve, series: chart.tag.name })));
+    const shown = curves.flatMap(({ curve }) => curve.runs.map((run) => ({ run, colour: this.colourOf(curve), value: "", curves: [curve] })));
+    this.card.open({ title: spanWord(this.view.x, span), x: this.view.x, span, series: curves[0]?.series ?? "", shown: once(shown) }, event);
+  }
+
+  /** @returns {Record<string, string | number | null>} what the address holds beside the view */
+  address() {
+    return { lo: this.span?.lo ?? null, hi: this.span?.hi ?? null, chart: this.opened };
+  }
+
+  get inView() {
+    return this.#charts.map(({ tag }) => tag);
+  }
+}
+
+/** A run counts once. @template {{run: string}} T @param {T[]} shown @returns {T[]} */
+const once = (shown) => [...new Map(shown.map((one) => [one.run, one])).values()];
+
+/** @param {string} reason of the server */
+const sentence = (reason) => `${reason.charAt(0).toUpperCase()}${reason.slice(1)}${/[.!?]$/.test(reason) ? "" : "."}`;

@@ -1,0 +1,290 @@
+/** One chart of curves: its head, its plot on uPlot, and what it says below. */
+
+import UPlot from "../vendor/uPlot.min.js";
+import { el, setClass, setText } from "../lib/dom.js";
+import { count, counted, figure, tickWords } from "../lib/format.js";
+import { paintedCurves } from "../lib/painted.js";
+import { logTicks, ticks } from "../lib/scale.js";
+import { token } from "../lib/theme.js";
+import { yRangeOf } from "./curve.js";
+import { paint } from "./painting.js";
+import { badOf, shapesOf } from "./shapes.js";
+import { xTicks } from "./xaxis.js";
+
+/** @typedef {import("./board/catalogue.js").Tag} Tag */
+/** @typedef {import("./curve.js").Curve} Curve */
+/** @typedef {import("./view.js").View} View */
+/** @typedef {import("./view.js").Span} Span */
+
+/**
+ * @typedef {Object} Picture what a chart is to draw
+ * @property {Curve[] | null} curves null until they are read
+ * @property {View} view
+ * @property {Span} span
+ * @property {(curve: Curve) => string} colourOf
+ * @property {string} trouble why there is nothing, or ""
+ * @property {boolean} stale other curves are on their way
+ */
+/** @typedef {"open" | "pin" | "hide" | "export"} Act */
+/**
+ * @typedef {Object} Gestures
+ * @property {(chart: Chart, x: number | null, event: PointerEvent | null) => void} hover
+ * @property {(span: Span) => void} zoom
+ * @property {(factor: number, x: number) => void} scale
+ * @property {() => void} whole
+ * @property {(chart: Chart, x: number, event: MouseEvent) => void} point
+ * @property {(chart: Chart, act: Act, button: HTMLElement) => void} act
+ */
+
+const Plot = /** @type {any} */ (UPlot); // its types are not vendored
+const Y_PX = 44;
+const X_PX = 20;
+const TICK_Y_PX = 34;
+const TICK_X_PX = 64;
+const DRAG_PX = 4; // less is a click
+const ZOOM_PER_PX = 1.002; // of the wheel
+export const HEAD_PX = 24;
+export const FOOT_PX = 16;
+
+export class Chart {
+  /** @param {Tag} tag @param {Gestures} gestures @param {boolean} pinned */
+  constructor(tag, gestures, pinned) {
+    this.tag = tag;
+    this.gestures = gestures;
+    /** @type {any} */
+    this.plot = null;
+    /** @type {Picture | null} */
+    this.picture = null;
+    this.y = { lo: 0.1, hi: 1, cut: 0, most: NaN, notPositive: 0 };
+    this.unit = el("span", {}, tag.unit);
+    this.name = el("button", { class: "chart-name", type: "button", title: `${tag.name}: opens to full size; drag to move, Shift and an arrow key move it, too`, onclick: () => this.#act("open", this.name) }, el("b", {}, tag.title), this.unit);
+    this.head = el("header", { class: "chart-head" }, this.name, el("span", { class: "chart-tools" }, this.#tool("pin", pinned ? "★" : "☆", pinned ? "Unpin" : "Pin"), this.#tool("hide", "×", "Hide"), this.#tool("export", "↓", "Export")));
+    this.cross = el("i", { class: "chart-cross", hidden: true });
+    this.dragged = el("i", { class: "chart-drag", hidden: true });
+    this.instead = el("p", { class: "chart-instead", role: "status", hidden: true });
+    this.place = el("div", { class: "chart-plot", role: "img", "aria-label": tag.name }, this.cross, this.dragged, this.instead);
+    this.foot = el("footer", { class: "chart-foot" });
+    this.element = el("article", { class: "chart waiting", "data-tag": tag.name }, this.head, this.place, this.foot);
+    this.#listen();
+  }
+
+  /** @param {Act} act @param {string} sign @param {string} label */
+  #tool(act, sign, label) {
+    const button = el("button", { type: "button", title: label, "aria-label": `${label} ${this.tag.name}`, onclick: () => this.#act(act, button) }, sign);
+    return button;
+  }
+
+  /** @param {Act} act @param {HTMLElement} button */
+  #act(act, button) {
+    this.gestures.act(this, act, button);
+  }
+
+  get built() {
+    return this.plot !== null;
+  }
+
+  /** Make the plot, in CSS pixels of the whole element. @param {number} width @param {number} height */
+  fit(width, height) {
+    const [w, h] = [Math.max(40, Math.floor(width)), Math.max(30, Math.floor(height - HEAD_PX - FOOT_PX))];
+    if (this.plot && this.plot.width === w && this.plot.height === h) return;
+    this.#make(w, h);
+  }
+
+  /** @param {Picture} picture */
+  show(picture) {
+    this.picture = picture;
+    const { curves, view, span, trouble, stale } = picture;
+    const drawn = curves !== null && curves.some(({ x }) => x.length > 0);
+    setClass(this.element, "waiting", curves === null && !trouble);
+    setClass(this.element, "stale", stale);
+    this.instead.hidden = drawn || !trouble;
+    setText(this.instead, trouble);
+    if (curves) this.y = yRangeOf(curves, span, view);
+    setText(this.unit, view.baseline && !this.tag.machine ? `% of ${view.baseline}, difference` : this.tag.unit);
+    setText(this.foot, curves ? said(curves, this.y, view, span) : "");
+    this.foot.title = this.foot.textContent ?? "";
+    this.redraw();
+  }
+
+  /** Draw again, if there is a plot: the picture or the theme changed. */
+  redraw() {
+    if (!this.plot || !this.picture) return;
+    if (this.#made !== this.#scales) this.recolour(); // uPlot's scales keep how they spread values
+    else this.plot.setData(this.#data());
+  }
+
+  #made = "";
+
+  get #scales() {
+    const { ylog, xlog } = this.picture?.view ?? { ylog: false, xlog: false };
+    return `${ylog} ${xlog}`;
+  }
+
+  /** @param {number} width @param {number} height */
+  #make(width, height) {
+    this.plot?.destroy();
+    this.#made = this.#scales;
+    this.plot = new Plot(this.#options(width, height), this.#data(), this.place);
+  }
+
+  /** Make the plot anew: it keeps colours and scales. */
+  recolour() {
+    if (this.plot) this.#make(this.plot.width, this.plot.height);
+  }
+
+  destroy() {
+    this.plot?.destroy();
+    this.plot = null;
+    this.element.remove();
+  }
+
+  /** uPlot draws the axes; the curves are painted in a hook. */
+  #data() {
+    const { lo, hi } = this.span;
+    return [
+      [lo, hi],
+      [null, null],
+    ];
+  }
+
+  get span() {
+    const { lo, hi } = this.picture?.span ?? { lo: 0, hi: 1 };
+    return this.picture?.view.xlog ? { lo: Math.max(lo, Number.MIN_VALUE * 1e20), hi } : { lo, hi };
+  }
+
+  /** @param {number} width @param {number} height */
+  #options(width, height) {
+    const view = this.picture?.view;
+    const [ylog, xlog] = [view?.ylog ?? false, view?.xlog ?? false];
+    const axis = { stroke: token("ink-3"), font: `11px ${token("font-ui")}`, ticks: { show: false } };
+    const wanted = Math.max(2, Math.floor((height - X_PX) / TICK_Y_PX));
+    const words = () => new Map(xTicks(this.picture?.view.x ?? "step", xlog, this.span, Math.max(2, Math.floor((width - Y_PX) / TICK_X_PX))).map(({ at, word }) => [at, word]));
+    return {
+      width,
+      height,
+      padding: [6, 8, 0, 0],
+      legend: { show: false },
+      cursor: { show: false },
+      select: { show: false },
+      scales: {
+        x: { time: false, range: () => [this.span.lo, this.span.hi], distr: xlog ? 3 : 1, log: 10 },
+        y: { range: () => [this.y.lo, this.y.hi], distr: ylog ? 3 : 1, log: 10 },
+      },
+      axes: [
+        { ...axis, size: X_PX, gap: 2, grid: { show: false }, splits: () => [...words().keys()], filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((place) => words().get(place) ?? "") },
+        { ...axis, size: Y_PX, gap: 4, grid: { stroke: token("line"), width: 1 }, splits: () => yTicks(this.y, ylog, wanted), filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => tickWords(at) },
+      ],
+      series: [{}, { show: false }],
+      hooks: { draw: [() => this.#paint()] },
+    };
+  }
+
+  /** Where values lie, in CSS pixels of the canvas. @returns {import("./shapes.js").Place} */
+  get pixels() {
+    const u = this.plot;
+    const ratio = devicePixelRatio;
+    const { left, top, width, height } = u.bbox;
+    const box = { left: left / ratio, right: (left + width) / ratio, top: top / ratio, bottom: (top + height) / ratio };
+    const ylog = this.picture?.view.ylog ?? false;
+    return { ...box, ylog, span: this.span, x: (value) => box.left + u.valToPos(value, "x"), y: (value) => box.top + u.valToPos(value, "y") };
+  }
+
+  #paint() {
+    const { picture, plot } = this;
+    if (!plot || !picture?.curves) return;
+    const place = this.pixels;
+    const [shapes, bad] = [shapesOf(picture.curves, picture.colourOf, place), badOf(picture.curves, place)];
+    paint(plot, shapes, bad);
+    paintedCurves(this.tag.name, { curves: picture.curves, shapes, bad, span: this.span, y: this.y, place, stale: picture.stale });
+  }
+
+  // Pointer
+
+  /** @param {number | null} x a place on the axis; the line that all charts have in common */
+  crosshair(x) {
+    const at = x === null || !this.plot ? NaN : this.pixels.x(x);
+    const { left, right } = this.plot ? this.pixels : { left: 0, right: -1 };
+    this.cross.hidden = !(at >= left && at <= right);
+    if (!this.cross.hidden) this.cross.style.transform = `translateX(${at}px)`;
+  }
+
+  /** @param {MouseEvent} event @returns {number} the place below the pointer */
+  at(event) {
+    const { left, right } = this.pixels;
+    const pixel = event.clientX - this.place.getBoundingClientRect().left;
+    return this.plot.posToVal(Math.max(left, Math.min(right, pixel)) - left, "x");
+  }
+
+  #listen() {
+    /** @type {{x: number, from: number, moved: boolean} | null} */
+    let drag = null;
+    const { place, gestures } = this;
+    place.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
+      if (event.button !== 0 || !this.plot) return;
+      if (event.pointerType !== "touch") place.setPointerCapture(event.pointerId);
+      drag = { x: event.clientX, from: this.at(event), moved: false };
+    });
+    place.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
+      if (!this.plot) return;
+      gestures.hover(this, this.at(event), event);
+      if (!drag || !(drag.moved ||= Math.abs(event.clientX - drag.x) > DRAG_PX)) return;
+      this.#mark(drag.from, this.at(event));
+    });
+    place.addEventListener("pointerup", (/** @type {PointerEvent} */ event) => {
+      const done = drag;
+      drag = null;
+      this.dragged.hidden = true;
+      if (!done || !this.plot) return;
+      const to = this.at(event);
+      if (done.moved && to !== done.from) gestures.zoom({ lo: Math.min(done.from, to), hi: Math.max(done.from, to) });
+      else if (!done.moved && event.detail < 2) gestures.point(this, to, event);
+    });
+    const leave = () => {
+      drag = null;
+      this.dragged.hidden = true;
+      gestures.hover(this, null, null);
+    };
+    place.addEventListener("pointercancel", leave);
+    place.addEventListener("pointerleave", leave);
+    place.addEventListener("dblclick", () => gestures.whole());
+    place.addEventListener(
+      "wheel",
+      (/** @type {WheelEvent} */ event) => {
+        if (!event.ctrlKey || !this.plot) return; // it scrolls the page
+        event.preventDefault();
+        gestures.scale(ZOOM_PER_PX ** event.deltaY, this.at(event));
+      },
+      { passive: false },
+    );
+  }
+
+  /** @param {number} from @param {number} to */
+  #mark(from, to) {
+    const [a, b] = [this.pixels.x(from), this.pixels.x(to)];
+    this.dragged.hidden = false;
+    Object.assign(this.dragged.style, { left: `${Math.min(a, b)}px`, width: `${Math.abs(a - b)}px` });
+  }
+}
+
+/** Of less than a decade, round numbers are more than powers of ten are. @param {Span} y @param {boolean} ylog @param {number} wanted */
+export function yTicks(y, ylog, wanted) {
+  const powers = ylog ? logTicks(y, wanted) : [];
+  return powers.length > 2 ? powers : ticks(y, wanted).filter((value) => !ylog || value > 0);
+}
+
+/** @param {unknown} _ @param {number[]} at uPlot's own filter leaves out what it finds too dense */
+const same = (_, at) => at;
+
+/** How many points it stands for, and what is not seen. @param {Curve[]} curves @param {import("./curve.js").YRange} y @param {View} view @param {Span} span */
+function said(curves, y, view, span) {
+  const drawn = curves.reduce((sum, { x }) => sum + x.length, 0);
+  const all = curves.reduce((sum, { total }) => sum + total, 0);
+  const parts = [`${count(drawn)} of ${counted(all, "point")}`];
+  if (y.notPositive) parts.push(`${count(y.notPositive)} reach to 0 or below: not on a log axis`);
+  if (view.xlog && span) {
+    const left = curves.reduce((sum, { x }) => sum + x.reduce((n, at) => n + Number(at <= 0), 0), 0);
+    if (left) parts.push(`${counted(left, "place")} at 0 or below: not on a log axis`);
+  }
+  if (y.cut) parts.push(`${count(y.cut)} cut, up to ${figure(y.most)}`);
+  return parts.join(" · ");
+}

@@ -1,0 +1,131 @@
+/** A chart as a file: PNG, SVG, CSV of what is visible, or JSON. */
+
+import { el } from "../lib/dom.js";
+import { token } from "../lib/theme.js";
+import { visible } from "../lib/visible.js";
+
+/** @typedef {import("./shapes.js").Shape} Shape */
+
+/**
+ * @typedef {Object} Picture a chart in CSS pixels
+ * @property {string} title
+ * @property {number} width
+ * @property {number} height
+ * @property {{left: number, right: number, top: number, bottom: number}} plot
+ * @property {Shape[]} shapes
+ * @property {import("./shapes.js").Bad[]} bad
+ * @property {{at: number, word: string}[]} xTicks pixels
+ * @property {{at: number, word: string}[]} yTicks
+ * @property {{label: string, colour: string}[]} legend
+ */
+
+const SVG = "http://www.w3.org/2000/svg";
+const ROW_PX = 16;
+const TITLE_PX = 24;
+const MOST_ROWS = 40; // of a legend
+
+/** Hand a file to the browser's downloads. @param {string} name @param {Blob} content */
+export function save(name, content) {
+  const url = URL.createObjectURL(content);
+  el("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+/** `"train/loss" -> "train-loss.csv"` @param {string} title @param {string} ending */
+export const fileName = (title, ending) => `${title.replace(/[^\w.-]+/g, "-").slice(0, 100) || "chart"}.${ending}`;
+
+/** @param {string} name @param {Record<string, string | number>} attributes @param {...(Node | string)} children */
+function part(name, attributes, ...children) {
+  const node = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, String(value));
+  node.append(...children);
+  return node;
+}
+
+/** @param {number[]} points @param {boolean} closed */
+function path(points, closed) {
+  const at = (/** @type {number} */ i) => `${points[i].toFixed(1)} ${points[i + 1].toFixed(1)}`;
+  const rest = [];
+  for (let i = 2; i < points.length; i += 2) rest.push(`L${at(i)}`);
+  return `M${at(0)}${rest.join("")}${points.length === 2 ? "h.01" : ""}${closed ? "Z" : ""}`;
+}
+
+/** Text is text: the serialiser escapes it. @param {Picture} picture @returns {string} */
+export function svgOf(picture) {
+  const { width, height, plot, title } = picture;
+  const legend = picture.legend.slice(0, MOST_ROWS);
+  const words = (/** @type {string} */ text, /** @type {number} */ x, /** @type {number} */ y, /** @type {string} */ anchor, /** @type {string} */ colour) =>
+    part("text", { x, y, "text-anchor": anchor, fill: token(colour) }, visible(text));
+  const grid = picture.yTicks.map(({ at }) => part("line", { x1: plot.left, x2: plot.right, y1: at, y2: at, stroke: token("line") }));
+  const drawn = picture.shapes.map(({ kind, colour, alpha, width: line, dash, parts }) =>
+    part("path", {
+      d: parts.map((points) => path(points, kind === "area")).join(""),
+      fill: kind === "area" ? token(colour) : "none",
+      stroke: kind === "area" ? "none" : token(colour),
+      "stroke-width": line,
+      "stroke-linejoin": "round",
+      opacity: alpha,
+      ...(dash ? { "stroke-dasharray": "3 3" } : {}),
+    }),
+  );
+  const bad = picture.bad.map(({ from, text }) => part("g", {}, part("line", { x1: from, x2: from, y1: plot.top, y2: plot.bottom, stroke: token("bad") }), words(text, from, plot.top + 10, "middle", "bad")));
+  const clip = part("clipPath", { id: "plot" }, part("rect", { x: plot.left, y: plot.top, width: plot.right - plot.left, height: plot.bottom - plot.top }));
+  const all = height + TITLE_PX + legend.length * ROW_PX + 8;
+  const svg = part(
+    "svg",
+    { xmlns: SVG, width, height: all, viewBox: `0 0 ${width} ${all}`, "font-family": "sans-serif", "font-size": 11 },
+    part("defs", {}, clip),
+    part("rect", { width, height: all, fill: token("bg") }),
+    words(title, 8, 16, "start", "ink"),
+    part(
+      "g",
+      { transform: `translate(0 ${TITLE_PX})` },
+      ...grid,
+      part("g", { "clip-path": "url(#plot)" }, ...drawn, ...bad),
+      ...picture.xTicks.map(({ at, word }) => words(word, at, plot.bottom + 14, "middle", "ink-3")),
+      ...picture.yTicks.map(({ at, word }) => words(word, plot.left - 4, at + 4, "end", "ink-3")),
+      ...legend.map(({ label, colour }, i) => {
+        const y = height + i * ROW_PX;
+        return part("g", {}, part("rect", { x: 8, y: y + 4, width: 8, height: 8, fill: token(colour) }), words(label, 22, y + 12, "start", "ink-2"));
+      }),
+    ),
+  );
+  return new XMLSerializer().serializeToString(svg);
+}
+
+/** Title, chart and legend as one picture. @param {HTMLCanvasElement} canvas as it is drawn @param {Picture} picture @returns {Promise<Blob>} */
+export function pngOf(canvas, picture) {
+  const legend = picture.legend.slice(0, MOST_ROWS);
+  const ratio = canvas.width / picture.width;
+  const out = document.createElement("canvas");
+  out.width = canvas.width;
+  out.height = Math.round(canvas.height + (TITLE_PX + legend.length * ROW_PX + 8) * ratio);
+  const ctx = /** @type {CanvasRenderingContext2D} */ (out.getContext("2d"));
+  ctx.fillStyle = token("bg");
+  ctx.fillRect(0, 0, out.width, out.height);
+  ctx.drawImage(canvas, 0, TITLE_PX * ratio);
+  ctx.scale(ratio, ratio);
+  ctx.font = `12px ${token("font-ui")}`;
+  ctx.fillStyle = token("ink");
+  ctx.fillText(picture.title, 8, 16);
+  legend.forEach(({ label, colour }, i) => {
+    const y = picture.height + TITLE_PX + i * ROW_PX;
+    ctx.fillStyle = token(colour);
+    ctx.fillRect(8, y + 4, 8, 8);
+    ctx.fillStyle = token("ink-2");
+    ctx.fillText(label, 22, y + 12);
+  });
+  return new Promise((done, failed) => out.toBlob((blob) => (blob ? done(blob) : failed(new Error("the picture is too large")))));
+}
+
+/** Cells that a spreadsheet would run as a formula begin with an apostrophe. @param {unknown} value */
+export function csvCell(value) {
+  if (value === null || value === undefined || (typeof value === "number" && Number.isNaN(value))) return "";
+  if (typeof value === "number") return String(value);
+  const text = String(value);
+  const inert = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  return /[",\n\r]/.test(inert) ? `"${inert.replaceAll('"', '""')}"` : inert;
+}
+
+/** @param {string[]} columns @param {unknown[][]} rows */
+export const csvOf = (columns, rows) => [columns, ...rows].map((row) => row.map(csvCell).join(",")).join("\n") + "\n";

@@ -1,0 +1,105 @@
+/** When a place on the axis of curves was: the window of time that Live and Flame show for it. */
+
+import { get, send } from "../lib/api.js";
+
+/** @typedef {import("./curve.js").Curve} Curve */
+/** @typedef {import("./view.js").Span} Span */
+
+const BUCKETS = 2000;
+const ROUNDS = 3; // each finds the place 2,000 times as exactly
+const LEAST_S = 0.05; // the narrowest window that the other pages show
+
+/**
+ * The window in which a run was at these places. Of steps that were done twice, the last time.
+ * @param {string} run @param {string} x as in a view @param {Span} span on that axis @param {Curve[]} curves of the run, in which other axes find their steps
+ * @param {string} series one of the run's series with steps and times
+ * @returns {Promise<Span | null>} Unix seconds; null where the run has no times there
+ */
+export async function windowOf(run, x, span, curves, series) {
+  if (x === "time") return wide(span);
+  if (x === "relative") {
+    const whole = await extent(run);
+    return whole && wide({ lo: whole.lo + span.lo, hi: whole.lo + span.hi });
+  }
+  const steps = x === "step" ? span : stepsOf(curves, span);
+  return steps && timesOf(run, series, steps);
+}
+
+/** When a run's points begin and end; null without times. @param {string} run @returns {Promise<Span | null>} */
+export async function extent(run) {
+  const { series } = await get("series", { run });
+  const [lo, hi] = [Math.min(...series.map((row) => row.first_time_s ?? Infinity)), Math.max(...series.map((row) => row.last_time_s ?? -Infinity))];
+  return lo <= hi ? { lo, hi } : null;
+}
+
+/** @param {Span} span */
+const wide = ({ lo, hi }) => (hi - lo >= LEAST_S ? { lo, hi } : { lo: hi - LEAST_S, hi });
+
+/** @param {Curve[]} curves @param {Span} span @returns {Span | null} */
+export function stepsOf(curves, span) {
+  let [lo, hi] = [Infinity, -Infinity];
+  for (const { from, to, step, old } of curves)
+    for (let i = 0; i < from.length; i++) {
+      if (old[i] || Number.isNaN(step[i]) || to[i] < span.lo || from[i] > span.hi) continue;
+      lo = Math.min(lo, step[i]);
+      hi = Math.max(hi, step[i]);
+    }
+  return lo <= hi ? { lo, hi } : null;
+}
+
+/** @param {string} run @param {string} series @param {Span} steps @returns {Promise<Span | null>} */
+async function timesOf(run, series, steps) {
+  /** @type {Span | null} */
+  let lo = null;
+  /** @type {Span | null} */
+  let hi = null;
+  for (let round = 0; round < ROUNDS; round++) {
+    /** @type {Times[]} */
+    const [first, last] = await Promise.all([read(run, series, lo), read(run, series, hi)]);
+    lo = bracket(first, steps.lo);
+    hi = bracket(last, steps.hi);
+    if (exact(first) && exact(last)) break;
+  }
+  return lo && hi && wide({ lo: lo.lo, hi: hi.hi });
+}
+
+/** @typedef {{x: (number | null)[], x_end: (number | null)[], step: (number | null)[], superseded: boolean[], points_total: number}} Times a curve on the axis of time */
+
+/** @param {Times} row */
+const exact = ({ x, points_total }) => x.length >= points_total;
+
+/** @param {string} run @param {string} series @param {Span | null} span @returns {Promise<Times>} */
+async function read(run, series, span) {
+  const query = new URLSearchParams({ run, series, x: "time", buckets: String(BUCKETS) });
+  if (span) for (const [name, place] of [["from", span.lo], ["to", span.hi]]) query.append(String(name), String(place));
+  const { curves } = await send(`curves?${query}`);
+  return curves.find((/** @type {any} */ curve) => curve.series === series) ?? { x: [], x_end: [], step: [], superseded: [], points_total: 0 };
+}
+
+/**
+ * The times between which a step was reached: after the last bucket that ends before it, up to the end of the first that has it.
+ * @param {Times} row @param {number} wanted a step @returns {Span | null}
+ */
+export function bracket({ x, x_end, step, superseded }, wanted) {
+  /** @type {number | null} */
+  let before = null;
+  /** @type {number | null} */
+  let after = null;
+  for (let i = 0; i < x.length; i++) {
+    const [at, end, known] = [x[i], x_end[i] ?? x[i], step[i]];
+    if (at === null || end === null || known === null || superseded?.[i]) continue;
+    if (known < wanted) {
+      before = end;
+      after = null; // it went back since
+    } else after ??= end;
+  }
+  if (before === null && after === null) return null;
+  const first = x.find((at) => at !== null) ?? 0;
+  return { lo: before ?? first, hi: after ?? before ?? first };
+}
+
+/** The addresses of other pages for a window of a run. @param {string} run @param {Span} window */
+export function linksOf(run, { lo, hi }) {
+  const query = new URLSearchParams({ run, from: lo.toFixed(3), to: hi.toFixed(3) });
+  return { live: `/?${query}`, flame: `/flame?${query}` };
+}

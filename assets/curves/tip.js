@@ -1,0 +1,77 @@
+/** What all runs have below the pointer, sorted by value. */
+
+import { el, setText } from "../lib/dom.js";
+import { count, figure, nonFinite } from "../lib/format.js";
+import { nearest } from "./curve.js";
+import { xWord } from "./xaxis.js";
+
+/** @typedef {import("./chart.js").Chart} Chart */
+/** @typedef {import("./curve.js").Curve} Curve */
+/** @typedef {{curve: Curve, i: number, value: number}} Found */
+
+const MOST = 20; // rows
+const REACH = 0.02; // of the view: so far beside its points a curve has no value
+const AWAY_PX = 14;
+
+/** Each curve's value at a place, the highest first. @param {Chart} chart @param {number} x @returns {Found[]} */
+export function foundAt({ picture, span }, x) {
+  const reach = (span.hi - span.lo) * REACH;
+  const found = (picture?.curves ?? []).flatMap((curve) => {
+    const i = nearest(curve, x, reach);
+    return i < 0 ? [] : [{ curve, i, value: curve.smooth ? curve.smooth[i] : curve.mean[i] }];
+  });
+  const size = (/** @type {number} */ value) => (Number.isNaN(value) ? -Infinity : value);
+  return found.sort((a, b) => size(b.value) - size(a.value));
+}
+
+/** The value of a bucket: its own where it is one point, else the mean. @param {Found} found */
+export function valueWord({ curve, i, value }) {
+  if (!Number.isNaN(value)) return figure(value);
+  const { last } = curve.row;
+  return typeof last[i] === "string" ? nonFinite(Number(last[i])) : "–";
+}
+
+export class Tip {
+  constructor() {
+    this.where = el("b");
+    this.rows = el("table");
+    this.more = el("span", { class: "dim" });
+    this.element = el("div", { class: "tip curves-tip", hidden: true, role: "tooltip" }, this.where, this.rows, this.more);
+    document.body.append(this.element);
+  }
+
+  /** @param {Chart} chart @param {number} x @param {{clientX: number, clientY: number}} pointer */
+  show(chart, x, { clientX, clientY }) {
+    const { picture } = chart;
+    if (!picture?.curves) return this.hide();
+    const found = foundAt(chart, x);
+    setText(this.where, xWord(picture.view.x, x));
+    const smooth = found.some(({ curve }) => curve.smooth);
+    this.rows.replaceChildren(...found.slice(0, MOST).map((one) => row(one, picture, smooth)));
+    setText(this.more, found.length > MOST ? `${count(found.length - MOST)} more` : found.length ? "" : "no point here");
+    this.element.hidden = false;
+    const { offsetWidth: width, offsetHeight: height } = this.element;
+    const left = clientX + AWAY_PX + width > innerWidth ? clientX - AWAY_PX - width : clientX + AWAY_PX;
+    Object.assign(this.element.style, { left: `${Math.max(4, left)}px`, top: `${Math.max(4, Math.min(innerHeight - height - 4, clientY + AWAY_PX))}px` });
+    return undefined;
+  }
+
+  hide() {
+    this.element.hidden = true;
+  }
+}
+
+/** @param {Found} found @param {import("./chart.js").Picture} picture @param {boolean} smooth */
+function row(found, picture, smooth) {
+  const { curve, i } = found;
+  const [min, max, step] = [curve.min[i], curve.max[i], curve.step[i]];
+  return el(
+    "tr",
+    {},
+    el("td", {}, el("i", { class: "key", style: `background:var(--${picture.colourOf(curve)})` }), curve.label),
+    el("td", { class: "num strong" }, valueWord(found)),
+    smooth ? el("td", { class: "num dim" }, Number.isNaN(curve.mean[i]) ? "" : figure(curve.mean[i])) : null,
+    el("td", { class: "num dim" }, max > min ? `${figure(min)} to ${figure(max)}` : ""),
+    el("td", { class: "num dim" }, picture.view.x === "step" || Number.isNaN(step) ? "" : `step ${count(step)}`),
+  );
+}

@@ -1,0 +1,49 @@
+/** The controls of the Training page, which are Dash components (`dashboard/pages/training.py`): keys change them, and what they describe is read. */
+
+/** @typedef {import("../../curves/view.js").View} View */
+
+const DESCRIPTION = "data-chart-grid";
+const SEARCH = "training-q";
+
+/** The value of each control that a key changes. @param {View} view @returns {Record<string, unknown>} by its id */
+const valuesOf = (view) => ({
+  "training-x": view.x,
+  "training-smooth": view.smooth,
+  "training-flags": [...(view.ylog ? ["ylog"] : []), ...(view.xlog ? ["xlog"] : []), ...(view.clip ? ["clip"] : []), ...(view.ranks === "each" ? ["each"] : [])],
+});
+
+export class Controls {
+  /** @param {{mounted: (host: HTMLElement) => void, described: (view: View) => void}} page */
+  constructor(page) {
+    this.page = page;
+    /** @type {HTMLElement | null} */
+    this.host = null;
+    new MutationObserver(() => this.#look()).observe(document.body, { childList: true, subtree: true, attributeFilter: [DESCRIPTION] });
+  }
+
+  #look() {
+    if (!this.host?.isConnected) {
+      const host = /** @type {HTMLElement | null} */ (document.querySelector(`[${DESCRIPTION}]`));
+      if (!host) return;
+      this.host = host;
+      this.page.mounted(host);
+    }
+    const text = this.host.getAttribute(DESCRIPTION) ?? "";
+    if (!text || text === this.#read) return;
+    this.#read = text;
+    this.page.described(JSON.parse(text));
+  }
+
+  #read = "";
+
+  /** Show in the controls what a key has changed. @param {View} view */
+  set(view) {
+    const { dash_clientside } = /** @type {any} */ (window);
+    if (!this.host || !dash_clientside?.set_props) return;
+    for (const [id, value] of Object.entries(valuesOf(view))) dash_clientside.set_props(id, { value });
+  }
+
+  focusSearch() {
+    document.getElementById(SEARCH)?.focus();
+  }
+}

@@ -1,0 +1,222 @@
+/** The Training page: every curve of one run or of several. Its controls are Dash's; the charts are drawn before these are there. */
+
+import { sentenceOf } from "../../lib/api.js";
+import { copyButton, el, setText } from "../../lib/dom.js";
+import { count, duration } from "../../lib/format.js";
+import { Retry, asked } from "../../lib/retry.js";
+import { readAddress } from "../../lib/url.js";
+import { Board } from "../../curves/board/board.js";
+import { addressOf, onTime, placeOf, viewOf } from "../../curves/view.js";
+import { snippet } from "../live/snippet.js";
+import { Session } from "../session.js";
+import { Controls } from "./controls.js";
+
+/** @typedef {import("../../curves/view.js").View} View */
+
+const MOST_RUNS = 200; // as `GET /curves` takes
+const MOST_WISHES = 100; // runs that the live socket takes
+const MOST_NAMES = 4000;
+const MOST_BYTES = 60_000; // of its message
+const ALIVE = ["running", "stalled"];
+/** @type {[string, string][]} */
+const HINTS = [
+  ["drag", "zoom"],
+  ["0", "whole range"],
+  ["/", "search"],
+  ["y", "log y"],
+  ["a", "x axis"],
+  ["s", "smoothing"],
+  ["?", "all keys"],
+];
+/** @type {[string, string][]} */
+const GESTURES = [
+  ["drag", "zoom all charts to this range"],
+  ["double click", "whole range"],
+  ["click", "what happened here: the window on Live and Flame"],
+  ["Ctrl wheel", "zoom at the cursor"],
+  ["click a name", "open the chart to full size"],
+  ["drag a name", "move the chart in its group; Shift and an arrow key on a name, too"],
+];
+/** @type {View["x"][]} */
+const AXES = ["step", "relative", "time"];
+/** @type {View["smooth"][]} */
+const SMOOTHINGS = ["none", "ema", "gauss"];
+
+export default class Training extends Session {
+  /** @param {HTMLElement} _bar @param {HTMLElement} foot */
+  constructor(_bar, foot) {
+    super(foot, readAddress().run, HINTS);
+    this.view = viewOf(location.search);
+    this.board = new Board({ changed: () => this.keepAddress(), follow: (cursor) => this.#follow(cursor), drawn: () => this.settle() }, placeOf(location.search));
+    this.notice = el("p", { class: "notice", role: "status", hidden: true });
+    this.element = el("div", { class: "training-layout" }, el("div", { class: "training-controls" }), el("div", { class: "chart-grid" }, this.board.element));
+    this.controls = new Controls({ mounted: (host) => this.#move(host), described: (view) => this.#show(view) });
+    this.again = new Retry(() => this.#begin());
+    this.board.element.append(this.notice);
+    this.start();
+    if (this.shown.length) this.#show(this.view); // the address names them: no need to wait for the list of runs
+    this.#begin();
+  }
+
+  async #begin() {
+    try {
+      await this.runs.choose();
+      this.again.done();
+    } catch (error) {
+      this.board.say(asked(sentenceOf(error), this.again.failed()));
+      return;
+    }
+    this.#show(this.view);
+  }
+
+  /** Into the place that Dash has laid out for it. @param {HTMLElement} host */
+  #move(host) {
+    const { scrollTop } = this.board.grid.element;
+    host.replaceChildren(this.board.element);
+    this.board.grid.element.scrollTop = scrollTop;
+    this.element.hidden = true;
+  }
+
+  /** @param {View} view */
+  #show(view) {
+    this.view = view;
+    if (view.runs.length && !view.runs.includes(this.runs.name ?? "")) this.runs.name = view.runs[0];
+    this.board.setView(view, this.shown, this.runs.read_once ? this.rows : null);
+    this.#sayEmpty();
+    this.keepAddress();
+  }
+
+  /** The runs whose curves are drawn. @returns {string[]} */
+  get shown() {
+    const { runs } = this.view;
+    return runs.length ? runs.slice(0, MOST_RUNS) : this.runs.name === null ? [] : [this.runs.name];
+  }
+
+  get rows() {
+    const shown = new Set(this.shown);
+    return this.runs.list.filter(({ run }) => shown.has(run));
+  }
+
+  /** Why there are no charts, and what helps. */
+  #sayEmpty() {
+    const { runs } = this;
+    if (!runs.read_once) return;
+    const folder = runs.message?.log_dir ?? "./logs";
+    if (!this.shown.length) {
+      const code = snippet(folder);
+      this.board.say(`No runs in ${folder} yet. Any JSONL file there becomes one:`, el("pre", {}, code), copyButton("Copy", () => code));
+    } else if (!this.rows.length) this.board.say(`There is no run “${this.shown[0]}” in this log folder. Choose one above.`);
+    else if (this.rows.every(({ series }) => !series)) this.board.say("The run has no series yet. They appear here with its first numbers.");
+    else this.board.say("");
+  }
+
+  /** A key has changed something. @param {Partial<View>} part */
+  #change(part) {
+    this.#show({ ...this.view, ...part });
+    this.controls.set(this.view);
+  }
+
+  // Messages of the server
+
+  /** @param {import("../../types/api").Delta} message */
+  heard({ series }) {
+    const keys = new Set(series.map(({ run, name }) => (run === null ? `\n${name}` : name)));
+    if (keys.size) this.board.reading.touch(({ key }) => keys.has(key));
+  }
+
+  /** @param {import("../../types/api").State} _message @param {import("../session.js").News} news */
+  received(_message, news) {
+    if (!news.first && news.more) this.#newRuns();
+    const series = JSON.stringify(this.rows.map(({ run, series: count }) => [run, count]));
+    const grown = this.#series !== "" && series !== this.#series;
+    this.#series = series;
+    this.board.measure(this.rows);
+    if (grown || news.first) this.#sayEmpty();
+    if (grown) this.board.learn();
+    this.#follow(0);
+  }
+
+  #series = "";
+
+  async #newRuns() {
+    try {
+      await this.runs.read();
+      await this.runs.choose();
+      this.#show(this.view);
+    } catch (error) {
+      this.board.say(sentenceOf(error));
+    }
+  }
+
+  reset() {
+    this.board.reading.touch(() => true);
+  }
+
+  draw() {
+    super.draw();
+    const { lost_s, now_s } = this.runs;
+    const left = this.view.runs.length - MOST_RUNS;
+    const cut = left > 0 ? `Not drawn: ${count(left)} of the ${count(this.view.runs.length)} chosen runs. A page shows at most ${MOST_RUNS}.` : "";
+    const sentence = lost_s === null ? this.board.trouble || cut : `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying. The charts stop at the last point.`;
+    this.notice.hidden = !sentence;
+    setText(this.notice, sentence);
+  }
+
+  /** Hear of new points of the charts in view. @param {number} cursor 0: as before */
+  #follow(cursor) {
+    if (cursor) this.#cursor = cursor;
+    if (!this.#cursor) return;
+    const alive = this.rows.filter(({ state }) => ALIVE.includes(state)).slice(0, MOST_WISHES);
+    const inView = this.board.inView;
+    const [own, beside] = [false, true].map((machine) => inView.filter((tag) => tag.machine === machine).map(({ name }) => name));
+    /** @type {import("../../data/feed.js").Wish[]} */
+    const wishes = [];
+    let [bytes, names] = [0, beside.length];
+    for (const { run } of alive) {
+      const wish = { run, series: own };
+      bytes += 2 * JSON.stringify(wish).length; // some characters are three bytes
+      names += own.length;
+      if (bytes < MOST_BYTES && names < MOST_NAMES) wishes.push(wish);
+    }
+    if (alive.length && beside.length && onTime(this.view)) wishes.push({ source: "host", series: beside });
+    if (wishes.length) this.feed?.subscribe(wishes, this.#cursor);
+  }
+
+  #cursor = 0;
+
+  // The address, and the keys
+
+  address() {
+    return { ...super.address(), ...addressOf(this.view), ...this.board.address() };
+  }
+
+  /** A zoomed range is a view, not a window that a user selected. */
+  selection() {
+    const axis = /** @type {"step" | "time"} */ (this.view.x === "time" ? "time" : "step");
+    return { ...super.selection(), runs: this.shown, axis };
+  }
+
+  gestures() {
+    return GESTURES;
+  }
+
+  keys() {
+    const after = (/** @type {any[]} */ all, /** @type {unknown} */ now) => all[(all.indexOf(now) + 1) % all.length];
+    const { board } = this;
+    const key = (/** @type {string[]} */ keys, /** @type {string} */ shown, /** @type {string} */ says, /** @type {() => void} */ run) => ({ keys, shown, says, run });
+    return [
+      key(["y"], "y", "log y, or linear", () => this.#change({ ylog: !this.view.ylog })),
+      key(["x"], "x", "log x, or linear", () => this.#change({ xlog: !this.view.xlog })),
+      key(["a"], "a", "x axis: steps, relative time, time", () => this.#change({ x: after(AXES, this.view.x) })),
+      key(["s"], "s", "smoothing: none, EMA, Gaussian", () => this.#change({ smooth: after(SMOOTHINGS, this.view.smooth) })),
+      key(["o"], "o", "clip outliers, or not", () => this.#change({ clip: !this.view.clip })),
+      key(["/"], "/", "search the series", () => this.controls.focusSearch()),
+      key(["0"], "0", "whole range", () => board.zoom(null)),
+      key(["+", "="], "+", "zoom in", () => board.scale(0.5)),
+      key(["-"], "-", "zoom out", () => board.scale(2)),
+      key(["ArrowLeft"], "←", "move the range back", () => board.pan(-0.25)),
+      key(["ArrowRight"], "→", "move it forward", () => board.pan(0.25)),
+      key(["Escape"], "Esc", "back to all charts, else the whole range", () => (board.full.chart ? board.open(null) : board.zoom(null))),
+    ];
+  }
+}

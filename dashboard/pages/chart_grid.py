@@ -1,0 +1,26 @@
+"""A grid of charts of ours in a Dash page: every series of some runs as a small chart, however many there are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dash import html
+
+DESCRIPTION = "data-chart-grid"  # the property that a callback fills with `description(...)`
+
+
+def chart_grid(id: str, view: Mapping[str, Any] | None = None) -> html.Div:
+    """Mounts `assets/curves/`. `view` is what it shows, as in `assets/curves/view.js`; without one, what the address says."""
+    return html.Div(id=id, className="chart-grid", **{DESCRIPTION: "" if view is None else description(view)})
+
+
+def description(view: Mapping[str, Any]) -> str:
+    """`{"runs": ["a", "b"], "x": "step", "smooth": "ema", "amount": 50}` for the property `data-chart-grid`."""
+    return json.dumps(view)
+
+
+def names(value: object, most: int) -> Sequence[str]:
+    """The texts of a list that a browser sent, once each."""
+    return list(dict.fromkeys(item for item in value if isinstance(item, str) and item))[:most] if isinstance(value, list) else []
