@@ -122,7 +122,7 @@ class Queries:
         self.ahead = Ahead(self.stacks.minutes)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts = Abouts(data_dir)
-        asked = RunsSource(self.runs, store.outcomes, store.names, store.configs, self.directions, self._price)
+        asked = RunsSource(self.cursor, self.runs, store.outcomes, store.names, store.configs, self.directions, self._price)
         self.table = RunsTable(asked)
 
     def close(self) -> None:
