@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -21,7 +22,8 @@ from .ordering import ordered
 from .roles import roles_of
 from .row import Row
 
-LOOK_S = 1.0  # a look is good for so long
+LOOK_S = 1.0  # a look is good for so long where the store has nothing new, since processes end
+SHARE = 2.0  # a look that took so long is good for this many times as long, also where the store has something new
 FEW = 500  # changed runs: of more, all are read, in one go
 CHIPS = {"running": ("running",), "finished": ("finished", "ended"), "stalled": ("stalled",), "crashed": ("failed", "killed")}
 
@@ -29,6 +31,7 @@ CHIPS = {"running": ("running",), "finished": ("finished", "ended"), "stalled": 
 class RunsSource(NamedTuple):
     """What the table is made of; the methods of `protocol.Store`, and what users set."""
 
+    cursor: Callable[[], int]
     views: Callable[[], list[RunView]]
     outcomes: Callable[[Collection[str] | None, Collection[str] | None], Outcomes]
     names: Callable[[Collection[str] | None], dict[str, int]]
@@ -78,11 +81,11 @@ class RunsTable:
         self._read: set[str] = set()  # names of series that were read
         self._setting = TableSetting()
         self._price = 0.0
-        self._looked_s = -LOOK_S
+        self._looked_s, self._look_cost_s, self._cursor = -math.inf, 0.0, -1
 
     def stale(self) -> None:
         """The next question looks again, since a user has changed something."""
-        self._looked_s = -LOOK_S
+        self._looked_s = -math.inf
 
     def ask(self, question: TableQuestion) -> FoundRuns:
         """Raises FilterMistake."""
@@ -122,8 +125,10 @@ class RunsTable:
             return {run: str(name) for run, row in rows.items() if column and (name := row.cell(column)) is not None}
 
     def _look(self) -> None:
-        if time.monotonic() - self._looked_s < LOOK_S:
+        began_s, cursor = time.monotonic(), self._source.cursor()
+        if began_s - self._looked_s < (LOOK_S if cursor == self._cursor else min(LOOK_S, SHARE * self._look_cost_s)):
             return
+        self._cursor = cursor
         views = self._source.views()
         changed = {view.stored.name for view in views if self._is_changed(view)}
         gone = self._rows.keys() - {view.stored.name for view in views}
@@ -136,6 +141,7 @@ class RunsTable:
         now_s = self._clock()
         self._rows = {view.stored.name: self._row(view, place, now_s, changed) for place, view in enumerate(views)}
         self._looked_s = time.monotonic()
+        self._look_cost_s = self._looked_s - began_s
 
     def _is_changed(self, view: RunView) -> bool:
         """Whether its files have something new."""
