@@ -13,7 +13,7 @@ from collectors.process.activity import LIFETIMES, RunProcess
 from collectors.process.claims import processes_of
 from collectors.process.identity import Identity, identity_of
 from collectors.process.proc import descendants, environment_of
-from collectors.process.ranks import Gpus, gpus_of
+from collectors.process.ranks import Gpus, RanksSeen, gpus_of
 from collectors.provenance import DIFF
 from collectors.records import Event, Offset, ProgressBar
 from collectors.service.control import ControlError, ask
@@ -33,7 +33,7 @@ from .stacks import Stacks
 from .subscription import is_glob, matches
 from .user_files.about import Abouts, about_run
 from .user_files.directions import Direction, directions_of
-from .user_files.forgotten import ForgottenRun, forgotten_runs
+from .user_files.forgotten import ForgottenRun, ForgottenRuns
 from .user_files.settings import Settings, settings_of
 
 SILENT = (
@@ -129,9 +129,9 @@ class Queries:
         self.stacks = Stacks(store, self.log_dir)
         self.ahead = Ahead(self.stacks.minutes)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
-        self._abouts = Abouts(data_dir)
+        self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)
         self.comparing = Comparing(store, self.runs, self.check_run, str(self.log_dir))
-        asked = RunsSource(self.runs, store.outcomes, store.names, store.configs, self.directions, self._price)
+        asked = RunsSource(self._known_runs, store.outcomes, store.names, store.configs, self.directions, self._price)
         self.table = RunsTable(asked)
 
     def close(self) -> None:
@@ -157,7 +157,16 @@ class Queries:
 
     def forgotten(self) -> list[ForgottenRun]:
         """Runs that users have forgotten, whose files may still be there."""
-        return forgotten_runs(self.data_dir)
+        return self._forgotten.all()
+
+    def forgotten_run(self, run: str) -> ForgottenRun | None:
+        return self._forgotten.one(run)
+
+    def _known_runs(self) -> list[RunView]:
+        """With those that were forgotten: the table shows them where a user asks for them."""
+        runs = self.runs()
+        stored = {view.stored.name for view in runs}
+        return [*runs, *(forgotten_view(found) for found in self.forgotten() if found.run not in stored)]
 
     def directions(self) -> dict[str, Direction]:
         """Of series, where a user has said whether less or more is better."""
@@ -345,6 +354,12 @@ class Queries:
         if not chosen and not any(is_glob(name) for name in names):
             where = f"run {run!r} has" if run else "the machine has"
             raise NotFound(f"{where} no series {', '.join(map(repr, names))}; GET /api/v1/series lists them")
+
+
+def forgotten_view(found: ForgottenRun) -> RunView:
+    """Nothing is stored of it."""
+    stored = Run(found.run, {}, None, None, None, None, 0, 0, timed=False, lines_read=0, lines_skipped=0, fields_skipped=0)
+    return RunView(stored, "ended", "", None, None, RanksSeen([], None, ""), "", about=found.about)
 
 
 def rank_view(process: RunProcess, gpus: Sequence[Mapping[str, Any]]) -> RankView:
