@@ -98,7 +98,7 @@ def definition(column: TableColumn) -> dict[str, Any]:
         "width": column.width,
         "minWidth": 48,
         "sortable": column.kind != "curve",
-        "sortingOrder": ["asc", "desc", None] if column.direction == "down" else ["desc", "asc", None],
+        "sortingOrder": ["desc", "asc", None] if column.kind in NUMBERS and column.direction != "down" else ["asc", "desc", None],
         "cellRendererParams": {"kind": column.kind, "direction": column.direction},
     }
     if column.kind in NUMBERS and column.kind != "time":

@@ -10,17 +10,17 @@ from ..queries import Queries
 from ..user_files.settings import FILE, SETTINGS, Setting, Settings, SettingValue
 from .page import Page
 
-BODY, ASKED = "settings-body", "settings-asked"
+BODY, OPENED = "settings-body", "settings-opened"
 
 
 def layout() -> html.Div:
-    return html.Div([html.H1("Settings"), html.Div(id=BODY), dcc.Store(ASKED, data=0)], className="settings-page")
+    return html.Div([html.H1("Settings"), html.Div(id=BODY), dcc.Store(OPENED, data=0)], className="settings-page")
 
 
 def callbacks(dash: Dash, queries: Queries) -> None:
-    @dash.callback(Output(BODY, "children"), Input(ASKED, "data"))  # type: ignore[untyped-decorator]
-    def body(times: Any) -> Any:
-        """Read anew whenever the module has saved something."""
+    @dash.callback(Output(BODY, "children"), Input(OPENED, "data"))  # type: ignore[untyped-decorator]
+    def body(opened: Any) -> Any:
+        """When the page is opened. What is saved then, the module knows from the answer."""
         return body_of(queries.settings(), queries.read_only() or "", str(queries.data_dir / FILE))
 
 

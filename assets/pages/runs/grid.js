@@ -21,6 +21,7 @@ const TOUCH_PX = 44;
  * @property {(group: string) => void} unfold
  * @property {() => string[]} ticked
  * @property {(keys: string[]) => void} moved columns
+ * @property {() => {sort: string, desc: boolean}} order
  */
 
 export class Grid {
@@ -32,6 +33,7 @@ export class Grid {
     this.sparks = new Sparks();
     /** @type {any} AG Grid's own interface, once it is there */
     this.api = null;
+    this.filled = false; // rows are asked for
     Object.assign((/** @type {any} */ (window).dashAgGridFunctions ??= {}), {
       isTicked: (/** @type {{data?: TableRow}} */ { data }) => Boolean(data && data.group === null && does.ticked().includes(data.run)),
       isGroup: (/** @type {{data?: TableRow}} */ { data }) => Boolean(data && data.group !== null),
@@ -55,10 +57,18 @@ export class Grid {
     api.addEventListener("columnResized", (/** @type {any} */ { finished, source, column }) => {
       if (finished && column && source === "uiColumnResized") keepWidth(column.getColId(), column.getActualWidth());
     });
-    api.addEventListener("newColumnsLoaded", () => this.#widen());
-    this.#widen();
+    api.addEventListener("newColumnsLoaded", () => this.#columnsCame());
     api.addEventListener("cellClicked", (/** @type {any} */ event) => this.#clicked(event));
-    api.setGridOption("datasource", {
+  }
+
+  /** Python has made other columns. The first ones take the order that the address asks for, and only then are rows asked for. */
+  #columnsCame() {
+    if (!this.#columns().length) return;
+    this.#widen();
+    if (this.filled) return;
+    this.filled = true;
+    this.sort(this.does.order());
+    this.api.setGridOption("datasource", {
       getRows: (/** @type {any} */ asked) =>
         this.does.rows(asked.startRow, asked.endRow, asked.sortModel[0]).then(
           ({ rows, total }) => asked.successCallback(rows.map(identified), total),
@@ -89,14 +99,14 @@ export class Grid {
 
   /** Other rows than before. @param {number} total */
   renew(total) {
-    if (!this.api) return;
+    if (!this.filled) return;
     this.api.purgeInfiniteCache();
     this.api.setRowCount?.(Math.max(1, total), true);
   }
 
   /** The same rows, read again. */
   refresh() {
-    this.api?.refreshInfiniteCache();
+    if (this.filled) this.api.refreshInfiniteCache();
   }
 
   tickedChanged() {

@@ -46,6 +46,7 @@ export default class RunsPage extends Session {
       tick: (run) => this.toggle(run),
       unfold: (group) => this.unfold(group),
       ticked: () => this.ticked,
+      order: () => this.question,
       moved: (keys) => this.columns.moved(keys),
     });
     this.panel = new Panel(() => this.refresh(true));
@@ -68,7 +69,6 @@ export default class RunsPage extends Session {
     this.grid.ready.then(() => {
       setProps("columns", { data: this.columns.keys });
       setProps("ticked", { data: this.ticked });
-      this.grid.sort(this.question);
     });
   }
 
@@ -104,6 +104,7 @@ export default class RunsPage extends Session {
     const [key, desc] = [sort?.colId ?? "", sort?.sort === "desc"];
     if (key !== this.question.sort || desc !== this.question.desc) {
       this.question = { ...this.question, sort: key, desc };
+      this.tools.draw(this.question, this.ticked);
       this.first = null;
     }
     const { first } = this;

@@ -62,6 +62,10 @@ export class Tools {
     this.untick = el("button", { class: "btn", type: "button", hidden: true, title: "Untick all", onclick: untick }, this.number, "ticked ×");
     this.csv = el("a", { class: "btn", download: "runs.csv" }, "CSV");
     this.said = el("p", { class: "runs-said", role: "status", hidden: true });
+    /** @type {Question | null} */
+    this.asked = null;
+    /** @type {string[]} */
+    this.columns = [];
     /** @type {string[][] | undefined} */
     this.further = undefined;
     this.none = el("div", { class: "empty", hidden: true });
@@ -112,7 +116,12 @@ export class Tools {
     this.compare.search = "";
     this.compare.href = `/training?${new URLSearchParams(ticked.map((run) => ["runs", run]))}`;
     this.compare.title = ticked.length > MOST_DRAWN ? `The first ${MOST_DRAWN} have colours of their own` : "";
-    this.csv.href = csvOf(question, this.columns ?? []);
+    this.asked = question;
+    this.#drawCsv();
+  }
+
+  #drawCsv() {
+    if (this.asked) this.csv.href = csvOf(this.asked, this.columns);
   }
 
   /** @param {string} group */
@@ -144,6 +153,7 @@ export class Tools {
       setClass(chip, "none", !counts[state || "all"]);
     }
     this.columns = columns.map(({ key }) => key);
+    this.#drawCsv();
     this.#say(notes.join("; "), "");
   }
 

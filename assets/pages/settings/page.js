@@ -14,7 +14,6 @@ export default class SettingsPage extends Session {
       ["?", "all keys"],
     ]);
     this.element = el("div", { hidden: true });
-    this.times = 0;
     document.addEventListener("click", (event) => {
       if (/** @type {HTMLElement} */ (event.target).id === "save") this.save();
     });
@@ -33,8 +32,9 @@ export default class SettingsPage extends Session {
     say("said", changed.length ? "" : "Nothing to save.");
     if (!changed.length) return;
     try {
-      await change("settings", Object.fromEntries(changed.map((field) => [field.dataset.setting, sent(field)])));
-      /** @type {any} */ (window).dash_clientside?.set_props("settings-asked", { data: ++this.times });
+      const { settings } = await change("settings", Object.fromEntries(changed.map((field) => [field.dataset.setting, sent(field)])));
+      const held = new Map(settings.map((/** @type {{key: string, value: unknown}} */ { key, value }) => [key, String(value)]));
+      for (const field of fields) field.dataset.saved = held.get(field.dataset.setting); // what is typed meanwhile stays
       say("said", "Saved.");
     } catch (error) {
       this.#mistaken(sentenceOf(error), changed);

@@ -1,0 +1,228 @@
+"""The Runs and the Settings page in a real browser, over a store that holds runs and no collector."""
+
+from __future__ import annotations
+
+import csv
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from collectors.records import Points, RunInfo
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
+from dashboard.queries import Queries
+from tests.conftest import wait_for
+from tests.many_runs import LABELS, run_records
+from tests.serving import Web, served
+
+EXPECTED_ERRORS = ("400 (Bad Request)",)  # a mistaken filter
+HTML = '<img src=x onerror="document.title=1">, %2F #?&'
+NAMES = ("vit-b16-bf16", "vit-l16-fp16", "vit-s16-fp32", "gpt-small")
+NOTE = "**bold** [bad](javascript:document.title=1) [good](https://example.com/) <b onclick=document.title=1>raw</b>\n\n<script>document.title=1</script>"
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Store]:
+    writer = open_store(tmp_path, write=True)
+    rng = random.Random(1)
+    for number, name in enumerate(NAMES):
+        writer.append(list(run_records(rng, name, 30, time.time() - 1e5 - 1000 * number, end=("finished", "failed")[number % 2])))
+    writer.append([RunInfo(HTML, {"config": {"lr": 1}}), Points(HTML, LABELS, ("train/loss",), (9.0,), None, 1)])
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def queries(tmp_path: Path, writer: Store) -> Iterator[Queries]:
+    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
+    yield queries
+    queries.close()
+
+
+@pytest.fixture
+def web(queries: Queries) -> Iterator[Web]:
+    with served(queries) as web:
+        yield web
+
+
+def opened(page: Page, web: Web, query: str = "") -> Page:
+    page.goto(f"http://127.0.0.1:{web.port}/runs{query}")
+    page.wait_for_selector("#runs-grid .ag-row .run-cell")
+    return page
+
+
+def shown(page: Page) -> list[str]:
+    """The runs' names, from top to bottom."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('.ag-pinned-left-cols-container .ag-row')]
+        .sort((a, b) => a.getAttribute('row-index') - b.getAttribute('row-index')).flatMap((row) => row.querySelector('.run-cell a')?.textContent ?? [])"""
+    )
+
+
+def becomes(page: Page, runs: list[str] | set[str]) -> None:
+    wait_for(
+        lambda: shown(page) == runs if isinstance(runs, list) else set(shown(page)) == runs, 20, f"{shown(page)} instead of {runs}"
+    )
+
+
+def ticked(page: Page) -> Any:
+    return page.evaluate(
+        "() => [...document.querySelectorAll('.ag-row input:checked')].map((box) => box.getAttribute('aria-label').slice(5)).sort()"
+    )
+
+
+def test_runs_are_filtered_sorted_and_ticked_and_ticks_outlive_both(page: Page, web: Web) -> None:
+    opened(page, web)
+    assert set(shown(page)) == {*NAMES, HTML} and page.title() != "1"
+    for key in "jxjjx":
+        page.keyboard.press(key)
+    first, _, third = shown(page)[:3]
+    wait_for(lambda: ticked(page) == sorted([first, third]), 10, "two are ticked")
+    page.keyboard.press("/")
+    page.keyboard.type("name:vit steps>=0")
+    becomes(page, {name for name in NAMES if name.startswith("vit")})
+    page.keyboard.press("Enter")
+    page.locator(".ag-header-cell[col-id='name']").click()
+    becomes(page, sorted(name for name in NAMES if name.startswith("vit")))
+    page.locator(".ag-header-cell[col-id='name']").click()
+    becomes(page, sorted((name for name in NAMES if name.startswith("vit")), reverse=True))
+    page.keyboard.press("Escape")
+    wait_for(lambda: ticked(page) == sorted([first, third]), 10, "ticks were lost")
+    link = page.locator(".runs-tools a.pri").get_attribute("href")
+    wait_for(lambda: page.url.count("runs=") == 2, 10, "ticks are not in the address")
+    assert link is not None and link.startswith("/training?runs=") and link.count("runs=") == 2
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_selector("#runs-grid .ag-row .run-cell")
+    wait_for(lambda: ticked(page) == sorted([first, third]), 10, "the address does not hold the ticks")
+
+
+def test_a_mistaken_filter_says_why_and_the_rows_stay(page: Page, web: Web) -> None:
+    opened(page, web)
+    before = shown(page)
+    page.fill("#filter", "lr<=")
+    wait_for(lambda: page.locator(".runs-said").inner_text() == "no value behind lr<= (character 4)", 10, "no sentence")
+    assert shown(page) == before
+    page.fill("#filter", "state:crashed")
+    wait_for(lambda: page.locator(".runs-said").inner_text() == "crashed means failed or killed", 10, "no note")
+    becomes(page, {"vit-l16-fp16", "gpt-small"})
+    page.fill("#filter", "nowhere")
+    wait_for(lambda: "No run matches" in page.locator(".runs-head .empty").inner_text(), 10, "no sentence on an empty table")
+    page.locator("#filter").press("Escape")
+    becomes(page, before)
+
+
+def test_chips_and_groups_count_what_the_filter_keeps(page: Page, web: Web) -> None:
+    opened(page, web, "?q=name:vit")
+    chips = page.locator(".state-chip").all_inner_texts()
+    assert [chip.split() for chip in chips] == [
+        ["All", "3"],
+        ["Running", "0"],
+        ["Finished", "2"],
+        ["Stalled", "0"],
+        ["Crashed", "1"],
+    ]
+    page.locator(".state-chip", has_text="Crashed").click()
+    becomes(page, {"vit-l16-fp16"})
+    page.locator(".state-chip").first.click()
+    page.locator(".runs-tools select").select_option("state")
+    wait_for(lambda: page.locator(".group-name").count() == 2, 10, "no groups")
+    page.locator(".group-name", has_text="finished").click()
+    becomes(page, {"vit-b16-bf16", "vit-s16-fp32"})
+
+
+def test_names_tags_and_notes_are_changed_and_nothing_in_a_note_runs(page: Page, web: Web, queries: Queries) -> None:
+    opened(page, web, "?q=vit-l16")
+    page.keyboard.press("j")
+    page.keyboard.press("i")
+    page.locator("#about-name").fill("<i>mine</i>")
+    page.locator("#about-tags").fill("baseline, second try")
+    page.locator("#about-note").fill(NOTE)
+    page.locator("[data-act=save]").click()
+    page.wait_for_selector(".note-shown strong")
+    about = queries.run("vit-l16-fp16").run.about
+    assert (about.name, about.tags, about.note) == ("<i>mine</i>", ("baseline", "second try"), NOTE)
+    becomes(page, ["<i>mine</i>"])
+    links = page.locator(".note-shown a").evaluate_all("(links) => links.map((link) => link.getAttribute('href') ?? '')")
+    assert "https://example.com/" in links and all(link in ("https://example.com/", "javascript:void(0)") for link in links)
+    for link in page.locator(".note-shown a", has_text="bad").all():
+        link.click(modifiers=["Alt"])
+    assert page.locator(".note-shown script, .note-shown [onclick]").count() == 0 and page.title() != "1"
+    page.locator("[data-act=archive]").click()
+    wait_for(lambda: page.locator(".found").inner_text() == "0 of 5 runs", 10, "an archived run is still there")
+    page.get_by_role("button", name="Hidden").click()
+    page.get_by_label("Show archived").check()
+    becomes(page, ["<i>mine</i>"])
+    page.locator("[data-act=forget]").click()
+    command = page.locator(".about .command")
+    wait_for(lambda: command.count() == 1, 10, "no command")
+    assert command.inner_text() == f"rm -r -- '{queries.log_dir / 'vit-l16-fp16'}'"
+
+
+def test_a_run_opens_on_live(page: Page, web: Web) -> None:
+    opened(page, web)
+    page.route("**/?run=*", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+    page.locator(".run-cell a", has_text="onerror").click()
+    page.wait_for_url("**/?run=*")
+    assert page.evaluate("() => new URLSearchParams(location.search).get('run')") == HTML
+
+
+def test_columns_are_chosen_remembered_and_exported(page: Page, web: Web, tmp_path: Path) -> None:
+    opened(page, web)
+    page.get_by_role("button", name="Columns").click()
+    page.locator(".column-choice input[type=text]").first.fill("val/acc")
+    page.get_by_label("last: val/acc").check()
+    page.get_by_label("best: val/acc").check()
+    page.locator(".column-choice .btn", has_text="Close").click()
+    page.wait_for_selector(".ag-header-cell[col-id='best.val/acc']")
+    opened(page, web, "?sort=best.val/acc&desc=true")
+    page.wait_for_selector(".ag-header-cell[col-id='best.val/acc']")
+    wait_for(lambda: page.locator(".ag-header-cell[col-id='best.val/acc'][aria-sort=descending]").count() == 1, 10, "not sorted")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    download.value.save_as(tmp_path / "runs.csv")
+    with (tmp_path / "runs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == shown(page) and {"last.val/acc", "best.val/acc"} <= rows[0].keys()
+    assert [float(row["best.val/acc"]) for row in rows[:4]] == sorted(
+        (float(row["best.val/acc"]) for row in rows[:4]), reverse=True
+    )
+
+
+def test_sparklines_are_asked_for_together_and_drawn(page: Page, web: Web) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/sparklines" in request.url else None)
+    opened(page, web)
+    drawn = "() => [...document.querySelectorAll('canvas.spark')].filter((c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean)).length"
+    wait_for(lambda: page.evaluate(drawn) == 5, 10, "not all are drawn")
+    assert len(asked) == 1
+
+
+def test_settings_are_saved_and_mistakes_are_said_in_place(page: Page, web: Web, queries: Queries) -> None:
+    page.goto(f"http://127.0.0.1:{web.port}/settings")
+    price = page.locator("#setting-price_per_gpu_hour")
+    price.fill("2.5")
+    page.locator("#setting-currency").fill("EUR")
+    page.locator("#setting-currency").press("Enter")
+    wait_for(lambda: queries.settings().values["price_per_gpu_hour"] == 2.5, 10, "not saved")
+    assert queries.settings().values["currency"] == "EUR"
+    price.fill("dear")
+    page.locator("#save").click()
+    wait_for(lambda: page.locator("#wrong-price_per_gpu_hour").inner_text() == "a number", 10, "no sentence beside the field")
+    assert queries.settings().values["price_per_gpu_hour"] == 2.5
+
+
+def test_settings_of_a_dashboard_that_only_reads_say_so(page: Page, tmp_path: Path) -> None:
+    open_store(tmp_path, write=True).close()
+    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path, read_only=lambda: "another dashboard writes here")
+    with served(queries) as web:
+        page.goto(f"http://127.0.0.1:{web.port}/settings")
+        page.wait_for_selector("#setting-currency[disabled]")
+        assert page.get_by_text("another dashboard writes here").count() == 1 and page.locator("#save").is_disabled()
+    queries.close()
