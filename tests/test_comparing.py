@@ -187,7 +187,16 @@ def view(
     run = Run(name, info, began_s, ended_s, None, None, 0, 0, True, 0, 0, 0)
     state: StateName = "ended" if ended_s is not None else "running"
     return RunView(
-        run, state, "", None, began_s, RanksSeen([], None, ""), str(info.get("cwd", "")), ended_s, job_id=job, restart_count=restarts
+        run,
+        state,
+        "",
+        None,
+        began_s,
+        RanksSeen([], None, ""),
+        str(info.get("cwd", "")),
+        ended_s,
+        job_id=job,
+        restart_count=restarts,
     )
 
 
