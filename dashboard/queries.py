@@ -28,7 +28,7 @@ from .pages.page import Page
 from .runs import Runs, RunView
 from .runs_table.table import RunsSource, RunsTable
 from .searching.ranking import Typed
-from .searching.search import Found, Sources, search
+from .searching.search import SearchHits, Sources, search
 from .stacks import Stacks
 from .subscription import is_glob, matches
 from .user_files.about import Abouts, about_run
@@ -204,7 +204,7 @@ class Queries:
             self.check_run(run)
         return self._store.events(run, lo, hi, most=MAX_EVENTS)
 
-    def search(self, text: str, pages: Sequence[Page], run: str | None, most: int) -> Found:
+    def search(self, text: str, pages: Sequence[Page], run: str | None, most: int) -> SearchHits:
         """Runs, series, pages and notes that match, the best first."""
         notes = self._store.events(kinds=("note",), most=MOST_NOTES)
         return search(Typed(text), Sources(pages, self.runs(), self._store.series, notes), run, most)

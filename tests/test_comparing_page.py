@@ -19,7 +19,7 @@ from dashboard.comparing.colours import colours_of
 from dashboard.comparing.columns import column_of, options_of
 from dashboard.comparing.figures import effects_of, text
 from dashboard.comparing.recorded import Measured
-from dashboard.pages.comparing import TABS, Wanted, drawn, number, said_of
+from dashboard.pages.comparing import TABS, FigureChoice, drawn, number, said_of
 from dashboard.queries import Queries
 from dashboard.runs import RunView
 from tests.conftest import Ask, wait_for
@@ -135,7 +135,7 @@ def test_any_runs_have_any_figure(runs: list[tuple[dict[str, Any], float | None]
 
     found = measured([config for config, _ in runs], [value for _, value in runs])
     for name in ["series:loss", *options_of(found), "config:missing"]:
-        figure, note = drawn(found, Wanted(tab, name, "series:loss"))
+        figure, note = drawn(found, FigureChoice(tab, name, "series:loss"))
         json.dumps(figure, allow_nan=False)
         assert isinstance(note, str)
         assert len(column_of(found, name).numbers) == len(runs)
