@@ -70,7 +70,7 @@ class Changes:
         self._queries.check_run(run)
         view = next((view for view in self._queries.runs() if view.stored.name == run), None)
         if view is not None and view.state in ALIVE:
-            raise BadRequest(f"{run!r} is {view.state}; a run can be forgotten once it has ended")
+            raise BadRequest(f"{run!r} is alive; a run can be forgotten once it is over")
         refused = self._ask_collector("forget", run=run)["refused"]
         if refused:
             raise BadRequest(f"{run!r} cannot be forgotten: {refused}")

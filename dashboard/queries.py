@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ class Queries:
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)
         self.comparing = Comparing(store, self.runs, self.check_run, str(self.log_dir))
-        asked = RunsSource(self._known_runs, store.outcomes, store.names, store.configs, self.directions, self._price)
+        asked = RunsSource(self.cursor, self._known_runs, store.outcomes, store.names, store.configs, self.directions, self._price)
         self.table = RunsTable(asked)
 
     def close(self) -> None:
@@ -163,8 +164,8 @@ class Queries:
         return self._forgotten.one(run)
 
     def _known_runs(self) -> list[RunView]:
-        """With those that were forgotten: the table shows them where a user asks for them."""
-        runs = self.runs()
+        """With their attempts, and with those that were forgotten: the table shows them where a user asks for them."""
+        runs = self.comparing.finder.joined(self.runs())
         stored = {view.stored.name for view in runs}
         return [*runs, *(forgotten_view(found) for found in self.forgotten() if found.run not in stored)]
 
@@ -358,8 +359,13 @@ class Queries:
 
 def forgotten_view(found: ForgottenRun) -> RunView:
     """Nothing is stored of it."""
-    stored = Run(found.run, {}, None, None, None, None, 0, 0, timed=False, lines_read=0, lines_skipped=0, fields_skipped=0)
-    return RunView(stored, "ended", "", None, None, RanksSeen([], None, ""), "", about=found.about)
+    return RunView(_unstored(found.run), "ended", "", None, None, RanksSeen([], None, ""), "", about=found.about)
+
+
+@lru_cache(4096)
+def _unstored(run: str) -> Run:
+    """The same object again: it has not changed."""
+    return Run(run, {}, None, None, None, None, 0, 0, timed=False, lines_read=0, lines_skipped=0, fields_skipped=0)
 
 
 def rank_view(process: RunProcess, gpus: Sequence[Mapping[str, Any]]) -> RankView:

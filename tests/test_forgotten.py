@@ -142,7 +142,7 @@ def test_they_stay_away_after_a_restart_and_notes_come_back_with_them(logs: Path
 def test_a_run_that_is_alive_and_one_that_is_not_there_cannot_be_forgotten(logs: Path, running: Dashboard) -> None:
     with script(LIVING, str(logs)):
         wait_for(lambda: running.run("living").get("state") == "running")
-        assert forget(running, "living")["error"] == "'living' is running; a run can be forgotten once it has ended"
+        assert forget(running, "living")["error"] == "'living' is alive; a run can be forgotten once it is over"
     assert "error" in forget(running, "nobody")
     assert "GET /api/v1/forgotten" in post(running, "runs/nobody/take_back", {})["error"]
     assert "living" in names(running)

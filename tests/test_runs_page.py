@@ -222,3 +222,24 @@ def test_settings_of_a_dashboard_that_only_reads_say_so(page: Page, tmp_path: Pa
         page.wait_for_selector("#setting-currency[disabled]")
         assert page.get_by_text("another dashboard writes here").count() == 1 and page.locator("#save").is_disabled()
     queries.close()
+
+
+def test_enter_opens_the_run_that_has_the_focus(page: Page, web: Web) -> None:
+    opened(page, web, "?sort=name&q=name:vit")
+    page.route("**/?run=*", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+    for key in ("j", "j", "k", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_url("**/?run=vit-l16-fp16")
+
+
+def test_a_living_run_grows_in_its_row_and_nothing_moves(page: Page, web: Web, writer: Store) -> None:
+    writer.append([Points("alive", LABELS, ("train/loss",), (2.0,), time.time(), 1)])
+    opened(page, web, "?sort=name")
+    steps = page.locator(".ag-center-cols-container .ag-row", has_text="running").locator("[col-id='steps']")
+    wait_for(lambda: steps.inner_text() == "1", 20, "it does not run")
+    page.keyboard.press("j")
+    focused = page.locator(".ag-cell-focus").inner_text()
+    before = shown(page)
+    writer.append([Points("alive", LABELS, ("train/loss",), (1.5,), time.time(), 4321)])
+    wait_for(lambda: steps.inner_text() == "4,321", 20, "the row does not grow")
+    assert (page.locator(".ag-cell-focus").inner_text(), shown(page)) == (focused, before)

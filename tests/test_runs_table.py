@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from dashboard.queries import BadRequest, Queries
 from dashboard.runs_table.columns import COLUMNS, STATES
 from dashboard.runs_table.directions import direction_of
 from dashboard.runs_table.filter_language import MOST_TERMS, FilterMistake, Term, parse
+from dashboard.runs_table.frame import frame
 from dashboard.runs_table.grouping import GroupRow
 from dashboard.runs_table.row import Row
 from dashboard.runs_table.table import FoundRuns, TableQuestion
@@ -339,3 +341,27 @@ def test_csv_holds_what_is_found_and_no_formula(queries: Queries) -> None:
     assert {row["run"]: row[f"config.{HTML}"] for row in rows}[HTML] == "'=1+1"
     assert {row["run"]: row["loss"] for row in rows}["ranks"] == "2.0"
     assert "curve" not in rows[0]
+
+
+def test_the_data_frame_has_the_cells(queries: Queries) -> None:
+    keys = ("state", "best", "config.lr", "config.model", "tags", "started")
+    found = ask(queries, columns=keys)
+    made = frame(found.rows, list(found.columns.values()))
+    assert list(made.index) == names(found) and list(made.columns) == list(keys)
+    assert [str(kind) for kind in made.dtypes] == ["object", "float64", "float64", "object", "object", "float64"]
+    for row in found.rows:
+        for key, column in found.columns.items():
+            cell, value = row.cell(column), made.loc[row.name, key]
+            assert cell == value or (cell is None and (value is None or math.isnan(value)))
+    assert len(frame([], list(found.columns.values()))) == 0
+
+
+def test_a_run_that_is_alive_cannot_be_forgotten(queries: Queries, writer: Store) -> None:
+    now_s = time.time()
+    writer.append([Points("alive", HOST, ("loss",), (1.0,), now_s - second, 9 - second) for second in range(9, -1, -1)])
+    writer.append([Points("also alive", HOST, ("loss",), (1.0,), now_s, 0)])
+    with pytest.raises(BadRequest, match="is alive; a run can be forgotten once it is over"):
+        Changes(queries).set_about("alive", {"forgotten": True})
+    assert not Changes(queries).set_about("alive", {"archived": True, "forgotten": False}).forgotten
+    Changes(queries).set_about("alive", {"archived": False})
+    assert set(names(ask(queries))[:2]) == {"alive", "also alive"}, "living runs stand on top"

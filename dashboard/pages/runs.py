@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import dash_ag_grid
@@ -78,7 +79,9 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         if not isinstance(name, str):
             return []
         try:
-            return panel_of(queries.run(name).run, f"rm -r -- {quoted(str(queries.log_dir / name))}")
+            detail = queries.run(name)
+            view = replace(detail.run, attempts=detail.same.runs) if detail.same else detail.run
+            return panel_of(view, f"rm -r -- {quoted(str(queries.log_dir / name))}")
         except NotFound as error:
             found = queries.forgotten_run(name)
             return panel_of(forgotten_view(found), found.remove) if found else [html.P(str(error))]
@@ -116,6 +119,7 @@ def panel_of(view: RunView, command: str) -> list[Any]:
         ("State", view.state + (f": {view.state_reason}" if view.state_reason else "")),
         ("Folder", run),
         ("Working folder", view.cwd),
+        ("Attempts", " → ".join(view.attempts)),
     ]
     facts += [
         ("Commit", str(info.get("git_commit") or "")),

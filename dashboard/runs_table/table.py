@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -21,7 +22,8 @@ from .ordering import ordered
 from .roles import roles_of
 from .row import Row
 
-LOOK_S = 1.0  # a look is good for so long
+LOOK_S = 1.0  # a look is good for so long where the store has nothing new, since processes end
+SHARE = 2.0  # a look that took so long is good for this many times as long, also where the store has something new
 FEW = 500  # changed runs: of more, all are read, in one go
 CHIPS = {"running": ("running",), "finished": ("finished", "ended"), "stalled": ("stalled",), "crashed": ("failed", "killed")}
 
@@ -29,6 +31,7 @@ CHIPS = {"running": ("running",), "finished": ("finished", "ended"), "stalled": 
 class RunsSource(NamedTuple):
     """What the table is made of; the methods of `protocol.Store`, and what users set."""
 
+    cursor: Callable[[], int]
     views: Callable[[], list[RunView]]
     outcomes: Callable[[Collection[str] | None, Collection[str] | None], Outcomes]
     names: Callable[[Collection[str] | None], dict[str, int]]
@@ -78,11 +81,11 @@ class RunsTable:
         self._read: set[str] = set()  # names of series that were read
         self._setting = TableSetting()
         self._price = 0.0
-        self._looked_s = -LOOK_S
+        self._looked_s, self._look_cost_s, self._cursor = -math.inf, 0.0, -1
 
     def stale(self) -> None:
         """The next question looks again, since a user has changed something."""
-        self._looked_s = -LOOK_S
+        self._looked_s = -math.inf
 
     def ask(self, question: TableQuestion) -> FoundRuns:
         """Raises FilterMistake."""
@@ -90,7 +93,7 @@ class RunsTable:
             self._look()
             self._need(question)
             wanted = self.filter(question.text)
-            shown = [row for row in self._rows.values() if _is_shown(row, question)]
+            shown = [row for row in self._rows.values() if _is_shown(row, question) and not _is_earlier(row, question)]
             kept = [row for row in shown if wanted.keeps(row)] if wanted.tests else shown
             counts = _counts(kept)
             if question.chip:
@@ -122,8 +125,10 @@ class RunsTable:
             return {run: str(name) for run, row in rows.items() if column and (name := row.cell(column)) is not None}
 
     def _look(self) -> None:
-        if time.monotonic() - self._looked_s < LOOK_S:
+        began_s, cursor = time.monotonic(), self._source.cursor()
+        if began_s - self._looked_s < (LOOK_S if cursor == self._cursor else min(LOOK_S, SHARE * self._look_cost_s)):
             return
+        self._cursor = cursor
         views = self._source.views()
         changed = {view.stored.name for view in views if self._is_changed(view)}
         gone = self._rows.keys() - {view.stored.name for view in views}
@@ -136,6 +141,7 @@ class RunsTable:
         now_s = self._clock()
         self._rows = {view.stored.name: self._row(view, place, now_s, changed) for place, view in enumerate(views)}
         self._looked_s = time.monotonic()
+        self._look_cost_s = self._looked_s - began_s
 
     def _is_changed(self, view: RunView) -> bool:
         """Whether its files have something new."""
@@ -221,10 +227,17 @@ def _is_shown(row: Row, question: TableQuestion) -> bool:
     return (question.archived or not about.archived) and (question.forgotten or not about.forgotten)
 
 
+def _is_earlier(row: Row, question: TableQuestion) -> bool:
+    """Whether its newest attempt stands for it; in groups, and where a user looks for something, each run has its row."""
+    attempts = row.facts.view.attempts
+    return bool(attempts) and row.name != attempts[-1] and not question.text and not question.group
+
+
 def _counts(rows: Iterable[Row]) -> dict[str, int]:
     chip_of = {state: chip for chip, states in CHIPS.items() for state in states}
     counts = dict.fromkeys(["all", *CHIPS], 0)
     for row in rows:
         counts["all"] += 1
-        counts[chip_of[row.facts.view.state]] += 1
+        if (chip := chip_of.get(row.facts.view.state)) is not None:  # none is for a run that was only interrupted
+            counts[chip] += 1
     return counts

@@ -59,10 +59,13 @@ export default class RunsPage extends Session {
     );
     /** @type {{question: Question, answer: Table} | null} the first rows, asked for before the grid was there */
     this.first = null;
-    this.refreshed_ms = 0;
+    this.refreshed_ms = -REFRESH_MS;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.later = undefined;
     this.signature = "";
     this.status.setKeys(HINTS);
     this.tools.draw(this.question, this.ticked);
+    document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
     this.settle();
     this.start();
     this.ask(this.question);
@@ -116,11 +119,17 @@ export default class RunsPage extends Session {
     return answer;
   }
 
-  /** Read the shown rows again. @param {boolean} [now] */
+  /** Read the shown rows again: now, or once the last look is old enough. @param {boolean} [now] */
   refresh(now = false) {
-    const ms = performance.now();
-    if (document.hidden || (!now && ms - this.refreshed_ms < REFRESH_MS)) return;
-    this.refreshed_ms = ms;
+    if (document.hidden) return; // once it is looked at again
+    const wait_ms = this.refreshed_ms + REFRESH_MS - performance.now();
+    if (!now && wait_ms > 0) {
+      this.later ??= setTimeout(() => this.refresh(true), wait_ms);
+      return;
+    }
+    clearTimeout(this.later);
+    this.later = undefined;
+    this.refreshed_ms = performance.now();
     this.first = null;
     this.grid.refresh();
   }
@@ -172,7 +181,7 @@ export default class RunsPage extends Session {
     if (signature === this.signature) return;
     const first = this.signature === "";
     this.signature = signature;
-    if (!first) this.refresh();
+    if (!first || living.length) this.refresh(); // what lives may have grown since the rows were read
   }
 
   keepAddress() {
