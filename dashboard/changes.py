@@ -53,7 +53,7 @@ class Changes:
 
         `forgotten` forgets the run, or takes it back.
         """
-        is_buried = any(found.run == run for found in self._queries.forgotten())
+        is_buried = self._queries.forgotten_run(run) is not None
         if not (is_buried and fields.get(FORGOTTEN) is False):
             self._queries.check_run(run)
         kept = {name: value for name, value in fields.items() if name != FORGOTTEN or not value}  # a tombstone says that it is
@@ -70,13 +70,13 @@ class Changes:
         self._queries.check_run(run)
         view = next((view for view in self._queries.runs() if view.stored.name == run), None)
         if view is not None and view.state in ALIVE:
-            raise BadRequest(f"{run!r} is {view.state}; a run can be forgotten once it has ended")
+            raise BadRequest(f"{run!r} is alive; a run can be forgotten once it is over")
         refused = self._ask_collector("forget", run=run)["refused"]
         if refused:
             raise BadRequest(f"{run!r} cannot be forgotten: {refused}")
         until_s = time.monotonic() + FORGETTING_S
         while time.monotonic() < until_s:
-            found = next((found for found in self._queries.forgotten() if found.run == run), None)
+            found = self._queries.forgotten_run(run)
             if found is not None and not self._queries.has_run(run):
                 return found
             time.sleep(LOOK_S)

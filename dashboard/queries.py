@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from collectors.process.activity import LIFETIMES, RunProcess
 from collectors.process.claims import processes_of
 from collectors.process.identity import Identity, identity_of
 from collectors.process.proc import descendants, environment_of
-from collectors.process.ranks import Gpus, gpus_of
+from collectors.process.ranks import Gpus, RanksSeen, gpus_of
 from collectors.provenance import DIFF
 from collectors.records import Event, Offset, ProgressBar, Sample
 from collectors.service.control import ControlError, ask
@@ -30,12 +31,12 @@ from .runs import Runs, RunView
 from .runs_table.table import RunsSource, RunsTable
 from .samples import bytes_of, checkpoints, places
 from .searching.ranking import Typed
-from .searching.search import SearchPage, Sources, search
+from .searching.search import SearchHits, Sources, search
 from .stacks import Stacks
 from .subscription import is_glob, split_names, wanted
 from .user_files.about import Abouts, about_run
 from .user_files.directions import Direction, directions_of
-from .user_files.forgotten import ForgottenRun, forgotten_runs
+from .user_files.forgotten import ForgottenRun, ForgottenRuns
 from .user_files.settings import Settings, settings_of
 
 SILENT = (
@@ -133,9 +134,9 @@ class Queries:
         self.overlays = Overlays(store)
         self.ahead = Ahead(self.stacks.minutes)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
-        self._abouts = Abouts(data_dir)
+        self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)
         self.comparing = Comparing(store, self.runs, self.check_run, str(self.log_dir))
-        asked = RunsSource(self.cursor, self.runs, store.outcomes, store.names, store.configs, self.directions, self._price)
+        asked = RunsSource(self.cursor, self._known_runs, store.outcomes, store.names, store.configs, self.directions, self._price)
         self.table = RunsTable(asked)
 
     def close(self) -> None:
@@ -161,7 +162,16 @@ class Queries:
 
     def forgotten(self) -> list[ForgottenRun]:
         """Runs that users have forgotten, whose files may still be there."""
-        return forgotten_runs(self.data_dir)
+        return self._forgotten.all()
+
+    def forgotten_run(self, run: str) -> ForgottenRun | None:
+        return self._forgotten.one(run)
+
+    def _known_runs(self) -> list[RunView]:
+        """With their attempts, and with those that were forgotten: the table shows them where a user asks for them."""
+        runs = self.comparing.finder.joined(self.runs())
+        stored = {view.stored.name for view in runs}
+        return [*runs, *(forgotten_view(found) for found in self.forgotten() if found.run not in stored)]
 
     def directions(self) -> dict[str, Direction]:
         """Of series, where a user has said whether less or more is better."""
@@ -196,7 +206,7 @@ class Queries:
             self.check_run(run)
         return self._store.events(run, lo, hi, most=MAX_EVENTS)
 
-    def search(self, text: str, pages: Sequence[Page], run: str | None, most: int) -> SearchPage:
+    def search(self, text: str, pages: Sequence[Page], run: str | None, most: int) -> SearchHits:
         """Runs, series, pages and notes that match, the best first."""
         notes = self._store.events(kinds=("note",), most=MOST_NOTES)
         return search(Typed(text), Sources(pages, self.runs(), self._store.series, notes), run, most)
@@ -380,6 +390,17 @@ class Queries:
         if not chosen and not any(is_glob(name) for name in names):
             where = f"run {run!r} has" if run else "the machine has"
             raise NotFound(f"{where} no series {', '.join(map(repr, names))}; GET /api/v1/series lists them")
+
+
+def forgotten_view(found: ForgottenRun) -> RunView:
+    """Nothing is stored of it."""
+    return RunView(_unstored(found.run), "ended", "", None, None, RanksSeen([], None, ""), "", about=found.about)
+
+
+@lru_cache(4096)
+def _unstored(run: str) -> Run:
+    """The same object again: it has not changed."""
+    return Run(run, {}, None, None, None, None, 0, 0, timed=False, lines_read=0, lines_skipped=0, fields_skipped=0)
 
 
 def rank_view(process: RunProcess, gpus: Sequence[Mapping[str, Any]]) -> RankView:

@@ -44,6 +44,7 @@ class RunView:
     host: str = ""  # of run.json, else of its newest process; "" where unknown
     job_id: str | None = None  # of its newest process, where a launcher gave one
     restart_count: int | None = None  # how often that job was started anew, as its launcher counts
+    attempts: tuple[str, ...] = ()  # the runs that are attempts of one training, the newest last; () where it is the only one
 
 
 @dataclass(frozen=True)

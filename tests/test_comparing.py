@@ -27,6 +27,7 @@ from dashboard.comparing.pace import change_of, pace_of
 from dashboard.comparing.since_last import script_of
 from dashboard.queries import Queries
 from dashboard.runs import RunView
+from dashboard.runs_table.table import TableQuestion
 from tests.conftest import dashboard, wait_for
 from tests.serving import Web, served
 
@@ -215,6 +216,26 @@ def test_a_job_that_was_started_again_is_one_run() -> None:
     first, *others = attempts.requeued(views)
     assert (first.state, first.state_reason) == ("requeued", "Job 7 was started again (restart 1) as b")
     assert others == views[1:]
+
+
+def test_in_the_table_the_newest_attempt_stands_for_the_others(tmp_path: Path) -> None:
+    writer = open_store(tmp_path, write=True)
+    for i, name in enumerate(("first", "again", "alone")):
+        job = {"job_id": "7", "restarts": i} if i < 2 else {}
+        writer.append([RunInfo(name, {**TRAIN, "started_s": T0 + 100 * i}), Event(name, "start", T0 + 100 * i, fields=job)])
+        writer.append([Event(name, "end", T0 + 100 * i + 50, fields={"status": "finished", "reason": "stopped by SIGTERM"})])
+    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
+
+    def rows(**question: Any) -> dict[str, Any]:
+        return {row.name: row.facts.view for row in queries.table.ask(TableQuestion(**question)).rows}
+
+    assert rows().keys() == {"again", "alone"} and rows()["again"].attempts == ("first", "again")
+    assert rows(text="state:interrupted").keys() == {"first", "again", "alone"}
+    assert rows(group="training").keys() == {"first", "again", "alone"}
+    assert [rows(text="first", sort="state")["first"].state, rows()["again"].state] == ["requeued", "preempted"]
+    assert queries.run("first").same == queries.run("again").same
+    queries.close()
+    writer.close()
 
 
 def test_a_job_that_trains_several_things_is_several_runs() -> None:

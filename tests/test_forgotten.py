@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import Page
 
 from collectors.forgotten.tombstones import FileIdentity, Tombstone, Tombstones, identity_of_file, read_all
 from dashboard.user_files.forgotten import quoted, remove_line
@@ -141,10 +142,28 @@ def test_they_stay_away_after_a_restart_and_notes_come_back_with_them(logs: Path
 def test_a_run_that_is_alive_and_one_that_is_not_there_cannot_be_forgotten(logs: Path, running: Dashboard) -> None:
     with script(LIVING, str(logs)):
         wait_for(lambda: running.run("living").get("state") == "running")
-        assert forget(running, "living")["error"] == "'living' is running; a run can be forgotten once it has ended"
+        assert forget(running, "living")["error"] == "'living' is alive; a run can be forgotten once it is over"
     assert "error" in forget(running, "nobody")
     assert "GET /api/v1/forgotten" in post(running, "runs/nobody/take_back", {})["error"]
     assert "living" in names(running)
+
+
+def test_the_runs_page_forgets_a_run_prints_the_line_and_takes_it_back(logs: Path, running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/runs?q=bystander")
+    page.wait_for_selector("#runs-grid .run-cell a:has-text('bystander')")
+    page.keyboard.press("j")
+    page.keyboard.press("i")
+    page.locator("[data-act=forget]:has-text('Forget')").click()
+    page.wait_for_selector(".about .command")
+    assert page.locator(".about .command").inner_text() == f"rm -r -- {logs}/bystander"
+    page.wait_for_selector("#runs-grid .run-cell a:has-text('bystander')", state="detached")
+    page.get_by_role("button", name="Hidden").click()
+    page.get_by_label("Show forgotten").check()
+    page.wait_for_selector("#runs-grid .run-cell a:has-text('bystander')")
+    page.keyboard.press("Escape")
+    page.locator("[data-act=forget]:has-text('Remember again')").click()
+    wait_for(lambda: points(running, "bystander") == 50)
+    page.goto("about:blank")
 
 
 def test_an_odd_tombstone_costs_itself(tmp_path: Path) -> None:

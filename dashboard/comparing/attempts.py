@@ -8,12 +8,13 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from collectors.received import FOLDER
+from collectors.store.protocol import Run
 
 from ..runs import RunView
 from .differences import canonical
@@ -41,10 +42,34 @@ class _Link(NamedTuple):
     rule: str
 
 
-def attempts_of(views: Sequence[RunView], log_dir: str = "") -> dict[str, RunAttempts]:
-    """By the name of each run that is not the only attempt. Costs a look at each run."""
+class AttemptFinder:
+    """Finds attempts again and again: of a run that has not changed it remembers what it resumed. May be asked from many threads."""
+
+    def __init__(self, log_dir: str) -> None:
+        self._log_dir = log_dir
+        self._kept: dict[str, tuple[Run, tuple[PurePosixPath, ...]]] = {}
+
+    def find(self, views: Sequence[RunView]) -> dict[str, RunAttempts]:
+        return attempts_of(views, self._log_dir, self._paths)
+
+    def joined(self, views: Sequence[RunView]) -> list[RunView]:
+        """The same views; those of several attempts name them all."""
+        found = self.find(views)
+        return [replace(view, attempts=found[view.stored.name].runs) if view.stored.name in found else view for view in views]
+
+    def _paths(self, view: RunView) -> tuple[PurePosixPath, ...]:
+        kept = self._kept.get(view.stored.name)
+        if kept is None or kept[0] is not view.stored:
+            kept = self._kept[view.stored.name] = view.stored, tuple(_resumed_paths(view))
+        return kept[1]
+
+
+def attempts_of(
+    views: Sequence[RunView], log_dir: str = "", paths_of: Callable[[RunView], Iterable[PurePosixPath]] | None = None
+) -> dict[str, RunAttempts]:
+    """By the name of each run that is not the only attempt. `paths_of` a run, which it resumed, may be remembered."""
     began = sorted((view for view in views if view.started_s is not None), key=lambda view: view.started_s or 0.0)
-    links = [*_handed_over(began), *_same_job(began), *_resumed(began, log_dir)]
+    links = [*_handed_over(began), *_same_job(began), *_resumed(began, log_dir, paths_of or _resumed_paths)]
     groups = _joined([view.stored.name for view in began], links)
     rules: dict[str, str] = {}
     for link in links:
@@ -98,8 +123,7 @@ def _same_job(views: Sequence[RunView]) -> Iterator[_Link]:
     """A job may train several things one after the other: what it started again has the same script, and a higher count or the same options."""
     newest: dict[tuple[str, str], RunView] = {}
     for view in views:
-        script = script_of(view.stored.info)
-        if view.job_id is None or not script:
+        if view.job_id is None or not (script := script_of(view.stored.info)):
             continue
         before = newest.get((view.job_id, script))
         if before is not None and _follows(view, before) and (_restarted(view, before) or _options(view) == _options(before)):
@@ -108,12 +132,15 @@ def _same_job(views: Sequence[RunView]) -> Iterator[_Link]:
         newest[view.job_id, script] = view
 
 
-def _resumed(views: Sequence[RunView], log_dir: str) -> Iterator[_Link]:
+def _resumed(views: Sequence[RunView], log_dir: str, paths_of: Callable[[RunView], Iterable[PurePosixPath]]) -> Iterator[_Link]:
     """A checkpoint that an option of it says to resume lies in the folder of the other run."""
+    resumed = [(view, paths) for view in views if (paths := [*paths_of(view)])]
+    if not resumed:
+        return
     by_folder = {os.path.normpath(f"{log_dir}/{view.stored.name}"): view for view in views} if log_dir else {}
     by_name = {bare_name(view.stored.name): view for view in views}
-    for view in views:
-        for path in _resumed_paths(view):
+    for view, paths in resumed:
+        for path in paths:
             before = _run_at(path, by_folder) or _run_named_in(path, by_name, view)
             if before is not None and before is not view and (before.started_s or 0.0) < (view.started_s or 0.0):
                 yield _Link(view.stored.name, before.stored.name, f"resumed from {path.name} of {before.stored.name}")

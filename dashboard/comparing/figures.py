@@ -9,10 +9,12 @@ import html
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .colours import COLOURS, colours_of
 from .columns import CONFIG, RunColumn, column_of, options_of, title_of
@@ -25,6 +27,7 @@ MOST_AXES = 10  # of parallel coordinates
 MOST_KEYS = 25  # of correlations
 MOST_NAME = 48  # characters
 MOST_BARS = 30
+CLOSE = 1e-9  # of the numbers: a range that is shorter has no bars inside
 FEW_TICKS = 6  # values that all stand at their axis
 WIDE = 30.0  # the greatest over the least: more stand on a logarithmic axis
 INK, DIM, LINE, ACCENT = "var(--ink-2)", "var(--ink-3)", "var(--line)", "var(--accent)"
@@ -62,30 +65,40 @@ def histogram(measured: Measured, name: str) -> Figure:
     """How many runs have which value: at most 30 bars, of equal width; of words one each."""
     column = column_of(measured, name)
     numbers = [value for value in column.numbers if value is not None]
-    if column.words:
-        counts = np.bincount([int(value) for value in numbers], minlength=len(column.words))
-        bars = {"x": [text(word) for word in column.words], "y": counts.tolist(), "hovertemplate": "%{x}: %{y} runs<extra></extra>"}
+    edges = _edges(numbers)
+    if column.words or edges is None:
+        words = [column.words[int(value)] if column.words else f"{value:.6g}" for value in numbers]
+        places = Counter(words).most_common(MOST_BARS)
+        counts = [count for _, count in places]
+        bars: dict[str, Any] = {
+            "x": [text(word) for word, _ in places],
+            "y": counts,
+            "hovertemplate": "%{x}: %{y} runs<extra></extra>",
+        }
+        kind = {"type": "category"}
     else:
-        found, edges = np.histogram(numbers, bins=_bins(numbers))
-        middles, spans = (
-            (edges[:-1] + edges[1:]) / 2,
-            [f"{lo:.4g} to {hi:.4g}" for lo, hi in itertools.pairwise(edges.tolist())],
-        )
-        bars = {"x": middles.tolist(), "y": found.tolist(), "width": np.diff(edges).tolist(), "text": spans, "textposition": "none"}
-        bars["hovertemplate"] = "%{text}: %{y} runs<extra></extra>"
-        counts = found
+        counts = np.histogram(numbers, edges)[0].tolist()
+        spans = [f"{lo:.4g} to {hi:.4g}" for lo, hi in itertools.pairwise(edges.tolist())]
+        bars = {"x": ((edges[:-1] + edges[1:]) / 2).tolist(), "y": counts, "width": np.diff(edges).tolist(), "text": spans}
+        bars |= {"textposition": "none", "hovertemplate": "%{text}: %{y} runs<extra></extra>"}
+        kind = {}
     trace = {"type": "bar", "marker": {"color": ACCENT, "line": {"width": 1, "color": "var(--bg)"}}, **bars}
-    kind = {"type": "category"} if column.words else {}
     x = {**_plain_axis(), "title": _title(text(title_of(name))), **kind}
-    y = {**_plain_axis(), "title": _title("runs"), "dtick": max(1, -(-int(counts.max(initial=1)) // 5))}
+    y = {**_plain_axis(), "title": _title("runs"), "dtick": max(1, -(-max(counts, default=1) // 5))}
     return _figure([trace], xaxis=x, yaxis=y, bargap=0.04)
 
 
-def _bins(numbers: Sequence[float]) -> int:
-    """As many as Sturges or the quartiles say, whichever is more; equal values have one."""
-    if len(set(numbers)) < 2:
-        return 1
-    return max(1, min(MOST_BARS, len(np.histogram_bin_edges(numbers, "auto")) - 1))
+def _edges(numbers: Sequence[float]) -> NDArray[np.float64] | None:
+    """Of bars as wide as the quartiles say (Freedman and Diaconis), at least as many as Sturges says; None where the numbers hardly differ."""
+    lo, hi = min(numbers, default=0.0), max(numbers, default=0.0)
+    span = hi - lo
+    if not math.isfinite(span) or span <= CLOSE * max(abs(lo), abs(hi)):
+        return None
+    low, high = np.percentile(numbers, [25, 75]).tolist()
+    width = 2 * (high - low) / len(numbers) ** (1 / 3)
+    least = math.ceil(math.log2(len(numbers)) + 1)
+    count = max(least, min(MOST_BARS, math.ceil(span / width) if width > span / MOST_BARS else MOST_BARS if width > 0 else least))
+    return np.linspace(lo, hi, count + 1)
 
 
 def parallel(measured: Measured, value_name: str) -> Figure:

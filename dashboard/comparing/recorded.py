@@ -13,7 +13,7 @@ from collectors.store.protocol import Run, Store
 from collectors.store.question import check
 
 from ..runs import RunView
-from .attempts import RunAttempts, attempts_of
+from .attempts import AttemptFinder, RunAttempts
 from .common_step import CommonStep, at_common_step, by_name
 from .differences import SECTIONS, Difference, Section, differences, of_section
 from .pace import Pace, change_of, others_cores, pace_of, steady_steps
@@ -59,7 +59,8 @@ class Comparing:
 
     def __init__(self, store: Store, runs: Callable[[], list[RunView]], check_run: Callable[[str], Run], log_dir: str) -> None:
         """`check_run` raises where there is no such run."""
-        self._store, self._runs, self._check_run, self._log_dir = store, runs, check_run, log_dir
+        self._store, self._runs, self._check_run = store, runs, check_run
+        self.finder = AttemptFinder(log_dir)
 
     def compare(
         self, names: Sequence[str], *, everything: bool = False, wanted: Callable[[str], bool] = lambda name: True
@@ -98,7 +99,7 @@ class Comparing:
 
     def attempts(self, run: str) -> RunAttempts | None:
         """The other runs that are attempts of the same one; None where there are none."""
-        return attempts_of(self._runs(), self._log_dir).get(run)
+        return self.finder.find(self._runs()).get(run)
 
     def since_last(self, run: str) -> SinceLast:
         """Beside the last run of the same script on the same card that has enough steps. Raises what `check_run` raises."""

@@ -42,6 +42,8 @@ def _check(body: Any, dash: Dash) -> None:
     if not isinstance(body, dict) or body.get("output") not in dash.callback_map:
         raise BadRequest("this is not a callback of a page; reload the page")
     known = dash.callback_map[body["output"]]
+    if "callback" not in known:
+        raise BadRequest("the browser does this itself; reload the page")
     for name, wanted in (("inputs", known["inputs"]), ("state", known["state"])):
         sent = body.get(name, [])
         if not isinstance(sent, list) or len(sent) != len(wanted) or not all(_is(*pair) for pair in zip(sent, wanted, strict=True)):

@@ -31,6 +31,7 @@ MOST_VALUES = 40
 MOST_OPTIONS = 2000
 SHORT_HASH, HASH = 7, re.compile(r"[0-9a-f]{40}")  # of a commit
 TABS = {"scatter": "Scatter", "parallel": "Parallel coordinates", "histogram": "Histogram", "correlation": "Rank correlation"}
+FIGURES = tuple(TABS)  # no set: what a browser sends need not have a hash
 
 # Plotly knows no variables of CSS: they get the theme's values in the browser, and again when the theme changes.
 DRAW = """function(raw, theme) {
@@ -49,7 +50,7 @@ DRAW = """function(raw, theme) {
 }""".replace("THEME", THEME).replace("GRAPH", f"{COMPARISON}-graph")
 
 
-class ChosenFigure(NamedTuple):
+class FigureChoice(NamedTuple):
     """What the controls say, whatever the browser sends."""
 
     tab: str
@@ -107,7 +108,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
     def choices(ticked: Any, tab: Any, y: Any, x: Any) -> Any:
         """A value that the runs still have stays chosen."""
         names = names_of(ticked)
-        if tab not in TABS or not names:
+        if tab not in FIGURES or not names:
             return no_update, no_update, no_update, no_update
         known = options_of(queries.comparing.measured(names[:IN_FIGURES]))[:MOST_OPTIONS]
         options = [{"label": label_of(name), "value": name} for name in known]
@@ -118,10 +119,10 @@ def callbacks(dash: Dash, queries: Queries) -> None:
     @dash.callback(Output(RAW, "data"), Output(NOTE, "children"), Output(f"{X}-label", "hidden"), Input(TICKED, "data"), Input(TAB, "value"), Input(Y, "value"), Input(X, "value"))  # type: ignore[untyped-decorator]  # fmt: skip
     def figure(ticked: Any, tab: Any, y: Any, x: Any) -> Any:
         names = names_of(ticked)
-        if tab not in TABS or not names or not isinstance(y, str):
-            return None, "" if tab in TABS else "Choose a figure to see how values go with the configuration.", tab != "scatter"
+        if tab not in FIGURES or not names or not isinstance(y, str):
+            return None, "" if tab in FIGURES else "Choose a figure to see how values go with the configuration.", tab != "scatter"
         measured = queries.comparing.measured(names[:IN_FIGURES])
-        found, note = drawn(measured, ChosenFigure(tab, x if isinstance(x, str) else y, y))
+        found, note = drawn(measured, FigureChoice(tab, x if isinstance(x, str) else y, y))
         over = f"{len(names)} runs are ticked; the first {IN_FIGURES} are drawn. " if len(names) > IN_FIGURES else ""
         return found, f"{over}{note}", tab != "scatter"
 
@@ -132,7 +133,7 @@ def names_of(ticked: Any) -> list[str]:
     return list(dict.fromkeys(name for name in ticked if isinstance(name, str))) if isinstance(ticked, list) else []
 
 
-def drawn(measured: Measured, wanted: ChosenFigure) -> tuple[Figure | None, str]:
+def drawn(measured: Measured, wanted: FigureChoice) -> tuple[Figure | None, str]:
     """A figure, and what is to be known of it."""
     value = column_of(measured, wanted.y)
     lacking = len(measured.runs) - value.known

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import dash_ag_grid
 from dash import Dash, Input, Output, dcc, html, no_update
 
-from ..queries import NotFound, Queries
+from ..queries import NotFound, Queries, forgotten_view
 from ..runs import ALIVE, RunView
 from ..runs_table.columns import SHOWN, TableColumn
+from ..user_files.forgotten import quoted
 from . import comparing
 from .page import Page
 
@@ -77,9 +79,12 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         if not isinstance(name, str):
             return []
         try:
-            return panel_of(queries.run(name).run, str(queries.log_dir / name))
+            detail = queries.run(name)
+            view = replace(detail.run, attempts=detail.same.runs) if detail.same else detail.run
+            return panel_of(view, f"rm -r -- {quoted(str(queries.log_dir / name))}")
         except NotFound as error:
-            return [html.P(str(error))]
+            found = queries.forgotten_run(name)
+            return panel_of(forgotten_view(found), found.remove) if found else [html.P(str(error))]
 
 
 def tick_column() -> dict[str, Any]:
@@ -106,7 +111,7 @@ def definition(column: TableColumn) -> dict[str, Any]:
     return found
 
 
-def panel_of(view: RunView, folder: str) -> list[Any]:
+def panel_of(view: RunView, command: str) -> list[Any]:
     """Fields that the module reads when a button is pressed: this callback only reads."""
     run, about, info = view.stored.name, view.about, view.stored.info
     lives = view.state in ALIVE
@@ -114,6 +119,7 @@ def panel_of(view: RunView, folder: str) -> list[Any]:
         ("State", view.state + (f": {view.state_reason}" if view.state_reason else "")),
         ("Folder", run),
         ("Working folder", view.cwd),
+        ("Attempts", " → ".join(view.attempts)),
     ]
     facts += [
         ("Commit", str(info.get("git_commit") or "")),
@@ -136,21 +142,16 @@ def panel_of(view: RunView, folder: str) -> list[Any]:
             ],
             className="actions",
         ),
-        forgotten(folder) if about.forgotten else None,
+        forgotten(command) if about.forgotten else None,
     ]  # fmt: skip
 
 
-def forgotten(folder: str) -> html.Section:
-    command = html.Code(f"rm -r -- {quoted(folder)}", className="command")
+def forgotten(line: str) -> html.Section:
+    command = html.Code(line or "Its files are too many for one line.", className="command")
     return html.Section(
         [html.P("The dashboard leaves the files alone. This removes them for good:"), command, button("copy", "Copy", "", "btn")],
         className="trouble",
     )
-
-
-def quoted(path: str) -> str:
-    """For a shell: in single quotes, whatever it holds."""
-    return "'" + path.replace("'", "'\\''") + "'"
 
 
 def field(label: str, control: Any) -> html.Label:

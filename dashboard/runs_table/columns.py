@@ -16,7 +16,16 @@ Cell: TypeAlias = bool | float | str | tuple[str, ...] | None
 Kind: TypeAlias = Literal["text", "number", "count", "duration", "time", "bytes", "share", "state", "tags", "curve"]
 
 CHOSEN = ("config.", "last.", "best.", "least.", "most.")  # what a key of a column by choice begins with
-STATES = ("running", "stalled", "failed", "killed", "ended", "finished")  # in the order in which they are sorted
+STATES = (
+    "running",
+    "stalled",
+    "failed",
+    "killed",
+    "requeued",
+    "preempted",
+    "ended",
+    "finished",
+)  # in the order in which they are sorted
 SCALES = {"gb": 1e9, "gib": 2.0**30, "mb": 1e6, "mib": 2.0**20, "kb": 1e3, "kib": 1024.0}
 
 
@@ -206,6 +215,8 @@ COLUMNS = (
     TableColumn("tokens_per_s", "Tokens/s", "number", 88, _by_role("tokens", _LAST), "1/s", shown=True, help="The last value that the run logged", direction="up"),
     TableColumn("mfu", "MFU", "number", 72, _by_role("mfu", _LAST), help="Model FLOPs utilization, the last value that the run logged", direction="up"),
     TableColumn("memory", "Peak memory", "bytes", 96, _memory, "B", help="The greatest value that the run logged"),
+    TableColumn("attempts", "Attempts", "count", 72, lambda facts, _: len(facts.view.attempts) or None, help="Runs that are attempts of the same training: the newest stands for them"),
+    TableColumn("training", "Training", "text", 160, lambda facts, _: next(iter(facts.view.attempts), None), help="The first of its attempts: group by it to see all of them"),
     TableColumn("restarts", "Restarts", "count", 72, lambda facts, _: facts.view.restarts or None),
     TableColumn("gpu_hours", "GPU-hours", "number", 88, lambda facts, _: facts.gpu_hours, "h", shown=True, help="One GPU a rank, for as long as the run took"),
     TableColumn("energy", "Energy, kWh", "number", 88, _energy, "kWh", help="Of the run's own series of energy"),

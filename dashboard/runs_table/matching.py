@@ -29,7 +29,8 @@ STATE_WORDS = {
     "active": ("running", "stalled"),
     "done": ("finished", "ended"),
     "completed": ("finished",),
-    "over": ("ended", "finished", "failed", "killed"),
+    "over": ("ended", "finished", "failed", "killed", "requeued", "preempted"),
+    "interrupted": ("requeued", "preempted"),
 }
 COMPARE: dict[str, Callable[[float, float], bool]] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 CLOSE = 1e-9  # two numbers are equal if they differ by no more, relatively

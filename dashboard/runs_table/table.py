@@ -93,7 +93,7 @@ class RunsTable:
             self._look()
             self._need(question)
             wanted = self.filter(question.text)
-            shown = [row for row in self._rows.values() if _is_shown(row, question)]
+            shown = [row for row in self._rows.values() if _is_shown(row, question) and not _is_earlier(row, question)]
             kept = [row for row in shown if wanted.keeps(row)] if wanted.tests else shown
             counts = _counts(kept)
             if question.chip:
@@ -227,10 +227,17 @@ def _is_shown(row: Row, question: TableQuestion) -> bool:
     return (question.archived or not about.archived) and (question.forgotten or not about.forgotten)
 
 
+def _is_earlier(row: Row, question: TableQuestion) -> bool:
+    """Whether its newest attempt stands for it; in groups, and where a user looks for something, each run has its row."""
+    attempts = row.facts.view.attempts
+    return bool(attempts) and row.name != attempts[-1] and not question.text and not question.group
+
+
 def _counts(rows: Iterable[Row]) -> dict[str, int]:
     chip_of = {state: chip for chip, states in CHIPS.items() for state in states}
     counts = dict.fromkeys(["all", *CHIPS], 0)
     for row in rows:
         counts["all"] += 1
-        counts[chip_of[row.facts.view.state]] += 1
+        if (chip := chip_of.get(row.facts.view.state)) is not None:  # none is for a run that was only interrupted
+            counts[chip] += 1
     return counts

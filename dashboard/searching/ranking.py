@@ -17,7 +17,7 @@ MOST_EXCERPT = 200
 T = TypeVar("T")
 
 
-class Closeness(NamedTuple):
+class MatchPlace(NamedTuple):
     """Less is better."""
 
     worst: int  # of all typed words
@@ -31,16 +31,16 @@ class Typed:
     def __init__(self, text: str) -> None:
         self.words = text.casefold().split()[:MOST_WORDS]
 
-    def place(self, text: str) -> Closeness | None:
+    def place(self, text: str) -> MatchPlace | None:
         """None where it does not match."""
         folded = text[:MOST_CHARACTERS].casefold()
         places = [_place_of(word, folded) for word in self.words]
         if any(place is None for place in places):
             return None
         found = [place for place in places if place is not None]
-        return Closeness(max(found, default=PREFIX), sum(found), len(folded))
+        return MatchPlace(max(found, default=PREFIX), sum(found), len(folded))
 
-    def best(self, texts: Iterable[str]) -> Closeness | None:
+    def best(self, texts: Iterable[str]) -> MatchPlace | None:
         """Of several texts for one thing; where no single one has all words, of all of them together."""
         all_texts = [text for text in texts if text]
         places = [place for text in all_texts if (place := self.place(text)) is not None]

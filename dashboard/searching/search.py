@@ -13,7 +13,7 @@ from collectors.store.question import check
 
 from ..pages.page import Page
 from ..runs import RunView
-from .ranking import INSIDE, Closeness, Typed
+from .ranking import INSIDE, MatchPlace, Typed
 
 HitKind: TypeAlias = Literal["page", "run", "series", "note"]
 KINDS: tuple[HitKind, ...] = ("page", "run", "series", "note")  # of equally good ones this order
@@ -32,7 +32,7 @@ class Hit(NamedTuple):
     address: str  # a path of this dashboard, with its parameters
 
 
-class SearchPage(NamedTuple):
+class SearchHits(NamedTuple):
     hits: list[Hit]
     left_out: int
     note: str  # what was not searched, or ""
@@ -48,13 +48,13 @@ class Sources(NamedTuple):
 
 
 class _Ranked(NamedTuple):
-    place: Closeness
+    place: MatchPlace
     kind: int
     age: int  # the newest first
     hit: Hit
 
 
-def search(typed: Typed, sources: Sources, run: str | None, most: int) -> SearchPage:
+def search(typed: Typed, sources: Sources, run: str | None, most: int) -> SearchHits:
     """Without a word: the pages and the newest runs."""
     by_kind = [_pages(typed, sources.pages), _runs(typed, sources.runs)]
     note = ""
@@ -65,7 +65,7 @@ def search(typed: Typed, sources: Sources, run: str | None, most: int) -> Search
         note = f"Of series, those of the newest {MOST_RUNS} runs are searched." if len(names) > MOST_RUNS else ""
     ranked = [row for rows in by_kind for row in rows]
     ranked.sort(key=lambda row: (row.place.worst, row.kind, row.place.total, row.age, row.place.length))
-    return SearchPage([row.hit for row in ranked[:most]], max(0, len(ranked) - most), note)
+    return SearchHits([row.hit for row in ranked[:most]], max(0, len(ranked) - most), note)
 
 
 def _pages(typed: Typed, pages: Sequence[Page]) -> Iterator[_Ranked]:
@@ -116,7 +116,7 @@ def _notes(typed: Typed, sources: Sources) -> Iterator[_Ranked]:
             yield _of_note(typed, place, age, event.text, event.run, where)
 
 
-def _of_note(typed: Typed, place: Closeness, age: int, text: str, run: str, where: str) -> _Ranked:
+def _of_note(typed: Typed, place: MatchPlace, age: int, text: str, run: str, where: str) -> _Ranked:
     """A note is prose: where in it a word stands says little."""
     return _Ranked(
         place._replace(worst=max(place.worst, INSIDE)), KINDS.index("note"), age, Hit("note", typed.excerpt(text), run, run, where)

@@ -6,10 +6,12 @@ import os
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import time_ns
 
-from collectors.forgotten.tombstones import Tombstone, read_all
+from collectors.forgotten.tombstones import FOLDER, Tombstone, read_all
 
 from .about import About, about_run
+from .yaml_file import SETTLED_NS
 
 MOST_LINE = 100_000  # characters: a shell takes 128 kB of one argument, and more of all
 
@@ -26,10 +28,29 @@ class ForgottenRun:
     about: About
 
 
-def forgotten_runs(data_dir: Path) -> list[ForgottenRun]:
-    """The newest first."""
-    found = [forgotten_run(data_dir, tombstone) for tombstone in read_all(data_dir)]
-    return sorted(found, key=lambda row: row.forgotten_s, reverse=True)
+class ForgottenRuns:
+    """Those of a data folder, read again when one has come or gone. May be asked from many threads."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._kept: tuple[int, list[Tombstone]] = (0, [])
+
+    def all(self) -> list[ForgottenRun]:
+        """The newest first, with what is said about them now."""
+        found = [forgotten_run(self._data_dir, tombstone) for tombstone in self._tombstones()]
+        return sorted(found, key=lambda row: row.forgotten_s, reverse=True)
+
+    def one(self, run: str) -> ForgottenRun | None:
+        return next((forgotten_run(self._data_dir, tombstone) for tombstone in self._tombstones() if tombstone.run == run), None)
+
+    def _tombstones(self) -> list[Tombstone]:
+        try:
+            changed_ns = (self._data_dir / FOLDER).stat().st_mtime_ns
+        except OSError:
+            return []
+        if self._kept[0] != changed_ns or time_ns() - changed_ns < SETTLED_NS:
+            self._kept = changed_ns, read_all(self._data_dir)
+        return self._kept[1]
 
 
 def forgotten_run(data_dir: Path, tombstone: Tombstone) -> ForgottenRun:

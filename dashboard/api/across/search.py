@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from ...pages import pages
 from ...queries import Queries
-from ...searching.search import HitKind, SearchPage
+from ...searching.search import HitKind, SearchHits
 from ..answer import Answer
 from ..parameters import MOST_CHARACTERS, Text
 
@@ -46,7 +46,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         return Answer(search_answer(queries.search(q, pages(), run, limit)))
 
 
-def search_answer(found: SearchPage) -> SearchAnswer:
+def search_answer(found: SearchHits) -> SearchAnswer:
     rows: list[HitRow] = [
         {"kind": hit.kind, "text": hit.text, "detail": hit.detail, "run": hit.run, "address": hit.address} for hit in found.hits
     ]

@@ -1,0 +1,148 @@
+"""The comparison below the grid of runs, in a browser: what differs, figures, colours of the theme, names as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from playwright.sync_api import Page
+
+from collectors.process.ranks import RanksSeen
+from collectors.records import Points, Record, RunInfo, labels_of
+from collectors.store.open import open_store
+from collectors.store.protocol import Run
+from dashboard.comparing.colours import colours_of
+from dashboard.comparing.columns import column_of, options_of
+from dashboard.comparing.figures import effects_of, text
+from dashboard.comparing.recorded import Measured
+from dashboard.pages.comparing import TABS, FigureChoice, drawn, number, said_of
+from dashboard.queries import Queries
+from dashboard.runs import RunView
+from tests.conftest import Ask, wait_for
+from tests.serving import Web, served
+
+T0 = 1_764_000_000.0
+HOST = labels_of(host="box")
+HOSTILE = '<img src=x onerror="window.hurt=1">, %2F'
+NAMES = [f"sweep/{i:02}" for i in range(12)]
+TOKEN = "(name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()"
+
+
+def records() -> Iterator[Record]:
+    for i, name in enumerate([*NAMES, HOSTILE]):
+        config = {"lr": 10 ** -(1 + i % 4), "opt": ("adam", "sgd")[i % 2], "depth": i, HOSTILE: f"<b>{i % 3}</b>", "same": 1}
+        yield RunInfo(name, {"config": config, "command": "python train.py", "started_s": T0 + i})
+        for step in range(20 + i):
+            yield Points(name, HOST, ("val/loss", HOSTILE), (1.0 + i / 10 if i != 3 else float("nan"), 2.0), T0 + step, step)
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    folder: Path = tmp_path_factory.mktemp("comparing_page")
+    writer = open_store(folder, write=True)
+    writer.append(records())
+    queries = Queries(open_store(folder, write=False), folder, folder)
+    with served(queries) as web:
+        yield web
+    queries.close()
+    writer.close()
+
+
+def opened(web: Web, page: Page, runs: list[str], **more: str) -> None:
+    from urllib.parse import urlencode
+
+    page.goto(f"http://127.0.0.1:{web.port}/runs?{urlencode([*(('runs', run) for run in runs), *more.items()])}")
+    page.wait_for_selector(".comparison-table tbody td")
+
+
+def rows(page: Page) -> dict[str, list[str]]:
+    """Of the tables, by their first cell."""
+    read = "(rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent + (cell.classList.contains('odd') ? '*' : '')))"
+    return {cells[0]: cells[1:] for cells in page.locator(".comparison-table tbody tr").evaluate_all(read)}
+
+
+def test_ticked_runs_have_what_differs_and_their_values_at_the_common_step(web: Web, page: Page) -> None:
+    opened(web, page, [NAMES[0], NAMES[1], NAMES[4]])
+    wait_for(lambda: "val/loss" in rows(page))
+    found = rows(page)
+    assert found["lr"] == ["0.1", "0.01*", "0.1"] and found["opt"] == ["adam", "sgd*", "adam"] and "same" not in found
+    assert found["val/loss"] == ["1", "1.1", "1.4"]
+    assert page.locator(".comparison-head h3").all_inner_texts() == ["What differs", "At step 19, the last that all 3 have"]
+    assert page.locator(".js-plotly-plot").count() == 0
+    assert not page.evaluate("performance.getEntriesByType('resource').some(({ name }) => name.includes('plotly'))")
+    page.locator(".show-all label").click()
+    wait_for(lambda: rows(page).get("same") == ["1", "1", "1"])
+
+
+def test_more_than_eight_runs_are_said_and_names_are_text_everywhere(web: Web, page: Page) -> None:
+    opened(web, page, [HOSTILE, *NAMES])
+    assert "13 runs are ticked: the first 8 are in the table" in page.locator(".comparison-table").inner_text()
+    assert page.locator(".comparison-table thead").first.locator("th").count() == 8
+    for label in TABS.values():
+        page.locator(".comparison-tabs label", has_text=label).click()
+        page.wait_for_selector(".comparison-plot .main-svg")
+        wait_for(lambda label=label: page.locator(".comparison-tabs label:has(input:checked)").inner_text() == label)  # type: ignore[misc]
+    wait_for(lambda: "Bonett" in page.locator("#comparison-note").inner_text())
+    note = page.locator("#comparison-note").inner_text()
+    assert "1 of 13 runs have no finite val/loss" in note and "<b>0</b>" in note
+    assert page.locator(".comparison img, .comparison b").count() == 0 and page.evaluate("window.hurt") is None
+
+
+def test_figures_have_the_colours_of_the_theme_and_change_with_it(web: Web, page: Page) -> None:
+    opened(web, page, NAMES, theme="dark")
+    page.locator(".comparison-tabs label", has_text="Histogram").click()
+    bar = page.locator(".comparison-plot .bars .point path").first
+    bar.wait_for()
+
+    def matches() -> bool:
+        wanted = page.evaluate(f"(name) => {{ const probe = document.createElement('i'); probe.style.color = ({TOKEN})(name); document.body.append(probe); const rgb = getComputedStyle(probe).color; probe.remove(); return rgb; }}", "--accent")  # fmt: skip
+        return bool(bar.evaluate("(path) => getComputedStyle(path).fill") == wanted)
+
+    wait_for(matches)
+    page.get_by_title("Dark or light").click()
+    wait_for(lambda: page.evaluate("document.documentElement.dataset.theme") == "light" and matches())
+
+
+def test_runs_have_the_same_colours_in_python_and_in_the_browser(ask: Ask) -> None:
+    names = ["a", "b", *NAMES, HOSTILE, "ü\U0001f600", "a", "", *(f"run {i}" for i in range(40))]
+    for some in (names, names[::-1], names[3:5]):
+        told = ask(f"const {{ coloursOf }} = await load('data/run_colours.js'); return [...coloursOf({some!r})]")
+        assert [tuple(pair) for pair in told] == [*colours_of(some).items()]
+
+
+def measured(configs: list[dict[str, Any]], values: list[float | None]) -> Measured:
+    views = [
+        RunView(
+            Run(f"r{i}", {}, None, None, None, None, 0, 0, False, 0, 0, 0), "ended", "", None, None, RanksSeen([], None, ""), ""
+        )
+        for i in range(len(configs))
+    ]
+    return Measured(views, configs, {"loss": values}, 0)
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers(), max_size=2)
+CONFIGS = st.lists(st.tuples(st.dictionaries(st.sampled_from(["lr", "opt", "<b>"]), VALUES), st.none() | st.floats()), max_size=12)
+
+
+@settings(max_examples=80)
+@given(CONFIGS, st.sampled_from([*TABS, "nothing"]))
+def test_any_runs_have_any_figure(runs: list[tuple[dict[str, Any], float | None]], tab: str) -> None:
+    import json
+
+    found = measured([config for config, _ in runs], [value for _, value in runs])
+    for name in ["series:loss", *options_of(found), "config:missing"]:
+        figure, note = drawn(found, FigureChoice(tab, name, "series:loss"))
+        json.dumps(figure, allow_nan=False)
+        assert isinstance(note, str)
+        assert len(column_of(found, name).numbers) == len(runs)
+    assert isinstance(said_of(effects_of(found, "series:loss")), str)
+
+
+def test_names_are_inert_in_figures() -> None:
+    assert text('<a href="javascript:1">x</a>\u202e') == '&lt;a href="javascript:1"&gt;x&lt;/a&gt;[U+202E]'
+    assert text("$x$") == "&#36;x&#36;" and len(text("x" * 99)) == 48
+    assert (number(0.1234567), number(123456.0), number(float("nan")), number(float("-inf"))) == ("0.1235", "123,456", "NaN", "-∞")
