@@ -130,6 +130,31 @@ class Dashboard:
         curves = self._curves(run, series, from_, to, axis, buckets, gpu)
         return _with(tables.buckets(curves), **_about(curves))
 
+    def curves(
+        self,
+        runs: str | Sequence[str],
+        series: str | Sequence[str],
+        from_: float | None = None,
+        to: float | None = None,
+        *,
+        x: str = "step",
+        buckets: int = 2000,
+        smooth: str = "none",
+        group: str | None = None,
+        spread: Literal["minmax", "stderr"] = "minmax",
+        baseline: str | None = None,
+        ranks: Literal["mean", "each"] = "mean",
+    ) -> pd.DataFrame:
+        """Series of several runs on one axis, one row per bucket of each curve; `from_` and `to` lie on that axis.
+
+        `x` is step, relative, time (Unix seconds) or the name of a series, `smooth` is `ema:<half-life>` or `gauss:<sigma>` in its unit. `attrs` has
+        `x`, and `left_out`: what is not there, and why (docs/http-api.md, Curves).
+        """
+        places = {"from": from_, "to": to, "x": x, "buckets": buckets}
+        made = {"smooth": smooth, "group": group, "spread": spread, "baseline": baseline, "ranks": ranks}
+        answer = self._get("/curves", run=runs, series=series, **places, **made)
+        return _with(tables.overlaid(answer["curves"]), x=answer["x"], left_out=answer["left_out"])
+
     def _curves(
         self,
         run: str | None,

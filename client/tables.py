@@ -51,6 +51,21 @@ def buckets(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else empty.assign(**{key: np.empty(0, np.int64) for key in COUNTS})
 
 
+def overlaid(curves: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Every bucket of the curves of several runs, one below the other."""
+    parts = []
+    for curve in curves:
+        words = {key: pd.Series([curve[key]] * len(curve["x"]), dtype=object) for key in ("run", "group", "series")}
+        numbers = {key: floats(curve[key]) for key in ("x", "x_end", *NUMBERS[2:])}
+        counts = {key: np.array(curve[key], dtype=np.int64) for key in COUNTS}
+        smooth = floats(curve["smooth"] or [None] * len(curve["x"]))
+        parts.append(
+            pd.DataFrame({**words, **numbers, **counts, "smooth": smooth, "superseded": np.array(curve["superseded"], bool)})
+        )
+    names = ["run", "group", "series", "x", "x_end", *NUMBERS[2:], *COUNTS, "smooth", "superseded"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=pd.Index(names))
+
+
 def wide(curves: Sequence[Mapping[str, Any]], axis: str, value: str) -> pd.DataFrame:
     """One column a series, on an index `time` (UTC) or `step`, NaN where a series has no point there.
 

@@ -166,6 +166,18 @@ def test_buckets_have_every_column_of_the_api(client: Dashboard, raw: Raw, run: 
             assert all(same(ours, value) for ours, value in zip(part[key].tolist(), curve[key], strict=True)), key
 
 
+def test_curves_of_several_runs_have_every_column_of_the_api(client: Dashboard, raw: Raw) -> None:
+    asked = {"x": "step", "smooth": "ema:5", "buckets": 50}
+    answer = raw("curves", run=["run", "group/a", ODD, "nobody"], series="*", **asked)
+    table = client.curves(["run", "group/a", ODD, "nobody"], "*", smooth="ema:5", buckets=50)
+    assert len(table) == sum(len(curve["x"]) for curve in answer["curves"]) > 0
+    for key in ("x", "x_end", "step", "segment", "min", "max", "mean", "last", "count", "non_finite", "smooth", "superseded"):
+        theirs = [value for curve in answer["curves"] for value in curve[key]]
+        assert all(same(ours, value) for ours, value in zip(table[key].tolist(), theirs, strict=True)), key
+    assert set(table["run"]) <= {"run", "group/a", ODD} and table.attrs["left_out"] == answer["left_out"]
+    assert client.curves("nobody", "loss").empty
+
+
 def test_more_points_than_buckets_are_buckets_and_say_so(client: Dashboard) -> None:
     few, all_ = client.points("group/a", "other", buckets=10), client.points("group/a", "other")
     assert (len(few), len(all_)) == (10, STEPS)

@@ -8,12 +8,14 @@ import pytest
 
 from collectors.records import Points, Record, labels_of
 from collectors.store.open import open_store
+from dashboard.curves import overlay
 from dashboard.queries import Queries
 from tests.serving import Web, served
 
 T0 = 1_764_000_000.0
 HOST = labels_of(host="box")
 SPIKE_STEP = 61_803
+ODD = ("<b>a</b>", "b, c", "d%2Fe", "f g/\x01", "'; --")
 
 
 def records() -> Iterator[Record]:
@@ -23,6 +25,7 @@ def records() -> Iterator[Record]:
         yield Points("b", HOST, ("loss",), (2.0 * step,), T0 + 5000 + 2 * step, step)
         yield Points("no steps", HOST, ("loss",), (1.0,), T0 + step, None)
         yield Points("no times", HOST, ("loss",), (1.0,), None, step)
+    yield from (Points(name, HOST, (name,), (1.0,), T0 + step, step) for name in ODD for step in range(3))
     for step in range(80):
         yield Points("resumed", HOST, ("loss",), (0.0,), T0 + step, step)
     for step in range(50, 70):
@@ -87,3 +90,52 @@ def test_a_one_step_spike_is_in_every_answer(web: Web, x: str, buckets: int) -> 
 def test_tags_are_the_union_of_what_the_runs_have(web: Web) -> None:
     tags = web.ask("/api/v1/tags", run=["a", "b", "not there"]).json["tags"]
     assert [(tag["name"], tag["points"], tag["runs"], tag["ranks"]) for tag in tags] == [("loss", 200, 2, 1), ("lr", 100, 1, 1)]
+
+
+@pytest.mark.parametrize("smooth", ["ema:100", "gauss:5000"])
+@pytest.mark.parametrize("between", [{}, {"from_": SPIKE_STEP - 3000, "to": SPIKE_STEP + 10}])
+def test_a_spike_stays_in_the_band_of_a_smoothed_curve(web: Web, smooth: str, between: dict[str, int]) -> None:
+    (curve,) = web.ask("/api/v1/curves", run="long", series="loss", smooth=smooth, **between).json["curves"]
+    assert max(curve["max"]) == 234.5 and 1.0 <= max(curve["smooth"]) < 10 and None not in curve["smooth"]
+
+
+def test_a_smoothed_curve_of_many_points_is_made_once(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlay, "LARGE", 10)
+    monkeypatch.setattr(overlay, "DEAR_S", 0.0)
+    asked = {"run": "long", "series": "loss", "smooth": "ema:77", "buckets": 300}
+    first = web.ask("/api/v1/curves", **asked).json["curves"]
+    with monkeypatch.context() as patch:
+        patch.setattr(overlay, "_drawn", None)  # nothing is made any more
+        assert web.ask("/api/v1/curves", **asked).json["curves"] == first
+    other = web.ask("/api/v1/curves", **{**asked, "smooth": "ema:78"}).json["curves"]
+    assert other[0]["smooth"] != first[0]["smooth"] and other[0]["max"] == first[0]["max"]
+
+
+def test_names_with_anything_in_them_are_names(web: Web) -> None:
+    answer = web.ask("/api/v1/curves", run=list(ODD), series=list(ODD)).json
+    drawn = {(curve["run"], curve["series"]) for curve in answer["curves"]}
+    assert drawn == {(name, name) for name in ODD}
+    grouped = web.ask("/api/v1/curves", run=list(ODD), series=list(ODD), group="<key>", x=ODD[0], baseline=ODD[1]).json
+    assert {row["run"] for row in grouped["left_out"]} == {*ODD} and not grouped["curves"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"smooth": "mean:3"}, "smooth is none"),
+        ({"spread": "iqr"}, "spread"),
+        ({"from_": 5, "to": 3}, "to must not be before from"),
+        ({"buckets": 0}, "buckets"),
+        ({"x": "x" * 5000}, "x"),
+        ({"run": [f"r{i}" for i in range(201)]}, "run"),
+    ],
+)
+def test_what_cannot_be_asked_gets_a_sentence(web: Web, parameters: dict[str, object], words: str) -> None:
+    answer = web.ask("/api/v1/curves", **{"run": "a", "series": "loss", **parameters})
+    assert answer.status == 400 and words in answer.json["error"]
+
+
+def test_more_curves_than_an_answer_holds_get_a_sentence(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlay, "MOST_CURVES", 1)
+    answer = web.ask("/api/v1/curves", run=["a", "b"], series="loss")
+    assert answer.status == 400 and "name fewer runs or series" in answer.json["error"]

@@ -230,3 +230,57 @@ def test_a_zoom_does_not_change_what_is_smoothed(overlays: Overlays) -> None:
         inside = (whole.buckets.t >= 100) & (whole.buckets.t <= 200)
         assert whole.smooth is not None and part.smooth is not None
         np.testing.assert_allclose(part.smooth, whole.smooth[inside], **CLOSE)
+
+
+@pytest.fixture
+def few_raw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly all curves have more points than may be in memory at once."""
+    monkeypatch.setattr("dashboard.curves.sources.MOST_RAW", 50)
+    monkeypatch.setattr("dashboard.curves.reading.PART", 40)
+
+
+@pytest.mark.usefixtures("few_raw")
+@pytest.mark.parametrize("buckets", [1, 4, 30])
+@pytest.mark.parametrize(
+    "query",
+    [
+        CurveQuery(["ddp"], ["loss"]),
+        CurveQuery(runs(0, 2, 4), ["loss"], group="optimizer.lr"),
+        CurveQuery(["resumed"], ["loss"], x="tokens"),
+        CurveQuery(["clocks"], ["loss"], x="in epoch"),
+        CurveQuery(["clocks"], ["copy"], baseline="clocks"),
+    ],
+    ids=["ranks", "group", "axis", "epochs", "baseline"],
+)
+def test_curves_of_too_many_points_keep_every_extreme(overlays: Overlays, query: CurveQuery, buckets: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dashboard.curves.sources.MOST_RAW", 10**6)
+        exact = only(overlays.overlay(query._replace(buckets=buckets)))
+    coarse = only(overlays.overlay(query._replace(buckets=buckets)))
+    assert np.nanmax(coarse.buckets.max) == pytest.approx(np.nanmax(exact.buckets.max), abs=1e-6)
+    assert np.nanmin(coarse.buckets.min) == pytest.approx(np.nanmin(exact.buckets.min), abs=1e-6)
+    assert coarse.buckets.non_finite.sum() == exact.buckets.non_finite.sum()
+
+
+@pytest.mark.usefixtures("few_raw")
+@pytest.mark.parametrize("x", ["step", "time", "tokens", "in epoch"])
+@pytest.mark.parametrize("smooth", [Smoothing("ema", 9.0), Smoothing("gauss", 9.0)], ids=["ema", "gauss"])
+def test_smoothing_in_parts_is_that_of_the_whole(overlays: Overlays, x: str, smooth: Smoothing) -> None:
+    width = smooth._replace(width=9.0 * (4096 if x == "tokens" else 1))
+    query = CurveQuery(["clocks"], ["loss"], x=x, smooth=width, buckets=7)
+    coarse = only(overlays.overlay(query))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dashboard.curves.sources.MOST_RAW", 10**6)
+        patch.setattr("dashboard.curves.reading.PART", 10**6)
+        exact = only(overlays.overlay(query._replace(buckets=5000)))
+    assert exact.smooth is not None and coarse.smooth is not None
+    expected = dict(zip(zip(exact.buckets.segment, exact.buckets.t_end, strict=True), exact.smooth, strict=True))
+    found = [expected[key] for key in zip(coarse.buckets.segment, coarse.buckets.t_end, strict=True)]
+    np.testing.assert_allclose(coarse.smooth, found, **CLOSE)
+
+
+@pytest.mark.usefixtures("few_raw")
+def test_an_axis_that_is_no_clock_is_refused_for_too_many_points(overlays: Overlays, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.curves.axis.MOST_TURNS", 3)
+    found = overlays.overlay(CurveQuery(["clocks"], ["loss"], x="noise"))
+    assert not found.curves and "goes back and forth" in found.left_out[0].reason

@@ -47,14 +47,3 @@ def points_beside(points: RawPoints, base: BaseLine) -> RawPoints:
     found = base.difference(points.place, points.value)
     there = np.isfinite(base.difference(points.place, np.zeros(len(points.place))))
     return RawPoints._make(column[there] for column in points._replace(value=found))
-
-
-def units_beside(units: Summaries, base: BaseLine) -> Summaries:
-    """Of summaries narrow enough that the baseline hardly changes in them."""
-    rows = units.rows - units.non_finite
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        least, most, last = (base.difference(units.high, value) for value in (units.least, units.most, units.last))
-        total = np.where(rows > 0, base.difference(units.high, units.total / rows) * rows, 0.0)
-    there = np.isfinite(base.difference(units.high, np.zeros(len(units.high))))
-    beside = units._replace(least=least, most=most, last=last, total=total)
-    return Summaries._make(column[there] for column in beside)

@@ -14,7 +14,7 @@ from collectors.store.question import check
 from . import grid
 from .asked import Spread
 from .smoothing import Smoothing, smoother_of
-from .sources import MOST_RAW, CurveSource, Newest, units
+from .sources import CurveSource, Newest, units
 
 
 class CurveView(NamedTuple):
@@ -69,8 +69,7 @@ def smoothed(source: CurveSource, smoothing: Smoothing, view: CurveView, segment
 
 def _joined(runs: Sequence[Sequence[CurveSource]], view: CurveView, spread: Spread) -> Drawn:
     sources = [source for some in runs for source in some]
-    raw = MOST_RAW // len(sources)
-    members = [units(source, view.lo, view.hi, view.buckets, raw) for source in sources]
+    members = [units(source, view.lo, view.hi, view.buckets, len(sources)) for source in sources]
     cells = grid.together(members, view.buckets)
     each = [grid.values_on(cells, member) for member in members]
     of_run = _by_run(each, runs)

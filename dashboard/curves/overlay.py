@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from . import drawing
 from .asked import RELATIVE, STEP, TIME, Curve, CurveQuery, NoCurve, Overlay, SharedTag, XAxis
 from .drawing import CurveView, Drawn
 from .grouping import group_of
+from .kept import KeptCurves
 from .placing import NoPlace, Placing, Unknown
 from .ranks import HOST, bundles
 from .reading import Chosen, CurveReader
@@ -27,6 +29,7 @@ MOST_CURVES = 1000  # of an answer
 MOST_SERIES = 8000  # that these are made of
 MOST_BUCKETS = 200_000  # of all curves of an answer: 200 bytes each
 LARGE = 200_000  # points: curves of more are made one at a time, whoever asks
+DEAR_S = 0.05  # a curve that took longer is kept
 UNITS = {STEP: "", RELATIVE: "s", TIME: "s"}
 
 
@@ -46,6 +49,7 @@ class Overlays:
     def __init__(self, store: Store) -> None:
         self._reader = CurveReader(store)
         self._large = threading.Lock()
+        self._kept = KeptCurves()
 
     def tags(self, runs: Sequence[str]) -> list[SharedTag]:
         return self._reader.tags(runs)
@@ -112,7 +116,7 @@ class Overlays:
         if not runs:
             return None
         try:
-            drawn = self._in_turn(runs, lambda: _drawn(bundle, runs, view))
+            drawn = self._in_turn(bundle, runs, view, placing)
         except TooMuch as error:
             left_out += [NoCurve(run, bundle.series, str(error)) for run in there]
             return None
@@ -131,11 +135,22 @@ class Overlays:
             read,
         )
 
-    def _in_turn(self, runs: Sequence[Sequence[CurveSource]], draw: Callable[[], Drawn]) -> Drawn:
-        if sum(source.series.points for sources in runs for source in sources) <= LARGE:
-            return draw()
+    def _in_turn(self, bundle: Bundle, runs: list[list[CurveSource]], view: CurveView, placing: Placing) -> Drawn:
+        """Where many points are read one by one, one curve after the other, and each of them once."""
+        summaries = bundle.run and len(runs[0]) == 1 and view.smooth is None and placing.baseline is None and placing.x in UNITS
+        if summaries or sum(source.series.points for sources in runs for source in sources) <= LARGE:
+            return _drawn(bundle, runs, view)
+        clocks = tuple(series for run, _ in bundle.members for series in run.known if series.name == placing.x)
+        key = (placing.x, view, bundle.group, tuple(tuple(source.series for source in sources) for sources in runs), clocks)
+        lasting = placing.baseline is None  # which may have grown meanwhile
+        if lasting and (kept := self._kept.get(key)) is not None:
+            return kept
         with holding(self._large):
-            return draw()
+            begun_s = time.monotonic()
+            drawn = _drawn(bundle, runs, view)
+        if lasting and time.monotonic() - begun_s > DEAR_S:
+            self._kept.put(key, drawn)
+        return drawn
 
 
 def _drawn(bundle: Bundle, runs: list[list[CurveSource]], view: CurveView) -> Drawn:

@@ -63,6 +63,9 @@ class CurveReader:
     def buckets(self, series: Series, lo: float | None, hi: float | None, axis: Axis, most: int) -> Buckets:
         return self._store.range([series.id], lo, hi, axis, most)[series.id]
 
+    def count(self, series: Series, lo: float | None, hi: float | None, axis: Axis) -> int:
+        return self.buckets(series, lo, hi, axis, 1).points_total
+
     def attempts(self, series: Series) -> Attempts:
         """Of a series with one segment nothing need be read but a few summaries."""
         return attempts_of(self.buckets(series, None, None, "step", 1))

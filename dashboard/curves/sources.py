@@ -30,6 +30,9 @@ class CurveSource(Protocol):
 
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets: ...
 
+    def count(self, lo: float | None, hi: float | None) -> int:
+        """About how many points these are, at little cost; not less."""
+
     def parts(self, lo: float | None, hi: float | None) -> Iterator[RawPoints]:
         """All raw points, those of each segment in the order of the axis."""
 
@@ -37,12 +40,18 @@ class CurveSource(Protocol):
         """Which of them a newer attempt wrote again."""
 
 
-def units(source: CurveSource, lo: float | None, hi: float | None, most: int, raw: int = MOST_RAW) -> Summaries:
-    """Every point of the range, or where they may be more than `raw`, summaries several times finer than `most` buckets."""
-    if source.series.points <= raw:
+def fits(source: CurveSource, lo: float | None, hi: float | None, together: int = 1) -> bool:
+    """Whether the raw points of the range, and those of as many other curves, may be in memory at once."""
+    if source.series.points * together <= MOST_RAW:
+        return True
+    return not (lo is None and hi is None) and source.count(lo, hi) * together <= MOST_RAW
+
+
+def units(source: CurveSource, lo: float | None, hi: float | None, most: int, together: int = 1) -> Summaries:
+    """Every point of the range; of too many, with so many curves together, summaries several times finer than `most` buckets."""
+    if fits(source, lo, hi, together):
         return units_of(join_points(list(source.parts(lo, hi))))
-    found = source.buckets(lo, hi, FINER * most)
-    return units_of_buckets(found)
+    return units_of_buckets(source.buckets(lo, hi, FINER * most))
 
 
 def units_of_buckets(found: Buckets) -> Summaries:
@@ -68,6 +77,9 @@ class Stored:
         found = self._reader.buckets(self.series, *self._stored(lo, hi), self._axis, most)
         return found._replace(t=found.t - self._begin, t_end=found.t_end - self._begin) if self._begin else found
 
+    def count(self, lo: float | None, hi: float | None) -> int:
+        return self._reader.count(self.series, *self._stored(lo, hi), self._axis)
+
     def parts(self, lo: float | None, hi: float | None) -> Iterator[RawPoints]:
         for points in self._reader.parts(self.series, *self._stored(lo, hi), self._axis):
             yield points._replace(place=points.place - self._begin) if self._begin else points
@@ -91,11 +103,14 @@ class OnSeries:
         self._segments = np.array([stretch.segment for stretch in stretches], np.int64)
 
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets:
-        if self.series.points <= MOST_RAW:
+        if fits(self, lo, hi):
             return bucket(join_points(list(self.parts(lo, hi))), [], most)
         finer = FINER * most
         found = [self._summaries(*place, finer) for place in self._places(lo, hi)]
         return bucketed(found, most)
+
+    def count(self, lo: float | None, hi: float | None) -> int:
+        return sum(self._reader.count(self.series, first, last, "step") for _, _, first, last in self._places(lo, hi))
 
     def parts(self, lo: float | None, hi: float | None) -> Iterator[RawPoints]:
         low, high = -np.inf if lo is None else lo, np.inf if hi is None else hi
@@ -140,10 +155,13 @@ class Beside:
         self._source, self._base, self.series = source, base, source.series
 
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets:
-        if self.series.points <= MOST_RAW:
+        if fits(self, lo, hi):
             return bucket(join_points(list(self.parts(lo, hi))), [], most)
-        found = units_of_buckets(self._source.buckets(lo, hi, FINER * most))
-        return bucketed([baseline.units_beside(found, self._base)], most)
+        finer = [bucket(points, [], FINER * most) for points in self.parts(lo, hi) if len(points.place)]  # part by part
+        return bucketed([units_of_buckets(found) for found in finer], most)
+
+    def count(self, lo: float | None, hi: float | None) -> int:
+        return self._source.count(lo, hi)
 
     def parts(self, lo: float | None, hi: float | None) -> Iterator[RawPoints]:
         for points in self._source.parts(lo, hi):
@@ -165,9 +183,12 @@ class Newest:
         one = Summaries._make(column[newest] for column in found)
         return bucketed([one._replace(segment=np.zeros_like(one.segment))], most)
 
+    def count(self, lo: float | None, hi: float | None) -> int:
+        return self._source.count(lo, hi)
+
     def parts(self, lo: float | None, hi: float | None) -> Iterator[RawPoints]:
         """Sorted as a whole where it may be: segments may reach into each other on an axis of another series."""
-        if self.series.points <= MOST_RAW:
+        if fits(self, lo, hi):
             yield join_points([self._of(points) for points in self._source.parts(lo, hi)])
             return
         before = -np.inf

@@ -40,6 +40,8 @@ const MOST_BUCKETS = 24_000; // of all curves of a small chart
 const MOST_FULL = 40_000;
 const LEAST_BUCKETS = 24;
 const BUCKET_STEP = 100;
+const MOST_TAGS = 24; // of a request
+const MOST_SMOOTHED = 4;
 const LATER_MS = 800;
 const ELSEWHERE = "They are recorded by time, not by step: choose time or relative time as the x axis (a).";
 
@@ -161,11 +163,14 @@ export class Board {
 
   /** A sentence in place of the charts, or none. @param {string} sentence @param {...(Node | string)} more */
   say(sentence, ...more) {
+    if (sentence === this.#saying) return;
+    this.#saying = sentence;
     this.said.hidden = !sentence;
     this.grid.element.hidden = Boolean(sentence);
     this.said.replaceChildren(sentence, ...more);
     if (sentence) this.page.drawn();
   }
+  #saying = "";
 
   #lay() {
     const { has, trouble } = finder(this.view.q, this.view.match);
@@ -232,7 +237,7 @@ export class Board {
 
   get buckets() {
     const { chart } = this.full;
-    const width = BUCKET_STEP * Math.ceil((chart ? this.full.width : this.grid.cellWidth) / BUCKET_STEP); // a pixel more is not another question
+    const width = BUCKET_STEP * Math.ceil((chart ? this.full.width || innerWidth : this.grid.cellWidth) / BUCKET_STEP); // a pixel more is not another question
     const most = (chart ? MOST_FULL : MOST_BUCKETS) / Math.max(1, this.view.group ? 8 : this.runs.length);
     return Math.max(LEAST_BUCKETS, Math.floor(Math.min(width, most)));
   }
@@ -245,7 +250,7 @@ export class Board {
     const charts = this.#charts;
     const { smooth, amount } = this.view;
     const unknown = this.length === null && smooth !== "none" && amount === null;
-    if (this.runs.length && !unknown) this.reading.want(charts.map(({ tag }) => tag), JSON.stringify(this.question), this.runs.length);
+    if (this.runs.length && !unknown) this.reading.want(charts.map(({ tag }) => tag), JSON.stringify(this.question), this.runs.length, smooth === "none" ? MOST_TAGS : MOST_SMOOTHED);
     this.#draw(charts.filter(({ picture }) => !picture));
     this.#state();
     this.page.follow(0);
@@ -372,7 +377,7 @@ export class Board {
     const span = near ? { lo: Math.min(...found.map(({ curve, i }) => curve.from[i])), hi: Math.max(...found.map(({ curve, i }) => curve.to[i])) } : { lo: x, hi: x };
     this.tip.hide();
     const shown = found.flatMap((one) => one.curve.runs.map((run) => ({ run, colour: this.colourOf(one.curve), value: valueWord(one), curves: [one.curve] })));
-    this.card.open({ title: `${chart.tag.name} at ${xWord(this.view.x, x)}`, x: this.view.x, span, series: chart.tag.name, shown: once(shown) }, event);
+    this.card.open({ title: `${chart.tag.name} at ${xWord(this.view.x, x)}`, x: this.view.x, span, series: chart.tag.name, shown }, event);
   }
 
   /** Of the range that is shown. @param {MouseEvent} event */
@@ -380,7 +385,7 @@ export class Board {
     const span = this.shownSpan;
     const curves = this.#charts.filter(({ tag }) => !tag.machine).flatMap((chart) => (chart.picture?.curves ?? []).map((curve) => ({ curve, series: chart.tag.name })));
     const shown = curves.flatMap(({ curve }) => curve.runs.map((run) => ({ run, colour: this.colourOf(curve), value: "", curves: [curve] })));
-    this.card.open({ title: spanWord(this.view.x, span), x: this.view.x, span, series: curves[0]?.series ?? "", shown: once(shown) }, event);
+    this.card.open({ title: spanWord(this.view.x, span), x: this.view.x, span, series: curves[0]?.series ?? "", shown }, event);
   }
 
   /** @returns {Record<string, string | number | null>} what the address holds beside the view */
@@ -392,9 +397,6 @@ export class Board {
     return this.#charts.map(({ tag }) => tag);
   }
 }
-
-/** A run counts once. @template {{run: string}} T @param {T[]} shown @returns {T[]} */
-const once = (shown) => [...new Map(shown.map((one) => [one.run, one])).values()];
 
 /** @param {string} reason of the server */
 const sentence = (reason) => `${reason.charAt(0).toUpperCase()}${reason.slice(1)}${/[.!?]$/.test(reason) ? "" : "."}`;
