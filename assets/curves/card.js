@@ -23,7 +23,8 @@ export class Card {
 
   /** @param {Asked} asked @param {{clientX: number, clientY: number}} pointer */
   async open(asked, pointer) {
-    const { title, shown } = asked;
+    const { title } = asked;
+    const shown = [...new Map(asked.shown.map((run) => [run.run, run])).values()]; // a run counts once
     const rows = shown.slice(0, MOST).map((run) => ({ run, links: el("td", { class: "num dim" }, "…") }));
     const more = shown.length - rows.length;
     this.body.replaceChildren(

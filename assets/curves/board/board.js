@@ -6,7 +6,6 @@ import { Retry, asked } from "../../lib/retry.js";
 import { onTheme } from "../../lib/theme.js";
 import { coloursOf } from "../../data/run_colours.js";
 import { groupsOf } from "./catalogue.js";
-import { Card } from "../card.js";
 import { Chart } from "../chart.js";
 import { extentOf } from "../curve.js";
 import { Files } from "../files.js";
@@ -14,14 +13,14 @@ import { Full } from "../full.js";
 import { Grid } from "./grid.js";
 import { kept, keep, move, turn } from "./kept.js";
 import { Machine } from "./machine.js";
+import { Pointing } from "./pointing.js";
 import { Reading } from "./reading.js";
 import { finder } from "../search.js";
 import { askAll, machineTags, ownTags } from "./asking.js";
 import { Strip } from "./strip.js";
 import { Turns } from "./turns.js";
-import { Tip, foundAt, valueWord } from "../tip.js";
 import { PLAIN, axisKey, lengthOf, onTime, questionOf, roundAmount } from "../view.js";
-import { smoothWord, spanWord, xWord } from "../xaxis.js";
+import { smoothWord, spanWord } from "../xaxis.js";
 
 /** @typedef {import("./catalogue.js").Tag} Tag */
 /** @typedef {import("../curve.js").Curve} Curve */
@@ -40,6 +39,8 @@ const MOST_BUCKETS = 24_000; // of all curves of a small chart
 const MOST_FULL = 40_000;
 const LEAST_BUCKETS = 24;
 const BUCKET_STEP = 100;
+const MOST_TAGS = 24; // of a request
+const MOST_SMOOTHED = 4;
 const LATER_MS = 800;
 const ELSEWHERE = "They are recorded by time, not by step: choose time or relative time as the x axis (a).";
 
@@ -63,18 +64,16 @@ export class Board {
     this.colours = coloursOf([]);
     this.machine = new Machine();
     this.reading = new Reading({ ask: (tags, signal) => askAll(this, tags, signal), changed: (tags, cursor) => this.#read(tags, cursor) });
-    this.tip = new Tip();
-    this.card = new Card();
+    this.pointing = new Pointing(this);
     this.files = new Files();
-    this.strip = new Strip({ whole: () => this.zoom(null), happened: (event) => this.#happened(event), restore: () => this.#restore() });
+    this.strip = new Strip({ whole: () => this.zoom(null), happened: (event) => this.pointing.happened(event), restore: () => this.#restore() });
     const make = (/** @type {Tag} */ tag, pinned = false) => new Chart(tag, this.#gestures(), pinned);
     const built = (/** @type {Chart} */ chart) => this.#show(chart);
     this.grid = new Grid({ make, built, scrolled: () => this.#want(), fold: (name) => this.#arranged(() => turn("folded", name)), moved: (...change) => this.#moved(...change) });
     this.full = new Full({ make, built, closed: () => this.open(null) });
     this.said = el("div", { class: "curves-said empty", hidden: true, role: "status" });
     this.element = el("section", { class: "curves", "aria-label": "Curves" }, this.strip.element, this.said, this.grid.element, this.full.element);
-    onTheme(() => this.#charts.forEach((chart) => chart.recolour()));
-    addEventListener("scroll", () => this.tip.hide(), true);
+    onTheme(() => this.charts.forEach((chart) => chart.recolour()));
   }
 
   get size() {
@@ -82,7 +81,7 @@ export class Board {
   }
 
   /** Charts that exist. @returns {Chart[]} */
-  get #charts() {
+  get charts() {
     return this.full.chart ? [this.full.chart] : this.grid.charts;
   }
 
@@ -161,20 +160,22 @@ export class Board {
 
   /** A sentence in place of the charts, or none. @param {string} sentence @param {...(Node | string)} more */
   say(sentence, ...more) {
+    if (sentence === this.#saying) return;
+    this.#saying = sentence;
     this.said.hidden = !sentence;
     this.grid.element.hidden = Boolean(sentence);
     this.said.replaceChildren(sentence, ...more);
     if (sentence) this.page.drawn();
   }
+  #saying = "";
 
   #lay() {
     const { has, trouble } = finder(this.view.q, this.view.match);
     const arranged = kept();
     const { groups, found, hidden } = groupsOf(this.tags ?? [], has, arranged, onTime(this.view) ? "" : ELSEWHERE);
     this.found = { all: this.tags?.length ?? 0, found, hidden, trouble };
+    if (this.tags) this.full.show(this.tags.find(({ key }) => key === this.opened) ?? null);
     this.grid.lay(groups, new Set(arranged.folded), this.size);
-    const opened = this.tags?.find(({ key }) => key === this.opened) ?? null;
-    if (this.tags) this.full.show(opened);
     this.element.classList.toggle("one", this.full.chart !== null);
     this.#want();
   }
@@ -190,7 +191,7 @@ export class Board {
   /** @param {string | null} key of a tag, to show at full size */
   open(key) {
     this.opened = key;
-    this.tip.hide();
+    this.pointing.hide();
     const before = this.full.chart?.tag.key;
     this.#lay();
     if (key === null && before !== undefined) this.grid.reveal(before);
@@ -200,8 +201,7 @@ export class Board {
   /** @param {Span | null} span */
   zoom(span) {
     this.span = span;
-    this.tip.hide();
-    this.card.close();
+    this.pointing.hide();
     this.#redraw();
     this.page.changed();
   }
@@ -232,7 +232,7 @@ export class Board {
 
   get buckets() {
     const { chart } = this.full;
-    const width = BUCKET_STEP * Math.ceil((chart ? this.full.width : this.grid.cellWidth) / BUCKET_STEP); // a pixel more is not another question
+    const width = BUCKET_STEP * Math.ceil((chart ? this.full.width || innerWidth : this.grid.cellWidth) / BUCKET_STEP); // a pixel more is not another question
     const most = (chart ? MOST_FULL : MOST_BUCKETS) / Math.max(1, this.view.group ? 8 : this.runs.length);
     return Math.max(LEAST_BUCKETS, Math.floor(Math.min(width, most)));
   }
@@ -242,10 +242,10 @@ export class Board {
   }
 
   #want() {
-    const charts = this.#charts;
+    const charts = this.charts;
     const { smooth, amount } = this.view;
     const unknown = this.length === null && smooth !== "none" && amount === null;
-    if (this.runs.length && !unknown) this.reading.want(charts.map(({ tag }) => tag), JSON.stringify(this.question), this.runs.length);
+    if (this.runs.length && !unknown) this.reading.want(charts.map(({ tag }) => tag), JSON.stringify(this.question), this.runs.length, smooth === "none" ? MOST_TAGS : MOST_SMOOTHED);
     this.#draw(charts.filter(({ picture }) => !picture));
     this.#state();
     this.page.follow(0);
@@ -253,15 +253,15 @@ export class Board {
 
   #redraw() {
     this.#want(); // first: what is held is stale where another question is asked now
-    this.#draw(this.#charts);
-    this.#point();
+    this.#draw(this.charts);
+    this.pointing.draw();
   }
 
   /** @param {Tag[]} tags @param {number} cursor */
   #read(tags, cursor) {
     const grew = tags.map((tag) => this.#grow(this.reading.of(tag)?.curves ?? [])).includes(true);
     const keys = new Set(tags.map(({ key }) => key));
-    this.#draw(this.#charts.filter(({ tag }) => grew || keys.has(tag.key)));
+    this.#draw(this.charts.filter(({ tag }) => grew || keys.has(tag.key)));
     this.#state();
     if (cursor) this.page.follow(cursor);
     this.page.drawn();
@@ -296,7 +296,7 @@ export class Board {
     const trouble = held?.trouble || (empty ? (reason ? sentence(reason) : this.span ? "No point in this range. Press 0 for all of it." : "No point has a place on this axis.") : "");
     const stale = Boolean(held && held.key !== this.reading.key);
     chart.show({ curves: held?.curves ?? null, view, span: this.shownSpan, colourOf: this.colourOf, trouble, stale });
-    if (chart === this.full.chart) this.full.draw(this.pointed?.x ?? null);
+    if (chart === this.full.chart) this.full.draw(this.pointing.at?.x ?? null);
   }
 
   /** @param {Curve} curve */
@@ -308,41 +308,23 @@ export class Board {
 
   /** The line above the charts. */
   #state() {
-    const held = this.#charts.flatMap(({ tag }) => this.reading.of(tag)?.left ?? []);
+    const held = this.charts.flatMap(({ tag }) => this.reading.of(tag)?.left ?? []);
     const left = [...new Map(held.map((one) => [`${one.run}\n${one.series}\n${one.reason}`, one])).values()];
-    const names = this.view.group ? [...new Set(this.#charts.flatMap(({ tag }) => (this.reading.of(tag)?.curves ?? []).flatMap(({ name, colour }) => (colour ? [] : [name]))))] : this.runs;
+    const names = this.view.group ? [...new Set(this.charts.flatMap(({ tag }) => (this.reading.of(tag)?.curves ?? []).flatMap(({ name, colour }) => (colour ? [] : [name]))))] : this.runs;
     this.strip.draw({ names, colourOf: (name) => this.colours.get(name) ?? "ink", found: this.found, left, zoomed: this.span ? spanWord(this.view.x, this.span) : "", loading: this.tags === null && this.runs.length > 0, search: this.view.q, smoothing: smoothWord(this.view, roundAmount(this.length ?? 0)) });
   }
 
   // What the user does
 
-  /** @type {{chart: Chart, x: number, event: PointerEvent} | null} */
-  pointed = null;
-  #frame = 0;
-
   #gestures() {
     return {
-      hover: (/** @type {Chart} */ chart, /** @type {number | null} */ x, /** @type {PointerEvent | null} */ event) => {
-        this.pointed = x === null || !event ? null : { chart, x, event };
-        this.#frame ||= requestAnimationFrame(() => this.#point());
-      },
+      hover: (/** @type {Chart} */ chart, /** @type {number | null} */ x, /** @type {PointerEvent | null} */ event) => this.pointing.move(chart, x, event),
       zoom: (/** @type {Span} */ span) => this.zoom(span),
       scale: (/** @type {number} */ factor, /** @type {number} */ x) => this.scale(factor, x),
       whole: () => this.zoom(null),
-      point: (/** @type {Chart} */ chart, /** @type {number} */ x, /** @type {MouseEvent} */ event) => this.#clicked(chart, x, event),
+      point: (/** @type {Chart} */ chart, /** @type {number} */ x, /** @type {MouseEvent} */ event) => this.pointing.click(chart, x, event),
       act: (/** @type {Chart} */ chart, /** @type {import("../chart.js").Act} */ act, /** @type {HTMLElement} */ button) => this.#act(chart, act, button),
     };
-  }
-
-  /** One crosshair on all charts. */
-  #point() {
-    this.#frame = 0;
-    const { pointed } = this;
-    const x = pointed?.x ?? null;
-    for (const chart of this.#charts) if (chart.built) chart.crosshair(x);
-    if (this.full.chart) this.full.draw(x);
-    if (pointed) this.tip.show(pointed.chart, pointed.x, pointed.event);
-    else this.tip.hide();
   }
 
   /** @param {Chart} chart @param {import("../chart.js").Act} act @param {HTMLElement} button */
@@ -365,36 +347,15 @@ export class Board {
     /** @type {HTMLElement | null} */ (this.grid.charts.find(({ tag }) => tag.key === key)?.name ?? null)?.focus();
   }
 
-  /** @param {Chart} chart @param {number} x @param {MouseEvent} event */
-  #clicked(chart, x, event) {
-    const found = foundAt(chart, x).filter(({ curve }) => !curve.colour);
-    const [near] = found;
-    const span = near ? { lo: Math.min(...found.map(({ curve, i }) => curve.from[i])), hi: Math.max(...found.map(({ curve, i }) => curve.to[i])) } : { lo: x, hi: x };
-    this.tip.hide();
-    const shown = found.flatMap((one) => one.curve.runs.map((run) => ({ run, colour: this.colourOf(one.curve), value: valueWord(one), curves: [one.curve] })));
-    this.card.open({ title: `${chart.tag.name} at ${xWord(this.view.x, x)}`, x: this.view.x, span, series: chart.tag.name, shown: once(shown) }, event);
-  }
-
-  /** Of the range that is shown. @param {MouseEvent} event */
-  #happened(event) {
-    const span = this.shownSpan;
-    const curves = this.#charts.filter(({ tag }) => !tag.machine).flatMap((chart) => (chart.picture?.curves ?? []).map((curve) => ({ curve, series: chart.tag.name })));
-    const shown = curves.flatMap(({ curve }) => curve.runs.map((run) => ({ run, colour: this.colourOf(curve), value: "", curves: [curve] })));
-    this.card.open({ title: spanWord(this.view.x, span), x: this.view.x, span, series: curves[0]?.series ?? "", shown: once(shown) }, event);
-  }
-
   /** @returns {Record<string, string | number | null>} what the address holds beside the view */
   address() {
     return { lo: this.span?.lo ?? null, hi: this.span?.hi ?? null, chart: this.opened };
   }
 
   get inView() {
-    return this.#charts.map(({ tag }) => tag);
+    return this.charts.map(({ tag }) => tag);
   }
 }
-
-/** A run counts once. @template {{run: string}} T @param {T[]} shown @returns {T[]} */
-const once = (shown) => [...new Map(shown.map((one) => [one.run, one])).values()];
 
 /** @param {string} reason of the server */
 const sentence = (reason) => `${reason.charAt(0).toUpperCase()}${reason.slice(1)}${/[.!?]$/.test(reason) ? "" : "."}`;

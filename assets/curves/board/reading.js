@@ -13,7 +13,6 @@ import { curveOf } from "../curve.js";
 /** @typedef {(tags: Tag[], signal: AbortSignal) => Promise<Answer>} Ask of one kind: all are the machine's, or none is */
 
 const MOST_CURVES = 240; // of a request: 200 runs are one chart at a time
-const MOST_TAGS = 8; // of a request, so that the first charts of a screen come early
 const MOST_HELD = 400;
 const LIVE_MS = 500; // between two readings of a chart that grows
 const AGAIN_MS = 5000; // after a failure
@@ -27,17 +26,21 @@ export class Reading {
     /** @type {Tag[]} in the order in which they are wanted */
     this.wanted = [];
     this.key = "";
-    this.runs = 1;
+    this.most = 1; // tags of a request
     /** @type {AbortController | null} */
     this.under_way = null;
     this.timer = 0;
     document.addEventListener("visibilitychange", () => document.hidden || this.#next());
   }
 
-  /** The charts in view, and the question that all of them answer. @param {Tag[]} wanted @param {string} key changes with the question @param {number} runs how many curves a chart has, about */
-  want(wanted, key, runs) {
+  /**
+   * The charts in view, and the question that all of them answer.
+   * @param {Tag[]} wanted @param {string} key changes with the question @param {number} runs how many curves a chart has, about
+   * @param {number} most tags of a request: where each takes long, the first charts come early
+   */
+  want(wanted, key, runs, most) {
     if (key !== this.key) this.under_way?.abort();
-    Object.assign(this, { wanted, key, runs: Math.max(1, runs) });
+    Object.assign(this, { wanted, key, most: Math.max(1, Math.min(most, Math.floor(MOST_CURVES / Math.max(1, runs)))) });
     this.#next();
   }
 
@@ -79,8 +82,7 @@ export class Reading {
       this.timer = setTimeout(() => this.#next(), Math.max(20, Math.min(...due.map(({ wait_ms }) => Number(wait_ms)))));
       return;
     }
-    const most = Math.max(1, Math.min(MOST_TAGS, Math.floor(MOST_CURVES / this.runs)));
-    this.#read(now.filter(({ machine }) => machine === now[0].machine).slice(0, most));
+    this.#read(now.filter(({ machine }) => machine === now[0].machine).slice(0, this.most));
   }
 
   /** @param {Tag[]} tags */

@@ -125,13 +125,14 @@ export default class Training extends Session {
   }
 
   /** @param {import("../../types/api").State} _message @param {import("../session.js").News} news */
-  received(_message, news) {
-    if (!news.first && news.more) this.#newRuns();
+  received(_message, { more }) {
+    if (!this.runs.read_once) return; // the list is on its way
+    if (more) this.#newRuns();
     const series = JSON.stringify(this.rows.map(({ run, series: count }) => [run, count]));
     const grown = this.#series !== "" && series !== this.#series;
     this.#series = series;
     this.board.measure(this.rows);
-    if (grown || news.first) this.#sayEmpty();
+    this.#sayEmpty();
     if (grown) this.board.learn();
     this.#follow(0);
   }
