@@ -65,7 +65,7 @@ class Placing:
                 raise NoPlace(NO_TIME)
             return Stored(self._reader, series, "time", (run.first_s or 0.0) if self.x == RELATIVE else 0.0)
         if series.first_step is None:
-            raise NoPlace(NO_STEP if self.x == STEP else f"its points have no step, by which {self.x!r} would place them")
+            raise NoPlace(NO_STEP if self.x == STEP else f"its points have no step, by which {self.x!r} could place them")
         return Stored(self._reader, series, "step") if self.x == STEP else self._on_series(run, series)
 
     def _on_series(self, run: Chosen, series: Series) -> CurveSource:
