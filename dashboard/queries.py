@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from collectors.process.activity import LIFETIMES, RunProcess
+from collectors.process.activity import LIFETIMES
 from collectors.process.claims import processes_of
-from collectors.process.identity import Identity, identity_of
-from collectors.process.proc import descendants, environment_of
-from collectors.process.ranks import Gpus, RanksSeen, gpus_of
+from collectors.process.proc import descendants
+from collectors.process.ranks import RanksSeen
 from collectors.provenance import DIFF
 from collectors.records import Event, Offset, ProgressBar, Sample
 from collectors.service.control import ControlError, ask
@@ -27,7 +26,7 @@ from .curves.overlay import Overlays
 from .flame.ahead import Ahead
 from .machine import GpuUser, Machine, RunOfProcess, values_now
 from .pages.page import Page
-from .runs import Runs, RunView
+from .runs import RankView, Runs, RunView, rank_view
 from .runs_table.table import RunsSource, RunsTable
 from .samples import bytes_of, checkpoints, places
 from .searching.ranking import Typed
@@ -72,15 +71,6 @@ class Profiler:
 
     sampler: str
     note: dict[str, str] | None
-
-
-@dataclass(frozen=True)
-class RankView:
-    """A living process of a run."""
-
-    process: RunProcess
-    identity: Identity
-    gpus: Gpus
 
 
 @dataclass(frozen=True)
@@ -401,9 +391,3 @@ def forgotten_view(found: ForgottenRun) -> RunView:
 def _unstored(run: str) -> Run:
     """The same object again: it has not changed."""
     return Run(run, {}, None, None, None, None, 0, 0, timed=False, lines_read=0, lines_skipped=0, fields_skipped=0)
-
-
-def rank_view(process: RunProcess, gpus: Sequence[Mapping[str, Any]]) -> RankView:
-    environment = environment_of(process.pid)
-    pids = {process.pid, *descendants(process.pid)}
-    return RankView(process, identity_of(environment), gpus_of(pids, environment, gpus))

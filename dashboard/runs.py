@@ -7,13 +7,15 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from collectors.process.activity import EXIT, LIFETIMES, SEEN, RunActivity, StateName, seconds
-from collectors.process.identity import job_of
-from collectors.process.ranks import RanksSeen, ranks_of
+from collectors.process.activity import EXIT, LIFETIMES, SEEN, RunActivity, RunProcess, StateName, seconds
+from collectors.process.identity import Identity, identity_of, job_of
+from collectors.process.proc import descendants, environment_of
+from collectors.process.ranks import Gpus, RanksSeen, gpus_of, ranks_of
 from collectors.process.states import state_of
 from collectors.records import Event
 from collectors.store.protocol import Run, Store
@@ -52,6 +54,15 @@ class _Kept:
     view: RunView
     lifetimes: int  # how many events it was judged by
     looked_s: float  # monotonic
+
+
+@dataclass(frozen=True)
+class RankView:
+    """A living process of a run."""
+
+    process: RunProcess
+    identity: Identity
+    gpus: Gpus
 
 
 class Runs:
@@ -154,3 +165,9 @@ def _urgency(run: Run, kept: _Kept | None, events: Sequence[Event]) -> tuple[int
         return 0, 0.0
     changed = kept.view.stored is not run or kept.lifetimes != len(events)
     return (1 if changed or kept.view.state in ALIVE else 2), kept.looked_s
+
+
+def rank_view(process: RunProcess, gpus: Sequence[Mapping[str, Any]]) -> RankView:
+    environment = environment_of(process.pid)
+    pids = {process.pid, *descendants(process.pid)}
+    return RankView(process, identity_of(environment), gpus_of(pids, environment, gpus))

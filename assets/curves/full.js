@@ -66,13 +66,13 @@ export class Full {
     const found = x === null ? curves.map((curve) => ({ curve, i: curve.order[curve.order.length - 1] ?? -1 })).filter(({ i }) => i >= 0).map(({ curve, i }) => ({ curve, i, value: curve.smooth ? curve.smooth[i] : curve.mean[i] })) : foundAt(this.chart, x);
     if (x === null) found.sort((a, b) => b.value - a.value || 0);
     this.rows.replaceChildren(
-      ...found.slice(0, MOST).map((one) => {
-        const { curve, i } = one;
+      ...found.slice(0, MOST).map((hit) => {
+        const { curve, i } = hit;
         return el(
           "tr",
           {},
           el("td", {}, el("i", { class: "key", style: `background:var(--${picture.colourOf(curve)})` }), curve.label),
-          el("td", { class: "num strong" }, valueWord(one)),
+          el("td", { class: "num strong" }, valueWord(hit)),
           el("td", { class: "num dim" }, curve.max[i] > curve.min[i] ? `${figure(curve.min[i])} to ${figure(curve.max[i])}` : ""),
           el("td", { class: "num dim" }, xWord(view.x, curve.to[i])),
           el("td", { class: "num dim" }, counted(curve.total, "point")),

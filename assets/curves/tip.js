@@ -47,7 +47,7 @@ export class Tip {
     const found = foundAt(chart, x);
     setText(this.where, xWord(picture.view.x, x));
     const smooth = found.some(({ curve }) => curve.smooth);
-    this.rows.replaceChildren(...found.slice(0, MOST).map((one) => row(one, picture, smooth)));
+    this.rows.replaceChildren(...found.slice(0, MOST).map((hit) => row(hit, picture, smooth)));
     setText(this.more, found.length > MOST ? `${count(found.length - MOST)} more` : found.length ? "" : "no point here");
     this.element.hidden = false;
     const { offsetWidth: width, offsetHeight: height } = this.element;

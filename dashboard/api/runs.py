@@ -13,8 +13,8 @@ from collectors.records import Event, Offset
 
 from ..changes import Changes
 from ..comparing.attempts import RunAttempts
-from ..queries import Queries, RankView, RunDetail
-from ..runs import RunView
+from ..queries import Queries, RunDetail
+from ..runs import RankView, RunView
 from ..user_files.about import About
 from .answer import Answer
 from .parameters import MOST_CHARACTERS, OpenRange, OptionalRun, RunInPath, RunParameter

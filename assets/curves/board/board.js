@@ -309,7 +309,7 @@ export class Board {
   /** The line above the charts. */
   #state() {
     const held = this.charts.flatMap(({ tag }) => this.reading.of(tag)?.left ?? []);
-    const left = [...new Map(held.map((one) => [`${one.run}\n${one.series}\n${one.reason}`, one])).values()];
+    const left = [...new Map(held.map((left) => [`${left.run}\n${left.series}\n${left.reason}`, left])).values()];
     const names = this.view.group ? [...new Set(this.charts.flatMap(({ tag }) => (this.reading.of(tag)?.curves ?? []).flatMap(({ name, colour }) => (colour ? [] : [name]))))] : this.runs;
     this.strip.draw({ names, colourOf: (name) => this.colours.get(name) ?? "ink", found: this.found, left, zoomed: this.span ? spanWord(this.view.x, this.span) : "", loading: this.tags === null && this.runs.length > 0, search: this.view.q, smoothing: smoothWord(this.view, roundAmount(this.length ?? 0)) });
   }

@@ -45,7 +45,7 @@ export class Pointing {
     const found = foundAt(chart, x).filter(({ curve }) => !curve.colour);
     const span = found.length ? { lo: Math.min(...found.map(({ curve, i }) => curve.from[i])), hi: Math.max(...found.map(({ curve, i }) => curve.to[i])) } : { lo: x, hi: x };
     this.tip.hide();
-    const shown = found.flatMap((one) => one.curve.runs.map((run) => ({ run, colour: this.board.colourOf(one.curve), value: valueWord(one), curves: [one.curve] })));
+    const shown = found.flatMap((hit) => hit.curve.runs.map((run) => ({ run, colour: this.board.colourOf(hit.curve), value: valueWord(hit), curves: [hit.curve] })));
     this.card.open({ title: `${chart.tag.name} at ${xWord(view.x, x)}`, x: view.x, span, series: chart.tag.name, shown }, event);
   }
 

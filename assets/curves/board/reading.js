@@ -55,7 +55,7 @@ export class Reading {
       const held = this.held.get(tag.key);
       if (held && grown(tag)) held.dirty = true;
     }
-    if (!document.hidden) this.#next(); // nobody looks: it is read when somebody does
+    if (!document.hidden) this.#next(); // it is read when the tab is seen again
   }
 
   forget() {
