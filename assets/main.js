@@ -1,5 +1,6 @@
 /** The frame: theme, keys, and the page of this address, which is loaded and drawn at once and moves into Dash's layout when that exists. */
 
+import { mendDashParts } from "./lib/dash_parts.js";
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
 import { followPaper, setTheme, theme } from "./lib/theme.js";
@@ -45,6 +46,7 @@ addEventListener("keydown", (event) => {
 for (const { link } of pageLinks()) if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
 linkPages();
 followPaper();
+mendDashParts();
 page.ready.then(startDash);
 let held = false; // a pointer is down: moving the element under it would end its gesture
 addEventListener("pointerdown", () => (held = true), true);

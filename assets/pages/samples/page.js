@@ -89,8 +89,8 @@ export default class SamplesPage extends Session {
     this.picker.draw(runs);
     const second = { list: runs.list, name: other, current: runs.list.find(({ run }) => run === other) ?? null, missing: false, now_s: runs.now_s };
     this.beside.draw(/** @type {any} */ (second));
-    this.beside.button.setAttribute("aria-label", "Second run");
     if (!second.current) setText(this.beside.button, "another run");
+    this.beside.button.ariaLabel = `Second run: ${this.beside.button.textContent}`;
     this.alone.hidden = other === null;
     setText(this.stateWord, runs.current ? (STATES[runs.current.state]?.[0] ?? runs.current.state).toLowerCase() : "");
   }
