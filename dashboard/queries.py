@@ -177,11 +177,8 @@ class Queries:
         """The loss of each of these runs that has one, over its steps: of several ranks, the first."""
         losses = self.table.losses(runs)
         found = self._store.outcomes(list(losses), set(losses.values()))
-        ids = {
-            run: number
-            for run, name, number in reversed([*zip(found.run, found.name, found.id.tolist(), strict=True)])
-            if losses[run] == name
-        }
+        first_last = sorted(zip(found.labels, found.run, found.name, found.id.tolist(), strict=True), reverse=True)
+        ids = {run: number for _, run, name, number in first_last if losses[run] == name}
         ranges = self._store.range(list(ids.values()), None, None, "step", buckets)
         return {run: (losses[run], ranges[ids[run]]) for run in losses if run in ids}
 

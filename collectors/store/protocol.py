@@ -72,7 +72,7 @@ class Last(NamedTuple):
 
 
 class Outcomes(NamedTuple):
-    """What became of series of runs: one entry a series, in columns, by run and in order of appearance. Numbers are NaN where unknown.
+    """What became of series of runs: one entry a series, in columns, in no order. Numbers are NaN where unknown.
 
     `least` and `most` are over finite values, the first of equal ones; `last` is the last to arrive, whatever it is.
     """
@@ -248,7 +248,7 @@ class Store(Protocol):
     def last(self, ids: Sequence[int]) -> dict[int, Last]: ...
 
     def outcomes(self, runs: Collection[str] | None = None, names: Collection[str] | None = None) -> Outcomes:
-        """Of the series of these runs, or of all runs, that have one of these names, or any. About 3 us a series; no points are read."""
+        """Of the series of these runs, or of all runs, that have one of these names, or any. About 5 us a series; no points are read."""
 
     def names(self, runs: Collection[str] | None = None) -> dict[str, int]:
         """The names of the series of these runs, or of all, each with the number of its series."""

@@ -114,7 +114,7 @@ export class ColumnChoice {
   /** @param {string} key @param {boolean} on */
   #toggle(key, on) {
     const shown = this.keys.length ? this.keys : this.usual;
-    this.#choose(on ? [...shown, key].slice(0, MOST) : shown.filter((one) => one !== key));
+    this.#choose(on ? [...shown, key].slice(0, MOST) : shown.filter((other) => other !== key));
   }
 
   /** @param {string[]} keys */

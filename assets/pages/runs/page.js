@@ -159,7 +159,7 @@ export default class RunsPage extends Session {
   /** @param {string} group */
   unfold(group) {
     const { opened } = this.question;
-    this.question = { ...this.question, opened: opened.includes(group) ? opened.filter((one) => one !== group) : [...opened, group] };
+    this.question = { ...this.question, opened: opened.includes(group) ? opened.filter((other) => other !== group) : [...opened, group] };
     this.refresh(true);
     this.keepAddress();
   }

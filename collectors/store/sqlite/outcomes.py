@@ -16,8 +16,9 @@ from .columns.extremes import Extremes
 
 MOST_KEYS, MOST_TEXT, MOST_DEPTH = 1000, 500, 8  # of a configuration: entries, characters of one, tables inside tables
 
-_LISTED = """SELECT series.id, stream.run, series.name, stream.labels, packed_seq, points, first_time_s, first_step, newest_time_s, newest_step, newest_value,
-  least, least_step, most, most_step FROM stream JOIN series ON series.stream = stream.id"""
+_STREAMS = "SELECT id, run, labels, packed_seq FROM stream WHERE run IS NOT NULL"
+_SERIES = """SELECT id, stream, name, points, first_time_s, first_step, newest_time_s, newest_step, newest_value,
+  least, least_step, most, most_step FROM series"""
 _NAMES = "SELECT series.name, count(*) FROM stream JOIN series ON series.stream = stream.id"
 _IN = "IN (SELECT value FROM json_each(?))"
 
@@ -47,11 +48,18 @@ class OutcomeRow(NamedTuple):
 
 
 def read(db: sqlite3.Connection, runs: Collection[str] | None, names: Collection[str] | None) -> list[OutcomeRow]:
-    """By run and in order of appearance."""
-    asked = [("stream.run", runs), ("series.name", names)]
-    where = " AND ".join(["stream.run IS NOT NULL", *(f"{column} {_IN}" for column, values in asked if values is not None)])
-    given = [_json(values) for _, values in asked if values is not None]
-    return list(map(OutcomeRow._make, db.execute(f"{_LISTED} WHERE {where} ORDER BY stream.run, born", given)))
+    """In no order. Streams are few beside series: they are joined here, in half the time."""
+    wanted, among = ("", ()) if runs is None else (f" AND run {_IN}", (_json(runs),))
+    streams = {stream: about for stream, *about in db.execute(f"{_STREAMS}{wanted}", among)}
+    asked = [] if runs is None else [(f"stream {_IN}", orjson.dumps([*streams]).decode())]
+    asked += [] if names is None else [(f"name {_IN}", _json(names))]
+    where = " AND ".join(["1", *(term for term, _ in asked)])
+    rows = db.execute(f"{_SERIES} WHERE {where}", [given for _, given in asked])
+    return [
+        OutcomeRow(series, about[0], name, about[1], about[2], *numbers)
+        for series, stream, name, *numbers in rows
+        if (about := streams.get(stream)) is not None
+    ]
 
 
 def columns(rows: Sequence[OutcomeRow]) -> Outcomes:
@@ -59,7 +67,7 @@ def columns(rows: Sequence[OutcomeRow]) -> Outcomes:
     series, run, name, labels, _, points, *numbers = listed
     counts = np.array(series, np.int64), np.array(points, np.int64)
     return Outcomes(
-        list(run), list(name), [_labels(text) for text in labels], *counts, *(np.array(one, np.float64) for one in numbers)
+        list(run), list(name), [_labels(text) for text in labels], *counts, *(np.array(column, np.float64) for column in numbers)
     )
 
 

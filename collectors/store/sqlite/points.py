@@ -68,7 +68,7 @@ class FileReader:
     def outcomes(
         self, db: sqlite3.Connection, runs: Collection[str] | None, names: Collection[str] | None
     ) -> list[outcomes.OutcomeRow]:
-        """By run and in order of appearance."""
+        """In no order."""
         with schema.transaction(db, "DEFERRED"):
             rows = outcomes.read(db, runs, names)
             fresh = self._unpacked(db, {row.id: row.packed_seq for row in rows})

@@ -46,7 +46,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def columns() -> Answer[ColumnList]:
         names, chosen = queries.table.names(), queries.directions()
         series: list[SeriesName] = [{"name": name, "direction": direction_of(name, chosen)} for name in names.series]
-        return Answer({"columns": [column_row(one) for one in COLUMNS], "configured": list(names.configured), "series": series})
+        return Answer(
+            {"columns": [column_row(column) for column in COLUMNS], "configured": list(names.configured), "series": series}
+        )
 
     @router.get("/sparklines", response_model=None, summary="The loss of each of some runs over its steps, in few buckets")
     def sparklines(run: Names = None, buckets: Annotated[int, Query(ge=2, le=200)] = 48) -> Answer[SparkList]:
