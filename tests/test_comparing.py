@@ -23,7 +23,7 @@ from collectors.store.protocol import Run
 from dashboard.comparing import attempts
 from dashboard.comparing.correlation import effects, interval, ranks, spearman
 from dashboard.comparing.differences import MISSING, differences, flat, odd_ones, same
-from dashboard.comparing.pace import change_of, pace_of
+from dashboard.comparing.pace import HostLoad, change_of, pace_of, taken
 from dashboard.comparing.since_last import script_of
 from dashboard.queries import Queries
 from dashboard.runs import RunView
@@ -161,6 +161,17 @@ def test_a_slower_run_is_told_from_noise() -> None:
     change = change_of(slower, before)
     assert change.counts and change.lo < 0.18 < change.hi
     assert pace_of(np.full(39, 0.1)) is None
+
+
+def test_a_run_that_others_kept_from_the_cores_is_not_compared() -> None:
+    fast, slow = pace_of(np.full(100, 0.05)), pace_of(np.full(100, 0.06))
+    assert fast and slow
+    alone, beside = HostLoad(60.0, 0.1), HostLoad(99.0, 1.2)
+    assert taken(slow._replace(host=beside), fast._replace(host=alone)) and taken(
+        fast._replace(host=alone), slow._replace(host=beside)
+    )
+    for now, before in ((alone, alone), (beside, beside), (alone, beside), (HostLoad(30.0, 9.0), alone), (None, alone)):
+        assert not taken(slow._replace(host=now), fast._replace(host=before))
 
 
 @pytest.mark.parametrize(

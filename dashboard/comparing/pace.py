@@ -19,10 +19,18 @@ LEAST_STEPS = 2 * STRETCHES
 WITHIN = 2.09  # standard errors that hold 95 %, of 20 stretches
 MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean
 LEAST_CHANGE = 0.05  # runs of one script differ by less for no reason that anything records (docs/decisions/0202)
-CORES_TAKEN = 0.25  # by other programs, more than before: worth a word
+CORES_TAKEN = 0.25  # by other programs, more than beside the other run: worth a word,
+FULL_PCT = 80.0  # and where all cores are so busy, the reason of all that follows (docs/decisions/0095)
 BUSY, OF_RUN, OF_CORE = "host/cpu_pct", "host/run_cpu_pct", "host/cpu_core_pct"
 
 Floats = NDArray[np.float64]
+
+
+class HostLoad(NamedTuple):
+    """While a run went on: how busy all cores were, and how many of them other programs kept busy."""
+
+    busy_pct: float
+    others_cores: float
 
 
 class Pace(NamedTuple):
@@ -33,7 +41,7 @@ class Pace(NamedTuple):
     steps: int
     quartiles_s: tuple[float, float]  # of the stretches
     window: Range = (0.0, 0.0)
-    others_cores: float | None = None  # that other programs kept busy meanwhile; None where that was not measured
+    host: HostLoad | None = None  # None where that was not measured
 
 
 class Change(NamedTuple):
@@ -81,15 +89,24 @@ def change_of(now: Pace, before: Pace) -> Change:
     return Change(math.expm1(log_ratio), math.expm1(log_ratio - half), math.expm1(log_ratio + half), apart)
 
 
-def others_cores(history: History, window: Range) -> float | None:
-    """How many cores other programs kept busy on average; None where the machine or the run itself was not measured then."""
+def taken(now: Pace, before: Pace) -> bool:
+    """Whether other programs kept the slower run from the cores, and not the faster one: then the two cannot be compared."""
+    slower, faster = (now, before) if now.step_s > before.step_s else (before, now)
+    if slower.host is None or faster.host is None:
+        return False
+    more = slower.host.others_cores - faster.host.others_cores
+    return more >= CORES_TAKEN and slower.host.busy_pct >= FULL_PCT
+
+
+def load_of(history: History, window: Range) -> HostLoad | None:
+    """None where the machine or the run itself was not measured then."""
     known = history.machine_series()
     cores = len({dict(series.labels).get("core") for series in known if series.name == OF_CORE})
     own = [series for series in known if series.name == OF_RUN and dict(series.labels).get("run") == history.run]
     busy_pct, own_pct = (_mean(history, some, window) for some in ([series for series in known if series.name == BUSY], own))
     if not cores or busy_pct is None or own_pct is None:
         return None
-    return max(0.0, cores * busy_pct / 100 - len(own) * own_pct / 100)
+    return HostLoad(busy_pct, max(0.0, cores * busy_pct / 100 - len(own) * own_pct / 100))
 
 
 def _mean(history: History, series: Sequence[Series], window: Range) -> float | None:

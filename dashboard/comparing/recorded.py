@@ -16,7 +16,7 @@ from ..runs import RunView
 from .attempts import AttemptFinder, RunAttempts
 from .common_step import CommonStep, at_common_step, by_name
 from .differences import SECTIONS, Difference, Section, differences, of_section
-from .pace import Pace, change_of, others_cores, pace_of, steady_steps
+from .pace import Pace, change_of, load_of, pace_of, steady_steps, taken
 from .since_last import SinceLast, card_of, earlier, explaining, said, script_of
 
 MOST_LOOKED_AT = 50  # earlier runs whose command is compared
@@ -132,6 +132,9 @@ class Comparing:
         if pace is None:
             return SinceLast(before.name, reason="too few steps yet", before=pace_before, differs=differs)
         change = change_of(pace, pace_before)
+        if change.counts and taken(pace, pace_before):
+            reason = "other programs kept the cores busy during the slower one of the two"
+            return SinceLast(before.name, "", reason, pace, pace_before, change, differs)
         unit = History(self._store, run.name).unit_name
         sentence = said(before.name, script, card_of(run.info), pace, pace_before, change, differs, unit)
         return SinceLast(
@@ -146,7 +149,7 @@ class Comparing:
         for length_s in LAST_S:
             window = (run.last_time_s - length_s, run.last_time_s)
             if (pace := pace_of(steady_steps(steplog.read(history, window, around_s=0.0), window))) is not None:
-                return pace._replace(window=window, others_cores=others_cores(history, window))
+                return pace._replace(window=window, host=load_of(history, window))
             if run.first_time_s is not None and window[0] <= run.first_time_s:
                 break
         return None

@@ -110,9 +110,9 @@ def said(
 
 def _taken(now: Pace, before: Pace) -> list[str]:
     """What other programs took of the machine, where that has changed."""
-    if now.others_cores is None or before.others_cores is None or abs(now.others_cores - before.others_cores) < CORES_TAKEN:
+    if now.host is None or before.host is None or abs(now.host.others_cores - before.host.others_cores) < CORES_TAKEN:
         return []
-    return [f"cores of other programs {before.others_cores:.1f} → {now.others_cores:.1f}"]
+    return [f"cores of other programs {before.host.others_cores:.1f} → {now.host.others_cores:.1f}"]
 
 
 def _differs(rows: Sequence[Difference], taken: Sequence[str]) -> str:
