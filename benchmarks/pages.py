@@ -6,6 +6,7 @@ PAGES_BENCH_SCALE=0.02 python -m benchmarks.pages      the same with a fiftieth 
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import sys
@@ -78,6 +79,7 @@ def long_rows(browser: Browser, address: str) -> Iterator[Row]:
     query = urlencode({"run": "long", "chart": "train/loss"})
     yield first_screen(f"curve of {LONG:,} points: open", browser, f"{address}?{query}", 1200)
     with opened(browser, f"{address}?{query}") as page:
+        complete(page)
         took_ms = []
         for i in range(ZOOMS):
             took_ms.append(page.evaluate(ZOOM, [0.3 + 0.01 * i, 0.5]))
@@ -91,6 +93,7 @@ def overlay_rows(browser: Browser, address: str) -> Iterator[Row]:
     yield first_screen(f"{RUNS} runs of {STEPS:,} points overlaid: from the address", browser, f"{address}?{query}", 1500)
     query = urlencode({"runs": [f"sweep/{i:03d}" for i in range(RUNS)]}, doseq=True)
     with opened(browser, f"{address}?{query}") as page:
+        complete(page)
         took_ms = [page.evaluate(ANEW) for _ in range(LOADS)]
     yield Row(
         f"{RUNS} runs of {STEPS:,} points overlaid: read and drawn", statistics.median(took_ms), "ms", 1000, spread=extent(took_ms)
@@ -110,14 +113,26 @@ def tag_rows(browser: Browser, address: str) -> Iterator[Row]:
     query = urlencode({"run": "tags", "size": "s"})
     yield first_screen(f"{TAGS:,} series: first screen", browser, f"{address}?{query}", 1500)
     with opened(browser, f"{address}?{query}") as page:
+        complete(page)
         page.evaluate("() => (globalThis.blocked.length = 0)")
+        browser.start_tracing(page=page, categories=["toplevel"])
         page.mouse.move(600, 500)
         for _ in range(WHEELS):
             page.mouse.wheel(0, 300)
             page.wait_for_timeout(16)
         wait_for(lambda: page.evaluate("() => allDrawn()"), because="the charts are not drawn after scrolling")
-        longest = max(page.evaluate("() => globalThis.blocked"), default=0.0)
-    yield Row(f"{TAGS:,} series: longest blocked time while scrolling", longest, "ms", budget=50, spread="0: none of 50 ms or more")
+        worked_ms = longest_task_ms(browser.stop_tracing())
+        longest_ms = max(page.evaluate("() => globalThis.blocked"), default=0.0)
+    name = f"{TAGS:,} series: longest blocked time while scrolling"
+    yield Row(name, longest_ms, "ms", budget=50, spread="0: none of 50 ms or more")
+    yield Row(f"{name}, time of the processor", worked_ms, "ms", budget=50, spread="what other programs take is left out")
+
+
+def longest_task_ms(trace: bytes) -> float:
+    """Of the page's main thread."""
+    events = json.loads(trace)["traceEvents"]
+    main = {(e["pid"], e["tid"]) for e in events if e["name"] == "thread_name" and e["args"]["name"] == "CrRendererMain"}
+    return max(float(e.get("tdur", 0)) / 1000 for e in events if (e["pid"], e["tid"]) in main and e["name"].endswith("RunTask"))
 
 
 def first_screen(name: str, browser: Browser, address: str, budget: float) -> Row:
@@ -138,6 +153,12 @@ def opened(browser: Browser, address: str) -> Iterator[Page]:
     wait_for(lambda: page.evaluate("() => globalThis.drawn_ms"), 60, f"nothing is drawn at {address[:200]}")
     yield page
     context.close()
+
+
+def complete(page: Page) -> None:
+    """Dash and the controls are there: what is measured then is ours."""
+    wait_for(lambda: page.locator("#training-size").count() > 0, because="the controls are not there")
+    page.wait_for_load_state("networkidle")
 
 
 def extent(took_ms: list[float]) -> str:

@@ -20,7 +20,7 @@ import { Turns } from "./turns.js";
  * @property {(group: Group, key: string, before: string | null) => void} moved
  */
 
-const SCROLLING_MS = 100; // after the last movement; meanwhile a frame makes one plot
+const SCROLLING_MS = 60; // after the last movement: until then there are frames without plots
 const AHEAD = 0.3; // screens below and above that are made, too
 
 export class Grid {
@@ -113,18 +113,29 @@ export class Grid {
       if (cell.chart?.built) cell.chart.fit(item.width, item.height);
     }
     if (changed) this.board.scrolled();
-    this.#plots.add([...this.cells.values()].filter(({ chart }) => chart && !chart.built).sort((a, b) => a.item.y - b.item.y || a.item.x - b.item.x).map(({ item }) => item.key));
+    this.#fillIn();
   }
 
-  #plots = new Turns(
-    (/** @type {string} */ key) => {
-      const cell = this.cells.get(key);
-      if (!cell?.chart || cell.chart.built) return; // it was scrolled away
-      cell.chart.fit(cell.item.width, cell.item.height);
-      this.board.built(cell.chart);
-    },
-    () => performance.now() - this.#scrolled_ms < SCROLLING_MS,
-  );
+  #plots = new Turns((/** @type {string} */ key) => {
+    const cell = this.cells.get(key);
+    if (!cell?.chart || cell.chart.built) return; // it was scrolled away
+    cell.chart.fit(cell.item.width, cell.item.height);
+    this.board.built(cell.chart);
+  });
+
+  /** Plots for the charts that have none yet, once the user has stopped scrolling. */
+  #fillIn() {
+    clearTimeout(this.#resting);
+    const wait_ms = SCROLLING_MS - (performance.now() - this.#scrolled_ms);
+    if (wait_ms > 0) {
+      this.#resting = setTimeout(() => this.#fillIn(), wait_ms);
+      return;
+    }
+    const waiting = [...this.cells.values()].filter(({ chart }) => chart && !chart.built);
+    this.#plots.add(waiting.sort((a, b) => a.item.y - b.item.y || a.item.x - b.item.x).map(({ item }) => item.key));
+  }
+
+  #resting = 0;
   #scrolled_ms = -Infinity;
 
   /** @param {Item} item @returns {{element: HTMLElement, chart: Chart | null}} */

@@ -4,10 +4,9 @@ const FRAME_MS = 8;
 
 /** @template T */
 export class Turns {
-  /** @param {(item: T) => void} work @param {() => boolean} [slow] whether one item a frame has to do */
-  constructor(work, slow = () => false) {
+  /** @param {(item: T) => void} work */
+  constructor(work) {
     this.work = work;
-    this.slow = slow;
     /** @type {Set<T>} */
     this.waiting = new Set();
     this.frame = 0;
@@ -25,7 +24,7 @@ export class Turns {
     for (const item of this.waiting) {
       this.waiting.delete(item);
       this.work(item);
-      if (this.slow() || performance.now() - begun_ms > FRAME_MS) break;
+      if (performance.now() - begun_ms > FRAME_MS) break;
     }
     this.add([]);
   }
