@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from collectors import catalog
@@ -13,7 +14,7 @@ from collectors.store.protocol import Axis, Buckets, LivePoints, Series
 from ..queries import Curves, Queries
 from .answer import Answer, Column, Counts, Gaps, Logged, numbers
 from .encoding import encode
-from .parameters import MAX_BUCKETS, MOST_CHARACTERS, OpenRange, OptionalRun, SeriesNames, Text
+from .parameters import MAX_BUCKETS, MOST_CHARACTERS, MOST_NAMES, OpenRange, OptionalRun, Text
 
 
 class SeriesRow(TypedDict):
@@ -76,7 +77,10 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/points", response_model=None, summary="Ranges of series in buckets that never hide a spike")
     def points(
         between: OpenRange,
-        series: SeriesNames,
+        series: Annotated[
+            list[Annotated[str, Field(max_length=MOST_CHARACTERS)]],
+            Query(max_length=MOST_NAMES, description="names or globs; repeatable, or separated by commas"),
+        ],
         run: OptionalRun = None,
         gpu: Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="index or uuid")] = None,
         axis: Axis = "time",

@@ -1,4 +1,4 @@
-"""Any series as the x axis: it tells for each step where that step stands, by straight lines between its points (pure).
+"""Any series as the x axis: it gives each step its place, by straight lines between its points (pure).
 
 Where the series goes back (an epoch that starts anew, a resumed run), a new stretch begins, and with it a new segment of the curve. A
 series that goes back often is no clock: then points are ordered by their place alone, in one stretch a segment.

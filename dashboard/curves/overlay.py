@@ -28,7 +28,7 @@ from .sources import CurveSource
 MOST_CURVES = 1000  # of an answer
 MOST_SERIES = 8000  # that these are made of
 MOST_BUCKETS = 200_000  # of all curves of an answer: 200 bytes each
-LARGE = 200_000  # points: curves of more are made one at a time, whoever asks
+LARGE = 200_000  # points: curves of more are made one at a time, for all clients
 DEAR_S = 0.05  # a curve that took longer is kept
 UNITS = {STEP: "", RELATIVE: "s", TIME: "s"}
 
@@ -141,7 +141,14 @@ class Overlays:
         if summaries or sum(source.series.points for sources in runs for source in sources) <= LARGE:
             return _drawn(bundle, runs, view)
         clocks = tuple(series for run, _ in bundle.members for series in run.known if series.name == placing.x)
-        key = (placing.x, view, bundle.group, tuple(tuple(source.series for source in sources) for sources in runs), clocks)
+        key = (
+            placing.x,
+            view,
+            bundle.run,
+            bundle.group,
+            tuple(tuple(source.series for source in sources) for sources in runs),
+            clocks,
+        )
         lasting = placing.baseline is None  # which may have grown meanwhile
         if lasting and (kept := self._kept.get(key)) is not None:
             return kept

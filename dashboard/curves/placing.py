@@ -65,7 +65,7 @@ class Placing:
                 raise NoPlace(NO_TIME)
             return Stored(self._reader, series, "time", (run.first_s or 0.0) if self.x == RELATIVE else 0.0)
         if series.first_step is None:
-            raise NoPlace(NO_STEP if self.x == STEP else f"its points have no step, by which {self.x!r} would tell their places")
+            raise NoPlace(NO_STEP if self.x == STEP else f"its points have no step, by which {self.x!r} could place them")
         return Stored(self._reader, series, "step") if self.x == STEP else self._on_series(run, series)
 
     def _on_series(self, run: Chosen, series: Series) -> CurveSource:
@@ -74,7 +74,7 @@ class Placing:
             raise NoPlace(f"this run has no series {self.x!r} for the x axis")
         clock = of_rank(clocks, series.labels)
         if clock.first_step is None:
-            raise NoPlace(f"the points of {self.x!r} have no step, so that they cannot tell where others stand")
+            raise NoPlace(f"the points of {self.x!r} have no step, so that they cannot place others")
         if clock.id not in self._clocks:
             self._clocks[clock.id] = self._clock(clock)
         attempts = self._reader.attempts(series)
