@@ -14,6 +14,7 @@ from collectors.store.protocol import Store
 from dashboard.curves.asked import Curve, CurveQuery, Overlay
 from dashboard.curves.overlay import Overlays
 from dashboard.curves.smoothing import Smoothing
+from dashboard.curves.sources import finer
 
 T0 = 1_764_000_000.0
 SEEDS = range(6)
@@ -284,3 +285,7 @@ def test_an_axis_that_is_no_clock_is_refused_for_too_many_points(overlays: Overl
     monkeypatch.setattr("dashboard.curves.axis.MOST_TURNS", 3)
     found = overlays.overlay(CurveQuery(["clocks"], ["loss"], x="noise"))
     assert not found.curves and "goes back and forth" in found.left_out[0].reason
+
+
+def test_summaries_of_summaries_grow_no_finer_than_what_the_store_has() -> None:
+    assert [finer(1), finer(600), finer(finer(20_000)), finer(30_000)] == [8, 4800, 20_000, 30_000]

@@ -186,7 +186,7 @@ def test_keys_and_controls_change_the_same_view(house: House, page: Page) -> Non
     open_training(house, page, "train/loss", run="a")
     page.keyboard.press("y")
     wait_for(lambda: page.locator("#training-flags input").nth(0).is_checked(), because="the control does not follow the key")
-    assert address(page)["ylog"] == ["1"]
+    assert wait_for(lambda: address(page).get("ylog")) == ["1"]
     wait_for(lambda: "not on a log axis" in page.locator('.chart[data-tag="train/lr"] .chart-foot').inner_text())
     page.locator("#training-flags input").nth(0).click()
     wait_for(lambda: "ylog" not in address(page), because="the charts do not follow the control")

@@ -19,7 +19,7 @@ from .baseline import BaseLine
 from .reading import CurveReader
 
 MOST_RAW = 1_000_000  # points of a curve that are in memory at once; of more, summaries finer than what is drawn
-FINER = 8  # times as many summaries as buckets
+FINER, MOST_FINE = 8, 20_000  # times as many summaries as buckets, and how many: the store need open no points for them
 SCATTERED = "the series on the x axis goes back and forth, and there are more than {:,} points to put into its order; choose a shorter range"
 
 
@@ -47,11 +47,15 @@ def fits(source: CurveSource, lo: float | None, hi: float | None, together: int 
     return not (lo is None and hi is None) and source.count(lo, hi) * together <= MOST_RAW
 
 
+def finer(most: int) -> int:
+    return max(most, min(FINER * most, MOST_FINE))
+
+
 def units(source: CurveSource, lo: float | None, hi: float | None, most: int, together: int = 1) -> Summaries:
     """Every point of the range; of too many, with so many curves together, summaries several times finer than `most` buckets."""
     if fits(source, lo, hi, together):
         return units_of(join_points(list(source.parts(lo, hi))))
-    return units_of_buckets(source.buckets(lo, hi, FINER * most))
+    return units_of_buckets(source.buckets(lo, hi, finer(most)))
 
 
 def units_of_buckets(found: Buckets) -> Summaries:
@@ -105,8 +109,8 @@ class OnSeries:
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets:
         if fits(self, lo, hi):
             return bucket(join_points(list(self.parts(lo, hi))), [], most)
-        finer = FINER * most
-        found = [self._summaries(*place, finer) for place in self._places(lo, hi)]
+        fine = finer(most)
+        found = [self._summaries(*place, fine) for place in self._places(lo, hi)]
         return bucketed(found, most)
 
     def count(self, lo: float | None, hi: float | None) -> int:
@@ -157,8 +161,8 @@ class Beside:
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets:
         if fits(self, lo, hi):
             return bucket(join_points(list(self.parts(lo, hi))), [], most)
-        finer = [bucket(points, [], FINER * most) for points in self.parts(lo, hi) if len(points.place)]  # part by part
-        return bucketed([units_of_buckets(found) for found in finer], most)
+        parts = [bucket(points, [], finer(most)) for points in self.parts(lo, hi) if len(points.place)]  # part by part
+        return bucketed([units_of_buckets(found) for found in parts], most)
 
     def count(self, lo: float | None, hi: float | None) -> int:
         return self._source.count(lo, hi)
@@ -178,7 +182,7 @@ class Newest:
         self._source, self.series = source, source.series
 
     def buckets(self, lo: float | None, hi: float | None, most: int) -> Buckets:
-        found = units_of_buckets(self._source.buckets(lo, hi, FINER * most))
+        found = units_of_buckets(self._source.buckets(lo, hi, finer(most)))
         newest = ~self._source.superseded(found)
         one = Summaries._make(column[newest] for column in found)
         return bucketed([one._replace(segment=np.zeros_like(one.segment))], most)

@@ -4,6 +4,7 @@
 
 const DESCRIPTION = "data-chart-grid";
 const SEARCH = "training-q";
+const AWAITED_MS = 3000; // then what the controls say counts, whatever it is
 
 /** The value of each control that a key changes. @param {View} view @returns {Record<string, unknown>} by its id */
 const valuesOf = (view) => ({
@@ -31,15 +32,22 @@ export class Controls {
     const text = this.host.getAttribute(DESCRIPTION) ?? "";
     if (!text || text === this.#read) return;
     this.#read = text;
-    this.page.described(JSON.parse(text));
+    const view = JSON.parse(text);
+    if (this.#awaited && performance.now() < this.#until_ms && JSON.stringify(valuesOf(view)) !== this.#awaited) return; // of before the key
+    this.#awaited = "";
+    this.page.described(view);
   }
 
   #read = "";
+  #awaited = ""; // what a key has set, until a description has it
+  #until_ms = 0;
 
   /** Show in the controls what a key has changed. @param {View} view */
   set(view) {
     const { dash_clientside } = /** @type {any} */ (window);
     if (!this.host || !dash_clientside?.set_props) return;
+    this.#awaited = JSON.stringify(valuesOf(view));
+    this.#until_ms = performance.now() + AWAITED_MS;
     for (const [id, value] of Object.entries(valuesOf(view))) dash_clientside.set_props(id, { value });
   }
 
