@@ -45,6 +45,7 @@ def test_axe_finds_nothing_serious(served: Dashboard, page: Page, shown: Any, si
     for theme in ("dark", "light"):
         page.goto(f"{served.address}{shown.path}?run=accessible&theme={theme}")
         page.wait_for_function("document.querySelector('#content')?.textContent.length > 20")
+        page.wait_for_load_state("networkidle")
         page.add_script_tag(path=PROGRAMS / "axe-core" / "axe.min.js")
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         said = [

@@ -50,7 +50,6 @@ export class Grid {
   /** @param {any} api */
   #take(api) {
     this.api = api;
-    if (innerWidth < PHONE_PX) api.setGridOption("rowHeight", TOUCH_PX);
     api.addEventListener("columnMoved", (/** @type {any} */ { finished, source }) => {
       if (finished && source === "uiColumnMoved") this.does.moved(this.#columns().filter((key) => key !== "tick"));
     });
@@ -67,6 +66,7 @@ export class Grid {
     this.#widen();
     if (this.filled) return;
     this.filled = true;
+    if (innerWidth < PHONE_PX) this.api.setGridOption("rowHeight", TOUCH_PX);
     this.sort(this.does.order());
     this.api.setGridOption("datasource", {
       getRows: (/** @type {any} */ asked) =>
