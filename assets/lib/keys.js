@@ -10,6 +10,7 @@ export function listen(table) {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     if (target.closest("input:not([type=checkbox], [type=radio]), textarea, select, dialog[open]")) return;
+    if (event.key === "Escape" && document.querySelector(":popover-open")) return; // it closes what lies on top
     if (event.key === " " && target.closest("button, a, input")) return;
     const key = table.find(({ keys }) => keys.includes(event.key));
     if (!key) return;
