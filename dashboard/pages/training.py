@@ -75,7 +75,7 @@ def _amount(amount: float | None) -> html.Label:
 
 def _few(name: str, words: Mapping[str, str], value: Mapping[str, Any], label: str) -> html.Label:
     """A choice among some words; without one among them, as the browser remembers."""
-    given = {"clearable": False, "searchable": False, "placeholder": "remembered", "optionHeight": 30}
+    given = {"clearable": False, "searchable": False, "placeholder": "auto", "optionHeight": 30}
     return _labelled(label, dcc.Dropdown(_options(words), value[name], id=control(name), **given), "small")
 
 
