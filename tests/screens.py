@@ -30,7 +30,7 @@ from trainer import sweep
 
 SCREENS = ROOT / "docs" / "screens"
 MOST_BYTES, MOST_BYTES_IN_ALL = 100_000, 4_000_000
-QUALITY = 80  # of WebP
+QUALITY = 70  # of WebP
 LIVE = "gpt-live"
 LIVE_STEPS = 400  # that are there before the first picture
 SETTLED_S = 2.5  # after a page is loaded: the last curves are drawn
@@ -74,8 +74,11 @@ def main() -> int:
 
 @contextmanager
 def training(log_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "trainer", "--log-dir", str(log_dir), "--run", LIVE]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+    again = ["--resume"] if (log_dir / LIVE / "checkpoint.pt").exists() else []
+    command = ["python", "-m", "trainer", "--log-dir", str(log_dir), "--run", LIVE, *again]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # the command is shown on the GPUs page
+    environment = {**os.environ, "PATH": path}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
             yield process
         finally:
