@@ -28,6 +28,7 @@ test-long: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters
 	$(BIN)/python -m tests.integrations.environment long
 	$(BIN)/python -m pytest -m long -p tests.kept_results
+	for i in 1 2 3 4 5 6 7 8 9 10; do EXPLORE=1 $(BIN)/python -m pytest -m 'hypothesis and not long' -n 3 --dist loadfile || exit 1; done
 	$(BIN)/python -m pytest -m long tests/integrations/libraries.py tests/integrations/adapters.py
 
 bench: $(VENV)/dev.stamp chromium

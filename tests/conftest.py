@@ -41,8 +41,11 @@ def pytest_configure() -> None:
     """What a shell ignores in the background would be ignored by all programs that the tests start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-    settings.register_profile("patient", deadline=None)  # a machine that does other work, too, is no fault of an example
-    settings.load_profile("patient")
+    # A machine that does other work, too, is no fault of an example. Each run tries the same examples, so that a change answers for what
+    # it changed; others are tried by `make test-long`.
+    settings.register_profile("patient", deadline=None, derandomize=True)
+    settings.register_profile("exploring", deadline=None)
+    settings.load_profile("exploring" if os.environ.get("EXPLORE") else "patient")
     leash.fasten()
 
 

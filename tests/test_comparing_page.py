@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Page
 
@@ -130,6 +131,8 @@ CONFIGS = st.lists(st.tuples(st.dictionaries(st.sampled_from(["lr", "opt", "<b>"
 
 @settings(max_examples=80)
 @given(CONFIGS, st.sampled_from([*TABS, "nothing"]))
+@example([({}, 0.0), ({}, 0.0), ({}, sys.float_info.max)], "histogram")
+@example([({}, 0.0), ({}, 1.2e308)], "histogram")
 def test_any_runs_have_any_figure(runs: list[tuple[dict[str, Any], float | None]], tab: str) -> None:
     import json
 

@@ -6,12 +6,13 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlparse
 
 import pytest
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Error, Locator, Page, Route
 
 from collectors.records import Points, labels_of
 from collectors.store.open import open_store
@@ -337,6 +338,37 @@ def test_a_run_that_grows_is_drawn_on_without_moving_what_a_user_set(house: Hous
     )
     wait_for(lambda: "2 series" in page.locator(".strip-found").inner_text(), because="the new series is not there")
     assert painted(page, "loss")["x"] == zoomed
+
+
+def test_a_series_that_comes_while_the_list_is_on_its_way_is_shown(house: House, page: Page) -> None:
+    house.writer.append(curve("new", "loss", [1.0] * 50, time.time() - 50))
+
+    def late(route: Route) -> None:
+        answer = route.fetch()
+        house.writer.append(curve("new", "new/series", [3.0] * 5, time.time(), 60))
+        time.sleep(2.5)  # the server's state tells of it meanwhile
+        route.fulfill(response=answer)
+
+    page.route("**/api/v1/tags*", late, times=1)
+    open_training(house, page, "loss", runs=["new"])
+    wait_for(lambda: "2 series" in page.locator(".strip-found").inner_text(), because="the new series is not there")
+
+
+def test_a_control_counts_that_is_used_right_after_a_key(house: House, page: Page) -> None:
+    open_training(house, page, "train/loss", run="a")
+    held: list[Route] = []
+    page.route("**/_dash-update-component*", lambda route: held.append(route))
+    flags = page.locator("#training-flags input")
+    page.keyboard.press("y")
+    wait_for(lambda: flags.nth(0).is_checked())
+    wait_for(lambda: address(page).get("ylog") == ["1"])
+    flags.nth(0).click()
+    wait_for(lambda: not flags.nth(0).is_checked())
+    page.unroute_all(behavior="ignoreErrors")  # lets go of those that are held
+    for route in held:
+        with suppress(Error):
+            route.continue_()
+    wait_for(lambda: "ylog" not in address(page), because="the charts do not follow the control")
 
 
 def test_what_cannot_be_shown_is_said_in_a_sentence(house: House, page: Page) -> None:

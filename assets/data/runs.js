@@ -31,6 +31,8 @@ export class Runs {
     this.clock_off_s = 0; // server's clock minus the browser's
     /** @type {number | null} when the connection was lost, on the server's clock */
     this.lost_s = null;
+    /** @type {number | undefined} how many series the shown run had when its list of series was last requested */
+    this.learnt = undefined;
   }
 
   get now_s() {
@@ -80,10 +82,11 @@ export class Runs {
     return ended_s ?? last_time_s ?? null;
   }
 
-  /** The run to show: the address's, else the newest that runs, else the newest. */
+  /** The run to show: the address's, else the newest that runs, else the newest. Its list of series is requested next. */
   async choose() {
     if (!this.list.length) await this.read();
     this.name ??= (this.list.find(({ state }) => state === "running") ?? this.list[0])?.run ?? null;
+    this.learnt = this.current?.series;
     return this.name;
   }
 
@@ -96,11 +99,10 @@ export class Runs {
    * Take over a state message, which names living runs only.
    * @param {import("../types/api").State} message
    * @returns {{first: boolean, more: boolean, grown: boolean, silenced: boolean}} `more`: there are runs that the list lacks;
-   *   `grown`: the shown run has new series; `silenced`: other GPUs than before do not answer
+   *   `grown`: the shown run has other series than when they were requested; `silenced`: other GPUs than before do not answer
    */
   hear(message) {
     const first = this.message === null;
-    const series = this.current?.series;
     const silent = silentOf(this.message);
     const near = new Map(message.runs.map((run) => [run.run, run]));
     this.message = message;
@@ -108,8 +110,8 @@ export class Runs {
     this.list = this.list.map((run) => near.get(run.run) ?? run);
     return {
       first,
-      more: message.runs_total !== this.list.length,
-      grown: this.current?.series !== series,
+      more: this.read_once && message.runs_total !== this.list.length,
+      grown: this.read_once && this.current?.series !== this.learnt,
       silenced: silentOf(message) !== silent,
     };
   }

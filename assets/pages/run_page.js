@@ -256,8 +256,8 @@ export class RunPage extends TimePage {
   /** @param {import("../types/api").State} message @param {ReturnType<import("../data/runs.js").Runs["hear"]>} news */
   received(message, news) {
     this.profile.hear(message.profile ?? {}, this.runs.over);
-    if (!news.first && news.more) this.#newRuns();
-    else if (!news.first && news.grown) this.load();
+    if (news.more) this.#newRuns();
+    else if (news.grown) this.load();
     else super.received(message, news);
   }
 

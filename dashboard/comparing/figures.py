@@ -79,7 +79,7 @@ def histogram(measured: Measured, name: str) -> Figure:
     else:
         counts = np.histogram(numbers, edges)[0].tolist()
         spans = [f"{lo:.4g} to {hi:.4g}" for lo, hi in itertools.pairwise(edges.tolist())]
-        bars = {"x": ((edges[:-1] + edges[1:]) / 2).tolist(), "y": counts, "width": np.diff(edges).tolist(), "text": spans}
+        bars = {"x": (edges[:-1] / 2 + edges[1:] / 2).tolist(), "y": counts, "width": np.diff(edges).tolist(), "text": spans}
         bars |= {"textposition": "none", "hovertemplate": "%{text}: %{y} runs<extra></extra>"}
         kind = {}
     trace = {"type": "bar", "marker": {"color": ACCENT, "line": {"width": 1, "color": "var(--bg)"}}, **bars}
@@ -98,7 +98,8 @@ def _edges(numbers: Sequence[float]) -> NDArray[np.float64] | None:
     width = 2 * (high - low) / len(numbers) ** (1 / 3)
     least = math.ceil(math.log2(len(numbers)) + 1)
     count = max(least, min(MOST_BARS, math.ceil(span / width) if width > span / MOST_BARS else MOST_BARS if width > 0 else least))
-    return np.linspace(lo, hi, count + 1)
+    share = np.arange(count + 1) / count
+    return lo * (1 - share) + hi * share  # a step times a count may be more than a float holds
 
 
 def parallel(measured: Measured, value_name: str) -> Figure:

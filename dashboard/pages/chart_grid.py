@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dash import html
 
+ANSWERS = itertools.count()
 DESCRIPTION = "data-chart-grid"  # the property that a callback fills with `description(...)`
 
 
@@ -17,8 +19,12 @@ def chart_grid(id: str, view: Mapping[str, Any] | None = None) -> html.Div:
 
 
 def description(view: Mapping[str, Any]) -> str:
-    """`{"runs": ["a", "b"], "x": "step", "smooth": "ema", "amount": 50}` for the property `data-chart-grid`."""
-    return json.dumps(view)
+    """`{"runs": ["a", "b"], "x": "step", "smooth": "ema", "amount": 50}` for the property `data-chart-grid`.
+
+    Each has a number of its own, so that the browser sees every answer, also one that says what the last one said: a key may have
+    changed the charts in between.
+    """
+    return json.dumps({**view, "answer": next(ANSWERS)})
 
 
 def names(value: object, most: int) -> Sequence[str]:

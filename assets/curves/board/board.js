@@ -44,6 +44,9 @@ const MOST_SMOOTHED = 4;
 const LATER_MS = 800;
 const ELSEWHERE = "They are recorded by time, not by step: choose time or relative time as the x axis (a).";
 
+/** How many series each has. @param {Run[]} rows */
+const sizesOf = (rows) => JSON.stringify(rows.map(({ run, series }) => [run, series]));
+
 export class Board {
   /** @param {Page} page @param {{span: Span | null, chart: string | null}} place of the address */
   constructor(page, { span, chart }) {
@@ -111,18 +114,32 @@ export class Board {
 
   /** @param {Run[] | null} rows of the runs, which may have grown */
   measure(rows) {
+    this.sizes = sizesOf(rows ?? []);
     if (!rows) return;
     this.length = lengthOf(this.view, rows);
     this.machine.growing = rows.some(({ state }) => state === "running" || state === "stalled");
   }
 
+  /** The runs may have other series than when the list of tags was requested. @param {Run[]} rows */
+  grown(rows) {
+    if (this.runs.length && sizesOf(rows) !== this.#learnt) this.learn();
+  }
+
+  sizes = sizesOf([]); // as far as that is known
+  #learnt = ""; // the sizes when the list was last requested
+  #turn = 0; // of requests
+  #answered = 0;
+
   /** Read the list of tags, and draw them; asked again until it is there. @returns {Promise<void>} */
   async learn() {
     const { runs } = this;
     if (!runs.length) return;
+    this.#learnt = this.sizes;
+    const turn = (this.#turn += 1);
     try {
       const own = await ownTags(runs);
-      if (runs !== this.runs) return;
+      if (turn < this.#answered || runs !== this.runs) return; // a later request was answered first
+      this.#answered = turn;
       this.#take([...own, ...(this.tags ?? []).filter(({ machine }) => machine)]);
       if (!own.length) this.page.drawn();
       this.again.done();
@@ -139,15 +156,15 @@ export class Board {
     clearTimeout(this.#later);
     this.#later = setTimeout(async () => {
       const key = this.known.join("\n");
-      if (!this.known.length || key === this.#learnt) return;
-      this.#learnt = key;
+      if (!this.known.length || key === this.#beside) return;
+      this.#beside = key;
       const found = await machineTags(this.machine, this.known).catch(() => []); // the runs' own charts stand without them
       if (key === this.known.join("\n")) this.#take([...(this.tags ?? []).filter(({ machine }) => !machine), ...found]);
     }, onTime(this.view) ? 0 : LATER_MS);
   }
 
   #later = 0;
-  #learnt = "";
+  #beside = ""; // the runs whose machine's series were read
 
   /** @param {Tag[]} tags */
   #take(tags) {

@@ -4,7 +4,7 @@
 
 const DESCRIPTION = "data-chart-grid";
 const SEARCH = "training-q";
-const AWAITED_MS = 3000; // then what the controls say counts, whatever it is
+const CONTROLS = ".training-controls, .dash-dropdown-content"; // a list that is open stands elsewhere in the document
 
 /** The value of each control that a key changes. @param {View} view @returns {Record<string, unknown>} by its id */
 const valuesOf = (view) => ({
@@ -19,6 +19,7 @@ export class Controls {
     this.page = page;
     /** @type {HTMLElement | null} */
     this.host = null;
+    for (const kind of ["pointerdown", "keydown", "input"]) addEventListener(kind, (event) => this.#touched(event.target), true);
     new MutationObserver(() => this.#look()).observe(document.body, { childList: true, subtree: true, attributeFilter: [DESCRIPTION] });
   }
 
@@ -32,22 +33,25 @@ export class Controls {
     const text = this.host.getAttribute(DESCRIPTION) ?? "";
     if (!text || text === this.#read) return;
     this.#read = text;
-    const view = JSON.parse(text);
-    if (this.#awaited && performance.now() < this.#until_ms && JSON.stringify(valuesOf(view)) !== this.#awaited) return; // of before the key
+    const { answer: _, ...view } = JSON.parse(text);
+    if (this.#awaited && JSON.stringify(valuesOf(view)) !== this.#awaited) return; // of before the key
     this.#awaited = "";
     this.page.described(view);
   }
 
+  /** From now on what the controls say counts, whatever a key has set. @param {EventTarget | null} target */
+  #touched(target) {
+    if (target instanceof Element && target.closest(CONTROLS)) this.#awaited = "";
+  }
+
   #read = "";
-  #awaited = ""; // what a key has set, until a description has it
-  #until_ms = 0;
+  #awaited = ""; // what a key has set, until a description has it or a user uses a control
 
   /** Show in the controls what a key has changed. @param {View} view */
   set(view) {
     const { dash_clientside } = /** @type {any} */ (window);
     if (!this.host || !dash_clientside?.set_props) return;
     this.#awaited = JSON.stringify(valuesOf(view));
-    this.#until_ms = performance.now() + AWAITED_MS;
     for (const [id, value] of Object.entries(valuesOf(view))) dash_clientside.set_props(id, { value });
   }
 

@@ -128,16 +128,11 @@ export default class Training extends Session {
   received(_message, { more }) {
     if (!this.runs.read_once) return; // the list is on its way
     if (more) this.#newRuns();
-    const series = JSON.stringify(this.rows.map(({ run, series: count }) => [run, count]));
-    const grown = this.#series !== "" && series !== this.#series;
-    this.#series = series;
     this.board.measure(this.rows);
     this.#sayEmpty();
-    if (grown) this.board.learn();
+    this.board.grown(this.rows);
     this.#follow(0);
   }
-
-  #series = "";
 
   async #newRuns() {
     try {
