@@ -13,29 +13,6 @@ from hypothesis import strategies as st
 
 from deepseek.integrations import guard
 from deepseek.integrations.names import plain_name
-from tests.running import script
-
-NOWHERE = "/proc/nope"  # no folder can be made there
-TRAINING = """
-import sys
-import lightning, torch
-from deepseek.integrations.lightning import RunLogger, PhasesCallback
-
-class Line(lightning.LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(4, 1)
-    def training_step(self, batch, index):
-        return self.layer(batch).square().mean()
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-data = torch.utils.data.DataLoader(torch.randn(16, 4), batch_size=8)
-logger = RunLogger(sys.argv[1], run="x")
-trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", logger=logger, callbacks=[PhasesCallback()], enable_progress_bar=False)
-trainer.fit(Line(), data)
-assert trainer.global_step == 2
-"""
 
 
 @given(st.text() | st.lists(st.sampled_from(["/", "..", ".", "a", ".b", " ", "\0", "x" * 300, "é" * 200, "\ud800"])).map("".join))
@@ -68,13 +45,6 @@ def test_a_second_different_failure_of_a_call_is_said_too(capfd: pytest.CaptureF
         fails(ArithmeticError(f"second {count}"))
     lines = capfd.readouterr().err.splitlines()
     assert [("KeyError" in line, "ArithmeticError" in line) for line in lines] == [(True, False), (False, True)]
-
-
-def test_lightning_trains_where_no_log_folder_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with script(TRAINING, NOWHERE) as process:
-        assert process.wait(100) == 0
-    assert list(tmp_path.rglob("*.ckpt"))
 
 
 def events_of(folder: Path) -> list[dict[str, Any]]:

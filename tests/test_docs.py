@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.adapter_examples import example_of_an_adapter_runs
 from tests.conftest import ROOT, script
 
 MADE = ("assets/types/wire.d.ts",)
@@ -61,20 +62,9 @@ def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(metrics.read_text().splitlines()) == 1000
 
 
-ADAPTERS = (ROOT / "docs" / "integrations.md").read_text()
-
-
-@pytest.mark.parametrize(
-    "example", re.findall(r"```python\n(.*?)```", ADAPTERS, re.DOTALL), ids=("transformers", "lightning", "accelerate", "wandb")
-)
-def test_the_examples_of_the_adapters_run(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DEEPSEEK_LOG_DIR", raising=False)
-    with script(example) as process:
-        assert process.wait(100) == 0
-    (metrics,) = tmp_path.glob("logs/*/metrics.jsonl")
-    assert len(metrics.read_text().splitlines()) >= 4
-    assert '"status":"finished"' in (metrics.parent / "events.jsonl").read_text()
+def test_the_example_of_wandbs_calls_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the libraries take half a minute each: `make test-integrations`."""
+    example_of_an_adapter_runs(3, tmp_path, monkeypatch)
 
 
 def test_the_packages_are_deepseeks_in_a_checkout_too() -> None:

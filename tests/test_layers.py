@@ -6,6 +6,7 @@ import ast
 import graphlib
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -66,17 +67,24 @@ READ_OTHERS = {  # databases that other programs write, which happen to be of th
 MAY_BE_DOUBLED = {"Shape"}  # of a model's tensors: a file a model
 
 
+@cache
 def modules() -> dict[str, Path]:
     """`{"collectors.store.sqlite.engine": .../collectors/store/sqlite/engine.py, ...}`"""
     paths = [ROOT / "app.py", *(path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py")))]
     return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
 def imports(module: str, path: Path) -> set[str]:
     """The project's own modules that a module imports when it is loaded (not inside functions)."""
     known, found = modules(), set()
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in loaded(ast.parse(path.read_text())):
+    for node in loaded(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -98,7 +106,8 @@ def loaded(tree: ast.AST) -> list[ast.AST]:
             continue
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
-        waiting += ast.iter_child_nodes(node)
+        if not isinstance(node, ast.expr):
+            waiting += ast.iter_child_nodes(node)
     return nodes
 
 
@@ -112,7 +121,7 @@ def test_imports_point_one_way(module: str) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "integrations").rglob("*.py")), ids=lambda path: path.stem)
 def test_an_adapter_knows_run_log_only_and_by_the_name_that_users_import(path: Path) -> None:
     """By another name it would be a second module, and the only one that an installed wheel lacks."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    nodes = list(ast.walk(parsed(path)))
     froms = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
     named = froms + [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     ours = {name for name in named if name.split(".")[0] in {*MAY_IMPORT, "deepseek"}}
@@ -151,20 +160,14 @@ def test_an_engine_is_named_in_its_folder_and_at_the_door_only() -> None:
             and path.parent.name != "tests"
             and "trainer" not in path.parts
         ):
-            names = {
-                alias.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import) for alias in node.names
-            }
-            froms = {node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
+            names = {alias.name for node in ast.walk(parsed(path)) if isinstance(node, ast.Import) for alias in node.names}
+            froms = {node.module or "" for node in ast.walk(parsed(path)) if isinstance(node, ast.ImportFrom)}
             assert not {name for name in names | froms if "sqlite" in name}, path
 
 
 @pytest.mark.parametrize("part", READ_THE_STORE)
 def test_few_files_ask_the_store(part: str) -> None:
-    asking = {
-        module
-        for module, path in modules().items()
-        if module.startswith(f"{part}.") and calls_of_a_store(ast.parse(path.read_text()))
-    }
+    asking = {module for module, path in modules().items() if module.startswith(f"{part}.") and calls_of_a_store(parsed(path))}
     assert asking == READ_THE_STORE[part]
 
 
@@ -238,7 +241,7 @@ def test_files_and_folders_are_small() -> None:
 def test_a_name_means_one_thing() -> None:
     places: dict[str, set[str]] = {}
     for path in sources(".py"):
-        for node in ast.parse(path.read_text()).body:
+        for node in parsed(path).body:
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, set()).add(str(path.relative_to(ROOT)))
             elif isinstance(node, ast.AnnAssign) and "TypeAlias" in ast.unparse(node.annotation):
@@ -248,7 +251,7 @@ def test_a_name_means_one_thing() -> None:
 
 def test_inside_a_package_imports_are_relative() -> None:
     for module, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ImportFrom) and not node.level:
                 assert (node.module or "").split(".")[0] != module.split(".")[0], f"{module}, line {node.lineno}"
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -266,12 +266,15 @@ class _Body:
 
 def types_behind(route: Route, root: Path = ROOT) -> list[str]:
     """`module.Type`, in order."""
-    return sorted(".".join(place) for place in Walk(Tree(root), route).types)
+    return sorted(".".join(place) for place in Walk(tree_of(root), route).types)
+
+
+tree_of = cache(Tree)
 
 
 if __name__ == "__main__":
     for name, route in PATHS.items():
-        types = Walk(Tree(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT), route).types
+        types = Walk(tree_of(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT), route).types
         print(f"{len(types)} types behind {name}")
         for (module, kind), by in sorted(types.items()):
             print(f"  {module}.{kind}".ljust(60), by)

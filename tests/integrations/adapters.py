@@ -17,13 +17,36 @@ import numpy as np
 import pytest
 
 from collectors.records import Event, RunInfo
+from tests.adapter_examples import example_of_an_adapter_runs
 from tests.following import Follower, series_of, until
 from tests.integrations.environment import PYTHON, ROOT, SKIPPED, is_ready, plain_environment
+from tests.running import script
 
 PROGRAMS = Path(__file__).parent / "programs"
 ADAPTERS = ("transformers", "lightning", "accelerate", "wandb")
 FAULTS = ("disk", "raises", "folder")
 OURS = ("start", "end")  # events that RunLog writes itself
+NOWHERE = "/proc/nope"  # no folder can be made there
+TRAINING = """
+import sys
+import lightning, torch
+from deepseek.integrations.lightning import RunLogger, PhasesCallback
+
+class Line(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 1)
+    def training_step(self, batch, index):
+        return self.layer(batch).square().mean()
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+data = torch.utils.data.DataLoader(torch.randn(16, 4), batch_size=8)
+logger = RunLogger(sys.argv[1], run="x")
+trainer = lightning.Trainer(max_epochs=1, accelerator="cpu", logger=logger, callbacks=[PhasesCallback()], enable_progress_bar=False)
+trainer.fit(Line(), data)
+assert trainer.global_step == 2
+"""
 
 
 class Trained(NamedTuple):
@@ -93,6 +116,18 @@ def test_two_ranks_of_a_trainer_write_files_of_their_own_into_one_run(tmp_path: 
         events = (tmp_path / "logs" / "train" / f"events{suffix}.jsonl").read_text()
         assert '"kind":"start"' in events and '"status":"finished"' in events
     assert json.loads((tmp_path / "logs" / "train" / "run.json").read_text())["world_size"] == 2
+
+
+@pytest.mark.parametrize("number", range(3), ids=ADAPTERS[:3])
+def test_the_example_of_the_guide_runs(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example_of_an_adapter_runs(number, tmp_path, monkeypatch)
+
+
+def test_lightning_trains_where_no_log_folder_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with script(TRAINING, NOWHERE) as process:
+        assert process.wait(100) == 0
+    assert list(tmp_path.rglob("*.ckpt"))
 
 
 @pytest.mark.long
