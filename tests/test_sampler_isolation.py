@@ -27,6 +27,8 @@ from tests.programs import HERE
 pytestmark = pytest.mark.skipif(find_program() is None, reason="the native sampler is not built")
 NOBODY = 65534
 
+TRIES = 3  # a target that disturbs the sampler does so each time; what else the machine does, not
+
 
 def of(profiles: list[Profile], pid: int) -> list[Profile]:
     return [profile for profile in profiles if profile.pid == pid]
@@ -34,13 +36,17 @@ def of(profiles: list[Profile], pid: int) -> list[Profile]:
 
 def undisturbed(sampler: Native, healthy: int, resident: int | None, seconds: float = 1.0) -> list[Profile]:
     """What comes while the healthy process gets so many seconds of profile; by the same sampler, without a gap or a fault."""
-    profiles = record(sampler, lambda found: sum(map(length_s, of(found, healthy))) >= seconds)
-    assert sampler.pid == resident, "the sampler was not started anew"
-    assert healthy not in sampler.troubles()
-    own = of(profiles, healthy)
-    spin_s = time_by(own, lambda stack: stack[-1].name)["spin"]
-    assert spin_s >= 0.8 * sum(map(length_s, own))
-    return profiles
+    profiles: list[Profile] = []
+    for _ in range(TRIES):
+        more = record(sampler, lambda found: sum(map(length_s, of(found, healthy))) >= seconds)
+        assert sampler.pid == resident, "the sampler was not started anew"
+        assert healthy not in sampler.troubles()
+        profiles += more
+        own = of(more, healthy)
+        spin_s = time_by(own, lambda stack: stack[-1].name)["spin"]
+        if spin_s >= 0.8 * sum(map(length_s, own)):
+            return profiles
+    raise AssertionError(f"looks are missing each time: {spin_s:.2f} of {sum(map(length_s, own)):.2f} s")
 
 
 @contextmanager

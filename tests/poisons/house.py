@@ -23,6 +23,7 @@ from websockets.sync.client import connect
 from tests.conftest import ROOT, START_S, Dashboard, dashboard, wait_for
 from tests.poisons import HEALTHY, Poison, Scene
 
+LATE = "a point arrived after "
 ANSWER_S = 1.0  # within which /runs answers
 NAMED_S, WELL_S, PROFILED_S, ARRIVES_S, HASTY_S = 8.0, 15.0, 8.0, 8.0, 2.0
 ASK_EVERY_S = 0.3
@@ -153,7 +154,7 @@ class House:
     def harm(self, worst: Worst, memory_mb: float, late_s: float = 1.5) -> list[str]:
         """What happened to the healthy run and the processes meanwhile."""
         found = list(worst.errors)
-        found += [f"a point arrived after {worst.late_s:.1f} s"] * (worst.late_s > late_s)
+        found += [f"{LATE}{worst.late_s:.1f} s"] * (worst.late_s > late_s)
         found += [f"/runs took {worst.answer_s:.1f} s"] * (worst.answer_s > ANSWER_S)
         found += [f"{worst.pss_mb:.0f} MB"] * (worst.pss_mb > memory_mb)
         found += [f"steps of the healthy run are missing: {lost[:5]}" for lost in [self.lost_steps()] if lost]
@@ -187,6 +188,10 @@ class Outcome(NamedTuple):
     took_s: float
     worst: Worst
     faults: list[str]
+
+    @property
+    def was_late_only(self) -> bool:
+        return len(self.faults) == 1 and self.faults[0].startswith(LATE)
 
     def row(self) -> str:
         """Of the table that the report shows."""
