@@ -3,6 +3,7 @@
 import { mendDashParts } from "./lib/dash_parts.js";
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
+import { foldNav } from "./lib/nav.js";
 import { followPaper, setTheme, theme } from "./lib/theme.js";
 import { dashIsReady } from "./lib/selection.js";
 import { linkPages, writeAddress } from "./lib/url.js";
@@ -45,6 +46,7 @@ addEventListener("keydown", (event) => {
 
 for (const { link } of pageLinks()) if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
 linkPages();
+foldNav(/** @type {HTMLElement} */ (document.querySelector(".nav")));
 followPaper();
 mendDashParts();
 page.ready.then(startDash);

@@ -179,6 +179,8 @@ def filled(folder: Path) -> Iterator[int]:
         writer.append([Points(name, HOST, ("loss",), (1 + 400 / (100 + i) + 0.05 * v,), T0 + i, i) for i, v in enumerate(noise)])
     names = tuple(f"layer{i // 4:03d}/part{i % 4}" for i in range(TAGS))
     writer.append([Points("tags", HOST, names, tuple(float((i * j) % 17) for j in range(TAGS)), T0 + i, i) for i in range(200)])
+    while writer.compact(1.0):  # as the collector does after each commit
+        pass
     queries = Queries(open_store(folder, write=False), folder, folder)
     with served(queries) as web:
         yield web.port

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from dashboard.pages import pages
 from tests import fake_nvml
 from tests.conftest import Dashboard, dashboard, script, wait_for
 
@@ -130,3 +131,23 @@ def test_along_time_training_draws_the_machine_and_the_cards_of_the_run_alone(ru
     (process,) = running.get("/api/v1/run?run=busy")["processes"]
     assert drawn["curves"] == (len(process["gpus"]) or 8)
     assert page.locator(".curves-head").first.inner_text().split("\n")[1] == "GPUs of this machine"
+
+
+@pytest.mark.parametrize("width", [360, 390, 640, 1000, 1440])
+def test_every_page_is_one_of_the_bar_or_in_the_list_of_more(running: Dashboard, page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{running.address}/settings")
+    wait_for(lambda: page.locator(".nav-list").count() == 1)
+    bar, more = page.locator(".nav > a"), page.locator(".nav-more")
+    room = page.locator(".nav").bounding_box()
+    ends = [box["x"] + box["width"] for link in bar.all() if (box := link.bounding_box())]
+    assert room and max(ends) <= room["x"] + room["width"] + 1
+    assert "Settings" in " ".join(bar.all_inner_texts()), "the present page is in the bar"
+    assert bar.count() + page.locator(".nav-list a").count() == len(pages())
+    if more.is_visible():
+        more.focus()
+        page.keyboard.press("Enter")
+        page.locator(".nav-list a").first.click()
+        page.wait_for_url(lambda address: "/settings" not in address)
+    else:
+        assert bar.count() == len(pages())
