@@ -218,6 +218,7 @@ export class Chart {
   #listen() {
     /** @type {{x: number, from: number, moved: boolean} | null} */
     let drag = null;
+    let clicked = false;
     const { place, gestures } = this;
     place.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
       if (event.button !== 0 || !this.plot) return;
@@ -237,7 +238,12 @@ export class Chart {
       if (!done || !this.plot) return;
       const to = this.at(event);
       if (done.moved && to !== done.from) gestures.zoom({ lo: Math.min(done.from, to), hi: Math.max(done.from, to) });
-      else if (!done.moved && event.detail < 2) gestures.point(this, to, event);
+      else clicked = !done.moved;
+    });
+    place.addEventListener("click", (/** @type {MouseEvent} */ event) => {
+      // Not before: the browser closes what is opened between the press of a button and this.
+      if (clicked && this.plot && event.detail < 2) gestures.point(this, this.at(event), event);
+      clicked = false;
     });
     const leave = () => {
       drag = null;

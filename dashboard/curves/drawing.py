@@ -35,7 +35,9 @@ class Drawn(NamedTuple):
 
 def single(source: CurveSource, view: CurveView) -> Drawn:
     found = source.buckets(view.lo, view.hi, view.buckets)
-    smooth = None if view.smooth is None else smoothed(source, view.smooth, view, found.segment, found.t_end)
+    smooth = None
+    if view.smooth is not None:  # where a run has no finite value, it has none by smoothing either
+        smooth = np.where(np.isnan(found.mean), np.nan, smoothed(source, view.smooth, view, found.segment, found.t_end))
     return Drawn(found, smooth, source.superseded(found))
 
 

@@ -64,7 +64,7 @@ def _runs(chosen: list[str]) -> html.Label:
 
 
 def _search(text: str) -> html.Label:
-    box = dcc.Input(id=control("q"), type="search", value=text, placeholder="find a series", debounce=0.2, maxLength=1000)
+    box = dcc.Input(id=control("q"), type="search", value=text, placeholder="find a series", maxLength=1000)
     return _labelled([html.Kbd("/"), html.Span("Find a series", className="unseen")], box, "search-box")
 
 
