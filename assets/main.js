@@ -3,11 +3,12 @@
 import { mendDashParts } from "./lib/dash_parts.js";
 import { el, setText } from "./lib/dom.js";
 import { helpDialog, listen } from "./lib/keys.js";
-import { foldNav } from "./lib/nav.js";
 import { followPaper, setTheme, theme } from "./lib/theme.js";
 import { dashIsReady } from "./lib/selection.js";
 import { linkPages, writeAddress } from "./lib/url.js";
+import { foldNav } from "./pages/nav.js";
 
+const LATEST_MS = 4000; // controls are there then, whatever there is to draw
 const CONTAINER = "content"; // in Dash's layout (dashboard/pages/frame.py)
 const { default: Page } = await import(/** @type {string} */ (document.body.dataset.module));
 
@@ -49,7 +50,7 @@ linkPages();
 foldNav(/** @type {HTMLElement} */ (document.querySelector(".nav")));
 followPaper();
 mendDashParts();
-page.ready.then(startDash);
+Promise.race([page.ready, new Promise((late) => setTimeout(late, LATEST_MS))]).then(startDash);
 let held = false; // a pointer is down: moving the element under it would end its gesture
 addEventListener("pointerdown", () => (held = true), true);
 for (const type of ["pointerup", "pointercancel"]) addEventListener(type, () => ((held = false), setTimeout(adopt)), true);

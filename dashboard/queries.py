@@ -150,6 +150,10 @@ class Queries:
         view = replace(self._runs.view(stored, lifetimes), about=about_run(self.data_dir, name))
         return RunDetail(view, attempts, processes, self.comparing.attempts(name))
 
+    def configs(self, runs: Sequence[str]) -> dict[str, dict[str, object]]:
+        """Of these runs, of those that have one, flat: `{"a": {"optimizer.lr": 0.1}}`."""
+        return self._store.configs(runs)
+
     def forgotten(self) -> list[ForgottenRun]:
         """Runs that users have forgotten, whose files may still be there."""
         return self._forgotten.all()

@@ -12,7 +12,7 @@ import pytest
 from collectors.logs import followed
 from collectors.logs.followed import BATCH_BYTES, LEAST_BATCH_BYTES
 from collectors.records import Event, LogLine, Offset, Points, RunInfo
-from tests.following import DEADLINE_S, Follower
+from tests.following import DEADLINE_S, Follower, until
 
 
 def write(path: Path, *values: float, mode: str = "a") -> None:
@@ -88,6 +88,33 @@ def test_a_truncated_file_is_read_from_its_new_start(follower: Follower, longer:
     follower.values(2)
     write(path, *([7, 8, 9] if longer else [7]), mode="w")
     assert follower.values(5 if longer else 3)[2:] == ([7, 8, 9] if longer else [7])
+
+
+ROWS = {"metrics.jsonl": '{{"step": {0}, "loss": {0}.5}}', "train.log": "step {0} loss {0}.5"}
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(("first", "segments"), [(1, [0, 1]), (5, [0, 1]), (40, [0, 1]), (41, [0])])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_what_begins_again_in_a_replaced_file_is_another_attempt(
+    follower: Follower, name: str, first: int, segments: list[int], replaced: bool
+) -> None:
+    path = follower.root / "a" / name
+    path.parent.mkdir()
+
+    def written(steps: range) -> None:
+        if replaced:
+            path.unlink(missing_ok=True)
+        path.write_text("".join(ROWS[name].format(step) + "\n" for step in steps))
+        until(follower, lambda: (found := points(follower)) and found[-1].step == steps[-1])
+
+    def points(follower: Follower) -> list[Points]:
+        return [record for record in follower.records if isinstance(record, Points)]
+
+    written(range(1, 41))
+    written(range(first, first + 20))
+    assert sorted({point.segment for point in points(follower)}) == segments
+    assert {point.step for point in points(follower) if point.segment == segments[-1]} >= set(range(first, first + 20))
 
 
 def test_a_line_over_a_mebibyte_is_skipped_and_counted(follower: Follower) -> None:

@@ -4,7 +4,7 @@ import UPlot from "../vendor/uPlot.min.js";
 import { el, setClass, setText } from "../lib/dom.js";
 import { count, counted, figure, tickWords } from "../lib/format.js";
 import { paintedCurves } from "../lib/painted.js";
-import { logTicks, ticks } from "../lib/scale.js";
+import { anyStep, logTicks, ticks } from "../lib/scale.js";
 import { token } from "../lib/theme.js";
 import { yRangeOf } from "./curve.js";
 import { paint } from "./painting.js";
@@ -171,8 +171,8 @@ export class Chart {
         y: { range: () => [this.y.lo, this.y.hi], distr: ylog ? 3 : 1, log: 10 },
       },
       axes: [
-        { ...axis, size: X_PX, gap: 2, grid: { show: false }, splits: () => [...words().keys()], filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((place) => words().get(place) ?? "") },
-        { ...axis, size: Y_PX, gap: 4, grid: { stroke: token("line"), width: 1 }, splits: () => yTicks(this.y, ylog, wanted), filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => tickWords(at) },
+        { ...axis, ...anyStep(() => this.span), size: X_PX, gap: 2, grid: { show: false }, splits: () => [...words().keys()], filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((place) => words().get(place) ?? "") },
+        { ...axis, ...anyStep(() => this.y), size: Y_PX, gap: 4, grid: { stroke: token("line"), width: 1 }, splits: () => yTicks(this.y, ylog, wanted), filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => tickWords(at) },
       ],
       series: [{}, { show: false }],
       hooks: { draw: [() => this.#paint()] },

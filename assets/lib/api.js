@@ -63,10 +63,20 @@ async function reach(url, request) {
 
 /** @param {Response} response */
 async function answer(response) {
-  if (response.ok) return response.json();
+  if (response.ok) return whole(response.json());
   const said = response.headers.get("Content-Type")?.includes("json") ? (await response.json()).error : null;
   const { status, statusText } = response;
   throw new Refused(said ?? `The dashboard failed on this question (${status} ${statusText}); its terminal says why.`, status);
+}
+
+/** A body may break off. @template T @param {Promise<T>} body of an answer @returns {Promise<T>} */
+export async function whole(body) {
+  try {
+    return await body;
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof SyntaxError) throw new Unreachable("The dashboard's answer broke off.");
+    throw error;
+  }
 }
 
 /**

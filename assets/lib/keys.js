@@ -7,6 +7,16 @@ import { el } from "./dom.js";
 /** Keys run their action unless the user types or picks. @param {Key[]} table */
 export function listen(table) {
   document.addEventListener("keydown", (event) => {
+    // A dropdown of Dash's that was used last has the focus, and would open with the letter in its search.
+    const typed = event.key.length === 1 && event.key !== " " && !event.ctrlKey && !event.metaKey && !event.altKey;
+    if (!typed || !/** @type {HTMLElement} */ (event.target).matches(".dash-dropdown")) return;
+    const key = table.find(({ keys }) => keys.includes(event.key));
+    if (!key) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    key.run();
+  }, true);
+  document.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     if (target.closest("input:not([type=checkbox], [type=radio]), textarea, select, dialog[open]")) return;

@@ -10,7 +10,7 @@ import { legend } from "./legend.js";
 import { holders, layersOf, median, stepSeconds } from "../data/phases.js";
 import { counterOf } from "../data/progress.js";
 import { drawBad, drawCuts, drawHeat, drawLimit, drawLoss } from "./marks.js";
-import { fromZero, logTicks, robust, robustLog, ticks } from "../lib/scale.js";
+import { anyStep, fromZero, logTicks, robust, robustLog, ticks } from "../lib/scale.js";
 import { faded, token } from "../lib/theme.js";
 
 /** @typedef {import("../data/lanes.js").Lane} Spec */
@@ -216,6 +216,7 @@ export class LaneView {
             ? logTicks(this.range, wanted)
             : spaced(ticks(this.range, wanted), Math.max(1, Math.floor(height / TICK_LEAST)));
     const axis = {
+      ...anyStep(() => this.range),
       size: this.narrow ? 0 : AXIS_WIDTH,
       gap: 4,
       stroke: token("ink-3"),

@@ -285,7 +285,7 @@ class FollowedFile:
             self._is_judged = self._known.check_head is None or self._is_wanted
             self._live = True
             tally = self._format.tally
-            self._format = self._new_format(self._format.state())
+            self._format = self._new_format({**self._format.state(), "anew": True})
             self._format.tally = Tally(0, tally.lines_skipped, tally.fields_skipped, tally.first_skip)
         self._identity = (stat.st_dev, stat.st_ino)
         return True

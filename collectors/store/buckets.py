@@ -122,7 +122,7 @@ def _cells(units: Summaries, new_segment: _Ints, reach: _Floats, islands: _Ints,
 def _answer(units: Summaries, points_total: int) -> Buckets:
     finite = units.rows - units.non_finite
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = units.total / finite
+        mean = np.clip(units.total / finite, units.least, units.most)  # a sum is rounded, and may be more than a float holds
     return Buckets(
         units.low, units.high, units.step, units.segment, units.least, units.most, mean, units.last, units.rows, units.non_finite,
         points_total,

@@ -7,7 +7,7 @@ what is shown, and one callback turns the values of the controls into the descri
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -22,7 +22,6 @@ MOST_RUNS = 200  # as `GET /curves` takes
 MOST_CHOSEN = 2000  # runs of an address; the page says how many of them it does not draw
 MOST_OPTIONS = 100  # of a list; typing finds the others
 MOST_ASKED = 8  # runs whose series are offered as an axis
-MOST_DEPTH = 5  # of a configuration
 AXES = {"step": "step", "relative": "relative time", "time": "time"}
 SMOOTHINGS = {"none": "none", "ema": "EMA", "gauss": "Gaussian"}
 SPREADS = {"minmax": "min–max", "stderr": "std. error"}
@@ -93,7 +92,8 @@ def _options(words: Mapping[str, str]) -> list[Option]:
 
 
 def _listed(values: Sequence[str | None]) -> list[Option]:
-    return [{"label": value, "value": value} for value in values if value]
+    """Dash's search of a list takes words as keys of an object: this one cannot be such a key, and would take the list away."""
+    return [{"label": value, "value": value} for value in values if value and "__proto__" not in value]
 
 
 def axes(chosen: str) -> list[Option]:
@@ -185,7 +185,7 @@ def run_options(queries: Queries, chosen: Sequence[str], search: object) -> list
     for view in queries.runs():
         name = view.stored.name
         label = f"{view.about.name} ({name})" if view.about.name else name
-        shown = name not in chosen and not view.about.archived and not view.about.forgotten
+        shown = name not in chosen and not view.about.archived and not view.about.forgotten and "__proto__" not in label
         if shown and all(word in label.lower() for word in words):
             found.append({"label": label, "value": name})
         if len(found) == MOST_OPTIONS:
@@ -204,21 +204,11 @@ def axis_options(queries: Queries, runs: Sequence[str], chosen: str, search: obj
 
 def config_keys(queries: Queries, runs: Sequence[str]) -> list[str]:
     """Dotted keys of the runs' configurations, those first in which the runs differ."""
-    asked = set(runs)
     values: dict[str, set[str]] = {}
-    for view in queries.runs():
-        config = view.stored.info.get("config") if view.stored.name in asked else None
-        for key, value in _flat(config) if isinstance(config, dict) else ():
+    for config in queries.configs(runs).values():
+        for key, value in config.items():
             values.setdefault(key, set()).add(repr(value)[:200])
     return sorted(values, key=lambda key: (len(values[key]) < 2, key))[:MOST_OPTIONS]
-
-
-def _flat(config: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
-    for key, value in config.items():
-        if isinstance(value, dict) and depth < MOST_DEPTH:
-            yield from _flat(value, f"{prefix}{key}.", depth + 1)
-        else:
-            yield f"{prefix}{key}", value
 
 
 def callbacks(dash: Dash, queries: Queries) -> None:

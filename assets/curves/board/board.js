@@ -141,7 +141,7 @@ export class Board {
       if (turn < this.#answered || runs !== this.runs) return; // a later request was answered first
       this.#answered = turn;
       this.#take([...own, ...(this.tags ?? []).filter(({ machine }) => machine)]);
-      if (!own.length) this.page.drawn();
+      if (!this.reading.wanted.length) this.page.drawn(); // none was found, or all are folded
       this.again.done();
       this.trouble = "";
       this.#learnMachine();

@@ -103,12 +103,14 @@ class Metrics:
         self._top: int | None = state.get("top")  # the highest step of this segment
         self._segment: int = state.get("segment", 0)
         self._attempt: int = state.get("attempt", 0)
+        self._anew: bool = state.get("anew", False)  # the file was replaced: rotated, or written by another attempt
         self._known: dict[tuple[str, ...], tuple[str, ...]] = {}  # one tuple object per line shape whose names are all kept
         self._known_names = self._new_shapes = 0
 
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"step": self._step, "top": self._top, "segment": self._segment, "attempt": self._attempt}
         state |= {"names": list(self._named)} if self._named else {}
+        state |= {"anew": True} if self._anew else {}
         return state | ({"roles": roles} if (roles := self._roles.state()) else {})
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
@@ -212,11 +214,15 @@ class Metrics:
         if attempt > self._attempt:
             self._segment += attempt - max(self._attempt, 1)  # the first start is where segment 0 begins
             self._attempt, self._top = attempt, step
+        elif self._anew and self._top is not None and step <= self._top:
+            self._segment += 1
+            self._top = step
         elif self._top is None or step > self._top:
             self._top = step
         elif step < self._top - BACKWARD_STEPS:
             self._segment += 1
             self._top = step
+        self._anew = False
 
 
 class Events:

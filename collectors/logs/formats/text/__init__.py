@@ -58,7 +58,8 @@ class Text:
         self._run, self._file, self._mtime_s, self._rank = run, file, mtime_s, rank
         self._make_numbers, self._wants_numbers = numbers, wants_numbers
         self._own = self._voice(rank or 0, state)  # of lines that name no rank, and of rank 0
-        self._voices = {int(number): self._voice(int(number), kept) for number, kept in state.get("ranks", {}).items()}
+        anew = {"anew": True} if state.get("anew") else {}
+        self._voices = {int(number): self._voice(int(number), {**kept, **anew}) for number, kept in state.get("ranks", {}).items()}
 
     def state(self) -> dict[str, Any]:
         ranks = {str(rank): voice.state() for rank, voice in self._voices.items()}

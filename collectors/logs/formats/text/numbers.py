@@ -48,7 +48,7 @@ class TextNumbers:
             key: [Sighting(step, time_s, float(value)) for step, time_s, value in seen]
             for key, seen in state.get("pending", {}).items()
         }
-        self._steps = Steps(state.get("steps"))
+        self._steps = Steps(state.get("steps"), is_anew=state.get("anew", False))
         self._lines = LineReader()
 
     def state(self) -> dict[str, Any]:
@@ -59,6 +59,7 @@ class TextNumbers:
                 key: [[found.step, found.time_s, str(found.value)] for found in seen] for key, seen in self._pending.items()
             },
             "steps": self._steps.state(),
+            **({"anew": True} if self._steps.is_anew else {}),
         }
 
     def points(self, text: str, time_s: float | None) -> list[Points]:
@@ -109,7 +110,9 @@ class TextNumbers:
 class Steps:
     """The step of each line, which goes on where the count of an epoch begins again."""
 
-    def __init__(self, state: list[Any] | None = None) -> None:
+    def __init__(self, state: list[Any] | None = None, is_anew: bool = False) -> None:
+        """`is_anew`: the file was replaced. What begins at or below its last step is another attempt."""
+        self.is_anew = is_anew
         self._base = self._done = self._step = self._lines = 0
         self._total: int | None = None
         self._epoch: float | None = None
@@ -132,13 +135,15 @@ class Steps:
         else:
             self._lines += 1
             step = self._lines
-        if step < self._step - BACKWARD_STEPS:
+        if step < self._step - BACKWARD_STEPS or (self.is_anew and step <= self._step):
             self.segment += 1
-        self._step = step
+        self._step, self.is_anew = step, False
         return step
 
     def _counted_step(self, progress: Progress, done: int) -> int:
-        if not self._counted:
+        if self.is_anew and done <= self._done:
+            self._base, self._done, self._total = 0, 0, progress.total
+        elif not self._counted:
             self._total = progress.total
         elif progress.is_bar and progress.total != self._total:
             return self._step  # another bar, of a validation

@@ -1,6 +1,6 @@
 /** The links to the pages: those that the bar has no room for stand in a list below "More". */
 
-import { el } from "./dom.js";
+import { el } from "../lib/dom.js";
 
 const GAP_PX = 1; // widths are rounded
 
