@@ -42,12 +42,12 @@ def shift(track: Track, width: float) -> Track:
 
 def ema(track: Track, half_life: float) -> Track:
     """The weighted mean of all values so far, with weights `0.5 ** (age / half_life)`: debiased, as pandas' `ewm(halflife=, times=)`."""
-    value = track.value.last if track.value.single else track.value.mean
+    value = track.value.last if track.instants else track.value.mean
     finite = np.isfinite(value)
     if not finite.any():
         return _ended(track, np.full(len(value), np.nan), SMOOTHED)
     base = value[np.argmax(finite)]  # a constant stays exactly that constant
-    count = track.count if not track.points else np.ones(len(value), np.int64)
+    count = np.ones(len(value), np.int64) if track.instants else track.count
     weight = np.where(finite, count, 0).astype(np.float64)
     with np.errstate(all="ignore"):
         decay = np.append(0.0, 0.5 ** (np.diff(track.end) / half_life))

@@ -33,7 +33,11 @@ def over(track: Track, function: str, width: float, quantile: float) -> Track:
         return track.valued(single(_of_points(track.value.low, function, quantile, first, behind)))
     inner = np.clip(np.searchsorted(track.start, track.end - width, "right"), first, behind - 1)
     with np.errstate(all="ignore"):
-        return track.valued(_of_buckets(track, function, quantile, first, inner, behind), WHOLE)
+        found = _of_buckets(track, function, quantile, first, inner, behind)
+    if track.instants:  # several points at a place: the last of them counts
+        value = _of_points(track.value.last, function, quantile, first, behind)
+        found = Interval(np.fmin(found.low, value), np.fmax(found.high, value), value, value)
+    return track.valued(found, WHOLE)
 
 
 def _of_points(value: Floats, function: str, quantile: float, first: Ints, behind: Ints) -> Floats:
