@@ -16,6 +16,10 @@ class ExpressionError(ValueError):
         self.column = column
 
 
+class NoSeries(ExpressionError):
+    """No series is what a part of the expression asks for."""
+
+
 def meant(word: str, known: Collection[str], synonyms: Mapping[str, str] | None = None) -> str:
     """`meant("avrage", ["mean"], {"average": "mean"}) -> "; is it mean?"`, and "" where nothing is like it."""
     lower = {name.lower(): name for name in list(known)[:MOST_COMPARED]} | dict(synonyms or {})

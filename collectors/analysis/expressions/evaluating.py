@@ -10,11 +10,11 @@ from ...store.question import check
 from . import arithmetic, changing
 from .across import across
 from .aligning import together
-from .errors import ExpressionError
+from .errors import ExpressionError, NoSeries
 from .nodes import Across, Applied, ExpressionNode, Negative, Number, Operation, Overtime, Selected
 from .pairing import pairs_of
 from .rolling import over
-from .selector import SeriesSelector, absent
+from .selector import NAME, SeriesSelector, absent
 from .tracks import Interval, Raster, SeriesColumns, Track, single, track_of
 
 MOST_SERIES = 200  # of a selector
@@ -65,12 +65,16 @@ class Evaluation:
                 series for series in self._series if not series.clock and selector.matches(series.run, series.name, series.labels)
             ]
             if not chosen:
-                raise ExpressionError(node.column, absent(selector, {series.name for series in self._series}))
+                raise NoSeries(node.column, absent(selector, {series.name for series in self._series}))
             if len(chosen) > MOST_SERIES:
                 raise ExpressionError(
                     node.column, f"{len(chosen):,} series match {selector}; at most {MOST_SERIES} may: name labels"
                 )
-            self._kept[selector] = [track_of(series, self._raster.axis) for series in chosen]
+            tracks = [track_of(series, self._raster.axis) for series in chosen]
+            if not selector.name:  # several names: each track says its own
+                named = zip(tracks, chosen, strict=True)
+                tracks = [track._replace(labels=tuple(sorted((*track.labels, (NAME, series.name))))) for track, series in named]
+            self._kept[selector] = tracks
         return self._kept[selector]
 
     def _operation(self, node: Operation) -> list[Track] | float:
