@@ -71,9 +71,18 @@ def choose(condition: Interval, left: Interval, right: Interval) -> Interval:
     return Interval(np.where(unknown, np.nan, low), np.where(unknown, np.nan, high), mean, last)
 
 
-def turns(value: Interval) -> bool:
-    """Whether any interval reaches from below 0 to above: there abs and even powers turn."""
-    return not value.single and bool(((value.low < 0) & (value.high > 0)).any())
+def attained(function: str, value: Interval, result: Interval, exponent: float = 1.0) -> bool:
+    """Whether the least and the greatest value of each result are those of some point: not where the function turns, or ends, inside."""
+    if value.single:
+        return True
+    open_end = (np.isinf(result.low) | np.isinf(result.high)) & np.isfinite(result.mean)
+    if open_end.any() or function in ("==", "!="):
+        return False
+    across = (value.low < 0) & (value.high > 0)
+    if function == "abs" or (function == "^" and exponent >= 0 and exponent % 2 == 0):
+        return not across.any()
+    rises = function not in ("/", "^", "sqrt", "log", "log2", "log10") or (function == "^" and exponent >= 0 and exponent % 1 == 0)
+    return rises or not (across | ((value.low <= 0) & (value.high >= 0) & (value.low < value.high))).any()
 
 
 def _chosen(condition: Floats, left: Floats, right: Floats) -> Floats:

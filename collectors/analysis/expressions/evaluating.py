@@ -19,7 +19,7 @@ from .tracks import Interval, Raster, SeriesColumns, Track, single, track_of
 
 MOST_SERIES = 200  # of a selector
 APART = "the least and greatest values of two series need not fall together: min and max of the points lie between these"
-TURNING = "a value of 0 lies within a bucket: min and max of the points lie between these"
+TURNING = "values within a bucket reach across 0, where this function turns or ends: min and max of the points lie between these"
 EQUAL = "whether values within a bucket are equal is not known: min and max of the points lie between these"
 CHANGES = ("delta", "slope", "increase", "rate", "rise")
 
@@ -86,15 +86,16 @@ class Evaluation:
             return [self._beside(node.operator, _constant(left), track.value, track) for track in right]
         if isinstance(right, float):
             return [self._beside(node.operator, track.value, _constant(right), track) for track in left]
-        return [
-            self._pair(node, pair.left, pair.right)._replace(labels=pair.labels)
-            for pair in pairs_of(left, right, node.operator, node.column)
-        ]
+        pairs = pairs_of(left, right, node.operator, node.column)
+        return [self._pair(node, pair.left, pair.right)._replace(labels=pair.labels) for pair in pairs]
 
     def _beside(self, operator: str, left: Interval, right: Interval, track: Track) -> Track:
         """A series and a number."""
-        reason = EQUAL if operator in ("==", "!=") else TURNING if operator in ("^", "/") and arithmetic.turns(track.value) else ""
-        return track.valued(arithmetic.operate(operator, left, right), reason)
+        found = arithmetic.operate(operator, left, right)
+        behind = track.value is left  # dividing by a number, and a number to a power, only rise or fall
+        function = "+" if (operator == "/" and behind) or (operator == "^" and not behind and left.low >= 0) else operator
+        exact = arithmetic.attained(function, track.value, found, float(right.low) if operator == "^" and behind else 0.5)
+        return track.valued(found, "" if exact else EQUAL if operator in ("==", "!=") else TURNING)
 
     def _pair(self, node: Operation, left: Track, right: Track) -> Track:
         common = together([left, right], self._raster)
@@ -115,8 +116,11 @@ class Evaluation:
         if node.function in ("shift", "ema"):
             width = self._width(node.numbers[0])
             return [(changing.shift if node.function == "shift" else changing.ema)(track, width) for track in value]
-        reason = TURNING if node.function == "abs" else ""
-        return [track.valued(self._each(node, track.value), reason if arithmetic.turns(track.value) else "") for track in value]
+        return [self._applied_to(node, track) for track in value]
+
+    def _applied_to(self, node: Applied, track: Track) -> Track:
+        found = self._each(node, track.value)
+        return track.valued(found, "" if arithmetic.attained(node.function, track.value, found) else TURNING)
 
     def _each(self, node: Applied, value: Interval) -> Interval:
         if node.function == "clamp":

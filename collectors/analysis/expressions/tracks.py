@@ -65,7 +65,7 @@ class Track(NamedTuple):
     start: Floats
     end: Floats
     value: Interval
-    count: Ints  # type: ignore[assignment]  # points; also the name of a method of tuples
+    count: Ints  # type: ignore[assignment]  # finite values of a bucket; also the name of a method of tuples
     hold: float
     reason: str = ""
 
@@ -148,7 +148,7 @@ def _of_buckets(labels: Labels, data: Buckets) -> Track:
     inside = (data.t_end - data.t)[data.count > 1] / (data.count[data.count > 1] - 1)
     hold = HOLD * float(np.median(inside))
     value = Interval(data.min[order], data.max[order], data.mean[order], data.last[order])
-    return Track(labels, start, end, value, data.count[order], hold)
+    return Track(labels, start, end, value, (data.count - data.non_finite)[order], hold)
 
 
 def hold_of(place: Floats) -> float:
