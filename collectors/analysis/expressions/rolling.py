@@ -7,7 +7,7 @@ made of sums of 1, 2, 4, ... neighbours, never by taking one away from another: 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,11 +16,21 @@ from ..stacks.traces import Floats, Ints
 from .tracks import Interval, Track, single
 
 WHOLE = "over a stretch of time, the edges of buckets count as a whole: min and max of the points lie between these"
+ESTIMATED = "within buckets, deviations are estimated from the distance of min and max, as in normal values"
+RANGE_LOG_COUNT = np.log([2, 3, 4, 5, 7, 10, 15, 25, 50, 100, 1e3, 1e4, 1e5])
+RANGES = np.array([1.128, 1.693, 2.059, 2.326, 2.704, 3.078, 3.472, 3.931, 4.498, 5.015, 6.483, 7.701, 8.673])
+"""The mean distance of min and max of so many normal values of deviation 1: the d2 of control charts."""
 MOST_LOOKED_AT = 50_000_000  # values that quantiles of all stretches together look at
 AT_ONCE = 2_000_000
 
 Columns: TypeAlias = tuple[Floats, ...]
-Combine: TypeAlias = Callable[[Columns, Columns], Columns]
+
+
+class Fold(NamedTuple):
+    """How the columns of two neighbouring pieces are joined, and what a piece without entries has."""
+
+    join: Callable[[Columns, Columns], Columns]
+    empty: float
 
 
 def over(track: Track, function: str, width: float, quantile: float) -> Track:
@@ -37,7 +47,7 @@ def over(track: Track, function: str, width: float, quantile: float) -> Track:
     if track.instants:  # several points at a place: the last of them counts
         value = _of_points(track.value.last, function, quantile, first, behind)
         found = Interval(np.fmin(found.low, value), np.fmax(found.high, value), value, value)
-    return track.valued(found, WHOLE)
+    return track.valued(found, ESTIMATED if function == "stddev" else WHOLE)
 
 
 def _of_points(value: Floats, function: str, quantile: float, first: Ints, behind: Ints) -> Floats:
@@ -54,11 +64,11 @@ def _of_points(value: Floats, function: str, quantile: float, first: Ints, behin
             case "stddev":
                 return np.where(count > 1, np.sqrt(squares / (count - 1)), np.nan)
             case "sum":
-                return np.where(count > 0, folded((np.where(finite, value, 0.0),), add, first, behind)[0], np.nan)
+                return np.where(count > 0, folded((np.where(finite, value, 0.0),), SUM, first, behind)[0], np.nan)
             case "min":
-                return folded((np.where(finite, value, np.nan),), least, first, behind)[0]
+                return folded((np.where(finite, value, np.nan),), LEAST, first, behind)[0]
             case _:
-                return folded((np.where(finite, value, np.nan),), greatest, first, behind)[0]
+                return folded((np.where(finite, value, np.nan),), GREATEST, first, behind)[0]
 
 
 def _of_buckets(track: Track, function: str, quantile: float, first: Ints, inner: Ints, behind: Ints) -> Interval:
@@ -67,12 +77,12 @@ def _of_buckets(track: Track, function: str, quantile: float, first: Ints, inner
     count = np.where(np.isfinite(mean), track.count, 0).astype(np.float64)
     known = np.where(count > 0, mean, 0.0)
     own = behind - 1
-    touched_low, touched_high = folded((low,), least, first, behind)[0], folded((high,), greatest, first, behind)[0]
-    all_count, all_sum = folded((count, known * count), add, first, behind)
-    inner_count, inner_sum = folded((count, known * count), add, inner, own)
+    touched_low, touched_high = folded((low,), LEAST, first, behind)[0], folded((high,), GREATEST, first, behind)[0]
+    all_count, all_sum = folded((count, known * count), SUM, first, behind)
+    inner_count, inner_sum = folded((count, known * count), SUM, inner, own)
     edge_low, edge_high = (
-        np.fmin(folded((low,), least, first, inner)[0], low),
-        np.fmax(folded((high,), greatest, first, inner)[0], high),
+        np.fmin(folded((low,), LEAST, first, inner)[0], low),
+        np.fmax(folded((high,), GREATEST, first, inner)[0], high),
     )
     edges = all_count - inner_count
     empty = all_count == 0
@@ -90,14 +100,14 @@ def _of_buckets(track: Track, function: str, quantile: float, first: Ints, inner
             lower, upper = np.where(inner_count > 0, lower, edge_low), np.where(inner_count > 0, upper, edge_high)
             return _between(lower, upper, np.where(empty, np.nan, all_sum / all_count))
         case "min":
-            return _between(touched_low, np.fmin(folded((low,), least, inner, own)[0], high), touched_low)
+            return _between(touched_low, np.fmin(folded((low,), LEAST, inner, own)[0], high), touched_low)
         case "max":
-            return _between(np.fmax(folded((high,), greatest, inner, own)[0], low), touched_high, touched_high)
+            return _between(np.fmax(folded((high,), GREATEST, inner, own)[0], low), touched_high, touched_high)
         case "stddev":
-            _, _, squares = moments(known, (count > 0).astype(np.float64), first, behind)
-            used = np.maximum(folded(((count > 0).astype(np.float64),), add, first, behind)[0], 1)
+            within = np.where(count > 1, (high - low) / np.interp(np.log(np.maximum(count, 2)), RANGE_LOG_COUNT, RANGES), 0.0)
+            number, _, squares = moments(known, count, first, behind, within**2 * np.maximum(count - 1, 0))
             spread = (touched_high - touched_low) / np.sqrt(2)  # that of two points, the largest there is
-            return _between(np.zeros(len(spread)), spread, np.where(used > 1, np.sqrt(squares / (used - 1)), np.nan))
+            return _between(np.zeros(len(spread)), spread, np.where(number > 1, np.sqrt(squares / (number - 1)), np.nan))
         case _:
             middle = quantiles(np.where(count > 0, mean, np.nan), quantile, first, behind)
             return _between(touched_low, touched_high, middle)
@@ -108,14 +118,13 @@ def _between(low: Floats, high: Floats, middle: Floats) -> Interval:
     return Interval(low, high, middle, middle)
 
 
-def folded(columns: Columns, combine: Combine, first: Ints, behind: Ints) -> Columns:
-    """Of each stretch `[first, behind)` of the columns; NaN where it is empty. n log(longest) steps.
+def folded(columns: Columns, fold: Fold, first: Ints, behind: Ints) -> Columns:
+    """Of each stretch `[first, behind)` of the columns; what an empty one has, where it is empty. n log(longest) steps.
 
     Each stretch is cut into pieces of 1, 2, 4, ... entries by the bits of its length.
     """
     length, place = behind - first, first.copy()
-    found = tuple(np.full(len(first), np.nan) for _ in columns)
-    begun = np.zeros(len(first), np.bool_)
+    found = tuple(np.full(len(first), fold.empty) for _ in columns)
     table, size = columns, 1
     longest = int(length.max(initial=0))
     while size <= longest:
@@ -123,24 +132,21 @@ def folded(columns: Columns, combine: Combine, first: Ints, behind: Ints) -> Col
         taken = np.flatnonzero(length & size)
         if len(taken):
             pieces = tuple(column[place[taken]] for column in table)
-            joined = combine(tuple(column[taken] for column in found), pieces)
-            for column, piece, both in zip(found, pieces, joined, strict=True):
-                column[taken] = np.where(begun[taken], both, piece)
-            begun[taken] = True
+            for column, joined in zip(found, fold.join(tuple(column[taken] for column in found), pieces), strict=True):
+                column[taken] = joined
             place[taken] += size
         if 2 * size <= longest:
-            table = combine(tuple(column[:-size] for column in table), tuple(column[size:] for column in table))
+            table = fold.join(tuple(column[:-size] for column in table), tuple(column[size:] for column in table))
         size *= 2
     return found
 
 
-def moments(value: Floats, weight: Floats, first: Ints, behind: Ints) -> Columns:
+def moments(value: Floats, weight: Floats, first: Ints, behind: Ints, squares: Floats | None = None) -> Columns:
     """Of each stretch its weight, its mean and its sum of squared differences from that; 0 where it is empty.
 
-    Pieces are joined as in T. Chan, G. Golub and R. LeVeque, Updating Formulae and a Pairwise Algorithm (1979).
+    `squares` are those within each value, where it is itself a mean. Pieces are joined as in T. Chan, G. Golub and R. LeVeque, Updating Formulae and a Pairwise Algorithm (1979).
     """
-    found = folded((weight, value, np.zeros(len(value))), _join_moments, first, behind)
-    return tuple(np.where(np.isnan(found[0]), 0.0, column) for column in found)
+    return folded((weight, value, np.zeros(len(value)) if squares is None else squares), MOMENTS, first, behind)
 
 
 def _join_moments(left: Columns, right: Columns) -> Columns:
@@ -153,16 +159,19 @@ def _join_moments(left: Columns, right: Columns) -> Columns:
     return count, mean, squares
 
 
-def add(left: Columns, right: Columns) -> Columns:
+def _add(left: Columns, right: Columns) -> Columns:
     return tuple(a + b for a, b in zip(left, right, strict=True))
 
 
-def least(left: Columns, right: Columns) -> Columns:
+def _least(left: Columns, right: Columns) -> Columns:
     return tuple(np.fmin(a, b) for a, b in zip(left, right, strict=True))
 
 
-def greatest(left: Columns, right: Columns) -> Columns:
+def _greatest(left: Columns, right: Columns) -> Columns:
     return tuple(np.fmax(a, b) for a, b in zip(left, right, strict=True))
+
+
+SUM, MOMENTS, LEAST, GREATEST = Fold(_add, 0.0), Fold(_join_moments, 0.0), Fold(_least, np.nan), Fold(_greatest, np.nan)
 
 
 def quantiles(value: Floats, quantile: float, first: Ints, behind: Ints) -> Floats:
