@@ -14,7 +14,7 @@ from collectors.store.protocol import Axis, Series, Store
 from collectors.store.question import TooMuch
 
 from .asked import ExpressionQuery, ExpressionResult, ExpressionSeries
-from .reading import ExpressionReader, Wanted, chosen_of, first_of, wanted_of
+from .reading import ExpressionReader, NeededSeries, chosen_of, first_of, wanted_of
 
 MOST_SERIES = 400  # of all selectors together
 OTHER_AXIS = {"time": "the points of {} have no time; ask with x=step", "step": "the points of {} have no step; ask with x=time"}
@@ -52,12 +52,12 @@ class Expressions:
             [_series(row) for row in found],
         )
 
-    def _evaluated(self, expression: Expression, wanted: Sequence[Wanted], query: ExpressionQuery) -> list[ExpressionColumns]:
+    def _evaluated(self, expression: Expression, wanted: Sequence[NeededSeries], query: ExpressionQuery) -> list[ExpressionColumns]:
         columns = self._reader.columns(wanted, query)
         return expression.over(columns, Raster(query.axis, query.lo, query.hi, query.buckets))
 
 
-def _within(query: ExpressionQuery, wanted: Sequence[Wanted]) -> ExpressionQuery:
+def _within(query: ExpressionQuery, wanted: Sequence[NeededSeries]) -> ExpressionQuery:
     """An open range is that of the runs' own series, where there are any: the machine's go on for weeks."""
     own = [want.series for want in wanted if want.series.run is not None]
     if query.axis == "step" or not own:

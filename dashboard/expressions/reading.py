@@ -22,7 +22,7 @@ MOST_READ = 400_000  # of all series of an expression: 100 bytes each, and as mu
 NEIGHBOURS = 4.0  # how many usual distances of its points before a range a series is read
 
 
-class Wanted(NamedTuple):
+class NeededSeries(NamedTuple):
     """A stored series, and how far beyond the range it is read."""
 
     series: Series
@@ -51,8 +51,8 @@ class ExpressionReader:
             found += of_run
         return found
 
-    def columns(self, wanted: Sequence[Wanted], query: ExpressionQuery) -> list[SeriesColumns]:
-        together: dict[tuple[float | None, float | None], list[Wanted]] = {}
+    def columns(self, wanted: Sequence[NeededSeries], query: ExpressionQuery) -> list[SeriesColumns]:
+        together: dict[tuple[float | None, float | None], list[NeededSeries]] = {}
         for want in wanted:
             lo = None if query.lo is None else _finite(query.lo - want.before - NEIGHBOURS * _distance(want.series, query.axis))
             together.setdefault((lo, None if query.hi is None else _finite(query.hi + want.after)), []).append(want)
@@ -78,16 +78,16 @@ def chosen_of(needs: Sequence[Need], known: Sequence[Series]) -> dict[SeriesSele
     return found
 
 
-def wanted_of(needs: Sequence[Need], chosen: Mapping[SeriesSelector, Sequence[Series]], axis: Axis) -> list[Wanted]:
+def wanted_of(needs: Sequence[Need], chosen: Mapping[SeriesSelector, Sequence[Series]], axis: Axis) -> list[NeededSeries]:
     """All series that have a place on the axis, each as far as the widest of its needs looks."""
-    found: dict[tuple[int, bool], Wanted] = {}
+    found: dict[tuple[int, bool], NeededSeries] = {}
     for need in needs:
         clock = need.selector.clock
         for series in chosen[need.selector]:
             if first_of(series, axis) is not None:
-                before = found.get((series.id, clock), Wanted(series, 0.0, 0.0))
+                before = found.get((series.id, clock), NeededSeries(series, 0.0, 0.0))
                 reach = max(before.before, need.before), max(before.after, need.after)
-                found[series.id, clock] = Wanted(series, *reach, clock)
+                found[series.id, clock] = NeededSeries(series, *reach, clock)
     return list(found.values())
 
 
@@ -102,7 +102,7 @@ def clocks_of(known: Sequence[Series]) -> list[Series]:
     return list(found.values())
 
 
-def _columns(want: Wanted, data: Buckets, axis: Axis) -> SeriesColumns:
+def _columns(want: NeededSeries, data: Buckets, axis: Axis) -> SeriesColumns:
     series = want.series
     if axis == "step":  # what a newer attempt wrote again does not count
         newest = ~superseded(data.step, data.segment, attempts_of(data))

@@ -16,10 +16,11 @@ from ..stacks.traces import Floats, Ints
 from .tracks import Interval, Track, single
 
 WHOLE = "over a stretch of time, the edges of buckets count as a whole: min and max of the points lie between these"
-ESTIMATED = "within buckets, deviations are estimated from the distance of min and max, as in normal values"
+ESTIMATED = "how values spread within a bucket is estimated from its min and max, as that of normal values"
 RANGE_LOG_COUNT = np.log([2, 3, 4, 5, 7, 10, 15, 25, 50, 100, 1e3, 1e4, 1e5])
 RANGES = np.array([1.128, 1.693, 2.059, 2.326, 2.704, 3.078, 3.472, 3.931, 4.498, 5.015, 6.483, 7.701, 8.673])
 """The mean distance of min and max of so many normal values of deviation 1: the d2 of control charts."""
+NORMAL = np.array([-1.2816, -0.5244, 0.0, 0.5244, 1.2816])  # what is below 10, 30, 50, 70 and 90 % of normal values
 MOST_LOOKED_AT = 50_000_000  # values that quantiles of all stretches together look at
 AT_ONCE = 2_000_000
 
@@ -47,7 +48,7 @@ def over(track: Track, function: str, width: float, quantile: float) -> Track:
     if track.instants:  # several points at a place: the last of them counts
         value = _of_points(track.value.last, function, quantile, first, behind)
         found = Interval(np.fmin(found.low, value), np.fmax(found.high, value), value, value)
-    return track.valued(found, ESTIMATED if function == "stddev" else WHOLE)
+    return track.valued(found, ESTIMATED if function in ("stddev", "quantile") else WHOLE)
 
 
 def _of_points(value: Floats, function: str, quantile: float, first: Ints, behind: Ints) -> Floats:
@@ -104,13 +105,19 @@ def _of_buckets(track: Track, function: str, quantile: float, first: Ints, inner
         case "max":
             return _between(np.fmax(folded((high,), GREATEST, inner, own)[0], low), touched_high, touched_high)
         case "stddev":
-            within = np.where(count > 1, (high - low) / np.interp(np.log(np.maximum(count, 2)), RANGE_LOG_COUNT, RANGES), 0.0)
+            within = _deviation(low, high, count)
             number, _, squares = moments(known, count, first, behind, within**2 * np.maximum(count - 1, 0))
             spread = (touched_high - touched_low) / np.sqrt(2)  # that of two points, the largest there is
             return _between(np.zeros(len(spread)), spread, np.where(number > 1, np.sqrt(squares / (number - 1)), np.nan))
         case _:
-            middle = quantiles(np.where(count > 0, mean, np.nan), quantile, first, behind)
+            spread = np.clip(mean[:, None] + _deviation(low, high, count)[:, None] * NORMAL, low[:, None], high[:, None])
+            middle = quantiles(spread.ravel(), quantile, first * len(NORMAL), behind * len(NORMAL))
             return _between(touched_low, touched_high, middle)
+
+
+def _deviation(low: Floats, high: Floats, count: Floats) -> Floats:
+    """Of the points within each bucket, from the distance of its least and its greatest value."""
+    return np.where(count > 1, (high - low) / np.interp(np.log(np.maximum(count, 2)), RANGE_LOG_COUNT, RANGES), 0.0)
 
 
 def _between(low: Floats, high: Floats, middle: Floats) -> Interval:
