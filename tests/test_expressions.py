@@ -103,6 +103,8 @@ def test_operators_bind_as_in_arithmetic(text: str, value: float) -> None:
         ("sum(x) over 10 W", 13, "a duration or a number of steps above 0"),
         ("sum by gpu (x) over 10 s", 16, "one of over and by"),
         ("mean(3)", 6, "mean takes a series, not a number"),
+        ("rate(1 + 2) * x", 8, "rate takes a series, not a number"),
+        ("if(1, 0, x)", 4, "if takes a condition with a series, not a number"),
         ("1 + 2", 1, "there is no series"),
         ("x{} +", 6, "ends where"),
         ("{}", 1, "empty braces"),
@@ -234,6 +236,7 @@ POINTS, BUCKETED = columns_of(1000), columns_of(7)
 @example("((((((" * 300)
 @example("x ^ 9 ^ 9 ^ 9 ^ 9")
 @example('"' + "\\" * 1999)
+@example("if(1, 0, train/loss)")
 @example('{name=~"' + "*a" * 900 + '"}')
 def test_any_text_is_a_result_or_a_sentence(text: str) -> None:
     began_s = time.monotonic()

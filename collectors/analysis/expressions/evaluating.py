@@ -129,8 +129,7 @@ class Evaluation:
 
     def _chosen(self, node: Applied) -> list[Track] | float:
         condition, left, right = (self._value(value) for value in node.values)
-        if isinstance(condition, float):
-            return left if condition else right
+        assert not isinstance(condition, float), "a condition has a series"
         chosen: list[tuple[Track, list[Track]]] = [(track, []) for track in condition]
         for side in (left, right):
             if not isinstance(side, float):

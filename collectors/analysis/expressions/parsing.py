@@ -51,7 +51,7 @@ def parsed(text: str) -> ExpressionNode:
     parts = list(walk(root))
     if len(parts) > MOST_PARTS:
         raise ExpressionError(1, f"an expression has at most {MOST_PARTS} parts, this has {len(parts)}; divide it")
-    if not any(isinstance(part, Selected) for part in parts):
+    if not _has_series(root):
         raise ExpressionError(1, "there is no series in this expression; name one, such as train/loss")
     return root
 
@@ -170,10 +170,16 @@ def _arguments(function: Function, given: list[ExpressionNode], column: int) -> 
         raise ExpressionError(numbers[0].column, "the half-life of ema is above 0, such as ema(x, 20 s)")
     if function.kind == "moved" and numbers[0].unit not in (None, "s", "step"):
         raise ExpressionError(numbers[0].column, f"{name} takes a duration or a number of steps, such as 20 s or 20 steps")
-    for argument in values:
-        if isinstance(argument, Number) and function.kind in ("neighbours", "moved", "many"):
-            raise ExpressionError(argument.column, f"{name} takes a series, not a number")
+    in_need = values[:1] if function.kind != "each" else []
+    for argument in in_need:
+        if not _has_series(argument):
+            what = "a condition with a series" if name == "if" else "a series"
+            raise ExpressionError(_place(argument), f"{name} takes {what}, not a number")
     return values, numbers
+
+
+def _has_series(node: ExpressionNode) -> bool:
+    return any(isinstance(part, Selected) for part in walk(node))
 
 
 def _unexpected(error: UnexpectedInput, text: str) -> ExpressionError:
