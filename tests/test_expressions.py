@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 
+from collectors.analysis.expressions import aligning, evaluating
 from collectors.analysis.expressions.arithmetic import FUNCTIONS_OF_ONE
 from collectors.analysis.expressions.errors import ExpressionError
 from collectors.analysis.expressions.expression import Need, compile
@@ -70,7 +71,7 @@ def test_the_document_names_every_function_suffix_and_unit() -> None:
         ("x * 0 + 2 + 3 * 4", 14), ("x * 0 + (2 + 3) * 4", 20), ("x * 0 - 2 ^ 2", -4), ("x * 0 + 2 ^ 3 ^ 2", 512), ("x * 0 + 2 ^ -1", 0.5),
         ("x * 0 + 12 / 2 / 3", 2), ("x * 0 + 7 - 2 - 1", 4), ("x * 0 + 1 < 2", 1), ("x * 0 + 3k + 2Ki", 5048), ("x * 0 + .5 + 1e1", 10.5),
         ("-(x * 0 + 1)", -1), ("x*0+1", 1), ("x * 0 + (1 min + 1500 ms) / 1 s", 61.5), ("\n x * 0\t+\n1 ", 1), ("x * 0 + 5 GB / 1 MB", 5000),
-        ("x * 0 + sqrt(abs(-16))", 4), ("x * 0 + if(1 > 2, 5, 6)", 6), ("x * 0 + clamp(7, 0, 2)", 2),
+        ("x * 0 + sqrt(abs(-16))", 4), ("x * 0 + if(x > 4, 5, 6)", 6), ("x * 0 + clamp(7, 0, 2)", 2),
     ],
 )  # fmt: skip
 def test_operators_bind_as_in_arithmetic(text: str, value: float) -> None:
@@ -218,6 +219,26 @@ def test_more_series_than_an_expression_holds_are_a_sentence() -> None:
     columns = [series("x", raw([0.0], [1.0]), labels=(("gpu", str(number)),)) for number in range(201)]
     with pytest.raises(ExpressionError, match="201 series match x; at most 200 may"):
         compile("x").over(columns)
+
+
+def test_what_is_computed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = [
+        series("x", raw(np.arange(100.0) + number / 16, np.ones(100)), labels=(("gpu", str(number)),)) for number in range(10)
+    ]
+    exact, *_ = compile("sum(x)").over(columns)
+    monkeypatch.setattr(aligning, "MOST_VALUES", 1000)
+    cells, *_ = compile("sum(x)").over(columns, Raster(buckets=50))
+    assert (
+        exact.exact
+        and exact.buckets.last[20] == 10
+        and not cells.exact
+        and cells.buckets.max[20] == 10
+        and len(cells.buckets.t) == 50
+    )
+    monkeypatch.setattr(evaluating, "MOST_PLACES", 1500)
+    compile("-x").over(columns)
+    with pytest.raises(TooMuch, match="more than 1,500 places together"):
+        compile("--x").over(columns)
 
 
 MOST_S = 20.0  # a hang, not a budget

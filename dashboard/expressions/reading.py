@@ -18,7 +18,7 @@ from .asked import ExpressionQuery, NoSuchRun
 
 FINER = 8  # times as many buckets as are drawn: with no more points than these, each point is one
 MOST_FINE = 20_000  # of a series
-MOST_READ = 400_000  # of all series of an expression: 100 bytes each, and as much for each part of the expression
+MOST_READ = 200_000  # of all series of an expression: 100 bytes each
 NEIGHBOURS = 4.0  # how many usual distances of its points before a range a series is read
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -15,13 +15,13 @@ from .tracks import Interval, Raster, Track, single
 MEETING = "the least and greatest values of several series need not fall together: min and max of the points lie between these"
 
 
-def across(tracks: Sequence[Track], function: str, keys: Sequence[str], quantile: float, raster: Raster) -> list[Track]:
+def across(tracks: Sequence[Track], function: str, keys: Sequence[str], quantile: float, raster: Raster) -> Iterator[Track]:
     """A track for each combination of the labels `keys`. A series without a value at a place does not count there."""
     groups: dict[Labels, list[Track]] = {}
     for track in tracks:
         labels = dict(track.labels)
         groups.setdefault(tuple((key, labels[key]) for key in sorted(keys) if key in labels), []).append(track)
-    return [_grouped(labels, members, function, quantile, raster) for labels, members in groups.items()]
+    return (_grouped(labels, members, function, quantile, raster) for labels, members in groups.items())
 
 
 def _grouped(labels: Labels, members: Sequence[Track], function: str, quantile: float, raster: Raster) -> Track:

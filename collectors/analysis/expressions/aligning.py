@@ -17,6 +17,9 @@ from .tracks import Interval, Raster, Track, single
 CELLS = "the series stand at different places: their buckets are brought to common cells, so that min and max may lie a cell away"
 
 
+MOST_VALUES = 4_000_000  # of all series at all places; beyond that, points meet in cells as buckets do
+
+
 class Together(NamedTuple):
     """Common places, with the values of each track there; NaN where it has none."""
 
@@ -37,8 +40,9 @@ def together(tracks: Sequence[Track], raster: Raster) -> Together:
         return Together(first.start, first.end, [track.value for track in tracks], count, hold, reason)
     if all(track.instants for track in tracks):
         place = np.unique(np.concatenate([track.start for track in tracks]))
-        values = [_held(track, place) for track in tracks]
-        return Together(place, place, values, np.ones(len(place), np.int64), hold, reason)
+        if len(place) * len(tracks) <= MOST_VALUES:
+            values = [_held(track, place) for track in tracks]
+            return Together(place, place, values, np.ones(len(place), np.int64), hold, reason)
     return _in_cells(tracks, raster, hold, reason)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ...store.question import check
+from ...store.question import TooMuch, check
 from . import arithmetic, changing
 from .across import across
 from .aligning import together
@@ -18,6 +18,7 @@ from .selector import NAME, SeriesSelector, absent
 from .tracks import Interval, Raster, SeriesColumns, Track, single, track_of
 
 MOST_SERIES = 200  # of a selector
+MOST_PLACES = 5_000_000  # of all that is computed, 32 bytes each
 APART = "the least and greatest values of two series need not fall together: min and max of the points lie between these"
 TURNING = "values within a bucket reach across 0, where this function turns or ends: min and max of the points lie between these"
 EQUAL = "whether values within a bucket are equal is not known: min and max of the points lie between these"
@@ -30,6 +31,7 @@ class Evaluation:
     def __init__(self, series: Sequence[SeriesColumns], raster: Raster) -> None:
         self._series, self._raster = series, raster
         self._kept: dict[SeriesSelector, list[Track]] = {}
+        self._places = 0  # of all tracks that were made
 
     def tracks(self, node: ExpressionNode) -> list[Track]:
         """Raises ExpressionError, and what the store raises for a question that takes too long or too much."""
@@ -46,16 +48,31 @@ class Evaluation:
                 return self._selected(node)
             case Negative():
                 value = self._value(node.value)
-                return -value if isinstance(value, float) else [track.valued(arithmetic.negative(track.value)) for track in value]
+                if isinstance(value, float):
+                    return -value
+                return self._made(track.valued(arithmetic.negative(track.value)) for track in value)
             case Operation():
                 return self._operation(node)
             case Overtime():
                 width = self._width(node.width)
-                return [over(track, node.function, width, node.quantile) for track in self.tracks(node.value)]
+                return self._made(over(track, node.function, width, node.quantile) for track in self.tracks(node.value))
             case Across():
-                return across(self.tracks(node.value), node.function, node.keys, node.quantile, self._raster)
+                return self._made(across(self.tracks(node.value), node.function, node.keys, node.quantile, self._raster))
             case Applied():
                 return self._applied(node)
+
+    def _made(self, tracks: Iterable[Track]) -> list[Track]:
+        """One after the other, as long as there is room."""
+        made = []
+        for track in tracks:
+            check()
+            self._places += len(track.start)
+            if self._places > MOST_PLACES:
+                raise TooMuch(
+                    f"the parts of the expression have more than {MOST_PLACES:,} places together; choose a shorter range or fewer series"
+                )
+            made.append(track)
+        return made
 
     def _selected(self, node: Selected) -> list[Track]:
         selector = node.selector
@@ -83,11 +100,11 @@ class Evaluation:
             return float(arithmetic.operate(node.operator, _constant(left), _constant(right)).low)
         if isinstance(left, float):
             assert not isinstance(right, float)
-            return [self._beside(node.operator, _constant(left), track.value, track) for track in right]
+            return self._made(self._beside(node.operator, _constant(left), track.value, track) for track in right)
         if isinstance(right, float):
-            return [self._beside(node.operator, track.value, _constant(right), track) for track in left]
+            return self._made(self._beside(node.operator, track.value, _constant(right), track) for track in left)
         pairs = pairs_of(left, right, node.operator, node.column)
-        return [self._pair(node, pair.left, pair.right)._replace(labels=pair.labels) for pair in pairs]
+        return self._made(self._pair(node, pair.left, pair.right)._replace(labels=pair.labels) for pair in pairs)
 
     def _beside(self, operator: str, left: Interval, right: Interval, track: Track) -> Track:
         """A series and a number."""
@@ -112,11 +129,12 @@ class Evaluation:
             found = self._each(node, constant)
             return float(found.low)
         if node.function in CHANGES:
-            return [changing.change(track, node.function) for track in value]
+            return self._made(changing.change(track, node.function) for track in value)
         if node.function in ("shift", "ema"):
             width = self._width(node.numbers[0])
-            return [(changing.shift if node.function == "shift" else changing.ema)(track, width) for track in value]
-        return [self._applied_to(node, track) for track in value]
+            move = changing.shift if node.function == "shift" else changing.ema
+            return self._made(move(track, width) for track in value)
+        return self._made(self._applied_to(node, track) for track in value)
 
     def _applied_to(self, node: Applied, track: Track) -> Track:
         found = self._each(node, track.value)
@@ -136,7 +154,7 @@ class Evaluation:
                 beside = {id(track): others for track, others in chosen}
                 pairs = pairs_of([track for track, _ in chosen], side, "if", node.column)
                 chosen = [(pair.left._replace(labels=pair.labels), [*beside[id(pair.left)], pair.right]) for pair in pairs]
-        return [self._choice(track, others, left, right) for track, others in chosen]
+        return self._made(self._choice(track, others, left, right) for track, others in chosen)
 
     def _choice(self, condition: Track, others: list[Track], left: list[Track] | float, right: list[Track] | float) -> Track:
         common = together([condition, *others], self._raster)

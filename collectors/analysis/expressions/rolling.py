@@ -100,10 +100,12 @@ def _of_buckets(track: Track, function: str, quantile: float, first: Ints, inner
             upper = np.fmax((inner_sum + edges * edge_high) / all_count, inside)
             lower, upper = np.where(inner_count > 0, lower, edge_low), np.where(inner_count > 0, upper, edge_high)
             return _between(lower, upper, np.where(empty, np.nan, all_sum / all_count))
-        case "min":
-            return _between(touched_low, np.fmin(folded((low,), LEAST, inner, own)[0], high), touched_low)
+        case "min":  # of a bucket that lies in all of the stretches, if there is one: the own point may be missing
+            inside = folded((low,), LEAST, inner, own)[0]
+            return _between(touched_low, np.where(np.isnan(inside), touched_high, inside), touched_low)
         case "max":
-            return _between(np.fmax(folded((high,), GREATEST, inner, own)[0], low), touched_high, touched_high)
+            inside = folded((high,), GREATEST, inner, own)[0]
+            return _between(np.where(np.isnan(inside), touched_low, inside), touched_high, touched_high)
         case "stddev":
             within = _deviation(low, high, count)
             number, _, squares = moments(known, count, first, behind, within**2 * np.maximum(count - 1, 0))
