@@ -34,6 +34,7 @@ KINDS = {
     "/api/v1/series": ROWS,
     "/api/v1/curves": ROWS,
     "/api/v1/tags": ROWS,
+    "/api/v1/expression": ROWS,
     "/api/v1/export": EXPORTS,
     "/api/v1/logs": ROWS,
     "/api/v1/events": ROWS,

@@ -57,6 +57,7 @@ READ_THE_STORE = {
         "dashboard.comparing.common_step",
         "dashboard.comparing.recorded",
         "dashboard.curves.reading",
+        "dashboard.expressions.reading",
     },
 }
 READ_OTHERS = {  # databases that other programs write, which happen to be of the same engine
