@@ -50,7 +50,9 @@ def make() -> str:
 def versions(*packages: str) -> dict[str, str]:
     """Of the installed ones."""
     code = "import importlib.metadata, sys; print(*map(importlib.metadata.version, sys.argv[1:]))"
-    found = subprocess.run([str(PYTHON), "-c", code, *packages], capture_output=True, text=True, check=True, env=plain_environment())
+    found = subprocess.run(
+        [str(PYTHON), "-c", code, *packages], capture_output=True, text=True, check=True, env=plain_environment()
+    )
     return dict(zip(packages, found.stdout.split(), strict=True))
 
 
