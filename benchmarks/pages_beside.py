@@ -1,13 +1,13 @@
 """Our Training page beside the pages of TensorBoard and Trackio: the same curves, one server after the other, nothing in the browser's cache.
 
 python -m benchmarks.peers.environment                        the peers, once
-python -m benchmarks.pages_beside                             about half an hour and 3 GB of disk
-PEERS_BENCH_SCALE=0.01 python -m benchmarks.pages_beside      a hundredth of the points and loads
+python -m benchmarks.pages_beside                             everything
+PEERS_BENCH_SCALE=0.01 python -m benchmarks.pages_beside      a hundredth of the points, one load: 6 minutes on busy cores
 PEERS_BENCH_SCREENS=FOLDER python -m benchmarks.pages_beside  also a picture of each page
 
 TensorBoard and we read the same event files; Trackio has a database that its library wrote. Servers are started as their users start them.
 For us a screen is there once every chart in view has the curves that were asked for on its canvas. For the others it is there as soon as the last
-response that it needs has arrived and its charts have their canvases, which is before they are drawn (`benchmarks/peers/first_screen.py`).
+response that it needs has arrived and its charts have their canvases: on screenshots of that moment TensorBoard's lines are still missing (`benchmarks/peers/first_screen.py`).
 The baseline of a row is the peer's figure. A page of ours stands for all points of a curve; how many steps a peer fetched stands in its rows.
 """
 
