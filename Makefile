@@ -45,7 +45,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.browser_types
 
 clean:
-	rm -rf $(VENV) .integrations .pythons assets/vendor dist collectors/sampler/_sampler
+	rm -rf $(VENV) .integrations .peers .pythons assets/vendor dist collectors/sampler/_sampler
 
 # Debian keeps venv out of python3; as root it is installed, else the one line to type is printed.
 $(VENV)/bin/pip:

@@ -142,7 +142,7 @@ def tensorboard(folder: str) -> Iterator[Call]:
 @contextmanager
 def trackio(folder: str) -> Iterator[Call]:
     os.environ["TRACKIO_DIR"] = folder
-    import trackio  # type: ignore[import-not-found]
+    import trackio
 
     trackio.init(project="benchmark", embed=False)
     yield lambda step, values: trackio.log(values, step=step)

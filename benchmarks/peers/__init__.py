@@ -1,1 +1,1 @@
-"""What the store is measured against."""
+"""What the store and the pages are measured against."""
