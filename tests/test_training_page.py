@@ -354,6 +354,45 @@ def test_a_series_that_comes_while_the_list_is_on_its_way_is_shown(house: House,
     wait_for(lambda: "2 series" in page.locator(".strip-found").inner_text(), because="the new series is not there")
 
 
+def test_a_run_that_is_forgotten_leaves_the_charts(house: House, page: Page) -> None:
+    for run in ("stays", "leaves"):
+        house.writer.append(curve(run, "loss", [1.0] * 50, time.time() - 50))
+    open_training(house, page, "loss", runs=["stays", "leaves"])
+    assert painted(page, "loss")["curves"] == 2
+    house.writer.forget("leaves")
+    wait_for(lambda: painted(page, "loss").get("curves") == 1, because="the forgotten run is drawn still")
+
+
+def test_where_nothing_is_found_the_search_can_be_changed(house: House, page: Page) -> None:
+    open_training(house, page, run="a", q="(((", match="regex")
+    page.locator("#training-q").fill("loss")
+    wait_for(lambda: painted(page, "train/loss"))
+
+
+def test_an_answer_that_breaks_off_is_asked_again(house: House, page: Page) -> None:
+    page.route("**/api/v1/curves*", lambda route: route.fulfill(body='{"cur', content_type="application/json"), times=1)
+    page.route("**/api/v1/tags*", lambda route: route.fulfill(body='{"ta', content_type="application/json"), times=1)
+    open_training(house, page, "train/loss", run="a")
+
+
+def test_a_letter_is_a_key_also_where_a_list_was_used_last(house: House, page: Page) -> None:
+    open_training(house, page, "train/loss", run="a")
+    page.locator("#training-x").click()
+    page.get_by_text("relative time", exact=True).click()
+    wait_for(lambda: address(page).get("x") == ["relative"])
+    page.keyboard.press("a")
+    wait_for(lambda: address(page).get("x") == ["time"])
+    assert page.locator(".dash-dropdown-content").count() == 0
+
+
+def test_a_click_opens_what_happened_there_and_it_stays(house: House, page: Page) -> None:
+    open_training(house, page, "train/loss", run="a")
+    plot(page, "train/loss").click(position={"x": 150, "y": 40})
+    wait_for(lambda: page.locator(".curves-card a").count() == 2, because="there are no links")
+    page.wait_for_timeout(300)
+    assert page.locator(".curves-card").is_visible()
+
+
 def test_a_control_counts_that_is_used_right_after_a_key(house: House, page: Page) -> None:
     open_training(house, page, "train/loss", run="a")
     held: list[Route] = []

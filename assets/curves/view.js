@@ -125,7 +125,8 @@ export function roundAmount(length) {
   if (!(length > 0) || !Number.isFinite(length)) return 1;
   const rough = length / 100;
   const unit = 10 ** Math.floor(Math.log10(rough));
-  return Number(((rough / unit >= 5 ? 5 : rough / unit >= 2 ? 2 : 1) * unit).toPrecision(1));
+  const nearest = [1, 2, 5, 10].reduce((best, next) => (Math.abs(Math.log(next * unit / rough)) < Math.abs(Math.log(best * unit / rough)) ? next : best));
+  return Number((nearest * unit).toPrecision(1));
 }
 
 /** How long the longest run is on the axis, about. @param {View} view @param {import("../types/api").Run[]} rows */

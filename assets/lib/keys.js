@@ -6,15 +6,10 @@ import { el } from "./dom.js";
 
 /** Keys run their action unless the user types or picks. @param {Key[]} table */
 export function listen(table) {
-  document.addEventListener("keydown", (event) => {
+  const ours = (/** @type {string} */ name) => table.find(({ keys }) => keys.includes(name));
+  document.addEventListener("keyup", (event) => {
     // A dropdown of Dash's that was used last has the focus, and would open with the letter in its search.
-    const typed = event.key.length === 1 && event.key !== " " && !event.ctrlKey && !event.metaKey && !event.altKey;
-    if (!typed || !/** @type {HTMLElement} */ (event.target).matches(".dash-dropdown")) return;
-    const key = table.find(({ keys }) => keys.includes(event.key));
-    if (!key) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    key.run();
+    if (event.key.length === 1 && ours(event.key) && /** @type {HTMLElement} */ (event.target).matches(".dash-dropdown")) event.stopImmediatePropagation();
   }, true);
   document.addEventListener("keydown", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
@@ -22,7 +17,7 @@ export function listen(table) {
     if (target.closest("input:not([type=checkbox], [type=radio]), textarea, select, dialog[open]")) return;
     if (event.key === "Escape" && document.querySelector(":popover-open")) return; // it closes what lies on top
     if (event.key === " " && target.closest("button, a, input")) return;
-    const key = table.find(({ keys }) => keys.includes(event.key));
+    const key = ours(event.key);
     if (!key) return;
     event.preventDefault();
     key.run();

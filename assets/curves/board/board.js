@@ -102,7 +102,9 @@ export class Board {
       if (before.runs.length) this.span = null; // the address' own range is of the first axis
       this.reading.forget(); // places on the other axis
     }
-    this.known = (rows ?? []).map(({ run }) => run);
+    const known = new Set(rows?.map(({ run }) => run));
+    if (rows && this.known.some((run) => !known.has(run))) this.reading.touch(() => true); // one was forgotten
+    this.known = [...known];
     if (JSON.stringify(runs) !== JSON.stringify(before.runs)) {
       this.runs = runs;
       this.colours = coloursOf(runs);
