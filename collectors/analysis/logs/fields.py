@@ -17,13 +17,12 @@ def field_count(template: str) -> int:
 
 
 def field_values(texts: Iterable[str], field: int) -> NDArray[np.float64]:
-    """Of a field, counted from 0; NaN where a line has none, infinite beyond a double. About 15 us a line."""
+    """Of a field, counted from 0; NaN where a line has none, infinite beyond a double. About 0.1 ms a line."""
     return np.array([_value(text, field) for text in texts], np.float64)
 
 
 def _value(text: str, field: int) -> float:
-    key = masking.keys_of([text])[0]
-    spans = masking.number_spans(key)
+    spans = masking.number_spans(text)
     if field >= len(spans):
         return math.nan
     start, end = spans[field]

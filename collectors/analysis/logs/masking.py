@@ -1,61 +1,78 @@
 """What varies in a line becomes a placeholder: numbers `#`, and `<time>`, `<path>`, `<text>`, `<hex>`, `<id>`.
 
-Many lines are masked at once, joined by line ends: a call a line costs several times as much. Digits become zeros first, so that lines
-which differ in their digits only have one key, and a key's mask is kept by those who ask again.
+Two steps. All lines of a batch together become keys: in numpy, each number is one `0`, and each hexadecimal word one byte. Lines that
+differ in such parts only have the same key; few keys are new, and patterns make their masks.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 MOST_CHARACTERS = 1000  # of a line: what follows is no part of its template
 CUT = " ..."
 NUMBER, TIME, PATH, TEXT, HEX, ID = "#", "<time>", "<path>", "<text>", "<hex>", "<id>"
 PLACEHOLDERS = (NUMBER, TIME, PATH, TEXT, HEX, ID)
 
-_ZEROS = bytes(ord("?") if byte in b"\1\2" else ord("0") if chr(byte).isdigit() else byte for byte in range(128)) + bytes(range(128, 256))
-_WORD = rb"[\w.@%+~-]+"
-# A pattern that begins with a fixed character is found fast: conditions on what stands before it follow as a look-behind.
-_ID = re.compile(rb"(?<![0-9A-Za-z])[0a-fA-F]{8}(?:-[0a-fA-F]{4}){3}-[0a-fA-F]{12}(?![0-9A-Za-z])")
-_ID_INSIDE = re.compile(rb"-[0a-fA-F]{4}-[0a-fA-F]{4}-[0a-fA-F]{4}-[0a-fA-F]{12}")
-_TIME = re.compile(
-    rb"0(?<![0-9A-Za-z.]0)(?:000[-/]00[-/]00(?:[T ]00:00:00(?:[.,]0+)?)?|0?:00(?::00)?(?:[.,]0+)?)(?:Z|[+-]00:?00)?(?![0-9A-Za-z:])"
+LEAST_HEX = 7  # characters, as of a short commit
+DIGIT, HEX_LETTER, LETTER = 1, 2, 4
+_PAD = b"\n\n\n\n"  # around all lines: a neighbour may be looked at without asking for the edge
+_HEX_BYTE, _ID_BYTE, _DROPPED = b"\3", b"\4", b"\5"
+_CLEAN = bytes(ord("?") if byte in range(1, 6) else byte for byte in range(256))
+_ZEROS = bytes(ord("0") if byte in b"0123456789" else byte for byte in range(256))
+_KINDS = bytes(
+    DIGIT if byte in b"0123456789" else HEX_LETTER if byte in b"abcdefABCDEF" else LETTER if byte > 127 or chr(byte).isalpha() else 0
+    for byte in range(256)
 )
+_ID = re.compile(rb"(?<![0-9A-Za-z])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9A-Za-z])")
+_ID_INSIDE = re.compile(rb"-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
+
+# Of keys. A pattern that begins with a fixed character is found fast: conditions on what stands before it follow as a look-behind.
+_CLOCK = rb"0:0:0(?:[.,]0)?"
+_TIME = re.compile(
+    rb"0(?<![0-9A-Za-z.]0)(?:-0-0(?:[T ]" + _CLOCK + rb")?|/0/0[T ]" + _CLOCK + rb"|:0:0(?:[.,]0)?)(?:Z|[+-]0:?0?)?(?![0-9A-Za-z:])"
+)
+_WORD = rb"[\w.@%+~\3\4-]+"
 _URL = re.compile(rb"://[^\s\"'<>,;)\1\2]+")
-_PATH = re.compile(rb"/(?<![0-9<]/)" + _WORD + rb"(?:/" + _WORD + rb")+/?")
+_FILE = re.compile(rb"/(?<![0-9<]/)" + _WORD + rb"(?:/" + _WORD + rb")+/?")
 _DOUBLE_QUOTED = re.compile(rb'"(?<=[^:,\s]\s")[^"\n]{0,200}"(?!:)')  # behind a word; what follows a colon or a comma is a field's value
 _SINGLE_QUOTED = re.compile(rb"'(?<=[^:,\s]\s')[^'\n]{0,200}'(?!:)")
-_ADDRESS = re.compile(rb"0x[0a-fA-F]+")
-_HEX = re.compile(rb"[0a-fA-F](?<![0-9A-Za-z.].)(?:(?<=0)(?=0*[a-fA-F])|(?<!0)(?=[a-fA-F]*0))[0a-fA-F]{6,}(?![0-9A-Za-z])")
-_NUMBER = re.compile(rb"00*(?:,000)*(?:\.0+)?(?:[eE][+-]?0+(?![0-9A-Za-z]))?")
+_NUMBER = re.compile(rb"0(?:\.0)?(?:[eE][+-]?0(?![A-Za-z]))?")
 _PASSES = (
-    (_TIME, TIME, b":"),
-    (_TIME, TIME, b"-00-00"),
-    (_TIME, TIME, b"/00/00"),
+    (_TIME, TIME, b"0:0:0"),
+    (_TIME, TIME, b"0-0-0"),
     (_URL, PATH, b"://"),
-    (_PATH, PATH, b"/"),
+    (_FILE, PATH, b"/"),
     (_DOUBLE_QUOTED, TEXT, b'"'),
     (_SINGLE_QUOTED, TEXT, b"'"),
-    (_ADDRESS, HEX, b"0x"),
-    (_HEX, HEX, b""),
+    (re.compile(re.escape(_HEX_BYTE)), HEX, _HEX_BYTE),
+    (re.compile(re.escape(_ID_BYTE)), ID, _ID_BYTE),
     (_NUMBER, NUMBER, b"0"),
 )
 _SIGNED = (b" -#", b"=-#", b":-#", b"(-#", b"[-#", b",-#", b" +#")
+_OTHER_FIRST, _OTHER, _NUMBER_FIRST = b"\1", b"\1", b"\2"
+_KEPT_NUMBER = re.compile(b"\2\1*|#")
+
+
+class NumberSpan(NamedTuple):
+    """Where a number stands in the UTF-8 of its line; empty for a number sign of the line itself."""
+
+    start: int
+    end: int
 
 
 def keys_of(texts: Sequence[str]) -> list[bytes]:
-    """The lines with zeros for digits, as UTF-8: lines with equal keys have equal masks. About 0.3 us a line."""
-    if max(map(len, texts), default=0) > MOST_CHARACTERS:
-        texts = [text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + CUT for text in texts]
-    keys = _utf8("\n".join(texts)).translate(_ZEROS).split(b"\n")
-    if len(keys) == len(texts):
-        return keys
-    return [_utf8(text.replace("\n", " ")).translate(_ZEROS) for text in texts]
+    """What patterns make the lines' masks of. About 1 us a line, and 0.1 ms a call."""
+    data = _joined(texts)
+    return _shortened(data).tobytes().translate(None, _DROPPED)[len(_PAD) : -len(_PAD)].split(b"\n") if texts else []
 
 
 def masks_of(keys: Sequence[bytes]) -> list[str]:
-    """`[b"step 00 of 000: loss 0.00"] -> ["step # of #: loss #"]`. About 5 us a line."""
+    """`[b"step 0 of 0: loss 0.0"] -> ["step # of #: loss #"]`. About 4 us a line."""
     text = _replaced(b"\n".join(keys), {placeholder: placeholder.encode() for placeholder in PLACEHOLDERS})
     for signed in _SIGNED:
         text = text.replace(signed, signed[:1] + NUMBER.encode())
@@ -67,36 +84,93 @@ def masked(text: str) -> str:
     return masks_of(keys_of([text]))[0]
 
 
-def number_spans(key: bytes) -> list[tuple[int, int]]:
-    """Where each `#` of the line's mask stands in its UTF-8, with its sign: an empty span for a number sign of the line itself."""
-    kept = _replaced(key, {placeholder: _in_place(placeholder) for placeholder in PLACEHOLDERS})
+def number_spans(text: str) -> list[NumberSpan]:
+    """One for each `#` of the line's mask, with its sign."""
+    shortened = _shortened(_joined([text]))
+    places = np.flatnonzero(shortened != _DROPPED[0]) - len(_PAD)
+    key = shortened.tobytes().translate(None, _DROPPED)
+    masks = _replaced(key, {placeholder: _in_place(placeholder) for placeholder in PLACEHOLDERS})
     spans = []
-    for found in _KEPT_NUMBER.finditer(kept):
+    for found in _KEPT_NUMBER.finditer(masks):
         start, end = found.span()
         if found[0] == b"#":
-            spans.append((start, start))
-        else:
-            spans.append((start - (kept[max(0, start - 2) : start] + b"#" in _SIGNED), end))
+            end = start
+        elif masks[start - 2 : start] + b"#" in _SIGNED:
+            start -= 1
+        spans.append(NumberSpan(int(places[start]), int(places[end])))
     return spans
 
 
-_KEPT, _KEPT_FIRST = b"\1", b"\2"
-_KEPT_NUMBER = re.compile(b"\2\1*|#")
+def _joined(texts: Sequence[str]) -> bytes:
+    if max(map(len, texts), default=0) > MOST_CHARACTERS:
+        texts = [text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + CUT for text in texts]
+    data = _utf8("\n".join(texts))
+    if data.count(b"\n") != len(texts) - 1:
+        data = _utf8("\n".join(text.replace("\n", " ") for text in texts))
+    data = data.translate(_CLEAN)
+    if _ID_INSIDE.search(data):
+        data = _ID.sub(lambda found: _ID_BYTE * len(found[0]), data)
+    return _PAD + data + _PAD
 
 
-def _in_place(placeholder: str) -> Callable[[re.Match[bytes]], bytes]:
-    """As many bytes as are replaced."""
-    first = _KEPT_FIRST if placeholder == NUMBER else _KEPT
-    return lambda found: first + _KEPT * (len(found[0]) - 1)
+def _shortened(data: bytes) -> NDArray[np.uint8]:
+    """As long as the data: of each number and of each hexadecimal word the first byte is kept, the others are _DROPPED."""
+    kinds = np.frombuffer(data.translate(_KINDS), np.uint8)
+    found = np.frombuffer(data.translate(_ZEROS), np.uint8)
+    digit = kinds == DIGIT
+    starts, ends = _hexadecimal(found, kinds)
+    edges = np.zeros(len(kinds), np.bool_)
+    if len(starts):
+        found = found.copy()
+        found[starts] = _HEX_BYTE[0]
+        edges[starts + 1] = edges[ends] = True
+        edges = np.logical_xor.accumulate(edges)  # behind the first byte of each word
+        digit[starts] = False
+        digit &= ~edges
+    if b"," in data:
+        commas = np.flatnonzero(found == ord(","))
+        commas = commas[digit[commas - 1] & digit[commas + 1]]
+        commas = commas[digit[commas + 2] & digit[commas + 3] & ~digit[commas + 4]]
+        digit[commas] = True  # 1,234 is one number
+    edges[1:] |= digit[1:] & digit[:-1]
+    if _ID_BYTE in data:
+        identity = found == _ID_BYTE[0]
+        edges[1:] |= identity[1:] & identity[:-1]
+    shortened = found.copy()
+    np.putmask(shortened, edges, _DROPPED[0])
+    return shortened
+
+
+def _hexadecimal(zeros: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where words of hexadecimal digits start and end: `0x1f`, and from LEAST_HEX on those with both digits and letters."""
+    word = kinds != 0
+    edges = np.flatnonzero(word[1:] != word[:-1]) + 1
+    starts, ends = edges[::2], edges[1::2]
+    address = (zeros[starts + 1] == ord("x")) & (zeros[starts] == ord("0"))
+    likely = (ends - starts >= LEAST_HEX) & (kinds[starts] < LETTER) & (kinds[ends - 1] < LETTER)
+    chosen = np.flatnonzero(likely | address)
+    starts, ends, address = starts[chosen], ends[chosen], address[chosen]
+    if not len(starts):
+        return starts, ends
+    both = np.column_stack([starts + 2 * address, ends]).ravel()
+    has = np.bitwise_or.reduceat(kinds, both)[::2]
+    exponent = ((zeros[ends - 1] | 32) == ord("e")) & ((zeros[ends] == ord("-")) | (zeros[ends] == ord("+")))
+    plain = (has == DIGIT | HEX_LETTER) & (zeros[starts - 1] != ord(".")) & ~exponent
+    found = np.where(address, (has < LETTER) & (ends - starts > 2), plain)
+    return starts[found], ends[found]
 
 
 def _replaced(text: bytes, by: Mapping[str, bytes | Callable[[re.Match[bytes]], bytes]]) -> bytes:
-    if _ID_INSIDE.search(text):
-        text = _ID.sub(by[ID], text)
     for pattern, placeholder, hint in _PASSES:
         if hint in text:
             text = pattern.sub(by[placeholder], text)
     return text
+
+
+def _in_place(placeholder: str) -> Callable[[re.Match[bytes]], bytes]:
+    """As many bytes as are replaced."""
+    first = _NUMBER_FIRST if placeholder == NUMBER else _OTHER_FIRST
+    return lambda found: first + _OTHER * (len(found[0]) - 1)
 
 
 def _utf8(text: str) -> bytes:
