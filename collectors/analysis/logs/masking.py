@@ -25,7 +25,13 @@ _HEX_BYTE, _ID_BYTE, _DROPPED = b"\3", b"\4", b"\5"
 _CLEAN = bytes(ord("?") if byte in range(1, 6) else byte for byte in range(256))
 _ZEROS = bytes(ord("0") if byte in b"0123456789" else byte for byte in range(256))
 _KINDS = bytes(
-    DIGIT if byte in b"0123456789" else HEX_LETTER if byte in b"abcdefABCDEF" else LETTER if byte > 127 or chr(byte).isalpha() else 0
+    DIGIT
+    if byte in b"0123456789"
+    else HEX_LETTER
+    if byte in b"abcdefABCDEF"
+    else LETTER
+    if byte > 127 or chr(byte).isalpha()
+    else 0
     for byte in range(256)
 )
 _ID = re.compile(rb"(?<![0-9A-Za-z])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9A-Za-z])")
@@ -39,7 +45,9 @@ _TIME = re.compile(
 _WORD = rb"[\w.@%+~\3\4-]+"
 _URL = re.compile(rb"://[^\s\"'<>,;)\1\2]+")
 _FILE = re.compile(rb"/(?<![0-9<]/)" + _WORD + rb"(?:/" + _WORD + rb")+/?")
-_DOUBLE_QUOTED = re.compile(rb'"(?<=[^:,\s]\s")[^"\n]{0,200}"(?!:)')  # behind a word; what follows a colon or a comma is a field's value
+_DOUBLE_QUOTED = re.compile(
+    rb'"(?<=[^:,\s]\s")[^"\n]{0,200}"(?!:)'
+)  # behind a word; what follows a colon or a comma is a field's value
 _SINGLE_QUOTED = re.compile(rb"'(?<=[^:,\s]\s')[^'\n]{0,200}'(?!:)")
 _NUMBER = re.compile(rb"0(?:\.0)?(?:[eE][+-]?0(?![A-Za-z]))?")
 _PASSES = (

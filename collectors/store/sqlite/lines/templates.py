@@ -55,7 +55,7 @@ class TemplateWriter:
         """The run that was asked for last stands last."""
         found = self._runs.pop(run, None)
         if found is None:
-            found = RunTemplates(NewTemplate(*row[:4], bool(row[4])) for row in db.execute(_KNOWN, (run,)))
+            found = RunTemplates(NewTemplate._make(row) for row in db.execute(_KNOWN, (run,)))
             self._bytes += found.bytes
         self._runs[run] = found
         while self._bytes > MOST_BYTES and len(self._runs) > 1:
