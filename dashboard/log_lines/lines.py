@@ -17,7 +17,7 @@ from .counting import LineDensity, TemplateLines, by_template, density, window_o
 from .filters import Chosen, LineFilter, chosen
 from .needle import Needle
 from .reading import LineReader, Runs
-from .searching import LineSearches, Progress
+from .searching import LineHits, LineSearches, Progress
 from .table import LineTable
 
 ERROR = 40
@@ -154,13 +154,13 @@ class LogLines:
             numbers, time_s = table.number[found].astype(np.int64) + table.base, table.time_s[found]
             total = rows.total
         lines = {line.number: line.text for line in self._reader.lines(run, numbers.tolist())}
-        values = field_values((lines.get(number, "") for number in numbers.tolist()), field)
+        values = field_values([lines.get(number, "") for number in numbers.tolist()], field)
         return stored, FieldCurve(time_s, values, total)
 
     def _stored(self, run: str) -> dict[int, Template]:
         return {template.id: template for template in self._reader.templates(run)}
 
-    def _search(self, asked: LineQuestion) -> tuple[Progress | None, NDArray[np.int64] | None]:
+    def _search(self, asked: LineQuestion) -> tuple[Progress | None, LineHits | None]:
         if asked.needle is None:
             return None, None
         return self._searches.work(asked.runs, asked.needle, self._reader.extents(asked.runs), self._reader.read_texts)
@@ -199,18 +199,20 @@ class _Picked(NamedTuple):
         return [cls(source.run, number, template, hit) for source, number, template, hit in columns]
 
 
-def _marked(table: LineTable, hits: NDArray[np.int64] | None) -> NDArray[np.bool_] | None:
+def _marked(table: LineTable, hits: LineHits | None) -> NDArray[np.bool_] | None:
     """Which rows are hits."""
     if hits is None:
         return None
-    inside = hits[(hits >= table.base)] - table.base
-    if not table.rows or not len(inside):
+    if not table.rows or not hits.parts:
         return np.zeros(table.rows, np.bool_)
     span = int(table.number.max()) + 1
+    shift = table.base - hits.base
     if span > 8 * table.rows + 1_000_000:
-        return np.isin(table.number, inside.astype(np.uint32))
+        return np.isin(table.number, np.concatenate([part.astype(np.int64) - shift for part in hits.parts]))
     is_hit = np.zeros(span, np.bool_)
-    is_hit[inside[inside < span]] = True
+    for part in hits.parts:
+        places = part if shift == 0 else part.astype(np.int64) - shift
+        is_hit[places if shift == 0 and int(places.max()) < span else places[(places >= 0) & (places < span)]] = True
     return is_hit[table.number]
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,9 @@ from collectors.store.question import holding
 from .needle import Finder, Needle, finder, pieces
 
 SLICE_S = 0.25  # of work for a question
+MOST_PARTS = 64
 MOST_SEARCHES = 8  # that are remembered,
-MOST_HITS = 8_000_000  # with so many hits together: 8 bytes each
+MOST_HITS = 8_000_000  # with so many hits together: 4 bytes each
 
 ReadTexts: TypeAlias = Callable[[str, int, int, Callable[[LineTexts], bool]], None]
 """`Store.line_texts`."""
@@ -41,6 +42,13 @@ class Progress(NamedTuple):
     done: bool
 
 
+class LineHits(NamedTuple):
+    """Numbers of lines, in no order: each part's less the base."""
+
+    base: int
+    parts: list[NDArray[Any]]
+
+
 class LineSearch:
     """The hits of one needle so far."""
 
@@ -51,7 +59,8 @@ class LineSearch:
         self._find: Finder = finder(needle)
         self._extents: dict[str, LineExtent] = {}
         self._waiting: list[Stretch] = []  # the newest last
-        self._parts: list[NDArray[np.int64]] = []
+        self._base = 0
+        self._parts: list[NDArray[Any]] = []  # of numbers, less the base; 4 bytes each as long as that is enough
         self._searched = self._lines = self.hit_count = 0
 
     def work(self, extents: Mapping[str, LineExtent], read: ReadTexts, until_mono_s: float) -> Progress:
@@ -66,17 +75,18 @@ class LineSearch:
         done = not self._waiting
         return Progress(self._lines if done else min(self._searched, self._lines), self._lines, self.hit_count, done)
 
-    def hits(self) -> NDArray[np.int64]:
-        """Numbers of lines, in no order."""
-        if len(self._parts) > 1:
+    def hits(self) -> LineHits:
+        if len(self._parts) > MOST_PARTS:
             self._parts = [np.concatenate(self._parts)]
-        return self._parts[0] if self._parts else np.zeros(0, np.int64)
+        return LineHits(self._base, list(self._parts))
 
     def _note(self, extents: Mapping[str, LineExtent]) -> None:
         """Lines that have come; where a run was forgotten the search starts again."""
         if any(run not in extents or extents[run].first != before.first for run, before in self._extents.items()):
             self._extents, self._waiting, self._parts = {}, [], []
             self._searched = self.hit_count = 0
+        if not self._extents:
+            self._base = min((extent.first for extent in extents.values()), default=0)
         for run, extent in sorted(extents.items(), key=lambda item: item[1].last):
             before = self._extents.get(run)
             lo = extent.first if before is None else before.last + 1
@@ -100,7 +110,8 @@ class LineSearch:
                 self._searched += int(np.count_nonzero((numbers >= stretch.lo) & (numbers <= hi)))
                 self.hit_count += len(found)
                 if len(found):
-                    self._parts.append(found)
+                    less = found - self._base
+                    self._parts.append(less.astype(np.uint32) if less.max() < 1 << 32 else less)
                 hi = int(numbers[0]) - 1
                 if hi < stretch.lo or time.monotonic() >= until_mono_s:
                     return False
@@ -131,7 +142,7 @@ class LineSearches:
 
     def work(
         self, runs: tuple[str, ...] | None, needle: Needle, extents: Mapping[str, LineExtent], read: ReadTexts
-    ) -> tuple[Progress, NDArray[np.int64]]:
+    ) -> tuple[Progress, LineHits]:
         """Go on with a search for a while, or begin it; its hits so far. Raises BadExpression."""
         search = self._search(runs, needle)
         with holding(search.lock):

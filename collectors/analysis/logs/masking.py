@@ -46,9 +46,9 @@ _WORD = rb"[\w.@%+~\3\4-]+"
 _URL = re.compile(rb"://[^\s\"'<>,;)\1\2]+")
 _FILE = re.compile(rb"/(?<![0-9<]/)" + _WORD + rb"(?:/" + _WORD + rb")+/?")
 _DOUBLE_QUOTED = re.compile(
-    rb'"(?<=[^:,\s]\s")[^"\n]{0,200}"(?!:)'
+    rb'"(?<=[^:,\s][ \t]")[^"\n]{0,200}"(?!:)'
 )  # behind a word; what follows a colon or a comma is a field's value
-_SINGLE_QUOTED = re.compile(rb"'(?<=[^:,\s]\s')[^'\n]{0,200}'(?!:)")
+_SINGLE_QUOTED = re.compile(rb"'(?<=[^:,\s][ \t]')[^'\n]{0,200}'(?!:)")
 _NUMBER = re.compile(rb"0(?:\.0)?(?:[eE][+-]?0(?![A-Za-z]))?")
 _PASSES = (
     (_TIME, TIME, b"0:0:0"),
@@ -92,20 +92,25 @@ def masked(text: str) -> str:
     return masks_of(keys_of([text]))[0]
 
 
-def number_spans(text: str) -> list[NumberSpan]:
-    """One for each `#` of the line's mask, with its sign."""
-    shortened = _shortened(_joined([text]))
-    places = np.flatnonzero(shortened != _DROPPED[0]) - len(_PAD)
+def number_spans(texts: Sequence[str]) -> list[list[NumberSpan]]:
+    """Of each line one for each `#` of its mask, with the sign. About 20 us a line."""
+    shortened = _shortened(_joined(texts))
     key = shortened.tobytes().translate(None, _DROPPED)
+    places = np.flatnonzero(shortened != _DROPPED[0])  # of the bytes of the key
+    starts = [len(_PAD), *(np.flatnonzero(shortened[len(_PAD) : -len(_PAD)] == ord("\n")) + len(_PAD) + 1).tolist()]
+    spans: list[list[NumberSpan]] = [[] for _ in texts]
+    line = 0
     masks = _replaced(key, {placeholder: _in_place(placeholder) for placeholder in PLACEHOLDERS})
-    spans = []
     for found in _KEPT_NUMBER.finditer(masks):
-        start, end = found.span()
+        first, behind = found.span()
         if found[0] == b"#":
-            end = start
-        elif masks[start - 2 : start] + b"#" in _SIGNED:
-            start -= 1
-        spans.append(NumberSpan(int(places[start]), int(places[end])))
+            behind = first
+        elif masks[first - 2 : first] + b"#" in _SIGNED:
+            first -= 1
+        start, end = int(places[first]), int(places[behind])
+        while line + 1 < len(starts) and starts[line + 1] <= start:
+            line += 1
+        spans[line].append(NumberSpan(start - starts[line], end - starts[line]))
     return spans
 
 
