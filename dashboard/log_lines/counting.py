@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .filters import Chosen
 from .table import LineTable
 
+MOST_S = 1e15  # a window that begins earlier or ends later is drawn from or to here
 LEVELS = (0, 10, 20, 30, 40, 50)
 
 
@@ -82,6 +83,7 @@ def window_of(table: LineTable, from_s: float | None, to_s: float | None) -> tup
     """Where an end is open, that of the lines."""
     lo = from_s if from_s is not None else float(table.time_s[0]) if table.rows else 0.0
     hi = to_s if to_s is not None else float(table.time_s[-1]) if table.rows else lo
+    lo, hi = max(-MOST_S, min(lo, MOST_S)), max(-MOST_S, min(hi, MOST_S))
     return lo, max(lo, hi)
 
 
