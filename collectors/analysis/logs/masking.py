@@ -132,25 +132,25 @@ def _shortened(data: bytes) -> NDArray[np.uint8]:
     found = np.frombuffer(data.translate(_ZEROS), np.uint8)
     digit = kinds == DIGIT
     starts, ends = _hexadecimal(found, kinds)
-    edges = np.zeros(len(kinds), np.bool_)
+    dropped = np.zeros(len(kinds), np.bool_)
     if len(starts):
         found = found.copy()
         found[starts] = _HEX_BYTE[0]
-        edges[starts + 1] = edges[ends] = True
-        edges = np.logical_xor.accumulate(edges)  # behind the first byte of each word
-        digit[starts] = False
-        digit &= ~edges
+        rest = ends - starts - 1
+        behind = np.repeat(ends - np.cumsum(rest), rest) + np.arange(int(rest.sum()))  # all bytes of these words but the first
+        dropped[behind] = True
+        digit[starts] = digit[behind] = False
     if b"," in data:
         commas = np.flatnonzero(found == ord(","))
         commas = commas[digit[commas - 1] & digit[commas + 1]]
         commas = commas[digit[commas + 2] & digit[commas + 3] & ~digit[commas + 4]]
         digit[commas] = True  # 1,234 is one number
-    edges[1:] |= digit[1:] & digit[:-1]
+    dropped[1:] |= digit[1:] & digit[:-1]
     if _ID_BYTE in data:
         identity = found == _ID_BYTE[0]
-        edges[1:] |= identity[1:] & identity[:-1]
+        dropped[1:] |= identity[1:] & identity[:-1]
     shortened = found.copy()
-    np.putmask(shortened, edges, _DROPPED[0])
+    np.putmask(shortened, dropped, _DROPPED[0])
     return shortened
 
 
@@ -159,18 +159,27 @@ def _hexadecimal(zeros: NDArray[np.uint8], kinds: NDArray[np.uint8]) -> tuple[ND
     word = kinds != 0
     edges = np.flatnonzero(word[1:] != word[:-1]) + 1
     starts, ends = edges[::2], edges[1::2]
-    address = (zeros[starts + 1] == ord("x")) & (zeros[starts] == ord("0"))
-    likely = (ends - starts >= LEAST_HEX) & (kinds[starts] < LETTER) & (kinds[ends - 1] < LETTER)
-    chosen = np.flatnonzero(likely | address)
-    starts, ends, address = starts[chosen], ends[chosen], address[chosen]
-    if not len(starts):
-        return starts, ends
-    both = np.column_stack([starts + 2 * address, ends]).ravel()
-    has = np.bitwise_or.reduceat(kinds, both)[::2]
-    exponent = ((zeros[ends - 1] | 32) == ord("e")) & ((zeros[ends] == ord("-")) | (zeros[ends] == ord("+")))
-    plain = (has == DIGIT | HEX_LETTER) & (zeros[starts - 1] != ord(".")) & ~exponent
-    found = np.where(address, (has < LETTER) & (ends - starts > 2), plain)
-    return starts[found], ends[found]
+    long = np.flatnonzero(ends - starts >= LEAST_HEX)
+    found, behind = starts[long], ends[long]
+    likely = (kinds[found] < LETTER) & (kinds[behind - 1] < LETTER)
+    found, behind = found[likely], behind[likely]
+    if len(found):
+        has = np.bitwise_or.reduceat(kinds, np.column_stack([found, behind]).ravel())[::2]
+        exponent = ((zeros[behind - 1] | 32) == ord("e")) & ((zeros[behind] == ord("-")) | (zeros[behind] == ord("+")))
+        plain = (has == DIGIT | HEX_LETTER) & (zeros[found - 1] != ord(".")) & ~exponent
+        found, behind = found[plain], behind[plain]
+    x = np.flatnonzero(zeros == ord("x"))
+    x = x[(zeros[x - 1] == ord("0")) & (kinds[x - 2] == 0)]
+    if not len(x):
+        return found, behind
+    x_ends = ends[np.searchsorted(ends, x, "right")]
+    some = x_ends > x + 1
+    x, x_ends = x[some], x_ends[some]
+    has = np.bitwise_or.reduceat(kinds, np.column_stack([x + 1, x_ends]).ravel())[::2] if len(x) else x
+    address = has < LETTER
+    starts, ends = np.append(found, x[address] - 1), np.append(behind, x_ends[address])
+    order = np.argsort(starts)
+    return starts[order], ends[order]
 
 
 def _replaced(text: bytes, by: Mapping[str, bytes | Callable[[re.Match[bytes]], bytes]]) -> bytes:
