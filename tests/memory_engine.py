@@ -29,7 +29,7 @@ from collectors.records import (
     SourceText,
 )
 from collectors.store import buckets as bucketing
-from collectors.store.lines import LineColumns, LineExtent, LineTexts, Template
+from collectors.store.lines import LineColumns, LineExtent, LineTemplate, LineTexts
 from collectors.store.protocol import (
     MOST_SAMPLE_BYTES,
     MOST_SAMPLE_NAMES,
@@ -262,7 +262,7 @@ class MemoryStore:
     def lines(self, run: str, numbers: Sequence[int]) -> list[LogLine]:
         return [line for line in self._lines_of(run)[1] if line.number in numbers]
 
-    def templates(self, run: str) -> list[Template]:
+    def templates(self, run: str) -> list[LineTemplate]:
         _, lines, ids = self._lines_of(run)
         _, new = RunTemplates().group([line.text for line in lines], [line.file for line in lines])
         found = []
@@ -271,7 +271,7 @@ class MemoryStore:
             times_s = [line.time_s for line in own]
             shown = own[0].text[:1000].encode("utf-8", "replace").decode()
             found.append(
-                Template(
+                LineTemplate(
                     template.id,
                     template.text,
                     shown,

@@ -42,7 +42,7 @@ class LineExtent(NamedTuple):
     ungrouped: int
 
 
-class Template(NamedTuple):
+class LineTemplate(NamedTuple):
     """Lines of a run that differ in their placeholders only; see collectors/analysis/logs/templates.py."""
 
     id: int  # stays as long as the run is stored

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Event, Frame, Labels, LogLine, Offset, ProgressBar, Record, Sample, SampleKind, SourceText
-from .lines import LineColumns, LineExtent, LineTexts, Template
+from .lines import LineColumns, LineExtent, LineTemplate, LineTexts
 
 Axis = Literal["time", "step"]
 
@@ -310,7 +310,7 @@ class Store(Protocol):
     def lines(self, run: str, numbers: Sequence[int]) -> list[LogLine]:
         """Those of these lines that are stored, by number; long texts are cut."""
 
-    def templates(self, run: str) -> list[Template]:
+    def templates(self, run: str) -> list[LineTemplate]:
         """Of the run's lines, by id, with exact counts."""
 
     def bars(self, run: str) -> list[ProgressBar]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .filters import Chosen
+from .filters import KeptRows
 from .table import LineTable
 
 MOST_S = 1e15  # a window that begins earlier or ends later is drawn from or to here
@@ -38,7 +38,7 @@ class TemplateLines(NamedTuple):
 
 
 def density(
-    table: LineTable, rows: Chosen, window: tuple[float, float], buckets: int, hits: NDArray[np.bool_] | None
+    table: LineTable, rows: KeptRows, window: tuple[float, float], buckets: int, hits: NDArray[np.bool_] | None
 ) -> LineDensity:
     counts = np.zeros((len(LEVELS), buckets), np.int64)
     marked = None if hits is None else np.zeros(buckets, np.int64)
@@ -51,7 +51,7 @@ def density(
     return LineDensity(*window, counts, marked)
 
 
-def by_template(table: LineTable, rows: Chosen, window: tuple[float, float], buckets: int) -> list[TemplateLines]:
+def by_template(table: LineTable, rows: KeptRows, window: tuple[float, float], buckets: int) -> list[TemplateLines]:
     """The most frequent first. Templates of several runs are those of each run."""
     runs = {source.run: at for at, source in enumerate(reversed(table.sources))}
     names = list(runs)
@@ -87,7 +87,7 @@ def window_of(table: LineTable, from_s: float | None, to_s: float | None) -> tup
     return lo, max(lo, hi)
 
 
-def edges(table: LineTable, rows: Chosen, window: tuple[float, float], buckets: int) -> list[tuple[int, int]]:
+def edges(table: LineTable, rows: KeptRows, window: tuple[float, float], buckets: int) -> list[tuple[int, int]]:
     """The first row of each bucket, and the first one behind it; the last bucket holds the end of the window."""
     inner = np.linspace(*window, buckets + 1)[1:-1]
     cuts = np.searchsorted(table.time_s[rows.start : rows.stop], inner, "left") + rows.start

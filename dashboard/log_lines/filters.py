@@ -25,7 +25,7 @@ class LineFilter(NamedTuple):
     hidden: Collection[int] = ()  # and not these
 
 
-class Chosen:
+class KeptRows:
     """Rows of a table that a filter leaves, in the table's order."""
 
     def __init__(self, start: int, stop: int, mask: NDArray[np.bool_] | None) -> None:
@@ -62,7 +62,7 @@ class Chosen:
         return slice(None) if self.mask is None else self.mask[start - self.start : stop - self.start]
 
 
-def chosen(table: LineTable, asked: LineFilter, hits: NDArray[np.bool_] | None = None) -> Chosen:
+def chosen(table: LineTable, asked: LineFilter, hits: NDArray[np.bool_] | None = None) -> KeptRows:
     """`hits`: only rows where this is set, one entry per row of the table."""
     start = 0 if asked.from_s is None else int(np.searchsorted(table.time_s, asked.from_s, "left"))
     stop = table.rows if asked.to_s is None else int(np.searchsorted(table.time_s, asked.to_s, "right"))
@@ -78,11 +78,11 @@ def chosen(table: LineTable, asked: LineFilter, hits: NDArray[np.bool_] | None =
     if hits is not None:
         masks.append(hits[inside])
     if not masks:
-        return Chosen(start, stop, None)
+        return KeptRows(start, stop, None)
     mask = masks[0]
     for more in masks[1:]:
         mask = mask & more
-    return Chosen(start, stop, mask)
+    return KeptRows(start, stop, mask)
 
 
 def _of_sources(sources: list[LineSource], asked: LineFilter) -> NDArray[np.bool_]:

@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 from collectors.analysis.logs.fields import field_count, field_values
 from collectors.records import LogLine
-from collectors.store.lines import Template
+from collectors.store.lines import LineTemplate
 from collectors.store.protocol import Store
 
 from .counting import LineDensity, TemplateLines, by_template, density, window_of
-from .filters import Chosen, LineFilter, chosen
+from .filters import KeptRows, LineFilter, chosen
 from .needle import Needle
-from .reading import LineReader, Runs
-from .searching import LineHits, LineSearches, Progress
+from .reading import LineStore, Runs
+from .searching import LineHits, LineSearches, SearchedSoFar
 from .table import LineTable
 
 ERROR = 40
 MOST_PAGE_CHARACTERS = 8_000_000
 MOST_FIELD_LINES = 20_000
 
-Wanted: TypeAlias = Literal["line", "hit", "error"]
+LineKind: TypeAlias = Literal["line", "hit", "error"]
 
 
 class LineQuestion(NamedTuple):
@@ -49,7 +49,7 @@ class LineStretch(NamedTuple):
     offset: int
     total: int
     left_out: int  # older lines, beyond those that are held in memory
-    search: Progress | None
+    search: SearchedSoFar | None
 
 
 class NextLine(NamedTuple):
@@ -59,7 +59,7 @@ class NextLine(NamedTuple):
     number: int | None
     offset: int | None  # among the lines that the filter leaves
     time_s: float | None
-    search: Progress | None
+    search: SearchedSoFar | None
 
 
 class FieldCurve(NamedTuple):
@@ -78,7 +78,7 @@ class LogLines:
     """Methods are called from many threads. All may raise BadExpression."""
 
     def __init__(self, store: Store) -> None:
-        self._reader = LineReader(store)
+        self._reader = LineStore(store)
         self._searches = LineSearches()
 
     def stretch(
@@ -99,7 +99,7 @@ class LogLines:
             total = rows.total
         return LineStretch(self._lines(picked), offset, total, left_out, progress)
 
-    def density(self, asked: LineQuestion, buckets: int) -> tuple[LineDensity, int, Progress | None]:
+    def density(self, asked: LineQuestion, buckets: int) -> tuple[LineDensity, int, SearchedSoFar | None]:
         """With the number of lines that were counted."""
         progress, hits = self._search(asked)
         with self._reader.held(asked.runs) as (table, _):
@@ -108,7 +108,7 @@ class LogLines:
             window = window_of(table, asked.filter.from_s, asked.filter.to_s)
             return density(table, rows, window, buckets, marked), rows.total, progress
 
-    def next(self, asked: LineQuestion, number: int, wanted: Wanted, *, back: bool) -> NextLine:
+    def next(self, asked: LineQuestion, number: int, wanted: LineKind, *, back: bool) -> NextLine:
         """The nearest line of that kind behind a line (or before it, with `back`) that the filter leaves."""
         progress, hits = self._search(asked)
         with self._reader.held(asked.runs) as (table, _):
@@ -129,7 +129,7 @@ class LogLines:
 
     def templates(
         self, asked: LineQuestion, buckets: int, most: int
-    ) -> tuple[tuple[float, float], list[tuple[Template, TemplateLines]], int, Progress | None]:
+    ) -> tuple[tuple[float, float], list[tuple[LineTemplate, TemplateLines]], int, SearchedSoFar | None]:
         """The window, its most frequent templates as stored and as counted in it, and how many there are."""
         progress, hits = self._search(asked)
         with self._reader.held(asked.runs) as (table, _):
@@ -140,7 +140,7 @@ class LogLines:
         pairs = [(stored[found.run][found.id], found) for found in counted[:most] if found.id in stored[found.run]]
         return window, pairs, len(counted), progress
 
-    def field(self, run: str, template: int, field: int, asked: LineFilter, most: int) -> tuple[Template, FieldCurve]:
+    def field(self, run: str, template: int, field: int, asked: LineFilter, most: int) -> tuple[LineTemplate, FieldCurve]:
         """Raises NoSuchTemplate."""
         stored = self._stored(run).get(template)
         if stored is None:
@@ -157,10 +157,10 @@ class LogLines:
         values = field_values([lines.get(number, "") for number in numbers.tolist()], field)
         return stored, FieldCurve(time_s, values, total)
 
-    def _stored(self, run: str) -> dict[int, Template]:
+    def _stored(self, run: str) -> dict[int, LineTemplate]:
         return {template.id: template for template in self._reader.templates(run)}
 
-    def _search(self, asked: LineQuestion) -> tuple[Progress | None, LineHits | None]:
+    def _search(self, asked: LineQuestion) -> tuple[SearchedSoFar | None, LineHits | None]:
         if asked.needle is None:
             return None, None
         return self._searches.work(asked.runs, asked.needle, self._reader.extents(asked.runs), self._reader.read_texts)
@@ -216,7 +216,7 @@ def _marked(table: LineTable, hits: LineHits | None) -> NDArray[np.bool_] | None
     return is_hit[table.number]
 
 
-def _evenly(rows: Chosen, most: int) -> NDArray[np.int64]:
+def _evenly(rows: KeptRows, most: int) -> NDArray[np.int64]:
     total = rows.total
     if total <= most:
         return rows.rows(0, total)

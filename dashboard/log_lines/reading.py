@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from collectors.records import LogLine
-from collectors.store.lines import LineExtent, Template
+from collectors.store.lines import LineExtent, LineTemplate
 from collectors.store.protocol import Store
 from collectors.store.question import holding
 
@@ -30,7 +30,7 @@ class Held(NamedTuple):
     left_out: int  # lines that are older than those of the table
 
 
-class _Kept:
+class _HeldTable:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.table: LineTable | None = None
@@ -38,13 +38,13 @@ class _Kept:
         self.after = 0  # lines with numbers up to this are left out
 
 
-class LineReader:
+class LineStore:
     """All that the Logs page asks the store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Runs, _Kept] = OrderedDict()
+        self._kept: OrderedDict[Runs, _HeldTable] = OrderedDict()
 
     @property
     def read_texts(self) -> ReadTexts:
@@ -57,14 +57,14 @@ class LineReader:
     def lines(self, run: str, numbers: Sequence[int]) -> list[LogLine]:
         return self._store.lines(run, numbers)
 
-    def templates(self, run: str) -> list[Template]:
+    def templates(self, run: str) -> list[LineTemplate]:
         return self._store.templates(run)
 
     @contextmanager
     def held(self, runs: Runs) -> Iterator[Held]:
         """The table with all lines that are stored by now; nothing extends it meanwhile."""
         with self._lock:
-            kept = self._kept.pop(runs, None) or _Kept()
+            kept = self._kept.pop(runs, None) or _HeldTable()
             self._kept[runs] = kept
         with holding(kept.lock):
             extents = self._store.line_extents(runs)
@@ -76,7 +76,7 @@ class LineReader:
             self._make_room()
             yield Held(table, max(0, sum(extent.lines for extent in extents.values()) - table.rows))
 
-    def _update(self, kept: _Kept, extents: Mapping[str, LineExtent]) -> LineTable:
+    def _update(self, kept: _HeldTable, extents: Mapping[str, LineExtent]) -> LineTable:
         table = kept.table
         total = sum(extent.lines for extent in extents.values())
         if table is None or _is_other(kept.extents, extents) or (table.rows + _new(kept.extents, extents) > MOST_ROWS):

@@ -25,7 +25,7 @@ ReadTexts: TypeAlias = Callable[[str, int, int, Callable[[LineTexts], bool]], No
 """`Store.line_texts`."""
 
 
-class Stretch(NamedTuple):
+class Unsearched(NamedTuple):
     """Numbers of lines of a run that are not searched yet, both inclusive."""
 
     run: str
@@ -33,7 +33,7 @@ class Stretch(NamedTuple):
     hi: int
 
 
-class Progress(NamedTuple):
+class SearchedSoFar(NamedTuple):
     """How far a search has come."""
 
     searched: int  # lines,
@@ -58,12 +58,12 @@ class LineSearch:
         self.lock = threading.Lock()
         self._find: Finder = finder(needle)
         self._extents: dict[str, LineExtent] = {}
-        self._waiting: list[Stretch] = []  # the newest last
+        self._waiting: list[Unsearched] = []  # the newest last
         self._base = 0
         self._parts: list[NDArray[Any]] = []  # of numbers, less the base; 4 bytes each as long as that is enough
         self._searched = self._lines = self.hit_count = 0
 
-    def work(self, extents: Mapping[str, LineExtent], read: ReadTexts, until_mono_s: float) -> Progress:
+    def work(self, extents: Mapping[str, LineExtent], read: ReadTexts, until_mono_s: float) -> SearchedSoFar:
         """The caller holds the lock. Works at least on one piece. Raises what `read` raises; the search can go on then."""
         self._note(extents)
         while self._waiting:
@@ -73,7 +73,7 @@ class LineSearch:
                 self._waiting.append(rest)
                 break
         done = not self._waiting
-        return Progress(self._lines if done else min(self._searched, self._lines), self._lines, self.hit_count, done)
+        return SearchedSoFar(self._lines if done else min(self._searched, self._lines), self._lines, self.hit_count, done)
 
     def hits(self) -> LineHits:
         if len(self._parts) > MOST_PARTS:
@@ -91,11 +91,11 @@ class LineSearch:
             before = self._extents.get(run)
             lo = extent.first if before is None else before.last + 1
             if lo <= extent.last:
-                self._waiting.append(Stretch(run, lo, extent.last))
+                self._waiting.append(Unsearched(run, lo, extent.last))
         self._extents = dict(extents)
         self._lines = sum(extent.lines for extent in extents.values())
 
-    def _search(self, stretch: Stretch, read: ReadTexts, until_mono_s: float) -> Stretch | None:
+    def _search(self, stretch: Unsearched, read: ReadTexts, until_mono_s: float) -> Unsearched | None:
         """What is left of it."""
         hi = stretch.hi
 
@@ -142,7 +142,7 @@ class LineSearches:
 
     def work(
         self, runs: tuple[str, ...] | None, needle: Needle, extents: Mapping[str, LineExtent], read: ReadTexts
-    ) -> tuple[Progress, LineHits]:
+    ) -> tuple[SearchedSoFar, LineHits]:
         """Go on with a search for a while, or begin it; its hits so far. Raises BadExpression."""
         search = self._search(runs, needle)
         with holding(search.lock):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...records import Event, LogLine, Offset, ProgressBar, Record, Sample, SourceText
 from .. import buckets as bucketing
-from ..lines import LineColumns, LineExtent, LineTexts, Template
+from ..lines import LineColumns, LineExtent, LineTemplate, LineTexts
 from ..protocol import (
     NO_LIMITS,
     Axis,
@@ -208,7 +208,7 @@ class SqliteStore:
         return [line for _, db in self._readers.runs() for line in lines.lines(db, run, numbers)]
 
     @failing(UNREADABLE, AGAIN)
-    def templates(self, run: str) -> list[Template]:
+    def templates(self, run: str) -> list[LineTemplate]:
         return [template for _, db in self._readers.runs() for template in templates.read(db, run)]
 
     @failing(UNREADABLE, AGAIN)

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 
 from collectors.analysis.logs.fields import field_count
-from collectors.store.lines import Template
+from collectors.store.lines import LineTemplate
 
 from ...log_lines.counting import TemplateLines
 from ...log_lines.filters import LineFilter
-from ...log_lines.lines import LineQuestion, Wanted
+from ...log_lines.lines import LineKind, LineQuestion
 from ...queries import Queries
 from ..answer import Answer
 from ..parameters import MOST_CURSOR, Instant, OpenRange, RunParameter
@@ -57,7 +57,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
 
     @router.get("/logs/next", response_model=None, summary="The nearest hit, error or line behind a line, or before it")
     def following(
-        number: LineNumber, what: Wanted = "line", back: bool = False, asked: LineQuestion = asked_of
+        number: LineNumber, what: LineKind = "line", back: bool = False, asked: LineQuestion = asked_of
     ) -> Answer[NextLineAnswer]:
         return Answer(next_answer(queries.lines.next(asked, number, what, back=back)))
 
@@ -79,14 +79,14 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         template: Annotated[int, Query(ge=0, le=65_535, description="an id of GET /logs/templates")],
         between: OpenRange,
         field: Annotated[int, Query(ge=0, le=1000, description="which number of the line, counted from 0")] = 0,
-        limit: Annotated[int, Query(ge=1, le=20_000, description="lines that are read, evenly chosen")] = 5000,
+        limit: Annotated[int, Query(ge=1, le=20_000, description="lines that are read, evenly chosen")] = 2000,
     ) -> Answer[FieldAnswer]:
         queries.check_run(run)
         stored, curve = queries.lines.field(run, template, field, LineFilter(*between), limit)
         return Answer(field_answer(stored.text, curve))
 
 
-def _template_row(stored: Template, counted: TemplateLines) -> TemplateAnswer:
+def _template_row(stored: LineTemplate, counted: TemplateLines) -> TemplateAnswer:
     return {
         "run": counted.run,
         "id": stored.id,

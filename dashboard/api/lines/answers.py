@@ -6,7 +6,7 @@ from typing_extensions import TypedDict
 
 from ...log_lines.counting import LEVELS, LineDensity
 from ...log_lines.lines import FieldCurve, LineStretch, NextLine, PlacedLine
-from ...log_lines.searching import Progress
+from ...log_lines.searching import SearchedSoFar
 from ..answer import Counts, Gaps
 from ..logs import LineRow, line_row
 
@@ -95,7 +95,7 @@ class FieldAnswer(TypedDict):
     v: Gaps
 
 
-def progress_row(progress: Progress | None) -> SearchProgress | None:
+def progress_row(progress: SearchedSoFar | None) -> SearchProgress | None:
     if progress is None:
         return None
     return {"searched": progress.searched, "lines": progress.lines, "hits": progress.hits, "done": progress.done}
@@ -111,7 +111,7 @@ def stretch_answer(found: LineStretch) -> LineStretchAnswer:
     }
 
 
-def density_answer(found: LineDensity, total: int, progress: Progress | None) -> DensityAnswer:
+def density_answer(found: LineDensity, total: int, progress: SearchedSoFar | None) -> DensityAnswer:
     levels: list[LevelCounts] = [{"level": level, "counts": counts} for level, counts in zip(LEVELS, found.counts, strict=True)]
     return {
         "t": found.from_s,

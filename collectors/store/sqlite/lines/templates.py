@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ....analysis.logs.masking import MOST_CHARACTERS
 from ....analysis.logs.templates import NewTemplate, RunTemplates
-from ...lines import Template
+from ...lines import LineTemplate
 from ..columns import codec
 from ..columns.damage import decoded
 
@@ -71,14 +71,14 @@ class TemplateWriter:
             self._bytes -= found.bytes
 
 
-def read(db: sqlite3.Connection, run: str) -> list[Template]:
+def read(db: sqlite3.Connection, run: str) -> list[LineTemplate]:
     """By id."""
     counts = _counts(db, _UNCOUNTED_OF, (run,)).get(run, {})
     found = []
     for number, text, example, wide, level, lines, first_s, last_s in db.execute(_READ, (run,)):
         more = counts.get(number, NOTHING)
         ends = min(first_s, more.first_time_s), max(last_s, more.last_time_s)
-        found.append(Template(number, text, example, bool(wide), max(level, more.level), lines + more.lines, *ends))
+        found.append(LineTemplate(number, text, example, bool(wide), max(level, more.level), lines + more.lines, *ends))
     return found
 
 
