@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -270,3 +271,49 @@ def test_three_thousand_runs_are_one_list(store: Store) -> None:
     found = asking.stretch(ALL, 2990, 20)
     assert found.total == 3000 and [line.line.text for line in found.lines] == [f"line {at}" for at in range(9, -1, -1)]
     assert finished(asking, LineQuestion(None, LineFilter(), Needle("line 299"), True)).total == 11
+
+
+def test_a_line_of_a_mebibyte_binary_noise_and_a_clock_that_jumps_are_lines_as_others(store: Store) -> None:
+    noise = bytes(range(256)).decode("latin-1")
+    odd = ["x" * (1 << 20) + " needle", "needle first " + "y" * (1 << 20), noise, "\ud800", "", "12 34", "\u202e needle \x1b[31m"]
+    when = [T0, T0 - 86_400, T0 + 1e9, T0, 0.0, T0, -1e9]
+    store.append([LogLine("a", "x.log", time_s, 20, text) for time_s, text in zip(when, odd, strict=True)])
+    asking = LogLines(store)
+    assert [line.line.time_s for line in asking.stretch(ALL, 0, 10).lines] == sorted(when)
+    found = finished(asking, LineQuestion(("a",), LineFilter(), Needle("needle"), True))
+    assert sorted(numbers(found)) == [1, 2, 7] and max(len(line.line.text) for line in found.lines) < 20_000
+    seen = finished(asking, LineQuestion(("a",), LineFilter(), Needle("^.*needle", regex=True), True))
+    assert sorted(numbers(seen)) == [2, 7], "an expression sees the first 16 kB of a line"
+    assert finished(asking, LineQuestion(("a",), LineFilter(), Needle(noise[32:127]), True)).total == 1
+    assert sum(template.lines for template in store.templates("a")) == len(odd)
+
+
+def test_a_run_may_be_forgotten_and_written_while_it_is_read(store: Store) -> None:
+    asking, failures = LogLines(store), list[BaseException]()
+    ends = threading.Event()
+
+    def read() -> None:
+        try:
+            while not ends.is_set():
+                for question in (ALL, LineQuestion(("a",), LineFilter(level=1), Needle("loss"), True)):
+                    found = asking.stretch(question, 0, 50)
+                    assert len(found.lines) <= found.total
+                    asking.templates(question, 5, 10)
+                    asking.density(question, 5)
+                    asking.next(question, 1, "hit", back=False)
+        except BaseException as error:  # the test shows it
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for seed in range(12):
+        store.append(made(60, seed, "ab"))
+        store.compact(0.05)
+        if seed % 3 == 2:
+            store.forget("a")
+    ends.set()
+    for reader in readers:
+        reader.join()
+    assert not failures, failures
+    assert asking.stretch(ALL, 0, 2000).total == len(stored(store, "ab"))
