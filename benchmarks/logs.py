@@ -53,6 +53,7 @@ MANY = (
     "block",
 )
 SCROLLS = 30
+COMPACTIONS = 30  # of at most a second
 
 
 def measure() -> list[Row]:
@@ -140,8 +141,8 @@ def fill(folder: Path) -> float:
             rare._replace(level=40, text=f"out of memory on rank {begin}") for rare in batch[BATCH // 2 :: RARE]
         ]
         spent_s += took_s(partial(store.append, batch))
-    while store.compact(1.0):
-        pass
+    for _ in range(COMPACTIONS):
+        store.compact(1.0)
     store.close()
     return spent_s
 

@@ -202,7 +202,7 @@ def test_an_expression_that_cannot_be_is_refused_in_one_sentence_and_a_dear_one_
             finder(Needle(text, regex=True))
     dear = Needle(r"(?:x?[a-f0-9]){300}z", regex=True)
     texts = b"\n".join([b"0123456789abcdef" * 4096, b"short"])
-    assert [list(piece.found) for piece in pieces(dear, finder(dear), texts)] == [[], []]
+    assert [list(piece.found) for piece in pieces(dear, finder(dear), texts, 2)] == [[], []]
 
 
 def test_templates_are_counted_in_the_window(store: Store) -> None:

@@ -14,7 +14,7 @@ from collectors.store.lines import LineTemplate
 from collectors.store.protocol import Store
 
 from .counting import LineDensity, TemplateLines, by_template, density, window_of
-from .filters import KeptRows, LineFilter, chosen
+from .filters import KeptRows, LineFilter
 from .needle import Needle
 from .reading import LineStore, Runs
 from .searching import LineHits, LineSearches, SearchedSoFar
@@ -86,9 +86,10 @@ class LogLines:
     ) -> LineStretch:
         """From `offset` on; or from the first line at or after `at_s`; or with the line of number `around` in the middle."""
         progress, hits = self._search(asked)
-        with self._reader.held(asked.runs) as (table, left_out):
-            marked = _marked(table, hits)
-            rows = chosen(table, asked.filter, marked if asked.only_hits else None)
+        with self._reader.held(asked.runs) as held:
+            table = held.table
+            marked = held.marked(asked.needle, hits)
+            rows = held.chosen(asked.filter, marked if asked.only_hits else None)
             if at_s is not None:
                 offset = rows.offset_of(int(np.searchsorted(table.time_s, at_s, "left")))
             elif around is not None:
@@ -97,28 +98,30 @@ class LogLines:
             found: NDArray[np.int64] = rows.rows(offset, limit)
             picked = _Picked.of(table, found, marked)
             total = rows.total
-        return LineStretch(self._lines(picked), offset, total, left_out, progress)
+        return LineStretch(self._lines(picked), offset, total, held.left_out, progress)
 
     def density(self, asked: LineQuestion, buckets: int) -> tuple[LineDensity, int, SearchedSoFar | None]:
         """With the number of lines that were counted."""
         progress, hits = self._search(asked)
-        with self._reader.held(asked.runs) as (table, _):
-            marked = _marked(table, hits)
-            rows = chosen(table, asked.filter, marked if asked.only_hits else None)
+        with self._reader.held(asked.runs) as held:
+            table = held.table
+            marked = held.marked(asked.needle, hits)
+            rows = held.chosen(asked.filter, marked if asked.only_hits else None)
             window = window_of(table, asked.filter.from_s, asked.filter.to_s)
             return density(table, rows, window, buckets, marked), rows.total, progress
 
     def next(self, asked: LineQuestion, number: int, wanted: LineKind, *, back: bool) -> NextLine:
         """The nearest line of that kind behind a line (or before it, with `back`) that the filter leaves."""
         progress, hits = self._search(asked)
-        with self._reader.held(asked.runs) as (table, _):
-            marked = _marked(table, hits)
-            listed = chosen(table, asked.filter, marked if asked.only_hits else None)
+        with self._reader.held(asked.runs) as held:
+            table = held.table
+            marked = held.marked(asked.needle, hits)
+            listed = held.chosen(asked.filter, marked if asked.only_hits else None)
             row = table.row_of(number)
             if row is None:
                 row = -1 if not back else table.rows
             kinds = asked.filter._replace(level=max(asked.filter.level, ERROR)) if wanted == "error" else asked.filter
-            rows = chosen(table, kinds, marked if wanted == "hit" or asked.only_hits else None)
+            rows = held.chosen(kinds, marked if wanted == "hit" or asked.only_hits else None)
             place = rows.offset_of(row) - 1 if back else rows.offset_of(row + 1)
             found = rows.rows(max(place, 0), 1 if place >= 0 else 0)
             if not len(found):
@@ -132,8 +135,9 @@ class LogLines:
     ) -> tuple[tuple[float, float], list[tuple[LineTemplate, TemplateLines]], int, SearchedSoFar | None]:
         """The window, its most frequent templates as stored and as counted in it, and how many there are."""
         progress, hits = self._search(asked)
-        with self._reader.held(asked.runs) as (table, _):
-            rows = chosen(table, asked.filter, _marked(table, hits) if asked.only_hits else None)
+        with self._reader.held(asked.runs) as held:
+            table = held.table
+            rows = held.chosen(asked.filter, held.marked(asked.needle, hits) if asked.only_hits else None)
             window = window_of(table, asked.filter.from_s, asked.filter.to_s)
             counted = by_template(table, rows, window, buckets)
         stored = {run: self._stored(run) for run in {found.run for found in counted[:most]}}
@@ -148,8 +152,9 @@ class LogLines:
         if stored.wide or not 0 <= field < field_count(stored.text):
             has = 0 if stored.wide else field_count(stored.text)
             raise NoSuchTemplate(f"the lines of template {template} have {has} numbers; field counts them from 0")
-        with self._reader.held((run,)) as (table, _):
-            rows = chosen(table, asked._replace(shown=[template]))
+        with self._reader.held((run,)) as held:
+            table = held.table
+            rows = held.chosen(asked._replace(shown=[template]))
             found = _evenly(rows, min(most, MOST_FIELD_LINES))
             numbers, time_s = table.number[found].astype(np.int64) + table.base, table.time_s[found]
             total = rows.total
@@ -197,23 +202,6 @@ class _Picked(NamedTuple):
         hits = [False] * len(rows) if marked is None else marked[rows].tolist()
         columns = zip(sources, numbers, table.template[rows].tolist(), hits, strict=True)
         return [cls(source.run, number, template, hit) for source, number, template, hit in columns]
-
-
-def _marked(table: LineTable, hits: LineHits | None) -> NDArray[np.bool_] | None:
-    """Which rows are hits."""
-    if hits is None:
-        return None
-    if not table.rows or not hits.parts:
-        return np.zeros(table.rows, np.bool_)
-    span = int(table.number.max()) + 1
-    shift = table.base - hits.base
-    if span > 8 * table.rows + 1_000_000:
-        return np.isin(table.number, np.concatenate([part.astype(np.int64) - shift for part in hits.parts]))
-    is_hit = np.zeros(span, np.bool_)
-    for part in hits.parts:
-        places = part if shift == 0 else part.astype(np.int64) - shift
-        is_hit[places if shift == 0 and int(places.max()) < span else places[(places >= 0) & (places < span)]] = True
-    return is_hit[table.number]
 
 
 def _evenly(rows: KeptRows, most: int) -> NDArray[np.int64]:

@@ -36,8 +36,11 @@ class Piece(NamedTuple):
     found: NDArray[np.intp]  # places in the block
 
 
-def pieces(needle: Needle, find: Finder, texts: bytes) -> Iterator[Piece]:
+def pieces(needle: Needle, find: Finder, texts: bytes, lines: int) -> Iterator[Piece]:
     """The last lines first, so many at a time that each piece is soon searched."""
+    if not needle.regex and len(texts) <= LONG_BYTES:
+        yield Piece(0, lines, find(texts))
+        return
     data = np.frombuffer(texts, np.uint8)
     ends = np.append(np.flatnonzero(data == ord("\n")), len(data))
     most = PIECE_BYTES if needle.regex else LONG_BYTES

@@ -17,7 +17,7 @@ from collectors.store.question import holding
 from .needle import Finder, Needle, finder, pieces
 
 SLICE_S = 0.25  # of work for a question
-MOST_PARTS = 64
+MOST_PARTS = 10_000
 MOST_SEARCHES = 8  # that are remembered,
 MOST_HITS = 8_000_000  # with so many hits together: 4 bytes each
 
@@ -47,6 +47,7 @@ class LineHits(NamedTuple):
 
     base: int
     parts: list[NDArray[Any]]
+    total: int
 
 
 class LineSearch:
@@ -78,7 +79,7 @@ class LineSearch:
     def hits(self) -> LineHits:
         if len(self._parts) > MOST_PARTS:
             self._parts = [np.concatenate(self._parts)]
-        return LineHits(self._base, list(self._parts))
+        return LineHits(self._base, list(self._parts), self.hit_count)
 
     def _note(self, extents: Mapping[str, LineExtent]) -> None:
         """Lines that have come; where a run was forgotten the search starts again."""
@@ -101,13 +102,14 @@ class LineSearch:
 
         def take(block: LineTexts) -> bool:
             nonlocal hi
-            for piece in pieces(self.needle, self._find, block.texts):
+            for piece in pieces(self.needle, self._find, block.texts, len(block.number)):
                 if int(block.number[piece.first]) > hi:
                     continue  # searched by an earlier slice
                 numbers = block.number[piece.first : piece.first + piece.lines]
                 found = block.number[piece.found]
                 found = found[(found >= stretch.lo) & (found <= hi)]
-                self._searched += int(np.count_nonzero((numbers >= stretch.lo) & (numbers <= hi)))
+                below, above = np.searchsorted(numbers, (stretch.lo, hi + 1)).tolist()
+                self._searched += above - below
                 self.hit_count += len(found)
                 if len(found):
                     less = found - self._base

@@ -19,7 +19,7 @@ from ..columns.damage import decoded
 
 _EXTENTS = "SELECT run, sum(lines), min(first_line), max(last_line), sum(CASE mined WHEN 0 THEN lines ELSE 0 END) FROM log"
 _COLUMNS = "SELECT id, files, columns FROM log WHERE run = ? AND last_line > ? ORDER BY last_line"
-_TEXTS = "SELECT id, columns, texts FROM log WHERE run = ? AND last_line >= ? AND last_line <= ? ORDER BY last_line DESC"
+_TEXTS = "SELECT id, first_line, last_line, lines, columns, texts FROM log WHERE run = ? AND last_line >= ? AND last_line <= ? ORDER BY last_line DESC"
 _NEXT = "SELECT min(last_line) FROM log WHERE run = ? AND last_line >= ?"
 _HOLDING = f"SELECT {logs.BLOCK} FROM log WHERE run = ? AND last_line >= ? ORDER BY last_line LIMIT 1"
 
@@ -49,10 +49,11 @@ def texts(db: sqlite3.Connection, run: str, lo: int, hi: int, take: Callable[[Li
     """The newest first, block by block, those that hold lines with these numbers, until `take` returns False."""
     with schema.transaction(db, "DEFERRED"):
         (last,) = db.execute(_NEXT, (run, hi)).fetchone()
-        for row, numbers, blob in db.execute(_TEXTS, (run, lo, hi if last is None else last)):
+        for row, first, end, count, blob, sealed in db.execute(_TEXTS, (run, lo, hi if last is None else last)):
             question.check()
-            found, data = decoded("log", row, codec.decode, numbers), decoded("log", row, codec.unseal, blob)
-            if found is not None and data is not None and not take(LineTexts(np.asarray(found[0], np.int64), data)):
+            numbers = np.arange(first, end + 1) if end - first + 1 == count else _numbers(row, blob)
+            data = decoded("log", row, codec.unseal, sealed)
+            if numbers is not None and data is not None and not take(LineTexts(numbers, data)):
                 return
 
 
@@ -84,6 +85,11 @@ def _chosen(row: logs.BlockRow, numbers: NDArray[np.int64]) -> list[LogLine]:
     number, time_s, level, file, rank, template = (column[at].tolist() for column in logs.full(columns))
     block = logs.LineBlock(row.run, number, time_s, level, [names[place] for place in file], rank, texts, template)
     return [block.line(place) for place in range(len(at))]
+
+
+def _numbers(row: int, blob: bytes) -> NDArray[np.int64] | None:
+    columns = decoded("log", row, codec.decode, blob)
+    return None if columns is None else columns[0].astype(np.int64)
 
 
 def _after(block: LineColumns, number: int) -> LineColumns:

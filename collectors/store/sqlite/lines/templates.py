@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ....analysis.logs.masking import MOST_CHARACTERS
 from ....analysis.logs.templates import NewTemplate, RunTemplates
 from ...lines import LineTemplate
+from .. import schema
 from ..columns import codec
 from ..columns.damage import decoded
 
@@ -73,9 +74,11 @@ class TemplateWriter:
 
 def read(db: sqlite3.Connection, run: str) -> list[LineTemplate]:
     """By id."""
-    counts = _counts(db, _UNCOUNTED_OF, (run,)).get(run, {})
+    with schema.transaction(db, "DEFERRED"):  # what is counted meanwhile is counted once
+        counts = _counts(db, _UNCOUNTED_OF, (run,)).get(run, {})
+        rows = db.execute(_READ, (run,)).fetchall()
     found = []
-    for number, text, example, wide, level, lines, first_s, last_s in db.execute(_READ, (run,)):
+    for number, text, example, wide, level, lines, first_s, last_s in rows:
         more = counts.get(number, NOTHING)
         ends = min(first_s, more.first_time_s), max(last_s, more.last_time_s)
         found.append(LineTemplate(number, text, example, bool(wide), max(level, more.level), lines + more.lines, *ends))
@@ -111,12 +114,24 @@ NOTHING = TemplateCount(0, 0, math.inf, -math.inf)
 
 def _counts(db: sqlite3.Connection, blocks: str, values: Sequence[object]) -> dict[str, dict[int, TemplateCount]]:
     """By run and template, of the lines of some blocks."""
-    parts: dict[str, list[Sequence[Any]]] = {}
-    for number, run, blob in db.execute(blocks, values):
-        columns = decoded("log", number, codec.decode, blob)
-        if columns is not None:
-            parts.setdefault(run, []).append((columns[TEMPLATES], columns[LEVELS], columns[TIMES]))
-    return {run: _counted(*(np.concatenate(column) for column in zip(*found, strict=True))) for run, found in parts.items()}
+    found: dict[str, dict[int, TemplateCount]] = {}
+    rows = db.execute(blocks, values)
+    while some := rows.fetchmany(MOST_AT_ONCE):
+        parts: dict[str, list[Sequence[Any]]] = {}
+        for number, run, blob in some:
+            columns = decoded("log", number, codec.decode, blob)
+            if columns is not None:
+                parts.setdefault(run, []).append((columns[TEMPLATES], columns[LEVELS], columns[TIMES]))
+        for run, columns_of in parts.items():
+            counts = found.setdefault(run, {})
+            for template, more in _counted(*(np.concatenate(column) for column in zip(*columns_of, strict=True))).items():
+                counts[template] = _together(counts.get(template, NOTHING), more)
+    return found
+
+
+def _together(one: TemplateCount, other: TemplateCount) -> TemplateCount:
+    ends = min(one.first_time_s, other.first_time_s), max(one.last_time_s, other.last_time_s)
+    return TemplateCount(one.lines + other.lines, max(one.level, other.level), *ends)
 
 
 def _counted(ids: NDArray[np.int64], level: NDArray[np.int64], time_s: NDArray[np.float64]) -> dict[int, TemplateCount]:
