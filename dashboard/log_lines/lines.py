@@ -80,6 +80,7 @@ class LogLines:
     def __init__(self, store: Store) -> None:
         self._reader = LineStore(store)
         self._searches = LineSearches()
+        self._shown: dict[int, LogLine] = {}  # by number, the lines of the last answer: a search that goes on shows them again
 
     def stretch(
         self, asked: LineQuestion, offset: int, limit: int, at_s: float | None = None, around: int | None = None
@@ -176,7 +177,12 @@ class LogLines:
         listed = list(picked)
         for row in listed:
             by_run.setdefault(row.run, []).append(row.number)
-        lines = {line.number: line for run, numbers in by_run.items() for line in self._reader.lines(run, numbers)}
+        shown = self._shown
+        lines = {row.number: line for row in listed if (line := shown.get(row.number)) is not None and line.run == row.run}
+        for run, numbers in by_run.items():
+            missing = [number for number in numbers if number not in lines]
+            lines |= {line.number: line for line in self._reader.lines(run, missing)} if missing else {}
+        self._shown = lines if sum(len(line.text) for line in lines.values()) <= MOST_PAGE_CHARACTERS else {}
         found: list[PlacedLine] = []
         size = 0
         for row in listed:

@@ -16,10 +16,11 @@ from collectors.store.question import holding
 
 from .needle import Finder, Needle, finder, pieces
 
-SLICE_S = 0.25  # of work for a question
+SLICE_S = 0.25  # of work for a question,
+FIRST_SLICE_S = 0.1  # and for the first one, which waits for its first hits
 MOST_PARTS = 10_000
 MOST_SEARCHES = 8  # that are remembered,
-MOST_HITS = 8_000_000  # with so many hits together: 4 bytes each
+MOST_HITS = 6_000_000  # with so many hits together: 4 bytes each
 
 ReadTexts: TypeAlias = Callable[[str, int, int, Callable[[LineTexts], bool]], None]
 """`Store.line_texts`."""
@@ -63,6 +64,10 @@ class LineSearch:
         self._base = 0
         self._parts: list[NDArray[Any]] = []  # of numbers, less the base; 4 bytes each as long as that is enough
         self._searched = self._lines = self.hit_count = 0
+
+    @property
+    def has_begun(self) -> bool:
+        return self._searched > 0
 
     def work(self, extents: Mapping[str, LineExtent], read: ReadTexts, until_mono_s: float) -> SearchedSoFar:
         """The caller holds the lock. Works at least on one piece. Raises what `read` raises; the search can go on then."""
@@ -148,7 +153,8 @@ class LineSearches:
         """Go on with a search for a while, or begin it; its hits so far. Raises BadExpression."""
         search = self._search(runs, needle)
         with holding(search.lock):
-            progress = search.work(extents, read, time.monotonic() + SLICE_S)
+            slice_s = SLICE_S if search.has_begun else min(FIRST_SLICE_S, SLICE_S)
+            progress = search.work(extents, read, time.monotonic() + slice_s)
             return progress, search.hits()
 
     def _search(self, runs: tuple[str, ...] | None, needle: Needle) -> LineSearch:

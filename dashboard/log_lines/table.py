@@ -1,4 +1,4 @@
-"""All lines of some runs as columns of 19 bytes a line, by time and then by arrival; no texts."""
+"""All lines of some runs as columns of 17 bytes a line (19 with more than 65,535 sources), by time and then by arrival; no texts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from collectors.store.lines import LineColumns
 from collectors.store.question import TooMuch
 
 MOST_SPAN = 2**32 - 1  # between the first and the last number
-_TYPES: tuple[type[Any], ...] = (np.uint32, np.float64, np.uint8, np.uint32, np.uint16)
+_TYPES: tuple[type[Any], ...] = (np.uint32, np.float64, np.uint8, np.uint16, np.uint16)
 LINE_BYTES = sum(np.dtype(kind).itemsize for kind in _TYPES)
+MOST_SOURCES = 65_535  # that fit into two bytes
 SPARE = 1.25  # room for what comes
 
 
@@ -38,7 +39,7 @@ class LineTable:
 
     @property
     def bytes(self) -> int:
-        return len(self._columns[0]) * LINE_BYTES
+        return sum(column.nbytes for column in self._columns)
 
     @property
     def number(self) -> NDArray[np.uint32]:
@@ -55,7 +56,7 @@ class LineTable:
         return self._columns[2][: self.rows]
 
     @property
-    def source(self) -> NDArray[np.uint32]:
+    def source(self) -> NDArray[np.uint16 | np.uint32]:
         """Index into `sources`."""
         return self._columns[3][: self.rows]
 
@@ -73,7 +74,10 @@ class LineTable:
         self._columns[0][added] = block.number - self.base
         self._columns[1][added] = block.time_s
         self._columns[2][added] = np.clip(block.level, 0, 255)
-        self._columns[3][added] = self._sources_of(block)
+        sources = self._sources_of(block)
+        if len(self.sources) > MOST_SOURCES and self._columns[3].dtype == np.uint16:
+            self._columns[3] = self._columns[3].astype(np.uint32)
+        self._columns[3][added] = sources
         self._columns[4][added] = np.clip(block.template, 0, 65_535)
         self.rows += count
         self.version += 1

@@ -79,7 +79,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         template: Annotated[int, Query(ge=0, le=65_535, description="an id of GET /logs/templates")],
         between: OpenRange,
         field: Annotated[int, Query(ge=0, le=1000, description="which number of the line, counted from 0")] = 0,
-        limit: Annotated[int, Query(ge=1, le=20_000, description="lines that are read, evenly chosen")] = 2000,
+        limit: Annotated[int, Query(ge=1, le=20_000, description="lines that are read, evenly chosen")] = 1000,
     ) -> Answer[FieldAnswer]:
         queries.check_run(run)
         stored, curve = queries.lines.field(run, template, field, LineFilter(*between), limit)
