@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 MOST_REGEX_BYTES = 256 << 10  # of memory of a compiled expression: what needs more is refused
 PIECE_BYTES = 8 << 10  # of text that an expression sees at once: the worst ones take 30 us a byte,
 MOST_LINE_BYTES = 16 << 10  # and see so much of a line
+MANY = 64  # hits of a block: where there are more, line by line is faster than hit by hit
 LONG_BYTES = 1 << 20  # of text that is searched for a text at once
 
 Finder = Callable[[bytes], NDArray[np.intp]]
@@ -77,6 +78,8 @@ def _positions(texts: bytes, sought: bytes) -> NDArray[np.intp]:
     found = []
     at = texts.find(sought)
     while at >= 0:
+        if len(found) >= MANY:
+            return np.array([place for place, line in enumerate(texts.split(b"\n")) if sought in line], np.intp)
         found.append(at)
         end = texts.find(b"\n", at)
         at = texts.find(sought, end + 1) if end >= 0 else -1
