@@ -75,7 +75,7 @@ def _lines_with(lines: list[str], wanted: str) -> NDArray[np.intp]:
 
 
 def _positions(texts: bytes, sought: bytes) -> NDArray[np.intp]:
-    found = []
+    found: list[int] = []
     at = texts.find(sought)
     while at >= 0:
         if len(found) >= MANY:
