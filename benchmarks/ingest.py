@@ -8,13 +8,18 @@ INGEST_BENCH_LARGE_GB=10 python -m benchmarks.ingest    the largest file has 10 
 from __future__ import annotations
 
 import os
+import random
+import re
+import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import unittest.mock
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,10 +27,11 @@ import numpy as np
 import orjson
 
 from collectors.logs.tail import Tail
-from collectors.records import Points, labels_of
+from collectors.records import LogLine, Points, labels_of
 from collectors.service.supervisor import Supervisor
 from collectors.store.open import maintenance, open_store
 from collectors.store.sqlite import files
+from collectors.store.sqlite.lines.templates import TemplateWriter
 
 from .peers.row_table import RowTable
 from .report import Row, run
@@ -40,6 +46,8 @@ TURN_S = 0.02  # between two writes to all live files
 PEER_BATCH = 50_000
 START_S = 1_764_000_000.0
 POLL_S = 0.02
+TEXT_LINES, TEXT_BATCH = int(200_000 * SCALE), 2000
+TRAINER_LOG = Path(__file__).parents[1] / "tests" / "recorded" / "run" / "train.log"
 
 
 class Done(NamedTuple):
@@ -56,6 +64,7 @@ def measure() -> list[Row]:
             *backlog_rows(root / "narrow", 1, NARROW_LINES, 150_000),
             *large_rows(root / "large"),
             *live_rows(root / "live"),
+            *text_rows(root / "text"),
         ]
 
 
@@ -121,6 +130,73 @@ def live_rows(folder: Path) -> list[Row]:
         Row(f"following, {size / (written_s - began_s):,.0f} points/s written: last one stored after", late_s * 1e3, "ms"),
         Row("following: memory", (found[0].peak_bytes - found[0].idle_bytes) / 1e6, "MB", 150),
     ]
+
+
+def text_rows(folder: Path) -> Iterator[Row]:
+    """Lines of text into the store, grouped by template as they arrive, and the same without templates."""
+    for name, texts in (("trainer", list(trainer_lines(TEXT_LINES))), ("2,000 templates", list(many_lines(TEXT_LINES)))):
+        lines = [LogLine("a", "train.log", START_S + at / 50, 20, text) for at, text in enumerate(texts)]
+        rounds = [
+            (stored(folder / f"{name}-{at}", lines), stored(folder / f"{name}-{at}-plain", lines, Ungrouped)) for at in range(3)
+        ]
+        seconds = statistics.median(grouped.seconds for grouped, _ in rounds)
+        ratio = statistics.median(plain.seconds / grouped.seconds for grouped, plain in rounds)
+        (grouped, plain), what = rounds[0], f"text of {name}"
+        yield Row(f"{what}, with templates", len(lines) / seconds, "lines/s of a core", 90_000, True, len(lines) / seconds / ratio)
+        yield Row(f"{what}: rate beside the same without", ratio, "", 0.55, True)
+        yield Row(f"{what}: text", grouped.text_bytes / len(lines), "B a line", 25)
+        yield Row(f"{what}: template", (grouped.column_bytes - plain.column_bytes) / len(lines), "B a line", 3)
+
+
+class Ungrouped(TemplateWriter):
+    """All lines are of one template."""
+
+    def group(self, db: object, run: str, files: Sequence[str], texts: Sequence[str]) -> list[int]:
+        return [1] * len(texts)
+
+
+class TextStored(NamedTuple):
+    seconds: float  # of the processor
+    text_bytes: int
+    column_bytes: int
+
+
+def stored(folder: Path, lines: list[LogLine], writer: type[TemplateWriter] = TemplateWriter) -> TextStored:
+    """In commits of 2,000 lines, as the tail makes them."""
+    with unittest.mock.patch("collectors.store.sqlite.ingest.TemplateWriter", writer):
+        store = open_store(folder, write=True)
+    began_s = time.process_time()
+    for at in range(0, len(lines), TEXT_BATCH):
+        store.append(lines[at : at + TEXT_BATCH])
+    seconds = time.process_time() - began_s
+    store.close()
+    with closing(sqlite3.connect(folder / files.RUNS_FILE)) as db:
+        texts, columns = db.execute("SELECT total(length(texts)), total(length(columns)) FROM log").fetchone()
+    return TextStored(seconds, int(texts), int(columns))
+
+
+def trainer_lines(count: int) -> Iterator[str]:
+    """As the demo trainer writes them, with other digits."""
+    chance, recorded = random.Random(0), TRAINER_LOG.read_text().splitlines()
+    for number in range(count):
+        line = recorded[number % len(recorded)]
+        yield line[:24] + re.sub(r"\d", lambda _: str(chance.randrange(10)), line[24:])
+
+
+def many_lines(count: int) -> Iterator[str]:
+    """Of 2,000 messages, each with two numbers, an address or a path."""
+    chance = random.Random(0)
+    words = [
+        f"{first}{last}"
+        for first in ("shard", "cache", "queue", "pool", "page")
+        for last in ("", "er", "ing", "s", "ed", "able", "ful", "less")
+    ]
+    messages = [f"{chance.choice(words)} {chance.choice(words)} {at % 50 * 'x'}y" for at in range(2000)]
+    for number in range(count):
+        varying = (f"0x{chance.getrandbits(40):x}", f"/data/{number}/{chance.randrange(999)}.bin", f"{chance.random():.4f}")[
+            number % 3
+        ]
+        yield f"2026-11-26 14:{number // 60 % 60:02d}:{number % 60:02d} INFO {messages[number * 7 % 2000]} {varying} after {chance.randrange(10**5)} ms"
 
 
 @contextmanager

@@ -6,14 +6,12 @@ import socket
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from collectors.process.activity import LIFETIMES
 from collectors.process.claims import processes_of
 from collectors.process.proc import descendants
-from collectors.process.ranks import RanksSeen
 from collectors.provenance import DIFF
 from collectors.records import Event, Offset, ProgressBar, Sample
 from collectors.service.control import ControlError, ask
@@ -25,9 +23,10 @@ from .cost import Cost, CostMeter
 from .curves.overlay import Overlays
 from .expressions.evaluation import Expressions
 from .flame.ahead import Ahead
+from .log_lines.lines import LogLines
 from .machine import GpuUser, Machine, RunOfProcess, values_now
 from .pages.page import Page
-from .runs import RankView, Runs, RunView, rank_view
+from .runs import RankView, Runs, RunView, forgotten_view, rank_view
 from .runs_table.table import RunsSource, RunsTable
 from .samples import bytes_of, checkpoints, places
 from .searching.ranking import Typed
@@ -124,6 +123,7 @@ class Queries:
         self.stacks = Stacks(store, self.log_dir)
         self.overlays = Overlays(store)
         self.expressions = Expressions(store)
+        self.lines = LogLines(store)
         self.ahead = Ahead(self.stacks.minutes)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)
@@ -386,14 +386,3 @@ class Queries:
         if not chosen and not any(is_glob(name) for name in names):
             where = f"run {run!r} has" if run else "the machine has"
             raise NotFound(f"{where} no series {', '.join(map(repr, names))}; GET /api/v1/series lists them")
-
-
-def forgotten_view(found: ForgottenRun) -> RunView:
-    """Nothing is stored of it."""
-    return RunView(_unstored(found.run), "ended", "", None, None, RanksSeen([], None, ""), "", about=found.about)
-
-
-@lru_cache(4096)
-def _unstored(run: str) -> Run:
-    """The same object again: it has not changed."""
-    return Run(run, {}, None, None, None, None, 0, 0, timed=False, lines_read=0, lines_skipped=0, fields_skipped=0)

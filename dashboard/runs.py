@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from collectors.records import Event
 from collectors.store.protocol import Run, Store
 
 from .user_files.about import NOTHING, About
+from .user_files.forgotten import ForgottenRun
 
 ALIVE = ("running", "stalled")
 AHEAD_S = 86400.0  # by so much a clock may be wrong
@@ -171,3 +173,14 @@ def rank_view(process: RunProcess, gpus: Sequence[Mapping[str, Any]]) -> RankVie
     environment = environment_of(process.pid)
     pids = {process.pid, *descendants(process.pid)}
     return RankView(process, identity_of(environment), gpus_of(pids, environment, gpus))
+
+
+def forgotten_view(found: ForgottenRun) -> RunView:
+    """Nothing is stored of it."""
+    return RunView(_unstored(found.run), "ended", "", None, None, RanksSeen([], None, ""), "", about=found.about)
+
+
+@lru_cache(4096)
+def _unstored(run: str) -> Run:
+    """The same object again: it has not changed."""
+    return Run(run, {}, None, None, None, None, 0, 0, timed=False, lines_read=0, lines_skipped=0, fields_skipped=0)

@@ -7,11 +7,12 @@ import math
 import statistics
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
+from collectors.analysis.logs.templates import RunTemplates
 from collectors.records import (
     ONE_AFTER_THE_OTHER_S,
     Event,
@@ -28,6 +29,7 @@ from collectors.records import (
     SourceText,
 )
 from collectors.store import buckets as bucketing
+from collectors.store.lines import LineColumns, LineExtent, LineTemplate, LineTexts
 from collectors.store.protocol import (
     MOST_SAMPLE_BYTES,
     MOST_SAMPLE_NAMES,
@@ -228,6 +230,59 @@ class MemoryStore:
         older = [(number, line) for number, line in lines if query.before is None or number < query.before]
         page = older[len(older) - min(query.limit, len(older)) :]
         return LogPage([line for _, line in page], len(lines), page[0][0] if len(older) > len(page) > 0 else None)
+
+    def _lines_of(self, run: str) -> tuple[list[int], list[LogLine], list[int]]:
+        """Numbers, lines, and the ids of their templates."""
+        numbered = [(number, line) for number, line in enumerate(self._all(LogLine), 1) if line.run == run]
+        lines = [line._replace(number=number) for number, line in numbered]
+        ids, _ = RunTemplates().group([line.text for line in lines], [line.file for line in lines])
+        return [line.number for line in lines], lines, ids
+
+    def line_extents(self, runs: Collection[str] | None = None) -> dict[str, LineExtent]:
+        names = {line.run for line in self._all(LogLine) if runs is None or line.run in runs}
+        numbers = {name: self._lines_of(name)[0] for name in names}
+        return {name: LineExtent(len(found), found[0], found[-1], 0) for name, found in numbers.items()}
+
+    def line_columns(self, run: str, after: int, take: Callable[[LineColumns], None]) -> None:
+        rows = [(line, number) for line, number in zip(*self._lines_of(run)[1:], strict=True) if line.number > after]
+        if rows:
+            files = sorted({line.file for line, _ in rows})
+            numbers, levels = [line.number for line, _ in rows], [line.level for line, _ in rows]
+            ranks = [-1 if line.rank is None else line.rank for line, _ in rows]
+            whole = [levels, [files.index(line.file) for line, _ in rows], ranks, [number for _, number in rows]]
+            times_s = np.array([line.time_s for line, _ in rows], float)
+            take(LineColumns(run, files, np.array(numbers, np.int64), times_s, *(np.array(column, np.int64) for column in whole)))
+
+    def line_texts(self, run: str, lo: int, hi: int, take: Callable[[LineTexts], bool]) -> None:
+        for line in reversed(self._lines_of(run)[1]):
+            text = line.text.replace("\n", " ").encode("utf-8", "surrogatepass")
+            if lo <= line.number <= hi and not take(LineTexts(np.array([line.number]), text)):
+                return
+
+    def lines(self, run: str, numbers: Sequence[int]) -> list[LogLine]:
+        return [line for line in self._lines_of(run)[1] if line.number in numbers]
+
+    def templates(self, run: str) -> list[LineTemplate]:
+        _, lines, ids = self._lines_of(run)
+        _, new = RunTemplates().group([line.text for line in lines], [line.file for line in lines])
+        found = []
+        for template in new:
+            own = [line for line, number in zip(lines, ids, strict=True) if number == template.id]
+            times_s = [line.time_s for line in own]
+            shown = own[0].text[:1000].encode("utf-8", "replace").decode()
+            found.append(
+                LineTemplate(
+                    template.id,
+                    template.text,
+                    shown,
+                    template.wide,
+                    max(line.level for line in own),
+                    len(own),
+                    min(times_s),
+                    max(times_s),
+                )
+            )
+        return found
 
     def bars(self, run: str) -> list[ProgressBar]:
         newest = {bar.file: bar for bar in self._all(ProgressBar) if bar.run == run}

@@ -36,7 +36,7 @@ PARTS = {  # of the collectors: what each may import of the others
     "process": {"records", "mounts", "received", "redaction"},
     "gpu": {"records", "catalog", "process", "redaction"},
     "host": {"records", "catalog", "process"},
-    "store": {"records"},
+    "store": {"records", "analysis"},  # of the latter the templates alone, which import nothing: see below
     "added": {"process", "provenance"},
     "forgotten": {"logs", "records", "store"},
     "logs": {"records", "process", "received", "store", "added"},
@@ -58,6 +58,7 @@ READ_THE_STORE = {
         "dashboard.comparing.recorded",
         "dashboard.curves.reading",
         "dashboard.expressions.reading",
+        "dashboard.log_lines.reading",
     },
 }
 READ_OTHERS = {  # databases that other programs write, which happen to be of the same engine
@@ -145,6 +146,14 @@ def test_the_parts_of_the_collectors_import_one_way() -> None:
         if module.startswith("collectors.") and (part := module.split(".")[1]) != TOP:
             others = {name.split(".")[1] for name in imports(module, path) if name.startswith("collectors.")} - {part}
             assert others <= PARTS[part], f"{module} must not import {others - PARTS[part]}"
+
+
+def test_the_store_knows_of_the_analysis_the_templates_of_lines_only() -> None:
+    known = {name for module, path in modules().items() if module.startswith("collectors.store") for name in imports(module, path)}
+    templates = {"collectors.analysis.logs.masking", "collectors.analysis.logs.templates"}
+    assert {name for name in known if name.startswith("collectors.analysis")} == templates
+    others = {name for module in templates for name in imports(module, modules()[module])}
+    assert others <= templates | {"collectors.analysis.logs"}
 
 
 def test_stacks_know_nothing_of_blame() -> None:

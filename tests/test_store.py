@@ -26,6 +26,7 @@ from collectors.records import (
     StackSample,
     labels_of,
 )
+from collectors.store.lines import LineColumns, LineTexts
 from collectors.store.open import ENGINES, open_store
 from collectors.store.protocol import MOST_SAMPLE_BYTES, MOST_SAMPLES, LogQuery, SampleQuery, Store, series_id
 
@@ -231,6 +232,49 @@ def test_log_lines_are_found_by_run_text_level_and_time(store: Store) -> None:
     assert store.logs(LogQuery(text="sTEP 42")) == ([lines[42]], 1, None)
     assert store.logs(LogQuery(level=30)) == (lines[::10], 10, None)
     assert store.logs(LogQuery(from_s=START_S + 10, to_s=START_S + 12)).lines == lines[10:13]
+
+
+def test_lines_come_as_columns_texts_and_templates(opened: Open) -> None:
+    store, reader = opened(True), opened(False)
+    texts = ["step 1 loss 0.5", "saved /a/b/c.pt", "step 2 loss 0.25", "\ud800", ""] * 5
+    lines = [
+        LogLine("ab"[i % 3 == 2], f"{i % 2}.log", START_S - i, 10 * (i % 6), text, None if i % 2 else i, i + 1)
+        for i, text in enumerate(texts)
+    ]
+    for at in range(0, 25, 7):
+        store.append(lines[at : at + 7])
+    for run in "ab":
+        own = [line for line in lines if line.run == run]
+        extent = reader.line_extents()[run]
+        assert extent == (len(own), own[0].number, own[-1].number, 0) and reader.line_extents(["none", run]) == {run: extent}
+        blocks: list[LineColumns] = []
+        reader.line_columns(run, own[3].number, blocks.append)
+        rows = [row for block in blocks for row in zip(*(column.tolist() for column in block[2:6]), strict=True)]
+        files = [block.files[file] for block in blocks for file in block.file.tolist()]
+        ranks = [rank for block in blocks for rank in block.rank.tolist()]
+        assert [(number, time_s, level) for number, time_s, level, _ in rows] == [
+            (line.number, line.time_s, line.level) for line in own[4:]
+        ]
+        assert files == [line.file for line in own[4:]] and ranks == [-1 if line.rank is None else line.rank for line in own[4:]]
+        read: dict[int, str] = {}
+
+        def take(block: LineTexts, read: dict[int, str] = read) -> bool:
+            assert not read or int(block.number[-1]) < min(read), "the newest first"
+            read |= {number: block.text(at) for at, number in enumerate(block.number.tolist())}
+            return True
+
+        reader.line_texts(run, 0, extent.last, take)
+        assert read == {line.number: line.text for line in own}
+        assert reader.lines(run, [own[2].number, own[0].number, 10**9]) == [own[0], own[2]]
+        templates = reader.templates(run)
+        assert [template.id for template in templates] == list(range(1, len(templates) + 1)) and len(templates) == 4
+        assert sum(template.lines for template in templates) == len(own)
+        step = next(template for template in templates if template.text == "step # loss #")
+        steps = [line for line in own if line.text.startswith("step")]
+        ends = min(line.time_s for line in steps), max(line.time_s for line in steps)
+        assert step[2:] == (steps[0].text, False, max(line.level for line in steps), len(steps), *ends)
+    store.forget("a")
+    assert reader.templates("a") == [] and reader.line_extents().keys() == {"b"} and reader.lines("a", [1]) == []
 
 
 def test_a_progress_bar_is_one_row_a_file_and_no_line(store: Store) -> None:

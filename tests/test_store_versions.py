@@ -79,6 +79,9 @@ def test_a_store_of_each_version_is_brought_up_to_date_and_written_on(version: i
     store.append(run_records(STEPS, STEPS + 3000))
     store.settle()
     check_content(store, STEPS + 3000)
+    (template,) = store.templates("a")
+    assert template[1:] == ("it went wrong", "it went wrong", False, 40, 1, START_S, START_S), "older lines are grouped"
+    assert store.line_extents() == {"a": (1, 1, 1, 0)}
     store.close()
     assert maintenance(data_dir).check() == []
     assert layout(data_dir) == layout(recorded(schema.VERSION, tmp_path / "today"))

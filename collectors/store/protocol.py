@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Event, Frame, Labels, LogLine, Offset, ProgressBar, Record, Sample, SampleKind, SourceText
+from .lines import LineColumns, LineExtent, LineTemplate, LineTexts
 
 Axis = Literal["time", "step"]
 
@@ -295,6 +296,22 @@ class Store(Protocol):
         inside it as `optimizer.lr`; at most 1,000 a run."""
 
     def logs(self, query: LogQuery) -> LogPage: ...
+
+    def line_extents(self, runs: Collection[str] | None = None) -> dict[str, LineExtent]:
+        """How many lines these runs, or all, have; of those that have any. 0.2 ms for a run of five million lines."""
+
+    def line_columns(self, run: str, after: int, take: Callable[[LineColumns], None]) -> None:
+        """`take` gets all lines of a run behind a number, by arrival, some thousand at a time; no text is opened."""
+
+    def line_texts(self, run: str, lo: int, hi: int, take: Callable[[LineTexts], bool]) -> None:
+        """`take` gets the texts of lines with these numbers, the newest first, some thousand at a time (with some beyond both ends),
+        until it returns False."""
+
+    def lines(self, run: str, numbers: Sequence[int]) -> list[LogLine]:
+        """Those of these lines that are stored, by number; long texts are cut."""
+
+    def templates(self, run: str) -> list[LineTemplate]:
+        """Of the run's lines, by id, with exact counts."""
 
     def bars(self, run: str) -> list[ProgressBar]:
         """The progress bars that stand at the end of a run's text logs, the newest last; at most 100."""

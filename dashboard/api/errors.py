@@ -12,6 +12,8 @@ from starlette.exceptions import HTTPException
 from collectors.store.protocol import StoreError
 from collectors.store.question import Ended, TooMuch
 
+from ..log_lines.lines import NoSuchTemplate
+from ..log_lines.needle import BadExpression
 from ..queries import BadRequest, NotFound
 from ..receiving.files import OtherLength
 from ..user_files.yaml_file import Unwritable
@@ -26,6 +28,8 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _answering(400, _first_problem))
     app.add_exception_handler(BadRequest, _answering(400, str))
     app.add_exception_handler(NotFound, _answering(404, str))
+    app.add_exception_handler(BadExpression, _answering(400, str))
+    app.add_exception_handler(NoSuchTemplate, _answering(404, str))
     app.add_exception_handler(OtherLength, _other_length)
     app.add_exception_handler(TooMuch, _answering(400, str))
     app.add_exception_handler(Ended, _answering(503, str))

@@ -10,6 +10,7 @@ from . import files, logs, schema, stacks
 from .columns import chunks, groups, pages
 from .columns.groups import PLACE_BITS
 from .ingest import FileWriter
+from .lines import templates
 
 PACK_ROWS = 512  # of a stream, which leave head for a pack at the latest after LIVE_S
 LIVE_S = 30.0  # head rows stay this long, for the cursors of live pages
@@ -54,6 +55,8 @@ class Compactor:
         for series in list(self._writer.grown):
             self._page(series)
         self._sweep(math.inf)
+        for _ in self._group_lines() if self._writer.holds_runs else ():
+            pass
         for _ in self._merge_logs() if self._writer.holds_runs else self._merge_profiles(-math.inf, math.inf):
             pass
 
@@ -67,6 +70,8 @@ class Compactor:
         for series in list(self._writer.grown):
             self._page(series)
             yield
+        if self._writer.holds_runs:
+            yield from self._group_lines()
         now_s = self._clock()
         if now_s - self._swept_s >= SWEEP_S:
             self._swept_s = now_s
@@ -144,6 +149,23 @@ class Compactor:
             stream: (pack, before[stream][1] if before.get(stream, (0,))[0] == pack else now_s) for stream, pack in found.items()
         }
         return [stream for stream, (_, since_s) in self._idle.items() if now_s - since_s >= IDLE_S]
+
+    def _group_lines(self) -> Iterator[None]:
+        """Lines from before version 7 of the schema get their templates; many blocks at once are counted."""
+        writer = self._writer
+        while (row := logs.ungrouped(self._db)) is not None:
+            with writer.lock:
+                try:
+                    with schema.transaction(writer.db) as db:
+                        logs.group(db, row, writer.templates)
+                except BaseException:
+                    writer.templates.forget()
+                    raise
+            yield
+        while blocks := templates.uncounted(self._db):
+            with writer.lock, schema.transaction(writer.db) as db:
+                templates.count(db, blocks)
+            yield
 
     def _merge_logs(self) -> Iterator[None]:
         """Only what live pages no longer ask for by commit."""

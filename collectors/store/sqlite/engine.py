@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 import math
-import sqlite3
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ...records import Event, Offset, ProgressBar, Record, Sample, SourceText
+from ...records import Event, LogLine, Offset, ProgressBar, Record, Sample, SourceText
 from .. import buckets as bucketing
+from ..lines import LineColumns, LineExtent, LineTemplate, LineTexts
 from ..protocol import (
     NO_LIMITS,
     Axis,
@@ -36,6 +36,8 @@ from . import files, logs, outcomes, points, runs, samples, schema, sources, sta
 from .columns.damage import failing
 from .compact import Compactor
 from .ingest import BULK_ROWS, FileWriter, by_file
+from .lines import reading as lines
+from .lines import templates
 from .retention import judge
 from .search import Found, Wanted
 
@@ -58,7 +60,7 @@ class SqliteStore:
         self._of_file: dict[Path, points.FileReader] = defaultdict(points.FileReader)
         self._stacks = stacks.StackReader()
         self._runs = runs.RunRows()
-        self._watched: dict[Path, Watched] = {}
+        self._watched: dict[Path, files.Watched] = {}
         self._watch_lock = threading.Lock()
         self._replaced = False  # other files lie in the folder than those that are watched
         self._write = write
@@ -188,6 +190,28 @@ class SqliteStore:
         return LogPage([], 0, None)
 
     @failing(UNREADABLE, AGAIN)
+    def line_extents(self, runs: Collection[str] | None = None) -> dict[str, LineExtent]:
+        return {run: extent for _, db in self._readers.runs() for run, extent in lines.extents(db, runs).items()}
+
+    @failing(UNREADABLE, AGAIN)
+    def line_columns(self, run: str, after: int, take: Callable[[LineColumns], None]) -> None:
+        for _, db in self._readers.runs():
+            lines.columns(db, run, after, take)
+
+    @failing(UNREADABLE, AGAIN)
+    def line_texts(self, run: str, lo: int, hi: int, take: Callable[[LineTexts], bool]) -> None:
+        for _, db in self._readers.runs():
+            lines.texts(db, run, lo, hi, take)
+
+    @failing(UNREADABLE, AGAIN)
+    def lines(self, run: str, numbers: Sequence[int]) -> list[LogLine]:
+        return [line for _, db in self._readers.runs() for line in lines.lines(db, run, numbers)]
+
+    @failing(UNREADABLE, AGAIN)
+    def templates(self, run: str) -> list[LineTemplate]:
+        return [template for _, db in self._readers.runs() for template in templates.read(db, run)]
+
+    @failing(UNREADABLE, AGAIN)
     def bars(self, run: str) -> list[ProgressBar]:
         return [bar for _, db in self._readers.runs() for bar in logs.read_bars(db, run)]
 
@@ -253,11 +277,11 @@ class SqliteStore:
             return Delta(newest, False, [], [], [], [])
         self._readers.look()
         parts = [self._of_file[path].since(db, seq, newest) for path, db in self._readers.live()]
-        lines = [line for _, db in self._readers.runs() for line in logs.read_after(db, seq, newest, lines_of)]
+        found = [line for _, db in self._readers.runs() for line in logs.read_after(db, seq, newest, lines_of)]
         events = [event for _, db in self._readers.runs() for event in runs.read_events_after(db, seq, newest)]
         bars = [bar for _, db in self._readers.runs() for bar in logs.read_bars_after(db, seq, newest, lines_of)]
         points = [part for _, found in parts for part in found]
-        return Delta(newest, all(complete for complete, _ in parts), points, lines, events, bars)
+        return Delta(newest, all(complete for complete, _ in parts), points, found, events, bars)
 
     def close(self) -> None:
         with self._compacting:
@@ -323,7 +347,7 @@ class SqliteStore:
             db = schema.open_reader(path)
             if db is None:
                 return False
-            self._watched[path] = Watched(db)
+            self._watched[path] = files.Watched(db)
         return self._watched[path].changed()
 
     def _sources(self, ids: Collection[int], axis: Axis, lo: float, hi: float) -> list[files.StoreFile]:
@@ -355,21 +379,6 @@ class SqliteStore:
                 joined.points.extend(part.points)
                 joined.units.extend(part.units)
         return found
-
-
-class Watched:
-    """One followed file: the version shows cheaply whether anything was written, `seq` whether records were."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self.db = db
-        self._version = self._seq = -1
-
-    def changed(self) -> bool:
-        before, (self._version,) = self._version, self.db.execute("PRAGMA data_version").fetchone()
-        if self._version == before:
-            return False
-        seq, self._seq = self._seq, schema.meta(self.db, "seq")
-        return self._seq != seq
 
 
 def _matches(name: str, match: str) -> bool:

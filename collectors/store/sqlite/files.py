@@ -202,3 +202,18 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+class Watched:
+    """One followed file: the version shows cheaply whether anything was written, `seq` whether records were."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self._version = self._seq = -1
+
+    def changed(self) -> bool:
+        before, (self._version,) = self._version, self.db.execute("PRAGMA data_version").fetchone()
+        if self._version == before:
+            return False
+        seq, self._seq = self._seq, schema.meta(self.db, "seq")
+        return self._seq != seq

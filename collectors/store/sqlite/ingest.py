@@ -21,6 +21,7 @@ from . import files, logs, runs, samples, schema, sources, stacks
 from .columns import chunks, groups
 from .columns.damage import decoded
 from .columns.groups import NO_STEP, PLACE_BITS, Group
+from .lines.templates import TemplateWriter
 
 SHAPES = 20_000  # sets of names that are remembered before starting afresh,
 SHAPE_NAMES = 500_000  # or so many names in all of them
@@ -119,6 +120,7 @@ class FileWriter:
         self._shape_names = 0
         self._stored: set[_ShapeKey] = set()
         self._stacks = stacks.StackWriter()
+        self.templates = TemplateWriter()
         self._recent: dict[int, deque[float]] = {}  # stream -> times of its last lines
         self._restore()
         self._identity = schema.identity(path)
@@ -150,6 +152,7 @@ class FileWriter:
             self._shapes.clear()  # what was noted as stored may have been rolled back
             self._stored.clear()
             self._stacks.forget()
+            self.templates.forget()
             self._recent.clear()
             if not isinstance(error, _Rehearsed):
                 raise
@@ -187,6 +190,7 @@ class FileWriter:
         """Remove a run. The caller holds `packing` and `lock`."""
         with schema.transaction(self.db) as db:
             streams = runs.remove(db, run)
+        self.templates.forget(run)
         for stream in streams:
             self._pending.pop(stream, None)
         self._shapes.clear()
@@ -272,7 +276,7 @@ class FileWriter:
             zip(made, intervals, strict=True), key=lambda pair: runs.newest_step(pair[0][1])[0]
         ):
             runs.note_points(db, str(shape.run), group, interval_s, new.pop(shape.run, 0))
-        logs.write(db, batch.lines, seq)
+        logs.write(db, batch.lines, seq, self.templates)
         logs.write_bars(db, batch.bars, seq)
         samples.write(db, batch.samples)
         runs.note_lines(db, [*batch.lines, *batch.bars, *batch.samples])

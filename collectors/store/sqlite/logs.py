@@ -6,18 +6,22 @@ import heapq
 import itertools
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
 from ...records import LogLine, ProgressBar
 from .. import question
+from ..lines import UNKNOWN_TEMPLATE
 from ..protocol import LogPage, LogQuery
 from . import schema
 from .columns import codec
 from .columns.damage import decoded
+from .lines import templates
+from .lines.templates import TemplateWriter
 
+UNGROUPED, GROUPED, COUNTED = 0, 1, 2  # `mined`: whether a block's lines have their templates, and are counted there
 BLOCK_LINES = 2000
 BLOCK_BYTES = 4 << 20  # of text: a block is opened as a whole, and a line may have a mebibyte
 MANY_BLOCKS = 32  # of one run, that are worth merging
@@ -29,7 +33,7 @@ MOST_PAGE_CHARACTERS = 8_000_000
 MOST_LIVE_LINES = 2000  # of a delta: a page shows fewer,
 MOST_LIVE_BYTES = 4 << 20  # or so much text
 MOST_BARS = 100  # of an answer
-_BLOCK = "id, run, first_line, last_line, lines, first_time_s, last_time_s, max_level, files, columns, texts"
+BLOCK = "id, run, first_line, last_line, lines, first_time_s, last_time_s, max_level, files, columns, texts"
 
 
 class LineBlock(NamedTuple):
@@ -42,6 +46,7 @@ class LineBlock(NamedTuple):
     files: list[str]
     ranks: list[int]  # NO_RANK where it is not known
     texts: list[str]
+    templates: list[int]  # UNKNOWN_TEMPLATE where it is not known
 
     def line(self, i: int) -> LogLine:
         text = self.texts[i]
@@ -74,10 +79,9 @@ class BlockRow(NamedTuple):
         columns, texts = decoded("log", self.id, codec.decode, self.columns), decoded("log", self.id, _texts, self.texts)
         if columns is None or texts is None:
             return None
-        numbers, times_s, levels, files, *more = (column.tolist() for column in columns)
+        numbers, times_s, levels, files, ranks, templates = (column.tolist() for column in full(columns))
         names = orjson.loads(self.files)
-        ranks = more[0] if more else [NO_RANK] * len(numbers)  # a block without any rank has no column of them
-        return LineBlock(self.run, numbers, times_s, levels, [names[i] for i in files], ranks, texts.split("\n"))
+        return LineBlock(self.run, numbers, times_s, levels, [names[i] for i in files], ranks, texts.split("\n"), templates)
 
     def matches(self, query: LogQuery, needle: str) -> Iterator[tuple[int, LogLine]]:
         if needle and needle not in (decoded("log", self.id, _texts, self.texts) or "").lower():
@@ -92,7 +96,13 @@ class BlockRow(NamedTuple):
                 yield block.numbers[i], block.line(i)
 
 
-def write(db: sqlite3.Connection, lines: Sequence[LogLine], seq: int) -> None:
+def full(columns: Sequence[Any]) -> list[Any]:
+    """Before version 7 of the schema a block had no templates, and without any rank no column of ranks."""
+    missing = (NO_RANK, UNKNOWN_TEMPLATE)[len(columns) - 4 :]
+    return [*columns, *(np.full(len(columns[0]), value, np.int64) for value in missing)]
+
+
+def write(db: sqlite3.Connection, lines: Sequence[LogLine], seq: int, grouping: TemplateWriter) -> None:
     if not lines:
         return
     last = schema.meta(db, "lines")
@@ -101,7 +111,9 @@ def write(db: sqlite3.Connection, lines: Sequence[LogLine], seq: int) -> None:
         by_run.setdefault(line.run, []).append((number, line))
     for run, numbered in by_run.items():
         for part in _parts(numbered):
-            _insert(db, _block(run, part), seq)
+            block = _block(run, part)
+            ids = grouping.group(db, run, block.files, block.texts)
+            insert(db, block._replace(templates=ids), seq)
     schema.set_meta(db, "lines", last + len(lines))
 
 
@@ -124,7 +136,9 @@ def read_bars_after(db: sqlite3.Connection, seq: int, upto: int, runs: Collectio
 
 
 def mergeable(db: sqlite3.Connection, upto_seq: int) -> list[str]:
-    """Runs with many small blocks from commits up to `upto_seq`."""
+    """Runs with many small blocks from commits up to `upto_seq`; none while lines wait for their templates."""
+    if db.execute("SELECT 1 FROM log WHERE mined < 2 AND mined = 0 LIMIT 1").fetchone():
+        return []
     many = "SELECT run FROM log WHERE seq <= ? GROUP BY run HAVING count(*) >= ? OR sum(lines) >= ?"
     return [run for (run,) in db.execute(many, (upto_seq, MANY_BLOCKS, MANY_LINES))]
 
@@ -135,8 +149,8 @@ def unmerged(db: sqlite3.Connection, run: str, upto_seq: int) -> bool:
 
 def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[LineBlock | None, list[int]]:
     """One block of up to 2,000 lines instead of the run's small ones, and the rows that it replaces; None for a damaged row."""
-    open_block = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq IS NULL ORDER BY last_line DESC LIMIT 1"
-    fresh = f"SELECT {_BLOCK} FROM log WHERE run = ? AND seq <= ? ORDER BY last_line LIMIT ?"
+    open_block = f"SELECT {BLOCK} FROM log WHERE run = ? AND seq IS NULL ORDER BY last_line DESC LIMIT 1"
+    fresh = f"SELECT {BLOCK} FROM log WHERE run = ? AND seq <= ? ORDER BY last_line LIMIT ?"
     last = [BlockRow._make(row) for row in db.execute(open_block, (run,))]
     rows = map(BlockRow._make, db.execute(fresh, (run, upto_seq, BLOCK_LINES)))  # read one by one, as far as they fit
     first = next(rows)
@@ -150,7 +164,7 @@ def merge(db: sqlite3.Connection, run: str, upto_seq: int) -> tuple[LineBlock | 
     blocks = list(itertools.takewhile(bool, (row.read() for row in taken)))
     if not blocks:
         return None, [taken[0].id]
-    joined = LineBlock._make([run, *([value for block in blocks if block for value in block[i]] for i in range(1, 7))])
+    joined = LineBlock._make([run, *([value for block in blocks if block for value in block[i]] for i in range(1, 8))])
     return joined, [row.id for row in taken[: len(blocks)]]
 
 
@@ -159,12 +173,32 @@ def _fits(room: tuple[int, int], more: tuple[int, int]) -> bool:
     return room[0] + more[0] <= BLOCK_LINES and room[1] + more[1] <= BLOCK_BYTES
 
 
+def ungrouped(db: sqlite3.Connection) -> BlockRow | None:
+    """The oldest block from before version 7 of the schema."""
+    row = db.execute(f"SELECT {BLOCK} FROM log WHERE mined < 2 AND mined = 0 ORDER BY id LIMIT 1").fetchone()
+    return BlockRow._make(row) if row else None
+
+
+def group(db: sqlite3.Connection, row: BlockRow, grouping: TemplateWriter) -> None:
+    """Give its lines their templates. In a transaction; nothing is left to do if the row is gone."""
+    if db.execute("SELECT 1 FROM log WHERE id = ?", (row.id,)).fetchone() is None:
+        return
+    block = row.read()
+    if block is None:  # damaged: it has no lines any more
+        db.execute("UPDATE log SET mined = ? WHERE id = ?", (COUNTED, row.id))
+        return
+    block = block._replace(templates=grouping.group(db, row.run, block.files, block.texts))
+    columns = encoded(block, orjson.loads(row.files))
+    db.execute("UPDATE log SET columns = ?, mined = ? WHERE id = ?", (columns, GROUPED, row.id))
+
+
 def replace(db: sqlite3.Connection, block: LineBlock | None, ids: Sequence[int]) -> None:
+    templates.count(db, ids)
     if block is None or len(ids) == 1:
         db.execute("UPDATE log SET seq = NULL WHERE id = ?", ids)
         return
     db.executemany("DELETE FROM log WHERE id = ?", [(number,) for number in ids])
-    _insert(db, block, None)
+    insert(db, block, None)
 
 
 def search(db: sqlite3.Connection, query: LogQuery) -> LogPage:
@@ -219,7 +253,7 @@ def _newest(db: sqlite3.Connection, rows: Sequence[int], most: int, most_bytes: 
     numbered: list[tuple[int, LogLine]] = []
     size = 0
     for number in rows:
-        row = BlockRow._make(db.execute(f"SELECT {_BLOCK} FROM log WHERE id = ?", (number,)).fetchone())
+        row = BlockRow._make(db.execute(f"SELECT {BLOCK} FROM log WHERE id = ?", (number,)).fetchone())
         size += row.room()[1]
         if numbered and size > most_bytes:
             break
@@ -245,27 +279,27 @@ def _block(run: str, numbered: Sequence[tuple[int, LogLine]]) -> LineBlock:
     numbers, lines = zip(*numbered, strict=True)
     _, files, times_s, levels, texts, ranks, _ = zip(*lines, strict=True)
     known = [NO_RANK if rank is None else rank for rank in ranks]
-    return LineBlock(
-        run, list(numbers), list(times_s), list(levels), list(files), known, [text.replace("\n", " ") for text in texts]
-    )
+    bare = [text.replace("\n", " ") for text in texts]
+    return LineBlock(run, list(numbers), list(times_s), list(levels), list(files), known, bare, [])
 
 
-def _insert(db: sqlite3.Connection, block: LineBlock, seq: int | None) -> None:
+def insert(db: sqlite3.Connection, block: LineBlock, seq: int | None) -> None:
     names = sorted(set(block.files))
-    columns = codec.encode(
-        [
-            np.array(block.numbers, np.int64),
-            np.array(block.times_s, np.float64),
-            np.array(block.levels, np.int64),
-            np.array([names.index(name) for name in block.files], np.int64),
-            *([np.array(block.ranks, np.int64)] if set(block.ranks) != {NO_RANK} else []),
-        ]
-    )
+    columns = encoded(block, names)
     texts = codec.seal("\n".join(block.texts).encode("utf-8", "surrogatepass"))
     summary = (min(block.times_s), max(block.times_s), max(block.levels))
     span = (min(block.numbers), max(block.numbers), len(block.numbers))
-    insert = "INSERT INTO log VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    db.execute(insert, (block.run, seq, *span, *summary, orjson.dumps(names).decode(), columns, texts))
+    mined = GROUPED if seq is not None else COUNTED
+    row = "INSERT INTO log VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    db.execute(row, (block.run, seq, *span, *summary, orjson.dumps(names).decode(), columns, texts, mined))
+
+
+def encoded(block: LineBlock, names: Sequence[str]) -> bytes:
+    """`names` are those of its files, in the order of the row."""
+    places = {name: at for at, name in enumerate(names)}
+    files = [places[name] for name in block.files]
+    whole = [np.array(column, np.int64) for column in (block.levels, files, block.ranks, block.templates)]
+    return codec.encode([np.array(block.numbers, np.int64), np.array(block.times_s, np.float64), *whole])
 
 
 def _rows(db: sqlite3.Connection, query: LogQuery) -> Iterator[BlockRow]:
@@ -277,7 +311,7 @@ def _rows(db: sqlite3.Connection, query: LogQuery) -> Iterator[BlockRow]:
     ]
     asked = [(term, value) for term, value in terms if value is not None]
     where = " AND ".join([term for term, _ in asked] or ["1"])
-    rows = db.execute(f"SELECT {_BLOCK} FROM log WHERE {where} ORDER BY last_line DESC", [value for _, value in asked])
+    rows = db.execute(f"SELECT {BLOCK} FROM log WHERE {where} ORDER BY last_line DESC", [value for _, value in asked])
     return map(BlockRow._make, rows)
 
 

@@ -12,7 +12,7 @@ from ..protocol import StoreError
 from . import filling
 
 RUNS_FILE = "runs.sqlite"  # all other files hold what the machine reports
-VERSION = 6
+VERSION = 7
 PAGE_BYTES = 16384  # chunk rows take 1 to 8 kB: in pages of 4 kB a third of the file would be empty
 CACHE_KIB = 8192
 BUSY_MS = 5000
@@ -79,6 +79,15 @@ CREATE TABLE IF NOT EXISTS sample_count (
   run TEXT NOT NULL, kind TEXT NOT NULL, kept INTEGER NOT NULL, bytes INTEGER NOT NULL, left_out INTEGER NOT NULL,
   PRIMARY KEY (run, kind)) WITHOUT ROWID;
 """
+TEMPLATES = """
+-- Lines of a run that differ in their placeholders only; ids begin at 1 in each run. A wide one has the lines of a family.
+CREATE TABLE template (
+  run TEXT NOT NULL, id INTEGER NOT NULL, text TEXT NOT NULL, example TEXT NOT NULL, file TEXT NOT NULL, family TEXT NOT NULL,
+  wide INTEGER NOT NULL, level INTEGER NOT NULL, lines INTEGER NOT NULL, first_time_s REAL NOT NULL, last_time_s REAL NOT NULL,
+  PRIMARY KEY (run, id)) WITHOUT ROWID;
+CREATE INDEX log_run ON log (run, last_line, first_line, lines, mined);
+CREATE INDEX log_mined ON log (mined) WHERE mined < 2;
+"""
 RUNS = """
 CREATE TABLE run (
   name TEXT PRIMARY KEY, info TEXT NOT NULL DEFAULT '{}', first_time_s REAL, last_time_s REAL, last_step INTEGER,
@@ -97,8 +106,8 @@ CREATE INDEX event_seq ON event (seq);
 CREATE TABLE log (
   id INTEGER PRIMARY KEY, run TEXT NOT NULL, seq INTEGER, first_line INTEGER NOT NULL, last_line INTEGER NOT NULL,
   lines INTEGER NOT NULL, first_time_s REAL NOT NULL, last_time_s REAL NOT NULL, max_level INTEGER NOT NULL,
-  files TEXT NOT NULL, columns BLOB NOT NULL, texts BLOB NOT NULL);
-CREATE INDEX log_run ON log (run, last_line);
+  files TEXT NOT NULL, columns BLOB NOT NULL, texts BLOB NOT NULL,
+  mined INTEGER NOT NULL DEFAULT 0);  -- 1: its columns have the lines' templates, 2: which are counted
 CREATE INDEX log_last ON log (last_line);
 CREATE INDEX log_seq ON log (seq, run, lines);
 """
@@ -148,6 +157,14 @@ def _to_version_6(db: sqlite3.Connection) -> None:
     _add_to_runs(db, SAMPLES)
 
 
+def _to_version_7(db: sqlite3.Connection) -> None:
+    """Templates of log lines; compaction groups the lines that are there."""
+    if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'log'").fetchone():
+        db.execute("ALTER TABLE log ADD COLUMN mined INTEGER NOT NULL DEFAULT 0")
+        db.execute("DROP INDEX log_run")
+    _add_to_runs(db, TEMPLATES)
+
+
 def _add_to_runs(db: sqlite3.Connection, tables: str) -> None:
     if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'offset'").fetchone() is None:
         return  # a machine file
@@ -162,6 +179,7 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     3: _to_version_4,
     4: _to_version_5,
     5: _to_version_6,
+    6: _to_version_7,
 }  # from version -> the step to the next one
 
 
@@ -253,7 +271,7 @@ def _update(db: sqlite3.Connection, path: Path) -> None:
         db.close()
         raise StoreError(_too_new(path, version))
     if version == 0:
-        tables = POINTS + (RUNS + SOURCES + BARS + SAMPLES if path.name == RUNS_FILE else MACHINE)
+        tables = POINTS + (RUNS + SOURCES + BARS + SAMPLES + TEMPLATES if path.name == RUNS_FILE else MACHINE)
         db.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {VERSION}; COMMIT;")
         return
     for step in range(version, VERSION):

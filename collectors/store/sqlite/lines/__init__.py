@@ -1,0 +1,1 @@
+"""Lines of text logs beside their blocks: their templates, and the columns and texts of many at once."""

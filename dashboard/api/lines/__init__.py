@@ -1,0 +1,104 @@
+"""Log lines as the Logs page asks for them: a stretch, counts over time, the next hit, templates, a field as a curve."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+
+from collectors.analysis.logs.fields import field_count
+from collectors.store.lines import LineTemplate
+
+from ...log_lines.counting import TemplateLines
+from ...log_lines.filters import LineFilter
+from ...log_lines.lines import LineKind, LineQuestion
+from ...queries import Queries
+from ..answer import Answer
+from ..parameters import MOST_CURSOR, Instant, OpenRange, RunParameter
+from .answers import (
+    DensityAnswer,
+    FieldAnswer,
+    LineStretchAnswer,
+    NextLineAnswer,
+    TemplateAnswer,
+    TemplatesAnswer,
+    density_answer,
+    field_answer,
+    next_answer,
+    progress_row,
+    stretch_answer,
+)
+from .asking import LineNumber, line_question
+
+MOST_LINES = 2000
+MOST_BUCKETS = 2000
+MOST_STROKES = 200
+MOST_LISTED = 500  # templates
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    asked_of: Any = Depends(line_question(queries))
+
+    @router.get("/logs/lines", response_model=None, summary="A stretch of the log lines of some runs, or all, by time")
+    def stretch(
+        offset: Annotated[int, Query(ge=0, le=MOST_CURSOR)] = 0,
+        limit: Annotated[int, Query(ge=0, le=MOST_LINES)] = 200,
+        at: Instant = None,
+        around: Annotated[int | None, Query(ge=0, le=MOST_CURSOR, description="the number of a line")] = None,
+        asked: LineQuestion = asked_of,
+    ) -> Answer[LineStretchAnswer]:
+        return Answer(stretch_answer(queries.lines.stretch(asked, offset, limit, at, around)))
+
+    @router.get("/logs/density", response_model=None, summary="Log lines by level, and hits, in buckets of time")
+    def density(
+        buckets: Annotated[int, Query(ge=1, le=MOST_BUCKETS)] = 400, asked: LineQuestion = asked_of
+    ) -> Answer[DensityAnswer]:
+        return Answer(density_answer(*queries.lines.density(asked, buckets)))
+
+    @router.get("/logs/next", response_model=None, summary="The nearest hit, error or line behind a line, or before it")
+    def following(
+        number: LineNumber, what: LineKind = "line", back: bool = False, asked: LineQuestion = asked_of
+    ) -> Answer[NextLineAnswer]:
+        return Answer(next_answer(queries.lines.next(asked, number, what, back=back)))
+
+    @router.get(
+        "/logs/templates", response_model=None, summary="The templates of the log lines in a window, the most frequent first"
+    )
+    def templates(
+        buckets: Annotated[int, Query(ge=1, le=MOST_STROKES)] = 80,
+        limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 100,
+        asked: LineQuestion = asked_of,
+    ) -> Answer[TemplatesAnswer]:
+        (lo, hi), found, total, progress = queries.lines.templates(asked, buckets, limit)
+        rows = [_template_row(stored, counted) for stored, counted in found]
+        return Answer({"t": lo, "t_end": hi, "templates": rows, "total": total, "search": progress_row(progress)})
+
+    @router.get("/logs/field", response_model=None, summary="A number of the lines of a template, over time")
+    def field(
+        run: RunParameter,
+        template: Annotated[int, Query(ge=0, le=65_535, description="an id of GET /logs/templates")],
+        between: OpenRange,
+        field: Annotated[int, Query(ge=0, le=1000, description="which number of the line, counted from 0")] = 0,
+        limit: Annotated[int, Query(ge=1, le=20_000, description="lines that are read, evenly chosen")] = 1000,
+    ) -> Answer[FieldAnswer]:
+        queries.check_run(run)
+        stored, curve = queries.lines.field(run, template, field, LineFilter(*between), limit)
+        return Answer(field_answer(stored.text, curve))
+
+
+def _template_row(stored: LineTemplate, counted: TemplateLines) -> TemplateAnswer:
+    return {
+        "run": counted.run,
+        "id": stored.id,
+        "text": stored.text,
+        "example": stored.example,
+        "wide": stored.wide,
+        "fields": 0 if stored.wide else field_count(stored.text),
+        "lines": counted.lines,
+        "level": counted.level,
+        "first_time_s": counted.first_time_s,
+        "last_time_s": counted.last_time_s,
+        "of_run": stored.lines,
+        "since_s": stored.first_time_s,
+        "strokes": counted.strokes,
+    }

@@ -1,0 +1,124 @@
+"""What is searched for in texts, a text or a regular expression: which lines of a block have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import re2
+from numpy.typing import NDArray
+
+MOST_REGEX_BYTES = 256 << 10  # of memory of a compiled expression: what needs more is refused
+PIECE_BYTES = 8 << 10  # of text that an expression sees at once: the worst ones take 30 us a byte,
+MOST_LINE_BYTES = 16 << 10  # and see so much of a line
+MANY = 64  # hits of a block: where there are more, line by line is faster than hit by hit
+LONG_BYTES = 1 << 20  # of text that is searched for a text at once
+
+Finder = Callable[[bytes], NDArray[np.intp]]
+"""From whole lines to the places of those that have it."""
+
+
+class Needle(NamedTuple):
+    text: str
+    regex: bool = False
+    case: bool = False  # whether case matters
+
+
+class BadExpression(Exception):
+    """The text is one sentence that says what is wrong with it."""
+
+
+class Piece(NamedTuple):
+    """Consecutive lines of a block, and those among them that have what is searched for."""
+
+    first: int
+    lines: int
+    found: NDArray[np.intp]  # places in the block
+
+
+def pieces(needle: Needle, find: Finder, texts: bytes, lines: int) -> Iterator[Piece]:
+    """The last lines first, so many at a time that each piece is soon searched."""
+    if not needle.regex and len(texts) <= LONG_BYTES:
+        yield Piece(0, lines, find(texts))
+        return
+    data = np.frombuffer(texts, np.uint8)
+    ends = np.append(np.flatnonzero(data == ord("\n")), len(data))
+    most = PIECE_BYTES if needle.regex else LONG_BYTES
+    last = len(ends)
+    while last:
+        first = min(int(np.searchsorted(ends, int(ends[last - 1]) - most, "left")) + 1, last - 1)
+        if first == 1 and ends[last - 1] <= most:
+            first = 0
+        start = int(ends[first - 1]) + 1 if first else 0
+        yield Piece(first, last - first, find(texts[start : int(ends[last - 1])]) + first)
+        last = first
+
+
+def finder(needle: Needle) -> Finder:
+    """Raises BadExpression."""
+    if needle.regex:
+        return _of_regex(needle)
+    if "\n" in needle.text:
+        return lambda texts: np.zeros(0, np.intp)
+    folds = not needle.case
+    if folds and not needle.text.isascii():
+        wanted = needle.text.lower()
+        return lambda texts: _lines_with(texts.decode("utf-8", "surrogatepass").lower().split("\n"), wanted)
+    sought = needle.text.encode("utf-8", "surrogatepass")
+    sought = sought.lower() if folds else sought
+    return lambda texts: _positions(texts.lower() if folds else texts, sought)
+
+
+def _lines_with(lines: list[str], wanted: str) -> NDArray[np.intp]:
+    return np.array([at for at, line in enumerate(lines) if wanted in line], np.intp)
+
+
+def _positions(texts: bytes, sought: bytes) -> NDArray[np.intp]:
+    found: list[int] = []
+    at = texts.find(sought)
+    while at >= 0:
+        if len(found) >= MANY:
+            return np.array([place for place, line in enumerate(texts.split(b"\n")) if sought in line], np.intp)
+        found.append(at)
+        end = texts.find(b"\n", at)
+        at = texts.find(sought, end + 1) if end >= 0 else -1
+    return _lines_of(texts, found)
+
+
+def _of_regex(needle: Needle) -> Finder:
+    options = re2.Options()
+    options.never_nl = options.never_capture = True
+    options.log_errors = False
+    options.max_mem = MOST_REGEX_BYTES
+    options.case_sensitive = needle.case
+    try:
+        compiled = re2.compile(b"(?m)" + needle.text.encode("utf-8", "replace"), options)
+    except re2.error as error:
+        reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
+        raise BadExpression(f"this is no regular expression ({reason}); without regex=true it is searched for as it is") from error
+    return lambda texts: _matches(texts if len(texts) <= MOST_LINE_BYTES else _cut(texts), compiled)
+
+
+def _matches(texts: bytes, compiled: Any) -> NDArray[np.intp]:
+    found = []
+    at = 0
+    while at <= len(texts) and (match := compiled.search(texts, at)) is not None:
+        found.append(match.start())
+        end = texts.find(b"\n", match.start())
+        if end < 0:
+            break
+        at = end + 1
+    return _lines_of(texts, found)
+
+
+def _cut(texts: bytes) -> bytes:
+    return b"\n".join(line[:MOST_LINE_BYTES] for line in texts.split(b"\n"))
+
+
+def _lines_of(texts: bytes, positions: list[int]) -> NDArray[np.intp]:
+    """The line in which each position lies."""
+    if not positions:
+        return np.zeros(0, np.intp)
+    ends = np.flatnonzero(np.frombuffer(texts, np.uint8) == ord("\n"))
+    return np.searchsorted(ends, np.array(positions), "left")
