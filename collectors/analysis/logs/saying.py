@@ -1,0 +1,80 @@
+"""The sentence on what a log says in a window: `"retrying shard" 214 times in 8 s, never before; "saved checkpoint" did not come (usually every 40 s).`"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .difference import Change
+
+SAID = 3  # changes
+MOST_CHARACTERS = 70  # of a template
+HEAD = re.compile(  # what many loggers write in front: times, levels, ranks
+    r"^(?:[\[(<|{]?(?:[#:.,TZ/+-]*#[#:.,TZ/+-]*|(?:DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL|NOTSET)|(?:rank|local_rank|default)\s?#)[\])>|}:]*[\s|\]:-]*)+",
+    re.IGNORECASE,
+)
+
+
+def sentence_of(changes: Sequence[Change], length_s: float) -> str:
+    """Of the changes, the first that matter; "" without any."""
+    if not changes:
+        return ""
+    said = "; ".join(_part(change, length_s) for change in changes[:SAID])
+    more = len(changes) - SAID
+    return f"{said}{f'; and {more} more' if more > 0 else ''}."
+
+
+def quoted(text: str) -> str:
+    """The constant words: `"# INFO retrying shard #" -> '"retrying shard"'`."""
+    bare = HEAD.sub("", text).strip() or text.strip()
+    bare = re.sub(r"[\s:=,(\[#]*#[\s#)\].,%:]*$", "", bare).strip() or bare
+    if len(bare) > MOST_CHARACTERS:
+        bare = f"{bare[:MOST_CHARACTERS].rsplit(' ', 1)[0]} …"
+    return f'"{bare}"'
+
+
+def duration(seconds: float) -> str:
+    """`0.25 -> "0.25 s"`, `40.2 -> "40 s"`, `900 -> "15 min"`"""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 and value == int(value) and abs(value) < 1e12 else f"{value:.4g}"
+
+
+def _part(change: Change, length_s: float) -> str:
+    if change.kind == "silent":
+        usually = f"usually every {duration(change.every_s or 0.0)}"
+        if change.template is None:
+            return f"no line at all for {duration(change.pause_s or 0.0)} ({usually})"
+        again = "did not come" if change.count == 0 else f"did not come for {duration(change.pause_s or 0.0)}"
+        return f"{quoted(change.text)} {again} ({usually})"
+    if change.kind == "number" and change.usual is not None and change.value is not None:
+        lo, hi = figure(change.usual[0]), figure(change.usual[1])
+        otherwise = lo if lo == hi else f"{lo} to {hi}"
+        jumped = " changed by" if change.is_step else ""
+        return f"{quoted(change.text)}{_which(change)}{jumped} {figure(change.value)}, otherwise {otherwise}"
+    how_often = "once" if change.count == 1 else f"{change.count:,} times"
+    return f"{quoted(change.text)} {how_often} in {duration(length_s)}, {_otherwise(change)}"
+
+
+def _which(change: Change) -> str:
+    """The words in front of a number, where a template has several: `": loss"`."""
+    if change.field is None or change.text.count("#") < 2:
+        return ":"
+    before = change.text.split("#")[change.field]
+    words = re.findall(r"[A-Za-z_][\w/.]*", before)
+    return f": {words[-1]}" if words else f": number {change.field + 1}"
+
+
+def _otherwise(change: Change) -> str:
+    if change.kind == "new":
+        return "never before" if not change.before else "never otherwise"
+    lo, hi = round(change.expected[0]), round(change.expected[1])
+    return f"usually {hi}" if lo == hi else f"usually {lo} to {hi}"
