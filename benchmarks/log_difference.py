@@ -66,7 +66,9 @@ def _healthy(names: list[str], title: str, *, counted: bool) -> Row:
         silent, total = silent + quiet, total + HEALTHY_A_LOG
         each.append(f"{name} {quiet}")
     spread = f"{silent} of {total}: {', '.join(each)}"
-    return Row(f"healthy windows, silent, {title}", 100 * silent / total, "%", 98.0 if counted else None, at_least=True, spread=spread)
+    return Row(
+        f"healthy windows, silent, {title}", 100 * silent / total, "%", 98.0 if counted else None, at_least=True, spread=spread
+    )
 
 
 def _speed() -> list[Row]:

@@ -55,7 +55,7 @@ def names(*, for_thresholds: bool) -> list[str]:
 
 def judged(lines: Sequence[LogLine], window: Window) -> Difference:
     masked = MaskedLines(lines)
-    return difference(masked.columns, tuple(window), masked.templates, masked.values)
+    return difference(masked.columns, (window.from_s, window.to_s), masked.templates, masked.values)
 
 
 def draw_window(lines: Sequence[LogLine], drawn: random.Random) -> Window:
@@ -100,7 +100,8 @@ def _new(lines: list[LogLine], window: Window, drawn: random.Random) -> tuple[li
     level = 30 if text.startswith("WARNING") else 40 if text.startswith("ERROR") else 0
     count = drawn.randrange(3, 30)
     added = [
-        lines[0]._replace(text=text.format(drawn.randrange(1, 500)), level=level, time_s=drawn.uniform(*window)) for _ in range(count)
+        lines[0]._replace(text=text.format(drawn.randrange(1, 500)), level=level, time_s=drawn.uniform(*window))
+        for _ in range(count)
     ]
     return lines + added, mask(added[0].text)[0]
 

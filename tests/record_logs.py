@@ -29,16 +29,25 @@ class Recorded(NamedTuple):
 TRAINER = ("-m", "trainer", "--threads", "1", "--workers", "0", "--device", "cpu", "--log-dir", "{folder}")
 LOGS = (
     Recorded("trainer-gpt", (*TRAINER, "--task", "gpt", "--steps", "{steps}"), True),
-    Recorded("transformers", ("hf_like.py", "{seconds}"), False),
+    Recorded("transformers", ("hf_like.py", "{seconds}"), True),
     Recorded("loader-a", ("noisy_loader.py", "{seconds}", "1"), True),
-    Recorded("loader-b", ("noisy_loader.py", "{seconds}", "2"), False),
+    Recorded("loader-b", ("noisy_loader.py", "{seconds}", "2"), True),
     Recorded("ranks-2", ("several_ranks.py", "{seconds}", "2", "1"), True),
-    Recorded("ranks-4", ("several_ranks.py", "{seconds}", "4", "2"), False),
+    Recorded("ranks-4", ("several_ranks.py", "{seconds}", "4", "2"), True),
     Recorded("validation-12", ("long_validation.py", "{seconds}", "12", "1"), True),
-    Recorded("validation-16", ("long_validation.py", "{seconds}", "16", "2"), False),
-    Recorded("validation-20", ("long_validation.py", "{seconds}", "20", "3"), False),
+    Recorded("validation-16", ("long_validation.py", "{seconds}", "16", "2"), True),
+    Recorded("validation-20", ("long_validation.py", "{seconds}", "20", "3"), True),
     Recorded("episodes-a", ("episodes.py", "{seconds}", "1"), True),
-    Recorded("episodes-b", ("episodes.py", "{seconds}", "2"), False),
+    Recorded("episodes-b", ("episodes.py", "{seconds}", "2"), True),
+    Recorded("loader-c", ("noisy_loader.py", "{seconds}", "3"), False),
+    Recorded("loader-d", ("noisy_loader.py", "{seconds}", "4"), False),
+    Recorded("ranks-3", ("several_ranks.py", "{seconds}", "3", "3"), False),
+    Recorded("ranks-5", ("several_ranks.py", "{seconds}", "5", "4"), False),
+    Recorded("validation-14", ("long_validation.py", "{seconds}", "14", "4"), False),
+    Recorded("validation-18", ("long_validation.py", "{seconds}", "18", "5"), False),
+    Recorded("validation-22", ("long_validation.py", "{seconds}", "22", "6"), False),
+    Recorded("episodes-c", ("episodes.py", "{seconds}", "3"), False),
+    Recorded("episodes-d", ("episodes.py", "{seconds}", "4"), False),
 )
 
 
@@ -63,7 +72,11 @@ def record(log: Recorded, seconds: float) -> None:
             assert process.stdout is not None
             for line in process.stdout:
                 at_s = time.monotonic() - begun
-                lines.append(f"{at_s:.3f}\t{line.rstrip()}".replace(folder, "/job/logs").replace(str(PROGRAMS), "/job").replace(str(HERE.parent), "/job"))
+                lines.append(
+                    f"{at_s:.3f}\t{line.rstrip()}".replace(folder, "/job/logs")
+                    .replace(str(PROGRAMS), "/job")
+                    .replace(str(HERE.parent), "/job")
+                )
                 if at_s > seconds:
                     process.terminate()
         FOLDER.mkdir(exist_ok=True)

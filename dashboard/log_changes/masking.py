@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from collectors.analysis.logs.changed import PLACE
 from collectors.analysis.logs.columns import LineColumns, Masked, Seconds
+from collectors.analysis.logs.words import PLACE
 from collectors.records import LogLine
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-NUMBER = re.compile(r"0x[0-9a-fA-F]+|(?<![A-Za-z0-9.])(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{6,}(?![A-Za-z0-9.])|[+-]?\d+(?:[,_]\d{3})*(?:\.\d+)?(?:[eE][+-]?\d+)?")
+NUMBER = re.compile(
+    r"0x[0-9a-fA-F]+|(?<![A-Za-z0-9.])(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{6,}(?![A-Za-z0-9.])|[+-]?\d+(?:[,_]\d{3})*(?:\.\d+)?(?:[eE][+-]?\d+)?"
+)
 SPACES = re.compile(r"\s+")  # numbers of other widths are padded otherwise
 MOST_CHARACTERS = 400  # of a line
 

@@ -9,14 +9,18 @@ import numpy as np
 
 from .columns import Lines, Numbers, Seconds, Templates
 from .windows import Windows, limit_of
+from .words import PLACE, fields_of_clock
 
-PLACE = "#"  # of a number in a template's text
-MOST_TEMPLATES, MOST_FIELDS, MOST_LOOKED_AT = 60, 24, 400  # looked at: templates of the window, those with the fewest lines first; fields of each; of all
+MOST_TEMPLATES, MOST_FIELDS, MOST_LOOKED_AT = (
+    60,
+    24,
+    400,
+)  # looked at: templates of the window, those with the fewest lines first; fields of each; of all
 MOST_VALUES = 4000  # of a field besides those of the window; of more, every so manieth
 LEAST_OTHERS = 8
 TREND, TRENDED = 0.9, 2000  # a rank correlation with time beyond this is a trend, by so many values: a step, a falling loss
 ROUNDING = 0.05  # of a value: how far it may lie beyond the others
-LEAST_SCORE = 1.0  # the distance from the middle to the farthest of the others, once more; of a single value, twice
+LEAST_SCORE = 1.5  # times the distance from the middle to the farthest of the others; of a single value twice as much
 
 FieldValues: TypeAlias = Callable[[int, int], Seconds]
 """By the id of a template and the number of a field: the values of all its lines, in order of time; NaN where there is none."""
@@ -77,7 +81,11 @@ def _looked_at(lines: Lines, windows: Windows, templates: Templates) -> list[int
 def _places(lines: Lines, looked_at: Sequence[int], templates: Templates) -> list[tuple[int, int]]:
     """Template and field."""
     texts = {number: templates[int(lines.ids[number])].text for number in looked_at}
-    places = [(number, field) for number, text in texts.items() for field in range(min(MOST_FIELDS, text.count(PLACE)))]
+    places = [
+        (number, field)
+        for number, text in texts.items()
+        for field in range(fields_of_clock(text), min(MOST_FIELDS, text.count(PLACE)))
+    ]
     return places[:MOST_LOOKED_AT]
 
 

@@ -84,9 +84,10 @@ def _numbered(template: Numbers) -> tuple[Numbers, Numbers, NDArray[np.uint16] |
     least = int(template.min())
     if int(template.max()) - least >= DENSE:
         ids, group, total = np.unique(template, return_inverse=True, return_counts=True)
-        return ids, total, group
+        return ids, total, group.astype(np.int64)
     counts = np.bincount(template - least if least else template)
     found = np.flatnonzero(counts)
     table = np.zeros(len(counts), np.uint16 if len(found) <= 1 << 16 else np.int64)
     table[found] = np.arange(len(found))
-    return found + least, counts[found], table[template - least if least else template]
+    group: NDArray[np.uint16] | Numbers = table[template - least if least else template]
+    return found + least, counts[found], group

@@ -104,9 +104,7 @@ def _largest(count: NDArray[np.int32], windows: Numbers) -> tuple[Numbers, Secon
     return windows[first], score_of(most, rest.max(axis=0))
 
 
-def _exactly(
-    number: int, grouped: Grouped, windows: Windows, others: NDArray[np.int32], weight: float, limit: float
-) -> Frequent:
+def _exactly(number: int, grouped: Grouped, windows: Windows, others: NDArray[np.int32], weight: float, limit: float) -> Frequent:
     """With the most of any window of the length, wherever it begins."""
     lo, hi = windows.window
     times = grouped.times_of(number)
@@ -116,7 +114,9 @@ def _exactly(
     score = weight * float(score_of(np.array([count]), np.array([most]))[0])
     usual = np.percentile(others, (5, 95)) if len(others) else np.zeros(2)
     first_s = float(times[len(before)])
-    return Frequent(number, count, most, (float(usual[0]), float(usual[1])), bool(len(before)), bool(len(after)), first_s, score, limit)
+    return Frequent(
+        number, count, most, (float(usual[0]), float(usual[1])), bool(len(before)), bool(len(after)), first_s, score, limit
+    )
 
 
 def _most(times: Seconds, length_s: float) -> int:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from .words import PLACE, message_of, word_before
 
 if TYPE_CHECKING:
     from .difference import Change
 
 SAID = 3  # changes
-MOST_CHARACTERS = 70  # of a template
-HEAD = re.compile(  # what many loggers write in front: times, levels, ranks
-    r"^(?:[\[(<|{]?(?:[#:.,TZ/+-]*#[#:.,TZ/+-]*|(?:DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL|NOTSET)|(?:rank|local_rank|default)\s?#)[\])>|}:]*[\s|\]:-]*)+",
-    re.IGNORECASE,
-)
 
 
 def sentence_of(changes: Sequence[Change], length_s: float) -> str:
@@ -24,15 +20,6 @@ def sentence_of(changes: Sequence[Change], length_s: float) -> str:
     said = "; ".join(_part(change, length_s) for change in changes[:SAID])
     more = len(changes) - SAID
     return f"{said}{f'; and {more} more' if more > 0 else ''}."
-
-
-def quoted(text: str) -> str:
-    """The constant words: `"# INFO retrying shard #" -> '"retrying shard"'`."""
-    bare = HEAD.sub("", text).strip() or text.strip()
-    bare = re.sub(r"[\s:=,(\[#]*#[\s#)\].,%:]*$", "", bare).strip() or bare
-    if len(bare) > MOST_CHARACTERS:
-        bare = f"{bare[:MOST_CHARACTERS].rsplit(' ', 1)[0]} …"
-    return f'"{bare}"'
 
 
 def duration(seconds: float) -> str:
@@ -54,23 +41,21 @@ def _part(change: Change, length_s: float) -> str:
         if change.template is None:
             return f"no line at all for {duration(change.pause_s or 0.0)} ({usually})"
         again = "did not come" if change.count == 0 else f"did not come for {duration(change.pause_s or 0.0)}"
-        return f"{quoted(change.text)} {again} ({usually})"
+        return f'"{message_of(change.text)}" {again} ({usually})'
     if change.kind == "number" and change.usual is not None and change.value is not None:
         lo, hi = figure(change.usual[0]), figure(change.usual[1])
         otherwise = lo if lo == hi else f"{lo} to {hi}"
         jumped = " changed by" if change.is_step else ""
-        return f"{quoted(change.text)}{_which(change)}{jumped} {figure(change.value)}, otherwise {otherwise}"
+        return f'"{message_of(change.text)}"{_which(change)}{jumped} {figure(change.value)}, otherwise {otherwise}'
     how_often = "once" if change.count == 1 else f"{change.count:,} times"
-    return f"{quoted(change.text)} {how_often} in {duration(length_s)}, {_otherwise(change)}"
+    return f'"{message_of(change.text)}" {how_often} in {duration(length_s)}, {_otherwise(change)}'
 
 
 def _which(change: Change) -> str:
-    """The words in front of a number, where a template has several: `": loss"`."""
-    if change.field is None or change.text.count("#") < 2:
+    """The word in front of a number, where a template has several: `": loss"`."""
+    if change.field is None or change.text.count(PLACE) < 2:
         return ":"
-    before = change.text.split("#")[change.field]
-    words = re.findall(r"[A-Za-z_][\w/.]*", before)
-    return f": {words[-1]}" if words else f": number {change.field + 1}"
+    return f": {word_before(change.text, change.field) or f'number {change.field + 1}'}"
 
 
 def _otherwise(change: Change) -> str:

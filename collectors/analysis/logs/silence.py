@@ -12,9 +12,9 @@ from .windows import Windows, limit_of
 
 LEAST_PAUSES = 5  # besides the long one
 LONGER = 1.5  # times the longest of the others
-REGULAR = 0.15  # of the longest pause: how much longer is not remarkable however regular the others are
+REGULAR = 0.1  # of the longest pause: how much longer is not remarkable however regular the others are
 RESOLUTION_S = 0.05
-LEAST_SCORE = 3.0
+LEAST_SCORE = 6.0
 EVERY = -1  # in place of a template: any line at all
 NEARBY = 250_000  # lines on each side of the window whose pauses are looked at first
 
@@ -83,7 +83,7 @@ def _pause_at(lines: Lines, inside: slice, windows: Windows) -> Seconds:
     next_s[lines.group[inside.stop :][::-1]] = lines.time_s[inside.stop :][::-1]
     order = np.argsort(lines.group[inside], kind="stable")
     group, time_s = lines.group[inside][order], lines.time_s[inside][order]
-    pause_s = np.maximum(0.0, next_s - last_s)
+    pause_s: Seconds = np.maximum(0.0, next_s - last_s)
     if not len(group):
         return pause_s
     begins = np.r_[True, group[1:] != group[:-1]]

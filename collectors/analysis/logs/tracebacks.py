@@ -15,7 +15,7 @@ DUMPED = re.compile(r'\s*File "(?P<file>[^"]+)", line (?P<line>\d+) in (?P<funct
 FATAL = re.compile(r"Fatal Python error: (?P<what>.+?)\s*$")
 THREAD = re.compile(r"(?P<current>Current t|T)hread 0x[0-9a-f]+.*\(most recent call first\):")
 RAISED = re.compile(r"(?P<name>[A-Za-z_][\w.]*(?:<locals>[\w.]*)?)(?:: (?P<message>.*))?$")
-GROUP = re.compile(r"\s{2,}(?:\| )*\+ Exception Group Traceback")
+GROUP = re.compile(r"\s{1,2}(?:\| )*\+ Exception Group Traceback")
 MARGIN = re.compile(r"\s+(?:[|+] ?)+(?:-[-+ ]*)?")  # of an exception group
 RULE = re.compile(r"\s+(?:\| )*\+-[-+]+(?: (?:[\d.]+|\.\.\.) -+)?\s*$")
 DIGIT = re.compile(r"\d")
@@ -180,7 +180,7 @@ class _Reader:
                 sections.append([])
             elif TRACEBACK not in text:
                 sections[-1].append(MARGIN.sub("", text, count=1))
-        found = [_section(section) for section in sections if section]
+        found = [_section(section) for section in sections if section] or [Raised("", "", ())]
         return found[0], found[1:]
 
     def _skip_blank(self) -> None:
