@@ -22,7 +22,7 @@ from tests import planted_logs
 from tests.planted_logs import PLANTINGS, draw_window, is_first, judged, matches, plant, recorded
 
 SCALE = float(os.environ.get("LOG_DIFFERENCE_SCALE", "1"))
-PLANTED_A_KIND, HEALTHY_A_LOG = max(1, round(15 * SCALE)), max(1, round(100 * SCALE))
+PLANTED_A_KIND, HEALTHY_A_LOG = max(1, round(6 * SCALE)), max(1, round(40 * SCALE))
 LINES, TEMPLATES = round(5_000_000 * SCALE), 2_000
 REPEATS = 5
 

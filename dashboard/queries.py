@@ -24,6 +24,7 @@ from .comparing.recorded import Comparing
 from .cost import Cost, CostMeter
 from .curves.overlay import Overlays
 from .flame.ahead import Ahead
+from .log_changes.asking import LogChanges
 from .machine import GpuUser, Machine, RunOfProcess, values_now
 from .pages.page import Page
 from .runs import RankView, Runs, RunView, rank_view
@@ -122,6 +123,7 @@ class Queries:
         self._runs = Runs(store, self.log_dir)
         self.stacks = Stacks(store, self.log_dir)
         self.overlays = Overlays(store)
+        self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources)
         self.ahead = Ahead(self.stacks.minutes)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)

@@ -36,6 +36,8 @@ KINDS = {
     "/api/v1/tags": ROWS,
     "/api/v1/export": EXPORTS,
     "/api/v1/logs": ROWS,
+    "/api/v1/logs/difference": ROWS,
+    "/api/v1/logs/crash": ROWS,
     "/api/v1/events": ROWS,
     "/api/v1/compare": ROWS,
     "/api/v1/since_last": ROWS,

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from collectors.analysis.logs.difference import Change, Difference, difference
+from collectors.analysis.logs.difference import LogChange, LogDifference, difference
 from collectors.logs.formats.text import Text
 from collectors.records import LogLine
 from dashboard.log_changes.masking import MaskedLines, mask
@@ -53,7 +53,7 @@ def names(*, for_thresholds: bool) -> list[str]:
     return [log.name for log in LOGS if log.for_thresholds == for_thresholds]
 
 
-def judged(lines: Sequence[LogLine], window: Window) -> Difference:
+def judged(lines: Sequence[LogLine], window: Window) -> LogDifference:
     masked = MaskedLines(lines)
     return difference(masked.columns, (window.from_s, window.to_s), masked.templates, masked.values)
 
@@ -76,11 +76,11 @@ def plant(lines: Sequence[LogLine], kind: Planting, drawn: random.Random) -> Pla
     raise ValueError(f"nothing to change as {kind}")
 
 
-def is_first(planted: Planted, found: Difference) -> bool:
+def is_first(planted: Planted, found: LogDifference) -> bool:
     return bool(found.changes) and matches(planted, found.changes[0])
 
 
-def matches(planted: Planted, change: Change) -> bool:
+def matches(planted: Planted, change: LogChange) -> bool:
     return change.kind == planted.kind and change.text == planted.template
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from collectors.analysis.logs.columns import LineColumns, Masked, Seconds
+from collectors.analysis.logs.columns import LineColumns, LineFloats, Masked
 from collectors.analysis.logs.words import PLACE
 from collectors.records import LogLine
 
@@ -37,7 +37,7 @@ class MaskedLines:
         times_s = np.array([line.time_s for line in lines], np.float64)
         self.columns = LineColumns(times_s, template, np.array([line.level for line in lines], np.int64))
 
-    def values(self, template: int, field: int) -> Seconds:
+    def values(self, template: int, field: int) -> LineFloats:
         """Of the field of all lines of a template, in order of time; NaN where it is not a number."""
         rows = np.flatnonzero(self.columns.template == template).tolist()
         return np.array([_value(self._numbers[row][field]) for row in rows], np.float64)

@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from .columns import Lines, Numbers, Seconds, Templates
-from .windows import Windows, limit_of
+from .columns import LineFloats, LineInts, MaskedTemplates, NumberedLines
+from .windows import TiledWindows, limit_of
 from .words import PLACE, fields_of_clock
 
 MOST_TEMPLATES, MOST_FIELDS, MOST_LOOKED_AT = (
@@ -22,14 +22,14 @@ TREND, TRENDED = 0.9, 2000  # a rank correlation with time beyond this is a tren
 ROUNDING = 0.05  # of a value: how far it may lie beyond the others
 LEAST_SCORE = 1.5  # times the distance from the middle to the farthest of the others; of a single value twice as much
 
-FieldValues: TypeAlias = Callable[[int, int], Seconds]
+FieldValues: TypeAlias = Callable[[int, int], LineFloats]
 """By the id of a template and the number of a field: the values of all its lines, in order of time; NaN where there is none."""
 
 
 class Changed(NamedTuple):
     """A field whose values lie outside of its others."""
 
-    number: int  # of the template in `Lines`
+    number: int  # of the template in `NumberedLines`
     field: int  # the how manieth `#` of its text, from 0
     count: int  # type: ignore[assignment]  # values in the window
     value: float  # their median
@@ -40,15 +40,15 @@ class Changed(NamedTuple):
     limit: float
 
 
-class Field(NamedTuple):
+class FieldColumn(NamedTuple):
     """The values of a field, in order of time; with a trend, their differences."""
 
-    values: Seconds
-    window: Numbers  # in which each lies
+    values: LineFloats
+    window: LineInts  # in which each lies
     is_trend: bool
 
 
-def changed(lines: Lines, windows: Windows, templates: Templates, values: FieldValues) -> list[Changed]:
+def changed(lines: NumberedLines, windows: TiledWindows, templates: MaskedTemplates, values: FieldValues) -> list[Changed]:
     """The largest excess first."""
     looked_at = _looked_at(lines, windows, templates)
     chosen = np.zeros(len(lines.ids), bool)
@@ -70,7 +70,7 @@ def changed(lines: Lines, windows: Windows, templates: Templates, values: FieldV
     return sorted(kept, key=lambda row: -row.score)
 
 
-def _looked_at(lines: Lines, windows: Windows, templates: Templates) -> list[int]:
+def _looked_at(lines: NumberedLines, windows: TiledWindows, templates: MaskedTemplates) -> list[int]:
     """The templates of the window that have numbers, those with the fewest lines first."""
     inside = np.unique(lines.group[lines.between(windows.window)])
     few_first = inside[np.argsort(lines.total[inside], kind="stable")].tolist()
@@ -78,7 +78,7 @@ def _looked_at(lines: Lines, windows: Windows, templates: Templates) -> list[int
     return with_numbers[:MOST_TEMPLATES]
 
 
-def _places(lines: Lines, looked_at: Sequence[int], templates: Templates) -> list[tuple[int, int]]:
+def _places(lines: NumberedLines, looked_at: Sequence[int], templates: MaskedTemplates) -> list[tuple[int, int]]:
     """Template and field."""
     texts = {number: templates[int(lines.ids[number])].text for number in looked_at}
     places = [
@@ -89,7 +89,7 @@ def _places(lines: Lines, looked_at: Sequence[int], templates: Templates) -> lis
     return places[:MOST_LOOKED_AT]
 
 
-def field_of(values: Seconds, time_s: Seconds, windows: Windows) -> Field | None:
+def field_of(values: LineFloats, time_s: LineFloats, windows: TiledWindows) -> FieldColumn | None:
     """None where there are too few to compare, or not a value a line."""
     if len(values) != len(time_s):
         return None
@@ -104,10 +104,10 @@ def field_of(values: Seconds, time_s: Seconds, windows: Windows) -> Field | None
         return None
     every = -(-len(others) // MOST_VALUES)
     chosen = np.sort(np.r_[np.flatnonzero(number == 0)[:MOST_VALUES], others[::every]])
-    return Field(values[chosen], number[chosen], is_trend)
+    return FieldColumn(values[chosen], number[chosen], is_trend)
 
 
-def has_trend(values: Seconds) -> bool:
+def has_trend(values: LineFloats) -> bool:
     """Whether they go up or down with time, as a step or a falling loss does."""
     if len(values) < LEAST_OTHERS:
         return False
@@ -119,7 +119,7 @@ def has_trend(values: Seconds) -> bool:
     return abs(float(np.corrcoef(rank, np.arange(len(rank)))[0, 1])) > TREND
 
 
-def largest_of(field: Field, windows: Windows) -> tuple[int, float]:
+def largest_of(field: FieldColumn, windows: TiledWindows) -> tuple[int, float]:
     """Of the windows besides the asked one, the number of that whose values lie farthest outside of all others, and how far."""
     others = field.window != 0
     values, number = field.values[others], field.window[others]
@@ -135,7 +135,7 @@ def largest_of(field: Field, windows: Windows) -> tuple[int, float]:
     return found
 
 
-def beyond(value: float, others: Seconds) -> float:
+def beyond(value: float, others: LineFloats) -> float:
     """How far a value lies outside of others: 1 where it lies as far beyond the farthest of them as that lies from their median."""
     least, middle, most = float(others.min()), float(np.median(others)), float(others.max())
     if value > most:
@@ -145,7 +145,7 @@ def beyond(value: float, others: Seconds) -> float:
     return 0.0
 
 
-def _row(times: Seconds, windows: Windows, template: int, place: int, field: Field) -> Changed | None:
+def _row(times: LineFloats, windows: TiledWindows, template: int, place: int, field: FieldColumn) -> Changed | None:
     inside = field.values[field.window == 0]
     others = field.values[field.window != 0]
     value = float(inside[np.argmax(np.abs(inside))]) if field.is_trend else float(np.median(inside))

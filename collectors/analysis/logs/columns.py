@@ -8,9 +8,9 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Seconds: TypeAlias = NDArray[np.float64]
-Numbers: TypeAlias = NDArray[np.int64]
-Stretch: TypeAlias = tuple[float, float]  # from, to: Unix seconds
+LineFloats: TypeAlias = NDArray[np.float64]
+LineInts: TypeAlias = NDArray[np.int64]
+TimeRange: TypeAlias = tuple[float, float]  # from, to: Unix seconds
 
 DENSE = 1 << 22  # ids that lie within so many are looked up in a table, others are sorted
 
@@ -22,15 +22,15 @@ class Masked(NamedTuple):
     example: str
 
 
-Templates: TypeAlias = Mapping[int, Masked]
+MaskedTemplates: TypeAlias = Mapping[int, Masked]
 
 
 class LineColumns(NamedTuple):
     """One entry a line, in order of time."""
 
-    time_s: Seconds  # Unix seconds
-    template: Numbers
-    level: Numbers  # as in `logging`; 0 where a line names none
+    time_s: LineFloats  # Unix seconds
+    template: LineInts
+    level: LineInts  # as in `logging`; 0 where a line names none
 
     def sorted(self) -> LineColumns:
         """By time, if they are not yet; equal times keep their order."""
@@ -40,22 +40,22 @@ class LineColumns(NamedTuple):
         return LineColumns(self.time_s[order], self.template[order], self.level[order])
 
 
-class Lines(NamedTuple):
+class NumberedLines(NamedTuple):
     """The lines of a log in order of time, with the templates numbered from 0 in the order of their ids."""
 
-    time_s: Seconds
-    group: NDArray[np.uint16] | Numbers  # of each line, the number of its template
-    ids: Numbers  # by number: the template
-    total: Numbers  # by number: lines
+    time_s: LineFloats
+    group: NDArray[np.uint16] | LineInts  # of each line, the number of its template
+    ids: LineInts  # by number: the template
+    total: LineInts  # by number: lines
     loud: NDArray[np.bool_]  # by number: whether a line of it is a warning or worse
 
     @classmethod
-    def of(cls, columns: LineColumns, loud_level: int) -> Lines:
+    def of(cls, columns: LineColumns, loud_level: int) -> NumberedLines:
         ids, total, group = _numbered(columns.template)
         loud = np.bincount(group[columns.level >= loud_level], minlength=len(ids)) > 0
         return cls(columns.time_s, group, ids, total, loud)
 
-    def between(self, window: Stretch) -> slice:
+    def between(self, window: TimeRange) -> slice:
         """Both ends included."""
         return slice(int(np.searchsorted(self.time_s, window[0])), int(np.searchsorted(self.time_s, window[1], "right")))
 
@@ -71,23 +71,22 @@ class Lines(NamedTuple):
 class Grouped(NamedTuple):
     """Lines of each template together, in order of time. Template number `i` has the lines `start[i]:start[i + 1]`."""
 
-    start: Numbers
-    time_s: Seconds
-    group: Numbers
+    start: LineInts
+    time_s: LineFloats
+    group: LineInts
 
-    def times_of(self, number: int) -> Seconds:
+    def times_of(self, number: int) -> LineFloats:
         return self.time_s[self.start[number] : self.start[number + 1]]
 
 
-def _numbered(template: Numbers) -> tuple[Numbers, Numbers, NDArray[np.uint16] | Numbers]:
+def _numbered(template: LineInts) -> tuple[LineInts, LineInts, NDArray[np.uint16] | LineInts]:
     """The ids that occur, in order, how often each does, and the place of each line's id among them."""
     least = int(template.min())
     if int(template.max()) - least >= DENSE:
-        ids, group, total = np.unique(template, return_inverse=True, return_counts=True)
-        return ids, total, group.astype(np.int64)
+        ids, places, total = np.unique(template, return_inverse=True, return_counts=True)
+        return ids, total, places.astype(np.int64)
     counts = np.bincount(template - least if least else template)
     found = np.flatnonzero(counts)
-    table = np.zeros(len(counts), np.uint16 if len(found) <= 1 << 16 else np.int64)
+    table = np.zeros(len(counts), np.uint16) if len(found) <= 1 << 16 else np.zeros(len(counts), np.int64)
     table[found] = np.arange(len(found))
-    group: NDArray[np.uint16] | Numbers = table[template - least if least else template]
-    return found + least, counts[found], group
+    return found + least, counts[found], table[template - least if least else template]

@@ -26,7 +26,7 @@ FaultKind: TypeAlias = Literal[
 ]
 
 
-class FaultRow(NamedTuple):
+class FaultPattern(NamedTuple):
     """A pattern of a line, and the sentence on it, whose `{names}` are the pattern's groups. A strong fault explains an exception."""
 
     kind: FaultKind
@@ -99,7 +99,7 @@ _ROWS: tuple[tuple[FaultKind, str, str], ...] = (
      "A collective of gloo timed out: the other rank did not {what} within {ms} ms"),
     ("peer_gone", r"Connection closed by peer|Connection reset by peer", "Another rank is gone: its connection was closed"),
 )  # fmt: skip
-ROWS = tuple(FaultRow(kind, re.compile(pattern), sentence) for kind, pattern, sentence in _ROWS)
+ROWS = tuple(FaultPattern(kind, re.compile(pattern), sentence) for kind, pattern, sentence in _ROWS)
 
 
 def fault_in(text: str) -> FoundFault | None:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Grouped, Lines, Numbers, Seconds
-from .windows import Windows, limit_of
+from .columns import Grouped, LineFloats, LineInts, NumberedLines
+from .windows import TiledWindows, limit_of
 
 SPREAD = 0.3  # of the most in another window: how much more is not remarkable by itself
 LOUD = 2.0  # a warning or an error counts for as much
@@ -22,7 +22,7 @@ MOST_TEMPLATES = 40_000  # and so many templates: those of the window, and the m
 class Frequent(NamedTuple):
     """A template that a window has more of."""
 
-    number: int  # in `Lines`
+    number: int  # in `NumberedLines`
     count: int  # type: ignore[assignment]  # also the name of a method of tuples
     most: int  # in any other window of the length
     usual: tuple[float, float]  # between which the count of most other windows lies
@@ -33,15 +33,15 @@ class Frequent(NamedTuple):
     limit: float
 
 
-class Counts(NamedTuple):
+class TemplateCounts(NamedTuple):
     """How many lines of each template the windows have."""
 
-    numbers: Numbers  # of the templates that are counted, in `Lines`
-    windows: Numbers  # in order; 0 is the asked one
+    numbers: LineInts  # of the templates that are counted, in `NumberedLines`
+    windows: LineInts  # in order; 0 is the asked one
     count: NDArray[np.int32]  # type: ignore[assignment]  # [window, template]
 
 
-def frequent(lines: Lines, windows: Windows) -> list[Frequent]:
+def frequent(lines: NumberedLines, windows: TiledWindows) -> list[Frequent]:
     """The largest excess first."""
     counts = counts_of(lines, windows)
     weight = np.where(lines.loud[counts.numbers], LOUD, 1.0)
@@ -62,7 +62,7 @@ def frequent(lines: Lines, windows: Windows) -> list[Frequent]:
     return sorted((row for row in rows if row.score > limit), key=lambda row: -row.score)
 
 
-def counts_of(lines: Lines, windows: Windows) -> Counts:
+def counts_of(lines: NumberedLines, windows: TiledWindows) -> TemplateCounts:
     """About 5 ns a line."""
     numbers = _counted(lines, windows)
     first, last = windows.judged
@@ -77,10 +77,10 @@ def counts_of(lines: Lines, windows: Windows) -> Counts:
         if hi > lo:
             found = np.bincount(lines.group[lo:hi], minlength=len(lines.ids))
             count[row] = found if len(numbers) == len(found) else found[numbers]
-    return Counts(numbers, np.arange(first, last + 1), count)
+    return TemplateCounts(numbers, np.arange(first, last + 1), count)
 
 
-def _counted(lines: Lines, windows: Windows) -> Numbers:
+def _counted(lines: NumberedLines, windows: TiledWindows) -> LineInts:
     """All templates; of very many those of the window, and the most frequent others."""
     if len(lines.ids) <= MOST_TEMPLATES:
         return np.arange(len(lines.ids))
@@ -88,13 +88,13 @@ def _counted(lines: Lines, windows: Windows) -> Numbers:
     return np.sort(np.lexsort((-lines.total, -inside))[:MOST_TEMPLATES])
 
 
-def score_of(count: NDArray[np.integer], most: NDArray[np.integer]) -> Seconds:
+def score_of(count: NDArray[np.integer], most: NDArray[np.integer]) -> LineFloats:
     """How far a count lies beyond the most elsewhere: in counts where there are few, in shares where there are many."""
-    score: Seconds = np.maximum(0.0, (count - most) / np.sqrt(1.0 + most + np.square(SPREAD * most)))
+    score: LineFloats = np.maximum(0.0, (count - most) / np.sqrt(1.0 + most + np.square(SPREAD * most)))
     return score
 
 
-def _largest(count: NDArray[np.int32], windows: Numbers) -> tuple[Numbers, Seconds]:
+def _largest(count: NDArray[np.int32], windows: LineInts) -> tuple[LineInts, LineFloats]:
     """Of each template, the window that has the most of it, and its excess over all others."""
     first = count.argmax(axis=0)
     columns = np.arange(count.shape[1])
@@ -104,7 +104,9 @@ def _largest(count: NDArray[np.int32], windows: Numbers) -> tuple[Numbers, Secon
     return windows[first], score_of(most, rest.max(axis=0))
 
 
-def _exactly(number: int, grouped: Grouped, windows: Windows, others: NDArray[np.int32], weight: float, limit: float) -> Frequent:
+def _exactly(
+    number: int, grouped: Grouped, windows: TiledWindows, others: NDArray[np.int32], weight: float, limit: float
+) -> Frequent:
     """With the most of any window of the length, wherever it begins."""
     lo, hi = windows.window
     times = grouped.times_of(number)
@@ -119,5 +121,5 @@ def _exactly(number: int, grouped: Grouped, windows: Windows, others: NDArray[np
     )
 
 
-def _most(times: Seconds, length_s: float) -> int:
+def _most(times: LineFloats, length_s: float) -> int:
     return int((np.searchsorted(times, times + length_s, "right") - np.arange(len(times))).max(initial=0))

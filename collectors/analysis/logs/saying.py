@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from .words import PLACE, message_of, word_before
 
 if TYPE_CHECKING:
-    from .difference import Change
+    from .difference import LogChange
 
 SAID = 3  # changes
 
 
-def sentence_of(changes: Sequence[Change], length_s: float) -> str:
-    """Of the changes, the first that matter; "" without any."""
+def sentence_of(changes: Sequence[LogChange], length_s: float, lines_before: int | None = None) -> str:
+    """Of the changes, the first that matter; "" without any. `lines_before` is how many earlier lines were looked at, where not all were."""
     if not changes:
         return ""
-    said = "; ".join(_part(change, length_s) for change in changes[:SAID])
+    said = "; ".join(_part(change, length_s, lines_before) for change in changes[:SAID])
     more = len(changes) - SAID
     return f"{said}{f'; and {more} more' if more > 0 else ''}."
 
@@ -35,7 +35,7 @@ def figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 and value == int(value) and abs(value) < 1e12 else f"{value:.4g}"
 
 
-def _part(change: Change, length_s: float) -> str:
+def _part(change: LogChange, length_s: float, lines_before: int | None) -> str:
     if change.kind == "silent":
         usually = f"usually every {duration(change.every_s or 0.0)}"
         if change.template is None:
@@ -48,18 +48,20 @@ def _part(change: Change, length_s: float) -> str:
         jumped = " changed by" if change.is_step else ""
         return f'"{message_of(change.text)}"{_which(change)}{jumped} {figure(change.value)}, otherwise {otherwise}'
     how_often = "once" if change.count == 1 else f"{change.count:,} times"
-    return f'"{message_of(change.text)}" {how_often} in {duration(length_s)}, {_otherwise(change)}'
+    return f'"{message_of(change.text)}" {how_often} in {duration(length_s)}, {_otherwise(change, lines_before)}'
 
 
-def _which(change: Change) -> str:
+def _which(change: LogChange) -> str:
     """The word in front of a number, where a template has several: `": loss"`."""
     if change.field is None or change.text.count(PLACE) < 2:
         return ":"
     return f": {word_before(change.text, change.field) or f'number {change.field + 1}'}"
 
 
-def _otherwise(change: Change) -> str:
+def _otherwise(change: LogChange, lines_before: int | None) -> str:
     if change.kind == "new":
+        if lines_before is not None:
+            return f"not in the {lines_before:,} lines before"
         return "never before" if not change.before else "never otherwise"
     lo, hi = round(change.expected[0]), round(change.expected[1])
     return f"usually {hi}" if lo == hi else f"usually {lo} to {hi}"

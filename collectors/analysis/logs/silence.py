@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Grouped, Lines, Numbers, Seconds
-from .windows import Windows, limit_of
+from .columns import Grouped, LineFloats, LineInts, NumberedLines
+from .windows import TiledWindows, limit_of
 
 LEAST_PAUSES = 5  # besides the long one
 LONGER = 1.5  # times the longest of the others
@@ -22,7 +22,7 @@ NEARBY = 250_000  # lines on each side of the window whose pauses are looked at 
 class Silent(NamedTuple):
     """A template that did not come."""
 
-    number: int  # in `Lines`, or EVERY
+    number: int  # in `NumberedLines`, or EVERY
     count: int  # type: ignore[assignment]  # in the window
     since_s: float  # its last line
     pause_s: float
@@ -35,17 +35,17 @@ class Silent(NamedTuple):
 class Pauses(NamedTuple):
     """Between two lines of a template, and between its last line and the end of the run. One entry a line."""
 
-    begin_s: Seconds
-    end_s: Seconds
+    begin_s: LineFloats
+    end_s: LineFloats
     touches: NDArray[np.bool_]  # the window
 
     @property
-    def length_s(self) -> Seconds:
-        length: Seconds = self.end_s - self.begin_s
+    def length_s(self) -> LineFloats:
+        length: LineFloats = self.end_s - self.begin_s
         return length
 
 
-def silent(lines: Lines, windows: Windows) -> list[Silent]:
+def silent(lines: NumberedLines, windows: TiledWindows) -> list[Silent]:
     """The largest excess first.
 
     Where the whole log paused, and more than one template with it, that is one row, beside those templates that were silent for much longer.
@@ -61,7 +61,7 @@ def silent(lines: Lines, windows: Windows) -> list[Silent]:
     return [paused[0]._replace(number=EVERY), *kept]
 
 
-def _may_miss(lines: Lines, windows: Windows) -> NDArray[np.bool_]:
+def _may_miss(lines: NumberedLines, windows: TiledWindows) -> NDArray[np.bool_]:
     """The templates whose pause at the window is longer than those nearby, and than their mean: about 10 ns a line."""
     inside = lines.between(windows.window)
     pause_s = _pause_at(lines, inside, windows)
@@ -76,14 +76,14 @@ def _may_miss(lines: Lines, windows: Windows) -> NDArray[np.bool_]:
     return missing
 
 
-def _pause_at(lines: Lines, inside: slice, windows: Windows) -> Seconds:
+def _pause_at(lines: NumberedLines, inside: slice, windows: TiledWindows) -> LineFloats:
     """Of each template, the longest pause that touches the window; 0 where it had no line before."""
     last_s, next_s = np.full(len(lines.ids), np.inf), np.full(len(lines.ids), windows.ended_s)
     last_s[lines.group[: inside.start]] = lines.time_s[: inside.start]  # of several the last counts
     next_s[lines.group[inside.stop :][::-1]] = lines.time_s[inside.stop :][::-1]
     order = np.argsort(lines.group[inside], kind="stable")
     group, time_s = lines.group[inside][order], lines.time_s[inside][order]
-    pause_s: Seconds = np.maximum(0.0, next_s - last_s)
+    pause_s: LineFloats = np.maximum(0.0, next_s - last_s)
     if not len(group):
         return pause_s
     begins = np.r_[True, group[1:] != group[:-1]]
@@ -95,7 +95,7 @@ def _pause_at(lines: Lines, inside: slice, windows: Windows) -> Seconds:
     return pause_s
 
 
-def _silent(lines: Grouped, windows: Windows) -> list[Silent]:
+def _silent(lines: Grouped, windows: TiledWindows) -> list[Silent]:
     numbers = np.flatnonzero(np.diff(lines.start))  # of the templates that are there
     if not len(numbers):
         return []
@@ -128,28 +128,28 @@ def _silent(lines: Grouped, windows: Windows) -> list[Silent]:
     return sorted(found, key=lambda silence: -silence.score)
 
 
-def pauses_of(lines: Grouped, starts: Numbers, windows: Windows) -> Pauses:
+def pauses_of(lines: Grouped, starts: LineInts, windows: TiledWindows) -> Pauses:
     end_s = np.r_[lines.time_s[1:], windows.ended_s]
     end_s[np.r_[starts[1:], len(end_s)] - 1] = windows.ended_s
     lo, hi = windows.window
     return Pauses(lines.time_s, end_s, (lines.time_s < hi) & (end_s > lo))
 
 
-def score_of(length: Seconds, longest: Seconds, spread: Seconds) -> Seconds:
-    score: Seconds = np.maximum(0.0, (length - longest) / (spread + REGULAR * longest + RESOLUTION_S))
+def score_of(length: LineFloats, longest: LineFloats, spread: LineFloats) -> LineFloats:
+    score: LineFloats = np.maximum(0.0, (length - longest) / (spread + REGULAR * longest + RESOLUTION_S))
     return score
 
 
 def _largest(
-    windows: Windows,
+    windows: TiledWindows,
     pauses: Pauses,
-    others: Seconds,
-    starts: Numbers,
-    place: Numbers,
-    longest: Seconds,
-    spread: Seconds,
+    others: LineFloats,
+    starts: LineInts,
+    place: LineInts,
+    longest: LineFloats,
+    spread: LineFloats,
     enough: NDArray[np.bool_],
-) -> tuple[Numbers, Seconds]:
+) -> tuple[LineInts, LineFloats]:
     """Of each template, its longest pause besides the window: in which window its next line was due, and its excess over all others."""
     first = np.flatnonzero(others == longest[place])
     first = first[np.searchsorted(place[first], np.arange(len(starts)))]

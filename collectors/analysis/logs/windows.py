@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .columns import Numbers, Seconds, Stretch
+from .columns import LineFloats, LineInts, TimeRange
 
 ODD_SHARE = 0.01  # of the baseline's windows may be as odd as what is reported,
 ODD_WINDOWS = 1  # and in a short run so many
@@ -19,10 +19,10 @@ START_SHARE, START_S = 0.05, 60.0  # the beginning of a run is like no other tim
 MOST_WINDOWS = 1e9
 
 
-class Windows(NamedTuple):
-    """Windows of the same length side by side. The asked one has the number 0, those before it are negative."""
+class TiledWindows(NamedTuple):
+    """TiledWindows of the same length side by side. The asked one has the number 0, those before it are negative."""
 
-    window: Stretch
+    window: TimeRange
     begun_s: float  # the first line of the run
     ended_s: float  # the last one
 
@@ -35,7 +35,7 @@ class Windows(NamedTuple):
         """When the run's beginning is over."""
         return self.begun_s + min(START_S, START_SHARE * (self.ended_s - self.begun_s))
 
-    def number(self, time_s: Seconds) -> Numbers:
+    def number(self, time_s: LineFloats) -> LineInts:
         number = np.floor((time_s - self.window[0]) / self.length_s).astype(np.int64)
         number[time_s == self.window[1]] = 0  # both ends belong to the window
         return number
@@ -53,7 +53,7 @@ class Windows(NamedTuple):
         return max(0, last - first + 1 - (first <= 0 <= last))
 
 
-def limit_of(windows: Windows, number: Numbers, score: Seconds) -> float:
+def limit_of(windows: TiledWindows, number: LineInts, score: LineFloats) -> float:
     """What an excess must be larger than, by the excesses `score` of all templates, each in the window of that number."""
     first, last = windows.judged
     inside = (number >= first) & (number <= last) & (number != 0) & (score > 0)
