@@ -15,6 +15,7 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 NUMBER = re.compile(
     r"0x[0-9a-fA-F]+|(?<![A-Za-z0-9.])(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{6,}(?![A-Za-z0-9.])|[+-]?\d+(?:[,_]\d{3})*(?:\.\d+)?(?:[eE][+-]?\d+)?"
 )
+IDENTIFIER = re.compile(r"[0-9]+[eE][0-9]+")
 SPACES = re.compile(r"\s+")  # numbers of other widths are padded otherwise
 MOST_CHARACTERS = 400  # of a line
 
@@ -50,6 +51,8 @@ def mask(text: str) -> tuple[str, list[str]]:
 
 
 def _value(text: str) -> float:
+    if IDENTIFIER.fullmatch(text):  # 22660e98 is no number
+        return float("nan")
     try:
         return float(text.replace(",", "").replace("_", ""))
     except ValueError:

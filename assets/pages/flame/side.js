@@ -54,8 +54,9 @@ export class FlameSide {
   /** @param {Tree | null} tree @param {number} frame the selected function's, or -1 @param {string} run */
   draw(tree, frame, run) {
     this.tree = tree;
-    setClass(this.element, "bare", tree === null);
-    if (!tree) return;
+    const named = tree || frame >= 0 ? null : this.#named(run);
+    setClass(this.element, "bare", tree === null && named === null);
+    if (!tree) return this.source.show(named);
     const all = spent(tree);
     this.#drawChosen(tree, all[frame], run);
     const { callers, callees } = frame < 0 ? { callers: [], callees: [] } : neighbours(tree, frame);

@@ -64,4 +64,6 @@ def _otherwise(change: LogChange, lines_before: int | None) -> str:
             return f"not in the {lines_before:,} lines before"
         return "never before" if not change.before else "never otherwise"
     lo, hi = round(change.expected[0]), round(change.expected[1])
+    if not hi:
+        return "hardly ever otherwise"
     return f"usually {hi}" if lo == hi else f"usually {lo} to {hi}"
