@@ -33,7 +33,10 @@ while time.monotonic() < END_S:
             optimizer.step()
             optimizer.zero_grad()
             updates += 1
-            print(f"update {updates}: loss {float(loss):.4f} td_error {drawn.expovariate(4):.4f} buffer {min(50000, 20 * episode)}", flush=True)
+            print(
+                f"update {updates}: loss {float(loss):.4f} td_error {drawn.expovariate(4):.4f} buffer {min(50000, 20 * episode)}",
+                flush=True,
+            )
     if drawn.random() < 0.01:
         print(f"INFO new best return {reward:.2f}, policy written to /tmp/policy-{drawn.getrandbits(24):06x}.pt", flush=True)
     if drawn.random() < 0.015:

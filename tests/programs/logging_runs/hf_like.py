@@ -41,8 +41,18 @@ class Lines(TrainerCallback):
 torch.set_num_threads(1)
 with tempfile.TemporaryDirectory() as out:
     arguments = TrainingArguments(
-        out, per_device_train_batch_size=4, logging_steps=20, eval_strategy="steps", eval_steps=150, save_steps=300,
-        save_total_limit=1, num_train_epochs=1000, report_to=[], disable_tqdm=True, use_cpu=True, learning_rate=1e-3,
+        out,
+        per_device_train_batch_size=4,
+        logging_steps=20,
+        eval_strategy="steps",
+        eval_steps=150,
+        save_steps=300,
+        save_total_limit=1,
+        num_train_epochs=1000,
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
+        learning_rate=1e-3,
     )
     model = GPT2LMHeadModel(GPT2Config(vocab_size=64, n_positions=32, n_embd=16, n_layer=1, n_head=2))
     evaluated = torch.utils.data.Subset(Words(), range(400))

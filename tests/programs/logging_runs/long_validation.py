@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import random
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import torch
 
@@ -43,11 +43,13 @@ def validate(step: int) -> None:
 
 
 def save(folder: str, step: int) -> None:
-    path = os.path.join(folder, "last.pt")
+    path = Path(folder) / "last.pt"
     torch.save(model.state_dict(), path)
     time.sleep(EVERY_S / 40)
-    digest = hashlib.sha256(open(path, "rb").read()).hexdigest()[:16]
-    log.info("saved checkpoint %s (%d bytes, sha256 %s) in %.2f s", f"step-{step:07d}.pt", os.path.getsize(path), digest, EVERY_S / 40)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    log.info(
+        "saved checkpoint %s (%d bytes, sha256 %s) in %.2f s", f"step-{step:07d}.pt", path.stat().st_size, digest, EVERY_S / 40
+    )
 
 
 with tempfile.TemporaryDirectory() as folder:
@@ -61,13 +63,22 @@ with tempfile.TemporaryDirectory() as folder:
         time.sleep(max(0.0, drawn.gauss(0.02, 0.003)))
         if step % 4 == 0:
             speed = 64 / (time.monotonic() - begun)
-            log.info("epoch %d step %d: loss=%.4f lr=%.2e samples/s=%.0f", step // 500, step, float(loss), 0.05 * 0.999 ** (step // 50), speed)
+            log.info(
+                "epoch %d step %d: loss=%.4f lr=%.2e samples/s=%.0f",
+                step // 500,
+                step,
+                float(loss),
+                0.05 * 0.999 ** (step // 50),
+                speed,
+            )
         if step % 500 == 499:
             log.info("epoch %d done", step // 500)
         if drawn.random() < 0.003:
             log.warning("loss scale %d: gradient overflow, step skipped", 2 ** drawn.randrange(10, 16))
         if drawn.random() < 0.006:
-            logging.getLogger("storage").info("uploaded %d of %d parts to bucket://runs/%08x", drawn.randrange(8), 8, drawn.getrandbits(32))
+            logging.getLogger("storage").info(
+                "uploaded %d of %d parts to bucket://runs/%08x", drawn.randrange(8), 8, drawn.getrandbits(32)
+            )
         if time.monotonic() - validated_s > EVERY_S:
             validate(step)
             validated_s = time.monotonic()

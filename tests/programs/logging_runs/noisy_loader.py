@@ -30,7 +30,9 @@ class Shards(IterableDataset):
             if drawn.random() < 0.004:
                 warnings.warn(f"sample of {drawn.randrange(3, 9)} tokens is padded to 128", UserWarning, stacklevel=1)
             if number % 100 == 99:
-                logging.info("worker %d: opened shard-%05d.tar (%d samples)", worker.id, drawn.randrange(4000), 900 + drawn.randrange(200))
+                logging.info(
+                    "worker %d: opened shard-%05d.tar (%d samples)", worker.id, drawn.randrange(4000), 900 + drawn.randrange(200)
+                )
             yield torch.randn(32)
 
 
