@@ -10,12 +10,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from collectors.analysis.logs.difference import LogChange, LogDifference, difference
+from collectors.analysis.logs.words import fields_of_clock
 from collectors.logs.formats.text import Text
 from collectors.records import LogLine
-from dashboard.log_changes.masking import MaskedLines, mask
+from dashboard.log_changes import masking
+from dashboard.log_changes.masking import MaskedLines
 from tests.record_logs import FOLDER, LOGS
 
 EPOCH_S = 1.79e9
+mask = masking.mask
 Planting = Literal["new", "more", "silent", "number"]
 PLANTINGS: tuple[Planting, ...] = ("new", "more", "silent", "number")
 NEW = (
@@ -136,12 +139,12 @@ def _silent(lines: list[LogLine], window: Window, drawn: random.Random) -> tuple
 
 
 def _number(lines: list[LogLine], window: Window, drawn: random.Random) -> tuple[list[LogLine], str] | None:
-    """A number of a message is ten times what it is otherwise at most, in all of its lines of the window."""
+    """A number of a message, but not of its time, is ten times what it is otherwise at most, in all of its lines of the window."""
     fitting = []
     for text, places in _by_template(lines).items():
         inside = _inside(lines, places, window)
         if len(inside) >= 2 and len(places) >= 12 + len(inside):
-            fitting += [(text, field) for field in range(text.count("#"))]
+            fitting += [(text, field) for field in range(fields_of_clock(text), text.count("#"))]
     if not fitting:
         return None
     text, field = drawn.choice(fitting)
@@ -155,7 +158,7 @@ def _number(lines: list[LogLine], window: Window, drawn: random.Random) -> tuple
         return None
     for i in _inside(lines, places, window):
         parts = text.split("#")
-        numbers = mask(lines[i].text)[1]
+        numbers = list(mask(lines[i].text)[1])
         numbers[field] = f"{10 * np.abs(values).max() * drawn.uniform(1, 1.5):.3f}"
         changed = parts[0] + "".join(number + part for number, part in zip(numbers, parts[1:], strict=True))
         lines[i] = lines[i]._replace(text=changed)

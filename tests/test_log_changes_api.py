@@ -45,7 +45,7 @@ def written(folder: Path) -> None:
 def test_a_flood_and_a_failure_are_named(tmp_path: Path) -> None:
     written(tmp_path / "logs")
     with dashboard(tmp_path / "logs") as board:
-        wait_for(lambda: board.get("/api/v1/logs?run=gpt&limit=1").get("total") == 1366, "the lines")
+        wait_for(lambda: board.get("/api/v1/logs?run=gpt&limit=1").get("total") == 1366, because="not all lines are there")
         found = board.get(f"/api/v1/logs/difference?run=gpt&from={T0 + 299.75}&to={T0 + 308}")
         assert found["sentence"] == '"retrying shard shard" 160 times in 8.2 s, never before.'
         assert found["changes"][0]["kind"] == "new"
