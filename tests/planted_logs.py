@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import random
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from dashboard.log_changes.masking import MaskedLines
 from tests.record_logs import FOLDER, LOGS
 
 EPOCH_S = 1.79e9
-mask = masking.mask
+mask = functools.lru_cache(1 << 18)(masking.mask)
 Planting = Literal["new", "more", "silent", "number"]
 PLANTINGS: tuple[Planting, ...] = ("new", "more", "silent", "number")
 NEW = (
@@ -57,7 +58,7 @@ def names(*, for_thresholds: bool) -> list[str]:
 
 
 def judged(lines: Sequence[LogLine], window: Window) -> LogDifference:
-    masked = MaskedLines(lines)
+    masked = MaskedLines(lines, mask)
     return difference(masked.columns, (window.from_s, window.to_s), masked.templates, masked.values)
 
 

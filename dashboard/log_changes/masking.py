@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,14 +23,16 @@ MOST_CHARACTERS = 400  # of a line
 class MaskedLines:
     """The columns of some lines, and the numbers in them."""
 
-    def __init__(self, lines: Sequence[LogLine]) -> None:
+    def __init__(self, lines: Sequence[LogLine], mask_of: Callable[[str], tuple[str, list[str]]] | None = None) -> None:
+        """`mask_of` is `mask`, unless the same lines are masked again and again."""
+        mask_of = mask_of or mask
         lines = sorted(lines, key=lambda line: line.time_s)
         ids: dict[str, int] = {}
         self.templates: dict[int, Masked] = {}
         self._numbers: list[list[str]] = []
         template = np.zeros(len(lines), np.int64)
         for i, line in enumerate(lines):
-            text, numbers = mask(line.text)
+            text, numbers = mask_of(line.text)
             template[i] = number = ids.setdefault(text, len(ids))
             if number not in self.templates:
                 self.templates[number] = Masked(text, line.text[:MOST_CHARACTERS])
