@@ -16,6 +16,7 @@ from .masking import MaskedLines
 
 MOST_INSIDE, MOST_BEFORE, MOST_AFTER = 10_000, 20_000, 10_000  # lines of the window, and on its sides
 AROUND = 60.0  # of the window's own lengths that are read after it
+SOURCES = (".py", ".pyx")  # a log may name any file: only code is shown, under the rules of `/source`
 MOST_LAST = 3_000  # lines at the end of a run
 CRASHED: frozenset[StateName] = frozenset(("failed", "killed", "ended", "stalled", "preempted", "requeued"))
 
@@ -74,7 +75,8 @@ class LogChanges:
         lines = self._logs(LogQuery(run, limit=MOST_LAST)).lines
         crash = crash_of(lines, kernel.lines_of(run, view.host, lines))
         if crash is not None:
-            self._show_sources(run, {frame.file for frame in crash.cause.frames})
+            files = {frame.file for frame in crash.cause.frames}
+            self._show_sources(run, {file for file in files if file.endswith(SOURCES)})
         return crash
 
 

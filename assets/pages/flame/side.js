@@ -56,6 +56,7 @@ export class FlameSide {
     this.tree = tree;
     const named = tree || frame >= 0 ? null : this.#named(run);
     setClass(this.element, "bare", tree === null && named === null);
+    setClass(this.element, "only-source", named !== null);
     if (!tree) return this.source.show(named);
     const all = spent(tree);
     this.#drawChosen(tree, all[frame], run);
