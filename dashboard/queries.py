@@ -23,6 +23,7 @@ from .cost import Cost, CostMeter
 from .curves.overlay import Overlays
 from .expressions.evaluation import Expressions
 from .flame.ahead import Ahead
+from .log_changes.asking import LogChanges
 from .log_lines.lines import LogLines
 from .machine import GpuUser, Machine, RunOfProcess, values_now
 from .pages.page import Page
@@ -124,6 +125,7 @@ class Queries:
         self.overlays = Overlays(store)
         self.expressions = Expressions(store)
         self.lines = LogLines(store)
+        self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources)
         self.ahead = Ahead(self.stacks.minutes)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)

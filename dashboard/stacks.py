@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +131,10 @@ class Stacks:
         history = History(self._store, run)
         until_s = history.profiled_until()
         return last_stacks(history.stacks((until_s - LAST_S, until_s + LAST_S))) if until_s is not None else []
+
+    def show_sources(self, run: str, files: Collection[str]) -> None:
+        """Files that a traceback of the run names, as its log has it: their lines are shown as those of its profile are."""
+        self._seen.add(run, set(files))
 
     def folder_of(self, run: str) -> str:
         """The working folder that the run or its process names; "" where neither does."""

@@ -38,6 +38,8 @@ KINDS = {
     "/api/v1/export": EXPORTS,
     "/api/v1/logs": ROWS,
     **{f"/api/v1/logs/{what}": ROWS for what in ("lines", "density", "next", "templates", "field")},
+    "/api/v1/logs/difference": ROWS,
+    "/api/v1/logs/crash": ROWS,
     "/api/v1/events": ROWS,
     "/api/v1/compare": ROWS,
     "/api/v1/since_last": ROWS,

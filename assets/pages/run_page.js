@@ -125,10 +125,15 @@ export class RunPage extends TimePage {
   inquire(done = true) {
     const { name, current, over } = this.runs;
     if (name === null || this.runs.missing) return;
+    const { window } = this.range;
+    if (done || !window) this.askLog(window && this.range.axis === TIME ? { run: name, from: window.from, to: window.to } : null);
     if (this.range.axis === STEP) this.showNoTimes();
     else if (this.range.window) this.profile.ask(name, this.range.window, done);
     else this.profile.askNow(name, (over && this.runs.last_s) || this.end_s);
   }
+
+  /** What the log says in a window that it does not say otherwise; null: there is no window. @param {import("../blame/log_difference.js").Asked | null} _asked */
+  askLog(_asked) {}
 
   /** Show that steps have no stacks. */
   showNoTimes() {}

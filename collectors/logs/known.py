@@ -18,6 +18,7 @@ from .formats import (
     hparams,
     hugging_face,
     info,
+    json_lines,
     jsonl,
     lm_eval,
     mlflow,
@@ -117,7 +118,8 @@ def _samples(origin: Origin, state: State) -> Format:
 def _metrics(origin: Origin, state: State) -> Format:
     run, rank = origin.run, origin.rank
     labels = labels_of(host=inert(origin.host), rank=rank or None)
-    return jsonl.Metrics(run.name, labels, lambda: run.starts_of(rank), state, run.names(), run.rivals.take_jsonl)
+    metrics = jsonl.Metrics(run.name, labels, lambda: run.starts_of(rank), state, run.names(), run.rivals.take_jsonl)
+    return json_lines.JsonLines(metrics, _lines(origin, json_lines.text_state(state), run.names().fault, lambda: True))
 
 
 def _tensorboard(origin: Origin, state: State) -> Format:
@@ -210,14 +212,18 @@ def _beside_checkpoints(path: Path) -> Path:
 def _text(origin: Origin, state: State) -> Format:
     run, file = origin.run, inert(origin.name)
     run.rivals.is_a_text(file)
-    fault = _fault(origin, file, state)
+    return _lines(origin, state, _fault(origin, file, state), lambda: not run.rivals.has_numbers())
+
+
+def _lines(origin: Origin, state: State, fault: Callable[[str], str], wants_numbers: Callable[[], bool]) -> text.Text:
+    run, file = origin.run, inert(origin.name)
 
     def numbers(rank: int, kept: State) -> TextNumbers:
         labels = labels_of(host=inert(origin.host), rank=rank or None)
         return TextNumbers(run.name, labels, fault, kept)
 
     rank = origin.rank if RANK.search(origin.name) else None
-    return text.Text(run.name, file, origin.written_s, state, numbers, lambda: not run.rivals.has_numbers(), rank)
+    return text.Text(run.name, file, origin.written_s, state, numbers, wants_numbers, rank)
 
 
 def _main_of_database(path: Path) -> Path:

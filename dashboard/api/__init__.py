@@ -8,14 +8,46 @@ from starlette.routing import Match
 
 from ..changes import Changes
 from ..queries import NotFound, Queries
-from . import blame, curves, documentation, errors, ingest, lines, logs, machine, points, runs, samples, settings, stacks, table
+from . import (
+    blame,
+    curves,
+    documentation,
+    errors,
+    ingest,
+    lines,
+    log_changes,
+    logs,
+    machine,
+    points,
+    runs,
+    samples,
+    settings,
+    stacks,
+    table,
+)
 from .across import compare, forgotten, search
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
 PREFIX = "/api/v1"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-NOUNS = (runs, points, curves, logs, lines, samples, stacks, blame, machine, settings, table, compare, forgotten, search)
+NOUNS = (
+    runs,
+    points,
+    curves,
+    logs,
+    lines,
+    log_changes,
+    samples,
+    stacks,
+    blame,
+    machine,
+    settings,
+    table,
+    compare,
+    forgotten,
+    search,
+)
 CHANGED = (runs, machine, settings, ingest, table, forgotten)  # nouns with POST routes
 
 

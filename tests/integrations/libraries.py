@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.records import Points
+from collectors.records import LogLine, Points
 from collectors.store.open import open_store
 from dashboard.archive.event_files import write_event_files
 from tests.following import Follower, check_told, count_of
@@ -88,3 +88,22 @@ def test_the_environment_has_its_own_libraries_and_those_of_the_project() -> Non
     answer = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True, env=plain_environment())
     torch_place, trackio_place = answer.stdout.split()
     assert Path(torch_place).is_relative_to(Path(sys.prefix)) and Path(trackio_place).is_relative_to(PYTHON.parents[1])
+
+
+@pytest.mark.parametrize("suffix", ["log", "jsonl"])
+@pytest.mark.parametrize("library", ["structlog", "loguru", "pythonjsonlogger"])
+def test_a_structured_logger_writes_text_with_levels_and_fields(library: str, suffix: str, tmp_path: Path) -> None:
+    if not is_ready("short"):
+        pytest.skip(SKIPPED)
+    file = tmp_path / "logs" / "a" / f"train.{suffix}"
+    file.parent.mkdir(parents=True)
+    command = [str(PYTHON), str(PROGRAMS / "structured.py"), library]
+    file.write_bytes(subprocess.check_output(command, env=plain_environment(), timeout=WITHIN_S))
+    follower = Follower(tmp_path / "logs")
+    follower.collect()
+    lines = [record for record in follower.records if isinstance(record, LogLine)]
+    assert [line.level for line in lines[:6]] == [20, 20, 20, 20, 30, 40]
+    assert [line.text.split(" ")[0] for line in lines[:6]] == ["loading", "step", "step", "step", "retrying", "step"]
+    assert all(abs(line.time_s - time.time()) < WITHIN_S for line in lines)
+    assert lines[-2].text == "ValueError: bad label"
+    follower.tail.close()

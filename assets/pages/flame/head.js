@@ -2,6 +2,7 @@
 
 import { basis, sentence } from "../../blame/blame.js";
 import { copyButton, el, setText } from "../../lib/dom.js";
+import { LogDifference } from "../../blame/log_difference.js";
 import { clock, duration, stepRange } from "../../lib/format.js";
 import { Picker } from "../../lib/picker.js";
 
@@ -15,6 +16,7 @@ export class FlameHead {
     this.when = el("div", { class: "state" });
     this.said = el("p", { class: "said", "aria-live": "polite" });
     this.basis = el("p", { class: "sub" });
+    this.logDifference = new LogDifference();
     const button = (/** @type {"speedscope" | "folded"} */ format, /** @type {string} */ name, /** @type {string} */ key) =>
       el(
         "button",
@@ -26,7 +28,7 @@ export class FlameHead {
       "section",
       { class: "verdict flame-head", "aria-label": "The window" },
       el("div", { class: "who" }, this.picker.element, this.when),
-      el("div", { class: "finding" }, el("div", {}, this.said, this.basis)),
+      el("div", { class: "finding" }, el("div", {}, this.said, this.basis, this.logDifference.element)),
       el(
         "div",
         { class: "actions" },

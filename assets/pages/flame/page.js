@@ -160,5 +160,10 @@ export default class FlamePage extends RunPage {
     this.head.say(blame, this.stage.own, baseline !== null, this.stage.comparable);
   }
 
+  /** @param {import("../../blame/log_difference.js").Asked | null} asked */
+  askLog(asked) {
+    this.head.logDifference.ask(asked);
+  }
+
   showLines() {}
 }

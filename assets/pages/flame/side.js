@@ -54,8 +54,10 @@ export class FlameSide {
   /** @param {Tree | null} tree @param {number} frame the selected function's, or -1 @param {string} run */
   draw(tree, frame, run) {
     this.tree = tree;
-    setClass(this.element, "bare", tree === null);
-    if (!tree) return;
+    const named = tree || frame >= 0 ? null : this.#named(run);
+    setClass(this.element, "bare", tree === null && named === null);
+    setClass(this.element, "only-source", named !== null);
+    if (!tree) return this.source.show(named);
     const all = spent(tree);
     this.#drawChosen(tree, all[frame], run);
     const { callers, callees } = frame < 0 ? { callers: [], callees: [] } : neighbours(tree, frame);
@@ -73,7 +75,7 @@ export class FlameSide {
     setText(this.where, file ? place(file, line) : "");
     this.where.title = file;
     this.totals.hidden = !chosen;
-    if (!chosen) return this.source.show(null);
+    if (!chosen) return this.source.show(this.#named(run));
     const { self_s, total_s, base_self_s, base_total_s } = chosen;
     this.totals.replaceChildren(
       this.#figure(tree, "Total", total_s, base_total_s),
@@ -83,6 +85,15 @@ export class FlameSide {
     const own = tree.nodes.kind[tree.nodes.frame.indexOf(chosen.frame)] === "own"; // the server shows no other code
     const tone = tree.compared ? toneOf(excessOf(tree, total_s, base_total_s)) : "";
     return this.source.show(own ? { run, file, line, share: `${percent(total_s / tree.total_s)} in ${name}`, tone } : null);
+  }
+
+  /** The line that the address names, as a link from a traceback does, while nothing is selected. @param {string} run @returns {import("../../flame/source.js").Place | null} */
+  #named(run) {
+    const found = /^(.+):(\d+)$/.exec(new URLSearchParams(location.search).get("code") ?? "");
+    if (!found) return null;
+    setText(this.title, "The line that failed");
+    setText(this.where, place(found[1], Number(found[2])));
+    return { run, file: found[1], line: Number(found[2]), share: "raised here", tone: "more" };
   }
 
   /** Seconds per unit. @param {Tree} tree @param {string} name @param {number} seconds @param {number} normal_s */

@@ -4,6 +4,7 @@ import { get } from "../../lib/api.js";
 import { STEP, TIME } from "../../lib/axis.js";
 import { el } from "../../lib/dom.js";
 import { evidence } from "./evidence.js";
+import { CrashNote } from "./crash.js";
 import { FurtherCurves } from "./further.js";
 import { LOSSES, lanesOf } from "../../data/lanes.js";
 import { LogTail } from "./log_tail.js";
@@ -37,13 +38,14 @@ export default class Live extends RunPage {
       this.refresh();
     });
     this.since = new SinceLast(() => this.invalidate());
+    this.crash = new CrashNote();
     this.strip = new RunStrip((run) => this.pick(run));
     this.tail = new LogTail({ hover: (time_s) => this.hoverTime(time_s), follow: (cursor) => this.feed?.follow(cursor) });
     this.element = el(
       "div",
       { class: "live-page" },
       this.strip.element,
-      el("div", { class: "left" }, this.timeline.element, this.further.element, this.tail.element),
+      el("div", { class: "left" }, this.crash.element, this.timeline.element, this.further.element, this.tail.element),
       this.panel.element,
     );
     this.ready.then(() => this.inquire()); // the lanes' data goes first
@@ -112,6 +114,7 @@ export default class Live extends RunPage {
   drawMore(view, stepper) {
     super.drawMore(view, stepper);
     this.further.draw(this.book.metas);
+    this.crash.draw(this.runs.current);
     this.#drawStrip(view, stepper);
     this.#drawPanel(view, stepper);
     this.tail.point(this.range.axis === TIME ? this.cursor_s : null);
@@ -209,6 +212,11 @@ export default class Live extends RunPage {
   /** @type {Panel["showFlame"]} */
   showFlame(flame, question, { growing, trouble }) {
     this.panel.showFlame(flame, question, { growing, trouble: question.now ? this.instead(question, trouble) : trouble });
+  }
+
+  /** @param {import("../../blame/log_difference.js").Asked | null} asked */
+  askLog(asked) {
+    this.panel.logDifference.ask(asked);
   }
 
   /** @type {Panel["showBlame"]} */

@@ -9,6 +9,7 @@ import { legendOfDifference, legendOfKinds } from "../../flame/legends.js";
 import { folded, logLine, pointLine, timeOf } from "./log.js";
 import { paintedFlame } from "../../lib/painted.js";
 import { grip } from "./sheet.js";
+import { LogDifference } from "../../blame/log_difference.js";
 import { Tree, nameOf } from "../../flame/tree.js";
 import { TroubleBox } from "../../blame/trouble.js";
 
@@ -36,6 +37,7 @@ export class Panel {
     );
     this.said = el("p", { class: "said", "aria-live": "polite" });
     this.aside = el("p", { class: "aside" });
+    this.logDifference = new LogDifference();
     this.facts = el("tbody");
     this.against = el("th", { class: "num" }, "rest");
     this.table = el(
@@ -79,7 +81,7 @@ export class Panel {
       { class: "panel", "aria-label": "What Python does", "data-sheet": "peek" },
       grip(() => this.element),
       el("section", { class: "head" }, el("div", {}, this.title, this.sub), this.escape),
-      el("section", { class: "verdict-line" }, this.said, this.aside),
+      el("section", { class: "verdict-line" }, this.said, this.aside, this.logDifference.element),
       this.table,
       el(
         "section",

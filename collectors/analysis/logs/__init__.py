@@ -1,1 +1,1 @@
-"""What a run's text log says: its lines by template. Pure: texts in, templates out."""
+"""What a run's text log says: its lines by template, and judgements of them. Pure: texts, lines and columns in."""

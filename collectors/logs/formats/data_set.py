@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from ...analysis.logs.structured import of_object
 from ..opening import DataFile
 from . import Tally
 from .columns import METRIC
@@ -52,6 +53,8 @@ def judge(head: bytes) -> Judgement:
         return Judgement("", False)
     if not found:
         return Judgement("none of its first lines is a JSON object", sure)
+    if 2 * sum(of_object(row) is not None for line in lines for row in objects([line], Tally())) > len(found):
+        return Judgement("", sure)  # a text log of structured lines
     wordy = sum(_is_wordy(line, row) for line, row in found)
     if 2 * wordy > len(found):
         return Judgement("its lines have more text and lists than numbers", sure)

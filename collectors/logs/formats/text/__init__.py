@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
+from ....analysis.logs import structured
 from ....records import LogLine, Record
 from ...opening import NotMetrics
 from .. import MAX_LINE_BYTES, Arrival, Tally
@@ -61,6 +62,8 @@ class Text:
         anew = {"anew": True} if state.get("anew") else {}
         self._voices = {int(number): self._voice(int(number), {**kept, **anew}) for number, kept in state.get("ranks", {}).items()}
 
+    EMPTY: ClassVar[dict[str, Any]] = {"time_s": None, "entry": [0, 0, 0, None]}
+
     def state(self) -> dict[str, Any]:
         ranks = {str(rank): voice.state() for rank, voice in self._voices.items()}
         return self._own.state() | ({"ranks": ranks} if ranks else {})
@@ -91,7 +94,10 @@ class Text:
                     if not text.strip():
                         voice.entry.blank()
                         continue
-                if not text.endswith(UP):  # a bar below another one: the next state is written over it
+                if structured.may_be_structured(text) and (found := structured.read(text)) is not None:
+                    records += self._structured(found, arrival_s, rank, voice)
+                    text = structured.shown(found)[0]
+                elif not text.endswith(UP):  # a bar below another one: the next state is written over it
                     records.append(self._line(text, arrival_s, rank, voice))
                 if voice.numbers is not None and wants_numbers:
                     if is_redrawn:
@@ -136,6 +142,17 @@ class Text:
             voice.time_s = None  # printed long after the last stamped line: not part of it
         level = voice.entry.level(plain, level_of(bare), stamp_s is not None, arrival_s)
         return LogLine(self._run, self._file, now_s if voice.time_s is None else voice.time_s, level, text, rank)
+
+    def _structured(
+        self, line: structured.StructuredLine, arrival_s: float | None, rank: int | None, voice: Voice
+    ) -> list[LogLine]:
+        """Its message with its fields, and the lines of its traceback."""
+        now_s = self._mtime_s if arrival_s is None else arrival_s
+        if line.time_s is not None and line.time_s <= now_s + DAY_S:
+            voice.time_s = line.time_s
+        time_s = now_s if voice.time_s is None else voice.time_s
+        voice.entry.blank()
+        return [LogLine(self._run, self._file, time_s, line.level, text, rank) for text in structured.shown(line)]
 
     def _voice_of(self, rank: int) -> Voice:
         """Of more ranks than are remembered, each line stands alone and has no metrics."""

@@ -1,0 +1,123 @@
+"""JSON lines of structlog, loguru and python-json-logger, and logfmt, are text with fields; recorded by tests/integrations/programs/structured.py."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collectors.analysis.logs.crash import crash_of
+from collectors.analysis.logs.structured import StructuredLine, level_of, of_object, read, read_fields, shown, time_of
+from collectors.logs.formats.data_set import judge
+from collectors.records import LogLine, Points
+from tests.following import Follower
+
+RECORDED = Path(__file__).parent / "recorded" / "structured"
+LIBRARIES = ("structlog", "loguru", "pythonjsonlogger")
+NAMES = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20)
+)
+
+
+@pytest.mark.parametrize("suffix", ["log", "jsonl"])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_librarys_lines_have_their_message_level_time_and_fields(library: str, suffix: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    shutil.copy(RECORDED / f"{library}.log", tmp_path / "a" / f"train.{suffix}")
+    follower = Follower(tmp_path)
+    follower.collect()
+    lines = [record for record in follower.records if isinstance(record, LogLine)]
+    assert [line.level for line in lines[:6]] == [20, 20, 20, 20, 30, 40]
+    assert [line.text.split(" ")[0] for line in lines[:6]] == ["loading", "step", "step", "step", "retrying", "step"]
+    assert all(1.7e9 < line.time_s < 1.8e9 for line in lines)
+    crash = crash_of(lines)
+    assert crash is not None and (crash.cause.exception, crash.cause.message) == ("ValueError", "bad label\nsecond line")
+    points = [record for record in follower.records if isinstance(record, Points)]
+    assert [(point.names, point.values, point.step) for point in points] == [
+        (("loss",), (2.5 - step / 10,), step) for step in range(3)
+    ]
+    offset = next(iter(follower.offsets.values()))
+    assert (offset.lines_read, offset.lines_skipped, offset.trouble) == (6, 0, "")
+    follower.tail.close()
+
+
+def test_metrics_and_lines_stand_in_one_file(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    rows = []
+    for step in range(60):
+        rows.append({"time_s": 1.79e9 + step, "step": step, "train/loss": 1.0})
+        rows.append({"event": f"batch {step} is ready", "level": "info", "timestamp": "2026-11-26T14:00:00Z"})
+    (tmp_path / "a" / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    follower = Follower(tmp_path)
+    follower.collect()
+    follower.collect()
+    assert sum(isinstance(record, LogLine) for record in follower.records) == 60
+    assert sum(isinstance(record, Points) for record in follower.records) == 60
+    follower.tail.close()
+
+
+def test_logfmt_is_read_and_plain_text_is_not() -> None:
+    found = read('time=2026-11-26T14:00:00Z level=warn msg="step done" step=7 loss=0.5 who="a b"')
+    assert found is not None
+    assert (found.message, found.level, found.fields) == ("step done", 30, {"step": 7, "loss": 0.5, "who": "a b"})
+    for text in (
+        "loss=0.5 lr=1e-3 step=7",
+        "msg=hello",
+        "{not json}",
+        '{"step": 1, "loss": 2}',
+        '{"message": "hi", "label": 1}',
+        "[1]",
+        "",
+    ):
+        assert read(text) is None, text
+
+
+def test_data_with_messages_is_no_log() -> None:
+    prompts = b"".join(b'{"message": "a prompt of some words", "answer": "and one of them"}\n' for _ in range(60))
+    assert judge(prompts).why
+    log = b"".join(b'{"message": "a line of some words", "level": "info", "host": "a"}\n' for _ in range(60))
+    assert judge(log) == ("", True)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.dictionaries(NAMES, SCALARS, max_size=6), st.text(alphabet="abc xyz", min_size=1, max_size=20))
+def test_all_fields_are_in_the_text_that_is_shown(fields: dict[str, str | int | float | bool | None], message: str) -> None:
+    line = StructuredLine(message.strip() or "x", 20, None, dict(fields))
+    assert read_fields(shown(line)[0]) == fields
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.recursive(
+        SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3), max_leaves=12
+    )
+)
+def test_any_object_is_read_or_is_none(value: object) -> None:
+    for row in ({"event": "x", "level": "info", "more": value}, {"record": value, "text": "x", "message": value}):
+        found = of_object(row)
+        if found is not None:
+            assert shown(found)
+            assert all("\n" not in text for text in shown(found)[:1])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.text(max_size=80))
+def test_any_text_is_read_or_is_none(text: str) -> None:
+    read("{" + text + "}")
+    read(f"msg={text}")
+
+
+def test_levels_and_times() -> None:
+    assert [level_of(value) for value in ("WARN", "success", 30, 60, True, "loud", None)] == [30, 25, 30, 50, 0, 0, 0]
+    assert time_of(1.79e9) == time_of(1.79e12) == time_of(1.79e18) == 1.79e9
+    assert time_of("2026-11-26T14:00:00Z") == 1795701600.0
+    assert time_of(7) is None and time_of("yesterday at ten") is None and time_of(True) is None
