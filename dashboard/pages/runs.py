@@ -102,7 +102,7 @@ def definition(column: TableColumn) -> dict[str, Any]:
         "minWidth": 48,
         "sortable": column.kind != "curve",
         "sortingOrder": ["desc", "asc", None] if column.kind in NUMBERS and column.direction != "down" else ["asc", "desc", None],
-        "cellRendererParams": {"kind": column.kind, "direction": column.direction},
+        "cellRendererParams": {"kind": column.kind, "direction": column.direction, "judged": column.judged_by},
     }
     if column.kind in NUMBERS and column.kind != "time":
         found |= {"headerClass": "ag-right-aligned-header", "cellClass": "num"}

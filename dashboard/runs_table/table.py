@@ -100,7 +100,7 @@ class RunsTable:
                 kept = [row for row in kept if row.facts.view.state in CHIPS[question.chip]]
             rows = ordered(kept, self.column(question.sort), descending=question.descending)
             by = self.column(question.group)
-            lines = rows if by is None else list(unfolded(grouped(rows, by), question.opened))
+            lines = rows if by is None else list(unfolded(grouped(rows, by, are_sorted=bool(question.sort)), question.opened))
             columns = {key: column for key in question.columns if (column := self.column(key)) is not None}
             return FoundRuns(rows, lines, counts, len(self._rows), wanted.notes, columns)
 

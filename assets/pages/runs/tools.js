@@ -51,7 +51,7 @@ export class Tools {
       const chip = el("button", { class: "state-chip", type: "button", "aria-pressed": "false", onclick: () => change({ chip: state }) }, word, number);
       return { state, chip, number };
     });
-    this.group = el("select", { class: "chip", "aria-label": "Group", onchange: () => change({ group: this.group.value, opened: [] }), onfocus: () => this.#learnGroups() });
+    this.group = el("select", { class: "chip", "aria-label": "Group", onchange: () => change({ group: this.group.value, opened: [] }) });
     this.hidden = el("div", { popover: "auto", class: "hidden-runs" });
     this.archived = checkbox("Show archived", (on) => change({ archived: on }));
     this.forgotten = checkbox("Show forgotten", (on) => change({ forgotten: on }));
@@ -66,8 +66,9 @@ export class Tools {
     this.asked = null;
     /** @type {string[]} */
     this.columns = [];
-    /** @type {string[][] | undefined} */
-    this.further = undefined;
+    /** @type {string[][]} by keys of configurations */
+    this.further = [];
+    this.known = -1; // runs, when those were read
     this.none = el("div", { class: "empty", hidden: true });
     this.log_dir = "logs"; // until the server says it
     this.element = el(
@@ -126,19 +127,21 @@ export class Tools {
 
   /** @param {string} group */
   #drawGroups(group) {
-    const keys = [...GROUPS, ...(this.further ?? [])];
-    if (!keys.some(([key]) => key === group)) keys.push([group, `by ${group.replace(/^config\./, "")}`]);
-    this.group.replaceChildren(...keys.map(([key, word]) => el("option", { value: key, selected: key === group }, word)));
+    const further = [...this.further];
+    if (![...GROUPS, ...further].some(([key]) => key === group)) further.push([group, `by ${group.replace(/^config\./, "")}`]);
+    const options = (/** @type {string[][]} */ keys) => keys.map(([key, word]) => el("option", { value: key, selected: key === group }, word));
+    this.group.replaceChildren(...options(GROUPS), further.length ? el("optgroup", { label: "Configuration" }, ...options(further)) : "");
   }
 
-  /** Runs may be grouped by keys of their configurations, too. */
-  async #learnGroups() {
-    if (this.further) return;
-    this.further = [];
+  /** Runs may be grouped by keys of their configurations, too: the menu has them before it is opened. @param {number} known runs */
+  async #learnGroups(known) {
+    if (this.known === known) return;
+    this.known = known;
     try {
       const { configured } = await get("columns");
       this.further = configured.slice(0, MOST_GROUPS).map((key) => [`config.${key}`, `by ${key}`]);
-      this.#drawGroups(this.group.value);
+      if (document.activeElement !== this.group) this.#drawGroups(this.group.value);
+      else this.group.addEventListener("blur", () => this.#drawGroups(this.group.value), { once: true }); // it may be open
     } catch (error) {
       this.mistake(sentenceOf(error));
     }
@@ -152,6 +155,7 @@ export class Tools {
       setText(number, count(counts[state || "all"]));
       setClass(chip, "none", !counts[state || "all"]);
     }
+    this.#learnGroups(known);
     this.columns = columns.map(({ key }) => key);
     this.#drawCsv();
     this.#say(notes.join("; "), "");
