@@ -209,8 +209,14 @@ def test_settings_are_saved_and_mistakes_are_said_in_place(page: Page, web: Web,
     wait_for(lambda: queries.settings().values["price_per_gpu_hour"] == 2.5, 10, "not saved")
     assert queries.settings().values["currency"] == "EUR"
     price.fill("dear")
+    page.locator("#setting-currency").fill("euro")
+    page.locator("#setting-retention").fill("soon")
     page.locator("#save").click()
     wait_for(lambda: page.locator("#wrong-price_per_gpu_hour").inner_text() == "a number", 10, "no sentence beside the field")
+    assert page.locator("#wrong-currency").inner_text() == "three capital letters such as EUR"
+    assert "soon" in page.locator("#wrong-retention").inner_text() and page.locator("#wrong-time_zone").inner_text() == ""
+    assert page.locator("#said").inner_text() == "Nothing is saved: 3 fields are wrong."
+    assert queries.settings().values["currency"] == "EUR"
     assert queries.settings().values["price_per_gpu_hour"] == 2.5
 
 

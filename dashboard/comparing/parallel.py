@@ -32,7 +32,8 @@ def lines_of(measured: Measured, value_name: str) -> RunLines:
     value = column_of(measured, value_name)
     whole = [i for i, number in enumerate(value.numbers) if number is not None]
     columns = [column_of(measured, name) for name in options_of(measured) if name.startswith(CONFIG)]
-    places, chosen = whole, []
+    places = whole
+    chosen: list[RunColumn] = []
     for column in sorted(columns, key=lambda column: -column.known):
         left = [i for i in places if column.numbers[i] is not None]
         if len(chosen) < MOST_AXES - 1 and 2 * len(left) > len(whole) and len({column.numbers[i] for i in left}) > 1:

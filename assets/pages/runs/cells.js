@@ -115,7 +115,7 @@ function groupCell(cell, { kind, direction, judged }) {
 /** @param {any} value @param {string} kind */
 function plain(value, kind) {
   if (value === null || value === undefined) return h("span", { className: "dim" }, "");
-  if (kind === "tags") return h("span", { className: "tags" }, ...value.map((/** @type {string} */ tag) => h("span", { key: tag, className: "run-tag" }, visible(tag))));
+  if (kind === "tags") return h("span", { className: "tags", title: visible(value.join(", ")) }, ...value.map((/** @type {string} */ tag) => h("span", { key: tag, className: "run-tag" }, visible(tag))));
   const word = text(value, kind);
   return h("span", typeof value === "string" && word.length > 12 ? { title: word } : word === "NaN" ? { className: "bad" } : null, word);
 }

@@ -62,6 +62,7 @@ export class Tools {
     this.untick = el("button", { class: "btn", type: "button", hidden: true, title: "Untick all", onclick: untick }, this.number, "ticked ×");
     this.csv = el("a", { class: "btn", download: "runs.csv" }, "CSV");
     this.said = el("p", { class: "runs-said", role: "status", hidden: true });
+    this.done = el("p", { class: "runs-said", role: "status", hidden: true });
     /** @type {Question | null} */
     this.asked = null;
     /** @type {string[]} */
@@ -166,6 +167,14 @@ export class Tools {
     this.none.hidden = found > 0;
     if (known) this.none.replaceChildren(el("p", {}, "No run matches. Esc clears the filter; archived and forgotten runs are behind Hidden."));
     else this.none.replaceChildren(el("p", {}, "No runs yet. Any JSONL file in the log folder becomes one."), el("pre", {}, snippet(this.log_dir)), copyButton("Copy", () => snippet(this.log_dir)));
+  }
+
+  /** What was done, with the way back, until it is put away. @param {string} sentence @param {() => void} undo */
+  offer(sentence, undo) {
+    const away = () => (this.done.hidden = true);
+    const back = el("button", { class: "btn", type: "button", onclick: () => (away(), undo()) }, "Undo");
+    this.done.replaceChildren(`${sentence} `, back, el("button", { class: "plain dim", type: "button", "aria-label": "Put away", onclick: away }, "×"));
+    this.done.hidden = false;
   }
 
   /** @param {string} sentence */
