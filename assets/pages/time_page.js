@@ -286,11 +286,11 @@ export class TimePage extends Session {
     this.invalidate();
   }
 
-  /** @returns {import("../lib/keys.js").Key[]} */
   gestures() {
     return ON_LANES;
   }
 
+  /** @returns {import("../lib/keys.js").Key[]} */
   keys() {
     return this.steering.keys();
   }

@@ -119,6 +119,7 @@ def panel_of(view: RunView, command: str) -> list[Any]:
         ("State", view.state + (f": {view.state_reason}" if view.state_reason else "")),
         ("Run", run),
         ("Attempts", " → ".join(view.attempts)),
+        ("Last step", f"{view.stored.last_step:,}" if about.forgotten and view.stored.last_step is not None else ""),
     ]
     return [
         html.Div([html.H2(about.name or run, className="title"), button("close", "×", "Close (Esc)", "plain")], className="head"),
