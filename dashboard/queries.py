@@ -389,7 +389,7 @@ class Queries:
 def forgotten_view(found: ForgottenRun) -> RunView:
     """Nothing is stored of it but what was known when it was forgotten."""
     known = found.known
-    state = next((state for state in OVER if state == known.state), "ended")
+    state: StateName = next((state for state in OVER if state == known.state), "ended")
     reason = "; ".join(filter(None, [known.reason, FORGOTTEN if known.state else FORGOTTEN_LONG_AGO]))
     ranks = RanksSeen([], None, "")
     return RunView(

@@ -165,10 +165,10 @@ def test_the_runs_page_forgets_a_run_prints_the_line_and_takes_it_back(logs: Pat
     page.get_by_label("Show forgotten").check()
     page.wait_for_selector("#runs-grid .run-cell a:has-text('bystander')")
     cells = page.locator(".ag-center-cols-container .ag-row").first
-    assert [cells.locator(f"[col-id='{key}']").inner_text() for key in ("steps", "duration")] == ["49", "49.0 s"]
+    assert [cells.locator(f"[col-id='{key}']").inner_text() for key in ("steps", "duration")] == ["49", "49 s"]
     assert "its curves have left the store" in page.locator(".about").inner_text()
     page.keyboard.press("Escape")
-    page.locator(".runs-said button:has-text('Undo')").click()
+    page.locator(".runs-done button:has-text('Undo')").click()
     wait_for(lambda: points(running, "bystander") == 50)
     page.wait_for_selector("#about-ran:has-text('lr')")
     page.goto("about:blank")

@@ -157,7 +157,7 @@ def test_names_tags_and_notes_are_changed_and_nothing_in_a_note_runs(page: Page,
     assert "git_" not in page.locator("#about-ran").inner_text() and "Configuration" in page.locator("#about-ran").inner_text()
     page.locator("[data-act=archive]").click()
     wait_for(lambda: page.locator(".found").inner_text() == "0 of 5 runs", 10, "an archived run is still there")
-    page.locator(".runs-said button", has_text="Undo").click()
+    page.locator(".runs-done button", has_text="Undo").click()
     wait_for(lambda: page.locator(".found").inner_text() == "1 of 5 runs", 10, "it is not brought back")
     page.locator("[data-act=archive]", has_text="Archive").click()
     wait_for(lambda: page.locator(".found").inner_text() == "0 of 5 runs", 10, "an archived run is still there")

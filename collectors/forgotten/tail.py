@@ -15,7 +15,7 @@ from ..logs.tail import Tail, is_followed
 from ..logs.turns import TurnBudget
 from ..records import Record
 from ..store.protocol import StoreError
-from .tombstones import MOST_FILES, LastKnown, Tombstone, Tombstones, identity_of_file
+from .tombstones import MOST_FILES, NOTHING_KNOWN, LastKnown, Tombstone, Tombstones, identity_of_file
 
 OF_A_DATABASE = "#"  # in the key of a run that shares its file with others
 log = logging.getLogger("collectors")
@@ -33,7 +33,7 @@ class ForgettingTail(Tail):
             if self._is_wholly_covered(tombstone.run):
                 self._take_out(tombstone.run, [str(self._root / key) for key in self._keys_of(tombstone.run)])
 
-    def forget(self, run: str, known: LastKnown = LastKnown()) -> str:  # noqa: B008  # it is immutable
+    def forget(self, run: str, known: LastKnown = NOTHING_KNOWN) -> str:
         """Why that is not possible, or ""; `known` stays readable."""
         shared = next((key for key in self._keys_of(run) if _is_in_database(key)), None)
         if shared is not None:

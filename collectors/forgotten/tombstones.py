@@ -55,12 +55,15 @@ class LastKnown(NamedTuple):
     points: int = 0
 
 
+NOTHING_KNOWN = LastKnown()
+
+
 class Tombstone(NamedTuple):
     run: str
     forgotten_s: float
     folder: str  # that holds nothing but this run's files and what was never read; "" where there is none
     files: tuple[FileIdentity, ...]
-    known: LastKnown = LastKnown()
+    known: LastKnown = NOTHING_KNOWN
 
 
 class Tombstones:
@@ -185,7 +188,7 @@ def last_known(row: Any) -> LastKnown:
 
 
 def _pairs(given: dict[str, Any]) -> Iterable[tuple[Any, Any]]:
-    return [(nothing, given.get(name, nothing)) for name, nothing in LastKnown()._asdict().items()]
+    return [(nothing, given.get(name, nothing)) for name, nothing in NOTHING_KNOWN._asdict().items()]
 
 
 def _fits(value: Any, nothing: str | int | None) -> bool:

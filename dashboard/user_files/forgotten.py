@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import time_ns
 
-from collectors.forgotten.tombstones import FOLDER, LastKnown, Tombstone, read_all
+from collectors.forgotten.tombstones import FOLDER, NOTHING_KNOWN, LastKnown, Tombstone, read_all
 
 from .about import About, about_run
 from .yaml_file import SETTLED_NS
@@ -26,7 +26,7 @@ class ForgottenRun:
     size_bytes: int
     remove: str
     about: About
-    known: LastKnown = LastKnown()
+    known: LastKnown = NOTHING_KNOWN
 
 
 class ForgottenRuns:

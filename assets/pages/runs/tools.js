@@ -62,7 +62,7 @@ export class Tools {
     this.untick = el("button", { class: "btn", type: "button", hidden: true, title: "Untick all", onclick: untick }, this.number, "ticked ×");
     this.csv = el("a", { class: "btn", download: "runs.csv" }, "CSV");
     this.said = el("p", { class: "runs-said", role: "status", hidden: true });
-    this.done = el("p", { class: "runs-said", role: "status", hidden: true });
+    this.done = el("p", { class: "runs-done", role: "status", hidden: true });
     /** @type {Question | null} */
     this.asked = null;
     /** @type {string[]} */
