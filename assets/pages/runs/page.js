@@ -66,6 +66,7 @@ export default class RunsPage extends Session {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.later = undefined;
     this.signature = "";
+    this.total = 0; // runs
     this.status.setKeys(HINTS);
     this.tools.draw(this.question, this.ticked);
     document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
@@ -183,6 +184,8 @@ export default class RunsPage extends Session {
     const signature = JSON.stringify([message.runs_total, living]);
     if (signature === this.signature) return;
     const first = this.signature === "";
+    if (message.runs_total !== this.total) this.panel.others();
+    this.total = message.runs_total;
     this.signature = signature;
     if (!first || living.length) this.refresh(); // what lives may have grown since the rows were read
   }

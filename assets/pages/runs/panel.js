@@ -20,6 +20,8 @@ export class Panel {
     /** @type {string | null} */
     this.run = null;
     this.times = 0;
+    /** @type {string | null} a run whose files are being read again */
+    this.awaited = null;
     new MutationObserver(() => this.#fill()).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-run"] });
     document.addEventListener("click", (event) => {
       const button = /** @type {HTMLElement} */ (event.target).closest?.(`#${ID} [data-act]`);
@@ -37,6 +39,12 @@ export class Panel {
     this.run = run;
     this.#ask();
     setClass(document.body, "with-about", true);
+  }
+
+  /** There are other runs than before: one that is read again may be among them. */
+  others() {
+    if (this.awaited !== null && this.awaited === this.run) this.#ask();
+    this.awaited = null;
   }
 
   /** Whether it was open. */
@@ -94,11 +102,12 @@ export class Panel {
     await this.#send({ [what]: on }, run);
   }
 
-  /** Whether the server has taken it. @param {Object} fields */
+  /** Whether the server has taken it. @param {Record<string, unknown>} fields */
   async #send(fields, run = this.run) {
     if (run === null) return false;
     try {
       await change(aboutOf(run), fields);
+      if (fields.forgotten === false) this.awaited = run;
       if (this.run === run) this.#ask();
       this.changed();
       return true;
