@@ -14,9 +14,9 @@ from collectors.records import Event
 from collectors.service.control import ControlError, ask
 
 from .attaching import AttachedRun, AttachRefused, attach
-from .queries import BadRequest, NotFound, Queries, known_of
+from .queries import BadRequest, NotFound, Queries
 from .receiving.files import Received
-from .runs import ALIVE
+from .runs import ALIVE, known_of
 from .user_files.about import About, save_about
 from .user_files.directions import Direction, save_direction
 from .user_files.events import add_event

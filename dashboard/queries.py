@@ -6,15 +6,12 @@ import socket
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from collectors.forgotten.tombstones import MOST_TEXT, LastKnown
-from collectors.process.activity import LIFETIMES, StateName
+from collectors.process.activity import LIFETIMES
 from collectors.process.claims import processes_of
 from collectors.process.proc import descendants
-from collectors.process.ranks import RanksSeen
 from collectors.provenance import DIFF
 from collectors.records import Event, Offset, ProgressBar, Sample
 from collectors.service.control import ControlError, ask
@@ -27,7 +24,7 @@ from .curves.overlay import Overlays
 from .flame.ahead import Ahead
 from .machine import GpuUser, Machine, RunOfProcess, values_now
 from .pages.page import Page
-from .runs import RankView, Runs, RunView, rank_view
+from .runs import RankView, Runs, RunView, forgotten_view, rank_view
 from .runs_table.table import RunsSource, RunsTable
 from .samples import bytes_of, checkpoints, places
 from .searching.ranking import Typed
@@ -43,9 +40,6 @@ SILENT = (
     "The collector does not answer; it is started again by itself. What is logged meanwhile is read then; "
     "samples of the machine and of stacks have a gap."
 )
-FORGOTTEN = "it is forgotten: its curves have left the store, its files stay"
-FORGOTTEN_LONG_AGO = "it is forgotten, and an earlier version did not keep how it ended; Remember again reads its files"
-OVER: tuple[StateName, ...] = ("ended", "finished", "failed", "killed", "preempted", "requeued")
 MAX_EVENTS = 20_000
 MOST_NOTES = 2000  # the newest, that are searched
 MAX_CHECKPOINTS = 2_000  # of a run, the newest
@@ -384,37 +378,3 @@ class Queries:
         if not chosen and not any(is_glob(name) for name in names):
             where = f"run {run!r} has" if run else "the machine has"
             raise NotFound(f"{where} no series {', '.join(map(repr, names))}; GET /api/v1/series lists them")
-
-
-def forgotten_view(found: ForgottenRun) -> RunView:
-    """Nothing is stored of it but what was known when it was forgotten."""
-    known = found.known
-    state: StateName = next((state for state in OVER if state == known.state), "ended")
-    reason = "; ".join(filter(None, [known.reason, FORGOTTEN if known.state else FORGOTTEN_LONG_AGO]))
-    ranks = RanksSeen([], None, "")
-    return RunView(
-        _unstored(found.run, known), state, reason, None, known.started_s, ranks, "", ended_s=known.ended_s, about=found.about
-    )
-
-
-def known_of(view: RunView) -> LastKnown:
-    """What stays readable of a run that is forgotten."""
-    stored = view.stored
-    return LastKnown(
-        view.state,
-        view.state_reason[:MOST_TEXT],
-        view.started_s,
-        view.ended_s,
-        stored.last_time_s,
-        stored.last_step,
-        stored.series,
-        stored.points,
-    )
-
-
-@lru_cache(4096)
-def _unstored(run: str, known: LastKnown) -> Run:
-    """The same object again: it has not changed."""
-    last_step = None if known.last_step is None else int(known.last_step)
-    times = (known.started_s, known.last_time_s, last_step, None)
-    return Run(run, {}, *times, int(known.series), int(known.points), timed=False, lines_read=0, lines_skipped=0, fields_skipped=0)

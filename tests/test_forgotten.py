@@ -17,7 +17,7 @@ from hypothesis import strategies as some
 from playwright.sync_api import Page
 
 from collectors.forgotten.tombstones import FileIdentity, LastKnown, Tombstone, Tombstones, identity_of_file, last_known, read_all
-from dashboard.queries import OVER, forgotten_view
+from dashboard.runs import OVER, forgotten_view
 from dashboard.user_files.about import About
 from dashboard.user_files.forgotten import ForgottenRun, quoted, remove_line
 from tests.conftest import Dashboard, dashboard, script, wait_for

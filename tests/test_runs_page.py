@@ -221,6 +221,8 @@ def test_columns_are_chosen_remembered_and_exported(page: Page, web: Web, tmp_pa
     page.wait_for_selector(".ag-header-cell[col-id='best.val/acc']")
     box = page.locator(".ag-header-cell[col-id='best.val/acc']").bounding_box()
     size = page.viewport_size
+    spacer = "getComputedStyle(document.querySelector('.ag-horizontal-left-spacer')).overflowX"
+    assert page.evaluate(spacer) == "hidden", "a second scrollbar stands under the pinned columns"
     assert box is not None and size is not None and box["x"] + box["width"] <= size["width"], "it is out of sight"
     opened(page, web, "?sort=best.val/acc&desc=true")
     page.wait_for_selector(".ag-header-cell[col-id='best.val/acc']")

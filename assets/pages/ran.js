@@ -27,6 +27,7 @@ const TITLES = { config: "Configuration", environment: "Variables", versions: "L
 /** @type {Record<string, string>} */
 const WORDS = { pid: "Process", pid_start_ticks: "Process start, ticks", boot_id: "Boot", host: "Host", user: "User", kind: "Kind", unit: "Unit of work", cpu: "CPU", ended_s: "Ended" };
 const MOST = 500; // rows of a table
+const MOST_DEPTH = 12; // of tables in a configuration
 
 export class Ran {
   constructor() {
@@ -72,8 +73,16 @@ export function partsOf(run, info) {
   return [
     table(rows),
     info.git_dirty ? changes(run) : "",
-    ...LAST.flatMap((key) => (isTable(info[key]) ? [el("h3", {}, TITLES[/** @type {keyof typeof TITLES} */ (key)]), table(Object.entries(info[key]))] : [])),
+    ...LAST.flatMap((key) => (isTable(info[key]) ? [el("h3", {}, TITLES[/** @type {keyof typeof TITLES} */ (key)]), table(key === "config" ? flat(info[key]) : Object.entries(info[key]))] : [])),
   ];
+}
+
+/** `{model: {depth: 12}} -> [["model.depth", 12]]`, as the columns and the comparison call it. @param {Record<string, any>} values @returns {[string, unknown][]} */
+export function flat(values, before = "", depth = 0) {
+  return Object.entries(values).flatMap(([key, value]) => {
+    const name = before ? `${before}.${key}` : key;
+    return isTable(value) && depth < MOST_DEPTH ? flat(value, name, depth + 1) : [/** @type {[string, unknown]} */ ([name, value])];
+  });
 }
 
 /** A button that shows what differs from the commit. @param {string} run */

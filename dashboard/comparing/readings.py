@@ -9,8 +9,8 @@ from typing import Literal, TypeAlias
 from .common_step import CommonStep
 from .recorded import Measured
 
-Reading: TypeAlias = Literal["best", "last", "step"]
-READINGS: dict[Reading, str] = {"best": "best", "last": "last", "step": "at common step"}
+SeriesReading: TypeAlias = Literal["best", "last", "step"]
+READINGS: dict[SeriesReading, str] = {"best": "best", "last": "last", "step": "at common step"}
 
 
 def with_best(measured: Measured, best: Mapping[str, Mapping[str, float]]) -> Measured:

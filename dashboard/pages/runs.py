@@ -11,8 +11,8 @@ from typing import Any
 import dash_ag_grid
 from dash import Dash, Input, Output, dcc, html, no_update
 
-from ..queries import NotFound, Queries, forgotten_view
-from ..runs import ALIVE, RunView
+from ..queries import NotFound, Queries
+from ..runs import ALIVE, RunView, forgotten_view
 from ..runs_table.columns import SHOWN, TableColumn
 from ..user_files.forgotten import quoted
 from . import comparing

@@ -226,7 +226,7 @@ COLUMNS = (
     TableColumn("started", "Started", "time", 96, lambda facts, _: facts.view.started_s, "Unix s", shown=True),
     TableColumn("ended", "Ended", "time", 104, lambda facts, _: facts.view.ended_s, "Unix s"),
     TableColumn("updated", "Last line", "time", 104, lambda facts, _: facts.view.stored.last_time_s, "Unix s"),
-    TableColumn("tags", "Tags", "tags", 168, lambda facts, _: facts.view.about.tags or None, shown=True),
+    TableColumn("tags", "Tags", "tags", 144, lambda facts, _: facts.view.about.tags or None, shown=True),
     TableColumn("note", "Note", "text", 160, lambda facts, _: facts.view.about.note or None),
     TableColumn("commit", "Commit", "text", 80, _commit, shown=True, help="* with changes beside it"),
     TableColumn("branch", "Branch", "text", 96, _info("git_branch")),
