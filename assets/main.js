@@ -33,7 +33,7 @@ const table = [
   { keys: ["t"], shown: "t", says: "dark or light", run: toggleTheme },
   { keys: ["?"], shown: "?", says: "this list", run: () => help.showModal() },
 ];
-const help = helpDialog(table, page.gestures?.());
+const help = helpDialog(table, page.gestures());
 document.body.append(help);
 listen(table);
 

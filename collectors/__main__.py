@@ -18,7 +18,7 @@ from typing import Any
 
 from . import VERSION
 from .forgotten.tail import ForgettingTail
-from .forgotten.tombstones import Tombstones
+from .forgotten.tombstones import Tombstones, last_known
 from .gpu.inventory import described
 from .gpu.nvml import NvmlCollector, StaleLibrary
 from .host.machine import HostCollector
@@ -205,10 +205,12 @@ class Collectors:
             "take_back": self._take_back,
         }
 
-    def _forget(self, run: str) -> dict[str, str]:
+    def _forget(self, run: str, known: Any = None) -> dict[str, str]:
         """Why it cannot be forgotten, or "": then the tail forgets it in its next turn."""
         alive = self._lives.knows_a_process_of(run)
-        return {"refused": "a process of it lives, or was alive a moment ago" if alive else self._tail.forget(run)}
+        return {
+            "refused": "a process of it lives, or was alive a moment ago" if alive else self._tail.forget(run, last_known(known))
+        }
 
     def _take_back(self, run: str) -> bool:
         self._added.take_back(run)

@@ -16,7 +16,7 @@ from collectors.service.control import ControlError, ask
 from .attaching import AttachedRun, AttachRefused, attach
 from .queries import BadRequest, NotFound, Queries
 from .receiving.files import Received
-from .runs import ALIVE
+from .runs import ALIVE, known_of
 from .user_files.about import About, save_about
 from .user_files.directions import Direction, save_direction
 from .user_files.events import add_event
@@ -71,7 +71,8 @@ class Changes:
         view = next((view for view in self._queries.runs() if view.stored.name == run), None)
         if view is not None and view.state in ALIVE:
             raise BadRequest(f"{run!r} is alive; a run can be forgotten once it is over")
-        refused = self._ask_collector("forget", run=run)["refused"]
+        known = known_of(view)._asdict() if view is not None else {}
+        refused = self._ask_collector("forget", run=run, known=known)["refused"]
         if refused:
             raise BadRequest(f"{run!r} cannot be forgotten: {refused}")
         until_s = time.monotonic() + FORGETTING_S

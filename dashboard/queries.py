@@ -204,10 +204,10 @@ class Queries:
             self.check_run(run)
         return self._store.events(run, lo, hi, most=MAX_EVENTS)
 
-    def search(self, text: str, pages: Sequence[Page], run: str | None, most: int) -> SearchHits:
-        """Runs, series, pages and notes that match, the best first."""
+    def search(self, text: str, pages: Sequence[Page], runs: Sequence[str], most: int) -> SearchHits:
+        """Runs, series, pages and notes that match, the best first; `runs` are the shown ones."""
         notes = self._store.events(kinds=("note",), most=MOST_NOTES)
-        return search(Typed(text), Sources(pages, self.runs(), self._store.series, notes), run, most)
+        return search(Typed(text), Sources(pages, self.runs(), self._store.series, notes), runs, most)
 
     # -- points --------------------------------------------------------------------------------------------------------
 

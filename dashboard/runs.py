@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from collectors.forgotten.tombstones import MOST_TEXT, LastKnown
 from collectors.process.activity import EXIT, LIFETIMES, SEEN, RunActivity, RunProcess, StateName, seconds
 from collectors.process.identity import Identity, identity_of, job_of
 from collectors.process.proc import descendants, environment_of
@@ -25,6 +26,9 @@ from .user_files.about import NOTHING, About
 from .user_files.forgotten import ForgottenRun
 
 ALIVE = ("running", "stalled")
+FORGOTTEN = "it is forgotten: its curves have left the store, its files stay"
+FORGOTTEN_LONG_AGO = "it is forgotten, and an earlier version did not keep how it ended; Remember again reads its files"
+OVER: tuple[StateName, ...] = ("ended", "finished", "failed", "killed", "preempted", "requeued")
 AHEAD_S = 86400.0  # by so much a clock may be wrong
 BUDGET_S = 0.1  # of one look, for the states that may have changed; the others wait for the next look
 KEPT_S = 60.0  # a run that is over is looked at so often: something may hold its files again
@@ -176,11 +180,34 @@ def rank_view(process: RunProcess, gpus: Sequence[Mapping[str, Any]]) -> RankVie
 
 
 def forgotten_view(found: ForgottenRun) -> RunView:
-    """Nothing is stored of it."""
-    return RunView(_unstored(found.run), "ended", "", None, None, RanksSeen([], None, ""), "", about=found.about)
+    """Nothing is stored of it but what was known when it was forgotten."""
+    known = found.known
+    state: StateName = next((state for state in OVER if state == known.state), "ended")
+    reason = "; ".join(filter(None, [known.reason, FORGOTTEN if known.state else FORGOTTEN_LONG_AGO]))
+    ranks = RanksSeen([], None, "")
+    return RunView(
+        _unstored(found.run, known), state, reason, None, known.started_s, ranks, "", ended_s=known.ended_s, about=found.about
+    )
+
+
+def known_of(view: RunView) -> LastKnown:
+    """What stays readable of a run that is forgotten."""
+    stored = view.stored
+    return LastKnown(
+        view.state,
+        view.state_reason[:MOST_TEXT],
+        view.started_s,
+        view.ended_s,
+        stored.last_time_s,
+        stored.last_step,
+        stored.series,
+        stored.points,
+    )
 
 
 @lru_cache(4096)
-def _unstored(run: str) -> Run:
+def _unstored(run: str, known: LastKnown) -> Run:
     """The same object again: it has not changed."""
-    return Run(run, {}, None, None, None, None, 0, 0, timed=False, lines_read=0, lines_skipped=0, fields_skipped=0)
+    last_step = None if known.last_step is None else int(known.last_step)
+    times = (known.started_s, known.last_time_s, last_step, None)
+    return Run(run, {}, *times, int(known.series), int(known.points), timed=False, lines_read=0, lines_skipped=0, fields_skipped=0)

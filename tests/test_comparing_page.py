@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from collectors.process.ranks import RanksSeen
 from collectors.records import Points, Record, RunInfo, labels_of
@@ -19,8 +19,9 @@ from collectors.store.protocol import Run
 from dashboard.comparing.colours import colours_of
 from dashboard.comparing.columns import column_of, options_of
 from dashboard.comparing.figures import effects_of, text
+from dashboard.comparing.parallel import APART, lines_of, parallel
 from dashboard.comparing.recorded import Measured
-from dashboard.pages.comparing import TABS, FigureChoice, drawn, number, said_of
+from dashboard.pages.comparing import TABS, FigureChoice, drawn, number, read_as, said_of
 from dashboard.queries import Queries
 from dashboard.runs import RunView
 from tests.conftest import Ask, wait_for
@@ -143,6 +144,73 @@ def test_any_runs_have_any_figure(runs: list[tuple[dict[str, Any], float | None]
         assert isinstance(note, str)
         assert len(column_of(found, name).numbers) == len(runs)
     assert isinstance(said_of(effects_of(found, "series:loss")), str)
+
+
+@settings(deadline=None, max_examples=80)
+@given(CONFIGS)
+def test_an_odd_run_costs_itself_and_no_axis(runs: list[tuple[dict[str, Any], float | None]]) -> None:
+    found = measured([config for config, _ in runs], [value for _, value in runs])
+    lines = lines_of(found, "series:loss")
+    whole = [i for i, value in enumerate(column_of(found, "series:loss").numbers) if value is not None]
+    assert sorted([*lines.places, *lines.lacking]) == whole and (2 * len(lines.places) > len(whole) or not whole)
+    assert all(column.numbers[i] is not None for column in lines.columns for i in lines.places)
+    for dimension in parallel(lines)["data"][0]["dimensions"]:
+        assert len(dimension["values"]) == len(lines.places)
+        assert len(dimension.get("ticktext", dimension.get("tickvals", []))) <= 1 + 1 / APART
+
+
+def test_a_run_with_fewer_keys_is_left_out_and_said() -> None:
+    sweep: list[dict[str, Any]] = [{"lr": 10 ** -(1 + i % 4), "width": 64 * (1 + i), "seed": i} for i in range(12)]
+    found = measured([*sweep, {"lr": 0.5}, {"odd": 1}], [float(i) for i in range(14)])
+    figure, note = drawn(found, FigureChoice("parallel", "config:lr", "series:loss"))
+    assert figure is not None
+    lr, width, seed, loss = figure["data"][0]["dimensions"]
+    assert [axis["label"] for axis in (lr, width, seed, loss)] == ["lr", "width", "seed", "loss (last)"]
+    assert lr["ticktext"] == ["0.0001", "0.001", "0.01", "0.1"] and len(lr["values"]) == 12
+    assert "Left out, since not all these keys are known of them: r12, r13." in note
+
+
+def test_each_dot_has_the_colour_of_its_tick() -> None:
+    found = measured([{"lr": i} for i in range(20)], [float(i) for i in range(20)])
+    figure, _ = drawn(found, FigureChoice("scatter", "config:lr", "series:loss"))
+    assert figure is not None
+    colours = colours_of(f"r{i}" for i in range(20))
+    assert figure["data"][0]["marker"]["color"] == [f"var(--{colours[f'r{i}']})" for i in range(20)]
+
+
+def test_figures_say_which_value_of_a_series_they_draw(page: Page, tmp_path: Path) -> None:
+    writer = open_store(tmp_path, write=True)
+    for run, values in {"a": (3.0, 1.0, 2.0), "b": (4.0, 2.0, 3.0, 5.0)}.items():
+        writer.append([RunInfo(run, {"config": {"lr": len(values)}})])
+        writer.append([Points(run, HOST, ("val/loss", "lr"), (value, 9.0), T0 + step, step) for step, value in enumerate(values)])
+    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
+    wanted = FigureChoice("scatter", "series:lr", "series:val/loss")
+    for reading, title, values in (
+        ("best", "best", (1, 2)),
+        ("last", "last", (2, 5)),
+        ("step", "at step 2", (2, 3)),
+        (7, "last", (2, 5)),
+    ):
+        read = read_as(queries, ["a", "b"], wanted, reading)
+        column = column_of(read, "series:val/loss")
+        assert (column.title, column.numbers) == (f"val/loss ({title})", values)
+        figure, _ = drawn(read, wanted)
+        assert figure is not None and figure["layout"]["yaxis"]["title"]["text"] == column.title
+    assert column_of(read_as(queries, ["a", "b"], wanted, "best"), "series:lr").title == "lr (last)", "no direction is known of it"
+    with served(queries) as web:
+        opened(web, page, ["a", "b"])
+        held: list[Route] = []
+        page.route("**/*plotly*", lambda route: held.append(route))
+        page.locator(".comparison-tabs label", has_text="Scatter").click()
+        word = "() => getComputedStyle(document.querySelector('.comparison-plot'), '::before').content"
+        wait_for(lambda: page.evaluate(word) == '"Drawing …"', 10, "no word in place of the figure")
+        wait_for(lambda: page.evaluate("true") and bool(held))  # a look at the page lets requests arrive
+        for route in held:
+            route.continue_()
+        page.wait_for_selector(".comparison-plot .main-svg")
+        assert page.evaluate(word) == "none" and "val/loss (best)" in page.locator(".comparison-plot").inner_text()
+    queries.close()
+    writer.close()
 
 
 def test_names_are_inert_in_figures() -> None:

@@ -12,10 +12,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 from playwright.sync_api import Page
 
-from collectors.forgotten.tombstones import FileIdentity, Tombstone, Tombstones, identity_of_file, read_all
-from dashboard.user_files.forgotten import quoted, remove_line
+from collectors.forgotten.tombstones import FileIdentity, LastKnown, Tombstone, Tombstones, identity_of_file, last_known, read_all
+from dashboard.runs import OVER, forgotten_view
+from dashboard.user_files.about import About
+from dashboard.user_files.forgotten import ForgottenRun, quoted, remove_line
 from tests.conftest import Dashboard, dashboard, script, wait_for
 
 T0 = 1_764_000_000.0
@@ -160,9 +164,13 @@ def test_the_runs_page_forgets_a_run_prints_the_line_and_takes_it_back(logs: Pat
     page.get_by_role("button", name="Hidden").click()
     page.get_by_label("Show forgotten").check()
     page.wait_for_selector("#runs-grid .run-cell a:has-text('bystander')")
+    cells = page.locator(".ag-center-cols-container .ag-row").first
+    assert [cells.locator(f"[col-id='{key}']").inner_text() for key in ("steps", "duration")] == ["49", "49 s"]
+    assert "its curves have left the store" in page.locator(".about").inner_text()
     page.keyboard.press("Escape")
-    page.locator("[data-act=forget]:has-text('Remember again')").click()
+    page.locator(".runs-done button:has-text('Undo')").click()
     wait_for(lambda: points(running, "bystander") == 50)
+    page.wait_for_selector("#about-ran:has-text('lr')")
     page.goto("about:blank")
 
 
@@ -171,13 +179,26 @@ def test_an_odd_tombstone_costs_itself(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("{}\n")
     found = identity_of_file(str(tmp_path / "a.jsonl"))
     assert found is not None
-    kept.put(Tombstone("a\ud800/..", T0, "", (found,)))
+    known = LastKnown("finished", "", T0, T0 + 9, T0 + 9, 4000, 3, 900)
+    kept.put(Tombstone("a\ud800/..", T0, "", (found,), known))
     for i, text in enumerate(
         ["", "[]", "{", '{"run": 1}', "null", '{"run": "x", "forgotten_s": "y", "folder": "", "files": [[1]]}']
     ):
         (tmp_path / "forgotten" / f"odd{i}.json").write_text(text)
     (again,) = read_all(tmp_path)
-    assert again.run == "a\ud800/.." and Tombstones(tmp_path).covers(found.path)
+    assert (again.run, again.known) == ("a\ud800/..", known) and Tombstones(tmp_path).covers(found.path)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    some.none()
+    | some.dictionaries(some.sampled_from([*LastKnown._fields, "odd"]), some.none() | some.floats() | some.integers() | some.text())
+)
+def test_what_was_known_is_read_however_odd_the_tombstone_is(row: dict[str, Any] | None) -> None:
+    known = last_known(row)
+    view = forgotten_view(ForgottenRun("a", T0, 1, 1, "", About(forgotten=True), known))
+    assert view.state in OVER and "forgotten" in view.state_reason
+    assert json.loads(json.dumps(known._asdict(), allow_nan=False)) == known._asdict() and last_known(known._asdict()) == known
 
 
 def test_a_file_is_the_same_only_by_inode_size_and_first_bytes(tmp_path: Path) -> None:

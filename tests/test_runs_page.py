@@ -154,11 +154,49 @@ def test_names_tags_and_notes_are_changed_and_nothing_in_a_note_runs(page: Page,
     for link in page.locator(".note-shown a", has_text="bad").all():
         link.click(modifiers=["Alt"])
     assert page.locator(".note-shown script, .note-shown [onclick]").count() == 0 and page.title() != "1"
+    assert "git_" not in page.locator("#about-ran").inner_text() and "Configuration" in page.locator("#about-ran").inner_text()
     page.locator("[data-act=archive]").click()
+    wait_for(lambda: page.locator(".found").inner_text() == "0 of 5 runs", 10, "an archived run is still there")
+    page.locator(".runs-done button", has_text="Undo").click()
+    wait_for(lambda: page.locator(".found").inner_text() == "1 of 5 runs", 10, "it is not brought back")
+    page.locator("[data-act=archive]", has_text="Archive").click()
     wait_for(lambda: page.locator(".found").inner_text() == "0 of 5 runs", 10, "an archived run is still there")
     page.get_by_role("button", name="Hidden").click()
     page.get_by_label("Show archived").check()
     becomes(page, ["<i>mine</i>"])
+
+
+def test_the_outline_goes_with_its_run_and_the_panel_keeps_it(page: Page, web: Web) -> None:
+    opened(page, web, "?sort=name&q=name:vit")
+    outlined = page.locator(".ag-cell-focus .run-cell")
+    for key in ("j", "j", "i"):
+        page.keyboard.press(key)
+    assert outlined.inner_text() == "vit-l16-fp16"
+    page.locator("[data-act=archive]").click()
+    becomes(page, ["vit-b16-bf16", "vit-s16-fp32"])
+    wait_for(lambda: outlined.count() == 0, 10, "another run is outlined than the panel shows")
+    assert page.locator(".about .title").inner_text() == "vit-l16-fp16"
+    page.locator(".ag-header-cell[col-id='state']").hover()
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("j")
+    wait_for(lambda: outlined.all_inner_texts() == ["vit-s16-fp32"], 10, "the next one is not outlined")
+
+
+def test_the_keys_of_the_page_name_no_lanes(page: Page, web: Web) -> None:
+    opened(page, web)
+    page.keyboard.press("?")
+    keys = page.locator(".help[open]").inner_text()
+    assert "lane" not in keys and "tick the run" in keys
+
+
+def test_runs_are_grouped_by_a_key_of_the_configuration(page: Page, web: Web) -> None:
+    opened(page, web)
+    menu = page.locator(".runs-tools select")
+    wait_for(lambda: "config.lr" in menu.locator("option").evaluate_all("(all) => all.map(({ value }) => value)"), 10, "no key")
+    menu.select_option("config.lr")
+    wait_for(lambda: page.locator(".group-name").count() > 1, 10, "no groups")
+    values = [float(name.split()[1]) for name in page.locator(".group-name").all_inner_texts()]
+    assert values == sorted(values)
 
 
 def test_a_run_opens_on_live(page: Page, web: Web) -> None:
@@ -175,8 +213,17 @@ def test_columns_are_chosen_remembered_and_exported(page: Page, web: Web, tmp_pa
     page.locator(".column-choice input[type=text]").first.fill("val/acc")
     page.get_by_label("last: val/acc").check()
     page.get_by_label("best: val/acc").check()
+    page.locator(".column-choice input[type=text]").first.fill("")
+    listed = page.locator(".choices label").all_inner_texts()
+    unchosen = listed[page.locator(".choices input:checked").count() :]
+    assert unchosen[0].startswith("config: "), "keys of the configuration come first of what can be added"
     page.locator(".column-choice .btn", has_text="Close").click()
     page.wait_for_selector(".ag-header-cell[col-id='best.val/acc']")
+    box = page.locator(".ag-header-cell[col-id='best.val/acc']").bounding_box()
+    size = page.viewport_size
+    spacer = "getComputedStyle(document.querySelector('.ag-horizontal-left-spacer')).overflowX"
+    assert page.evaluate(spacer) == "hidden", "a second scrollbar stands under the pinned columns"
+    assert box is not None and size is not None and box["x"] + box["width"] <= size["width"], "it is out of sight"
     opened(page, web, "?sort=best.val/acc&desc=true")
     page.wait_for_selector(".ag-header-cell[col-id='best.val/acc']")
     wait_for(lambda: page.locator(".ag-header-cell[col-id='best.val/acc'][aria-sort=descending]").count() == 1, 10, "not sorted")
@@ -209,8 +256,14 @@ def test_settings_are_saved_and_mistakes_are_said_in_place(page: Page, web: Web,
     wait_for(lambda: queries.settings().values["price_per_gpu_hour"] == 2.5, 10, "not saved")
     assert queries.settings().values["currency"] == "EUR"
     price.fill("dear")
+    page.locator("#setting-currency").fill("euro")
+    page.locator("#setting-retention").fill("soon")
     page.locator("#save").click()
     wait_for(lambda: page.locator("#wrong-price_per_gpu_hour").inner_text() == "a number", 10, "no sentence beside the field")
+    assert page.locator("#wrong-currency").inner_text() == "three capital letters such as EUR"
+    assert "soon" in page.locator("#wrong-retention").inner_text() and page.locator("#wrong-time_zone").inner_text() == ""
+    assert page.locator("#said").inner_text() == "Nothing is saved: 3 fields are wrong."
+    assert queries.settings().values["currency"] == "EUR"
     assert queries.settings().values["price_per_gpu_hour"] == 2.5
 
 

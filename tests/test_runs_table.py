@@ -10,20 +10,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from collectors.process.ranks import RanksSeen
 from collectors.records import Event, Points, RunInfo, labels_of
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.protocol import Run, Store
 from dashboard.api.table.csv_file import csv_answer
 from dashboard.changes import Changes
 from dashboard.queries import BadRequest, Queries
-from dashboard.runs_table.columns import COLUMNS, STATES
+from dashboard.runs import RunView
+from dashboard.runs_table.columns import COLUMNS, STATES, TableSetting, column_of
 from dashboard.runs_table.directions import direction_of
+from dashboard.runs_table.facts import Facts
 from dashboard.runs_table.filter_language import MOST_TERMS, FilterMistake, Term, parse
 from dashboard.runs_table.frame import frame
-from dashboard.runs_table.grouping import GroupRow
+from dashboard.runs_table.grouping import GroupRow, grouped
 from dashboard.runs_table.row import Row
 from dashboard.runs_table.table import FoundRuns, TableQuestion
 from dashboard.user_files.about import save_about
@@ -68,6 +71,11 @@ def queries(tmp_path: Path, writer: Store) -> Iterator[Queries]:
     queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
     yield queries
     queries.close()
+
+
+def view_of(run: str) -> RunView:
+    """Nothing is known of it."""
+    return RunView(Run(run, {}, None, None, None, None, 0, 0, False, 0, 0, 0), "ended", "", None, None, RanksSeen([], None, ""), "")
 
 
 def ask(queries: Queries, text: str = "", **question: object) -> FoundRuns:
@@ -128,15 +136,16 @@ def test_what_a_user_says_of_a_direction_comes_first_and_is_kept(queries: Querie
 
 def test_a_filter_is_a_list_of_terms() -> None:
     assert parse('vit lr<=1e-3 -state:crashed "two words" note:"a \\"b" seed != 3 "my key">2') == [
-        Term(False, "vit", "", "", 0),
-        Term(False, "lr", "<=", "1e-3", 4),
-        Term(True, "state", ":", "crashed", 13),
-        Term(False, "two words", "", "", 28),
-        Term(False, "note", ":", 'a "b', 40),
-        Term(False, "seed", "!=", "3", 53),
-        Term(False, "my key", ">", "2", 63),
+        Term(False, "vit", "", "", 0, 0),
+        Term(False, "lr", "<=", "1e-3", 4, 8),
+        Term(True, "state", ":", "crashed", 13, 20),
+        Term(False, "two words", "", "", 28, 28),
+        Term(False, "note", ":", 'a "b', 40, 45),
+        Term(False, "seed", "!=", "3", 53, 61),
+        Term(False, "my key", ">", "2", 63, 72),
     ]
-    assert parse("   ") == [] and parse("-") == [Term(False, "-", "", "", 0)] and parse("a!b") == [Term(False, "a!b", "", "", 0)]
+    assert parse("   ") == [] and parse("-") == [Term(False, "-", "", "", 0, 0)]
+    assert parse("a!b") == [Term(False, "a!b", "", "", 0, 0)]
 
 
 @pytest.mark.parametrize(
@@ -162,6 +171,8 @@ def test_any_text_is_a_filter_or_a_mistake(text: str) -> None:
     except FilterMistake:
         return
     assert len(terms) <= MOST_TERMS and [term.at for term in terms] == sorted({term.at for term in terms})
+    for term in terms:
+        assert text.startswith((term.value or term.key, '"', "-"), term.value_at)
 
 
 @pytest.mark.parametrize(
@@ -195,11 +206,24 @@ def test_a_filter_keeps_the_runs_that_it_describes(queries: Queries, text: str, 
 
 
 @pytest.mark.parametrize(
-    "text", ["modle:vit", "state:up", "state<3", "duration<soon", "started>then", "memory>many", "lr<low", "best.nothing>1"]
+    ("text", "at"),
+    [
+        ("modle:vit", 1),
+        ("state:up", 7),
+        ("state<3", 7),
+        ("state<running", 1),
+        ("duration<soon", 10),
+        ("started>then", 9),
+        ("memory>many", 8),
+        ("lr<low", 4),
+        ("lr<<3", 4),
+        ("best.nothing>1", 1),
+    ],
 )
-def test_what_no_run_has_is_a_mistake_and_not_an_empty_table(queries: Queries, text: str) -> None:
-    with pytest.raises(FilterMistake, match=r"\(character 1\)$"):
-        ask(queries, text)
+def test_what_no_run_has_is_a_mistake_at_its_place_and_not_an_empty_table(queries: Queries, text: str, at: int) -> None:
+    for before in ("", "vit "):
+        with pytest.raises(FilterMistake, match=rf"\(character {len(before) + at}\)$"):
+            ask(queries, f"{before}{text}")
 
 
 def test_a_near_miss_is_answered_with_what_was_meant(queries: Queries) -> None:
@@ -264,10 +288,47 @@ def test_what_is_missing_comes_last_in_either_order(queries: Queries, key: str) 
         values = [row.cell(column) for row in ask(queries, sort=key, descending=descending).rows]
         missing = [value is None for value in values]
         assert missing == sorted(missing)
-        numbers = [value for value in values if isinstance(value, float) and value == value]
-        assert numbers == sorted(numbers, reverse=descending)
+        rows = [row for row in ask(queries, sort=key, descending=descending).rows if row.cell(column) is not None]
+        assert [row.series_of(column) for row in rows] == sorted(row.series_of(column) for row in rows)
+        for place in {row.series_of(column) for row in rows}:
+            found = [row.cell(column) for row in rows if row.series_of(column) == place]
+            numbers = [value for value in found if isinstance(value, float) and value == value]
+            assert numbers == sorted(numbers, reverse=descending)
         unknown = [value != value for value in values if isinstance(value, float)]
         assert unknown == sorted(unknown)
+
+
+def test_best_values_of_several_series_do_not_mix(queries: Queries, writer: Store) -> None:
+    for number, name in enumerate(("val/loss", "val/loss", "train/loss")):
+        writer.append([Points(f"mixed/{number}", HOST, (name,), (5.0 - number,), T0, 1)])
+    queries.table.stale()
+    best = queries.table.column("best")
+    assert best is not None
+    for descending, first in ((False, ["mixed/1", "mixed/0"]), (True, ["mixed/0", "mixed/1"])):
+        assert names(ask(queries, sort="best", descending=descending))[:2] == first, "by validation loss before all others"
+    best = queries.table.column("best")
+    assert best is not None and (best.title, best.judged_by, best.direction) == ("Best val/loss", "val/loss", "down")
+    (group,) = [line for line in ask(queries, "name:mixed", group="host").lines if isinstance(line, GroupRow)]
+    cell = group.cell(best)
+    assert (cell.of, cell.best, cell.most, cell.mean) == ("val/loss", 4.0, 5.0, 4.5)
+    sweep = next(line for line in ask(queries, "sweep", group="gpu").lines if isinstance(line, GroupRow))
+    assert (sweep.cell(best).of, sweep.cell(best).best) == ("val/acc", 0.49), "more of it is better"
+
+
+@settings(deadline=None, max_examples=30)
+@given(some.lists(some.sampled_from([1e-3, 1e-4, 5e-4, 0.01, 1, 10, 2, "auto", "none", True, None]), max_size=12))
+def test_groups_of_numbers_are_in_their_order_and_words_as_they_come(values: list[object]) -> None:
+    column = column_of("config.lr", TableSetting())
+    assert column is not None
+    setting = TableSetting()
+    rows = [Row(Facts(view_of(f"run {place}"), {"lr": value}, {}, T0), setting, place) for place, value in enumerate(values)]
+    groups = grouped(rows, column)
+    cells = [group.rows[0].cell(column) for group in groups]
+    numbers = [value for value in cells if isinstance(value, int | float) and not isinstance(value, bool)]
+    words = [value for value in cells if isinstance(value, str | bool)]
+    assert cells == [*sorted(numbers), *words, *([None] if None in values else [])]
+    assert words == list(dict.fromkeys(value for value in values if isinstance(value, str) or value is True))
+    assert sorted(row.name for group in groups for row in group.rows) == sorted(row.name for row in rows)
 
 
 def test_states_are_sorted_by_how_urgent_they_are(queries: Queries) -> None:

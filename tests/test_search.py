@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 from collectors.records import Event, Points, Record, RunInfo, labels_of
 from collectors.store.open import open_store
 from dashboard.queries import Queries
-from dashboard.searching.ranking import Typed
+from dashboard.searching.ranking import Typed, natural
 from dashboard.user_files.about import save_about
 from tests.conftest import wait_for
 from tests.serving import Web, served
@@ -30,6 +30,7 @@ def records() -> Iterator[Record]:
         yield Points(f"sweep/{i:02}", HOST, ("train/loss",), (1.0,), T0 + i, 1)
     yield Points("loss-of-sleep", HOST, ("train/loss", "train/lr", "eval/gloss", HOSTILE), (1.0, 1.0, 1.0, 1.0), T0 + 900, 1)
     yield Points(HOSTILE, HOST, ("train/loss",), (1.0,), T0 + 901, 1)
+    yield Points("layers", HOST, tuple(f"h.{layer}/q_norm" for layer in (100, 4, 15, 22, 2)), (1.0,) * 5, T0 - 1, 1)
     yield Event("loss-of-sleep", "note", T0 + 500, text="the loss rose after the deployment of the new loader")
 
 
@@ -66,6 +67,37 @@ def test_runs_are_found_by_all_that_is_said_of_them(web: Web) -> None:
         assert found(web, q)[0] == ("run", "wide model"), q
     assert found(web, "by far") == [("note", "beats the others by far")]
     assert ("page", "GPUs") in found(web, "gpu")
+
+
+def test_equal_hits_are_in_natural_order_and_open_their_chart(web: Web) -> None:
+    rows = web.ask("/api/v1/search", q="q_norm", run=["sweep/03", "layers"]).json["results"]
+    assert [row["text"] for row in rows] == [f"h.{layer}/q_norm" for layer in (2, 4, 15, 22, 100)]
+    assert rows[0]["address"] == "/training?run=layers&chart=h.2%2Fq_norm"
+    chosen = web.ask("/api/v1/search", q="train/loss", run=["nothing", "sweep/03", "sweep/04"]).json["results"][0]
+    assert chosen["run"] == "sweep/03"
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 200)), max_size=9), st.text(max_size=20))
+def test_numbers_in_names_count_as_numbers(parts: list[tuple[str, int]], odd: str) -> None:
+    assert sorted((f"{letter}{number}/q" for letter, number in parts), key=natural) == [f"{a}{n}/q" for a, n in sorted(parts)]
+    assert natural(odd) <= natural(odd + "x")
+
+
+def test_a_series_opens_on_training_with_the_ticked_runs(web: Web, page: Page) -> None:
+    page.goto(f"http://127.0.0.1:{web.port}/runs?runs=sweep%2F01&runs=sweep%2F02&theme=light")
+    page.wait_for_selector("#controls kbd")
+    page.route("**/training?*", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+    for typed, found in (("train/loss", []), ("train/lr", ["loss-of-sleep"])):
+        page.keyboard.press("Control+k")
+        page.wait_for_selector(".palette[open] .hit")
+        page.keyboard.type(typed)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/training?*")
+        query = parse_qs(urlsplit(page.url).query)
+        assert query == {"run": ["sweep/01"], "chart": [typed], "theme": ["light"], "runs": ["sweep/01", "sweep/02", *found]}
+        page.go_back()
+        page.wait_for_selector("#controls kbd")
 
 
 def test_what_is_left_out_is_counted(web: Web) -> None:

@@ -25,7 +25,7 @@ export function listen(table) {
 }
 
 /** On lanes. @type {[string, string][]} */
-const GESTURES = [
+export const ON_LANES = [
   ["drag", "select a window on every lane"],
   ["drag an edge", "adjust the window"],
   ["click", "the nearest step"],
@@ -37,8 +37,8 @@ const GESTURES = [
   ["click a lane’s name", "fold it"],
 ];
 
-/** @param {Key[]} table @param {[string, string][]} [rows] gestures of the page @returns {HTMLDialogElement} */
-export function helpDialog(table, rows = GESTURES) {
+/** @param {Key[]} table @param {[string, string][]} rows gestures of the page @returns {HTMLDialogElement} */
+export function helpDialog(table, rows) {
   const line = (/** @type {string} */ shown, /** @type {string} */ says) =>
     el("tr", {}, el("td", {}, el("kbd", {}, shown)), el("td", {}, says));
   const dialog = el(

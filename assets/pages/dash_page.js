@@ -3,6 +3,7 @@
 import { sentenceOf } from "../lib/api.js";
 import { STEP } from "../lib/axis.js";
 import { el } from "../lib/dom.js";
+import { ON_LANES } from "../lib/keys.js";
 import { paintedLane } from "../lib/painted.js";
 import { readAddress } from "../lib/url.js";
 import { Range } from "../data/range.js";
@@ -131,6 +132,10 @@ export default class DashPage extends Session {
 
   address() {
     return { ...super.address(), ...this.range.address(this.end_s) };
+  }
+
+  gestures() {
+    return ON_LANES;
   }
 
   keys() {

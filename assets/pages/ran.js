@@ -18,13 +18,16 @@ const FIRST = [
   ["driver", "Driver"],
   ["cuda", "CUDA"],
   ["nccl", "NCCL"],
-  ["torch", "torch"],
+  ["torch", "PyTorch"],
   ["python", "Python"],
 ];
 const LAST = ["config", "environment", "versions"]; // tables of their own
 const APART = new Set(["git_dirty", ...FIRST.map(([key]) => key), ...LAST]);
 const TITLES = { config: "Configuration", environment: "Variables", versions: "Libraries" };
+/** @type {Record<string, string>} */
+const WORDS = { pid: "Process", pid_start_ticks: "Process start, ticks", boot_id: "Boot", host: "Host", user: "User", kind: "Kind", unit: "Unit of work", cpu: "CPU", ended_s: "Ended" };
 const MOST = 500; // rows of a table
+const MOST_DEPTH = 12; // of tables in a configuration
 
 export class Ran {
   constructor() {
@@ -51,38 +54,46 @@ export class Ran {
     this.dialog.showModal();
     try {
       const { info } = await get("run", { run });
-      if (run === this.run) this.body.replaceChildren(el("h2", {}, run), ...this.#parts(run, info));
+      if (run === this.run) this.body.replaceChildren(el("h2", {}, run), ...partsOf(run, info));
     } catch (error) {
       this.body.replaceChildren(el("h2", {}, run), el("p", {}, sentenceOf(error)));
     }
-  }
-
-  /** @param {string} run @param {Record<string, any>} info */
-  #parts(run, info) {
-    const rows = rowsOf(info);
-    if (!rows.length && !LAST.some((key) => info[key])) return [el("p", { class: "dim" }, "Neither its files nor a process of it on this machine say what ran.")];
-    return [
-      table(rows),
-      info.git_dirty ? this.#diff(run) : "",
-      ...LAST.flatMap((key) => (isTable(info[key]) ? [el("h3", {}, TITLES[/** @type {keyof typeof TITLES} */ (key)]), table(Object.entries(info[key]))] : [])),
-    ];
-  }
-
-  /** A button that shows what differs from the commit. @param {string} run */
-  #diff(run) {
-    const text = el("pre", { hidden: true });
-    const show = async () => {
-      text.hidden = false;
-      const answer = await get("diff", { run }).catch((error) => ({ diff: sentenceOf(error) }));
-      setText(text, answer.diff || "It is not kept.");
-    };
-    return el("div", {}, el("button", { class: "btn", type: "button", onclick: show }, "Changes since the commit"), text);
   }
 
   /** @returns {import("../lib/keys.js").Key[]} */
   keys() {
     return [{ keys: ["i"], shown: "i", says: "what ran: command, commit, versions", run: () => this.open() }];
   }
+}
+
+/** What ran, for a dialog or a panel. @param {string} run @param {Record<string, any>} info @returns {(Node | string)[]} */
+export function partsOf(run, info) {
+  const rows = rowsOf(info);
+  if (!rows.length && !LAST.some((key) => info[key])) return [el("p", { class: "dim" }, "Neither its files nor a process of it on this machine say what ran.")];
+  return [
+    table(rows),
+    info.git_dirty ? changes(run) : "",
+    ...LAST.flatMap((key) => (isTable(info[key]) ? [el("h3", {}, TITLES[/** @type {keyof typeof TITLES} */ (key)]), table(key === "config" ? flat(info[key]) : Object.entries(info[key]))] : [])),
+  ];
+}
+
+/** `{model: {depth: 12}} -> [["model.depth", 12]]`, as the columns and the comparison call it. @param {Record<string, any>} values @returns {[string, unknown][]} */
+export function flat(values, before = "", depth = 0) {
+  return Object.entries(values).flatMap(([key, value]) => {
+    const name = before ? `${before}.${key}` : key;
+    return isTable(value) && depth < MOST_DEPTH ? flat(value, name, depth + 1) : [/** @type {[string, unknown]} */ ([name, value])];
+  });
+}
+
+/** A button that shows what differs from the commit. @param {string} run */
+function changes(run) {
+  const text = el("pre", { hidden: true });
+  const show = async () => {
+    text.hidden = false;
+    const answer = await get("diff", { run }).catch((error) => ({ diff: sentenceOf(error) }));
+    setText(text, answer.diff || "It is not kept.");
+  };
+  return el("div", {}, el("button", { class: "btn", type: "button", onclick: show }, "Changes since the commit"), text);
 }
 
 /** The name and text of each field that is no table of its own. @param {Record<string, any>} info @returns {[string, unknown][]} */
@@ -97,7 +108,14 @@ export function rowsOf(info) {
   };
   /** @type {[string, unknown][]} */
   const rows = first.map(([key, name]) => [name, words[key]?.(info[key]) ?? info[key]]);
-  return [...rows, ...rest.map((key) => /** @type {[string, unknown]} */ ([key, info[key]]))];
+  return [...rows, ...rest.map((key) => /** @type {[string, unknown]} */ ([inWords(key), info[key]]))];
+}
+
+/** `world_size -> World size`, `pid -> Process`; what a user wrote in another way stays: `myField -> myField`. @param {string} key */
+export function inWords(key) {
+  if (WORDS[key]) return WORDS[key];
+  const words = key.replaceAll("_", " ").trim();
+  return /^[a-z0-9 ]+$/.test(words) ? words[0].toUpperCase() + words.slice(1) : key;
 }
 
 /** @param {unknown} value */

@@ -81,6 +81,11 @@ export class Session {
     return [];
   }
 
+  /** What a pointer does on the page. @returns {[string, string][]} */
+  gestures() {
+    return [];
+  }
+
   // The view
 
   /** Draw once in the next frame; a hidden tab has none. */

@@ -5,6 +5,7 @@ import { STEP, TIME } from "../lib/axis.js";
 import { Book } from "../data/book.js";
 import { Controls } from "../timeline/controls.js";
 import { count } from "../lib/format.js";
+import { ON_LANES } from "../lib/keys.js";
 import { lanesOf } from "../data/lanes.js";
 import { lostSince, withLost } from "../data/lost.js";
 import { painted, paintedLane } from "../lib/painted.js";
@@ -283,6 +284,10 @@ export class TimePage extends Session {
   chosen(done) {
     if (done) this.keepAddress();
     this.invalidate();
+  }
+
+  gestures() {
+    return ON_LANES;
   }
 
   /** @returns {import("../lib/keys.js").Key[]} */

@@ -8,6 +8,8 @@ import { count } from "../lib/format.js";
 
 const KINDS = { page: "Page", run: "Run", series: "Series", note: "Note" };
 const KEPT = ["theme"]; // parameters of the address that stay
+const CURVES = "/training"; // the page that draws several runs
+const MOST_RUNS = 20; // whose series are searched
 const STYLE = new URL("./palette.css", import.meta.url).href;
 
 export class Palette {
@@ -39,7 +41,7 @@ export class Palette {
     document.head.append(el("link", { rel: "stylesheet", href: STYLE }));
     document.body.append(this.dialog);
     this.find = newest(
-      (/** @type {string} */ q) => get("search", { q, run: this.run() }),
+      (/** @type {string} */ q) => get("search", { q, run: [...new Set([this.run() ?? [], chosenRuns().slice(0, MOST_RUNS - 1)].flat())] }),
       (answer, q) => this.#show(answer, q),
       (error) => setText(this.said, sentenceOf(error)),
     );
@@ -110,7 +112,19 @@ export class Palette {
     const url = new URL(hit.address, location.origin);
     const now = new URLSearchParams(location.search);
     for (const name of KEPT) if (now.has(name)) url.searchParams.set(name, now.get(name) ?? "");
+    if (hit.kind === "series" && url.pathname === CURVES) keepRuns(url.searchParams, hit.run, now.get("run"));
     this.dialog.close();
     if (url.origin === location.origin) location.assign(url.href);
   }
+}
+
+/** The runs that are chosen on this page: ticked, or drawn. */
+const chosenRuns = () => [...new Set(new URLSearchParams(location.search).getAll("runs"))];
+
+/** The chart opens with the chosen runs, and with the run that the series was found in. @param {URLSearchParams} query @param {string | null} found @param {string | null} shown */
+function keepRuns(query, found, shown) {
+  const chosen = chosenRuns();
+  if (!chosen.length) return;
+  for (const run of found === null || chosen.includes(found) ? chosen : [...chosen, found]) query.append("runs", run);
+  query.set("run", shown !== null && chosen.includes(shown) ? shown : chosen[0]);
 }

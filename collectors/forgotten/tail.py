@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..logs.tail import Tail, is_followed
 from ..logs.turns import TurnBudget
 from ..records import Record
 from ..store.protocol import StoreError
-from .tombstones import MOST_FILES, Tombstone, Tombstones, identity_of_file
+from .tombstones import MOST_FILES, NOTHING_KNOWN, LastKnown, Tombstone, Tombstones, identity_of_file
 
 OF_A_DATABASE = "#"  # in the key of a run that shares its file with others
 log = logging.getLogger("collectors")
@@ -32,12 +33,12 @@ class ForgettingTail(Tail):
             if self._is_wholly_covered(tombstone.run):
                 self._take_out(tombstone.run, [str(self._root / key) for key in self._keys_of(tombstone.run)])
 
-    def forget(self, run: str) -> str:
-        """Why that is not possible, or ""."""
+    def forget(self, run: str, known: LastKnown = NOTHING_KNOWN) -> str:
+        """Why that is not possible, or ""; `known` stays readable."""
         shared = next((key for key in self._keys_of(run) if _is_in_database(key)), None)
         if shared is not None:
             return f"it is one of the runs in {shared.partition(OF_A_DATABASE)[0]}, and cannot be forgotten without the others; archive it instead"
-        self._requests.append((self._forget, run))
+        self._requests.append((partial(self._forget, known=known), run))
         self._wake.set()
         return ""
 
@@ -63,10 +64,10 @@ class ForgettingTail(Tail):
     def _read(self, path: Path, budget: TurnBudget) -> list[Record]:
         return [] if self._tombstones.covers(str(path)) else super()._read(path, budget)
 
-    def _forget(self, run: str) -> None:
+    def _forget(self, run: str, known: LastKnown) -> None:
         paths = self._paths_of(run)
         files = tuple(found for path in paths[:MOST_FILES] if (found := identity_of_file(path)) is not None)
-        self._tombstones.put(Tombstone(run, time.time(), self._own_folder(run, paths), files))
+        self._tombstones.put(Tombstone(run, time.time(), self._own_folder(run, paths), files, known))
         try:
             self._take_out(run, paths)
         except BaseException:

@@ -2,7 +2,8 @@
 
 `<data>/forgotten/<run, percent-encoded>-<hash>.json`:
 
-    {"run": "a", "forgotten_s": 1764000000.5, "folder": "/logs/a", "files": [["/logs/a/metrics.jsonl", 4127, 81920, "9f86d0..."]]}
+    {"run": "a", "forgotten_s": 1764000000.5, "folder": "/logs/a", "files": [["/logs/a/metrics.jsonl", 4127, 81920, "9f86d0..."]],
+     "known": {"state": "finished", "last_step": 4000, ...}}
 
 A file is one of these while its inode, its size and the SHA-256 of its first 4 kB are the same. Otherwise it is a new file.
 """
@@ -29,6 +30,7 @@ MOST_BYTES = 64 << 20  # of a tombstone
 MOST_TOMBSTONES = 100_000
 PREFIX = 120  # characters of the run's name in the file's
 FOLDER_MODE = 0o700
+MOST_TEXT, MOST_NUMBER = 2000, 2**53  # of what was known of a run
 
 log = logging.getLogger("collectors")
 
@@ -40,11 +42,28 @@ class FileIdentity(NamedTuple):
     head: str  # SHA-256 of the first 4 kB, in hexadecimal digits
 
 
+class LastKnown(NamedTuple):
+    """What the pages knew of a run when it was forgotten. `state` is "" where they did not say: nothing is known then."""
+
+    state: str = ""
+    reason: str = ""
+    started_s: float | None = None
+    ended_s: float | None = None
+    last_time_s: float | None = None
+    last_step: int | None = None
+    series: int = 0
+    points: int = 0
+
+
+NOTHING_KNOWN = LastKnown()
+
+
 class Tombstone(NamedTuple):
     run: str
     forgotten_s: float
     folder: str  # that holds nothing but this run's files and what was never read; "" where there is none
     files: tuple[FileIdentity, ...]
+    known: LastKnown = NOTHING_KNOWN
 
 
 class Tombstones:
@@ -159,7 +178,23 @@ def _typed(row: Any) -> Tombstone:
     files = tuple(
         FileIdentity(str(path), int(inode), int(size), str(head)) for path, inode, size, head in row["files"][:MOST_FILES]
     )
-    return Tombstone(str(row["run"]), float(row["forgotten_s"]), str(row["folder"]), files)
+    return Tombstone(str(row["run"]), float(row["forgotten_s"]), str(row["folder"]), files, last_known(row.get("known")))
+
+
+def last_known(row: Any) -> LastKnown:
+    """A field that is not what it must be is at its default."""
+    given = row if isinstance(row, dict) else {}
+    return LastKnown(*(value if _fits(value, nothing) else nothing for nothing, value in _pairs(given)))
+
+
+def _pairs(given: dict[str, Any]) -> Iterable[tuple[Any, Any]]:
+    return [(nothing, given.get(name, nothing)) for name, nothing in NOTHING_KNOWN._asdict().items()]
+
+
+def _fits(value: Any, nothing: str | int | None) -> bool:
+    if isinstance(nothing, str):
+        return isinstance(value, str) and len(value) <= MOST_TEXT
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST_NUMBER
 
 
 def _write(path: Path, tombstone: Tombstone) -> None:
@@ -167,7 +202,7 @@ def _write(path: Path, tombstone: Tombstone) -> None:
     fresh = path.with_suffix(".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        row = {**tombstone._asdict(), "files": _rows(tombstone.files)}
+        row = {**tombstone._asdict(), "files": _rows(tombstone.files), "known": tombstone.known._asdict()}
         file.write(json.dumps(row).encode())
         file.flush()
         os.fsync(descriptor)

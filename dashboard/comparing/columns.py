@@ -20,6 +20,12 @@ class RunColumn(NamedTuple):
     name: str
     numbers: tuple[float | None, ...]
     words: tuple[str, ...] = ()
+    said: str = ""  # which value of a series it is
+
+    @property
+    def title(self) -> str:
+        """`val/loss (best)`"""
+        return f"{title_of(self.name)} ({self.said})" if self.said else title_of(self.name)
 
     @property
     def known(self) -> int:
@@ -41,9 +47,10 @@ def options_of(measured: Measured) -> list[str]:
 def column_of(measured: Measured, name: str) -> RunColumn:
     """One that no run has is empty."""
     if name.startswith(SERIES):
-        column = measured.values.get(name.removeprefix(SERIES), [])
+        series = name.removeprefix(SERIES)
+        column = measured.values.get(series, [])
         numbers = tuple(value if value is not None and math.isfinite(value) else None for value in column)
-        return RunColumn(name, numbers or (None,) * len(measured.runs))
+        return RunColumn(name, numbers or (None,) * len(measured.runs), said=measured.said.get(series, "last"))
     key = name.removeprefix(CONFIG)
     return of_values(name, [config.get(key) for config in measured.configs])
 

@@ -16,20 +16,18 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .colours import COLOURS, colours_of
-from .columns import CONFIG, RunColumn, column_of, options_of, title_of
+from .colours import colours_of
+from .columns import RunColumn, column_of
 from .correlation import Effects, effects
 from .recorded import Measured
 
 Figure: TypeAlias = dict[str, Any]
 
-MOST_AXES = 10  # of parallel coordinates
 MOST_KEYS = 25  # of correlations
 MOST_NAME = 48  # characters
 MOST_BARS = 30
 CLOSE = 1e-9  # of the numbers: a range that is shorter has no bars inside
-FEW_TICKS = 6  # values that all stand at their axis
-WIDE = 30.0  # the greatest over the least: more stand on a logarithmic axis
+WIDE = 10.0  # the greatest over the least: a decade and more stand on a logarithmic axis
 INK, DIM, LINE, ACCENT = "var(--ink-2)", "var(--ink-3)", "var(--line)", "var(--accent)"
 SCALE = [[0.0, "var(--diff-less-3)"], [0.5, "var(--ink-3)"], [1.0, "var(--diff-more-3)"]]
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u2069\ufeff]")
@@ -43,12 +41,11 @@ def text(name: str, *, escape: bool = True, most: int = MOST_NAME) -> str:
 
 
 def scatter(measured: Measured, x_name: str, y_name: str) -> Figure:
-    """A point for each run that has both. With up to eight runs each has its own colour."""
+    """A point for each run that has both, in the run's colour."""
     x, y = column_of(measured, x_name), column_of(measured, y_name)
     names = [view.about.name or view.stored.name for view in measured.runs]
     tokens = colours_of(view.stored.name for view in measured.runs)
     both = [i for i in range(len(names)) if x.numbers[i] is not None and y.numbers[i] is not None]
-    own = len(measured.runs) <= COLOURS
     trace = {
         "type": "scatter",
         "mode": "markers",
@@ -56,9 +53,9 @@ def scatter(measured: Measured, x_name: str, y_name: str) -> Figure:
         "y": [y.numbers[i] for i in both],
         "text": [text(names[i]) for i in both],
         "hovertemplate": "%{text}<br>%{x}, %{y}<extra></extra>",
-        "marker": {"size": 9, "color": [f"var(--{tokens[measured.runs[i].stored.name]})" for i in both] if own else ACCENT},
+        "marker": {"size": 9, "color": [f"var(--{tokens[measured.runs[i].stored.name]})" for i in both]},
     }
-    return _figure([trace], xaxis=_axis(x), yaxis=_axis(y))
+    return figure_of([trace], xaxis=_axis(x), yaxis=_axis(y))
 
 
 def histogram(measured: Measured, name: str) -> Figure:
@@ -83,9 +80,9 @@ def histogram(measured: Measured, name: str) -> Figure:
         bars |= {"textposition": "none", "hovertemplate": "%{text}: %{y} runs<extra></extra>"}
         kind = {}
     trace = {"type": "bar", "marker": {"color": ACCENT, "line": {"width": 1, "color": "var(--bg)"}}, **bars}
-    x = {**_plain_axis(), "title": _title(text(title_of(name))), **kind}
+    x = {**_plain_axis(), "title": _title(text(column.title)), **kind}
     y = {**_plain_axis(), "title": _title("runs"), "dtick": max(1, -(-max(counts, default=1) // 5))}
-    return _figure([trace], xaxis=x, yaxis=y, bargap=0.04)
+    return figure_of([trace], xaxis=x, yaxis=y, bargap=0.04)
 
 
 def _edges(numbers: Sequence[float]) -> NDArray[np.float64] | None:
@@ -102,26 +99,8 @@ def _edges(numbers: Sequence[float]) -> NDArray[np.float64] | None:
     return lo * (1 - share) + hi * share  # a step times a count may be more than a float holds
 
 
-def parallel(measured: Measured, value_name: str) -> Figure:
-    """A line for each run through the keys that differ, to the value that colours it. A run that lacks one of them is left out."""
-    keys = [name for name in options_of(measured) if name.startswith(CONFIG)]
-    columns = [column for name in keys if (column := column_of(measured, name)).known == len(measured.runs)][: MOST_AXES - 1]
-    value = column_of(measured, value_name)
-    whole = [i for i, number in enumerate(value.numbers) if number is not None]
-    colours = [value.numbers[i] for i in whole]
-    trace = {
-        "type": "parcoords",
-        "dimensions": [_dimension(column, whole) for column in (*columns, value)],
-        "line": {"color": colours, "colorscale": SCALE, "showscale": False},
-        "labelfont": {"color": INK, "size": 11},
-        "tickfont": {"color": INK, "size": 11},
-        "rangefont": {"color": DIM, "size": 10},
-    }
-    return _figure([trace], margin={"l": 64, "r": 64, "t": 44, "b": 20})
-
-
-def correlations(found: Effects) -> Figure:
-    """A row for each key, the strongest on top: the correlation, and its interval where there is one."""
+def correlations(found: Effects, value: str) -> Figure:
+    """With the value of this title. A row for each key, the strongest on top: the correlation, and its interval where there is one."""
     rows = found.correlations[:MOST_KEYS][::-1]
     trace = {
         "type": "scatter",
@@ -144,8 +123,14 @@ def correlations(found: Effects) -> Figure:
         "text": [_interval(row.lo, row.hi, row.note) for row in rows],
         "hovertemplate": "%{y}<br>%{x:.2f}%{text}<extra></extra>",
     }
-    axis = {**_plain_axis(), "range": [-1.05, 1.05], "zeroline": True, "zerolinecolor": INK, "title": _title("rank correlation")}
-    return _figure([trace], xaxis=axis, yaxis={**_plain_axis(), "type": "category", "automargin": True, "showgrid": False})
+    axis = {
+        **_plain_axis(),
+        "range": [-1.05, 1.05],
+        "zeroline": True,
+        "zerolinecolor": INK,
+        "title": _title(f"rank correlation with {text(value)}"),
+    }
+    return figure_of([trace], xaxis=axis, yaxis={**_plain_axis(), "type": "category", "automargin": True, "showgrid": False})
 
 
 def effects_of(measured: Measured, value_name: str) -> Effects:
@@ -157,31 +142,17 @@ def _interval(lo: float | None, hi: float | None, note: str) -> str:
     return said + (f"<br>{text(note)}" if note else "")
 
 
-def _dimension(column: RunColumn, places: Sequence[int]) -> dict[str, Any]:
-    numbers = [number for i in places if (number := column.numbers[i]) is not None]
-    label = text(title_of(column.name))
-    if column.words:
-        ticks = {"tickvals": list(range(len(column.words))), "ticktext": [text(word) for word in column.words]}
-        return {"label": label, "values": numbers, **ticks, "range": [-0.5, len(column.words) - 0.5]}
-    if not _is_wide(numbers):
-        few = sorted(set(numbers))
-        return {"label": label, "values": numbers, **({"tickvals": few} if len(few) <= FEW_TICKS else {})}
-    exponents = [math.log10(number) for number in numbers]  # these axes of Plotly's are linear
-    powers = list(range(math.floor(min(exponents)), math.ceil(max(exponents)) + 1))
-    return {"label": label, "values": exponents, "tickvals": powers, "ticktext": [f"1e{power}" for power in powers]}
-
-
-def _is_wide(numbers: Sequence[float]) -> bool:
+def is_wide(numbers: Sequence[float]) -> bool:
     """Whether they stand better on a logarithmic axis, as learning rates do."""
-    return bool(numbers) and min(numbers) > 0 and max(numbers) / min(numbers) > WIDE
+    return bool(numbers) and min(numbers) > 0 and max(numbers) / min(numbers) >= WIDE * (1 - CLOSE)
 
 
 def _axis(column: RunColumn) -> dict[str, Any]:
-    found = {**_plain_axis(), "title": _title(text(title_of(column.name)))}
+    found = {**_plain_axis(), "title": _title(text(column.title))}
     numbers = [number for number in column.numbers if number is not None]
     if column.words:
         found |= {"tickvals": list(range(len(column.words))), "ticktext": [text(word) for word in column.words]}
-    elif _is_wide(numbers):
+    elif is_wide(numbers):
         found["type"] = "log"
     return found
 
@@ -201,7 +172,7 @@ def _plain_axis() -> dict[str, Any]:
     }
 
 
-def _figure(traces: list[dict[str, Any]], **layout: Any) -> Figure:
+def figure_of(traces: list[dict[str, Any]], **layout: Any) -> Figure:
     usual = {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from collectors.analysis.baseline import steplog
@@ -50,8 +50,9 @@ class Measured:
 
     runs: list[RunView]
     configs: list[dict[str, Any]]  # flat
-    values: dict[str, list[float | None]]  # the last value of each series
+    values: dict[str, list[float | None]]  # the last value of each series, where `said` says no other
     left_out: int  # series that were not read
+    said: dict[str, str] = field(default_factory=dict)  # by series, which value it is
 
 
 class Comparing:
@@ -96,6 +97,10 @@ class Comparing:
                 column = values.setdefault(row.name, [None] * len(views))
                 column[place] = last[row.id].value if row.id in last else None
         return Measured(views, configs, values, left_out)
+
+    def common_step(self, names: Sequence[str], series: Collection[str]) -> CommonStep:
+        """The values of these series at the last step that all these runs have reached."""
+        return at_common_step(self._store, names, lambda name: name in series)
 
     def attempts(self, run: str) -> RunAttempts | None:
         """The other runs that are attempts of the same one; None where there are none."""

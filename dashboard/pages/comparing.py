@@ -15,14 +15,16 @@ from ..comparing.columns import SERIES, column_of, options_of, title_of
 from ..comparing.common_step import CommonValue
 from ..comparing.correlation import Effects
 from ..comparing.differences import MISSING, Difference, shown
-from ..comparing.figures import Figure, correlations, effects_of, histogram, parallel, scatter, text
+from ..comparing.figures import Figure, correlations, effects_of, histogram, scatter, text
+from ..comparing.parallel import RunLines, lines_of, parallel
+from ..comparing.readings import READINGS, with_best, with_common_step
 from ..comparing.recorded import Comparison, Measured
 from ..queries import NotFound, Queries
 from ..runs import RunView
 
 TICKED, COMPARISON = "ticked", "comparison"
-TABLE, ALL, TAB, X, Y, RAW, PLOT, NOTE, THEME = (
-    f"{COMPARISON}-{part}" for part in ("table", "all", "tab", "x", "y", "raw", "plot", "note", "theme")
+TABLE, ALL, TAB, X, Y, READ, RAW, PLOT, NOTE, THEME = (
+    f"{COMPARISON}-{part}" for part in ("table", "all", "tab", "x", "y", "read", "raw", "plot", "note", "theme")
 )
 IN_TABLE = COLOURS  # runs: each has a colour of its own
 IN_FIGURES = 200
@@ -31,6 +33,7 @@ MOST_VALUES = 40
 MOST_OPTIONS = 2000
 SHORT_HASH, HASH = 7, re.compile(r"[0-9a-f]{40}")  # of a commit
 TABS = {"scatter": "Scatter", "parallel": "Parallel coordinates", "histogram": "Histogram", "correlation": "Rank correlation"}
+PLOT_CLASS = "comparison-plot"
 FIGURES = tuple(TABS)  # no set: what a browser sends need not have a hash
 
 # Plotly knows no variables of CSS: they get the theme's values in the browser, and again when the theme changes.
@@ -45,7 +48,8 @@ DRAW = """function(raw, theme) {
     : typeof value === "string" && /^var\\(--[\\w-]+\\)$/.test(value) ? style.getPropertyValue(value.slice(4, -1)).trim() : value;
   const figure = coloured(raw);
   figure.layout.font.family = style.getPropertyValue("--font-ui").trim();
-  const config = {displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
+  const displayModeBar = figure.data[0].type === "parcoords" ? false : "hover";  // it would cover the last axis's title
+  const config = {displayModeBar, displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
   return {type: "Graph", namespace: "dash_core_components", props: {id: "GRAPH", figure, config, style: {height: "100%"}}};
 }""".replace("THEME", THEME).replace("GRAPH", f"{COMPARISON}-graph")
 
@@ -64,6 +68,9 @@ def layout() -> html.Div:
         [{"label": label, "value": key} for key, label in TABS.items()], None, id=TAB, inline=True, className="comparison-tabs"
     )
     values = dcc.Dropdown([], None, id=Y, clearable=False, optionHeight=30, placeholder="value")
+    read = dcc.Dropdown(
+        [{"label": said, "value": key} for key, said in READINGS.items()], "best", id=READ, clearable=False, searchable=False
+    )
     against = dcc.Dropdown([], None, id=X, clearable=False, optionHeight=30, placeholder="against")
     figures = html.Section(
         [
@@ -71,12 +78,15 @@ def layout() -> html.Div:
                 [
                     tabs,
                     html.Label(["of ", values], className="pick-value"),
+                    html.Label(
+                        ["as ", read], className="pick-value pick-reading", title="Which value of a series stands for a run"
+                    ),
                     html.Label(["against ", against], id=f"{X}-label", className="pick-value"),
                 ],
                 className="comparison-tools",
             ),
             html.P(id=NOTE, className="dim", role="status"),
-            html.Div(id=PLOT, className="comparison-plot"),
+            html.Div(id=PLOT, className=PLOT_CLASS),
             dcc.Store(RAW, data=None),
             dcc.Store(THEME, data=None),
         ],
@@ -116,15 +126,16 @@ def callbacks(dash: Dash, queries: Queries) -> None:
         first = [next(iter(known), None), next(iter(keys), None)]
         return options, options, y if y in known else first[0], x if x in known else first[1]
 
-    @dash.callback(Output(RAW, "data"), Output(NOTE, "children"), Output(f"{X}-label", "hidden"), Input(TICKED, "data"), Input(TAB, "value"), Input(Y, "value"), Input(X, "value"))  # type: ignore[untyped-decorator]  # fmt: skip
-    def figure(ticked: Any, tab: Any, y: Any, x: Any) -> Any:
+    @dash.callback(Output(RAW, "data"), Output(NOTE, "children"), Output(f"{X}-label", "hidden"), Output(PLOT, "className"), Input(TICKED, "data"), Input(TAB, "value"), Input(Y, "value"), Input(X, "value"), Input(READ, "value"))  # type: ignore[untyped-decorator]  # fmt: skip
+    def figure(ticked: Any, tab: Any, y: Any, x: Any, reading: Any) -> Any:
         names = names_of(ticked)
         if tab not in FIGURES or not names or not isinstance(y, str):
-            return None, "" if tab in FIGURES else "Choose a figure to see how values go with the configuration.", tab != "scatter"
-        measured = queries.comparing.measured(names[:IN_FIGURES])
-        found, note = drawn(measured, FigureChoice(tab, x if isinstance(x, str) else y, y))
+            why = "" if tab in FIGURES else "Choose a figure to see how values go with the configuration."
+            return None, why, tab != "scatter", PLOT_CLASS
+        wanted = FigureChoice(tab, x if isinstance(x, str) else y, y)
+        found, note = drawn(read_as(queries, names[:IN_FIGURES], wanted, reading), wanted)
         over = f"{len(names)} runs are ticked; the first {IN_FIGURES} are drawn. " if len(names) > IN_FIGURES else ""
-        return found, f"{over}{note}", tab != "scatter"
+        return found, f"{over}{note}", tab != "scatter", PLOT_CLASS if found else f"{PLOT_CLASS} none"
 
     dash.clientside_callback(DRAW, Output(PLOT, "children"), Input(RAW, "data"), Input(THEME, "data"))
 
@@ -133,24 +144,47 @@ def names_of(ticked: Any) -> list[str]:
     return list(dict.fromkeys(name for name in ticked if isinstance(name, str))) if isinstance(ticked, list) else []
 
 
+def read_as(queries: Queries, names: Sequence[str], wanted: FigureChoice, reading: Any) -> Measured:
+    """With the wanted value of the chosen series: the best as in the grid, or at the common step; the last where it has no such."""
+    measured = queries.comparing.measured(names)
+    series = [name.removeprefix(SERIES) for name in dict.fromkeys((wanted.y, wanted.x)) if name.startswith(SERIES)]
+    known = [name for name in series if name in measured.values]
+    if reading == "best":
+        return with_best(measured, queries.table.best(names, known))
+    if reading == "step":
+        return with_common_step(measured, queries.comparing.common_step([view.stored.name for view in measured.runs], known))
+    return measured
+
+
 def drawn(measured: Measured, wanted: FigureChoice) -> tuple[Figure | None, str]:
     """A figure, and what is to be known of it."""
     value = column_of(measured, wanted.y)
     lacking = len(measured.runs) - value.known
-    lack = f"{lacking} of {len(measured.runs)} runs have no finite {title_of(wanted.y)}. " if lacking else ""
+    lack = f"{lacking} of {len(measured.runs)} runs have no finite {value.title}. " if lacking else ""
     if not value.known:
-        return None, f"None of the ticked runs has a finite {title_of(wanted.y)}."
+        return None, f"None of the ticked runs has a finite {value.title}."
     match wanted.tab:
         case "scatter":
             return scatter(measured, wanted.x, wanted.y), lack
         case "histogram":
             return histogram(measured, wanted.y), lack
         case "parallel":
-            return parallel(
-                measured, wanted.y
-            ), lack + "Lines are coloured by the value: blue is least, orange is most. Keys that not all runs have are left out."
+            lines = lines_of(measured, wanted.y)
+            return parallel(lines), lack + said_of_lines(lines, measured)
     found = effects_of(measured, wanted.y)
-    return correlations(found) if found.correlations else None, lack + said_of(found)
+    return correlations(found, value.title) if found.correlations else None, lack + said_of(found)
+
+
+def said_of_lines(lines: RunLines, measured: Measured) -> str:
+    """What the colours mean, and which runs and keys are left out."""
+    said = "Lines are coloured by the value: blue is least, orange is most."
+    if lines.lacking:
+        names = [plain(measured.runs[i].about.name or last_part(measured.runs[i].stored.name)) for i in lines.lacking[:3]]
+        others = f" and {len(lines.lacking) - 3} more" if len(lines.lacking) > 3 else ""
+        said += f" Left out, since not all these keys are known of them: {', '.join(names)}{others}."
+    if lines.keys_left_out:
+        said += f" {lines.keys_left_out} {'key that half of the runs lack is' if lines.keys_left_out == 1 else 'keys that half of the runs lack are'} left out."
+    return said
 
 
 def said_of(found: Effects) -> str:

@@ -102,7 +102,7 @@ def definition(column: TableColumn) -> dict[str, Any]:
         "minWidth": 48,
         "sortable": column.kind != "curve",
         "sortingOrder": ["desc", "asc", None] if column.kind in NUMBERS and column.direction != "down" else ["asc", "desc", None],
-        "cellRendererParams": {"kind": column.kind, "direction": column.direction},
+        "cellRendererParams": {"kind": column.kind, "direction": column.direction, "judged": column.judged_by},
     }
     if column.kind in NUMBERS and column.kind != "time":
         found |= {"headerClass": "ag-right-aligned-header", "cellClass": "num"}
@@ -113,28 +113,25 @@ def definition(column: TableColumn) -> dict[str, Any]:
 
 def panel_of(view: RunView, command: str) -> list[Any]:
     """Fields that the module reads when a button is pressed: this callback only reads."""
-    run, about, info = view.stored.name, view.about, view.stored.info
+    run, about = view.stored.name, view.about
     lives = view.state in ALIVE
     facts = [
         ("State", view.state + (f": {view.state_reason}" if view.state_reason else "")),
-        ("Folder", run),
-        ("Working folder", view.cwd),
+        ("Run", run),
         ("Attempts", " → ".join(view.attempts)),
-    ]
-    facts += [
-        ("Commit", str(info.get("git_commit") or "")),
-        ("PyTorch", str(info.get("torch") or "")),
-        ("GPU", str(info.get("gpu") or "")),
+        ("Last step", f"{view.stored.last_step:,}" if about.forgotten and view.stored.last_step is not None else ""),
     ]
     return [
         html.Div([html.H2(about.name or run, className="title"), button("close", "×", "Close (Esc)", "plain")], className="head"),
         html.P(about.trouble, className="warn") if about.trouble else None,
         html.Section(dcc.Markdown(about.note, className="note-shown", link_target="_blank")) if about.note else None,
         html.Section([html.Table(html.Tbody([html.Tr([html.Th(name), html.Td(value)]) for name, value in facts if value]))]),
+        None if about.forgotten else html.Section([html.H3("What ran"), html.Div(id="about-ran", **{"data-run": run})], className="ran-part"),
         field("Name", dcc.Input(id="about-name", value=about.name, placeholder=run, maxLength=200, className="input")),
         field("Tags, separated by commas", dcc.Input(id="about-tags", value=", ".join(about.tags), className="input")),
         field("Note, in Markdown", dcc.Textarea(id="about-note", value=about.note, maxLength=4000, rows=6, className="input")),
         html.Div([button("save", "Save", "Ctrl Enter", "btn pri"), html.Span(id="about-said", role="status")], className="actions"),
+        html.P("It is archived: left out of the table until it is asked for behind Hidden.", className="dim") if about.archived else None,
         html.Div(
             [
                 button("archive", "Bring back" if about.archived else "Archive", "Hidden from the table until asked for", "btn"),

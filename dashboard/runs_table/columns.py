@@ -52,13 +52,15 @@ class TableColumn(NamedTuple):
     shown: bool = False  # unless a user chooses others
     help: str = ""
     direction: Direction | None = None
+    judged_by: str | None = None  # the first series that runs are judged by, where a cell is of the first that its run has
 
 
 def column_of(key: str, setting: TableSetting) -> TableColumn | None:
     """None where no column can have this key."""
     if key == "best":
         first = next(iter(setting.roles.judged), "")
-        return FIXED[key]._replace(direction=direction_of(first, setting.directions))
+        title = f"Best {first}" if first else FIXED[key].title
+        return FIXED[key]._replace(title=title, direction=direction_of(first, setting.directions), judged_by=first)
     if key in FIXED:
         return FIXED[key]
     kind, _, name = key.partition(".")
@@ -204,7 +206,7 @@ COLUMNS = (
     TableColumn("state", "State", "state", 96, lambda facts, _: facts.view.state, shown=True),
     TableColumn("curve", "Loss", "curve", 104, lambda facts, setting: first_of(setting.roles.loss, facts.outcomes), shown=True, help="The whole curve, as long as the run got"),
     TableColumn("loss", "Last loss", "number", 88, _by_role("loss", _LAST), shown=True, help="The last value of the training loss", direction="down"),
-    TableColumn("best", "Best", "number", 88, lambda facts, setting: best_of(facts, setting)[1], shown=True, help="The best validation value where there is one, else the best loss"),
+    TableColumn("best", "Best", "number", 104, lambda facts, setting: best_of(facts, setting)[1], shown=True, help="The best validation value where there is one, else the best loss; a run that is judged by another series says which", judged_by=""),
     TableColumn("best_step", "Best at step", "count", 96, _finite_step, help="The step of the best value"),
     TableColumn("judged", "Best of", "text", 112, lambda facts, setting: best_of(facts, setting)[0] or None, help="Which series the best value is of"),
     TableColumn("steps", "Steps", "count", 120, lambda facts, _: facts.view.stored.last_step, shown=True, help="The last step, and how far that is of the configured steps or epochs"),
@@ -224,7 +226,7 @@ COLUMNS = (
     TableColumn("started", "Started", "time", 96, lambda facts, _: facts.view.started_s, "Unix s", shown=True),
     TableColumn("ended", "Ended", "time", 104, lambda facts, _: facts.view.ended_s, "Unix s"),
     TableColumn("updated", "Last line", "time", 104, lambda facts, _: facts.view.stored.last_time_s, "Unix s"),
-    TableColumn("tags", "Tags", "tags", 96, lambda facts, _: facts.view.about.tags or None, shown=True),
+    TableColumn("tags", "Tags", "tags", 144, lambda facts, _: facts.view.about.tags or None, shown=True),
     TableColumn("note", "Note", "text", 160, lambda facts, _: facts.view.about.note or None),
     TableColumn("commit", "Commit", "text", 80, _commit, shown=True, help="* with changes beside it"),
     TableColumn("branch", "Branch", "text", 96, _info("git_branch")),

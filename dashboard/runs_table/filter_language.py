@@ -22,13 +22,17 @@ class FilterMistake(ValueError):
 
 
 class Term(NamedTuple):
-    """`-lr<=1e-3` -> `Term(True, "lr", "<=", "1e-3", 0)`; a word has no operator and no value. `at` is its first character."""
+    """`-lr<=1e-3` -> `Term(True, "lr", "<=", "1e-3", 0, 5)`; a word has no operator and no value.
+
+    `at` is its first character, `value_at` that of the value; of a word both are the same.
+    """
 
     negated: bool
     key: str
     operator: Operator
     value: str
     at: int
+    value_at: int
 
 
 def parse(text: str) -> list[Term]:
@@ -49,14 +53,14 @@ def _term(text: str, start: int) -> tuple[Term, int]:
     key, at = _atom(text, start + negated, stops=True)
     operator, after = _operator(text, at)
     if not operator:
-        return Term(negated, key, "", "", start), at
+        return Term(negated, key, "", "", start, start), at
     if not key:
         raise FilterMistake(f"no name before {operator!r}", start)
     value_at = after if operator == ":" else _after_spaces(text, after)
     if value_at >= len(text) or (operator == ":" and text[value_at].isspace()):
         raise FilterMistake(f"no value behind {_short(key)}{operator}", after - 1)
     value, at = _atom(text, value_at, stops=False)
-    return Term(negated, key, operator, value, start), at
+    return Term(negated, key, operator, value, start, value_at), at
 
 
 def _operator(text: str, at: int) -> tuple[Operator, int]:

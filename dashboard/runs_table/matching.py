@@ -103,7 +103,7 @@ def _state(term: Term, notes: list[str]) -> Test:
         wanted = tuple(state for state in STATES if _glob(word)(state))
     if not wanted:
         known = ", ".join([*STATES, *STATE_WORDS])
-        raise FilterMistake(f"{_short(term.value)} is no state; these are: {known}", term.at)
+        raise FilterMistake(f"{_short(term.value)} is no state; these are: {known}", term.value_at)
     if term.operator not in (":", "=", "!="):
         raise FilterMistake(f"state has no order; write state:{word}", term.at)
     return lambda row: (row.facts.view.state in wanted) != (term.operator == "!=")
@@ -162,7 +162,7 @@ def _amount(term: Term, kind: Kind) -> float:
     except (argparse.ArgumentTypeError, ValueError, OverflowError, OSError):
         pass
     what = {"duration": "no duration such as 90min", "bytes": "no size such as 20GB", "time": "no date such as 2026-11-24"}
-    raise FilterMistake(f"{_short(term.value)} is {what.get(kind, 'no number')}", term.at)
+    raise FilterMistake(f"{_short(term.value)} is {what.get(kind, 'no number')}", term.value_at)
 
 
 def _contains(value: str) -> Callable[[Cell], bool]:

@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple
 
 from .columns import STATES, Cell, TableColumn
 from .row import Row
 
-_OrderKey: TypeAlias = tuple[int, float, str]
+NUMBER, NAN, TEXT = range(3)
+
+
+class OrderKey(NamedTuple):
+    """Numbers before NaN before text."""
+
+    kind: int
+    number: float = 0.0
+    text: str = ""
 
 
 def ordered(rows: Sequence[Row], column: TableColumn | None, *, descending: bool) -> list[Row]:
-    """Without a column the usual order: living runs first where more than one is alive, then the newest."""
+    """Without a column the usual order: living runs first where more than one is alive, then the newest.
+
+    Values of several series do not mix: those of the first series come first in either order.
+    """
     if column is None:
         usual = sorted(rows, key=lambda row: row.place)
         living = [row for row in usual if row.facts.lives]
         return [*living, *(row for row in usual if not row.facts.lives)] if len(living) > 1 else usual
-    keyed = [(_key(column, row.cell(column)), row) for row in sorted(rows, key=lambda row: row.place)]
+    keyed = [(order_key(column, row.cell(column)), row) for row in sorted(rows, key=lambda row: row.place)]
     known = [(key, row) for key, row in keyed if key is not None]
     known.sort(key=lambda pair: pair[0], reverse=descending)
-    no_number = [row for key, row in known if key[0] == 1]
-    return [*(row for key, row in known if key[0] != 1), *no_number, *(row for key, row in keyed if key is None)]
+    known.sort(key=lambda pair: (pair[0].kind == NAN, pair[1].series_of(column)))
+    return [*(row for _, row in known), *(row for key, row in keyed if key is None)]
 
 
-def _key(column: TableColumn, value: Cell) -> _OrderKey | None:
-    """Numbers before NaN before text; None where nothing is known."""
+def order_key(column: TableColumn, value: Cell) -> OrderKey | None:
+    """None where nothing is known."""
     if value is None:
         return None
     if column.kind == "state":
-        return 0, STATES.index(str(value)), ""
+        return OrderKey(NUMBER, STATES.index(str(value)))
     if isinstance(value, bool):
-        return 2, 0.0, str(value)
+        return OrderKey(TEXT, text=str(value))
     if isinstance(value, int | float):
-        return (0, float(value), "") if value == value else (1, 0.0, "")
-    return 2, 0.0, (", ".join(value) if isinstance(value, tuple) else value).casefold()
+        return OrderKey(NUMBER, float(value)) if value == value else OrderKey(NAN)
+    return OrderKey(TEXT, text=(", ".join(value) if isinstance(value, tuple) else value).casefold())

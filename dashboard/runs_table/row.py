@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from functools import cached_property
 
+from ..user_files.directions import Direction
 from .columns import Cell, TableColumn, TableSetting
+from .directions import direction_of
 from .facts import Facts
+from .roles import first_of
 
 
 class Row:
@@ -27,6 +30,22 @@ class Row:
         except KeyError:
             value = self._cells[column.key] = column.make(self.facts, self._setting)
             return value
+
+    def series_of(self, column: TableColumn) -> int:
+        """Which series its cell is of: 0 the first of those that runs are judged by. Cells of different series cannot be compared."""
+        if column.judged_by is None:
+            return 0
+        judged, name = self._setting.roles.judged, self.judged_by
+        return judged.index(name) if name else len(judged)
+
+    @property
+    def judged_by(self) -> str:
+        """The first series of those that runs are judged by that it has, or ""."""
+        return first_of(self._setting.roles.judged, self.facts.outcomes) or ""
+
+    def direction(self, column: TableColumn) -> Direction | None:
+        """Of its cell."""
+        return column.direction if column.judged_by is None else direction_of(self.judged_by, self._setting.directions)
 
     def forget(self, setting: TableSetting) -> None:
         """The cells, since they depend on what has changed."""

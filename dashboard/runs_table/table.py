@@ -100,7 +100,7 @@ class RunsTable:
                 kept = [row for row in kept if row.facts.view.state in CHIPS[question.chip]]
             rows = ordered(kept, self.column(question.sort), descending=question.descending)
             by = self.column(question.group)
-            lines = rows if by is None else list(unfolded(grouped(rows, by), question.opened))
+            lines = rows if by is None else list(unfolded(grouped(rows, by, are_sorted=bool(question.sort)), question.opened))
             columns = {key: column for key in question.columns if (column := self.column(key)) is not None}
             return FoundRuns(rows, lines, counts, len(self._rows), wanted.notes, columns)
 
@@ -115,6 +115,19 @@ class RunsTable:
         with self._lock:
             self._look()
             return KnownNames(sorted(self._configured), sorted(self._series))
+
+    def best(self, runs: Sequence[str], series: Sequence[str]) -> dict[str, dict[str, float]]:
+        """The best value of each of these runs, by series: of those whose direction is known."""
+        keys = {name: f"best.{name}" for name in series}
+        with self._lock:
+            self._look()
+            self._need(TableQuestion(columns=tuple(keys.values())))
+            columns = {name: column for name, key in keys.items() if (column := self.column(key)) and column.direction}
+            rows = [self._rows[run] for run in runs if run in self._rows]
+            return {
+                name: {row.name: value for row in rows if isinstance(value := row.cell(column), float)}
+                for name, column in columns.items()
+            }
 
     def losses(self, runs: Sequence[str]) -> dict[str, str]:
         """The loss series of each of these runs that has one."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
@@ -13,6 +14,8 @@ MOST_WORDS = 8
 MOST_CHARACTERS = 4000  # of a text that is searched
 AROUND = 60  # characters that an excerpt has before what was found
 MOST_EXCERPT = 200
+DIGITS = re.compile(r"[0-9]+")
+MOST_DIGITS = 30  # of a number
 
 T = TypeVar("T")
 
@@ -56,6 +59,13 @@ class Typed:
         begin = max(0, at - AROUND)
         part = " ".join(text[begin : begin + MOST_EXCERPT].split())
         return f"{'… ' if begin else ''}{part}{' …' if begin + MOST_EXCERPT < len(text) else ''}"
+
+
+def natural(text: str) -> tuple[tuple[str, int], ...]:
+    """A key of order in which numbers count as such: `"h.2/q" < "h.10/q"`."""
+    parts = DIGITS.split(text.casefold()[:MOST_CHARACTERS])
+    numbers = (int(digits[:MOST_DIGITS]) for digits in DIGITS.findall(text.casefold()[:MOST_CHARACTERS]))
+    return tuple((part, number) for part, number in zip(parts, [*numbers, -1], strict=True))
 
 
 def _place_of(word: str, text: str) -> int | None:

@@ -13,7 +13,7 @@ from collectors.store.question import check
 
 from ..pages.page import Page
 from ..runs import RunView
-from .ranking import INSIDE, MatchPlace, Typed
+from .ranking import INSIDE, MatchPlace, Typed, natural
 
 HitKind: TypeAlias = Literal["page", "run", "series", "note"]
 KINDS: tuple[HitKind, ...] = ("page", "run", "series", "note")  # of equally good ones this order
@@ -50,21 +50,21 @@ class Sources(NamedTuple):
 class _Ranked(NamedTuple):
     place: MatchPlace
     kind: int
-    age: int  # the newest first
+    age: int  # the newest first; of series all the same
     hit: Hit
 
 
-def search(typed: Typed, sources: Sources, run: str | None, most: int) -> SearchHits:
-    """Without a word: the pages and the newest runs."""
+def search(typed: Typed, sources: Sources, runs: Sequence[str], most: int) -> SearchHits:
+    """`runs` are shown: their series are searched first. Without a word: the pages and the newest runs."""
     by_kind = [_pages(typed, sources.pages), _runs(typed, sources.runs)]
     note = ""
     if typed.words:
-        names = [view.stored.name for view in sources.runs]
-        chosen = list(dict.fromkeys([*([run] if run in names else []), *names]))[:MOST_RUNS]
+        names = dict.fromkeys(view.stored.name for view in sources.runs)
+        chosen = list(dict.fromkeys([*(run for run in runs if run in names), *names]))[:MOST_RUNS]
         by_kind += [_series(typed, sources, chosen), _notes(typed, sources)]
         note = f"Of series, those of the newest {MOST_RUNS} runs are searched." if len(names) > MOST_RUNS else ""
     ranked = [row for rows in by_kind for row in rows]
-    ranked.sort(key=lambda row: (row.place.worst, row.kind, row.place.total, row.age, row.place.length))
+    ranked.sort(key=lambda row: (row.place.worst, row.kind, row.place.total, row.age, row.place.length, natural(row.hit.text)))
     return SearchHits([row.hit for row in ranked[:most]], max(0, len(ranked) - most), note)
 
 
@@ -97,10 +97,11 @@ def _series(typed: Typed, sources: Sources, runs: Sequence[str]) -> Iterator[_Ra
         if len(first) > MOST_SERIES:
             break
     path = SERIES_PAGE if any(page.path == SERIES_PAGE for page in sources.pages) else RUN_PAGE
-    for age, (name, run) in enumerate(first.items()):
+    for name, run in first.items():
         if (place := typed.best((name, name.rpartition("/")[2]))) is not None:
             where = f"{counts[name]} runs" if counts[name] > 1 else run
-            yield _Ranked(place, KINDS.index("series"), age, Hit("series", name, where, run, address(path, run=run, series=name)))
+            chart = {"chart": name} if path == SERIES_PAGE else {}
+            yield _Ranked(place, KINDS.index("series"), 0, Hit("series", name, where, run, address(path, run=run, **chart)))
 
 
 def _notes(typed: Typed, sources: Sources) -> Iterator[_Ranked]:

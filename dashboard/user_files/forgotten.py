@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import time_ns
 
-from collectors.forgotten.tombstones import FOLDER, Tombstone, read_all
+from collectors.forgotten.tombstones import FOLDER, NOTHING_KNOWN, LastKnown, Tombstone, read_all
 
 from .about import About, about_run
 from .yaml_file import SETTLED_NS
@@ -26,6 +26,7 @@ class ForgottenRun:
     size_bytes: int
     remove: str
     about: About
+    known: LastKnown = NOTHING_KNOWN
 
 
 class ForgottenRuns:
@@ -56,7 +57,9 @@ class ForgottenRuns:
 def forgotten_run(data_dir: Path, tombstone: Tombstone) -> ForgottenRun:
     size_bytes = sum(file.size for file in tombstone.files)
     about = replace(about_run(data_dir, tombstone.run), forgotten=True)
-    return ForgottenRun(tombstone.run, tombstone.forgotten_s, len(tombstone.files), size_bytes, remove_line(tombstone), about)
+    return ForgottenRun(
+        tombstone.run, tombstone.forgotten_s, len(tombstone.files), size_bytes, remove_line(tombstone), about, tombstone.known
+    )
 
 
 def remove_line(tombstone: Tombstone) -> str:

@@ -20,6 +20,8 @@ SettingValue: TypeAlias = float | str
 
 FILE = "settings.yaml"
 MOST_TEXT = 200
+BETWEEN = "; "  # mistakes
+MOST_MISTAKES = 20
 MOST_PRICE = 1e6
 
 
@@ -62,8 +64,16 @@ def save_settings(data_dir: Path, values: Mapping[str, object]) -> Settings:
 
 
 def checked(values: Mapping[str, object]) -> dict[str, SettingValue]:
-    """Raises ValueError: one sentence."""
-    return {key: _checked(key, value) for key, value in values.items()}
+    """Raises ValueError: what is wrong with each, `currency: three capital letters such as EUR; retention: ...`."""
+    found, mistakes = {}, []
+    for key, value in values.items():
+        try:
+            found[key] = _checked(key, value)
+        except ValueError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise ValueError(BETWEEN.join(mistakes[:MOST_MISTAKES]))
+    return found
 
 
 def retention_s(settings: Settings) -> float | None:

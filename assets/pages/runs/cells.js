@@ -7,7 +7,7 @@ import { visible } from "../../lib/visible.js";
 import { tintOf } from "./tints.js";
 
 /** @typedef {import("./grid.js").TableRow} TableRow */
-/** @typedef {{data: TableRow | undefined, kind: string, direction: string | null, column: {getColId: () => string}}} CellProps */
+/** @typedef {{data: TableRow | undefined, kind: string, direction: string | null, judged: string | null, column: {getColId: () => string}}} CellProps */
 
 const GIB = 2 ** 30;
 const DAY_S = 86400;
@@ -23,6 +23,7 @@ export function registerCells(grid) {
     state: (data) => state(data),
     curve: (data) => curve(grid, data),
     steps: (data) => steps(data),
+    best: (data, { kind, judged }) => best(data, kind, judged),
   };
   const components = ((/** @type {any} */ (window)).dashAgGridComponentFunctions ??= {});
   components.RunCell = (/** @type {CellProps} */ props) => {
@@ -93,20 +94,28 @@ function steps(data) {
   return h("span", { className: "steps" }, plain(data.cells.steps, "count"), bar);
 }
 
+/** A value of another series than the column's says which. @param {TableRow} data @param {string} kind @param {string | null} judged */
+function best({ cells, best_of }, kind, judged) {
+  if (best_of === judged || cells.best === null) return plain(cells.best, kind);
+  return h("span", { className: "best-of-other", title: visible(`${text(cells.best, kind)}, the best ${best_of}`) }, h("small", null, visible(best_of)), text(cells.best, kind));
+}
+
 /** Best and mean of a group, or what all its runs have. @param {any} cell @param {CellProps} props */
-function groupCell(cell, { kind, direction }) {
+function groupCell(cell, { kind, direction, judged }) {
   if (!cell || kind === "curve" || kind === "tick") return null;
   if (cell.mean === null) return h("span", { className: "dim" }, visible(cell.same ?? ""));
   if (kind === "time") return null;
   const words = [`best ${text(cell.best, kind)}`, `mean ${text(cell.mean, kind)}`, `from ${text(cell.least, kind)} to ${text(cell.most, kind)}`];
-  const title = words.slice(cell.best === null ? 1 : 0).join(", ");
-  return h("span", { title }, direction && cell.best !== null ? h("b", null, text(cell.best, kind)) : h("span", { className: "dim" }, `∅ ${text(cell.mean, kind)}`));
+  const other = cell.of && cell.of !== judged ? cell.of : "";
+  const title = [...(cell.of ? [visible(cell.of)] : []), ...words.slice(cell.best === null ? 1 : 0)].join(", ");
+  const shown = (direction || other) && cell.best !== null ? h("b", null, text(cell.best, kind)) : h("span", { className: "dim" }, `∅ ${text(cell.mean, kind)}`);
+  return h("span", { title, className: other ? "best-of-other" : "" }, other && h("small", null, visible(other)), shown);
 }
 
 /** @param {any} value @param {string} kind */
 function plain(value, kind) {
   if (value === null || value === undefined) return h("span", { className: "dim" }, "");
-  if (kind === "tags") return h("span", { className: "tags" }, ...value.map((/** @type {string} */ tag) => h("span", { key: tag, className: "run-tag" }, visible(tag))));
+  if (kind === "tags") return h("span", { className: "tags", title: visible(value.join(", ")) }, ...value.map((/** @type {string} */ tag) => h("span", { key: tag, className: "run-tag" }, visible(tag))));
   const word = text(value, kind);
   return h("span", typeof value === "string" && word.length > 12 ? { title: word } : word === "NaN" ? { className: "bad" } : null, word);
 }

@@ -13,6 +13,7 @@ const SETS = "runs.column_sets";
 const MOST = 100; // columns of a question
 const MOST_LISTED = 300;
 const USUAL = "Usual";
+const BY_CHOICE = /^(config|last|best|least|most)\./;
 /** @type {Record<string, string[]>} */
 const BUILT_IN = {
   [USUAL]: [],
@@ -22,9 +23,10 @@ const BUILT_IN = {
 };
 
 export class ColumnChoice {
-  /** @param {(keys: string[]) => void} done */
-  constructor(done) {
+  /** @param {(keys: string[]) => void} done @param {(key: string) => void} added a column that a user wants to see */
+  constructor(done, added) {
     this.done = done;
+    this.added = added;
     /** @type {string[]} none: the usual ones */
     this.keys = stored(CHOSEN, isNames) ?? [];
     /** @type {Record<string, string[]>} */
@@ -58,7 +60,7 @@ export class ColumnChoice {
       const chosen = (/** @type {string} */ kind, /** @type {string} */ name) => ({ key: `${kind}.${name}`, title: `${kind}: ${name}`, help: "" });
       const best = series.map(({ name }) => ({ ...chosen("best", name), series: name }));
       const others = ["last", "least", "most"].flatMap((kind) => series.map(({ name }) => chosen(kind, name)));
-      this.all = [...columns, ...configured.map((name) => chosen("config", name)), ...best, ...others];
+      this.all = [...configured.map((name) => chosen("config", name)), ...best, ...columns, ...others];
       this.#draw();
     } catch (error) {
       setText(this.said, sentenceOf(error));
@@ -114,7 +116,8 @@ export class ColumnChoice {
   /** @param {string} key @param {boolean} on */
   #toggle(key, on) {
     const shown = this.keys.length ? this.keys : this.usual;
-    this.#choose(on ? [...shown, key].slice(0, MOST) : shown.filter((other) => other !== key));
+    this.#choose(on ? withColumn(shown, key).slice(0, MOST) : shown.filter((other) => other !== key));
+    if (on) this.added(key);
   }
 
   /** @param {string[]} keys */
@@ -141,6 +144,13 @@ export class ColumnChoice {
     keep(SETS, others);
     this.#draw();
   }
+}
+
+/** Beside the last column by choice, else after those that say how the run went: in sight. @param {string[]} keys @param {string} key */
+export function withColumn(keys, key) {
+  const beside = keys.findLastIndex((other) => BY_CHOICE.test(other));
+  const at = 1 + (beside >= 0 ? beside : Math.max(...["name", "state", "best"].map((other) => keys.indexOf(other))));
+  return [...keys.slice(0, at), key, ...keys.slice(at)];
 }
 
 /** @template T @param {string} key @param {(value: any) => value is T} is @returns {T | null} */

@@ -34,6 +34,11 @@ export class Grid {
     /** @type {any} AG Grid's own interface, once it is there */
     this.api = null;
     this.filled = false; // rows are asked for
+    /** @type {string | null} identity of the outlined row */
+    this.outlined = null;
+    this.left = 0; // where the outline was that went with its run
+    /** @type {string | null} key of a column that is to come into sight */
+    this.revealed = null;
     Object.assign((/** @type {any} */ (window).dashAgGridFunctions ??= {}), {
       isTicked: (/** @type {{data?: TableRow}} */ { data }) => Boolean(data && data.group === null && does.ticked().includes(data.run)),
       isGroup: (/** @type {{data?: TableRow}} */ { data }) => Boolean(data && data.group !== null),
@@ -57,6 +62,7 @@ export class Grid {
       if (finished && column && source === "uiColumnResized") keepWidth(column.getColId(), column.getActualWidth());
     });
     api.addEventListener("newColumnsLoaded", () => this.#columnsCame());
+    api.addEventListener("cellFocused", () => this.#outlined());
     api.addEventListener("cellClicked", (/** @type {any} */ event) => this.#clicked(event));
   }
 
@@ -64,6 +70,10 @@ export class Grid {
   #columnsCame() {
     if (!this.#columns().length) return;
     this.#widen();
+    if (this.revealed !== null && this.#columns().includes(this.revealed)) {
+      this.api.ensureColumnVisible(this.revealed);
+      this.revealed = null;
+    }
     if (this.filled) return;
     this.filled = true;
     if (innerWidth < PHONE_PX) this.api.setGridOption("rowHeight", TOUCH_PX);
@@ -71,7 +81,10 @@ export class Grid {
     this.api.setGridOption("datasource", {
       getRows: (/** @type {any} */ asked) =>
         this.does.rows(asked.startRow, asked.endRow, asked.sortModel[0]).then(
-          ({ rows, total }) => asked.successCallback(rows.map(identified), total),
+          ({ rows, total }) => {
+            asked.successCallback(rows.map(identified), total);
+            setTimeout(() => this.#follow()); // once they are in their places
+          },
           () => asked.failCallback(),
         ),
     });
@@ -82,12 +95,35 @@ export class Grid {
     return this.api.getAllGridColumns().map((/** @type {any} */ column) => column.getColId());
   }
 
+  /** A column that was just added comes into sight. @param {string} key */
+  reveal(key) {
+    this.revealed = key;
+  }
+
   /** The widths that a user gave the columns. */
   #widen() {
     /** @type {Record<string, number>} */
     const widths = { ...(innerWidth < PHONE_PX ? { name: PHONE_NAME_PX } : {}), ...keptWidths() };
     const state = this.#columns().flatMap((colId) => (colId in widths ? [{ colId, width: widths[colId] }] : []));
     if (state.length) this.api.applyColumnState({ state });
+  }
+
+  #outlined() {
+    const { focused } = this;
+    if (focused) this.outlined = identified(focused).id;
+  }
+
+  /** Other rows stand where the outlined one was: the outline stays with its run, or goes with it. */
+  #follow() {
+    const { focused } = this;
+    if (!focused || this.outlined === null || identified(focused).id === this.outlined) return;
+    const { rowIndex, column } = this.api.getFocusedCell();
+    const place = this.api.getRowNode(this.outlined)?.rowIndex ?? null;
+    if (place !== null && document.activeElement?.closest(`#${ID}`)) this.api.setFocusedCell(place, column);
+    else {
+      this.left = rowIndex;
+      this.api.clearFocusedCell();
+    }
   }
 
   /** @param {any} event */
@@ -129,7 +165,7 @@ export class Grid {
   /** @param {number} by rows */
   move(by) {
     if (!this.api) return;
-    const at = this.api.getFocusedCell()?.rowIndex ?? (by > 0 ? -1 : 1);
+    const at = this.api.getFocusedCell()?.rowIndex ?? (by > 0 ? this.left - 1 : this.left || 1);
     const next = Math.max(0, Math.min(this.api.getDisplayedRowCount() - 1, at + by));
     this.api.ensureIndexVisible(next);
     this.api.setFocusedCell(next, NAME);

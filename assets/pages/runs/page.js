@@ -18,7 +18,7 @@ const HINTS = [
   ["j k", "move"],
   ["x", "tick"],
   ["Enter", "open"],
-  ["i", "name, tags, note"],
+  ["i", "name, note, what ran"],
   ["/", "filter"],
   ["?", "all keys"],
 ];
@@ -33,7 +33,7 @@ export default class RunsPage extends Session {
     this.question = asked;
     /** @type {string[]} */
     this.ticked = asked.ticked;
-    this.columns = new ColumnChoice((keys) => this.choose(keys));
+    this.columns = new ColumnChoice((keys) => this.choose(keys), (key) => this.grid.reveal(key));
     this.tools = new Tools({
       change: (change) => this.change(change),
       columns: () => this.columns.open(),
@@ -49,9 +49,12 @@ export default class RunsPage extends Session {
       order: () => this.question,
       moved: (keys) => this.columns.moved(keys),
     });
-    this.panel = new Panel(() => this.refresh(true));
+    this.panel = new Panel(
+      () => this.refresh(true),
+      (sentence, undo) => this.tools.offer(sentence, undo),
+    );
     registerCells(this.grid);
-    this.element = el("div", { class: "runs-head" }, this.tools.element, this.tools.said, this.tools.none);
+    this.element = el("div", { class: "runs-head" }, this.tools.element, this.tools.said, this.tools.done, this.tools.none);
     this.ask = newest(
       (/** @type {Question} */ question) => get("table", this.#parameters(question, 0, Grid.BLOCK)),
       (answer, question) => this.#answered(answer, question),
@@ -63,6 +66,7 @@ export default class RunsPage extends Session {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.later = undefined;
     this.signature = "";
+    this.total = 0; // runs
     this.status.setKeys(HINTS);
     this.tools.draw(this.question, this.ticked);
     document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
@@ -180,6 +184,8 @@ export default class RunsPage extends Session {
     const signature = JSON.stringify([message.runs_total, living]);
     if (signature === this.signature) return;
     const first = this.signature === "";
+    if (message.runs_total !== this.total) this.panel.others();
+    this.total = message.runs_total;
     this.signature = signature;
     if (!first || living.length) this.refresh(); // what lives may have grown since the rows were read
   }
@@ -196,7 +202,7 @@ export default class RunsPage extends Session {
       { keys: ["k", "K"], shown: "k", says: "previous run", run: () => this.grid.move(-1) },
       { keys: ["x"], shown: "x", says: "tick the run, or untick it", run: () => this.grid.toggle() },
       { keys: ["Enter"], shown: "Enter", says: "open the run", run: () => this.grid.openFocused() },
-      { keys: ["i"], shown: "i", says: "name, tags and note of the run", run: () => this.grid.about() },
+      { keys: ["i"], shown: "i", says: "the run: name, tags, note, what ran", run: () => this.grid.about() },
       { keys: ["Escape"], shown: "Esc", says: "close the panel, or clear the filter", run: () => this.panel.close() || this.change({ q: "", chip: "" }) },
     ];
   }

@@ -51,7 +51,7 @@ export class Tools {
       const chip = el("button", { class: "state-chip", type: "button", "aria-pressed": "false", onclick: () => change({ chip: state }) }, word, number);
       return { state, chip, number };
     });
-    this.group = el("select", { class: "chip", "aria-label": "Group", onchange: () => change({ group: this.group.value, opened: [] }), onfocus: () => this.#learnGroups() });
+    this.group = el("select", { class: "chip", "aria-label": "Group", onchange: () => change({ group: this.group.value, opened: [] }) });
     this.hidden = el("div", { popover: "auto", class: "hidden-runs" });
     this.archived = checkbox("Show archived", (on) => change({ archived: on }));
     this.forgotten = checkbox("Show forgotten", (on) => change({ forgotten: on }));
@@ -62,12 +62,14 @@ export class Tools {
     this.untick = el("button", { class: "btn", type: "button", hidden: true, title: "Untick all", onclick: untick }, this.number, "ticked ×");
     this.csv = el("a", { class: "btn", download: "runs.csv" }, "CSV");
     this.said = el("p", { class: "runs-said", role: "status", hidden: true });
+    this.done = el("p", { class: "runs-done", role: "status", hidden: true });
     /** @type {Question | null} */
     this.asked = null;
     /** @type {string[]} */
     this.columns = [];
-    /** @type {string[][] | undefined} */
-    this.further = undefined;
+    /** @type {string[][]} by keys of configurations */
+    this.further = [];
+    this.known = -1; // runs, when those were read
     this.none = el("div", { class: "empty", hidden: true });
     this.log_dir = "logs"; // until the server says it
     this.element = el(
@@ -126,19 +128,21 @@ export class Tools {
 
   /** @param {string} group */
   #drawGroups(group) {
-    const keys = [...GROUPS, ...(this.further ?? [])];
-    if (!keys.some(([key]) => key === group)) keys.push([group, `by ${group.replace(/^config\./, "")}`]);
-    this.group.replaceChildren(...keys.map(([key, word]) => el("option", { value: key, selected: key === group }, word)));
+    const further = [...this.further];
+    if (![...GROUPS, ...further].some(([key]) => key === group)) further.push([group, `by ${group.replace(/^config\./, "")}`]);
+    const options = (/** @type {string[][]} */ keys) => keys.map(([key, word]) => el("option", { value: key, selected: key === group }, word));
+    this.group.replaceChildren(...options(GROUPS), further.length ? el("optgroup", { label: "Configuration" }, ...options(further)) : "");
   }
 
-  /** Runs may be grouped by keys of their configurations, too. */
-  async #learnGroups() {
-    if (this.further) return;
-    this.further = [];
+  /** Runs may be grouped by keys of their configurations, too: the menu has them before it is opened. @param {number} known runs */
+  async #learnGroups(known) {
+    if (this.known === known) return;
+    this.known = known;
     try {
       const { configured } = await get("columns");
       this.further = configured.slice(0, MOST_GROUPS).map((key) => [`config.${key}`, `by ${key}`]);
-      this.#drawGroups(this.group.value);
+      if (document.activeElement !== this.group) this.#drawGroups(this.group.value);
+      else this.group.addEventListener("blur", () => this.#drawGroups(this.group.value), { once: true }); // it may be open
     } catch (error) {
       this.mistake(sentenceOf(error));
     }
@@ -152,6 +156,7 @@ export class Tools {
       setText(number, count(counts[state || "all"]));
       setClass(chip, "none", !counts[state || "all"]);
     }
+    this.#learnGroups(known);
     this.columns = columns.map(({ key }) => key);
     this.#drawCsv();
     this.#say(notes.join("; "), "");
@@ -162,6 +167,14 @@ export class Tools {
     this.none.hidden = found > 0;
     if (known) this.none.replaceChildren(el("p", {}, "No run matches. Esc clears the filter; archived and forgotten runs are behind Hidden."));
     else this.none.replaceChildren(el("p", {}, "No runs yet. Any JSONL file in the log folder becomes one."), el("pre", {}, snippet(this.log_dir)), copyButton("Copy", () => snippet(this.log_dir)));
+  }
+
+  /** What was done, with the way back, until it is put away. @param {string} sentence @param {() => void} undo */
+  offer(sentence, undo) {
+    const away = () => (this.done.hidden = true);
+    const back = el("button", { class: "btn", type: "button", onclick: () => (away(), undo()) }, "Undo");
+    this.done.replaceChildren(`${sentence} `, back, el("button", { class: "plain dim", type: "button", "aria-label": "Put away", onclick: away }, "×"));
+    this.done.hidden = false;
   }
 
   /** @param {string} sentence */

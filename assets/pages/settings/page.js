@@ -41,13 +41,23 @@ export default class SettingsPage extends Session {
     }
   }
 
-  /** Beside the field that it is about. @param {string} sentence @param {HTMLElement[]} changed */
+  /** Each beside the field that it is about: `currency: three capital letters; retention: ...`. @param {string} sentence @param {HTMLElement[]} changed */
   #mistaken(sentence, changed) {
-    const key = changed.map((field) => field.dataset.setting).find((name) => sentence.startsWith(`${name}:`));
-    if (key) say(`wrong-${key}`, sentence.slice(key.length + 1).trim());
-    else say("said", sentence);
-    document.getElementById(`setting-${key}`)?.focus();
+    const keys = changed.map((field) => field.dataset.setting ?? "");
+    const found = mistakesOf(sentence, keys);
+    for (const [key, mistake] of found) say(`wrong-${key}`, mistake);
+    if (!found.size) say("said", sentence);
+    else say("said", found.size > 1 ? `Nothing is saved: ${found.size} fields are wrong.` : "");
+    const first = keys.find((key) => found.has(key));
+    document.getElementById(`setting-${first}`)?.focus();
   }
+}
+
+/** What is wrong with each of these keys. @param {string} sentence @param {string[]} keys @returns {Map<string, string>} */
+function mistakesOf(sentence, keys) {
+  const said = `; ${sentence}`;
+  const places = keys.map((key) => ({ key, at: said.indexOf(`; ${key}: `) })).filter(({ at }) => at >= 0).sort((a, b) => a.at - b.at);
+  return new Map(places.map(({ key, at }, i) => [key, said.slice(at + key.length + 4, places[i + 1]?.at)]));
 }
 
 /** @param {HTMLElement} field */

@@ -11,7 +11,7 @@ from ...pages import pages
 from ...queries import Queries
 from ...searching.search import HitKind, SearchHits
 from ..answer import Answer
-from ..parameters import MOST_CHARACTERS, Text
+from ..parameters import MOST_CHARACTERS, MOST_NAMES, Text
 
 MOST_HITS = 200
 
@@ -39,8 +39,9 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     def search(
         q: Text = "",
         run: Annotated[
-            str | None, Query(max_length=MOST_CHARACTERS, description="the shown run: its series are searched first")
-        ] = None,
+            list[Annotated[str, Query(max_length=MOST_CHARACTERS)]],
+            Query(max_length=MOST_NAMES, description="the shown runs: their series are searched first"),
+        ] = [],  # noqa: B006
         limit: Annotated[int, Query(ge=1, le=MOST_HITS)] = 40,
     ) -> Answer[SearchAnswer]:
         return Answer(search_answer(queries.search(q, pages(), run, limit)))

@@ -44,7 +44,7 @@ class ColumnList(TypedDict):
 
 
 class TableRow(TypedDict):
-    """A run, or, where `group` is not null, a group of runs. `cells` has a value a column; of a group `{best, mean, least, most, same}`."""
+    """A run, or, where `group` is not null, a group of runs. `cells` has a value a column; of a group `{best, mean, least, most, same, of}`."""
 
     run: str
     name: str
