@@ -44,7 +44,7 @@ import { robust } from "../lib/scale.js";
  * @property {Float64Array | null} smooth
  * @property {Uint8Array} old 1 where a newer attempt wrote these steps again
  * @property {Uint8Array} begins 1 where a segment begins
- * @property {{x: number, text: string}[]} bad values that are not finite
+ * @property {{from: number, to: number, text: string}[]} bad stretches of values that are not finite, with no finite one between them
  * @property {Int32Array} order indices of what counts, by x
  * @property {number} total points behind it
  * @property {Row} row
@@ -70,9 +70,6 @@ export function curveOf(row) {
   for (let i = 1; i < n; i++) begins[i] = Number((row.segment?.[i] ?? 0) !== (row.segment?.[i - 1] ?? 0));
   const old = Uint8Array.from({ length: n }, (_, i) => Number(row.superseded?.[i] ?? false));
   const x = from.map((lo, i) => lo + (to[i] - lo) / 2);
-  /** @type {Curve["bad"]} */
-  const bad = [];
-  row.non_finite?.forEach((count, i) => count && bad.push({ x: to[i], text: typeof row.last[i] === "string" ? String(row.last[i]) : "NaN" }));
   return {
     name,
     label: rank === undefined ? name : `${name}, rank ${rank}`,
@@ -88,11 +85,27 @@ export function curveOf(row) {
     smooth: row.smooth ? numbers(row.smooth, n) : null,
     old,
     begins,
-    bad,
+    bad: badStretches(row, to),
     order: inOrder(x, old),
     total: row.points_total,
     row,
   };
+}
+
+/** @param {Row} row @param {Float64Array} to @returns {Curve["bad"]} */
+function badStretches({ non_finite, mean, last }, to) {
+  /** @type {Curve["bad"]} */
+  const out = [];
+  let goes_on = false;
+  non_finite?.forEach((count, i) => {
+    const text = typeof last[i] === "string" ? String(last[i]) : "NaN";
+    const before = out.at(-1);
+    if (!count || Number.isNaN(to[i])) goes_on &&= Number.isNaN(to[i]);
+    else if (goes_on && before?.text === text && mean[i] === null) before.to = to[i];
+    else out.push({ from: to[i], to: to[i], text });
+    if (count) goes_on = mean[i] === null;
+  });
+  return out;
 }
 
 /** @param {Float64Array} x @param {Uint8Array} old */

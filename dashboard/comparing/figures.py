@@ -1,4 +1,4 @@
-"""Figures of several runs for Plotly, as plain data. Colours are tokens, `var(--gpu-0)`: the page puts the theme's in their place.
+"""Figures of several runs for Plotly, as plain data. Colours are tokens, `var(--run-0)`: the page puts the theme's in their place.
 
 Names of runs and keys are text in them, whatever they contain: Plotly would take a part of HTML for format.
 """
@@ -43,7 +43,7 @@ def text(name: str, *, escape: bool = True, most: int = MOST_NAME) -> str:
 
 
 def scatter(measured: Measured, x_name: str, y_name: str) -> Figure:
-    """A point for each run that has both. With up to eight runs each has its own colour."""
+    """A point for each run that has both. With up to sixteen runs each has its own colour."""
     x, y = column_of(measured, x_name), column_of(measured, y_name)
     names = [view.about.name or view.stored.name for view in measured.runs]
     tokens = colours_of(view.stored.name for view in measured.runs)
