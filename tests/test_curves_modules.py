@@ -259,9 +259,9 @@ def test_smoothing_begins_with_a_round_hundredth_of_the_range(ask: Ask, length: 
 def test_charts_stand_in_groups_pinned_ones_first_and_the_machine_last(ask: Ask) -> None:
     code = """
     const { groupsOf, tagOf, machineTagOf } = await load("curves/board/catalogue.js");
-    const own = ["val/loss", "train/loss", "train/lr", "lr", "gpu_phase/forward_s", "zoo/a"].map((name) => tagOf({ name, unit: "", points: 1 }));
+    const own = ["val/loss", "train/loss", "train/lr", "lr", "gpu_phase/forward_s", "zoo/a"].map((name) => tagOf({ name, unit: "", points: 1, direction: null }));
     const tags = [...own, machineTagOf({ name: "host/cpu_pct", unit: "%", points: 9 })];
-    const told = ({ groups, found, hidden }) => [groups.map(({ title, tags, note }) => [title, tags.map(({ title }) => title), note !== ""]), found, hidden];
+    const told = ({ groups, found, hidden }) => [groups.map(({ title, tags, note }) => [title, tags.map(({ title }) => title), note !== ""]), found, hidden.length];
     const kept = { pinned: ["zoo/a"], hidden: ["lr"], order: ["train/lr", "train/loss"] };
     return told(groupsOf(tags, () => true, kept, "elsewhere"));"""
     groups, found, hidden = ask(code)

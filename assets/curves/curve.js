@@ -1,5 +1,6 @@
 /** One curve as it was read: columns of buckets, what is near a place, and the ranges of many (pure). */
 
+import { counted } from "../lib/format.js";
 import { robust } from "../lib/scale.js";
 
 /** @typedef {import("./view.js").View} View */
@@ -9,6 +10,7 @@ import { robust } from "../lib/scale.js";
  * @typedef {Object} Row a curve of `GET /curves`
  * @property {string} run "" where it stands for a group
  * @property {string} group
+ * @property {string} [key] of the configuration, whose value the group is
  * @property {string[]} runs
  * @property {string} series
  * @property {Record<string, string>} labels
@@ -31,7 +33,7 @@ import { robust } from "../lib/scale.js";
 /**
  * @typedef {Object} Curve
  * @property {string} name of the run or group
- * @property {string} label `name`, with the rank where each has its curve
+ * @property {string} label `name`, of a group with its key and its number of runs, and with the rank where each has its curve
  * @property {string[]} runs
  * @property {string} unit
  * @property {Float64Array} x the middle of each bucket; NaN where it has no place
@@ -64,7 +66,6 @@ export function curveOf(row) {
   const from = numbers(row.x, n);
   const ends = numbers(row.x_end, n);
   const to = ends.map((end, i) => (Number.isFinite(end) ? end : from[i]));
-  const rank = row.labels?.rank;
   const name = row.run || row.group;
   const begins = new Uint8Array(n);
   for (let i = 1; i < n; i++) begins[i] = Number((row.segment?.[i] ?? 0) !== (row.segment?.[i - 1] ?? 0));
@@ -72,7 +73,7 @@ export function curveOf(row) {
   const x = from.map((lo, i) => lo + (to[i] - lo) / 2);
   return {
     name,
-    label: rank === undefined ? name : `${name}, rank ${rank}`,
+    label: labelOf(row),
     runs: row.runs?.length ? row.runs : [row.run],
     unit: row.unit,
     x,
@@ -90,6 +91,12 @@ export function curveOf(row) {
     total: row.points_total,
     row,
   };
+}
+
+/** `baseline`, `ddp, rank 1`, `optimizer.lr 0.001 (3 runs)` @param {Row} row */
+function labelOf({ run, group, key, runs, labels }) {
+  const name = run || `${key ? `${key} ` : ""}${group} (${counted(runs.length, "run")})`;
+  return labels?.rank === undefined ? name : `${name}, rank ${labels.rank}`;
 }
 
 /** @param {Row} row @param {Float64Array} to @returns {Curve["bad"]} */
