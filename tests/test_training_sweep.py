@@ -164,5 +164,6 @@ def test_on_a_phone_a_tap_shows_values_and_a_second_one_what_happened(browser: B
         chart = page.locator('.chart[data-tag="train/loss"] .chart-plot')
         chart.tap()
         wait_for(lambda: page.locator(".curves-tip").is_visible())
+        page.wait_for_timeout(600)  # two taps at once are a double click
         chart.tap()
         wait_for(lambda: page.locator(".curves-card").is_visible())

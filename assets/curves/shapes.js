@@ -40,11 +40,12 @@ export function shapesOf(curves, colourOf, place, lit = "") {
   for (const curve of inTurn(curves, lit)) {
     const out = lit !== "" && curve.name !== lit && !curve.colour;
     const colour = out ? "line-strong" : colourOf(curve);
-    const raw = { kind: /** @type {"line"} */ ("line"), colour, dash: curves.length > 1 && isDashed(colour) ? DASHED : [] };
+    const raw = { kind: /** @type {"line"} */ ("line"), colour, dash: curves.length > 1 && curve.name !== lit && isDashed(colour) ? DASHED : [] };
     if (!out) areas.push({ kind: "area", colour, alpha: bandAlpha(lit ? 2 : curves.length, curve.smooth !== null), width: 0, dash: [], parts: bandOf(curve, place) });
-    if (!curve.smooth) lines.push({ ...raw, alpha: 1, width: strong, parts: lineOf(curve, curve.mean, 0, place) });
+    const wide = strong + (curve.name === lit ? 0.7 : 0);
+    if (!curve.smooth) lines.push({ ...raw, alpha: 1, width: wide, parts: lineOf(curve, curve.mean, 0, place) });
     else if (!out) faint.push({ ...raw, dash: [], alpha: FAINT, width: 1, parts: lineOf(curve, curve.mean, 0, place) });
-    if (curve.smooth) lines.push({ ...raw, alpha: 1, width: strong + 0.4, parts: lineOf(curve, curve.smooth, 0, place) });
+    if (curve.smooth) lines.push({ ...raw, alpha: 1, width: wide + 0.4, parts: lineOf(curve, curve.smooth, 0, place) });
     if (curve.old.includes(1)) faint.push({ ...raw, alpha: FAINT, width: 1, dash: SUPERSEDED, parts: lineOf(curve, curve.mean, 1, place) });
     if (!out) marks.push({ ...raw, alpha: 1, width: 1, dash: [], parts: spikesOf(curve, place) });
     if (curves.length <= FEW) marks.push({ ...raw, colour: "ink-3", alpha: 0.8, width: 1, dash: SUPERSEDED, parts: beginnings(curve, place) });

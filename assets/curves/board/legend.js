@@ -57,7 +57,7 @@ export class Legend {
     if (drawn !== this.#drawn) {
       this.#drawn = drawn;
       const focused = this.items.findIndex((item) => item === document.activeElement);
-      this.items = entries.map((entry) => this.#item(entry));
+      this.items = entries.map((entry) => this.#item(entry, entries.length === 1));
       this.element.replaceChildren(...this.items, this.more);
       this.items[focused]?.focus();
       this.#fit();
@@ -67,15 +67,15 @@ export class Legend {
 
   #drawn = "";
 
-  /** @param {Entry} entry */
-  #item({ name, label, colour }) {
+  /** @param {Entry} entry @param {boolean} alone */
+  #item({ name, label, colour }, alone) {
     const { does } = this;
     const lit = () => does.light(name);
     const act = (/** @type {MouseEvent} */ event) => (event.altKey ? does.only(name) : does.turn(name));
     const item = el(
       "button",
       { class: "strip-name", type: "button", title: `${label}: a click hides or shows it; double click, Alt and a click or Alt Enter: only it`, onclick: act, ondblclick: () => does.only(name), onpointerenter: lit, onfocus: lit, onblur: () => does.light("") },
-      lineKey(colour),
+      lineKey(colour, alone),
       label,
     );
     item.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
