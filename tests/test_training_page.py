@@ -287,7 +287,8 @@ def test_the_ranks_of_a_run_are_one_curve_or_each_its_own(house: House, page: Pa
     page.locator("#training-flags input").nth(3).click()
     wait_for(lambda: painted(page, "loss").get("curves") == 2, because="the ranks are not drawn")
     wait_for(lambda: page.locator(".full-rows tbody tr").count() == 2)
-    assert [row.split("\t")[0] for row in page.locator(".full-rows tbody tr").all_inner_texts()] == ["ddp, rank 1", "ddp, rank 0"]
+    names = page.locator(".full-rows tbody td:first-child").all_inner_texts()
+    assert names == ["ddp, rank 0", "ddp, rank 1"], "of a loss, the lowest first"
 
 
 def test_of_more_runs_than_fit_it_is_said_how_many_are_not_drawn(house: House, page: Page) -> None:

@@ -314,7 +314,7 @@ export class Board {
     const { view, names } = this;
     const all = held?.curves?.filter(({ x }) => x.length) ?? [];
     const curves = held?.curves ? names.shown(held.curves) : null;
-    const reason = held?.left[0]?.reason;
+    const reason = (held?.left.find(({ absent }) => !absent) ?? held?.left[0])?.reason;
     const none = all.length ? (curves?.some(({ x }) => x.length) ? "" : ALL_OFF) : held?.curves ? (reason ? sentence(reason) : this.span ? "No point in this range. Press 0 for all of it." : "No point has a place on this axis.") : "";
     const stale = Boolean(held && held.key !== this.reading.key);
     chart.show({ curves, view, span: this.shownSpan, colourOf: names.colourOf, lit: names.lit, trouble: held?.trouble || none, stale });
