@@ -16,7 +16,7 @@ import time
 import numpy as np
 
 from benchmarks.report import Row, run
-from collectors.analysis.logs.columns import LineColumns, Masked
+from collectors.analysis.logs.columns import LogColumns, Masked
 from collectors.analysis.logs.difference import difference
 from tests import planted_logs
 from tests.planted_logs import PLANTINGS, draw_window, is_first, judged, matches, plant, recorded
@@ -77,7 +77,7 @@ def _speed() -> list[Row]:
     drawn = np.random.default_rng(0)
     share = 1 / np.arange(1, TEMPLATES + 1)
     template = drawn.choice(TEMPLATES, LINES, p=share / share.sum())
-    lines = LineColumns(np.sort(drawn.uniform(0, 36_000, LINES)), template, np.where(template % 50 == 0, 30, 20))
+    lines = LogColumns(np.sort(drawn.uniform(0, 36_000, LINES)), template, np.where(template % 50 == 0, 30, 20))
     templates = {number: Masked(f"message {number}", "") for number in range(TEMPLATES)}
     times, walls = [], []
     for _ in range(REPEATS):

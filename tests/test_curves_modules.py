@@ -22,7 +22,7 @@ const curve = (n, more = {}) => curveOf({
   segment: column(n, 0), min: column(n, 1), max: column(n, 1), mean: column(n, 1), last: column(n, 1), count: column(n, 1), non_finite: column(n, 0),
   smooth: null, superseded: column(n, false), points_total: n, ...more });
 const place = (lo, hi, more = {}) => ({ x: (v) => (v - lo) / (hi - lo) * 300, y: (v) => 100 - v, span: { lo, hi }, left: 0, right: 300, top: 0, bottom: 100, ylog: false, ...more });
-const shapes = (curves, at) => shapesOf(curves, () => "gpu-0", at);
+const shapes = (curves, at) => shapesOf(curves, () => "run-0", at);
 """
 
 ADDRESSES = [
@@ -57,18 +57,6 @@ def test_a_view_survives_its_own_address(ask: Ask, search: str) -> None:
 def test_controls_of_any_value_describe_a_view(odd: Any) -> None:
     view = described([odd] * 11)
     assert view == described(values_of(view)), "and it is one that they can show"
-
-
-def test_a_run_keeps_its_colour_and_each_eight_differ(ask: Ask) -> None:
-    code = """
-    const { coloursOf } = await load("data/run_colours.js");
-    const names = Array.from({ length: 40 }, (_, i) => `sweep/${i}`);
-    const alone = coloursOf(["sweep/7"]).get("sweep/7");
-    return [alone, coloursOf(["sweep/7", "b", "c"]).get("sweep/7"), [...coloursOf(names).values()], [...coloursOf(names).values()]];"""
-    alone, first, many, again = ask(code)
-    assert alone == first
-    assert many == again
-    assert all(len(set(many[start : start + 8])) == 8 for start in range(0, 40, 8))
 
 
 @pytest.mark.parametrize(
@@ -129,6 +117,48 @@ def test_a_spike_of_one_step_is_drawn_whole_at_every_zoom_smoothed_or_not(ask: A
     assert ask(code) == [10] * 6, "the pixel of 90"
 
 
+def test_raw_values_behind_a_smoothed_line_are_faint_however_their_buckets_fall(ask: Ask) -> None:
+    code = (
+        CURVE
+        + """
+    const noise = (i) => ((i * 7919) % 13) - 6;
+    const mean = column(300, (i) => 40 + noise(i));
+    const two = (i) => i % 5 === 0; // buckets of two points among such of one
+    const some = curve(300, { mean, min: column(300, (i) => mean[i] - (two(i) ? 8 : 0)), max: column(300, (i) => mean[i] + (two(i) ? 8 : 0)), smooth: column(300, 40) });
+    const spiked = curve(300, { mean, min: mean, max: column(300, (i) => (i === 150 ? 95 : mean[i])), smooth: column(300, 40) });
+    const strong = (one) => shapes([one], place(0, 299)).filter(({ kind, alpha }) => kind === "line" && alpha === 1).map(({ parts }) => parts.length);
+    return [strong(some), strong(spiked)];"""
+    )
+    assert ask(code) == [[1], [1, 1]], "the smoothed line alone; with a spike, that one, too"
+
+
+def test_lines_are_opaque_and_of_a_name_that_stands_out_last(ask: Ask) -> None:
+    code = (
+        CURVE
+        + """
+    const { mixed } = await load("lib/theme.js");
+    const two = [curve(9, { run: "a", smooth: column(9, 1) }), curve(9, { run: "b" })];
+    const colours = (lit) => shapesOf(two, ({ name }) => ({ a: "run-1", b: "run-12" })[name], place(0, 8), lit).map(({ kind, colour, dash }) => `${kind} ${colour}${dash.length ? " dashed" : ""}`);
+    return [mixed("#ff0000", "#000000", 0.5), colours(""), colours("a")];"""
+    )
+    half, all_of_them, lit = ask(code)
+    assert half == "rgb(128,0,0)"
+    assert all_of_them == ["line run-1", "line run-1", "line run-12 dashed"]
+    assert lit == ["line run-1", "line line-strong", "line run-1"]
+
+
+def test_neighbouring_values_that_are_no_numbers_are_one_mark_however_far_apart(ask: Ask) -> None:
+    code = (
+        CURVE
+        + """
+    const nan = (i) => i % 10 < 8;
+    const sparse = curve(20, { x: column(20, (i) => i * 50), x_end: column(20, (i) => i * 50), mean: column(20, (i) => (nan(i) ? null : 1)), min: column(20, (i) => (nan(i) ? null : 1)),
+      non_finite: column(20, (i) => Number(nan(i))), last: column(20, (i) => (nan(i) ? "NaN" : 1)) });
+    return badOf([sparse], place(0, 950)).map(({ from, to, text }) => [Math.round(from), Math.round(to), text]);"""
+    )
+    assert ask(code) == [[0, 111, "NaN"], [158, 268, "NaN"]]
+
+
 def test_lines_break_where_nothing_is_a_number_and_where_a_segment_begins_and_older_attempts_are_faint(ask: Ask) -> None:
     code = (
         CURVE
@@ -136,13 +166,13 @@ def test_lines_break_where_nothing_is_a_number_and_where_a_segment_begins_and_ol
     const mean = (i) => (i === 2 ? null : 1);
     const gap = curve(6, { mean: column(6, mean), min: column(6, mean), max: column(6, mean), non_finite: column(6, (i) => Number(i === 2)), last: column(6, (i) => (i === 2 ? "-Infinity" : 1)) });
     const resumed = curve(6, { x: [0, 1, 2, 1, 2, 3], x_end: [0, 1, 2, 1, 2, 3], segment: [0, 0, 0, 1, 1, 1], superseded: [false, true, true, false, false, false] });
-    const lines = (one) => shapes([one], place(0, 6)).filter(({ kind, colour }) => kind === "line" && colour === "gpu-0").map(({ parts, dash, alpha }) => [parts.map((part) => part.length / 2), dash, alpha < 0.5]);
+    const lines = (one) => shapes([one], place(0, 6)).filter(({ kind, colour }) => kind === "line" && colour === "run-0").map(({ parts, dash, alpha }) => [parts.map((part) => part.length / 2), dash.length > 0, alpha < 0.5]);
     return [lines(gap), badOf([gap], place(0, 6)).map(({ text }) => text), lines(resumed), nearest(resumed, 2, 0)];"""
     )
     gap, bad, resumed, nearest = ask(code)
     assert gap == [[[2, 3], False, False]]
     assert bad == ["−inf"]
-    assert resumed == [[[1, 3], False, False], [[2], True, True]]
+    assert resumed == [[[2], True, True], [[1, 3], False, False]]
     assert nearest == 4, "of two attempts the newer one counts"
 
 
@@ -206,8 +236,8 @@ def test_a_picture_as_svg_holds_text_as_text(ask: Ask) -> None:
     const { svgOf } = await load("curves/exporting.js");
     const svg = svgOf({
       title: "<script>alert(1)</script>\\u0001", width: 300, height: 200, plot: { left: 40, right: 290, top: 10, bottom: 180 },
-      shapes: [{ kind: "line", colour: "gpu-0", alpha: 1, width: 1, dash: false, parts: [[40, 50, 80, 60], [90, 90]] }],
-      bad: [{ from: 60, to: 60, text: "NaN" }], xTicks: [{ at: 40, word: "0" }], yTicks: [{ at: 50, word: "1" }], legend: [{ label: "a & b", colour: "gpu-0" }] });
+      shapes: [{ kind: "line", colour: "run-0", alpha: 1, width: 1, dash: [], parts: [[40, 50, 80, 60], [90, 90]] }],
+      bad: [{ from: 60, to: 60, text: "NaN" }], xTicks: [{ at: 40, word: "0" }], yTicks: [{ at: 50, word: "1" }], legend: [{ label: "a & b", colour: "run-0" }] });
     const read = new DOMParser().parseFromString(svg, "image/svg+xml");
     return [read.querySelector("parsererror") === null, read.querySelectorAll("script").length, read.querySelectorAll("path").length, read.querySelector("text").textContent];"""
     whole, scripts, paths, title = ask(code)
@@ -231,9 +261,9 @@ def test_smoothing_begins_with_a_round_hundredth_of_the_range(ask: Ask, length: 
 def test_charts_stand_in_groups_pinned_ones_first_and_the_machine_last(ask: Ask) -> None:
     code = """
     const { groupsOf, tagOf, machineTagOf } = await load("curves/board/catalogue.js");
-    const own = ["val/loss", "train/loss", "train/lr", "lr", "gpu_phase/forward_s", "zoo/a"].map((name) => tagOf({ name, unit: "", points: 1 }));
+    const own = ["val/loss", "train/loss", "train/lr", "lr", "gpu_phase/forward_s", "zoo/a"].map((name) => tagOf({ name, unit: "", points: 1, direction: null }));
     const tags = [...own, machineTagOf({ name: "host/cpu_pct", unit: "%", points: 9 })];
-    const told = ({ groups, found, hidden }) => [groups.map(({ title, tags, note }) => [title, tags.map(({ title }) => title), note !== ""]), found, hidden];
+    const told = ({ groups, found, hidden }) => [groups.map(({ title, tags, note }) => [title, tags.map(({ title }) => title), note !== ""]), found, hidden.length];
     const kept = { pinned: ["zoo/a"], hidden: ["lr"], order: ["train/lr", "train/loss"] };
     return told(groupsOf(tags, () => true, kept, "elsewhere"));"""
     groups, found, hidden = ask(code)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collectors.analysis.logs.columns import LineColumns, Masked
+from collectors.analysis.logs.columns import LogColumns, Masked
 from collectors.analysis.logs.difference import LogDifference, difference
 from collectors.analysis.logs.words import fields_of_clock, message_of, word_before
 from collectors.records import LogLine
@@ -110,7 +110,7 @@ def test_healthy_windows_of_recorded_logs_are_silent() -> None:
 )
 def test_any_columns_are_judged(rows: list[tuple[float, int, int]], from_s: float, length_s: float, value: float) -> None:
     times, templates, levels = zip(*rows, strict=True) if rows else ((), (), ())
-    lines = LineColumns(np.array(times, np.float64), np.array(templates, np.int64), np.array(levels, np.int64))
+    lines = LogColumns(np.array(times, np.float64), np.array(templates, np.int64), np.array(levels, np.int64))
     texts = {number: Masked(f"message {number} #", "") for number in range(-3, 4)}  # the others are not known
     found = difference(
         lines, (from_s, from_s + length_s), texts, lambda template, field: np.full(int((lines.template == template).sum()), value)
@@ -123,8 +123,8 @@ def test_ids_far_apart_are_judged_as_near_ones() -> None:
     rng = np.random.default_rng(0)
     times, template = np.sort(rng.uniform(0, 600, 4000)), rng.integers(0, 5, 4000)
     template[(times > 300) & (times < 308)] = 4
-    near = difference(LineColumns(times, template, template * 0), WINDOW, {})
-    far = difference(LineColumns(times, template * 10**12, template * 0), WINDOW, {})
+    near = difference(LogColumns(times, template, template * 0), WINDOW, {})
+    far = difference(LogColumns(times, template * 10**12, template * 0), WINDOW, {})
     assert [change.count for change in near.changes] == [change.count for change in far.changes]
     assert near.changes
 

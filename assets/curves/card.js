@@ -1,6 +1,7 @@
 /** “What happened here”: the same window on Live and Flame, for each run that is shown. */
 
 import { sentenceOf } from "../lib/api.js";
+import { lineKey } from "./key.js";
 import { el } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { TIME } from "../lib/axis.js";
@@ -34,7 +35,7 @@ export class Card {
       el(
         "table",
         {},
-        ...rows.map(({ run, links }) => el("tr", {}, el("td", {}, el("i", { class: "key", style: `background:var(--${run.colour})` }), run.run), el("td", { class: "num strong" }, run.value), links)),
+        ...rows.map(({ run, links }) => el("tr", {}, el("td", {}, lineKey(run.colour), run.run), el("td", { class: "num strong" }, run.value), links)),
       ),
       more > 0 ? el("p", { class: "dim" }, `${count(more)} more runs: show fewer to find theirs.`) : "",
     );

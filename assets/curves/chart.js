@@ -22,6 +22,7 @@ import { xTicks } from "./xaxis.js";
  * @property {View} view
  * @property {Span} span
  * @property {(curve: Curve) => string} colourOf
+ * @property {string} lit the name whose curves stand out, or ""
  * @property {string} trouble why there is nothing, or ""
  * @property {boolean} stale other curves are on their way
  */
@@ -32,7 +33,7 @@ import { xTicks } from "./xaxis.js";
  * @property {(span: Span) => void} zoom
  * @property {(factor: number, x: number) => void} scale
  * @property {() => void} whole
- * @property {(chart: Chart, x: number, event: MouseEvent) => void} point
+ * @property {(chart: Chart, x: number, event: MouseEvent, touched: boolean) => void} point
  * @property {(chart: Chart, act: Act, button: HTMLElement) => void} act
  */
 
@@ -41,6 +42,8 @@ const Y_PX = 44;
 const X_PX = 20;
 const TICK_Y_PX = 34;
 const TICK_X_PX = 64;
+const CHARACTER_PX = 7; // of a tick's word, at most
+const LEAST_RIGHT_PX = 8;
 const DRAG_PX = 4; // less is a click
 const ZOOM_PER_PX = 1.002; // of the wheel
 export const HEAD_PX = 24;
@@ -158,11 +161,11 @@ export class Chart {
     const [ylog, xlog] = [view?.ylog ?? false, view?.xlog ?? false];
     const axis = { stroke: token("ink-3"), font: `11px ${token("font-ui")}`, ticks: { show: false } };
     const wanted = Math.max(2, Math.floor((height - X_PX) / TICK_Y_PX));
-    const words = () => new Map(xTicks(this.picture?.view.x ?? "step", xlog, this.span, Math.max(2, Math.floor((width - Y_PX) / TICK_X_PX))).map(({ at, word }) => [at, word]));
+    const words = () => new Map(xTicks(this.picture?.view.x ?? "step", xlog, this.span, wantedTicks(width)).map(({ at, word }) => [at, word]));
     return {
       width,
       height,
-      padding: [6, 8, 0, 0],
+      padding: [6, () => rightOf(this.picture?.view.x ?? "step", xlog, this.span, width), 0, 0],
       legend: { show: false },
       cursor: { show: false },
       select: { show: false },
@@ -193,7 +196,7 @@ export class Chart {
     const { picture, plot } = this;
     if (!plot || !picture?.curves) return;
     const place = this.pixels;
-    const [shapes, bad] = [shapesOf(picture.curves, picture.colourOf, place), badOf(picture.curves, place)];
+    const [shapes, bad] = [shapesOf(picture.curves, picture.colourOf, place, picture.lit), badOf(picture.curves, place)];
     paint(plot, shapes, bad);
     paintedCurves(this.tag.name, { curves: picture.curves, shapes, bad, span: this.span, y: this.y, place, stale: picture.stale });
   }
@@ -219,14 +222,16 @@ export class Chart {
     /** @type {{x: number, from: number, moved: boolean} | null} */
     let drag = null;
     let clicked = false;
+    let touched = false; // by a finger, which shows values first
     const { place, gestures } = this;
     place.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
       if (event.button !== 0 || !this.plot) return;
       if (event.pointerType !== "touch") place.setPointerCapture(event.pointerId);
+      touched = event.pointerType === "touch";
       drag = { x: event.clientX, from: this.at(event), moved: false };
     });
     place.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
-      if (!this.plot) return;
+      if (!this.plot || (event.pointerType === "touch" && !drag)) return;
       gestures.hover(this, this.at(event), event);
       if (!drag || !(drag.moved ||= Math.abs(event.clientX - drag.x) > DRAG_PX)) return;
       this.#mark(drag.from, this.at(event));
@@ -242,7 +247,7 @@ export class Chart {
     });
     place.addEventListener("click", (/** @type {MouseEvent} */ event) => {
       // Not before: the browser closes what is opened between the press of a button and this.
-      if (clicked && this.plot && event.detail < 2) gestures.point(this, this.at(event), event);
+      if (clicked && this.plot && event.detail < 2) gestures.point(this, this.at(event), event, touched);
       clicked = false;
     });
     const leave = () => {
@@ -251,7 +256,7 @@ export class Chart {
       gestures.hover(this, null, null);
     };
     place.addEventListener("pointercancel", leave);
-    place.addEventListener("pointerleave", leave);
+    place.addEventListener("pointerleave", (/** @type {PointerEvent} */ event) => event.pointerType === "touch" || leave()); // a finger that is lifted leaves the values
     place.addEventListener("dblclick", () => gestures.whole());
     place.addEventListener(
       "wheel",
@@ -276,6 +281,17 @@ export class Chart {
 export function yTicks(y, ylog, wanted) {
   const powers = ylog ? logTicks(y, wanted) : [];
   return powers.length > 2 ? powers : ticks(y, wanted).filter((value) => !ylog || value > 0);
+}
+
+/** Of the x axis. @param {number} width of a chart */
+const wantedTicks = (width) => Math.max(2, Math.floor((width - Y_PX) / TICK_X_PX));
+
+/** So much room is right of the plot that the last word of the x axis is whole. @param {string} x @param {boolean} xlog @param {Span} span @param {number} width */
+export function rightOf(x, xlog, span, width) {
+  const last = xTicks(x, xlog, span, wantedTicks(width)).at(-1);
+  const [lo, hi] = xlog ? [Math.log10(span.lo), Math.log10(span.hi)] : [span.lo, span.hi];
+  const away = last ? ((hi - (xlog ? Math.log10(last.at) : last.at)) / (hi - lo)) * (width - Y_PX) : Infinity;
+  return Math.max(LEAST_RIGHT_PX, Math.ceil(((last?.word.length ?? 0) * CHARACTER_PX) / 2 - away) + 1 || 0);
 }
 
 /** @param {unknown} _ @param {number[]} at uPlot's own filter leaves out what it finds too dense */

@@ -1,5 +1,6 @@
 /** One curve as it was read: columns of buckets, what is near a place, and the ranges of many (pure). */
 
+import { counted } from "../lib/format.js";
 import { robust } from "../lib/scale.js";
 
 /** @typedef {import("./view.js").View} View */
@@ -9,6 +10,7 @@ import { robust } from "../lib/scale.js";
  * @typedef {Object} Row a curve of `GET /curves`
  * @property {string} run "" where it stands for a group
  * @property {string} group
+ * @property {string} [key] of the configuration, whose value the group is
  * @property {string[]} runs
  * @property {string} series
  * @property {Record<string, string>} labels
@@ -31,7 +33,7 @@ import { robust } from "../lib/scale.js";
 /**
  * @typedef {Object} Curve
  * @property {string} name of the run or group
- * @property {string} label `name`, with the rank where each has its curve
+ * @property {string} label `name`, of a group with its key and its number of runs, and with the rank where each has its curve
  * @property {string[]} runs
  * @property {string} unit
  * @property {Float64Array} x the middle of each bucket; NaN where it has no place
@@ -44,7 +46,7 @@ import { robust } from "../lib/scale.js";
  * @property {Float64Array | null} smooth
  * @property {Uint8Array} old 1 where a newer attempt wrote these steps again
  * @property {Uint8Array} begins 1 where a segment begins
- * @property {{x: number, text: string}[]} bad values that are not finite
+ * @property {{from: number, to: number, text: string}[]} bad stretches of values that are not finite, with no finite one between them
  * @property {Int32Array} order indices of what counts, by x
  * @property {number} total points behind it
  * @property {Row} row
@@ -64,18 +66,14 @@ export function curveOf(row) {
   const from = numbers(row.x, n);
   const ends = numbers(row.x_end, n);
   const to = ends.map((end, i) => (Number.isFinite(end) ? end : from[i]));
-  const rank = row.labels?.rank;
   const name = row.run || row.group;
   const begins = new Uint8Array(n);
   for (let i = 1; i < n; i++) begins[i] = Number((row.segment?.[i] ?? 0) !== (row.segment?.[i - 1] ?? 0));
   const old = Uint8Array.from({ length: n }, (_, i) => Number(row.superseded?.[i] ?? false));
   const x = from.map((lo, i) => lo + (to[i] - lo) / 2);
-  /** @type {Curve["bad"]} */
-  const bad = [];
-  row.non_finite?.forEach((count, i) => count && bad.push({ x: to[i], text: typeof row.last[i] === "string" ? String(row.last[i]) : "NaN" }));
   return {
     name,
-    label: rank === undefined ? name : `${name}, rank ${rank}`,
+    label: labelOf(row),
     runs: row.runs?.length ? row.runs : [row.run],
     unit: row.unit,
     x,
@@ -88,11 +86,33 @@ export function curveOf(row) {
     smooth: row.smooth ? numbers(row.smooth, n) : null,
     old,
     begins,
-    bad,
+    bad: badStretches(row, to),
     order: inOrder(x, old),
     total: row.points_total,
     row,
   };
+}
+
+/** `baseline`, `ddp, rank 1`, `optimizer.lr 0.001 (3 runs)` @param {Row} row */
+function labelOf({ run, group, key, runs, labels }) {
+  const name = run || `${key ? `${key} ` : ""}${group} (${counted(runs.length, "run")})`;
+  return labels?.rank === undefined ? name : `${name}, rank ${labels.rank}`;
+}
+
+/** @param {Row} row @param {Float64Array} to @returns {Curve["bad"]} */
+function badStretches({ non_finite, mean, last }, to) {
+  /** @type {Curve["bad"]} */
+  const out = [];
+  let goes_on = false;
+  non_finite?.forEach((count, i) => {
+    const text = typeof last[i] === "string" ? String(last[i]) : "NaN";
+    const before = out.at(-1);
+    if (!count || Number.isNaN(to[i])) goes_on &&= Number.isNaN(to[i]);
+    else if (goes_on && before?.text === text && mean[i] === null) before.to = to[i];
+    else out.push({ from: to[i], to: to[i], text });
+    if (count) goes_on = mean[i] === null;
+  });
+  return out;
 }
 
 /** @param {Float64Array} x @param {Uint8Array} old */

@@ -1,7 +1,7 @@
 /** A chart as a file: PNG, SVG, CSV of what is visible, or JSON. */
 
 import { el } from "../lib/dom.js";
-import { token } from "../lib/theme.js";
+import { mixed, token } from "../lib/theme.js";
 import { visible } from "../lib/visible.js";
 
 /** @typedef {import("./shapes.js").Shape} Shape */
@@ -61,11 +61,11 @@ export function svgOf(picture) {
     part("path", {
       d: parts.map((points) => path(points, kind === "area")).join(""),
       fill: kind === "area" ? token(colour) : "none",
-      stroke: kind === "area" ? "none" : token(colour),
+      stroke: kind === "area" ? "none" : mixed(token(colour), token("bg"), alpha),
       "stroke-width": line,
       "stroke-linejoin": "round",
-      opacity: alpha,
-      ...(dash ? { "stroke-dasharray": "3 3" } : {}),
+      opacity: kind === "area" ? alpha : 1,
+      ...(dash.length ? { "stroke-dasharray": dash.join(" ") } : {}),
     }),
   );
   const bad = picture.bad.map(({ from, text }) => part("g", {}, part("line", { x1: from, x2: from, y1: plot.top, y2: plot.bottom, stroke: token("bad") }), words(text, from, plot.top + 10, "middle", "bad")));

@@ -1,6 +1,6 @@
 /** Shapes on a canvas. */
 
-import { faded, token } from "../lib/theme.js";
+import { faded, mixed, token } from "../lib/theme.js";
 
 /** @typedef {import("./shapes.js").Shape} Shape */
 /** @typedef {import("./shapes.js").Bad} Bad */
@@ -28,7 +28,6 @@ export function paint(u, shapes, bad) {
 
 /** @param {CanvasRenderingContext2D} ctx @param {Shape} shape */
 function draw(ctx, { kind, colour, alpha, width, dash, parts }) {
-  const paints = faded(token(colour), alpha);
   ctx.beginPath();
   for (const part of parts) {
     if (part.length === 2) ctx.rect(part[0] - DOT / 2, part[1] - DOT / 2, DOT, DOT);
@@ -37,32 +36,35 @@ function draw(ctx, { kind, colour, alpha, width, dash, parts }) {
     if (kind === "area") ctx.closePath();
   }
   if (kind === "area") {
-    ctx.fillStyle = paints;
+    ctx.fillStyle = faded(token(colour), alpha);
     ctx.fill();
     return;
   }
-  ctx.setLineDash(dash ? [3, 3] : []);
-  ctx.strokeStyle = paints;
+  ctx.setLineDash(dash);
+  ctx.strokeStyle = mixed(token(colour), token("bg"), alpha);
   ctx.lineWidth = width;
   ctx.stroke();
 }
 
-/** @param {CanvasRenderingContext2D} ctx @param {Bad[]} bad @param {{left: number, right: number, top: number, bottom: number}} plot */
+/** Tags lie above the marks of their neighbours. @param {CanvasRenderingContext2D} ctx @param {Bad[]} bad @param {{left: number, right: number, top: number, bottom: number}} plot */
 function drawBad(ctx, bad, plot) {
   ctx.setLineDash([]);
   ctx.font = `600 10px ${token("font-ui")}`;
   ctx.textAlign = "center";
   ctx.textBaseline = "middle";
-  let free = -Infinity;
-  for (const { from, to, text } of bad) {
+  for (const { from, to } of bad) {
     ctx.fillStyle = faded(token("bad"), 0.16);
     ctx.fillRect(from, plot.top, to - from, plot.bottom - plot.top);
     ctx.fillStyle = token("bad");
     ctx.fillRect(from, plot.top, 1, plot.bottom - plot.top);
+  }
+  let free = -Infinity;
+  for (const { from, text } of bad) {
     const half = TAG.width / 2;
     const middle = Math.max(plot.left + half, Math.min(plot.right - half, from)); // whole at the edges, too
     if (middle - half < free) continue;
     free = middle + half + 4;
+    ctx.fillStyle = token("bad");
     ctx.fillRect(middle - half, plot.top, TAG.width, TAG.height);
     ctx.fillStyle = token("bg");
     ctx.fillText(text, middle, plot.top + TAG.height / 2 + 0.5);

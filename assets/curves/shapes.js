@@ -1,6 +1,6 @@
 /** Curves as lines and areas in pixels, for a canvas and for SVG alike (pure). */
 
-import { stretches } from "../timeline/marks.js";
+import { isDashed } from "../data/run_colours.js";
 
 /** @typedef {import("./curve.js").Curve} Curve */
 
@@ -8,9 +8,9 @@ import { stretches } from "../timeline/marks.js";
  * @typedef {Object} Shape
  * @property {"area" | "line"} kind
  * @property {string} colour a token
- * @property {number} alpha
+ * @property {number} alpha of an area; of a line how strong its colour is, which is mixed with the background: lines are opaque, so that two never mix
  * @property {number} width of the line; 0 for an area
- * @property {boolean} dash
+ * @property {number[]} dash pixels drawn and left out, in turn; [] for all of it
  * @property {number[][]} parts flat: x, y, x, y; of an area, closed; a line of one point is a dot
  */
 /** @typedef {{x: (value: number) => number, y: (value: number) => number, span: import("./view.js").Span, left: number, right: number, top: number, bottom: number, ylog: boolean}} Place in pixels */
@@ -21,25 +21,40 @@ const SOME = 12; // more have thin lines
 const SPIKE = 6; // a bucket that reaches so many times as far as is usual has its whole reach drawn
 const SPIKE_PX = 6;
 const CLOSE_PX = 4;
+const FAINT = 0.35; // of a colour
+const DASHED = [7, 3];
+const SUPERSEDED = [3, 3];
 const FAR_PX = 1e5; // canvases do not draw farther
 
-/** @param {Curve[]} curves @param {(curve: Curve) => string} colourOf @param {Place} place @returns {Shape[]} the bands first */
-export function shapesOf(curves, colourOf, place) {
-  const [areas, lines, marks] = /** @type {[Shape[], Shape[], Shape[]]} */ ([[], [], []]);
-  for (const curve of curves) {
-    const colour = colourOf(curve);
-    const band = curves.length > SOME ? 0.07 : curves.length > FEW ? 0.12 : 0.24;
-    areas.push({ kind: "area", colour, alpha: curve.smooth ? band * 0.7 : band, width: 0, dash: false, parts: bandOf(curve, place) });
-    const strong = curves.length > SOME ? 1 : 1.4;
-    const raw = { kind: /** @type {"line"} */ ("line"), colour, dash: false };
-    lines.push({ ...raw, alpha: curve.smooth ? 0.35 : 1, width: curve.smooth ? 1 : strong, parts: lineOf(curve, curve.mean, 0, place) });
-    if (curve.smooth) lines.push({ ...raw, alpha: 1, width: strong + 0.4, parts: lineOf(curve, curve.smooth, 0, place) });
-    if (curve.old.includes(1)) lines.push({ ...raw, alpha: 0.35, width: 1, dash: true, parts: lineOf(curve, curve.mean, 1, place) });
-    marks.push({ ...raw, alpha: 0.9, width: 1, parts: spikesOf(curve, place) });
-    if (curves.length <= FEW) marks.push({ ...raw, colour: "ink-3", alpha: 0.8, width: 1, dash: true, parts: beginnings(curve, place) });
+/** How strong bands are: of many that overlap none hides the lines. @param {number} curves @param {boolean} smooth */
+const bandAlpha = (curves, smooth) => (curves > SOME ? 0.04 : curves > FEW ? 0.07 : curves > 1 ? 0.12 : 0.24) * (smooth ? 0.7 : 1);
+
+/**
+ * Bands below raw values that are smoothed, these below the lines that count, spikes on top.
+ * @param {Curve[]} curves @param {(curve: Curve) => string} colourOf @param {Place} place @param {string} lit the name whose curves stand out, or "" for all
+ * @returns {Shape[]}
+ */
+export function shapesOf(curves, colourOf, place, lit = "") {
+  const [areas, faint, lines, marks] = /** @type {[Shape[], Shape[], Shape[], Shape[]]} */ ([[], [], [], []]);
+  const strong = curves.length > SOME ? 1.2 : 1.5;
+  for (const curve of inTurn(curves, lit)) {
+    const out = lit !== "" && curve.name !== lit && !curve.colour;
+    const colour = out ? "line-strong" : colourOf(curve);
+    const raw = { kind: /** @type {"line"} */ ("line"), colour, dash: curves.length > 1 && curve.name !== lit && isDashed(colour) ? DASHED : [] };
+    if (!out) areas.push({ kind: "area", colour, alpha: bandAlpha(lit ? 2 : curves.length, curve.smooth !== null), width: 0, dash: [], parts: bandOf(curve, place) });
+    const wide = strong + (curve.name === lit ? 0.7 : 0);
+    if (!curve.smooth) lines.push({ ...raw, alpha: 1, width: wide, parts: lineOf(curve, curve.mean, 0, place) });
+    else if (!out) faint.push({ ...raw, dash: [], alpha: FAINT, width: 1, parts: lineOf(curve, curve.mean, 0, place) });
+    if (curve.smooth) lines.push({ ...raw, alpha: 1, width: wide + 0.4, parts: lineOf(curve, curve.smooth, 0, place) });
+    if (curve.old.includes(1)) faint.push({ ...raw, alpha: FAINT, width: 1, dash: SUPERSEDED, parts: lineOf(curve, curve.mean, 1, place) });
+    if (!out) marks.push({ ...raw, alpha: 1, width: 1, dash: [], parts: spikesOf(curve, place) });
+    if (curves.length <= FEW) marks.push({ ...raw, colour: "ink-3", alpha: 0.8, width: 1, dash: SUPERSEDED, parts: beginnings(curve, place) });
   }
-  return [...areas, ...lines, ...marks].filter(({ parts }) => parts.length);
+  return [...areas, ...faint, ...lines, ...marks].filter(({ parts }) => parts.length);
 }
+
+/** Those that stand out last, above the others. @param {Curve[]} curves @param {string} lit */
+const inTurn = (curves, lit) => (lit ? [...curves.filter(({ name }) => name !== lit), ...curves.filter(({ name }) => name === lit)] : curves);
 
 /** @param {number} pixel */
 const near = (pixel) => Math.max(-FAR_PX, Math.min(FAR_PX, pixel));
@@ -103,19 +118,32 @@ function lineOf(curve, values, old, place) {
   return parts;
 }
 
-/** The whole reach of buckets that stand out, so that one step is seen among thousands, smoothed or not. @param {Curve} curve @param {Place} place */
-function spikesOf({ x, min, max, old }, place) {
-  const reach = Float64Array.from(x, (_, i) => (Number.isNaN(min[i]) ? 0 : yOf(place, min[i]) - yOf(place, max[i])));
-  const usual = [...reach].sort((a, b) => a - b)[reach.length >> 1] ?? 0;
+/**
+ * The whole reach of buckets that stand out, so that one step is seen among thousands, smoothed or not. Where a curve is smoothed, the reach is from its line.
+ * @param {Curve} curve @param {Place} place
+ */
+function spikesOf({ x, min, max, mean, smooth, old }, place) {
+  const known = (/** @type {number} */ i) => !old[i] && !Number.isNaN(min[i]);
+  const ends = (/** @type {number} */ i) => {
+    const line = smooth && !Number.isNaN(smooth[i]) ? smooth[i] : max[i];
+    return [yOf(place, Math.max(max[i], line)), yOf(place, Math.min(min[i], line))];
+  };
+  const reach = Float64Array.from(x, (_, i) => (known(i) ? ends(i)[1] - ends(i)[0] : 0));
+  const jumps = Float64Array.from(x, (_, i) => (i && known(i) && known(i - 1) ? Math.abs(yOf(place, mean[i]) - yOf(place, mean[i - 1])) : 0));
+  const usual = Math.max(median(reach), median(jumps)); // many buckets of one point, which reach nowhere, say nothing of the others
   /** @type {number[][]} */
   const parts = [];
   for (let i = 0; i < x.length; i++) {
-    if (old[i] || reach[i] <= SPIKE * usual + SPIKE_PX || !(x[i] >= place.span.lo && x[i] <= place.span.hi)) continue;
+    if (reach[i] <= SPIKE * usual + SPIKE_PX || !(x[i] >= place.span.lo && x[i] <= place.span.hi)) continue;
     const at = near(place.x(x[i]));
-    parts.push([at, yOf(place, max[i]), at, yOf(place, min[i])]);
+    const [top, foot] = ends(i);
+    parts.push([at, top, at, foot]);
   }
   return parts;
 }
+
+/** @param {Float64Array} values */
+const median = (values) => Float64Array.from(values).sort()[values.length >> 1] ?? 0;
 
 /** @param {Curve} curve @param {Place} place */
 function beginnings({ from, begins }, place) {
@@ -129,11 +157,19 @@ function beginnings({ from, begins }, place) {
   return parts;
 }
 
-/** @param {Curve[]} curves @param {Place} place @returns {Bad[]} */
+/** Neighbouring values of a curve that are not finite are one mark, however far they lie apart. @param {Curve[]} curves @param {Place} place @returns {Bad[]} */
 export function badOf(curves, place) {
-  const all = curves.flatMap(({ bad }) => bad.filter(({ x }) => x >= place.span.lo && x <= place.span.hi));
-  const marks = all.map(({ x, text }) => ({ x: near(place.x(x)), text: nameOf(text) })).filter(({ x }) => Number.isFinite(x));
-  return stretches(marks.sort((a, b) => a.x - b.x), CLOSE_PX);
+  const { lo, hi } = place.span;
+  const all = curves.flatMap(({ bad }) => bad.filter(({ from, to }) => to >= lo && from <= hi));
+  const marks = all.map(({ from, to, text }) => ({ from: near(place.x(Math.max(lo, from))), to: near(place.x(Math.min(hi, to))), text: nameOf(text) }));
+  /** @type {Bad[]} */
+  const out = [];
+  for (const mark of marks.filter(({ from, to }) => Number.isFinite(from) && Number.isFinite(to)).sort((a, b) => a.from - b.from)) {
+    const last = out.at(-1);
+    if (last && mark.from - last.to <= CLOSE_PX) last.to = Math.max(last.to, mark.to);
+    else out.push(mark);
+  }
+  return out;
 }
 
 /** @param {string} text */

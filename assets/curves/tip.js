@@ -1,9 +1,10 @@
 /** What all runs have below the pointer, sorted by value. */
 
+import { lineKey } from "./key.js";
 import { el, setText } from "../lib/dom.js";
 import { count, figure, nonFinite } from "../lib/format.js";
 import { nearest } from "./curve.js";
-import { xWord } from "./xaxis.js";
+import { spanWord, xWord } from "./xaxis.js";
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {import("./curve.js").Curve} Curve */
@@ -31,6 +32,18 @@ export function valueWord({ curve, i, value }) {
   return typeof last[i] === "string" ? nonFinite(Number(last[i])) : "–";
 }
 
+/** Of which places a curve's value is: a bucket's first to its last. @param {Found} found @param {string} x as in a view */
+function placeWord({ curve, i }, x) {
+  const [lo, hi] = [curve.from[i], curve.to[i]];
+  return xWord(x, lo) === xWord(x, hi) ? xWord(x, hi) : spanWord(x, { lo, hi });
+}
+
+/** What the values are of, where that is the same for all; else the pointer's place, and each row says its own. @param {Found[]} found @param {string} x as in a view @param {number} at the pointer's place */
+export function headOf(found, x, at) {
+  const places = new Set(found.map((hit) => placeWord(hit, x)));
+  return places.size === 1 ? [...places][0] : found.length ? `nearest to ${xWord(x, at)}` : xWord(x, at);
+}
+
 export class Tip {
   constructor() {
     this.where = el("b");
@@ -45,9 +58,10 @@ export class Tip {
     const { picture } = chart;
     if (!picture?.curves) return this.hide();
     const found = foundAt(chart, x);
-    setText(this.where, xWord(picture.view.x, x));
+    const head = headOf(found, picture.view.x, x);
+    setText(this.where, head);
     const smooth = found.some(({ curve }) => curve.smooth);
-    this.rows.replaceChildren(...found.slice(0, MOST).map((hit) => row(hit, picture, smooth)));
+    this.rows.replaceChildren(...found.slice(0, MOST).map((hit) => row(hit, picture, smooth, head)));
     setText(this.more, found.length > MOST ? `${count(found.length - MOST)} more` : found.length ? "" : "no point here");
     this.element.hidden = false;
     const { offsetWidth: width, offsetHeight: height } = this.element;
@@ -61,17 +75,19 @@ export class Tip {
   }
 }
 
-/** @param {Found} found @param {import("./chart.js").Picture} picture @param {boolean} smooth */
-function row(found, picture, smooth) {
+/** @param {Found} found @param {import("./chart.js").Picture} picture @param {boolean} smooth @param {string} head */
+function row(found, picture, smooth, head) {
   const { curve, i } = found;
   const [min, max, step] = [curve.min[i], curve.max[i], curve.step[i]];
+  const place = placeWord(found, picture.view.x);
   return el(
     "tr",
     {},
-    el("td", {}, el("i", { class: "key", style: `background:var(--${picture.colourOf(curve)})` }), curve.label),
+    el("td", {}, lineKey(picture.colourOf(curve)), curve.label),
     el("td", { class: "num strong" }, valueWord(found)),
     smooth ? el("td", { class: "num dim" }, Number.isNaN(curve.mean[i]) ? "" : figure(curve.mean[i])) : null,
     el("td", { class: "num dim" }, max > min ? `${figure(min)} to ${figure(max)}` : ""),
+    el("td", { class: "num dim" }, place === head ? "" : place),
     el("td", { class: "num dim" }, picture.view.x === "step" || Number.isNaN(step) ? "" : `step ${count(step)}`),
   );
 }

@@ -67,11 +67,11 @@ export function viewOf(search) {
   };
 }
 
-/** @param {string} search @returns {{span: Span | null, chart: string | null}} the zoomed range and the chart that is open */
+/** @param {string} search @returns {{span: Span | null, chart: string | null, off: string[]}} the zoomed range, the chart that is open, and the runs or groups whose curves are hidden */
 export function placeOf(search) {
   const query = new URLSearchParams(search);
   const [lo, hi] = [number(query.get("lo")), number(query.get("hi"))];
-  return { span: lo !== null && hi !== null && lo < hi ? { lo, hi } : null, chart: query.get("chart") || null };
+  return { span: lo !== null && hi !== null && lo < hi ? { lo, hi } : null, chart: query.get("chart") || null, off: query.getAll("off").filter(Boolean) };
 }
 
 /** Its part of the address; what is usual is left out. @param {View} view @returns {Record<string, string | string[] | null>} */

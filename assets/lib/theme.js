@@ -50,6 +50,12 @@ const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 
 /** @param {string} hex #rrggbb @param {number} alpha */
 export const faded = (hex, alpha) => `rgba(${channels(hex).join(",")},${alpha})`;
 
+/** Opaque: a part of one colour, the rest of another. @param {string} hex #rrggbb @param {string} other #rrggbb @param {number} part of the first */
+export function mixed(hex, other, part) {
+  const [one, two] = [channels(hex), channels(other)];
+  return `rgb(${one.map((value, i) => Math.round(value * part + two[i] * (1 - part))).join(",")})`;
+}
+
 const HEAT_STEPS = 101;
 
 /** The colours of utilization 0..100 %, one per percent. @returns {string[]} */

@@ -1,27 +1,37 @@
-"""The colours of runs, as `assets/data/run_colours.js` gives them: by the name's hash, and of each eight that are shown all differ."""
+"""The colours of runs, as `assets/data/run_colours.js` gives them: by the name's hash, and of each sixteen that are shown all differ."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-COLOURS = 8  # the tokens gpu-0 to gpu-7
+COLOURS = 16  # the tokens run-0 to run-15
 
 
 def colours_of(names: Iterable[str]) -> dict[str, str]:
-    """`["a", "b"] -> {"a": "gpu-3", "b": "gpu-6"}`: tokens of `tokens.css`, in the order in which the runs are shown."""
-    found: dict[str, str] = {}
-    taken: set[int] = set()
-    for name in names:
-        if name in found:
-            continue
-        if len(taken) == COLOURS:
-            taken.clear()
+    """`["a", "b"] -> {"a": "run-3", "b": "run-14"}`: tokens of `tokens.css`, in the given order.
+
+    Each name prefers the colour of its hash. Of several names that prefer the same, the first by name keeps it, and the others
+    take the next that is free once all have chosen: which are shown counts, their order does not.
+    """
+    given = list(dict.fromkeys(names))
+    most = -(-len(given) // COLOURS)  # runs of a colour
+    used = [0] * COLOURS
+    chosen: dict[str, int] = {}
+    ordered = sorted(given, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
+    for name in ordered:
         colour = _hash(name) % COLOURS
-        while colour in taken:
+        if used[colour] < most:
+            used[colour] += 1
+            chosen[name] = colour
+    for name in ordered:
+        if name in chosen:
+            continue
+        colour = _hash(name) % COLOURS
+        while used[colour] >= most:
             colour = (colour + 1) % COLOURS
-        taken.add(colour)
-        found[name] = f"gpu-{colour}"
-    return found
+        used[colour] += 1
+        chosen[name] = colour
+    return {name: f"run-{chosen[name]}" for name in given}
 
 
 def _hash(text: str) -> int:

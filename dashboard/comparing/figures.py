@@ -1,4 +1,4 @@
-"""Figures of several runs for Plotly, as plain data. Colours are tokens, `var(--gpu-0)`: the page puts the theme's in their place.
+"""Figures of several runs for Plotly, as plain data. Colours are tokens, `var(--run-0)`: the page puts the theme's in their place.
 
 Names of runs and keys are text in them, whatever they contain: Plotly would take a part of HTML for format.
 """

@@ -63,11 +63,12 @@ class Curve:
 
 
 class NoCurve(NamedTuple):
-    """What was asked for and is not in the answer; the reason is one sentence."""
+    """What was asked for and is not in the answer; the reason is one sentence. `absent`: the run has no such series, which is usual."""
 
     run: str
     series: str
     reason: str
+    absent: bool = False
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class CurveReader:
                 continue
             parts = split_names(names, {series.name for series in known})
             absent = [part for part in parts if not any(wanted(series.name, [part]) for series in known)]
-            left_out += [NoCurve(run, part, _absent(part)) for part in absent]
+            left_out += [NoCurve(run, part, _absent(part), absent=True) for part in absent]
             found = [series for series in known if wanted(series.name, parts)]
             first_s = min((series.first_time_s for series in known if series.first_time_s is not None), default=None)
             chosen.append(Chosen(run, found, known, first_s))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ReadLogs = Callable[[LogQuery], LogPage]
 
 
-class RunLines(NamedTuple):
+class AskedLines(NamedTuple):
     """What `columns_of` has read."""
 
     masked: MaskedLines
@@ -34,12 +34,12 @@ class RunLines(NamedTuple):
     too_many: int = 0  # lines in the window, where they are more than are looked at
 
 
-def columns_of(logs: ReadLogs, run: str, window: TimeRange) -> RunLines:
+def columns_of(logs: ReadLogs, run: str, window: TimeRange) -> AskedLines:
     """The lines of a window and around it, as columns. Lines are masked as they are read: 40,000 take about half a second."""
     lo, hi = window
     inside = logs(LogQuery(run, from_s=lo, to_s=hi, limit=MOST_INSIDE))
     if inside.total > len(inside.lines):
-        return RunLines(MaskedLines([]), None, inside.total)
+        return AskedLines(MaskedLines([]), None, inside.total)
     before = logs(LogQuery(run, to_s=_below(lo), limit=MOST_BEFORE))
     span_s = AROUND * (hi - lo)
     after = logs(LogQuery(run, from_s=_above(hi), to_s=hi + span_s, limit=MOST_AFTER))
@@ -47,7 +47,7 @@ def columns_of(logs: ReadLogs, run: str, window: TimeRange) -> RunLines:
         span_s *= 0.5 * len(after.lines) / after.total
         after = logs(LogQuery(run, from_s=_above(hi), to_s=hi + span_s, limit=MOST_AFTER))
     lines = [*before.lines, *inside.lines, *after.lines]
-    return RunLines(MaskedLines(lines), len(before.lines) if before.total > len(before.lines) else None)
+    return AskedLines(MaskedLines(lines), len(before.lines) if before.total > len(before.lines) else None)
 
 
 class LogChanges:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from collectors.analysis.logs.columns import LineColumns, LineFloats, Masked
+from collectors.analysis.logs.columns import LineFloats, LogColumns, Masked
 from collectors.analysis.logs.words import PLACE
 from collectors.records import LogLine
 
@@ -38,7 +38,7 @@ class MaskedLines:
                 self.templates[number] = Masked(text, line.text[:MOST_CHARACTERS])
             self._numbers.append(numbers)
         times_s = np.array([line.time_s for line in lines], np.float64)
-        self.columns = LineColumns(times_s, template, np.array([line.level for line in lines], np.int64))
+        self.columns = LogColumns(times_s, template, np.array([line.level for line in lines], np.int64))
 
     def values(self, template: int, field: int) -> LineFloats:
         """Of the field of all lines of a template, in order of time; NaN where it is not a number."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from collectors import catalog
 
-from ..comparing.colours import COLOURS, colours_of
+from ..comparing.colours import colours_of
 from ..comparing.columns import SERIES, column_of, options_of, title_of
 from ..comparing.common_step import CommonValue
 from ..comparing.correlation import Effects
@@ -26,7 +26,7 @@ TICKED, COMPARISON = "ticked", "comparison"
 TABLE, ALL, TAB, X, Y, READ, RAW, PLOT, NOTE, THEME = (
     f"{COMPARISON}-{part}" for part in ("table", "all", "tab", "x", "y", "read", "raw", "plot", "note", "theme")
 )
-IN_TABLE = COLOURS  # runs: each has a colour of its own
+IN_TABLE = 8  # runs: more columns are not compared at a glance
 IN_FIGURES = 200
 MOST_ROWS = 400  # of the table
 MOST_VALUES = 40
@@ -112,7 +112,8 @@ def callbacks(dash: Dash, queries: Queries) -> None:
             found = queries.comparing.compare(names[:IN_TABLE], everything=everything == ["all"])
         except NotFound as error:
             return html.P(str(error))
-        return [*heads(len(names)), difference_table(found, everything == ["all"]), *values_table(found)]
+        tokens = colours_of(names)  # of all that are ticked, as the grid gives them
+        return [*heads(len(names)), difference_table(found, everything == ["all"], tokens), *values_table(found, tokens)]
 
     @dash.callback(Output(Y, "options"), Output(X, "options"), Output(Y, "value"), Output(X, "value"), Input(TICKED, "data"), Input(TAB, "value"), State(Y, "value"), State(X, "value"))  # type: ignore[untyped-decorator]  # fmt: skip
     def choices(ticked: Any, tab: Any, y: Any, x: Any) -> Any:
@@ -221,7 +222,7 @@ def heads(ticked: int) -> list[Any]:
     )
 
 
-def difference_table(found: Comparison, everything: bool) -> html.Div:
+def difference_table(found: Comparison, everything: bool, tokens: Mapping[str, str]) -> html.Div:
     known = sum(row.known for row in found.keys)
     differ = sum(row.differ for row in found.keys)
     if not known:
@@ -245,7 +246,7 @@ def difference_table(found: Comparison, everything: bool) -> html.Div:
         if len(found.rows) > MOST_ROWS
         else None
     )
-    return html.Div([title, html.Table([run_heads(found.runs), html.Tbody(with_sections(found.rows, rows))]), more])
+    return html.Div([title, html.Table([run_heads(found.runs, tokens), html.Tbody(with_sections(found.rows, rows))]), more])
 
 
 def with_sections(rows: Sequence[Difference], cells: Sequence[html.Tr]) -> list[html.Tr]:
@@ -260,8 +261,7 @@ def with_sections(rows: Sequence[Difference], cells: Sequence[html.Tr]) -> list[
     return made
 
 
-def run_heads(runs: Sequence[RunView]) -> html.Thead:
-    tokens = colours_of(view.stored.name for view in runs)
+def run_heads(runs: Sequence[RunView], tokens: Mapping[str, str]) -> html.Thead:
     return html.Thead(
         html.Tr(
             [
@@ -294,7 +294,7 @@ def difference_row(row: Difference) -> html.Tr:
     return html.Tr([html.Th(plain(row.key), scope="row", title=plain(row.key)), *cells], className="" if row.differs else "same")
 
 
-def values_table(found: Comparison) -> list[Any]:
+def values_table(found: Comparison, tokens: Mapping[str, str]) -> list[Any]:
     step, common = found.common.step, found.common
     if step is None or not common.values:
         return [html.P(f"No values at a common step: {common.note}.", className="dim")] if common.note else []
@@ -310,7 +310,7 @@ def values_table(found: Comparison) -> list[Any]:
             [html.H3(f"At step {step:,}, {whose}"), html.Span(note.removeprefix("; "), className="dim")],
             className="comparison-head",
         ),
-        html.Table([run_heads(found.runs), html.Tbody(rows)]),
+        html.Table([run_heads(found.runs, tokens), html.Tbody(rows)]),
         html.P(f"{left} more series: the Training page has them.", className="dim") if left > 0 else None,
     ]
 

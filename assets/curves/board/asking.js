@@ -19,5 +19,6 @@ export async function askAll({ question, machine, view, span, buckets }, tags, s
   const query = new URLSearchParams();
   const all = { ...question, series: tags.map(({ name }) => name) };
   for (const [name, value] of Object.entries(all)) if (value !== null) for (const item of Array.isArray(value) ? value : [value]) query.append(name, String(item));
-  return send(`curves?${query}`, { signal });
+  const answer = await send(`curves?${query}`, { signal });
+  return { ...answer, curves: answer.curves.map((/** @type {import("./reading.js").Answer["curves"][number]} */ row) => ({ ...row, key: view.group })) };
 }

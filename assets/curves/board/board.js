@@ -4,7 +4,6 @@ import { sentenceOf } from "../../lib/api.js";
 import { el } from "../../lib/dom.js";
 import { Retry, asked } from "../../lib/retry.js";
 import { onTheme } from "../../lib/theme.js";
-import { coloursOf } from "../../data/run_colours.js";
 import { groupsOf } from "./catalogue.js";
 import { Chart } from "../chart.js";
 import { extentOf } from "../curve.js";
@@ -13,6 +12,7 @@ import { Full } from "../full.js";
 import { Grid } from "./grid.js";
 import { kept, keep, move, turn } from "./kept.js";
 import { Machine } from "./machine.js";
+import { Names } from "./names.js";
 import { Pointing } from "./pointing.js";
 import { Reading } from "./reading.js";
 import { finder } from "../search.js";
@@ -42,14 +42,15 @@ const BUCKET_STEP = 100;
 const MOST_TAGS = 24; // of a request
 const MOST_SMOOTHED = 4;
 const LATER_MS = 800;
+const ALL_OFF = "All of its runs are hidden. A click on a name above shows one.";
 const ELSEWHERE = "They are recorded by time, not by step: choose time or relative time as the x axis (a).";
 
 /** How many series each has. @param {Run[]} rows */
 const sizesOf = (rows) => JSON.stringify(rows.map(({ run, series }) => [run, series]));
 
 export class Board {
-  /** @param {Page} page @param {{span: Span | null, chart: string | null}} place of the address */
-  constructor(page, { span, chart }) {
+  /** @param {Page} page @param {{span: Span | null, chart: string | null, off: string[]}} place of the address */
+  constructor(page, { span, chart, off }) {
     this.page = page;
     this.view = PLAIN;
     /** @type {string[]} */
@@ -58,21 +59,21 @@ export class Board {
     this.known = [];
     this.span = span;
     this.opened = chart;
+    this.names = new Names(off, (all) => this.#named(all));
     /** @type {(Span & {positive: number}) | null} all that was read on this axis; `positive`: the least place above 0 */
     this.whole = null;
     /** @type {number | null} of the runs on the axis, about; null until that is known */
     this.length = null;
     /** @type {Tag[] | null} */
     this.tags = null;
-    this.colours = coloursOf([]);
     this.machine = new Machine();
     this.reading = new Reading({ ask: (tags, signal) => askAll(this, tags, signal), changed: (tags, cursor) => this.#read(tags, cursor) });
     this.pointing = new Pointing(this);
     this.files = new Files();
-    this.strip = new Strip({ whole: () => this.zoom(null), happened: (event) => this.pointing.happened(event), restore: () => this.#restore() });
+    this.strip = new Strip({ whole: () => this.zoom(null), happened: (event) => this.pointing.happened(event), restore: (keys) => this.#restore(keys), turn: (name) => this.names.turn(name), only: (name) => this.names.only(name), light: (name) => this.names.light(name) });
     const make = (/** @type {Tag} */ tag, pinned = false) => new Chart(tag, this.#gestures(), pinned);
     const built = (/** @type {Chart} */ chart) => this.#show(chart);
-    this.grid = new Grid({ make, built, scrolled: () => this.#want(), fold: (name) => this.#arranged(() => turn("folded", name)), moved: (...change) => this.#moved(...change) });
+    this.grid = new Grid({ make, built, scrolled: () => this.#want(), rested: () => this.#state(), fold: (name) => this.#arranged(() => turn("folded", name)), moved: (...change) => this.#moved(...change) });
     this.full = new Full({ make, built, closed: () => this.open(null) });
     this.said = el("div", { class: "curves-said empty", hidden: true, role: "status" });
     this.element = el("section", { class: "curves", "aria-label": "Curves" }, this.strip.element, this.said, this.grid.element, this.full.element);
@@ -105,9 +106,9 @@ export class Board {
     const known = new Set(rows?.map(({ run }) => run));
     if (rows && this.known.some((run) => !known.has(run))) this.reading.touch(() => true); // one was forgotten
     this.known = [...known];
+    this.names.set(runs, view.group);
     if (JSON.stringify(runs) !== JSON.stringify(before.runs)) {
       this.runs = runs;
-      this.colours = coloursOf(runs);
       this.learn();
     } else if (this.known.length) this.#learnMachine();
     this.#lay();
@@ -192,14 +193,16 @@ export class Board {
     const { has, trouble } = finder(this.view.q, this.view.match);
     const arranged = kept();
     const { groups, found, hidden } = groupsOf(this.tags ?? [], has, arranged, onTime(this.view) ? "" : ELSEWHERE);
-    this.found = { all: this.tags?.length ?? 0, found, hidden, trouble };
+    this.found = { all: this.tags?.length ?? 0, found, trouble };
+    this.hidden = hidden;
     if (this.tags) this.full.show(this.tags.find(({ key }) => key === this.opened) ?? null);
     this.grid.lay(groups, new Set(arranged.folded), this.size);
     this.element.classList.toggle("one", this.full.chart !== null);
     this.#want();
   }
 
-  found = { all: 0, found: 0, hidden: 0, trouble: "" };
+  found = { all: 0, found: 0, trouble: "" };
+  hidden = /** @type {Tag[]} */ ([]);
 
   /** @param {() => void} change of what is kept */
   #arranged(change) {
@@ -278,7 +281,8 @@ export class Board {
 
   /** @param {Tag[]} tags @param {number} cursor */
   #read(tags, cursor) {
-    const grew = tags.map((tag) => this.#grow(this.reading.of(tag)?.curves ?? [])).includes(true);
+    const read = tags.map((tag) => this.reading.of(tag)?.curves ?? []);
+    const grew = read.map((curves) => [this.#grow(curves), this.names.learn(curves)].includes(true)).includes(true);
     const keys = new Set(tags.map(({ key }) => key));
     this.#draw(this.charts.filter(({ tag }) => grew || keys.has(tag.key)));
     this.#state();
@@ -309,28 +313,30 @@ export class Board {
   /** @param {Chart} chart */
   #show(chart) {
     const held = this.reading.of(chart.tag);
-    const { view } = this;
-    const empty = held?.curves && !held.curves.some(({ x }) => x.length);
-    const reason = held?.left[0]?.reason;
-    const trouble = held?.trouble || (empty ? (reason ? sentence(reason) : this.span ? "No point in this range. Press 0 for all of it." : "No point has a place on this axis.") : "");
+    const { view, names } = this;
+    const all = held?.curves?.filter(({ x }) => x.length) ?? [];
+    const curves = held?.curves ? names.shown(held.curves) : null;
+    const reason = (held?.left.find(({ absent }) => !absent) ?? held?.left[0])?.reason;
+    const none = all.length ? (curves?.some(({ x }) => x.length) ? "" : ALL_OFF) : held?.curves ? (reason ? sentence(reason) : this.span ? "No point in this range. Press 0 for all of it." : "No point has a place on this axis.") : "";
     const stale = Boolean(held && held.key !== this.reading.key);
-    chart.show({ curves: held?.curves ?? null, view, span: this.shownSpan, colourOf: this.colourOf, trouble, stale });
+    chart.show({ curves, view, span: this.shownSpan, colourOf: names.colourOf, lit: names.lit, trouble: held?.trouble || none, stale });
     if (chart === this.full.chart) this.full.draw(this.pointing.at?.x ?? null);
   }
 
-  /** @param {Curve} curve */
-  colourOf = (curve) => {
-    if (curve.colour) return curve.colour;
-    if (!this.colours.has(curve.name)) this.colours = coloursOf([...this.colours.keys(), curve.name]);
-    return /** @type {string} */ (this.colours.get(curve.name));
-  };
+  /** @param {boolean} all what is shown has changed, not only what stands out */
+  #named(all) {
+    this.#draw(this.charts);
+    if (!all) return;
+    this.#state();
+    this.page.changed();
+  }
 
   /** The line above the charts. */
   #state() {
-    const held = this.charts.flatMap(({ tag }) => this.reading.of(tag)?.left ?? []);
+    const inView = this.full.chart ? this.charts : this.grid.seen;
+    const held = inView.flatMap(({ tag }) => this.reading.of(tag)?.left ?? []);
     const left = [...new Map(held.map((left) => [`${left.run}\n${left.series}\n${left.reason}`, left])).values()];
-    const names = this.view.group ? [...new Set(this.charts.flatMap(({ tag }) => (this.reading.of(tag)?.curves ?? []).flatMap(({ name, colour }) => (colour ? [] : [name]))))] : this.runs;
-    this.strip.draw({ names, colourOf: (name) => this.colours.get(name) ?? "ink", found: this.found, left, zoomed: this.span ? spanWord(this.view.x, this.span) : "", loading: this.tags === null && this.runs.length > 0, search: this.view.q, smoothing: smoothWord(this.view, roundAmount(this.length ?? 0)) });
+    this.strip.draw({ names: this.names.entries, off: this.names.off, found: this.found, hidden: this.hidden, left, zoomed: this.span ? spanWord(this.view.x, this.span) : "", loading: this.tags === null && this.runs.length > 0, search: this.view.q, smoothing: smoothWord(this.view, roundAmount(this.length ?? 0)) });
   }
 
   // What the user does
@@ -341,7 +347,7 @@ export class Board {
       zoom: (/** @type {Span} */ span) => this.zoom(span),
       scale: (/** @type {number} */ factor, /** @type {number} */ x) => this.scale(factor, x),
       whole: () => this.zoom(null),
-      point: (/** @type {Chart} */ chart, /** @type {number} */ x, /** @type {MouseEvent} */ event) => this.pointing.click(chart, x, event),
+      point: (/** @type {Chart} */ chart, /** @type {number} */ x, /** @type {MouseEvent} */ event, /** @type {boolean} */ touched) => (touched ? this.pointing.tap(chart, x, event) : this.pointing.click(chart, x, event)),
       act: (/** @type {Chart} */ chart, /** @type {import("../chart.js").Act} */ act, /** @type {HTMLElement} */ button) => this.#act(chart, act, button),
     };
   }
@@ -355,8 +361,9 @@ export class Board {
     return this.files.open(chart, button);
   }
 
-  #restore() {
-    this.#arranged(() => keep({ hidden: [] }));
+  /** @param {string[]} keys of hidden charts */
+  #restore(keys) {
+    this.#arranged(() => keep({ hidden: kept().hidden.filter((key) => !keys.includes(key)) }));
   }
 
   /** @param {import("./layout.js").Group} group @param {string} key @param {string | null} before */
@@ -366,9 +373,9 @@ export class Board {
     /** @type {HTMLElement | null} */ (this.grid.charts.find(({ tag }) => tag.key === key)?.name ?? null)?.focus();
   }
 
-  /** @returns {Record<string, string | number | null>} what the address holds beside the view */
+  /** @returns {Record<string, string | number | string[] | null>} what the address holds beside the view */
   address() {
-    return { lo: this.span?.lo ?? null, hi: this.span?.hi ?? null, chart: this.opened };
+    return { lo: this.span?.lo ?? null, hi: this.span?.hi ?? null, chart: this.opened, off: [...this.names.off] };
   }
 
   get inView() {

@@ -10,20 +10,22 @@ import { ordered } from "../../timeline/lane_order.js";
  * @property {string} title what stands above its chart
  * @property {string} unit
  * @property {number} points of all runs
+ * @property {"up" | "down" | null} direction which values are better, where that is known
  * @property {boolean} machine a series of the host or of its GPUs
  */
 /** @typedef {import("./layout.js").Group} Group */
 /** @typedef {import("./kept.js").Kept} Kept */
 
+const MANY = 40; // charts of a group: more stand in parts
 const FIRST = ["pinned", "train", "", "val", "valid", "validation", "eval", "test"];
 const LAST = ["phase", "gpu_phase", "gpu", "host"];
 const TITLES = { pinned: "Pinned", "": "Without a prefix", phase: "Step phases", gpu_phase: "Step phases on the GPU", gpu: "GPUs of this machine", host: "This machine" };
 
-/** @param {{name: string, unit: string, points: number}} row of `GET /tags` @returns {Tag} */
-export const tagOf = ({ name, unit, points }) => ({ key: name, name, title: name, unit, points, machine: false });
+/** @param {{name: string, unit: string, points: number, direction: string | null}} row of `GET /tags` @returns {Tag} */
+export const tagOf = ({ name, unit, points, direction }) => ({ key: name, name, title: name, unit, points, direction: direction === "up" || direction === "down" ? direction : null, machine: false });
 
 /** @param {{name: string, unit: string, points: number}} row of `GET /series` @returns {Tag} */
-export const machineTagOf = ({ name, unit, points }) => ({ key: `\n${name}`, name, title: name, unit, points, machine: true });
+export const machineTagOf = ({ name, unit, points }) => ({ key: `\n${name}`, name, title: name, unit, points, direction: null, machine: true });
 
 /** `"train/loss" -> "train"`, `"loss" -> ""` @param {string} name */
 export const prefixOf = (name) => (name.indexOf("/") > 0 ? name.slice(0, name.indexOf("/")) : "");
@@ -31,7 +33,7 @@ export const prefixOf = (name) => (name.indexOf("/") > 0 ? name.slice(0, name.in
 /**
  * @param {Tag[]} tags @param {(name: string) => boolean} has whether the search finds it @param {Pick<Kept, "pinned" | "hidden" | "order">} kept
  * @param {string} elsewhere why the machine's series are not drawn, or ""
- * @returns {{groups: Group[], found: number, hidden: number}}
+ * @returns {{groups: Group[], found: number, hidden: Tag[]}}
  */
 export function groupsOf(tags, has, kept, elsewhere) {
   const wanted = tags.filter(({ name }) => has(name));
@@ -49,7 +51,7 @@ export function groupsOf(tags, has, kept, elsewhere) {
     else by.set(name, [tag]);
   }
   const groups = [...by].map(([name, members]) => group(name, members, kept.order, elsewhere));
-  return { groups: groups.sort((a, b) => rank(a.name) - rank(b.name) || (a.name < b.name ? -1 : 1)), found: wanted.length, hidden: wanted.length - shown.length };
+  return { groups: groups.sort((a, b) => rank(a.name) - rank(b.name) || (a.name < b.name ? -1 : 1)).flatMap(parted), found: wanted.length, hidden: wanted.filter(({ key }) => hidden.has(key)) };
 }
 
 /** @param {string} name @param {Tag[]} members @param {string[]} order @param {string} elsewhere @returns {Group} */
@@ -62,6 +64,24 @@ function group(name, members, order, elsewhere) {
   const byName = [...members].sort((a, b) => (a.name < b.name ? -1 : 1)).map((tag) => ({ ...tag, id: tag.key }));
   const short = prefix && members.every(({ name: full }) => full.length > prefix.length + 1);
   return { name, title, tags: ordered(byName, order).map((tag) => ({ ...tag, title: short ? tag.name.slice(prefix.length + 1) : tag.name })), note: "" };
+}
+
+/** A group of many charts in parts, by the second prefix; what is alone there stays with the group. @param {Group} whole @returns {Group[]} */
+function parted(whole) {
+  if (whole.tags.length <= MANY || whole.name === "pinned") return [whole];
+  const start = prefixOf(whole.tags[0].name).length + 1;
+  const second = (/** @type {Tag} */ { name }) => prefixOf(name.slice(start));
+  /** @type {Map<string, Tag[]>} */
+  const by = new Map();
+  for (const tag of start > 1 ? whole.tags : []) by.set(second(tag), [...(by.get(second(tag)) ?? []), tag]);
+  const parts = [...by].filter(([part, members]) => part && members.length > 1);
+  if (parts.length < 2) return [whole];
+  const apart = new Set(parts.flatMap(([, members]) => members));
+  const made = parts.sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true })).map(([part, members]) => {
+    const short = members.map((tag) => ({ ...tag, title: tag.name.slice(start + part.length + 1) || tag.title }));
+    return { name: `${whole.name}/${part}`, title: `${whole.title} / ${part}`, tags: short, note: "", inside: whole.name };
+  });
+  return [{ ...whole, tags: whole.tags.filter((tag) => !apart.has(tag)), total: whole.tags.length }, ...made];
 }
 
 /** @param {string} name of a group */

@@ -16,6 +16,7 @@ import { Turns } from "./turns.js";
  * @property {(tag: Tag, pinned: boolean) => Chart} make
  * @property {(chart: Chart) => void} built a chart has its plot
  * @property {() => void} scrolled other charts are in view
+ * @property {() => void} rested after scrolling
  * @property {(group: string) => void} fold
  * @property {(group: Group, key: string, before: string | null) => void} moved
  */
@@ -69,6 +70,12 @@ export class Grid {
   /** The charts in view, from top to bottom. @returns {Chart[]} */
   get charts() {
     return [...this.cells.values()].sort((a, b) => a.item.y - b.item.y || a.item.x - b.item.x).flatMap(({ chart }) => chart ?? []);
+  }
+
+  /** Those that are seen, without those made ahead. @returns {Chart[]} */
+  get seen() {
+    const { scrollTop, clientHeight } = this.element;
+    return [...this.cells.values()].flatMap(({ item, chart }) => (chart && item.y + item.height > scrollTop && item.y < scrollTop + clientHeight ? [chart] : []));
   }
 
   #frame = 0;
@@ -131,6 +138,7 @@ export class Grid {
       this.#resting = setTimeout(() => this.#fillIn(), wait_ms);
       return;
     }
+    this.board.rested();
     const waiting = [...this.cells.values()].filter(({ chart }) => chart && !chart.built);
     this.#plots.add(waiting.sort((a, b) => a.item.y - b.item.y || a.item.x - b.item.x).map(({ item }) => item.key));
   }
@@ -164,7 +172,8 @@ export class Grid {
     const [sign, title, number] = element.children;
     setText(sign, open ? "▾" : "▸");
     setText(title, group.title);
-    setText(number, group.tags.length ? count(group.tags.length) : "");
+    const total = group.total ?? group.tags.length;
+    setText(number, total ? count(total) : "");
     return undefined;
   }
 

@@ -1,7 +1,7 @@
 /** Where the heads of groups and the cells of charts stand, of thousands as of ten (pure). */
 
 /** @typedef {import("./catalogue.js").Tag} Tag */
-/** @typedef {{name: string, title: string, tags: Tag[], note: string}} Group `note` stands in place of charts, or before them */
+/** @typedef {{name: string, title: string, tags: Tag[], note: string, inside?: string, total?: number}} Group `note` stands in place of charts, or before them; `inside`: the group whose part it is; `total`: charts with those of its parts */
 /** @typedef {{kind: "head" | "note" | "chart", key: string, group: Group, tag: Tag | null, x: number, y: number, width: number, height: number}} Item */
 
 /** Least width and the height of a cell. */
@@ -10,6 +10,7 @@ const GAP = 16;
 const HEAD = 36;
 const NOTE = 36;
 const ROW_GAP = 8;
+const INDENT = 16; // of a part's head
 
 /**
  * @param {Group[]} groups @param {Set<string>} folded names of groups @param {number} width @param {keyof typeof SIZES} size
@@ -23,7 +24,9 @@ export function layout(groups, folded, width, size) {
   const items = [];
   let y = 0;
   for (const group of groups) {
-    items.push({ kind: "head", key: `head ${group.name}`, group, tag: null, x: 0, y, width, height: HEAD });
+    if (group.inside !== undefined && folded.has(group.inside)) continue;
+    const indent = group.inside === undefined ? 0 : INDENT;
+    items.push({ kind: "head", key: `head ${group.name}`, group, tag: null, x: indent, y, width: Math.max(1, width - indent), height: HEAD });
     y += HEAD;
     if (folded.has(group.name)) continue;
     if (group.note) {

@@ -7,7 +7,7 @@ import { curveOf } from "../curve.js";
 /** @typedef {import("../curve.js").Curve} Curve */
 /** @typedef {import("../curve.js").Row} Row */
 
-/** @typedef {{run: string, series: string, reason: string}} LeftOut */
+/** @typedef {{run: string, series: string, reason: string, absent: boolean}} LeftOut `absent`: the run has no such series */
 /** @typedef {{curves: (Row & {colour?: string})[], left_out: LeftOut[], cursor: number}} Answer */
 /** @typedef {{key: string, curves: Curve[] | null, left: LeftOut[], trouble: string, dirty: boolean, read_ms: number}} Held */
 /** @typedef {(tags: Tag[], signal: AbortSignal) => Promise<Answer>} Ask of one kind: all are the machine's, or none is */

@@ -35,6 +35,7 @@ const GESTURES = [
   ["click", "what happened here: the window on Live and Flame"],
   ["Ctrl wheel", "zoom at the cursor"],
   ["click a name", "open the chart to full size"],
+  ["click a name of the legend", "hide its curves, or show them; double click, Alt and a click or Alt Enter: only these"],
   ["drag a name", "move the chart in its group; Shift and an arrow key on a name, too"],
 ];
 /** @type {View["x"][]} */

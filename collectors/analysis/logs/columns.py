@@ -25,19 +25,19 @@ class Masked(NamedTuple):
 MaskedTemplates: TypeAlias = Mapping[int, Masked]
 
 
-class LineColumns(NamedTuple):
+class LogColumns(NamedTuple):
     """One entry a line, in order of time."""
 
     time_s: LineFloats  # Unix seconds
     template: LineInts
     level: LineInts  # as in `logging`; 0 where a line names none
 
-    def sorted(self) -> LineColumns:
+    def sorted(self) -> LogColumns:
         """By time, if they are not yet; equal times keep their order."""
         if len(self.time_s) < 2 or bool((self.time_s[1:] >= self.time_s[:-1]).all()):
             return self
         order = np.argsort(self.time_s, kind="stable")
-        return LineColumns(self.time_s[order], self.template[order], self.level[order])
+        return LogColumns(self.time_s[order], self.template[order], self.level[order])
 
 
 class NumberedLines(NamedTuple):
@@ -50,7 +50,7 @@ class NumberedLines(NamedTuple):
     loud: NDArray[np.bool_]  # by number: whether a line of it is a warning or worse
 
     @classmethod
-    def of(cls, columns: LineColumns, loud_level: int) -> NumberedLines:
+    def of(cls, columns: LogColumns, loud_level: int) -> NumberedLines:
         ids, total, group = _numbered(columns.template)
         loud = np.bincount(group[columns.level >= loud_level], minlength=len(ids)) > 0
         return cls(columns.time_s, group, ids, total, loud)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from .changed import Changed, FieldValues, changed
-from .columns import LineColumns, LineFloats, Masked, MaskedTemplates, NumberedLines, TimeRange
+from .columns import LineFloats, LogColumns, Masked, MaskedTemplates, NumberedLines, TimeRange
 from .frequency import Frequent, frequent
 from .saying import sentence_of
 from .silence import EVERY, Silent, silent
@@ -58,7 +58,7 @@ class LogDifference:
 
 
 def difference(
-    lines: LineColumns,
+    lines: LogColumns,
     window: TimeRange,
     templates: MaskedTemplates,
     values: FieldValues | None = None,

@@ -22,6 +22,9 @@ PROFILES_S = 3600.0  # how far back profiles are looked at that could be merged
 CHECKPOINT_BYTES = 4 << 20
 
 
+DONE = object()  # a step is None
+
+
 class Compactor:
     """Works in steps, each one short transaction; what it computes, it computes without the store's lock."""
 
@@ -38,7 +41,7 @@ class Compactor:
         steps = self._steps()
         for _ in steps:
             if time.monotonic() >= until_mono_s:
-                return next(steps, None) is not None
+                return next(steps, DONE) is not DONE
         return False
 
     def close(self) -> None:

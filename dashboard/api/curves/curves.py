@@ -54,6 +54,7 @@ class NoCurveRow(TypedDict):
     run: str
     series: str
     reason: str
+    absent: bool
 
 
 class OverlayAnswer(TypedDict):

@@ -9,12 +9,14 @@ from collectors import catalog
 
 from ...curves.asked import SharedTag
 from ...queries import Queries
+from ...runs_table.directions import direction_of
+from ...user_files.directions import Direction
 from ..answer import Answer
 from ..parameters import RunNames
 
 
 class TagRow(TypedDict):
-    """`points` of all runs together, `runs` that have it, `ranks` of the run that has the most."""
+    """`points` of all runs together, `runs` that have it, `ranks` of the run that has the most, `direction`: which values are better."""
 
     name: str
     unit: str
@@ -22,6 +24,7 @@ class TagRow(TypedDict):
     points: int
     runs: int
     ranks: int
+    direction: Direction | None
 
 
 class TagList(TypedDict):
@@ -31,10 +34,11 @@ class TagList(TypedDict):
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/tags", response_model=None, summary="The series that any of these runs has, by name")
     def tags(run: RunNames) -> Answer[TagList]:
-        return Answer({"tags": [tag_row(tag) for tag in queries.overlays.tags(run)]})
+        chosen = queries.directions()
+        return Answer({"tags": [tag_row(tag, direction_of(tag.name, chosen)) for tag in queries.overlays.tags(run)]})
 
 
-def tag_row(tag: SharedTag) -> TagRow:
+def tag_row(tag: SharedTag, direction: Direction | None) -> TagRow:
     return {
         "name": tag.name,
         "unit": catalog.unit_of(tag.name),
@@ -42,4 +46,5 @@ def tag_row(tag: SharedTag) -> TagRow:
         "points": tag.points,
         "runs": tag.runs,
         "ranks": tag.ranks,
+        "direction": direction,
     }
