@@ -156,6 +156,20 @@ def test_a_tick_is_told_exactly_or_not_at_all(ask: Ask) -> None:
     assert ask(code) == [["9.5e-4", "1e-3", ""], ["2.301", "2.302"], ["1000", "1001"], [3e-4]]
 
 
+def test_no_number_is_longer_than_its_place(ask: Ask) -> None:
+    code = """
+    const { count, duration, figure, megabytes, size, tick } = await load("lib/format.js");
+    const { percent } = await load("lib/figures.js");
+    const odd = [1.234e12, -1.234e12, 1.5e16, 3.4e38, -1.7e308, 99_999_999, -99_999_999];
+    const all = Array.from({ length: 617 }, (_, i) => 1.2345 * 10 ** (i - 308)).flatMap((value) => [value, -value]);
+    const longest = [figure, count, tick, percent, duration, megabytes, size].map((words) => Math.max(...all.map((value) => words(value).length)));
+    return [odd.map((value) => figure(value)), longest, count(123456789012345)];"""
+    words, longest, steps = ask(code)
+    assert words == ["1.23e12", "−1.23e12", "1.50e16", "3.40e38", "−1.70e308", "99,999,999", "−99,999,999"]
+    assert steps == "123,456,789,012,345"
+    assert max(longest) <= 30, longest
+
+
 def test_the_parts_of_a_step_are_told_as_far_as_there_is_room(ask: Ask) -> None:
     code = """
     const { legend } = await load("timeline/legend.js");

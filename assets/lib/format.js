@@ -4,23 +4,33 @@ const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const NONE = "–";
 
 const COARSE = 4; // with fewer digits, a value too small to show is zero
+const MOST = 1e8; // a greater value is written with a power of ten: nine digits do not fit into a column
+const MOST_COUNT = 1e15; // doubles hold greater whole numbers no more
 
-/** `41280 -> "41,280"` @param {number | null | undefined} n */
-export const count = (n) => (n === null || n === undefined ? NONE : WHOLE.format(n));
+/** `1.234e12 -> "1.23e12"`, `-1e-300 -> "−1.00e−300"` @param {number} value */
+export const scientific = (value) => value.toExponential(2).replace("e+", "e").replaceAll("-", "−");
+
+/** `41280 -> "41,280"`, `1e300 -> "1.00e300"` @param {number | null | undefined} n */
+export function count(n) {
+  if (n === null || n === undefined) return NONE;
+  if (!Number.isFinite(n)) return nonFinite(n);
+  return Math.abs(n) >= MOST_COUNT ? scientific(n) : WHOLE.format(n);
+}
 
 /** `counted(1, "sample") -> "1 sample"`, `counted(2000, "sample") -> "2,000 samples"` @param {number} n @param {string} noun @param {string} [many] */
 export const counted = (n, noun, many = `${noun}s`) => `${count(n)} ${n === 1 ? noun : many}`;
 
 /**
- * About four significant digits, or exactly `digits` after the point: `521.3`, `2.242`, `2.61e-4`, `32,768`.
+ * About four significant digits, or exactly `digits` after the point: `521.3`, `2.242`, `2.61e-4`, `32,768`, `1.23e12`.
  * @param {number | null | undefined} value @param {number} [digits]
  */
 export function figure(value, digits) {
   if (value === null || value === undefined) return NONE;
   if (!Number.isFinite(value)) return nonFinite(value);
   const size = Math.abs(value);
+  if (size >= MOST) return scientific(value);
   if (size >= 1000) return WHOLE.format(value).replace("-", "−");
-  if (size > 0 && size < 1e-3 && (digits ?? COARSE) >= COARSE) return value.toExponential(2).replace("e-", "e−");
+  if (size > 0 && size < 1e-3 && (digits ?? COARSE) >= COARSE) return scientific(value);
   if (digits === undefined && size < 1) return String(Number(value.toPrecision(3))).replace("-", "−");
   return value.toFixed(digits ?? (size >= 100 ? 1 : size >= 10 ? 2 : 3)).replace("-", "−");
 }
@@ -47,11 +57,11 @@ export function tickWords(values) {
 }
 
 /** `12_300 -> "12 kB"`, `31e6 -> "31 MB"` @param {number} bytes */
-export const size = (bytes) => (bytes < 1e6 ? `${WHOLE.format(bytes / 1e3)} kB` : megabytes(bytes));
+export const size = (bytes) => (bytes < 1e6 ? `${count(bytes / 1e3)} kB` : megabytes(bytes));
 
 /** `31 -> "31 MB"` @param {number} bytes */
 export function megabytes(bytes) {
-  return `${WHOLE.format(bytes / 1e6)} MB`;
+  return `${count(bytes / 1e6)} MB`;
 }
 
 /** @param {number} time_s Unix seconds */
@@ -85,7 +95,7 @@ export function duration(seconds) {
     const minutes = Math.round(seconds / 60);
     return minutes % 60 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${minutes / 60} h`;
   }
-  return `${Math.round(seconds / 86400)} days`;
+  return `${count(Math.round(seconds / 86400))} days`;
 }
 
 /** `images.py:88`; of a notebook's cell, whose file has a number for a name, `cell:5`. @param {string} file @param {number} line */

@@ -108,7 +108,8 @@ function plain(value, kind) {
   if (value === null || value === undefined) return h("span", { className: "dim" }, "");
   if (kind === "tags") return h("span", { className: "tags" }, ...value.map((/** @type {string} */ tag) => h("span", { key: tag, className: "run-tag" }, visible(tag))));
   const word = text(value, kind);
-  return h("span", typeof value === "string" && word.length > 12 ? { title: word } : word === "NaN" ? { className: "bad" } : null, word);
+  const title = typeof value === "string" ? (word.length > 12 ? word : null) : typeof value === "number" && kind !== "time" && word.includes("e") ? String(value) : null;
+  return h("span", title !== null ? { title } : word === "NaN" ? { className: "bad" } : null, word);
 }
 
 /** @param {any} value @param {string} kind @returns {string} */
@@ -124,8 +125,8 @@ function text(value, kind) {
   return kind === "text" ? configured(value) : figure(value);
 }
 
-/** A number of a configuration, as users write it: `0.0003 -> "3e-4"`, `4096 -> "4096"`. @param {number} value */
-const configured = (value) => (value !== 0 && Math.abs(value) < 1e-2 ? value.toExponential().replace("e-", "e−") : String(value));
+/** A number of a configuration, as users write it: `0.0003 -> "3e-4"`, `4096 -> "4096"`, `1e308 -> "1e308"`. @param {number} value */
+const configured = (value) => (value !== 0 && Math.abs(value) < 1e-2 ? value.toExponential() : String(value)).replace("e+", "e").replaceAll("-", "−");
 
 /** `today 11:58`, `yesterday`, `22 Nov`, `22 Nov 2024` @param {number} time_s @param {number} now_s */
 export function when(time_s, now_s) {
