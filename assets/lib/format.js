@@ -1,5 +1,7 @@
 /** Numbers, sizes and times, as text. */
 
+import { local } from "./zone.js";
+
 const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const NONE = "–";
 
@@ -66,21 +68,30 @@ export function megabytes(bytes) {
 
 /** @param {number} time_s Unix seconds */
 const parts = (time_s) => {
-  const date = new Date(time_s * 1000);
-  return [date.getHours(), date.getMinutes(), date.getSeconds()].map((n) => String(n).padStart(2, "0"));
+  const date = local(time_s);
+  return [date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()].map((n) => String(n).padStart(2, "0"));
 };
 
-/** `14:25:03` in the browser's zone. @param {number} time_s Unix seconds */
+/** `14:25:03` in the zone of `zone.js`, as all times. @param {number} time_s Unix seconds */
 export const clock = (time_s) => parts(time_s).join(":");
 
 /** `14:25` @param {number} time_s Unix seconds */
 export const minute = (time_s) => parts(time_s).slice(0, 2).join(":");
 
 /** `24 Nov` @param {number} time_s Unix seconds */
-export const day = (time_s) => new Date(time_s * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+export const day = (time_s) => local(time_s).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+
+/** `Tue` @param {number} time_s Unix seconds */
+export const weekday = (time_s) => local(time_s).toLocaleDateString("en-GB", { weekday: "short", timeZone: "UTC" });
+
+/** @param {number} time_s Unix seconds */
+export const year = (time_s) => local(time_s).getUTCFullYear();
 
 /** @param {number} a Unix seconds @param {number} b Unix seconds */
-export const sameDay = (a, b) => new Date(a * 1000).toDateString() === new Date(b * 1000).toDateString();
+export const sameDay = (a, b) => dayNumber(a) === dayNumber(b);
+
+/** @param {number} time_s Unix seconds */
+const dayNumber = (time_s) => Math.floor(local(time_s).getTime() / 86400e3);
 
 /** `0.42 -> "420 ms"`, `48 -> "48 s"`, `9240 -> "2 h 34 min"` @param {number} seconds */
 export function duration(seconds) {

@@ -14,6 +14,7 @@ from dash import Dash, Input, Output, dcc, html, no_update
 from ..queries import NotFound, Queries, forgotten_view
 from ..runs import ALIVE, RunView
 from ..runs_table.columns import SHOWN, TableColumn
+from ..user_files.about import MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS
 from ..user_files.forgotten import quoted
 from . import comparing
 from .page import Page
@@ -75,16 +76,16 @@ def callbacks(dash: Dash, queries: Queries) -> None:
 
     @dash.callback(Output(PANEL, "children"), Input(FOCUSED, "data"))  # type: ignore[untyped-decorator]
     def about(focused: Any) -> Any:
-        name = focused.get("run") if isinstance(focused, dict) else None
+        name, times = (focused.get("run"), focused.get("times")) if isinstance(focused, dict) else (None, None)
         if not isinstance(name, str):
             return []
         try:
             detail = queries.run(name)
             view = replace(detail.run, attempts=detail.same.runs) if detail.same else detail.run
-            return panel_of(view, f"rm -r -- {quoted(str(queries.log_dir / name))}")
+            return panel_of(view, f"rm -r -- {quoted(str(queries.log_dir / name))}", f"{name} {times}")
         except NotFound as error:
             found = queries.forgotten_run(name)
-            return panel_of(forgotten_view(found), found.remove) if found else [html.P(str(error))]
+            return panel_of(forgotten_view(found), found.remove, f"{name} {times}") if found else [html.P(str(error))]
 
 
 def tick_column() -> dict[str, Any]:
@@ -111,8 +112,8 @@ def definition(column: TableColumn) -> dict[str, Any]:
     return found
 
 
-def panel_of(view: RunView, command: str) -> list[Any]:
-    """Fields that the module reads when a button is pressed: this callback only reads."""
+def panel_of(view: RunView, command: str, filling: str) -> list[Any]:
+    """Fields that the module reads when a button is pressed: this callback only reads. `filling` is another one each time."""
     run, about, info = view.stored.name, view.about, view.stored.info
     lives = view.state in ALIVE
     facts = [
@@ -126,14 +127,15 @@ def panel_of(view: RunView, command: str) -> list[Any]:
         ("PyTorch", str(info.get("torch") or "")),
         ("GPU", str(info.get("gpu") or "")),
     ]
+    tags = ", ".join(about.tags)
     return [
-        html.Div([html.H2(about.name or run, className="title"), button("close", "×", "Close (Esc)", "plain")], className="head"),
+        html.Div([html.H2(about.name or run, className="title"), button("close", "×", "Close (Esc)", "plain")], className="head", **{"data-read-at": filling}),
         html.P(about.trouble, className="warn") if about.trouble else None,
         html.Section(dcc.Markdown(about.note, className="note-shown", link_target="_blank")) if about.note else None,
         html.Section([html.Table(html.Tbody([html.Tr([html.Th(name), html.Td(value)]) for name, value in facts if value]))]),
-        field("Name", dcc.Input(id="about-name", value=about.name, placeholder=run, maxLength=200, className="input")),
-        field("Tags, separated by commas", dcc.Input(id="about-tags", value=", ".join(about.tags), className="input")),
-        field("Note, in Markdown", dcc.Textarea(id="about-note", value=about.note, maxLength=4000, rows=6, className="input")),
+        field("Name", "name", about.name, MOST_NAME, dcc.Input(id="about-name", value=about.name, placeholder=run, className="input")),
+        field("Tags, separated by commas", "tags", tags, MOST_TAGS * (MOST_TAG + 2), dcc.Input(id="about-tags", value=tags, className="input")),
+        field("Note, in Markdown", "note", about.note, MOST_NOTE, dcc.Textarea(id="about-note", value=about.note, rows=6, className="input")),
         html.Div([button("save", "Save", "Ctrl Enter", "btn pri"), html.Span(id="about-said", role="status")], className="actions"),
         html.Div(
             [
@@ -154,8 +156,9 @@ def forgotten(line: str) -> html.Section:
     )
 
 
-def field(label: str, control: Any) -> html.Label:
-    return html.Label([html.Span(label), control], className="field")
+def field(label: str, name: str, read: str, most: int, control: Any) -> html.Label:
+    """A control keeps no data attributes: what was read, and how many characters can be saved, stand around it."""
+    return html.Label([html.Span(label), control], className="field", **{"data-field": name, "data-read": read, "data-most": most})
 
 
 def button(act: str, label: str, title: str, kind: str, *, disabled: bool = False) -> html.Button:

@@ -1,7 +1,7 @@
 /** The cells of the grid, as React functions that AG Grid calls: text only, whatever a log or a user wrote. */
 
 import { STATES } from "../../data/runs.js";
-import { count, day, duration, figure, minute, nonFinite, sameDay } from "../../lib/format.js";
+import { count, day, duration, figure, minute, nonFinite, sameDay, year } from "../../lib/format.js";
 import { percent } from "../../lib/figures.js";
 import { visible } from "../../lib/visible.js";
 import { tintOf } from "./tints.js";
@@ -16,22 +16,22 @@ const SHAPES = { running: "●", stalled: "▲", finished: "✓", failed: "✕",
 
 /** @param {import("./grid.js").Grid} grid */
 export function registerCells(grid) {
-  /** @type {Record<string, (data: TableRow, props: CellProps) => any>} */
-  const special = {
-    tick: (data) => tick(grid, data),
-    name: (data) => name(grid, data),
-    state: (data) => state(data),
-    curve: (data) => curve(grid, data),
-    steps: (data) => steps(data),
-  };
+  /** @type {Map<string, (data: TableRow) => any>} */
+  const special = new Map([
+    ["tick", (data) => tick(grid, data)],
+    ["name", (data) => name(grid, data)],
+    ["state", state],
+    ["curve", (data) => curve(grid, data)],
+    ["steps", steps],
+  ]);
   const components = ((/** @type {any} */ (window)).dashAgGridComponentFunctions ??= {});
   components.RunCell = (/** @type {CellProps} */ props) => {
     const { data, kind, column } = props;
     const key = column.getColId();
     if (!data) return key === "name" ? h("span", { className: "dim" }, "…") : null;
     if (data.group !== null && key !== "name") return groupCell(data.cells[key], props);
-    const made = special[key] ?? special[kind];
-    return made ? made(data, props) : plain(data.cells[key], kind);
+    const made = special.get(key) ?? special.get(kind);
+    return made ? made(data) : plain(data.cells[key], kind);
   };
 }
 
@@ -132,6 +132,5 @@ const configured = (value) => (value !== 0 && Math.abs(value) < 1e-2 ? value.toE
 export function when(time_s, now_s) {
   if (sameDay(time_s, now_s)) return `today ${minute(time_s)}`;
   if (sameDay(time_s, now_s - DAY_S)) return "yesterday";
-  const year = new Date(time_s * 1000).getFullYear();
-  return year === new Date(now_s * 1000).getFullYear() ? day(time_s) : `${day(time_s)} ${year}`;
+  return year(time_s) === year(now_s) ? day(time_s) : `${day(time_s)} ${year(time_s)}`;
 }
