@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
+from dashboard.visible import is_seen, visible_name
 from tests.conftest import Ask
 
 SERIES = """
@@ -284,6 +286,17 @@ def test_what_nobody_sees_is_shown_and_html_is_text(ask: Ask) -> None:
     assert html == "&lt;b&gt;a[U+202E]gnp.exe[U+0007]"
     assert title == text == "<b>a[U+202E]gnp.exe[U+0007]"
     assert line == "[U+2067]right"
+
+
+@given(some.text(some.sampled_from("a \t\x07\u00ad\u00a0\u202e\u3000\u2800\ufeff\U000e0041é"), max_size=8))
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_names_that_differ_look_different_here_and_in_python(ask: Ask, name: str) -> None:
+    found = ask(
+        f"""const {{ visibleName }} = await load("lib/visible.js"); return {json.dumps([name, f"{name} "])}.map(visibleName);"""
+    )
+    assert found == [visible_name(name), visible_name(f"{name} ")]
+    assert found[0] != found[1] and all(text == text.strip() for text in found)
+    assert not is_seen(name) or set(name) & {"a", "é"}
 
 
 def test_what_was_not_read_is_counted_in_plural_and_singular(ask: Ask) -> None:

