@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from dashboard.visible import is_seen, visible_name
+from dashboard.user_files.visible import is_seen, visible_name
 from tests.conftest import Ask
 
 SERIES = """

@@ -1,6 +1,6 @@
 /** Numbers, sizes and times, as text. */
 
-import { local } from "./zone.js";
+import { local } from "../data/zone.js";
 
 const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const NONE = "–";

@@ -1,6 +1,6 @@
 /** Ranges and ticks of a lane's axes. */
 
-import { offset } from "./zone.js";
+import { offset } from "../data/zone.js";
 
 const INNER = 0.02; // the share of bins at either end that may be cut off
 const REACH = 1.5; // a value farther outside than this many inner spreads is cut

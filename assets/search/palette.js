@@ -4,6 +4,7 @@ import { get, lasting, newest, sentenceOf } from "../lib/api.js";
 import { el, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { Retry, asked } from "../lib/retry.js";
+import { visibleName } from "../lib/visible.js";
 
 /** @typedef {import("../types/api").Row<"HitRow">} Hit */
 
@@ -88,7 +89,7 @@ export class Palette {
       "div",
       { role: "option", id: `palette-hit-${i}`, class: "hit", onclick: () => this.#go(i), onpointermove: () => this.#move(i) },
       el("span", { class: "kind dim" }, KINDS[kind]),
-      el("span", { class: "text" }, text),
+      el("span", { class: "text" }, visibleName(text)),
       el("span", { class: "detail dim" }, detail),
     );
   }

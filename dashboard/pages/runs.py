@@ -16,7 +16,7 @@ from ..runs import ALIVE, RunView
 from ..runs_table.columns import SHOWN, TableColumn
 from ..user_files.about import MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS
 from ..user_files.forgotten import quoted
-from ..visible import visible, visible_name
+from ..user_files.visible import visible, visible_name
 from . import comparing
 from .page import Page
 

@@ -25,8 +25,8 @@ from time import time_ns
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from ..visible import is_seen
 from . import yaml_file
+from .visible import is_seen
 from .yaml_file import SETTLED_NS, SUFFIX, OddFile, Stamp, Table
 
 FOLDER = "runs"

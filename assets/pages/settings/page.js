@@ -1,9 +1,9 @@
 /** The Settings page: Python fills it (`dashboard/pages/settings.py`), and this sends what a user changes. */
 
+import { setZone } from "../../data/zone.js";
 import { sentenceOf } from "../../lib/api.js";
 import { change } from "../../lib/change.js";
 import { el, setText } from "../../lib/dom.js";
-import { setZone } from "../../lib/zone.js";
 import { Session } from "../session.js";
 
 export default class SettingsPage extends Session {

@@ -8,7 +8,7 @@ import unicodedata
 UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u206f\u2800\u3164\ufeff\uffa0\U000e0000-\U000e0fff]"
 )
-OUTER = re.compile(r"^\s+|\s+$")
+OUTER = re.compile(r"^\s+|\s+$|[\t\n]+")
 
 
 def visible(text: str) -> str:
@@ -17,7 +17,7 @@ def visible(text: str) -> str:
 
 
 def visible_name(name: str) -> str:
-    """With the blanks at its ends, too, which make it look like another one: `"loss " -> "loss[U+0020]"`."""
+    """With its tabs, line breaks and the blanks at its ends, too, which make it look like another one: `"loss " -> "loss[U+0020]"`."""
     return visible(OUTER.sub(_spelled, name))
 
 
