@@ -207,6 +207,21 @@ def test_only_what_was_changed_here_is_saved_and_nothing_that_is_typed_is_lost(
     assert asked == ["Discard the unsaved name and note?"] * 2
 
 
+def test_no_number_of_the_grid_is_cut(page: Page, web: Web, writer: Store) -> None:
+    for name, value in (("large", 1.234e12), ("negative", -1.234e12)):
+        writer.append([Points(name, LABELS, ("train/loss",), (value,), time.time(), 10**14)])
+    opened(page, web, "?q=name:large")
+    assert page.locator('.ag-row [col-id="loss"]').inner_text() == "1.23e12"
+    opened(page, web, "?q=loss<0")
+    assert page.locator('.ag-row [col-id="loss"]').inner_text() == "−1.23e12"
+    cut = """() => [...document.querySelectorAll('.ag-row .num')].filter((cell) => [...cell.querySelectorAll('span')]
+      .some((span) => span.getBoundingClientRect().left < cell.getBoundingClientRect().left)).map((cell) => cell.textContent)"""
+    assert page.evaluate(cut) == []
+    page.goto(f"http://127.0.0.1:{web.port}/runs?group=host&q=loss<0")
+    page.wait_for_selector("#runs-grid .ag-row .group-name")
+    assert "−1.23e12" in page.locator('.ag-row [col-id="loss"]').inner_text() and page.evaluate(cut) == []
+
+
 ODD_NAMES = ("__proto__", "constructor", "toString", "hasOwnProperty")
 
 

@@ -98,6 +98,7 @@ def test_a_failure_stands_in_place_of_earlier_hits_and_is_asked_again(web: Web, 
     page.goto(f"http://127.0.0.1:{web.port}/gpus")
     page.wait_for_selector("#controls kbd")
     page.keyboard.press("Control+k")
+    page.wait_for_selector(".palette[open] .hit")
     page.keyboard.type("wide")
     page.locator(".palette .hit .text", has_text="wide model").wait_for()
     page.route("**/search?**", lambda route: route.abort())
