@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from collectors.forgotten.tombstones import MOST_TEXT, LastKnown
-from collectors.process.activity import EXIT, LIFETIMES, SEEN, RunActivity, RunProcess, StateName, seconds
+from collectors.process.activity import EXIT, LIFETIMES, SEEN, RunActivity, RunProcess, StateName, is_ahead, seconds
 from collectors.process.identity import Identity, identity_of, job_of
 from collectors.process.proc import descendants, environment_of
 from collectors.process.ranks import Gpus, RanksSeen, gpus_of, ranks_of
@@ -29,7 +29,6 @@ ALIVE = ("running", "stalled")
 FORGOTTEN = "it is forgotten: its curves have left the store, its files stay"
 FORGOTTEN_LONG_AGO = "it is forgotten, and an earlier version did not keep how it ended; Remember again reads its files"
 OVER: tuple[StateName, ...] = ("ended", "finished", "failed", "killed", "preempted", "requeued")
-AHEAD_S = 86400.0  # by so much a clock may be wrong
 BUDGET_S = 0.1  # of one look, for the states that may have changed; the others wait for the next look
 KEPT_S = 60.0  # a run that is over is looked at so often: something may hold its files again
 log = logging.getLogger(__name__)
@@ -162,7 +161,7 @@ def _may_differ(run: Run, kept: _Kept, events: Sequence[Event]) -> bool:
 def _recency(run: Run, now_s: float) -> float:
     """When its newest line was written, in the order of runs. Times years ahead say nothing of that: such a run must not hide all others."""
     last_s = run.last_time_s or 0.0
-    return last_s if last_s < now_s + AHEAD_S else 0.0
+    return 0.0 if is_ahead(last_s, now_s) else last_s
 
 
 def _urgency(run: Run, kept: _Kept | None, events: Sequence[Event]) -> tuple[int, float]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+import orjson
 
 from collectors.analysis.logs.templates import RunTemplates
 from collectors.records import (
@@ -457,6 +458,8 @@ def _flat(config: dict[str, Any], before: str = "") -> dict[str, object]:
     for key, value in config.items():
         if isinstance(value, dict):
             found |= _flat(value, f"{before}{key}.")
+        elif isinstance(value, list):
+            found[before + key] = orjson.dumps(value).decode()
         elif isinstance(value, str | bool | int | float | None):
             found[before + key] = value
     return found

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
 
+from dashboard.user_files.visible import is_seen, visible_name
 from tests.conftest import Ask
 
 SERIES = """
@@ -156,6 +162,59 @@ def test_a_tick_is_told_exactly_or_not_at_all(ask: Ask) -> None:
     assert ask(code) == [["9.5e-4", "1e-3", ""], ["2.301", "2.302"], ["1000", "1001"], [3e-4]]
 
 
+def test_no_number_is_longer_than_its_place(ask: Ask) -> None:
+    code = """
+    const { count, duration, figure, megabytes, size, tick } = await load("lib/format.js");
+    const { percent } = await load("lib/figures.js");
+    const odd = [1.234e12, -1.234e12, 1.5e16, 3.4e38, -1.7e308, 99_999_999, -99_999_999];
+    const all = Array.from({ length: 617 }, (_, i) => 1.2345 * 10 ** (i - 308)).flatMap((value) => [value, -value]);
+    const longest = [figure, count, tick, percent, duration, megabytes, size].map((words) => Math.max(...all.map((value) => words(value).length)));
+    return [odd.map((value) => figure(value)), longest, count(123456789012345)];"""
+    words, longest, steps = ask(code)
+    assert words == ["1.23e12", "−1.23e12", "1.50e16", "3.40e38", "−1.70e308", "99,999,999", "−99,999,999"]
+    assert steps == "123,456,789,012,345"
+    assert max(longest) <= 30, longest
+
+
+ZONES = ("UTC", "Asia/Kolkata", "America/St_Johns", "Europe/Berlin", "Pacific/Apia", "America/New_York")
+
+
+@given(some.lists(some.integers(-2_000_000_000, 4_000_000_000), min_size=1, max_size=20), some.sampled_from(ZONES))
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_times_are_those_of_the_zone_that_the_page_names(ask: Ask, times: list[int], zone: str) -> None:
+    code = f"""
+    document.documentElement.dataset.timeZone = "{zone}";
+    const {{ clock, day, minute, sameDay, weekday, year }} = await load("lib/format.js");
+    return {times}.map((time_s) => [clock(time_s), minute(time_s), day(time_s), weekday(time_s), year(time_s), sameDay(time_s, {times[0]})]);"""
+    local = [datetime.fromtimestamp(time_s, ZoneInfo(zone)) for time_s in times]
+    if any((moment.utcoffset() or timedelta()).seconds % 900 for moment in local):
+        return  # before zones were rounded to quarters of an hour
+    expected = [
+        [
+            f"{moment:%H:%M:%S}",
+            f"{moment:%H:%M}",
+            f"{moment.day} {moment:%b}",
+            f"{moment:%a}",
+            moment.year,
+            moment.date() == local[0].date(),
+        ]
+        for moment in local
+    ]
+    assert [[*row[:2], row[2].replace("Sept", "Sep"), *row[3:]] for row in ask(code)] == expected
+
+
+def test_an_unknown_zone_and_an_impossible_time_cost_only_themselves(ask: Ask) -> None:
+    code = """
+    document.documentElement.dataset.timeZone = "No/Where";
+    const { clock, sameDay } = await load("lib/format.js");
+    const { timeTicks } = await load("lib/scale.js");
+    const there = clock(1e9) === new Date(1e12).toTimeString().slice(0, 8);
+    document.documentElement.dataset.timeZone = "Asia/Kolkata";
+    const { times } = timeTicks({ lo: 1.7e9, hi: 1.7e9 + 86400 }, 8);
+    return [there, typeof clock(1e20), sameDay(1e20, 1e20), times.every((at) => clock(at).endsWith(":00:00"))];"""
+    assert ask(code) == [True, "string", False, True]
+
+
 def test_the_parts_of_a_step_are_told_as_far_as_there_is_room(ask: Ask) -> None:
     code = """
     const { legend } = await load("timeline/legend.js");
@@ -227,6 +286,17 @@ def test_what_nobody_sees_is_shown_and_html_is_text(ask: Ask) -> None:
     assert html == "&lt;b&gt;a[U+202E]gnp.exe[U+0007]"
     assert title == text == "<b>a[U+202E]gnp.exe[U+0007]"
     assert line == "[U+2067]right"
+
+
+@given(some.text(some.sampled_from("a \t\x07\u00ad\u00a0\u202e\u3000\u2800\ufeff\U000e0041é"), max_size=8))
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_names_that_differ_look_different_here_and_in_python(ask: Ask, name: str) -> None:
+    found = ask(
+        f"""const {{ visibleName }} = await load("lib/visible.js"); return {json.dumps([name, f"{name} "])}.map(visibleName);"""
+    )
+    assert found == [visible_name(name), visible_name(f"{name} ")]
+    assert found[0] != found[1] and all(text == text.strip() for text in found)
+    assert not is_seen(name) or set(name) & {"a", "é"}
 
 
 def test_what_was_not_read_is_counted_in_plural_and_singular(ask: Ask) -> None:

@@ -122,6 +122,18 @@ def test_a_run_that_has_just_started_is_not_stalled_before_its_first_line(child:
     assert state_of(run, NOW).state == "running"
 
 
+def test_a_time_years_ahead_proves_nothing(child: subprocess.Popen[bytes]) -> None:
+    ahead = activity(silent_s=-1e8, interval_s=1e8)
+    assert state_of(ahead, NOW).state == "ended"
+    assert state_of(ahead._replace(info={"started_s": NOW - 10}), NOW).state == "running"
+    assert state_of(activity(silent_s=-3600), NOW).state == "running", "a clock may be an hour wrong"
+    assert state_of(activity([start(child.pid, time_s=NOW - 20_000)], silent_s=-1e8), NOW) == ("running", "", child.pid)
+    gone = activity([start(child.pid)], silent_s=-1e8)
+    child.kill()
+    child.wait()
+    assert state_of(gone, NOW).state == "ended"
+
+
 def test_an_end_event_says_how_it_ended(child: subprocess.Popen[bytes]) -> None:
     starts = [start(child.pid)]
     finished = activity(starts, [end(status="finished", reason="stopped by SIGTERM")])

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Dialog, Page, Route
 
 from collectors.records import Points, RunInfo
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from dashboard.queries import Queries
+from dashboard.user_files.about import save_about
 from tests.conftest import wait_for
 from tests.many_runs import LABELS, run_records
 from tests.serving import Web, served
@@ -97,7 +101,8 @@ def test_runs_are_filtered_sorted_and_ticked_and_ticks_outlive_both(page: Page, 
     wait_for(lambda: page.url.count("runs=") == 2, 10, "ticks are not in the address")
     assert link is not None and link.startswith("/training?runs=") and link.count("runs=") == 2
     address = page.url
-    page.goto("about:blank")
+    page.goto(f"http://127.0.0.1:{web.port}/settings")
+    page.wait_for_selector("#setting-currency")
     page.goto(address)
     page.wait_for_selector("#runs-grid .ag-row .run-cell")
     wait_for(lambda: ticked(page) == sorted([first, third]), 10, "the address does not hold the ticks")
@@ -199,6 +204,91 @@ def test_runs_are_grouped_by_a_key_of_the_configuration(page: Page, web: Web) ->
     assert values == sorted(values)
 
 
+def test_only_what_was_changed_here_is_saved_and_nothing_that_is_typed_is_lost(
+    page: Page, web: Web, queries: Queries, tmp_path: Path
+) -> None:
+    opened(page, web, "?q=vit-l16")
+    page.keyboard.press("j")
+    page.keyboard.press("i")
+    name, note = page.locator("#about-name"), page.locator("#about-note")
+    name.fill("mine")
+    save_about(tmp_path, "vit-l16-fp16", {"note": "written elsewhere", "tags": ("theirs",)})
+    held: list[Route] = []
+    page.route("**/about", lambda route: held.append(route), times=1)
+    page.locator("[data-act=save]").click()
+    wait_for(lambda: bool(held), 10, "nothing is saved")
+    name.press("End")
+    name.press_sequentially(" and more")
+    held[0].continue_()
+    page.wait_for_selector(".note-shown")
+    about = queries.run("vit-l16-fp16").run.about
+    assert (about.name, about.tags, about.note) == ("mine", ("theirs",), "written elsewhere")
+    wait_for(
+        lambda: (name.input_value(), note.input_value()) == ("mine and more", "written elsewhere"), 10, "what was typed is lost"
+    )
+    note.fill("x" * 4100)
+    assert page.locator("#about-said").inner_text() == "The note has 4,100 characters; at most 4,000 can be saved."
+    page.locator("[data-act=archive]").click()
+    page.get_by_role("button", name="Bring back").wait_for()
+    wait_for(lambda: (name.input_value(), len(note.input_value())) == ("mine and more", 4100), 10, "what was typed is lost")
+    asked: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept() if len(asked) > 1 else dialog.dismiss()
+
+    page.on("dialog", answer)
+    note.press("Escape")
+    assert len(note.input_value()) == 4100
+    note.press("Escape")
+    note.wait_for(state="detached")
+    assert asked == ["Discard the unsaved name and note?"] * 2
+
+
+def test_no_number_of_the_grid_is_cut(page: Page, web: Web, writer: Store) -> None:
+    for name, value in (("large", 1.234e12), ("negative", -1.234e12)):
+        writer.append([Points(name, LABELS, ("train/loss",), (value,), time.time(), 10**14)])
+    opened(page, web, "?q=name:large")
+    assert page.locator('.ag-row [col-id="loss"]').inner_text() == "1.23e12"
+    opened(page, web, "?q=loss<0")
+    assert page.locator('.ag-row [col-id="loss"]').inner_text() == "−1.23e12"
+    cut = """() => [...document.querySelectorAll('.ag-row .num')].filter((cell) => [...cell.querySelectorAll('span')]
+      .some((span) => span.getBoundingClientRect().left < cell.getBoundingClientRect().left)).map((cell) => cell.textContent)"""
+    assert page.evaluate(cut) == []
+    page.goto(f"http://127.0.0.1:{web.port}/runs?group=host&q=loss<0")
+    page.wait_for_selector("#runs-grid .ag-row .group-name")
+    assert "−1.23e12" in page.locator('.ag-row [col-id="loss"]').inner_text() and page.evaluate(cut) == []
+
+
+ODD_NAMES = ("__proto__", "constructor", "toString", "hasOwnProperty")
+
+
+def test_names_that_objects_have_already_are_names_as_others(page: Page, web: Web, writer: Store, tmp_path: Path) -> None:
+    for name in ODD_NAMES:
+        values = (0.5,) * len(ODD_NAMES)
+        writer.append(
+            [RunInfo(name, {"config": dict.fromkeys(ODD_NAMES, "told")}), Points(name, LABELS, ODD_NAMES, values, time.time(), 1)]
+        )
+        save_about(tmp_path, name, {"tags": [name]})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(f"{page.url}: {error} {error.stack}"))
+    columns = ["name", "state", "tags", *(f"{kind}.{name}" for kind in ("config", "last", "best") for name in ODD_NAMES)]
+    page.add_init_script(f"localStorage.setItem('runs.columns', {json.dumps(json.dumps(columns))})")
+    page.add_init_script("""localStorage.setItem('runs.widths', '{"__proto__": 90, "constructor": 90}')""")
+    for key in (*ODD_NAMES[:2], *(f"config.{name}" for name in ODD_NAMES[:2])):
+        group = f"&group={key}&open=told" if key.startswith("config.") else ""
+        query = f"?sort={key}{group}&runs=constructor&q=tags:{ODD_NAMES[0]}"
+        opened(page, web, query)
+        becomes(page, ["__proto__"])
+        page.wait_for_selector('.ag-row [col-id="last.constructor"] >> text=0.5')
+    for path in ("", "samples"):
+        page.goto(f"http://127.0.0.1:{web.port}/{path}?run=__proto__&series=constructor")
+        page.wait_for_load_state("networkidle")
+    page.goto(f"http://127.0.0.1:{web.port}/settings")
+    page.wait_for_selector("#setting-currency")
+    assert errors == []
+
+
 def test_a_run_opens_on_live(page: Page, web: Web) -> None:
     opened(page, web)
     page.route("**/?run=*", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
@@ -265,6 +355,23 @@ def test_settings_are_saved_and_mistakes_are_said_in_place(page: Page, web: Web,
     assert page.locator("#said").inner_text() == "Nothing is saved: 3 fields are wrong."
     assert queries.settings().values["currency"] == "EUR"
     assert queries.settings().values["price_per_gpu_hour"] == 2.5
+
+
+def test_times_are_shown_in_the_zone_of_the_settings(page: Page, web: Web, writer: Store) -> None:
+    now_s = time.time()
+    writer.append([Points("zoned", LABELS, ("train/loss",), (1.0,), now_s, 1)])
+
+    def started() -> str:
+        opened(page, web, "?q=name:zoned")
+        return page.locator('.ag-row [col-id="started"]').inner_text()
+
+    for zone in ("Asia/Tokyo", "America/St_Johns"):
+        page.goto(f"http://127.0.0.1:{web.port}/settings")
+        page.locator("#setting-time_zone").fill(zone)
+        page.locator("#save").click()
+        wait_for(lambda: page.locator("#said").inner_text() == "Saved.", 10, "not saved")
+        there = datetime.fromtimestamp(now_s, ZoneInfo(zone))
+        assert started() in (f"today {there:%H:%M}", "yesterday")
 
 
 def test_settings_of_a_dashboard_that_only_reads_say_so(page: Page, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from dashboard.user_files.about import save_about
 from tests.conftest import wait_for
 from tests.serving import Web, served
 
+EXPECTED_ERRORS = ("ERR_FAILED",)  # a request that a test lets fail
 T0 = 1_764_000_000.0
 HOST = labels_of(host="box")
 HOSTILE = '<img src=x onerror="window.hurt=1">,a%2Fb\x1b'
@@ -123,6 +124,22 @@ def test_any_text_is_searched(words: str, text: str) -> None:
     assert (typed.place(text) is None) == any(word not in text.casefold() for word in typed.words)
     assert len(typed.excerpt(text).splitlines()) <= 1
     assert Typed(text).place(text) is not None
+
+
+def test_a_failure_stands_in_place_of_earlier_hits_and_is_asked_again(web: Web, page: Page) -> None:
+    page.goto(f"http://127.0.0.1:{web.port}/gpus")
+    page.wait_for_selector("#controls kbd")
+    page.keyboard.press("Control+k")
+    page.wait_for_selector(".palette[open] .hit")
+    page.keyboard.type("wide")
+    page.locator(".palette .hit .text", has_text="wide model").wait_for()
+    page.route("**/search?**", lambda route: route.abort())
+    page.keyboard.press("Control+a")
+    page.keyboard.type("train/lr")
+    page.locator(".palette .foot", has_text="The dashboard does not answer. Asking again in").wait_for()
+    assert page.locator(".palette .hit").count() == 0
+    page.unroute("**/search?**")
+    page.locator(".palette .hit .text", has_text="train/lr").wait_for()
 
 
 def test_the_palette_is_used_by_keys_alone_and_shows_names_as_text(web: Web, page: Page) -> None:

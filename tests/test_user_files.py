@@ -294,3 +294,11 @@ def test_a_folder_with_what_users_say_is_still_ours_and_one_of_another_program_i
         0o755,
         0o755,
     ]
+
+
+@pytest.mark.parametrize("name", ["\u202e", "\u200b", "\u2800", "\u3164", "\ufe0f"])
+def test_a_name_that_cannot_be_seen_is_refused(tmp_path: Path, name: str) -> None:
+    for fields in ({"name": name}, {"tags": (name,)}):
+        with pytest.raises(ValueError, match="that can be seen"):
+            save_about(tmp_path, "a", fields)
+    assert save_about(tmp_path, "a", {"name": "", "tags": ()}).name == ""

@@ -1,9 +1,9 @@
 /** Shares and differences, as text. */
 
-import { duration } from "./format.js";
+import { count, duration } from "./format.js";
 
 /** `0.6204 -> "62 %"`, `0.0312 -> "3.1 %"` @param {number} share */
-export const percent = (share) => `${share > 0 && share < 0.095 ? (share * 100).toFixed(1) : Math.round(share * 100)} %`;
+export const percent = (share) => `${share > 0 && share < 0.095 ? (share * 100).toFixed(1) : count(Math.round(share * 100))} %`;
 
 export const NOTHING_S = 5e-5; // a smaller difference is shown as zero
 

@@ -1,26 +1,38 @@
 /** Numbers, sizes and times, as text. */
 
+import { local } from "../data/zone.js";
+
 const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const NONE = "–";
 
 const COARSE = 4; // with fewer digits, a value too small to show is zero
+const MOST = 1e8; // a greater value is written with a power of ten: nine digits do not fit into a column
+const MOST_COUNT = 1e15; // doubles hold greater whole numbers no more
 
-/** `41280 -> "41,280"` @param {number | null | undefined} n */
-export const count = (n) => (n === null || n === undefined ? NONE : WHOLE.format(n));
+/** `1.234e12 -> "1.23e12"`, `-1e-300 -> "−1.00e−300"` @param {number} value */
+export const scientific = (value) => value.toExponential(2).replace("e+", "e").replaceAll("-", "−");
+
+/** `41280 -> "41,280"`, `1e300 -> "1.00e300"` @param {number | null | undefined} n */
+export function count(n) {
+  if (n === null || n === undefined) return NONE;
+  if (!Number.isFinite(n)) return nonFinite(n);
+  return Math.abs(n) >= MOST_COUNT ? scientific(n) : WHOLE.format(n);
+}
 
 /** `counted(1, "sample") -> "1 sample"`, `counted(2000, "sample") -> "2,000 samples"` @param {number} n @param {string} noun @param {string} [many] */
 export const counted = (n, noun, many = `${noun}s`) => `${count(n)} ${n === 1 ? noun : many}`;
 
 /**
- * About four significant digits, or exactly `digits` after the point: `521.3`, `2.242`, `2.61e-4`, `32,768`.
+ * About four significant digits, or exactly `digits` after the point: `521.3`, `2.242`, `2.61e-4`, `32,768`, `1.23e12`.
  * @param {number | null | undefined} value @param {number} [digits]
  */
 export function figure(value, digits) {
   if (value === null || value === undefined) return NONE;
   if (!Number.isFinite(value)) return nonFinite(value);
   const size = Math.abs(value);
+  if (size >= MOST) return scientific(value);
   if (size >= 1000) return WHOLE.format(value).replace("-", "−");
-  if (size > 0 && size < 1e-3 && (digits ?? COARSE) >= COARSE) return value.toExponential(2).replace("e-", "e−");
+  if (size > 0 && size < 1e-3 && (digits ?? COARSE) >= COARSE) return scientific(value);
   if (digits === undefined && size < 1) return String(Number(value.toPrecision(3))).replace("-", "−");
   return value.toFixed(digits ?? (size >= 100 ? 1 : size >= 10 ? 2 : 3)).replace("-", "−");
 }
@@ -47,30 +59,39 @@ export function tickWords(values) {
 }
 
 /** `12_300 -> "12 kB"`, `31e6 -> "31 MB"` @param {number} bytes */
-export const size = (bytes) => (bytes < 1e6 ? `${WHOLE.format(bytes / 1e3)} kB` : megabytes(bytes));
+export const size = (bytes) => (bytes < 1e6 ? `${count(bytes / 1e3)} kB` : megabytes(bytes));
 
 /** `31 -> "31 MB"` @param {number} bytes */
 export function megabytes(bytes) {
-  return `${WHOLE.format(bytes / 1e6)} MB`;
+  return `${count(bytes / 1e6)} MB`;
 }
 
 /** @param {number} time_s Unix seconds */
 const parts = (time_s) => {
-  const date = new Date(time_s * 1000);
-  return [date.getHours(), date.getMinutes(), date.getSeconds()].map((n) => String(n).padStart(2, "0"));
+  const date = local(time_s);
+  return [date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()].map((n) => String(n).padStart(2, "0"));
 };
 
-/** `14:25:03` in the browser's zone. @param {number} time_s Unix seconds */
+/** `14:25:03` in the zone of `zone.js`, as all times. @param {number} time_s Unix seconds */
 export const clock = (time_s) => parts(time_s).join(":");
 
 /** `14:25` @param {number} time_s Unix seconds */
 export const minute = (time_s) => parts(time_s).slice(0, 2).join(":");
 
 /** `24 Nov` @param {number} time_s Unix seconds */
-export const day = (time_s) => new Date(time_s * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+export const day = (time_s) => local(time_s).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+
+/** `Tue` @param {number} time_s Unix seconds */
+export const weekday = (time_s) => local(time_s).toLocaleDateString("en-GB", { weekday: "short", timeZone: "UTC" });
+
+/** @param {number} time_s Unix seconds */
+export const year = (time_s) => local(time_s).getUTCFullYear();
 
 /** @param {number} a Unix seconds @param {number} b Unix seconds */
-export const sameDay = (a, b) => new Date(a * 1000).toDateString() === new Date(b * 1000).toDateString();
+export const sameDay = (a, b) => dayNumber(a) === dayNumber(b);
+
+/** @param {number} time_s Unix seconds */
+const dayNumber = (time_s) => Math.floor(local(time_s).getTime() / 86400e3);
 
 /** `0.42 -> "420 ms"`, `48 -> "48 s"`, `9240 -> "2 h 34 min"` @param {number} seconds */
 export function duration(seconds) {
@@ -85,7 +106,7 @@ export function duration(seconds) {
     const minutes = Math.round(seconds / 60);
     return minutes % 60 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : `${minutes / 60} h`;
   }
-  return `${Math.round(seconds / 86400)} days`;
+  return `${count(Math.round(seconds / 86400))} days`;
 }
 
 /** `images.py:88`; of a notebook's cell, whose file has a number for a name, `cell:5`. @param {string} file @param {number} line */

@@ -6,7 +6,7 @@
  * `deepseek.curves["train/loss"]`: what the chart of that tag has on its canvas.
  * @type {{drawn: Record<string, {t: number, v: number, at: number, count: number}>, curves: Record<string, PaintedCurves>, window: {from: number, to: number} | null, flame: {names: string[], window: {from: number, to: number} | null, at: number}}}
  */
-export const painted = { drawn: {}, curves: {}, window: null, flame: { names: [], window: null, at: 0 } };
+export const painted = { drawn: Object.create(null), curves: Object.create(null), window: null, flame: { names: [], window: null, at: 0 } };
 
 /** @typedef {{at: number, curves: number, points: number, lines: number, bad: string[], top: number, x: [number, number], y: [number, number], stale: boolean}} PaintedCurves `top`: the highest pixel that is painted, as a share of the plot's height from its foot */
 

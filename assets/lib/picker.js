@@ -2,6 +2,7 @@
 
 import { el, hang, setText } from "./dom.js";
 import { count, duration } from "./format.js";
+import { visibleName } from "./visible.js";
 
 const MOST = 50; // rows in the list
 
@@ -30,7 +31,7 @@ export class Picker {
   draw(runs) {
     this.runs = runs;
     const { list, name, current } = runs;
-    setText(this.button, current?.run ?? (runs.missing ? `no run “${name}”` : list.length ? "choose a run" : "no run yet"));
+    setText(this.button, current ? visibleName(current.run) : runs.missing ? `no run “${name}”` : list.length ? "choose a run" : "no run yet");
     this.button.title = this.button.textContent;
     this.button.ariaLabel = `Run: ${this.button.textContent}`;
     this.button.value = current?.run ?? "";
@@ -62,7 +63,7 @@ export class Picker {
     return el(
       "button",
       { type: "button", role: "option", "data-run": run, onclick: () => this.#chosen(run) },
-      el("span", { class: "run-name" }, run),
+      el("span", { class: "run-name" }, visibleName(run)),
       el("span", { class: "dim" }, [state, ago].filter(Boolean).join(", ")),
     );
   }

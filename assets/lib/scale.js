@@ -1,4 +1,6 @@
-/** Ranges and ticks of a lane's y axis (pure). */
+/** Ranges and ticks of a lane's axes. */
+
+import { offset } from "../data/zone.js";
 
 const INNER = 0.02; // the share of bins at either end that may be cut off
 const REACH = 1.5; // a value farther outside than this many inner spreads is cut
@@ -74,7 +76,7 @@ const TIME_STEPS = [
  */
 export function timeTicks({ lo, hi }, wanted) {
   const step_s = TIME_STEPS.find((s) => (hi - lo) / s <= wanted) ?? 2419200;
-  const zone = new Date(lo * 1000).getTimezoneOffset() * 60;
+  const zone = -offset(lo);
   const times = [];
   for (let k = Math.ceil((lo - zone) / step_s); k * step_s + zone <= hi; k++) times.push(k * step_s + zone);
   return { step_s, times };

@@ -1,7 +1,7 @@
 /** The strip at the top: the run, its state, its progress, and what is wrong. */
 
 import { el, icon, setText } from "../lib/dom.js";
-import { clock, count, duration, figure, minute, sameDay } from "../lib/format.js";
+import { clock, count, duration, figure, minute, sameDay, weekday } from "../lib/format.js";
 import { Files } from "./files.js";
 import { LastStacks } from "./last_stacks.js";
 import { Ran } from "./ran.js";
@@ -122,7 +122,7 @@ const doneAt = (now_s, left_s) =>
     ? `at ${minute(now_s + left_s)}`
     : left_s > 86400 * 6
       ? ""
-      : `${new Date((now_s + left_s) * 1000).toLocaleDateString("en-GB", { weekday: "short" })} ${minute(now_s + left_s)}`;
+      : `${weekday(now_s + left_s)} ${minute(now_s + left_s)}`;
 
 /**
  * The most important finding, or none: a lost connection, then errors of the run, then what is missing.

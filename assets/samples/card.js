@@ -3,6 +3,7 @@
 import { get, sentenceOf } from "../lib/api.js";
 import { el, setClass, setText } from "../lib/dom.js";
 import { count, counted } from "../lib/format.js";
+import { visibleName } from "../lib/visible.js";
 import { fill } from "./content.js";
 import { samplesAt } from "./steps.js";
 
@@ -30,7 +31,7 @@ export class Card {
     this.inView = false;
     this.about = el("span", { class: "dim" });
     this.body = el("div", { class: "panes" });
-    this.element = el("article", { class: "sample-card", "data-name": name }, el("header", {}, el("h3", { title: name }, name), this.about), this.body);
+    this.element = el("article", { class: "sample-card", "data-name": name }, el("header", {}, el("h3", { title: name }, visibleName(name)), this.about), this.body);
   }
 
   /** @param {{run: string, name: Name | null}[]} parts one a run */

@@ -22,7 +22,7 @@ export function tableOfJson(text) {
     const objects = value.filter((item) => item !== null && typeof item === "object" && !Array.isArray(item));
     if (objects.length === value.length && value.length) {
       const columns = [...new Set(objects.slice(0, MOST_ROWS).flatMap((item) => Object.keys(item)))];
-      return cut(columns, objects.slice(0, MOST_ROWS).map((item) => columns.map((name) => word(item[name]))), value.length);
+      return cut(columns, objects.slice(0, MOST_ROWS).map((item) => columns.map((name) => Object.hasOwn(item, name) ? word(item[name]) : "")), value.length);
     }
     return cut([], value.slice(0, MOST_ROWS).map(cells), value.length);
   }

@@ -1,8 +1,10 @@
 /** The palette (Ctrl K): type a part of a run, series, page or note, and go there. Loaded when it is first asked for. */
 
-import { get, newest, sentenceOf } from "../lib/api.js";
+import { get, lasting, newest, sentenceOf } from "../lib/api.js";
 import { el, setText } from "../lib/dom.js";
 import { count } from "../lib/format.js";
+import { Retry, asked } from "../lib/retry.js";
+import { visibleName } from "../lib/visible.js";
 
 /** @typedef {import("../types/api").Row<"HitRow">} Hit */
 
@@ -19,7 +21,8 @@ export class Palette {
     /** @type {Hit[]} */
     this.hits = [];
     this.at = 0;
-    this.shown = ""; // what the hits are of
+    /** @type {string | null} */
+    this.shown = ""; // what the hits are of; null where that failed
     this.goes = false; // Enter came before the hits
     this.input = el("input", {
       type: "text",
@@ -43,8 +46,9 @@ export class Palette {
     this.find = newest(
       (/** @type {string} */ q) => get("search", { q, run: [...new Set([this.run() ?? [], chosenRuns().slice(0, MOST_RUNS - 1)].flat())] }),
       (answer, q) => this.#show(answer, q),
-      (error) => setText(this.said, sentenceOf(error)),
+      (error, q) => this.#fail(error, q),
     );
+    this.retry = new Retry(() => this.dialog.open && this.find(this.input.value));
   }
 
   /** Open it, or close it where it is open. */
@@ -60,8 +64,19 @@ export class Palette {
     this.find(this.input.value);
   }
 
+  /** The failure stands in place of hits of an earlier query, and it is asked again where that may help. @param {unknown} error @param {string} q */
+  #fail(error, q) {
+    const sentence = sentenceOf(error);
+    if (q !== this.input.value) return; // the newer query is under way
+    Object.assign(this, { hits: [], at: 0, shown: lasting(error) ? q : null });
+    this.list.replaceChildren();
+    this.input.setAttribute("aria-activedescendant", "");
+    setText(this.said, lasting(error) ? sentence : asked(sentence, this.retry.failed()));
+  }
+
   /** @param {import("../types/api").Answer<"search">} answer @param {string} q */
   #show({ results, left_out, note }, q) {
+    this.retry.done();
     Object.assign(this, { hits: results, at: 0, shown: q });
     this.list.replaceChildren(...results.map((hit, i) => this.#row(hit, i)));
     const more = left_out ? `${count(left_out)} more: type more of it.` : results.length ? "" : `Nothing has “${q}” in it.`;
@@ -76,7 +91,7 @@ export class Palette {
       "div",
       { role: "option", id: `palette-hit-${i}`, class: "hit", onclick: () => this.#go(i), onpointermove: () => this.#move(i) },
       el("span", { class: "kind dim" }, KINDS[kind]),
-      el("span", { class: "text" }, text),
+      el("span", { class: "text" }, visibleName(text)),
       el("span", { class: "detail dim" }, detail),
     );
   }

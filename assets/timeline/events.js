@@ -93,7 +93,7 @@ function looks({ kind, step, seconds, text = "", ...fields }) {
 export function axisMark({ x, event, shape, tone, label, labelled }) {
   const text = [
     event.kind,
-    event.step === null || event.step === undefined ? "" : `step ${event.step.toLocaleString("en-US")}`,
+    event.step === null || event.step === undefined ? "" : `step ${count(event.step)}`,
     event.seconds ? duration(event.seconds) : "",
     event.text ?? "",
   ];

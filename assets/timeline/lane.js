@@ -6,6 +6,7 @@ import { rateColumns, rateNow } from "../data/rate.js";
 import { el, setClass, setText } from "../lib/dom.js";
 import { TIME } from "../lib/axis.js";
 import { counted, tick, tickWords } from "../lib/format.js";
+import { visibleName } from "../lib/visible.js";
 import { legend } from "./legend.js";
 import { holders, layersOf, median, stepSeconds } from "../data/phases.js";
 import { counterOf } from "../data/progress.js";
@@ -65,7 +66,7 @@ export class LaneView {
         title: `${spec.title}: click to fold, drag to move; Shift and arrow keys move it, too`,
         onclick: () => this.fold(!this.folded),
       },
-      spec.title,
+      visibleName(spec.title),
       this.note,
       ramp,
     );

@@ -13,6 +13,7 @@ from ..records import Event
 
 SEEN, EXIT = "process", "exit"  # events of the collector's own: a process of a run was found; it is gone
 SCHEDULER = "scheduler"  # of an exit event, in its field `by`: what a scheduler wrote of a run that has said itself how it ended
+AHEAD_S = 86400.0  # by so much a clock may be wrong
 LIFETIMES = ("start", "end", SEEN, EXIT)  # the kinds of event that a run's state is judged by
 TEXT_SUFFIXES = (".log", ".out", ".err", ".txt")
 LIKE_A_LOG = re.compile(r"(?i)(?<![a-z])(log(s|ging)?|std(out|err)|out(put)?s?|err(ors?)?|console|nohup|prints?)(?![a-z])")
@@ -74,10 +75,15 @@ def last_ends(activity: RunActivity) -> dict[int, Event]:
     return {rank: end for rank, end in ends.items() if rank not in starts or end.time_s >= starts[rank].time_s}
 
 
-def last_sign_s(activity: RunActivity) -> float:
-    """When the run last gave a sign of life: its newest line, else its newest start."""
-    starts = [start.time_s for start in activity.starts]
-    return max([activity.last_line_s or 0.0, *starts, seconds(activity.info.get("started_s")) or 0.0])
+def last_sign_s(activity: RunActivity, now_s: float = math.inf) -> float:
+    """When the run last gave a sign of life: its newest line, else its newest start; 0 for none that can be believed at `now_s`."""
+    times = [activity.last_line_s, *(start.time_s for start in activity.starts), seconds(activity.info.get("started_s"))]
+    return max((time_s for time_s in times if time_s is not None and not is_ahead(time_s, now_s)), default=0.0)
+
+
+def is_ahead(time_s: float | None, now_s: float) -> bool:
+    """Whether a time lies so far in the future that it proves nothing."""
+    return time_s is not None and time_s > now_s + AHEAD_S
 
 
 def seconds(value: object) -> float | None:

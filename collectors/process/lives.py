@@ -260,7 +260,7 @@ class LivesCollector:
         now_s, read = time.time(), 0
         busy = {known.run for known in self._known.values()}
         for run, activity in self._activities.items():
-            sign_s = last_sign_s(activity)
+            sign_s = last_sign_s(activity, now_s)
             if run in busy or activity.starts or activity.ends or not is_silent(activity, now_s, QUIET_S):
                 continue
             over = is_silent(activity, now_s)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..records import Event
-from .activity import SCHEDULER, RunActivity, RunState, StateName, last_ends, last_sign_s, spoken
+from .activity import SCHEDULER, RunActivity, RunState, StateName, is_ahead, last_ends, last_sign_s, spoken
 from .claims import CLOCK_SLACK_S, Claim, ClaimStrength, claims_of
 from .identity import job_of
 from .proc import PROC
@@ -24,6 +24,12 @@ PREEMPTING = re.compile(r"(?i)\b(?:stopped|ended) by (SIGTERM|SIGUSR1)$")  # a s
 def state_of(activity: RunActivity, now_s: float, *, host: str | None = None, proc: Path = PROC) -> RunState:
     """Whether a run continues, else how it ended. Costs about 30 us per rank."""
     return _or_preempted(activity, _state_of(activity, now_s, host, proc))
+
+
+def _believed(activity: RunActivity, now_s: float) -> RunActivity:
+    """Without a last line years ahead, nor the pace that it was part of."""
+    ahead = is_ahead(activity.last_line_s, now_s)
+    return activity._replace(last_line_s=None, median_interval_s=None) if ahead else activity
 
 
 def _or_preempted(activity: RunActivity, state: RunState) -> RunState:
@@ -43,14 +49,14 @@ def _state_of(activity: RunActivity, now_s: float, host: str | None, proc: Path)
             return RunState(status, _reason(end), end.fields.get("pid"))
     claims = claims_of(activity, host or socket.gethostname(), proc)
     living, gone = [claim for claim in claims if claim.lives], [claim for claim in claims if not claim.lives]
-    over = _over(activity, gone)
+    over = _over(_believed(activity, now_s), gone)
     if over and not (living and over.state == "ended" and gone[0].strength < ClaimStrength.START):
         return over
     if living:
         return _alive_state(activity, now_s, living[0].process.pid)
     if ends and ends.keys() >= {start.rank for start in activity.starts}:
         return _schedulers(activity, ends.values()) or RunState("finished", _foremost(ends.values()), None)
-    return _without_process(activity, now_s)
+    return _without_process(_believed(activity, now_s), now_s)
 
 
 def _over(activity: RunActivity, gone: list[Claim]) -> RunState | None:
@@ -99,7 +105,10 @@ def _reason(end: Event) -> str:
 
 
 def _alive_state(activity: RunActivity, now_s: float, pid: int) -> RunState:
-    silent_s = now_s - last_sign_s(activity)
+    sign_s = last_sign_s(activity, now_s)
+    if not sign_s or is_ahead(activity.last_line_s, now_s):
+        return RunState("running", "", pid)
+    silent_s = now_s - sign_s
     speaks = activity.last_line_s is not None or not activity.info.get("attached")  # of a process that was attached no line is due
     if not speaks or silent_s <= _patience_s(activity, STALLED_AFTER_S):
         return RunState("running", "", pid)
@@ -119,7 +128,7 @@ def _without_process(activity: RunActivity, now_s: float) -> RunState:
 
 def is_silent(activity: RunActivity, now_s: float, at_least_s: float = SILENT_AFTER_S) -> bool:
     """Whether a run without a known process has been silent for so long that it is over."""
-    return now_s - last_sign_s(activity) >= _patience_s(activity, at_least_s)
+    return now_s - last_sign_s(activity, now_s) >= _patience_s(_believed(activity, now_s), at_least_s)
 
 
 def _newest(events: Iterable[Event]) -> Event | None:

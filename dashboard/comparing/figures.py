@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 import itertools
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -16,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..user_files.visible import visible_name
 from .colours import colours_of
 from .columns import RunColumn, column_of
 from .correlation import Effects, effects
@@ -30,12 +30,11 @@ CLOSE = 1e-9  # of the numbers: a range that is shorter has no bars inside
 WIDE = 10.0  # the greatest over the least: a decade and more stand on a logarithmic axis
 INK, DIM, LINE, ACCENT = "var(--ink-2)", "var(--ink-3)", "var(--line)", "var(--accent)"
 SCALE = [[0.0, "var(--diff-less-3)"], [0.5, "var(--ink-3)"], [1.0, "var(--diff-more-3)"]]
-UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u2069\ufeff]")
 
 
 def text(name: str, *, escape: bool = True, most: int = MOST_NAME) -> str:
     """Inert, visible and not too long; `escape` is for Plotly."""
-    seen = UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", name)
+    seen = visible_name(name)
     cut = (seen if len(seen) <= most else f"{seen[: most - 1]}…").encode("utf-8", "replace").decode()
     return html.escape(cut, quote=False).replace("$", "&#36;") if escape else cut
 

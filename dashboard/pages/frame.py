@@ -8,9 +8,10 @@ into its container when Dash has laid that out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import cache
+from html import escape
 from pathlib import Path
 
 from dash import Dash, Input, Output, State, dcc, html, no_update
@@ -40,13 +41,13 @@ LOGO = """<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">
 _shown: ContextVar[Page] = ContextVar("shown", default=pages()[0])
 
 
-def index(page: Page) -> str:
-    """Dash's index string for one page; the places in {%...%} are Dash's to fill."""
+def index(page: Page, time_zone: str = "") -> str:
+    """Dash's index string for one page; the places in {%...%} are Dash's to fill. `time_zone` is that of shown times, "" for the browser's."""
     styles = "\n".join(f'<link rel="stylesheet" href="/assets/{name}">' for name in styles_of(page))
     preloads = "\n".join(f'<link rel="modulepreload" href="/assets/{name}">' for name in modules_of(page))
     links = "".join(f'<a href="{other.path}"><i>{other.key}</i>{other.name}</a>' for other in pages())
     return f"""<!doctype html>
-<html lang="en">
+<html lang="en" data-time-zone="{escape(time_zone)}">
 <head>
 {{%metas%}}
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -79,6 +80,8 @@ def index(page: Page) -> str:
 class Framed(Dash):  # type: ignore[misc]  # Dash has no types
     """Dash with an index for each page, which loads only the browser code of the packages that the page names."""
 
+    time_zone: Callable[[], str] = staticmethod(lambda: "")
+
     def page_index(self, page: Page, request: object) -> str:
         shown, asked = _shown.set(page), set_current_request(request)
         try:
@@ -89,7 +92,7 @@ class Framed(Dash):  # type: ignore[misc]  # Dash has no types
 
     def interpolate_index(self, **parts: str) -> str:
         page = _shown.get()
-        text = index(page)
+        text = index(page, self.time_zone())
         for name, part in parts.items():
             text = text.replace(f"{{%{name}%}}", _without_others(part, page) if name in ("scripts", "css") else part)
         return text
@@ -141,8 +144,9 @@ def layout() -> html.Main:
     )
 
 
-def register(dash: Dash, queries: Queries) -> None:
+def register(dash: Framed, queries: Queries) -> None:
     """The layouts and callbacks of all pages. What a page's module draws is in the container before Dash is loaded."""
+    dash.time_zone = lambda: str(queries.settings().values["time_zone"])
     made = {page.path: page for page in pages() if page.layout_of or page.layout is not empty}
     dash.layout = layout
     if not made:

@@ -14,7 +14,9 @@ from dash import Dash, Input, Output, dcc, html, no_update
 from ..queries import NotFound, Queries
 from ..runs import ALIVE, RunView, forgotten_view
 from ..runs_table.columns import SHOWN, TableColumn
+from ..user_files.about import MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS
 from ..user_files.forgotten import quoted
+from ..user_files.visible import visible, visible_name
 from . import comparing
 from .page import Page
 
@@ -75,16 +77,16 @@ def callbacks(dash: Dash, queries: Queries) -> None:
 
     @dash.callback(Output(PANEL, "children"), Input(FOCUSED, "data"))  # type: ignore[untyped-decorator]
     def about(focused: Any) -> Any:
-        name = focused.get("run") if isinstance(focused, dict) else None
+        name, times = (focused.get("run"), focused.get("times")) if isinstance(focused, dict) else (None, None)
         if not isinstance(name, str):
             return []
         try:
             detail = queries.run(name)
             view = replace(detail.run, attempts=detail.same.runs) if detail.same else detail.run
-            return panel_of(view, f"rm -r -- {quoted(str(queries.log_dir / name))}")
+            return panel_of(view, f"rm -r -- {quoted(str(queries.log_dir / name))}", f"{name} {times}")
         except NotFound as error:
             found = queries.forgotten_run(name)
-            return panel_of(forgotten_view(found), found.remove) if found else [html.P(str(error))]
+            return panel_of(forgotten_view(found), found.remove, f"{name} {times}") if found else [html.P(visible(str(error)))]
 
 
 def tick_column() -> dict[str, Any]:
@@ -96,8 +98,8 @@ def definition(column: TableColumn) -> dict[str, Any]:
     """Of AG Grid. A cell has no field: its renderer looks it up by the column's key, which may hold any character."""
     found: dict[str, Any] = {
         "colId": column.key,
-        "headerName": column.title[:200],
-        "headerTooltip": column.help or column.title[:200],
+        "headerName": visible_name(column.title[:200]),
+        "headerTooltip": visible_name(column.help or column.title[:200]),
         "width": column.width,
         "minWidth": 48,
         "sortable": column.kind != "curve",
@@ -111,25 +113,26 @@ def definition(column: TableColumn) -> dict[str, Any]:
     return found
 
 
-def panel_of(view: RunView, command: str) -> list[Any]:
-    """Fields that the module reads when a button is pressed: this callback only reads."""
+def panel_of(view: RunView, command: str, filling: str) -> list[Any]:
+    """Fields that the module reads when a button is pressed: this callback only reads. `filling` is another one each time."""
     run, about = view.stored.name, view.about
     lives = view.state in ALIVE
     facts = [
         ("State", view.state + (f": {view.state_reason}" if view.state_reason else "")),
-        ("Run", run),
+        ("Run", visible_name(run)),
         ("Attempts", " → ".join(view.attempts)),
         ("Last step", f"{view.stored.last_step:,}" if about.forgotten and view.stored.last_step is not None else ""),
     ]
+    tags = ", ".join(about.tags)
     return [
-        html.Div([html.H2(about.name or run, className="title"), button("close", "×", "Close (Esc)", "plain")], className="head"),
+        html.Div([html.H2(visible_name(about.name or run), className="title"), button("close", "×", "Close (Esc)", "plain")], className="head", **{"data-read-at": filling}),
         html.P(about.trouble, className="warn") if about.trouble else None,
         html.Section(dcc.Markdown(about.note, className="note-shown", link_target="_blank")) if about.note else None,
-        html.Section([html.Table(html.Tbody([html.Tr([html.Th(name), html.Td(value)]) for name, value in facts if value]))]),
+        html.Section([html.Table(html.Tbody([html.Tr([html.Th(name), html.Td(visible(value))]) for name, value in facts if value]))]),
         None if about.forgotten else html.Section([html.H3("What ran"), html.Div(id="about-ran", **{"data-run": run})], className="ran-part"),
-        field("Name", dcc.Input(id="about-name", value=about.name, placeholder=run, maxLength=200, className="input")),
-        field("Tags, separated by commas", dcc.Input(id="about-tags", value=", ".join(about.tags), className="input")),
-        field("Note, in Markdown", dcc.Textarea(id="about-note", value=about.note, maxLength=4000, rows=6, className="input")),
+        field("Name", "name", about.name, MOST_NAME, dcc.Input(id="about-name", value=about.name, placeholder=visible_name(run), className="input")),
+        field("Tags, separated by commas", "tags", tags, MOST_TAGS * (MOST_TAG + 2), dcc.Input(id="about-tags", value=tags, className="input")),
+        field("Note, in Markdown", "note", about.note, MOST_NOTE, dcc.Textarea(id="about-note", value=about.note, rows=6, className="input")),
         html.Div([button("save", "Save", "Ctrl Enter", "btn pri"), html.Span(id="about-said", role="status")], className="actions"),
         html.P("It is archived: left out of the table until it is asked for behind Hidden.", className="dim") if about.archived else None,
         html.Div(
@@ -151,8 +154,9 @@ def forgotten(line: str) -> html.Section:
     )
 
 
-def field(label: str, control: Any) -> html.Label:
-    return html.Label([html.Span(label), control], className="field")
+def field(label: str, name: str, read: str, most: int, control: Any) -> html.Label:
+    """A control keeps no data attributes: what was read, and how many characters can be saved, stand around it."""
+    return html.Label([html.Span(label), control], className="field", **{"data-field": name, "data-read": read, "data-most": most})
 
 
 def button(act: str, label: str, title: str, kind: str, *, disabled: bool = False) -> html.Button:

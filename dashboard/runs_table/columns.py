@@ -26,6 +26,7 @@ STATES = (
     "ended",
     "finished",
 )  # in the order in which they are sorted
+MOST_WHOLE = 10**300  # a greater whole number may be no double, and stays text
 SCALES = {"gb": 1e9, "gib": 2.0**30, "mb": 1e6, "mib": 2.0**20, "kb": 1e3, "kib": 1024.0}
 
 
@@ -117,7 +118,7 @@ def _of(facts: Facts, name: str | None, pick: Callable[[Outcome], float | None])
 
 
 def _configured(value: object) -> Cell:
-    if value is None or isinstance(value, bool | str) or (isinstance(value, int | float) and not abs(value) > 1e300):
+    if value is None or isinstance(value, bool | str | float) or (isinstance(value, int) and abs(value) <= MOST_WHOLE):
         return value
     return str(value)
 

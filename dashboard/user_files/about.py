@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from . import yaml_file
+from .visible import is_seen
 from .yaml_file import SETTLED_NS, SUFFIX, OddFile, Stamp, Table
 
 FOLDER = "runs"
@@ -97,6 +98,10 @@ def save_about(data_dir: Path, run: str, fields: Mapping[str, Any]) -> About:
     """
     path = file_of(data_dir, run)
     about = replace(checked(fields, _strict(path)), trouble="")
+    if "name" in fields and about.name and not is_seen(about.name):
+        raise ValueError("name: at least one character that can be seen")
+    if not all(map(is_seen, about.tags if "tags" in fields else ())):
+        raise ValueError("tags: each with a character that can be seen")
     yaml_file.write(
         path, {name: _plain(getattr(about, name)) for name in FIELDS}, f"What is said about the run {run[:MOST_NAME]!a}"
     )

@@ -1,9 +1,9 @@
 /** The cells of the grid, as React functions that AG Grid calls: text only, whatever a log or a user wrote. */
 
 import { STATES } from "../../data/runs.js";
-import { count, day, duration, figure, minute, nonFinite, sameDay } from "../../lib/format.js";
+import { count, day, duration, figure, minute, nonFinite, sameDay, year } from "../../lib/format.js";
 import { percent } from "../../lib/figures.js";
-import { visible } from "../../lib/visible.js";
+import { visible, visibleName } from "../../lib/visible.js";
 import { tintOf } from "./tints.js";
 
 /** @typedef {import("./grid.js").TableRow} TableRow */
@@ -16,22 +16,22 @@ const SHAPES = { running: "●", stalled: "▲", finished: "✓", failed: "✕",
 
 /** @param {import("./grid.js").Grid} grid */
 export function registerCells(grid) {
-  /** @type {Record<string, (data: TableRow, props: CellProps) => any>} */
-  const special = {
-    tick: (data) => tick(grid, data),
-    name: (data) => name(grid, data),
-    state: (data) => state(data),
-    curve: (data) => curve(grid, data),
-    steps: (data) => steps(data),
-    best: (data, { kind, judged }) => best(data, kind, judged),
-  };
+  /** @type {Map<string, (data: TableRow, props: CellProps) => any>} */
+  const special = new Map([
+    ["tick", (data) => tick(grid, data)],
+    ["name", (data) => name(grid, data)],
+    ["state", (data) => state(data)],
+    ["curve", (data) => curve(grid, data)],
+    ["steps", (data) => steps(data)],
+    ["best", (data, { kind, judged }) => best(data, kind, judged)],
+  ]);
   const components = ((/** @type {any} */ (window)).dashAgGridComponentFunctions ??= {});
   components.RunCell = (/** @type {CellProps} */ props) => {
     const { data, kind, column } = props;
     const key = column.getColId();
     if (!data) return key === "name" ? h("span", { className: "dim" }, "…") : null;
     if (data.group !== null && key !== "name") return groupCell(data.cells[key], props);
-    const made = special[key] ?? special[kind];
+    const made = special.get(key) ?? special.get(kind);
     return made ? made(data, props) : plain(data.cells[key], kind);
   };
 }
@@ -44,7 +44,7 @@ function tick(grid, data) {
   const ticked = grid.does.ticked();
   const checked = ticked.includes(data.run);
   const style = checked ? { accentColor: `var(--${tintOf(data.run, ticked)})` } : {};
-  const label = `Tick ${visible(data.name || data.run)}`;
+  const label = `Tick ${visibleName(data.name || data.run)}`;
   return h("input", { type: "checkbox", checked, style, "aria-label": label, onChange: () => grid.does.tick(data.run) });
 }
 
@@ -52,9 +52,9 @@ function tick(grid, data) {
 function name(grid, data) {
   if (data.group !== null) {
     const mark = data.opened ? "▾" : "▸";
-    return h("span", { className: "group-name" }, `${mark} ${visible(data.group)} `, h("small", null, `${count(data.runs)} ${data.runs === 1 ? "run" : "runs"}`));
+    return h("span", { className: "group-name" }, `${mark} ${visibleName(data.group)} `, h("small", null, `${count(data.runs)} ${data.runs === 1 ? "run" : "runs"}`));
   }
-  const shown = visible(data.name || data.run);
+  const shown = visibleName(data.name || data.run);
   const title = visible(data.name ? `${data.name}: ${data.run}` : data.run);
   const flags = [data.archived && "archived", data.forgotten && "forgotten"].filter(Boolean).join(", ");
   const open = (/** @type {MouseEvent} */ event) => {
@@ -115,9 +115,10 @@ function groupCell(cell, { kind, direction, judged }) {
 /** @param {any} value @param {string} kind */
 function plain(value, kind) {
   if (value === null || value === undefined) return h("span", { className: "dim" }, "");
-  if (kind === "tags") return h("span", { className: "tags", title: visible(value.join(", ")) }, ...value.map((/** @type {string} */ tag) => h("span", { key: tag, className: "run-tag" }, visible(tag))));
+  if (kind === "tags") return h("span", { className: "tags", title: visible(value.join(", ")) }, ...value.map((/** @type {string} */ tag) => h("span", { key: tag, className: "run-tag" }, visibleName(tag))));
   const word = text(value, kind);
-  return h("span", typeof value === "string" && word.length > 12 ? { title: word } : word === "NaN" ? { className: "bad" } : null, word);
+  const title = typeof value === "string" ? (word.length > 12 ? word : null) : typeof value === "number" && kind !== "time" && word.includes("e") ? String(value) : null;
+  return h("span", title !== null ? { title } : word === "NaN" ? { className: "bad" } : null, word);
 }
 
 /** @param {any} value @param {string} kind @returns {string} */
@@ -133,13 +134,12 @@ function text(value, kind) {
   return kind === "text" ? configured(value) : figure(value);
 }
 
-/** A number of a configuration, as users write it: `0.0003 -> "3e-4"`, `4096 -> "4096"`. @param {number} value */
-const configured = (value) => (value !== 0 && Math.abs(value) < 1e-2 ? value.toExponential().replace("e-", "e−") : String(value));
+/** A number of a configuration, as users write it: `0.0003 -> "3e-4"`, `4096 -> "4096"`, `1e308 -> "1e308"`. @param {number} value */
+const configured = (value) => (value !== 0 && Math.abs(value) < 1e-2 ? value.toExponential() : String(value)).replace("e+", "e").replaceAll("-", "−");
 
 /** `today 11:58`, `yesterday`, `22 Nov`, `22 Nov 2024` @param {number} time_s @param {number} now_s */
 export function when(time_s, now_s) {
   if (sameDay(time_s, now_s)) return `today ${minute(time_s)}`;
   if (sameDay(time_s, now_s - DAY_S)) return "yesterday";
-  const year = new Date(time_s * 1000).getFullYear();
-  return year === new Date(now_s * 1000).getFullYear() ? day(time_s) : `${day(time_s)} ${year}`;
+  return year(time_s) === year(now_s) ? day(time_s) : `${day(time_s)} ${year(time_s)}`;
 }

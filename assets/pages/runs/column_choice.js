@@ -130,7 +130,7 @@ export class ColumnChoice {
 
   #save() {
     const name = this.name.value.trim();
-    if (!name || name in BUILT_IN) return;
+    if (!name || Object.hasOwn(BUILT_IN, name)) return;
     this.sets = { ...this.sets, [name]: this.keys.length ? this.keys : this.usual };
     keep(SETS, this.sets);
     this.name.value = "";

@@ -104,7 +104,7 @@ export class Grid {
   #widen() {
     /** @type {Record<string, number>} */
     const widths = { ...(innerWidth < PHONE_PX ? { name: PHONE_NAME_PX } : {}), ...keptWidths() };
-    const state = this.#columns().flatMap((colId) => (colId in widths ? [{ colId, width: widths[colId] }] : []));
+    const state = this.#columns().flatMap((colId) => (Object.hasOwn(widths, colId) ? [{ colId, width: widths[colId] }] : []));
     if (state.length) this.api.applyColumnState({ state });
   }
 
@@ -149,9 +149,9 @@ export class Grid {
     this.api?.redrawRows();
   }
 
-  /** @param {{sort: string, desc: boolean}} question */
+  /** By a column that is not shown, or that there is not, nothing is sorted. @param {{sort: string, desc: boolean}} question */
   sort({ sort, desc }) {
-    if (sort) this.api?.applyColumnState({ state: [{ colId: sort, sort: desc ? "desc" : "asc" }] });
+    if (this.api && this.#columns().includes(sort)) this.api.applyColumnState({ state: [{ colId: sort, sort: desc ? "desc" : "asc" }] });
   }
 
   // The keyboard

@@ -2,10 +2,12 @@
 
 import { get, sentenceOf } from "../../lib/api.js";
 import { aboutOf, change } from "../../lib/change.js";
-import { el, setClass } from "../../lib/dom.js";
+import { el, setClass, setText } from "../../lib/dom.js";
+import { count } from "../../lib/format.js";
 import { visible } from "../../lib/visible.js";
 import { partsOf } from "../ran.js";
 import { setProps } from "./dash.js";
+import { Drafts } from "./drafts.js";
 
 const ID = "about";
 
@@ -23,19 +25,27 @@ export class Panel {
     /** @type {string | null} a run whose files are being read again */
     this.awaited = null;
     new MutationObserver(() => this.#fill()).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-run"] });
+    this.drafts = new Drafts();
     document.addEventListener("click", (event) => {
       const button = /** @type {HTMLElement} */ (event.target).closest?.(`#${ID} [data-act]`);
       if (button) this.#act(/** @type {HTMLElement} */ (button));
     });
+    document.addEventListener("input", ({ target }) => {
+      if (/** @type {HTMLElement} */ (target).closest?.(`#${ID}`)) this.#typed(/** @type {HTMLInputElement} */ (target));
+    });
     document.addEventListener("keydown", (event) => {
-      if (!(/** @type {HTMLElement} */ (event.target).closest?.(`#${ID}`))) return;
+      const field = /** @type {HTMLElement} */ (event.target).closest?.(`#${ID} :is(input, textarea)`);
+      if (!field) return;
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#save();
       if (event.key === "Escape") this.close();
     });
+    addEventListener("beforeunload", (event) => this.drafts.changed().length && event.preventDefault());
+    new MutationObserver(() => this.drafts.show()).observe(document.body, { subtree: true, attributes: true, attributeFilter: ["data-read-at"], childList: true });
   }
 
   /** @param {string} run */
   show(run) {
+    if (run !== this.run && !this.#mayLeave()) return;
     this.run = run;
     this.#ask();
     setClass(document.body, "with-about", true);
@@ -47,13 +57,22 @@ export class Panel {
     this.awaited = null;
   }
 
-  /** Whether it was open. */
+  /** Whether it was open. It stays open where a user does not want to lose what is typed. */
   close() {
     const open = this.run !== null;
+    if (!this.#mayLeave()) return open;
     this.run = null;
     this.#ask();
     setClass(document.body, "with-about", false);
     return open;
+  }
+
+  /** Nothing that is typed is lost, or a user does not mind. */
+  #mayLeave() {
+    const fields = this.drafts.changed().map(({ name }) => name);
+    if (fields.length && !confirm(`Discard the unsaved ${fields.join(" and ")}?`)) return false;
+    this.drafts.clear();
+    return true;
   }
 
   /** Python reads the run anew. */
@@ -72,6 +91,14 @@ export class Panel {
     if (place.dataset.run === run) place.replaceChildren(...parts);
   }
 
+  /** @param {HTMLInputElement} control */
+  #typed(control) {
+    const field = this.drafts.typed(control);
+    if (!field) return;
+    const length = [...field.value].length;
+    say(length > field.most ? `The ${field.name} has ${count(length)} characters; at most ${count(field.most)} can be saved.` : "");
+  }
+
   /** @param {HTMLElement} button */
   #act(button) {
     const { act } = button.dataset;
@@ -82,10 +109,13 @@ export class Panel {
     if (act === "copy") navigator.clipboard?.writeText(document.querySelector(`#${ID} .command`)?.textContent ?? "");
   }
 
-  #save() {
-    const value = (/** @type {string} */ name) => /** @type {HTMLInputElement | null} */ (document.getElementById(`about-${name}`))?.value ?? "";
-    const tags = value("tags").split(",").map((tag) => tag.trim()).filter(Boolean);
-    this.#send({ name: value("name"), tags, note: value("note") });
+  /** Only what was changed here: the rest may have been changed elsewhere. */
+  async #save() {
+    const fields = this.drafts.changed();
+    if (!fields.length) return say("Nothing to save.");
+    const tagsIn = (/** @type {string} */ text) => text.split(",").map((tag) => tag.trim()).filter(Boolean);
+    const sent = Object.fromEntries(fields.map(({ name, value }) => [name, name === "tags" ? tagsIn(value) : value]));
+    await this.#send(sent, this.run, () => this.drafts.saved(fields));
   }
 
   /** The way back is offered in place. @param {"archived" | "forgotten"} what @param {boolean} on */
@@ -102,19 +132,27 @@ export class Panel {
     await this.#send({ [what]: on }, run);
   }
 
-  /** Whether the server has taken it. @param {Record<string, unknown>} fields */
-  async #send(fields, run = this.run) {
+  /** Whether the server has taken it. @param {Record<string, unknown>} fields @param {string | null} [run] @param {() => void} [taken] */
+  async #send(fields, run = this.run, taken = () => {}) {
     if (run === null) return false;
     try {
       await change(aboutOf(run), fields);
       if (fields.forgotten === false) this.awaited = run;
-      if (this.run === run) this.#ask();
+      if (this.run === run) {
+        taken();
+        this.#ask();
+      }
       this.changed();
       return true;
     } catch (error) {
-      const said = document.getElementById("about-said");
-      if (said) said.textContent = sentenceOf(error);
+      if (run === this.run) say(sentenceOf(error));
       return false;
     }
   }
+}
+
+/** @param {string} sentence */
+function say(sentence) {
+  const said = document.getElementById("about-said");
+  if (said) setText(said, sentence);
 }

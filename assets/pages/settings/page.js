@@ -1,5 +1,6 @@
 /** The Settings page: Python fills it (`dashboard/pages/settings.py`), and this sends what a user changes. */
 
+import { setZone } from "../../data/zone.js";
 import { sentenceOf } from "../../lib/api.js";
 import { change } from "../../lib/change.js";
 import { el, setText } from "../../lib/dom.js";
@@ -33,8 +34,10 @@ export default class SettingsPage extends Session {
     if (!changed.length) return;
     try {
       const { settings } = await change("settings", Object.fromEntries(changed.map((field) => [field.dataset.setting, sent(field)])));
+      /** @type {Map<string, string>} */
       const held = new Map(settings.map((/** @type {{key: string, value: unknown}} */ { key, value }) => [key, String(value)]));
-      for (const field of fields) field.dataset.saved = held.get(field.dataset.setting); // what is typed meanwhile stays
+      for (const field of fields) field.dataset.saved = held.get(field.dataset.setting ?? ""); // what is typed meanwhile stays
+      setZone(held.get("time_zone") ?? "");
       say("said", "Saved.");
     } catch (error) {
       this.#mistaken(sentenceOf(error), changed);

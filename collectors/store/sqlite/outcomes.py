@@ -90,7 +90,7 @@ def read_configs(db: sqlite3.Connection, runs: Collection[str] | None) -> Iterat
 
 
 def flat(config: dict[str, Any]) -> dict[str, object]:
-    """`{"lr": 1, "model": {"depth": 2}, "xs": [3]} -> {"lr": 1, "model.depth": 2}`."""
+    """`{"lr": 1, "model": {"depth": 2}, "xs": [3, 4]} -> {"lr": 1, "xs": "[3,4]", "model.depth": 2}`; longer texts are left out."""
     found: dict[str, object] = {}
     waiting = [("", config, 0)]
     while waiting:
@@ -100,7 +100,10 @@ def flat(config: dict[str, Any]) -> dict[str, object]:
                 break
             if isinstance(value, dict) and depth < MOST_DEPTH:
                 waiting.append((f"{before}{key}.", value, depth + 1))
-            elif value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= MOST_TEXT):
+                continue
+            if isinstance(value, list):
+                value = orjson.dumps(value).decode()
+            if value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= MOST_TEXT):
                 found.setdefault(before + key, value)
     return found
 
