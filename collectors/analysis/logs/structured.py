@@ -16,6 +16,7 @@ import orjson
 
 Scalar: TypeAlias = str | int | float | bool | None
 
+NO_NAME = re.compile(r"[\s=\"\x00-\x1f\x7f]+")  # of a field, in a line
 MESSAGES = ("event", "message", "msg")
 LEVEL_NAMES = ("level", "levelname", "severity", "log.level", "lvl")
 TIMES = ("timestamp", "time", "asctime", "ts", "@timestamp", "datetime", "created")
@@ -103,7 +104,7 @@ def of_object(value: Mapping[str, Any]) -> StructuredLine | None:
 
 def shown(line: StructuredLine) -> list[str]:
     """The message and its other fields as logfmt; below it the lines of its traceback. All fields are there: `read_fields` finds them."""
-    pairs = [f"{name}={_bare(value)}" for name, value in line.fields.items()]
+    pairs = [f"{NO_NAME.sub('_', name) or '_'}={_bare(value)}" for name, value in line.fields.items()]
     first = [part for part in line.message.replace("\r", "\n").split("\n") if part.strip()] or [""]
     trace = [part for part in line.trace.replace("\r", "\n").split("\n") if part.strip()]
     return [" ".join([first[0], *pairs]).strip(), *first[1:], *trace][:MOST_TRACE_LINES]
