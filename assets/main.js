@@ -8,7 +8,7 @@ import { dashIsReady } from "./lib/selection.js";
 import { linkPages, writeAddress } from "./lib/url.js";
 import { foldNav } from "./pages/nav.js";
 
-const LATEST_MS = 4000; // controls are there then, whatever there is to draw
+const LATEST_MS = 8000; // controls are there then, whatever there is to draw
 const CONTAINER = "content"; // in Dash's layout (dashboard/pages/frame.py)
 const { default: Page } = await import(/** @type {string} */ (document.body.dataset.module));
 

@@ -68,7 +68,7 @@ def test_groups_are_rows_and_open_on_demand(web: Web) -> None:
     answer = web.ask("/api/v1/table", group="config.lr", open=["0.1", "no group"], columns="loss", sort="loss").json
     assert [row["group"] or row["run"] for row in answer["rows"]][:3] == ["0", "0.1", "50%2F"]
     assert answer["total"] == 8 and answer["rows"][1]["opened"] and answer["rows"][1]["runs"] == 1
-    assert answer["rows"][1]["cells"]["loss"] == {"mean": 1.0, "best": 1.0, "least": 1.0, "most": 1.0, "same": ""}
+    assert answer["rows"][1]["cells"]["loss"] == {"mean": 1.0, "best": 1.0, "least": 1.0, "most": 1.0, "same": "", "of": ""}
 
 
 def test_sparklines_of_many_runs_are_one_answer(web: Web) -> None:

@@ -18,6 +18,7 @@ from collectors.records import Points, labels_of
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from dashboard.queries import Queries
+from dashboard.user_files.about import save_about
 from tests.conftest import standing, wait_for
 from tests.serving import Web, served
 
@@ -34,6 +35,7 @@ NAMELESS = """() => [...document.querySelectorAll("#page button, #page input")]
 class House(NamedTuple):
     web: Web
     writer: Store
+    data_dir: Path
 
 
 def curve(run: str, series: str, values: list[float], start_s: float = T0, step: int = 0, gap_s: float = 1.0) -> list[Points]:
@@ -64,7 +66,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     writer.append(machine)
     queries = Queries(open_store(data_dir, write=False), data_dir, data_dir)
     with served(queries) as web:
-        yield House(web, writer)
+        yield House(web, writer, data_dir)
     queries.close()
     writer.close()
 
@@ -214,7 +216,7 @@ def test_values_that_are_no_numbers_are_marked_and_runs_without_a_series_are_nam
 def test_all_runs_below_the_pointer_are_told_the_highest_first_on_one_crosshair(house: House, page: Page) -> None:
     open_training(house, page, "train/lr", runs=["a", "b"])
     wait_for(lambda: painted(page, "train/loss"))
-    plot(page, "train/loss").hover()
+    plot(page, "train/loss").hover(position={"x": 80, "y": 40})  # where both have points
     wait_for(lambda: page.locator(".curves-tip").is_visible())
     rows = page.locator(".curves-tip tr").all_inner_texts()
     assert [row.split()[0] for row in rows] == ["b", "a"]
@@ -355,6 +357,15 @@ def test_a_series_that_comes_while_the_list_is_on_its_way_is_shown(house: House,
     page.route("**/api/v1/tags*", late, times=1)
     open_training(house, page, "loss", runs=["new"])
     wait_for(lambda: "2 series" in page.locator(".strip-found").inner_text(), because="the new series is not there")
+
+
+def test_a_run_has_the_name_that_a_user_gave_it(house: House, page: Page) -> None:
+    house.writer.append(curve("renamed", "train/loss", [1.0] * 50))
+    save_about(house.data_dir, "renamed", {"name": "the good one"})
+    open_training(house, page, "train/loss", runs=["renamed", "a"])
+    wait_for(lambda: "the good one" in page.locator(".strip-names").inner_text(), because="the legend has the folder's name")
+    plot(page, "train/loss").hover(position={"x": 80, "y": 40})  # where both have points
+    wait_for(lambda: "the good one" in page.locator(".curves-tip").inner_text(), because="the tip has the folder's name")
 
 
 def test_a_run_that_is_forgotten_leaves_the_charts(house: House, page: Page) -> None:

@@ -2,6 +2,7 @@
 
 import { counted } from "../lib/format.js";
 import { robust } from "../lib/scale.js";
+import { visibleName } from "../lib/visible.js";
 
 /** @typedef {import("./view.js").View} View */
 /** @typedef {import("./view.js").Span} Span */
@@ -93,9 +94,9 @@ export function curveOf(row) {
   };
 }
 
-/** `baseline`, `ddp, rank 1`, `optimizer.lr 0.001 (3 runs)` @param {Row} row */
-function labelOf({ run, group, key, runs, labels }) {
-  const name = run || `${key ? `${key} ` : ""}${group} (${counted(runs.length, "run")})`;
+/** `baseline`, `ddp, rank 1`, `optimizer.lr 0.001 (3 runs)` @param {Row} row @param {string} [title] the name that users gave the run */
+export function labelOf({ run, group, key, runs, labels }, title) {
+  const name = title || visibleName(run) || `${key ? `${key} ` : ""}${group} (${counted(runs.length, "run")})`;
   return labels?.rank === undefined ? name : `${name}, rank ${labels.rank}`;
 }
 

@@ -119,6 +119,7 @@ export class Board {
   measure(rows) {
     this.sizes = sizesOf(rows ?? []);
     if (!rows) return;
+    this.names.entitle(rows);
     this.length = lengthOf(this.view, rows);
     this.machine.growing = rows.some(({ state }) => state === "running" || state === "stalled");
   }
@@ -316,6 +317,7 @@ export class Board {
     const { view, names } = this;
     const all = held?.curves?.filter(({ x }) => x.length) ?? [];
     const curves = held?.curves ? names.shown(held.curves) : null;
+    for (const curve of curves ?? []) curve.label = names.labelOf(curve); // a user may have renamed a run
     const reason = (held?.left.find(({ absent }) => !absent) ?? held?.left[0])?.reason;
     const none = all.length ? (curves?.some(({ x }) => x.length) ? "" : ALL_OFF) : held?.curves ? (reason ? sentence(reason) : this.span ? "No point in this range. Press 0 for all of it." : "No point has a place on this axis.") : "";
     const stale = Boolean(held && held.key !== this.reading.key);

@@ -1,6 +1,7 @@
 /** The tags of the shown runs and of the machine, in groups by prefix (pure). */
 
 import { capital, counted } from "../../lib/format.js";
+import { visibleName } from "../../lib/visible.js";
 import { ordered } from "../../timeline/lane_order.js";
 
 /**
@@ -22,7 +23,7 @@ const LAST = ["phase", "gpu_phase", "gpu", "host"];
 const TITLES = { pinned: "Pinned", "": "Without a prefix", phase: "Step phases", gpu_phase: "Step phases on the GPU", gpu: "GPUs of this machine", host: "This machine" };
 
 /** @param {{name: string, unit: string, points: number, direction: string | null}} row of `GET /tags` @returns {Tag} */
-export const tagOf = ({ name, unit, points, direction }) => ({ key: name, name, title: name, unit, points, direction: direction === "up" || direction === "down" ? direction : null, machine: false });
+export const tagOf = ({ name, unit, points, direction }) => ({ key: name, name, title: visibleName(name), unit, points, direction: direction === "up" || direction === "down" ? direction : null, machine: false });
 
 /** @param {{name: string, unit: string, points: number}} row of `GET /series` @returns {Tag} */
 export const machineTagOf = ({ name, unit, points }) => ({ key: `\n${name}`, name, title: name, unit, points, direction: null, machine: true });
@@ -57,13 +58,12 @@ export function groupsOf(tags, has, kept, elsewhere) {
 /** @param {string} name @param {Tag[]} members @param {string[]} order @param {string} elsewhere @returns {Group} */
 function group(name, members, order, elsewhere) {
   const prefix = plain(name);
-  const known = /** @type {Record<string, string>} */ (TITLES)[prefix];
-  const title = known ?? capital(prefix);
+  const title = Object.hasOwn(TITLES, prefix) ? /** @type {Record<string, string>} */ (TITLES)[prefix] : visibleName(capital(prefix));
   if (name === "pinned") return { name, title: TITLES.pinned, tags: members, note: "" };
   if (name.startsWith("machine ") && elsewhere) return { name, title, tags: [], note: `${counted(members.length, "series", "series")}. ${elsewhere}` };
   const byName = [...members].sort((a, b) => (a.name < b.name ? -1 : 1)).map((tag) => ({ ...tag, id: tag.key }));
   const short = prefix && members.every(({ name: full }) => full.length > prefix.length + 1);
-  return { name, title, tags: ordered(byName, order).map((tag) => ({ ...tag, title: short ? tag.name.slice(prefix.length + 1) : tag.name })), note: "" };
+  return { name, title, tags: ordered(byName, order).map((tag) => ({ ...tag, title: visibleName(short ? tag.name.slice(prefix.length + 1) : tag.name) })), note: "" };
 }
 
 /** A group of many charts in parts, by the second prefix; what is alone there stays with the group. @param {Group} whole @returns {Group[]} */
@@ -78,7 +78,7 @@ function parted(whole) {
   if (parts.length < 2) return [whole];
   const apart = new Set(parts.flatMap(([, members]) => members));
   const made = parts.sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true })).map(([part, members]) => {
-    const short = members.map((tag) => ({ ...tag, title: tag.name.slice(start + part.length + 1) || tag.title }));
+    const short = members.map((tag) => ({ ...tag, title: visibleName(tag.name.slice(start + part.length + 1)) || tag.title }));
     return { name: `${whole.name}/${part}`, title: `${whole.title} / ${part}`, tags: short, note: "", inside: whole.name };
   });
   return [{ ...whole, tags: whole.tags.filter((tag) => !apart.has(tag)), total: whole.tags.length }, ...made];

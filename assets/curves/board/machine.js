@@ -64,7 +64,7 @@ export class Machine {
 }
 
 /** @param {string} unit */
-const scaleOf = (unit) => /** @type {Record<string, {unit: string, by: number}>} */ (SCALES)[unit] ?? { unit, by: 1 };
+const scaleOf = (unit) => (Object.hasOwn(SCALES, unit) ? /** @type {Record<string, {unit: string, by: number}>} */ (SCALES)[unit] : { unit, by: 1 });
 
 /** @param {Points} row @param {number} zero */
 function curveRow(row, zero) {

@@ -1,6 +1,8 @@
 /** The runs or groups whose curves a board draws: their colours and labels, which are hidden, and which stands out. */
 
 import { coloursOf } from "../../data/run_colours.js";
+import { visibleName } from "../../lib/visible.js";
+import { labelOf } from "../curve.js";
 
 /** @typedef {import("../curve.js").Curve} Curve */
 /** @typedef {import("./legend.js").Entry} Entry */
@@ -16,6 +18,8 @@ export class Names {
     this.group = ""; // a key of the configuration
     /** @type {Map<string, string>} labels, by name, as far as groups were read */
     this.groups = new Map();
+    /** @type {Map<string, string>} names that users gave runs */
+    this.titles = new Map();
     this.colours = coloursOf([]);
     this.ofRuns = coloursOf([]);
   }
@@ -44,8 +48,16 @@ export class Names {
 
   /** @returns {Entry[]} */
   get entries() {
-    return this.all.map((name) => ({ name, label: this.groups.get(name) ?? name, colour: this.colours.get(name) ?? "ink-3" }));
+    return this.all.map((name) => ({ name, label: this.groups.get(name) ?? this.titles.get(name) ?? visibleName(name), colour: this.colours.get(name) ?? "ink-3" }));
   }
+
+  /** @param {import("../../types/api").Run[]} rows of the runs */
+  entitle(rows) {
+    this.titles = new Map(rows.flatMap(({ run, about }) => (about?.name ? [[run, visibleName(about.name)]] : [])));
+  }
+
+  /** @param {Curve} curve */
+  labelOf = ({ colour, label, row }) => (colour || !row.run ? label : labelOf(row, this.titles.get(row.run)));
 
   /** @param {Curve} curve */
   colourOf = ({ colour, name }) => colour ?? this.colours.get(name) ?? this.ofRuns.get(name) ?? "ink-3";

@@ -31,7 +31,8 @@ def change(track: Track, function: str) -> Track:
             found[1:] /= track.end[1:] - track.end[:-1]
         if function == RISE:
             found[found < 0] = np.nan
-    return _ended(track, found, BETWEEN)
+    ended = _ended(track, found, BETWEEN)
+    return ended._replace(count=np.minimum(ended.count, 1))  # of a bucket it is one difference, however many points it has
 
 
 def shift(track: Track, width: float) -> Track:
