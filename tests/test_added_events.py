@@ -139,7 +139,9 @@ def notes(running: Dashboard) -> list[dict[str, Any]]:
 
 def test_a_note_from_the_page_is_an_event_of_the_window_and_is_drawn(running: Dashboard, page: Page) -> None:
     page.goto(f"{running.address}/?run=a")
-    wait_for(lambda: page.locator("section.lane:not(.waiting) canvas").count() > 0)
+    wait_for(
+        lambda: page.locator("#content section.lane:not(.waiting) canvas").count() > 0, because="Dash does not take the page over"
+    )
     drag(page, 0.3, 0.6)
     wait_for(lambda: "from=" in page.url, because="no window is selected")
     page.keyboard.press("n")
