@@ -36,6 +36,9 @@ class JsonLines:
         return self._metrics.state() | ({"text": said} if said != self._text.EMPTY else {})
 
     def parse(self, lines: Sequence[bytes], arrival: Arrival | None) -> list[Record]:
+        whole = b"\n".join(lines)
+        if not any(sign in whole for sign in SIGNS):  # the usual batch, kept cheap
+            return self._metrics.parse(lines, arrival)
         records: list[Record] = []
         for is_text, found in itertools.groupby(lines, is_structured):
             part, before = list(found), self.tally.lines_read
