@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --disable-pip-version-check --no-input
 SAMPLER := $(wildcard collectors/sampler/native/*.[ch])
 CHROMIUM := $(shell command -v chromium 2>/dev/null)
 
-.PHONY: run setup test test-integrations test-long bench screens lint clean
+.PHONY: run setup test test-again test-integrations test-long bench screens lint clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py --demo $(if $(PORT),--port $(PORT))
@@ -16,6 +16,10 @@ setup: $(VENV)/run.stamp
 test: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.interpreters
 	$(BIN)/python -m pytest -m "not long" -n 3 --dist loadfile --no-loadscope-reorder
+
+# What failed in the last run, alone: nothing competes with it.
+test-again: $(VENV)/dev.stamp chromium
+	$(BIN)/python -m pytest -m "not long" --last-failed --last-failed-no-failures none
 
 # Real libraries write, the tail reads, with an environment of its own that sees this one's packages: five minutes at most. Trainings through
 # the adapters take two more on busy cores, RunLog on older Pythons one, and two the first time.

@@ -46,6 +46,7 @@ def test_axe_finds_nothing_serious(served: Dashboard, page: Page, shown: Any, si
         page.goto(f"{served.address}{shown.path}?run=accessible&theme={theme}")
         page.wait_for_function("document.querySelector('#content')?.textContent.length > 20")
         page.wait_for_load_state("networkidle")
+        page.wait_for_function("[...document.querySelectorAll('.ag-row')].every((row) => row.children.length)")
         page.add_script_tag(path=PROGRAMS / "axe-core" / "axe.min.js")
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         said = [

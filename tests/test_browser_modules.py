@@ -95,6 +95,15 @@ def test_ticks_are_round_and_never_fewer_than_the_axis_can_be_read_by(ask: Ask) 
     assert ask(code) == [[0, 250, 500], 2, [1, 10]]
 
 
+def test_no_range_takes_longer_than_its_ticks(ask: Ask) -> None:
+    """Neither one that no number lies in, nor one without ends, nor a thousand years."""
+    code = """
+    const { ticks, timeTicks, stepTicks } = await load("lib/scale.js");
+    const hard = [[1, 1 + 2 ** -52], [1e300, 1e300], [-Infinity, 5], [1.79e9, Infinity], [NaN, NaN], [5, -5], [-1e308, 1e308], [0, 1e11], [-1e18, 1e18]];
+    return hard.flatMap(([lo, hi]) => [ticks, (range, wanted) => timeTicks(range, wanted).times, stepTicks].map((kind) => kind({ lo, hi }, 8).length));"""
+    assert max(ask(code)) <= 20
+
+
 def test_a_window_set_by_a_person_never_moves(ask: Ask) -> None:
     code = """
     const { Range } = await load("data/range.js");
@@ -113,11 +122,12 @@ def test_a_young_run_fills_the_page_until_a_person_sets_the_span(ask: Ask) -> No
     const spans = [20, 61, 599, 5000].map((age_s) => [range.fit(age_s, false), range.span_s]);
     const over = [0, 0.004, 100, 5000].map((age_s) => [range.fit(age_s, true), range.span_s]);
     const whole = [range.fit(5000, true, Infinity), range.span_s];
+    const unknown = [range.fit(Infinity, true, Infinity), range.span_s];
     range.setSpan(3600);
-    return [spans, over, whole, range.fit(20, false), range.span_s, range.address(0).span];"""
+    return [spans, over, whole, unknown, range.fit(20, false), range.span_s, range.address(0).span];"""
     spans = [[True, 30], [True, 90], [True, 600], [False, 600]]
     over = [[True, 10], [True, 0.0042], [True, 105], [True, 600]]
-    assert ask(code) == [spans, over, [True, 5250], False, 3600, 3600]
+    assert ask(code) == [spans, over, [True, 5250], [True, 600], False, 3600, 3600]
 
 
 def test_an_address_brings_back_what_was_seen(ask: Ask) -> None:

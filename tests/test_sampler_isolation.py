@@ -61,6 +61,8 @@ def test_names_that_are_no_text_cost_no_more_than_their_bad_characters(tmp_path:
     with native() as sampler, beside_a_healthy_one(sampler) as (healthy, resident), running("odd_names") as odd:
         sampler.follow([target(healthy), target(odd.pid)])
         profiles = undisturbed(sampler, healthy, resident)
+        if not of(profiles, odd.pid):  # on a busy machine the healthy one may have got its second first
+            profiles += record(sampler, lambda found: bool(of(found, odd.pid)))
         assert sampler.troubles() == {}
     found = of(profiles, odd.pid)
     names = {name for profile in found for name in profile.threads.values()}

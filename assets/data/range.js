@@ -50,7 +50,8 @@ export class Range {
   fit(age, over, most = this.axis.defaultSpan) {
     if (!this.fitting || !this.following || !Number.isFinite(this.axis === STEP ? age : 0)) return false;
     const before = this.span_s;
-    const { leastFit, young } = this.axis;
+    const { leastFit, young, defaultSpan } = this.axis;
+    if (!Number.isFinite(age)) most = Math.min(most, defaultSpan); // its length is not known yet
     const exact = this.axis === STEP ? Math.max(leastFit, Math.ceil(age * ROOM)) : Number((age * ROOM).toPrecision(4)) || leastFit;
     const grown = this.axis === STEP ? roomy(age, before) : (young.find((span) => span >= age) ?? most);
     this.span_s = Math.min(most, over ? exact : grown);

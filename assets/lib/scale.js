@@ -48,8 +48,7 @@ export function ticks({ lo, hi, only }, wanted) {
     const rough = (hi - lo) / parts;
     const unit = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 2.5, 5, 10].map((m) => m * unit).find((s) => s >= rough) ?? unit * 10;
-    const out = [];
-    for (let k = Math.ceil(lo / step); k * step <= hi; k++) out.push(Number((k * step).toPrecision(12)));
+    const out = multiples(step, { lo, hi }).map((v) => Number(v.toPrecision(12)));
     if (out.length > 1 || parts > wanted + 3) return out;
   }
 }
@@ -69,17 +68,18 @@ const TIME_STEPS = [
   0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800,
 ];
 
+const WEEKS_S = 2419200; // four: longer steps are a number of these
+const MOST_TICKS = 1000;
+
 /**
  * Round local times inside the range, at most about `wanted`.
  * @param {Range} range Unix seconds @param {number} wanted
  * @returns {{step_s: number, times: number[]}}
  */
 export function timeTicks({ lo, hi }, wanted) {
-  const step_s = TIME_STEPS.find((s) => (hi - lo) / s <= wanted) ?? 2419200;
+  const step_s = TIME_STEPS.find((s) => (hi - lo) / s <= wanted) ?? WEEKS_S * Math.ceil((hi - lo) / WEEKS_S / Math.max(1, wanted));
   const zone = -offset(lo);
-  const times = [];
-  for (let k = Math.ceil((lo - zone) / step_s); k * step_s + zone <= hi; k++) times.push(k * step_s + zone);
-  return { step_s, times };
+  return { step_s, times: multiples(step_s, { lo: lo - zone, hi: hi - zone }).map((t) => t + zone) };
 }
 
 /** Round steps inside the range, whole ones, at most about `wanted`. @param {Range} range @param {number} wanted */
@@ -87,9 +87,15 @@ export function stepTicks({ lo, hi }, wanted) {
   const rough = Math.max(1, (hi - lo) / Math.max(1, wanted));
   const unit = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((m) => m * unit).find((s) => s >= rough) ?? unit * 10;
-  const out = [];
-  for (let k = Math.ceil(Math.max(0, lo) / step); k * step <= hi; k++) out.push(k * step);
-  return out;
+  return multiples(step, { lo: Math.max(0, lo), hi });
+}
+
+/** What a step counts inside the range; nothing of a range without ends, or of one that is too narrow for numbers of its size. @param {number} step @param {Range} range */
+function multiples(step, { lo, hi }) {
+  const first = Math.ceil(lo / step);
+  const count = Math.floor(hi / step) - first + 1;
+  if (!(count > 0 && count <= MOST_TICKS)) return [];
+  return Array.from({ length: count }, (_, i) => (first + i) * step).filter((v) => v <= hi);
 }
 
 /** For uPlot, which looks for a step of the axis in a table that ends at 1e32 even where the ticks are ours: one that always fits. @param {() => {lo: number, hi: number}} range */
