@@ -37,7 +37,7 @@ from .subscription import is_glob, split_names, wanted
 from .user_files.about import Abouts, about_run
 from .user_files.directions import Direction, directions_of
 from .user_files.forgotten import ForgottenRun, ForgottenRuns
-from .user_files.settings import Settings, settings_of
+from .user_files.settings import Settings, SettingValue, settings_of
 
 SILENT = (
     "The collector does not answer; it is started again by itself. What is logged meanwhile is read then; "
@@ -130,7 +130,7 @@ class Queries:
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)
         self.comparing = Comparing(store, self.runs, self.check_run, str(self.log_dir))
-        asked = RunsSource(self.cursor, self._known_runs, store.outcomes, store.names, store.configs, self.directions, self._price)
+        asked = RunsSource(self.cursor, self._known_runs, store.outcomes, store.names, store.configs, self.directions, self._set)
         self.table = RunsTable(asked)
 
     def close(self) -> None:
@@ -184,8 +184,8 @@ class Queries:
         ranges = self._store.range(list(ids.values()), None, None, "step", buckets)
         return {run: (losses[run], ranges[ids[run]]) for run in losses if run in ids}
 
-    def _price(self) -> float:
-        return float(self.settings().values["price_per_gpu_hour"])
+    def _set(self) -> dict[str, SettingValue]:
+        return self.settings().values
 
     def files(self, run: str) -> list[Offset]:
         """What was read of each file of a run. Raises NotFound."""

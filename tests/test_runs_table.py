@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import io
 import math
 import time
@@ -267,6 +268,17 @@ def test_progress_time_hours_and_cost_follow_from_steps_and_ranks(queries: Queri
     assert cells(queries, "cost", "sweep/0") is None
     Changes(queries).set_settings({"price_per_gpu_hour": 3.0})
     assert cells(queries, "cost", "sweep/0") == pytest.approx(2 * 60 / 3600 * 3)
+
+
+def test_dates_are_meant_in_the_zone_of_the_settings(queries: Queries) -> None:
+    """Kiritimati is 14 hours before UTC, Pago Pago 11 behind: a moment of the one is a day and an hour from the same one of the other."""
+    started_s = float(str(cells(queries, "started", "sweep/0")))
+    words = datetime.datetime.fromtimestamp(started_s + 1, datetime.UTC).replace(tzinfo=None).isoformat()
+    kept = []
+    for zone in ("UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"):
+        Changes(queries).set_settings({"time_zone": zone})
+        kept.append([names(ask(queries, text=f"started<{words} sweep/0")), names(ask(queries, text=f"started<{words}Z sweep/0"))])
+    assert kept == [[["sweep/0"]] * 2, [[], ["sweep/0"]], [["sweep/0"]] * 2]
 
 
 def test_a_run_without_anything_has_a_row(queries: Queries) -> None:

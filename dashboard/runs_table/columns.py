@@ -32,10 +32,14 @@ SCALES = {"gb": 1e9, "gib": 2.0**30, "mb": 1e6, "mib": 2.0**20, "kb": 1e3, "kib"
 
 @dataclass(frozen=True)
 class TableSetting:
-    """What columns depend on, beside the run: the names of series by their role, and the directions that a user chose."""
+    """What columns depend on, beside the run: the names of series by their role, and the directions that a user chose.
+
+    `zone` is the IANA name of the zone that dates are meant in, "" for the server's.
+    """
 
     roles: SeriesRoles = field(default_factory=SeriesRoles)
     directions: Mapping[str, Direction] = field(default_factory=dict)
+    zone: str = ""
 
 
 Make: TypeAlias = Callable[[Facts, TableSetting], Cell]

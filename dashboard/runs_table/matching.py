@@ -11,6 +11,7 @@ import operator
 import re
 from collections.abc import Callable, Collection
 from typing import NamedTuple, TypeAlias
+from zoneinfo import ZoneInfo
 
 from collectors import amounts
 
@@ -112,7 +113,7 @@ def _state(term: Term, notes: list[str]) -> Test:
 def _compared(term: Term, setting: TableSetting, names: KnownNames) -> Test:
     cell, kind = _cell(term, setting, names)
     if term.operator in COMPARE:
-        limit, holds = _amount(term, kind), COMPARE[term.operator]
+        limit, holds = _amount(term, kind, setting.zone), COMPARE[term.operator]
         return lambda row: (found := number_of(cell(row))) is not None and holds(found, limit)
     fits = _contains(term.value) if term.operator == ":" else _equals(term.value)
     if term.operator == "!=":
@@ -147,7 +148,7 @@ def _meant(key: str, names: KnownNames) -> str:
     return f"; did you mean {_short(near[0])}?" if near else ""
 
 
-def _amount(term: Term, kind: Kind) -> float:
+def _amount(term: Term, kind: Kind, zone: str) -> float:
     try:
         return float(term.value.replace(",", ""))
     except ValueError:
@@ -158,7 +159,8 @@ def _amount(term: Term, kind: Kind) -> float:
         if kind == "bytes":
             return float(amounts.size_bytes(term.value))
         if kind == "time":
-            return datetime.datetime.fromisoformat(term.value).timestamp()
+            moment = datetime.datetime.fromisoformat(term.value)
+            return (moment if moment.tzinfo or not zone else moment.replace(tzinfo=ZoneInfo(zone))).timestamp()
     except (argparse.ArgumentTypeError, ValueError, OverflowError, OSError):
         pass
     what = {"duration": "no duration such as 90min", "bytes": "no size such as 20GB", "time": "no date such as 2026-11-24"}

@@ -13,6 +13,7 @@ from collectors.store.protocol import Outcomes
 
 from ..runs import RunView
 from ..user_files.directions import Direction
+from ..user_files.settings import SettingValue
 from . import facts as facts_of
 from .columns import TableColumn, TableSetting, column_of
 from .facts import Facts, Outcome
@@ -37,7 +38,7 @@ class RunsSource(NamedTuple):
     names: Callable[[Collection[str] | None], dict[str, int]]
     configs: Callable[[Collection[str] | None], dict[str, dict[str, object]]]
     directions: Callable[[], Mapping[str, Direction]]
-    price: Callable[[], float]
+    settings: Callable[[], Mapping[str, SettingValue]]
 
 
 @dataclass(frozen=True)
@@ -186,9 +187,9 @@ class RunsTable:
 
     def _settle(self) -> None:
         """The roles and what users set; where they differ from before, all cells are made anew."""
-        directions, price = dict(self._source.directions()), self._source.price()
-        setting = TableSetting(roles_of(self._series, directions), directions)
-        self._price = price
+        directions, settings = dict(self._source.directions()), self._source.settings()
+        setting = TableSetting(roles_of(self._series, directions), directions, str(settings["time_zone"]))
+        self._price = float(settings["price_per_gpu_hour"])
         if setting != self._setting:
             missing = setting.roles.names - self._read
             if missing:
