@@ -9,10 +9,11 @@ import numpy as np
 import re2
 from numpy.typing import NDArray
 
+from .occurrences import lines_of, occurrences
+
 MOST_REGEX_BYTES = 256 << 10  # of memory of a compiled expression: what needs more is refused
 PIECE_BYTES = 8 << 10  # of text that an expression sees at once: the worst ones take 30 us a byte,
 MOST_LINE_BYTES = 16 << 10  # and see so much of a line
-MANY = 64  # hits of a block: where there are more, line by line is faster than hit by hit
 LONG_BYTES = 1 << 20  # of text that is searched for a text at once
 
 Finder = Callable[[bytes], NDArray[np.intp]]
@@ -66,24 +67,13 @@ def finder(needle: Needle) -> Finder:
         wanted = needle.text.lower()
         return lambda texts: _lines_with(texts.decode("utf-8", "surrogatepass").lower().split("\n"), wanted)
     sought = needle.text.encode("utf-8", "surrogatepass")
-    sought = sought.lower() if folds else sought
-    return lambda texts: _positions(texts.lower() if folds else texts, sought)
+    if not sought:
+        return lambda texts: np.arange(texts.count(b"\n") + 1)
+    return lambda texts: lines_of(texts, occurrences(texts, sought, folds=folds))
 
 
 def _lines_with(lines: list[str], wanted: str) -> NDArray[np.intp]:
     return np.array([at for at, line in enumerate(lines) if wanted in line], np.intp)
-
-
-def _positions(texts: bytes, sought: bytes) -> NDArray[np.intp]:
-    found: list[int] = []
-    at = texts.find(sought)
-    while at >= 0:
-        if len(found) >= MANY:
-            return np.array([place for place, line in enumerate(texts.split(b"\n")) if sought in line], np.intp)
-        found.append(at)
-        end = texts.find(b"\n", at)
-        at = texts.find(sought, end + 1) if end >= 0 else -1
-    return _lines_of(texts, found)
 
 
 def _of_regex(needle: Needle) -> Finder:
@@ -109,16 +99,8 @@ def _matches(texts: bytes, compiled: Any) -> NDArray[np.intp]:
         if end < 0:
             break
         at = end + 1
-    return _lines_of(texts, found)
+    return lines_of(texts, np.array(found, np.intp))
 
 
 def _cut(texts: bytes) -> bytes:
     return b"\n".join(line[:MOST_LINE_BYTES] for line in texts.split(b"\n"))
-
-
-def _lines_of(texts: bytes, positions: list[int]) -> NDArray[np.intp]:
-    """The line in which each position lies."""
-    if not positions:
-        return np.zeros(0, np.intp)
-    ends = np.flatnonzero(np.frombuffer(texts, np.uint8) == ord("\n"))
-    return np.searchsorted(ends, np.array(positions), "left")
