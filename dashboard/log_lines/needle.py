@@ -86,24 +86,31 @@ def _positions(texts: bytes, sought: bytes) -> NDArray[np.intp]:
     return _lines_of(texts, found)
 
 
-def _of_regex(needle: Needle) -> Finder:
+def compiled(needle: Needle) -> Any:
+    """As an expression that searches bytes. Raises BadExpression."""
     options = re2.Options()
     options.never_nl = options.never_capture = True
     options.log_errors = False
     options.max_mem = MOST_REGEX_BYTES
     options.case_sensitive = needle.case
+    options.literal = not needle.regex
+    sought = needle.text.encode("utf-8", "replace")
     try:
-        compiled = re2.compile(b"(?m)" + needle.text.encode("utf-8", "replace"), options)
+        return re2.compile(b"(?m)" + sought if needle.regex else sought, options)
     except re2.error as error:
         reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
         raise BadExpression(f"this is no regular expression ({reason}); without regex=true it is searched for as it is") from error
-    return lambda texts: _matches(texts if len(texts) <= MOST_LINE_BYTES else _cut(texts), compiled)
 
 
-def _matches(texts: bytes, compiled: Any) -> NDArray[np.intp]:
+def _of_regex(needle: Needle) -> Finder:
+    expression = compiled(needle)
+    return lambda texts: _matches(texts if len(texts) <= MOST_LINE_BYTES else _cut(texts), expression)
+
+
+def _matches(texts: bytes, expression: Any) -> NDArray[np.intp]:
     found = []
     at = 0
-    while at <= len(texts) and (match := compiled.search(texts, at)) is not None:
+    while at <= len(texts) and (match := expression.search(texts, at)) is not None:
         found.append(match.start())
         end = texts.find(b"\n", match.start())
         if end < 0:
