@@ -1,0 +1,95 @@
+/** The templates of the lines, the most frequent first: what they have in common, how many there are, and when they came. */
+
+import { get, newest, sentenceOf } from "../lib/api.js";
+import { el, setText } from "../lib/dom.js";
+import { count, counted } from "../lib/format.js";
+import { levelOf } from "./row.js";
+
+/** @typedef {import("../types/api").Row<"TemplateAnswer">} Template */
+/** @typedef {import("./asking.js").Question} Question */
+
+const BUCKETS = 80;
+const MOST = 100; // that are listed
+
+export class TemplatePanel {
+  /** @param {(template: Template, only: boolean) => void} filter by it, or leave it out */
+  constructor(filter) {
+    this.filter = filter;
+    /** @type {Template[]} */
+    this.templates = [];
+    this.count = el("span", { class: "dim" });
+    this.list = el("div", { class: "templates" });
+    this.note = el("p", { class: "dim" });
+    this.element = el("section", { class: "template-panel", "aria-label": "Templates" }, el("div", { class: "head" }, el("h2", {}, "Same message, different numbers"), this.count), this.list, this.note);
+    this.key = "";
+    this.read = newest(
+      (/** @type {Question} */ question) => get("logs/templates", { ...question, buckets: BUCKETS, limit: MOST }),
+      (answer, question) => this.key === JSON.stringify(question) && this.#show(answer),
+      (error) => setText(this.note, sentenceOf(error)),
+    );
+  }
+
+  /** @param {Question} question @param {boolean} [anew] also if it is the same one */
+  ask(question, anew = false) {
+    const key = JSON.stringify(question);
+    if (key === this.key && !anew) return;
+    this.key = key;
+    this.read(question);
+  }
+
+  /** @param {string} text of a template @returns {Template | undefined} */
+  find(text) {
+    return this.templates.find((template) => template.text === text);
+  }
+
+  /** @param {import("../types/api").Answer<"logs/templates">} answer */
+  #show({ templates, total }) {
+    const looks = JSON.stringify(templates);
+    if (looks === this.#looks) return;
+    this.#looks = looks;
+    this.templates = templates;
+    const single = new Set(templates.map(({ run }) => run)).size < 2;
+    setText(this.count, counted(total, "group"));
+    setText(this.note, !total ? "No lines here." : single ? "The strokes show when. A click shows only these lines, Alt and a click hides them." : "Of several runs: choose one to filter by a group.");
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.template;
+    this.list.replaceChildren(...templates.map((template) => this.#row(template, single)));
+    if (focused) /** @type {HTMLElement | null} */ (this.list.querySelector(`[data-template="${focused}"]`))?.focus({ preventScroll: true });
+  }
+
+  #looks = "";
+
+  /** @param {Template} template @param {boolean} single */
+  #row(template, single) {
+    const [word, tone] = levelOf(template.level);
+    const parts = template.text.split(/(#|<(?:time|path|text|hex|id)>)/).map((part, i) => (i % 2 ? el("i", {}, part) : part));
+    return el(
+      "button",
+      {
+        class: `template ${tone}`,
+        type: "button",
+        disabled: !single,
+        "data-template": template.id,
+        title: `${word ? `${word}: ` : ""}${template.example}${template.of_run > template.lines ? ` (${count(template.of_run)} in the whole run)` : ""}`,
+        onclick: (/** @type {MouseEvent} */ event) => this.filter(template, !event.altKey),
+      },
+      el("b", {}, count(template.lines)),
+      el("code", {}, ...parts),
+      strokesOf(template.strokes),
+    );
+  }
+}
+
+/** When its lines came: darker where there were more. @param {number[]} strokes */
+function strokesOf(strokes) {
+  const most = Math.max(...strokes, 1);
+  const width = 100 / strokes.length;
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  for (const [name, value] of Object.entries({ viewBox: "0 0 100 8", preserveAspectRatio: "none", class: "strokes", "aria-hidden": "true" })) svg.setAttribute(name, value);
+  strokes.forEach((lines, i) => {
+    if (!lines) return;
+    const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    for (const [name, value] of Object.entries({ x: i * width, y: 0, width: Math.max(0.8, width), height: 8, opacity: 0.35 + 0.65 * (lines / most) })) bar.setAttribute(name, String(value));
+    svg.append(bar);
+  });
+  return svg;
+}
