@@ -123,7 +123,7 @@ export function busyLane(metas) {
   const keys = perGpu(machine, "gpu/utilization_pct").flatMap((trace) => trace.keys);
   if (!keys.length) return hostLanes(machine).filter(({ id, traces }) => id === "cpu" && traces.length);
   const traces = [{ label: "now", colour: "accent", keys }];
-  return [lane("gpu_busy", "GPU busy, %", 34, "percent", traces, { kind: "heat", note: keys.length > 1 ? "the least busy" : "worst per pixel", digits: 0, unit: "%" })];
+  return [lane("gpu_busy", "GPU busy, %", 42, "percent", traces, { kind: "heat", note: keys.length > 1 ? "the least busy" : "worst per pixel", digits: 0, unit: "%" })];
 }
 
 /** @param {Meta[]} machine @returns {Lane[]} */

@@ -50,6 +50,9 @@ export function marked(parts, spans, skip = 0) {
   return out;
 }
 
+/** A template, whose numbers are masked, without what is left of them. `"\x1b[#msaved #" -> "saved #"` @param {string} template */
+export const withoutSequences = (template) => template.replace(/\x1b\[[#\d;:]*[A-Za-z]/g, "").replace(SEQUENCE, "");
+
 /** @param {Style} style */
 const classesOf = ({ colour, bold, faint }) => [colour && `ansi-${colour}`, bold && "strong", faint && "dim"].filter(Boolean).join(" ");
 

@@ -27,6 +27,7 @@ export class LineBook {
     this.total = 0;
     this.leftOut = 0; // older lines, which the server does not hold
     this.isRead = false; // there was an answer to this question
+    this.folds = true; // equal messages in a row are one entry: not where lines between them are left out
     /** @type {Map<number, Page>} the one that was used last comes last */
     this.pages = new Map();
     /** @type {Progress | null} */
@@ -46,6 +47,7 @@ export class LineBook {
     this.question = question;
     this.isRead = false;
     this.search = null;
+    this.folds = question.only_hits === null && String(question.template ?? "") === "";
   }
 
   /** Another run: nothing that is known stays. */
@@ -191,8 +193,7 @@ export class LineBook {
     const before = this.pages.get(number - 1);
     const context = before && before.read === PAGE ? /** @type {Line[]} */ (before.lines) : [];
     const own = page.lines.slice(0, firstMissing(page, PAGE));
-    const joins = joinsOf([...context, .../** @type {Line[]} */ (own)], context.length);
-    return joins;
+    return joinsOf([...context, .../** @type {Line[]} */ (own)], context.length, this.folds);
   }
 
   /** Where the entry begins that a line belongs to. @param {number} offset */

@@ -21,9 +21,10 @@ export const stampOf = (text) => STAMP.exec(text)?.[0].length ?? 0;
 /**
  * @param {Line[]} lines of the page before, if there is one, and of a page
  * @param {number} from where that page begins among them
+ * @param {boolean} [folds] equal messages, too
  * @returns {Uint8Array} an entry per line of the page
  */
-export function joinsOf(lines, from) {
+export function joinsOf(lines, from, folds = true) {
   const out = new Uint8Array(lines.length - from);
   /** @type {{prefix: string, hasEnded: boolean} | null} */
   let trace = null;
@@ -35,7 +36,7 @@ export function joinsOf(lines, from) {
     if (goesOn) join = TRACE;
     else {
       trace = opens;
-      if (i > 0 && i !== from && !opens && isSame(line, before)) join = SAME;
+      if (folds && i > 0 && i !== from && !opens && isSame(line, before)) join = SAME;
     }
     if (i >= from) out[i - from] = join;
   }

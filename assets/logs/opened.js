@@ -72,9 +72,9 @@ function numbered(opened, actions) {
   return [...out, line.text.slice(at)];
 }
 
-/** What stands before a number: `fieldName("step # loss #", 1) -> "loss"`. @param {string} template @param {number} field */
+/** What stands before a number, else behind it: `fieldName("step # loss #", 1) -> "loss"`, `fieldName("lr # # it/s", 1) -> "it/s"`. @param {string} template @param {number} field */
 export function fieldName(template, field) {
-  const before = template.split("#")[field] ?? "";
-  const words = before.replace(/[=:\s([{|,/]+$/, "").match(/[^\s=:()[\]{}|,]+/g) ?? [];
-  return words.at(-1) ?? `number ${field + 1}`;
+  const parts = template.replace(/<(?:time|path|text|hex|id)>/g, " ").split("#");
+  const words = (/** @type {string | undefined} */ part) => part?.match(/[^\s=:()[\]{}|,;]*[A-Za-z][^\s=:()[\]{}|,;]*/g) ?? [];
+  return words(parts[field]).at(-1) ?? words(parts[field + 1])[0] ?? `number ${field + 1}`;
 }

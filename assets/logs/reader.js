@@ -14,13 +14,14 @@ import { Walk } from "./walking.js";
 /** @typedef {{kind: "end"} | {kind: "start"} | {kind: "time", time_s: number} | {kind: "line", run: string, number: number, show: boolean}} Goal where the list is to stand; `show`: the line is brought into view, else it stays where it is in the view */
 
 const LINES = 768; // of a request for a place
+const UNSEARCHED = { q: null, regex: null, case: null, only_hits: null };
 const DENSITY_EVERY = 4; // slices of a search
 
 export class LogReader {
   /**
    * @param {{hover: (time_s: number | null) => void, chosen: (line: Line) => void, detail: (line: Line) => HTMLElement, followed: () => void,
-   *   searched: () => void, said: (sentence: string) => void, whyEmpty: () => string, drawn: () => void}} page
-   * `followed`: the list does not stay at the end any more; `searched`: there are further hits
+   *   searched: () => void, answered: () => void, said: (sentence: string) => void, whyEmpty: () => string, drawn: () => void}} page
+   * `answered`: a question has its first answer; `followed`: the list does not stay at the end any more; `searched`: there are further hits
    */
   constructor(page) {
     this.page = page;
@@ -36,27 +37,37 @@ export class LogReader {
     this.notice = el("p", { class: "log-notice", role: "status", hidden: true });
     this.element = el("div", { class: "log-reader" }, this.list.element, this.notice);
     this.again = new Retry(() => this.#goal && this.#go(this.#goal));
-    /** @type {Question | null} */
+    /** @type {Question | null} that is answered */
     this.question = null;
   }
 
   /** @type {Goal | null} */
   #goal = null;
+  #asked = ""; // the question, also if it is wrong
+  #isAnswered = false;
   #seeks = false; // the first hit is to come into view
   #turns = false; // the other way, where there is none
 
   /** Show the lines of a question; nothing happens if it is the same one. @param {Question} question @param {Goal} goal */
   ask(question, goal) {
-    if (JSON.stringify(question) === JSON.stringify(this.question)) return;
+    const key = JSON.stringify(question);
+    if (key === this.#asked) return;
+    this.#asked = key;
     const sought = (/** @type {Question | null} */ of) => JSON.stringify([of?.q, of?.regex, of?.case]);
     const isNew = sought(question) !== sought(this.question);
     if (isNew) {
       this.#seeks = question.q !== null && question.only_hits === null;
       this.search.begin();
     } else if (this.search.progress && !this.search.progress.done) this.search.begin();
+    this.page.said("");
+    this.#begin(question, goal);
+  }
+
+  /** @param {Question} question @param {Goal} goal */
+  #begin(question, goal) {
     this.question = question;
     this.walk.stop();
-    this.page.said("");
+    this.#isAnswered = false;
     this.book.ask(question);
     this.#go(goal);
   }
@@ -65,6 +76,7 @@ export class LogReader {
   leave(follows) {
     this.book.clear();
     this.question = null;
+    this.#asked = "";
     this.list.leave(follows);
     this.say("");
   }
@@ -75,6 +87,11 @@ export class LogReader {
     if (!this.question) return;
     const place = goal.kind === "start" ? { offset: 0 } : goal.kind === "time" ? { at: goal.time_s } : { around: goal.kind === "line" ? goal.number : LAST };
     this.book.fetch({ ...place, limit: LINES });
+  }
+
+  /** Whether the counts beside the lines can be asked for: the question is not wrong, as far as is known. */
+  get isAnswered() {
+    return this.#isAnswered;
   }
 
   /** Bring lines into view. @param {Goal} goal */
@@ -172,6 +189,8 @@ export class LogReader {
 
   #changed() {
     this.again.done();
+    if (!this.#isAnswered) this.page.answered();
+    this.#isAnswered = true;
     const { book, list } = this;
     const awaited = book.line(this.#awaited);
     if (awaited) {
@@ -209,6 +228,7 @@ export class LogReader {
     if (lasting(error)) {
       this.page.said(`${sentence}.`.replace("..", "."));
       this.search.begin();
+      if (this.question?.q) this.#begin({ ...this.question, ...UNSEARCHED }, this.#goal ?? this.here); // what is searched for is wrong: the lines are there
     } else this.say(asked(sentence, this.again.failed()));
     this.page.drawn();
   }

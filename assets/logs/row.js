@@ -1,7 +1,7 @@
 /** An entry as an element: its line, how many lines it stands for, its hits. Nothing of a line becomes a part of the page but its text. */
 
 import { el } from "../lib/dom.js";
-import { clock, count, day } from "../lib/format.js";
+import { clock, count, day, duration } from "../lib/format.js";
 import { marked, partsOf } from "./ansi.js";
 import { lastOf, stampOf } from "./folding.js";
 
@@ -39,9 +39,15 @@ export function entryRow(lines, isTrace, columns) {
     columns.run ? el("span", { class: "f run" }, shown.run) : null,
     columns.file ? el("span", { class: "f" }, shown.file) : null,
     columns.rank ? el("span", { class: "r" }, ranks.length > 1 ? `${ranks.length} ranks` : ranks.length ? `rank ${ranks[0]}` : "") : null,
-    lines.length > 1 ? el("span", { class: "fold" }, isTrace ? `▸ ${count(lines.length)} lines` : `${count(lines.length)} ×`) : null,
+    lines.length > 1 ? el("span", { class: "fold" }, isTrace ? `▸ ${count(lines.length)} lines` : timesOf(lines)) : null,
     textOf(shown, !isTrace),
   );
+}
+
+/** `26 ×`, `26 × in 12 s` @param {Line[]} lines */
+function timesOf(lines) {
+  const lasted_s = lines[lines.length - 1].time_s - lines[0].time_s;
+  return `${count(lines.length)} ×${lasted_s >= 1 ? ` in ${duration(lasted_s)}` : ""}`;
 }
 
 /** @param {Line} line @param {boolean} bare without what the columns show already @returns {HTMLElement} */

@@ -3,6 +3,7 @@
 import { get, newest, sentenceOf } from "../lib/api.js";
 import { el, setText } from "../lib/dom.js";
 import { count, counted } from "../lib/format.js";
+import { withoutSequences } from "./ansi.js";
 import { levelOf } from "./row.js";
 
 /** @typedef {import("../types/api").Row<"TemplateAnswer">} Template */
@@ -61,7 +62,7 @@ export class TemplatePanel {
   /** @param {Template} template @param {boolean} single */
   #row(template, single) {
     const [word, tone] = levelOf(template.level);
-    const parts = template.text.split(/(#|<(?:time|path|text|hex|id)>)/).map((part, i) => (i % 2 ? el("i", {}, part) : part));
+    const parts = withoutSequences(template.text).split(/(#|<(?:time|path|text|hex|id)>)/).map((part, i) => (i % 2 ? el("i", {}, part) : part));
     return el(
       "button",
       {
@@ -69,7 +70,7 @@ export class TemplatePanel {
         type: "button",
         disabled: !single,
         "data-template": template.id,
-        title: `${word ? `${word}: ` : ""}${template.example}${template.of_run > template.lines ? ` (${count(template.of_run)} in the whole run)` : ""}`,
+        title: `${word ? `${word}: ` : ""}${withoutSequences(template.example)}${template.of_run > template.lines ? ` (${count(template.of_run)} in the whole run)` : ""}`,
         onclick: (/** @type {MouseEvent} */ event) => this.filter(template, !event.altKey),
       },
       el("b", {}, count(template.lines)),

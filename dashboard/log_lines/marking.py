@@ -29,12 +29,13 @@ class Marker:
     def __init__(self, needle: Needle) -> None:
         """Raises BadExpression."""
         self._expression = compiled(needle)
-        self._until_mono_s = time.monotonic() + MOST_S
+        self._left_s = MOST_S
 
     def spans(self, text: str) -> list[TextSpan]:
         """In order, without overlap; empty where the hit lies behind the part that is looked at, or the time is over."""
-        if time.monotonic() > self._until_mono_s:
+        if self._left_s <= 0:
             return []
+        began_mono_s = time.monotonic()
         data = text.encode("utf-8", "surrogatepass")[:MOST_BYTES]
         found: list[_ByteSpan] = []
         at = 0
@@ -43,6 +44,7 @@ class Marker:
             if end > start:
                 found.append(_ByteSpan(start, end))
             at = max(end, start + 1)
+        self._left_s -= time.monotonic() - began_mono_s
         return in_utf16(data, found)
 
 

@@ -99,7 +99,8 @@ def compiled(needle: Needle) -> Any:
         return re2.compile(b"(?m)" + sought if needle.regex else sought, options)
     except re2.error as error:
         reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
-        raise BadExpression(f"this is no regular expression ({reason}); without regex=true it is searched for as it is") from error
+        reason = reason.replace("(?m)", "", 1)
+        raise BadExpression(f"this is no regular expression ({reason}); correct it, or search for it as a text, without regex") from error
 
 
 def _of_regex(needle: Needle) -> Finder:

@@ -1,6 +1,7 @@
 /** The templates that filter the lines, beside the controls: a chip each, and their part of the address. */
 
 import { el } from "../../lib/dom.js";
+import { withoutSequences } from "../../logs/ansi.js";
 import { chosenAddress, chosenOf } from "../../logs/asking.js";
 
 export class TemplateFilters {
@@ -42,7 +43,7 @@ export class TemplateFilters {
 
   #draw() {
     const chip = (/** @type {string} */ word) => (/** @type {number} */ id) => {
-      const said = `${word} ${this.texts.get(id) ?? `template ${id}`}`;
+      const said = `${word} ${withoutSequences(this.texts.get(id) ?? `template ${id}`)}`;
       return el("button", { class: "chip filter", type: "button", title: `${said}. A click removes it.`, onclick: () => this.drop(id) }, el("span", {}, said), " ×");
     };
     this.element.replaceChildren(...this.chosen.shown.map(chip("only")), ...this.chosen.hidden.map(chip("without")));

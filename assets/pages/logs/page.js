@@ -9,6 +9,7 @@ import { DashControls } from "../dash_controls.js";
 import { LogsBar } from "./bar.js";
 import { whyEmpty } from "./empty.js";
 import { TemplateFilters } from "./filters.js";
+import { Growth } from "./growth.js";
 import { GESTURES, HINTS, keysOf } from "./keys.js";
 import { LogsSide } from "./side.js";
 import { addressOf, questionOf, viewOf } from "../../logs/asking.js";
@@ -27,8 +28,6 @@ import { readAddress, timeAddress } from "../../lib/url.js";
 
 const BUCKETS = 400;
 const AROUND_S = 5; // of a line, on either side
-const GROW_MS = 250;
-const AGAIN_MS = 1000; // counts over time, while lines come
 
 export default class LogsPage extends TimePage {
   /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
@@ -43,6 +42,7 @@ export default class LogsPage extends TimePage {
       detail: (line) => this.#detail(line),
       followed: () => this.invalidate(),
       searched: () => this.#askDensity(),
+      answered: () => (this.#askDensity(), this.#askSide()),
       said: (sentence) => this.#say(sentence),
       whyEmpty: () => this.#whyEmpty(),
       drawn: () => this.#drawn(),
@@ -56,6 +56,7 @@ export default class LogsPage extends TimePage {
     );
     this.said = el("p", { class: "logs-said warn", role: "status", hidden: true });
     this.crash = new CrashNote(({ run, number }) => this.reader.go({ kind: "line", run, number, show: true }));
+    this.growth = new Growth({ read: () => this.reader.grow(), counted: () => (this.#askDensity(), this.range.following && this.#askSide()) });
     this.pins = new Pins(this.timeline, this.steering, () => this.#pinned());
     this.timeline.stack.after(this.density.element);
     this.body = el(
@@ -179,7 +180,7 @@ export default class LogsPage extends TimePage {
 
   /** Lines over time, by level. */
   #askDensity() {
-    if (this.#begun) this.density.ask(this.#question, this.range.view(this.end_s));
+    if (this.reader.isAnswered && this.reader.question) this.density.ask(this.reader.question, this.range.view(this.end_s));
   }
 
   /** What stands beside the lines. */
@@ -187,7 +188,7 @@ export default class LogsPage extends TimePage {
     const { lo, hi } = this.range.view(this.end_s);
     const { window } = this.range;
     const run = this.view.all ? null : this.runs.name;
-    if (this.#begun) this.side.ask(this.#question, window ?? { from: lo, to: hi }, run, window !== null);
+    if (this.reader.isAnswered && this.reader.question) this.side.ask(this.reader.question, window ?? { from: lo, to: hi }, run, window !== null);
   }
 
   refresh() {
@@ -372,27 +373,8 @@ export default class LogsPage extends TimePage {
     const own = events.filter(({ run }) => run === this.runs.name);
     const known = new Set(this.events.map((event) => JSON.stringify(event)));
     this.events.push(...own.filter((event) => !known.has(JSON.stringify(event))));
-    if (lines.some(({ run }) => this.view.all || run === this.runs.name)) this.#grow();
+    if (lines.some(({ run }) => this.view.all || run === this.runs.name)) this.growth.note();
   }
-
-  #growing = 0;
-
-  /** Lines have come: those that are in view are read, and the counts, not too often. */
-  #grow() {
-    this.#growing ||= setTimeout(() => {
-      this.#growing = 0;
-      if (document.hidden) return this.#grow();
-      this.reader.grow();
-      if (performance.now() - this.#counted_ms < AGAIN_MS) return undefined;
-      this.#counted_ms = performance.now();
-      this.#askDensity();
-      if (this.range.following) this.#askSide();
-      return undefined;
-    }, GROW_MS);
-  }
-
-  #counted_ms = 0;
-  #lines = 0;
 
   /** @param {import("../../types/api").State} message @param {ReturnType<import("../../data/runs.js").Runs["hear"]>} news */
   received(message, news) {
@@ -400,9 +382,7 @@ export default class LogsPage extends TimePage {
     if (news.more) this.#newRuns();
     else if (news.grown) this.load(false);
     const shown = message.runs.filter(({ run }) => this.view.all || run === this.runs.name);
-    const lines = shown.reduce((sum, { lines_read }) => sum + lines_read, 0);
-    if (lines !== this.#lines) this.#grow();
-    this.#lines = lines;
+    this.growth.count(shown.reduce((sum, { lines_read }) => sum + lines_read, 0));
   }
 
   async #newRuns() {
