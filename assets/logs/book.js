@@ -11,7 +11,7 @@ import { BEGINS, PAGE, TRACE, joinsOf } from "./folding.js";
 /** @typedef {{offset?: number, around?: number, at?: number, limit: number}} Place `around`: the number of a line, `at`: a time */
 
 const MOST_PAGES = 48; // that are kept
-const MOST_AT_ONCE = 4; // pages of a request
+const MOST_AT_ONCE = 3; // pages of a request
 const MOST_LONG = 1000; // characters of a line in the list; an opened line is read whole
 export const LAST = 9e15; // no line has this number: what is asked for around it are the last lines
 

@@ -14,6 +14,7 @@ import { entryRow, placeholder } from "./row.js";
 const ROW_PX = 18; // of a line that is neither open nor wrapped
 const ROOM_PX = 4e6; // browsers draw no taller elements
 const JUMP = 3; // views: a greater change of the scroll bar is a jump
+const TOUCHED_MS = 300;
 const IDLE_MS = 160; // after which the scroll bar is put where the list stands
 const EDGE_PX = 400; // that remain to be scrolled while there are lines beyond
 const MEASURES = 3; // of a picture: entries that come into view by one are measured by the next
@@ -32,6 +33,7 @@ export class LineList {
     this.wraps = false;
     /** @type {import("./row.js").Columns} */
     this.columns = { run: false, file: false, rank: false, day: false };
+    this.#columns = "";
     /** @type {Key | null} */
     this.current = null;
     /** @type {Set<string>} keys of entries that are open */
@@ -50,14 +52,17 @@ export class LineList {
     this.element = this.scroll;
     this.scroll.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.scroll.addEventListener("wheel", (/** @type {WheelEvent} */ event) => event.deltaY < 0 && this.#leave(), { passive: true });
+    for (const kind of ["wheel", "pointerdown", "touchmove", "keydown"]) this.scroll.addEventListener(kind, () => (this.#touched_ms = performance.now()), { passive: true });
     this.rows.addEventListener("click", (/** @type {MouseEvent} */ event) => this.#clicked(event));
     this.rows.addEventListener("pointerover", (/** @type {PointerEvent} */ event) => page.hover(this.#lineAt(event.target)?.line.time_s ?? null));
     this.rows.addEventListener("pointerleave", () => page.hover(null));
     new ResizeObserver(() => this.#resized()).observe(this.scroll);
   }
 
+  #columns; // as a text
   #top = 0; // of the scroll bar, when it was last looked at
   #height = 0; // of the view
+  #touched_ms = -Infinity; // when the user last scrolled, or began to
   #frame = 0;
   #timer = 0;
 
@@ -131,10 +136,13 @@ export class LineList {
     const by = top - this.#top;
     this.#top = top;
     if (!by) return;
+    const now_ms = performance.now();
+    if (top === 0 && now_ms - this.#touched_ms > TOUCHED_MS) return this.#align(); // the element has moved into Dash's layout, not the user
+    this.#touched_ms = now_ms;
     if (Math.abs(by) > JUMP * this.#height) this.#jump(top);
     else this.#move(by);
     this.#settle();
-    this.draw();
+    return this.draw();
   }
 
   /** @param {number} top */
@@ -200,9 +208,11 @@ export class LineList {
   draw() {
     const { book } = this;
     this.#height = this.scroll.clientHeight;
+    this.#columns = JSON.stringify(this.columns);
     if (!this.#height) return;
-    this.room.style.height = `${Math.max(this.#height, Math.min(ROOM_PX, book.total * ROW_PX))}px`;
-    this.sheet.style.height = `${this.#height}px`;
+    const room = `${Math.max(this.#height, Math.min(ROOM_PX, book.total * ROW_PX))}px`;
+    if (this.room.style.height !== room) this.room.style.height = room;
+    if (this.sheet.style.height !== `${this.#height}px`) this.sheet.style.height = `${this.#height}px`;
     if (this.following) this.anchor = { offset: book.total, shift: 0 };
     const { offset, shift } = this.anchor; // of an entry that was in view: it does not move, whatever those above it turn out to be
     this.anchor = settled(this.#spans, this.anchor, this.#height);
@@ -249,11 +259,11 @@ export class LineList {
 
   /** @param {string} key @param {number} start @returns {HTMLElement} */
   #element(key, start) {
-    const { book, columns } = this;
+    const { book } = this;
     const line = book.line(start);
     const end = line ? book.endOf(start) : start + 1;
     const open = this.opened.has(key);
-    const looks = line ? `${end - start} ${book.isTrace(start)} ${line.hit} ${line.spans} ${open} ${Object.values(columns)}` : "";
+    const looks = line ? `${end - start}${open ? "open" : ""}${line.hit ? line.spans : ""}${this.#columns}` : "";
     let element = this.elements.get(key);
     if (!element || element.dataset.looks !== looks) {
       element = line ? this.#made(line, start, open) : el("div", { class: "entry" }, placeholder());
@@ -307,6 +317,11 @@ export class LineList {
     const start = Number(entry?.dataset.offset ?? NaN);
     const line = this.book.line(start);
     return line ? { line, start } : null;
+  }
+
+  /** The moment of the line below the pointer; not while lines pass below it. @param {EventTarget | null} target */
+  #hover(target) {
+    if (performance.now() - this.#touched_ms > TOUCHED_MS) this.page.hover(this.#lineAt(target)?.line.time_s ?? null);
   }
 
   /** @param {MouseEvent} event */

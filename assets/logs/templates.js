@@ -80,17 +80,18 @@ export class TemplatePanel {
   }
 }
 
-/** When its lines came: darker where there were more. @param {number[]} strokes */
+/** When its lines came: higher where there were more. One element, whatever there is to see. @param {number[]} strokes */
 function strokesOf(strokes) {
-  const most = Math.max(...strokes, 1);
+  const most = Math.sqrt(Math.max(...strokes, 1));
   const width = 100 / strokes.length;
+  const bars = strokes.map((lines, i) => {
+    const tall = lines ? 2 + (6 * Math.sqrt(lines)) / most : 0;
+    return lines ? `M${(i * width).toFixed(2)} ${(8 - tall).toFixed(1)}h${(0.9 * width).toFixed(2)}V8h-${(0.9 * width).toFixed(2)}z` : "";
+  });
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   for (const [name, value] of Object.entries({ viewBox: "0 0 100 8", preserveAspectRatio: "none", class: "strokes", "aria-hidden": "true" })) svg.setAttribute(name, value);
-  strokes.forEach((lines, i) => {
-    if (!lines) return;
-    const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-    for (const [name, value] of Object.entries({ x: i * width, y: 0, width: Math.max(0.8, width), height: 8, opacity: 0.35 + 0.65 * (lines / most) })) bar.setAttribute(name, String(value));
-    svg.append(bar);
-  });
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", bars.join(""));
+  svg.append(path);
   return svg;
 }
