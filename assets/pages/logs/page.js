@@ -27,6 +27,7 @@ import { readAddress, timeAddress } from "../../lib/url.js";
 /** @typedef {import("../../logs/folding.js").Line} Line */
 
 const BUCKETS = 400;
+const NO_SERIES = ["none/*"];
 const AROUND_S = 5; // of a line, on either side
 
 export default class LogsPage extends TimePage {
@@ -70,13 +71,21 @@ export default class LogsPage extends TimePage {
     );
     this.element = el("div", { class: "logs-layout" }, el("div", { class: "logs-controls" }), el("div", { class: "logs-place" }, this.body));
     this.dash = new DashControls(CONTROLS, { mounted: (host) => this.#move(host), described: (view) => this.#show(view) });
-    const line = Number(new URLSearchParams(location.search).get("line") ?? NaN);
-    if (Number.isSafeInteger(line) && this.runs.name !== null) this.#linked = { run: this.runs.name, number: line };
+    this.#link(new URLSearchParams(location.search));
     this.start();
   }
 
   /** @type {{run: string, number: number} | null} the line that the address names */
   #linked = null;
+
+  /** What the address says about its run. @param {URLSearchParams} query */
+  #link(query) {
+    const { name: run } = this.runs;
+    if (run === null) return;
+    const line = Number(query.get("line") ?? NaN);
+    if (Number.isSafeInteger(line)) this.#linked = { run, number: line };
+    this.fields.restore(run, query.getAll("field"));
+  }
 
   /** Into the place that Dash has laid out for it. @param {HTMLElement} host */
   #move(host) {
@@ -134,20 +143,18 @@ export default class LogsPage extends TimePage {
     await this.book.catalogue(this.runs.choose().then((name) => (this.runs.missing ? null : name)));
     const { name } = this.runs;
     if (name === null || this.absent) this.reader.say(this.#whyEmpty());
-    if (name !== null && !this.absent) this.#begin(name);
+    if (name !== null && !this.absent) this.#begin();
   }
 
   #begun = false;
 
-  /** The first question: the end of the lines, or what the address names. @param {string} name */
-  #begin(name) {
+  /** The first question: the end of the lines, or what the address names. */
+  #begin() {
     if (this.#begun) return;
     this.#begun = true;
     if (this.view.all) this.#wide();
     if (!this.range.window && !this.#linked && !this.runs.over) this.reader.list.following = true;
     if (this.#linked) this.reader.list.current = this.#linked;
-    this.fields.restore(name, new URLSearchParams(location.search).getAll("field"));
-    this.relane();
   }
 
   async learnMore() {
@@ -156,7 +163,8 @@ export default class LogsPage extends TimePage {
     const { events, cursor } = await get("events", { run: run.run });
     if (run.run !== this.runs.name) return;
     this.events = events;
-    this.feed?.follow(cursor);
+    if (this.book.lanes.length) this.feed?.follow(cursor);
+    else this.feed?.subscribe([{ run: run.run, series: NO_SERIES }], cursor); // its lines
     this.invalidate();
   }
 
