@@ -100,7 +100,9 @@ def compiled(needle: Needle) -> Any:
     except re2.error as error:
         reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
         reason = reason.replace("(?m)", "", 1)
-        raise BadExpression(f"this is no regular expression ({reason}); correct it, or search for it as a text, without regex") from error
+        raise BadExpression(
+            f"this is no regular expression ({reason}); correct it, or search for it as a text, without regex"
+        ) from error
 
 
 def _of_regex(needle: Needle) -> Finder:

@@ -118,7 +118,9 @@ def _ranks(value: object) -> list[str]:
 # -- what may be chosen --------------------------------------------------------------------------------------------------
 
 
-def source_options(queries: Queries, run: str | None, files: Sequence[str], ranks: Sequence[str]) -> tuple[list[Option], list[Option]]:
+def source_options(
+    queries: Queries, run: str | None, files: Sequence[str], ranks: Sequence[str]
+) -> tuple[list[Option], list[Option]]:
     """The files and the ranks that have written lines, of a run or of all; what is chosen stays among them."""
     try:
         sources = queries.lines.sources(None if run is None else (run,))

@@ -171,8 +171,7 @@ export default class LogsPage extends TimePage {
   // What is asked
 
   get #question() {
-    const { window } = this.range;
-    return questionOf(this.view, this.runs.name, window, this.filters.chosen);
+    return questionOf(this.view, this.runs.name, this.range.window, this.filters.chosen);
   }
 
   /** @param {import("../../logs/reader.js").Goal} [goal] where the list is to stand; without one, where it stands */
