@@ -15,6 +15,7 @@ const ROW_PX = 18; // of a line that is neither open nor wrapped
 const ROOM_PX = 4e6; // browsers draw no taller elements
 const JUMP = 3; // views: a greater change of the scroll bar is a jump
 const TOUCHED_MS = 300;
+const LATEST_MS = 2000;
 const IDLE_MS = 160; // after which the scroll bar is put where the list stands
 const EDGE_PX = 400; // that remain to be scrolled while there are lines beyond
 const MEASURES = 3; // of a picture: entries that come into view by one are measured by the next
@@ -51,6 +52,8 @@ export class LineList {
     this.scroll = el("div", { class: "log-scroll log", role: "log", "aria-label": "Log lines", "aria-live": "off", tabindex: "0" }, this.room);
     this.element = this.scroll;
     this.scroll.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    this.scroll.addEventListener("scrollend", () => this.#align());
+    this.scroll.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#ends(event));
     this.scroll.addEventListener("wheel", (/** @type {WheelEvent} */ event) => event.deltaY < 0 && this.#leave(), { passive: true });
     for (const kind of ["wheel", "pointerdown", "touchmove", "keydown"]) this.scroll.addEventListener(kind, () => (this.#touched_ms = performance.now()), { passive: true });
     this.rows.addEventListener("click", (/** @type {MouseEvent} */ event) => this.#clicked(event));
@@ -141,8 +144,17 @@ export class LineList {
     this.#touched_ms = now_ms;
     if (Math.abs(by) > JUMP * this.#height) this.#jump(top);
     else this.#move(by);
-    this.#settle();
+    this.#settle(LATEST_MS); // `scrollend` comes before, where the browser has it
     return this.draw();
+  }
+
+  /** To the first or the last line at once. @param {KeyboardEvent} event */
+  #ends(event) {
+    if (event.target !== this.scroll || !["Home", "End"].includes(event.key)) return;
+    event.preventDefault();
+    if (event.key === "End") this.goToEnd();
+    else this.go(0, 0);
+    this.page.followed();
   }
 
   /** @param {number} top */
@@ -158,24 +170,18 @@ export class LineList {
     this.anchor.shift += by;
   }
 
-  /** Once it stands still, the scroll bar shows where; at once where it could not be scrolled on. */
-  #settle() {
-    const { scrollTop, scrollHeight } = this.scroll;
-    const stuck = (scrollTop <= 0 && !this.#isFirst) || (scrollTop >= scrollHeight - this.#height - 1 && !this.#isLast);
+  /** Once it stands still, the scroll bar shows where. @param {number} [idle_ms] */
+  #settle(idle_ms = IDLE_MS) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = 0;
-        this.#align();
-      },
-      stuck ? 0 : IDLE_MS,
-    );
+    this.#timer = setTimeout(() => this.#align(), idle_ms);
   }
 
   #isFirst = true;
   #isLast = true;
 
   #align() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
     const most = this.scroll.scrollHeight - this.#height;
     const share = this.anchor.offset / Math.max(1, this.book.total - (this.shown.hi - this.shown.lo));
     const edge = Math.min(EDGE_PX, most / 4);
@@ -211,7 +217,10 @@ export class LineList {
     this.#columns = JSON.stringify(this.columns);
     if (!this.#height) return;
     const room = `${Math.max(this.#height, Math.min(ROOM_PX, book.total * ROW_PX))}px`;
-    if (this.room.style.height !== room) this.room.style.height = room;
+    if (this.room.style.height !== room) {
+      this.room.style.height = room;
+      this.#top = this.scroll.scrollTop; // a lower room moves the bar by itself
+    }
     if (this.sheet.style.height !== `${this.#height}px`) this.sheet.style.height = `${this.#height}px`;
     if (this.following) this.anchor = { offset: book.total, shift: 0 };
     const { offset, shift } = this.anchor; // of an entry that was in view: it does not move, whatever those above it turn out to be

@@ -11,7 +11,7 @@ export class LogsBar {
   constructor(page, [search, ...chips]) {
     this.picker = new Picker(page.pick);
     const way = (/** @type {string} */ key, /** @type {string} */ arrow, /** @type {string} */ label, /** @type {"hit" | "error"} */ what, /** @type {boolean} */ back) =>
-      el("button", { class: "btn", type: "button", title: label, "aria-label": label, onclick: () => page.next(what, back) }, arrow, el("kbd", {}, key));
+      el("button", { class: "btn", type: "button", title: label, onclick: () => page.next(what, back) }, el("span", { class: "unseen" }, `${label} `), arrow, el("kbd", {}, key));
     this.hits = el("span", { class: "ways", hidden: true }, el("span", { class: "dim" }, "hit"), way("N", "↑", "Previous hit", "hit", true), way("n", "↓", "Next hit", "hit", false));
     this.errors = el("span", { class: "ways" }, el("span", { class: "dim" }, "error"), way("E", "↑", "Previous error", "error", true), way("e", "↓", "Next error", "error", false));
     this.wrap = el("button", { class: "btn", type: "button", "aria-pressed": "false", onclick: page.wrap }, "Wrap", el("kbd", {}, "w"));
