@@ -138,10 +138,11 @@ export class LineList {
     const top = this.scroll.scrollTop;
     const by = top - this.#top;
     this.#top = top;
-    if (!by) return;
+    if (Math.abs(by) < 1) return; // the browser rounds where the bar was put
     const now_ms = performance.now();
     if (top === 0 && now_ms - this.#touched_ms > TOUCHED_MS) return this.#align(); // the element has moved into Dash's layout, not the user
     this.#touched_ms = now_ms;
+    this.#revealed = "";
     if (Math.abs(by) > JUMP * this.#height) this.#jump(top);
     else this.#move(by);
     this.#settle(LATEST_MS); // `scrollend` comes before, where the browser has it
@@ -194,6 +195,7 @@ export class LineList {
   }
 
   #resized() {
+    this.#top = this.scroll.scrollTop; // a higher view moves the bar by itself
     if (this.wraps || this.opened.size) this.heights.clear();
     this.invalidate();
   }
@@ -213,9 +215,11 @@ export class LineList {
 
   draw() {
     const { book } = this;
-    this.#height = this.scroll.clientHeight;
+    const height = this.scroll.clientHeight;
+    if (!height) return;
+    if (this.#height) this.anchor.shift += this.#height - height; // what stands above the list has grown: the lines stay where they are
+    this.#height = height;
     this.#columns = JSON.stringify(this.columns);
-    if (!this.#height) return;
     const room = `${Math.max(this.#height, Math.min(ROOM_PX, book.total * ROW_PX))}px`;
     if (this.room.style.height !== room) {
       this.room.style.height = room;
@@ -230,6 +234,7 @@ export class LineList {
       this.anchor = settled(this.#spans, { offset, shift }, this.#height);
       this.#fill(this.#entries());
     }
+    this.#reveal();
     this.rows.style.transform = `translateY(${-this.anchor.shift}px)`;
     const { first } = this;
     if (first) this.held = { run: first.run, number: first.number };
@@ -303,6 +308,19 @@ export class LineList {
     return el("div", { class: "entry open" }, row, ...rest, this.page.detail(line));
   }
 
+  /** An entry that was opened at the foot of the view comes up. */
+  #reveal() {
+    const element = this.elements.get(this.#revealed);
+    if (!element || this.following) return;
+    const [top, bottom] = [element.offsetTop - this.anchor.shift, element.offsetTop + element.offsetHeight - this.anchor.shift];
+    const by = Math.min(bottom - this.#height, top);
+    if (by <= 0) return;
+    this.anchor = settled(this.#spans, { offset: this.anchor.offset, shift: this.anchor.shift + by }, this.#height);
+    this.#fill(this.#entries());
+  }
+
+  #revealed = ""; // key of an entry, until the user scrolls
+
   /** Entries that are open or wrap are as tall as they are. @returns {boolean} whether they are not as tall as was thought */
   #measure() {
     if (!this.wraps && !this.opened.size && !this.heights.size) return false;
@@ -344,8 +362,11 @@ export class LineList {
   /** Choose the entry, open it or close it. @param {Line} line @param {number} start */
   toggle(line, start) {
     const key = this.#key(start);
-    if (!this.opened.delete(key)) this.opened.add(key);
-    else this.heights.delete(key);
+    if (this.opened.delete(key)) this.heights.delete(key);
+    else {
+      this.opened.add(key);
+      this.#revealed = key;
+    }
     this.current = { run: line.run, number: line.number };
     this.page.chosen(line, start);
     this.invalidate();
@@ -355,29 +376,6 @@ export class LineList {
   choose(key) {
     this.current = key;
     this.invalidate();
-  }
-
-  /** Choose the next entry, or the one before. @param {-1 | 1} way */
-  step(way) {
-    const { current, book } = this;
-    const at = current ? book.find(current.number, current.run) : null;
-    const from = at === null ? (way > 0 ? this.shown.lo - 1 : this.shown.hi) : way > 0 ? book.endOf(book.startOf(at)) - 1 : book.startOf(at);
-    const to = way > 0 ? from + 1 : book.startOf(from - 1);
-    const line = book.line(to);
-    if (to < 0 || !line) return;
-    this.current = { run: line.run, number: line.number };
-    if (to < this.shown.lo + 1 || to >= this.shown.hi - 1) this.go(to, way > 0 ? 0.8 : 0.15);
-    this.page.chosen(line, to);
-    this.invalidate();
-  }
-
-  /** Open the chosen entry, or close it. */
-  open() {
-    const at = this.current && this.book.find(this.current.number, this.current.run);
-    if (at === null) return;
-    const start = this.book.startOf(at);
-    const line = this.book.line(start);
-    if (line) this.toggle(line, start);
   }
 
   /** @param {boolean} on */

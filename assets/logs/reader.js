@@ -100,6 +100,12 @@ export class LogReader {
     this.#go(goal);
   }
 
+  /** Choose a line, and bring it into view. @param {{run: string, number: number}} key */
+  show(key) {
+    this.list.choose(key);
+    this.go({ kind: "line", ...key, show: true });
+  }
+
   /** Where the list stands now, among other lines. @returns {Goal} */
   get here() {
     const { current, held, following } = this.list;

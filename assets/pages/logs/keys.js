@@ -1,5 +1,7 @@
 /** The keys of the Logs page beside those of its axis. */
 
+import { openChosen, step } from "../../logs/stepping.js";
+
 /** @type {[string, string][]} those that the status line names */
 export const HINTS = [
   ["/", "search"],
@@ -28,9 +30,9 @@ export function keysOf({ reader, search, follow, wrap }) {
     key("N", "previous hit", () => reader.next("hit", true)),
     key("e", "next error", () => reader.next("error", false)),
     key("E", "previous error", () => reader.next("error", true)),
-    key("j", "next line", () => reader.list.step(1)),
-    key("k", "previous line", () => reader.list.step(-1)),
-    key("o", "open the chosen line, or close it", () => reader.list.open()),
+    key("j", "next line", () => step(reader.list, 1)),
+    key("k", "previous line", () => step(reader.list, -1)),
+    key("o", "open the chosen line, or close it", () => openChosen(reader.list)),
     key("l", "follow the newest lines, or stop", follow),
     key("w", "wrap long lines, or cut them", wrap),
     key("f", "flame graph of the window", () => location.assign(`/flame${location.search}`)),

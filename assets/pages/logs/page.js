@@ -56,7 +56,7 @@ export default class LogsPage extends TimePage {
       [this.reader.search.element, this.filters.element, this.fields.element],
     );
     this.said = el("p", { class: "logs-said warn", role: "status", hidden: true });
-    this.crash = new CrashNote(({ run, number }) => this.reader.go({ kind: "line", run, number, show: true }));
+    this.crash = new CrashNote(({ run, number }) => this.reader.show({ run, number }));
     this.growth = new Growth({ read: () => this.reader.grow(), counted: () => (this.#askDensity(), this.range.following && this.#askSide()) });
     this.pins = new Pins(this.timeline, this.steering, () => this.#pinned());
     this.timeline.stack.after(this.density.element);
