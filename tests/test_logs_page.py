@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from collectors.records import LogLine
+from collectors.records import LogLine, ProgressBar
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
+from dashboard.log_lines import searching
 from dashboard.pages.logs import view_of
 from dashboard.queries import Queries
 from tests.conftest import Ask, drag, wait_for
 from tests.serving import Web, served
 
-EXPECTED_ERRORS = ("400 (Bad Request)",)  # of a wrong expression: the browser logs it, too
+EXPECTED_ERRORS = ("400 (Bad Request)", "503 (Service Unavailable)")  # of a wrong expression, and of an answer that a test breaks
 BAD = "<img src=x onerror=alert(1)><b>bold</b>"
 TRACE = (
     "Traceback (most recent call last):",
@@ -240,6 +241,46 @@ def test_new_lines_are_followed_until_a_user_scrolls_up(scene: Scene, page: Page
     assert [(number(text), top) for text, top in page.evaluate(TOPS)] == before, "the lines jump"
     page.get_by_role("button", name="Follow").click()
     wait_for(lambda: shown(page)[-1:] == [399], because="the end is not shown again")
+
+
+def test_a_search_streams_its_count_and_can_be_stopped(scene: Scene, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "SLICE_S", 0.0)  # each question searches one piece
+    scene.open(page, "many")
+    page.get_by_label("regex").check()
+    page.locator("#logs-text").fill(r"line \d*7 of")
+    hits = page.locator(".hits")
+    expect(hits).to_contain_text("hits in the newest")
+    first = hits.inner_text()
+    wait_for(lambda: hits.inner_text() != first, because="the count does not stream")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    page.wait_for_timeout(300)  # a slice that was asked for before may still come
+    stopped = hits.inner_text()
+    page.wait_for_timeout(300)
+    assert hits.inner_text() == stopped and "of 30,000 lines" in stopped
+    monkeypatch.setattr(searching, "SLICE_S", 5.0)
+    page.get_by_role("button", name="Go on").click()
+    expect(hits).to_have_text("3,000 hits")
+
+
+def test_an_answer_that_fails_is_a_sentence_and_is_asked_for_again(scene: Scene, page: Page) -> None:
+    fails = {"error": "the store cannot be read"}
+    page.route("**/api/v1/logs/lines*", lambda route: route.fulfill(status=503, json=fails))
+    page.goto(f"http://127.0.0.1:{scene.web.port}/logs?run=small")
+    expect(page.locator(".log-notice")).to_contain_text("The store cannot be read. Asking again in")
+    page.unroute("**/api/v1/logs/lines*")
+    expect(rows(page).last).to_contain_text("step 599")
+    expect(page.locator(".log-notice")).to_be_hidden()
+
+
+def test_a_progress_bar_is_one_row_at_the_foot(scene: Scene, page: Page) -> None:
+    scene.store.append(
+        [LogLine("bars", "b.log", time.time(), 20, "begins"), ProgressBar("bars", "b.log", time.time(), " 40%|####  | 4/10")]
+    )
+    scene.open(page, "bars")
+    expect(page.locator(".log-bars .m")).to_have_text("40%|####  | 4/10")
+    scene.store.append([ProgressBar("bars", "b.log", time.time(), " 50%|##### | 5/10")])
+    expect(page.locator(".log-bars .m")).to_have_text("50%|##### | 5/10")
 
 
 def test_all_runs_and_none(scene: Scene, page: Page) -> None:

@@ -15,6 +15,8 @@ import { Walk } from "./walking.js";
 
 const LINES = 768; // of a request for a place
 const UNSEARCHED = { q: null, regex: null, case: null, only_hits: null };
+const ERROR = 40; // level
+const SLOW_MS = 700;
 const DENSITY_EVERY = 4; // slices of a search
 
 export class LogReader {
@@ -70,7 +72,11 @@ export class LogReader {
     this.#isAnswered = false;
     this.book.ask(question);
     this.#go(goal);
+    clearTimeout(this.#slow);
+    this.#slow = setTimeout(() => this.#isAnswered || this.book.total || this.say("Reading the lines …"), SLOW_MS);
   }
+
+  #slow = 0;
 
   /** Another run is to be shown. @param {boolean} follows stay at its newest line */
   leave(follows) {
@@ -135,16 +141,29 @@ export class LogReader {
   next(what, back) {
     if (!this.question || !this.book.isRead) return;
     this.#turns = false;
-    const { current, first, last } = this.list;
-    const near = back ? last : first;
-    const from = current && this.#isShown(current) ? current.number : near ? near.number - (back ? -1 : 1) : back ? LAST : 0;
-    this.walk.go(this.question, what, back, current || !near ? from : near.number);
+    const { current } = this.list;
+    const from = current && this.#isShown(current) ? current : null;
+    const near = from ? null : this.#inView(what, back);
+    if (near !== null) this.#found(near);
+    else this.walk.go(this.question, what, back, (from ?? (back ? this.list.last : this.list.first))?.number ?? (back ? LAST : 0));
+  }
+
+  /** The last hit or error in view, or the first one. @param {"hit" | "error"} what @param {boolean} last @returns {import("./walking.js").Found | null} */
+  #inView(what, last) {
+    const { lo, hi } = this.list.shown;
+    const places = Array.from({ length: hi - lo }, (_, i) => (last ? hi - 1 - i : lo + i));
+    const offset = places.find((at) => {
+      const line = this.book.line(at);
+      return line && (what === "hit" ? line.hit : line.level >= ERROR);
+    });
+    const line = offset === undefined ? undefined : this.book.line(offset);
+    return line && offset !== undefined ? { run: line.run, number: line.number, offset, time_s: line.time_s } : null;
   }
 
   /** @param {import("./walking.js").Found} found */
   #found({ run, number, offset }) {
     this.list.choose({ run, number });
-    this.list.go(offset);
+    if (!this.#isShown({ run, number })) this.list.go(offset);
     const line = this.book.line(offset);
     if (line) this.page.chosen(line);
     else this.#awaited = offset;

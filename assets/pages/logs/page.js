@@ -7,6 +7,7 @@ import { withLost } from "../../data/lost.js";
 import { CONTROLS } from "./controls.js";
 import { DashControls } from "../dash_controls.js";
 import { LogsBar } from "./bar.js";
+import { Bars } from "./bars.js";
 import { whyEmpty } from "./empty.js";
 import { TemplateFilters } from "./filters.js";
 import { Growth } from "./growth.js";
@@ -57,8 +58,9 @@ export default class LogsPage extends TimePage {
     );
     this.said = el("p", { class: "logs-said warn", role: "status", hidden: true });
     this.crash = new CrashNote(({ run, number }) => this.reader.show({ run, number }));
+    this.bars = new Bars();
     this.growth = new Growth({ read: () => this.reader.grow(), counted: () => (this.#askDensity(), this.range.following && this.#askSide()) });
-    this.pins = new Pins(this.timeline, this.steering, () => this.#pinned());
+    this.pins = new Pins(this.timeline, this.steering, () => (this.keepAddress(), this.invalidate()));
     this.timeline.stack.after(this.density.element);
     this.body = el(
       "div",
@@ -67,7 +69,7 @@ export default class LogsPage extends TimePage {
       this.said,
       this.crash.element,
       el("div", { class: "strip" }, this.timeline.element),
-      el("div", { class: "logs-main" }, this.reader.element, this.side.element),
+      el("div", { class: "logs-main" }, el("div", { class: "logs-left" }, this.reader.element, this.bars.element), this.side.element),
     );
     this.element = el("div", { class: "logs-layout" }, el("div", { class: "logs-controls" }), el("div", { class: "logs-place" }, this.body));
     this.dash = new DashControls(CONTROLS, { mounted: (host) => this.#move(host), described: (view) => this.#show(view) });
@@ -204,6 +206,7 @@ export default class LogsPage extends TimePage {
     this.#askDensity();
     this.#askSide();
     this.#readFields();
+    this.bars.read(this.#begun && !this.view.all && !this.range.window ? this.runs.name : null);
   }
 
   async #readFields() {
@@ -352,20 +355,13 @@ export default class LogsPage extends TimePage {
     this.invalidate();
   }
 
-  #pinned() {
-    this.keepAddress();
-    this.invalidate();
-  }
-
   address() {
     const line = this.#current && this.#current.run === this.runs.name ? String(this.#current.number) : (this.#linked && String(this.#linked.number)) || null;
     return { run: this.runs.name, ...super.address(), ...addressOf(this.view), ...this.filters.address(), ...this.pins.address(), ...this.fields.address(), line };
   }
 
-  /** @returns {import("../../lib/keys.js").Key[]} */
   keys() {
-    const { reader } = this;
-    const own = keysOf({ reader, search: () => this.dash.focusSearch(), follow: () => this.follow(), wrap: () => this.wrap() });
+    const own = keysOf({ reader: this.reader, search: () => this.dash.focusSearch(), follow: () => this.follow(), wrap: () => this.wrap() });
     return [...own, ...this.pins.keys(), ...super.keys()];
   }
 
@@ -376,7 +372,8 @@ export default class LogsPage extends TimePage {
   // Messages of the server
 
   /** @param {import("../../types/api").Delta} message */
-  heard({ lines, events }) {
+  heard({ lines, events, bars }) {
+    this.bars.take(bars);
     const own = events.filter(({ run }) => run === this.runs.name);
     const known = new Set(this.events.map((event) => JSON.stringify(event)));
     this.events.push(...own.filter((event) => !known.has(JSON.stringify(event))));
