@@ -37,7 +37,7 @@ KINDS = {
     "/api/v1/expression": ROWS,
     "/api/v1/export": EXPORTS,
     "/api/v1/logs": ROWS,
-    **{f"/api/v1/logs/{what}": ROWS for what in ("lines", "density", "next", "templates", "field")},
+    **{f"/api/v1/logs/{what}": ROWS for what in ("lines", "line", "density", "next", "templates", "field")},
     "/api/v1/logs/difference": ROWS,
     "/api/v1/logs/crash": ROWS,
     "/api/v1/events": ROWS,

@@ -65,6 +65,20 @@ def test_counts_templates_and_fields(web: Web) -> None:
     assert ask(web, "lines", run="a", hide=template["id"])["total"] == 0 == ask(web, "density", run="a", hide=1)["total"]
 
 
+def test_hits_are_marked_and_texts_are_cut(web: Web) -> None:
+    (line,) = ask(web, "lines", run="a", q="S 1.", limit=1, offset=4)["lines"]
+    assert line["text"][slice(*line["spans"][0])] == "s 1." and len(line["spans"]) == 1
+    assert ask(web, "lines", run="a", limit=1)["lines"][0]["spans"] == []
+    (long,) = ask(web, "lines", run="b,<b>", limit=1, characters=50)["lines"]
+    assert len(long["text"]) < 90 and long["text"].endswith("characters)")
+
+
+def test_an_opened_line_has_its_numbers_and_fields(web: Web) -> None:
+    found = ask(web, "line", run="a", number=3)
+    assert [found["line"]["text"][slice(*span)] for span in found["numbers"]] == ["2", "0.5"]
+    assert (found["template_text"], found["fields"]) == ("step # loss #", [])
+
+
 @pytest.mark.parametrize(
     ("route", "parameters", "status"),
     [
@@ -77,6 +91,8 @@ def test_counts_templates_and_fields(web: Web) -> None:
         ("field", {"run": "a", "template": 7}, 404),
         ("field", {"run": "a", "template": 1, "field": 2}, 404),
         ("next", {"run": "a"}, 400),
+        ("line", {"run": "a", "number": 10**9}, 404),
+        ("line", {"run": "none", "number": 1}, 404),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(web: Web, route: str, parameters: dict[str, Any], status: int) -> None:

@@ -117,6 +117,15 @@ function gpuLanes(machine) {
   ];
 }
 
+/** One thin lane of how busy the GPUs are, the least busy one at each place; without GPUs the processors. @param {Meta[]} metas @returns {Lane[]} */
+export function busyLane(metas) {
+  const machine = metas.filter(({ run }) => run === null);
+  const keys = perGpu(machine, "gpu/utilization_pct").flatMap((trace) => trace.keys);
+  if (!keys.length) return hostLanes(machine).filter(({ id, traces }) => id === "cpu" && traces.length);
+  const traces = [{ label: "now", colour: "accent", keys }];
+  return [lane("gpu_busy", "GPU busy, %", 42, "percent", traces, { kind: "heat", note: keys.length > 1 ? "the least busy" : "worst per pixel", digits: 0, unit: "%" })];
+}
+
 /** @param {Meta[]} machine @returns {Lane[]} */
 export function hostLanes(machine) {
   const of = (/** @type {string} */ name, /** @type {string} */ label, /** @type {string} */ colour) =>

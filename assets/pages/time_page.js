@@ -98,7 +98,7 @@ export class TimePage extends Session {
   /** Draw everything but the lanes. @param {View} _view @param {Series | null} _stepper */
   drawMore(_view, _stepper) {}
 
-  /** The page's part of the address. @returns {Record<string, string | number | null>} */
+  /** The page's part of the address. @returns {Record<string, string | number | string[] | null>} */
   address() {
     return this.range.address(this.end_s);
   }

@@ -15,10 +15,12 @@ from collectors.store.protocol import Store
 
 from .counting import LineDensity, TemplateLines, by_template, density, window_of
 from .filters import KeptRows, LineFilter
+from .marking import Marker, TextSpan
 from .needle import Needle
+from .opened import OpenedLine, opened
 from .reading import LineStore, Runs
 from .searching import LineHits, LineSearches, SearchedSoFar
-from .table import LineTable
+from .table import LineSource, LineTable
 
 ERROR = 40
 MOST_PAGE_CHARACTERS = 8_000_000
@@ -40,6 +42,7 @@ class PlacedLine(NamedTuple):
     line: LogLine
     template: int
     is_hit: bool
+    spans: list[TextSpan]  # of the hits in its text, as far as they are known
 
 
 class LineStretch(NamedTuple):
@@ -99,7 +102,8 @@ class LogLines:
             found: NDArray[np.int64] = rows.rows(offset, limit)
             picked = _Picked.of(table, found, marked)
             total = rows.total
-        return LineStretch(self._lines(picked), offset, total, held.left_out, progress)
+        marker = Marker(asked.needle) if asked.needle else None
+        return LineStretch(self._lines(picked, marker), offset, total, held.left_out, progress)
 
     def density(self, asked: LineQuestion, buckets: int) -> tuple[LineDensity, int, SearchedSoFar | None]:
         """With the number of lines that were counted."""
@@ -163,6 +167,19 @@ class LogLines:
         values = field_values([lines.get(number, "") for number in numbers.tolist()], field)
         return stored, FieldCurve(time_s, values, total)
 
+    def line(self, run: str, number: int) -> OpenedLine | None:
+        """None where the run has no such line."""
+        with self._reader.held((run,)) as held:
+            row = held.table.row_of(number)
+            template = 0 if row is None else int(held.table.template[row])
+        found = self._reader.lines(run, [number])
+        return opened(found[0], self._stored(run).get(template)) if found else None
+
+    def sources(self, runs: Runs) -> list[LineSource]:
+        """Which processes have written lines, where."""
+        with self._reader.held(runs) as held:
+            return list(held.table.sources)
+
     def _stored(self, run: str) -> dict[int, LineTemplate]:
         return {template.id: template for template in self._reader.templates(run)}
 
@@ -171,7 +188,7 @@ class LogLines:
             return None, None
         return self._searches.work(asked.runs, asked.needle, self._reader.extents(asked.runs), self._reader.read_texts)
 
-    def _lines(self, picked: Iterable[_Picked]) -> list[PlacedLine]:
+    def _lines(self, picked: Iterable[_Picked], marker: Marker | None) -> list[PlacedLine]:
         """With their texts, those of lines that are gone meanwhile left out."""
         by_run: dict[str, list[int]] = {}
         listed = list(picked)
@@ -191,7 +208,8 @@ class LogLines:
                 size += len(line.text)
                 if found and size > MOST_PAGE_CHARACTERS:
                     break
-                found.append(PlacedLine(line, row.template, row.is_hit))
+                spans = marker.spans(line.text) if marker and row.is_hit else []
+                found.append(PlacedLine(line, row.template, row.is_hit, spans))
         return found
 
 

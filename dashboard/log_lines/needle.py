@@ -76,24 +76,34 @@ def _lines_with(lines: list[str], wanted: str) -> NDArray[np.intp]:
     return np.array([at for at, line in enumerate(lines) if wanted in line], np.intp)
 
 
-def _of_regex(needle: Needle) -> Finder:
+def compiled(needle: Needle) -> Any:
+    """As an expression that searches bytes. Raises BadExpression."""
     options = re2.Options()
     options.never_nl = options.never_capture = True
     options.log_errors = False
     options.max_mem = MOST_REGEX_BYTES
     options.case_sensitive = needle.case
+    options.literal = not needle.regex
+    sought = needle.text.encode("utf-8", "replace")
     try:
-        compiled = re2.compile(b"(?m)" + needle.text.encode("utf-8", "replace"), options)
+        return re2.compile(b"(?m)" + sought if needle.regex else sought, options)
     except re2.error as error:
         reason = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
-        raise BadExpression(f"this is no regular expression ({reason}); without regex=true it is searched for as it is") from error
-    return lambda texts: _matches(texts if len(texts) <= MOST_LINE_BYTES else _cut(texts), compiled)
+        reason = reason.replace("(?m)", "", 1)
+        raise BadExpression(
+            f"this is no regular expression ({reason}); correct it, or search for it as a text, without regex"
+        ) from error
 
 
-def _matches(texts: bytes, compiled: Any) -> NDArray[np.intp]:
+def _of_regex(needle: Needle) -> Finder:
+    expression = compiled(needle)
+    return lambda texts: _matches(texts if len(texts) <= MOST_LINE_BYTES else _cut(texts), expression)
+
+
+def _matches(texts: bytes, expression: Any) -> NDArray[np.intp]:
     found = []
     at = 0
-    while at <= len(texts) and (match := compiled.search(texts, at)) is not None:
+    while at <= len(texts) and (match := expression.search(texts, at)) is not None:
         found.append(match.start())
         end = texts.find(b"\n", match.start())
         if end < 0:

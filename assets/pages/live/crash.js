@@ -11,7 +11,9 @@ const OVER = new Set(["failed", "killed", "ended", "stalled", "preempted", "requ
 const FRAMES = 6; // the innermost, until more are asked for
 
 export class CrashNote {
-  constructor() {
+  /** @param {((line: import("../../types/api").Row<"LineRow">) => void) | null} [show] a line in the log below */
+  constructor(show = null) {
+    this.show = show;
     this.element = el("section", { class: "crash", "aria-label": "Why the run ended", hidden: true });
     this.key = "";
   }
@@ -29,17 +31,19 @@ export class CrashNote {
   async #read(run, key) {
     const answer = await get("logs/crash", { run }).catch(() => null); // the log itself stands below
     if (!answer?.cause || key !== this.key) return;
-    this.element.replaceChildren(...shown(run, answer.cause, answer.others));
+    this.element.replaceChildren(...shown(run, answer.cause, answer.others, this.show));
     this.element.hidden = false;
   }
 }
 
-/** @param {string} run @param {FaultRow} cause @param {FaultRow[]} others @returns {Node[]} */
-function shown(run, cause, others) {
+/** @param {string} run @param {FaultRow} cause @param {FaultRow[]} others @param {CrashNote["show"]} show @returns {Node[]} */
+function shown(run, cause, others, show) {
   const inner = [...cause.frames].reverse();
   const rest = inner.slice(FRAMES);
   const frames = el("ol", {}, ...inner.slice(0, FRAMES).map((frame) => frameRow(run, cause, frame)));
   const more = el("button", { class: "btn", type: "button", onclick: () => (frames.append(...rest.map((frame) => frameRow(run, cause, frame))), more.remove()) }, `${rest.length} more frames`);
+  const [first] = cause.lines;
+  const link = show && first ? [el("button", { class: "btn", type: "button", onclick: () => show(first) }, "Show its lines")] : [];
   const lines = el("details", {}, el("summary", {}, "Its lines in the log"), el("pre", {}, cause.lines.map(({ text }) => text).join("\n")));
   const also = others.filter(({ sentence }) => sentence !== cause.sentence).slice(-3);
   return [
@@ -47,7 +51,8 @@ function shown(run, cause, others) {
     ...(inner.length ? [frames] : []),
     ...(rest.length ? [more] : []),
     ...also.map(({ sentence }) => el("p", { class: "dim" }, `Also: ${sentence}`)),
-    ...(cause.lines.length ? [lines] : []),
+    ...link,
+    ...(cause.lines.length && !show ? [lines] : []),
   ];
 }
 

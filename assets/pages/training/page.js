@@ -9,7 +9,8 @@ import { Board } from "../../curves/board/board.js";
 import { addressOf, onTime, placeOf, viewOf } from "../../curves/view.js";
 import { snippet } from "../live/snippet.js";
 import { Session } from "../session.js";
-import { Controls } from "./controls.js";
+import { DashControls } from "../dash_controls.js";
+import { CONTROLS } from "./controls.js";
 
 /** @typedef {import("../../curves/view.js").View} View */
 
@@ -51,7 +52,7 @@ export default class Training extends Session {
     this.board = new Board({ changed: () => this.keepAddress(), follow: (cursor) => this.#follow(cursor), drawn: () => this.settle() }, placeOf(location.search));
     this.notice = el("p", { class: "notice", role: "status", hidden: true });
     this.element = el("div", { class: "training-layout" }, el("div", { class: "training-controls" }), el("div", { class: "chart-grid" }, this.board.element));
-    this.controls = new Controls({ mounted: (host) => this.#move(host), described: (view) => this.#show(view) });
+    this.controls = new DashControls(CONTROLS, { mounted: (host) => this.#move(host), described: (view) => this.#show(view) });
     this.again = new Retry(() => this.#begin());
     this.board.element.append(this.notice);
     this.start();

@@ -12,7 +12,7 @@ from collectors.store.lines import LineTemplate
 from ...log_lines.counting import TemplateLines
 from ...log_lines.filters import LineFilter
 from ...log_lines.lines import LineKind, LineQuestion
-from ...queries import Queries
+from ...queries import NotFound, Queries
 from ..answer import Answer
 from ..parameters import MOST_CURSOR, Instant, OpenRange, RunParameter
 from .answers import (
@@ -20,17 +20,20 @@ from .answers import (
     FieldAnswer,
     LineStretchAnswer,
     NextLineAnswer,
+    OpenedLineAnswer,
     TemplateAnswer,
     TemplatesAnswer,
     density_answer,
     field_answer,
     next_answer,
+    opened_answer,
     progress_row,
     stretch_answer,
 )
 from .asking import LineNumber, line_question
 
 MOST_LINES = 2000
+MOST_LINE_CHARACTERS = 20_000  # more than the store returns of a line
 MOST_BUCKETS = 2000
 MOST_STROKES = 200
 MOST_LISTED = 500  # templates
@@ -45,9 +48,18 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         limit: Annotated[int, Query(ge=0, le=MOST_LINES)] = 200,
         at: Instant = None,
         around: Annotated[int | None, Query(ge=0, le=MOST_CURSOR, description="the number of a line")] = None,
+        characters: Annotated[int, Query(ge=1, le=MOST_LINE_CHARACTERS, description="of a line's text")] = MOST_LINE_CHARACTERS,
         asked: LineQuestion = asked_of,
     ) -> Answer[LineStretchAnswer]:
-        return Answer(stretch_answer(queries.lines.stretch(asked, offset, limit, at, around)))
+        return Answer(stretch_answer(queries.lines.stretch(asked, offset, limit, at, around), characters))
+
+    @router.get("/logs/line", response_model=None, summary="One log line with its fields and numbers")
+    def opened(run: RunParameter, number: LineNumber) -> Answer[OpenedLineAnswer]:
+        queries.check_run(run)
+        found = queries.lines.line(run, number)
+        if found is None:
+            raise NotFound(f"run {run!r} has no line {number}; GET /api/v1/logs/lines lists them")
+        return Answer(opened_answer(found))
 
     @router.get("/logs/density", response_model=None, summary="Log lines by level, and hits, in buckets of time")
     def density(

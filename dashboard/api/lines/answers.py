@@ -6,6 +6,7 @@ from typing_extensions import TypedDict
 
 from ...log_lines.counting import LEVELS, LineDensity
 from ...log_lines.lines import FieldCurve, LineStretch, NextLine, PlacedLine
+from ...log_lines.opened import OpenedLine
 from ...log_lines.searching import SearchedSoFar
 from ..answer import Counts, Gaps
 from ..logs import LineRow, line_row
@@ -23,6 +24,7 @@ class SearchProgress(TypedDict):
 class PlacedLineRow(LineRow):
     template: int  # an id of GET /logs/templates; 0 where it is not known yet
     hit: bool
+    spans: list[tuple[int, int]]  # of the hits in `text`, in UTF-16 units; not of those far behind in a long line
 
 
 class LineStretchAnswer(TypedDict):
@@ -33,6 +35,21 @@ class LineStretchAnswer(TypedDict):
     total: int
     left_out: int  # older lines, beyond the number that is held in memory; they are not in `total`
     search: SearchProgress | None
+
+
+class LineFieldRow(TypedDict):
+    name: str
+    text: str  # as the line has it, `loss=0.25`
+
+
+class OpenedLineAnswer(TypedDict):
+    """`numbers[i]` is where field i of the template stands in `text`, in UTF-16 units."""
+
+    line: LineRow
+    template: int | None  # null while it is not known
+    template_text: str
+    numbers: list[tuple[int, int]]
+    fields: list[LineFieldRow]
 
 
 class LevelCounts(TypedDict):
@@ -101,9 +118,9 @@ def progress_row(progress: SearchedSoFar | None) -> SearchProgress | None:
     return {"searched": progress.searched, "lines": progress.lines, "hits": progress.hits, "done": progress.done}
 
 
-def stretch_answer(found: LineStretch) -> LineStretchAnswer:
+def stretch_answer(found: LineStretch, characters: int) -> LineStretchAnswer:
     return {
-        "lines": [_placed(line) for line in found.lines],
+        "lines": [_placed(line, characters) for line in found.lines],
         "offset": found.offset,
         "total": found.total,
         "left_out": found.left_out,
@@ -137,5 +154,18 @@ def field_answer(text: str, curve: FieldCurve) -> FieldAnswer:
     return {"text": text, "lines": len(curve.value), "total": curve.total, "t": curve.time_s, "v": curve.value}
 
 
-def _placed(found: PlacedLine) -> PlacedLineRow:
-    return {**line_row(found.line), "template": found.template, "hit": found.is_hit}
+def opened_answer(found: OpenedLine) -> OpenedLineAnswer:
+    return {
+        "line": line_row(found.line),
+        "template": found.template.id if found.template else None,
+        "template_text": found.template.text if found.template else "",
+        "numbers": found.numbers,
+        "fields": [{"name": field.name, "text": field.text} for field in found.fields],
+    }
+
+
+def _placed(found: PlacedLine, characters: int) -> PlacedLineRow:
+    row = line_row(found.line)
+    if len(row["text"]) > characters:
+        row["text"] = f"{row['text'][:characters]} ... ({len(row['text']):,} characters)"
+    return {**row, "template": found.template, "hit": found.is_hit, "spans": found.spans}

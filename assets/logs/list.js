@@ -1,0 +1,388 @@
+/**
+ * The list of lines: of millions only those in view are elements. Its place is an entry and how many pixels of it are above the view, not a
+ * number of pixels from the top: so nothing moves when entries above fold, open or arrive. The scroll bar shows the share.
+ */
+
+import { el, setClass } from "../lib/dom.js";
+import { entriesInView, settled } from "./anchor.js";
+import { entryRow, placeholder } from "./row.js";
+
+/** @typedef {import("./book.js").LineBook} LineBook */
+/** @typedef {import("./folding.js").Line} Line */
+/** @typedef {{run: string, number: number}} Key of a line */
+
+const ROW_PX = 18; // of a line that is neither open nor wrapped
+const ROOM_PX = 4e6; // browsers draw no taller elements
+const JUMP = 3; // views: a greater change of the scroll bar is a jump
+const TOUCHED_MS = 300;
+const LATEST_MS = 2000;
+const IDLE_MS = 160; // after which the scroll bar is put where the list stands
+const EDGE_PX = 400; // that remain to be scrolled while there are lines beyond
+const MEASURES = 3; // of a picture: entries that come into view by one are measured by the next
+const ABOVE = 0.3; // of the view, above a line that is shown
+
+export class LineList {
+  /**
+   * @param {LineBook} book
+   * @param {{hover: (time_s: number | null) => void, chosen: (line: Line, start: number) => void, detail: (line: Line) => HTMLElement, followed: () => void}} page
+   */
+  constructor(book, page) {
+    this.book = book;
+    this.page = page;
+    this.anchor = { offset: 0, shift: 0 };
+    this.following = false; // the end stays in view
+    this.wraps = false;
+    /** @type {import("./row.js").Columns} */
+    this.columns = { run: false, file: false, rank: false, day: false };
+    this.#columns = "";
+    /** @type {Key | null} */
+    this.current = null;
+    /** @type {Set<string>} keys of entries that are open */
+    this.opened = new Set();
+    /** @type {Map<string, HTMLElement>} the elements in view, by key */
+    this.elements = new Map();
+    /** @type {Map<string, number>} pixels of entries that are not as tall as a line */
+    this.heights = new Map();
+    this.shown = { lo: 0, hi: 0 }; // places in view
+    /** @type {Key | null} the first line in view */
+    this.held = null;
+    this.rows = el("div", { class: "log-rows" });
+    this.sheet = el("div", { class: "log-sheet" }, this.rows);
+    this.room = el("div", { class: "log-room" }, this.sheet);
+    this.scroll = el("div", { class: "log-scroll log", role: "log", "aria-label": "Log lines", "aria-live": "off", tabindex: "0" }, this.room);
+    this.element = this.scroll;
+    this.scroll.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    this.scroll.addEventListener("scrollend", () => this.#align());
+    this.scroll.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#ends(event));
+    this.scroll.addEventListener("wheel", (/** @type {WheelEvent} */ event) => event.deltaY < 0 && this.#leave(), { passive: true });
+    for (const kind of ["wheel", "pointerdown", "touchmove", "keydown"]) this.scroll.addEventListener(kind, () => (this.#touched_ms = performance.now()), { passive: true });
+    this.rows.addEventListener("click", (/** @type {MouseEvent} */ event) => this.#clicked(event));
+    this.rows.addEventListener("pointerover", (/** @type {PointerEvent} */ event) => page.hover(this.#lineAt(event.target)?.line.time_s ?? null));
+    this.rows.addEventListener("pointerleave", () => page.hover(null));
+    new ResizeObserver(() => this.#resized()).observe(this.scroll);
+  }
+
+  #columns; // as a text
+  #top = 0; // of the scroll bar, when it was last looked at
+  #height = 0; // of the view
+  #touched_ms = -Infinity; // when the user last scrolled, or began to
+  #frame = 0;
+  #timer = 0;
+
+  /** Draw in the next frame. */
+  invalidate() {
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.draw();
+    });
+  }
+
+  // Where it stands
+
+  /** Stay at the end, or not any more. @param {boolean} on */
+  follow(on) {
+    this.following = on;
+    if (on) this.anchor = { offset: this.book.total, shift: 0 };
+    this.invalidate();
+  }
+
+  /** The user scrolls up. */
+  #leave() {
+    if (!this.following) return;
+    this.following = false;
+    this.page.followed();
+  }
+
+  /** Other lines are to be shown. @param {boolean} follows */
+  leave(follows) {
+    this.current = this.held = null;
+    this.opened.clear();
+    this.heights.clear();
+    this.follow(follows);
+  }
+
+  /** To the last lines, without staying there. */
+  goToEnd() {
+    this.following = false;
+    this.anchor = { offset: this.book.total, shift: 0 };
+    this.invalidate();
+  }
+
+  /** Bring a place into view. @param {number} offset @param {number} [above] share of the view above it */
+  go(offset, above = ABOVE) {
+    this.following = false;
+    this.anchor = { offset, shift: -Math.round(this.#height * above) };
+    this.invalidate();
+    this.#settle();
+  }
+
+  /** The list stands still at a line that stands elsewhere among the lines now. @param {number} offset */
+  hold(offset) {
+    this.anchor = { offset, shift: this.anchor.shift };
+    this.invalidate();
+  }
+
+  /** The first line in view, as far as it is known. @returns {Line | undefined} */
+  get first() {
+    for (let at = this.shown.lo; at < this.shown.hi; at++) if (this.book.line(at)) return this.book.line(at);
+    return undefined;
+  }
+
+  /** @returns {Line | undefined} */
+  get last() {
+    for (let at = this.shown.hi - 1; at >= this.shown.lo; at--) if (this.book.line(at)) return this.book.line(at);
+    return undefined;
+  }
+
+  #scrolled() {
+    const top = this.scroll.scrollTop;
+    const by = top - this.#top;
+    this.#top = top;
+    if (Math.abs(by) < 1) return; // the browser rounds where the bar was put
+    const now_ms = performance.now();
+    if (top === 0 && now_ms - this.#touched_ms > TOUCHED_MS) return this.#align(); // the element has moved into Dash's layout, not the user
+    this.#touched_ms = now_ms;
+    this.#revealed = "";
+    if (Math.abs(by) > JUMP * this.#height) this.#jump(top);
+    else this.#move(by);
+    this.#settle(LATEST_MS); // `scrollend` comes before, where the browser has it
+    return this.draw();
+  }
+
+  /** To the first or the last line at once. @param {KeyboardEvent} event */
+  #ends(event) {
+    if (event.target !== this.scroll || !["Home", "End"].includes(event.key)) return;
+    event.preventDefault();
+    if (event.key === "End") this.goToEnd();
+    else this.go(0, 0);
+    this.page.followed();
+  }
+
+  /** @param {number} top */
+  #jump(top) {
+    const share = Math.min(1, top / Math.max(1, this.scroll.scrollHeight - this.#height));
+    if (share < 1) this.#leave();
+    this.anchor = share >= 1 ? { offset: this.book.total, shift: 0 } : { offset: Math.floor(share * this.book.total), shift: 0 };
+  }
+
+  /** @param {number} by pixels */
+  #move(by) {
+    if (by < 0) this.#leave();
+    this.anchor.shift += by;
+  }
+
+  /** Once it stands still, the scroll bar shows where. @param {number} [idle_ms] */
+  #settle(idle_ms = IDLE_MS) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#align(), idle_ms);
+  }
+
+  #isFirst = true;
+  #isLast = true;
+
+  #align() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    const most = this.scroll.scrollHeight - this.#height;
+    const share = this.anchor.offset / Math.max(1, this.book.total - (this.shown.hi - this.shown.lo));
+    const edge = Math.min(EDGE_PX, most / 4);
+    let top = share * most;
+    if (this.#isFirst) top = 0;
+    else if (this.#isLast) top = most;
+    else top = Math.max(edge, Math.min(most - edge, top));
+    if (Math.abs(top - this.scroll.scrollTop) >= 1) this.scroll.scrollTop = top;
+    this.#top = this.scroll.scrollTop;
+  }
+
+  #resized() {
+    this.#top = this.scroll.scrollTop; // a higher view moves the bar by itself
+    if (this.wraps || this.opened.size) this.heights.clear();
+    this.invalidate();
+  }
+
+  // What is drawn
+
+  /** @param {number} offset */
+  #key(offset) {
+    const line = this.book.line(offset);
+    return line ? `${line.number} ${line.run}` : `? ${offset}`;
+  }
+
+  /** @param {number} offset of an entry */
+  #tall(offset) {
+    return this.heights.size ? (this.heights.get(this.#key(offset)) ?? ROW_PX) : ROW_PX;
+  }
+
+  draw() {
+    const { book } = this;
+    const height = this.scroll.clientHeight;
+    if (!height) return;
+    if (this.#height) this.anchor.shift += this.#height - height; // what stands above the list has grown: the lines stay where they are
+    this.#height = height;
+    this.#columns = JSON.stringify(this.columns);
+    const room = `${Math.max(this.#height, Math.min(ROOM_PX, book.total * ROW_PX))}px`;
+    if (this.room.style.height !== room) {
+      this.room.style.height = room;
+      this.#top = this.scroll.scrollTop; // a lower room moves the bar by itself
+    }
+    if (this.sheet.style.height !== `${this.#height}px`) this.sheet.style.height = `${this.#height}px`;
+    if (this.following) this.anchor = { offset: book.total, shift: 0 };
+    const { offset, shift } = this.anchor; // of an entry that was in view: it does not move, whatever those above it turn out to be
+    this.anchor = settled(this.#spans, this.anchor, this.#height);
+    this.#fill(this.#entries());
+    for (let times = 0; times < MEASURES && this.#measure(); times++) {
+      this.anchor = settled(this.#spans, { offset, shift }, this.#height);
+      this.#fill(this.#entries());
+    }
+    this.#reveal();
+    this.rows.style.transform = `translateY(${-this.anchor.shift}px)`;
+    const { first } = this;
+    if (first) this.held = { run: first.run, number: first.number };
+    book.want(this.shown.lo, this.shown.hi);
+    if (!this.#timer) this.#settle();
+  }
+
+  /** The entries in view. @returns {number[]} */
+  #entries() {
+    const { starts, end, isFirst, isLast } = entriesInView(this.#spans, this.anchor, this.#height);
+    this.shown = { lo: this.anchor.offset, hi: end };
+    this.#isFirst = isFirst;
+    this.#isLast = isLast;
+    return starts;
+  }
+
+  /** @returns {import("./anchor.js").Entries} */
+  get #spans() {
+    const { book } = this;
+    return { total: book.total, startOf: (at) => book.startOf(at), endOf: (at) => book.endOf(at), tall: (at) => this.#tall(at) };
+  }
+
+  /** @param {number[]} entries */
+  #fill(entries) {
+    /** @type {Map<string, HTMLElement>} */
+    const kept = new Map();
+    entries.forEach((start, i) => {
+      const key = this.#key(start);
+      const element = this.#element(key, start);
+      kept.set(key, element);
+      if (this.rows.children[i] !== element) this.rows.insertBefore(element, this.rows.children[i] ?? null);
+    });
+    while (this.rows.children.length > entries.length) this.rows.lastElementChild?.remove();
+    this.elements = kept;
+  }
+
+  /** @param {string} key @param {number} start @returns {HTMLElement} */
+  #element(key, start) {
+    const { book } = this;
+    const line = book.line(start);
+    const end = line ? book.endOf(start) : start + 1;
+    const open = this.opened.has(key);
+    const looks = line ? `${end - start}${open ? "open" : ""}${line.hit ? line.spans : ""}${this.#columns}` : "";
+    let element = this.elements.get(key);
+    if (!element || element.dataset.looks !== looks) {
+      element = line ? this.#made(line, start, open) : el("div", { class: "entry" }, placeholder());
+      /** @type {HTMLElement} */ (element).dataset.looks = looks;
+    }
+    const made = /** @type {HTMLElement} */ (element);
+    made.dataset.offset = String(start);
+    const { current } = this;
+    setClass(made, "at", current !== null && line !== undefined && this.#holds(start, end, current));
+    return made;
+  }
+
+  /** @param {number} start @param {number} end @param {Key} key */
+  #holds(start, end, { run, number }) {
+    for (let at = start; at < end; at++) {
+      const line = this.book.line(at);
+      if (line?.number === number && line.run === run) return true;
+    }
+    return false;
+  }
+
+  /** @param {Line} line @param {number} start @param {boolean} open @returns {HTMLElement} */
+  #made(line, start, open) {
+    const lines = this.book.entry(start);
+    const row = entryRow(lines, this.book.isTrace(start), this.columns);
+    if (!open) return el("div", { class: "entry" }, row);
+    const rest = this.book.isTrace(start) ? lines.map(({ text }) => el("div", { class: "whole" }, text)) : [];
+    return el("div", { class: "entry open" }, row, ...rest, this.page.detail(line));
+  }
+
+  /** An entry that was opened at the foot of the view comes up. */
+  #reveal() {
+    const element = this.elements.get(this.#revealed);
+    if (!element || this.following) return;
+    const [top, bottom] = [element.offsetTop - this.anchor.shift, element.offsetTop + element.offsetHeight - this.anchor.shift];
+    const by = Math.min(bottom - this.#height, top);
+    if (by <= 0) return;
+    this.anchor = settled(this.#spans, { offset: this.anchor.offset, shift: this.anchor.shift + by }, this.#height);
+    this.#fill(this.#entries());
+  }
+
+  #revealed = ""; // key of an entry, until the user scrolls
+
+  /** Entries that are open or wrap are as tall as they are. @returns {boolean} whether they are not as tall as was thought */
+  #measure() {
+    if (!this.wraps && !this.opened.size && !this.heights.size) return false;
+    let changed = false;
+    for (const element of /** @type {HTMLCollectionOf<HTMLElement>} */ (this.rows.children)) {
+      const start = Number(element.dataset.offset);
+      const tall = element.offsetHeight;
+      if (tall === this.#tall(start)) continue;
+      changed = true;
+      if (tall === ROW_PX) this.heights.delete(this.#key(start));
+      else this.heights.set(this.#key(start), tall);
+    }
+    return changed;
+  }
+
+  // What the user does
+
+  /** @param {EventTarget | null} target @returns {{line: Line, start: number} | null} */
+  #lineAt(target) {
+    const entry = target instanceof Element ? /** @type {HTMLElement | null} */ (target.closest(".entry")) : null;
+    const start = Number(entry?.dataset.offset ?? NaN);
+    const line = this.book.line(start);
+    return line ? { line, start } : null;
+  }
+
+  /** The moment of the line below the pointer; not while lines pass below it. @param {EventTarget | null} target */
+  #hover(target) {
+    if (performance.now() - this.#touched_ms > TOUCHED_MS) this.page.hover(this.#lineAt(target)?.line.time_s ?? null);
+  }
+
+  /** @param {MouseEvent} event */
+  #clicked(event) {
+    const target = /** @type {Element} */ (event.target);
+    if (target.closest(".detail, .whole") || !getSelection()?.isCollapsed) return; // text is being selected
+    const found = this.#lineAt(target);
+    if (found) this.toggle(found.line, found.start);
+  }
+
+  /** Choose the entry, open it or close it. @param {Line} line @param {number} start */
+  toggle(line, start) {
+    const key = this.#key(start);
+    if (this.opened.delete(key)) this.heights.delete(key);
+    else {
+      this.opened.add(key);
+      this.#revealed = key;
+    }
+    this.current = { run: line.run, number: line.number };
+    this.page.chosen(line, start);
+    this.invalidate();
+  }
+
+  /** Choose a line. @param {Key | null} key */
+  choose(key) {
+    this.current = key;
+    this.invalidate();
+  }
+
+  /** @param {boolean} on */
+  wrap(on) {
+    this.wraps = on;
+    this.heights.clear();
+    setClass(this.rows, "wraps", on);
+    this.invalidate();
+  }
+}

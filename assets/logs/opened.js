@@ -1,0 +1,80 @@
+/** An opened line: all of its text, its numbers, which can become curves, its fields, which filter, and where it comes from. */
+
+import { get, sentenceOf } from "../lib/api.js";
+import { copyButton, el } from "../lib/dom.js";
+import { day } from "../lib/format.js";
+import { exact } from "./row.js";
+
+/** @typedef {import("./folding.js").Line} Line */
+/** @typedef {import("../types/api").Answer<"logs/line">} Opened */
+
+/**
+ * @typedef {Object} Actions
+ * @property {(opened: Opened, field: number) => void} plot a number of the line over time
+ * @property {(text: string) => void} search
+ * @property {(opened: Opened, only: boolean) => void} filter by the line's template, or leave it out
+ * @property {(line: Line) => void} select a window around the line
+ * @property {() => void} grown the element is as tall as it will be
+ */
+
+const MOST_BUTTONS = 60; // numbers of a line that are buttons
+/** @type {Map<string, Opened>} answers of lines that were opened, the newest last */
+const known = new Map();
+const MOST_KNOWN = 50;
+
+/** @param {Line} line @param {Actions} actions @param {boolean} single one run is shown: templates filter @returns {HTMLElement} */
+export function detailOf(line, actions, single) {
+  const element = el("div", { class: "detail" }, el("p", { class: "dim" }, "Reading the line …"));
+  const key = `${line.number} ${line.run}`;
+  const fill = (/** @type {Opened} */ opened) => {
+    known.delete(key);
+    known.set(key, opened);
+    if (known.size > MOST_KNOWN) known.delete(known.keys().next().value ?? "");
+    element.replaceChildren(...parts(opened, line, actions, single));
+  };
+  const before = known.get(key);
+  if (before) fill(before);
+  else
+    get("logs/line", { run: line.run, number: line.number })
+      .then(fill, (error) => element.replaceChildren(el("p", { class: "warn" }, sentenceOf(error))))
+      .then(actions.grown);
+  return element;
+}
+
+/** @param {Opened} opened @param {Line} line @param {Actions} actions @param {boolean} single @returns {Node[]} */
+function parts(opened, line, actions, single) {
+  const { fields, template, line: whole } = opened;
+  const where = [`${day(whole.time_s)} ${exact(whole.time_s)}`, whole.run, whole.file, whole.rank === null ? "" : `rank ${whole.rank}`];
+  const button = (/** @type {string} */ label, /** @type {() => void} */ run) => el("button", { class: "btn", type: "button", onclick: run }, label);
+  const chips = fields.map(({ text }) => el("button", { class: "chip", type: "button", title: "Show the lines that have it", onclick: () => actions.search(text) }, text));
+  const filter = single && template !== null ? [button("Only lines like this", () => actions.filter(opened, true)), button("Hide lines like this", () => actions.filter(opened, false))] : [];
+  return [
+    el("p", { class: "whole" }, ...numbered(opened, actions)),
+    ...(opened.numbers.length && template !== null ? [el("p", { class: "dim" }, "A click on a number draws it as a curve.")] : []),
+    ...(chips.length ? [el("div", { class: "chips" }, ...chips)] : []),
+    el("p", { class: "dim" }, where.filter(Boolean).join(" · ")),
+    el("div", { class: "actions" }, ...filter, button("Window of 10 s around it", () => actions.select(line)), copyButton("Copy", () => whole.text)),
+  ];
+}
+
+/** The text with its numbers as buttons. @param {Opened} opened @param {Actions} actions @returns {(Node | string)[]} */
+function numbered(opened, actions) {
+  const { line, numbers } = opened;
+  /** @type {(Node | string)[]} */
+  const out = [];
+  let at = 0;
+  numbers.slice(0, MOST_BUTTONS).forEach(([from, to], field) => {
+    if (to <= from) return;
+    const text = line.text.slice(from, to);
+    out.push(line.text.slice(at, from), el("button", { class: "number", type: "button", title: `Plot ${fieldName(opened.template_text, field)} over time`, onclick: () => actions.plot(opened, field) }, text));
+    at = to;
+  });
+  return [...out, line.text.slice(at)];
+}
+
+/** What stands before a number, else behind it: `fieldName("step # loss #", 1) -> "loss"`, `fieldName("lr # # it/s", 1) -> "it/s"`. @param {string} template @param {number} field */
+export function fieldName(template, field) {
+  const parts = template.replace(/<(?:time|path|text|hex|id)>/g, " ").split("#");
+  const words = (/** @type {string | undefined} */ part) => part?.match(/[^\s=:()[\]{}|,;]*[A-Za-z][^\s=:()[\]{}|,;]*/g) ?? [];
+  return words(parts[field]).at(-1) ?? words(parts[field + 1])[0] ?? `number ${field + 1}`;
+}

@@ -1,0 +1,260 @@
+/** The list of lines with what is asked about it: which lines, where it stands, its search, and the way to the next hit or error. */
+
+import { lasting, sentenceOf } from "../lib/api.js";
+import { el, setText } from "../lib/dom.js";
+import { capital } from "../lib/format.js";
+import { Retry, asked } from "../lib/retry.js";
+import { LAST, LineBook } from "./book.js";
+import { LineList } from "./list.js";
+import { SearchRun } from "./search.js";
+import { Walk } from "./walking.js";
+
+/** @typedef {import("./folding.js").Line} Line */
+/** @typedef {import("./asking.js").Question} Question */
+/** @typedef {{kind: "end"} | {kind: "start"} | {kind: "time", time_s: number} | {kind: "line", run: string, number: number, show: boolean}} Goal where the list is to stand; `show`: the line is brought into view, else it stays where it is in the view */
+
+const LINES = 768; // of a request for a place
+const UNSEARCHED = { q: null, regex: null, case: null, only_hits: null };
+const ERROR = 40; // level
+const SLOW_MS = 700;
+const DENSITY_EVERY = 4; // slices of a search
+
+export class LogReader {
+  /**
+   * @param {{hover: (time_s: number | null) => void, chosen: (line: Line) => void, detail: (line: Line) => HTMLElement, followed: () => void,
+   *   searched: () => void, answered: () => void, said: (sentence: string) => void, whyEmpty: () => string, drawn: () => void}} page
+   * `answered`: a question has its first answer; `followed`: the list does not stay at the end any more; `searched`: there are further hits
+   */
+  constructor(page) {
+    this.page = page;
+    this.book = new LineBook({
+      changed: () => this.#changed(),
+      moved: (answer) => this.#moved(answer),
+      failed: (error) => this.#failed(error),
+      progress: (progress) => this.search.take(progress),
+    });
+    this.list = new LineList(this.book, { hover: page.hover, chosen: (line) => page.chosen(line), detail: page.detail, followed: page.followed });
+    this.search = new SearchRun({ slice: (times) => this.#slice(times), failed: (error) => this.#failed(error) });
+    this.walk = new Walk({ found: (found) => this.#found(found), said: (sentence) => this.#nothing(sentence), failed: (error) => this.#failed(error) });
+    this.notice = el("p", { class: "log-notice", role: "status", hidden: true });
+    this.element = el("div", { class: "log-reader" }, this.list.element, this.notice);
+    this.again = new Retry(() => this.#goal && this.#go(this.#goal));
+    /** @type {Question | null} that is answered */
+    this.question = null;
+  }
+
+  /** @type {Goal | null} */
+  #goal = null;
+  #asked = ""; // the question, also if it is wrong
+  #isAnswered = false;
+  #seeks = false; // the first hit is to come into view
+  #turns = false; // the other way, where there is none
+
+  /** Show the lines of a question; nothing happens if it is the same one. @param {Question} question @param {Goal} goal */
+  ask(question, goal) {
+    const key = JSON.stringify(question);
+    if (key === this.#asked) return;
+    this.#asked = key;
+    const sought = (/** @type {Question | null} */ of) => JSON.stringify([of?.q, of?.regex, of?.case]);
+    const isNew = sought(question) !== sought(this.question);
+    if (isNew) {
+      this.#seeks = question.q !== null && question.only_hits === null;
+      this.search.begin();
+    } else if (this.search.progress && !this.search.progress.done) this.search.begin();
+    this.page.said("");
+    this.#begin(question, goal);
+  }
+
+  /** @param {Question} question @param {Goal} goal */
+  #begin(question, goal) {
+    this.question = question;
+    this.walk.stop();
+    this.#isAnswered = false;
+    this.book.ask(question);
+    this.#go(goal);
+    clearTimeout(this.#slow);
+    this.#slow = setTimeout(() => this.#isAnswered || this.book.total || this.say("Reading the lines …"), SLOW_MS);
+  }
+
+  #slow = 0;
+
+  /** Another run is to be shown. @param {boolean} follows stay at its newest line */
+  leave(follows) {
+    this.book.clear();
+    this.question = null;
+    this.#asked = "";
+    this.list.leave(follows);
+    this.say("");
+  }
+
+  /** @param {Goal} goal */
+  #go(goal) {
+    this.#goal = goal;
+    if (!this.question) return;
+    const place = goal.kind === "start" ? { offset: 0 } : goal.kind === "time" ? { at: goal.time_s } : { around: goal.kind === "line" ? goal.number : LAST };
+    this.book.fetch({ ...place, limit: LINES });
+  }
+
+  /** Whether the counts beside the lines can be asked for: the question is not wrong, as far as is known. */
+  get isAnswered() {
+    return this.#isAnswered;
+  }
+
+  /** Bring lines into view. @param {Goal} goal */
+  go(goal) {
+    this.list.following = false;
+    this.#go(goal);
+  }
+
+  /** Choose a line, and bring it into view. @param {{run: string, number: number}} key */
+  show(key) {
+    this.list.choose(key);
+    this.go({ kind: "line", ...key, show: true });
+  }
+
+  /** Where the list stands now, among other lines. @returns {Goal} */
+  get here() {
+    const { current, held, following } = this.list;
+    if (following) return { kind: "end" };
+    if (current && this.#isShown(current)) return { kind: "line", ...current, show: true };
+    return held ? { kind: "line", ...held, show: false } : { kind: "end" };
+  }
+
+  /** @param {{run: string, number: number}} key */
+  #isShown({ run, number }) {
+    const at = this.book.find(number, run);
+    return at !== null && at >= this.list.shown.lo && at < this.list.shown.hi;
+  }
+
+  /** Stay at the newest line, or not. @param {boolean} on */
+  follow(on) {
+    this.list.follow(on);
+    if (on) this.book.grow();
+  }
+
+  /** Lines have come. */
+  grow() {
+    this.book.grow();
+  }
+
+  /** To the next hit or error. @param {"hit" | "error"} what @param {boolean} back */
+  next(what, back) {
+    if (!this.question || !this.book.isRead) return;
+    this.#turns = false;
+    const { current } = this.list;
+    const from = current && this.#isShown(current) ? current : null;
+    const near = from ? null : this.#inView(what, back);
+    if (near !== null) this.#found(near);
+    else this.walk.go(this.question, what, back, (from ?? (back ? this.list.last : this.list.first))?.number ?? (back ? LAST : 0));
+  }
+
+  /** The last hit or error in view, or the first one. @param {"hit" | "error"} what @param {boolean} last @returns {import("./walking.js").Found | null} */
+  #inView(what, last) {
+    const { lo, hi } = this.list.shown;
+    const places = Array.from({ length: hi - lo }, (_, i) => (last ? hi - 1 - i : lo + i));
+    const offset = places.find((at) => {
+      const line = this.book.line(at);
+      return line && (what === "hit" ? line.hit : line.level >= ERROR);
+    });
+    const line = offset === undefined ? undefined : this.book.line(offset);
+    return line && offset !== undefined ? { run: line.run, number: line.number, offset, time_s: line.time_s } : null;
+  }
+
+  /** @param {import("./walking.js").Found} found */
+  #found({ run, number, offset }) {
+    this.list.choose({ run, number });
+    if (!this.#isShown({ run, number })) this.list.go(offset);
+    const line = this.book.line(offset);
+    if (line) this.page.chosen(line);
+    else this.#awaited = offset;
+  }
+
+  #awaited = -1; // the place of a line that is chosen once it is read
+
+  /** @param {string} sentence */
+  #nothing(sentence) {
+    if (sentence && this.#turns && this.question) {
+      this.#turns = false;
+      this.walk.go(this.question, "hit", false, 0);
+    } else this.page.said(sentence);
+  }
+
+  /** The next slice of the search. @param {number} times */
+  async #slice(times) {
+    const { lo, hi } = this.list.shown;
+    await this.book.goOn(Math.max(0, Math.min(lo, this.book.total - 1)), Math.max(1, Math.min(400, hi - lo)));
+    if (times % DENSITY_EVERY === DENSITY_EVERY - 1 || this.search.progress?.done) this.page.searched();
+  }
+
+  /** @param {import("./book.js").Answer} answer */
+  #moved(answer) {
+    const goal = this.#goal;
+    this.#goal = null;
+    const { list, book } = this;
+    if (list.following) list.invalidate();
+    else if (!goal) this.#hold();
+    else if (goal.kind === "end") list.goToEnd();
+    else if (goal.kind === "start") list.go(0, 0);
+    else if (goal.kind === "time") list.go(answer.offset);
+    else {
+      const at = book.find(goal.number, goal.run) ?? Math.min(book.total - 1, answer.offset + (answer.lines.length >> 1));
+      if (goal.show) list.go(at);
+      else list.hold(at);
+    }
+    this.#changed();
+  }
+
+  /** Lines stand elsewhere than before: what was in view stays there. */
+  #hold() {
+    const { held } = this.list;
+    const at = held && this.book.find(held.number, held.run);
+    if (at !== null) this.list.hold(at);
+    else if (held) this.#go({ kind: "line", ...held, show: false });
+  }
+
+  #changed() {
+    this.again.done();
+    if (!this.#isAnswered) this.page.answered();
+    this.#isAnswered = true;
+    const { book, list } = this;
+    const awaited = book.line(this.#awaited);
+    if (awaited) {
+      this.#awaited = -1;
+      this.page.chosen(awaited);
+    }
+    this.say(book.total ? "" : this.page.whyEmpty());
+    list.invalidate();
+    this.#seek();
+    this.page.drawn();
+  }
+
+  /** Where a new search has hits and none is in view, the nearest one comes there. */
+  #seek() {
+    const { progress } = this.search;
+    if (!this.#seeks || !progress || !this.question) return;
+    if (!progress.hits && !progress.done) return;
+    this.#seeks = false;
+    const { lo, hi } = this.list.shown;
+    for (let at = lo; at < hi; at++) if (this.book.line(at)?.hit) return;
+    if (!progress.hits) return;
+    this.#turns = true;
+    this.walk.go(this.question, "hit", true, this.list.last?.number ?? LAST);
+  }
+
+  /** In place of lines, why there are none. @param {string} sentence */
+  say(sentence) {
+    this.notice.hidden = !sentence;
+    setText(this.notice, sentence);
+  }
+
+  /** @param {unknown} error */
+  #failed(error) {
+    const sentence = capital(sentenceOf(error));
+    if (lasting(error)) {
+      this.page.said(`${sentence}.`.replace("..", "."));
+      this.search.begin();
+      if (this.question?.q) this.#begin({ ...this.question, ...UNSEARCHED }, this.#goal ?? this.here); // what is searched for is wrong: the lines are there
+    } else this.say(asked(sentence, this.again.failed()));
+    this.page.drawn();
+  }
+}

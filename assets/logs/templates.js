@@ -1,0 +1,97 @@
+/** The templates of the lines, the most frequent first: what they have in common, how many there are, and when they came. */
+
+import { get, newest, sentenceOf } from "../lib/api.js";
+import { el, setText } from "../lib/dom.js";
+import { count, counted } from "../lib/format.js";
+import { withoutSequences } from "./ansi.js";
+import { levelOf } from "./row.js";
+
+/** @typedef {import("../types/api").Row<"TemplateAnswer">} Template */
+/** @typedef {import("./asking.js").Question} Question */
+
+const BUCKETS = 80;
+const MOST = 100; // that are listed
+
+export class TemplatePanel {
+  /** @param {(template: Template, only: boolean) => void} filter by it, or leave it out */
+  constructor(filter) {
+    this.filter = filter;
+    /** @type {Template[]} */
+    this.templates = [];
+    this.count = el("span", { class: "dim" });
+    this.list = el("div", { class: "templates" });
+    this.note = el("p", { class: "dim" });
+    this.element = el("section", { class: "template-panel", "aria-label": "Templates" }, el("div", { class: "head" }, el("h2", {}, "Same message, different numbers"), this.count), this.list, this.note);
+    this.key = "";
+    this.read = newest(
+      (/** @type {Question} */ question) => get("logs/templates", { ...question, buckets: BUCKETS, limit: MOST }),
+      (answer, question) => this.key === JSON.stringify(question) && this.#show(answer),
+      (error) => setText(this.note, sentenceOf(error)),
+    );
+  }
+
+  /** @param {Question} question @param {boolean} [anew] also if it is the same one */
+  ask(question, anew = false) {
+    const key = JSON.stringify(question);
+    if (key === this.key && !anew) return;
+    this.key = key;
+    this.read(question);
+  }
+
+  /** @param {string} text of a template @returns {Template | undefined} */
+  find(text) {
+    return this.templates.find((template) => template.text === text);
+  }
+
+  /** @param {import("../types/api").Answer<"logs/templates">} answer */
+  #show({ templates, total }) {
+    const looks = JSON.stringify(templates);
+    if (looks === this.#looks) return;
+    this.#looks = looks;
+    this.templates = templates;
+    const single = new Set(templates.map(({ run }) => run)).size < 2;
+    setText(this.count, counted(total, "group"));
+    setText(this.note, !total ? "No lines here." : single ? "The strokes show when. A click shows only these lines, Alt and a click hides them." : "Of several runs: choose one to filter by a group.");
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.template;
+    this.list.replaceChildren(...templates.map((template) => this.#row(template, single)));
+    if (focused) /** @type {HTMLElement | null} */ (this.list.querySelector(`[data-template="${focused}"]`))?.focus({ preventScroll: true });
+  }
+
+  #looks = "";
+
+  /** @param {Template} template @param {boolean} single */
+  #row(template, single) {
+    const [word, tone] = levelOf(template.level);
+    const parts = withoutSequences(template.text).split(/(#|<(?:time|path|text|hex|id)>)/).map((part, i) => (i % 2 ? el("i", {}, part) : part));
+    return el(
+      "button",
+      {
+        class: `template ${tone}`,
+        type: "button",
+        disabled: !single,
+        "data-template": template.id,
+        title: `${word ? `${word}: ` : ""}${withoutSequences(template.example)}${template.of_run > template.lines ? ` (${count(template.of_run)} in the whole run)` : ""}`,
+        onclick: (/** @type {MouseEvent} */ event) => this.filter(template, !event.altKey),
+      },
+      el("b", {}, count(template.lines)),
+      el("code", {}, ...parts),
+      strokesOf(template.strokes),
+    );
+  }
+}
+
+/** When its lines came: higher where there were more. One element, whatever there is to see. @param {number[]} strokes */
+function strokesOf(strokes) {
+  const most = Math.sqrt(Math.max(...strokes, 1));
+  const width = 100 / strokes.length;
+  const bars = strokes.map((lines, i) => {
+    const tall = lines ? 2 + (6 * Math.sqrt(lines)) / most : 0;
+    return lines ? `M${(i * width).toFixed(2)} ${(8 - tall).toFixed(1)}h${(0.9 * width).toFixed(2)}V8h-${(0.9 * width).toFixed(2)}z` : "";
+  });
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  for (const [name, value] of Object.entries({ viewBox: "0 0 100 8", preserveAspectRatio: "none", class: "strokes", "aria-hidden": "true" })) svg.setAttribute(name, value);
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", bars.join(""));
+  svg.append(path);
+  return svg;
+}

@@ -1,0 +1,397 @@
+/** The Logs page: all lines of a run, or of all runs, on the axis of time. Its controls are Dash's; the lines are drawn before these are there. */
+
+import { get } from "../../lib/api.js";
+import { el, setText } from "../../lib/dom.js";
+import { busyLane } from "../../data/lanes.js";
+import { withLost } from "../../data/lost.js";
+import { CONTROLS } from "./controls.js";
+import { DashControls } from "../dash_controls.js";
+import { LogsBar } from "./bar.js";
+import { Bars } from "./bars.js";
+import { whyEmpty } from "./empty.js";
+import { TemplateFilters } from "./filters.js";
+import { Growth } from "./growth.js";
+import { GESTURES, HINTS, keysOf } from "./keys.js";
+import { LogsSide } from "./side.js";
+import { addressOf, questionOf, viewOf } from "../../logs/asking.js";
+import { DensityLane } from "../../logs/density.js";
+import { FieldCurves } from "../../logs/fields.js";
+import { LogReader } from "../../logs/reader.js";
+import { detailOf, fieldName } from "../../logs/opened.js";
+import { TIME } from "../../lib/axis.js";
+import { CrashNote } from "../live/crash.js";
+import { Pins } from "../../timeline/pins.js";
+import { TimePage } from "../time_page.js";
+import { readAddress, timeAddress } from "../../lib/url.js";
+
+/** @typedef {import("../../logs/asking.js").View} View */
+/** @typedef {import("../../logs/folding.js").Line} Line */
+
+const BUCKETS = 400;
+const NO_SERIES = ["none/*"];
+const AROUND_S = 5; // of a line, on either side
+
+export default class LogsPage extends TimePage {
+  /** @param {HTMLElement} bar @param {HTMLElement} foot the status line */
+  constructor(bar, foot) {
+    super(bar, foot, { address: timeAddress(), run: readAddress().run, buckets: BUCKETS });
+    this.status.setKeys(HINTS);
+    this.view = viewOf(location.search);
+    this.filters = new TemplateFilters(() => this.refresh());
+    this.reader = new LogReader({
+      hover: (time_s) => this.hover(time_s),
+      chosen: (line) => this.#chose(line),
+      detail: (line) => this.#detail(line),
+      followed: () => this.invalidate(),
+      searched: () => this.#askDensity(),
+      answered: () => (this.#askDensity(), this.#askSide()),
+      said: (sentence) => this.#say(sentence),
+      whyEmpty: () => this.#whyEmpty(),
+      drawn: () => this.#drawn(),
+    });
+    this.density = new DensityLane({ answered: () => this.invalidate(), failed: () => {} }); // the list says why there is no answer
+    this.fields = new FieldCurves({ changed: () => this.#fieldsChanged(), named: () => this.relane(), failed: (error) => this.failed(error) });
+    this.side = new LogsSide({ filter: (template, only) => this.filters.toggle(template.id, template.text, only), search: (text) => this.#change({ text, regex: false, only: true }) });
+    this.bar = new LogsBar(
+      { pick: (run) => this.pick(run), next: (what, back) => this.reader.next(what, back), follow: () => this.follow(), wrap: () => this.wrap() },
+      [this.reader.search.element, this.filters.element, this.fields.element],
+    );
+    this.said = el("p", { class: "logs-said warn", role: "status", hidden: true });
+    this.crash = new CrashNote(({ run, number }) => this.reader.show({ run, number }));
+    this.bars = new Bars();
+    this.growth = new Growth({ read: () => this.reader.grow(), counted: () => (this.#askDensity(), this.range.following && this.#askSide()) });
+    this.pins = new Pins(this.timeline, this.steering, () => (this.keepAddress(), this.invalidate()));
+    this.timeline.stack.after(this.density.element);
+    this.body = el(
+      "div",
+      { class: "logs-page" },
+      this.bar.element,
+      this.said,
+      this.crash.element,
+      el("div", { class: "strip" }, this.timeline.element),
+      el("div", { class: "logs-main" }, el("div", { class: "logs-left" }, this.reader.element, this.bars.element), this.side.element),
+    );
+    this.element = el("div", { class: "logs-layout" }, el("div", { class: "logs-controls" }), el("div", { class: "logs-place" }, this.body));
+    this.dash = new DashControls(CONTROLS, { mounted: (host) => this.#move(host), described: (view) => this.#show(view) });
+    this.#link(new URLSearchParams(location.search));
+    this.start();
+  }
+
+  /** @type {{run: string, number: number} | null} the line that the address names */
+  #linked = null;
+
+  /** What the address says about its run. @param {URLSearchParams} query */
+  #link(query) {
+    const { name: run } = this.runs;
+    if (run === null) return;
+    const line = Number(query.get("line") ?? NaN);
+    if (Number.isSafeInteger(line)) this.#linked = { run, number: line };
+    this.fields.restore(run, query.getAll("field"));
+  }
+
+  /** Into the place that Dash has laid out for it. @param {HTMLElement} host */
+  #move(host) {
+    host.replaceChildren(this.body);
+    this.element.hidden = true;
+    this.reader.list.invalidate();
+  }
+
+  /** @param {View} view what the controls say */
+  #show(view) {
+    const turned = view.all !== this.view.all;
+    this.view = view;
+    if (turned) this.#wide();
+    this.#ask();
+    this.refresh();
+  }
+
+  /** A key or a click has changed something. @param {Partial<View>} part */
+  #change(part) {
+    this.#show({ ...this.view, ...part });
+    this.dash.set(this.view);
+  }
+
+  /** All lines of all runs come into view, or those of the run again. */
+  async #wide() {
+    this.range.reset(TIME);
+    this.range.fitting = true;
+    if (!this.view.all) return this.refresh();
+    const whole = await get("logs/density", { buckets: 1 }).catch((error) => this.failed(error));
+    if (!whole || !this.view.all) return undefined;
+    this.#extent = { lo: whole.t, hi: whole.t_end };
+    return this.steering.whole();
+  }
+
+  #extent = { lo: Infinity, hi: -Infinity }; // of the lines of all runs
+
+  get first_s() {
+    return this.view.all ? Math.min(super.first_s, this.#extent.lo) : super.first_s;
+  }
+
+  get showsWhole() {
+    return true;
+  }
+
+  get absent() {
+    return this.runs.missing ? `There is no run “${this.runs.name}” in this log folder.` : "";
+  }
+
+  /** @param {import("../../data/series.js").Meta[]} metas */
+  lanesOf(metas) {
+    return [...withLost(busyLane(metas), metas, this.silent(metas)), ...(this.fields?.lanes() ?? [])];
+  }
+
+  async learn() {
+    await this.book.catalogue(this.runs.choose().then((name) => (this.runs.missing ? null : name)));
+    const { name } = this.runs;
+    if (name === null || this.absent) this.reader.say(this.#whyEmpty());
+    if (name !== null && !this.absent) this.#begin();
+  }
+
+  #begun = false;
+
+  /** The first question: the end of the lines, or what the address names. */
+  #begin() {
+    if (this.#begun) return;
+    this.#begun = true;
+    if (this.view.all) this.#wide();
+    if (!this.range.window && !this.#linked && !this.runs.over) this.reader.list.following = true;
+    if (this.#linked) this.reader.list.current = this.#linked;
+  }
+
+  async learnMore() {
+    const { current: run } = this.runs;
+    if (!run) return;
+    const { events, cursor } = await get("events", { run: run.run });
+    if (run.run !== this.runs.name) return;
+    this.events = events;
+    if (this.book.lanes.length) this.feed?.follow(cursor);
+    else this.feed?.subscribe([{ run: run.run, series: NO_SERIES }], cursor); // its lines
+    this.invalidate();
+  }
+
+  // What is asked
+
+  get #question() {
+    return questionOf(this.view, this.runs.name, this.range.window, this.filters.chosen);
+  }
+
+  /** @param {import("../../logs/reader.js").Goal} [goal] where the list is to stand; without one, where it stands */
+  #ask(goal) {
+    if (this.runs.name === null || this.runs.missing || !this.#begun) return;
+    const { window } = this.range;
+    const { held } = this.reader.list;
+    const linked = this.#linked;
+    this.#linked = null;
+    if (linked) this.reader.ask(this.#question, { kind: "line", ...linked, show: true });
+    else this.reader.ask(this.#question, goal ?? (window && !held ? { kind: "start" } : this.reader.here));
+  }
+
+  /** Lines over time, by level. */
+  #askDensity() {
+    if (this.reader.isAnswered && this.reader.question) this.density.ask(this.reader.question, this.range.view(this.end_s));
+  }
+
+  /** What stands beside the lines. */
+  #askSide() {
+    const { lo, hi } = this.range.view(this.end_s);
+    const { window } = this.range;
+    const run = this.view.all ? null : this.runs.name;
+    if (this.reader.isAnswered && this.reader.question) this.side.ask(this.reader.question, window ?? { from: lo, to: hi }, run, window !== null);
+  }
+
+  refresh() {
+    super.refresh();
+    this.#ask();
+    this.#askDensity();
+    this.#askSide();
+    this.#readFields();
+    this.bars.read(this.#begun && !this.view.all && !this.range.window ? this.runs.name : null);
+  }
+
+  async #readFields() {
+    await this.fields.read(this.range.view(this.end_s));
+    this.book.version++;
+    this.invalidate();
+  }
+
+  #fieldsChanged() {
+    this.relane();
+    this.refresh();
+  }
+
+  draw() {
+    for (const [key, series] of this.fields.series) this.book.series.set(key, series);
+    super.draw();
+  }
+
+  /** @param {import("../../data/range.js").View} view */
+  drawMore(view) {
+    const { list } = this.reader;
+    const columns = { ...list.columns, run: this.view.all, day: view.hi - view.lo > 86400 };
+    if (JSON.stringify(columns) !== JSON.stringify(list.columns)) {
+      list.columns = columns;
+      list.invalidate();
+    }
+    this.pins.draw();
+    this.density.draw(view, this.cursor_s);
+    this.crash.draw(this.runs.current);
+    this.bar.draw(this.runs, { searches: Boolean(this.view.text), follows: list.following, wraps: list.wraps });
+  }
+
+  #drawn() {
+    const { list } = this.reader;
+    const sources = this.reader.book.sources;
+    list.columns = { ...list.columns, file: sources.files.size > 1, rank: sources.ranks.size > 1 };
+    this.settle();
+  }
+
+  /** @param {string} sentence below the search box */
+  #say(sentence) {
+    this.said.hidden = !sentence;
+    setText(this.said, sentence);
+  }
+
+  /** @returns {string} */
+  #whyEmpty() {
+    const { runs, absent, view } = this;
+    const isSearching = this.reader.search.progress?.done === false;
+    return whyEmpty({ run: runs.name, absent, folder: runs.message?.log_dir ?? "the log folder", view, chosen: this.filters.chosen, hasWindow: this.range.window !== null, isSearching });
+  }
+
+  // What the user does
+
+  /** @param {Line} line */
+  #chose(line) {
+    this.#current = line;
+    const { lo, hi } = this.range.view(this.end_s);
+    if (line.time_s < lo || line.time_s > hi) {
+      const half = (hi - lo) / 2;
+      this.range.hold({ lo: line.time_s - half, hi: line.time_s + half });
+      this.refresh();
+    }
+    this.reader.list.following = false;
+    this.reader.list.current = { run: line.run, number: line.number };
+    this.hover(line.time_s);
+    this.keepAddress();
+  }
+
+  /** @type {Line | null} */
+  #current = null;
+
+  /** The crosshair stays at the chosen line. @param {number | null} time_s */
+  hover(time_s) {
+    super.hover(time_s ?? this.#current?.time_s ?? null);
+  }
+
+  /** @param {number} time_s */
+  click(time_s) {
+    this.#current = null;
+    this.reader.list.current = null;
+    const goal = /** @type {const} */ ({ kind: "time", time_s });
+    if (this.range.window) {
+      this.reader.list.following = false;
+      this.range.clear();
+      this.#ask(goal);
+      this.refresh();
+    } else this.reader.go(goal);
+    this.keepAddress();
+  }
+
+  /** @param {boolean} done */
+  chosen(done) {
+    super.chosen(done);
+    if (!done) return;
+    this.reader.list.following = false;
+    const { window } = this.range;
+    const at = this.#current?.time_s ?? NaN;
+    this.#ask(window && !(at >= window.from && at <= window.to) ? { kind: "start" } : undefined);
+    this.#askSide();
+  }
+
+  /** @param {Line} line @returns {HTMLElement} */
+  #detail(line) {
+    return detailOf(
+      line,
+      {
+        plot: (opened, field) => {
+          this.fields.toggle({ run: line.run, template: Number(opened.template), field, name: fieldName(opened.template_text, field), text: opened.template_text });
+          this.#fieldsChanged();
+        },
+        search: (text) => this.#change({ text, regex: false, only: true }),
+        filter: (opened, only) => this.filters.toggle(Number(opened.template), opened.template_text, only),
+        select: ({ time_s }) => this.steering.select(time_s - AROUND_S, time_s + AROUND_S, true),
+        grown: () => this.reader.list.invalidate(),
+      },
+      !this.view.all,
+    );
+  }
+
+  /** @param {string} run */
+  pick(run) {
+    this.runs.name = run;
+    this.range.reset(TIME);
+    this.events = [];
+    this.#current = null;
+    this.filters.clear();
+    this.fields.clear();
+    this.reader.leave(!this.runs.over);
+    this.book.forget();
+    this.keepAddress();
+    this.load();
+  }
+
+  /** Stay at the newest line, or not any more. */
+  follow() {
+    const on = !this.reader.list.following;
+    if (on && (this.range.window || !this.range.following)) this.steering.resume();
+    if (on) this.#current = this.reader.list.current = null;
+    this.reader.follow(on);
+    this.hover(null);
+  }
+
+  wrap() {
+    this.reader.list.wrap(!this.reader.list.wraps);
+    this.invalidate();
+  }
+
+  address() {
+    const line = this.#current && this.#current.run === this.runs.name ? String(this.#current.number) : (this.#linked && String(this.#linked.number)) || null;
+    return { run: this.runs.name, ...super.address(), ...addressOf(this.view), ...this.filters.address(), ...this.pins.address(), ...this.fields.address(), line };
+  }
+
+  keys() {
+    const own = keysOf({ reader: this.reader, search: () => this.dash.focusSearch(), follow: () => this.follow(), wrap: () => this.wrap() });
+    return [...own, ...this.pins.keys(), ...super.keys()];
+  }
+
+  gestures() {
+    return [...GESTURES, ...super.gestures()];
+  }
+
+  // Messages of the server
+
+  /** @param {import("../../types/api").Delta} message */
+  heard({ lines, events, bars }) {
+    this.bars.take(bars);
+    const own = events.filter(({ run }) => run === this.runs.name);
+    const known = new Set(this.events.map((event) => JSON.stringify(event)));
+    this.events.push(...own.filter((event) => !known.has(JSON.stringify(event))));
+    if (lines.some(({ run }) => this.view.all || run === this.runs.name)) this.growth.note();
+  }
+
+  /** @param {import("../../types/api").State} message @param {ReturnType<import("../../data/runs.js").Runs["hear"]>} news */
+  received(message, news) {
+    super.received(message, news);
+    if (news.more) this.#newRuns();
+    else if (news.grown) this.load(false);
+    const shown = message.runs.filter(({ run }) => this.view.all || run === this.runs.name);
+    this.growth.count(shown.reduce((sum, { lines_read }) => sum + lines_read, 0));
+  }
+
+  async #newRuns() {
+    await this.runs.read().catch((error) => this.failed(error));
+    if (!this.#begun) this.load();
+    this.invalidate();
+  }
+}

@@ -1,0 +1,158 @@
+"""The Logs page: all lines of a run, or of all runs, by time, and the controls above them.
+
+`assets/pages/logs/page.js` draws the lines before Dash is there; the controls are Dash components. The address says what is shown, and
+one callback turns the values of the controls into the description of the place of the lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qs
+
+from dash import Dash, Input, Output, dcc, html
+
+from collectors.store.protocol import StoreError
+from collectors.store.question import TooMuch
+
+from ..queries import Queries
+from .chart_grid import description, names
+from .page import Page
+
+PLACE, SELECTION = "logs-lines", "selection"
+DESCRIPTION = "data-log-lines"  # the property of the place that a callback fills with `description(...)`
+MOST_TEXT = 1024  # characters, as `GET /logs/lines` takes
+MOST_CHOSEN = 100  # files, or ranks
+MOST_OPTIONS = 300  # of a list
+LEVELS = {"0": "all levels", "10": "debug and above", "20": "info and above", "30": "warnings and errors", "40": "errors"}
+FLAGS = {"regex": "regex", "case": "Aa", "only": "only hits", "all": "all runs"}
+PARAMETERS = ("text", "flags", "level", "files", "ranks")
+
+Option = dict[str, str]
+View = dict[str, Any]
+
+
+def control(name: str) -> str:
+    """The id of a control: `control("text") -> "logs-text"`."""
+    return f"logs-{name}"
+
+
+def layout_of(search: str) -> html.Div:
+    """The controls show what the address says from the first."""
+    value = dict(zip(PARAMETERS, values_of(view_of(search)), strict=True))
+    row = [
+        _search(value["text"]),
+        dcc.Checklist(_options(FLAGS), value["flags"], id=control("flags"), inline=True),
+        _labelled("Level", dcc.Dropdown(_options(LEVELS), value["level"], id=control("level"), clearable=False, searchable=False)),
+        _labelled("Files", _several("files", value["files"], "all files")),
+        _labelled("Ranks", _several("ranks", value["ranks"], "all ranks"), "small"),
+    ]
+    controls = html.Div([html.Div(row, className="controls-row")], className="logs-controls")
+    return html.Div([controls, html.Div(id=PLACE, className="logs-place", **{DESCRIPTION: ""})], className="logs-layout")
+
+
+def _search(text: str) -> html.Label:
+    box = dcc.Input(id=control("text"), type="search", value=text, placeholder="search the lines", maxLength=MOST_TEXT)
+    return _labelled([html.Kbd("/"), html.Span("Search the lines", className="unseen")], box, "search-box")
+
+
+def _several(name: str, chosen: Sequence[str], placeholder: str) -> dcc.Dropdown:
+    return dcc.Dropdown(_listed(chosen), list(chosen), id=control(name), multi=True, placeholder=placeholder, optionHeight=30)
+
+
+def _labelled(label: object, part: object, kind: str = "") -> html.Label:
+    return html.Label([html.Span(label, className="dim"), part], className=f"control {kind}")
+
+
+def _options(words: Mapping[str, str]) -> list[Option]:
+    return [{"label": label, "value": value} for value, label in words.items()]
+
+
+def _listed(values: Sequence[str]) -> list[Option]:
+    """Dash's search of a list takes words as keys of an object: this one cannot be such a key, and would take the list away."""
+    return [{"label": value, "value": value} for value in values if "__proto__" not in value]
+
+
+# -- the address and the view --------------------------------------------------------------------------------------------
+
+
+def view_of(search: object) -> View:
+    """What an address shows; what it does not say, or says wrongly, is as usual. The same as `viewOf` in `assets/logs/asking.js`."""
+    query = parse_qs(search.removeprefix("?"), max_num_fields=None) if isinstance(search, str) else {}
+    first = {name: values[0] for name, values in query.items()}
+    return {
+        "text": first.get("log", "")[:MOST_TEXT],
+        **{flag: first.get(flag) == "1" for flag in FLAGS},
+        "level": _level(first.get("level")),
+        "files": list(names(query.get("file"), MOST_CHOSEN)),
+        "ranks": _ranks(query.get("rank")),
+    }
+
+
+def values_of(view: View) -> tuple[Any, ...]:
+    """The values of the controls, in the order of PARAMETERS."""
+    return view["text"], [flag for flag in FLAGS if view[flag]], str(view["level"]), view["files"], view["ranks"]
+
+
+def described(values: Sequence[Any]) -> View:
+    """The view that the controls describe, whatever a browser sends for them."""
+    given = dict(zip(PARAMETERS, values, strict=True))
+    flags = given["flags"] if isinstance(given["flags"], list) else []
+    return {
+        "text": given["text"][:MOST_TEXT] if isinstance(given["text"], str) else "",
+        **{flag: flag in flags for flag in FLAGS},
+        "level": _level(given["level"]),
+        "files": list(names(given["files"], MOST_CHOSEN)),
+        "ranks": _ranks(given["ranks"]),
+    }
+
+
+def _level(value: object) -> int:
+    return int(value) if isinstance(value, str) and value in LEVELS else 0
+
+
+def _ranks(value: object) -> list[str]:
+    return [rank for rank in names(value, MOST_CHOSEN) if rank.isascii() and rank.isdigit() and len(rank) < 10]
+
+
+# -- what may be chosen --------------------------------------------------------------------------------------------------
+
+
+def source_options(
+    queries: Queries, run: str | None, files: Sequence[str], ranks: Sequence[str]
+) -> tuple[list[Option], list[Option]]:
+    """The files and the ranks that have written lines, of a run or of all; what is chosen stays among them."""
+    try:
+        sources = queries.lines.sources(None if run is None else (run,))
+    except (StoreError, TooMuch):  # the page itself says so
+        sources = []
+    known_files = sorted({source.file for source in sources})
+    known_ranks = [str(rank) for rank in sorted({source.rank for source in sources if source.rank >= 0})]
+    return _among(files, known_files), _among(ranks, known_ranks)
+
+
+def _among(chosen: Sequence[str], known: Sequence[str]) -> list[Option]:
+    return _listed(list(dict.fromkeys([*chosen, *known[:MOST_OPTIONS]])))
+
+
+def callbacks(dash: Dash, queries: Queries) -> None:
+    @dash.callback(Output(PLACE, DESCRIPTION), *(Input(control(name), "value") for name in PARAMETERS))  # type: ignore[untyped-decorator]
+    def describe(*values: Any) -> str:
+        return description(described(values))
+
+    @dash.callback(  # type: ignore[untyped-decorator]
+        Output(control("files"), "options"),
+        Output(control("ranks"), "options"),
+        Input(SELECTION, "data"),
+        *(Input(control(name), "value") for name in ("flags", "files", "ranks")),
+    )
+    def offer(selection: object, flags: object, files: object, ranks: object) -> tuple[list[Option], list[Option]]:
+        every = isinstance(flags, list) and "all" in flags
+        run = selection.get("run") if isinstance(selection, dict) else None
+        chosen = names(files, MOST_CHOSEN), _ranks(ranks)
+        if not every and not (isinstance(run, str) and queries.has_run(run)):
+            return _listed(chosen[0]), _listed(chosen[1])
+        return source_options(queries, None if every else str(run), *chosen)
+
+
+PAGE = Page("5", "Logs", "/logs", module="logs", layout_of=layout_of, callbacks=callbacks)

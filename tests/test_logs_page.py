@@ -1,0 +1,316 @@
+"""The Logs page in a real Chromium: lines are scrolled, searched, filtered by a window and by a template, opened, drawn as curves, and stay inert."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from collectors.records import LogLine, ProgressBar
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
+from dashboard.log_lines import searching
+from dashboard.pages.logs import view_of
+from dashboard.queries import Queries
+from tests.conftest import Ask, drag, wait_for
+from tests.serving import Web, served
+
+EXPECTED_ERRORS = ("400 (Bad Request)", "503 (Service Unavailable)")  # of a wrong expression, and of an answer that a test breaks
+BAD = "<img src=x onerror=alert(1)><b>bold</b>"
+TRACE = (
+    "Traceback (most recent call last):",
+    '  File "data.py", line 88, in decode_image',
+    "    return Image.open(raw)",
+    "OSError: image file is truncated",
+)
+MANY = 30_000
+END_S = time.time() - 60
+TOPS = """() => [...document.querySelectorAll('.log-rows .entry')].map((entry) => [entry.innerText.split('\\n').join(' '), Math.round(entry.getBoundingClientRect().top)])"""
+
+
+class Scene:
+    def __init__(self, store: Store, web: Web) -> None:
+        self.store, self.web = store, web
+
+    def open(self, page: Page, run: str, query: str = "") -> None:
+        page.goto(f"http://127.0.0.1:{self.web.port}/logs?run={run}{query}")
+        page.wait_for_selector(".log-rows .entry .m")
+
+
+def small() -> list[LogLine]:
+    """10 minutes of steps, with what else stands in logs."""
+    lines = []
+    for i in range(600):
+        when = END_S - 600 + i
+        lines.append(LogLine("small", "train.log", when, 20, f"step {i} loss {600 - i}.5"))
+        if i == 100:
+            lines += [LogLine("small", "data.log", when, 30, "retrying shard", rank) for rank in (0, 1) for _ in range(20)]
+        if i == 200:
+            lines += [LogLine("small", "data.log", when, 40, text, 1) for text in TRACE]
+        if i == 300:
+            lines.append(LogLine("small", "data.log", when, 20, f"\x1b[31mred\x1b[0m {BAD} \u202egpj.exe\x07"))
+        if i == 400:
+            lines.append(LogLine("small", "data.log", when, 20, 'saved checkpoint path="/a/b.pt" shards=7 rank=3'))
+    return lines
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("logs")
+    store = open_store(folder, write=True)
+    store.append(
+        [LogLine("many", "m.log", END_S - MANY + i, 40 if i % 10_000 == 5000 else 20, f"line {i} of many") for i in range(MANY)]
+    )
+    store.append(small())
+    queries = Queries(open_store(folder, write=False), folder, folder)
+    with served(queries) as web:
+        yield Scene(store, web)
+    queries.close()
+    store.close()
+
+
+def rows(page: Page) -> Locator:
+    return page.locator(".log-rows .entry .l .m")
+
+
+def number(text: str) -> int:
+    return int(text.split("line ")[1].split()[0])
+
+
+def shown(page: Page) -> list[int]:
+    return [number(text) for text, _ in page.evaluate(TOPS) if "line " in text]
+
+
+def point_at_list(page: Page) -> None:
+    box = page.locator(".log-scroll").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 300, box["y"] + 200)
+
+
+def test_the_end_is_shown_first_and_scrolling_is_steady(scene: Scene, page: Page) -> None:
+    """Whatever is scrolled, the lines in view are consecutive, and each moves by as much as the wheel says."""
+    scene.open(page, "many")
+    wait_for(lambda: shown(page)[-1:] == [MANY - 1], because="the end is not shown")
+    assert page.locator(".log-rows .entry").count() < 80
+    point_at_list(page)
+    for by in (-400, -5000, 333, -90):
+        before = dict(page.evaluate(TOPS))
+        page.mouse.wheel(0, by)
+        wait_for(lambda before=before: page.evaluate(TOPS) != [*map(list, before.items())], because="nothing moves")  # type: ignore[misc]
+        wait_for(lambda: page.locator(".awaited").count() == 0)
+        now = shown(page)
+        assert now == list(range(now[0], now[0] + len(now)))
+        moved = {top - before[text] for text, top in page.evaluate(TOPS) if text in before}
+        assert moved <= {-by}
+    expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_far_place_is_reached_by_the_scroll_bar_and_by_a_link(scene: Scene, page: Page) -> None:
+    scene.open(page, "many", "&line=12346")  # numbers begin at 1
+    expect(page.locator(".entry.at .m")).to_have_text("line 12345 of many")
+    page.locator(".log-scroll").press("Home")
+    wait_for(lambda: 0 in shown(page), because="the beginning is not reached")
+    page.locator(".log-scroll").press("End")
+    wait_for(lambda: MANY - 1 in shown(page), because="the end is not reached")
+
+
+def test_hits_are_marked_counted_and_walked(scene: Scene, page: Page) -> None:
+    scene.open(page, "many")
+    page.locator("#logs-text").fill("line 1234")
+    expect(page.locator(".hits")).to_have_text("11 hits")
+    wait_for(lambda: 12349 in shown(page), because="the nearest hit does not come into view")
+    expect(page.locator(".log-rows mark").first).to_have_text("line 1234")
+    expect(page.locator(".entry.at .m")).to_have_text("line 12349 of many")
+    page.locator(".log-scroll").focus()
+    page.keyboard.press("N")
+    expect(page.locator(".entry.at .m")).to_have_text("line 12348 of many")
+    page.keyboard.press("n")
+    expect(page.locator(".entry.at .m")).to_have_text("line 12349 of many")
+    page.keyboard.press("n")
+    expect(page.locator(".logs-said")).to_have_text("There is no hit behind this line.")
+    page.keyboard.press("E")
+    expect(page.locator(".entry.at .m")).to_have_text("line 5000 of many")
+    page.keyboard.press("e")
+    expect(page.locator(".entry.at .m")).to_have_text("line 15000 of many")
+    assert "log=line+1234" in page.url and "line=15001" in page.url
+    page.get_by_label("only hits").check()
+    wait_for(lambda: shown(page) == [1234, *range(12340, 12350)], because="other lines are shown")
+
+
+def test_a_wrong_expression_is_said_and_the_lines_stay(scene: Scene, page: Page) -> None:
+    scene.open(page, "small", "&log=(a&regex=1")
+    expect(page.locator(".logs-said")).to_contain_text("This is no regular expression")
+    expect(rows(page).last).to_contain_text("step 599")
+    page.locator("#logs-text").fill("loss 5.*5$")
+    expect(page.locator(".hits")).to_have_text("111 hits")
+    expect(page.locator(".logs-said")).to_be_hidden()
+
+
+def test_equal_lines_and_tracebacks_are_one_entry(scene: Scene, page: Page) -> None:
+    scene.open(page, "small", "&level=30")
+    expect(page.locator(".log-rows .entry")).to_have_count(2)
+    expect(page.locator(".fold").first).to_have_text("40 ×")
+    trace = page.locator(".log-rows .entry").last
+    expect(trace.locator(".l .m")).to_have_text(TRACE[-1])
+    trace.locator(".l").click()
+    expect(trace.locator("> .whole")).to_have_text([*TRACE])
+    page.locator(".log-scroll").focus()
+    page.keyboard.press("o")
+    expect(trace.locator(".whole")).to_have_count(0)
+
+
+def test_nothing_of_a_line_becomes_a_part_of_the_page(scene: Scene, page: Page) -> None:
+    alerts: list[str] = []
+    page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+    scene.open(page, "small", "&log=bold&only=1")
+    line = rows(page).first
+    expect(line).to_have_text(f"red {BAD} [U+202E]gpj.exe[U+0007]")
+    expect(line.locator(".ansi-red")).to_have_text("red")
+    line.click()
+    expect(page.locator(".detail")).to_contain_text(BAD)
+    assert page.locator(".logs-page img, .logs-page script").count() == 0 and alerts == []
+
+
+def test_a_window_filters_the_lines_and_a_line_moves_the_crosshair(scene: Scene, page: Page) -> None:
+    scene.open(page, "small")
+    expect(page.locator(".lane-density .row.bad")).to_contain_text("4")
+    drag(page, 0.3, 0.5)
+    expect(page.locator(".tag")).to_be_visible()
+    wait_for(lambda: "from=" in page.url)
+    expect(rows(page).first).to_contain_text("step 1")
+    assert "step 599" not in page.locator(".log-rows").inner_text()
+    expect(page.locator(".change-panel")).to_be_visible()
+    rows(page).nth(3).click()
+    expect(page.locator(".cross")).to_be_visible()
+    text = rows(page).nth(3).inner_text()
+    page.locator(".log-scroll").focus()
+    page.keyboard.press("p")
+    wait_for(lambda: "pins=" in page.url)
+    page.keyboard.press("Escape")
+    expect(page.locator(".tag")).to_be_hidden()
+    expect(page.locator(".entry.at .l .m")).to_have_text(text)
+    expect(page.locator(".pin")).to_be_visible()
+
+
+def test_a_template_filters_and_a_number_becomes_a_curve(scene: Scene, page: Page) -> None:
+    scene.open(page, "small")
+    group = page.locator(".template", has_text="retrying shard")
+    group.click(modifiers=["Alt"])
+    expect(page.locator(".chip.filter")).to_contain_text("without retrying shard")
+    assert "hide=" in page.url
+    page.locator(".chip.filter").click()
+    page.locator(".template", has_text="step # loss #").click()
+    wait_for(lambda: "template=" in page.url)
+    rows(page).last.click()
+    page.locator(".number").nth(1).click()
+    expect(page.locator('[data-lane^="field"] .name')).to_contain_text("loss")
+    drawn = wait_for(lambda: page.evaluate("() => Object.entries(deepseek.drawn).find(([name]) => name.startsWith('field:'))"))
+    assert drawn[1]["v"] == 1.5 and drawn[1]["count"] == 600
+    page.reload()
+    expect(page.locator('[data-lane^="field"] .name')).to_contain_text("loss")
+    page.get_by_role("button", name="loss ×").click()
+    expect(page.locator('[data-lane^="field"]')).to_have_count(0)
+
+
+def test_fields_of_a_line_filter(scene: Scene, page: Page) -> None:
+    scene.open(page, "small", "&log=checkpoint&only=1")
+    rows(page).first.click()
+    expect(page.locator(".detail .chip")).to_have_text(['path="/a/b.pt"', "shards=7", "rank=3"])
+    page.locator(".detail .chip", has_text="shards=7").click()
+    expect(page.locator("#logs-text")).to_have_value("shards=7")
+    expect(rows(page)).to_have_count(1)
+
+
+def test_new_lines_are_followed_until_a_user_scrolls_up(scene: Scene, page: Page) -> None:
+    now = time.time()
+    scene.store.append([LogLine("grows", "g.log", now + i / 1000, 20, f"line {i}") for i in range(300)])
+    scene.open(page, "grows")
+    wait_for(lambda: shown(page)[-1:] == [299])
+    scene.store.append([LogLine("grows", "g.log", now + 1 + i / 1000, 20, f"line {300 + i}") for i in range(50)])
+    wait_for(lambda: shown(page)[-1:] == [349], because="new lines are not followed")
+    point_at_list(page)
+    page.mouse.wheel(0, -900)
+    wait_for(lambda: 349 not in shown(page))
+    before = [(number(text), top) for text, top in page.evaluate(TOPS)]
+    scene.store.append([LogLine("grows", "g.log", now + 2 + i / 1000, 20, f"line {350 + i}") for i in range(50)])
+    scene.store.append([LogLine("grows", "late.log", now - 5, 20, "late")])  # before all others: every line has another place
+    expect(page.locator(".log-room")).to_have_attribute("style", f"height: {401 * 18}px;")
+    assert [(number(text), top) for text, top in page.evaluate(TOPS)] == before, "the lines jump"
+    page.get_by_role("button", name="Follow").click()
+    wait_for(lambda: shown(page)[-1:] == [399], because="the end is not shown again")
+
+
+def test_a_search_streams_its_count_and_can_be_stopped(scene: Scene, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "SLICE_S", 0.0)  # each question searches one piece
+    scene.open(page, "many")
+    page.get_by_label("regex").check()
+    page.locator("#logs-text").fill(r"line \d*7 of")
+    hits = page.locator(".hits")
+    expect(hits).to_contain_text("hits in the newest")
+    first = hits.inner_text()
+    wait_for(lambda: hits.inner_text() != first, because="the count does not stream")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Go on")).to_be_visible()
+    page.wait_for_timeout(300)  # a slice that was asked for before may still come
+    stopped = hits.inner_text()
+    page.wait_for_timeout(300)
+    assert hits.inner_text() == stopped and "of 30,000 lines" in stopped
+    monkeypatch.setattr(searching, "SLICE_S", 5.0)
+    page.get_by_role("button", name="Go on").click()
+    expect(hits).to_have_text("3,000 hits")
+
+
+def test_an_answer_that_fails_is_a_sentence_and_is_asked_for_again(scene: Scene, page: Page) -> None:
+    fails = {"error": "the store cannot be read"}
+    page.route("**/api/v1/logs/lines*", lambda route: route.fulfill(status=503, json=fails))
+    page.goto(f"http://127.0.0.1:{scene.web.port}/logs?run=small")
+    expect(page.locator(".log-notice")).to_contain_text("The store cannot be read. Asking again in")
+    page.unroute("**/api/v1/logs/lines*")
+    expect(rows(page).last).to_contain_text("step 599")
+    expect(page.locator(".log-notice")).to_be_hidden()
+
+
+def test_a_progress_bar_is_one_row_at_the_foot(scene: Scene, page: Page) -> None:
+    scene.store.append(
+        [LogLine("bars", "b.log", time.time(), 20, "begins"), ProgressBar("bars", "b.log", time.time(), " 40%|####  | 4/10")]
+    )
+    scene.open(page, "bars")
+    expect(page.locator(".log-bars .m")).to_have_text("40%|####  | 4/10")
+    scene.store.append([ProgressBar("bars", "b.log", time.time(), " 50%|##### | 5/10")])
+    expect(page.locator(".log-bars .m")).to_have_text("50%|##### | 5/10")
+
+
+def test_all_runs_and_none(scene: Scene, page: Page) -> None:
+    scene.open(page, "small", "&all=1&log=step+7&only=1")
+    expect(rows(page)).to_have_count(11)
+    expect(page.locator(".log-rows .f.run").first).to_have_text("small")
+    page.goto(f"http://127.0.0.1:{scene.web.port}/logs?run=none")
+    expect(page.locator(".log-notice")).to_contain_text("There is no run “none”")
+    page.goto(f"http://127.0.0.1:{scene.web.port}/logs?run=small&level=40&file=train.log")
+    expect(page.locator(".log-notice")).to_have_text("No line fits the filters.")
+
+
+def test_a_phone_shows_the_lines(scene: Scene, page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    scene.open(page, "small")
+    assert page.evaluate(
+        "() => document.documentElement.scrollWidth <= innerWidth && document.querySelector('.logs-page').scrollWidth <= innerWidth"
+    )
+    page.locator(".log-rows .entry .l").last.click()
+    expect(page.locator(".detail .btn").first).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        "",
+        "?log=a+b&regex=1&case=1&only=1&all=1&level=30&file=x.log&file=y.log&rank=3&rank=0",
+        "?level=7&rank=-1&rank=x&regex=yes&file=",
+    ],
+)
+def test_python_and_javascript_read_addresses_alike(ask: Ask, search: str) -> None:
+    read: dict[str, Any] = ask(f"const {{ viewOf }} = await load('logs/asking.js'); return viewOf({search!r});")
+    assert read == view_of(search)
