@@ -38,7 +38,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     | numbers.map(lambda low: ValueRange(low, None)),
     "log": st.booleans(),
     "smooth": st.sampled_from(["", "10 s", "20 steps", "1.5 min"]),
-    "value": st.sampled_from(["last", "mean", "min", "max", "sum"]),
+    "value": st.sampled_from(["last", "mean", "min", "max", "sum", "change"]),
     "thresholds": st.dictionaries(numbers, st.sampled_from(["ok", "warn", "bad"]), max_size=3).map(
         lambda table: tuple(sorted(Threshold(at, tone) for at, tone in table.items()))
     ),

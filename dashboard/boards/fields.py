@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import re2
 
@@ -22,6 +22,7 @@ from .model import (
     Board,
     BoardChart,
     BoardRow,
+    BucketValue,
     ChosenSeries,
     Threshold,
     ValueRange,
@@ -214,7 +215,12 @@ CHART_FIELDS = _rows(
     BoardField("range", range_of, _plain_range, "of the values: [0, 100], [0, auto]"),
     BoardField("log", values.flag_of, same, "a logarithmic axis of values"),
     BoardField("smooth", values.smooth_of, same, "the half-life of an exponential average: 10 s, 20 steps"),
-    BoardField("value", values.among(("last", "mean", "min", "max", "sum")), same, "which value of the shown range"),
+    BoardField(
+        "value",
+        values.among(get_args(BucketValue)),
+        same,
+        "which value of the shown range: last, mean, min, max, sum, or change, from the first to the last",
+    ),
     BoardField("thresholds", thresholds_of, _plain_thresholds, "from which value on a tone: {80: warn, 90: bad}"),
     BoardField("bins", values.whole_of(2, 200), same, "of a histogram, at most"),
     BoardField("text", values.long_text_of, same, "of a note; of log lines, what they have"),

@@ -8,7 +8,7 @@ from collectors.records import Labels
 
 ChartAxis: TypeAlias = Literal["time", "step"]
 ChoiceOfSeries: TypeAlias = Literal["name", "glob", "regex", "expr"]
-BucketValue: TypeAlias = Literal["last", "mean", "min", "max", "sum"]
+BucketValue: TypeAlias = Literal["last", "mean", "min", "max", "sum", "change"]
 Tone: TypeAlias = Literal["ok", "warn", "bad"]
 
 MOST_ROWS, MOST_IN_A_ROW, MOST_CHARTS, MOST_CHOICES = 60, 12, 100, 50
@@ -56,7 +56,7 @@ class BoardChart(NamedTuple):
     range: ValueRange | None = None
     log: bool = False
     smooth: str = ""  # a half-life, "10 s" or "20 steps"
-    value: BucketValue = "last"  # of the shown range
+    value: BucketValue = "last"  # of the shown range; change: from its first to its last
     thresholds: tuple[Threshold, ...] = ()
     bins: int = 40
     text: str = ""
