@@ -25,6 +25,7 @@ import { xTicks } from "./xaxis.js";
  * @property {string} lit the name whose curves stand out, or ""
  * @property {string} trouble why there is nothing, or ""
  * @property {boolean} stale other curves are on their way
+ * @property {import("./curve.js").YRange} [y] of the values, where it does not follow from the curves
  */
 /** @typedef {"open" | "pin" | "hide" | "export"} Act */
 /**
@@ -102,7 +103,7 @@ export class Chart {
     setClass(this.element, "stale", stale);
     this.instead.hidden = drawn || !trouble;
     setText(this.instead, trouble);
-    if (curves) this.y = yRangeOf(curves, span, view);
+    if (curves) this.y = picture.y ?? yRangeOf(curves, span, view);
     setText(this.unit, view.baseline && !this.tag.machine ? `% of ${view.baseline}, difference` : this.tag.unit);
     setText(this.foot, curves ? said(curves, this.y, view, span) : "");
     this.foot.title = this.foot.textContent ?? "";

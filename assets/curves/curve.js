@@ -52,6 +52,7 @@ import { visibleName } from "../lib/visible.js";
  * @property {number} total points behind it
  * @property {Row} row
  * @property {string} [colour] a token, where it is not the run's
+ * @property {Float64Array} [floor] down to which it is filled; such a curve has no band
  */
 
 /** @param {(number | string | null)[] | null | undefined} values @param {number} length */

@@ -22,6 +22,7 @@ const SPIKE = 6; // a bucket that reaches so many times as far as is usual has i
 const SPIKE_PX = 6;
 const CLOSE_PX = 4;
 const FAINT = 0.35; // of a colour
+const FILLED = 0.3; // of a curve with a floor
 const DASHED = [7, 3];
 const SUPERSEDED = [3, 3];
 const FAR_PX = 1e5; // canvases do not draw farther
@@ -41,6 +42,11 @@ export function shapesOf(curves, colourOf, place, lit = "") {
     const out = lit !== "" && curve.name !== lit && !curve.colour;
     const colour = out ? "line-strong" : colourOf(curve);
     const raw = { kind: /** @type {"line"} */ ("line"), colour, dash: curves.length > 1 && curve.name !== lit && isDashed(colour) ? DASHED : [] };
+    if (curve.floor) {
+      if (!out) areas.push({ kind: "area", colour, alpha: FILLED, width: 0, dash: [], parts: bandOf({ ...curve, min: curve.floor, max: curve.mean }, place) });
+      lines.push({ ...raw, alpha: 1, width: strong, parts: lineOf(curve, curve.mean, 0, place) });
+      continue;
+    }
     if (!out) areas.push({ kind: "area", colour, alpha: bandAlpha(lit ? 2 : curves.length, curve.smooth !== null), width: 0, dash: [], parts: bandOf(curve, place) });
     const wide = strong + (curve.name === lit ? 0.7 : 0);
     if (!curve.smooth) lines.push({ ...raw, alpha: 1, width: wide, parts: lineOf(curve, curve.mean, 0, place) });
