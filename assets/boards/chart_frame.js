@@ -7,6 +7,7 @@ import { counted } from "../lib/format.js";
 import { tokensOf } from "./colouring.js";
 import { KINDS } from "./kinds/kinds.js";
 import { asks, titleOf } from "./model.js";
+import { scaleOf, scaled } from "./scaling.js";
 
 /** @typedef {import("./model.js").PlacedChart} PlacedChart */
 /** @typedef {import("./reading.js").HeldChart} HeldChart */
@@ -46,22 +47,23 @@ export class ChartFrame {
   /** @param {HeldChart | null} held @param {{span: Span, axis: "time" | "step", run: string | null, stale: boolean}} about */
   show(held, { span, axis, run, stale }) {
     const { fields } = this.placed;
-    if (!asks(fields)) return this.drawer.show({ curves: [], span, axis, unit: "", run, stale });
+    if (!asks(fields)) return this.drawer.show({ curves: [], span, axis, unit: "", by: 1, run, stale });
     if (!held) return undefined;
     setClass(this.element, "waiting", false);
     setClass(this.element, "stale", stale);
     const tokens = tokensOf(held.rows);
-    const curves = held.rows.map((row, i) => ({ ...curveOf(/** @type {any} */ ({ ...row, runs: row.run ? [row.run] : [] })), label: row.label, name: row.label, colour: tokens[i] }));
+    const found = unitOf(held.rows.filter(({ item }) => item >= 0).map((row) => row.unit), fields.unit);
+    const { by, unit } = fields.unit ? { by: 1, unit: found.unit } : scaleOf(held.rows, found.unit);
+    const curves = held.rows.map((row, i) => ({ ...curveOf(/** @type {any} */ ({ ...scaled(row, row.item < 0 ? 1 : by), runs: row.run ? [row.run] : [] })), label: row.label, name: row.label, colour: tokens[i] }));
     const some = curves.some(({ x }) => x.length);
-    const { unit, units } = unitOf(held.rows.map((row) => row.unit), fields.unit);
-    setText(this.unit, units.length > 1 ? units.join(", ") : unit);
+    setText(this.unit, found.units.length > 1 ? found.units.join(", ") : unit);
     const trouble = held.trouble || (some ? "" : sentence(held.left[0]?.reason ?? "no point in this range"));
     this.said.hidden = !trouble || some;
     setText(this.said, trouble);
     this.drawer.element.style.visibility = some ? "" : "hidden";
     const reasons = [...new Set([...held.left.map(({ reason }) => sentence(reason)), ...held.rows.map(({ reason }) => reason && sentence(reason))])].filter(Boolean);
     this.title.title = [titleOf(fields), ...reasons].join("\n");
-    this.drawer.show({ curves, span, axis, unit, run, stale });
+    this.drawer.show({ curves, span, axis, unit, by, run, stale });
     if (this.drawer.legend) this.#name(held, tokens, reasons);
     return undefined;
   }

@@ -8,6 +8,11 @@ const GPUS = 8;
 
 /** A token a curve. @param {CurveRow[]} rows @returns {string[]} */
 export function tokensOf(rows) {
+  const drawn = rows.filter(({ item }) => item >= 0);
+  if (drawn.length !== rows.length) {
+    const tokens = tokensOf(drawn);
+    return rows.map(({ item }) => (item < 0 ? "ink-3" : (tokens.shift() ?? "accent"))); // what lies along x is not drawn
+  }
   const runs = rows.map(({ run }) => run);
   const byRun = new Set(runs).size === rows.length && rows.length > 1 && runs.every(Boolean);
   const cards = rows.map(({ labels }) => labels.gpu);

@@ -11,7 +11,7 @@ from collectors.analysis.expressions.units import unit_of_series
 from collectors.store.protocol import Axis, Series, Store
 from collectors.store.question import TooMuch, check
 
-from ..expressions.asked import ExpressionQuery
+from ..expressions.asked import ExpressionQuery, ExpressionResult
 from ..expressions.evaluation import Expressions
 from ..expressions.reading import chosen_of
 from .asked import X_ITEM, BoardCurve, ChartsQuery, DrawnChart, DrawnCharts, Followed, NotDrawn
@@ -84,10 +84,15 @@ class BoardCharts:
                     followed |= dict.fromkeys(_behind(text, known))
         query = _within(query, list(followed))
         self._draw_stored(query, stored, charts)
+        evaluated: dict[tuple[str, Axis, tuple[str, ...]], ExpressionResult | str] = {}  # an expression may be in several charts
         for place, item, text, known in texts:
-            self._draw_expression(query, place, item, text, known, charts)
+            entry, axis = _entry(query.charts[place], item), query.charts[place].axis or query.axis
+            key = text, axis, entry.runs
+            if key not in evaluated:
+                evaluated[key] = self._evaluated(query, text, axis, known)
+            _put(charts[place], item, entry, text, evaluated[key])
         for drawn, chart in zip(charts, query.charts, strict=True):
-            drawn.curves = labelled(sorted(drawn.curves, key=lambda curve: curve.item), chart)
+            drawn.curves = labelled(drawn.curves, chart)
         lo, hi = _extent(charts)
         names = dict.fromkeys(Followed(series.run, series.name) for series in followed)
         return DrawnCharts(cursor, lo if query.lo is None else query.lo, hi if query.hi is None else query.hi, charts, list(names))
@@ -108,20 +113,22 @@ class BoardCharts:
                 BoardCurve(item, series.run or "", series.name, series.labels, unit_of_series(series.name), buckets)
             )
 
-    def _draw_expression(
-        self, query: ChartsQuery, place: int, item: int, text: str, known: Sequence[Series], charts: Sequence[DrawnChart]
-    ) -> None:
-        axis = query.charts[place].axis or query.axis
+    def _evaluated(self, query: ChartsQuery, text: str, axis: Axis, known: Sequence[Series]) -> ExpressionResult | str:
+        """A sentence where it fails."""
         lo, hi = (query.lo, query.hi) if axis == query.axis else (None, None)
         try:
-            found = self._expressions.evaluate(ExpressionQuery(text, (), axis, lo, hi, query.buckets), known)
+            return self._expressions.evaluate(ExpressionQuery(text, (), axis, lo, hi, query.buckets), known)
         except (ExpressionError, TooMuch) as error:
-            charts[place].left_out.append(NotDrawn(item, str(error)))
-            return
-        for row in found.series[:MOST_CURVES]:
-            entry = _entry(query.charts[place], item)
-            name = entry.text if entry.by == "expr" else text.removeprefix("ema(").rpartition(",")[0].strip('"')
-            charts[place].curves.append(BoardCurve(item, row.run, name, row.labels, found.unit, row.buckets, row.exact, row.reason))
+            return str(error)
+
+
+def _put(chart: DrawnChart, item: int, entry: ChosenSeries, text: str, found: ExpressionResult | str) -> None:
+    if isinstance(found, str):
+        chart.left_out.append(NotDrawn(item, found))
+        return
+    name = entry.text if entry.by == "expr" else text.removeprefix("ema(").rpartition(",")[0].strip('"')
+    for row in found.series[:MOST_CURVES]:
+        chart.curves.append(BoardCurve(item, row.run, name, row.labels, found.unit, row.buckets, row.exact, row.reason))
 
 
 def _entries(chart: BoardChart) -> Iterator[tuple[int, ChosenSeries]]:

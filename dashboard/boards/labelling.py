@@ -14,18 +14,30 @@ WORDS = {"gpu": "GPU {}", "rank": "rank {}"}  # labels that are no word by thems
 
 
 def labelled(curves: Sequence[BoardCurve], chart: BoardChart) -> list[BoardCurve]:
-    """`gpu/power_w` of eight GPUs are `GPU 0` to `GPU 7`; of two hosts `a, GPU 0`."""
-    values = [{SERIES: curve.series, **({RUN: curve.run} if curve.run else {}), **dict(curve.labels)} for curve in curves]
-    keys = [key for key in (RUN, SERIES, *_keys(curves)) if len({row.get(key, "") for row in values}) > 1]
+    """In the order of the chart's entries, then by run and labels: `gpu/power_w` of eight GPUs are `GPU 0` to `GPU 7`; of two hosts `a, GPU 0`."""
+    curves = sorted(curves, key=_order)
+    drawn = [curve for curve in curves if curve.item >= 0]  # what lies along x has no name on the chart
+    keys = [key for key in (RUN, SERIES, *_keys(drawn)) if len({_values(curve).get(key, "") for curve in drawn}) > 1]
     if any(key in keys for key in ("gpu", "mig")):
         keys = [key for key in keys if key != "uuid"]
     found = []
-    for curve, row in zip(curves, values, strict=True):
+    for curve in curves:
+        row = _values(curve)
         entry = chart.series[curve.item] if 0 <= curve.item < len(chart.series) else chart.x
-        given = entry.label if entry else ""
-        label = _filled(given, row) if given else ", ".join(_word(key, row[key]) for key in keys if row.get(key)) or curve.series
+        given = _filled(entry.label, row) if entry else ""
+        label = given or ", ".join(_word(key, row[key]) for key in keys if row.get(key)) or curve.series
         found.append(curve._replace(label=label, colour=entry.colour if entry else None))
     return found
+
+
+def _values(curve: BoardCurve) -> dict[str, str]:
+    return {SERIES: curve.series, **({RUN: curve.run} if curve.run else {}), **dict(curve.labels)}
+
+
+def _order(curve: BoardCurve) -> tuple[object, ...]:
+    """`GPU 2` before `GPU 10`."""
+    labels = tuple(sorted((key, len(value) if value.isdigit() else 0, value) for key, value in curve.labels if key != "uuid"))
+    return curve.item, curve.run, curve.series, labels
 
 
 def _keys(curves: Sequence[BoardCurve]) -> list[str]:
@@ -37,5 +49,6 @@ def _word(key: str, value: str) -> str:
 
 
 def _filled(template: str, row: dict[str, str]) -> str:
-    """What the curve lacks is empty."""
-    return PLACE.sub(lambda place: row.get(place[1], ""), template)
+    """A part between commas that names a label which the curve lacks is left out: `rank {rank}, forward` of a single process is `forward`."""
+    parts = [part for part in template.split(", ") if all(key in row for key in PLACE.findall(part))]
+    return ", ".join(PLACE.sub(lambda place: row[place[1]], part) for part in parts)

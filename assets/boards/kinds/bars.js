@@ -2,6 +2,7 @@
 
 import { figure } from "../../lib/format.js";
 import { faded, token } from "../../lib/theme.js";
+import { endsOf, thresholdsOf } from "../scaling.js";
 import { toneOf, valuesOf } from "../values.js";
 import { fitted } from "./canvas.js";
 import { DrawnChart } from "./drawn.js";
@@ -16,7 +17,8 @@ export class BarChart extends DrawnChart {
 
   /** @param {Drawing} drawing */
   show(drawing) {
-    const { value = "last", thresholds } = this.fields;
+    const { value = "last" } = this.fields;
+    const thresholds = thresholdsOf(this.fields.thresholds, drawing.by);
     this.rows = drawing.curves.map((curve) => {
       const found = valuesOf(curve, drawing.span)[/** @type {import("../values.js").ValueName} */ (value)];
       return { label: curve.label, value: found, colour: toneOf(found, thresholds) || (curve.colour ?? "accent") };
@@ -25,12 +27,12 @@ export class BarChart extends DrawnChart {
   }
 
   /** @param {CanvasRenderingContext2D} context @param {number} width @param {number} height @param {Drawing} drawing */
-  paint(context, width, height, { unit }) {
+  paint(context, width, height, { unit, by }) {
     const rows = this.rows;
-    const [low, high] = this.fields.range ?? ["auto", "auto"];
+    const [low, high] = endsOf(this.fields.range, by);
     const known = rows.map(({ value }) => value).filter(Number.isFinite);
-    const lo = typeof low === "number" ? low : Math.min(0, ...known);
-    const hi = typeof high === "number" ? high : Math.max(0, ...known);
+    const lo = low ?? Math.min(0, ...known);
+    const hi = high ?? Math.max(0, ...known);
     const step = Math.max(LEAST_PX, Math.min(ROW_PX, height / Math.max(1, rows.length)));
     const label = Math.min(width * 0.4, Math.max(40, ...rows.map((row) => context.measureText(row.label).width + 8)));
     const inner = Math.max(10, width - label - VALUE_PX);

@@ -4,6 +4,7 @@ import { Chart, FOOT_PX, HEAD_PX } from "../../curves/chart.js";
 import { yRangeOf } from "../../curves/curve.js";
 import { PLAIN } from "../../curves/view.js";
 import { titleOf } from "../model.js";
+import { endsOf } from "../scaling.js";
 import { filled, stacked } from "../stacking.js";
 
 /** @typedef {import("./kinds.js").Drawing} Drawing */
@@ -27,17 +28,17 @@ export class CurveChart {
   }
 
   /** @param {Drawing} drawing */
-  show({ curves, span, axis, stale }) {
+  show({ curves, span, axis, by, stale }) {
     const { kind, log } = this.fields;
     const drawn = kind === "stacked" ? stacked(curves) : kind === "area" ? curves.map(filled) : curves;
     const view = { ...PLAIN, x: axis, ylog: Boolean(log) };
-    const y = this.#range(yRangeOf(drawn, span, view), kind !== "line");
+    const y = this.#range(yRangeOf(drawn, span, view), kind !== "line", by);
     this.chart.show({ curves: drawn, view, span, colourOf: ({ colour }) => colour ?? "accent", lit: "", trouble: "", stale, y });
   }
 
-  /** @param {YRange} found @param {boolean} down filled down to 0 @returns {YRange} */
-  #range(found, down) {
-    const [low, high] = (this.fields.range ?? ["auto", "auto"]).map((end) => (typeof end === "number" ? end : null));
+  /** @param {YRange} found @param {boolean} down filled down to 0 @param {number} by @returns {YRange} */
+  #range(found, down, by) {
+    const [low, high] = endsOf(this.fields.range, by);
     const y = down && !this.fields.log ? { ...found, lo: Math.min(0, found.lo), hi: Math.max(0, found.hi) } : found;
     const lo = low !== null && !(this.fields.log && low <= 0) ? low : y.lo;
     const hi = high ?? y.hi;

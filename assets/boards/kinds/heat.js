@@ -3,6 +3,7 @@
 import { figure } from "../../lib/format.js";
 import { faded, mixed, token } from "../../lib/theme.js";
 import { xTicks, xWord } from "../../curves/xaxis.js";
+import { endsOf } from "../scaling.js";
 import { FONT_PX, fitted } from "./canvas.js";
 import { DrawnChart } from "./drawn.js";
 
@@ -45,17 +46,17 @@ export class HeatMap extends DrawnChart {
   /** @type {Float64Array[]} */
   cells = [];
   least = 0;
-  HI = 1;
+  most = 1;
 
   /** @param {CanvasRenderingContext2D} context @param {number} width @param {number} height @param {Drawing} drawing */
-  paint(context, width, height, { curves, span, axis }) {
+  paint(context, width, height, { curves, span, axis, by }) {
     const inner = Math.max(1, width - LABEL_PX - 8);
     const count = Math.max(1, Math.floor(inner / CELL_PX));
     this.cells = curves.map((curve) => cellsOf(curve, span, count));
     const values = this.cells.flatMap((row) => [...row].filter(Number.isFinite));
-    const [low, high] = this.fields.range ?? ["auto", "auto"];
-    this.least = typeof low === "number" ? low : values.reduce((a, b) => Math.min(a, b), Infinity);
-    this.most = typeof high === "number" ? high : values.reduce((a, b) => Math.max(a, b), -Infinity);
+    const [low, high] = endsOf(this.fields.range, by);
+    this.least = low ??  values.reduce((a, b) => Math.min(a, b), Infinity);
+    this.most = high ??  values.reduce((a, b) => Math.max(a, b), -Infinity);
     const rowHeight = Math.max(2, (height - FOOT_PX - KEY_PX) / Math.max(1, curves.length));
     this.cells.forEach((row, r) => {
       const y = r * rowHeight;

@@ -3,6 +3,7 @@
 import { el, setText } from "../../lib/dom.js";
 import { figure } from "../../lib/format.js";
 import { faded, token } from "../../lib/theme.js";
+import { thresholdsOf } from "../scaling.js";
 import { toneOf, valuesOf } from "../values.js";
 import { Canvas } from "./canvas.js";
 
@@ -30,7 +31,8 @@ export class NumberChart {
   /** @param {Drawing} drawing */
   show(drawing) {
     this.drawing = drawing;
-    const { value = "last", thresholds } = this.fields;
+    const { value = "last" } = this.fields;
+    const thresholds = thresholdsOf(this.fields.thresholds, drawing.by);
     const curves = drawing.curves.slice(0, MOST);
     while (this.cells.length < curves.length) this.#add();
     while (this.cells.length > curves.length) this.cells.pop()?.cell.remove();

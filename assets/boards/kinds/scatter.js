@@ -5,6 +5,7 @@ import { figure, tick } from "../../lib/format.js";
 import { logTicks, ticks } from "../../lib/scale.js";
 import { faded, token } from "../../lib/theme.js";
 import { xWord } from "../../curves/xaxis.js";
+import { endsOf } from "../scaling.js";
 import { DrawnChart } from "./drawn.js";
 
 /** @typedef {import("./kinds.js").Drawing} Drawing */
@@ -51,16 +52,16 @@ export class ScatterChart extends DrawnChart {
     super.show(drawing);
   }
 
-  /** @param {CanvasRenderingContext2D} context @param {number} width @param {number} height */
-  paint(context, width, height) {
-    const { log, range } = this.fields;
+  /** @param {CanvasRenderingContext2D} context @param {number} width @param {number} height @param {Drawing} drawing */
+  paint(context, width, height, { by }) {
+    const { log } = this.fields;
     const dots = log ? this.dots.filter(({ x, y }) => x > 0 && y > 0) : this.dots;
     if (!dots.length) return;
     const scale = log ? Math.log10 : (/** @type {number} */ value) => value;
-    const [low, high] = range ?? ["auto", "auto"];
+    const [low, high] = endsOf(this.fields.range, by);
     const xs = spread(dots.map(({ x }) => x), Boolean(log));
     const found = spread(dots.map(({ y }) => y), Boolean(log));
-    const ys = { lo: typeof low === "number" && !(log && low <= 0) ? low : found.lo, hi: typeof high === "number" ? high : found.hi };
+    const ys = { lo: low !== null && !(log && low <= 0) ? low : found.lo, hi: high ?? found.hi };
     const [inner, foot] = [width - LEFT_PX - 12, height - FOOT_PX];
     const share = (/** @type {number} */ value, /** @type {{lo: number, hi: number}} */ { lo, hi }) => (scale(value) - scale(lo)) / (scale(hi) - scale(lo));
     this.pixel = ({ x, y }) => [LEFT_PX + share(x, xs) * inner, foot - share(y, ys) * (foot - 6)];

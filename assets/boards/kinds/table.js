@@ -3,6 +3,7 @@
 import { lineKey } from "../../curves/key.js";
 import { el, setText } from "../../lib/dom.js";
 import { figure } from "../../lib/format.js";
+import { thresholdsOf } from "../scaling.js";
 import { toneOf, valuesOf } from "../values.js";
 
 /** @typedef {import("./kinds.js").Drawing} Drawing */
@@ -21,7 +22,8 @@ export class TableChart {
   }
 
   /** @param {Drawing} drawing */
-  show({ curves, span, unit }) {
+  show({ curves, span, unit, by }) {
+    const thresholds = thresholdsOf(this.fields.thresholds, by);
     while (this.body.children.length > curves.length) this.body.lastChild?.remove();
     curves.forEach((curve, i) => {
       let row = /** @type {any} */ (this.body.children[i]);
@@ -35,7 +37,7 @@ export class TableChart {
       COLUMNS.forEach((name, k) => {
         const cell = row.children[k + 1];
         setText(cell, Number.isNaN(found[name]) ? "–" : `${figure(found[name])}${k === 0 && unit ? ` ${unit}` : ""}`);
-        cell.className = `num ${toneOf(found[name], this.fields.thresholds)}`;
+        cell.className = `num ${toneOf(found[name], thresholds)}`;
       });
     });
   }

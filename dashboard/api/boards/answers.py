@@ -14,6 +14,7 @@ from collectors.store.protocol import Axis
 from ...boards.asked import BoardCurve, DrawnCharts
 from ...boards.fields import plain_board
 from ...boards.files import BoardFile, BoardSource
+from ...boards.kinds import KINDS
 from ...boards.model import Board
 from ..answer import Answer, Column, Counts, Gaps, number
 from ..curves.curves import CurveAxisRow
@@ -77,8 +78,18 @@ class BoardRowOfList(TypedDict):
     trouble: str
 
 
+class ChartKindRow(TypedDict):
+    """`fields` are the keys that a chart of the kind has beside kind, title and width; those of `needed` must be there."""
+
+    name: str
+    help: str
+    fields: list[str]
+    needed: list[str]
+
+
 class BoardList(TypedDict):
     boards: list[BoardRowOfList]
+    kinds: list[ChartKindRow]
 
 
 class BoardAnswer(TypedDict):
@@ -146,7 +157,10 @@ class ChartsAnswer(TypedDict):
 
 
 def board_list(files: Sequence[BoardFile]) -> BoardList:
-    return {"boards": [_list_row(file) for file in files]}
+    return {
+        "boards": [_list_row(file) for file in files],
+        "kinds": [{"name": kind.name, "help": kind.help, "fields": list(kind.fields), "needed": list(kind.needed)} for kind in KINDS],
+    }
 
 
 def _list_row(file: BoardFile) -> BoardRowOfList:
