@@ -12,13 +12,34 @@ from dashboard.boards.model import Board, BoardChart, BoardRow, ChosenSeries, Th
 
 ODD = "no:#&*!|>'\"%@`{}[],?- \n\t\u00e9\u202e\u2028\u0085x1.~"
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=20) | st.sampled_from(
-    ["no", "null", "1e3", "~", "yes: x", "- a", "# not a comment", "'", '"', "{a}", "[", "12", "0x1f", "a\nb\n", " a", "a ", "\u202e", "x\u2028y"]
+    [
+        "no",
+        "null",
+        "1e3",
+        "~",
+        "yes: x",
+        "- a",
+        "# not a comment",
+        "'",
+        '"',
+        "{a}",
+        "[",
+        "12",
+        "0x1f",
+        "a\nb\n",
+        " a",
+        "a ",
+        "\u202e",
+        "x\u2028y",
+    ]
 )
 filled = words.filter(bool)
 numbers = st.floats(-1e9, 1e9, allow_nan=False).map(lambda value: float(f"{value:.12g}"))
 labels = st.dictionaries(filled, words, max_size=3).map(lambda table: tuple(table.items()))
 runs = st.lists(filled, max_size=3).map(tuple)
-bare = st.sampled_from(["gpu/power_w", "train/loss", "sum(gpu/power_w)", "rate(gpu/energy_j) / train/tokens_per_s", "2 * gpu/power_w"]).map(chosen_of)
+bare = st.sampled_from(
+    ["gpu/power_w", "train/loss", "sum(gpu/power_w)", "rate(gpu/energy_j) / train/tokens_per_s", "2 * gpu/power_w"]
+).map(chosen_of)
 series = bare | st.builds(
     ChosenSeries,
     by=st.sampled_from(["name", "glob"]),

@@ -85,7 +85,11 @@ def test_any_text_is_a_board_or_one_sentence_with_a_line(text: str) -> None:
         board = board_of(text)
     except BoardError as error:
         assert re.fullmatch(r"line \d+: [^\n]+", str(error)), str(error)
-        assert 1 <= error.line <= text.count("\n") + text.count("\r") + text.count("\x85") + text.count("\u2028") + text.count("\u2029") + 2
+        assert (
+            1
+            <= error.line
+            <= text.count("\n") + text.count("\r") + text.count("\x85") + text.count("\u2028") + text.count("\u2029") + 2
+        )
     else:
         assert board_of(written(board)) == board
         try:
@@ -120,7 +124,9 @@ def test_charts_are_moved_inserted_and_removed() -> None:
     line, note = board_of(TEXT).rows[0].charts
     moved = edited(TEXT, [BoardEdit("move", ("rows", 0, "charts", 0), to=("rows", 0, "charts", 1))])
     assert board_of(moved).rows[0].charts == (note, line)
-    other_row = edited(TEXT, [BoardEdit("insert", ("rows", 1), {}), BoardEdit("move", ("rows", 0, "charts", 1), to=("rows", 1, "charts", 0))])
+    other_row = edited(
+        TEXT, [BoardEdit("insert", ("rows", 1), {}), BoardEdit("move", ("rows", 0, "charts", 1), to=("rows", 1, "charts", 0))]
+    )
     assert [row.charts for row in board_of(other_row).rows] == [(line,), (note,)]
     fewer = edited(other_row, [BoardEdit("remove", ("rows", 1)), BoardEdit("remove", ("rows", 0, "charts", 0, "range"))])
     assert board_of(fewer).rows == (BoardRow((line._replace(range=None),), "Power"),)

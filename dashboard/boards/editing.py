@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.scalarstring import LiteralScalarString
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
 from .reading import board_of
 
 EditKind: TypeAlias = Literal["set", "remove", "insert", "move"]
-Place: TypeAlias = Sequence[str | int]
+EditPlace: TypeAlias = Sequence[str | int]
 
 MOST_EDITS, MOST_PLACE, MOST_DEPTH, MOST_ITEMS = 100, 8, 8, 2000
 WIDE = 4096  # characters: lines stay as they are
+PLAIN = re.compile(r"[A-Za-z_/°µ][\w ./()*+^=%°µ-]*(?<! )", re.ASCII)  # else a word stands in quotes
+PLAIN_LINES = re.compile(r"(?:[A-Za-z0-9][\x21-\x7e ]*\n)+(?:[A-Za-z0-9][\x21-\x7e ]*)?", re.ASCII)
 
 
 class BoardEdit(NamedTuple):
@@ -27,9 +30,9 @@ class BoardEdit(NamedTuple):
     """
 
     kind: EditKind
-    place: Place
+    place: EditPlace
     value: Any = None
-    to: Place = ()
+    to: EditPlace = ()
 
 
 def edited(text: str, edits: Sequence[BoardEdit]) -> str:
@@ -91,7 +94,7 @@ def _apply(tree: Any, edit: BoardEdit) -> None:
         target.insert(place, item)
 
 
-def _parent(tree: Any, place: Place, *, new: bool = False) -> tuple[Any, str | int]:
+def _parent(tree: Any, place: EditPlace, *, new: bool = False) -> tuple[Any, str | int]:
     """The table or list that has the place, and its key or index there; a list that is not there is made for a `new` item."""
     if not 0 < len(place) <= MOST_PLACE:
         raise ValueError(f"a place is a list of 1 to {MOST_PLACE} keys and indices, such as rows, 0, title")
@@ -107,7 +110,7 @@ def _parent(tree: Any, place: Place, *, new: bool = False) -> tuple[Any, str | i
     return node, place[-1]
 
 
-def _check(node: Any, part: str | int, place: Place, *, end: bool = False) -> None:
+def _check(node: Any, part: str | int, place: EditPlace, *, end: bool = False) -> None:
     if isinstance(node, dict) and isinstance(part, str):
         return
     if isinstance(node, list) and isinstance(part, int) and 0 <= part < len(node) + end:
@@ -115,7 +118,7 @@ def _check(node: Any, part: str | int, place: Place, *, end: bool = False) -> No
     raise ValueError(f"the board has no {_written(place)}")
 
 
-def _written(place: Place) -> str:
+def _written(place: EditPlace) -> str:
     return ".".join(str(part)[:80] for part in place)
 
 
@@ -130,11 +133,18 @@ def _made(value: Any, depth: int = 0) -> Any:
         if all(isinstance(item, str | int | float) and len(str(item)) < 30 for item in value) and len(value) <= 4:
             items.fa.set_flow_style()
         return items
-    if isinstance(value, str) and "\n" in value:
-        return LiteralScalarString(value)
-    if isinstance(value, str | bool | int | float) or value is None:
+    if isinstance(value, str):
+        return _word(value)
+    if isinstance(value, bool | int | float) or value is None:
         return value
     raise ValueError("a value is text, a number, a list or a table")
+
+
+def _word(text: str) -> str:
+    """Without quotes where no YAML means anything else by it."""
+    if PLAIN_LINES.fullmatch(text):
+        return LiteralScalarString(text)  # type: ignore[no-any-return]
+    return text if PLAIN.fullmatch(text) else DoubleQuotedScalarString(text)
 
 
 def _key(key: object) -> str | int | float:
@@ -143,5 +153,5 @@ def _key(key: object) -> str | int | float:
     try:
         number = float(text)
     except ValueError:
-        return text
-    return text if number != number or text != f"{number:g}" else int(number) if number.is_integer() else number
+        return _word(text)
+    return _word(text) if number != number or text != f"{number:g}" else int(number) if number.is_integer() else number

@@ -50,7 +50,7 @@ class OtherVersion(Exception):
         self.version = version
 
 
-class _Kept(NamedTuple):
+class _KeptBoard(NamedTuple):
     stamp: Stamp
     settled: bool
     file: BoardFile
@@ -65,7 +65,7 @@ class Boards:
         self._folders += [("log", log_dir / FOLDER) for log_dir in dict.fromkeys(log_dirs)]
         self._folders += [("template", TEMPLATES)]
         self._lock = Lock()
-        self._kept: dict[Path, _Kept] = {}
+        self._kept: dict[Path, _KeptBoard] = {}
 
     def all(self) -> list[BoardFile]:
         """By source, then by name."""
@@ -130,7 +130,7 @@ class Boards:
                 kept = self._kept.get(folder / file_name)
                 if kept is None or kept.stamp != stamp or not kept.settled:
                     file = _read(source, file_name, descriptor, kept.file if kept else None)
-                    kept = _Kept(stamp, time_ns() - stamp.modified_ns > SETTLED_NS, file)
+                    kept = _KeptBoard(stamp, time_ns() - stamp.modified_ns > SETTLED_NS, file)
                     self._kept[folder / file_name] = kept
                 yield kept.file
         finally:

@@ -159,7 +159,9 @@ class ChartsAnswer(TypedDict):
 def board_list(files: Sequence[BoardFile]) -> BoardList:
     return {
         "boards": [_list_row(file) for file in files],
-        "kinds": [{"name": kind.name, "help": kind.help, "fields": list(kind.fields), "needed": list(kind.needed)} for kind in KINDS],
+        "kinds": [
+            {"name": kind.name, "help": kind.help, "fields": list(kind.fields), "needed": list(kind.needed)} for kind in KINDS
+        ],
     }
 
 
