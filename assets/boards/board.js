@@ -23,7 +23,8 @@ import { BoardReading } from "./reading.js";
 
 const BUCKET_STEP = 50;
 const [LEAST_BUCKETS, MOST_BUCKETS] = [50, 600];
-const PX_A_BUCKET = 2;
+const PX_A_BUCKET = 3;
+const TURN_MS = 24; // of a frame: each frame with other charts is composed anew
 const PHONE_PX = 640;
 const AHEAD = "300px"; // below what is seen
 const WITHOUT_RUN_S = 3600; // of the machine, where all of a run is asked for and there is none
@@ -224,14 +225,13 @@ export class BoardView {
     this.#turns.add([...this.frames.values()].filter(({ visible }) => visible));
   }
 
-  #turns = new Turns((/** @type {ChartFrame} */ frame) => this.#draw(frame));
+  #turns = new Turns((/** @type {ChartFrame} */ frame) => this.#draw(frame), TURN_MS);
 
   /** @param {ChartFrame} frame */
   #draw(frame) {
     if (!frame.element.isConnected) return;
     const held = this.reading.of(frame.placed);
     const axis = frame.placed.fields.axis ?? this.fields.axis ?? "time";
-    this.#fitOne(frame);
     frame.show(held, { span: this.spanOf(axis, held), axis, run: this.page.shown().run, stale: false });
   }
 

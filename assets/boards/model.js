@@ -23,7 +23,17 @@ export function rowsOf(board) {
 export const asks = ({ kind }) => !["text", "flame graph", "log lines"].includes(kind ?? "");
 
 /** What a chart is asked with: what changes its data, and nothing of its looks. @param {ChartFields} fields */
-export function questionOf({ kind, series, x, axis, smooth }) {
+export function questionOf(fields) {
+  let question = questions.get(fields);
+  if (question === undefined) questions.set(fields, (question = written(fields)));
+  return question;
+}
+
+/** @type {WeakMap<ChartFields, string>} */
+const questions = new WeakMap();
+
+/** @param {ChartFields} fields */
+function written({ kind, series, x, axis, smooth }) {
   const plain = Object.fromEntries(Object.entries({ kind: kind === "scatter" ? kind : "line", series, x, axis, smooth }).filter(([, value]) => value !== undefined));
   return JSON.stringify(plain).replace(LINE_BREAKS, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

@@ -17,7 +17,7 @@ const STEPS_MS = 2000; // of charts on the step axis, which are read as a whole
 const AGAIN_MS = 5000; // after a failure
 const OVERLAP_S = 3; // before the newest point, that is read again: points of other sources come later
 const MOST_BYTES = 24_000; // of an address
-const TAIL_BUCKETS = 400;
+const LEAST_TAIL = 4; // buckets of what is read again
 const GROWN = 2; // times as many buckets as asked for: then all is read again
 
 export class BoardReading {
@@ -71,7 +71,7 @@ export class BoardReading {
     if (!held || held.key !== this.#key) return true;
     const since_ms = performance.now() - held.read_ms;
     if (held.trouble) return since_ms > AGAIN_MS;
-    const grown = held.rows.some(({ x }) => x.length > GROWN * this.board.buckets(chart) + TAIL_BUCKETS / 2);
+    const grown = held.rows.some(({ x }) => x.length > GROWN * this.board.buckets(chart));
     return this.dirty && (grown || since_ms > (this.#axis(chart) === "step" ? STEPS_MS : WHOLE_MS));
   }
 
@@ -124,7 +124,8 @@ export class BoardReading {
     const query = new URLSearchParams();
     for (const { fields } of charts) query.append("chart", questionOf(fields));
     for (const run of view.runs) query.append("run", run);
-    const buckets = overlap_s === null ? Math.max(...charts.map((chart) => this.board.buckets(chart))) : TAIL_BUCKETS;
+    const most = Math.max(...charts.map((chart) => this.board.buckets(chart)));
+    const buckets = overlap_s === null ? most : this.#tail(view, from, most);
     for (const [name, value] of Object.entries({ x: view.axis, from, to: view.to, buckets })) if (value !== null) query.set(name, String(value));
     try {
       const answer = await send(`charts?${query}`);
@@ -138,6 +139,13 @@ export class BoardReading {
       this.board.changed(charts, 0);
       this.timer = setTimeout(() => this.next(), AGAIN_MS);
     }
+  }
+
+  /** As many buckets for the end as are as wide as those of the whole. @param {View} view @param {number | null} from @param {number} most of the whole */
+  #tail(view, from, most) {
+    const now_s = this.board.now_s();
+    const [whole, end] = [now_s - (view.from ?? now_s), now_s - (from ?? now_s)];
+    return Math.min(most, Math.max(LEAST_TAIL, Math.ceil((end / Math.max(whole, 1e-9)) * most) + 1));
   }
 
   /** @param {PlacedChart} chart @param {string} key @param {import("../types/api").Answer<"charts">} answer @param {import("../types/api").Row<"DrawnChartRow">} drawn @param {boolean} tail */

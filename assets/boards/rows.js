@@ -37,7 +37,7 @@ export function joined(row, tail, lo) {
   const out = /** @type {HeldRow} */ ({ ...row, ...(tail ? { exact: row.exact && tail.exact, reason: row.reason || tail.reason } : {}) });
   for (const name of COLUMNS) {
     const old = /** @type {any[]} */ (row[name]);
-    /** @type {any} */ (out)[name] = tail ? [...old.slice(first, kept), .../** @type {any[]} */ (tail[name]).slice(begin)] : first ? old.slice(first) : old;
+    /** @type {any} */ (out)[name] = tail ? old.slice(first, kept).concat(/** @type {any[]} */ (tail[name]).slice(begin)) : first ? old.slice(first) : old;
   }
   out.cut = out.x.length;
   return out;

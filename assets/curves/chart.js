@@ -190,7 +190,16 @@ export class Chart {
     const { left, top, width, height } = u.bbox;
     const box = { left: left / ratio, right: (left + width) / ratio, top: top / ratio, bottom: (top + height) / ratio };
     const ylog = this.picture?.view.ylog ?? false;
-    return { ...box, ylog, span: this.span, x: (value) => box.left + u.valToPos(value, "x"), y: (value) => box.top + u.valToPos(value, "y") };
+    const xlog = this.picture?.view.xlog ?? false;
+    const [x, y] = [u.scales.x, u.scales.y];
+    const [across, up] = [(box.right - box.left) / (x.max - x.min), (box.bottom - box.top) / (y.max - y.min)];
+    return {
+      ...box,
+      ylog,
+      span: this.span,
+      x: xlog ? (value) => box.left + u.valToPos(value, "x") : (value) => box.left + (value - x.min) * across,
+      y: ylog ? (value) => box.top + u.valToPos(value, "y") : (value) => box.bottom - (value - y.min) * up,
+    };
   }
 
   #paint() {

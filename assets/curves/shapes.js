@@ -130,11 +130,16 @@ function lineOf(curve, values, old, place) {
  */
 function spikesOf({ x, min, max, mean, smooth, old }, place) {
   const known = (/** @type {number} */ i) => !old[i] && !Number.isNaN(min[i]);
-  const ends = (/** @type {number} */ i) => {
-    const line = smooth && !Number.isNaN(smooth[i]) ? smooth[i] : max[i];
-    return [yOf(place, Math.max(max[i], line)), yOf(place, Math.min(min[i], line))];
-  };
-  const reach = Float64Array.from(x, (_, i) => (known(i) ? ends(i)[1] - ends(i)[0] : 0));
+  const top = (/** @type {number} */ i) => yOf(place, smooth && smooth[i] > max[i] ? smooth[i] : max[i]);
+  const foot = (/** @type {number} */ i) => yOf(place, smooth && smooth[i] < min[i] ? smooth[i] : min[i]);
+  const reach = new Float64Array(x.length);
+  let farthest = 0;
+  for (let i = 0; i < x.length; i++) {
+    if (!known(i)) continue;
+    reach[i] = foot(i) - top(i);
+    if (reach[i] > farthest) farthest = reach[i];
+  }
+  if (farthest <= SPIKE_PX) return []; // as most curves are
   const jumps = Float64Array.from(x, (_, i) => (i && known(i) && known(i - 1) ? Math.abs(yOf(place, mean[i]) - yOf(place, mean[i - 1])) : 0));
   const usual = Math.max(median(reach), median(jumps)); // many buckets of one point, which reach nowhere, say nothing of the others
   /** @type {number[][]} */
@@ -142,8 +147,7 @@ function spikesOf({ x, min, max, mean, smooth, old }, place) {
   for (let i = 0; i < x.length; i++) {
     if (reach[i] <= SPIKE * usual + SPIKE_PX || !(x[i] >= place.span.lo && x[i] <= place.span.hi)) continue;
     const at = near(place.x(x[i]));
-    const [top, foot] = ends(i);
-    parts.push([at, top, at, foot]);
+    parts.push([at, top(i), at, foot(i)]);
   }
   return parts;
 }
