@@ -25,6 +25,7 @@ import { xTicks } from "./xaxis.js";
  * @property {string} lit the name whose curves stand out, or ""
  * @property {string} trouble why there is nothing, or ""
  * @property {boolean} stale other curves are on their way
+ * @property {boolean} [thin] its lines are a pixel wide
  * @property {import("./curve.js").YRange} [y] of the values, where it does not follow from the curves
  */
 /** @typedef {"open" | "pin" | "hide" | "export"} Act */
@@ -206,7 +207,7 @@ export class Chart {
     const { picture, plot } = this;
     if (!plot || !picture?.curves) return;
     const place = this.pixels;
-    const [shapes, bad] = [shapesOf(picture.curves, picture.colourOf, place, picture.lit), badOf(picture.curves, place)];
+    const [shapes, bad] = [shapesOf(picture.curves, picture.colourOf, place, picture.lit, picture.thin), badOf(picture.curves, place)];
     paint(plot, shapes, bad);
     paintedCurves(this.tag.name, { curves: picture.curves, shapes, bad, span: this.span, y: this.y, place, stale: picture.stale });
   }

@@ -32,12 +32,12 @@ const bandAlpha = (curves, smooth) => (curves > SOME ? 0.04 : curves > FEW ? 0.0
 
 /**
  * Bands below raw values that are smoothed, these below the lines that count, spikes on top.
- * @param {Curve[]} curves @param {(curve: Curve) => string} colourOf @param {Place} place @param {string} lit the name whose curves stand out, or "" for all
+ * @param {Curve[]} curves @param {(curve: Curve) => string} colourOf @param {Place} place @param {string} lit the name whose curves stand out, or "" for all @param {boolean} thin lines of a pixel, which a browser without a GPU draws several times as fast
  * @returns {Shape[]}
  */
-export function shapesOf(curves, colourOf, place, lit = "") {
+export function shapesOf(curves, colourOf, place, lit = "", thin = false) {
   const [areas, faint, lines, marks] = /** @type {[Shape[], Shape[], Shape[], Shape[]]} */ ([[], [], [], []]);
-  const strong = curves.length > SOME ? 1.2 : 1.5;
+  const strong = thin ? 1 : curves.length > SOME ? 1.2 : 1.5;
   for (const curve of inTurn(curves, lit)) {
     const out = lit !== "" && curve.name !== lit && !curve.colour;
     const colour = out ? "line-strong" : colourOf(curve);

@@ -10,6 +10,8 @@ import { filled, stacked } from "../stacking.js";
 /** @typedef {import("./kinds.js").Drawing} Drawing */
 /** @typedef {import("../../curves/curve.js").YRange} YRange */
 
+const FEW = 4; // curves; more have thin lines
+
 export class CurveChart {
   legend = true;
 
@@ -33,7 +35,7 @@ export class CurveChart {
     const drawn = kind === "stacked" ? stacked(curves) : kind === "area" ? curves.map(filled) : curves;
     const view = { ...PLAIN, x: axis, ylog: Boolean(log) };
     const y = this.#range(yRangeOf(drawn, span, view), kind !== "line", by);
-    this.chart.show({ curves: drawn, view, span, colourOf: ({ colour }) => colour ?? "accent", lit: "", trouble: "", stale, y });
+    this.chart.show({ curves: drawn, view, span, colourOf: ({ colour }) => colour ?? "accent", lit: "", trouble: "", stale, y, thin: drawn.length > FEW });
   }
 
   /** @param {YRange} found @param {boolean} down filled down to 0 @param {number} by @returns {YRange} */
