@@ -47,7 +47,7 @@ export class BoardView {
     this.said = el("div", { class: "board-said empty", role: "status", hidden: true });
     this.about = el("p", { class: "board-about dim", hidden: true });
     this.field = el("div", { class: "board-rows" });
-    this.element = el("section", { class: "board", "aria-label": "Board" }, this.about, this.said, this.field);
+    this.element = el("section", { class: "board", "aria-label": "Charts" }, this.about, this.said, this.field);
     this.tip = new Tip();
     this.reading = new BoardReading({
       view: () => this.view,

@@ -188,7 +188,7 @@ export class Editor {
       this.#search(),
       el(
         "section",
-        { class: "board-form", "aria-label": "Board" },
+        { class: "board-form", "aria-label": "The board" },
         el("h3", {}, "The board"),
         labelled("Title", textField(title, (value) => set("title", value))),
         labelled("About", areaField(about, (value) => set("about", value.trim()), { rows: 2 })),

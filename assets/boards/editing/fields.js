@@ -37,4 +37,4 @@ export function flagField(value, report) {
 }
 
 /** @param {string} label @param {() => void} act @param {string} [title] @param {string} [kind] */
-export const button = (label, act, title = "", kind = "btn") => el("button", { class: kind, type: "button", title: title || null, "aria-label": title || null, onclick: act }, label);
+export const button = (label, act, title = "", kind = "btn") => el("button", { class: kind, type: "button", title: title || null, "aria-label": title && !/\w/.test(label) ? title : null, onclick: act }, label);

@@ -24,7 +24,7 @@ export class FlameChart {
     this.ask = newest(
       (/** @type {Question} */ question) => get("flame", question),
       (answer) => {
-        const some = answer.nodes.frame.length > 0;
+        const some = answer.samples > 0;
         this.graph.show(some ? new Tree(answer) : null);
         this.#say(some ? "" : (answer.note?.sentence ?? "No stacks were sampled in this range."));
       },
