@@ -1,6 +1,6 @@
 /** A board that is being changed: its text and what that says, the way back, and what is saved. */
 
-import { send, sentenceOf } from "../../lib/api.js";
+import { sentenceOf } from "../../lib/api.js";
 import { change } from "../../lib/change.js";
 
 /** @typedef {import("../model.js").BoardFields} BoardFields */
@@ -106,6 +106,6 @@ export class Draft {
 
   /** @returns {Promise<BoardAnswer | null>} the board that stands behind it */
   async remove() {
-    return (await send(`boards/${encodeURIComponent(this.name)}/delete`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ version: this.version }) })).board;
+    return (await change(`boards/${encodeURIComponent(this.name)}/delete`, { version: this.version })).board;
   }
 }
