@@ -14,6 +14,7 @@ from collectors.records import Event
 from collectors.service.control import ControlError, ask
 
 from .attaching import AttachedRun, AttachRefused, attach
+from .boards.files import BoardFile
 from .queries import BadRequest, NotFound, Queries
 from .receiving.files import Received
 from .runs import ALIVE, known_of
@@ -118,6 +119,14 @@ class Changes:
     def set_settings(self, values: Mapping[str, object]) -> Settings:
         """Change only these. Raises BadRequest, Unwritable."""
         return self._saved(lambda: save_settings(self._queries.data_dir, values))
+
+    def save_board(self, name: str, text: str, version: str) -> BoardFile:
+        """`version` is that of the board which the editor began with. Raises BadRequest, OtherVersion, Unwritable."""
+        return self._saved(lambda: self._queries.boards.save(name, text, version))
+
+    def delete_board(self, name: str, version: str) -> BoardFile | None:
+        """What then stands under its name. Raises BadRequest, OtherVersion, Unwritable."""
+        return self._saved(lambda: self._queries.boards.delete(name, version))
 
     def steer_profile(self, action: str) -> None:
         """Turn the profiler on or off, or try refused processes again. Raises BadRequest where nothing can be steered."""

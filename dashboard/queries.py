@@ -17,6 +17,8 @@ from collectors.records import Event, Offset, ProgressBar, Sample
 from collectors.service.control import ControlError, ask
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, SampleNames, SampleQuery, Series, Store
 
+from .boards.drawing import BoardCharts
+from .boards.files import Boards
 from .comparing.attempts import RunAttempts, requeued
 from .comparing.recorded import Comparing
 from .cost import Cost, CostMeter
@@ -124,6 +126,8 @@ class Queries:
         self.stacks = Stacks(store, self.log_dir)
         self.overlays = Overlays(store)
         self.expressions = Expressions(store)
+        self.boards = Boards(data_dir, (self.log_dir, self.log_dir / first_folder))
+        self.board_charts = BoardCharts(store, self.expressions)
         self.lines = LogLines(store)
         self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources)
         self.ahead = Ahead(self.stacks.minutes)

@@ -35,6 +35,7 @@ KINDS = {
     "/api/v1/curves": ROWS,
     "/api/v1/tags": ROWS,
     "/api/v1/expression": ROWS,
+    "/api/v1/charts": ROWS,
     "/api/v1/export": EXPORTS,
     "/api/v1/logs": ROWS,
     **{f"/api/v1/logs/{what}": ROWS for what in ("lines", "line", "density", "next", "templates", "field")},

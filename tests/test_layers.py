@@ -54,6 +54,7 @@ READ_THE_STORE = {
         "dashboard.queries",
         "dashboard.runs",
         "dashboard.archive.zipped",
+        "dashboard.boards.stored",
         "dashboard.commands.export",
         "dashboard.comparing.common_step",
         "dashboard.comparing.recorded",

@@ -219,7 +219,7 @@ def test_an_edit_is_seen_at_the_next_look_also_one_that_leaves_size_and_time(tmp
 
 def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[Path] = []
-    monkeypatch.setattr(yaml_file, "_bytes", lambda path: (reads.append(path), path.read_bytes())[1])
+    monkeypatch.setattr(yaml_file, "bytes_of", lambda path: (reads.append(path), path.read_bytes())[1])
     said = Abouts(tmp_path)
     for run in ("a", "b"):
         save_about(tmp_path, run, {"name": run})

@@ -25,6 +25,8 @@ import { xTicks } from "./xaxis.js";
  * @property {string} lit the name whose curves stand out, or ""
  * @property {string} trouble why there is nothing, or ""
  * @property {boolean} stale other curves are on their way
+ * @property {boolean} [thin] its lines are a pixel wide
+ * @property {import("./curve.js").YRange} [y] of the values, where it does not follow from the curves
  */
 /** @typedef {"open" | "pin" | "hide" | "export"} Act */
 /**
@@ -102,7 +104,7 @@ export class Chart {
     setClass(this.element, "stale", stale);
     this.instead.hidden = drawn || !trouble;
     setText(this.instead, trouble);
-    if (curves) this.y = yRangeOf(curves, span, view);
+    if (curves) this.y = picture.y ?? yRangeOf(curves, span, view);
     setText(this.unit, view.baseline && !this.tag.machine ? `% of ${view.baseline}, difference` : this.tag.unit);
     setText(this.foot, curves ? said(curves, this.y, view, span) : "");
     this.foot.title = this.foot.textContent ?? "";
@@ -189,14 +191,23 @@ export class Chart {
     const { left, top, width, height } = u.bbox;
     const box = { left: left / ratio, right: (left + width) / ratio, top: top / ratio, bottom: (top + height) / ratio };
     const ylog = this.picture?.view.ylog ?? false;
-    return { ...box, ylog, span: this.span, x: (value) => box.left + u.valToPos(value, "x"), y: (value) => box.top + u.valToPos(value, "y") };
+    const xlog = this.picture?.view.xlog ?? false;
+    const [x, y] = [u.scales.x, u.scales.y];
+    const [across, up] = [(box.right - box.left) / (x.max - x.min), (box.bottom - box.top) / (y.max - y.min)];
+    return {
+      ...box,
+      ylog,
+      span: this.span,
+      x: xlog ? (value) => box.left + u.valToPos(value, "x") : (value) => box.left + (value - x.min) * across,
+      y: ylog ? (value) => box.top + u.valToPos(value, "y") : (value) => box.bottom - (value - y.min) * up,
+    };
   }
 
   #paint() {
     const { picture, plot } = this;
     if (!plot || !picture?.curves) return;
     const place = this.pixels;
-    const [shapes, bad] = [shapesOf(picture.curves, picture.colourOf, place, picture.lit), badOf(picture.curves, place)];
+    const [shapes, bad] = [shapesOf(picture.curves, picture.colourOf, place, picture.lit, picture.thin), badOf(picture.curves, place)];
     paint(plot, shapes, bad);
     paintedCurves(this.tag.name, { curves: picture.curves, shapes, bad, span: this.span, y: this.y, place, stale: picture.stale });
   }

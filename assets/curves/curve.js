@@ -52,6 +52,7 @@ import { visibleName } from "../lib/visible.js";
  * @property {number} total points behind it
  * @property {Row} row
  * @property {string} [colour] a token, where it is not the run's
+ * @property {Float64Array} [floor] down to which it is filled; such a curve has no band
  */
 
 /** @param {(number | string | null)[] | null | undefined} values @param {number} length */
@@ -66,12 +67,15 @@ export function curveOf(row) {
   const n = row.x.length;
   const from = numbers(row.x, n);
   const ends = numbers(row.x_end, n);
-  const to = ends.map((end, i) => (Number.isFinite(end) ? end : from[i]));
+  const to = ends;
+  for (let i = 0; i < n; i++) if (!Number.isFinite(ends[i])) to[i] = from[i];
   const name = row.run || row.group;
   const begins = new Uint8Array(n);
   for (let i = 1; i < n; i++) begins[i] = Number((row.segment?.[i] ?? 0) !== (row.segment?.[i - 1] ?? 0));
-  const old = Uint8Array.from({ length: n }, (_, i) => Number(row.superseded?.[i] ?? false));
-  const x = from.map((lo, i) => lo + (to[i] - lo) / 2);
+  const old = new Uint8Array(n);
+  if (row.superseded) for (let i = 0; i < n; i++) old[i] = Number(row.superseded[i] ?? false);
+  const x = new Float64Array(n);
+  for (let i = 0; i < n; i++) x[i] = from[i] + (to[i] - from[i]) / 2;
   return {
     name,
     label: labelOf(row),
@@ -118,14 +122,15 @@ function badStretches({ non_finite, mean, last }, to) {
 
 /** @param {Float64Array} x @param {Uint8Array} old */
 function inOrder(x, old) {
-  const order = [];
-  let sorted = true;
+  const order = new Int32Array(x.length);
+  let [sorted, n] = [true, 0];
   for (let i = 0; i < x.length; i++) {
     if (old[i] || Number.isNaN(x[i])) continue;
-    if (order.length && x[i] < x[order[order.length - 1]]) sorted = false;
-    order.push(i);
+    if (n && x[i] < x[order[n - 1]]) sorted = false;
+    order[n++] = i;
   }
-  return Int32Array.from(sorted ? order : order.sort((a, b) => x[a] - x[b]));
+  const all = order.subarray(0, n);
+  return sorted ? all : all.sort((a, b) => x[a] - x[b]);
 }
 
 /** The bucket at a place, or the nearest to it within `reach`; -1 where there is none. @param {Curve} curve @param {number} place @param {number} reach */

@@ -22,6 +22,7 @@ const SPIKE = 6; // a bucket that reaches so many times as far as is usual has i
 const SPIKE_PX = 6;
 const CLOSE_PX = 4;
 const FAINT = 0.35; // of a colour
+const FILLED = 0.3; // of a curve with a floor
 const DASHED = [7, 3];
 const SUPERSEDED = [3, 3];
 const FAR_PX = 1e5; // canvases do not draw farther
@@ -31,16 +32,21 @@ const bandAlpha = (curves, smooth) => (curves > SOME ? 0.04 : curves > FEW ? 0.0
 
 /**
  * Bands below raw values that are smoothed, these below the lines that count, spikes on top.
- * @param {Curve[]} curves @param {(curve: Curve) => string} colourOf @param {Place} place @param {string} lit the name whose curves stand out, or "" for all
+ * @param {Curve[]} curves @param {(curve: Curve) => string} colourOf @param {Place} place @param {string} lit the name whose curves stand out, or "" for all @param {boolean} thin lines of a pixel, which a browser without a GPU draws several times as fast
  * @returns {Shape[]}
  */
-export function shapesOf(curves, colourOf, place, lit = "") {
+export function shapesOf(curves, colourOf, place, lit = "", thin = false) {
   const [areas, faint, lines, marks] = /** @type {[Shape[], Shape[], Shape[], Shape[]]} */ ([[], [], [], []]);
-  const strong = curves.length > SOME ? 1.2 : 1.5;
+  const strong = thin ? 1 : curves.length > SOME ? 1.2 : 1.5;
   for (const curve of inTurn(curves, lit)) {
     const out = lit !== "" && curve.name !== lit && !curve.colour;
     const colour = out ? "line-strong" : colourOf(curve);
     const raw = { kind: /** @type {"line"} */ ("line"), colour, dash: curves.length > 1 && curve.name !== lit && isDashed(colour) ? DASHED : [] };
+    if (curve.floor) {
+      if (!out) areas.push({ kind: "area", colour, alpha: FILLED, width: 0, dash: [], parts: bandOf({ ...curve, min: curve.floor, max: curve.mean }, place) });
+      lines.push({ ...raw, alpha: 1, width: strong, parts: lineOf(curve, curve.mean, 0, place) });
+      continue;
+    }
     if (!out) areas.push({ kind: "area", colour, alpha: bandAlpha(lit ? 2 : curves.length, curve.smooth !== null), width: 0, dash: [], parts: bandOf(curve, place) });
     const wide = strong + (curve.name === lit ? 0.7 : 0);
     if (!curve.smooth) lines.push({ ...raw, alpha: 1, width: wide, parts: lineOf(curve, curve.mean, 0, place) });
@@ -124,11 +130,16 @@ function lineOf(curve, values, old, place) {
  */
 function spikesOf({ x, min, max, mean, smooth, old }, place) {
   const known = (/** @type {number} */ i) => !old[i] && !Number.isNaN(min[i]);
-  const ends = (/** @type {number} */ i) => {
-    const line = smooth && !Number.isNaN(smooth[i]) ? smooth[i] : max[i];
-    return [yOf(place, Math.max(max[i], line)), yOf(place, Math.min(min[i], line))];
-  };
-  const reach = Float64Array.from(x, (_, i) => (known(i) ? ends(i)[1] - ends(i)[0] : 0));
+  const top = (/** @type {number} */ i) => yOf(place, smooth && smooth[i] > max[i] ? smooth[i] : max[i]);
+  const foot = (/** @type {number} */ i) => yOf(place, smooth && smooth[i] < min[i] ? smooth[i] : min[i]);
+  const reach = new Float64Array(x.length);
+  let farthest = 0;
+  for (let i = 0; i < x.length; i++) {
+    if (!known(i)) continue;
+    reach[i] = foot(i) - top(i);
+    if (reach[i] > farthest) farthest = reach[i];
+  }
+  if (farthest <= SPIKE_PX) return []; // as most curves are
   const jumps = Float64Array.from(x, (_, i) => (i && known(i) && known(i - 1) ? Math.abs(yOf(place, mean[i]) - yOf(place, mean[i - 1])) : 0));
   const usual = Math.max(median(reach), median(jumps)); // many buckets of one point, which reach nowhere, say nothing of the others
   /** @type {number[][]} */
@@ -136,8 +147,7 @@ function spikesOf({ x, min, max, mean, smooth, old }, place) {
   for (let i = 0; i < x.length; i++) {
     if (reach[i] <= SPIKE * usual + SPIKE_PX || !(x[i] >= place.span.lo && x[i] <= place.span.hi)) continue;
     const at = near(place.x(x[i]));
-    const [top, foot] = ends(i);
-    parts.push([at, top, at, foot]);
+    parts.push([at, top(i), at, foot(i)]);
   }
   return parts;
 }

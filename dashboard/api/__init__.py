@@ -10,6 +10,7 @@ from ..changes import Changes
 from ..queries import NotFound, Queries
 from . import (
     blame,
+    boards,
     curves,
     documentation,
     errors,
@@ -47,8 +48,9 @@ NOUNS = (
     compare,
     forgotten,
     search,
+    boards,
 )
-CHANGED = (runs, machine, settings, ingest, table, forgotten)  # nouns with POST routes
+CHANGED = (runs, machine, settings, ingest, table, forgotten, boards)  # nouns with POST routes
 
 
 def register(app: FastAPI, queries: Queries) -> None:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from collectors.store.protocol import StoreError
 from collectors.store.question import Ended, TooMuch
 
+from ..boards.files import OtherVersion
 from ..log_lines.lines import NoSuchTemplate
 from ..log_lines.needle import BadExpression
 from ..queries import BadRequest, NotFound
@@ -31,6 +32,7 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(BadExpression, _answering(400, str))
     app.add_exception_handler(NoSuchTemplate, _answering(404, str))
     app.add_exception_handler(OtherLength, _other_length)
+    app.add_exception_handler(OtherVersion, _other_version)
     app.add_exception_handler(TooMuch, _answering(400, str))
     app.add_exception_handler(Ended, _answering(503, str))
     app.add_exception_handler(Unwritable, _answering(503, str))
@@ -54,6 +56,11 @@ async def _refused(_: Request, error: Exception) -> Response:
 async def _other_length(_: Request, error: Exception) -> Response:
     assert isinstance(error, OtherLength)
     return Answer({"error": str(error), "size": error.size}, status_code=409)
+
+
+async def _other_version(_: Request, error: Exception) -> Response:
+    assert isinstance(error, OtherVersion)
+    return Answer({"error": str(error), "version": error.version}, status_code=409)
 
 
 def _unexpected(error: Exception) -> str:

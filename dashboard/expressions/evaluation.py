@@ -26,11 +26,11 @@ class Expressions:
     def __init__(self, store: Store) -> None:
         self._reader = ExpressionReader(store)
 
-    def evaluate(self, query: ExpressionQuery) -> ExpressionResult:
-        """Raises ExpressionError, NoSuchRun, TooMuch, and what the store raises."""
+    def evaluate(self, query: ExpressionQuery, known: Sequence[Series] | None = None) -> ExpressionResult:
+        """Raises ExpressionError, NoSuchRun, TooMuch, and what the store raises. `known` are the series that may be chosen, where they are known."""
         expression = compile(query.text)
         cursor = self._reader.cursor()
-        known = self._reader.known(query.runs)
+        known = self._reader.known(query.runs) if known is None else known
         chosen = chosen_of(expression.needs, known)
         for need in expression.needs:
             _check(need, chosen[need.selector], known, query.axis)

@@ -55,7 +55,7 @@ def read(path: Path) -> Table:
     About 0.1 ms; never waits, whatever lies there.
     """
     try:
-        return parsed(_bytes(path).decode("utf-8-sig"))
+        return parsed(bytes_of(path).decode("utf-8-sig"))
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError:
@@ -76,7 +76,11 @@ def odd(path: Path, why: str) -> OddFile:
 
 def write(path: Path, table: Mapping[str, object], comment: str) -> None:
     """Whole: a reader, or a crash, finds the old file or the new one. Makes the folder. Raises Unwritable."""
-    data = f"# {comment}\n{written(table)}".encode()
+    write_bytes(path, f"# {comment}\n{written(table)}".encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Whole, as above. Raises Unwritable."""
     try:
         path.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
         descriptor, new = tempfile.mkstemp(prefix=".new-", dir=path.parent)
@@ -151,8 +155,10 @@ def _problem(error: Any) -> str:
     return f"line {mark.line + 1}: {what}" if mark else str(what)
 
 
-def _bytes(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO is opened at once
+def bytes_of(path: Path | str, folder: int | None = None) -> bytes:
+    """`folder` is the descriptor of the one that a name is in. Raises OSError, ValueError with what the file is or has."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO is opened at once
+    descriptor = os.open(path, flags, dir_fd=folder)
     try:
         if not S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("is not a regular file")

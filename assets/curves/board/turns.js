@@ -4,9 +4,10 @@ const FRAME_MS = 8;
 
 /** @template T */
 export class Turns {
-  /** @param {(item: T) => void} work */
-  constructor(work) {
+  /** @param {(item: T) => void} work @param {number} [frame_ms] of each frame */
+  constructor(work, frame_ms = FRAME_MS) {
     this.work = work;
+    this.frame_ms = frame_ms;
     /** @type {Set<T>} */
     this.waiting = new Set();
     this.frame = 0;
@@ -24,7 +25,7 @@ export class Turns {
     for (const item of this.waiting) {
       this.waiting.delete(item);
       this.work(item);
-      if (performance.now() - begun_ms > FRAME_MS) break;
+      if (performance.now() - begun_ms > this.frame_ms) break;
     }
     this.add([]);
   }

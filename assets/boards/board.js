@@ -1,0 +1,270 @@
+/** One board: its rows of charts, the range that they share, and what they read. */
+
+import { Tip } from "../curves/tip.js";
+import { el, setText } from "../lib/dom.js";
+import { onTheme } from "../lib/theme.js";
+import { Turns } from "../curves/board/turns.js";
+import { ChartFrame } from "./chart_frame.js";
+import { COLUMNS, asks, questionOf, rowsOf, secondsOf } from "./model.js";
+import { BoardReading } from "./reading.js";
+
+/** @typedef {import("./model.js").BoardFields} BoardFields */
+/** @typedef {import("./model.js").PlacedChart} PlacedChart */
+/** @typedef {import("./kinds/kinds.js").Span} Span */
+
+/**
+ * @typedef {Object} BoardPage
+ * @property {() => {run: string | null, over: boolean, now_s: number, begin_s: number | null, end_s: number | null}} shown the run that is shown, and its time
+ * @property {(series: import("./reading.js").Followed[], cursor: number) => void} follow
+ * @property {() => void} changed what the address holds
+ * @property {() => void} drawn for the first time
+ * @property {(chart: PlacedChart) => void} edit
+ */
+
+const BUCKET_STEP = 50;
+const [LEAST_BUCKETS, MOST_BUCKETS] = [50, 600];
+const PX_A_BUCKET = 3;
+const TURN_MS = 24; // of a frame: each frame with other charts is composed anew
+const PHONE_PX = 640;
+const AHEAD = "300px"; // below what is seen
+const WITHOUT_RUN_S = 3600; // of the machine, where all of a run is asked for and there is none
+
+export class BoardView {
+  /** @param {BoardPage} page */
+  constructor(page) {
+    this.page = page;
+    /** @type {BoardFields} */
+    this.fields = {};
+    /** @type {import("./model.js").PlacedRow[]} */
+    this.rows = [];
+    /** @type {Map<string, ChartFrame>} by what a chart is, and how often it was there before */
+    this.frames = new Map();
+    /** @type {number | null} chosen on the page instead of the board's */
+    this.window_s = null;
+    /** @type {Span | null} a held range */
+    this.span = null;
+    this.cursor = 0;
+    this.said = el("div", { class: "board-said empty", role: "status", hidden: true });
+    this.about = el("p", { class: "board-about dim", hidden: true });
+    this.field = el("div", { class: "board-rows" });
+    this.element = el("section", { class: "board", "aria-label": "Charts" }, this.about, this.said, this.field);
+    this.tip = new Tip();
+    this.reading = new BoardReading({
+      view: () => this.view,
+      buckets: (chart) => this.buckets(chart),
+      changed: (charts, cursor) => this.#read(charts, cursor),
+      followed: (series) => page.follow(series, this.cursor),
+      now_s: () => page.shown().now_s,
+    });
+    this.scene = {
+      hover: (/** @type {import("../curves/chart.js").Chart | null} */ chart, /** @type {number | null} */ x, /** @type {MouseEvent | null} */ event) => this.#hover(chart, x, event),
+      zoom: (/** @type {Span} */ span) => this.zoom(span),
+      scale: (/** @type {number} */ factor, /** @type {number} */ x) => this.scale(factor, x),
+      whole: () => this.zoom(null),
+      edit: (/** @type {PlacedChart} */ chart) => page.edit(chart),
+    };
+    this.seen = new IntersectionObserver((entries) => this.#seen(entries), { root: null, rootMargin: AHEAD });
+    new ResizeObserver(() => this.#fit()).observe(this.field);
+    addEventListener("scroll", () => this.tip.hide(), true);
+    onTheme(() => this.frames.forEach((frame) => frame.drawer.redraw()));
+  }
+
+  // What is shown
+
+  /** A chart that is the same as before stays as it is drawn. @param {BoardFields} fields */
+  show(fields) {
+    this.fields = fields;
+    this.rows = rowsOf(fields);
+    setText(this.about, fields.about ?? "");
+    this.about.hidden = !fields.about;
+    const before = this.frames;
+    /** @type {typeof before} */
+    const frames = new Map();
+    const rows = this.rows.map((row, i) => {
+      const cells = row.charts.map((chart) => {
+        const frame = this.#frame(chart, before, frames);
+        frame.placed = chart;
+        frame.element.dataset.chart = chart.key;
+        frame.element.style.gridColumn = `span ${chart.width}`;
+        return frame.element;
+      });
+      const head = row.title ? el("h2", { class: "board-row-title" }, row.title) : "";
+      return el("section", { class: "board-row", "data-row": String(i) }, head, el("div", { class: "board-charts", style: `--row-height:${row.height}px` }, ...cells));
+    });
+    this.frames = frames;
+    for (const [key, frame] of before) if (!frames.has(key)) this.#drop(frame);
+    this.field.replaceChildren(...rows);
+    this.#fit();
+    this.#want();
+    this.redraw();
+  }
+
+  /** @param {PlacedChart} chart @param {Map<string, ChartFrame>} before @param {Map<string, ChartFrame>} frames */
+  #frame(chart, before, frames) {
+    const { width: _, ...looks } = chart.fields;
+    let key = JSON.stringify(looks);
+    while (frames.has(key)) key += "'"; // a chart that is there twice
+    const frame = before.get(key) ?? new ChartFrame(chart, this.scene);
+    if (!before.has(key)) this.seen.observe(frame.element);
+    frames.set(key, frame);
+    return frame;
+  }
+
+  /** @param {ChartFrame} frame */
+  #drop(frame) {
+    this.seen.unobserve(frame.element);
+    frame.destroy();
+  }
+
+  /** A sentence in place of the charts, or none. @param {string} sentence @param {...(Node | string)} more */
+  say(sentence, ...more) {
+    this.said.hidden = !sentence;
+    this.field.hidden = Boolean(sentence);
+    this.said.replaceChildren(...(sentence ? [sentence, ...more] : []));
+    if (sentence) this.page.drawn();
+  }
+
+  // The range
+
+  /** @returns {import("./reading.js").View} */
+  get view() {
+    const { run } = this.page.shown();
+    const runs = this.fields.runs?.length ? this.fields.runs : run === null ? [] : [run];
+    const axis = this.fields.axis ?? "time";
+    if (this.span || axis === "step") return { runs, axis, from: this.span?.lo ?? null, to: this.span?.hi ?? null, live: null };
+    const { over, end_s } = this.page.shown();
+    return { runs, axis, from: this.live.lo, to: over && this.#ends ? end_s : null, live: String(this.#window) };
+  }
+
+  /** So much up to now, in seconds; null: the run from its start. */
+  get #window() {
+    return this.window_s ?? secondsOf(this.fields.window) ?? (this.page.shown().run === null ? WITHOUT_RUN_S : null);
+  }
+
+  /** Whether the range ends with the run: on a board of the machine alone it goes on. */
+  get #ends() {
+    return this.#window === null || [...this.reading.followed.values()].some(({ run }) => run !== null);
+  }
+
+  /** What is shown while no range is held. @returns {{lo: number | null, hi: number}} */
+  get live() {
+    const { over, now_s, begin_s, end_s } = this.page.shown();
+    const hi = over && this.#ends && end_s !== null ? end_s : now_s;
+    const window_s = this.#window;
+    return { lo: window_s === null ? begin_s : hi - window_s, hi };
+  }
+
+  /** What the charts show of an axis. @param {"time" | "step"} axis @param {import("./reading.js").HeldChart | null} held @returns {Span} */
+  spanOf(axis, held) {
+    if (this.span && axis === (this.fields.axis ?? "time")) return this.span;
+    const ends = (held?.rows ?? []).filter(({ x }) => x.length);
+    const lo = ends.reduce((least, { x }) => Math.min(least, x[0]), Infinity);
+    const hi = ends.reduce((most, { x_end }) => Math.max(most, x_end[x_end.length - 1]), -Infinity);
+    const live = axis === "time" && (this.fields.axis ?? "time") === "time" ? this.live : null;
+    const found = { lo: live?.lo ?? held?.lo ?? lo, hi: live ? live.hi : hi };
+    return found.lo < found.hi ? found : { lo: (Number.isFinite(found.lo) ? found.lo : 0) - 0.5, hi: (Number.isFinite(found.lo) ? found.lo : 0) + 0.5 };
+  }
+
+  /** @param {Span | null} span */
+  zoom(span) {
+    this.span = span;
+    this.tip.hide();
+    this.reading.forget();
+    this.#want();
+    this.redraw();
+    this.page.changed();
+  }
+
+  /** @param {number | null} window_s */
+  choose(window_s) {
+    this.window_s = window_s;
+    this.zoom(null);
+  }
+
+  /** @param {number} factor @param {number} [x] */
+  scale(factor, x) {
+    const axis = this.fields.axis ?? "time";
+    const first = [...this.frames.values()].find(({ placed }) => asks(placed.fields));
+    const { lo, hi } = this.spanOf(axis, first ? this.reading.of(first.placed) : null);
+    const middle = x ?? (lo + hi) / 2;
+    const span = { lo: middle - (middle - lo) * factor, hi: middle + (hi - middle) * factor };
+    if (span.hi - span.lo > Math.abs(span.hi) * 1e-12) this.zoom(span);
+  }
+
+  // Reading and drawing
+
+  /** @param {PlacedChart} chart */
+  buckets({ width }) {
+    const pixels = (this.field.clientWidth || innerWidth) * (innerWidth < PHONE_PX ? 1 : width / COLUMNS);
+    return Math.max(LEAST_BUCKETS, Math.min(MOST_BUCKETS, BUCKET_STEP * Math.ceil(pixels / PX_A_BUCKET / BUCKET_STEP)));
+  }
+
+  #want() {
+    this.reading.want([...this.frames.values()].filter(({ visible }) => visible).map(({ placed }) => placed));
+    if (![...this.frames.values()].some(({ placed }) => asks(placed.fields))) this.page.drawn();
+  }
+
+  /** @param {IntersectionObserverEntry[]} entries */
+  #seen(entries) {
+    const shown = new Map(entries.map(({ target, isIntersecting }) => [target, isIntersecting]));
+    for (const frame of this.frames.values()) frame.visible = shown.get(frame.element) ?? frame.visible;
+    this.#want();
+    this.redraw();
+  }
+
+  /** @param {PlacedChart[]} charts @param {number} cursor */
+  #read(charts, cursor) {
+    if (cursor && !this.cursor) this.cursor = cursor;
+    const asked = new Set(charts.map(({ fields }) => questionOf(fields)));
+    this.#turns.add([...this.frames.values()].filter(({ placed, visible }) => visible && (asked.has(questionOf(placed.fields)) || !asks(placed.fields))));
+    this.page.drawn();
+  }
+
+  /** All that is seen. */
+  redraw() {
+    this.#turns.add([...this.frames.values()].filter(({ visible }) => visible));
+  }
+
+  #turns = new Turns((/** @type {ChartFrame} */ frame) => this.#draw(frame), TURN_MS);
+
+  /** @param {ChartFrame} frame */
+  #draw(frame) {
+    if (!frame.element.isConnected) return;
+    const held = this.reading.of(frame.placed);
+    const axis = frame.placed.fields.axis ?? this.fields.axis ?? "time";
+    frame.show(held, { span: this.spanOf(axis, held), axis, run: this.page.shown().run, stale: false });
+  }
+
+  #fit() {
+    for (const frame of this.frames.values()) this.#fitOne(frame);
+  }
+
+  /** @param {ChartFrame} frame */
+  #fitOne(frame) {
+    const { clientWidth, clientHeight } = frame.element;
+    frame.fit(clientWidth, clientHeight);
+  }
+
+  /** @param {import("../curves/chart.js").Chart | null} chart @param {number | null} x @param {MouseEvent | null} event */
+  #hover(chart, x, event) {
+    this.#pointed ||= requestAnimationFrame(() => {
+      this.#pointed = 0;
+      const { at } = this;
+      const axis = at?.chart.picture?.view.x;
+      for (const { drawer, placed } of this.frames.values()) drawer.crosshair((placed.fields.axis ?? this.fields.axis ?? "time") === axis ? (at?.x ?? null) : null);
+      if (at) this.tip.show(at.chart, at.x, at.event);
+      else this.tip.hide();
+    });
+    this.at = chart && x !== null && event ? { chart, x, event } : null;
+  }
+
+  #pointed = 0;
+  /** @type {{chart: import("../curves/chart.js").Chart, x: number, event: MouseEvent} | null} */
+  at = null;
+
+  /** @returns {Record<string, string | number | null>} */
+  address() {
+    const held = this.span;
+    return { lo: held?.lo ?? null, hi: held?.hi ?? null, window: this.window_s };
+  }
+}

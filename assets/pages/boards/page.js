@@ -1,0 +1,288 @@
+/** The Boards page: one board, live; which there are, the range, and the way to change it. */
+
+import { get, sentenceOf } from "../../lib/api.js";
+import { el, setText } from "../../lib/dom.js";
+import { duration } from "../../lib/format.js";
+import { Retry, asked } from "../../lib/retry.js";
+import { readAddress } from "../../lib/url.js";
+import { BoardView } from "../../boards/board.js";
+import { Session } from "../session.js";
+import { Tools } from "./tools.js";
+
+/** @typedef {import("../../types/api").Row<"BoardAnswer">} BoardAnswer */
+/** @typedef {import("../../types/api").Row<"BoardRowOfList">} ListRow */
+
+const EVERY_MS = 1000; // the files are looked at again
+const REDRAW_MS = 900; // the axis of a live board moves, whether there are new points or not
+const FIRST = "gpus";
+const MOST_NAMES = 4000; // of the live socket
+const MOST_RUNS = 100;
+/** @type {[string, string][]} */
+const HINTS = [
+  ["drag", "zoom"],
+  ["0", "live"],
+  ["e", "edit"],
+  ["[ ]", "board before, after"],
+  ["?", "all keys"],
+];
+/** @type {[string, string][]} */
+const GESTURES = [
+  ["drag", "zoom all charts to this range"],
+  ["double click", "back to the live range"],
+  ["Ctrl wheel", "zoom at the cursor"],
+  ["drag a chart’s head", "while editing: move it; its edges change its size"],
+];
+
+export default class BoardsPage extends Session {
+  /** @param {HTMLElement} _bar @param {HTMLElement} foot */
+  constructor(_bar, foot) {
+    super(foot, readAddress().run, HINTS);
+    const query = new URLSearchParams(location.search);
+    const number = (/** @type {string} */ name) => (query.get(name) !== null && Number.isFinite(Number(query.get(name))) ? Number(query.get(name)) : null);
+    this.name = query.get("board") || FIRST;
+    /** @type {ListRow[]} */
+    this.list = [];
+    /** @type {BoardAnswer | null} as it was last read */
+    this.file = null;
+    /** @type {import("../../boards/editing/editor.js").Editor | null} */
+    this.editor = null;
+    this.board = new BoardView({
+      shown: () => this.shown,
+      follow: (series, cursor) => this.#follow(series, cursor),
+      changed: () => this.keepAddress(),
+      drawn: () => this.settle(),
+      edit: (chart) => this.edit(chart.key),
+    });
+    const [lo, hi] = [number("lo"), number("hi")];
+    this.board.span = lo !== null && hi !== null && lo < hi ? { lo, hi } : null;
+    this.board.window_s = number("window");
+    this.tools = new Tools({
+      open: (name) => this.open(name),
+      pick: (run) => this.pick(run),
+      window: (window_s) => this.board.choose(window_s),
+      live: () => this.board.zoom(null),
+      edit: () => this.edit(null),
+      make: () => this.make(),
+    });
+    this.notice = el("p", { class: "notice", role: "status", hidden: true });
+    this.side = el("div", { class: "board-side", hidden: true });
+    this.main = el("div", { class: "board-scroll" }, this.board.element);
+    this.element = el("div", { class: "boards-page" }, this.tools.element, el("div", { class: "boards-body" }, this.main, this.side), this.notice);
+    this.again = new Retry(() => this.#begin());
+    this.start();
+    this.#begin();
+    setInterval(() => document.hidden || this.#look(), EVERY_MS);
+  }
+
+  async #begin() {
+    try {
+      await Promise.all([this.runs.choose().catch((error) => void sentenceOf(error)), this.#read()]);
+      this.again.done();
+      this.keepAddress();
+    } catch (error) {
+      this.board.say(asked(sentenceOf(error), this.again.failed()));
+    }
+    this.invalidate();
+  }
+
+  /** The run of which the charts are that name none. */
+  get shown() {
+    const { name, over, now_s, current, last_s } = this.runs;
+    return { run: current ? name : null, over, now_s, begin_s: current?.started_s ?? null, end_s: last_s };
+  }
+
+  // Files
+
+  /** Which boards there are, and the shown one. */
+  async #read() {
+    const { boards } = await get("boards");
+    this.list = boards;
+    const row = boards.find(({ name }) => name === this.name);
+    if (!row) {
+      this.file = null;
+      if (!this.editor) this.board.say(`There is no board “${this.name}”. Choose one above, or press n to make one.`);
+      return;
+    }
+    if (row.version !== this.file?.version || row.name !== this.file.name || row.source !== this.file.source || row.trouble !== this.file.trouble) this.#take(/** @type {BoardAnswer} */ (await get(/** @type {any} */ (`boards/${encodeURIComponent(this.name)}`))));
+  }
+
+  /** @param {BoardAnswer} file */
+  #take(file) {
+    if (file.name !== this.name) return;
+    const before = this.file;
+    this.file = file;
+    if (this.editor) this.editor.changedOutside(file);
+    else this.#show(file);
+    if (before && before.name === file.name && before.version !== file.version) this.invalidate();
+  }
+
+  /** @param {BoardAnswer} file */
+  #show({ board, trouble }) {
+    if (!board) return this.board.say(`This board cannot be read: ${trouble}. Correct the file, and it appears here at once.`);
+    if (!(board.rows ?? []).some(({ charts }) => charts?.length)) return this.board.say("This board has no charts yet. Press e to add one.");
+    this.board.say("");
+    return this.board.show(board);
+  }
+
+  async #look() {
+    try {
+      await this.#read();
+      this.trouble = "";
+    } catch (error) {
+      this.trouble = sentenceOf(error);
+    }
+    this.invalidate();
+  }
+
+  trouble = "";
+
+  /** @param {string} name */
+  open(name) {
+    if (this.editor && !this.editor.leave()) return;
+    this.name = name;
+    this.file = null;
+    this.board.span = null;
+    this.board.window_s = null;
+    this.main.scrollTop = 0;
+    this.keepAddress();
+    this.#look();
+  }
+
+  /** @param {number} by */
+  step(by) {
+    const at = this.list.findIndex(({ name }) => name === this.name);
+    const next = this.list[(at + by + this.list.length) % this.list.length];
+    if (next) this.open(next.name);
+  }
+
+  /** @param {string} run */
+  pick(run) {
+    this.runs.name = run;
+    this.board.span = null;
+    this.board.reading.followed.clear();
+    this.board.reading.forget();
+    this.board.redraw();
+    this.keepAddress();
+    this.invalidate();
+  }
+
+  // Editing
+
+  /** @param {string | null} chart the one whose fields are opened */
+  async edit(chart) {
+    if (!this.editor) await this.#openEditor(false);
+    if (chart !== null) this.editor?.choose(chart);
+  }
+
+  /** A new board. */
+  async make() {
+    if (this.editor && !this.editor.leave()) return;
+    await this.#openEditor(true);
+  }
+
+  /** @param {boolean} fresh */
+  async #openEditor(fresh) {
+    const { Editor } = await import("../../boards/editing/editor.js").catch(() => ({ Editor: null }));
+    if (!Editor) return void (this.trouble = "The dashboard does not answer.");
+    const file = fresh ? null : this.file;
+    this.editor = new Editor(this.board, {
+      file,
+      names: () => this.list.map(({ name }) => name),
+      readOnly: () => this.runs.message?.read_only ?? null,
+      run: () => this.shown.run,
+      saved: (saved) => {
+        this.name = saved.name;
+        this.file = saved;
+        this.keepAddress();
+        this.#look();
+      },
+      deleted: (behind) => {
+        this.file = behind;
+        if (!behind) this.name = FIRST;
+        this.editor?.close();
+        this.#look();
+      },
+      closed: () => {
+        this.editor = null;
+        this.side.hidden = true;
+        this.side.replaceChildren();
+        this.element.classList.remove("editing");
+        if (this.file) this.#show(this.file);
+        else this.#look();
+        this.invalidate();
+      },
+    });
+    this.side.replaceChildren(this.editor.element);
+    this.side.hidden = false;
+    this.element.classList.add("editing");
+    this.editor.begin();
+    this.invalidate();
+  }
+
+  // Messages of the server
+
+  /** @param {import("../../types/api").Delta} message */
+  heard({ series }) {
+    if (series.length) this.board.reading.touch();
+    this.#drawn_ms = performance.now();
+  }
+  #drawn_ms = 0;
+
+  /** @param {import("../../types/api").State} _message @param {import("../session.js").News} news */
+  received(_message, news) {
+    if (news.more) this.runs.read().then(() => this.runs.choose()).then(() => this.invalidate(), () => {});
+    if (performance.now() - this.#drawn_ms > REDRAW_MS && !this.board.span) this.board.redraw();
+  }
+
+  reset() {
+    this.board.reading.forget();
+  }
+
+  /** @param {import("../../boards/reading.js").Followed[]} series @param {number} cursor */
+  #follow(series, cursor) {
+    /** @type {Map<string | null, string[]>} */
+    const names = new Map();
+    for (const { run, name } of series.slice(0, MOST_NAMES)) names.set(run, [...(names.get(run) ?? []), name]);
+    const own = [...names].filter(([run]) => run !== null).slice(0, MOST_RUNS - 1);
+    const machine = names.get(null);
+    /** @type {import("../../data/feed.js").Wish[]} */
+    const wishes = own.map(([run, all]) => ({ run: /** @type {string} */ (run), series: all }));
+    if (machine) wishes.push({ source: "host", series: machine });
+    if (wishes.length) this.feed?.subscribe(wishes, cursor);
+  }
+
+  draw() {
+    super.draw();
+    const { lost_s, now_s } = this.runs;
+    this.tools.draw({ list: this.list, name: this.name, runs: this.runs, window_s: this.board.window_s, fields: this.board.fields, held: this.board.span, editing: this.editor !== null });
+    const broken = this.file?.trouble && this.file.board ? `${this.file.name}.yaml is broken, ${this.file.trouble}. The charts are those of its last good state.` : "";
+    const sentence = lost_s === null ? this.trouble || (this.editor ? "" : broken) : `Connection lost ${duration(Math.max(1, Math.round(now_s - lost_s)))} ago, retrying. The charts stop at the last point.`;
+    this.notice.hidden = !sentence;
+    setText(this.notice, sentence);
+  }
+
+  // The address, and the keys
+
+  address() {
+    return { ...super.address(), board: this.name, ...this.board.address() };
+  }
+
+  gestures() {
+    return GESTURES;
+  }
+
+  keys() {
+    const key = (/** @type {string[]} */ keys, /** @type {string} */ shown, /** @type {string} */ says, /** @type {() => void} */ run) => ({ keys, shown, says, run });
+    return [
+      key(["e"], "e", "edit the board", () => this.edit(null)),
+      key(["n"], "n", "a new board", () => this.make()),
+      key(["["], "[", "the board before", () => this.step(-1)),
+      key(["]"], "]", "the board after", () => this.step(1)),
+      key(["0"], "0", "back to the live range", () => this.board.zoom(null)),
+      key(["+", "="], "+", "zoom in", () => this.board.scale(0.5)),
+      key(["-"], "-", "zoom out", () => this.board.scale(2)),
+      key(["u"], "u", "while editing: undo", () => this.editor?.undo()),
+      key(["Escape"], "Esc", "close the editor, else back to the live range", () => (this.editor ? this.editor.leave() : this.board.zoom(null))),
+    ];
+  }
+}

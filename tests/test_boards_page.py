@@ -1,0 +1,271 @@
+"""The Boards page in a real Chromium: boards draw and are live, a file that changes is shown, and what is edited in the page is the file."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from collectors.records import LogLine, Points, Record, labels_of
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
+from dashboard.boards.fields import plain_board
+from dashboard.boards.kinds import KINDS
+from dashboard.boards.reading import board_of
+from dashboard.queries import Queries
+from tests.conftest import wait_for
+from tests.serving import Web, served
+
+EXPECTED_ERRORS = ("400 (Bad Request)", "404 (Not Found)", "409 (Conflict)")  # of texts that are no boards, and of a second editor
+HOST = labels_of(host="box", rank=0)
+MINE = "# my board\ntitle: Mine\nrows:\n  - charts:\n      - {kind: line, title: Loss, series: [train/loss]}   # the loss\n      - {kind: line, title: Power, series: [gpu/power_w]}\n"
+SERIES = {"scatter": "series: [gpu/power_w], x: train/loss", "text": "text: <b>inert</b>"}
+EVERY = "title: Every kind\nrows:\n" + "".join(
+    f"  - height: 120\n    charts: [{{kind: {kind.name}, title: {kind.name}, {SERIES.get(kind.name, 'series: [gpu/power_w]' if kind.asks else '')}}}]\n"
+    for kind in KINDS
+)
+PAINTED = "(name) => globalThis.deepseek?.curves[name] ?? null"
+INKED = """(kind) => { const canvas = document.querySelector(`[data-kind="${kind}"] canvas`); if (!canvas?.width) return false;
+  return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0); }"""
+
+
+class Scene:
+    def __init__(self, data_dir: Path, log_dir: Path, store: Store, web: Web) -> None:
+        self.boards, self.log_dir, self.store, self.web = data_dir / "boards", log_dir, store, web
+
+    def open(self, page: Page, board: str, **more: object) -> None:
+        query = "&".join(f"{name}={value}" for name, value in {"board": board, "run": "a", **more}.items())
+        page.goto(f"http://127.0.0.1:{self.web.port}/boards?{query}")
+
+    def write(self, name: str, text: str) -> Path:
+        self.boards.mkdir(exist_ok=True)
+        path = self.boards / f"{name}.yaml"
+        path.write_text(text)
+        return path
+
+
+def points(seconds: range, loss: float = 1.0) -> Iterator[Record]:
+    now = time.time()
+    for second in seconds:
+        yield Points("a", HOST, ("train/loss",), (loss,), now + second, 1000 + second)
+        for gpu in (0, 1):
+            yield Points(
+                None,
+                labels_of(gpu=gpu, host="box", uuid=f"GPU-{gpu}"),
+                ("gpu/power_w", "gpu/temperature_c"),
+                (300.0 + gpu, 60.0),
+                now + second,
+                None,
+            )
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("boards")
+    data_dir, log_dir = folder / "data", folder / "logs"
+    (log_dir / "boards").mkdir(parents=True)
+    store = open_store(data_dir, write=True)
+    store.append(points(range(-120, 0)))
+    store.append([LogLine("a", "train.log", time.time() - 5, 20, f"line {n} of the log") for n in range(3)])
+    queries = Queries(open_store(data_dir, write=False), log_dir, data_dir)
+    with served(queries) as web:
+        yield Scene(data_dir, log_dir, store, web)
+    queries.close()
+    store.close()
+
+
+def painted(page: Page, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = wait_for(lambda: page.evaluate(PAINTED, name), because=f"{name} is not painted")
+    return found
+
+
+def chart(page: Page, title: str) -> Any:
+    return page.locator(".board-chart").filter(has=page.locator("h3", has_text=title)).first
+
+
+def test_a_board_draws_and_what_the_host_lacks_is_one_sentence(scene: Scene, page: Page) -> None:
+    scene.open(page, "gpus")
+    assert painted(page, "GPU power")["curves"] == 2
+    expect(chart(page, "GPU power").locator(".board-legend")).to_have_text("GPU 0GPU 1")
+    expect(chart(page, "Total power").locator(".board-value")).to_have_text("601.0")
+    chart(page, "NVLink").scroll_into_view_if_needed()
+    expect(chart(page, "NVLink").locator(".board-body > .chart-instead")).to_contain_text("no series gpu/nvlink_rx_bytes_per_s")
+
+
+def test_new_points_are_drawn_without_reading_all_again(scene: Scene, page: Page) -> None:
+    scene.write("mine", MINE)
+    scene.open(page, "mine", window=300)
+    before = painted(page, "Loss")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/charts?" in request.url else None)
+    scene.store.append(points(range(1), loss=9.0))
+    wait_for(lambda: painted(page, "Loss")["y"][1] > 9, because="the new point is not drawn")
+    after = painted(page, "Loss")
+    assert after["points"] >= before["points"] and after["y"][0] < 1
+    assert asked and all("from=" in url for url in asked)
+    first = float(asked[0].split("from=")[1].split("&")[0])
+    assert time.time() - first < 60, "the end of the range is read, not all of it"
+
+
+def test_every_kind_draws(scene: Scene, page: Page) -> None:
+    scene.write("every", EVERY)
+    scene.open(page, "every")
+    for kind in KINDS:
+        shown = page.locator(f'.board-chart[data-kind="{kind.name}"]')
+        shown.scroll_into_view_if_needed()
+        expect(shown).not_to_have_class("waiting")
+        if kind.asks and kind.name != "table":
+            wait_for(lambda kind=kind: page.evaluate(INKED, kind.name), because=f"{kind.name} is empty")  # type: ignore[misc]
+    expect(page.locator('[data-kind="text"] .board-note')).to_have_text("<b>inert</b>")
+    expect(page.locator('[data-kind="table"] tbody tr')).to_have_count(2)
+    expect(page.locator('[data-kind="log lines"] .l')).to_have_count(3)
+    expect(page.locator('[data-kind="flame graph"] .board-flame .chart-instead')).not_to_be_empty()
+
+
+def test_a_drag_is_a_range_of_all_charts_and_0_is_live_again(scene: Scene, page: Page) -> None:
+    scene.write("mine", MINE)
+    scene.open(page, "mine", window=300)
+    whole = painted(page, "Loss")["x"]
+    painted(page, "Power")
+    box = chart(page, "Loss").locator(".chart-plot").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 42, steps=4)
+    page.mouse.up()
+    wait_for(
+        lambda: painted(page, "Power")["x"][1] - painted(page, "Power")["x"][0] < 0.5 * (whole[1] - whole[0]), because="not zoomed"
+    )
+    assert "lo=" in page.url and "hi=" in page.url
+    page.keyboard.press("0")
+    wait_for(lambda: painted(page, "Power")["x"][1] - painted(page, "Power")["x"][0] > 250, because="not live again")
+    assert "lo=" not in page.url
+
+
+def test_a_changed_file_is_shown_and_a_broken_one_keeps_its_last_good_state(scene: Scene, page: Page) -> None:
+    path = scene.write("byhand", MINE)
+    scene.open(page, "byhand")
+    painted(page, "Loss")
+    path.write_text(MINE.replace("title: Power", "title: Watts"))
+    expect(chart(page, "Watts")).to_be_visible()
+    path.write_text(MINE.replace("kind: line", "kind: lime", 1))
+    expect(page.locator(".notice")).to_contain_text("byhand.yaml is broken, line 5: 'lime' is none of ")
+    expect(chart(page, "Watts")).to_be_visible()
+    path.write_text(MINE)
+    expect(chart(page, "Power")).to_be_visible()
+    expect(page.locator(".notice")).to_be_hidden()
+
+
+def test_boards_that_cannot_be_shown_are_sentences(scene: Scene, page: Page) -> None:
+    scene.write("odd", "rows: 7\n")
+    scene.write("empty", "title: Empty\n")
+    for name, sentence in {
+        "nothing": "There is no board “nothing”",
+        "odd": "line 1: rows is a list",
+        "empty": "has no charts yet",
+    }.items():
+        scene.open(page, name)
+        expect(page.locator(".board-said")).to_contain_text(sentence)
+
+
+def test_a_chart_is_added_by_search_changed_undone_and_saved(scene: Scene, page: Page) -> None:
+    path = scene.write("edited", MINE)
+    scene.open(page, "edited")
+    painted(page, "Loss")
+    page.keyboard.press("e")
+    page.get_by_label("Find a series to add").fill("temp")
+    page.locator(".board-hit").click()
+    assert painted(page, "gpu/temperature_c")["curves"] == 2, "it is drawn before it is saved"
+    page.locator(".board-form").get_by_label("Title").first.fill("Heat")
+    page.keyboard.press("Enter")
+    expect(chart(page, "Heat")).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(chart(page, "Heat")).to_have_count(0)
+    assert path.read_text() == MINE, "nothing is saved yet"
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".board-edit-said")).to_have_text("Saved.")
+    text = path.read_text()
+    assert text.startswith("# my board\n") and "# the loss" in text
+    (row,) = board_of(text).rows
+    assert [entry.series[0].text for entry in row.charts] == ["train/loss", "gpu/power_w", "gpu/temperature_c"]
+    page.get_by_role("button", name="YAML").click()
+    expect(page.get_by_label("The board as YAML")).to_have_value(text)
+    page.get_by_label("The board as YAML").fill(text.replace("title: Loss", "title: The loss"))
+    expect(chart(page, "The loss")).to_be_visible()
+    page.get_by_label("The board as YAML").fill(text.replace("kind: line", "kind: lyne", 1))
+    expect(page.locator(".board-edit-said")).to_contain_text("line 5: 'lyne' is none of")
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
+
+
+def test_charts_are_moved_and_sized_by_hand(scene: Scene, page: Page) -> None:
+    path = scene.write("moved", MINE)
+    scene.open(page, "moved")
+    painted(page, "Power")
+    page.keyboard.press("e")
+    expect(page.locator(".board-corner")).to_have_count(2)
+    head, target = chart(page, "Power").locator(".chart-head").bounding_box(), chart(page, "Loss").bounding_box()
+    page.mouse.move(head["x"] + 60, head["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(target["x"] + 20, target["y"] + 60, steps=5)
+    page.mouse.up()
+    wait_for(lambda: page.locator(".board-chart h3").all_inner_texts()[0].startswith("Power"), because="not moved")
+    corner = chart(page, "Power").locator(".board-corner").bounding_box()
+    page.mouse.move(corner["x"] + 5, corner["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(corner["x"] - 120, corner["y"] + 60, steps=5)
+    page.mouse.up()
+    expect(page.locator(".board-form").get_by_label("Height")).to_have_value(re.compile("2[78]0"))
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".board-edit-said")).to_have_text("Saved.")
+    (row,) = board_of(path.read_text()).rows
+    assert [entry.title for entry in row.charts] == ["Power", "Loss"] and row.height in (270, 280) and row.charts[0].width in (4, 5)
+    assert "# the loss" in path.read_text()
+
+
+def test_the_second_of_two_editors_loses_nothing(scene: Scene, page: Page) -> None:
+    path = scene.write("shared", MINE)
+    scene.open(page, "shared")
+    painted(page, "Loss")
+    page.keyboard.press("e")
+    page.locator(".board-form").get_by_label("Title").fill("From here")
+    page.keyboard.press("Enter")
+    expect(page.locator(".board-edit-said")).to_have_text("Not saved yet.")
+    path.write_text(MINE.replace("title: Mine", "title: From elsewhere"))
+    expect(page.locator(".board-edit-said")).to_contain_text("changed elsewhere meanwhile")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".board-edit-said")).to_contain_text("nothing is saved")
+    assert board_of(path.read_text()).title == "From elsewhere"
+    page.get_by_role("button", name="Save mine under another name").click()
+    wait_for(lambda: (scene.boards / "shared-2.yaml").exists(), because="mine is not saved")
+    assert board_of((scene.boards / "shared-2.yaml").read_text()).title == "From here"
+    assert board_of(path.read_text()).title == "From elsewhere"
+
+
+def test_a_template_becomes_a_board_of_ones_own_and_deleting_it_brings_the_template_back(scene: Scene, page: Page) -> None:
+    scene.open(page, "energy")
+    painted(page, "Power")
+    page.keyboard.press("e")
+    page.locator(".board-form").get_by_label("Title").fill("Ours")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Save").click()
+    wait_for(lambda: (scene.boards / "energy.yaml").exists(), because="not saved")
+    assert plain_board(board_of((scene.boards / "energy.yaml").read_text()))["title"] == "Ours"
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete").click()
+    wait_for(lambda: not (scene.boards / "energy.yaml").exists(), because="not deleted")
+    expect(page.get_by_label("Board", exact=True)).to_have_value("energy")
+    expect(page.locator(".board-editor")).to_have_count(0)
+
+
+def test_on_a_phone_charts_stand_below_each_other(scene: Scene, page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    scene.write("mine", MINE)
+    scene.open(page, "mine", theme="light")
+    painted(page, "Loss")
+    boxes = [chart(page, title).bounding_box() for title in ("Loss", "Power")]
+    assert boxes[0]["x"] == boxes[1]["x"] and boxes[0]["y"] < boxes[1]["y"] and boxes[0]["width"] > 330
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
