@@ -22,7 +22,7 @@ from tests.serving import Web, served
 
 T0 = 1_764_000_000.0
 GRID, PLOTLY = "dash_ag_grid", "plotly"
-OURS = {"/": 500, "/gpus": 500, "/flame": 500, "/samples": 500, "/boards": 500, "/training": 500, "/logs": 500, "/settings": 500}  # kB
+OURS = dict.fromkeys(("/", "/gpus", "/flame", "/samples", "/boards", "/training", "/logs", "/settings"), 500)  # kB
 BUDGET_KB = {**OURS, "/runs": 1100, "/grid": 1100, "/figure": 2600}
 WITH_GRID = {"/runs", "/grid", "/figure"}
 DRAWN = {
