@@ -183,6 +183,7 @@ export class LineList {
   #align() {
     clearTimeout(this.#timer);
     this.#timer = 0;
+    if (Math.abs(this.scroll.scrollTop - this.#top) >= 1) return; // the user has scrolled just now: the event is on its way
     const most = this.scroll.scrollHeight - this.#height;
     const share = this.anchor.offset / Math.max(1, this.book.total - (this.shown.hi - this.shown.lo));
     const edge = Math.min(EDGE_PX, most / 4);
