@@ -58,7 +58,7 @@ export class LineList {
     for (const kind of ["wheel", "pointerdown", "touchmove", "keydown"]) this.scroll.addEventListener(kind, () => (this.#touched_ms = performance.now()), { passive: true });
     this.rows.addEventListener("click", (/** @type {MouseEvent} */ event) => this.#clicked(event));
     this.rows.addEventListener("pointerover", (/** @type {PointerEvent} */ event) => page.hover(this.#lineAt(event.target)?.line.time_s ?? null));
-    this.rows.addEventListener("pointerleave", () => page.hover(null));
+    this.scroll.addEventListener("pointerleave", () => page.hover(null));
     new ResizeObserver(() => this.#resized()).observe(this.scroll);
   }
 
