@@ -108,6 +108,33 @@ def test_the_end_is_shown_first_and_scrolling_is_steady(scene: Scene, page: Page
     expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
 
 
+def test_wrapped_lines_move_by_what_was_scrolled(scene: Scene, page: Page) -> None:
+    """Those above are as tall as they turn out to be: the others do not move for it."""
+    scene.store.append(
+        [LogLine("long", "l.log", END_S + i, 20, f"line {i} " + "word " * (1, 90, 5, 190)[i % 4]) for i in range(400)]
+    )
+    scene.open(page, "long")
+    wait_for(lambda: 399 in shown(page))
+    page.locator(".log-scroll").focus()
+    page.keyboard.press("w")
+    wait_for(lambda: page.locator(".log-rows .entry").count() < 15, because="nothing wraps")
+    point_at_list(page)
+    for by in (-120, -330, 200, -77, -250):
+        before = {number(text): top for text, top in page.evaluate(TOPS)}
+        page.mouse.wheel(0, by)
+        wait_for(lambda before=before: {number(text): top for text, top in page.evaluate(TOPS)} != before)  # type: ignore[misc]
+        moved = {top - before[number(text)] for text, top in page.evaluate(TOPS) if number(text) in before}
+        assert moved == {-by}
+
+
+def test_what_the_log_says_in_a_window_leads_to_its_lines(scene: Scene, page: Page) -> None:
+    scene.open(page, "small", f"&from={END_S - 510}&to={END_S - 490}")
+    expect(page.locator(".changed")).to_contain_text("retrying shard")
+    page.locator(".template.change", has_text="retrying shard").click()
+    expect(page.locator(".chip.filter")).to_contain_text("only retrying shard")
+    wait_for(lambda: set(rows(page).all_inner_texts()) == {"retrying shard"}, because="other lines are shown")
+
+
 def test_a_far_place_is_reached_by_the_scroll_bar_and_by_a_link(scene: Scene, page: Page) -> None:
     scene.open(page, "many", "&line=12346")  # numbers begin at 1
     expect(page.locator(".entry.at .m")).to_have_text("line 12345 of many")

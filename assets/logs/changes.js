@@ -2,7 +2,7 @@
 
 import { get, newest, sentenceOf } from "../lib/api.js";
 import { el } from "../lib/dom.js";
-import { count, figure } from "../lib/format.js";
+import { capital, count, figure } from "../lib/format.js";
 import { quoted } from "../blame/log_difference.js";
 
 /** @typedef {import("../types/api").Row<"LogChangeRow">} Change */
@@ -43,7 +43,7 @@ export class ChangePanel {
 
   /** @param {import("../types/api").Answer<"logs/difference">} answer */
   #fill({ sentence, reason, windows, changes }) {
-    if (!sentence) return this.#say(reason || `Nothing that it does not say in ${count(windows)} other windows of this length.`);
+    if (!sentence) return this.#say(reason ? `${capital(reason)}.` : `Nothing that it does not say in ${count(windows)} other windows of this length.`);
     const rows = changes.filter(({ text }) => text).slice(0, MOST);
     return this.body.replaceChildren(el("p", { class: "changed" }, ...quoted(sentence)), ...rows.map((change) => this.#row(change)));
   }

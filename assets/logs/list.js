@@ -58,7 +58,7 @@ export class LineList {
     for (const kind of ["wheel", "pointerdown", "touchmove", "keydown"]) this.scroll.addEventListener(kind, () => (this.#touched_ms = performance.now()), { passive: true });
     this.rows.addEventListener("click", (/** @type {MouseEvent} */ event) => this.#clicked(event));
     this.rows.addEventListener("pointerover", (/** @type {PointerEvent} */ event) => page.hover(this.#lineAt(event.target)?.line.time_s ?? null));
-    this.rows.addEventListener("pointerleave", () => page.hover(null));
+    this.scroll.addEventListener("pointerleave", () => page.hover(null));
     new ResizeObserver(() => this.#resized()).observe(this.scroll);
   }
 
@@ -183,6 +183,7 @@ export class LineList {
   #align() {
     clearTimeout(this.#timer);
     this.#timer = 0;
+    if (Math.abs(this.scroll.scrollTop - this.#top) >= 1) return; // the user has scrolled just now: the event is on its way
     const most = this.scroll.scrollHeight - this.#height;
     const share = this.anchor.offset / Math.max(1, this.book.total - (this.shown.hi - this.shown.lo));
     const edge = Math.min(EDGE_PX, most / 4);

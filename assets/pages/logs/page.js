@@ -281,7 +281,8 @@ export default class LogsPage extends TimePage {
 
   /** The crosshair stays at the chosen line. @param {number | null} time_s */
   hover(time_s) {
-    super.hover(time_s ?? this.#current?.time_s ?? null);
+    const at_s = time_s ?? this.#current?.time_s ?? null;
+    if (at_s !== this.cursor_s) super.hover(at_s);
   }
 
   /** @param {number} time_s */
