@@ -70,6 +70,7 @@ const yOf = (place, value) => near(place.ylog && value <= 0 ? place.bottom : pla
 
 /** Whether a bucket, or a neighbour of it, can be seen. @param {Curve} curve @param {number} i @param {Place} place */
 function seen({ x }, i, { span }) {
+  if (x[i] >= span.lo && x[i] <= span.hi) return true;
   const inside = (/** @type {number} */ at) => x[at] >= span.lo && x[at] <= span.hi;
   return inside(i) || inside(i - 1) || inside(i + 1) || x[i - 1] <= span.lo === x[i] >= span.hi;
 }
@@ -83,11 +84,13 @@ function bandOf(curve, place) {
   let wide = false;
   const end = () => {
     if (wide) parts.push(above.length > 2 ? [...above, ...backwards(below)] : [above[0] - 0.5, above[1], above[0] + 0.5, above[1], below[0] + 0.5, below[1], below[0] - 0.5, below[1]]);
-    [above, below, wide] = [[], [], false];
+    if (above.length) [above, below] = [[], []];
+    wide = false;
   };
   for (let i = 0; i < x.length; i++) {
-    if (old[i] || Number.isNaN(x[i]) || Number.isNaN(min[i]) || begins[i]) end();
-    if (old[i] || Number.isNaN(x[i]) || Number.isNaN(min[i]) || !seen(curve, i, place)) continue;
+    const none = old[i] || Number.isNaN(x[i]) || Number.isNaN(min[i]);
+    if (none || begins[i]) end();
+    if (none || !seen(curve, i, place)) continue;
     const at = near(place.x(x[i]));
     above.push(at, yOf(place, max[i]));
     below.push(at, yOf(place, min[i]));
