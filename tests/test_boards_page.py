@@ -92,7 +92,7 @@ def test_a_board_draws_and_what_the_host_lacks_is_one_sentence(scene: Scene, pag
     scene.open(page, "gpus")
     assert painted(page, "GPU power")["curves"] == 2
     expect(chart(page, "GPU power").locator(".board-legend")).to_have_text("GPU 0GPU 1")
-    expect(chart(page, "Total power").locator(".board-value")).to_have_text("601.0")
+    expect(chart(page, "Total power").locator(".board-value")).to_have_text("601")
     chart(page, "NVLink").scroll_into_view_if_needed()
     expect(chart(page, "NVLink").locator(".board-body > .chart-instead")).to_contain_text("no series gpu/nvlink_rx_bytes_per_s")
 

@@ -121,14 +121,13 @@ export class BoardReading {
       from = cutAt(rows, Math.max(...rows.map(({ x_end }) => x_end.at(-1) ?? -Infinity)) - overlap_s);
       if (!Number.isFinite(from)) from = view.from;
     }
-    const query = new URLSearchParams();
-    for (const { fields } of charts) query.append("chart", questionOf(fields));
-    for (const run of view.runs) query.append("run", run);
+    const query = charts.map(({ fields }) => `chart=${encodedOf(fields)}`);
+    for (const run of view.runs) query.push(`run=${encodeURIComponent(run)}`);
     const most = Math.max(...charts.map((chart) => this.board.buckets(chart)));
     const buckets = overlap_s === null ? most : this.#tail(view, from, most);
-    for (const [name, value] of Object.entries({ x: view.axis, from, to: view.to, buckets })) if (value !== null) query.set(name, String(value));
+    for (const [name, value] of Object.entries({ x: view.axis, from, to: view.to, buckets })) if (value !== null) query.push(`${name}=${value}`);
     try {
-      const answer = await send(`charts?${query}`);
+      const answer = await send(`charts?${query.join("&")}`);
       if (key !== this.#key) return; // another range was chosen meanwhile
       charts.forEach((chart, i) => this.#take(chart, key, answer, answer.charts[i], overlap_s !== null));
       this.#follow(answer.followed);
@@ -172,13 +171,23 @@ export class BoardReading {
   }
 }
 
+/** @type {WeakMap<import("./model.js").ChartFields, string>} */
+const encoded = new WeakMap();
+
+/** As it stands in an address: it is asked twice a second. @param {import("./model.js").ChartFields} fields */
+function encodedOf(fields) {
+  let text = encoded.get(fields);
+  if (text === undefined) encoded.set(fields, (text = encodeURIComponent(questionOf(fields))));
+  return text;
+}
+
 /** So many at once as an address can hold. @param {PlacedChart[]} charts @returns {PlacedChart[][]} */
 function parts(charts) {
   /** @type {PlacedChart[][]} */
   const out = [[]];
   let bytes = 0;
   for (const chart of charts) {
-    const size = encodeURIComponent(questionOf(chart.fields)).length + 10;
+    const size = encodedOf(chart.fields).length + 10;
     if (bytes + size > MOST_BYTES && out[out.length - 1].length) {
       out.push([]);
       bytes = 0;

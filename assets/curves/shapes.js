@@ -39,20 +39,21 @@ export function shapesOf(curves, colourOf, place, lit = "", thin = false) {
   const [areas, faint, lines, marks] = /** @type {[Shape[], Shape[], Shape[], Shape[]]} */ ([[], [], [], []]);
   const strong = thin ? 1 : curves.length > SOME ? 1.2 : 1.5;
   for (const curve of inTurn(curves, lit)) {
+    const px = pixelsOf(curve, place);
     const out = lit !== "" && curve.name !== lit && !curve.colour;
     const colour = out ? "line-strong" : colourOf(curve);
     const raw = { kind: /** @type {"line"} */ ("line"), colour, dash: curves.length > 1 && curve.name !== lit && isDashed(colour) ? DASHED : [] };
     if (curve.floor) {
-      if (!out) areas.push({ kind: "area", colour, alpha: FILLED, width: 0, dash: [], parts: bandOf({ ...curve, min: curve.floor, max: curve.mean }, place) });
-      lines.push({ ...raw, alpha: 1, width: strong, parts: lineOf(curve, curve.mean, 0, place) });
+      if (!out) areas.push({ kind: "area", colour, alpha: FILLED, width: 0, dash: [], parts: bandOf({ ...curve, min: curve.floor, max: curve.mean }, place, px) });
+      lines.push({ ...raw, alpha: 1, width: strong, parts: lineOf(curve, curve.mean, 0, place, px) });
       continue;
     }
-    if (!out) areas.push({ kind: "area", colour, alpha: bandAlpha(lit ? 2 : curves.length, curve.smooth !== null), width: 0, dash: [], parts: bandOf(curve, place) });
+    if (!out) areas.push({ kind: "area", colour, alpha: bandAlpha(lit ? 2 : curves.length, curve.smooth !== null), width: 0, dash: [], parts: bandOf(curve, place, px) });
     const wide = strong + (curve.name === lit ? 0.7 : 0);
-    if (!curve.smooth) lines.push({ ...raw, alpha: 1, width: wide, parts: lineOf(curve, curve.mean, 0, place) });
-    else if (!out) faint.push({ ...raw, dash: [], alpha: FAINT, width: 1, parts: lineOf(curve, curve.mean, 0, place) });
-    if (curve.smooth) lines.push({ ...raw, alpha: 1, width: wide + 0.4, parts: lineOf(curve, curve.smooth, 0, place) });
-    if (curve.old.includes(1)) faint.push({ ...raw, alpha: FAINT, width: 1, dash: SUPERSEDED, parts: lineOf(curve, curve.mean, 1, place) });
+    if (!curve.smooth) lines.push({ ...raw, alpha: 1, width: wide, parts: lineOf(curve, curve.mean, 0, place, px) });
+    else if (!out) faint.push({ ...raw, dash: [], alpha: FAINT, width: 1, parts: lineOf(curve, curve.mean, 0, place, px) });
+    if (curve.smooth) lines.push({ ...raw, alpha: 1, width: wide + 0.4, parts: lineOf(curve, curve.smooth, 0, place, px) });
+    if (curve.old.includes(1)) faint.push({ ...raw, alpha: FAINT, width: 1, dash: SUPERSEDED, parts: lineOf(curve, curve.mean, 1, place, px) });
     if (!out) marks.push({ ...raw, alpha: 1, width: 1, dash: [], parts: spikesOf(curve, place) });
     if (curves.length <= FEW) marks.push({ ...raw, colour: "ink-3", alpha: 0.8, width: 1, dash: SUPERSEDED, parts: beginnings(curve, place) });
   }
@@ -70,27 +71,35 @@ const yOf = (place, value) => near(place.ylog && value <= 0 ? place.bottom : pla
 
 /** Whether a bucket, or a neighbour of it, can be seen. @param {Curve} curve @param {number} i @param {Place} place */
 function seen({ x }, i, { span }) {
+  if (x[i] >= span.lo && x[i] <= span.hi) return true;
   const inside = (/** @type {number} */ at) => x[at] >= span.lo && x[at] <= span.hi;
   return inside(i) || inside(i - 1) || inside(i + 1) || x[i - 1] <= span.lo === x[i] >= span.hi;
 }
 
-/** From the lowest to the highest of each bucket, where there is a difference. @param {Curve} curve @param {Place} place */
-function bandOf(curve, place) {
-  const { x, min, max, old, begins } = curve;
+/** The places of the buckets; NaN of those that cannot be seen. @param {Curve} curve @param {Place} place */
+function pixelsOf(curve, place) {
+  const px = new Float64Array(curve.x.length).fill(NaN);
+  for (let i = 0; i < px.length; i++) if (seen(curve, i, place)) px[i] = near(place.x(curve.x[i]));
+  return px;
+}
+
+/** From the lowest to the highest of each bucket, where there is a difference. @param {Curve} curve @param {Place} place @param {Float64Array} px */
+function bandOf({ x, min, max, old, begins }, place, px) {
   /** @type {number[][]} */
   const parts = [];
   let [above, below] = /** @type {[number[], number[]]} */ ([[], []]);
   let wide = false;
   const end = () => {
     if (wide) parts.push(above.length > 2 ? [...above, ...backwards(below)] : [above[0] - 0.5, above[1], above[0] + 0.5, above[1], below[0] + 0.5, below[1], below[0] - 0.5, below[1]]);
-    [above, below, wide] = [[], [], false];
+    if (above.length) [above, below] = [[], []];
+    wide = false;
   };
   for (let i = 0; i < x.length; i++) {
-    if (old[i] || Number.isNaN(x[i]) || Number.isNaN(min[i]) || begins[i]) end();
-    if (old[i] || Number.isNaN(x[i]) || Number.isNaN(min[i]) || !seen(curve, i, place)) continue;
-    const at = near(place.x(x[i]));
-    above.push(at, yOf(place, max[i]));
-    below.push(at, yOf(place, min[i]));
+    const none = old[i] || Number.isNaN(x[i]) || Number.isNaN(min[i]);
+    if (none || begins[i]) end();
+    if (none || Number.isNaN(px[i])) continue;
+    above.push(px[i], yOf(place, max[i]));
+    below.push(px[i], yOf(place, min[i]));
     wide ||= max[i] > min[i];
   }
   end();
@@ -104,8 +113,8 @@ function backwards(points) {
   return out;
 }
 
-/** @param {Curve} curve @param {Float64Array} values @param {0 | 1} old which part of it @param {Place} place */
-function lineOf(curve, values, old, place) {
+/** @param {Curve} curve @param {Float64Array} values @param {0 | 1} old which part of it @param {Place} place @param {Float64Array} px */
+function lineOf(curve, values, old, place, px) {
   const { x, begins } = curve;
   /** @type {number[][]} */
   const parts = [];
@@ -118,7 +127,7 @@ function lineOf(curve, values, old, place) {
   for (let i = 0; i < x.length; i++) {
     const drawn = curve.old[i] === old && !Number.isNaN(x[i]) && !Number.isNaN(values[i]) && !(place.ylog && values[i] <= 0);
     if (!drawn || begins[i]) end();
-    if (drawn && seen(curve, i, place)) part.push(near(place.x(x[i])), yOf(place, values[i]));
+    if (drawn && !Number.isNaN(px[i])) part.push(px[i], yOf(place, values[i]));
   }
   end();
   return parts;

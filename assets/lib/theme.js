@@ -48,12 +48,26 @@ export function token(name) {
 const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
 /** @param {string} hex #rrggbb @param {number} alpha */
-export const faded = (hex, alpha) => `rgba(${channels(hex).join(",")},${alpha})`;
+export const faded = (hex, alpha) => made(`${hex} ${alpha}`, () => `rgba(${channels(hex).join(",")},${alpha})`);
 
 /** Opaque: a part of one colour, the rest of another. @param {string} hex #rrggbb @param {string} other #rrggbb @param {number} part of the first */
-export function mixed(hex, other, part) {
-  const [one, two] = [channels(hex), channels(other)];
-  return `rgb(${one.map((value, i) => Math.round(value * part + two[i] * (1 - part))).join(",")})`;
+export const mixed = (hex, other, part) => made(`${hex} ${other} ${part}`, () => `rgb(${blend(channels(hex), channels(other), part).join(",")})`);
+
+/** @param {number[]} first @param {number[]} second @param {number} part */
+const blend = (first, second, part) => first.map((value, i) => Math.round(value * part + second[i] * (1 - part)));
+
+const MOST_MADE = 2000;
+/** @type {Map<string, string>} */
+const colours = new Map();
+
+/** A canvas asks for the same colours in each frame. @param {string} key @param {() => string} make */
+function made(key, make) {
+  let colour = colours.get(key);
+  if (colour === undefined) {
+    if (colours.size >= MOST_MADE) colours.clear();
+    colours.set(key, (colour = make()));
+  }
+  return colour;
 }
 
 const HEAT_STEPS = 101;

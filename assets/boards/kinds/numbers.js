@@ -1,7 +1,7 @@
 /** A value per series, with a small line of the shown range and the tone of its threshold. */
 
 import { el, setText } from "../../lib/dom.js";
-import { figure } from "../../lib/format.js";
+import { count, figure } from "../../lib/format.js";
 import { faded, token } from "../../lib/theme.js";
 import { thresholdsOf } from "../scaling.js";
 import { toneOf, valuesOf } from "../values.js";
@@ -9,6 +9,9 @@ import { Canvas } from "./canvas.js";
 
 /** @typedef {import("./kinds.js").Drawing} Drawing */
 /** @typedef {import("../../curves/curve.js").Curve} Curve */
+
+/** A whole number without decimals. @param {number} value */
+const numberOf = (value) => (Number.isNaN(value) ? "–" : Number.isInteger(value) ? count(value) : figure(value));
 
 const MOST = 16; // numbers of a chart
 const WORDS = /** @type {Record<string, string>} */ ({ ok: "fine", warn: "warning", bad: "bad" });
@@ -39,7 +42,7 @@ export class NumberChart {
     this.cells.forEach((cell, i) => {
       const found = valuesOf(curves[i], drawing.span)[/** @type {import("../values.js").ValueName} */ (value)];
       const tone = toneOf(found, thresholds);
-      setText(cell.value, Number.isNaN(found) ? "–" : figure(found));
+      setText(cell.value, numberOf(found));
       setText(cell.unit, drawing.unit);
       setText(cell.label, curves.length > 1 || curves[i].label !== this.fields.title ? curves[i].label : "");
       setText(cell.tone, WORDS[tone] ?? "");

@@ -2,7 +2,7 @@
 
 import { lineKey } from "../../curves/key.js";
 import { el, setText } from "../../lib/dom.js";
-import { figure } from "../../lib/format.js";
+import { count, figure } from "../../lib/format.js";
 import { thresholdsOf } from "../scaling.js";
 import { toneOf, valuesOf } from "../values.js";
 
@@ -36,7 +36,7 @@ export class TableChart {
       const found = valuesOf(curve, span);
       COLUMNS.forEach((name, k) => {
         const cell = row.children[k + 1];
-        setText(cell, Number.isNaN(found[name]) ? "–" : `${figure(found[name])}${k === 0 && unit ? ` ${unit}` : ""}`);
+        setText(cell, Number.isNaN(found[name]) ? "–" : `${Number.isInteger(found[name]) ? count(found[name]) : figure(found[name])}${k === 0 && unit ? ` ${unit}` : ""}`);
         cell.className = `num ${toneOf(found[name], thresholds)}`;
       });
     });

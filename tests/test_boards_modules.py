@@ -1,0 +1,113 @@
+"""Boards' own modules in a browser: a board's end joins its columns without a loss, stacks are sums, values are those of the range."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import Ask
+
+# Columns of points, some of them together in buckets: `from` to `to` of each bucket are indices.
+rows = st.lists(st.tuples(st.floats(0.1, 3), st.floats(-5, 5)), min_size=1, max_size=40)
+COMMON = """
+const columns = (points, sizes) => {
+  const out = { item: 0, run: "a", series: "s", labels: {}, label: "s", colour: null, unit: "", exact: true, reason: "", points_total: points.length, x: [], x_end: [], segment: [], min: [], max: [], mean: [], last: [], count: [], non_finite: [] };
+  for (let i = 0, k = 0; i < points.length; k++) {
+    const some = points.slice(i, i + Math.max(1, sizes[k % sizes.length]));
+    i += some.length;
+    const v = some.map(([, value]) => value);
+    out.x.push(some[0][0]); out.x_end.push(some.at(-1)[0]); out.segment.push(0); out.min.push(Math.min(...v)); out.max.push(Math.max(...v));
+    out.mean.push(v.reduce((a, b) => a + b) / v.length); out.last.push(v.at(-1)); out.count.push(v.length); out.non_finite.push(0);
+  }
+  return out;
+};
+"""
+
+
+def placed(steps: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    at, out = 0.0, []
+    for step, value in steps:
+        at += step
+        out.append((round(at, 6), value))
+    return out
+
+
+@settings(max_examples=40)
+@given(steps=rows, sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3), known=st.integers(1, 40), back=st.floats(0, 6))
+def test_a_row_and_its_end_have_every_point_once(ask: Ask, steps: Any, sizes: Any, known: int, back: float) -> None:
+    """What was read before, and then read again from the place that `cutAt` names."""
+    points = placed(steps)
+    known = min(known, len(points))
+    since = points[known - 1][0] - back
+    code = f"""{COMMON} const {{ cutAt, joined }} = await load("boards/rows.js");
+    const points = {json.dumps(points)};
+    const row = {{ ...columns(points.slice(0, {known}), {json.dumps(sizes)}), cut: 0 }};
+    const from = cutAt([row], {since!r});
+    const tail = columns(points.filter(([x]) => x >= from), [1]);
+    const all = joined(row, tail, -Infinity);
+    return {{ count: all.count.reduce((a, b) => a + b, 0), min: Math.min(...all.min), max: Math.max(...all.max), last: all.last.at(-1), rises: all.x.every((x, i) => !i || x > all.x_end[i - 1]), from }};"""
+    found = ask(code)
+    values = [value for _, value in points]
+    assert found["from"] <= max(since, points[0][0]) or math.isclose(found["from"], since)
+    assert found["count"] == len(points) and found["rises"]
+    assert (found["min"], found["max"], found["last"]) == (min(values), max(values), values[-1])
+
+
+def test_what_lies_before_the_range_is_dropped_but_for_one(ask: Ask) -> None:
+    code = f"""{COMMON} const {{ cutAt, joined }} = await load("boards/rows.js");
+    const row = {{ ...columns([...Array(50).keys()].map((i) => [i, i]), [1]), cut: 0 }};
+    cutAt([row], 45);
+    return joined(row, columns([[45, 1], [46, 2]], [1]), 20.5).x;"""
+    assert ask(code) == [20, *range(21, 45), 45, 46]
+
+
+@settings(max_examples=30)
+@given(steps=rows, sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3))
+def test_values_of_a_range_are_those_of_its_points(ask: Ask, steps: Any, sizes: Any) -> None:
+    points = placed(steps)
+    code = f"""{COMMON} const [{{ valuesOf, binned }}, {{ curveOf }}] = await Promise.all([load("boards/values.js"), load("curves/curve.js")]);
+    const curve = curveOf({{ ...columns({json.dumps(points)}, {json.dumps(sizes)}), runs: [] }});
+    const bins = binned([curve], {{ lo: -1, hi: 1e9 }}, 8);
+    return [valuesOf(curve, {{ lo: -1, hi: 1e9 }}), bins.counts[0].reduce((a, b) => a + b, 0), valuesOf(curve, {{ lo: 1e9, hi: 2e9 }})];"""
+    found, binned, none = ask(code)
+    values = [value for _, value in points]
+    assert binned == len(points) and math.isnan(none["mean"])
+    assert (found["last"], found["min"], found["max"]) == (values[-1], min(values), max(values))
+    assert math.isclose(found["sum"], sum(values), abs_tol=1e-6) and math.isclose(
+        found["mean"], sum(values) / len(values), abs_tol=1e-6
+    )
+
+
+def test_a_stack_is_a_sum_and_an_absent_value_is_0(ask: Ask) -> None:
+    code = f"""{COMMON} const [{{ stacked }}, {{ curveOf }}] = await Promise.all([load("boards/stacking.js"), load("curves/curve.js")]);
+    const curves = [[[0, 1], [1, 2], [2, 3]], [[0, 10], [1, 20]], [[0, 100], [1, 200], [2, 300]]].map((points) => curveOf({{ ...columns(points, [1]), runs: [] }}));
+    return stacked(curves).map(({{ mean, floor }}) => [[...mean], [...floor]]);"""
+    first, second, third = ask(code)
+    assert first == [[1, 2, 3], [0, 0, 0]]
+    assert second == [[11, 22, 23], [1, 2, 3]], "it holds its last value for two and a half of its steps"
+    assert third[1] == second[0]
+
+
+def test_tones_scales_and_widths(ask: Ask) -> None:
+    code = """
+    const [{ toneOf }, { scaleOf, endsOf }, { rowsOf, secondsOf, questionOf }] = await Promise.all(["boards/values.js", "boards/scaling.js", "boards/model.js"].map(load));
+    return {
+      tones: [10, 80, 95].map((value) => toneOf(value, { 90: "bad", 80: "warn" })),
+      scale: [scaleOf([{ max: [3 * 2 ** 30] }], "B"), scaleOf([{ max: [5] }], "W")],
+      ends: endsOf([0, "auto"], 2 ** 30),
+      widths: rowsOf({ rows: [{ charts: [{ width: 8 }, {}] }, { charts: [{}, {}, {}] }] }).map(({ charts }) => charts.map(({ width }) => width)),
+      seconds: ["15 min", "1h", "all", undefined].map(secondsOf),
+      question: questionOf({ kind: "bar", title: "x", series: ["a\\u2028b"], width: 3 }),
+    };"""
+    assert ask(code) == {
+        "tones": ["", "warn", "bad"],
+        "scale": [{"by": 2**30, "unit": "GiB"}, {"by": 1, "unit": "W"}],
+        "ends": [0, None],
+        "widths": [[8, 4], [4, 4, 4]],
+        "seconds": [900, 3600, None, None],
+        "question": '{"kind":"line","series":["a\\u2028b"]}',
+    }
