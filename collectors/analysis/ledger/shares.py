@@ -1,0 +1,129 @@
+"""From seconds to the ledger of a window: rows that add up to 100 %, each with its line, its range and what a fix saves at most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from . import rules
+from .account import Account, Bounds
+from .device import Signal
+from .kinds import BUSY, NUMBER, Kind, Place
+
+Tier: TypeAlias = Literal["A", "B"]
+Sureness: TypeAlias = Literal["high", "medium", "low"]
+Device: TypeAlias = Literal["GPU", "CPU", "host"]
+MOST_LINES = 5  # of a row
+OF_HOST: tuple[Kind, ...] = ("python", "gil", "lock", "wait", "log", "launch", "sync")
+
+
+class LineShare(NamedTuple):
+    place: Place
+    share: float  # of the window, percent
+    samples: int
+
+
+class Row(NamedTuple):
+    """Shares are percent of the window's covered time, of the device's; of the host's where no counter says how busy the device was."""
+
+    kind: Kind
+    share: float
+    seconds: float
+    least: float
+    most: float
+    saves_at_most: float
+    lines: list[LineShare]  # the dearest first
+    exposed_by: Place | None  # the wait for the device that made it cost time
+    confidence: Sureness
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """`rows`: busy first, then by share, `unexplained` last; they add up to 100."""
+
+    device: Device
+    tier: Tier
+    signal: Signal
+    seconds: float  # of the window
+    covered_share: float  # of them, with a counter and with stacks
+    rows: list[Row]
+    account: Account
+
+
+def ledger_of(account: Account, seconds: float, signal: Signal, tier: Tier, device: Device = "GPU", hz: float = 100.0) -> Ledger:
+    """Rows are empty where nothing is covered."""
+    covered_share = min(1.0, account.covered_s / seconds) if seconds > 0 else 0.0
+    trusted = seconds >= rules.SOON_S.value and hz >= rules.LEAST_HZ.value and covered_share >= rules.COVERED.value
+    moved = _with_syncs(account)
+    total_s = max(account.covered_s, 1e-9)
+    by_kind: dict[Kind, list[tuple[Place, float]]] = {}
+    for place, given_s in moved.given.items():
+        by_kind.setdefault(place.kind, []).append((place, given_s))
+    rows = [_row(kind, places, moved, total_s, trusted) for kind, places in by_kind.items()]
+    rows.sort(key=lambda row: (row.kind == "unexplained", -row.seconds))
+    busy = _busy(account, total_s, trusted) if device != "host" else []
+    return Ledger(device, tier, signal, seconds, covered_share, [*busy, *rows] if account.covered_s > 0 else [], account)
+
+
+def _busy(account: Account, total_s: float, trusted: bool) -> list[Row]:
+    share = 100 * account.busy_s / total_s
+    return [Row(BUSY, share, account.busy_s, share, share, 0.0, [], None, "high" if trusted else "low")]
+
+
+def _row(kind: Kind, places: list[tuple[Place, float]], account: Account, total_s: float, trusted: bool) -> Row:
+    seconds = sum(given_s for _, given_s in places)
+    bounds = account.bounds.get(kind, Bounds(seconds, seconds, seconds))
+    least, share, most, saves = (
+        100 * s / total_s for s in (min(bounds.least_s, seconds), seconds, max(bounds.most_s, seconds), bounds.saves_s)
+    )
+    if kind in OF_HOST and account.blocks and account.paced > rules.WORKERS.value * account.blocks:
+        saves = min(saves, share)  # workers set the pace: less work here only lengthens the wait for them
+    lines = sorted(places, key=lambda pair: -pair[1])[:MOST_LINES]
+    sureness: Sureness = "high" if most - least <= rules.SURE.value else "medium" if most - least <= share else "low"
+    return Row(
+        kind=kind,
+        share=share,
+        seconds=seconds,
+        least=least,
+        most=most,
+        saves_at_most=0.0 if kind == "unexplained" else max(saves, share),
+        lines=[LineShare(place, 100 * s / total_s, int(account.samples.get(place, 0))) for place, s in lines if place.frame],
+        exposed_by=_exposed_by(kind, account.exposed, seconds),
+        confidence=sureness if trusted else "low",
+    )
+
+
+def _exposed_by(kind: Kind, exposed: Mapping[tuple[Place, Place], float], seconds: float) -> Place | None:
+    """The wait for the device after which most of the row's time was lost, if that is more than half of it."""
+    by_wait: dict[Place, float] = {}
+    for (place, wait), lost_s in exposed.items():
+        if place.kind == kind:
+            by_wait[wait] = by_wait.get(wait, 0.0) + lost_s
+    wait = max(by_wait, key=lambda place: by_wait[place], default=None)
+    return wait if wait is not None and sum(by_wait.values()) > seconds / 2 else None
+
+
+def _with_syncs(account: Account) -> Account:
+    """Launches after a wait for the device are late by as much as the host waited: it destroyed its lead. Those seconds are the wait's."""
+    waited_s = sum(account.waited.values())
+    launch_s = sum(s for place, s in account.given.items() if place.kind == "launch")
+    moved_s = min(launch_s, waited_s) if waited_s > rules.SYNC.value * account.covered_s else 0.0
+    if moved_s <= 0:
+        return account
+    given = {place: s * (1 - moved_s / launch_s) if place.kind == "launch" else s for place, s in account.given.items()}
+    for place, its_s in account.waited.items():
+        given[place] = given.get(place, 0.0) + moved_s * its_s / waited_s
+    launch = account.bounds.get("launch", Bounds())
+    bounds = dict(account.bounds)
+    bounds["launch"] = launch._replace(least_s=max(0.0, launch.least_s - waited_s), saves_s=launch.saves_s)
+    bounds["sync"] = Bounds(min(launch.least_s, waited_s), min(launch.most_s, waited_s), account.waited_saves_s)
+    return account._replace(given={place: s for place, s in given.items() if s > 0}, bounds=bounds)
+
+
+def share_of(ledger: Ledger, kind: Kind) -> float:
+    return sum(row.share for row in ledger.rows if row.kind == kind)
+
+
+def in_order(kinds: list[Kind]) -> list[Kind]:
+    return sorted(kinds, key=lambda kind: NUMBER[kind])
