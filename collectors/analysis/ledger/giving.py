@@ -16,7 +16,7 @@ from .ordering import HIDDEN, LAUNCHING, NEVER, Order, order_of
 from .stepping import Steps, during, overlapping_s
 
 DATA, LAUNCH, GC = NUMBER["data"], NUMBER["launch"], NUMBER["gc"]
-NO_PLACES = Moments(*(np.zeros(0) for _ in range(2)), *(np.zeros(0, np.int64) for _ in range(4)), np.zeros(0, bool), [], 0.01)
+AROUND_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -35,25 +35,20 @@ class Known:
 
 
 def account_of(known: Known, lo: float, hi: float) -> Account:
-    """Of the moments from lo to hi. The moments of a second before and after may be there: they tell what led up to the first."""
+    """From lo to hi. The moments of a second before and after say what led up to the first, where they are known."""
     busy = known.busy.within(lo, hi)
     if not len(busy.share):
         return EMPTY
     blocks = _Blocks.of(busy)
-    moments = _with_collections(known)
-    order = order_of(moments, _collecting(known))
+    around = slice(*np.searchsorted(known.moments.time_s, [lo - AROUND_S, hi + AROUND_S]))
+    moments = _with_collections(known.moments.take(around))
+    order = order_of(moments, None if known.collections is None else during(moments.time_s, known.collections))
     return _Giving(known, moments, order, blocks, blocks.of_samples(moments)).account()
 
 
-def _collecting(known: Known) -> Bools | None:
-    return None if known.collections is None else during(known.moments.time_s, known.collections)
-
-
-def _with_collections(known: Known) -> Moments:
-    """With garbage collection among the places, since no stack shows it: it is charged to the line that stood still, as a kind of its own."""
-    moments = known.moments
-    gc = [place._replace(kind="gc") for place in moments.places]
-    return moments._replace(places=[*moments.places, *gc])
+def _with_collections(moments: Moments) -> Moments:
+    """With garbage collection among the places: it is charged to the line that stands still meanwhile, as a kind of its own."""
+    return moments._replace(places=[*moments.places, *(place._replace(kind="gc") for place in moments.places)])
 
 
 @dataclass(frozen=True)
@@ -71,9 +66,7 @@ class _Blocks:
         first = np.searchsorted(number, np.arange(number[-1] + 1))
         last = np.r_[first[1:], len(number)] - 1
         seconds = busy.end_s - busy.start_s
-        return cls(
-            busy, number, np.bincount(number, seconds), np.bincount(number, busy.idle_s), busy.start_s[first], busy.end_s[last]
-        )
+        return cls(busy, number, _sums(number, seconds), _sums(number, busy.idle_s), busy.start_s[first], busy.end_s[last])
 
     def of_samples(self, moments: Moments) -> Ints:
         """-1 where no value of the counter covers a sample."""
@@ -99,7 +92,9 @@ class _Giving:
         copied_s = np.minimum(idle_s, self._copied())
         starved_s, steps_ahead = self._by_steps(idle_s - copied_s)
         left_s = idle_s - copied_s - starved_s
-        asks = inside & (self.order.level < NEVER) & ~((kind == DATA) if self._knows_data else False)
+        asks = inside & (self.order.level < NEVER)
+        if self._knows_data:
+            asks &= kind != DATA
         given_s = self._given(asks, seconds, left_s)
         matrix = self._matrix(place, given_s, count)
         data = self._matrix(place, np.where(inside & (kind == DATA), seconds, 0.0), count)
@@ -168,8 +163,7 @@ class _Giving:
         """`[block, place]`"""
         width, inside = max(1, len(self.moments.places)), self.block >= 0
         key = self.block[inside] * width + place[inside]
-        found: Floats = np.bincount(key, seconds[inside], count * width).reshape(count, width)
-        return found
+        return np.bincount(key, seconds[inside], count * width).astype(np.float64).reshape(count, width)
 
     def _summed(
         self,
@@ -258,7 +252,12 @@ def waits_for_workers(moments: Moments, place: Ints) -> Bools:
     return of_place[place] if len(place) else np.zeros(0, bool)
 
 
+def _sums(number: Ints, values: Floats) -> Floats:
+    return np.bincount(number, values).astype(np.float64)
+
+
 def _in_proportion(parts: Floats, totals: Floats) -> Floats:
     """Each row's total shared out as its parts are; nothing where it has none."""
     sums = parts.sum(1)
-    return parts * np.divide(totals, sums, out=np.zeros_like(totals), where=sums > 0)[:, None]
+    shared: Floats = parts * np.divide(totals, sums, out=np.zeros_like(totals), where=sums > 0)[:, None]
+    return shared

@@ -30,7 +30,7 @@ class Moments(NamedTuple):
         """Number of each sample's kind."""
         return kinds_of(self.places)[self.place]
 
-    def take(self, samples: Ints | Bools) -> Moments:
+    def take(self, samples: Ints | Bools | slice) -> Moments:
         return self._replace(
             time_s=self.time_s[samples],
             seconds=self.seconds[samples],

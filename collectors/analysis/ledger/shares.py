@@ -100,8 +100,7 @@ def _exposed_by(kind: Kind, exposed: Mapping[tuple[Place, Place], float], second
     for (place, wait), lost_s in exposed.items():
         if place.kind == kind:
             by_wait[wait] = by_wait.get(wait, 0.0) + lost_s
-    wait = max(by_wait, key=lambda place: by_wait[place], default=None)
-    return wait if wait is not None and sum(by_wait.values()) > seconds / 2 else None
+    return max(by_wait, key=lambda place: by_wait[place]) if sum(by_wait.values()) > seconds / 2 else None
 
 
 def _with_syncs(account: Account) -> Account:
