@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collectors.analysis.ledger.giving import Known, account_of
+from collectors.analysis.ledger.idle.giving import Known, account_of
 from collectors.analysis.ledger.kinds import KINDS, NUMBER, Kind
 from collectors.analysis.ledger.shares import Ledger, ledger_of
 from collectors.analysis.stacks.traces import Range

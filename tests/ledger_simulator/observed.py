@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from collectors.analysis.ledger.device import Busy
-from collectors.analysis.ledger.giving import Known
+from collectors.analysis.ledger.idle.device import Busy
+from collectors.analysis.ledger.idle.giving import Known
+from collectors.analysis.ledger.idle.moments import Moments
+from collectors.analysis.ledger.idle.stepping import Steps
 from collectors.analysis.ledger.kinds import Place
-from collectors.analysis.ledger.moments import Moments
-from collectors.analysis.ledger.stepping import Steps
 from collectors.records import Frame
 
 from .labels import BACKWARD, COLLECTION, FORWARD, LABELS, MECHANISM, OPTIMIZER, STATEMENT, VALIDATION, Label

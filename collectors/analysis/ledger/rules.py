@@ -35,3 +35,5 @@ LEAST_HZ: Final = Rule(20.0, "Hz", "below it confidence is low: 63 % within 3 po
 COVERED: Final = Rule(0.5, "share", "of the window that has both a counter and stacks: below it confidence is low")
 LINK: Final = Rule(0.5, "share", "of a link's rate from which traffic is near it: protocols take up to a quarter")
 SM_LOW: Final = Rule(40.0, "%", "SM active of a GPU that spins in a collective: its kernels fill a few multiprocessors")
+AT_WORK: Final = Rule(0.5, "share", "of the busiest GPU's mean: a card below it is not what the run is about, as for blame")
+IDLE: Final = Rule(0.5, "%", "mean of the busiest GPU: below it no GPU works for the run, and the device is the CPU")

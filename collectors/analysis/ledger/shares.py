@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from . import rules
 from .account import Account, Bounds
-from .device import Signal
+from .idle.device import Signal
 from .kinds import BUSY, NUMBER, Kind, Place
 
 Tier: TypeAlias = Literal["A", "B"]

@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from ..stacks.traces import Bools, Floats, Ints
-from . import rules
-from .kinds import NUMBER
+from ...stacks.traces import Bools, Floats, Ints
+from .. import rules
+from ..kinds import NUMBER
 from .moments import FREE, LAUNCHES, WAITS, Moments, standing
 
 DRAINED: Final = 0.0  # free, after a wait for the device with no launch since

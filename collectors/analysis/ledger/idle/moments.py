@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..stacks.traces import Bools, Floats, Ints
-from .kinds import NUMBER, Place
+from ...stacks.traces import Bools, Floats, Ints
+from ..kinds import NUMBER, Place
 
 FREE, LAUNCHES, WAITS = 0, 1, 2  # launches nothing and waits for no GPU; hands work to the GPU; waits for it
 

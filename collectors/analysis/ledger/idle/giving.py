@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..stacks.traces import Bools, Floats, Ints, Range
-from . import rules
-from .account import EMPTY, Account, Bounds, Lane
+from ...stacks.traces import Bools, Floats, Ints, Range
+from .. import rules
+from ..account import EMPTY, Account, Bounds, Lane
+from ..kinds import BUSY, COPY, KINDS, NUMBER, UNEXPLAINED, Kind, Place
 from .device import Busy, Copying, block_of
-from .kinds import BUSY, COPY, KINDS, NUMBER, UNEXPLAINED, Kind, Place
 from .moments import WAITS, Moments
 from .ordering import HIDDEN, LAUNCHING, NEVER, Order, order_of
 from .stepping import Steps, during, overlapping_s

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..stacks.traces import Floats, Ints
+from ...stacks.traces import Floats, Ints
 
 Signal: TypeAlias = Literal["driver samples", "GPM", "MIG instance", "DCGM", "none"]
 

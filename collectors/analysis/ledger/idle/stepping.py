@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..stacks.traces import Bools, Floats, Range, overlaps
+from ...stacks.traces import Bools, Floats, Range, overlaps
 
 
 class Steps(NamedTuple):
