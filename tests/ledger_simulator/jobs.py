@@ -34,7 +34,7 @@ SCENARIOS: Final = {
     "hidden Python": Job(gpu_ms=60, item_every=1, shadow_ms=25, tiny_share=0.3),
 }
 CAUSES = ("decode", "worker", "python", "shadow", "gil", "write", "checkpoint", "validation", "gc", "sync", "tiny", "layer")
-MOST_PORTIONS = 60_000  # of launches that are worked out: a job with more is shorter
+MOST_PORTIONS = 20_000  # of launches that are worked out: a job with more is shorter
 LEAST_S = 75.0
 
 

@@ -14,9 +14,11 @@ from .labels import COLLECTION, COLLECTIVE
 QUEUE = 1024
 AT_ONCE = 512  # launches that are worked out together
 LAUNCH_S, WAIT_S = 15e-6, 12e-6  # of a copy, of a wait for nothing
+DRAWN = 65_536
 KNOTS = 6  # of a portion's many gaps: the idle time between is straight
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 class Segment(NamedTuple):
@@ -50,7 +52,8 @@ class Machine:
         self.idle_at, self.idle_sum = [np.zeros(1)], [np.zeros(1)]
         self.copy_at, self.copy_sum = [0.0], [0.0]
         self._idle_s = self._copied_s = 0.0
-        self._queue = np.zeros(QUEUE)  # when each slot is free again
+        self._queue, self._slot = np.zeros(QUEUE), 0  # when each slot is free again, and the oldest of them
+        self._noise, self._drawn = np.zeros((2, 0)), 0
         self._next_collection_s = job.collection_every_s or np.inf
 
     def varied(self, amount: float) -> float:
@@ -66,17 +69,32 @@ class Machine:
             self._collect(position)
             portion = min(count, AT_ONCE)
             count -= portion
-            noise = self.random.standard_normal((2, portion)) * self.job.noise
-            host, kernel = np.clip(1 + noise, 0.3, 3.0) * np.array([[host_us], [kernel_us]]) * 1e-6
-            asked, free = np.cumsum(host), self._queue[:portion]
-            launched = asked + np.maximum(self.host_s, np.maximum.accumulate(free - asked))
-            worked = np.cumsum(kernel)
+            host, kernel = self._durations(portion, host_us, kernel_us)
+            slots = self._slots(portion)
+            asked = np.add.accumulate(host)
+            launched = asked + np.maximum(self.host_s, np.maximum.accumulate(self._queue[slots] - asked))
+            worked = np.add.accumulate(kernel)
             ends = worked + np.maximum(self.gpu_s, np.maximum.accumulate(launched - (worked - kernel)))
-            self._gaps(np.r_[self.gpu_s, ends[:-1]], ends - kernel)
-            self._queue = np.r_[self._queue[portion:], ends]
+            before = np.empty(portion)
+            before[0], before[1:] = self.gpu_s, ends[:-1]
+            self._gaps(before, ends - kernel)
+            self._queue[slots] = ends
             self._stand(Segment(self.host_s, float(launched[-1]), label, position, position + portion / 10))
             position += portion / 10
             self.gpu_s = float(ends[-1])
+
+    def _slots(self, count: int) -> slice | Ints:
+        """The oldest of the queue, which are free first."""
+        first, self._slot = self._slot, (self._slot + count) % QUEUE
+        return slice(first, first + count) if first + count <= QUEUE else np.arange(first, first + count) % QUEUE
+
+    def _durations(self, count: int, host_us: float, kernel_us: float) -> tuple[Floats, Floats]:
+        """Of so many launches, and of their kernels; random numbers are drawn many at a time."""
+        if self._drawn + count > self._noise.shape[1]:
+            drawn = 1 + self.job.noise * self.random.standard_normal((2, DRAWN))
+            self._noise, self._drawn = np.minimum(np.maximum(drawn, 0.3), 3.0) * 1e-6, 0
+        begin, self._drawn = self._drawn, self._drawn + count
+        return self._noise[0, begin : self._drawn] * host_us, self._noise[1, begin : self._drawn] * kernel_us
 
     def copy(self, label: int, ms: float) -> None:
         """Takes its place among the kernels; the GPU does not count as busy meanwhile."""
@@ -129,13 +147,18 @@ class Machine:
         gaps = np.flatnonzero(ends > begins + 1e-9)
         if not len(gaps):
             return
-        length = ends[gaps] - begins[gaps]
-        sums = self._idle_s + np.cumsum(length)
-        if len(gaps) > 2 * KNOTS:
-            some = np.r_[np.arange(len(gaps) // KNOTS - 1, len(gaps) - 1, len(gaps) // KNOTS), len(gaps) - 1]
-            self.idle_at.append(np.r_[begins[gaps[0]], ends[gaps[some]]])
-            self.idle_sum.append(np.r_[self._idle_s, sums[some]])
+        begins, ends = begins[gaps], ends[gaps]
+        length = ends - begins
+        sums = self._idle_s + np.add.accumulate(length)
+        if len(gaps) > 2 * KNOTS:  # straight from the first gap's beginning over the ends of some
+            apart = len(gaps) // KNOTS
+            knots, total = np.empty(KNOTS + 2), np.empty(KNOTS + 2)
+            some = np.minimum(np.arange(1, KNOTS + 2) * apart, len(gaps)) - 1
+            knots[0], total[0], knots[1:], total[1:] = begins[0], self._idle_s, ends[some], sums[some]
+            knots[-1], total[-1] = ends[-1], sums[-1]
         else:
-            self.idle_at.append(np.c_[begins[gaps], ends[gaps]].ravel())
-            self.idle_sum.append(np.c_[sums - length, sums].ravel())
+            knots, total = np.empty(2 * len(gaps)), np.empty(2 * len(gaps))
+            knots[::2], knots[1::2], total[::2], total[1::2] = begins, ends, sums - length, sums
+        self.idle_at.append(knots)
+        self.idle_sum.append(total)
         self._idle_s = float(sums[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Known:
     copying: Copying | None = None
 
     @property
-    def tier(self) -> str:
+    def tier(self) -> Literal["A", "B"]:
         return "A" if self.steps is None and self.collections is None else "B"
 
 
