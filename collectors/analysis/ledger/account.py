@@ -11,6 +11,7 @@ from ..stacks.traces import Floats
 from .kinds import KINDS, Kind, Place
 
 Key = TypeVar("Key")
+MOST_PLACES = 40
 
 
 class Bounds(NamedTuple):
@@ -67,6 +68,20 @@ def summed(accounts: Iterable[Account]) -> Account:
         paced=sum(part.paced for part in parts),
         lanes=tuple(lane for part in parts for lane in part.lanes),
     )
+
+
+def compacted(account: Account, most: int = MOST_PLACES) -> Account:
+    """With the dearest lines alone; what the others took is charged to their kinds without a line."""
+    if len(account.given) <= most:
+        return account
+    dearest = set(sorted(account.given, key=lambda place: -account.given[place])[:most])
+
+    def few(values: Mapping[Place, float]) -> dict[Place, float]:
+        named = [(place if place in dearest else Place(place.kind), value) for place, value in values.items()]
+        return _added({place: value} for place, value in named)
+
+    exposed = {pair: s for pair, s in account.exposed.items() if pair[0] in dearest}
+    return account._replace(given=few(account.given), waited=few(account.waited), samples=few(account.samples), exposed=exposed)
 
 
 def lane_of(account: Account, most: int) -> Lane:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,6 +43,10 @@ class Subject:
             return "GPU"
         return "host" if self.cards.any and self.cards.signal == "none" else "CPU"
 
+    def ledger(self, account: Account, window: Range, tier: Tier, hz: float) -> Ledger:
+        found = ledger_of(account, window[1] - window[0], self.cards.signal, tier, self.device, hz)
+        return replace(found, ranks=self.ranks, rank=self.rank, window=window)
+
 
 def subject_of(history: History, window: Range, rank: int | None) -> Subject:
     ranks = {int(value) for series in history.series() if (value := dict(series.labels).get("rank", "0")).isdecimal()}
@@ -54,7 +58,7 @@ def ledger(history: History, window: Range, rank: int | None = None, line_of: Li
     """Reads all stacks of the window at once: for one of minutes."""
     subject = subject_of(history, window, rank)
     account, tier, hz = account_in(history, subject, window, line_of)
-    return ledger_of(account, window[1] - window[0], subject.cards.signal, tier, subject.device, hz)
+    return subject.ledger(account, window, tier, hz)
 
 
 def account_in(history: History, subject: Subject, window: Range, line_of: LineOf) -> tuple[Account, Tier, float]:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
+from ..stacks.traces import Range
 from . import rules
 from .account import Account, Bounds
 from .idle.device import Signal
-from .kinds import BUSY, NUMBER, Kind, Place
+from .kinds import BUSY, Kind, Place
 
 Tier: TypeAlias = Literal["A", "B"]
 Sureness: TypeAlias = Literal["high", "medium", "low"]
@@ -49,10 +50,15 @@ class Ledger:
     covered_share: float  # of them, with a counter and with stacks
     rows: list[Row]
     account: Account
+    ranks: int = 1  # of the run
+    rank: int = 0
+    window: Range = (0.0, 0.0)
 
 
 def ledger_of(account: Account, seconds: float, signal: Signal, tier: Tier, device: Device = "GPU", hz: float = 100.0) -> Ledger:
-    """Rows are empty where nothing is covered."""
+    """Rows are empty where nothing is covered, and for a window that is too short."""
+    if seconds < rules.LEAST_S.value:
+        return Ledger(device, tier, signal, seconds, 0.0, [], account)
     covered_share = min(1.0, account.covered_s / seconds) if seconds > 0 else 0.0
     trusted = seconds >= rules.SOON_S.value and hz >= rules.LEAST_HZ.value and covered_share >= rules.COVERED.value
     moved = _with_syncs(account)
@@ -118,11 +124,3 @@ def _with_syncs(account: Account) -> Account:
     bounds["launch"] = launch._replace(least_s=max(0.0, launch.least_s - waited_s), saves_s=launch.saves_s)
     bounds["sync"] = Bounds(min(launch.least_s, waited_s), min(launch.most_s, waited_s), account.waited_saves_s)
     return account._replace(given={place: s for place, s in given.items() if s > 0}, bounds=bounds)
-
-
-def share_of(ledger: Ledger, kind: Kind) -> float:
-    return sum(row.share for row in ledger.rows if row.kind == kind)
-
-
-def in_order(kinds: list[Kind]) -> list[Kind]:
-    return sorted(kinds, key=lambda kind: NUMBER[kind])

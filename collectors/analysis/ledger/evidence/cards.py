@@ -20,6 +20,7 @@ SIGNALS: Final[tuple[tuple[str, Signal], ...]] = (
     ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "DCGM"),
 )
 LANE_BYTES_PER_S: Final = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.969e9, 5: 3.938e9, 6: 7.563e9}  # by generation of PCIe
+LOOKED_AT_S: Final = 600.0  # of a longer window, parts
 RECEIVED, GENERATION, WIDTH = "gpu/pcie_rx_bytes_per_s", "gpu/pcie_generation", "gpu/pcie_width"
 
 
@@ -74,11 +75,20 @@ def copying_of(history: History, cards: Cards, window: Range) -> Copying | None:
 
 
 def _at_work(history: History, known: Sequence[Series], window: Range) -> list[Series]:
-    """Those that are not far below the busiest one; none where all are idle."""
-    found = history.points(known, window)
-    means = [float(np.nanmean(found[series.id].value)) if len(found[series.id].value) else 0.0 for series in known]
+    """Those that are not far below the busiest one; none where all are idle. A long window is judged by parts of it."""
+    found = [history.points(known, part) for part in looked_at(window)]
+    values = [np.concatenate([part[series.id].value for part in found]) for series in known]
+    means = [float(np.nanmean(value)) if np.isfinite(value).any() else 0.0 for value in values]
     most = max(means, default=0.0)
     return [series for series, mean in zip(known, means, strict=True) if most >= IDLE.value and mean >= AT_WORK.value * most]
+
+
+def looked_at(window: Range) -> list[Range]:
+    """The window, or three minutes of it: its first, its last, and one in the middle."""
+    lo, hi = window
+    if hi - lo <= LOOKED_AT_S:
+        return [window]
+    return [(at, at + 60.0) for at in (lo, (lo + hi) / 2 - 30.0, hi - 60.0)]
 
 
 def _link(history: History, mine: dict[str, Series], window: Range) -> float:
@@ -86,8 +96,8 @@ def _link(history: History, mine: dict[str, Series], window: Range) -> float:
     rows = [mine[name] for name in (GENERATION, WIDTH) if name in mine]
     if len(rows) < 2 or RECEIVED not in mine:
         return 0.0
-    found = history.points(rows, (window[0] - 60.0, window[1]))
-    generation, width = (max(found[series.id].value.tolist(), default=0.0) for series in rows)
+    found = [history.points(rows, part) for part in looked_at((window[0] - 60.0, window[1]))]
+    generation, width = (max((v for part in found for v in part[series.id].value.tolist()), default=0.0) for series in rows)
     return LANE_BYTES_PER_S.get(int(generation), 0.0) * width
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...stacks.traces import Floats, Traces
+from ...stacks.traces import Bools, Floats, Traces
+from .. import rules
 from ..host import ON_CPU
 from ..idle.moments import FREE, LAUNCHES, WAITS, Moments, Spans, looks
 from ..kinds import NUMBER, Kind, Place
 from .stands import Stand, statements_of
 
+NEARLY = 0.9  # samples come a little early or late
 LAUNCHING: tuple[Kind, ...] = ("launch", "validation")
 
 
@@ -43,10 +45,21 @@ def moments_of(main: Traces, stands: list[Stand], logged: np.ndarray, gil_s: Flo
         place=place[span],
         position=main.stack[span],
         statement=statements_of(main)[main.stack][span],
-        opaque=np.array([stand.opaque for stand in stands], bool)[main.stack][span],
+        opaque=(np.array([stand.opaque for stand in stands], bool) | _usually_stand(main, period_s))[main.stack][span],
         places=places,
         period_s=period_s,
     )
+
+
+def _usually_stand(main: Traces, period_s: float) -> Bools:
+    """Of each stack, whether it mostly stands for long: a loop over layers looks alike throughout, and launches all the while."""
+    new = np.r_[True, (main.stack[1:] != main.stack[:-1])] if len(main.stack) else np.zeros(0, bool)
+    stretch = np.cumsum(new) - 1
+    long = np.bincount(stretch, main.seconds)[stretch] >= rules.STANDS.value * period_s * NEARLY
+    count = len(main.stacks)
+    long_s = np.bincount(main.stack[long], main.seconds[long], count)
+    usually: Bools = long_s > np.bincount(main.stack, main.seconds, count) / 2
+    return usually
 
 
 def _state(stand: Stand) -> int:
