@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from collectors.analysis.ledger.account import EMPTY, compacted, lane_of, summed
 from collectors.analysis.ledger.idle.device import Busy, Copying
-from collectors.analysis.ledger.idle.giving import Known, account_of
+from collectors.analysis.ledger.idle.giving import Observed, account_of
 from collectors.analysis.ledger.idle.moments import Moments
-from collectors.analysis.ledger.kinds import KINDS, NUMBER, Place
+from collectors.analysis.ledger.kinds import KINDS, NUMBER, Charged
 from collectors.analysis.ledger.shares import ledger_of
 from collectors.analysis.ledger.wording import lines_of, sentence_of
 from collectors.records import Frame
@@ -102,7 +102,7 @@ def test_a_job_of_several_ranks_is_never_called_computing(collectives: str, stra
 
 
 def some_moments(random: np.random.Generator, count: int) -> Moments:
-    places = [Place(kind, Frame(f"f{i}", "t.py", i)) for i, kind in enumerate(("data", "launch", "sync", "python", "log"))]
+    places = [Charged(kind, Frame(f"f{i}", "t.py", i)) for i, kind in enumerate(("data", "launch", "sync", "python", "log"))]
     place = random.integers(0, len(places), count)
     time_s = np.sort(random.uniform(0, 30, count))
     state = np.array([0, 1, 2, 0, 0])[place]
@@ -121,7 +121,7 @@ def some_busy(random: np.random.Generator, count: int) -> Busy:
 @settings(deadline=None, max_examples=60)
 def test_for_any_input_shares_add_up_and_lie_in_their_range(seed: int, samples: int, values: int) -> None:
     random = np.random.default_rng(seed)
-    known = Known(some_moments(random, samples), some_busy(random, values))
+    known = Observed(some_moments(random, samples), some_busy(random, values))
     account = account_of(known, 2.0, 28.0)
     ledger = ledger_of(account, 26.0, "driver samples", "A")
     assert not ledger.rows or sum(row.share for row in ledger.rows) == pytest.approx(100, abs=1e-6)
@@ -139,7 +139,7 @@ def test_for_any_input_shares_add_up_and_lie_in_their_range(seed: int, samples: 
 @settings(deadline=None, max_examples=20)
 def test_accounts_add_up(seed: int) -> None:
     random = np.random.default_rng(seed)
-    known = Known(some_moments(random, 300), some_busy(random, 50))
+    known = Observed(some_moments(random, 300), some_busy(random, 50))
     parts = [account_of(known, lo, lo + 10) for lo in (0.0, 10.0, 20.0)]
     total = summed(parts)
     assert sum(total.given.values()) + total.busy_s == pytest.approx(total.covered_s)

@@ -9,12 +9,10 @@ from starlette.routing import Match
 from ..changes import Changes
 from ..queries import NotFound, Queries
 from . import (
-    blame,
     curves,
     documentation,
     errors,
     ingest,
-    ledger,
     lines,
     log_changes,
     logs,
@@ -27,6 +25,7 @@ from . import (
     table,
 )
 from .across import compare, forgotten, search
+from .judged import blame, ledger
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 

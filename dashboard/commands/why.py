@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,11 +60,8 @@ def run(parsed: argparse.Namespace) -> int:
     if not maintenance(data_dir).exists():
         raise Mistake(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
     try:
-        store = open_store(data_dir, write=False)
-        try:
+        with closing(open_store(data_dir, write=False)) as store:
             print("\n".join(_lines(parsed, store)))
-        finally:
-            store.close()
     except (StoreError, TooMuch) as error:
         raise Mistake(str(error)) from None
     return 0

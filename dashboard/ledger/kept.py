@@ -32,7 +32,7 @@ AHEAD_AT_ONCE = 3
 NO_TIME = (0.0, 1.0)
 
 
-class _Key(NamedTuple):
+class _AccountKey(NamedTuple):
     run: str
     rank: int
     card: int  # id of the counter's series; 0 for none
@@ -52,7 +52,7 @@ class Ledgers:
         """`line_of` gives the lines of a run's files."""
         self._store, self._line_of = store, line_of
         self._lock = threading.Lock()
-        self._known: OrderedDict[_Key, _Part] = OrderedDict()
+        self._known: OrderedDict[_AccountKey, _Part] = OrderedDict()
 
     def ledger(self, run: str, window: Range | None = None, rank: int | None = None, reading_s: float = READING_S) -> Ledger:
         """Of a window, or of all that was profiled of the run."""
@@ -98,7 +98,7 @@ class Ledgers:
                 break
         return [part for part in found.values() if part is not None]
 
-    def _keep(self, key: _Key, part: _Part) -> None:
+    def _keep(self, key: _AccountKey, part: _Part) -> None:
         with holding(self._lock):
             self._known[key] = part._replace(account=compacted(part.account))
             while len(self._known) > MOST_KEPT:
@@ -133,5 +133,5 @@ def _whole(history: History, window: Range) -> range:
     return range(math.ceil(max(window[0], lo) / MINUTE_S), int(min(window[1], hi - SETTLED_S) / MINUTE_S))
 
 
-def _key(history: History, subject: Subject, minute: int) -> _Key:
-    return _Key(history.run, subject.rank, subject.cards.busy.id if subject.cards.busy else 0, minute)
+def _key(history: History, subject: Subject, minute: int) -> _AccountKey:
+    return _AccountKey(history.run, subject.rank, subject.cards.busy.id if subject.cards.busy else 0, minute)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collectors.analysis.ledger.idle.giving import Known, account_of
-from collectors.analysis.ledger.kinds import KINDS, NUMBER, Kind
+from collectors.analysis.ledger.idle.giving import Observed, account_of
+from collectors.analysis.ledger.kinds import KINDS, NUMBER, TimeKind
 from collectors.analysis.ledger.shares import Ledger, ledger_of
 from collectors.analysis.stacks.traces import Range
 
@@ -29,7 +29,7 @@ class Judged(NamedTuple):
         return float(np.abs(self.found - self.true).max())
 
     @property
-    def worst(self) -> Kind:
+    def worst(self) -> TimeKind:
         return KINDS[int(np.argmax(np.abs(self.found - self.true)))]
 
     @property
@@ -47,7 +47,7 @@ class Judged(NamedTuple):
         return float(np.delete(self.found, NUMBER["busy"]).max())
 
 
-def judged(known: Known, truth: Truth, window: Range) -> Judged:
+def judged(known: Observed, truth: Truth, window: Range) -> Judged:
     lo, hi = window
     ledger = ledger_of(account_of(known, lo, hi), hi - lo, known.busy.signal, known.tier)
     return Judged(ledger, shares_of(ledger), truth.shares(lo, hi))

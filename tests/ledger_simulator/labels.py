@@ -6,14 +6,14 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from collectors.analysis.ledger.kinds import NUMBER, Kind
+from collectors.analysis.ledger.kinds import NUMBER, TimeKind
 
 Mechanism = Literal["free", "launch", "wait", "copy"]
 
 
 class Label(NamedTuple):
     line: str
-    kind: Kind
+    kind: TimeKind
     mechanism: Mechanism
     statement: int  # of the training loop
 

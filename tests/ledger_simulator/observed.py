@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from collectors.analysis.ledger.idle.device import Busy
-from collectors.analysis.ledger.idle.giving import Known
+from collectors.analysis.ledger.idle.giving import Observed
 from collectors.analysis.ledger.idle.moments import Moments
-from collectors.analysis.ledger.idle.stepping import Steps
-from collectors.analysis.ledger.kinds import Place
+from collectors.analysis.ledger.idle.stepping import StepLeads
+from collectors.analysis.ledger.kinds import Charged
 from collectors.records import Frame
 
 from .labels import BACKWARD, COLLECTION, FORWARD, LABELS, MECHANISM, OPTIMIZER, STATEMENT, VALIDATION, Label
@@ -19,11 +19,11 @@ from .training import OF_VALIDATION
 from .truth import Truth
 
 
-def _place(label: Label) -> Place:
-    """`train.py:40 next(loader)` -> `Place("data", Frame("next(loader)", "train.py", 40))`"""
+def _place(label: Label) -> Charged:
+    """`train.py:40 next(loader)` -> `Charged("data", Frame("next(loader)", "train.py", 40))`"""
     where, _, name = label.line.partition(" ")
     file, _, line = where.partition(":")
-    return Place(label.kind, Frame(name, file, int(line)) if line else None, by_workers=label.line.endswith("next(loader)"))
+    return Charged(label.kind, Frame(name, file, int(line)) if line else None, by_workers=label.line.endswith("next(loader)"))
 
 
 PLACES = [_place(label) for label in LABELS]
@@ -41,17 +41,17 @@ class Looking:
     skew_s: float | None = None  # of the counter's clock; drawn up to 50 ms where None
 
 
-def known_of(machine: Machine, truth: Truth, seed: int, tier: str = "A", looking: Looking | None = None) -> Known:
+def known_of(machine: Machine, truth: Truth, seed: int, tier: str = "A", looking: Looking | None = None) -> Observed:
     look, random = looking or Looking(), np.random.default_rng(seed + 1000)
     moments = _stacks(machine, truth, look, random)
     busy = _counter(machine, truth, look, random)
     if tier == "A":
-        return Known(moments, busy)
+        return Observed(moments, busy)
     steps = machine.steps
     columns = (np.array([step[i] for step in steps]) for i in range(3))
     end_s, data_s, lead_s = columns
     collections = [(begin, begin + seconds) for begin, seconds in machine.collections]
-    return Known(moments, busy, Steps(end_s, data_s, lead_s, data_s >= 0), collections)
+    return Observed(moments, busy, StepLeads(end_s, data_s, lead_s, data_s >= 0), collections)
 
 
 def _stacks(machine: Machine, truth: Truth, look: Looking, random: np.random.Generator) -> Moments:

@@ -8,24 +8,24 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from ..stacks.traces import Floats
-from .kinds import KINDS, Kind, Place
+from .kinds import KINDS, Charged, TimeKind
 
 Key = TypeVar("Key")
 MOST_PLACES = 40
 
 
-class Bounds(NamedTuple):
+class CostRange(NamedTuple):
     """Of one kind, in seconds: what it surely cost, what it may have cost, and what a loop without it might save at most."""
 
     least_s: float = 0.0
     most_s: float = 0.0
     saves_s: float = 0.0
 
-    def plus(self, other: Bounds) -> Bounds:
-        return Bounds(*(mine + its for mine, its in zip(self, other, strict=True)))
+    def plus(self, other: CostRange) -> CostRange:
+        return CostRange(*(mine + its for mine, its in zip(self, other, strict=True)))
 
 
-class Lane(NamedTuple):
+class BlockTimes(NamedTuple):
     """The same over time: one row a block."""
 
     start_s: Floats
@@ -38,15 +38,15 @@ class Account(NamedTuple):
 
     covered_s: float = 0.0  # with a counter and with stacks
     busy_s: float = 0.0
-    given: Mapping[Place, float] = {}  # idle seconds
-    bounds: Mapping[Kind, Bounds] = {}
-    waited: Mapping[Place, float] = {}  # seconds in which the host waited for the device
+    given: Mapping[Charged, float] = {}  # idle seconds
+    bounds: Mapping[TimeKind, CostRange] = {}
+    waited: Mapping[Charged, float] = {}  # seconds in which the host waited for the device
     waited_saves_s: float = 0.0  # of the idle time, no more than was waited in its block
-    exposed: Mapping[tuple[Place, Place], float] = {}  # of what was given to a place: made visible by this wait for the device
-    samples: Mapping[Place, float] = {}
+    exposed: Mapping[tuple[Charged, Charged], float] = {}  # of what was given to a place: made visible by this wait for the device
+    samples: Mapping[Charged, float] = {}
     blocks: int = 0
     paced: int = 0  # blocks in which the main thread waited for workers
-    lanes: tuple[Lane, ...] = ()
+    lanes: tuple[BlockTimes, ...] = ()
 
 
 EMPTY = Account()
@@ -76,23 +76,23 @@ def compacted(account: Account, most: int = MOST_PLACES) -> Account:
         return account
     dearest = set(sorted(account.given, key=lambda place: -account.given[place])[:most])
 
-    def few(values: Mapping[Place, float]) -> dict[Place, float]:
-        named = [(place if place in dearest else Place(place.kind), value) for place, value in values.items()]
+    def few(values: Mapping[Charged, float]) -> dict[Charged, float]:
+        named = [(place if place in dearest else Charged(place.kind), value) for place, value in values.items()]
         return _added({place: value} for place, value in named)
 
     exposed = {pair: s for pair, s in account.exposed.items() if pair[0] in dearest}
     return account._replace(given=few(account.given), waited=few(account.waited), samples=few(account.samples), exposed=exposed)
 
 
-def lane_of(account: Account, most: int) -> Lane:
+def lane_of(account: Account, most: int) -> BlockTimes:
     """All lanes as one, of at most so many rows: neighbours are added up."""
     if not account.lanes:
-        return Lane(np.zeros(0), np.zeros(0), np.zeros((0, len(KINDS))))
+        return BlockTimes(np.zeros(0), np.zeros(0), np.zeros((0, len(KINDS))))
     start_s, end_s = (np.concatenate([lane[i] for lane in account.lanes]) for i in (0, 1))
     seconds = np.concatenate([lane.seconds for lane in account.lanes])
     first = np.arange(0, len(start_s), -(-len(start_s) // most))
     last = np.r_[first[1:], len(start_s)] - 1
-    return Lane(start_s[first], end_s[last], np.add.reduceat(seconds, first, axis=0))
+    return BlockTimes(start_s[first], end_s[last], np.add.reduceat(seconds, first, axis=0))
 
 
 def _added(parts: Iterable[Mapping[Key, float]]) -> dict[Key, float]:
@@ -103,9 +103,9 @@ def _added(parts: Iterable[Mapping[Key, float]]) -> dict[Key, float]:
     return total
 
 
-def _bounds(parts: Iterable[Mapping[Kind, Bounds]]) -> dict[Kind, Bounds]:
-    total: dict[Kind, Bounds] = {}
+def _bounds(parts: Iterable[Mapping[TimeKind, CostRange]]) -> dict[TimeKind, CostRange]:
+    total: dict[TimeKind, CostRange] = {}
     for part in parts:
         for kind, bounds in part.items():
-            total[kind] = total.get(kind, Bounds()).plus(bounds)
+            total[kind] = total.get(kind, CostRange()).plus(bounds)
     return total

@@ -11,11 +11,11 @@ import numpy as np
 
 from ..stacks.traces import Bools, Floats, Ints, Traces
 from . import rules
-from .account import EMPTY, Account, Bounds, Lane
+from .account import EMPTY, Account, BlockTimes, CostRange
 from .evidence.stands import Stand
-from .kinds import BUSY, KINDS, NUMBER, Kind, Place
+from .kinds import BUSY, KINDS, NUMBER, Charged, TimeKind
 
-AT_WORK: tuple[Kind, ...] = ("busy", "python")
+AT_WORK: tuple[TimeKind, ...] = ("busy", "python")
 ON_CPU = 0.3  # mean share of a core of a stack that computes; one with less waits for a disk or a socket
 
 
@@ -67,7 +67,7 @@ def _kinds(host: Host) -> Ints:
     return np.where(host.collecting, NUMBER["gc"], kind)
 
 
-def _shown(stand: Stand, is_device: bool) -> Kind:
+def _shown(stand: Stand, is_device: bool) -> TimeKind:
     if (
         is_device
         and (stand.how == "computes" or stand.how == "waits for the GPU")
@@ -105,10 +105,10 @@ def _lost(host: Host, kind: Ints) -> tuple[Floats, Floats]:
     return gil_s, np.where(runnable & host.is_device, off_s - gil_s, 0.0)
 
 
-def _places(host: Host, kind: Ints) -> tuple[list[Place], Ints]:
+def _places(host: Host, kind: Ints) -> tuple[list[Charged], Ints]:
     key = host.main.stack * len(KINDS) + kind
     keys, which = np.unique(key, return_inverse=True)
-    numbers: dict[Place, int] = {}
+    numbers: dict[Charged, int] = {}
     found = []
     for row in keys.tolist():
         stand, own = host.stands[row // len(KINDS)], KINDS[row % len(KINDS)]
@@ -116,7 +116,7 @@ def _places(host: Host, kind: Ints) -> tuple[list[Place], Ints]:
     return list(numbers), np.array(found, np.int64)[which]
 
 
-def _other(places: list[Place], place: Ints, kind: Kind) -> Ints:
+def _other(places: list[Charged], place: Ints, kind: TimeKind) -> Ints:
     """The same lines as places of another kind, which are added to the places."""
     numbers = {own: i for i, own in enumerate(places)}
     other = [numbers.setdefault(own._replace(kind=kind), len(numbers)) for own in list(places)]
@@ -124,14 +124,14 @@ def _other(places: list[Place], place: Ints, kind: Kind) -> Ints:
     return np.array(other, np.int64)[place]
 
 
-def _bounds(given: dict[Place, float]) -> dict[Kind, Bounds]:
-    sums: dict[Kind, float] = {}
+def _bounds(given: dict[Charged, float]) -> dict[TimeKind, CostRange]:
+    sums: dict[TimeKind, float] = {}
     for place, s in given.items():
         sums[place.kind] = sums.get(place.kind, 0.0) + s
-    return {kind: Bounds(s, s, s) for kind, s in sums.items()}
+    return {kind: CostRange(s, s, s) for kind, s in sums.items()}
 
 
-def _lane(host: Host, places: list[Place], numbers: Ints, values: Floats) -> Lane:
+def _lane(host: Host, places: list[Charged], numbers: Ints, values: Floats) -> BlockTimes:
     middle = (host.main.start_s + host.main.end_s) / 2
     block = np.floor(middle / rules.BLOCK.value).astype(np.int64)
     starts, which = np.unique(block, return_inverse=True)
@@ -139,4 +139,4 @@ def _lane(host: Host, places: list[Place], numbers: Ints, values: Floats) -> Lan
     key = np.tile(which, len(numbers) // len(which)) * len(KINDS) + kinds[numbers]
     seconds = np.bincount(key, values, len(starts) * len(KINDS)).astype(np.float64).reshape(len(starts), len(KINDS))
     start_s = starts.astype(np.float64) * rules.BLOCK.value
-    return Lane(start_s, start_s + rules.BLOCK.value, seconds)
+    return BlockTimes(start_s, start_s + rules.BLOCK.value, seconds)

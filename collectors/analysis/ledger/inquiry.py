@@ -15,14 +15,14 @@ from . import host, rules
 from .account import EMPTY, Account
 from .evidence import cards, logged, seen, workers
 from .evidence.cards import Cards
-from .evidence.logged import Logged
+from .evidence.logged import LoggedKinds
 from .evidence.stands import Stand, stands_of
 from .evidence.threads import without_gil
 from .idle import giving
-from .idle.giving import AROUND_S, Known
+from .idle.giving import AROUND_S, Observed
 from .idle.stepping import during
 from .kinds import NUMBER
-from .shares import Device, Ledger, Tier, ledger_of
+from .shares import Ledger, LedgerDevice, Tier, ledger_of
 
 MAY_BE_LOGGED = ("python", "wait", "launch", "sync")  # kinds of a stack that shows nothing surer
 EVENTS_WIN = (*MAY_BE_LOGGED, "data", "log", "lock")
@@ -38,7 +38,7 @@ class Subject:
     own_folder: str
 
     @property
-    def device(self) -> Device:
+    def device(self) -> LedgerDevice:
         if self.cards.busy is not None:
             return "GPU"
         return "host" if self.cards.any and self.cards.signal == "none" else "CPU"
@@ -55,7 +55,7 @@ def subject_of(history: History, window: Range, rank: int | None) -> Subject:
 
 
 def ledger(history: History, window: Range, rank: int | None = None, line_of: LineOf = no_source) -> Ledger:
-    """Reads all stacks of the window at once: for one of minutes."""
+    """Reads all stacks of the window at once: for a window of minutes."""
     subject = subject_of(history, window, rank)
     account, tier, hz = account_in(history, subject, window, line_of)
     return subject.ledger(account, window, tier, hz)
@@ -91,7 +91,7 @@ def _of_gpu(
     history: History,
     subject: Subject,
     window: Range,
-    log: Logged,
+    log: LoggedKinds,
     stacks: tuple[Traces, list[Stand], Ints, Floats, float],
 ) -> Account:
     main, stands, kinds, gil_s, hz = stacks
@@ -99,10 +99,10 @@ def _of_gpu(
     around = window[0] - rules.BLOCK.value, window[1] + rules.BLOCK.value
     busy = cards.busy_of(history, subject.cards, around)
     copying = cards.copying_of(history, subject.cards, around) if subject.ranks == 1 else None
-    return giving.account_of(Known(moments, busy, log.steps, log.collections, copying), *window)
+    return giving.account_of(Observed(moments, busy, log.steps, log.collections, copying), *window)
 
 
-def _logged(log: Logged, main: Traces, stands: list[Stand]) -> Ints:
+def _logged(log: LoggedKinds, main: Traces, stands: list[Stand]) -> Ints:
     """Events count before phases, and both only where the stack does not show what it is at itself."""
     phase, event = log.kinds(main.start_s)
     open_to_phase = np.array([stand.kind in MAY_BE_LOGGED for stand in stands], bool)[main.stack]
@@ -112,5 +112,5 @@ def _logged(log: Logged, main: Traces, stands: list[Stand]) -> Ints:
     return np.where(open_to_event & (event >= 0), event, phase)
 
 
-def _collecting(log: Logged, main: Traces) -> Bools:
+def _collecting(log: LoggedKinds, main: Traces) -> Bools:
     return during(main.start_s, log.collections) if log.collections is not None else np.zeros(len(main.start_s), bool)

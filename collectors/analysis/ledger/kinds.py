@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from ...records import Frame
 
-Kind: TypeAlias = Literal[
+TimeKind: TypeAlias = Literal[
     "busy",
     "data",
     "launch",
@@ -27,11 +27,11 @@ Kind: TypeAlias = Literal[
     "other",
     "unexplained",
 ]
-BUSY: Kind = "busy"
+BUSY: TimeKind = "busy"
 
 
 class KindName(NamedTuple):
-    kind: Kind
+    kind: TimeKind
     label: str  # as a sentence names it
 
 
@@ -57,17 +57,17 @@ NAMES = (
     KindName("unexplained", "unexplained"),
 )
 LABELS = {name.kind: name.label for name in NAMES}
-KINDS: tuple[Kind, ...] = tuple(name.kind for name in NAMES)
+KINDS: tuple[TimeKind, ...] = tuple(name.kind for name in NAMES)
 NUMBER = {kind: number for number, kind in enumerate(KINDS)}
 
 
-class Place(NamedTuple):
+class Charged(NamedTuple):
     """What idle seconds are charged to: a kind, and a line of the user's own code where there is one."""
 
-    kind: Kind
+    kind: TimeKind
     frame: Frame | None = None
     leaf: str = ""  # the function that the thread stands in, where that is another's
     by_workers: bool = False  # the main thread waits there for its loader's workers
 
 
-UNEXPLAINED, COPY = Place("unexplained"), Place("copy")
+UNEXPLAINED, COPY = Charged("unexplained"), Charged("copy")

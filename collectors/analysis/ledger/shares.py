@@ -8,34 +8,34 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from ..stacks.traces import Range
 from . import rules
-from .account import Account, Bounds
+from .account import Account, CostRange
 from .idle.device import Signal
-from .kinds import BUSY, Kind, Place
+from .kinds import BUSY, Charged, TimeKind
 
 Tier: TypeAlias = Literal["A", "B"]
 Sureness: TypeAlias = Literal["high", "medium", "low"]
-Device: TypeAlias = Literal["GPU", "CPU", "host"]
+LedgerDevice: TypeAlias = Literal["GPU", "CPU", "host"]
 MOST_LINES = 5  # of a row
-OF_HOST: tuple[Kind, ...] = ("python", "gil", "lock", "wait", "log", "launch", "sync")
+OF_HOST: tuple[TimeKind, ...] = ("python", "gil", "lock", "wait", "log", "launch", "sync")
 
 
 class LineShare(NamedTuple):
-    place: Place
+    place: Charged
     share: float  # of the window, percent
     samples: int
 
 
-class Row(NamedTuple):
+class KindRow(NamedTuple):
     """Shares are percent of the window's covered time, of the device's; of the host's where no counter says how busy the device was."""
 
-    kind: Kind
+    kind: TimeKind
     share: float
     seconds: float
     least: float
     most: float
     saves_at_most: float
     lines: list[LineShare]  # the dearest first
-    exposed_by: Place | None  # the wait for the device that made it cost time
+    exposed_by: Charged | None  # the wait for the device that made it cost time
     confidence: Sureness
 
 
@@ -43,19 +43,21 @@ class Row(NamedTuple):
 class Ledger:
     """`rows`: busy first, then by share, `unexplained` last; they add up to 100."""
 
-    device: Device
+    device: LedgerDevice
     tier: Tier
     signal: Signal
     seconds: float  # of the window
     covered_share: float  # of them, with a counter and with stacks
-    rows: list[Row]
+    rows: list[KindRow]
     account: Account
     ranks: int = 1  # of the run
     rank: int = 0
     window: Range = (0.0, 0.0)
 
 
-def ledger_of(account: Account, seconds: float, signal: Signal, tier: Tier, device: Device = "GPU", hz: float = 100.0) -> Ledger:
+def ledger_of(
+    account: Account, seconds: float, signal: Signal, tier: Tier, device: LedgerDevice = "GPU", hz: float = 100.0
+) -> Ledger:
     """Rows are empty where nothing is covered, and for a window that is too short."""
     if seconds < rules.LEAST_S.value:
         return Ledger(device, tier, signal, seconds, 0.0, [], account)
@@ -63,7 +65,7 @@ def ledger_of(account: Account, seconds: float, signal: Signal, tier: Tier, devi
     trusted = seconds >= rules.SOON_S.value and hz >= rules.LEAST_HZ.value and covered_share >= rules.COVERED.value
     moved = _with_syncs(account)
     total_s = max(account.covered_s, 1e-9)
-    by_kind: dict[Kind, list[tuple[Place, float]]] = {}
+    by_kind: dict[TimeKind, list[tuple[Charged, float]]] = {}
     for place, given_s in moved.given.items():
         by_kind.setdefault(place.kind, []).append((place, given_s))
     rows = [_row(kind, places, moved, total_s, trusted) for kind, places in by_kind.items()]
@@ -72,14 +74,14 @@ def ledger_of(account: Account, seconds: float, signal: Signal, tier: Tier, devi
     return Ledger(device, tier, signal, seconds, covered_share, [*busy, *rows] if account.covered_s > 0 else [], account)
 
 
-def _busy(account: Account, total_s: float, trusted: bool) -> list[Row]:
+def _busy(account: Account, total_s: float, trusted: bool) -> list[KindRow]:
     share = 100 * account.busy_s / total_s
-    return [Row(BUSY, share, account.busy_s, share, share, 0.0, [], None, "high" if trusted else "low")]
+    return [KindRow(BUSY, share, account.busy_s, share, share, 0.0, [], None, "high" if trusted else "low")]
 
 
-def _row(kind: Kind, places: list[tuple[Place, float]], account: Account, total_s: float, trusted: bool) -> Row:
+def _row(kind: TimeKind, places: list[tuple[Charged, float]], account: Account, total_s: float, trusted: bool) -> KindRow:
     seconds = sum(given_s for _, given_s in places)
-    bounds = account.bounds.get(kind, Bounds(seconds, seconds, seconds))
+    bounds = account.bounds.get(kind, CostRange(seconds, seconds, seconds))
     least, share, most, saves = (
         100 * s / total_s for s in (min(bounds.least_s, seconds), seconds, max(bounds.most_s, seconds), bounds.saves_s)
     )
@@ -87,7 +89,7 @@ def _row(kind: Kind, places: list[tuple[Place, float]], account: Account, total_
         saves = min(saves, share)  # workers set the pace: less work here only lengthens the wait for them
     lines = sorted(places, key=lambda pair: -pair[1])[:MOST_LINES]
     sureness: Sureness = "high" if most - least <= rules.SURE.value else "medium" if most - least <= share else "low"
-    return Row(
+    return KindRow(
         kind=kind,
         share=share,
         seconds=seconds,
@@ -100,9 +102,9 @@ def _row(kind: Kind, places: list[tuple[Place, float]], account: Account, total_
     )
 
 
-def _exposed_by(kind: Kind, exposed: Mapping[tuple[Place, Place], float], seconds: float) -> Place | None:
+def _exposed_by(kind: TimeKind, exposed: Mapping[tuple[Charged, Charged], float], seconds: float) -> Charged | None:
     """The wait for the device after which most of the row's time was lost, if that is more than half of it."""
-    by_wait: dict[Place, float] = {}
+    by_wait: dict[Charged, float] = {}
     for (place, wait), lost_s in exposed.items():
         if place.kind == kind:
             by_wait[wait] = by_wait.get(wait, 0.0) + lost_s
@@ -119,8 +121,8 @@ def _with_syncs(account: Account) -> Account:
     given = {place: s * (1 - moved_s / launch_s) if place.kind == "launch" else s for place, s in account.given.items()}
     for place, its_s in account.waited.items():
         given[place] = given.get(place, 0.0) + moved_s * its_s / waited_s
-    launch = account.bounds.get("launch", Bounds())
+    launch = account.bounds.get("launch", CostRange())
     bounds = dict(account.bounds)
     bounds["launch"] = launch._replace(least_s=max(0.0, launch.least_s - waited_s), saves_s=launch.saves_s)
-    bounds["sync"] = Bounds(min(launch.least_s, waited_s), min(launch.most_s, waited_s), account.waited_saves_s)
+    bounds["sync"] = CostRange(min(launch.least_s, waited_s), min(launch.most_s, waited_s), account.waited_saves_s)
     return account._replace(given={place: s for place, s in given.items() if s > 0}, bounds=bounds)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..stacks.owning import file_name
 from . import rules
-from .kinds import BUSY, LABELS, Kind, Place
-from .shares import Ledger, Row
+from .kinds import BUSY, LABELS, Charged, TimeKind
+from .shares import KindRow, Ledger
 
 IN_SENTENCE = 4  # rows beside the first
 MOST_LINES = 10
@@ -19,7 +19,7 @@ SIGNALS = {
 }
 
 
-def label_of(kind: Kind, ledger: Ledger) -> str:
+def label_of(kind: TimeKind, ledger: Ledger) -> str:
     """`GPU busy`; where the device is the CPU, `computing`. With several ranks, communication counts as busy."""
     if kind == BUSY and ledger.device == "CPU":
         return "computing"
@@ -30,13 +30,13 @@ def label_of(kind: Kind, ledger: Ledger) -> str:
     return LABELS[kind]
 
 
-def place_of(place: Place) -> str:
+def place_of(place: Charged) -> str:
     """`data.py:88 decode`; "" without a line."""
     frame = place.frame
     return f"{file_name(frame.file)}:{frame.line or '?'} {frame.name.rpartition('.')[2]}" if frame else ""
 
 
-def share_of(row: Row) -> str:
+def share_of(row: KindRow) -> str:
     """`27 %`, or `about 27 %` where the range is wide."""
     return f"{'' if row.most - row.least <= rules.SURE.value else 'about '}{row.share:.0f} %"
 
@@ -62,7 +62,7 @@ def why_empty(ledger: Ledger) -> str:
     return "No stacks of the run's main thread lie in the window: choose a window in which the run was profiled."
 
 
-def large_rows(ledger: Ledger) -> tuple[list[Row], float]:
+def large_rows(ledger: Ledger) -> tuple[list[KindRow], float]:
     """Those of at least 2 points, with busy whatever it is; and the points of all others."""
     large = [row for row in ledger.rows if row.kind == BUSY or row.share >= rules.SMALL.value]
     return large, sum(row.share for row in ledger.rows) - sum(row.share for row in large)
@@ -81,7 +81,7 @@ def lines_of(ledger: Ledger, run: str) -> list[str]:
     return [head, *rows, *other, _foot(ledger)]
 
 
-def _line(row: Row, ledger: Ledger, width: int) -> str:
+def _line(row: KindRow, ledger: Ledger, width: int) -> str:
     label = label_of(row.kind, ledger)
     where = place_of(row.lines[0].place) if row.lines else ""
     notes = [f"{row.least:.0f} to {row.most:.0f} %"] if row.most - row.least > rules.SURE.value else []

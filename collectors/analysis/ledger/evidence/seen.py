@@ -8,11 +8,11 @@ from ...stacks.traces import Bools, Floats, Traces
 from .. import rules
 from ..host import ON_CPU
 from ..idle.moments import FREE, LAUNCHES, WAITS, Moments, Spans, looks
-from ..kinds import NUMBER, Kind, Place
+from ..kinds import NUMBER, Charged, TimeKind
 from .stands import Stand, statements_of
 
 NEARLY = 0.9  # samples come a little early or late
-LAUNCHING: tuple[Kind, ...] = ("launch", "validation")
+LAUNCHING: tuple[TimeKind, ...] = ("launch", "validation")
 
 
 def moments_of(main: Traces, stands: list[Stand], logged: np.ndarray, gil_s: Floats, hz: float) -> Moments:
@@ -68,11 +68,11 @@ def _state(stand: Stand) -> int:
     return LAUNCHES if stand.how == "computes" and stand.kind in LAUNCHING else FREE
 
 
-def _places(main: Traces, stands: list[Stand], kinds: np.ndarray) -> tuple[list[Place], np.ndarray]:
+def _places(main: Traces, stands: list[Stand], kinds: np.ndarray) -> tuple[list[Charged], np.ndarray]:
     width = len(NUMBER)
     by_number = {number: kind for kind, number in NUMBER.items()}
     keys, which = np.unique(main.stack * width + kinds, return_inverse=True)
-    numbers: dict[Place, int] = {}
+    numbers: dict[Charged, int] = {}
     found = [
         numbers.setdefault(stands[key // width].place._replace(kind=by_number[key % width]), len(numbers)) for key in keys.tolist()
     ]

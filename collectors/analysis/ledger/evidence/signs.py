@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 
 from ....records import Frame
 from ...stacks.waits import reason_of
-from ..kinds import Kind
+from ..kinds import TimeKind
 
 
 class Sign(NamedTuple):
-    kind: Kind
+    kind: TimeKind
     function: str  # a pattern for the function's name, without its class
     file: str = ""  # a part of the path
     own: bool = True  # a name says so only in the user's own code
@@ -30,13 +30,13 @@ SIGNS: Final = (  # the first kind that any frame of a stack shows
     Sign("log", "", "/wandb/", own=False),
     Sign("log", r"^(write_|flush_)?logs?$|^log_(?!prob|softmax|likelihood|sum)\w+$"),
 )
-PHASES: Final[dict[str, Kind]] = {  # names that RunLog, the adapters and the trainer use
+PHASES: Final[dict[str, TimeKind]] = {  # names that RunLog, the adapters and the trainer use
     **dict.fromkeys(("data", "load", "batch", "dataloader", "fetch"), "data"),
     **dict.fromkeys(("log", "logging", "report"), "log"),
     **dict.fromkeys(("checkpoint", "save"), "checkpoint"),
     **dict.fromkeys(("validation", "val", "eval", "evaluate", "evaluation", "test"), "validation"),
 }
-EVENTS: Final[dict[str, Kind]] = {
+EVENTS: Final[dict[str, TimeKind]] = {
     "checkpoint": "checkpoint",
     "validation": "validation",
     "compile": "compile",
@@ -45,11 +45,11 @@ EVENTS: Final[dict[str, Kind]] = {
 TORCH: Final = "/torch/"
 BACKWARD: Final = "_engine_run_backward"
 
-_REASONS: Final[dict[str, Kind]] = {"checkpoint": "checkpoint", "recompiling": "compile"}
+_REASONS: Final[dict[str, TimeKind]] = {"checkpoint": "checkpoint", "recompiling": "compile"}
 _PATTERNS: Final = [(sign, re.compile(sign.function)) for sign in SIGNS]
 
 
-def sign_of(frames: list[Frame], own: list[bool]) -> Kind | None:
+def sign_of(frames: list[Frame], own: list[bool]) -> TimeKind | None:
     """What a stack is at, from the root to the leaf; None where no frame shows it."""
     for frame in frames:
         if kind := _REASONS.get(reason_of(frame)):

@@ -12,18 +12,18 @@ from ...stacks.owning import are_own, has_name, library_name
 from ...stacks.traces import Ints, Traces
 from ...stacks.trust import LineOf
 from ...stacks.waits import Waiting, reads_gpu
-from ..kinds import Kind, Place
+from ..kinds import Charged, TimeKind
 from . import signs
 
 How: TypeAlias = Literal["computes", "runs", "waits", "waits for the GPU"]
 """In a library that computes; own Python, or a call into C; for something that is no device; for the device."""
 
-OF_WAIT: dict[str, Kind] = {"workers": "data", "lock": "lock", "ranks": "collective"}
+OF_WAIT: dict[str, TimeKind] = {"workers": "data", "lock": "lock", "ranks": "collective"}
 LOOP_SHARE = 0.9  # of the samples that any function has: the loop is on nearly all stacks
 
 
 class Stand(NamedTuple):
-    kind: Kind  # python where nothing else is known
+    kind: TimeKind  # python where nothing else is known
     how: How
     frame: Frame | None  # the deepest of the user's own code
     leaf: str  # what it called, where the thread stands in another's code
@@ -31,8 +31,8 @@ class Stand(NamedTuple):
     by_workers: bool
 
     @property
-    def place(self) -> Place:
-        return Place(self.kind, self.frame, self.leaf, self.by_workers)
+    def place(self) -> Charged:
+        return Charged(self.kind, self.frame, self.leaf, self.by_workers)
 
 
 def stands_of(traces: Traces, own_folder: str, line_of: LineOf) -> list[Stand]:
@@ -55,7 +55,7 @@ def _stand(traces: Traces, stack: tuple[int, ...], own: list[bool], wait: Waitin
         return Stand(sign or "launch", "computes", frame, "backward", True, False)
     if wait is not None:
         for_gpu = wait.wait.joined == "gpu"
-        kind: Kind = sign or ("sync" if for_gpu else OF_WAIT.get(wait.wait.joined, "wait"))
+        kind: TimeKind = sign or ("sync" if for_gpu else OF_WAIT.get(wait.wait.joined, "wait"))
         return Stand(kind, "waits for the GPU" if for_gpu else "waits", frame, leaf, False, wait.wait.joined == "workers")
     if at_line and frame is not None and reads_gpu(line_of(frame.file, frame.line)):
         return Stand(sign or "sync", "waits for the GPU", frame, leaf, False, False)

@@ -9,7 +9,7 @@ from ...stacks.joining import IN_WORKERS
 from ...stacks.owning import are_own, has_name, library_name
 from ...stacks.traces import Traces
 from ..account import Account
-from ..kinds import Place
+from ..kinds import Charged
 
 MOST_LINES = 8
 
@@ -20,14 +20,14 @@ def charged(account: Account, joined: Traces, own_folder: str) -> Account:
     total_s = sum(lines.values())
     if not total_s:
         return account
-    given: dict[Place, float] = {}
+    given: dict[Charged, float] = {}
     samples = dict(account.samples)
     for place, seconds in account.given.items():
         if not place.by_workers or place.kind != "data":
             given[place] = given.get(place, 0.0) + seconds
             continue
         for (frame, leaf), its_s in lines.items():
-            own = Place("data", frame, leaf, by_workers=True)
+            own = Charged("data", frame, leaf, by_workers=True)
             given[own] = given.get(own, 0.0) + seconds * its_s / total_s
             samples[own] = samples.get(own, 0.0) + account.samples.get(place, 0.0) * its_s / total_s
     return account._replace(given=given, samples=samples)

@@ -9,24 +9,24 @@ import numpy as np
 
 from ...stacks.traces import Bools, Floats, Ints, Range
 from .. import rules
-from ..account import EMPTY, Account, Bounds, Lane
-from ..kinds import BUSY, COPY, KINDS, NUMBER, UNEXPLAINED, Kind, Place
+from ..account import EMPTY, Account, BlockTimes, CostRange
+from ..kinds import BUSY, COPY, KINDS, NUMBER, UNEXPLAINED, Charged, TimeKind
 from .device import Busy, Copying, block_of
 from .moments import WAITS, Moments
 from .ordering import HIDDEN, LAUNCHING, NEVER, Order, order_of
-from .stepping import Steps, during, overlapping_s
+from .stepping import StepLeads, during, overlapping_s
 
 DATA, LAUNCH, GC = NUMBER["data"], NUMBER["launch"], NUMBER["gc"]
 AROUND_S = 1.0
 
 
 @dataclass(frozen=True)
-class Known:
+class Observed:
     """All that is known of a stretch of time. Tier A has the first two, tier B the steps or the collections as well."""
 
     moments: Moments
     busy: Busy
-    steps: Steps | None = None
+    steps: StepLeads | None = None
     collections: list[Range] | None = None
     copying: Copying | None = None
 
@@ -35,7 +35,7 @@ class Known:
         return "A" if self.steps is None and self.collections is None else "B"
 
 
-def account_of(known: Known, lo: float, hi: float) -> Account:
+def account_of(known: Observed, lo: float, hi: float) -> Account:
     """From lo to hi. The moments of a second before and after say what led up to the first, where they are known."""
     busy = known.busy.within(lo, hi)
     if not len(busy.share):
@@ -78,7 +78,7 @@ class _Blocks:
 
 @dataclass(frozen=True)
 class _Giving:
-    known: Known
+    known: Observed
     moments: Moments
     order: Order
     blocks: _Blocks
@@ -203,7 +203,7 @@ class _Giving:
 
     def _bounds(
         self, seconds: Floats, kind: Ints, starved_s: Floats, left_s: Floats, copied_s: Floats, rest_s: Floats
-    ) -> dict[Kind, Bounds]:
+    ) -> dict[TimeKind, CostRange]:
         """Least where all others are filled first, most where it is itself; block by block."""
         count, width = len(left_s), len(KINDS)
         may_cost = (self.block >= 0) & (self.order.level < HIDDEN)
@@ -217,16 +217,16 @@ class _Giving:
         least = np.clip(left_s[:, None] - (asked.sum(1, keepdims=True) - asked), 0.0, asked) + fixed
         saves = np.minimum(self.blocks.idle_s[:, None], np.maximum(could, fixed))
         found = {
-            KINDS[number]: Bounds(*(float(column[:, number].sum()) for column in (least, most, saves)))
+            KINDS[number]: CostRange(*(float(column[:, number].sum()) for column in (least, most, saves)))
             for number in np.flatnonzero(most.sum(0) > 0).tolist()
         }
         surplus_s = float(np.maximum(0.0, left_s - asked.sum(1)).sum())
         return found | {
-            "copy": Bounds(*(float(copied_s.sum()),) * 3),
-            "unexplained": Bounds(surplus_s, float(rest_s.sum()), float(rest_s.sum())),
+            "copy": CostRange(*(float(copied_s.sum()),) * 3),
+            "unexplained": CostRange(surplus_s, float(rest_s.sum()), float(rest_s.sum())),
         }
 
-    def _exposed(self, place: Ints, given_s: Floats) -> dict[tuple[Place, Place], float]:
+    def _exposed(self, place: Ints, given_s: Floats) -> dict[tuple[Charged, Charged], float]:
         by_wait = np.flatnonzero((self.order.waited_at >= 0) & (given_s > 0) & (self.order.level < LAUNCHING))
         if not len(by_wait):
             return {}
@@ -237,14 +237,14 @@ class _Giving:
         pairs = [(places[k // width], places[k % width]) for k in keys.tolist()]
         return {pair: s for pair, s in zip(pairs, sums.tolist(), strict=True) if pair[0].kind != "sync"}
 
-    def _lane(self, matrix: Floats, copied_s: Floats, rest_s: Floats) -> Lane:
+    def _lane(self, matrix: Floats, copied_s: Floats, rest_s: Floats) -> BlockTimes:
         seconds = np.zeros((len(copied_s), len(KINDS)))
         if self.moments.places:
             np.add.at(seconds.T, self._kinds_of_places(), matrix.T)
         seconds[:, NUMBER[COPY.kind]] += copied_s
         seconds[:, NUMBER[UNEXPLAINED.kind]] += rest_s
         seconds[:, NUMBER[BUSY]] = self.blocks.covered_s - self.blocks.idle_s
-        return Lane(self.blocks.start_s, self.blocks.end_s, seconds)
+        return BlockTimes(self.blocks.start_s, self.blocks.end_s, seconds)
 
 
 def waits_for_workers(moments: Moments, place: Ints) -> Bools:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...stacks.traces import Bools, Floats, Ints
-from ..kinds import NUMBER, Place
+from ..kinds import NUMBER, Charged
 
 FREE, LAUNCHES, WAITS = 0, 1, 2  # launches nothing and waits for no GPU; hands work to the GPU; waits for it
 
@@ -22,7 +22,7 @@ class Moments(NamedTuple):
     position: Ints  # equal where all lines of the stack are
     statement: Ints  # of the training loop, in which it stands
     opaque: Bools  # the stack looks alike however much goes on, as in a backward pass
-    places: list[Place]
+    places: list[Charged]
     period_s: float
 
     @property
@@ -42,7 +42,7 @@ class Moments(NamedTuple):
         )
 
 
-def kinds_of(places: list[Place]) -> Ints:
+def kinds_of(places: list[Charged]) -> Ints:
     return np.array([NUMBER[place.kind] for place in places], np.int64)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ...stacks.traces import Bools, Floats, Range, overlaps
 
 
-class Steps(NamedTuple):
+class StepLeads(NamedTuple):
     """One entry a step, in order of their ends. What stood between two steps, such as a checkpoint, is no step."""
 
     end_s: Floats

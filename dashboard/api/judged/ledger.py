@@ -7,13 +7,13 @@ from typing_extensions import TypedDict
 
 from collectors.analysis.ledger.account import lane_of
 from collectors.analysis.ledger.idle.device import Signal as Signal
-from collectors.analysis.ledger.kinds import KINDS, Kind, Place
-from collectors.analysis.ledger.shares import Device, Ledger, LineShare, Row, Sureness, Tier
+from collectors.analysis.ledger.kinds import KINDS, Charged, TimeKind
+from collectors.analysis.ledger.shares import KindRow, Ledger, LedgerDevice, LineShare, Sureness, Tier
 from collectors.analysis.ledger.wording import label_of, sentence_of
 
-from ..queries import Queries
-from .answer import Answer
-from .parameters import Rank, Window, known_run
+from ...queries import Queries
+from ..answer import Answer
+from ..parameters import Rank, Window, known_run
 
 MOST_BLOCKS = 240  # of an answer: longer windows have wider ones
 
@@ -34,7 +34,7 @@ class LedgerPlace(TypedDict):
 
 
 class LedgerRow(TypedDict):
-    kind: Kind
+    kind: TimeKind
     label: str
     share: float
     seconds: float
@@ -51,13 +51,13 @@ class LedgerBlocks(TypedDict):
 
     start: list[float]
     end: list[float]
-    kinds: list[Kind]
+    kinds: list[TimeKind]
     seconds: list[list[float]]
 
 
 class LedgerAnswer(TypedDict):
     sentence: str
-    device: Device
+    device: LedgerDevice
     tier: Tier
     busy_signal: Signal
     rank: int
@@ -91,7 +91,7 @@ def ledger_answer(ledger: Ledger) -> LedgerAnswer:
     }
 
 
-def _row(row: Row, ledger: Ledger) -> LedgerRow:
+def _row(row: KindRow, ledger: Ledger) -> LedgerRow:
     return {
         "kind": row.kind,
         "label": label_of(row.kind, ledger),
@@ -111,7 +111,7 @@ def _line(line: LineShare) -> LedgerLine | None:
     return {**place, "leaf": line.place.leaf, "share": line.share, "samples": line.samples} if place else None
 
 
-def _place(place: Place) -> LedgerPlace | None:
+def _place(place: Charged) -> LedgerPlace | None:
     frame = place.frame
     return {"function": frame.name, "file": frame.file, "line": frame.line or None} if frame else None
 
