@@ -59,7 +59,7 @@ def measure() -> list[Row]:
             print(f"{done} jobs", [round(row.value, 1) for row in _rows(found)], flush=True)
     healthy = [judged for seed in seeds[JOBS:] for tier, length, judged in _windows(healthy_job(seed), seed) if length == "10 s"]
     quiet = 100 * float(np.mean([window.loudest <= QUIET for window in healthy]))
-    seeded = Row("seed that the jobs were drawn with", SEED, "", spread=f"{JOBS} jobs, {HEALTHY} healthy ones")
+    seeded = Row("jobs", JOBS, "", spread=f"seed {SEED}, and {HEALTHY} healthy ones")
     return [seeded, *_rows(found), Row(f"healthy, 10 s: no kind above {QUIET:g} point", quiet, "%", 95.0, True)]
 
 
