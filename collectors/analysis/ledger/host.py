@@ -16,7 +16,7 @@ from .evidence.stands import Stand
 from .kinds import BUSY, KINDS, NUMBER, Charged, TimeKind
 
 AT_WORK: tuple[TimeKind, ...] = ("busy", "python")
-ON_CPU = 0.3  # mean share of a core of a stack that computes; one with less waits for a disk or a socket
+ON_CPU = 0.05  # mean share of a core of a stack that computes, however many share it; one with less waits for a disk or a socket
 
 
 class Host(NamedTuple):

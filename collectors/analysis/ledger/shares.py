@@ -112,10 +112,14 @@ def _exposed_by(kind: TimeKind, exposed: Mapping[tuple[Charged, Charged], float]
 
 
 def _with_syncs(account: Account) -> Account:
-    """Launches after a wait for the device are late by as much as the host waited: it destroyed its lead. Those seconds are the wait's."""
+    """Launches after a wait for the device are late by as much as the host waited: it destroyed its lead. Those seconds are the wait's.
+
+    What the wait made visible of other lines has used up as much of that lead.
+    """
     waited_s = sum(account.waited.values())
+    lead_s = max(0.0, waited_s - sum(account.exposed.values()))
     launch_s = sum(s for place, s in account.given.items() if place.kind == "launch")
-    moved_s = min(launch_s, waited_s) if waited_s > rules.SYNC.value * account.covered_s else 0.0
+    moved_s = min(launch_s, lead_s) if waited_s > rules.SYNC.value * account.covered_s else 0.0
     if moved_s <= 0:
         return account
     given = {place: s * (1 - moved_s / launch_s) if place.kind == "launch" else s for place, s in account.given.items()}
@@ -123,6 +127,6 @@ def _with_syncs(account: Account) -> Account:
         given[place] = given.get(place, 0.0) + moved_s * its_s / waited_s
     launch = account.bounds.get("launch", CostRange())
     bounds = dict(account.bounds)
-    bounds["launch"] = launch._replace(least_s=max(0.0, launch.least_s - waited_s), saves_s=launch.saves_s)
+    bounds["launch"] = launch._replace(least_s=max(0.0, launch.least_s - waited_s))
     bounds["sync"] = CostRange(min(launch.least_s, waited_s), min(launch.most_s, waited_s), account.waited_saves_s)
     return account._replace(given={place: s for place, s in given.items() if s > 0}, bounds=bounds)

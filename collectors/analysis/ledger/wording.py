@@ -14,7 +14,6 @@ SIGNALS = {
     "driver samples": "the driver's utilization samples",
     "GPM": "the GPU's own activity counters (GPM)",
     "MIG instance": "the MIG instance's own activity counters",
-    "DCGM": "DCGM's counter of the graphics engine",
     "none": "no counter of the GPU",
 }
 

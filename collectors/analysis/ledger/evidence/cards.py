@@ -17,7 +17,6 @@ GPU: Final = "gpu/"
 SIGNALS: Final[tuple[tuple[str, Signal], ...]] = (
     ("gpu/utilization_pct", "driver samples"),
     ("gpu/graphics_active_pct", "GPM"),
-    ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "DCGM"),
 )
 LANE_BYTES_PER_S: Final = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.969e9, 5: 3.938e9, 6: 7.563e9}  # by generation of PCIe
 LOOKED_AT_S: Final = 600.0  # of a longer window, parts
@@ -39,7 +38,7 @@ NO_CARDS: Final = Cards(False, "none", None, None, 0.0)
 
 def cards_of(history: History, window: Range, rank: int) -> Cards:
     """Ranks are taken to use the cards that are at work in the window, in their order."""
-    machine = [series for series in history.machine_series() if series.name.startswith(GPU) or series.name.startswith("DCGM")]
+    machine = [series for series in history.machine_series() if series.name.startswith(GPU)]
     if not machine:
         return NO_CARDS
     for name, signal in SIGNALS:
@@ -61,8 +60,7 @@ def busy_of(history: History, cards: Cards, window: Range) -> Busy:
     if cards.busy is None:
         return NO_BUSY
     found = _values(history.points([cards.busy], window)[cards.busy.id])
-    scale = 1.0 if cards.signal == "DCGM" else 100.0
-    return Busy(found.place - periods(found.place), found.place, np.clip(found.value / scale, 0, 1), cards.signal)
+    return Busy(found.place - periods(found.place), found.place, np.clip(found.value / 100, 0, 1), cards.signal)
 
 
 def copying_of(history: History, cards: Cards, window: Range) -> Copying | None:

@@ -6,11 +6,11 @@ import numpy as np
 
 from ...stacks.traces import Bools, Floats, Traces
 from .. import rules
-from ..host import ON_CPU
 from ..idle.moments import FREE, LAUNCHES, WAITS, Moments, Spans, looks
 from ..kinds import NUMBER, Charged, TimeKind
 from .stands import Stand, statements_of
 
+ON_CPU = 0.3  # share of a core with which a call into C is taken for launching
 NEARLY = 0.9  # samples come a little early or late
 LAUNCHING: tuple[TimeKind, ...] = ("launch", "validation")
 

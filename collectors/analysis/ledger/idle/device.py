@@ -8,7 +8,7 @@ import numpy as np
 
 from ...stacks.traces import Floats, Ints
 
-Signal: TypeAlias = Literal["driver samples", "GPM", "MIG instance", "DCGM", "none"]
+Signal: TypeAlias = Literal["driver samples", "GPM", "MIG instance", "none"]
 
 
 class Busy(NamedTuple):
