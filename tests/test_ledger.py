@@ -94,6 +94,20 @@ def test_with_a_counter_the_rows_are_the_gpus_time(store: Store) -> None:
     assert ledger.covered_share == pytest.approx(1, abs=0.05)
 
 
+def test_several_ranks_are_busy_with_compute_or_communication(store: Store) -> None:
+    filled(store, FED, busy_pct=75.0)
+    store.append([Points("run", (("rank", "1"),), ("loss",), (0.5,), T0 + step, step) for step in range(9)])
+    both = ("gpu/sm_active_pct", "gpu/pcie_rx_bytes_per_s")
+    link = ("gpu/pcie_generation", "gpu/pcie_width")
+    times = np.arange(T0, T0 + 300, 0.5).tolist()
+    store.append([Points(None, GPU, both, (20.0, 24e9), time_s, None) for time_s in times])
+    store.append([Points(None, GPU, link, (4.0, 16.0), T0 + 1, None)])
+    ledger = ledger_of(store)
+    assert "copy" not in shares(ledger), "with peers, traffic of the link is no copy"
+    assert ledger.communication == pytest.approx((55, 75), abs=1)
+    assert "not separated) 75 % (probably communication: 55 to 75 %)" in sentence_of(ledger)
+
+
 def test_a_gpu_that_no_counter_describes_is_never_called_idle(store: Store) -> None:
     """As in a virtual machine whose driver gives memory alone: what is known is the host's time."""
     filled(store, FED)

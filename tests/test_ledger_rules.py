@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.analysis.ledger.account import EMPTY, compacted, lane_of, summed
+from collectors.analysis.ledger.idle.communication import communication
 from collectors.analysis.ledger.idle.device import Busy, Copying
 from collectors.analysis.ledger.idle.giving import Observed, account_of
 from collectors.analysis.ledger.idle.moments import Moments
@@ -99,6 +100,20 @@ def test_a_job_of_several_ranks_is_never_called_computing(collectives: str, stra
         several = replace(found.ledger, ranks=2)
         assert sentence_of(several).startswith("GPU busy (compute or communication, not separated)")
         assert (truth.shares(3.0, 20.0)[NUMBER["data"]] > 5) == (rank == straggler)
+
+
+def test_where_the_link_is_busy_and_the_multiprocessors_are_not_it_is_probably_communication() -> None:
+    """The truth of simulated collectives lies in the range, and the range of a job that sends nothing is empty."""
+    plan = Job(seconds=20, gpu_ms=40, collectives="ddp", collective_ms=15)
+    for machine in simulated_ranks(plan, 3, ranks=2):
+        truth = Truth(machine)
+        edges = np.arange(3.0, 17.0, 0.2)
+        idle, exposed = (np.diff(np.interp(edges, truth.idle_at, sums)) / 0.2 for sums in (truth.idle_sum, truth.exposed_sum))
+        sending = 15.0 * 4 / 1e3 / np.median(np.diff([step.end_s for step in machine.steps]))
+        found = communication(1 - idle, 0.9 * (1 - idle - exposed) + 0.1 * exposed, np.full(len(idle), 0.8 * sending))
+        assert found.least - 1.5 <= truth.exposed_communication(3.0, 17.0) <= found.most + 1.5
+    quiet = communication(np.full(9, 0.9), np.full(9, 0.7), np.zeros(9))
+    assert quiet == (0.0, 0.0) == communication(np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 def some_moments(random: np.random.Generator, count: int) -> Moments:

@@ -47,6 +47,8 @@ class Account(NamedTuple):
     blocks: int = 0
     paced: int = 0  # blocks in which the main thread waited for workers
     lanes: tuple[BlockTimes, ...] = ()
+    sent_least_s: float = 0.0  # of the busy time, probably communication: surely, and at most
+    sent_most_s: float = 0.0
 
 
 EMPTY = Account()
@@ -67,6 +69,8 @@ def summed(accounts: Iterable[Account]) -> Account:
         blocks=sum(part.blocks for part in parts),
         paced=sum(part.paced for part in parts),
         lanes=tuple(lane for part in parts for lane in part.lanes),
+        sent_least_s=sum(part.sent_least_s for part in parts),
+        sent_most_s=sum(part.sent_most_s for part in parts),
     )
 
 

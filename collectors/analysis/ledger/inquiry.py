@@ -99,7 +99,12 @@ def _of_gpu(
     around = window[0] - rules.BLOCK.value, window[1] + rules.BLOCK.value
     busy = cards.busy_of(history, subject.cards, around)
     copying = cards.copying_of(history, subject.cards, around) if subject.ranks == 1 else None
-    return giving.account_of(Observed(moments, busy, log.steps, log.collections, copying), *window)
+    account = giving.account_of(Observed(moments, busy, log.steps, log.collections, copying), *window)
+    sent = cards.communication_of(history, subject.cards, busy, window) if subject.ranks > 1 else None
+    if sent is None:
+        return account
+    least_s, most_s = (min(account.busy_s, share * account.covered_s / 100) for share in sent)
+    return account._replace(sent_least_s=least_s, sent_most_s=most_s)
 
 
 def _logged(log: LoggedKinds, main: Traces, stands: list[Stand]) -> Ints:

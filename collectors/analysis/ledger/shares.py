@@ -54,6 +54,14 @@ class Ledger:
     rank: int = 0
     window: Range = (0.0, 0.0)
 
+    @property
+    def communication(self) -> tuple[float, float] | None:
+        """Least and most percent of the window that probably is communication within the busy time; None where nothing says so."""
+        account = self.account
+        if account.covered_s <= 0 or account.sent_most_s <= 0:
+            return None
+        return 100 * account.sent_least_s / account.covered_s, 100 * account.sent_most_s / account.covered_s
+
 
 def ledger_of(
     account: Account, seconds: float, signal: Signal, tier: Tier, device: LedgerDevice = "GPU", hz: float = 100.0

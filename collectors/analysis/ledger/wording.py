@@ -48,9 +48,16 @@ def sentence_of(ledger: Ledger) -> str:
     parts = []
     for row in shown[: IN_SENTENCE + 1]:
         where = place_of(row.lines[0].place) if row.lines else ""
+        where = where or (communication_in(ledger) if row.kind == BUSY else "")
         parts.append(f"{label_of(row.kind, ledger)} {share_of(row)}{f' ({where})' if where else ''}")
     rest = small + sum(row.share for row in shown[IN_SENTENCE + 1 :])
     return ", ".join([*parts, *([f"other {rest:.0f} %"] if rest >= 0.5 else [])]) + "."
+
+
+def communication_in(ledger: Ledger) -> str:
+    """`probably communication: 10 to 30 %`; "" where nothing shows any."""
+    least, most = ledger.communication or (0.0, 0.0)
+    return f"probably communication: {least:.0f} to {most:.0f} %" if most >= rules.SMALL.value else ""
 
 
 def why_empty(ledger: Ledger) -> str:
@@ -83,6 +90,7 @@ def lines_of(ledger: Ledger, run: str) -> list[str]:
 def _line(row: KindRow, ledger: Ledger, width: int) -> str:
     label = label_of(row.kind, ledger)
     where = place_of(row.lines[0].place) if row.lines else ""
+    where = where or (communication_in(ledger) if row.kind == BUSY else "")
     notes = [f"{row.least:.0f} to {row.most:.0f} %"] if row.most - row.least > rules.SURE.value else []
     if row.saves_at_most > row.share + rules.SMALL.value:
         notes.append(f"a fix saves at most {row.saves_at_most:.0f} %")

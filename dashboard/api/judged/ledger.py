@@ -64,6 +64,7 @@ class LedgerAnswer(TypedDict):
     ranks: int
     window: tuple[float, float]
     covered_share: float
+    communication: tuple[float, float] | None
     rows: list[LedgerRow]
     blocks: LedgerBlocks
 
@@ -86,6 +87,7 @@ def ledger_answer(ledger: Ledger) -> LedgerAnswer:
         "ranks": ledger.ranks,
         "window": ledger.window,
         "covered_share": ledger.covered_share,
+        "communication": ledger.communication,
         "rows": [_row(row, ledger) for row in ledger.rows],
         "blocks": _blocks(ledger),
     }

@@ -10,6 +10,7 @@ import numpy as np
 from ....store.protocol import RawPoints, Series
 from ...history import History
 from ...stacks.traces import Floats, Range
+from ..idle.communication import Communication, communication
 from ..idle.device import NO_BUSY, Busy, Copying, Signal, periods
 from ..rules import AT_WORK, IDLE
 
@@ -20,6 +21,7 @@ SIGNALS: Final[tuple[tuple[str, Signal], ...]] = (
 )
 LANE_BYTES_PER_S: Final = {1: 0.25e9, 2: 0.5e9, 3: 0.985e9, 4: 1.969e9, 5: 3.938e9, 6: 7.563e9}  # by generation of PCIe
 LOOKED_AT_S: Final = 600.0  # of a longer window, parts
+FILLED: Final = "gpu/sm_active_pct"
 RECEIVED, GENERATION, WIDTH = "gpu/pcie_rx_bytes_per_s", "gpu/pcie_generation", "gpu/pcie_width"
 
 
@@ -31,6 +33,7 @@ class Cards(NamedTuple):
     busy: Series | None
     received: Series | None
     link_bytes_per_s: float
+    filled: Series | None = None  # how many of its multiprocessors work
 
 
 NO_CARDS: Final = Cards(False, "none", None, None, 0.0)
@@ -52,7 +55,9 @@ def cards_of(history: History, window: Range, rank: int) -> Cards:
         mine = {series.name: series for series in machine if _card(series) == _card(busy)}
         link = _link(history, mine, window)
         in_parts = dict(busy.labels).get("mig") is not None
-        return Cards(True, "MIG instance" if in_parts else signal, busy, mine.get(RECEIVED) if link else None, link)
+        return Cards(
+            True, "MIG instance" if in_parts else signal, busy, mine.get(RECEIVED) if link else None, link, mine.get(FILLED)
+        )
     return Cards(True, "none", None, None, 0.0)
 
 
@@ -70,6 +75,25 @@ def copying_of(history: History, cards: Cards, window: Range) -> Copying | None:
     found = _values(history.points([cards.received], window)[cards.received.id])
     share = np.clip(found.value / cards.link_bytes_per_s, 0, 1)
     return Copying(found.place - periods(found.place), found.place, share) if len(share) else None
+
+
+def communication_of(history: History, cards: Cards, busy: Busy, window: Range) -> Communication | None:
+    """None where the card's multiprocessors or its link are not known."""
+    if cards.filled is None or cards.received is None or not cards.link_bytes_per_s or not len(busy.share):
+        return None
+    found = history.points([cards.filled, cards.received], window)
+    filled, received = _values(found[cards.filled.id]), _values(found[cards.received.id])
+    if not len(filled.place) or not len(received.place):
+        return None
+    traffic = np.clip(_held(received, filled.place) / cards.link_bytes_per_s, 0, 1)
+    value = np.clip(np.searchsorted(busy.end_s, filled.place), 0, len(busy.share) - 1)
+    return communication(busy.share[value], np.clip(filled.value / 100, 0, 1), traffic)
+
+
+def _held(points: RawPoints, moments: Floats) -> Floats:
+    """The values that hold at these moments: each stands for the time before it."""
+    held: Floats = points.value[np.clip(np.searchsorted(points.place, moments), 0, len(points.value) - 1)]
+    return held
 
 
 def _at_work(history: History, known: Sequence[Series], window: Range) -> list[Series]:
