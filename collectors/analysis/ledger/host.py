@@ -78,9 +78,13 @@ def _shown(stand: Stand, is_device: bool) -> TimeKind:
 
 
 def _computing_without_gil(host: Host) -> Bools:
-    """A call into C at an own line that runs on a core without the GIL, as PyTorch's operators do."""
-    computing: Bools = (host.main.gil == 0) & (_stack_running(host) > ON_CPU)
-    return computing & (host.gil_s < host.main.seconds / 2)
+    """At a line that mostly is in a call into C which runs on a core without the GIL, as PyTorch's operators do."""
+    main, count = host.main, len(host.main.stacks)
+    all_s = np.bincount(main.stack, main.seconds, count)
+    free_s = np.bincount(main.stack, np.where(main.gil == 0, main.seconds, 0.0), count)
+    waits_s = np.bincount(main.stack, np.minimum(host.gil_s, main.seconds), count)
+    mostly: Bools = ((free_s > all_s / 2) & (waits_s < all_s / 2))[main.stack]
+    return mostly & (_stack_running(host) > ON_CPU)
 
 
 def _stack_running(host: Host) -> Floats:

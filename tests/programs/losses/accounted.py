@@ -43,20 +43,32 @@ def queued_s() -> float:
     return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
+counted_s = 0.0  # of the waiting for a core, up to the last step
+elsewhere_s = 0.0  # of the waiting for a core, while it was at something that has a kind of its own
+
+
 @contextmanager
 def counted(step: Step, kind: str) -> Iterator[None]:
+    global elsewhere_s
     begun_s, queue_s, cpu_s = time.perf_counter(), queued_s(), time.thread_time()
     yield
     took_s, queue_s, cpu_s = time.perf_counter() - begun_s, queued_s() - queue_s, time.thread_time() - cpu_s
     if kind == "work":
-        add(step, "cpu_taken", queue_s)
         add(step, "busy", cpu_s)
     elif kind == "python":
-        add(step, "cpu_taken", queue_s)
         add(step, "gil", max(0.0, took_s - cpu_s - queue_s))
         add(step, "python", cpu_s)
     else:
+        elsewhere_s += queue_s
         add(step, kind, took_s)
+
+
+def count_cores(step: Step) -> None:
+    """How long the main thread waited for a core since the last step, but for what has a kind of its own."""
+    global elsewhere_s, counted_s
+    now_s = queued_s()
+    add(step, "cpu_taken", max(0.0, now_s - counted_s - elsewhere_s))
+    counted_s, elsewhere_s = now_s, 0.0
 
 
 def add(step: Step, kind: str, seconds: float) -> None:
@@ -101,6 +113,7 @@ def evaluate() -> None:
 
 
 def step(step: Step) -> None:
+    count_cores(step)
     with step.clock.phase("data"), counted(step, "data"):
         if CAUSE == "workers":
             next(batches)
@@ -141,6 +154,7 @@ def take_cores() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    counted_s = queued_s()
     begin()
     if CAUSE == "cores":
         take_cores()
