@@ -22,7 +22,7 @@ import numpy as np
 from collectors.analysis.blame.verdict import Verdict
 from collectors.analysis.stacks.folding import FlameTree
 from collectors.analysis.stacks.lanes import Lanes
-from dashboard.api.blame import verdict_answer
+from dashboard.api.judged.blame import verdict_answer
 from tests import leash
 from tests.plain import PROGRAMS, long_stretches, record, stretches
 from tests.plain_truth import Drawn, PlainRecording, is_right

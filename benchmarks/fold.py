@@ -21,8 +21,8 @@ from collectors.analysis.stacks.lanes import Lanes
 from collectors.analysis.stacks.traces import Range
 from collectors.records import Frame, Points, Profile, Record, StackSample, labels_of
 from collectors.store.sqlite.engine import SqliteStore
-from dashboard.api.blame import verdict_answer
 from dashboard.api.encoding import encode
+from dashboard.api.judged.blame import verdict_answer
 from dashboard.api.stacks import chart_answer, flame_answer
 from dashboard.queries import Profiler
 from dashboard.stacks import Stacks

@@ -15,6 +15,7 @@ EVENT_COLUMNS = ("run", "kind", "time_s", "rank", "step", "seconds", "text")
 PROCESS_COLUMNS = ("pid", "rank", "local_rank", "world_size", "job_id", "restarts", "gpus", "gpus_from")
 FRAME_COLUMNS = ("name", "file", "line")
 COLLECTOR_COLUMNS = ("name", "state", "lag_s", "last_error", "waiting")
+LEDGER_COLUMNS = ("label", "share", "least", "most", "saves_at_most", "seconds", "confidence", "place")
 EVIDENCE_COLUMNS = ("name", "unit", "window", "normal")
 
 
@@ -113,6 +114,39 @@ class Blame:
 
 
 @dataclass(frozen=True)
+class LedgerCard:
+    """`raw` is the answer of `/ledger` (docs/http-api.md): shares are percent of the device's time."""
+
+    raw: dict[str, Any]
+
+    @property
+    def sentence(self) -> str:
+        return str(self.raw["sentence"])
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """A row a kind of time on an index `kind`, which add up to 100; `place` is the dearest line."""
+        found = [{**row, "place": _place(row["lines"][0]) if row["lines"] else ""} for row in self.raw["rows"]]
+        frame = rows(found, LEDGER_COLUMNS)
+        frame.index = pd.Index([row["kind"] for row in found], name="kind", dtype=object)
+        return frame
+
+    @property
+    def blocks(self) -> pd.DataFrame:
+        """Seconds of each kind over time, on an index `start` (Unix seconds)."""
+        blocks = self.raw["blocks"]
+        index = pd.Index(blocks["start"], name="start", dtype=float)
+        return pd.DataFrame(dict(zip(blocks["kinds"], blocks["seconds"], strict=True)), index=index)
+
+    def __repr__(self) -> str:
+        return f"<LedgerCard: {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        keys = ("device", "tier", "busy_signal", "covered_share")
+        return f"{_table(self.sentence, [(key, self.raw[key]) for key in keys])}{self.rows.to_html(escape=True)}"
+
+
+@dataclass(frozen=True)
 class HealthCard:
     """`raw` is the answer of `/healthz`."""
 
@@ -139,6 +173,10 @@ class HealthCard:
         return (
             f"{_table(f'The dashboard is {self.status}. ' + ' '.join(self.problems), cost)}{self.collectors.to_html(escape=True)}"
         )
+
+
+def _place(line: dict[str, Any]) -> str:
+    return f"{line['file']}:{line['line'] or '?'} {line['function']}"
 
 
 def _table(sentence: str, shown: Sequence[tuple[str, object]]) -> str:

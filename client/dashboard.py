@@ -10,7 +10,7 @@ import pandas as pd
 
 from . import tables
 from .asking import API, Asker, DashboardError
-from .cards import EVENT_COLUMNS, FRAME_COLUMNS, Blame, HealthCard, RunCard
+from .cards import EVENT_COLUMNS, FRAME_COLUMNS, Blame, HealthCard, LedgerCard, RunCard
 from .flame_graph import FlameGraph
 from .times import AnyTime, unix_s
 
@@ -217,6 +217,10 @@ class Dashboard:
     ) -> Blame:
         """The line that the window's time was lost to, compared with the run's normal or with another window."""
         return Blame(self._get("/blame", run=run, rank=rank, **_other(baseline_from, baseline_to), **_range(from_, to)))
+
+    def ledger(self, run: str, from_: AnyTime, to: AnyTime, *, rank: int | None = None) -> LedgerCard:
+        """Where the device's time of a window went: rows that add up to 100 %, each with its line."""
+        return LedgerCard(self._get("/ledger", run=run, rank=rank, **_range(from_, to)))
 
     def last_stacks(self, run: str) -> pd.DataFrame:
         """Where each thread of a run was last, a row per frame from the root (depth 0) to the leaf."""

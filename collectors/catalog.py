@@ -117,6 +117,7 @@ GPU: tuple[Source, ...] = (
     )),
     Source("gpu.gpm", 0.2, 2, "nvmlGpmSampleGet, nvmlGpmMetricsGet",
            "cards before Hopper; vGPU shares of a GPU", (
+        Metric("gpu/graphics_active_pct", "%", "GPU active", "Share of time in which the GPU's compute engine was active, finer than a percent"),
         Metric("gpu/sm_active_pct", "%", "SM active", "Share of the multiprocessors that were busy"),
         Metric("gpu/sm_occupancy_pct", "%", "SM occupancy", "Active warps, as a share of the maximum"),
         Metric("gpu/tensor_active_pct", "%", "Tensor cores",

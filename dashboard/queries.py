@@ -130,7 +130,7 @@ class Queries:
         self.board_charts = BoardCharts(store, self.expressions)
         self.lines = LogLines(store)
         self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources)
-        self.ahead = Ahead(self.stacks.minutes)
+        self.ahead = Ahead(self.stacks.minutes, self.stacks.ledgers)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)
         self.comparing = Comparing(store, self.runs, self.check_run, str(self.log_dir))

@@ -17,6 +17,7 @@ from collectors.analysis.blame import compared, inquiry
 from collectors.analysis.blame.agreement import NEAREST
 from collectors.analysis.blame.verdict import Verdict
 from collectors.analysis.history import History
+from collectors.analysis.ledger.shares import Ledger
 from collectors.analysis.stacks import folding, source
 from collectors.analysis.stacks.folding import PRUNE, FlameTree, Gathered
 from collectors.analysis.stacks.lanes import Lanes
@@ -29,6 +30,7 @@ from collectors.store.question import check, holding
 from .flame import flamechart
 from .flame.flamechart import Chart, Strip
 from .flame.minutes import SPANS_AT_ONCE, Minutes
+from .ledger.kept import Ledgers
 
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
 LAST_S = 5.0  # before the end of the profile
@@ -69,6 +71,7 @@ class Stacks:
         self._seen = source.Seen()
         self._texts = source.Texts(store, source.owner_of_folders(log_dir) if log_dir else None)
         self.minutes = Minutes(store, self._texts.line_of)
+        self.ledgers = Ledgers(store, self._texts.line_of)
         self._long = threading.Lock()
 
     def fold(
@@ -117,6 +120,13 @@ class Stacks:
         if verdict.suspect:
             self._seen.add(run, {frame.file for frame in verdict.suspect.path})
         return verdict
+
+    def ledger(self, run: str, window: Range | None, rank: int | None = None) -> Ledger:
+        """Where the device's time of a window went, or of all that was profiled of the run."""
+        found = self.ledgers.ledger(run, window, rank)
+        lines = [line.place.frame for row in found.rows for line in row.lines]
+        self._seen.add(run, {frame.file for frame in lines if frame is not None})
+        return found
 
     def chart(self, run: str, window: Range, width: int, lanes: Lanes) -> Charted:
         """The window in time order, `width` pixels wide."""

@@ -249,6 +249,7 @@ def test_every_parameter_of_a_route_is_one_of_its_method(running: RunningDashboa
     for route, method in (
         ("flame", Dashboard.flame),
         ("blame", Dashboard.blame),
+        ("ledger", Dashboard.ledger),
         ("logs", Dashboard.logs),
         ("points", Dashboard.points),
     ):
@@ -265,6 +266,15 @@ def test_a_verdict_is_that_of_the_api_with_its_sentence_first(client: Dashboard,
     assert shown.startswith("<p><b>") and shown.index("decode") < shown.index("<table>")
     other = client.blame("group/a", LO, HI, baseline_from=T0 + 200, baseline_to=T0 + 230)
     assert other.raw == raw("blame", run="group/a", from_=LO, to=HI, baseline_from=T0 + 200, baseline_to=T0 + 230)
+
+
+def test_a_ledger_is_that_of_the_api_with_rows_that_add_up(client: Dashboard, raw: Raw) -> None:
+    ledger = client.ledger("group/a", LO, HI)
+    assert ledger.raw == raw("ledger", run="group/a", from_=LO, to=HI)
+    assert ledger.rows["share"].sum() == pytest.approx(100, abs=0.1)
+    assert "data.py:2" in ledger.rows["place"].str.cat()
+    assert ledger.blocks.sum().sum() == pytest.approx(ledger.raw["covered_share"] * (HI - LO), rel=0.01)
+    assert ledger._repr_html_().startswith("<p><b>") and repr(ledger).startswith("<LedgerCard: ")
 
 
 def test_last_stacks_and_source_are_those_of_the_api(client: Dashboard, raw: Raw) -> None:

@@ -111,7 +111,7 @@ def test_the_first_sample_comes_at_once(machine: Machine) -> None:
 
 def test_units_are_those_of_the_catalog(machine: Machine) -> None:
     collector, _ = machine(fake_nvml.hopper())
-    rates = {"gpu/sm_active_pct", "gpu/slowed_by_power_s"}
+    rates = {"gpu/sm_active_pct", "gpu/graphics_active_pct", "gpu/slowed_by_power_s"}
     points = collect_until(collector, lambda points: names_in(points) >= rates)
     expected = {
         "gpu/utilization_pct": 97,
@@ -125,6 +125,7 @@ def test_units_are_those_of_the_catalog(machine: Machine) -> None:
         "gpu/temperature_slowdown_c": 87,
         "gpu/sm_clock_mhz": 1755,
         "gpu/clock_event_reasons": 4,
+        "gpu/graphics_active_pct": 97,
         "gpu/sm_active_pct": 88,
         "gpu/tensor_active_pct": 57,
         "gpu/pcie_rx_bytes_per_s": 3.4e9,

@@ -16,7 +16,7 @@ from collectors.analysis.stacks.lanes import Lanes
 from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample, labels_of
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
-from dashboard.api.blame import verdict_answer
+from dashboard.api.judged.blame import verdict_answer
 from dashboard.stacks import Stacks
 
 T0 = 1_764_000_000.0

@@ -91,14 +91,14 @@ VERDICT = Route(
         "dashboard.queries",
         "dashboard.stacks",
         "dashboard.api.answer",
-        "dashboard.api.blame",
+        "dashboard.api.judged.blame",
         "dashboard.api.stacks",
     ),
     entries=(
         "collectors.sampler.native:Native.profiles",
         "collectors.store.sqlite.stacks:StackWriter.write",
         "collectors.store.sqlite.engine:SqliteStore.stacks",
-        "dashboard.api.blame:add_routes.blame",
+        "dashboard.api.judged.blame:add_routes.blame",
     ),
 )
 PATHS = {"a scalar": SCALAR, "a verdict": VERDICT}

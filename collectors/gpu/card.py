@@ -75,6 +75,7 @@ class Gpm:
     """The hardware's own activity counters (Hopper and later), as differences between two samples of ours."""
 
     METRICS: Mapping[int, tuple[str, float]] = {
+        nvml.NVML_GPM_METRIC_GRAPHICS_UTIL: ("gpu/graphics_active_pct", 1),
         nvml.NVML_GPM_METRIC_SM_UTIL: ("gpu/sm_active_pct", 1),
         nvml.NVML_GPM_METRIC_SM_OCCUPANCY: ("gpu/sm_occupancy_pct", 1),
         nvml.NVML_GPM_METRIC_ANY_TENSOR_UTIL: ("gpu/tensor_active_pct", 1),

@@ -9,7 +9,6 @@ from starlette.routing import Match
 from ..changes import Changes
 from ..queries import NotFound, Queries
 from . import (
-    blame,
     boards,
     curves,
     documentation,
@@ -27,6 +26,7 @@ from . import (
     table,
 )
 from .across import compare, forgotten, search
+from .judged import blame, ledger
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
@@ -42,6 +42,7 @@ NOUNS = (
     samples,
     stacks,
     blame,
+    ledger,
     machine,
     settings,
     table,

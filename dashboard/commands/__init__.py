@@ -17,6 +17,7 @@ MAIN, *OTHERS = FILES = (
     "run",
     "attach",
     "profile",
+    "why",
     "store",
     "export",
     "open",

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-
-from .minutes import Minutes
+from typing import Protocol
 
 SHARE = 0.1  # of the time, so of one core, until all is folded
+
+
+class Folds(Protocol):
+    def fold_ahead(self, run: str) -> int:
+        """Fold a little that is not folded yet; how much it was."""
 
 
 class Ahead:
     """One thread, from the first wish on until `close`; a wish starts it anew if the store failed it."""
 
-    def __init__(self, minutes: Minutes) -> None:
-        self._minutes = minutes
+    def __init__(self, *folds: Folds) -> None:
+        self._folds = folds
         self._run = ""
         self._wanted, self._closed = threading.Event(), threading.Event()
         self._starting = threading.Lock()
@@ -44,6 +48,6 @@ class Ahead:
         """Until nothing is left, or all is over."""
         while not self._closed.is_set():
             begun_s = time.perf_counter()
-            if not self._minutes.fold_ahead(self._run):
+            if not sum(folds.fold_ahead(self._run) for folds in self._folds):
                 return
             self._closed.wait((time.perf_counter() - begun_s) * (1 / SHARE - 1))

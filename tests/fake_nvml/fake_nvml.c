@@ -483,7 +483,7 @@ EXPORT nvmlGpmMigSampleGet(struct gpu *g, u32 instance, struct gpm_sample *s) {
 }
 EXPORT nvmlGpmMetricsGet(struct gpm_request *request) {
     static const struct { u32 id; int signal; double factor; } known[] = {
-        {2, sm_active, 1}, {3, sm_occupancy, 1}, {5, tensor, 1}, {10, dram, 1}, {20, pcie_tx, 1 / 1048576.}, {21, pcie_rx, 1 / 1048576.},
+        {1, utilization, 1}, {2, sm_active, 1}, {3, sm_occupancy, 1}, {5, tensor, 1}, {10, dram, 1}, {20, pcie_tx, 1 / 1048576.}, {21, pcie_rx, 1 / 1048576.},
         {60, nvlink_rx, 1 / 1048576.}, {61, nvlink_tx, 1 / 1048576.}};
     TRY(entered());
     for (u32 i = 0; i < request->count; i++) {

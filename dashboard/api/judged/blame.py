@@ -11,10 +11,10 @@ from collectors.analysis.blame.verdict import Confidence, Verdict
 from collectors.analysis.blame.verdict import VerdictKind as VerdictKind
 from collectors.analysis.stacks.traces import Range
 
-from ..queries import Queries
-from .answer import Answer
-from .parameters import Baseline, Rank, Window, known_run
-from .stacks import FrameRow, frame_row
+from ...queries import Queries
+from ..answer import Answer
+from ..parameters import Baseline, Rank, Window, known_run
+from ..stacks import FrameRow, frame_row
 
 
 class EvidenceRow(TypedDict):

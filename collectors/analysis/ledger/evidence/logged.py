@@ -1,0 +1,75 @@
+"""What the step log and the events of a run say of each moment, in the ledger's kinds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ...baseline import steplog
+from ...baseline.steplog import PHASE, StepLog
+from ...history import History
+from ...stacks.traces import Floats, Ints, Range, union
+from ..idle.stepping import StepLeads, during
+from ..kinds import NUMBER, TimeKind
+from .signs import EVENTS, PHASES
+
+AROUND_S = 120.0  # a step, or what stands between two, ends within this of its beginning
+LEAD, DATA = "host_lead_s", f"{PHASE}data_s"
+
+
+class LoggedKinds(NamedTuple):
+    """`collections` and `steps` are None where the run logs none."""
+
+    phases: list[tuple[TimeKind, list[Range]]]
+    events: list[tuple[TimeKind, list[Range]]]
+    collections: list[Range] | None
+    steps: StepLeads | None
+    unit_name: str
+
+    @property
+    def any(self) -> bool:
+        return bool(self.phases or self.collections is not None or self.steps is not None)
+
+    def kinds(self, time_s: Floats) -> tuple[Ints, Ints]:
+        """Number of the kind by phases, and by events, at each moment; -1 where none is logged."""
+        found = []
+        for rows in (self.phases, self.events):
+            kind = np.full(len(time_s), -1, np.int64)
+            for own, ranges in rows:
+                kind[during(time_s, ranges)] = NUMBER[own]
+            found.append(kind)
+        return found[0], found[1]
+
+
+def read(history: History, window: Range, rank: int) -> LoggedKinds:
+    log = steplog.read(history, window, rank, AROUND_S)
+    around = window[0] - AROUND_S, window[1] + AROUND_S
+    events: list[tuple[TimeKind, list[Range]]] = []
+    for name, kind in EVENTS.items():
+        if ranges := union(history.during((name,), around)):
+            events.append((kind, ranges))
+    collections = union(log.collections) if log.collections is not None else None
+    return LoggedKinds(_phases(log), events, collections, _steps(history, log, around, rank), log.unit_name)
+
+
+def _phases(log: StepLog) -> list[tuple[TimeKind, list[Range]]]:
+    known = [(PHASES[name], log.phases.ranges(name)) for name in log.phases.names if name in PHASES]
+    return [(kind, union(ranges)) for kind, ranges in known if ranges]
+
+
+def _steps(history: History, log: StepLog, around: Range, rank: int) -> StepLeads | None:
+    """Where each step logs by how much the host was ahead of the GPU at its end."""
+    mine = {series.name: series for series in history.series(rank)}
+    if LEAD not in mine or DATA not in mine or log.steps is None:
+        return None
+    found = history.points([mine[LEAD], mine[DATA]], around)
+    lead, data = found[mine[LEAD].id], found[mine[DATA].id]
+    known = np.isfinite(lead.place) & np.isfinite(lead.value)
+    if not known.any():
+        return None
+    end_s, data_s = data.place, data.value
+    place = np.clip(np.searchsorted(lead.place[known], end_s), 0, int(known.sum()) - 1)
+    same = lead.place[known][place] == end_s
+    lead_s = np.where(same, lead.value[known][place], np.nan)
+    return StepLeads(end_s, data_s, lead_s, np.isfinite(data_s))

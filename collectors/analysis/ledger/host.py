@@ -1,0 +1,146 @@
+"""The ledger where the device is the CPU, or where no counter says how busy the GPU was: the main thread's own time, by what it is at.
+
+There is no queue of launches, so nothing is hidden, and a row is what the thread's samples say.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..stacks.traces import Bools, Floats, Ints, Traces
+from . import rules
+from .account import EMPTY, Account, BlockTimes, CostRange
+from .evidence.stands import Stand
+from .kinds import BUSY, KINDS, NUMBER, Charged, TimeKind
+
+AT_WORK: tuple[TimeKind, ...] = ("busy", "python")
+ON_CPU = 0.05  # mean share of a core of a stack that computes, however many share it; one with less waits for a disk or a socket
+
+
+class Host(NamedTuple):
+    """Spans of one main thread, with what its step log says of each."""
+
+    main: Traces
+    stands: list[Stand]  # of each stack
+    logged: Ints  # number of the kind that the step log gives for each span; -1 where it gives none
+    collecting: Bools
+    gil_s: Floats  # of each span: another thread held the GIL
+    is_device: bool  # False: a GPU is, and no counter says how busy it was
+
+
+def account_of(host: Host) -> Account:
+    seconds = host.main.seconds
+    if not len(seconds):
+        return EMPTY
+    kind = _kinds(host)
+    gil_s, coreless_s = _lost(host, kind)
+    places, place = _places(host, kind)
+    entries = [
+        (place, seconds - gil_s - coreless_s),
+        (_other(places, place, "gil"), gil_s),
+        (_other(places, place, "cpu_taken"), coreless_s),
+    ]
+    numbers, values = np.concatenate([row[0] for row in entries]), np.concatenate([row[1] for row in entries])
+    sums = np.bincount(numbers, values, len(places))
+    samples = np.bincount(place, minlength=len(places))
+    given = {own: s for own, s in zip(places, sums.tolist(), strict=True) if s > 0 and own.kind != BUSY}
+    busy_s = sum(s for own, s in zip(places, sums.tolist(), strict=True) if own.kind == BUSY)
+    return Account(
+        covered_s=float(seconds.sum()),
+        busy_s=busy_s,
+        given=given,
+        bounds=_bounds(given),
+        samples={own: float(n) for own, n in zip(places, samples.tolist(), strict=True) if n},
+        lanes=(_lane(host, places, numbers, values),),
+    )
+
+
+def _kinds(host: Host) -> Ints:
+    """Number of each span's kind: a collection, else what the log says, else what the stack shows."""
+    shown = np.array([NUMBER[_shown(stand, host.is_device)] for stand in host.stands], np.int64)[host.main.stack]
+    computing = host.is_device & (shown == NUMBER["python"]) & _computing_without_gil(host)
+    shown = np.where(computing, NUMBER[BUSY], shown)
+    keeps = np.isin(shown, [NUMBER["compile"]])
+    kind = np.where((host.logged >= 0) & ~keeps, host.logged, shown)
+    return np.where(host.collecting, NUMBER["gc"], kind)
+
+
+def _shown(stand: Stand, is_device: bool) -> TimeKind:
+    if (
+        is_device
+        and (stand.how == "computes" or stand.how == "waits for the GPU")
+        and stand.kind in ("launch", "sync", "validation")
+    ):
+        return BUSY if stand.kind != "validation" else "validation"
+    return stand.kind
+
+
+def _computing_without_gil(host: Host) -> Bools:
+    """At a line that mostly is in a call into C which runs on a core without the GIL, as PyTorch's operators do."""
+    main, count = host.main, len(host.main.stacks)
+    all_s = np.bincount(main.stack, main.seconds, count)
+    free_s = np.bincount(main.stack, np.where(main.gil == 0, main.seconds, 0.0), count)
+    waits_s = np.bincount(main.stack, np.minimum(host.gil_s, main.seconds), count)
+    mostly: Bools = ((free_s > all_s / 2) & (waits_s < all_s / 2))[main.stack]
+    return mostly & (_stack_running(host) > ON_CPU)
+
+
+def _stack_running(host: Host) -> Floats:
+    """Of each span: the mean share of a core that its stack has without the GIL; 1 where unknown."""
+    main = host.main
+    known = np.isfinite(main.running) & (main.gil == 0)
+    count = len(main.stacks)
+    on_s = np.bincount(main.stack[known], (np.clip(main.running, 0, 1) * main.seconds)[known], count)
+    all_s = np.bincount(main.stack[known], main.seconds[known], count)
+    shares: Floats = np.divide(on_s, all_s, out=np.ones(count), where=all_s > 0)[main.stack]
+    return shares
+
+
+def _lost(host: Host, kind: Ints) -> tuple[Floats, Floats]:
+    """Of each span of work: seconds without the interpreter's lock, and seconds without a core."""
+    main, seconds = host.main, host.main.seconds
+    at_work = np.isin(kind, [NUMBER[own] for own in AT_WORK])
+    waits = np.array([stand.how == "waits" for stand in host.stands], bool)[main.stack]
+    off_s = np.where(at_work & ~waits, (1 - np.clip(np.nan_to_num(main.running, nan=1.0), 0, 1)) * seconds, 0.0)
+    gil_s = np.minimum(off_s, host.gil_s)
+    runnable = (main.gil == 1) | (_stack_running(host) > ON_CPU)
+    return gil_s, np.where(runnable & host.is_device, off_s - gil_s, 0.0)
+
+
+def _places(host: Host, kind: Ints) -> tuple[list[Charged], Ints]:
+    key = host.main.stack * len(KINDS) + kind
+    keys, which = np.unique(key, return_inverse=True)
+    numbers: dict[Charged, int] = {}
+    found = []
+    for row in keys.tolist():
+        stand, own = host.stands[row // len(KINDS)], KINDS[row % len(KINDS)]
+        found.append(numbers.setdefault(stand.place._replace(kind=own), len(numbers)))
+    return list(numbers), np.array(found, np.int64)[which]
+
+
+def _other(places: list[Charged], place: Ints, kind: TimeKind) -> Ints:
+    """The same lines as places of another kind, which are added to the places."""
+    numbers = {own: i for i, own in enumerate(places)}
+    other = [numbers.setdefault(own._replace(kind=kind), len(numbers)) for own in list(places)]
+    places[:] = list(numbers)
+    return np.array(other, np.int64)[place]
+
+
+def _bounds(given: dict[Charged, float]) -> dict[TimeKind, CostRange]:
+    sums: dict[TimeKind, float] = {}
+    for place, s in given.items():
+        sums[place.kind] = sums.get(place.kind, 0.0) + s
+    return {kind: CostRange(s, s, s) for kind, s in sums.items()}
+
+
+def _lane(host: Host, places: list[Charged], numbers: Ints, values: Floats) -> BlockTimes:
+    middle = (host.main.start_s + host.main.end_s) / 2
+    block = np.floor(middle / rules.BLOCK.value).astype(np.int64)
+    starts, which = np.unique(block, return_inverse=True)
+    kinds = np.array([NUMBER[own.kind] for own in places], np.int64)
+    key = np.tile(which, len(numbers) // len(which)) * len(KINDS) + kinds[numbers]
+    seconds = np.bincount(key, values, len(starts) * len(KINDS)).astype(np.float64).reshape(len(starts), len(KINDS))
+    start_s = starts.astype(np.float64) * rules.BLOCK.value
+    return BlockTimes(start_s, start_s + rules.BLOCK.value, seconds)

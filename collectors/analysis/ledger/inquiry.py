@@ -1,0 +1,135 @@
+"""Ask where the device's time of a window went: its counter, stacks and step log, the rules, and the rows that they give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..blame.compared import main_threads
+from ..history import History
+from ..stacks.joining import join
+from ..stacks.traces import Bools, Floats, Ints, Range, Traces
+from ..stacks.trust import LineOf, no_source, traces_of
+from . import host, rules
+from .account import EMPTY, Account
+from .evidence import cards, logged, seen, workers
+from .evidence.cards import Cards
+from .evidence.logged import LoggedKinds
+from .evidence.stands import Stand, stands_of
+from .evidence.threads import without_gil
+from .idle import giving
+from .idle.giving import AROUND_S, Observed
+from .idle.stepping import during
+from .kinds import NUMBER
+from .shares import Ledger, LedgerDevice, Tier, ledger_of
+
+MAY_BE_LOGGED = ("python", "wait", "launch", "sync")  # kinds of a stack that shows nothing surer
+EVENTS_WIN = (*MAY_BE_LOGGED, "data", "log", "lock")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What stays the same for all stretches of a window."""
+
+    rank: int
+    ranks: int
+    cards: Cards
+    own_folder: str
+
+    @property
+    def device(self) -> LedgerDevice:
+        if self.cards.busy is not None:
+            return "GPU"
+        return "host" if self.cards.any and self.cards.signal == "none" else "CPU"
+
+    def ledger(self, account: Account, window: Range, tier: Tier, hz: float) -> Ledger:
+        found = ledger_of(account, window[1] - window[0], self.cards.signal, tier, self.device, hz)
+        return replace(found, ranks=self.ranks, rank=self.rank, window=window)
+
+
+def subject_of(history: History, window: Range, rank: int | None) -> Subject:
+    ranks = {int(value) for series in history.series() if (value := dict(series.labels).get("rank", "0")).isdecimal()}
+    chosen = rank if rank is not None else min(ranks, default=0)
+    return Subject(chosen, max(1, len(ranks)), cards.cards_of(history, window, chosen), history.folder())
+
+
+def ledger(history: History, window: Range, rank: int | None = None, line_of: LineOf = no_source) -> Ledger:
+    """Reads all stacks of the window at once: for a window of minutes."""
+    subject = subject_of(history, window, rank)
+    account, tier, hz = account_in(history, subject, window, line_of)
+    return subject.ledger(account, window, tier, hz)
+
+
+def account_in(history: History, subject: Subject, window: Range, line_of: LineOf) -> tuple[Account, Tier, float]:
+    """One stretch; accounts of neighbouring ones add up. With its tier, and the rate at which stacks were taken."""
+    around = window[0] - AROUND_S, window[1] + AROUND_S
+    columns = history.stacks(around)
+    log = logged.read(history, window, subject.rank)
+    tier: Tier = "B" if log.any else "A"
+    everything = traces_of(columns, line_of)
+    main = main_threads(everything, subject.rank)
+    if subject.device != "GPU":
+        main = main.within([window])
+    if not len(main.start_s):
+        return EMPTY, tier, columns.hz
+    stands = stands_of(main, subject.own_folder, line_of)
+    kinds = _logged(log, main, stands)
+    gil_s = without_gil(main, everything)
+    if subject.device == "GPU":
+        account = _of_gpu(history, subject, window, log, (main, stands, kinds, gil_s, columns.hz))
+    else:
+        collecting = _collecting(log, main)
+        account = host.account_of(host.Host(main, stands, kinds, collecting, gil_s, subject.device == "CPU"))
+    if any(place.by_workers for place in account.given):
+        joined = main_threads(join(everything, line_of), subject.rank).within([window])
+        account = workers.charged(account, joined, subject.own_folder)
+    return account, tier, columns.hz
+
+
+def _of_gpu(
+    history: History,
+    subject: Subject,
+    window: Range,
+    log: LoggedKinds,
+    stacks: tuple[Traces, list[Stand], Ints, Floats, float],
+) -> Account:
+    main, stands, kinds, gil_s, hz = stacks
+    moments = seen.moments_of(main, stands, kinds, gil_s, hz)
+    around = window[0] - rules.BLOCK.value, window[1] + rules.BLOCK.value
+    busy = cards.busy_of(history, subject.cards, around)
+    copying = cards.copying_of(history, subject.cards, around) if subject.ranks == 1 else None
+    account = giving.account_of(Observed(moments, busy, log.steps, log.collections, copying), *window)
+    sent = cards.communication_of(history, subject.cards, busy, window) if subject.ranks > 1 else None
+    if sent is None:
+        return account
+    least_s, most_s = (min(account.busy_s, share * account.covered_s / 100) for share in sent)
+    return account._replace(sent_least_s=least_s, sent_most_s=most_s)
+
+
+def _logged(log: LoggedKinds, main: Traces, stands: list[Stand]) -> Ints:
+    """Events count before phases, and both only where the stack does not show what it is at itself.
+
+    A step log says how long a phase took, and not when it began: a stack belongs to the phase in which most of its time lies.
+    """
+    phase, event = log.kinds(main.start_s)
+    phase = _mostly(phase, main)
+    open_to_phase = np.array([stand.kind in MAY_BE_LOGGED for stand in stands], bool)[main.stack]
+    open_to_event = np.array([stand.kind in EVENTS_WIN for stand in stands], bool)[main.stack]
+    computes = np.array([stand.how == "computes" for stand in stands], bool)[main.stack]
+    phase = np.where(open_to_phase & ~(computes & (phase != NUMBER["validation"])), phase, -1)
+    return np.where(open_to_event & (event >= 0), event, phase)
+
+
+def _mostly(phase: Ints, main: Traces) -> Ints:
+    """Of each span, the phase that has more than half of its stack's time; -1 where none has."""
+    width, count = len(NUMBER) + 1, len(main.stacks)
+    seconds = np.bincount(main.stack * width + phase + 1, main.seconds, count * width).reshape(count, width)
+    most = np.argmax(seconds, axis=1)
+    clear = seconds.max(axis=1) > seconds.sum(axis=1) / 2
+    found: Ints = np.where(clear, most - 1, -1)[main.stack]
+    return found
+
+
+def _collecting(log: LoggedKinds, main: Traces) -> Bools:
+    return during(main.start_s, log.collections) if log.collections is not None else np.zeros(len(main.start_s), bool)

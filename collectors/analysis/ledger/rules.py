@@ -1,0 +1,39 @@
+"""The thresholds of the ledger: one row each, with where it comes from. None is fitted to a run; docs/decisions/0240 has the numbers."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Rule(NamedTuple):
+    value: float
+    unit: str
+    source: str
+
+
+BLOCK: Final = Rule(5.0, "s", "simulated: 1/6 s to 30 s tried, the error is least at 5 s, also with clocks 150 ms apart")
+MINUTE: Final = Rule(60.0, "s", "a whole number of blocks; the order of samples is judged over it")
+STANDS: Final = Rule(4, "samples", "a launch takes 12 to 30 us: a line seen four times in a row launches nothing")
+PASSED: Final = Rule(
+    0.2, "share", "of the pairs of two lines: where a launch is seen between them so often, it is assumed in the others"
+)
+ORDERED: Final = Rule(
+    0.15, "share", "how much likelier than by chance a sample has its neighbour's place: below it, steps are too short"
+)
+ONE_PLACE: Final = Rule(0.97, "share", "of pairs of samples at one place: then chance alone explains neighbours")
+STRETCH: Final = Rule(1.3, "ratio", "lost samples are made up for by the others, up to this")
+SEEN: Final = Rule(0.5, "share", "of a block's time with samples: below it they are not stretched")
+SYNC: Final = Rule(0.005, "share", "of the window: the host waits for the GPU less than this only by chance")
+AHEAD: Final = Rule(0.1, "share", "of a step by which the host is ahead at its end: its launches starve nothing")
+WORKERS: Final = Rule(0.9, "share", "of blocks in which the main thread waits for workers: they set the pace")
+WAITED: Final = Rule(0.05, "share", "of a block spent waiting for workers: less is the usual handing over")
+SMALL: Final = Rule(2.0, "points", "rows below it are shown as other: healthy noise is 0.5, simulated")
+SURE: Final = Rule(5.0, "points", "width of the range up to which 95 % of errors are below 1.3 points, simulated")
+LEAST_S: Final = Rule(3.0, "s", "a shorter window has too few values of the counter: blame's job")
+SOON_S: Final = Rule(10.0, "s", "below it confidence is low: 84 % within 3 points, simulated")
+LEAST_HZ: Final = Rule(20.0, "Hz", "below it confidence is low: 63 % within 3 points at 5 Hz, 87 % at 20 Hz, simulated")
+COVERED: Final = Rule(0.5, "share", "of the window that has both a counter and stacks: below it confidence is low")
+LINK: Final = Rule(0.5, "share", "of a link's rate from which traffic is near it: protocols take up to a quarter")
+SM_LOW: Final = Rule(40.0, "%", "SM active of a GPU that spins in a collective: its kernels fill a few multiprocessors")
+AT_WORK: Final = Rule(0.5, "share", "of the busiest GPU's mean: a card below it is not what the run is about, as for blame")
+IDLE: Final = Rule(0.5, "%", "mean of the busiest GPU: below it no GPU works for the run, and the device is the CPU")

@@ -1,0 +1,130 @@
+"""Where the device's time of a window went: rows that add up to 100 %."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from typing_extensions import TypedDict
+
+from collectors.analysis.ledger.account import lane_of
+from collectors.analysis.ledger.idle.device import Signal as Signal
+from collectors.analysis.ledger.kinds import KINDS, Charged, TimeKind
+from collectors.analysis.ledger.shares import KindRow, Ledger, LedgerDevice, LineShare, Sureness, Tier
+from collectors.analysis.ledger.wording import label_of, sentence_of
+
+from ...queries import Queries
+from ..answer import Answer
+from ..parameters import Rank, Window, known_run
+
+MOST_BLOCKS = 240  # of an answer: longer windows have wider ones
+
+
+class LedgerLine(TypedDict):
+    function: str
+    file: str
+    line: int | None
+    leaf: str
+    share: float
+    samples: int
+
+
+class LedgerPlace(TypedDict):
+    function: str
+    file: str
+    line: int | None
+
+
+class LedgerRow(TypedDict):
+    kind: TimeKind
+    label: str
+    share: float
+    seconds: float
+    least: float
+    most: float
+    saves_at_most: float
+    confidence: Sureness
+    exposed_by: LedgerPlace | None
+    lines: list[LedgerLine]
+
+
+class LedgerBlocks(TypedDict):
+    """`seconds[k]` are those of kind `kinds[k]`, one entry a block."""
+
+    start: list[float]
+    end: list[float]
+    kinds: list[TimeKind]
+    seconds: list[list[float]]
+
+
+class LedgerAnswer(TypedDict):
+    sentence: str
+    device: LedgerDevice
+    tier: Tier
+    busy_signal: Signal
+    rank: int
+    ranks: int
+    window: tuple[float, float]
+    covered_share: float
+    communication: tuple[float, float] | None
+    rows: list[LedgerRow]
+    blocks: LedgerBlocks
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    known = known_run(queries)
+
+    @router.get("/ledger", response_model=None, summary="Where the device's time of a window went")
+    def ledger(window: Window, run: str = known, rank: Rank = None) -> Answer[LedgerAnswer]:
+        return Answer(ledger_answer(queries.stacks.ledger(run, window, rank)))
+
+
+def ledger_answer(ledger: Ledger) -> LedgerAnswer:
+    return {
+        "sentence": sentence_of(ledger),
+        "device": ledger.device,
+        "tier": ledger.tier,
+        "busy_signal": ledger.signal,
+        "rank": ledger.rank,
+        "ranks": ledger.ranks,
+        "window": ledger.window,
+        "covered_share": ledger.covered_share,
+        "communication": ledger.communication,
+        "rows": [_row(row, ledger) for row in ledger.rows],
+        "blocks": _blocks(ledger),
+    }
+
+
+def _row(row: KindRow, ledger: Ledger) -> LedgerRow:
+    return {
+        "kind": row.kind,
+        "label": label_of(row.kind, ledger),
+        "share": row.share,
+        "seconds": row.seconds,
+        "least": row.least,
+        "most": row.most,
+        "saves_at_most": row.saves_at_most,
+        "confidence": row.confidence,
+        "exposed_by": _place(row.exposed_by) if row.exposed_by else None,
+        "lines": [found for line in row.lines if (found := _line(line))],
+    }
+
+
+def _line(line: LineShare) -> LedgerLine | None:
+    place = _place(line.place)
+    return {**place, "leaf": line.place.leaf, "share": line.share, "samples": line.samples} if place else None
+
+
+def _place(place: Charged) -> LedgerPlace | None:
+    frame = place.frame
+    return {"function": frame.name, "file": frame.file, "line": frame.line or None} if frame else None
+
+
+def _blocks(ledger: Ledger) -> LedgerBlocks:
+    """Kinds that have no second are left out."""
+    lane = lane_of(ledger.account, MOST_BLOCKS)
+    there = [number for number in range(len(KINDS)) if lane.seconds[:, number].any()]
+    return {
+        "start": lane.start_s.tolist(),
+        "end": lane.end_s.tolist(),
+        "kinds": [KINDS[number] for number in there],
+        "seconds": [lane.seconds[:, number].round(4).tolist() for number in there],
+    }

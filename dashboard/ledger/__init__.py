@@ -1,0 +1,1 @@
+"""Where the device time of a run went: accounts of minutes, remembered and added up."""

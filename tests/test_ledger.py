@@ -1,0 +1,181 @@
+"""The ledger of stored runs: from stacks, counters and step logs to rows, over the API, in the client and in a shell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collectors.analysis.ledger.shares import Ledger
+from collectors.analysis.ledger.wording import lines_of, sentence_of
+from collectors.records import Event, Frame, Labels, Points, Profile, RunInfo, StackSample
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
+from dashboard.commands import main
+from dashboard.ledger import kept
+from dashboard.ledger.kept import Ledgers, spread
+from dashboard.stacks import Stacks
+
+T0 = 1_764_000_000.0
+SITE = "/venv/lib/python3.11/site-packages"
+MODULE, LOOP = Frame("<module>", "/job/train.py", 90), Frame("train", "/job/train.py", 40)
+DECODE, WRITE = Frame("decode_image", "/job/data.py", 88), Frame("write_log", "/job/train.py", 70)
+LINEAR, MASK = Frame("linear", f"{SITE}/torch/nn/functional.py", 9), Frame("mask", "/job/model.py", 7)
+WAIT = Frame("synchronize", f"{SITE}/torch/cuda/__init__.py", 5)
+GPU: Labels = (("gpu", "0"), ("host", "box"), ("uuid", "GPU-1"))
+STEP_MS = 100
+
+
+def profile(lo_s: float, parts: list[tuple[int, tuple[Frame, ...], bool, float]], rank: int = 0) -> Profile:
+    """A minute of steps, whose parts are (ms, stack, holds the GIL, share of a core)."""
+    samples, at_ms = [], 0
+    while at_ms < 60_000:
+        for ms, stack, gil, running in parts:
+            begin, end = at_ms * 1_000_000, (at_ms + ms) * 1_000_000
+            samples.append(StackSample(begin, end - begin, 7, stack, gil, int(running * (end - begin))))
+            at_ms += ms
+    threads = {7: "MainThread"}
+    return Profile("run", rank, 7, "main", "box", "native", 100.0, lo_s, 0, 60_000_000_000, threads, samples, len(samples))
+
+
+FED = [(30, (MODULE, LOOP, DECODE), True, 1.0), (70, (MODULE, LOOP, LINEAR), False, 1.0)]
+MINUTES = 8
+
+
+def filled(store: Store, parts: list[tuple[int, tuple[Frame, ...], bool, float]], busy_pct: float | None = None) -> None:
+    store.append([RunInfo("run", {"cwd": "/job"})])
+    store.append([Points("run", (), ("loss",), (0.5,), T0 + step, step) for step in range(60 * MINUTES)])
+    for minute in range(MINUTES):
+        store.append([profile(T0 + 60 * minute, parts)])
+    if busy_pct is not None:
+        times = np.arange(T0, T0 + 60 * MINUTES, 0.5).tolist()
+        store.append([Points(None, GPU, ("gpu/utilization_pct",), (busy_pct,), time_s, None) for time_s in times])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(tmp_path / "logs" / ".deepseek", write=True)
+    yield store
+    store.close()
+
+
+def ledger_of(store: Store, lo: float = T0 + 20, hi: float = T0 + 140) -> Ledger:
+    return Stacks(store).ledger("run", (lo, hi))
+
+
+def shares(ledger: Ledger) -> dict[str, float]:
+    return {row.kind: row.share for row in ledger.rows}
+
+
+def test_on_a_cpu_the_rows_are_what_the_main_thread_does(store: Store) -> None:
+    filled(store, FED)
+    ledger = ledger_of(store)
+    assert shares(ledger) == pytest.approx({"busy": 70, "data": 30}, abs=0.2)
+    assert (ledger.device, ledger.tier, ledger.signal) == ("CPU", "A", "none")
+    assert ledger.rows[1].lines[0].place.frame == DECODE
+    assert sentence_of(ledger) == "computing 70 %, waiting for data 30 % (data.py:88 decode_image)."
+
+
+def test_beside_an_idle_gpu_the_device_is_the_cpu(store: Store) -> None:
+    filled(store, FED, busy_pct=0.0)
+    assert ledger_of(store).device == "CPU"
+
+
+def test_with_a_counter_the_rows_are_the_gpus_time(store: Store) -> None:
+    filled(store, FED, busy_pct=75.0)
+    ledger = ledger_of(store)
+    assert (ledger.device, ledger.signal) == ("GPU", "driver samples")
+    assert shares(ledger)["busy"] == pytest.approx(75, abs=0.5)
+    assert shares(ledger)["data"] == pytest.approx(25, abs=1), "the oldest of what launches nothing"
+    assert sum(shares(ledger).values()) == pytest.approx(100, abs=0.1)
+    assert ledger.covered_share == pytest.approx(1, abs=0.05)
+
+
+def test_several_ranks_are_busy_with_compute_or_communication(store: Store) -> None:
+    filled(store, FED, busy_pct=75.0)
+    store.append([Points("run", (("rank", "1"),), ("loss",), (0.5,), T0 + step, step) for step in range(9)])
+    both = ("gpu/sm_active_pct", "gpu/pcie_rx_bytes_per_s")
+    link = ("gpu/pcie_generation", "gpu/pcie_width")
+    times = np.arange(T0, T0 + 300, 0.5).tolist()
+    store.append([Points(None, GPU, both, (20.0, 24e9), time_s, None) for time_s in times])
+    store.append([Points(None, GPU, link, (4.0, 16.0), T0 + 1, None)])
+    ledger = ledger_of(store)
+    assert "copy" not in shares(ledger), "with peers, traffic of the link is no copy"
+    assert ledger.communication == pytest.approx((55, 75), abs=1)
+    assert "not separated) 75 % (probably communication: 55 to 75 %)" in sentence_of(ledger)
+
+
+def test_a_gpu_that_no_counter_describes_is_never_called_idle(store: Store) -> None:
+    """As in a virtual machine whose driver gives memory alone: what is known is the host's time."""
+    filled(store, FED)
+    store.append([Points(None, GPU, ("gpu/memory_used_bytes",), (1e9,), T0 + second, None) for second in range(300)])
+    ledger = ledger_of(store)
+    assert ledger.device == "host" and "busy" not in shares(ledger)
+    assert shares(ledger) == pytest.approx({"launch": 70, "data": 30}, abs=0.2)
+    assert "No counter says how busy the GPU was" in lines_of(ledger, "run")[-1]
+
+
+def test_a_core_that_others_took_and_the_gil_are_rows_of_their_own(store: Store) -> None:
+    parts = [(60, (MODULE, LOOP, LINEAR), False, 0.5), (40, (MODULE, LOOP, MASK), True, 1.0)]
+    filled(store, parts)
+    assert shares(ledger_of(store)) == pytest.approx({"busy": 30, "cpu_taken": 30, "python": 40}, abs=0.5)
+
+
+def test_an_event_of_a_checkpoint_counts_its_time(store: Store) -> None:
+    filled(store, [(100, (MODULE, LOOP, LINEAR), False, 1.0)])
+    store.append([Event("run", "checkpoint", T0 + 60, seconds=12.0)])
+    ledger = ledger_of(store)
+    assert shares(ledger) == pytest.approx({"busy": 90, "checkpoint": 10}, abs=0.5)
+
+
+def test_hours_are_the_sum_of_their_minutes(store: Store) -> None:
+    filled(store, FED, busy_pct=75.0)
+    whole = (T0 + 10.0, T0 + 60 * MINUTES - 10)
+    found = Ledgers(store, lambda _run: lambda _file, _line: "").ledger("run", whole)
+    assert shares(found)["data"] == pytest.approx(25, abs=1)
+    assert found.covered_share == pytest.approx(1, abs=0.02)
+
+
+def test_what_does_not_fit_into_the_time_of_an_answer_is_left_out_and_said(store: Store) -> None:
+    filled(store, FED)
+    ledgers = Ledgers(store, lambda _run: lambda _file, _line: "")
+    whole = (T0, T0 + 60 * MINUTES)
+    hasty = ledgers.ledger("run", whole, reading_s=-1)
+    assert 0.1 < hasty.covered_share < 0.9
+    assert shares(hasty) == pytest.approx({"busy": 70, "data": 30}, abs=0.5)
+    assert "of it seen" in lines_of(hasty, "run")[0]
+    while ledgers.fold_ahead("run"):
+        pass
+    assert ledgers.ledger("run", whole, reading_s=-1).covered_share == pytest.approx(1, abs=0.01)
+    assert len(ledgers._known) <= kept.MOST_KEPT
+
+
+def test_any_beginning_of_the_order_is_spread() -> None:
+    assert spread(range(8)) == [0, 4, 2, 6, 1, 5, 3, 7]
+    for count in range(40):
+        assert sorted(spread(range(count))) == list(range(count))
+    first = sorted(spread(range(64))[:8])
+    assert {hi - lo for lo, hi in pairwise(first)} == {8}
+
+
+def test_why_says_it_in_ten_lines(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    filled(store, FED)
+    place = ["--log-dir", str(tmp_path / "logs")]
+    assert main(["why", "run", *place]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 10 and lines[0].startswith("run: 8 min, tier A")
+    assert " 30.0 %  waiting for data  data.py:88 decode_image" in lines[2]
+    assert main(["why", "run", "--from", str(T0 + 1), "--to", str(T0 + 2), *place]) == 0
+    assert "shorter than 3 s" in capsys.readouterr().out
+    assert main(["why", "nope", *place]) == 2
+    assert "no stacks of a run 'nope'" in capsys.readouterr().err
+    assert main(["why", "run", "--from", str(T0 + 10), "--to", str(T0), *place]) == 2
+
+
+@pytest.mark.parametrize("text", ["now", "1e400", "-5", "9" * 400, "nan"])
+def test_a_time_that_is_none_is_refused_in_a_sentence(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["why", "run", f"--from={text}"]) == 2
+    assert "2026-11-26T14:30" in capsys.readouterr().err
