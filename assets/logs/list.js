@@ -125,14 +125,12 @@ export class LineList {
 
   /** The first line in view, as far as it is known. @returns {Line | undefined} */
   get first() {
-    for (let at = this.shown.lo; at < this.shown.hi; at++) if (this.book.line(at)) return this.book.line(at);
-    return undefined;
+    return this.book.lines(this.shown.lo, this.shown.hi)[0];
   }
 
   /** @returns {Line | undefined} */
   get last() {
-    for (let at = this.shown.hi - 1; at >= this.shown.lo; at--) if (this.book.line(at)) return this.book.line(at);
-    return undefined;
+    return this.book.lines(this.shown.lo, this.shown.hi).at(-1);
   }
 
   /** The element was moved in the document, which takes its scroll bar to the top. */
@@ -307,17 +305,8 @@ export class LineList {
     const made = /** @type {HTMLElement} */ (element);
     made.dataset.offset = String(start);
     const { current } = this;
-    setClass(made, "at", current !== null && line !== undefined && this.#holds(start, end, current));
+    setClass(made, "at", current !== null && line !== undefined && book.holds(start, end, current));
     return made;
-  }
-
-  /** @param {number} start @param {number} end @param {Key} key */
-  #holds(start, end, { run, number }) {
-    for (let at = start; at < end; at++) {
-      const line = this.book.line(at);
-      if (line?.number === number && line.run === run) return true;
-    }
-    return false;
   }
 
   /** @param {Line} line @param {number} start @param {boolean} open @returns {HTMLElement} */
