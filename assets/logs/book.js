@@ -212,13 +212,23 @@ export class LineBook {
 
   /** @param {number} start @returns {Line[]} */
   entry(start) {
+    return this.lines(start, this.endOf(start));
+  }
+
+  /** Those that are known. @param {number} from @param {number} to not included @returns {Line[]} */
+  lines(from, to) {
     /** @type {Line[]} */
     const out = [];
-    for (let at = start, end = this.endOf(start); at < end; at++) {
+    for (let at = from; at < to; at++) {
       const line = this.line(at);
       if (line) out.push(line);
     }
     return out;
+  }
+
+  /** Whether a line stands there. @param {number} from @param {number} to not included @param {{run: string, number: number}} key */
+  holds(from, to, { run, number }) {
+    return this.lines(from, to).some((line) => line.number === number && line.run === run);
   }
 
   /** @param {number} start of an entry of several lines */

@@ -55,7 +55,7 @@ export class LineList {
     this.scroll.addEventListener("scrollend", () => this.#align());
     this.scroll.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#ends(event));
     this.scroll.addEventListener("wheel", (/** @type {WheelEvent} */ event) => event.deltaY < 0 && this.#leave(), { passive: true });
-    for (const kind of ["wheel", "pointerdown", "touchmove", "keydown"]) this.scroll.addEventListener(kind, () => (this.#touched_ms = performance.now()), { passive: true });
+    for (const kind of ["wheel", "pointerdown", "touchmove", "keydown"]) this.scroll.addEventListener(kind, () => this.#touch(kind !== "wheel"), { passive: true });
     this.rows.addEventListener("click", (/** @type {MouseEvent} */ event) => this.#clicked(event));
     this.rows.addEventListener("pointerover", (/** @type {PointerEvent} */ event) => page.hover(this.#lineAt(event.target)?.line.time_s ?? null));
     this.scroll.addEventListener("pointerleave", () => page.hover(null));
@@ -66,6 +66,7 @@ export class LineList {
   #top = 0; // of the scroll bar, when it was last looked at
   #height = 0; // of the view
   #touched_ms = -Infinity; // when the user last scrolled, or began to
+  #grabbed_ms = -Infinity; // in a way that can jump
   #frame = 0;
   #timer = 0;
 
@@ -124,26 +125,39 @@ export class LineList {
 
   /** The first line in view, as far as it is known. @returns {Line | undefined} */
   get first() {
-    for (let at = this.shown.lo; at < this.shown.hi; at++) if (this.book.line(at)) return this.book.line(at);
-    return undefined;
+    return this.book.lines(this.shown.lo, this.shown.hi)[0];
   }
 
   /** @returns {Line | undefined} */
   get last() {
-    for (let at = this.shown.hi - 1; at >= this.shown.lo; at--) if (this.book.line(at)) return this.book.line(at);
-    return undefined;
+    return this.book.lines(this.shown.lo, this.shown.hi).at(-1);
+  }
+
+  /** The element was moved in the document, which takes its scroll bar to the top. */
+  restore() {
+    this.scroll.scrollTop = this.#top;
+    this.#top = this.scroll.scrollTop;
+    this.invalidate();
+  }
+
+  /** @param {boolean} grabbed */
+  #touch(grabbed) {
+    this.#touched_ms = performance.now();
+    if (grabbed) this.#grabbed_ms = this.#touched_ms;
   }
 
   #scrolled() {
     const top = this.scroll.scrollTop;
     const by = top - this.#top;
     this.#top = top;
+    this.#doubts = false;
     if (Math.abs(by) < 1) return; // the browser rounds where the bar was put
     const now_ms = performance.now();
-    if (top === 0 && now_ms - this.#touched_ms > TOUCHED_MS) return this.#align(); // the element has moved into Dash's layout, not the user
-    this.#touched_ms = now_ms;
+    const jumps = Math.abs(by) > JUMP * this.#height;
+    if (top === 0 && now_ms - (jumps ? this.#grabbed_ms : this.#touched_ms) > TOUCHED_MS) return this.#align(); // the element has moved into Dash's layout, not the user
+    this.#touch(jumps);
     this.#revealed = "";
-    if (Math.abs(by) > JUMP * this.#height) this.#jump(top);
+    if (jumps) this.#jump(top);
     else this.#move(by);
     this.#settle(LATEST_MS); // `scrollend` comes before, where the browser has it
     return this.draw();
@@ -180,10 +194,13 @@ export class LineList {
   #isFirst = true;
   #isLast = true;
 
+  #doubts = false; // whether the scroll bar stands where it was put
+
   #align() {
     clearTimeout(this.#timer);
     this.#timer = 0;
-    if (Math.abs(this.scroll.scrollTop - this.#top) >= 1) return; // the user has scrolled just now: the event is on its way
+    this.#doubts = !this.#doubts && Math.abs(this.scroll.scrollTop - this.#top) >= 1;
+    if (this.#doubts) return this.#settle(); // the user has scrolled just now, and the event is on its way; or the element has moved into Dash's layout
     const most = this.scroll.scrollHeight - this.#height;
     const share = this.anchor.offset / Math.max(1, this.book.total - (this.shown.hi - this.shown.lo));
     const edge = Math.min(EDGE_PX, most / 4);
@@ -193,6 +210,7 @@ export class LineList {
     else top = Math.max(edge, Math.min(most - edge, top));
     if (Math.abs(top - this.scroll.scrollTop) >= 1) this.scroll.scrollTop = top;
     this.#top = this.scroll.scrollTop;
+    return undefined;
   }
 
   #resized() {
@@ -287,17 +305,8 @@ export class LineList {
     const made = /** @type {HTMLElement} */ (element);
     made.dataset.offset = String(start);
     const { current } = this;
-    setClass(made, "at", current !== null && line !== undefined && this.#holds(start, end, current));
+    setClass(made, "at", current !== null && line !== undefined && book.holds(start, end, current));
     return made;
-  }
-
-  /** @param {number} start @param {number} end @param {Key} key */
-  #holds(start, end, { run, number }) {
-    for (let at = start; at < end; at++) {
-      const line = this.book.line(at);
-      if (line?.number === number && line.run === run) return true;
-    }
-    return false;
   }
 
   /** @param {Line} line @param {number} start @param {boolean} open @returns {HTMLElement} */

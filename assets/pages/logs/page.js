@@ -93,7 +93,7 @@ export default class LogsPage extends TimePage {
   #move(host) {
     host.replaceChildren(this.body);
     this.element.hidden = true;
-    this.reader.list.invalidate();
+    this.reader.list.restore();
   }
 
   /** @param {View} view what the controls say */
