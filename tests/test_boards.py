@@ -8,7 +8,8 @@ import re
 import pytest
 from hypothesis import given, settings
 
-from dashboard.boards.editing import BoardEdit, edited
+from dashboard.boards.editing import edited
+from dashboard.boards.edits import BoardEdit
 from dashboard.boards.errors import BoardError
 from dashboard.boards.fields import plain_board, plain_chart, plain_row
 from dashboard.boards.model import Board, BoardChart, BoardRow, ChosenSeries, ValueRange

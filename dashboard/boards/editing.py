@@ -1,38 +1,27 @@
-"""Change a board's text at some places and leave the rest as it stands, comments included."""
+"""Change a board's text at some places and leave the rest as it stands, comments included.
+
+ruamel.yaml takes 55 ms to load: this module is loaded at the first edit.
+"""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
+from .edits import MOST_EDITS, MOST_PLACE, BoardEdit, EditPlace
 from .reading import board_of
 
-EditKind: TypeAlias = Literal["set", "remove", "insert", "move"]
-EditPlace: TypeAlias = Sequence[str | int]
-
-MOST_EDITS, MOST_PLACE, MOST_DEPTH, MOST_ITEMS = 100, 8, 8, 2000
+MOST_DEPTH, MOST_ITEMS = 8, 2000
 WIDE = 4096  # characters: lines stay as they are
 PLAIN = re.compile(r"[A-Za-z_/°µ][\w ./()*+^=%°µ-]*(?<! )", re.ASCII)  # else a word stands in quotes
 PLAIN_LINES = re.compile(r"(?:[A-Za-z0-9][\x21-\x7e ]*\n)+(?:[A-Za-z0-9][\x21-\x7e ]*)?", re.ASCII)
-
-
-class BoardEdit(NamedTuple):
-    """`BoardEdit("set", ("rows", 0, "charts", 1, "width"), value=6)`. `insert` puts a value before an item of a list, or at its end.
-
-    `move` takes an item away first: `to` counts without it.
-    """
-
-    kind: EditKind
-    place: EditPlace
-    value: Any = None
-    to: EditPlace = ()
 
 
 def edited(text: str, edits: Sequence[BoardEdit]) -> str:

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from collectors.store.protocol import Axis
 
 from ...boards.asked import ChartsQuery
-from ...boards.editing import MOST_EDITS, edited
+from ...boards.edits import MOST_EDITS
 from ...boards.errors import BoardError
 from ...boards.reading import board_of, chart_of
 from ...changes import Changes
@@ -83,6 +83,8 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         edits: Annotated[list[BoardEditBody], Body(max_length=MOST_EDITS)] = [],  # noqa: B006  # the framework copies it
     ) -> Answer[EditedBoard]:
         """It changes nothing on the disk: a board's text is longer than an address can be."""
+        from ...boards.editing import edited
+
         try:
             after = edited(text, [edit_of(edit) for edit in edits])
             return Answer({"text": after, "board": board_fields(board_of(after))})

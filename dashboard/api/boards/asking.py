@@ -7,7 +7,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
-from ...boards.editing import MOST_PLACE, BoardEdit, EditKind
+from ...boards.edits import MOST_PLACE, BoardEdit, EditKind
 
 MOST_KEY = 200
 Key = Annotated[str, Field(max_length=MOST_KEY)]
