@@ -127,6 +127,14 @@ def test_every_kind_draws(scene: Scene, page: Page) -> None:
     expect(page.locator('[data-kind="flame graph"] .board-flame .chart-instead')).not_to_be_empty()
 
 
+def test_a_chart_that_asks_too_much_costs_no_other(scene: Scene, page: Page) -> None:
+    names = ", ".join(f"{'a' * 100}/{number}" for number in range(50))
+    scene.write("long", MINE + f"      - {{kind: line, title: Long, series: [{names}]}}\n")
+    scene.open(page, "long")
+    assert painted(page, "Loss")["curves"] == 1
+    expect(chart(page, "Long").locator(".board-body > .chart-instead")).to_contain_text("at most 4096 characters")
+
+
 def test_a_drag_is_a_range_of_all_charts_and_0_is_live_again(scene: Scene, page: Page) -> None:
     scene.write("mine", MINE)
     scene.open(page, "mine", window=300)

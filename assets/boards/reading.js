@@ -1,6 +1,6 @@
 /** Reads what the charts of a board draw: all of them at once, then only what is new, at most twice a second. */
 
-import { send, sentenceOf } from "../lib/api.js";
+import { lasting, send, sentenceOf } from "../lib/api.js";
 import { asks, questionOf } from "./model.js";
 import { cutAt, joined, rowKey } from "./rows.js";
 
@@ -133,6 +133,10 @@ export class BoardReading {
       this.#follow(answer.followed);
       this.board.changed(charts, answer.cursor);
     } catch (error) {
+      if (charts.length > 1 && lasting(error)) {
+        for (const chart of charts) await this.#ask([chart], view, key, overlap_s); // what is wrong with one costs no other
+        return;
+      }
       const trouble = sentenceOf(error);
       for (const chart of charts) this.held.set(questionOf(chart.fields), { rows: [], left: [], lo: null, hi: null, ...this.of(chart), key, trouble, read_ms: performance.now() });
       this.board.changed(charts, 0);
