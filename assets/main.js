@@ -28,7 +28,7 @@ setText(themeName, theme() === "dark" ? "Dark" : "Light");
 
 const table = [
   ...page.keys(),
-  ...pageLinks().map(({ link, key, name }) => ({ keys: [key], shown: key, says: `page ${name}`, run: () => link.click() })),
+  ...pageLinks().filter(({ key }) => key).map(({ link, key, name }) => ({ keys: [key], shown: key, says: `page ${name}`, run: () => link.click() })),
   { keys: [], shown: "Ctrl K", says: "search runs, series, pages and notes", run: openPalette },
   { keys: ["t"], shown: "t", says: "dark or light", run: toggleTheme },
   { keys: ["?"], shown: "?", says: "this list", run: () => help.showModal() },

@@ -79,7 +79,7 @@ def _page(request: Request, path: str) -> Response:
 
 
 def _links() -> str:
-    return ", ".join(f'<a href="{page.path}">{page.name}</a>' for page in pages())
+    return ", ".join(f'<a href="{page.path}">{html.escape(page.name)}</a>' for page in pages())
 
 
 async def _callback(request: Request) -> Response:

@@ -16,7 +16,7 @@ export default class DashPage extends Session {
   constructor(bar, foot) {
     const address = readAddress();
     super(foot, address.run);
-    this.element = el("div");
+    this.element = el("div", { hidden: true }); // all that is shown is Dash's
     this.range = new Range(address);
     /** @type {TimeChart[]} */
     this.charts = [];

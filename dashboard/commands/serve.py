@@ -58,6 +58,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help=f"log folder to follow; may be repeated (default: those of {', '.join(USUAL)} that are here)",
     )
     add_flags(parser, [name for name in FLAGS if name not in ("log_dir", "only")])
+    parser.add_argument(
+        "--pages-dir", type=Path, metavar="DIR", help="folder with pages of your own: Python files with a Dash layout"
+    )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     parser.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)  # end when it is not needed any more
     parser.add_argument("--lent", action="store_true", help=argparse.SUPPRESS)  # to the process that started this one (lending.py)
@@ -66,6 +69,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     options = prepare(parsed)
+    pages_dir = pages_folder(parsed.pages_dir, options)
     where = names_of(parsed, options)
     loan = Loan() if parsed.lent else None
     if loan is not None and (url := address.of(options.data_dir)):
@@ -73,7 +77,9 @@ def run(parsed: argparse.Namespace) -> int:
         leave()
     listener = listen(parsed.host, parsed.port)
     with contextlib.suppress(KeyboardInterrupt):
-        serve(listener, options, where=where, demo=parsed.demo, browse=parsed.open, ends=parsed.beside, loan=loan)
+        serve(
+            listener, options, where=where, demo=parsed.demo, browse=parsed.open, ends=parsed.beside, loan=loan, pages_dir=pages_dir
+        )
     leave()
 
 
@@ -98,6 +104,20 @@ def prepare(parsed: argparse.Namespace) -> CollectorOptions:
     make_folder(data_dir, "--data-dir", private=True)
     options = replace(options_of(parsed, log_dir, data_dir.resolve()), only=only)
     return options if options.retention_s is not None else replace(options, retention_s=set_retention_s(data_dir))
+
+
+def pages_folder(folder: Path | None, options: CollectorOptions) -> Path | None:
+    """Raises Mistake where its files must not run."""
+    if folder is None:
+        return None
+    from ..pages import own
+
+    logs = [options.log_dir / name for name in options.only] or [options.log_dir]
+    try:
+        own.check_folder(folder, [*logs, options.data_dir])
+    except ValueError as error:
+        raise Mistake(str(error)) from None
+    return folder.resolve()
 
 
 def found_here() -> list[Path]:
@@ -173,6 +193,7 @@ def serve(
     browse: bool = False,
     ends: bool = False,
     loan: Loan | None = None,
+    pages_dir: Path | None = None,
 ) -> None:
     """Until Ctrl-C; ends all children."""
     memory.give_back()
@@ -183,7 +204,7 @@ def serve(
         if demo:
             children.callback(begin_demo(options).stop)
         children.enter_context(address.written(options.data_dir, address_of(listener)))
-        run_web(listener, options, keeper, where=where, browse=browse, ends=ends, loan=loan)
+        run_web(listener, options, keeper, where=where, browse=browse, ends=ends, loan=loan, pages_dir=pages_dir)
 
 
 def leave() -> NoReturn:
@@ -203,6 +224,7 @@ def run_web(
     browse: bool,
     ends: bool,
     loan: Loan | None = None,
+    pages_dir: Path | None = None,
 ) -> None:
     gc.disable()  # what is loaded now stays: to look for garbage in it meanwhile is a fifth of the start
     from collectors.store.open import open_store
@@ -213,6 +235,10 @@ def run_web(
         from ..server import make_app
         from ..serving import server_of
 
+    if pages_dir is not None:
+        from ..pages import add_own, own
+
+        add_own(own.own_pages(pages_dir))
     store = open_store(options.data_dir, write=False)
     first_folder = options.only[0] if options.only else ""
     queries = Queries(store, options.log_dir, options.data_dir, lambda: keeper.read_only, keeper.note, first_folder)

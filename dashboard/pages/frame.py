@@ -45,7 +45,7 @@ def index(page: Page, time_zone: str = "") -> str:
     """Dash's index string for one page; the places in {%...%} are Dash's to fill. `time_zone` is that of shown times, "" for the browser's."""
     styles = "\n".join(f'<link rel="stylesheet" href="/assets/{name}">' for name in styles_of(page))
     preloads = "\n".join(f'<link rel="modulepreload" href="/assets/{name}">' for name in modules_of(page))
-    links = "".join(f'<a href="{other.path}"><i>{other.key}</i>{other.name}</a>' for other in pages())
+    links = "".join(f'<a href="{other.path}"><i>{other.key}</i>{escape(other.name)}</a>' for other in pages())
     return f"""<!doctype html>
 <html lang="en" data-time-zone="{escape(time_zone)}">
 <head>

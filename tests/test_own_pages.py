@@ -1,0 +1,130 @@
+"""Pages of one's own: what a file says is shown, what is wrong with it stands on its page, and whose files others may write do not run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from dashboard.pages.own import OwnPage, check_folder, own_pages
+from tests.conftest import ROOT, Dashboard, dashboard
+
+GOOD = """
+from dash import Input, Output, html
+from _words import WORD
+
+NAME = "Mine <b>&"
+layout = lambda queries: html.Div([html.H1(f"{WORD}, {len(queries.runs())} runs"), html.Button("Count", id="own-press"), html.P(id="own-said")])
+
+def callbacks(dash, queries):
+    @dash.callback(Output("own-said", "children"), Input("own-press", "n_clicks"))
+    def said(clicks):
+        return f"pressed {clicks or 0}"
+"""
+FILES = {
+    "good": GOOD,
+    "_words": "WORD = 'Hello'",
+    "syntax": "x = 1\nlayout = (",
+    "raises": "import nothing_of_that_name",
+    "exits": "raise SystemExit('no more')",
+    "empty": "",
+    "late": "from dash import html\ndef layout():\n    return html.P(1 / 0)",
+    "takes": "from dash import Input, Output, html\nlayout = html.P(id='a')\n"
+    "def callbacks(dash, queries):\n    dash.callback(Output('content', 'children'), Input('a', 'children'))(lambda value: 1)",
+    "packed": "PACKAGES = ('no_such_package',)\nlayout = 1",
+}
+SAYS = {
+    "syntax": "syntax.py cannot be shown, line 2: SyntaxError",
+    "raises": "line 1: ModuleNotFoundError: No module named 'nothing_of_that_name'",
+    "exits": "line 1: SystemExit: no more",
+    "empty": "empty.py has no layout",
+    "late": "line 3: ZeroDivisionError",
+    "takes": "the callback of content.children is another page's",
+    "packed": "No module named 'no_such_package'",
+}
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    folder.mkdir(mode=0o755)
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+        (folder / f"{name}.py").chmod(0o644)
+    return folder
+
+
+EXPECTED_ERRORS = ("/own/_words",)  # it is no page
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    folder = tmp_path_factory.mktemp("own")
+    pages = write(folder / "pages", FILES)
+    with dashboard(folder / "logs", "--no-profile", "--pages-dir", str(pages)) as running:
+        yield running
+
+
+def test_a_page_shows_its_layout_and_its_callback_answers(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/own/good")
+    expect(page.locator("#content h1")).to_have_text("Hello, 0 runs")
+    page.locator("#own-press").click()
+    expect(page.locator("#own-said")).to_have_text("pressed 1")
+    expect(page.locator(".nav a[aria-current]")).to_have_text("Mine <b>&")
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_a_broken_one_is_a_sentence_on_its_page(running: Dashboard, page: Page, name: str) -> None:
+    page.goto(f"{running.address}/own/{name}")
+    expect(page.locator("#content [role=alert]")).to_contain_text(SAYS[name])
+
+
+def test_broken_ones_cost_no_page_of_ours(running: Dashboard, page: Page) -> None:
+    page.goto(f"{running.address}/settings")
+    expect(page.locator("#setting-currency")).to_be_visible()
+    page.goto(f"{running.address}/own/_words")
+    expect(page.locator("h1")).to_have_text("No such page")
+
+
+def test_who_else_may_write_it_keeps_it_from_running(tmp_path: Path) -> None:
+    pages = write(tmp_path / "pages", {"open": "layout = 1", "link": "layout = 1", "mine": "layout = 1"})
+    (pages / "open.py").chmod(0o666)
+    (pages / "link.py").unlink()
+    (pages / "link.py").symlink_to(pages / "mine.py")
+    os.mkfifo(pages / "pipe.py")
+    says = {name: str(OwnPage(pages / f"{name}.py").page.layout()) for name in ("open", "link", "pipe", "mine", "gone")}
+    assert "can be written by others" in says["open"]
+    assert "cannot be shown" in says["link"] and "is no regular file" in says["pipe"] and "No such file" in says["gone"]
+    assert says["mine"] == "Div(children=1, className='own-page')"
+    with pytest.raises(ValueError, match="can be written by others"):
+        pages.chmod(0o777)
+        check_folder(pages, [])
+
+
+def test_a_folder_where_programs_write_holds_no_pages(tmp_path: Path) -> None:
+    for inside in ("logs", "data"):
+        (tmp_path / inside / "pages").mkdir(parents=True)
+        (tmp_path / f"to-{inside}").symlink_to(tmp_path / inside / "pages")
+        for folder in (tmp_path / inside / "pages", tmp_path / inside, tmp_path / f"to-{inside}"):
+            with pytest.raises(ValueError, match="where programs write"):
+                check_folder(folder, [tmp_path / "logs", tmp_path / "data"])
+    for folder, says in ((tmp_path / "none", "cannot read"), (Path(__file__), "is no folder")):
+        with pytest.raises(ValueError, match=says):
+            check_folder(folder, [])
+    check_folder(write(tmp_path / "pages", {}), [tmp_path / "logs"])
+
+
+def test_a_mistake_ends_the_start_with_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "logs" / "pages").mkdir(parents=True)
+    words = [sys.executable, str(ROOT / "app.py"), "--port", "0", "--log-dir", str(tmp_path / "logs")]
+    ended = subprocess.run([*words, "--pages-dir", str(tmp_path / "logs" / "pages")], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2 and re.fullmatch(r"deepseek-dashboard: .*where programs write.*\n", ended.stderr)
+
+
+def test_there_are_at_most_fifty_and_odd_names_are_left_out(tmp_path: Path) -> None:
+    pages = write(tmp_path / "pages", {f"p{number:02}": "layout = 1" for number in range(60)} | {"with blank": "layout = 1"})
+    assert [page.path for page in own_pages(pages)] == [f"/own/p{number:02}" for number in range(50)]
