@@ -59,7 +59,7 @@ export class LineBook {
   }
 
   /** @param {Place} place */
-  fetch(place) {
+  need(place) {
     if (this.question) this.read({ place, question: this.question });
   }
 
@@ -157,7 +157,7 @@ export class LineBook {
     while (end <= last && end - at < MOST_AT_ONCE && this.#lacks(end, fresh)) end++;
     const page = this.pages.get(at);
     const known = page && page.edition === this.edition ? firstMissing(page, this.#size(at)) : 0; // an answer of long lines may be shorter
-    this.fetch({ offset: at * PAGE + known, limit: (end - at) * PAGE - known });
+    this.need({ offset: at * PAGE + known, limit: (end - at) * PAGE - known });
   }
 
   /** @param {number} number */
@@ -171,7 +171,7 @@ export class LineBook {
   /** Lines may have come behind those that are known. */
   grow() {
     if (!this.question || !this.isRead) return;
-    this.fetch({ offset: Math.max(0, this.total - 1), limit: MOST_AT_ONCE * PAGE });
+    this.need({ offset: Math.max(0, this.total - 1), limit: MOST_AT_ONCE * PAGE });
   }
 
   /** @param {number} offset @returns {Line | undefined} */

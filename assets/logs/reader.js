@@ -92,7 +92,7 @@ export class LogReader {
     this.#goal = goal;
     if (!this.question) return;
     const place = goal.kind === "start" ? { offset: 0 } : goal.kind === "time" ? { at: goal.time_s } : { around: goal.kind === "line" ? goal.number : LAST };
-    this.book.fetch({ ...place, limit: LINES });
+    this.book.need({ ...place, limit: LINES });
   }
 
   /** Whether the counts beside the lines can be asked for: the question is not wrong, as far as is known. */

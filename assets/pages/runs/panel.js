@@ -10,6 +10,8 @@ import { setProps } from "./dash.js";
 import { Drafts } from "./drafts.js";
 
 const ID = "about";
+const READ_MS = 2000; // after which a run that is not read yet is asked for again,
+const MOST_TRIES = 60; // so often
 
 export class Panel {
   /**
@@ -54,7 +56,19 @@ export class Panel {
   /** There are other runs than before: one that is read again may be among them. */
   others() {
     if (this.awaited !== null && this.awaited === this.run) this.#ask();
-    this.awaited = null;
+  }
+
+  /** Until the run is read again, and the panel has a place for what ran. @param {string} run @param {number} [tries] left */
+  #await(run, tries = MOST_TRIES) {
+    setTimeout(() => {
+      if (this.awaited !== run) return;
+      if (this.run !== run || !tries || document.getElementById("about-ran")?.dataset.run === run) {
+        this.awaited = null;
+        return;
+      }
+      this.#ask();
+      this.#await(run, tries - 1);
+    }, READ_MS);
   }
 
   /** Whether it was open. It stays open where a user does not want to lose what is typed. */
@@ -87,8 +101,21 @@ export class Panel {
     if (!place || run === undefined || place.dataset.filled === run) return;
     place.dataset.filled = run;
     place.replaceChildren(el("p", { class: "dim" }, "Reading …"));
-    const parts = await get("run", { run }).then(({ info }) => partsOf(run, info), (error) => [el("p", { class: "dim" }, sentenceOf(error))]);
-    if (place.dataset.run === run) place.replaceChildren(...parts);
+    let isRead = false;
+    const parts = await get("run", { run }).then(
+      ({ info }) => ((isRead = Object.keys(info).length > 0), partsOf(run, info)),
+      (error) => [el("p", { class: "dim" }, sentenceOf(error))],
+    );
+    if (place.dataset.run !== run) return;
+    place.replaceChildren(...parts);
+    if (!isRead) setTimeout(() => this.#refill(place), READ_MS); // its files are being read, as after an undo
+  }
+
+  /** @param {HTMLElement} place */
+  #refill(place) {
+    if (!place.isConnected) return;
+    delete place.dataset.filled;
+    this.#fill();
   }
 
   /** @param {HTMLInputElement} control */
@@ -137,7 +164,7 @@ export class Panel {
     if (run === null) return false;
     try {
       await change(aboutOf(run), fields);
-      if (fields.forgotten === false) this.awaited = run;
+      if (fields.forgotten === false) this.#await((this.awaited = run));
       if (this.run === run) {
         taken();
         this.#ask();
