@@ -231,6 +231,7 @@ def test_a_template_filters_and_a_number_becomes_a_curve(scene: Scene, page: Pag
     page.locator(".chip.filter").click()
     page.locator(".template", has_text="step # loss #").click()
     wait_for(lambda: "template=" in page.url)
+    wait_for(lambda: (shown := rows(page).all_inner_texts()) and all("loss" in text for text in shown), because="other lines stay")
     rows(page).last.click()
     page.locator(".number").nth(1).click()
     expect(page.locator('[data-lane^="field"] .name')).to_contain_text("loss")
