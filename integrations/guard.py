@@ -22,7 +22,7 @@ def guarded(call: Call) -> Call:
         try:
             return call(*positional, **named)
         except Exception as error:
-            _report(call.__qualname__, error)
+            report(call.__qualname__, error)
             return None
 
     return cast("Call", safely)
@@ -36,7 +36,7 @@ def say_once(sentence: str) -> None:
             print(f"deepseek.integrations: {sentence}", file=sys.stderr, flush=True)
 
 
-def _report(name: str, error: Exception) -> None:
+def report(name: str, error: Exception) -> None:
     """Once for each call and type of error, whatever the error says, and once for each error, whichever calls meet it."""
     kind = f"{name} {type(error).__name__}"
     try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from time import time
 from typing import Any
 
-from .guard import guarded, say_once
+from .guard import guarded, report, say_once
 from .inert import Inert, InertCall, inert_class
 from .late_log import LateLog
 from .wandb_config import WandbConfig
@@ -80,17 +80,19 @@ class WandbRun:
         self._dir = self._dir or self._folder() or _temporary() or "."
         return self._dir
 
-    @guarded
     def log(self, data: Mapping[str, Any], step: int | None = None, commit: bool | None = None, **others: Any) -> None:
         """Data of a step gathers until the step is finished: by `commit`, which is the default without `step`, or by a later step."""
-        waits = self._pending or self._media
-        if step is None and commit is not False and data and not waits and PLAIN.issuperset(map(type, data.values())):
-            step, self._step = self._step, self._step + 1  # the usual call: few steps, each of them here
-            if len(self.summary) < MOST_NAMES:
-                dict.update(self.summary, data)
-            self._late.get().scalars(step, data)
-        else:
-            self._gather(data, step, commit)
+        try:  # in place of `guarded`, which is a call more of the one that each step makes
+            waits = self._pending or self._media
+            if step is None and commit is not False and data and not waits and PLAIN.issuperset(map(type, data.values())):
+                step, self._step = self._step, self._step + 1  # the usual call: few steps, each of them here
+                if len(self.summary) < MOST_NAMES:
+                    dict.update(self.summary, data)
+                self._late.get().scalars(step, data)
+            else:
+                self._gather(data, step, commit)
+        except Exception as error:
+            report("WandbRun.log", error)
 
     def _gather(self, data: Mapping[str, Any], step: int | None, commit: bool | None) -> None:
         if step is not None and step != self._step:
