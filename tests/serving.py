@@ -8,14 +8,17 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 import uvicorn
 
+from collectors.records import Points, Record, labels_of
+from collectors.store.open import open_store
 from dashboard.queries import Queries
 from dashboard.server import make_app
 from dashboard.serving import server_of
@@ -24,6 +27,7 @@ from tests.conftest import wait_for
 ENDS_S = 10.0
 IDLE_S = 2.0
 T = TypeVar("T")
+SPIKE_STEP = 61_803
 
 
 class Answer(NamedTuple):
@@ -58,6 +62,28 @@ class Web:
 
     def close(self) -> None:
         self._connection.close()
+
+
+@contextmanager
+def served_records(data_dir: Path, *batches: Iterable[Record]) -> Iterator[Web]:
+    """Of a store with these records, everything compacted."""
+    writer = open_store(data_dir, write=True)
+    for records in batches:
+        writer.append(records)
+    while writer.compact(5.0):
+        pass
+    queries = Queries(open_store(data_dir, write=False), data_dir, data_dir)
+    with served(queries) as web:
+        yield web
+    queries.close()
+    writer.close()
+
+
+def spiked(begin_s: float, steps_a_second: float) -> Iterator[Record]:
+    """100,000 points of `loss` of the run `long`, all 1, but at SPIKE_STEP 234.5."""
+    for step in range(100_000):
+        value = 234.5 if step == SPIKE_STEP else 1.0
+        yield Points("long", labels_of(host="box"), ("loss",), (value,), begin_s + step / steps_a_second, step)
 
 
 @contextmanager

@@ -11,20 +11,17 @@ import pytest
 from hypothesis import given, settings
 
 from collectors.records import Points, Record, labels_of
-from collectors.store.open import open_store
 from dashboard.api.boards.answers import board_fields
 from dashboard.boards.files import TEMPLATES
 from dashboard.boards.model import Board, BoardRow
 from dashboard.boards.reading import board_of
-from dashboard.queries import Queries
 from dashboard.user_files.yaml_file import ODD_BREAK
 from tests.board_texts import charts, texts
 from tests.fake_nvml import BUSY
-from tests.serving import Web, served
+from tests.serving import Web, served_records, spiked
 
 T0 = float(int(time.time()) - 3000)
 HOST = labels_of(host="box")
-SPIKE_STEP = 61_803
 GPU_NAMES = {
     "gpu/utilization_pct": "utilization",
     "gpu/memory_used_bytes": "memory_used",
@@ -88,19 +85,8 @@ def logged() -> Iterator[Record]:
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    data_dir = tmp_path_factory.mktemp("charts")
-    writer = open_store(data_dir, write=True)
-    writer.append(machine())
-    writer.append(logged())
-    values = (234.5 if step == SPIKE_STEP else 1.0 for step in range(100_000))
-    writer.append(Points("long", HOST, ("loss",), (value,), T0 + step / 100, step) for step, value in enumerate(values))
-    while writer.compact(5.0):
-        pass
-    queries = Queries(open_store(data_dir, write=False), data_dir, data_dir)
-    with served(queries) as web:
+    with served_records(tmp_path_factory.mktemp("charts"), machine(), logged(), spiked(T0, 100)) as web:
         yield web
-    queries.close()
-    writer.close()
 
 
 def asked(web: Web, *charts: Any, run: list[str] | str = "ddp", **more: Any) -> Any:

@@ -421,11 +421,10 @@ def test_the_servers_evidence_is_shown_in_units_that_are_easy_to_read(ask: Ask) 
 
 def test_ansi_colours_are_shown_and_html_is_text(ask: Ask) -> None:
     code = r"""
-    const { coloured } = await load("pages/live/log.js");
-    const line = document.createElement("p");
-    line.append(...coloured("\x1b[31mbad\x1b[0m <b>not bold</b>\x1b[2K\x07"));
-    return line.innerHTML;"""
-    assert ask(code) == '<span class="ansi-red">bad</span> &lt;b&gt;not bold&lt;/b&gt;'
+    const { marked, nodesOf, partsOf } = await load("logs/ansi.js");
+    const { el } = await load("lib/dom.js");
+    return el("p", {}, ...nodesOf(marked(partsOf("\x1b[31mbad\x1b[0m <b>not bold</b>\x1b[2K\x07"), []))).innerHTML;"""
+    assert ask(code) == '<span class="ansi-red">bad</span> &lt;b&gt;not bold&lt;/b&gt;[U+0007]'
 
 
 def test_the_runs_own_curves_stand_first_and_of_those_that_nobody_named_at_most_four(ask: Ask) -> None:

@@ -7,14 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from collectors.records import Points, Record, labels_of
-from collectors.store.open import open_store
 from dashboard.curves import overlay
-from dashboard.queries import Queries
-from tests.serving import Web, served
+from tests.serving import SPIKE_STEP, Web, served_records, spiked
 
 T0 = 1_764_000_000.0
 HOST = labels_of(host="box")
-SPIKE_STEP = 61_803
 ODD = ("<b>a</b>", "b, c", "d%2Fe", "f g/\x01", "'; --")
 
 
@@ -34,18 +31,8 @@ def records() -> Iterator[Record]:
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    data_dir = tmp_path_factory.mktemp("curves")
-    writer = open_store(data_dir, write=True)
-    writer.append(records())
-    values = (234.5 if step == SPIKE_STEP else 1.0 for step in range(100_000))
-    writer.append(Points("long", HOST, ("loss",), (value,), T0 + step / 10, step) for step, value in enumerate(values))
-    while writer.compact(5.0):
-        pass
-    queries = Queries(open_store(data_dir, write=False), data_dir, data_dir)
-    with served(queries) as web:
+    with served_records(tmp_path_factory.mktemp("curves"), records(), spiked(T0, 10)) as web:
         yield web
-    queries.close()
-    writer.close()
 
 
 def test_runs_are_overlaid_on_their_steps(web: Web) -> None:

@@ -9,14 +9,11 @@ import pytest
 from hypothesis import given, settings
 
 from collectors.records import Points, Record, labels_of
-from collectors.store.open import open_store
-from dashboard.queries import Queries
 from tests.expression_texts import texts
-from tests.serving import Web, served
+from tests.serving import Web, served_records, spiked
 
 T0 = float(int(time.time()) - 4000)  # in the present week, in which machine files are read
 HOST = labels_of(host="box")
-SPIKE_STEP = 61_803
 
 
 def machine() -> Iterator[Record]:
@@ -40,19 +37,8 @@ def logged() -> Iterator[Record]:
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    data_dir = tmp_path_factory.mktemp("expressions")
-    writer = open_store(data_dir, write=True)
-    writer.append(machine())
-    writer.append(logged())
-    values = (234.5 if step == SPIKE_STEP else 1.0 for step in range(100_000))
-    writer.append(Points("long", HOST, ("loss",), (value,), T0 + step / 100, step) for step, value in enumerate(values))
-    while writer.compact(5.0):
-        pass
-    queries = Queries(open_store(data_dir, write=False), data_dir, data_dir)
-    with served(queries) as web:
+    with served_records(tmp_path_factory.mktemp("expressions"), machine(), logged(), spiked(T0, 100)) as web:
         yield web
-    queries.close()
-    writer.close()
 
 
 def test_energy_of_a_token_on_each_gpu(web: Web) -> None:

@@ -1,6 +1,6 @@
 /** The main thread in time order: its stacks as a flame chart on the page's time axis, a lane like the others. */
 
-import { el, setText } from "../lib/dom.js";
+import { el, emptyContext, setText } from "../lib/dom.js";
 import { Painter, words } from "./paint.js";
 import { clock, duration, place } from "../lib/format.js";
 import { onTheme } from "../lib/theme.js";
@@ -71,22 +71,11 @@ export class ChartLane {
     this.#rows = rows;
     this.boxes = thread ? boxes(thread.spans, this.view, width, hidden, rows) : [];
     this.plot.style.height = `${rows * ROW + 8}px`;
-    const painter = new Painter(this.#sized(width, rows * ROW), ROW, "");
+    const painter = new Painter(emptyContext(this.canvas, width, rows * ROW), ROW, "");
     if (this.chart && thread) for (const box of this.boxes) this.#box(painter, box, this.chart, thread.spans, hidden > 0 && box.row === 0);
     const who = thread && thread.tid !== thread.pid ? thread.name : "Main thread";
     setText(this.title, thread?.rank ? `${who}, rank ${thread.rank}` : who);
     setText(this.values, thread && thread.depth - hidden > rows ? `${rows} of ${thread.depth - hidden} rows` : "");
-  }
-
-  /** @param {number} width @param {number} height */
-  #sized(width, height) {
-    const ratio = devicePixelRatio;
-    this.canvas.width = Math.round(width * ratio);
-    this.canvas.height = Math.round(height * ratio);
-    this.canvas.style.height = `${height}px`;
-    const ctx = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
-    ctx.scale(ratio, ratio);
-    return ctx;
   }
 
   /** @param {Painter} painter @param {Box} box @param {Chart} chart @param {Spans} spans @param {boolean} trunk stands all the time, whatever else differs */

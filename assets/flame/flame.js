@@ -1,6 +1,6 @@
 /** The flame graph on a canvas: draw, zoom, pan, point, walk by keys; a hidden table serves screen readers. */
 
-import { el } from "../lib/dom.js";
+import { el, emptyContext } from "../lib/dom.js";
 import { percent, signed } from "../lib/figures.js";
 import { listenTo } from "./gestures.js";
 import { layout, panned, zoomed } from "./layout.js";
@@ -121,7 +121,8 @@ export class FlameGraph {
     this.rows = tree ? layout(tree, this.view, width) : [];
     this.room.style.height = `${this.rows.length * row}px`;
     const height = Math.max(1, Math.min(this.rows.length * row, this.scroll.clientHeight));
-    const ctx = this.#sized(width, height);
+    // The canvas covers the visible part of the graph; its container is as tall as the whole.
+    const ctx = emptyContext(this.canvas, width, height);
     if (!tree) return;
     const top = this.scroll.scrollTop;
     const painter = new Painter(ctx, row, this.found);
@@ -129,19 +130,6 @@ export class FlameGraph {
     const focusDepth = this.view.focus < 0 ? -1 : tree.depth[this.view.focus];
     for (let at = Math.floor(top / row); at < Math.min(this.rows.length, Math.ceil((top + height) / row)); at++)
       for (const box of this.rows[at]) this.#box(painter, box, at * row - top, tint, focusDepth);
-  }
-
-  /** The canvas covers the visible part of the graph; its container is as tall as the whole. @param {number} width @param {number} height */
-  #sized(width, height) {
-    const ratio = devicePixelRatio;
-    const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
-    if (this.canvas.width !== w) this.canvas.width = w;
-    if (this.canvas.height !== h) this.canvas.height = h;
-    this.canvas.style.height = `${height}px`;
-    const ctx = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
-    ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
-    ctx.clearRect(0, 0, width, height);
-    return ctx;
   }
 
   /** @param {Painter} painter @param {Box} box @param {number} y @param {ReturnType<typeof tints>} tint @param {number} focusDepth */

@@ -31,6 +31,22 @@ export function setClass(node, name, on) {
 }
 
 /**
+ * A context to paint on in CSS pixels, as sharp as the screen, empty. The width of the element is the style sheet's.
+ * @param {HTMLCanvasElement} canvas @param {number} width @param {number} height both in CSS pixels
+ */
+export function emptyContext(canvas, width, height) {
+  const ratio = devicePixelRatio;
+  const [across, down] = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width !== across) canvas.width = across;
+  if (canvas.height !== down) canvas.height = down;
+  canvas.style.height = `${height}px`;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, width, height);
+  return context;
+}
+
+/**
  * A button that copies the result of `text()` at the click.
  * @param {string} label @param {() => string} text
  */

@@ -1,4 +1,6 @@
-/** Escape sequences of terminals in a line: colours become classes, everything else of them is left out (pure). */
+/** Escape sequences of terminals in a line: colours become classes, everything else of them is left out. */
+
+import { el } from "../lib/dom.js";
 
 /** @typedef {{text: string, from: number, classes: string}} Part `from`: where it begins in the line */
 /** @typedef {{text: string, classes: string, hit: boolean}} Shown */
@@ -49,6 +51,13 @@ export function marked(parts, spans, skip = 0) {
   }
   return out;
 }
+
+/**
+ * A span for what has a colour, plain text for the rest; control characters are shown by `el`.
+ * @param {Shown[]} parts @returns {(Node | string)[]}
+ */
+export const nodesOf = (parts) =>
+  parts.map(({ text, classes, hit }) => (hit ? el("mark", { class: classes }, text) : classes ? el("span", { class: classes }, text) : text));
 
 /** A template, whose numbers are masked, without what is left of them. `"\x1b[#msaved #" -> "saved #"` @param {string} template */
 export const withoutSequences = (template) => template.replace(/\x1b\[[#\d;:]*[A-Za-z]/g, "").replace(SEQUENCE, "");

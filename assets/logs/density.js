@@ -1,7 +1,7 @@
 /** How many lines there are, by level, over the page's time axis, and where hits are: a lane like the others. */
 
 import { get, newest } from "../lib/api.js";
-import { el, setClass } from "../lib/dom.js";
+import { el, emptyContext, setClass } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { onTheme, token } from "../lib/theme.js";
 
@@ -102,12 +102,7 @@ export class DensityLane {
     const searched = Boolean(density?.hits);
     setClass(this.element, "searched", searched);
     const height = HEIGHT + (searched ? HITS : 0);
-    const ratio = devicePixelRatio;
-    this.canvas.width = Math.round(width * ratio);
-    this.canvas.height = Math.round(height * ratio);
-    this.canvas.style.height = `${height}px`;
-    const ctx = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
-    ctx.scale(ratio, ratio);
+    const ctx = emptyContext(this.canvas, width, height);
     if (density) paintDensity(ctx, density, view, width);
   }
 }

@@ -2,7 +2,7 @@
 
 import { el } from "../lib/dom.js";
 import { clock, count, day, duration } from "../lib/format.js";
-import { marked, partsOf } from "./ansi.js";
+import { marked, nodesOf, partsOf } from "./ansi.js";
 import { lastOf, stampOf } from "./folding.js";
 
 /** @typedef {import("./folding.js").Line} Line */
@@ -59,7 +59,7 @@ export function textOf(line, bare) {
 /** @param {string} text @param {[number, number][]} spans of hits @param {number} skip @returns {(Node | string)[]} */
 export function shownText(text, spans, skip) {
   const first = spans.length ? Math.min(skip, spans[0][0]) : skip;
-  return marked(partsOf(text), spans, first).map(({ text: part, classes, hit }) => (hit ? el("mark", { class: classes }, part) : classes ? el("span", { class: classes }, part) : part));
+  return nodesOf(marked(partsOf(text), spans, first));
 }
 
 /** What stands where a line is not read yet. @returns {HTMLElement} */

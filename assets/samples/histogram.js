@@ -1,6 +1,6 @@
 /** A histogram over steps: one ridge a step, the oldest on top, the chosen one in colour. */
 
-import { el } from "../lib/dom.js";
+import { el, emptyContext } from "../lib/dom.js";
 import { count, figure, tick } from "../lib/format.js";
 import { faded, token } from "../lib/theme.js";
 
@@ -68,11 +68,8 @@ export class RidgeChart {
   draw() {
     const { canvas, ridges } = this;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    const context = canvas.getContext("2d");
-    if (!context || !width || !ridges.length) return;
-    const scale = devicePixelRatio;
-    Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
-    context.scale(scale, scale);
+    if (!width || !ridges.length) return;
+    const context = emptyContext(canvas, width, height);
     const lo = Math.min(...ridges.map(({ histogram }) => histogram.edges[0]));
     const hi = Math.max(...ridges.map(({ histogram: { edges } }) => edges[edges.length - 1]));
     const plot = { lo, hi: hi > lo ? hi : lo + 1, width: width - LABEL_PX };

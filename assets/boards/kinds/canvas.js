@@ -1,6 +1,6 @@
 /** A canvas that is drawn in CSS pixels, sharp on any screen. */
 
-import { el } from "../../lib/dom.js";
+import { el, emptyContext } from "../../lib/dom.js";
 import { token } from "../../lib/theme.js";
 
 export const FONT_PX = 11;
@@ -24,14 +24,8 @@ export class Canvas {
   draw() {
     const { element, width, height } = this;
     if (!width) return;
-    const ratio = devicePixelRatio;
-    if (element.width !== Math.round(width * ratio) || element.height !== Math.round(height * ratio)) {
-      Object.assign(element, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
-      Object.assign(element.style, { width: `${width}px`, height: `${height}px` });
-    }
-    const context = /** @type {CanvasRenderingContext2D} */ (element.getContext("2d"));
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, height);
+    element.style.width = `${width}px`;
+    const context = emptyContext(element, width, height);
     context.font = `${FONT_PX}px ${token("font-ui")}`;
     context.textBaseline = "middle";
     this.paint(context, width, height);

@@ -1,6 +1,7 @@
 /** Sparklines: the losses of the rows in view, read in one question and drawn on small canvases, each as long as its run got. */
 
 import { get } from "../../lib/api.js";
+import { emptyContext } from "../../lib/dom.js";
 import { onTheme, token } from "../../lib/theme.js";
 
 /** @typedef {import("../../types/api").Answer<"sparklines">["sparks"][number]} Spark */
@@ -63,12 +64,8 @@ export class Sparks {
 
 /** @param {HTMLCanvasElement} canvas @param {Wish} wish @param {Spark | null} spark */
 function draw(canvas, { share, tint, bad }, spark) {
-  const ratio = devicePixelRatio || 1;
-  canvas.width = WIDTH * ratio;
-  canvas.height = HEIGHT * ratio;
-  const context = canvas.getContext("2d");
-  if (!context || !spark?.step.length) return;
-  context.scale(ratio, ratio);
+  const context = emptyContext(canvas, WIDTH, HEIGHT);
+  if (!spark?.step.length) return;
   const points = placed(spark, share ?? 1);
   if (!points.length) return;
   const [x, y] = points[points.length - 1];

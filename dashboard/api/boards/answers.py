@@ -16,7 +16,8 @@ from ...boards.fields import plain_board
 from ...boards.files import BoardFile, BoardSource
 from ...boards.kinds import KINDS
 from ...boards.model import Board
-from ..answer import Answer, Column, Counts, Gaps, number
+from ..answer import Answer, Gaps, number
+from ..curves.buckets import BucketColumns, bucket_columns
 from ..curves.curves import CurveAxisRow
 from ..encoding import encode
 
@@ -108,7 +109,7 @@ class EditedBoard(TypedDict):
     board: BoardFields
 
 
-class BoardCurveRow(TypedDict):
+class BoardCurveRow(BucketColumns):
     """Columns of buckets, as in Points. `item` is the place in the chart's series, -1 its x."""
 
     item: int
@@ -120,16 +121,7 @@ class BoardCurveRow(TypedDict):
     unit: str
     exact: bool
     reason: str
-    x: Column
-    x_end: Column
-    segment: Counts
-    min: Gaps
-    max: Gaps
-    mean: Gaps
     last: Gaps | list[float | str | None]
-    count: Counts
-    non_finite: Counts
-    points_total: int
 
 
 class NotDrawnRow(TypedDict):
@@ -226,16 +218,8 @@ def _curve_row(curve: BoardCurve) -> BoardCurveRow:
         "unit": curve.unit,
         "exact": curve.exact,
         "reason": curve.reason,
-        "x": buckets.t,
-        "x_end": buckets.t_end,
-        "segment": buckets.segment,
-        "min": buckets.min,
-        "max": buckets.max,
-        "mean": buckets.mean,
+        **bucket_columns(buckets),
         "last": _last(buckets.last, buckets.count),
-        "count": buckets.count,
-        "non_finite": buckets.non_finite,
-        "points_total": buckets.points_total,
     }
 
 

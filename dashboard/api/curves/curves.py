@@ -13,9 +13,10 @@ from ...curves.asked import STEP, Curve, CurveQuery, Overlay, Spread
 from ...curves.ranks import RankChoice
 from ...curves.smoothing import Smoothing, smoothing_of
 from ...queries import BadRequest, Queries
-from ..answer import Answer, Column, Counts, Gaps, Logged, numbers
+from ..answer import Answer, Gaps, Logged, numbers
 from ..encoding import encode
 from ..parameters import MAX_BUCKETS, MOST_CHARACTERS, OpenRange, RunNames, SeriesNames
+from .buckets import BucketColumns, bucket_columns
 
 
 class CurveAxisRow(TypedDict):
@@ -25,7 +26,7 @@ class CurveAxisRow(TypedDict):
     hi: float | None
 
 
-class OverlaidRow(TypedDict):
+class OverlaidRow(BucketColumns):
     """Columns of buckets (docs/http-api.md, Curves)."""
 
     run: str
@@ -34,19 +35,10 @@ class OverlaidRow(TypedDict):
     series: str
     labels: dict[str, str]
     unit: str
-    x: Column
-    x_end: Column
     step: Gaps
-    segment: Counts
-    min: Gaps
-    max: Gaps
-    mean: Gaps
     last: Logged
-    count: Counts
-    non_finite: Counts
     smooth: Gaps | None
     superseded: list[bool]
-    points_total: int
     points_read: int
 
 
@@ -107,16 +99,9 @@ def overlaid_row(curve: Curve) -> OverlaidRow:
         "series": curve.series,
         "labels": dict(curve.labels),
         "unit": catalog.unit_of(curve.series),
-        "x": buckets.t,
-        "x_end": buckets.t_end,
+        **bucket_columns(buckets),
         "step": buckets.step,
-        "segment": buckets.segment,
-        "min": buckets.min,
-        "max": buckets.max,
-        "mean": buckets.mean,
         "last": numbers(buckets.last),
-        "count": buckets.count,
-        "non_finite": buckets.non_finite,
         "smooth": curve.smooth,
         "superseded": curve.superseded,  # type: ignore[typeddict-item]  # numpy writes itself
         "points_total": curve.points_total,

@@ -14,9 +14,10 @@ from collectors.store.protocol import Axis
 
 from ...expressions.asked import ExpressionQuery, ExpressionResult, ExpressionSeries, NoSuchRun
 from ...queries import BadRequest, NotFound, Queries
-from ..answer import Answer, Column, Counts, Gaps, number
+from ..answer import Answer, Gaps, number
 from ..encoding import encode
 from ..parameters import MAX_BUCKETS, MOST_CHARACTERS, OpenRange, RunNames
+from .buckets import BucketColumns, bucket_columns
 from .curves import CurveAxisRow
 
 ExpressionText = Annotated[
@@ -24,7 +25,7 @@ ExpressionText = Annotated[
 ]
 
 
-class ExpressionRow(TypedDict):
+class ExpressionRow(BucketColumns):
     """Columns of buckets (docs/http-api.md, Expressions). `last` is null where there is nothing, and a word where it is infinite."""
 
     run: str
@@ -32,17 +33,8 @@ class ExpressionRow(TypedDict):
     unit: str
     exact: bool
     reason: str
-    x: Column
-    x_end: Column
     step: Gaps
-    segment: Counts
-    min: Gaps
-    max: Gaps
-    mean: Gaps
     last: Gaps | list[float | str | None]
-    count: Counts
-    non_finite: Counts
-    points_total: int
 
 
 class ExpressionAnswer(TypedDict):
@@ -85,17 +77,9 @@ def expression_row(series: ExpressionSeries, unit: str) -> ExpressionRow:
         "unit": unit,
         "exact": series.exact,
         "reason": series.reason,
-        "x": buckets.t,
-        "x_end": buckets.t_end,
+        **bucket_columns(buckets),
         "step": buckets.step,
-        "segment": buckets.segment,
-        "min": buckets.min,
-        "max": buckets.max,
-        "mean": buckets.mean,
         "last": _last(buckets.last),
-        "count": buckets.count,
-        "non_finite": buckets.non_finite,
-        "points_total": buckets.points_total,
     }
 
 
