@@ -242,6 +242,17 @@ def test_a_number_of_the_lines_of_a_template_is_a_curve(store: Store) -> None:
             asking.field("a", number, field, LineFilter(), 5)
 
 
+@pytest.mark.parametrize("share", [None, 0.5, 1e-3, 1.0])
+@pytest.mark.parametrize("most", [1, 2, 7, 1000])
+def test_evenly_chosen_rows_are_those_of_the_whole_list(share: float | None, most: int) -> None:
+    length = 3 * filters.CHUNK + 5
+    mask = None if share is None else np.random.default_rng(0).random(length) < share
+    rows = filters.KeptRows(11, 11 + length, mask)
+    listed = rows.rows(0, rows.total)
+    wanted = listed if len(listed) <= most else listed[np.linspace(0, len(listed) - 1, most).astype(np.int64)]
+    assert rows.evenly(most).tolist() == wanted.tolist()
+
+
 def test_tables_are_bounded_and_say_what_they_leave_out(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MOST_ROWS", 100)
     store.append(made(400, 1))

@@ -49,6 +49,21 @@ class KeptRows:
         found = np.flatnonzero(self.mask[first * CHUNK : last * CHUNK]) + first * CHUNK + self.start
         return found[offset - int(self._before[first]) : end - int(self._before[first])]
 
+    def evenly(self, most: int) -> NDArray[np.int64]:
+        """So many of them at the most, from the first one on."""
+        if self.total <= most:
+            return self.rows(0, self.total)
+        offsets = np.linspace(0, self.total - 1, most).astype(np.int64)
+        if self.mask is None or self._before is None:
+            return self.start + offsets
+        chunks = np.searchsorted(self._before, offsets, "right") - 1
+        found = [
+            np.flatnonzero(self.mask[chunk * CHUNK : (chunk + 1) * CHUNK])[offsets[chunks == chunk] - self._before[chunk]]
+            + chunk * CHUNK
+            for chunk in np.unique(chunks).tolist()
+        ]
+        return self.start + np.concatenate(found)
+
     def offset_of(self, row: int) -> int:
         """How many of them stand before a row of the table."""
         at = min(max(row, self.start), self.stop) - self.start

@@ -14,7 +14,7 @@ from collectors.store.lines import LineTemplate
 from collectors.store.protocol import Store
 
 from .counting import LineDensity, TemplateLines, by_template, density, window_of
-from .filters import KeptRows, LineFilter
+from .filters import LineFilter
 from .marking import Marker, TextSpan
 from .needle import Needle
 from .opened import OpenedLine, opened
@@ -160,7 +160,7 @@ class LogLines:
         with self._reader.held((run,)) as held:
             table = held.table
             rows = held.chosen(asked._replace(shown=[template]))
-            found = _evenly(rows, min(most, MOST_FIELD_LINES))
+            found = rows.evenly(min(most, MOST_FIELD_LINES))
             numbers, time_s = table.number[found].astype(np.int64) + table.base, table.time_s[found]
             total = rows.total
         lines = {line.number: line.text for line in self._reader.lines(run, numbers.tolist())}
@@ -226,10 +226,3 @@ class _Picked(NamedTuple):
         hits = [False] * len(rows) if marked is None else marked[rows].tolist()
         columns = zip(sources, numbers, table.template[rows].tolist(), hits, strict=True)
         return [cls(source.run, number, template, hit) for source, number, template, hit in columns]
-
-
-def _evenly(rows: KeptRows, most: int) -> NDArray[np.int64]:
-    total = rows.total
-    if total <= most:
-        return rows.rows(0, total)
-    return rows.rows(0, total)[np.linspace(0, total - 1, most).astype(np.int64)]
