@@ -21,10 +21,11 @@ import { BoardReading } from "./reading.js";
  * @property {(chart: PlacedChart) => void} edit
  */
 
-const BUCKET_STEP = 50;
+const BUCKET_STEP = 25;
 const [LEAST_BUCKETS, MOST_BUCKETS] = [50, 600];
 const PX_A_BUCKET = 3;
-const TURN_MS = 24; // of a frame: each frame with other charts is composed anew
+const AXIS_PX = 64; // of a chart's width, its edges included
+const TURN_MS = 32; // of a frame: each frame with other charts is composed anew
 const PHONE_PX = 640;
 const AHEAD = "300px"; // below what is seen
 const WITHOUT_RUN_S = 3600; // of the machine, where all of a run is asked for and there is none
@@ -195,8 +196,8 @@ export class BoardView {
 
   /** @param {PlacedChart} chart */
   buckets({ width }) {
-    const pixels = (this.field.clientWidth || innerWidth) * (innerWidth < PHONE_PX ? 1 : width / COLUMNS);
-    return Math.max(LEAST_BUCKETS, Math.min(MOST_BUCKETS, BUCKET_STEP * Math.ceil(pixels / PX_A_BUCKET / BUCKET_STEP)));
+    const pixels = (this.#width || innerWidth) * (innerWidth < PHONE_PX ? 1 : width / COLUMNS);
+    return Math.max(LEAST_BUCKETS, Math.min(MOST_BUCKETS, BUCKET_STEP * Math.ceil((pixels - AXIS_PX) / PX_A_BUCKET / BUCKET_STEP)));
   }
 
   #want() {
@@ -235,7 +236,10 @@ export class BoardView {
     frame.show(held, { span: this.spanOf(axis, held), axis, run: this.page.shown().run, stale: false });
   }
 
+  #width = 0;
+
   #fit() {
+    this.#width = this.field.clientWidth;
     for (const frame of this.frames.values()) this.#fitOne(frame);
   }
 

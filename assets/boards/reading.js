@@ -17,7 +17,7 @@ const STEPS_MS = 2000; // of charts on the step axis, which are read as a whole
 const AGAIN_MS = 5000; // after a failure
 const OVERLAP_S = 3; // before the newest point, that is read again: points of other sources come later
 const MOST_BYTES = 24_000; // of an address
-const LEAST_TAIL = 4; // buckets of what is read again
+const LEAST_TAIL = 2; // buckets of what is read again: the last one grows until it lies before the overlap
 const GROWN = 2; // times as many buckets as asked for: then all is read again
 
 export class BoardReading {
@@ -71,8 +71,9 @@ export class BoardReading {
     if (!held || held.key !== this.#key) return true;
     const since_ms = performance.now() - held.read_ms;
     if (held.trouble) return since_ms > AGAIN_MS;
-    const grown = held.rows.some(({ x }) => x.length > GROWN * this.board.buckets(chart));
-    return this.dirty && (grown || since_ms > (this.#axis(chart) === "step" ? STEPS_MS : WHOLE_MS));
+    if (!this.dirty) return false;
+    const most = GROWN * this.board.buckets(chart);
+    return (held.rows.some(({ x }) => x.length > most) || since_ms > (this.#axis(chart) === "step" ? STEPS_MS : WHOLE_MS));
   }
 
   /** @param {PlacedChart} chart */
@@ -162,8 +163,10 @@ export class BoardReading {
     const { from, live } = this.board.view();
     const lo = live === null || from === null ? -Infinity : from;
     const news = new Map(rows.map((row) => [rowKey(row), row]));
-    const known = before.rows.map((row) => joined(row, news.get(rowKey(row)), lo));
-    const more = rows.some((row) => row.x.length && !before.rows.some((old) => rowKey(old) === rowKey(row)));
+    const keys = before.rows.map(rowKey);
+    const known = before.rows.map((row, i) => joined(row, news.get(keys[i]), lo));
+    for (const key of keys) news.delete(key);
+    const more = [...news.values()].some((row) => row.x.length);
     this.held.set(questionOf(chart.fields), { ...before, rows: known, trouble: "", hi: x.hi, read_ms: more ? -Infinity : before.read_ms });
   }
 

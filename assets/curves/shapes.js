@@ -90,7 +90,7 @@ function bandOf({ x, min, max, old, begins }, place, px) {
   let [above, below] = /** @type {[number[], number[]]} */ ([[], []]);
   let wide = false;
   const end = () => {
-    if (wide) parts.push(above.length > 2 ? [...above, ...backwards(below)] : [above[0] - 0.5, above[1], above[0] + 0.5, above[1], below[0] + 0.5, below[1], below[0] - 0.5, below[1]]);
+    if (wide) parts.push(above.length > 2 ? around(above, below) : [above[0] - 0.5, above[1], above[0] + 0.5, above[1], below[0] + 0.5, below[1], below[0] - 0.5, below[1]]);
     if (above.length) [above, below] = [[], []];
     wide = false;
   };
@@ -106,11 +106,10 @@ function bandOf({ x, min, max, old, begins }, place, px) {
   return parts;
 }
 
-/** @param {number[]} points */
-function backwards(points) {
-  const out = [];
-  for (let i = points.length - 2; i >= 0; i -= 2) out.push(points[i], points[i + 1]);
-  return out;
+/** Along the upper edge, and back along the lower one. @param {number[]} above becomes it @param {number[]} below */
+function around(above, below) {
+  for (let i = below.length - 2; i >= 0; i -= 2) above.push(below[i], below[i + 1]);
+  return above;
 }
 
 /** @param {Curve} curve @param {Float64Array} values @param {0 | 1} old which part of it @param {Place} place @param {Float64Array} px */

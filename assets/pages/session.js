@@ -39,7 +39,7 @@ export class Session {
     const newest_s = Math.max(...message.series.map(({ t }) => t.at(-1) ?? -Infinity));
     if (newest_s > 0) this.behind_s = this.runs.now_s - newest_s;
     this.heard(message);
-    this.invalidate();
+    if (this.drawsDeltas) this.invalidate();
   }
 
   /** @param {import("../types/api").State} message */
@@ -58,6 +58,9 @@ export class Session {
   }
 
   // Defined by each page
+
+  /** A page whose charts read for themselves is drawn with the server's state only: each frame composes all of its canvases anew. */
+  drawsDeltas = true;
 
   /** A delta, after its points were added. @param {import("../types/api").Delta} _message */
   heard(_message) {}

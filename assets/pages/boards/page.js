@@ -221,6 +221,8 @@ export default class BoardsPage extends Session {
 
   // Messages of the server
 
+  drawsDeltas = false;
+
   /** @param {import("../../types/api").Delta} message */
   heard({ series }) {
     if (series.length) this.board.reading.touch();
