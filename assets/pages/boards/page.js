@@ -15,7 +15,7 @@ import { Tools } from "./tools.js";
 const EVERY_MS = 1000; // the files are looked at again
 const REDRAW_MS = 900; // the axis of a live board moves, whether there are new points or not
 const FIRST = "gpus";
-const MOST_NAMES = 4000; // of the live socket
+const MOST_NAMES = 16; // of a run, on the live socket: that something is new is enough, since the charts read their points themselves
 const MOST_RUNS = 100;
 /** @type {[string, string][]} */
 const HINTS = [
@@ -229,9 +229,13 @@ export default class BoardsPage extends Session {
     this.#drawn_ms = performance.now();
   }
   #drawn_ms = 0;
+  #points = 0;
 
-  /** @param {import("../../types/api").State} _message @param {import("../session.js").News} news */
-  received(_message, news) {
+  /** @param {import("../../types/api").State} message @param {import("../session.js").News} news */
+  received(message, news) {
+    const points = message.runs.reduce((sum, run) => sum + run.points, 0);
+    if (points !== this.#points) this.board.reading.touch(); // of a series that is not on the socket
+    this.#points = points;
     if (news.more) this.runs.read().then(() => this.runs.choose()).then(() => this.invalidate(), () => {});
     if (performance.now() - this.#drawn_ms > REDRAW_MS && !this.board.span) this.board.redraw();
   }
@@ -244,7 +248,7 @@ export default class BoardsPage extends Session {
   #follow(series, cursor) {
     /** @type {Map<string | null, string[]>} */
     const names = new Map();
-    for (const { run, name } of series.slice(0, MOST_NAMES)) names.set(run, [...(names.get(run) ?? []), name]);
+    for (const { run, name } of series) if ((names.get(run)?.length ?? 0) < MOST_NAMES) names.set(run, [...(names.get(run) ?? []), name]);
     const own = [...names].filter(([run]) => run !== null).slice(0, MOST_RUNS - 1);
     const machine = names.get(null);
     /** @type {import("../../data/feed.js").Wish[]} */
