@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import html
-import mimetypes
-import pkgutil
 from importlib import import_module
 
-from dash import Dash
-from dash.fingerprint import check_fingerprint
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 
@@ -16,6 +12,8 @@ from collectors import VERSION
 
 from . import api, live
 from .auth import LoopbackOnly
+from .browser_files import routes as browser_files
+from .browser_files.assets import ASSETS
 from .compressing import Compressing
 from .pages import callbacks, frame, pages
 from .queries import NotFound, Queries
@@ -24,7 +22,6 @@ from .turns import Turns
 NOT_FOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No such page</title>
 <link rel="stylesheet" href="/assets/tokens.css"><link rel="stylesheet" href="/assets/docs.css">
 <main><h1>No such page</h1><p>There is no page {path}. These are the pages: {links}.</p></main></html>"""
-A_YEAR = {"Cache-Control": "public, max-age=31536000"}
 
 
 def make_app(queries: Queries) -> FastAPI:
@@ -43,7 +40,7 @@ def make_app(queries: Queries) -> FastAPI:
         backend="fastapi",
         title="DeepSeek Dashboard",
         update_title="",
-        assets_folder=str(frame.ASSETS),
+        assets_folder=str(ASSETS),
         assets_ignore=".*",  # our modules are loaded by the index, as modules
         serve_locally=True,
         suppress_callback_exceptions=True,  # the components of a page come with its layout
@@ -58,7 +55,7 @@ def make_app(queries: Queries) -> FastAPI:
 
 def _before_dash(app: FastAPI) -> None:
     """Instead of Dash's own routes, which answer 500 to a path that they do not know: the first one that matches is taken."""
-    app.add_api_route("/_dash-component-suites/{package}/{path:path}", _suite, include_in_schema=False)
+    browser_files.add_routes(app)
     app.add_api_route("/_dash-update-component", _callback, methods=["POST"], include_in_schema=False)
     app.add_api_route("/_dash-update-component", _no_such_route, methods=api.METHODS, include_in_schema=False)
     app.add_api_route(
@@ -88,17 +85,3 @@ async def _callback(request: Request) -> Response:
 
 def _no_such_route(request: Request) -> Response:
     raise NotFound(f"no route {request.url.path}; /api/docs lists them")
-
-
-def _suite(request: Request, package: str, path: str) -> Response:
-    """A file of Dash's own browser code, of those that Dash itself lists."""
-    inside, has_fingerprint = check_fingerprint(path)
-    dash: Dash = request.app.state.dash
-    if inside not in dash.registered_paths.get(package, ()):
-        raise NotFound(f"no file {path} in {package}")
-    try:
-        data = pkgutil.get_data(package, inside)
-    except OSError:  # listed, but not part of what was installed
-        raise NotFound(f"no file {path} in {package}") from None
-    media_type = mimetypes.guess_type(inside)[0] or "application/octet-stream"
-    return Response(data, media_type=media_type, headers=A_YEAR if has_fingerprint else None)

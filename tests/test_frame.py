@@ -27,13 +27,13 @@ def test_every_module_and_style_is_needed_by_a_page() -> None:
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_a_page_preloads_what_it_needs_and_nothing_of_another_one(page: Page) -> None:
     others = {frame.module_of(other) for other in pages()} - {frame.module_of(page)}
-    assert set(re.findall(r'modulepreload" href="/assets/([^"]+)"', frame.index(page))) == set(frame.modules_of(page))
+    assert set(re.findall(r'modulepreload" href="/assets/v[0-9a-f]{12}/([^"]+)"', frame.index(page))) == set(frame.modules_of(page))
     assert not others & set(frame.modules_of(page))
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_dash_finds_its_places_in_the_index(page: Page) -> None:
-    assert not re.search(r"\{%(?!metas|title|css|app_entry|config|scripts|renderer)", frame.index(page))
+    assert not re.search(r"\{%(?!metas|title|css|early|app_entry|config|scripts|renderer)", frame.index(page))
     assert frame.CONTAINER in (ASSETS / "main.js").read_text()
 
 

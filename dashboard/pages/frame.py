@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import cache
 from html import escape
-from pathlib import Path
 
 from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.backends._fastapi import reset_current_request, set_current_request
 
+from ..browser_files.assets import ASSETS, versioned
 from ..queries import Queries
 from . import pages
 from .page import Page, empty
 
-ASSETS = Path(__file__).parents[2] / "assets"
 STYLES = ("tokens.css", "vendor/uPlot.min.css", "app.css", "flame/flame.css")  # of every page; its own page.css follows
 WITHOUT_MODULE = "pages/dash_page.js"  # draws what a page of Dash components holds of ours
 IMPORT = re.compile(r'from "(\.[^"]+)"')
+SOURCE = re.compile(r'<script[^>]* src="([^"]+)"')
 SUITE = re.compile(r"_dash-component-suites/(\w+)/")
 CONTAINER, SELECTION, ADDRESS = "content", "selection", "address"  # ids in the outermost layout
 
@@ -43,8 +43,9 @@ _shown: ContextVar[Page] = ContextVar("shown", default=pages()[0])
 
 def index(page: Page, time_zone: str = "") -> str:
     """Dash's index string for one page; the places in {%...%} are Dash's to fill. `time_zone` is that of shown times, "" for the browser's."""
-    styles = "\n".join(f'<link rel="stylesheet" href="/assets/{name}">' for name in styles_of(page))
-    preloads = "\n".join(f'<link rel="modulepreload" href="/assets/{name}">' for name in modules_of(page))
+    assets = versioned()
+    styles = "\n".join(f'<link rel="stylesheet" href="{assets}/{name}">' for name in styles_of(page))
+    preloads = "\n".join(f'<link rel="modulepreload" href="{assets}/{name}">' for name in modules_of(page))
     links = "".join(f'<a href="{other.path}"><i>{other.key}</i>{escape(other.name)}</a>' for other in pages())
     return f"""<!doctype html>
 <html lang="en" data-time-zone="{escape(time_zone)}">
@@ -55,7 +56,8 @@ def index(page: Page, time_zone: str = "") -> str:
 <script>{THEME}</script>
 {styles}
 {preloads}
-<link rel="icon" href="/assets/icon.svg">
+{{%early%}}
+<link rel="icon" href="{assets}/icon.svg">
 {{%css%}}
 </head>
 <body data-module="./{module_of(page)}">
@@ -65,7 +67,7 @@ def index(page: Page, time_zone: str = "") -> str:
 <div id="controls" class="controls"></div>
 </header>
 <main id="first"></main>
-<script type="module" async src="/assets/main.js"></script>
+<script type="module" async src="{assets}/main.js"></script>
 {{%app_entry%}}
 <footer id="status" class="status"></footer>
 {{%config%}}
@@ -95,13 +97,21 @@ class Framed(Dash):  # type: ignore[misc]  # Dash has no types
         text = index(page, self.time_zone())
         for name, part in parts.items():
             text = text.replace(f"{{%{name}%}}", _without_others(part, page) if name in ("scripts", "css") else part)
-        return text
+        return text.replace("{%early%}", _early(_without_others(parts["scripts"], page), page))
 
 
 def _without_others(tags: str, page: Page) -> str:
     """Script and style tags without those of packages that the page does not name."""
     kept = {"dash", *page.packages}
     return "\n".join(tag for tag in tags.split("\n") if (suite := SUITE.search(tag)) is None or suite[1] in kept)
+
+
+def _early(scripts: str, page: Page) -> str:
+    """The first picture of a page that names packages waits for Dash: its bundles are fetched beside our modules."""
+    if not page.packages:
+        return ""
+    names = [*SOURCE.findall(scripts), *(f"/_dash-component-suites/{chunk}" for chunk in page.chunks)]
+    return "\n".join(f'<link rel="preload" as="script" href="{name}">' for name in names)
 
 
 def module_of(page: Page) -> str:

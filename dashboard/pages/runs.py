@@ -163,4 +163,13 @@ def button(act: str, label: str, title: str, kind: str, *, disabled: bool = Fals
     return html.Button(label, title=title, className=kind, disabled=disabled, type="button", **{"data-act": act})
 
 
-PAGE = Page("7", "Runs", "/runs", module="runs", layout=layout, callbacks=callbacks, packages=("dash_ag_grid",))
+PAGE = Page(
+    "7",
+    "Runs",
+    "/runs",
+    module="runs",
+    layout=layout,
+    callbacks=callbacks,
+    packages=("dash_ag_grid",),
+    chunks=("dash_ag_grid/async-community.js",),
+)

@@ -1,0 +1,1 @@
+"""What runs in the browser, as it goes out: our modules and styles, and the bundles of Dash."""

@@ -1,0 +1,50 @@
+"""The routes of browser code, which stand before those of Dash."""
+
+from __future__ import annotations
+
+import mimetypes
+import pkgutil
+
+from dash import Dash
+from dash.fingerprint import check_fingerprint
+from fastapi import FastAPI, Request, Response
+
+from ..queries import NotFound
+from . import assets
+from .packed import PackedFiles
+
+
+def add_routes(app: FastAPI) -> None:
+    """`app.state.dash` is there when they are asked."""
+    files = PackedFiles()
+
+    def asset(request: Request, path: str) -> Response:
+        inside, lasting = assets.parted(path)
+        file = assets.found(inside)
+        if file is None:
+            raise NotFound(f"no file {path!r} in assets")
+        status = file.stat()
+        stamp = (status.st_size, status.st_mtime_ns)
+        return files.answer(request, f"assets/{file}", stamp, file.read_bytes, _media_type(inside), lasting)
+
+    def suite(request: Request, package: str, path: str) -> Response:
+        """A file of Dash's own browser code, of those that Dash itself lists."""
+        inside, has_fingerprint = check_fingerprint(path)
+        dash: Dash = request.app.state.dash
+        if inside not in dash.registered_paths.get(package, ()):
+            raise NotFound(f"no file {path} in {package}")
+
+        def read() -> bytes:
+            return pkgutil.get_data(package, inside) or b""
+
+        try:
+            return files.answer(request, f"{package}/{inside}", None, read, _media_type(inside), has_fingerprint)
+        except OSError:  # listed, but not part of what was installed
+            raise NotFound(f"no file {path} in {package}") from None
+
+    app.add_api_route("/assets/{path:path}", asset, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/_dash-component-suites/{package}/{path:path}", suite, methods=["GET", "HEAD"], include_in_schema=False)
+
+
+def _media_type(name: str) -> str:
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
