@@ -1,0 +1,109 @@
+"""Ask for all that a report says, each part within its own time."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from collectors.analysis.baseline.slowest import slowest_stretch
+from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.logs.crash import Crash
+from collectors.analysis.stacks.lanes import Lanes
+from collectors.analysis.stacks.traces import Range
+
+from ..comparing.differences import Difference, differences
+from ..ledger.contrasted import contrasted
+from ..queries import Queries
+from ..runs import RunView
+from .asked import ReportQuery
+from .findings import Findings, ReportFlame, SlowStretch
+from .part_times import PartTimes, ReportPart
+from .plots import curves_of
+
+MOST_S = 25.0  # of all parts: a question has 30 s
+READING_S = 1.5  # on minutes of a ledger that nothing has added up yet
+LONG_S = 2 * 3600.0  # of a longer window the flame graph shows the last hour
+LAST_S = 3600.0
+PRUNE = 0.0015  # a function below this share is narrower than two pixels
+PART = 0.6  # of the window: a stretch that is longer is the window itself
+JUDGED = ("line", "gpu_slower", "cpu_taken", "collective_wait", "unknown")  # verdicts that say where time was lost
+NO_STACKS = "No stacks of this run are stored: it was not profiled, or not in this window."
+NO_TIMES = "The points of this run have no times, so that nothing is known of its seconds."
+
+
+def gather(queries: Queries, query: ReportQuery) -> Findings:
+    """Raises NotFound for an unknown run, and Ended where the question is over."""
+    times = PartTimes(MOST_S, query.patience)
+    detail = queries.run(query.run)
+    if query.against is not None:
+        queries.check_run(query.against)
+    run = detail.run
+    window = window_of(queries, run, query.window)
+    slowest = times.part(5.0, lambda: _slowest(queries, query, window))
+    stretch = slowest.value.window if slowest.value else None
+    log_window = query.window or stretch
+    return Findings(
+        query=query,
+        run=run,
+        made_s=time.time(),
+        time_zone=str(queries.settings().values.get("time_zone") or ""),
+        window=window,
+        slowest=slowest,
+        verdict=times.part(5.0, lambda: _verdict(queries, query)),
+        ledger=times.part(4.0, lambda: queries.stacks.ledger(query.run, window, query.rank, READING_S)),
+        contrast=times.part(6.0, lambda: contrasted(queries.stacks, query.run, window, query.rank, query.against or "", READING_S))
+        if query.against is not None
+        else ReportPart(),
+        differs=_differs(queries, run, query.against),
+        flame=times.part(8.0, lambda: _flame(queries, query, window)),
+        curves=times.part(5.0, lambda: curves_of(queries, run, window, query.rank or 0)),
+        log=times.part(4.0, lambda: queries.log_changes.difference(query.run, log_window)) if log_window else ReportPart(),
+        log_window=log_window,
+        crash=times.part(3.0, lambda: _crash(queries, query.run)),
+    )
+
+
+def window_of(queries: Queries, run: RunView, asked: Range | None) -> Range | None:
+    """What of the asked range is known of the run, or all that is; None for a run without times."""
+    profiled = queries.stacks.ledgers.profiled(run.stored.name) or ()
+    known = [run.stored.first_time_s, run.stored.last_time_s, *profiled]
+    ends = [end for end in known if end is not None and math.isfinite(end)]
+    whole = (min(ends), max(ends)) if ends and min(ends) < max(ends) else None
+    if asked is None or whole is None:
+        return asked or whole
+    lo, hi = max(asked[0], whole[0]), min(asked[1], whole[1])
+    return (lo, hi) if lo < hi else asked
+
+
+def _verdict(queries: Queries, query: ReportQuery) -> Verdict | None:
+    return queries.stacks.blame(query.run, query.window, query.rank) if query.window else None
+
+
+def _slowest(queries: Queries, query: ReportQuery, window: Range | None) -> SlowStretch | None:
+    """None where the steps are steady, or nothing is known of them."""
+    if window is None:
+        return None
+    log = queries.stacks.step_log(query.run, window, query.rank)
+    stretch = slowest_stretch(log.steps.until(window[1]), log.left_out(window)) if log.steps else None
+    if stretch is None or stretch[1] - stretch[0] > PART * (window[1] - window[0]):
+        return None
+    verdict = queries.stacks.blame(query.run, stretch, query.rank)
+    return SlowStretch(stretch, verdict) if verdict.verdict in JUDGED else None
+
+
+def _flame(queries: Queries, query: ReportQuery, window: Range | None) -> ReportFlame | None:
+    if window is None:
+        return None
+    if window[1] - window[0] > LONG_S:
+        until_s = min(window[1], (queries.stacks.ledgers.profiled(query.run) or window)[1])
+        window = max(window[0], until_s - LAST_S), until_s
+    folded = queries.stacks.fold(query.run, window, Lanes("joined", rank=query.rank), prune=PRUNE)
+    return ReportFlame(window, folded.tree) if folded.tree.seconds > 0 else None
+
+
+def _crash(queries: Queries, run: str) -> Crash | None:
+    return queries.log_changes.crash(run)
+
+
+def _differs(queries: Queries, run: RunView, against: str | None) -> list[Difference]:
+    return differences([run.stored.info, queries.check_run(against).info]) if against is not None else []
