@@ -66,14 +66,14 @@ def picture_of(
     if plot.unit == "%" and lo >= 0 and hi <= 100:
         lo, hi = 0.0, 100.0
     scale = (ends.lo, ends.hi, lo, hi)
+    unit = plot.unit if plot.unit in ("%", "B") else ""  # any other stands once, behind the title
     paths = [
-        _path(i % 8, shortened(line.label, characters), thinned(line.buckets, places), scale, plot.unit)
-        for i, line in enumerate(lines)
+        _path(i % 8, shortened(line.label, characters), thinned(line.buckets, places), scale, unit) for i, line in enumerate(lines)
     ]
     return PlotPicture(
-        shortened(plot.title, characters),
-        figure(hi, plot.unit),
-        figure(lo, plot.unit),
+        shortened(f"{plot.title}, {plot.unit}" if plot.unit and not unit else plot.title, characters),
+        figure(hi, unit),
+        figure(lo, unit),
         ends.first,
         ends.last,
         paths,

@@ -15,6 +15,7 @@ from .texts import length_of, shortened
 
 MOST_ROWS = 60
 LEAST_PCT = 0.12  # of the width: about a pixel
+LEAST_ROW_PCT = 4.0  # of all boxes of a row: below it stand narrow towers, such as imports
 NAMED_PCT = 1.2  # a narrower box has no room for a name
 
 
@@ -50,7 +51,8 @@ def boxes_of(tree: FlameTree, most: int, characters: int, functions: int = 12) -
     depth, left_s = _places(tree)
     whole_s = max(float(tree.total_s[0]), 1e-9)
     width = 100 * tree.total_s / whole_s
-    wide = (width >= LEAST_PCT) & (depth < MOST_ROWS)
+    filled = np.bincount(depth, width)
+    wide = (width >= LEAST_PCT) & (depth < min(MOST_ROWS, int(np.argmin(np.r_[filled, 0.0] >= LEAST_ROW_PCT))))
     order = np.lexsort((np.arange(len(width)), depth, -width))  # a caller is at least as wide as what it calls
     chosen = np.sort(order[wide[order]][:most])
     own_s = np.where([kind == "own" for kind in tree.kind], tree.self_s, 0.0)

@@ -7,7 +7,6 @@ import time
 
 from collectors.analysis.baseline.slowest import slowest_stretch
 from collectors.analysis.blame.verdict import Verdict
-from collectors.analysis.logs.crash import Crash
 from collectors.analysis.stacks.lanes import Lanes
 from collectors.analysis.stacks.traces import Range
 
@@ -17,7 +16,7 @@ from ..queries import Queries
 from ..runs import RunView
 from .asked import ReportQuery
 from .findings import Findings, ReportFlame, SlowStretch
-from .part_times import PartTimes, ReportPart
+from .part_times import NothingToSay, PartTimes, ReportPart
 from .plots import curves_of
 
 MOST_S = 25.0  # of all parts: a question has 30 s
@@ -27,8 +26,11 @@ LAST_S = 3600.0
 PRUNE = 0.0015  # a function below this share is narrower than two pixels
 PART = 0.6  # of the window: a stretch that is longer is the window itself
 JUDGED = ("line", "gpu_slower", "cpu_taken", "collective_wait", "unknown")  # verdicts that say where time was lost
-NO_STACKS = "No stacks of this run are stored: it was not profiled, or not in this window."
-NO_TIMES = "The points of this run have no times, so that nothing is known of its seconds."
+NO_STEPS = (
+    "The run logs no steps, which would show its slowest stretch: ask for the report of a window to read what that was lost to."
+)
+STEADY = "No stretch of it lost time beyond what its steps usually take."
+UNSAID = "Its slowest stretch has too little beside it, or too few stacks, to say what it was lost to."
 
 
 def gather(queries: Queries, query: ReportQuery) -> Findings:
@@ -59,7 +61,7 @@ def gather(queries: Queries, query: ReportQuery) -> Findings:
         curves=times.part(5.0, lambda: curves_of(queries, run, window, query.rank or 0)),
         log=times.part(4.0, lambda: queries.log_changes.difference(query.run, log_window)) if log_window else ReportPart(),
         log_window=log_window,
-        crash=times.part(3.0, lambda: _crash(queries, query.run)),
+        crash=times.part(3.0, lambda: queries.log_changes.crash(query.run)),
     )
 
 
@@ -80,15 +82,21 @@ def _verdict(queries: Queries, query: ReportQuery) -> Verdict | None:
 
 
 def _slowest(queries: Queries, query: ReportQuery, window: Range | None) -> SlowStretch | None:
-    """None where the steps are steady, or nothing is known of them."""
+    """None in a window that is no longer than its slowest stretch."""
     if window is None:
         return None
     log = queries.stacks.step_log(query.run, window, query.rank)
-    stretch = slowest_stretch(log.steps.until(window[1]), log.left_out(window)) if log.steps else None
-    if stretch is None or stretch[1] - stretch[0] > PART * (window[1] - window[0]):
+    if log.steps is None:
+        raise NothingToSay(NO_STEPS)
+    stretch = slowest_stretch(log.steps, log.left_out(window))
+    if stretch is None:
+        raise NothingToSay(STEADY)
+    if stretch[1] - stretch[0] > PART * (window[1] - window[0]):
         return None
     verdict = queries.stacks.blame(query.run, stretch, query.rank)
-    return SlowStretch(stretch, verdict) if verdict.verdict in JUDGED else None
+    if verdict.verdict not in JUDGED or not verdict.baseline:
+        raise NothingToSay(UNSAID)
+    return SlowStretch(stretch, verdict)
 
 
 def _flame(queries: Queries, query: ReportQuery, window: Range | None) -> ReportFlame | None:
@@ -99,10 +107,6 @@ def _flame(queries: Queries, query: ReportQuery, window: Range | None) -> Report
         window = max(window[0], until_s - LAST_S), until_s
     folded = queries.stacks.fold(query.run, window, Lanes("joined", rank=query.rank), prune=PRUNE)
     return ReportFlame(window, folded.tree) if folded.tree.seconds > 0 else None
-
-
-def _crash(queries: Queries, run: str) -> Crash | None:
-    return queries.log_changes.crash(run)
 
 
 def _differs(queries: Queries, run: RunView, against: str | None) -> list[Difference]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from collectors.analysis.ledger.account import lane_of
-from collectors.analysis.ledger.contrast import LedgerContrast, time_of
+from collectors.analysis.ledger.contrast import LedgerContrast
 from collectors.analysis.ledger.kinds import KINDS, TimeKind
 from collectors.analysis.ledger.shares import KindRow, Ledger
 from collectors.analysis.ledger.wording import label_of, large_rows, place_of, share_of
@@ -16,6 +16,7 @@ from .texts import length_of, shortened
 
 BLOCKS = 160  # of the lane
 NAMED_PCT = 6.0  # of the bar: a narrower part has no room for its share
+LEAST_POINTS = 0.05  # less is written as 0
 HEIGHT, WIDTH = 40.0, 1000.0
 
 
@@ -81,8 +82,8 @@ def _row(row: KindRow, ledger: Ledger, characters: int) -> LedgerTableRow:
         f"{row.share:.1f} %",
         length_of(row.seconds),
         f"{row.least:.1f} to {row.most:.1f} %" if wide and row.most > row.least else "",
-        f"{row.saves_at_most:.0f} %" if row.saves_at_most > 0 else "",
-        shortened(", ".join(filter(None, (place_of(line.place) for line in row.lines[:2]))), characters),
+        f"{row.saves_at_most:.0f} %" if row.saves_at_most >= 0.5 else "",
+        shortened(", ".join([*dict.fromkeys(filter(None, (place_of(line.place) for line in row.lines)))][:2]), characters),
         shortened(exposed, characters),
     )
 
@@ -117,10 +118,11 @@ def contrast_rows(found: LedgerContrast, characters: int) -> list[ContrastRow]:
             change.label,
             f"{change.share:.1f} %",
             f"{change.other_share:.1f} %",
-            f"{change.points:+.1f}".replace("-", "−"),
-            "" if change.seconds is None else time_of(change.seconds),
-            "" if change.other_seconds is None else time_of(change.other_seconds),
+            f"{change.points:+.1f}".replace("-", "−") if abs(change.points) >= LEAST_POINTS else "0",
+            "" if change.seconds is None else length_of(change.seconds),
+            "" if change.other_seconds is None else length_of(change.other_seconds),
             shortened(place_of(change.place) if change.place else "", characters),
         )
         for change in found.changes
+        if max(change.share, change.other_share) >= LEAST_POINTS
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from collectors import VERSION
 from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.ledger.contrast import time_of
 from collectors.analysis.ledger.wording import covered_of, foot_of, sentence_of
 from collectors.analysis.stacks.traces import Range
 from collectors.redaction import redacted
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 NO_TIMES = "The points of this run have no times, so nothing is known of its seconds."
 NO_STACKS = "No stacks of this window are stored, so nothing is known of its functions."
-STEADY = "No stretch of it lost time to anything but its usual work, as far as its steps say."
 NO_CURVES = "The run has no loss and no steps, and nothing of the machine was recorded in this window."
 MOST_NAME = 120  # characters of a run's name
 
@@ -173,6 +173,7 @@ def _verdict(title: str, verdict: Verdict, detail: Detail) -> VerdictText:
     rows = [
         EvidenceText(shortened(row.name, detail.characters), _measured(row.window, row.unit), _measured(row.baseline, row.unit))
         for row in verdict.evidence[: detail.rows]
+        if row.window or row.baseline
     ]
     notes = [
         f"Confidence: {verdict.confidence}" if verdict.confidence else "",
@@ -183,7 +184,14 @@ def _verdict(title: str, verdict: Verdict, detail: Detail) -> VerdictText:
 
 
 def _measured(value: float | None, unit: str) -> str:
-    return "" if value is None else figure(value, unit)
+    """`0.00055, "s/step" -> "550 µs/step"`"""
+    if value is None:
+        return ""
+    return f"{time_of(value)}{unit[1:]}" if unit.startswith("s/") and 0 < value < 1e9 else figure(value, unit)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _sentences(notes: list[str]) -> str:
@@ -191,21 +199,17 @@ def _sentences(notes: list[str]) -> str:
 
 
 def _verdict_note(found: Findings) -> str:
-    if found.query.window is not None:
-        return found.verdict.note
-    if found.slowest.value is not None or found.window is None:
-        return ""
-    return found.slowest.note or STEADY
+    return found.slowest.note if found.query.window is None else found.verdict.note
 
 
 def _ledger(found: Findings, detail: Detail) -> LedgerText | None:
     ledger = found.ledger.value
     if ledger is None:
         return None
-    sentence = shortened(sentence_of(ledger), 3 * detail.characters)
+    sentence = _capital(shortened(sentence_of(ledger), 3 * detail.characters))
     if not ledger.rows:
         return LedgerText(sentence, "", LedgerPicture([], [], []), "", "")
-    aside = f"{covered_of(ledger)[:1].upper()}{covered_of(ledger)[1:]}. {foot_of(ledger)}"
+    aside = f"{_capital(covered_of(ledger))}. {foot_of(ledger)}"
     ends = _ends(ledger.window, found.time_zone)
     return LedgerText(sentence, aside, ledger_picture(ledger, detail.characters, detail.blocks), *ends)
 
@@ -261,6 +265,4 @@ def _log_note(found: Findings) -> str:
     log = found.log.value
     if log is None or log.sentence:
         return ""
-    return (
-        f"{log.reason[:1].upper()}{log.reason[1:]}." if log.reason else "The log says nothing in it that it does not say otherwise."
-    )
+    return f"{_capital(log.reason)}." if log.reason else "The log says nothing in it that it does not say otherwise."

@@ -17,6 +17,10 @@ T = TypeVar("T")
 LATE = "It is not in this report, whose time was over; ask for a shorter window."
 
 
+class NothingToSay(Exception):
+    """A part is not there; the text is one sentence that says why."""
+
+
 @dataclass(frozen=True)
 class ReportPart(Generic[T]):
     """`value` is None where there is none, and `note` says why in one sentence."""
@@ -53,7 +57,7 @@ class PartTimes:
         before = asked.set(PartQuestion(left_s, whole))
         try:
             return ReportPart(ask())
-        except (BadRequest, NoPlace, NotFound, StoreError, TooMuch) as error:
+        except (BadRequest, NoPlace, NotFound, NothingToSay, StoreError, TooMuch) as error:
             return ReportPart(note=_sentence(str(error)))
         except Ended:
             if whole is not None:

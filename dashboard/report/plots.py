@@ -58,7 +58,7 @@ def _pace(queries: Queries, run: RunView, window: Range, rank: int) -> Iterator[
         return
     buckets = pace_buckets(log.steps, window) if log.steps else None
     if buckets is not None:
-        yield ReportPlot(f"{log.unit_name}s per second", f"{log.unit_name}s/s", [ReportLine("", buckets)])
+        yield ReportPlot(f"{log.unit_name}s per second", "", [ReportLine("", buckets)])
 
 
 def pace_buckets(units: Units, window: Range, most: int = BUCKETS) -> Buckets | None:

@@ -7,6 +7,7 @@ import math
 import re
 from zoneinfo import ZoneInfo
 
+from collectors.analysis.ledger.contrast import time_of
 from collectors.redaction import redacted
 
 MOST_READ = 4000  # characters of a text that are looked at: a secret that is cut in two has no form any more
@@ -56,7 +57,9 @@ def _short(value: float) -> str:
 
 
 def length_of(seconds: float) -> str:
-    """`93.4 -> "93 s"`, `5400 -> "90 min"`"""
+    """`0.093 -> "93 ms"`, `93.4 -> "93.4 s"`, `5400 -> "90 min"`"""
+    if seconds < 1:
+        return time_of(seconds) if seconds > 0 else "0"
     if seconds < 120:
         return f"{seconds:.3g} s"
     if seconds < 7200:
