@@ -24,12 +24,67 @@ DECODE, LINEAR = Frame("decode_image", "/job/data.py", 88), Frame("linear", f"{S
 GPU: Labels = (("gpu", "0"), ("host", "box"), ("uuid", "GPU-1"))
 VOID = frozenset(("br", "meta", "path", "rect"))
 TAGS = VOID | frozenset(
-    "html head title style body header main section footer h1 h2 h3 p bdi span dl div dt dd table thead tbody tr th td ol ul li pre"
-    " details summary figure figcaption svg text".split()
+    [
+        "html",
+        "head",
+        "title",
+        "style",
+        "body",
+        "header",
+        "main",
+        "section",
+        "footer",
+        "h1",
+        "h2",
+        "h3",
+        "p",
+        "bdi",
+        "span",
+        "dl",
+        "div",
+        "dt",
+        "dd",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "ol",
+        "ul",
+        "li",
+        "pre",
+        "details",
+        "summary",
+        "figure",
+        "figcaption",
+        "svg",
+        "text",
+    ]
 )
 ATTRIBUTES = frozenset(
-    "lang charset name content http-equiv class id scope tabindex role aria-label aria-hidden x y width height d rx viewbox"
-    " preserveaspectratio".split()
+    [
+        "lang",
+        "charset",
+        "name",
+        "content",
+        "http-equiv",
+        "class",
+        "id",
+        "scope",
+        "tabindex",
+        "role",
+        "aria-label",
+        "aria-hidden",
+        "x",
+        "y",
+        "width",
+        "height",
+        "d",
+        "rx",
+        "viewbox",
+        "preserveaspectratio",
+    ]
 )
 
 

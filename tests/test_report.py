@@ -14,11 +14,11 @@ from collectors.records import Frame, LogLine, Points, RunInfo
 from collectors.store.open import open_store
 from collectors.store.question import Ended, Question, asked
 from dashboard.commands import main
-from dashboard.comparing.differences import MOST_KEYS
 from dashboard.log_changes.asking import LogChanges
 from dashboard.queries import Queries
 from dashboard.report import rendering
 from dashboard.report.asked import ReportQuery
+from dashboard.report.findings import Findings
 from dashboard.report.gathering import gather
 from dashboard.report.part_times import LATE, PartTimes
 from dashboard.report.rendering import DETAILS, MOST_BYTES, html_of
@@ -84,9 +84,11 @@ def test_any_run_has_a_report(queries: Queries, run: str, window: tuple[float, f
     assert visible(run) in parsed.text and "Flame graph" in parsed.text
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
-    names=st.lists(st.text(min_size=1, max_size=40).filter(lambda text: text.encode("utf-8", "ignore").decode() == text), max_size=4),
+    names=st.lists(
+        st.text(min_size=1, max_size=40).filter(lambda text: text.encode("utf-8", "ignore").decode() == text), max_size=4
+    ),
     value=st.sampled_from([0.0, float("nan"), float("inf"), -1e308, 1e308, 5e-324]),
 )
 def test_hostile_names_stay_texts(tmp_path_factory: pytest.TempPathFactory, names: list[str], value: float) -> None:
@@ -110,40 +112,47 @@ def test_hostile_names_stay_texts(tmp_path_factory: pytest.TempPathFactory, name
 
 
 @pytest.fixture(scope="module")
-def huge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Queries]:
+def huge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Findings]:
     """Ten thousand series, megabytes in a line of its log, thousands of long functions and keys, all of characters that escapes make longer."""
     folder = tmp_path_factory.mktemp("huge")
     store = open_store(folder, write=True)
     long = "\U000e0001<'&\"" * 60
-    config = {f"{long}{i}": long * 5 for i in range(MOST_KEYS)}
-    store.append([RunInfo("huge", {"cwd": "/job", "command": long * 99, "config": config, "versions": config, "environment": config})])
+    config = {f"{long}{i}": long * 5 for i in range(600)}
+    store.append(
+        [RunInfo("huge", {"cwd": "/job", "command": long * 99, "config": config, "versions": config, "environment": config})]
+    )
     stacks = [
-        (10, tuple(Frame(f"{long}{(i * 7 + depth) % 997}", f"/job/{long}{i % 50}.py", depth + 1) for depth in range(2 + i % 90)))
-        for i in range(3000)
+        (
+            10,
+            tuple(
+                Frame(f"{long}{(i * 7 + depth) % 997}", f"/job/{long[:80]}{i % 50}.py", depth + 1) for depth in range(2 + i % 90)
+            ),
+        )
+        for i in range(500)
     ]
-    store.append([profile("huge", T0, stacks, seconds=30)])
+    store.append([profile("huge", T0, stacks, seconds=10)])
     names = tuple(f"{long[:40]}{i}/loss" for i in range(10_000))
     for step in range(3):
         store.append([Points("huge", (("host", "box"),), names, (1.0,) * len(names), T0 + 10 * step, step)])
     for rank in range(20):
         labels = (("host", "box"), ("rank", str(rank)))
         store.append([Points("huge", labels, ("train/loss",), (rank + step / 7,), T0 + step / 100, step) for step in range(2000)])
-    lines = [f"Traceback (most recent call last):\n  {long * 4000}"] + [f"{i} {long * 400}" for i in range(40)]
+    lines = [f"Traceback (most recent call last):\n  {long * 2500}"] + [f"{i} {long * 40}" for i in range(40)]
     store.append([LogLine("huge", f"{long}.log", T0 + i / 2, 40, text) for i, text in enumerate(lines)])
     queries = opened(folder)
-    yield queries
+    yield gather(queries, ReportQuery("huge", against="huge", patience=20.0))
     queries.close()
     store.close()
 
 
-def test_a_huge_run_has_a_report_of_a_megabyte_at_most(huge: Queries) -> None:
-    parsed = report_of(huge, "huge")
+def test_a_huge_run_has_a_report_of_a_megabyte_at_most(huge: Findings) -> None:
+    parsed = inert(html_of(huge))
     assert "other series of the run are not drawn" in parsed.text
 
 
-def test_the_last_detail_always_fits(huge: Queries, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_detail_always_fits(huge: Findings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "DETAILS", DETAILS[-1:])
-    page = html_of(gather(huge, ReportQuery("huge", against="huge")))
+    page = html_of(huge)
     inert(page)
     assert len(page) < MOST_BYTES / 2
 
@@ -190,7 +199,7 @@ def test_the_route_answers_a_file_that_cannot_run(web: Web) -> None:
     answer = web.ask("/api/v1/report", run="run", from_=SLOW[0], to=SLOW[1])
     assert answer.status == 200 and answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["content-disposition"] == 'attachment; filename="report-run.html"'
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert b"default-src 'none'" in answer.body
     assert "A window" in inert(answer.body).text
     assert web.ask("/api/v1/report", run="run").status == 200
 

@@ -69,5 +69,4 @@ class Findings:
     flame: ReportPart[ReportFlame]
     curves: ReportPart[ReportCurves]
     log: ReportPart[LogDifference]
-    log_window: Range | None  # that the log was compared in
     crash: ReportPart[Crash]

@@ -6,7 +6,8 @@ import math
 import time
 
 from collectors.analysis.baseline.slowest import slowest_stretch
-from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.baseline.steplog import StepLog
+from collectors.analysis.ledger.contrast import LedgerContrast
 from collectors.analysis.stacks.lanes import Lanes
 from collectors.analysis.stacks.traces import Range
 
@@ -34,34 +35,37 @@ UNSAID = "Its slowest stretch has too little beside it, or too few stacks, to sa
 
 
 def gather(queries: Queries, query: ReportQuery) -> Findings:
-    """Raises NotFound for an unknown run, and Ended where the question is over."""
+    """The dearest parts come last. Raises NotFound for an unknown run, and Ended where the question is over."""
     times = PartTimes(MOST_S, query.patience)
-    detail = queries.run(query.run)
-    if query.against is not None:
-        queries.check_run(query.against)
-    run = detail.run
+    run = queries.run(query.run).run
+    differs = _differs(queries, run, query.against)
     window = window_of(queries, run, query.window)
-    slowest = times.part(5.0, lambda: _slowest(queries, query, window))
-    stretch = slowest.value.window if slowest.value else None
-    log_window = query.window or stretch
+    ledger = times.part(4.0, lambda: queries.stacks.ledger(query.run, window, query.rank, READING_S))
+    steps = times.part(3.0, lambda: queries.stacks.step_log(query.run, window, query.rank) if window else None)
+    stretch = times.part(3.0, lambda: _stretch(steps, window))
+    curves = times.part(4.0, lambda: curves_of(queries, run, window, steps.value))
+    crash = times.part(3.0, lambda: queries.log_changes.crash(query.run))
+    log_window = query.window or stretch.value
+    log = times.part(4.0, lambda: queries.log_changes.difference(query.run, log_window) if log_window else None)
+    flame = times.part(8.0, lambda: _flame(queries, query, window))
+    verdict = times.part(5.0, lambda: queries.stacks.blame(query.run, query.window, query.rank) if query.window else None)
+    contrast = times.part(6.0, lambda: _contrast(queries, query, window))
+    slowest = times.part(5.0, lambda: _judged(queries, query, stretch))
     return Findings(
         query=query,
         run=run,
         made_s=time.time(),
         time_zone=str(queries.settings().values.get("time_zone") or ""),
         window=window,
+        verdict=verdict,
         slowest=slowest,
-        verdict=times.part(5.0, lambda: _verdict(queries, query)),
-        ledger=times.part(4.0, lambda: queries.stacks.ledger(query.run, window, query.rank, READING_S)),
-        contrast=times.part(6.0, lambda: contrasted(queries.stacks, query.run, window, query.rank, query.against or "", READING_S))
-        if query.against is not None
-        else ReportPart(),
-        differs=_differs(queries, run, query.against),
-        flame=times.part(8.0, lambda: _flame(queries, query, window)),
-        curves=times.part(5.0, lambda: curves_of(queries, run, window, query.rank or 0)),
-        log=times.part(4.0, lambda: queries.log_changes.difference(query.run, log_window)) if log_window else ReportPart(),
-        log_window=log_window,
-        crash=times.part(3.0, lambda: queries.log_changes.crash(query.run)),
+        ledger=ledger,
+        contrast=contrast,
+        differs=differs,
+        flame=flame,
+        curves=curves,
+        log=log,
+        crash=crash,
     )
 
 
@@ -77,26 +81,34 @@ def window_of(queries: Queries, run: RunView, asked: Range | None) -> Range | No
     return (lo, hi) if lo < hi else asked
 
 
-def _verdict(queries: Queries, query: ReportQuery) -> Verdict | None:
-    return queries.stacks.blame(query.run, query.window, query.rank) if query.window else None
-
-
-def _slowest(queries: Queries, query: ReportQuery, window: Range | None) -> SlowStretch | None:
-    """None in a window that is no longer than its slowest stretch."""
-    if window is None:
-        return None
-    log = queries.stacks.step_log(query.run, window, query.rank)
+def _stretch(read: ReportPart[StepLog], window: Range | None) -> Range | None:
+    """In which the most time was lost; None in a window that is hardly longer."""
+    log = read.value
+    if log is None or window is None:
+        raise NothingToSay(read.note)
     if log.steps is None:
         raise NothingToSay(NO_STEPS)
     stretch = slowest_stretch(log.steps, log.left_out(window))
     if stretch is None:
         raise NothingToSay(STEADY)
-    if stretch[1] - stretch[0] > PART * (window[1] - window[0]):
+    return stretch if stretch[1] - stretch[0] <= PART * (window[1] - window[0]) else None
+
+
+def _judged(queries: Queries, query: ReportQuery, stretch: ReportPart[Range]) -> SlowStretch | None:
+    if stretch.value is None:
+        if stretch.note:
+            raise NothingToSay(stretch.note)
         return None
-    verdict = queries.stacks.blame(query.run, stretch, query.rank)
+    verdict = queries.stacks.blame(query.run, stretch.value, query.rank)
     if verdict.verdict not in JUDGED or not verdict.baseline:
         raise NothingToSay(UNSAID)
-    return SlowStretch(stretch, verdict)
+    return SlowStretch(stretch.value, verdict)
+
+
+def _contrast(queries: Queries, query: ReportQuery, window: Range | None) -> LedgerContrast | None:
+    if query.against is None:
+        return None
+    return contrasted(queries.stacks, query.run, window, query.rank, query.against, READING_S)
 
 
 def _flame(queries: Queries, query: ReportQuery, window: Range | None) -> ReportFlame | None:

@@ -58,7 +58,7 @@ class PartTimes:
         try:
             return ReportPart(ask())
         except (BadRequest, NoPlace, NotFound, NothingToSay, StoreError, TooMuch) as error:
-            return ReportPart(note=_sentence(str(error)))
+            return ReportPart(note=sentence_of(str(error)))
         except Ended:
             if whole is not None:
                 whole.check()
@@ -67,6 +67,8 @@ class PartTimes:
             asked.reset(before)
 
 
-def _sentence(text: str) -> str:
+def sentence_of(text: str) -> str:
     """`too many points; choose a shorter one -> Too many points; choose a shorter one.`"""
+    if not text:
+        return ""
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from collectors import catalog
+from collectors.analysis.baseline.steplog import StepLog
 from collectors.analysis.baseline.units import Units
 from collectors.analysis.stacks.traces import Range
 from collectors.store.protocol import Buckets, Series
-from collectors.store.question import TooMuch
 
 from ..curves.asked import STEP, TIME, CurveQuery
 from ..queries import Queries
@@ -25,12 +25,12 @@ OF_GPUS = ("gpu/utilization_pct", "gpu/memory_used_bytes", "gpu/power_w")
 OF_HOST = ("host/cpu_pct", "host/memory_used_bytes")
 
 
-def curves_of(queries: Queries, run: RunView, window: Range | None, rank: int) -> ReportCurves:
-    """Those that there are. Series of the machine come with a window only."""
+def curves_of(queries: Queries, run: RunView, window: Range | None, log: StepLog | None) -> ReportCurves:
+    """Those that there are. Series of the machine come with a window only; `log` is None where nothing is known of steps."""
     series = queries.series(run.stored.name)
     plots = [*_of_run(queries, run, series, window)]
     if window is not None:
-        plots += [*_pace(queries, run, window, rank), *_of_machine(queries, window)]
+        plots += [*_pace(log, window), *_of_machine(queries, window)]
     drawn = sum(len(plot.lines) for plot in plots)
     return ReportCurves(plots, TIME if window else STEP, max(0, len(series) - drawn))
 
@@ -38,10 +38,12 @@ def curves_of(queries: Queries, run: RunView, window: Range | None, rank: int) -
 def _of_run(queries: Queries, run: RunView, series: Sequence[Series], window: Range | None) -> Iterator[ReportPlot]:
     roles = roles_of(Counter(found.name for found in series))
     loss, judged, tokens = roles.loss[:1], roles.judged[:1], roles.tokens[:1]
-    for name in dict.fromkeys((*loss, *judged, *tokens)):
-        lo, hi = window or (None, None)
-        query = CurveQuery([run.stored.name], [name], TIME if window else STEP, lo, hi, BUCKETS)
-        curves = [curve for curve in queries.overlays.overlay(query).curves if curve.series == name and len(curve.buckets.t)]
+    names = list(dict.fromkeys((*loss, *judged, *tokens)))
+    lo, hi = window or (None, None)
+    query = CurveQuery([run.stored.name], names, TIME if window else STEP, lo, hi, BUCKETS)
+    found = queries.overlays.overlay(query).curves if names else []
+    for name in names:
+        curves = [curve for curve in found if curve.series == name and len(curve.buckets.t)]
         lines = [ReportLine(_labelled(curve.labels, curves), curve.buckets) for curve in curves]
         if lines:
             yield ReportPlot(name, catalog.unit_of(name), lines[:MOST_LINES], len(lines) - len(lines[:MOST_LINES]))
@@ -51,13 +53,9 @@ def _labelled(labels: Sequence[tuple[str, str]], curves: Sequence[object]) -> st
     return " ".join(f"{name}={value}" for name, value in labels if name != "host") if len(curves) > 1 else ""
 
 
-def _pace(queries: Queries, run: RunView, window: Range, rank: int) -> Iterator[ReportPlot]:
-    try:
-        log = queries.stacks.step_log(run.stored.name, window, rank)
-    except TooMuch:
-        return
-    buckets = pace_buckets(log.steps, window) if log.steps else None
-    if buckets is not None:
+def _pace(log: StepLog | None, window: Range) -> Iterator[ReportPlot]:
+    buckets = pace_buckets(log.steps, window) if log and log.steps else None
+    if log and buckets:
         yield ReportPlot(f"{log.unit_name}s per second", "", [ReportLine("", buckets)])
 
 

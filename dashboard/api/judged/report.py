@@ -28,7 +28,6 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         headers = {
             "Content-Disposition": f'attachment; filename="{file_name_of(run)}"',
             "Content-Security-Policy": NO_SCRIPT,
-            "Cache-Control": "no-store",
         }
         return Response(page, media_type="text/html; charset=utf-8", headers=headers)
 
