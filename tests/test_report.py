@@ -62,7 +62,8 @@ def test_a_whole_run_says_what_its_slowest_stretch_was_lost_to(queries: Queries)
 
 def test_secrets_are_left_out(queries: Queries) -> None:
     text = report_of(queries, "run").text
-    assert "abc123secret" not in text and "hunter2" not in text and "left out" in text
+    assert "abc123secret" not in text and "hunter2" not in text
+    assert "python train.py --api-key <left out> --lr 0.1" in text and "https://<left out>@host/x" in text
 
 
 def test_a_window_is_blamed_itself(queries: Queries) -> None:

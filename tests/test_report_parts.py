@@ -230,6 +230,7 @@ def test_texts_are_visible_short_and_can_be_stored(text: str) -> None:
 def test_words_of_a_report() -> None:
     assert visible("a\u202etxt.exe") == "a[U+202E]txt.exe" and visible("\udc80") == "[U+DC80]"
     assert said("token=abcdefghijklmnop \x1b[31mred", 80) == "token=<left out> red"
+    assert said("run --api-key <left out> --lr 1 token=<left out>;", 80) == "run --api-key <left out> --lr 1 token=<left out>;"
     assert "hf_" not in said("x" * 280 + " hf_" + "a" * 40, 300), "it is left out before the text is cut"
     assert [figure(value, "B") for value in (12.0, 8 * 2**30)] == ["12 B", "8 GiB"]
     assert [figure(value) for value in (float("nan"), float("inf"), 0.0, 1234567.0, 1e-9)] == ["NaN", "∞", "0", "1.23M", "1.00e-09"]

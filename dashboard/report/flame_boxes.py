@@ -13,9 +13,9 @@ from collectors.records import Frame
 
 from .texts import length_of, shortened
 
-MOST_ROWS = 60
+MOST_ROWS = 48
 LEAST_PCT = 0.12  # of the width: about a pixel
-LEAST_ROW_PCT = 4.0  # of all boxes of a row: below it stand narrow towers, such as imports
+LEAST_ROW_PCT = 8.0  # of all boxes of a row: below it stand narrow towers, such as imports
 NAMED_PCT = 1.2  # a narrower box has no room for a name
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from collectors.analysis.ledger.account import lane_of
 from collectors.analysis.ledger.contrast import LedgerContrast
-from collectors.analysis.ledger.kinds import KINDS, TimeKind
+from collectors.analysis.ledger.kinds import BUSY, KINDS, TimeKind
 from collectors.analysis.ledger.shares import KindRow, Ledger
 from collectors.analysis.ledger.wording import label_of, large_rows, place_of, share_of
 
@@ -70,7 +70,11 @@ def ledger_picture(ledger: Ledger, characters: int, blocks: int = BLOCKS) -> Led
         width = max(0.0, min(row.share, 100.0 - left))
         parts.append(BarPart(row.kind, left, width, share_of(row) if width >= NAMED_PCT else "", label))
         left += width
-    return LedgerPicture(parts, [_row(row, ledger, characters) for row in ledger.rows], lane_paths(ledger, blocks))
+    return LedgerPicture(
+        parts,
+        [_row(row, ledger, characters) for row in ledger.rows if row.share >= LEAST_POINTS or row.kind == BUSY],
+        lane_paths(ledger, blocks),
+    )
 
 
 def _row(row: KindRow, ledger: Ledger, characters: int) -> LedgerTableRow:

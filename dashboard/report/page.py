@@ -87,6 +87,7 @@ class ReportPage:
     faults: list[FaultText]
     faults_note: str
     changes: list[ChangeRow]
+    log_where: str
     log_sentence: str
     log_note: str
     sections: list[SectionText]
@@ -125,6 +126,7 @@ def page_of(found: Findings, detail: Detail) -> ReportPage:
         faults=faults_of(crash, zone, detail.rows, detail.characters) if crash else [],
         faults_note=found.crash.note,
         changes=changes_of(log, zone, detail.rows, detail.characters) if log else [],
+        log_where="this window" if not whole else "the slowest stretch",
         log_sentence=said(log.sentence, 2 * detail.characters) if log else "",
         log_note=_log_note(found),
         sections=sections_of(run.stored.info, 3 * detail.rows, detail.characters),

@@ -9,7 +9,7 @@ from collectors.redaction import LEFT_OUT, is_secret, without_secrets
 
 from ..comparing.differences import MISSING, Difference, Section, of_section, shown
 from ..comparing.since_last import words_of
-from .texts import figure, said, shortened
+from .texts import LEFT_OUT_WORD, figure, said, shortened
 
 SECTIONS: tuple[Section, ...] = ("command", "git", "packages", "hardware", "environment", "config")
 TITLES = {
@@ -48,11 +48,18 @@ def sections_of(info: Mapping[str, Any], rows: int, characters: int) -> list[Sec
 def _section(info: Mapping[str, Any], name: Section, rows: int, characters: int) -> SectionText:
     found = of_section(info, name)
     if name == "command" and "command" in found:
-        found = {**found, "command": " ".join(without_secrets(words_of(info)))}
+        found = {**found, "command": _command(info)}
     texts = [
         KeyText(shortened(str(key), characters), _value(str(key), value, characters)) for key, value in [*found.items()][:rows]
     ]
     return SectionText(TITLES[name], texts, len(found) - len(texts))
+
+
+def _command(info: Mapping[str, Any]) -> str:
+    """Also of one from which secrets were left out already."""
+    command = info.get("command")
+    marked = {**info, "command": command.replace(LEFT_OUT, LEFT_OUT_WORD) if isinstance(command, str) else command}
+    return " ".join(without_secrets(words_of(marked))).replace(LEFT_OUT_WORD, LEFT_OUT)
 
 
 def _value(key: str, value: Any, characters: int) -> str:

@@ -8,9 +8,10 @@ import re
 from zoneinfo import ZoneInfo
 
 from collectors.analysis.ledger.contrast import time_of
-from collectors.redaction import redacted
+from collectors.redaction import LEFT_OUT, redacted
 
 MOST_READ = 4000  # characters of a text that are looked at: a secret that is cut in two has no form any more
+LEFT_OUT_WORD = "\ue000"  # in its place while a text is looked at: what has a blank in it would be taken for two words
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 UNSEEN = re.compile(  # as assets/lib/visible.js; half of a pair, which no file can hold, too
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2060-\u206f"
@@ -32,8 +33,8 @@ def shortened(text: str, most: int) -> str:
 
 
 def said(text: str, most: int) -> str:
-    """The same of a text that may hold a secret."""
-    return shortened(redacted(text[:MOST_READ]), most)
+    """The same of a text that may hold a secret, or from which one was left out already."""
+    return shortened(redacted(text[:MOST_READ].replace(LEFT_OUT, LEFT_OUT_WORD)).replace(LEFT_OUT_WORD, LEFT_OUT), most)
 
 
 def figure(value: float, unit: str = "") -> str:
