@@ -200,7 +200,9 @@ def test_any_values_are_drawn_inside_the_picture(values: list[float], unit: str)
         return
     assert drawn is not None and len(drawn.paths) == 2
     for path in drawn.paths:
-        numbers = [float(word) for word in path.line.replace("M", " ").replace("L", " ").replace("h.01", "").split()]
+        numbers = [
+            float(word) for word in f"{path.line}{path.dots}".replace("M", " ").replace("L", " ").replace("h.01", "").split()
+        ]
         assert all(0 <= number <= 1000 for number in numbers) and all(0 <= number <= 100 for number in numbers[1::2])
 
 

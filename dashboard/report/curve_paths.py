@@ -21,6 +21,7 @@ class CurvePath(NamedTuple):
     colour: int  # 0 to 7
     label: str
     line: str  # of an SVG path
+    dots: str  # places that no line joins
     band: str
     last: str
     least: str
@@ -138,7 +139,8 @@ def _path(colour: int, label: str, buckets: Buckets, scale: tuple[float, float, 
     return CurvePath(
         colour,
         label,
-        "".join(f"{part}h.01" if "L" not in part else part for part in line),
+        "".join(part for part in line if "L" in part),
+        "".join(f"{part}h.01" for part in line if "L" not in part),
         "".join(band),
         figure(float(finite_last[-1]) if len(finite_last) else math.nan, unit),
         figure(_extreme(buckets.min, np.fmin), unit),

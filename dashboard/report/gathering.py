@@ -9,6 +9,7 @@ from collectors.analysis.baseline.slowest import slowest_stretch
 from collectors.analysis.baseline.steplog import StepLog
 from collectors.analysis.ledger.contrast import LedgerContrast
 from collectors.analysis.stacks.lanes import Lanes
+from collectors.analysis.stacks.reshaping import Reshaping
 from collectors.analysis.stacks.traces import Range
 
 from ..comparing.differences import Difference, differences
@@ -25,6 +26,7 @@ READING_S = 1.5  # on minutes of a ledger that nothing has added up yet
 LONG_S = 2 * 3600.0  # of a longer window the flame graph shows the last hour
 LAST_S = 3600.0
 PRUNE = 0.0015  # a function below this share is narrower than two pixels
+SHAPE = Reshaping(hide="<frozen importlib")  # five frames for each import in an import
 PART = 0.6  # of the window: a stretch that is longer is the window itself
 JUDGED = ("line", "gpu_slower", "cpu_taken", "collective_wait", "unknown")  # verdicts that say where time was lost
 NO_STEPS = (
@@ -117,7 +119,7 @@ def _flame(queries: Queries, query: ReportQuery, window: Range | None) -> Report
     if window[1] - window[0] > LONG_S:
         until_s = min(window[1], (queries.stacks.ledgers.profiled(query.run) or window)[1])
         window = max(window[0], until_s - LAST_S), until_s
-    folded = queries.stacks.fold(query.run, window, Lanes("joined", rank=query.rank), prune=PRUNE)
+    folded = queries.stacks.fold(query.run, window, Lanes("joined", rank=query.rank), shape=SHAPE, prune=PRUNE)
     return ReportFlame(window, folded.tree) if folded.tree.seconds > 0 else None
 
 
