@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from collectors.records import Frame, LogLine, Points, RunInfo
 from collectors.store.open import open_store
 from collectors.store.question import Ended, Question, asked
+from collectors.store.sqlite import search
 from dashboard.commands import main
 from dashboard.log_changes.asking import LogChanges
 from dashboard.queries import Queries
-from dashboard.report import rendering
+from dashboard.report import gathering, rendering
 from dashboard.report.asked import ReportQuery
 from dashboard.report.findings import Findings
 from dashboard.report.gathering import gather
@@ -172,6 +173,13 @@ def test_a_part_that_fails_or_takes_too_long_costs_only_itself(queries: Queries,
     monkeypatch.undo()
     monkeypatch.setattr(LogChanges, "crash", late)
     assert LATE in report_of(queries, "run", patience=0.05).text
+
+
+def test_of_too_many_steps_the_last_ones_are_looked_at(queries: Queries, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "LONG_S", 100.0)
+    monkeypatch.setattr(search, "MOST_OPENED", 5000)
+    assert "The slowest stretch" not in report_of(queries, "run").text, "it lies before them"
+    assert "steps per second" in report_of(queries, "run").text
 
 
 def test_a_report_ends_with_its_client() -> None:

@@ -11,6 +11,7 @@ from collectors.analysis.ledger.contrast import LedgerContrast
 from collectors.analysis.stacks.lanes import Lanes
 from collectors.analysis.stacks.reshaping import Reshaping
 from collectors.analysis.stacks.traces import Range
+from collectors.store.question import TooMuch
 
 from ..comparing.differences import Difference, differences
 from ..ledger.contrasted import contrasted
@@ -43,7 +44,7 @@ def gather(queries: Queries, query: ReportQuery) -> Findings:
     differs = _differs(queries, run, query.against)
     window = window_of(queries, run, query.window)
     ledger = times.part(4.0, lambda: queries.stacks.ledger(query.run, window, query.rank, READING_S))
-    steps = times.part(3.0, lambda: queries.stacks.step_log(query.run, window, query.rank) if window else None)
+    steps = times.part(4.0, lambda: _steps(queries, query, window))
     stretch = times.part(3.0, lambda: _stretch(steps, window))
     curves = times.part(4.0, lambda: curves_of(queries, run, window, steps.value))
     crash = times.part(3.0, lambda: queries.log_changes.crash(query.run))
@@ -81,6 +82,16 @@ def window_of(queries: Queries, run: RunView, asked: Range | None) -> Range | No
         return asked or whole
     lo, hi = max(asked[0], whole[0]), min(asked[1], whole[1])
     return (lo, hi) if lo < hi else asked
+
+
+def _steps(queries: Queries, query: ReportQuery, window: Range | None) -> StepLog | None:
+    """Of millions of steps those of the last two hours."""
+    if window is None:
+        return None
+    try:
+        return queries.stacks.step_log(query.run, window, query.rank)
+    except TooMuch:
+        return queries.stacks.step_log(query.run, (max(window[0], window[1] - LONG_S), window[1]), query.rank)
 
 
 def _stretch(read: ReportPart[StepLog], window: Range | None) -> Range | None:
