@@ -260,6 +260,8 @@ def test_the_command_writes_a_file_and_never_over_one(tmp_path: Path, capsys: py
     ):
         assert main(["report", *words, "-o", str(tmp_path / "y.html"), *place]) == 2
         assert said in capsys.readouterr().err
+    assert main(["report", "run", "-o", str(tmp_path / ("y" * 300)), *place]) == 2
+    assert "cannot write" in capsys.readouterr().err
     assert main(["report", "run", "-o", str(tmp_path / "no" / "y.html"), *place]) == 2
     assert "cannot write" in capsys.readouterr().err
 

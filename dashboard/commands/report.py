@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collectors.analysis.stacks.traces import Range
 
 PATIENCE = 4.0  # times the time that a page would wait for
+MOST_NAME = 60  # characters of a run that name its file
 LATEST_S = 1e11  # the year 5138
 
 
@@ -39,10 +40,11 @@ def run(parsed: argparse.Namespace) -> int:
     data_dir: Path = (parsed.data_dir or folders.data_dir_of(parsed.log_dir)).resolve()
     if not maintenance(data_dir).exists():
         raise Mistake(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
-    target: Path = parsed.output or Path(f"{parsed.run.strip('/').replace('/', '-').lstrip('.') or 'run'}.html")
-    if target.exists():
-        raise Mistake(f"{target} is there already; choose another name with --output")
+    name = parsed.run.strip("/").replace("/", "-").lstrip(".")[:MOST_NAME]
+    target: Path = parsed.output or Path(f"{name or 'run'}.html")
     try:
+        if target.exists():
+            raise FileExistsError
         page = written(parsed, data_dir)
         with target.open("xb") as file:
             file.write(page)
