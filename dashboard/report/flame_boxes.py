@@ -35,7 +35,7 @@ class HotFunction(NamedTuple):
 
     name: str
     place: str
-    self_s: float
+    length: str  # with it at the top of the stack
     self_pct: float
 
 
@@ -103,7 +103,7 @@ def _hottest(tree: FlameTree, whole_s: float, most: int, characters: int) -> lis
         HotFunction(
             shortened(tree.frames[i].name, characters),
             _place(tree.frames[i], characters),
-            float(seconds[i]),
+            length_of(float(seconds[i])),
             100 * float(seconds[i]) / whole_s,
         )
         for i in order
