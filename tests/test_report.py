@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collectors.analysis.ledger.contrast import LedgerSide, contrast
 from collectors.records import Frame, LogLine, Points, RunInfo
 from collectors.store.open import open_store
 from collectors.store.question import Ended, Question, asked
 from collectors.store.sqlite import search
 from dashboard.commands import main
+from dashboard.comparing.differences import differences
 from dashboard.log_changes.asking import LogChanges
 from dashboard.queries import Queries
 from dashboard.report import gathering, rendering
 from dashboard.report.asked import ReportQuery
 from dashboard.report.findings import Findings
 from dashboard.report.gathering import gather
-from dashboard.report.part_times import LATE, PartTimes
+from dashboard.report.part_times import LATE, PartTimes, ReportPart
 from dashboard.report.rendering import DETAILS, MOST_BYTES, html_of
 from dashboard.report.texts import visible
 from dashboard.stacks import Stacks
@@ -142,7 +145,11 @@ def huge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Findings]:
     lines = [f"Traceback (most recent call last):\n  {long * 2500}"] + [f"{i} {long * 40}" for i in range(40)]
     store.append([LogLine("huge", f"{long}.log", T0 + i / 2, 40, text) for i, text in enumerate(lines)])
     queries = opened(folder)
-    yield gather(queries, ReportQuery("huge", against="huge", patience=20.0))
+    found = gather(queries, ReportQuery("huge", patience=20.0))
+    assert found.ledger.value is not None
+    sides = LedgerSide("huge", found.ledger.value, 1.0, long), LedgerSide(long, found.ledger.value, 2.0, long)
+    beside = differences([found.run.stored.info, {"config": dict.fromkeys(config, "<" * 400)}])
+    yield replace(found, contrast=ReportPart(contrast(*sides)), differs=beside)
     queries.close()
     store.close()
 
