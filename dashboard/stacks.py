@@ -30,7 +30,7 @@ from collectors.store.question import check, holding
 from .flame import flamechart
 from .flame.flamechart import Chart, Strip
 from .flame.minutes import SPANS_AT_ONCE, Minutes
-from .ledger.kept import Ledgers
+from .ledger.kept import READING_S, Ledgers
 
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
 LAST_S = 5.0  # before the end of the profile
@@ -121,9 +121,9 @@ class Stacks:
             self._seen.add(run, {frame.file for frame in verdict.suspect.path})
         return verdict
 
-    def ledger(self, run: str, window: Range | None, rank: int | None = None) -> Ledger:
+    def ledger(self, run: str, window: Range | None, rank: int | None = None, reading_s: float = READING_S) -> Ledger:
         """Where the device's time of a window went, or of all that was profiled of the run."""
-        found = self.ledgers.ledger(run, window, rank)
+        found = self.ledgers.ledger(run, window, rank, reading_s)
         lines = [line.place.frame for row in found.rows for line in row.lines]
         self._seen.add(run, {frame.file for frame in lines if frame is not None})
         return found
@@ -135,6 +135,11 @@ class Stacks:
             drawn = self._draw(history, window, width, lanes)
         self._seen.add(run, {frame.file for frame in drawn.frames})
         return Charted(drawn, history.profiled_until())
+
+    def step_log(self, run: str, window: Range, rank: int | None = None) -> StepLog:
+        """What one rank logs of its steps in the window. Raises TooMuch for millions of them."""
+        history = History(self._store, run)
+        return steplog.read(history, history.inside(window), rank or 0, around_s=0.0)
 
     def last(self, run: str) -> list[LastStack]:
         """Where each thread was in the last seconds of the profile; [] without one."""

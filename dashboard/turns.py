@@ -24,6 +24,7 @@ class QuestionKind(NamedTuple):
 STACKS = QuestionKind("stacks", at_once=3, waiting=64, most_s=30.0)
 ROWS = QuestionKind("rows", at_once=3, waiting=128, most_s=15.0)
 EXPORTS = QuestionKind("exports", at_once=2, waiting=16, most_s=1800.0)  # which the client's connection may make slow
+REPORTS = QuestionKind("reports", at_once=1, waiting=16, most_s=30.0)
 FILES = QuestionKind("files", at_once=3, waiting=128, most_s=15.0)
 KINDS = {
     "/api/v1/flame": STACKS,
@@ -31,6 +32,8 @@ KINDS = {
     "/api/v1/last_stacks": STACKS,
     "/api/v1/blame": STACKS,
     "/api/v1/ledger": STACKS,
+    "/api/v1/ledger/compare": STACKS,
+    "/api/v1/report": REPORTS,
     "/api/v1/points": ROWS,
     "/api/v1/series": ROWS,
     "/api/v1/curves": ROWS,

@@ -84,6 +84,12 @@ export class RunPage extends TimePage {
     return this.runs.current?.pid === null ? none(ELSEWHERE) : null;
   }
 
+  /** What the report of a window is about. @param {{from: number, to: number} | null} window @returns {import("../blame/report.js").Reported | null} */
+  reported(window) {
+    const { name } = this.runs;
+    return name === null ? null : { run: name, window: this.range.axis === TIME ? window : null };
+  }
+
   get absent() {
     return this.runs.missing ? `There is no run “${this.runs.name}” in this log folder.` : "";
   }

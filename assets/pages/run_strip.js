@@ -6,6 +6,7 @@ import { Files } from "./files.js";
 import { LastStacks } from "./last_stacks.js";
 import { Ran } from "./ran.js";
 import { Picker } from "../lib/picker.js";
+import { ReportButton } from "../blame/report.js";
 import { STATES } from "../data/runs.js";
 
 /**
@@ -30,12 +31,13 @@ export class RunStrip {
     this.files = new Files();
     this.ran = new Ran();
     this.last = new LastStacks();
+    this.report = new ReportButton(() => (this.run === null ? null : { run: this.run, window: null }), "ran-button");
     this.figures = Object.fromEntries(["Step", "Steps/s", "Done in", "Loss"].map((name) => [name, new Figure(name)]));
     this.finding = el("div", { class: "finding", role: "status" });
     this.element = el(
       "section",
       { class: "verdict", "aria-label": "The run" },
-      el("div", { class: "who" }, this.picker.element, el("div", { class: "line" }, this.state, this.ran.element, this.last.element, this.files.element)),
+      el("div", { class: "who" }, this.picker.element, el("div", { class: "line" }, this.state, this.ran.element, this.last.element, this.files.element, this.report.element)),
       ...Object.values(this.figures).map(({ element }) => element),
       this.finding,
     );
@@ -66,6 +68,8 @@ export class RunStrip {
     this.files.draw(run);
     this.ran.draw(run);
     this.last.draw(run);
+    this.run = run?.run ?? null;
+    this.report.element.hidden = this.run === null;
     const [word, tone] = STATES[run?.state ?? ""] ?? [run?.state ?? "", "dim"];
     const lived = run?.started_s ? duration(Math.max(0, (over ? (runs.last_s ?? run.started_s) : now_s) - run.started_s)) : "";
     const length = over && lived ? `after ${lived}` : lived;
@@ -77,6 +81,8 @@ export class RunStrip {
   }
 
   #state = "";
+  /** @type {string | null} */
+  run = null;
 
   /** @param {Finding | null} finding */
   #drawFinding(finding) {

@@ -73,6 +73,20 @@ def window_of(
     return lo, hi
 
 
+def optional_window_of(
+    lo: Annotated[
+        float | None, Query(alias="from", allow_inf_nan=False, description="Unix seconds; without it, the whole run")
+    ] = None,
+    hi: Annotated[float | None, Query(alias="to", allow_inf_nan=False, description="Unix seconds")] = None,
+) -> Range | None:
+    """The parameters `from` and `to`, or None where neither is given. Raises BadRequest."""
+    if lo is None and hi is None:
+        return None
+    if lo is None or hi is None:
+        raise BadRequest("from and to belong together: give both, or neither for the whole run")
+    return window_of(lo, hi)
+
+
 def baseline_of(baseline_from: Instant = None, baseline_to: Instant = None) -> Range | None:
     """Another window to compare with; None where it is not given. Raises BadRequest."""
     return None if baseline_from is None or baseline_to is None else window_of(baseline_from, baseline_to)
@@ -89,5 +103,6 @@ def open_range_of(
 
 
 Window = Annotated[Range, Depends(window_of)]
+OptionalWindow = Annotated[Range | None, Depends(optional_window_of)]
 Baseline = Annotated[Range | None, Depends(baseline_of)]
 OpenRange = Annotated[tuple[float | None, float | None], Depends(open_range_of)]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collectors.analysis.stacks.traces import Range
     from collectors.store.protocol import Store
 
+    from ..stacks import Stacks
+
 READING_S = 0.5  # on minutes of stacks that nothing has added up yet
 
 
@@ -28,6 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--to", dest="to_s", type=moment, metavar="TIME", help=f"{when} (default: the end of its profile)")
     parser.add_argument("--rank", type=rank, metavar="N", help="of several ranks (default: the lowest)")
+    parser.add_argument("--against", metavar="RUN2", help="also say what it spends its time on otherwise than this run")
     add_flags(parser, ["log_dir", "data_dir"])
 
 
@@ -70,17 +73,27 @@ def run(parsed: argparse.Namespace) -> int:
 def _lines(parsed: argparse.Namespace, store: Store) -> list[str]:
     from collectors.analysis.ledger.wording import lines_of
 
+    from ..ledger.contrasted import contrasted
     from ..stacks import Stacks
 
     stacks = Stacks(store, parsed.log_dir)
-    extent = stacks.ledgers.profiled(parsed.run)
+    window = window_of(parsed, _profiled(stacks, parsed.run))
+    if parsed.against is None:
+        return lines_of(stacks.ledger(parsed.run, window, parsed.rank, READING_S), parsed.run)
+    _profiled(stacks, parsed.against)
+    found = contrasted(stacks, parsed.run, window, parsed.rank, parsed.against, READING_S)
+    return [*lines_of(found.mine.ledger, parsed.run), found.sentence]
+
+
+def _profiled(stacks: Stacks, run: str) -> Range:
+    extent = stacks.ledgers.profiled(run)
     if extent is None:
-        raise Mistake(f"no stacks of a run {parsed.run!r} are stored; `deepseek-dashboard` lists the runs on its page")
-    window = _window(parsed, extent)
-    return lines_of(stacks.ledgers.ledger(parsed.run, window, parsed.rank, READING_S), parsed.run)
+        raise Mistake(f"no stacks of a run {run!r} are stored; `deepseek-dashboard` lists the runs on its page")
+    return extent
 
 
-def _window(parsed: argparse.Namespace, extent: Range) -> Range:
+def window_of(parsed: argparse.Namespace, extent: Range) -> Range:
+    """From `--from` to `--to`, else to the ends of the extent."""
     lo = extent[0] if parsed.from_s is None else parsed.from_s
     hi = extent[1] if parsed.to_s is None else parsed.to_s
     if not lo < hi:

@@ -3,6 +3,7 @@
 import { basis, sentence } from "../../blame/blame.js";
 import { copyButton, el, setText } from "../../lib/dom.js";
 import { LogDifference } from "../../blame/log_difference.js";
+import { ReportButton } from "../../blame/report.js";
 import { clock, duration, stepRange } from "../../lib/format.js";
 import { Picker } from "../../lib/picker.js";
 
@@ -10,7 +11,7 @@ import { Picker } from "../../lib/picker.js";
 /** @typedef {{from: number, to: number}} Window Unix seconds */
 
 export class FlameHead {
-  /** @param {{pick: (run: string) => void, download: (format: "speedscope" | "folded") => void}} actions */
+  /** @param {{pick: (run: string) => void, download: (format: "speedscope" | "folded") => void, report: () => import("../../blame/report.js").Reported | null}} actions */
   constructor(actions) {
     this.picker = new Picker(actions.pick);
     this.when = el("div", { class: "state" });
@@ -33,6 +34,7 @@ export class FlameHead {
         "div",
         { class: "actions" },
         copyButton("Copy link", () => location.href),
+        new ReportButton(actions.report).element,
         button("folded", "Export folded", "E"),
         button("speedscope", "Export to speedscope", "e"),
       ),

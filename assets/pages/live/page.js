@@ -32,6 +32,7 @@ export default class Live extends RunPage {
       hover: (time_s) => this.hoverTime(time_s),
       compare: () => this.compare.toggle(),
       pin: () => this.pins.toggle(),
+      report: () => this.reported(this.range.window),
     });
     this.further = new FurtherCurves(() => {
       this.relane();

@@ -10,6 +10,7 @@ import { folded, logLine, pointLine, timeOf } from "./log.js";
 import { paintedFlame } from "../../lib/painted.js";
 import { grip } from "./sheet.js";
 import { LogDifference } from "../../blame/log_difference.js";
+import { ReportButton } from "../../blame/report.js";
 import { Tree, nameOf } from "../../flame/tree.js";
 import { TroubleBox } from "../../blame/trouble.js";
 
@@ -22,7 +23,7 @@ const LOUD = 30; // level of a warning: the first one comes into sight
 /** @typedef {{from: number, to: number}} Window */
 
 export class Panel {
-  /** @param {{clear: () => void, profile: (action: "on" | "retry") => void, hover: (time_s: number | null) => void, compare: () => void, pin: () => void}} actions */
+  /** @param {{clear: () => void, profile: (action: "on" | "retry") => void, hover: (time_s: number | null) => void, compare: () => void, pin: () => void, report: () => import("../../blame/report.js").Reported | null}} actions */
   constructor(actions) {
     /** @type {Blame | null} */
     this.blame = null;
@@ -75,6 +76,7 @@ export class Panel {
       el("button", { class: "btn", type: "button", onclick: actions.compare }, "Compare", el("kbd", {}, "d")),
       this.pin,
       copyButton("Copy link", () => location.href),
+      new ReportButton(actions.report).element,
     );
     this.element = el(
       "aside",

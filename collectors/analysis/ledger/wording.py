@@ -76,7 +76,7 @@ def large_rows(ledger: Ledger) -> tuple[list[KindRow], float]:
 
 def lines_of(ledger: Ledger, run: str) -> list[str]:
     """At most ten lines for a shell: what was looked at, a line for each row, and how far it may be trusted."""
-    head = f"{run}: {_seconds(ledger.seconds)}, {_covered(ledger)}"
+    head = f"{run}: {_seconds(ledger.seconds)}, {covered_of(ledger)}"
     if not ledger.rows:
         return [head, why_empty(ledger)]
     shown, small = large_rows(ledger)
@@ -84,7 +84,7 @@ def lines_of(ledger: Ledger, run: str) -> list[str]:
     width = max(len(label_of(row.kind, ledger)) for row in kept)
     rows = [_line(row, ledger, width) for row in kept]
     other = [f"{rest:5.1f} %  other"] if rest >= 0.05 else []
-    return [head, *rows, *other, _foot(ledger)]
+    return [head, *rows, *other, foot_of(ledger)]
 
 
 def _line(row: KindRow, ledger: Ledger, width: int) -> str:
@@ -100,12 +100,14 @@ def _line(row: KindRow, ledger: Ledger, width: int) -> str:
     return f"{row.share:5.1f} %  {label:<{width}}  {where}{noted}".rstrip()
 
 
-def _covered(ledger: Ledger) -> str:
+def covered_of(ledger: Ledger) -> str:
+    """`tier B, 97 % of it seen`"""
     share = f"{100 * ledger.covered_share:.0f} % of it seen"
     return f"tier {ledger.tier}, {share}" if ledger.covered_share < 0.995 else f"tier {ledger.tier}"
 
 
-def _foot(ledger: Ledger) -> str:
+def foot_of(ledger: Ledger) -> str:
+    """What the shares are of."""
     if ledger.device == "CPU":
         return "The device is the CPU: shares are of the main thread's time."
     if ledger.device == "host":

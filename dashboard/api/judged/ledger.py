@@ -6,14 +6,16 @@ from fastapi import APIRouter
 from typing_extensions import TypedDict
 
 from collectors.analysis.ledger.account import lane_of
+from collectors.analysis.ledger.contrast import LedgerContrast
 from collectors.analysis.ledger.idle.device import Signal as Signal
 from collectors.analysis.ledger.kinds import KINDS, Charged, TimeKind
 from collectors.analysis.ledger.shares import KindRow, Ledger, LedgerDevice, LineShare, Sureness, Tier
 from collectors.analysis.ledger.wording import label_of, sentence_of
 
+from ...ledger.contrasted import contrasted
 from ...queries import Queries
 from ..answer import Answer
-from ..parameters import Rank, Window, known_run
+from ..parameters import OptionalWindow, Rank, RunParameter, Window, known_run
 
 MOST_BLOCKS = 240  # of an answer: longer windows have wider ones
 
@@ -55,6 +57,27 @@ class LedgerBlocks(TypedDict):
     seconds: list[list[float]]
 
 
+class LedgerChange(TypedDict):
+    kind: TimeKind
+    label: str
+    share: float
+    other_share: float
+    seconds: float | None
+    other_seconds: float | None
+    place: LedgerPlace | None
+    sure: bool
+
+
+class LedgerContrastAnswer(TypedDict):
+    """`seconds` are those of a unit, `unit_s` and `other_unit_s` all of it."""
+
+    sentence: str
+    unit: str
+    unit_s: float | None
+    other_unit_s: float | None
+    changes: list[LedgerChange]
+
+
 class LedgerAnswer(TypedDict):
     sentence: str
     device: LedgerDevice
@@ -75,6 +98,35 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/ledger", response_model=None, summary="Where the device's time of a window went")
     def ledger(window: Window, run: str = known, rank: Rank = None) -> Answer[LedgerAnswer]:
         return Answer(ledger_answer(queries.stacks.ledger(run, window, rank)))
+
+    @router.get("/ledger/compare", response_model=None, summary="What a run spends its time on otherwise than another")
+    def ledger_compare(
+        ends: OptionalWindow, against: RunParameter, run: str = known, rank: Rank = None
+    ) -> Answer[LedgerContrastAnswer]:
+        queries.check_run(against)
+        return Answer(contrast_answer(contrasted(queries.stacks, run, ends, rank, against)))
+
+
+def contrast_answer(found: LedgerContrast) -> LedgerContrastAnswer:
+    return {
+        "sentence": found.sentence,
+        "unit": found.mine.unit_name,
+        "unit_s": found.mine.unit_s,
+        "other_unit_s": found.other.unit_s,
+        "changes": [
+            {
+                "kind": change.kind,
+                "label": change.label,
+                "share": change.share,
+                "other_share": change.other_share,
+                "seconds": change.seconds,
+                "other_seconds": change.other_seconds,
+                "place": _place(change.place) if change.place else None,
+                "sure": change.sure,
+            }
+            for change in found.changes
+        ],
+    }
 
 
 def ledger_answer(ledger: Ledger) -> LedgerAnswer:

@@ -1,0 +1,38 @@
+"""A run, or a window of it, as one HTML file to keep."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from ...queries import Queries
+from ...report.asked import ReportQuery
+from ...report.gathering import gather
+from ...report.rendering import html_of
+from ..parameters import MOST_CHARACTERS, OptionalWindow, Rank, known_run
+
+NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9.-]+")
+MOST_NAME = 80
+NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+Against = Annotated[str | None, Query(max_length=MOST_CHARACTERS, description="another run, to compare ledgers with")]
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    known = known_run(queries)
+
+    @router.get("/report", response_model=None, summary="A run, or a window of it, as one HTML file that needs no network")
+    def report(ends: OptionalWindow, run: str = known, rank: Rank = None, against: Against = None) -> Response:
+        page = html_of(gather(queries, ReportQuery(run, ends, rank, against)))
+        headers = {
+            "Content-Disposition": f'attachment; filename="{file_name_of(run)}"',
+            "Content-Security-Policy": NO_SCRIPT,
+        }
+        return Response(page, media_type="text/html; charset=utf-8", headers=headers)
+
+
+def file_name_of(run: str) -> str:
+    """`exp/ä 1 -> "report-exp-1.html"`"""
+    name = NOT_IN_A_NAME.sub("-", run).strip("-.")[:MOST_NAME]
+    return f"report-{name or 'run'}.html"

@@ -1,0 +1,89 @@
+"""`deepseek-dashboard report RUN`: a run, or a window of it, as one HTML file to be attached to an issue."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collectors.options import add_flags
+from collectors.service import folders
+
+from .command import Command, Mistake
+from .why import moment, rank
+
+if TYPE_CHECKING:
+    from collectors.analysis.stacks.traces import Range
+
+PATIENCE = 4.0  # times the time that a page would wait for
+MOST_NAME = 60  # characters of a run that name its file
+LATEST_S = 1e11  # the year 5138
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="name of the run, as the dashboard shows it")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="HTML file to write (default: ./<run>.html)")
+    when = "Unix seconds, or a time such as 2026-11-26T14:30"
+    parser.add_argument("--from", dest="from_s", type=moment, metavar="TIME", help=f"{when} (default: the run's beginning)")
+    parser.add_argument("--to", dest="to_s", type=moment, metavar="TIME", help=f"{when} (default: the run's end)")
+    parser.add_argument("--rank", type=rank, metavar="N", help="of several ranks (default: the lowest)")
+    parser.add_argument("--against", metavar="RUN2", help="compare its ledger and what it ran with with this run's")
+    add_flags(parser, ["log_dir", "data_dir"])
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from collectors.store.open import maintenance
+    from collectors.store.protocol import StoreError
+    from collectors.store.question import TooMuch
+
+    data_dir: Path = (parsed.data_dir or folders.data_dir_of(parsed.log_dir)).resolve()
+    if not maintenance(data_dir).exists():
+        raise Mistake(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
+    name = parsed.run.strip("/").replace("/", "-").lstrip(".")[:MOST_NAME]
+    target: Path = parsed.output or Path(f"{name or 'run'}.html")
+    try:
+        if target.exists():
+            raise FileExistsError
+        page = written(parsed, data_dir)
+        with target.open("xb") as file:
+            file.write(page)
+    except (StoreError, TooMuch) as error:
+        raise Mistake(str(error)) from None
+    except FileExistsError:
+        raise Mistake(f"{target} is there already; choose another name with --output") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise Mistake(f"cannot write {target} ({why}); choose another place with --output") from None
+    print(f"{target}: {len(page) / 1e3:.0f} kB; it opens in any browser, without a network")
+    return 0
+
+
+def written(parsed: argparse.Namespace, data_dir: Path) -> bytes:
+    """The file. Raises StoreError, Mistake."""
+    from collectors.store.open import open_store
+
+    from ..queries import NotFound, Queries
+    from ..report.asked import ReportQuery
+    from ..report.gathering import gather
+    from ..report.rendering import html_of
+
+    with closing(open_store(data_dir, write=False)) as store, closing(Queries(store, parsed.log_dir, data_dir)) as queries:
+        query = ReportQuery(parsed.run, window_of(parsed), parsed.rank, parsed.against, PATIENCE)
+        try:
+            return html_of(gather(queries, query))
+        except NotFound as error:
+            raise Mistake(f"{str(error).partition(';')[0]}; `deepseek-dashboard` lists the runs on its page") from None
+
+
+def window_of(parsed: argparse.Namespace) -> Range | None:
+    """None where neither end is named."""
+    if parsed.from_s is None and parsed.to_s is None:
+        return None
+    lo, hi = parsed.from_s or 0.0, LATEST_S if parsed.to_s is None else parsed.to_s
+    if not lo < hi:
+        raise Mistake("--to must be later than --from")
+    return lo, hi
+
+
+COMMAND = Command("report", "Write a run, or a window of it, into one HTML file to be attached to an issue.", arguments, run)
