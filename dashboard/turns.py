@@ -31,6 +31,7 @@ KINDS = {
     "/api/v1/last_stacks": STACKS,
     "/api/v1/blame": STACKS,
     "/api/v1/ledger": STACKS,
+    "/api/v1/goodput": STACKS,  # of a run without steps
     "/api/v1/points": ROWS,
     "/api/v1/series": ROWS,
     "/api/v1/curves": ROWS,

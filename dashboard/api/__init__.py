@@ -26,7 +26,7 @@ from . import (
     table,
 )
 from .across import compare, forgotten, search
-from .judged import blame, ledger
+from .judged import blame, goodput, ledger
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
@@ -43,6 +43,7 @@ NOUNS = (
     stacks,
     blame,
     ledger,
+    goodput,
     machine,
     settings,
     table,
