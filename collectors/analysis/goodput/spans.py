@@ -68,6 +68,7 @@ def rows_of(time_s: Floats, step: Floats) -> StepRows:
 def whole_spans(ranges: Sequence[tuple[float, float]]) -> NamedSpans:
     """Stretches all of whose time is meant."""
     bounds = np.asarray(ranges, np.float64).reshape(-1, 2)
+    bounds = bounds[np.isfinite(bounds).all(axis=1)]
     return NamedSpans(bounds[:, 0], bounds[:, 1], bounds[:, 1] - bounds[:, 0])
 
 
@@ -75,7 +76,7 @@ def sorted_rows(rows: StepRows) -> StepRows:
     """By time, those with a time; rows that end at one moment are one."""
     known = np.isfinite(rows.time_s)
     rows = StepRows(*(column[known] for column in rows))
-    order = np.argsort(rows.time_s, kind="stable")
+    order = np.lexsort((np.where(np.isnan(rows.step), -np.inf, rows.step), rows.time_s))
     rows = StepRows(*(column[order] for column in rows))
     if not len(rows.time_s):
         return NO_ROWS

@@ -109,7 +109,7 @@ def _row(row: GoodputRow, found: Goodput) -> GoodputKindRow:
         "seconds": row.seconds,
         "share": row.share,
         "basis": basis_of(row.kind, found),
-        **_paid(row.paid),  # type: ignore[typeddict-item]
+        **_paid(row.paid),
     }
 
 
