@@ -25,7 +25,7 @@ from .cost import Cost, CostMeter
 from .curves.overlay import Overlays
 from .expressions.evaluation import Expressions
 from .flame.ahead import Ahead
-from .goodput.asking import Goodputs, Price, RunGoodput
+from .goodput.asking import Goodputs
 from .log_changes.asking import LogChanges
 from .log_lines.lines import LogLines
 from .machine import GpuUser, Machine, RunOfProcess, values_now
@@ -131,11 +131,11 @@ class Queries:
         self.board_charts = BoardCharts(store, self.expressions)
         self.lines = LogLines(store)
         self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources)
-        self._goodputs = Goodputs(store, self.stacks.ledgers)
         self.ahead = Ahead(self.stacks.minutes, self.stacks.ledgers)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)
         self.comparing = Comparing(store, self.runs, self.check_run, str(self.log_dir))
+        self.goodputs = Goodputs(store, self.stacks.ledgers, self.log_dir, data_dir, self.comparing.attempts)
         asked = RunsSource(self.cursor, self._known_runs, store.outcomes, store.names, store.configs, self.directions, self._set)
         self.table = RunsTable(asked)
 
@@ -159,18 +159,6 @@ class Queries:
         processes = [rank_view(process, gpus) for process in processes_of(self._runs.activity(stored, lifetimes))]
         view = replace(self._runs.view(stored, lifetimes), about=about_run(self.data_dir, name))
         return RunDetail(view, attempts, processes, self.comparing.attempts(name))
-
-    def goodput(self, run: str) -> RunGoodput:
-        """Of the run, with the other runs that are attempts of it. Raises NotFound."""
-        detail = self.run(run)
-        names = detail.same.runs if detail.same else (run,)
-        known = {view.stored.name: view for view in self.runs()} if len(names) > 1 else {}
-        views = [known.get(name, detail.run) if name != run else detail.run for name in names if name == run or name in known]
-        return self._goodputs.goodput(views, self.configs([names[-1]]).get(names[-1], {}), self._price())
-
-    def _price(self) -> Price:
-        values = self.settings().values
-        return Price(float(values["price_per_gpu_hour"]), str(values["currency"]))
 
     def configs(self, runs: Sequence[str]) -> dict[str, dict[str, object]]:
         """Of these runs, of those that have one, flat: `{"a": {"optimizer.lr": 0.1}}`."""

@@ -1,4 +1,4 @@
-"""`deepseek-dashboard why RUN`: where every second of a run went, in ten lines."""
+"""`deepseek-dashboard why RUN`: where every second of a run went, in ten lines, and its goodput in one more."""
 
 from __future__ import annotations
 
@@ -61,23 +61,28 @@ def run(parsed: argparse.Namespace) -> int:
         raise Mistake(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
     try:
         with closing(open_store(data_dir, write=False)) as store:
-            print("\n".join(_lines(parsed, store)))
+            print("\n".join(_lines(parsed, store, data_dir)))
     except (StoreError, TooMuch) as error:
         raise Mistake(str(error)) from None
     return 0
 
 
-def _lines(parsed: argparse.Namespace, store: Store) -> list[str]:
+def _lines(parsed: argparse.Namespace, store: Store, data_dir: Path) -> list[str]:
     from collectors.analysis.ledger.wording import lines_of
 
+    from ..goodput.asking import Goodputs
     from ..stacks import Stacks
 
     stacks = Stacks(store, parsed.log_dir)
+    goodput = Goodputs(store, stacks.ledgers, parsed.log_dir, data_dir).line(parsed.run)
     extent = stacks.ledgers.profiled(parsed.run)
-    if extent is None:
+    if extent is None and goodput is None:
         raise Mistake(f"no stacks of a run {parsed.run!r} are stored; `deepseek-dashboard` lists the runs on its page")
+    if extent is None:
+        return [f"{parsed.run}: no stacks of it are stored, so which lines took the time is not known.", *filter(None, [goodput])]
     window = _window(parsed, extent)
-    return lines_of(stacks.ledgers.ledger(parsed.run, window, parsed.rank, READING_S), parsed.run)
+    found = lines_of(stacks.ledgers.ledger(parsed.run, window, parsed.rank, READING_S), parsed.run)
+    return [*found, *filter(None, [goodput])]
 
 
 def _window(parsed: argparse.Namespace, extent: Range) -> Range:

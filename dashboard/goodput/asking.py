@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -16,9 +17,11 @@ from collectors.analysis.stacks.traces import Range
 from collectors.store.protocol import Store
 from collectors.store.question import TooMuch
 
+from ..comparing.attempts import RunAttempts
 from ..ledger.kept import Ledgers
-from ..runs import ALIVE, RunView
+from ..runs import ALIVE
 from ..runs_table.facts import Facts
+from ..user_files.settings import settings_of
 from .reading import GoodputReader, RunRecord
 
 MOST_RUNS = 50  # of one training, the newest
@@ -30,6 +33,12 @@ NO_TIME = "Nothing of the run has a time, so there is no wall time to share out:
 class Price:
     per_gpu_hour: float  # 0 where unknown
     currency: str
+
+
+def price_of(data_dir: Path) -> Price:
+    """Of the settings."""
+    values = settings_of(data_dir).values
+    return Price(float(values["price_per_gpu_hour"]), str(values["currency"]))
 
 
 @dataclass(frozen=True)
@@ -47,18 +56,29 @@ class RunGoodput:
 class Goodputs:
     """May be asked from many threads."""
 
-    def __init__(self, store: Store, ledgers: Ledgers) -> None:
-        self._reader, self._ledgers = GoodputReader(store), ledgers
+    def __init__(
+        self,
+        store: Store,
+        ledgers: Ledgers,
+        log_dir: Path,
+        data_dir: Path,
+        attempts: Callable[[str], RunAttempts | None] = lambda run: None,
+    ) -> None:
+        """`attempts` finds the other runs that are attempts of the same training; without it a run stands alone."""
+        self._reader, self._ledgers, self._attempts = GoodputReader(store), ledgers, attempts
+        self._log_dir, self._data_dir = log_dir, data_dir
 
-    def goodput(
-        self, views: Sequence[RunView], config: Mapping[str, object], price: Price, now_s: float | None = None
-    ) -> RunGoodput:
-        """Of runs that are attempts of one training, in order of their start. `config` is the newest one's, flat."""
-        views = views[-MOST_RUNS:]
-        names, newest = tuple(view.stored.name for view in views), views[-1]
-        now_s = time.time() if now_s is None else now_s
+    def goodput(self, run: str) -> RunGoodput:
+        """Of the training that the run is an attempt of. A run that is not stored has none."""
+        same = self._attempts(run)
+        names = same.runs[-MOST_RUNS:] if same else (run,)
+        views = [view for name in names if (view := self._reader.view(name, self._log_dir)) is not None]
+        price = price_of(self._data_dir)
+        if not views:
+            return RunGoodput((run,), None, NO_TIME, [], None, price)
+        names, newest, now_s = tuple(view.stored.name for view in views), views[-1], time.time()
         records = [self._reader.record(view.stored.name, alive=view.state in ALIVE, now_s=now_s) for view in views]
-        gpus = Facts(newest, config, {}, now_s).gpus
+        gpus = Facts(newest, self._reader.config(names[-1]), {}, now_s).gpus
         recorded = _together(records)
         found = goodput(recorded)
         if found is None:
@@ -74,6 +94,11 @@ class Goodputs:
         if not all(record.whole for record in records):
             missing.append("The run has too many lines to read each: neighbouring ones were read together.")
         return RunGoodput(names, found, sentence_of(found), missing, gpus, price)
+
+    def line(self, run: str) -> str | None:
+        """For a shell. None where nothing of the run has a time."""
+        found = self.goodput(run)
+        return f"Whole run: {found.sentence[:1].lower()}{found.sentence[1:]}" if found.found else None
 
     def _by_stacks(self, run: str, found: Goodput) -> dict[GoodputKind, float]:
         """Of a run that logs no steps: which shares of its time stacks show to be validation or checkpoints."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from collectors.process.activity import AHEAD_S, LIFETIMES
 from collectors.store.protocol import Series, Store
 from collectors.store.question import check
 
+from ..runs import Runs, RunView
 from ..runs_table.directions import is_held_out
 
 MOST_POINTS = 300_000  # of one series; of a longer one neighbouring points are read together
@@ -81,6 +83,15 @@ class GoodputReader:
         if not any(len(part.start_s) for part in named["validation"][:2]) and not len(named["validation"].marks_s):
             named["validation"] = named["validation"]._replace(marks_s=self._held_out(mine))
         return RunRecord(attempts, rows, named, self._first_steps(attempts, rows, phases), whole)
+
+    def view(self, run: str, log_dir: Path) -> RunView | None:
+        """None where there is no such run."""
+        stored = self._store.run(run)
+        return Runs(self._store, log_dir).view(stored, self._store.events(run, kinds=LIFETIMES)) if stored else None
+
+    def config(self, run: str) -> dict[str, object]:
+        """Flat."""
+        return self._store.configs([run]).get(run, {})
 
     def energy(self, run: str, window: Range, ranks: int) -> tuple[Floats, Floats]:
         """Joules that the run's cards have used since the first value, and when; empty where no counter is stored."""

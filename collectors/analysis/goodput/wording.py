@@ -81,11 +81,6 @@ def missing_of(found: Goodput, *, gpus: bool, priced: bool) -> list[str]:
     return said
 
 
-def line_of(found: Goodput) -> str:
-    """For a shell."""
-    return sentence_of(found)[:1].lower() + sentence_of(found)[1:]
-
-
 def _joined(words: Sequence[str] | dict[str, None]) -> str:
     found = list(words)
     return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 2 else found)

@@ -13,7 +13,7 @@ from collectors.analysis.goodput.wording import basis_of
 from ...goodput.asking import RunGoodput
 from ...queries import Queries
 from ..answer import Answer
-from ..parameters import RunParameter
+from ..parameters import known_run
 
 MOST_ATTEMPTS = 200  # of an answer, the newest
 
@@ -68,9 +68,11 @@ class GoodputAnswer(TypedDict):
 
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
+    known = known_run(queries)
+
     @router.get("/goodput", response_model=None, summary="Goodput of a whole run: training, and what the other seconds went to")
-    def goodput(run: RunParameter) -> Answer[GoodputAnswer]:
-        return Answer(goodput_answer(queries.goodput(run)))
+    def goodput(run: str = known) -> Answer[GoodputAnswer]:
+        return Answer(goodput_answer(queries.goodputs.goodput(run)))
 
 
 def goodput_answer(answer: RunGoodput) -> GoodputAnswer:
