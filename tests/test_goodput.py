@@ -87,7 +87,8 @@ def test_no_second_is_counted_twice(attempts: list[AttemptSpan], lines: list[tup
     known = usable(attempts)
     stretches = stretches_of(known)
     assert (stretches.start_s[1:] == stretches.end_s[:-1]).all() and (stretches.end_s > stretches.start_s).all()
-    work = AttemptWork(np.array([span.alive for span in known], bool), np.full(len(known), np.nan))
+    alive = np.array([span.alive for span in known], bool)
+    work = AttemptWork(alive, ~alive, np.full(len(known), np.nan))
     pieces = pieces_of(stretches, given_.rows, given_.named, work)
     assert pieces.seconds.min(initial=0.0) >= -1e-9
     assert pieces.seconds.sum(axis=1) == pytest.approx(pieces.end_s - pieces.start_s)

@@ -83,8 +83,9 @@ def goodput(recorded: Recorded, spent: Spent = NOTHING_SPENT, split: Mapping[Goo
     if not len(stretches.start_s):
         return None
     alive = np.array([span.alive for span in attempts], bool)
+    closed = np.array([span.ended_by == "end event" for span in attempts], bool)
     first_s = np.array([recorded.first_step_s.get(span.start_s, np.nan) for span in attempts], np.float64)
-    pieces = _split(pieces_of(stretches, recorded.rows, recorded.named, AttemptWork(alive, first_s)), split or {})
+    pieces = _split(pieces_of(stretches, recorded.rows, recorded.named, AttemptWork(alive, closed, first_s)), split or {})
     seconds = pieces.seconds.sum(axis=0)
     window = float(stretches.start_s[0]), float(stretches.end_s[-1])
     wall_s = float(seconds.sum())

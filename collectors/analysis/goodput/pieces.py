@@ -32,6 +32,7 @@ class AttemptWork(NamedTuple):
     """Per attempt, in order of their start."""
 
     alive: Bools
+    closed: Bools  # it said itself that it ended: what it did after its last step was no stall
     first_step_s: Floats  # how long its first step took, by its phases; NaN where unknown
 
 
@@ -58,7 +59,7 @@ def pieces_of(stretches: Stretches, rows: StepRows, named: Mapping[SpanKind, Nam
     share = np.where(ends, done.redone[cut.row], 0.0) if len(owner) else np.zeros(len(cut.row))
     steps = np.where(ends, done.steps[cut.row], 0.0) if len(owner) else np.zeros(len(cut.row))
     part = np.clip(steps / (done.stride * rows.lines[cut.row]), 0.0, 1.0) if len(owner) else steps
-    seconds = _seconds(cut, rows, known, _first_s(cut, rows, work, part), np.r_[work.alive, False][cut.attempt], share)
+    seconds = _seconds(cut, rows, known, _first_s(cut, rows, work, part), work, share)
     return PieceTimes(cut.start_s, cut.end_s, cut.attempt, seconds, steps, steps * share, named_s)
 
 
@@ -143,7 +144,9 @@ def _counted(marks_s: Floats, bounds: Floats) -> Bools:
     return has_one
 
 
-def _seconds(cut: _Cut, rows: StepRows, known: Mapping[SpanKind, Floats], first_s: Floats, alive: Bools, redone: Floats) -> Floats:
+def _seconds(
+    cut: _Cut, rows: StepRows, known: Mapping[SpanKind, Floats], first_s: Floats, work: AttemptWork, redone: Floats
+) -> Floats:
     """`first_s` are the seconds of steps until an attempt's first line."""
     seconds = np.zeros((len(cut.start_s), len(ORDER)))
 
@@ -157,6 +160,7 @@ def _seconds(cut: _Cut, rows: StepRows, known: Mapping[SpanKind, Floats], first_
         named_s += np.where(cut.stepless, 0.0, known[kind])
     rest_s = np.maximum(length_s - named_s, 0.0)
     usual = usual_s(cut)
+    alive, closed = (np.r_[of_attempt, False][cut.attempt] for of_attempt in (work.alive, work.closed))
     put("between", np.where(inside, 0.0, length_s))
     any_line = len(rows.time_s) > 0
     put("running", np.where(cut.stepless & (not any_line), length_s, 0.0))
@@ -166,7 +170,7 @@ def _seconds(cut: _Cut, rows: StepRows, known: Mapping[SpanKind, Floats], first_
     stepped_s = np.minimum(first_s, rest_s)
     put("initialisation", np.where(cut.head, rest_s - stepped_s, 0.0))
     silent_s = np.minimum(np.maximum(cut.gap_s - named_s, 0.0), rest_s)
-    stalls = ~cut.head & (silent_s > max(STALLED_S, INTERVALS * usual))
+    stalls = ~cut.head & ~(cut.tail & closed) & (silent_s > max(STALLED_S, INTERVALS * usual))
     stalled_s = np.where(stalls, np.maximum(silent_s - usual, 0.0), 0.0)
     within = inside & ~cut.stepless & ~cut.head
     put("stalled", np.where(within, stalled_s, 0.0))
