@@ -54,7 +54,7 @@ def seconds_of(found: Goodput) -> dict[GoodputKind, float]:
     return {row.kind: row.seconds for row in found.rows}
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(ATTEMPTS, LINES, NAMED, st.randoms(use_true_random=False))
 def test_shares_add_up_to_100_and_no_order_of_what_is_known_changes_them(
     attempts: list[AttemptSpan], lines: list[tuple[float, float]], named: NamedParts, chance: random.Random

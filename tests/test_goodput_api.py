@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import Page
 
 from collectors.records import Event, Frame, Labels, Points, Profile, Record, RunInfo, StackSample
 from collectors.store.open import open_store
@@ -186,3 +187,15 @@ def test_why_says_the_goodput_in_one_more_line(data_dir: Path, capsys: pytest.Ca
     first, last = capsys.readouterr().out.splitlines()
     assert "no stacks of it are stored" in first and last.startswith("Whole run: goodput 64 % of 100 s")
     assert main(["why", "timeless", *place]) == 2
+
+
+def test_the_side_panel_of_runs_has_it(page: Page, web: Web) -> None:
+    page.goto(f"http://127.0.0.1:{web.port}/runs?q=card")
+    page.wait_for_selector("#runs-grid .ag-row .run-cell")
+    page.keyboard.press("j")
+    page.keyboard.press("i")
+    page.wait_for_selector("#about-goodput table")
+    text = page.locator("#about-goodput").inner_text()
+    assert "Goodput 64 % of 100 s in 2 attempts" in text and "64 steps count, 10 were done again." in text
+    assert "training\t64.0 %" in text and "between attempts\t9.0 %\t9 s" in text and "EUR lost" in text
+    assert page.locator("#about-goodput tr").first.get_attribute("title") == "From: lines of the step log, without all other kinds"
