@@ -11,6 +11,7 @@ from .spans import SpanKind
 
 SHOWN = 4  # kinds of lost time that a sentence names
 SMALL_PCT = 0.5  # less is not named
+LEAST_HOURS = 0.1  # of GPUs: of fewer nothing is said
 SOURCES = ("phases of the step log", "events with a duration", "the gap before an event or value without a duration")
 LINES = "lines of the step log"
 
@@ -33,7 +34,9 @@ def _loss(row: GoodputRow, found: Goodput) -> str:
 
 def _lost(found: Goodput) -> str:
     hours, all_hours = found.lost.gpu_hours, found.paid.gpu_hours
-    return f" Lost: {hours:.1f} of {all_hours:.1f} GPU-hours." if hours is not None and all_hours else ""
+    return (
+        f" Lost: {hours:.1f} of {all_hours:.1f} GPU-hours." if hours is not None and all_hours and all_hours >= LEAST_HOURS else ""
+    )
 
 
 def basis_of(kind: GoodputKind, found: Goodput) -> str:
