@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ BUCKETS = 20_000
 MOST_EVENTS = 20_000  # of a run, the newest of each kind
 MOST_ATTEMPTS = 50  # whose first step's phases are read
 MOST_CARDS = 64
+MOST_WATCHED = 200
 WATCHED_S = 90.0  # a collector that was at work has left a value of the host in so many seconds
 ENERGY = "gpu/energy_j"
 ENERGY_BUCKETS = 4_000
@@ -67,7 +68,7 @@ class GoodputReader:
 
     def record(self, run: str, *, alive: bool, now_s: float) -> RunRecord:
         """Of one run folder. Raises what the store raises."""
-        lifetimes = self._store.events(run, kinds=LIFETIMES)
+        lifetimes = self._store.events(run, kinds=LIFETIMES, most=MOST_EVENTS)
         rank = str(min((event.rank for event in lifetimes if event.kind == "start"), default=0))
         everything = self._store.series(run)
         mine = [series for series in everything if dict(series.labels).get("rank", "0") == rank] or everything
@@ -75,7 +76,7 @@ class GoodputReader:
         track, whole = self._track(stepper) if stepper else (NO_TRACK, True)
         track = SeriesTrack(*(column[track.time_s <= now_s + AHEAD_S] for column in track))  # years ahead prove nothing
         signs_s = np.sort(np.r_[track.time_s, self._signs(run, now_s)])
-        times = RunTimes(run, track.time_s, track.step, track.segment, signs_s, alive, now_s, self._watched)
+        times = RunTimes(run, track.time_s, track.step, track.segment, signs_s, alive, now_s, self._watching())
         attempts = attempts_of(lifetimes, times)
         rows = StepRows(track.first_s, track.time_s, track.step, track.lines)
         phases = [series for series in mine if series.name.startswith(PHASE)]
@@ -168,11 +169,19 @@ class GoodputReader:
                 found[span.start_s] = float(sum(np.nan_to_num(value[:1]).sum() for value in values))
         return found
 
-    def _watched(self, time_s: float) -> bool:
+    def _watching(self) -> Callable[[float], bool]:
+        """Whether a collector was at work just before a moment: it is asked a few times only, for ends that were noticed late."""
         host = next((series for series in self._store.series(None, "host/") if series.name.startswith("host/")), None)
-        if host is None:
-            return False
-        return len(self._store.points([host.id], time_s - WATCHED_S, time_s - 2.0)[host.id].place) > 0
+        asked = 0
+
+        def watched(time_s: float) -> bool:
+            nonlocal asked
+            asked += 1
+            if host is None or asked > MOST_WATCHED:
+                return False
+            return len(self._store.points([host.id], time_s - WATCHED_S, time_s - 2.0)[host.id].place) > 0
+
+        return watched
 
 
 def _stepper(mine: Collection[Series]) -> Series | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -9,13 +10,12 @@ import numpy as np
 
 from ...process.activity import EXIT, SEEN, seconds, whole
 from ...records import Event
-from ..stacks.traces import Floats
+from ..stacks.traces import Floats, Range
 from .spans import AttemptSpan, EndedBy
 
 TICKS_PER_S = 100.0  # of `pid_start_ticks`, as Linux shows them to programs
 OLDEST_S = 600.0  # an older process did other things before it began the run, as a notebook does
 SOON_S = 60.0  # so near to the last line, an end that was noticed is the end
-SAME_S = 120.0  # a process is seen within this of its own start event
 
 
 class RunTimes(NamedTuple):
@@ -39,7 +39,9 @@ def attempts_of(lifetimes: Sequence[Event], times: RunTimes) -> list[AttemptSpan
     if not begun:
         return _by_lines(times)
     rank = begun[0].rank
-    mine = [event for event in lifetimes if event.rank == rank]
+    ends_s, exits_s = (
+        sorted(event.time_s for event in lifetimes if (event.rank, event.kind) == (rank, kind)) for kind in ("end", EXIT)
+    )
     starts_s = [began_s(event) if starts else event.time_s for event in begun]
     first_s = float(times.line_s[0]) if len(times.line_s) else starts_s[0]
     found = []
@@ -51,7 +53,8 @@ def attempts_of(lifetimes: Sequence[Event], times: RunTimes) -> list[AttemptSpan
     limits_s = [*starts_s[1:], np.inf]
     for number, (start_s, limit_s) in enumerate(zip(starts_s, limits_s, strict=True)):
         following_s = begun[number + 1].time_s if number + 1 < len(begun) else np.inf
-        end_s, by = _end(mine, times, (start_s, limit_s), following_s)
+        ended_s, exited_s = _last_of(ends_s, start_s, following_s), _last_of(exits_s, start_s, following_s)
+        end_s, by = _end(times, (start_s, limit_s), ended_s, exited_s)
         found.append(AttemptSpan(start_s, end_s, "start event" if starts else "process seen", by, times.run))
     return found
 
@@ -70,18 +73,21 @@ def _of_lowest_rank(events: Sequence[Event]) -> list[Event]:
     return sorted((event for event in events if event.rank == rank), key=lambda event: event.time_s)
 
 
-def _end(mine: Sequence[Event], times: RunTimes, between: tuple[float, float], following_s: float) -> tuple[float, EndedBy]:
-    start_s, limit_s = between
-    last_s = _last_sign_s(times, start_s, limit_s)
-    ends = [event.time_s for event in mine if event.kind == "end" and start_s <= event.time_s <= following_s]
-    if ends:
-        return max(max(ends), last_s), "end event"
-    if limit_s == np.inf and times.alive:
+def _end(times: RunTimes, between: Range, ended_s: float | None, exited_s: float | None) -> tuple[float, EndedBy]:
+    last_s = _last_sign_s(times, *between)
+    if ended_s is not None:
+        return max(ended_s, last_s), "end event"
+    if between[1] == np.inf and times.alive:
         return max(times.now_s, last_s), "alive"
-    exits = [event.time_s for event in mine if event.kind == EXIT and start_s <= event.time_s <= following_s]
-    if exits and (max(exits) <= last_s + SOON_S or times.watched(max(exits))):
-        return max(max(exits), last_s), "process exit"
+    if exited_s is not None and (exited_s <= last_s + SOON_S or times.watched(exited_s)):
+        return max(exited_s, last_s), "process exit"
     return last_s, "last line"
+
+
+def _last_of(times_s: Sequence[float], start_s: float, following_s: float) -> float | None:
+    """The last of these times, which are in order, from the start to the one that follows; None where there is none."""
+    place = bisect_right(times_s, following_s)
+    return times_s[place - 1] if place and times_s[place - 1] >= start_s else None
 
 
 def _last_sign_s(times: RunTimes, start_s: float, limit_s: float) -> float:
