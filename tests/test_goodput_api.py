@@ -149,10 +149,10 @@ def test_without_steps_stacks_say_what_can_be_said_and_a_sentence_what_is_missin
 
 
 @pytest.mark.parametrize("run", ["timeless", "point"])
-def test_without_a_time_a_sentence_says_so(ask: Callable[..., Any], run: str) -> None:
+def test_without_two_moments_a_sentence_says_so(ask: Callable[..., Any], run: str) -> None:
     answer = ask(run)
     assert (answer["window"], answer["rows"], answer["goodput"]) == (None, [], None)
-    assert answer["sentence"].startswith("Nothing of the run")
+    assert answer["sentence"].startswith("Fewer than two moments of the run")
 
 
 def test_odd_names_and_lines_alone_are_answered_and_unknown_runs_are_refused(web: Web, ask: Callable[..., Any]) -> None:

@@ -26,7 +26,9 @@ from .reading import GoodputReader, RunRecord
 
 MOST_RUNS = 50  # of one training, the newest
 READING_S = 0.5  # on stacks that nothing has added up yet
-NO_TIME = "Nothing of the run has a time, so there is no wall time to share out: log lines with time_s, or use RunLog."
+NO_TIME = (
+    "Fewer than two moments of the run are known, so there is no wall time to share out: log lines with time_s, or use RunLog."
+)
 
 
 @dataclass(frozen=True)

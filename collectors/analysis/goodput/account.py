@@ -58,7 +58,7 @@ class AttemptRow(NamedTuple):
 
 
 class Goodput(NamedTuple):
-    """`goodput` is the share of training, in percent; None where no line says when steps were made: then at most `at_most`."""
+    """`goodput` is the share of training, in percent; None where fewer than two lines say when steps were made: then at most `at_most`."""
 
     window: Range
     rows: list[GoodputRow]  # those with a second, in the order of ORDER

@@ -11,7 +11,7 @@ from ..stacks.traces import Bools, Floats, Ints
 from .kinds import ORDER, PLACE, GoodputKind
 from .owning import Stretches
 from .redone import done_steps
-from .spans import SPAN_KINDS, Named, SpanKind, StepRows, seconds_until, sorted_rows
+from .spans import NO_ROWS, SPAN_KINDS, Named, SpanKind, StepRows, seconds_until, sorted_rows
 
 STALLED_S, INTERVALS = 30.0, 20.0  # the rule of the state "stalled": no line for so long, or for so many usual intervals
 
@@ -52,6 +52,8 @@ class _Cut(NamedTuple):
 def pieces_of(stretches: Stretches, rows: StepRows, named: Mapping[SpanKind, Named], work: AttemptWork) -> PieceTimes:
     """`seconds` of a piece add up to its length, whatever is said of it. Takes time in proportion to what is given, but for sorting."""
     rows, owner = _owned(stretches, sorted_rows(rows))
+    if rows.lines.sum() < 2 and not np.isfinite(work.first_step_s).any():
+        rows, owner = NO_ROWS, owner[:0]  # how long a step takes is not known
     cut = _cut(stretches, rows, owner, len(work.alive))
     known, named_s = _named(cut, named)
     done = done_steps(rows.step, rows.lines, owner)

@@ -68,7 +68,7 @@ def missing_of(found: Goodput, *, gpus: bool, priced: bool) -> list[str]:
     said = []
     if found.goodput is None:
         said.append(
-            "No line of the run has a step and a time, so training, initialisation, stalls and redone steps are not separated: "
+            "Fewer than two lines of the run have a step and a time, so training, initialisation, stalls and redone steps are not separated: "
             "log each step with RunLog or an adapter."
         )
     if found.goodput is not None and not kinds & {"validation", "checkpoint"}:

@@ -46,7 +46,7 @@ class GoodputAttempt(TypedDict):
 
 
 class GoodputAnswer(TypedDict):
-    """`goodput` and `at_most` are percent of the wall time; `window` is null where nothing of the run has a time."""
+    """`goodput` and `at_most` are percent of the wall time; `window` is null where fewer than two moments of the run are known."""
 
     runs: list[str]
     sentence: str
