@@ -115,7 +115,10 @@ class Goodputs:
             return {}
         part = min(1.0, inside_s / running_s)
         kinds: dict[str, GoodputKind] = {"checkpoint": "checkpoint", "validation": "validation", "compile": "initialisation"}
-        return {kinds[row.kind]: row.share / 100 * part for row in ledger.rows if row.kind in kinds}
+        logged = {row.kind for row in found.rows}
+        return {
+            kinds[row.kind]: row.share / 100 * part for row in ledger.rows if row.kind in kinds and kinds[row.kind] not in logged
+        }
 
 
 def _overlap(one: Range, other: Range) -> float:

@@ -107,36 +107,43 @@ def usual_s(cut: _Cut) -> float:
     return float(np.median(steady)) if len(steady) else 0.0
 
 
+class _Said(NamedTuple):
+    """Of each piece, seconds of one kind."""
+
+    phase_s: Floats
+    event_s: Floats
+    marked: Bools  # something of this kind ended in it, and how long it took is not logged
+
+    @property
+    def longer_s(self) -> Floats:
+        longer: Floats = np.maximum(self.phase_s, self.event_s)
+        return longer
+
+
+def _said(about: Named, bounds: Floats) -> _Said:
+    phase_s = np.diff(seconds_until(about.phases, bounds, joined=False))
+    event_s = np.diff(seconds_until(about.events, bounds, joined=True))
+    return _Said(phase_s, event_s, _counted(about.marks_s, bounds))
+
+
 def _named(cut: _Cut, named: Mapping[SpanKind, Named]) -> tuple[dict[SpanKind, Floats], dict[SpanKind, tuple[float, float, float]]]:
     """Of each piece the seconds that phases, events and gaps name: by kind at most what the kinds before it have left."""
     left_s = np.where(cut.attempt >= 0, cut.end_s - cut.start_s, 0.0)
     bounds = np.r_[cut.start_s, cut.end_s[-1:]]
-    usual = usual_s(cut)
-    marked_s = cut.gap_s - usual
-    for about in named.values():
-        marked_s = marked_s - _said(about, bounds)
+    said = {kind: _said(named.get(kind, Named()), bounds) for kind in SPAN_KINDS}
+    gap_s = cut.gap_s - usual_s(cut) - sum(kind.longer_s for kind in said.values())
     seconds: dict[SpanKind, Floats] = {}
     sources: dict[SpanKind, tuple[float, float, float]] = {}
-    for kind in SPAN_KINDS:
-        about = named.get(kind, Named())
-        phase_s = np.diff(seconds_until(about.phases, bounds, joined=False))
-        event_s = np.diff(seconds_until(about.events, bounds, joined=True))
-        by_span = np.minimum(np.maximum(phase_s, event_s), left_s)
-        is_marked = _counted(about.marks_s, bounds) & (by_span == 0) & (cut.row >= 0) & ~cut.head
-        by_gap = np.where(is_marked, np.clip(marked_s, 0.0, left_s), 0.0)
-        marked_s = np.where(by_gap > 0, 0.0, marked_s)
-        of_phase = phase_s >= event_s
-        sources[kind] = float(by_span[of_phase].sum()), float(by_span[~of_phase].sum()), float(by_gap.sum())
+    for kind, of_kind in said.items():
+        by_span = np.minimum(of_kind.longer_s, left_s)
+        in_gap = of_kind.marked & (by_span == 0) & (cut.row >= 0) & ~cut.head
+        by_gap = np.where(in_gap, np.clip(gap_s, 0.0, left_s), 0.0)
+        gap_s = gap_s - by_gap
+        by_phase = of_kind.phase_s >= of_kind.event_s
+        sources[kind] = float(by_span[by_phase].sum()), float(by_span[~by_phase].sum()), float(by_gap.sum())
         seconds[kind] = by_span + by_gap
         left_s = left_s - seconds[kind]
     return seconds, sources
-
-
-def _said(about: Named, bounds: Floats) -> Floats:
-    phase_s = np.diff(seconds_until(about.phases, bounds, joined=False))
-    event_s = np.diff(seconds_until(about.events, bounds, joined=True))
-    longer: Floats = np.maximum(phase_s, event_s)
-    return longer
 
 
 def _counted(marks_s: Floats, bounds: Floats) -> Bools:
@@ -156,18 +163,19 @@ def _seconds(
         seconds[:, PLACE[kind]] += value_s
 
     length_s, inside = cut.end_s - cut.start_s, cut.attempt >= 0
+    any_line = len(rows.time_s) > 0
+    for_nothing = cut.stepless & any_line  # whatever it did
     named_s = np.zeros(len(length_s))
     for kind in SPAN_KINDS:
-        put(kind, np.where(cut.stepless, 0.0, known[kind]))
-        named_s += np.where(cut.stepless, 0.0, known[kind])
+        put(kind, np.where(for_nothing, 0.0, known[kind]))
+        named_s += np.where(for_nothing, 0.0, known[kind])
     rest_s = np.maximum(length_s - named_s, 0.0)
     usual = usual_s(cut)
     alive, closed = (np.r_[of_attempt, False][cut.attempt] for of_attempt in (work.alive, work.closed))
     put("between", np.where(inside, 0.0, length_s))
-    any_line = len(rows.time_s) > 0
-    put("running", np.where(cut.stepless & (not any_line), length_s, 0.0))
-    put("initialisation", np.where(cut.stepless & any_line & alive, length_s, 0.0))
-    put("nothing", np.where(cut.stepless & any_line & ~alive, length_s, 0.0))
+    put("running", np.where(cut.stepless & ~for_nothing, rest_s, 0.0))
+    put("initialisation", np.where(for_nothing & alive, length_s, 0.0))
+    put("nothing", np.where(for_nothing & ~alive, length_s, 0.0))
 
     stepped_s = np.minimum(first_s, rest_s)
     put("initialisation", np.where(cut.head, rest_s - stepped_s, 0.0))
