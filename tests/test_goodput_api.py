@@ -16,6 +16,7 @@ from collectors.store.protocol import Store
 from dashboard.commands import main
 from dashboard.goodput import reading
 from dashboard.queries import Queries
+from tests.browser_types import PROGRAMS, install
 from tests.serving import Web, served
 
 T0 = 1_764_000_000.0
@@ -189,8 +190,9 @@ def test_why_says_the_goodput_in_one_more_line(data_dir: Path, capsys: pytest.Ca
     assert main(["why", "timeless", *place]) == 2
 
 
-def test_the_side_panel_of_runs_has_it(page: Page, web: Web) -> None:
-    page.goto(f"http://127.0.0.1:{web.port}/runs?q=card")
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_side_panel_of_runs_has_it(page: Page, web: Web, theme: str) -> None:
+    page.goto(f"http://127.0.0.1:{web.port}/runs?q=card&theme={theme}")
     page.wait_for_selector("#runs-grid .ag-row .run-cell")
     page.keyboard.press("j")
     page.keyboard.press("i")
@@ -199,3 +201,7 @@ def test_the_side_panel_of_runs_has_it(page: Page, web: Web) -> None:
     assert "Goodput 64 % of 100 s in 2 attempts" in text and "64 steps count, 10 were done again." in text
     assert "training\t64.0 %" in text and "between attempts\t9.0 %\t9 s" in text and "EUR lost" in text
     assert page.locator("#about-goodput tr").first.get_attribute("title") == "From: lines of the step log, without all other kinds"
+    install()
+    page.add_script_tag(path=PROGRAMS / "axe-core" / "axe.min.js")
+    found = page.evaluate("axe.run('#about-goodput', {resultTypes: ['violations']})")
+    assert [violation["id"] for violation in found["violations"]] == []
