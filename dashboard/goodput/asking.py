@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from collectors.analysis.goodput.account import Goodput, Recorded, Spent, goodput
+from collectors.analysis.goodput.account import Goodput, Recorded, Spent, extent_of, goodput
 from collectors.analysis.goodput.kinds import GoodputKind
 from collectors.analysis.goodput.spans import SPAN_KINDS, Named, NamedSpans, StepRows
 from collectors.analysis.goodput.wording import missing_of, sentence_of
@@ -73,25 +73,29 @@ class Goodputs:
     def goodput(self, run: str) -> RunGoodput:
         """Of the training that the run is an attempt of. A run that is not stored has none."""
         same = self._attempts(run)
-        names = same.runs[-MOST_RUNS:] if same else (run,)
+        return self.of_runs(same.runs[-MOST_RUNS:] if same else (run,))
+
+    def of_runs(self, names: Sequence[str]) -> RunGoodput:
+        """Of runs that are attempts of one training, in order of their start."""
         views = [view for name in names if (view := self._reader.view(name, self._log_dir)) is not None]
         price = price_of(self._data_dir)
         if not views:
-            return RunGoodput((run,), None, NO_TIME, [], None, price)
+            return RunGoodput(tuple(names), None, NO_TIME, [], None, price)
         names, newest, now_s = tuple(view.stored.name for view in views), views[-1], time.time()
         records = [self._reader.record(view.stored.name, alive=view.state in ALIVE, now_s=now_s) for view in views]
         gpus = Facts(newest, self._reader.config(names[-1]), {}, now_s).gpus
         recorded = _together(records)
-        found = goodput(recorded)
+        spent = Spent(gpus, price.per_gpu_hour)
+        window = extent_of(recorded.attempts)
+        if gpus is not None and window is not None:
+            ranks = newest.ranks.world_size or max(1, len(newest.ranks.seen))
+            at_s, used_j = self._reader.energy(names[-1], window, ranks)
+            spent = spent._replace(energy_at_s=at_s, energy_j=used_j)
+        found = goodput(recorded, spent)
         if found is None:
             return RunGoodput(names, None, NO_TIME, [], gpus, price)
-        ranks = newest.ranks.world_size or max(1, len(newest.ranks.seen))
-        spent = Spent(gpus, price.per_gpu_hour)
-        if gpus is not None:
-            at_s, used_j = self._reader.energy(names[-1], found.window, ranks)
-            spent = spent._replace(energy_at_s=at_s, energy_j=used_j)
-        split = self._by_stacks(names[-1], found) if found.goodput is None else {}
-        found = goodput(recorded, spent, split) or found
+        if found.goodput is None and (split := self._by_stacks(names[-1], found)):
+            found = goodput(recorded, spent, split) or found
         missing = missing_of(found, gpus=gpus is not None, priced=price.per_gpu_hour > 0)
         if not all(record.whole for record in records):
             missing.append("The run has too many lines to read each: neighbouring ones were read together.")

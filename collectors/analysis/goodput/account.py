@@ -112,6 +112,13 @@ def goodput(recorded: Recorded, spent: Spent = NOTHING_SPENT, split: Mapping[Goo
     )
 
 
+def extent_of(attempts: Sequence[AttemptSpan]) -> Range | None:
+    """From the start of the first to the end of the last; None where they have no length."""
+    known = usable(attempts)
+    lo, hi = (known[0].start_s, max(span.end_s for span in known)) if known else (0.0, 0.0)
+    return (lo, hi) if hi > lo else None
+
+
 def _split(pieces: PieceTimes, split: Mapping[GoodputKind, float]) -> PieceTimes:
     seconds = pieces.seconds.copy()
     running_s = seconds[:, PLACE["running"]].copy()
