@@ -23,9 +23,9 @@ from ..runs import Runs, RunView
 from ..runs_table.directions import is_held_out
 
 MOST_POINTS = 300_000  # of one series; of a longer one neighbouring points are read together
-BUCKETS = 20_000
+BUCKETS = 5_000  # so many are answered from summaries
 MOST_EVENTS = 20_000  # of a run, the newest of each kind
-MOST_ATTEMPTS = 50  # whose first step's phases are read
+MOST_ATTEMPTS = 20  # whose first step's phases are read
 MOST_CARDS = 64
 MOST_WATCHED = 200
 WATCHED_S = 90.0  # a collector that was at work has left a value of the host in so many seconds
