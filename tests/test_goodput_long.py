@@ -1,10 +1,11 @@
-"""The real trainer with validations, checkpoints, SIGTERM, kill -9 and two resumes: goodput beside what its files say. About a minute."""
+"""The real trainer with validations, checkpoints, SIGTERM, SIGSTOP, kill -9 and two resumes: goodput beside what its files say. About two minutes."""
 
 from __future__ import annotations
 
 import itertools
 import signal
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ FLAGS = ("--run", RUN, "--batch", "4")
 NEAR = 2.0  # points
 STEPS = 80  # of each attempt
 HZ = 100
+HELD_S = 36.0  # by SIGSTOP: longer than a silence that is a stall
 
 
 def test_each_share_is_what_the_step_log_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,13 +57,17 @@ def rounded(shares: Mapping[Any, float]) -> dict[Any, float]:
 
 
 def run_in_parts(folder: Path) -> None:
-    """SIGTERM after some steps; from its checkpoint, and killed after more; from the same checkpoint, until the end."""
+    """SIGTERM after some steps; from its checkpoint, held for a while, and killed after more; from the same checkpoint, until the end."""
     with training(folder, *FLAGS, "--steps", str(3 * STEPS)) as process:
         wait_for(lambda: steps_in(folder) >= STEPS, 120)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     before = steps_in(folder)
     with training(folder, *FLAGS, "--steps", str(3 * STEPS), "--resume") as process:
+        wait_for(lambda: steps_in(folder) >= before + STEPS // 4, 120)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(HELD_S)
+        process.send_signal(signal.SIGCONT)
         wait_for(lambda: steps_in(folder) >= before + STEPS // 2, 120)
         process.kill()
         process.wait(30)
@@ -106,7 +112,7 @@ def true_redone(folder: Path) -> int:
 
 def truth(folder: Path) -> dict[str, float]:
     """Percent of the wall time, by the phases of each line. The loop's own bookkeeping belongs to its steps."""
-    found = dict.fromkeys(("training", "initialisation", "validation", "checkpoint", "redone", "between", "ending"), 0.0)
+    found = dict.fromkeys(("training", "initialisation", "validation", "checkpoint", "redone", "stalled", "between", "ending"), 0.0)
     parts = attempts(folder)
     resumed = parts[2][2][0]["step"]
     for number, (begun_s, end_s, lines) in enumerate(parts):
@@ -118,6 +124,9 @@ def truth(folder: Path) -> dict[str, float]:
             found["initialisation"] += line["time_s"] - begun_s - phases_s if before_s is None else 0.0
             for name, seconds in aside.items():
                 found[name] += seconds
+            if before_s is not None and whole_s > HELD_S:
+                found["stalled"] += HELD_S
+                whole_s -= HELD_S
             found["redone" if number == 1 and line["step"] >= resumed else "training"] += whole_s - sum(aside.values())
             before_s = line["time_s"]
         assert before_s is not None

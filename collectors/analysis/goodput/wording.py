@@ -13,7 +13,7 @@ SHOWN = 4  # kinds of lost time that a sentence names
 SMALL_PCT = 0.5  # less is not named
 LEAST_HOURS = 0.1  # of GPUs: of fewer nothing is said
 SOURCES = ("phases of the step log", "events with a duration", "the gap before an event or value without a duration")
-LINES = "lines of the step log"
+LINE, LINES = "line of the step log", "lines of the step log"
 
 
 def sentence_of(found: Goodput) -> str:
@@ -43,17 +43,18 @@ def basis_of(kind: GoodputKind, found: Goodput) -> str:
     """What the seconds of a kind were computed from."""
     if kind in ("validation", "checkpoint"):
         return _named(kind, found)
-    columns: list[list[str]] = [[row.span.started_by for row in found.attempts], [row.span.ended_by for row in found.attempts]]
-    starts, ends = (_joined(dict.fromkeys(words)) for words in columns)
+    starts = list(dict.fromkeys(row.span.started_by for row in found.attempts))
+    ends = list(dict.fromkeys(row.span.ended_by for row in found.attempts if not row.span.alive))
+    compiled = " and compilations that are logged" if sum(found.named_s.get("initialisation", ())) > 0 else ""
     return {
         "training": f"{LINES}, without all other kinds",
-        "initialisation": f"{starts}, to the first of the {LINES}; compilations that are logged",
-        "redone": f"steps of the {LINES} that a later attempt logged again",
+        "initialisation": f"{_joined([*starts, f'the first {LINE}'])}{compiled}",
+        "redone": f"steps in the {LINES} that a later attempt logged again",
         "stalled": f"gaps in the {LINES} of at least 30 s and 20 usual ones",
-        "between": f"{starts} and {ends}",
-        "nothing": f"{starts} and {ends}, without one of the {LINES} between them",
-        "ending": f"the last of the {LINES}, and {ends}",
-        "running": f"{starts} and {ends}",
+        "between": _joined([*starts, *ends]),
+        "nothing": f"{_joined([*starts, *ends])}, without a {LINE} between them",
+        "ending": _joined([f"the last {LINE}", *ends]),
+        "running": _joined([*starts, *ends]),
     }[kind]
 
 
@@ -84,6 +85,6 @@ def missing_of(found: Goodput, *, gpus: bool, priced: bool) -> list[str]:
     return said
 
 
-def _joined(words: Sequence[str] | dict[str, None]) -> str:
-    found = list(words)
-    return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 2 else found)
+def _joined(words: Sequence[str]) -> str:
+    """`["a", "b", "c"] -> "a, b and c"`"""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 2 else words)
