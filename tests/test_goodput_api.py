@@ -163,6 +163,17 @@ def test_odd_names_and_lines_alone_are_answered_and_unknown_runs_are_refused(web
     assert web.ask("/api/v1/goodput").status == 400
 
 
+@pytest.mark.parametrize("wrong_s", [5.0, 9e10], ids=["1970", "years ahead"])
+def test_an_event_of_a_wrong_clock_costs_only_itself(tmp_path: Path, wrong_s: float) -> None:
+    store = open_store(tmp_path / ".deepseek", write=True)
+    store.append([*two_attempts("run", {}), Event("run", "start", wrong_s), Points("run", (), ("train/loss",), (1.0,), wrong_s, 7)])
+    queries = Queries(store, tmp_path, tmp_path / ".deepseek")
+    found = queries.goodputs.goodput("run").found
+    queries.close()
+    store.close()
+    assert found is not None and found.seconds == pytest.approx(100) and found.goodput == pytest.approx(64)
+
+
 def test_a_long_run_is_read_in_rows_of_several_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MOST_POINTS", 2000)
     monkeypatch.setattr(reading, "BUCKETS", 300)

@@ -28,6 +28,7 @@ MOST_EVENTS = 20_000  # of a run, the newest of each kind
 MOST_ATTEMPTS = 20  # whose first step's phases are read
 MOST_CARDS = 64
 MOST_WATCHED = 200
+EARLIEST_S = 946_684_800.0  # the year 2000: older times are those of a clock that was not set, where there are others
 WATCHED_S = 90.0  # a collector that was at work has left a value of the host in so many seconds
 ENERGY = "gpu/energy_j"
 ENERGY_BUCKETS = 4_000
@@ -74,8 +75,11 @@ class GoodputReader:
         mine = [series for series in everything if dict(series.labels).get("rank", "0") == rank] or everything
         stepper = _stepper(mine)
         track, whole = self._track(stepper) if stepper else (NO_TRACK, True)
-        track = SeriesTrack(*(column[track.time_s <= now_s + AHEAD_S] for column in track))  # years ahead prove nothing
-        signs_s = np.sort(np.r_[track.time_s, self._signs(run, now_s)])
+        signs_s = self._signs(run)
+        lo, hi = believable([*(event.time_s for event in lifetimes), *signs_s.tolist()], now_s)
+        lifetimes = [event for event in lifetimes if lo <= event.time_s <= hi]
+        track = SeriesTrack(*(column[(track.time_s >= lo) & (track.time_s <= hi)] for column in track))
+        signs_s = np.sort(np.r_[track.time_s, signs_s[(signs_s >= lo) & (signs_s <= hi)]])
         times = RunTimes(run, track.time_s, track.step, track.segment, signs_s, alive, now_s, self._watching())
         attempts = attempts_of(lifetimes, times)
         rows = StepRows(track.first_s, track.time_s, track.step, track.lines)
@@ -106,12 +110,12 @@ class GoodputReader:
         found = self._store.range(list(cards), *window, buckets=ENERGY_BUCKETS) if cards else {}
         return _added([(part.t_end, part.last) for part in found.values()])
 
-    def _signs(self, run: str, now_s: float) -> Floats:
+    def _signs(self, run: str) -> Floats:
         """Its first and last line of any kind, and the end of its stacks, until which it was surely there."""
         stored = self._store.run(run)
         lines = [stored.first_time_s, stored.last_time_s] if stored else []
         known = [time_s for time_s in (*lines, self._store.profiled_until(run)) if time_s is not None]
-        return np.array([time_s for time_s in known if np.isfinite(time_s) and time_s <= now_s + AHEAD_S], np.float64)
+        return np.array(known, np.float64)
 
     def _track(self, series: Series) -> tuple[SeriesTrack, bool]:
         """Of its points that have a time. With whether every point was read."""
@@ -182,6 +186,12 @@ class GoodputReader:
             return len(self._store.points([host.id], time_s - WATCHED_S, time_s - 2.0)[host.id].place) > 0
 
         return watched
+
+
+def believable(times_s: Sequence[float], now_s: float) -> Range:
+    """From when to when times prove something: an event of a wrong clock, years from all others, would make the wall time its own."""
+    hi = now_s + AHEAD_S
+    return (EARLIEST_S if any(EARLIEST_S <= time_s <= hi for time_s in times_s) else -np.inf, hi)
 
 
 def _stepper(mine: Collection[Series]) -> Series | None:
