@@ -8,15 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from playwright.sync_api import Page
 
 from collectors.records import Event, Frame, Labels, Points, Profile, Record, RunInfo, StackSample
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
+from dashboard.api.encoding import encode
+from dashboard.api.judged.goodput import goodput_answer
 from dashboard.commands import main
 from dashboard.goodput import reading
+from dashboard.goodput.asking import Goodputs
 from dashboard.queries import Queries
+from dashboard.stacks import Stacks
 from tests.browser_types import PROGRAMS, install
+from tests.memory_engine import MemoryStore, Shared
 from tests.serving import Web, served
 
 T0 = 1_764_000_000.0
@@ -172,6 +179,45 @@ def test_an_event_of_a_wrong_clock_costs_only_itself(tmp_path: Path, wrong_s: fl
     queries.close()
     store.close()
     assert found is not None and found.seconds == pytest.approx(100) and found.goodput == pytest.approx(64)
+
+
+ODD_TIMES = st.one_of(st.none(), st.sampled_from([0.0, 1e11, T0, T0 + 1e9]), st.floats(T0 - 10, T0 + 300))
+FIELDS = st.dictionaries(
+    st.sampled_from(["mono_s", "pid_start_ticks", "pid", "status", "world_size"]),
+    st.one_of(st.none(), st.text(max_size=3), st.floats(), st.integers()),
+)
+EVENTS = st.builds(
+    Event,
+    st.just("odd"),
+    st.sampled_from(["start", "end", "process", "exit", "checkpoint", "validation", "compile", "note"]),
+    ODD_TIMES.filter(lambda time_s: time_s is not None),
+    st.integers(0, 3),
+    seconds=st.one_of(st.none(), st.floats(-10, 1e12)),
+    fields=FIELDS,
+)
+LINES = st.builds(
+    Points,
+    st.just("odd"),
+    st.sampled_from([(), (("rank", "1"),)]),
+    st.just(("loss", "phase/eval_s")),
+    st.tuples(st.floats(), st.floats()),
+    ODD_TIMES,
+    st.one_of(st.none(), st.integers(-5, 2**53)),
+    st.integers(0, 2),
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(EVENTS, max_size=8), st.lists(LINES, min_size=1, max_size=25), st.sampled_from([2, 1000]))
+def test_whatever_is_stored_of_a_run_is_answered(events: list[Event], points: list[Points], most_points: int) -> None:
+    store = MemoryStore(Shared(), True)
+    store.append([RunInfo("odd", {"gpu": "a", "world_size": 2}), *events, *points])
+    goodputs = Goodputs(store, Stacks(store).ledgers, Path("/nowhere"), Path("/nowhere"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "MOST_POINTS", most_points)
+        answer = goodput_answer(goodputs.goodput("odd"))
+    assert answer["sentence"].endswith(".") and encode(answer)
+    assert not answer["rows"] or sum(row["share"] for row in answer["rows"]) == pytest.approx(100, abs=0.1)
 
 
 def test_a_long_run_is_read_in_rows_of_several_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

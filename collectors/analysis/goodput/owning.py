@@ -25,7 +25,7 @@ class Stretches(NamedTuple):
 def usable(attempts: Sequence[AttemptSpan]) -> list[AttemptSpan]:
     """By their start, those with finite times; one that ends before it begins ends where it begins."""
     known = (span for span in attempts if math.isfinite(span.start_s) and math.isfinite(span.end_s))
-    return sorted((span._replace(end_s=max(span.start_s, span.end_s)) for span in known), key=lambda span: span[:2])
+    return sorted((span._replace(end_s=max(span.start_s, span.end_s)) for span in known), key=tuple)
 
 
 def stretches_of(attempts: Sequence[AttemptSpan]) -> Stretches:

@@ -101,7 +101,7 @@ def seconds_until(spans: NamedSpans, moments: Floats, *, joined: bool) -> Floats
     if not good.any():
         return np.zeros(len(moments))
     start_s, end_s, seconds = (column[good] for column in spans)
-    order = np.lexsort((end_s, start_s if joined else end_s))
+    order = np.lexsort((seconds, end_s, start_s) if joined else (seconds, start_s, end_s))
     start_s, end_s, seconds = start_s[order], end_s[order], seconds[order]
     reach = np.maximum.accumulate(end_s)
     if joined:
