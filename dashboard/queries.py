@@ -25,6 +25,7 @@ from .cost import Cost, CostMeter
 from .curves.overlay import Overlays
 from .expressions.evaluation import Expressions
 from .flame.ahead import Ahead
+from .goodput.asking import Goodputs
 from .log_changes.asking import LogChanges
 from .log_lines.lines import LogLines
 from .machine import GpuUser, Machine, RunOfProcess, values_now
@@ -134,6 +135,7 @@ class Queries:
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)
         self.comparing = Comparing(store, self.runs, self.check_run, str(self.log_dir))
+        self.goodputs = Goodputs(store, self.stacks.ledgers, self.log_dir, data_dir, self.comparing.attempts)
         asked = RunsSource(self.cursor, self._known_runs, store.outcomes, store.names, store.configs, self.directions, self._set)
         self.table = RunsTable(asked)
 

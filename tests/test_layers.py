@@ -60,6 +60,7 @@ READ_THE_STORE = {
         "dashboard.comparing.recorded",
         "dashboard.curves.reading",
         "dashboard.expressions.reading",
+        "dashboard.goodput.reading",
         "dashboard.log_lines.reading",
     },
 }

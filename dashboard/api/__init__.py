@@ -26,7 +26,7 @@ from . import (
     table,
 )
 from .across import compare, forgotten, search
-from .judged import blame, ledger, report
+from .judged import blame, goodput, ledger, report
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
@@ -44,6 +44,7 @@ NOUNS = (
     blame,
     ledger,
     report,
+    goodput,
     machine,
     settings,
     table,

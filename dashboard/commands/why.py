@@ -1,4 +1,4 @@
-"""`deepseek-dashboard why RUN`: where every second of a run went, in ten lines."""
+"""`deepseek-dashboard why RUN`: where every second of a run went, in ten lines, and its goodput in one more."""
 
 from __future__ import annotations
 
@@ -64,25 +64,29 @@ def run(parsed: argparse.Namespace) -> int:
         raise Mistake(f"there is no store in {data_dir}; name its folder with --log-dir or --data-dir")
     try:
         with closing(open_store(data_dir, write=False)) as store:
-            print("\n".join(_lines(parsed, store)))
+            print("\n".join(_lines(parsed, store, data_dir)))
     except (StoreError, TooMuch) as error:
         raise Mistake(str(error)) from None
     return 0
 
 
-def _lines(parsed: argparse.Namespace, store: Store) -> list[str]:
+def _lines(parsed: argparse.Namespace, store: Store, data_dir: Path) -> list[str]:
     from collectors.analysis.ledger.wording import lines_of
 
+    from ..goodput.asking import Goodputs
     from ..ledger.contrasted import contrasted
     from ..stacks import Stacks
 
     stacks = Stacks(store, parsed.log_dir)
+    goodput = Goodputs(store, stacks.ledgers, parsed.log_dir, data_dir).line(parsed.run)
+    if parsed.against is None and goodput is not None and stacks.ledgers.profiled(parsed.run) is None:
+        return [f"{parsed.run}: no stacks of it are stored, so which lines took the time is not known.", goodput]
     window = window_of(parsed, _profiled(stacks, parsed.run))
     if parsed.against is None:
-        return lines_of(stacks.ledger(parsed.run, window, parsed.rank, READING_S), parsed.run)
+        return [*lines_of(stacks.ledger(parsed.run, window, parsed.rank, READING_S), parsed.run), *filter(None, [goodput])]
     _profiled(stacks, parsed.against)
     found = contrasted(stacks, parsed.run, window, parsed.rank, parsed.against, READING_S)
-    return [*lines_of(found.mine.ledger, parsed.run), found.sentence]
+    return [*lines_of(found.mine.ledger, parsed.run), *filter(None, [goodput]), found.sentence]
 
 
 def _profiled(stacks: Stacks, run: str) -> Range:

@@ -8,6 +8,7 @@ import { visible } from "../../lib/visible.js";
 import { partsOf } from "../ran.js";
 import { setProps } from "./dash.js";
 import { Drafts } from "./drafts.js";
+import { fillGoodput } from "./goodput.js";
 
 const ID = "about";
 const READ_MS = 2000; // after which a run that is not read yet is asked for again,
@@ -96,6 +97,7 @@ export class Panel {
 
   /** What ran stands in the panel as in the dialog of Live, once Python has made a place for it. */
   async #fill() {
+    fillGoodput();
     const place = document.getElementById("about-ran");
     const { run } = place?.dataset ?? {};
     if (!place || run === undefined || place.dataset.filled === run) return;

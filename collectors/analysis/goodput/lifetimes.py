@@ -1,0 +1,110 @@
+"""When the attempts of a run began and ended, from its events and its lines."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ...process.activity import EXIT, SEEN, seconds, whole
+from ...records import Event
+from ..stacks.traces import Floats, Range
+from .spans import AttemptSpan, EndedBy
+
+TICKS_PER_S = 100.0  # of `pid_start_ticks`, as Linux shows them to programs
+OLDEST_S = 600.0  # an older process did other things before it began the run, as a notebook does
+SOON_S = 60.0  # so near to the last line, an end that was noticed is the end
+
+
+class RunTimes(NamedTuple):
+    """What is known beside its events. Times are in order; `step` and `segment` are those of the lines."""
+
+    run: str
+    line_s: Floats  # of its step log
+    step: Floats
+    segment: Floats
+    sign_s: Floats  # of all signs of life: those lines, its first and last of any other, the end of its stacks
+    alive: bool
+    now_s: float
+    watched: Callable[[float], bool] = lambda time_s: False  # whether a collector was at work just before
+
+
+def attempts_of(lifetimes: Sequence[Event], times: RunTimes) -> list[AttemptSpan]:
+    """Of the lowest rank. Without a start or a process that was seen, the lines themselves say it."""
+    starts = _of_lowest_rank([event for event in lifetimes if event.kind == "start"])
+    seen = _of_lowest_rank([event for event in lifetimes if event.kind == SEEN])
+    begun = starts or seen
+    if not begun:
+        return _by_lines(times)
+    rank = begun[0].rank
+    ends_s, exits_s = (
+        sorted(event.time_s for event in lifetimes if (event.rank, event.kind) == (rank, kind)) for kind in ("end", EXIT)
+    )
+    starts_s = [began_s(event) if starts else event.time_s for event in begun]
+    first_s = float(times.line_s[0]) if len(times.line_s) else starts_s[0]
+    found = []
+    if first_s < starts_s[0]:
+        if starts:
+            found.append(AttemptSpan(first_s, _last_sign_s(times, first_s, starts_s[0]), "first line", "last line", times.run))
+        else:
+            starts_s[0] = first_s
+    limits_s = [*starts_s[1:], np.inf]
+    for number, (start_s, limit_s) in enumerate(zip(starts_s, limits_s, strict=True)):
+        following_s = begun[number + 1].time_s if number + 1 < len(begun) else np.inf
+        ended_s, exited_s = _last_of(ends_s, start_s, following_s), _last_of(exits_s, start_s, following_s)
+        end_s, by = _end(times, (start_s, limit_s), ended_s, exited_s)
+        found.append(AttemptSpan(start_s, end_s, "start event" if starts else "process seen", by, times.run))
+    return found
+
+
+def began_s(start: Event) -> float:
+    """When the process of a start event began: before its imports. `mono_s` and `pid_start_ticks` count from the same boot."""
+    mono_s, ticks = seconds(start.fields.get("mono_s")), whole(start.fields.get("pid_start_ticks"))
+    if mono_s is None or ticks is None:
+        return start.time_s
+    age_s = mono_s - ticks / TICKS_PER_S
+    return start.time_s - age_s if 0 <= age_s <= OLDEST_S else start.time_s
+
+
+def _of_lowest_rank(events: Sequence[Event]) -> list[Event]:
+    rank = min((event.rank for event in events), default=0)
+    return sorted((event for event in events if event.rank == rank), key=lambda event: event.time_s)
+
+
+def _end(times: RunTimes, between: Range, ended_s: float | None, exited_s: float | None) -> tuple[float, EndedBy]:
+    last_s = _last_sign_s(times, *between)
+    if ended_s is not None:
+        return max(ended_s, last_s), "end event"
+    if between[1] == np.inf and times.alive:
+        return max(times.now_s, last_s), "alive"
+    if exited_s is not None and (exited_s <= last_s + SOON_S or times.watched(exited_s)):
+        return max(exited_s, last_s), "process exit"
+    return last_s, "last line"
+
+
+def _last_of(times_s: Sequence[float], start_s: float, following_s: float) -> float | None:
+    """The last of these times, which are in order, from the start to the one that follows; None where there is none."""
+    place = bisect_right(times_s, following_s)
+    return times_s[place - 1] if place and times_s[place - 1] >= start_s else None
+
+
+def _last_sign_s(times: RunTimes, start_s: float, limit_s: float) -> float:
+    """Of the signs between the two; the start where there is none."""
+    place = int(np.searchsorted(times.sign_s, limit_s))
+    return max(start_s, float(times.sign_s[place - 1])) if place else start_s
+
+
+def _by_lines(times: RunTimes) -> list[AttemptSpan]:
+    """A segment is an attempt where it goes on from a step that the run had made. One that begins anew may be a counter of epochs."""
+    if not len(times.sign_s):
+        return []
+    edges = (np.flatnonzero(np.diff(times.segment) != 0) + 1).tolist()
+    edges = [edge for edge in edges if times.step[edge] > times.step[0] + 1]
+    starts_s = [float(times.sign_s[0]), *(float(times.line_s[edge]) for edge in edges)]
+    ends_s = [*(float(times.line_s[edge - 1]) for edge in edges), float(times.sign_s[-1])]
+    spans = [AttemptSpan(*ends, "first line", "last line", times.run) for ends in zip(starts_s, ends_s, strict=True)]
+    if times.alive:
+        spans[-1] = spans[-1]._replace(end_s=max(times.now_s, spans[-1].end_s), ended_by="alive")
+    return spans

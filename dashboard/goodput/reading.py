@@ -1,0 +1,221 @@
+"""What goodput needs of a run: every read of the store that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from collectors.analysis.baseline.steplog import COMPILATIONS, PHASE, UNITS
+from collectors.analysis.goodput.lifetimes import RunTimes, attempts_of
+from collectors.analysis.goodput.spans import AttemptSpan, Named, NamedSpans, SpanKind, StepRows, whole_spans
+from collectors.analysis.history import History
+from collectors.analysis.ledger.evidence.cards import cards_of
+from collectors.analysis.ledger.evidence.signs import PHASES
+from collectors.analysis.stacks.traces import Floats, Range
+from collectors.process.activity import AHEAD_S, LIFETIMES
+from collectors.store.protocol import Series, Store
+from collectors.store.question import check
+
+from ..runs import Runs, RunView
+from ..runs_table.directions import is_held_out
+
+MOST_POINTS = 300_000  # of one series; of a longer one neighbouring points are read together
+BUCKETS = 5_000  # so many are answered from summaries
+MOST_EVENTS = 20_000  # of a run, the newest of each kind
+MOST_ATTEMPTS = 20  # whose first step's phases are read
+MOST_CARDS = 64
+MOST_WATCHED = 200
+EARLIEST_S = 946_684_800.0  # the year 2000: older times are those of a clock that was not set, where there are others
+WATCHED_S = 90.0  # a collector that was at work has left a value of the host in so many seconds
+ENERGY = "gpu/energy_j"
+ENERGY_BUCKETS = 4_000
+KINDS: Mapping[SpanKind, tuple[str, ...]] = {
+    "checkpoint": ("checkpoint",),
+    "validation": ("validation",),
+    "initialisation": COMPILATIONS,
+}
+
+
+class SeriesTrack(NamedTuple):
+    """The points of a series, or neighbouring ones together. Columns have the same length, in order of time."""
+
+    first_s: Floats
+    time_s: Floats
+    step: Floats
+    segment: Floats
+    seconds: Floats  # the sum of the values
+    lines: Floats
+
+
+NO_TRACK = SeriesTrack(*[np.zeros(0)] * 6)
+
+
+class RunRecord(NamedTuple):
+    """`whole` is false where neighbouring lines were read together."""
+
+    attempts: list[AttemptSpan]
+    rows: StepRows
+    named: dict[SpanKind, Named]
+    first_step_s: dict[float, float]  # by the start of an attempt
+    whole: bool
+
+
+class GoodputReader:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def record(self, run: str, *, alive: bool, now_s: float) -> RunRecord:
+        """Of one run folder. Raises what the store raises."""
+        lifetimes = self._store.events(run, kinds=LIFETIMES, most=MOST_EVENTS)
+        rank = str(min((event.rank for event in lifetimes if event.kind == "start"), default=0))
+        everything = self._store.series(run)
+        mine = [series for series in everything if dict(series.labels).get("rank", "0") == rank] or everything
+        stepper = _stepper(mine)
+        track, whole = self._track(stepper) if stepper else (NO_TRACK, True)
+        signs_s = self._signs(run)
+        lo, hi = believable([*(event.time_s for event in lifetimes), *signs_s.tolist()], now_s)
+        lifetimes = [event for event in lifetimes if lo <= event.time_s <= hi]
+        track = SeriesTrack(*(column[(track.time_s >= lo) & (track.time_s <= hi)] for column in track))
+        signs_s = np.sort(np.r_[track.time_s, signs_s[(signs_s >= lo) & (signs_s <= hi)]])
+        times = RunTimes(run, track.time_s, track.step, track.segment, signs_s, alive, now_s, self._watching())
+        attempts = attempts_of(lifetimes, times)
+        rows = StepRows(track.first_s, track.time_s, track.step, track.lines)
+        phases = [series for series in mine if series.name.startswith(PHASE)]
+        named = {kind: self._named(run, kind, phases) for kind in KINDS}
+        if not any(len(part.start_s) for part in named["validation"][:2]) and not len(named["validation"].marks_s):
+            named["validation"] = named["validation"]._replace(marks_s=self._held_out(mine))
+        return RunRecord(attempts, rows, named, self._first_steps(attempts, rows, phases), whole)
+
+    def view(self, run: str, log_dir: Path) -> RunView | None:
+        """None where there is no such run."""
+        stored = self._store.run(run)
+        return Runs(self._store, log_dir).view(stored, self._store.events(run, kinds=LIFETIMES)) if stored else None
+
+    def config(self, run: str) -> dict[str, object]:
+        """Flat."""
+        return self._store.configs([run]).get(run, {})
+
+    def energy(self, run: str, window: Range, ranks: int) -> tuple[Floats, Floats]:
+        """Joules that the run's cards have used since the first value, and when; empty where no counter is stored."""
+        history = History(self._store, run)
+        cards: dict[int, Series] = {}
+        known = {series.labels: series for series in history.machine_series() if series.name == ENERGY}
+        for rank in range(min(ranks, MOST_CARDS)) if known else ():
+            busy = cards_of(history, window, rank).busy
+            if busy is not None and busy.labels in known:
+                cards[known[busy.labels].id] = known[busy.labels]
+        found = self._store.range(list(cards), *window, buckets=ENERGY_BUCKETS) if cards else {}
+        return _added([(part.t_end, part.last) for part in found.values()])
+
+    def _signs(self, run: str) -> Floats:
+        """Its first and last line of any kind, and the end of its stacks, until which it was surely there."""
+        stored = self._store.run(run)
+        lines = [stored.first_time_s, stored.last_time_s] if stored else []
+        known = [time_s for time_s in (*lines, self._store.profiled_until(run)) if time_s is not None]
+        return np.array(known, np.float64)
+
+    def _track(self, series: Series) -> tuple[SeriesTrack, bool]:
+        """Of its points that have a time. With whether every point was read."""
+        check()
+        if series.points <= MOST_POINTS:
+            points = self._store.points([series.id], None, None)[series.id]
+            ones = np.ones(len(points.place))
+            track = SeriesTrack(points.place, points.place, points.step, points.segment.astype(np.float64), points.value, ones)
+        else:
+            part = self._store.range([series.id], None, None, buckets=BUCKETS)[series.id]
+            finite = np.maximum(part.count - part.non_finite, 0)
+            sums = np.where(finite > 0, np.nan_to_num(part.mean) * finite, np.nan)
+            track = SeriesTrack(
+                part.t, part.t_end, part.step, *(column.astype(np.float64) for column in (part.segment, sums, part.count))
+            )
+        known = np.isfinite(track.time_s)
+        track = SeriesTrack(*(column[known] for column in track))
+        order = np.argsort(track.time_s, kind="stable")
+        track = SeriesTrack(*(column[order] for column in track))
+        return track, series.points <= MOST_POINTS
+
+    def _named(self, run: str, kind: SpanKind, phases: Sequence[Series]) -> Named:
+        spans = [self._phase(series) for series in phases if PHASES.get(_phase_name(series)) == kind]
+        together = NamedSpans(*(np.concatenate(columns) for columns in zip(*spans, strict=True))) if spans else Named().phases
+        events = self._store.events(run, kinds=KINDS[kind], most=MOST_EVENTS)
+        ranges = [
+            (event.time_s - event.seconds, event.time_s) for event in events if event.seconds is not None and event.seconds > 0
+        ]
+        marks = [event.time_s for event in events if event.seconds is None]
+        return Named(together, whole_spans(ranges), np.array(marks, np.float64))
+
+    def _phase(self, series: Series) -> NamedSpans:
+        """Each line's seconds end where it was logged."""
+        track, _ = self._track(series)
+        seconds = np.where(np.isfinite(track.seconds), np.maximum(track.seconds, 0.0), 0.0)
+        return NamedSpans(np.minimum(track.first_s, track.time_s - seconds), track.time_s, seconds)
+
+    def _held_out(self, mine: Sequence[Series]) -> Floats:
+        """When values of the validation were logged: something that ended then, and took as long as the gap before it."""
+        series = max((row for row in mine if is_held_out(row.name) and row.last_time_s), key=lambda row: row.points, default=None)
+        return self._track(series)[0].time_s if series else np.zeros(0)
+
+    def _first_steps(self, attempts: Sequence[AttemptSpan], rows: StepRows, phases: Sequence[Series]) -> dict[float, float]:
+        """How long the first step of each attempt took by its phases, without validation and checkpoint."""
+        own = [series.id for series in phases if PHASES.get(_phase_name(series)) not in ("validation", "checkpoint")]
+        found: dict[float, float] = {}
+        for span in attempts[:MOST_ATTEMPTS] if own and len(rows.time_s) else ():
+            check()
+            place = int(np.searchsorted(rows.time_s, span.start_s))
+            if place == len(rows.time_s) or rows.first_s[place] > span.end_s:
+                continue
+            at_s = float(rows.first_s[place])
+            values = [part.value for part in self._store.points(own, at_s - 1e-6, at_s + 1e-6).values()]
+            if any(len(value) for value in values):
+                found[span.start_s] = float(sum(np.nan_to_num(value[:1]).sum() for value in values))
+        return found
+
+    def _watching(self) -> Callable[[float], bool]:
+        """Whether a collector was at work just before a moment: it is asked a few times only, for ends that were noticed late."""
+        host = next((series for series in self._store.series(None, "host/") if series.name.startswith("host/")), None)
+        asked = 0
+
+        def watched(time_s: float) -> bool:
+            nonlocal asked
+            asked += 1
+            if host is None or asked > MOST_WATCHED:
+                return False
+            return len(self._store.points([host.id], time_s - WATCHED_S, time_s - 2.0)[host.id].place) > 0
+
+        return watched
+
+
+def believable(times_s: Sequence[float], now_s: float) -> Range:
+    """From when to when times prove something: an event of a wrong clock, years from all others, would make the wall time its own."""
+    hi = now_s + AHEAD_S
+    return (EARLIEST_S if any(EARLIEST_S <= time_s <= hi for time_s in times_s) else -np.inf, hi)
+
+
+def _stepper(mine: Collection[Series]) -> Series | None:
+    """The series with the most points that has steps and times; one of the phases if there is one that is as long."""
+    stepped = [row for row in mine if row.last_step is not None and row.last_time_s is not None and row.name != UNITS]
+    most = max((row.points for row in stepped), default=0)
+    long = [row for row in stepped if row.points >= 0.99 * most]
+    return next((row for row in long if row.name.startswith(PHASE)), long[0] if long else None)
+
+
+def _phase_name(series: Series) -> str:
+    return series.name.removeprefix(PHASE).removesuffix("_s")
+
+
+def _added(counters: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    """Counters that may begin anew, as one that only rises."""
+    risen = []
+    for time_s, value in counters:
+        known = np.isfinite(time_s) & np.isfinite(value)
+        time_s, value = time_s[known], value[known]
+        if len(time_s) > 1:
+            risen.append((time_s, np.r_[0.0, np.cumsum(np.maximum(np.diff(value), 0.0))]))
+    if not risen:
+        return np.zeros(0), np.zeros(0)
+    moments = np.unique(np.concatenate([time_s for time_s, _ in risen]))
+    total: Floats = np.sum([np.interp(moments, time_s, value) for time_s, value in risen], axis=0)
+    return moments, total
