@@ -1,0 +1,120 @@
+"""Twelve planted causes: the ledger and blame beside what the program itself and torch.profiler say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from collectors.analysis.blame.verdict import Verdict
+from collectors.analysis.ledger.shares import Ledger
+from dashboard.stacks import Stacks
+
+from ..kernels import Intervals, Region, shares_with_card, shares_without_card
+from ..lines import WAITS, Report
+from ..plan import Setting
+from ..planted import CAUSES, Cause, Timing, Turn
+from ..training import RUN
+from ..watched import collecting, stored, training, wait_for_stacks
+
+FILE = "causes.json"
+WHOLE, SHORT = Timing(8.0, 9.0, 3.0), Timing(4.0, 4.5, 0.5)
+IN_SHORT = ("python",)
+BEGIN_S, END_S = 1.0, 0.5  # of a turn, left out
+NEAR, NEAR_SHORT = 5.0, 15.0  # points; a short window has few samples
+
+
+class Truth(NamedTuple):
+    """What the training wrote at its end."""
+
+    turns: list[Turn]
+    regions: list[Region]
+    kernels: Mapping[str, Intervals] | None  # by cause; None without a card
+    end_s: float
+
+
+class Judged(NamedTuple):
+    cause: Cause
+    truth: Mapping[str, float]  # percent, by kind
+    ledger: Ledger
+    verdict: Verdict
+
+    @property
+    def found(self) -> dict[str, float]:
+        return {row.kind: row.share for row in self.ledger.rows}
+
+    @property
+    def worst(self) -> float:
+        """Points by which the worst kind is off."""
+        kinds = {*self.truth, *self.found}
+        return max(abs(self.truth.get(kind, 0.0) - self.found.get(kind, 0.0)) for kind in kinds)
+
+    @property
+    def named(self) -> str:
+        """The function that blame names."""
+        suspect = self.verdict.suspect
+        return suspect.frame.name.rpartition(".")[2] if suspect else ""
+
+
+def check(setting: Setting, report: Report) -> None:
+    on_card = torch.cuda.is_available()
+    chosen = [cause for cause in CAUSES if (on_card or not cause.needs_card) and (not setting.short or cause.name in IN_SHORT)]
+    with collecting(setting.scratch, with_driver=on_card) as collector:
+        with training(setting.scratch, SHORT if setting.short else WHOLE, [cause.name for cause in chosen]) as process:
+            if code := process.wait():
+                raise RuntimeError(f"the training ended with code {code}")
+        truth = read(setting.scratch / "result.json")
+        wait_for_stacks(collector.data, truth.turns[-1].end_s - END_S)
+    with stored(collector.data) as store:
+        stacks = Stacks(store)
+        judged = [judged_of(stacks, truth, cause, turn) for cause, turn in zip(chosen, truth.turns, strict=True)]
+    (setting.folder / FILE).write_text(json.dumps([as_json(row) for row in judged], indent=1))
+    for row in judged:
+        judge(report, row, NEAR_SHORT if setting.short else NEAR)
+    for cause in CAUSES:
+        if cause.needs_card and not on_card:
+            report.skip(cause.name, f"Skipped: {WAITS}; on a CPU it is work like any other.")
+
+
+def read(path: Path) -> Truth:
+    written: dict[str, Any] = json.loads(path.read_text())
+    kernels = written["kernels"]
+    return Truth(
+        [Turn(*row) for row in written["turns"]],
+        [Region(*row) for row in written["regions"]],
+        kernels and {row["cause"]: Intervals(np.array(row["start_s"]), np.array(row["end_s"])) for row in kernels},
+        written["steps"][-1][1],
+    )
+
+
+def judged_of(stacks: Stacks, truth: Truth, cause: Cause, turn: Turn) -> Judged:
+    window = turn.begin_s + BEGIN_S, turn.end_s - END_S
+    regions = [region for region in truth.regions if region.end_s > window[0] and region.start_s < window[1]]
+    gil = cause.name == "gil"
+    if truth.kernels is None:
+        shares = shares_without_card(regions, window, gil=gil)
+    else:
+        shares = shares_with_card(truth.kernels[cause.name], regions, window, gil=gil)
+    return Judged(cause, shares, stacks.ledger(RUN, window), stacks.blame(RUN, window))
+
+
+def judge(report: Report, row: Judged, near: float) -> None:
+    words = f"truth {listed(row.truth)}; ledger {listed(row.found) or 'nothing'} ({row.ledger.signal})"
+    report.judge(row.worst <= near, f"{row.cause.name}, ledger", f"{words}; at most {near:g} apart.", row.worst, "points")
+    said = row.verdict.sentence or row.verdict.verdict
+    report.judge(row.named == row.cause.function, f"{row.cause.name}, blame", f"{row.cause.function} is to blame; it says: {said}")
+
+
+def listed(shares: Mapping[str, float]) -> str:
+    """`busy 60.1, data 39.2`: those of a point and more."""
+    return ", ".join(f"{kind} {share:.1f}" for kind, share in sorted(shares.items(), key=lambda item: -item[1]) if share >= 1)
+
+
+def as_json(row: Judged) -> dict[str, object]:
+    verdict = row.verdict
+    blame = {"verdict": verdict.verdict, "sentence": verdict.sentence, "named": row.named, "excess_s": verdict.excess_s}
+    return {"cause": row.cause._asdict(), "truth": dict(row.truth), "ledger": row.found, "signal": row.ledger.signal, "blame": blame}

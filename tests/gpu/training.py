@@ -1,0 +1,329 @@
+"""A training on the card, else on the CPU, that knows where its time goes: python -m tests.gpu.training LOGS RESULT FIRST CAUSE HEALTHY [NAME ...]
+
+It is healthy for FIRST seconds, then each named cause is on for CAUSE seconds, with HEALTHY seconds behind it. Without a name it is
+healthy until its standard input ends. RESULT gets its steps, what the host was at when, and when the card ran kernels by torch.profiler.
+"""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import select
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from tests.gpu.planted import CauseName, Timing, Turn, turns_of
+from trainer.instruments import Instruments
+from trainer.run_log import RunLog
+
+RUN = "checked"
+STEP_S = 0.02  # of work for the device
+WIDTH = {"cuda": 2048, "cpu": 128}
+LAYERS = 8
+LOST_S = 0.04  # what a cause takes from a step
+EACH = 10  # checkpoints and validations are at each tenth step, and take so many times as long
+KERNELS, READS = 3000, 300
+COPIED_BYTES = 256 << 20
+PHASES = {"data", "log", "checkpoint", "validation"}
+PROFILED_EDGE_S = 0.3
+
+
+class Regions:
+    """What the host was at: kind, begin and end in Unix seconds, processor seconds of the thread."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, float, float, float]] = []
+
+    @contextmanager
+    def __call__(self, kind: str) -> Iterator[None]:
+        begin_s, cpu_s = time.time(), time.thread_time()
+        yield
+        self.rows.append((kind, begin_s, time.time(), time.thread_time() - cpu_s))
+
+
+class Images(Dataset[int]):
+    """Its turns are set before the workers are forked."""
+
+    turns: tuple[Turn, ...] = ()
+
+    def __len__(self) -> int:
+        return 1_000_000_000
+
+    def __getitem__(self, index: int) -> int:
+        if on("workers", self.turns):
+            decode_in_worker()
+        return index
+
+
+def on(name: CauseName, turns: tuple[Turn, ...]) -> bool:
+    now_s = time.time()
+    return any(turn.cause == name and turn.begin_s <= now_s < turn.end_s for turn in turns)
+
+
+def compute(seconds: float) -> float:
+    """In Python and numpy, on a core."""
+    noise, largest, until_s = np.arange(4000.0)[::-1], 0.0, time.thread_time() + seconds
+    while time.thread_time() < until_s:
+        largest = float(np.sort(noise)[-1])
+    return largest
+
+
+def decode_in_worker() -> None:
+    compute(2 * LOST_S)
+
+
+def decode_image() -> None:
+    compute(LOST_S)
+
+
+def count_words(seconds: float = LOST_S) -> int:
+    words, until_s = 0, time.thread_time() + seconds
+    while time.thread_time() < until_s:
+        for letter in "the quick brown fox jumps over the lazy dog":
+            words += letter == " "
+    return words
+
+
+def write_log(file: io.StringIO) -> None:
+    until_s = time.thread_time() + LOST_S
+    while time.thread_time() < until_s:
+        file.write("".join(f"tensor {i}: mean {i * 0.5:.4f}\n" for i in range(200)))
+    file.seek(0)
+
+
+def make_garbage(kept: list[list[int]]) -> None:
+    if not kept:
+        kept += [[i] for i in range(400_000)]
+    gc.collect()
+
+
+class Lock:
+    """Held by a thread that writes, while the cause is on."""
+
+    def __init__(self, turns: tuple[Turn, ...]) -> None:
+        self._lock, self._turns = threading.Lock(), turns
+        threading.Thread(target=self._write, name="cache", daemon=True).start()
+
+    def take_turn(self) -> None:
+        with self._lock:
+            pass
+
+    def _write(self) -> None:
+        while True:
+            if on("lock", self._turns):
+                self.write_cache()
+            time.sleep(0.002)
+
+    def write_cache(self) -> None:
+        with self._lock:
+            time.sleep(LOST_S)
+
+
+def tokenize_forever(turns: tuple[Turn, ...]) -> None:
+    while True:
+        if on("gil", turns):
+            tokenize()
+        else:
+            time.sleep(0.005)
+
+
+def tokenize() -> None:
+    words = 0
+    for letter in "the quick brown fox jumps over the lazy dog" * 500:
+        words += letter == " "
+
+
+class Training:
+    def __init__(self, device: torch.device, turns: tuple[Turn, ...], regions: Regions) -> None:
+        torch.manual_seed(0)
+        self.device, self.turns, self.at = device, turns, regions
+        width = WIDTH[device.type]
+        self.model = nn.Sequential(*(layer for _ in range(LAYERS) for layer in (nn.Linear(width, width), nn.GELU()))).to(device)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
+        self.batch = torch.rand(64, width, device=device)
+        self.small = torch.ones(64, 64, device=device)
+        self.file, self.garbage, self.lock = io.StringIO(), [], Lock(turns)  # type: ignore[var-annotated]
+        threading.Thread(target=tokenize_forever, args=(turns,), name="tokenizer", daemon=True).start()
+        Images.turns = turns
+        self.batches = iter(DataLoader(Images(), batch_size=1, num_workers=1, prefetch_factor=2)) if self._has("workers") else None
+        cuda = device.type == "cuda"
+        self.host = torch.ones(COPIED_BYTES, dtype=torch.uint8) if cuda and self._has("copies") else None
+        self.weights = {"ballast": torch.ones(5_000_000)}
+        self._fit()
+
+    def _has(self, name: CauseName) -> bool:
+        return any(turn.cause == name for turn in self.turns)
+
+    def _fit(self) -> None:
+        """The batch as large as makes a step of STEP_S."""
+        for _ in range(4):
+            taken = [self._timed_s() for _ in range(5)]
+            rows = max(1, min(1 << 17, round(len(self.batch) * STEP_S / statistics.median(taken))))
+            self.batch = torch.rand(rows, self.batch.shape[1], device=self.device)
+
+    def _timed_s(self) -> float:
+        begun_s = time.perf_counter()
+        self.learn()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - begun_s
+
+    def learn(self) -> Tensor:
+        loss = (self.model(self.batch) - self.batch).square().mean()
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.detach()
+
+    def step(self, number: int, phases: Any) -> Tensor | None:
+        def at(kind: str) -> Any:
+            return self._logged(kind, phases[kind]) if kind in PHASES else self.at(kind)
+
+        is_on = {turn.cause for turn in self.turns if on(turn.cause, (turn,))}
+        with at("data"):
+            if "decoding" in is_on:
+                decode_image()
+            if "workers" in is_on and self.batches is not None:
+                next(self.batches)
+        loss = None
+        if "copies" in is_on and self.host is not None:
+            with at("copy"):
+                self.upload()
+        if "syncs" in is_on:
+            self.read_losses()
+        elif "launches" in is_on:
+            with at("launch"):
+                self.many_small_kernels()
+        else:
+            with at("launch"):
+                loss = self.learn()
+        if "python" in is_on:
+            with at("python"):
+                count_words()
+        if "lock" in is_on:
+            with at("lock"):
+                self.lock.take_turn()
+        if "garbage" in is_on:
+            with at("gc"):
+                make_garbage(self.garbage)
+        if "logging" in is_on:
+            with at("log"):
+                write_log(self.file)
+        if "checkpoints" in is_on and number % EACH == 0:
+            with at("checkpoint"):
+                self.save_checkpoint()
+        if "validation" in is_on and number % EACH == 0:
+            with at("validation"):
+                self.validate()
+        return loss
+
+    @contextmanager
+    def _logged(self, kind: str, phase: Any) -> Iterator[None]:
+        with phase, self.at(kind):
+            yield
+
+    def upload(self) -> None:
+        assert self.host is not None
+        self.host.to(self.device)
+
+    def read_losses(self) -> None:
+        """A small kernel, and a wait for it, again and again."""
+        for _ in range(READS):
+            with self.at("launch"):
+                loss = (self.small @ self.small).mean()
+            with self.at("sync"):
+                loss.item()
+
+    def many_small_kernels(self) -> None:
+        for _ in range(KERNELS):
+            self.small.mul_(1.0)
+
+    def save_checkpoint(self) -> None:
+        until_s = time.thread_time() + EACH * LOST_S / 2
+        while time.thread_time() < until_s:
+            torch.save(self.weights, io.BytesIO())
+
+    def validate(self) -> None:
+        compute(EACH * LOST_S / 2)
+
+
+class Profiled:
+    """torch.profiler over each turn, on a card."""
+
+    def __init__(self, training: Training) -> None:
+        from tests.gpu.load import profiled
+
+        self._make, self._training = profiled, training
+        self._under_way: tuple[Turn, Any, Any] | None = None
+        self.done: list[tuple[Turn, Any]] = []
+        with profiled():  # the first one takes seconds
+            training.learn()
+
+    def look(self) -> None:
+        """At the beginning of a step."""
+        now_s = time.time()
+        if self._under_way and now_s > self._under_way[0].end_s - PROFILED_EDGE_S:
+            turn, context, profiler = self._under_way
+            context.__exit__(None, None, None)
+            self.done.append((turn, profiler))
+            self._under_way = None
+        inside = next((turn for turn in self._training.turns if turn.begin_s + PROFILED_EDGE_S < now_s < turn.end_s - 1), None)
+        if inside and self._under_way is None:
+            context = self._make()
+            self._under_way = (inside, context, context.__enter__())
+
+    def kernels(self) -> list[dict[str, Any]]:
+        from tests.gpu.kernels import kernels_of
+
+        found = [(turn, kernels_of(profiler)) for turn, profiler in self.done]
+        return [{"cause": turn.cause, "start_s": k.start_s.tolist(), "end_s": k.end_s.tolist()} for turn, k in found]
+
+
+def main(logs: str, result: str, first: str, cause: str, healthy: str, *names: str) -> None:
+    torch.set_num_threads(1)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    timing = Timing(float(first), float(cause), float(healthy))
+    chosen: list[CauseName] = [name for name in get_args(CauseName) if name in names]
+    warm_s = 8.0 if device.type == "cuda" else 1.5  # until the first step: what is made below takes as long
+    turns = tuple(turns_of(chosen, time.time() + warm_s, timing))
+    end_s = max((turn.end_s for turn in turns), default=float("inf")) + timing.healthy_s
+    regions = Regions()
+    training = Training(device, turns, regions)
+    profile = Profiled(training) if device.type == "cuda" and turns else None
+    steps: list[tuple[float, float]] = []
+    with RunLog(logs, RUN, allow_profiling=True) as log, Instruments(log, device) as instruments:
+        print("ready", flush=True)
+        number = 0
+        while time.time() < end_s and (turns or not _input_ended()):
+            begin_s = time.time()
+            if profile:
+                profile.look()
+            loss = training.step(number, instruments.phases)
+            instruments.end_step(number, {} if loss is None else {"train/loss": loss})
+            steps.append((begin_s, time.time()))
+            if not turns:
+                regions.rows.clear()
+            number += 1
+    kernels = profile.kernels() if profile else None
+    found = {"turns": turns, "steps": steps, "regions": regions.rows, "kernels": kernels, "device": device.type}
+    Path(result).write_text(json.dumps(found))
+
+
+def _input_ended() -> bool:
+    return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
