@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -63,7 +63,7 @@ def shares_with_card(kernels: Intervals, regions: Sequence[Region], window: tupl
     """
     lo_s, hi_s = window
     covered = Covered(kernels)
-    given: Counter[str] = Counter(busy=covered.busy_s(lo_s, hi_s))
+    given: defaultdict[str, float] = defaultdict(float, busy=covered.busy_s(lo_s, hi_s))
     owed_s, at_s = 0.0, lo_s
     for region in sorted(regions, key=lambda region: region.start_s):
         begin_s, end_s = max(region.start_s, at_s), min(region.end_s, hi_s)
@@ -83,7 +83,7 @@ def shares_with_card(kernels: Intervals, regions: Sequence[Region], window: tupl
 def shares_without_card(regions: Sequence[Region], window: tuple[float, float], *, gil: bool) -> dict[str, float]:
     """The same where the device is the CPU: what the main thread was at, and its time without a core or without the lock of Python."""
     lo_s, hi_s = window
-    given: Counter[str] = Counter()
+    given: defaultdict[str, float] = defaultdict(float)
     for region in regions:
         part = max(0.0, min(region.end_s, hi_s) - max(region.start_s, lo_s)) / max(region.end_s - region.start_s, 1e-9)
         whole_s = part * (region.end_s - region.start_s)

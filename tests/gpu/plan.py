@@ -10,7 +10,6 @@ from typing import NamedTuple
 from .lines import Report
 
 MOST_S = 540.0
-SHORT_SHARE = 0.5  # of a check's time, in the short form
 STORE = ("orjson", "prometheus_client", "psutil", "re2", "watchdog", "yaml", "zstandard")  # what the collector and its store import
 
 

@@ -9,6 +9,9 @@ CauseName: TypeAlias = Literal[
 ]
 
 
+RUN = "checked"  # the training's name as a run
+
+
 class Cause(NamedTuple):
     name: CauseName
     kind: str  # of the ledger

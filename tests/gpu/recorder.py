@@ -66,7 +66,7 @@ class Recorder:
             for key, at_s in due_s.items():
                 now_s = time.monotonic()
                 if now_s >= at_s:
-                    due_s[key] = max(at_s + PERIODS_S[key], now_s)
+                    due_s[key] = now_s + PERIODS_S[key]
                     self.looks += key == "gpu.gpm"
                     self._keep(self.device.look(key), by_driver=True)
                     self._keep(self.device.rows(), by_driver=False)

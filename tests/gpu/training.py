@@ -17,18 +17,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from tests.gpu.planted import CauseName, Timing, Turn, turns_of
+from tests.gpu.planted import CAUSES, RUN, CauseName, Timing, Turn, turns_of
 from trainer.instruments import Instruments
 from trainer.run_log import RunLog
 
-RUN = "checked"
 STEP_S = 0.02  # of work for the device
 WIDTH = {"cuda": 2048, "cpu": 128}
 LAYERS = 8
@@ -53,7 +52,7 @@ class Regions:
         self.rows.append((kind, begin_s, time.time(), time.thread_time() - cpu_s))
 
 
-class Images(Dataset[int]):
+class Images(Dataset[int]):  # type: ignore[misc]
     """Its turns are set before the workers are forked."""
 
     turns: tuple[Turn, ...] = ()
@@ -154,7 +153,8 @@ class Training:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
         self.batch = torch.rand(64, width, device=device)
         self.small = torch.ones(64, 64, device=device)
-        self.file, self.garbage, self.lock = io.StringIO(), [], Lock(turns)  # type: ignore[var-annotated]
+        self.file, self.lock = io.StringIO(), Lock(turns)
+        self.garbage: list[list[int]] = []
         threading.Thread(target=tokenize_forever, args=(turns,), name="tokenizer", daemon=True).start()
         Images.turns = turns
         self.batches = iter(DataLoader(Images(), batch_size=1, num_workers=1, prefetch_factor=2)) if self._has("workers") else None
@@ -295,7 +295,7 @@ def main(logs: str, result: str, first: str, cause: str, healthy: str, *names: s
     torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     timing = Timing(float(first), float(cause), float(healthy))
-    chosen: list[CauseName] = [name for name in get_args(CauseName) if name in names]
+    chosen = [cause.name for cause in CAUSES if cause.name in names and (device.type == "cuda" or not cause.needs_card)]
     warm_s = 8.0 if device.type == "cuda" else 1.5  # until the first step: what is made below takes as long
     turns = tuple(turns_of(chosen, time.time() + warm_s, timing))
     end_s = max((turn.end_s for turn in turns), default=float("inf")) + timing.healthy_s

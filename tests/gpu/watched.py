@@ -14,24 +14,22 @@ from pathlib import Path
 import psutil
 
 from collectors.store.open import open_store
-from collectors.store.protocol import Store
+from collectors.store.protocol import Store, StoreError
 
 from .load import ROOT
-from .planted import Timing
-from .training import RUN
+from .planted import RUN, Timing
 
-START_S, END_S, LATE_S = 40.0, 20.0, 25.0
+END_S, LATE_S = 20.0, 25.0
+REPLAYED = "FAKE_NVML_TRACE"  # a card of tests/fake_nvml, which does not do what this training does
 
 
 class Collector:
     """`python -m collectors` with all its processes."""
 
-    def __init__(self, folder: Path, with_driver: bool) -> None:
+    def __init__(self, folder: Path) -> None:
         self.data = folder / "data"
         command = [sys.executable, "-m", "collectors", "--log-dir", str(folder / "logs"), "--data-dir", str(self.data)]
-        environment = dict(os.environ)
-        if not with_driver:  # a replayed card that is at work all the time is not this training's
-            environment.pop("FAKE_NVML_TRACE", None)
+        environment = {name: value for name, value in os.environ.items() if name != REPLAYED}
         self.process = psutil.Popen(command, cwd=ROOT, env=environment)
 
     def pause(self, is_paused: bool) -> None:
@@ -57,9 +55,9 @@ class Collector:
 
 
 @contextmanager
-def collecting(folder: Path, with_driver: bool) -> Iterator[Collector]:
+def collecting(folder: Path) -> Iterator[Collector]:
     (folder / "logs").mkdir()
-    collector = Collector(folder, with_driver)
+    collector = Collector(folder)
     try:
         yield collector
     finally:
@@ -95,9 +93,8 @@ def wait_for_stacks(data: Path, until_s: float) -> bool:
     """Whether the stacks up to a moment have arrived; gives up after a while."""
     deadline_s = time.monotonic() + LATE_S
     while time.monotonic() < deadline_s:
-        with suppress(Exception):  # the store may not be there yet
-            with stored(data) as store:
-                if (store.profiled_until(RUN) or 0.0) >= until_s:
-                    return True
+        with suppress(StoreError, OSError), stored(data) as store:  # it may not be there yet
+            if (store.profiled_until(RUN) or 0.0) >= until_s:
+                return True
         time.sleep(0.5)
     return False

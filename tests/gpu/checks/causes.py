@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from collectors.analysis.blame.verdict import Verdict
 from collectors.analysis.ledger.shares import Ledger
@@ -17,13 +16,13 @@ from dashboard.stacks import Stacks
 from ..kernels import Intervals, Region, shares_with_card, shares_without_card
 from ..lines import WAITS, Report
 from ..plan import Setting
-from ..planted import CAUSES, Cause, Timing, Turn
-from ..training import RUN
+from ..planted import CAUSES, RUN, Cause, Timing, Turn
 from ..watched import collecting, stored, training, wait_for_stacks
 
 FILE = "causes.json"
 WHOLE, SHORT = Timing(8.0, 9.0, 3.0), Timing(4.0, 4.5, 0.5)
 IN_SHORT = ("python",)
+BY_NAME = {cause.name: cause for cause in CAUSES}
 BEGIN_S, END_S = 1.0, 0.5  # of a turn, left out
 NEAR, NEAR_SHORT = 5.0, 15.0  # points; a short window has few samples
 
@@ -61,22 +60,21 @@ class Judged(NamedTuple):
 
 
 def check(setting: Setting, report: Report) -> None:
-    on_card = torch.cuda.is_available()
-    chosen = [cause for cause in CAUSES if (on_card or not cause.needs_card) and (not setting.short or cause.name in IN_SHORT)]
-    with collecting(setting.scratch, with_driver=on_card) as collector:
-        with training(setting.scratch, SHORT if setting.short else WHOLE, [cause.name for cause in chosen]) as process:
+    names = IN_SHORT if setting.short else tuple(cause.name for cause in CAUSES)
+    with collecting(setting.scratch) as collector:
+        with training(setting.scratch, SHORT if setting.short else WHOLE, names) as process:
             if code := process.wait():
                 raise RuntimeError(f"the training ended with code {code}")
         truth = read(setting.scratch / "result.json")
         wait_for_stacks(collector.data, truth.turns[-1].end_s - END_S)
     with stored(collector.data) as store:
         stacks = Stacks(store)
-        judged = [judged_of(stacks, truth, cause, turn) for cause, turn in zip(chosen, truth.turns, strict=True)]
+        judged = [judged_of(stacks, truth, BY_NAME[turn.cause], turn) for turn in truth.turns]
     (setting.folder / FILE).write_text(json.dumps([as_json(row) for row in judged], indent=1))
     for row in judged:
         judge(report, row, NEAR_SHORT if setting.short else NEAR)
     for cause in CAUSES:
-        if cause.needs_card and not on_card:
+        if cause.needs_card and truth.kernels is None:
             report.skip(cause.name, f"Skipped: {WAITS}; on a CPU it is work like any other.")
 
 
@@ -117,4 +115,10 @@ def listed(shares: Mapping[str, float]) -> str:
 def as_json(row: Judged) -> dict[str, object]:
     verdict = row.verdict
     blame = {"verdict": verdict.verdict, "sentence": verdict.sentence, "named": row.named, "excess_s": verdict.excess_s}
-    return {"cause": row.cause._asdict(), "truth": dict(row.truth), "ledger": row.found, "signal": row.ledger.signal, "blame": blame}
+    return {
+        "cause": row.cause._asdict(),
+        "truth": dict(row.truth),
+        "ledger": row.found,
+        "signal": row.ledger.signal,
+        "blame": blame,
+    }

@@ -53,7 +53,9 @@ def measure(setting: Setting, report: Report, recorder: Recorder) -> None:
 
 def under_loads(setting: Setting, report: Report, recorder: Recorder, card: Loads) -> None:
     seconds = setting.seconds(5.0, 1.5)
-    read = {load: read_under(recorder, card, load, seconds) for load in ("idle", "full", *(f"gap {gap}" for gap in GAPS_US), "copies")}
+    read = {
+        load: read_under(recorder, card, load, seconds) for load in ("idle", "full", *(f"gap {gap}" for gap in GAPS_US), "copies")
+    }
     bounded(report, "idle card", read["idle"], 0.0, IDLE_PCT)
     bounded(report, "full card", read["full"], FULL_PCT, 100.0)
     edge(report, read["full"].loaded.begin_s, recorder.values(UTILIZATION))
@@ -78,7 +80,12 @@ class Read(NamedTuple):
 
     @property
     def words(self) -> str:
-        names = (("a kernel ran", self.loaded.busy_pct), ("utilization", self.utilization), ("GPM graphics", self.graphics), ("SM", self.sm))
+        names = (
+            ("a kernel ran", self.loaded.busy_pct),
+            ("utilization", self.utilization),
+            ("GPM graphics", self.graphics),
+            ("SM", self.sm),
+        )
         return ", ".join(f"{name} {value:.1f} %" for name, value in names if not math.isnan(value))
 
 
@@ -136,9 +143,7 @@ def of_buffer(report: Report, values: Sequence[Value]) -> None:
         polled = f"{len(values)} values by polling" if values else "no utilization either"
         report.skip("driver samples", f"Skipped: the driver's buffer is empty or missing, {polled}.")
         return
-    report.judge(
-        PERIOD_S[0] <= period_s <= PERIOD_S[1], "period of driver samples", f"{len(timed)} samples.", period_s * 1e3, "ms"
-    )
+    report.judge(PERIOD_S[0] <= period_s <= PERIOD_S[1], "period of driver samples", f"{len(timed)} samples.", period_s * 1e3, "ms")
     late_s = statistics.median(value.read_s - value.time_s for value in timed)
     report.judge(
         LATE_S[0] <= late_s <= period_s + LATE_S[1],

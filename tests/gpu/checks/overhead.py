@@ -6,11 +6,11 @@ import csv
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from benchmarks.report import paired
 
@@ -42,30 +42,31 @@ class Ratio(NamedTuple):
 
 
 def check(setting: Setting, report: Report) -> None:
-    with collecting(setting.scratch, with_driver=torch.cuda.is_available()) as collector:
-        with training(setting.scratch, Timing(0, 0, 0), ()) as process:
-            begun_s = time.time()
-            time.sleep(setting.seconds(4.0, 0.5))
-            sampled = wait_for_stacks(collector.data, begun_s)
-            cpu_s, at_s = collector.cpu_s(), time.monotonic()
-            time.sleep(setting.seconds(8.0, 0.5))
-            cpu_pct = 100 * (collector.cpu_s() - cpu_s) / (time.monotonic() - at_s)
-            rounds, slice_s = int(setting.seconds(12, 2)), setting.seconds(0.9, 0.3)
-            slices = [piece for number in range(rounds) for piece in one_round(number, slice_s, collector.pause)]
-            assert process.stdin is not None
-            process.stdin.close()
-            process.wait(20)
+    with collecting(setting.scratch) as collector, training(setting.scratch, Timing(0, 0, 0), ()) as process:
+        begun_s = time.time()
+        time.sleep(setting.seconds(4.0, 0.5))
+        sampled = wait_for_stacks(collector.data, begun_s)
+        cpu_s, at_s = collector.cpu_s(), time.monotonic()
+        time.sleep(setting.seconds(8.0, 0.5))
+        cpu_pct = 100 * (collector.cpu_s() - cpu_s) / (time.monotonic() - at_s)
+        rounds, slice_s = int(setting.seconds(12, 2)), setting.seconds(0.9, 0.3)
+        slices = [piece for number in range(rounds) for piece in one_round(number, slice_s, collector.pause)]
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(20)
     steps = np.array(json.loads((setting.scratch / "result.json").read_text())["steps"])
     took = [typical_s(steps, piece) for piece in slices]
     with (setting.folder / FILE).open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow([*Slice._fields, "step_s"])
         table.writerows([*piece, step_s] for piece, step_s in zip(slices, took, strict=True))
-    report.judge(sampled, "sampling", "The collector has stacks of the training." if sampled else "No stack of the training arrived.")
+    report.judge(
+        sampled, "sampling", "The collector has stacks of the training." if sampled else "No stack of the training arrived."
+    )
     judge(report, ratios(slices, took), cpu_pct)
 
 
-def one_round(number: int, slice_s: float, pause) -> list[Slice]:  # type: ignore[no-untyped-def]
+def one_round(number: int, slice_s: float, pause: Callable[[bool], None]) -> list[Slice]:
     """On and off twice, in random order: one on and one off make a pair, the two off ones an A/A."""
     order = [(True, False), (False, False), (False, True)]
     random.Random(number).shuffle(order)
@@ -80,7 +81,7 @@ def one_round(number: int, slice_s: float, pause) -> list[Slice]:  # type: ignor
     return found
 
 
-def typical_s(steps, piece: Slice) -> float:  # type: ignore[no-untyped-def]
+def typical_s(steps: NDArray[np.float64], piece: Slice) -> float:
     """The median of the steps that lie inside; NaN for too few."""
     inside = (steps[:, 0] >= piece.begin_s) & (steps[:, 1] <= piece.end_s)
     return float(np.median((steps[:, 1] - steps[:, 0])[inside])) if inside.sum() >= LEAST_STEPS else float("nan")
@@ -106,4 +107,10 @@ def judge(report: Report, found: tuple[Ratio, Ratio] | None, cpu_pct: float) -> 
         return
     ours, same = found
     words = f"95 % interval {ours.low:.4f} to {ours.high:.4f}; A/A {same.low:.4f} to {same.high:.4f}"
-    report.judge(ours.low <= MOST_RATIO, "step with the collector", f"{words}; missed where all of it lies above {MOST_RATIO:g}.", ours.middle, "x")
+    report.judge(
+        ours.low <= MOST_RATIO,
+        "step with the collector",
+        f"{words}; missed where all of it lies above {MOST_RATIO:g}.",
+        ours.middle,
+        "x",
+    )

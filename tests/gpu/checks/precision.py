@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import statistics
+from collections.abc import Callable
+from itertools import islice
 from time import perf_counter
 from typing import NamedTuple
 
 import torch
 
-from benchmarks.precision import config_of, train
+from benchmarks.precision import SETTLING_STEPS, config_of, on_device, steps
 from trainer import precision
-from trainer.data.places import held_out
+from trainer.data.places import Shuffled, batches, held_out
 from trainer.measuring.peaks import mfu, peak_flops
 from trainer.tasks import TASKS, flops_per_sample
-from trainer.train import pick_device
+from trainer.train import pick_device, validate
 
 from ..lines import Report
 from ..plan import Setting
@@ -22,7 +24,8 @@ from ..plan import Setting
 FILE = "precision.csv"
 MATRIX = {"cuda": 8192, "cpu": 256}
 PRODUCTS = 20
-STEPS = {"cuda": 24, "cpu": 8}
+STEPS = {"cuda": 24, "cpu": 6}
+HELD_OUT = 4  # batches
 FP8_SINCE = (8, 9)  # compute capability
 FASTER = {"tf32": 1.5, "bf16": 2.0, "fp16": 2.0}  # than fp32, products of matrices, at least
 FP8_FASTER = 1.2  # than bf16
@@ -61,7 +64,7 @@ def products(report: Report, device: torch.device) -> list[Measured]:
 
 
 def has_fp8(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= FP8_SINCE
+    return device.type == "cuda" and bool(torch.cuda.get_device_capability(device) >= FP8_SINCE)
 
 
 def product_s(name: str, device: torch.device) -> float:
@@ -79,7 +82,7 @@ def product_s(name: str, device: torch.device) -> float:
     return statistics.median(taken[PRODUCTS // 4 :])
 
 
-def timed(work) -> float:  # type: ignore[no-untyped-def]
+def timed(work: Callable[[], object]) -> float:
     begun_s = perf_counter()
     work()
     if torch.cuda.is_available():
@@ -95,22 +98,31 @@ def judge_products(report: Report, found: dict[str, tuple[float, float | None]],
         base = found["bf16"] if name == "fp8" and "bf16" in found else found["fp32"]
         least = (FP8_FASTER if name == "fp8" else FASTER.get(name, 1.0)) if on_card else 0.0
         times = tera / base[0]
-        report.judge(good and times >= least, name, f"{words}; {times:.2f} times {'bf16' if name == 'fp8' else 'fp32'}.", tera, "TFLOP/s")
+        report.judge(
+            good and times >= least, name, f"{words}; {times:.2f} times {'bf16' if name == 'fp8' else 'fp32'}.", tera, "TFLOP/s"
+        )
 
 
 def trainings(setting: Setting, report: Report, device: torch.device) -> list[Measured]:
-    size = "base" if device.type == "cuda" else "tiny"
     task = TASKS["gpt"]
-    steps = STEPS[device.type] // (2 if setting.short else 1)
-    config = config_of("gpt", size)._replace(steps=steps)
-    data = task.data(task.sizes[size].shape)
-    flops = config.batch * flops_per_sample(lambda: task.model(task.sizes[size].shape), held_out(data[1], 1, 1)[0])
+    recipe = task.sizes["base" if device.type == "cuda" else "tiny"]
+    shape, batch = recipe.shape, recipe.batch
+    if device.type == "cpu" and setting.short:
+        shape, batch = shape._replace(layers=1, channels=32, context=32), 2
+    config = config_of("gpt", "base")._replace(steps=STEPS[device.type], batch=batch, lr=recipe.lr)
+    train, validation = task.data(shape)
+    flops = batch * flops_per_sample(lambda: task.model(shape), held_out(validation, 1, 1)[0])
     rows: list[Measured] = []
     losses: dict[str, float] = {}
     for name in precision.supported(device):
-        trained = train(config, data, precision.choose(name, device), device)
-        losses[name] = trained.loss
-        rows.append(Measured("step", name, trained.median_s * 1e3, "ms", mfu(flops, trained.median_s, peak_flops(device, name))))
+        numbers = precision.choose(name, device)
+        torch.manual_seed(0)
+        model = task.model(shape).to(device)
+        coming = on_device(batches(train, Shuffled(len(train), 0), batch), device)
+        step_s = list(islice(steps(model, coming, config, numbers, device), config.steps))[SETTLING_STEPS:]
+        losses[name] = validate(model, held_out(validation, HELD_OUT * batch, batch), numbers, device)
+        median_s = statistics.median(step_s)
+        rows.append(Measured("step", name, median_s * 1e3, "ms", mfu(flops, median_s, peak_flops(device, name))))
     judge_trainings(report, rows, losses)
     return rows
 
@@ -123,5 +135,3 @@ def judge_trainings(report: Report, rows: list[Measured], losses: dict[str, floa
         good = near and (row.of_peak is None or MFU[0] <= row.of_peak <= MFU[1])
         sentence = f"{share}; held-out loss {loss:.4f}, in fp32 {other:.4f}."
         report.judge(good, f"GPT in {row.precision}", sentence, row.value, row.unit)
-
-
