@@ -33,7 +33,7 @@ WIDTH = {"cuda": 2048, "cpu": 128}
 LAYERS = 8
 LOST_S = 0.04  # what a cause takes from a step
 EACH = 10  # checkpoints and validations are at each tenth step, and take so many times as long
-KERNELS, READS = 3000, 300
+KERNELS, READS = 1500, 300
 COPIED_BYTES = 256 << 20
 PHASES = {"data", "log", "checkpoint", "validation"}
 PROFILED_EDGE_S = 0.3
@@ -248,7 +248,7 @@ class Training:
 
     def many_small_kernels(self) -> None:
         for _ in range(KERNELS):
-            self.small.mul_(1.0)
+            nn.functional.layer_norm(self.small, self.small.shape[-1:])
 
     def save_checkpoint(self) -> None:
         until_s = time.thread_time() + EACH * LOST_S / 2

@@ -20,7 +20,7 @@ from ..planted import CAUSES, RUN, Cause, Timing, Turn
 from ..watched import collecting, stored, training, wait_for_stacks
 
 FILE = "causes.json"
-WHOLE, SHORT = Timing(8.0, 9.0, 3.0), Timing(4.0, 4.5, 0.5)
+WHOLE, SHORT = Timing(6.0, 8.5, 3.0), Timing(4.0, 4.5, 0.5)
 IN_SHORT = ("python",)
 BY_NAME = {cause.name: cause for cause in CAUSES}
 BEGIN_S, END_S = 1.0, 0.5  # of a turn, left out

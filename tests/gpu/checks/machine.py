@@ -6,10 +6,12 @@ import os
 import platform
 import sys
 from importlib import import_module
+from importlib.metadata import version
 
 from collectors.sampler.build import PROGRAM, find_program
 
 from ..lines import Report
+from ..load import has_card, may_have_card
 from ..plan import CHECKS, Setting
 from ..wheels import absent
 
@@ -56,9 +58,9 @@ def cuda(report: Report, is_missing: bool) -> None:
     if is_missing:
         report.skip("PyTorch", "Skipped: torch is missing.")
         return
-    torch = import_module("torch")
-    if torch.cuda.is_available():
+    if may_have_card() and has_card():
+        torch = import_module("torch")
         name, (major, minor) = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
         report.line("PASS", "PyTorch", f"{torch.__version__} uses {name}, compute capability {major}.{minor}.")
     else:
-        report.skip("PyTorch", f"{torch.__version__} sees no CUDA device: lines that need one are skipped.")
+        report.skip("PyTorch", f"{version('torch')} sees no CUDA device: lines that need one are skipped.")
