@@ -12,6 +12,8 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ from tests.gpu import lines, plan, wheels
 from tests.gpu.__main__ import REPORT
 from tests.gpu.checks import causes, counters, machine, overhead, precision, smi
 from tests.gpu.checks.counters import Read
-from tests.gpu.kernels import Covered, Intervals, Region, shares_with_card, shares_without_card, union
+from tests.gpu.kernels import Covered, Intervals, Region, kernels_of, shares_with_card, shares_without_card, union
 from tests.gpu.lines import Line, Report, last_line
 from tests.gpu.load import Loaded
 from tests.gpu.plan import CHECKS, CheckPlan
@@ -362,6 +364,41 @@ def test_shares_of_a_card_add_up(spans: list[tuple[float, float]], parts: list[t
         assert min(shares.values()) >= 0
     if not gil:
         assert "gil" not in shares_with_card(kernels, regions, (5.0, 60.0), gil=False)
+
+
+class Event(NamedTuple):
+    """As kineto gives it."""
+
+    kind: str
+    begin_ns: int
+    took_ns: int
+
+    def activity_type(self) -> str:
+        return self.kind
+
+    def start_ns(self) -> int:
+        return self.begin_ns
+
+    def duration_ns(self) -> int:
+        return self.took_ns
+
+
+def test_annotations_and_copies_are_no_kernels() -> None:
+    events = [Event("gpu_user_annotation", 0, 10**9), Event("kernel", 10**8, 10**8), Event("gpu_memcpy", 5 * 10**8, 10**8)]
+    results = SimpleNamespace(events=lambda: events)
+    found = kernels_of(SimpleNamespace(profiler=SimpleNamespace(kineto_results=results)))
+    assert (found.start_s.tolist(), found.end_s.tolist()) == ([0.1], [0.2])
+
+
+def test_the_profilers_clock_is_unix_time() -> None:
+    """The truth on a card rests on it; here with an operator of the CPU."""
+    code = (
+        "import time, torch; from torch.profiler import ProfilerActivity, profile; a = time.time_ns()\n"
+        "with profile(activities=[ProfilerActivity.CPU]) as p: torch.ones(9)\n"
+        "e = p.profiler.kineto_results.events()[0]; print(a <= e.start_ns() <= time.time_ns(), hasattr(e, 'is_user_annotation'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
 
 
 def test_launches_after_a_wait_for_the_card_are_the_waits() -> None:

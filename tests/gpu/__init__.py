@@ -2,5 +2,7 @@
 
 import sys
 
-if sys.version_info < (3, 11):
-    sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}: start it with another, e.g. make gpu PYTHON=python3.12")
+if sys.version_info < (3, 11):  # noqa: UP036 (what an older one says otherwise is a traceback)
+    sys.exit(
+        f"Python 3.11 or later is needed, this is {sys.version.split()[0]}: start it with another, e.g. make gpu PYTHON=python3.12"
+    )

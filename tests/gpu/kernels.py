@@ -32,13 +32,16 @@ class Region(NamedTuple):
 def kernels_of(profiler: Any) -> Intervals:
     """Of a torch.profiler that has ended; its clock is Unix time."""
     events = profiler.profiler.kineto_results.events()
-    times = [
-        (event.start_ns(), event.duration_ns())
-        for event in events
-        if event.device_type().name == "CUDA" and not event.name().startswith(NO_KERNELS)
-    ]
+    times = [(event.start_ns(), event.duration_ns()) for event in events if _is_kernel(event)]
     start_ns, took_ns = np.array(times, np.int64).reshape(-1, 2).T
     return union(start_ns / 1e9, (start_ns + took_ns) / 1e9)
+
+
+def _is_kernel(event: Any) -> bool:
+    """What an optimizer annotates spans kernels and the gaps between them."""
+    if hasattr(event, "activity_type"):  # not in older PyTorch
+        return bool(event.activity_type() == "kernel")
+    return event.device_type().name == "CUDA" and not event.is_user_annotation() and not event.name().startswith(NO_KERNELS)
 
 
 def union(start_s: Floats, end_s: Floats) -> Intervals:

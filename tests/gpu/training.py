@@ -1,7 +1,7 @@
 """A training on the card, else on the CPU, that knows where its time goes: python -m tests.gpu.training LOGS RESULT FIRST CAUSE HEALTHY [NAME ...]
 
-It is healthy for FIRST seconds, then each named cause is on for CAUSE seconds, with HEALTHY seconds behind it. Without a name it is
-healthy until its standard input ends. RESULT gets its steps, what the host was at when, and when the card ran kernels by torch.profiler.
+It is healthy until a line comes on standard input, and FIRST seconds longer; then each named cause is on for CAUSE seconds, with HEALTHY
+seconds behind it. Without a name it is healthy until its standard input ends. RESULT gets its steps, what the host was at when, and when the card ran kernels by torch.profiler.
 """
 
 from __future__ import annotations
@@ -53,9 +53,8 @@ class Regions:
 
 
 class Images(Dataset[int]):  # type: ignore[misc]
-    """Its turns are set before the workers are forked."""
-
-    turns: tuple[Turn, ...] = ()
+    def __init__(self, turns: tuple[Turn, ...]) -> None:
+        self.turns = turns
 
     def __len__(self) -> int:
         return 1_000_000_000
@@ -145,26 +144,27 @@ def tokenize() -> None:
 
 
 class Training:
-    def __init__(self, device: torch.device, turns: tuple[Turn, ...], regions: Regions) -> None:
+    def __init__(self, device: torch.device, regions: Regions) -> None:
         torch.manual_seed(0)
-        self.device, self.turns, self.at = device, turns, regions
+        self.device, self.at = device, regions
+        self.turns: tuple[Turn, ...] = ()
         width = WIDTH[device.type]
         self.model = nn.Sequential(*(layer for _ in range(LAYERS) for layer in (nn.Linear(width, width), nn.GELU()))).to(device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
         self.batch = torch.rand(64, width, device=device)
         self.small = torch.ones(64, 64, device=device)
-        self.file, self.lock = io.StringIO(), Lock(turns)
+        self.file = io.StringIO()
         self.garbage: list[list[int]] = []
-        threading.Thread(target=tokenize_forever, args=(turns,), name="tokenizer", daemon=True).start()
-        Images.turns = turns
-        self.batches = iter(DataLoader(Images(), batch_size=1, num_workers=1, prefetch_factor=2)) if self._has("workers") else None
-        cuda = device.type == "cuda"
-        self.host = torch.ones(COPIED_BYTES, dtype=torch.uint8) if cuda and self._has("copies") else None
+        self.host = torch.ones(COPIED_BYTES if device.type == "cuda" else 1, dtype=torch.uint8)
         self.weights = {"ballast": torch.ones(5_000_000)}
         self._fit()
 
-    def _has(self, name: CauseName) -> bool:
-        return any(turn.cause == name for turn in self.turns)
+    def begin(self, turns: tuple[Turn, ...]) -> None:
+        """From now on, the causes have their turns."""
+        self.turns, self.lock = turns, Lock(turns)
+        threading.Thread(target=tokenize_forever, args=(turns,), name="tokenizer", daemon=True).start()
+        if any(turn.cause == "workers" for turn in turns):
+            self.batches = iter(DataLoader(Images(turns), batch_size=1, num_workers=1, prefetch_factor=2))
 
     def _fit(self) -> None:
         """The batch as large as makes a step of STEP_S."""
@@ -195,10 +195,10 @@ class Training:
         with at("data"):
             if "decoding" in is_on:
                 decode_image()
-            if "workers" in is_on and self.batches is not None:
+            if "workers" in is_on:
                 next(self.batches)
         loss = None
-        if "copies" in is_on and self.host is not None:
+        if "copies" in is_on:
             with at("copy"):
                 self.upload()
         if "syncs" in is_on:
@@ -235,7 +235,6 @@ class Training:
             yield
 
     def upload(self) -> None:
-        assert self.host is not None
         self.host.to(self.device)
 
     def read_losses(self) -> None:
@@ -296,32 +295,34 @@ def main(logs: str, result: str, first: str, cause: str, healthy: str, *names: s
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     timing = Timing(float(first), float(cause), float(healthy))
     chosen = [cause.name for cause in CAUSES if cause.name in names and (device.type == "cuda" or not cause.needs_card)]
-    warm_s = 8.0 if device.type == "cuda" else 1.5  # until the first step: what is made below takes as long
-    turns = tuple(turns_of(chosen, time.time() + warm_s, timing))
-    end_s = max((turn.end_s for turn in turns), default=float("inf")) + timing.healthy_s
-    regions = Regions()
-    training = Training(device, turns, regions)
-    profile = Profiled(training) if device.type == "cuda" and turns else None
-    steps: list[tuple[float, float]] = []
+    regions, steps = Regions(), list[tuple[float, float]]()
+    training = Training(device, regions)
+    profile = Profiled(training) if device.type == "cuda" and chosen else None
+    end_s = float("inf")
     with RunLog(logs, RUN, allow_profiling=True) as log, Instruments(log, device) as instruments:
         print("ready", flush=True)
         number = 0
-        while time.time() < end_s and (turns or not _input_ended()):
+        while time.time() < end_s:
+            if not training.turns and _has_input():
+                if not (sys.stdin.readline() and chosen):
+                    break
+                training.begin(tuple(turns_of(chosen, time.time(), timing)))
+                end_s = training.turns[-1].end_s + timing.healthy_s
             begin_s = time.time()
             if profile:
                 profile.look()
             loss = training.step(number, instruments.phases)
             instruments.end_step(number, {} if loss is None else {"train/loss": loss})
             steps.append((begin_s, time.time()))
-            if not turns:
+            if not training.turns:
                 regions.rows.clear()
             number += 1
     kernels = profile.kernels() if profile else None
-    found = {"turns": turns, "steps": steps, "regions": regions.rows, "kernels": kernels, "device": device.type}
+    found = {"turns": training.turns, "steps": steps, "regions": regions.rows, "kernels": kernels, "device": device.type}
     Path(result).write_text(json.dumps(found))
 
 
-def _input_ended() -> bool:
+def _has_input() -> bool:
     return bool(select.select([sys.stdin], [], [], 0)[0])
 
 

@@ -19,7 +19,7 @@ from collectors.store.protocol import Store, StoreError
 from .load import ROOT
 from .planted import RUN, Timing
 
-END_S, LATE_S = 20.0, 25.0
+END_S, LATE_S = 20.0, 20.0
 REPLAYED = "FAKE_NVML_TRACE"  # a card of tests/fake_nvml, which does not do what this training does
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,14 +64,19 @@ def check(setting: Setting, report: Report) -> None:
     names = IN_SHORT if setting.short else tuple(cause.name for cause in CAUSES)
     with collecting(setting.scratch) as collector:
         with training(setting.scratch, SHORT if setting.short else WHOLE, names) as process:
+            arrived = wait_for_stacks(collector.data, time.time())
+            print("begin", file=process.stdin, flush=True)
             if code := process.wait():
                 raise RuntimeError(f"the training ended with code {code}")
         truth = read(setting.scratch / "result.json")
-        wait_for_stacks(collector.data, truth.turns[-1].end_s - END_S)
+        arrived &= wait_for_stacks(collector.data, truth.turns[-1].end_s - END_S)
     with stored(collector.data) as store:
         stacks = Stacks(store)
         judged = [judged_of(stacks, truth, BY_NAME[turn.cause], turn) for turn in truth.turns]
     (setting.folder / FILE).write_text(json.dumps([as_json(row) for row in judged], indent=1))
+    report.judge(
+        arrived, "sampling", "Stacks of all of the training arrived." if arrived else "Stacks of the training are missing."
+    )
     for row in judged:
         judge(report, row, NEAR_SHORT if setting.short else NEAR)
     for cause in CAUSES:
