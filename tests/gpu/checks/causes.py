@@ -34,7 +34,9 @@ class Truth(NamedTuple):
     turns: list[Turn]
     regions: list[Region]
     kernels: Mapping[str, Intervals] | None  # by cause; None without a card
-    end_s: float
+
+    def knows(self, turn: Turn) -> bool:
+        return self.kernels is None or turn.cause in self.kernels
 
 
 class Judged(NamedTuple):
@@ -72,13 +74,16 @@ def check(setting: Setting, report: Report) -> None:
         arrived &= wait_for_stacks(collector.data, truth.turns[-1].end_s - END_S)
     with stored(collector.data) as store:
         stacks = Stacks(store)
-        judged = [judged_of(stacks, truth, BY_NAME[turn.cause], turn) for turn in truth.turns]
+        judged = [judged_of(stacks, truth, BY_NAME[turn.cause], turn) for turn in truth.turns if truth.knows(turn)]
     (setting.folder / FILE).write_text(json.dumps([as_json(row) for row in judged], indent=1))
     report.judge(
         arrived, "sampling", "Stacks of all of the training arrived." if arrived else "Stacks of the training are missing."
     )
     for row in judged:
         judge(report, row, NEAR_SHORT if setting.short else NEAR)
+    for turn in truth.turns:
+        if not truth.knows(turn):
+            report.line("FAIL", turn.cause, "torch.profiler has nothing of it.")
     for cause in CAUSES:
         if cause.needs_card and truth.kernels is None:
             report.skip(cause.name, f"Skipped: {WAITS}; on a CPU it is work like any other.")
@@ -91,7 +96,6 @@ def read(path: Path) -> Truth:
         [Turn(*row) for row in written["turns"]],
         [Region(*row) for row in written["regions"]],
         kernels and {row["cause"]: Intervals(np.array(row["start_s"]), np.array(row["end_s"])) for row in kernels},
-        written["steps"][-1][1],
     )
 
 
