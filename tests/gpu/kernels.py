@@ -26,7 +26,8 @@ class Region(NamedTuple):
     kind: str
     start_s: float
     end_s: float
-    cpu_s: float  # of the thread
+    cpu_s: float  # of the thread, on a core
+    queued_s: float = 0.0  # of the thread, waiting for a core
 
 
 def kernels_of(profiler: Any) -> Intervals:
@@ -88,12 +89,14 @@ def shares_without_card(regions: Sequence[Region], window: tuple[float, float], 
     lo_s, hi_s = window
     given: defaultdict[str, float] = defaultdict(float)
     for region in regions:
-        part = max(0.0, min(region.end_s, hi_s) - max(region.start_s, lo_s)) / max(region.end_s - region.start_s, 1e-9)
-        whole_s = part * (region.end_s - region.start_s)
+        took_s = region.end_s - region.start_s
+        part = max(0.0, min(region.end_s, hi_s) - max(region.start_s, lo_s)) / max(took_s, 1e-9)
         kind = "busy" if region.kind in ("launch", "sync", "copy") else region.kind
-        works_s = min(whole_s, part * region.cpu_s) if kind in ("busy", "python") else whole_s
-        given[kind] += works_s
-        given["gil" if gil else "cpu_taken"] += whole_s - works_s
+        works_s = min(took_s, region.cpu_s) if kind in ("busy", "python") else took_s
+        coreless_s = min(region.queued_s, took_s - works_s) if gil else took_s - works_s
+        given[kind] += part * works_s
+        given["cpu_taken"] += part * coreless_s
+        given["gil"] += part * (took_s - works_s - coreless_s)
     given["python"] += max(0.0, hi_s - lo_s - sum(given.values()))
     return {kind: 100 * s / (hi_s - lo_s) for kind, s in given.items() if s > 0}
 

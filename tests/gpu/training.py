@@ -37,19 +37,25 @@ KERNELS, READS = 1500, 300
 COPIED_BYTES = 256 << 20
 PHASES = {"data", "log", "checkpoint", "validation"}
 PROFILED_EDGE_S = 0.3
+NOISE = np.arange(4000.0)[::-1]
 
 
 class Regions:
-    """What the host was at: kind, begin and end in Unix seconds, processor seconds of the thread."""
+    """What the host was at: kind, begin and end in Unix seconds, and of the thread the seconds on a core and waiting for one."""
 
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, float, float, float]] = []
+    def __init__(self, on_card: bool) -> None:
+        self.rows: list[tuple[str, float, float, float, float]] = []
+        self._on_card = on_card  # then the host's own waits do not matter, and are not read
 
     @contextmanager
     def __call__(self, kind: str) -> Iterator[None]:
-        begin_s, cpu_s = time.time(), time.thread_time()
+        begin_s, cpu_s, queued_s = time.time(), time.thread_time(), self._queued_s()
         yield
-        self.rows.append((kind, begin_s, time.time(), time.thread_time() - cpu_s))
+        queued_s, cpu_s = self._queued_s() - queued_s, time.thread_time() - cpu_s
+        self.rows.append((kind, begin_s, time.time(), cpu_s, queued_s))
+
+    def _queued_s(self) -> float:
+        return 0.0 if self._on_card else int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
 class Images(Dataset[int]):  # type: ignore[misc]
@@ -70,20 +76,16 @@ def on(name: CauseName, turns: tuple[Turn, ...]) -> bool:
     return any(turn.cause == name and turn.begin_s <= now_s < turn.end_s for turn in turns)
 
 
-def compute(seconds: float) -> float:
-    """In Python and numpy, on a core."""
-    noise, largest, until_s = np.arange(4000.0)[::-1], 0.0, time.thread_time() + seconds
-    while time.thread_time() < until_s:
-        largest = float(np.sort(noise)[-1])
-    return largest
-
-
 def decode_in_worker() -> None:
-    compute(2 * LOST_S)
+    until_s = time.thread_time() + 2 * LOST_S
+    while time.thread_time() < until_s:
+        np.sort(NOISE)
 
 
 def decode_image() -> None:
-    compute(LOST_S)
+    until_s = time.thread_time() + LOST_S
+    while time.thread_time() < until_s:
+        np.sort(NOISE)
 
 
 def count_words(seconds: float = LOST_S) -> int:
@@ -255,7 +257,9 @@ class Training:
             torch.save(self.weights, io.BytesIO())
 
     def validate(self) -> None:
-        compute(EACH * LOST_S / 2)
+        until_s = time.thread_time() + EACH * LOST_S / 2
+        while time.thread_time() < until_s:
+            np.sort(NOISE)
 
 
 class Profiled:
@@ -295,7 +299,7 @@ def main(logs: str, result: str, first: str, cause: str, healthy: str, *names: s
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     timing = Timing(float(first), float(cause), float(healthy))
     chosen = [cause.name for cause in CAUSES if cause.name in names and (device.type == "cuda" or not cause.needs_card)]
-    regions, steps = Regions(), list[tuple[float, float]]()
+    regions, steps = Regions(device.type == "cuda"), list[tuple[float, float]]()
     training = Training(device, regions)
     profile = Profiled(training) if device.type == "cuda" and chosen else None
     end_s = float("inf")

@@ -51,9 +51,9 @@ class Judged(NamedTuple):
 
     @property
     def worst(self) -> float:
-        """Points by which the worst kind is off."""
-        kinds = {*self.truth, *self.found}
-        return max(abs(self.truth.get(kind, 0.0) - self.found.get(kind, 0.0)) for kind in kinds)
+        """Points by which the worst kind is off. A thread that waits for the GIL waits for a core, too, each time that it looks for it."""
+        truth, found = (together(shares) if self.cause.name == "gil" else shares for shares in (self.truth, self.found))
+        return max(abs(truth.get(kind, 0.0) - found.get(kind, 0.0)) for kind in {*truth, *found})
 
     @property
     def named(self) -> str:
@@ -115,6 +115,12 @@ def judge(report: Report, row: Judged, near: float) -> None:
     report.judge(row.worst <= near, f"{row.cause.name}, ledger", f"{words}; at most {near:g} apart.", row.worst, "points")
     said = row.verdict.sentence or row.verdict.verdict
     report.judge(row.named == row.cause.function, f"{row.cause.name}, blame", f"{row.cause.function} is to blame; it says: {said}")
+
+
+def together(shares: Mapping[str, float]) -> dict[str, float]:
+    """Waits for the GIL and for a core as one."""
+    others = {kind: share for kind, share in shares.items() if kind not in ("gil", "cpu_taken")}
+    return {**others, "gil": shares.get("gil", 0.0) + shares.get("cpu_taken", 0.0)}
 
 
 def listed(shares: Mapping[str, float]) -> str:
