@@ -406,3 +406,8 @@ def test_launches_after_a_wait_for_the_card_are_the_waits() -> None:
     regions = [Region("sync", 0.0, 4.0, 0.0), Region("launch", 4.0, 6.0, 2.0), Region("data", 6.0, 10.0, 4.0)]
     assert shares_with_card(kernels, regions, (0.0, 10.0), gil=False) == pytest.approx({"busy": 80, "sync": 20})
     assert shares_with_card(kernels, regions[1:], (0.0, 10.0), gil=False) == pytest.approx({"busy": 80, "launch": 20})
+
+
+def test_the_docs_say_how_long_each_check_may_take() -> None:
+    text = (ROOT / "docs/gpu-check.md").read_text()
+    assert all(f"| `{check.name}` | {check.most_s:.0f} |" in text for check in CHECKS)

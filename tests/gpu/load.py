@@ -89,8 +89,11 @@ def main() -> None:
 
 
 def has_card() -> bool:
-    import torch
-
+    """Whether PyTorch is here and sees one."""
+    try:
+        import torch
+    except ImportError:
+        return False
     return bool(torch.cuda.is_available())
 
 

@@ -40,10 +40,10 @@ class CheckPlan(NamedTuple):
 
 
 CHECKS = (
-    CheckPlan("machine", 15.0, ()),
-    CheckPlan("counters", 80.0, ("pynvml",)),
-    CheckPlan("smi", 25.0, ("pynvml",)),
-    CheckPlan("precision", 90.0, ("torch", "numpy")),
-    CheckPlan("overhead", 80.0, ("torch", "numpy", "pynvml", *STORE)),
-    CheckPlan("causes", 230.0, ("torch", "numpy", "pynvml", *STORE)),
+    CheckPlan("machine", 30.0, ()),
+    CheckPlan("counters", 90.0, ("pynvml",)),
+    CheckPlan("smi", 30.0, ("pynvml",)),
+    CheckPlan("precision", 85.0, ("torch", "numpy")),
+    CheckPlan("overhead", 75.0, ("torch", "numpy", "pynvml", *STORE)),
+    CheckPlan("causes", 225.0, ("torch", "numpy", "pynvml", *STORE)),
 )

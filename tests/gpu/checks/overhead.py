@@ -49,7 +49,7 @@ def check(setting: Setting, report: Report) -> None:
         cpu_s, at_s = collector.cpu_s(), time.monotonic()
         time.sleep(setting.seconds(8.0, 0.5))
         cpu_pct = 100 * (collector.cpu_s() - cpu_s) / (time.monotonic() - at_s)
-        rounds, slice_s = int(setting.seconds(12, 2)), setting.seconds(0.9, 0.3)
+        rounds, slice_s = int(setting.seconds(10, 2)), setting.seconds(0.9, 0.3)
         slices = [piece for number in range(rounds) for piece in one_round(number, slice_s, collector.pause)]
         assert process.stdin is not None
         process.stdin.close()

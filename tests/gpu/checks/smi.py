@@ -16,7 +16,6 @@ from collectors.records import Points
 from ..lines import Report
 from ..load import loads
 from ..plan import Setting
-from ..wheels import absent
 
 PROGRAM = "nvidia-smi"
 COLLECT_S, ASK_S, SMI_S = 0.2, 0.7, 10.0
@@ -45,9 +44,6 @@ COMPARED = (
 def check(setting: Setting, report: Report) -> None:
     if shutil.which(PROGRAM) is None:
         report.skip("all", f"Skipped: {PROGRAM} is not here.")
-        return
-    if absent(["torch"]):
-        measure(setting, report)
         return
     with loads() as card:
         card.begin("full", setting.seconds(10.0, 2.5))
