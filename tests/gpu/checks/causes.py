@@ -21,10 +21,10 @@ from ..planted import CAUSES, RUN, Cause, Timing, Turn
 from ..watched import collecting, stored, training, wait_for_stacks
 
 FILE = "causes.json"
-WHOLE, SHORT = Timing(6.0, 8.5, 3.0), Timing(4.0, 4.5, 0.5)
+WHOLE, SHORT = Timing(6.0, 8.5, 3.0), Timing(1.0, 3.8, 0.3)
 IN_SHORT = ("python",)
 BY_NAME = {cause.name: cause for cause in CAUSES}
-BEGIN_S, END_S = 1.0, 0.5  # of a turn, left out
+BEGIN, END = 0.12, 0.06  # of a turn, left out
 NEAR, NEAR_SHORT = 5.0, 15.0  # points; a short window has few samples
 
 
@@ -71,7 +71,7 @@ def check(setting: Setting, report: Report) -> None:
             if code := process.wait():
                 raise RuntimeError(f"the training ended with code {code}")
         truth = read(setting.scratch / "result.json")
-        arrived &= wait_for_stacks(collector.data, truth.turns[-1].end_s - END_S)
+        arrived &= wait_for_stacks(collector.data, window_of(truth.turns[-1])[1])
     with stored(collector.data) as store:
         stacks = Stacks(store)
         judged = [judged_of(stacks, truth, BY_NAME[turn.cause], turn) for turn in truth.turns if truth.knows(turn)]
@@ -100,7 +100,7 @@ def read(path: Path) -> Truth:
 
 
 def judged_of(stacks: Stacks, truth: Truth, cause: Cause, turn: Turn) -> Judged:
-    window = turn.begin_s + BEGIN_S, turn.end_s - END_S
+    window = window_of(turn)
     regions = [region for region in truth.regions if region.end_s > window[0] and region.start_s < window[1]]
     gil = cause.name == "gil"
     if truth.kernels is None:
@@ -108,6 +108,11 @@ def judged_of(stacks: Stacks, truth: Truth, cause: Cause, turn: Turn) -> Judged:
     else:
         shares = shares_with_card(truth.kernels[cause.name], regions, window, gil=gil)
     return Judged(cause, shares, stacks.ledger(RUN, window), stacks.blame(RUN, window))
+
+
+def window_of(turn: Turn) -> tuple[float, float]:
+    took_s = turn.end_s - turn.begin_s
+    return turn.begin_s + BEGIN * took_s, turn.end_s - END * took_s
 
 
 def judge(report: Report, row: Judged, near: float) -> None:
