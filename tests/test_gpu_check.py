@@ -12,13 +12,9 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from collectors.analysis.blame.verdict import Verdict
 from collectors.analysis.ledger.account import EMPTY
@@ -29,7 +25,6 @@ from tests.gpu import lines, plan, wheels
 from tests.gpu.__main__ import REPORT
 from tests.gpu.checks import causes, counters, machine, overhead, precision, smi
 from tests.gpu.checks.counters import Read
-from tests.gpu.kernels import Covered, Intervals, Region, kernels_of, shares_with_card, shares_without_card, union
 from tests.gpu.lines import Line, Report, last_line
 from tests.gpu.load import Loaded
 from tests.gpu.plan import CHECKS, CheckPlan
@@ -331,81 +326,6 @@ def test_a_card_without_a_counter_is_skipped_and_not_failed(report: Report) -> N
 
 def test_numbers_that_nvidia_smi_does_not_have_are_none() -> None:
     assert smi.numbers("97, [N/A]") == pytest.approx([97, math.nan], nan_ok=True)
-
-
-# ---- the truth
-
-INTERVALS = st.lists(st.tuples(st.floats(0, 99), st.floats(0.001, 20)), max_size=20)
-KINDS = ("data", "launch", "sync", "log", "python")
-
-
-@given(INTERVALS)
-@settings(deadline=None, max_examples=60)
-def test_a_union_covers_each_moment_once(spans: list[tuple[float, float]]) -> None:
-    start_s, took_s = np.array(spans).reshape(-1, 2).T
-    merged = union(start_s, start_s + took_s)
-    assert (merged.start_s[1:] > merged.end_s[:-1]).all()
-    moments = np.linspace(-1, 125, 200)
-    inside = ((moments[:, None] > start_s) & (moments[:, None] < start_s + took_s)).any(axis=1)
-    also = ((moments[:, None] > merged.start_s) & (moments[:, None] < merged.end_s)).any(axis=1)
-    assert (inside <= also).all() and (also & ~inside).sum() <= 2 * len(spans)
-    assert Covered(merged).busy_s(-10, 200) == pytest.approx((merged.end_s - merged.start_s).sum())
-
-
-@given(INTERVALS, st.lists(st.tuples(st.sampled_from(KINDS), st.floats(0.01, 9)), max_size=20), st.booleans())
-@settings(deadline=None, max_examples=60)
-def test_shares_of_a_card_add_up(spans: list[tuple[float, float]], parts: list[tuple[str, float]], gil: bool) -> None:
-    start_s, took_s = np.array(spans).reshape(-1, 2).T
-    kernels = union(start_s, start_s + took_s)
-    ends = np.cumsum([0.0, *(took for _, took in parts)])
-    regions = [Region(kind, ends[i], ends[i] + took, took / 2) for i, (kind, took) in enumerate(parts)]
-    for shares in (shares_with_card(kernels, regions, (5.0, 60.0), gil=gil), shares_without_card(regions, (5.0, 60.0), gil=gil)):
-        assert sum(shares.values()) == pytest.approx(100, abs=1e-6)
-        assert min(shares.values()) >= 0
-    if not gil:
-        assert "gil" not in shares_with_card(kernels, regions, (5.0, 60.0), gil=False)
-
-
-class Event(NamedTuple):
-    """As kineto gives it."""
-
-    kind: str
-    begin_ns: int
-    took_ns: int
-
-    def activity_type(self) -> str:
-        return self.kind
-
-    def start_ns(self) -> int:
-        return self.begin_ns
-
-    def duration_ns(self) -> int:
-        return self.took_ns
-
-
-def test_annotations_and_copies_are_no_kernels() -> None:
-    events = [Event("gpu_user_annotation", 0, 10**9), Event("kernel", 10**8, 10**8), Event("gpu_memcpy", 5 * 10**8, 10**8)]
-    results = SimpleNamespace(events=lambda: events)
-    found = kernels_of(SimpleNamespace(profiler=SimpleNamespace(kineto_results=results)))
-    assert (found.start_s.tolist(), found.end_s.tolist()) == ([0.1], [0.2])
-
-
-def test_the_profilers_clock_is_unix_time() -> None:
-    """The truth on a card rests on it; here with an operator of the CPU."""
-    code = (
-        "import time, torch; from torch.profiler import ProfilerActivity, profile; a = time.time_ns()\n"
-        "with profile(activities=[ProfilerActivity.CPU]) as p: torch.ones(9)\n"
-        "e = p.profiler.kineto_results.events()[0]; print(a <= e.start_ns() <= time.time_ns(), hasattr(e, 'is_user_annotation'))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "True"]
-
-
-def test_launches_after_a_wait_for_the_card_are_the_waits() -> None:
-    kernels = Intervals(np.array([0.0, 6.0]), np.array([4.0, 10.0]))
-    regions = [Region("sync", 0.0, 4.0, 0.0), Region("launch", 4.0, 6.0, 2.0), Region("data", 6.0, 10.0, 4.0)]
-    assert shares_with_card(kernels, regions, (0.0, 10.0), gil=False) == pytest.approx({"busy": 80, "sync": 20})
-    assert shares_with_card(kernels, regions[1:], (0.0, 10.0), gil=False) == pytest.approx({"busy": 80, "launch": 20})
 
 
 def test_the_docs_say_how_long_each_check_may_take() -> None:

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.gpu import load
 from tests.gpu.checks import causes, counters
-from tests.gpu.kernels import Region, busy_share, kernels_of
+from tests.gpu.kernels import Covered, Intervals, Region, busy_share, kernels_of, shares_with_card, shares_without_card, union
 from tests.gpu.lines import Report, read
 from tests.gpu.load import Card, Loaded
 from tests.gpu.plan import Setting
 from tests.gpu.planted import CAUSES, Turn
+from tests.gpu.profiling import Profiled
 from tests.gpu.recorder import GRAPHICS, UTILIZATION, Value
-from tests.gpu.training import Profiled
+from tests.running import ROOT
 from tests.simulated_gpu import SimulatedGpu
+from tests.test_gpu_check import judged
 
 KERNEL_S = 0.001
 
@@ -92,9 +97,9 @@ def test_gaps_are_as_long_as_kernels(kernels: Kernels) -> None:
 def test_the_profiler_is_on_within_each_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     kernels, now_s = Kernels(), [1000.0]
     monkeypatch.setattr(load, "profiled", kernels.profiled)
-    monkeypatch.setattr("tests.gpu.training.time", SimpleNamespace(time=lambda: now_s[0]))
+    monkeypatch.setattr("tests.gpu.profiling.time", SimpleNamespace(time=lambda: now_s[0]))
     turns = (Turn("decoding", 1010.0, 1018.0), Turn("python", 1020.0, 1028.0))
-    profile = Profiled(SimpleNamespace(turns=turns, learn=kernels.launch))  # type: ignore[arg-type]
+    profile = Profiled(SimpleNamespace(turns=turns, learn=kernels.launch))
     begun: list[tuple[float, int]] = []
     for now_s[0] in np.arange(1009.0, 1032.0, 0.1).tolist():
         profile.look()
@@ -119,15 +124,13 @@ def test_the_truth_of_a_card_is_read_and_judged(tmp_path: Path) -> None:
     assert truth.knows(turn) and not truth.knows(Turn("gil", 0, 1))
     assert truth.regions[0] == Region("launch", 100.0, 100.03, 0.03, 0.0)
     assert truth.kernels is not None and busy_share(truth.kernels["decoding"], 100, 110) == pytest.approx(0.3)
-    from tests.test_gpu_check import judged
-
     row = judged({"busy": 30, "data": 70}, {"busy": 30, "data": 70})
     report = Report(tmp_path, "causes")
     causes.judge(report, row._replace(cause=CAUSES[0]), 5.0)
     assert read(tmp_path)[0].verdict == "PASS"
 
 
-def test_counters_are_judged_under_each_load(tmp_path: Path) -> None:
+def test_counters_are_judged_under_each_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over a card whose counters are right, but count gaps of 5 us as busy."""
     busy = {"idle": 0.0, "full": 100.0, "gap 5": 50.0, "gap 20": 50.0, "gap 100": 50.0, "copies": 0.0}
     shown = busy | {"gap 5": 100.0}
@@ -142,6 +145,7 @@ def test_counters_are_judged_under_each_load(tmp_path: Path) -> None:
     def within(name: str, lo_s: float = 0.0, hi_s: float = float("inf")) -> list[Value]:
         return [value for value in values if value.name == name and lo_s <= value.time_s <= hi_s]
 
+    monkeypatch.setattr(counters, "time", SimpleNamespace(sleep=lambda seconds: None))
     report = Report(tmp_path, "counters")
     card, recorder = SimpleNamespace(run=loaded), SimpleNamespace(values=within)
     counters.under_loads(Setting(tmp_path, tmp_path, False), report, recorder, card)  # type: ignore[arg-type]
@@ -158,3 +162,78 @@ def test_kernels_of_nothing_are_none() -> None:
     empty = Kernels()
     with empty.profiled() as profiler:
         assert busy_share(kernels_of(profiler), 0.0, 1.0) == 0
+
+
+# ---- the truth
+
+INTERVALS = st.lists(st.tuples(st.floats(0, 99), st.floats(0.001, 20)), max_size=20)
+KINDS = ("data", "launch", "sync", "log", "python")
+
+
+@given(INTERVALS)
+@settings(deadline=None, max_examples=60)
+def test_a_union_covers_each_moment_once(spans: list[tuple[float, float]]) -> None:
+    start_s, took_s = np.array(spans).reshape(-1, 2).T
+    merged = union(start_s, start_s + took_s)
+    assert (merged.start_s[1:] > merged.end_s[:-1]).all()
+    moments = np.linspace(-1, 125, 200)
+    inside = ((moments[:, None] > start_s) & (moments[:, None] < start_s + took_s)).any(axis=1)
+    also = ((moments[:, None] > merged.start_s) & (moments[:, None] < merged.end_s)).any(axis=1)
+    assert (inside <= also).all() and (also & ~inside).sum() <= 2 * len(spans)
+    assert Covered(merged).busy_s(-10, 200) == pytest.approx((merged.end_s - merged.start_s).sum())
+
+
+@given(INTERVALS, st.lists(st.tuples(st.sampled_from(KINDS), st.floats(0.01, 9)), max_size=20), st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_shares_of_a_card_add_up(spans: list[tuple[float, float]], parts: list[tuple[str, float]], gil: bool) -> None:
+    start_s, took_s = np.array(spans).reshape(-1, 2).T
+    kernels = union(start_s, start_s + took_s)
+    ends = np.cumsum([0.0, *(took for _, took in parts)])
+    regions = [Region(kind, ends[i], ends[i] + took, took / 2) for i, (kind, took) in enumerate(parts)]
+    for shares in (shares_with_card(kernels, regions, (5.0, 60.0), gil=gil), shares_without_card(regions, (5.0, 60.0), gil=gil)):
+        assert sum(shares.values()) == pytest.approx(100, abs=1e-6)
+        assert min(shares.values()) >= 0
+    if not gil:
+        assert "gil" not in shares_with_card(kernels, regions, (5.0, 60.0), gil=False)
+
+
+class Event(NamedTuple):
+    """As kineto gives it."""
+
+    kind: str
+    begin_ns: int
+    took_ns: int
+
+    def activity_type(self) -> str:
+        return self.kind
+
+    def start_ns(self) -> int:
+        return self.begin_ns
+
+    def duration_ns(self) -> int:
+        return self.took_ns
+
+
+def test_annotations_and_copies_are_no_kernels() -> None:
+    events = [Event("gpu_user_annotation", 0, 10**9), Event("kernel", 10**8, 10**8), Event("gpu_memcpy", 5 * 10**8, 10**8)]
+    results = SimpleNamespace(events=lambda: events)
+    found = kernels_of(SimpleNamespace(profiler=SimpleNamespace(kineto_results=results)))
+    assert (found.start_s.tolist(), found.end_s.tolist()) == ([0.1], [0.2])
+
+
+def test_the_profilers_clock_is_unix_time() -> None:
+    """The truth on a card rests on it; here with an operator of the CPU."""
+    code = (
+        "import time, torch; from torch.profiler import ProfilerActivity, profile; a = time.time_ns()\n"
+        "with profile(activities=[ProfilerActivity.CPU]) as p: torch.ones(9)\n"
+        "e = p.profiler.kineto_results.events()[0]; print(a <= e.start_ns() <= time.time_ns(), hasattr(e, 'is_user_annotation'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
+
+
+def test_launches_after_a_wait_for_the_card_are_the_waits() -> None:
+    kernels = Intervals(np.array([0.0, 6.0]), np.array([4.0, 10.0]))
+    regions = [Region("sync", 0.0, 4.0, 0.0), Region("launch", 4.0, 6.0, 2.0), Region("data", 6.0, 10.0, 4.0)]
+    assert shares_with_card(kernels, regions, (0.0, 10.0), gil=False) == pytest.approx({"busy": 80, "sync": 20})
+    assert shares_with_card(kernels, regions[1:], (0.0, 10.0), gil=False) == pytest.approx({"busy": 80, "launch": 20})

@@ -6,7 +6,6 @@ seconds behind it. Without a name it is healthy until its standard input ends. R
 
 from __future__ import annotations
 
-import gc
 import io
 import json
 import select
@@ -22,22 +21,21 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from tests.gpu.planted import CAUSES, RUN, CauseName, Timing, Turn, turns_of
+from tests.gpu.losses import LOST_S, NOISE, Images, Lock, count_words, decode_image, make_garbage, on, tokenize_forever, write_log
+from tests.gpu.planted import CAUSES, RUN, Timing, Turn, turns_of
+from tests.gpu.profiling import Profiled
 from trainer.instruments import Instruments
 from trainer.run_log import RunLog
 
 STEP_S = 0.02  # of work for the device
 WIDTH = {"cuda": 2048, "cpu": 128}
 LAYERS = 8
-LOST_S = 0.04  # what a cause takes from a step
 EACH = 10  # checkpoints and validations are at each tenth step, and take so many times as long
 KERNELS, READS = 1500, 300
 COPIED_BYTES = 256 << 20
 PHASES = {"data", "log", "checkpoint", "validation"}
-PROFILED_EDGE_S = 0.3
-NOISE = np.arange(4000.0)[::-1]
 
 
 class Regions:
@@ -56,93 +54,6 @@ class Regions:
 
     def _queued_s(self) -> float:
         return 0.0 if self._on_card else int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
-
-
-class Images(Dataset[int]):  # type: ignore[misc]
-    def __init__(self, turns: tuple[Turn, ...]) -> None:
-        self.turns = turns
-
-    def __len__(self) -> int:
-        return 1_000_000_000
-
-    def __getitem__(self, index: int) -> int:
-        if on("workers", self.turns):
-            decode_in_worker()
-        return index
-
-
-def on(name: CauseName, turns: tuple[Turn, ...]) -> bool:
-    now_s = time.time()
-    return any(turn.cause == name and turn.begin_s <= now_s < turn.end_s for turn in turns)
-
-
-def decode_in_worker() -> None:
-    until_s = time.thread_time() + 2 * LOST_S
-    while time.thread_time() < until_s:
-        np.sort(NOISE)
-
-
-def decode_image() -> None:
-    until_s = time.thread_time() + LOST_S
-    while time.thread_time() < until_s:
-        np.sort(NOISE)
-
-
-def count_words(seconds: float = LOST_S) -> int:
-    words, until_s = 0, time.thread_time() + seconds
-    while time.thread_time() < until_s:
-        for letter in "the quick brown fox jumps over the lazy dog":
-            words += letter == " "
-    return words
-
-
-def write_log(file: io.StringIO) -> None:
-    until_s = time.thread_time() + LOST_S
-    while time.thread_time() < until_s:
-        file.write("".join(f"tensor {i}: mean {i * 0.5:.4f}\n" for i in range(200)))
-    file.seek(0)
-
-
-def make_garbage(kept: list[list[int]]) -> None:
-    if not kept:
-        kept += [[i] for i in range(400_000)]
-    gc.collect()
-
-
-class Lock:
-    """Held by a thread that writes, while the cause is on."""
-
-    def __init__(self, turns: tuple[Turn, ...]) -> None:
-        self._lock, self._turns = threading.Lock(), turns
-        threading.Thread(target=self._write, name="cache", daemon=True).start()
-
-    def take_turn(self) -> None:
-        with self._lock:
-            pass
-
-    def _write(self) -> None:
-        while True:
-            if on("lock", self._turns):
-                self.write_cache()
-            time.sleep(0.002)
-
-    def write_cache(self) -> None:
-        with self._lock:
-            time.sleep(LOST_S)
-
-
-def tokenize_forever(turns: tuple[Turn, ...]) -> None:
-    while True:
-        if on("gil", turns):
-            tokenize()
-        else:
-            time.sleep(0.005)
-
-
-def tokenize() -> None:
-    words = 0
-    for letter in "the quick brown fox jumps over the lazy dog" * 500:
-        words += letter == " "
 
 
 class Training:
@@ -260,38 +171,6 @@ class Training:
         until_s = time.thread_time() + EACH * LOST_S / 2
         while time.thread_time() < until_s:
             np.sort(NOISE)
-
-
-class Profiled:
-    """torch.profiler over each turn, on a card."""
-
-    def __init__(self, training: Training) -> None:
-        from tests.gpu.load import profiled
-
-        self._make, self._training = profiled, training
-        self._under_way: tuple[Turn, Any, Any] | None = None
-        self.done: list[tuple[Turn, Any]] = []
-        with profiled():  # the first one takes seconds
-            training.learn()
-
-    def look(self) -> None:
-        """At the beginning of a step."""
-        now_s = time.time()
-        if self._under_way and now_s > self._under_way[0].end_s - PROFILED_EDGE_S:
-            turn, context, profiler = self._under_way
-            context.__exit__(None, None, None)
-            self.done.append((turn, profiler))
-            self._under_way = None
-        inside = next((turn for turn in self._training.turns if turn.begin_s + PROFILED_EDGE_S < now_s < turn.end_s - 1), None)
-        if inside and self._under_way is None:
-            context = self._make()
-            self._under_way = (inside, context, context.__enter__())
-
-    def kernels(self) -> list[dict[str, Any]]:
-        from tests.gpu.kernels import kernels_of
-
-        found = [(turn, kernels_of(profiler)) for turn, profiler in self.done]
-        return [{"cause": turn.cause, "start_s": k.start_s.tolist(), "end_s": k.end_s.tolist()} for turn, k in found]
 
 
 def main(logs: str, result: str, first: str, cause: str, healthy: str, *names: str) -> None:
