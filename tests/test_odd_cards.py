@@ -6,7 +6,7 @@ import ctypes
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -138,16 +138,15 @@ def odd_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]
 
 
 def test_gpus_answers_what_is_known_of_each(odd_machine: Dashboard) -> None:
-    def cards() -> dict[str, dict[str, object]] | None:
+    def cards() -> dict[str, Any] | None:
         found = {f"{gpu['index']}.{gpu['mig']}": gpu for gpu in odd_machine.get("/api/v1/gpus")["gpus"]}
-        return found if len(found) == len(ODD_CARDS) + 2 and ACTIVE in found["0.1"]["latest"] else None
+        notes = [found[f"{index}.None"]["processes_note"] for index in range(len(ODD_CARDS))] if found else []
+        return found if notes == [KNOWN[kind].note for kind in ODD_CARDS] and ACTIVE in found["0.1"]["latest"] else None
 
-    found = wait_for(cards, because="not all cards have their values")
+    found = wait_for(cards, because="not all cards have their values and notes")
     for index, kind in enumerate(ODD_CARDS):
-        known, card = KNOWN[kind], found[f"{index}.None"]
-        assert not known.has_not & set(card["latest"]), kind  # type: ignore[call-overload]
-        assert card["processes_note"] == known.note
-    assert found["0.1"]["latest"][ACTIVE] == pytest.approx(INSTANCE_BUSY_PCT, abs=1)  # type: ignore[index]
+        assert not KNOWN[kind].has_not & set(found[f"{index}.None"]["latest"]), kind
+    assert found["0.1"]["latest"][ACTIVE] == pytest.approx(INSTANCE_BUSY_PCT, abs=1)
 
 
 def test_the_page_draws_a_row_for_each_that_has_a_counter(odd_machine: Dashboard, page: Page) -> None:
