@@ -13,7 +13,7 @@ from collectors.sampler.build import PROGRAM, find_program
 from ..lines import Report
 from ..load import has_card, may_have_card
 from ..plan import CHECKS, Setting
-from ..wheels import absent
+from ..wheels import THERE, absent
 
 GIB = 2**30
 
@@ -25,7 +25,13 @@ def check(setting: Setting, report: Report) -> None:
     modules = sorted({module for plan in CHECKS for module in plan.needs})
     missing = absent(modules)
     if missing:
-        report.skip("packages", f"Missing: {', '.join(missing)}. Make gpu-wheels where there is a network and copy it here.")
+        carried = [module for module in missing if module not in THERE]
+        remedy = (
+            "make gpu-wheels where there is a network and copy the folder here"
+            if carried
+            else "start it with the Python that has them"
+        )
+        report.skip("packages", f"Missing: {', '.join(missing)}; {remedy}.")
     else:
         report.line("PASS", "packages", "All packages that the checks need can be imported.", len(modules))
     sampler(report)
