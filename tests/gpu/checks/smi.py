@@ -46,7 +46,7 @@ def check(setting: Setting, report: Report) -> None:
         report.skip("all", f"Skipped: {PROGRAM} is not here.")
         return
     with loads() as card:
-        card.begin("full", setting.seconds(10.0, 2.5))
+        card.begin("full", setting.seconds(10.0, 3.5))
         time.sleep(SETTLE_S if card.has_card else 0)
         measure(setting, report)
 
@@ -55,7 +55,7 @@ def measure(setting: Setting, report: Report) -> None:
     collector = NvmlCollector("here")
     points: list[Points] = []
     rows: list[list[float]] = []
-    end_s, ask_s = time.monotonic() + setting.seconds(6.0, 1.5), 0.0
+    end_s, ask_s = time.monotonic() + setting.seconds(6.0, 2.5), 0.0
     while time.monotonic() < end_s or not rows:
         points += collector.collect()
         if time.monotonic() >= ask_s:
