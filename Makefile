@@ -7,7 +7,7 @@ SAMPLER := $(wildcard collectors/sampler/native/*.[ch])
 CHROMIUM := $(shell command -v chromium 2>/dev/null)
 HEADLESS := $(shell command -v chromium-headless-shell 2>/dev/null)
 
-.PHONY: run setup test test-again test-integrations test-long bench screens lint clean
+.PHONY: run setup test test-again test-integrations test-long bench gpu gpu-wheels screens lint clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py --demo $(if $(PORT),--port $(PORT))
@@ -39,6 +39,13 @@ test-long: $(VENV)/dev.stamp chromium
 bench: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m benchmarks
 
+# All checks that need a card, on a machine that needs no network (docs/gpu-check.md). What such a machine lacks is in the folder gpu-wheels.
+gpu:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tests.gpu $(if $(OUT),--out $(OUT))
+
+gpu-wheels: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.gpu.wheels
+
 # Pictures of all pages for docs/screens/.
 screens: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m tests.screens
@@ -50,7 +57,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.browser_types
 
 clean:
-	rm -rf $(VENV) .integrations .peers .pythons assets/vendor dist collectors/sampler/_sampler
+	rm -rf $(VENV) gpu-wheels .integrations .peers .pythons assets/vendor dist collectors/sampler/_sampler
 
 # Debian keeps venv out of python3; as root it is installed, else the one line to type is printed.
 $(VENV)/bin/pip:

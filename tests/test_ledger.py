@@ -124,6 +124,15 @@ def test_a_core_that_others_took_and_the_gil_are_rows_of_their_own(store: Store)
     assert shares(ledger_of(store)) == pytest.approx({"busy": 30, "cpu_taken": 30, "python": 40}, abs=0.5)
 
 
+def test_work_that_ends_in_a_wait_did_not_lose_its_core(store: Store) -> None:
+    """A span ends where the next one is first seen: half a period of the wait is work's, and half of one of work is the wait's."""
+    waiting = (MODULE, LOOP, Frame("Queue.get", "/usr/lib/python3.11/queue.py", 171))
+    filled(store, [(20, (MODULE, LOOP, LINEAR), False, 0.75), (40, waiting, False, 0.125)])
+    found = shares(ledger_of(store))
+    assert found.get("cpu_taken", 0.0) == pytest.approx(0, abs=0.2)
+    assert found["busy"] == pytest.approx(100 / 3, abs=0.5)
+
+
 def test_an_event_of_a_checkpoint_counts_its_time(store: Store) -> None:
     filled(store, [(100, (MODULE, LOOP, LINEAR), False, 1.0)])
     store.append([Event("run", "checkpoint", T0 + 60, seconds=12.0)])

@@ -160,3 +160,13 @@ def test_lines_that_fetch_from_the_gpu_and_frames_of_known_work_are_told() -> No
     assert reason_of(Frame("save", "/site-packages/torch/serialization.py", 900)) == "checkpoint"
     assert reason_of(Frame("compile_inner", "/site-packages/torch/_dynamo/convert_frame.py", 1)) == "recompiling"
     assert reason_of(Frame("save", "/job/torch.py", 9)) == ""
+
+
+def test_a_compiled_model_that_runs_is_not_compiling() -> None:
+    """What PyTorch 2.13 has on the stack of a compiled model's call, and of `optimizer.zero_grad`."""
+    for name, file in (
+        ("compile_wrapper", "_dynamo/eval_frame"),
+        ("__call__", "_inductor/output_code"),
+        ("_fn", "_dynamo/eval_frame"),
+    ):
+        assert reason_of(Frame(name, f"/site-packages/torch/{file}.py", 1)) == ""

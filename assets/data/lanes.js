@@ -81,11 +81,25 @@ export const named = (metas, name) => metas.filter((meta) => meta.name === name)
 export const limitOf = (metas, name) => named(metas, name).map(keyOf)[0];
 
 /** A MIG instance follows its card. @param {Meta[]} machine @param {string} name @returns {Trace[]} */
-export function perGpu(machine, name) {
+export const perGpu = (machine, name) => tracesPerGpu(named(machine, name));
+
+/** @param {Meta[]} metas @returns {Trace[]} */
+export function tracesPerGpu(metas) {
   const index = (/** @type {Meta} */ { labels }) => Number(labels.gpu) + Number(labels.mig ?? -1) / 100;
   const label = (/** @type {Meta["labels"]} */ { gpu, mig }) => (mig === undefined ? `GPU ${gpu}` : `GPU ${gpu}.${mig}`);
-  const sorted = named(machine, name).sort((a, b) => index(a) - index(b));
+  const sorted = [...metas].sort((a, b) => index(a) - index(b));
   return sorted.map((meta) => ({ label: label(meta.labels), colour: `gpu-${Number(meta.labels.gpu) % 8}`, keys: [keyOf(meta)] }));
+}
+
+const UTILIZATION = "gpu/utilization_pct";
+const ACTIVE = "gpu/graphics_active_pct"; // the only one that MIG instances have
+
+/** How busy each GPU is, by the driver's utilization, else by its own counter; of a card in MIG mode its instances. @param {Meta[]} machine */
+export function busyMetas(machine) {
+  const known = new Set(named(machine, UTILIZATION).map(({ labels }) => labels.uuid));
+  const others = named(machine, ACTIVE).filter(({ labels }) => !known.has(labels.uuid));
+  const divided = new Set(others.filter(({ labels }) => labels.mig !== undefined).map(({ labels }) => labels.gpu));
+  return [...named(machine, UTILIZATION), ...others.filter(({ labels }) => labels.mig !== undefined || !divided.has(labels.gpu))];
 }
 
 const HEAT_ROW = 11;
@@ -98,7 +112,7 @@ export const lane = (id, title, height, y, traces, more = {}) => ({ id, title, h
 
 /** @param {Meta[]} machine @returns {Lane[]} */
 function gpuLanes(machine) {
-  const busy = perGpu(machine, "gpu/utilization_pct");
+  const busy = tracesPerGpu(busyMetas(machine));
   const heat = Math.max(54, 13 + HEAT_ROW * busy.length);
   const all = busy.length ? [{ label: "busy", colour: "accent", keys: busy.flatMap((trace) => trace.keys) }] : [];
   const of = (/** @type {string} */ name) => perGpu(machine, name);
@@ -120,7 +134,7 @@ function gpuLanes(machine) {
 /** One thin lane of how busy the GPUs are, the least busy one at each place; without GPUs the processors. @param {Meta[]} metas @returns {Lane[]} */
 export function busyLane(metas) {
   const machine = metas.filter(({ run }) => run === null);
-  const keys = perGpu(machine, "gpu/utilization_pct").flatMap((trace) => trace.keys);
+  const keys = tracesPerGpu(busyMetas(machine)).flatMap((trace) => trace.keys);
   if (!keys.length) return hostLanes(machine).filter(({ id, traces }) => id === "cpu" && traces.length);
   const traces = [{ label: "now", colour: "accent", keys }];
   return [lane("gpu_busy", "GPU busy, %", 42, "percent", traces, { kind: "heat", note: keys.length > 1 ? "the least busy" : "worst per pixel", digits: 0, unit: "%" })];

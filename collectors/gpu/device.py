@@ -13,12 +13,14 @@ from ..records import Points, labels_of
 from .card import Card, CardValues
 from .cost import SourceCost
 from .errors import ABSENT, DRIVER_GONE, GONE, NOTHING_NOW
-from .inventory import Gpu
+from .inventory import HIDDEN_PROCESSES, NO_PROCESSES, Gpu
 from .readers import READERS, Reading
 
 LOST_RETRY_S = 5.0  # until a lost GPU is retried; doubles up to
 LOST_RETRY_MOST_S = 60.0
 XID_FRESH_S = 60.0  # an XID this near is taken for the cause of a loss
+IN_USE_BYTES = 2**30  # a card without processes has less of its memory in use
+PROCESSES = "gpu.processes"
 VITAL = "gpu.memory"  # every working GPU answers this; if it fails, the GPU is lost, with any error code
 
 PER_GPU = tuple(source for source in GPU if source.key in READERS)
@@ -154,7 +156,18 @@ class Device:
             since_s=self.since_s,
             sample_period_s=buffer.period_s() if buffer else None,
             processes=() if self.lost else tuple(user for users in self.card.users.values() for user in users),
+            processes_note=self._processes_note(),
         )
+
+    def _processes_note(self) -> str:
+        if self.lost or self.card.handle is None:
+            return ""
+        if not self.readers[PROCESSES]:
+            return NO_PROCESSES
+        if PROCESSES not in self.answered:
+            return ""
+        in_use = self.latest.get("gpu/memory_used_bytes", 0) >= IN_USE_BYTES
+        return HIDDEN_PROCESSES if in_use and not any(self.card.users.values()) else ""
 
     def _reason(self) -> str:
         if self.since_s is None:

@@ -41,6 +41,7 @@ class Gpu(NamedTuple):
     since_s: float | None = None  # when it was lost, Unix seconds
     sample_period_s: float | None = None  # between two entries of the driver's utilization buffer, as measured
     processes: tuple[GpuProcess, ...] = ()
+    processes_note: str = ""  # one sentence where the list of processes is not to be had, or cannot be whole
 
 
 class Looks(NamedTuple):
@@ -96,6 +97,8 @@ def owner_of(pid: int, proc: Path = Path("/proc")) -> Owner:
         return Owner()
 
 
+NO_PROCESSES = "The driver does not name the processes of this GPU."
+HIDDEN_PROCESSES = "The driver names no process, though memory of this GPU is in use: in a container, start it with --pid=host."
 NO_DRIVER = "No NVIDIA driver found: showing the host."
 NO_GPU = "The NVIDIA driver sees no GPU: showing the host."
 NO_DEVICES = "The NVIDIA driver is loaded, but this process was given no GPU: start the container with --gpus all."

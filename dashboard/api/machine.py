@@ -44,6 +44,7 @@ class GpuRow(TypedDict):
     since_s: float | None
     sample_period_s: float | None
     processes: list[ProcessRow]
+    processes_note: str
 
 
 class GpuNow(GpuRow):

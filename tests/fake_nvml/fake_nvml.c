@@ -56,7 +56,7 @@ static const double signal_starts[] = {SIGNALS(AS_START)};
     X(f_rates, ) X(f_samples, ) X(f_memory_v2, ) X(f_power, ) X(f_power_instant, ) X(f_energy, ) X(f_power_limit, ) \
     X(f_temperature_v, ) X(f_temperature, ) X(f_margin, ) X(f_thresholds, ) X(f_clocks, ) X(f_reasons, ) X(f_pstate, ) X(f_fan, ) \
     X(f_video, ) X(f_gpm, ) X(f_pcie, ) X(f_pcie_counters, ) X(f_nvlink, ) X(f_ecc, ) X(f_remapped, ) X(f_counters, ) \
-    X(f_process_utilization, ) X(f_graphics, ) X(f_events, )
+    X(f_process_utilization, ) X(f_compute, ) X(f_graphics, ) X(f_events, )
 enum feature { FEATURES(AS_ENUM) FEATURE_COUNT };
 static const char *const feature_names[] = {FEATURES(AS_NAME)};
 
@@ -116,7 +116,7 @@ static void add_instance(struct gpu *card, int id, double memory) {
     gpu->card = card;
     sprintf(gpu->name, "%.70s MIG %d", card->name, id);
     sprintf(gpu->uuid, "MIG-00000000-fake-0000-%04d-%012d", id, card->index);
-    gpu->lacks = ~0u & ~(1u << f_gpm | 1u << f_memory_v2);
+    gpu->lacks = ~0u & ~(1u << f_gpm | 1u << f_memory_v2 | 1u << f_compute);
     card->lacks |= 1u << f_rates | 1u << f_samples | 1u << f_process_utilization;
     change(gpu, memory_total, 0, memory);
     card->instances[card->instance_count++] = gpu;
@@ -139,6 +139,14 @@ static void describe(struct gpu *gpu, const char *verb, char *rest) {
     else { fprintf(stderr, "fake_nvml: cannot read: %s %s\n", verb, rest); exit(2); }
 }
 
+/* `0.2` is instance 2 of GPU 0. */
+static struct gpu *meant(struct gpu *card, const char *which) {
+    const char *dot = strchr(which, '.');
+    for (int i = 0; dot && i < card->instance_count; i++)
+        if (card->instances[i]->instance == atoi(dot + 1)) return card->instances[i];
+    return card;
+}
+
 /* `at 3 12.5 utilization 8`: verb, GPU or *, rest. */
 static int load(const char *path) {
     FILE *file = fopen(path, "r");
@@ -155,7 +163,7 @@ static int load(const char *path) {
         else if (!strcmp(verb, "loop")) loop_s = atof(which);
         else if (!strcmp(verb, "period")) period_s = atof(which);
         else if (!strcmp(verb, "driver")) snprintf(driver, sizeof driver, "%s", which);
-        else for (int i = 0; i < gpu_count; i++) if (*which == '*' || atoi(which) == i) describe(&gpus[i], verb, rest);
+        else for (int i = 0; i < gpu_count; i++) if (*which == '*' || atoi(which) == i) describe(meant(&gpus[i], which), verb, rest);
     }
     fclose(file);
     return 1;
@@ -430,7 +438,7 @@ static ret list_users(struct gpu *g, int graphics, u32 *count, struct process *o
     return found > room || (!out && found) ? INSUFFICIENT_SIZE : OK;
 }
 EXPORT nvmlDeviceGetComputeRunningProcesses_v3(struct gpu *g, u32 *count, struct process *out) {
-    TRY(asked(g));
+    TRY(needed(g, f_compute));
     return list_users(g, 0, count, out);
 }
 EXPORT nvmlDeviceGetGraphicsRunningProcesses_v3(struct gpu *g, u32 *count, struct process *out) {

@@ -18,6 +18,8 @@ import { Figure, worst } from "../run_strip.js";
  * @property {string} reason one sentence when it is lost
  * @property {number | null} since_s when it was lost
  * @property {number | null} sample_period_s
+ * @property {string} [processes_note] where its processes are not known
+ * @property {Record<string, number>} [latest] by metric
  * @property {string[]} [clock_reasons] why its clock is not higher
  */
 

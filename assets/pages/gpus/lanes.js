@@ -1,6 +1,6 @@
 /** The lanes of the GPUs page (pure): the heat strip, the most useful metrics, then all others of the catalog, those of the host last. */
 
-import { GIB, hostLanes, lane, limitOf, named, perGpu } from "../../data/lanes.js";
+import { GIB, busyMetas, hostLanes, lane, limitOf, named, perGpu, tracesPerGpu } from "../../data/lanes.js";
 import { withLost } from "../../data/lost.js";
 import { keyOf } from "../../data/series.js";
 
@@ -65,8 +65,8 @@ const UNITS = new Map([
  */
 export function gpuPageLanes(machine, lost, all) {
   const gpu = machine.some(({ name }) => name.startsWith("gpu/"));
-  const host = [...hostLanes(machine), heat(machine, "host/cpu_core_pct")];
-  const top = gpu ? [heat(machine, "gpu/utilization_pct")] : host;
+  const host = [...hostLanes(machine), heat("host/cpu_core_pct", named(machine, "host/cpu_core_pct"), tracesOf(machine, "host/cpu_core_pct"))];
+  const top = gpu ? [heat("gpu/utilization_pct", busyMetas(machine), tracesPerGpu(busyMetas(machine)))] : host;
   const drawn = new Set([...top, ...host].flatMap(({ traces, limit }) => [...traces.flatMap(({ keys }) => keys), limit]));
   const others = machine.filter((meta) => !drawn.has(keyOf(meta)) && !NO_LANE.has(meta.name));
   const further = all ? others.sort((a, b) => String(a.label).localeCompare(String(b.label))).map(({ name }) => name) : [];
@@ -77,10 +77,9 @@ export function gpuPageLanes(machine, lost, all) {
   return withLost(lanes, machine, lost);
 }
 
-/** A row per GPU, or a core. @param {Meta[]} metas @param {string} name */
-function heat(metas, name) {
-  const { label = name } = named(metas, name)[0] ?? {};
-  const traces = tracesOf(metas, name);
+/** A row per GPU, or a core. @param {string} name @param {Meta[]} metas @param {Trace[]} traces of these */
+function heat(name, metas, traces) {
+  const { label = name } = metas[0] ?? {};
   const height = Math.min(HEAT_MOST, Math.max(54, 13 + HEAT_ROW * traces.length));
   return lane(name, label, height, "percent", traces, { kind: "heat", note: "worst per pixel", digits: 0, unit: "%" });
 }

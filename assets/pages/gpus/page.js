@@ -140,9 +140,14 @@ export default class Gpus extends TimePage {
 
   #readProcesses() {
     get("processes").then(
-      ({ processes }) => this.processes.draw(processes),
+      ({ processes }) => this.processes.draw(processes, this.#processNotes()),
       (error) => this.failed(error),
     );
+  }
+
+  /** Why the list of processes is not whole, each sentence once. */
+  #processNotes() {
+    return [...new Set(this.cards.flatMap(({ processes_note }) => processes_note || []))];
   }
 
   /** XID errors in view, as marks on the axis. @param {import("../../data/range.js").View} view */
@@ -158,8 +163,10 @@ export default class Gpus extends TimePage {
   #take(cards) {
     const looks = (/** @type {Card[]} */ all) => JSON.stringify(all.map(({ uuid, since_s }) => [uuid, since_s]));
     const changed = looks(cards) !== looks(this.cards);
+    const notes = this.#processNotes().join();
     const reasons = new Map(this.cards.map(({ uuid, clock_reasons }) => [uuid, clock_reasons]));
     this.cards = cards.map((card) => ({ clock_reasons: reasons.get(card.uuid), ...card }));
+    if (notes !== this.#processNotes().join()) this.#readProcesses();
     if (changed) this.load(false);
   }
 

@@ -35,15 +35,16 @@ export class Processes {
     );
   }
 
-  /** @param {Use[]} uses in the order of the GPUs */
-  draw(uses) {
-    const drawn = JSON.stringify([uses.map((use) => ({ ...use, time_s: 0 })), location.search]);
+  /** @param {Use[]} uses in the order of the GPUs @param {string[]} notes why the list is not whole */
+  draw(uses, notes) {
+    const drawn = JSON.stringify([uses.map((use) => ({ ...use, time_s: 0 })), notes, location.search]);
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
     const processes = [...Map.groupBy(uses, ({ pid, kind }) => `${pid} ${kind}`).values()];
     this.count.textContent = processes.length ? `${processes.length} on the GPUs` : "";
     this.body.replaceChildren(
-      processes.length ? table(processes) : el("p", { class: "dim" }, "No process uses a GPU now."),
+      ...(processes.length ? [table(processes)] : notes.length ? [] : [el("p", { class: "dim" }, "No process uses a GPU now.")]),
+      ...notes.map((note) => el("p", { class: "dim" }, note)),
     );
   }
 

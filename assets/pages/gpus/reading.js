@@ -35,6 +35,11 @@ export class Reading {
 /** @param {import("./head.js").Card[]} cards */
 function sampling(cards) {
   const periods = cards.flatMap(({ sample_period_s }) => sample_period_s ?? []);
+  const has = (/** @type {string} */ name) => cards.some(({ latest }) => latest && name in latest);
+  if (!has("gpu/utilization_pct") && cards.some(({ latest }) => latest))
+    return has("gpu/graphics_active_pct")
+      ? "Busy is the counter of each GPU’s own compute engine (GPM): the driver gives no utilization."
+      : "The driver does not say how busy these GPUs are.";
   if (!periods.length) return "These cards keep no samples of their own: utilization is the value at each poll.";
   const [least, most] = [Math.min(...periods), Math.max(...periods)].map(duration);
   const each = least === most ? least : `${least} to ${most}`;

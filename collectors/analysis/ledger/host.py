@@ -28,6 +28,7 @@ class Host(NamedTuple):
     collecting: Bools
     gil_s: Floats  # of each span: another thread held the GIL
     is_device: bool  # False: a GPU is, and no counter says how busy it was
+    period_s: float = 0.01  # between two samples
 
 
 def account_of(host: Host) -> Account:
@@ -104,9 +105,21 @@ def _lost(host: Host, kind: Ints) -> tuple[Floats, Floats]:
     at_work = np.isin(kind, [NUMBER[own] for own in AT_WORK])
     waits = np.array([stand.how == "waits" for stand in host.stands], bool)[main.stack]
     off_s = np.where(at_work & ~waits, (1 - np.clip(np.nan_to_num(main.running, nan=1.0), 0, 1)) * seconds, 0.0)
+    off_s = np.maximum(0.0, off_s - _in_next_wait(host, waits))
     gil_s = np.minimum(off_s, host.gil_s)
     runnable = (main.gil == 1) | (_stack_running(host) > ON_CPU)
     return gil_s, np.where(runnable & host.is_device, off_s - gil_s, 0.0)
+
+
+def _in_next_wait(host: Host, waits: Bools) -> Floats:
+    """Of each span: the seconds at its end in which its thread already waited, without a core.
+
+    A span ends at the first sample of what follows, so that the end of work before a wait is the wait's beginning, and the end of a wait
+    the beginning of work. Both are as long on average: what a wait has of a core is the work's, a period at most.
+    """
+    running = np.clip(np.nan_to_num(host.main.running, nan=0.0), 0, 1)
+    worked_s = np.where(waits, np.minimum(running * host.main.seconds, host.period_s), 0.0)
+    return np.append(worked_s[1:], 0.0)
 
 
 def _places(host: Host, kind: Ints) -> tuple[list[Charged], Ints]:

@@ -80,7 +80,9 @@ def account_in(history: History, subject: Subject, window: Range, line_of: LineO
         account = _of_gpu(history, subject, window, log, (main, stands, kinds, gil_s, columns.hz))
     else:
         collecting = _collecting(log, main)
-        account = host.account_of(host.Host(main, stands, kinds, collecting, gil_s, subject.device == "CPU"))
+        account = host.account_of(
+            host.Host(main, stands, kinds, collecting, gil_s, subject.device == "CPU", 1 / max(columns.hz, 1.0))
+        )
     if any(place.by_workers for place in account.given):
         joined = main_threads(join(everything, line_of), subject.rank).within([window])
         account = workers.charged(account, joined, subject.own_folder)

@@ -99,8 +99,9 @@ class Reason(NamedTuple):
 
 
 REASONS = (
-    Reason("", "/torch/_dynamo/", "recompiling"),
-    Reason("", "/torch/_inductor/", "recompiling"),
+    Reason("", "/torch/_dynamo/convert_frame.py", "recompiling"),  # other files of these folders are on each call's stack
+    Reason("compile_fx", "/torch/_inductor/compile_fx.py", "recompiling"),
+    Reason("compile_fx_inner", "/torch/_inductor/compile_fx.py", "recompiling"),  # of a backward pass
     Reason("save", "/torch/serialization.py", "checkpoint"),
     Reason("_save", "/torch/serialization.py", "checkpoint"),
     Reason("save_file", "/safetensors/", "checkpoint"),

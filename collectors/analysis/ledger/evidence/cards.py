@@ -44,13 +44,13 @@ def cards_of(history: History, window: Range, rank: int) -> Cards:
     machine = [series for series in history.machine_series() if series.name.startswith(GPU)]
     if not machine:
         return NO_CARDS
+    idle: Signal = "none"
     for name, signal in SIGNALS:
-        known = sorted((series for series in machine if series.name == name), key=_index)
+        known = _in_parts_alone(sorted((series for series in machine if series.name == name), key=_index))
         at_work = _at_work(history, known, window)
-        if not known:
-            continue
         if not at_work:
-            return Cards(True, signal, None, None, 0.0)
+            idle = idle if idle != "none" or not known else signal
+            continue
         busy = at_work[rank % len(at_work)]
         mine = {series.name: series for series in machine if _card(series) == _card(busy)}
         link = _link(history, mine, window)
@@ -58,7 +58,13 @@ def cards_of(history: History, window: Range, rank: int) -> Cards:
         return Cards(
             True, "MIG instance" if in_parts else signal, busy, mine.get(RECEIVED) if link else None, link, mine.get(FILLED)
         )
-    return Cards(True, "none", None, None, 0.0)
+    return Cards(True, idle, None, None, 0.0)
+
+
+def _in_parts_alone(known: Sequence[Series]) -> list[Series]:
+    """Without the cards that are divided into MIG instances: what a whole card reads is its instances' work, on average."""
+    divided = {dict(series.labels).get("gpu") for series in known if "mig" in dict(series.labels)}
+    return [series for series in known if "mig" in dict(series.labels) or dict(series.labels).get("gpu") not in divided]
 
 
 def busy_of(history: History, cards: Cards, window: Range) -> Busy:
