@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,8 @@ from collectors.store.question import check, holding
 from .flame import flamechart
 from .flame.flamechart import Chart, Strip
 from .flame.minutes import SPANS_AT_ONCE, Minutes
-from .ledger.kept import Ledgers
+from .ledger.kept import READING_S, Ledgers
+from .traces.traces import TraceFound, Traces
 
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
 LAST_S = 5.0  # before the end of the profile
@@ -72,6 +73,7 @@ class Stacks:
         self._texts = source.Texts(store, source.owner_of_folders(log_dir) if log_dir else None)
         self.minutes = Minutes(store, self._texts.line_of)
         self.ledgers = Ledgers(store, self._texts.line_of)
+        self._traces = Traces(log_dir)
         self._long = threading.Lock()
 
     def fold(
@@ -121,11 +123,20 @@ class Stacks:
             self._seen.add(run, {frame.file for frame in verdict.suspect.path})
         return verdict
 
-    def ledger(self, run: str, window: Range | None, rank: int | None = None) -> Ledger:
+    def ledger(self, run: str, window: Range | None, rank: int | None = None, reading_s: float = READING_S) -> Ledger:
         """Where the device's time of a window went, or of all that was profiled of the run."""
-        found = self.ledgers.ledger(run, window, rank)
+        found = self.ledgers.ledger(run, window, rank, reading_s)
+        if traced := self._traces.within(run, History(self._store, run).info, found.rank, found.window):
+            found = replace(found, traced=traced, tier="C")
         lines = [line.place.frame for row in found.rows for line in row.lines]
         self._seen.add(run, {frame.file for frame in lines if frame is not None})
+        return found
+
+    def trace(self, run: str, name: str | None, rank: int | None) -> TraceFound:
+        """What became of the request with this id, or the run's newest trace."""
+        history = History(self._store, run)
+        found = self._traces.found(run, history.info, history.folder(), name, rank)
+        self._seen.add(run, {line.frame.file for line in found.lines if line.frame is not None})
         return found
 
     def chart(self, run: str, window: Range, width: int, lanes: Lanes) -> Charted:

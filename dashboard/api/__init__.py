@@ -26,7 +26,7 @@ from . import (
     table,
 )
 from .across import compare, forgotten, search
-from .judged import blame, ledger
+from .judged import blame, ledger, trace
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
@@ -43,6 +43,7 @@ NOUNS = (
     stacks,
     blame,
     ledger,
+    trace,
     machine,
     settings,
     table,
@@ -51,7 +52,7 @@ NOUNS = (
     search,
     boards,
 )
-CHANGED = (runs, machine, settings, ingest, table, forgotten, boards)  # nouns with POST routes
+CHANGED = (runs, machine, settings, ingest, table, forgotten, boards, trace)  # nouns with POST routes
 
 
 def register(app: FastAPI, queries: Queries) -> None:

@@ -18,6 +18,7 @@ MAIN, *OTHERS = FILES = (
     "attach",
     "profile",
     "why",
+    "trace",
     "store",
     "export",
     "open",

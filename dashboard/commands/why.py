@@ -77,7 +77,7 @@ def _lines(parsed: argparse.Namespace, store: Store) -> list[str]:
     if extent is None:
         raise Mistake(f"no stacks of a run {parsed.run!r} are stored; `deepseek-dashboard` lists the runs on its page")
     window = _window(parsed, extent)
-    return lines_of(stacks.ledgers.ledger(parsed.run, window, parsed.rank, READING_S), parsed.run)
+    return lines_of(stacks.ledger(parsed.run, window, parsed.rank, READING_S), parsed.run)
 
 
 def _window(parsed: argparse.Namespace, extent: Range) -> Range:

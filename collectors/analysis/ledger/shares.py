@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
+from ...tracing.result import StepsTraced
 from ..stacks.traces import Range
 from . import rules
 from .account import Account, CostRange
 from .idle.device import Signal
 from .kinds import BUSY, Charged, TimeKind
 
-Tier: TypeAlias = Literal["A", "B"]
+Tier: TypeAlias = Literal["A", "B", "C"]
 Sureness: TypeAlias = Literal["high", "medium", "low"]
 LedgerDevice: TypeAlias = Literal["GPU", "CPU", "host"]
 MOST_LINES = 5  # of a row
@@ -53,6 +54,7 @@ class Ledger:
     ranks: int = 1  # of the run
     rank: int = 0
     window: Range = (0.0, 0.0)
+    traced: StepsTraced | None = None  # steps of the window that were traced on demand: then the tier is C
 
     @property
     def communication(self) -> tuple[float, float] | None:

@@ -6,6 +6,7 @@ from ..stacks.owning import file_name
 from . import rules
 from .kinds import BUSY, LABELS, Charged, TimeKind
 from .shares import KindRow, Ledger
+from .traced import busy_split, split_in_words
 
 IN_SENTENCE = 4  # rows beside the first
 MOST_LINES = 10
@@ -22,7 +23,7 @@ def label_of(kind: TimeKind, ledger: Ledger) -> str:
     """`GPU busy`; where the device is the CPU, `computing`. With several ranks, communication counts as busy."""
     if kind == BUSY and ledger.device == "CPU":
         return "computing"
-    if kind == BUSY and ledger.ranks > 1:
+    if kind == BUSY and ledger.ranks > 1 and not busy_split(ledger):
         return TOGETHER
     if ledger.device == "host" and kind == "launch":
         return "handing work to the GPU"
@@ -55,7 +56,9 @@ def sentence_of(ledger: Ledger) -> str:
 
 
 def communication_in(ledger: Ledger) -> str:
-    """`probably communication: 10 to 30 %`; "" where nothing shows any."""
+    """`compute 48 %, communication 13 %` where steps were traced, else `probably communication: 10 to 30 %`; "" where nothing shows any."""
+    if split := split_in_words(ledger):
+        return split
     least, most = ledger.communication or (0.0, 0.0)
     return f"probably communication: {least:.0f} to {most:.0f} %" if most >= rules.SMALL.value else ""
 
@@ -110,6 +113,8 @@ def _foot(ledger: Ledger) -> str:
         return "The device is the CPU: shares are of the main thread's time."
     if ledger.device == "host":
         return "No counter says how busy the GPU was: shares are of the main thread's time."
+    if ledger.traced and busy_split(ledger):
+        return f"Busy by {SIGNALS[ledger.signal]}; its parts as in the traced steps {ledger.traced.first_step} to {ledger.traced.last_step}."
     return f"Busy by {SIGNALS[ledger.signal]}; what a GPU did while busy is not judged."
 
 

@@ -9,7 +9,9 @@ from collectors.analysis.ledger.account import lane_of
 from collectors.analysis.ledger.idle.device import Signal as Signal
 from collectors.analysis.ledger.kinds import KINDS, Charged, TimeKind
 from collectors.analysis.ledger.shares import KindRow, Ledger, LedgerDevice, LineShare, Sureness, Tier
+from collectors.analysis.ledger.traced import busy_split
 from collectors.analysis.ledger.wording import label_of, sentence_of
+from collectors.tracing.result import KernelKind
 
 from ...queries import Queries
 from ..answer import Answer
@@ -46,6 +48,23 @@ class LedgerRow(TypedDict):
     lines: list[LedgerLine]
 
 
+class LedgerPart(TypedDict):
+    """Of the busy time, percent of the window."""
+
+    kind: KernelKind
+    share: float
+
+
+class LedgerTrace(TypedDict):
+    """Which steps of the window were traced; GET /trace has their kernels."""
+
+    id: str
+    window: tuple[float, float]
+    first_step: int
+    last_step: int
+    parts: list[LedgerPart]
+
+
 class LedgerBlocks(TypedDict):
     """`seconds[k]` are those of kind `kinds[k]`, one entry a block."""
 
@@ -65,6 +84,7 @@ class LedgerAnswer(TypedDict):
     window: tuple[float, float]
     covered_share: float
     communication: tuple[float, float] | None
+    traced: LedgerTrace | None
     rows: list[LedgerRow]
     blocks: LedgerBlocks
 
@@ -88,8 +108,22 @@ def ledger_answer(ledger: Ledger) -> LedgerAnswer:
         "window": ledger.window,
         "covered_share": ledger.covered_share,
         "communication": ledger.communication,
+        "traced": _traced(ledger),
         "rows": [_row(row, ledger) for row in ledger.rows],
         "blocks": _blocks(ledger),
+    }
+
+
+def _traced(ledger: Ledger) -> LedgerTrace | None:
+    trace = ledger.traced
+    if trace is None:
+        return None
+    return {
+        "id": trace.id,
+        "window": (trace.from_s, trace.to_s),
+        "first_step": trace.first_step,
+        "last_step": trace.last_step,
+        "parts": [{"kind": part.kind, "share": part.share} for part in busy_split(ledger)],
     }
 
 

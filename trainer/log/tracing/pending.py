@@ -9,7 +9,6 @@ from contextlib import suppress
 _waiting: list[Callable[[], None]] = []
 
 
-@ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 def _call_all(_: object) -> int:
     while _waiting:
         with suppress(Exception):
@@ -17,7 +16,10 @@ def _call_all(_: object) -> int:
     return 0
 
 
+_CALL_ALL = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(_call_all)  # Python calls it later: it must stay
+
+
 def call_in_main_thread(call: Callable[[], None]) -> None:
     """From any thread."""
     _waiting.append(call)
-    ctypes.pythonapi.Py_AddPendingCall(_call_all, None)
+    ctypes.pythonapi.Py_AddPendingCall(_CALL_ALL, None)

@@ -82,7 +82,9 @@ def check_ready() -> None:
     """Raises NoTrace where there is no PyTorch, or another profiler is at work."""
     torch = sys.modules.get("torch")
     if torch is None:
-        raise NoTrace("the script has not imported torch, whose profiler traces: only the time of its lines is known, from its stacks")
+        raise NoTrace(
+            "the script has not imported torch, whose profiler traces: only the time of its lines is known, from its stacks"
+        )
     if not hasattr(getattr(torch, "autograd", None), "_profiler_enabled"):
         raise NoTrace("this version of torch has no profiler that can be used here; torch 2.1 or later has one")
     if torch.autograd._profiler_enabled():

@@ -118,7 +118,8 @@ def parsed(data: bytes, now_s: float) -> TraceRequest | None:
         raise OddRequest("it is not JSON") from None
     if not isinstance(fields, dict):
         raise OddRequest("it is not a JSON object")
-    name, steps, rank, time_s = (fields.get(key) for key in ("id", "steps", "rank", "time_s"))
+    name, steps, rank = fields.get("id"), fields.get("steps"), fields.get("rank")
+    time_s: Any = fields.get("time_s")
     if not isinstance(name, str) or not ID.fullmatch(name):
         raise OddRequest("its id is not one")
     if type(steps) is not int or not 1 <= steps <= MOST_STEPS:

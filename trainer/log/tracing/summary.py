@@ -12,6 +12,7 @@ import sys
 from time import sleep
 from typing import Any, NamedTuple
 
+from ..readable import text
 from .busy import Interval, busy_of, kind_of
 
 MOST_EVENTS = 2_000_000
@@ -28,18 +29,18 @@ class TracedFrame(NamedTuple):
     name: str
 
 
-Stack = tuple  # of TracedFrame, from the root to the leaf
+Stack = tuple[TracedFrame, ...]  # from the root to the leaf
 
 
 class KernelKey(NamedTuple):
-    stack: Any  # a Stack
+    stack: Stack
     name: str
     kind: str
     backward: bool
 
 
 class _Operator(NamedTuple):
-    stack: Any
+    stack: Stack
     backward: int | None  # the sequence number, of what autograd runs
 
 
@@ -51,14 +52,14 @@ class Summary:
         self._seconds: dict[KernelKey, float] = {}
         self._counts: dict[KernelKey, int] = {}
         self._operators: dict[int, _Operator] = {}  # by correlation id
-        self._forward: dict[int, Any] = {}  # the stack that ran forward, by sequence number
+        self._forward: dict[int, Stack] = {}  # the stack that ran forward, by sequence number
         self._backward: list[tuple[_Operator, str, float]] = []  # of a CPU
         self._intervals: list[Interval] = []
         self.events = 0
 
     def add_tree(self, roots: Any) -> None:
         """Depth first, without recursion: a stack may be deeper than Python's own. Raises ValueError for too many events."""
-        waiting: list[tuple[Any, Any, int | None]] = [(event, (), None) for event in reversed(list(roots))]
+        waiting: list[tuple[Any, Stack, int | None]] = [(event, (), None) for event in reversed(list(roots))]
         while waiting:
             event, stack, backward = waiting.pop()
             self._pause()
@@ -78,28 +79,28 @@ class Summary:
             if str(event.device_type()).endswith("CPU") or event.is_user_annotation():
                 continue
             name, start_ns, duration_ns = event.name(), event.start_ns(), event.duration_ns()
-            stack, number = self._operators.get(event.linked_correlation_id(), _Operator((), None))
-            forward = stack if number is None else self._forward.get(number, stack)
-            self._add(KernelKey(forward, name[:MOST_TEXT], kind_of(name), number is not None), duration_ns * NS)
+            launched = self._operators.get(event.linked_correlation_id(), _Operator((), None))
+            key = KernelKey(self._forward_of(launched), name[:MOST_TEXT], kind_of(name), launched.backward is not None)
+            self._add(key, duration_ns * NS)
             self._intervals.append(Interval(start_ns, start_ns + duration_ns, kind_of(name)))
 
     def result(self) -> dict[str, Any]:
         """At most 3,000 rows."""
         for found, name, seconds in self._backward:
-            self._add(KernelKey(self._forward.get(found.backward or 0, found.stack), name, kind_of(name, gpu=False), True), seconds)
+            self._add(KernelKey(self._forward_of(found), name, kind_of(name, gpu=False), True), seconds)
         order = sorted(self._seconds, key=lambda key: -self._seconds[key])
-        stacks: dict[Any, int] = {}
+        stacks: dict[Stack, int] = {}
         rows = []
         for key in order[:MOST_ROWS]:
             if key.stack in stacks or len(stacks) < MOST_STACKS:
                 stack = stacks.setdefault(key.stack, len(stacks))
-                rows.append([stack, key.name, key.kind, round(self._seconds[key], 9), self._counts[key], int(key.backward)])
+                rows.append([stack, text(key.name), key.kind, round(self._seconds[key], 9), self._counts[key], int(key.backward)])
         left = order[MOST_ROWS:]
         frames: dict[TracedFrame, int] = {}
         places = _Files()
         numbered = [[frames.setdefault(frame, len(frames)) for frame in stack] for stack in stacks]
         return {
-            "frames": [[places.absolute(frame.file), frame.line, frame.name] for frame in frames],
+            "frames": [[text(places.absolute(frame.file)), frame.line, text(frame.name)] for frame in frames],
             "stacks": numbered,
             "kernels": rows,
             "left_out": [len(left), round(sum(self._seconds[key] for key in left), 9)],
@@ -107,7 +108,7 @@ class Summary:
             "events": self.events,
         }
 
-    def _below_python(self, event: Any, fields: Any, children: list[Any], stack: Any, backward: int | None) -> list[Any]:
+    def _below_python(self, event: Any, fields: Any, children: list[Any], stack: Stack, backward: int | None) -> list[Any]:
         """The function's frame has, for each thing below it, the line that it stood on: the call's, else that of the call before."""
         site = fields.callsite
         line = site.line_number
@@ -121,7 +122,7 @@ class Summary:
         below.reverse()
         return below
 
-    def _add_operator(self, event: Any, fields: Any, children: list[Any], stack: Any, backward: int | None) -> int | None:
+    def _add_operator(self, event: Any, fields: Any, children: list[Any], stack: Stack, backward: int | None) -> int | None:
         """Sequence numbers join an operator that ran forward with what autograd runs for it; -1 is none."""
         number, scope = fields.sequence_number, int(fields.scope)
         if scope >= ANNOTATION:
@@ -140,6 +141,10 @@ class Summary:
         else:
             self._backward.append((_Operator(stack, backward), name, seconds))
         return backward
+
+    def _forward_of(self, operator: _Operator) -> Stack:
+        """What ran forward, of an operator that autograd runs."""
+        return operator.stack if operator.backward is None else self._forward.get(operator.backward, operator.stack)
 
     def _add(self, key: KernelKey, seconds: float) -> None:
         self._seconds[key] = self._seconds.get(key, 0.0) + seconds

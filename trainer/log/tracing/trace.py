@@ -61,7 +61,9 @@ class StepTrace:
             waited_s = now_s - self._since_s
             if self._profiler is None:
                 if waited_s > BEGIN_WITHIN_S:
-                    self._fail(f"no step ended for {BEGIN_WITHIN_S:g} s: a step ends where RunLog.scalars is called with a higher one")
+                    self._fail(
+                        f"no step ended for {BEGIN_WITHIN_S:g} s: a step ends where RunLog.scalars is called with a higher one"
+                    )
             elif waited_s > LONGEST_S and self._thread == threading.main_thread().ident:
                 from .pending import call_in_main_thread
 
