@@ -18,6 +18,7 @@ from collectors.analysis.blame.agreement import NEAREST
 from collectors.analysis.blame.verdict import Verdict
 from collectors.analysis.history import History
 from collectors.analysis.ledger.shares import Ledger
+from collectors.analysis.ledger.traced import Traced, traced_lines
 from collectors.analysis.stacks import folding, source
 from collectors.analysis.stacks.folding import PRUNE, FlameTree, Gathered
 from collectors.analysis.stacks.lanes import Lanes
@@ -126,9 +127,12 @@ class Stacks:
     def ledger(self, run: str, window: Range | None, rank: int | None = None, reading_s: float = READING_S) -> Ledger:
         """Where the device's time of a window went, or of all that was profiled of the run."""
         found = self.ledgers.ledger(run, window, rank, reading_s)
-        if traced := self._traces.within(run, History(self._store, run).info, found.rank, found.window):
-            found = replace(found, traced=traced, tier="C")
         lines = [line.place.frame for row in found.rows for line in row.lines]
+        history = History(self._store, run)
+        if trace := self._traces.within(run, history.info, found.rank, found.window):
+            traced = Traced(trace, traced_lines(trace, history.folder()))
+            found = replace(found, traced=traced, tier="C")
+            lines += [line.frame for line in traced.lines]
         self._seen.add(run, {frame.file for frame in lines if frame is not None})
         return found
 

@@ -8,12 +8,8 @@ from typing import NamedTuple
 from ...records import Frame
 from ...tracing.result import KERNEL_KINDS, KernelKind, StepsTraced, TracedKernel
 from ..stacks.owning import are_own
-from .kinds import BUSY
-from .shares import Ledger
 
-LEAST_SHARE = 0.5  # percent of the window; a smaller part is not named
 MOST_KERNELS = 8  # of a line, those that took longest
-WORDS: dict[KernelKind, str] = {"compute": "compute", "communication": "communication", "copy": "copies"}
 
 
 class BusyPart(NamedTuple):
@@ -40,22 +36,20 @@ class TracedLine(NamedTuple):
     kernels: list[KernelTime]  # the dearest first, at most 8
 
 
-def busy_split(ledger: Ledger) -> list[BusyPart]:
-    """The parts add up to the row of the busy time; [] where no steps of the window were traced on the GPU."""
-    busy = ledger.traced.busy if ledger.traced else None
-    row = next((row for row in ledger.rows if row.kind == BUSY), None)
-    if busy is None or busy.all <= 0 or row is None or ledger.device != "GPU":
+class Traced(NamedTuple):
+    """Steps of a window that were traced, and their lines, the dearest first."""
+
+    trace: StepsTraced
+    lines: list[TracedLine]
+
+
+def busy_parts(trace: StepsTraced, busy_share: float) -> list[BusyPart]:
+    """They add up to the share of the GPU's busy time; [] where the device was no GPU, or did nothing."""
+    busy = trace.busy
+    if busy is None or busy.all <= 0:
         return []
-    seconds = {"compute": busy.compute, "communication": busy.communication, "copy": busy.copy}
-    return [BusyPart(kind, row.share * seconds[kind] / busy.all) for kind in KERNEL_KINDS]
-
-
-def split_in_words(ledger: Ledger) -> str:
-    """`compute 48 %, communication 13 %`; "" where nothing was traced."""
-    parts = busy_split(ledger)
-    return ", ".join(
-        f"{WORDS[part.kind]} {part.share:.0f} %" for part in parts if part.share >= LEAST_SHARE or part.kind == "compute"
-    )
+    seconds: dict[KernelKind, float] = {"compute": busy.compute, "communication": busy.communication, "copy": busy.copy}
+    return [BusyPart(kind, busy_share * seconds[kind] / busy.all) for kind in KERNEL_KINDS]
 
 
 def kinds_of_kernels(trace: StepsTraced) -> dict[KernelKind, float]:
