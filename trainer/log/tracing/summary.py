@@ -44,6 +44,9 @@ class _Operator(NamedTuple):
     backward: int | None  # the sequence number, of what autograd runs
 
 
+NO_OPERATOR = _Operator((), None)
+
+
 class Summary:
     """Adds up one tree of events; see `summary_of`."""
 
@@ -79,7 +82,8 @@ class Summary:
             if str(event.device_type()).endswith("CPU") or event.is_user_annotation():
                 continue
             name, start_ns, duration_ns = event.name(), event.start_ns(), event.duration_ns()
-            launched = self._operators.get(event.linked_correlation_id(), _Operator((), None))
+            linked = event.linked_correlation_id()
+            launched = self._operators.get(linked, NO_OPERATOR) if linked > 0 else NO_OPERATOR
             key = KernelKey(self._forward_of(launched), name[:MOST_TEXT], kind_of(name), launched.backward is not None)
             self._add(key, duration_ns * NS)
             self._intervals.append(Interval(start_ns, start_ns + duration_ns, kind_of(name)))
