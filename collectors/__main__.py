@@ -27,6 +27,7 @@ from .logs.outputs import OutputFiles
 from .mounts import is_remote
 from .options import CollectorOptions, add_flags, options_of
 from .process.activity import EXIT, SEEN, RunActivity
+from .process.claims import processes_of
 from .process.finder import Finder
 from .process.lives import LivesCollector
 from .provenance import RAN
@@ -215,7 +216,7 @@ class Collectors:
             if stored is None:
                 raise NoEntry("there is no such run")
             entry = entry_of(self._log_dir, run, stored.info)
-            if not self._lives.knows_a_process_of(run):
+            if not any(activity.run == run and processes_of(activity) for activity in self._tail.live_runs()):
                 raise NoEntry("no process of it is alive here")
             return {"id": ask_for_trace(entry, self._log_dir / run, steps, rank), "refused": ""}
         except NoEntry as error:
