@@ -21,6 +21,7 @@ from collectors.analysis.ledger.shares import Ledger
 from collectors.analysis.ledger.traced import Traced, traced_lines
 from collectors.analysis.stacks import folding, source
 from collectors.analysis.stacks.folding import PRUNE, FlameTree, Gathered
+from collectors.analysis.stacks.kernels import gathered_of
 from collectors.analysis.stacks.lanes import Lanes
 from collectors.analysis.stacks.last import LastStack, last_stacks
 from collectors.analysis.stacks.reshaping import Reshaping
@@ -114,6 +115,16 @@ class Stacks:
             phases=_phases(log, window, ranges),
             profile_until=history.profiled_until(),
         )
+
+    def kernels(self, run: str, window: Range, rank: int | None, shape: Reshaping, prune: float) -> Folded | None:
+        """The kernels of traced steps below the lines that launched them; None where none were traced."""
+        history = History(self._store, run)
+        trace = self._traces.nearest(run, history.info, rank, window)
+        if trace is None:
+            return None
+        tree = folding.tree_of(gathered_of(trace, run), shape=shape, prune=prune, own_folder=history.folder())
+        self._seen.add(run, {frame.file for frame in tree.frames})
+        return Folded(tree, trace.steps, None, history.unit_name, [], [], None)
 
     def blame(self, run: str, window: Range, rank: int | None = None, baseline: Range | None = None) -> Verdict:
         """What the window was lost to, beside the run's baseline or beside another window."""

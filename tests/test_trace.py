@@ -97,6 +97,25 @@ def test_what_was_traced_is_in_the_answer_the_ledger_and_the_events(watched: Das
     assert ledger["tier"] == "C" and {line["function"] for line in ledger["traced"]["lines"]} >= {"loss_of"}
 
 
+def test_kernels_are_leaves_below_the_line_that_launched_them(watched: Dashboard) -> None:
+    _, asked = post(watched, "group/plain", {"steps": 2})
+    wait_for(lambda: found(watched, "group/plain", id=asked["id"])["state"] == "done", because="nothing was traced")
+    tree = watched.get("/api/v1/flame?run=group/plain&from=1&to=2&view=kernels&prune=0")
+    names, nodes = [frame["name"] for frame in tree["frames"]], tree["nodes"]
+
+    def path_of(node: int) -> list[str]:
+        return [*(path_of(nodes["parent"][node]) if node else []), names[nodes["frame"][node]]]
+
+    paths = [path_of(node) for node in range(len(nodes["frame"]))]
+    (forward,) = [path for path in paths if path[-1] == "aten::addmm"]
+    assert "loss_of" in forward and "backward" not in forward
+    assert any(path[-1] == "aten::mm" and "loss_of" in path and "backward" in path for path in paths)
+    trace = found(watched, "group/plain", id=asked["id"])["trace"]
+    assert tree["units"] == 2 and tree["seconds"] == pytest.approx(2 * sum(kind["seconds"] for kind in trace["kinds"]))
+    refused = watched.get("/api/v1/flame?run=prints&from=1&to=2&view=kernels")
+    assert "no steps of 'prints' were traced" in refused["error"]
+
+
 def traced_ledger(running: Dashboard, lo: float, hi: float) -> dict[str, Any] | None:
     answered: dict[str, Any] = running.get(f"/api/v1/ledger?run=group/plain&from={lo}&to={hi}")
     return answered if answered.get("traced") else None
@@ -138,6 +157,15 @@ def test_a_button_traces_and_shows_the_lines(watched: Dashboard, page: Page, pat
     )
     expect(box.get_by_role("table")).to_contain_text("traced.py:15", timeout=20_000)
     expect(box).to_contain_text("a step while traced")
+
+
+def test_the_flame_page_draws_the_kernels(watched: Dashboard, page: Page) -> None:
+    _, asked = post(watched, "group/plain", {"steps": 1})
+    wait_for(lambda: found(watched, "group/plain", id=asked["id"])["state"] == "done", because="nothing was traced")
+    page.goto(f"{watched.address}/flame?run=group%2Fplain&view=kernels")
+    expect(page.locator(".graph-foot")).to_contain_text("kernels or operators in the newest traced steps", timeout=20_000)
+    page.get_by_role("searchbox").fill("aten::")
+    expect(page.locator(".search [role=status]")).to_contain_text("functions")
 
 
 def test_our_own_trainer_is_traced(tmp_path: Path) -> None:

@@ -45,6 +45,17 @@ class Traces:
         except NoEntry:
             return None
 
+    def nearest(self, run: str, info: Mapping[str, Any], rank: int | None, window: Range) -> StepsTraced | None:
+        """The newest whose steps lie in the window, else the newest of all; of a rank, or of any."""
+        if self._log_dir is None or "trace" not in info:
+            return None
+        try:
+            found = self._kept.newest(entry_of(self._log_dir, run, info))
+            traces = [trace for trace in found if not trace.error and rank in (None, trace.rank)]
+        except NoEntry:
+            return None
+        return next((trace for trace in traces if _touches(trace, window)), traces[0] if traces else None)
+
     def found(self, run: str, info: Mapping[str, Any], folder: str, name: str | None, rank: int | None) -> TraceFound:
         """What became of the request with this id; without one, the newest trace, of a rank or of any."""
         if self._log_dir is None:

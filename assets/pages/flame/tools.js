@@ -14,6 +14,7 @@ const VIEWS = /** @type {const} */ ([
   ["joined", "Joined at waits", "what the main thread waited for hangs below its wait"],
   ["main", "Main thread", "waits stay waits"],
   ["threads", "Every thread", "each with its own time"],
+  ["kernels", "Kernels", "of traced steps, below the lines that launched them"],
 ]);
 const ROLLS = /** @type {const} */ ([
   ["function", "By function"],
