@@ -33,7 +33,7 @@ from .flame import flamechart
 from .flame.flamechart import Chart, Strip
 from .flame.minutes import SPANS_AT_ONCE, Minutes
 from .ledger.kept import READING_S, Ledgers
-from .traces.traces import TraceFound, Traces
+from .traces.traces import TraceFound, RunTraces
 
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
 LAST_S = 5.0  # before the end of the profile
@@ -75,7 +75,7 @@ class Stacks:
         self._texts = source.Texts(store, source.owner_of_folders(log_dir) if log_dir else None)
         self.minutes = Minutes(store, self._texts.line_of)
         self.ledgers = Ledgers(store, self._texts.line_of)
-        self._traces = Traces(log_dir)
+        self._traces = RunTraces(log_dir)
         self._long = threading.Lock()
 
     def fold(

@@ -19,7 +19,7 @@ from collectors.tracing.asking import ask_for_trace, asked_ago_s
 from collectors.tracing.entry import NAMED, NoEntry, entry_of
 from collectors.tracing.kept import KeptTraces
 from collectors.tracing.result import KERNEL_KINDS, OddTrace, StepsTraced, parsed, read_trace
-from dashboard.traces.traces import Traces
+from dashboard.traces.traces import RunTraces
 from tests.test_trace_summary import Result
 from trainer.log.tracing import request
 from trainer.log.tracing.summary import summary_of
@@ -216,7 +216,7 @@ def test_of_a_window_the_newest_trace_inside_counts(tmp_path: Path) -> None:
         path = entry / f"trace-{number:08x}.json"
         path.write_bytes(answer(from_s=from_s, to_s=from_s + 1, rank=number // 2))
         os.utime(path, (from_s, from_s))
-    traces = Traces(tmp_path)
+    traces = RunTraces(tmp_path)
 
     def begins(lo: float, hi: float, rank: int = 0) -> float | None:
         found = traces.within("run", info, rank, (lo, hi))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.log.tracing import summary
-from trainer.log.tracing.busy import Interval, busy_of, kind_of
+from trainer.log.tracing.busy import BusyInterval, busy_of, kind_of
 from trainer.log.tracing.summary import summary_of
 
 MS = 1_000_000  # ns
@@ -118,7 +118,7 @@ def test_a_kernel_is_of_the_kind_that_its_name_says(name: str, kind: str) -> Non
     )
 )
 def test_busy_time_is_that_in_which_anything_runs(kernels: list[tuple[int, int, str]]) -> None:
-    intervals = [Interval(start, start + length, kind) for start, length, kind in kernels]
+    intervals = [BusyInterval(start, start + length, kind) for start, length, kind in kernels]
     busy = busy_of(intervals)
     ticks = {
         kind: {t for start, end, of in intervals for t in range(start, end) if of == kind}

@@ -20,7 +20,7 @@ MOST_ENTRIES = 1_000  # files of an entry that are looked at
 log = logging.getLogger(__name__)
 
 
-class _Key(NamedTuple):
+class _TraceFile(NamedTuple):
     path: str
     inode: int
     size: int
@@ -32,7 +32,7 @@ class KeptTraces:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[_Key, StepsTraced | str] = OrderedDict()
+        self._kept: OrderedDict[_TraceFile, StepsTraced | str] = OrderedDict()
 
     def newest(self, entry: Path) -> Iterator[StepsTraced]:
         """Those of an entry, the newest first; what cannot be read is left out, and named in the log once."""
@@ -46,7 +46,7 @@ class KeptTraces:
         wanted = f"trace-{name}.json"
         return next((self._read(key) for key in _files(entry) if key.path.endswith(f"/{wanted}")), None)
 
-    def _read(self, key: _Key) -> StepsTraced | str:
+    def _read(self, key: _TraceFile) -> StepsTraced | str:
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -67,7 +67,7 @@ class KeptTraces:
         return found
 
 
-def _files(entry: Path) -> list[_Key]:
+def _files(entry: Path) -> list[_TraceFile]:
     """The newest first."""
     found = []
     with suppress(OSError), os.scandir(entry) as files:
@@ -75,5 +75,5 @@ def _files(entry: Path) -> list[_Key]:
             if RESULT.fullmatch(file.name):
                 with suppress(OSError):
                     status = file.stat(follow_symlinks=False)
-                    found.append(_Key(file.path, status.st_ino, status.st_size, status.st_mtime_ns))
+                    found.append(_TraceFile(file.path, status.st_ino, status.st_size, status.st_mtime_ns))
     return sorted(found, key=lambda key: -key.modified_ns)

@@ -1,4 +1,4 @@
-"""Traces of runs: the newest one, and what became of one that was asked for."""
+"""RunTraces of runs: the newest one, and what became of one that was asked for."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TraceFound:
     lines: list[TracedLine]
 
 
-class Traces:
+class RunTraces:
     """May be asked from many threads."""
 
     def __init__(self, log_dir: Path | None) -> None:

@@ -16,7 +16,7 @@ COLLECTIVE_OPERATOR = re.compile(r"^(c10d|_c10d_functional|gloo|nccl|mpi)\b[:]?"
 COPIED = re.compile(r"^Mem(cpy|set)\b")
 
 
-class Interval(NamedTuple):
+class BusyInterval(NamedTuple):
     start_ns: int
     end_ns: int
     kind: str
@@ -31,7 +31,7 @@ def kind_of(name: str, gpu: bool = True) -> str:
     return COMMUNICATION if COLLECTIVE.search(name) else COMPUTE
 
 
-def busy_of(intervals: Sequence[Interval]) -> dict[str, float]:
+def busy_of(intervals: Sequence[BusyInterval]) -> dict[str, float]:
     """Seconds of compute, of communication alone, of copies alone: together all in which the GPU was busy.
 
     `hidden` are seconds of communication behind compute, among those of compute: they cost no time.

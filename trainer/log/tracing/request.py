@@ -46,7 +46,7 @@ class OddRequest(Exception):
 def named_in_info(run: str) -> str:
     """As run.json names it, relative to the run's folder: `sweep/a -> ../../.deepseek/traces/sweep%2Fa`.
 
-    So it is right for whoever sees the log folder under another name, too, as from outside of a container.
+    So it is right where the log folder has another name, too, as outside of a container.
     """
     depth = len(run.split("/"))
     return "/".join([*[".."] * depth, DATA_FOLDER, TRACES, _name_of(run)])

@@ -13,7 +13,7 @@ from time import sleep
 from typing import Any, NamedTuple
 
 from ..readable import text
-from .busy import Interval, busy_of, kind_of
+from .busy import BusyInterval, busy_of, kind_of
 
 MOST_EVENTS = 2_000_000
 MOST_ROWS, MOST_STACKS, MOST_DEPTH = 3_000, 3_000, 64  # the rows that took longest; a stack's innermost frames
@@ -57,7 +57,7 @@ class Summary:
         self._operators: dict[int, _Operator] = {}  # by correlation id
         self._forward: dict[int, Stack] = {}  # the stack that ran forward, by sequence number
         self._backward: list[tuple[_Operator, str, float]] = []  # of a CPU
-        self._intervals: list[Interval] = []
+        self._intervals: list[BusyInterval] = []
         self.events = 0
 
     def add_tree(self, roots: Any) -> None:
@@ -86,7 +86,7 @@ class Summary:
             launched = self._operators.get(linked, NO_OPERATOR) if linked > 0 else NO_OPERATOR
             key = KernelKey(self._forward_of(launched), name[:MOST_TEXT], kind_of(name), launched.backward is not None)
             self._add(key, duration_ns * NS)
-            self._intervals.append(Interval(start_ns, start_ns + duration_ns, kind_of(name)))
+            self._intervals.append(BusyInterval(start_ns, start_ns + duration_ns, kind_of(name)))
 
     def result(self) -> dict[str, Any]:
         """At most 3,000 rows."""
