@@ -33,7 +33,7 @@ from .flame import flamechart
 from .flame.flamechart import Chart, Strip
 from .flame.minutes import SPANS_AT_ONCE, Minutes
 from .ledger.kept import READING_S, Ledgers
-from .traces.traces import TraceFound, RunTraces
+from .traces.traces import RunTraces, TraceFound
 
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
 LAST_S = 5.0  # before the end of the profile
