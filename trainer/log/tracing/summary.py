@@ -1,6 +1,6 @@
 """What PyTorch's profiler recorded, added up: which line of Python launched which kernels, how often and for how long.
 
-The profiler's own trace is 2 MB for three steps of the smallest model, and names functions, not lines. Its tree of events has the line of
+The profiler's own trace is 1.2 MB for three steps of the smallest model, and names functions, not lines. Its tree of events has the line of
 each call. On a GPU a row is a kernel, found by the operator that launched it; on a CPU an operator, without those that it called. What
 autograd runs backward stands with the line that ran forward.
 """
@@ -18,7 +18,7 @@ from .busy import BusyInterval, busy_of, kind_of
 MOST_EVENTS = 2_000_000
 MOST_ROWS, MOST_STACKS, MOST_DEPTH = 3_000, 3_000, 64  # the rows that took longest; a stack's innermost frames
 MOST_TEXT = 300  # characters of a name, a file
-SLICE, PAUSE_S = 100, 0.0005  # events between two pauses: the training thread may be waiting for the GIL
+SLICE, PAUSE_S = 25, 0.0005  # events between two pauses: the training thread may be waiting for the GIL
 FORWARD, BACKWARD, ANNOTATION = 0, 1, 7  # scopes of operators: FUNCTION, BACKWARD_FUNCTION, USER_SCOPE
 NS = 1e-9
 
