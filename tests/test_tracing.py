@@ -41,15 +41,26 @@ import os, sys, time
 import torch
 from tests.tracing import request, steps_until
 from trainer.run_log import RunLog
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+one = torch.ones(1)
 with RunLog(sys.argv[1], "run") as log:
     answer, children = request(log), []
     def work():
-        if log._queue is not log._lines_queued and not children:
+        trace = log._tracing._trace
+        if trace is not None and trace._profiler is not None and not children:
             children.append(os.fork())
             if children == [0]:
                 log.scalars(10**6, loss=1.0)
-                os._exit(0)
-            os.waitpid(children[0], 0)
+                one.add(1)
+                before = resident()
+                for row in range(100_000):
+                    abs(row)
+                for row in range(5_000):
+                    one.add(1)
+                os._exit(resident() - before > 4_000_000)
+            assert os.waitpid(children[0], 0)[1] == 0, "it goes on recording"
     steps_until(log, answer.exists, work)
 print(answer.read_text())
 """
@@ -395,7 +406,7 @@ def test_steps_of_another_thread_and_odd_ones_end_nothing(log: RunLog) -> None:
     assert answered(path)["error"] == ""
 
 
-def test_a_child_that_is_forked_meanwhile_logs_nothing(tmp_path: Path) -> None:
+def test_a_child_that_is_forked_meanwhile_logs_and_records_nothing(tmp_path: Path) -> None:
     with script(FORKING, str(tmp_path)) as process:
         out = process.communicate(timeout=60)[0]
     assert '"error":""' in out and 10**6 not in steps_of(tmp_path)

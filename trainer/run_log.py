@@ -206,6 +206,7 @@ class RunLog:
         """Ignore all calls: this process is a forked child, and the log is its parent's."""
         self._queue = self._lines_queued = deque(maxlen=0)
         self._handover = None
+        self._tracing.disown()
 
     def _handed_to(self, server: str | None, token: str | None) -> Handover | None:
         address = server or os.environ.get("DEEPSEEK_SERVER")

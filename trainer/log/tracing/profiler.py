@@ -78,6 +78,15 @@ class StepProfiler:
                 torch.autograd._disable_profiler()
 
 
+def leave_in_child() -> None:
+    """In a process that was forked while steps were traced, such as a worker of a data loader: it would record until it ends."""
+    sys.setprofile(None)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        with suppress(Exception):
+            torch.autograd._enable_record_function(False)
+
+
 def check_ready() -> None:
     """Raises NoTrace where there is no PyTorch, or another profiler is at work."""
     torch = sys.modules.get("torch")

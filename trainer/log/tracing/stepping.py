@@ -73,6 +73,14 @@ class Tracing:
         if self._writing is not None:
             self._writing.join(WRITING_S)
 
+    def disown(self) -> None:
+        """This process is a forked child."""
+        if self._trace is not None:
+            from .profiler import leave_in_child
+
+            self._trace = None
+            leave_in_child()
+
     def _find(self) -> None:
         request = self._folder.look()
         if request is None or self._closed:
