@@ -23,7 +23,7 @@ from torch import nn
 from tests.running import script, wait_for
 from tests.test_run_log import events_of, steps_of
 from tests.tracing import answered, folder_of, look_at_once, request, steps_until
-from trainer.log.tracing import profiler, trace
+from trainer.log.tracing import profiler, stepping, trace
 from trainer.log.tracing import request as asked
 from trainer.log.tracing.request import MOST_STEPS, REQUEST, OddRequest, parsed
 from trainer.run_log import RunLog
@@ -244,7 +244,9 @@ def in_a_linked_folder(path: Path) -> None:
 def test_an_odd_request_is_not_followed(
     spoil: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(stepping, "LOOK_S", 1e9)
     with RunLog(tmp_path, "run") as log:
+        wait_for(lambda: log._tracing._next_look_s > 0, because="it has not looked yet")
         path = request(log)
         spoil(path.parent / REQUEST)
         look_at_once(monkeypatch)
