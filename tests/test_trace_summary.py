@@ -35,11 +35,12 @@ def operator(name: str, correlation: int, *children: Any, sequence: int = -1, sc
     return event("TorchOp", name, list(children), sequence_number=sequence, scope=scope, correlation=correlation)
 
 
-def kernel(name: str, linked: int, start_ms: float, ms: float, device: str = "DeviceType.CUDA") -> Any:
+def kernel(name: str, linked: int, start_ms: float, ms: float, device: str = "DeviceType.CUDA", kind: str = "kernel") -> Any:
     values = {
         "name": name,
         "device_type": device,
         "is_user_annotation": False,
+        "activity_type": kind,
         "linked_correlation_id": linked,
         "start_ns": int(start_ms * MS),
         "duration_ns": int(ms * MS),
@@ -64,6 +65,7 @@ class Result:
             kernel(ALL_REDUCE, 99, 8, 6),
             kernel("Memcpy HtoD (Pinned -> Device)", 0, 13, 2),
             kernel("cudaLaunchKernel", 11, 0, 1, device="DeviceType.CPU"),
+            kernel("Optimizer.step#AdamW.step", 0, 0, 50, kind="gpu_user_annotation"),
         ]
 
     def experimental_event_tree(self) -> list[Any]:
@@ -87,7 +89,15 @@ def test_kernels_stand_with_the_line_that_launched_them() -> None:
     assert rows["sm90_gemm_backward"] == (line, "compute", 6, 1)
     assert rows[ALL_REDUCE] == ([], "communication", 6, 0)
     assert rows["Memcpy HtoD (Pinned -> Device)"] == ([], "copy", 2, 0)
-    assert "cudaLaunchKernel" not in rows
+    assert "cudaLaunchKernel" not in rows and "Optimizer.step#AdamW.step" not in rows
+
+
+def test_older_versions_of_torch_say_less_of_an_event() -> None:
+    result = Result()
+    for found in result.kernels:
+        del found.is_user_annotation, found.activity_type
+    result.kernels.pop()
+    assert rows_of(summary_of(result, on_gpu=True)) == rows_of(summary_of(Result(), on_gpu=True))
 
 
 def test_what_runs_at_once_keeps_the_gpu_busy_once() -> None:

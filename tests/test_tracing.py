@@ -295,6 +295,15 @@ def test_a_request_of_an_earlier_hour_and_one_for_another_rank_are_left_alone(lo
         assert not path.exists() and log._tracing._trace is None
 
 
+def test_a_rank_answers_requests_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_at_once(monkeypatch)
+    with RunLog(tmp_path, "run", rank=1, world_size=2) as log:
+        path = request(log, rank=1)
+        steps_until(log, path.exists, Step())
+    assert answered(path)["error"] == "" and answered(path)["rank"] == 1
+    assert [event["text"] for event in events_of(tmp_path, "trace")] == ["3 steps traced"]
+
+
 def test_a_request_that_cannot_be_taken_away_is_answered_once(log: RunLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = request(log)
     monkeypatch.setattr(asked.os, "unlink", raising(PermissionError(1, "no")))

@@ -20,6 +20,7 @@ MOST_ROWS, MOST_STACKS, MOST_DEPTH = 3_000, 3_000, 64  # the rows that took long
 MOST_TEXT = 300  # characters of a name, a file
 SLICE, PAUSE_S = 25, 0.0005  # events between two pauses: the training thread may be waiting for the GIL
 FORWARD, BACKWARD, ANNOTATION = 0, 1, 7  # scopes of operators: FUNCTION, BACKWARD_FUNCTION, USER_SCOPE
+NO_WORK = ("gpu_user_annotation", "user_annotation", "cuda_sync", "overhead")  # kinds of activity
 NS = 1e-9
 
 
@@ -79,7 +80,7 @@ class Summary:
         """The GPU's own activities: each belongs to the operator by whose id it is linked."""
         for event in events:
             self._pause()
-            if str(event.device_type()).endswith("CPU") or event.is_user_annotation():
+            if not _is_work(event):
                 continue
             name, start_ns, duration_ns = event.name(), event.start_ns(), event.duration_ns()
             linked = event.linked_correlation_id()
@@ -169,6 +170,14 @@ def summary_of(result: Any, on_gpu: bool) -> dict[str, Any]:
     if on_gpu:
         summary.add_kernels(result.events())
     return summary.result()
+
+
+def _is_work(event: Any) -> bool:
+    """Whether the GPU did something: not a mark of the script's, nor a wait. Older versions of PyTorch say less of an event."""
+    if str(event.device_type()).endswith("CPU"):
+        return False
+    marks, says = getattr(event, "is_user_annotation", None), getattr(event, "activity_type", None)
+    return not (marks is not None and marks()) and not (says is not None and says() in NO_WORK)
 
 
 class _Files:
