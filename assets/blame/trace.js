@@ -76,13 +76,16 @@ export class TraceBox {
   }
 }
 
+/** Kernels are brief: `0.000042 -> "42 µs"`. @param {number} seconds */
+const spent = (seconds) => (seconds > 0 && seconds < 9.5e-4 ? `${count(Math.ceil(seconds * 1e6))} µs` : brief(seconds));
+
 /** @param {TraceRow} trace */
 function headOf({ first_step, last_step, window, step_s, device, busy }) {
   const steps = stepRange({ from: first_step, to: last_step }).replace(/^s/, "S");
-  const head = `${steps} at ${clock(window[0])}, ${brief(step_s)} a step while traced.`;
+  const head = `${steps} at ${clock(window[0])}, ${spent(step_s)} a step while traced.`;
   if (!busy) return `${head} ${device === "CPU" ? "Operators on the CPU, without those that they call." : ""}`.trim();
-  const hidden = busy.hidden > 0 ? ` (${brief(busy.hidden)} more behind compute)` : "";
-  return `${head} GPU busy ${brief(busy.compute + busy.communication + busy.copy)}: compute ${brief(busy.compute)}, communication ${brief(busy.communication)}${hidden}, copies ${brief(busy.copy)}.`;
+  const hidden = busy.hidden > 0 ? ` (${spent(busy.hidden)} more behind compute)` : "";
+  return `${head} GPU busy ${spent(busy.compute + busy.communication + busy.copy)}: compute ${spent(busy.compute)}, communication ${spent(busy.communication)}${hidden}, copies ${spent(busy.copy)}.`;
 }
 
 /** @param {TraceRow} trace */
@@ -96,12 +99,12 @@ function tableOf({ lines, first_step, last_step, device }) {
 /** @param {TracedLineRow} line @param {number} steps */
 function lineRow(line, steps) {
   const where = line.file ? [el("code", {}, place(line.file, line.line ?? 0)), ` ${line.function}`] : ["no line of the script"];
-  const kernels = line.kernels.slice(0, KERNELS).map(({ name, seconds, calls }) => `${name} × ${count(calls / steps)}, ${brief(seconds)}`);
+  const kernels = line.kernels.slice(0, KERNELS).map(({ name, seconds, calls }) => `${name} × ${count(calls / steps)}, ${spent(seconds)}`);
   return el(
     "tr",
     {},
     el("td", { title: line.file }, line.backward ? "backward of " : "", ...where, ...kernels.map((text) => el("div", { class: "dim", title: text }, text))),
-    el("td", { class: "num strong" }, brief(line.seconds)),
+    el("td", { class: "num strong" }, spent(line.seconds)),
     el("td", { class: "num" }, percent(line.share / 100)),
   );
 }
