@@ -14,7 +14,7 @@ from typing import NamedTuple
 from .entry import RESULT
 from .result import OddTrace, StepsTraced, read_trace
 
-MOST_KEPT = 8  # of all runs: at most 10 MB each
+MOST_KEPT = 4  # of all runs: at most 15 MB each
 MOST_ENTRIES = 1_000  # files of an entry that are looked at
 
 log = logging.getLogger(__name__)
