@@ -27,6 +27,7 @@ from .logs.outputs import OutputFiles
 from .mounts import is_remote
 from .options import CollectorOptions, add_flags, options_of
 from .process.activity import EXIT, SEEN, RunActivity
+from .process.claims import processes_of
 from .process.finder import Finder
 from .process.lives import LivesCollector
 from .provenance import RAN
@@ -42,6 +43,8 @@ from .service.supervisor import Supervisor
 from .service.watchdog import SetAside, Stuck
 from .store.open import open_store
 from .store.protocol import Limits, LogQuery, Store, StoreError
+from .tracing.asking import ask_for_trace
+from .tracing.entry import NoEntry, entry_of
 
 WATCH_S = 0.5  # how often the parent and the data folder are checked
 EXIT_WITHIN_S = 4.0  # at the end, even if a thread hangs
@@ -83,7 +86,7 @@ class Collectors:
     def __init__(self, options: CollectorOptions, held: int, parent: int | None) -> None:
         """`held` is the descriptor of the lock."""
         log_dir, data_dir = options.log_dir, options.data_dir
-        self._data_dir, self._held, self._parent = data_dir, held, parent
+        self._log_dir, self._data_dir, self._held, self._parent = log_dir, data_dir, held, parent
         self._ending = threading.Event()
         self._exit_code = 0
         self._host = socket.gethostname()
@@ -203,7 +206,21 @@ class Collectors:
             "read": self._tail.read_anyway,
             "forget": self._forget,
             "take_back": self._take_back,
+            "trace": self._trace,
         }
+
+    def _trace(self, run: str, steps: int = 3, rank: int = 0) -> dict[str, str]:
+        """The `id` of the trace to come, or why there will be none, as the end of a sentence."""
+        stored = self._store.run(run)
+        try:
+            if stored is None:
+                raise NoEntry("there is no such run")
+            entry = entry_of(self._log_dir, run, stored.info)
+            if not any(activity.run == run and processes_of(activity) for activity in self._tail.live_runs()):
+                raise NoEntry("no process of it is alive here")
+            return {"id": ask_for_trace(entry, self._log_dir / run, steps, rank), "refused": ""}
+        except NoEntry as error:
+            return {"id": "", "refused": str(error)}
 
     def _forget(self, run: str, known: Any = None) -> dict[str, str]:
         """Why it cannot be forgotten, or "": then the tail forgets it in its next turn."""

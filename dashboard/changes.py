@@ -133,6 +133,15 @@ class Changes:
         self._check()
         self._ask_collector("profile", action=action)
 
+    def trace(self, run: str, steps: int, rank: int) -> str:
+        """Have steps of a run traced; the id of the trace to come. Raises NotFound, BadRequest."""
+        self._check()
+        self._queries.check_run(run)
+        answer = self._ask_collector("trace", run=run, steps=steps, rank=rank)
+        if answer["refused"]:
+            raise BadRequest(f"steps of {run!r} cannot be traced: {answer['refused']}")
+        return str(answer["id"])
+
     def read_data(self, run: str, path: str) -> None:
         """Read a file of a run that was left because it looks like data. Raises NotFound, BadRequest."""
         self._check()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,10 @@ from collectors.analysis.blame.agreement import NEAREST
 from collectors.analysis.blame.verdict import Verdict
 from collectors.analysis.history import History
 from collectors.analysis.ledger.shares import Ledger
+from collectors.analysis.ledger.traced import Traced, traced_lines
 from collectors.analysis.stacks import folding, source
 from collectors.analysis.stacks.folding import PRUNE, FlameTree, Gathered
+from collectors.analysis.stacks.kernels import gathered_of
 from collectors.analysis.stacks.lanes import Lanes
 from collectors.analysis.stacks.last import LastStack, last_stacks
 from collectors.analysis.stacks.reshaping import Reshaping
@@ -31,6 +33,7 @@ from .flame import flamechart
 from .flame.flamechart import Chart, Strip
 from .flame.minutes import SPANS_AT_ONCE, Minutes
 from .ledger.kept import READING_S, Ledgers
+from .traces.traces import RunTraces, TraceFound
 
 LONG_S = 600.0  # windows longer than this are read one at a time: three hours of stacks take up to 500 MB meanwhile
 LAST_S = 5.0  # before the end of the profile
@@ -72,6 +75,7 @@ class Stacks:
         self._texts = source.Texts(store, source.owner_of_folders(log_dir) if log_dir else None)
         self.minutes = Minutes(store, self._texts.line_of)
         self.ledgers = Ledgers(store, self._texts.line_of)
+        self._traces = RunTraces(log_dir)
         self._long = threading.Lock()
 
     def fold(
@@ -112,6 +116,16 @@ class Stacks:
             profile_until=history.profiled_until(),
         )
 
+    def kernels(self, run: str, window: Range, rank: int | None, shape: Reshaping, prune: float) -> Folded | None:
+        """The kernels of traced steps below the lines that launched them; None where none were traced."""
+        history = History(self._store, run)
+        trace = self._traces.nearest(run, history.info, rank, window)
+        if trace is None:
+            return None
+        tree = folding.tree_of(gathered_of(trace, run), shape=shape, prune=prune, own_folder=history.folder())
+        self._seen.add(run, {frame.file for frame in tree.frames})
+        return Folded(tree, trace.steps, None, history.unit_name, [], [], None)
+
     def blame(self, run: str, window: Range, rank: int | None = None, baseline: Range | None = None) -> Verdict:
         """What the window was lost to, beside the run's baseline or beside another window."""
         history = History(self._store, run)
@@ -125,7 +139,19 @@ class Stacks:
         """Where the device's time of a window went, or of all that was profiled of the run."""
         found = self.ledgers.ledger(run, window, rank, reading_s)
         lines = [line.place.frame for row in found.rows for line in row.lines]
+        history = History(self._store, run)
+        if trace := self._traces.within(run, history.info, found.rank, found.window):
+            traced = Traced(trace, traced_lines(trace, history.folder()))
+            found = replace(found, traced=traced, tier="C")
+            lines += [line.frame for line in traced.lines]
         self._seen.add(run, {frame.file for frame in lines if frame is not None})
+        return found
+
+    def trace(self, run: str, name: str | None, rank: int | None) -> TraceFound:
+        """What became of the request with this id, or the run's newest trace."""
+        history = History(self._store, run)
+        found = self._traces.found(run, history.info, history.folder(), name, rank)
+        self._seen.add(run, {line.frame.file for line in found.lines if line.frame is not None})
         return found
 
     def chart(self, run: str, window: Range, width: int, lanes: Lanes) -> Charted:

@@ -56,6 +56,7 @@ KINDS = {
     "/api/v1/samples": ROWS,
     "/api/v1/sample": FILES,
     "/api/v1/checkpoints": FILES,
+    "/api/v1/trace": FILES,
 }
 CHANGE = "POST"  # is quick, and has a body
 BUSY = "the dashboard is busy with other questions; ask again in a moment"

@@ -42,7 +42,8 @@ PARTS = {  # of the collectors: what each may import of the others
     "logs": {"records", "process", "received", "store", "added"},
     "sampler": {"records", "process"},
     "provenance": {"records", "process", "redaction"},
-    "analysis": {"records", "catalog", "process", "received", "store", "sampler"},
+    "tracing": {"records", "process", "received"},
+    "analysis": {"records", "catalog", "process", "received", "store", "sampler", "tracing"},
     "service": {"records", "options", "mounts", "process", "gpu", "host", "store"},
 }
 PURE = "collectors.analysis.logs."  # what lines say: any part may use it, since it knows the records only

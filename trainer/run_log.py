@@ -31,6 +31,8 @@ from .log import endings, run_info
 from .log.log_file import LogFile, event_line, scalars_line, text_line, warn
 from .log.readable import text
 from .log.sample_line import FILE, path_of, sample_line
+from .log.tracing.request import TraceFolder, named_in_info
+from .log.tracing.stepping import StepWatch, Tracing
 from .phases import Phase, Phases
 
 if TYPE_CHECKING:
@@ -88,7 +90,8 @@ class RunLog:
             self._samples,
             self._events,
         )  # in the order in which they are written: the end event comes last
-        self._queue: deque[tuple[float, object, Mapping[str, object]] | tuple[LogFile, str | Callable[[], str]]] = deque()
+        self._lines_queued: deque[tuple[float, object, Mapping[str, object]] | tuple[LogFile, str | Callable[[], str]]] = deque()
+        self._queue: deque[Any] | StepWatch = self._lines_queued  # where calls put lines: the same, but while steps are traced
         self._stop = self._closing = False
         self._lines = 0
         self._phases = Phases()
@@ -96,7 +99,8 @@ class RunLog:
         if allow_profiling:
             ptracer.allow_any()
         start = run_info.process()
-        what = {"run": self.run, "kind": kind, "unit": unit, "world_size": self.world_size}
+        what = {"run": self.run, "kind": kind, "unit": unit, "world_size": self.world_size, "trace": named_in_info(self.run)}
+        self._tracing = Tracing(TraceFolder(self.folder, self.run, self.rank), self._watch_steps, self._steps_traced)
         self._info = run_info.InfoFile(self.folder / "run.json", what, config or {}, start)
         if self.rank == 0:
             self._info.write()
@@ -174,11 +178,12 @@ class RunLog:
     def close(self, status: str = "finished", reason: str = "") -> None:
         """Write the queue and the end event. It is called automatically when the script ends."""
         if not self._closing:
+            self._tracing.close()
             self._closing = True  # a signal's handler may call this again from within: the second caller only waits
             self.event("end", status=status, reason=reason[:REASON_CHARS])
         self._stop = True
         self._wait_for_writer()
-        self._queue = deque(maxlen=0)
+        self._queue = self._lines_queued = deque(maxlen=0)
         if handover := self._handover:
             self._handover = None
             handover.close()
@@ -199,8 +204,9 @@ class RunLog:
 
     def disown(self) -> None:
         """Ignore all calls: this process is a forked child, and the log is its parent's."""
-        self._queue = deque(maxlen=0)
+        self._queue = self._lines_queued = deque(maxlen=0)
         self._handover = None
+        self._tracing.disown()
 
     def _handed_to(self, server: str | None, token: str | None) -> Handover | None:
         address = server or os.environ.get("DEEPSEEK_SERVER")
@@ -220,19 +226,27 @@ class RunLog:
     def _text_at(self, time_s: float, message: str, level: str) -> None:
         self._queue.append((self._text, text_line(time_s, level, message)))
 
+    def _watch_steps(self, logged: Callable[[object], None] | None) -> None:
+        """Have what is logged pass by; None: no longer. Otherwise a call costs what it does without a trace."""
+        self._queue = self._lines_queued if logged is None else StepWatch(self._lines_queued, logged)
+
+    def _steps_traced(self, text: str, step: int, seconds: float) -> None:
+        self.event("trace", step=step, seconds=round(seconds, 6), text=text)
+
     def _write(self) -> None:
         while not self._stop:
             self._write_slice()
-            sleep(BACKLOG_S if self._queue else FLUSH_S)
-        while self._queue:
+            self._tracing.look()
+            sleep(BACKLOG_S if self._lines_queued else FLUSH_S)
+        while self._lines_queued:
             self._write_slice()
         self._info.flush()
         for file in self._files:
             file.close()
 
     def _write_slice(self) -> None:
-        for _ in range(min(len(self._queue), SLICE_LINES)):
-            item = self._queue.popleft()
+        for _ in range(min(len(self._lines_queued), SLICE_LINES)):
+            item = self._lines_queued.popleft()
             if len(item) == 2:
                 file, line = item
                 file.add(line if isinstance(line, str) else line())
@@ -248,7 +262,7 @@ class RunLog:
             lines = self._lines
             self._writer.join(GIVE_UP_S)
             if self._writer.is_alive() and self._lines == lines:
-                warn(f"gave up on {len(self._queue)} lines of {self.folder}: the writer hangs on a device or a file system")
+                warn(f"gave up on {len(self._lines_queued)} lines of {self.folder}: the writer hangs on a device or a file system")
                 return
 
 

@@ -17,3 +17,6 @@ export const filesOf = (run) => `runs/${encodeURIComponent(run)}/files`;
 
 /** The path of what is said about a run. @param {string} run */
 export const aboutOf = (run) => `runs/${encodeURIComponent(run)}/about`;
+
+/** The path at which steps of a run are asked to be traced. @param {string} run */
+export const traceOf = (run) => `runs/${encodeURIComponent(run)}/trace`;

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +30,15 @@ class History:
         """What the run calls a unit of its work: "step" unless run.json names another."""
         return str((self._row.info.get("unit") if self._row else None) or "step")
 
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What its run.json says, with the configuration in its other files."""
+        return self._row.info if self._row else {}
+
     def folder(self) -> str:
         """The working folder that run.json names, else that of the run's process; "" where neither is known."""
-        info = self._row.info if self._row else {}
         seen = [event.fields.get("cwd") for event in reversed(self._store.events(self.run, kinds=(SEEN,)))]
-        return next((folder for folder in [info.get("cwd"), *seen] if isinstance(folder, str) and folder), "")
+        return next((folder for folder in [self.info.get("cwd"), *seen] if isinstance(folder, str) and folder), "")
 
     def inside(self, window: Range) -> Range:
         """What of the window lies between the first and the last that is known of the run; a second of it where nothing does."""

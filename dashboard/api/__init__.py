@@ -26,7 +26,7 @@ from . import (
     table,
 )
 from .across import compare, forgotten, search
-from .judged import blame, goodput, ledger, report
+from .judged import blame, goodput, ledger, report, trace
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
@@ -45,6 +45,7 @@ NOUNS = (
     ledger,
     report,
     goodput,
+    trace,
     machine,
     settings,
     table,
@@ -53,7 +54,7 @@ NOUNS = (
     search,
     boards,
 )
-CHANGED = (runs, machine, settings, ingest, table, forgotten, boards)  # nouns with POST routes
+CHANGED = (runs, machine, settings, ingest, table, forgotten, boards, trace)  # nouns with POST routes
 
 
 def register(app: FastAPI, queries: Queries) -> None:

@@ -159,7 +159,7 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         rank: Rank = None,
         pid: Pid = None,
         thread: Thread = None,
-        view: lanes.View = "joined",
+        view: lanes.View | Literal["kernels"] = "joined",
         phase: Annotated[
             str, Query(max_length=MOST_CHARACTERS, description="only what steps spent in this phase, as they log it")
         ] = "",
@@ -172,17 +172,24 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
         prune: Annotated[float, Query(ge=0, le=1, description="leave out what is below this share")] = folding.PRUNE,
         shape: Annotated[Literal["tree", "folded", "speedscope"], Query(alias="format")] = "tree",
     ) -> Answer[FlameAnswer] | Response:
-        answer = queries.stacks.fold(
-            run,
-            window,
-            lanes.Lanes(view, thread, rank, pid),
-            shape=reshaping.Reshaping(waits, focus, hide, roll, invert),
-            phase=phase,
-            baseline=other,
-            own_baseline=baseline == "normal",
-            prune=prune,
-        )
-        queries.ahead.want(run)
+        reshaped = reshaping.Reshaping(waits, focus, hide, roll, invert)
+        if view == "kernels":
+            traced = queries.stacks.kernels(run, window, rank, reshaped, prune)
+            if traced is None:
+                raise NotFound(f"no steps of {run!r} were traced; deepseek-dashboard trace traces some")
+            answer = traced
+        else:
+            answer = queries.stacks.fold(
+                run,
+                window,
+                lanes.Lanes(view, thread, rank, pid),
+                shape=reshaped,
+                phase=phase,
+                baseline=other,
+                own_baseline=baseline == "normal",
+                prune=prune,
+            )
+            queries.ahead.want(run)
         match shape:
             case "folded":
                 return PlainTextResponse(exporting.to_folded(answer.tree))

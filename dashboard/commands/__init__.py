@@ -19,6 +19,7 @@ MAIN, *OTHERS = FILES = (
     "profile",
     "why",
     "report",
+    "trace",
     "store",
     "export",
     "open",

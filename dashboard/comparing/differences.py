@@ -22,7 +22,7 @@ COMMAND = ("command", "cwd")
 GIT = ("git_commit", "git_branch", "git_dirty")
 PACKAGES = ("python", "torch", "cuda", "nccl")
 HARDWARE = ("host", "gpu", "driver", "gpu_topology", "world_size")
-OF_ONE_START = frozenset(("pid", "started_s", "run", "argv", "git_note", "config", "environment", "versions", "attached"))
+OF_ONE_START = frozenset(("pid", "started_s", "run", "argv", "git_note", "config", "environment", "versions", "attached", "trace"))
 SHOWN_APART = frozenset((*COMMAND, *GIT, *PACKAGES, *HARDWARE)) | OF_ONE_START
 
 

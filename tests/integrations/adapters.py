@@ -118,6 +118,17 @@ def test_two_ranks_of_a_trainer_write_files_of_their_own_into_one_run(tmp_path: 
     assert json.loads((tmp_path / "logs" / "train" / "run.json").read_text())["world_size"] == 2
 
 
+@pytest.mark.parametrize(("library", "function"), [("lightning", "training_step"), ("transformers", "compute_loss")])
+def test_steps_of_a_library_are_traced(library: str, function: str, tmp_path: Path) -> None:
+    """Its adapter says where a step ends; nothing else is needed."""
+    command = [sys.executable, str(PROGRAMS / f"traced_{library}.py"), str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=170, env=plain_environment())
+    assert done.returncode == 0, done.stderr
+    trace = json.loads((tmp_path / ".deepseek" / "traces" / "run" / "trace-0123abcd.json").read_text())
+    assert trace["error"] == "" and trace["last_step"] - trace["first_step"] == 1
+    assert function in {name for _, _, name in trace["frames"]} and any(row[1] == "aten::addmm" for row in trace["kernels"])
+
+
 @pytest.mark.parametrize("number", range(3), ids=ADAPTERS[:3])
 def test_the_example_of_the_guide_runs(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     example_of_an_adapter_runs(number, tmp_path, monkeypatch)

@@ -4,7 +4,7 @@ import { writeAddress } from "../../lib/url.js";
 
 /**
  * @typedef {Object} Choice of the user
- * @property {"joined" | "main" | "threads"} view
+ * @property {"joined" | "main" | "threads" | "kernels"} view `kernels`: those of the steps that were traced on demand
  * @property {string | null} thread one thread alone, by its id
  * @property {string | null} phase
  * @property {string | null} rank

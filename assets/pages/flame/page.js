@@ -95,6 +95,7 @@ export default class FlamePage extends RunPage {
     const shown = window ?? this.profile.wanted?.asked;
     this.strip.chart.draw(view);
     this.head.drawRuns(this.runs);
+    this.stage.side.trace.of(this.runs.current?.run ?? null, !this.runs.over);
     setClass(this.element, "bare", !this.runs.current || this.range.axis !== TIME);
     setClass(this.element, "without", !this.stage.tree);
     if (shown && this.range.axis === TIME) this.head.drawWindow(shown, window !== null, this.steps(window, stepper));

@@ -6,6 +6,7 @@ import { NOTHING_S, brief, percent, signed, toneOf } from "../../lib/figures.js"
 import { place } from "../../lib/format.js";
 import { Source } from "../../flame/source.js";
 import { nameOf } from "../../flame/tree.js";
+import { TraceBox } from "../../blame/trace.js";
 
 /** @typedef {import("../../flame/tree.js").Tree} Tree */
 /** @typedef {{frame: number, seconds: number, normal_s: number}} Row seconds of the window and of the baseline */
@@ -30,6 +31,7 @@ export class FlameSide {
     this.functions = el("table", {});
     this.sorting = el("button", { class: "plain", type: "button", onclick: () => this.#sort() }, "self ▾");
     this.heading = el("h2", {});
+    this.trace = new TraceBox();
     this.element = el(
       "aside",
       { class: "side flame-side bare", "aria-label": "The selected function" },
@@ -38,6 +40,7 @@ export class FlameSide {
       this.source.element,
       el("section", {}, el("h2", {}, "Callers"), this.callers),
       el("section", {}, el("h2", {}, "Callees"), this.callees),
+      this.trace.element,
       el("section", { class: "ranking" }, el("div", { class: "head" }, this.heading, this.sorting), this.functions),
     );
   }

@@ -19,6 +19,7 @@ import { TroubleBox } from "../../blame/trouble.js";
 /** @typedef {import("../../blame/profile.js").Question} Question */
 
 const ROW = 24;
+const KERNELS = { said: ["What each line launched, in the steps that were traced"], aside: "At the right, Kernels by line has the same as a table." };
 
 export class FlameStage {
   /** @param {{chosen: () => void, profile: (action: "on" | "retry") => void}} actions `chosen`: the user changed how it is shown */
@@ -48,9 +49,14 @@ export class FlameStage {
     this.run = run;
     this.#build();
     const own = ownWords(flame, this.tree, { asked, now, growing, comparable: this.comparable });
-    this.own = flame && !flame.samples && trouble ? { ...own, aside: "" } : own;
+    this.own = this.kernels ? KERNELS : flame && !flame.samples && trouble ? { ...own, aside: "" } : own;
     this.trouble.show(flame?.samples ? null : trouble);
     this.draw();
+  }
+
+  /** Whether the graph is of traced steps, and not of the window's stacks. */
+  get kernels() {
+    return this.choice.view === "kernels" && !this.choice.thread;
   }
 
   /** @param {Blame | null} blame */
@@ -121,6 +127,7 @@ export class FlameStage {
         ? "Leaves stand on top, their callers below them. "
         : "";
     const colour = tree.compared && difference ? `Colour is the change in seconds a ${tree.per}${isPart(tree) ? `; of less than 8 ${tree.per}s a window also has what it holds of them by chance` : ""}. ` : "";
+    if (this.kernels) return `${what}Width is time of kernels or operators in the newest traced steps. ${count(tree.count)} frames.`;
     return `${what}Width is time in this window. ${colour}Hatched: the thread waits. ${count(tree.count)} frames.`;
   }
 

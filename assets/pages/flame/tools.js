@@ -14,6 +14,7 @@ const VIEWS = /** @type {const} */ ([
   ["joined", "Joined at waits", "what the main thread waited for hangs below its wait"],
   ["main", "Main thread", "waits stay waits"],
   ["threads", "Every thread", "each with its own time"],
+  ["kernels", "Kernels", "of traced steps, below the lines that launched them"],
 ]);
 const ROLLS = /** @type {const} */ ([
   ["function", "By function"],
@@ -105,7 +106,7 @@ export class FlameTools {
           ]
         : []),
     );
-    this.#drawPhases(flame, phase, chip);
+    this.#drawPhases(flame, phase, chip, choice.view === "kernels" ? "traced steps are not divided into phases" : "this run logs no phases");
     this.legend.replaceChildren(...(compared && difference ? legendOfDifference() : legendOfKinds()));
     this.colours.hidden = !compared;
     this.colours.replaceChildren(
@@ -142,8 +143,8 @@ export class FlameTools {
     this.thread.hidden = threads.length < 2;
   }
 
-  /** @param {Flame | null} flame @param {string | null} chosen @param {Chip} chip */
-  #drawPhases(flame, chosen, chip) {
+  /** @param {Flame | null} flame @param {string | null} chosen @param {Chip} chip @param {string} none */
+  #drawPhases(flame, chosen, chip, none) {
     const phases = flame?.phases ?? [];
     const step_s = flame?.units ? flame.seconds / flame.units / Math.max(1, flame.ranks.length) : null;
     const held = holders(
@@ -161,7 +162,7 @@ export class FlameTools {
       ...phases.map(({ name, seconds, normal_s }) =>
         chip(chosen === name, { phase: name }, name, el("em", { class: tone(seconds, normal_s) }, percent(seconds / whole_s))),
       ),
-      phases.length ? "" : el("span", { class: "dim" }, "this run logs no phases"),
+      phases.length ? "" : el("span", { class: "dim" }, none),
     );
   }
 

@@ -145,6 +145,7 @@ export default class Live extends RunPage {
   /** @param {View} view @param {Series | null} stepper */
   #drawPanel(view, stepper) {
     const { window } = this.range;
+    this.panel.trace.of(this.runs.current?.run ?? null, !this.runs.over);
     this.panel.point(this.range.axis === TIME ? this.cursor_s : null);
     this.panel.showWindow(
       window,

@@ -12,6 +12,7 @@ import { grip } from "./sheet.js";
 import { LogDifference } from "../../blame/log_difference.js";
 import { ReportButton } from "../../blame/report.js";
 import { Tree, nameOf } from "../../flame/tree.js";
+import { TraceBox } from "../../blame/trace.js";
 import { TroubleBox } from "../../blame/trouble.js";
 
 const LOUD = 30; // level of a warning: the first one comes into sight
@@ -39,6 +40,7 @@ export class Panel {
     this.said = el("p", { class: "said", "aria-live": "polite" });
     this.aside = el("p", { class: "aside" });
     this.logDifference = new LogDifference();
+    this.trace = new TraceBox();
     this.facts = el("tbody");
     this.against = el("th", { class: "num" }, "rest");
     this.table = el(
@@ -92,6 +94,7 @@ export class Panel {
         this.trouble.element,
         el("div", { class: "graph-box" }, this.flame.element),
       ),
+      this.trace.element,
       this.logs,
       this.hint,
       this.actionsRow,

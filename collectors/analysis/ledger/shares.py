@@ -11,8 +11,9 @@ from . import rules
 from .account import Account, CostRange
 from .idle.device import Signal
 from .kinds import BUSY, Charged, TimeKind
+from .traced import BusyPart, Traced, busy_parts
 
-Tier: TypeAlias = Literal["A", "B"]
+Tier: TypeAlias = Literal["A", "B", "C"]
 Sureness: TypeAlias = Literal["high", "medium", "low"]
 LedgerDevice: TypeAlias = Literal["GPU", "CPU", "host"]
 MOST_LINES = 5  # of a row
@@ -53,6 +54,17 @@ class Ledger:
     ranks: int = 1  # of the run
     rank: int = 0
     window: Range = (0.0, 0.0)
+    traced: Traced | None = None  # steps of the window that were traced on demand: then the tier is C
+
+    @property
+    def busy_share(self) -> float:
+        """Percent of the window; 0 where nothing says how busy the device was."""
+        return next((row.share for row in self.rows if row.kind == BUSY), 0.0)
+
+    @property
+    def busy_parts(self) -> list[BusyPart]:
+        """What the busy time was spent on, if all of it was as in the traced steps; [] where none were traced on the GPU."""
+        return busy_parts(self.traced.trace, self.busy_share) if self.traced and self.device == "GPU" else []
 
     @property
     def communication(self) -> tuple[float, float] | None:

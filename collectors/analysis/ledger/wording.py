@@ -10,6 +10,8 @@ from .shares import KindRow, Ledger
 IN_SENTENCE = 4  # rows beside the first
 MOST_LINES = 10
 TOGETHER = "GPU busy (compute or communication, not separated)"
+PARTS = {"compute": "compute", "communication": "communication", "copy": "copies"}
+LEAST_PART = 0.5  # percent of the window; a smaller part of the busy time is not named
 SIGNALS = {
     "driver samples": "the driver's utilization samples",
     "GPM": "the GPU's own activity counters (GPM)",
@@ -22,7 +24,7 @@ def label_of(kind: TimeKind, ledger: Ledger) -> str:
     """`GPU busy`; where the device is the CPU, `computing`. With several ranks, communication counts as busy."""
     if kind == BUSY and ledger.device == "CPU":
         return "computing"
-    if kind == BUSY and ledger.ranks > 1:
+    if kind == BUSY and ledger.ranks > 1 and not ledger.busy_parts:
         return TOGETHER
     if ledger.device == "host" and kind == "launch":
         return "handing work to the GPU"
@@ -48,14 +50,17 @@ def sentence_of(ledger: Ledger) -> str:
     parts = []
     for row in shown[: IN_SENTENCE + 1]:
         where = place_of(row.lines[0].place) if row.lines else ""
-        where = where or (communication_in(ledger) if row.kind == BUSY else "")
+        where = where or (parts_of_busy(ledger) if row.kind == BUSY else "")
         parts.append(f"{label_of(row.kind, ledger)} {share_of(row)}{f' ({where})' if where else ''}")
     rest = small + sum(row.share for row in shown[IN_SENTENCE + 1 :])
     return ", ".join([*parts, *([f"other {rest:.0f} %"] if rest >= 0.5 else [])]) + "."
 
 
-def communication_in(ledger: Ledger) -> str:
-    """`probably communication: 10 to 30 %`; "" where nothing shows any."""
+def parts_of_busy(ledger: Ledger) -> str:
+    """`compute 48 %, communication 13 %` where steps were traced, else `probably communication: 10 to 30 %`; "" where nothing shows any."""
+    if parts := ledger.busy_parts:
+        named = [part for part in parts if part.kind == "compute" or part.share >= LEAST_PART]
+        return ", ".join(f"{PARTS[part.kind]} {part.share:.0f} %" for part in named)
     least, most = ledger.communication or (0.0, 0.0)
     return f"probably communication: {least:.0f} to {most:.0f} %" if most >= rules.SMALL.value else ""
 
@@ -90,7 +95,7 @@ def lines_of(ledger: Ledger, run: str) -> list[str]:
 def _line(row: KindRow, ledger: Ledger, width: int) -> str:
     label = label_of(row.kind, ledger)
     where = place_of(row.lines[0].place) if row.lines else ""
-    where = where or (communication_in(ledger) if row.kind == BUSY else "")
+    where = where or (parts_of_busy(ledger) if row.kind == BUSY else "")
     notes = [f"{row.least:.0f} to {row.most:.0f} %"] if row.most - row.least > rules.SURE.value else []
     if row.saves_at_most > row.share + rules.SMALL.value:
         notes.append(f"a fix saves at most {row.saves_at_most:.0f} %")
@@ -112,6 +117,9 @@ def foot_of(ledger: Ledger) -> str:
         return "The device is the CPU: shares are of the main thread's time."
     if ledger.device == "host":
         return "No counter says how busy the GPU was: shares are of the main thread's time."
+    if ledger.traced and ledger.busy_parts:
+        trace = ledger.traced.trace
+        return f"Busy by {SIGNALS[ledger.signal]}; its parts as in the traced steps {trace.first_step} to {trace.last_step}."
     return f"Busy by {SIGNALS[ledger.signal]}; what a GPU did while busy is not judged."
 
 

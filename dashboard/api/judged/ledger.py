@@ -10,13 +10,16 @@ from collectors.analysis.ledger.contrast import LedgerContrast
 from collectors.analysis.ledger.idle.device import Signal as Signal
 from collectors.analysis.ledger.kinds import KINDS, Charged, TimeKind
 from collectors.analysis.ledger.shares import KindRow, Ledger, LedgerDevice, LineShare, Sureness, Tier
+from collectors.analysis.ledger.traced import TracedLine
 from collectors.analysis.ledger.wording import label_of, sentence_of
+from collectors.tracing.result import KernelKind
 
 from ...ledger.contrasted import contrasted
 from ...queries import Queries
 from ..answer import Answer
 from ..parameters import OptionalWindow, Rank, RunParameter, Window, known_run
 
+MOST_TRACED_LINES = 5
 MOST_BLOCKS = 240  # of an answer: longer windows have wider ones
 
 
@@ -46,6 +49,35 @@ class LedgerRow(TypedDict):
     confidence: Sureness
     exposed_by: LedgerPlace | None
     lines: list[LedgerLine]
+
+
+class LedgerPart(TypedDict):
+    """Of the busy time, percent of the window."""
+
+    kind: KernelKind
+    share: float
+
+
+class LedgerTracedLine(TypedDict):
+    """`share` is percent of all that was traced; `kernel` took longest of what the line launched. `function` is "" without a line."""
+
+    function: str
+    file: str
+    line: int | None
+    backward: bool
+    share: float
+    kernel: str
+
+
+class LedgerTrace(TypedDict):
+    """Which steps of the window were traced; GET /trace has their kernels."""
+
+    id: str
+    window: tuple[float, float]
+    first_step: int
+    last_step: int
+    parts: list[LedgerPart]
+    lines: list[LedgerTracedLine]
 
 
 class LedgerBlocks(TypedDict):
@@ -88,6 +120,7 @@ class LedgerAnswer(TypedDict):
     window: tuple[float, float]
     covered_share: float
     communication: tuple[float, float] | None
+    traced: LedgerTrace | None
     rows: list[LedgerRow]
     blocks: LedgerBlocks
 
@@ -140,8 +173,36 @@ def ledger_answer(ledger: Ledger) -> LedgerAnswer:
         "window": ledger.window,
         "covered_share": ledger.covered_share,
         "communication": ledger.communication,
+        "traced": _traced(ledger),
         "rows": [_row(row, ledger) for row in ledger.rows],
         "blocks": _blocks(ledger),
+    }
+
+
+def _traced(ledger: Ledger) -> LedgerTrace | None:
+    if ledger.traced is None:
+        return None
+    trace, lines = ledger.traced
+    total_s = max(sum(line.seconds for line in lines), 1e-12)
+    return {
+        "id": trace.id,
+        "window": (trace.from_s, trace.to_s),
+        "first_step": trace.first_step,
+        "last_step": trace.last_step,
+        "parts": [{"kind": part.kind, "share": part.share} for part in ledger.busy_parts],
+        "lines": [_traced_line(line, total_s) for line in lines[:MOST_TRACED_LINES]],
+    }
+
+
+def _traced_line(line: TracedLine, total_s: float) -> LedgerTracedLine:
+    frame = line.frame
+    return {
+        "function": frame.name if frame else "",
+        "file": frame.file if frame else "",
+        "line": frame.line or None if frame else None,
+        "backward": line.backward,
+        "share": 100 * line.seconds / total_s,
+        "kernel": line.kernels[0].name if line.kernels else "",
     }
 
 

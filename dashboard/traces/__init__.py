@@ -1,0 +1,1 @@
+"""Steps that were traced on demand, as pages ask for them."""
