@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page
 
 from dashboard.pages import pages
-from tests.browser_types import PROGRAMS, install
+from tests.axe import serious
 from tests.conftest import Dashboard, dashboard, script, wait_for
 
 TRAINER = """
@@ -25,12 +25,10 @@ with RunLog(sys.argv[1], run="accessible", config={"lr": 0.1, "model": "vit"}) a
     log.event("checkpoint", step=299, seconds=0.1, text="step 299")
     time.sleep(600)
 """
-SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    install()
     log_dir = tmp_path_factory.mktemp("accessible") / "logs"
     log_dir.mkdir()
     with script(TRAINER, str(log_dir)), dashboard(log_dir, "--no-profile") as running:
@@ -47,12 +45,5 @@ def test_axe_finds_nothing_serious(served: Dashboard, page: Page, shown: Any, si
         page.wait_for_function("document.querySelector('#content')?.textContent.length > 20")
         page.wait_for_load_state("networkidle")
         page.wait_for_function("[...document.querySelectorAll('.ag-row')].every((row) => row.children.length)")
-        page.add_script_tag(path=PROGRAMS / "axe-core" / "axe.min.js")
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        said = [
-            f"{violation['id']}: {violation['help']} at {node['target']} {node['failureSummary']}"
-            for violation in found["violations"]
-            if violation["impact"] in SERIOUS
-            for node in violation["nodes"]
-        ]
+        said = serious(page)
         assert not said, "\n".join(said)

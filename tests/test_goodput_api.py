@@ -22,7 +22,7 @@ from dashboard.goodput import reading
 from dashboard.goodput.asking import Goodputs
 from dashboard.queries import Queries
 from dashboard.stacks import Stacks
-from tests.browser_types import PROGRAMS, install
+from tests.axe import serious
 from tests.memory_engine import MemoryStore, Shared
 from tests.serving import Web, served
 
@@ -258,7 +258,4 @@ def test_the_side_panel_of_runs_has_it(page: Page, web: Web, theme: str) -> None
     assert "Goodput 64 % of 100 s in 2 attempts" in text and "64 steps count, 10 were done again." in text
     assert "training\t64.0 %" in text and "between attempts\t9.0 %\t9 s" in text and "EUR lost" in text
     assert page.locator("#about-goodput tr").first.get_attribute("title") == "From: lines of the step log, without all other kinds"
-    install()
-    page.add_script_tag(path=PROGRAMS / "axe-core" / "axe.min.js")
-    found = page.evaluate("axe.run('#about-goodput', {resultTypes: ['violations']})")
-    assert [violation["id"] for violation in found["violations"]] == []
+    assert serious(page, "#about-goodput") == []

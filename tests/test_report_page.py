@@ -14,12 +14,11 @@ from collectors.store.open import open_store
 from dashboard.report.asked import ReportQuery
 from dashboard.report.gathering import gather
 from dashboard.report.rendering import html_of
-from tests.browser_types import PROGRAMS, install
+from tests.axe import serious
 from tests.reported import SLOW, T0, fill, inert, opened
 from tests.serving import Web, served
 from tests.test_any_request import records
 
-SERIOUS = ("serious", "critical")
 EXPECTED_ERRORS = ("/api/v1/source", "503 (Service Unavailable)")  # the files of the made run are nowhere
 
 
@@ -71,19 +70,11 @@ def test_a_report_opens_without_a_network_and_without_scripts(
 def test_axe_finds_nothing_serious_in_a_report(
     folder: Path, browser: Browser, name: str, theme: Literal["dark", "light"], width: int
 ) -> None:
-    install()
     size = {"width": width, "height": 844}
     context = browser.new_context(viewport=size, color_scheme=theme, bypass_csp=True)  # type: ignore[arg-type]
     page = context.new_page()
     page.goto((folder / f"{name}.html").as_uri())
-    page.add_script_tag(path=PROGRAMS / "axe-core" / "axe.min.js")
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    said = [
-        f"{violation['id']}: {violation['help']} at {node['target']} {node['failureSummary']}"
-        for violation in found["violations"]
-        if violation["impact"] in SERIOUS
-        for node in violation["nodes"]
-    ]
+    said = serious(page)
     context.close()
     assert not said, "\n".join(said)
 
