@@ -19,7 +19,7 @@ import { keyOf } from "./series.js";
  * @property {string} title with the unit
  * @property {string} [note] the second line; without it, how many points are drawn
  * @property {number} height
- * @property {"lines" | "stack" | "heat"} kind
+ * @property {"lines" | "stack" | "heat" | "shares"} kind `shares`: of the picture, without series
  * @property {boolean} [rate] draws the steps per second of its series, not their values
  * @property {"percent" | "zero" | "robust" | "log"} y
  * @property {number} scale from the series' unit to the lane's

@@ -6,6 +6,7 @@ import { axisMark, laneMark, placed } from "./events.js";
 import { count } from "../lib/format.js";
 import { LaneView } from "./lane.js";
 import { movable, ordered, remember } from "./lane_order.js";
+import { SharesLane } from "./shares.js";
 import { onTheme } from "../lib/theme.js";
 
 /** @typedef {import("../data/lanes.js").Lane} Lane */
@@ -20,6 +21,7 @@ import { onTheme } from "../lib/theme.js";
  * @property {number | null} cursor_step
  * @property {Map<string, Series>} series
  * @property {Map<string, string>} failed by key of a series, why it cannot be shown
+ * @property {import("./shares.js").Shares | null} [shares] of the lane that shows them; null until they are known
  * @property {number} version rises when the series have something new
  * @property {import("./events.js").Event[]} events
  * @property {string} end the word at the right end of the axis
@@ -113,7 +115,7 @@ export class Timeline {
 
   /** @param {Lane} spec */
   #lane(spec) {
-    const lane = new LaneView(spec, NARROW.matches);
+    const lane = spec.kind === "shares" ? new SharesLane(spec, NARROW.matches) : new LaneView(spec, NARROW.matches);
     movable(lane.element, lane.name, () => this.#reordered());
     return lane;
   }

@@ -1,0 +1,76 @@
+/** The ledger on the Live page: the bar of the view, its lane, and the table of the selected window. */
+
+import { LedgerAsking } from "./asking.js";
+import { LedgerBar } from "./bar.js";
+import { lane } from "../data/lanes.js";
+import { LedgerTable } from "./table.js";
+
+/** @typedef {import("../data/lanes.js").Lane} Lane */
+/** @typedef {import("./kinds.js").Ledger} Ledger */
+/** @typedef {import("../timeline/shares.js").Shares} Shares */
+
+const BELOW = new Set(["loss", "phases", "gpu_phases"]); // the lane stands under these
+const LANE = lane("ledger", "Where time went, %", 64, "percent", [], { kind: "shares", note: "blocks of seconds", digits: 0, unit: "%" });
+
+export class LedgerView {
+  /** @param {{relane: () => void, drawn: () => void}} page `relane`: there are other lanes; `drawn`: there is something new to draw */
+  constructor(page) {
+    this.bar = new LedgerBar(page.relane);
+    this.table = new LedgerTable();
+    /** @type {Shares | null} */
+    this.shares = null;
+    /** @type {string | null} */
+    this.run = null;
+    this.window = ""; // whose ledger the table shows
+    this.asking = new LedgerAsking({
+      view: (ledger, { run }) => {
+        if (run !== this.run) return;
+        this.bar.show(ledger);
+        this.shares = sharesOf(ledger);
+        page.drawn();
+      },
+      window: (ledger, question) => this.table.show(ledger, question),
+      failed: (sentence) => this.table.fail(sentence),
+    });
+  }
+
+  /** With the ledger's lane, if the user wants it. @param {Lane[]} lanes @returns {Lane[]} */
+  among(lanes) {
+    if (!this.bar.over || !lanes.length) return lanes;
+    const at = lanes.findLastIndex(({ id }) => BELOW.has(id)) + 1;
+    return [...lanes.slice(0, at), LANE, ...lanes.slice(at)];
+  }
+
+  /** @param {import("./asking.js").Sight | null} sight null where no ledger can be */
+  look(sight) {
+    const run = sight?.run ?? null;
+    if (run !== this.run) {
+      this.run = run;
+      this.shares = null;
+      this.bar.clear();
+    }
+    this.asking.look(sight);
+  }
+
+  /** @param {boolean} selected a window is selected or drawn: it is blamed first */
+  select(selected) {
+    if (selected) {
+      this.asking.pause();
+      this.table.dim();
+    } else {
+      this.asking.resume();
+      this.table.clear();
+    }
+  }
+
+  /** @param {import("./asking.js").Question} question */
+  judged(question) {
+    this.asking.judged(question);
+  }
+}
+
+/** @param {Ledger} ledger @returns {Shares} */
+function sharesOf({ blocks, rows, sentence }) {
+  const labels = new Map(rows.map(({ kind, label }) => [/** @type {string} */ (kind), label]));
+  return { blocks, labels, why: rows.length ? "" : sentence };
+}
