@@ -14,6 +14,12 @@ const ALL_COVERED = 0.995;
 /** A token of `tokens.css`. @param {string} kind */
 export const colourOf = (kind) => `time-${kind === "transfer" ? "copy" : kind}`; // no run has both
 
+/** @type {Record<string, string>} */
+const SHORT = { collective: "ranks", gil: "GIL", wait: "waits", gc: "GC", compile: "compiling", copy: "copies", transfer: "transfers", cpu_taken: "no core" };
+
+/** One word, for the narrow column beside a lane. @param {string} kind */
+export const shortOf = (kind) => SHORT[kind] ?? kind;
+
 /** The rows of at least two points, and all others as one. @param {KindRow[]} rows @returns {Part[]} */
 export function partsOf(rows) {
   const large = rows.filter(({ kind, share }) => kind === "busy" || share >= SMALL);

@@ -10,7 +10,7 @@ import { LedgerTable } from "./table.js";
 /** @typedef {import("../timeline/shares.js").Shares} Shares */
 
 const BELOW = new Set(["loss", "phases", "gpu_phases"]); // the lane stands under these
-const LANE = lane("ledger", "Where time went, %", 64, "percent", [], { kind: "shares", note: "blocks of seconds", digits: 0, unit: "%" });
+const LANE = lane("ledger", "Where time went", 64, "percent", [], { kind: "shares", note: "% of each block" });
 
 export class LedgerView {
   /** @param {{relane: () => void, drawn: () => void}} page `relane`: there are other lanes; `drawn`: there is something new to draw */
@@ -70,7 +70,4 @@ export class LedgerView {
 }
 
 /** @param {Ledger} ledger @returns {Shares} */
-function sharesOf({ blocks, rows, sentence }) {
-  const labels = new Map(rows.map(({ kind, label }) => [/** @type {string} */ (kind), label]));
-  return { blocks, labels, why: rows.length ? "" : sentence };
-}
+const sharesOf = ({ blocks, window, rows, sentence }) => ({ blocks, window, why: rows.length ? "" : sentence });

@@ -1,13 +1,13 @@
 /** A lane of shares: blocks of time, each a column of kinds that fill it, as the ledger gave them out. */
 
 import { TIME } from "../lib/axis.js";
-import { colourOf } from "../ledger/kinds.js";
+import { colourOf, shortOf } from "../ledger/kinds.js";
 import { setClass } from "../lib/dom.js";
 import { LaneView, fillRows } from "./lane.js";
 import { token } from "../lib/theme.js";
 
 /** @typedef {import("../types/api").Row<"LedgerBlocks">} Blocks */
-/** @typedef {{blocks: Blocks, labels: Map<string, string>, why: string}} Shares `labels`: by kind; `why`: there are no blocks, or "" */
+/** @typedef {{blocks: Blocks, window: [number, number], why: string}} Shares `window`: of the blocks, whose edges may lie outside of it, Unix seconds; `why`: there are no blocks, or "" */
 
 const ROW_PX = 14; // of the right column, and what is above the first
 const TOP_PX = 6;
@@ -41,16 +41,15 @@ export class SharesLane extends LaneView {
   /** @param {number} width @param {number} height */
   options(width, height) {
     const options = super.options(width, height);
-    return { ...options, series: [{}, { show: false }], hooks: { draw: [(/** @type {any} */ u) => this.shares && drawShares(u, this.shares.blocks)] } };
+    return { ...options, series: [{}, { show: false }], hooks: { draw: [(/** @type {any} */ u) => this.shares && drawShares(u, this.shares)] } };
   }
 
   /** Of the block there, else of the last one before. @param {number} time_s */
   #showValues(time_s) {
     const rows = this.shares ? sharesAt(this.shares.blocks, time_s) : [];
     const fit = Math.max(1, Math.floor((this.values.clientHeight - TOP_PX) / ROW_PX));
-    const label = (/** @type {string} */ kind) => this.shares?.labels.get(kind) ?? kind;
     const shown = rows.slice(0, this.narrow ? rows.length : fit);
-    fillRows(this.values, shown.map(({ kind, share }) => ({ label: label(kind), value: `${share.toFixed(0)} %`, colour: colourOf(kind), mark: "box" })));
+    fillRows(this.values, shown.map(({ kind, share }) => ({ label: shortOf(kind), value: `${share.toFixed(0)} %`, colour: colourOf(kind), mark: "box" })));
   }
 }
 
@@ -69,12 +68,12 @@ export function sharesAt({ start, kinds, seconds }, time_s) {
 
 /**
  * From the foot up in the order of the kinds; a block's column is full whatever part of it was covered.
- * @param {any} u uPlot @param {Blocks} blocks
+ * @param {any} u uPlot @param {Shares} shares
  */
-function drawShares(u, { start, end, kinds, seconds }) {
+function drawShares(u, { blocks: { start, end, kinds, seconds }, window: [from, to] }) {
   const { ctx, bbox } = u;
   const right = bbox.left + bbox.width;
-  const x = (/** @type {number} */ time_s) => Math.max(bbox.left, Math.min(right, Math.round(u.valToPos(time_s, "x", true))));
+  const x = (/** @type {number} */ time_s) => Math.max(bbox.left, Math.min(right, Math.round(u.valToPos(Math.max(from, Math.min(to, time_s)), "x", true))));
   const y = (/** @type {number} */ share) => Math.round(u.valToPos(share, "y", true));
   const colours = kinds.map((kind) => token(colourOf(kind)));
   start.forEach((from_s, at) => {
