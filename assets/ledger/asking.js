@@ -3,7 +3,7 @@
 import { get, lasting, sentenceOf } from "../lib/api.js";
 import { Retry, asked as againIn } from "../lib/retry.js";
 
-const REST_MS = 1000; // since the view was moved last
+const REST_MS = 500; // since the view was moved last
 const AGAIN_S = 30; // of a live run
 const SLACK_S = 5; // by which the end of a following view may differ from the clock
 const SAME = 0.01; // share of a span
