@@ -19,7 +19,7 @@ import { keyOf } from "./series.js";
  * @property {string} title with the unit
  * @property {string} [note] the second line; without it, how many points are drawn
  * @property {number} height
- * @property {"lines" | "stack" | "heat" | "shares"} kind `shares`: of the picture, without series
+ * @property {"lines" | "stack" | "heat"} kind
  * @property {boolean} [rate] draws the steps per second of its series, not their values
  * @property {"percent" | "zero" | "robust" | "log"} y
  * @property {number} scale from the series' unit to the lane's
@@ -30,6 +30,7 @@ import { keyOf } from "./series.js";
  * @property {boolean} [stepped]
  * @property {string} [sum] unit of the sum of all traces, where that is shown
  * @property {string} [unit] said behind the value
+ * @property {typeof import("../timeline/lane.js").LaneView} [view] draws the lane in its own way
  */
 
 export const GIB = 2 ** -30;

@@ -9,14 +9,16 @@ import { basisOf, communicationOf, lineOf, partsOf, rangeOf, shareOf } from "./k
 /** @typedef {import("./asking.js").Question} Question */
 
 export class LedgerTable {
-  constructor() {
+  /** @param {HTMLElement} element its place in the panel */
+  constructor(element) {
+    this.element = element;
     this.rows = el("tbody");
     this.basis = el("p", { class: "dim" });
     this.why = el("p", { class: "why" });
     const saves = el("th", { class: "num", scope: "col", title: "How much a loop without it would gain at most; a line may hide behind another" }, "saves at most");
     const head = el("tr", {}, el("th", { scope: "col" }, "Where time went"), el("th", { class: "num", scope: "col" }, "share"), saves);
     this.table = el("table", {}, el("thead", {}, head), this.rows);
-    this.element = el("section", { class: "ledger", "aria-label": "Where the time of the window went" }, this.table, this.why, this.basis);
+    this.element.append(this.table, this.why, this.basis);
     this.clear();
   }
 

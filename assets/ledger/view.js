@@ -3,6 +3,7 @@
 import { LedgerAsking } from "./asking.js";
 import { LedgerBar } from "./bar.js";
 import { lane } from "../data/lanes.js";
+import { SharesLane } from "../timeline/shares.js";
 import { LedgerTable } from "./table.js";
 
 /** @typedef {import("../data/lanes.js").Lane} Lane */
@@ -10,33 +11,31 @@ import { LedgerTable } from "./table.js";
 /** @typedef {import("../timeline/shares.js").Shares} Shares */
 
 const BELOW = new Set(["loss", "phases", "gpu_phases"]); // the lane stands under these
-const LANE = lane("ledger", "Where time went", 64, "percent", [], { kind: "shares", note: "% of each block" });
+const LANE = lane("ledger", "Where time went", 64, "percent", [], { note: "% of each block", view: SharesLane });
 
 export class LedgerView {
-  /** @param {{relane: () => void, drawn: () => void}} page `relane`: there are other lanes; `drawn`: there is something new to draw */
-  constructor(page) {
-    this.bar = new LedgerBar(page.relane);
-    this.table = new LedgerTable();
+  /** @param {import("./place.js").LedgerPlace} place */
+  constructor(place) {
+    this.bar = new LedgerBar(place);
+    this.table = new LedgerTable(place.table);
     /** @type {Shares | null} */
     this.shares = null;
     /** @type {string | null} */
     this.run = null;
-    this.window = ""; // whose ledger the table shows
     this.asking = new LedgerAsking({
       view: (ledger, { run }) => {
         if (run !== this.run) return;
         this.bar.show(ledger);
         this.shares = sharesOf(ledger);
-        page.drawn();
+        place.page.drawn();
       },
       window: (ledger, question) => this.table.show(ledger, question),
       failed: (sentence) => this.table.fail(sentence),
     });
   }
 
-  /** With the ledger's lane, if the user wants it. @param {Lane[]} lanes @returns {Lane[]} */
+  /** With the ledger's lane. @param {Lane[]} lanes @returns {Lane[]} */
   among(lanes) {
-    if (!this.bar.over || !lanes.length) return lanes;
     const at = lanes.findLastIndex(({ id }) => BELOW.has(id)) + 1;
     return [...lanes.slice(0, at), LANE, ...lanes.slice(at)];
   }

@@ -6,7 +6,6 @@ import { axisMark, laneMark, placed } from "./events.js";
 import { count } from "../lib/format.js";
 import { LaneView } from "./lane.js";
 import { movable, ordered, remember } from "./lane_order.js";
-import { SharesLane } from "./shares.js";
 import { onTheme } from "../lib/theme.js";
 
 /** @typedef {import("../data/lanes.js").Lane} Lane */
@@ -115,7 +114,8 @@ export class Timeline {
 
   /** @param {Lane} spec */
   #lane(spec) {
-    const lane = spec.kind === "shares" ? new SharesLane(spec, NARROW.matches) : new LaneView(spec, NARROW.matches);
+    const { view = LaneView } = spec;
+    const lane = new view(spec, NARROW.matches);
     movable(lane.element, lane.name, () => this.#reordered());
     return lane;
   }

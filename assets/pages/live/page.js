@@ -7,7 +7,7 @@ import { evidence } from "./evidence.js";
 import { CrashNote } from "./crash.js";
 import { FurtherCurves } from "./further.js";
 import { LOSSES, lanesOf } from "../../data/lanes.js";
-import { LedgerView } from "../../ledger/view.js";
+import { LedgerPlace } from "../../ledger/place.js";
 import { LogTail } from "./log_tail.js";
 import { withLost } from "../../data/lost.js";
 import { Panel } from "./panel.js";
@@ -38,7 +38,7 @@ export default class Live extends RunPage {
       this.relane();
       this.refresh();
     });
-    this.ledger = new LedgerView({
+    this.ledger = new LedgerPlace({
       relane: () => {
         this.relane();
         this.keepAddress();
@@ -46,7 +46,7 @@ export default class Live extends RunPage {
       },
       drawn: () => this.invalidate(),
     });
-    this.panel.hold(this.ledger.table.element);
+    this.panel.hold(this.ledger.table);
     this.since = new SinceLast(() => this.invalidate());
     this.crash = new CrashNote();
     this.strip = new RunStrip((run) => this.pick(run));
@@ -55,7 +55,7 @@ export default class Live extends RunPage {
       "div",
       { class: "live-page with-ledger" },
       this.strip.element,
-      this.ledger.bar.element,
+      this.ledger.bar,
       el("div", { class: "left" }, this.crash.element, this.timeline.element, this.further.element, this.tail.element),
       this.panel.element,
     );
@@ -64,6 +64,7 @@ export default class Live extends RunPage {
   }
 
   async learn() {
+    await this.ledger.wanted();
     await super.learn();
     this.#helpToStart();
   }
@@ -84,7 +85,7 @@ export default class Live extends RunPage {
   }
 
   address() {
-    return { ...super.address(), ...this.further.address(), ...this.ledger.bar.address() };
+    return { ...super.address(), ...this.further.address(), ...this.ledger.address() };
   }
 
   /** Instead of lanes: how to get a run, or the existing runs. */
