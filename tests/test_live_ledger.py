@@ -196,7 +196,7 @@ def test_a_window_is_blamed_first_and_its_table_stands_below(live: Live) -> None
     live.said("busy")
     drag(live.page, 0.4, 0.6)
     rows = live.rows()
-    assert rows == [["GPU busy", "75 %", ""], ["waiting for data data.py:88 decode_image · 0 to 25 %", "about 25 %", "25 %"]]
+    assert rows == [["GPU busy", "75 %", ""], ["waiting for data data.py:88 decode_image", "about 25 % 0 to 25 %", "25 %"]]
     order = [urlsplit(url).path.rpartition("/")[2] for url in live.requests]
     (blamed,) = live.asked("blame")
     mine = [i for i, asked in enumerate(live.asked()) if asked["from"] == blamed["from"]]
@@ -240,6 +240,20 @@ def test_of_several_ranks_it_says_whose_it_is(live: Live) -> None:
     live.open(**{"run": "ranked", "from": T0 + 100, "to": T0 + 200})
     assert live.rows()[0][0] == "GPU busy (compute or communication, not separated)"
     assert live.page.locator(".ledger > .dim").inner_text() == "Rank 0 of 2; busy by driver samples."
+
+
+def test_what_exposes_a_row_and_what_may_be_communication_stand_below_it(live: Live) -> None:
+    def described(route: Route) -> None:
+        answer = route.fetch().json()
+        answer["communication"] = [12.0, 31.0]
+        answer["rows"][1]["exposed_by"] = {"function": "train", "file": "/job/train.py", "line": 118}
+        route.fulfill(json=answer)
+
+    live.page.route(LEDGER, described)
+    live.open(**{"run": "ranked", "from": T0 + 100, "to": T0 + 200})
+    busy, data = live.rows()
+    assert busy[0].endswith("probably communication: 12 to 31 %")
+    assert data[0].endswith("exposed by train.py:118 train, which waits for the GPU")
 
 
 def test_what_fails_leaves_the_bar_as_it_was_and_the_table_says_it(live: Live) -> None:

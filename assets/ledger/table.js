@@ -61,28 +61,26 @@ export class LedgerTable {
 /** @param {Part} part @param {Record<string, string>} inside run and window @param {string} communication within the busy time, or "" */
 function tableRow(part, inside, communication) {
   const { row, label, colour } = part;
+  const range = row ? rangeOf(row) : "";
   const saves = row && row.saves_at_most > 0 ? `${row.saves_at_most.toFixed(0)} %` : "";
   return el(
     "tr",
     {},
     el("th", { scope: "row" }, el("i", { class: "key", style: `background:var(--${colour})` }), label, ...(row ? notes(row, inside, communication) : [])),
-    el("td", { class: "num strong" }, shareOf(part)),
+    el("td", { class: "num" }, el("b", {}, shareOf(part)), range ? el("small", { title: `confidence ${row?.confidence}` }, range) : null),
     el("td", { class: "num mid" }, saves),
   );
 }
 
-/** The dearest line, the range where it is wide, and the wait that makes it cost time. @param {import("./kinds.js").KindRow} row @param {Record<string, string>} inside @param {string} communication */
+/** The dearest line, what of busy may be communication, and the wait that makes it cost time. @param {import("./kinds.js").KindRow} row @param {Record<string, string>} inside @param {string} communication */
 function notes(row, inside, communication) {
   const [line] = row.lines;
   const exposed = row.exposed_by;
-  const range = rangeOf(row);
-  const parts = [
-    line ? link(line, inside) : null,
-    row.kind === "busy" && communication ? communication : null,
-    range ? el("span", { title: `confidence ${row.confidence}` }, range) : null,
-    exposed ? el("span", { class: "exposed" }, "exposed by ", link(exposed, inside), ", which waits for the GPU") : null,
-  ].filter((part) => part !== null);
-  return parts.length ? [el("div", { class: "notes" }, ...parts.flatMap((part, i) => (i ? [" · ", part] : [part])))] : [];
+  return [
+    line ? el("small", {}, link(line, inside)) : "",
+    row.kind === "busy" && communication ? el("small", {}, communication) : "",
+    exposed ? el("small", {}, "exposed by ", link(exposed, inside), ", which waits for the GPU") : "",
+  ];
 }
 
 /** To its source, on the flame graph of the window. @param {{file: string, line: number | null, function: string}} where @param {Record<string, string>} inside */
