@@ -242,6 +242,15 @@ def test_of_several_ranks_it_says_whose_it_is(live: Live) -> None:
     assert live.page.locator(".ledger > .dim").inner_text() == "Rank 0 of 2; busy by driver samples."
 
 
+def test_on_an_axis_of_steps_there_is_no_bar_and_it_comes_back_with_the_time(live: Live) -> None:
+    live.open(run="run")
+    said = live.said("busy")
+    live.page.keyboard.press("a")
+    wait_for(lambda: live.page.locator(".ledger-bar li").count() == 0, because="steps have a bar")
+    live.page.keyboard.press("a")
+    assert live.said("busy") == said
+
+
 def test_what_exposes_a_row_and_what_may_be_communication_stand_below_it(live: Live) -> None:
     def described(route: Route) -> None:
         answer = route.fetch().json()
@@ -333,7 +342,7 @@ const look = () => {
   if (!following) held_s ||= now_s; else held_s = 0;
   follows = following;
   const hi = following ? now_s : held_s;
-  asking.look({ run: "a", lo: hi - span, hi, follows: following, selected: false, until: Math.floor(now_s / 10) * 10 });
+  asking.look({ run: "a", lo: hi - span, hi, follows: following, selected: false, begins: 0, until: Math.floor(now_s / 10) * 10 });
 };
 for (const [what, ...rest] of EVENTS) {
   if (what === "wait") for (let i = 0; i < rest[0]; i++) { now_s++; look(); }
@@ -374,7 +383,7 @@ def test_neither_a_run_without_new_stacks_nor_a_hidden_page_asks_again(ask: Ask)
       const asking = new LedgerAsking({ view: () => {}, window: () => {}, failed: () => {} }, async () => asked.push(now_s), () => 1000 * now_s);
       const run = async (seconds, until) => {
         for (let i = 0; i < seconds; i++, now_s++) {
-          asking.look({ run: "a", lo: now_s - 600, hi: now_s, follows: true, selected: false, until: until() });
+          asking.look({ run: "a", lo: now_s - 600, hi: now_s, follows: true, selected: false, begins: 0, until: until() });
           await null;
         }
         return asked.length;
@@ -386,6 +395,24 @@ def test_neither_a_run_without_new_stacks_nor_a_hidden_page_asks_again(ask: Ask)
       delete document.hidden;
       return [still, live, hidden];""")
     assert counted == [1, 11, 11]
+
+
+def test_of_a_run_that_has_just_begun_it_waits_for_ten_seconds_of_stacks(ask: Ask) -> None:
+    asked = ask("""
+      const { LedgerAsking } = await load("ledger/asking.js");
+      let now_s = 1000;
+      const first = async (until) => {
+        const [began_s, asked] = [now_s, []];
+        const asking = new LedgerAsking({ view: () => {}, window: () => {}, failed: () => {} }, async () => asked.push(now_s - began_s), () => 1000 * now_s);
+        asking.forget();
+        for (let i = 0; i < 25; i++, now_s++) {
+          asking.look({ run: "a", lo: now_s - 600, hi: now_s, follows: true, selected: false, begins: began_s, until: until() });
+          await null;
+        }
+        return asked;
+      };
+      return [await first(() => now_s - 2), await first(() => null)];""")
+    assert asked == [[12], [10]]
 
 
 ROWS = some.lists(

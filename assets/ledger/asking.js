@@ -5,6 +5,7 @@ import { Retry, asked as againIn } from "../lib/retry.js";
 
 const REST_MS = 500; // since the view was moved last
 const AGAIN_S = 30; // of a live run
+const SOON_S = 10; // of a run that has just begun: with fewer stacks there is little to say
 const SLACK_S = 5; // by which the end of a following view may differ from the clock
 const SAME = 0.01; // share of a span
 
@@ -18,6 +19,7 @@ const SAME = 0.01; // share of a span
  * @property {number} hi Unix seconds
  * @property {boolean} follows it moves by itself
  * @property {boolean} selected it stands because a window is selected, and moves again without it
+ * @property {number} begins when the run began, Unix seconds
  * @property {number | null} until up to when stacks of the run have arrived, Unix seconds
  */
 
@@ -63,6 +65,13 @@ export class LedgerAsking {
     this.#next();
   }
 
+  /** Nothing of what was answered is shown any more. */
+  forget() {
+    this.last = null;
+    this.#first_ms = this.now_ms();
+  }
+
+  #first_ms = 0;
   #place = "";
   #rested_ms = 0;
   #timer = 0;
@@ -159,9 +168,12 @@ export class LedgerAsking {
   }
 
   /** Whether the view has something that its last answer lacks. @param {Sight} sight */
-  #isDue({ run, lo, hi, follows, selected, until }) {
+  #isDue({ run, lo, hi, follows, selected, begins, until }) {
     const { last } = this;
-    if (!last || last.run !== run) return true;
+    if (!last || last.run !== run) {
+      const known_s = until === null ? (this.now_ms() - this.#first_ms) / 1000 : until - Math.max(lo, begins);
+      return !follows || known_s >= SOON_S;
+    }
     const waited_s = (this.now_ms() - last.at_ms) / 1000;
     if (last.failed) return waited_s >= AGAIN_S;
     const span = hi - lo;

@@ -3,6 +3,7 @@
 import { el, setClass, setText } from "../lib/dom.js";
 import { capital } from "../lib/format.js";
 import { TIME } from "../lib/axis.js";
+import { visible } from "../lib/visible.js";
 import { basisOf, partsOf, shareOf, tipOf } from "./kinds.js";
 
 /** @typedef {import("./kinds.js").Ledger} Ledger */
@@ -30,7 +31,7 @@ export class LedgerBar {
     const { sentence, rows, window } = ledger;
     setText(this.said, capital(sentence));
     setClass(this.said, "dim", !rows.length);
-    this.said.title = rows.length ? `${capital(sentence)} ${capital(basisOf(ledger))}.` : sentence;
+    this.said.title = visible(rows.length ? `${capital(sentence)} ${capital(basisOf(ledger))}.` : sentence);
     this.name.title = `${TIME.range(...window)}, ${TIME.length(window[1] - window[0])}`;
   }
 

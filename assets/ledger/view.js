@@ -47,6 +47,7 @@ export class LedgerView {
       this.run = run;
       this.shares = null;
       this.bar.clear();
+      this.asking.forget();
     }
     this.asking.look(sight);
   }
