@@ -47,7 +47,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     folder = tmp_path_factory.mktemp("ledger")
     (folder / "logs").mkdir()
     writer = open_store(folder / "data", write=True)
-    record(writer, folder / "logs", Plan((RECORDED,), best_sampler(), seconds=4.5, healthy_s=2, lossy_s=10))
+    record(writer, folder / "logs", Plan((RECORDED,), best_sampler(), seconds=4, healthy_s=1.5, lossy_s=10))
     filled(writer, FED, busy_pct=75.0)
     ranked(writer)
     writer.append([RunInfo("bare", {}), *(Points("bare", (), ("loss",), (0.5,), T0 + step, step) for step in range(99))])
@@ -136,6 +136,10 @@ def test_the_bar_has_a_segment_for_each_kind_and_the_sentence_of_the_answer(live
     assert parts.all_text_contents() == ["GPU busy 75 %", "waiting for data about 25 %"], "for a screen reader"
     widths = parts.evaluate_all("all => all.map((part) => part.getBoundingClientRect().width)")
     assert widths[0] / sum(widths) == pytest.approx(0.75, abs=0.01)
+    live.page.keyboard.press("a")
+    wait_for(lambda: parts.count() == 0, because="an axis of steps has a bar")
+    live.page.keyboard.press("a")
+    assert live.said("busy") == said, "it comes back with the time"
 
 
 def test_a_run_on_a_cpu_as_it_was_recorded(live: Live) -> None:
@@ -192,34 +196,22 @@ def painted(page: Page) -> float:
 
 
 def test_a_window_is_blamed_first_and_its_table_stands_below(live: Live) -> None:
-    live.open(run="run")
-    live.said("busy")
-    drag(live.page, 0.4, 0.6)
-    rows = live.rows()
-    assert rows == [["GPU busy", "75 %", ""], ["waiting for data data.py:88 decode_image", "about 25 % 0 to 25 %", "25 %"]]
-    order = [urlsplit(url).path.rpartition("/")[2] for url in live.requests]
-    (blamed,) = live.asked("blame")
-    mine = [i for i, asked in enumerate(live.asked()) if asked["from"] == blamed["from"]]
-    assert len(mine) == 1
-    assert order.index("blame") < [i for i, noun in enumerate(order) if noun == "ledger"][mine[0]]
-    href = str(live.page.locator(".ledger tbody a").get_attribute("href"))
-    assert dict(parse_qsl(urlsplit(href).query))["code"] == "/job/data.py:88"
-    above = [live.page.locator(place).bounding_box() for place in (".said", ".ledger")]
-    assert above[0] and above[1] and above[0]["y"] < above[1]["y"]
-
-
-def test_while_blame_is_awaited_the_ledger_is_not_asked(live: Live) -> None:
     held: list[Route] = []
     live.open(run="run")
     live.said("busy")
     live.page.route("**/api/v1/blame?*", lambda route: held.append(route))
     drag(live.page, 0.4, 0.6)
-    wait_for(lambda: live.asked("blame"), because="no blame was asked")
+    wait_for(lambda: live.asked("blame") and held, because="no blame was asked")
     live.page.wait_for_timeout(800)  # the view would have rested
-    assert len(live.asked()) == 1
-    for route in held:
-        route.fulfill(status=400, json={"error": "the window has too much."})
-    assert live.rows(), "it is asked also where blame has none"
+    assert len(live.asked()) == 1, "the ledger is asked before the blame is there"
+    held.pop().continue_()
+    assert live.rows() == [["GPU busy", "75 %", ""], ["waiting for data data.py:88 decode_image", "about 25 % 0 to 25 %", "25 %"]]
+    (blamed,) = live.asked("blame")
+    assert [asked["from"] for asked in live.asked()].count(blamed["from"]) == 1
+    href = str(live.page.locator(".ledger tbody a").get_attribute("href"))
+    assert dict(parse_qsl(urlsplit(href).query))["code"] == "/job/data.py:88"
+    above = [live.page.locator(place).bounding_box() for place in (".said", ".ledger")]
+    assert above[0] and above[1] and above[0]["y"] < above[1]["y"]
 
 
 @pytest.mark.parametrize(
@@ -236,22 +228,7 @@ def test_a_window_without_a_ledger_says_why_in_one_sentence(live: Live, run: str
     assert not live.page.locator(".ledger tbody").is_visible()
 
 
-def test_of_several_ranks_it_says_whose_it_is(live: Live) -> None:
-    live.open(**{"run": "ranked", "from": T0 + 100, "to": T0 + 200})
-    assert live.rows()[0][0] == "GPU busy (compute or communication, not separated)"
-    assert live.page.locator(".ledger > .dim").inner_text() == "Rank 0 of 2; busy by driver samples."
-
-
-def test_on_an_axis_of_steps_there_is_no_bar_and_it_comes_back_with_the_time(live: Live) -> None:
-    live.open(run="run")
-    said = live.said("busy")
-    live.page.keyboard.press("a")
-    wait_for(lambda: live.page.locator(".ledger-bar li").count() == 0, because="steps have a bar")
-    live.page.keyboard.press("a")
-    assert live.said("busy") == said
-
-
-def test_what_exposes_a_row_and_what_may_be_communication_stand_below_it(live: Live) -> None:
+def test_of_several_ranks_it_says_whose_it_is_and_what_may_be_communication(live: Live) -> None:
     def described(route: Route) -> None:
         answer = route.fetch().json()
         answer["communication"] = [12.0, 31.0]
@@ -261,13 +238,15 @@ def test_what_exposes_a_row_and_what_may_be_communication_stand_below_it(live: L
     live.page.route(LEDGER, described)
     live.open(**{"run": "ranked", "from": T0 + 100, "to": T0 + 200})
     busy, data = live.rows()
-    assert busy[0].endswith("probably communication: 12 to 31 %")
+    assert busy[0] == "GPU busy (compute or communication, not separated) probably communication: 12 to 31 %"
+    assert live.page.locator(".ledger > .dim").inner_text() == "Rank 0 of 2; busy by driver samples."
     assert data[0].endswith("exposed by train.py:118 train, which waits for the GPU")
 
 
 def test_what_fails_leaves_the_bar_as_it_was_and_the_table_says_it(live: Live) -> None:
     live.open(run="run")
     said = live.said("busy")
+    live.page.route("**/api/v1/blame?*", lambda route: route.fulfill(status=400, json={"error": "the window has too much."}))
     live.page.route(LEDGER, lambda route: route.fulfill(status=404, json={"error": "there is no run “run” any more."}))
     drag(live.page, 0.4, 0.6)
     assert live.why("any more") == "there is no run “run” any more."
@@ -278,44 +257,37 @@ def test_what_fails_leaves_the_bar_as_it_was_and_the_table_says_it(live: Live) -
     assert live.said("busy") == said and live.page.locator(".ledger-bar li").count() == 2
 
 
-def test_nothing_moves_when_the_answer_comes(live: Live) -> None:
-    held: list[Route] = []
-    live.page.route(LEDGER, lambda route: held.append(route))
-    for size in (DESKTOP, PHONE):
-        live.open(size, run="run")
-        wait_for(lambda: live.asked() and held, because="no ledger was asked")
-        before = boxes(live.page)
-        held.pop().continue_()
-        live.said("busy")
-        assert boxes(live.page) == before
-
-
-def boxes(page: Page) -> Any:
-    places = [".verdict", ".ledger-bar", ".timeline", ".panel", ".tail"]
-    return page.evaluate(
-        "places => places.map((place) => Object.values(document.querySelector(place).getBoundingClientRect().toJSON()))", places
-    )
-
-
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_axe_finds_nothing_serious_and_nothing_overflows(live: Live, size: tuple[int, int]) -> None:
+def test_nothing_moves_or_overflows_and_axe_finds_nothing_serious(live: Live, size: tuple[int, int]) -> None:
     install()
+    held: list[Route] = []
+    live.page.route(LEDGER, lambda route: held.append(route), times=1)
     live.open(size, **{"run": "ranked", "from": T0 + 100, "to": T0 + 200, "theme": "dark", "ledger": 1})
+    wait_for(lambda: live.asked() and held, because="no ledger was asked")
+    before = boxes(live.page)
+    held.pop().continue_()
     live.rows()
     live.said("busy")
+    assert boxes(live.page) == before
+    assert live.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert live.page.locator(".panel").evaluate("panel => panel.scrollWidth <= panel.clientWidth")
     live.page.add_script_tag(path=PROGRAMS / "axe-core" / "axe.min.js")
     for theme in ("dark", "light"):
         live.page.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
         found = live.page.evaluate("axe.run(document.querySelector('#content'), {resultTypes: ['violations']})")
         assert [item["id"] for item in found["violations"] if item["impact"] in ("serious", "critical")] == []
-    assert live.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert live.page.locator(".panel").evaluate("panel => panel.scrollWidth <= panel.clientWidth")
+
+
+def boxes(page: Page) -> Any:
+    places = [".verdict", ".ledger-bar", ".timeline", ".lanes", ".panel", ".tail"]
+    box = "places => places.map((place) => Object.values(document.querySelector(place).getBoundingClientRect().toJSON()))"
+    return page.evaluate(box, places)
 
 
 EVENTS = some.lists(
     some.one_of(
         some.tuples(some.just("wait"), some.integers(1, 40)),
-        some.tuples(some.just("look"), some.sampled_from([60, 600]), some.booleans()),
+        some.tuples(some.just("look"), some.sampled_from([60, 600]), some.booleans(), some.booleans()),
         some.tuples(some.sampled_from(["pause", "judged", "resume", "answer", "fail", "refuse"])),
     ),
     max_size=30,
@@ -326,7 +298,7 @@ const { Refused } = await load("lib/api.js");
 let now_s = 1000, held_s = 0, paused = false, worst = 0;
 const open = [], asked = [];
 const ask = (question, { signal }) => new Promise((done, fail) => {
-  const entry = { at: now_s, paused, view: question.rank === null, span: question.to - question.from, follows, ended: "", done, fail };
+  const entry = { at: now_s, paused, view: question.rank === null, span: question.to - question.from, follows, grows: sight[2], ended: "", done, fail };
   signal.addEventListener("abort", () => { entry.ended ||= "gave way"; open.splice(open.indexOf(entry), 1); fail(new DOMException("", "AbortError")); });
   open.push(entry);
   asked.push(entry);
@@ -336,13 +308,13 @@ let follows = true;
 const ignored = { view: () => {}, window: () => {}, failed: () => {} };
 const asking = new LedgerAsking(ignored, ask, () => 1000 * now_s);
 const settle = (ended, act) => { const entry = open.shift(); if (entry) { entry.ended = ended; act(entry); } };
-let sight = [600, true];
+let sight = [600, true, false];
 const look = () => {
-  const [span, following] = sight;
+  const [span, following, grows] = sight;
   if (!following) held_s ||= now_s; else held_s = 0;
   follows = following;
   const hi = following ? now_s : held_s;
-  asking.look({ run: "a", lo: hi - span, hi, follows: following, selected: false, begins: 0, until: Math.floor(now_s / 10) * 10 });
+  asking.look({ run: "a", lo: hi - span, hi, follows: following, grows, selected: false, begins: 0, until: Math.floor(now_s / 10) * 10 });
 };
 for (const [what, ...rest] of EVENTS) {
   if (what === "wait") for (let i = 0; i < rest[0]; i++) { now_s++; look(); }
@@ -357,7 +329,7 @@ for (const [what, ...rest] of EVENTS) {
   look();
 }
 asking.pause();
-return [worst, asked.map(({ at, paused, view, span, follows, ended }) => ({ at, paused, view, span, follows, ended }))];
+return [worst, asked.map(({ at, paused, view, span, follows, grows, ended }) => ({ at, paused, view, span, follows, grows, ended }))];
 """
 
 
@@ -371,7 +343,8 @@ def test_of_a_live_run_it_is_asked_every_thirty_seconds_at_most_one_at_a_time_an
     assert not any(entry["paused"] for entry in asked)
     views = [entry for entry in asked if entry["view"] and entry["ended"] != "gave way"]
     for before, after in itertools.pairwise(views):
-        alike = before["follows"] and after["follows"] and round(before["span"]) == round(after["span"])
+        same = after["grows"] or round(before["span"]) == round(after["span"])
+        alike = before["follows"] and after["follows"] and same
         assert not alike or after["at"] - before["at"] >= 30
 
 
@@ -383,7 +356,7 @@ def test_neither_a_run_without_new_stacks_nor_a_hidden_page_asks_again(ask: Ask)
       const asking = new LedgerAsking({ view: () => {}, window: () => {}, failed: () => {} }, async () => asked.push(now_s), () => 1000 * now_s);
       const run = async (seconds, until) => {
         for (let i = 0; i < seconds; i++, now_s++) {
-          asking.look({ run: "a", lo: now_s - 600, hi: now_s, follows: true, selected: false, begins: 0, until: until() });
+          asking.look({ run: "a", lo: now_s - 600, hi: now_s, follows: true, grows: true, selected: false, begins: 0, until: until() });
           await null;
         }
         return asked.length;
@@ -406,7 +379,7 @@ def test_of_a_run_that_has_just_begun_it_waits_for_ten_seconds_of_stacks(ask: As
         const asking = new LedgerAsking({ view: () => {}, window: () => {}, failed: () => {} }, async () => asked.push(now_s - began_s), () => 1000 * now_s);
         asking.forget();
         for (let i = 0; i < 25; i++, now_s++) {
-          asking.look({ run: "a", lo: now_s - 600, hi: now_s, follows: true, selected: false, begins: began_s, until: until() });
+          asking.look({ run: "a", lo: now_s - 600, hi: now_s, follows: true, grows: true, selected: false, begins: began_s, until: until() });
           await null;
         }
         return asked;

@@ -18,6 +18,7 @@ const SAME = 0.01; // share of a span
  * @property {number} lo Unix seconds
  * @property {number} hi Unix seconds
  * @property {boolean} follows it moves by itself
+ * @property {boolean} grows its span grows by itself, as a young run does
  * @property {boolean} selected it stands because a window is selected, and moves again without it
  * @property {number} begins when the run began, Unix seconds
  * @property {number | null} until up to when stacks of the run have arrived, Unix seconds
@@ -168,7 +169,7 @@ export class LedgerAsking {
   }
 
   /** Whether the view has something that its last answer lacks. @param {Sight} sight */
-  #isDue({ run, lo, hi, follows, selected, begins, until }) {
+  #isDue({ run, lo, hi, follows, grows, selected, begins, until }) {
     const { last } = this;
     if (!last || last.run !== run) {
       const known_s = until === null ? (this.now_ms() - this.#first_ms) / 1000 : until - Math.max(lo, begins);
@@ -177,7 +178,7 @@ export class LedgerAsking {
     const waited_s = (this.now_ms() - last.at_ms) / 1000;
     if (last.failed) return waited_s >= AGAIN_S;
     const span = hi - lo;
-    if (Math.abs(span - (last.hi - last.lo)) > SAME * span) return true;
+    if (Math.abs(span - (last.hi - last.lo)) > SAME * span) return !(follows && grows && last.follows) || waited_s >= AGAIN_S;
     const slack_s = follows ? waited_s + SLACK_S : selected ? AGAIN_S : 0;
     if (Math.abs(hi - last.hi) > slack_s) return true;
     return until !== last.until && (follows || (last.until ?? 0) < hi) && waited_s >= AGAIN_S;

@@ -145,7 +145,8 @@ export default class Live extends RunPage {
     const run = runs.missing || range.axis === STEP ? null : runs.name;
     const selected = range.window !== null && !range.held;
     const until = this.profile.profiler.until?.[run ?? ""] ?? null;
-    this.ledger.look(run === null ? null : { run, ...view, follows: this.growing, selected, begins: runs.current?.started_s ?? 0, until });
+    const begins = runs.current?.started_s ?? 0;
+    this.ledger.look(run === null ? null : { run, ...view, follows: this.growing, grows: range.fitting, selected, begins, until });
   }
 
   /** A window is blamed first. @param {boolean} [done] */
