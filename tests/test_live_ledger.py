@@ -167,11 +167,11 @@ def test_the_lane_comes_by_a_click_and_follows_the_view(live: Live, web: Web) ->
     first, second = (float(asked["to"]) - float(asked["from"]) for asked in live.asked())
     assert second < first / 2
     assert painted(live.page) == pytest.approx(75, abs=4)
-    live.open(run="run")
-    wait_for(lambda: live.page.locator('[data-lane="ledger"]').count(), because="the browser does not remember the lane")
-    live.said("busy")
+    live.page.reload()  # the browser remembers the lane
+    wait_for(lambda: painted(live.page), because="the lane is gone")
     live.page.locator(".ledger-bar button").click()
     assert live.page.locator('[data-lane="ledger"]').count() == 0
+    assert "ledger" not in live.page.evaluate("location.search")
 
 
 def painted(page: Page) -> float:
