@@ -178,7 +178,7 @@ export class LedgerAsking {
     const waited_s = (this.now_ms() - last.at_ms) / 1000;
     if (last.failed) return waited_s >= AGAIN_S;
     const span = hi - lo;
-    if (Math.abs(span - (last.hi - last.lo)) > SAME * span) return !(follows && grows && last.follows) || waited_s >= AGAIN_S;
+    if (Math.abs(span - (last.hi - last.lo)) > SAME * span) return !((follows || selected) && grows && last.follows) || waited_s >= AGAIN_S;
     const slack_s = follows ? waited_s + SLACK_S : selected ? AGAIN_S : 0;
     if (Math.abs(hi - last.hi) > slack_s) return true;
     return until !== last.until && (follows || (last.until ?? 0) < hi) && waited_s >= AGAIN_S;
