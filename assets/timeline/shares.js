@@ -11,6 +11,7 @@ import { token } from "../lib/theme.js";
 
 const ROW_PX = 14; // of the right column, and what is above the first
 const TOP_PX = 6;
+const LEAST = 0.5; // percent: less is none
 
 export class SharesLane extends LaneView {
   /** @type {Shares | null} */
@@ -62,7 +63,7 @@ export function sharesAt({ start, kinds, seconds }, time_s) {
   if (total <= 0) return [];
   return kinds
     .map((kind, i) => ({ kind, share: (100 * seconds[i][at]) / total }))
-    .filter(({ share }) => share > 0)
+    .filter(({ share }) => share >= LEAST)
     .sort((a, b) => b.share - a.share);
 }
 
