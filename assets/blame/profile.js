@@ -19,6 +19,7 @@ const LINES = 200;
  * @property {(stale: boolean) => void} dim older content stays, dimmed, until the answer is there
  * @property {(flame: Flame | null, question: Question, about: {growing: boolean, trouble: Trouble | null}) => void} showFlame `growing`: more of the profile may come
  * @property {(blame: Blame | null, question: Question) => void} showBlame null until the server has answered
+ * @property {(question: Question) => void} judged the server has answered, or cannot: what takes long may be requested now
  * @property {(lines: import("../pages/live/log.js").Line[], total: number, trouble: string) => void} showLines `trouble`: why there are none
  */
 
@@ -47,8 +48,15 @@ export class Profile {
     this.readBlame = newest(
       (/** @type {Question} */ { run, asked, baseline, filter: { rank = null } }) =>
         get("blame", { run, ...asked, rank, ...against(baseline) }),
-      (answer, question) => question === this.wanted && this.sink.showBlame(answer, question),
-      (error) => this.#failed(error),
+      (answer, question) => {
+        if (question !== this.wanted) return;
+        this.sink.showBlame(answer, question);
+        this.sink.judged(question);
+      },
+      (error, question) => {
+        this.#failed(error);
+        if (question === this.wanted) this.sink.judged(question);
+      },
     );
     this.readLines = newest(
       (/** @type {Question} */ { run, asked: { from, to } }) => get("logs", { run, from, to, limit: LINES }),

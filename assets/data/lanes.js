@@ -30,6 +30,7 @@ import { keyOf } from "./series.js";
  * @property {boolean} [stepped]
  * @property {string} [sum] unit of the sum of all traces, where that is shown
  * @property {string} [unit] said behind the value
+ * @property {typeof import("../timeline/lane.js").LaneView} [view] draws the lane in its own way
  */
 
 export const GIB = 2 ** -30;

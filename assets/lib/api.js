@@ -26,15 +26,15 @@ export function sentenceOf(error) {
 /**
  * `get("points", {run: "a", series: ["loss", "lr"]})`; null parameters are left out, lists repeat.
  * @template {import("../types/api").Noun} N
- * @param {N} noun @param {Record<string, string | number | string[] | null>} [parameters]
+ * @param {N} noun @param {Record<string, string | number | string[] | null>} [parameters] @param {RequestInit} [request] e.g. a signal that ends it
  * @returns {Promise<import("../types/api").Answer<N>>}
  */
-export async function get(noun, parameters = {}) {
+export async function get(noun, parameters = {}, request = undefined) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
     if (value !== null) for (const item of Array.isArray(value) ? value : [value]) query.append(name, String(item));
   }
-  return send(`${noun}${query.size ? "?" : ""}${query}`);
+  return send(`${noun}${query.size ? "?" : ""}${query}`, request);
 }
 
 /** The JSON of the answer. Throws Refused and Unreachable. @param {string} path @param {RequestInit} [request] @returns {Promise<any>} */

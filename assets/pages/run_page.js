@@ -141,6 +141,9 @@ export class RunPage extends TimePage {
   /** What the log says in a window that it does not say otherwise; null: there is no window. @param {import("../blame/log_difference.js").Asked | null} _asked */
   askLog(_asked) {}
 
+  /** The window is blamed, or cannot be. @param {import("../blame/profile.js").Question} _question */
+  judged(_question) {}
+
   /** Show that steps have no stacks. */
   showNoTimes() {}
 

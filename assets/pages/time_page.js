@@ -225,6 +225,7 @@ export class TimePage extends Session {
       cursor_step: this.cursor_s === null || axis === STEP ? null : stepAt(stepper, this.cursor_s),
       series: book.series,
       failed: book.failed,
+      shares: this.shares(),
       version: book.version,
       events: this.marks(),
       end: this.#endWord(view.hi),
@@ -239,6 +240,11 @@ export class TimePage extends Session {
       axis,
     });
     this.status.draw(runs.message, growing && axis === TIME ? this.behind_s : null);
+  }
+
+  /** Of the lane that has no series. @returns {import("../timeline/shares.js").Shares | null} null: there is none, or nothing is known yet */
+  shares() {
+    return null;
   }
 
   /** The marks on the axis. @returns {import("../timeline/events.js").Event[]} */

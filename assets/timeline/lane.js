@@ -373,7 +373,7 @@ function under(column, times, cursor_s) {
 }
 
 /** @param {HTMLElement} host @param {import("./legend.js").Row[]} rows */
-function fillRows(host, rows) {
+export function fillRows(host, rows) {
   while (host.children.length > rows.length) host.lastElementChild?.remove();
   while (host.children.length < rows.length) host.append(el("div", {}, el("span", {}, el("i"), el("span")), el("b")));
   rows.forEach((row, i) => {

@@ -20,6 +20,7 @@ import { onTheme } from "../lib/theme.js";
  * @property {number | null} cursor_step
  * @property {Map<string, Series>} series
  * @property {Map<string, string>} failed by key of a series, why it cannot be shown
+ * @property {import("./shares.js").Shares | null} [shares] of the lane that shows them; null until they are known
  * @property {number} version rises when the series have something new
  * @property {import("./events.js").Event[]} events
  * @property {string} end the word at the right end of the axis
@@ -113,7 +114,8 @@ export class Timeline {
 
   /** @param {Lane} spec */
   #lane(spec) {
-    const lane = new LaneView(spec, NARROW.matches);
+    const { view = LaneView } = spec;
+    const lane = new view(spec, NARROW.matches);
     movable(lane.element, lane.name, () => this.#reordered());
     return lane;
   }

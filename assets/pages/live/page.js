@@ -7,6 +7,7 @@ import { evidence } from "./evidence.js";
 import { CrashNote } from "./crash.js";
 import { FurtherCurves } from "./further.js";
 import { LOSSES, lanesOf } from "../../data/lanes.js";
+import { LedgerPlace } from "../../ledger/place.js";
 import { LogTail } from "./log_tail.js";
 import { withLost } from "../../data/lost.js";
 import { Panel } from "./panel.js";
@@ -38,14 +39,24 @@ export default class Live extends RunPage {
       this.relane();
       this.refresh();
     });
+    this.ledger = new LedgerPlace({
+      relane: () => {
+        this.relane();
+        this.keepAddress();
+        this.invalidate();
+      },
+      drawn: () => this.invalidate(),
+    });
+    this.panel.hold(this.ledger.table);
     this.since = new SinceLast(() => this.invalidate());
     this.crash = new CrashNote();
     this.strip = new RunStrip((run) => this.pick(run));
     this.tail = new LogTail({ hover: (time_s) => this.hoverTime(time_s), follow: (cursor) => this.feed?.follow(cursor) });
     this.element = el(
       "div",
-      { class: "live-page" },
+      { class: "live-page with-ledger" },
       this.strip.element,
+      this.ledger.bar,
       el("div", { class: "left" }, this.crash.element, this.timeline.element, this.further.element, this.tail.element),
       this.panel.element,
     );
@@ -54,6 +65,7 @@ export default class Live extends RunPage {
   }
 
   async learn() {
+    await this.ledger.wanted();
     await super.learn();
     this.#helpToStart();
   }
@@ -64,7 +76,9 @@ export default class Live extends RunPage {
 
   /** @param {import("../../data/series.js").Meta[]} metas */
   lanesOf(metas) {
-    return this.absent ? [] : withLost(lanesOf(this.watched(metas), this.further?.choice), metas, this.silent(metas));
+    if (this.absent) return [];
+    const lanes = withLost(lanesOf(this.watched(metas), this.further?.choice), metas, this.silent(metas));
+    return this.ledger?.among(lanes) ?? lanes;
   }
 
   get showsWhole() {
@@ -72,7 +86,7 @@ export default class Live extends RunPage {
   }
 
   address() {
-    return { ...super.address(), ...this.further.address() };
+    return { ...super.address(), ...this.further.address(), ...this.ledger.address() };
   }
 
   /** Instead of lanes: how to get a run, or the existing runs. */
@@ -115,10 +129,36 @@ export default class Live extends RunPage {
   drawMore(view, stepper) {
     super.drawMore(view, stepper);
     this.further.draw(this.book.metas);
+    this.#lookAtLedger(view);
     this.crash.draw(this.runs.current);
     this.#drawStrip(view, stepper);
     this.#drawPanel(view, stepper);
     this.tail.point(this.range.axis === TIME ? this.cursor_s : null);
+  }
+
+  shares() {
+    return this.ledger?.shares ?? null;
+  }
+
+  /** @param {View} view */
+  #lookAtLedger(view) {
+    const { range, runs } = this;
+    const run = runs.missing || range.axis === STEP ? null : runs.name;
+    const selected = range.window !== null && !range.held;
+    const until = this.profile.profiler.until?.[run ?? ""] ?? null;
+    const begins = runs.current?.started_s ?? 0;
+    this.ledger.look(run === null ? null : { run, ...view, follows: this.growing, grows: range.fitting, selected, begins, until });
+  }
+
+  /** A window is blamed first. @param {boolean} [done] */
+  inquire(done = true) {
+    this.ledger?.select(this.range.axis === TIME && this.range.window !== null);
+    super.inquire(done);
+  }
+
+  /** @type {import("../../blame/profile.js").Sink["judged"]} */
+  judged({ run, asked, filter: { rank = null } }) {
+    this.ledger.judged({ run, ...asked, rank });
   }
 
   showNoTimes() {

@@ -101,6 +101,15 @@ export class Panel {
     );
   }
 
+  /** A part about the selected window stands above the log's. @param {HTMLElement} part */
+  hold(part) {
+    this.held = part;
+    this.logs.before(part);
+  }
+
+  /** @type {HTMLElement | null} */
+  held = null;
+
   /** Older content stays, dimmed, until the answer arrives. @param {boolean} stale */
   dim(stale) {
     setClass(this.element, "stale", stale);
@@ -117,6 +126,7 @@ export class Panel {
     if (window !== null && !had) this.element.dataset.sheet = "half";
     this.escape.hidden = this.table.hidden = window === null;
     this.logs.hidden = this.actionsRow.hidden = window === null || axis === STEP;
+    if (this.held) this.held.hidden = this.logs.hidden;
     this.hint.hidden = window !== null || axis === STEP;
     this.open.href = `/flame${location.search}`;
     if (!window) {
