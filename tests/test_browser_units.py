@@ -113,3 +113,14 @@ def test_the_page_reads_the_units_of_a_run_that_it_shows_and_steps_by_another_se
     book.lanes = [];
     return [shown.sort(), book.names("a"), bookOf(10).stepper().meta.name];"""
     assert ask(code) == [["train/loss", "units"], [], "phase/work_s"]
+
+
+def test_points_that_were_asked_for_on_the_other_axis_are_not_used(ask: Ask) -> None:
+    code = f"""{LOGS}
+    const book = bookOf(1);
+    book.forget(STEP);
+    book.replace({{ series: seriesOf(1, TIME), failed: new Map(), run: "a", axis: TIME }}, true);
+    const late = [book.series.size, book.stepper(), book.origin];
+    book.replace({{ series: seriesOf(1, STEP, 1), failed: new Map(), run: "a", axis: STEP }}, true);
+    return [...late.map(String), book.stepper().newest.t];"""
+    assert ask(code) == ["0", "null", "Infinity", 600]

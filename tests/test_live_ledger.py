@@ -66,7 +66,7 @@ class Live:
         self.requests: list[str] = []
         self.errors: list[str] = []
         page.on("request", lambda request: self.requests.append(request.url.removeprefix(self._address)))
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", lambda error: self.errors.append(str(error.stack)))
 
     def open(self, size: tuple[int, int] = DESKTOP, /, **query: object) -> None:
         self.page.set_viewport_size({"width": size[0], "height": size[1]})

@@ -273,7 +273,7 @@ def test_what_ran_is_shown_as_text(running: Dashboard, page: Page) -> None:
     page.keyboard.press("Escape")
     wait_for(lambda: not dialog.is_visible(), 5)
     page.set_viewport_size({"width": 390, "height": 844})
-    page.locator(".ran-button").click()
+    page.get_by_role("button", name="What ran").click()
     box = dialog.bounding_box()
     assert box and box["x"] >= 0 and box["x"] + box["width"] <= 390
 

@@ -229,3 +229,14 @@ def test_of_a_window_the_newest_trace_inside_counts(tmp_path: Path) -> None:
         300.0,
         None,
     ]
+
+
+def test_a_request_is_found_once(tmp_path: Path) -> None:
+    folder = run_in(tmp_path)
+    entry = tmp_path / ".deepseek" / "traces" / "run"
+    looks = request.TraceFolder(folder, "run", 0)
+    first = ask_for_trace(entry, folder, 3, 0)
+    found = [looks.look() for _ in range(3)]
+    assert found == [request.TraceRequest(first, 3, 0), None, None], "its trace is under way until it is answered"
+    second = ask_for_trace(entry, folder, 3, 0)
+    assert looks.look() == request.TraceRequest(second, 3, 0)

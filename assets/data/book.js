@@ -173,8 +173,10 @@ export class Book {
     this.pace.add(time_s, step, stepper && counter ? steps * unitsPerStep(stepper, counter) : null);
   }
 
-  /** Another run, or another axis, is to be shown. */
-  forget() {
+  /** Another run, or another axis, is to be shown: what is on its way for the old one is not used. @param {import("../lib/axis.js").Axis} axis */
+  forget(axis) {
+    if (axis !== this.axis) this.origin = Infinity;
+    this.axis = axis;
     this.series = new Map();
     this.failed = new Map();
     this.lanes = [];

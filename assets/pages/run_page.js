@@ -200,7 +200,7 @@ export class RunPage extends TimePage {
     this.range.reset(TIME);
     this.cursor_s = null; // it points at a moment of the other run
     this.events = [];
-    this.book.forget();
+    this.book.forget(this.range.axis);
     this.keepAddress();
     this.load().then(() => this.inquire());
   }
@@ -210,7 +210,7 @@ export class RunPage extends TimePage {
     if (this.runs.untimed || this.runs.current?.last_step == null) return;
     this.range.reset(this.range.axis === STEP ? TIME : STEP);
     this.cursor_s = null;
-    this.book.forget();
+    this.book.forget(this.range.axis);
     this.keepAddress();
     this.load().then(() => this.inquire());
   }

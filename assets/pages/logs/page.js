@@ -337,7 +337,7 @@ export default class LogsPage extends TimePage {
     this.filters.clear();
     this.fields.clear();
     this.reader.leave(!this.runs.over);
-    this.book.forget();
+    this.book.forget(this.range.axis);
     this.keepAddress();
     this.load();
   }

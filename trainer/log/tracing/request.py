@@ -58,10 +58,10 @@ class TraceFolder:
     def __init__(self, run_folder: Path, run: str, rank: int) -> None:
         self.path = Path(os.path.normpath(run_folder / named_in_info(run)))
         self._rank = rank
-        self._done: set[str] = set()
+        self._taken: set[str] = set()
 
     def look(self) -> TraceRequest | None:
-        """A request for this rank that is not answered yet; what is odd is ignored, and said once on stderr."""
+        """A request for this rank, each but once; what is odd is ignored, and said once on stderr."""
         try:
             folder = os.open(self.path, OPEN_FOLDER)
         except OSError:  # nothing was asked yet
@@ -75,11 +75,13 @@ class TraceFolder:
             return None
         finally:
             os.close(folder)
-        return None if request is None or request.rank != self._rank or request.id in self._done else request
+        if request is None or request.rank != self._rank or request.id in self._taken:
+            return None
+        self._taken.add(request.id)  # it stays in the folder until its answer is written
+        return request
 
     def answer(self, request: TraceRequest, data: bytes) -> None:
         """Write `trace-<id>.json` as a whole, and take the request away. Raises OSError."""
-        self._done.add(request.id)
         folder = os.open(self.path, OPEN_FOLDER)
         try:
             _check_ours(os.fstat(folder), "its folder")
