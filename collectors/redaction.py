@@ -107,11 +107,12 @@ FORMS = re.compile(
 )
 BEARER = re.compile(r"(\b(?:bearer|basic)\s+)[\w.+/=~-]{8,}", re.IGNORECASE)
 PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
-ASSIGNED = re.compile(  # a name and what stands between it and its value
-    r"""(?<![\w.])(?<!\w-)([A-Za-z_][\w.-]*+)["']?\]?\)?(?:\s{0,8}:\s{0,8}[\w.|\[\] ]{1,40}(?==))?\s{0,8}(?::=|[=:]|,(?=\s{0,8}["']))\s{0,8}"""
+ASSIGNED = re.compile(  # a name, its annotation (`failed: password=abc` looks like one), and what stands between it and its value
+    r"""(?<![\w.])(?<!\w-)([A-Za-z_][\w.-]*+)["']?\]?\)?(?:\s{0,8}:\s{0,8}([\w.|\[\] ]{1,40})(?==))?\s{0,8}(?::=|[=:]|,(?=\s{0,8}["']))\s{0,8}"""
 )
 SPACED = re.compile(r"""(?<![\w.-])(--?[A-Za-z_][\w.-]*+)(["']?,?\s{1,8}["']?)(?![-"'])([^\s"',]+)""")  # an option and its value
 VALUE = re.compile(r"""[rbf]{0,2}"[^"\n]*"|[rbf]{0,2}'[^'\n]*'|[^\s"'(){}\[\],;&]++""")
+WHOLE = re.compile(r"[\w.]+")
 CODE = re.compile(r"[A-Za-z_][\w.]*|\d{1,5}")  # names and small numbers: in a program no secrets themselves
 
 
@@ -161,7 +162,8 @@ def redacted(text: str, *, code: bool = False) -> str:
         text = SPACED.sub(lambda found: f"{found[1]}{found[2]}{LEFT_OUT}" if is_secret(found[1]) else found[0], text)
     kept, done = [], 0
     for found in ASSIGNED.finditer(text):
-        value = VALUE.match(text, found.end()) if found.start() >= done and is_secret(found[1]) else None
+        names = [found[1], *WHOLE.findall(found[2] or "")[-1:]]
+        value = VALUE.match(text, found.end()) if found.start() >= done and any(map(is_secret, names)) else None
         if value is not None and LEFT_OUT not in value[0] and not (code and CODE.fullmatch(value[0])):
             kept += [text[done : found.end()], LEFT_OUT]
             done = value.end()

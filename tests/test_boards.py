@@ -49,6 +49,7 @@ MISTAKES = {
     "rows:\n  - charts:\n      - {kind: line, series: [{regex: '('}]}": "line 3: '(' is no regular expression: missing ): (",
     "rows:\n  - charts:\n      - {kind: line, series: [{name: a, glob: b}]}": "line 3: a series has one of name, glob, regex, expr",
     "window: 7 parsecs": "line 1: '7 parsecs' is no duration such as 15 min, and not all",
+    "window: 99999999999999999999999999 d": "line 1: a window has at most 10,000 d; all is the shown run from its start",
     "rows: &a []": "line 1: a board has no anchors (&name)",
     "title: *a": "line 1: ",
     "title: x\n---\ntitle: y": "line 2: a board is one document; a second one begins here",

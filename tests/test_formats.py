@@ -128,6 +128,10 @@ def local(text: str) -> float:
         ("2026/11/24 16:22:01 x", local("2026-11-24 16:22:01")),
         ("11/24/2026 16:22:01 - INFO - x", local("2026-11-24 16:22:01")),
         ("I1124 16:22:01.500000 17 file.cc:9] x", local("2026-11-24 16:22:01.5")),
+        ("I1224 16:22:01.500000 17 file.cc:9] x", None),
+        ("11/23/2026 09:00:00 PM INFO x", local("2026-11-23 21:00:00")),
+        ("2026-11-23 12:30:00 AM INFO x", local("2026-11-23 00:30:00")),
+        ("2026-11-23 16:22:01 PM x", local("2026-11-23 16:22:01")),
         ("[16:22:01] x", local("2026-11-24 16:22:01")),
         ("23:59:59 before midnight", local("2026-11-23 23:59:59")),
         ("step 12 loss 0.3", None),
@@ -136,6 +140,11 @@ def local(text: str) -> float:
 )
 def test_a_line_tells_its_time(line: str, time_s: float | None) -> None:
     assert time_of(line, near_s=local("2026-11-24 11:00:00")) == time_s
+
+
+def test_a_line_without_a_year_is_of_the_one_before_where_new_year_was_between() -> None:
+    assert time_of("I1231 23:59:58.500000 17 file.cc:9] x", near_s=local("2027-01-02 11:00:00")) == local("2026-12-31 23:59:58.5")
+    assert time_of("I0101 00:00:01.000000 17 file.cc:9] x", near_s=local("2027-01-02 11:00:00")) == local("2027-01-01 00:00:01")
 
 
 def test_a_line_without_a_time_has_that_of_the_line_before_or_its_arrival() -> None:

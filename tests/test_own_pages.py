@@ -105,6 +105,30 @@ def test_who_else_may_write_it_keeps_it_from_running(tmp_path: Path) -> None:
         check_folder(pages, [])
 
 
+def test_a_layout_that_cannot_be_shown_is_a_sentence(tmp_path: Path) -> None:
+    texts = {
+        "nothing": "layout = lambda: None",
+        "figure": "import plotly.graph_objects\nlayout = plotly.graph_objects.Figure()",
+        "inside": "from dash import html\nlayout = html.Div(object())",
+        "many": "from dash import html\nlayout = [html.P('a'), 'b', 1]",
+    }
+    pages = write(tmp_path / "pages", texts)
+    says = {name: str(OwnPage(pages / f"{name}.py").page.layout()) for name in texts}
+    assert "is of type NoneType" in says["nothing"] and "is of type Figure; it is a Dash component" in says["figure"]
+    assert "TypeError" in says["inside"] and "alert" not in says["many"]
+
+
+def test_a_layout_that_failed_is_tried_again(tmp_path: Path) -> None:
+    pages = write(
+        tmp_path / "pages",
+        {"later": f"from pathlib import Path\nlayout = lambda: Path({str(tmp_path / 'later.txt')!r}).read_text()"},
+    )
+    layout = OwnPage(pages / "later.py").page.layout
+    assert callable(layout) and "FileNotFoundError" in str(layout())
+    (tmp_path / "later.txt").write_text("here it is")
+    assert "here it is" in str(layout()) and "alert" not in str(layout())
+
+
 def test_a_folder_where_programs_write_holds_no_pages(tmp_path: Path) -> None:
     for inside in ("logs", "data"):
         (tmp_path / inside / "pages").mkdir(parents=True)

@@ -88,6 +88,13 @@ def test_a_configuration_loses_every_value_of_a_secret_name(line: str) -> None:
     assert SECRET not in redacted(line)
 
 
+@pytest.mark.parametrize("before", ["ValueError: ", "[rank0]: ", "cfg: bad ", "a: b: ", "12:00:01 INFO db: "])
+@pytest.mark.parametrize("assigned", [f"password={SECRET}", f"HF_TOKEN = '{SECRET}'", f"my.api_key={SECRET}"])
+def test_a_prefix_with_a_colon_hides_no_secret_name(before: str, assigned: str) -> None:
+    assert SECRET not in redacted(before + assigned) and SECRET not in " ".join(without_secrets([before + assigned]))
+    assert redacted(f"{before}max_tokens=5") == f"{before}max_tokens=5"
+
+
 @given(st.sampled_from(SECRET_NAMES), st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=8))
 def test_no_value_of_a_secret_option_is_ever_kept(name: str, value: str) -> None:
     option = f"--{name.lstrip('-')}"

@@ -16,6 +16,7 @@ from .yaml_tree import YamlNode
 
 MOST_TEXT, MOST_LONG_TEXT = 200, 10_000
 MOST_VALUE = 1e300
+MOST_WINDOW_D = 10_000
 TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
 SMOOTH = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h|d|steps?)")
 
@@ -129,8 +130,8 @@ def among(allowed: Iterable[str]) -> Read:
 def window_of(node: YamlNode) -> str:
     """`"15 min"` or `"all"`."""
     text = text_of(node)
-    if text != "all":
-        seconds_of(node, text)
+    if text != "all" and seconds_of(node, text) > MOST_WINDOW_D * amounts.SECONDS["d"]:
+        raise BoardError(node.line, f"a window has at most {MOST_WINDOW_D:,} d; all is the shown run from its start")
     return text
 
 

@@ -43,10 +43,10 @@ class OwnPage:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._trouble = path, ""
+        self._path = path
         self._scope: Mapping[str, Any] = {}
         self._queries: Queries | None = None
-        self._held(self._load)
+        _, self._trouble = _tried(path, self._load)
 
     @property
     def page(self) -> Page:
@@ -65,33 +65,24 @@ class OwnPage:
         self._scope = scope
 
     def _layout(self) -> Any:
+        """Made at each visit: one that failed, as on a log folder without runs, is tried again at the next."""
         from dash import html
 
-        made = None if self._trouble else self._held(self._made)
-        shown = html.P(self._trouble, className="warn", role="alert") if self._trouble else made
-        return html.Div(shown, className="own-page")
+        made, trouble = (None, self._trouble) if self._trouble else _tried(self._path, self._made)
+        return html.Div(html.P(trouble, className="warn", role="alert") if trouble else made, className="own-page")
 
     def _made(self) -> Any:
-        layout = self._scope["layout"]
-        if not callable(layout):
-            return layout
-        return layout(self._queries) if inspect.signature(layout).parameters else layout()
+        made = self._scope["layout"]
+        if callable(made):
+            made = made(self._queries) if inspect.signature(made).parameters else made()
+        _check_shown(self._path.name, made)
+        return made
 
     def _callbacks(self, dash: Dash, queries: Queries) -> None:
         self._queries = queries
         register = self._scope.get("callbacks")
         if register is not None and not self._trouble:
-            self._held(lambda: _register(dash, lambda: register(dash, queries)))
-
-    def _held(self, call: Callable[[], Any]) -> Any:
-        """Whatever it raises becomes the page's sentence."""
-        try:
-            return call()
-        except (Exception, SystemExit) as error:
-            if not isinstance(error, Broken):
-                log.warning("%s failed", self._path, exc_info=error)
-            self._trouble = str(error) if isinstance(error, Broken) else _said(self._path, error)
-            return None
+            _, self._trouble = _tried(self._path, lambda: _register(dash, lambda: register(dash, queries)))
 
 
 def check_folder(folder: Path, others: Sequence[Path]) -> None:
@@ -147,6 +138,30 @@ def _not_ours(status: os.stat_result) -> str:
     if status.st_uid not in (os.geteuid(), 0):
         return "belongs to another user"
     return "can be written by others (chmod go-w makes it yours alone)" if status.st_mode & BY_OTHERS else ""
+
+
+def _tried(path: Path, call: Callable[[], Any]) -> tuple[Any, str]:
+    """What it returns, and "": whatever it raises becomes the page's sentence."""
+    try:
+        return call(), ""
+    except (Exception, SystemExit) as error:
+        if isinstance(error, Broken):
+            return None, str(error)
+        log.warning("%s failed", path, exc_info=error)
+        return None, _said(path, error)
+
+
+def _check_shown(name: str, made: Any) -> None:
+    """Raises Broken, or TypeError, for what would be an empty page: Dash cannot send it, or the browser cannot show it."""
+    from dash.development.base_component import Component
+    from plotly.io.json import to_json_plotly
+
+    for item in made if isinstance(made, list | tuple) else [made]:
+        if not isinstance(item, Component | str | int | float):
+            raise Broken(
+                f"the layout of {name} is of type {type(item).__name__}; it is a Dash component, such as dcc.Graph(figure=...)"
+            )
+    to_json_plotly(made)
 
 
 def _register(dash: Dash, register: Callable[[], Any]) -> None:

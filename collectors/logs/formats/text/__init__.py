@@ -25,12 +25,14 @@ STAMP = re.compile(
     r"[\[(]?(?:(?P<date>\d{4}[-/]\d\d[-/]\d\d|\d\d/\d\d/\d{4})[T ])?"
     r"(?P<time>\d\d:\d\d:\d\d)(?:[.,](?P<fraction>\d{1,9}))?(?P<zone>Z|[+-]\d\d:?\d\d)?\b"
 )
+NOON = re.compile(r" ?([AP])M\b")  # behind a time of twelve hours
 GLOG = re.compile(r"(?P<level>[IWEF])(?P<month>\d\d)(?P<day>\d\d) (?P<time>\d\d:\d\d:\d\d)\.(?P<fraction>\d+)")
 GLOG_LEVELS = {"I": 20, "W": 30, "E": 40, "F": 50}
 LEVEL = re.compile(r"\b(DEBUG|DBG|INFO|WARN(?:ING)?|ERR(?:OR)?|CRIT(?:ICAL)?|FATAL)\b")
 LOOK_FOR_LEVEL = 96  # characters from the start of a line
 PROGRAM = b"\x7fELF"  # a.out
 DAY_S = 86_400.0
+HALF_YEAR_S = 180 * DAY_S
 FIRST_S = 946_684_800.0  # a stamp before the year 2000 is that of a clock which was never set
 MOST_RANKS = 256  # of a file
 UP = "\x1b[A"  # the cursor goes a line up
@@ -207,13 +209,18 @@ def time_of(text: str, near_s: float) -> float | None:
 def _stamp(text: str, near_s: float) -> float | None:
     if glog := GLOG.match(text):
         year = _moment(near_s).year
-        return _seconds(f"{year}-{glog['month']}-{glog['day']}", glog["time"], glog["fraction"], None)
+        stamps = [_seconds(f"{of}-{glog['month']}-{glog['day']}", glog["time"], glog["fraction"], None) for of in (year, year - 1)]
+        if stamps[1] is not None and abs(near_s - stamps[1]) < HALF_YEAR_S:  # written before New Year, read after it
+            return stamps[1]
+        return stamps[0]
     found = STAMP.match(text)
     if found is None:
         return None
+    half = NOON.match(text, found.end())
+    time = _of_day(found["time"], half[1]) if half else found["time"]
     if found["date"]:
-        return _seconds(_iso_date(found["date"]), found["time"], found["fraction"], found["zone"])
-    stamp = _seconds(_moment(near_s).date().isoformat(), found["time"], found["fraction"], found["zone"])
+        return _seconds(_iso_date(found["date"]), time, found["fraction"], found["zone"])
+    stamp = _seconds(_moment(near_s).date().isoformat(), time, found["fraction"], found["zone"])
     if stamp is not None and stamp > near_s + DAY_S / 2:  # written before midnight, read after it
         stamp -= DAY_S
     return stamp
@@ -230,6 +237,12 @@ def level_of(text: str) -> int:
         return GLOG_LEVELS[glog["level"]]
     found = LEVEL.search(text[:LOOK_FOR_LEVEL])
     return LEVELS[found[1]] if found else 0
+
+
+def _of_day(time: str, half: str) -> str:
+    """`("09:00:00", "P") -> "21:00:00"`; an hour that a day of twelve hours lacks stays."""
+    hour = int(time[:2])
+    return f"{hour % 12 + (12 if half == 'P' else 0):02}{time[2:]}" if 1 <= hour <= 12 else time
 
 
 def _iso_date(text: str) -> str:
