@@ -186,7 +186,7 @@ def test_a_server_that_is_away_for_an_hour_gets_each_byte_once(
     assert [line["step"] for line in lines] == [*range(next(steps))]
     times = [line["time_s"] for line in lines]
     assert max(times) - min(times) > 2600 and times != sorted(times)
-    assert capsys.readouterr().err.count("cannot hand over") <= 2
+    assert capsys.readouterr().err.count("cannot hand over") <= 4, "each way to fail is said once, not each try"
 
 
 def test_a_run_that_ends_while_the_server_is_away_says_how_to_hand_over_the_rest(

@@ -238,5 +238,7 @@ def test_a_request_is_found_once(tmp_path: Path) -> None:
     first = ask_for_trace(entry, folder, 3, 0)
     found = [looks.look() for _ in range(3)]
     assert found == [request.TraceRequest(first, 3, 0), None, None], "its trace is under way until it is answered"
+    assert found[0] is not None
+    looks.answer(found[0], b"{}")
     second = ask_for_trace(entry, folder, 3, 0)
     assert looks.look() == request.TraceRequest(second, 3, 0)

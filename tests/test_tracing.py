@@ -244,11 +244,12 @@ def in_a_linked_folder(path: Path) -> None:
 def test_an_odd_request_is_not_followed(
     spoil: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(stepping, "LOOK_S", 1e9)
+    find = stepping.Tracing._find
+    monkeypatch.setattr(stepping.Tracing, "_find", lambda _: None)
     with RunLog(tmp_path, "run") as log:
-        wait_for(lambda: log._tracing._next_look_s > 0, because="it has not looked yet")
         path = request(log)
         spoil(path.parent / REQUEST)
+        monkeypatch.setattr(stepping.Tracing, "_find", find)
         look_at_once(monkeypatch)
         log._tracing._next_look_s = 0.0
         steps_until(log, lambda: log._lines > 30)
