@@ -151,6 +151,14 @@ REPORT += ["  exitcode  : 3 (pid: 9)", "  traceback : To enable traceback see: h
 CLOSING = (
     "W1125 16:25:09.170000 25333 torch/distributed/elastic/multiprocessing/api.py:1028] Sending process 8 closing signal SIGTERM"
 )
+IN_TURN = [
+    f"[rank{rank}]: {line}"
+    for pair in zip(BROKEN, [*BROKEN[:-1], "RuntimeError: gone"], strict=True)
+    for rank, line in enumerate(pair)
+]
+GROUP = ["  + Exception Group Traceback (most recent call last):", '  |   File "t.py", line 1, in <module>', "  |     go()"]
+GROUP += ["  | ExceptionGroup: two (2 sub-exceptions)", "  +-+---------------- 1 ----------------", "    | ValueError: no"]
+GROUP += ["    +---------------- 2 ----------------", "    | TypeError: bad", "    +------------------------------------"]
 TORCHRUN = [BROKEN[1], '  File "torchrun", line 8, in <module>', "    sys.exit(main())", *REPORT]
 
 
@@ -173,6 +181,13 @@ TORCHRUN = [BROKEN[1], '  File "torchrun", line 8, in <module>', "    sys.exit(m
         ([*BROKEN, "[2026-11-25 16:25:09,170] [ERROR] [launch.py:325:sigkill_handler] ['python'] exits"], "ValueError: no"),
         ([*BROKEN, ""], "ValueError: no"),
         ([f"[rank0]: {line}" for line in BROKEN], "ValueError: no"),
+        (IN_TURN, "ValueError: no"),
+        ([*IN_TURN, CLOSING, *TORCHRUN], "ValueError: no"),
+        ([*IN_TURN, "[rank0]: step 6"], ""),
+        ([*IN_TURN, "step 6"], ""),
+        (GROUP, "ExceptionGroup: two (2 sub-exceptions)"),
+        ([f"[rank0]: {line}" for line in GROUP], "ExceptionGroup: two (2 sub-exceptions)"),
+        ([*GROUP, "step 6"], ""),
         (
             [*BROKEN[:-1], "torch.cuda.OutOfMemoryError: CUDA out of memory.", "  hint"],
             "torch.cuda.OutOfMemoryError: CUDA out of memory.",

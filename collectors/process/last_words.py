@@ -23,6 +23,8 @@ REASON_LENGTH = 300
 MOST_CHARACTERS = 1000  # of a line in which a scheduler is looked for
 RANK_PREFIX = re.compile(r"^\[(?:rank|default)\d+\]:\s?")
 TRACEBACK = re.compile(r"Traceback \(most recent call last\)(:\s*$| [\u2500-\u257f-]+)")  # in a frame, as rich draws it
+GROUP = "+ Exception Group Traceback"
+GROUP_MARGIN = re.compile(r"^\s*\| ")
 FRAMED = "\u2502\u2570|+"  # how its lines begin
 EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?::.*)?$")
 AFTERWARDS = re.compile(  # what Python and CUDA print behind an exception's line
@@ -109,10 +111,38 @@ def last_error(lines: Sequence[str]) -> str:
     `["Traceback (most recent call last):", "  File ...", "ValueError: no"] -> "ValueError: no"`. A launcher's own traceback says that
     the training failed, and the one before it why.
     """
-    lines = [RANK_PREFIX.sub("", line) for line in lines[-LINES:]]
+    lines = lines[-LINES:]
+    begin = next((i for i in reversed(range(len(lines))) if TRACEBACK.search(lines[i])), None)
+    if begin is None:
+        return "KeyboardInterrupt" if lines and RANK_PREFIX.sub("", lines[-1]).strip() == "KeyboardInterrupt" else ""
+    voices, own = _voices(lines), _rank(lines[begin])
+    for rank, said in _voices(lines[begin:]).items():
+        if rank != own and not all(map(AFTERWARDS.match, said)) and not _last_error(voices[rank]):
+            return ""  # it goes on
+    if not (error := _last_error(voices[own])):
+        return ""
+    causes = (found for voice in voices.values() if (found := _last_error(voice)) and not LAUNCHERS_OWN.match(found))
+    return (next(causes, "") or _root_cause(voices[own]) or error)[:REASON_LENGTH]
+
+
+def _rank(line: str) -> str:
+    """`"[rank0]: no" -> "[rank0]: "`; "" where the line names none."""
+    found = RANK_PREFIX.match(line)
+    return found[0].strip() if found else ""
+
+
+def _voices(lines: Sequence[str]) -> dict[str, list[str]]:
+    """By rank, without its name: ranks that end together write in turn. The lines that name none are a launcher's."""
+    voices: dict[str, list[str]] = {}
+    for line in lines:
+        voices.setdefault(_rank(line), []).append(RANK_PREFIX.sub("", line))
+    return voices
+
+
+def _last_error(lines: Sequence[str]) -> str:
     begins = [i for i, line in enumerate(lines) if TRACEBACK.search(line)]
     if not begins:
-        return "KeyboardInterrupt" if lines and lines[-1].strip() == "KeyboardInterrupt" else ""
+        return ""
     at, error = _exception(lines, begins[-1])
     if not error or not all(AFTERWARDS.match(line) for line in lines[at + 1 :]):
         return ""
@@ -120,12 +150,14 @@ def last_error(lines: Sequence[str]) -> str:
         before = [
             found for begin in reversed(begins[:-1]) if (found := _exception(lines, begin)[1]) and not LAUNCHERS_OWN.match(found)
         ]
-        error = before[0] if before else _root_cause(lines) or error
-    return error[:REASON_LENGTH]
+        error = before[0] if before else error
+    return error
 
 
 def _exception(lines: Sequence[str], begin: int) -> tuple[int, str]:
     """The first line after the frames of a traceback, and its index; "" where it is not an exception."""
+    if GROUP in lines[begin]:
+        lines = [GROUP_MARGIN.sub("", line, count=1) for line in lines]
     framed = FRAMED if not lines[begin].rstrip().endswith(":") else ""
     at = next((i for i in range(begin + 1, len(lines)) if lines[i][:1].strip(f" \t{framed}")), None)
     if at is None or not EXCEPTION.match(lines[at].strip()):
