@@ -109,7 +109,8 @@ def test_three_steps_are_traced_by_the_line_that_called_each_operator(log: RunLo
     assert lines_of(answer, "aten::mm", backward=True) == {line}, "what autograd runs stands with the line that ran forward"
     counts = {name: sum(row[4] for row in answer["kernels"] if row[1] == name) for name in ("aten::addmm", "aten::relu")}
     assert counts == {"aten::addmm": 3, "aten::relu": 3}
-    assert not (path.parent / REQUEST).exists() and log._queue is log._lines_queued
+    wait_for(lambda: not (path.parent / REQUEST).exists(), because="an answered request stays")
+    assert log._queue is log._lines_queued
     log.close()
     assert steps_of(tmp_path) == list(range(steps))
     assert [event["text"] for event in events_of(tmp_path, "trace")] == ["3 steps traced"]
