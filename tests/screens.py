@@ -33,6 +33,7 @@ MOST_BYTES, MOST_BYTES_IN_ALL = 100_000, 4_000_000
 QUALITY = 70  # of WebP
 LIVE = "gpt-live"
 LIVE_STEPS = 400  # that are there before the first picture
+WARM_S = 60.0  # after the start, which costs more than what follows, and until there is something on the axis
 SETTLED_S = 2.5  # after a page is loaded: the last curves are drawn
 
 
@@ -62,6 +63,7 @@ def main() -> int:
         os.environ.update(fake_nvml.environment(Path(home), fake_nvml.eight_gpus(trainer.pid)))
         served = started.enter_context(dashboard(log_dir))
         wait_for(lambda: last_step(served.get("/api/v1/runs"), LIVE) > LIVE_STEPS, 300)
+        time.sleep(WARM_S)
         sizes = dict(pictures(served.address, folder, options.png is not None, options.pages))
     for name, size in sizes.items():
         print(f"{size:>8,} {name}")

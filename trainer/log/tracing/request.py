@@ -7,7 +7,6 @@ open, about 3 us once a second, in the writer thread.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -139,6 +138,8 @@ def _name_of(run: str) -> str:
     name = f"%2E{name[1:]}" if name.startswith(".") else name
     if len(name) <= LONGEST_NAME:
         return name
+    import hashlib  # OpenSSL takes 4 ms, for those only whose run has such a name
+
     return f"{name[:LONGEST_NAME]}%-{hashlib.blake2b(run.encode(errors='surrogatepass'), digest_size=10).hexdigest()}"
 
 
