@@ -147,6 +147,15 @@ def test_a_line_without_a_year_is_of_the_one_before_where_new_year_was_between()
     assert time_of("I0101 00:00:01.000000 17 file.cc:9] x", near_s=local("2027-01-02 11:00:00")) == local("2027-01-01 00:00:01")
 
 
+def test_times_of_a_clock_alone_lie_before_the_end_of_a_file_that_was_written_over_midnight() -> None:
+    lines = [b"22:00:00 INFO a", b"23:59:59 INFO b", b"00:00:01 INFO c", b"09:30:00 INFO d", b"14:00:20 INFO e"]
+    found = Text("a", "train.log", local("2026-11-24 14:00:00")).parse(lines, None)
+    days = ["2026-11-23", "2026-11-23", "2026-11-24", "2026-11-24", "2026-11-24"]
+    assert [record.time_s for record in found if isinstance(record, LogLine)] == [
+        local(f"{day} {line[:8].decode()}") for day, line in zip(days, lines, strict=True)
+    ]
+
+
 def test_a_line_without_a_time_has_that_of_the_line_before_or_its_arrival() -> None:
     parser = Text("a", "train.log", mtime_s=5.0)
     now = local("2026-11-24 16:22:01")

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import APIResponse, Page, Route
 
-from collectors.logs import followed, live_bar
-from collectors.logs.live_bar import LiveBar
+from collectors.logs import followed
+from collectors.logs.unfinished import live_bar
+from collectors.logs.unfinished.live_bar import LiveBar
 from collectors.store.protocol import LogQuery
 from tests.conftest import Dashboard, dashboard, wait_for
 from tests.ingesting import Ingest

@@ -17,10 +17,11 @@ from .formats.data_set import HEAD_BYTES
 from .formats.text import Text
 from .formats.values import MAX_TIME_S, inert
 from .known import Known, Origin
-from .live_bar import LiveBar
 from .opening import NotRead, open_file
 from .print_times import NO_TIMES, print_times_of
 from .run_folder import RunFolder
+from .unfinished.half_line import HalfLine
+from .unfinished.live_bar import LiveBar
 
 DELETED_BYTES = 16 << 20  # of a file that was deleted while it was read, that are still read
 BATCH_BYTES = 2 << 20  # read from one file before the next one,
@@ -58,6 +59,8 @@ class FollowedFile:
         unsure = state.pop("unsure", False) or not self._offset
         self._is_judged = known.check_head is None or self._is_wanted or not unsure
         self._bar = LiveBar(run.name, inert(self._name), is_stored=state.pop("bar", False)) if known.has_bars else None
+        self._half = HalfLine(path)
+        self._is_half = False  # the batch's last line has no newline
         self._format = self._new_format(state)
         if offset:
             self._format.tally = Tally(offset.lines_read, offset.lines_skipped, offset.fields_skipped, offset.first_skip)
@@ -72,7 +75,7 @@ class FollowedFile:
         self.last = offset  # after all records that were returned
 
     def read(self) -> bool:
-        """Read the next batch for `parse`; return whether there is one. A half-written last line waits for its newline."""
+        """Read the next batch for `parse`; return whether there is one. A half-written last line waits for its newline, or its program's end."""
         data = self._next_bytes()
         if self._known.reading == "bytes":
             self._lines, self._used = [data] if data else [], len(data)
@@ -86,6 +89,11 @@ class FollowedFile:
     def holds_a_bar(self) -> bool:
         """Whether it is to be read again soon, for a state that may not be stored yet."""
         return self._bar is not None and self._bar.is_held
+
+    @property
+    def again_s(self) -> float | None:
+        """In how many seconds it is to be read again though nothing changes, for a last line without a newline."""
+        return self._half.again_s
 
     @property
     def used_bytes(self) -> int:
@@ -139,7 +147,7 @@ class FollowedFile:
             since_s = seconds(self._run.info.get("started_s")) or 0.0
             self._times = print_times_of(self._path, self._root, os.fstat(self._descriptor).st_size, since_s)
         lengths = [len(line) + 1 for line in self._raw]
-        return self._times.parts(lengths, end - sum(lengths))
+        return self._times.parts(lengths, end - sum(lengths) + self._is_half)
 
     def _parse_bytes(self, format: ByteFormat, arrival: Arrival | None) -> list[Record]:
         """Read a record that is longer than a batch with a longer batch. Raises NotRead for one that is too long."""
@@ -216,12 +224,14 @@ class FollowedFile:
         """Bytes of the last lines of the batch, which the parser left for the next one."""
         left, self._raw = self._raw[len(self._raw) - self._left :], []
         self.behind = self.behind or bool(left)
-        return sum(len(line) + 1 for line in left)
+        return sum(len(line) + 1 for line in left) - (self._is_half and bool(left))
 
     def _arrival(self) -> Arrival | None:
         """Between the last look at the file and its last write, as far as the file system's clock can be believed."""
         if not self._live:
             return None
+        if self._is_half:
+            return Arrival(self._written_s(), self._written_s())
         now_s, written_s = time.time(), os.fstat(self._descriptor).st_mtime
         until_s = written_s if now_s - CLOCK_SLACK_S <= written_s <= now_s and written_s > self._looked_s else now_s
         since_s = min(max(self._looked_s, until_s - SPREAD_S), until_s)
@@ -314,7 +324,8 @@ class FollowedFile:
     def _split(self, data: bytes) -> tuple[list[bytes], int]:
         """Whole lines, and how many bytes they took; a line that is too long is dropped as it arrives."""
         end = data.rfind(b"\n") + 1
-        if not end:
+        self._is_half = self._takes_half(data[end:], is_cut=self._cutting and not end)
+        if not end and not self._is_half:
             if len(data) <= MAX_LINE_BYTES - 1 and not self._cutting:
                 return [], 0
             if not self._cutting:
@@ -322,15 +333,22 @@ class FollowedFile:
                 self._format.tally.skip_line("longer than 1 MiB")
             self._cutting = True
             return [], len(data)
-        lines = data[: end - 1].split(b"\n", BATCH_LINES)
+        text = data if self._is_half else data[: end - 1]
+        used = len(data) if self._is_half else end
+        lines = text.split(b"\n", BATCH_LINES)
         if len(lines) > BATCH_LINES:
-            end -= len(lines.pop()) + 1
-            self.behind = True
+            used = len(text) - len(lines.pop())
+            self._is_half, self.behind = False, True
         if self._cutting:
             del lines[0]
             self._cutting = False
         self._raw = lines
-        return [line.removesuffix(b"\r") for line in lines], end
+        return [line.removesuffix(b"\r") for line in lines], used
+
+    def _takes_half(self, half: bytes, *, is_cut: bool) -> bool:
+        if self._descriptor < 0 or self.behind or is_cut or len(half) > MAX_LINE_BYTES - 1:
+            return False
+        return self._half.is_line(half, self._descriptor, is_live=self._live)
 
     def _written_s(self) -> float:
         """When the open file was last written, as far as that can be believed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,11 +25,11 @@ from .formats.databases import RunOf
 from .formats.mlflow import MAX_META_BYTES
 from .formats.values import inert_path
 from .known import TEXT, Known, Origin, format_of, main_of, place_of, rank_of, reading_order, titled
-from .live_bar import GAP_S
 from .opening import DataFile, NotMetrics, NotRead, read_file
 from .outputs import Elsewhere
 from .run_folder import RunFolder
 from .turns import TURN_RECORDS, FileTurns, TurnBudget
+from .unfinished.live_bar import GAP_S
 from .watch import FolderWatch
 
 MAX_OPEN = 256  # files that stay open: those read last
@@ -76,7 +76,7 @@ class Tail:
         self._learned: deque[tuple[str, dict[str, Any]]] = deque()
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
         self._databases: dict[Path, FollowedDatabase] = {}
-        self._again: dict[Path, float] = {}  # databases, with the time of their next look, CLOCK_MONOTONIC
+        self._again: dict[Path, float] = {}  # databases and last lines without a newline, by their next look, CLOCK_MONOTONIC
         self._named = {
             self._key_of_run(key): offset.run for key, offset in offsets.items()
         }  # by key, runs that are called by a title
@@ -133,9 +133,10 @@ class Tail:
         waits_s = [due_s - time.monotonic() for due_s in self._again.values()]
         return max(0.0, min([GAP_S if self._held else PERIOD_S, *waits_s]))
 
-    def live_runs(self) -> list[RunActivity]:
-        """What the files say about each run's life, for the search for its processes."""
-        return [run.activity() for run in list(self._runs.values())]
+    def live_runs(self, names: Collection[str] | None = None) -> list[RunActivity]:
+        """What the files say about the life of each run, or of these, for the search for its processes."""
+        runs = list(self._runs.values()) if names is None else [self._runs[name] for name in names if name in self._runs]
+        return [run.activity() for run in runs]
 
     def refused(self, refused: list[RefusedRecord]) -> None:
         """Count records that the store could not take in the tallies of their files."""
@@ -303,6 +304,8 @@ class Tail:
         records = file.parse()
         if file.holds_a_bar:
             self._held.add(path)
+        if file.again_s is not None:
+            self._again[path] = time.monotonic() + file.again_s
         if file.behind:
             self._turns.behind(path)
         else:

@@ -32,6 +32,7 @@ LEVEL = re.compile(r"\b(DEBUG|DBG|INFO|WARN(?:ING)?|ERR(?:OR)?|CRIT(?:ICAL)?|FAT
 LOOK_FOR_LEVEL = 96  # characters from the start of a line
 PROGRAM = b"\x7fELF"  # a.out
 DAY_S = 86_400.0
+LATE_S = 60.0  # after its file was last written, a stamp may be, by another clock
 HALF_YEAR_S = 180 * DAY_S
 FIRST_S = 946_684_800.0  # a stamp before the year 2000 is that of a clock which was never set
 MOST_RANKS = 256  # of a file
@@ -137,7 +138,7 @@ class Text:
         plain = ANSI.sub("", text)
         bare = plain.lstrip()
         now_s = self._mtime_s if arrival_s is None else arrival_s
-        stamp_s = time_of(bare, near_s=now_s)
+        stamp_s = time_of(bare, now_s, is_past=arrival_s is None)
         if stamp_s is not None:
             voice.time_s = stamp_s
         elif arrival_s is not None and voice.time_s is not None and arrival_s - voice.time_s > CONTINUATION_S:
@@ -195,18 +196,21 @@ def last_state(text: str) -> str:
     return next((part for part in reversed(text.split("\r")) if part.strip()), "")
 
 
-def time_of(text: str, near_s: float) -> float | None:
+def time_of(text: str, near_s: float, *, is_past: bool = False) -> float | None:
     """The line's own leading time stamp, Unix seconds; local zone unless it says. A stamp without a date is of the day of `near_s`.
+
+    With `is_past`, `near_s` is when the last line of its file was written: one without a date is of the day that ends then.
 
     `2026-11-24 16:22:01,500 ...`, `[16:22:01] ...`, `11/24/2026 16:22:01 - INFO ...`, `I1124 16:22:01.500000 ...`
 
     None, too, for a stamp that no clock can have meant: before the year 2000, or more than a day after `near_s`.
     """
-    stamp_s = _stamp(text, near_s)
+    stamp_s = _stamp(text, near_s, LATE_S if is_past else DAY_S / 2)
     return stamp_s if stamp_s is not None and FIRST_S <= stamp_s <= near_s + DAY_S else None
 
 
-def _stamp(text: str, near_s: float) -> float | None:
+def _stamp(text: str, near_s: float, ahead_s: float) -> float | None:
+    """One without a date lies at most `ahead_s` after `near_s`, and less than a day before that."""
     if glog := GLOG.match(text):
         year = _moment(near_s).year
         stamps = [_seconds(f"{of}-{glog['month']}-{glog['day']}", glog["time"], glog["fraction"], None) for of in (year, year - 1)]
@@ -221,7 +225,7 @@ def _stamp(text: str, near_s: float) -> float | None:
     if found["date"]:
         return _seconds(_iso_date(found["date"]), time, found["fraction"], found["zone"])
     stamp = _seconds(_moment(near_s).date().isoformat(), time, found["fraction"], found["zone"])
-    if stamp is not None and stamp > near_s + DAY_S / 2:  # written before midnight, read after it
+    if stamp is not None and stamp > near_s + ahead_s:  # written before midnight, read after it
         stamp -= DAY_S
     return stamp
 

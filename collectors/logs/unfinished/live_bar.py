@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import time
 
-from ..records import ProgressBar
-from .formats.text import ANSI
+from ...records import ProgressBar
+from ..formats.text import ANSI
 
 GAP_S = 0.2  # between two states of a file that are stored
 MOST_CHARACTERS = 500
