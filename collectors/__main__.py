@@ -12,16 +12,18 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import VERSION
+from .analysis.stacks import source
 from .forgotten.tail import ForgettingTail
 from .forgotten.tombstones import Tombstones, last_known
 from .gpu.inventory import described
 from .gpu.nvml import NvmlCollector, StaleLibrary
 from .host.machine import HostCollector
+from .judging.collector import FindingsCollector
 from .logs import added
 from .logs.outputs import OutputFiles
 from .mounts import is_remote
@@ -110,9 +112,9 @@ class Collectors:
         )
         known = {run.name: run.last_time_s for run in self._store.runs()}
 
-        def live_runs() -> list[RunActivity]:
+        def live_runs(names: Collection[str] | None = None) -> list[RunActivity]:
             """With the last line of a run that an earlier collector read."""
-            runs = tail.live_runs()
+            runs = tail.live_runs(names)
             return [run if run.last_line_s is not None else run._replace(last_line_s=known.get(run.run)) for run in runs]
 
         finder = Finder(self._host, fresh_s=FRESH_S)
@@ -140,7 +142,9 @@ class Collectors:
             budget_pct=options.profile_budget,
             finder=finder,
         )
-        self._supervisor = Supervisor(self._store, on_stale=self._start_again, on_stuck=self._give_up)
+        self._judge = self._make_judge(live_runs, finder) if options.judge else None
+        on_stored = self._judge.take if self._judge else lambda records: None
+        self._supervisor = Supervisor(self._store, on_stale=self._start_again, on_stuck=self._give_up, on_stored=on_stored)
         self._supervisor.add(tail, wake)
         self._supervisor.add(HostCollector(self._host, data_path=data_dir, live_runs=live_runs, finder=finder))
         self._supervisor.add(self._lives)
@@ -152,7 +156,21 @@ class Collectors:
             self._supervisor.add(ScrapeCollector(targets, self._host, self._known_gpus))
         self._added = added.AddedEvents(data_dir, offsets.values(), tombstones.has)
         self._supervisor.add(self._added)
+        if self._judge:
+            self._supervisor.add(self._judge)
         self._control = ControlServer(data_dir, self._verbs())
+
+    def _make_judge(self, live_runs: Callable[[Collection[str]], list[RunActivity]], finder: Finder) -> FindingsCollector:
+        return FindingsCollector(
+            self._store,
+            live_runs,
+            finder,
+            host=self._host,
+            line_of=source.Texts(self._store, source.owner_of_folders(self._log_dir)).line_of,
+            inventory=self._gpu.inventory,
+            health=lambda: self._supervisor.health(),
+            last_lines=self._last_lines,
+        )
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit code."""

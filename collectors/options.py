@@ -52,6 +52,7 @@ FLAGS = {
         "PERCENT",
         amounts.positive,
     ),
+    "judge": Flag("--no-findings", "do not judge the runs and the machine while they run: no findings, no alerts"),
     "scrape": Flag(
         "--scrape",
         "read an OpenMetrics or Prometheus endpoint (vLLM, SGLang, Triton, dcgm-exporter) as a run; may be repeated",
@@ -74,6 +75,7 @@ class CollectorOptions:
     profile: bool = True
     sampler: str | None = None
     profile_budget: float | None = None  # percent of a core
+    judge: bool = True
     scrape: tuple[str, ...] = ()
 
     def flags(self) -> list[str]:

@@ -95,6 +95,25 @@ class Sample(NamedTuple):
     number: int = 0  # its place in the store; 0 before it is stored
 
 
+FindingWeight: TypeAlias = Literal["note", "alert"]
+
+
+class Finding(NamedTuple):
+    """What a rule found in a run or on the machine, without being asked. A later one of the same id replaces it."""
+
+    id: str
+    run: str | None  # None: of the machine
+    rule: str  # its name in `collectors/analysis/findings/rules.py`
+    weight: FindingWeight  # a note stands on the axis; an alert may leave the machine
+    from_s: float  # Unix seconds
+    to_s: float  # until when it is known to hold; of a moment the same as from_s
+    over: bool  # it holds no longer, or was a moment
+    sentence: str
+    rank: int | None = None
+    step: int | None = None
+    fields: Mapping[str, Any] = {}  # JSON: `numbers` by name, `place` (function, file, line), `gpu`, `stacks` ...
+
+
 class RunInfo(NamedTuple):
     """The contents of a run's `run.json`, with the configuration in its other files; replaces earlier ones."""
 
@@ -181,4 +200,4 @@ class SourceText(NamedTuple):
     why: str = ""  # one sentence on why the text is not kept, "" where it is
 
 
-Record: TypeAlias = Points | LogLine | ProgressBar | Event | Sample | RunInfo | Profile | Offset | SourceText
+Record: TypeAlias = Points | LogLine | ProgressBar | Event | Sample | Finding | RunInfo | Profile | Offset | SourceText

@@ -16,6 +16,7 @@ from collectors.store.protocol import Delta, StoreError
 
 from .api import PREFIX
 from .api.encoding import encode
+from .api.judged.findings import finding_row
 from .api.logs import bar_row, line_row
 from .api.machine import StateAnswer, state_answer
 from .api.messages import DeltaMessage, LiveMessage, StateMessage
@@ -196,9 +197,18 @@ class Client:
         lines = [line_row(line) for line in delta.lines if line.run in self.wants.runs]
         events = [event_row(event) for event in delta.events if event.run in self.wants.runs]
         bars = [bar_row(bar) for bar in delta.bars if bar.run in self.wants.runs]
-        if not (series or lines or events or bars):
+        findings = [finding_row(found) for found in delta.findings if found.run is None or found.run in self.wants.runs]
+        if not (series or lines or events or bars or findings):
             return None
-        return {"type": "delta", "cursor": delta.seq, "series": series, "lines": lines, "events": events, "bars": bars}
+        return {
+            "type": "delta",
+            "cursor": delta.seq,
+            "series": series,
+            "lines": lines,
+            "events": events,
+            "bars": bars,
+            "findings": findings,
+        }
 
     async def _send(self, message: LiveMessage) -> None:
         """Raises nothing: a client that is gone is noticed by `listen`, one that does not read is cut off."""

@@ -24,6 +24,7 @@ from .comparing.recorded import Comparing
 from .cost import Cost, CostMeter
 from .curves.overlay import Overlays
 from .expressions.evaluation import Expressions
+from .findings.reading import FoundFindings
 from .flame.ahead import Ahead
 from .goodput.asking import Goodputs
 from .log_changes.asking import LogChanges
@@ -129,7 +130,7 @@ class Queries:
         self.expressions = Expressions(store)
         self.boards = Boards(data_dir, (self.log_dir, self.log_dir / first_folder))
         self.board_charts = BoardCharts(store, self.expressions)
-        self.lines = LogLines(store)
+        self.lines, self.findings = LogLines(store), FoundFindings(store)
         self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources)
         self.ahead = Ahead(self.stacks.minutes, self.stacks.ledgers)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder

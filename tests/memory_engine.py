@@ -17,6 +17,7 @@ from collectors.analysis.logs.templates import RunTemplates
 from collectors.records import (
     ONE_AFTER_THE_OTHER_S,
     Event,
+    Finding,
     Frame,
     Labels,
     LogLine,
@@ -297,6 +298,15 @@ class MemoryStore:
         ordered = sorted((event for event in found if low <= event.time_s <= high), key=lambda event: event.time_s)
         return ordered if most < 0 else ordered[len(ordered) - min(most, len(ordered)) :]
 
+    def findings(
+        self, run: str | None = None, lo: float | None = None, hi: float | None = None, *, holding: bool = False, most: int = -1
+    ) -> list[Finding]:
+        newest = {found.id: found for found in self._all(Finding) if run is None or (found.run or "") == run}
+        low, high = -np.inf if lo is None else lo, np.inf if hi is None else hi
+        asked = [one for one in newest.values() if one.to_s >= low and one.from_s <= high and not (holding and one.over)]
+        ordered = sorted(asked, key=lambda found: (found.from_s, found.id))
+        return ordered if most < 0 else ordered[len(ordered) - min(most, len(ordered)) :]
+
     def sample_names(self, run: str) -> SampleNames:
         kept, left_out = self._kept_samples(run)
         names = sorted({sample.name for sample in kept})
@@ -416,7 +426,8 @@ class MemoryStore:
         ]
         lines = [line for line in self._all(LogLine, seq) if lines_of is None or line.run in lines_of]
         bars = {(bar.run, bar.file): bar for bar in self._all(ProgressBar, seq) if lines_of is None or bar.run in lines_of}
-        return Delta(self.seq(), True, live, lines, self._all(Event, seq), list(bars.values()))
+        findings = {found.id: found for found in self._all(Finding, seq)}
+        return Delta(self.seq(), True, live, lines, self._all(Event, seq), list(bars.values()), list(findings.values()))
 
 
 def _is_asked(sample: Sample, query: SampleQuery) -> bool:

@@ -39,11 +39,12 @@ PARTS = {  # of the collectors: what each may import of the others
     "store": {"records", "analysis"},  # of the latter the templates alone, which import nothing: see below
     "added": {"process", "provenance"},
     "forgotten": {"logs", "records", "store"},
-    "logs": {"records", "process", "received", "store", "added"},
+    "logs": {"records", "mounts", "process", "received", "store", "added"},
     "sampler": {"records", "process"},
     "provenance": {"records", "process", "redaction"},
     "tracing": {"records", "process", "received"},
-    "analysis": {"records", "catalog", "process", "received", "store", "sampler", "tracing"},
+    "analysis": {"records", "catalog", "amounts", "gpu", "process", "received", "store", "sampler", "tracing"},
+    "judging": {"records", "process", "gpu", "store", "analysis"},
     "service": {"records", "options", "mounts", "process", "gpu", "host", "store"},
 }
 PURE = "collectors.analysis.logs."  # what lines say: any part may use it, since it knows the records only
@@ -61,6 +62,7 @@ READ_THE_STORE = {
         "dashboard.comparing.recorded",
         "dashboard.curves.reading",
         "dashboard.expressions.reading",
+        "dashboard.findings.reading",
         "dashboard.goodput.reading",
         "dashboard.log_lines.reading",
     },

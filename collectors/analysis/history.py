@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..process.activity import SEEN
-from ..records import SourceText
+from ..records import Event, SourceText
 from ..store.protocol import RawPoints, Run, Series, StackColumns, Store
 from .stacks.traces import Bools, Floats, Range
 
@@ -77,6 +77,10 @@ class History:
             for parts, side in zip(values.setdefault(row.name, [[] for _ in sides]), sides, strict=True):
                 parts.append(points.value[_within(points.place, side) & np.isfinite(points.value)])
         return {name: [np.concatenate(parts) for parts in both] for name, both in values.items()}
+
+    def events(self, most: int) -> list[Event]:
+        """The newest, of any kind, in order of time."""
+        return self._store.events(self.run, most=most)
 
     def during(self, kinds: Sequence[str], window: Range) -> list[Range]:
         """When events of these kinds were going on, of those that ended in the window: they are logged when they are over."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from ..gpu.nvml import StaleLibrary
@@ -70,11 +70,12 @@ class Supervisor:
         store: Store,
         on_stale: Callable[[StaleLibrary], None],
         on_stuck: Callable[[Stuck], None] = lambda stuck: None,
+        on_stored: Callable[[Sequence[Record]], None] = lambda records: None,
     ) -> None:
         """`on_stale` is called when only a new process can continue, because a collector's library was replaced; `on_stuck`
-        when a collector hangs.
+        when a collector hangs, `on_stored` with what the store has taken, by the thread that had it.
         """
-        self._store, self._on_stale, self._on_stuck = store, on_stale, on_stuck
+        self._store, self._on_stale, self._on_stuck, self._on_stored = store, on_stale, on_stuck, on_stored
         self._workers: list[_Worker] = []
         self._watchdog: Watchdog | None = None
         self._stopping = threading.Event()
@@ -83,7 +84,9 @@ class Supervisor:
 
     def add(self, collector: Collector, wake: threading.Event | None = None) -> None:
         """The source sets `wake` when there is something to collect before the period is over."""
-        self._workers.append(_Worker(collector, self._store, wake or threading.Event(), self._on_stale, self._turns))
+        self._workers.append(
+            _Worker(collector, self._store, wake or threading.Event(), self._on_stale, self._turns, self._on_stored)
+        )
 
     def start(self) -> None:
         for worker in self._workers:
@@ -127,9 +130,11 @@ class _Worker(threading.Thread):
         wake: threading.Event,
         on_stale: Callable[[StaleLibrary], None],
         turns: threading.Lock,
+        on_stored: Callable[[Sequence[Record]], None],
     ) -> None:
         super().__init__(name=collector.name, daemon=True)
         self._collector, self._store, self._wake, self._on_stale, self._turns = collector, store, wake, on_stale, turns
+        self._on_stored = on_stored
         self._ending = threading.Event()
         self._state, self._error = "ok", ""
         self._delivered = time.monotonic()
@@ -235,6 +240,7 @@ class _Worker(threading.Thread):
         while True:
             try:
                 refused = store_all(self._store, records)
+                self._on_stored(records)
                 if not (refused and isinstance(self._collector, Isolating)):
                     return refused
                 self._collector.refused(refused)

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import Event, Frame, Labels, LogLine, Offset, ProgressBar, Record, Sample, SampleKind, SourceText
+from ..records import Event, Finding, Frame, Labels, LogLine, Offset, ProgressBar, Record, Sample, SampleKind, SourceText
 from .lines import LineColumns, LineExtent, LineTemplate, LineTexts
 
 Axis = Literal["time", "step"]
@@ -221,6 +221,7 @@ class Delta(NamedTuple):
     lines: list[LogLine]
     events: list[Event]
     bars: list[ProgressBar]  # the present state of those that changed
+    findings: Sequence[Finding] = ()  # the present state of those that changed
 
 
 class Limits(NamedTuple):
@@ -320,6 +321,13 @@ class Store(Protocol):
         self, run: str | None = None, lo: float | None = None, hi: float | None = None, kinds: Sequence[str] = (), most: int = -1
     ) -> list[Event]:
         """In order of time; of all runs where `run` is None, of all kinds where `kinds` is empty. With `most` the newest of them."""
+
+    def findings(
+        self, run: str | None = None, lo: float | None = None, hi: float | None = None, *, holding: bool = False, most: int = -1
+    ) -> list[Finding]:
+        """Those that touch the range, in order of their start: of a run, of the machine where `run` is "", of all where it is None.
+
+        With `holding` only those that are not over, with `most` the newest of them."""
 
     def sample_names(self, run: str) -> SampleNames:
         """By name."""

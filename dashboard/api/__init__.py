@@ -26,7 +26,7 @@ from . import (
     table,
 )
 from .across import compare, forgotten, search
-from .judged import blame, goodput, ledger, report, trace
+from .judged import blame, findings, goodput, ledger, report, trace
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
@@ -44,6 +44,7 @@ NOUNS = (
     blame,
     ledger,
     report,
+    findings,
     goodput,
     trace,
     machine,

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
+from .judged.findings import FindingRow
 from .logs import BarRow, LineRow
 from .machine import StateAnswer
 from .points import LiveRow
@@ -29,6 +30,7 @@ class DeltaMessage(TypedDict):
     lines: list[LineRow]
     events: list[EventRow]
     bars: list[BarRow]  # those that changed
+    findings: list[FindingRow]  # ... also those of the machine
 
 
 class ResetMessage(TypedDict):

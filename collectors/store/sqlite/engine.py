@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ...records import Event, LogLine, Offset, ProgressBar, Record, Sample, SourceText
+from ...records import Event, Finding, LogLine, Offset, ProgressBar, Record, Sample, SourceText
 from .. import buckets as bucketing
 from ..lines import LineColumns, LineExtent, LineTemplate, LineTexts
 from ..protocol import (
@@ -32,7 +32,7 @@ from ..protocol import (
     StackColumns,
     StoreError,
 )
-from . import files, logs, outcomes, points, runs, samples, schema, sources, stacks
+from . import files, findings, logs, outcomes, points, runs, samples, schema, sources, stacks
 from .columns.damage import failing
 from .compact import Compactor
 from .ingest import BULK_ROWS, FileWriter, by_file
@@ -222,6 +222,12 @@ class SqliteStore:
         return [event for _, db in self._readers.runs() for event in runs.read_events(db, run, lo, hi, kinds, most)]
 
     @failing(UNREADABLE, AGAIN)
+    def findings(
+        self, run: str | None = None, lo: float | None = None, hi: float | None = None, *, holding: bool = False, most: int = -1
+    ) -> list[Finding]:
+        return [row for _, db in self._readers.runs() for row in findings.read(db, run, lo, hi, holding=holding, most=most)]
+
+    @failing(UNREADABLE, AGAIN)
     def sample_names(self, run: str) -> SampleNames:
         return next((samples.read_names(db, run) for _, db in self._readers.runs()), SampleNames([], 0, 0))
 
@@ -281,7 +287,8 @@ class SqliteStore:
         events = [event for _, db in self._readers.runs() for event in runs.read_events_after(db, seq, newest)]
         bars = [bar for _, db in self._readers.runs() for bar in logs.read_bars_after(db, seq, newest, lines_of)]
         points = [part for _, found in parts for part in found]
-        return Delta(newest, all(complete for complete, _ in parts), points, found, events, bars)
+        judged = [row for _, db in self._readers.runs() for row in findings.read_after(db, seq, newest)]
+        return Delta(newest, all(complete for complete, _ in parts), points, found, events, bars, judged)
 
     def close(self) -> None:
         with self._compacting:

@@ -15,9 +15,22 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from ...records import Event, Labels, LogLine, Offset, Points, Profile, ProgressBar, Record, RunInfo, Sample, SourceText
+from ...records import (
+    Event,
+    Finding,
+    Labels,
+    LogLine,
+    Offset,
+    Points,
+    Profile,
+    ProgressBar,
+    Record,
+    RunInfo,
+    Sample,
+    SourceText,
+)
 from ..protocol import series_id
-from . import files, logs, runs, samples, schema, sources, stacks
+from . import files, findings, logs, runs, samples, schema, sources, stacks
 from .columns import chunks, groups
 from .columns.damage import decoded
 from .columns.groups import NO_STEP, PLACE_BITS, Group
@@ -56,6 +69,7 @@ class ByKind:
     lines: list[LogLine] = field(default_factory=list)
     bars: list[ProgressBar] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     infos: list[RunInfo] = field(default_factory=list)
     offsets: list[Offset] = field(default_factory=list)
@@ -78,6 +92,8 @@ def by_file(records: Iterable[Record], now_s: float) -> dict[str, ByKind]:
                 from_log.bars.append(record)
             case Event():
                 from_log.events.append(record)
+            case Finding():
+                from_log.findings.append(record)
             case Sample():
                 from_log.samples.append(record)
             case RunInfo():
@@ -281,6 +297,7 @@ class FileWriter:
         samples.write(db, batch.samples)
         runs.note_lines(db, [*batch.lines, *batch.bars, *batch.samples])
         runs.write_events(db, batch.events, seq)
+        findings.write(db, batch.findings, seq)
         runs.write_infos(db, batch.infos)
         runs.write_offsets(db, batch.offsets)
         sources.write(db, batch.texts)

@@ -98,7 +98,7 @@ def remove(db: sqlite3.Connection, run: str) -> list[int]:
             db.execute(f"DELETE FROM {table} WHERE series IN {series}", (stream,))
         for table in ("pack", "series"):
             db.execute(f"DELETE FROM {table} WHERE stream = ?", (stream,))
-    for table in ("stream", "offset", "event", "log", "template", "bar"):
+    for table in ("stream", "offset", "event", "finding", "log", "template", "bar"):
         db.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
     sources.remove(db, run)
     samples.remove(db, run)

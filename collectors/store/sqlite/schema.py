@@ -9,10 +9,10 @@ from pathlib import Path
 
 from .. import question
 from ..protocol import StoreError
-from . import filling
+from .columns import filling
 
 RUNS_FILE = "runs.sqlite"  # all other files hold what the machine reports
-VERSION = 7
+VERSION = 8
 PAGE_BYTES = 16384  # chunk rows take 1 to 8 kB: in pages of 4 kB a third of the file would be empty
 CACHE_KIB = 8192
 BUSY_MS = 5000
@@ -87,6 +87,16 @@ CREATE TABLE template (
   PRIMARY KEY (run, id)) WITHOUT ROWID;
 CREATE INDEX log_run ON log (run, last_line, first_line, lines, mined);
 CREATE INDEX log_mined ON log (mined) WHERE mined < 2;
+"""
+FINDINGS = """
+-- What rules found, overwritten while it goes on; seq is that of the commit, run is '' for the machine.
+CREATE TABLE finding (
+  id TEXT PRIMARY KEY, seq INTEGER NOT NULL, run TEXT NOT NULL, rule TEXT NOT NULL, weight TEXT NOT NULL, from_s REAL NOT NULL,
+  to_s REAL NOT NULL, over INTEGER NOT NULL, sentence TEXT NOT NULL, rank INTEGER, step INTEGER, fields TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX finding_run ON finding (run, from_s);
+CREATE INDEX finding_from ON finding (from_s);
+CREATE INDEX finding_seq ON finding (seq);
+CREATE INDEX finding_holding ON finding (over) WHERE over = 0;
 """
 RUNS = """
 CREATE TABLE run (
@@ -165,6 +175,11 @@ def _to_version_7(db: sqlite3.Connection) -> None:
     _add_to_runs(db, TEMPLATES)
 
 
+def _to_version_8(db: sqlite3.Connection) -> None:
+    """Findings."""
+    _add_to_runs(db, FINDINGS)
+
+
 def _add_to_runs(db: sqlite3.Connection, tables: str) -> None:
     if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'offset'").fetchone() is None:
         return  # a machine file
@@ -180,6 +195,7 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     4: _to_version_5,
     5: _to_version_6,
     6: _to_version_7,
+    7: _to_version_8,
 }  # from version -> the step to the next one
 
 
@@ -271,7 +287,7 @@ def _update(db: sqlite3.Connection, path: Path) -> None:
         db.close()
         raise StoreError(_too_new(path, version))
     if version == 0:
-        tables = POINTS + (RUNS + SOURCES + BARS + SAMPLES + TEMPLATES if path.name == RUNS_FILE else MACHINE)
+        tables = POINTS + (RUNS + SOURCES + BARS + SAMPLES + TEMPLATES + FINDINGS if path.name == RUNS_FILE else MACHINE)
         db.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {VERSION}; COMMIT;")
         return
     for step in range(version, VERSION):

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from .columns import chunks, groups
-from .columns.damage import decoded
-from .columns.extremes import NOTHING, Extremes, extremes_of, wider
-from .columns.groups import Group
+from . import chunks, groups
+from .damage import decoded
+from .extremes import NOTHING, Extremes, extremes_of, wider
+from .groups import Group
 
 
 def fill(db: sqlite3.Connection) -> None:

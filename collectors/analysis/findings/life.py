@@ -1,0 +1,280 @@
+"""How a run stands: it ended, and how; it says nothing, and why; it hangs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from ...process.activity import last_sign_s, spoken
+from ...records import Event
+from ...store.question import TooMuch
+from ..stacks.traces import Range
+from . import names
+from .rule import CodePlace, Held
+from .standing import RankStanding, stacks_as_json, standing_of
+from .subjects import RunSubject
+
+Standing: TypeAlias = Literal["starting", "compiling", "validating", "checkpointing", "idle", "silent", "hung"]
+FRESH_S = 3600.0  # an end that was longer ago is no news
+HUNG_S, INTERVALS, STILL_S = 300.0, 20.0, 60.0
+SILENT_S = 1800.0
+QUIET_CPU = 5.0  # percent of a core, of a rank with its children
+BLOCKED = {"workers", "threads", "lock", "ranks", "backward", "gpu"}  # waits for something of the run itself
+BACK_S = 1800.0
+MOST_TEXT = 300
+
+
+def crash(subject: RunSubject) -> Iterator[Held]:
+    """It failed or was killed: with the reason that its log, its exit status or the kernel gives."""
+    state = subject.state
+    if state is None or state.state not in ("failed", "killed"):
+        return
+    ended_s = _ended_s(subject)
+    if subject.now_s - ended_s > FRESH_S:
+        return
+    step = _last_step(subject)
+    reason = state.reason.rstrip(".")[:MOST_TEXT] or "nothing says why"
+    verb = "failed" if state.state == "failed" else "was killed"
+    yield Held(
+        f"The run {verb}{f' at step {step:,}' if step is not None else ''}: {reason}.",
+        ended_s,
+        ended_s,
+        key=f"{ended_s:.0f}",
+        moment=True,
+        step=step,
+        more={"state": state.state, "lost_s": _lost_s(subject, ended_s)},
+    )
+
+
+def finished(subject: RunSubject) -> Iterator[Held]:
+    """With its best value, and how long it took."""
+    state = subject.state
+    if state is None or state.state != "finished":
+        return
+    ended_s = _ended_s(subject)
+    if subject.now_s - ended_s > FRESH_S:
+        return
+    step, took_s = _last_step(subject), _took_s(subject, ended_s)
+    parts = [f"after {spoken(took_s)}" if took_s else "", f"at step {step:,}" if step is not None else "", _best(subject)]
+    yield Held(
+        f"The run is finished{''.join(f', {part}' if place else f' {part}' for place, part in enumerate(filter(None, parts)))}.",
+        ended_s,
+        ended_s,
+        key=f"{ended_s:.0f}",
+        moment=True,
+        step=step,
+        numbers={"seconds": took_s or 0.0},
+    )
+
+
+def not_back(subject: RunSubject) -> Iterator[Held]:
+    """Pre-empted, and no attempt has begun since."""
+    state = subject.state
+    if state is None or state.state != "preempted":
+        return
+    ended_s = _ended_s(subject)
+    if BACK_S < subject.now_s - ended_s < 24 * FRESH_S:
+        yield Held(
+            f"The run was stopped to make room {spoken(subject.now_s - ended_s)} ago and has not come back: {state.reason.rstrip('.') or 'pre-empted'}.",
+            ended_s,
+            subject.now_s,
+            key=f"{ended_s:.0f}",
+        )
+
+
+def hung(subject: RunSubject) -> Iterator[Held]:
+    """Nothing moves: no line, no byte, no other frame, and every rank waits for something of the run itself."""
+    silent_s = _silent_s(subject)
+    if silent_s is None or silent_s < max(HUNG_S, INTERVALS * (subject.interval_s() or _line_interval(subject))):
+        return
+    if _last_step(subject) is None or (
+        standing_word(subject) in ("validating", "checkpointing", "starting") and not _done_before(subject)
+    ):
+        return
+    window = subject.now_s - STILL_S, subject.now_s
+    if not _moves_nothing(subject, window):
+        return
+    try:
+        columns = subject.history.stacks(window)
+    except TooMuch:
+        return
+    ranks = standing_of(columns, subject.history.folder())
+    if not ranks or not all(rank.still and rank.seconds > STILL_S / 2 and _is_blocked(rank) for rank in ranks):
+        return
+    inside = [rank for rank in ranks if rank.in_collective]
+    if len(ranks) > 1 and not inside:
+        return
+    first = _who(ranks, inside)
+    frame = first.stand.frame
+    step = _last_step(subject)
+    yield Held(
+        f"The run hangs: no line for {spoken(silent_s)}{f' since step {step:,}' if step is not None else ''}, and nothing moves. {_words(ranks, inside)}",
+        subject.now_s - silent_s,
+        subject.now_s,
+        rank=first.rank,
+        step=step,
+        numbers={"silent_s": silent_s},
+        place=CodePlace(frame.name, frame.file, frame.line) if frame is not None else None,
+        more={"stacks": stacks_as_json(columns), "lines": [line[:MOST_TEXT] for line in list(subject.last_lines())[-8:]]},
+    )
+
+
+def silent(subject: RunSubject) -> Iterator[Held]:
+    """Says nothing for half an hour, where it did before, or since its start."""
+    silent_s = _silent_s(subject)
+    if silent_s is None or silent_s < max(SILENT_S, INTERVALS * (subject.interval_s() or _line_interval(subject))):
+        return
+    word = standing_word(subject)
+    doing = {"starting": " since its start", "idle": "; its process is idle"}.get(
+        word, f" while {word}" if word not in ("silent", "hung") else ""
+    )
+    yield Held(
+        f"No line for {spoken(silent_s)}{doing}; its process lives.",
+        subject.now_s - silent_s,
+        subject.now_s,
+        numbers={"silent_s": silent_s},
+    )
+
+
+def standing_word(subject: RunSubject) -> Standing:
+    """What a run that says nothing is at, by its newest event and its stacks."""
+    newest = max(subject.of_kind("start", "compile", "validation", "checkpoint"), key=lambda event: event.time_s, default=None)
+    if _last_step(subject) is None:
+        return "starting"
+    word = _by_stacks(subject)
+    if word is not None:
+        return word
+    if newest is not None and newest.fields.get("going_on"):
+        return {"validation": "validating", "checkpoint": "checkpointing", "compile": "compiling"}.get(newest.kind, "silent")  # type: ignore[return-value]
+    return "silent"
+
+
+def _by_stacks(subject: RunSubject) -> Standing | None:
+    try:
+        ranks = standing_of(subject.history.stacks((subject.now_s - STILL_S, subject.now_s)), subject.history.folder())
+    except TooMuch:
+        return None
+    kinds = {rank.stand.kind for rank in ranks}
+    for kind, word in (("compile", "compiling"), ("validation", "validating"), ("checkpoint", "checkpointing")):
+        if kind in kinds:
+            return word  # type: ignore[return-value]
+    asleep = [rank for rank in ranks if rank.wait is not None and rank.wait.joined in ("", "sleep")]
+    return "idle" if ranks and len(asleep) == len(ranks) else None
+
+
+def _done_before(subject: RunSubject) -> bool:
+    """Whether it has come out of a validation or a checkpoint before: the first one may take any time."""
+    return bool(subject.of_kind("validation", "checkpoint"))
+
+
+def _silent_s(subject: RunSubject) -> float | None:
+    """Since its last sign; None for a run that has ended or of which no process is known."""
+    if (
+        subject.activity is None
+        or subject.state is None
+        or subject.state.state not in ("running", "stalled")
+        or not subject.processes
+    ):
+        return None
+    sign_s = last_sign_s(subject.activity, subject.now_s)
+    return subject.now_s - sign_s if sign_s else None
+
+
+def _line_interval(subject: RunSubject) -> float:
+    return (subject.activity.median_interval_s if subject.activity else None) or 0.0
+
+
+def _moves_nothing(subject: RunSubject, window: Range) -> bool:
+    """No bytes and no work of its processes; a GPU that spins in a collective is busy, and moves nothing either."""
+    for name, limit in (
+        ("host/run_read_bytes_per_s", 4096.0),
+        ("host/run_write_bytes_per_s", 4096.0),
+        ("host/run_cpu_pct", QUIET_CPU),
+    ):
+        for _, rank, track in subject.named(lambda known, name=name: known == name):  # type: ignore[misc]
+            values = track.since(window[0])[1]
+            if len(values) and float(np.nanmean(values)) > limit and not (name == "host/run_cpu_pct" and _spins(subject, rank)):
+                return False
+    return True
+
+
+def _spins(subject: RunSubject, rank: int) -> bool:
+    """NCCL and CUDA wait by asking again and again."""
+    return bool(subject.gpus())
+
+
+def _is_blocked(rank: RankStanding) -> bool:
+    return rank.in_collective or rank.stand.kind in ("sync", "lock") or (rank.wait is not None and rank.wait.joined in BLOCKED)
+
+
+def _who(ranks: Sequence[RankStanding], inside: Sequence[RankStanding]) -> RankStanding:
+    """The first that did not come to where the others wait."""
+    return next((rank for rank in ranks if inside and rank not in inside), ranks[0])
+
+
+def _words(ranks: Sequence[RankStanding], inside: Sequence[RankStanding]) -> str:
+    if len(ranks) == 1:
+        waits = f", waiting for {_thing(ranks[0])}" if ranks[0].wait is not None else ""
+        return f"Its main thread stands at {ranks[0].where}{waits}."
+    outside = [rank for rank in ranks if rank not in inside]
+    if not outside:
+        places = {rank.where for rank in ranks}
+        if len(places) == 1:
+            return f"All {len(ranks)} ranks that are seen wait in a collective at {places.pop()}: a rank that is not seen here is missing."
+        return (
+            "The ranks wait in different collectives: " + "; ".join(f"rank {rank.rank} at {rank.where}" for rank in ranks[:4]) + "."
+        )
+    named = "; ".join(f"rank {rank.rank} stands at {rank.where}" for rank in outside[:4])
+    return f"{named[0].upper()}{named[1:]} while {len(inside)} other{'s' if len(inside) > 1 else ''} wait in a collective at {inside[0].where}."
+
+
+def _thing(rank: RankStanding) -> str:
+    return rank.wait.what if rank.wait is not None else ""
+
+
+def _ended_s(subject: RunSubject) -> float:
+    ends = [event.time_s for event in subject.of_kind("end", "exit")]
+    known = [
+        *ends,
+        *([] if subject.activity is None else [event.time_s for event in [*subject.activity.ends, *subject.activity.exits]]),
+    ]
+    return max((time_s for time_s in known if math.isfinite(time_s)), default=subject.now_s)
+
+
+def _took_s(subject: RunSubject, ended_s: float) -> float | None:
+    begun: list[Event] = [
+        *(subject.activity.starts if subject.activity else []),
+        *(subject.activity.seen if subject.activity else []),
+    ]
+    begun = begun or list(subject.of_kind("start", "process"))
+    first_s = min((event.time_s for event in begun), default=None)
+    return ended_s - first_s if first_s is not None and ended_s > first_s else None
+
+
+def _last_step(subject: RunSubject) -> int | None:
+    newest = [track.last() for (name, _), track in subject.tracks.items() if name == "steps" and len(track)]
+    known = [step for step in newest if step is not None and math.isfinite(step)]
+    return int(max(known)) if known else None
+
+
+def _lost_s(subject: RunSubject, ended_s: float) -> float:
+    """Of work since the last checkpoint."""
+    saved = [event.time_s for event in subject.of_kind("checkpoint")]
+    return max(0.0, ended_s - max(saved)) if saved else 0.0
+
+
+def _best(subject: RunSubject) -> str:
+    for wanted in (names.is_result, names.is_training_loss):
+        for name, _, track in subject.named(wanted):
+            finite = track.value[np.isfinite(track.value)]
+            if len(finite):
+                less = names.is_loss(name)
+                return (
+                    f"best {name} {float(finite.min() if less else finite.max()):.5g}"
+                    if wanted is names.is_result
+                    else f"last {name} {finite[-1]:.5g}"
+                )
+    return ""

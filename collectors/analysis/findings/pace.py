@@ -1,0 +1,127 @@
+"""How the steps of a run follow each other: some are slow, the checkpoints do not come, an event took long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...process.activity import spoken
+from ..stacks.traces import Bools, Floats, Range
+from .rule import Held
+from .subjects import RunSubject, on_rank, unique_steps
+
+LEAST_STEPS, MOST_STEPS = 60, 400  # that are looked at
+SLOW, SLOW_MADS, SLOW_LEAST = 3.0, 6.0, 3  # medians, and spreads above; so many of them
+SLOW_COST = 0.05  # of the time
+UNSTEADY = ("checkpoint", "validation", "compile", "recompile", "gc")
+COMPILES, COMPILES_S, COMPILES_AFTER = 3, 600.0, 50  # events within that time, after so many steps
+LONG_CHECKPOINT_S, CHECKPOINT_STEPS = 20.0, 50.0  # or so many steps, whichever is longer
+CHECKPOINTS, OVERDUE = 3, 3.0  # known intervals, and how many of them are too long
+
+
+def slow_steps(subject: RunSubject) -> Iterator[Held]:
+    """One step in N takes a multiple of the others, and together they cost time."""
+    for rank in subject.ranks():
+        track = subject.steps(rank)
+        times = unique_steps(track)[-MOST_STEPS:] if track is not None else np.zeros(0)
+        if len(times) < LEAST_STEPS:
+            continue
+        starts, took = times[:-1], np.diff(times)
+        clean = ~_touches(starts, times[1:], subject.during(*UNSTEADY))
+        if np.count_nonzero(clean) < LEAST_STEPS // 2:
+            continue
+        usual = float(np.median(took[clean]))
+        spread = float(np.median(np.abs(took[clean] - usual)))
+        slow = clean & (took > SLOW * usual) & (took > usual + SLOW_MADS * spread)
+        count = int(np.count_nonzero(slow))
+        lost_s = float(np.sum(took[slow] - usual))
+        share = lost_s / float(times[-1] - times[0]) if times[-1] > times[0] else 0.0
+        if count < SLOW_LEAST or share < SLOW_COST or count > len(took) // 3:
+            continue
+        apart, typical = len(took) // count, float(np.median(took[slow]))
+        text = f"About 1 of {apart} steps takes {_times(typical / usual)} as long as the others ({_s(typical)} in place of {_s(usual)})"
+        yield Held(
+            f"{on_rank(text, rank, subject.ranks())}: {100 * share:.0f} % of the time.",
+            float(starts[slow][0]),
+            float(times[-1]),
+            key=str(rank),
+            rank=rank,
+            numbers={
+                "share": round(100 * share, 1),
+                "one_of": float(apart),
+                "slow_s": round(typical, 4),
+                "usual_s": round(usual, 4),
+            },
+            more={"slow": [[float(a), float(a + b)] for a, b in zip(starts[slow][-10:], took[slow][-10:], strict=True)]},
+        )
+
+
+def recompiles(subject: RunSubject) -> Iterator[Held]:
+    """Events that the log has of compilations, long after the start."""
+    late = [
+        event
+        for event in subject.of_kind("compile", "recompile")
+        if event.time_s > subject.now_s - COMPILES_S and (event.step or 0) > COMPILES_AFTER
+    ]
+    if len(late) >= COMPILES:
+        seconds = sum(event.seconds or 0.0 for event in late)
+        yield Held(
+            f"The model was compiled {len(late)} times within {spoken(late[-1].time_s - late[0].time_s + 1)} after step {COMPILES_AFTER}"
+            f" ({seconds:.0f} s): shapes that change compile anew; mark them dynamic, or pad.",
+            late[0].time_s,
+            late[-1].time_s,
+            numbers={"compilations": float(len(late)), "seconds": seconds},
+            step=late[0].step,
+        )
+
+
+def checkpoint_stall(subject: RunSubject) -> Iterator[Held]:
+    """A checkpoint for which the training stood still for long."""
+    usual = subject.interval_s()
+    limit_s = max(LONG_CHECKPOINT_S, CHECKPOINT_STEPS * (usual or 0.0))
+    for event in subject.of_kind("checkpoint")[-5:]:
+        if event.seconds is not None and event.seconds > limit_s:
+            yield Held(
+                f"Writing a checkpoint took {spoken(event.seconds)}{f', as long as {event.seconds / usual:.0f} steps' if usual else ''}.",
+                event.time_s - event.seconds,
+                event.time_s,
+                key=f"{event.rank} {event.time_s}",
+                moment=True,
+                rank=event.rank,
+                step=event.step,
+                numbers={"seconds": event.seconds},
+            )
+
+
+def no_checkpoint(subject: RunSubject) -> Iterator[Held]:
+    """None for three times the usual interval, while steps go on."""
+    times = np.array(sorted(event.time_s for event in subject.of_kind("checkpoint") if event.rank == 0))
+    track = subject.steps()
+    if len(times) <= CHECKPOINTS or track is None or not len(track):
+        return
+    usual = float(np.median(np.diff(times)))
+    newest = np.nanmax(track.time_s)
+    late_s = float(newest - times[-1])
+    if usual > 0 and late_s > OVERDUE * usual and subject.now_s - newest < max(60.0, usual):
+        yield Held(
+            f"No checkpoint for {spoken(late_s)}, where there was one every {spoken(usual)}: a crash now would cost all of it.",
+            float(times[-1] + usual),
+            float(newest),
+            numbers={"late_s": late_s, "usual_s": usual},
+        )
+
+
+def _touches(starts: Floats, ends: Floats, ranges: list[Range]) -> Bools:
+    touched = np.zeros(len(starts), bool)
+    for lo, hi in ranges:
+        touched |= (starts < hi) & (ends > lo)
+    return touched
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f} times" if ratio >= 3 else f"{ratio:.1f} times"
+
+
+def _s(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -1,0 +1,126 @@
+"""What the ledger of the last half minute says: a cause that takes a large share of the device's time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
+
+from ..ledger.kinds import TimeKind
+from ..ledger.shares import KindRow, Ledger
+from ..ledger.wording import place_of
+from .rule import CodePlace, Held
+from .subjects import RunSubject, on_rank
+
+WINDOW_S = 30.0
+EVERY_S = 15.0
+LEAST_COVERED = 0.5  # of the window with stacks, and with a counter where there is a GPU
+SETTLED_S = 60.0  # after the first step: start, warm-up and compilation are no finding
+
+
+class SpentOn(NamedTuple):
+    """A kind of time of the ledger that is a finding above `share` percent of the window, surely (`least`, the range's lower end)."""
+
+    kind: TimeKind
+    share: float
+    words: str  # "{share}" and "{where}" are put in
+    advice: str
+
+
+SPENT_ON: Final = {
+    "data_stall": SpentOn(
+        "data",
+        10.0,
+        "{share} of the time goes to waiting for data{where}",
+        "more loader workers, prefetching, or less work a sample would give it back",
+    ),
+    "launch_bound": SpentOn(
+        "launch",
+        10.0,
+        "The GPU is idle for {share} of the time because kernels are not launched fast enough{where}",
+        "larger batches, torch.compile or CUDA graphs launch less",
+    ),
+    "sync_every_step": SpentOn(
+        "sync",
+        5.0,
+        "{share} of the time is lost to waiting for the GPU in each step{where}",
+        "values read with .item(), .cpu() or print() every step stop the host: read them every hundred steps",
+    ),
+    "gil_bound": SpentOn(
+        "gil",
+        10.0,
+        "The main thread waits for the GIL for {share} of the time{where}",
+        "the Python work of another thread belongs into a process",
+    ),
+    "lock_bound": SpentOn(
+        "lock", 10.0, "The main thread waits for a lock for {share} of the time{where}", "see who holds it in the flame graph"
+    ),
+    "garbage_collection": SpentOn(
+        "gc",
+        3.0,
+        "Python's garbage collection takes {share} of the time",
+        "gc.freeze() after the start, or gc.disable() with a collection between epochs",
+    ),
+    "compile_late": SpentOn(
+        "compile",
+        5.0,
+        "{share} of the time goes to compiling long after the start{where}",
+        "shapes that change compile anew: mark them dynamic, or pad (TORCH_LOGS=recompiles names the cause)",
+    ),
+    "cpu_taken": SpentOn(
+        "cpu_taken",
+        10.0,
+        "Other programs take the cores: the training waits {share} of the time for one",
+        "see the host's processes, or ask for cores of its own",
+    ),
+    "logging": SpentOn("log", 5.0, "Logging takes {share} of the time{where}", "log less often, or in a thread"),
+    "checkpoint_share": SpentOn(
+        "checkpoint",
+        15.0,
+        "The training stands still for {share} of the time while a checkpoint is written{where}",
+        "write it in a thread, to a faster disk, or less often",
+    ),
+}
+
+
+def spent(rule: str) -> Callable[[RunSubject], Iterable[Held]]:
+    """The look for a row of it; the ledger of a moment is made once for all rows."""
+    return lambda subject: _look(subject, SPENT_ON[rule])
+
+
+def _look(subject: RunSubject, spent_on: SpentOn) -> Iterator[Held]:
+    if not _is_settled(subject):
+        return
+    for rank in {process.rank for process in subject.processes} or {0}:
+        ledger = subject.ledger_of(rank, WINDOW_S)
+        if ledger is None or ledger.covered_share < LEAST_COVERED:
+            continue
+        row = next((row for row in ledger.rows if row.kind == spent_on.kind), None)
+        if row is not None and row.least >= spent_on.share:
+            yield _held(subject, ledger, row, spent_on)
+
+
+def _is_settled(subject: RunSubject) -> bool:
+    """Compiling, filling caches and loading at the start are as they should be."""
+    started = [event.time_s for event in subject.of_kind("start", "process")]
+    begun_s = max(started, default=subject.history.profiled_from() or subject.awake_since_s)
+    return subject.now_s - begun_s >= SETTLED_S
+
+
+def _held(subject: RunSubject, ledger: Ledger, row: KindRow, spent_on: SpentOn) -> Held:
+    line = next((line.place for line in row.lines if line.place.frame is not None), None)
+    frame = line.frame if line is not None else None
+    where = f" ({place_of(line)})" if line is not None else ""
+    text = spent_on.words.format(share=f"{row.share:.0f} %", where=where)
+    return Held(
+        f"{on_rank(text, ledger.rank, range(ledger.ranks))}; {spent_on.advice}.",
+        *ledger.window,
+        key=str(ledger.rank),
+        rank=ledger.rank,
+        numbers={
+            "share": round(row.share, 1),
+            "least": round(row.least, 1),
+            "most": round(row.most, 1),
+            "saves_at_most": round(row.saves_at_most, 1),
+        },
+        place=CodePlace(frame.name, frame.file, frame.line) if frame is not None else None,
+    )

@@ -1,0 +1,231 @@
+"""The collector of findings: every few seconds each rule looks at each run that is awake, and at the machine."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from ..analysis.findings.rule import AnyRule
+from ..analysis.findings.rules import MACHINE_RULES, RUN_RULES
+from ..analysis.findings.subjects import MachineSubject, RunSubject
+from ..analysis.findings.watch import Watch
+from ..analysis.history import History
+from ..analysis.ledger.inquiry import ledger
+from ..analysis.ledger.shares import Ledger
+from ..analysis.stacks.trust import LineOf
+from ..gpu.inventory import Inventory
+from ..process.activity import EXIT, SEEN, RunActivity, RunProcess, RunState
+from ..process.finder import Finder
+from ..process.states import state_of
+from ..records import Finding, LogLine, Points, Record
+from ..store.protocol import Store
+from ..store.question import TooMuch
+from .known import KnownRun, KnownSubjects
+
+PERIOD_S = 2.0
+SHARE = 0.008  # of a core, for all rules; where they take more, they look less often
+MOST_WAITING = 200_000  # records between two looks; more are those of a log that was there before
+AWAKE_S = 600.0  # a run without a sign and without a process is let go after this
+ENDED_S = 30.0  # a run that has ended is looked at for so long
+KNOWN_S = 7 * 86400.0  # findings that are read at the start
+MOST_KNOWN = 20_000
+OVER = {"ended", "finished", "failed", "killed", "preempted", "requeued"}
+
+log = logging.getLogger("collectors")
+
+
+class CollectorHealth(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def last_error(self) -> str: ...
+
+
+class FindingsCollector:
+    """`take` may be called by any thread, everything else by one."""
+
+    name = "findings"
+
+    def __init__(
+        self,
+        store: Store,
+        live_runs: Callable[[Collection[str]], Iterable[RunActivity]],
+        finder: Finder,
+        *,
+        host: str,
+        line_of: Callable[[str], LineOf],
+        inventory: Callable[[], Inventory] = Inventory,
+        health: Callable[[], Iterable[CollectorHealth]] = tuple,
+        last_lines: Callable[[str], Sequence[str]] = lambda run: (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._live_runs, self._finder, self._host, self._line_of = store, live_runs, finder, host, line_of
+        self._inventory, self._health, self._last_lines, self._clock = inventory, health, last_lines, clock
+        self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
+        self._known = KnownSubjects()
+        self._watch = Watch(store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN))
+        self._due: dict[tuple[str, str], float] = {}  # by run and rule, CLOCK_MONOTONIC
+        self._failed: dict[str, str] = {}  # rules that failed, and how
+        self._trouble: dict[str, tuple[float, str]] = {}
+        self._cost_s, self._since_s = 0.0, time.monotonic()
+        self._slack = 1.0  # by how much rules look less often
+        self.cost_by_rule: dict[str, float] = {}
+
+    def take(self, records: Sequence[Record]) -> None:
+        """What the store has just taken."""
+        for record in records:
+            if isinstance(record, Finding):
+                continue
+            if isinstance(record, (Points, LogLine)) or hasattr(record, "kind"):
+                self._waiting.append(record)
+
+    @property
+    def period_s(self) -> float:
+        return PERIOD_S
+
+    def collect(self) -> list[Record]:
+        began_s = time.thread_time()
+        now_s = self._clock()
+        self._known.take(self._drained(), now_s)
+        for run in self._finder.found():
+            if run not in self._known.runs:
+                self._known.runs[run] = KnownRun(now_s)
+        activities = {activity.run: activity for activity in self._live_runs(list(self._known.runs))}
+        machine = self._machine(now_s)
+        news: list[Finding] = self._looked(MACHINE_RULES, None, machine, now_s)
+        for run, known in list(self._known.runs.items()):
+            news += self._judge(run, known, activities.get(run), machine, now_s)
+        self._pace(time.thread_time() - began_s)
+        return list(news)
+
+    def trouble(self) -> str:
+        return next((f"the rule {rule} failed: {why}" for rule, why in self._failed.items()), "")
+
+    def refused(self, refused: Sequence[object]) -> None:
+        """A finding that the store does not take is left out."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _drained(self) -> list[Record]:
+        return [self._waiting.popleft() for _ in range(len(self._waiting))]
+
+    def _processes(self, run: str) -> list[RunProcess]:
+        return self._finder.found().get(run, [])
+
+    def _machine(self, now_s: float) -> MachineSubject:
+        owners = {process.pid: run for run, processes in self._finder.found().items() for process in processes}
+        now_failing = {row.name: row.last_error for row in self._health() if row.state not in ("ok",) and row.name != self.name}
+        self._trouble = {name: (self._trouble.get(name, (now_s, ""))[0], why) for name, why in now_failing.items()}
+        return MachineSubject(now_s, self._known.machine, self._inventory().gpus, owners, self._trouble)
+
+    def _judge(
+        self, run: str, known: KnownRun, activity: RunActivity | None, machine: MachineSubject, now_s: float
+    ) -> list[Finding]:
+        processes = self._processes(run)
+        history = History(self._store, run)
+        self._known.warm(run, history, now_s)
+        if activity is not None:
+            activity = activity._replace(seen=known.of_kind(SEEN), exits=known.of_kind(EXIT))
+        state = state_of(activity, now_s, host=self._host) if activity is not None else None
+        over = state is not None and state.state in OVER
+        if known.ended or (
+            not processes and now_s - known.sign_s > AWAKE_S and not (state is not None and state.state == "preempted")
+        ):
+            if known.ended and now_s - known.sign_s <= AWAKE_S:
+                return []
+            self._known.let_go(run)
+            self._due = {key: due_s for key, due_s in self._due.items() if key[0] != run}
+            return self._watch.end(run)
+        subject = self._subject(run, known, history, machine, now_s, activity, state, processes)
+        news = self._looked(RUN_RULES, run, subject, now_s)
+        for track in known.tracks.values():
+            track.looked_at()
+        if over and state is not None and state.state != "preempted" and now_s - known.sign_s > ENDED_S:
+            known.ended = True
+            news += self._watch.end(run)
+        return news
+
+    def _subject(
+        self,
+        run: str,
+        known: KnownRun,
+        history: History,
+        machine: MachineSubject,
+        now_s: float,
+        activity: RunActivity | None,
+        state: RunState | None,
+        processes: Sequence[RunProcess],
+    ) -> RunSubject:
+        found: dict[tuple[int, float], Ledger | None] = {}
+
+        def ledger_of(rank: int, seconds: float) -> Ledger | None:
+            if (rank, seconds) not in found:
+                found[rank, seconds] = self._ledger(history, rank, seconds)
+            return found[rank, seconds]
+
+        return RunSubject(
+            run,
+            now_s,
+            history,
+            machine,
+            known.tracks,
+            known.events,
+            activity,
+            state,
+            processes,
+            known.since_s,
+            ledger_of,
+            lambda: self._last_lines(run),
+            known.memory,
+        )
+
+    def _ledger(self, history: History, rank: int, seconds: float) -> Ledger | None:
+        until_s = history.profiled_until()
+        if until_s is None or self._clock() - until_s > seconds:
+            return None
+        try:
+            return ledger(history, (until_s - seconds, until_s), rank, self._line_of(history.run))
+        except TooMuch:
+            return None
+
+    def _looked(
+        self, rules: Sequence[AnyRule], run: str | None, subject: RunSubject | MachineSubject, now_s: float
+    ) -> list[Finding]:
+        news: list[Finding] = []
+        mono_s = time.monotonic()
+        for rule in rules:
+            key = run or "", rule.name
+            if self._due.get(key, 0.0) > mono_s:
+                continue
+            began_s = time.thread_time()
+            try:
+                held = list(rule.look(subject))  # type: ignore[arg-type]
+                self._failed.pop(rule.name, None)
+            except Exception as error:  # a rule that fails costs itself, for this run
+                if rule.name not in self._failed:
+                    log.exception("the rule %s failed", rule.name)
+                self._failed[rule.name] = f"{type(error).__name__}: {error}"
+                held = []
+            news += self._watch.look(rule, run, held, now_s)
+            took_s = time.thread_time() - began_s
+            self.cost_by_rule[rule.name] = self.cost_by_rule.get(rule.name, 0.0) + took_s
+            self._due[key] = mono_s + rule.every_s * self._slack - PERIOD_S / 2
+        return news
+
+    def _pace(self, took_s: float) -> None:
+        """Rules that take more than their share of a core look less often."""
+        self._cost_s += took_s
+        passed_s = time.monotonic() - self._since_s
+        if passed_s > 20.0:
+            self._slack = min(16.0, max(1.0, self._slack * self._cost_s / passed_s / SHARE))
+            self._cost_s, self._since_s = 0.0, time.monotonic()
+
+    def costs(self) -> Mapping[str, float]:
+        """CPU seconds by rule, since the start."""
+        return dict(self.cost_by_rule)

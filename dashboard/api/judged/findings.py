@@ -1,0 +1,156 @@
+"""What the rules found without being asked, and the rules themselves."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from typing_extensions import TypedDict
+
+from collectors.analysis.findings.rule import RuleTopic
+from collectors.analysis.findings.rules import BY_NAME, RULES
+from collectors.records import Finding, FindingWeight
+
+from ...queries import NotFound, Queries
+from ..answer import Answer
+from ..parameters import MOST_CHARACTERS, OpenRange, OptionalRun
+
+MOST = 5000
+
+
+class FindingPlace(TypedDict):
+    function: str
+    file: str
+    line: int | None
+
+
+class FindingRow(TypedDict):
+    """`run` is null for what was found on the machine; `over` is true of a moment, and of what holds no longer."""
+
+    id: str
+    run: str | None
+    rule: str
+    title: str
+    topic: RuleTopic
+    weight: FindingWeight
+    start: float
+    end: float
+    over: bool
+    sentence: str
+    rank: int | None
+    step: int | None
+    numbers: dict[str, float]
+    place: FindingPlace | None
+    gpu: str | None
+
+
+class FindingList(TypedDict):
+    """In order of their start. `cursor`: deltas of the live socket after it continue them."""
+
+    cursor: int
+    findings: list[FindingRow]
+
+
+class FindingStack(TypedDict):
+    """From the root to the leaf; a frame is function, file and line."""
+
+    rank: int
+    pid: int
+    role: str
+    thread: str
+    frames: list[tuple[str, str, int]]
+
+
+class FindingDetail(FindingRow):
+    """With what was kept for it: the stacks of all threads of a run that hangs, its last lines, and fields of the rule's own."""
+
+    stacks: list[FindingStack]
+    lines: list[str]
+    more: dict[str, Any]
+
+
+class RuleRow(TypedDict):
+    """`needs_s`: after so many seconds it is found at the latest, with the least data that `needs` names."""
+
+    name: str
+    topic: RuleTopic
+    title: str
+    weight: FindingWeight
+    needs_s: float
+    needs: str
+    holds: str
+    source: str
+
+
+class RuleList(TypedDict):
+    rules: list[RuleRow]
+
+
+SHOWN = {"key", "numbers", "place", "gpu", "stacks", "lines"}
+Holding = Annotated[bool, Query(description="only those that still hold")]
+MostFindings = Annotated[int, Query(ge=1, le=MOST, alias="limit", description="the newest so many")]
+FindingId = Annotated[str, Query(alias="id", max_length=MOST_CHARACTERS)]
+
+
+def add_routes(router: APIRouter, queries: Queries) -> None:
+    @router.get("/findings", response_model=None, summary="What the rules found in a run and on the machine, or in all runs")
+    def findings(
+        between: OpenRange, run: OptionalRun = None, holding: Holding = False, limit: MostFindings = MOST
+    ) -> Answer[FindingList]:
+        cursor = queries.cursor()
+        if run is not None:
+            queries.check_run(run)
+        found = queries.findings.findings(run, *between, holding=holding, most=limit)
+        return Answer({"cursor": cursor, "findings": [finding_row(row) for row in found]})
+
+    @router.get("/finding", response_model=None, summary="One finding with all that was kept for it")
+    def finding(id_: FindingId) -> Answer[FindingDetail]:
+        found = queries.findings.finding(id_)
+        if found is None:
+            raise NotFound(f"no finding {id_!r}; GET /api/v1/findings lists them")
+        fields = found.fields
+        more = {name: value for name, value in fields.items() if name not in SHOWN}
+        return Answer({**finding_row(found), "stacks": fields.get("stacks", []), "lines": fields.get("lines", []), "more": more})
+
+    @router.get(
+        "/findings/rules", response_model=None, summary="The rules: what each needs, when it holds, and where its threshold is from"
+    )
+    def rules() -> Answer[RuleList]:
+        return Answer(
+            {
+                "rules": [
+                    {
+                        "name": rule.name,
+                        "topic": rule.topic,
+                        "title": rule.title,
+                        "weight": rule.weight,
+                        "needs_s": rule.needs_s,
+                        "needs": rule.needs,
+                        "holds": rule.holds,
+                        "source": rule.source,
+                    }
+                    for rule in RULES
+                ]
+            }
+        )
+
+
+def finding_row(found: Finding) -> FindingRow:
+    rule = BY_NAME.get(found.rule)
+    return {
+        "id": found.id,
+        "run": found.run,
+        "rule": found.rule,
+        "title": rule.title if rule else found.rule,
+        "topic": rule.topic if rule else "machine",
+        "weight": found.weight,
+        "start": found.from_s,
+        "end": found.to_s,
+        "over": found.over,
+        "sentence": found.sentence,
+        "rank": found.rank,
+        "step": found.step,
+        "numbers": found.fields.get("numbers", {}),
+        "place": found.fields.get("place"),
+        "gpu": found.fields.get("gpu"),
+    }
