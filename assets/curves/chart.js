@@ -8,6 +8,7 @@ import { anyStep, logTicks, ticks } from "../lib/scale.js";
 import { token } from "../lib/theme.js";
 import { yRangeOf } from "./curve.js";
 import { paint } from "./painting.js";
+import { dropPlots, keepPlot, takePlot } from "./plots.js";
 import { badOf, shapesOf } from "./shapes.js";
 import { xTicks } from "./xaxis.js";
 
@@ -129,16 +130,32 @@ export class Chart {
   #make(width, height) {
     this.plot?.destroy();
     this.#made = this.#scales;
-    this.plot = new Plot(this.#options(width, height), this.#data(), this.place);
+    this.plot = takePlot(this.#kind(width, height));
+    if (this.plot) {
+      this.plot.owner.chart = this;
+      this.place.append(this.plot.root);
+      this.plot.setData(this.#data());
+      return;
+    }
+    const owner = { chart: /** @type {Chart} */ (this) };
+    this.plot = new Plot(this.#options(width, height, owner), this.#data(), this.place);
+    this.plot.owner = owner;
+  }
+
+  /** Plots of one kind can take each other's place. @param {number} width @param {number} height */
+  #kind(width, height) {
+    return `${width} ${height} ${this.#scales} ${token("ink-3")} ${token("line")}`;
   }
 
   /** Make the plot anew: it keeps colours and scales. */
   recolour() {
+    dropPlots();
     if (this.plot) this.#make(this.plot.width, this.plot.height);
   }
 
   destroy() {
-    this.plot?.destroy();
+    if (this.plot && this.#made === this.#scales) keepPlot(this.#kind(this.plot.width, this.plot.height), this.plot);
+    else this.plot?.destroy();
     this.plot = null;
     this.element.remove();
   }
@@ -157,30 +174,31 @@ export class Chart {
     return this.picture?.view.xlog ? { lo: Math.max(lo, Number.MIN_VALUE * 1e20), hi } : { lo, hi };
   }
 
-  /** @param {number} width @param {number} height */
-  #options(width, height) {
+  /** @param {number} width @param {number} height @param {import("./plots.js").Owner} owner */
+  #options(width, height, owner) {
     const view = this.picture?.view;
+    const xOf = () => owner.chart.picture?.view.x ?? "step";
     const [ylog, xlog] = [view?.ylog ?? false, view?.xlog ?? false];
     const axis = { stroke: token("ink-3"), font: `11px ${token("font-ui")}`, ticks: { show: false } };
     const wanted = Math.max(2, Math.floor((height - X_PX) / TICK_Y_PX));
-    const words = () => new Map(xTicks(this.picture?.view.x ?? "step", xlog, this.span, wantedTicks(width)).map(({ at, word }) => [at, word]));
+    const words = () => new Map(xTicks(xOf(), xlog, owner.chart.span, wantedTicks(width)).map(({ at, word }) => [at, word]));
     return {
       width,
       height,
-      padding: [6, () => rightOf(this.picture?.view.x ?? "step", xlog, this.span, width), 0, 0],
+      padding: [6, () => rightOf(xOf(), xlog, owner.chart.span, width), 0, 0],
       legend: { show: false },
       cursor: { show: false },
       select: { show: false },
       scales: {
-        x: { time: false, range: () => [this.span.lo, this.span.hi], distr: xlog ? 3 : 1, log: 10 },
-        y: { range: () => [this.y.lo, this.y.hi], distr: ylog ? 3 : 1, log: 10 },
+        x: { time: false, range: () => [owner.chart.span.lo, owner.chart.span.hi], distr: xlog ? 3 : 1, log: 10 },
+        y: { range: () => [owner.chart.y.lo, owner.chart.y.hi], distr: ylog ? 3 : 1, log: 10 },
       },
       axes: [
-        { ...axis, ...anyStep(() => this.span), size: X_PX, gap: 2, grid: { show: false }, splits: () => [...words().keys()], filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((place) => words().get(place) ?? "") },
-        { ...axis, ...anyStep(() => this.y), size: Y_PX, gap: 4, grid: { stroke: token("line"), width: 1 }, splits: () => yTicks(this.y, ylog, wanted), filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => tickWords(at) },
+        { ...axis, ...anyStep(() => owner.chart.span), size: X_PX, gap: 2, grid: { show: false }, splits: () => [...words().keys()], filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map((place) => words().get(place) ?? "") },
+        { ...axis, ...anyStep(() => owner.chart.y), size: Y_PX, gap: 4, grid: { stroke: token("line"), width: 1 }, splits: () => yTicks(owner.chart.y, ylog, wanted), filter: same, values: (/** @type {any} */ _, /** @type {number[]} */ at) => tickWords(at) },
       ],
       series: [{}, { show: false }],
-      hooks: { draw: [() => this.#paint()] },
+      hooks: { draw: [() => owner.chart.#paint()] },
     };
   }
 
