@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from ..analysis.findings.flight import flight_ranks
 from ..analysis.findings.rule import AnyRule
 from ..analysis.findings.rules import MACHINE_RULES, RUN_RULES
 from ..analysis.findings.subjects import MachineSubject, RunSubject
@@ -23,7 +24,9 @@ from ..process.states import state_of
 from ..records import Finding, LogLine, Points, Record
 from ..store.protocol import Store
 from ..store.question import TooMuch
+from .dumps import flight_dumps
 from .known import KnownRun, KnownSubjects
+from .looking_back import LookingBack
 
 PERIOD_S = 2.0
 SHARE = 0.008  # of a core, for all rules; where they take more, they look less often
@@ -67,7 +70,8 @@ class FindingsCollector:
         self._store, self._live_runs, self._finder, self._host, self._line_of = store, live_runs, finder, host, line_of
         self._inventory, self._health, self._last_lines, self._clock = inventory, health, last_lines, clock
         self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
-        self._known = KnownSubjects()
+        self._back = LookingBack(store)
+        self._known = KnownSubjects(self._back.came)
         self._watch = Watch(store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN))
         self._due: dict[tuple[str, str], float] = {}  # by run and rule, CLOCK_MONOTONIC
         self._failed: dict[str, str] = {}  # rules that failed, and how
@@ -101,7 +105,7 @@ class FindingsCollector:
         for run, known in list(self._known.runs.items()):
             news += self._judge(run, known, activities.get(run), machine, now_s)
         self._pace(time.thread_time() - began_s)
-        return list(news)
+        return [*news, *self._back.work(now_s)]
 
     def trouble(self) -> str:
         return next((f"the rule {rule} failed: {why}" for rule, why in self._failed.items()), "")
@@ -182,6 +186,7 @@ class FindingsCollector:
             known.since_s,
             ledger_of,
             lambda: self._last_lines(run),
+            lambda since_s: flight_ranks(flight_dumps(processes, since_s)),
             known.memory,
         )
 

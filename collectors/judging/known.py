@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..analysis.findings import names
 from ..analysis.findings.recent import CAPACITY, RecentPoints
@@ -54,7 +54,9 @@ class KnownRun:
 class KnownSubjects:
     """Of all runs that are awake."""
 
-    def __init__(self) -> None:
+    def __init__(self, of_the_past: Callable[[str, float], None] = lambda run, now_s: None) -> None:
+        """`of_the_past` is called with the run of a point that is older than what is judged as it comes."""
+        self._of_the_past = of_the_past
         self.runs: dict[str, KnownRun] = {}
         self.machine: dict[tuple[str, Labels], RecentPoints] = {}
         self._is_tracked: dict[str, bool] = {}
@@ -120,7 +122,10 @@ class KnownSubjects:
 
     def _points(self, record: Points, now_s: float) -> None:
         time_s = now_s if record.time_s is None else record.time_s
-        run = self._run(str(record.run), now_s, wakes=time_s > now_s - STALE_S)
+        if time_s <= now_s - STALE_S:
+            self._of_the_past(str(record.run), now_s)
+            return
+        run = self._run(str(record.run), now_s, wakes=True)
         if run is None:
             return
         rank = self._rank(record.labels)

@@ -13,6 +13,7 @@ from ...records import Event
 from ...store.question import TooMuch
 from ..stacks.traces import Range
 from . import names
+from .flight import flight_sentence
 from .rule import CodePlace, Held
 from .standing import RankStanding, stacks_as_json, standing_of
 from .subjects import RunSubject
@@ -108,10 +109,11 @@ def hung(subject: RunSubject) -> Iterator[Held]:
     if len(ranks) > 1 and not inside:
         return
     first = _who(ranks, inside)
+    flight = subject.flight(subject.now_s - silent_s)
     frame = first.stand.frame
     step = _last_step(subject)
     yield Held(
-        f"The run hangs: no line for {spoken(silent_s)}{f' since step {step:,}' if step is not None else ''}, and nothing moves. {_words(ranks, inside)}",
+        f"The run hangs: no line for {spoken(silent_s)}{f' since step {step:,}' if step is not None else ''}, and nothing moves. {_words(ranks, inside)} {flight_sentence(flight)}".rstrip(),
         subject.now_s - silent_s,
         subject.now_s,
         rank=first.rank,

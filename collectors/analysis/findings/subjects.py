@@ -14,6 +14,7 @@ from ...records import Event, Labels
 from ..history import History
 from ..ledger.shares import Ledger
 from ..stacks.traces import Floats, Range
+from .flight import FlightRank
 from .recent import RecentPoints
 
 STEPS = "steps"  # the name of a rank's own track: the time of each new step, its value the step
@@ -58,6 +59,7 @@ class RunSubject:
     awake_since_s: float = 0.0  # since when it is looked at
     ledger_of: Callable[[int, float], Ledger | None] = lambda rank, seconds: None
     last_lines: Callable[[], Sequence[str]] = list
+    flight: Callable[[float], list[FlightRank]] = lambda since_s: []  # by dumps written since then
     memory: dict[str, Any] = field(default_factory=dict)  # what rules remember from one look to the next
 
     def named(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int, RecentPoints]]:

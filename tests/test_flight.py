@@ -1,0 +1,130 @@
+"""The dumps of PyTorch's flight recorder: two ranks write them, one of which does not come to the last collective."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors.analysis.findings.flight import flight_ranks, flight_sentence
+from collectors.judging.dumps import flight_dumps, read_dump
+from collectors.process.activity import RunProcess
+
+PROGRAM = """
+import os, sys, torch, torch.distributed as dist
+import torch._C._distributed_c10d as c10d
+dist.init_process_group("gloo")
+tensor = torch.ones(3)
+for _ in range(3):
+    dist.all_reduce(tensor)
+rank = dist.get_rank()
+if rank == 0:
+    dist.all_reduce(tensor, async_op=True)  # rank 1 does not come
+with open(os.environ["TORCH_FR_DUMP_TEMP_FILE"] + str(rank), "wb") as file:
+    file.write(c10d._dump_fr_trace())
+print("written", flush=True)
+sys.stdin.read()
+os._exit(0)
+"""
+
+
+def entry(number: int, operation: str = "nccl:all_reduce", state: str = "completed", line: int = 88) -> dict[str, Any]:
+    frames = [
+        {"name": "all_reduce", "filename": "/x/torch/distributed/c10d.py", "line": 1},
+        {"name": "step", "filename": "/job/train.py", "line": line},
+    ]
+    return {
+        "process_group": ("0", "default_pg"),
+        "collective_seq_id": number,
+        "profiling_name": operation,
+        "state": state,
+        "frames": frames,
+        "is_p2p": False,
+    }
+
+
+def test_the_rank_that_did_not_come_is_named_by_real_dumps(tmp_path: Path) -> None:
+    prefix = f"{tmp_path}/trace_"
+    common = os.environ | {
+        "TORCH_FR_BUFFER_SIZE": "100",
+        "TORCH_FR_DUMP_TEMP_FILE": prefix,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29641",
+    }
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            env=common | {"RANK": str(rank), "WORLD_SIZE": "2"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        for process in running:
+            assert process.stdout is not None and process.stdout.readline() == "written\n"
+        ranks = flight_ranks(flight_dumps([RunProcess(process.pid, rank, 0) for rank, process in enumerate(running)], 0.0))
+        assert [(row.rank, row.entered) for row in ranks] == [(0, 4), (1, 3)]
+        sentence = flight_sentence(ranks)
+        assert sentence.startswith("By the flight recorder rank 1 did not come to collective 4, gloo:all_reduce")
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+
+
+def test_a_rank_that_calls_another_collective_is_named() -> None:
+    dumps = {
+        rank: {"entries": [entry(1), entry(2, "nccl:broadcast" if rank == 2 else "nccl:all_reduce", "started", 90)]}
+        for rank in range(4)
+    }
+    assert (
+        flight_sentence(flight_ranks(dumps))
+        == "By the flight recorder rank 2 calls nccl:broadcast at train.py:90 where the others call nccl:all_reduce."
+    )
+    assert flight_sentence(flight_ranks({0: {"entries": [entry(1)]}, 1: {"entries": [entry(1)]}})) == ""
+
+
+def test_a_file_that_would_run_something_is_not_read(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (os.system, (f"touch {tmp_path}/ran",))
+
+    (tmp_path / "a").write_bytes(pickle.dumps({"entries": [Evil()]}))
+    assert read_dump(f"{tmp_path}/a", 0.0) is None and not (tmp_path / "ran").exists()
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    os.mkfifo(tmp_path / "pipe")
+    assert read_dump(f"{tmp_path}/link", 0.0) is None and read_dump(f"{tmp_path}/pipe", 0.0) is None
+    (tmp_path / "old").write_bytes(pickle.dumps({"entries": []}))
+    assert read_dump(f"{tmp_path}/old", 2e9) is None and read_dump(f"{tmp_path}/old", 0.0) == {"entries": []}
+
+
+ANY = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5) | st.booleans(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["entries", "process_group", "collective_seq_id", "frames", "state", "x"]), inner, max_size=4
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.integers(0, 3), ANY, max_size=3))
+def test_odd_dumps_are_left_out(dumps: dict[int, Any]) -> None:
+    assert isinstance(flight_sentence(flight_ranks(dumps)), str)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80\x02", b"not a pickle", pickle.dumps(7)])
+def test_broken_files_are_left_out(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a").write_bytes(data)
+    assert flight_ranks({0: read_dump(f"{tmp_path}/a", 0.0)}) == []
