@@ -121,3 +121,19 @@ def test_levels_and_times() -> None:
     assert time_of(1.79e9) == time_of(1.79e12) == time_of(1.79e18) == 1.79e9
     assert time_of("2026-11-26T14:00:00Z") == 1795701600.0
     assert time_of(7) is None and time_of("yesterday at ten") is None and time_of(True) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "timed"),
+    [
+        ('{"severity":"ERROR","jsonPayload":{"message":"boom"},"timestamp":"2026-11-26T14:00:00Z"}', 40, True),
+        ('{"log":"boom\\n","stream":"stderr","time":"2026-11-26T14:00:00Z"}', 0, True),
+        ('{"event":{"msg":"boom","level":"warning","ts":1795701600.0}}', 30, True),
+        ('{"a":{"b":{"level":"error","message":"boom"}}}', 40, False),
+        ('{"log":{"level":"error"},"@timestamp":"2026-11-26T14:00:00Z","message":"boom"}', 40, True),
+        ('{"record":{"levelname":"ERROR","msg":"boom","created":1795701600.5}}', 40, True),
+    ],
+)
+def test_what_a_logger_wraps_is_found(text: str, level: int, timed: bool) -> None:
+    line = read(text)
+    assert line is not None and (line.message, line.level, line.time_s is not None) == ("boom", level, timed)

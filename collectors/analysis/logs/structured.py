@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
@@ -17,7 +17,7 @@ import orjson
 Scalar: TypeAlias = str | int | float | bool | None
 
 NO_NAME = re.compile(r"[\s=\"\x00-\x1f\x7f]+")  # of a field, in a line
-MESSAGES = ("event", "message", "msg")
+MESSAGES = ("event", "message", "msg", "log")  # the last is of container runtimes
 LEVEL_NAMES = ("level", "levelname", "severity", "log.level", "lvl")
 TIMES = ("timestamp", "time", "asctime", "ts", "@timestamp", "datetime", "created")
 TRACES = ("exception", "exc_info", "stack", "stack_info", "traceback", "stacktrace")
@@ -89,17 +89,24 @@ def of_object(value: Mapping[str, Any]) -> StructuredLine | None:
     if isinstance(record, dict) and isinstance(record.get("message"), str) and isinstance(value.get("text"), str):
         return _of_loguru(record, value["text"])
     flat = dict(_flat(value))
-    message = next((flat.pop(name) for name in MESSAGES if isinstance(flat.get(name), str)), None)
-    if message is None:
+    said = _first(flat, MESSAGES, lambda value: isinstance(value, str))
+    if said is None:
         return None
-    named = next((name for name in LEVEL_NAMES if level_of(flat.get(name))), None)
+    message = str(flat.pop(said)).rstrip("\n")
+    named = _first(flat, LEVEL_NAMES, level_of)
     level = level_of(flat.pop(named)) if named else 0
-    timed = next((name for name in TIMES if time_of(flat.get(name)) is not None), None)
+    timed = _first(flat, TIMES, lambda value: time_of(value) is not None)
     time_s = time_of(flat.pop(timed)) if timed else None
     if not level and time_s is None:
         return None
     trace = next((flat.pop(name) for name in TRACES if isinstance(flat.get(name), str) and "\n" in str(flat[name])), "")
-    return StructuredLine(str(message), level, time_s, flat, str(trace))
+    return StructuredLine(message, level, time_s, flat, str(trace))
+
+
+def _first(flat: Mapping[str, Scalar], names: Sequence[str], is_it: Callable[[Scalar], object]) -> str | None:
+    """The field of one of these names that is what is looked for, also deep inside: cloud loggers wrap what a program wrote."""
+    exact = next((name for name in names if name in flat and is_it(flat[name])), None)
+    return exact or next((key for key, value in flat.items() if key.rpartition(".")[2] in names and is_it(value)), None)
 
 
 def shown(line: StructuredLine) -> list[str]:
