@@ -55,6 +55,12 @@ def test_a_search_marks_hits_and_says_how_far_it_is(web: Web) -> None:
     assert ask(web, "next", run="a", number=100)["number"] is None
 
 
+def test_hits_are_those_that_the_filters_leave(web: Web) -> None:
+    for only in ("true", "false"):
+        assert ask(web, "lines", run="a", q="loss", level=40, only_hits=only)["search"]["hits"] == 10
+        assert ask(web, "lines", run="a", q="loss", only_hits=only, to=T0 + 9)["search"]["hits"] == 10
+
+
 def test_counts_templates_and_fields(web: Web) -> None:
     density = ask(web, "density", run="a", buckets=10, q="step 5")
     assert [row["counts"] for row in density["levels"] if row["level"] == 40] == [[1] * 10] and sum(density["hits"]) == 11

@@ -102,6 +102,8 @@ class LogLines:
             found: NDArray[np.int64] = rows.rows(offset, limit)
             picked = _Picked.of(table, found, marked)
             total = rows.total
+            if progress is not None and marked is not None and any(asked.filter):
+                progress = progress._replace(hits=total if asked.only_hits else held.chosen(asked.filter, marked).total)
         marker = Marker(asked.needle) if asked.needle else None
         return LineStretch(self._lines(picked, marker), offset, total, held.left_out, progress)
 
