@@ -19,7 +19,8 @@ IDLE_ROWS = 64  # unless it has fewer rows than this, which one small pack holds
 SWEEP_S = 10.0  # how often old head rows go
 REVIEW_S = 30.0  # how often idle streams and small log blocks are looked for
 PROFILES_S = 3600.0  # how far back profiles are looked at that could be merged
-CHECKPOINT_BYTES = 4 << 20
+CHECKPOINT_BYTES = 8 << 20  # of the write-ahead log
+CHECKPOINT_S = 20.0  # between two at most, once there is something to copy
 
 
 DONE = object()  # a step is None
@@ -33,6 +34,8 @@ class Compactor:
         self._clock = clock
         self._db = schema.open_again(writer.path)
         self._swept_s = self._reviewed_s = clock()
+        self._log_bytes = 0  # of the write-ahead log at the last checkpoint: it stays as long as it once was
+        self._checkpointed_s = self._checkpoint_at_s = 0.0
         self._idle: dict[int, tuple[int, float]] = {}  # stream -> its newest pack, and since when that is the newest
         writer.grown |= {series for (series,) in self._db.execute(_UNPAGED, (pages.CHUNKS * chunks.LEAST_ROWS,))}
 
@@ -83,9 +86,21 @@ class Compactor:
         if now_s - self._reviewed_s >= REVIEW_S:
             self._reviewed_s = now_s
             yield from self._review(now_s)
-        if files.wal_bytes(self._writer.path) > CHECKPOINT_BYTES:
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        if self._checkpoint(now_s):
             yield
+
+    def _checkpoint(self, now_s: float) -> bool:
+        """Copy the write-ahead log into the file when it has grown, or when by the pace of the last one as much stands in it again."""
+        log_bytes = files.wal_bytes(self._writer.path)
+        grown = log_bytes - self._log_bytes
+        if log_bytes <= CHECKPOINT_BYTES or (grown <= CHECKPOINT_BYTES and now_s < self._checkpoint_at_s):
+            return False
+        _, pages_waiting, _ = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        passed_s = max(now_s - self._checkpointed_s, 1.0)
+        written_bytes = max(pages_waiting, 1) * schema.PAGE_BYTES
+        self._checkpoint_at_s = now_s + min(CHECKPOINT_S, passed_s * CHECKPOINT_BYTES / written_bytes)
+        self._log_bytes, self._checkpointed_s = log_bytes, now_s
+        return True
 
     def _due(self) -> list[int]:
         old_s = self._clock() - LIVE_S
