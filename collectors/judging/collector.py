@@ -69,6 +69,7 @@ class FindingsCollector:
         self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
         self._known = KnownSubjects()
         self._watch = Watch(store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN))
+        self._begun_s = clock()
         self._due: dict[tuple[str, str], float] = {}  # by run and rule, CLOCK_MONOTONIC
         self._failed: dict[str, str] = {}  # rules that failed, and how
         self._trouble: dict[str, tuple[float, str]] = {}
@@ -98,6 +99,8 @@ class FindingsCollector:
         activities = {activity.run: activity for activity in self._live_runs(list(self._known.runs))}
         machine = self._machine(now_s)
         news: list[Finding] = self._looked(MACHINE_RULES, None, machine, now_s)
+        if now_s - self._begun_s > AWAKE_S:
+            news += self._watch.end_others(self._known.runs)
         for run, known in list(self._known.runs.items()):
             news += self._judge(run, known, activities.get(run), machine, now_s)
         self._pace(time.thread_time() - began_s)

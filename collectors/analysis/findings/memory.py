@@ -14,12 +14,14 @@ from ..stacks.traces import Floats
 from . import names
 from .recent import RecentPoints
 from .rule import Held
-from .subjects import MachineSubject, RunSubject, on_rank
+from .subjects import STEPS, MachineSubject, RunSubject, on_rank
 
 LEAST_S = 300.0  # of data before a slope is believed
 PARTS = 8  # of the time; the least of each must rise
+LEVELS = 0.5  # of the first half's slope, which the second half has to keep: caches fill, and then level out
 CREEP = 0.02  # of the memory that is used, by which it has to have grown
 STEADY_SHARE, STEADY_STEPS = 0.1, 1000  # of the planned steps, or so many: before, caches fill
+STEADY_S = 600.0  # where no steps are known
 HOUR_S, DAY_S = 3600.0, 86_400.0
 FULL_SHARE, FULL_BYTES = 0.02, 1 << 30
 HIGH = 0.7  # of the host's memory, below which no slope is worth a word
@@ -40,12 +42,13 @@ class Slope(NamedTuple):
 
 
 def slope_of(time_s: Floats, value: Floats) -> Slope | None:
-    """Theil and Sen's, over the least values of parts of the time: None for what does not rise all the time.
+    """Theil and Sen's, over the least values of parts of the time: None for what does not rise all the time, or levels out.
 
     Memory rises and falls within a step; what is never given back is in the least value of each stretch.
     """
     finite = np.isfinite(time_s) & np.isfinite(value)
-    time_s, value = time_s[finite], value[finite]
+    order = np.argsort(time_s[finite], kind="stable")
+    time_s, value = time_s[finite][order], value[finite][order]
     if len(time_s) < 4 * PARTS or time_s[-1] - time_s[0] < LEAST_S:
         return None
     part = np.minimum(((time_s - time_s[0]) / (time_s[-1] - time_s[0]) * PARTS).astype(int), PARTS - 1)
@@ -57,6 +60,9 @@ def slope_of(time_s: Floats, value: Floats) -> Slope | None:
         return None
     i, j = np.triu_indices(PARTS, 1)
     slopes = (lows[j] - lows[i]) / (middles[j] - middles[i])
+    early, late = np.diff(lows[: PARTS // 2 + 1]).mean(), np.diff(lows[PARTS // 2 :]).mean()
+    if late < LEVELS * early:
+        return None
     per_s, least, most = np.median(slopes), np.quantile(slopes, 0.05), np.quantile(slopes, 0.95)
     return Slope(float(per_s), float(least), float(most), float(value[-1]))
 
@@ -67,10 +73,11 @@ def memory_creep(subject: RunSubject) -> Iterator[Held]:
         lambda name: name == "host/run_memory_bytes" or (names.is_memory(name) and _is_bytes(name))
     ):
         limit = _host_limit(subject.machine) if name.startswith("host/") else _gpu_limit(subject, rank)
-        if limit is None or not _is_steady(subject):
+        since_s = _steady_since_s(subject)
+        if limit is None or since_s is None:
             continue
-        slope = slope_of(track.time_s, track.value)
-        if slope is None or slope.now - track.value[np.isfinite(track.value)].min() < CREEP * slope.now:
+        slope = slope_of(*track.since(since_s))
+        if slope is None or slope.now - np.nanmin(track.since(since_s)[1]) < CREEP * slope.now:
             continue
         left_s = slope.until_s(limit if not name.startswith("host/") else limit - _others(subject.machine, slope.now))
         if left_s > DAY_S or left_s > _planned_s(subject):
@@ -97,12 +104,13 @@ def _is_bytes(name: str) -> bool:
     return name.endswith(("_bytes", "/bytes")) or name.startswith("memory/")
 
 
-def _is_steady(subject: RunSubject) -> bool:
-    track, planned = subject.steps(), subject.planned_steps
-    newest = track.last() if track is not None else None
-    if newest is None:
-        return True
-    return newest >= min(STEADY_STEPS, STEADY_SHARE * planned if planned else STEADY_STEPS)
+def _steady_since_s(subject: RunSubject) -> float | None:
+    """When caches have filled: after so many steps of the attempt; where no steps are known, some time after its start."""
+    if any(name == STEPS for name, _ in subject.tracks):
+        planned = subject.planned_steps
+        return subject.stepping_since_s(min(STEADY_STEPS, STEADY_SHARE * planned if planned else STEADY_STEPS))
+    begun_s = subject.begun_s if subject.begun_s is not None else subject.awake_since_s
+    return begun_s + STEADY_S
 
 
 def _planned_s(subject: RunSubject) -> float:
@@ -132,16 +140,17 @@ def _gpu_limit(subject: RunSubject, rank: int) -> float | None:
 
 def gpu_memory_creep(subject: RunSubject) -> Iterator[Held]:
     """What the run's cards have allocated, of which NVML alone knows."""
-    if not _is_steady(subject):
+    since_s = _steady_since_s(subject)
+    if since_s is None:
         return
     for gpu in subject.gpus():
         track = subject.machine.one("gpu/memory_used_bytes", uuid=gpu.uuid)
         if track is None or not gpu.memory_total_bytes:
             continue
-        slope = slope_of(track.time_s, track.value)
+        slope = slope_of(*track.since(since_s))
         if slope is None or slope.now < HIGH_GPU * gpu.memory_total_bytes:
             continue
-        if slope.now - track.value[np.isfinite(track.value)].min() < CREEP * slope.now:
+        if slope.now - np.nanmin(track.since(since_s)[1]) < CREEP * slope.now:
             continue
         left_s = slope.until_s(gpu.memory_total_bytes)
         if left_s > DAY_S or left_s > _planned_s(subject):
