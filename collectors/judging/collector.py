@@ -63,9 +63,11 @@ class FindingsCollector:
         health: Callable[[], Iterable[CollectorHealth]] = tuple,
         last_lines: Callable[[str], Sequence[str]] = lambda run: (),
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._live_runs, self._finder, self._host, self._line_of = store, live_runs, finder, host, line_of
-        self._inventory, self._health, self._last_lines, self._clock = inventory, health, last_lines, clock
+        self._inventory, self._health, self._last_lines = inventory, health, last_lines
+        self._clock, self._monotonic = clock, monotonic
         self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
         self._known = KnownSubjects()
         self._watch = Watch(store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN))
@@ -73,7 +75,7 @@ class FindingsCollector:
         self._due: dict[tuple[str, str], float] = {}  # by run and rule, CLOCK_MONOTONIC
         self._failed: dict[str, str] = {}  # rules that failed, and how
         self._trouble: dict[str, tuple[float, str]] = {}
-        self._cost_s, self._since_s = 0.0, time.monotonic()
+        self._cost_s, self._since_s = 0.0, self._monotonic()
         self._slack = 1.0  # by how much rules look less often
         self.cost_by_rule: dict[str, float] = {}
 
@@ -201,7 +203,7 @@ class FindingsCollector:
         self, rules: Sequence[AnyRule], run: str | None, subject: RunSubject | MachineSubject, now_s: float
     ) -> list[Finding]:
         news: list[Finding] = []
-        mono_s = time.monotonic()
+        mono_s = self._monotonic()
         for rule in rules:
             key = run or "", rule.name
             if self._due.get(key, 0.0) > mono_s:
@@ -224,10 +226,10 @@ class FindingsCollector:
     def _pace(self, took_s: float) -> None:
         """Rules that take more than their share of a core look less often."""
         self._cost_s += took_s
-        passed_s = time.monotonic() - self._since_s
+        passed_s = self._monotonic() - self._since_s
         if passed_s > 20.0:
             self._slack = min(16.0, max(1.0, self._slack * self._cost_s / passed_s / SHARE))
-            self._cost_s, self._since_s = 0.0, time.monotonic()
+            self._cost_s, self._since_s = 0.0, self._monotonic()
 
     def costs(self) -> Mapping[str, float]:
         """CPU seconds by rule, since the start."""

@@ -283,7 +283,11 @@ def main(log_dir: str, kind: str, seconds: str) -> None:
     random.seed(hash((kind, os.environ.get("RANK"))))
     if kind == "attempts" and not os.environ.get("ATTEMPT"):
         for attempt in ("1", "2", "3"):
-            subprocess.run([sys.executable, __file__, log_dir, kind, str(float(seconds) / 3)], env={**os.environ, "ATTEMPT": attempt}, check=True)
+            subprocess.run(
+                [sys.executable, __file__, log_dir, kind, str(float(seconds) / 3)],
+                env={**os.environ, "ATTEMPT": attempt},
+                check=True,
+            )
     elif kind in LOGGED:
         with RunLog(log_dir, run=kind) as log:
             LOGGED[kind](log, float(seconds))

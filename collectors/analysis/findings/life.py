@@ -14,7 +14,9 @@ from ...store.question import TooMuch
 from ..stacks.last import LastStack, last_stacks
 from ..stacks.traces import Range
 from ..stacks.waits import wait_of, waiting
+from ..logs.faults import XIDS
 from . import names
+from .cards import OF_A_CRASH
 from .rule import CodePlace, Held
 from .standing import RankStanding, stacks_as_json, standing_of
 from .subjects import RunSubject
@@ -27,6 +29,7 @@ QUIET_CPU = 5.0  # percent of a core, of a rank with its children
 BEGUN_ONCE = {"validating": "validation", "checkpointing": "checkpoint"}  # the first of an event's kind may take any time
 IDLE = 5.0  # percent, of a card
 MISSED_S = 900.0  # ends so long before the run was looked at are news: the collector was away
+XID_NEAR_S = 30.0
 SHORT_S = 60.0  # a run that took less was waited for
 BACK_S = 1800.0
 MOST_TEXT = 300
@@ -44,7 +47,7 @@ def crash(subject: RunSubject) -> Iterator[Held]:
     reason = state.reason.rstrip(".")[:MOST_TEXT] or "nothing says why"
     verb = "failed" if state.state == "failed" else "was killed"
     yield Held(
-        f"The run {verb}{f' at step {step:,}' if step is not None else ''}: {reason}.",
+        f"The run {verb}{f' at step {step:,}' if step is not None else ''}: {reason}{_xid_at(subject, ended_s)}.",
         ended_s,
         ended_s,
         key=_attempt(subject),
@@ -52,6 +55,16 @@ def crash(subject: RunSubject) -> Iterator[Held]:
         step=step,
         more={"state": state.state, "lost_s": _lost_s(subject, ended_s)},
     )
+
+
+def _xid_at(subject: RunSubject, ended_s: float) -> str:
+    """What the driver reported then of a program's own making."""
+    for labels, track in subject.machine.named("gpu/xid"):
+        near = np.abs(track.time_s - ended_s) < XID_NEAR_S
+        for number in track.value[near & np.isfinite(track.value)].astype(int).tolist():
+            if number in OF_A_CRASH:
+                return f"; {subject.machine.label_of(labels)} reported XID {number} then{f': {XIDS[number]}' if number in XIDS else ''}"
+    return ""
 
 
 def finished(subject: RunSubject) -> Iterator[Held]:

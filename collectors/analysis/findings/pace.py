@@ -104,6 +104,8 @@ def recompiles(subject: RunSubject) -> Iterator[Held]:
 
 def checkpoint_stall(subject: RunSubject) -> Iterator[Held]:
     """A checkpoint for which the training stood still for long."""
+    if not any((event.seconds or 0.0) > LONG_CHECKPOINT_S for event in subject.of_kind("checkpoint")[-5:]):
+        return
     usual = subject.interval_s()
     limit_s = max(LONG_CHECKPOINT_S, CHECKPOINT_STEPS * (usual or 0.0))
     track = subject.steps(min(subject.ranks(), default=0))

@@ -30,7 +30,7 @@ RISES, RISES_LEAST, RISE_SIGMAS, RISE_TAIL = 5, 3, 5.0, 2.0  # points after a la
 VANISHED, VANISHED_STEPS, CONVERGED = 1e-3, 500, 1e-2
 BACK_OFFS, BACK_OFF_STEPS = 3, 100
 RESULTS = 3  # of a validation before a best one is worth a word
-GROWTH = 1.25  # of the steps, within which one best is said
+GROWTH, MOST_RESULTS = 1.5, 3  # of the steps, within which one best is said; of how many series, losses before scores
 
 
 def nan(subject: RunSubject) -> Iterator[Held]:
@@ -38,7 +38,7 @@ def nan(subject: RunSubject) -> Iterator[Held]:
     scaled = any(True for _ in subject.named(names.is_scale))
     for name, rank, track in subject.named(lambda name: names.is_loss(name) or names.is_gradient(name)):
         bad = ~np.isfinite(track.value)
-        if not bad.any() or (scaled and names.is_gradient(name)) or _is_placeholder(name, bad):
+        if not bad.any() or (scaled and names.is_gradient(name)) or _is_placeholder(subject, name, rank, bad):
             continue  # with a scaler, an overflow is its own rule
         before = np.concatenate([[len(track) >= CAPACITY], bad[:-1]])  # what a full track has forgotten was said when it came
         begins = np.flatnonzero(bad & ~before)
@@ -46,11 +46,13 @@ def nan(subject: RunSubject) -> Iterator[Held]:
             yield _turned(subject, name, rank, track, place)
 
 
-def _is_placeholder(name: str, bad: Bools) -> bool:
-    """Some logs say NaN where a step has no value: the series comes and goes, or a validation begins with it."""
+def _is_placeholder(subject: RunSubject, name: str, rank: int, bad: Bools) -> bool:
+    """Some logs say NaN where a step has no value: the series comes and goes, or begins with it while a loss has values."""
     recovered = int(np.count_nonzero(bad[:-1] & ~bad[1:]))
     comes_and_goes = recovered >= PLACEHOLDERS and bool(np.mean(bad) > 0.3)
-    return comes_and_goes or (names.is_validation(name) and bool(bad[0] or recovered))
+    if names.is_validation(name):
+        return comes_and_goes or bool(bad[0] or recovered)
+    return comes_and_goes or (bool(bad[0]) and _has_finite_loss(subject, rank))
 
 
 def _turned(subject: RunSubject, name: str, rank: int, track: RecentPoints, place: int) -> Held:
@@ -314,8 +316,11 @@ def _collapsed(subject: RunSubject, name: str, rank: int, track: RecentPoints, p
 
 def new_best(subject: RunSubject) -> Iterator[Held]:
     """A validation that is better than all before it; while a training gets better all the time, now and then one."""
-    for name, rank, track in subject.named(names.is_result):
-        if not track.fresh or rank != min(subject.ranks(), default=0):
+    lowest = min(subject.ranks(), default=0)
+    results = [(name, rank, track) for name, rank, track in subject.named(names.is_result) if rank == lowest]
+    losses = [result for result in results if names.is_loss(result[0])]
+    for name, rank, track in (losses or results)[:MOST_RESULTS]:
+        if not track.fresh:
             continue
         better, worst = (np.minimum, np.inf) if names.is_loss(name) else (np.maximum, -np.inf)
         best = better.accumulate(np.where(np.isfinite(track.value), track.value, worst))
