@@ -135,12 +135,16 @@ def resumed(log: RunLog, seconds: float) -> None:
 
 def attempts(log: RunLog, seconds: float) -> None:
     """Ends itself after a while and is started again, as after a pre-emption: `main` calls this in processes of their own."""
-    task, path = Task(), log.folder / "last_step"
-    first = int(path.read_text()) if path.exists() else 0
+    task, path = Task(), log.folder / "last.pt"
+    saved = torch.load(path) if path.exists() else {"step": 0}
+    first = int(saved["step"])
+    if first:
+        task.model.load_state_dict(saved["model"])
+        task.optimizer.load_state_dict(saved["optimizer"])
     for step in steps(seconds, first):
         log.scalars(step, {"train/loss": task.step(), "train/grad_norm": task.grad_norm})
         if step % 50 == 49:
-            path.write_text(str(step + 1))
+            torch.save({"step": step + 1, "model": task.model.state_dict(), "optimizer": task.optimizer.state_dict()}, path)
             log.event("checkpoint", step=step, seconds=0.02)
 
 

@@ -23,7 +23,7 @@ COMPILES, COMPILES_S, COMPILES_AFTER = 3, 600.0, 50  # events within that time, 
 LONG_CHECKPOINT_S, CHECKPOINT_STEPS = 20.0, 50.0  # or so many steps, whichever is longer
 BESIDE = 3  # steps during a checkpoint: it is written beside the training
 CHECKPOINTS, OVERDUE = 3, 3.0  # known intervals, and how many of them are too long
-TOGETHER, LONGEST = 0.1, 2.0  # of the longest interval
+TOGETHER, LONGEST = 0.2, 2.0  # of the longest interval
 
 
 def slow_steps(subject: RunSubject) -> Iterator[Held]:
