@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -160,6 +161,8 @@ class KnownSubjects:
 
     def _machine(self, record: Points, now_s: float) -> None:
         for name, value in zip(record.names, record.values, strict=True):
+            if not math.isfinite(value):  # no counter says that
+                continue
             if name in RUNS_OWN:
                 labels = dict(record.labels)
                 run = self.runs.get(labels.get("run", ""))
