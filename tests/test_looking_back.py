@@ -23,9 +23,12 @@ def store(tmp_path: Path) -> Store:
     return open_store(tmp_path, write=True)
 
 
-def logged(run: str, count: int = 3000, nan_from: int = 10**9, spike: int = -1) -> list[Record]:
+def logged(run: str, count: int = 3000, nan_from: int = 10**9, spike: int = -10) -> list[Record]:
     random.seed(run)
-    values = [float("nan") if step >= nan_from else 5.0 if step == spike else 1 + random.random() / 10 for step in range(count)]
+    values = [
+        float("nan") if step >= nan_from else 5.0 if spike <= step < spike + 4 else 1 + random.random() / 10
+        for step in range(count)
+    ]
     return [Points(run, HOST, ("train/loss",), (value,), T0 + step / 10, step) for step, value in enumerate(values)]
 
 
@@ -47,7 +50,7 @@ def judged(store: Store, records: list[Record], monkeypatch: pytest.MonkeyPatch)
 def test_a_spike_and_a_nan_of_last_month_are_found_where_they_are(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     found = judged(store, logged("a", nan_from=2500, spike=1200), monkeypatch)
     assert {finding.rule for finding in found} == {"loss_spike", "nan", "nan_lasting"}
-    assert all(finding.fields["late"] for finding in found)
+    assert all(finding.fields["late"] and finding.weight == "note" for finding in found)
     (spike,) = [finding for finding in found if finding.rule == "loss_spike"]
     assert (spike.step, spike.from_s) == (1200, pytest.approx(T0 + 120))
     newest = {finding.id: finding for finding in found if finding.rule == "nan_lasting"}

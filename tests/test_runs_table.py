@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from collectors.analysis.directions import direction_of
 from collectors.process.ranks import RanksSeen
 from collectors.records import Event, Points, RunInfo, labels_of
 from collectors.store.open import open_store
@@ -23,7 +24,6 @@ from dashboard.changes import Changes
 from dashboard.queries import BadRequest, Queries
 from dashboard.runs import RunView
 from dashboard.runs_table.columns import COLUMNS, STATES, TableSetting, column_of
-from dashboard.runs_table.directions import direction_of
 from dashboard.runs_table.facts import Facts
 from dashboard.runs_table.filter_language import MOST_TERMS, FilterMistake, Term, parse
 from dashboard.runs_table.frame import frame

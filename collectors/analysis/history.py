@@ -78,9 +78,9 @@ class History:
                 parts.append(points.value[_within(points.place, side) & np.isfinite(points.value)])
         return {name: [np.concatenate(parts) for parts in both] for name, both in values.items()}
 
-    def events(self, most: int) -> list[Event]:
-        """The newest, of any kind, in order of time."""
-        return self._store.events(self.run, most=most)
+    def events(self, most: int, kinds: Sequence[str] = ()) -> list[Event]:
+        """The newest, of these kinds or of any, in order of time."""
+        return self._store.events(self.run, kinds=kinds, most=most)
 
     def during(self, kinds: Sequence[str], window: Range) -> list[Range]:
         """When events of these kinds were going on, of those that ended in the window: they are logged when they are over."""

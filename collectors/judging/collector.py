@@ -30,6 +30,7 @@ from .looking_back import LookingBack
 
 PERIOD_S = 2.0
 SHARE = 0.008  # of a core, for all rules; where they take more, they look less often
+MUCH = 3.0  # times less often than meant: it is said
 MOST_WAITING = 200_000  # records between two looks; more are those of a log that was there before
 AWAKE_S = 600.0  # a run without a sign and without a process is let go after this
 ENDED_S = 30.0  # a run that has ended is looked at for so long
@@ -66,17 +67,20 @@ class FindingsCollector:
         health: Callable[[], Iterable[CollectorHealth]] = tuple,
         last_lines: Callable[[str], Sequence[str]] = lambda run: (),
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._live_runs, self._finder, self._host, self._line_of = store, live_runs, finder, host, line_of
-        self._inventory, self._health, self._last_lines, self._clock = inventory, health, last_lines, clock
+        self._inventory, self._health, self._last_lines = inventory, health, last_lines
+        self._clock, self._monotonic = clock, monotonic
         self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
         self._back = LookingBack(store)
         self._known = KnownSubjects(self._back.came)
         self._watch = Watch(store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN))
+        self._begun_s = clock()
         self._due: dict[tuple[str, str], float] = {}  # by run and rule, CLOCK_MONOTONIC
         self._failed: dict[str, str] = {}  # rules that failed, and how
         self._trouble: dict[str, tuple[float, str]] = {}
-        self._cost_s, self._since_s = 0.0, time.monotonic()
+        self._cost_s, self._since_s = 0.0, self._monotonic()
         self._slack = 1.0  # by how much rules look less often
         self.cost_by_rule: dict[str, float] = {}
 
@@ -102,13 +106,17 @@ class FindingsCollector:
         activities = {activity.run: activity for activity in self._live_runs(list(self._known.runs))}
         machine = self._machine(now_s)
         news: list[Finding] = self._looked(MACHINE_RULES, None, machine, now_s)
+        if now_s - self._begun_s > AWAKE_S:
+            news += self._watch.end_others(self._known.runs)
         for run, known in list(self._known.runs.items()):
             news += self._judge(run, known, activities.get(run), machine, now_s)
         self._pace(time.thread_time() - began_s)
         return [*news, *self._back.work(now_s)]
 
     def trouble(self) -> str:
-        return next((f"the rule {rule} failed: {why}" for rule, why in self._failed.items()), "")
+        failed = next((f"the rule {rule} failed: {why}" for rule, why in self._failed.items()), "")
+        late = f"rules look every {PERIOD_S * self._slack:.0f} s: so many runs write at the same time" if self._slack > MUCH else ""
+        return failed or late
 
     def refused(self, refused: Sequence[object]) -> None:
         """A finding that the store does not take is left out."""
@@ -148,8 +156,6 @@ class FindingsCollector:
             return self._watch.end(run)
         subject = self._subject(run, known, history, machine, now_s, activity, state, processes)
         news = self._looked(RUN_RULES, run, subject, now_s)
-        for track in known.tracks.values():
-            track.looked_at()
         if over and state is not None and state.state != "preempted" and now_s - known.sign_s > ENDED_S:
             known.ended = True
             news += self._watch.end(run)
@@ -203,12 +209,13 @@ class FindingsCollector:
         self, rules: Sequence[AnyRule], run: str | None, subject: RunSubject | MachineSubject, now_s: float
     ) -> list[Finding]:
         news: list[Finding] = []
-        mono_s = time.monotonic()
+        mono_s = self._monotonic()
         for rule in rules:
             key = run or "", rule.name
             if self._due.get(key, 0.0) > mono_s:
                 continue
             began_s = time.thread_time()
+            self._mark_fresh(rule, run, subject)
             try:
                 held = list(rule.look(subject))  # type: ignore[arg-type]
                 self._failed.pop(rule.name, None)
@@ -223,13 +230,22 @@ class FindingsCollector:
             self._due[key] = mono_s + rule.every_s * self._slack - PERIOD_S / 2
         return news
 
+    def _mark_fresh(self, rule: AnyRule, run: str | None, subject: RunSubject | MachineSubject) -> None:
+        """Each rule has its own last look at the run's points: they are not due at the same times."""
+        if run is None or rule.topic != "training" or not isinstance(subject, RunSubject):
+            return
+        seen = self._known.runs[run].seen.setdefault(rule.name, {})
+        for key, track in subject.tracks.items():
+            track.look_since(seen.get(key))
+            seen[key] = track.ever
+
     def _pace(self, took_s: float) -> None:
         """Rules that take more than their share of a core look less often."""
         self._cost_s += took_s
-        passed_s = time.monotonic() - self._since_s
+        passed_s = self._monotonic() - self._since_s
         if passed_s > 20.0:
             self._slack = min(16.0, max(1.0, self._slack * self._cost_s / passed_s / SHARE))
-            self._cost_s, self._since_s = 0.0, time.monotonic()
+            self._cost_s, self._since_s = 0.0, self._monotonic()
 
     def costs(self) -> Mapping[str, float]:
         """CPU seconds by rule, since the start."""

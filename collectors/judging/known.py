@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
 
 from ..analysis.findings import names
 from ..analysis.findings.recent import CAPACITY, RecentPoints
 from ..analysis.findings.subjects import STEPS
 from ..analysis.history import History
+from ..process.activity import LIFETIMES
 from ..records import Event, Finding, Labels, LogLine, Points, Record
 
 MOST_EVENTS = 500  # of a run
@@ -35,11 +39,25 @@ class KnownRun:
     def __init__(self, since_s: float) -> None:
         self.since_s = since_s
         self.tracks: dict[tuple[str, int], RecentPoints] = {}
-        self.events: deque[Event] = deque(maxlen=MOST_EVENTS)
+        self.lives: deque[Event] = deque(maxlen=MOST_EVENTS)  # starts and ends, which many checkpoints do not push out
+        self.others: deque[Event] = deque(maxlen=MOST_EVENTS)
         self.sign_s = since_s  # when anything of it last came
         self.is_warm = False
         self.ended = False  # its end was judged
         self.memory: dict[str, object] = {}
+        self.seen: dict[str, dict[tuple[str, int], int]] = {}  # by rule and track, how many points there were at its last look
+
+    @property
+    def events(self) -> list[Event]:
+        return [*self.lives, *self.others]
+
+    def add(self, event: Event) -> bool:
+        """Whether it is new."""
+        kept = self.lives if event.kind in LIFETIMES else self.others
+        if event in kept:
+            return False
+        kept.append(event)
+        return True
 
     def of_kind(self, kind: str) -> list[Event]:
         return [event for event in self.events if event.kind == kind]
@@ -72,8 +90,7 @@ class KnownSubjects:
                     self._points(record, now_s)
                 case Event():
                     run = self._run(record.run, now_s, wakes=record.time_s > now_s - STALE_S)
-                    if run is not None and record not in run.events:
-                        run.events.append(record)
+                    if run is not None and run.add(record):
                         run.ended = run.ended and record.kind not in ("start", "process", "end", "exit")
                 case LogLine():
                     self._run(record.run, now_s, wakes=record.time_s > now_s - STALE_S)
@@ -86,7 +103,9 @@ class KnownSubjects:
         if run.is_warm:
             return
         run.is_warm = True
-        run.events = deque(history.events(MOST_EVENTS), MOST_EVENTS)
+        known, run.lives, run.others = run.events, deque(maxlen=MOST_EVENTS), deque(maxlen=MOST_EVENTS)
+        for event in [*history.events(MOST_EVENTS, LIFETIMES), *history.events(MOST_EVENTS), *known]:
+            run.add(event)
         window = now_s - WARM_S, min(run.since_s, now_s)
         series = [row for row in history.series() if names.is_tracked(row.name)][:MOST_TRACKS]
         fresh, run.tracks = run.tracks, {}
@@ -94,18 +113,27 @@ class KnownSubjects:
             rank = int(dict(row.labels).get("rank", "0"))
             track = run.track(row.name, rank)
             if track is not None:
-                rows = zip(points.place.tolist(), points.step.tolist(), points.value.tolist(), strict=True)
-                track.take_all(
-                    (time_s, None if step != step else int(step), value) for time_s, step, value in list(rows)[-CAPACITY:]
-                )
+                columns = points.place.tolist(), points.step.tolist(), points.value.tolist()
+                rows = [(time_s, None if step != step else int(step), value) for time_s, step, value in zip(*columns, strict=True)]
+                track.take_all(rows[-CAPACITY:])
                 track.looked_at()
+                self._warm_steps(run, row.name, rank, rows[-CAPACITY:])
         for (label, rank), track in fresh.items():
             kept = run.track(label, rank)
             if kept is not None:
-                after = kept.time_s[-1] if len(kept) else float("-inf")
+                after = float(np.nanmax(kept.time_s, initial=-np.inf))
                 late = [row for row in track.rows() if row[0] is None or row[0] > after]
                 kept.take_all(late)
                 kept.fresh = len(late)
+
+    @staticmethod
+    def _warm_steps(run: KnownRun, name: str, rank: int, rows: Sequence[tuple[float | None, int | None, float]]) -> None:
+        """Those of the longest series."""
+        known = run.tracks.get((STEPS, rank))
+        if (known is None or len(known) < len(rows)) and not names.is_validation(name):
+            run.tracks[STEPS, rank] = steps = RecentPoints()
+            steps.take_all((time_s, step, float(step)) for time_s, step, _ in rows if step is not None)
+            steps.looked_at()
 
     def let_go(self, name: str) -> None:
         self.runs.pop(name, None)
@@ -129,14 +157,18 @@ class KnownSubjects:
         if run is None:
             return
         rank = self._rank(record.labels)
-        if record.step is not None and (steps := run.track(STEPS, rank)) is not None and steps.last() != record.step:
-            steps.take(time_s, record.step, float(record.step))
+        if record.step is not None and not all(map(names.is_validation, record.names)):  # those may count epochs
+            steps = run.track(STEPS, rank)
+            if steps is not None and steps.last() != record.step:
+                steps.take(time_s, record.step, float(record.step))
         for name, value in zip(record.names, record.values, strict=True):
             if self._tracks(name) and (track := run.track(name, rank)) is not None:
                 track.take(time_s, record.step, value)
 
     def _machine(self, record: Points, now_s: float) -> None:
         for name, value in zip(record.names, record.values, strict=True):
+            if not math.isfinite(value):  # no counter says that
+                continue
             if name in RUNS_OWN:
                 labels = dict(record.labels)
                 run = self.runs.get(labels.get("run", ""))

@@ -58,7 +58,7 @@ class LookingBack:
                 self._at_work = None
             else:
                 found += news
-        return [finding._replace(fields={**finding.fields, "late": True}) for finding in found]
+        return [finding._replace(weight="note", fields={**finding.fields, "late": True}) for finding in found]
 
     def _pieces(self, run: str) -> Iterator[list[Finding]]:
         """Findings a piece of the run's time."""

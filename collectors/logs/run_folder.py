@@ -111,7 +111,8 @@ class RunFolder:
     def noticed(self, records: Sequence[Record]) -> None:
         """`records` are new; of a backlog, the last ones are enough."""
         self._activity = None
-        for record in records[-INTERVALS:]:
+        last_line = next((record for record in reversed(records) if isinstance(record, LogLine)), None)  # points stand behind them
+        for record in [*([last_line] if last_line else []), *records[-INTERVALS:]]:
             if isinstance(record, (Points, LogLine, ProgressBar, Sample)) and record.time_s is not None:
                 if isinstance(record, Points) and self.last_line_s is not None and record.time_s > self.last_line_s:
                     self._intervals.append(record.time_s - self.last_line_s)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from collectors.analysis.baseline.steplog import COMPILATIONS, PHASE, UNITS
+from collectors.analysis.directions import is_held_out
 from collectors.analysis.goodput.lifetimes import RunTimes, attempts_of
 from collectors.analysis.goodput.spans import AttemptSpan, Named, NamedSpans, SpanKind, StepRows, whole_spans
 from collectors.analysis.history import History
@@ -20,7 +21,6 @@ from collectors.store.protocol import Series, Store
 from collectors.store.question import check
 
 from ..runs import Runs, RunView
-from ..runs_table.directions import is_held_out
 
 MOST_POINTS = 300_000  # of one series; of a longer one neighbouring points are read together
 BUCKETS = 5_000  # so many are answered from summaries

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
+from collectors.analysis.directions import direction_of
+
 from ..user_files.directions import Direction
-from .directions import direction_of
 from .facts import Facts, Outcome
 from .roles import SeriesRoles, first_of
 

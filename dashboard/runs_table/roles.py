@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from collectors.analysis.directions import direction_of, is_held_out, words
+
 from ..user_files.directions import Direction
-from .directions import direction_of, is_held_out, words
 
 MOST_NAMES = 64  # of one role
 USUAL_LOSSES = ("train/loss", "loss", "train_loss", "training/loss", "training_loss", "train/total_loss", "total_loss")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from functools import cached_property
 
+from collectors.analysis.directions import direction_of
+
 from ..user_files.directions import Direction
 from .columns import Cell, TableColumn, TableSetting
-from .directions import direction_of
 from .facts import Facts
 from .roles import first_of
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import cast
+
+from collectors.analysis.directions import Direction as Direction
 
 from . import yaml_file
 from .yaml_file import OddFile
-
-Direction: TypeAlias = Literal["down", "up"]
 
 FILE = "directions.yaml"
 MOST, MOST_NAME = 200, 200

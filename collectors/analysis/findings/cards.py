@@ -21,7 +21,7 @@ SLOWED = (
 )
 HEAT_BITS = 0x8 | 0x20 | 0x40 | 0x80  # of gpu/clock_event_reasons, where there are no counters
 FATAL_XIDS = {48, 61, 62, 64, 74, 79, 95, 119, 120, 140, 143}
-OF_A_CRASH = {13, 31, 43, 45}  # the program's own fault
+OF_A_CRASH = {13, 31, 43, 45}  # the program's own fault: said with its crash
 XID_ACTIONS = {
     48: "reset the GPU; if it comes back, replace the card",
     64: "reset the GPU; if it comes back, replace the card",
@@ -34,7 +34,7 @@ FRESH_S = 3600.0
 LOADED_S, LOADED = 30.0, 20.0  # percent busy
 GIB = 1 << 30
 IDLE_S = 1800.0
-CORES_S, SM_BUSY, TENSOR_IDLE = 60.0, 50.0, 1.0  # percent
+CORES_S, SM_BUSY, TENSOR_IDLE = 45.0, 50.0, 1.0  # percent
 
 
 def throttle(machine: MachineSubject) -> Iterator[Held]:
@@ -94,13 +94,14 @@ def xid(machine: MachineSubject) -> Iterator[Held]:
     """With its meaning and what NVIDIA says is to be done."""
     for labels, track in machine.named("gpu/xid"):
         for time_s, value in zip(*track.since(machine.now_s - FRESH_S), strict=True):
-            number = int(value)
+            number = int(value) if np.isfinite(value) else 0
+            if not number or number in OF_A_CRASH:
+                continue
             fatal = number in FATAL_XIDS
             meaning = f": {XIDS[number]}" if number in XIDS else ""
             action = f"; {XID_ACTIONS[number]}" if number in XID_ACTIONS else ""
-            own = "; usually the program's own fault" if number in OF_A_CRASH else ""
             yield Held(
-                f"{machine.label_of(labels)} reported XID {number}{meaning}{own}{action}.",
+                f"{machine.label_of(labels)} reported XID {number}{meaning}{action}.",
                 float(time_s),
                 float(time_s),
                 key=f"{labels.get('uuid')} {number} {time_s:.3f}",

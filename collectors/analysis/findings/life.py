@@ -9,10 +9,15 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ...process.activity import last_sign_s, spoken
+from ...process.states import is_silent
 from ...records import Event
 from ...store.question import TooMuch
+from ..logs.faults import XIDS
+from ..stacks.last import LastStack, last_stacks
 from ..stacks.traces import Range
+from ..stacks.waits import wait_of, waiting
 from . import names
+from .cards import OF_A_CRASH
 from .flight import flight_sentence
 from .rule import CodePlace, Held
 from .standing import RankStanding, stacks_as_json, standing_of
@@ -23,7 +28,11 @@ FRESH_S = 3600.0  # an end that was longer ago is no news
 HUNG_S, INTERVALS, STILL_S = 300.0, 20.0, 60.0
 SILENT_S = 1800.0
 QUIET_CPU = 5.0  # percent of a core, of a rank with its children
-BLOCKED = {"workers", "threads", "lock", "ranks", "backward", "gpu"}  # waits for something of the run itself
+BEGUN_ONCE = {"validating": "validation", "checkpointing": "checkpoint"}  # the first of an event's kind may take any time
+IDLE = 5.0  # percent, of a card
+MISSED_S = 900.0  # ends so long before the run was looked at are news: the collector was away
+XID_NEAR_S = 30.0
+SHORT_S = 60.0  # a run that took less was waited for
 BACK_S = 1800.0
 MOST_TEXT = 300
 
@@ -33,21 +42,38 @@ def crash(subject: RunSubject) -> Iterator[Held]:
     state = subject.state
     if state is None or state.state not in ("failed", "killed"):
         return
-    ended_s = _ended_s(subject)
-    if subject.now_s - ended_s > FRESH_S:
+    ended_s = _newly_ended_s(subject)
+    if ended_s is None or _may_go_on(subject):
         return
     step = _last_step(subject)
     reason = state.reason.rstrip(".")[:MOST_TEXT] or "nothing says why"
     verb = "failed" if state.state == "failed" else "was killed"
     yield Held(
-        f"The run {verb}{f' at step {step:,}' if step is not None else ''}: {reason}.",
+        f"The run {verb}{f' at step {step:,}' if step is not None else ''}: {reason}{_xid_at(subject, ended_s)}.",
         ended_s,
         ended_s,
-        key=f"{ended_s:.0f}",
+        key=_attempt(subject),
         moment=True,
         step=step,
         more={"state": state.state, "lost_s": _lost_s(subject, ended_s)},
     )
+
+
+def _may_go_on(subject: RunSubject) -> bool:
+    """Whether its log alone says so: a traceback that was caught is followed by lines, once the step is over."""
+    if subject.activity is None or subject.activity.ends or any("pid" in event.fields for event in subject.activity.exits):
+        return False
+    return not is_silent(subject.activity, subject.now_s)
+
+
+def _xid_at(subject: RunSubject, ended_s: float) -> str:
+    """What the driver reported then of a program's own making."""
+    for labels, track in subject.machine.named("gpu/xid"):
+        near = np.abs(track.time_s - ended_s) < XID_NEAR_S
+        for number in track.value[near & np.isfinite(track.value)].astype(int).tolist():
+            if number in OF_A_CRASH:
+                return f"; {subject.machine.label_of(labels)} reported XID {number} then{f': {XIDS[number]}' if number in XIDS else ''}"
+    return ""
 
 
 def finished(subject: RunSubject) -> Iterator[Held]:
@@ -55,8 +81,8 @@ def finished(subject: RunSubject) -> Iterator[Held]:
     state = subject.state
     if state is None or state.state != "finished":
         return
-    ended_s = _ended_s(subject)
-    if subject.now_s - ended_s > FRESH_S:
+    ended_s = _newly_ended_s(subject)
+    if ended_s is None:
         return
     step, took_s = _last_step(subject), _took_s(subject, ended_s)
     parts = [f"after {spoken(took_s)}" if took_s else "", f"at step {step:,}" if step is not None else "", _best(subject)]
@@ -64,10 +90,11 @@ def finished(subject: RunSubject) -> Iterator[Held]:
         f"The run is finished{''.join(f', {part}' if place else f' {part}' for place, part in enumerate(filter(None, parts)))}.",
         ended_s,
         ended_s,
-        key=f"{ended_s:.0f}",
+        key=_attempt(subject),
         moment=True,
         step=step,
         numbers={"seconds": took_s or 0.0},
+        weight="note" if took_s is not None and took_s < SHORT_S else None,
     )
 
 
@@ -76,7 +103,7 @@ def not_back(subject: RunSubject) -> Iterator[Held]:
     state = subject.state
     if state is None or state.state != "preempted":
         return
-    ended_s = _ended_s(subject)
+    ended_s = _ended_s(subject) or subject.now_s
     if BACK_S < subject.now_s - ended_s < 24 * FRESH_S:
         yield Held(
             f"The run was stopped to make room {spoken(subject.now_s - ended_s)} ago and has not come back: {state.reason.rstrip('.') or 'pre-empted'}.",
@@ -86,27 +113,41 @@ def not_back(subject: RunSubject) -> Iterator[Held]:
         )
 
 
+def _newly_ended_s(subject: RunSubject) -> float | None:
+    """None for a log that was there before: it ended a while ago, or nothing says when."""
+    ended_s = _ended_s(subject)
+    is_news = ended_s is not None and subject.now_s - ended_s < FRESH_S and ended_s > subject.awake_since_s - MISSED_S
+    return ended_s if is_news else None
+
+
+def _attempt(subject: RunSubject) -> str:
+    """The same for all ranks that end in turn: when the newest attempt of the lowest began."""
+    begun = subject.of_kind("start") or subject.of_kind("process")
+    lowest = min((event.rank or 0 for event in begun), default=0)
+    newest_s = max((event.time_s for event in begun if (event.rank or 0) == lowest), default=None)
+    return f"{newest_s:.3f}" if newest_s is not None else ""
+
+
 def hung(subject: RunSubject) -> Iterator[Held]:
     """Nothing moves: no line, no byte, no other frame, and every rank waits for something of the run itself."""
     silent_s = _silent_s(subject)
     if silent_s is None or silent_s < max(HUNG_S, INTERVALS * (subject.interval_s() or _line_interval(subject))):
         return
-    if _last_step(subject) is None or (
-        standing_word(subject) in ("validating", "checkpointing", "starting") and not _done_before(subject)
-    ):
-        return
     window = subject.now_s - STILL_S, subject.now_s
-    if not _moves_nothing(subject, window):
+    if _last_step(subject) is None or not _moves_nothing(subject, window):
+        return
+    word = standing_word(subject)
+    if word in ("starting", "compiling") or (word in BEGUN_ONCE and not subject.of_kind(BEGUN_ONCE[word])):
         return
     try:
         columns = subject.history.stacks(window)
     except TooMuch:
         return
     ranks = standing_of(columns, subject.history.folder())
-    if not ranks or not all(rank.still and rank.seconds > STILL_S / 2 and _is_blocked(rank) for rank in ranks):
-        return
     inside = [rank for rank in ranks if rank.in_collective]
-    if len(ranks) > 1 and not inside:
+    if not ranks or not all(rank.still and rank.seconds > STILL_S / 2 for rank in ranks) or any(map(_is_held, ranks)):
+        return
+    if not inside and (len(ranks) > 1 or not _is_blocked(subject, ranks[0], last_stacks(columns))):
         return
     first = _who(ranks, inside)
     flight = subject.flight(subject.now_s - silent_s)
@@ -167,11 +208,6 @@ def _by_stacks(subject: RunSubject) -> Standing | None:
     return "idle" if ranks and len(asleep) == len(ranks) else None
 
 
-def _done_before(subject: RunSubject) -> bool:
-    """Whether it has come out of a validation or a checkpoint before: the first one may take any time."""
-    return bool(subject.of_kind("validation", "checkpoint"))
-
-
 def _silent_s(subject: RunSubject) -> float | None:
     """Since its last sign; None for a run that has ended or of which no process is known."""
     if (
@@ -190,7 +226,12 @@ def _line_interval(subject: RunSubject) -> float:
 
 
 def _moves_nothing(subject: RunSubject, window: Range) -> bool:
-    """No bytes and no work of its processes; a GPU that spins in a collective is busy, and moves nothing either."""
+    """No bytes and no work of its processes; a GPU that spins in a collective is busy, and moves nothing either.
+
+    Where their work is not known, nothing is known.
+    """
+    if not any(len(track.since(window[0])[1]) for _, _, track in subject.named(lambda name: name == "host/run_cpu_pct")):
+        return False
     for name, limit in (
         ("host/run_read_bytes_per_s", 4096.0),
         ("host/run_write_bytes_per_s", 4096.0),
@@ -208,8 +249,37 @@ def _spins(subject: RunSubject, rank: int) -> bool:
     return bool(subject.gpus())
 
 
-def _is_blocked(rank: RankStanding) -> bool:
-    return rank.in_collective or rank.stand.kind in ("sync", "lock") or (rank.wait is not None and rank.wait.joined in BLOCKED)
+def _is_held(rank: RankStanding) -> bool:
+    """A debugger stands in it."""
+    return any(frame.file.endswith(("/pdb.py", "/bdb.py", "/pydevd.py")) or "/debugpy/" in frame.file for frame in rank.frames)
+
+
+def _is_blocked(subject: RunSubject, rank: RankStanding, threads: Sequence[LastStack]) -> bool:
+    """Whether the only rank waits for something of the run itself, which does not move either.
+
+    What a queue, a future or a thread is waited for may come from anywhere; a lock and a device are the run's own.
+    """
+    joined = rank.wait.joined if rank.wait is not None else ""
+    if joined == "workers":
+        workers = [thread for thread in threads if thread.process.role != "main" and thread.thread == "MainThread"]
+        return bool(workers) and all(_has_stopped(worker) for worker in workers)
+    if joined == "gpu" or rank.stand.kind == "sync":
+        return not _works(subject)
+    return joined in ("lock", "backward") or rank.stand.kind == "lock"
+
+
+def _has_stopped(worker: LastStack) -> bool:
+    """It waits for a lock, or for the main process, which waits for it."""
+    known = waiting([wait_of(frame) for frame in worker.frames])
+    return known is not None and known.wait.joined in ("workers", "lock", "threads")
+
+
+def _works(subject: RunSubject) -> bool:
+    """Whether a card of it computes: a long kernel is no hang."""
+    loads = [subject.machine.one("gpu/utilization_pct", uuid=gpu.uuid) for gpu in subject.gpus()]
+    return any(
+        float(np.nanmax(track.since(subject.now_s - STILL_S)[1], initial=0.0)) > IDLE for track in loads if track is not None
+    )
 
 
 def _who(ranks: Sequence[RankStanding], inside: Sequence[RankStanding]) -> RankStanding:
@@ -237,13 +307,15 @@ def _thing(rank: RankStanding) -> str:
     return rank.wait.what if rank.wait is not None else ""
 
 
-def _ended_s(subject: RunSubject) -> float:
+def _ended_s(subject: RunSubject) -> float | None:
+    """When the first of its processes ended, of the newest attempt; None where nothing says so."""
     ends = [event.time_s for event in subject.of_kind("end", "exit")]
     known = [
         *ends,
         *([] if subject.activity is None else [event.time_s for event in [*subject.activity.ends, *subject.activity.exits]]),
     ]
-    return max((time_s for time_s in known if math.isfinite(time_s)), default=subject.now_s)
+    begun_s = subject.begun_s or 0.0
+    return min((time_s for time_s in known if math.isfinite(time_s) and time_s >= begun_s), default=None)
 
 
 def _took_s(subject: RunSubject, ended_s: float) -> float | None:

@@ -7,28 +7,38 @@ from collections.abc import Iterator
 import numpy as np
 
 from ...process.activity import spoken
+from ...records import Event
 from ..stacks.traces import Bools, Floats, Range
+from . import names
 from .rule import Held
 from .subjects import RunSubject, on_rank, unique_steps
 
 LEAST_STEPS, MOST_STEPS = 60, 400  # that are looked at
 SLOW, SLOW_MADS, SLOW_LEAST = 3.0, 6.0, 3  # medians, and spreads above; so many of them
 SLOW_COST = 0.05  # of the time
-UNSTEADY = ("checkpoint", "validation", "compile", "recompile", "gc")
+UNSTEADY = ("checkpoint", "validation", "compile", "recompile", "gc", "start")
+RHYTHM, RHYTHM_POINTS = 50, 8  # steps and points: what comes every so many, or a multiple of it, was meant, as an evaluation is
+LOGGED_S = 0.05  # between the end of a step and its line
 COMPILES, COMPILES_S, COMPILES_AFTER = 3, 600.0, 50  # events within that time, after so many steps
 LONG_CHECKPOINT_S, CHECKPOINT_STEPS = 20.0, 50.0  # or so many steps, whichever is longer
+BESIDE = 3  # steps during a checkpoint: it is written beside the training
 CHECKPOINTS, OVERDUE = 3, 3.0  # known intervals, and how many of them are too long
+TOGETHER, LONGEST = 0.2, 2.0  # of the longest interval
 
 
 def slow_steps(subject: RunSubject) -> Iterator[Held]:
     """One step in N takes a multiple of the others, and together they cost time."""
     for rank in subject.ranks():
         track = subject.steps(rank)
-        times = unique_steps(track)[-MOST_STEPS:] if track is not None else np.zeros(0)
+        if track is None or len(track) < LEAST_STEPS:
+            continue
+        times, steps = (column[-MOST_STEPS:] for column in unique_steps(track))
         if len(times) < LEAST_STEPS:
             continue
         starts, took = times[:-1], np.diff(times)
-        clean = ~_touches(starts, times[1:], subject.during(*UNSTEADY))
+        if not np.max(took) > SLOW * np.median(took):
+            continue
+        clean = ~_touches(starts, times[1:], [*subject.during(*UNSTEADY), *_pauses(subject, rank, float(times[0]))])
         if np.count_nonzero(clean) < LEAST_STEPS // 2:
             continue
         usual = float(np.median(took[clean]))
@@ -39,6 +49,10 @@ def slow_steps(subject: RunSubject) -> Iterator[Held]:
         share = lost_s / float(times[-1] - times[0]) if times[-1] > times[0] else 0.0
         if count < SLOW_LEAST or share < SLOW_COST or count > len(took) // 3:
             continue
+        between = np.count_nonzero(clean & (took > np.sqrt(SLOW) * usual) & (took <= SLOW * usual))
+        apart_steps = int(np.gcd.reduce(np.diff(steps[1:][slow]).astype(np.int64)))
+        if between > count or apart_steps >= max(RHYTHM, RHYTHM_POINTS * float(np.median(np.diff(steps)))):
+            continue  # a tail, as of lengths that vary; or a rhythm
         apart, typical = len(took) // count, float(np.median(took[slow]))
         text = f"About 1 of {apart} steps takes {_times(typical / usual)} as long as the others ({_s(typical)} in place of {_s(usual)})"
         yield Held(
@@ -57,13 +71,25 @@ def slow_steps(subject: RunSubject) -> Iterator[Held]:
         )
 
 
+def _pauses(subject: RunSubject, rank: int, since_s: float) -> list[Range]:
+    """When a validation, or another phase beside the training, was logged: that step took longer because of it."""
+    found = []
+    for name, its, track in subject.named(lambda name: names.is_result(name) or names.is_pause(name)):
+        time_s, value = track.since(since_s)
+        logged = time_s[value > 0] if names.is_pause(name) else time_s
+        if its in (rank, 0):
+            found += [(float(at) - LOGGED_S, float(at) + LOGGED_S) for at in logged.tolist()]
+    return found
+
+
 def recompiles(subject: RunSubject) -> Iterator[Held]:
     """Events that the log has of compilations, long after the start."""
-    late = [
-        event
-        for event in subject.of_kind("compile", "recompile")
-        if event.time_s > subject.now_s - COMPILES_S and (event.step or 0) > COMPILES_AFTER
-    ]
+    by_rank: dict[int, list[Event]] = {}
+    for event in subject.of_kind("compile", "recompile"):
+        if event.time_s > subject.now_s - COMPILES_S and (event.step or 0) > COMPILES_AFTER:
+            by_rank.setdefault(event.rank or 0, []).append(event)
+    most = max(map(len, by_rank.values()), default=0)
+    late = sorted(next((events for events in by_rank.values() if len(events) == most), []), key=lambda event: event.time_s)
     if len(late) >= COMPILES:
         seconds = sum(event.seconds or 0.0 for event in late)
         yield Held(
@@ -78,15 +104,21 @@ def recompiles(subject: RunSubject) -> Iterator[Held]:
 
 def checkpoint_stall(subject: RunSubject) -> Iterator[Held]:
     """A checkpoint for which the training stood still for long."""
+    if not any((event.seconds or 0.0) > LONG_CHECKPOINT_S for event in subject.of_kind("checkpoint")[-5:]):
+        return
     usual = subject.interval_s()
     limit_s = max(LONG_CHECKPOINT_S, CHECKPOINT_STEPS * (usual or 0.0))
+    track = subject.steps(min(subject.ranks(), default=0))
     for event in subject.of_kind("checkpoint")[-5:]:
         if event.seconds is not None and event.seconds > limit_s:
+            during = track.time_s > event.time_s - event.seconds if track is not None else np.zeros(0, bool)
+            if track is not None and np.count_nonzero(during & (track.time_s < event.time_s)) > BESIDE:
+                continue
             yield Held(
                 f"Writing a checkpoint took {spoken(event.seconds)}{f', as long as {event.seconds / usual:.0f} steps' if usual else ''}.",
                 event.time_s - event.seconds,
                 event.time_s,
-                key=f"{event.rank} {event.time_s}",
+                key=f"{event.step}" if event.step is not None else f"{event.rank} {event.time_s}",
                 moment=True,
                 rank=event.rank,
                 step=event.step,
@@ -96,14 +128,19 @@ def checkpoint_stall(subject: RunSubject) -> Iterator[Held]:
 
 def no_checkpoint(subject: RunSubject) -> Iterator[Held]:
     """None for three times the usual interval, while steps go on."""
-    times = np.array(sorted(event.time_s for event in subject.of_kind("checkpoint") if event.rank == 0))
-    track = subject.steps()
-    if len(times) <= CHECKPOINTS or track is None or not len(track):
+    begun_s = subject.begun_s or 0.0
+    times = np.array(sorted(event.time_s for event in subject.of_kind("checkpoint") if event.time_s > begun_s))
+    track = subject.steps(min(subject.ranks(), default=0))
+    if len(times) <= CHECKPOINTS or track is None or not np.isfinite(track.time_s).any():
+        return
+    times = times[np.diff(times, prepend=-np.inf) > TOGETHER * np.max(np.diff(times))]  # of several files and ranks: one
+    if len(times) <= CHECKPOINTS:
         return
     usual = float(np.median(np.diff(times)))
-    newest = np.nanmax(track.time_s)
-    late_s = float(newest - times[-1])
-    if usual > 0 and late_s > OVERDUE * usual and subject.now_s - newest < max(60.0, usual):
+    newest = float(np.nanmax(track.time_s))
+    late_s = newest - float(times[-1])
+    irregular_s = LONGEST * float(np.max(np.diff(times)))  # of what is saved when a result is better
+    if late_s > max(OVERDUE * usual, irregular_s) and subject.now_s - newest < max(60.0, usual):
         yield Held(
             f"No checkpoint for {spoken(late_s)}, where there was one every {spoken(usual)}: a crash now would cost all of it.",
             float(times[-1] + usual),

@@ -13,14 +13,15 @@ NO_STEP = np.nan
 
 
 class RecentPoints:
-    """Points by arrival. `fresh` is how many came since the last look; columns have the same length."""
+    """Points by arrival; columns have the same length. `ever` is how many came, `before` how many of them before the first look,
+    `fresh` how many since the last look of the rule that looks."""
 
-    __slots__ = ("_count", "_rows", "fresh")
+    __slots__ = ("_count", "_rows", "before", "ever", "fresh")
 
     def __init__(self) -> None:
         self._rows = np.empty((16, 3))
         self._count = 0
-        self.fresh = 0
+        self.fresh = self.ever = self.before = 0
 
     def __len__(self) -> int:
         return self._count
@@ -31,6 +32,7 @@ class RecentPoints:
         self._rows[self._count] = (np.nan if time_s is None else time_s, NO_STEP if step is None else step, value)
         self._count += 1
         self.fresh += 1
+        self.ever += 1
 
     def take_all(self, rows: Iterable[tuple[float | None, int | None, float]]) -> None:
         for row in rows:
@@ -62,7 +64,11 @@ class RecentPoints:
         return float(self._rows[self._count - 1, 2]) if self._count else None
 
     def looked_at(self) -> None:
-        self.fresh = 0
+        self.fresh, self.before = 0, self.ever
+
+    def look_since(self, seen: int | None) -> None:
+        """`seen` is what `ever` was when the rule last looked; None for its first look."""
+        self.fresh = self.ever - (self.before if seen is None else seen)
 
     def _make_room(self) -> None:
         if self._count < 2 * CAPACITY:

@@ -8,7 +8,7 @@ from . import cards, life, machine, memory, pace, ranks, training
 from .rule import AnyRule, MachineRule, RunRule
 from .spent import EVERY_S, SPENT_ON, WINDOW_S, spent
 
-_SPENT_NEEDS = f"{WINDOW_S:g} s of stacks after the first minute, and with a GPU its counter"
+_SPENT_NEEDS = f"{WINDOW_S:g} s of stacks after the first minute of steps, and with a GPU its counter"
 
 
 def _spent(name: str, title: str, source: str) -> RunRule:
@@ -39,41 +39,41 @@ RUN_RULES: Final[tuple[RunRule, ...]] = (
     _spent("cpu_taken", "Cores taken by others", "the kernel's run queue; measured on busy hosts"),
     _spent("logging", "Logging in the loop", "measured: 5 % is what healthy runs never reach"),
     _spent("checkpoint_share", "Checkpoints take long", "ml-goodput: CHECKPOINT_SAVE badput"),
-    RunRule("slow_steps", "time", "Slow steps", "note", 10.0, "60 steps", "three or more of 400 steps take three times the median and six spreads more, and cost 5 %", "SageMaker Debugger: StepOutlier", pace.slow_steps),
-    RunRule("recompiles", "time", "Recompiles", "note", 2.0, "3 events `compile` or `recompile`", "three compilations within ten minutes after step 50", "PyTorch: torch._dynamo.config.recompile_limit is 8", pace.recompiles),
-    RunRule("checkpoint_stall", "time", "Checkpoint stall", "note", 2.0, "an event `checkpoint` with its seconds", "one took more than 20 s and than 50 steps", "ml-goodput: CHECKPOINT_SAVE badput", pace.checkpoint_stall),
-    RunRule("no_checkpoint", "time", "No checkpoint", "note", 2.0, "4 checkpoints", "none for three times the usual interval, while steps go on", "the interval is the run's own", pace.no_checkpoint, 10.0),
-    RunRule("nan", "training", "NaN or infinity", "note", 2.0, "1 point", "a loss or a gradient norm turns NaN or infinite; gradients under GradScaler are left to its own rule", "SageMaker Debugger: ExplodingTensor", training.nan),
-    RunRule("nan_lasting", "training", "NaN for ten steps", "alert", 2.0, "10 steps", "a training loss or gradient norm is not finite ten steps in a row", "GradScaler skips single steps; ten in a row do not recover", training.nan_lasting),
-    RunRule("loss_spike", "training", "Loss spike", "note", 2.0, "50 steps", "eight spreads above the median of 100 steps, and three times as far as the highest of them", "PaLM, section 5.1: spikes despite clipping", training.loss_spike),
-    RunRule("gradient_blow_up", "training", "Gradients blow up", "note", 2.0, "70 steps", "ten times the median in 5 of 20 steps, or once, if the loss rises with it", "ZClip (arXiv 2504.02507): single ones are clipped away", training.gradient_blow_up),
-    RunRule("gradient_vanishing", "training", "Gradients vanish", "note", 2.0, "600 steps", "a norm is below a thousandth of its own median for 500 steps", "SageMaker Debugger: VanishingGradient", training.gradient_vanishing, 10.0),
-    RunRule("scaler_collapse", "training", "GradScaler collapses", "note", 2.0, "200 steps", "after step 200: three back-offs in 100 steps, or a scale below 1", "torch/amp/grad_scaler.py: halved at an overflow, doubled after 2,000 steps", training.scaler_collapse),
-    RunRule("new_best", "training", "New best", "note", 2.0, "4 validations", "a validation's loss or score is better than all before it", "-", training.new_best),
-    RunRule("memory_creep", "memory", "Memory creep", "note", memory.LEAST_S, "5 min after the first 1,000 steps", "the least of each eighth of the time rises, and the limit is reached within a day and before the planned end; within an hour it is an alert", "Theil-Sen's slope; SageMaker Debugger: GPUMemoryIncrease", memory.memory_creep, 15.0),
-    RunRule("gpu_memory_creep", "memory", "GPU memory fills", "note", memory.LEAST_S, "5 min after the first 1,000 steps", "as memory creep, of a card that is half full", "Theil-Sen's slope", memory.gpu_memory_creep, 15.0),
+    RunRule("slow_steps", "time", "Slow steps", "note", 30.0, "60 steps, three of them slow", "three or more of 400 steps take three times the median and six spreads more, cost 5 %, stand apart from the others, and come at no rhythm of 50 steps or more, nor with a validation or a checkpoint", "SageMaker Debugger: StepOutlier", pace.slow_steps),
+    RunRule("recompiles", "time", "Recompiles", "note", 2.0, "3 events `compile` or `recompile`", "three compilations of one rank within ten minutes after step 50", "PyTorch: torch._dynamo.config.recompile_limit is 8", pace.recompiles),
+    RunRule("checkpoint_stall", "time", "Checkpoint stall", "note", 2.0, "an event `checkpoint` with its seconds", "one took more than 20 s and than 50 steps, in which no step was made", "ml-goodput: CHECKPOINT_SAVE badput", pace.checkpoint_stall),
+    RunRule("no_checkpoint", "time", "No checkpoint", "note", 10.0, "4 checkpoints", "none for three times the usual interval and twice the longest one, while steps go on", "the interval is the run's own", pace.no_checkpoint, 10.0),
+    RunRule("nan", "training", "NaN or infinity", "note", 2.0, "1 point", "a loss or a gradient norm turns NaN or infinite; gradients under GradScaler are left to its own rule; NaN that comes and goes says that there is no value", "SageMaker Debugger: ExplodingTensor", training.nan),
+    RunRule("nan_lasting", "training", "NaN for ten steps", "alert", 2.0, "10 steps", "a training loss that had a value, or all of them, or a gradient norm after 200 steps without a scaler, is not finite ten steps in a row", "GradScaler skips single steps; ten in a row do not recover", training.nan_lasting),
+    RunRule("loss_spike", "training", "Loss spike", "note", 2.0, "50 steps", "three of five values are eight spreads above the median of 100 before, and three times as far as the highest of them; a single batch is no spike", "PaLM, section 5.1: spikes that last, despite clipping", training.loss_spike),
+    RunRule("gradient_blow_up", "training", "Gradients blow up", "note", 2.0, "70 steps", "ten times the median, and beyond the tail of 200 before, in 5 of 20 steps, or once, if the loss of the next steps is higher, too", "ZClip (arXiv 2504.02507): single ones are clipped away", training.gradient_blow_up),
+    RunRule("gradient_vanishing", "training", "Gradients vanish", "note", 60.0, "600 steps", "a norm is below a thousandth of its own median for 500 steps, and the loss has not gone with it", "SageMaker Debugger: VanishingGradient", training.gradient_vanishing, 10.0),
+    RunRule("scaler_collapse", "training", "GradScaler collapses", "note", 10.0, "200 steps", "after 200 steps of an attempt: three back-offs in 100 steps, or a scale below 1", "torch/amp/grad_scaler.py: halved at an overflow, doubled after 2,000 steps", training.scaler_collapse),
+    RunRule("new_best", "training", "New best", "note", 2.0, "4 validations", "a validation's loss or score is better than all before it; one while the steps grow by half", "-", training.new_best),
+    RunRule("memory_creep", "memory", "Memory creep", "note", memory.LEAST_S + 15, "5 min after the first 1,000 steps", "the least of each eighth of the time since then rises, and does not level out; the limit is reached within a day and before the planned end; within an hour it is an alert", "Theil-Sen's slope; SageMaker Debugger: GPUMemoryIncrease", memory.memory_creep, 15.0),
+    RunRule("gpu_memory_creep", "memory", "GPU memory fills", "note", memory.LEAST_S + 15, "5 min after the first 1,000 steps", "as memory creep, of a card that is half full", "Theil-Sen's slope", memory.gpu_memory_creep, 15.0),
     RunRule("straggler", "ranks", "Straggler", "note", ranks.WINDOW_S + 10, "50 s of stacks of two ranks", "the same rank waits least in the collectives in 80 % of 20 blocks, and the others wait 3 % for it", "OSDI '25 (arXiv 2505.05713)", ranks.straggler, 10.0),
-    RunRule("crash", "life", "Crashed", "alert", 3.0, "the end of its process, or an end event", "it failed or was killed", "-", life.crash),
-    RunRule("finished", "life", "Finished", "alert", 3.0, "an end event, or exit status 0", "it is finished", "-", life.finished),
-    RunRule("not_back", "life", "Not back after pre-emption", "alert", life.BACK_S, "30 min", "pre-empted, and no attempt has begun for 30 min", "Slurm requeues within minutes where it does", life.not_back, 10.0),
-    RunRule("hung", "life", "Hung", "alert", life.HUNG_S, "5 min without a line", "no line for 5 min and 20 usual intervals; for 60 s every rank's main thread at one place, no bytes, and all seen ranks in a collective or another wait for the run itself", "NCCL's own timeout is 10 min (ProcessGroupNCCL)", life.hung, 10.0),
-    RunRule("silent", "life", "Silent", "note", life.SILENT_S, "30 min without a line", "no line for 30 min and 20 usual intervals, and its process lives", "-", life.silent, 30.0),
+    RunRule("crash", "life", "Crashed", "alert", 3.0, "the end of its process, or an end event", "it failed or was killed, within the last hour, and while it was watched or up to 15 min before", "-", life.crash),
+    RunRule("finished", "life", "Finished", "alert", 3.0, "an end event, or exit status 0", "it is finished, as for a crash; a note where it took less than a minute", "-", life.finished),
+    RunRule("not_back", "life", "Not back after pre-emption", "alert", life.BACK_S + 10, "30 min", "pre-empted, and no attempt has begun for 30 min", "Slurm requeues within minutes where it does", life.not_back, 10.0),
+    RunRule("hung", "life", "Hung", "alert", life.HUNG_S + 10, "5 min without a line", "no line for 5 min and 20 usual intervals; for 60 s every rank's main thread at one place, no bytes, no work, and one of the ranks in a collective, or the only one in a wait for a lock, its device or stopped workers; never in its first validation or checkpoint, nor while it compiles", "NCCL's own timeout is 10 min (ProcessGroupNCCL)", life.hung, 10.0),
+    RunRule("silent", "life", "Silent", "note", life.SILENT_S + 30, "30 min without a line", "no line for 30 min and 20 usual intervals, and its process lives", "-", life.silent, 30.0),
     RunRule("foreign_process", "card", "Foreign process", "note", 5.0, "NVML's list of processes", "another run or another user computes on the run's card, with more than 1 GiB", "-", cards.foreign_process, 5.0),
     RunRule("contexts_on_first", "card", "Contexts on GPU 0", "note", 5.0, "NVML's list of processes", "ranks of other cards have a context on GPU 0 too", "PyTorch: torch.cuda.set_device", cards.contexts_on_first, 5.0),
 )  # fmt: skip
 
 MACHINE_RULES: Final[tuple[MachineRule, ...]] = (
     MachineRule("throttle", "card", "Throttled", "note", 60.0, "1 min of counters", "slowed by heat or a power brake for 3 % of a minute; a power cap is normal at full load", "NVML: clocks event reasons; netdata's dcgm alarms", cards.throttle, 5.0),
-    MachineRule("xid", "card", "XID", "note", 2.0, "1 event", "the driver reports a critical error; those that end a card's work are alerts", "NVIDIA: XID Errors", cards.xid),
+    MachineRule("xid", "card", "XID", "note", 2.0, "1 event", "the driver reports a critical error; those that end a card's work are alerts, and those of a program's own making are said with its crash", "NVIDIA: XID Errors", cards.xid),
     MachineRule("ecc", "card", "ECC errors", "note", 15.0, "2 looks at the counters", "a new error that was not corrected, or a thousand that were within an hour", "NVIDIA: GPU Memory Error Management", cards.ecc, 5.0),
     MachineRule("remapped_rows", "card", "Remapped rows", "note", 15.0, "1 look", "a row waits for a reset to be replaced, or could not be", "NVIDIA: GPU Memory Error Management, row remapping", cards.remapped_rows, 5.0),
     MachineRule("pcie_link", "card", "PCIe link down-trained", "note", 45.0, "30 s under load", "fewer lanes or a lower generation than the same card had, or others of its kind have, while it is busy", "PCIe power saving lowers idle links only", cards.pcie_link, 5.0),
     MachineRule("gpu_lost", "card", "GPU lost", "alert", 5.0, "1 look", "the driver answers that the card is lost", "NVML: NVML_ERROR_GPU_IS_LOST", cards.gpu_lost),
-    MachineRule("held_and_idle", "card", "GPU held and idle", "note", cards.IDLE_S, "30 min", "more than 1 GiB is allocated, and the card was 0 % busy for 30 min", "-", cards.held_and_idle, 30.0),
-    MachineRule("tensor_cores_idle", "card", "Tensor cores idle", "note", 60.0, "1 min of GPM or DCGM", "below 1 % while the multiprocessors are busier than 50 %", "NVIDIA: DCGM profiling metrics", cards.tensor_cores_idle, 10.0),
-    MachineRule("host_memory_out", "memory", "Host memory runs out", "alert", memory.LEAST_S, "5 min", "70 % full, rising all the time, and full within the hour", "Theil-Sen's slope", memory.host_memory_out, 15.0),
-    MachineRule("disk_out", "memory", "Disk runs full", "alert", memory.LEAST_S, "5 min, or 1 look where it is full", "full within the hour, or less than 2 % and 1 GiB left", "Theil-Sen's slope", memory.disk_out, 15.0),
-    MachineRule("collector_trouble", "machine", "Collector trouble", "note", machine.TROUBLE_S, "1 min", "a part of the collector has failed, paused or been stuck for a minute", "-", machine.collector_trouble, 5.0),
+    MachineRule("held_and_idle", "card", "GPU held and idle", "note", cards.IDLE_S + 30, "30 min", "more than 1 GiB is allocated, and the card was 0 % busy for 30 min", "-", cards.held_and_idle, 30.0),
+    MachineRule("tensor_cores_idle", "card", "Tensor cores idle", "note", 60.0, "45 s of GPM or DCGM", "below 1 % while the multiprocessors are busier than 50 %", "NVIDIA: DCGM profiling metrics", cards.tensor_cores_idle, 10.0),
+    MachineRule("host_memory_out", "memory", "Host memory runs out", "alert", memory.LEAST_S + 15, "5 min", "70 % full, rising all the time, and full within the hour", "Theil-Sen's slope", memory.host_memory_out, 15.0),
+    MachineRule("disk_out", "memory", "Disk runs full", "alert", memory.LEAST_S + 15, "5 min, or 1 look where it is full", "full within the hour, or less than 2 % and 1 GiB left", "Theil-Sen's slope", memory.disk_out, 15.0),
+    MachineRule("collector_trouble", "machine", "Collector trouble", "note", machine.TROUBLE_S, "1 min", "a part of the collector has failed, paused or been stuck for a minute", "-", machine.collector_trouble),
 )  # fmt: skip
 
 RULES: Final[tuple[AnyRule, ...]] = (*RUN_RULES, *MACHINE_RULES)

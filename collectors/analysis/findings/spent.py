@@ -9,12 +9,13 @@ from ..ledger.kinds import TimeKind
 from ..ledger.shares import KindRow, Ledger
 from ..ledger.wording import place_of
 from .rule import CodePlace, Held
-from .subjects import RunSubject, on_rank
+from .subjects import STEPS, RunSubject, on_rank
 
 WINDOW_S = 30.0
 EVERY_S = 15.0
 LEAST_COVERED = 0.5  # of the window with stacks, and with a counter where there is a GPU
 SETTLED_S = 60.0  # after the first step: start, warm-up and compilation are no finding
+UNKNOWN_S = 600.0  # after the start of a run whose steps are not known
 
 
 class SpentOn(NamedTuple):
@@ -100,10 +101,12 @@ def _look(subject: RunSubject, spent_on: SpentOn) -> Iterator[Held]:
 
 
 def _is_settled(subject: RunSubject) -> bool:
-    """Compiling, filling caches and loading at the start are as they should be."""
-    started = [event.time_s for event in subject.of_kind("start", "process")]
-    begun_s = max(started, default=subject.history.profiled_from() or subject.awake_since_s)
-    return subject.now_s - begun_s >= SETTLED_S
+    """Compiling, filling caches and loading before the first steps are as they should be, however long they take."""
+    if any(name == STEPS for name, _ in subject.tracks):
+        since_s = subject.stepping_since_s()
+        return since_s is not None and subject.now_s - since_s >= SETTLED_S
+    begun_s = subject.begun_s if subject.begun_s is not None else subject.awake_since_s
+    return subject.now_s - begun_s >= UNKNOWN_S
 
 
 def _held(subject: RunSubject, ledger: Ledger, row: KindRow, spent_on: SpentOn) -> Held:

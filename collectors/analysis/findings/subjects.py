@@ -15,7 +15,7 @@ from ..history import History
 from ..ledger.shares import Ledger
 from ..stacks.traces import Floats, Range
 from .flight import FlightRank
-from .recent import RecentPoints
+from .recent import CAPACITY, RecentPoints
 
 STEPS = "steps"  # the name of a rank's own track: the time of each new step, its value the step
 
@@ -61,6 +61,7 @@ class RunSubject:
     last_lines: Callable[[], Sequence[str]] = list
     flight: Callable[[float], list[FlightRank]] = lambda since_s: []  # by dumps written since then
     memory: dict[str, Any] = field(default_factory=dict)  # what rules remember from one look to the next
+    _by_kind: dict[str, list[Event]] = field(default_factory=dict)
 
     def named(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int, RecentPoints]]:
         return ((name, rank, track) for (name, rank), track in self.tracks.items() if wanted(name) and len(track))
@@ -74,11 +75,30 @@ class RunSubject:
     def interval_s(self, rank: int = 0) -> float | None:
         """The usual time between two steps."""
         track = self.steps(rank)
-        times = unique_steps(track) if track is not None else None
+        times = unique_steps(track)[0] if track is not None else None
         return float(_median_gap(times)) if times is not None and len(times) >= 4 else None
 
     def of_kind(self, *kinds: str) -> list[Event]:
-        return [event for event in self.events if event.kind in kinds]
+        """In the order of arrival, of each kind."""
+        if not self._by_kind:
+            for event in self.events:
+                self._by_kind.setdefault(event.kind, []).append(event)
+        return [event for kind in kinds for event in self._by_kind.get(kind, ())]
+
+    @property
+    def begun_s(self) -> float | None:
+        """When its newest attempt began."""
+        return max((event.time_s for event in self.of_kind("start") or self.of_kind("process")), default=None)
+
+    def stepping_since_s(self, after: float = 0.0) -> float | None:
+        """Since when the newest attempt has made steps, so many of them; None where it has not, or none are known."""
+        track = self.steps(min(self.ranks(), default=0))
+        if track is None or not len(track):
+            return None
+        begun_s = self.begun_s if self.begun_s is not None else -np.inf
+        times, steps = unique_steps(track, begun_s)
+        enough = np.flatnonzero(steps - steps[0] >= after) if len(steps) and len(track) < CAPACITY else np.arange(len(steps))
+        return float(times[enough[0]]) if len(enough) else None
 
     def during(self, *kinds: str) -> list[Range]:
         return [(event.time_s - (event.seconds or 0.0), event.time_s) for event in self.of_kind(*kinds)]
@@ -99,16 +119,14 @@ class RunSubject:
         return [gpu for gpu in self.machine.gpus if any(user.pid in pids for user in gpu.processes)]
 
 
-def unique_steps(track: RecentPoints) -> Floats:
-    """When each step was first logged; of steps that go back, those since."""
-    step, time_s = track.step, track.time_s
-    if not len(step):
-        return time_s
+def unique_steps(track: RecentPoints, since_s: float = -np.inf) -> tuple[Floats, Floats]:
+    """When each step was first logged, and its number; of steps that go back, those since."""
+    known = np.isfinite(track.time_s) & np.isfinite(track.step) & ~(track.time_s < since_s)
+    step, time_s = track.step[known], track.time_s[known]
     turns = np.flatnonzero(np.diff(step) < 0)
     first = int(turns[-1]) + 1 if len(turns) else 0
-    new = np.concatenate([[True], np.diff(step[first:]) > 0])
-    found: Floats = time_s[first:][new]
-    return found[np.isfinite(found)]
+    new = np.diff(step[first:], prepend=-np.inf) > 0
+    return time_s[first:][new], step[first:][new]
 
 
 def _median_gap(times: Floats) -> float:

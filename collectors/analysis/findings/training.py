@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
+from ..directions import direction_of
 from ..stacks.traces import Bools, Floats
 from . import names
 from .recent import CAPACITY, RecentPoints
 from .rule import Held
 from .subjects import RunSubject, on_rank
 
-NAN_STEPS = 10
+NAN_STEPS, NAN_POINTS = 10, 3  # in a row; at least so many points where not each step is logged
+SETTLED_STEPS = 200  # before, GradScaler looks for its scale
+PLACEHOLDERS = 3  # stretches of NaN that ended: the log says so that there is no value
 OVERLAP = 16  # points that were looked at before, and are looked at again
 SPIKE_BEFORE, SPIKE_LEAST = 100, 50
 SPIKE_SIGMAS, SPIKE_TAIL = 8.0, 3.0
+SPIKE_OF, SPIKE_POINTS = 5, 3  # of so many points: a single batch is no spike
+SPIKE_REST = 50  # points after which another one is a new one
+FLOOR, FLOOR_OF_RANGE = 0.02, 1e-3  # least spread, of the middle and of all that is known: constant and rounded values have none
 MAD_TO_SIGMA = 1.4826
 BLOW_UP, BLOW_UP_OF, BLOW_UP_STEPS = 10.0, 20, 5
+TAIL, TAIL_TIMES = 0.95, 1.5  # the share of earlier norms, above which a norm is large by so many times
 BEFORE = 200  # points whose median is the usual value
-RISES, RISE_SIGMAS = 5, 5.0  # points after a large gradient, in which the loss rises
-VANISHED, VANISHED_STEPS = 1e-3, 500
-WARM_UP_STEPS, BACK_OFFS, BACK_OFF_STEPS = 200, 3, 100
+RISES, RISES_LEAST, RISE_SIGMAS, RISE_TAIL = 5, 3, 5.0, 2.0  # points after a large gradient, in which the loss rises
+VANISHED, VANISHED_STEPS, CONVERGED = 1e-3, 500, 1e-2
+BACK_OFFS, BACK_OFF_STEPS = 3, 100
 RESULTS = 3  # of a validation before a best one is worth a word
+GROWTH, MOST_RESULTS = 1.5, 3  # of the steps, within which one best is said; of how many series, losses before scores
 
 
 def nan(subject: RunSubject) -> Iterator[Held]:
     """Each loss and gradient norm that turns NaN or infinite: the first step of each stretch, and where it lasts."""
     scaled = any(True for _ in subject.named(names.is_scale))
     for name, rank, track in subject.named(lambda name: names.is_loss(name) or names.is_gradient(name)):
-        if scaled and names.is_gradient(name):
-            continue  # an overflow, from which GradScaler recovers: its own rule
         bad = ~np.isfinite(track.value)
+        if not bad.any() or (scaled and names.is_gradient(name)) or _is_placeholder(subject, name, rank, bad):
+            continue  # with a scaler, an overflow is its own rule
         before = np.concatenate([[len(track) >= CAPACITY], bad[:-1]])  # what a full track has forgotten was said when it came
         begins = np.flatnonzero(bad & ~before)
         for place in begins[-3:].tolist():
             yield _turned(subject, name, rank, track, place)
+
+
+def _is_placeholder(subject: RunSubject, name: str, rank: int, bad: Bools) -> bool:
+    """Some logs say NaN where a step has no value: the series comes and goes, or begins with it while a loss has values."""
+    recovered = int(np.count_nonzero(bad[:-1] & ~bad[1:]))
+    comes_and_goes = recovered >= PLACEHOLDERS and bool(np.mean(bad) > 0.3)
+    if names.is_validation(name):
+        return comes_and_goes or bool(bad[0] or recovered)
+    return comes_and_goes or (bool(bad[0]) and _has_finite_loss(subject, rank))
 
 
 def _turned(subject: RunSubject, name: str, rank: int, track: RecentPoints, place: int) -> Held:
@@ -67,13 +85,13 @@ def _layer(subject: RunSubject, rank: int, step: int | None) -> str:
 
 def nan_lasting(subject: RunSubject) -> Iterator[Held]:
     """Ten steps in a row: weights that are NaN do not recover."""
-    for name, rank, track in subject.named(lambda name: names.is_loss(name) or names.is_gradient(name)):
-        if names.is_validation(name) or len(track) < NAN_STEPS:
+    for name, rank, track in subject.named(lambda name: names.is_training_loss(name) or names.is_gradient(name)):
+        if names.is_validation(name) or np.isfinite(track.value[-1]) or not _is_over(subject, name, rank, track):
             continue
         finite = np.flatnonzero(np.isfinite(track.value))
         first = int(finite[-1]) + 1 if len(finite) else 0
-        count = len(track) - first
-        if count < NAN_STEPS:
+        count = _steps_in(track, first)
+        if count < NAN_STEPS or len(track) - first < NAN_POINTS:
             continue
         saved = max(
             (event for event in subject.of_kind("checkpoint") if event.time_s < time_of(subject, track, first)),
@@ -94,32 +112,76 @@ def nan_lasting(subject: RunSubject) -> Iterator[Held]:
         )
 
 
+def _is_over(subject: RunSubject, name: str, rank: int, track: RecentPoints) -> bool:
+    """Whether NaN there is NaN of the training: not a part of the loss that never had a value, nor overflows while a scale is sought."""
+    if names.is_gradient(name):
+        late = track.step[-1] - np.nanmin(track.step) if np.isfinite(track.step).any() else float(len(track))
+        scaled = any(its == rank for _, its, _ in subject.named(names.is_scale))
+        return not _has_finite_loss(subject, rank) or (late >= SETTLED_STEPS and not scaled)
+    return bool(np.isfinite(track.value).any()) or not _has_finite_loss(subject, rank)
+
+
+def _has_finite_loss(subject: RunSubject, rank: int) -> bool:
+    return any(its == rank and np.isfinite(track.value[-1]) for _, its, track in subject.named(names.is_training_loss))
+
+
+def _steps_in(track: RecentPoints, first: int) -> int:
+    """How many steps the points from there on stand for: each may stand for several, or be logged twice."""
+    step = track.step[first:]
+    if not np.isfinite(step).all():
+        return len(step)
+    return int(min(step.max() - step.min() + 1, 1 << 40))
+
+
 def loss_spike(subject: RunSubject) -> Iterator[Held]:
-    """A value far above those before it, by their spread and by their own tail."""
+    """Several values far above those before them, by their spread and by their own tail; a single batch is no spike."""
     for name, rank, track in subject.named(names.is_training_loss):
-        for place in _fresh(track, SPIKE_LEAST):
-            value = track.value[place]
+        for place in _spikes(track):
             before = _finite(track.value[max(0, place - SPIKE_BEFORE) : place])
-            if len(before) < SPIKE_LEAST or not np.isfinite(value):
-                continue
-            middle, high = np.median(before), np.max(before)
-            sigma = MAD_TO_SIGMA * np.median(np.abs(before - middle))
-            if value - middle > SPIKE_SIGMAS * sigma and value - middle > SPIKE_TAIL * (high - middle) and value > middle:
-                step = step_of(track, place)
-                if sigma == 0 and value - middle < 0.1 * abs(middle):
-                    continue
-                gradient = _gradient_at(subject, rank, step)
-                beside = f", with a gradient norm of {gradient:.3g}" if gradient is not None else ""
-                yield Held(
-                    f"{on_rank(name, rank, subject.ranks())} jumps to {value:.4g} from {middle:.4g}{_at(step)}{beside}.",
-                    time_of(subject, track, place),
-                    time_of(subject, track, place),
-                    key=f"{name} {rank} {(step if step is not None else int(track.time_s[place])) // SPIKE_BEFORE}",
-                    moment=True,
-                    rank=rank,
-                    step=step,
-                    numbers={"value": float(value), "before": float(middle)},
-                )
+            value, middle, step = np.nanmax(track.value[place : place + SPIKE_OF]), np.median(before), step_of(track, place)
+            gradient = _gradient_at(subject, rank, step)
+            beside = f", with a gradient norm of {gradient:.3g}" if gradient is not None else ""
+            yield Held(
+                f"{on_rank(name, rank, subject.ranks())} jumps to {value:.4g} from {middle:.4g}{_at(step)}{beside}.",
+                time_of(subject, track, place),
+                time_of(subject, track, place),
+                key=f"{name} {rank} {step if step is not None else int(time_of(subject, track, place))}",
+                moment=True,
+                rank=rank,
+                step=step,
+                numbers={"value": float(value), "before": float(middle)},
+            )
+
+
+def _spikes(track: RecentPoints) -> list[int]:
+    """Places of the fresh points at which a spike begins."""
+    value = np.where(np.isfinite(track.value), track.value, -np.inf)
+    lo = max(SPIKE_LEAST, len(value) - track.fresh - OVERLAP - SPIKE_REST)
+    if len(value) - lo < SPIKE_POINTS:
+        return []
+    padded = np.concatenate([np.full(SPIKE_BEFORE, -np.inf), value])
+    highest = sliding_window_view(padded, SPIKE_BEFORE)[lo : len(value)].max(axis=1)
+    found: list[int] = []
+    for place in (np.flatnonzero(value[lo:] > highest) + lo).tolist():
+        if (not found or place - found[-1] > SPIKE_REST) and _is_spike(track, place):
+            found.append(place)
+    return [place for place in found if place >= len(value) - track.fresh - OVERLAP]
+
+
+def _is_spike(track: RecentPoints, place: int) -> bool:
+    before = _finite(track.value[max(0, place - SPIKE_BEFORE) : place])
+    if len(before) < SPIKE_LEAST:
+        return False
+    known = _finite(track.value[:place])
+    middle, high = float(np.median(before)), float(np.max(before))
+    floor = max(FLOOR * abs(middle), FLOOR_OF_RANGE * float(known.max() - known.min()))
+    limit = middle + max(SPIKE_SIGMAS * max(_sigma(before, middle), floor), SPIKE_TAIL * (high - middle))
+    late = _finite(track.value[place : place + SPIKE_OF])
+    return bool(track.value[place] > limit > middle and np.count_nonzero(late > limit) >= SPIKE_POINTS)
+
+
+def _sigma(values: Floats, middle: float) -> float:
+    return MAD_TO_SIGMA * float(np.median(np.abs(values - middle)))
 
 
 def _gradient_at(subject: RunSubject, rank: int, step: int | None) -> float | None:
@@ -134,15 +196,15 @@ def _gradient_at(subject: RunSubject, rank: int, step: int | None) -> float | No
 def gradient_blow_up(subject: RunSubject) -> Iterator[Held]:
     """Ten times the usual norm in five of twenty steps, or once, if the loss rises with it."""
     for name, rank, track in subject.named(names.is_gradient):
-        value = np.where(np.isfinite(track.value), track.value, np.inf)
-        if len(value) < SPIKE_LEAST + BLOW_UP_OF:
+        value = track.value
+        lo = max(SPIKE_LEAST, len(value) - track.fresh - OVERLAP - BLOW_UP_OF)
+        before = _finite(value[max(0, lo - BEFORE) : lo])
+        if len(before) < SPIKE_LEAST or len(value) <= lo:
             continue
-        lo = max(0, len(value) - track.fresh - OVERLAP - BLOW_UP_OF)
-        usual = np.median(_finite(track.value[max(0, lo - BEFORE) : max(lo, SPIKE_LEAST)]))
-        if not usual > 0:
-            continue
-        large = np.flatnonzero(value[lo:] > BLOW_UP * usual) + lo
-        if not len(large):
+        usual = float(np.median(before))
+        limit = max(BLOW_UP * usual, TAIL_TIMES * float(np.quantile(before, TAIL)))
+        large = np.flatnonzero(np.isfinite(value[lo:]) & (value[lo:] > limit)) + lo  # what is not finite has its own rule
+        if not len(large) or not usual > 0:
             continue
         crowded = [
             place for place in large.tolist() if np.count_nonzero((large > place - BLOW_UP_OF) & (large <= place)) >= BLOW_UP_STEPS
@@ -166,17 +228,17 @@ def gradient_blow_up(subject: RunSubject) -> Iterator[Held]:
 
 
 def _loss_rises(subject: RunSubject, rank: int, step: int | None) -> bool:
+    """In the points after the step: in the same step a hard batch has a large loss and a large gradient, and nothing is wrong."""
     if step is None:
         return False
     for _, its, track in subject.named(names.is_training_loss):
         if its != rank:
             continue
-        before = _finite(track.value[(track.step < step) & (track.step >= step - SPIKE_BEFORE)])
-        after = _finite(track.value[(track.step >= step) & (track.step <= step + RISES)])
-        if len(before) >= SPIKE_LEAST // 2 and len(after):
-            middle = np.median(before)
-            sigma = MAD_TO_SIGMA * np.median(np.abs(before - middle))
-            if np.median(after) > middle + max(RISE_SIGMAS * sigma, np.max(before) - middle):
+        before = _finite(track.value[track.step < step][-SPIKE_BEFORE:])
+        after = _finite(track.value[track.step > step][:RISES])
+        if len(before) >= SPIKE_LEAST // 2 and len(after) >= RISES_LEAST:
+            middle = float(np.median(before))
+            if np.median(after) > middle + max(RISE_SIGMAS * _sigma(before, middle), RISE_TAIL * (np.max(before) - middle)):
                 return True
     return False
 
@@ -187,9 +249,10 @@ def gradient_vanishing(subject: RunSubject) -> Iterator[Held]:
         value = track.value
         if len(value) < VANISHED_STEPS + BEFORE // 2:
             continue
-        usual = np.median(_finite(np.abs(value[:-VANISHED_STEPS])))
         late = np.abs(value[-VANISHED_STEPS:])
-        if usual > 0 and np.all(late < VANISHED * usual):
+        earlier = _finite(np.abs(value[:-VANISHED_STEPS]))
+        usual = float(np.median(earlier)) if len(earlier) else 0.0
+        if usual > 0 and np.all(late < VANISHED * usual) and not _has_converged(subject, rank):
             first = len(value) - VANISHED_STEPS
             yield Held(
                 f"{on_rank(name, rank, subject.ranks())} has been below a thousandth of its usual {usual:.3g} for "
@@ -203,20 +266,41 @@ def gradient_vanishing(subject: RunSubject) -> Iterator[Held]:
             )
 
 
+def _has_converged(subject: RunSubject, rank: int) -> bool:
+    """The loss is gone, too: nothing is left to learn."""
+    for _, its, track in subject.named(names.is_training_loss):
+        if its == rank and len(track) > VANISHED_STEPS:
+            early, late = _finite(track.value[:-VANISHED_STEPS]), _finite(track.value[-VANISHED_STEPS:])
+            if len(early) and len(late) and abs(np.median(late)) < CONVERGED * abs(np.median(early)):
+                return True
+    return False
+
+
 def scaler_collapse(subject: RunSubject) -> Iterator[Held]:
     """GradScaler halves again and again, or is below 1: fp16 gradients underflow."""
     for name, rank, track in subject.named(names.is_scale):
-        value, step = track.value, track.step
-        late = step >= WARM_UP_STEPS
+        first = _attempt_from(subject, track)
+        value, step = track.value[first:], track.step[first:]
+        if not len(value) or not np.isfinite(step).all():
+            continue
+        late = step >= (step[0] if first or len(track) < CAPACITY else 0) + SETTLED_STEPS
         if np.isfinite(value[-1]) and late[-1] and value[-1] < 1 and np.nanmax(value) > 1:
-            place = int(np.flatnonzero(value < 1)[0])
+            place = first + int(np.flatnonzero(value < 1)[-1])
             yield _collapsed(subject, name, rank, track, place, f"is {value[-1]:.3g}: below 1 the loss is no longer scaled up")
             continue
         backed = np.flatnonzero((np.diff(value) < 0) & late[1:]) + 1
         recent = backed[step[backed] > step[-1] - BACK_OFF_STEPS]
         if len(recent) >= BACK_OFFS:
             how = f"was halved {len(recent)} times within {BACK_OFF_STEPS} steps, to {value[-1]:.6g}"
-            yield _collapsed(subject, name, rank, track, int(recent[0]), how)
+            yield _collapsed(subject, name, rank, track, first + int(recent[0]), how)
+
+
+def _attempt_from(subject: RunSubject, track: RecentPoints) -> int:
+    """The first point of the newest attempt: a run that is taken up again may begin with another scale."""
+    turns = np.flatnonzero(np.diff(track.step) < 0)
+    first = int(turns[-1]) + 1 if len(turns) else 0
+    begun_s = subject.begun_s
+    return max(first, int(np.count_nonzero(track.time_s < begun_s)) if begun_s is not None else 0)
 
 
 def _collapsed(subject: RunSubject, name: str, rank: int, track: RecentPoints, place: int, how: str) -> Held:
@@ -232,25 +316,29 @@ def _collapsed(subject: RunSubject, name: str, rank: int, track: RecentPoints, p
 
 
 def new_best(subject: RunSubject) -> Iterator[Held]:
-    """A validation that is better than all before it."""
-    for name, rank, track in subject.named(names.is_result):
-        value = track.value
-        if len(_finite(value)) <= RESULTS or not track.fresh or not np.isfinite(value[-1]):
+    """A validation that is better than all before it; while a training gets better all the time, now and then one."""
+    lowest = min(subject.ranks(), default=0)
+    results = [(name, rank, track) for name, rank, track in subject.named(names.is_result) if rank == lowest]
+    losses = [result for result in results if names.is_loss(result[0])]
+    for name, rank, track in (losses or results)[:MOST_RESULTS]:
+        if not track.fresh:
             continue
-        more = not names.is_loss(name)
-        before = _finite(value[:-1])
-        best = np.max(before) if more else np.min(before)
-        if value[-1] > best if more else value[-1] < best:
-            step = step_of(track, len(value) - 1)
+        better, worst = (np.minimum, np.inf) if direction_of(name) == "down" else (np.maximum, -np.inf)
+        best = better.accumulate(np.where(np.isfinite(track.value), track.value, worst))
+        for place in range(max(RESULTS, len(track) - track.fresh), len(track)):
+            value, before = track.value[place], best[place - 1]
+            if value == before or better(value, before) != value or np.count_nonzero(np.isfinite(track.value[:place])) < RESULTS:
+                continue
+            step = step_of(track, place)
             yield Held(
-                f"{name} has a new best: {value[-1]:.5g}{_at(step)}, before it {best:.5g}.",
-                time_of(subject, track, len(value) - 1),
-                time_of(subject, track, len(value) - 1),
-                key=f"{name} {rank} {step}",
+                f"{name} has a new best: {value:.5g}{_at(step)}, before it {before:.5g}.",
+                time_of(subject, track, place),
+                time_of(subject, track, place),
+                key=f"{name} {rank} {int(np.log(max(1, step if step is not None else place)) / np.log(GROWTH))}",
                 moment=True,
                 rank=rank,
                 step=step,
-                numbers={"value": float(value[-1]), "before": float(best)},
+                numbers={"value": float(value), "before": float(before)},
             )
 
 
@@ -266,10 +354,6 @@ def time_of(subject: RunSubject, track: RecentPoints, place: int) -> float:
 
 def _at(step: int | None) -> str:
     return f" at step {step:,}" if step is not None else ""
-
-
-def _fresh(track: RecentPoints, least: int) -> Iterable[int]:
-    return range(max(least, len(track) - track.fresh - OVERLAP), len(track))
 
 
 def _finite(values: Floats) -> Floats:

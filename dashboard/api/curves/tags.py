@@ -6,10 +6,10 @@ from fastapi import APIRouter
 from typing_extensions import TypedDict
 
 from collectors import catalog
+from collectors.analysis.directions import direction_of
 
 from ...curves.asked import SharedTag
 from ...queries import Queries
-from ...runs_table.directions import direction_of
 from ...user_files.directions import Direction
 from ..answer import Answer
 from ..parameters import RunNames

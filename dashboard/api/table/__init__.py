@@ -8,10 +8,11 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, StrictStr
 from typing_extensions import TypedDict
 
+from collectors.analysis.directions import direction_of
+
 from ...changes import Changes
 from ...queries import BadRequest, Queries
 from ...runs_table.columns import COLUMNS
-from ...runs_table.directions import direction_of
 from ...user_files.directions import Direction
 from ..answer import Answer
 from .answers import ColumnList, SeriesName, SparkList, TableAnswer, column_row, spark_rows, table_answer

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Literal, TypeAlias
 
-from ..user_files.directions import Direction
+Direction: TypeAlias = Literal["down", "up"]
 
 DOWN = frozenset({
     "loss", "losses", "ppl", "perplexity", "wer", "cer", "ter", "err", "error", "errors", "mse", "rmse", "mae", "mape", "nll",
@@ -27,6 +28,7 @@ PAIRS: dict[tuple[str, ...], Direction] = {
     ("success", "rate"): "up",
     ("pass", "at"): "up",
 }
+WEAK = "score"  # what stands before it says more
 HELD_OUT = frozenset({"val", "valid", "validation", "eval", "evaluation", "test", "dev", "holdout"})
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+")
@@ -43,6 +45,8 @@ def direction_of(name: str, chosen: Mapping[str, Direction] | None = None) -> Di
     if chosen and name in chosen:
         return chosen[name]
     found = words(name)
+    if found and found[-1] == WEAK and (before := direction_of(name.rpartition(name[-len(WEAK) :])[0])):
+        return before  # `fid_score`
     for at in range(len(found) - 1, -1, -1):
         pair = PAIRS.get(found[at : at + 2])
         if pair:

@@ -1,0 +1,119 @@
+"""Ends of runs: said once, for all ranks, with what is known, and not of runs that nobody waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from collectors.analysis.findings.rules import BY_NAME
+from collectors.records import Event, Record
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
+from tests.judged import T0, JudgedRuns, point
+from tests.planted_findings import PlantedRun, found_in_time, healthy
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(tmp_path / "data", write=True)
+    yield store
+    store.close()
+
+
+def ends(fields: Mapping[str, object]) -> object:
+    def more(run: PlantedRun, now_s: float) -> list[Record]:
+        return [Event(run.name, "end", run.planted_s, fields=fields)] if now_s - 1 < run.planted_s <= now_s else []
+
+    return more
+
+
+@pytest.mark.parametrize(
+    ("status", "rule", "words"),
+    [
+        ("failed", "crash", "failed at step"),
+        ("killed", "crash", "was killed at step"),
+        ("finished", "finished", "is finished after"),
+    ],
+)
+def test_an_end_is_found_in_time(tmp_path: Path, status: str, rule: str, words: str) -> None:
+    judged = found_in_time(
+        tmp_path,
+        rule,
+        lambda step, since_s, dice: healthy(step, since_s, dice) if since_s is None else None,
+        more=ends({"status": status, "reason": "" if status == "finished" else "ValueError: no"}),  # type: ignore[arg-type]
+    )
+    assert len(judged.of(rule)) == 20
+    assert all(words in found.sentence and found.weight == "alert" for found in judged.of(rule))
+
+
+def test_ranks_that_fail_in_turn_are_one_crash(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run", 4)
+    judged.go_on(90, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0})])
+    for rank in (2, 0, 3, 1):
+        judged.take([Event("run", "end", judged.now_s, rank=rank, fields={"status": "failed", "reason": f"rank {rank}"})])
+        judged.go_on(7)
+    judged.restart()
+    judged.go_on(20)
+    assert len(judged.of("crash")) == 1
+
+
+def test_the_next_attempt_may_crash_again(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    for _ in range(2):
+        judged.begin("run")
+        judged.go_on(90, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0})])
+        judged.take([Event("run", "end", judged.now_s, fields={"status": "failed", "reason": "no"})])
+        judged.go_on(10)
+    assert len(judged.of("crash")) == 2
+
+
+def test_the_best_result_and_the_duration_are_in_the_words(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run")
+    judged.go_on(
+        300, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0, "val/loss": 2.0 - (int(now_s - T0) % 200) / 200})]
+    )
+    judged.take([Event("run", "end", judged.now_s, fields={"status": "finished"})])
+    judged.go_on(10)
+    assert [found.sentence for found in judged.of("finished")] == [
+        "The run is finished after 5 min, at step 300, best val/loss 1.005."
+    ]
+
+
+def test_a_run_of_a_few_seconds_is_a_note_as_in_a_notebook(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("cell")
+    judged.go_on(10, lambda now_s: [point("cell", now_s, int(now_s - T0), {"loss": 1.0})])
+    judged.take([Event("cell", "end", judged.now_s, fields={"status": "finished"})])
+    judged.go_on(10)
+    assert [found.weight for found in judged.of("finished")] == ["note"]
+
+
+def test_findings_of_a_run_end_with_it(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run")
+    judged.go_on(60, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": float("nan")})])
+    assert [found.over for found in judged.of("nan_lasting")] == [False]
+    judged.take([Event("run", "end", judged.now_s, fields={"status": "failed"})])
+    judged.finder.processes.clear()
+    judged.go_on(90)
+    assert [found.over for found in judged.of("nan_lasting")] == [True]
+
+
+def test_a_run_that_was_stopped_to_make_room_and_does_not_come_back_is_found(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run")
+    judged.go_on(60, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0})])
+    judged.take([Event("run", "end", judged.now_s, fields={"status": "killed", "reason": "stopped by SIGTERM"})])
+    judged.finder.processes.clear()
+    ended_s = judged.now_s
+    judged.go_on(BY_NAME["not_back"].needs_s + 5)
+    assert [found.weight for found in judged.of("not_back")] == ["alert"]
+    assert min(judged.first_s[found.id] for found in judged.of("not_back")) - ended_s >= 1800
+    assert not judged.of("crash")
+    judged.begin("run")
+    judged.go_on(120, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0})])
+    assert all(found.over for found in judged.of("not_back"))

@@ -1,0 +1,235 @@
+"""Steps that are slow, compilations, checkpoints, memory and disk: planted faults are found in time, pauses and filling caches are not faults."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collectors.analysis.findings import memory, pace
+from collectors.analysis.findings.rules import BY_NAME
+from collectors.records import Event, Record, labels_of
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
+from tests.judged import GIB, HOSTS, T0, JudgedRuns, card_labels, gpu, gpu_process, machine_point, point
+from tests.planted_findings import PlantedRun, all_silent, found_in_time, healthy
+
+Now = Callable[[float], list[Record]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(tmp_path / "data", write=True)
+    yield store
+    store.close()
+
+
+# -- steps -------------------------------------------------------------------------------------------------------------
+
+
+def test_one_slow_step_of_twenty_is_found(tmp_path: Path) -> None:
+    judged = found_in_time(
+        tmp_path, "slow_steps", healthy, step_s=lambda step, since_s: 0.6 if since_s is not None and step % 20 == 0 else 0.1
+    )
+    assert "About 1 of" in judged.of("slow_steps")[0].sentence
+
+
+def test_slow_steps_at_random_are_found_where_each_tenth_step_is_logged(tmp_path: Path) -> None:
+    dice = random.Random(1)
+    found_in_time(
+        tmp_path,
+        "slow_steps",
+        lambda step, since_s, dice: healthy(step, since_s, dice) if step % 5 == 0 else None,
+        step_s=lambda step, since_s: 0.05 * (20 if since_s is not None and dice.random() < 0.03 else 1),
+        healthy_s=100,
+    )
+
+
+def test_evaluations_are_no_slow_steps(tmp_path: Path) -> None:
+    def with_result(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+        return healthy(step, since_s, dice) | ({"eval/accuracy": 0.5} if step % 37 == 0 else {})
+
+    all_silent(tmp_path / "marked", with_result, step_s=lambda step: 2.0 if step % 37 == 0 else 0.1)
+    all_silent(tmp_path / "rhythm", healthy, step_s=lambda step: 3.0 if step % 100 == 0 else 0.1)
+
+
+def test_lengths_that_vary_are_no_slow_steps(tmp_path: Path) -> None:
+    dice = random.Random(3)
+    all_silent(tmp_path, healthy, step_s=lambda step: 0.1 * dice.lognormvariate(0, 0.8))
+
+
+def test_attempts_and_a_suspended_machine_are_no_slow_steps(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    step = 0
+    for _ in range(5):
+        judged.begin("run")
+        for _ in range(20):
+            step += 1
+            judged.go_on(1.0, lambda now_s, step=step: [point("run", now_s, step, {"loss": 1.0})])  # type: ignore[misc]
+        judged.go_on(60.0)
+    assert judged.rules() <= {"new_best"}
+
+
+# -- events ------------------------------------------------------------------------------------------------------------
+
+
+def test_recompiles_are_found(tmp_path: Path) -> None:
+    def more(run: PlantedRun, now_s: float) -> list[Record]:
+        return [Event(run.name, "recompile", now_s, step=run.step, seconds=0.5)] if now_s >= run.planted_s else []
+
+    found_in_time(tmp_path, "recompiles", healthy, more=more, after_s=2.0)
+
+
+def test_one_recompile_of_each_of_eight_ranks_is_one(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run", 8)
+    judged.go_on(30, lambda now_s: [point("run", now_s, int(now_s - T0) * 10, {"loss": 1.0})])
+    judged.go_on(
+        10, lambda now_s: [Event("run", "recompile", now_s, rank=rank, step=290) for rank in range(8)] if now_s == T0 + 31 else []
+    )
+    assert not judged.of("recompiles")
+
+
+def test_a_checkpoint_for_which_the_training_stands_still_is_found(tmp_path: Path) -> None:
+    def more(run: PlantedRun, now_s: float) -> list[Record]:
+        return (
+            [Event(run.name, "checkpoint", now_s, step=run.step, seconds=30.0)]
+            if run.planted_s <= now_s - 30 < run.planted_s + 1
+            else []
+        )
+
+    found_in_time(
+        tmp_path,
+        "checkpoint_stall",
+        healthy,
+        step_s=lambda step, since_s: 0.1 if since_s is None else 31.0,
+        more=more,
+        after_s=32.0,
+    )
+
+
+def test_a_checkpoint_beside_the_training_is_no_stall(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run")
+    judged.go_on(90, lambda now_s: [point("run", now_s, int(now_s - T0) * 10, {"loss": 1.0})])
+    judged.take([Event("run", "checkpoint", judged.now_s, step=800, seconds=60.0)])
+    judged.go_on(10, lambda now_s: [point("run", now_s, int(now_s - T0) * 10, {"loss": 1.0})])
+    assert not judged.of("checkpoint_stall")
+
+
+def test_checkpoints_that_do_not_come_are_found(tmp_path: Path) -> None:
+    def more(run: PlantedRun, now_s: float) -> list[Record]:
+        saves = now_s < run.planted_s and int(now_s - T0) % 10 == 0
+        return [Event(run.name, "checkpoint", now_s, step=run.step, seconds=0.1)] if saves else []
+
+    found_in_time(tmp_path, "no_checkpoint", healthy, more=more, after_s=30.0)
+
+
+def test_checkpoints_of_best_results_may_be_late(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run")
+    at = {10, 11, 20, 21, 30, 60, 70, 71, 80}  # some in two files; then a plateau
+
+    def second(now_s: float) -> list[Record]:
+        passed = int(now_s - T0)
+        saved = [Event("run", "checkpoint", now_s, step=passed * 10)] if passed in at else []
+        return [point("run", now_s, passed * 10, {"loss": 1.0}), *saved]
+
+    judged.go_on(130, second)
+    assert not judged.of("no_checkpoint")
+
+
+# -- memory and disk ---------------------------------------------------------------------------------------------------
+
+
+def host(now_s: float, used: float = 8 * GIB, free: float = 500 * GIB) -> Record:
+    values = {"host/memory_used_bytes": used, "host/memory_total_bytes": 24.0 * GIB, "host/disk_free_bytes": free, "host/disk_total_bytes": 1000.0 * GIB}  # fmt: skip
+    return machine_point(now_s, HOSTS, values)
+
+
+def of_run(run: str, now_s: float, used: float) -> Record:
+    return machine_point(now_s, labels_of(host="box", rank=0, run=run), {"host/run_memory_bytes": used})
+
+
+def test_a_leak_of_the_host_is_found_with_the_time_that_is_left(tmp_path: Path) -> None:
+    def more(run: PlantedRun, now_s: float) -> list[Record]:
+        leaked = max(0.0, now_s - run.planted_s) * 2e6
+        return [*([host(now_s)] if run.name == "run-00" else []), of_run(run.name, now_s, 2e9 + leaked + run.dice.uniform(0, 3e8))]
+
+    judged = found_in_time(tmp_path, "memory_creep", healthy, step_s=lambda step, since_s: 0.5, healthy_s=520, more=more)
+    assert all("it runs out in" in found.sentence for found in judged.of("memory_creep"))
+
+
+def test_memory_that_levels_out_or_falls_again_is_no_leak(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run")
+
+    def second(now_s: float) -> list[Record]:
+        passed = now_s - T0
+        cache = 6e9 * (1 - math.exp(-passed / 400))
+        return [
+            host(now_s),
+            of_run("run", now_s, 2e9 + cache),
+            point("run", now_s, int(passed * 10), {"loss": 1.0, "memory/allocated": 4e9 + 1e9 * (passed % 100)}),
+        ]
+
+    judged.go_on(1800, second)
+    assert not judged.of("memory_creep")
+
+
+@pytest.mark.parametrize(("rule", "cell"), [("host_memory_out", "memory"), ("disk_out", "disk")])
+def test_what_runs_out_within_the_hour_is_an_alert(store: Store, rule: str, cell: str) -> None:
+    late = []
+    for seed in range(20):
+        judged = JudgedRuns(store, stored=False, now_s=T0 + 10_000 * seed)
+        dice = random.Random(seed)
+        planted_s = judged.now_s + dice.uniform(5, 60)
+
+        def second(now_s: float, planted_s: float = planted_s, dice: random.Random = dice) -> list[Record]:
+            lost = max(0.0, now_s - planted_s) * 8e6 + dice.uniform(0, 2e8)
+            return [host(now_s, used=18 * GIB + lost) if cell == "memory" else host(now_s, free=25 * GIB - lost)]
+
+        judged.go_on(planted_s - judged.now_s + BY_NAME[rule].needs_s + 5, second)
+        late += [judged.first_s[found.id] - planted_s for found in judged.of(rule) if found.weight == "alert"]
+    assert len(late) >= 19, late
+
+
+def test_a_full_disk_is_found_at_once(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.go_on(60, lambda now_s: [host(now_s, free=0.5 * GIB if now_s > T0 + 40 else 300 * GIB)])
+    assert [found.weight for found in judged.of("disk_out")] == ["alert"]
+    assert min(judged.first_s.values()) < T0 + 40 + 20
+
+
+def test_the_memory_of_a_card_that_fills_is_found(store: Store) -> None:
+    card = gpu(0, gpu_process(memory=60 * GIB))
+    judged = JudgedRuns(store, gpus=[card], stored=False)
+    judged.begin("run")
+
+    def second(now_s: float) -> list[Record]:
+        used = 50 * GIB + max(0.0, now_s - T0 - 200) * 2e7
+        return [
+            point("run", now_s, int(now_s - T0) * 10, {"loss": 1.0}),
+            machine_point(now_s, card_labels(), {"gpu/memory_used_bytes": used}),
+        ]
+
+    judged.go_on(200, second)
+    assert not judged.of("gpu_memory_creep")
+    judged.go_on(320, second)
+    assert [found.weight for found in judged.of("gpu_memory_creep")] == ["alert"]
+
+
+def test_a_slope_is_robust() -> None:
+    time_s = np.arange(0.0, 600.0)
+    saw = 1e9 + 1e6 * time_s + 5e8 * (time_s % 20) / 20
+    slope = memory.slope_of(time_s, saw)
+    assert slope is not None and 0.9e6 < slope.least <= slope.per_s <= slope.most < 1.1e6
+    assert memory.slope_of(time_s[::-1], saw[::-1]) == slope  # the order of arrival is not that of time
+    assert memory.slope_of(time_s, np.full(600, 1e9)) is None
+    assert memory.slope_of(time_s, np.where(time_s % 2, np.nan, saw)) is not None
+    assert memory.slope_of(np.full(600, 5.0), saw) is None
+    assert pace.RHYTHM > 20

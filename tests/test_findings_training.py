@@ -1,0 +1,214 @@
+"""What the numbers of a training say: each planted fault is found in time in 19 of 20 runs, and what only looks like it is not."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+from collectors.analysis.findings import names
+from collectors.records import Event, Record
+from tests.planted_findings import PlantedRun, all_silent, found_in_time, healthy, loss_of
+
+NAN = math.nan
+
+
+# -- planted -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_turns_nan_is_found(tmp_path: Path) -> None:
+    judged = found_in_time(
+        tmp_path,
+        "nan",
+        lambda step, since_s, dice: {"train/loss": NAN if since_s is not None and since_s < 0.1 else loss_of(step, dice)},
+    )
+    assert all(f"train/loss is NaN at step {found.step:,}." in found.sentence for found in judged.of("nan"))
+
+
+def test_an_infinite_gradient_norm_is_found_and_its_layer_named(tmp_path: Path) -> None:
+    def more(run: PlantedRun, now_s: float) -> list[Record]:
+        return (
+            [Event(run.name, "overflow", now_s, step=run.step - 1, fields={"layer": "layers.3.mlp"})]
+            if now_s >= run.planted_s
+            else []
+        )
+
+    judged = found_in_time(
+        tmp_path,
+        "nan",
+        lambda step, since_s, dice: {
+            **healthy(step, since_s, dice),
+            **({"train/grad_norm": math.inf} if since_s is not None else {}),
+        },
+        more=more,
+    )
+    assert any("layers.3.mlp" in found.sentence for found in judged.of("nan"))
+
+
+def test_a_loss_that_stays_nan_is_an_alert(tmp_path: Path) -> None:
+    judged = found_in_time(
+        tmp_path, "nan_lasting", lambda step, since_s, dice: {"train/loss": NAN if since_s is not None else loss_of(step, dice)}
+    )
+    assert {found.weight for found in judged.of("nan_lasting")} == {"alert"}
+    assert len(judged.of("nan_lasting")) == 20
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_a_loss_spike_is_found_once(tmp_path: Path, every: int) -> None:
+    def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float] | None:
+        if step % every:
+            return None
+        up = 4 * math.exp(-since_s / 10) if since_s is not None else 0.0
+        return {"train/loss": loss_of(step, dice) + up, "val/loss": 0.5}
+
+    judged = found_in_time(tmp_path, "loss_spike", values)
+    assert len(judged.of("loss_spike")) == 20
+
+
+def test_gradients_that_blow_up_are_found(tmp_path: Path) -> None:
+    def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+        return {
+            **healthy(step, since_s, dice),
+            "train/grad_norm": dice.lognormvariate(0, 0.3) * (40 if since_s is not None and step % 3 == 0 else 1),
+        }
+
+    judged = found_in_time(tmp_path, "gradient_blow_up", values)
+    assert "more than ten times its usual" in judged.of("gradient_blow_up")[0].sentence
+
+
+def test_one_large_gradient_is_found_where_the_loss_rises_after_it(tmp_path: Path) -> None:
+    def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+        first = since_s is not None and since_s < 0.1
+        return {
+            "train/loss": loss_of(step, dice) + (3.0 if since_s is not None and not first else 0.0),
+            "train/grad_norm": 60.0 if first else dice.lognormvariate(0, 0.3),
+        }
+
+    judged = found_in_time(tmp_path, "gradient_blow_up", values)
+    assert "the loss rises with it" in judged.of("gradient_blow_up")[0].sentence
+
+
+def test_gradients_that_vanish_in_a_layer_are_found(tmp_path: Path) -> None:
+    def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+        return {**healthy(step, since_s, dice), "grads/layer0": dice.lognormvariate(0, 0.3) * (1e-5 if since_s is not None else 1)}
+
+    judged = found_in_time(tmp_path, "gradient_vanishing", values)
+    assert all(found.sentence.startswith("grads/layer0") for found in judged.of("gradient_vanishing"))
+
+
+def test_a_scaler_that_collapses_is_found(tmp_path: Path) -> None:
+    def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+        return {
+            **healthy(step, since_s, dice),
+            "train/loss_scale": 65536.0 * 2.0 ** -(0 if since_s is None else int(since_s / 1.5)),
+        }
+
+    judged = found_in_time(tmp_path, "scaler_collapse", values)
+    assert "use bf16" in judged.of("scaler_collapse")[0].sentence
+
+
+def test_a_new_best_is_found(tmp_path: Path) -> None:
+    def values(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+        result = {"val/loss": (0.4 if since_s is not None else 1.0) + 0.001 * (step % 50)} if step % 10 == 0 and step else {}
+        return {**healthy(step, since_s, dice), **result}
+
+    found_in_time(
+        tmp_path,
+        "new_best",
+        lambda step, since_s, dice: values(step, since_s, dice) | ({"val/loss": 1.0} if step in (10, 20, 30) else {}),
+        healthy_s=60.0,
+    )
+
+
+# -- what is well ------------------------------------------------------------------------------------------------------
+
+
+def heavy_tails(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+    hard = dice.paretovariate(2.5)
+    return {"train/loss": 0.1 * hard, "train/grad_norm": hard}
+
+
+def rounded(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+    return {"loss": round(max(0.0, dice.gauss(0, 0.006)), 2), "grad_norm": 1.0}
+
+
+def sparse(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+    return {
+        "triplet_loss": dice.random() if dice.random() < 0.02 else 0.0,
+        "grad_norm": dice.random() if dice.random() < 0.02 else 0.0,
+    }
+
+
+def clipped(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+    return {"loss": loss_of(step, dice), "grad_norm": 1.0 if dice.random() < 0.9 else dice.random()}
+
+
+def placeholders(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+    now = step % 40 == 39
+    return {"train/loss": loss_of(step, dice), "val/loss": 0.5 if now else NAN, "train/aux_loss": NAN}
+
+
+def searching_scale(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+    scale = 65536.0 * 2.0 ** -min(12, step // 2)
+    return {
+        "loss": loss_of(step, dice),
+        "loss_scale": scale,
+        "grad_norm": math.inf if step < 24 and step % 2 else dice.lognormvariate(0, 0.3),
+    }
+
+
+def twice_and_mixed(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+    values = {"loss": loss_of(step, dice), "policy/loss": dice.gauss(0, 0.05)}
+    return {**values, "eval/loss": 3.0 + dice.random()} if step % 50 == 0 else values
+
+
+def warm_restarts(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+    phase = step % 500
+    return {
+        "loss": (0.5 + 1.0 * (1 - phase / 500) * (1 - math.exp(-phase / 40))) * dice.lognormvariate(0, 0.03),
+        "smooth_loss": 0.5 + (1 - phase / 500) * (1 - math.exp(-phase / 40)),
+    }
+
+
+def converging(step: int, since_s: float | None, dice: random.Random) -> dict[str, float]:
+    fallen = math.exp(-step / 60)
+    return {"loss": fallen * dice.lognormvariate(0, 0.1), "grad_norm": fallen * dice.lognormvariate(0, 0.1)}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [healthy, heavy_tails, rounded, sparse, clipped, placeholders, searching_scale, twice_and_mixed, warm_restarts, converging],
+)
+def test_what_is_well_gives_nothing(tmp_path: Path, values: object) -> None:
+    all_silent(tmp_path, values)  # type: ignore[arg-type]
+
+
+def test_a_constant_loss_and_one_that_is_always_nan_from_a_part_give_no_alert(tmp_path: Path) -> None:
+    all_silent(tmp_path, lambda step, since_s, dice: {"loss": 0.0, "grad_norm": 0.0}, seconds=120)
+
+
+def test_a_training_that_gets_better_all_the_time_has_few_best_results(tmp_path: Path) -> None:
+    from collectors.store.open import open_store
+    from tests.judged import JudgedRuns, point
+
+    store = open_store(tmp_path, write=True)
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run")
+    judged.go_on(
+        3600,
+        lambda now_s: [point("run", now_s, int(now_s) % 100_000_000, {"val/loss": 1e6 - now_s % 1e5, "val/accuracy": now_s % 1e5})],
+    )
+    assert len(judged.of("new_best")) <= 25
+    store.close()
+
+
+def test_names_say_what_a_series_is() -> None:
+    assert all(map(names.is_training_loss, ("loss", "train/loss", "policy_loss", "train/nll", "losses/ce_loss")))
+    assert not any(map(names.is_training_loss, ("val/loss", "loss_scale", "glossary", "train/loss_scale", "eval_loss", "closed")))
+    assert all(map(names.is_gradient, ("grad_norm", "train/grad_norm", "gradients/l2", "grads/layer0")))
+    assert all(map(names.is_scale, ("loss_scale", "train/grad_scale", "scaler/scale", "amp_scale")))
+    assert not any(map(names.is_scale, ("cfg/scale", "scale", "lora/scale")))
+    assert all(map(names.is_result, ("val/loss", "eval/accuracy", "val_f1", "test/mAP", "eval/rouge1")))
+    assert not any(map(names.is_result, ("val/heatmap", "eval/runtime", "eval/samples_per_second", "val/accelerations")))

@@ -1,0 +1,240 @@
+"""How findings begin, go on and end; what is said once is said once, also by a collector that starts anew; and what breaks no rule."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from collectors.analysis.findings.rule import Held, RunRule
+from collectors.analysis.findings.rules import BY_NAME, MACHINE_RULES, RULES, RUN_RULES
+from collectors.analysis.findings.watch import MOST_NEW, Watch
+from collectors.judging.known import KnownSubjects
+from collectors.records import Event, Record, labels_of
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
+from tests import findings_table
+from tests.judged import GIB, HOSTS, T0, JudgedRuns, gpu, gpu_process, machine_point, point
+
+RULE = BY_NAME["slow_steps"]
+SLOPES_AND_HANGS = {
+    *("memory_creep", "gpu_memory_creep", "host_memory_out", "disk_out"),
+    *("hung", "silent", "not_back", "held_and_idle"),  # the last three by half an hour in which nothing happens
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(tmp_path / "data", write=True)
+    yield store
+    store.close()
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_in_the_docs_is_that_of_the_rules() -> None:
+    assert findings_table.parts(findings_table.DOC.read_text())[1] == findings_table.table(), "run: python -m tests.findings_table"
+
+
+def test_a_rule_says_what_it_needs_and_needs_no_more_than_a_minute() -> None:
+    assert len({rule.name for rule in RULES}) == len(RULES) >= 40
+    assert all(rule.needs and rule.holds and rule.source for rule in RULES)
+    assert {rule.name for rule in RULES if rule.needs_s > 60} == SLOPES_AND_HANGS
+    assert all(rule.needs_s >= rule.every_s for rule in RULES)
+
+
+# -- the watch ---------------------------------------------------------------------------------------------------------
+
+
+def held(now_s: float, key: str = "0", *, moment: bool = False, words: str = "It is slow.") -> Held:
+    return Held(words, T0, now_s, key=key, moment=moment)
+
+
+def test_a_finding_opens_once_goes_on_and_ends() -> None:
+    watch, news = Watch(), []
+    for second in range(0, 200, 2):
+        news += watch.look(RULE, "run", [held(T0 + second)] if second < 100 else [], T0 + second)
+    assert len({found.id for found in news}) == 1
+    assert [found.over for found in news] == [False] * (len(news) - 1) + [True]
+    assert len(news) < 12  # not one at each look
+    assert news[-1].from_s == T0 and news[-1].to_s == T0 + 98
+    assert not watch.holding()
+
+
+def test_a_finding_that_is_away_for_a_moment_goes_on() -> None:
+    watch, news = Watch(), []
+    for second in range(0, 200, 2):
+        news += watch.look(RULE, "run", [held(T0 + second)] if second % 20 < 10 else [], T0 + second)
+    assert len({found.id for found in news}) == 1 and not any(found.over for found in news)
+
+
+def test_what_goes_on_is_known_again_after_a_restart_and_moments_are_said_once() -> None:
+    watch = Watch()
+    first = watch.look(RULE, "run", [held(T0), held(T0, "7", moment=True)], T0)
+    again = Watch(first)
+    assert [found.id for found in again.holding()] == [found.id for found in first if not found.over]
+    later = again.look(RULE, "run", [held(T0 + 20), held(T0 + 20, "7", moment=True)], T0 + 20)
+    assert {found.id for found in later} == {first[0].id}
+    assert [found.over for found in again.end("run")] == [True]
+
+
+def test_a_flood_is_bounded_and_so_is_a_sentence() -> None:
+    watch, news = Watch(), []
+    for second in range(500):
+        news += watch.look(RULE, "run", [held(T0 + second, str(second), moment=True, words="x" * 10_000)], T0 + second)
+    assert len(news) == MOST_NEW
+    assert max(len(found.sentence) for found in news) < 700
+
+
+def test_findings_of_runs_that_ended_meanwhile_are_over() -> None:
+    watch = Watch()
+    watch.look(RULE, "run", [held(T0)], T0)
+    watch.look(BY_NAME["throttle"], None, [held(T0)], T0)
+    assert [found.run for found in watch.end_others({"other"})] == ["run"]
+    assert [found.run for found in watch.holding()] == [None]
+
+
+def test_a_rule_that_fails_costs_itself_and_is_shown(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(subject: object) -> list[Held]:
+        raise ValueError("no such thing")
+
+    broken = RunRule(*RULE[:8], fails)  # type: ignore[arg-type]
+    monkeypatch.setattr("collectors.judging.collector.RUN_RULES", (broken, *RUN_RULES))
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run")
+    judged.take([point("run", T0, 1, {"loss": math.nan})])
+    found = [record for record in judged.collector.collect()]
+    assert [record.rule for record in found if hasattr(record, "rule")] == ["nan"]
+    assert judged.collector.trouble() == "the rule slow_steps failed: ValueError: no such thing"
+
+
+# -- across a restart, and what was there before -----------------------------------------------------------------------
+
+
+def test_a_collector_that_starts_anew_says_nothing_twice(store: Store) -> None:
+    judged = JudgedRuns(store)
+    judged.begin("run")
+
+    def second(now_s: float) -> list[Record]:
+        passed = int(now_s - T0)
+        loss = math.nan if 60 <= passed < 62 or passed > 80 else (1.0 + 0.01 * (passed % 7) + (8.0 if 70 <= passed < 76 else 0.0))
+        return [point("run", now_s, passed, {"train/loss": loss})]
+
+    judged.go_on(110, second)
+    before = dict(judged.found)
+    assert {found.rule for found in before.values()} == {"nan", "nan_lasting", "loss_spike"}
+    for _ in range(3):
+        judged.restart()
+        judged.go_on(20, second)
+    assert set(judged.found) == set(before)
+
+
+def test_a_collector_that_starts_anew_knows_the_steps_of_before(store: Store) -> None:
+    judged = JudgedRuns(store)
+    judged.begin("run")
+    judged.go_on(100, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0})])
+    judged.restart()
+    judged.look()
+    known = judged.collector._known.runs["run"]
+    assert len(known.tracks["steps", 0]) >= 99
+    assert [event.kind for event in known.events] == ["start"]
+
+
+def test_old_logs_that_are_read_for_the_first_time_give_no_alert(store: Store) -> None:
+    judged = JudgedRuns(store, now_s=T0 + 50_000)
+    for number, status in enumerate(("failed", "killed", "finished")):
+        run = f"old-{number}"
+        records: list[Record] = [Event(run, "start", T0, fields={"host": "elsewhere"})]
+        records += [point(run, T0 + step, step, {"loss": math.nan if step > 100 else 1.0}) for step in range(300)]
+        judged.take([*records, Event(run, "end", T0 + 301, fields={"status": status, "reason": "it did"})])
+        judged.take([point(f"timeless-{number}", None, step, {"loss": 1.0 / (step + 1)}) for step in range(300)])
+    judged.go_on(120)
+    assert not [found for found in judged.found.values() if found.weight == "alert"]
+
+
+def test_many_checkpoints_do_not_push_the_start_of_a_run_out() -> None:
+    known = KnownSubjects()
+    known.take([Event("run", "start", T0)], T0)
+    known.take([Event("run", "checkpoint", T0 + second) for second in range(1000)], T0 + 1000)
+    assert len(known.runs["run"].of_kind("start")) == 1
+
+
+# -- odd input ---------------------------------------------------------------------------------------------------------
+
+NUMBERS = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True), st.sampled_from([0.0, -1.0, math.nan, math.inf, 2.0**60, 1e300, -1e300, 5e-324])
+)
+STEPS = st.one_of(st.none(), st.integers(0, 300), st.sampled_from([1 << 60, (1 << 60) + 1, 0]))
+TIMES = st.one_of(st.none(), st.floats(0, 100).map(lambda passed: T0 + passed), st.sampled_from([0.0, T0 - 1e6, T0 + 1e9, 1e300]))
+NAMES = st.sampled_from(
+    [
+        "train/loss",
+        "loss",
+        "val/loss",
+        "eval/accuracy",
+        "grad_norm",
+        "grads/l0",
+        "loss_scale",
+        "memory/allocated",
+        "phase/validation_s",
+        "lr",
+    ]
+)
+ROWS = st.tuples(TIMES, STEPS, st.dictionaries(NAMES, NUMBERS, min_size=1, max_size=4), st.integers(0, 2))
+KINDS = st.sampled_from(["checkpoint", "validation", "compile", "recompile", "start", "end", "overflow", "gc"])
+EVENTS = st.tuples(KINDS, st.floats(-10, 120), STEPS, st.one_of(st.none(), st.floats(0, 1e6)), st.integers(0, 2))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(ROWS, max_size=40), st.lists(EVENTS, max_size=8), st.integers(1, 40))
+def test_odd_input_raises_nothing(rows: list, events: list, times: int) -> None:  # type: ignore[type-arg]
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(Path(folder), write=True)
+        judged = JudgedRuns(store, stored=False, gpus=[gpu(0, gpu_process())])
+        judged.begin("run", 2)
+        records: list[Record] = [
+            Event("run", kind, T0 + at, rank=rank, step=step, seconds=seconds) for kind, at, step, seconds, rank in events
+        ]
+        for turn in range(times):
+            records += [point("run", time_s, step, values, rank) for time_s, step, values, rank in rows]
+            host = {"host/memory_used_bytes": float(turn) * GIB, "host/memory_total_bytes": 8.0 * GIB, "host/disk_free_bytes": 0.0}
+            records.append(machine_point(T0 + turn, HOSTS, host))
+        judged.collector.take(records)
+        judged.go_on(6)
+        judged.collector.take([Event("run", "end", judged.now_s, fields={"status": "failed"})])
+        judged.finder.processes.clear()
+        judged.go_on(40)
+        store.close()
+
+
+def test_nothing_at_all_gives_nothing(store: Store) -> None:
+    judged = JudgedRuns(store)
+    judged.go_on(30)
+    judged.begin("run")
+    judged.go_on(120)
+    assert not judged.found
+    assert not any(cost < 0 for cost in judged.collector.costs().values())
+    assert set(judged.collector.costs()) == {rule.name for rule in (*RUN_RULES, *MACHINE_RULES)}
+
+
+def test_ten_thousand_series_cost_no_more_than_the_tracked_ones(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run")
+    names = {f"layer{number}/loss": 1.0 for number in range(10_000)}
+    judged.go_on(20, lambda now_s: [point("run", now_s, int(now_s - T0), names)])
+    assert len(judged.collector._known.runs["run"].tracks) <= 200
+    assert not judged.found
+
+
+def test_machine_series_of_no_known_kind_are_not_kept(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.go_on(
+        20, lambda now_s: [machine_point(now_s, labels_of(host="box", cpu=number), {"host/cpu_pct": 1.0}) for number in range(200)]
+    )
+    assert not judged.collector._known.machine
