@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,19 @@ def test_a_search_marks_hits_and_says_how_far_it_is(web: Web) -> None:
     assert ask(web, "next", run="a", q="step 77", number=1, what="hit")["number"] == 78
     assert ask(web, "next", run="a", number=50, what="error", back="true")["number"] == 46
     assert ask(web, "next", run="a", number=100)["number"] is None
+
+
+def test_a_traceback_is_one_step(tmp_path: Path) -> None:
+    writer = open_store(tmp_path, write=True)
+    levels = [20, 40, 40, 40, 20, 40, 20, 40, 40]
+    writer.append([LogLine("a", "x.log", T0 + i, level, f"line {i}") for i, level in enumerate(levels, 1)])
+    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
+    with served(queries) as web:
+        forward = [ask(web, "next", run="a", number=number, what="error")["number"] for number in (1, 2, 3, 6, 8)]
+        back = [ask(web, "next", run="a", number=number, what="error", back="true")["number"] for number in (9, 8, 6, 4, 2)]
+    queries.close()
+    writer.close()
+    assert (forward, back) == ([2, 6, 6, 8, None], [8, 6, 2, 2, None])
 
 
 def test_hits_are_those_that_the_filters_leave(web: Web) -> None:

@@ -19,6 +19,7 @@
 /** @type {View} */
 export const PLAIN = { text: "", regex: false, case: false, only: false, all: false, level: 0, files: [], ranks: [] };
 
+const LEVEL_NAMES = /** @type {Record<string, string>} */ ({ debug: "10", info: "20", warn: "30", warning: "30", error: "40", critical: "40", fatal: "40" });
 const LEVELS = ["10", "20", "30", "40"];
 const MOST = { text: 1024, chosen: 100, templates: 100 };
 
@@ -27,7 +28,8 @@ export function viewOf(search) {
   const query = new URLSearchParams(search);
   const several = (/** @type {string} */ name) => [...new Set(query.getAll(name).filter(Boolean))].slice(0, MOST.chosen);
   const flag = (/** @type {string} */ name) => query.get(name) === "1";
-  const level = query.get("level") ?? "";
+  const asked = (query.get("level") ?? "").toLowerCase();
+  const level = LEVEL_NAMES[asked] ?? asked;
   return {
     text: (query.get("log") ?? "").slice(0, MOST.text),
     regex: flag("regex"),

@@ -129,11 +129,13 @@ class LogLines:
                 row = -1 if not back else table.rows
             kinds = asked.filter._replace(level=max(asked.filter.level, ERROR)) if wanted == "error" else asked.filter
             rows = held.chosen(kinds, marked if wanted == "hit" or asked.only_hits else None)
+            if wanted == "error" and not back and row >= 0:
+                row = _last_of_entry(table, row)
             place = rows.offset_of(row) - 1 if back else rows.offset_of(row + 1)
             found = rows.rows(max(place, 0), 1 if place >= 0 else 0)
             if not len(found):
                 return NextLine(None, None, None, None, progress)
-            at = int(found[0])
+            at = int(found[0]) if wanted == "hit" or not back else _first_of_entry(table, int(found[0]), rows.start)
             source = table.sources[int(table.source[at])]
             return NextLine(source.run, int(table.number[at]) + table.base, listed.offset_of(at), float(table.time_s[at]), progress)
 
@@ -213,6 +215,28 @@ class LogLines:
                 spans = marker.spans(line.text) if marker and row.is_hit else []
                 found.append(PlacedLine(line, row.template, row.is_hit, spans))
         return found
+
+
+MOST_OF_ENTRY = 2000  # lines
+
+
+def _last_of_entry(table: LineTable, row: int) -> int:
+    """The lines of a traceback follow each other, all of them as errors of one source."""
+    end = min(row + MOST_OF_ENTRY, table.rows - 1)
+    while row < end and _belongs(table, row, row + 1):
+        row += 1
+    return row
+
+
+def _first_of_entry(table: LineTable, row: int, least: int) -> int:
+    end = max(row - MOST_OF_ENTRY, least)
+    while row > end and _belongs(table, row - 1, row):
+        row -= 1
+    return row
+
+
+def _belongs(table: LineTable, row: int, after: int) -> bool:
+    return bool(min(table.level[row], table.level[after]) >= ERROR and table.source[row] == table.source[after])
 
 
 class _Picked(NamedTuple):

@@ -17,7 +17,7 @@ from ...process.writers import is_for_writing
 from ...received import is_received
 
 WHOLE_S = 1.0  # without a change, until a complete JSON object is taken for a line
-QUIET_S = 5.0  # without a change, until any other half line is, where no process holds the file open for writing,
+QUIET_S = 30.0  # without a change, until any other half line is, where no process holds the file open for writing,
 UNSEEN_S = 600.0  # or where such a process cannot be seen from here
 MOST_S = 60.0  # between two looks while a process holds the file
 FRESH_S = 2.0  # how old the look at all processes may be: it costs about 3 us an open file
