@@ -297,6 +297,10 @@ def test_what_users_say_knows_neither_dash_nor_the_store() -> None:
     for module, path in modules().items():
         if module.startswith("dashboard.user_files"):
             others = {name for name in imports(module, path) if not name.startswith("dashboard.user_files")}
-            assert others <= {"collectors.added", "collectors.amounts", "collectors.records", "collectors.forgotten.tombstones"}, (
-                module
-            )
+            assert others <= {
+                "collectors.added",
+                "collectors.amounts",
+                "collectors.analysis.directions",
+                "collectors.records",
+                "collectors.forgotten.tombstones",
+            }, module

@@ -18,7 +18,7 @@ USUAL = "/tmp/nccl_trace_rank_"  # PyTorch's own
 MOST_BYTES = 64 << 20
 
 
-class _Plain(pickle.Unpickler):
+class _PlainPickle(pickle.Unpickler):
     """Of numbers, texts, lists and tables alone: a file that another program wrote may run nothing here."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -52,6 +52,6 @@ def read_dump(path: str, since_s: float) -> Any:
             return None
         data = file.read(MOST_BYTES)
     try:
-        return _Plain(io.BytesIO(data)).load()
+        return _PlainPickle(io.BytesIO(data)).load()
     except Exception:  # whatever a broken pickle raises
         return None
