@@ -187,6 +187,7 @@ class FindingsCollector:
             known.since_s,
             ledger_of,
             lambda: self._last_lines(run),
+            self._line_of(run),
             known.memory,
         )
 

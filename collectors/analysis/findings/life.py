@@ -134,7 +134,7 @@ def hung(subject: RunSubject) -> Iterator[Held]:
         columns = subject.history.stacks(window)
     except TooMuch:
         return
-    ranks = standing_of(columns, subject.history.folder())
+    ranks = standing_of(columns, subject.history.folder(), subject.line_of)
     inside = [rank for rank in ranks if rank.in_collective]
     if not ranks or not all(rank.still and rank.seconds > STILL_S / 2 for rank in ranks) or any(map(_is_held, ranks)):
         return
@@ -187,7 +187,7 @@ def standing_word(subject: RunSubject) -> Standing:
 
 def _by_stacks(subject: RunSubject) -> Standing | None:
     try:
-        ranks = standing_of(subject.history.stacks((subject.now_s - STILL_S, subject.now_s)), subject.history.folder())
+        ranks = standing_of(subject.history.stacks((subject.now_s - STILL_S, subject.now_s)), subject.history.folder(), subject.line_of)
     except TooMuch:
         return None
     kinds = {rank.stand.kind for rank in ranks}

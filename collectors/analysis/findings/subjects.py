@@ -14,6 +14,7 @@ from ...records import Event, Labels
 from ..history import History
 from ..ledger.shares import Ledger
 from ..stacks.traces import Floats, Range
+from ..stacks.trust import LineOf, no_source
 from .recent import CAPACITY, RecentPoints
 
 STEPS = "steps"  # the name of a rank's own track: the time of each new step, its value the step
@@ -58,6 +59,7 @@ class RunSubject:
     awake_since_s: float = 0.0  # since when it is looked at
     ledger_of: Callable[[int, float], Ledger | None] = lambda rank, seconds: None
     last_lines: Callable[[], Sequence[str]] = list
+    line_of: LineOf = no_source
     memory: dict[str, Any] = field(default_factory=dict)  # what rules remember from one look to the next
     _by_kind: dict[str, list[Event]] = field(default_factory=dict)
 
