@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from collectors.analysis.stacks.trust import no_source
+from collectors.analysis.stacks.trust import LineOf, no_source
 from collectors.gpu.inventory import Gpu, GpuProcess, Inventory
 from collectors.judging.collector import FindingsCollector
 from collectors.process.activity import RunActivity, RunProcess
@@ -60,13 +60,17 @@ class Lines:
 class JudgedRuns:
     """A collector of findings; `stored=False` keeps points out of the store, which only the rules from stacks read them from."""
 
-    def __init__(self, store: Store, *, gpus: Sequence[Gpu] = (), now_s: float = T0, stored: bool = True) -> None:
+    def __init__(
+        self, store: Store, *, gpus: Sequence[Gpu] = (), now_s: float = T0, stored: bool = True, line_of: LineOf = no_source
+    ) -> None:
         self.store, self.gpus, self.now_s, self.stored = store, list(gpus), now_s, stored
+        self.line_of = line_of
         self.finder, self.lines = OwnProcesses(), dict[str, Lines]()
         self.health: list[PartHealth] = []
         self.found: dict[str, Finding] = {}  # as last told, by id
         self.first_s: dict[str, float] = {}  # when each was first told
         self.written = 0
+        store.append([machine_point(now_s - 1, HOSTS, {"host/cores": 2.0})])  # makes the file, which readers look for now and then
         self.restart()
         self._look_s = now_s
 
@@ -77,7 +81,7 @@ class JudgedRuns:
             self._live,
             cast(Finder, self.finder),
             host=HOST,
-            line_of=lambda run: no_source,
+            line_of=lambda run: self.line_of,
             inventory=lambda: Inventory(tuple(self.gpus)),
             health=lambda: self.health,
             clock=lambda: self.now_s,

@@ -109,7 +109,7 @@ def test_a_rule_that_fails_costs_itself_and_is_shown(store: Store, monkeypatch: 
     judged = JudgedRuns(store, stored=False)
     judged.begin("run")
     judged.take([point("run", T0, 1, {"loss": math.nan})])
-    found = [record for record in judged.collector.collect()]
+    found = list(judged.collector.collect())
     assert [record.rule for record in found if hasattr(record, "rule")] == ["nan"]
     assert judged.collector.trouble() == "the rule slow_steps failed: ValueError: no such thing"
 

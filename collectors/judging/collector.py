@@ -193,6 +193,7 @@ class FindingsCollector:
             ledger_of,
             lambda: self._last_lines(run),
             lambda since_s: flight_ranks(flight_dumps(processes, since_s)),
+            self._line_of(run),
             known.memory,
         )
 

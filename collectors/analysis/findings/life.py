@@ -143,7 +143,7 @@ def hung(subject: RunSubject) -> Iterator[Held]:
         columns = subject.history.stacks(window)
     except TooMuch:
         return
-    ranks = standing_of(columns, subject.history.folder())
+    ranks = standing_of(columns, subject.history.folder(), subject.line_of)
     inside = [rank for rank in ranks if rank.in_collective]
     if not ranks or not all(rank.still and rank.seconds > STILL_S / 2 for rank in ranks) or any(map(_is_held, ranks)):
         return
@@ -197,7 +197,9 @@ def standing_word(subject: RunSubject) -> Standing:
 
 def _by_stacks(subject: RunSubject) -> Standing | None:
     try:
-        ranks = standing_of(subject.history.stacks((subject.now_s - STILL_S, subject.now_s)), subject.history.folder())
+        ranks = standing_of(
+            subject.history.stacks((subject.now_s - STILL_S, subject.now_s)), subject.history.folder(), subject.line_of
+        )
     except TooMuch:
         return None
     kinds = {rank.stand.kind for rank in ranks}
@@ -300,7 +302,7 @@ def _words(ranks: Sequence[RankStanding], inside: Sequence[RankStanding]) -> str
             "The ranks wait in different collectives: " + "; ".join(f"rank {rank.rank} at {rank.where}" for rank in ranks[:4]) + "."
         )
     named = "; ".join(f"rank {rank.rank} stands at {rank.where}" for rank in outside[:4])
-    return f"{named[0].upper()}{named[1:]} while {len(inside)} other{'s' if len(inside) > 1 else ''} wait in a collective at {inside[0].where}."
+    return f"{named[0].upper()}{named[1:]} while {len(inside)} other{'s wait' if len(inside) > 1 else ' waits'} in a collective at {inside[0].where}."
 
 
 def _thing(rank: RankStanding) -> str:

@@ -20,7 +20,7 @@ def _spent(name: str, title: str, source: str) -> RunRule:
         "note",
         WINDOW_S + EVERY_S,
         _SPENT_NEEDS,
-        f"the ledger's row `{kind}` has surely {share:g} % or more of {WINDOW_S:g} s",
+        f"the ledger's row `{kind}` has surely {share:g} % or more of {WINDOW_S:g} s, or as the largest cause {2 * share:g} %, while steps go on",
         source,
         spent(name),
         EVERY_S,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from ..ledger.kinds import TimeKind
 from ..ledger.shares import KindRow, Ledger
 from ..ledger.wording import place_of
@@ -13,8 +15,10 @@ from .subjects import STEPS, RunSubject, on_rank
 
 WINDOW_S = 30.0
 EVERY_S = 15.0
+UNSURE = 2.0  # times the share, where the ledger is not sure
 LEAST_COVERED = 0.5  # of the window with stacks, and with a counter where there is a GPU
 SETTLED_S = 60.0  # after the first step: start, warm-up and compilation are no finding
+STANDS_S, STANDS = 60.0, 5.0  # without a step, or so many usual intervals
 UNKNOWN_S = 600.0  # after the start of a run whose steps are not known
 
 
@@ -96,7 +100,7 @@ def _look(subject: RunSubject, spent_on: SpentOn) -> Iterator[Held]:
         if ledger is None or ledger.covered_share < LEAST_COVERED:
             continue
         row = next((row for row in ledger.rows if row.kind == spent_on.kind), None)
-        if row is not None and row.least >= spent_on.share:
+        if row is not None and _is_large(row, ledger, spent_on.share):
             yield _held(subject, ledger, row, spent_on)
 
 
@@ -104,9 +108,24 @@ def _is_settled(subject: RunSubject) -> bool:
     """Compiling, filling caches and loading before the first steps are as they should be, however long they take."""
     if any(name == STEPS for name, _ in subject.tracks):
         since_s = subject.stepping_since_s()
-        return since_s is not None and subject.now_s - since_s >= SETTLED_S
+        return since_s is not None and subject.now_s - since_s >= SETTLED_S and _steps_on(subject)
     begun_s = subject.begun_s if subject.begun_s is not None else subject.awake_since_s
     return subject.now_s - begun_s >= UNKNOWN_S
+
+
+def _is_large(row: KindRow, ledger: Ledger, share: float) -> bool:
+    """Surely; or by its most likely share, where that is twice as much and no other cause has more.
+
+    Beside a GPU that is never waited for, the range of nearly any cause begins at 0: the host may have been ahead.
+    """
+    others = max((other.share for other in ledger.rows if other.kind not in ("busy", row.kind)), default=0.0)
+    return row.least >= share or (row.share >= UNSURE * share and row.share > others)
+
+
+def _steps_on(subject: RunSubject) -> bool:
+    """Of a run that stands still nothing is said here: it is silent, or it hangs."""
+    newest_s = max(float(np.nanmax(track.time_s, initial=-np.inf)) for (name, _), track in subject.tracks.items() if name == STEPS)
+    return subject.now_s - newest_s < max(STANDS_S, STANDS * (subject.interval_s(min(subject.ranks(), default=0)) or 0.0))
 
 
 def _held(subject: RunSubject, ledger: Ledger, row: KindRow, spent_on: SpentOn) -> Held:

@@ -14,6 +14,7 @@ from ...records import Event, Labels
 from ..history import History
 from ..ledger.shares import Ledger
 from ..stacks.traces import Floats, Range
+from ..stacks.trust import LineOf, no_source
 from .flight import FlightRank
 from .recent import CAPACITY, RecentPoints
 
@@ -60,6 +61,7 @@ class RunSubject:
     ledger_of: Callable[[int, float], Ledger | None] = lambda rank, seconds: None
     last_lines: Callable[[], Sequence[str]] = list
     flight: Callable[[float], list[FlightRank]] = lambda since_s: []  # by dumps written since then
+    line_of: LineOf = no_source
     memory: dict[str, Any] = field(default_factory=dict)  # what rules remember from one look to the next
     _by_kind: dict[str, list[Event]] = field(default_factory=dict)
 
