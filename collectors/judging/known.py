@@ -10,6 +10,7 @@ import numpy as np
 
 from ..analysis.findings import names
 from ..analysis.findings.recent import CAPACITY, RecentPoints
+from ..analysis.findings.rules import is_tracked
 from ..analysis.findings.subjects import STEPS
 from ..analysis.history import History
 from ..process.activity import LIFETIMES
@@ -107,7 +108,7 @@ class KnownSubjects:
         for event in [*history.events(MOST_EVENTS, LIFETIMES), *history.events(MOST_EVENTS), *known]:
             run.add(event)
         window = now_s - WARM_S, min(run.since_s, now_s)
-        series = [row for row in history.series() if names.is_tracked(row.name)][:MOST_TRACKS]
+        series = [row for row in history.series() if is_tracked(row.name)][:MOST_TRACKS]
         fresh, run.tracks = run.tracks, {}
         for row, points in ((row, found) for row, found in zip(series, history.points(series, window).values(), strict=True)):
             rank = int(dict(row.labels).get("rank", "0"))
@@ -192,7 +193,7 @@ class KnownSubjects:
         if found is None:
             if len(self._is_tracked) > 50_000:
                 self._is_tracked.clear()
-            found = self._is_tracked[name] = names.is_tracked(name)
+            found = self._is_tracked[name] = is_tracked(name)
         return found
 
     def _rank(self, labels: Labels) -> int:

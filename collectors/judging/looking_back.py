@@ -6,9 +6,8 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from ..analysis.findings import names
 from ..analysis.findings.recent import RecentPoints
-from ..analysis.findings.rules import RUN_RULES
+from ..analysis.findings.rules import RUN_RULES, is_tracked
 from ..analysis.findings.subjects import STEPS, MachineSubject, RunSubject
 from ..analysis.findings.watch import Watch
 from ..analysis.history import History
@@ -63,7 +62,7 @@ class LookingBack:
     def _pieces(self, run: str) -> Iterator[list[Finding]]:
         """Findings a piece of the run's time."""
         history, watch = History(self._store, run), Watch()
-        series = [row for row in history.series() if names.is_tracked(row.name) and row.last_time_s is not None][:MOST_SERIES]
+        series = [row for row in history.series() if is_tracked(row.name) and row.last_time_s is not None][:MOST_SERIES]
         if not series:
             return
         first_s, last_s = min(row.first_time_s or 0.0 for row in series), max(row.last_time_s or 0.0 for row in series)

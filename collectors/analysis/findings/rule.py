@@ -50,6 +50,7 @@ class RunRule(NamedTuple):
     source: str  # of its thresholds
     look: Callable[[RunSubject], Iterable[Held]]
     every_s: float = 2.0
+    series: Callable[[str], bool] | None = None  # that it looks at beside losses, gradients, scales, memory and results
 
 
 class MachineRule(NamedTuple):

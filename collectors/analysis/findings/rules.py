@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import cards, life, machine, memory, pace, ranks, training
+from . import cards, life, machine, memory, names, pace, ranks, training
 from .rule import AnyRule, MachineRule, RunRule
 from .spent import EVERY_S, SPENT_ON, WINDOW_S, spent
 
@@ -78,3 +78,9 @@ MACHINE_RULES: Final[tuple[MachineRule, ...]] = (
 
 RULES: Final[tuple[AnyRule, ...]] = (*RUN_RULES, *MACHINE_RULES)
 BY_NAME: Final = {rule.name: rule for rule in RULES}
+_SERIES: Final = [rule.series for rule in RUN_RULES if rule.series is not None]
+
+
+def is_tracked(name: str) -> bool:
+    """Whether a rule looks at a run's series of that name."""
+    return names.is_tracked(name) or any(looks_at(name) for looks_at in _SERIES)
