@@ -21,7 +21,7 @@ folder.mkdir()
 (folder / "table.dat").write_text(f"time_s,step,acc\\n{time.time()},0,0.25\\n")
 with open(folder / "metrics.jsonl", "w") as log:
     for step in range(1_000_000):
-        print(json.dumps({"time_s": time.time(), "step": step, "train/loss": 1 / (1 + step)}), file=log, flush=True)
+        print(json.dumps({"time_s": time.time(), "step": step, "train/loss": 1 / (1 + step), "train/lr": 0.0}), file=log, flush=True)
         time.sleep(0.05)
 """
 FIRE_ALL = """
@@ -102,6 +102,12 @@ def test_a_format_is_one_file_and_one_row(running: Dashboard) -> None:
 def test_a_metric_is_one_row_and_one_value(running: Dashboard) -> None:
     series = wait_for(lambda: running.get("/api/v1/series?match=uptime")["series"], because="no uptime")
     assert [(one["name"], one["unit"], one["label"]) for one in series] == [("host/uptime_s", "s", "Uptime")]
+
+
+def test_a_finding_is_one_function_and_one_row(running: Dashboard) -> None:
+    found = wait_for(lambda: running.get("/api/v1/findings?run=a")["findings"], because="no rule holds")
+    assert [(row["rule"], row["title"], row["weight"]) for row in found] == [("rate_zero", "Learning rate 0", "note")]
+    assert found[0]["sentence"].startswith("train/lr has been 0 for 100 steps")
 
 
 def test_an_engine_is_a_package_and_one_row(checkout: Path) -> None:
