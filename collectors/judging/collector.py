@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ..analysis.findings.flight import flight_ranks
 from ..analysis.findings.rule import AnyRule
-from ..analysis.findings.rules import MACHINE_RULES, RUN_RULES
+from ..analysis.findings.rules import BY_NAME, MACHINE_RULES, RUN_RULES
 from ..analysis.findings.subjects import MachineSubject, RunSubject
 from ..analysis.findings.watch import Watch
 from ..analysis.history import History
@@ -75,7 +75,7 @@ class FindingsCollector:
         self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
         self._back = LookingBack(store)
         self._known = KnownSubjects(self._back.came)
-        self._watch = Watch(store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN))
+        self._watch = Watch(found for found in store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN) if found.rule in BY_NAME)
         self._begun_s = clock()
         self._due: dict[tuple[str, str], float] = {}  # by run and rule, CLOCK_MONOTONIC
         self._failed: dict[str, str] = {}  # rules that failed, and how
