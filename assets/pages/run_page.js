@@ -200,6 +200,7 @@ export class RunPage extends TimePage {
     this.range.reset(TIME);
     this.cursor_s = null; // it points at a moment of the other run
     this.events = [];
+    this.findings.forget();
     this.book.forget(this.range.axis);
     this.keepAddress();
     this.load().then(() => this.inquire());
@@ -256,7 +257,7 @@ export class RunPage extends TimePage {
   /** @returns {import("../lib/keys.js").Key[]} */
   keys() {
     const axis = { keys: ["a"], shown: "a", says: "time or steps along the axis", run: () => this.turnAxis() };
-    return [...this.compare.keys(), ...this.pins.keys(), ...this.notes.keys(), axis];
+    return [...this.compare.keys(), ...this.pins.keys(), ...this.notes.keys(), ...this.findings.keys(), axis];
   }
 
   // Messages of the server
