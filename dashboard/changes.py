@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
+from collectors.alerts.mutes import save_mute
 from collectors.records import Event
 from collectors.service.control import ControlError, ask
 
@@ -19,6 +20,7 @@ from .queries import BadRequest, NotFound, Queries
 from .receiving.files import Received
 from .runs import ALIVE, known_of
 from .user_files.about import About, save_about
+from .user_files.alerts import save_alerts
 from .user_files.directions import Direction, save_direction
 from .user_files.events import add_event
 from .user_files.forgotten import ForgottenRun
@@ -28,6 +30,7 @@ from .user_files.yaml_file import OddFile
 T = TypeVar("T")
 FORGOTTEN = "forgotten"
 FORGETTING_S, LOOK_S = 10.0, 0.05  # how long the collector may take for it, and how often that is looked at
+TEST_S, MOST_TESTED = 12.0, 200  # how long a test message is waited for, and among how many
 WRITER = "local"  # who hands over without a token: a process of this host
 
 
@@ -127,6 +130,30 @@ class Changes:
     def delete_board(self, name: str, version: str) -> BoardFile | None:
         """What then stands under its name. Raises BadRequest, OtherVersion, Unwritable."""
         return self._saved(lambda: self._queries.boards.delete(name, version))
+
+    def save_alerts(self, text: str) -> None:
+        """Save alerts.yaml, if all of it can be read. Raises BadRequest: the first mistake, with its line; Unwritable."""
+        self._saved(lambda: save_alerts(self._queries.data_dir, text))
+
+    def mute(self, rule: str | None, run: str | None, hours: float | None, on: bool) -> None:
+        """None: all rules, all runs, for ever; not `on` takes it back. Raises BadRequest, Unwritable."""
+        self._saved(lambda: save_mute(self._queries.data_dir, rule, run, hours, on, time.time()))
+
+    def test_alert(self, receiver: str) -> tuple[bool, str]:
+        """Send a test message; whether it was taken, and a sentence. Raises BadRequest where there is no such receiver."""
+        self._check()
+        if self._queries.alerts.now().settings.receiver(receiver) is None:
+            raise BadRequest(f"there is no receiver {receiver!r} in alerts.yaml")
+        id_ = str(self._ask_collector("test_alert", receiver=receiver)["id"])
+        until_s = time.monotonic() + TEST_S
+        while time.monotonic() < until_s:
+            found = next((message for message in self._queries.alerts.messages(MOST_TESTED) if message.id == id_), None)
+            if found is not None and found.state == "delivered":
+                return True, f"{receiver} has taken a test message."
+            if found is not None and (found.state == "failed" or found.error):
+                return False, f"{receiver} did not take the test message: {found.error}."
+            time.sleep(LOOK_S)
+        return False, f"{receiver} has not answered yet; it is tried again, and the history shows the result."
 
     def steer_profile(self, action: str) -> None:
         """Turn the profiler on or off, or try refused processes again. Raises BadRequest where nothing can be steered."""

@@ -123,8 +123,9 @@ class Hub:
     def _look(self) -> StateAnswer:
         watch(self._queries.data_dir, sorted(self._watched()), time.time() + WATCH_S)
         begun_s = time.monotonic()
-        state = state_answer(self._queries.state())
+        state = state_answer(self._queries.state(), 0)
         try:
+            state["firing"] = self._queries.alerts.firing()
             self._runs = self._queries.runs()
         except StoreError as error:
             state["problems"].insert(0, str(error))

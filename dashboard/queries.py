@@ -17,6 +17,7 @@ from collectors.records import Event, Offset, ProgressBar, Sample
 from collectors.service.control import ControlError, ask
 from collectors.store.protocol import Axis, Buckets, Delta, Last, LogPage, LogQuery, Run, SampleNames, SampleQuery, Series, Store
 
+from .alerts.asking import Alerts
 from .boards.drawing import BoardCharts
 from .boards.files import Boards
 from .comparing.attempts import RunAttempts, requeued
@@ -131,6 +132,7 @@ class Queries:
         self.boards = Boards(data_dir, (self.log_dir, self.log_dir / first_folder))
         self.board_charts = BoardCharts(store, self.expressions)
         self.lines, self.findings = LogLines(store), FoundFindings(store)
+        self.alerts = Alerts(data_dir, self.findings)
         self.log_changes = LogChanges(self.logs, self.run, self.stacks.show_sources)
         self.ahead = Ahead(self.stacks.minutes, self.stacks.ledgers)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder

@@ -15,9 +15,9 @@ from ..process.proc import user_of
 
 INSIDE = ".deepseek"
 OURS = re.compile(
-    r"(runs|machine-\d{4}-W\d\d)\.sqlite(-wal|-shm)?|writer\.lock|control\.sock|set-aside\.(json|new)|settings\.yaml|\.new-\w+|\.writable|\.?web\.json(\.\d+)?|dashboard\.log"
+    r"(runs|machine-\d{4}-W\d\d)\.sqlite(-wal|-shm)?|writer\.lock|control\.sock|set-aside\.(json|new)|(settings|alerts|mutes)\.yaml|\.new-\w+|\.writable|\.?web\.json(\.\d+)?|dashboard\.log"
 )
-ABOUT_RUNS = "runs"  # what users say about runs; its mode is left alone: it may be another program's folder of that name
+OURS_TOO = {"runs", "alerts"}  # folders, whose modes are left alone: they may be another program's of that name
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
@@ -69,7 +69,7 @@ def _is_all_ours(data_dir: Path) -> bool:
     """Whether nothing but a store, and what users say in files, lies there."""
     names = os.listdir(data_dir)  # noqa: PTH208  # names are all that is needed
     others = [name for name in names if not OURS.fullmatch(name)]
-    return not others or (others == [ABOUT_RUNS] and len(names) > 1)
+    return not others or (set(others) <= OURS_TOO and len(names) > len(others))
 
 
 def _tighten(path: Path, mode: int) -> None:

@@ -26,7 +26,7 @@ from . import (
     table,
 )
 from .across import compare, forgotten, search
-from .judged import blame, findings, goodput, ledger, report, trace
+from .judged import alerts, blame, findings, goodput, ledger, report, trace
 from .messages import MESSAGES
 from .openmetrics import CONTENT_TYPE, render
 
@@ -45,6 +45,7 @@ NOUNS = (
     ledger,
     report,
     findings,
+    alerts,
     goodput,
     trace,
     machine,
@@ -55,7 +56,7 @@ NOUNS = (
     search,
     boards,
 )
-CHANGED = (runs, machine, settings, ingest, table, forgotten, boards, trace)  # nouns with POST routes
+CHANGED = (runs, machine, settings, ingest, table, forgotten, boards, trace, alerts)  # nouns with POST routes
 
 
 def register(app: FastAPI, queries: Queries) -> None:

@@ -116,6 +116,8 @@ class CostRow(TypedDict):
 
 
 class StateAnswer(TypedDict):
+    """`firing`: alerts that hold, and crashes and the like of the last hour; without muted ones."""
+
     time_s: float
     host: str
     log_dir: str
@@ -125,6 +127,7 @@ class StateAnswer(TypedDict):
     gpu_note: str | None
     profile: ProfileState
     problems: list[str]
+    firing: int
     cost: CostRow
 
 
@@ -199,7 +202,7 @@ def gpu_user_row(user: GpuUser) -> GpuUserRow:
     return cast(GpuUserRow, {"gpu": user.gpu, "mig": user.mig, **user.process, "run": run, "rank": rank, "not_attachable": reason})
 
 
-def state_answer(state: DashboardState) -> StateAnswer:
+def state_answer(state: DashboardState, firing: int) -> StateAnswer:
     return {
         "time_s": state.time_s,
         "host": state.host,
@@ -210,6 +213,7 @@ def state_answer(state: DashboardState) -> StateAnswer:
         "gpu_note": state.gpu_note,
         "profile": cast(ProfileState, state.profile),
         "problems": state.problems,
+        "firing": firing,
         "cost": {
             "cpu_pct": state.cost.cpu_pct,
             "rss_bytes": state.cost.rss_bytes,

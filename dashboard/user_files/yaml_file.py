@@ -6,24 +6,37 @@ All values are text, so that `name: no` is the word and not a falsehood: who ask
 from __future__ import annotations
 
 import errno
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
-from stat import S_ISREG
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import yaml
+
+from collectors.small_file import FOLDER_MODE, MOST_BYTES, SETTLED_NS, Stamp, Unwritable, bytes_of, stamp_of, write_bytes
+
+__all__ = [
+    "FOLDER_MODE",
+    "MOST_BYTES",
+    "SETTLED_NS",
+    "OddFile",
+    "Stamp",
+    "Table",
+    "Unwritable",
+    "bytes_of",
+    "odd",
+    "parsed",
+    "read",
+    "stamp_of",
+    "write",
+    "write_bytes",
+    "written",
+]
 
 Table: TypeAlias = dict[str, str | list[str]]
 
 SUFFIX = ".yaml"
-MOST_BYTES = 64 << 10
-FOLDER_MODE = 0o700  # of a file: 0600, as tempfile makes it
-SETTLED_NS = 5 * 10**9  # a younger file may change once more without a new stamp
 PARSER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml, where PyYAML was built with it
 ODD_BREAK = re.compile(r"[\x85\u2028\u2029]")  # line breaks of Unicode: as they are, they would come back as spaces
 FRAME = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)
@@ -31,22 +44,6 @@ FRAME = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, ya
 
 class OddFile(Exception):
     """Not what we would write; the text is one sentence with the file and the remedy."""
-
-
-class Unwritable(Exception):
-    """The disk is full, the folder is not ours, ...; the text is one sentence with the file."""
-
-
-class Stamp(NamedTuple):
-    """Differs when the file does, once it is older than SETTLED_NS."""
-
-    modified_ns: int
-    size_bytes: int
-    inode: int
-
-
-def stamp_of(found: os.stat_result) -> Stamp:
-    return Stamp(found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def read(path: Path) -> Table:
@@ -77,25 +74,6 @@ def odd(path: Path, why: str) -> OddFile:
 def write(path: Path, table: Mapping[str, object], comment: str) -> None:
     """Whole: a reader, or a crash, finds the old file or the new one. Makes the folder. Raises Unwritable."""
     write_bytes(path, f"# {comment}\n{written(table)}".encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Whole, as above. Raises Unwritable."""
-    try:
-        path.parent.mkdir(mode=FOLDER_MODE, exist_ok=True)
-        descriptor, new = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123  # a descriptor has no path
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-            Path(new).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(new).unlink()
-            raise
-    except OSError as error:
-        raise Unwritable(f"cannot write {path} ({error.strerror})") from error
 
 
 def written(table: Mapping[str, object]) -> str:
@@ -153,18 +131,3 @@ def _problem(error: Any) -> str:
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
     return f"line {mark.line + 1}: {what}" if mark else str(what)
-
-
-def bytes_of(path: Path | str, folder: int | None = None) -> bytes:
-    """`folder` is the descriptor of the one that a name is in. Raises OSError, ValueError with what the file is or has."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO is opened at once
-    descriptor = os.open(path, flags, dir_fd=folder)
-    try:
-        if not S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("is not a regular file")
-        data = os.read(descriptor, MOST_BYTES + 1)
-    finally:
-        os.close(descriptor)
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"has more than {MOST_BYTES >> 10} KiB")
-    return data

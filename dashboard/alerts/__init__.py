@@ -1,0 +1,1 @@
+"""Alerts as pages and clients ask for them."""
