@@ -13,7 +13,7 @@ ASSETS = frame.ASSETS
 OWN_MODULES = sorted(str(path.relative_to(ASSETS)) for path in ASSETS.rglob("*.js") if "vendor" not in path.parts)
 OWN_STYLES = sorted(str(path.relative_to(ASSETS)) for path in ASSETS.rglob("*.css") if "vendor" not in path.parts)
 ALONE = "docs.css"  # of the API's page
-LATER = ["search/palette.js", "boards/editing/editor.js", "ledger/view.js", "findings/view.js"]  # modules that are loaded when they are asked for,
+LATER = ["search/palette.js", "boards/editing/editor.js", "ledger/view.js", "findings/view.js", "findings/desktop.js"]  # modules that are loaded when they are asked for,
 NAMED = {"search/palette.css", "findings/findings.css", "pages/runs/comparison.css"}  # and styles that a module or another style names
 
 

@@ -60,7 +60,7 @@ function heading(found, now_s, close) {
   const when = !found.over ? `since ${at(found.start)}, holds` : lasted ? `${at(found.start)} – ${at(found.end)}, ${duration(lasted)}` : at(found.start);
   const where = [when, found.step === null ? "" : `step ${count(found.step)}`, found.rank === null ? "" : `rank ${found.rank}`, found.run === null ? "on the machine" : ""];
   return [
-    el("div", { class: "head" }, el("h2", {}, icon(shape, tone), ` ${word}: ${found.title}`), el("button", { class: "found-close", type: "button", "aria-label": "Close the finding", onclick: close }, "×")),
+    el("div", { class: "head" }, el("h2", {}, icon(shape, tone), `${word}: ${found.title}`), el("button", { class: "found-close", type: "button", "aria-label": "Close the finding", onclick: close }, "×")),
     el("p", { class: "found-said" }, found.sentence),
     el("p", { class: "sub" }, where.filter(Boolean).join(", ")),
   ];

@@ -35,11 +35,13 @@ export class FindingMarks {
   draw(placed, view, width, chosen, axis) {
     const x = (/** @type {number} */ at) => ((at - view.lo) / (view.hi - view.lo)) * width;
     const least = ((view.hi - view.lo) / Math.max(1, width)) * APART_PX;
-    const before = placed.filter(({ from, to }) => from < view.lo && to >= view.lo);
-    const begin = together(placed, least).filter((mark) => mark[0].from >= view.lo && mark[0].from <= view.hi);
+    const began = placed.filter(({ from, to }) => from < view.lo && to >= view.lo);
+    const marks = together(placed, least).filter((mark) => mark[0].from >= view.lo && mark[0].from <= view.hi);
+    const begin = marks.filter((mark) => !began.length || mark[0].from >= view.lo + least);
+    const before = began.length ? [...began, ...marks.filter((mark) => !begin.includes(mark)).flat()] : [];
     /** @type {Map<string, {several: Found[], at: number, words: string}>} */
     const wanted = new Map();
-    if (before.length) wanted.set(EDGE, { several: before.map(({ found }) => found), at: 0, words: "since before the view" });
+    if (before.length) wanted.set(EDGE, { several: before.map(({ found }) => found), at: 0, words: "at the left of the view" });
     for (const mark of begin) wanted.set(mark[0].found.id, { several: mark.map(({ found }) => found), at: x(mark[0].from), words: axis.word(mark[0].from) });
     this.#place(wanted, chosen);
     this.#drawBars(placed, view, x, width);
