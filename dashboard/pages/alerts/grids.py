@@ -15,6 +15,7 @@ from ...user_files.visible import visible, visible_name
 from ..runs import THEME
 
 MESSAGES, RULES = "alerts-messages", "alerts-rules"
+SHOWN, HIDDEN = {"height": "360px", "width": "100%"}, {"display": "none"}
 WORDS = {"delivered": "delivered", "waiting": "waiting", "failed": "failed", "summed": "in a summary"}
 
 
@@ -26,7 +27,7 @@ def grid(name: str, columns: list[dict[str, Any]]) -> Any:
         defaultColDef={"resizable": True, "sortable": True, "filter": True, "suppressHeaderMenuButton": True, "minWidth": 64},
         dashGridOptions={"theme": {"function": " ".join(THEME.split())}, "animateRows": False, "suppressNoRowsOverlay": True, "enableCellTextSelection": True, "ensureDomOrder": True},
         className="alerts-grid",
-        style={"height": "320px", "width": "100%"},
+        style=HIDDEN if name == MESSAGES else SHOWN,
     )  # fmt: skip
 
 
@@ -71,8 +72,8 @@ def state_of(message: AlertMessage) -> str:
 def rule_columns() -> list[dict[str, Any]]:
     return [
         column("title", "Finding", 148, wraps=True),
-        column("name", "Name in a rule", 148),
-        column("weight", "Weight", 72),
+        column("name", "Name in a rule", 148, wraps=True),
+        column("weight", "Weight", 88, wraps=True),
         column("holds", "Holds when", 320, wraps=True, flex=3),
         column("needs", "Needs at least", 180, wraps=True, flex=1),
         column("source", "Source of its threshold", 200, wraps=True, flex=2),
@@ -81,6 +82,6 @@ def rule_columns() -> list[dict[str, Any]]:
 
 def rule_rows() -> list[dict[str, str]]:
     return [
-        {"title": rule.title, "name": rule.name, "weight": rule.weight, "holds": rule.holds, "needs": rule.needs, "source": rule.source}
+        {"title": rule.title, "name": rule.name, "weight": rule.weight, "holds": rule.holds.replace("`", ""), "needs": rule.needs, "source": rule.source}
         for rule in ALL_RULES
     ]  # fmt: skip

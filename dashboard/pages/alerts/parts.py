@@ -74,6 +74,11 @@ def own_rules(now: AlertsNow) -> list[Any]:
     return [_listed([row for _, row in sorted(rows, key=lambda row: row[0])])]
 
 
+def lasting(seconds: float) -> str:
+    """`90 -> "90 s"`, `3600 -> "1 h"`, `200000 -> "2 days"`"""
+    return spoken(seconds).removesuffix(" 0 min") if seconds < 2 * 86400 else f"{seconds / 86400:.0f} days"
+
+
 def title_of(rule: str) -> str:
     """Of a finding's rule, also of a user's own."""
     return BY_NAME[rule].title if rule in BY_NAME else visible_name(rule.removeprefix(OWN))
@@ -97,7 +102,7 @@ def _row(kind: str, told: Sequence[Any], about: Sequence[Any], acts: Sequence[An
 
 
 def _finding(found: Finding, now_s: float, *, mutes: bool) -> html.Li:
-    title, ago = title_of(found.rule), spoken(max(0.0, now_s - found.from_s))
+    title, ago = title_of(found.rule), lasting(max(0.0, now_s - found.from_s))
     where = visible_name(found.run) if found.run is not None else "the machine"
     told = [html.A([html.B(f"{title}. "), visible(found.sentence)], href=address_of(found))]
     about = [html.Span(where, className="run-name"), html.Span(f"for {ago}" if not found.over else f"{ago} ago", className="dim")]
@@ -117,7 +122,7 @@ def _mute_buttons(rule: str | None, run: str | None, what: str) -> list[Any]:
 def _mute(mute: Mute, held: int, now_s: float) -> html.Li:
     what = title_of(mute.rule) if mute.rule else "All rules"
     where = f"of {visible_name(mute.run)}" if mute.run else "of all runs"
-    until = "until it is taken back" if mute.until_s is None else f"for another {spoken(mute.until_s - now_s)}"
+    until = "until it is taken back" if mute.until_s is None else f"for another {lasting(mute.until_s - now_s)}"
     back = {"data-act": "unmute", **({"data-rule": mute.rule} if mute.rule else {}), **({"data-run": mute.run} if mute.run else {})}
     holds = [html.Span(f"{held} would fire" if held else "nothing would fire", className="dim")]
     act = html.Button("Unmute", className="btn", type="button", **back, **{"aria-label": f"Unmute {what} {where}"})
@@ -131,7 +136,7 @@ def _receiver(receiver: Receiver, now: AlertsNow, now_s: float) -> html.Li:
     waiting = [message for message in now.waiting if message.receiver == receiver.name]
     last_s = max((message.ended_s or 0.0 for message in sent if message.state == "delivered"), default=None)
     error = next((message.error for message in [*waiting, *sent] if message.error and (message in waiting or last_s is None or (message.ended_s or 0.0) > last_s)), "")  # fmt: skip
-    state = f"last delivered {spoken(max(0.0, now_s - last_s))} ago" if last_s else "nothing delivered yet"
+    state = f"last delivered {lasting(max(0.0, now_s - last_s))} ago" if last_s else "nothing delivered yet"
     about = [html.Span(state, className="dim"), html.Span(f"{len(waiting)} waiting", className="warn") if waiting else None, html.Span(visible(error), className="bad") if error else None]  # fmt: skip
     told = [html.B(visible_name(receiver.name)), html.Span(f" {receiver.kind}, {visible(shown_target(receiver))}", className="dim")]
     test = html.Button("Send test", className="btn", type="button", **{"data-act": "test", "data-receiver": receiver.name, "aria-label": f"Send a test to {receiver.name}"})  # fmt: skip
@@ -143,7 +148,7 @@ def _own(rule: OwnRule, now: AlertsNow) -> html.Li:
     trouble = now.troubles.get(rule.name, "")
     state = f"fires {many} times" if many > 1 else "fires" if many else visible(trouble) if trouble else "quiet"
     what = {"when": "when", "absent": "absent:", "anomaly": "anomaly of"}[rule.kind]
-    told = [html.B(visible_name(rule.name)), html.Span([f" {what} ", html.Code(visible(rule.text)), f" for {spoken(rule.for_s)}" if rule.for_s else ""], className="dim")]  # fmt: skip
+    told = [html.B(visible_name(rule.name)), html.Span([f" {what} ", html.Code(visible(rule.text)), f" for {lasting(rule.for_s)}" if rule.for_s else ""], className="dim")]  # fmt: skip
     about = [html.Span(f"runs {visible_name(rule.runs)}, {_whom(rule.to)}, {rule.weight}", className="dim")]
     tone = "alert" if many else "bad" if trouble else "past"
     return _row(
