@@ -40,7 +40,7 @@ export class AlertsEditor {
       onscroll: () => this.#scroll(),
       onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event),
     });
-    this.mistakes = el("ul", { id: "alerts-mistakes", class: "mistakes", role: "status" });
+    this.mistakes = el("ul", { class: "mistakes" });
     this.save = el("button", { class: "btn pri", type: "button", disabled: true, onclick: () => this.#save() }, "Save");
     this.back = el("button", { class: "btn", type: "button", hidden: true, onclick: () => this.#undo() }, "Discard changes");
     this.said = el("span", { role: "status" });
@@ -48,7 +48,7 @@ export class AlertsEditor {
       "div",
       { class: "editor" },
       el("div", { class: "editor-box" }, this.lines, this.input),
-      this.mistakes,
+      el("div", { id: "alerts-mistakes", role: "status" }, this.mistakes),
       el("div", { class: "actions" }, this.save, this.back, this.said, el("span", { class: "dim" }, "alerts.yaml in the data folder; it may be edited by hand, too.")),
     );
     this.#number();

@@ -20,7 +20,7 @@ from ...user_files.visible import visible, visible_name
 
 MOST = 100  # rows of a part
 MOMENT_S = 5.0  # around a moment
-LENGTHS = (("1 h", "1", "for 1 hour"), ("1 day", "24", "for 1 day"), ("for good", "", "until it is taken back"))
+LENGTHS = (("1 h", "1", "for 1 h"), ("1 day", "24", "for 1 day"), ("for good", "", "for good"))
 USUAL = "Alerts are, unless a rule of yours says otherwise: finished, crashed, hung, not back after pre-emption, NaN for ten steps, out of memory or disk within the hour, a lost GPU, a fatal XID."
 
 
@@ -139,7 +139,7 @@ def _receiver(receiver: Receiver, now: AlertsNow, now_s: float) -> html.Li:
     state = f"last delivered {lasting(max(0.0, now_s - last_s))} ago" if last_s else "nothing delivered yet"
     about = [html.Span(state, className="dim"), html.Span(f"{len(waiting)} waiting", className="warn") if waiting else None, html.Span(visible(error), className="bad") if error else None]  # fmt: skip
     told = [html.B(visible_name(receiver.name)), html.Span(f" {receiver.kind}, {visible(shown_target(receiver))}", className="dim")]
-    test = html.Button("Send test", className="btn", type="button", **{"data-act": "test", "data-receiver": receiver.name, "aria-label": f"Send a test to {receiver.name}"})  # fmt: skip
+    test = html.Button("Send test", className="btn", type="button", **{"data-act": "test", "data-receiver": receiver.name, "aria-label": f"Send test to {receiver.name}"})  # fmt: skip
     return _row("bad" if error else "good" if last_s else "past", told, about, [test, html.Span(className="tested", role="status")], receiver.name)  # fmt: skip
 
 
