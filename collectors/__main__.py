@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import VERSION
+from .alerts.collector import AlertsCollector
 from .analysis.stacks import source
 from .forgotten.tail import ForgettingTail
 from .forgotten.tombstones import Tombstones, last_known
@@ -34,6 +35,7 @@ from .process.finder import Finder
 from .process.lives import LivesCollector
 from .provenance import RAN
 from .provenance.collector import ProvenanceCollector
+from .records import Record
 from .sampler.choice import choose
 from .sampler.profile import ProfileCollector
 from .scrape.collector import KnownGpu, ScrapeCollector
@@ -143,7 +145,13 @@ class Collectors:
             finder=finder,
         )
         self._judge = self._make_judge(live_runs, finder) if options.judge else None
-        on_stored = self._judge.take if self._judge else lambda records: None
+        self._alerts = AlertsCollector(self._store, data_dir, finder, inventory=self._gpu.inventory) if options.judge else None
+        judges = [judge for judge in (self._judge, self._alerts) if judge is not None]
+
+        def on_stored(records: Sequence[Record]) -> None:
+            for judge in judges:
+                judge.take(records)
+
         self._supervisor = Supervisor(self._store, on_stale=self._start_again, on_stuck=self._give_up, on_stored=on_stored)
         self._supervisor.add(tail, wake)
         self._supervisor.add(HostCollector(self._host, data_path=data_dir, live_runs=live_runs, finder=finder))
@@ -158,6 +166,8 @@ class Collectors:
         self._supervisor.add(self._added)
         if self._judge:
             self._supervisor.add(self._judge)
+        if self._alerts:
+            self._supervisor.add(self._alerts)
         self._control = ControlServer(data_dir, self._verbs())
 
     def _make_judge(self, live_runs: Callable[[Collection[str]], list[RunActivity]], finder: Finder) -> FindingsCollector:
@@ -225,7 +235,14 @@ class Collectors:
             "forget": self._forget,
             "take_back": self._take_back,
             "trace": self._trace,
+            "alerts": lambda: self._alerts.status() if self._alerts else {},
+            "test_alert": self._test_alert,
         }
+
+    def _test_alert(self, receiver: str) -> dict[str, str]:
+        if self._alerts is None:
+            raise ValueError("the collector was started with --no-findings: it sends no alerts")
+        return self._alerts.test(receiver)
 
     def _trace(self, run: str, steps: int = 3, rank: int = 0) -> dict[str, str]:
         """The `id` of the trace to come, or why there will be none, as the end of a sentence."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from ..redaction import redacted
+from .message import AlertMessage
 from .model import Receiver
 from .secret import is_reference
 
@@ -24,6 +25,23 @@ ODD = {
     "Zl",
     "Zp",
 }  # categories of Unicode: control, format, surrogate, private, unassigned, line ends
+LOOK_ALIKES = str.maketrans(
+    {
+        "<": "‹",
+        ">": "›",
+        "@": "＠",
+        "[": "［",
+        "]": "］",
+        "`": "ʼ",
+        "*": "∗",
+        "~": "∼",
+        "|": "¦",
+        "\\": "＼",
+        "&": "＆",
+        "#": "＃",
+        "!": "！",
+    }
+)
 SPACES = re.compile(r"\s+")
 
 
@@ -46,6 +64,39 @@ def sparkline(values: Sequence[float]) -> str:
         return "".join(BLOCKS[3] if math.isfinite(value) else GAP for value in values)
     top = len(BLOCKS) - 1
     return "".join(BLOCKS[round(top * (value - least) / width)] if math.isfinite(value) else GAP for value in values)
+
+
+def headline(message: AlertMessage) -> str:
+    """One line: what it is about, and of which run."""
+    head = {"end": "Over: ", "test": "", "summary": "", "begin": ""}[message.phase] + message.title
+    if len(message.runs) == 1:
+        return clean(f"{head} - {message.runs[0]}", MOST_RUN)
+    return clean(f"{head} - {len(message.runs)} runs" if message.runs else head, MOST_RUN)
+
+
+def body(message: AlertMessage, *, chat: bool = False) -> str:
+    """A few lines of plain text, the sentence first, the link last; for a chat without what is markup there."""
+    text = "\n".join(filter(None, _lines(message)))[:MOST_BODY]
+    return "\n".join(filter(None, [harmless(text) if chat else text, message.link]))
+
+
+def _lines(message: AlertMessage) -> list[str]:
+    left = message.count - len(message.sentences)
+    return [
+        *message.sentences,
+        f"... and {left:,} more" if left > 0 else "",
+        f"Run: {message.runs[0]}" if len(message.runs) == 1 else "",
+        f"Step: {message.step:,}" if message.step is not None else "",
+        f"Ranks: {', '.join(map(str, message.ranks))}" if len(message.ranks) > 1 else "",
+        f"Line: {message.line}" if message.line else "",
+        f"GPU-hours lost: {message.gpu_hours:.3g}" if message.gpu_hours else "",
+        f"{message.sparkline_of}: {message.sparkline}" if message.sparkline else "",
+    ]
+
+
+def harmless(text: str) -> str:
+    """Where Markdown, HTML or a chat's own markup may be read: no tag, mention, link or emphasis is left in it."""
+    return text.translate(LOOK_ALIKES)
 
 
 def shown_target(receiver: Receiver) -> str:

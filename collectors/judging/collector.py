@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ..analysis.findings.rule import AnyRule
-from ..analysis.findings.rules import MACHINE_RULES, RUN_RULES
+from ..analysis.findings.rules import BY_NAME, MACHINE_RULES, RUN_RULES
 from ..analysis.findings.subjects import MachineSubject, RunSubject
 from ..analysis.findings.watch import Watch
 from ..analysis.history import History
@@ -68,7 +68,7 @@ class FindingsCollector:
         self._inventory, self._health, self._last_lines, self._clock = inventory, health, last_lines, clock
         self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
         self._known = KnownSubjects()
-        self._watch = Watch(store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN))
+        self._watch = Watch(found for found in store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN) if found.rule in BY_NAME)
         self._due: dict[tuple[str, str], float] = {}  # by run and rule, CLOCK_MONOTONIC
         self._failed: dict[str, str] = {}  # rules that failed, and how
         self._trouble: dict[str, tuple[float, str]] = {}

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from typing_extensions import TypedDict
 
+from collectors.alerts.model import OWN
 from collectors.analysis.findings.rule import RuleTopic
 from collectors.analysis.findings.rules import BY_NAME, RULES
 from collectors.records import Finding, FindingWeight
@@ -141,8 +142,8 @@ def finding_row(found: Finding) -> FindingRow:
         "id": found.id,
         "run": found.run,
         "rule": found.rule,
-        "title": rule.title if rule else found.rule,
-        "topic": rule.topic if rule else "machine",
+        "title": rule.title if rule else found.rule.removeprefix(OWN),
+        "topic": rule.topic if rule else "training" if found.run is not None else "machine",
         "weight": found.weight,
         "start": found.from_s,
         "end": found.to_s,

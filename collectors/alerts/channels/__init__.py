@@ -1,0 +1,37 @@
+"""How a message leaves the machine: a file a kind of receiver, imported when such a receiver gets its first message."""
+
+from __future__ import annotations
+
+from ..message import AlertMessage
+from ..model import Receiver
+from ..secret import NoSecret, resolved, secrets_of, without
+from .sent import NotDelivered
+
+
+def send(receiver: Receiver, message: AlertMessage) -> None:
+    """May take as long as its time-outs. Raises NotDelivered: a sentence without secrets."""
+    try:
+        values = resolved(receiver.values)
+        match receiver.kind:
+            case "webhook":
+                from . import webhook
+
+                webhook.send(values, message)
+            case "ntfy":
+                from . import ntfy
+
+                ntfy.send(values, message)
+            case "email":
+                from . import mail
+
+                mail.send(values, message)
+            case "apprise":
+                from . import library
+
+                library.send(values, message)
+            case "desktop":
+                return  # pages read it where it was sent
+    except NoSecret as error:
+        raise NotDelivered(str(error)) from None
+    except NotDelivered as error:
+        raise NotDelivered(without(str(error), secrets_of(receiver.values)), dead=error.dead) from None

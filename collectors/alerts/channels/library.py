@@ -1,0 +1,28 @@
+"""Slack, Feishu, DingTalk, Teams, Discord and the rest, by the library Apprise."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from ..message import AlertMessage
+from ..wording import body, harmless, headline
+from .sent import AGENT, NotDelivered
+
+
+def send(values: Mapping[str, str], message: AlertMessage) -> None:
+    """As plain text without what a service would take for a mention, a link or markup. Raises NotDelivered."""
+    import apprise  # 20 MB and 0.3 s, for those who name such a receiver
+
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # what it logs has the address, and with it the secret
+    asset = apprise.AppriseAsset(app_id=AGENT, app_desc=AGENT, plugin_paths=[], recursion=0)
+    sender = apprise.Apprise(asset=asset)
+    if not sender.add(values["url"]):
+        raise NotDelivered("Apprise does not know this address; see docs/alerts.md")
+    text = f"{body(message, chat=True)}\nid: {message.id}"
+    try:
+        taken = sender.notify(text, title=harmless(headline(message)), body_format=apprise.NotifyFormat.TEXT)
+    except Exception as error:  # a fault of a plugin is one failed delivery
+        raise NotDelivered(f"Apprise failed ({type(error).__name__})") from None
+    if not taken:
+        raise NotDelivered("the service did not take it", dead=True)

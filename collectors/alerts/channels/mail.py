@@ -1,0 +1,79 @@
+"""Send an e-mail by SMTP."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+
+from ..message import AlertMessage
+from ..wording import body, headline
+from .sent import TIMEOUT_S, NotDelivered
+
+PORTS = {"starttls": 587, "ssl": 465, "none": 25}
+
+
+def send(values: Mapping[str, str], message: AlertMessage) -> None:
+    """A repetition has the same `Message-ID`. Raises NotDelivered."""
+    security = values.get("security", "starttls")
+    host, port = _host_of(values["server"], PORTS[security])
+    try:
+        with _connected(host, port, security) as server:
+            if values.get("user"):
+                server.login(values["user"], values["password"])
+            server.send_message(mail_of(values, message))
+    except smtplib.SMTPResponseException as error:
+        raise NotDelivered(f"the mail server answers {error.smtp_code}", dead=True) from None
+    except smtplib.SMTPRecipientsRefused:
+        raise NotDelivered("the mail server takes no mail for this address") from None
+    except (smtplib.SMTPException, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        raise NotDelivered(f"the mail server cannot be reached ({why})", dead=True) from None
+    except (ValueError, UnicodeError) as error:
+        raise NotDelivered(f"the mail cannot be written ({type(error).__name__})") from None
+
+
+def mail_of(values: Mapping[str, str], message: AlertMessage) -> EmailMessage:
+    """Plain text of UTF-8; every header is one line. Raises ValueError for an address that is none."""
+    mail = EmailMessage(policy=SMTP)
+    sender = values.get("from") or (values.get("user", "") if "@" in values.get("user", "") else "")
+    mail["From"] = (
+        _address(sender) if sender else Address("DeepSeek Dashboard", "deepseek-dashboard", socket.getfqdn() or "localhost")
+    )
+    mail["To"] = [_address(word) for word in values["to"].split(", ")]
+    mail["Subject"] = headline(message)
+    mail["Date"] = format_datetime(datetime.fromtimestamp(message.created_s, UTC))
+    mail["Message-ID"] = f"<{message.id}@deepseek-dashboard>"
+    mail["Auto-Submitted"] = "auto-generated"
+    mail.set_content(body(message))
+    return mail
+
+
+def _connected(host: str, port: int, security: str) -> smtplib.SMTP:
+    if security == "ssl":
+        return smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_S, context=ssl.create_default_context())
+    server = smtplib.SMTP(host, port, timeout=TIMEOUT_S)
+    try:
+        if security == "starttls":
+            server.starttls(context=ssl.create_default_context())
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _host_of(text: str, default: int) -> tuple[str, int]:
+    """`smtp.example.org:587`, `[::1]:25`"""
+    host, colon, port = text.rpartition(":") if not text.endswith("]") else (text, "", "")
+    return ((host or text).strip("[]"), int(port) if colon and port.isdecimal() else default)
+
+
+def _address(text: str) -> Address:
+    name, _, domain = text.strip().rpartition("@")
+    return Address("DeepSeek Dashboard" if not name else "", name, domain)

@@ -1,0 +1,133 @@
+"""The collector of alerts: the findings that the store has taken in, messages to receivers out, and the findings of own rules."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..gpu.inventory import Inventory
+from ..process.finder import Finder
+from ..records import Finding, Points, Record
+from ..small_file import Unwritable
+from ..store.protocol import Store
+from .channels import send
+from .composing import Composer, test_message
+from .delivery import Deliveries, Send
+from .desk import AlertDesk
+from .file import AlertsFile
+from .model import AlertSettings
+from .mutes import MutesFile
+from .outbox import Outbox
+from .own_rules import OwnRules
+from .seen import SeenFindings
+
+PERIOD_S = 1.0
+KNOWN_S = 7 * 86400.0  # findings that are read at the start
+MOST_KNOWN = 20_000
+MOST_WAITING = 200_000  # records between two looks
+
+log = logging.getLogger("collectors")
+
+
+class AlertsCollector:
+    """`take` and `test` may be called by any thread, everything else by one."""
+
+    name = "alerts"
+
+    def __init__(
+        self,
+        store: Store,
+        data_dir: Path,
+        finder: Finder,
+        *,
+        inventory: Callable[[], Inventory] = Inventory,
+        clock: Callable[[], float] = time.time,
+        send: Send = send,
+        threads: bool = True,
+    ) -> None:
+        """Without `threads`, `collect` delivers itself, and waits for it."""
+        self._finder, self._inventory, self._clock = finder, inventory, clock
+        self._file, self._mutes = AlertsFile(data_dir), MutesFile(data_dir)
+        self._settings: AlertSettings = self._file.look()
+        self._changes = self._file.changes
+        self._outbox = Outbox(data_dir)
+        self._gpus: dict[str, int] = {}
+        known = store.findings(lo=clock() - KNOWN_S, most=MOST_KNOWN)
+        self._desk = AlertDesk(self._outbox, SeenFindings(data_dir), Composer(store, lambda run: self._gpus.get(run, 0)))
+        self._desk.begin(known)
+        self._own = OwnRules(store, [found for found in known if not found.over])
+        self._own.use(self._settings)
+        self._deliveries = Deliveries(self._outbox, lambda: self._settings, send, clock, threads)
+        self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
+        self._error = ""
+
+    def take(self, records: Sequence[Record]) -> None:
+        """What the store has just taken."""
+        wants_points = self._own.wants_points
+        for record in records:
+            if isinstance(record, Finding) or (wants_points and isinstance(record, Points)):
+                self._waiting.append(record)
+
+    @property
+    def period_s(self) -> float:
+        return PERIOD_S
+
+    def collect(self) -> list[Record]:
+        now_s = self._clock()
+        self._settings = self._file.look()
+        if self._file.changes != self._changes:
+            self._changes = self._file.changes
+            self._own.use(self._settings)
+            self._deliveries.settings_changed()
+        mutes = [mute for mute in self._mutes.look() if mute.holds(now_s)]
+        records = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        self._desk.take(record for record in records if isinstance(record, Finding))
+        news = self._own_findings(records, now_s)
+        try:
+            self._desk.look(self._settings, mutes, now_s)
+            self._error = ""
+        except (Unwritable, OSError) as error:  # a full disk: findings wait in memory, and in the store
+            self._error = str(error)
+        self._deliveries.look()
+        return list(news)
+
+    def test(self, receiver: str) -> dict[str, str]:
+        """Have a test message sent; its id."""
+        id_ = f"test-{secrets.token_hex(8)}"
+        self._outbox.add(test_message(receiver, self._settings, self._clock(), id_))
+        self._deliveries.look()
+        return {"id": id_}
+
+    def status(self) -> Mapping[str, Any]:
+        """By own rule, what went wrong when it was computed."""
+        return {"rules": self._own.troubles()}
+
+    def trouble(self) -> str:
+        """A rule or a file with a mistake is the page's business; that nothing can be written is the collector's."""
+        return self._error
+
+    def refused(self, refused: Sequence[object]) -> None:
+        """A finding that the store does not take is left out."""
+
+    def close(self) -> None:
+        self._deliveries.close()
+
+    def _own_findings(self, records: Iterable[Record], now_s: float) -> list[Finding]:
+        processes = self._finder.found()
+        self._count_gpus({process.pid: run for run, some in processes.items() for process in some})
+        self._own.take(records, now_s)
+        return self._own.look(processes, now_s)
+
+    def _count_gpus(self, owners: Mapping[int, str]) -> None:
+        """The most that a run had: when it has crashed it has none."""
+        found: dict[str, int] = {}
+        for gpu in self._inventory().gpus:
+            for run in {owners[user.pid] for user in gpu.processes if user.pid in owners}:
+                found[run] = found.get(run, 0) + 1
+        for run, many in found.items():
+            self._gpus[run] = max(many, self._gpus.get(run, 0))

@@ -1,0 +1,125 @@
+"""Own rules of alerts.yaml: what holds now becomes findings, by the same watch as those of the built-in rules.
+
+A comparison of a series with a number looks at each new point, all rules of a series at once; an expression, and what is unlike
+the last hour, is computed from the store, in turn and within a share of a core.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+from ..analysis.findings.rule import Held, RunRule
+from ..analysis.findings.watch import Watch
+from ..process.activity import spoken
+from ..records import Finding, Points, Record
+from ..store.protocol import Store
+from .comparing import Comparisons
+from .computing import ComputedRules
+from .model import OWN, AlertSettings, OwnRule, is_of
+
+SHARE = 0.02  # of a core, for expressions
+MOST_TURN_S = 0.1
+MOST_HOLDING = 5000  # findings of own rules
+AWAKE_S = 3600.0  # a run without a point is let go after this
+
+
+class OwnRules:
+    """For one thread. `alive` are the runs of which a process is known."""
+
+    def __init__(self, store: Store, known: Iterable[Finding] = ()) -> None:
+        self._watch = Watch(row for row in known if row.rule.startswith(OWN))
+        self._settings = AlertSettings()
+        self._rules: dict[str, tuple[OwnRule, RunRule]] = {}
+        self._comparisons = Comparisons(())
+        self._computed = ComputedRules(store, ())
+        self._awaiting: list[tuple[OwnRule, str]] = []  # with the name of the series
+        self._awaited: set[str] = set()
+        self._last_s: dict[str | None, dict[str, float]] = {}  # by run and awaited series, when its newest point came
+        self._sign_s: dict[str | None, float] = {}  # by run, the time of its newest point
+        self._since_s: dict[str | None, float] = {}  # since when a run is known
+        self._credit_s, self._then_s = 0.0, time.monotonic()
+
+    def use(self, settings: AlertSettings) -> None:
+        """Rules that are the same go on where they were."""
+        if settings.rules == self._settings.rules:
+            self._settings = settings
+            return
+        self._settings = settings
+        self._rules = {rule.name: (rule, as_rule(rule)) for rule in settings.rules}
+        self._comparisons = Comparisons(settings.rules, self._comparisons)
+        self._computed.use(settings.rules)
+        self._awaiting = [(rule, self._computed.name_of(rule.name)) for rule in settings.rules if rule.kind == "absent"]
+        self._awaited = {name for _, name in self._awaiting}
+
+    @property
+    def wants_points(self) -> bool:
+        """Whether there is any."""
+        return bool(self._rules)
+
+    def take(self, records: Iterable[Record], now_s: float) -> None:
+        for record in records:
+            if isinstance(record, Points):
+                time_s = now_s if record.time_s is None else record.time_s
+                self._sign_s[record.run] = max(time_s, self._sign_s.get(record.run, time_s))
+                self._since_s.setdefault(record.run, now_s)
+                for name, value in zip(record.names, record.values, strict=True):
+                    if name in self._awaited:
+                        self._last_s.setdefault(record.run, {})[name] = time_s
+                    self._comparisons.take(record.run, name, record.labels, time_s, value)
+                self._computed.fresh(record.run, record.names)
+
+    def look(self, alive: Iterable[str], now_s: float) -> list[Finding]:
+        """Findings that are new, changed or over."""
+        if not self._rules and not self._watch.holding():
+            return []
+        living = set(alive)
+        for name in living:
+            self._since_s.setdefault(name, now_s)
+        held: dict[tuple[str | None, str], list[Held]] = {}
+        for run, rule_name, fact in [*self._comparisons.look(now_s), *self._absent(living, now_s), *self._expressions(now_s)]:
+            held.setdefault((run, rule_name), []).append(fact)
+        news: list[Finding] = []
+        kept = {(row.run, row.rule.removeprefix(OWN)): row for row in self._watch.holding()}
+        for run, name in kept.keys() | held.keys():
+            rule = self._rules[name][1] if name in self._rules else as_rule(OwnRule(name, "when", "", 0.0, 0))
+            if (run, name) in kept or len(kept) < MOST_HOLDING:
+                news += self._watch.look(rule, run, held.get((run, name), []), now_s)
+        self._let_go(living, now_s)
+        return news
+
+    def _let_go(self, living: set[str], now_s: float) -> None:
+        for run, since_s in list(self._since_s.items()):
+            if run is not None and run not in living and now_s - max(since_s, self._sign_s.get(run, 0.0)) > AWAKE_S:
+                for kept in (self._last_s, self._since_s, self._sign_s):
+                    kept.pop(run, None)
+                self._comparisons.let_go(run)
+                self._computed.let_go(run)
+
+    def troubles(self) -> dict[str, str]:
+        """By rule, why it could not be computed when it was tried last."""
+        return dict(self._computed.troubles)
+
+    def _absent(self, living: set[str], now_s: float) -> Iterator[tuple[str | None, str, Held]]:
+        """Of runs that are alive: a series has no new point for so long, or never had one."""
+        for rule, name in self._awaiting:
+            for run, known_s in self._since_s.items():
+                if run is None or not is_of(rule.runs, run):
+                    continue
+                from_s = self._last_s.get(run, {}).get(name, known_s)
+                is_alive = run in living or now_s - self._sign_s.get(run, 0.0) < rule.for_s
+                if is_alive and now_s - from_s >= rule.for_s:
+                    yield run, rule.name, Held(f"{rule.name}: no point of {name} for {spoken(now_s - from_s)}.", from_s, now_s)
+
+    def _expressions(self, now_s: float) -> Iterator[tuple[str | None, str, Held]]:
+        passed_s, self._then_s = time.monotonic() - self._then_s, time.monotonic()
+        self._credit_s = min(MOST_TURN_S, self._credit_s + SHARE * passed_s)
+        began_s = time.thread_time()
+        self._computed.work(lambda: time.thread_time() - began_s < self._credit_s, now_s)
+        self._credit_s -= time.thread_time() - began_s
+        return self._computed.held(now_s)
+
+
+def as_rule(rule: OwnRule) -> RunRule:
+    """As the watch knows rules."""
+    return RunRule(rule.rule, "training", rule.name, rule.weight, 0.0, "", rule.text, "alerts.yaml", lambda subject: ())
