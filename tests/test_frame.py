@@ -19,6 +19,8 @@ LATER = [
     "ledger/view.js",
     "findings/view.js",
     "findings/desktop.js",
+    "timeline/notes.js",
+    "pages/live/cause.js",
 ]  # modules that are loaded when they are asked for,
 NAMED = {
     "search/palette.css",

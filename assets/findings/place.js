@@ -1,8 +1,11 @@
-/** The findings of a page with a time axis: read, continued by the live socket, and shown by modules that are loaded once there is one. */
+/** The findings of a page with a time axis: read, continued by the live socket, and shown by modules that are loaded once there is one and the page is complete. */
 
 import { get } from "../lib/api.js";
 import { el } from "../lib/dom.js";
 import { Continued } from "../data/continued.js";
+
+const COMPLETE = "#content"; // Dash's layout, which the page has moved into then
+const LATER_MS = 300;
 
 /** @typedef {import("../types/api").Row<"FindingRow">} Found */
 /** @typedef {import("../pages/run_strip.js").Finding} Finding */
@@ -69,7 +72,7 @@ export class FindingsPlace {
 
   #changed() {
     this.version++;
-    if (this.found.size) this.load();
+    if (this.found.has(this.asked ?? "")) this.load();
     this.page.drawn();
   }
 
@@ -96,8 +99,11 @@ export class FindingsPlace {
 
   /** Call after the lanes are drawn. */
   draw() {
-    this.view?.draw();
+    if (this.view) this.view.draw();
+    else if (this.found.size && !this.#later && this.row.closest(COMPLETE)) this.#later = setTimeout(() => this.load().then(() => (this.#later = 0)), LATER_MS);
   }
+
+  #later = 0;
 
   /** The strip's sentence: the most important finding that holds, or what the page says otherwise. @param {Finding | null} otherwise @returns {Finding | null} */
   foremost(otherwise) {

@@ -4,7 +4,7 @@ import { el, icon, setText } from "../lib/dom.js";
 import { clock, count, duration, figure, minute, sameDay, weekday } from "../lib/format.js";
 import { Files } from "./files.js";
 import { LastStacks } from "./last_stacks.js";
-import { Ran } from "./ran.js";
+import { RanButton } from "./ran_button.js";
 import { Picker } from "../lib/picker.js";
 import { ReportButton } from "../blame/report.js";
 import { STATES } from "../data/runs.js";
@@ -29,7 +29,7 @@ export class RunStrip {
     this.picker = new Picker(pick);
     this.state = el("div", { class: "state" });
     this.files = new Files();
-    this.ran = new Ran();
+    this.ran = new RanButton();
     this.last = new LastStacks();
     this.report = new ReportButton(() => (this.run === null ? null : { run: this.run, window: null }), "ran-button");
     this.figures = Object.fromEntries(["Step", "Steps/s", "Done in", "Loss"].map((name) => [name, new Figure(name)]));
