@@ -137,7 +137,9 @@ def webhook(url: str, more: str = "") -> str:
     return f"receivers:\n- name: hook\n  kind: webhook\n  url: {url}/hook\n{more}"
 
 
-def crash(run: str, time_s: float = NOW_S, sentence: str = "The run failed at step 7: OutOfMemoryError.", rank: int | None = None) -> Finding:
+def crash(
+    run: str, time_s: float = NOW_S, sentence: str = "The run failed at step 7: OutOfMemoryError.", rank: int | None = None
+) -> Finding:
     """A moment."""
     return Finding(f"crash-{run}-{rank}", run, "crash", "alert", time_s, time_s, True, sentence, rank, 7, {"key": "1"})
 

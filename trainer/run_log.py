@@ -143,6 +143,10 @@ class RunLog:
         rank = {"rank": self.rank} if self.rank else {}
         self._queue.append((self._events, event_line(time(), kind, {**rank, **fields})))
 
+    def alert(self, text: str, severity: str = "alert", **fields: object) -> None:
+        """Have the dashboard say so to its receivers: `alert("accuracy below 0.5", step=500)`; a `note` is a mark on the axis only."""
+        self.event("alert", text=str(text), severity=severity, **fields)
+
     def sample(self, name: str, path_or_text: object, step: int | None = None, *, kind: str | None = None) -> None:
         """Log something to look at or to listen to: text, or the path of a file, an image, audio, a table; 3 to 8 us.
 

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ class AlertsCollector:
         if self._file.changes != self._changes:
             self._changes = self._file.changes
             self._own.use(self._settings)
-            self._deliveries.settings_changed()
+            with suppress(Unwritable):  # then the back-off goes on
+                self._deliveries.settings_changed()
         mutes = [mute for mute in self._mutes.look() if mute.holds(now_s)]
         records = [self._waiting.popleft() for _ in range(len(self._waiting))]
         self._desk.take(record for record in records if isinstance(record, Finding))

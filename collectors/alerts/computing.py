@@ -111,11 +111,11 @@ class ComputedRules:
                 del kept[key]
 
     def work(self, may_go_on: Callable[[], bool], now_s: float) -> None:
-        """Compute what is due, as long as there is time; the rest is next."""
+        """Compute what is due, one at least, as long as there is time; the rest is next."""
         if self._fresh:
             self._enqueue()
-        for _ in range(len(self._queue)):
-            if not may_go_on():
+        for done in range(len(self._queue)):
+            if done and not may_go_on():
                 return
             key = self._queue.popleft()
             if 0 <= now_s - self._done_s.get(key, -math.inf) < EVERY_S:

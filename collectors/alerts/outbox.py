@@ -30,6 +30,8 @@ class Outbox:
         self._waiting_dir, self._sent_dir = data_dir / FOLDER / WAITING, data_dir / FOLDER / SENT
         for folder in (data_dir / FOLDER, self._waiting_dir, self._sent_dir):
             folder.mkdir(mode=0o700, exist_ok=True)
+            for half in folder.glob(".new-*"):  # killed while writing
+                half.unlink(missing_ok=True)
         self._lock = Lock()
         self._sent = read_folder(self._sent_dir)
         self._waiting = read_folder(self._waiting_dir)
@@ -110,6 +112,7 @@ class Outbox:
                 self._over(replace(self._waiting[id_], state="summed", into=summary.id, ended_s=summary.created_s))
 
     def _write(self, message: AlertMessage) -> None:
+        self._waiting_dir.parent.mkdir(mode=0o700, exist_ok=True)  # it may have been removed
         write_bytes(self._waiting_dir / f"{message.id}{SUFFIX}", message.written())
         self._waiting[message.id] = message
 

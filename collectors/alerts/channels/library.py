@@ -12,10 +12,13 @@ from .sent import AGENT, NotDelivered
 
 def send(values: Mapping[str, str], message: AlertMessage) -> None:
     """As plain text without what a service would take for a mention, a link or markup. Raises NotDelivered."""
-    import apprise  # 20 MB and 0.3 s, for those who name such a receiver
+    try:
+        import apprise  # for those alone who name such a receiver: it is large
+    except ImportError:
+        raise NotDelivered("the library Apprise is not installed: pip install apprise", dead=True) from None
 
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # what it logs has the address, and with it the secret
-    asset = apprise.AppriseAsset(app_id=AGENT, app_desc=AGENT, plugin_paths=[], recursion=0)
+    asset = apprise.AppriseAsset(app_id=AGENT, app_desc=AGENT, plugin_paths=[])
     sender = apprise.Apprise(asset=asset)
     if not sender.add(values["url"]):
         raise NotDelivered("Apprise does not know this address; see docs/alerts.md")

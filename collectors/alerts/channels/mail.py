@@ -47,7 +47,7 @@ def mail_of(values: Mapping[str, str], message: AlertMessage) -> EmailMessage:
         _address(sender) if sender else Address("DeepSeek Dashboard", "deepseek-dashboard", socket.getfqdn() or "localhost")
     )
     mail["To"] = [_address(word) for word in values["to"].split(", ")]
-    mail["Subject"] = headline(message)
+    mail["Subject"] = headline(message).replace("=?", "＝?")  # else a reader decodes it as an encoded word, line ends and all
     mail["Date"] = format_datetime(datetime.fromtimestamp(message.created_s, UTC))
     mail["Message-ID"] = f"<{message.id}@deepseek-dashboard>"
     mail["Auto-Submitted"] = "auto-generated"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import cards, life, machine, memory, pace, ranks, training
+from . import cards, life, machine, memory, pace, ranks, said, training
 from .rule import AnyRule, MachineRule, RunRule
 from .spent import EVERY_S, SPENT_ON, WINDOW_S, spent
 
@@ -55,6 +55,7 @@ RUN_RULES: Final[tuple[RunRule, ...]] = (
     RunRule("straggler", "ranks", "Straggler", "note", ranks.WINDOW_S + 10, "50 s of stacks of two ranks", "the same rank waits least in the collectives in 80 % of 20 blocks, and the others wait 3 % for it", "OSDI '25 (arXiv 2505.05713)", ranks.straggler, 10.0),
     RunRule("crash", "life", "Crashed", "alert", 3.0, "the end of its process, or an end event", "it failed or was killed", "-", life.crash),
     RunRule("finished", "life", "Finished", "alert", 3.0, "an end event, or exit status 0", "it is finished", "-", life.finished),
+    RunRule("script_alert", "life", "Said by the script", "alert", 2.0, "1 event `alert`", "the script calls `log.alert(...)`; of severity `note` it is one", "-", said.script_alert),
     RunRule("not_back", "life", "Not back after pre-emption", "alert", life.BACK_S, "30 min", "pre-empted, and no attempt has begun for 30 min", "Slurm requeues within minutes where it does", life.not_back, 10.0),
     RunRule("hung", "life", "Hung", "alert", life.HUNG_S, "5 min without a line", "no line for 5 min and 20 usual intervals; for 60 s every rank's main thread at one place, no bytes, and all seen ranks in a collective or another wait for the run itself", "NCCL's own timeout is 10 min (ProcessGroupNCCL)", life.hung, 10.0),
     RunRule("silent", "life", "Silent", "note", life.SILENT_S, "30 min without a line", "no line for 30 min and 20 usual intervals, and its process lives", "-", life.silent, 30.0),
