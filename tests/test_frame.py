@@ -13,8 +13,20 @@ ASSETS = frame.ASSETS
 OWN_MODULES = sorted(str(path.relative_to(ASSETS)) for path in ASSETS.rglob("*.js") if "vendor" not in path.parts)
 OWN_STYLES = sorted(str(path.relative_to(ASSETS)) for path in ASSETS.rglob("*.css") if "vendor" not in path.parts)
 ALONE = "docs.css"  # of the API's page
-LATER = ["search/palette.js", "boards/editing/editor.js", "ledger/view.js"]  # modules that are loaded when they are asked for,
-NAMED = {"search/palette.css", "pages/runs/comparison.css"}  # and styles that a module or another style names
+LATER = [
+    "search/palette.js",
+    "boards/editing/editor.js",
+    "ledger/view.js",
+    "findings/view.js",
+    "findings/desktop.js",
+    "timeline/notes.js",
+    "pages/live/cause.js",
+]  # modules that are loaded when they are asked for,
+NAMED = {
+    "search/palette.css",
+    "findings/findings.css",
+    "pages/runs/comparison.css",
+}  # and styles that a module or another style names
 
 
 def test_every_module_and_style_is_needed_by_a_page() -> None:

@@ -6,6 +6,7 @@ import { STEP, TIME } from "../lib/axis.js";
 /** @typedef {{lo: number, hi: number}} View Unix seconds, or steps */
 
 const ROOM = 1.05; // around a run that is over
+const SHOWN = 1.25; // of a window that is longer than the view
 const SOME = 1000; // steps, until their number is known
 
 export class Range {
@@ -70,6 +71,15 @@ export class Range {
   /** @param {Window} window @param {number} end_s */
   select(window, end_s) {
     this.frozen = this.view(end_s);
+    this.window = window;
+  }
+
+  /** Select a window that may be out of view: the view goes there only then, and keeps its length where that is enough. @param {Window} window @param {number} end_s */
+  show(window, end_s) {
+    const { lo, hi } = this.view(end_s);
+    const span = Math.max(hi - lo, (window.to - window.from) * SHOWN);
+    const to = Math.min((window.from + window.to + span) / 2, Math.max(end_s, window.to));
+    this.frozen = window.from >= lo && window.to <= hi ? { lo, hi } : { lo: to - span, hi: to };
     this.window = window;
   }
 

@@ -65,6 +65,8 @@ const SHAPES = {
   triangle: "M5 .5 10 9.5H0Z",
   cross: "M1.5 1.5 8.5 8.5M8.5 1.5 1.5 8.5",
   bar: "M5 0V10",
+  octagon: "M3 0H7L10 3V7L7 10H3L0 7V3Z",
+  disc: "M5 0A5 5 0 1 1 5 10 5 5 0 1 1 5 0Z",
 };
 
 /**

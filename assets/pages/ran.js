@@ -1,7 +1,7 @@
-/** What ran: command, configuration, commit, versions and variables of the shown run, in a dialog. */
+/** What ran: command, configuration, commit, versions and variables of a run, for a dialog or a panel. */
 
 import { get, sentenceOf } from "../lib/api.js";
-import { dialogOf, el, setText } from "../lib/dom.js";
+import { el, setText } from "../lib/dom.js";
 import { clock, day } from "../lib/format.js";
 
 /** The fields that come first, with their names; others follow under their own. @type {[string, string][]} */
@@ -29,44 +29,7 @@ const WORDS = { pid: "Process", pid_start_ticks: "Process start, ticks", boot_id
 const MOST = 500; // rows of a table
 const MOST_DEPTH = 12; // of tables in a configuration
 
-export class Ran {
-  constructor() {
-    /** @type {string | null} */
-    this.run = null;
-    this.body = el("div", { class: "ran-body" });
-    this.dialog = dialogOf("ran", "What ran", this.body);
-    this.button = el("button", { class: "ran-button", type: "button", title: "What ran (i)", "aria-label": "What ran", hidden: true, onclick: () => this.open() }, el("kbd", {}, "i"));
-    this.element = this.button;
-  }
-
-  /** @param {import("../types/api").Run | null} run the shown one */
-  draw(run) {
-    if (run?.run === this.run) return;
-    this.run = run?.run ?? null;
-    this.button.hidden = this.run === null;
-    if (this.dialog.open) this.dialog.close();
-  }
-
-  async open() {
-    const { run } = this;
-    if (run === null || this.dialog.open) return;
-    this.body.replaceChildren(el("h2", {}, run), el("p", { class: "dim" }, "Reading …"));
-    this.dialog.showModal();
-    try {
-      const { info } = await get("run", { run });
-      if (run === this.run) this.body.replaceChildren(el("h2", {}, run), ...partsOf(run, info));
-    } catch (error) {
-      this.body.replaceChildren(el("h2", {}, run), el("p", {}, sentenceOf(error)));
-    }
-  }
-
-  /** @returns {import("../lib/keys.js").Key[]} */
-  keys() {
-    return [{ keys: ["i"], shown: "i", says: "what ran: command, commit, versions", run: () => this.open() }];
-  }
-}
-
-/** What ran, for a dialog or a panel. @param {string} run @param {Record<string, any>} info @returns {(Node | string)[]} */
+/** @param {string} run @param {Record<string, any>} info @returns {(Node | string)[]} */
 export function partsOf(run, info) {
   const rows = rowsOf(info);
   if (!rows.length && !LAST.some((key) => info[key])) return [el("p", { class: "dim" }, "Neither its files nor a process of it on this machine say what ran.")];

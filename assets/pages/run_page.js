@@ -5,7 +5,6 @@ import { STEP, TIME } from "../lib/axis.js";
 import { Continued } from "../data/continued.js";
 import { Compare } from "../timeline/compare.js";
 import { TimePage } from "./time_page.js";
-import { Notes } from "../timeline/notes.js";
 import { Pins } from "../timeline/pins.js";
 import { Profile } from "../blame/profile.js";
 import { stepAt } from "../data/progress.js";
@@ -30,7 +29,6 @@ export class RunPage extends TimePage {
     this.pins = new Pins(this.timeline, this.steering, () => this.pinned());
     this.profile = new Profile(/** @type {any} */ (this));
     this.profile.baseline = this.compare.window;
-    this.notes = new Notes(() => this.noted());
     this.untimed = new UntimedNote(() => this.turnAxis());
     this.timeline.element.prepend(this.untimed.element);
     this.continued = new Continued();
@@ -200,6 +198,7 @@ export class RunPage extends TimePage {
     this.range.reset(TIME);
     this.cursor_s = null; // it points at a moment of the other run
     this.events = [];
+    this.findings.forget();
     this.book.forget(this.range.axis);
     this.keepAddress();
     this.load().then(() => this.inquire());
@@ -253,10 +252,21 @@ export class RunPage extends TimePage {
     return window ? { run: name, from: window.from, to: window.to } : { run: name, from: null, to: this.cursor_s ?? this.end_s };
   }
 
+  /** Its dialog is loaded when it is first asked for. */
+  async #note() {
+    this.#notes ??= import("../timeline/notes.js").then(({ Notes }) => new Notes(() => this.noted()));
+    const notes = await this.#notes.catch(() => (this.#notes = null)); // no connection: asked again at the next key
+    notes?.open();
+  }
+
+  /** @type {Promise<import("../timeline/notes.js").Notes> | null} */
+  #notes = null;
+
   /** @returns {import("../lib/keys.js").Key[]} */
   keys() {
     const axis = { keys: ["a"], shown: "a", says: "time or steps along the axis", run: () => this.turnAxis() };
-    return [...this.compare.keys(), ...this.pins.keys(), ...this.notes.keys(), axis];
+    const note = { keys: ["n"], shown: "n", says: "a note on the window, or on the moment pointed at", run: () => this.#note() };
+    return [...this.compare.keys(), ...this.pins.keys(), note, ...this.findings.keys(), axis];
   }
 
   // Messages of the server

@@ -4,7 +4,7 @@ import { el, icon, setText } from "../lib/dom.js";
 import { clock, count, duration, figure, minute, sameDay, weekday } from "../lib/format.js";
 import { Files } from "./files.js";
 import { LastStacks } from "./last_stacks.js";
-import { Ran } from "./ran.js";
+import { RanButton } from "./ran_button.js";
 import { Picker } from "../lib/picker.js";
 import { ReportButton } from "../blame/report.js";
 import { STATES } from "../data/runs.js";
@@ -21,19 +21,21 @@ import { STATES } from "../data/runs.js";
  * @property {string} span over which the loss has changed
  * @property {Finding | null} finding
  */
-/** @typedef {{tone: "bad" | "warn" | "dim", sentence: string}} Finding */
+/** @typedef {{tone: "bad" | "warn" | "dim", sentence: string, title?: string, id?: string, actions?: {label: string, run: (button: HTMLElement) => void}[]}} Finding `id` and `actions` of what the rules found */
 
 export class RunStrip {
-  /** @param {(run: string) => void} pick */
-  constructor(pick) {
+  /** @param {(run: string) => void} pick @param {HTMLElement} [nav] the way through the findings */
+  constructor(pick, nav) {
     this.picker = new Picker(pick);
     this.state = el("div", { class: "state" });
     this.files = new Files();
-    this.ran = new Ran();
+    this.ran = new RanButton();
     this.last = new LastStacks();
     this.report = new ReportButton(() => (this.run === null ? null : { run: this.run, window: null }), "ran-button");
     this.figures = Object.fromEntries(["Step", "Steps/s", "Done in", "Loss"].map((name) => [name, new Figure(name)]));
-    this.finding = el("div", { class: "finding", role: "status" });
+    this.said = el("div", { class: "finding-said", role: "status" });
+    this.acts = el("div", { class: "finding-acts" });
+    this.finding = el("div", { class: "finding" }, this.said, this.acts, nav ?? null);
     this.element = el(
       "section",
       { class: "verdict", "aria-label": "The run" },
@@ -90,14 +92,16 @@ export class RunStrip {
     if (drawn === this.finding.dataset.drawn) return;
     this.finding.dataset.drawn = drawn;
     const shape = finding?.tone === "bad" ? "cross" : "triangle";
-    this.finding.replaceChildren(
+    this.said.replaceChildren(
       ...(finding
         ? [
-            ...(finding.tone === "dim" ? [] : [icon(shape, finding.tone)]),
-            el("span", { class: `text ${finding.tone}` }, finding.sentence),
+            ...(finding.tone === "dim" ? [] : [icon(finding.title && shape === "cross" ? "octagon" : shape, finding.tone)]),
+            el("span", { class: `text ${finding.tone}` }, finding.title ? el("b", {}, `${finding.title}. `) : null, finding.sentence),
           ]
         : []),
     );
+    const button = (/** @type {NonNullable<Finding["actions"]>[number]} */ { label, run }) => el("button", { type: "button", onclick: (/** @type {any} */ event) => run(event.currentTarget) }, label);
+    this.acts.replaceChildren(...(finding?.actions ?? []).map(button));
   }
 }
 

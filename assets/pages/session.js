@@ -4,6 +4,7 @@ import { Feed } from "../data/feed.js";
 import { Runs } from "../data/runs.js";
 import { publish } from "../lib/selection.js";
 import { writeAddress } from "../lib/url.js";
+import { showFiring } from "./firing.js";
 import { Status } from "./status.js";
 
 /** @typedef {ReturnType<Runs["hear"]>} News */
@@ -26,7 +27,10 @@ export class Session {
   start() {
     this.feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/v1/live`, {
       delta: (message) => this.delta(message),
-      state: (message) => this.state(message),
+      state: (message) => {
+        showFiring(message.firing);
+        this.state(message);
+      },
       reset: () => this.reset(),
       status: (lost_ms) => this.#connection(lost_ms),
     });

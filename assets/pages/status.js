@@ -8,6 +8,7 @@ import { troubleOf } from "./run_strip.js";
 const KEYS = [
   ["drag", "select"],
   ["f", "flame"],
+  ["[ ]", "findings"],
   ["space", "pause"],
   ["0", "whole range"],
   ["?", "all keys"],

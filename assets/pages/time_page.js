@@ -5,6 +5,7 @@ import { STEP, TIME } from "../lib/axis.js";
 import { Book } from "../data/book.js";
 import { Controls } from "../timeline/controls.js";
 import { count } from "../lib/format.js";
+import { FindingsPlace } from "../findings/place.js";
 import { ON_LANES } from "../lib/keys.js";
 import { lanesOf } from "../data/lanes.js";
 import { lostSince, withLost } from "../data/lost.js";
@@ -48,6 +49,15 @@ export class TimePage extends Session {
       },
       paintedLane,
     );
+    this.findings = new FindingsPlace(this.timeline, {
+      run: () => this.foundOf(),
+      runs: () => this.runs,
+      range: this.range,
+      show: (window) => this.steering.show(window),
+      drawn: () => this.invalidate(),
+      keep: () => this.keepAddress(),
+      follow: (cursor) => this.feed?.follow(cursor),
+    });
     this.controls = new Controls(bar, {
       resume: () => this.steering.resume(),
       span: (span_s) => this.steering.setSpan(span_s),
@@ -87,6 +97,11 @@ export class TimePage extends Session {
     return false;
   }
 
+  /** Whose findings are shown: a run's with those of the machine, null for the machine's alone, undefined for none. @returns {string | null | undefined} */
+  foundOf() {
+    return this.runs.missing ? undefined : (this.runs.name ?? undefined);
+  }
+
   /** Why there is nothing to load, or "". */
   get absent() {
     return "";
@@ -100,7 +115,7 @@ export class TimePage extends Session {
 
   /** The page's part of the address. @returns {Record<string, string | number | string[] | null>} */
   address() {
-    return this.range.address(this.end_s);
+    return { ...this.range.address(this.end_s), ...this.findings.address() };
   }
 
   /** The server's state, once the page knows it. @param {import("../types/api").State} _message @param {import("./session.js").News} news */
@@ -177,7 +192,7 @@ export class TimePage extends Session {
   /** The data beside the points may fail alone. */
   async readMore() {
     try {
-      await this.learnMore();
+      await Promise.all([this.learnMore(), this.findings.read()]);
       this.again.more.done();
     } catch (error) {
       this.failed(error, this.again.more);
@@ -231,6 +246,7 @@ export class TimePage extends Session {
       end: this.#endWord(view.hi),
       following: growing,
     });
+    this.findings.draw();
     this.drawMore(view, stepper);
     this.controls.draw({
       mode: runs.lost_s !== null ? "lost" : range.following ? "live" : "held",
@@ -298,7 +314,7 @@ export class TimePage extends Session {
 
   /** @returns {import("../lib/keys.js").Key[]} */
   keys() {
-    return this.steering.keys();
+    return [...this.steering.keys(), ...this.findings.keys()];
   }
 
   // Messages of the server
@@ -306,6 +322,7 @@ export class TimePage extends Session {
   /** @param {import("../types/api").Delta} message */
   delta(message) {
     this.book.take(message, this.growing);
+    this.findings.take(message);
     super.delta(message);
   }
 

@@ -1,4 +1,4 @@
-/** A note on a moment or a window of a run: a small dialog that sends it. It then comes back as an event of the run. */
+/** A note on a moment or a window of a run: a small dialog that sends it. It then comes back as an event of the run. Loaded when it is first asked for. */
 
 import { sentenceOf } from "../lib/api.js";
 import { change } from "../lib/change.js";
@@ -52,11 +52,6 @@ export class Notes {
     } catch (error) {
       setText(this.said, sentenceOf(error));
     }
-  }
-
-  /** @returns {import("../lib/keys.js").Key[]} */
-  keys() {
-    return [{ keys: ["n"], shown: "n", says: "a note on the window, or on the moment pointed at", run: () => this.open() }];
   }
 }
 

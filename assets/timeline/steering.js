@@ -31,6 +31,14 @@ export class Steering {
     this.page.chosen(done);
   }
 
+  /** @param {import("../data/range.js").Window} window also where it is out of view */
+  show(window) {
+    const before = this.range.view(this.page.end_s());
+    this.range.show(window, this.page.end_s());
+    if (this.range.view(0).hi === before.hi) this.page.chosen(true);
+    else this.page.refresh();
+  }
+
   clear() {
     this.range.clear();
     this.page.refresh();

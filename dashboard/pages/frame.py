@@ -64,6 +64,7 @@ def index(page: Page, time_zone: str = "") -> str:
 <header id="bar" class="bar">
 <div class="brand">{LOGO}<span>DeepSeek Dashboard</span></div>
 <nav class="nav" aria-label="Pages">{links}</nav>
+<a class="firing" href="/alerts" hidden></a>
 <div id="controls" class="controls"></div>
 </header>
 <main id="first"></main>

@@ -19,6 +19,8 @@ export default class FlamePage extends RunPage {
     super(bar, foot, BUCKETS);
     this.head = new FlameHead({ pick: (run) => this.pick(run), download: (format) => this.download(format), report: () => this.reported(this.range.window ?? this.profile.wanted?.asked ?? null) });
     this.stage = new FlameStage({ chosen: () => this.#looked(), profile: (action) => this.steerProfile(action) });
+    this.stage.side.element.prepend(this.findings.detail);
+    this.head.element.append(this.findings.nav);
     this.strip = new Strip(this.timeline, { failed: (error, again) => this.failed(error, again), tinting: () => this.stage.tinting(), answered: () => this.#came("chart") });
     this.profile.filter = this.stage.filter;
     this.element = el(

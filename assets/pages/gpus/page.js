@@ -28,6 +28,7 @@ export default class Gpus extends TimePage {
     this.lost = new Map();
     this.head = new GpuHead();
     this.processes = new Processes();
+    this.head.element.append(this.findings.nav);
     this.more = el("button", { class: "btn", type: "button", onclick: () => this.showAll(!this.all) });
     this.moment = el("div", { class: "title" });
     this.hint = el("div", { class: "sub" });
@@ -37,6 +38,7 @@ export default class Gpus extends TimePage {
       "aside",
       { class: "side", "aria-label": "Processes, and how the GPUs are read" },
       el("section", { class: "chosen" }, this.moment, this.hint, this.flame),
+      this.findings.detail,
       this.processes.element,
       this.reading.element,
     );
@@ -66,6 +68,10 @@ export default class Gpus extends TimePage {
       if (!document.hidden) await this.load(false);
       this.#learnAgain(Math.min(2 * wait_ms, CATALOGUE_MS.last));
     }, wait_ms);
+  }
+
+  foundOf() {
+    return null;
   }
 
   refresh() {

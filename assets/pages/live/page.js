@@ -48,9 +48,10 @@ export default class Live extends RunPage {
       drawn: () => this.invalidate(),
     });
     this.panel.hold(this.ledger.table);
+    this.panel.lead(this.findings.detail);
     this.since = new SinceLast(() => this.invalidate());
     this.crash = new CrashNote();
-    this.strip = new RunStrip((run) => this.pick(run));
+    this.strip = new RunStrip((run) => this.pick(run), this.findings.nav);
     this.tail = new LogTail({ hover: (time_s) => this.hoverTime(time_s), follow: (cursor) => this.feed?.follow(cursor) });
     this.element = el(
       "div",
@@ -178,7 +179,7 @@ export default class Live extends RunPage {
       loss: loss ? loss.newest.v : null,
       lossBefore: this.range.following && Number.isFinite(before) ? before : null,
       span: this.range.axis.length(loss ? Math.min(view.hi - view.lo, loss.newest.t - loss.t[0]) : 0),
-      finding: foremost(worst(this.runs), this.since.finding(this.runs)),
+      finding: this.findings.foremost(foremost(worst(this.runs), this.since.finding(this.runs))),
     });
   }
 

@@ -107,6 +107,11 @@ export class Panel {
     this.logs.before(part);
   }
 
+  /** A part stands above all that is said of the window. @param {HTMLElement} part */
+  lead(part) {
+    this.said.parentElement?.before(part);
+  }
+
   /** @type {HTMLElement | null} */
   held = null;
 

@@ -60,6 +60,8 @@ export default class LogsPage extends TimePage {
     this.crash = new CrashNote(({ run, number }) => this.reader.show({ run, number }));
     this.bars = new Bars();
     this.growth = new Growth({ read: () => this.reader.grow(), counted: () => (this.#askDensity(), this.range.following && this.#askSide()) });
+    this.side.element.prepend(this.findings.detail);
+    this.bar.element.append(this.findings.nav);
     this.pins = new Pins(this.timeline, this.steering, () => (this.keepAddress(), this.invalidate()));
     this.timeline.stack.after(this.density.element);
     this.body = el(
@@ -299,6 +301,11 @@ export default class LogsPage extends TimePage {
     this.keepAddress();
   }
 
+  moved() {
+    if (this.range.window) this.reader.list.following = false;
+    super.moved();
+  }
+
   /** @param {boolean} done */
   chosen(done) {
     super.chosen(done);
@@ -333,6 +340,7 @@ export default class LogsPage extends TimePage {
     this.runs.name = run;
     this.range.reset(TIME);
     this.events = [];
+    this.findings.forget();
     this.#current = null;
     this.filters.clear();
     this.fields.clear();

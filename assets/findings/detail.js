@@ -1,0 +1,114 @@
+/** One finding in a page's side: its sentence, numbers, line of code, and what was kept for it: stacks and last lines. */
+
+import { get, sentenceOf } from "../lib/api.js";
+import { el, icon } from "../lib/dom.js";
+import { capital, clock, day, duration, figure, count, place, sameDay } from "../lib/format.js";
+import { Source } from "../flame/source.js";
+import { looksOf } from "./looks.js";
+
+/** @typedef {import("./looks.js").Found} Found */
+/** @typedef {import("../types/api").Row<"FindingDetail">} Detail */
+/** @typedef {import("../types/api").Row<"FindingStack">} Stack */
+
+const WITH_MORE = new Set(["hung", "silent", "crash"]); // rules that keep stacks or lines
+
+export class FindingDetail {
+  /** @param {HTMLElement} element that it fills @param {() => void} close */
+  constructor(element, close) {
+    this.element = element;
+    this.close = close;
+    this.source = new Source();
+    this.kept = el("div", { class: "found-kept" });
+    this.shown = "";
+  }
+
+  /** @param {Found | null} found @param {number} now_s */
+  show(found, now_s) {
+    const shown = JSON.stringify(found);
+    if (shown === this.shown) return;
+    const same = found !== null && found.id === this.id;
+    this.shown = shown;
+    this.id = found?.id ?? null;
+    this.element.hidden = found === null;
+    if (!found) return;
+    const { run, place: line } = found;
+    if (!same) this.kept.replaceChildren();
+    this.element.replaceChildren(...heading(found, now_s, this.close), numbersOf(found), ...(line ? [lineOf(found, run)] : []), this.source.element, this.kept);
+    this.source.show(run !== null && line?.line ? { run, file: line.file, line: line.line, share: "", tone: "" } : null);
+    if (WITH_MORE.has(found.rule) && !same) this.#readMore(found.id);
+  }
+
+  /** @type {string | null} */
+  id = null;
+
+  /** @param {string} id */
+  async #readMore(id) {
+    try {
+      const detail = await get("finding", { id });
+      if (id === this.id) this.kept.replaceChildren(...keptOf(detail));
+    } catch (error) {
+      if (id === this.id) this.kept.replaceChildren(el("p", { class: "dim" }, sentenceOf(error)));
+    }
+  }
+}
+
+/** @param {Found} found @param {number} now_s @param {() => void} close */
+function heading(found, now_s, close) {
+  const { shape, tone, word } = looksOf(found);
+  const at = (/** @type {number} */ time_s) => (sameDay(time_s, now_s) ? clock(time_s) : `${day(time_s)} ${clock(time_s)}`);
+  const lasted = found.end - found.start;
+  const when = !found.over ? `since ${at(found.start)}, holds` : lasted ? `${at(found.start)} – ${at(found.end)}, ${duration(lasted)}` : at(found.start);
+  const where = [when, found.step === null ? "" : `step ${count(found.step)}`, found.rank === null ? "" : `rank ${found.rank}`, found.run === null ? "on the machine" : ""];
+  return [
+    el("div", { class: "head" }, el("h2", {}, icon(shape, tone), `${word}: ${found.title}`), el("button", { class: "found-close", type: "button", "aria-label": "Close the finding", onclick: close }, "×")),
+    el("p", { class: "found-said" }, found.sentence),
+    el("p", { class: "sub" }, where.filter(Boolean).join(", ")),
+  ];
+}
+
+/** @param {Found} found */
+function numbersOf({ numbers }) {
+  const rows = Object.entries(numbers).map(([name, value]) => el("div", {}, el("dt", {}, nameOf(name)), el("dd", {}, valueOf(name, value))));
+  return rows.length ? el("dl", { class: "found-numbers" }, ...rows) : "";
+}
+
+/** `slow_s -> "Slow"` @param {string} name */
+const nameOf = (name) => capital(name.replace(/_per_s$/, " a second").replace(/_(s|gib|bytes)$/, "").replaceAll("_", " "));
+
+/** By the unit at the end of its name. @param {string} name @param {number} value */
+export function valueOf(name, value) {
+  if (!Number.isFinite(value)) return figure(value);
+  if (/bytes/.test(name)) return Math.abs(value) < 1e6 ? `${figure(value / 1e3)} kB` : `${figure(value / 1e6)} MB`;
+  if (/_s$/.test(name)) return duration(Math.abs(value));
+  if (/_gib$/.test(name)) return `${figure(value)} GiB`;
+  if (/^(share|cost|of_blocks)$/.test(name)) return `${figure(value, 1)} %`;
+  return Number.isInteger(value) ? count(value) : figure(value);
+}
+
+/** @param {Found} found @param {string | null} run */
+function lineOf({ place: line, start, end }, run) {
+  const { file, line: number, function: name } = /** @type {NonNullable<Found["place"]>} */ (line);
+  const shown = place(file, number ?? 0);
+  if (run === null) return el("p", { class: "found-line" }, shown, ` ${name}`);
+  const where = new URLSearchParams({ run, from: String(start), to: String(Math.max(end, start + 1)), code: `${file}:${number ?? 0}` });
+  return el("p", { class: "found-line" }, el("a", { href: `/flame?${where}`, title: file }, shown), ` ${name}`);
+}
+
+/** @param {Detail} detail @returns {Node[]} */
+function keptOf({ stacks, lines }) {
+  const ranks = [...new Set(stacks.map(({ rank }) => rank))].sort((a, b) => a - b);
+  const several = ranks.length > 1;
+  const shown = ranks.flatMap((rank) => [
+    el("h3", {}, several ? `Stacks of rank ${rank}` : "Stacks of all threads"),
+    ...stacks.filter((stack) => stack.rank === rank).map((stack, i) => stackOf(stack, !several && i === 0)),
+  ]);
+  return [...shown, ...(lines.length ? [el("h3", {}, "The last lines"), el("pre", { tabindex: "0" }, lines.join("\n"))] : [])];
+}
+
+/** The innermost call first, as a debugger shows it. @param {Stack} stack @param {boolean} open */
+function stackOf({ thread, pid, role, frames }, open) {
+  const [name, file, line] = frames.at(-1) ?? ["", "", 0];
+  const text = frames.map(([called, from, number]) => (from ? `${called}  ${place(from, number)}` : called)).reverse();
+  const who = `${thread || "a thread"}${role === "main" ? "" : `, ${role} ${pid}`}`;
+  return el("details", { open }, el("summary", {}, who, el("span", { class: "dim" }, ` ${name}${file ? ` ${place(file, line)}` : ""}`)), el("pre", { tabindex: "0" }, text.join("\n")));
+}

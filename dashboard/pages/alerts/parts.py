@@ -1,0 +1,175 @@
+"""The parts of the Alerts page that are lists with buttons. A button says in `data-act` what the module sends when it is pressed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from dash import html
+
+from collectors.alerts.model import OWN, FindingPolicy, OwnRule, QuietHours, Receiver
+from collectors.alerts.mutes import Mute
+from collectors.alerts.wording import shown_target
+from collectors.analysis.findings.rules import BY_NAME
+from collectors.process.activity import spoken
+from collectors.records import Finding
+
+from ...alerts.asking import AlertsNow
+from ...user_files.visible import visible, visible_name
+
+MOST = 100  # rows of a part
+MOMENT_S = 5.0  # around a moment
+LENGTHS = (("1 h", "1", "for 1 h"), ("1 day", "24", "for 1 day"), ("for good", "", "for good"))
+USUAL = "Alerts are, unless a rule of yours says otherwise: finished, crashed, hung, not back after pre-emption, NaN for ten steps, out of memory or disk within the hour, a lost GPU, a fatal XID."
+
+
+def firing(now: AlertsNow, now_s: float) -> list[Any]:
+    if not now.firing:
+        return [html.P("No alert fires.", className="none"), html.P(USUAL, className="dim")]
+    return [_listed([_finding(found, now_s, mutes=True) for found in now.firing])]
+
+
+def recent(now: AlertsNow, now_s: float) -> list[Any]:
+    rows = sorted(now.recent, key=lambda found: (-found.from_s, found.id))
+    if not rows:
+        return [html.P("No alert in the last 24 hours.", className="none")]
+    return [_listed([_finding(found, now_s, mutes=False) for found in rows])]
+
+
+def muted(now: AlertsNow, now_s: float) -> list[Any]:
+    trouble = [html.P(visible(now.mutes_trouble), className="warn", role="status")] if now.mutes_trouble else []
+    rows = [_mute(mute, sum(mute.is_about(found.rule, found.run) for found in now.muted), now_s) for mute in now.mutes]
+    everything = html.Div(["Mute everything ", *_mute_buttons(None, None, "everything")], className="mute-all")
+    return [*trouble, _listed(rows) if rows else html.P("Nothing is muted.", className="none"), everything]
+
+
+def receivers(now: AlertsNow, now_s: float) -> list[Any]:
+    rows = [_receiver(receiver, now, now_s) for receiver in now.settings.receivers]
+    if rows:
+        return [_listed(rows)]
+    return [
+        html.P("No receivers yet: alerts stand on this page only.", className="none"),
+        html.P("Write one into the text below and save it. ", className="dim"),
+        html.Button("Begin with an example", className="btn", type="button", **{"data-act": "example"}),
+    ]
+
+
+def quiet(hours: QuietHours | None) -> list[Any]:
+    if hours is None:
+        return []
+    times = [f"{minute // 60:02}:{minute % 60:02}" for minute in (hours.from_min, hours.to_min)]
+    but = f", but for {', '.join(map(title_of, hours.but))}" if hours.but else ""
+    return [html.P(f"Quiet from {times[0]} to {times[1]} ({hours.zone.key}){but}.", className="dim")]
+
+
+def own_rules(now: AlertsNow) -> list[Any]:
+    """Rules about series, policies about findings, and those that are left out, in the order of the text."""
+    settings = now.settings
+    rows: list[tuple[int, Any]] = [(rule.line, _own(rule, now)) for rule in settings.rules]
+    rows += [(policy.line, _policy(policy)) for policy in settings.policies]
+    rows += [(trouble.line, _trouble(trouble.line, str(trouble))) for trouble in settings.troubles]
+    if not rows:
+        return [html.P("None yet. A rule is a few lines of the text above: a threshold, a series that stays away, an anomaly, or findings that are to alert.", className="none")]  # fmt: skip
+    return [_listed([row for _, row in sorted(rows, key=lambda row: row[0])])]
+
+
+def lasting(seconds: float) -> str:
+    """`90 -> "90 s"`, `3600 -> "1 h"`, `200000 -> "2 days"`"""
+    return spoken(seconds).removesuffix(" 0 min") if seconds < 2 * 86400 else f"{seconds / 86400:.0f} days"
+
+
+def title_of(rule: str) -> str:
+    """Of a finding's rule, also of a user's own."""
+    return BY_NAME[rule].title if rule in BY_NAME else visible_name(rule.removeprefix(OWN))
+
+
+def address_of(found: Finding) -> str:
+    """Its window on Live; of the machine on GPUs."""
+    lo, hi = (found.from_s, found.to_s) if found.to_s - found.from_s >= 1 else (found.from_s - MOMENT_S, found.from_s + MOMENT_S)
+    query = {"from": f"{lo:.3f}", "to": f"{hi:.3f}", "finding": found.id}
+    return f"/?{urlencode({'run': found.run, **query})}" if found.run is not None else f"/gpus?{urlencode(query)}"
+
+
+def _listed(rows: Sequence[Any]) -> html.Ul:
+    rest = len(rows) - MOST
+    return html.Ul([*rows[:MOST], *([html.Li(f"and {rest:,} more", className="dim")] if rest > 0 else [])], className="alert-rows")
+
+
+def _row(kind: str, told: Sequence[Any], about: Sequence[Any], acts: Sequence[Any], key: str) -> html.Li:
+    parts = [html.Span("", className=f"alert-shape {kind}", **{"aria-hidden": "true"}), html.Div(told, className="alert-told"), html.Div(about, className="alert-about"), html.Div(acts, className="alert-acts")]  # fmt: skip
+    return html.Li(parts, className="alert-row", key=key)
+
+
+def _finding(found: Finding, now_s: float, *, mutes: bool) -> html.Li:
+    title, ago = title_of(found.rule), lasting(max(0.0, now_s - found.from_s))
+    where = visible_name(found.run) if found.run is not None else "the machine"
+    told = [html.A([html.B(f"{title}. "), visible(found.sentence)], href=address_of(found))]
+    about = [html.Span(where, className="run-name"), html.Span(f"for {ago}" if not found.over else f"{ago} ago", className="dim")]
+    kind = "good" if found.rule == "finished" else "alert" if mutes or not found.over else "past"
+    acts = ["Mute ", *_mute_buttons(found.rule, found.run, f"{title} of {where}")] if mutes else []
+    return _row(kind, told, about, acts, found.id)
+
+
+def _mute_buttons(rule: str | None, run: str | None, what: str) -> list[Any]:
+    about = {"data-act": "mute", **({"data-rule": rule} if rule else {}), **({"data-run": run} if run else {})}
+    return [
+        html.Button(label, className="btn", type="button", **about, **{"data-hours": hours, "aria-label": f"Mute {what} {words}"})
+        for label, hours, words in LENGTHS
+    ]  # fmt: skip
+
+
+def _mute(mute: Mute, held: int, now_s: float) -> html.Li:
+    what = title_of(mute.rule) if mute.rule else "All rules"
+    where = f"of {visible_name(mute.run)}" if mute.run else "of all runs"
+    until = "until it is taken back" if mute.until_s is None else f"for another {lasting(mute.until_s - now_s)}"
+    back = {"data-act": "unmute", **({"data-rule": mute.rule} if mute.rule else {}), **({"data-run": mute.run} if mute.run else {})}
+    holds = [html.Span(f"{held} would fire" if held else "nothing would fire", className="dim")]
+    act = html.Button("Unmute", className="btn", type="button", **back, **{"aria-label": f"Unmute {what} {where}"})
+    return _row(
+        "muted", [html.B(f"{what} "), where, html.Span(f", {until}", className="dim")], holds, [act], f"{mute.rule} {mute.run}"
+    )
+
+
+def _receiver(receiver: Receiver, now: AlertsNow, now_s: float) -> html.Li:
+    sent = [message for message in now.sent if message.receiver == receiver.name]
+    waiting = [message for message in now.waiting if message.receiver == receiver.name]
+    last_s = max((message.ended_s or 0.0 for message in sent if message.state == "delivered"), default=None)
+    error = next((message.error for message in [*waiting, *sent] if message.error and (message in waiting or last_s is None or (message.ended_s or 0.0) > last_s)), "")  # fmt: skip
+    state = f"last delivered {lasting(max(0.0, now_s - last_s))} ago" if last_s else "nothing delivered yet"
+    about = [html.Span(state, className="dim"), html.Span(f"{len(waiting)} waiting", className="warn") if waiting else None, html.Span(visible(error), className="bad") if error else None]  # fmt: skip
+    told = [html.B(visible_name(receiver.name)), html.Span(f" {receiver.kind}, {visible(shown_target(receiver))}", className="dim")]
+    test = html.Button("Send test", className="btn", type="button", **{"data-act": "test", "data-receiver": receiver.name, "aria-label": f"Send test to {receiver.name}"})  # fmt: skip
+    return _row("bad" if error else "good" if last_s else "past", told, about, [test, html.Span(className="tested", role="status")], receiver.name)  # fmt: skip
+
+
+def _own(rule: OwnRule, now: AlertsNow) -> html.Li:
+    many = sum(found.rule == rule.rule for found in now.firing)
+    trouble = now.troubles.get(rule.name, "")
+    state = f"fires {many} times" if many > 1 else "fires" if many else visible(trouble) if trouble else "quiet"
+    what = {"when": "when", "absent": "absent:", "anomaly": "anomaly of"}[rule.kind]
+    told = [html.B(visible_name(rule.name)), html.Span([f" {what} ", html.Code(visible(rule.text)), f" for {lasting(rule.for_s)}" if rule.for_s else ""], className="dim")]  # fmt: skip
+    about = [html.Span(f"runs {visible_name(rule.runs)}, {_whom(rule.to)}, {rule.weight}", className="dim")]
+    tone = "alert" if many else "bad" if trouble else "past"
+    return _row(
+        tone, told, about, [html.Span(state, className="bad" if many or trouble else "dim"), _line(rule.line)], f"rule {rule.name}"
+    )
+
+
+def _policy(policy: FindingPolicy) -> html.Li:
+    names = ", ".join(map(title_of, policy.rules))
+    told = [html.B(names), html.Span(" alert" if policy.alerts else " do not alert", className="dim")]
+    whom = f", {_whom(policy.to)}" if policy.alerts else ""
+    return _row("past", told, [html.Span(f"runs {visible_name(policy.runs)}{whom}", className="dim")], [_line(policy.line)], f"line {policy.line}")  # fmt: skip
+
+
+def _trouble(line: int, sentence: str) -> html.Li:
+    return _row("bad", [html.Span(visible(sentence), className="bad")], [html.Span("left out", className="dim")], [_line(line)], f"trouble {line} {sentence}")  # fmt: skip
+
+
+def _line(line: int) -> html.Button:
+    return html.Button(f"line {line}", className="plain", type="button", **{"data-act": "line", "data-line": str(line)})
+
+
+def _whom(to: Sequence[str] | None) -> str:
+    return "to all receivers" if to is None else f"to {', '.join(map(visible_name, to))}" if to else "to no receiver"

@@ -1,0 +1,197 @@
+"""Findings on the pages with a time axis: marks, the strip's Why, the way from one to the next, the detail."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.axe import serious
+from tests.conftest import Ask, standing, wait_for
+from tests.findings_scene import HOSTILE, FindingsScene, findings_scene
+
+EXPECTED_ERRORS = ("404 (Not Found)",)  # of lines of code that are not there
+PHONE = {"width": 390, "height": 844}
+STACKS = [
+    {"rank": rank, "pid": 400 + rank, "role": "main", "thread": thread, "frames": [["main", "/a/train.py", 9], [f"of_{rank}", "/a/data.py", 88]]}
+    for rank in (0, 1)
+    for thread in ("MainThread", "pin_memory")
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FindingsScene]:
+    with findings_scene(tmp_path_factory.mktemp("findings")) as scene:
+        scene.run("quiet")
+        scene.run("loud")
+        scene.find("loud", "loss_spike", -200, said="train/loss jumps to 9.", step=800, numbers={"value": 9.0, "before": 1.0})
+        scene.find("loud", "nan", -150, said=f"{HOSTILE} is NaN.", id_="hostile")
+        scene.find("loud", "memory_creep", -100, -5, weight="alert", over=False, said="Memory is full within the hour.", numbers={"left_s": 3000.0, "bytes_per_s": 5e6})  # fmt: skip
+        scene.find("loud", "slow_steps", -60, -5, over=False, said="About 1 of 66 steps takes 9 times as long.", place={"function": "load", "file": "/a/data.py", "line": 88})  # fmt: skip
+        yield scene
+
+
+def address(page: Page) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlparse(page.evaluate("() => location.href")).query).items()}
+
+
+def focused(page: Page) -> str:
+    return str(page.evaluate("() => document.activeElement.ariaLabel ?? ''"))
+
+
+def chosen(page: Page) -> str:
+    return page.locator(".found-detail h2").inner_text()
+
+
+def test_a_finding_appears_live_and_nothing_moves(scene: FindingsScene, page: Page) -> None:
+    scene.open(page, run="quiet")
+    expect(page.locator('[data-lane="loss"]')).to_be_visible()
+    before = [standing(page, selector) for selector in ('[data-lane="loss"]', ".panel", ".who", ".axis")]
+    assert page.locator(".found-mark").count() == 0
+    scene.find(
+        "quiet", "hung", -20, -2, weight="alert", over=False, said="No line for 5 min.", stacks=STACKS, lines=["<b>last</b> line"]
+    )
+    expect(page.locator(".found-mark")).to_have_count(1)
+    expect(page.locator(".finding-said")).to_have_text("Hung. No line for 5 min.")
+    expect(page.locator(".finding-said .icon.bad")).to_have_count(1)
+    after = [standing(page, selector) for selector in ('[data-lane="loss"]', ".panel", ".who", ".axis")]
+    assert before == after
+    page.get_by_role("button", name="Why", exact=True).click()
+    expect(page.locator(".found-detail h2")).to_have_text("Alert: Hung")
+    expect(page.locator(".found-kept h3")).to_have_text(["Stacks of rank 0", "Stacks of rank 1", "The last lines"])
+    expect(page.locator(".found-kept summary")).to_have_count(4)
+    expect(page.locator(".found-kept > pre")).to_have_text("<b>last</b> line")
+
+
+def test_why_selects_the_window_of_the_alert_and_the_rest_is_in_a_list(scene: FindingsScene, page: Page) -> None:
+    scene.open(page, run="loud")
+    expect(page.locator(".finding-said")).to_have_text("Memory creep. Memory is full within the hour.")
+    page.get_by_role("button", name="and 1 more").click()
+    expect(page.locator(".found-list .rows button")).to_have_count(2)
+    assert serious(page, ".found-list") == []
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator(".found-detail h2")).to_have_text("Note: Slow steps")
+    expect(page.locator(".found-line a")).to_have_text("data.py:88")
+    page.get_by_role("button", name="Why", exact=True).click()
+    expect(page.locator(".found-detail h2")).to_have_text("Alert: Memory creep")
+    expect(page.locator(".found-numbers")).to_have_text("Left50 minBytes a second5.000 MB")
+    found = address(page)
+    assert float(found["from"]) == pytest.approx(scene.t0 - 100, abs=0.01) and float(found["to"]) == pytest.approx(
+        scene.t0 - 5, abs=0.01
+    )
+    assert found["finding"].startswith("memory_creep")
+    assert serious(page) == []
+    page.keyboard.press("Escape")
+    expect(page.locator(".found-detail")).to_be_hidden()
+    assert "finding" not in address(page)
+
+
+def test_brackets_step_through_and_the_focus_moves_and_the_sentence_is_said(scene: FindingsScene, page: Page) -> None:
+    scene.open(page, run="loud")
+    expect(page.locator(".found-count")).to_have_text("4 findings")
+    said = page.locator(".found-nav [role=status]")
+    for position, title in ((4, "Slow steps"), (3, "Memory creep"), (2, "NaN or infinity"), (1, "Loss spike")):
+        page.keyboard.press("[")
+        expect(said).to_contain_text(f"{position} of 4: {title}.")
+        wait_for(lambda title=title: title in focused(page), because="the focus does not move")  # type: ignore[misc]
+        expect(page.locator(".found-mark.chosen")).to_have_count(1)
+        expect(page.locator(".found-count")).to_have_text(f"{position} of 4")
+        expect(page.locator(".found-tip")).to_be_visible()
+    page.keyboard.press("[")
+    expect(said).to_have_text("That is the oldest finding.")
+    page.keyboard.press("]")
+    expect(page.locator(".found-detail h2")).to_have_text("Note: NaN or infinity")
+    page.keyboard.press("ArrowRight")
+    wait_for(lambda: "Memory creep" in focused(page), because="an arrow does not go to the next mark")
+    assert page.locator(".found-mark[tabindex='0']").count() == 1, "Tab reaches one mark"
+    page.keyboard.press("?")
+    expect(page.locator("dialog.help[open]")).to_contain_text("the finding before")
+
+
+def test_a_hostile_sentence_stays_text(scene: FindingsScene, page: Page) -> None:
+    scene.open(page, run="loud", finding="hostile")
+    expect(page.locator(".found-said")).to_contain_text("<img src=x onerror='hacked=1'>[U+202E] is NaN.")
+    page.locator(".found-count").click()
+    expect(page.locator(".found-list .rows button")).to_have_count(4)
+    page.locator(".found-mark").first.hover(force=True)
+    assert page.locator(".page img").count() == 0
+    assert page.evaluate("() => globalThis.hacked") is None
+
+
+def test_a_link_that_names_only_the_finding_selects_its_window(scene: FindingsScene, page: Page) -> None:
+    old = scene.find("loud", "checkpoint_stall", -290, -260, said="A checkpoint took 30 s.")
+    scene.open(page, run="loud", finding=old, span=60)
+    expect(page.locator(".found-detail h2")).to_have_text("Note: Checkpoint stall")
+    wait_for(lambda: float(address(page).get("from", "0")) == pytest.approx(scene.t0 - 290, abs=0.01), because="no window")
+    expect(page.locator(".window")).to_be_visible()
+
+
+def test_two_hundred_findings_stay_readable(scene: FindingsScene, page: Page) -> None:
+    scene.run("many")
+    for at in range(200):
+        scene.find(
+            "many",
+            "loss_spike",
+            -280 + 1.3 * at,
+            -280 + 1.3 * at + (20 if at % 7 == 0 else 0),
+            weight="alert" if at % 11 == 0 else "note",
+        )
+    scene.open(page, run="many")
+    expect(page.locator(".found-count")).to_have_text("200 findings")
+    wait_for(lambda: page.locator(".found-mark").count() > 5, because="no marks")
+    marks = page.locator(".found-mark").evaluate_all("marks => marks.map((mark) => [mark.getBoundingClientRect().x, mark.getBoundingClientRect().right, Number(mark.textContent || 1)]).sort((a, b) => a[0] - b[0])")  # fmt: skip
+    assert sum(many for _, _, many in marks) == 200
+    assert all(left[1] <= right[0] for left, right in itertools.pairwise(marks)), "marks cover each other"
+    page.locator(".found-mark").nth(3).click()
+    expect(page.locator(".found-list")).to_be_visible()
+    assert page.locator(".found-list .rows button").count() == marks[3][2]
+    page.locator(".found-list .rows button").first.click()
+    expect(page.locator(".found-mark.chosen")).to_have_count(1)
+
+
+def test_flame_shows_the_runs_findings_and_gpus_those_of_the_machine(scene: FindingsScene, page: Page) -> None:
+    scene.find(None, "disk_out", -40, -2, weight="alert", over=False, said="The disk is full in 20 min.")
+    scene.open(page, "/flame", run="loud")
+    expect(page.locator(".found-count")).to_contain_text("findings")
+    page.keyboard.press("[")
+    expect(page.locator(".side .found-detail h2")).to_be_visible()
+    scene.open(page, "/gpus")
+    expect(page.locator(".found-count")).to_have_text("1 finding")
+    page.keyboard.press("]")
+    expect(page.locator(".found-detail h2")).to_have_text("Alert: Disk runs full")
+    scene.open(page, "/logs", run="loud")
+    expect(page.locator(".found-count")).to_contain_text("findings")
+
+
+def test_on_a_phone_two_buttons_step_through(scene: FindingsScene, browser: Browser) -> None:
+    phone = browser.new_page(viewport=PHONE, has_touch=True)
+    scene.open(phone, run="loud")
+    phone.get_by_role("button", name="Previous finding").tap()
+    expect(phone.locator(".panel[data-sheet=half] .found-said")).to_be_visible()
+    for name in ("Previous finding", "Next finding", "Close the finding"):
+        box = phone.get_by_role("button", name=name).bounding_box()
+        assert box and min(box["width"], box["height"]) >= 44
+    assert phone.evaluate("() => document.documentElement.scrollWidth") == PHONE["width"]
+    assert serious(phone) == []
+    phone.close()
+
+
+def test_marks_are_put_together_by_the_scale_alone(ask: Ask) -> None:
+    found = ask("""
+      const { stretches, together, windowOf } = await load("findings/looks.js");
+      const { STEP, TIME } = await load("lib/axis.js");
+      const placed = [0, 1, 5, 6, 9, 30].map((from) => ({ from, to: from + 2 }));
+      const moment = { start: 100, end: 100, step: 3, over: true };
+      return {
+        marks: together(placed, 6).map((mark) => mark.length),
+        later: together(placed.map(({ from, to }) => ({ from: from + 4, to })), 6).map((mark) => mark.length),
+        bars: stretches(placed),
+        windows: [windowOf(moment, TIME), windowOf(moment, STEP), windowOf({ ...moment, step: null }, STEP), windowOf({ ...moment, end: 140 }, TIME)],
+      };""")
+    assert found["marks"] == found["later"] == [3, 2, 1]
+    assert found["bars"] == [{"from": 0, "to": 3}, {"from": 5, "to": 8}, {"from": 9, "to": 11}, {"from": 30, "to": 32}]
+    assert found["windows"] == [{"from": 95, "to": 105}, {"from": 0, "to": 8}, None, {"from": 100, "to": 140}]
