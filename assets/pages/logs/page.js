@@ -116,7 +116,6 @@ export default class LogsPage extends TimePage {
   /** All lines of all runs come into view, or those of the run again. */
   async #wide() {
     this.range.reset(TIME);
-    this.range.fitting = true;
     if (!this.view.all) return this.refresh();
     const whole = await get("logs/density", { buckets: 1 }).catch((error) => this.failed(error));
     if (!whole || !this.view.all) return undefined;
