@@ -24,7 +24,7 @@ from .file import AlertsFile
 from .model import AlertSettings
 from .mutes import MutesFile
 from .outbox import Outbox
-from .own_rules import OwnRules
+from .own.rules import OwnRules
 from .seen import SeenFindings
 
 PERIOD_S = 1.0

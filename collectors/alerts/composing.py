@@ -45,12 +45,12 @@ class Composer:
             rule=clean(first.rule, MOST_RUN),
             title=title_of(first.rule),
             severity="alert" if any(row.weight == "alert" for row in found) else "note",
-            sentences=tuple(_sentence(row, phase, now_s, alone=alone) for row in _told(found)[:MOST_SENTENCES]),
+            sentences=tuple(_sentence(row, phase, now_s, alone=alone) for row in _distinct(found)[:MOST_SENTENCES]),
             runs=tuple(runs[:MOST_RUNS]),
             findings=tuple(row.id for row in found),
             created_s=now_s,
             time_s=first.from_s,
-            count=len(_told(found)),
+            count=len(_distinct(found)),
             lasting=tuple(row.id for row in found if not row.over) if phase == "begin" else (),
             ranks=tuple(ranks) if alone else (),
             step=first.step if alone else None,
@@ -90,7 +90,7 @@ def test_message(receiver: str, settings: AlertSettings, now_s: float, id_: str)
     return AlertMessage(id_, receiver, "test", "test", "Test", "note", (text,), (), (), now_s, now_s, link=settings.link)
 
 
-def _told(found: Sequence[Finding]) -> list[Finding]:
+def _distinct(found: Sequence[Finding]) -> list[Finding]:
     """One a run and sentence: several ranks of a run often have the same."""
     return list({(row.run, row.sentence): row for row in reversed(found)}.values())[::-1]
 

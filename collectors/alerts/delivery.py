@@ -93,7 +93,7 @@ class Courier:
         """False where the receiver itself does not work."""
         wait_s = min(BACK_OFF_S[1], BACK_OFF_S[0] * 2.0 ** min(message.attempts, 20))
         message = replace(message, attempts=message.attempts + 1, next_s=now_s + wait_s)
-        self._outbox.update(message)  # first: whoever starts after a kill knows that it may have arrived
+        self._outbox.update(message)  # first: the process after a kill knows that it may have arrived
         try:
             self._send(receiver, message)
         except NotDelivered as failure:
@@ -127,10 +127,15 @@ class Deliveries:
         """Without `threads`, `look` makes the turns itself."""
         self._outbox, self._settings, self._send, self._clock, self._threads = outbox, settings, send, clock, threads
         self._couriers: dict[str, Courier] = {}
+        self._lock = threading.Lock()  # a test message comes from another thread
         self._workers: dict[str, _CourierThread] = {}
 
     def look(self) -> None:
         """Wake those that have a message."""
+        with self._lock:
+            self._look()
+
+    def _look(self) -> None:
         for name in {message.receiver for message in self._outbox.waiting()}:
             courier = self._couriers.get(name)
             if courier is None:

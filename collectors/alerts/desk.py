@@ -24,7 +24,7 @@ class AlertDesk:
         self._outbox, self._seen, self._composer = outbox, seen, composer
         self._groups = Groups([*outbox.sent(), *outbox.waiting()])
         self._open: dict[str, Finding] = {}  # that hold, are muted or wanted by no receiver now, and may be sent later
-        self._ending: dict[str, Finding] = {}  # over, and somebody may have to know
+        self._ending: dict[str, Finding] = {}  # over, and a receiver may have to know
         self._news, self._looked_s = True, 0.0
         self._asked: tuple[AlertSettings, tuple[Mute, ...]] | None = None
         self._unseen: dict[str, Finding] = {}  # in a group that waits
@@ -102,7 +102,7 @@ class AlertDesk:
 
 def _series(settings: AlertSettings, rule: str) -> str:
     """That an own rule is about, where it is one alone."""
-    from .condition import series_of
+    from .own.condition import series_of
 
     own = next((own for own in settings.rules if own.rule == rule), None)
     return series_of(own.kind, own.text) if own is not None else ""

@@ -210,7 +210,7 @@ def _rule(node: Any, receivers: list[str]) -> OwnRule | FindingPolicy:
 
 
 def _check_expression(kind: str, text: str, line: int) -> None:
-    from .condition import condition_of
+    from .own.condition import condition_of
 
     try:
         condition_of(kind, text)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..analysis.expressions.expression import Expression
-from ..analysis.expressions.parsing import parsed
+from ...analysis.expressions.expression import Expression
+from ...analysis.expressions.parsing import parsed
 
 SIMPLE = re.compile(
     r"\s*(?P<name>[A-Za-z_][\w.:/]*[\w])\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<number>[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*"
@@ -16,7 +16,7 @@ SERIES = re.compile(r"[^\s\"]{1,200}")
 CLOCK = "step"  # in an expression the steps of the run, and no series
 
 
-class Comparison(NamedTuple):
+class SeriesComparison(NamedTuple):
     """A series and a number."""
 
     name: str
@@ -27,7 +27,7 @@ class Comparison(NamedTuple):
 class Condition(NamedTuple):
     """One of `simple`, `name` (the series alone) and `expression`."""
 
-    simple: Comparison | None = None
+    simple: SeriesComparison | None = None
     name: str = ""
     expression: Expression | None = None
 
@@ -35,7 +35,7 @@ class Condition(NamedTuple):
 def condition_of(kind: str, text: str) -> Condition:
     """Raises ValueError: one sentence."""
     if kind == "when" and (found := SIMPLE.fullmatch(text)) and found["name"] != CLOCK:
-        return Condition(simple=Comparison(found["name"], found["operator"], float(found["number"])))
+        return Condition(simple=SeriesComparison(found["name"], found["operator"], float(found["number"])))
     if kind == "absent":
         if not SERIES.fullmatch(text.strip()):
             raise ValueError("the name of one series belongs here, such as train/loss")

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..analysis.findings.rule import Held
-from ..analysis.stacks.traces import Bools, Floats
-from ..process.activity import spoken
-from ..records import Labels
-from .condition import Comparison, condition_of
-from .model import OwnRule, is_of
+from ...analysis.findings.rule import Held
+from ...analysis.stacks.traces import Bools, Floats
+from ...process.activity import spoken
+from ...records import Labels
+from ..model import OwnRule, is_of
+from .condition import SeriesComparison, condition_of
 
 STALE_S = 300.0  # a value holds for so long, or for STALE_INTERVALS of its series
 STALE_INTERVALS = 10.0
@@ -24,7 +24,7 @@ OPERATORS = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greate
 class _ComparingRules:
     """Those of one series' name: columns of equal length."""
 
-    def __init__(self, rules: Sequence[tuple[OwnRule, Comparison]]) -> None:
+    def __init__(self, rules: Sequence[tuple[OwnRule, SeriesComparison]]) -> None:
         self.rules = [rule for rule, _ in rules]
         self.numbers = np.array([comparison.number for _, comparison in rules])
         self.for_s = np.array([rule.for_s for rule in self.rules])
@@ -70,7 +70,7 @@ class Comparisons:
 
     def __init__(self, rules: Sequence[OwnRule], before: Comparisons | None = None) -> None:
         """A rule that was there before, as it is, goes on where it was."""
-        found: dict[str, list[tuple[OwnRule, Comparison]]] = {}
+        found: dict[str, list[tuple[OwnRule, SeriesComparison]]] = {}
         for rule in rules:
             simple = condition_of(rule.kind, rule.text).simple if rule.kind == "when" else None
             if simple is not None:

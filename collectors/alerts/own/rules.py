@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-from ..analysis.findings.rule import Held, RunRule
-from ..analysis.findings.watch import Watch
-from ..process.activity import spoken
-from ..records import Finding, Points, Record
-from ..store.protocol import Store
+from ...analysis.findings.rule import Held, RunRule
+from ...analysis.findings.watch import Watch
+from ...process.activity import spoken
+from ...records import Finding, Points, Record
+from ...store.protocol import Store
+from ..model import OWN, AlertSettings, OwnRule, is_of
 from .comparing import Comparisons
 from .computing import ComputedRules
-from .model import OWN, AlertSettings, OwnRule, is_of
 
 SHARE = 0.02  # of a core, for expressions
 MOST_TURN_S = 0.1

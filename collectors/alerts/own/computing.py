@@ -9,19 +9,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..analysis.expressions.errors import ExpressionError, NoSeries
-from ..analysis.expressions.expression import ExpressionColumns
-from ..analysis.expressions.tracks import Raster, SeriesColumns
-from ..analysis.expressions.units import unit_of_series
-from ..analysis.findings.rule import Held
-from ..analysis.stacks.traces import Floats
-from ..process.activity import spoken
-from ..records import Labels
-from ..store.protocol import Buckets, Series, Store, StoreError
-from ..store.question import TooMuch
+from ...analysis.expressions.errors import ExpressionError, NoSeries
+from ...analysis.expressions.expression import ExpressionColumns
+from ...analysis.expressions.tracks import Raster, SeriesColumns
+from ...analysis.expressions.units import unit_of_series
+from ...analysis.findings.rule import Held
+from ...analysis.stacks.traces import Floats
+from ...process.activity import spoken
+from ...records import Labels
+from ...store.protocol import Buckets, Series, Store, StoreError
+from ...store.question import TooMuch
+from ..model import OwnRule, is_of
 from .comparing import STALE_S
 from .condition import Condition, condition_of
-from .model import OwnRule, is_of
 
 HOUR_S = 3600.0  # of a baseline
 LEAST_POINTS = 60  # of a baseline

@@ -1,0 +1,1 @@
+"""Rules of alerts.yaml over series, and what they find."""
