@@ -182,7 +182,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(scene: FindingsScene, fires
         phone.evaluate("() => Math.max(document.documentElement.scrollWidth, document.querySelector('.alerts-page').scrollWidth)")
         == 390
     )
-    box = phone.get_by_role("button", name="Mute Hung of vit for 1 h").bounding_box()
-    assert box and min(box["width"], box["height"]) >= 44
+    box = wait_for(lambda: phone.get_by_role("button", name="Mute Hung of vit for 1 h").bounding_box(), because="no button")
+    assert min(box["width"], box["height"]) >= 44
     assert serious(phone) == []
     phone.close()

@@ -84,6 +84,9 @@ def test_why_selects_the_window_of_the_alert_and_the_rest_is_in_a_list(scene: Fi
         scene.t0 - 5, abs=0.01
     )
     assert found["finding"].startswith("memory_creep")
+    page.get_by_role("button", name="Mute Memory creep for 1 h").click()
+    expect(page.locator(".found-mute")).to_contain_text("Muted for 1 h. Alerts takes it back.")
+    assert "rule: memory_creep" in (scene.data_dir / "mutes.yaml").read_text()
     assert serious(page) == []
     page.keyboard.press("Escape")
     expect(page.locator(".found-detail")).to_be_hidden()

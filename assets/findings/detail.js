@@ -1,7 +1,8 @@
 /** One finding in a page's side: its sentence, numbers, line of code, and what was kept for it: stacks and last lines. */
 
 import { get, sentenceOf } from "../lib/api.js";
-import { el, icon } from "../lib/dom.js";
+import { change } from "../lib/change.js";
+import { el, icon, setText } from "../lib/dom.js";
 import { capital, clock, day, duration, figure, count, place, sameDay } from "../lib/format.js";
 import { Source } from "../flame/source.js";
 import { looksOf } from "./looks.js";
@@ -10,6 +11,7 @@ import { looksOf } from "./looks.js";
 /** @typedef {import("../types/api").Row<"FindingDetail">} Detail */
 /** @typedef {import("../types/api").Row<"FindingStack">} Stack */
 
+const MUTES = /** @type {[string, number | null][]} in hours */ ([["1 h", 1], ["1 day", 24], ["for good", null]]);
 const WITH_MORE = new Set(["hung", "silent", "crash"]); // rules that keep stacks or lines
 
 export class FindingDetail {
@@ -18,7 +20,10 @@ export class FindingDetail {
     this.element = element;
     this.close = close;
     this.source = new Source();
+    this.about = el("div", { class: "found-about" });
     this.kept = el("div", { class: "found-kept" });
+    this.mute = el("div", { class: "found-mute" });
+    element.append(this.about, this.source.element, this.kept, this.mute);
     this.shown = "";
   }
 
@@ -32,8 +37,11 @@ export class FindingDetail {
     this.element.hidden = found === null;
     if (!found) return;
     const { run, place: line } = found;
-    if (!same) this.kept.replaceChildren();
-    this.element.replaceChildren(...heading(found, now_s, this.close), numbersOf(found), ...(line ? [lineOf(found, run)] : []), this.source.element, this.kept);
+    if (!same) {
+      this.kept.replaceChildren();
+      this.mute.replaceChildren(...(found.weight === "alert" ? mutesOf(found) : []));
+    }
+    this.about.replaceChildren(...heading(found, now_s, this.close), numbersOf(found), ...(line ? [lineOf(found, run)] : []));
     this.source.show(run !== null && line?.line ? { run, file: line.file, line: line.line, share: "", tone: "" } : null);
     if (WITH_MORE.has(found.rule) && !same) this.#readMore(found.id);
   }
@@ -92,6 +100,21 @@ function lineOf({ place: line, start, end }, run) {
   if (run === null) return el("p", { class: "found-line" }, shown, ` ${name}`);
   const where = new URLSearchParams({ run, from: String(start), to: String(Math.max(end, start + 1)), code: `${file}:${number ?? 0}` });
   return el("p", { class: "found-line" }, el("a", { href: `/flame?${where}`, title: file }, shown), ` ${name}`);
+}
+
+/** Further alerts of the rule in the run are not sent for a time. @param {Found} found @returns {(Node | string)[]} */
+function mutesOf({ rule, run, title }) {
+  const said = el("span", { class: "dim", role: "status" });
+  const mute = async (/** @type {string} */ word, /** @type {number | null} */ hours) => {
+    try {
+      await change("alerts/mute", { rule, run, hours, on: true });
+      said.replaceChildren(`Muted ${hours === null ? word : `for ${word}`}. `, el("a", { href: "/alerts" }, "Alerts"), " takes it back.");
+    } catch (error) {
+      setText(said, sentenceOf(error));
+    }
+  };
+  const buttons = MUTES.map(([word, hours]) => el("button", { class: "btn", type: "button", "aria-label": `Mute ${title} ${hours === null ? "" : "for "}${word}`, onclick: () => mute(word, hours) }, word));
+  return [el("span", { class: "dim" }, "Mute"), ...buttons, said];
 }
 
 /** @param {Detail} detail @returns {Node[]} */

@@ -4,6 +4,7 @@ import { get } from "../lib/api.js";
 import { STEP, TIME } from "../lib/axis.js";
 import { Continued } from "../data/continued.js";
 import { Compare } from "../timeline/compare.js";
+import { addNew } from "../timeline/events.js";
 import { TimePage } from "./time_page.js";
 import { Pins } from "../timeline/pins.js";
 import { Profile } from "../blame/profile.js";
@@ -112,10 +113,7 @@ export class RunPage extends TimePage {
 
   /** @param {import("../types/api").Delta} delta */
   #takeEvents({ events }) {
-    const own = events.filter(({ run }) => run === this.runs.name);
-    if (!own.length) return;
-    const known = new Set(this.events.map((event) => JSON.stringify(event)));
-    this.events.push(...own.filter((event) => !known.has(JSON.stringify(event))));
+    addNew(this.events, events.filter(({ run }) => run === this.runs.name));
   }
 
   /** @param {string | null} run */

@@ -39,6 +39,12 @@ export function placed(events, view, width, taken) {
   return marks;
 }
 
+/** Those that are not there yet. @param {Event[]} events @param {Event[]} more */
+export function addNew(events, more) {
+  const known = new Set(more.length ? events.map((event) => JSON.stringify(event)) : []);
+  events.push(...more.filter((event) => !known.has(JSON.stringify(event))));
+}
+
 /** Without markers that would be hidden by one of their kind. @param {Event[]} events in order @param {number} least seconds between two */
 function apart(events, least) {
   /** @type {Map<string, number>} */

@@ -20,6 +20,7 @@ import { LogReader } from "../../logs/reader.js";
 import { detailOf, fieldName } from "../../logs/opened.js";
 import { TIME } from "../../lib/axis.js";
 import { CrashNote } from "../live/crash.js";
+import { addNew } from "../../timeline/events.js";
 import { Pins } from "../../timeline/pins.js";
 import { TimePage } from "../time_page.js";
 import { readAddress, timeAddress } from "../../lib/url.js";
@@ -54,14 +55,13 @@ export default class LogsPage extends TimePage {
     this.side = new LogsSide({ filter: (template, only) => this.filters.toggle(template.id, template.text, only), search: (text) => this.#change({ text, regex: false, only: true }) });
     this.bar = new LogsBar(
       { pick: (run) => this.pick(run), next: (what, back) => this.reader.next(what, back), follow: () => this.follow(), wrap: () => this.wrap() },
-      [this.reader.search.element, this.filters.element, this.fields.element],
+      [this.reader.search.element, this.filters.element, this.fields.element, this.findings.nav],
     );
     this.said = el("p", { class: "logs-said warn", role: "status", hidden: true });
     this.crash = new CrashNote(({ run, number }) => this.reader.show({ run, number }));
     this.bars = new Bars();
     this.growth = new Growth({ read: () => this.reader.grow(), counted: () => (this.#askDensity(), this.range.following && this.#askSide()) });
     this.side.element.prepend(this.findings.detail);
-    this.bar.element.append(this.findings.nav);
     this.pins = new Pins(this.timeline, this.steering, () => (this.keepAddress(), this.invalidate()));
     this.timeline.stack.after(this.density.element);
     this.body = el(
@@ -116,7 +116,6 @@ export default class LogsPage extends TimePage {
   /** All lines of all runs come into view, or those of the run again. */
   async #wide() {
     this.range.reset(TIME);
-    this.range.fitting = true;
     if (!this.view.all) return this.refresh();
     const whole = await get("logs/density", { buckets: 1 }).catch((error) => this.failed(error));
     if (!whole || !this.view.all) return undefined;
@@ -145,9 +144,8 @@ export default class LogsPage extends TimePage {
 
   async learn() {
     await this.book.catalogue(this.runs.choose().then((name) => (this.runs.missing ? null : name)));
-    const { name } = this.runs;
-    if (name === null || this.absent) this.reader.say(this.#whyEmpty());
-    if (name !== null && !this.absent) this.#begin();
+    if (this.runs.name === null || this.absent) this.reader.say(this.#whyEmpty());
+    else this.#begin();
   }
 
   #begun = false;
@@ -242,8 +240,7 @@ export default class LogsPage extends TimePage {
   }
 
   #drawn() {
-    const { list } = this.reader;
-    const sources = this.reader.book.sources;
+    const { list, book: { sources } } = this.reader;
     list.columns = { ...list.columns, file: sources.files.size > 1, rank: sources.ranks.size > 1 };
     this.settle();
   }
@@ -370,8 +367,7 @@ export default class LogsPage extends TimePage {
   }
 
   keys() {
-    const own = keysOf({ reader: this.reader, search: () => this.dash.focusSearch(), follow: () => this.follow(), wrap: () => this.wrap() });
-    return [...own, ...this.pins.keys(), ...super.keys()];
+    return [...keysOf({ reader: this.reader, search: () => this.dash.focusSearch(), follow: () => this.follow(), wrap: () => this.wrap() }), ...this.pins.keys(), ...super.keys()];
   }
 
   gestures() {
@@ -383,9 +379,7 @@ export default class LogsPage extends TimePage {
   /** @param {import("../../types/api").Delta} message */
   heard({ lines, events, bars }) {
     this.bars.take(bars);
-    const own = events.filter(({ run }) => run === this.runs.name);
-    const known = new Set(this.events.map((event) => JSON.stringify(event)));
-    this.events.push(...own.filter((event) => !known.has(JSON.stringify(event))));
+    addNew(this.events, events.filter(({ run }) => run === this.runs.name));
     if (lines.some(({ run }) => this.view.all || run === this.runs.name)) this.growth.note();
   }
 

@@ -96,19 +96,19 @@ def _listed(rows: Sequence[Any]) -> html.Ul:
     return html.Ul([*rows[:MOST], *([html.Li(f"and {rest:,} more", className="dim")] if rest > 0 else [])], className="alert-rows")
 
 
-def _row(kind: str, told: Sequence[Any], about: Sequence[Any], acts: Sequence[Any], key: str) -> html.Li:
-    parts = [html.Span("", className=f"alert-shape {kind}", **{"aria-hidden": "true"}), html.Div(told, className="alert-told"), html.Div(about, className="alert-about"), html.Div(acts, className="alert-acts")]  # fmt: skip
+def _row(kind: str, what: Sequence[Any], about: Sequence[Any], acts: Sequence[Any], key: str) -> html.Li:
+    parts = [html.Span("", className=f"alert-shape {kind}", **{"aria-hidden": "true"}), html.Div(what, className="alert-what"), html.Div(about, className="alert-about"), html.Div(acts, className="alert-acts")]  # fmt: skip
     return html.Li(parts, className="alert-row", key=key)
 
 
 def _finding(found: Finding, now_s: float, *, mutes: bool) -> html.Li:
     title, ago = title_of(found.rule), lasting(max(0.0, now_s - found.from_s))
     where = visible_name(found.run) if found.run is not None else "the machine"
-    told = [html.A([html.B(f"{title}. "), visible(found.sentence)], href=address_of(found))]
+    what = [html.A([html.B(f"{title}. "), visible(found.sentence)], href=address_of(found))]
     about = [html.Span(where, className="run-name"), html.Span(f"for {ago}" if not found.over else f"{ago} ago", className="dim")]
     kind = "good" if found.rule == "finished" else "alert" if mutes or not found.over else "past"
     acts = ["Mute ", *_mute_buttons(found.rule, found.run, f"{title} of {where}")] if mutes else []
-    return _row(kind, told, about, acts, found.id)
+    return _row(kind, what, about, acts, found.id)
 
 
 def _mute_buttons(rule: str | None, run: str | None, what: str) -> list[Any]:
@@ -120,14 +120,14 @@ def _mute_buttons(rule: str | None, run: str | None, what: str) -> list[Any]:
 
 
 def _mute(mute: Mute, held: int, now_s: float) -> html.Li:
-    what = title_of(mute.rule) if mute.rule else "All rules"
+    rule = title_of(mute.rule) if mute.rule else "All rules"
     where = f"of {visible_name(mute.run)}" if mute.run else "of all runs"
     until = "until it is taken back" if mute.until_s is None else f"for another {lasting(mute.until_s - now_s)}"
     back = {"data-act": "unmute", **({"data-rule": mute.rule} if mute.rule else {}), **({"data-run": mute.run} if mute.run else {})}
     holds = [html.Span(f"{held} would fire" if held else "nothing would fire", className="dim")]
-    act = html.Button("Unmute", className="btn", type="button", **back, **{"aria-label": f"Unmute {what} {where}"})
+    act = html.Button("Unmute", className="btn", type="button", **back, **{"aria-label": f"Unmute {rule} {where}"})
     return _row(
-        "muted", [html.B(f"{what} "), where, html.Span(f", {until}", className="dim")], holds, [act], f"{mute.rule} {mute.run}"
+        "muted", [html.B(f"{rule} "), where, html.Span(f", {until}", className="dim")], holds, [act], f"{mute.rule} {mute.run}"
     )
 
 
@@ -138,29 +138,29 @@ def _receiver(receiver: Receiver, now: AlertsNow, now_s: float) -> html.Li:
     error = next((message.error for message in [*waiting, *sent] if message.error and (message in waiting or last_s is None or (message.ended_s or 0.0) > last_s)), "")  # fmt: skip
     state = f"last delivered {lasting(max(0.0, now_s - last_s))} ago" if last_s else "nothing delivered yet"
     about = [html.Span(state, className="dim"), html.Span(f"{len(waiting)} waiting", className="warn") if waiting else None, html.Span(visible(error), className="bad") if error else None]  # fmt: skip
-    told = [html.B(visible_name(receiver.name)), html.Span(f" {receiver.kind}, {visible(shown_target(receiver))}", className="dim")]
+    what = [html.B(visible_name(receiver.name)), html.Span(f" {receiver.kind}, {visible(shown_target(receiver))}", className="dim")]
     test = html.Button("Send test", className="btn", type="button", **{"data-act": "test", "data-receiver": receiver.name, "aria-label": f"Send test to {receiver.name}"})  # fmt: skip
-    return _row("bad" if error else "good" if last_s else "past", told, about, [test, html.Span(className="tested", role="status")], receiver.name)  # fmt: skip
+    return _row("bad" if error else "good" if last_s else "past", what, about, [test, html.Span(className="tested", role="status")], receiver.name)  # fmt: skip
 
 
 def _own(rule: OwnRule, now: AlertsNow) -> html.Li:
     many = sum(found.rule == rule.rule for found in now.firing)
     trouble = now.troubles.get(rule.name, "")
     state = f"fires {many} times" if many > 1 else "fires" if many else visible(trouble) if trouble else "quiet"
-    what = {"when": "when", "absent": "absent:", "anomaly": "anomaly of"}[rule.kind]
-    told = [html.B(visible_name(rule.name)), html.Span([f" {what} ", html.Code(visible(rule.text)), f" for {lasting(rule.for_s)}" if rule.for_s else ""], className="dim")]  # fmt: skip
+    kind = {"when": "when", "absent": "absent:", "anomaly": "anomaly of"}[rule.kind]
+    what = [html.B(visible_name(rule.name)), html.Span([f" {kind} ", html.Code(visible(rule.text)), f" for {lasting(rule.for_s)}" if rule.for_s else ""], className="dim")]  # fmt: skip
     about = [html.Span(f"runs {visible_name(rule.runs)}, {_whom(rule.to)}, {rule.weight}", className="dim")]
     tone = "alert" if many else "bad" if trouble else "past"
     return _row(
-        tone, told, about, [html.Span(state, className="bad" if many or trouble else "dim"), _line(rule.line)], f"rule {rule.name}"
+        tone, what, about, [html.Span(state, className="bad" if many or trouble else "dim"), _line(rule.line)], f"rule {rule.name}"
     )
 
 
 def _policy(policy: FindingPolicy) -> html.Li:
     names = ", ".join(map(title_of, policy.rules))
-    told = [html.B(names), html.Span(" alert" if policy.alerts else " do not alert", className="dim")]
+    what = [html.B(names), html.Span(" alert" if policy.alerts else " do not alert", className="dim")]
     whom = f", {_whom(policy.to)}" if policy.alerts else ""
-    return _row("past", told, [html.Span(f"runs {visible_name(policy.runs)}{whom}", className="dim")], [_line(policy.line)], f"line {policy.line}")  # fmt: skip
+    return _row("past", what, [html.Span(f"runs {visible_name(policy.runs)}{whom}", className="dim")], [_line(policy.line)], f"line {policy.line}")  # fmt: skip
 
 
 def _trouble(line: int, sentence: str) -> html.Li:
