@@ -11,10 +11,10 @@ import numpy as np
 from ...process.activity import last_sign_s, spoken
 from ...records import Event
 from ...store.question import TooMuch
+from ..logs.faults import XIDS
 from ..stacks.last import LastStack, last_stacks
 from ..stacks.traces import Range
 from ..stacks.waits import wait_of, waiting
-from ..logs.faults import XIDS
 from . import names
 from .cards import OF_A_CRASH
 from .rule import CodePlace, Held
@@ -187,7 +187,9 @@ def standing_word(subject: RunSubject) -> Standing:
 
 def _by_stacks(subject: RunSubject) -> Standing | None:
     try:
-        ranks = standing_of(subject.history.stacks((subject.now_s - STILL_S, subject.now_s)), subject.history.folder(), subject.line_of)
+        ranks = standing_of(
+            subject.history.stacks((subject.now_s - STILL_S, subject.now_s)), subject.history.folder(), subject.line_of
+        )
     except TooMuch:
         return None
     kinds = {rank.stand.kind for rank in ranks}
