@@ -24,6 +24,7 @@ def test_twenty_programs_that_are_silent_for_good_reasons_do_not_hang(tmp_path: 
     """And one that does, to see that the collector would have found it."""
     assert len(KINDS) >= 20
     seen: set[str] = set()
+    controls = 0
     for first in range(0, len(KINDS), BATCH):
         kinds = KINDS[first : first + BATCH]
         folder = tmp_path / str(first)
@@ -59,8 +60,10 @@ def test_twenty_programs_that_are_silent_for_good_reasons_do_not_hang(tmp_path: 
         hung = {str(each.run): each.sentence for each in found if each.rule == "hung"}
         silent = {str(each.run) for each in found if each.rule == "silent"}
         seen |= silent
-        assert set(hung) == {"hang"}, hung
-    assert len(seen) >= 12, f"said to be silent: {sorted(seen)}"
+        assert set(hung) <= {"hang"}, hung
+        controls += len(hung)
+    assert controls, "the program that does hang was not found, so that nothing is shown"
+    assert len(seen) >= 20, f"said to be silent: {sorted(seen)}"
 
 
 def two_ranks() -> list[dict[str, str]]:

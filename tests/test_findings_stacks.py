@@ -71,7 +71,7 @@ def planted(
             yield point(run, now_s, int(now_s - T0), {"loss": 1.0})
             if now_s >= planted_s:
                 yield from more(run, now_s)
-            if (now_s - begins[run]) % PIECE_S == 0:
+            if (now_s - begins[run]) % PIECE_S == 0 and now_s > T0 + WARM_S - 30:
                 ill = now_s - PIECE_S / 2 >= planted_s
                 yield profile(run, now_s - PIECE_S, parts if ill else HEALTHY, others=others if ill else ())
 
