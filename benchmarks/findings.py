@@ -15,19 +15,23 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 from collectors.records import Finding
 from collectors.store.open import open_store
 from tests import healthy_recordings
 from tests.healthy_recordings import HealthyRun, by_second, drawn_anew
-from tests.judged import T0, JudgedRuns
+from tests.judged import LOOK_S, T0, JudgedRuns
 from tests.programs.good_runs import KINDS
 
 from .report import Row, run
 
 NEUTRAL = {"new_best", "finished"}
+PROCESSES = int(os.environ.get("FINDINGS_BENCH_PROCESSES", "2"))
 HOURS = float(os.environ.get("FINDINGS_BENCH_HOURS", "240"))
 RECORD_S, START_S, LATE_S = 330.0, 15.0, 45.0
 LEAST_S = 300.0
@@ -38,14 +42,14 @@ def measure() -> list[Row]:
     recordings = [healthy_recordings.read(path) for path in healthy_recordings.paths()]
     seconds = [recording.seconds for recording in recordings]
     size = sum(path.stat().st_size for path in healthy_recordings.paths())
-    replayed, costs, looks = _judged((recording, [recording]) for recording in recordings)
+    replayed = _judged(recordings).found
     rows = [
         Row("recorded healthy runs", len(recordings), "runs", 12, at_least=True, spread=f"{min(seconds) / 60:.1f} to {max(seconds) / 60:.1f} min"),
         Row("in the repository", size / 1e6, "MB", 5.0),
         Row("false findings in them", len(_false(replayed)), "findings", 0.0, spread=_named(replayed)),
     ]  # fmt: skip
     each = HOURS / len(recordings)
-    simulated, costs, looks = _judged((recording, drawn_anew(recording, each, seed)) for seed, recording in enumerate(recordings))
+    simulated, costs, looks = _judged(recordings, each)
     false = _false(simulated)
     hours = int(each) * len(recordings)
     rows += [
@@ -56,24 +60,36 @@ def measure() -> list[Row]:
     return rows
 
 
-def _judged(runs: Iterable[tuple[HealthyRun, Iterable[HealthyRun]]]) -> tuple[list[Finding], Mapping[str, float], int]:
-    """All findings, the CPU seconds by rule, and how often the rules looked."""
-    found: list[Finding] = []
+class JudgedPart(NamedTuple):
+    """Of one recording: what was found, the CPU seconds by rule, and how often the rules looked."""
+
+    found: list[Finding]
+    costs: Mapping[str, float]
+    looks: int
+
+
+def _judged(recordings: Sequence[HealthyRun], hours: float = 0.0) -> JudgedPart:
+    """As they were recorded, or so many hours drawn from each."""
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+        parts = list(pool.map(_judged_one, recordings, [hours] * len(recordings), range(len(recordings))))
     costs: Counter[str] = Counter()
-    looks = 0
-    for whole, parts in runs:
-        with tempfile.TemporaryDirectory(prefix="findings-bench-") as folder:
-            store = open_store(Path(folder), write=True)
-            judged = JudgedRuns(store, stored=False)
-            judged.begin(whole.name, whole.ranks)
-            for part in parts:
-                seconds = by_second(part, T0)
-                judged.go_on(part.seconds, lambda now_s, seconds=seconds: seconds.pop(round(now_s - T0) - 1, ()))  # type: ignore[misc]
-                looks += int(part.seconds / 2)
-            found += judged.found.values()
-            costs.update(judged.collector.costs())
-            store.close()
-    return found, costs, looks
+    for part in parts:
+        costs.update(part.costs)
+    return JudgedPart([found for part in parts for found in part.found], costs, sum(part.looks for part in parts))
+
+
+def _judged_one(recording: HealthyRun, hours: float, seed: int) -> JudgedPart:
+    with tempfile.TemporaryDirectory(prefix="findings-bench-") as folder:
+        store = open_store(Path(folder), write=True)
+        judged = JudgedRuns(store, stored=False)
+        judged.begin(recording.name, recording.ranks)
+        begun_s = judged.now_s
+        for part in drawn_anew(recording, hours, seed) if hours else [recording]:
+            seconds = by_second(part, T0)
+            judged.go_on(part.seconds, lambda now_s, seconds=seconds: seconds.pop(round(now_s - T0) - 1, ()))  # type: ignore[misc]
+        looks = int((judged.now_s - begun_s) / LOOK_S)
+        store.close()
+        return JudgedPart(list(judged.found.values()), judged.collector.costs(), looks)
 
 
 def _false(found: Iterable[Finding]) -> list[Finding]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from collectors.analysis.findings import names
 from collectors.judging.known import MACHINE, RUNS_OWN
-from collectors.records import Event, Points, Record
+from collectors.records import Event, Labels, Points, Record
 from collectors.store.protocol import Store
 from tests.judged import HOSTS
 
@@ -112,8 +112,9 @@ def by_second(run: HealthyRun, begin_s: float) -> dict[int, list[Record]]:
     found: dict[int, list[tuple[float, Record]]] = defaultdict(list)
     for row in run.series:
         steps = [None if step != step else int(step) for step in row.step.tolist()]
-        labels = (("rank", str(row.rank)),) if row.rank else ()
-        labels = labels if row.run else ((*HOSTS, *labels, ("run", run.name)) if row.name in RUNS_OWN else HOSTS)
+        of_rank: Labels = (("rank", str(row.rank)),) if row.rank else ()
+        of_host: Labels = (*HOSTS, *of_rank, ("run", run.name)) if row.name in RUNS_OWN else HOSTS
+        labels = of_rank if row.run else of_host
         owner = run.name if row.run else None
         for time_s, step, value in zip(row.time_s.tolist(), steps, row.value.tolist(), strict=True):
             found[int(time_s)].append((time_s, Points(owner, labels, (row.name,), (value,), begin_s + time_s, step)))

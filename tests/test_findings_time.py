@@ -158,7 +158,7 @@ def of_run(run: str, now_s: float, used: float) -> Record:
 def test_a_leak_of_the_host_is_found_with_the_time_that_is_left(tmp_path: Path) -> None:
     def more(run: PlantedRun, now_s: float) -> list[Record]:
         leaked = max(0.0, now_s - run.planted_s) * 2e6
-        return [*([host(now_s)] if run.name == "run-00" else []), of_run(run.name, now_s, 2e9 + leaked + run.dice.uniform(0, 3e8))]
+        return [*([host(now_s)] if run.name == "run-00" else []), of_run(run.name, now_s, 2e9 + leaked + run.dice.uniform(0, 1e8))]
 
     judged = found_in_time(tmp_path, "memory_creep", healthy, step_s=lambda step, since_s: 0.5, healthy_s=520, more=more)
     assert all("it runs out in" in found.sentence for found in judged.of("memory_creep"))

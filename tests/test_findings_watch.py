@@ -135,6 +135,27 @@ def test_a_collector_that_starts_anew_says_nothing_twice(store: Store) -> None:
     assert set(judged.found) == set(before)
 
 
+def test_what_happened_just_before_the_first_look_is_found(store: Store) -> None:
+    judged = JudgedRuns(store)
+    judged.begin("run")
+    for step in range(200):
+        loss = 9.0 if 120 < step < 140 else 1.0 + 0.01 * (step % 7)
+        judged.take([point("run", T0 - 30 + step / 10, step, {"train/loss": loss})])
+    judged.restart()
+    judged.go_on(4)
+    assert judged.rules() == {"loss_spike"}
+
+
+def test_a_result_is_no_best_one_where_it_was_better_long_before(store: Store) -> None:
+    judged = JudgedRuns(store)
+    judged.begin("run")
+    store.append([point("run", T0 - 40_000 + 100 * number, 100 * number, {"val/loss": 0.1}) for number in range(5)])
+    judged.go_on(30, lambda now_s: [point("run", now_s, 40_000 + int(now_s - T0), {"val/loss": 5.0})])
+    judged.restart()
+    judged.go_on(30, lambda now_s: [point("run", now_s, 40_000 + int(now_s - T0), {"val/loss": 5.0 - (now_s - T0) / 100})])
+    assert not judged.of("new_best")
+
+
 def test_a_collector_that_starts_anew_knows_the_steps_of_before(store: Store) -> None:
     judged = JudgedRuns(store)
     judged.begin("run")

@@ -68,10 +68,11 @@ class FindingsCollector:
         last_lines: Callable[[str], Sequence[str]] = lambda run: (),
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        share: float = SHARE,
     ) -> None:
         self._store, self._live_runs, self._finder, self._host, self._line_of = store, live_runs, finder, host, line_of
         self._inventory, self._health, self._last_lines = inventory, health, last_lines
-        self._clock, self._monotonic = clock, monotonic
+        self._clock, self._monotonic, self._share = clock, monotonic, share
         self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
         self._back = LookingBack(store)
         self._known = KnownSubjects(self._back.came)
@@ -245,7 +246,7 @@ class FindingsCollector:
         self._cost_s += took_s
         passed_s = self._monotonic() - self._since_s
         if passed_s > 20.0:
-            self._slack = min(16.0, max(1.0, self._slack * self._cost_s / passed_s / SHARE))
+            self._slack = min(16.0, max(1.0, self._slack * self._cost_s / passed_s / self._share))
             self._cost_s, self._since_s = 0.0, self._monotonic()
 
     def costs(self) -> Mapping[str, float]:

@@ -19,6 +19,7 @@ from ..records import Event, Finding, Labels, LogLine, Points, Record
 MOST_EVENTS = 500  # of a run
 MOST_TRACKS = names.MOST_TRACKED
 MOST_RUNS = 2000  # at hand; those that were silent for longest are let go
+NEWS_S = 60.0  # before the first look, of which moments are news; those that were said are known by their ids
 WARM_S = 1800.0  # before the first look, that are read from the store
 STALE_S = 900.0  # points older than that are those of a log that was there before
 RUNS_OWN = {"host/run_cpu_pct", "host/run_memory_bytes", "host/run_read_bytes_per_s", "host/run_write_bytes_per_s"}
@@ -107,17 +108,19 @@ class KnownSubjects:
         known, run.lives, run.others = run.events, deque(maxlen=MOST_EVENTS), deque(maxlen=MOST_EVENTS)
         for event in [*history.events(MOST_EVENTS, LIFETIMES), *history.events(MOST_EVENTS), *known]:
             run.add(event)
-        window = now_s - WARM_S, min(run.since_s, now_s)
         series = [row for row in history.series() if is_tracked(row.name)][:MOST_TRACKS]
         fresh, run.tracks = run.tracks, {}
-        for row, points in ((row, found) for row, found in zip(series, history.points(series, window).values(), strict=True)):
+        until_s = min(run.since_s, now_s)
+        found = history.points([row for row in series if not names.is_result(row.name)], (now_s - WARM_S, until_s))
+        found |= history.points([row for row in series if names.is_result(row.name)], (0.0, until_s))  # a best one of all
+        for row, points in ((row, found[row.id]) for row in series):
             rank = int(dict(row.labels).get("rank", "0"))
             track = run.track(row.name, rank)
             if track is not None:
                 columns = points.place.tolist(), points.step.tolist(), points.value.tolist()
                 rows = [(time_s, None if step != step else int(step), value) for time_s, step, value in zip(*columns, strict=True)]
                 track.take_all(rows[-CAPACITY:])
-                track.looked_at()
+                track.fresh = int(np.count_nonzero(track.time_s > now_s - NEWS_S))
                 self._warm_steps(run, row.name, rank, rows[-CAPACITY:])
         for (label, rank), track in fresh.items():
             kept = run.track(label, rank)
@@ -125,7 +128,6 @@ class KnownSubjects:
                 after = float(np.nanmax(kept.time_s, initial=-np.inf))
                 late = [row for row in track.rows() if row[0] is None or row[0] > after]
                 kept.take_all(late)
-                kept.fresh = len(late)
 
     @staticmethod
     def _warm_steps(run: KnownRun, name: str, rank: int, rows: Sequence[tuple[float | None, int | None, float]]) -> None:

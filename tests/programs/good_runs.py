@@ -54,13 +54,13 @@ class Task:
         self.grad_norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), clip))
         self.optimizer.step()
         time.sleep(DEVICE_S * random.uniform(0.95, 1.05))
-        return loss.item()
+        return float(loss.item())
 
     def validate(self, batches: int = 10) -> float:
         with torch.no_grad():
             losses = [self.loss(64).item() for _ in range(batches)]
         time.sleep(0.1 * batches)
-        return sum(losses) / batches
+        return float(sum(losses) / batches)
 
 
 def steps(seconds: float, first: int = 0) -> Iterator[int]:

@@ -171,11 +171,12 @@ def silent(subject: RunSubject) -> Iterator[Held]:
     if silent_s is None or silent_s < max(SILENT_S, INTERVALS * (subject.interval_s() or _line_interval(subject))):
         return
     word = standing_word(subject)
-    doing = {"starting": " since its start", "idle": "; its process is idle"}.get(
-        word, f" while {word}" if word not in ("silent", "hung") else ""
+    lives = "; its process lives"
+    doing = {"starting": f" since its start{lives}", "idle": "; its process is idle", "silent": lives}.get(
+        word, f" while {word}{lives}"
     )
     yield Held(
-        f"No line for {spoken(silent_s)}{doing}; its process lives.",
+        f"No line for {spoken(silent_s)}{doing}.",
         subject.now_s - silent_s,
         subject.now_s,
         numbers={"silent_s": silent_s},

@@ -19,7 +19,7 @@ from .subjects import STEPS, MachineSubject, RunSubject, on_rank
 LEAST_S = 300.0  # of data before a slope is believed
 PARTS = 8  # of the time; the least of each must rise
 LEVELS, STEADY = 0.5, 0.85  # of the first half's rise, which the second half has to keep: caches fill, and then level out
-END_S = LEAST_S + 10.0
+END_S = LEAST_S + 3.0
 CREEP = 0.02  # of the memory that is used, by which it has to have grown
 STEADY_SHARE, STEADY_STEPS = 0.1, 1000  # of the planned steps, or so many: before, caches fill
 STEADY_S = 600.0  # where no steps are known

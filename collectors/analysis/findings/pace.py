@@ -10,6 +10,7 @@ from ...process.activity import spoken
 from ...records import Event
 from ..stacks.traces import Bools, Floats, Range
 from . import names
+from .recent import RecentPoints
 from .rule import Held
 from .subjects import RunSubject, on_rank, unique_steps
 
@@ -140,13 +141,21 @@ def no_checkpoint(subject: RunSubject) -> Iterator[Held]:
     newest = float(np.nanmax(track.time_s))
     late_s = newest - float(times[-1])
     irregular_s = LONGEST * float(np.max(np.diff(times)))  # of what is saved when a result is better
-    if late_s > max(OVERDUE * usual, irregular_s) and subject.now_s - newest < max(60.0, usual):
+    if late_s > max(OVERDUE * usual, irregular_s) and _steps_since(track, times) and subject.now_s - newest < max(60.0, usual):
         yield Held(
             f"No checkpoint for {spoken(late_s)}, where there was one every {spoken(usual)}: a crash now would cost all of it.",
             float(times[-1] + usual),
             float(newest),
             numbers={"late_s": late_s, "usual_s": usual},
         )
+
+
+def _steps_since(track: RecentPoints, times: Floats) -> bool:
+    """Whether as many steps more than usual were made since the last checkpoint: not while the run was paused or started again."""
+    known = np.sort(track.time_s[np.isfinite(track.time_s)])
+    before = np.diff(np.searchsorted(known, times[times >= known[0]]))
+    since = len(known) - int(np.searchsorted(known, times[-1]))
+    return not len(before) or since > OVERDUE * float(np.median(before))
 
 
 def _touches(starts: Floats, ends: Floats, ranges: list[Range]) -> Bools:

@@ -1,0 +1,171 @@
+"""Hangs, over described stacks: who left the others is named, and silence for a good reason is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from collectors.analysis.findings.rules import BY_NAME
+from collectors.records import Event, Frame, Record
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
+from tests.judged import T0, JudgedRuns, gpu, machine_point, point
+from tests.judged_stacks import (
+    ALL_REDUCE,
+    BUSY,
+    COMPILE,
+    DECODE,
+    LINEAR,
+    LOADER,
+    LOOP,
+    MODULE,
+    PIECE_S,
+    SAVE,
+    WRITE_LOG,
+    Part,
+    of_loop,
+    profile,
+)
+
+WINDOWS, ENOUGH = 20, 19
+WARM_S = 75.0
+TAKE = Frame("take", "/job/locks.py", 77)
+HEALTHY = (Part(4, of_loop(DECODE), gil=True), Part(94, of_loop(LINEAR)), Part(2, of_loop(WRITE_LOG), gil=True))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(tmp_path / "data", write=True)
+    yield store
+    store.close()
+
+
+def line_of(file: str, line: int | None) -> str:
+    return "with lock:" if line == 77 else ""
+
+
+# -- nothing moves -----------------------------------------------------------------------------------------------------
+
+
+def quiet(
+    store: Store,
+    stacks: Sequence[Sequence[Part]],
+    *,
+    cpu_pct: float = 0.2,
+    workers: Sequence[Sequence[Part]] = (),
+    seconds: float = 340.0,
+    events: Sequence[Event] = (),
+    steps_s: float = 60.0,
+    read_bytes: float = 0.0,
+    gpus: int = 0,
+    gpu_pct: float = 0.0,
+    others: Sequence[Sequence[Part]] = (),
+) -> JudgedRuns:
+    """Runs of as many ranks as there are stacks step for a minute, and then stand at them without a line."""
+    judged = JudgedRuns(store, line_of=line_of, gpus=[gpu(index) for index in range(gpus)])
+    judged.begin("run", len(stacks))
+    judged.take(events)
+
+    def second(now_s: float) -> Iterable[Record]:
+        passed = now_s - T0
+        if passed <= steps_s:
+            yield point("run", now_s, int(passed), {"loss": 1.0})
+        labels = (("host", "box"), ("rank", "0"), ("run", "run"))
+        values = {
+            "host/run_cpu_pct": 90.0 if passed <= steps_s else cpu_pct,
+            "host/run_read_bytes_per_s": read_bytes,
+            "host/run_write_bytes_per_s": 0.0,
+        }
+        yield machine_point(now_s, labels, values)
+        if passed % PIECE_S == 0 and passed > steps_s + 200:
+            for rank, parts in enumerate(stacks):
+                yield profile("run", now_s - PIECE_S, parts, rank=rank, pid=70 + 10 * rank, others=others)
+            for number, parts in enumerate(workers):
+                yield profile("run", now_s - PIECE_S, parts, pid=200 + number, role="worker")
+
+    judged.go_on(steps_s + seconds, second)
+    return judged
+
+
+def at(*frames: Frame, running: float = 0.0) -> list[Part]:
+    return [Part(5000, (MODULE, LOOP, *frames), running=running)]
+
+
+SLEEPS = Frame("wait_for_file", "/job/io.py", 12)
+
+
+def test_a_rank_that_left_the_collective_is_named_with_its_line(store: Store) -> None:
+    judged = quiet(store, [at(ALL_REDUCE), at(SLEEPS), at(ALL_REDUCE)])
+    (found,) = judged.of("hung")
+    assert found.weight == "alert" and found.rank == 1
+    assert found.fields["place"] == {"function": "wait_for_file", "file": "/job/io.py", "line": 12}
+    assert "Rank 1 stands at io.py:12 wait_for_file while 2 others wait in a collective at train.py:40 train." in found.sentence
+    assert {stack["rank"] for stack in found.fields["stacks"]} == {0, 1, 2}
+    assert T0 + 60 + 300 <= judged.first_s[found.id] <= T0 + 60 + BY_NAME["hung"].needs_s + 5
+
+
+def test_all_ranks_in_one_collective_and_a_deadlock_of_one_are_hangs(store: Store) -> None:
+    judged = quiet(store, [at(ALL_REDUCE), at(ALL_REDUCE)])
+    assert "a rank that is not seen here is missing" in judged.of("hung")[0].sentence
+
+
+@pytest.mark.parametrize(
+    "frames", [(TAKE,), (Frame("backward", "/job/a.py", 3), Frame("_engine_run_backward", f"{'/x'}/torch/autograd/graph.py", 9))]
+)
+def test_the_only_rank_that_waits_for_its_own_lock_hangs(store: Store, frames: tuple[Frame, ...]) -> None:
+    assert quiet(store, [at(*frames)]).rules() == {"hung"}
+
+
+def test_workers_that_wait_for_a_lock_while_the_main_process_waits_for_them_hang(store: Store) -> None:
+    stuck = [[Part(5000, (Frame("_worker_loop", "/job/w.py", 3), Frame("get", "/usr/lib/python3.11/queue.py", 3)), running=0.0)]]
+    assert quiet(store, [at(LOADER)], workers=stuck).rules() == {"hung"}
+
+
+CONNECTION, QUEUE = "/usr/lib/python3.11/multiprocessing/connection.py", "/usr/lib/python3.11/multiprocessing/queues.py"
+SILENT_FOR_GOOD_REASONS: dict[str, dict[str, object]] = {
+    "sleep": {"stacks": [at(SLEEPS)]},
+    "input": {"stacks": [at(Frame("ask", "/job/train.py", 5))]},
+    "select": {"stacks": [at(Frame("select", "/usr/lib/python3.11/selectors.py", 468))]},
+    "accept": {"stacks": [at(Frame("accept", "/usr/lib/python3.11/socket.py", 294))]},
+    "network": {"stacks": [at(Frame("readinto", "/usr/lib/python3.11/socket.py", 706))]},
+    "long call": {"stacks": [at(Frame("solve", "/job/train.py", 8), running=1.0)], "cpu_pct": 99.0},
+    "child compiles": {"stacks": [at(Frame("_try_wait", "/usr/lib/python3.11/subprocess.py", 1900))], "cpu_pct": 180.0},
+    "child waits": {"stacks": [at(Frame("communicate", "/usr/lib/python3.11/subprocess.py", 1200))]},
+    "download": {"stacks": [at(Frame("join", "/usr/lib/python3.11/threading.py", 1100))], "read_bytes": 3e6},
+    "notebook": {"stacks": [at(Frame("select", "/usr/lib/python3.11/selectors.py", 468)), ]},
+    "queue of another process": {"stacks": [at(Frame("get", QUEUE, 103), Frame("_recv", CONNECTION, 379))]},
+    "queue of a thread": {"stacks": [at(Frame("get", "/usr/lib/python3.11/queue.py", 171))]},
+    "future": {"stacks": [at(Frame("result", "/usr/lib/python3.11/concurrent/futures/_base.py", 451))]},
+    "first validation": {"stacks": [at(Frame("validate", "/job/train.py", 60), ALL_REDUCE), at(Frame("validate", "/job/train.py", 60), ALL_REDUCE)]},
+    "first checkpoint": {"stacks": [at(SAVE)]},
+    "pdb": {"stacks": [at(Frame("interaction", "/usr/lib/python3.11/pdb.py", 362)), at(ALL_REDUCE)]},
+    "busy threads": {"stacks": [at(Frame("wait", "/usr/lib/python3.11/threading.py", 320))], "cpu_pct": 150.0},
+    "retries": {"stacks": [[Part(4000, of_loop(SLEEPS), running=0.0), Part(1000, of_loop(Frame("connect", "/job/io.py", 20)), running=0.0)]]},
+    "blocked read": {"stacks": [at(Frame("read_shard", "/job/data.py", 30))]},
+    "compile": {"stacks": [at(COMPILE, TAKE)]},
+    "slow workers": {"stacks": [at(LOADER)], "workers": [at(DECODE, running=1.0)], "cpu_pct": 100.0},
+    "workers that read": {"stacks": [at(LOADER)], "workers": [at(Frame("read_shard", "/job/data.py", 30))]},
+    "a rank that computes": {"stacks": [at(ALL_REDUCE), at(Frame("sort", "/job/train.py", 9), running=1.0)], "cpu_pct": 100.0},
+    "before the first step": {"stacks": [at(ALL_REDUCE), at(ALL_REDUCE)], "steps_s": 0.0},
+    "long usual interval": {"stacks": [at(ALL_REDUCE), at(ALL_REDUCE)], "seconds": 280.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", SILENT_FOR_GOOD_REASONS)
+def test_silence_for_a_good_reason_is_no_hang(store: Store, reason: str) -> None:
+    judged = quiet(store, **SILENT_FOR_GOOD_REASONS[reason])  # type: ignore[arg-type]
+    assert not judged.of("hung"), judged.of("hung")[0].sentence
+
+
+def test_a_second_validation_that_stands_is_a_hang(store: Store) -> None:
+    stand = at(Frame("validate", "/job/train.py", 60), ALL_REDUCE)
+    judged = quiet(store, [stand, stand], events=[Event("run", "validation", T0 + 5, step=5, seconds=1.0)])
+    assert judged.rules() == {"hung"}
+
+
+def test_after_half_an_hour_silence_is_a_note(store: Store) -> None:
+    judged = quiet(store, [at(SLEEPS)], seconds=BY_NAME["silent"].needs_s + 5)
+    assert [(found.rule, found.weight) for found in judged.found.values()] == [("silent", "note")]
+    assert BUSY and "its process lives" in judged.of("silent")[0].sentence
