@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import cards, life, machine, memory, names, pace, ranks, said, training
+from . import cards, life, memory, names, pace, ranks, reported, training
 from .rule import AnyRule, MachineRule, RunRule
 from .spent import EVERY_S, SPENT_ON, WINDOW_S, spent
 
@@ -55,7 +55,7 @@ RUN_RULES: Final[tuple[RunRule, ...]] = (
     RunRule("straggler", "ranks", "Straggler", "note", ranks.WINDOW_S + 10, "50 s of stacks of two ranks", "the same rank waits least in the collectives in 80 % of 20 blocks, and the others wait 3 % for it", "OSDI '25 (arXiv 2505.05713)", ranks.straggler, 10.0),
     RunRule("crash", "life", "Crashed", "alert", 3.0, "the end of its process, or an end event", "it failed or was killed, within the last hour, and while it was watched or up to 15 min before", "-", life.crash),
     RunRule("finished", "life", "Finished", "alert", 3.0, "an end event, or exit status 0", "it is finished, as for a crash; a note where it took less than a minute", "-", life.finished),
-    RunRule("script_alert", "life", "Said by the script", "alert", 2.0, "1 event `alert`", "the script calls `log.alert(...)`; of severity `note` it is one", "-", said.script_alert),
+    RunRule("script_alert", "life", "Said by the script", "alert", 2.0, "1 event `alert`", "the script calls `log.alert(...)`; of severity `note` it is one", "-", reported.script_alert),
     RunRule("not_back", "life", "Not back after pre-emption", "alert", life.BACK_S + 10, "30 min", "pre-empted, and no attempt has begun for 30 min", "Slurm requeues within minutes where it does", life.not_back, 10.0),
     RunRule("hung", "life", "Hung", "alert", life.HUNG_S + 10, "5 min without a line", "no line for 5 min and 20 usual intervals; for 60 s every rank's main thread at one place, no bytes, no work, and one of the ranks in a collective, or the only one in a wait for a lock, its device or stopped workers; never in its first validation or checkpoint, nor while it compiles", "NCCL's own timeout is 10 min (ProcessGroupNCCL)", life.hung, 10.0),
     RunRule("silent", "life", "Silent", "note", life.SILENT_S + 30, "30 min without a line", "no line for 30 min and 20 usual intervals, and its process lives", "-", life.silent, 30.0),
@@ -74,7 +74,7 @@ MACHINE_RULES: Final[tuple[MachineRule, ...]] = (
     MachineRule("tensor_cores_idle", "card", "Tensor cores idle", "note", 60.0, "45 s of GPM or DCGM", "below 1 % while the multiprocessors are busier than 50 %", "NVIDIA: DCGM profiling metrics", cards.tensor_cores_idle, 10.0),
     MachineRule("host_memory_out", "memory", "Host memory runs out", "alert", memory.LEAST_S + 20, "5 min", "70 % full, rising all the time, and full within the hour", "Theil-Sen's slope", memory.host_memory_out, 15.0),
     MachineRule("disk_out", "memory", "Disk runs full", "alert", memory.LEAST_S + 20, "5 min, or 1 look where it is full", "full within the hour, or less than 2 % and 1 GiB left", "Theil-Sen's slope", memory.disk_out, 15.0),
-    MachineRule("collector_trouble", "machine", "Collector trouble", "note", machine.TROUBLE_S, "1 min", "a part of the collector has failed, paused or been stuck for a minute", "-", machine.collector_trouble),
+    MachineRule("collector_trouble", "machine", "Collector trouble", "note", reported.TROUBLE_S, "1 min", "a part of the collector has failed, paused or been stuck for a minute", "-", reported.collector_trouble),
 )  # fmt: skip
 
 RULES: Final[tuple[AnyRule, ...]] = (*RUN_RULES, *MACHINE_RULES)
