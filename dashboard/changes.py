@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from collectors.alerts.mutes import save_mute
+from collectors.analysis.findings.rules import BY_NAME
 from collectors.records import Event
 from collectors.service.control import ControlError, ask
 
@@ -20,7 +21,8 @@ from .queries import BadRequest, NotFound, Queries
 from .receiving.files import Received
 from .runs import ALIVE, known_of
 from .user_files.about import About, save_about
-from .user_files.alerts import save_alerts
+from .user_files.alerts import opted_in, save_alerts
+from .user_files.cases import save_case
 from .user_files.directions import Direction, save_direction
 from .user_files.events import add_event
 from .user_files.forgotten import ForgottenRun
@@ -46,7 +48,7 @@ class Changes:
 
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
-        self._lock = Lock()
+        self._lock, self._alerts_lock = Lock(), Lock()
 
     @cached_property
     def _received(self) -> Received:
@@ -134,6 +136,20 @@ class Changes:
     def save_alerts(self, text: str) -> None:
         """Save alerts.yaml, if all of it can be read. Raises BadRequest: the first mistake, with its line; Unwritable."""
         self._saved(lambda: save_alerts(self._queries.data_dir, text))
+
+    def send_finding(self, rule: str, run: str | None) -> None:
+        """From now on what that rule finds, in this run or in all, is sent. Raises BadRequest, Unwritable."""
+        if rule not in BY_NAME:
+            raise BadRequest(f"there is no rule {rule!r}; GET /api/v1/findings/rules lists them")
+        with self._alerts_lock:
+            self.save_alerts(opted_in(self._queries.alerts.now().text, rule, run))
+
+    def keep_case(self, id_: str) -> str:
+        """Keep what a finding that is of no use was judged from; the name of the file. Raises NotFound, Unwritable."""
+        case = self._queries.findings.case(id_)
+        if case is None:
+            raise NotFound(f"no finding {id_!r}; GET /api/v1/findings lists them")
+        return self._saved(lambda: save_case(self._queries.data_dir, id_, case))
 
     def mute(self, rule: str | None, run: str | None, hours: float | None, on: bool) -> None:
         """None: all rules, all runs, for ever; not `on` takes it back. Raises BadRequest, Unwritable."""

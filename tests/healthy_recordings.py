@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import zlib
 from collections import defaultdict
@@ -96,6 +97,24 @@ def read(path: Path) -> HealthyRun:
     ]
     events = [Event(found["name"], row["kind"], row["time_s"], rank=row["rank"] or 0, step=row["step"], seconds=row["seconds"]) for row in found["events"]]  # fmt: skip
     return HealthyRun(found["name"], found["seconds"], series, events)
+
+
+def read_case(path: Path) -> HealthyRun:
+    """What `POST /api/v1/findings/useless` kept."""
+    case = json.loads(gzip.decompress(path.read_bytes()))
+    known = [row for row in case["series"] if row["time_s"] and row["time_s"][0] is not None]
+    begin_s = min(row["time_s"][0] for row in known)
+    column = {
+        name: [np.array([np.nan if value is None else value for value in row[name]]) for row in known]
+        for name in ("time_s", "step", "value")
+    }
+    series = [
+        HealthySeries(row["name"], int(row["labels"].get("rank", "0")), row["run"], time_s - begin_s, step, value)
+        for row, time_s, step, value in zip(known, *column.values(), strict=True)
+    ]
+    events = [Event(**event)._replace(time_s=event["time_s"] - begin_s) for event in case["events"]]
+    last_s = max(float(np.nanmax(row.time_s)) for row in series)
+    return HealthyRun(case["finding"]["run"] or "machine", last_s, series, events)
 
 
 def _read(differences: list[Any]) -> Column:

@@ -39,7 +39,7 @@ export class FindingDetail {
     const { run, place: line } = found;
     if (!same) {
       this.kept.replaceChildren();
-      this.mute.replaceChildren(...(found.weight === "alert" ? mutesOf(found) : []));
+      this.mute.replaceChildren(...(found.weight === "alert" ? mutesOf(found) : sendsOf(found)), ...uselessOf(found));
     }
     this.about.replaceChildren(...heading(found, now_s, this.close), numbersOf(found), ...(line ? [lineOf(found, run)] : []));
     this.source.show(run !== null && line?.line ? { run, file: line.file, line: line.line, share: "", tone: "" } : null);
@@ -115,6 +115,34 @@ function mutesOf({ rule, run, title }) {
   };
   const buttons = MUTES.map(([word, hours]) => el("button", { class: "btn", type: "button", "aria-label": `Mute ${title} ${hours === null ? "" : "for "}${word}`, onclick: () => mute(word, hours) }, word));
   return [el("span", { class: "dim" }, "Mute"), ...buttons, said];
+}
+
+/** A note leaves the machine where a user says so. @param {Found} found @returns {(Node | string)[]} */
+function sendsOf({ rule, run, title }) {
+  const said = el("span", { class: "dim", role: "status" });
+  const send = async (/** @type {string | null} */ where) => {
+    try {
+      setText(said, (await change("findings/send", { rule, run: where })).sentence);
+    } catch (error) {
+      setText(said, sentenceOf(error));
+    }
+  };
+  const button = (/** @type {string} */ word, /** @type {string | null} */ where) =>
+    el("button", { class: "btn", type: "button", "aria-label": `Send ${title} as an alert ${word}`, onclick: () => send(where) }, word);
+  return [el("span", { class: "dim" }, "Send as an alert"), ...(run === null ? [] : [button("in this run", run)]), button("always", null), said];
+}
+
+/** @param {Found} found @returns {Node[]} */
+function uselessOf({ id }) {
+  const said = el("span", { class: "dim", role: "status" });
+  const keep = async () => {
+    try {
+      setText(said, `Kept with its data as ${(await change("findings/useless", { id })).file} in the data folder: send it with a report.`);
+    } catch (error) {
+      setText(said, sentenceOf(error));
+    }
+  };
+  return [el("button", { class: "btn", type: "button", onclick: keep }, "Of no use"), said];
 }
 
 /** @param {Detail} detail @returns {Node[]} */

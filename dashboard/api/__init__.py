@@ -56,7 +56,7 @@ NOUNS = (
     search,
     boards,
 )
-CHANGED = (runs, machine, settings, ingest, table, forgotten, boards, trace, alerts)  # nouns with POST routes
+CHANGED = (runs, machine, settings, ingest, table, forgotten, boards, trace, alerts, findings)  # nouns with POST routes
 
 
 def register(app: FastAPI, queries: Queries) -> None:

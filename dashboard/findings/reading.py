@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
+from collectors.analysis.findings.rules import is_tracked
+from collectors.analysis.stacks.traces import Floats
+from collectors.judging.known import MACHINE, RUNS_OWN
 from collectors.records import Finding
 from collectors.store.protocol import Store
 
 MOST = 5000  # of an answer, the newest
-MACHINE = ""  # the run of what was found on the machine
+OF_MACHINE = ""  # the run of what was found on the machine
+BEFORE_S, AFTER_S = 1800.0, 60.0  # of a case
+MOST_CASE_SERIES, MOST_EVENTS = 200, 500
 
 
 class FoundFindings:
@@ -27,9 +36,43 @@ class FoundFindings:
         if first_s is None or last_s is None:
             return mine
         window = max(first_s, lo if lo is not None else first_s), min(last_s, hi if hi is not None else last_s)
-        others = self._store.findings(MACHINE, *window, holding=holding, most=most)
+        others = self._store.findings(OF_MACHINE, *window, holding=holding, most=most)
         return sorted([*mine, *others], key=lambda found: (found.from_s, found.id))[-most:]
+
+    def case(self, id_: str) -> dict[str, Any] | None:
+        """What a finding was judged from: the series that rules look at, from half an hour before it to a minute after, and events.
+
+        `{"finding": {...}, "series": [{name, labels, run, time_s, step, value}], "events": [...]}`; non-finite numbers are null.
+        """
+        found = self.finding(id_)
+        if found is None:
+            return None
+        window = found.from_s - BEFORE_S, found.to_s + AFTER_S
+        own = [row for row in self._store.series(found.run) if is_tracked(row.name)] if found.run is not None else []
+        own += [row for row in self._store.series(None) if row.name in MACHINE or row.name in RUNS_OWN]
+        rows = own[:MOST_CASE_SERIES]
+        points = self._store.points([row.id for row in rows], *window)
+        series = [
+            {
+                "name": row.name,
+                "labels": dict(row.labels),
+                "run": row.run is not None,
+                "time_s": _plain(points[row.id].place),
+                "step": _plain(points[row.id].step),
+                "value": _plain(points[row.id].value),
+            }
+            for row in rows
+            if len(points[row.id].place)
+        ]
+        events = (
+            [event._asdict() for event in self._store.events(found.run, *window, most=MOST_EVENTS)] if found.run is not None else []
+        )
+        return {"finding": found._asdict(), "series": series, "events": events}
 
     def finding(self, id_: str) -> Finding | None:
         """By its id, whatever its run."""
         return next((found for found in self._store.findings() if found.id == id_), None)
+
+
+def _plain(column: Floats) -> list[float | None]:
+    return [value if np.isfinite(value) else None for value in column.tolist()]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import json
+import re
 from pathlib import Path
 
 from collectors.alerts.file import FILE
@@ -9,6 +12,21 @@ from collectors.alerts.reading import MOST_BYTES, settings_of
 from collectors.redaction import LEFT_OUT
 
 from .yaml_file import write_bytes
+
+RULES = re.compile(r"(?m)^rules:[ \t]*(?:\[\][ \t]*)?(?:#.*)?$")
+ITEM = re.compile(r"[ \t]*(?=- )")
+
+
+def opted_in(text: str, rule: str, run: str | None) -> str:
+    """The text with a rule more: what that finding rule finds, in this run or in all, is sent as an alert. All else stays as it is."""
+    runs = f", runs: {json.dumps(glob.escape(run), ensure_ascii=False)}" if run is not None else ""
+    added = f"- {{finding: [{rule}]{runs}}}\n"
+    found = RULES.search(text)
+    if found is None:
+        return f"{text.rstrip()}\n\nrules:\n{added}".lstrip()
+    before, after = text[: found.end()].replace("[]", ""), text[found.end() :].removeprefix("\n")
+    indent = ITEM.match(after)
+    return f"{before}\n{indent[0] if indent else ''}{added}{after}"
 
 
 def save_alerts(data_dir: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from collectors.alerts.model import OWN
@@ -12,6 +13,7 @@ from collectors.analysis.findings.rule import RuleTopic
 from collectors.analysis.findings.rules import BY_NAME, RULES
 from collectors.records import Finding, FindingWeight
 
+from ...changes import Changes
 from ...queries import NotFound, Queries
 from ..answer import Answer
 from ..parameters import MOST_CHARACTERS, OpenRange, OptionalRun
@@ -68,6 +70,27 @@ class FindingDetail(FindingRow):
     stacks: list[FindingStack]
     lines: list[str]
     more: dict[str, Any]
+
+
+class FindingToSend(BaseModel):
+    """What the rule finds is sent from now on: in this run, or in all (null)."""
+
+    rule: Annotated[str, Field(max_length=MOST_CHARACTERS)]
+    run: Annotated[str, Field(max_length=MOST_CHARACTERS)] | None = None
+
+
+class UselessFinding(BaseModel):
+    id: Annotated[str, Field(max_length=MOST_CHARACTERS)]
+
+
+class KeptCase(TypedDict):
+    """`file` is relative to the data folder."""
+
+    file: str
+
+
+class SentFinding(TypedDict):
+    sentence: str
 
 
 class RuleRow(TypedDict):
@@ -134,6 +157,18 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
                 ]
             }
         )
+
+
+def add_changes(router: APIRouter, queries: Queries, changes: Changes) -> None:
+    @router.post("/findings/send", response_model=None, summary="Send what a rule finds as an alert: a line more in alerts.yaml")
+    def send(given: FindingToSend) -> Answer[SentFinding]:
+        changes.send_finding(given.rule, given.run)
+        where = f"in {given.run}" if given.run is not None else "in any run"
+        return Answer({"sentence": f"What {given.rule} finds {where} is sent from now on; alerts.yaml has the line."})
+
+    @router.post("/findings/useless", response_model=None, summary="Keep what a finding of no use was judged from, as a test case")
+    def useless(given: UselessFinding) -> Answer[KeptCase]:
+        return Answer({"file": changes.keep_case(given.id)})
 
 
 def finding_row(found: Finding) -> FindingRow:
