@@ -118,6 +118,7 @@ def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(FLAG
 
 def options_of(parsed: argparse.Namespace, log_dir: Path, data_dir: Path) -> CollectorOptions:
     """From what `add_flags` parsed, with its folders as they were found."""
-    others: dict[str, Any] = {name: getattr(parsed, name, None) for name in FLAGS if name not in ("log_dir", "data_dir")}
+    known = {field.name: field.default for field in fields(CollectorOptions) if field.name not in ("log_dir", "data_dir")}
+    others: dict[str, Any] = {name: getattr(parsed, name, default) for name, default in known.items()}
     others |= {name: tuple(others[name] or ()) for name, flag in FLAGS.items() if flag.repeated}
     return CollectorOptions(log_dir, data_dir, **others)

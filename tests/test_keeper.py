@@ -167,8 +167,9 @@ def test_what_lies_in_the_data_folder_is_its_owners_alone(tmp_path: Path) -> Non
         (log_dir / "a.jsonl").write_text(LINE % 1)
         wait_for(lambda: running.values("a", "train/loss") == [2.5])
         assert stat.S_IMODE(old.stat().st_mode) == 0o700
-        modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in old.iterdir()}
-        assert set(modes.values()) == {0o600}, modes
+        modes = {path: stat.S_IMODE(path.lstat().st_mode) for path in old.rglob("*")}
+        assert {mode for path, mode in modes.items() if not path.is_dir()} == {0o600}, modes
+        assert {mode for path, mode in modes.items() if path.is_dir()} <= {0o700}, modes
 
 
 def test_a_folder_that_holds_other_things_keeps_its_mode(tmp_path: Path) -> None:

@@ -80,6 +80,11 @@ def number(text: str) -> int:
     return int(text.split("line ")[1].split()[0])
 
 
+def placed(page: Page) -> list[tuple[int, float]]:
+    """Those that are read, with their places."""
+    return [(number(text), top) for text, top in page.evaluate(TOPS) if "line " in text]
+
+
 def shown(page: Page) -> list[int]:
     return [number(text) for text, _ in page.evaluate(TOPS) if "line " in text]
 
@@ -262,11 +267,11 @@ def test_new_lines_are_followed_until_a_user_scrolls_up(scene: Scene, page: Page
     point_at_list(page)
     page.mouse.wheel(0, -900)
     wait_for(lambda: 349 not in shown(page))
-    before = [(number(text), top) for text, top in page.evaluate(TOPS)]
+    same = placed(page)
     scene.store.append([LogLine("grows", "g.log", now + 2 + i / 1000, 20, f"line {350 + i}") for i in range(50)])
     scene.store.append([LogLine("grows", "late.log", now - 5, 20, "late")])  # before all others: every line has another place
     expect(page.locator(".log-room")).to_have_attribute("style", f"height: {401 * 18}px;")
-    assert [(number(text), top) for text, top in page.evaluate(TOPS)] == before, "the lines jump"
+    wait_for(lambda: placed(page) == same, because="the lines jump")
     page.get_by_role("button", name="Follow").click()
     wait_for(lambda: shown(page)[-1:] == [399], because="the end is not shown again")
 

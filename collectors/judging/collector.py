@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
+
 from ..analysis.findings.flight import flight_ranks
 from ..analysis.findings.rule import AnyRule
 from ..analysis.findings.rules import BY_NAME, MACHINE_RULES, RUN_RULES
@@ -219,7 +221,8 @@ class FindingsCollector:
             began_s = time.thread_time()
             self._mark_fresh(rule, run, subject)
             try:
-                held = list(rule.look(subject))  # type: ignore[arg-type]
+                with np.errstate(all="ignore"):  # numbers that are no numbers compare as false
+                    held = list(rule.look(subject))  # type: ignore[arg-type]
                 self._failed.pop(rule.name, None)
             except Exception as error:  # a rule that fails costs itself, for this run
                 if rule.name not in self._failed:

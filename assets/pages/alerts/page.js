@@ -69,7 +69,7 @@ export default class AlertsPage extends Session {
     const { act, rule = null, run = null, hours = "", line = "", receiver = "" } = button.dataset;
     if (act === "line") this.editor.goTo(Number(line));
     else if (act === "example") this.editor.begin();
-    else if (act === "test") await this.#test(receiver, button);
+    else if (act === "test") await this.#test(receiver);
     else if (act === "mute" || act === "unmute") await this.#change("alerts/mute", { rule, run, hours: hours ? Number(hours) : null, on: act === "mute" });
   }
 
@@ -84,10 +84,22 @@ export default class AlertsPage extends Session {
     this.ask();
   }
 
-  /** @param {string} receiver @param {HTMLElement} button */
-  async #test(receiver, button) {
-    const said = button.parentElement?.querySelector(".tested");
-    const show = (/** @type {string} */ sentence) => said && setText(said, sentence);
+  /** What became of the last test, by receiver: Dash makes the rows anew, and the sentences stay. @type {Map<string, string>} */
+  #tested = new Map();
+
+  #showTested() {
+    for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-act=test]"))) {
+      const said = button.parentElement?.querySelector(".tested");
+      if (said) setText(said, this.#tested.get(button.dataset.receiver ?? "") ?? "");
+    }
+  }
+
+  /** @param {string} receiver */
+  async #test(receiver) {
+    const show = (/** @type {string} */ sentence) => {
+      this.#tested.set(receiver, sentence);
+      this.#showTested();
+    };
     show("Sending …");
     try {
       show((await change("alerts/test", { receiver })).sentence);
@@ -114,6 +126,7 @@ export default class AlertsPage extends Session {
   received(message) {
     if (message.firing !== this.#firing) this.ask();
     this.#firing = message.firing;
+    this.#showTested();
   }
 
   #firing = -1;

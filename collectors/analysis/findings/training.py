@@ -288,7 +288,7 @@ def scaler_collapse(subject: RunSubject) -> Iterator[Held]:
             place = first + int(np.flatnonzero(value < 1)[-1])
             yield _collapsed(subject, name, rank, track, place, f"is {value[-1]:.3g}: below 1 the loss is no longer scaled up")
             continue
-        backed = np.flatnonzero((np.diff(value) < 0) & late[1:]) + 1
+        backed = np.flatnonzero((value[1:] < value[:-1]) & late[1:]) + 1
         recent = backed[step[backed] > step[-1] - BACK_OFF_STEPS]
         if len(recent) >= BACK_OFFS:
             how = f"was halved {len(recent)} times within {BACK_OFF_STEPS} steps, to {value[-1]:.6g}"
@@ -297,7 +297,7 @@ def scaler_collapse(subject: RunSubject) -> Iterator[Held]:
 
 def _attempt_from(subject: RunSubject, track: RecentPoints) -> int:
     """The first point of the newest attempt: a run that is taken up again may begin with another scale."""
-    turns = np.flatnonzero(np.diff(track.step) < 0)
+    turns = np.flatnonzero(track.step[1:] < track.step[:-1])
     first = int(turns[-1]) + 1 if len(turns) else 0
     begun_s = subject.begun_s
     return max(first, int(np.count_nonzero(track.time_s < begun_s)) if begun_s is not None else 0)
