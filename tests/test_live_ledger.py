@@ -234,11 +234,20 @@ def test_a_window_without_stacks_says_why_in_one_sentence(live: Live) -> None:
 def test_of_several_ranks_nothing_moves_or_overflows_and_axe_finds_nothing_serious(live: Live, size: tuple[int, int]) -> None:
     install()
     held: list[Route] = []
-    live.page.route(LEDGER, lambda route: held.append(route), times=1)
+
+    def hold(route: Route) -> None:
+        """That of the window; the bar and the lane ask for other times."""
+        asked = dict(parse_qsl(urlsplit(route.request.url).query))
+        of_window = (float(asked.get("from", 0)), float(asked.get("to", 0))) == (T0 + 100, T0 + 200)
+        held.append(route) if of_window and not held else route.continue_()
+
+    live.page.route(LEDGER, hold)
     live.open(size, **{"run": "ranked", "from": T0 + 100, "to": T0 + 200, "theme": "dark", "ledger": 1})
     wait_for(lambda: live.asked() and held, because="no ledger was asked")
+    for place in PLACES:
+        live.page.wait_for_selector(place, state="attached")
     before = boxes(live.page)
-    route = held.pop()
+    route = held[0]
     answer = route.fetch().json()
     answer["communication"] = [12.0, 31.0]
     answer["rows"][1]["exposed_by"] = {"function": "train", "file": "/job/train.py", "line": 118}
@@ -258,10 +267,12 @@ def test_of_several_ranks_nothing_moves_or_overflows_and_axe_finds_nothing_serio
         assert [item["id"] for item in found["violations"] if item["impact"] in ("serious", "critical")] == []
 
 
+PLACES = [".verdict", ".ledger-bar", ".timeline", ".lanes", ".panel", ".tail"]
+
+
 def boxes(page: Page) -> Any:
-    places = [".verdict", ".ledger-bar", ".timeline", ".lanes", ".panel", ".tail"]
     box = "places => places.map((place) => Object.values(document.querySelector(place).getBoundingClientRect().toJSON()))"
-    return page.evaluate(box, places)
+    return page.evaluate(box, PLACES)
 
 
 EVENTS = some.lists(
