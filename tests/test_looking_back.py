@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from collectors.judging import looking_back
 from collectors.judging.collector import FindingsCollector
 from collectors.process.finder import Finder
-from collectors.records import Finding, Points, Record, labels_of
+from collectors.records import Finding, LogLine, Points, Record, labels_of
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
 
@@ -59,3 +60,17 @@ def test_a_spike_and_a_nan_of_last_month_are_found_where_they_are(store: Store, 
 
 def test_a_healthy_run_of_last_month_has_no_findings(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert judged(store, logged("b"), monkeypatch) == []
+
+
+def test_a_log_of_any_length_is_not_held_until_the_next_look(store: Store) -> None:
+    collector = FindingsCollector(
+        store, lambda names: [], Finder("box"), host="box", line_of=lambda run: lambda file, line: "", clock=lambda: NOW_S
+    )
+    tracemalloc.start()
+    for number in range(100):
+        lines = [LogLine("a", "a.log", NOW_S, 20, f"{number} {line} " + "x" * 1000) for line in range(500)]
+        past = [Points("b", HOST, ("train/loss",), (float(step),), T0 + step, step) for step in range(500)]
+        collector.take([*lines, *past])
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 5_000_000, "50 MB of lines, and 50,000 points of the past"

@@ -23,17 +23,17 @@ from ..gpu.inventory import Inventory
 from ..process.activity import EXIT, SEEN, RunActivity, RunProcess, RunState
 from ..process.finder import Finder
 from ..process.states import state_of
-from ..records import Finding, LogLine, Points, Record
+from ..records import Event, Finding, LogLine, Points, Record
 from ..store.protocol import Store
 from ..store.question import TooMuch
 from .dumps import flight_dumps
-from .known import KnownRun, KnownSubjects
+from .known import STALE_S, KnownRun, KnownSubjects
 from .looking_back import LookingBack
 
 PERIOD_S = 2.0
 SHARE = 0.008  # of a core, for all rules; where they take more, they look less often
 MUCH = 3.0  # times less often than meant: it is said
-MOST_WAITING = 200_000  # records between two looks; more are those of a log that was there before
+MOST_WAITING = 50_000  # records between two looks: the newest
 AWAKE_S = 600.0  # a run without a sign and without a process is let go after this
 ENDED_S = 30.0  # a run that has ended is looked at for so long
 KNOWN_S = 7 * 86400.0  # findings that are read at the start
@@ -88,12 +88,22 @@ class FindingsCollector:
         self.cost_by_rule: dict[str, float] = {}
 
     def take(self, records: Sequence[Record]) -> None:
-        """What the store has just taken."""
+        """What the store has just taken. Of lines and of points of the past only that they came is kept: a log may be of any length."""
+        past_s = self._clock() - STALE_S
+        lines: dict[str, float] = {}
+        past: set[str] = set()
         for record in records:
-            if isinstance(record, Finding):
-                continue
-            if isinstance(record, (Points, LogLine)) or hasattr(record, "kind"):
+            if isinstance(record, Points):
+                if record.run is not None and (record.time_s is None or record.time_s <= past_s):
+                    past.add(record.run)
+                else:
+                    self._waiting.append(record)
+            elif isinstance(record, LogLine):
+                lines[record.run] = max(record.time_s, lines.get(record.run, 0.0))
+            elif isinstance(record, Event):
                 self._waiting.append(record)
+        self._waiting.extend(LogLine(run, "", time_s, 0, "") for run, time_s in lines.items())
+        self._waiting.extend(Points(run, (), (), (), past_s, None) for run in past)
 
     @property
     def period_s(self) -> float:
