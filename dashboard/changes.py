@@ -48,7 +48,7 @@ class Changes:
 
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
-        self._lock, self._alerts_lock = Lock(), Lock()
+        self._lock = Lock()
 
     @cached_property
     def _received(self) -> Received:
@@ -141,8 +141,7 @@ class Changes:
         """From now on what that rule finds, in this run or in all, is sent. Raises BadRequest, Unwritable."""
         if rule not in BY_NAME:
             raise BadRequest(f"there is no rule {rule!r}; GET /api/v1/findings/rules lists them")
-        with self._alerts_lock:
-            self.save_alerts(opted_in(self._queries.alerts.now().text, rule, run))
+        self._saved(lambda: save_alerts(self._queries.data_dir, opted_in(self._queries.alerts.text(), rule, run)))
 
     def keep_case(self, id_: str) -> str:
         """Keep what a finding that is of no use was judged from; the name of the file. Raises NotFound, Unwritable."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.records import Finding
+from collectors.records import Finding, Points
 from collectors.store.open import open_store
 from tests.alerting import NOW_S, Alerting, Clock, alerting, crash, hang, receiving, webhook
 
@@ -24,6 +24,16 @@ def test_a_crash_is_one_message_with_its_sentence_and_id(tmp_path: Path) -> None
         alerts.store_all([crash("a b/é")])
         alerts.turns(100)
         assert len(receiver.got) == 1
+
+
+def test_a_flood_of_points_pushes_out_no_finding(tmp_path: Path) -> None:
+    rule = "rules:\n- {name: high, when: x > 1e9}\n"
+    with receiving() as receiver, alerting(tmp_path, webhook(receiver.url, rule)) as alerts:
+        alerts.store_all([crash("a")])
+        points = [Points("a", (), ("x",), (1.0,), NOW_S, step) for step in range(60_000)]
+        alerts.collector.take(points)
+        alerts.turns(5)
+        assert [got.json["rule"] for got in receiver.got] == ["crash"]
 
 
 def test_one_message_for_a_whole_sweep_and_for_all_ranks(tmp_path: Path) -> None:

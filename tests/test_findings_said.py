@@ -67,6 +67,14 @@ def test_a_note_is_sent_once_a_user_says_so(web: Web, tmp_path: Path) -> None:
     assert web.ask("/api/v1/findings/send", "POST", orjson.dumps({"rule": "no such", "run": None})).status == 400
 
 
+def test_a_file_with_a_secret_in_it_is_left_alone_with_a_sentence(web: Web, tmp_path: Path) -> None:
+    text = "receivers:\n- {name: hook, kind: webhook, url: 'http://127.0.0.1:9/hook?token=s3cr3t-9'}\n"
+    (tmp_path / "alerts.yaml").write_text(text)
+    answer = web.ask("/api/v1/findings/send", "POST", orjson.dumps({"rule": "nan", "run": None}))
+    assert answer.status == 400 and answer.json["error"].startswith("line 2: there is a secret in url")
+    assert b"s3cr3t-9" not in answer.body and (tmp_path / "alerts.yaml").read_text() == text
+
+
 TEXTS = (
     "",
     "rules: []\n",

@@ -30,7 +30,8 @@ from .seen import SeenFindings
 PERIOD_S = 1.0
 KNOWN_S = 7 * 86400.0  # findings that are read at the start
 MOST_KNOWN = 20_000
-MOST_WAITING = 200_000  # records between two looks
+MOST_WAITING = 50_000  # points between two looks: the newest
+PAST_S = 900.0  # points older than that are those of a log that was there before
 
 log = logging.getLogger("collectors")
 
@@ -64,15 +65,18 @@ class AlertsCollector:
         self._own = OwnRules(store, [found for found in known if not found.over])
         self._own.use(self._settings)
         self._deliveries = Deliveries(self._outbox, lambda: self._settings, send, clock, threads)
-        self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
+        self._findings: deque[Finding] = deque()  # none is lost, however many points come
+        self._points: deque[Points] = deque(maxlen=MOST_WAITING)
         self._error = ""
 
     def take(self, records: Sequence[Record]) -> None:
         """What the store has just taken."""
-        wants_points = self._own.wants_points
+        wants_points, past_s = self._own.wants_points, self._clock() - PAST_S
         for record in records:
-            if isinstance(record, Finding) or (wants_points and isinstance(record, Points)):
-                self._waiting.append(record)
+            if isinstance(record, Finding):
+                self._findings.append(record)
+            elif wants_points and isinstance(record, Points) and record.time_s is not None and record.time_s > past_s:
+                self._points.append(record)
 
     @property
     def period_s(self) -> float:
@@ -87,9 +91,8 @@ class AlertsCollector:
             with suppress(Unwritable):  # then the back-off goes on
                 self._deliveries.settings_changed()
         mutes = [mute for mute in self._mutes.look() if mute.holds(now_s)]
-        records = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        self._desk.take(record for record in records if isinstance(record, Finding))
-        news = self._own_findings(records, now_s)
+        self._desk.take([self._findings.popleft() for _ in range(len(self._findings))])
+        news = self._own_findings([self._points.popleft() for _ in range(len(self._points))], now_s)
         try:
             self._desk.look(self._settings, mutes, now_s)
             self._error = ""

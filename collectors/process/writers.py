@@ -106,17 +106,7 @@ class _Walk:
                 found.carried[pid] = below
 
     def _look_at(self, pid: int) -> None:
-        base = f"{self._proc}/{pid}/fd"
-        try:
-            with os.scandir(base) as entries:
-                numbers = [entry.name for entry in entries]
-        except OSError:  # gone, or another user's
-            return
-        for number in numbers:
-            try:
-                target = os.readlink(f"{base}/{number}")  # noqa: PTH115  # a Path costs twice the call
-            except OSError:  # closed meanwhile
-                continue
+        for number, target in open_files(pid, self._proc):
             if target.startswith("/"):
                 target = self._look_at_file(pid, number, target)
             elif target.startswith("pipe:"):
@@ -189,6 +179,22 @@ def _by_inode(folders: Collection[str]) -> Iterator[tuple[tuple[int, int], str]]
                 if _is_read(entry.name):
                     found = entry.stat()
                     yield (found.st_dev, found.st_ino), entry.path
+
+
+def open_files(pid: int, proc: Path = PROC) -> Iterator[tuple[str, str]]:
+    """The descriptors of a process and what each of them is; none where it is gone, or another user's."""
+    base = f"{proc}/{pid}/fd"
+    try:
+        with os.scandir(base) as entries:
+            numbers = [entry.name for entry in entries]
+    except OSError:
+        return
+    for number in numbers:
+        try:
+            target = os.readlink(f"{base}/{number}")  # noqa: PTH115  # a Path costs twice the call
+        except OSError:  # closed meanwhile
+            continue
+        yield number, target
 
 
 def is_for_writing(proc: Path, pid: int, number: str) -> bool:

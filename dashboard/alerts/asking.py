@@ -70,6 +70,12 @@ class Alerts:
             self._troubles(),
         )
 
+    def text(self) -> str:
+        """Of alerts.yaml as it is, secrets included: for what writes it, never for an answer."""
+        with self._lock:
+            self._file.look()
+            return self._file.text
+
     def messages(self, most: int) -> list[AlertMessage]:
         """Those that wait, and then the newest that were sent."""
         with self._lock:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...mounts import is_remote
 from ...process.proc import PROC
-from ...process.writers import is_for_writing
+from ...process.writers import is_for_writing, open_files
 from ...received import is_received
 
 WHOLE_S = 1.0  # without a change, until a complete JSON object is taken for a line
@@ -52,17 +52,7 @@ class HeldFiles:
         with os.scandir(self._proc) as entries:
             pids = [int(entry.name) for entry in entries if entry.name.isdecimal()]
         for pid in pids:
-            base = f"{self._proc}/{pid}/fd"
-            try:
-                with os.scandir(base) as descriptors:
-                    numbers = [entry.name for entry in descriptors]
-            except OSError:  # gone, or another user's
-                continue
-            for number in numbers:
-                try:
-                    target = os.readlink(f"{base}/{number}")  # noqa: PTH115  # a Path costs twice the call
-                except OSError:  # closed meanwhile
-                    continue
+            for number, target in open_files(pid, self._proc):
                 if target.startswith("/"):
                     by_name.setdefault(target.rpartition("/")[2], []).append((pid, number))
         return by_name
