@@ -38,7 +38,7 @@ OPTIONS = {
     "maxBlocksInCache": 20,
     "infiniteInitialRowCount": 1,
     "maxConcurrentDatasourceRequests": 4,
-    "blockLoadDebounceMillis": 40,
+    "blockLoadDebounceMillis": 5,
     "suppressDragLeaveHidesColumns": True,
     "suppressMultiSort": True,
     "tooltipShowDelay": 400,

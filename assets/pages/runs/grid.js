@@ -133,10 +133,11 @@ export class Grid {
     else if (column.getColId() !== "tick") this.does.focus(data.run);
   }
 
-  /** Other rows than before. @param {number} total */
+  /** Other rows than before. Where only the first of them are known, the old ones stay until those are drawn over them. @param {number} total */
   renew(total) {
     if (!this.filled) return;
-    this.api.purgeInfiniteCache();
+    if (Object.keys(this.api.getCacheBlockState()).length <= 1) this.api.refreshInfiniteCache();
+    else this.api.purgeInfiniteCache();
     this.api.setRowCount?.(Math.max(1, total), true);
   }
 

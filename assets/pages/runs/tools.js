@@ -24,7 +24,7 @@ const GROUPS = [
   ["torch", "by PyTorch"],
 ];
 const MOST_GROUPS = 200; // keys that are offered
-const WAIT_MS = 120; // after the last key, before the filter is asked
+const MISTAKE_MS = 400; // what is typed is half a filter at first: no mistake until the keys rest
 const MOST_DRAWN = 8; // runs that can be compared in colours of their own
 
 export class Tools {
@@ -38,7 +38,7 @@ export class Tools {
       maxlength: 4096,
       autocomplete: "off",
       spellcheck: "false",
-      oninput: () => this.#later(() => change({ q: this.filter.value })),
+      oninput: () => change({ q: this.filter.value }),
       onkeydown: (/** @type {KeyboardEvent} */ event) => {
         if (event.key === "Escape" && this.filter.value) change({ q: "" });
         if (event.key === "Escape" || event.key === "Enter") this.filter.blur();
@@ -93,12 +93,6 @@ export class Tools {
 
   /** @type {number | undefined} */
   #timer;
-
-  /** @param {() => void} what */
-  #later(what) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(what, WAIT_MS);
-  }
 
   focus() {
     this.filter.focus();
@@ -179,11 +173,13 @@ export class Tools {
 
   /** @param {string} sentence */
   mistake(sentence) {
-    this.#say(sentence, "warn");
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#say(sentence, "warn"), document.activeElement === this.filter ? MISTAKE_MS : 0);
   }
 
   /** @param {string} sentence @param {string} tone */
   #say(sentence, tone) {
+    clearTimeout(this.#timer);
     setText(this.said, sentence);
     this.said.hidden = !sentence;
     setClass(this.said, "warn", tone === "warn");
