@@ -17,7 +17,7 @@ from .browser_files.assets import ASSETS
 from .compressing import Compressing
 from .pages import callbacks, frame, pages
 from .queries import NotFound, Queries
-from .turns import Turns
+from .turns.turns import Turns
 
 NOT_FOUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>No such page</title>
 <link rel="stylesheet" href="/assets/tokens.css"><link rel="stylesheet" href="/assets/docs.css">

@@ -14,7 +14,7 @@ from ...curves.asked import RELATIVE, STEP, TIME, CurveQuery
 from ...curves.placing import NoPlace, Unknown
 from ...curves.rows import MEDIA_TYPES, NO_PYARROW, RowFormat, can_write, written
 from ...queries import BadRequest, NotFound, Queries
-from ...turns import GONE
+from ...turns.turns import GONE
 from ..parameters import MOST_CHARACTERS, OpenRange, RunNames, SeriesNames
 
 PLACES = {STEP: None, TIME: "time_s", RELATIVE: "relative_s"}  # the name of the column of places; of a series it is "x"

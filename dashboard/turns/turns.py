@@ -1,15 +1,18 @@
-"""Dear questions take turns, end when their time is over, and end when their client is gone: cheap ones are never kept waiting."""
+"""Dear questions take turns, fairly among clients, end when their time is over, and end when their client is gone: cheap ones are never
+kept waiting."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collectors.store.question import Question, asked
+
+from .fair_turn import ClientKey, FairTurn
 
 
 class QuestionKind(NamedTuple):
@@ -69,14 +72,14 @@ class Turns:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._turns = {kind: _Turn(kind) for kind in {*KINDS.values()}}
+        self._turns = {kind: FairTurn(kind.at_once, kind.waiting) for kind in {*KINDS.values()}}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = KINDS.get(scope["path"]) if scope["type"] == "http" and scope["method"] != CHANGE else None
         if kind is None:
             await self._app(scope, receive, send)
             return
-        client, answering = _Client(receive), False
+        client, key, answering = _Client(receive), key_of(scope), False
 
         async def answer(message: Message) -> None:
             nonlocal answering
@@ -84,8 +87,11 @@ class Turns:
             await send(message)
 
         try:
-            if await self._turns[kind].taken(client.gone):
-                await self._work(kind, client, scope, answer)
+            if await self._turns[kind].taken(key, client.gone, kind.most_s):
+                try:
+                    await self._work(kind, client, scope, answer)
+                finally:
+                    self._turns[kind].given_back(key)
             elif not client.gone.done():
                 await _refuse(answer, BUSY)
         except asyncio.CancelledError:  # the server ends
@@ -102,39 +108,6 @@ class Turns:
             await self._app(scope, client.receive, send)
         finally:
             asked.reset(before)
-            self._turns[kind].given_back()
-
-
-class _Turn:
-    def __init__(self, kind: QuestionKind) -> None:
-        self._kind = kind
-        self._free = asyncio.Semaphore(kind.at_once)
-        self._waiting = 0
-
-    async def taken(self, gone: asyncio.Future[None]) -> bool:
-        """Whether it is one's turn; not where too many wait, it takes too long, or the client leaves meanwhile."""
-        if self._waiting >= self._kind.waiting:
-            return False
-        self._waiting += 1
-        turn = asyncio.ensure_future(self._free.acquire())
-        both: set[asyncio.Future[Any]] = {turn, gone}
-        try:
-            await asyncio.wait(both, timeout=self._kind.most_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._waiting -= 1
-            if not turn.done():
-                turn.cancel()
-                with suppress(asyncio.CancelledError):
-                    await turn
-        if turn.cancelled():
-            return False
-        if gone.done():
-            self.given_back()
-            return False
-        return True
-
-    def given_back(self) -> None:
-        self._free.release()
 
 
 class _Client:
@@ -161,6 +134,14 @@ class _Client:
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def key_of(scope: Scope) -> ClientKey:
+    """Who asks, as far as it can be known."""
+    said = dict(scope["headers"])
+    credentials = said.get(b"authorization", b"") + said.get(b"cookie", b"")
+    peer = scope.get("client")
+    return peer[0] if peer else "", said.get(b"user-agent", b""), credentials
 
 
 async def _refuse(send: Send, sentence: str) -> None:
