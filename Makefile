@@ -7,7 +7,7 @@ SAMPLER := $(wildcard collectors/sampler/native/*.[ch])
 CHROMIUM := $(shell command -v chromium 2>/dev/null)
 HEADLESS := $(shell command -v chromium-headless-shell 2>/dev/null)
 
-.PHONY: run setup test test-again test-integrations test-long bench gpu gpu-wheels screens lint clean
+.PHONY: run setup test test-again test-integrations test-long soak bench gpu gpu-wheels screens lint clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py --demo $(if $(PORT),--port $(PORT))
@@ -35,6 +35,10 @@ test-long: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m pytest -m long -p tests.kept_results
 	for i in 1 2 3 4 5 6 7 8 9 10; do EXPLORE=1 $(BIN)/python -m pytest -m 'hypothesis and not long' -n 3 --dist loadfile || exit 1; done
 	$(BIN)/python -m pytest -m long tests/integrations/libraries.py tests/integrations/adapters.py
+
+# Half an hour of kills, a full disk, slow readers and tabs.
+soak: $(VENV)/dev.stamp chromium
+	SOAK_MINUTES=$(or $(MINUTES),30) $(BIN)/python -m benchmarks.soak
 
 bench: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m benchmarks

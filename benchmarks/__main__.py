@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests import leash
 
-NOT_BENCHMARKS = {"__init__", "__main__", "report", "calibration", "first_minutes", "ratios"}
+NOT_BENCHMARKS = {"__init__", "__main__", "report", "calibration", "first_minutes", "ratios", "soak"}
 
 
 def main() -> int:
