@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -12,16 +13,20 @@ from typing import Any
 
 import pytest
 
+from collectors.alerts import delivery
 from collectors.alerts.channels import send
 from collectors.alerts.channels.sent import NotDelivered
+from collectors.alerts.composing import Composer
 from collectors.alerts.delivery import BACK_OFF_S, GIVE_UP_S
 from collectors.alerts.file import AlertsFile
-from collectors.alerts.model import Receiver
+from collectors.alerts.message import AlertMessage
+from collectors.alerts.model import AlertSettings, Receiver
 from collectors.alerts.reading import settings_of
 from collectors.alerts.seen import SeenFindings
-from tests.alerting import alerting, crash, receiving, webhook
-from tests.test_alert_channels import message
+from tests.alerting import NOW_S, alerting, crash, receiving, webhook
+from tests.test_alert_channels import PLUGINS, NoStore, message
 
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # Apprise's
 NO_ADDRESS = [
     "http://[::1",
     "http://exa\u2100mple.org/",
@@ -47,7 +52,7 @@ def test_an_address_that_is_none_is_one_sentence_wherever_it_stands(
         (trouble,) = settings_of(yaml).troubles
         assert "is an address such as" in str(trouble) or "is the address of" in str(trouble)
     monkeypatch.setenv("HOOK", text)
-    with pytest.raises(NotDelivered, match="no address|cannot be reached"):
+    with pytest.raises(NotDelivered, match=r"no address|cannot be reached"):
         send(Receiver("a", "webhook", 1, {"url": "env:HOOK"}), message("run", "It failed."))
 
 
@@ -64,8 +69,6 @@ def test_a_file_that_can_be_read_again_is_read_whatever_its_stamp_says(tmp_path:
     real, file = tmp_path / "real.yaml", AlertsFile(tmp_path)
     real.write_text(webhook("http://a"))
     old_s = 1_000_000_000
-    import os
-
     os.utime(real, (old_s, old_s))
     (tmp_path / "alerts.yaml").symlink_to(real)  # a link is not followed
     assert not file.look().receivers
@@ -106,7 +109,6 @@ def answering(answer: Callable[[socket.socket], None]) -> Iterator[tuple[str, li
     """A server that reads a request and then does what it likes; its address, and the requests."""
     listener = socket.create_server(("127.0.0.1", 0))
     got: list[bytes] = []
-    ended = threading.Event()
 
     def serve() -> None:
         while True:
@@ -130,7 +132,6 @@ def answering(answer: Callable[[socket.socket], None]) -> Iterator[tuple[str, li
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", got
     finally:
-        ended.set()
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join()
@@ -215,14 +216,18 @@ def test_a_clock_that_jumps_loses_no_message_and_delays_none(tmp_path: Path, jum
         assert not alerts.collector._outbox.waiting()
 
 
-def test_a_message_is_given_up_after_a_week_of_tries_and_not_for_its_age(tmp_path: Path) -> None:
-    with receiving() as receiver, alerting(tmp_path, webhook(receiver.url)) as alerts:
-        receiver.status = 503
+def test_a_message_is_given_up_after_a_week_of_tries_and_not_for_its_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "LEAST_ATTEMPTS", 50)
+
+    def dead(receiver: Receiver, message: AlertMessage) -> None:
+        raise NotDelivered("it answers 503", dead=True)
+
+    with alerting(tmp_path, webhook("http://a"), send=dead) as alerts:
         alerts.store_all([crash("a")])
         alerts.turns(5)
         alerts.turns(1, GIVE_UP_S + HOUR_S)  # asleep
         assert alerts.collector._outbox.waiting()
-        alerts.turns(int(GIVE_UP_S / BACK_OFF_S[1]) + 60, BACK_OFF_S[1])
+        alerts.turns(60, BACK_OFF_S[1])
         assert [message.state for message in alerts.collector._outbox.sent()] == ["failed"]
 
 
@@ -238,3 +243,42 @@ def test_findings_that_a_full_disk_kept_from_being_written_down_are_written_late
     again = SeenFindings(tmp_path)
     assert "a" in again
     assert "b" in again
+
+
+# -- long messages -----------------------------------------------------------------------------------------------------
+
+
+def long_message(sentence: str) -> AlertMessage:
+    found = [crash(f"{sentence[:100]}/{number}", NOW_S, sentence * 400) for number in range(40)]
+    return Composer(NoStore()).message("r", "begin", found, AlertSettings(link="http://box:8080"), NOW_S)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sentence", ["x", "ä", "雪", "\U0001f600", '"', "a b "])
+def test_a_long_message_is_as_short_as_ntfy_takes_it(sentence: str) -> None:
+    """Its server makes an attachment of more than 4,096 bytes, and refuses a document of more than 8,192."""
+    with receiving() as server:
+        send(Receiver("p", "ntfy", 1, {"topic": "t", "url": server.url}), long_message(sentence))
+        (got,) = server.got
+    assert len(got.json["message"].encode()) <= 4096
+    assert len(got.body) <= 8192
+    assert got.json["message"].count(sentence) > 300
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_a_long_message_is_as_short_as_a_service_takes_it_and_keeps_its_id(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import apprise
+
+    said: list[tuple[str, str, int]] = []
+
+    def notify(self: Any, body: str, title: str = "", **more: Any) -> bool:
+        said.extend((title, body, service.body_maxlen) for service in self)
+        return True
+
+    monkeypatch.setattr(apprise.Apprise, "notify", notify)
+    monkeypatch.setenv("ADDRESS", PLUGINS[name][0])
+    made = long_message("snow ")
+    send(Receiver("r", "apprise", 1, {"url": "env:ADDRESS"}), made)
+    ((title, text, most),) = said
+    assert len(title) + len(text) <= most
+    assert text.endswith(f"\nid: {made.id}")
+    assert "snow" in text

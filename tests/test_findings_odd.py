@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from collectors.records import Finding
 from collectors.store.open import open_store
+from collectors.store.sqlite.engine import SqliteStore
+from dashboard.findings.reading import FoundFindings
 from tests.judged import T0, JudgedRuns
 from tests.planted_findings import PlantedRun, Values, loss_of
 
@@ -61,3 +65,21 @@ def test_nan_between_the_steps_that_are_logged_is_an_alert_only_where_it_lasts_l
     assert first.over
     assert first.from_s < T0 + 5.0, "until it has come and gone it may be one"
     assert (lasting.over, lasting.step) == (False, 981)
+
+
+class NoList(SqliteStore):
+    def findings(self, *args: Any, **more: Any) -> list[Finding]:
+        raise AssertionError("all findings are read for one")
+
+
+def test_one_finding_is_read_alone_whatever_its_id(tmp_path: Path) -> None:
+    ids = ["a", "a b\n", "' OR 1=1 --", "ä/\U0001f600", "\x00", "%", "x" * 300]
+    store = NoList(tmp_path, write=True)
+    store.append([Finding(id_, f"run {id_}", "crash", "alert", T0, T0, True, "It failed.") for id_ in ids])
+    found = FoundFindings(store)
+    for id_ in ids:
+        row = found.finding(id_)
+        assert row is not None
+        assert row.run == f"run {id_}"
+    assert [found.finding(id_) for id_ in ("", "b", "A", "\ud800", "a\x00")] == [None] * 5
+    store.close()

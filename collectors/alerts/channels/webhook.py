@@ -30,7 +30,7 @@ def post(url: str, document: Mapping[str, Any], id_: str, authorization: str = "
     if authorization:
         headers["Authorization"] = authorization
     try:
-        request = urllib.request.Request(url, json.dumps(document).encode(), headers, method="POST")
+        request = urllib.request.Request(url, written(document), headers, method="POST")
         with urllib.request.build_opener(_SameHost).open(request, timeout=TIMEOUT_S):
             pass  # its status is the answer, whatever becomes of the rest
     except urllib.error.HTTPError as error:
@@ -39,6 +39,11 @@ def post(url: str, document: Mapping[str, Any], id_: str, authorization: str = "
         raise NotDelivered(f"it answers {status}", dead=status >= 500 or status in (401, 403, 404, 408, 429)) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise NotDelivered(_reason(error), dead=True) from None
+
+
+def written(document: Mapping[str, Any]) -> bytes:
+    """As it is sent: JSON of ASCII."""
+    return json.dumps(document).encode()
 
 
 class _SameHost(urllib.request.HTTPRedirectHandler):
