@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
@@ -21,6 +22,7 @@ from collectors.alerts.delivery import BACK_OFF_S, GIVE_UP_S
 from collectors.alerts.file import AlertsFile
 from collectors.alerts.message import AlertMessage
 from collectors.alerts.model import AlertSettings, Receiver
+from collectors.alerts.outbox import MOST_BYTES
 from collectors.alerts.reading import settings_of
 from collectors.alerts.seen import SeenFindings
 from tests.alerting import NOW_S, alerting, crash, receiving, webhook
@@ -243,6 +245,26 @@ def test_findings_that_a_full_disk_kept_from_being_written_down_are_written_late
     again = SeenFindings(tmp_path)
     assert "a" in again
     assert "b" in again
+
+
+def test_a_summary_of_very_many_findings_can_be_read_again(tmp_path: Path) -> None:
+    with receiving() as receiver, alerting(tmp_path, webhook(receiver.url, "rate: 2/h\n")) as alerts:
+        ids = [[f"crash-{number:03}-{member:014}" for member in range(1000)] for number in range(40)]
+        for number, members in enumerate(ids):
+            runs = tuple(f"run {number} {'雪' * 150} {place}" for place in range(50))
+            made = AlertMessage(
+                f"m{number}", "hook", "begin", "crash", "Crashed", "alert", ("It failed.",), runs, tuple(members), NOW_S, NOW_S
+            )
+            alerts.collector._outbox.add(dataclasses.replace(made, lasting=made.findings))
+        alerts.turns(2)
+        assert all(path.stat().st_size < MOST_BYTES for path in (tmp_path / "alerts").rglob("*.json"))
+        receiver.status = 503
+        alerts.turns(24, HOUR_S)
+        assert all(path.stat().st_size < MOST_BYTES for path in (tmp_path / "alerts").rglob("*.json"))
+        receiver.status = 200
+        alerts.turns(24, HOUR_S)
+        assert {finding for got in receiver.got for finding in got.json["findings"]} == {id_ for some in ids for id_ in some}
+        assert len(set(receiver.ids())) == len(receiver.got)
 
 
 # -- long messages -----------------------------------------------------------------------------------------------------

@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate
 
 from ..small_file import Unwritable
 from .channels import send
 from .channels.sent import NotDelivered
-from .message import AlertMessage, id_of
+from .composing import MOST_RUNS
+from .message import MOST_MEMBERS, AlertMessage, id_of
 from .model import AlertSettings, Receiver
 from .outbox import Outbox
 from .quiet import is_quiet
@@ -21,6 +23,7 @@ BACK_OFF_S = (5.0, 600.0)  # after the first failure, and at most
 GIVE_UP_S, LEAST_ATTEMPTS = 7 * 86400.0, 500  # a machine that slept for a week has not tried
 LOOK_S = 1.0
 STOP_S = 1.0
+MOST_SUMMED = 8 * MOST_MEMBERS  # findings of a summary
 
 log = logging.getLogger("collectors")
 
@@ -85,7 +88,7 @@ class Courier:
         fresh = [message for message in due if not message.attempts]
         if len(tried) >= free or len(fresh) < 2:
             return (tried + fresh)[:free]
-        alone, rest = fresh[: free - len(tried) - 1], fresh[free - len(tried) - 1 :]
+        alone, rest = fresh[: free - len(tried) - 1], _as_fit(fresh[free - len(tried) - 1 :])
         if len(rest) < 2:
             return [*tried, *fresh][:free]
         summary = summed_up(rest, now_s)
@@ -190,6 +193,12 @@ class _CourierThread(threading.Thread):
                 log.exception("alerts: the delivery to %s failed", self._courier.name)
 
 
+def _as_fit(messages: list[AlertMessage]) -> list[AlertMessage]:
+    """The first of them whose findings one message, and its file, can hold."""
+    sums = accumulate(len(message.findings) for message in messages)
+    return [message for message, many in zip(messages, sums, strict=True) if many <= MOST_SUMMED]
+
+
 def summed_up(messages: list[AlertMessage], now_s: float) -> AlertMessage:
     """One message for those that a limit held back."""
     first = messages[0]
@@ -203,7 +212,7 @@ def summed_up(messages: list[AlertMessage], now_s: float) -> AlertMessage:
         title=f"{len(messages)} alerts in one message",
         severity="alert" if any(message.severity == "alert" for message in messages) else "note",
         sentences=tuple(clean(f"{message.title}: {message.subject}") for message in messages[:MOST_SENTENCES]),
-        runs=tuple(dict.fromkeys(run for message in messages for run in message.runs)),
+        runs=tuple(dict.fromkeys(run for message in messages for run in message.runs))[:MOST_RUNS],
         findings=findings,
         created_s=now_s,
         time_s=first.time_s,
