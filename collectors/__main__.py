@@ -32,6 +32,7 @@ from .options import CollectorOptions, add_flags, options_of
 from .process.activity import EXIT, SEEN, RunActivity
 from .process.claims import processes_of
 from .process.finder import Finder
+from .process.last_words import words_at_the_end
 from .process.lives import LivesCollector
 from .provenance import RAN
 from .provenance.collector import ProvenanceCollector
@@ -130,7 +131,7 @@ class Collectors:
         self._lives = LivesCollector(
             live_runs,
             finder,
-            self._last_lines,
+            self._last_words,
             host=self._host,
             written=self._store.events(kinds=(SEEN, EXIT)),
             on_found=outputs.look,
@@ -273,6 +274,11 @@ class Collectors:
 
     def _last_lines(self, run: str) -> list[str]:
         return [line.text for line in self._store.logs(LogQuery(run, limit=LAST_LINES)).lines]
+
+    def _last_words(self, run: str) -> list[str]:
+        known = self._store.run(run)
+        lines = self._store.logs(LogQuery(run, limit=LAST_LINES)).lines
+        return words_at_the_end([(line.time_s, line.text) for line in lines], known.last_time_s if known else None)
 
     def _status(self) -> dict[str, Any]:
         return {

@@ -298,6 +298,9 @@ class MemoryStore:
         ordered = sorted((event for event in found if low <= event.time_s <= high), key=lambda event: event.time_s)
         return ordered if most < 0 else ordered[len(ordered) - min(most, len(ordered)) :]
 
+    def finding(self, id_: str) -> Finding | None:
+        return next((found for found in self.findings() if found.id == id_), None)
+
     def findings(
         self, run: str | None = None, lo: float | None = None, hi: float | None = None, *, holding: bool = False, most: int = -1
     ) -> list[Finding]:

@@ -132,3 +132,47 @@ def test_a_file_that_is_changed_by_hand_is_taken_at_once_and_a_broken_one_change
         alerts.turns(3)
         assert [rule.name for rule in alerts.collector._settings.rules] == ["high"]
         assert alerts.collector._settings.troubles
+
+
+@pytest.mark.parametrize("name", ["x", "train/loss"])
+def test_a_comparison_is_looked_at_at_every_point(tmp_path: Path, name: str) -> None:
+    rule = f"rules:\n- {{name: high, when: {name} > 5}}\n"
+    with receiving() as receiver, alerting(tmp_path, webhook(receiver.url, rule)) as alerts:
+        for step in range(20):
+            values = [1.0, 9.0, 2.0] if step == 7 else [1.0, 2.0, 3.0]
+            alerts.store_all([points("a", alerts.clock.now_s + n / 4, value, name, 3 * step + n) for n, value in enumerate(values)])
+            alerts.turn()
+        (got,) = receiver.got
+        assert got.json["time_s"] == NOW_S + 7.25
+        assert got.json["sentences"] == [f"high: {name} is 9 ({name} > 5)."]
+
+
+@pytest.mark.parametrize("lasted_s", [200, 299, 301, 500])
+def test_what_was_true_for_long_enough_between_two_looks_is_found(tmp_path: Path, lasted_s: int) -> None:
+    """A log that is written in pieces."""
+    rule = "rules:\n- {name: high, when: train/loss > 5, for: 5 min}\n"
+    with alerting(tmp_path, rule) as alerts:
+        values = [1.0] * 50 + [9.0] * (lasted_s + 1) + [1.0] * 50
+        alerts.clock.now_s += len(values)
+        alerts.store_all([points("a", NOW_S + second, value) for second, value in enumerate(values)])
+        found = [row for row in alerts.turns(3) if isinstance(row, Finding)]
+        assert {(row.from_s - NOW_S, row.to_s - row.from_s) for row in found} == ({(50.0, lasted_s)} if lasted_s >= 300 else set())
+
+
+def test_a_stretch_that_ends_between_two_looks_began_where_it_did(tmp_path: Path) -> None:
+    rule = "rules:\n- {name: high, when: train/loss > 5, for: 10 s}\n"
+    with alerting(tmp_path, rule) as alerts:
+        assert not logged(alerts, [1.0, 9.0])
+        alerts.clock.now_s += 12
+        alerts.store_all([points("a", NOW_S + 2 + second, 9.0 if second < 11 else 1.0) for second in range(12)])
+        (found,) = [row for row in alerts.turns(2) if isinstance(row, Finding)]
+        assert (found.from_s - NOW_S, found.to_s - NOW_S) == (1.0, 12.0)
+
+
+def test_a_clock_that_is_ahead_delays_no_rule(tmp_path: Path) -> None:
+    with alerting(tmp_path, "rules:\n- {name: high, when: train/loss > 5, for: 5 s}\n") as alerts:
+        found = []
+        for _ in range(10):
+            alerts.store_all([points("a", alerts.clock.now_s + 600.0, 9.0)])
+            found += [row for row in alerts.turn() if isinstance(row, Finding)]
+        assert [row.rule for row in found] == ["rule:high"]

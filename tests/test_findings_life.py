@@ -83,6 +83,19 @@ def test_the_best_result_and_the_duration_are_in_the_words(store: Store) -> None
     ]
 
 
+def test_a_run_is_finished_when_its_last_rank_is(store: Store) -> None:
+    judged = JudgedRuns(store, stored=False)
+    judged.begin("run", 3)
+    for rank in (2, 1, 0):
+        judged.go_on(50, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0})])
+        judged.take([Event("run", "end", judged.now_s, rank=rank, fields={"status": "finished"})])
+        judged.finder.processes["run"].pop()
+    judged.go_on(10)
+    (found,) = judged.of("finished")
+    assert (found.weight, found.from_s) == ("alert", T0 + 150)
+    assert found.sentence.startswith("The run is finished after 2 min, at step 150")
+
+
 def test_a_run_of_a_few_seconds_is_a_note_as_in_a_notebook(store: Store) -> None:
     judged = JudgedRuns(store, stored=False)
     judged.begin("cell")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from collectors.process.last_words import is_about, last_error, verdict_of
+from collectors.process.last_words import is_about, last_error, verdict_of, words_at_the_end
 from tests.conftest import Dashboard, dashboard, script, wait_for
 from tests.test_finding import PLAIN, started
 
@@ -238,3 +238,13 @@ def test_the_dashboards_own_child_is_judged_by_its_exit_status(tmp_path: Path) -
         subprocess.run(["kill", "-9", str(row["pid"])], check=True)
         seconds_until(running, row["run"], "killed")
         assert running.run(row["run"])["state_reason"] == f"Process {row['pid']} was ended by SIGKILL"
+
+
+@pytest.mark.parametrize(("steps_after_s", "state"), [(0.0, "failed"), (40.0, "failed"), (200.0, "killed"), (None, "failed")])
+def test_a_traceback_after_which_steps_were_made_for_long_is_not_why_a_run_ended(steps_after_s: float | None, state: str) -> None:
+    traceback = ["Traceback (most recent call last):", '  File "train.py", line 3, in step', "RuntimeError: x"]
+    lines = [(1000.0 + place, text) for place, text in enumerate(["begins", *traceback])]
+    words = words_at_the_end(lines, None if steps_after_s is None else 1003.0 + steps_after_s)
+    assert verdict_of(7, words, code=None, out_of_memory=False, promised_end=True).state == state
+    timeless = words_at_the_end([(None, text) for _, text in lines], 5000.0)
+    assert last_error(timeless) == "RuntimeError: x"

@@ -7,20 +7,23 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate
 
 from ..small_file import Unwritable
 from .channels import send
 from .channels.sent import NotDelivered
-from .message import AlertMessage, id_of
+from .composing import MOST_RUNS
+from .message import MOST_MEMBERS, AlertMessage, id_of
 from .model import AlertSettings, Receiver
 from .outbox import Outbox
 from .quiet import is_quiet
 from .wording import MOST_SENTENCES, clean
 
 BACK_OFF_S = (5.0, 600.0)  # after the first failure, and at most
-GIVE_UP_S = 7 * 86400.0
+GIVE_UP_S, LEAST_ATTEMPTS = 7 * 86400.0, 500  # a machine that slept for a week has not tried
 LOOK_S = 1.0
 STOP_S = 1.0
+MOST_SUMMED = 8 * MOST_MEMBERS  # findings of a summary
 
 log = logging.getLogger("collectors")
 
@@ -33,8 +36,9 @@ class Courier:
     def __init__(self, name: str, outbox: Outbox, settings: Callable[[], AlertSettings], send: Send = send) -> None:
         self.name = name
         self._outbox, self._settings, self._send = outbox, settings, send
-        self._failures = 0  # in a row, of the receiver itself
-        self._pause_until_s = max((message.next_s for message in outbox.waiting(name)), default=0.0)
+        tried = [message for message in outbox.waiting(name) if message.attempts]
+        self._failed = {message.id: message.attempts for message in tried}  # how often since it worked, by message
+        self._pause_until_s = max((message.next_s for message in tried), default=0.0)
         self._taken_s = sorted(
             message.ended_s or 0.0
             for message in outbox.sent()
@@ -53,26 +57,28 @@ class Courier:
             return
         for message in [message for message in waiting if message.phase == "test"]:
             self._try(receiver, message, now_s)
-        if now_s < self._pause_until_s <= now_s + BACK_OFF_S[1]:
-            return
         due = [
             message
             for message in waiting
-            if message.phase != "test" and message.next_s <= now_s and not is_quiet(settings.quiet, message.rule, now_s)
+            if message.phase != "test"
+            and not now_s < message.next_s <= now_s + BACK_OFF_S[1]  # later than that: the clock was wrong then
+            and not is_quiet(settings.quiet, message.rule, now_s)
         ]
+        if now_s < self._pause_until_s <= now_s + BACK_OFF_S[1]:
+            due = [message for message in due if len(self._failed) == 1 and not message.attempts]  # it may choke on that one alone
+        due.sort(key=lambda message: message.id in self._failed)
         for message in self._within_rate(due, settings, now_s):
             if not self._try(receiver, message, now_s):
                 return
 
     def retry_now(self) -> None:
         """Its settings have changed."""
-        self._failures, self._pause_until_s = 0, 0.0
-        for message in self._outbox.waiting(self.name):
-            self._outbox.update(replace(message, next_s=0.0))
+        self._failed, self._pause_until_s = {}, 0.0
+        self._outbox.retry_now(self.name)
 
     def _within_rate(self, due: list[AlertMessage], settings: AlertSettings, now_s: float) -> list[AlertMessage]:
         """As many as may go now; what is more than that, and was not tried yet, is one message in the last place."""
-        self._taken_s = [then_s for then_s in self._taken_s if now_s - then_s < settings.rate_per_s]
+        self._taken_s = [then_s for then_s in self._taken_s if 0 <= now_s - then_s < settings.rate_per_s]
         free = settings.rate - len(self._taken_s)
         if free <= 0:
             return []
@@ -82,7 +88,7 @@ class Courier:
         fresh = [message for message in due if not message.attempts]
         if len(tried) >= free or len(fresh) < 2:
             return (tried + fresh)[:free]
-        alone, rest = fresh[: free - len(tried) - 1], fresh[free - len(tried) - 1 :]
+        alone, rest = fresh[: free - len(tried) - 1], _as_fit(fresh[free - len(tried) - 1 :])
         if len(rest) < 2:
             return [*tried, *fresh][:free]
         summary = summed_up(rest, now_s)
@@ -98,16 +104,17 @@ class Courier:
             self._send(receiver, message)
         except NotDelivered as failure:
             error = clean(str(failure))
-            if now_s - message.created_s > GIVE_UP_S or message.phase == "test":
+            if message.phase == "test" or (now_s - message.created_s > GIVE_UP_S and message.attempts >= LEAST_ATTEMPTS):
                 self._outbox.over(message, "failed", now_s, error)
             else:
                 self._outbox.update(replace(message, error=error))
             if failure.dead:
-                self._failures += 1
-                self._pause_until_s = now_s + min(BACK_OFF_S[1], BACK_OFF_S[0] * 2.0 ** min(self._failures - 1, 20))
+                self._failed[message.id] = self._failed.get(message.id, 0) + 1
+                failures = sum(self._failed.values())
+                self._pause_until_s = now_s + min(BACK_OFF_S[1], BACK_OFF_S[0] * 2.0 ** min(failures - 1, 20))
             return not failure.dead
         self._outbox.over(message, "delivered", now_s)
-        self._failures, self._pause_until_s = 0, 0.0
+        self._failed, self._pause_until_s = {}, 0.0
         if message.phase != "test":
             self._taken_s.append(now_s)
         return True
@@ -186,6 +193,12 @@ class _CourierThread(threading.Thread):
                 log.exception("alerts: the delivery to %s failed", self._courier.name)
 
 
+def _as_fit(messages: list[AlertMessage]) -> list[AlertMessage]:
+    """The first of them whose findings one message, and its file, can hold."""
+    sums = accumulate(len(message.findings) for message in messages)
+    return [message for message, many in zip(messages, sums, strict=True) if many <= MOST_SUMMED]
+
+
 def summed_up(messages: list[AlertMessage], now_s: float) -> AlertMessage:
     """One message for those that a limit held back."""
     first = messages[0]
@@ -199,7 +212,7 @@ def summed_up(messages: list[AlertMessage], now_s: float) -> AlertMessage:
         title=f"{len(messages)} alerts in one message",
         severity="alert" if any(message.severity == "alert" for message in messages) else "note",
         sentences=tuple(clean(f"{message.title}: {message.subject}") for message in messages[:MOST_SENTENCES]),
-        runs=tuple(dict.fromkeys(run for message in messages for run in message.runs)),
+        runs=tuple(dict.fromkeys(run for message in messages for run in message.runs))[:MOST_RUNS],
         findings=findings,
         created_s=now_s,
         time_s=first.time_s,

@@ -22,18 +22,22 @@ class AlertsFile:
         self.text = ""
         self._stamp: Stamp | None = None
         self._settled = False
+        self._unread = False  # the last look could not read it
         self._settings = NOTHING
         self.changes = 0  # rises with each change
 
     def look(self) -> AlertSettings:
         try:
             stamp = stamp_of(self.path.stat())
-        except OSError:
-            if self._stamp is not None:
-                self._stamp, self.text, self._settings = None, "", NOTHING
+        except FileNotFoundError:
+            if self._stamp is not None or self._unread:
+                self._stamp, self._unread, self.text, self._settings = None, False, "", NOTHING
                 self.changes += 1
             return self._settings
-        if stamp != self._stamp or not self._settled:
+        except OSError as error:
+            self._keep(f"{self.path} cannot be read ({error.strerror})")
+            return self._settings
+        if stamp != self._stamp or self._unread or not self._settled:
             self._settled = time.time_ns() - stamp.modified_ns > SETTLED_NS
             self._stamp = stamp
             self._read()
@@ -45,17 +49,18 @@ class AlertsFile:
         except (OSError, ValueError) as error:
             self._keep(f"{self.path} cannot be read ({error})")
             return
-        if text == self.text and self.changes:
+        if text == self.text and self.changes and not self._unread:
             return
-        found = settings_of(text)
-        self.text = text
-        if found.troubles and not (found.rules or found.receivers or found.policies) and self._settings.receivers:
-            self._settings = replace(self._settings, troubles=found.troubles, literals=found.literals)
+        found, known = settings_of(text), self._settings
+        self._unread, self.text = False, text
+        if found.troubles and not (found.rules or found.receivers or found.policies):
+            self._settings = replace(known, troubles=found.troubles, literals=found.literals)
         else:
             self._settings = found
         self.changes += 1
 
     def _keep(self, what: str) -> None:
+        self._unread = True
         if [trouble.what for trouble in self._settings.troubles] != [what]:
             self._settings = replace(self._settings, troubles=(AlertTrouble(1, what),))
             self.changes += 1

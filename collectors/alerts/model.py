@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
+from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
 from ..records import FindingWeight
@@ -97,6 +98,15 @@ class AlertSettings:
 
     def receiver(self, name: str) -> Receiver | None:
         return next((receiver for receiver in self.receivers if receiver.name == name), None)
+
+
+def web_address(text: str) -> SplitResult | None:
+    """Of http or https, with a host, and a port from 1 to 65535 if any; None for any other text."""
+    try:
+        found = urlsplit(text)
+        return found if found.scheme in ("http", "https") and found.hostname and found.port != 0 else None
+    except ValueError:  # half a bracket, a port of letters, characters that no host has
+        return None
 
 
 def is_of(glob: str, run: str | None) -> bool:

@@ -81,6 +81,13 @@ class Outbox:
             if message.id in self._waiting:
                 self._write(message)
 
+    def retry_now(self, receiver: str) -> None:
+        """Those that wait for it are due."""
+        with self._lock:
+            for message in list(self._waiting.values()):
+                if message.receiver == receiver and message.next_s:
+                    self._write(replace(message, next_s=0.0))
+
     def over(self, message: AlertMessage, state: MessageState, now_s: float, error: str = "") -> None:
         with self._lock:
             self._over(replace(message, state=state, ended_s=now_s, error=error))

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from .. import amounts
@@ -25,6 +24,7 @@ from .model import (
     OwnRule,
     QuietHours,
     Receiver,
+    web_address,
 )
 from .secret import is_reference
 
@@ -43,6 +43,7 @@ MAY = {
 }
 SECRET = {("webhook", "authorization"), ("email", "password"), ("ntfy", "token"), ("apprise", "url")}
 ADDRESS = re.compile(r"[^\s@,;:<>\"()\[\]\\]{1,64}@[A-Za-z0-9.-]{1,255}")
+SERVER = re.compile(r"[A-Za-z0-9.-]{1,255}(?::(\d{1,5}))?|\[[0-9A-Fa-f:]+\](?::(\d{1,5}))?")
 TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
 CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 PER = re.compile(r"(\d{1,4}) ?(?:/|per) ?(min|h|d)")
@@ -158,8 +159,8 @@ def _check_secret(kind: str, key: str, text: str, line: int, found: _Found) -> N
     if (kind, key) in SECRET:
         found.literals.append(text)
         raise _Wrong(line, f"{key} is a secret: write env:NAME of a variable, or file:/path of a file that holds it")
-    address = urlsplit(text)
-    if address.username or address.password or redacted(text) != text:
+    address = web_address(text)
+    if redacted(text) != text or (address.username or address.password if address is not None else "@" in text):
         found.literals.append(text)
         raise _Wrong(line, f"there is a secret in {key}: write env:NAME of a variable, or file:/path of a file that holds it")
 
@@ -167,17 +168,15 @@ def _check_secret(kind: str, key: str, text: str, line: int, found: _Found) -> N
 def _check_value(kind: str, key: str, text: str, line: int) -> None:
     if is_reference(text):
         return
-    if key == "url" and kind != "apprise":
-        address = urlsplit(text)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise _Wrong(line, "url is an address such as https://example.org/hook, or env:NAME, or file:/path")
+    if key == "url" and kind != "apprise" and web_address(text) is None:
+        raise _Wrong(line, "url is an address such as https://example.org/hook, or env:NAME, or file:/path")
     if key == "topic" and not TOPIC.fullmatch(text):
         raise _Wrong(line, "topic has up to 64 letters, digits, - and _")
     if key == "security" and text not in ("starttls", "ssl", "none"):
         raise _Wrong(line, "security is starttls, ssl or none")
     if key in ("to", "from") and not all(ADDRESS.fullmatch(word) for word in text.split(", ")):
         raise _Wrong(line, f"{key} is an address such as anna@example.org, or a list of them")
-    if key == "server" and not re.fullmatch(r"[A-Za-z0-9.-]{1,255}(:\d{1,5})?|\[[0-9A-Fa-f:]+\](:\d{1,5})?", text):
+    if key == "server" and not ((server := SERVER.fullmatch(text)) and int(server[1] or server[2] or 1) in range(1, 1 << 16)):
         raise _Wrong(line, "server is a host and a port such as smtp.example.org:587")
 
 
@@ -263,8 +262,8 @@ def _rate(node: Any) -> tuple[int, float]:
 
 def _link(node: Any) -> str:
     text = _text(node)
-    address = urlsplit(text)
-    if address.scheme not in ("http", "https") or not address.hostname or address.username or re.search(r"[\s<>\"']", text):
+    address = web_address(text)
+    if address is None or address.username or re.search(r"[\s<>\"']", text):
         raise _Wrong(node.line, "link is the address of the dashboard, such as http://gpu-box:8080")
     return text.rstrip("/")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,8 +27,7 @@ class SeenFindings:
         whole = text[: text.rfind("\n") + 1]
         self._ids = dict.fromkeys(whole.split("\n")[-MOST - 1 : -1])
         self._lines = len(self._ids)
-        if text and whole != text:  # killed within a line
-            self._rewrite()
+        self._half = whole != text  # killed within a line
 
     def __contains__(self, id_: str) -> bool:
         return id_ in self._ids
@@ -36,18 +36,21 @@ class SeenFindings:
         new = [id_ for id_ in ids if id_ not in self._ids and "\n" not in id_]
         if not new and self._path.exists():
             return
-        self._ids.update(dict.fromkeys(new))
-        self._lines += len(new)
-        if self._lines > 2 * MOST:
-            self._rewrite()
+        if self._half or self._lines + len(new) > 2 * MOST:
+            self._rewrite(dict.fromkeys([*list(self._ids)[-MOST:], *new]))
             return
+        data = "".join(f"{id_}\n" for id_ in new).encode("utf-8", "replace")
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, "".join(f"{id_}\n" for id_ in new).encode("utf-8", "replace"))
+            self._half = True  # until all of it is there: a disk that fills takes a part
+            self._half = os.write(descriptor, data) < len(data)
         finally:
             os.close(descriptor)
+        if self._half:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        self._ids.update(dict.fromkeys(new))
+        self._lines += len(new)
 
-    def _rewrite(self) -> None:
-        self._ids = dict.fromkeys(list(self._ids)[-MOST:])
-        self._lines = len(self._ids)
-        write_bytes(self._path, "".join(f"{id_}\n" for id_ in self._ids).encode("utf-8", "replace"))
+    def _rewrite(self, ids: dict[str, None]) -> None:
+        write_bytes(self._path, "".join(f"{id_}\n" for id_ in ids).encode("utf-8", "replace"))
+        self._ids, self._lines, self._half = ids, len(ids), False

@@ -74,10 +74,15 @@ def headline(message: AlertMessage) -> str:
     return clean(f"{head} - {len(message.runs)} runs" if message.runs else head, MOST_RUN)
 
 
-def body(message: AlertMessage, *, chat: bool = False) -> str:
-    """A few lines of plain text, the sentence first, the link last; for a chat without what is markup there."""
-    text = "\n".join(filter(None, _lines(message)))[:MOST_BODY]
-    return "\n".join(filter(None, [harmless(text) if chat else text, message.link]))
+def body(message: AlertMessage, *, chat: bool = False, most: int = MOST_BODY) -> str:
+    """A few lines of plain text, the sentence first, the link last; for a chat without what is markup there.
+
+    At most `most` characters: the text is cut, a link that is longer than half of it is left out.
+    """
+    text, link = "\n".join(filter(None, _lines(message))), message.link if len(message.link) <= most // 2 else ""
+    room = most - len(link) - 1
+    text = text if len(text) <= room else f"{text[: room - 1]}…"
+    return "\n".join(filter(None, [harmless(text) if chat else text, link]))
 
 
 def _lines(message: AlertMessage) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ OUT_OF_MEMORY = re.compile(r"(?i:out of memory).*?[Kk]illed process (\d+)\b")
 FIRST_NAMESPACE = 0xEFFFFFFC  # inode of the pid namespace in which the kernel log counts
 LINES = 200  # of a log that are looked at for a traceback
 REASON_LENGTH = 300
+WENT_ON_S = 60.0  # ranks that wait for one that failed log no step; what a script catches itself is followed by some
 MOST_CHARACTERS = 1000  # of a line in which a scheduler is looked for
 RANK_PREFIX = re.compile(r"^\[(?:rank|default)\d+\]:\s?")
 TRACEBACK = re.compile(r"Traceback \(most recent call last\)(:\s*$| [\u2500-\u257f-]+)")  # in a frame, as rich draws it
@@ -80,6 +81,16 @@ def schedulers_word(lines: Sequence[str]) -> HowItEnded | None:
         if why in said:
             return HowItEnded(state, sentence.format(job=said[why]))
     return None
+
+
+def words_at_the_end(lines: Iterable[tuple[float | None, str]], stepped_s: float | None) -> list[str]:
+    """Of a text log the lines that may say how the run ended: not those after which it made steps for another minute.
+
+    `lines` have their time, Unix seconds, where it is known; `stepped_s` is when the newest step was logged.
+    """
+    rows = list(lines)
+    old = [place for place, (time_s, _) in enumerate(rows) if None not in (time_s, stepped_s) and stepped_s - time_s > WENT_ON_S]  # type: ignore[operator]
+    return [text for _, text in rows[old[-1] + 1 if old else 0 :]]
 
 
 def verdict_of(pid: int, lines: Sequence[str], *, code: int | None, out_of_memory: bool, promised_end: bool) -> HowItEnded:

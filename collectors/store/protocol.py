@@ -329,6 +329,9 @@ class Store(Protocol):
 
         With `holding` only those that are not over, with `most` the newest of them."""
 
+    def finding(self, id_: str) -> Finding | None:
+        """By its id, whatever its run."""
+
     def sample_names(self, run: str) -> SampleNames:
         """By name."""
 

@@ -71,7 +71,7 @@ class FoundFindings:
 
     def finding(self, id_: str) -> Finding | None:
         """By its id, whatever its run."""
-        return next((found for found in self._store.findings() if found.id == id_), None)
+        return self._store.finding(id_)
 
 
 def _plain(column: Floats) -> list[float | None]:

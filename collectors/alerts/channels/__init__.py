@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from ..message import AlertMessage
 from ..model import Receiver
 from ..secret import NoSecret, resolved, secrets_of, without
 from .sent import NotDelivered
+
+log = logging.getLogger("collectors")
 
 
 def send(receiver: Receiver, message: AlertMessage) -> None:
@@ -35,3 +39,6 @@ def send(receiver: Receiver, message: AlertMessage) -> None:
         raise NotDelivered(str(error)) from None
     except NotDelivered as error:
         raise NotDelivered(without(str(error), secrets_of(receiver.values)), dead=error.dead) from None
+    except Exception as error:  # a fault of ours with this message is one failed delivery
+        log.warning("alerts: the delivery to %s failed (%s)", receiver.name, type(error).__name__)
+        raise NotDelivered(f"it cannot be sent ({type(error).__name__})") from None

@@ -6,12 +6,14 @@ import logging
 from collections.abc import Mapping
 
 from ..message import AlertMessage
-from ..wording import body, harmless, headline
+from ..wording import MOST_BODY, body, harmless, headline
 from .sent import AGENT, NotDelivered
+
+LEAST_ROOM = 80  # characters, however few a service takes
 
 
 def send(values: Mapping[str, str], message: AlertMessage) -> None:
-    """As plain text without what a service would take for a mention, a link or markup. Raises NotDelivered."""
+    """As plain text without what a service would take for a mention, a link or markup, as long as the service takes. Raises NotDelivered."""
     try:
         import apprise  # for those alone who name such a receiver: it is large
     except ImportError:
@@ -19,12 +21,13 @@ def send(values: Mapping[str, str], message: AlertMessage) -> None:
 
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # what it logs has the address, and with it the secret
     asset = apprise.AppriseAsset(app_id=AGENT, app_desc=AGENT, plugin_paths=[])
-    sender = apprise.Apprise(asset=asset)
+    sender, title = apprise.Apprise(asset=asset), harmless(headline(message))
     if not sender.add(values["url"]):
         raise NotDelivered("Apprise does not know this address; see docs/alerts.md")
-    text = f"{body(message, chat=True)}\nid: {message.id}"
+    room = min([MOST_BODY, *(service.body_maxlen for service in sender)]) - len(title) - len(message.id) - len("\n\nid: ")
+    text = f"{body(message, chat=True, most=max(LEAST_ROOM, room))}\nid: {message.id}"
     try:
-        taken = sender.notify(text, title=harmless(headline(message)), body_format=apprise.NotifyFormat.TEXT)
+        taken = sender.notify(text, title=title, body_format=apprise.NotifyFormat.TEXT)
     except Exception as error:  # a fault of a plugin is one failed delivery
         raise NotDelivered(f"Apprise failed ({type(error).__name__})") from None
     if not taken:

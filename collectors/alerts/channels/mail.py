@@ -5,7 +5,9 @@ from __future__ import annotations
 import smtplib
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -16,6 +18,7 @@ from ..message import AlertMessage
 from ..wording import body, headline
 from .sent import TIMEOUT_S, NotDelivered
 
+AUTHENTICATED = 235  # RFC 4954
 PORTS = {"starttls": 587, "ssl": 465, "none": 25}
 
 
@@ -24,10 +27,15 @@ def send(values: Mapping[str, str], message: AlertMessage) -> None:
     security = values.get("security", "starttls")
     host, port = _host_of(values["server"], PORTS[security])
     try:
-        with _connected(host, port, security) as server:
+        server = _connected(host, port, security)
+        try:
             if values.get("user"):
-                server.login(values["user"], values["password"])
+                _log_in(server, values["user"], values["password"])
             server.send_message(mail_of(values, message))
+        finally:
+            with suppress(smtplib.SMTPException, OSError):  # what was taken is taken, however it says good-bye
+                server.quit()
+            server.close()
     except smtplib.SMTPResponseException as error:
         raise NotDelivered(f"the mail server answers {error.smtp_code}", dead=True) from None
     except smtplib.SMTPRecipientsRefused:
@@ -66,6 +74,16 @@ def _connected(host: str, port: int, security: str) -> smtplib.SMTP:
         server.close()
         raise
     return server
+
+
+def _log_in(server: smtplib.SMTP, user: str, password: str) -> None:
+    """smtplib writes ASCII alone."""
+    if (user + password).isascii():
+        server.login(user, password)
+        return
+    code, answer = server.docmd("AUTH", "PLAIN " + b64encode(f"\0{user}\0{password}".encode()).decode())
+    if code != AUTHENTICATED:
+        raise smtplib.SMTPAuthenticationError(code, answer)
 
 
 def _host_of(text: str, default: int) -> tuple[str, int]:

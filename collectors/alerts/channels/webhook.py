@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..message import AlertMessage
+from ..model import web_address
 from .sent import AGENT, TIMEOUT_S, NotDelivered, fields_of
 
-MOST_READ = 4096  # bytes of an answer
 SAME = (307, 308)  # redirects that keep the method
 
 
@@ -24,22 +24,26 @@ def send(values: Mapping[str, str], message: AlertMessage) -> None:
 
 def post(url: str, document: Mapping[str, Any], id_: str, authorization: str = "") -> None:
     """A repetition has the same `Idempotency-Key`. Follows no redirect to another host. Raises NotDelivered."""
-    address = urlsplit(url)
-    if address.scheme not in ("http", "https") or not address.hostname:
+    if web_address(url) is None:
         raise NotDelivered("its url is no address such as https://example.org/hook")
     headers = {"Content-Type": "application/json", "User-Agent": AGENT, "Idempotency-Key": id_}
     if authorization:
         headers["Authorization"] = authorization
     try:
-        request = urllib.request.Request(url, json.dumps(document).encode(), headers, method="POST")
-        with urllib.request.build_opener(_SameHost).open(request, timeout=TIMEOUT_S) as answer:
-            answer.read1(MOST_READ)
+        request = urllib.request.Request(url, written(document), headers, method="POST")
+        with urllib.request.build_opener(_SameHost).open(request, timeout=TIMEOUT_S):
+            pass  # its status is the answer, whatever becomes of the rest
     except urllib.error.HTTPError as error:
         with error:
             status = error.code
         raise NotDelivered(f"it answers {status}", dead=status >= 500 or status in (401, 403, 404, 408, 429)) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise NotDelivered(_reason(error), dead=True) from None
+
+
+def written(document: Mapping[str, Any]) -> bytes:
+    """As it is sent: JSON of ASCII."""
+    return json.dumps(document).encode()
 
 
 class _SameHost(urllib.request.HTTPRedirectHandler):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,14 +55,23 @@ class _ComparingRules:
         self._of_run.pop(run, None)
 
 
-class ComparedSeries:
-    """Of one run and one set of labels. `since_s` is by rule, NaN where it does not hold."""
+class _Passed(NamedTuple):
+    """A rule held, and does no longer."""
 
-    __slots__ = ("any", "fresh", "interval_s", "last_s", "since_s", "value")
+    from_s: float
+    to_s: float
+    value: float
+
+
+class ComparedSeries:
+    """Of one run and one set of labels. `since_s` is by rule, NaN where it does not hold; `passed` is of the newest points."""
+
+    __slots__ = ("any", "fresh", "interval_s", "last_s", "passed", "since_s", "value")
 
     def __init__(self, many: int) -> None:
         self.fresh: list[tuple[float, float]] = []
         self.since_s: Floats = np.full(many, np.nan)
+        self.passed: dict[int, _Passed] = {}
         self.last_s, self.interval_s, self.value, self.any = -math.inf, 0.0, math.nan, False
 
 
@@ -100,15 +110,16 @@ class Comparisons:
             rules = self._rules[name]
             if series.fresh:
                 self._follow(series, rules)
+                of_run = rules.of_run(run)
+                for place, passed in series.passed.items():
+                    if of_run[place]:
+                        yield run, rules.rules[place].name, _held(rules.rules[place], name, labels, *passed)
             if not series.any or now_s - series.last_s > max(STALE_S, STALE_INTERVALS * series.interval_s):
                 continue
             holds = (now_s - series.since_s >= rules.for_s) & rules.of_run(run)  # NaN compares as false
             for place in np.flatnonzero(holds).tolist():
-                yield (
-                    run,
-                    rules.rules[place].name,
-                    _held(rules.rules[place], name, labels, series, float(series.since_s[place]), now_s),
-                )
+                held = _held(rules.rules[place], name, labels, float(series.since_s[place]), now_s, series.value)
+                yield run, rules.rules[place].name, held
 
     def let_go(self, run: str | None) -> None:
         for key in [key for key in self._series if key[0] == run]:
@@ -122,6 +133,7 @@ class Comparisons:
         time_s, values = rows[:, 0], rows[:, 1]
         true = rules.true(values)
         last = true[-1]
+        series.passed = _passed(rules, time_s, values, true, series.since_s)
         if last.any():
             from_end = np.argmin(true[::-1], axis=0)  # the last that is false, from the end; 0 where none is
             all_true = true.all(axis=0)
@@ -144,16 +156,38 @@ class Comparisons:
         return series
 
 
-def _held(rule: OwnRule, name: str, labels: Labels, series: ComparedSeries, since_s: float, now_s: float) -> Held:
+def _passed(rules: _ComparingRules, time_s: Floats, values: Floats, true: Bools, since_s: Floats) -> dict[int, _Passed]:
+    """By rule, its newest stretch among these points that was long enough and is over."""
+    found: dict[int, _Passed] = {}
+    over = true.any(axis=0) & ~true[-1]
+    newest = len(true) - 1 - np.argmax(true[::-1], axis=0)
+    for place in np.flatnonzero(over & (rules.for_s == 0)).tolist():
+        at = int(newest[place])
+        found[place] = _Passed(float(time_s[at]), float(time_s[at]), float(values[at]))
+    began_s = np.fmin(since_s, time_s[0])
+    for place in np.flatnonzero(over & (rules.for_s > 0) & (time_s[newest] - began_s >= rules.for_s)).tolist():
+        holds = np.concatenate([[False], true[:, place], [False]])
+        first, last = np.flatnonzero(~holds[:-1] & holds[1:]), np.flatnonzero(holds[:-1] & ~holds[1:]) - 1
+        begun_s = time_s[first]
+        if first[0] == 0:
+            begun_s[0] = min(began_s[place], begun_s[0])
+        long = np.flatnonzero(time_s[last] - begun_s >= rules.for_s[place])
+        if len(long):
+            at = int(last[long[-1]])
+            found[place] = _Passed(float(begun_s[long[-1]]), float(time_s[at]), float(values[at]))
+    return found
+
+
+def _held(rule: OwnRule, name: str, labels: Labels, since_s: float, until_s: float, value: float) -> Held:
     words = dict(labels)
     rank = words.get("rank", "")
     where = f" of GPU {words['gpu']}" if "gpu" in words else ""
-    lasting = f" for {spoken(now_s - since_s)}" if rule.for_s else ""
+    lasting = f" for {spoken(until_s - since_s)}" if rule.for_s else ""
     return Held(
-        f"{rule.name}: {name}{where} is {series.value:.5g} ({rule.text}{lasting}).",
+        f"{rule.name}: {name}{where} is {value:.5g} ({rule.text}{lasting}).",
         since_s,
-        max(since_s, now_s),
+        max(since_s, until_s),
         key=" ".join(f"{key}={value}" for key, value in labels),
         rank=int(rank) if rank.isdecimal() else None,
-        numbers={"value": series.value} if math.isfinite(series.value) else {},
+        numbers={"value": value} if math.isfinite(value) else {},
     )

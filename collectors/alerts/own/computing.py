@@ -193,8 +193,8 @@ class ComputedRules:
     def _of(self, run: str | None, now_s: float) -> list[Series]:
         known = self._series.get(run)
         names = self._runs.get(run, set())
-        if known is None or now_s - known.read_s > SERIES_S or not names <= {row.name for row in known.rows}:
-            if known is not None and now_s - known.read_s < EVERY_S:
+        if known is None or not 0 <= now_s - known.read_s <= SERIES_S or not names <= {row.name for row in known.rows}:
+            if known is not None and 0 <= now_s - known.read_s < EVERY_S:
                 return known.rows
             known = self._series[run] = _KnownSeries(now_s, self._store.series(run))
         return known.rows

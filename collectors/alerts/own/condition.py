@@ -9,9 +9,9 @@ from ...analysis.expressions.expression import Expression
 from ...analysis.expressions.parsing import parsed
 
 SIMPLE = re.compile(
-    r"\s*(?P<name>[A-Za-z_][\w.:/]*[\w])\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<number>[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*"
+    r"\s*(?P<name>[A-Za-z_](?:[\w.:/]*\w)?)\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<number>[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*"
 )
-NAME = re.compile(r"\s*(?P<name>[A-Za-z_][\w.:/]*[\w])\s*")
+NAME = re.compile(r"\s*(?P<name>[A-Za-z_](?:[\w.:/]*\w)?)\s*")
 SERIES = re.compile(r"[^\s\"]{1,200}")
 CLOCK = "step"  # in an expression the steps of the run, and no series
 

@@ -60,7 +60,7 @@ class OwnRules:
     def take(self, records: Iterable[Record], now_s: float) -> None:
         for record in records:
             if isinstance(record, Points):
-                time_s = now_s if record.time_s is None else record.time_s
+                time_s = now_s if record.time_s is None else min(record.time_s, now_s)  # another clock may be ahead
                 self._sign_s[record.run] = max(time_s, self._sign_s.get(record.run, time_s))
                 self._since_s.setdefault(record.run, now_s)
                 for name, value in zip(record.names, record.values, strict=True):

@@ -81,7 +81,7 @@ def finished(subject: RunSubject) -> Iterator[Held]:
     state = subject.state
     if state is None or state.state != "finished":
         return
-    ended_s = _newly_ended_s(subject)
+    ended_s = _newly_ended_s(subject, of_last=True)
     if ended_s is None:
         return
     step, took_s = _last_step(subject), _took_s(subject, ended_s)
@@ -113,9 +113,9 @@ def not_back(subject: RunSubject) -> Iterator[Held]:
         )
 
 
-def _newly_ended_s(subject: RunSubject) -> float | None:
+def _newly_ended_s(subject: RunSubject, *, of_last: bool = False) -> float | None:
     """None for a log that was there before: it ended a while ago, or nothing says when."""
-    ended_s = _ended_s(subject)
+    ended_s = _ended_s(subject, of_last=of_last)
     is_news = ended_s is not None and subject.now_s - ended_s < FRESH_S and ended_s > subject.awake_since_s - MISSED_S
     return ended_s if is_news else None
 
@@ -310,15 +310,16 @@ def _thing(rank: RankStanding) -> str:
     return rank.wait.what if rank.wait is not None else ""
 
 
-def _ended_s(subject: RunSubject) -> float | None:
-    """When the first of its processes ended, of the newest attempt; None where nothing says so."""
+def _ended_s(subject: RunSubject, *, of_last: bool = False) -> float | None:
+    """When the first of its processes ended, or the last, of the newest attempt; None where nothing says so."""
     ends = [event.time_s for event in subject.of_kind("end", "exit")]
     known = [
         *ends,
         *([] if subject.activity is None else [event.time_s for event in [*subject.activity.ends, *subject.activity.exits]]),
     ]
     begun_s = subject.begun_s or 0.0
-    return min((time_s for time_s in known if math.isfinite(time_s) and time_s >= begun_s), default=None)
+    ended_s = [time_s for time_s in known if math.isfinite(time_s) and time_s >= begun_s]
+    return (max if of_last else min)(ended_s, default=None)
 
 
 def _took_s(subject: RunSubject, ended_s: float) -> float | None:

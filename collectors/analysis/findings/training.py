@@ -16,7 +16,7 @@ from .subjects import RunSubject, on_rank
 
 NAN_STEPS, NAN_POINTS = 10, 3  # in a row; at least so many points where not each step is logged
 SETTLED_STEPS = 200  # before, GradScaler looks for its scale
-PLACEHOLDERS = 3  # stretches of NaN that ended: the log says so that there is no value
+PLACEHOLDERS, PLACEHOLDER_SHARE = 3, 0.3  # stretches of NaN that ended, and their share: the log says so that there is no value
 OVERLAP = 16  # points that were looked at before, and are looked at again
 SPIKE_BEFORE, SPIKE_LEAST = 100, 50
 SPIKE_SIGMAS, SPIKE_TAIL = 8.0, 3.0
@@ -50,7 +50,7 @@ def nan(subject: RunSubject) -> Iterator[Held]:
 def _is_placeholder(subject: RunSubject, name: str, rank: int, bad: Bools) -> bool:
     """Some logs say NaN where a step has no value: the series comes and goes, or begins with it while a loss has values."""
     recovered = int(np.count_nonzero(bad[:-1] & ~bad[1:]))
-    comes_and_goes = recovered >= PLACEHOLDERS and bool(np.mean(bad) > 0.3)
+    comes_and_goes = recovered >= PLACEHOLDERS and bool(np.mean(bad) > PLACEHOLDER_SHARE)
     if names.is_validation(name):
         return comes_and_goes or bool(bad[0] or recovered)
     return comes_and_goes or (bool(bad[0]) and _has_finite_loss(subject, rank))
@@ -84,15 +84,18 @@ def _layer(subject: RunSubject, rank: int, step: int | None) -> str:
 
 
 def nan_lasting(subject: RunSubject) -> Iterator[Held]:
-    """Ten steps in a row: weights that are NaN do not recover."""
+    """Ten steps in a row, until now or until a moment since the last look: weights that are NaN do not recover."""
     for name, rank, track in subject.named(lambda name: names.is_training_loss(name) or names.is_gradient(name)):
-        if names.is_validation(name) or np.isfinite(track.value[-1]) or not _is_over(subject, name, rank, track):
+        if (
+            names.is_validation(name)
+            or np.isfinite(track.value[-track.fresh - 1 :]).all()
+            or not _is_over(subject, name, rank, track)
+        ):
             continue
-        finite = np.flatnonzero(np.isfinite(track.value))
-        first = int(finite[-1]) + 1 if len(finite) else 0
-        count = _steps_in(track, first)
-        if count < NAN_STEPS or len(track) - first < NAN_POINTS:
+        first, last = _lasting_stretch(track)
+        if last < first:
             continue
+        count = _steps_in(track, first, last)
         saved = max(
             (event for event in subject.of_kind("checkpoint") if event.time_s < time_of(subject, track, first)),
             key=lambda event: event.time_s,
@@ -100,16 +103,37 @@ def nan_lasting(subject: RunSubject) -> Iterator[Held]:
         )
         back = f"; the last checkpoint before it is of step {saved.step}" if saved is not None and saved.step is not None else ""
         since = f" since step {step_of(track, first)}" if step_of(track, first) is not None and first else ""
+        how_long = f"NaN or infinite for {count if first else f'more than {count}'} steps{since}"
         yield Held(
-            f"{on_rank(name, rank, subject.ranks())} has been NaN or infinite for {count if first else f'more than {count}'} steps"
-            f"{since}: it does not recover by itself{back}.",
+            f"{on_rank(name, rank, subject.ranks())} has been {how_long}: it does not recover by itself{back}."
+            if last == len(track) - 1
+            else f"{on_rank(name, rank, subject.ranks())} was {how_long}, and has values again.",
             time_of(subject, track, first),
-            time_of(subject, track, len(track) - 1),
+            time_of(subject, track, last),
             key=f"{name} {rank}",
             rank=rank,
             step=step_of(track, first),
             numbers={"steps": float(count)},
         )
+
+
+def _lasting_stretch(track: RecentPoints) -> tuple[int, int]:
+    """First and last place of the newest long one that had not ended at the last look; (0, -1) where there is none.
+
+    Where NaN comes and goes, one is long that is twice as long as those before.
+    """
+    bad = ~np.isfinite(track.value)
+    begins = np.flatnonzero(bad & ~np.concatenate([[False], bad[:-1]]))
+    ends = np.flatnonzero(bad & ~np.concatenate([bad[1:], [False]]))
+    points = ends - begins + 1
+    for place in range(len(ends) - 1, -1, -1):
+        first, last = int(begins[place]), int(ends[place])
+        if last < len(track) - 1 - track.fresh:
+            break
+        usual = int(points[:place].max()) if place >= PLACEHOLDERS and np.mean(bad[:first]) > PLACEHOLDER_SHARE else 0
+        if points[place] >= max(NAN_POINTS, 2 * usual) and _steps_in(track, first, last) >= NAN_STEPS:
+            return first, last
+    return 0, -1
 
 
 def _is_over(subject: RunSubject, name: str, rank: int, track: RecentPoints) -> bool:
@@ -125,9 +149,9 @@ def _has_finite_loss(subject: RunSubject, rank: int) -> bool:
     return any(its == rank and np.isfinite(track.value[-1]) for _, its, track in subject.named(names.is_training_loss))
 
 
-def _steps_in(track: RecentPoints, first: int) -> int:
-    """How many steps the points from there on stand for: each may stand for several, or be logged twice."""
-    step = track.step[first:]
+def _steps_in(track: RecentPoints, first: int, last: int) -> int:
+    """How many steps the points from one to another stand for: each may stand for several, or be logged twice."""
+    step = track.step[first : last + 1]
     if not np.isfinite(step).all():
         return len(step)
     return int(min(step.max() - step.min() + 1, 1 << 40))

@@ -228,6 +228,10 @@ class SqliteStore:
         return [row for _, db in self._readers.runs() for row in findings.read(db, run, lo, hi, holding=holding, most=most)]
 
     @failing(UNREADABLE, AGAIN)
+    def finding(self, id_: str) -> Finding | None:
+        return next((row for _, db in self._readers.runs() for row in findings.read_id(db, id_)), None)
+
+    @failing(UNREADABLE, AGAIN)
     def sample_names(self, run: str) -> SampleNames:
         return next((samples.read_names(db, run) for _, db in self._readers.runs()), SampleNames([], 0, 0))
 

@@ -45,6 +45,11 @@ def read(
     return _found(db.execute(newest, [*(value for _, value in asked), most]))[::-1]
 
 
+def read_id(db: sqlite3.Connection, id_: str) -> list[Finding]:
+    """The one of that id, if it is there; an id is text that a client may have made up."""
+    return _found(db.execute(f"SELECT {_COLUMNS} FROM finding WHERE id = ?", [id_.encode("utf-8", "replace").decode()]))
+
+
 def read_after(db: sqlite3.Connection, seq: int, upto: int) -> list[Finding]:
     """Those written by later commits; of very many the newest."""
     after = f"SELECT {_COLUMNS} FROM finding WHERE seq > ? AND seq <= ? ORDER BY seq DESC, from_s DESC LIMIT ?"
