@@ -23,7 +23,7 @@ from collectors.logs.formats.jsonl import Names
 from collectors.logs.formats.tensorboard import EventFile, media, part, summary, tfrecord
 from collectors.records import HEAD_CRC_BYTES, LogLine, Points, Record, RunInfo, Sample
 from tests.following import Follower, until
-from tests.test_finding import found, run_in, started
+from tests.plain_scripts import found, run_in, started
 
 RECORDED = Path(__file__).parent / "recorded" / "tensorboard"
 MEDIA = RECORDED.with_name("tensorboard_media")
