@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import math
 import statistics
 import threading
 from collections import Counter, defaultdict
@@ -13,12 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 import orjson
 
-from collectors.analysis.logs.templates import RunTemplates
 from collectors.records import (
-    ONE_AFTER_THE_OTHER_S,
     Event,
     Finding,
-    Frame,
     Labels,
     LogLine,
     Offset,
@@ -33,9 +29,6 @@ from collectors.records import (
 from collectors.store import buckets as bucketing
 from collectors.store.lines import LineColumns, LineExtent, LineTemplate, LineTexts
 from collectors.store.protocol import (
-    MOST_SAMPLE_BYTES,
-    MOST_SAMPLE_NAMES,
-    MOST_SAMPLES,
     Axis,
     Buckets,
     Delta,
@@ -46,10 +39,8 @@ from collectors.store.protocol import (
     LogQuery,
     Maintenance,
     Outcomes,
-    Process,
     RawPoints,
     Run,
-    SampleName,
     SampleNames,
     SampleQuery,
     Series,
@@ -57,10 +48,10 @@ from collectors.store.protocol import (
     series_id,
 )
 
+from . import lines, samples, sources, stacks
+
 R = TypeVar("R")
 INTERVALS = 100
-MOST_SOURCE_BYTES = 20_000_000
-USED_UP = "The 20 MB of source text that are kept for a run were used up by other files."
 
 
 class Shared:
@@ -228,63 +219,27 @@ class MemoryStore:
         return {run: _flat(config) for run, config in found.items() if isinstance(config, dict) and config}
 
     def logs(self, query: LogQuery) -> LogPage:
-        lines = [(number, line) for number, line in enumerate(self._all(LogLine), 1) if _asked(line, query)]
-        older = [(number, line) for number, line in lines if query.before is None or number < query.before]
-        page = older[len(older) - min(query.limit, len(older)) :]
-        return LogPage([line for _, line in page], len(lines), page[0][0] if len(older) > len(page) > 0 else None)
+        return lines.page(self._all(LogLine), query)
 
-    def _lines_of(self, run: str) -> tuple[list[int], list[LogLine], list[int]]:
-        """Numbers, lines, and the ids of their templates."""
-        numbered = [(number, line) for number, line in enumerate(self._all(LogLine), 1) if line.run == run]
-        lines = [line._replace(number=number) for number, line in numbered]
-        ids, _ = RunTemplates().group([line.text for line in lines], [line.file for line in lines])
-        return [line.number for line in lines], lines, ids
+    def _run_lines(self, run: str) -> lines.RunLines:
+        return lines.RunLines(run, self._all(LogLine))
 
     def line_extents(self, runs: Collection[str] | None = None) -> dict[str, LineExtent]:
         names = {line.run for line in self._all(LogLine) if runs is None or line.run in runs}
-        numbers = {name: self._lines_of(name)[0] for name in names}
-        return {name: LineExtent(len(found), found[0], found[-1], 0) for name, found in numbers.items()}
+        return {name: self._run_lines(name).extent() for name in names}
 
     def line_columns(self, run: str, after: int, take: Callable[[LineColumns], None]) -> None:
-        rows = [(line, number) for line, number in zip(*self._lines_of(run)[1:], strict=True) if line.number > after]
-        if rows:
-            files = sorted({line.file for line, _ in rows})
-            numbers, levels = [line.number for line, _ in rows], [line.level for line, _ in rows]
-            ranks = [-1 if line.rank is None else line.rank for line, _ in rows]
-            whole = [levels, [files.index(line.file) for line, _ in rows], ranks, [number for _, number in rows]]
-            times_s = np.array([line.time_s for line, _ in rows], float)
-            take(LineColumns(run, files, np.array(numbers, np.int64), times_s, *(np.array(column, np.int64) for column in whole)))
+        if columns := self._run_lines(run).columns(after):
+            take(columns)
 
     def line_texts(self, run: str, lo: int, hi: int, take: Callable[[LineTexts], bool]) -> None:
-        for line in reversed(self._lines_of(run)[1]):
-            text = line.text.replace("\n", " ").encode("utf-8", "surrogatepass")
-            if lo <= line.number <= hi and not take(LineTexts(np.array([line.number]), text)):
-                return
+        self._run_lines(run).read_texts(lo, hi, take)
 
     def lines(self, run: str, numbers: Sequence[int]) -> list[LogLine]:
-        return [line for line in self._lines_of(run)[1] if line.number in numbers]
+        return [line for line in self._run_lines(run).lines if line.number in numbers]
 
     def templates(self, run: str) -> list[LineTemplate]:
-        _, lines, ids = self._lines_of(run)
-        _, new = RunTemplates().group([line.text for line in lines], [line.file for line in lines])
-        found = []
-        for template in new:
-            own = [line for line, number in zip(lines, ids, strict=True) if number == template.id]
-            times_s = [line.time_s for line in own]
-            shown = own[0].text[:1000].encode("utf-8", "replace").decode()
-            found.append(
-                LineTemplate(
-                    template.id,
-                    template.text,
-                    shown,
-                    template.wide,
-                    max(line.level for line in own),
-                    len(own),
-                    min(times_s),
-                    max(times_s),
-                )
-            )
-        return found
+        return self._run_lines(run).templates()
 
     def bars(self, run: str) -> list[ProgressBar]:
         newest = {bar.file: bar for bar in self._all(ProgressBar) if bar.run == run}
@@ -308,95 +263,31 @@ class MemoryStore:
         return ordered if most < 0 else ordered[len(ordered) - min(most, len(ordered)) :]
 
     def sample_names(self, run: str) -> SampleNames:
-        kept, left_out = self._kept_samples(run)
-        names = sorted({sample.name for sample in kept})
-        shown = [_summed_up(name, [sample for sample in kept if sample.name == name]) for name in names[:MOST_SAMPLE_NAMES]]
-        return SampleNames(shown, len(names) - len(shown), left_out)
+        return samples.RunSamples(run, self._all(Sample)).names()
 
     def samples(self, query: SampleQuery) -> list[Sample]:
-        found = [sample for sample in self._kept_samples(query.run)[0] if _is_asked(sample, query)]
-        if query.name is not None:
-            found.sort(key=lambda sample: (-math.inf if sample.step is None else sample.step, sample.number))
-            found = found[max(0, len(found) - query.limit) :]
-        return [sample if query.data else sample._replace(data=b"") for sample in found[: query.limit]]
-
-    def _kept_samples(self, run: str) -> tuple[list[Sample], int]:
-        """With their numbers, and how many are beyond the limits."""
-        kept: list[Sample] = []
-        counts: dict[str, int] = defaultdict(int)
-        size = left_out = 0
-        for number, sample in enumerate(self._all(Sample), 1):
-            if sample.run == run:
-                fits = counts[sample.kind] < MOST_SAMPLES and size + len(sample.data) <= MOST_SAMPLE_BYTES
-                kept += [sample._replace(number=number)] if fits else []
-                counts[sample.kind] += fits
-                size += len(sample.data) * fits
-                left_out += not fits
-        return kept, left_out
+        return samples.RunSamples(query.run, self._all(Sample)).read(query)
 
     def events_after(self, seq: int, kinds: Sequence[str]) -> list[Event]:
         return [event for event in self._all(Event, seq) if event.kind in kinds]
 
     def stacks(self, lo: float, hi: float, run: str) -> StackColumns:
-        profiles = [
-            profile for profile in self._all(Profile) if profile.run == run and _span(profile)[0] < hi and _span(profile)[1] > lo
-        ]
-        frames: dict[Frame, int] = {}
-        stacks: dict[tuple[int, ...], int] = {}
-        processes: dict[Process, int] = {}
-        rows: list[tuple[Any, ...]] = []
-        for profile in profiles:
-            process = processes.setdefault(Process(run, profile.rank, profile.pid, profile.role), len(processes))
-            for sample in profile.samples:
-                begun_s = profile.start_s + (sample.mono_ns - profile.start_mono_ns) / 1e9
-                start_s, end_s = max(begun_s, lo), min(begun_s + sample.duration_ns / 1e9, hi)
-                if start_s >= end_s:
-                    continue
-                stack = stacks.setdefault(tuple(frames.setdefault(frame, len(frames)) for frame in sample.stack), len(stacks))
-                cpu_s = np.nan if sample.cpu_ns is None else sample.cpu_ns / 1e9
-                gil = -1 if sample.gil is None else int(sample.gil)
-                rows.append((start_s, end_s - start_s, process, sample.tid, stack, sample.resolved, gil, cpu_s))
-        columns = list(zip(*sorted(rows, key=lambda row: row[0]), strict=True)) or [()] * 8
-        types = (np.float64, np.float64, np.int32, np.int64, np.int32, np.bool_, np.int8, np.float64)
-        arrays: list[Any] = [np.array(column, kind) for column, kind in zip(columns, types, strict=True)]
-        threads = {(profile.pid, tid): name for profile in profiles for tid, name in profile.threads.items()}
-        inside = [_share(profile, lo, hi) for profile in profiles]
-        samples = round(sum(profile.count * share for profile, share in zip(profiles, inside, strict=True)))
-        covered = _union([(max(_span(profile)[0], lo), min(_span(profile)[1], hi)) for profile in profiles])
-        tables = list(frames), list(stacks), list(processes), threads
-        return StackColumns._make([*tables, *arrays, samples, max((one.hz for one in profiles), default=0.0), covered])
+        return stacks.columns(self._profiles_within(lo, hi, run), lo, hi)
 
     def stack_counts(self, lo: float, hi: float, run: str) -> list[tuple[float, float, int]]:
-        profiles = [
-            profile for profile in self._all(Profile) if profile.run == run and _span(profile)[0] < hi and _span(profile)[1] > lo
-        ]
-        return [(*_span(profile), len(profile.samples)) for profile in profiles]
+        return [(*stacks.span(profile), len(profile.samples)) for profile in self._profiles_within(lo, hi, run)]
+
+    def _profiles_within(self, lo: float, hi: float, run: str) -> list[Profile]:
+        return [profile for profile in self._all(Profile) if profile.run == run and stacks.is_within(profile, lo, hi)]
 
     def profiled_from(self, run: str) -> float | None:
-        return min((_span(profile)[0] for profile in self._all(Profile) if profile.run == run), default=None)
+        return min((stacks.span(profile)[0] for profile in self._all(Profile) if profile.run == run), default=None)
 
     def profiled_until(self, run: str) -> float | None:
-        ends: dict[tuple[str, int], float] = {}
-        for profile in self._all(Profile):
-            if profile.run == run:
-                process = profile.host, profile.pid
-                ends[process] = max(_span(profile)[1], ends.get(process, 0.0))
-        return min((end for end in ends.values() if end > max(ends.values()) - ONE_AFTER_THE_OTHER_S), default=None)
+        return stacks.reach([profile for profile in self._all(Profile) if profile.run == run])
 
     def source_text(self, run: str, path: str) -> SourceText | None:
-        kept: dict[str, int] = {}
-        found: list[SourceText] = []
-        for text in self._all(SourceText):
-            if text.run != run:
-                continue
-            if text.sha and text.sha not in kept and sum(kept.values()) + len(text.text.encode()) > MOST_SOURCE_BYTES:
-                text = text._replace(sha="", text="", why=USED_UP)
-            if text.sha:
-                kept[text.sha] = len(text.text.encode())
-            if text.path == path:
-                found.append(text)
-        newest = [text for text in found if text.since_s > max(one.since_s for one in found) - 1.0]
-        return next((text for text in newest if text.sha), newest[0] if newest else None)
+        return sources.newest([text for text in self._all(SourceText) if text.run == run], path)
 
     # Following
 
@@ -428,24 +319,6 @@ class MemoryStore:
         bars = {(bar.run, bar.file): bar for bar in self._all(ProgressBar, seq) if lines_of is None or bar.run in lines_of}
         findings = {found.id: found for found in self._all(Finding, seq)}
         return Delta(self.seq(), True, live, lines, self._all(Event, seq), list(bars.values()), list(findings.values()))
-
-
-def _is_asked(sample: Sample, query: SampleQuery) -> bool:
-    name_fits, number_fits = query.name in (None, sample.name), query.number in (None, sample.number)
-    lo, hi = query.from_step, query.to_step
-    inside = (
-        lo is None and hi is None
-        if sample.step is None
-        else (sample.step if lo is None else lo) <= sample.step <= (sample.step if hi is None else hi)
-    )
-    return name_fits and number_fits and sample.number > query.after and inside
-
-
-def _summed_up(name: str, samples: Sequence[Sample]) -> SampleName:
-    steps = [sample.step for sample in samples if sample.step is not None]
-    times = [sample.time_s for sample in samples if sample.time_s is not None]
-    ends = min(steps, default=None), max(steps, default=None), min(times, default=None), max(times, default=None)
-    return SampleName(name, tuple(sorted({sample.kind for sample in samples})), len(samples), *ends)
 
 
 def _catalogued(one: int, run: str | None, name: str, labels: Labels, rows: Sequence[Points]) -> Series:
@@ -484,32 +357,3 @@ def _columns(rows: Sequence[tuple[float, float, int, float]]) -> RawPoints:
 def _matches(name: str, match: str) -> bool:
     pattern = match.lower()
     return fnmatch.fnmatchcase(name.lower(), pattern) if set("*?") & set(pattern) else pattern in name.lower()
-
-
-def _asked(line: LogLine, query: LogQuery) -> bool:
-    return (
-        query.run in (None, line.run)
-        and query.text.lower() in line.text.lower()
-        and line.level >= query.level
-        and (query.from_s is None or line.time_s >= query.from_s)
-        and (query.to_s is None or line.time_s <= query.to_s)
-    )
-
-
-def _span(profile: Profile) -> tuple[float, float]:
-    return profile.start_s, profile.start_s + (profile.end_mono_ns - profile.start_mono_ns) / 1e9
-
-
-def _share(profile: Profile, lo: float, hi: float) -> float:
-    start_s, end_s = _span(profile)
-    return (min(end_s, hi) - max(start_s, lo)) / (end_s - start_s)
-
-
-def _union(ranges: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    found: list[tuple[float, float]] = []
-    for lo, hi in sorted(ranges):
-        if found and lo <= found[-1][1]:
-            found[-1] = found[-1][0], max(hi, found[-1][1])
-        else:
-            found.append((lo, hi))
-    return found
