@@ -1,4 +1,4 @@
-"""What the tests of the native sampler share: targets, and turning the sampler as the collector does."""
+"""What the tests of the samplers share: targets, and turning a sampler as the collector does."""
 
 from __future__ import annotations
 
