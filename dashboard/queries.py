@@ -48,6 +48,7 @@ SILENT = (
     "The collector does not answer; it is started again by itself. What is logged meanwhile is read then; "
     "samples of the machine and of stacks have a gap."
 )
+NO_RUN = "no run {!r}; GET /api/v1/runs lists them"
 MAX_EVENTS = 20_000
 MOST_NOTES = 2000  # the newest, that are searched
 MAX_CHECKPOINTS = 2_000  # of a run, the newest
@@ -124,11 +125,9 @@ class Queries:
         `first_folder` of the log folder is where new runs are made, if only some of its folders are followed.
         """
         self._store, self.log_dir, self.data_dir = store, log_dir.resolve(), data_dir
-        self._meter = CostMeter()
-        self._runs = Runs(store, self.log_dir)
+        self._meter, self._runs = CostMeter(), Runs(store, self.log_dir)
         self.stacks = Stacks(store, self.log_dir)
-        self.overlays = Overlays(store)
-        self.expressions = Expressions(store)
+        self.overlays, self.expressions = Overlays(store), Expressions(store)
         self.boards = Boards(data_dir, (self.log_dir, self.log_dir / first_folder))
         self.board_charts = BoardCharts(store, self.expressions)
         self.lines, self.findings = LogLines(store), FoundFindings(store)
@@ -137,7 +136,7 @@ class Queries:
         self.ahead = Ahead(self.stacks.minutes, self.stacks.ledgers)
         self.read_only, self._note, self.first_folder = read_only, note, first_folder
         self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)
-        self.comparing = Comparing(store, self.runs, self.check_run, str(self.log_dir))
+        self.comparing = Comparing(store, self.runs, self.stored_run, str(self.log_dir))
         self.goodputs = Goodputs(store, self.stacks.ledgers, self.log_dir, data_dir, self.comparing.attempts)
         asked = RunsSource(self.cursor, self._known_runs, store.outcomes, store.names, store.configs, self.directions, self._set)
         self.table = RunsTable(asked)
@@ -155,7 +154,7 @@ class Queries:
         return [replace(view, about=said[view.stored.name]) if view.stored.name in said else view for view in views]
 
     def run(self, name: str) -> RunDetail:
-        stored = self.check_run(name)
+        stored = self.stored_run(name)
         lifetimes = self._store.events(name, kinds=LIFETIMES)
         attempts = [event for event in lifetimes if event.kind == "start"]
         gpus = self._collector().get("gpu", {}).get("gpus", [])
@@ -209,8 +208,7 @@ class Queries:
 
     def events(self, run: str | None, lo: float | None, hi: float | None) -> list[Event]:
         """At most 20,000, the newest. Raises NotFound."""
-        if run is not None:
-            self.check_run(run)
+        self.check_run(run)
         return self._store.events(run, lo, hi, most=MAX_EVENTS)
 
     def search(self, text: str, pages: Sequence[Page], runs: Sequence[str], most: int) -> SearchHits:
@@ -223,7 +221,7 @@ class Queries:
     def series(self, run: str | None, match: str = "") -> list[Series]:
         """Raises NotFound."""
         found = self._store.series(run, match)
-        if run is not None and not found:
+        if not found:
             self.check_run(run)
         return found
 
@@ -265,8 +263,7 @@ class Queries:
 
     def logs(self, query: LogQuery) -> LogPage:
         """Raises NotFound."""
-        if query.run is not None:
-            self.check_run(query.run)
+        self.check_run(query.run)
         return self._store.logs(query)
 
     def bars(self, run: str | None) -> list[ProgressBar]:
@@ -315,12 +312,16 @@ class Queries:
         note = {"sentence": sentence, "remedy": profile.get("remedy", "")} if sentence else None
         return Profiler(str(profile.get("sampler", "")), note)
 
-    def check_run(self, run: str) -> Run:
-        """What is stored of it. Raises NotFound where there is no such run."""
-        stored = self._store.run(run)
-        if stored is None:
-            raise NotFound(f"no run {run!r}; GET /api/v1/runs lists them")
+    def stored_run(self, run: str) -> Run:
+        """Raises NotFound where there is no such run."""
+        if (stored := self._store.run(run)) is None:
+            raise NotFound(NO_RUN.format(run))
         return stored
+
+    def check_run(self, run: str | None) -> None:
+        """Raises NotFound where there is no such run; None, for the machine, passes."""
+        if run is not None and not self.has_run(run):
+            raise NotFound(NO_RUN.format(run))
 
     def has_run(self, run: str) -> bool:
         return self._store.run(run) is not None
@@ -392,7 +393,7 @@ class Queries:
     def _check(self, run: str | None, names: Sequence[str], chosen: list[Series]) -> None:
         if len(chosen) > MAX_SERIES:
             raise BadRequest(f"{len(chosen)} series match; a request may name at most {MAX_SERIES}: narrow the pattern")
-        if run is not None and not chosen:
+        if not chosen:
             self.check_run(run)
         if not chosen and not any(is_glob(name) for name in names):
             where = f"run {run!r} has" if run else "the machine has"

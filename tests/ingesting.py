@@ -6,8 +6,10 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from collectors.logs.tail import Tail
 from collectors.records import labels_of
@@ -94,3 +96,10 @@ def own_s() -> float:
     with contextlib.suppress(OSError):
         held_up_s += int(DISK.read_text().split("total=", 1)[1].split()[0]) / 1e6
     return time.monotonic() - held_up_s
+
+
+@pytest.fixture
+def ingest(tmp_path: Path) -> Iterator[Ingest]:
+    ingest = Ingest(tmp_path / "logs")
+    yield ingest
+    ingest.close()

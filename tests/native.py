@@ -1,4 +1,4 @@
-"""What the tests of the native sampler share: targets, and turning the sampler as the collector does."""
+"""What the tests of the samplers share: targets, and turning a sampler as the collector does."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from collectors.process.proc import start_ticks
 from collectors.records import Frame, Profile
 from collectors.sampler import Target
+from collectors.sampler.build import find_program
 from collectors.sampler.native import Native
 from tests.programs import HERE
 
+NEEDS_SAMPLER = pytest.mark.skipif(find_program() is None, reason="the native sampler is not built")
 TICK_S = 0.05
 DEADLINE_S = 60.0
 SANITIZED = ("-std=gnu11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -89,3 +93,13 @@ def time_by(profiles: list[Profile], key: Callable[[tuple[Frame, ...]], str], ti
             if sample.tid == (tid or profile.pid):
                 times[key(sample.stack)] += sample.duration_ns / 1e9
     return times
+
+
+@pytest.fixture
+def sampler() -> Iterator[Native]:
+    with native() as sampler:
+        yield sampler
+
+
+def leaf(stack: tuple[object, ...]) -> str:
+    return str(stack[-1][0])  # type: ignore[index]

@@ -1,16 +1,13 @@
-"""A run leaves in one file and opens elsewhere as it was; a file that lies is one sentence."""
+"""A run leaves in one file and opens elsewhere as it was."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import signal
-import stat
 import subprocess
 import sys
 import urllib.request
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,136 +17,18 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from collectors.records import (
-    MOST_INLINE_BYTES,
-    Event,
-    Frame,
-    LogLine,
-    Offset,
-    Points,
-    Profile,
-    ProgressBar,
-    Record,
-    RunInfo,
-    Sample,
-    SourceText,
-    StackSample,
-)
+from collectors.records import MOST_INLINE_BYTES, LogLine, Points, Profile, Record, RunInfo, Sample, StackSample
 from collectors.store.copying import IN_FILES, UnknownRun, copy_run
 from collectors.store.open import open_store
-from collectors.store.protocol import LogQuery, SampleQuery, Store
+from collectors.store.protocol import SampleQuery
 from dashboard.archive.event_files import write_event_files
-from dashboard.archive.zipped import MANIFEST, UNPACKED, BadArchive, room_for, unpack, write_zip
+from dashboard.archive.zipped import UNPACKED, room_for, unpack, write_zip
 from dashboard.user_files.about import about_run, save_about
+from tests.archived import FRAMES, RUN, T0, everything, records
+from tests.archived import exported as exported  # a fixture
 from tests.conftest import ROOT, wait_for
 from tests.pictures import png
-
-T0 = 1_764_000_000.0
-RUN = "group/a ä,%"
-NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
-FRAMES = [Frame(name, f"/job/{name}.py", line) for name, line in (("main", 3), ("step", 9), ("decode", 88))]
-
-
-@st.composite
-def records(draw: st.DrawFn) -> list[Record]:
-    """Two runs and the machine: points with and without steps, of two ranks and two attempts, lines, events, stacks, texts."""
-    found: list[Record] = []
-    for run in (RUN, "other"):
-        found.append(RunInfo(run, {"run": run, "host": "box", "config": {"lr": 0.1}}))
-        for rank in draw(st.lists(st.sampled_from([None, "1"]), min_size=1, max_size=2, unique=True)):
-            labels = (("host", "box"),) + ((("rank", rank),) if rank else ())
-            time_s = T0
-            for step in range(draw(st.integers(0, 20))):
-                time_s += draw(st.floats(0.001, 50))
-                names = draw(st.sampled_from([("loss",), ("loss", "lr"), ("lr", "a,b"), ("loss", "loss")]))
-                values = tuple(draw(NUMBERS) for _ in names)
-                found.append(
-                    Points(run, labels, names, values, round(time_s, 6), draw(st.sampled_from([step, None])), int(step > 12))
-                )
-            found += [Points(run, labels, ("untimed",), (float(step),), None, step) for step in range(draw(st.integers(0, 5)))]
-        for at in range(draw(st.integers(0, 12))):
-            found.append(
-                LogLine(
-                    run,
-                    draw(st.sampled_from(["a.log", "b.log"])),
-                    T0 + at,
-                    draw(st.sampled_from([0, 20, 40])),
-                    f"line {at} <b>",
-                    draw(st.sampled_from([None, 1])),
-                )
-            )
-            found.append(Event(run, "checkpoint", T0 + at, 0, at, 0.5, f"step {at}", {"path": "x"}))
-        found.append(ProgressBar(run, "a.log", T0 + 5, "50 %"))
-        steps = draw(st.lists(st.one_of(st.none(), st.integers(-3, 2**53)), max_size=5))
-        found += [Sample(run, f"answer <{at % 2}>", "text", "text/plain", T0, step, at, b"x" * at) for at, step in enumerate(steps)]
-        found.append(Offset(f"{run}/a.log", run, 1, 2, 300, 12, 1, 0, "line 3: not JSON", {}))
-        found.append(SourceText(run, "/job/decode.py", "ab" * 32, "def decode():\n    pass\n", T0))
-        if draw(st.booleans()):
-            found.append(_profile(draw, run))
-    found += [
-        Points(None, (("host", "box"),), ("host/cpu_pct",), (float(at),), T0 + at, None) for at in range(draw(st.integers(0, 90)))
-    ]
-    return found
-
-
-def _profile(draw: st.DrawFn, run: str) -> Profile:
-    at, samples = 0, []
-    for _ in range(draw(st.integers(1, 30))):
-        length = draw(st.integers(1_000_000, 20_000_000_000))
-        stack = tuple(FRAMES[: draw(st.integers(1, 3))])
-        samples.append(
-            StackSample(
-                at,
-                length,
-                draw(st.sampled_from([7, 8])),
-                stack,
-                draw(st.sampled_from([None, True, False])),
-                draw(st.sampled_from([None, length // 2])),
-                draw(st.booleans()),
-            )
-        )
-        at += length
-    return Profile(run, 0, 7, "main", "box", "native", 100.0, T0, 0, at, {7: "MainThread", 8: "loader"}, samples, at // 10_000_000)
-
-
-def everything(store: Store, run: str) -> dict[str, Any]:
-    """All that can be asked of a run."""
-    series = {(found.name, found.labels): found for found in store.series(run)}
-    row = store.run(run)
-    assert row is not None
-    answer: dict[str, Any] = {
-        "run": row._replace(median_interval_s=None, last_step=None),
-        "events": store.events(run),
-        "bars": store.bars(run),
-        "samples": [sample._replace(number=0) for sample in store.samples(SampleQuery(run, data=True))],
-        "names": store.sample_names(run),
-    }
-    lines = store.logs(LogQuery(run, limit=1000))
-    answer["lines"] = [line._replace(number=0) for line in lines.lines], lines.total
-    for axis in ("time", "step"):
-        points = store.points([found.id for found in series.values()], None, None, axis)  # type: ignore[arg-type]
-        for key, found in series.items():
-            columns = points[found.id]
-            rows = zip(columns.segment.tolist(), columns.place.tolist(), columns.step.tolist(), columns.value.tolist(), strict=True)
-            answer[f"{axis} {key}"] = sorted(map(repr, rows))
-    answer["series"] = sorted((found._replace(points=0) for found in series.values()), key=lambda found: (found.name, found.labels))
-    answer["spans of time"] = [store.profiled_from(run) or 0.0, store.profiled_until(run) or 0.0]
-    stacks = store.stacks(T0 - 10, T0 + 1000, run)
-    spans: dict[tuple[Any, ...], float] = {}
-    for at in range(len(stacks.time_s)):
-        key = (
-            int(stacks.tid[at]),
-            tuple(stacks.frames[frame] for frame in stacks.stacks[stacks.stack[at]]),
-            int(stacks.gil[at]),
-            bool(stacks.resolved[at]),
-        )
-        spans[key] = spans.get(key, 0.0) + float(stacks.duration_s[at])
-    answer["spans"], answer["samples"] = spans, stacks.samples
-    answer["threads"], answer["hz"] = stacks.threads, stacks.hz
-    answer["texts"] = [store.source_text(run, frame.file) for frame in stacks.frames]
-    return answer
 
 
 @settings(max_examples=15, deadline=None)
@@ -187,131 +66,6 @@ def test_a_copy_answers_every_question_as_the_store_does(tmp_path_factory: pytes
     finally:
         copy.close()
         source.close()
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("exported")
-    store = open_store(folder / "store", write=True)
-    store.append([RunInfo(RUN, {"run": RUN}), *(Points(RUN, (), ("loss",), (1.0,), T0 + step, step) for step in range(5000))])
-    write_zip(store, folder / "store", RUN, folder / "run.zip")
-    store.close()
-    yield folder / "run.zip"
-
-
-def rewritten(source: Path, target: Path, change: str) -> Path:
-    """A zip that lies in one way."""
-    with zipfile.ZipFile(source) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    manifest = json.loads(parts.pop(MANIFEST))
-    first = manifest["parts"][0]["name"]
-    odd: dict[str, bytes] = {}
-    mode = 0
-    if change in ("../evil", "/etc/evil", "store/../../evil", "store/a/b", "store\\evil", "x" * 300, "store/.hidden"):
-        odd[change] = b"x"
-        manifest["parts"].append(
-            {"name": change, "bytes": 1, "sha256": "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}
-        )
-    elif change == "unlisted":
-        odd["store/more.sqlite"] = b"x"
-    elif change == "missing":
-        manifest["parts"].append({**manifest["parts"][0], "name": "store/gone.sqlite"})
-    elif change == "link":
-        mode = stat.S_IFLNK | 0o777
-    elif change == "damaged":
-        parts[first] = bytes([parts[first][0] ^ 1]) + parts[first][1:]
-    elif change == "no store":
-        parts[first] = b"x" * len(parts[first])
-        manifest["parts"][0]["sha256"] = hashlib.sha256(parts[first]).hexdigest()
-    elif change == "longer":
-        parts[first] += b"x"
-    elif change == "bomb":
-        odd["store/zeros.sqlite"] = bytes(300 << 20)
-        manifest["parts"].append({"name": "store/zeros.sqlite", "bytes": 300 << 20, "sha256": "0"})
-    elif change == "other run":
-        manifest["run"] = "b"
-    elif change == "format":
-        manifest["format"] = 99
-    elif change == "deep":
-        manifest["about"] = json.loads("[" * 500 + "]" * 500)
-    elif change == "infinite":
-        manifest["exported_s"] = "never"
-    elif change in ("never", "no number"):
-        manifest["exported_s" if change == "never" else "from_s"] = 1e300 if change == "never" else float("nan")
-    elif change == "no manifest":
-        manifest = None
-    elif change == "list":
-        manifest = []
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in {**parts, **odd}.items():
-            member = zipfile.ZipInfo(name)
-            member.external_attr, member.compress_type = mode << 16, zipfile.ZIP_DEFLATED
-            archive.writestr(member, data)
-        if manifest is not None:
-            archive.writestr(MANIFEST, json.dumps(manifest))
-    return target
-
-
-LIES = [
-    "../evil",
-    "/etc/evil",
-    "store/../../evil",
-    "store/a/b",
-    "store\\evil",
-    "x" * 300,
-    "store/.hidden",
-    "unlisted",
-    "missing",
-    "link",
-]
-LIES += [
-    "never",
-    "no number",
-    "damaged",
-    "no store",
-    "longer",
-    "bomb",
-    "other run",
-    "format",
-    "deep",
-    "infinite",
-    "no manifest",
-    "list",
-]
-
-
-@pytest.mark.parametrize("change", LIES)
-def test_a_zip_that_lies_is_one_sentence_and_leaves_nothing_outside(exported: Path, tmp_path: Path, change: str) -> None:
-    (tmp_path / "in").mkdir()
-    with pytest.raises(BadArchive) as refused:
-        unpack(rewritten(exported, tmp_path / "odd.zip", change), tmp_path / "in")
-    assert len(str(refused.value)) < 400
-    assert "\n" not in str(refused.value).strip()
-    assert {path.name for path in tmp_path.iterdir()} == {"in", "odd.zip"}
-    assert sum(path.stat().st_size for path in (tmp_path / "in").iterdir()) < 5 << 20
-
-
-def test_an_honest_rewrite_is_opened(exported: Path, tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    assert unpack(rewritten(exported, tmp_path / "same.zip", "none"), tmp_path / "in").run == RUN
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_random_damage_is_one_sentence_or_harmless(
-    exported: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    raw = bytearray(exported.read_bytes())
-    for _ in range(data.draw(st.integers(1, 5))):
-        at = data.draw(st.integers(0, len(raw) - 1))
-        raw[at] = data.draw(st.integers(0, 255))
-    folder = tmp_path_factory.mktemp("odd")
-    (folder / "odd.zip").write_bytes(raw[: data.draw(st.sampled_from([len(raw), len(raw) // 2]))])
-    (folder / "in").mkdir()
-    try:
-        assert unpack(folder / "odd.zip", folder / "in").run
-    except BadArchive as refused:
-        assert len(str(refused)) < 600
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,7 @@ from collectors.logs.turns import TURN_BYTES
 from collectors.logs.watch import MAX_WATCHED, FolderWatch
 from collectors.records import LogLine, Offset, Points
 from tests.ingesting import IN_TIME_S, Ingest, own_s
-
-
-@pytest.fixture
-def ingest(tmp_path: Path) -> Iterator[Ingest]:
-    ingest = Ingest(tmp_path / "logs")
-    yield ingest
-    ingest.close()
+from tests.ingesting import ingest as ingest  # a fixture
 
 
 def make_runs(root: Path, count: int, lines: int = 3) -> None:

@@ -16,6 +16,7 @@ from playwright.sync_api import Page
 from collectors.logs.formats.data_set import HEAD_BYTES, judge
 from tests.conftest import Dashboard, dashboard, wait_for
 from tests.ingesting import Ingest
+from tests.ingesting import ingest as ingest  # a fixture
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "runs", "away", "from", "all", "of", "them"]
 Make = Callable[[int], dict[str, Any]]
@@ -80,13 +81,6 @@ def test_any_bytes_are_judged(seed: int) -> None:
     assert judge(data[:HEAD_BYTES]) is not None
     deep = b'{"a":' * 5000 + b"1" + b"}" * 5000
     assert judge(b"\n".join([deep, b'{"step": 1e999}', b'{"step": "NaN", "time": true}', b"null", b""] * 20)) is not None
-
-
-@pytest.fixture
-def ingest(tmp_path: Path) -> Iterator[Ingest]:
-    ingest = Ingest(tmp_path / "logs")
-    yield ingest
-    ingest.close()
 
 
 def test_of_a_data_set_of_20_gigabytes_the_first_64_kilobytes_are_read(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from collectors.logs import database
 from collectors.logs.database import BeingWritten, opened
-from collectors.logs.followed_database import FollowedDatabase
+from collectors.logs.followed_database import FollowedDatabases
 from collectors.logs.opening import NotRead
-from collectors.logs.run_folder import RunFolder
+from collectors.logs.run_folders import RunFolders
 from collectors.records import Event
 from tests.conftest import script
 from tests.following import Follower, check_told, of_run, points_of, series_of, unpacked, until
@@ -257,13 +257,9 @@ def test_a_damaged_database_costs_only_itself(tmp_path_factory: pytest.TempPathF
     for _ in range(changes):
         data[dice.randrange(16, len(data))] = dice.randrange(256)
     path.write_bytes(data[: dice.randrange(len(data))] if dice.random() < 0.3 else data)
-    runs: dict[str, RunFolder] = {}
-
-    def folder_of(key: str, run: object) -> RunFolder:
-        return runs.setdefault(key, RunFolder(key, folder, True, "box"))
-
+    databases = FollowedDatabases(RunFolders(folder, [folder], "box", {}))
     try:
-        records, _ = FollowedDatabase(path, "p.db", folder, folder_of).look({}, 1_000)
+        records, _ = databases.look(path, "p.db", folder, {}, 1_000)
     except NotRead:
         return
     assert not [record for record in records if isinstance(record, Event)]

@@ -19,6 +19,7 @@ from collectors.process.activity import RunActivity
 from collectors.process.proc import boot_id, start_ticks
 from collectors.records import Event, Points
 from tests.claims import claiming_folder
+from tests.replayed_gpus import names_in, values_of
 
 DEADLINE_S = 30.0
 TICK_S = 0.02
@@ -33,14 +34,6 @@ def collect_until(collector: HostCollector, done: Callable[[list[Points]], bool]
             return points
         time.sleep(TICK_S)
     raise AssertionError(f"not reached in {DEADLINE_S:g} s; seen: {sorted(names_in(points))}")
-
-
-def names_in(points: list[Points]) -> set[str]:
-    return {name for record in points for name in record.names}
-
-
-def values_of(points: list[Points], name: str) -> list[float]:
-    return [value for record in points for found, value in zip(record.names, record.values, strict=True) if found == name]
 
 
 @pytest.fixture

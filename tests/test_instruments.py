@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import itertools
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from time import sleep, time
 from typing import Any
@@ -15,6 +13,8 @@ import torch
 from torch import nn
 
 from tests.conftest import script
+from tests.logging_scripts import lines_of
+from tests.logging_scripts import log as log  # a fixture
 from tests.simulated_gpu import SimulatedGpu
 from trainer.instruments import Instruments
 from trainer.measuring import gpu_memory
@@ -58,12 +58,6 @@ if child:
 """
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[RunLog]:
-    with RunLog(tmp_path, "run") as log:
-        yield log
-
-
 def metrics_of(log: RunLog) -> list[dict[str, Any]]:
     log.close()
     return lines_of(log.folder / "metrics.jsonl")
@@ -72,10 +66,6 @@ def metrics_of(log: RunLog) -> list[dict[str, Any]]:
 def events_of(log: RunLog, kind: str) -> list[dict[str, Any]]:
     log.close()
     return [event for event in lines_of(log.folder / "events.jsonl") if event["kind"] == kind]
-
-
-def lines_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_on_a_cpu_every_step_is_one_line_with_its_phases_and_is_told_at_once(log: RunLog) -> None:

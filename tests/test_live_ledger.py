@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import re
 from collections.abc import Iterator
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as some
 from playwright.sync_api import BrowserContext, Page, Route
 
-from collectors.analysis.ledger.kinds import KINDS
-from collectors.analysis.ledger.shares import KindRow
-from collectors.analysis.ledger.wording import share_of
 from collectors.records import Points, RunInfo
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from dashboard.queries import Queries
 from tests.browser_types import PROGRAMS, install
-from tests.conftest import ROOT, Ask, drag, wait_for
+from tests.conftest import drag, wait_for
 from tests.recording import Plan, best_sampler, record
 from tests.serving import Web, served
 from tests.test_ledger import FED, MINUTES, T0, filled, profile
-from tests.test_run_colours import contrast, least_distance, linear
 
 RECORDED = "slow_decode"  # a program on a CPU, whose decoding becomes slow
 DESKTOP, PHONE = (1440, 900), (390, 844)
-APART, CONTRAST = 7.0, 3.0
 LEDGER = "**/api/v1/ledger?*"
 
 
@@ -273,151 +264,3 @@ PLACES = [".verdict", ".ledger-bar", ".timeline", ".lanes", ".panel", ".tail"]
 def boxes(page: Page) -> Any:
     box = "places => places.map((place) => Object.values(document.querySelector(place).getBoundingClientRect().toJSON()))"
     return page.evaluate(box, PLACES)
-
-
-EVENTS = some.lists(
-    some.one_of(
-        some.tuples(some.just("wait"), some.integers(1, 40)),
-        some.tuples(some.just("look"), some.sampled_from([60, 600]), some.booleans(), some.booleans()),
-        some.tuples(some.sampled_from(["pause", "judged", "resume", "answer", "fail", "refuse"])),
-    ),
-    max_size=30,
-)
-ASKING = """
-const { LedgerAsking } = await load("ledger/asking.js");
-const { Refused } = await load("lib/api.js");
-let now_s = 1000, held_s = 0, paused = false, worst = 0;
-const open = [], asked = [];
-const ask = (question, { signal }) => new Promise((done, fail) => {
-  const entry = { at: now_s, paused, view: question.rank === null, span: question.to - question.from, follows, grows: sight[2], ended: "", done, fail };
-  signal.addEventListener("abort", () => { entry.ended ||= "gave way"; open.splice(open.indexOf(entry), 1); fail(new DOMException("", "AbortError")); });
-  open.push(entry);
-  asked.push(entry);
-  worst = Math.max(worst, open.length);
-});
-let follows = true;
-const ignored = { view: () => {}, window: () => {}, failed: () => {} };
-const asking = new LedgerAsking(ignored, ask, () => 1000 * now_s);
-const settle = (ended, act) => { const entry = open.shift(); if (entry) { entry.ended = ended; act(entry); } };
-let sight = [600, true, false];
-const look = () => {
-  const [span, following, grows] = sight;
-  if (!following) held_s ||= now_s; else held_s = 0;
-  follows = following;
-  const hi = following ? now_s : held_s;
-  asking.look({ run: "a", lo: hi - span, hi, follows: following, grows, selected: false, begins: 0, until: Math.floor(now_s / 10) * 10 });
-};
-for (const [what, ...rest] of EVENTS) {
-  if (what === "wait") for (let i = 0; i < rest[0]; i++) { now_s++; look(); }
-  if (what === "look") { sight = rest; look(); }
-  if (what === "pause") { paused = true; asking.pause(); }
-  if (what === "judged") { paused = false; asking.judged({ run: "a", from: 1, to: 9, rank: 3 }); }
-  if (what === "resume") { paused = false; asking.resume(); }
-  if (what === "answer") settle("answered", ({ done }) => done({}));
-  if (what === "fail") settle("failed", ({ fail }) => fail(new Refused("busy", 503)));
-  if (what === "refuse") settle("refused", ({ fail }) => fail(new Refused("no", 404)));
-  await new Promise((next) => queueMicrotask(() => setTimeout(next)));
-  look();
-}
-asking.pause();
-return [worst, asked.map(({ at, paused, view, span, follows, grows, ended }) => ({ at, paused, view, span, follows, grows, ended }))];
-"""
-
-
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(EVENTS)
-def test_of_a_live_run_it_is_asked_every_thirty_seconds_at_most_one_at_a_time_and_never_before_blame(
-    ask: Ask, events: list[tuple[Any, ...]]
-) -> None:
-    worst, asked = ask(ASKING.replace("EVENTS", json.dumps(events)))
-    assert worst <= 1
-    assert not any(entry["paused"] for entry in asked)
-    views = [entry for entry in asked if entry["view"] and entry["ended"] != "gave way"]
-    for before, after in itertools.pairwise(views):
-        same = after["grows"] or round(before["span"]) == round(after["span"])
-        alike = before["follows"] and after["follows"] and same
-        assert not alike or after["at"] - before["at"] >= 30
-
-
-def test_neither_a_run_without_new_stacks_nor_a_hidden_page_asks_again(ask: Ask) -> None:
-    counted = ask("""
-      const { LedgerAsking } = await load("ledger/asking.js");
-      const asked = [];
-      let now_s = 1000;
-      const asking = new LedgerAsking({ view: () => {}, window: () => {}, failed: () => {} }, async () => asked.push(now_s), () => 1000 * now_s);
-      const run = async (seconds, until) => {
-        for (let i = 0; i < seconds; i++, now_s++) {
-          asking.look({ run: "a", lo: now_s - 600, hi: now_s, follows: true, grows: true, selected: false, begins: 0, until: until() });
-          await null;
-        }
-        return asked.length;
-      };
-      const still = await run(300, () => 900);
-      const live = await run(300, () => now_s);
-      Object.defineProperty(document, "hidden", { value: true, configurable: true });
-      const hidden = await run(300, () => now_s);
-      delete document.hidden;
-      return [still, live, hidden];""")
-    assert counted == [1, 11, 11]
-
-
-def test_of_a_run_that_has_just_begun_it_waits_for_ten_seconds_of_stacks(ask: Ask) -> None:
-    asked = ask("""
-      const { LedgerAsking } = await load("ledger/asking.js");
-      let now_s = 1000;
-      const first = async (until) => {
-        const [began_s, asked] = [now_s, []];
-        const asking = new LedgerAsking({ view: () => {}, window: () => {}, failed: () => {} }, async () => asked.push(now_s - began_s), () => 1000 * now_s);
-        asking.forget();
-        for (let i = 0; i < 25; i++, now_s++) {
-          asking.look({ run: "a", lo: now_s - 600, hi: now_s, follows: true, grows: true, selected: false, begins: began_s, until: until() });
-          await null;
-        }
-        return asked;
-      };
-      return [await first(() => now_s - 2), await first(() => null)];""")
-    assert asked == [[12], [10]]
-
-
-ROWS = some.lists(
-    some.builds(
-        lambda kind, share, below, above: {
-            "kind": kind,
-            "label": kind,
-            "share": share,
-            "least": share - below,
-            "most": share + above,
-        },
-        some.sampled_from(KINDS),
-        some.floats(0, 100),
-        some.sampled_from([0.0, 1.5, 4.0]),
-        some.sampled_from([0.0, 1.5, 4.0]),
-    ),
-    max_size=8,
-    unique_by=lambda row: row["kind"],
-)
-
-
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(ROWS)
-def test_the_parts_add_up_to_the_rows_and_call_about_what_the_sentence_calls_so(ask: Ask, rows: list[dict[str, Any]]) -> None:
-    code = 'const { partsOf, shareOf } = await load("ledger/kinds.js"); return partsOf(ROWS).map((part) => [part.share, shareOf(part), part.row?.kind ?? null]);'
-    parts = ask(code.replace("ROWS", json.dumps([{**row, "lines": [], "exposed_by": None} for row in rows])))
-    assert sum(share for share, _, _ in parts) == pytest.approx(sum(row["share"] for row in rows), abs=0.051)
-    for _, text, kind in parts:
-        for row in (row for row in rows if row["kind"] == kind):
-            described = KindRow(kind, row["share"], 1.0, row["least"], row["most"], 0.0, [], None, "high")
-            assert text.startswith("about") == share_of(described).startswith("about")
-
-
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_each_kind_has_a_colour_of_its_own(ask: Ask, theme: str) -> None:
-    kinds = ask(f"const {{ colourOf }} = await load('ledger/kinds.js'); return {json.dumps(KINDS)}.map(colourOf);")
-    text = (ROOT / "assets" / "tokens.css").read_text()
-    found: dict[str, str] = {}
-    for name in ("dark", theme):  # the dark one's hold for both, unless the other has its own
-        blocks = "".join(block for block in text.split("}") if f'data-theme="{name}"' in block)
-        found |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6}|var\(--[\w-]+\));", blocks))
-    colours = [linear(found[found[kind].removeprefix("var(--").removesuffix(")")]) for kind in dict.fromkeys(kinds)]
-    assert min(contrast(colour, linear(found["bg"])) for colour in colours) >= CONTRAST
-    assert least_distance(colours, "usual") >= APART

@@ -15,7 +15,7 @@ import pytest
 
 from collectors.process.last_words import is_about, last_error, verdict_of, words_at_the_end
 from tests.conftest import Dashboard, dashboard, script, wait_for
-from tests.test_finding import PLAIN, started
+from tests.plain_scripts import PLAIN, started
 
 ENDED_WITHIN_S = 3.0
 PLAIN_LOOP = """

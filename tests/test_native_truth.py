@@ -16,13 +16,13 @@ import pytest
 
 from collectors.process.proc import start_ticks
 from collectors.sampler import Target
-from collectors.sampler.build import BuildError, build, find_program
+from collectors.sampler.build import BuildError, build
 from tests.interpreters import Interpreter, every_python, interpreters
-from tests.native import SANITIZED, native, record, running_by, samples_of, target
+from tests.native import NEEDS_SAMPLER, SANITIZED, native, record, running_by, samples_of, target
 from tests.programs import HERE
 from tests.truth import Truth, pairs_seen
 
-pytestmark = pytest.mark.skipif(find_program() is None, reason="the native sampler is not built")
+pytestmark = NEEDS_SAMPLER
 LONG = pytest.mark.long
 HZ = 1000.0
 BESIDE_OTHERS = 1_000  # samples, in `make test`

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,11 +17,12 @@ import psutil
 import pytest
 
 from collectors.process.proc import start_ticks
-from collectors.records import Frame, Profile
+from collectors.records import Profile
 from collectors.sampler import Target, pyspy, refusal
 from collectors.sampler.pyspy import FOLDER_PREFIX, PySpy
 from collectors.store.open import open_store
 from tests.interpreters import Interpreter, every_python
+from tests.native import length_s, time_by, until
 from tests.programs import HERE, running
 
 TICK_S = 0.1
@@ -53,30 +53,9 @@ def record(sampler: PySpy, enough: Callable[[list[Profile]], bool]) -> list[Prof
     return profiles
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not happen in time"
-        time.sleep(0.02)
-
-
 def recorders(pid: int | None = None) -> list[psutil.Process]:
     """The py-spy processes below a process, by default below this one."""
     return [child for child in psutil.Process(pid).children() if child.name() == "py-spy"]
-
-
-def length_s(profile: Profile) -> float:
-    return (profile.end_mono_ns - profile.start_mono_ns) / 1e9
-
-
-def time_by(profiles: list[Profile], key: Callable[[tuple[Frame, ...]], str], tid: int | None = None) -> dict[str, float]:
-    """Seconds by something of the stack, for one thread."""
-    times: dict[str, float] = defaultdict(float)
-    for profile in profiles:
-        for sample in profile.samples:
-            if sample.tid == (tid or profile.pid):
-                times[key(sample.stack)] += sample.duration_ns / 1e9
-    return times
 
 
 def test_a_busy_function_has_the_time_and_a_sleeping_thread_is_seen_asleep(sampler: PySpy) -> None:

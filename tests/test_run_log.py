@@ -1,4 +1,4 @@
-"""RunLog as scripts use it, most of them in processes of their own: however a script ends, what it said it logged is in its files."""
+"""RunLog as scripts use it: what is written of values, phases, samples and processes."""
 
 from __future__ import annotations
 
@@ -7,173 +7,20 @@ import logging
 import math
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.running import ROOT, script, wait_for
+from tests.logging_scripts import LOG_THOUSAND, events_of, lines_of, run_to_its_end, steps_of
+from tests.logging_scripts import log as log  # a fixture
+from tests.running import ROOT, script
 from trainer.run_log import RunLog
-
-LOG_FOR_EVER = """
-import sys
-from trainer.run_log import RunLog
-log = RunLog(sys.argv[1], "run")
-step = 0
-while True:
-    log.scalars(step, loss=step / 2)
-    print(step, flush=True)
-    step += 1
-"""
-LOG_THOUSAND = """
-import os, sys
-from trainer.run_log import RunLog
-log = RunLog(sys.argv[1], "run")
-for step in range(1000):
-    log.scalars(step, loss=step / 2)
-log.text("logged all")
-"""
-
-
-def lines_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def steps_of(log_dir: Path, file: str = "metrics.jsonl") -> list[int]:
-    return [line["step"] for line in lines_of(log_dir / "run" / file)]
-
-
-def events_of(log_dir: Path, kind: str) -> list[dict[str, Any]]:
-    files = sorted((log_dir / "run").glob("events*.jsonl"))
-    return [event for file in files for event in lines_of(file) if event["kind"] == kind]
-
-
-def run_to_its_end(code: str, log_dir: Path, **environment: str) -> subprocess.Popen[str]:
-    with script(code, str(log_dir), **environment) as process:
-        process.wait(30)
-    return process
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[RunLog]:
-    with RunLog(tmp_path, "run") as log:
-        yield log
-
-
-def test_a_script_that_ends_without_closing_its_log_loses_no_line(tmp_path: Path) -> None:
-    assert run_to_its_end(LOG_THOUSAND, tmp_path).returncode == 0
-    assert steps_of(tmp_path) == list(range(1000))
-    (end,) = events_of(tmp_path, "end")
-    assert (end["status"], end["reason"]) == ("finished", "")
-    assert (tmp_path / "run" / "python.log").read_text().endswith(" INFO logged all\n")
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_script_that_raises_loses_no_line_and_is_marked_crashed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert run_to_its_end(LOG_THOUSAND + "raise ValueError('bad batch')", tmp_path).returncode == 1
-    assert steps_of(tmp_path) == list(range(1000))
-    (end,) = events_of(tmp_path, "end")
-    assert (end["status"], end["reason"]) == ("crashed", "ValueError: bad batch")
-    text = (tmp_path / "run" / "python.log").read_text()
-    assert "ERROR Traceback" in text
-    assert text.endswith("\nValueError: bad batch\n")
-    assert "ValueError: bad batch" in capfd.readouterr().err, "the hook that was there before still prints"
-
-
-@pytest.mark.parametrize(
-    ("ending", "code", "status", "reason"),
-    [
-        ("raise SystemExit(3)", 3, "crashed", "exit 3"),
-        ("raise SystemExit", 0, "finished", ""),
-        ("raise KeyboardInterrupt", -signal.SIGINT, "finished", "stopped by SIGINT"),
-    ],
-)
-def test_a_with_block_tells_how_it_was_left(tmp_path: Path, ending: str, code: int, status: str, reason: str) -> None:
-    body = f"import sys\nfrom trainer.run_log import RunLog\nwith RunLog(sys.argv[1], 'run'):\n {ending}"
-    assert run_to_its_end(body, tmp_path).returncode == code
-    (end,) = events_of(tmp_path, "end")
-    assert (end["status"], end["reason"]) == (status, reason)
-
-
-def said(process: subprocess.Popen[str], at_least: int) -> int:
-    """The last step that the script says it has logged; it goes on meanwhile."""
-    assert process.stdout is not None
-    return [int(process.stdout.readline()) for _ in range(at_least)][-1]
-
-
-def test_sigterm_loses_no_line_and_still_kills(tmp_path: Path) -> None:
-    with script(LOG_FOR_EVER, str(tmp_path)) as process:
-        before = said(process, 500)
-        process.terminate()
-        assert process.stdout is not None
-        last = int([before, *process.stdout.read().splitlines()][-1])
-        assert process.wait(10) == -signal.SIGTERM
-    steps = steps_of(tmp_path)
-    assert steps == list(range(len(steps)))
-    assert last in (len(steps) - 1, len(steps) - 2), "the signal may come between a call and the word of it"
-    (end,) = events_of(tmp_path, "end")
-    assert (end["status"], end["reason"]) == ("finished", "stopped by SIGTERM")
-
-
-def test_a_script_that_handles_sigterm_itself_keeps_its_handler(tmp_path: Path) -> None:
-    own = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
-    with script(own + LOG_FOR_EVER, str(tmp_path)) as process:
-        said(process, 10)
-        process.terminate()
-        assert process.stdout is not None
-        process.stdout.read()
-        assert process.wait(10) == 7
-    assert steps_of(tmp_path) == list(range(len(steps_of(tmp_path))))
-    assert len(events_of(tmp_path, "end")) == 1
-
-
-def test_kill_9_loses_at_most_the_last_moment_and_the_next_attempt_starts_on_a_line_of_its_own(tmp_path: Path) -> None:
-    with script(LOG_FOR_EVER, str(tmp_path)) as process:
-        said(process, 500)
-        metrics = tmp_path / "run" / "metrics.jsonl"
-        wait_for(lambda: metrics.exists() and metrics.read_bytes().count(b"\n") > 1)
-        process.kill()
-    whole = metrics.read_bytes()
-    metrics.write_bytes(whole[:-5])  # the kernel may have taken half of the last write
-    run_to_its_end(LOG_THOUSAND, tmp_path)
-    cut, *rest = metrics.read_bytes()[len(whole[:-5].rpartition(b"\n")[0]) + 1 :].splitlines()
-    assert whole.endswith(cut + whole[-5:])
-    assert [json.loads(line)["step"] for line in rest] == list(range(1000))
-    assert len(events_of(tmp_path, "start")) == 2
-    assert len(events_of(tmp_path, "end")) == 1
-
-
-def test_a_forked_child_logs_nothing_and_ends_nothing(tmp_path: Path) -> None:
-    fork = """
-    if step == 500 and os.fork() == 0:
-        log.text("from the child")
-        sys.exit(0)  # runs the child's atexit hooks, too
-"""
-    run_to_its_end(LOG_THOUSAND.replace("log.text", f"{fork}log.text"), tmp_path)
-    assert steps_of(tmp_path) == list(range(1000))
-    assert "child" not in (tmp_path / "run" / "python.log").read_text()
-    assert len(events_of(tmp_path, "end")) == 1
-
-
-def test_a_terminated_worker_process_dies_of_the_signal_and_leaves_the_log_alone(tmp_path: Path) -> None:
-    worker = """
-import multiprocessing, time
-process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
-process.start()
-process.terminate()
-process.join(10)
-log.text(f"worker ended with {process.exitcode}")
-"""
-    run_to_its_end(LOG_THOUSAND + worker, tmp_path)
-    assert "worker ended with -15" in (tmp_path / "run" / "python.log").read_text()
-    assert [event["reason"] for event in events_of(tmp_path, "end")] == [""]
 
 
 def test_two_ranks_write_one_run(tmp_path: Path) -> None:
@@ -468,15 +315,6 @@ def test_opening_and_closing_leaks_no_thread_and_no_descriptor(tmp_path: Path) -
             log.scalars(0, loss=1.0)
             log.text("hello")
     assert (threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))) == before
-
-
-def test_a_closed_log_takes_no_more_and_closing_twice_is_closing_once(tmp_path: Path) -> None:
-    log = RunLog(tmp_path, "run")
-    log.close()
-    log.scalars(1, loss=0.5)
-    log.close(status="crashed", reason="too late")
-    assert not (tmp_path / "run" / "metrics.jsonl").exists()
-    assert [event["status"] for event in events_of(tmp_path, "end")] == ["finished"]
 
 
 def test_it_needs_nothing_but_the_standard_library() -> None:

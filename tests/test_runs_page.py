@@ -1,83 +1,27 @@
-"""The Runs and the Settings page in a real browser, over a store that holds runs and no collector."""
+"""The Runs page in a real browser, over a store that holds runs and no collector."""
 
 from __future__ import annotations
 
 import csv
 import json
-import random
 import time
-from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
-import pytest
 from playwright.sync_api import Dialog, Page, Route
 
 from collectors.records import Points, RunInfo
-from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from dashboard.queries import Queries
 from dashboard.user_files.about import save_about
 from tests.conftest import wait_for
-from tests.many_runs import LABELS, run_records
-from tests.serving import Web, served
+from tests.many_runs import LABELS
+from tests.runs_house import HTML, NAMES, NOTE, becomes, opened, shown, ticked
+from tests.runs_house import queries as queries  # a fixture
+from tests.runs_house import web as web  # a fixture
+from tests.runs_house import writer as writer  # a fixture
+from tests.serving import Web
 
 EXPECTED_ERRORS = ("400 (Bad Request)",)  # a mistaken filter
-HTML = '<img src=x onerror="document.title=1">, %2F #?&'
-NAMES = ("vit-b16-bf16", "vit-l16-fp16", "vit-s16-fp32", "gpt-small")
-NOTE = "**bold** [bad](javascript:document.title=1) [good](https://example.com/) <b onclick=document.title=1>raw</b>\n\n<script>document.title=1</script>"
-
-
-@pytest.fixture
-def writer(tmp_path: Path) -> Iterator[Store]:
-    writer = open_store(tmp_path, write=True)
-    rng = random.Random(1)
-    for number, name in enumerate(NAMES):
-        writer.append(list(run_records(rng, name, 30, time.time() - 1e5 - 1000 * number, end=("finished", "failed")[number % 2])))
-    writer.append([RunInfo(HTML, {"config": {"lr": 1}}), Points(HTML, LABELS, ("train/loss",), (9.0,), None, 1)])
-    yield writer
-    writer.close()
-
-
-@pytest.fixture
-def queries(tmp_path: Path, writer: Store) -> Iterator[Queries]:
-    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
-    yield queries
-    queries.close()
-
-
-@pytest.fixture
-def web(queries: Queries) -> Iterator[Web]:
-    with served(queries) as web:
-        yield web
-
-
-def opened(page: Page, web: Web, query: str = "") -> Page:
-    page.goto(f"http://127.0.0.1:{web.port}/runs{query}")
-    page.wait_for_selector("#runs-grid .ag-row .run-cell")
-    return page
-
-
-def shown(page: Page) -> list[str]:
-    """The runs' names, from top to bottom."""
-    return page.evaluate(
-        """() => [...document.querySelectorAll('.ag-pinned-left-cols-container .ag-row')]
-        .sort((a, b) => a.getAttribute('row-index') - b.getAttribute('row-index')).flatMap((row) => row.querySelector('.run-cell a')?.textContent ?? [])"""
-    )
-
-
-def becomes(page: Page, runs: list[str] | set[str]) -> None:
-    wait_for(
-        lambda: shown(page) == runs if isinstance(runs, list) else set(shown(page)) == runs, 20, f"{shown(page)} instead of {runs}"
-    )
-
-
-def ticked(page: Page) -> Any:
-    return page.evaluate(
-        "() => [...document.querySelectorAll('.ag-row input:checked')].map((box) => box.getAttribute('aria-label').slice(5)).sort()"
-    )
 
 
 def test_runs_are_filtered_sorted_and_ticked_and_ticks_outlive_both(page: Page, web: Web) -> None:
@@ -335,53 +279,6 @@ def test_sparklines_are_asked_for_together_and_drawn(page: Page, web: Web) -> No
     drawn = "() => [...document.querySelectorAll('canvas.spark')].filter((c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean)).length"
     wait_for(lambda: page.evaluate(drawn) == 5, 10, "not all are drawn")
     assert len(asked) == 1
-
-
-def test_settings_are_saved_and_mistakes_are_said_in_place(page: Page, web: Web, queries: Queries) -> None:
-    page.goto(f"http://127.0.0.1:{web.port}/settings")
-    price = page.locator("#setting-price_per_gpu_hour")
-    price.fill("2.5")
-    page.locator("#setting-currency").fill("EUR")
-    page.locator("#setting-currency").press("Enter")
-    wait_for(lambda: queries.settings().values["price_per_gpu_hour"] == 2.5, 10, "not saved")
-    assert queries.settings().values["currency"] == "EUR"
-    price.fill("dear")
-    page.locator("#setting-currency").fill("euro")
-    page.locator("#setting-retention").fill("soon")
-    page.locator("#save").click()
-    wait_for(lambda: page.locator("#wrong-price_per_gpu_hour").inner_text() == "a number", 10, "no sentence beside the field")
-    assert page.locator("#wrong-currency").inner_text() == "three capital letters such as EUR"
-    assert "soon" in page.locator("#wrong-retention").inner_text() and page.locator("#wrong-time_zone").inner_text() == ""
-    assert page.locator("#said").inner_text() == "Nothing is saved: 3 fields are wrong."
-    assert queries.settings().values["currency"] == "EUR"
-    assert queries.settings().values["price_per_gpu_hour"] == 2.5
-
-
-def test_times_are_shown_in_the_zone_of_the_settings(page: Page, web: Web, writer: Store) -> None:
-    now_s = time.time()
-    writer.append([Points("zoned", LABELS, ("train/loss",), (1.0,), now_s, 1)])
-
-    def started() -> str:
-        opened(page, web, "?q=name:zoned")
-        return page.locator('.ag-row [col-id="started"]').inner_text()
-
-    for zone in ("Asia/Tokyo", "America/St_Johns"):
-        page.goto(f"http://127.0.0.1:{web.port}/settings")
-        page.locator("#setting-time_zone").fill(zone)
-        page.locator("#save").click()
-        wait_for(lambda: page.locator("#said").inner_text() == "Saved.", 10, "not saved")
-        there = datetime.fromtimestamp(now_s, ZoneInfo(zone))
-        assert started() in (f"today {there:%H:%M}", "yesterday")
-
-
-def test_settings_of_a_dashboard_that_only_reads_say_so(page: Page, tmp_path: Path) -> None:
-    open_store(tmp_path, write=True).close()
-    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path, read_only=lambda: "another dashboard writes here")
-    with served(queries) as web:
-        page.goto(f"http://127.0.0.1:{web.port}/settings")
-        page.wait_for_selector("#setting-currency[disabled]")
-        assert page.get_by_text("another dashboard writes here").count() == 1 and page.locator("#save").is_disabled()
-    queries.close()
 
 
 def test_enter_opens_the_run_that_has_the_focus(page: Page, web: Web) -> None:

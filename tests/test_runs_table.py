@@ -1,4 +1,4 @@
-"""The table of runs: columns, filter, order, groups, over runs as odd as they come."""
+"""The table of runs: columns, order, groups, over runs as odd as they come."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import datetime
 import io
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,83 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from collectors.analysis.directions import direction_of
-from collectors.process.ranks import RanksSeen
-from collectors.records import Event, Points, RunInfo, labels_of
-from collectors.store.open import open_store
-from collectors.store.protocol import Run, Store
+from collectors.records import Points, RunInfo
+from collectors.store.protocol import Store
 from dashboard.api.table.csv_file import csv_answer
 from dashboard.changes import Changes
 from dashboard.queries import BadRequest, Queries
-from dashboard.runs import RunView
 from dashboard.runs_table.columns import COLUMNS, STATES, TableSetting, column_of
 from dashboard.runs_table.facts import Facts
-from dashboard.runs_table.filter_language import MOST_TERMS, FilterMistake, Term, parse
 from dashboard.runs_table.frame import frame
 from dashboard.runs_table.grouping import GroupRow, grouped
 from dashboard.runs_table.row import Row
-from dashboard.runs_table.table import FoundRuns, TableQuestion
 from dashboard.user_files.about import save_about
-
-HOST = labels_of(host="box")
-T0 = 1_764_000_000.0
-HTML = '<img src=x onerror="alert(1)">, "%2F"'
-
-
-@pytest.fixture
-def writer(tmp_path: Path) -> Iterator[Store]:
-    writer = open_store(tmp_path, write=True)
-    yield writer
-    writer.close()
-
-
-@pytest.fixture
-def queries(tmp_path: Path, writer: Store) -> Iterator[Queries]:
-    """Runs with everything, and runs with nothing."""
-    for number, (lr, model) in enumerate([(1e-3, "vit-b16"), (3e-4, "vit-l16"), (3e-4, "gpt")]):
-        name = f"sweep/{number}"
-        config = {"lr": lr, "model": model, "steps": 100, "optimizer": {"name": "adamw"}, "bf16": number > 0}
-        info = {"config": config, "gpu": "2 x H100", "git_commit": "0123456789", "world_size": 2, "host": "box"}
-        writer.append(
-            [RunInfo(name, info), Event(name, "start", T0 + number, fields={"host": "elsewhere", "pid": 1, "world_size": 2})]
-        )
-        writer.append(
-            [
-                Points(name, HOST, ("train/loss", "val/acc"), (2.0 - step / 50 + number, step / 100 - number / 10), T0 + step, step)
-                for step in range(50)
-            ]
-        )
-        writer.append([Event(name, "end", T0 + 60 + number, fields={"status": ("finished", "failed", "killed")[number]})])
-    writer.append([RunInfo("empty", {})])
-    writer.append(
-        [Points("without steps", HOST, ("loss",), (3.0,), T0, None), Points("without times", HOST, ("loss",), (4.0,), None, 7)]
-    )
-    writer.append(
-        [Points("only nan", HOST, ("loss", "val/loss"), (math.nan, math.inf), T0 + 9, 1), RunInfo(HTML, {"config": {HTML: "=1+1"}})]
-    )
-    writer.append([Points("ranks", labels_of(rank=rank), ("train/loss",), (1.0 + rank,), T0 + rank, 5 + rank) for rank in range(2)])
-    queries = Queries(open_store(tmp_path, write=False), tmp_path, tmp_path)
-    yield queries
-    queries.close()
-
-
-def view_of(run: str) -> RunView:
-    """Nothing is known of it."""
-    return RunView(Run(run, {}, None, None, None, None, 0, 0, False, 0, 0, 0), "ended", "", None, None, RanksSeen([], None, ""), "")
-
-
-def ask(queries: Queries, text: str = "", **question: object) -> FoundRuns:
-    return queries.table.ask(TableQuestion(text, **question))  # type: ignore[arg-type]
-
-
-def names(found: FoundRuns) -> list[str]:
-    return [row.name for row in found.rows]
-
-
-def cells(queries: Queries, key: str, run: str) -> object:
-    column = queries.table.column(key)
-    assert column is not None
-    return next(row.cell(column) for row in ask(queries, columns=(key,)).rows if row.name == run)
-
+from tests.odd_runs import HOST, HTML, T0, ask, cells, names, view_of
+from tests.odd_runs import queries as queries  # a fixture
+from tests.odd_runs import writer as writer  # a fixture
 
 # Directions
 
@@ -130,118 +66,6 @@ def test_what_a_user_says_of_a_direction_comes_first_and_is_kept(queries: Querie
     for name, direction in (("", "up"), ("x", "sideways"), ("a\nb", "up"), ("x" * 201, "up")):
         with pytest.raises(BadRequest):
             Changes(queries).set_direction(name, direction)
-
-
-# The filter language
-
-
-def test_a_filter_is_a_list_of_terms() -> None:
-    assert parse('vit lr<=1e-3 -state:crashed "two words" note:"a \\"b" seed != 3 "my key">2') == [
-        Term(False, "vit", "", "", 0, 0),
-        Term(False, "lr", "<=", "1e-3", 4, 8),
-        Term(True, "state", ":", "crashed", 13, 20),
-        Term(False, "two words", "", "", 28, 28),
-        Term(False, "note", ":", 'a "b', 40, 45),
-        Term(False, "seed", "!=", "3", 53, 61),
-        Term(False, "my key", ">", "2", 63, 72),
-    ]
-    assert parse("   ") == [] and parse("-") == [Term(False, "-", "", "", 0, 0)]
-    assert parse("a!b") == [Term(False, "a!b", "", "", 0, 0)]
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("lr<=", "no value behind lr<= (character 4)"),
-        ("a model: b", "no value behind model: (character 8)"),
-        ("<= 3", "no name before '<=' (character 1)"),
-        ('vit "open', "this quote is not closed (character 5)"),
-        ("a " * 99, f"more than {MOST_TERMS} terms (character {2 * MOST_TERMS + 1})"),
-    ],
-)
-def test_a_mistake_is_one_sentence_that_says_where(text: str, sentence: str) -> None:
-    with pytest.raises(FilterMistake) as mistake:
-        parse(text)
-    assert str(mistake.value) == sentence
-
-
-@given(some.text(max_size=300))
-def test_any_text_is_a_filter_or_a_mistake(text: str) -> None:
-    try:
-        terms = parse(text)
-    except FilterMistake:
-        return
-    assert len(terms) <= MOST_TERMS and [term.at for term in terms] == sorted({term.at for term in terms})
-    for term in terms:
-        assert text.startswith((term.value or term.key, '"', "-"), term.value_at)
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("vit", set()),
-        ("sweep", {"sweep/0", "sweep/1", "sweep/2"}),
-        ("-sweep -loss -without", {"empty", "only nan", HTML, "ranks"}),
-        ("model:vit", {"sweep/0", "sweep/1"}),
-        ("model:vit-?16 lr<=5e-4", {"sweep/1"}),
-        ("model=VIT-B16", {"sweep/0"}),
-        ("lr:0.0003", {"sweep/1", "sweep/2"}),
-        ("config.lr=3e-4 -model:gpt", {"sweep/1"}),
-        ("name:adamw optimizer.name:adamw", set()),
-        ("optimizer.name:adamw bf16=true", {"sweep/1", "sweep/2"}),
-        ("state:crashed", {"sweep/1", "sweep/2"}),
-        ("state!=finished sweep", {"sweep/1", "sweep/2"}),
-        ("best.val/acc>=0.4", {"sweep/0"}),
-        ("last.loss>3.5", {"without times"}),
-        ("steps=7", {"without times"}),
-        ("loss=nan", {"only nan"}),
-        ("duration>59.5s duration<2min sweep", {"sweep/0", "sweep/1", "sweep/2"}),
-        ("started>=2025-11-24 started<2025-11-26 sweep", {"sweep/0", "sweep/1", "sweep/2"}),
-        ('name:"<img src" ', {HTML}),
-        ("sweep/[0]", set()),
-        ("sweep*0", {"sweep/0"}),
-    ],
-)
-def test_a_filter_keeps_the_runs_that_it_describes(queries: Queries, text: str, kept: set[str]) -> None:
-    assert set(names(ask(queries, text))) == kept
-
-
-def test_lists_and_the_greatest_numbers_of_a_configuration_are_found(queries: Queries, writer: Store) -> None:
-    writer.append([RunInfo("lists", {"config": {"betas": [0.9, 0.95], "clip": 1e308}})])
-    queries.table.stale()
-    assert {"betas", "clip"} <= set(queries.table.names().configured)
-    assert (
-        names(ask(queries, "clip>1")) == names(ask(queries, "betas:0.95")) == names(ask(queries, 'betas="[0.9,0.95]"')) == ["lists"]
-    )
-    found = ask(queries, "clip>1", columns=("config.betas", "config.clip"))
-    assert [found.rows[0].cell(column) for column in found.columns.values()] == ["[0.9,0.95]", 1e308]
-
-
-@pytest.mark.parametrize(
-    ("text", "at"),
-    [
-        ("modle:vit", 1),
-        ("state:up", 7),
-        ("state<3", 7),
-        ("state<running", 1),
-        ("duration<soon", 10),
-        ("started>then", 9),
-        ("memory>many", 8),
-        ("lr<low", 4),
-        ("lr<<3", 4),
-        ("best.nothing>1", 1),
-    ],
-)
-def test_what_no_run_has_is_a_mistake_at_its_place_and_not_an_empty_table(queries: Queries, text: str, at: int) -> None:
-    for before in ("", "vit "):
-        with pytest.raises(FilterMistake, match=rf"\(character {len(before) + at}\)$"):
-            ask(queries, f"{before}{text}")
-
-
-def test_a_near_miss_is_answered_with_what_was_meant(queries: Queries) -> None:
-    with pytest.raises(FilterMistake, match="no run has anything called 'modle'; did you mean 'model'"):
-        ask(queries, "modle:vit")
-    assert ask(queries, "state:crashed").notes == ["crashed means failed or killed"]
 
 
 # Cells

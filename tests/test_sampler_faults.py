@@ -8,13 +8,13 @@ import pytest
 
 from collectors.sampler.build import FLAGS, BuildError, build, find_program
 from tests.interpreters import Interpreter, every_python
-from tests.native import length_s, native, record, running, samples_of, target, time_by
+from tests.native import NEEDS_SAMPLER, length_s, native, record, running, samples_of, target, time_by
 from tests.recording import Plan, recorded
 from tests.test_blame import TO_BLAME
 from tests.test_blame_long import right
 from tests.test_native_truth import judged
 
-pytestmark = pytest.mark.skipif(find_program() is None, reason="the native sampler is not built")
+pytestmark = NEEDS_SAMPLER
 HZ = 500.0
 FIFTH_IN_BURSTS = "1 20 3 0"  # seed, percent of the looks, looks a burst, ns a block
 SLOW = "1 0 1 1000"

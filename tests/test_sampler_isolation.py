@@ -15,16 +15,16 @@ import pytest
 from collectors.process.activity import RunActivity
 from collectors.process.proc import boot_id, start_ticks
 from collectors.records import Event, Profile, SourceText
-from collectors.sampler.build import compiler, find_program
+from collectors.sampler.build import compiler
 from collectors.sampler.choice import choose
 from collectors.sampler.native import Native
 from collectors.sampler.profile import ProfileCollector
 from collectors.store.open import open_store
 from tests.claims import claiming_folder
-from tests.native import length_s, native, record, running, target, time_by
+from tests.native import NEEDS_SAMPLER, length_s, native, record, running, target, time_by
 from tests.programs import HERE
 
-pytestmark = pytest.mark.skipif(find_program() is None, reason="the native sampler is not built")
+pytestmark = NEEDS_SAMPLER
 NOBODY = 65534
 
 TRIES = 3  # a target that disturbs the sampler does so each time; what else the machine does, not

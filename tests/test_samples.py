@@ -23,10 +23,10 @@ from collectors.store.sqlite.engine import SqliteStore
 from dashboard.queries import Queries
 from dashboard.samples import media
 from dashboard.samples.bytes_of import MOST_BYTES, MOST_TEXT_BYTES
+from tests.event_records import RECORDED
 from tests.following import Follower, until
 from tests.pictures import png, wav
 from tests.serving import Answer, Web, served
-from tests.test_tensorboard import RECORDED
 from trainer.run_log import RunLog
 
 INERT = "default-src 'none'; sandbox"

@@ -16,10 +16,10 @@ from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from dashboard.queries import Queries
 from tests.conftest import wait_for
+from tests.event_records import MEDIA
 from tests.following import Follower, until
 from tests.pictures import png
 from tests.serving import Web, served
-from tests.test_tensorboard import MEDIA
 
 BAD = "<img src=x onerror=alert(1)>"
 EXPECTED_ERRORS = ("404 (Not Found)",)  # of a sample whose file is gone: the browser logs it, too

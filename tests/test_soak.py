@@ -17,10 +17,9 @@ import pytest
 
 from collectors.records import Profile
 from collectors.sampler import Sampler
-from collectors.sampler.build import find_program
 from collectors.sampler.native import Native
 from collectors.sampler.pyspy import PySpy
-from tests.native import running, target
+from tests.native import NEEDS_SAMPLER, running, target
 from tests.soak import soak
 
 SOAK_S = float(os.environ.get("SOAK_S", "300"))
@@ -28,7 +27,7 @@ DEADLINE_S = 60.0
 LAST_SAMPLE_NS = 200_000_000  # before the end, on a machine that is busy
 BY = {"native": (Native, 0.4, 30), "py-spy": (PySpy, 3.0, 6)}  # up to how long after its start somebody is killed, how often
 
-pytestmark = [pytest.mark.long, pytest.mark.skipif(find_program() is None, reason="the native sampler is not built")]
+pytestmark = [pytest.mark.long, NEEDS_SAMPLER]
 
 
 @pytest.mark.timeout(SOAK_S + 120)

@@ -1,10 +1,9 @@
-"""TensorBoard's event files: what its own loader reads back, whole, cut anywhere, damaged anywhere."""
+"""TensorBoard's event files: what its own loader reads back, whole."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import random
 import struct
 import sys
@@ -14,47 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from collectors.logs import run_folder
-from collectors.logs.formats import Arrival
-from collectors.logs.formats.jsonl import Names
-from collectors.logs.formats.tensorboard import EventFile, media, part, summary, tfrecord
-from collectors.records import HEAD_CRC_BYTES, LogLine, Points, Record, RunInfo, Sample
+from collectors.logs.formats.tensorboard import media, part, summary, tfrecord
+from collectors.records import HEAD_CRC_BYTES, LogLine, Points, RunInfo, Sample
+from tests.event_records import FILES, MEDIA, RECORDED, field, file_of, framed, number, parsed, same, scalars, told, varint
 from tests.following import Follower, until
-from tests.test_finding import found, run_in, started
-
-RECORDED = Path(__file__).parent / "recorded" / "tensorboard"
-MEDIA = RECORDED.with_name("tensorboard_media")
-FILES = sorted(RECORDED.rglob("events.out.tfevents.*"))
-NOW = Arrival(1_764_000_000.0, 1_764_000_000.2)
-
-
-def event_file(state: dict[str, Any] | None = None, prefix: str = "") -> EventFile:
-    folder = run_folder.RunFolder("a", Path("/logs/a"), False, "box")
-    take = lambda config: folder.take_config("f", config)  # noqa: E731
-    return EventFile("a", (), "events.out.tfevents.0.box", prefix, Names().fault, take, state)
-
-
-def parsed(data: bytes, file: EventFile | None = None) -> list[Record]:
-    records, used = (file or event_file()).parse_bytes(data, None)
-    assert used == len(data)
-    return records
-
-
-def told(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(path.with_name("told.json").read_text())
-    return rows
-
-
-def scalars(records: list[Record]) -> list[tuple[str, float, float | None, int | None]]:
-    points = [one for one in records if isinstance(one, Points) and len(one.names) == 1]
-    return [(one.names[0], one.values[0], one.time_s, one.step) for one in points]
-
-
-def same(one: float, other: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other))
+from tests.plain_scripts import found, run_in, started
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.parent.relative_to(RECORDED)))
@@ -91,10 +55,6 @@ def test_text_becomes_lines_with_tag_and_step() -> None:
     lines = [one for one in parsed(file_of("torch").read_bytes()) if isinstance(one, LogLine)]
     assert [one.text for one in lines] == ["notes/text_summary, step 5: first line", "notes/text_summary, step 5: second | line"]
     assert {one.time_s for one in lines} == {1_764_000_005.0}
-
-
-def file_of(name: str) -> Path:
-    return next(path for path in FILES if path.parent == RECORDED / name)
 
 
 @pytest.mark.parametrize("name", ["torch", "tensorboardX", "tensorflow/train"])
@@ -158,98 +118,6 @@ def test_hyperparameters_are_the_runs_configuration() -> None:
     assert info.info == {"config": {"lr": 0.001, "layers": 4.0, "name": "small", "amp": True}}
 
 
-def test_a_file_that_is_cut_anywhere_and_taken_up_again_gives_the_same() -> None:
-    for path in FILES:
-        data = path.read_bytes()
-        whole = event_file()
-        want = parsed(data, whole)
-        cuts = range(len(data)) if len(data) < 4_000 else random.Random(0).sample(range(len(data)), 60)
-        for at in cuts:
-            first = event_file()
-            before, used = first.parse_bytes(data[:at], None)
-            second = event_file(json.loads(json.dumps(first.state())))
-            after, rest = second.parse_bytes(data[used:], None)
-            assert used <= at and used + rest == len(data)
-            assert repr(without_infos(before + after)) == repr(without_infos(want))
-            assert second.state() == whole.state()
-
-
-def without_infos(records: list[Record]) -> list[Record]:
-    return [one for one in records if not isinstance(one, RunInfo)]
-
-
-@given(st.lists(st.integers(1, 400), max_size=40), st.integers(0, 3))
-@settings(deadline=None, max_examples=60)
-def test_bytes_that_come_in_pieces_give_what_they_give_at_once(sizes: list[int], which: int) -> None:
-    data = FILES[which % len(FILES)].read_bytes()
-    file, records, at, until = event_file(), [], 0, 0
-    for size in [*sizes, len(data)]:
-        until = min(until + size, len(data))
-        found, used = file.parse_bytes(data[at:until], None)
-        records += found
-        at += used
-    assert repr(without_infos(records)) == repr(without_infos(parsed(data)))
-
-
-def frames(data: bytes) -> list[tuple[int, int]]:
-    """Where each record begins and ends."""
-    found, at = [], 0
-    while at < len(data):
-        end = at + tfrecord.FRAME_BYTES + tfrecord.HEAD.unpack_from(data, at)[0]
-        found.append((at, end))
-        at = end
-    return found
-
-
-@given(st.data())
-@settings(deadline=None, max_examples=60)
-def test_damage_costs_the_records_that_it_hits(draw: st.DataObject) -> None:
-    data = file_of("torch").read_bytes()
-    places = draw.draw(st.lists(st.integers(0, len(data) - 1), min_size=1, max_size=8))
-    bad = bytearray(data)
-    for at in places:
-        bad[at] ^= draw.draw(st.integers(1, 255))
-    hit = {i for i, (start, end) in enumerate(frames(data)) if any(bad[at] != data[at] for at in range(start, end))}
-    clean = [data[start:end] for i, (start, end) in enumerate(frames(data)) if i not in hit]
-    file = event_file()
-    records, _ = file.parse_bytes(bytes(bad), None)
-    assert repr(scalars(records)) == repr(scalars(parsed(b"".join(clean))))
-    assert bool(hit) <= file.tally.lines_skipped <= len(hit)
-
-
-@given(st.binary(max_size=300), st.binary(max_size=300))
-@settings(deadline=None, max_examples=300)
-def test_bytes_that_are_no_records_are_passed_and_counted_once(noise: bytes, more: bytes) -> None:
-    good = framed(number("loss", 0.5, 3))
-    file = event_file()
-    records, used = file.parse_bytes(noise + good + more + good, None)
-    assert [one[:2] for one in scalars(records)] == [("loss", 0.5)] * 2
-    assert file.tally.lines_skipped == (len(noise) > 0) + (len(more) > 0) and used == len(noise + more) + 2 * len(good)
-
-
-@given(st.lists(st.binary(max_size=200), max_size=20), st.binary(max_size=50))
-@settings(deadline=None, max_examples=300)
-def test_records_of_any_bytes_raise_nothing(bodies: list[bytes], rest: bytes) -> None:
-    file = event_file()
-    data = b"".join(map(framed, bodies))
-    file.parse_bytes(data + rest, NOW)
-    json.dumps(file.state())
-    assert file.tally.lines_read == len(bodies)
-
-
-@given(st.data())
-@settings(deadline=None, max_examples=300)
-def test_messages_with_a_byte_changed_and_a_right_checksum_raise_nothing(draw: st.DataObject) -> None:
-    data = FILES[draw.draw(st.integers(0, len(FILES) - 1))].read_bytes()
-    start, end = draw.draw(st.sampled_from(frames(data)))
-    body = bytearray(data[start + 12 : end - 4])
-    for _ in range(3):
-        body[draw.draw(st.integers(0, len(body) - 1))] = draw.draw(st.integers(0, 255))
-    file = event_file()
-    file.parse_bytes(framed(bytes(body)), NOW)
-    json.dumps(file.state(), allow_nan=False)
-
-
 def test_a_checksum_is_that_of_the_standard_whatever_the_length() -> None:
     assert tfrecord.crc32c(b"123456789") == 0xE3069283
     assert tfrecord.crc32c(bytes(32)) == 0x8A9136AA
@@ -266,61 +134,6 @@ def plain_crc32c(data: bytes) -> int:
         for _ in range(8):
             register = (register >> 1) ^ (tfrecord.POLYNOMIAL if register & 1 else 0)
     return register ^ 0xFFFFFFFF
-
-
-def framed(body: bytes) -> bytes:
-    length = len(body).to_bytes(8, "little")
-    crcs = [struct.pack("<I", tfrecord.masked(tfrecord.crc32c(part))) for part in (length, body)]
-    return length + crcs[0] + body + crcs[1]
-
-
-def field(number: int, value: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def varint(value: int) -> bytes:
-    low = b""
-    while value > 127:
-        low += bytes([value & 127 | 128])
-        value >>= 7
-    return low + bytes([value])
-
-
-def number(tag: str, value: float, step: int, time_s: float = 1_764_000_000.5) -> bytes:
-    held = field(1, tag.encode()) + b"\x15" + struct.pack("<f", value)
-    return b"\x09" + struct.pack("<d", time_s) + b"\x10" + varint(step & (1 << 64) - 1) + field(5, field(1, held))
-
-
-def image(tag: str, pixels: bytes, step: int) -> bytes:
-    held = field(1, tag.encode()) + field(4, b"\x08\x10\x10\x20" + field(4, pixels))
-    return b"\x09" + struct.pack("<d", 1_764_000_000.5) + b"\x10" + varint(step) + field(5, field(1, held))
-
-
-def test_a_large_image_is_passed_over_as_it_comes_and_never_held() -> None:
-    data = framed(number("x", 1.0, 1)) + framed(image("big", bytes(3_000_000), 2)) + framed(number("x", 2.0, 3))
-    file, records, at = event_file(), [], 0
-    for end in range(0, len(data) + 100_000, 100_000):
-        found, used = file.parse_bytes(data[at:end], None)
-        records += found
-        at += used
-        assert end - at <= 100_000
-    (sample,) = [one for one in records if isinstance(one, Sample)]
-    assert (sample.kind, sample.name, sample.length) == ("image", "big", 3_000_000)
-    assert data[sample.offset - 4 : sample.offset + 3_000_000] == varint(3_000_000) + bytes(3_000_000)
-    assert [value for _, value, _, _ in scalars(records)] == [1.0, 2.0]
-
-
-def test_negative_and_huge_steps_and_odd_times_are_taken_or_counted() -> None:
-    file = event_file()
-    bodies = [number("x", 1, -5), number("x", 2, 2**60), number("x", 3, 1, time_s=-1.0), number("x", 4, 0)]
-    found = scalars(parsed(b"".join(map(framed, bodies)), file))
-    assert [(value, time_s, step) for _, value, time_s, step in found] == [
-        (1.0, 1_764_000_000.5, -5),
-        (3.0, None, 1),
-        (4.0, 1_764_000_000.5, 0),
-    ]
-    assert (file.tally.lines_skipped, file.tally.fields_skipped) == (1, 1)
-    assert file.tally.first_skip == "record 2: a step beyond 2^53"
 
 
 def test_a_tag_whose_steps_go_back_begins_a_segment_and_others_go_on() -> None:
@@ -412,25 +225,6 @@ def test_a_half_written_record_waits_also_over_a_restart(follower: Follower, tmp
         file.write(rest[20:])
     assert follower.values(2) == [1.0, 2.0]
     assert follower.offsets["a/" + path.name].lines_read == 2
-
-
-def test_zeros_at_the_end_of_a_file_are_bytes_that_have_not_come_yet() -> None:
-    file, data = event_file(), framed(number("x", 1, 1))
-    records, used = file.parse_bytes(data + bytes(500), None)
-    assert (len(records), used, file.tally.lines_skipped) == (1, len(data), 0)
-
-
-def test_a_batch_ends_where_too_many_series_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collectors.logs.formats.tensorboard.MAX_NEW_SHAPES", 10)
-    file, records, at = event_file(), [], 0
-    data = b"".join(framed(number(f"x{i}", i, 1)) for i in range(25))
-    sizes = []
-    while at < len(data):
-        found, used = file.parse_bytes(data[at:], None)
-        records += found
-        at += used
-        sizes.append(len(found))
-    assert sizes == [10, 10, 5] and [value for _, value, _, _ in scalars(records)] == list(range(25))
 
 
 def test_numbers_of_every_type_are_read() -> None:

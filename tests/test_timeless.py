@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,9 @@ import pytest
 from collectors.records import labels_of
 from collectors.store.protocol import series_id
 from tests.ingesting import Ingest
+from tests.ingesting import ingest as ingest  # a fixture
 
 LOSS = series_id("a", "loss", labels_of(host="box"))
-
-
-@pytest.fixture
-def ingest(tmp_path: Path) -> Iterator[Ingest]:
-    ingest = Ingest(tmp_path / "logs")
-    yield ingest
-    ingest.close()
 
 
 def write(root: Path, start: int, stop: int) -> None:

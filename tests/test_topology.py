@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collectors.gpu import inventory
 from tests import fake_nvml
-from tests.test_nvml import Machine, collect_until, library, machine
+from tests.replayed_gpus import Machine, collect_until, library, machine
 
 __all__ = ["library", "machine"]  # fixtures
 

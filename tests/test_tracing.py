@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import cProfile
-import json
-import os
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,14 +13,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
+from tests.logging_scripts import events_of, steps_of
 from tests.running import script, wait_for
-from tests.test_run_log import events_of, steps_of
+from tests.traced_script import Step, lines_of, traced
+from tests.traced_script import log as log  # a fixture
 from tests.tracing import answered, folder_of, look_at_once, request, steps_until
-from trainer.log.tracing import profiler, stepping, trace
+from trainer.log.tracing import profiler, trace
 from trainer.log.tracing import request as asked
-from trainer.log.tracing.request import MOST_STEPS, REQUEST, OddRequest, parsed
+from trainer.log.tracing.request import REQUEST
 from trainer.run_log import RunLog
 
 NO_TRACE = """
@@ -64,38 +60,6 @@ with RunLog(sys.argv[1], "run") as log:
     steps_until(log, answer.exists, work)
 print(answer.read_text())
 """
-
-
-@pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunLog]:
-    look_at_once(monkeypatch)
-    with RunLog(tmp_path, "run") as log:
-        yield log
-
-
-class Step:
-    """One small training step; the lines of its methods are what a trace must name."""
-
-    def __init__(self) -> None:
-        self.weight = nn.Linear(64, 64)
-
-    def __call__(self) -> None:
-        self.forward(torch.ones(32, 64)).backward()
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.weight(rows)).sum()
-
-
-def lines_of(answer: dict[str, Any], name: str, *, backward: bool) -> set[str]:
-    """The lines of this file by which an operator was called, as source text."""
-    source = Path(__file__).read_text().splitlines()
-    found = set()
-    for stack, kernel, _, _, _, is_backward in answer["kernels"]:
-        frames = [answer["frames"][number] for number in answer["stacks"][stack]]
-        own = [source[line - 1].strip() for file, line, _ in frames if file == __file__]
-        if kernel == name and bool(is_backward) == backward and own:
-            found.add(own[-1])
-    return found
 
 
 def test_three_steps_are_traced_by_the_line_that_called_each_operator(log: RunLog, tmp_path: Path) -> None:
@@ -186,142 +150,6 @@ def test_a_profiler_that_raises_costs_the_trace_alone(at: str, error: Exception)
             assert answered(path)["error"] and log._queue is log._lines_queued
         assert steps_of(Path(folder)) == list(range(steps))
     assert sys.getprofile() is None
-
-
-def as_link(path: Path) -> None:
-    path.rename(path.with_name("elsewhere"))
-    path.symlink_to("elsewhere")
-
-
-def as_second_name(path: Path) -> None:
-    os.link(path, path.with_name("elsewhere"))
-
-
-def as_fifo(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path, 0o600)
-
-
-def as_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def as_ten_megabytes(path: Path) -> None:
-    path.write_bytes(b" " * 10_000_000)
-
-
-def as_garbage(path: Path) -> None:
-    path.write_bytes(b"\xff{")
-
-
-def as_everybodys(path: Path) -> None:
-    path.chmod(0o666)
-
-
-def in_everybodys_folder(path: Path) -> None:
-    path.parent.chmod(0o777)
-
-
-def in_a_linked_folder(path: Path) -> None:
-    path.parent.rename(path.parent.with_name("elsewhere"))
-    path.parent.symlink_to("elsewhere")
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        as_link,
-        as_second_name,
-        as_fifo,
-        as_folder,
-        as_ten_megabytes,
-        as_garbage,
-        as_everybodys,
-        in_everybodys_folder,
-        in_a_linked_folder,
-    ],
-)
-def test_an_odd_request_is_not_followed(
-    spoil: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    find = stepping.Tracing._find
-    monkeypatch.setattr(stepping.Tracing, "_find", lambda _: None)
-    with RunLog(tmp_path, "run") as log:
-        path = request(log)
-        spoil(path.parent / REQUEST)
-        monkeypatch.setattr(stepping.Tracing, "_find", find)
-        look_at_once(monkeypatch)
-        log._tracing._next_look_s = 0.0
-        steps_until(log, lambda: log._lines > 30)
-        assert not path.exists() and log._tracing._trace is None
-    assert capsys.readouterr().err.count("is ignored") == (0 if spoil is in_a_linked_folder else 1)
-
-
-def test_another_users_request_is_not_followed(
-    log: RunLog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(asked.os, "geteuid", lambda: os.getuid() + 1)
-    path = request(log)
-    steps_until(log, lambda: log._lines > 30)
-    assert not path.exists() and "belongs to another user" in capsys.readouterr().err
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(10**400),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "steps", "rank", "time_s"]), inner),
-        max_leaves=8,
-    )
-)
-def test_any_json_is_a_request_or_is_refused(value: object) -> None:
-    try:
-        found = parsed(json.dumps(value).encode(), 1_764_000_000.0)
-    except OddRequest:
-        return
-    assert found is None or (1 <= found.steps <= MOST_STEPS and found.rank >= 0)
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.binary(max_size=200))
-def test_any_bytes_are_a_request_or_are_refused(data: bytes) -> None:
-    with suppress(OddRequest):
-        parsed(data, 0.0)
-
-
-def test_a_request_of_an_earlier_hour_and_one_for_another_rank_are_left_alone(log: RunLog) -> None:
-    for fields in ({"time_s": time.time() - 3600}, {"rank": 1}):
-        path = request(log, **fields)
-        steps_until(log, lambda: log._lines > 20)
-        assert not path.exists() and log._tracing._trace is None
-
-
-def test_a_rank_answers_requests_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    look_at_once(monkeypatch)
-    with RunLog(tmp_path, "run", rank=1, world_size=2) as log:
-        path = request(log, rank=1)
-        steps_until(log, path.exists, Step())
-    assert answered(path)["error"] == "" and answered(path)["rank"] == 1
-    assert [event["text"] for event in events_of(tmp_path, "trace")] == ["3 steps traced"]
-
-
-def test_a_request_that_cannot_be_taken_away_is_answered_once(log: RunLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = request(log)
-    monkeypatch.setattr(asked.os, "unlink", raising(PermissionError(1, "no")))
-    steps_until(log, path.exists, Step())
-    lines = log._lines
-    steps_until(log, lambda: log._lines > lines + 50)
-    assert (path.parent / REQUEST).exists()
-    log.close()
-    assert len(events_of(tmp_path, "trace")) == 1
-
-
-def test_two_requests_one_after_the_other_are_both_answered(log: RunLog) -> None:
-    for name in ("aaaaaaaa", "bbbbbbbb"):
-        path = request(log, id=name, steps=1)
-        steps_until(log, path.exists, Step())
-        assert answered(path)["error"] == "" and answered(path)["first_step"] == answered(path)["last_step"]
 
 
 def test_a_full_disk_costs_the_answer_alone(
@@ -433,15 +261,3 @@ def test_the_folder_is_named_relative_to_the_run(tmp_path: Path) -> None:
 def test_long_names_have_folders_of_their_own(tmp_path: Path) -> None:
     names = {asked.named_in_info(f"{'x' * 240}{end}") for end in "ab"} | {asked.named_in_info("." + "y" * 10)}
     assert len(names) == 3 and all(len(name.rpartition("/")[2]) < 255 for name in names)
-
-
-def traced(log: RunLog) -> bool:
-    found = log._tracing._trace
-    return found is not None and found._profiler is not None
-
-
-def raising(error: Exception) -> Callable[..., None]:
-    def call(*_: Any, **__: Any) -> None:
-        raise error
-
-    return call

@@ -16,6 +16,7 @@ from collectors.store.open import open_store
 from dashboard.queries import Queries
 from tests.conftest import Ask, wait_for
 from tests.serving import Web, served
+from tests.training_house import painted
 
 T0 = 1_764_000_000.0
 HOST = labels_of(host="box")
@@ -55,11 +56,6 @@ def settled(page: Page, drawn: str = "train/loss") -> None:
     """The chart is on its canvas, and stands among the controls, where it moves to: that takes its focus."""
     wait_for(lambda: painted(page, drawn), because=f"{drawn} is not drawn")
     wait_for(lambda: page.locator("#training-x").count() > 0, because="the controls are not there")
-
-
-def painted(page: Page, tag: str) -> dict[str, Any]:
-    found: dict[str, Any] = page.evaluate("(tag) => globalThis.deepseek?.curves[tag] ?? {}", tag)
-    return {} if found.get("stale", True) else found
 
 
 def curves(page: Page) -> int:

@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..logs.known import format_of, place_of
+from ..logs.known import format_of
 from ..logs.tail import Tail, is_followed
-from ..logs.turns import TurnBudget
 from ..records import Record
 from ..store.protocol import StoreError
 from .tombstones import MOST_FILES, NOTHING_KNOWN, LastKnown, Tombstone, Tombstones, identity_of_file
@@ -61,8 +60,8 @@ class ForgettingTail(Tail):
     def _is_read(self, path: str) -> bool:
         return is_followed(path) and not self._tombstones.covers(path)
 
-    def _read(self, path: Path, budget: TurnBudget) -> list[Record]:
-        return [] if self._tombstones.covers(str(path)) else super()._read(path, budget)
+    def _read(self, path: Path) -> list[Record]:
+        return [] if self._tombstones.covers(str(path)) else super()._read(path)
 
     def _forget(self, run: str, known: LastKnown) -> None:
         paths = self._paths_of(run)
@@ -81,8 +80,7 @@ class ForgettingTail(Tail):
         for path in map(Path, paths):
             self._aside.heal(path)
         self._offsets = {key: offset for key, offset in self._offsets.items() if offset.run != run}
-        for kept in (self._runs, self._configs, self._ran):
-            kept.pop(run, None)
+        self._runs.forget(run)
 
     def _take_back(self, run: str) -> None:
         found = self._tombstones.remove(run)
@@ -118,11 +116,10 @@ class ForgettingTail(Tail):
 
     def _name_of(self, path: Path) -> str | None:
         """The run that a file belongs to; None where it was never read."""
-        place = place_of(path, self._root, self._tops) if path.is_relative_to(self._root) else None
-        if place is None:
-            file = self._files.get(path)
-            return file.last.run if file is not None and file.last is not None else None
-        return self._named.get(place.run) if place.is_id else place.run
+        if path.is_relative_to(self._root):
+            return self._runs.name_of(path)
+        file = self._files.get(path)
+        return file.last.run if file is not None and file.last is not None else None
 
     def _is_wholly_covered(self, run: str) -> bool:
         keys = self._keys_of(run)

@@ -128,7 +128,7 @@ class FollowedFile:
 
     def _parse_batch(self, arrival: Arrival | None) -> list[Record]:
         if self._known.reading == "bytes":
-            return self._parse_bytes(cast(ByteFormat, self._format), arrival)
+            return self._parse_bytes(arrival)
         records: list[Record] = []
         waiting = self._lines
         for count, when in [(len(waiting), arrival)] if arrival or not waiting else self._parts():
@@ -149,10 +149,10 @@ class FollowedFile:
         lengths = [len(line) + 1 for line in self._raw]
         return self._times.parts(lengths, end - sum(lengths) + self._is_half)
 
-    def _parse_bytes(self, format: ByteFormat, arrival: Arrival | None) -> list[Record]:
+    def _parse_bytes(self, arrival: Arrival | None) -> list[Record]:
         """Read a record that is longer than a batch with a longer batch. Raises NotRead for one that is too long."""
         data = self._lines[0]
-        records, used = format.parse_bytes(data, arrival)
+        records, used = cast(ByteFormat, self._format).parse_bytes(data, arrival)
         if not used and self.behind:
             if self._batch_bytes >= MOST_RECORD_BYTES:
                 raise NotRead(f"has a record of more than {MOST_RECORD_BYTES >> 20} MiB")

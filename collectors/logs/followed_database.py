@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from ..records import Labels, Offset, Points, Record, RunInfo, labels_of
 from .database import BeingWritten, opened
@@ -17,6 +17,7 @@ from .formats.values import Fitting, as_number, inert
 from .life import Life
 from .opening import NotMetrics, NotRead
 from .run_folder import RunFolder
+from .run_folders import RunFolders
 
 KINDS: tuple[DatabaseKind, ...] = (trackio.KIND, mlflow.KIND)
 MAX_CONFIG_BYTES = 16 << 10  # of JSON, kept of one run
@@ -25,42 +26,47 @@ MOST_LOOK_S = 0.1
 WRITTEN_AGAIN_S = 0.1
 LONGEST_WRITE_S = 10.0  # without a state that can be read
 
-FolderOf: TypeAlias = Callable[[str, RunOf], RunFolder]  # of a run, by its key
 
+class FollowedDatabases:
+    """Those of a log folder; each is opened for each look only."""
 
-class FollowedDatabase:
-    """It is opened for each look only."""
+    def __init__(self, runs: RunFolders) -> None:
+        self._runs = runs
+        self._waits_since_s: dict[Path, float | None] = {}  # each that was looked at: for a state that can be read, CLOCK_MONOTONIC
 
-    def __init__(self, path: Path, key: str, root: Path, folder_of: FolderOf) -> None:
-        self._path, self._key, self._root, self._folder_of = path, key, root, folder_of
-        self._waits_since_s: float | None = None  # for a state that can be read, CLOCK_MONOTONIC
+    def __contains__(self, path: Path) -> bool:
+        """Whether it was looked at."""
+        return path in self._waits_since_s
 
-    def look(self, offsets: Mapping[str, Offset], most: int) -> tuple[list[Record], float | None]:
+    def look(self, path: Path, key: str, root: Path, offsets: Mapping[str, Offset], most: int) -> tuple[list[Record], float | None]:
         """At most about so many new records, the offsets among them; and in how many seconds to look again, None for a change.
 
-        Raises NotRead, NotMetrics, FileNotFoundError or OSError.
+        `key` is the path as offsets have it; no link may leave `root`. Raises NotRead, NotMetrics, FileNotFoundError or OSError.
         """
+        since_s = self._waits_since_s.setdefault(path, None)
         try:
-            with opened(self._path, self._root) as db:
-                found = ([], None) if db is None else self._read(db, offsets, most)
+            with opened(path, root) as db:
+                found = ([], None) if db is None else self._read(db, path, key, offsets, most)
         except BeingWritten:
             now_s = time.monotonic()
-            self._waits_since_s = self._waits_since_s or now_s
-            if now_s - self._waits_since_s > LONGEST_WRITE_S:
+            self._waits_since_s[path] = since_s = since_s or now_s
+            if now_s - since_s > LONGEST_WRITE_S:
                 raise NotRead(
                     "is being written, or was left in the middle of it; it is read once its program has written or opened it again"
                 ) from None
             return [], WRITTEN_AGAIN_S
         except (sqlite3.Error, UnicodeError) as error:
             raise NotRead(f"cannot be read ({error}); it is tried again") from error
-        self._waits_since_s = None
+        self._waits_since_s[path] = None
         return found
 
-    def _read(self, db: sqlite3.Connection, offsets: Mapping[str, Offset], most: int) -> tuple[list[Record], float | None]:
+    def _read(
+        self, db: sqlite3.Connection, path: Path, key: str, offsets: Mapping[str, Offset], most: int
+    ) -> tuple[list[Record], float | None]:
         kind = next((kind for kind in KINDS if kind.fits(db)), None)
         if kind is None:
             raise NotMetrics(f"is a database of something else than {' or '.join(kind.name for kind in KINDS)}")
-        before = offsets.get(self._key)
+        before = offsets.get(key)
         state = dict(before.state) if before else {}
         if state and not kind.is_same(db, state):
             state.clear()
@@ -68,22 +74,24 @@ class FollowedDatabase:
         until_s = time.monotonic() + MOST_LOOK_S
         again_s = None
         for count, logged in enumerate(kind.read(db, state), 1):
-            run = runs.get(logged.run.id) or runs.setdefault(logged.run.id, self._run(logged.run, offsets))
+            run = runs.get(logged.run.id) or runs.setdefault(logged.run.id, self._run(path, key, logged.run, offsets))
             run.take(logged)
             if count >= most or time.monotonic() > until_s:
                 again_s = 0.0
                 break
         if not runs and state == (before.state if before else {}):
             return [], None
+        for run in runs.values():
+            run.folder.noticed(run.records)
         records = [record for run in runs.values() for record in [*run.records, run.as_record()]]
         newest = next(reversed(runs.values())).folder.name if runs else before.run if before else ""
         if newest:
-            records.append(Offset(self._key, newest, 0, 0, 0, 0, 0, 0, "", state))
+            records.append(Offset(key, newest, 0, 0, 0, 0, 0, 0, "", state))
         return records, again_s
 
-    def _run(self, run: RunOf, offsets: Mapping[str, Offset]) -> DatabaseRun:
-        key = f"{self._key}#{inert(run.id)[:MAX_ID_CHARS]}"
-        return DatabaseRun(key, self._folder_of(key, run), offsets.get(key))
+    def _run(self, path: Path, key: str, run: RunOf, offsets: Mapping[str, Offset]) -> DatabaseRun:
+        key = f"{key}#{inert(run.id)[:MAX_ID_CHARS]}"
+        return DatabaseRun(key, self._runs.in_database(path, key, run), offsets.get(key))
 
 
 class DatabaseRun:

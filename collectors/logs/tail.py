@@ -14,26 +14,23 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..process.activity import RunActivity
-from ..records import DATA, Offset, Record, RunInfo
+from ..records import DATA, Offset, Record
 from ..store.storing import RefusedRecord, sentence
 from .aside import AsideFiles
-from .database import beside
 from .followed import FollowedFile, with_skip, written_s
-from .followed_database import FollowedDatabase
+from .followed_database import FollowedDatabases
 from .formats import WholeFormat
-from .formats.databases import RunOf
-from .formats.mlflow import MAX_META_BYTES
 from .formats.values import inert_path
-from .known import TEXT, Known, Origin, format_of, main_of, place_of, rank_of, reading_order, titled
+from .known import TEXT, Known, Origin, format_of, main_of, rank_of, reading_order
 from .opening import DataFile, NotMetrics, NotRead, read_file
 from .outputs import Elsewhere
 from .run_folder import RunFolder
-from .turns import TURN_RECORDS, FileTurns, TurnBudget
+from .run_folders import RunFolders
+from .turns import TURN_RECORDS, FileTurns
 from .unfinished.live_bar import GAP_S
 from .watch import FolderWatch
 
 MAX_OPEN = 256  # files that stay open: those read last
-SHORT_ID = 8  # characters
 SWEEP_S = 10.0  # how often idle files are closed
 PERIOD_S = 1.0  # at the latest; `wake` is set as soon as a file changes
 
@@ -63,24 +60,14 @@ class Tail:
         """
         self.at_work_on = ""  # the file that is being read
         self._left_alone = left_alone
-        self._root, self._host, self._wake = root.resolve(), host, wake
+        self._root, self._wake = root.resolve(), wake
         self._prefix = f"{str(self._root).rstrip('/')}/"
         self._tops = [self._root / name for name in only] or [self._root]
         self._offsets = dict(offsets)  # of the files that are not open
-        self._runs: dict[str, RunFolder] = {}
-        self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
-        for key, offset in offsets.items():
-            if config := offset.state.get("config"):
-                self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
-        self._ran: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, what was seen of their processes
-        self._learned: deque[tuple[str, dict[str, Any]]] = deque()
+        self._runs = RunFolders(self._root, self._tops, host, offsets)
         self._files: OrderedDict[Path, FollowedFile] = OrderedDict()  # what was read last comes last
-        self._databases: dict[Path, FollowedDatabase] = {}
+        self._databases = FollowedDatabases(self._runs)
         self._again: dict[Path, float] = {}  # databases and last lines without a newline, by their next look, CLOCK_MONOTONIC
-        self._named = {
-            self._key_of_run(key): offset.run for key, offset in offsets.items()
-        }  # by key, runs that are called by a title
-        self._named.pop("", None)
         self._turns, self._aside = FileTurns(), AsideFiles()
         self._wanted: deque[str] = deque()  # paths of files that look like data, which a user asked for
         self._held: set[Path] = set()  # files with a state of a bar that is to be stored soon
@@ -102,15 +89,15 @@ class Tail:
         again = [path for path, due_s in self._again.items() if due_s <= time.monotonic()]
         self._queue([*self._watch.take(), *self._elsewhere.take(), *held, *again])
         self._take_wanted()
-        records = self._take_learned()
-        budget = TurnBudget()
+        records = self._runs.take_learned()
+        self._turns.begin()
         for path in self._aside.take_due():
-            records += self._read(path, budget)
-        while not budget.spent(records) and (live := self._turns.next_live()):
-            records += self._read(live, budget)
+            records += self._read(path)
+        while not self._turns.are_over(records) and (live := self._turns.next_live()):
+            records += self._read(live)
         first = True  # a backlog continues slowly while live files take all the time
-        while (first or not budget.spent(records)) and (other := self._turns.next_other()):
-            records += self._read(other, budget)
+        while (first or not self._turns.are_over(records)) and (other := self._turns.next_other()):
+            records += self._read(other)
             first = False
         self._let_go()
         return records
@@ -123,7 +110,7 @@ class Tail:
 
     def learn(self, run: str, what: dict[str, Any]) -> None:
         """What was seen of a run's processes, to be stored where its files say nothing of it; from any thread."""
-        self._learned.append((run, what))
+        self._runs.learn(run, what)
         self._wake.set()
 
     @property
@@ -135,8 +122,7 @@ class Tail:
 
     def live_runs(self, names: Collection[str] | None = None) -> list[RunActivity]:
         """What the files say about the life of each run, or of these, for the search for its processes."""
-        runs = list(self._runs.values()) if names is None else [self._runs[name] for name in names if name in self._runs]
-        return [run.activity() for run in runs]
+        return [run.activity() for run in self._runs.some(names)]
 
     def refused(self, refused: list[RefusedRecord]) -> None:
         """Count records that the store could not take in the tallies of their files."""
@@ -171,16 +157,6 @@ class Tail:
                 self._offsets[key] = self._offsets[key]._replace(state={**self._offsets[key].state, "wanted": True})
                 self._queue([self._root / key])
 
-    def _take_learned(self) -> list[Record]:
-        records: list[Record] = []
-        while self._learned:
-            name, what = self._learned.popleft()
-            if name not in self._runs:
-                self._ran[name] = what
-            elif (news := self._runs[name].take_ran(what)) is not None:
-                records.append(RunInfo(name, news))
-        return records
-
     def _queue(self, paths: Iterable[Path]) -> None:
         new = []
         for path in dict.fromkeys(map(main_of, paths)):
@@ -202,7 +178,7 @@ class Tail:
         text = str(path)
         return inert_path(text[len(self._prefix) :] if text.startswith(self._prefix) else text)
 
-    def _read(self, path: Path, budget: TurnBudget) -> list[Record]:
+    def _read(self, path: Path) -> list[Record]:
         known = TEXT if path in self._elsewhere else format_of(path)
         if known is None:
             return []
@@ -216,11 +192,11 @@ class Tail:
         if known.reading == "whole":
             self._backlog.discard(path)
             return self._guarded(path, lambda: self._read_whole(path, run, known))
-        return self._guarded(path, lambda: self._read_on(path, run, known, budget))
+        return self._guarded(path, lambda: self._read_on(path, run, known))
 
     def _read_whole(self, path: Path, run: RunFolder, known: Known) -> list[Record]:
         key = self._key(known.stands_for(path))
-        data, found = read_file(path, self._top_of(path), known.most_bytes)
+        data, found = read_file(path, self._runs.top_of(path), known.most_bytes)
         before = self._offsets.get(key)
         origin = Origin(run, path.name, run.host, written_s(path), run.part_of(path), path)
         assert known.make is not None
@@ -233,74 +209,18 @@ class Tail:
         return [*records, offset]
 
     def _read_database(self, path: Path) -> list[Record]:
-        """Each run in it is called like the database, and then as that calls it."""
-        database = self._databases.get(path)
-        if database is None:
-            database = self._databases[path] = FollowedDatabase(
-                path, self._key(path), self._top_of(path), lambda key, run: self._run_in(path, key, run)
-            )
-        records, again_s = database.look(self._offsets, TURN_RECORDS)
-        by_run: dict[str, list[Record]] = {}
-        for record in records:
-            if isinstance(record, Offset):
-                self._offsets[record.path] = record
-            elif record.run is not None:
-                by_run.setdefault(record.run, []).append(record)
-        for name, of_run in by_run.items():
-            self._runs[name].noticed(of_run)
+        records, again_s = self._databases.look(path, self._key(path), self._runs.top_of(path), self._offsets, TURN_RECORDS)
+        self._offsets |= {record.path: record for record in records if isinstance(record, Offset)}
         if again_s is not None:
             self._again[path] = time.monotonic() + again_s
         return records
 
-    def _run_by_title(self, path: Path, key: str, folder: Path) -> RunFolder:
-        """The run of a folder whose name is but an id."""
-        known = format_of(path)
-        if key not in self._named and known is not None and known.title is not None:
-            above = folder.parent if folder.parent in (self._root, *self._tops) else folder.parent.parent
-            self._name(key, inert_path(above.relative_to(self._root)), known.title(folder, self._small_file), folder.name)
-        name = self._named[key]
-        if name not in self._runs:
-            self._runs[name] = RunFolder(name, folder, False, self._host, self._configs.pop(name, {}))
-        self._runs[name].note_file(path)
-        return self._runs[name]
-
-    def _key_of_run(self, key: str) -> str:
-        """Of a file with that key, or of a run in a database; "" where the run is called by the file's place."""
-        if "#" in key and format_of(key.partition("#")[0]) is not None:
-            return key
-        path = self._root / key
-        place = place_of(path, self._root, self._tops) if path.is_relative_to(self._root) else None
-        return place.run if place is not None and place.is_id else ""
-
-    def _small_file(self, path: Path) -> bytes:
-        """b"" for what cannot be read."""
-        try:
-            return read_file(path, self._top_of(path), MAX_META_BYTES)[0]
-        except (OSError, NotRead):
-            return b""
-
-    def _name(self, key: str, above: str, title: str, id_: str) -> None:
-        """Of several with one title, those that come later have their id in their names, too."""
-        plain, taken = f"{above}/{titled(title)}".removeprefix("./"), set(self._named.values())
-        names = plain, f"{plain}-{titled(id_)[:SHORT_ID]}"
-        self._named[key] = next((name for name in names if name not in taken), f"{plain}-{titled(id_)}")
-
-    def _run_in(self, path: Path, key: str, run: RunOf) -> RunFolder:
-        """A run of a database."""
-        if key not in self._named:
-            self._name(key, self._key(path.with_suffix("")), run.title, run.id)
-        name = self._named[key]
-        if name not in self._runs:
-            files = path.name, beside(path, "-wal").name
-            self._runs[name] = RunFolder(name, path.parent, True, self._host, self._configs.pop(name, {}), files)
-        return self._runs[name]
-
-    def _read_on(self, path: Path, run: RunFolder, known: Known, budget: TurnBudget) -> list[Record]:
+    def _read_on(self, path: Path, run: RunFolder, known: Known) -> list[Record]:
         file = self._file(path, run, known)
         there = file.read()
-        budget.bytes += file.used_bytes
+        self._turns.count(file.used_bytes)
         # A metrics line must find the start event that it follows: the events are read after its bytes and before its meaning.
-        events = self._read_first(run, known.first(rank_of(path.name)), budget) if there else []
+        events = self._read_first(run, known.first(rank_of(path.name))) if there else []
         records = file.parse()
         if file.holds_a_bar:
             self._held.add(path)
@@ -313,11 +233,11 @@ class Tail:
         run.noticed(records)
         return events + records
 
-    def _read_first(self, run: RunFolder, names: Iterable[str], budget: TurnBudget) -> list[Record]:
+    def _read_first(self, run: RunFolder, names: Iterable[str]) -> list[Record]:
         """The new records of these files of the run's folder."""
         paths = [] if run.single_file else [run.folder / name for name in names]
         waiting = [path for path in paths if path not in self._aside and path.exists()]
-        return [record for path in waiting for record in self._read(path, budget)]
+        return [record for path in waiting for record in self._read(path)]
 
     def _guarded(self, path: Path, read: Callable[[], list[Record]]) -> list[Record]:
         """An error in a file affects that file, and no records of others."""
@@ -357,29 +277,19 @@ class Tail:
         return known._replace(trouble="") if known else Offset(key, self._run_of(path).name, 0, 0, 0, 0, 0, 0, "", {})
 
     def _run_of(self, path: Path) -> RunFolder:
-        """Made when its first file is read."""
-        name, folder, single, is_id = self._elsewhere.place_of(path) or place_of(path, self._root, self._tops)
-        if is_id:
-            return self._run_by_title(path, name, folder)
-        if name not in self._runs:
-            self._runs[name] = RunFolder(name, folder, single, self._host, self._configs.pop(name, {}))
-            if name in self._ran:
-                self._learned.append((name, self._ran.pop(name)))
-        return self._runs[name]
+        return self._runs.of(path, self._elsewhere.place_of(path))
 
     def _file(self, path: Path, run: RunFolder, known: Known) -> FollowedFile:
         file = self._files.get(path)
         if file is None:
             key = self._key(path)
-            file = FollowedFile(path, key, run, self._top_of(path), self._offsets.get(key), known, live=path not in self._backlog)
+            file = FollowedFile(
+                path, key, run, self._runs.top_of(path), self._offsets.get(key), known, live=path not in self._backlog
+            )
             self._files[path] = file
             self._offsets.pop(key, None)
         self._files.move_to_end(path)
         return file
-
-    def _top_of(self, path: Path) -> Path:
-        """The followed folder that no link in it may leave; of a file elsewhere its own folder."""
-        return next((top for top in self._tops if path.is_relative_to(top)), path.parent)
 
     def _let_go(self) -> None:
         """Close idle files and those read longest ago; their offsets are kept."""

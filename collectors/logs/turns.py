@@ -15,16 +15,28 @@ TURN_S = 0.15  # and for no longer than this
 
 
 class FileTurns:
-    """Each file waits once, in the order in which it came."""
+    """Each file waits once, in the order in which it came. What is read in one turn of the tail is bounded."""
 
     def __init__(self) -> None:
         self._live: dict[Path, None] = {}  # read to its end before: what is new in it is small, and a page may show it
         self._new: dict[Path, None] = {}
         self._old: dict[Path, None] = {}  # were there before the folder was followed
         self._behind: dict[Path, None] = {}  # had more than one batch to read
+        self._bytes, self._until_s = 0, 0.0
 
     def __bool__(self) -> bool:
         return bool(self._live or self._new or self._old or self._behind)
+
+    def begin(self) -> None:
+        """A turn of the tail."""
+        self._bytes, self._until_s = 0, time.monotonic() + TURN_S
+
+    def count(self, bytes_read: int) -> None:
+        self._bytes += bytes_read
+
+    def are_over(self, records: Sequence[Record]) -> bool:
+        """Whether what was read in this turn, `records`, is to be stored before more is."""
+        return len(records) >= TURN_RECORDS or self._bytes >= TURN_BYTES or time.monotonic() > self._until_s
 
     def live(self, path: Path) -> None:
         if path not in self._behind:
@@ -47,17 +59,6 @@ class FileTurns:
 
     def next_other(self) -> Path | None:
         return _first(self._new) or _first(self._old) or _first(self._behind)
-
-
-class TurnBudget:
-    """What one turn of the tail may read."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-        self._until_s = time.monotonic() + TURN_S
-
-    def spent(self, records: Sequence[Record]) -> bool:
-        return len(records) >= TURN_RECORDS or self.bytes >= TURN_BYTES or time.monotonic() > self._until_s
 
 
 def _first(paths: dict[Path, None]) -> Path | None:

@@ -58,17 +58,17 @@ class Measured:
 class Comparing:
     """May be asked from many threads."""
 
-    def __init__(self, store: Store, runs: Callable[[], list[RunView]], check_run: Callable[[str], Run], log_dir: str) -> None:
-        """`check_run` raises where there is no such run."""
-        self._store, self._runs, self._check_run = store, runs, check_run
+    def __init__(self, store: Store, runs: Callable[[], list[RunView]], stored_run: Callable[[str], Run], log_dir: str) -> None:
+        """`stored_run` raises where there is no such run."""
+        self._store, self._runs, self._stored_run = store, runs, stored_run
         self.finder = AttemptFinder(log_dir)
 
     def compare(
         self, names: Sequence[str], *, everything: bool = False, wanted: Callable[[str], bool] = lambda name: True
     ) -> Comparison:
-        """`wanted` names the series whose values are read. Raises what `check_run` raises."""
+        """`wanted` names the series whose values are read. Raises what `stored_run` raises."""
         names = list(dict.fromkeys(names))
-        infos = [self._check_run(name).info for name in names]
+        infos = [self._stored_run(name).info for name in names]
         all_rows = differences(infos, everything=True)
         differ = Counter(row.section for row in all_rows if row.differs)
         known = Counter(row.section for row in all_rows)
@@ -107,8 +107,8 @@ class Comparing:
         return self.finder.find(self._runs()).get(run)
 
     def since_last(self, run: str) -> SinceLast:
-        """Beside the last run of the same script on the same card that has enough steps. Raises what `check_run` raises."""
-        stored = self._check_run(run)
+        """Beside the last run of the same script on the same card that has enough steps. Raises what `stored_run` raises."""
+        stored = self._stored_run(run)
         script = script_of(stored.info)
         if not script:
             return SinceLast(reason="nothing says which script it runs")

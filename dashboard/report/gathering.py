@@ -135,4 +135,4 @@ def _flame(queries: Queries, query: ReportQuery, window: Range | None) -> Report
 
 
 def _differs(queries: Queries, run: RunView, against: str | None) -> list[Difference]:
-    return differences([run.stored.info, queries.check_run(against).info]) if against is not None else []
+    return differences([run.stored.info, queries.stored_run(against).info]) if against is not None else []

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("fake_nvml.c")
+SOURCES = sorted(Path(__file__).parent.glob("*.c"))
 LIBRARY = "libnvidia-ml.so.1"
 GPUS = 16
 
@@ -55,7 +55,7 @@ def build(target_dir: Path) -> Path:
     target_dir.mkdir(parents=True, exist_ok=True)
     library = target_dir / LIBRARY
     flags = ["-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", f"-Wl,-soname,{LIBRARY}"]
-    subprocess.run(["gcc", *flags, "-o", str(library), str(SOURCE), "-lm"], check=True)
+    subprocess.run(["gcc", *flags, "-o", str(library), *map(str, SOURCES), "-lm"], check=True)
     return library
 
 
@@ -72,7 +72,7 @@ def environment(target_dir: Path, trace: str) -> dict[str, str]:
 
 
 class Shared(ctypes.Structure):
-    """`struct control` of fake_nvml.c."""
+    """`struct control` of machine.h."""
 
     _fields_ = (
         ("calls", ctypes.c_uint64),

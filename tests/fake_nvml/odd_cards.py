@@ -16,7 +16,7 @@ NAMES: dict[OddCard, str] = {
     "container": "NVIDIA H100 80GB HBM3",
     "GeForce": "NVIDIA GeForce RTX 4090",
 }
-LACKS: dict[OddCard, str] = {  # of the features of fake_nvml.c
+LACKS: dict[OddCard, str] = {  # of the features of machine.h
     "MIG": "pcie_counters",
     "vGPU": "samples power power_instant energy power_limit temperature_v temperature margin thresholds fan reasons gpm pcie pcie_counters "
     "nvlink ecc remapped counters process_utilization events",

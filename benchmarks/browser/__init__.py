@@ -1,0 +1,1 @@
+"""Pages in a real Chromium: how soon, how smooth, how heavy."""

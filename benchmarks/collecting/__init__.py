@@ -1,0 +1,1 @@
+"""What the collectors and the sampler cost their machine."""

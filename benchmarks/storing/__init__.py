@@ -1,0 +1,1 @@
+"""Into the store and out of it: points, lines, formats and expressions."""

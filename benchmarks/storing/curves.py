@@ -1,0 +1,103 @@
+"""Curves through the HTTP API: a very long one, a zoom into it, smoothed, on another axis; and 200 runs on one chart.
+
+python -m benchmarks.storing.curves                            everything: about 3 minutes and 100 MB of disk
+CURVES_BENCH_SCALE=0.02 python -m benchmarks.storing.curves    the same questions to a fiftieth of the points
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from collectors.records import Points, RunInfo
+from collectors.store.open import open_store
+from collectors.store.sqlite.engine import SqliteStore
+from dashboard.memory import give_back
+from dashboard.queries import Queries
+from tests.serving import Web, served
+
+from ..report import Row, run
+from .store import HOST, START_S, append, median_ms, seconds
+
+SCALE = float(os.environ.get("CURVES_BENCH_SCALE", "1"))
+LONG = int(10_000_000 * SCALE)
+RUNS, STEPS = 200, 1000
+NUMBERS = itertools.count()
+
+
+def measure() -> list[Row]:
+    give_back()
+    with tempfile.TemporaryDirectory(prefix="curves-bench-", dir=os.environ.get("CURVES_BENCH_DIR")) as folder:
+        data_dir = Path(folder)
+        fill(data_dir)
+        queries = Queries(open_store(data_dir, write=False), data_dir, data_dir)
+        with served(queries) as web:
+            rows = list(answers(web))
+        queries.close()
+    return rows
+
+
+def fill(data_dir: Path) -> None:
+    """One run of two series, and 200 short ones of two configurations."""
+    rng = np.random.default_rng(4)
+    store = SqliteStore(data_dir, write=True)
+    values = np.round(2 + np.cumsum(rng.normal(0, 0.01, LONG)), 4)
+    points = (
+        Points("long", HOST, ("loss", "tokens"), (values[step].item(), step * 4096.0), START_S + step / 100, step)
+        for step in range(LONG)
+    )
+    append(store, points)
+    for number in range(RUNS):
+        store.append([RunInfo(f"run-{number}", {"config": {"lr": [0.1, 0.01][number % 2]}})])
+        losses = np.round(rng.normal(size=STEPS), 4).tolist()
+        store.append([Points(f"run-{number}", HOST, ("loss",), (loss,), START_S + step, step) for step, loss in enumerate(losses)])
+    while store.compact(5.0):
+        pass
+    store.close()
+
+
+def answers(web: Web) -> Iterator[Row]:
+    long: dict[str, object] = {"run": "long", "series": "loss"}
+    zoom: dict[str, object] = {**long, "from": LONG // 2, "to": LONG // 2 + LONG // 100}
+    runs: dict[str, object] = {"run": [f"run-{number}" for number in range(RUNS)], "series": "loss"}
+    million = f"{LONG / 1e6:g}M points"
+    for what, budget, asked in (
+        (f"{million}", 800, long),
+        (f"zoom to 1 % of {million}", 60, zoom),
+        (f"zoom to 1 % of {million}, smoothed", 100, {**zoom, "smooth": "ema:1000"}),
+        (f"{million}, tokens as x", 800, {**long, "x": "tokens"}),
+        (f"{RUNS} runs x {STEPS:,} points", 500, runs),
+        (f"{RUNS} runs x {STEPS:,} points, smoothed", None, {**runs, "smooth": "ema:20"}),
+        (f"{RUNS} runs x {STEPS:,} points in two groups", 500, {**runs, "group": "lr", "spread": "stderr"}),
+        (f"{RUNS} runs x {STEPS:,} points, beside a baseline", None, {**runs, "baseline": "run-0"}),
+    ):
+        typical, spread = median_ms(partial(ask_anew, web, asked), 5)
+        yield Row(what, typical, "ms", budget, spread=spread)
+    for what, smooth in (("EMA", "ema:1000"), ("Gaussian", "gauss:1000"), ("wide Gaussian", f"gauss:{LONG / 20}")):
+        first = seconds(partial(ask, web, {**long, "smooth": smooth})) * 1e3
+        again, spread = median_ms(partial(ask, web, {**long, "smooth": smooth}), 5)
+        yield Row(f"{million}, {what}: first", first, "ms")
+        yield Row(f"{million}, {what}: again", again, "ms", 800, spread=spread)
+    taken_s = seconds(partial(web.ask, "/api/v1/export", run="long", series="loss", from_=START_S, to=START_S + LONG / 1000))
+    yield Row("points exported as CSV", LONG / 10 / taken_s, "points/s")
+
+
+def ask_anew(web: Web, asked: dict[str, object]) -> None:
+    """A question that no earlier one was: nothing kept answers it."""
+    ask(web, {**asked, "buckets": 600 + next(NUMBERS)})
+
+
+def ask(web: Web, asked: dict[str, object]) -> None:
+    answer = web.ask("/api/v1/curves", **asked)
+    assert answer.status == 200 and answer.body.endswith(b'"left_out":[]}'), answer.body[:300]
+
+
+if __name__ == "__main__":
+    sys.exit(run(measure, __doc__ or ""))

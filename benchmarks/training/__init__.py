@@ -1,0 +1,1 @@
+"""What RunLog, adapters, instruments and precisions cost or gain a training."""

@@ -1,0 +1,124 @@
+"""The runs of a log folder: which one a file belongs to, and what it is called."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..records import Offset, Record, RunInfo
+from .database import beside
+from .formats.databases import RunOf
+from .formats.mlflow import MAX_META_BYTES
+from .formats.values import inert_path
+from .known import RunPlace, format_of, place_of, titled
+from .opening import NotRead, read_file
+from .run_folder import RunFolder
+
+SHORT_ID = 8  # characters
+
+
+class RunFolders:
+    """A run is made when its first file is read."""
+
+    def __init__(self, root: Path, tops: Sequence[Path], host: str, offsets: Mapping[str, Offset]) -> None:
+        """`tops` are the folders of `root` that are followed; `offsets` those of the store, by path relative to `root`."""
+        self._root, self._tops, self._host = root, tops, host
+        self._runs: dict[str, RunFolder] = {}
+        self._configs: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, by file
+        for key, offset in offsets.items():
+            if config := offset.state.get("config"):
+                self._configs.setdefault(offset.run, {})[key.removeprefix(f"{offset.run}/")] = config
+        self._ran: dict[str, dict[str, Any]] = {}  # of runs without a file read so far, what was seen of their processes
+        self._learned: deque[tuple[str, dict[str, Any]]] = deque()
+        self._titled = {self._id_of(key): offset.run for key, offset in offsets.items()}  # names of runs by what is but an id
+        self._titled.pop("", None)
+
+    def get(self, name: str) -> RunFolder | None:
+        return self._runs.get(name)
+
+    def some(self, names: Collection[str] | None = None) -> list[RunFolder]:
+        """Of these names, as far as they are known; without names all of them."""
+        return list(self._runs.values()) if names is None else [self._runs[name] for name in names if name in self._runs]
+
+    def of(self, path: Path, place: RunPlace | None = None) -> RunFolder:
+        """Of a file; `place` is given where the file's own place does not say which run it belongs to."""
+        name, folder, single, is_id = place or place_of(path, self._root, self._tops)
+        if is_id:
+            return self._of_id(path, name, folder)
+        run = self._runs.get(name) or self._make(name, folder, single)
+        if name in self._ran:
+            self._learned.append((name, self._ran.pop(name)))
+        return run
+
+    def in_database(self, path: Path, key: str, run: RunOf) -> RunFolder:
+        """A run of a database; it is called like the database, and then as that calls it."""
+        if key not in self._titled:
+            self._name(key, inert_path(path.with_suffix("").relative_to(self._root)), run.title, run.id)
+        name = self._titled[key]
+        return self._runs.get(name) or self._make(name, path.parent, True, (path.name, beside(path, "-wal").name))
+
+    def name_of(self, path: Path) -> str | None:
+        """What the run of a file below `root` is called; None where that is not known before the file is read."""
+        place = place_of(path, self._root, self._tops)
+        return self._titled.get(place.run) if place.is_id else place.run
+
+    def top_of(self, path: Path) -> Path:
+        """The followed folder that no link in it may leave; of a file elsewhere its own folder."""
+        return next((top for top in self._tops if path.is_relative_to(top)), path.parent)
+
+    def learn(self, name: str, what: dict[str, Any]) -> None:
+        """What was seen of a run's processes; from any thread."""
+        self._learned.append((name, what))
+
+    def take_learned(self) -> list[Record]:
+        """What is new of that, where the run's files say nothing of it."""
+        records: list[Record] = []
+        while self._learned:
+            name, what = self._learned.popleft()
+            if name not in self._runs:
+                self._ran[name] = what
+            elif (news := self._runs[name].take_ran(what)) is not None:
+                records.append(RunInfo(name, news))
+        return records
+
+    def forget(self, name: str) -> None:
+        for kept in (self._runs, self._configs, self._ran):
+            kept.pop(name, None)
+
+    def _make(self, name: str, folder: Path, single_file: bool, files: Sequence[str] = ()) -> RunFolder:
+        run = self._runs[name] = RunFolder(name, folder, single_file, self._host, self._configs.pop(name, {}), files)
+        return run
+
+    def _of_id(self, path: Path, id_: str, folder: Path) -> RunFolder:
+        """The run of a folder whose name is but an id."""
+        known = format_of(path)
+        if id_ not in self._titled and known is not None and known.title is not None:
+            above = folder.parent if folder.parent in (self._root, *self._tops) else folder.parent.parent
+            self._name(id_, inert_path(above.relative_to(self._root)), known.title(folder, self._small_file), folder.name)
+        name = self._titled[id_]
+        run = self._runs.get(name) or self._make(name, folder, False)
+        run.note_file(path)
+        return run
+
+    def _id_of(self, key: str) -> str:
+        """Of a file with that key, or of a run in a database; "" where the run is called by the file's place."""
+        if "#" in key and format_of(key.partition("#")[0]) is not None:
+            return key
+        path = self._root / key
+        place = place_of(path, self._root, self._tops) if path.is_relative_to(self._root) else None
+        return place.run if place is not None and place.is_id else ""
+
+    def _small_file(self, path: Path) -> bytes:
+        """b"" for what cannot be read."""
+        try:
+            return read_file(path, self.top_of(path), MAX_META_BYTES)[0]
+        except (OSError, NotRead):
+            return b""
+
+    def _name(self, key: str, above: str, title: str, id_: str) -> None:
+        """Of several with one title, those that come later have their id in their names, too."""
+        plain, taken = f"{above}/{titled(title)}".removeprefix("./"), set(self._titled.values())
+        names = plain, f"{plain}-{titled(id_)[:SHORT_ID]}"
+        self._titled[key] = next((name for name in names if name not in taken), f"{plain}-{titled(id_)}")

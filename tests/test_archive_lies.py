@@ -1,0 +1,132 @@
+"""A zip that lies or is damaged is one sentence and leaves nothing behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dashboard.archive.zipped import MANIFEST, BadArchive, unpack
+from tests.archived import RUN
+from tests.archived import exported as exported  # a fixture
+
+
+def rewritten(source: Path, target: Path, change: str) -> Path:
+    """A zip that lies in one way."""
+    with zipfile.ZipFile(source) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(parts.pop(MANIFEST))
+    first = manifest["parts"][0]["name"]
+    odd: dict[str, bytes] = {}
+    mode = 0
+    if change in ("../evil", "/etc/evil", "store/../../evil", "store/a/b", "store\\evil", "x" * 300, "store/.hidden"):
+        odd[change] = b"x"
+        manifest["parts"].append(
+            {"name": change, "bytes": 1, "sha256": "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}
+        )
+    elif change == "unlisted":
+        odd["store/more.sqlite"] = b"x"
+    elif change == "missing":
+        manifest["parts"].append({**manifest["parts"][0], "name": "store/gone.sqlite"})
+    elif change == "link":
+        mode = stat.S_IFLNK | 0o777
+    elif change == "damaged":
+        parts[first] = bytes([parts[first][0] ^ 1]) + parts[first][1:]
+    elif change == "no store":
+        parts[first] = b"x" * len(parts[first])
+        manifest["parts"][0]["sha256"] = hashlib.sha256(parts[first]).hexdigest()
+    elif change == "longer":
+        parts[first] += b"x"
+    elif change == "bomb":
+        odd["store/zeros.sqlite"] = bytes(300 << 20)
+        manifest["parts"].append({"name": "store/zeros.sqlite", "bytes": 300 << 20, "sha256": "0"})
+    elif change == "other run":
+        manifest["run"] = "b"
+    elif change == "format":
+        manifest["format"] = 99
+    elif change == "deep":
+        manifest["about"] = json.loads("[" * 500 + "]" * 500)
+    elif change == "infinite":
+        manifest["exported_s"] = "never"
+    elif change in ("never", "no number"):
+        manifest["exported_s" if change == "never" else "from_s"] = 1e300 if change == "never" else float("nan")
+    elif change == "no manifest":
+        manifest = None
+    elif change == "list":
+        manifest = []
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in {**parts, **odd}.items():
+            member = zipfile.ZipInfo(name)
+            member.external_attr, member.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(member, data)
+        if manifest is not None:
+            archive.writestr(MANIFEST, json.dumps(manifest))
+    return target
+
+
+LIES = [
+    "../evil",
+    "/etc/evil",
+    "store/../../evil",
+    "store/a/b",
+    "store\\evil",
+    "x" * 300,
+    "store/.hidden",
+    "unlisted",
+    "missing",
+    "link",
+]
+LIES += [
+    "never",
+    "no number",
+    "damaged",
+    "no store",
+    "longer",
+    "bomb",
+    "other run",
+    "format",
+    "deep",
+    "infinite",
+    "no manifest",
+    "list",
+]
+
+
+@pytest.mark.parametrize("change", LIES)
+def test_a_zip_that_lies_is_one_sentence_and_leaves_nothing_outside(exported: Path, tmp_path: Path, change: str) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(BadArchive) as refused:
+        unpack(rewritten(exported, tmp_path / "odd.zip", change), tmp_path / "in")
+    assert len(str(refused.value)) < 400
+    assert "\n" not in str(refused.value).strip()
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "odd.zip"}
+    assert sum(path.stat().st_size for path in (tmp_path / "in").iterdir()) < 5 << 20
+
+
+def test_an_honest_rewrite_is_opened(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    assert unpack(rewritten(exported, tmp_path / "same.zip", "none"), tmp_path / "in").run == RUN
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_random_damage_is_one_sentence_or_harmless(
+    exported: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    raw = bytearray(exported.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        at = data.draw(st.integers(0, len(raw) - 1))
+        raw[at] = data.draw(st.integers(0, 255))
+    folder = tmp_path_factory.mktemp("odd")
+    (folder / "odd.zip").write_bytes(raw[: data.draw(st.sampled_from([len(raw), len(raw) // 2]))])
+    (folder / "in").mkdir()
+    try:
+        assert unpack(folder / "odd.zip", folder / "in").run
+    except BadArchive as refused:
+        assert len(str(refused)) < 600

@@ -1,0 +1,109 @@
+"""The pure modules of `assets/blame/`: what the page says of a window until the server has answered, and beside it."""
+
+from __future__ import annotations
+
+from tests.browser_trees import LOST
+from tests.conftest import Ask
+
+
+def test_the_blamed_place_is_set_in_code_and_the_rest_is_text(ask: Ask) -> None:
+    code = """
+    const { sentence } = await load("blame/blame.js");
+    const told = { sentence: "94 % of the lost time: data.py:88 decode_image, +369 of +393 ms a step.", function: "decode_image",
+      file: "/job/data.py", line: 88 };
+    const line = document.createElement("p");
+    line.append(...sentence(told));
+    const other = document.createElement("p");
+    other.append(...sentence({ ...told, sentence: "This window looks like <normal>.", function: null }));
+    const more = document.createElement("p");
+    more.append(...sentence({ ...told, sentence: "More than all of the lost time: data.py:88 decode_image, +1.7 ms a step." }));
+    return [line.innerHTML, other.innerHTML, more.innerHTML];"""
+    assert ask(code) == [
+        '<b class="more">94 %</b> of the lost time: <code>data.py:88 decode_image</code>, +369 of +393 ms a step.',
+        "This window looks like &lt;normal&gt;.",
+        '<b class="more">More than all</b> of the lost time: <code>data.py:88 decode_image</code>, +1.7 ms a step.',
+    ]
+
+
+def test_while_the_server_has_not_answered_the_page_goes_the_same_way_down(ask: Ask) -> None:
+    """A step took 0.3 s and takes 0.5 s, of which `load` 0.1 s and 0.3 s."""
+    code = """
+    const all = Array(6).fill("own");
+    const library = ["own", "own", "own", "own", "library", "library"];
+    const part = [null, null, null, null, null, { name: "step.<locals>.<genexpr>", file: "step.py" }];
+    return [words(named(all, [])), mostLost(named(library, [])).frame.name, mostLost(named(all, part)).frame];"""
+    sentence, above, owner = ask(LOST + code)
+    assert sentence == ["100 % of the lost time: load.py:5 load, +200 of +200 ms a step", "Beside normal, native at 100 Hz."]
+    assert above == "step", "the deepest own function"
+    assert owner == {"name": "step", "file": "step.py", "line": 5}
+
+
+def test_beside_several_ranks_the_one_that_is_waited_for_is_looked_at(ask: Ask) -> None:
+    code = """
+    const marks = [["root", ""], ["rank 0", ""], ["main", "main.py"], ["in rank 1", ""], ["load", "load.py"], ["rank 1", ""]];
+    flame.frames = marks.map(([name, file], line) => ({ name, file, line }));
+    flame.nodes = {
+      frame: [0, 1, 2, 3, 4, 5, 2, 4], parent: [-1, 0, 1, 2, 3, 0, 5, 6],
+      total_s: [20, 10, 10, 3, 3, 10, 10, 6], base_total_s: [60, 30, 30, 1, 1, 30, 30, 10],
+      self_s: Array(8).fill(0), base_self_s: Array(8).fill(0), untrusted_s: Array(8).fill(0),
+      kind: ["own", "library", "own", "joined", "own", "library", "own", "own"],
+    };
+    return words(new Tree(flame))[0];"""
+    assert ask(LOST + code) == "100 % of the lost time: load.py:4 load, +200 of +200 ms a step"
+
+
+def test_a_window_that_lost_little_or_holds_few_samples_or_units_is_told_by_what_most_of_it_went_to(ask: Ask) -> None:
+    code = """
+    flame.samples = 49;
+    const short = words(new Tree(flame));
+    flame.samples = 1000;
+    const part = words(new Tree({ ...flame, units: 2, baseline_units: 20 }));
+    flame.nodes.base_total_s = [48, 48, 48, 19, 14, 29];
+    return [short, part, words(new Tree(flame))];"""
+    said = "60 % of this window: load, most at load.py:5"
+    few, share = "Only 49 samples in this window: too few to blame a line.", "Share of the main thread’s time, native at 100 Hz."
+    assert ask(LOST + code) == [[said, few], [said, share], [said, share]]
+
+
+def test_a_cell_of_a_notebook_is_called_one(ask: Ask) -> None:
+    files = ["/job/data.py", "/tmp/ipykernel_4127/3391234.py", "<ipython-input-3-0f3a>", "<string>"]
+    code = "const { place } = await load('lib/format.js'); return FILES.map((file) => place(file, 5));"
+    assert ask(code.replace("FILES", str(files))) == ["data.py:5", "cell:5", "cell 3:5", "<string>:5"]
+
+
+def test_differences_in_one_unit_name_it_once(ask: Ask) -> None:
+    code = "const { signedOf } = await load('lib/figures.js'); return [[0.369, 0.393], [0.5, 1.5], [90, 91]].map((pair) => signedOf(...pair));"
+    assert ask(code) == ["+369 of +393 ms", "+500 ms of +1.5 s", "+1 min 30 s of +1 min 31 s"]
+
+
+def test_where_sentence_and_graph_do_not_agree_the_page_says_so(ask: Ask) -> None:
+    code = """
+    const blame = (verdict, name, contradiction = "") => ({
+      verdict, function: name, file: name && `${name}.py`, contradiction, confidence: "low", samples: 900, normal_samples: 9, normal: [], basis: "steps" });
+    const shown = new Tree(flame);
+    const told = (...one) => otherwise(blame(...one), shown);
+    return [
+      [told("line", "load"), told("line", "step"), told("line", "matmul"), told("no_difference", null), told("gpu_slower", null)],
+      basis(blame("line", "load", "The flame graph says otherwise."), false, shown).split(". ")[0],
+    ];"""
+    alone = "The graph alone would name load.py:5 load, +200 ms a step."
+    assert ask(LOST + code) == [["", "", alone, alone, ""], "The flame graph says otherwise"]
+
+
+def test_rows_of_the_chart_that_stand_all_the_time_are_left_out_but_the_last(ask: Ask) -> None:
+    code = """
+    const { boxes, trunkOf } = await load("flame/chart.js");
+    const spans = { start: [0, 0, 0, 5], end: [10, 10, 4, 9], depth: [0, 1, 2, 2], frame: [0, 1, 2, 3] };
+    const unsplit = { start: [0, 0, 0, 0, 0, 0, 9.9], end: Array(7).fill(10), depth: [0, 1, 2, 3, 4, 5, 6], frame: [0, 1, 2, 3, 4, 5, 6] };
+    const drawn = boxes(spans, { lo: 5, hi: 10 }, 100, 1, 2).map(({ span, row, x, width }) => [span, row, x, width]);
+    return [trunkOf(spans), trunkOf(unsplit), drawn];"""
+    assert ask(code) == [1, 2, [[1, 0, 0, 100], [3, 1, 0, 80]]], "of a trunk that ends without a split the last four rows stay"
+
+
+def test_the_servers_evidence_is_shown_in_units_that_are_easy_to_read(ask: Ask) -> None:
+    code = """
+    const { facts } = await load("blame/blame.js");
+    const row = (name, unit, window, normal) => ({ name, unit, window, normal });
+    const evidence = [row("Data", "s/batch", 0.0125, 0.001), row("CPU of others", "cores", 1.75, 0.0625), row("SM clock", "MHz", 1731.5, 1794)];
+    return facts({ evidence }).map(({ name, window, rest, digits }) => [name, window, rest, digits]);"""
+    assert ask(code) == [["Data, ms", 12.5, 1, 1], ["CPU of others, cores", 1.75, 0.0625, 1], ["SM clock, MHz", 1731.5, 1794, 0]]
