@@ -1,1 +1,1 @@
-"""What is measured, one module a question, by what it is about: `python -m benchmarks.<folder>.<what> [--json FILE]`."""
+"""What is measured, one module a question: `python -m benchmarks.<what> [--json FILE]`."""

@@ -1,6 +1,6 @@
 """This checkout beside another one, of an earlier commit say: each benchmark in turn in both, as ratios of the medians.
 
-python -m benchmarks.ratios FOLDER [-n 3] [browser.latency storing.ingest ...]     FOLDER needs `assets/vendor` and a built sampler
+python -m benchmarks.ratios FOLDER [-n 3] [first_load latency ...]     FOLDER needs `assets/vendor` and a built sampler
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from benchmarks.report import hardware
 from tests.conftest import ROOT
 
 SCALES = {"OWN_COST_S": "40", "INGEST_BENCH_SCALE": "0.2", "FOLD_BENCH_HOURS": "0.5", "STORE_BENCH_SCALE": "0.2"}
-BENCHMARKS = ["browser.first_load", "browser.latency", "collecting.own_cost", "storing.ingest", "judging.fold"]
-FOLDER_OF = {"browser.first_load": "FIRST_LOAD_CHECKOUT"}  # a benchmark that measures any checkout
+BENCHMARKS = ["first_load", "latency", "own_cost", "ingest", "fold"]
+FOLDER_OF = {"first_load": "FIRST_LOAD_CHECKOUT"}  # a benchmark that measures any checkout
 
 
 def main() -> int:
@@ -59,9 +59,7 @@ def rows(name: str, checkout: Path) -> list[dict[str, Any]]:
         environment = {**os.environ, **SCALES}
         if name in FOLDER_OF:
             environment[FOLDER_OF[name]], checkout = str(checkout), ROOT
-        is_here = (checkout / "benchmarks" / f"{name.replace('.', '/')}.py").exists()
-        module = name if is_here else name.rpartition(".")[2]  # once all lay in one folder
-        command = [sys.executable, "-m", f"benchmarks.{module}", "--json", str(path)]
+        command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(path)]
         done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
         if not path.exists():
             raise SystemExit(f"benchmarks.{name} in {checkout} failed:\n{done.stdout}{done.stderr}")

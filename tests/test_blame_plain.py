@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.judging.calibration import evaluate, plans_of
+from benchmarks.calibration import evaluate, plans_of
 from collectors.analysis.stacks.lanes import Lanes
 from tests.plain import PROGRAMS, record
 from tests.plain_truth import PlainRecording, names

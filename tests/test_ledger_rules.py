@@ -1,6 +1,6 @@
 """The ledger's rules: what must hold for any input, and how near they come to the truth of simulated jobs.
 
-The counts behind what is promised are those of `benchmarks/judging/ledger_truth.py`.
+The counts behind what is promised are those of `benchmarks/ledger_truth.py`.
 """
 
 from __future__ import annotations

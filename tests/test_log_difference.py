@@ -88,7 +88,7 @@ def test_what_came_before_the_lines_that_were_read_is_not_called_new_in_the_run(
 
 @pytest.mark.parametrize("kind", PLANTINGS)
 def test_planted_changes_of_recorded_logs_are_named_first(kind: Planting) -> None:
-    """A few of those that benchmarks/judging/log_difference.py counts."""
+    """A few of those that benchmarks/log_difference.py counts."""
     drawn = random.Random(5)
     for name in names(for_thresholds=False)[:3]:
         planted = plant(recorded(name), kind, drawn)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.training import overhead
+from benchmarks import overhead
 
 
 def test_the_loop_is_measured_bare_and_instrumented_and_its_calls_stay_within_their_budget(monkeypatch: pytest.MonkeyPatch) -> None:

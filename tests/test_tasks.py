@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.training.precision import CHECKPOINTED_SHARE, kept
+from benchmarks.precision import CHECKPOINTED_SHARE, kept
 from tests.trainings import events_of, train_here, values_of
 from trainer import checkpoint, precision, tasks
 from trainer import train as loop

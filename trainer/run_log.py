@@ -115,7 +115,7 @@ class RunLog:
         endings.watch(self)
 
     def scalars(self, step: int, values: Mapping[str, object] | None = None, /, **named: object) -> None:
-        """Log numbers of one step: Python's, numpy's, or tensors of one element; 0.25 us in an empty loop, about 8 us between other work (benchmarks/training/run_log.py).
+        """Log numbers of one step: Python's, numpy's, or tensors of one element; 0.25 us in an empty loop, about 8 us between other work (benchmarks/run_log.py).
 
         A device tensor is read (and waited for) in the writer thread, up to 50 ms later: do not change it in place, and while a
         CUDA graph is being captured pass numbers only.

@@ -1,7 +1,7 @@
 """A board of 24 charts of eight series each, all in view, live: what it costs the browser's main thread, and how soon it is there.
 
-python -m benchmarks.browser.boards                          two to three minutes
-BOARDS_BENCH_S=10 python -m benchmarks.browser.boards        shorter
+python -m benchmarks.boards                          two to three minutes
+BOARDS_BENCH_S=10 python -m benchmarks.boards        shorter
 
 The run logs all 192 series ten times a second; the board shows its last 5 minutes. The main thread's share is `TaskDuration` of Chromium over that time. A board is there once each of its charts has its curves on
 its canvas. Beside it stands the same page with a note alone, which is what the frame, the socket and the status line cost.

@@ -1,6 +1,6 @@
 """What one file of browser code costs the server, beside compressing it for each request.
 
-python -m benchmarks.browser.browser_files
+python -m benchmarks.browser_files
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def measure() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="browser-files-") as folder:
         open_store(Path(folder), write=True).close()
         with subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.browser.browser_files", "--serve", folder],
+            [sys.executable, "-m", "benchmarks.browser_files", "--serve", folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,7 +1,7 @@
 """From the address to the first picture of each page, in a browser that has nothing in its cache, and what the page weighs.
 
-python -m benchmarks.browser.first_load                                  of this checkout
-FIRST_LOAD_CHECKOUT=FOLDER python -m benchmarks.browser.first_load       of another one
+python -m benchmarks.first_load                                  of this checkout
+FIRST_LOAD_CHECKOUT=FOLDER python -m benchmarks.first_load       of another one
 """
 
 from __future__ import annotations

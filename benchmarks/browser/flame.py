@@ -15,7 +15,7 @@ from benchmarks.report import Row, run
 from tests import long_run
 from tests.conftest import CHROMIUM, QUIET, dashboard, wait_for
 
-ASSETS = Path(__file__).parents[2] / "assets"
+ASSETS = Path(__file__).parents[1] / "assets"
 ORIGIN = "http://assets.test"
 SIZE: ViewportSize = {"width": 1440, "height": 900}
 FRAMES = 60  # of a zoom or a pan

@@ -1,6 +1,6 @@
 """What the ledger on Live costs a drag: from the pointer's release to the blame, with the ledger and without it, in a real browser.
 
-python -m benchmarks.browser.live_ledger        about two minutes
+python -m benchmarks.live_ledger        about two minutes
 """
 
 from __future__ import annotations

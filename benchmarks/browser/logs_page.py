@@ -1,7 +1,7 @@
 """The Logs page in a real Chromium over five million lines: the first screen, scrolling, jumps, and a search.
 
-python -m benchmarks.browser.logs_page                          about 4 minutes and 1 GB of disk
-LOGS_BENCH_SCALE=0.01 python -m benchmarks.browser.logs_page    a hundredth of the lines
+python -m benchmarks.logs_page                          about 4 minutes and 1 GB of disk
+LOGS_BENCH_SCALE=0.01 python -m benchmarks.logs_page    a hundredth of the lines
 
 Of scrolling the processor's time counts, by Chromium's trace: script of a frame, and the longest task of the main thread.
 """
@@ -21,8 +21,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.logs import LINES, fill, peak_bytes, serving
 from benchmarks.report import Row, run
-from benchmarks.storing.logs import LINES, fill, peak_bytes, serving
 from tests.conftest import CHROMIUM, QUIET, wait_for
 
 WHEELS, JUMPS = 80, 8

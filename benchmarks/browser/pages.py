@@ -1,7 +1,7 @@
 """The Training page in a real Chromium: long curves, many runs, many series, and whether scrolling ever waits.
 
-python -m benchmarks.browser.pages                             everything: about 4 minutes and 1 GB of disk
-PAGES_BENCH_SCALE=0.02 python -m benchmarks.browser.pages      the same with a fiftieth of the points of the long curve
+python -m benchmarks.pages                             everything: about 4 minutes and 1 GB of disk
+PAGES_BENCH_SCALE=0.02 python -m benchmarks.pages      the same with a fiftieth of the points of the long curve
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Our Training page beside the pages of TensorBoard and Trackio: the same curves, one server after the other, nothing in the browser's cache.
 
 python -m benchmarks.peers.environment                        the peers, once
-python -m benchmarks.browser.pages_beside                             everything
-PEERS_BENCH_SCALE=0.01 python -m benchmarks.browser.pages_beside      a hundredth of the points, one load: 6 minutes on busy cores
-PEERS_BENCH_SCREENS=FOLDER python -m benchmarks.browser.pages_beside  also a picture of each page
+python -m benchmarks.pages_beside                             everything
+PEERS_BENCH_SCALE=0.01 python -m benchmarks.pages_beside      a hundredth of the points, one load: 6 minutes on busy cores
+PEERS_BENCH_SCREENS=FOLDER python -m benchmarks.pages_beside  also a picture of each page
 
 TensorBoard and we read the same event files; Trackio has a database that its library wrote. Servers are started as their users start them.
 For us a screen is there once every chart in view has the curves that were asked for on its canvas. For the others it is there as soon as the last
@@ -26,7 +26,7 @@ from urllib.parse import urlencode
 
 from playwright.sync_api import Browser, sync_playwright
 
-from benchmarks.browser.pages import extent, opened
+from benchmarks.pages import extent, opened
 from benchmarks.peers.curves import Curves
 from benchmarks.peers.environment import MISSING, is_ready, versions
 from benchmarks.peers.event_files import write_event_files

@@ -1,7 +1,7 @@
 """The Runs page with 10,000 runs: how long until its rows are drawn, and how long a filter takes on the server and to the eye.
 
-python -m benchmarks.browser.runs_page                      about 2 minutes; the store is made first, and kept below the folder for temporary files
-RUNS_BENCH_RUNS=1000 python -m benchmarks.browser.runs_page
+python -m benchmarks.runs_page                      about 2 minutes; the store is made first, and kept below the folder for temporary files
+RUNS_BENCH_RUNS=1000 python -m benchmarks.runs_page
 """
 
 from __future__ import annotations

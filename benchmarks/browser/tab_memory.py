@@ -1,7 +1,7 @@
 """The memory of tabs that are left open: Training with twelve charts of a run that logs twice a second, and Live.
 
-python -m benchmarks.browser.tab_memory                         30 minutes
-TAB_MEMORY_MINUTES=3 python -m benchmarks.browser.tab_memory    shorter
+python -m benchmarks.tab_memory                         30 minutes
+TAB_MEMORY_MINUTES=3 python -m benchmarks.tab_memory    shorter
 
 Each minute, after a collection of garbage: the bytes that the page's JavaScript holds, and how many nodes and listeners there are. A line through the second half says what an hour would add.
 """

@@ -1,7 +1,7 @@
 """What the dashboard itself costs with eight described GPUs, one run at 10 steps a second and one tab, in a real browser, with what
 runs without a page (findings, alerts) switched on and off.
 
-Without the profiler: what that costs is measured by benchmarks.collecting.sampler.
+Without the profiler: what that costs is measured by benchmarks.sampler.
 """
 
 from __future__ import annotations

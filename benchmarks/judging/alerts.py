@@ -1,6 +1,6 @@
 """How much of a core the alerts take: nothing configured, 1,000 rules over 100 runs, and what a message costs; and the memory of Apprise.
 
-python -m benchmarks.judging.alerts     about two minutes
+python -m benchmarks.alerts     about two minutes
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collectors.process.finder import Finder
 from collectors.records import Finding, Points, Record, labels_of
 from collectors.store.open import open_store
 
-from ..report import Row, run
+from .report import Row, run
 
 RUNS, RULES, SERIES = 100, 1000, 10
 SECONDS = 60  # of the runs' time

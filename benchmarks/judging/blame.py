@@ -1,7 +1,7 @@
 """How often `/blame` names the planted function, and how near its excess is to the truth: real programs, windows drawn at random.
 
-python -m benchmarks.judging.blame                                about 25 minutes
-BLAME_BENCH_SECONDS=40 BLAME_BENCH_WINDOWS=10 python -m benchmarks.judging.blame
+python -m benchmarks.blame                                about 25 minutes
+BLAME_BENCH_SECONDS=40 BLAME_BENCH_WINDOWS=10 python -m benchmarks.blame
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from tests.recording import Plan, Recording, recorded
 from tests.test_blame import TO_BLAME, named, truth
 
-from ..report import Row, run
+from .report import Row, run
 
 SECONDS = float(os.environ.get("BLAME_BENCH_SECONDS", "90"))
 WINDOWS = int(os.environ.get("BLAME_BENCH_WINDOWS", "100"))

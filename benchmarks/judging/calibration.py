@@ -1,8 +1,8 @@
 """How often the answer to a window is right, and what its confidence is worth, on programs that know nothing of the dashboard.
 
-python -m benchmarks.judging.calibration record FOLDER NAME...     run these programs at the same time beside a collector, and keep its store
+python -m benchmarks.calibration record FOLDER NAME...     run these programs at the same time beside a collector, and keep its store
                                                            (3 minutes, units of 20 s and 60 s up to 9; the machine must be idle)
-python -m benchmarks.judging.calibration evaluate FOLDER...        ask for windows drawn at random from recordings that were kept;
+python -m benchmarks.calibration evaluate FOLDER...        ask for windows drawn at random from recordings that were kept;
         [--windows N] [--csv FILE] [--table FILE]          rules can change between two evaluations of one recording
 """
 
@@ -27,7 +27,7 @@ from tests import leash
 from tests.plain import PROGRAMS, long_stretches, record, stretches
 from tests.plain_truth import Drawn, PlainRecording, is_right
 
-from ..report import hardware
+from .report import hardware
 
 SETTLE_S = 28.0
 WINDOWS = 30  # a program

@@ -1,7 +1,7 @@
 """False findings: recorded healthy runs through the rules, and 240 hours that are drawn from them.
 
-python -m benchmarks.judging.findings                     replays what is recorded, about 15 min
-python -m benchmarks.judging.findings --record FOLDER     records anew: 16 healthy runs at once with the real collector, 7 min
+python -m benchmarks.findings                     replays what is recorded, about 15 min
+python -m benchmarks.findings --record FOLDER     records anew: 16 healthy runs at once with the real collector, 7 min
 
 A best result and a finished run are no false findings: `new_best` and `finished` are counted apart.
 """
@@ -28,14 +28,14 @@ from tests.healthy_recordings import HealthyRun, by_second, drawn_anew
 from tests.judged import LOOK_S, T0, JudgedRuns
 from tests.programs.good_runs import KINDS
 
-from ..report import Row, run
+from .report import Row, run
 
 NEUTRAL = {"new_best", "finished"}
 PROCESSES = int(os.environ.get("FINDINGS_BENCH_PROCESSES", "2"))
 HOURS = float(os.environ.get("FINDINGS_BENCH_HOURS", "240"))
 RECORD_S, START_S, LATE_S = 330.0, 15.0, 45.0
 LEAST_S = 300.0
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def measure() -> list[Row]:

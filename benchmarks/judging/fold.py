@@ -1,7 +1,7 @@
 """How long `/flame` and `/blame` take for a minute and for three hours of one trainer with four loader workers.
 
-python -m benchmarks.judging.fold                      3 hours; about two minutes, most of it to fill the store
-FOLD_BENCH_HOURS=0.2 python -m benchmarks.judging.fold
+python -m benchmarks.fold                      3 hours; about two minutes, most of it to fill the store
+FOLD_BENCH_HOURS=0.2 python -m benchmarks.fold
 
 The stacks are made up: 400 different ones of the main thread and 300 of the workers, 8 to 30 frames deep, and one in fifty is new.
 """
@@ -27,7 +27,7 @@ from dashboard.api.stacks import chart_answer, flame_answer
 from dashboard.queries import Profiler
 from dashboard.stacks import Stacks
 
-from ..report import Row, run
+from .report import Row, run
 
 HOURS = float(os.environ.get("FOLD_BENCH_HOURS", "3"))
 START_S = 1_764_000_000.0

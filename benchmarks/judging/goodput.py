@@ -1,6 +1,6 @@
 """How much CPU the goodput of a run takes: of a hundred thousand and a million steps, of 500 attempts, and of each run of a large table.
 
-python -m benchmarks.judging.goodput     about a minute, most of which fills the store
+python -m benchmarks.goodput     about a minute, most of which fills the store
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collectors.store.open import open_store
 from dashboard.queries import Queries
 from tests.many_runs import fill
 
-from ..report import Row, run
+from .report import Row, run
 
 RUNS = int(os.environ.get("GOODPUT_BENCH_RUNS", "500"))
 T0 = 1_763_999_940.0

@@ -1,6 +1,6 @@
 """How long a ledger takes: ten minutes and a day of one run with a GPU's counter, and what folding its minutes costs.
 
-python -m benchmarks.judging.ledger     about three minutes, most of which fill the store
+python -m benchmarks.ledger     about three minutes, most of which fill the store
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collectors.store.open import open_store
 from collectors.store.protocol import Store
 from dashboard.ledger.kept import MINUTE_S, Ledgers
 
-from ..report import Row, run
+from .report import Row, run
 
 HOURS = float(os.environ.get("LEDGER_BENCH_HOURS", "24"))
 T0 = 1_763_999_940.0  # a whole minute

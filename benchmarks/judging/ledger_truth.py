@@ -1,7 +1,7 @@
 """The ledger against the exact truth of simulated jobs that no rule was made with: seeds are drawn anew each time.
 
-python -m benchmarks.judging.ledger_truth                                 20 minutes of one core
-LEDGER_JOBS=20 LEDGER_SEED=7 python -m benchmarks.judging.ledger_truth    fewer, or the same ones again
+python -m benchmarks.ledger_truth                                 20 minutes of one core
+LEDGER_JOBS=20 LEDGER_SEED=7 python -m benchmarks.ledger_truth    fewer, or the same ones again
 
 All of it is a simulation: nothing here says what a real driver's counter reads.
 """
@@ -22,7 +22,7 @@ from tests.ledger_simulator.observed import known_of
 from tests.ledger_simulator.training import simulated
 from tests.ledger_simulator.truth import Truth
 
-from ..report import Row, run
+from .report import Row, run
 
 JOBS = int(os.environ.get("LEDGER_JOBS", "200"))
 HEALTHY = max(10, JOBS // 10)

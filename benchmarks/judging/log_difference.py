@@ -1,6 +1,6 @@
 """What the log says in a window: changes planted in recorded logs are named first, healthy windows stay silent, 5M lines take half a second.
 
-python -m benchmarks.judging.log_difference [--json FILE]    LOG_DIFFERENCE_SCALE, 1 by default: a share of the windows and lines
+python -m benchmarks.log_difference [--json FILE]    LOG_DIFFERENCE_SCALE, 1 by default: a share of the windows and lines
 
 The limits were chosen on the logs of tests/record_logs.py that are marked so; this counts on the others.
 """

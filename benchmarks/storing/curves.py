@@ -1,7 +1,7 @@
 """Curves through the HTTP API: a very long one, a zoom into it, smoothed, on another axis; and 200 runs on one chart.
 
-python -m benchmarks.storing.curves                            everything: about 3 minutes and 100 MB of disk
-CURVES_BENCH_SCALE=0.02 python -m benchmarks.storing.curves    the same questions to a fiftieth of the points
+python -m benchmarks.curves                            everything: about 3 minutes and 100 MB of disk
+CURVES_BENCH_SCALE=0.02 python -m benchmarks.curves    the same questions to a fiftieth of the points
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dashboard.memory import give_back
 from dashboard.queries import Queries
 from tests.serving import Web, served
 
-from ..report import Row, run
+from .report import Row, run
 from .store import HOST, START_S, append, median_ms, seconds
 
 SCALE = float(os.environ.get("CURVES_BENCH_SCALE", "1"))

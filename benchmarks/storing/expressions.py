@@ -1,6 +1,6 @@
 """How long expressions take: to be read, and over series as the store answers them; without a store.
 
-python -m benchmarks.storing.expressions    some seconds
+python -m benchmarks.expressions    some seconds
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collectors.analysis.stacks.traces import Floats
 from collectors.store.buckets import bucket
 from collectors.store.protocol import Buckets, RawPoints
 
-from ..report import Row, run
+from .report import Row, run
 
 GPUS, BUCKETS, POINTS = 8, 1_000, 20_000  # points of each series, in so many buckets
 ROUNDS = 7

@@ -1,7 +1,7 @@
 """From other formats into the store, beside our JSONL of the same points: TensorBoard's event files, CSV, metrics in a text.
 
-python -m benchmarks.storing.formats                            about 4 minutes; `make test-integrations` before, for TensorBoard's own loader
-FORMATS_BENCH_SCALE=0.1 python -m benchmarks.storing.formats    a tenth of the points
+python -m benchmarks.formats                            about 4 minutes; `make test-integrations` before, for TensorBoard's own loader
+FORMATS_BENCH_SCALE=0.1 python -m benchmarks.formats    a tenth of the points
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from collectors.records import LogLine, Points, labels_of
 from collectors.store.open import open_store
 from collectors.store.protocol import series_id
 
-from ..report import Row, run
 from .ingest import START_S, Done, collecting
+from .report import Row, run
 
 SCALE = float(os.environ.get("FORMATS_BENCH_SCALE", "1"))
 POINTS = int(1_000_000 * SCALE)

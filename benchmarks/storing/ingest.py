@@ -1,8 +1,8 @@
 """From JSONL files into the store, by the collector's own tail, store and packing: files that are already there, and live ones.
 
-python -m benchmarks.storing.ingest                             about 4 minutes and 3 GB of disk
-INGEST_BENCH_SCALE=0.1 python -m benchmarks.storing.ingest      a tenth of the lines
-INGEST_BENCH_LARGE_GB=10 python -m benchmarks.storing.ingest    the largest file has 10 GB instead of 2
+python -m benchmarks.ingest                             about 4 minutes and 3 GB of disk
+INGEST_BENCH_SCALE=0.1 python -m benchmarks.ingest      a tenth of the lines
+INGEST_BENCH_LARGE_GB=10 python -m benchmarks.ingest    the largest file has 10 GB instead of 2
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from collectors.store.open import maintenance, open_store
 from collectors.store.sqlite import files
 from collectors.store.sqlite.lines.templates import TemplateWriter
 
-from ..peers.row_table import RowTable
-from ..report import Row, run
+from .peers.row_table import RowTable
+from .report import Row, run
 
 SCALE = float(os.environ.get("INGEST_BENCH_SCALE", "1"))
 WIDE_LINES, NARROW_LINES = int(400_000 * SCALE), int(1_000_000 * SCALE)
@@ -47,7 +47,7 @@ PEER_BATCH = 50_000
 START_S = 1_764_000_000.0
 POLL_S = 0.02
 TEXT_LINES, TEXT_BATCH = int(200_000 * SCALE), 2000
-TRAINER_LOG = Path(__file__).parents[2] / "tests" / "recorded" / "run" / "train.log"
+TRAINER_LOG = Path(__file__).parents[1] / "tests" / "recorded" / "run" / "train.log"
 
 
 class Done(NamedTuple):
@@ -203,7 +203,7 @@ def many_lines(count: int) -> Iterator[str]:
 def collecting(folder: Path, points: int) -> Iterator[list[Done]]:
     """Another process collects `folder/logs`; at the end, waits until it has stored so many points and tells how it did."""
     found: list[Done] = []
-    command = [sys.executable, "-m", "benchmarks.storing.ingest", "--collect", str(folder), str(points)]
+    command = [sys.executable, "-m", "benchmarks.ingest", "--collect", str(folder), str(points)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as collector:
         assert collector.stdout
         collector.stdout.readline()  # it has begun

@@ -1,7 +1,7 @@
 """Five million log lines: searched, filtered, counted and shown by the web process over HTTP.
 
-python -m benchmarks.storing.logs                            about 3 minutes and 1 GB of disk
-LOGS_BENCH_SCALE=0.01 python -m benchmarks.storing.logs      a hundredth of the lines: seconds
+python -m benchmarks.logs                            about 3 minutes and 1 GB of disk
+LOGS_BENCH_SCALE=0.01 python -m benchmarks.logs      a hundredth of the lines: seconds
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collectors.store.open import open_store
 from dashboard.queries import Queries
 from tests.serving import Web, served
 
-from ..report import Row, run
+from .report import Row, run
 
 SCALE = float(os.environ.get("LOGS_BENCH_SCALE", "1"))
 LINES = int(5_000_000 * SCALE)
@@ -33,7 +33,7 @@ BATCH = 20_000
 RARE = 20_000  # of so many lines one is rare
 DIFFERENT = 100_000  # lines, which come again and again
 T0 = 1_764_000_000.0
-RECORDED = Path(__file__).parents[2] / "tests" / "recorded"
+RECORDED = Path(__file__).parents[1] / "tests" / "recorded"
 LOGS = (RECORDED / "run" / "train.log", RECORDED / "run" / "train.rank1.log", RECORDED / "formats" / "hugging_face" / "train.log")
 LEVELS = {"INFO": 20, "WARNING": 30, "ERROR": 40}
 MANY = (
@@ -169,7 +169,7 @@ def lines(count: int) -> Iterator[tuple[int, str]]:
 @contextmanager
 def serving(folder: Path) -> Iterator[tuple[Web, int]]:
     """A process of its own with the web application; its pid."""
-    command = [sys.executable, "-m", "benchmarks.storing.logs", "--serve", str(folder)]
+    command = [sys.executable, "-m", "benchmarks.logs", "--serve", str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout and server.stdin
         web = Web(int(server.stdout.readline()))

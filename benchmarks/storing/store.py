@@ -1,7 +1,7 @@
 """The store beside a plain SQLite table with a row a point, and beside DuckDB where that is installed: bytes, writing, reading, and reading while it is written.
 
-python -m benchmarks.storing.store                             everything: about 10 minutes and 3 GB of disk
-STORE_BENCH_SCALE=0.02 python -m benchmarks.storing.store      the same questions to a fiftieth of the points
+python -m benchmarks.store                             everything: about 10 minutes and 3 GB of disk
+STORE_BENCH_SCALE=0.02 python -m benchmarks.store      the same questions to a fiftieth of the points
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from collectors.store.protocol import LogQuery, series_id
 from collectors.store.sqlite import files
 from collectors.store.sqlite.engine import SqliteStore
 
-from ..peers import duck_table
-from ..peers.duck_table import DuckTable
-from ..peers.row_table import Floats, RowTable, parts_of
-from ..report import Row, run
+from .peers import duck_table
+from .peers.duck_table import DuckTable
+from .peers.row_table import Floats, RowTable, parts_of
+from .report import Row, run
 
 SCALE = float(os.environ.get("STORE_BENCH_SCALE", "1"))
 START_S = 1_764_000_000.0
@@ -231,7 +231,7 @@ def zoom(series: int, start_s: float, share: float) -> Question:
 def written(where: Path) -> Iterator[list[float]]:
     """Meanwhile another process writes 200 points each 100 ms and compacts; its commit times, once it has ended."""
     commits_s: list[float] = []
-    command = [sys.executable, "-m", "benchmarks.storing.store", "--write", str(where)]
+    command = [sys.executable, "-m", "benchmarks.store", "--write", str(where)]
     writer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert writer.stdin and writer.stdout
     try:

@@ -1,8 +1,8 @@
 """What an adapter costs a step of its caller, in calls as the library makes them, beside the same calls of an empty adapter.
 
-    python -m benchmarks.training.adapters
+    python -m benchmarks.adapters
 
-Flat out: steps back to back. Paced: the calls of one step are made between other work, as in `benchmarks/training/run_log.py`, without the library's own loop around them: a Trainer's
+Flat out: steps back to back. Paced: the calls of one step are made between other work, as in `benchmarks/run_log.py`, without the library's own loop around them: a Trainer's
 step takes milliseconds, and its spread would hide microseconds. The budget of a step is RunLog's for each call of the library:
 between other work 10 us, or half as much again as RunLog itself takes in the same run, where the processor is slower to wake up.
 """
@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from benchmarks import report
-from benchmarks.training.run_log import PACED_CALLS, Call, empty, quantiles, rounds, work
+from benchmarks.run_log import PACED_CALLS, Call, empty, quantiles, rounds, work
 
 CALL_P50_US, CALL_P99_US = 10.0, 30.0  # RunLog's own budget
 BESIDE_RUN_LOG = 1.5

@@ -1,6 +1,6 @@
 """What RunLog and the instruments cost a training: the same loop bare and instrumented, in turns.
 
-    python -m benchmarks.training.overhead
+    python -m benchmarks.overhead
 
 A step is real work of PyTorch, about 20 ms on one thread: a batch, a forward and a backward pass, an optimizer. Steps are run in
 blocks; an instrumented block opens a log and instruments of its own, as a training does, and logs ten numbers a step in six phases. Each

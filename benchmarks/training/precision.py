@@ -1,6 +1,6 @@
 """What each precision gains and costs: step time, memory, throughput, and the loss that it ends at, for all four tasks.
 
-    python -m benchmarks.training.precision
+    python -m benchmarks.precision
 
 On a GPU in the size `base`, with the largest batch that fits as well as an equal one; on a CPU in the size `tiny`. fp32 is true fp32:
 convolutions, too, which PyTorch leaves in tf32. The same samples in the same order for all; what is timed waits for the GPU at the end of

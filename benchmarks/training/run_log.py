@@ -1,6 +1,6 @@
 """What a call of `RunLog.scalars` with ten values costs its caller, beside an empty call and beside other loggers where installed.
 
-    python -m benchmarks.training.run_log
+    python -m benchmarks.run_log
 
 Flat out: calls back to back. Paced: 100 calls a second from a loop that computes in between, as a training loop does. Asleep: the same
 from a loop that sleeps in between; that has no budget, for it is mostly the time that a virtual processor takes to wake up, which

@@ -1,6 +1,6 @@
 """What traced steps cost a training: a look for a request, the step that is counted, the traced steps, their end; and what is written.
 
-    python -m benchmarks.training.tracing
+    python -m benchmarks.tracing
 
 A model of six layers on one thread of the CPU, whose steps are as short as they get: of a larger one a smaller share is the profiler's.
 Times are processor times of the thread, which others on the machine change little.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.training.precision import SETTLING_STEPS, config_of, on_device, steps
+from benchmarks.precision import SETTLING_STEPS, config_of, on_device, steps
 from trainer import precision
 from trainer.data.places import Shuffled, batches, held_out
 from trainer.measuring.peaks import mfu, peak_flops

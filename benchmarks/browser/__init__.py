@@ -1,1 +1,0 @@
-"""Pages in a real Chromium: how soon, how smooth, how heavy."""

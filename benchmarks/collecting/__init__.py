@@ -1,1 +1,0 @@
-"""What the collectors and the sampler cost their machine."""

@@ -1,1 +1,0 @@
-"""What is said of runs: how often it is right, and what it costs."""

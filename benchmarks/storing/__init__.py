@@ -1,1 +1,0 @@
-"""Into the store and out of it: points, lines, formats and expressions."""

@@ -1,1 +1,0 @@
-"""What RunLog, adapters, instruments and precisions cost or gain a training."""
