@@ -6,6 +6,7 @@ import ast
 import graphlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -53,6 +54,7 @@ PARTS = {  # of the collectors: what each may import of the others
 PURE = "collectors.analysis.logs."  # what lines say: any part may use it, since it knows the records only
 TOP = "__main__"  # puts the collectors together
 MOST_LINES, MOST_NOUNS = 400, 16
+CODE = (".py", ".js", ".css", ".c", ".h")
 READ_THE_STORE = {
     "collectors.analysis": {"collectors.analysis.history"},
     "dashboard": {
@@ -240,14 +242,9 @@ def last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-def sources(*suffixes: str) -> list[Path]:
-    """Files of the product."""
-    return [
-        path
-        for top in ("client", "collectors", "dashboard", "integrations", "trainer", "assets")
-        for path in code(ROOT / top)
-        if path.suffix in suffixes
-    ]
+def sources(*suffixes: str, tops: Sequence[str] = (*PACKAGES, "assets")) -> list[Path]:
+    """Files of the product, or of other folders."""
+    return [path for top in tops for path in code(ROOT / top) if path.suffix in suffixes]
 
 
 def code(folder: Path) -> list[Path]:
@@ -255,11 +252,15 @@ def code(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and not set(left_out) & set(path.relative_to(ROOT).parts)]
 
 
-def test_files_and_folders_are_small() -> None:
-    files = sources(".py", ".js", ".css", ".c", ".h")
+def test_no_file_is_long() -> None:
+    files = [*sources(*CODE, tops=(*PACKAGES, "assets", "benchmarks", "tests")), *ROOT.glob("*.py")]
     assert {str(path): lines for path in files if (lines := len(path.read_text().splitlines())) > MOST_LINES} == {}
+
+
+def test_no_folder_holds_many_nouns() -> None:
+    """Of benchmarks and tests each is run by itself."""
     nouns: dict[str, set[str]] = {}
-    for path in files:
+    for path in sources(*CODE):
         if path.name != "__init__.py":
             nouns.setdefault(str(path.parent.relative_to(ROOT)), set()).add(path.stem)
     assert {folder: len(found) for folder, found in nouns.items() if len(found) > MOST_NOUNS} == {}
