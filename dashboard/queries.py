@@ -24,6 +24,7 @@ from .comparing.attempts import RunAttempts, requeued
 from .comparing.recorded import Comparing
 from .cost import Cost, CostMeter
 from .curves.overlay import Overlays
+from .doings import Doings
 from .expressions.evaluation import Expressions
 from .findings.reading import FoundFindings
 from .flame.ahead import Ahead
@@ -125,7 +126,7 @@ class Queries:
         """
         self._store, self.log_dir, self.data_dir = store, log_dir.resolve(), data_dir
         self._meter = CostMeter()
-        self._runs = Runs(store, self.log_dir)
+        self._runs = Runs(store, self.log_dir, Doings(data_dir).of)
         self.stacks = Stacks(store, self.log_dir)
         self.overlays = Overlays(store)
         self.expressions = Expressions(store)
