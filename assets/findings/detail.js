@@ -146,14 +146,33 @@ function uselessOf({ id }) {
 }
 
 /** @param {Detail} detail @returns {Node[]} */
-function keptOf({ stacks, lines }) {
+function keptOf({ stacks, lines, snapshot, run, start }) {
   const ranks = [...new Set(stacks.map(({ rank }) => rank))].sort((a, b) => a - b);
   const several = ranks.length > 1;
   const shown = ranks.flatMap((rank) => [
     el("h3", {}, several ? `Stacks of rank ${rank}` : "Stacks of all threads"),
     ...stacks.filter((stack) => stack.rank === rank).map((stack, i) => stackOf(stack, !several && i === 0)),
   ]);
-  return [...shown, ...(lines.length ? [el("h3", {}, "The last lines"), el("pre", { tabindex: "0" }, lines.join("\n"))] : [])];
+  return [...(snapshot ? memoryOf(snapshot, run, start) : []), ...shown, ...(lines.length ? [el("h3", {}, "The last lines"), el("pre", { tabindex: "0" }, lines.join("\n"))] : [])];
+}
+
+/** What held a card's memory, by the line that allocated it. @param {NonNullable<Detail["snapshot"]>} snapshot @param {string | null} run @param {number} at @returns {Node[]} */
+function memoryOf({ name, reserved_bytes, allocated_bytes, rows, rest_bytes, trouble }, run, at) {
+  const mib = (/** @type {number} */ bytes) => count(Math.round(bytes / 2 ** 20));
+  const line = (/** @type {typeof rows[number]} */ row) => {
+    const shown = row.file ? place(row.file, row.line) : "unknown line";
+    if (run === null || !row.file) return shown;
+    const where = new URLSearchParams({ run, from: String(at - 30), to: String(at + 1), code: `${row.file}:${row.line}` });
+    return el("a", { href: `/flame?${where}`, title: row.file }, shown);
+  };
+  const cells = rows.map((row) => el("tr", {}, el("td", {}, line(row), ` ${row.function}`), el("td", {}, mib(row.bytes)), el("td", {}, count(row.blocks))));
+  const rest = rest_bytes ? [el("tr", { class: "dim" }, el("td", {}, "other lines"), el("td", {}, mib(rest_bytes)), el("td"))] : [];
+  const head = el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Allocated at"), el("th", { scope: "col" }, "MiB"), el("th", { scope: "col" }, "Blocks")));
+  return [
+    el("h3", {}, "What held the memory"),
+    el("p", { class: "dim" }, trouble ? `${name}: ${trouble}` : `By ${name}, ${mib(allocated_bytes)} of ${mib(reserved_bytes)} MiB that PyTorch had were in use.`),
+    ...(rows.length ? [el("table", { class: "found-memory" }, head, el("tbody", {}, ...cells, ...rest))] : []),
+  ];
 }
 
 /** The innermost call first, as a debugger shows it. @param {Stack} stack @param {boolean} open */

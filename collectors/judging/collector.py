@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +31,7 @@ from ..store.question import TooMuch
 from .dumps import flight_dumps
 from .known import STALE_S, KnownRun, KnownSubjects
 from .looking_back import LookingBack
+from .snapshots import memory_snapshot
 
 PERIOD_S = 2.0
 SHARE = 0.008  # of a core, for all rules; where they take more, they look less often
@@ -211,6 +213,7 @@ class FindingsCollector:
             ledger_of,
             lambda: self._last_lines(run),
             lambda since_s: flight_ranks(flight_dumps(processes, since_s)),
+            lambda since_s, until_s: memory_snapshot(_folders_of(activity), since_s, until_s),
             self._line_of(run),
             known.memory,
         )
@@ -284,3 +287,11 @@ class FindingsCollector:
     def costs(self) -> Mapping[str, float]:
         """CPU seconds by rule, since the start."""
         return dict(self.cost_by_rule)
+
+
+def _folders_of(activity: RunActivity | None) -> list[Path]:
+    """Where a script leaves what is no log: the run's folder, and that in which it was started."""
+    if activity is None or activity.is_received:
+        return []
+    started = [activity.info.get("cwd"), *(event.fields.get("cwd") for event in activity.seen)]
+    return [activity.folder.parent if activity.single_file else activity.folder, *(Path(folder) for folder in started if folder and isinstance(folder, str))]

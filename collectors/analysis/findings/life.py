@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..stacks.last import LastStack, last_stacks
 from ..stacks.traces import Range
 from ..stacks.waits import wait_of, waiting
 from . import names
+from .allocations import MemorySnapshot
 from .cards import OF_A_CRASH
 from .doing import STILL_S, last_step, silent_for_s, standing_word
 from .flight import flight_sentence
@@ -33,6 +35,7 @@ MISSED_S = 900.0  # ends so long before the run was looked at are news: the coll
 XID_NEAR_S = 30.0
 SHORT_S = 60.0  # a run that took less was waited for
 BACK_S = 1800.0
+OUT_OF_MEMORY = re.compile(r"(?i)out ?of ?memory")
 MOST_TEXT = 300
 
 
@@ -54,8 +57,19 @@ def crash(subject: RunSubject) -> Iterator[Held]:
         key=_attempt(subject),
         moment=True,
         step=step,
-        more={"state": state.state, "lost_s": _lost_s(subject, ended_s)},
+        more={"state": state.state, "lost_s": _lost_s(subject, ended_s), "snapshot": _snapshot(subject, ended_s)},
     )
+
+
+def _snapshot(subject: RunSubject, ended_s: float) -> MemorySnapshot | None:
+    """Of a run that ran out of memory, what held it; read once."""
+    if subject.state is None or not OUT_OF_MEMORY.search(subject.state.reason):
+        return None
+    if subject.memory.get("snapshot_of") != ended_s:
+        since_s = subject.begun_s if subject.begun_s is not None else ended_s - FRESH_S
+        subject.memory |= {"snapshot_of": ended_s, "snapshot": subject.snapshot(since_s, ended_s + XID_NEAR_S)}
+    found: MemorySnapshot | None = subject.memory["snapshot"]
+    return found
 
 
 def _may_go_on(subject: RunSubject) -> bool:
