@@ -31,7 +31,7 @@ export class Picker {
   draw(runs) {
     this.runs = runs;
     const { list, name, current } = runs;
-    setText(this.button, current ? visibleName(current.run) : runs.missing ? `no run “${name}”` : list.length ? "choose a run" : "no run yet");
+    setText(this.button, current ? visibleName(current.run) : runs.missing ? `no run “${name}”` : list.length ? "choose a run" : runs.read_once ? "no run yet" : "…");
     this.button.title = this.button.textContent;
     this.button.ariaLabel = `Run: ${this.button.textContent}`;
     this.button.value = current?.run ?? "";

@@ -10,7 +10,7 @@ from collectors.store.protocol import Series
 
 from ..subscription import is_glob
 from .fields import expression
-from .model import ChosenSeries
+from .model import Board, ChosenSeries
 from .stored import matches
 from .values import meant
 
@@ -28,6 +28,16 @@ def chosen(entry: ChosenSeries, known: Sequence[Series]) -> list[Series]:
     else:
         wanted = set()
     return [series for series in known if series.name in wanted and _has(series.labels, entry.labels)]
+
+
+def has_something(board: Board, known: Sequence[Series]) -> bool:
+    """Whether a chart of it has a series that is stored; of an expression, one that it names."""
+    entries = [entry for row in board.rows for chart in row.charts for entry in (*chart.series, *filter(None, [chart.x]))]
+    return any(_names_one(entry, known) if entry.by == "expr" else chosen(entry, known) for entry in entries)
+
+
+def _names_one(entry: ChosenSeries, known: Sequence[Series]) -> bool:
+    return any(series.name in entry.text for series in known)
 
 
 def reason_of(entry: ChosenSeries, known: Sequence[Series], runs: Sequence[str]) -> str:
