@@ -74,9 +74,16 @@ function heading(found, now_s, close) {
   ];
 }
 
+const MEASURED = ["share", "bytes_per_s"]; // numbers that may have bounds, in the same unit
+/** @type {Record<string, string>} */
+const BOUNDS = { least: "At least", most: "At most", saves_at_most: "Saves at most" };
+
 /** @param {Found} found */
 function numbersOf({ numbers }) {
-  const rows = Object.entries(numbers).map(([name, value]) => el("div", {}, el("dt", {}, nameOf(name)), el("dd", {}, valueOf(name, value))));
+  const main = MEASURED.find((name) => name in numbers) ?? "";
+  const certain = numbers.least === numbers[main] && numbers.most === numbers[main];
+  const shown = Object.entries(numbers).filter(([name]) => !(main && certain && (name === "least" || name === "most")));
+  const rows = shown.map(([name, value]) => el("div", {}, el("dt", {}, main && BOUNDS[name] ? BOUNDS[name] : nameOf(name)), el("dd", {}, valueOf(main && BOUNDS[name] ? main : name, value))));
   return rows.length ? el("dl", { class: "found-numbers" }, ...rows) : "";
 }
 
@@ -86,10 +93,10 @@ const nameOf = (name) => capital(name.replace(/_per_s$/, " a second").replace(/_
 /** By the unit at the end of its name. @param {string} name @param {number} value */
 export function valueOf(name, value) {
   if (!Number.isFinite(value)) return figure(value);
-  if (/bytes/.test(name)) return Math.abs(value) < 1e6 ? `${figure(value / 1e3)} kB` : `${figure(value / 1e6)} MB`;
-  if (/_s$/.test(name)) return duration(Math.abs(value));
+  if (/bytes|^free$/.test(name)) return Math.abs(value) < 1e6 ? `${figure(value / 1e3)} kB` : `${figure(value / 1e6)} MB`;
+  if (/_s$|^seconds$/.test(name)) return duration(Math.abs(value));
   if (/_gib$/.test(name)) return `${figure(value)} GiB`;
-  if (/^(share|cost|of_blocks)$/.test(name)) return `${figure(value, 1)} %`;
+  if (/^(share|cost|of_blocks|tensor|sm)$/.test(name)) return `${figure(value, 1)} %`;
   return Number.isInteger(value) ? count(value) : figure(value);
 }
 

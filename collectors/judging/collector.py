@@ -294,4 +294,7 @@ def _folders_of(activity: RunActivity | None) -> list[Path]:
     if activity is None or activity.is_received:
         return []
     started = [activity.info.get("cwd"), *(event.fields.get("cwd") for event in activity.seen)]
-    return [activity.folder.parent if activity.single_file else activity.folder, *(Path(folder) for folder in started if folder and isinstance(folder, str))]
+    return [
+        activity.folder.parent if activity.single_file else activity.folder,
+        *(Path(folder) for folder in started if folder and isinstance(folder, str)),
+    ]

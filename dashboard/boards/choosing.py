@@ -14,6 +14,8 @@ from .model import Board, ChosenSeries
 from .stored import matches
 from .values import meant
 
+NEAR = 0.8  # a name is meant that is as alike as one with a slip: the series of a board that comes along are no slips
+
 
 def chosen(entry: ChosenSeries, known: Sequence[Series]) -> list[Series]:
     """In the order of `known`; none for an expression."""
@@ -54,7 +56,7 @@ def reason_of(entry: ChosenSeries, known: Sequence[Series], runs: Sequence[str])
     names = {series.name for series in known}
     if entry.text in names:
         return f"{where} no series {entry.text}{_labelled(entry.labels)}"
-    return f"{where} no series {entry.text}{meant(entry.text, names)}"
+    return f"{where} no series {entry.text}{meant(entry.text, names, NEAR)}"
 
 
 def expressions_of(entry: ChosenSeries, smooth: str, known: Sequence[Series]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from collectors.analysis.expressions.errors import ExpressionError
+from collectors.analysis.expressions.errors import ExpressionError, NoSeries
 from collectors.analysis.expressions.expression import compile
 from collectors.analysis.expressions.units import unit_of_series
 from collectors.store.protocol import Axis, Series, Store
@@ -132,6 +132,8 @@ class BoardCharts:
         lo, hi = (query.lo, query.hi) if axis == query.axis else (None, None)
         try:
             return self._expressions.evaluate(ExpressionQuery(text, (), axis, lo, hi, query.buckets), known)
+        except NoSeries as error:
+            return f"the expression finds {str(error).partition(': ')[2]}"
         except (ExpressionError, TooMuch) as error:
             return str(error)
 

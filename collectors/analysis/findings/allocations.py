@@ -62,7 +62,9 @@ def snapshot_of(name: str, dump: Any) -> MemorySnapshot | None:
 
 def _without_lines(has_blocks: bool) -> str:
     if not has_blocks:
-        return "When it was written nothing was allocated any more: write it where the error is raised, before it leaves the function."
+        return (
+            "When it was written nothing was allocated any more: write it where the error is raised, before it leaves the function."
+        )
     return "It names no lines: call torch.cuda.memory._record_memory_history() before the training begins."
 
 

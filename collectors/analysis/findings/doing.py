@@ -86,6 +86,7 @@ def silent_for_s(subject: RunSubject) -> float | None:
 
 
 def last_step(subject: RunSubject) -> int | None:
+    """Also where it was made before the points that are at hand: a collector that starts again looks back for half an hour only."""
     newest = [track.last() for (name, _), track in subject.tracks.items() if name == "steps" and len(track)]
     known = [step for step in newest if step is not None and math.isfinite(step)]
-    return int(max(known)) if known else None
+    return int(max(known)) if known else subject.history.last_step

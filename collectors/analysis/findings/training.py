@@ -101,7 +101,7 @@ def nan_lasting(subject: RunSubject) -> Iterator[Held]:
         back = f"; the last checkpoint before it is of step {saved.step}" if saved is not None and saved.step is not None else ""
         since = f" since step {step_of(track, first)}" if step_of(track, first) is not None and first else ""
         yield Held(
-            f"{on_rank(name, rank, subject.ranks())} has been NaN or infinite for {count if first else f'more than {count}'} steps"
+            f"{on_rank(name, rank, subject.ranks())} has been NaN or infinite for {f'{count:,}' if first else f'more than {count:,}'} steps"
             f"{since}: it does not recover by itself{back}.",
             time_of(subject, track, first),
             time_of(subject, track, len(track) - 1),

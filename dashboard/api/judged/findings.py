@@ -136,7 +136,11 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             raise NotFound(f"no finding {id_!r}; GET /api/v1/findings lists them")
         fields = found.fields
         more = {name: value for name, value in fields.items() if name not in SHOWN}
-        kept: dict[str, Any] = {"stacks": fields.get("stacks", []), "lines": fields.get("lines", []), "snapshot": fields.get("snapshot")}
+        kept: dict[str, Any] = {
+            "stacks": fields.get("stacks", []),
+            "lines": fields.get("lines", []),
+            "snapshot": fields.get("snapshot"),
+        }
         return Answer({**finding_row(found), **kept, "more": more})  # type: ignore[typeddict-item]
 
     @router.get(
