@@ -97,7 +97,7 @@ def main() -> None:
         found = snapshot_of(sys.argv[1], PlainPickle(sys.stdin.buffer).load())
     except Exception:  # whatever a broken pickle raises
         found = None
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found))
 
 
 if __name__ == "__main__":

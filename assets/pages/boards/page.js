@@ -134,6 +134,7 @@ export default class BoardsPage extends Session {
 
   async #look() {
     try {
+      if (!this.name && this.list.length) await this.#first(this.shown.run); // the shown one was deleted
       await this.#read();
       this.trouble = "";
     } catch (error) {
@@ -206,7 +207,7 @@ export default class BoardsPage extends Session {
       },
       deleted: (behind) => {
         this.file = behind;
-        if (!behind) this.name = FIRST;
+        if (!behind) this.name = "";
         this.editor?.close();
         this.#look();
       },

@@ -1,13 +1,15 @@
 """What held the memory of a card, by the line that allocated it: from the snapshot of PyTorch's caching allocator.
 
 The fields are those of `torch.cuda.memory._snapshot()`, versions 2.x: `segments`, each with its `blocks`, each with `frames`
-where `_record_memory_history` was on, the innermost first. Only the standard library is needed: a process of its own reads it.
+where `_record_memory_history` was on, the innermost first. Little is imported: a process of its own reads it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict
 
 MOST_ROWS = 20
 MOST_BLOCKS = 2_000_000
