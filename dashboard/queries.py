@@ -24,8 +24,8 @@ from .comparing.attempts import RunAttempts, requeued
 from .comparing.recorded import Comparing
 from .cost import Cost, CostMeter
 from .curves.overlay import Overlays
-from .doings import Doings
 from .expressions.evaluation import Expressions
+from .findings.doings import Doings
 from .findings.reading import FoundFindings
 from .flame.ahead import Ahead
 from .goodput.asking import Goodputs

@@ -15,7 +15,7 @@ from collectors.records import Frame, Record
 from collectors.service.control import ControlServer
 from collectors.store.open import open_store
 from collectors.store.protocol import Store
-from dashboard.doings import Doings
+from dashboard.findings.doings import Doings
 from tests.conftest import dashboard, script, wait_for
 from tests.judged import T0, JudgedRuns, machine_point, point
 from tests.judged_stacks import COMPILE, LINEAR, LOOP, MODULE, PIECE_S, SAVE, Part, of_loop, profile

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.findings.allocations import MOST_ROWS, snapshot_of
+from collectors.analysis.dumps.allocations import MOST_ROWS, snapshot_of
 from collectors.judging import snapshots
 from collectors.judging.snapshots import memory_snapshot
 from collectors.records import Event

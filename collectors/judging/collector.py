@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from ..analysis.dumps.flight import flight_ranks
 from ..analysis.findings.doing import Doing, doing_of
-from ..analysis.findings.flight import flight_ranks
 from ..analysis.findings.rule import AnyRule
 from ..analysis.findings.rules import BY_NAME, MACHINE_RULES, RUN_RULES
 from ..analysis.findings.subjects import MachineSubject, RunSubject

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
-from ..analysis.findings.allocations import MOST_TEXT, MemorySnapshot, snapshot_of
+from ..analysis.dumps.allocations import MOST_TEXT, MemorySnapshot, snapshot_of
 from .plain_pickle import PlainPickle, open_plain_file
 
 SUFFIXES = (".pickle", ".pkl")

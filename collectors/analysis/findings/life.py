@@ -12,15 +12,15 @@ from ...process.activity import spoken
 from ...process.states import is_silent
 from ...records import Event
 from ...store.question import TooMuch
+from ..dumps.allocations import MemorySnapshot
+from ..dumps.flight import flight_sentence
 from ..logs.faults import XIDS
 from ..stacks.last import LastStack, last_stacks
 from ..stacks.traces import Range
 from ..stacks.waits import wait_of, waiting
 from . import names
-from .allocations import MemorySnapshot
 from .cards import OF_A_CRASH
 from .doing import STILL_S, last_step, silent_for_s, standing_word
-from .flight import flight_sentence
 from .rule import CodePlace, Held
 from .standing import RankStanding, stacks_as_json, standing_of
 from .subjects import RunSubject

@@ -11,12 +11,12 @@ import numpy as np
 from ...gpu.inventory import Gpu
 from ...process.activity import RunActivity, RunProcess, RunState
 from ...records import Event, Labels
+from ..dumps.allocations import MemorySnapshot
+from ..dumps.flight import FlightRank
 from ..history import History
 from ..ledger.shares import Ledger
 from ..stacks.traces import Floats, Range
 from ..stacks.trust import LineOf, no_source
-from .allocations import MemorySnapshot
-from .flight import FlightRank
 from .recent import CAPACITY, RecentPoints
 
 STEPS = "steps"  # the name of a rank's own track: the time of each new step, its value the step

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from collectors.alerts.model import OWN
-from collectors.analysis.findings.allocations import MemorySnapshot
+from collectors.analysis.dumps.allocations import MemorySnapshot
 from collectors.analysis.findings.rule import RuleTopic
 from collectors.analysis.findings.rules import BY_NAME, RULES
 from collectors.records import Finding, FindingWeight
