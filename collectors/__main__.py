@@ -236,6 +236,7 @@ class Collectors:
             "forget": self._forget,
             "take_back": self._take_back,
             "trace": self._trace,
+            "doings": lambda: self._judge.doings() if self._judge else {},
             "alerts": lambda: self._alerts.status() if self._alerts else {},
             "test_alert": self._test_alert,
         }

@@ -25,6 +25,7 @@ from .comparing.recorded import Comparing
 from .cost import Cost, CostMeter
 from .curves.overlay import Overlays
 from .expressions.evaluation import Expressions
+from .findings.doings import Doings
 from .findings.reading import FoundFindings
 from .flame.ahead import Ahead
 from .goodput.asking import Goodputs
@@ -125,7 +126,7 @@ class Queries:
         `first_folder` of the log folder is where new runs are made, if only some of its folders are followed.
         """
         self._store, self.log_dir, self.data_dir = store, log_dir.resolve(), data_dir
-        self._meter, self._runs = CostMeter(), Runs(store, self.log_dir)
+        self._meter, self._runs = CostMeter(), Runs(store, self.log_dir, Doings(data_dir).of)
         self.stacks = Stacks(store, self.log_dir)
         self.overlays, self.expressions = Overlays(store), Expressions(store)
         self.boards = Boards(data_dir, (self.log_dir, self.log_dir / first_folder))

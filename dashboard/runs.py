@@ -7,12 +7,13 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from collectors.analysis.findings.doing import Doing
 from collectors.forgotten.tombstones import MOST_TEXT, LastKnown
 from collectors.process.activity import EXIT, LIFETIMES, SEEN, RunActivity, RunProcess, StateName, is_ahead, seconds
 from collectors.process.identity import Identity, identity_of, job_of
@@ -51,6 +52,7 @@ class RunView:
     host: str = ""  # of run.json, else of its newest process; "" where unknown
     job_id: str | None = None  # of its newest process, where a launcher gave one
     restart_count: int | None = None  # how often that job was started anew, as its launcher counts
+    doing: Doing | None = None  # what it is at, while it lives and makes no steps
     attempts: tuple[str, ...] = ()  # the runs that are attempts of one training, the newest last; () where it is the only one
 
 
@@ -73,8 +75,8 @@ class RankView:
 class Runs:
     """May be asked from many threads."""
 
-    def __init__(self, store: Store, log_dir: Path) -> None:
-        self._store, self._log_dir = store, log_dir
+    def __init__(self, store: Store, log_dir: Path, doing_of: Callable[[str], Doing | None] = lambda run: None) -> None:
+        self._store, self._log_dir, self._doing_of = store, log_dir, doing_of
         self._lock = threading.Lock()
         self._lifetimes: dict[str, list[Event]] = {}
         self._seq = 0  # the lifetimes hold all events up to this
@@ -125,6 +127,7 @@ class Runs:
             host=next((host for host in hosts if isinstance(host, str) and host), ""),
             job_id=job_id,
             restart_count=restart_count,
+            doing=self._doing_of(run.name) if state.state in ALIVE else None,
         )
 
     def activity(self, run: Run, lifetimes: list[Event]) -> RunActivity:

@@ -135,7 +135,9 @@ def test_a_series_that_is_not_there_is_one_sentence_and_costs_only_itself(web: W
     assert len(chart["curves"]) == 10 and len(fine["curves"]) == 1
     reasons = {row["item"]: row["reason"] for row in chart["left_out"]}
     assert reasons[0] == "this machine and the run 'ddp' have no series gpu/power; is it gpu/power_w?"
-    assert reasons[2].startswith("column 5: no series nothing/x") and reasons[3].endswith("no series that the glob xyz* finds")
+    assert reasons[2].startswith("the expression finds no series nothing/x") and reasons[3].endswith(
+        "no series that the glob xyz* finds"
+    )
 
 
 def test_a_spike_of_one_step_is_in_every_answer_and_the_range_is_kept(web: Web) -> None:

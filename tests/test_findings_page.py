@@ -183,6 +183,46 @@ def test_on_a_phone_two_buttons_step_through(scene: FindingsScene, browser: Brow
     phone.close()
 
 
+SNAPSHOT = {
+    "name": "oom.pickle",
+    "reserved_bytes": 3 << 30,
+    "allocated_bytes": 2 << 30,
+    "rows": [{"file": "/a/model.py", "line": 31, "function": "<b>attention</b>", "bytes": 1536 << 20, "blocks": 12}],
+    "rest_bytes": 512 << 20,
+    "trouble": "",
+}
+
+
+def test_a_crash_for_want_of_memory_shows_what_held_it(scene: FindingsScene, page: Page) -> None:
+    scene.run("full")
+    scene.find("full", "crash", -20, weight="alert", said="The run failed: CUDA out of memory.", id_="oom", snapshot=SNAPSHOT)
+    scene.open(page, run="full", finding="oom")
+    rows = page.locator(".found-memory tbody tr")
+    expect(rows).to_have_text(["model.py:31 <b>attention</b>1,53612", "other lines512"])
+    expect(page.locator(".found-kept")).to_contain_text("By oom.pickle, 2,048 of 3,072 MiB that PyTorch had were in use.")
+    assert serious(page, ".found-detail") == []
+
+
+def test_bounds_have_the_unit_of_what_they_bound(scene: FindingsScene, page: Page) -> None:
+    scene.run("bound")
+    numbers = {"share": 31.0, "least": 20.0, "most": 40.0, "saves_at_most": 38.0}
+    scene.find("bound", "data_stall", -20, said="It waits.", id_="bounds", numbers=numbers)
+    scene.open(page, run="bound", finding="bounds")
+    expect(page.locator(".found-numbers div")).to_have_text(
+        ["Share31.0 %", "At least20.0 %", "At most40.0 %", "Saves at most38.0 %"]
+    )
+
+
+def test_a_finger_hits_what_leads_to_a_finding(scene: FindingsScene, browser: Browser) -> None:
+    phone = browser.new_page(viewport=PHONE, has_touch=True, is_mobile=True)
+    scene.open(phone, run="loud")
+    for name in ("Why", "What ran", "Report"):
+        expect(phone.get_by_role("button", name=name, exact=True).first).to_be_visible()
+        box = phone.get_by_role("button", name=name, exact=True).first.bounding_box()
+        assert box and box["height"] >= 40, name
+    phone.close()
+
+
 def test_marks_are_put_together_by_the_scale_alone(ask: Ask) -> None:
     found = ask("""
       const { stretches, together, windowOf } = await load("findings/looks.js");

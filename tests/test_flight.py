@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collectors.analysis.findings.flight import flight_ranks, flight_sentence
+from collectors.analysis.dumps.flight import flight_ranks, flight_sentence
 from collectors.judging.dumps import flight_dumps, read_dump
 from collectors.process.activity import RunProcess
 

@@ -48,6 +48,9 @@ ODD = [
         ("job 550e8400-e29b-41d4-a716-446655440000 on cuda:0", "job <id> on cuda:#"),
         ("conv2d fp16 10.0.0.1:8080 v1.2.3", "conv#d fp# #.#:# v#.#"),
         ("12345678e-05 of 1234567", "# of #"),
+        ("fit:  25%|██▌       | 25/100 [00:01<00:03]", "fit:  #%|<text>| #/# [#:#<#:#]"),
+        ("fit:   0%|          | 0/100 [00:00<?]", "fit:   #%|<text>| #/# [#:#<?]"),
+        ("fit:  25%|##5       | 25/100 [00:01<00:03]", "fit:  #%|<text>| #/# [#:#<#:#]"),
     ],
 )
 def test_what_varies_is_masked_and_words_stay(line: str, mask: str) -> None:

@@ -45,6 +45,8 @@ FOUND = {
     "iter {0}: loss 2.{0}, time 12.3ms, mfu {0}.1%": ({"loss", "mfu"}, STEPS),
     "Train Epoch: 1 [{0}00/60000 (1%)]\tLoss: 0.{0}": ({"loss"}, [100, 200, 300, 400]),
     "Epoch 0: {0}%|#   | {0}/100 [00:01<00:09,  9.50it/s, loss=0.{0}, v_num=0]": ({"loss"}, STEPS),
+    "Training:  {0}%|█▌  | {0}/100 [00:01<00:09,  9.50it/s]": ({"progress_pct"}, STEPS),
+    "fit:  {0}%|█▌  | {0}/100 [00:01<00:09,  9.50it/s, loss=0.{0}]": ({"loss"}, STEPS),
     "{0}/100 [00:01<00:09, 9.5it/s, loss=0.{0}]": ({"loss"}, STEPS),
     "[rank0]: step: {0} | train/loss: 0.{0} | tokens_per_sec: {0}00.5": ({"train/loss", "tokens_per_sec"}, STEPS),
     "step={0} loss=nan": ({"loss"}, STEPS),

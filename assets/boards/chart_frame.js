@@ -30,6 +30,7 @@ export class ChartFrame {
     this.legend = el("footer", { class: "board-legend" });
     this.element = el("article", { class: "chart board-chart", "data-chart": placed.key, "data-kind": placed.fields.kind ?? "" }, this.head, this.body, this.legend);
     this.legend.hidden = !this.drawer.legend;
+    this.legend.addEventListener("scroll", () => this.#hint(), { passive: true });
     this.names = "";
     this.fitted = "";
     this.visible = false;
@@ -42,6 +43,7 @@ export class ChartFrame {
     if (key === this.fitted || width < 20) return;
     this.fitted = key;
     this.drawer.fit(width, Math.max(20, height - HEAD_PX - (this.drawer.legend ? LEGEND_PX : 0)));
+    this.#hint();
   }
 
   /** @param {HeldChart | null} held @param {{span: Span, axis: "time" | "step", run: string | null, stale: boolean}} about */
@@ -77,6 +79,15 @@ export class ChartFrame {
     const more = shown.length - MOST_NAMES;
     const gone = left.length && rows.length ? el("span", { class: "warn", title: reasons.join("\n") }, counted(left.length, "series", "series"), " not there") : null;
     this.legend.replaceChildren(...shown.slice(0, MOST_NAMES).map(({ row, colour }) => el("span", { title: row.label }, lineKey(colour, shown.length === 1), row.label)), more > 0 ? el("span", { class: "dim" }, `${more} more`) : "", gone ?? "");
+    this.#hint();
+  }
+
+  /** Names that do not fit fade at the edge, and are reached by scrolling. */
+  #hint() {
+    const hidden = this.legend.scrollWidth - this.legend.clientWidth - this.legend.scrollLeft;
+    this.legend.classList.toggle("more", hidden > 1);
+    if (this.legend.scrollWidth > this.legend.clientWidth + 1) this.legend.tabIndex = 0;
+    else this.legend.removeAttribute("tabindex");
   }
 
   destroy() {

@@ -229,14 +229,23 @@ function rateLane(own) {
   return [lane("rate", "Steps/s", 44, "zero", ranked(named(counted, name), "now", false), { rate: true })];
 }
 
+/** Of series of one name: the rank, and where ranks are alike, the labels in which they differ. @param {Meta[]} metas @param {string} word before a rank @returns {string[]} */
+function namesOf(metas, word) {
+  const ranks = metas.map((meta) => String(rankOf(meta)));
+  if (new Set(ranks).size === metas.length) return ranks.map((rank) => word + rank);
+  const keys = [...new Set(metas.flatMap(({ labels }) => Object.keys(labels)))].filter((key) => key !== "rank" && new Set(metas.map(({ labels }) => labels[key])).size > 1);
+  return metas.map((meta) => [new Set(ranks).size > 1 ? `${word}${rankOf(meta)}` : "", ...keys.map((key) => meta.labels[key] ?? "")].filter(Boolean).join(" "));
+}
+
 /**
  * One trace per rank; the first in ink, further ones in GPU colours.
  * @param {Meta[]} metas @param {string} label @param {boolean} points @returns {Trace[]}
  */
 function ranked(metas, label, points) {
   const sorted = [...metas].sort((a, b) => rankOf(a) - rankOf(b));
+  const names = namesOf(sorted, label === "now" ? "rank " : "");
   return sorted.map((meta, i) => ({
-    label: sorted.length > 1 ? `${label === "now" ? "rank" : label} ${rankOf(meta)}` : label,
+    label: sorted.length > 1 ? `${label === "now" ? "" : `${label} `}${names[i]}` : label,
     colour: points ? "gpu-1" : i ? `gpu-${i % 8}` : "ink",
     keys: [keyOf(meta)],
     points,

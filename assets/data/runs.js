@@ -14,6 +14,24 @@ export const STATES = {
   requeued: ["Requeued", "warn"],
   crashed: ["Crashed", "bad"], // from older collectors
 };
+/** What a living run is at that makes no steps: the word, its tone, and what it means. @type {Record<string, [string, string, string]>} */
+export const DOINGS = {
+  starting: ["Starting", "acc", "It has made no step yet."],
+  compiling: ["Compiling", "acc", "Its main thread compiles."],
+  validating: ["Validating", "acc", "Its main thread is in a validation."],
+  checkpointing: ["Saving a checkpoint", "acc", "Its main thread writes a checkpoint."],
+  idle: ["Idle", "dim", "The process lives, and its main thread sleeps or waits for input: the training loop was left."],
+  silent: ["Silent", "warn", "The process lives and writes nothing."],
+  hung: ["Hung", "bad", "Nothing moves: no line, no byte, no work."],
+};
+
+/** The word and the tone for a run, and what it means. @param {{state: string, doing?: string | null} | null | undefined} run @returns {[string, string, string]} */
+export function wordsOf(run) {
+  const doing = run?.doing ? DOINGS[run.doing] : undefined;
+  if (doing) return doing;
+  const [word, tone] = STATES[run?.state ?? ""] ?? [run?.state ?? "", "dim"];
+  return [word, tone, ""];
+}
 const ALIVE = new Set(["running", "stalled"]);
 
 const NEAR_S = 5; // between two clocks' readings of one start

@@ -74,9 +74,16 @@ function heading(found, now_s, close) {
   ];
 }
 
+const MEASURED = ["share", "bytes_per_s"]; // numbers that may have bounds, in the same unit
+/** @type {Record<string, string>} */
+const BOUNDS = { least: "At least", most: "At most", saves_at_most: "Saves at most" };
+
 /** @param {Found} found */
 function numbersOf({ numbers }) {
-  const rows = Object.entries(numbers).map(([name, value]) => el("div", {}, el("dt", {}, nameOf(name)), el("dd", {}, valueOf(name, value))));
+  const main = MEASURED.find((name) => name in numbers) ?? "";
+  const certain = numbers.least === numbers[main] && numbers.most === numbers[main];
+  const shown = Object.entries(numbers).filter(([name]) => !(main && certain && (name === "least" || name === "most")));
+  const rows = shown.map(([name, value]) => el("div", {}, el("dt", {}, main && BOUNDS[name] ? BOUNDS[name] : nameOf(name)), el("dd", {}, valueOf(main && BOUNDS[name] ? main : name, value))));
   return rows.length ? el("dl", { class: "found-numbers" }, ...rows) : "";
 }
 
@@ -86,10 +93,10 @@ const nameOf = (name) => capital(name.replace(/_per_s$/, " a second").replace(/_
 /** By the unit at the end of its name. @param {string} name @param {number} value */
 export function valueOf(name, value) {
   if (!Number.isFinite(value)) return figure(value);
-  if (/bytes/.test(name)) return Math.abs(value) < 1e6 ? `${figure(value / 1e3)} kB` : `${figure(value / 1e6)} MB`;
-  if (/_s$/.test(name)) return duration(Math.abs(value));
+  if (/bytes|^free$/.test(name)) return Math.abs(value) < 1e6 ? `${figure(value / 1e3)} kB` : `${figure(value / 1e6)} MB`;
+  if (/_s$|^seconds$/.test(name)) return duration(Math.abs(value));
   if (/_gib$/.test(name)) return `${figure(value)} GiB`;
-  if (/^(share|cost|of_blocks)$/.test(name)) return `${figure(value, 1)} %`;
+  if (/^(share|cost|of_blocks|tensor|sm)$/.test(name)) return `${figure(value, 1)} %`;
   return Number.isInteger(value) ? count(value) : figure(value);
 }
 
@@ -146,14 +153,33 @@ function uselessOf({ id }) {
 }
 
 /** @param {Detail} detail @returns {Node[]} */
-function keptOf({ stacks, lines }) {
+function keptOf({ stacks, lines, snapshot, run, start }) {
   const ranks = [...new Set(stacks.map(({ rank }) => rank))].sort((a, b) => a - b);
   const several = ranks.length > 1;
   const shown = ranks.flatMap((rank) => [
     el("h3", {}, several ? `Stacks of rank ${rank}` : "Stacks of all threads"),
     ...stacks.filter((stack) => stack.rank === rank).map((stack, i) => stackOf(stack, !several && i === 0)),
   ]);
-  return [...shown, ...(lines.length ? [el("h3", {}, "The last lines"), el("pre", { tabindex: "0" }, lines.join("\n"))] : [])];
+  return [...(snapshot ? memoryOf(snapshot, run, start) : []), ...shown, ...(lines.length ? [el("h3", {}, "The last lines"), el("pre", { tabindex: "0" }, lines.join("\n"))] : [])];
+}
+
+/** What held a card's memory, by the line that allocated it. @param {NonNullable<Detail["snapshot"]>} snapshot @param {string | null} run @param {number} at @returns {Node[]} */
+function memoryOf({ name, reserved_bytes, allocated_bytes, rows, rest_bytes, trouble }, run, at) {
+  const mib = (/** @type {number} */ bytes) => count(Math.round(bytes / 2 ** 20));
+  const line = (/** @type {typeof rows[number]} */ row) => {
+    const shown = row.file ? place(row.file, row.line) : "unknown line";
+    if (run === null || !row.file) return shown;
+    const where = new URLSearchParams({ run, from: String(at - 30), to: String(at + 1), code: `${row.file}:${row.line}` });
+    return el("a", { href: `/flame?${where}`, title: row.file }, shown);
+  };
+  const cells = rows.map((row) => el("tr", {}, el("td", {}, line(row), ` ${row.function}`), el("td", {}, mib(row.bytes)), el("td", {}, count(row.blocks))));
+  const rest = rest_bytes ? [el("tr", { class: "dim" }, el("td", {}, "other lines"), el("td", {}, mib(rest_bytes)), el("td"))] : [];
+  const head = el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Allocated at"), el("th", { scope: "col" }, "MiB"), el("th", { scope: "col" }, "Blocks")));
+  return [
+    el("h3", {}, "What held the memory"),
+    el("p", { class: "dim" }, trouble ? `${name}: ${trouble}` : `By ${name}, ${mib(allocated_bytes)} of ${mib(reserved_bytes)} MiB that PyTorch had were in use.`),
+    ...(rows.length ? [el("table", { class: "found-memory" }, head, el("tbody", {}, ...cells, ...rest))] : []),
+  ];
 }
 
 /** The innermost call first, as a debugger shows it. @param {Stack} stack @param {boolean} open */

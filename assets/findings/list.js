@@ -37,7 +37,7 @@ export class FindingList {
       "button",
       { type: "button", "data-finding": found.id, onclick: () => (this.element.hidePopover(), this.choose(found)) },
       icon(shape, tone),
-      el("span", { class: "unseen" }, word),
+      el("span", { class: "unseen" }, `${word}: `),
       el("span", { class: "text" }, el("b", {}, `${found.title}. `), found.sentence),
       el("span", { class: "dim" }, found.over ? when : `${when}, holds`),
     );

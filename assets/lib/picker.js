@@ -31,7 +31,7 @@ export class Picker {
   draw(runs) {
     this.runs = runs;
     const { list, name, current } = runs;
-    setText(this.button, current ? visibleName(current.run) : runs.missing ? `no run “${name}”` : list.length ? "choose a run" : "no run yet");
+    setText(this.button, current ? visibleName(current.run) : runs.missing ? `no run “${name}”` : list.length ? "choose a run" : runs.read_once ? "no run yet" : "…");
     this.button.title = this.button.textContent;
     this.button.ariaLabel = `Run: ${this.button.textContent}`;
     this.button.value = current?.run ?? "";
@@ -58,13 +58,13 @@ export class Picker {
   }
 
   /** @param {import("../types/api").Run} run @param {number} now_s */
-  #row({ run, state, last_time_s }, now_s) {
+  #row({ run, state, doing, last_time_s }, now_s) {
     const ago = last_time_s && state !== "running" ? `${duration(Math.max(0, now_s - last_time_s))} ago` : "";
     return el(
       "button",
       { type: "button", role: "option", "data-run": run, onclick: () => this.#chosen(run) },
       el("span", { class: "run-name" }, visibleName(run)),
-      el("span", { class: "dim" }, [state, ago].filter(Boolean).join(", ")),
+      el("span", { class: "dim" }, [doing ?? state, ago].filter(Boolean).join(", ")),
     );
   }
 

@@ -13,10 +13,11 @@ import { UntimedNote } from "../data/untimed.js";
 import { readAddress } from "../lib/url.js";
 import { WindowSteps, densestOf } from "../data/window_steps.js";
 
-const NO_STACK = "No stack was sampled in this time.";
+const NO_STACK = "No stack was sampled in this time: choose a window in which the dashboard saw the run.";
 const ELSEWHERE = "No process on this machine writes this run, so it has no stacks.";
 const RECEIVED = "Another host handed this run over: it has curves and lines. Stacks, GPUs and the host are seen by a dashboard on that host only.";
-const NOT_THERE = "The dashboard was not there while this run was: it has curves and lines, but no stacks, GPU or host samples.";
+const NOT_THERE = "The dashboard was not there while this run was: it has curves and lines, but no stacks, GPU or host samples. The next run has them if the dashboard starts first, or starts it:";
+const START_IT = "deepseek-dashboard run -- python train.py";
 const SAME_START_S = 5; // a start this near to the first point after it is the same
 const NOW_EVERY_MS = 2000; // while nothing is selected, the flame graph is requested this often
 
@@ -75,9 +76,9 @@ export class RunPage extends TimePage {
    * @returns {import("../blame/profile.js").Trouble | null}
    */
   instead({ now }, trouble) {
-    const none = (/** @type {string} */ sentence) => ({ sentence, remedy: "", action: null });
+    const none = (/** @type {string} */ sentence, remedy = "") => ({ sentence, remedy, action: null });
     if (this.runs.received) return none(RECEIVED);
-    if (now && this.#unseen) return none(NOT_THERE);
+    if (now && this.#unseen) return none(NOT_THERE, START_IT);
     if (trouble) return trouble;
     if (this.runs.over) return none(NO_STACK);
     return this.runs.current?.pid === null ? none(ELSEWHERE) : null;

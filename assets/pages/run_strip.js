@@ -7,7 +7,7 @@ import { LastStacks } from "./last_stacks.js";
 import { RanButton } from "./ran_button.js";
 import { Picker } from "../lib/picker.js";
 import { ReportButton } from "../blame/report.js";
-import { STATES } from "../data/runs.js";
+import { wordsOf } from "../data/runs.js";
 
 /**
  * @typedef {Object} Standing what the strip shows
@@ -72,13 +72,14 @@ export class RunStrip {
     this.last.draw(run);
     this.run = run?.run ?? null;
     this.report.element.hidden = this.run === null;
-    const [word, tone] = STATES[run?.state ?? ""] ?? [run?.state ?? "", "dim"];
+    const [word, tone, meaning] = wordsOf(run);
     const lived = run?.started_s ? duration(Math.max(0, (over ? (runs.last_s ?? run.started_s) : now_s) - run.started_s)) : "";
-    const length = over && lived ? `after ${lived}` : lived;
+    const since_s = run?.doing ? (run.doing_since_s ?? null) : null;
+    const length = since_s !== null ? `for ${duration(Math.max(0, now_s - since_s))}` : over && lived ? `after ${lived}` : lived;
     const looks = `${word} ${length} ${run?.state_reason}`;
     if (looks === this.#state) return;
     this.#state = looks;
-    this.state.title = [run?.state_reason, run?.ranks_note].filter(Boolean).join(" ");
+    this.state.title = [meaning, run?.state_reason, run?.ranks_note].filter(Boolean).join(" ");
     this.state.replaceChildren(el("span", { class: `live ${tone}` }, word ? el("i", { class: "dot" }) : "", word), ` ${length}`);
   }
 
@@ -144,12 +145,12 @@ export function worst({ message, current: run, lost_s, now_s }) {
   if (!message) return null;
   const problem = message.problems[0] ?? message.read_only ?? troubleOf(message.collectors);
   if (problem) return { tone: "warn", sentence: problem };
-  const [word, tone] = STATES[run?.state ?? ""] ?? ["", ""];
+  const [word, tone, meaning] = wordsOf(run);
   if (tone === "bad" || tone === "warn")
     return { tone, sentence: run?.state_reason || `${word}${run?.last_time_s ? ` at ${clock(run.last_time_s)}` : ""}.` };
   const lost = message.gpus.find(({ state }) => state === "lost");
   if (lost) return { tone: "bad", sentence: lost.reason };
-  const quiet = [run?.ranks_note, run?.state === "ended" ? run.state_reason : "", message.gpu_note].find(Boolean);
+  const quiet = [run?.ranks_note, meaning, run?.state === "ended" ? run.state_reason : "", message.gpu_note].find(Boolean);
   return quiet ? { tone: "dim", sentence: quiet } : null;
 }
 

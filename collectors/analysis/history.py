@@ -35,6 +35,11 @@ class History:
         """What its run.json says, with the configuration in its other files."""
         return self._row.info if self._row else {}
 
+    @property
+    def last_step(self) -> int | None:
+        """The last that it has logged, however long ago."""
+        return self._row.last_step if self._row else None
+
     def folder(self) -> str:
         """The working folder that run.json names, else that of the run's process; "" where neither is known."""
         seen = [event.fields.get("cwd") for event in reversed(self._store.events(self.run, kinds=(SEEN,)))]

@@ -6,11 +6,13 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from ..analysis.findings.flight import flight_ranks
+from ..analysis.dumps.flight import flight_ranks
+from ..analysis.findings.doing import Doing, doing_of
 from ..analysis.findings.rule import AnyRule
 from ..analysis.findings.rules import BY_NAME, MACHINE_RULES, RUN_RULES
 from ..analysis.findings.subjects import MachineSubject, RunSubject
@@ -29,6 +31,7 @@ from ..store.question import TooMuch
 from .dumps import flight_dumps
 from .known import STALE_S, KnownRun, KnownSubjects
 from .looking_back import LookingBack
+from .snapshots import memory_snapshot
 
 PERIOD_S = 2.0
 SHARE = 0.008  # of a core, for all rules; where they take more, they look less often
@@ -36,6 +39,7 @@ MUCH = 3.0  # times less often than meant: it is said
 MOST_WAITING = 50_000  # records between two looks: the newest
 AWAKE_S = 600.0  # a run without a sign and without a process is let go after this
 ENDED_S = 30.0  # a run that has ended is looked at for so long
+DOING_S = 4.0  # between two looks at what a run is at
 KNOWN_S = 7 * 86400.0  # findings that are read at the start
 MOST_KNOWN = 20_000
 OVER = {"ended", "finished", "failed", "killed", "preempted", "requeued"}
@@ -83,6 +87,7 @@ class FindingsCollector:
         self._due: dict[tuple[str, str], float] = {}  # by run and rule, CLOCK_MONOTONIC
         self._failed: dict[str, str] = {}  # rules that failed, and how
         self._trouble: dict[str, tuple[float, str]] = {}
+        self._doings: dict[str, Doing] = {}  # by run, of those that do not make steps; replaced as a whole
         self._cost_s, self._since_s = 0.0, self._monotonic()
         self._slack = 1.0  # by how much rules look less often
         self.cost_by_rule: dict[str, float] = {}
@@ -123,6 +128,7 @@ class FindingsCollector:
             news += self._watch.end_others(self._known.runs)
         for run, known in list(self._known.runs.items()):
             news += self._judge(run, known, activities.get(run), machine, now_s)
+        self._doings = {run: doing for run, doing in self._doings.items() if run in self._known.runs}
         self._pace(time.thread_time() - began_s)
         return [*news, *self._back.work(now_s)]
 
@@ -169,6 +175,7 @@ class FindingsCollector:
             return self._watch.end(run)
         subject = self._subject(run, known, history, machine, now_s, activity, state, processes)
         news = self._looked(RUN_RULES, run, subject, now_s)
+        self._look_at_doing(run, subject)
         if over and state is not None and state.state != "preempted" and now_s - known.sign_s > ENDED_S:
             known.ended = True
             news += self._watch.end(run)
@@ -206,9 +213,20 @@ class FindingsCollector:
             ledger_of,
             lambda: self._last_lines(run),
             lambda since_s: flight_ranks(flight_dumps(processes, since_s)),
+            lambda since_s, until_s: memory_snapshot(_folders_of(activity), since_s, until_s),
             self._line_of(run),
             known.memory,
         )
+
+    def _look_at_doing(self, run: str, subject: RunSubject) -> None:
+        mono_s = self._monotonic()
+        if self._due.get((run, "doing"), 0.0) > mono_s:
+            return
+        self._due[run, "doing"] = mono_s + DOING_S * self._slack - PERIOD_S / 2
+        holding = {found.rule for found in self._watch.holding() if found.run == run}
+        doing = doing_of(subject, holding)
+        kept = {name: known for name, known in self._doings.items() if name != run}
+        self._doings = kept if doing is None else {**kept, run: doing}
 
     def _ledger(self, history: History, rank: int, seconds: float) -> Ledger | None:
         until_s = history.profiled_until()
@@ -262,6 +280,21 @@ class FindingsCollector:
             self._slack = min(16.0, max(1.0, self._slack * self._cost_s / passed_s / self._share))
             self._cost_s, self._since_s = 0.0, self._monotonic()
 
+    def doings(self) -> dict[str, Doing]:
+        """What living runs are at that make no steps. May be called by any thread."""
+        return self._doings
+
     def costs(self) -> Mapping[str, float]:
         """CPU seconds by rule, since the start."""
         return dict(self.cost_by_rule)
+
+
+def _folders_of(activity: RunActivity | None) -> list[Path]:
+    """Where a script leaves what is no log: the run's folder, and that in which it was started."""
+    if activity is None or activity.is_received:
+        return []
+    started = [activity.info.get("cwd"), *(event.fields.get("cwd") for event in activity.seen)]
+    return [
+        activity.folder.parent if activity.single_file else activity.folder,
+        *(Path(folder) for folder in started if folder and isinstance(folder, str)),
+    ]

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
-import pickle
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..process.activity import RunProcess
 from ..process.proc import PROC, environment_of
+from .plain_pickle import PlainPickle, open_plain_file
 
 PREFIXES = ("TORCH_FR_DUMP_TEMP_FILE", "TORCH_NCCL_DEBUG_INFO_TEMP_FILE")  # variables; their value, and the rank behind it
 USUAL = "/tmp/nccl_trace_rank_"  # PyTorch's own
 MOST_BYTES = 64 << 20
-
-
-class _PlainPickle(pickle.Unpickler):
-    """Of numbers, texts, lists and tables alone: a file that another program wrote may run nothing here."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"it names {module}.{name}")
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it has a persistent id")
 
 
 def flight_dumps(processes: Sequence[RunProcess], since_s: float, proc: Path = PROC) -> dict[int, Any]:
@@ -42,16 +30,12 @@ def flight_dumps(processes: Sequence[RunProcess], since_s: float, proc: Path = P
 
 def read_dump(path: str, since_s: float) -> Any:
     """None for a file that is not there, too old, too large, a link, not a plain file, or not as PyTorch writes it."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+    file = open_plain_file(path, since_s, MOST_BYTES)
+    if file is None:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        known = os.fstat(descriptor)
-        if not stat.S_ISREG(known.st_mode) or known.st_size > MOST_BYTES or known.st_mtime < since_s:
-            return None
+    with file:
         data = file.read(MOST_BYTES)
     try:
-        return _PlainPickle(io.BytesIO(data)).load()
+        return PlainPickle(io.BytesIO(data)).load()
     except Exception:  # whatever a broken pickle raises
         return None

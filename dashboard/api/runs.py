@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from typing_extensions import TypedDict
 
+from collectors.analysis.findings.doing import Standing
 from collectors.process.activity import StateName
 from collectors.records import Event, Offset
 
@@ -36,6 +37,8 @@ class RunRow(TypedDict):
     run: str
     state: StateName
     state_reason: str
+    doing: Standing | None  # of a run that lives and makes no steps, where the collector knows it
+    doing_since_s: float | None
     pid: int | None
     started_s: float | None
     ended_s: float | None  # None while it lives, and where nothing says so
@@ -220,6 +223,8 @@ def run_row(view: RunView) -> RunRow:
         "run": stored.name,
         "state": view.state,
         "state_reason": view.state_reason,
+        "doing": view.doing.word if view.doing else None,
+        "doing_since_s": view.doing.since_s if view.doing else None,
         "pid": view.pid,
         "started_s": view.started_s,
         "ended_s": view.ended_s,

@@ -10,9 +10,11 @@ from collectors.store.protocol import Series
 
 from ..subscription import is_glob
 from .fields import expression
-from .model import ChosenSeries
+from .model import Board, ChosenSeries
 from .stored import matches
 from .values import meant
+
+NEAR = 0.8  # a name is meant that is as alike as one with a slip: the series of a board that comes along are no slips
 
 
 def chosen(entry: ChosenSeries, known: Sequence[Series]) -> list[Series]:
@@ -30,6 +32,16 @@ def chosen(entry: ChosenSeries, known: Sequence[Series]) -> list[Series]:
     return [series for series in known if series.name in wanted and _has(series.labels, entry.labels)]
 
 
+def has_something(board: Board, known: Sequence[Series]) -> bool:
+    """Whether a chart of it has a series that is stored; of an expression, one that it names."""
+    entries = [entry for row in board.rows for chart in row.charts for entry in (*chart.series, *filter(None, [chart.x]))]
+    return any(_names_one(entry, known) if entry.by == "expr" else chosen(entry, known) for entry in entries)
+
+
+def _names_one(entry: ChosenSeries, known: Sequence[Series]) -> bool:
+    return any(series.name in entry.text for series in known)
+
+
 def reason_of(entry: ChosenSeries, known: Sequence[Series], runs: Sequence[str]) -> str:
     """Why it chooses none, in one sentence."""
     where = (
@@ -44,7 +56,7 @@ def reason_of(entry: ChosenSeries, known: Sequence[Series], runs: Sequence[str])
     names = {series.name for series in known}
     if entry.text in names:
         return f"{where} no series {entry.text}{_labelled(entry.labels)}"
-    return f"{where} no series {entry.text}{meant(entry.text, names)}"
+    return f"{where} no series {entry.text}{meant(entry.text, names, NEAR)}"
 
 
 def expressions_of(entry: ChosenSeries, smooth: str, known: Sequence[Series]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from collectors.analysis.expressions.errors import ExpressionError
+from collectors.analysis.expressions.errors import ExpressionError, NoSeries
 from collectors.analysis.expressions.expression import compile
 from collectors.analysis.expressions.units import unit_of_series
 from collectors.store.protocol import Axis, Series, Store
@@ -15,11 +15,13 @@ from ..expressions.asked import ExpressionQuery, ExpressionResult
 from ..expressions.evaluation import Expressions
 from ..expressions.reading import chosen_of
 from .asked import X_ITEM, BoardCurve, ChartsQuery, DrawnChart, DrawnCharts, Followed, NotDrawn
-from .choosing import chosen, expressions_of, reason_of
+from .choosing import chosen, expressions_of, has_something, reason_of
+from .files import BoardFile
 from .labelling import labelled
 from .model import BoardChart, ChosenSeries
 from .stored import BoardReader
 
+FIRST = "gpus"
 MOST_CURVES = 200  # of a chart
 MOST_BUCKETS = 200_000  # of an answer
 
@@ -46,7 +48,13 @@ class Scope:
             if run not in self._series:
                 self._series[run] = self._reader.series(run)
             found += self._series[run]
-        return found
+        return [series for series in found if series.run is not None or _is_of(series, own)] if own else found
+
+
+def _is_of(series: Series, runs: Sequence[str | None]) -> bool:
+    """Whether a series of the machine is about one of these runs, or about none."""
+    run = dict(series.labels).get("run")
+    return run is None or run in runs
 
 
 class BoardCharts:
@@ -54,6 +62,12 @@ class BoardCharts:
 
     def __init__(self, store: Store, expressions: Expressions) -> None:
         self._reader, self._expressions = BoardReader(store), expressions
+
+    def first(self, boards: Sequence[BoardFile], run: str | None) -> str:
+        """The first board that has something to show of the machine or the run, FIRST before all others; FIRST where none has."""
+        known = [*self._reader.series(None), *(self._reader.series(run) if run is not None else ())]
+        order = sorted(boards, key=lambda file: file.name != FIRST)
+        return next((file.name for file in order if file.board is not None and has_something(file.board, known)), FIRST)
 
     def draw(self, query: ChartsQuery) -> DrawnCharts:
         """One answer for all charts. A series that is not there, or an expression that fails, costs only itself. Raises what the store raises."""
@@ -118,6 +132,8 @@ class BoardCharts:
         lo, hi = (query.lo, query.hi) if axis == query.axis else (None, None)
         try:
             return self._expressions.evaluate(ExpressionQuery(text, (), axis, lo, hi, query.buckets), known)
+        except NoSeries as error:
+            return f"the expression finds {str(error).partition(': ')[2]}"
         except (ExpressionError, TooMuch) as error:
             return str(error)
 

@@ -17,7 +17,8 @@ def labelled(curves: Sequence[BoardCurve], chart: BoardChart) -> list[BoardCurve
     """In the order of the chart's entries, then by run and labels: `gpu/power_w` of eight GPUs are `GPU 0` to `GPU 7`; of two hosts `a, GPU 0`."""
     curves = sorted(curves, key=_order)
     drawn = [curve for curve in curves if curve.item >= 0]  # what lies along x has no name on the chart
-    keys = [key for key in (RUN, SERIES, *_keys(drawn)) if len({_values(curve).get(key, "") for curve in drawn}) > 1]
+    known = dict.fromkeys((RUN, SERIES, *_keys(drawn)))  # `run` is a label of the machine's series about runs, too
+    keys = [key for key in known if len({_values(curve).get(key, "") for curve in drawn}) > 1]
     if any(key in keys for key in ("gpu", "mig")):
         keys = [key for key in keys if key != "uuid"]
     found = []

@@ -155,6 +155,6 @@ def plain_number(value: float) -> int | float:
     return int(value) if value.is_integer() and abs(value) < 1e15 else value
 
 
-def meant(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word[:80], list(known), 1)
+def meant(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    close = difflib.get_close_matches(word[:80], list(known), 1, cutoff)
     return f"; is it {close[0]}?" if close else ""

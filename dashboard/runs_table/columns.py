@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from collectors.analysis.directions import direction_of
+from collectors.analysis.findings.doing import Standing
 
 from ..user_files.directions import Direction
 from .facts import Facts, Outcome
@@ -27,6 +28,7 @@ STATES = (
     "ended",
     "finished",
 )  # in the order in which they are sorted
+DOINGS: tuple[str, ...] = get_args(Standing)  # words for what a living run is at, beside its state
 MOST_WHOLE = 10**300  # a greater whole number may be no double, and stays text
 SCALES = {"gb": 1e9, "gib": 2.0**30, "mb": 1e6, "mib": 2.0**20, "kb": 1e3, "kib": 1024.0}
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from collectors import amounts
 
-from .columns import CHOSEN, FIXED, STATES, Cell, Kind, TableColumn, TableSetting, column_of
+from .columns import CHOSEN, DOINGS, FIXED, STATES, Cell, Kind, TableColumn, TableSetting, column_of
 from .filter_language import FilterMistake, Term, parse
 from .row import Row, number_of, text_of
 
@@ -87,6 +87,12 @@ def _key(term: Term) -> str:
     return ALIASES.get(key, key)
 
 
+def _words(row: Row) -> tuple[str, ...]:
+    """Its state, and what it is at."""
+    view = row.facts.view
+    return (view.state,) if view.doing is None else (view.state, view.doing.word)
+
+
 def _word(term: Term) -> Test:
     word = term.key.casefold()
     if "*" in word or "?" in word:
@@ -98,16 +104,16 @@ def _word(term: Term) -> Test:
 def _state(term: Term, notes: list[str]) -> Test:
     word = term.value.lower()
     if word in STATE_WORDS:
-        wanted = STATE_WORDS[word]
-        notes.append(f"{word} means {' or '.join(wanted)}")
+        wanted = frozenset(STATE_WORDS[word])
+        notes.append(f"{word} means {' or '.join(STATE_WORDS[word])}")
     else:
-        wanted = tuple(state for state in STATES if _glob(word)(state))
+        wanted = frozenset(state for state in (*STATES, *DOINGS) if _glob(word)(state))
     if not wanted:
-        known = ", ".join([*STATES, *STATE_WORDS])
+        known = ", ".join([*STATES, *DOINGS, *STATE_WORDS])
         raise FilterMistake(f"{_short(term.value)} is no state; these are: {known}", term.value_at)
     if term.operator not in (":", "=", "!="):
         raise FilterMistake(f"state has no order; write state:{word}", term.at)
-    return lambda row: (row.facts.view.state in wanted) != (term.operator == "!=")
+    return lambda row: (not wanted.isdisjoint(_words(row))) != (term.operator == "!=")
 
 
 def _compared(term: Term, setting: TableSetting, names: KnownNames) -> Test:

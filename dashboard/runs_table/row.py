@@ -57,7 +57,9 @@ class Row:
     def text(self) -> str:
         """What words are looked for in: the run's names, tags, note and state."""
         view = self.facts.view
-        return "\n".join([self.name, view.about.name, *view.about.tags, view.about.note, view.state]).casefold()
+        return "\n".join(
+            [self.name, view.about.name, *view.about.tags, view.about.note, view.state, view.doing.word if view.doing else ""]
+        ).casefold()
 
 
 def text_of(value: Cell) -> str:

@@ -14,7 +14,6 @@ import { Tools } from "./tools.js";
 
 const EVERY_MS = 1000; // the files are looked at again
 const REDRAW_MS = 900; // the axis of a live board moves, whether there are new points or not
-const FIRST = "gpus";
 const MOST_NAMES = 16; // of a run, on the live socket: that something is new is enough, since the charts read their points themselves
 const MOST_RUNS = 100;
 /** @type {[string, string][]} */
@@ -39,7 +38,7 @@ export default class BoardsPage extends Session {
     super(foot, readAddress().run, HINTS);
     const query = new URLSearchParams(location.search);
     const number = (/** @type {string} */ name) => (query.get(name) !== null && Number.isFinite(Number(query.get(name))) ? Number(query.get(name)) : null);
-    this.name = query.get("board") || FIRST;
+    this.name = query.get("board") ?? ""; // "": the first that has something to show
     /** @type {ListRow[]} */
     this.list = [];
     /** @type {BoardAnswer | null} as it was last read */
@@ -76,7 +75,9 @@ export default class BoardsPage extends Session {
 
   async #begin() {
     try {
-      await Promise.all([this.runs.choose().catch((error) => void sentenceOf(error)), this.#read()]);
+      const run = this.runs.choose().catch((error) => void sentenceOf(error));
+      if (!this.name) await this.#first((await run) ?? null);
+      await Promise.all([run, this.#read()]);
       this.again.done();
       this.keepAddress();
     } catch (error) {
@@ -93,8 +94,15 @@ export default class BoardsPage extends Session {
 
   // Files
 
+  /** Of a board that the address does not name. @param {string | null} run */
+  async #first(run) {
+    const { first } = await get("boards", { first: "true", run });
+    this.name ||= first ?? "";
+  }
+
   /** Which boards there are, and the shown one. */
   async #read() {
+    if (!this.name) return;
     const { boards } = await get("boards");
     this.list = boards;
     const row = boards.find(({ name }) => name === this.name);
@@ -126,6 +134,7 @@ export default class BoardsPage extends Session {
 
   async #look() {
     try {
+      if (!this.name && this.list.length) await this.#first(this.shown.run); // the shown one was deleted
       await this.#read();
       this.trouble = "";
     } catch (error) {
@@ -198,7 +207,7 @@ export default class BoardsPage extends Session {
       },
       deleted: (behind) => {
         this.file = behind;
-        if (!behind) this.name = FIRST;
+        if (!behind) this.name = "";
         this.editor?.close();
         this.#look();
       },

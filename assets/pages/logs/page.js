@@ -255,7 +255,7 @@ export default class LogsPage extends TimePage {
   #whyEmpty() {
     const { runs, absent, view } = this;
     const isSearching = this.reader.search.progress?.done === false;
-    return whyEmpty({ run: runs.name, absent, folder: runs.message?.log_dir ?? "the log folder", view, chosen: this.filters.chosen, hasWindow: this.range.window !== null, isSearching });
+    return whyEmpty({ run: runs.name, absent, folder: runs.message?.log_dir ?? "the log folder", view, chosen: this.filters.chosen, hasWindow: this.range.window !== null, isSearching, over: runs.over });
   }
 
   // What the user does

@@ -1,6 +1,6 @@
 /** The cells of the grid, as React functions that AG Grid calls: text only, whatever a log or a user wrote. */
 
-import { STATES } from "../../data/runs.js";
+import { wordsOf } from "../../data/runs.js";
 import { count, day, duration, figure, minute, nonFinite, sameDay, year } from "../../lib/format.js";
 import { percent } from "../../lib/figures.js";
 import { visible, visibleName } from "../../lib/visible.js";
@@ -12,7 +12,7 @@ import { tintOf } from "./tints.js";
 const GIB = 2 ** 30;
 const DAY_S = 86400;
 /** @type {Record<string, string>} */
-const SHAPES = { running: "●", stalled: "▲", finished: "✓", failed: "✕", killed: "✕", ended: "■" };
+const SHAPES = { running: "●", stalled: "▲", finished: "✓", failed: "✕", killed: "✕", ended: "■", idle: "■", silent: "▲", hung: "✕" };
 
 /** @param {import("./grid.js").Grid} grid */
 export function registerCells(grid) {
@@ -67,9 +67,11 @@ function name(grid, data) {
 }
 
 /** @param {TableRow} data */
-function state({ state: word, reason }) {
-  const [, tone] = STATES[word] ?? ["", "dim"];
-  return h("span", { className: `run-state ${tone}`, title: visible(reason) }, h("i", { "aria-hidden": true }, SHAPES[word] ?? "■"), word);
+function state(data) {
+  const [, tone, meaning] = wordsOf(data);
+  const word = data.doing ?? data.state;
+  const shape = SHAPES[word] ?? SHAPES[data.state] ?? "■";
+  return h("span", { className: `run-state ${tone}`, title: visible([meaning, data.reason].filter(Boolean).join(" ")) }, h("i", { "aria-hidden": true }, shape), word);
 }
 
 /** @param {import("./grid.js").Grid} grid @param {TableRow} data */

@@ -180,7 +180,7 @@ export default class RunsPage extends Session {
   /** @param {import("../../types/api").State} message */
   received(message) {
     this.tools.log_dir = message.log_dir ?? "logs";
-    const living = message.runs.map(({ run, state, last_step, last_time_s }) => [run, state, last_step, last_time_s]);
+    const living = message.runs.map(({ run, state, doing, last_step, last_time_s }) => [run, state, doing, last_step, last_time_s]);
     const signature = JSON.stringify([message.runs_total, living]);
     if (signature === this.signature) return;
     const first = this.signature === "";

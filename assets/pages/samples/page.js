@@ -3,7 +3,7 @@
 import { el, setText } from "../../lib/dom.js";
 import { Picker } from "../../lib/picker.js";
 import { linkPages, readAddress } from "../../lib/url.js";
-import { STATES } from "../../data/runs.js";
+import { wordsOf } from "../../data/runs.js";
 import { Checkpoints } from "../../samples/checkpoints.js";
 import { Viewer } from "../../samples/viewer.js";
 import { Session } from "../session.js";
@@ -92,7 +92,7 @@ export default class SamplesPage extends Session {
     if (!second.current) setText(this.beside.button, "another run");
     this.beside.button.ariaLabel = `Second run: ${this.beside.button.textContent}`;
     this.alone.hidden = other === null;
-    setText(this.stateWord, runs.current ? (STATES[runs.current.state]?.[0] ?? runs.current.state).toLowerCase() : "");
+    setText(this.stateWord, runs.current ? wordsOf(runs.current)[0].toLowerCase() : "");
   }
 
   /** The runs in the address: the second one is in `runs` with the first. */

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ...process.activity import last_sign_s, spoken
+from ...process.activity import spoken
 from ...process.states import is_silent
 from ...records import Event
 from ...store.question import TooMuch
+from ..dumps.allocations import MemorySnapshot
+from ..dumps.flight import flight_sentence
 from ..logs.faults import XIDS
 from ..stacks.last import LastStack, last_stacks
 from ..stacks.traces import Range
 from ..stacks.waits import wait_of, waiting
 from . import names
 from .cards import OF_A_CRASH
-from .flight import flight_sentence
+from .doing import STILL_S, last_step, silent_for_s, standing_word
 from .rule import CodePlace, Held
 from .standing import RankStanding, stacks_as_json, standing_of
 from .subjects import RunSubject
 
-Standing: TypeAlias = Literal["starting", "compiling", "validating", "checkpointing", "idle", "silent", "hung"]
 FRESH_S = 3600.0  # an end that was longer ago is no news
-HUNG_S, INTERVALS, STILL_S = 300.0, 20.0, 60.0
+HUNG_S, INTERVALS = 300.0, 20.0
 SILENT_S = 1800.0
 QUIET_CPU = 5.0  # percent of a core, of a rank with its children
 BEGUN_ONCE = {"validating": "validation", "checkpointing": "checkpoint"}  # the first of an event's kind may take any time
@@ -34,6 +35,7 @@ MISSED_S = 900.0  # ends so long before the run was looked at are news: the coll
 XID_NEAR_S = 30.0
 SHORT_S = 60.0  # a run that took less was waited for
 BACK_S = 1800.0
+OUT_OF_MEMORY = re.compile(r"(?i)out ?of ?memory")
 MOST_TEXT = 300
 
 
@@ -45,7 +47,7 @@ def crash(subject: RunSubject) -> Iterator[Held]:
     ended_s = _newly_ended_s(subject)
     if ended_s is None or _may_go_on(subject):
         return
-    step = _last_step(subject)
+    step = last_step(subject)
     reason = state.reason.rstrip(".")[:MOST_TEXT] or "nothing says why"
     verb = "failed" if state.state == "failed" else "was killed"
     yield Held(
@@ -55,8 +57,19 @@ def crash(subject: RunSubject) -> Iterator[Held]:
         key=_attempt(subject),
         moment=True,
         step=step,
-        more={"state": state.state, "lost_s": _lost_s(subject, ended_s)},
+        more={"state": state.state, "lost_s": _lost_s(subject, ended_s), "snapshot": _snapshot(subject, ended_s)},
     )
+
+
+def _snapshot(subject: RunSubject, ended_s: float) -> MemorySnapshot | None:
+    """Of a run that ran out of memory, what held it; read once."""
+    if subject.state is None or not OUT_OF_MEMORY.search(subject.state.reason):
+        return None
+    if subject.memory.get("snapshot_of") != ended_s:
+        since_s = subject.begun_s if subject.begun_s is not None else ended_s - FRESH_S
+        subject.memory |= {"snapshot_of": ended_s, "snapshot": subject.snapshot(since_s, ended_s + XID_NEAR_S)}
+    found: MemorySnapshot | None = subject.memory["snapshot"]
+    return found
 
 
 def _may_go_on(subject: RunSubject) -> bool:
@@ -84,7 +97,7 @@ def finished(subject: RunSubject) -> Iterator[Held]:
     ended_s = _newly_ended_s(subject, of_last=True)
     if ended_s is None:
         return
-    step, took_s = _last_step(subject), _took_s(subject, ended_s)
+    step, took_s = last_step(subject), _took_s(subject, ended_s)
     parts = [f"after {spoken(took_s)}" if took_s else "", f"at step {step:,}" if step is not None else "", _best(subject)]
     yield Held(
         f"The run is finished{''.join(f', {part}' if place else f' {part}' for place, part in enumerate(filter(None, parts)))}.",
@@ -130,11 +143,11 @@ def _attempt(subject: RunSubject) -> str:
 
 def hung(subject: RunSubject) -> Iterator[Held]:
     """Nothing moves: no line, no byte, no other frame, and every rank waits for something of the run itself."""
-    silent_s = _silent_s(subject)
+    silent_s = silent_for_s(subject)
     if silent_s is None or silent_s < max(HUNG_S, INTERVALS * (subject.interval_s() or _line_interval(subject))):
         return
     window = subject.now_s - STILL_S, subject.now_s
-    if _last_step(subject) is None or not _moves_nothing(subject, window):
+    if last_step(subject) is None or not _moves_nothing(subject, window):
         return
     word = standing_word(subject)
     if word in ("starting", "compiling") or (word in BEGUN_ONCE and not subject.of_kind(BEGUN_ONCE[word])):
@@ -152,7 +165,7 @@ def hung(subject: RunSubject) -> Iterator[Held]:
     first = _who(ranks, inside)
     flight = subject.flight(subject.now_s - silent_s)
     frame = first.stand.frame
-    step = _last_step(subject)
+    step = last_step(subject)
     yield Held(
         f"The run hangs: no line for {spoken(silent_s)}{f' since step {step:,}' if step is not None else ''}, and nothing moves. {_words(ranks, inside)} {flight_sentence(flight)}".rstrip(),
         subject.now_s - silent_s,
@@ -167,7 +180,7 @@ def hung(subject: RunSubject) -> Iterator[Held]:
 
 def silent(subject: RunSubject) -> Iterator[Held]:
     """Says nothing for half an hour, where it did before, or since its start."""
-    silent_s = _silent_s(subject)
+    silent_s = silent_for_s(subject)
     if silent_s is None or silent_s < max(SILENT_S, INTERVALS * (subject.interval_s() or _line_interval(subject))):
         return
     word = standing_word(subject)
@@ -181,47 +194,6 @@ def silent(subject: RunSubject) -> Iterator[Held]:
         subject.now_s,
         numbers={"silent_s": silent_s},
     )
-
-
-def standing_word(subject: RunSubject) -> Standing:
-    """What a run that says nothing is at, by its newest event and its stacks."""
-    newest = max(subject.of_kind("start", "compile", "validation", "checkpoint"), key=lambda event: event.time_s, default=None)
-    if _last_step(subject) is None:
-        return "starting"
-    word = _by_stacks(subject)
-    if word is not None:
-        return word
-    if newest is not None and newest.fields.get("going_on"):
-        return {"validation": "validating", "checkpoint": "checkpointing", "compile": "compiling"}.get(newest.kind, "silent")  # type: ignore[return-value]
-    return "silent"
-
-
-def _by_stacks(subject: RunSubject) -> Standing | None:
-    try:
-        ranks = standing_of(
-            subject.history.stacks((subject.now_s - STILL_S, subject.now_s)), subject.history.folder(), subject.line_of
-        )
-    except TooMuch:
-        return None
-    kinds = {rank.stand.kind for rank in ranks}
-    for kind, word in (("compile", "compiling"), ("validation", "validating"), ("checkpoint", "checkpointing")):
-        if kind in kinds:
-            return word  # type: ignore[return-value]
-    asleep = [rank for rank in ranks if rank.wait is not None and rank.wait.joined in ("", "sleep")]
-    return "idle" if ranks and len(asleep) == len(ranks) else None
-
-
-def _silent_s(subject: RunSubject) -> float | None:
-    """Since its last sign; None for a run that has ended or of which no process is known."""
-    if (
-        subject.activity is None
-        or subject.state is None
-        or subject.state.state not in ("running", "stalled")
-        or not subject.processes
-    ):
-        return None
-    sign_s = last_sign_s(subject.activity, subject.now_s)
-    return subject.now_s - sign_s if sign_s else None
 
 
 def _line_interval(subject: RunSubject) -> float:
@@ -330,12 +302,6 @@ def _took_s(subject: RunSubject, ended_s: float) -> float | None:
     begun = begun or list(subject.of_kind("start", "process"))
     first_s = min((event.time_s for event in begun), default=None)
     return ended_s - first_s if first_s is not None and ended_s > first_s else None
-
-
-def _last_step(subject: RunSubject) -> int | None:
-    newest = [track.last() for (name, _), track in subject.tracks.items() if name == "steps" and len(track)]
-    known = [step for step in newest if step is not None and math.isfinite(step)]
-    return int(max(known)) if known else None
 
 
 def _lost_s(subject: RunSubject, ended_s: float) -> float:

@@ -11,11 +11,12 @@ import numpy as np
 from ...gpu.inventory import Gpu
 from ...process.activity import RunActivity, RunProcess, RunState
 from ...records import Event, Labels
+from ..dumps.allocations import MemorySnapshot
+from ..dumps.flight import FlightRank
 from ..history import History
 from ..ledger.shares import Ledger
 from ..stacks.traces import Floats, Range
 from ..stacks.trust import LineOf, no_source
-from .flight import FlightRank
 from .recent import CAPACITY, RecentPoints
 
 STEPS = "steps"  # the name of a rank's own track: the time of each new step, its value the step
@@ -61,6 +62,7 @@ class RunSubject:
     ledger_of: Callable[[int, float], Ledger | None] = lambda rank, seconds: None
     last_lines: Callable[[], Sequence[str]] = list
     flight: Callable[[float], list[FlightRank]] = lambda since_s: []  # by dumps written since then
+    snapshot: Callable[[float, float], MemorySnapshot | None] = lambda since_s, until_s: None  # of a card's memory, written then
     line_of: LineOf = no_source
     memory: dict[str, Any] = field(default_factory=dict)  # what rules remember from one look to the next
     _by_kind: dict[str, list[Event]] = field(default_factory=dict)

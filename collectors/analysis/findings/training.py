@@ -103,7 +103,7 @@ def nan_lasting(subject: RunSubject) -> Iterator[Held]:
         )
         back = f"; the last checkpoint before it is of step {saved.step}" if saved is not None and saved.step is not None else ""
         since = f" since step {step_of(track, first)}" if step_of(track, first) is not None and first else ""
-        how_long = f"NaN or infinite for {count if first else f'more than {count}'} steps{since}"
+        how_long = f"NaN or infinite for {f'{count:,}' if first else f'more than {count:,}'} steps{since}"
         yield Held(
             f"{on_rank(name, rank, subject.ranks())} has been {how_long}: it does not recover by itself{back}."
             if last == len(track) - 1

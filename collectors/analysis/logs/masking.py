@@ -50,9 +50,11 @@ _DOUBLE_QUOTED = re.compile(
 )  # behind a word; what follows a colon or a comma is a field's value
 _SINGLE_QUOTED = re.compile(rb"'(?<=[^:,\s][ \t]')[^'\n]{0,200}'(?!:)")
 _NUMBER = re.compile(rb"0(?:\.0)?(?:[eE][+-]?0(?![A-Za-z]))?")
+_BAR = re.compile(rb"(?<=%\|)(?:\xe2\x96[\x80-\x8f]|[ #0])+(?=\|)")  # what fills a progress bar: blocks, or # and a digit
 _PASSES = (
     (_TIME, TIME, b"0:0:0"),
     (_TIME, TIME, b"0-0-0"),
+    (_BAR, TEXT, b"%|"),
     (_URL, PATH, b"://"),
     (_FILE, PATH, b"/"),
     (_DOUBLE_QUOTED, TEXT, b'"'),

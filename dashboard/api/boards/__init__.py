@@ -17,7 +17,7 @@ from ...boards.reading import board_of, chart_of
 from ...changes import Changes
 from ...queries import BadRequest, NotFound, Queries
 from ..answer import Answer
-from ..parameters import MAX_BUCKETS, MOST_CHARACTERS, OpenRange, RunNames
+from ..parameters import MAX_BUCKETS, MOST_CHARACTERS, OpenRange, OptionalRun, RunNames
 from .answers import BoardAnswer, BoardList, ChartsAnswer, EditedBoard, board_answer, board_fields, board_list, charts_answer
 from .asking import BoardEditBody, edit_of
 
@@ -31,6 +31,7 @@ ChartTexts = Annotated[
         description="a chart as in a board's file, {kind: line, series: [gpu/power_w]}, or as JSON; repeatable",
     ),
 ]
+WithFirst = Annotated[bool, Query(description="also say which board has something to show of the machine or of `run`")]
 Text = Annotated[str, Body(description="the whole file")]
 Version = Annotated[str, Body(max_length=200, description='of the board that the editor began with; "" for a new one')]
 
@@ -53,8 +54,9 @@ CHANGED_MEANWHILE: dict[int | str, dict[str, Any]] = {
 
 def add_routes(router: APIRouter, queries: Queries) -> None:
     @router.get("/boards", response_model=None, summary="All boards")
-    def boards() -> Answer[BoardList]:
-        return Answer(board_list(queries.boards.all()))
+    def boards(first: WithFirst = False, run: OptionalRun = None) -> Answer[BoardList]:
+        found = queries.boards.all()
+        return Answer(board_list(found, queries.board_charts.first(found, run) if first else None))
 
     @router.get("/boards/{name}", response_model=None, summary="A board: its text, and what it says")
     def board(name: BoardName) -> Answer[BoardAnswer]:

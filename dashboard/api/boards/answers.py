@@ -89,8 +89,11 @@ class ChartKindRow(TypedDict):
 
 
 class BoardList(TypedDict):
+    """`first` is the one to be opened where none is named, if that is asked for."""
+
     boards: list[BoardRowOfList]
     kinds: list[ChartKindRow]
+    first: str | None
 
 
 class BoardAnswer(TypedDict):
@@ -148,12 +151,13 @@ class ChartsAnswer(TypedDict):
     followed: list[FollowedRow]
 
 
-def board_list(files: Sequence[BoardFile]) -> BoardList:
+def board_list(files: Sequence[BoardFile], first: str | None = None) -> BoardList:
     return {
         "boards": [_list_row(file) for file in files],
         "kinds": [
             {"name": kind.name, "help": kind.help, "fields": list(kind.fields), "needed": list(kind.needed)} for kind in KINDS
         ],
+        "first": first,
     }
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from collectors.alerts.model import OWN
+from collectors.analysis.dumps.allocations import MemorySnapshot
 from collectors.analysis.findings.rule import RuleTopic
 from collectors.analysis.findings.rules import BY_NAME, RULES
 from collectors.records import Finding, FindingWeight
@@ -65,10 +66,11 @@ class FindingStack(TypedDict):
 
 
 class FindingDetail(FindingRow):
-    """With what was kept for it: the stacks of all threads of a run that hangs, its last lines, and fields of the rule's own."""
+    """With what was kept for it: the stacks of all threads of a run that hangs, its last lines, of one that ran out of a card's memory what held it, and fields of the rule's own."""
 
     stacks: list[FindingStack]
     lines: list[str]
+    snapshot: MemorySnapshot | None
     more: dict[str, Any]
 
 
@@ -110,7 +112,7 @@ class RuleList(TypedDict):
     rules: list[RuleRow]
 
 
-SHOWN = {"key", "numbers", "place", "gpu", "stacks", "lines"}
+SHOWN = {"key", "numbers", "place", "gpu", "stacks", "lines", "snapshot"}
 Holding = Annotated[bool, Query(description="only those that still hold")]
 MostFindings = Annotated[int, Query(ge=1, le=MOST, alias="limit", description="the newest so many")]
 FindingId = Annotated[str, Query(alias="id", max_length=MOST_CHARACTERS)]
@@ -134,7 +136,12 @@ def add_routes(router: APIRouter, queries: Queries) -> None:
             raise NotFound(f"no finding {id_!r}; GET /api/v1/findings lists them")
         fields = found.fields
         more = {name: value for name, value in fields.items() if name not in SHOWN}
-        return Answer({**finding_row(found), "stacks": fields.get("stacks", []), "lines": fields.get("lines", []), "more": more})
+        kept: dict[str, Any] = {
+            "stacks": fields.get("stacks", []),
+            "lines": fields.get("lines", []),
+            "snapshot": fields.get("snapshot"),
+        }
+        return Answer({**finding_row(found), **kept, "more": more})  # type: ignore[typeddict-item]
 
     @router.get(
         "/findings/rules", response_model=None, summary="The rules: what each needs, when it holds, and where its threshold is from"

@@ -7,6 +7,8 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from collectors.analysis.findings.doing import Standing
+
 from ...queries import Queries
 from ...runs_table.columns import FIXED, Cell, TableColumn
 from ...runs_table.grouping import GroupRow
@@ -49,6 +51,7 @@ class TableRow(TypedDict):
     run: str
     name: str
     state: str
+    doing: Standing | None
     reason: str
     archived: bool
     forgotten: bool
@@ -106,6 +109,7 @@ def _run_row(row: Row, found: FoundRuns) -> TableRow:
         "run": row.name,
         "name": view.about.name,
         "state": view.state,
+        "doing": view.doing.word if view.doing else None,
         "reason": view.state_reason,
         "archived": view.about.archived,
         "forgotten": view.about.forgotten,
@@ -126,6 +130,7 @@ def _group_row(line: GroupRow, found: FoundRuns, asked: TableQuestion) -> TableR
         "run": "",
         "name": line.value,
         "state": "",
+        "doing": None,
         "reason": "",
         "archived": False,
         "forgotten": False,

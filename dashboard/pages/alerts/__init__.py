@@ -12,7 +12,7 @@ from dash import Dash, Input, Output, dcc, html
 
 from ...queries import Queries
 from ..page import Page
-from .grids import HIDDEN, MESSAGES, RULES, SHOWN, grid, message_columns, message_rows, rule_columns, rule_rows
+from .grids import MESSAGES, RULES, grid, message_columns, message_rows, rule_columns, rule_rows, style_of
 from .parts import firing, muted, own_rules, quiet, receivers, recent
 
 ASKED = "alerts-asked"  # rises when the page is to be read anew
@@ -69,7 +69,7 @@ def callbacks(dash: Dash, queries: Queries) -> None:
             [*receivers(now, now_s), *quiet(now.settings.quiet)],
             own_rules(now),
             message_rows(messages),
-            SHOWN if messages else HIDDEN,
+            style_of(len(messages)),
             "" if messages else "No message was sent yet. Each alert makes one for each receiver.",
         )
 

@@ -15,8 +15,14 @@ from ...user_files.visible import visible, visible_name
 from ..runs import THEME
 
 MESSAGES, RULES = "alerts-messages", "alerts-rules"
-SHOWN, HIDDEN = {"height": "360px", "width": "100%"}, {"display": "none"}
+MOST_PX, HEAD_PX, ROW_PX = 360, 48, 28  # the head with room for the bar that scrolls to the side
+SHOWN, HIDDEN = {"height": f"{MOST_PX}px", "width": "100%"}, {"display": "none"}
 WORDS = {"delivered": "delivered", "waiting": "waiting", "failed": "failed", "summed": "in a summary"}
+
+
+def style_of(rows: int) -> dict[str, str]:
+    """As high as its rows."""
+    return {**SHOWN, "height": f"{min(MOST_PX, HEAD_PX + ROW_PX * rows)}px"} if rows else HIDDEN
 
 
 def grid(name: str, columns: list[dict[str, Any]]) -> Any:

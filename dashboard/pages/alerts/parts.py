@@ -34,7 +34,10 @@ def recent(now: AlertsNow, now_s: float) -> list[Any]:
     rows = sorted(now.recent, key=lambda found: (-found.from_s, found.id))
     if not rows:
         return [html.P("No alert in the last 24 hours.", className="none")]
-    return [_listed([_finding(found, now_s, mutes=False) for found in rows])]
+    alike: dict[tuple[str, str | None], list[Finding]] = {}
+    for found in rows:
+        alike.setdefault((found.rule, found.run), []).append(found)
+    return [_listed([_finding(newest, now_s, mutes=False, earlier=earlier) for newest, *earlier in alike.values()])]
 
 
 def muted(now: AlertsNow, now_s: float) -> list[Any]:
@@ -101,11 +104,16 @@ def _row(kind: str, what: Sequence[Any], about: Sequence[Any], acts: Sequence[An
     return html.Li(parts, className="alert-row", key=key)
 
 
-def _finding(found: Finding, now_s: float, *, mutes: bool) -> html.Li:
+def _finding(found: Finding, now_s: float, *, mutes: bool, earlier: Sequence[Finding] = ()) -> html.Li:
+    """`earlier` are those of the same rule and run before it, the newest first: they have no rows of their own."""
     title, ago = title_of(found.rule), lasting(max(0.0, now_s - found.from_s))
     where = visible_name(found.run) if found.run is not None else "the machine"
     what = [html.A([html.B(f"{title}. "), visible(found.sentence)], href=address_of(found))]
     about = [html.Span(where, className="run-name"), html.Span(f"for {ago}" if not found.over else f"{ago} ago", className="dim")]
+    if earlier:
+        before = lasting(max(0.0, now_s - earlier[-1].from_s))
+        words = f"; {len(earlier)} more, the first {before} ago" if len(earlier) > 1 else f"; 1 more {before} ago"
+        about.append(html.Span(words, className="dim"))
     kind = "good" if found.rule == "finished" else "alert" if mutes or not found.over else "past"
     acts = ["Mute ", *_mute_buttons(found.rule, found.run, f"{title} of {where}")] if mutes else []
     return _row(kind, what, about, acts, found.id)

@@ -34,6 +34,7 @@ NO_METRICS = {
     *("rank", "local_rank", "world_size", "node", "host", "gpu", "cuda", "device", "pid", "port", "worker", "num_workers"),
     *("seed", "line", "file", "version", "id", "size", "batch_size"),
 }
+PROGRESS = "progress_pct"
 EPOCH_GROUP, DONE_GROUP, COUNT_GROUP, TOTAL_GROUP = "epoch", "done", "count", "total"  # count: the done of a bar
 PATTERNS = {EPOCH_GROUP: DONE, DONE_GROUP: DONE, COUNT_GROUP: INTEGER, TOTAL_GROUP: INTEGER}
 
@@ -151,9 +152,16 @@ def progress_of(text: str, spans: Spans) -> Progress | None:
 
 
 def values_of(text: str, spans: Spans, keys: list[tuple[int, int]]) -> dict[str, float]:
-    """`train loss 1.2, lr: 3e-4` -> `{"train_loss": 1.2, "lr": 0.0003}`"""
+    """`train loss 1.2, lr: 3e-4` -> `{"train_loss": 1.2, "lr": 0.0003}`
+
+    The percent of a bar is no metric of the name that stands before it: PROGRESS, where the line says nothing else.
+    """
     values: dict[str, float] = {}
+    percent: re.Match[str] | None = None
     for found in KEY_VALUE.finditer(text):
+        if text.startswith("%|", found.end("value")):
+            percent = percent or found
+            continue
         key = found["key"].rstrip(" \t:='\"")
         key = (key.lower() if USUAL.fullmatch(key) else key).replace(" ", "_")
         if key.lower() not in NO_METRICS and key not in values and found.span("value") not in spans:
@@ -162,6 +170,10 @@ def values_of(text: str, spans: Spans, keys: list[tuple[int, int]]) -> dict[str,
             keys.append(found.span("key"))
             if len(values) >= MAX_ON_A_LINE:
                 break
+    if percent is not None and not values and percent.span("value") not in spans:
+        values[PROGRESS] = float(percent["value"])
+        spans[percent.span("value")] = f"={PROGRESS}"
+        keys.append(percent.span("key"))
     return values
 
 

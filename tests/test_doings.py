@@ -1,0 +1,144 @@
+"""What a living run is at that makes no steps: by its start, its stacks and its silence, and how the pages learn it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from collectors.analysis.findings.doing import Doing
+from collectors.records import Frame, Record
+from collectors.service.control import ControlServer
+from collectors.store.open import open_store
+from collectors.store.protocol import Store
+from dashboard.findings.doings import Doings
+from tests.conftest import dashboard, script, wait_for
+from tests.judged import T0, JudgedRuns, machine_point, point
+from tests.judged_stacks import COMPILE, LINEAR, LOOP, MODULE, PIECE_S, SAVE, Part, of_loop, profile
+
+SELECT = Frame("select", "/usr/lib/python3.11/selectors.py", 468)
+VALIDATE = Frame("validate", "/job/train.py", 60)
+TAKE = Frame("take", "/job/locks.py", 77)
+LABELS = (("host", "box"), ("rank", "0"), ("run", "run"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = open_store(tmp_path / "data", write=True)
+    yield store
+    store.close()
+
+
+def pauses(store: Store, stack: Sequence[Frame], *, steps_s: float, seconds: float) -> JudgedRuns:
+    """A run makes a step a second for `steps_s`, then stands at a stack without a line."""
+    judged = JudgedRuns(store, line_of=lambda file, line: "with lock:" if line == 77 else "")
+    judged.begin("run")
+
+    judged.go_on(steps_s + seconds, second(stack, steps_s))
+    return judged
+
+
+def second(stack: Sequence[Frame], steps_s: float) -> Callable[[float], Iterable[Record]]:
+    def records(now_s: float) -> Iterable[Record]:
+        passed = now_s - T0
+        if passed <= steps_s:
+            yield point("run", now_s, int(passed), {"loss": 1.0})
+        yield machine_point(now_s, LABELS, {"host/run_cpu_pct": 0.2, "host/run_read_bytes_per_s": 0.0})
+        if passed % PIECE_S == 0 and passed > steps_s:
+            yield profile("run", now_s - PIECE_S, [Part(5000, (MODULE, *stack))])
+
+    return records
+
+
+def word(judged: JudgedRuns) -> str | None:
+    doing = judged.collector.doings().get("run")
+    return doing.word if doing else None
+
+
+def test_a_run_is_starting_until_its_first_step(store: Store) -> None:
+    judged = pauses(store, of_loop(LINEAR), steps_s=0, seconds=20)
+    assert judged.collector.doings() == {"run": Doing("starting", T0)}
+    judged.go_on(6, lambda now_s: [point("run", now_s, int(now_s - T0), {"loss": 1.0})])
+    assert word(judged) is None
+
+
+@pytest.mark.parametrize(
+    ("stack", "expected"),
+    [((LOOP, COMPILE), "compiling"), ((LOOP, VALIDATE, LINEAR), "validating"), ((LOOP, SAVE), "checkpointing")],
+)
+def test_a_pause_of_some_seconds_has_a_name_where_the_stacks_give_one(store: Store, stack: Sequence[Frame], expected: str) -> None:
+    judged = pauses(store, stack, steps_s=30, seconds=20)
+    assert judged.collector.doings() == {"run": Doing(expected, T0 + 30)}  # type: ignore[arg-type]
+
+
+def test_a_compilation_before_the_first_step_has_its_name(store: Store) -> None:
+    assert word(pauses(store, (LOOP, COMPILE), steps_s=0, seconds=20)) == "compiling"
+
+
+def test_a_notebook_that_waits_for_its_next_cell_is_idle(store: Store) -> None:
+    assert word(pauses(store, (SELECT,), steps_s=30, seconds=20)) is None
+    assert word(pauses(store, (SELECT,), steps_s=30, seconds=50)) == "idle"
+
+
+def test_silence_becomes_a_hang_where_nothing_moves(store: Store) -> None:
+    judged = pauses(store, (LOOP, TAKE), steps_s=60, seconds=60)
+    assert word(judged) == "silent"
+    judged = pauses(store, (LOOP, TAKE), steps_s=60, seconds=340)
+    assert word(judged) == "hung"
+
+
+def test_a_hang_of_an_hour_is_still_one_for_a_collector_that_starts_again(store: Store) -> None:
+    judged = pauses(store, (LOOP, TAKE), steps_s=60, seconds=340)
+    judged.now_s += 3600
+    judged._look_s = judged.now_s
+    judged.restart()
+    judged.go_on(90, second((LOOP, TAKE), 60))
+    assert word(judged) == "hung"
+    assert [found.over for found in judged.of("hung")] == [False]
+
+
+def test_a_run_that_is_over_is_at_nothing(store: Store) -> None:
+    judged = pauses(store, (SELECT,), steps_s=30, seconds=50)
+    judged.finder.processes.clear()
+    judged.go_on(10)
+    assert word(judged) is None
+
+
+BEGINS = """
+import sys, time
+from trainer.run_log import RunLog
+
+with RunLog(sys.argv[1], run="begins") as log:
+    time.sleep(600)
+"""
+
+
+def test_the_strip_and_the_table_say_what_a_run_is_at(tmp_path: Path, page: Page) -> None:
+    log_dir = tmp_path / "logs"
+    log_dir.mkdir()
+    with script(BEGINS, str(log_dir)), dashboard(log_dir, "--no-profile") as running:
+        wait_for(lambda: [row["doing"] for row in running.get("/api/v1/runs")["runs"]] == ["starting"])
+        assert [row["doing"] for row in running.get("/api/v1/table?columns=state&q=state:starting")["rows"]] == ["starting"]
+        page.goto(f"{running.address}/?run=begins")
+        expect(page.locator(".who .state")).to_contain_text("Starting for")
+        page.goto(f"{running.address}/runs")
+        expect(page.locator(".run-state")).to_have_text(re.compile("starting"))
+
+
+@pytest.mark.parametrize(
+    "answer", [{"a": ["hung", 5.0], "b": ["dancing", 1.0], "c": ["idle", "x"], "d": 3, "e": ["idle"]}, [], None, "x"]
+)
+def test_the_pages_ask_the_collector_and_take_what_they_understand(tmp_path: Path, answer: Any) -> None:
+    doings = Doings(tmp_path)
+    assert doings.of("a") is None
+    server = ControlServer(tmp_path, {"doings": lambda: answer})
+    try:
+        known = Doings(tmp_path)
+        assert known.of("a") == (Doing("hung", 5.0) if isinstance(answer, dict) else None)
+        assert [known.of(run) for run in "bcdef"] == [None] * 5
+    finally:
+        server.close()
