@@ -43,7 +43,7 @@ from .subscription import is_glob, split_names, wanted
 from .user_files.about import Abouts, about_run
 from .user_files.directions import Direction, directions_of
 from .user_files.forgotten import ForgottenRun, ForgottenRuns
-from .user_files.settings import Settings, SettingValue, settings_of
+from .user_files.settings import Settings, settings_of
 
 SILENT = (
     "The collector does not answer; it is started again by itself. What is logged meanwhile is read then; "
@@ -139,8 +139,10 @@ class Queries:
         self._abouts, self._forgotten = Abouts(data_dir), ForgottenRuns(data_dir)
         self.comparing = Comparing(store, self.runs, self.stored_run, str(self.log_dir))
         self.goodputs = Goodputs(store, self.stacks.ledgers, self.log_dir, data_dir, self.comparing.attempts)
-        asked = RunsSource(self.cursor, self._known_runs, store.outcomes, store.names, store.configs, self.directions, self._set)
-        self.table = RunsTable(asked)
+        of_store = store.outcomes, store.names, store.configs
+        self.table = RunsTable(
+            RunsSource(self.cursor, self._known_runs, *of_store, self.directions, lambda: self.settings().values)
+        )
 
     def close(self) -> None:
         """Ends what was begun for later questions."""
@@ -192,9 +194,6 @@ class Queries:
         ids = {run: number for _, run, name, number in first_last if losses[run] == name}
         ranges = self._store.range(list(ids.values()), None, None, "step", buckets)
         return {run: (losses[run], ranges[ids[run]]) for run in losses if run in ids}
-
-    def _set(self) -> dict[str, SettingValue]:
-        return self.settings().values
 
     def files(self, run: str) -> list[Offset]:
         """What was read of each file of a run. Raises NotFound."""
