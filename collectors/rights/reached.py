@@ -94,8 +94,9 @@ def check_ours(path: Path, top: Path) -> None:
 def _entry(path: Path, top: Path, uid: int, *, strict: bool = False) -> Reached:
     """What has that name, itself a link or not. What lies below `top` is looked up with the rights of `uid`."""
     strict = strict or leaves_others_alone()
-    folder, above, status = os.open("/", FOLDER), ROOT_UID, None
+    folder, above = os.open("/", FOLDER), ROOT_UID
     try:
+        status = _judged(folder, Path("/"), strict and len(top.parts) == 1)
         for number, name in enumerate(path.parts[1:-1], 2):
             with acting(uid if number > len(top.parts) else ROOT_UID):
                 inner = _inner(folder, name)
@@ -104,7 +105,8 @@ def _entry(path: Path, top: Path, uid: int, *, strict: bool = False) -> Reached:
             if number >= len(top.parts):
                 status = _judged(folder, Path(*path.parts[:number]), strict)
                 above = above or status.st_uid
-        status = status or _judged(folder, Path("/"), strict)
+            else:
+                status = os.fstat(folder)
         with acting(uid):
             descriptor = os.open(path.name, ENTRY, dir_fd=folder)
     finally:

@@ -63,6 +63,11 @@ def why_not_ours(folder: Path) -> str:
     return ""
 
 
+def claims_count() -> bool:
+    """Whether what a run's files say of folders is believed: with `--as-root` they may be other users'."""
+    return not is_root() or not _Choice.others
+
+
 def named(uid: int) -> str:
     """`user nobody (uid 65534)`; `uid 12345` where this machine has no name for it."""
     try:
