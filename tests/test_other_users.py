@@ -396,7 +396,9 @@ def test_a_folder_of_checkpoints_that_leads_elsewhere_is_not_listed(logs: Path, 
     assert [found.name for found in checkpoints_of([], logs / "theirs", NOBODY)] == ["a.pt"]
 
 
-def test_the_data_folder_is_where_no_other_user_can_exchange_it(logs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_data_folder_is_where_no_other_user_can_exchange_it(
+    logs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert folders.data_dir_of(logs) == logs / ".deepseek"
     for odd in (logs / "theirs", logs / "ours"):
@@ -421,7 +423,8 @@ def test_root_of_a_namespace_with_one_user_is_like_any_user() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "uid", "why"), [(0o755, NOBODY, "belongs to "), (0o777, 0, "can be written by other users"), (0o775, 0, "can be written")]
+    ("mode", "uid", "why"),
+    [(0o755, NOBODY, "belongs to "), (0o777, 0, "can be written by other users"), (0o775, 0, "can be written")],
 )
 def test_a_log_folder_that_is_not_roots_alone_needs_the_flag(mode: int, uid: int, why: str, tmp_path: Path) -> None:
     logs = tmp_path / "logs"

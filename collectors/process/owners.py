@@ -41,7 +41,9 @@ class RunOwners:
         if why := left_alone(uid):
             return f"process {pid} {why}"
         whose = "the run's files are gone" if owner is None else f"the run to {named(owner)}"
-        return f"process {pid} is not looked at: it belongs to {named(uid)}, and {whose}" if uid is not None else "its files are gone"
+        return (
+            f"process {pid} is not looked at: it belongs to {named(uid)}, and {whose}" if uid is not None else "its files are gone"
+        )
 
 
 def owner_of(activity: RunActivity) -> int | None:
@@ -60,5 +62,3 @@ def _places(activity: RunActivity) -> Iterator[Path]:
     if activity.files:
         yield from (activity.folder / name for name in activity.files)
     yield activity.folder
-
-

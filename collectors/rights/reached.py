@@ -36,8 +36,11 @@ class Reached(NamedTuple):
 
     def open(self, flags: int) -> int:
         """A descriptor, with these rights. Raises LeftAlone, OSError."""
+        path = f"/proc/self/fd/{self.descriptor}"
+        if self.uid == ROOT_UID:
+            return os.open(path, flags)
         with acting(self.uid):
-            return os.open(f"/proc/self/fd/{self.descriptor}", flags)
+            return os.open(path, flags)
 
 
 @contextmanager
@@ -94,21 +97,19 @@ def check_ours(path: Path, top: Path) -> None:
 def _entry(path: Path, top: Path, uid: int, *, strict: bool = False) -> Reached:
     """What has that name, itself a link or not. What lies below `top` is looked up with the rights of `uid`."""
     strict = strict or leaves_others_alone()
-    folder, above = os.open("/", FOLDER), ROOT_UID
+    folder, above, depth = os.open("/", FOLDER), ROOT_UID, len(top.parts)
     try:
-        status = _judged(folder, Path("/"), strict and len(top.parts) == 1)
+        status = os.fstat(folder)
+        _judge(status, path.parts[:1], strict and depth == 1)
         for number, name in enumerate(path.parts[1:-1], 2):
-            with acting(uid if number > len(top.parts) else ROOT_UID):
-                inner = _inner(folder, name)
+            inner = _inner(folder, name, uid if number > depth else ROOT_UID)
             os.close(folder)
             folder = inner
-            if number >= len(top.parts):
-                status = _judged(folder, Path(*path.parts[:number]), strict)
-                above = above or status.st_uid
-            else:
+            if number >= depth:
                 status = os.fstat(folder)
-        with acting(uid):
-            descriptor = os.open(path.name, ENTRY, dir_fd=folder)
+                _judge(status, path.parts[:number], strict)
+                above = above or status.st_uid
+        descriptor = _inner(folder, path.name, uid, ENTRY)
     finally:
         os.close(folder)
     entry = os.fstat(descriptor)
@@ -120,17 +121,18 @@ def _entry(path: Path, top: Path, uid: int, *, strict: bool = False) -> Reached:
     return Reached(descriptor, entry, uid or status.st_uid or of_entry, above)
 
 
-def _inner(folder: int, name: str) -> int:
-    """The folder of that name in one."""
+def _inner(folder: int, name: str, uid: int, flags: int = FOLDER) -> int:
+    """What has that name in a folder, looked up with the rights of a user."""
     try:
-        return os.open(name, FOLDER, dir_fd=folder)
+        if uid == ROOT_UID:
+            return os.open(name, flags, dir_fd=folder)
+        with acting(uid):
+            return os.open(name, flags, dir_fd=folder)
     except NotADirectoryError:
         raise LeftAlone(BY_A_LINK) from None
 
 
-def _judged(folder: int, path: Path, strict: bool) -> os.stat_result:
-    """Raises LeftAlone for one that another user may change, where that is not to be."""
-    found = os.fstat(folder)
-    if strict and (why := others(found.st_uid) or (EXPOSED if open_to_others(found.st_mode) else "")):
-        raise LeftAlone(f"is in {path}, which {why}")
-    return found
+def _judge(status: os.stat_result, parts: tuple[str, ...], strict: bool) -> None:
+    """Raises LeftAlone for a folder that another user may change, where that is not to be."""
+    if strict and (why := others(status.st_uid) or (EXPOSED if open_to_others(status.st_mode) else "")):
+        raise LeftAlone(f"is in {Path(*parts)}, which {why}")

@@ -221,7 +221,12 @@ class ProfileCollector:
         if pace == LOWEST_PACE and self._pacer.cost_pct > self._allowed_pct():
             slower = f"Sampled at {self._hz():g} Hz, the lowest rate; this costs {self._pacer.cost_pct:.2g} % of a core."
         left_alone = self._finder.left_alone()
-        said = [f"{left_alone}." if left_alone else "", self._why, left_out if len(self._targets) < live else "", slower if pace < 1 else ""]
+        said = [
+            f"{left_alone}." if left_alone else "",
+            self._why,
+            left_out if len(self._targets) < live else "",
+            slower if pace < 1 else "",
+        ]
         return " ".join(sentence for sentence in said if sentence)
 
     def _hz(self) -> float:
