@@ -24,6 +24,7 @@ from collectors.process.proc import boot_id, command_of, start_ticks, workers_of
 from collectors.process.ranks import Gpus, gpus_of, ranges, ranks_of
 from collectors.process.states import state_of
 from collectors.records import Event
+from collectors.rights import whose
 from tests.conftest import wait_for
 
 HOST = socket.gethostname()
@@ -408,8 +409,11 @@ def test_the_file_of_a_user_may_name_that_users_process(tmp_path: Path) -> None:
     with started("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "sleep", "600") as theirs:
         wait_for(lambda: Path(f"/proc/{theirs.pid}").stat().st_uid == NOBODY)
         (tmp_path / "run.json").write_text("{}")
-        os.chown(tmp_path / "run.json", NOBODY, NOBODY)
+        for path in (tmp_path, tmp_path / "run.json"):
+            os.chown(path, NOBODY, NOBODY)
+        whose.look_at_others()
         assert found(run_in(tmp_path, pid=theirs.pid, host=HOST, started_s=time.time())) == {"run": [theirs.pid]}
+        whose.look_at_others(False)
 
 
 def test_a_process_that_two_runs_claim_is_the_one_with_the_better_claims(sleeper: subprocess.Popen[str], tmp_path: Path) -> None:

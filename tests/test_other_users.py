@@ -32,6 +32,7 @@ from collectors.service import folders
 from collectors.tracing.asking import ask_for_trace
 from collectors.tracing.entry import NoEntry
 from collectors.tracing.result import OddTrace, read_trace
+from dashboard.attaching import AttachRefused, attach
 from dashboard.samples.checkpoints import checkpoints_of
 from tests.conftest import wait_for
 from tests.following import Follower, until
@@ -386,6 +387,19 @@ def test_a_trace_of_theirs_is_read_with_their_rights(logs: Path) -> None:
     with pytest.raises((OddTrace, OSError)) as raised:
         read_trace(path)
     assert "RunLog" not in str(raised.value)
+
+
+def test_a_process_of_theirs_is_attached_only_with_the_flag(logs: Path) -> None:
+    with of_theirs() as process:
+        with pytest.raises(AttachRefused, match="--as-root"):
+            attach(logs, process.pid, "refused")
+        assert not (logs / "refused").exists()
+        whose.look_at_others()
+        attach(logs, process.pid, "attached")
+        made = [logs / "attached", logs / "attached" / "run.json"]
+        assert [path.stat().st_uid for path in made] == [NOBODY, NOBODY] and [*made[0].iterdir()] == made[1:]
+        run = RunActivity("attached", made[0], json.loads(made[1].read_text()), [], [], time.time(), 0.05)
+        assert Finder("box").find([run])["attached"]
 
 
 def test_a_folder_of_checkpoints_that_leads_elsewhere_is_not_listed(logs: Path, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..mounts import is_remote
+from ..rights.processes import RunOwners
 from ..rights.whose import is_root
 from .activity import TEXT_SUFFIXES, RunActivity, RunProcess, last_sign_s
 from .appenders import Appenders
 from .claims import Claim, ClaimStrength, claims_of, names_a_process
 from .identity import identity_of, meeting_of
 from .launchers import is_launcher
-from .owners import RunOwners
 from .proc import (
     PROC,
     alive,
@@ -28,6 +28,7 @@ from .proc import (
     parent,
     runs_python,
     start_ticks,
+    uids_of,
     workers_of,
 )
 from .writers import Open, walk, writers_of
@@ -57,7 +58,7 @@ class Finder:
         self._writers: dict[str, dict[int, Claim]] = {}  # by run and pid, those that were found by its files
         self._trains: dict[RunProcess, float] = {}  # those that run.json names, and when they were no launchers, CLOCK_MONOTONIC
         self._appenders = Appenders(proc)
-        self._owners = RunOwners(proc)
+        self._owners = RunOwners()
         self._remote: dict[Path, bool] = {}
         self._owner: dict[tuple[int, int], str] = {}  # by pid and start ticks: the run that has it now
         self._own = {os.getpid(), os.getppid()}
@@ -225,7 +226,17 @@ class Finder:
 
     def _allowed(self, activity: RunActivity, claims: Sequence[Claim]) -> Sequence[Claim]:
         """Where we are root: the processes of the user whose run it is, and without `--as-root` those of root's own runs alone."""
-        return claims if not is_root() else [claim for claim in claims if self._owners.may_have(activity, claim.process)]
+        if not is_root():
+            return claims
+        places = self._places_of(activity)
+        pids = {claim.process.pid for claim in claims}
+        theirs = {pid for pid in pids if self._owners.may_have(activity.run, places, pid, uids_of(pid, self._proc))}
+        return [claim for claim in claims if claim.process.pid in theirs]
+
+    def _places_of(self, activity: RunActivity) -> list[Path]:
+        """The files that are the run's, where not all of its folder are, and the folder."""
+        single = [f"{activity.run}{suffix}" for suffix in (".jsonl", *TEXT_SUFFIXES)] if activity.single_file else []
+        return [*(activity.folder / name for name in (*single, *activity.files)), activity.folder]
 
     def left_alone(self) -> str:
         """One sentence on the processes that root does not look at; "" where there are none."""

@@ -44,14 +44,14 @@ class Reached(NamedTuple):
 
 
 @contextmanager
-def reached(path: Path, top: Path) -> Iterator[Reached]:
-    """The file at the end of all links, as root; `top` is the absolute folder above it that no link may leave. About 30 us.
+def reached(path: Path, top: Path, *, links: int = MOST_LINKS) -> Iterator[Reached]:
+    """The file at the end of so many links, as root; `top` is the absolute folder above it that no link may leave. About 30 us.
 
     Without `--as-root` all from `top` on must be root's, and nothing of it open to others. With it, a file is opened with the rights of
     its folder's owner; in a folder of root's that others may write to, of its own. Raises LeftAlone, OSError.
     """
     uid = ROOT_UID
-    for _ in range(MOST_LINKS):
+    for _ in range(1 + links):
         found = _entry(path, top, uid)
         try:
             if not stat.S_ISLNK(found.status.st_mode):
@@ -63,7 +63,7 @@ def reached(path: Path, top: Path) -> Iterator[Reached]:
         uid = found.uid
         if not path.is_relative_to(top):
             raise LeftAlone(LEAVES)
-    raise LeftAlone("is a link to a link to a link, and so on")
+    raise LeftAlone("is a link to a link to a link, and so on" if links else "is a link")
 
 
 @contextmanager

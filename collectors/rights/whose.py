@@ -69,7 +69,7 @@ def claims_count() -> bool:
 
 
 def named(uid: int) -> str:
-    """`user nobody (uid 65534)`; `uid 12345` where this machine has no name for it."""
+    """`user ada (uid 1000)`; `uid 12345` where this machine has no name for it."""
     try:
         return f"user {pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:

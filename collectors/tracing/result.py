@@ -101,7 +101,7 @@ def _opened(path: Path) -> int:
     if not is_root():
         return os.open(path, FLAGS | os.O_NOFOLLOW)
     try:
-        with reached(path, path.parents[ABOVE]) as found:
+        with reached(path, path.parents[ABOVE], links=0) as found:
             return found.open(FLAGS)
     except LeftAlone as error:
         raise OddTrace(str(error)) from error
