@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -399,7 +400,7 @@ def test_a_process_of_theirs_is_attached_only_with_the_flag(logs: Path) -> None:
         made = [logs / "attached", logs / "attached" / "run.json"]
         assert [path.stat().st_uid for path in made] == [NOBODY, NOBODY] and [*made[0].iterdir()] == made[1:]
         run = RunActivity("attached", made[0], json.loads(made[1].read_text()), [], [], time.time(), 0.05)
-        assert Finder("box").find([run])["attached"]
+        assert Finder(socket.gethostname()).find([run])["attached"]
 
 
 def test_a_folder_of_checkpoints_that_leads_elsewhere_is_not_listed(logs: Path, tmp_path: Path) -> None:
