@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .acting import NotGiven, acting_as, rights_of_user
-from .whose import BY_OTHERS, EXPOSED, ROOT_UID, is_root, leaves_others_alone, open_to_others, others
+from .whose import EXPOSED, OTHERS_WRITE, ROOT_UID, is_root, leaves_others_alone, open_to_others, others
 
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -117,7 +117,7 @@ def _entry(path: Path, top: Path, uid: int, *, strict: bool = False) -> Reached:
     if strict and (why := others(entry.st_uid) or (EXPOSED if exposed else "")):
         os.close(descriptor)
         raise LeftAlone(why)
-    of_entry = entry.st_uid if status.st_mode & BY_OTHERS else ROOT_UID
+    of_entry = entry.st_uid if status.st_mode & OTHERS_WRITE else ROOT_UID
     return Reached(descriptor, entry, uid or status.st_uid or of_entry, above)
 
 

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT_UID = 0
-BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 EXPOSED = "can be written by other users and this dashboard is of root: chmod go-w, or start the dashboard with --as-root"
 REMEDY = "start the dashboard as that user, or with --as-root"
 
@@ -48,7 +48,7 @@ def others(uid: int) -> str:
 
 def open_to_others(mode: int) -> bool:
     """Whether other users may write to a file, or exchange what lies in a folder: in one with the sticky bit only what is theirs."""
-    return bool(mode & BY_OTHERS) and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX)
+    return bool(mode & OTHERS_WRITE) and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX)
 
 
 def why_not_ours(folder: Path) -> str:
