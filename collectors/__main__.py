@@ -37,6 +37,7 @@ from .process.lives import LivesCollector
 from .provenance import RAN
 from .provenance.collector import ProvenanceCollector
 from .records import Record
+from .rights import whose
 from .sampler.choice import choose
 from .sampler.profile import ProfileCollector
 from .scrape.collector import KnownGpu, ScrapeCollector
@@ -68,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = options_of(parsed, log_dir, parsed.data_dir or folders.data_dir_of(log_dir))
     logging.basicConfig(format=LOG_FORMAT, level=logging.INFO)
     os.umask(0o077)  # no other user may read the data folder
+    whose.look_at_others(options.as_root)
     try:
         folders.make_private(options.data_dir)
         held = lock.take(options.data_dir, VERSION, options.as_json())

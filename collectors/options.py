@@ -19,10 +19,11 @@ class Flag(NamedTuple):
 
     name: str
     help: str
-    metavar: str | None = None  # None for a switch that turns the field off
+    metavar: str | None = None  # None for a switch
     parse: Callable[[str], Any] = str
     write: Callable[[Any], str] = str
     choices: tuple[str, ...] | None = None
+    turns_on: bool = False  # a switch; others turn the field off
     repeated: bool = False  # the field is a tuple, with a value for each time that the flag is there
 
 
@@ -53,6 +54,11 @@ FLAGS = {
         amounts.positive,
     ),
     "judge": Flag("--no-findings", "do not judge the runs and the machine while they run: no findings, no alerts"),
+    "as_root": Flag(
+        "--as-root",
+        "as root, look at other users' runs, too: at each with its owner's rights (default: at root's own only)",
+        turns_on=True,
+    ),
     "scrape": Flag(
         "--scrape",
         "read an OpenMetrics or Prometheus endpoint (vLLM, SGLang, Triton, dcgm-exporter) as a run; may be repeated",
@@ -76,6 +82,7 @@ class CollectorOptions:
     sampler: str | None = None
     profile_budget: float | None = None  # percent of a core
     judge: bool = True
+    as_root: bool = False
     scrape: tuple[str, ...] = ()
 
     def flags(self) -> list[str]:
@@ -106,7 +113,7 @@ def add_flags(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(FLAG
     for name in names:
         flag = FLAGS[name]
         if flag.metavar is None:
-            parser.add_argument(flag.name, dest=name, action="store_false", help=flag.help)
+            parser.add_argument(flag.name, dest=name, action="store_true" if flag.turns_on else "store_false", help=flag.help)
         elif flag.repeated:
             parser.add_argument(flag.name, dest=name, type=flag.parse, metavar=flag.metavar, action="append", help=flag.help)
         elif flag.choices is not None:

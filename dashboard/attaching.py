@@ -28,6 +28,7 @@ from collectors.process.proc import (
 )
 from collectors.process.writers import OUTPUT, is_for_writing
 from collectors.redaction import without_secrets
+from collectors.rights.whose import left_alone
 from collectors.sampler.refusal import trouble
 
 MOST_LINKS, MOST_DESCRIPTORS = 20, 4096  # of one process
@@ -53,6 +54,8 @@ def why_not(pid: int) -> str:
     if os.geteuid() not in (0, owner):
         user = user_of(owner)
         return f"process {pid} belongs to user {user}; run the dashboard as {user}"
+    if why := left_alone(owner):
+        return f"process {pid} {why}"
     if pid in (os.getpid(), os.getppid()):
         return "this is the dashboard itself"
     if is_kernel_thread(pid):
@@ -66,7 +69,16 @@ def attach(log_dir: Path, pid: int, name: str = "", *, below: str = "") -> Attac
         raise AttachRefused(reason)
     words = without_secrets(command_of(pid))
     name = name or name_of(words, pid)
-    folder = _made(log_dir, f"{below}/{name}" if below else name)
+    folder, held = _made(log_dir, f"{below}/{name}" if below else name)
+    try:
+        notes = _filled(held, pid, words, log_dir)
+    finally:
+        os.close(held)
+    return AttachedRun(folder.relative_to(log_dir.resolve()).as_posix(), notes)
+
+
+def _filled(folder: int, pid: int, words: list[str], log_dir: Path) -> list[str]:
+    """Put `run.json`, and the logs, into an empty folder. By its descriptor: another user may own the one above, and exchange it."""
     about = {
         "kind": "process",
         "pid": pid,
@@ -77,14 +89,19 @@ def attach(log_dir: Path, pid: int, name: str = "", *, below: str = "") -> Attac
         "argv": words[:1000],
     }
     notes = [*_linked(pid, folder, log_dir), *unreadable(pid)]
-    new = folder / ".run.json"
-    new.write_text(json.dumps(about))
-    if os.geteuid() == 0:  # whose process it is may name it, and see its run
-        owner = uid_of(pid)
-        for path in (folder, new):
-            os.chown(path, owner if owner is not None else 0, -1)
-    new.replace(folder / "run.json")
-    return AttachedRun(folder.relative_to(log_dir.resolve()).as_posix(), notes)
+    new = ".run.json"
+    with os.fdopen(
+        os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder), "w"
+    ) as file:
+        file.write(json.dumps(about))
+        file.flush()
+        owner = uid_of(pid) or 0
+        if os.geteuid() == 0:  # whose process it is may name it, and see its run
+            os.chown(file.fileno(), owner, -1)
+    os.replace(new, "run.json", src_dir_fd=folder, dst_dir_fd=folder)
+    if os.geteuid() == 0:
+        os.chown(folder, owner, -1)
+    return notes
 
 
 def unreadable(pid: int) -> list[str]:
@@ -108,20 +125,25 @@ def name_of(words: list[str], pid: int) -> str:
     return f"{plain}-{pid}"
 
 
-def _made(log_dir: Path, name: str) -> Path:
+def _made(log_dir: Path, name: str) -> tuple[Path, int]:
+    """The run's folder, and its descriptor: it is new, and ours."""
     if name.startswith((".", "/")) or ".." in name.split("/") or "\0" in name or len(name.encode()) > 200:
         raise AttachRefused(f"{name!r} is no name of a run; leave out leading dots and slashes")
     folder = log_dir.resolve() / name
     try:
         folder.mkdir(parents=True)
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileExistsError:
         raise AttachRefused(f"there is a run {name!r} already; choose another name") from None
     except OSError as error:
         raise AttachRefused(f"cannot write to {log_dir} ({error.strerror}); choose another log folder") from None
-    return folder
+    if os.geteuid() == 0 and (os.fstat(held).st_uid != 0 or os.listdir(held)):  # noqa: PTH208  # of a descriptor
+        os.close(held)
+        raise AttachRefused(f"another user has exchanged {folder}; choose another log folder")
+    return folder, held
 
 
-def _linked(pid: int, folder: Path, log_dir: Path) -> Iterator[str]:
+def _linked(pid: int, folder: int, log_dir: Path) -> Iterator[str]:
     """Link the logs that it writes into the folder: the files stay where they are. Yields why some are not there.
 
     Its standard output and errors need no link: the collector follows those of every process of a run.
@@ -140,18 +162,18 @@ def _linked(pid: int, folder: Path, log_dir: Path) -> Iterator[str]:
             if Path(path).is_relative_to(log_dir.resolve()):
                 yield f"{path} lies in the log folder, and is read there"
                 continue
-            _link(pid, descriptor, folder / name)
+            _link(pid, descriptor, name, folder)
         except FileExistsError:
             continue
         except OSError as error:
             yield f"{path} is not shown ({error.strerror}); the log folder must be on the same file system, and the file yours"
 
 
-def _link(pid: int, descriptor: str, new: Path) -> None:
-    """Another name for an open file. Only with a folder's descriptor does Python ask the kernel to follow the link in /proc."""
+def _link(pid: int, descriptor: str, new: str, folder: int) -> None:
+    """Another name for an open file, in a folder. Only with a folder's descriptor does Python ask the kernel to follow the link in /proc."""
     open_files = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.link(descriptor, new, src_dir_fd=open_files, follow_symlinks=True)
+        os.link(descriptor, new, src_dir_fd=open_files, dst_dir_fd=folder, follow_symlinks=True)
     finally:
         os.close(open_files)
 

@@ -297,7 +297,7 @@ class Queries:
         """By time. Raises NotFound."""
         where = self._places(run)
         events = self._store.events(run, kinds=("checkpoint",), most=MAX_CHECKPOINTS)
-        return checkpoints.checkpoints_of(events, where.folder)
+        return checkpoints.checkpoints_of(events, where.folder, where.uid)
 
     def _places(self, run: str) -> places.RunPlaces:
         self.check_run(run)

@@ -21,6 +21,7 @@ from collectors.process.proc import descendants, environment_of
 from collectors.process.ranks import Gpus, RanksSeen, gpus_of, ranks_of
 from collectors.process.states import state_of
 from collectors.records import Event
+from collectors.rights.whose import claims_count
 from collectors.store.protocol import Run, Store
 
 from .user_files.about import NOTHING, About
@@ -109,7 +110,8 @@ class Runs:
             return RunView(run, "ended", f"its state is unknown: {error}", None, run.first_time_s, RanksSeen([], None, ""), "")
         started_s = seconds(run.info.get("started_s")) or min((event.time_s for event in activity.starts), default=run.first_time_s)
         folders = [event.fields.get("cwd") for event in reversed(activity.seen)]
-        cwd = next((folder for folder in [run.info.get("cwd"), *folders] if isinstance(folder, str) and folder), "")
+        said = [run.info.get("cwd")] if claims_count() else []
+        cwd = next((folder for folder in [*said, *folders] if isinstance(folder, str) and folder), "")
         ends = () if state.state in ALIVE else [event.time_s for event in (*activity.ends, *activity.exits)]
         job_id, restart_count = job_of([*activity.starts, *activity.seen])
         attempts = Counter(event.rank for event in activity.starts)

@@ -13,6 +13,7 @@ import pytest
 from collectors.process.finder import Finder
 from collectors.process.ranks import ranks_of
 from collectors.records import Event
+from collectors.rights import whose
 from tests.conftest import wait_for
 from tests.plain_scripts import HOST, NOBODY, PLAIN, found, prints_is_found, run_in, start_of, started
 from tests.plain_scripts import sleeper as sleeper  # a fixture
@@ -79,8 +80,13 @@ def test_the_file_of_a_user_may_name_that_users_process(tmp_path: Path) -> None:
     with started("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "sleep", "600") as theirs:
         wait_for(lambda: Path(f"/proc/{theirs.pid}").stat().st_uid == NOBODY)
         (tmp_path / "run.json").write_text("{}")
-        os.chown(tmp_path / "run.json", NOBODY, NOBODY)
-        assert found(run_in(tmp_path, pid=theirs.pid, host=HOST, started_s=time.time())) == {"run": [theirs.pid]}
+        for path in (tmp_path, tmp_path / "run.json"):
+            os.chown(path, NOBODY, NOBODY)
+        whose.look_at_others()
+        try:
+            assert found(run_in(tmp_path, pid=theirs.pid, host=HOST, started_s=time.time())) == {"run": [theirs.pid]}
+        finally:
+            whose.look_at_others(False)
 
 
 def test_a_process_that_two_runs_claim_is_the_one_with_the_better_claims(sleeper: subprocess.Popen[str], tmp_path: Path) -> None:

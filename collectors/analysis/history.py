@@ -10,6 +10,7 @@ import numpy as np
 
 from ..process.activity import SEEN
 from ..records import Event, SourceText
+from ..rights.whose import claims_count
 from ..store.protocol import RawPoints, Run, Series, StackColumns, Store
 from .stacks.traces import Bools, Floats, Range
 
@@ -41,9 +42,10 @@ class History:
         return self._row.last_step if self._row else None
 
     def folder(self) -> str:
-        """The working folder that run.json names, else that of the run's process; "" where neither is known."""
+        """The working folder that run.json names, else that of the run's process; "" where neither is known. With `--as-root` the latter."""
         seen = [event.fields.get("cwd") for event in reversed(self._store.events(self.run, kinds=(SEEN,)))]
-        return next((folder for folder in [self.info.get("cwd"), *seen] if isinstance(folder, str) and folder), "")
+        said = [self.info.get("cwd")] if claims_count() else []
+        return next((folder for folder in [*said, *seen] if isinstance(folder, str) and folder), "")
 
     def inside(self, window: Range) -> Range:
         """What of the window lies between the first and the last that is known of the run; a second of it where nothing does."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from .opening import NotMetrics, NotRead, open_file
+from .opening import NotMetrics, NotRead, open_file, rights_for
 
 MAGIC = b"SQLite format 3\0"
 JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
@@ -54,6 +54,11 @@ def opened(path: Path, root: Path) -> Iterator[sqlite3.Connection | None]:
     Raises NotRead, NotMetrics, BeingWritten, FileNotFoundError, OSError or sqlite3.Error. What was read is valid only if the block
     ends without BeingWritten.
     """
+    with rights_for(path, root):
+        yield from _opened(path, root)
+
+
+def _opened(path: Path, root: Path) -> Iterator[sqlite3.Connection | None]:
     before = _stamp(path, root)
     if before is None:
         yield None

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from ..rights.reached import LEAVES, LeftAlone, acting_for, reached
+from ..rights.whose import is_root
 
 FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 KINDS = {
@@ -34,6 +39,8 @@ def open_file(path: Path, root: Path) -> int:
     It is checked before it is opened (opening a pipe or a device affects the process at its other end), and again once it is open.
     """
     try:
+        if is_root():
+            return _open_as_root(path, root)
         _check(os.stat(path).st_mode)  # noqa: PTH116
     except FileNotFoundError:
         if path.is_symlink():
@@ -43,11 +50,21 @@ def open_file(path: Path, root: Path) -> int:
     try:
         _check(os.fstat(descriptor).st_mode)
         if not _place(descriptor, path).is_relative_to(root):
-            raise NotRead("is a link that leaves the log folder; copy the file, or pass its own folder as --log-dir")
+            raise NotRead(LEAVES)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+@contextmanager
+def rights_for(path: Path, root: Path) -> Iterator[None]:
+    """For a library that opens the file by its path: root has the rights of the file's user meanwhile. Raises NotRead, OSError."""
+    try:
+        with acting_for(path, root):
+            yield
+    except LeftAlone as error:
+        raise NotRead(str(error)) from error
 
 
 def read_file(path: Path, root: Path, most_bytes: int) -> tuple[bytes, os.stat_result]:
@@ -58,6 +75,16 @@ def read_file(path: Path, root: Path, most_bytes: int) -> tuple[bytes, os.stat_r
         if found.st_size > most_bytes:
             raise NotRead(f"has {found.st_size / 1e6:,.0f} MB, and more than {most_bytes >> 20} MiB are not read")
         return file.read(most_bytes), found
+
+
+def _open_as_root(path: Path, root: Path) -> int:
+    """Raises NotRead, OSError."""
+    try:
+        with reached(path, root) as found:
+            _check(found.status.st_mode)
+            return found.open(FLAGS)
+    except LeftAlone as error:
+        raise NotRead(str(error)) from error
 
 
 def _check(mode: int) -> None:

@@ -16,7 +16,7 @@ from .formats import Tally
 from .formats.data_set import HEAD_BYTES, check_head
 from .formats.jsonl import flat, objects
 from .formats.roles import STEPS, TIMES
-from .opening import DataFile
+from .opening import NotRead, open_file
 
 ENDS_BYTES = HEAD_BYTES  # of a JSONL file that are looked at for names, at its start and at its end
 MOST_FILES = 8  # of a folder, one a rank
@@ -101,13 +101,13 @@ def size_of(path: Path) -> int:
 def names_of(path: Path) -> set[str]:
     """The series that stand in the first and last lines of a JSONL file; none where it is data, or cannot be read."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_file(path, path.parent), "rb") as file:
             data = file.read(ENDS_BYTES)
             check_head(path.name, data)
             size = file.seek(0, os.SEEK_END)
             file.seek(max(len(data), size - ENDS_BYTES))
             data += b"\n" + file.read(ENDS_BYTES)
-    except (OSError, DataFile):
+    except (OSError, NotRead):
         return set()
     return {name for name in _fields(data) if name not in STEPS and name not in TIMES}
 

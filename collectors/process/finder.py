@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..mounts import is_remote
+from ..rights.processes import RunOwners
+from ..rights.whose import is_root
 from .activity import TEXT_SUFFIXES, RunActivity, RunProcess, last_sign_s
 from .appenders import Appenders
 from .claims import Claim, ClaimStrength, claims_of, names_a_process
@@ -26,6 +28,7 @@ from .proc import (
     parent,
     runs_python,
     start_ticks,
+    uids_of,
     workers_of,
 )
 from .writers import Open, walk, writers_of
@@ -55,6 +58,7 @@ class Finder:
         self._writers: dict[str, dict[int, Claim]] = {}  # by run and pid, those that were found by its files
         self._trains: dict[RunProcess, float] = {}  # those that run.json names, and when they were no launchers, CLOCK_MONOTONIC
         self._appenders = Appenders(proc)
+        self._owners = RunOwners()
         self._remote: dict[Path, bool] = {}
         self._owner: dict[tuple[int, int], str] = {}  # by pid and start ticks: the run that has it now
         self._own = {os.getpid(), os.getppid()}
@@ -203,9 +207,10 @@ class Finder:
     def _shared_out(self, claims: Mapping[str, list[Claim]], activities: Sequence[RunActivity]) -> dict[str, list[RunProcess]]:
         """Assign each process to the run with the best claim; of equal claims to its present run, else to the newest."""
         lines = {activity.run: activity.last_line_s or 0.0 for activity in activities}
+        by_run = {activity.run: activity for activity in activities}
         best: dict[tuple[int, int], tuple[tuple[int, bool, float], str, RunProcess]] = {}
         for run, made in claims.items():
-            for claim in [*made, *self._siblings(made)]:
+            for claim in self._allowed(by_run[run], [*made, *self._siblings(made)]):
                 key = claim.process.pid, claim.process.start_ticks
                 since_s = claim.since_s if claim.strength > ClaimStrength.WRITER else lines[run]
                 order = (claim.strength, claim.strength <= ClaimStrength.WRITER and self._owner.get(key) == run, since_s)
@@ -218,6 +223,24 @@ class Finder:
         return {
             run: sorted(self._mains(processes), key=lambda process: (process.rank, process.pid)) for run, processes in found.items()
         }
+
+    def _allowed(self, activity: RunActivity, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Where we are root: the processes of the user whose run it is, and without `--as-root` those of root's own runs alone."""
+        if not is_root():
+            return claims
+        places = self._places_of(activity)
+        pids = {claim.process.pid for claim in claims}
+        theirs = {pid for pid in pids if self._owners.may_have(activity.run, places, pid, uids_of(pid, self._proc))}
+        return [claim for claim in claims if claim.process.pid in theirs]
+
+    def _places_of(self, activity: RunActivity) -> list[Path]:
+        """The files that are the run's, where not all of its folder are, and the folder."""
+        single = [f"{activity.run}{suffix}" for suffix in (".jsonl", *TEXT_SUFFIXES)] if activity.single_file else []
+        return [*(activity.folder / name for name in (*single, *activity.files)), activity.folder]
+
+    def left_alone(self) -> str:
+        """One sentence on the processes that root does not look at; "" where there are none."""
+        return self._owners.sentence()
 
     def _mains(self, processes: list[RunProcess]) -> list[RunProcess]:
         """Without those below another one of the run, unless they have a rank of their own: forked workers inherit open files."""

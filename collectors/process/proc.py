@@ -72,6 +72,12 @@ def uid_of(pid: int, proc: Path = PROC) -> int | None:
     return int(words[0]) if words else None
 
 
+def uids_of(pid: int, proc: Path = PROC) -> frozenset[int]:
+    """The real, effective, saved and file-system user ids of a process: several where it has another user's rights. None where it is gone."""
+    words = _read(f"{proc}/{pid}/status").partition(b"\nUid:")[2].split(maxsplit=4)
+    return frozenset(map(int, words[:4]))
+
+
 def user_of(uid: int) -> str:
     """A user's name, else the number: a container often has no name for the host's users."""
     try:

@@ -9,8 +9,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from ..process.activity import RunActivity, RunProcess
 from ..process.finder import Finder
-from ..process.proc import children_cpu_s, runs_python, start_ticks, workers_of
+from ..process.proc import children_cpu_s, runs_python, start_ticks, uids_of, workers_of
 from ..records import ONE_AFTER_THE_OTHER_S, Profile, Record
+from ..rights.whose import is_root
 from . import Sampler, Target, Trouble
 from .choice import Choice
 from .kept import KeptSources
@@ -207,6 +208,8 @@ class ProfileCollector:
         refused = [troubles[target.pid] for target in mains if target.pid in troubles]
         if refused:
             return "refused" if len(refused) == len(mains) else "on", refused[0].sentence, refused[0].remedy
+        if not mains and (left_alone := self._finder.left_alone()):
+            return "refused", f"{left_alone}.", ""
         if mains and not any(main.run in self._until for main in mains):
             return "starting", "The first stacks arrive within a few seconds.", ""
         return "on", "", ""
@@ -217,7 +220,13 @@ class ProfileCollector:
         slower = f"Sampled at {self._hz():g} Hz to stay inside {self._allowed_pct():.2g} % of a core."
         if pace == LOWEST_PACE and self._pacer.cost_pct > self._allowed_pct():
             slower = f"Sampled at {self._hz():g} Hz, the lowest rate; this costs {self._pacer.cost_pct:.2g} % of a core."
-        said = [self._why, left_out if len(self._targets) < live else "", slower if pace < 1 else ""]
+        left_alone = self._finder.left_alone()
+        said = [
+            f"{left_alone}." if left_alone else "",
+            self._why,
+            left_out if len(self._targets) < live else "",
+            slower if pace < 1 else "",
+        ]
         return " ".join(sentence for sentence in said if sentence)
 
     def _hz(self) -> float:
@@ -254,8 +263,9 @@ def _processes(ranks: Sequence[Rank]) -> int:
 
 
 def _workers(main: Target, taken: set[int]) -> Iterator[Target]:
-    """The Python processes below a main, unless they are mains themselves (`mp.spawn` below rank 0)."""
+    """The Python processes of its user below a main, unless they are mains themselves (`mp.spawn` below rank 0)."""
+    theirs = uids_of(main.pid) if is_root() else None
     for pid in workers_of(main.pid):
         ticks = start_ticks(pid)
-        if pid not in taken and ticks is not None:
+        if pid not in taken and ticks is not None and (theirs is None or uids_of(pid) == theirs):
             yield main._replace(pid=pid, start_ticks=ticks, role="worker")

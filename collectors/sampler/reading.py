@@ -5,29 +5,22 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import pwd
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import NamedTuple, TypeVar
 
 from ..process.proc import PROC
+from ..rights.acting import NotGiven, acting_as, libc, rights_of_process, rights_of_user
 
 MOST_BYTES = 1_000_000  # of a file
 SYS_OPENAT2 = 437  # the same number on all architectures
 RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x02, 0x10
-ID_CALLS = {
-    "x86_64": (116, 122, 123),
-    "aarch64": (159, 151, 152),
-}  # setgroups, setfsuid, setfsgid; the kernel's own act on one thread only
 OF_THE_KERNEL = {  # file systems of which no file is a source text, by their magic number
     0x9FA0, 0x62656572, 0x64626720, 0x74726163, 0x27E0EB, 0x63677270, 0x73636673, 0xCAFE4A11, 0x62656570, 0x1CD1, 0xDE5E81E4, 0x6165676C,
 }  # fmt: skip
-NO_GROUP = 65534
 FORBIDDEN = ("proc", "sys", "dev")
 LINK_FOLLOWING_UNKNOWN = {errno.ENOSYS, errno.EPERM, errno.EINVAL}
-libc = ctypes.CDLL(None, use_errno=True)
 T = TypeVar("T")
 
 
@@ -52,15 +45,17 @@ def read_as_owner(pid: int, path: str) -> tuple[bytes, float]:
     Raises Unreadable.
     """
     try:
-        uid, gid, groups = _rights_of(pid)
+        who = rights_of_process(pid, PROC)
         where = path if path.startswith("/") else f"{folder_of(pid)}/{path}"
         _check_path(where)
-        with _with_rights(uid, gid, groups):
+        with acting_as(who):
             return _read(pid, where)
     except FileNotFoundError as error:
         raise Unreadable("The file is not there.") from error
     except PermissionError as error:
         raise Unreadable("The user of the process may not read the file.") from error
+    except NotGiven as error:
+        raise Unreadable(str(error)) from error
     except (OSError, ValueError) as error:
         raise Unreadable(f"The file cannot be read: {error}.") from error
 
@@ -83,12 +78,14 @@ def _as_user(path: str, uid: int, read: Callable[[int], T]) -> T:
         _check_path(path)
         if os.geteuid() not in (0, uid):
             return _closing(_find_public(path), read)
-        with _with_rights(*_ids_of(uid)):
+        with acting_as(rights_of_user(uid)):
             return _closing(os.open(path, os.O_PATH | os.O_CLOEXEC), read)
     except FileNotFoundError as error:
         raise Unreadable("The file is not there.") from error
     except PermissionError as error:
         raise Unreadable("The owner of the run may not read the file.") from error
+    except NotGiven as error:
+        raise Unreadable(str(error)) from error
     except (OSError, ValueError) as error:
         raise Unreadable(f"The file cannot be read: {error}.") from error
 
@@ -216,47 +213,3 @@ def _file_system(file: int) -> int:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return int(about[0]) & 0xFFFFFFFF
-
-
-def _rights_of(pid: int) -> tuple[int, int, list[int]]:
-    """The user, the group and the further groups by which the kernel decides what a process may read."""
-    rows = dict(line.split(":", 1) for line in (PROC / str(pid) / "status").read_text().splitlines() if ":" in line)
-    return int(rows["Uid"].split()[3]), int(rows["Gid"].split()[3]), [int(group) for group in rows["Groups"].split()]
-
-
-def _ids_of(uid: int) -> tuple[int, int, list[int]]:
-    """The same for a user; one unknown to this machine has no groups."""
-    try:
-        user = pwd.getpwuid(uid)
-    except KeyError:
-        return uid, NO_GROUP, []
-    return uid, user.pw_gid, os.getgrouplist(user.pw_name, user.pw_gid)
-
-
-@contextmanager
-def _with_rights(uid: int, gid: int, groups: list[int]) -> Iterator[None]:
-    """If we are root, this thread's rights over files are that user's meanwhile; else they stay ours."""
-    if os.geteuid() != 0 or uid == 0:
-        yield
-        return
-    calls = ID_CALLS.get(os.uname().machine)
-    if calls is None:
-        raise Unreadable("Files of other users are not read on this processor.")
-    ours = os.getgroups()
-    try:
-        _become(calls, uid, gid, groups)
-        yield
-    finally:
-        _become(calls, 0, os.getegid(), ours)
-
-
-def _become(calls: tuple[int, int, int], uid: int, gid: int, groups: list[int]) -> None:
-    """For this thread only. Groups are set first when rights are dropped, last when they are restored: only root may set them."""
-    set_groups, set_fsuid, set_fsgid = calls
-    wanted = (ctypes.c_uint32 * len(groups))(*groups)
-    if libc.syscall(set_groups, len(groups), wanted):
-        raise Unreadable("The rights of the process's user cannot be taken on.")
-    for call, value in ((set_fsgid, gid), (set_fsuid, uid)):
-        libc.syscall(call, value)
-        if libc.syscall(call, ctypes.c_uint32(-1)) != value:  # what is set now; -1 is no user and changes nothing
-            raise Unreadable("The rights of the process's user cannot be taken on.")

@@ -14,7 +14,7 @@ SCOPE_OF_PARENTS, SCOPE_OF_NONE = 1, 3  # Yama's ptrace_scope: only ancestors an
 SECCOMP_FILTER = "2"
 LOWER_SCOPE = "sudo sysctl kernel.yama.ptrace_scope=0"
 START_BELOW = "start it with: deepseek-dashboard run -- PROGRAM"
-AS_ROOT = 'sudo env "PATH=$PATH" deepseek-dashboard'
+AS_ROOT = 'sudo env "PATH=$PATH" deepseek-dashboard --as-root'
 GRANTS = {  # by kind of container: how it gets the capability
     "docker": "docker run --cap-add=SYS_PTRACE ...",
     "podman": "podman run --cap-add=SYS_PTRACE ...",

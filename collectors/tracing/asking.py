@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..process.proc import user_of
+from ..rights.reached import LeftAlone, check_ours
 from .entry import REQUEST, RESULT, TRACES, NoEntry
 
 MOST_STEPS = 20
@@ -24,6 +25,7 @@ def ask_for_trace(entry: Path, run_folder: Path, steps: int, rank: int) -> str:
     if not 1 <= steps <= MOST_STEPS:
         raise NoEntry(f"a trace has from 1 to {MOST_STEPS} steps")
     try:
+        _check_way(entry, run_folder)
         owner = (run_folder / "run.json").stat().st_uid
     except OSError as error:
         raise NoEntry(f"its run.json cannot be read ({error.strerror})") from None
@@ -47,6 +49,16 @@ def asked_ago_s(entry: Path) -> float:
     with suppress(OSError):
         return max(0.0, time.time() - (entry / REQUEST).lstat().st_mtime)
     return float("inf")
+
+
+def _check_way(entry: Path, run_folder: Path) -> None:
+    """Raises NoEntry where a user besides root could lead root to another place, with or without `--as-root`; OSError."""
+    above = Path(os.path.commonpath([entry, run_folder]))
+    try:
+        for place in (run_folder / "run.json", entry.parents[2]):
+            check_ours(place, above)
+    except LeftAlone as error:
+        raise NoEntry(f"its folder or its run.json {error}") from None
 
 
 def _opened(entry: Path) -> int:

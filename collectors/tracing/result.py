@@ -12,8 +12,12 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 import orjson
 
 from ..records import Frame
+from ..rights.reached import LeftAlone, reached
+from ..rights.whose import is_root
 
 MOST_BYTES = 4 << 20
+FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+ABOVE = 3  # the log folder, above `.deepseek/traces/<entry>`
 MOST_ROWS, MOST_FRAMES, MOST_STACKS, MOST_DEPTH = 5_000, 50_000, 5_000, 128
 MOST_TEXT = 2_000  # characters of a name, a file, a sentence
 MOST_SECONDS = 1e6
@@ -76,8 +80,8 @@ class StepsTraced:
 
 
 def read_trace(path: Path) -> StepsTraced:
-    """Raises OSError, OddTrace."""
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    """Of an entry of a data folder. Raises OSError, OddTrace."""
+    file = _opened(path)
     try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
@@ -91,6 +95,16 @@ def read_trace(path: Path) -> StepsTraced:
     if len(data) > MOST_BYTES:
         raise OddTrace(f"is larger than {MOST_BYTES >> 20} MiB")
     return parsed(data)
+
+
+def _opened(path: Path) -> int:
+    if not is_root():
+        return os.open(path, FLAGS | os.O_NOFOLLOW)
+    try:
+        with reached(path, path.parents[ABOVE], links=0) as found:
+            return found.open(FLAGS)
+    except LeftAlone as error:
+        raise OddTrace(str(error)) from error
 
 
 def parsed(data: bytes) -> StepsTraced:

@@ -17,11 +17,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    from collectors.rights import whose
     from collectors.service import folders
 
     from .. import address
     from ..attaching import AttachRefused, attach
 
+    whose.look_at_others()  # root has named the process itself
     try:
         attached = attach(parsed.log_dir, parsed.pid, parsed.name)
     except AttachRefused as refused:

@@ -20,6 +20,7 @@ from typing import NoReturn, Protocol
 
 from collectors.options import FLAGS, CollectorOptions, add_flags, options_of
 from collectors.process.second_names import USUAL
+from collectors.rights import whose
 from collectors.service import folders
 from collectors.service.keeper import Keeper
 
@@ -68,6 +69,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    if parsed.as_root and os.geteuid() != whose.ROOT_UID:
+        raise Mistake("--as-root is for root, who alone may look at other users' runs: leave it out")
+    whose.look_at_others(parsed.as_root)
     options = prepare(parsed)
     pages_dir = pages_folder(parsed.pages_dir, options)
     where = names_of(parsed, options)
@@ -96,9 +100,7 @@ def prepare(parsed: argparse.Namespace) -> CollectorOptions:
     first = log_dir / only[0] if only else log_dir
     data_dir = parsed.data_dir or folders.data_dir_of(first)
     if not parsed.data_dir and not data_dir.is_relative_to(first):
-        theirs = folders.not_ours(inside := first / folders.INSIDE)
-        why = f"{inside} is not used ({theirs})" if theirs else f"{first} is on a network file system"
-        print(f"{why}: the store goes to {data_dir}", file=sys.stderr)
+        print(f"{folders.why_elsewhere(first)}: the store goes to {data_dir}", file=sys.stderr)
     if only and not parsed.data_dir:
         data_dir = data_dir.with_name(f"{data_dir.name}{SEVERAL}")
     make_folder(data_dir, "--data-dir", private=True)
@@ -135,6 +137,8 @@ def check_folder(folder: Path) -> None:
         raise Mistake(f"cannot read {folder} ({error.strerror}); choose another folder with --log-dir") from None
     if not there:
         raise Mistake(f"there is no folder {folder}; create it with: mkdir -p {folder}")
+    if why := whose.why_not_ours(folder):
+        raise Mistake(f"{folder} {why}")
 
 
 def together(given: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:

@@ -6,10 +6,13 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from collectors.received import BY_OTHERS
 from collectors.records import Event
+from collectors.rights.acting import NotGiven, acting_as, rights_of_user
 
 MOST_FILES = 500
 MOST_LOOKED_AT = 5_000  # entries of the run's folder
@@ -31,9 +34,12 @@ class Checkpoint:
     note: str  # one sentence on why there is no size; "" where there is one
 
 
-def checkpoints_of(events: Sequence[Event], folder: Path | None) -> list[Checkpoint]:
-    """By time. A file that several events name is that of the newest of them."""
-    files = dict(_files(folder)) if folder else {}
+def checkpoints_of(events: Sequence[Event], folder: Path | None, uid: int) -> list[Checkpoint]:
+    """By time. A file that several events name is that of the newest of them. Root looks for them with the rights of user `uid`."""
+    files: dict[str, tuple[int, float]] = {}
+    if folder and uid != BY_OTHERS:
+        with suppress(NotGiven), acting_as(rights_of_user(uid)):
+            files = dict(_files(folder))
     unnamed = dict(files)
     found: list[Checkpoint] = []
     for event in sorted(events, key=lambda event: event.time_s, reverse=True):

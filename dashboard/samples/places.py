@@ -23,19 +23,22 @@ class RunPlaces(NamedTuple):
     folder: Path | None  # the run's; None where the run is some files of the log folder itself
     files: Collection[str]  # that were read as the run's, relative to the log folder
     cwd: str  # "" where it is not known, or not one of this host
-    uid: int  # whose rights its files are read with
+    uid: int  # whose rights its files are read with; BY_OTHERS where they are not to be read
 
     @classmethod
     def of(cls, log_dir: Path, run: str, cwd: str, files: Collection[str]) -> RunPlaces:
         folder = _real(log_dir / run) if "\0" not in run else log_dir
         is_inside = folder != log_dir and folder.is_relative_to(log_dir)
         mine = folder if is_inside and os.path.isdir(folder) else None  # noqa: PTH112  # false for a name that no folder can have
-        owner = owner_of_folders(log_dir)(run)
-        uid = os.geteuid() if owner == BY_OTHERS else owner
-        return cls(log_dir, mine, files, "" if is_received(run) else cwd, uid)
+        if is_received(run):
+            return cls(log_dir, mine, files, "", os.geteuid())
+        uid = owner_of_folders(log_dir)(run)
+        return cls(log_dir, mine, files, cwd, uid)
 
     def path_of(self, name: str) -> Path:
         """Of a sample's file. Raises NotShown."""
+        if self.uid == BY_OTHERS:
+            raise NotShown("Its run belongs to another user than root, whose dashboard this is.")
         if "\0" in name or not name:
             raise NotShown("The name of its file is no path.")
         found = self._in_folder(name) or self._in_cwd(name)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...received import BY_OTHERS, is_received
+from ...rights.whose import left_alone
 from ...sampler.kept import is_own
 from ...sampler.reading import Unreadable, read_as_user
 from ...store.protocol import Store
@@ -164,9 +165,10 @@ def owner_of_folders(log_dir: Path) -> Callable[[str], int]:
             return BY_OTHERS
         for path in (log_dir / run, log_dir):
             try:
-                return path.lstat().st_uid
+                uid = path.lstat().st_uid
             except (OSError, ValueError):  # a run of a single file, or a name that is none
                 continue
+            return BY_OTHERS if left_alone(uid) else uid
         return os.geteuid()
 
     return owner_of
