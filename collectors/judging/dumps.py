@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ def dump_of(pid: int, path: str, since_s: float, proc: Path = PROC) -> Any:
     try:
         rights = rights_of_process(pid, proc)
         with acting_as(rights):
-            folder, file = os.stat(os.path.dirname(path)), os.lstat(path)
+            folder, file = os.stat(os.path.dirname(path)), os.lstat(path)  # noqa: PTH116, PTH120
             is_planted = bool(folder.st_mode & stat.S_IWOTH) and file.st_uid != rights.uid
             return None if is_planted else read_dump(path, since_s)
     except (OSError, ValueError, KeyError, NotGiven):
