@@ -229,6 +229,7 @@ class Limits(NamedTuple):
 
     retention_s: float | None = None  # age of the machine's samples
     max_bytes: int | None = None  # of all files of the store
+    pause: bool = True  # collection, where they are larger and nothing is left to delete
 
 
 NO_LIMITS = Limits()
