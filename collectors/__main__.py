@@ -94,7 +94,9 @@ class Collectors:
         self._ending = threading.Event()
         self._exit_code = 0
         self._host = socket.gethostname()
-        self._store: Store = open_store(data_dir, write=True, limits=Limits(options.retention_s, options.max_bytes or None, options.pause))
+        self._store: Store = open_store(
+            data_dir, write=True, limits=Limits(options.retention_s, options.max_bytes or None, options.pause)
+        )
         wake = threading.Event()
         outputs = OutputFiles([data_dir])
         self._aside = SetAside(data_dir, log_dir)

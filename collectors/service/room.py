@@ -33,7 +33,8 @@ def default_limit(data_dir: Path) -> Room:
         limit, why = math.ceil(used_bytes / STEP_BYTES) * STEP_BYTES, "what it has already"
     amount = f"{limit / 1e9:.3g} GB" if limit >= 10**9 else f"{limit / 1e6:.3g} MB"
     return Room(
-        limit, f"the store in {data_dir} may take {amount} ({why}): beyond it the oldest GPU, host and stack samples go; change it with --max-size"
+        limit,
+        f"the store in {data_dir} may take {amount} ({why}): beyond it the oldest GPU, host and stack samples go; change it with --max-size",
     )
 
 

@@ -366,12 +366,25 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
+class FileGlance(NamedTuple):
+    """A file of a store, as far as it could be looked at in a short time."""
+
+    name: str
+    size_bytes: int
+    schema: int | None  # its version; None where it cannot be read
+    trouble: str  # one sentence, "" where nothing is wrong
+    whole: bool  # all of it was looked at
+
+
 class Maintenance(Protocol):
     """Maintenance of a store while no dashboard uses it."""
 
     def exists(self) -> bool: ...
 
     def size_bytes(self) -> int: ...
+
+    def glance(self, until_mono_s: float) -> list[FileGlance]:
+        """Every file with its version and size; damage as far as it shows by then, CLOCK_MONOTONIC. Changes nothing, also beside a writer."""
 
     def check(self) -> list[str]:
         """Read everything; yield one sentence per error."""

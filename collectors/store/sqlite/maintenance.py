@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...records import Frame
-from ..protocol import StoreError
+from ..protocol import FileGlance, StoreError
 from . import files, schema, stacks
 from .columns import chunks, codec, groups, pages
 from .columns.damage import failing
@@ -46,6 +48,9 @@ class SqliteMaintenance:
     def size_bytes(self) -> int:
         return files.folder_bytes(self._dir)
 
+    def glance(self, until_mono_s: float) -> list[FileGlance]:
+        return [_glance(path, until_mono_s) for path in files.all_files(self._dir)]
+
     def check(self) -> list[str]:
         return [f"{path.name}: {trouble}" for path in files.all_files(self._dir) for trouble in _check_file(path)]
 
@@ -65,6 +70,31 @@ class SqliteMaintenance:
                     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 finally:
                     db.close()
+
+
+def _glance(path: Path, until_mono_s: float) -> FileGlance:
+    """SQLite's own quick check, until the time is over."""
+    try:
+        found = path.stat()
+        if not S_ISREG(found.st_mode):
+            return FileGlance(path.name, 0, None, "it is not a file", True)
+        db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=0.1)
+    except (OSError, sqlite3.DatabaseError) as error:
+        return FileGlance(path.name, 0, None, f"it cannot be opened ({error})", True)
+    version = None
+    with contextlib.closing(db):
+        try:
+            version = int(db.execute("PRAGMA user_version").fetchone()[0])
+            if version > schema.VERSION:
+                return FileGlance(
+                    path.name, found.st_size, version, f"it was written by a newer version (schema {version}): update", True
+                )
+            db.set_progress_handler(lambda: time.monotonic() > until_mono_s, 1000)
+            (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            stopped = getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY)
+            return FileGlance(path.name, found.st_size, version, "" if stopped else f"it cannot be read ({error})", not stopped)
+    return FileGlance(path.name, found.st_size, version, "" if said == "ok" else f"SQLite says: {said}", True)
 
 
 def _check_file(path: Path) -> Iterator[str]:
