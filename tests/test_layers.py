@@ -33,6 +33,7 @@ PARTS = {  # of the collectors: what each may import of the others
     "options": {"amounts", "scrape"},
     "scrape": {"records", "redaction", "store"},
     "redaction": set(),
+    "kept": {"small_file", "store"},
     "small_file": set(),
     "yaml_tree": {"small_file"},
     "process": {"records", "mounts", "received", "redaction"},

@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Event, Finding, Frame, Labels, LogLine, Offset, ProgressBar, Record, Sample, SampleKind, SourceText
+from .limits import NO_LIMITS as NO_LIMITS
+from .limits import Limits as Limits
+from .limits import Thinning as Thinning
 from .lines import LineColumns, LineExtent, LineTemplate, LineTexts
 
 Axis = Literal["time", "step"]
@@ -222,17 +225,6 @@ class Delta(NamedTuple):
     events: list[Event]
     bars: list[ProgressBar]  # the present state of those that changed
     findings: Sequence[Finding] = ()  # the present state of those that changed
-
-
-class Limits(NamedTuple):
-    """Limits of age and size. Runs are never deleted."""
-
-    retention_s: float | None = None  # age of the machine's samples
-    max_bytes: int | None = None  # of all files of the store
-    pause: bool = True  # collection, where they are larger and nothing is left to delete
-
-
-NO_LIMITS = Limits()
 
 
 class StoreError(Exception):

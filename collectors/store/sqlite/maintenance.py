@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...records import Frame
 from ..protocol import FileGlance, StoreError
 from . import files, schema, stacks
-from .columns import chunks, codec, groups, pages
+from .columns import cells, chunks, codec, groups, pages
 from .columns.damage import failing
 from .engine import SqliteStore
 
@@ -29,7 +29,7 @@ _BLOBS: list[tuple[str, str, Callable[[bytes], object]]] = [
     ("profile", "data", codec.decode),
     ("source_text", "data", codec.unseal),
 ]
-_CHUNKS = """SELECT chunk.id, series.name, coalesce(stream.run, 'the machine'), chunk.rows, chunk.least, chunk.most, chunk.data, axis.data
+_CHUNKS = """SELECT chunk.id, series.name, coalesce(stream.run, 'the machine'), chunk.rows, chunk.least, chunk.most, chunk.data, axis.data, units
   FROM chunk LEFT JOIN axis ON axis.id = chunk.axis JOIN series ON series.id = chunk.series JOIN stream ON stream.id = series.stream"""
 _GAPS = """SELECT name, sealed, total(chunk.rows), max(chunk.start + chunk.rows)
   FROM series LEFT JOIN chunk ON chunk.series = series.id GROUP BY series.id
@@ -130,7 +130,11 @@ def _check_blobs(db: sqlite3.Connection) -> Iterator[str]:
 
 def _check_chunks(db: sqlite3.Connection) -> Iterator[str]:
     """Each chunk against its axis and against the summary in its row."""
-    for chunk, name, run, rows, least, most, data, axis in db.execute(_CHUNKS):
+    for chunk, name, run, rows, least, most, data, axis, units in db.execute(_CHUNKS):
+        if units:
+            if trouble := _trouble_of_cells(axis or b"", data, rows, (least, most), units):
+                yield f"chunk {chunk} of {name} of {run}: {trouble}"
+            continue
         trouble = _trouble(chunks.read_values, data) or _trouble(chunks.read_axis, axis or b"")
         if not trouble:
             values, (time_s, step) = chunks.read_values(data), chunks.read_axis(axis)
@@ -138,6 +142,15 @@ def _check_chunks(db: sqlite3.Connection) -> Iterator[str]:
                 trouble = "its points are not those of its summary"
         if trouble:
             yield f"chunk {chunk} of {name} of {run}: {trouble}"
+
+
+def _trouble_of_cells(axis: bytes, data: bytes, rows: int, ends: tuple[float | None, float | None], units: int) -> str:
+    try:
+        found = cells.read(axis, data, 0)
+    except codec.CodecError as error:
+        return str(error)
+    same = len(found.rows) == units and int(found.rows.sum()) == rows and _range(np.concatenate([found.least, found.most])) == ends
+    return "" if same else "its cells are not those of its summary"
 
 
 def _check_stacks(db: sqlite3.Connection) -> Iterator[str]:
