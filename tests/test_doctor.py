@@ -20,8 +20,9 @@ from collectors.service import lock
 from collectors.store.sqlite import files
 from collectors.store.sqlite.engine import SqliteStore
 from dashboard.commands.doctor import clock, disk, folders, gpu, inotify, port, running, sampler, store, versions
-from dashboard.commands.doctor.place import Place, Symptom
+from dashboard.commands.doctor.place import CheckedHost, Symptom
 from dashboard.commands.doctor.report import CHECKS, Check, diagnose, json_of, lines_of, verdict_of
+from tests import fake_nvml
 from tests.conftest import ROOT, dashboard, wait_for
 
 START_S = 1_764_000_000.0
@@ -29,9 +30,9 @@ NAMES = [check.name for check in CHECKS]
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> CheckedHost:
     (tmp_path / "logs").mkdir()
-    return Place(tmp_path / "logs", tmp_path / "logs" / ".deepseek", 0)
+    return CheckedHost(tmp_path / "logs", tmp_path / "logs" / ".deepseek", 0)
 
 
 def doctor(*flags: str, home: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -40,7 +41,7 @@ def doctor(*flags: str, home: Path | None = None, **environment: str) -> subproc
     return subprocess.run(command, capture_output=True, text=True, env=around, timeout=60)
 
 
-def test_a_line_a_check_and_exit_code_0_where_nothing_is_wrong(place: Place) -> None:
+def test_a_line_a_check_and_exit_code_0_where_nothing_is_wrong(place: CheckedHost) -> None:
     done = doctor("--log-dir", str(place.log_dir), "--port", "0")
     lines = done.stdout.splitlines()
     assert (done.returncode, done.stderr, len(lines)) == (0, "", len(CHECKS))
@@ -61,7 +62,7 @@ def test_the_json_has_no_environment_no_argv_and_no_home(tmp_path: Path) -> None
     assert "hunter2" not in done.stdout and "t0ps3cret" not in done.stdout and "--json" not in done.stdout
 
 
-def test_all_checks_take_less_than_a_second_of_cpu(place: Place) -> None:
+def test_all_checks_take_less_than_a_second_of_cpu(place: CheckedHost) -> None:
     before = os.times()
     doctor("--log-dir", str(place.log_dir))
     after = os.times()
@@ -69,12 +70,12 @@ def test_all_checks_take_less_than_a_second_of_cpu(place: Place) -> None:
     assert spent_s < (2.0 if os.cpu_count() == 1 else 1.5), "and 0.8 s with an idle machine"
 
 
-def test_a_check_that_fails_or_hangs_costs_its_own_line(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    def hang(_: Place) -> Symptom:
+def test_a_check_that_fails_or_hangs_costs_its_own_line(place: CheckedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(_: CheckedHost) -> Symptom:
         time.sleep(30)
         raise AssertionError
 
-    def fail(_: Place) -> Symptom:
+    def fail(_: CheckedHost) -> Symptom:
         raise RuntimeError("odd\nhost \ud800")
 
     monkeypatch.setattr(clock, "check", hang)
@@ -88,14 +89,14 @@ def test_a_check_that_fails_or_hangs_costs_its_own_line(place: Place, monkeypatc
     assert fine.verdict == "ok" and len(lines_of(rows)) == 3 and json.dumps(json_of(rows))
 
 
-def test_a_host_without_proc_and_sys_has_a_line_for_each(place: Place, tmp_path: Path) -> None:
+def test_a_host_without_proc_and_sys_has_a_line_for_each(place: CheckedHost, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     rows = diagnose(place._replace(root=tmp_path / "nothing"))
     assert [row.name for row in rows] == NAMES
     assert verdict_of(rows) != "wrong" and not any("\n" in row.symptom.sentence for row in rows)
 
 
-def test_a_port_that_is_held_is_wrong_and_its_holder_is_named(place: Place) -> None:
+def test_a_port_that_is_held_is_wrong_and_its_holder_is_named(place: CheckedHost) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -107,7 +108,7 @@ def test_a_port_that_is_held_is_wrong_and_its_holder_is_named(place: Place) -> N
     assert port.check(place._replace(port=number)).verdict == "ok"
 
 
-def test_the_holder_may_be_another_users_process(place: Place, tmp_path: Path) -> None:
+def test_the_holder_may_be_another_users_process(place: CheckedHost, tmp_path: Path) -> None:
     """Whose descriptors cannot be read: the kernel's table says whose it is."""
     table = tmp_path / "root" / "proc" / "net" / "tcp"
     table.parent.mkdir(parents=True)
@@ -123,7 +124,7 @@ def test_the_holder_may_be_another_users_process(place: Place, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("scope", ["1", "2", "3"])
-def test_what_ptrace_scope_forbids_is_said_with_the_remedy(scope: str, place: Place, tmp_path: Path) -> None:
+def test_what_ptrace_scope_forbids_is_said_with_the_remedy(scope: str, place: CheckedHost, tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "proc/sys/kernel/yama").mkdir(parents=True)
     (root / "proc/sys/kernel/yama/ptrace_scope").write_text(scope)
@@ -137,7 +138,7 @@ def test_what_ptrace_scope_forbids_is_said_with_the_remedy(scope: str, place: Pl
     )
 
 
-def test_a_full_disk_and_a_folder_that_may_not_be_written_are_wrong(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_and_a_folder_that_may_not_be_written_are_wrong(place: CheckedHost, monkeypatch: pytest.MonkeyPatch) -> None:
     assert disk.check(place).verdict in ("ok", "warning")
     place.data_dir.mkdir()
     assert disk.check(place).verdict in ("ok", "warning")
@@ -158,7 +159,7 @@ def test_a_full_disk_and_a_folder_that_may_not_be_written_are_wrong(place: Place
     assert found.facts["write_ms"] is None if "write_ms" in found.facts else found.verdict == "wrong"
 
 
-def test_odd_folders_are_a_sentence(place: Place, tmp_path: Path) -> None:
+def test_odd_folders_are_a_sentence(place: CheckedHost, tmp_path: Path) -> None:
     assert folders.check_logs(place).verdict == "ok"
     gone = folders.check_logs(place._replace(log_dir=tmp_path / "gone"))
     assert gone.verdict == "warning" and "mkdir -p" in gone.remedy
@@ -169,7 +170,7 @@ def test_odd_folders_are_a_sentence(place: Place, tmp_path: Path) -> None:
     assert verdict_of(rows) == "wrong" and len(rows) == len(CHECKS)
 
 
-def test_a_data_folder_on_a_network_file_system_is_wrong_and_logs_there_are_polled(place: Place, tmp_path: Path) -> None:
+def test_a_data_folder_on_a_network_file_system_is_wrong_and_logs_there_are_polled(place: CheckedHost, tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/mounts").write_text(f"/dev/sda1 / ext4 rw 0 0\nbox:/x {place.log_dir} nfs4 rw 0 0\n")
@@ -178,7 +179,7 @@ def test_a_data_folder_on_a_network_file_system_is_wrong_and_logs_there_are_poll
     assert folders.check_data(remote).verdict == "wrong" and "local disk" in folders.check_data(remote).remedy
 
 
-def test_a_damaged_store_a_newer_one_and_a_fifo_in_its_place_are_wrong(place: Place) -> None:
+def test_a_damaged_store_a_newer_one_and_a_fifo_in_its_place_are_wrong(place: CheckedHost) -> None:
     assert store.check(place).verdict == "ok"
     writer = SqliteStore(place.data_dir, write=True)
     writer.append([Points(None, labels_of(gpu=0), ("gpu/util",), (1.0,), START_S, None)])
@@ -194,7 +195,7 @@ def test_a_damaged_store_a_newer_one_and_a_fifo_in_its_place_are_wrong(place: Pl
     assert "it is not a file" in store.check(place).sentence
 
 
-def test_few_instances_of_inotify_are_a_warning(place: Place, tmp_path: Path) -> None:
+def test_few_instances_of_inotify_are_a_warning(place: CheckedHost, tmp_path: Path) -> None:
     limits = tmp_path / "root" / "proc/sys/fs/inotify"
     limits.mkdir(parents=True)
     (limits / "max_user_instances").write_text("16\n")
@@ -203,7 +204,7 @@ def test_few_instances_of_inotify_are_a_warning(place: Place, tmp_path: Path) ->
     assert inotify.check(place).facts["max_watches"]
 
 
-def test_cards_without_a_driver_are_a_warning_and_no_cards_are_none(place: Place, tmp_path: Path) -> None:
+def test_cards_without_a_driver_are_a_warning_and_no_cards_are_none(place: CheckedHost, tmp_path: Path) -> None:
     if any(Path("/dev").glob("nvidia[0-9]")):
         pytest.skip("this machine has cards")
     assert gpu.check(place._replace(root=tmp_path)).verdict == "ok"
@@ -215,13 +216,25 @@ def test_cards_without_a_driver_are_a_warning_and_no_cards_are_none(place: Place
     assert found.verdict == "warning" and found.facts["cards_on_the_bus"] == 1 and found.remedy.startswith("Type: ")
 
 
-def test_versions_and_the_clock_are_known_here(place: Place) -> None:
+def test_the_cards_of_a_driver_are_counted(place: CheckedHost, tmp_path: Path) -> None:
+    described = fake_nvml.environment(tmp_path / "nvml", fake_nvml.eight_gpus())
+    found = json.loads(doctor("--json", "--log-dir", str(place.log_dir), "--port", "0", **described).stdout)
+    row = next(row for row in found["checks"] if row["name"] == "gpu")
+    assert (
+        row["verdict"] == "ok"
+        and row["facts"]["cards"] == 8
+        and row["sentence"].startswith("driver ")
+        and "8 x " in row["sentence"]
+    )
+
+
+def test_versions_and_the_clock_are_known_here(place: CheckedHost) -> None:
     found = versions.check(place)
     assert found.verdict == "ok" and found.facts["python"] == sys.version.split()[0] and "torch" not in sys.modules
     assert clock.check(place).verdict in ("ok", "warning") and abs(float(clock.check(place).facts["apart_ms"] or 0)) < 1000
 
 
-def test_a_lock_that_nobody_knows_is_a_sentence(place: Place) -> None:
+def test_a_lock_that_nobody_knows_is_a_sentence(place: CheckedHost) -> None:
     place.data_dir.mkdir()
     assert running.check(place).verdict == "ok"
     with held(place.data_dir / lock.FILE):

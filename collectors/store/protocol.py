@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -377,6 +378,9 @@ class Maintenance(Protocol):
 
     def glance(self, until_mono_s: float) -> list[FileGlance]:
         """Every file with its version and size; damage as far as it shows by then, CLOCK_MONOTONIC. Changes nothing, also beside a writer."""
+
+    def backup(self, target: Path) -> None:
+        """Copy all files into a folder, each as of one moment, also beside a writer, which does not wait. Raises StoreError, OSError."""
 
     def check(self) -> list[str]:
         """Read everything; yield one sentence per error."""

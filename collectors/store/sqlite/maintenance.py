@@ -51,6 +51,19 @@ class SqliteMaintenance:
     def glance(self, until_mono_s: float) -> list[FileGlance]:
         return [_glance(path, until_mono_s) for path in files.all_files(self._dir)]
 
+    @failing("the store cannot be copied", "see what is damaged with: deepseek-dashboard store check")
+    def backup(self, target: Path) -> None:
+        for path in files.all_files(self._dir):
+            new = target / f".new-{path.name}"
+            with (
+                contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
+                contextlib.closing(sqlite3.connect(new)) as copy,
+            ):
+                source.backup(copy)  # in one step: as of one moment
+                copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            files.unlink(target / path.name)
+            new.replace(target / path.name)
+
     def check(self) -> list[str]:
         return [f"{path.name}: {trouble}" for path in files.all_files(self._dir) for trouble in _check_file(path)]
 

@@ -115,11 +115,11 @@ class _FileSearch:
         if self._opened > MOST_OPENED:
             raise TooMuch(f"the range holds more than {MOST_OPENED:,} points that must be read one by one; choose a shorter one")
         data = dict(self._blobs("chunk", "data", [row[ID] for row in opened]))
-        thinned = [units for row in opened if row[UNITS] and (units := self._thinned(row, data[row[ID]])) is not None]
-        for units in thinned:
-            _take(found, units, (units.low >= window.lo) & (units.low <= window.hi))
+        thinned = [part for row in opened if row[UNITS] and (part := self._thinned(row, data[row[ID]])) is not None]
+        for part in thinned:
+            _take(found, part, (part.low >= window.lo) & (part.low <= window.hi))
         points = [row for row in opened if not row[UNITS]]
-        parts = [(row[SEGMENT], *part) for row in points if (part := self._open(row, data[row[ID]])) is not None]
+        parts = [(row[SEGMENT], *read) for row in points if (read := self._open(row, data[row[ID]])) is not None]
         if parts:
             segments, *columns = zip(*parts, strict=True)
             time_s, step, value = (np.concatenate(column) for column in columns)

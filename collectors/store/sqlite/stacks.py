@@ -35,7 +35,7 @@ _INSERT = f"INSERT INTO profile VALUES (NULL, {', '.join('?' * 15)})"
 log = logging.getLogger(__name__)
 
 
-class Spans(NamedTuple):
+class StackSpans(NamedTuple):
     """The spans of one process, one entry per span."""
 
     start_ns: NDArray[np.int64]  # wall clock
@@ -67,10 +67,10 @@ class ProfileRow(NamedTuple):
     data: bytes
     thinned: int  # 1: each span is the sum of its stack over the row's minute, in no order
 
-    def read(self) -> Spans | None:
+    def read(self) -> StackSpans | None:
         return decoded("profile", self.id, decode, self.data)
 
-    def within(self, lo: float, hi: float) -> Spans | None:
+    def within(self, lo: float, hi: float) -> StackSpans | None:
         """Its spans cut to the window; None where they are damaged."""
         spans = self.read()
         if spans is None:
@@ -81,7 +81,7 @@ class ProfileRow(NamedTuple):
         end = np.minimum(spans.start_ns + spans.duration_ns, _ns(hi))
         keep = end > start
         whole = spans._replace(start_ns=start, duration_ns=end - start)
-        return Spans(*(column[keep] for column in whole))
+        return StackSpans(*(column[keep] for column in whole))
 
     def share(self, lo: float, hi: float) -> float:
         """How much of its time lies in the window."""
@@ -150,7 +150,7 @@ def merged(chain: Sequence[ProfileRow]) -> tuple[object, ...] | None:
     parts = [spans for row in chain if (spans := row.read()) is not None]
     if len(parts) < len(chain):
         return None
-    spans = Spans._make(np.concatenate(column) for column in zip(*parts, strict=True))
+    spans = StackSpans._make(np.concatenate(column) for column in zip(*parts, strict=True))
     first, last = chain[0], chain[-1]
     threads = orjson.dumps({tid: name for row in chain for tid, name in orjson.loads(row.threads).items()}).decode()
     counts = (sum(row.samples for row in chain), sum(row.errors for row in chain), threads, len(spans.tid))
@@ -162,12 +162,12 @@ def replace(db: sqlite3.Connection, chain: Sequence[ProfileRow], *rows: tuple[ob
     db.executemany(_INSERT, rows)
 
 
-def laid_out(spans: Spans, share: float, from_ns: int) -> Spans:
-    """A share of sums over a minute: each thread's one behind the other, from a time on. Spans of a thread stand together."""
+def laid_out(spans: StackSpans, share: float, from_ns: int) -> StackSpans:
+    """A share of sums over a minute: each thread's one behind the other, from a time on. StackSpans of a thread stand together."""
     duration = np.rint(spans.duration_ns * share).astype(np.int64)
     known = np.where(spans.cpu_ns == UNKNOWN, UNKNOWN, np.rint(spans.cpu_ns * share)).astype(np.int64)
     keep = duration > 0
-    cut = Spans(*(column[keep] for column in spans._replace(duration_ns=duration, cpu_ns=known)))
+    cut = StackSpans(*(column[keep] for column in spans._replace(duration_ns=duration, cpu_ns=known)))
     before = np.cumsum(cut.duration_ns) - cut.duration_ns
     first = np.flatnonzero(np.append(True, cut.tid[1:] != cut.tid[:-1])[: len(cut.tid)])
     base = np.repeat(before[first], np.diff(np.append(first, len(before))))
@@ -180,10 +180,10 @@ def _continues(chain: Sequence[ProfileRow], row: ProfileRow) -> bool:
     return touches and row[1:8] == last[1:8] and row.end_s - first.start_s <= MERGED_S
 
 
-def encode(spans: Spans) -> bytes:
+def encode(spans: StackSpans) -> bytes:
     """In whole microseconds. A thread's spans stand together, each with the gap to the next one's start instead of its length: mostly 0."""
     order = np.lexsort((spans.start_ns, spans.tid))
-    spans = Spans(*(column[order] for column in spans))
+    spans = StackSpans(*(column[order] for column in spans))
     start = spans.start_ns // US
     gap = _next(start) - (spans.start_ns + spans.duration_ns) // US
     cpu = np.where(spans.cpu_ns == UNKNOWN, UNKNOWN, spans.cpu_ns // US)
@@ -192,9 +192,9 @@ def encode(spans: Spans) -> bytes:
     return codec.encode([*columns, stacks, np.array([US])])
 
 
-def decode(data: bytes) -> Spans:
+def decode(data: bytes) -> StackSpans:
     columns = [column.view(np.int64) for column in codec.decode(data)]
-    spans, stacks = Spans(*columns[:7]), columns[7]
+    spans, stacks = StackSpans(*columns[:7]), columns[7]
     if len(columns) > 8:  # else of a store whose spans had lengths, in nanoseconds
         start, gap, cpu = spans.start_ns, spans.duration_ns, spans.cpu_ns
         duration_ns = (_next(start) - gap - start) * US
@@ -238,13 +238,13 @@ class StackReader:
     def read(self, files: Sequence[sqlite3.Connection], lo: float, hi: float, run: str) -> StackColumns:
         """The run's spans that touch the window, cut to it, from all files of the machine."""
         covered: list[tuple[float, float]] = []
-        found: list[tuple[ProfileRow, Spans]] = []
+        found: list[tuple[ProfileRow, StackSpans]] = []
         if sum(spans for db in files for _, _, spans in counted(db, lo, hi, run)) > MOST_SPANS:
             raise TooMuch(f"the window holds more than {MOST_SPANS:,} looks at stacks; choose a shorter one")
         with holding(self._lock):
             self._trim()
             for db in files:
-                mine: list[tuple[ProfileRow, Spans]] = []
+                mine: list[tuple[ProfileRow, StackSpans]] = []
                 for row in map(ProfileRow._make, db.execute(_TOUCHING, (run, lo, hi))):
                     check()
                     covered.append((max(row.start_s, lo), min(row.end_s, hi)))
@@ -269,13 +269,15 @@ class StackReader:
         self._stacks |= stacks
         self._remembered_frames += sum(map(len, stacks.values()))
 
-    def _columns(self, found: list[tuple[ProfileRow, Spans]], samples: int, covered: list[tuple[float, float]]) -> StackColumns:
+    def _columns(
+        self, found: list[tuple[ProfileRow, StackSpans]], samples: int, covered: list[tuple[float, float]]
+    ) -> StackColumns:
         processes: dict[Process, int] = {}
         threads: dict[tuple[int, int], str] = {}
         for row, _ in found:
             processes.setdefault(row.process(), len(processes))
             threads |= {(row.pid, int(tid)): name for tid, name in orjson.loads(row.threads).items()}
-        spans = Spans(*(np.concatenate([_NONE, *(spans[i] for _, spans in found)]) for i in range(len(Spans._fields))))
+        spans = StackSpans(*(np.concatenate([_NONE, *(spans[i] for _, spans in found)]) for i in range(len(StackSpans._fields))))
         process = np.repeat([processes[row.process()] for row, _ in found], [len(spans.tid) for _, spans in found]).astype(np.int32)
         hashes, index = np.unique(spans.stack, return_inverse=True)
         frames, stacks = self._tables(hashes.tolist())
@@ -313,7 +315,7 @@ def _frames(stack: int, data: bytes) -> tuple[int, ...]:
     return (NOWHERE,)
 
 
-def _spans(profile: Profile, stacks: list[int]) -> Spans:
+def _spans(profile: Profile, stacks: list[int]) -> StackSpans:
     wall_ns = round(profile.start_s * NS) - profile.start_mono_ns
     rows = [
         (
@@ -327,7 +329,7 @@ def _spans(profile: Profile, stacks: list[int]) -> Spans:
         )
         for sample, stack in zip(profile.samples, stacks, strict=True)
     ]
-    return Spans(*np.array(rows, np.int64).reshape(-1, len(Spans._fields)).T)
+    return StackSpans(*np.array(rows, np.int64).reshape(-1, len(StackSpans._fields)).T)
 
 
 def _ns(time_s: float) -> int:

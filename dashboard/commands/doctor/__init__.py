@@ -25,13 +25,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exit code 1 if something is wrong."""
     from ... import address
-    from .place import Place
+    from .place import CheckedHost
     from .report import diagnose, json_of, lines_of, verdict_of
 
     log_dir = Path(os.path.abspath(options.log_dir))  # noqa: PTH100  # links stay as they are written
     data_dir = Path(os.path.abspath(options.data_dir)) if options.data_dir else usual_data_dir(log_dir)  # noqa: PTH100
     number = options.port if options.port is not None else address.port_of(data_dir) or USUAL_PORT
-    rows = diagnose(Place(log_dir, data_dir, number))
+    rows = diagnose(CheckedHost(log_dir, data_dir, number))
     print(json.dumps(json_of(rows), indent=1) if options.json else "\n".join(lines_of(rows)), flush=True)
     return int(verdict_of(rows) == "wrong")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 
-from .place import Place, Symptom
+from .place import CheckedHost, Symptom
 
 WATCHED_S = 0.1
 APART_S = 0.005  # within the time that they are watched
@@ -15,7 +15,7 @@ STRUCT_BYTES = 512  # more than any struct timex has
 SYNCHRONISE = "Type: sudo timedatectl set-ntp true"
 
 
-def check(place: Place) -> Symptom:
+def check(place: CheckedHost) -> Symptom:
     before = time.monotonic(), time.time()
     time.sleep(WATCHED_S)
     apart_s = (time.time() - before[1]) - (time.monotonic() - before[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from .place import Fact, Place, Symptom, nearest
+from .place import CheckedHost, Fact, Symptom, nearest
 
 LITTLE_BYTES, LITTLE = 2 * 10**9, 0.02  # free, and of the disk
 NONE_BYTES = 50 * 10**6
@@ -13,7 +13,7 @@ SLOW_S = 0.1  # for a block that must be on the disk
 BLOCK = b"\0" * 65536
 
 
-def check(place: Place) -> Symptom:
+def check(place: CheckedHost) -> Symptom:
     folder = nearest(place.data_dir)
     disk = os.statvfs(folder)
     free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
@@ -38,7 +38,7 @@ def check(place: Place) -> Symptom:
     return Symptom("ok", f"{amount}{f', on {kind}' if kind else ''}{speed}.", "", facts)
 
 
-def _kind(place: Place, device: int) -> str:
+def _kind(place: CheckedHost, device: int) -> str:
     """What the kernel says of it; "" for what is no disk of this host."""
     at = place.root / f"sys/dev/block/{os.major(device)}:{os.minor(device)}"
     for path in (at / "queue/rotational", at / "../queue/rotational"):  # of the disk, or of the one that a partition is of
@@ -49,7 +49,7 @@ def _kind(place: Place, device: int) -> str:
     return ""
 
 
-def _write_s(place: Place) -> float | None:
+def _write_s(place: CheckedHost) -> float | None:
     """How long a block takes to be on the disk, in a file without a name; None where the data folder is not there yet, or allows none."""
     if not place.data_dir.is_dir():
         return None

@@ -9,12 +9,12 @@ from pathlib import Path
 from collectors.mounts import REMOTE, file_system_of
 from collectors.service import folders
 
-from .place import Fact, Place, Symptom, nearest
+from .place import CheckedHost, Fact, Symptom, nearest
 
 IN_MODIFY = 0x2
 
 
-def check_logs(place: Place) -> Symptom:
+def check_logs(place: CheckedHost) -> Symptom:
     folder = place.log_dir
     if not os.path.lexists(folder):
         return Symptom(
@@ -39,7 +39,7 @@ def check_logs(place: Place) -> Symptom:
     )
 
 
-def check_data(place: Place) -> Symptom:
+def check_data(place: CheckedHost) -> Symptom:
     folder = nearest(place.data_dir)
     kind = _kind(place, folder)
     facts: dict[str, Fact] = {"kind": kind, "exists": place.data_dir.is_dir()}
@@ -57,7 +57,7 @@ def check_data(place: Place) -> Symptom:
     )
 
 
-def _kind(place: Place, folder: Path) -> str:
+def _kind(place: CheckedHost, folder: Path) -> str:
     """`ext4`; "" where the mounts cannot be read."""
     try:
         return file_system_of(folder, place.proc / "self/mounts")

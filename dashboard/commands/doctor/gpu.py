@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from .place import Fact, Place, Symptom
+from .place import CheckedHost, Fact, Symptom
 
 NVIDIA, DISPLAY, ACCELERATED = "0x10de", "0x03", "0x0302"
 
 
-def check(place: Place) -> Symptom:
+def check(place: CheckedHost) -> Symptom:
     import pynvml as nvml  # the package nvidia-ml-py
 
     from collectors.gpu.errors import NOTES
@@ -59,7 +59,7 @@ def _remedy(nvml: object, code: int) -> str:
     return "Type: sudo modprobe nvidia; what it says stands in: sudo dmesg | tail"
 
 
-def _cards(place: Place) -> int:
+def _cards(place: CheckedHost) -> int:
     """NVIDIA's display and 3D controllers on the PCI bus, whatever the driver says."""
     found = 0
     try:

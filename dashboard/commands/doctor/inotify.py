@@ -7,14 +7,14 @@ import time
 
 from collectors.logs.watch import MAX_WATCHED
 
-from .place import Place, Symptom
+from .place import CheckedHost, Symptom
 
 LIMITS = "proc/sys/fs/inotify"
 LOOK_S = 0.4
 MARK = "anon_inode:inotify"
 
 
-def check(place: Place) -> Symptom:
+def check(place: CheckedHost) -> Symptom:
     limits = {name: _number(place.read(f"{LIMITS}/max_user_{name}")) for name in ("instances", "watches", "queued_events")}
     used, watches, whole = _used(place)
     facts = {**{f"max_{name}": limit for name, limit in limits.items()}, "instances": used, "watches": watches, "all_seen": whole}
@@ -28,7 +28,7 @@ def check(place: Place) -> Symptom:
     return Symptom("ok", f"{said}.", "", facts)
 
 
-def _used(place: Place) -> tuple[int, int, bool]:
+def _used(place: CheckedHost) -> tuple[int, int, bool]:
     """Instances and watches of this user's processes, and whether all of them could be looked at in time."""
     instances = watches = 0
     until_s = time.monotonic() + LOOK_S

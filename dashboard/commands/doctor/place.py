@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-Verdict: TypeAlias = Literal["ok", "warning", "wrong"]
+Severity: TypeAlias = Literal["ok", "warning", "wrong"]
 Fact: TypeAlias = str | int | float | bool | None
 
 
-class Place(NamedTuple):
+class CheckedHost(NamedTuple):
     """A dashboard as it is, or would be: its folders and its port. `root` is that of /proc, /sys and /dev; the tests hand in others."""
 
     log_dir: Path
@@ -33,7 +33,7 @@ class Place(NamedTuple):
 class Symptom(NamedTuple):
     """The answer of a check. `remedy` is one sentence with the command to type, "" where nothing is to be done."""
 
-    verdict: Verdict
+    verdict: Severity
     sentence: str
     remedy: str = ""
     facts: Mapping[str, Fact] = {}
@@ -44,6 +44,6 @@ def nearest(folder: Path) -> Path:
     return next((path for path in (folder, *folder.parents) if path.is_dir()), Path("/"))
 
 
-def worst(verdicts: list[Verdict]) -> Verdict:
-    order: tuple[Verdict, ...] = ("wrong", "warning", "ok")
+def worst(verdicts: list[Severity]) -> Severity:
+    order: tuple[Severity, ...] = ("wrong", "warning", "ok")
     return next((verdict for verdict in order if verdict in verdicts), "ok")

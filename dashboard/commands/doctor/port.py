@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from collectors.process.proc import program_of, user_of
 
 from ... import address
-from .place import Place, Symptom
+from .place import CheckedHost, Symptom
 
 LISTENING = "0A"
 LOOK_S = 0.3  # for the process that holds it
 
 
-def check(place: Place) -> Symptom:
+def check(place: CheckedHost) -> Symptom:
     facts = {"port": place.port}
     if not place.port:
         return Symptom("ok", "any free port will be taken.", "", facts)
@@ -39,7 +39,7 @@ def check(place: Place) -> Symptom:
     return Symptom("wrong", sentence, f"Type: deepseek-dashboard --port {other}", facts)
 
 
-def _holder(place: Place) -> str:
+def _holder(place: CheckedHost) -> str:
     """` by python3 (process 4127)`, ` by a process of anna`, or "" where it lies in another namespace."""
     found = dict(_listening(place))  # by inode, the uid
     until_s = time.monotonic() + LOOK_S
@@ -50,7 +50,7 @@ def _holder(place: Place) -> str:
     return next((f" by a process of {user_of(uid)}" for uid in found.values()), "")
 
 
-def _listening(place: Place) -> Iterator[tuple[str, int]]:
+def _listening(place: CheckedHost) -> Iterator[tuple[str, int]]:
     for table in ("tcp", "tcp6"):
         for line in place.read(f"proc/net/{table}").splitlines()[1:]:
             words = line.split()
@@ -58,7 +58,7 @@ def _listening(place: Place) -> Iterator[tuple[str, int]]:
                 yield words[9], int(words[7])
 
 
-def _open_in(place: Place, pid: str) -> set[str]:
+def _open_in(place: CheckedHost, pid: str) -> set[str]:
     """What the descriptors of a process are; nothing where it is another user's."""
     folder = place.proc / pid / "fd"
     try:

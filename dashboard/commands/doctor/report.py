@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from collectors import VERSION
 from collectors.redaction import redacted
 
-from .place import Place, Symptom, Verdict, worst
+from .place import CheckedHost, Severity, Symptom, worst
 
 WITHIN_S = 5.0  # for all checks together: a driver or a network file system may hang
 LIMIT = 600  # characters of a sentence
@@ -45,7 +45,7 @@ class Diagnosed(NamedTuple):
     symptom: Symptom
 
 
-def diagnose(place: Place, checks: Sequence[Check] = CHECKS, within_s: float = WITHIN_S) -> list[Diagnosed]:
+def diagnose(place: CheckedHost, checks: Sequence[Check] = CHECKS, within_s: float = WITHIN_S) -> list[Diagnosed]:
     """All checks at the same time, each in a thread of its own. One that fails or hangs is a warning of its row."""
     found: dict[str, Symptom] = {}
 
@@ -64,10 +64,10 @@ def diagnose(place: Place, checks: Sequence[Check] = CHECKS, within_s: float = W
     return [Diagnosed(check.name, cleaned(found.get(check.name, late))) for check in checks]
 
 
-def made(check: Check, place: Place) -> Symptom:
+def made(check: Check, place: CheckedHost) -> Symptom:
     module, _, name = check.function.partition(":")
     try:
-        function: Callable[[Place], Symptom] = getattr(import_module(f".{module}", __package__), name)
+        function: Callable[[CheckedHost], Symptom] = getattr(import_module(f".{module}", __package__), name)
         return function(place)
     except Exception as error:  # whatever a host is like, it costs this row and no other
         return Symptom("warning", f"this could not be looked at ({type(error).__name__}: {error}).")
@@ -79,7 +79,7 @@ def cleaned(symptom: Symptom) -> Symptom:
     return symptom._replace(sentence=_plain(symptom.sentence), remedy=_plain(symptom.remedy), facts=facts)
 
 
-def verdict_of(rows: Sequence[Diagnosed]) -> Verdict:
+def verdict_of(rows: Sequence[Diagnosed]) -> Severity:
     return worst([row.symptom.verdict for row in rows])
 
 

@@ -10,13 +10,13 @@ import urllib.request
 from collectors.service import lock
 
 from ... import address
-from .place import Fact, Place, Symptom
+from .place import CheckedHost, Fact, Symptom
 
 WITHIN_S = 1.0
 MOST_BYTES = 1 << 20
 
 
-def check(place: Place) -> Symptom:
+def check(place: CheckedHost) -> Symptom:
     url = address.of(place.data_dir)
     writer = lock.writer_of(place.data_dir)
     facts: dict[str, Fact] = {

@@ -10,12 +10,12 @@ from collectors.sampler import refusal
 from collectors.sampler.build import find_program
 from collectors.sampler.pyspy import find_program as find_pyspy
 
-from .place import Fact, Place, Symptom
+from .place import CheckedHost, Fact, Symptom
 
 MOST_TRIED = 16
 
 
-def check(place: Place) -> Symptom:
+def check(place: CheckedHost) -> Symptom:
     native, pyspy = find_program() is not None, find_pyspy() is not None
     facts = {
         "native": native,
@@ -46,7 +46,7 @@ def check(place: Place) -> Symptom:
     return Symptom("warning", f"{trouble.sentence} Flame graphs will be missing.", f"Type: {trouble.remedy}", facts)
 
 
-def _others(place: Place) -> Iterator[int]:
+def _others(place: CheckedHost) -> Iterator[int]:
     """Processes of this user above this one, which may not be read where only descendants may."""
     mine, tried = os.geteuid(), 0
     for pid in ancestors(os.getpid(), place.proc):
@@ -74,6 +74,6 @@ def _by_the_rules(samplers: str, native: bool, facts: Mapping[str, Fact]) -> Sym
     return Symptom("warning", sentence, f"Type: {refusal.LOWER_SCOPE}; or {refusal.START_BELOW}", facts)
 
 
-def _status(place: Place, name: str) -> str | None:
+def _status(place: CheckedHost, name: str) -> str | None:
     lines = place.read("proc/self/status").splitlines()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(f"{name}:")), None)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-from .place import Fact, Place, Symptom, nearest
+from .place import CheckedHost, Fact, Symptom, nearest
 
 LOOK_S = 0.4
 CHECK = "deepseek-dashboard store check"
 
 
-def check(place: Place) -> Symptom:
+def check(place: CheckedHost) -> Symptom:
     from collectors.store.open import maintenance
 
     if not place.data_dir.is_dir():

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import sqlite3
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from collectors import VERSION
 
 from ..command import ROOT
-from .place import Place, Symptom
+from .place import CheckedHost, Symptom
 
 NEEDED = ("dash", "plotly", "dash-ag-grid", "fastapi", "uvicorn", "numpy", "orjson", "psutil", "watchdog", "zstandard", "nvidia-ml-py", "py-spy")  # fmt: skip
 OPTIONAL = ("torch", "mcp")
@@ -19,11 +18,11 @@ SHOWN = ("dash", "plotly", "torch")
 LEAST_PYTHON = (3, 11)
 
 
-def check(place: Place) -> Symptom:
+def check(place: CheckedHost) -> Symptom:
     found = {name: _version(name) for name in (*NEEDED, *OPTIONAL)}
     kernel = os.uname().release
     facts = {"deepseek-dashboard": VERSION, "python": platform.python_version(), "kernel": kernel, "machine": os.uname().machine,
-             "libc": " ".join(platform.libc_ver()), "sqlite": sqlite3.sqlite_version, **found}  # fmt: skip
+             "libc": " ".join(platform.libc_ver()), **found}  # fmt: skip
     missing = [name for name in NEEDED if found[name] is None]
     said = f"deepseek-dashboard {VERSION}, Python {platform.python_version()}, " + "".join(
         f"{name} {found[name]}, " if found[name] else f"no {name}, " for name in SHOWN

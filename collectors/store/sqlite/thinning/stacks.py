@@ -12,7 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from .. import stacks
-from ..stacks import NS, TOUCHING_S, UNKNOWN, ProfileRow, Spans
+from ..stacks import NS, TOUCHING_S, UNKNOWN, ProfileRow, StackSpans
 from .spans import TimeSpans
 
 MINUTE_S = 60
@@ -42,7 +42,7 @@ class MinutePiece(NamedTuple):
     end_s: float
     samples: int
     errors: int
-    spans: Spans
+    spans: StackSpans
 
 
 def slices(db: sqlite3.Connection, after_s: float, before_s: float) -> Iterator[StackSlice]:
@@ -70,7 +70,7 @@ def plan(db: sqlite3.Connection, part: StackSlice, kept: TimeSpans) -> tuple[lis
     return old, [_summed(chain) for chain in chains]
 
 
-def _pieces(row: ProfileRow, spans: Spans) -> Iterator[MinutePiece]:
+def _pieces(row: ProfileRow, spans: StackSpans) -> Iterator[MinutePiece]:
     """Cut at whole minutes; what of its spans lies before or behind the row stays with its first or last piece."""
     first, last = math.floor(row.start_s / MINUTE_S), max(math.floor(row.start_s / MINUTE_S), math.ceil(row.end_s / MINUTE_S) - 1)
     whole_s = row.end_s - row.start_s
@@ -85,7 +85,7 @@ def _pieces(row: ProfileRow, spans: Spans) -> Iterator[MinutePiece]:
         given = upto
 
 
-def _cut(spans: Spans, lo: int | None, hi: int | None) -> Spans:
+def _cut(spans: StackSpans, lo: int | None, hi: int | None) -> StackSpans:
     """CPU time is cut in proportion; what is rounded away goes to the later part, so that the parts add up."""
     if lo is None and hi is None:
         return spans
@@ -95,10 +95,10 @@ def _cut(spans: Spans, lo: int | None, hi: int | None) -> Spans:
     known = spans.cpu_ns != UNKNOWN
     cpu = np.where(known, _share_of(spans, stop - begin) - _share_of(spans, start - begin), UNKNOWN)
     keep = stop > start
-    return Spans(*(column[keep] for column in spans._replace(start_ns=start, duration_ns=stop - start, cpu_ns=cpu)))
+    return StackSpans(*(column[keep] for column in spans._replace(start_ns=start, duration_ns=stop - start, cpu_ns=cpu)))
 
 
-def _share_of(spans: Spans, upto_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+def _share_of(spans: StackSpans, upto_ns: NDArray[np.int64]) -> NDArray[np.int64]:
     """In whole microseconds, as they are stored."""
     part = spans.cpu_ns / stacks.US * (upto_ns / np.maximum(spans.duration_ns, 1))
     shares: NDArray[np.int64] = np.floor(part + 1e-6).astype(np.int64) * stacks.US
@@ -112,20 +112,20 @@ def _continues(before: MinutePiece, piece: MinutePiece) -> bool:
 
 def _summed(chain: Sequence[MinutePiece]) -> tuple[object, ...]:
     """The row of a minute: of each thread and stack one span, in the order in which they came first, one behind the other."""
-    spans = Spans(*(np.concatenate(column) for column in zip(*(piece.spans for piece in chain), strict=True)))
+    spans = StackSpans(*(np.concatenate(column) for column in zip(*(piece.spans for piece in chain), strict=True)))
     first, last = chain[0], chain[-1]
     order = np.lexsort((spans.start_ns, spans.tid))
-    spans = Spans(*(column[order] for column in spans))
+    spans = StackSpans(*(column[order] for column in spans))
     key = np.stack([spans.tid, spans.stack, spans.gil, spans.resolved, (spans.cpu_ns == UNKNOWN).astype(np.int64)], axis=1)
     _, came, group = np.unique(key, axis=0, return_index=True, return_inverse=True)
     group = group.reshape(-1)
     duration, cpu = np.zeros(len(came), np.int64), np.zeros(len(came), np.int64)
     np.add.at(duration, group, spans.duration_ns)
     np.add.at(cpu, group, np.where(spans.cpu_ns == UNKNOWN, 0, spans.cpu_ns))
-    summed = Spans(*(column[came] for column in spans))
+    summed = StackSpans(*(column[came] for column in spans))
     summed = summed._replace(duration_ns=duration, cpu_ns=np.where(summed.cpu_ns == UNKNOWN, UNKNOWN, cpu))
     in_order = np.lexsort((came, summed.tid))
-    summed = Spans(*(column[in_order] for column in summed))
+    summed = StackSpans(*(column[in_order] for column in summed))
     laid = stacks.laid_out(summed, 1.0, round(first.start_s * 1e6) * stacks.US)
     threads = orjson.dumps({tid: name for piece in chain for tid, name in orjson.loads(piece.row.threads).items()}).decode()
     counts = (sum(piece.samples for piece in chain), sum(piece.errors for piece in chain), threads, len(laid.tid))
