@@ -30,6 +30,7 @@ from collectors.store.sqlite.engine import SqliteStore
 from collectors.store.sqlite.thinning.spans import TimeSpans
 from collectors.store.sqlite.thinning.thinner import Thinner
 from tests.conftest import ROOT, wait_for
+from tests.serving import served_records
 
 DAY_S = 86400.0
 WEEK_START_S = files.week_start(Path(files.week_file(1_764_000_000.0)))
@@ -337,3 +338,12 @@ def test_damage_costs_its_chunk_and_the_rest_is_thinned(data_dir: Path) -> None:
     thin(data_dir)
     assert len(maintenance(data_dir).check()) == 2
     assert json.dumps(sum(row[3] > 0 for row in content(data_dir) if len(row) == 6)) != "0"
+
+
+def test_the_window_of_a_report_is_kept_from_then_on(tmp_path: Path) -> None:
+    rows = [Points("a", labels_of(host="box"), ("loss",), (1.0,), START_S + at, at) for at in range(100)]
+    with served_records(tmp_path, rows) as web:
+        assert web.ask("/api/v1/report", run="a").status == 200 and kept.noted(tmp_path) == []
+        for _ in range(2):
+            assert web.ask("/api/v1/report", "GET", None, run="a", **{"from": START_S, "to": START_S + 50}).status == 200
+    assert kept.noted(tmp_path) == [(START_S, START_S + 50)]
